@@ -1,4 +1,12 @@
-import { fma } from "./simd";
-export function probe(p: usize): void {
-  v128.store(p, fma(v128.load(p), v128.load(p, 16), v128.load(p, 32)));
-}
+/** What the module exports: the engine, and every kernel under its own name for tests and benches. */
+export { run, step } from "./engine";
+export * from "./kernels/unary";
+export * from "./kernels/binary";
+export * from "./kernels/reduce";
+export * from "./kernels/softmax";
+export * from "./kernels/shape";
+export * from "./kernels/gather";
+export * from "./kernels/random";
+export * from "./kernels/optimizer";
+export * from "./kernels/gemm";
+export * from "./kernels/matmul";

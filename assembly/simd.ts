@@ -1,11 +1,11 @@
 /**
- * The vector vocabulary of the kernels: fused multiply-add, lane masks, horizontal sums, loads and stores of a tail.
- * Everything is inlined and stateless. Buffers are 64-byte aligned and padded, so a tail may be *read* past its end;
- * it is never *written* past its end.
+ * The vector vocabulary of the kernels: fused multiply-add, lane masks, horizontal folds, loads and stores of a tail.
+ * Everything is inlined and stateless. Buffers are padded, so a tail may be *read* past its end; it is never *written*
+ * past its end.
  */
 
 /** Lanes of a 32-bit vector. */
-export const LANES: usize = 4;
+export const LANES: u32 = 4;
 
 // @ts-ignore: decorator
 @inline
@@ -13,4 +13,71 @@ export const LANES: usize = 4;
 export function fma(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
   return f32x4.add(f32x4.mul(a, b), c);
+}
+
+// @ts-ignore: decorator
+@inline
+/** All ones in the first `count` lanes. */
+export function laneMask(count: u32): v128 {
+  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>count));
+}
+
+// @ts-ignore: decorator
+@inline
+/** Stores the first min(count, 4) lanes, count ≥ 1. */
+export function storeLanes(p: usize, v: v128, count: u32): void {
+  if (count >= LANES) v128.store(p, v);
+  else storeTail(p, v, count);
+}
+
+/** Stores the first `count` lanes, 1 ≤ count ≤ 3. */
+export function storeTail(p: usize, v: v128, count: u32): void {
+  if (count & 2) {
+    v128.store64_lane(p, v, 0);
+    if (count & 1) v128.store32_lane(p, v, 2, 8);
+  } else v128.store32_lane(p, v, 0);
+}
+
+// @ts-ignore: decorator
+@inline
+/** Four bools, one byte each, as a lane mask. */
+export function loadMask(p: usize): v128 {
+  const bytes = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
+  return i32x4.ne(bytes, i32x4.splat(0));
+}
+
+// @ts-ignore: decorator
+@inline
+/** Stores a lane mask as min(count, 4) bools, one byte each. */
+export function storeMask(p: usize, mask: v128, count: u32): void {
+  const one = v128.and(mask, i32x4.splat(1));
+  const bytes = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_u(one, one), i16x8.splat(0));
+  storeBytes(p, bytes, count);
+}
+
+// @ts-ignore: decorator
+@inline
+/** Stores the first min(count, 4) bytes. */
+export function storeBytes(p: usize, bytes: v128, count: u32): void {
+  if (count >= LANES) v128.store32_lane(p, bytes, 0);
+  else {
+    const word = i32x4.extract_lane(bytes, 0);
+    for (let i: u32 = 0; i < count; i++) i32.store8(p + i, word >> (i << 3));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+/** The share of `thread` in n units of work, cut at multiples of `grain`: where it begins. It ends where the next begins. */
+export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
+  if (threads == 1) return thread ? n : 0;
+  const grains = (n + grain - 1) / grain;
+  return min<u32>(n, <u32>(<u64>grains * thread / threads) * grain);
+}
+
+// @ts-ignore: decorator
+@inline
+/** (v₀ + v₁) + (v₂ + v₃). */
+export function horizontalSum(v: v128): f32 {
+  return (f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1)) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
 }

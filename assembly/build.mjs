@@ -1,0 +1,40 @@
+// Compiles the kernels (asconfig.json) and inlines each build as a TypeScript module in src/runtime/binaries.
+// Fails if a module holds state: it must have no data, global or start section, so that instances may share a memory.
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import asc from "assemblyscript/asc";
+
+const SECTIONS = { 6: "global", 8: "start", 11: "data" };
+
+/** The ids of a module's sections. */
+function sectionIds(bytes) {
+  const ids = [];
+  for (let at = 8; at < bytes.length; ) {
+    ids.push(bytes[at++]);
+    let size = 0;
+    for (let shift = 0, more = true; more; shift += 7) {
+      const byte = bytes[at++];
+      size |= (byte & 127) << shift;
+      more = byte > 127;
+    }
+    at += size;
+  }
+  return ids;
+}
+
+mkdirSync("src/runtime/binaries", { recursive: true });
+for (const target of process.argv.length > 2 ? process.argv.slice(2) : ["simd", "relaxed"]) {
+  const { error, stderr } = await asc.main(["--config", "asconfig.json", "--target", target]);
+  if (error) {
+    console.error(stderr.toString());
+    process.exit(1);
+  }
+  const bytes = readFileSync(`build/${target}.wasm`);
+  const state = sectionIds(bytes).filter((id) => id in SECTIONS).map((id) => SECTIONS[id]);
+  if (state.length) {
+    console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
+    process.exit(1);
+  }
+  const module = `/** The ${target} build of the kernels, in base64: ${bytes.length} bytes. Made by \`npm run wasm\`. */\n`;
+  writeFileSync(`src/runtime/binaries/${target}.ts`, `${module}export default "${bytes.toString("base64")}";\n`);
+  console.log(`${target}: ${bytes.length} bytes`);
+}

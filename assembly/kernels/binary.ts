@@ -1,0 +1,169 @@
+/**
+ * Kernels of two operands with broadcasting, comparisons to bool, and the choice by a mask.
+ * The walk over dimensions is shared; a kernel sees one row: contiguous out, and operands that advance or stand still.
+ */
+import * as trig from "../trig";
+import { loadMask, storeLanes, storeMask } from "../simd";
+import { Dim, Op, Type } from "../opcodes";
+
+// @ts-ignore: decorator
+@inline
+/** One row: out[i] = f(a[i·sa], b[i·sb]) for i < n, with strides sa, sb ∈ {0, 1} in elements. */
+function map2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  const f = changetype<F>(0);
+  if (sa && sb) {
+    for (let i: u32 = 0; i < n; i += 4) {
+      const at: usize = i << 2;
+      storeLanes(out + at, f.of(v128.load(a + at), v128.load(b + at)), n - i);
+    }
+  } else if (sa) {
+    const scalar = v128.load32_splat(b);
+    for (let i: u32 = 0; i < n; i += 4) {
+      const at: usize = i << 2;
+      storeLanes(out + at, f.of(v128.load(a + at), scalar), n - i);
+    }
+  } else {
+    const scalar = v128.load32_splat(a);
+    for (let i: u32 = 0; i < n; i += 4) {
+      const at: usize = i << 2;
+      storeLanes(out + at, f.of(scalar, sb ? v128.load(b + at) : v128.load32_splat(b)), n - i);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+/** As map2, for a predicate: bools, a byte each. */
+function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  const f = changetype<F>(0);
+  const fixedA = v128.load32_splat(a), fixedB = v128.load32_splat(b);
+  for (let i: u32 = 0; i < n; i += 4) {
+    const at: usize = i << 2;
+    storeMask(out + i, f.of(sa ? v128.load(a + at) : fixedA, sb ? v128.load(b + at) : fixedB), n - i);
+  }
+}
+
+@final class Add { @inline of(a: v128, b: v128): v128 { return f32x4.add(a, b); } }
+@final class Sub { @inline of(a: v128, b: v128): v128 { return f32x4.sub(a, b); } }
+@final class Mul { @inline of(a: v128, b: v128): v128 { return f32x4.mul(a, b); } }
+@final class Div { @inline of(a: v128, b: v128): v128 { return f32x4.div(a, b); } }
+@final class Pow { @inline of(a: v128, b: v128): v128 { return trig.pow(a, b); } }
+@final class Maximum { @inline of(a: v128, b: v128): v128 { return f32x4.max(a, b); } }
+@final class Minimum { @inline of(a: v128, b: v128): v128 { return f32x4.min(a, b); } }
+@final class Atan2 { @inline of(a: v128, b: v128): v128 { return trig.atan2(a, b); } }
+@final class Mod { @inline of(a: v128, b: v128): v128 { return trig.mod(a, b); } }
+@final class AddInt { @inline of(a: v128, b: v128): v128 { return i32x4.add(a, b); } }
+@final class SubInt { @inline of(a: v128, b: v128): v128 { return i32x4.sub(a, b); } }
+@final class MulInt { @inline of(a: v128, b: v128): v128 { return i32x4.mul(a, b); } }
+@final class MaximumInt { @inline of(a: v128, b: v128): v128 { return i32x4.max_s(a, b); } }
+@final class MinimumInt { @inline of(a: v128, b: v128): v128 { return i32x4.min_s(a, b); } }
+@final class Equal { @inline of(a: v128, b: v128): v128 { return f32x4.eq(a, b); } }
+@final class NotEqual { @inline of(a: v128, b: v128): v128 { return f32x4.ne(a, b); } }
+@final class Less { @inline of(a: v128, b: v128): v128 { return f32x4.lt(a, b); } }
+@final class LessEqual { @inline of(a: v128, b: v128): v128 { return f32x4.le(a, b); } }
+@final class EqualInt { @inline of(a: v128, b: v128): v128 { return i32x4.eq(a, b); } }
+@final class NotEqualInt { @inline of(a: v128, b: v128): v128 { return i32x4.ne(a, b); } }
+@final class LessInt { @inline of(a: v128, b: v128): v128 { return i32x4.lt_s(a, b); } }
+@final class LessEqualInt { @inline of(a: v128, b: v128): v128 { return i32x4.le_s(a, b); } }
+
+export function add(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Add>(out, a, b, n, sa, sb); }
+export function sub(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Sub>(out, a, b, n, sa, sb); }
+export function mul(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Mul>(out, a, b, n, sa, sb); }
+export function div(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Div>(out, a, b, n, sa, sb); }
+export function pow(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Pow>(out, a, b, n, sa, sb); }
+export function maximum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Maximum>(out, a, b, n, sa, sb); }
+export function minimum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Minimum>(out, a, b, n, sa, sb); }
+export function atan2(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Atan2>(out, a, b, n, sa, sb); }
+export function mod(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Mod>(out, a, b, n, sa, sb); }
+export function addInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<AddInt>(out, a, b, n, sa, sb); }
+export function subInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<SubInt>(out, a, b, n, sa, sb); }
+export function mulInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<MulInt>(out, a, b, n, sa, sb); }
+export function maximumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<MaximumInt>(out, a, b, n, sa, sb); }
+export function minimumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<MinimumInt>(out, a, b, n, sa, sb); }
+export function equal(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<Equal>(out, a, b, n, sa, sb); }
+export function notEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<NotEqual>(out, a, b, n, sa, sb); }
+export function less(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<Less>(out, a, b, n, sa, sb); }
+export function lessEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessEqual>(out, a, b, n, sa, sb); }
+export function equalInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<EqualInt>(out, a, b, n, sa, sb); }
+export function notEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<NotEqualInt>(out, a, b, n, sa, sb); }
+export function lessInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessInt>(out, a, b, n, sa, sb); }
+export function lessEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessEqualInt>(out, a, b, n, sa, sb); }
+
+/** One row of float32 operands. */
+function row(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  switch (op) {
+    case Op.Add: add(out, a, b, n, sa, sb); break;
+    case Op.Sub: sub(out, a, b, n, sa, sb); break;
+    case Op.Mul: mul(out, a, b, n, sa, sb); break;
+    case Op.Div: div(out, a, b, n, sa, sb); break;
+    case Op.Pow: pow(out, a, b, n, sa, sb); break;
+    case Op.Maximum: maximum(out, a, b, n, sa, sb); break;
+    case Op.Minimum: minimum(out, a, b, n, sa, sb); break;
+    case Op.Atan2: atan2(out, a, b, n, sa, sb); break;
+    case Op.Mod: mod(out, a, b, n, sa, sb); break;
+    case Op.Equal: equal(out, a, b, n, sa, sb); break;
+    case Op.NotEqual: notEqual(out, a, b, n, sa, sb); break;
+    case Op.Less: less(out, a, b, n, sa, sb); break;
+    case Op.LessEqual: lessEqual(out, a, b, n, sa, sb); break;
+  }
+}
+
+/** One row of int32 operands. */
+function rowInt(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  switch (op) {
+    case Op.Add: addInt(out, a, b, n, sa, sb); break;
+    case Op.Sub: subInt(out, a, b, n, sa, sb); break;
+    case Op.Mul: mulInt(out, a, b, n, sa, sb); break;
+    case Op.Maximum: maximumInt(out, a, b, n, sa, sb); break;
+    case Op.Minimum: minimumInt(out, a, b, n, sa, sb); break;
+    case Op.Equal: equalInt(out, a, b, n, sa, sb); break;
+    case Op.NotEqual: notEqualInt(out, a, b, n, sa, sb); break;
+    case Op.Less: lessInt(out, a, b, n, sa, sb); break;
+    case Op.LessEqual: lessEqualInt(out, a, b, n, sa, sb); break;
+  }
+}
+
+/**
+ * Op.Add … Op.LessEqual over `rank` dimensions described by the words at `dims` (opcodes.ts: Binary).
+ * The share [begin, end) counts rows, or elements where there is only one dimension.
+ */
+export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank: u32, dims: usize, begin: u32, end: u32): void {
+  const inner = dims + (((rank - 1) * Dim.words) << 2);
+  const sa = load<u32>(inner, Dim.first << 2), sb = load<u32>(inner, Dim.second << 2);
+  const outBytes: usize = op >= Op.Equal ? 1 : 4;
+  if (rank == 1) {
+    const at: usize = begin;
+    oneRow(op, type, out + at * outBytes, a + ((at * sa) << 2), b + ((at * sb) << 2), end - begin, sa, sb);
+    return;
+  }
+  const n = load<u32>(inner, Dim.size << 2);
+  for (let r = begin; r < end; r++) {
+    // The row's place: r written in the mixed base of the outer sizes.
+    let rest = r;
+    let atA: usize = 0, atB: usize = 0;
+    for (let dim = inner; dim > dims;) {
+      dim -= Dim.words << 2;
+      const size = load<u32>(dim, Dim.size << 2);
+      const quotient = rest / size, index = rest - quotient * size;
+      atA += <usize>index * load<u32>(dim, Dim.first << 2);
+      atB += <usize>index * load<u32>(dim, Dim.second << 2);
+      rest = quotient;
+    }
+    oneRow(op, type, out + <usize>r * n * outBytes, a + (atA << 2), b + (atB << 2), n, sa, sb);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function oneRow(op: Op, type: Type, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  if (type == Type.Int32) rowInt(op, out, a, b, n, sa, sb);
+  else row(op, out, a, b, n, sa, sb);
+}
+
+/** out[i] = condition[i] ? a[i] : b[i] for i in [begin, end): any 32-bit elements. */
+export function where(out: usize, condition: usize, a: usize, b: usize, begin: u32, end: u32): void {
+  for (let i = begin; i < end; i += 4) {
+    const at: usize = i << 2;
+    storeLanes(out + at, v128.bitselect(v128.load(a + at), v128.load(b + at), loadMask(condition + i)), end - i);
+  }
+}

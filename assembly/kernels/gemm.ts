@@ -1,0 +1,299 @@
+/**
+ * C = act(α·op(A)·op(B) + bias) (+ C), after Goto and BLIS. Matrices are row-major and dense; op transposes or not. Computes
+ * exactly the share of C asked for and writes nothing else of C. Which path is taken, and how the sum over k is cut and
+ * ordered, depends on the whole product's shape alone: an element has the same bits whatever the share.
+ */
+import { sigmoid, tanh } from "../math";
+import { Activation } from "../opcodes";
+import { copyPanel, MR, micro, NR, rowDots, rowNarrow, rowWide, transpose, WIDE } from "./pack";
+
+/** Longest k of one block: a panel of B, KC × NR, stays in the first-level cache. */
+// @ts-ignore: decorator
+@inline
+const KC: usize = 256;
+
+/** Rows of a block: MC × KC of A stay in the second-level cache. A multiple of every MR. */
+// @ts-ignore: decorator
+@inline
+const MC: usize = 192;
+
+/** Columns of B packed at once. A multiple of NR. */
+// @ts-ignore: decorator
+@inline
+const NC: usize = 32;
+
+/** Up to so many rows, packing does not pay; nor, if a row of C fills a wide step, up to so short a k. */
+// @ts-ignore: decorator
+@inline
+const FEW: usize = 8;
+// @ts-ignore: decorator
+@inline
+const SHORT: usize = 16;
+
+// The workspace: [one tile of C | panels of B | a block of A, if transposed | partial sums, if k is cut].
+// The odd leading dimension of A spreads its rows over the cache's sets.
+// @ts-ignore: decorator
+@inline
+const LDA: usize = (KC + 16) * 4;
+// @ts-ignore: decorator
+@inline
+const PANELS: usize = 256;
+// @ts-ignore: decorator
+@inline
+const BLOCK: usize = PANELS + NC * KC * 4;
+// @ts-ignore: decorator
+@inline
+const PARTIAL: usize = BLOCK + MC * LDA;
+
+/** A share's rows begin at a multiple of this. */
+export function rowStep(): u32 {
+  return <u32>MR;
+}
+
+/** A share's columns begin at a multiple of this. */
+export function colStep(): u32 {
+  return <u32>NR;
+}
+
+/** Bytes of scratch that one thread needs, 64-byte aligned. */
+export function gemmWorkspace(m: u32, n: u32, k: u32, transA: u32, transB: u32): u32 {
+  return <u32>(k > KC ? PARTIAL + MC * MC * 4 : transA ? PARTIAL : BLOCK);
+}
+
+export function gemm(
+  out: usize,
+  a: usize,
+  b: usize,
+  bias: usize,
+  m: u32,
+  n: u32,
+  k: u32,
+  transA: u32,
+  transB: u32,
+  alpha: f32,
+  activation: u32,
+  accumulate: u32,
+  workspace: usize,
+  rowBegin: u32,
+  rowEnd: u32,
+  colBegin: u32,
+  colEnd: u32,
+): void {
+  if (rowBegin >= rowEnd || colBegin >= colEnd) return;
+  const rows = rowEnd - rowBegin;
+  const cols = colEnd - colBegin;
+  const ldc: usize = n << 2;
+  const c = out + rowBegin * ldc + (colBegin << 2);
+  // The share's corner of op(A) and of op(B).
+  const a0 = a + <usize>(transA ? rowBegin : rowBegin * k) * 4;
+  const b0 = b + <usize>(transB ? colBegin * k : colBegin) * 4;
+  const bias0 = bias ? bias + (colBegin << 2) : 0;
+
+  if (!transB || !k) {
+    if (m <= 2 || k <= 1 || (n >= WIDE && (m <= FEW || k <= SHORT))) {
+      const stepA: usize = transA ? m << 2 : 4;
+      const lda: usize = transA ? 4 : k << 2;
+      thin(c, ldc, a0, lda, stepA, b0, ldc, bias0, rows, cols, k, alpha, activation, accumulate, workspace);
+      return;
+    }
+  } else if (!transA && m <= FEW) {
+    dots(c, ldc, a0, b0, bias0, rows, cols, k, alpha, activation, accumulate, workspace);
+    return;
+  }
+  const lda: usize = (transA ? m : k) << 2;
+  const ldb: usize = (transB ? k : n) << 2;
+  if (!accumulate || k <= KC) {
+    blocks(c, ldc, a0, lda, transA, b0, ldb, transB, bias0, rows, cols, k, alpha, activation, accumulate, workspace);
+    return;
+  }
+  // The old C is added last: until then the partial sums live in the workspace, a square of C at a time.
+  const partial = workspace + PARTIAL;
+  const stepA: usize = transA ? 4 : lda;
+  const stepB: usize = transB ? ldb : 4;
+  for (let i: usize = 0; i < rows; i += MC) {
+    const mc = min(MC, rows - i);
+    for (let j: usize = 0; j < cols; j += MC) {
+      const nc = min(MC, cols - j);
+      blocks(partial, MC * 4, a0 + i * stepA, lda, transA, b0 + j * stepB, ldb, transB, 0, mc, nc, k, 1, 0, 0, workspace);
+      finish(c + i * ldc + (j << 2), ldc, partial, MC * 4, mc, nc, 0, alpha, bias0 ? bias0 + (j << 2) : 0, activation, 1);
+    }
+  }
+}
+
+/** Few rows, or a short k, and B as it lies: a row of C is the sum of k rows of B. */
+function thin(
+  c: usize,
+  ldc: usize,
+  a: usize,
+  lda: usize,
+  stepA: usize,
+  b: usize,
+  ldb: usize,
+  bias: usize,
+  m: usize,
+  n: usize,
+  k: usize,
+  alpha: f32,
+  activation: u32,
+  accumulate: u32,
+  tile: usize,
+): void {
+  const plain = alpha == 1 && !bias && activation == Activation.None && !accumulate;
+  const wide = n >= WIDE;
+  const step = wide ? WIDE : NR;
+  for (let j: usize = 0; j < n; j += step) {
+    const cols = min(step, n - j);
+    // The last columns are computed as the end of a whole step.
+    const back: usize = wide ? (WIDE - cols) << 2 : 0;
+    const bt = b + (j << 2) - back;
+    const bj = bias ? bias + (j << 2) : 0;
+    for (let i: usize = 0; i < m; i++) {
+      const at = a + i * lda;
+      const ct = c + i * ldc + (j << 2);
+      const target = plain && cols == step ? ct : tile;
+      if (wide) rowWide(target, at, stepA, bt, ldb, k);
+      else rowNarrow(target, at, stepA, bt, ldb, cols, k);
+      if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, accumulate);
+    }
+  }
+}
+
+/** Rows of A against rows of B, both as they lie. */
+function dots(
+  c: usize,
+  ldc: usize,
+  a: usize,
+  b: usize,
+  bias: usize,
+  m: usize,
+  n: usize,
+  k: usize,
+  alpha: f32,
+  activation: u32,
+  accumulate: u32,
+  tile: usize,
+): void {
+  const ld = k << 2;
+  for (let j: usize = 0; j < n; j += NR) {
+    const cols = min(NR, n - j);
+    const bt = b + j * ld;
+    for (let i: usize = 0; i < m; i++) {
+      rowDots(tile, a + i * ld, bt, ld, cols, k);
+      finish(c + i * ldc + (j << 2), ldc, tile, 0, 1, cols, 0, alpha, bias ? bias + (j << 2) : 0, activation, accumulate);
+    }
+  }
+}
+
+/** Blocks of A against panels of B. With more than one block of k, C itself holds the partial sums. */
+function blocks(
+  c: usize,
+  ldc: usize,
+  a: usize,
+  lda: usize,
+  transA: u32,
+  b: usize,
+  ldb: usize,
+  transB: u32,
+  bias: usize,
+  m: usize,
+  n: usize,
+  k: usize,
+  alpha: f32,
+  activation: u32,
+  accumulate: u32,
+  workspace: usize,
+): void {
+  const panels = workspace + PANELS;
+  const plain = alpha == 1 && !bias && activation == Activation.None;
+  // Equal blocks of k, a multiple of 4 long.
+  const count = (k + KC - 1) / KC;
+  const step = ((k + count - 1) / count + 3) & ~3;
+
+  for (let ic: usize = 0; ic < m; ic += MC) {
+    const mc = min(MC, m - ic);
+    for (let pc: usize = 0; pc < k; pc += step) {
+      const kc = min(step, k - pc);
+      const partial = pc > 0;
+      const last = pc + kc == k;
+      let blockA = a + ic * lda + (pc << 2);
+      let ldBlock = lda;
+      if (transA) {
+        blockA = workspace + BLOCK;
+        ldBlock = LDA;
+        transpose(blockA, LDA, a + pc * lda + (ic << 2), lda, kc, mc);
+      }
+      for (let jc: usize = 0; jc < n; jc += NC) {
+        const nc = min(NC, n - jc);
+        for (let jr: usize = 0; jr < nc; jr += NR) {
+          const panel = panels + jr * KC * 4;
+          const cols = min(NR, nc - jr);
+          if (transB) transpose(panel, NR * 4, b + (jc + jr) * ldb + (pc << 2), ldb, cols, kc);
+          else copyPanel(panel, b + pc * ldb + ((jc + jr) << 2), ldb, cols, kc);
+        }
+        for (let jr: usize = 0; jr < nc; jr += NR) {
+          const panel = panels + jr * KC * 4;
+          const cols = min(NR, nc - jr);
+          const bj = bias ? bias + ((jc + jr) << 2) : 0;
+          let ct = c + ic * ldc + ((jc + jr) << 2);
+          let at = blockA;
+          for (let ir: usize = 0; ir < mc; ir += MR) {
+            const rows = min(MR, mc - ir);
+            if (rows == MR && cols == NR && (plain || !accumulate)) {
+              micro(ct, ldc, at, ldBlock, rows, panel, kc, partial || accumulate);
+              if (last && !plain) finish(ct, ldc, ct, ldc, rows, cols, 0, alpha, bj, activation, 0);
+            } else {
+              micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, false);
+              if (last) finish(ct, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, accumulate);
+              else finish(ct, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0);
+            }
+            ct += MR * ldc;
+            at += MR * ldBlock;
+          }
+        }
+      }
+    }
+  }
+}
+
+/** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements and not one more. */
+function finish(
+  c: usize,
+  ldc: usize,
+  tile: usize,
+  ldt: usize,
+  rows: usize,
+  cols: usize,
+  partial: u32,
+  alpha: f32,
+  bias: usize,
+  activation: u32,
+  accumulate: u32,
+): void {
+  const scale = f32x4.splat(alpha);
+  for (let i: usize = 0; i < rows; i++, c += ldc, tile += ldt) {
+    for (let j: usize = 0; j < cols; j += 4) {
+      const at = c + (j << 2);
+      let v = v128.load(tile + (j << 2));
+      if (partial) v = f32x4.add(v128.load(at), v);
+      v = f32x4.mul(v, scale);
+      if (bias) v = f32x4.add(v, v128.load(bias + (j << 2)));
+      if (activation == Activation.Relu) v = f32x4.max(v, f32x4.splat(0));
+      else if (activation == Activation.Tanh) v = tanh(v);
+      else if (activation == Activation.Sigmoid) v = sigmoid(v);
+      if (accumulate) v = f32x4.add(v128.load(at), v);
+      storeHead(at, v, cols - j);
+    }
+  }
+}
+
+/** Stores the first min(count, 4) lanes. */
+// @ts-ignore: decorator
+@inline
+function storeHead(at: usize, v: v128, count: usize): void {
+  if (count >= 4) v128.store(at, v);
+  else {
+    if (count > 1) v128.store_lane<u64>(at, v, 0);
+    if (count == 1) v128.store_lane<f32>(at, v, 0);
+    if (count == 3) v128.store_lane<f32>(at, v, 2, 8);
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Optimizer updates: one pass over a parameter p, its gradient g and the optimizer's state, in place, on elements
+ * [begin, end). The formulas and their order of operations are PyTorch's (torch.optim). Learning rate and step count come
+ * from memory; the other constants are float64, so that 1 − β is exact before it is rounded.
+ */
+import { fma, storeLanes } from "../simd";
+import { UpdateFlag } from "../opcodes";
+
+// @ts-ignore: decorator
+@inline
+function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
+
+/** xᵗ by repeated squaring. */
+export function power(x: f64, t: u32): f64 {
+  let result: f64 = 1;
+  for (; t; t >>= 1, x *= x) if (t & 1) result *= x;
+  return result;
+}
+
+// @ts-ignore: decorator
+@inline
+/** The gradient to follow: g, or −g to maximize, plus decay·p. */
+function direction(g: v128, p: v128, maximize: u32, decay: f64): v128 {
+  if (maximize) g = f32x4.neg(g);
+  return decay != 0 ? fma(splat(decay), p, g) : g;
+}
+
+/**
+ * b ← μ·b + (1 − τ)·g (b = g at the first step);  p ← p − lr·(g + μ·b  if nesterov, else b).
+ * s0: b, or 0 where momentum μ is 0.
+ */
+export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, momentum: f64, dampening: f64, decay: f64, begin: u32, end: u32): void {
+  const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening);
+  for (let i = begin; i < end; i += 4) {
+    const at: usize = i << 2;
+    const w = v128.load(p + at);
+    let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
+    if (s0) {
+      const b = step == 1 ? d : fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d));
+      storeLanes(s0 + at, b, end - i);
+      d = flags & UpdateFlag.Nesterov ? fma(mu, b, d) : b;
+    }
+    storeLanes(p + at, fma(rate, d, w), end - i);
+  }
+}
+
+/**
+ * m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
+ * (Kingma and Ba 2015, algorithm 1); decoupled decay first scales p by 1 − lr·decay (Loshchilov and Hutter 2019).
+ * s0: m, s1: v, s2: the largest v so far if amsgrad.
+ */
+export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, step: u32, flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, begin: u32, end: u32): void {
+  const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), e = splat(eps);
+  const rate = splat(-lr / (1 - power(beta1, step)));
+  const correction = splat(1 / Math.sqrt(1 - power(beta2, step)));
+  const decoupled = flags & UpdateFlag.DecoupledDecay;
+  const keep = splat(decoupled ? 1 - lr * decay : 1);
+  for (let i = begin; i < end; i += 4) {
+    const at: usize = i << 2, count = end - i;
+    let w = v128.load(p + at);
+    const d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay);
+    if (decoupled) w = f32x4.mul(w, keep);
+    const m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d));
+    const v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, f32x4.mul(d, d)));
+    storeLanes(s0 + at, m, count);
+    storeLanes(s1 + at, v, count);
+    let second = v;
+    if (flags & UpdateFlag.Amsgrad) {
+      second = f32x4.max(v128.load(s2 + at), v);
+      storeLanes(s2 + at, second, count);
+    }
+    const denominator = fma(f32x4.sqrt(second), correction, e);
+    storeLanes(p + at, fma(rate, f32x4.div(m, denominator), w), count);
+  }
+}
+
+/**
+ * v ← αv + (1 − α)g²;  centered: a ← αa + (1 − α)g, v̂ = v − a²;  d = g / (√v̂ + ε);
+ * with momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
+ * s0: v, s1: b or 0, s2: a if centered.
+ */
+export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
+  const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
+  for (let i = begin; i < end; i += 4) {
+    const at: usize = i << 2, count = end - i;
+    const w = v128.load(p + at);
+    let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
+    let v = fma(a, v128.load(s0 + at), f32x4.mul(c, f32x4.mul(d, d)));
+    storeLanes(s0 + at, v, count);
+    if (flags & UpdateFlag.Centered) {
+      const mean = fma(a, v128.load(s2 + at), f32x4.mul(c, d));
+      storeLanes(s2 + at, mean, count);
+      v = f32x4.sub(v, f32x4.mul(mean, mean));
+    }
+    d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
+    if (s1) {
+      d = fma(mu, v128.load(s1 + at), d);
+      storeLanes(s1 + at, d, count);
+    }
+    storeLanes(p + at, fma(rate, d, w), count);
+  }
+}
+
+/** s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011). s0: s. */
+export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, eps: f64, decay: f64, lrDecay: f64, begin: u32, end: u32): void {
+  const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), e = splat(eps);
+  for (let i = begin; i < end; i += 4) {
+    const at: usize = i << 2, count = end - i;
+    const w = v128.load(p + at);
+    const d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
+    const s = fma(d, d, v128.load(s0 + at));
+    storeLanes(s0 + at, s, count);
+    storeLanes(p + at, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
+  }
+}

@@ -1,0 +1,329 @@
+/**
+ * The vector work under gemm: packing, which leads every transposition to one order, and the micro-kernels, which hold
+ * a tile of C in registers. Sizes are counts of elements, leading dimensions (ld…) are bytes. Reads up to 12 bytes past
+ * the end of an operand; what comes of them lies in lanes, rows or columns that are never stored in C.
+ */
+import { fma } from "../simd";
+
+/**
+ * Rows of a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add; without one, the
+ * product takes another.
+ */
+// @ts-ignore: decorator
+@inline
+export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
+
+/** Columns of a tile, and of a packed panel of B. */
+// @ts-ignore: decorator
+@inline
+export const NR: usize = 8;
+
+/** Columns that `rowTimesPanel` takes at once. */
+// @ts-ignore: decorator
+@inline
+export const WIDE: usize = 32;
+
+/**
+ * dst[c, r] = src[r, c] in 4 × 4 blocks. Writes both sizes rounded up to 4: rows past the last repeat it.
+ */
+export function transpose(dst: usize, ldd: usize, src: usize, lds: usize, rows: usize, cols: usize): void {
+  const last = src + (rows - 1) * lds;
+  for (let r: usize = 0; r < rows; r += 4, dst += 16) {
+    const s0 = src + r * lds;
+    const s1 = min(s0 + lds, last);
+    const s2 = min(s1 + lds, last);
+    const s3 = min(s2 + lds, last);
+    let d = dst;
+    for (let c: usize = 0; c < cols << 2; c += 16) {
+      const v0 = v128.load(s0 + c);
+      const v1 = v128.load(s1 + c);
+      const v2 = v128.load(s2 + c);
+      const v3 = v128.load(s3 + c);
+      const low01 = v128.shuffle<f32>(v0, v1, 0, 4, 1, 5);
+      const low23 = v128.shuffle<f32>(v2, v3, 0, 4, 1, 5);
+      const high01 = v128.shuffle<f32>(v0, v1, 2, 6, 3, 7);
+      const high23 = v128.shuffle<f32>(v2, v3, 2, 6, 3, 7);
+      v128.store(d, v128.shuffle<f64>(low01, low23, 0, 2));
+      d += ldd;
+      v128.store(d, v128.shuffle<f64>(low01, low23, 1, 3));
+      d += ldd;
+      v128.store(d, v128.shuffle<f64>(high01, high23, 0, 2));
+      d += ldd;
+      v128.store(d, v128.shuffle<f64>(high01, high23, 1, 3));
+      d += ldd;
+    }
+  }
+}
+
+/** panel[p, 0..NR] = src[p, 0..cols] for p in 0..kc; the columns past `cols` are padding. */
+export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: usize): void {
+  const second: usize = cols > 4 ? 16 : 0;
+  for (const end = panel + kc * NR * 4; panel < end; panel += NR * 4, src += ld) {
+    v128.store(panel, v128.load(src));
+    v128.store(panel, v128.load(src + second), 16);
+  }
+}
+
+/** C[MR, NR] = A[MR, kc]·panel[kc, NR] (+ C if load). The rows of A past `rows` repeat the last. */
+export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
+  const last = a + (rows - 1) * lda;
+  let a0 = a;
+  let a1 = min(a0 + lda, last);
+  let a2 = min(a1 + lda, last);
+  let a3 = min(a2 + lda, last);
+  let a4 = min(a3 + lda, last);
+  let a5 = min(a4 + lda, last);
+  let b = panel;
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c20 = c00;
+  let c21 = c00;
+  let c30 = c00;
+  let c31 = c00;
+  let c40 = c00;
+  let c41 = c00;
+  let c50 = c00;
+  let c51 = c00;
+  let x: v128, b0: v128, b1: v128;
+  // The exits between the steps also keep asc from moving the products of one behind the loads of the next, which spills.
+  while (kc) {
+    b0 = v128.load(b);
+    b1 = v128.load(b, 16);
+    x = v128.load32_splat(a0);
+    c00 = fma(x, b0, c00);
+    c01 = fma(x, b1, c01);
+    x = v128.load32_splat(a1);
+    c10 = fma(x, b0, c10);
+    c11 = fma(x, b1, c11);
+    x = v128.load32_splat(a2);
+    c20 = fma(x, b0, c20);
+    c21 = fma(x, b1, c21);
+    x = v128.load32_splat(a3);
+    c30 = fma(x, b0, c30);
+    c31 = fma(x, b1, c31);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      x = v128.load32_splat(a4);
+      c40 = fma(x, b0, c40);
+      c41 = fma(x, b1, c41);
+      x = v128.load32_splat(a5);
+      c50 = fma(x, b0, c50);
+      c51 = fma(x, b1, c51);
+    }
+    if (kc == 1) break;
+    b0 = v128.load(b, 32);
+    b1 = v128.load(b, 48);
+    x = v128.load32_splat(a0, 4);
+    c00 = fma(x, b0, c00);
+    c01 = fma(x, b1, c01);
+    x = v128.load32_splat(a1, 4);
+    c10 = fma(x, b0, c10);
+    c11 = fma(x, b1, c11);
+    x = v128.load32_splat(a2, 4);
+    c20 = fma(x, b0, c20);
+    c21 = fma(x, b1, c21);
+    x = v128.load32_splat(a3, 4);
+    c30 = fma(x, b0, c30);
+    c31 = fma(x, b1, c31);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      x = v128.load32_splat(a4, 4);
+      c40 = fma(x, b0, c40);
+      c41 = fma(x, b1, c41);
+      x = v128.load32_splat(a5, 4);
+      c50 = fma(x, b0, c50);
+      c51 = fma(x, b1, c51);
+    }
+    if (kc == 2) break;
+    b0 = v128.load(b, 64);
+    b1 = v128.load(b, 80);
+    x = v128.load32_splat(a0, 8);
+    c00 = fma(x, b0, c00);
+    c01 = fma(x, b1, c01);
+    x = v128.load32_splat(a1, 8);
+    c10 = fma(x, b0, c10);
+    c11 = fma(x, b1, c11);
+    x = v128.load32_splat(a2, 8);
+    c20 = fma(x, b0, c20);
+    c21 = fma(x, b1, c21);
+    x = v128.load32_splat(a3, 8);
+    c30 = fma(x, b0, c30);
+    c31 = fma(x, b1, c31);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      x = v128.load32_splat(a4, 8);
+      c40 = fma(x, b0, c40);
+      c41 = fma(x, b1, c41);
+      x = v128.load32_splat(a5, 8);
+      c50 = fma(x, b0, c50);
+      c51 = fma(x, b1, c51);
+    }
+    if (kc == 3) break;
+    b0 = v128.load(b, 96);
+    b1 = v128.load(b, 112);
+    x = v128.load32_splat(a0, 12);
+    c00 = fma(x, b0, c00);
+    c01 = fma(x, b1, c01);
+    x = v128.load32_splat(a1, 12);
+    c10 = fma(x, b0, c10);
+    c11 = fma(x, b1, c11);
+    x = v128.load32_splat(a2, 12);
+    c20 = fma(x, b0, c20);
+    c21 = fma(x, b1, c21);
+    x = v128.load32_splat(a3, 12);
+    c30 = fma(x, b0, c30);
+    c31 = fma(x, b1, c31);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      x = v128.load32_splat(a4, 12);
+      c40 = fma(x, b0, c40);
+      c41 = fma(x, b1, c41);
+      x = v128.load32_splat(a5, 12);
+      c50 = fma(x, b0, c50);
+      c51 = fma(x, b1, c51);
+    }
+    a0 += 16;
+    a1 += 16;
+    a2 += 16;
+    a3 += 16;
+    a4 += 16;
+    a5 += 16;
+    b += 128;
+    kc -= 4;
+  }
+  storeRow(c, c00, c01, load);
+  storeRow((c += ldc), c10, c11, load);
+  storeRow((c += ldc), c20, c21, load);
+  storeRow((c += ldc), c30, c31, load);
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    storeRow((c += ldc), c40, c41, load);
+    storeRow((c += ldc), c50, c51, load);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function storeRow(c: usize, v0: v128, v1: v128, load: bool): void {
+  if (load) {
+    v0 = f32x4.add(v128.load(c), v0);
+    v1 = f32x4.add(v128.load(c, 16), v1);
+  }
+  v128.store(c, v0);
+  v128.store(c, v1, 16);
+}
+
+/** c[NR] = a[k]·B[NR, k]ᵀ. The rows of B past `cols` repeat the last. */
+export function rowDots(c: usize, a: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
+  const last = b + (cols - 1) * ldb;
+  let b0 = b;
+  let b1 = min(b0 + ldb, last);
+  let b2 = min(b1 + ldb, last);
+  let b3 = min(b2 + ldb, last);
+  let b4 = min(b3 + ldb, last);
+  let b5 = min(b4 + ldb, last);
+  let b6 = min(b5 + ldb, last);
+  let b7 = min(b6 + ldb, last);
+  let c0 = f32x4.splat(0);
+  let c1 = c0;
+  let c2 = c0;
+  let c3 = c0;
+  let c4 = c0;
+  let c5 = c0;
+  let c6 = c0;
+  let c7 = c0;
+  let x: v128;
+  const whole = (k & ~3) << 2;
+  if (k & 3) {
+    const mask = headMask(k & 3);
+    x = v128.and(v128.load(a + whole), mask);
+    c0 = fma(x, v128.and(v128.load(b0 + whole), mask), c0);
+    c1 = fma(x, v128.and(v128.load(b1 + whole), mask), c1);
+    c2 = fma(x, v128.and(v128.load(b2 + whole), mask), c2);
+    c3 = fma(x, v128.and(v128.load(b3 + whole), mask), c3);
+    c4 = fma(x, v128.and(v128.load(b4 + whole), mask), c4);
+    c5 = fma(x, v128.and(v128.load(b5 + whole), mask), c5);
+    c6 = fma(x, v128.and(v128.load(b6 + whole), mask), c6);
+    c7 = fma(x, v128.and(v128.load(b7 + whole), mask), c7);
+  }
+  for (const end = a + whole; a < end; ) {
+    x = v128.load(a);
+    c0 = fma(x, v128.load(b0), c0);
+    c1 = fma(x, v128.load(b1), c1);
+    c2 = fma(x, v128.load(b2), c2);
+    c3 = fma(x, v128.load(b3), c3);
+    c4 = fma(x, v128.load(b4), c4);
+    c5 = fma(x, v128.load(b5), c5);
+    c6 = fma(x, v128.load(b6), c6);
+    c7 = fma(x, v128.load(b7), c7);
+    a += 16;
+    b0 += 16;
+    b1 += 16;
+    b2 += 16;
+    b3 += 16;
+    b4 += 16;
+    b5 += 16;
+    b6 += 16;
+    b7 += 16;
+  }
+  v128.store(c, sums(c0, c1, c2, c3));
+  v128.store(c, sums(c4, c5, c6, c7), 16);
+}
+
+/** All ones in the first `count` lanes. */
+// @ts-ignore: decorator
+@inline
+function headMask(count: usize): v128 {
+  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>count));
+}
+
+/** [Σ a, Σ b, Σ c, Σ d] */
+// @ts-ignore: decorator
+@inline
+function sums(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
+  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
+  return f32x4.add(v128.shuffle<f64>(ab, cd, 0, 2), v128.shuffle<f64>(ab, cd, 1, 3));
+}
+
+/** c[WIDE] = a[k]·B[k, WIDE], a's elements `stepA` bytes apart. */
+export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
+  let c0 = f32x4.splat(0);
+  let c1 = c0;
+  let c2 = c0;
+  let c3 = c0;
+  let c4 = c0;
+  let c5 = c0;
+  let c6 = c0;
+  let c7 = c0;
+  for (const end = b + k * ldb; b < end; b += ldb, a += stepA) {
+    const x = v128.load32_splat(a);
+    c0 = fma(x, v128.load(b), c0);
+    c1 = fma(x, v128.load(b, 16), c1);
+    c2 = fma(x, v128.load(b, 32), c2);
+    c3 = fma(x, v128.load(b, 48), c3);
+    c4 = fma(x, v128.load(b, 64), c4);
+    c5 = fma(x, v128.load(b, 80), c5);
+    c6 = fma(x, v128.load(b, 96), c6);
+    c7 = fma(x, v128.load(b, 112), c7);
+  }
+  v128.store(c, c0);
+  v128.store(c, c1, 16);
+  v128.store(c, c2, 32);
+  v128.store(c, c3, 48);
+  v128.store(c, c4, 64);
+  v128.store(c, c5, 80);
+  v128.store(c, c6, 96);
+  v128.store(c, c7, 112);
+}
+
+/** c[NR] = a[k]·B[k, cols]; the elements past `cols` are padding. */
+export function rowNarrow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
+  const second: usize = cols > 4 ? 16 : 0;
+  let c0 = f32x4.splat(0);
+  let c1 = c0;
+  for (const end = b + k * ldb; b < end; b += ldb, a += stepA) {
+    const x = v128.load32_splat(a);
+    c0 = fma(x, v128.load(b), c0);
+    c1 = fma(x, v128.load(b + second), c1);
+  }
+  v128.store(c, c0);
+  v128.store(c, c1, 16);
+}

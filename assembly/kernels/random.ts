@@ -1,0 +1,90 @@
+/**
+ * Random numbers by Philox 4×32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a block cipher of
+ * a counter, so element i depends on the seed, the counter and i alone, whatever thread computes it.
+ *
+ * `state` holds [seed low, seed high, counter low, counter high]. Element i is word i mod 4 of block counter + ⌊i/4⌋.
+ */
+import { log } from "../math";
+import { storeLanes } from "../simd";
+import { cos, sin } from "../trig";
+
+/**
+ * Four random 32-bit words of block (counter at `state`) + block. The ten rounds run on one block of four words held
+ * as [c0, c1, c2, c3] in one vector.
+ */
+function philox(state: usize, block: u32): v128 {
+  const counter = load<u64>(state, 8) + block;
+  let k0 = load<u32>(state), k1 = load<u32>(state, 4);
+  let v = i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(0), 0, <i32>counter), 1, <i32>(counter >> 32));
+  const multipliers = i32x4(<i32>0xD2511F53, <i32>0xCD9E8D57, 0, 0);
+  for (let round = 0; round < 10; round++) {
+    // c0·M0 and c2·M1 as [lo0, hi0, lo1, hi1]; the new block is [hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0].
+    const products = i64x2.extmul_low_i32x4_u(i32x4.shuffle(v, v, 0, 2, 0, 2), multipliers);
+    const key = i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(0), 0, k0), 2, k1);
+    const kept = v128.and(i32x4.shuffle(v, v, 1, 1, 3, 3), i32x4(-1, 0, -1, 0));
+    v = v128.xor(v128.xor(i32x4.shuffle(products, products, 3, 2, 1, 0), kept), key);
+    k0 += 0x9E3779B9;
+    k1 += 0xBB67AE85;
+  }
+  return v;
+}
+
+// @ts-ignore: decorator
+@inline
+/** Uniform in [0, 1) with 24 bits. */
+function unit(words: v128): v128 {
+  return f32x4.mul(f32x4.convert_i32x4_u(i32x4.shr_u(words, 8)), f32x4.splat(5.9604644775390625e-8));
+}
+
+/** Uniform in [low, high); the share [begin, end) of every random kernel starts at a multiple of 4. */
+export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u32, end: u32): void {
+  const scale = f32x4.splat(high - low), shift = f32x4.splat(low), limit = f32x4.splat(high);
+  for (let i = begin; i < end; i += 4) {
+    const u = f32x4.add(f32x4.mul(unit(philox(state, i >> 2)), scale), shift);
+    // low + u·(high − low) may round up to high, which the interval excludes: low stands in.
+    storeLanes(out + (<usize>i << 2), v128.bitselect(shift, u, v128.and(f32x4.ge(u, limit), f32x4.gt(limit, shift))), end - i);
+  }
+}
+
+/** Normal by Box and Muller: √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂), u₁ ∈ (0, 1]. Words 0, 1 of a block are u₁; 2, 3 are u₂. */
+export function normal(out: usize, state: usize, mean: f32, std: f32, begin: u32, end: u32): void {
+  for (let i = begin; i < end; i += 4) {
+    const words = philox(state, i >> 2);
+    const u = unit(words);
+    const u1 = f32x4.sub(f32x4.splat(1), i32x4.shuffle(u, u, 0, 1, 0, 1));
+    const angle = f32x4.mul(f32x4.splat(6.283185307179586), i32x4.shuffle(u, u, 2, 3, 2, 3));
+    const radius = f32x4.sqrt(f32x4.mul(f32x4.splat(-2), log(u1)));
+    const turn = i32x4.shuffle(cos(angle), sin(angle), 0, 1, 6, 7);
+    storeLanes(out + (<usize>i << 2), f32x4.add(f32x4.mul(f32x4.mul(radius, turn), f32x4.splat(std)), f32x4.splat(mean)), end - i);
+  }
+}
+
+/** `value` with probability p, else 0. */
+export function bernoulli(out: usize, state: usize, p: f32, value: f32, begin: u32, end: u32): void {
+  const probability = f32x4.splat(p), one = f32x4.splat(value);
+  for (let i = begin; i < end; i += 4) {
+    const drawn = f32x4.lt(unit(philox(state, i >> 2)), probability);
+    storeLanes(out + (<usize>i << 2), v128.and(drawn, one), end - i);
+  }
+}
+
+/** A permutation of 0…n−1 as int32 by Fisher and Yates; word i draws the i-th exchange. Serial: one share does it all. */
+export function randomPermutation(out: usize, state: usize, n: u32): void {
+  for (let i: u32 = 0; i < n; i++) store<u32>(out + (<usize>i << 2), i);
+  for (let i: u32 = 0; i + 1 < n; i++) {
+    const words = philox(state, i >> 1);
+    // 64 random bits scaled to [0, n − i): the bias is below n/2⁶⁴.
+    const bits = i & 1 ? i64x2.extract_lane(words, 1) : i64x2.extract_lane(words, 0);
+    const j = i + <u32>(((<u64>bits >> 32) * (n - i) + (((<u64>bits & 0xffffffff) * (n - i)) >> 32)) >> 32);
+    const p = out + (<usize>i << 2), q = out + (<usize>j << 2);
+    const kept = load<u32>(p);
+    store<u32>(p, load<u32>(q));
+    store<u32>(q, kept);
+  }
+}
+
+/** Adds `by` to the 64-bit (wide) or 32-bit counter at `address`. */
+export function advance(address: usize, by: u32, wide: u32): void {
+  if (wide) store<u64>(address, load<u64>(address) + by);
+  else store<u32>(address, load<u32>(address) + by);
+}

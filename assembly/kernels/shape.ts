@@ -1,0 +1,113 @@
+/**
+ * Kernels that move elements without changing them (permute, slice, pad, broadcast, concatenate: all one strided copy),
+ * fill, and convert between types. Elements are 1 or 4 bytes.
+ */
+import { storeBytes, storeLanes } from "../simd";
+import { Dim, Type } from "../opcodes";
+
+/** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
+export function fill(out: usize, bytes: u32, value: u32): void {
+  const v = i32x4.splat(value);
+  let p = out;
+  const last = out + (bytes & ~15);
+  for (; p < last; p += 16) v128.store(p, v);
+  for (let i: u32 = 0, rest = bytes & 15; i < rest; i++) store<u8>(p + i, <u8>(value >> ((i & 3) << 3)));
+}
+
+/** One row of a strided copy: n elements, strides in bytes. */
+export function copyRow(out: usize, x: usize, n: u32, elementBytes: u32, outStride: i32, stride: i32): void {
+  if (outStride == elementBytes && stride == elementBytes) {
+    memory.copy(out, x, <usize>n * elementBytes);
+  } else if (elementBytes == 4) {
+    if (!stride && outStride == 4) fill(out, n << 2, load<u32>(x));
+    else for (let i: u32 = 0; i < n; i++, out += outStride, x += stride) store<u32>(out, load<u32>(x));
+  } else {
+    for (let i: u32 = 0; i < n; i++, out += outStride, x += stride) store<u8>(out, load<u8>(x));
+  }
+}
+
+/** out[j, i] = x[i, j] of 32-bit elements, 4×4 at a time: `rows` rows of out, each n long; strides in bytes. */
+export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: usize, stride: usize): void {
+  let r: u32 = 0;
+  for (; r + 4 <= rows; r += 4) {
+    const to = out + r * outStride, from = x + (<usize>r << 2);
+    let i: u32 = 0;
+    for (; i + 4 <= n; i += 4) {
+      const p = from + i * stride, q = to + (<usize>i << 2);
+      const a = v128.load(p), b = v128.load(p + stride), c = v128.load(p + (stride << 1)), d = v128.load(p + stride * 3);
+      const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), AB = i32x4.shuffle(a, b, 2, 6, 3, 7);
+      const cd = i32x4.shuffle(c, d, 0, 4, 1, 5), CD = i32x4.shuffle(c, d, 2, 6, 3, 7);
+      v128.store(q, i64x2.shuffle(ab, cd, 0, 2));
+      v128.store(q + outStride, i64x2.shuffle(ab, cd, 1, 3));
+      v128.store(q + (outStride << 1), i64x2.shuffle(AB, CD, 0, 2));
+      v128.store(q + outStride * 3, i64x2.shuffle(AB, CD, 1, 3));
+    }
+    for (; i < n; i++) {
+      const p = from + i * stride, q = to + (<usize>i << 2);
+      for (let j: usize = 0; j < 4; j++) store<u32>(q + j * outStride, load<u32>(p + (j << 2)));
+    }
+  }
+  for (; r < rows; r++) copyRow(out + r * outStride, x + (<usize>r << 2), n, 4, 4, <i32>stride);
+}
+
+/**
+ * Copies over `rank` dimensions described by the words at `dims` (opcodes.ts: StridedCopy).
+ * The share [begin, end) counts rows, or, where the two innermost dimensions are a transposition, planes.
+ */
+export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, dims: usize, begin: u32, end: u32): void {
+  const inner = dims + (((rank - 1) * Dim.words) << 2);
+  const n = load<u32>(inner, Dim.size << 2);
+  const outStride = load<i32>(inner, Dim.first << 2), stride = load<i32>(inner, Dim.second << 2);
+  const planes = isTransposition(elementBytes, rank, dims);
+  const first = planes ? inner - (Dim.words << 2) : inner;
+  for (let r = begin; r < end; r++) {
+    let rest = r;
+    let to = out, from = x;
+    for (let dim = first; dim > dims;) {
+      dim -= Dim.words << 2;
+      const size = load<u32>(dim, Dim.size << 2);
+      const quotient = rest / size, index = <i32>(rest - quotient * size);
+      to += index * load<i32>(dim, Dim.first << 2);
+      from += index * load<i32>(dim, Dim.second << 2);
+      rest = quotient;
+    }
+    if (planes) transpose(to, from, load<u32>(first, Dim.size << 2), n, load<i32>(first, Dim.first << 2), stride);
+    else copyRow(to, from, n, elementBytes, outStride, stride);
+  }
+}
+
+/** Whether the two innermost dimensions turn rows into columns. */
+function isTransposition(elementBytes: u32, rank: u32, dims: usize): bool {
+  if (rank < 2 || elementBytes != 4) return false;
+  const inner = dims + (((rank - 1) * Dim.words) << 2), outer = inner - (Dim.words << 2);
+  return load<i32>(inner, Dim.first << 2) == 4 && load<i32>(outer, Dim.second << 2) == 4
+    && load<i32>(inner, Dim.second << 2) > 4 && load<i32>(outer, Dim.first << 2) > 4;
+}
+
+/** Units that a share of a strided copy counts. */
+export function copyUnits(elementBytes: u32, rank: u32, dims: usize): u32 {
+  let units: u32 = 1;
+  const last = rank - (isTransposition(elementBytes, rank, dims) ? 2 : 1);
+  for (let i: u32 = 0; i < last; i++) units *= load<u32>(dims + ((i * Dim.words) << 2), Dim.size << 2);
+  return units;
+}
+
+/** out[i] = x[i] converted, i in [begin, end). To int32 truncates and saturates, to uint8 keeps the low bits, to bool tests ≠ 0. */
+export function cast(out: usize, x: usize, from: Type, to: Type, begin: u32, end: u32): void {
+  const fromBytes: usize = from <= Type.Int32 ? 4 : 1, toBytes: usize = to <= Type.Int32 ? 4 : 1;
+  for (let i = begin; i < end; i += 4) {
+    const p = x + i * fromBytes, q = out + i * toBytes;
+    let v: v128;
+    // To int32 lanes first (a float that becomes bool becomes its test) …
+    if (from == Type.Float32) v = to == Type.Bool ? f32x4.ne(v128.load(p), f32x4.splat(0)) : i32x4.trunc_sat_f32x4_s(v128.load(p));
+    else if (from == Type.Int32) v = v128.load(p);
+    else v = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
+    // … then to what is asked.
+    if (to == Type.Float32) storeLanes(q, f32x4.convert_i32x4_s(v), end - i);
+    else if (to == Type.Int32) storeLanes(q, v, end - i);
+    else {
+      const low = to == Type.Bool ? v128.and(i32x4.ne(v, i32x4.splat(0)), i32x4.splat(1)) : v128.and(v, i32x4.splat(255));
+      storeBytes(q, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_u(low, low), low), end - i);
+    }
+  }
+}

@@ -1,0 +1,323 @@
+/**
+ * Elementary functions of four f32 lanes: exponentials, logarithms, the error function and the activations built from
+ * them (powers and angles are in trig.ts). Each is inlined, free of state and of branches but for rare lanes; NaN in
+ * is NaN out, and infinities give the limit. The bounds are measured against float64 on the whole of f32.
+ */
+import { fma } from "./simd";
+import { poly4, poly5, poly7, splat, withSign } from "./trig";
+
+export { atan2, cos, mod, pow, sin, tan } from "./trig";
+
+const LN2_HI: f32 = 0.693145751953125; // 15 bits: n·LN2_HI is exact for |n| < 2⁹
+const LN2_LO: f32 = 1.4286068203094172e-6; // ln 2 − LN2_HI
+const LOG2E: f32 = 1.4426950408889634;
+const SQRT_HALF_BITS: i32 = 0x3f3504f3;
+
+// ---- exponentials: eˣ = 2ⁿ·eʳ, n = round(x·log₂e), |r| ≤ ½ ln 2 -------------------------------------------------
+
+/** 1.5·2²³ + 254: adding it rounds to an integer n and leaves n + 254, twice the exponent's bias, in the low bits. */
+const SHIFT: f32 = 12583166;
+
+// @ts-ignore: decorator
+@inline
+/** SHIFT + round(x·log₂e), for |x| < 2¹⁵ or so. */
+function shifted(x: v128): v128 {
+  return fma(x, splat(LOG2E), splat(SHIFT));
+}
+
+// @ts-ignore: decorator
+@inline
+/** r = x − n·ln 2, the product in two parts. */
+function reduced(x: v128, t: v128): v128 {
+  const n = f32x4.sub(t, splat(SHIFT));
+  return fma(n, splat(-LN2_LO), fma(n, splat(-LN2_HI), x));
+}
+
+// @ts-ignore: decorator
+@inline
+/** eʳ ≈ 1 + r + r²·P(r), minimax, 3.3e-9. */
+function expPoly(r: v128): v128 {
+  const p = poly4(r, 0.49999994, 0.16666515, 0.041668084, 0.008369349, 0.0013840399);
+  return f32x4.add(fma(f32x4.mul(r, r), p, r), splat(1));
+}
+
+// @ts-ignore: decorator
+@inline
+/** y·2ⁿ as y·2^⌊n/2⌋·2^⌈n/2⌉, so that it overflows and underflows with one rounding; −150 ≤ n ≤ 150. */
+function scaled(y: v128, t: v128): v128 {
+  const half = i32x4.shr_u(t, 1);
+  const rest = i32x4.sub(t, half);
+  return f32x4.mul(f32x4.mul(y, i32x4.shl(half, 23)), i32x4.shl(rest, 23));
+}
+
+// @ts-ignore: decorator
+@inline
+/** eˣ for −105 ≤ x ≤ 90. */
+function expBounded(x: v128): v128 {
+  const t = shifted(x);
+  return scaled(expPoly(reduced(x, t)), t);
+}
+
+// @ts-ignore: decorator
+@inline
+/** eˣ for |x| < 87, scaled in one step. */
+function expSmall(x: v128): v128 {
+  const t = shifted(x);
+  const power = i32x4.sub(i32x4.shl(t, 23), i32x4.splat(127 << 23));
+  return f32x4.mul(expPoly(reduced(x, t)), power);
+}
+
+// @ts-ignore: decorator
+@inline
+/** e^−|x|: what every function with a sigmoid shape is made of, since it cannot overflow. */
+function expNegAbs(x: v128): v128 {
+  return expBounded(f32x4.neg(f32x4.pmin(f32x4.abs(x), splat(105))));
+}
+
+// @ts-ignore: decorator
+@inline
+/** eˣ. */
+export function exp(x: v128): v128 {
+  return expBounded(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(90)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. */
+export function expm1(x: v128): v128 {
+  const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(89));
+  const t = shifted(c);
+  const r = reduced(c, t);
+  const p = fma(f32x4.mul(r, r), poly5(r, 0.5, 0.16666636, 0.04166651, 0.00834151, 0.0013930543, 0.00015016444), r);
+  const s = i32x4.sub(i32x4.shl(t, 23), i32x4.splat(128 << 23));
+  const y = fma(p, s, f32x4.sub(s, splat(0.5)));
+  return withSign(v128.bitselect(p, f32x4.add(y, y), f32x4.eq(t, splat(SHIFT))), x);
+}
+
+// ---- logarithms: x = 2ᵏ·(1 + f), √½ ≤ 1 + f < √2 -------------------------------------------------------------------
+
+// @ts-ignore: decorator
+@inline
+/** k·ln 2 + f − f²/2 + f³·P(f), with k·ln 2 in two parts. */
+function logSum(k: v128, f: v128): v128 {
+  const p = poly7(f, 0.3333333, -0.25000823, 0.2000126, -0.16623345, 0.14201072, -0.13159549, 0.12765728, -0.07641177);
+  const z = f32x4.mul(f, f);
+  const tail = fma(z, splat(-0.5), f32x4.mul(f32x4.mul(f, z), p));
+  return fma(k, splat(LN2_HI), f32x4.add(f, fma(k, splat(LN2_LO), tail)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** Lanes that are not positive, finite and normal. */
+function outsideNormal(x: v128): v128 {
+  return i32x4.ge_u(i32x4.sub(x, i32x4.splat(0x00800000)), i32x4.splat(0x7f000000));
+}
+
+// @ts-ignore: decorator
+@inline
+/** What a logarithm of x is where x is 0, negative, ∞ or NaN; y elsewhere. */
+function logLimits(y: v128, x: v128): v128 {
+  y = v128.bitselect(y, x, f32x4.lt(x, splat(Infinity)));
+  y = v128.bitselect(splat(-Infinity), y, f32x4.eq(x, splat(0)));
+  return v128.bitselect(splat(NaN), y, f32x4.lt(x, splat(0)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** ln x. */
+export function log(x: v128): v128 {
+  const rare = v128.any_true(outsideNormal(x));
+  let m = x;
+  let bias = splat(0);
+  if (rare) {
+    const denormal = f32x4.lt(x, splat(1.1754943508222875e-38));
+    m = v128.bitselect(f32x4.mul(x, splat(8388608)), x, denormal);
+    bias = v128.and(denormal, splat(23));
+  }
+  const k = i32x4.shr_s(i32x4.sub(m, i32x4.splat(SQRT_HALF_BITS)), 23);
+  const f = f32x4.sub(i32x4.sub(m, i32x4.shl(k, 23)), splat(1));
+  const y = logSum(f32x4.sub(f32x4.convert_i32x4_s(k), bias), f);
+  return rare ? logLimits(y, x) : y;
+}
+
+// @ts-ignore: decorator
+@inline
+/** ln(hi + lo) for hi ≥ |lo|, hi + lo normal and finite: the rounding error of the sum is put back into f. */
+function logOfSum(hi: v128, lo: v128): v128 {
+  const u = f32x4.add(hi, lo);
+  const error = f32x4.sub(lo, f32x4.sub(u, hi));
+  const k = i32x4.shr_s(i32x4.sub(u, i32x4.splat(SQRT_HALF_BITS)), 23);
+  const shift = i32x4.shl(i32x4.min_s(k, i32x4.splat(126)), 23);
+  const f = f32x4.sub(i32x4.sub(u, i32x4.shl(k, 23)), splat(1));
+  return logSum(f32x4.convert_i32x4_s(k), fma(error, i32x4.sub(i32x4.splat(127 << 23), shift), f));
+}
+
+// @ts-ignore: decorator
+@inline
+/** ln(1 + x). */
+export function log1p(x: v128): v128 {
+  const y = logOfSum(f32x4.pmax(x, splat(1)), f32x4.pmin(x, splat(1)));
+  const u = f32x4.add(x, splat(1));
+  return withSign(v128.any_true(outsideNormal(u)) ? logLimits(y, u) : y, x);
+}
+
+// @ts-ignore: decorator
+@inline
+/** ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|). */
+export function softplus(x: v128): v128 {
+  return f32x4.add(f32x4.pmax(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** ln σ(x) = min(x, 0) − ln(1 + e^−|x|). */
+export function logSigmoid(x: v128): v128 {
+  return f32x4.sub(f32x4.pmin(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
+}
+
+// ---- sigmoids ------------------------------------------------------------------------------------------------------
+
+// @ts-ignore: decorator
+@inline
+/** tanh x = 1 − 2/(e²ˣ + 1) for |x| ≥ 0.625, x + x³·P(x²) below. */
+export function tanh(x: v128): v128 {
+  const a = f32x4.pmin(f32x4.abs(x), splat(10));
+  const z = f32x4.mul(a, a);
+  const p = poly4(z, -0.3333328, 0.13331406, -0.053736515, 0.020628167, -0.0056922967);
+  const near = fma(f32x4.mul(a, z), p, a);
+  const e = expSmall(f32x4.add(a, a));
+  const far = f32x4.sub(splat(1), f32x4.div(splat(2), f32x4.add(e, splat(1))));
+  return withSign(v128.bitselect(near, far, f32x4.lt(a, splat(0.625))), x);
+}
+
+// @ts-ignore: decorator
+@inline
+/** σ(x) = 1/(1 + e⁻ˣ): with e = e^−|x|, 1/(1 + e) for x ≥ 0 and e/(1 + e) for x < 0. */
+export function sigmoid(x: v128): v128 {
+  const e = expNegAbs(x);
+  return f32x4.div(v128.bitselect(e, splat(1), f32x4.lt(x, splat(0))), f32x4.add(e, splat(1)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** d/dx x·σ(v(x)) = s(1 + x·(1 − s)·v′), with 1 − s = σ(−v) not taken by subtraction. */
+function gateGrad(x: v128, v: v128, dv: v128): v128 {
+  const e = expNegAbs(v);
+  const d = f32x4.div(splat(1), f32x4.add(e, splat(1)));
+  const ed = f32x4.mul(e, d);
+  const negative = f32x4.lt(v, splat(0));
+  const s = v128.bitselect(ed, d, negative);
+  const rest = v128.bitselect(d, ed, negative);
+  return f32x4.mul(s, fma(f32x4.mul(x, rest), dv, splat(1)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** silu x = x·σ(x). */
+export function silu(x: v128): v128 {
+  const c = f32x4.pmax(x, splat(-110));
+  return f32x4.mul(c, sigmoid(c));
+}
+
+// @ts-ignore: decorator
+@inline
+/** d silu/dx = σ(x)·(1 + x·(1 − σ(x))). */
+export function siluGrad(x: v128): v128 {
+  const c = f32x4.pmin(f32x4.pmax(x, splat(-110)), splat(110));
+  return gateGrad(c, c, splat(1));
+}
+
+// @ts-ignore: decorator
+@inline
+/** tanh(softplus x) = w/(w + 2), w = eˣ(eˣ + 2). */
+export function mish(x: v128): v128 {
+  const c = f32x4.pmax(x, splat(-110));
+  const e = expBounded(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(20)));
+  const w = f32x4.mul(e, f32x4.add(e, splat(2)));
+  return f32x4.mul(c, f32x4.div(w, f32x4.add(w, splat(2))));
+}
+
+// @ts-ignore: decorator
+@inline
+/** d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2). */
+export function mishGrad(x: v128): v128 {
+  const c = f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(20));
+  const e = expBounded(c);
+  const w = f32x4.mul(e, f32x4.add(e, splat(2)));
+  const d = f32x4.div(splat(1), f32x4.add(w, splat(2)));
+  const slope = f32x4.mul(f32x4.mul(f32x4.mul(c, splat(4)), fma(e, e, e)), d);
+  return f32x4.mul(f32x4.add(w, slope), d);
+}
+
+// ---- the normal distribution ---------------------------------------------------------------------------------------
+
+// @ts-ignore: decorator
+@inline
+/** erf x = x + x·P(x²) for |x| < 0.875, 1 − e^Q(|x|) above. */
+export function erf(x: v128): v128 {
+  const a = f32x4.pmin(f32x4.abs(x), splat(4));
+  const p = poly5(f32x4.mul(a, a), 0.12837915, -0.37612504, 0.11281922, -0.026770486, 0.004998928, -0.0006020491);
+  const near = fma(a, p, a);
+  const q = fma(poly5(a, -1.1279361, -0.6367372, -0.104327515, 0.022420226, -0.0030922939, 0.00020099612), a, splat(-0.00013357577));
+  const far = f32x4.sub(splat(1), expSmall(q));
+  return withSign(v128.bitselect(near, far, f32x4.lt(a, splat(0.875))), x);
+}
+
+// @ts-ignore: decorator
+@inline
+/** Mills' ratio over √2π, R(a) = Φ(−a)·e^(a²/2) = t·P(t) with t = 1/(1 + 0.3a), for 0 ≤ a ≤ 15. */
+function mills(a: v128): v128 {
+  const t = f32x4.div(splat(1), fma(a, splat(0.3), splat(1)));
+  const p = poly7(t, 0.110239536, 0.07837141, 0.09620713, -0.079513036, 0.19188765, -0.22828786, 0.11246603, -0.020628879);
+  return f32x4.mul(t, fma(fma(p, t, splat(0.1195713)), t, splat(0.11968672)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** m·e^(−a²/2) for 0 ≤ a ≤ 15: a² is taken in two exact parts, or the tail would lose its last seven bits. */
+function timesGaussian(m: v128, a: v128): v128 {
+  const hi = v128.and(a, i32x4.splat(0xfffff000));
+  const lo = f32x4.mul(f32x4.mul(f32x4.sub(a, hi), f32x4.add(a, hi)), splat(-0.5));
+  const x = f32x4.mul(f32x4.mul(hi, hi), splat(-0.5));
+  const t = shifted(x);
+  return scaled(f32x4.mul(m, expPoly(f32x4.add(reduced(x, t), lo))), t);
+}
+
+// @ts-ignore: decorator
+@inline
+/** gelu x = x·Φ(x) = max(x, 0) − a·Φ(−a), a = |x|. */
+export function gelu(x: v128): v128 {
+  const a = f32x4.pmin(f32x4.abs(x), splat(15));
+  return f32x4.sub(f32x4.pmax(x, splat(0)), timesGaussian(f32x4.mul(a, mills(a)), a));
+}
+
+// @ts-ignore: decorator
+@inline
+/** d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0. */
+export function geluGrad(x: v128): v128 {
+  const a = f32x4.pmin(f32x4.abs(x), splat(15));
+  const g = timesGaussian(fma(a, splat(-0.3989422804014327), mills(a)), a);
+  return v128.bitselect(g, f32x4.sub(splat(1), g), f32x4.lt(x, splat(0)));
+}
+
+// √(8/π)·(x + 0.044715x³), twice the argument of gelu's tanh
+const GELU_1: f32 = 1.5957691216057308;
+const GELU_3: f32 = 0.07135481627159945;
+
+// @ts-ignore: decorator
+@inline
+/** gelu's tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) = x·σ(√(8/π)(x + 0.044715x³)). */
+export function geluTanh(x: v128): v128 {
+  const c = f32x4.pmax(x, splat(-20));
+  return f32x4.mul(c, sigmoid(f32x4.mul(c, fma(f32x4.mul(c, c), splat(GELU_3), splat(GELU_1)))));
+}
+
+// @ts-ignore: decorator
+@inline
+/** d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³). */
+export function geluTanhGrad(x: v128): v128 {
+  const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(20));
+  const z = f32x4.mul(c, c);
+  const v = f32x4.mul(c, fma(z, splat(GELU_3), splat(GELU_1)));
+  return gateGrad(c, v, fma(z, splat(3.0 * GELU_3), splat(GELU_1)));
+}

@@ -1,0 +1,310 @@
+/**
+ * Angles, powers and remainders of four f32 lanes. Where f32 has too few bits for the reduction (x mod π/2, y·log₂x,
+ * a − ⌊a/b⌋·b), the two halves are promoted to f64x2, so the results are nearly correctly rounded.
+ */
+import { fma } from "./simd";
+
+const SIGN: i32 = 0x80000000;
+
+// @ts-ignore: decorator
+@inline
+export function splat(c: f32): v128 {
+  return f32x4.splat(c);
+}
+
+// @ts-ignore: decorator
+@inline
+/** x with the sign of `s` added: for x ≥ +0. */
+export function withSign(x: v128, s: v128): v128 {
+  return v128.or(x, v128.and(s, i32x4.splat(SIGN)));
+}
+
+// Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …))
+
+// @ts-ignore: decorator
+@inline
+export function poly2(x: v128, c0: f32, c1: f32, c2: f32): v128 {
+  return fma(fma(splat(c2), x, splat(c1)), x, splat(c0));
+}
+// @ts-ignore: decorator
+@inline
+export function poly4(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32): v128 {
+  return fma(fma(poly2(x, c2, c3, c4), x, splat(c1)), x, splat(c0));
+}
+// @ts-ignore: decorator
+@inline
+export function poly5(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32): v128 {
+  return fma(poly4(x, c1, c2, c3, c4, c5), x, splat(c0));
+}
+// @ts-ignore: decorator
+@inline
+export function poly7(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32): v128 {
+  return fma(fma(poly5(x, c2, c3, c4, c5, c6, c7), x, splat(c1)), x, splat(c0));
+}
+
+// @ts-ignore: decorator
+@inline
+function low(x: v128): v128 {
+  return f64x2.promote_low_f32x4(x);
+}
+
+// @ts-ignore: decorator
+@inline
+function high(x: v128): v128 {
+  return f64x2.promote_low_f32x4(v128.shuffle<i32>(x, x, 2, 3, 0, 1));
+}
+
+// @ts-ignore: decorator
+@inline
+/** The inverse of low and high. */
+function demoted(x0: v128, x1: v128): v128 {
+  return v128.shuffle<i32>(f32x4.demote_f64x2_zero(x0), f32x4.demote_f64x2_zero(x1), 0, 1, 4, 5);
+}
+
+// @ts-ignore: decorator
+@inline
+function splat64(c: f64): v128 {
+  return f64x2.splat(c);
+}
+
+// @ts-ignore: decorator
+@inline
+/** a·b + c in f64, two roundings in every build. */
+function madd64(a: v128, b: v128, c: v128): v128 {
+  return f64x2.add(f64x2.mul(a, b), c);
+}
+
+/** 1.5·2⁵²: adding it rounds to an integer and leaves that integer in the low bits. */
+const SHIFT: f64 = 6755399441055744;
+
+// ---- angles: x = q·π/2 + r, |r| ≤ π/4 ------------------------------------------------------------------------------
+
+const TWO_OVER_PI: f64 = 0.6366197723675814;
+const HALF_PI_HI: f64 = 1.5707963267341256; // 33 bits: q·HALF_PI_HI is exact for |q| < 2²⁰
+const HALF_PI_LO: f64 = 6.077100506506192e-11; // π/2 − HALF_PI_HI
+
+/** Above this |x| a quadrant has more than 20 bits. */
+const FAR: f32 = 1e6;
+
+// @ts-ignore: decorator
+@inline
+/** SHIFT + q. */
+function quadrant(x: v128): v128 {
+  return madd64(x, splat64(TWO_OVER_PI), splat64(SHIFT));
+}
+
+// @ts-ignore: decorator
+@inline
+/** r. */
+function angle(x: v128, t: v128): v128 {
+  const q = f64x2.sub(t, splat64(SHIFT));
+  return f64x2.sub(f64x2.sub(x, f64x2.mul(q, splat64(HALF_PI_HI))), f64x2.mul(q, splat64(HALF_PI_LO)));
+}
+
+/** A part of (q mod 4, fraction) plus x·(29 bits of 2/π): the product is exact, and so are its multiples of 4. */
+function addPart(turn: v128, x: f64, part: f64): v128 {
+  let p = x * part;
+  p -= 4 * nearest(p * 0.25);
+  p += f64x2.extract_lane(turn, 1);
+  const q = nearest(p);
+  return f64x2.replace_lane(f64x2.splat(f64x2.extract_lane(turn, 0) + q), 1, p - q);
+}
+
+/** (SHIFT + q mod 4, r) of any finite x, as Payne and Hanek: 2/π in seven parts of 29 bits. NaN for ∞. */
+function farTurn(x: f64): v128 {
+  let turn = f64x2.splat(0);
+  turn = addPart(turn, x, 0.636619770899415);
+  turn = addPart(turn, x, 1.4681663246252086e-09);
+  turn = addPart(turn, x, 2.2760100671971816e-18);
+  turn = addPart(turn, x, 5.8812147387730434e-27);
+  turn = addPart(turn, x, 1.0346868700836215e-35);
+  turn = addPart(turn, x, 3.783256351091319e-45);
+  turn = addPart(turn, x, 3.720474878517739e-53);
+  return f64x2.mul(f64x2.add(turn, f64x2.replace_lane(f64x2.splat(0), 0, SHIFT)), f64x2.replace_lane(f64x2.splat(1), 1, 1.5707963267948966));
+}
+
+// @ts-ignore: decorator
+@inline
+function anyFar(x: v128): bool {
+  return v128.any_true(f32x4.gt(f32x4.abs(x), splat(FAR)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** The low words of SHIFT + q: q as i32, of which two bits count. */
+function quadrants(t0: v128, t1: v128): v128 {
+  return v128.shuffle<i32>(t0, t1, 0, 2, 4, 6);
+}
+
+// @ts-ignore: decorator
+@inline
+/** sin r ≈ r + r³·P(r²). */
+function sinPoly(r: v128, z: v128): v128 {
+  const s = fma(f32x4.mul(r, z), poly2(z, -0.16666655, 0.008332187, -0.00019517897), r);
+  return v128.or(s, v128.and(r, i32x4.splat(SIGN)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** cos r ≈ 1 − r²/2 + r⁴·P(r²). */
+function cosPoly(z: v128): v128 {
+  const c = poly2(z, 0.041666646, -0.001388731, 2.4432327e-5);
+  return f32x4.add(fma(f32x4.mul(z, z), c, f32x4.mul(z, splat(-0.5))), splat(1));
+}
+
+// @ts-ignore: decorator
+@inline
+/** sin(x + phase·π/2). */
+function sine(x: v128, phase: i32): v128 {
+  const x0 = low(x), x1 = high(x);
+  let t0 = quadrant(x0), t1 = quadrant(x1);
+  let r0 = angle(x0, t0), r1 = angle(x1, t1);
+  if (anyFar(x)) {
+    const a = farTurn(f64x2.extract_lane(x0, 0)), b = farTurn(f64x2.extract_lane(x0, 1));
+    const c = farTurn(f64x2.extract_lane(x1, 0)), d = farTurn(f64x2.extract_lane(x1, 1));
+    t0 = v128.shuffle<f64>(a, b, 0, 2);
+    r0 = v128.shuffle<f64>(a, b, 1, 3);
+    t1 = v128.shuffle<f64>(c, d, 0, 2);
+    r1 = v128.shuffle<f64>(c, d, 1, 3);
+  }
+  const q = i32x4.add(quadrants(t0, t1), i32x4.splat(phase));
+  const r = demoted(r0, r1);
+  const z = f32x4.mul(r, r);
+  const odd = i32x4.shr_s(i32x4.shl(q, 31), 31);
+  const y = v128.bitselect(cosPoly(z), sinPoly(r, z), odd);
+  return v128.xor(y, i32x4.shl(i32x4.shr_u(q, 1), 31));
+}
+
+// @ts-ignore: decorator
+@inline
+/** sin x. */
+export function sin(x: v128): v128 {
+  return sine(x, 0);
+}
+
+// @ts-ignore: decorator
+@inline
+/** cos x = sin(x + π/2). */
+export function cos(x: v128): v128 {
+  return sine(x, 1);
+}
+
+// @ts-ignore: decorator
+@inline
+/** tan x = sin r/cos r, or −cos r/sin r in odd quadrants. */
+export function tan(x: v128): v128 {
+  const x0 = low(x), x1 = high(x);
+  let t0 = quadrant(x0), t1 = quadrant(x1);
+  let r0 = angle(x0, t0), r1 = angle(x1, t1);
+  if (anyFar(x)) {
+    const a = farTurn(f64x2.extract_lane(x0, 0)), b = farTurn(f64x2.extract_lane(x0, 1));
+    const c = farTurn(f64x2.extract_lane(x1, 0)), d = farTurn(f64x2.extract_lane(x1, 1));
+    t0 = v128.shuffle<f64>(a, b, 0, 2);
+    r0 = v128.shuffle<f64>(a, b, 1, 3);
+    t1 = v128.shuffle<f64>(c, d, 0, 2);
+    r1 = v128.shuffle<f64>(c, d, 1, 3);
+  }
+  const odd = i32x4.shl(quadrants(t0, t1), 31);
+  const mask = i32x4.shr_s(odd, 31);
+  const r = demoted(r0, r1);
+  const z = f32x4.mul(r, r);
+  const s = sinPoly(r, z), c = cosPoly(z);
+  return v128.xor(f32x4.div(v128.bitselect(c, s, mask), v128.bitselect(s, c, mask)), odd);
+}
+
+// @ts-ignore: decorator
+@inline
+/** The angle of the point (x, y): atan t = t + t³·P(t²) with t = min(|x|, |y|)/max(|x|, |y|), mirrored at π/4 and π/2. */
+export function atan2(y: v128, x: v128): v128 {
+  const ax = f32x4.abs(x), ay = f32x4.abs(y);
+  const max = f32x4.max(ax, ay), min = f32x4.min(ax, ay);
+  let t = f32x4.div(min, max);
+  t = v128.bitselect(splat(0), t, f32x4.eq(max, splat(0)));
+  t = v128.bitselect(splat(1), t, f32x4.eq(min, splat(Infinity)));
+  const z = f32x4.mul(t, t);
+  const p = fma(
+    fma(fma(poly4(z, 0.106657684, -0.07551656, 0.043204635, -0.016363103, 0.0029193931), z, splat(-0.14211002)), z, splat(0.19993767)),
+    z, splat(-0.33333153));
+  const a = fma(f32x4.mul(t, z), p, t);
+  // π/2 and π in two parts
+  const b = v128.bitselect(f32x4.add(f32x4.sub(splat(-4.371139e-8), a), splat(1.5707964)), a, f32x4.gt(ay, ax));
+  const c = v128.bitselect(f32x4.add(f32x4.sub(splat(-8.742278e-8), b), splat(3.1415927)), b, i32x4.shr_s(x, 31));
+  return withSign(c, y);
+}
+
+// ---- powers --------------------------------------------------------------------------------------------------------
+
+const SQRT_HALF_BITS: i64 = 0x3fe6a09e667f3bcd;
+
+// @ts-ignore: decorator
+@inline
+/**
+ * 2^(y·log₂x) for positive finite x: x = 2ᵏ·m, log₂m = s·P(s²) with s = (m − 1)/(m + 1);
+ * 2ᶻ = 2ⁿ·(1 + f·Q(f)), n = round(z). Good to 35 bits.
+ */
+function powHalf(x: v128, y: v128): v128 {
+  // bits of x/√½: the exponent field is k + 1023, the other bits are those of m above √½
+  const bits = i64x2.add(x, i64x2.splat(0x3ff0000000000000 - SQRT_HALF_BITS));
+  const k = f64x2.sub(v128.or(i64x2.shr_u(bits, 52), i64x2.splat(0x4330000000000000)), splat64(4503599627370496.0 + 1023.0));
+  const m = i64x2.add(v128.and(bits, i64x2.splat(0x000fffffffffffff)), i64x2.splat(SQRT_HALF_BITS));
+  const s = f64x2.div(f64x2.sub(m, splat64(1)), f64x2.add(m, splat64(1)));
+  const w = f64x2.mul(s, s);
+  let p = madd64(splat64(0.34074268032633803), w, splat64(0.41167199459663495));
+  p = madd64(p, w, splat64(0.5770835980046649));
+  p = madd64(p, w, splat64(0.9617966732666737));
+  p = madd64(p, w, splat64(2.885390081790154));
+  const z = f64x2.pmin(f64x2.pmax(f64x2.mul(y, madd64(s, p, k)), splat64(-200)), splat64(200));
+  const t = f64x2.add(z, splat64(SHIFT + 1023));
+  const f = f64x2.sub(z, f64x2.sub(t, splat64(SHIFT + 1023)));
+  let e = madd64(splat64(0.00015594676995989365), f, splat64(0.001340664386717813));
+  e = madd64(e, f, splat64(0.009617692976460882));
+  e = madd64(e, f, splat64(0.055503105511061274));
+  e = madd64(e, f, splat64(0.24022652782869913));
+  e = madd64(e, f, splat64(0.6931472149679787));
+  return f64x2.mul(madd64(e, f, splat64(1)), i64x2.shl(t, 52));
+}
+
+// @ts-ignore: decorator
+@inline
+/** xʸ = ±2^(y·log₂|x|) in f64, with the special cases of C99's pow. */
+export function pow(x: v128, y: v128): v128 {
+  const a = f32x4.abs(x), b = f32x4.abs(y);
+  let r = demoted(powHalf(low(a), low(y)), powHalf(high(a), high(y)));
+  const inf = splat(Infinity), one = splat(1), zero = splat(0);
+  // 0, ∞ and NaN as x, ∞ as y
+  const rare = v128.or(v128.or(f32x4.eq(a, zero), v128.not(f32x4.lt(a, inf))), f32x4.eq(b, inf));
+  if (v128.any_true(rare)) {
+    const grows = v128.xor(f32x4.gt(a, one), f32x4.lt(y, zero));
+    let limit = v128.and(inf, grows);
+    limit = v128.bitselect(one, limit, f32x4.eq(a, one));
+    limit = v128.bitselect(limit, f32x4.add(a, y), v128.and(f32x4.eq(x, x), f32x4.eq(y, y)));
+    r = v128.bitselect(limit, r, rare);
+  }
+  if (i32x4.bitmask(x)) {
+    const whole = f32x4.eq(f32x4.nearest(y), y);
+    const half = f32x4.mul(y, splat(0.5));
+    const odd = v128.andnot(whole, f32x4.eq(f32x4.nearest(half), half));
+    r = v128.xor(r, v128.and(v128.and(x, odd), i32x4.splat(SIGN)));
+    const undefined = v128.andnot(v128.and(f32x4.lt(x, zero), f32x4.gt(x, splat(-Infinity))), whole);
+    r = v128.bitselect(splat(NaN), r, undefined);
+  }
+  return v128.bitselect(one, r, v128.or(f32x4.eq(x, one), f32x4.eq(y, zero)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** a − ⌊a/b⌋·b of two f64 lanes. */
+function modHalf(a: v128, b: v128): v128 {
+  const q = f64x2.trunc(f64x2.div(a, b));
+  const zero = splat64(0);
+  let m = v128.bitselect(a, f64x2.sub(a, f64x2.mul(q, b)), f64x2.eq(q, zero));
+  const wrong = v128.and(f64x2.ne(m, zero), v128.xor(f64x2.lt(m, zero), f64x2.lt(b, zero)));
+  return f64x2.add(m, v128.and(b, wrong));
+}
+
+// @ts-ignore: decorator
+@inline
+/** a − ⌊a/b⌋·b, with the sign of b. */
+export function mod(a: v128, b: v128): v128 {
+  return demoted(modHalf(low(a), low(b)), modHalf(high(a), high(b)));
+}

@@ -1,0 +1,125 @@
+/** Making tensors: from values, of one number, of ranges, of random numbers. */
+import { DTypeError, ShapeError } from "./runtime/errors.ts";
+import * as random from "./ops/random.ts";
+import { full as fill } from "./ops/shape.ts";
+import { type DType, type Shape, show, sizeOf } from "./ops/value.ts";
+import { fromElements, type NestedArray, Tensor, type TypedArray } from "./tensor.ts";
+
+export interface TensorOptions {
+  /** Element type. Default: by the values for `tensor`, else float32. */
+  readonly dtype?: DType;
+  /** Whether gradients are wanted for it. Default false. */
+  readonly requiresGrad?: boolean;
+}
+
+/** What `tensor` reads: a number, nested arrays, or a typed array. */
+export type TensorValues = NestedArray | readonly TensorValues[] | TypedArray | Uint8ClampedArray | Float64Array | Int8Array | Int16Array | Uint16Array;
+
+function finish(made: Tensor, { requiresGrad = false }: TensorOptions): Tensor {
+  if (requiresGrad) made.requiresGrad = true;
+  return made;
+}
+
+/** The shape of nested arrays, and their elements in order. @throws ShapeError where rows differ in length */
+function unnest(values: TensorValues): { shape: number[]; elements: (number | boolean)[] } {
+  const shape: number[] = [];
+  for (let level: TensorValues = values; Array.isArray(level) || ArrayBuffer.isView(level); level = level[0] as TensorValues) shape.push(level.length);
+  const elements: (number | boolean)[] = [];
+  const visit = (part: TensorValues, dim: number): void => {
+    if (typeof part === "number" || typeof part === "boolean") {
+      if (dim !== shape.length) throw new ShapeError(`tensor: a number stands where a row of ${shape[dim]} was expected: rows must nest alike.`);
+      elements.push(part);
+      return;
+    }
+    const row = part as ArrayLike<TensorValues>;
+    if (typeof part !== "object" || part === null || typeof row.length !== "number") throw new TypeError(`tensor: ${String(part)} is not a number, a boolean or an array of them.`);
+    if (dim === shape.length || row.length !== shape[dim]) {
+      throw new ShapeError(`tensor: a row has ${row.length} elements where ${shape[dim] ?? "a number"} was expected: rows must have one length.`);
+    }
+    for (let i = 0; i < row.length; i++) visit(row[i]!, dim + 1);
+  };
+  visit(values, 0);
+  return { shape, elements };
+}
+
+const ownTypes = new Map<unknown, DType>([
+  [Float32Array, "float32"], [Float64Array, "float32"], [Int32Array, "int32"], [Int16Array, "int32"], [Uint16Array, "int32"],
+  [Int8Array, "int32"], [Uint8Array, "uint8"], [Uint8ClampedArray, "uint8"],
+]);
+
+/**
+ * A tensor of given values: a number, nested arrays of numbers or booleans, or a typed array with the shape it is to have.
+ * Numbers become float32, booleans bool; Float32Array float32, Int32Array int32, Uint8Array uint8. The values are copied.
+ *
+ * ```ts
+ * tensor([[1, 2], [3, 4]]);
+ * tensor(new Float32Array(6), [2, 3], { requiresGrad: true });
+ * ```
+ * @throws ShapeError where rows differ in length or the shape does not hold the values
+ */
+export function tensor(values: TensorValues, shape?: Shape | TensorOptions, options?: TensorOptions): Tensor {
+  const given = Array.isArray(shape) ? (shape as Shape) : undefined;
+  const chosen = (given ? options : ((shape as TensorOptions | undefined) ?? options)) ?? {};
+  if (ArrayBuffer.isView(values)) {
+    const dtype = chosen.dtype ?? ownTypes.get(values.constructor);
+    if (!dtype) throw new DTypeError(`tensor: ${values.constructor.name} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`);
+    const elements = values as ArrayLike<number>;
+    return finish(fromElements(convert(elements, dtype), given ?? [elements.length], dtype, "tensor"), chosen);
+  }
+  const { shape: own, elements } = unnest(values);
+  const dtype = chosen.dtype ?? (elements.length && elements.every((v) => typeof v === "boolean") ? "bool" : "float32");
+  return finish(fromElements(convert(elements.map(Number), dtype), given ?? own, dtype, "tensor"), chosen);
+}
+
+/** Elements as their type holds them: bools are 0 or 1. */
+function convert(elements: ArrayLike<number>, dtype: DType): ArrayLike<number> {
+  return dtype === "bool" ? Array.from(elements, (v) => (v ? 1 : 0)) : elements;
+}
+
+/** `value` everywhere. */
+export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  return finish(fill(shape, value, options.dtype) as Tensor, options);
+}
+export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
+export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
+/** 0 everywhere, in the shape and type of x. */
+export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor => full(x.shape, 0, { dtype: x.dtype, ...options });
+/** 1 everywhere, in the shape and type of x. */
+export const onesLike = (x: Tensor, options?: TensorOptions): Tensor => full(x.shape, 1, { dtype: x.dtype, ...options });
+
+/** start, start + step, … below end. `arange(n)` is 0 … n − 1. */
+export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
+  const [from, to] = end === undefined ? [0, start] : [start, end];
+  const n = Math.max(0, Math.ceil((to - from) / step));
+  if (!Number.isFinite(n)) throw new RangeError(`arange: step ${step} never gets from ${from} to ${to}.`);
+  return finish(fromElements(Float64Array.from({ length: n }, (_, i) => from + i * step), [n], options.dtype ?? "float32", "arange"), options);
+}
+
+/** n numbers at equal distances from start to end, both included. */
+export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
+  const values = Float64Array.from({ length: n }, (_, i) => (n === 1 ? start : start + ((end - start) * i) / (n - 1)));
+  return finish(fromElements(values, [n], options.dtype ?? "float32", "linspace"), options);
+}
+
+/** Ones on the diagonal of [n, m], zeros elsewhere. */
+export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
+  const values = new Float32Array(sizeOf([n, m]));
+  for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
+  return finish(fromElements(values, [n, m], options.dtype ?? "float32", "eye"), options);
+}
+
+/** Uniform in [0, 1). */
+export const rand = (shape: Shape, options: TensorOptions = {}): Tensor => finish(random.rand(shape) as Tensor, options);
+/** Uniform in [low, high). */
+export const uniform = (shape: Shape, low: number, high: number, options: TensorOptions = {}): Tensor =>
+  finish(random.rand(shape, low, high) as Tensor, options);
+/** Normal with mean 0 and standard deviation 1. */
+export const randn = (shape: Shape, options: TensorOptions = {}): Tensor => finish(random.randn(shape) as Tensor, options);
+/** Normal with the given mean and standard deviation. */
+export const normal = (shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor =>
+  finish(random.randn(shape, mean, std) as Tensor, options);
+/** Whole numbers in low … high − 1, int32. @throws RangeError */
+export function randint(low: number, high: number, shape: Shape): Tensor {
+  if (!(high > low)) throw new RangeError(`randint: nothing lies in ${low} … ${high - 1} for shape ${show(shape)}.`);
+  return (random.rand(shape, low, high) as Tensor).floor().to("int32");
+}

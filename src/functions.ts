@@ -1,0 +1,18 @@
+/** The ops as functions of tensors: `exp(x)` beside `x.exp()`, and those with no first tensor. */
+import { functions } from "./ops/methods.ts";
+import type { LiftedFunction } from "./tensor.ts";
+
+// Ops speak of Value, whose only implementation is Tensor; the cast says so in one place.
+const lifted = functions as unknown as { readonly [K in keyof typeof functions]: LiftedFunction<(typeof functions)[K]> };
+
+export const {
+  neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, floor, ceil, round, clamp,
+  add, sub, mul, div, pow, maximum, minimum, mod, eq, ne, lt, le, gt, ge,
+  logicalAnd, logicalOr, logicalXor, logicalNot, isNaN, where,
+  sin, cos, tan, atan2, tanh, sigmoid, logSigmoid, softplus, relu, leakyRelu, elu, selu, erf, gelu, silu, mish,
+  hardSigmoid, hardSwish, hardTanh,
+  sum, mean, max, min, argMax, argMin, prod, any, all, logSumExp, variance, std, norm, cumsum,
+  softmax, logSoftmax, matmul, dot, mT, linear,
+  reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split, concat, stack,
+  indexSelect, gather, scatterSum, oneHot, embedding, bernoulli, randperm,
+} = lifted;

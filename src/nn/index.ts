@@ -1,0 +1,4 @@
+/** Layers and their initialisation: `nn.Linear`, `nn.init.xavierUniform`. */
+export * as init from "./init.ts";
+export * from "./layers.ts";
+export { Module, parameter, Sequential, type StateDict } from "./module.ts";

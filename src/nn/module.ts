@@ -1,0 +1,169 @@
+/** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
+import { ShapeError } from "../runtime/errors.ts";
+import { sameShape, show } from "../ops/value.ts";
+import { Tensor, withGrad } from "../tensor.ts";
+
+const parameters = new WeakSet<Tensor>();
+
+/** Marks a tensor as one to be learnt: it requires gradients, and outlives the scope it is made in. */
+export function parameter(x: Tensor): Tensor {
+  x.requiresGrad = true;
+  parameters.add(x);
+  return x.keep();
+}
+
+/** Tensors by name: what `stateDict` returns and `loadStateDict` takes. */
+export type StateDict = Record<string, Tensor>;
+
+/**
+ * The base of layers and networks. Assign parameters (`parameter(x)`), other tensors (buffers), modules and arrays of
+ * modules as properties, and write `forward`.
+ *
+ * ```ts
+ * class Residual extends nn.Module {
+ *   inner = new nn.Linear(8, 8);
+ *   forward(x: Tensor) { return this.inner.forward(x).relu().add(x); }
+ * }
+ * ```
+ */
+export abstract class Module {
+  /** Whether dropout and the like behave as in training. See train() and eval(). */
+  training = true;
+
+  // biome-ignore lint/suspicious/noExplicitAny: what a module takes is its own affair
+  abstract forward(...inputs: any[]): any;
+
+  /** Own properties, arrays of modules taken apart: `layers.0`. */
+  private *entries(): Generator<[string, Tensor | Module]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Tensor || value instanceof Module) yield [name, value];
+      else if (Array.isArray(value)) {
+        for (const [i, part] of value.entries()) if (part instanceof Module || part instanceof Tensor) yield [`${name}.${i}`, part];
+      }
+    }
+  }
+
+  /** The modules directly inside, by name. */
+  *namedChildren(): Generator<[string, Module]> {
+    for (const [name, value] of this.entries()) if (value instanceof Module) yield [name, value];
+  }
+
+  /** This module and all inside it, by path. */
+  *namedModules(prefix = ""): Generator<[string, Module]> {
+    yield [prefix, this];
+    for (const [name, child] of this.namedChildren()) yield* child.namedModules(prefix ? `${prefix}.${name}` : name);
+  }
+
+  private *namedTensors(): Generator<[string, Tensor]> {
+    for (const [path, module] of this.namedModules()) {
+      for (const [name, value] of module.entries()) if (value instanceof Tensor) yield [path ? `${path}.${name}` : name, value];
+    }
+  }
+
+  /** What is learnt, by path, each tensor once. */
+  *namedParameters(): Generator<[string, Tensor]> {
+    const seen = new Set<Tensor>();
+    for (const [name, value] of this.namedTensors()) {
+      if (!parameters.has(value) || seen.has(value)) continue;
+      seen.add(value);
+      yield [name, value];
+    }
+  }
+  parameters(): Tensor[] {
+    return Array.from(this.namedParameters(), ([, value]) => value);
+  }
+
+  /** What is kept but not learnt, such as running statistics, by path. */
+  *namedBuffers(): Generator<[string, Tensor]> {
+    for (const [name, value] of this.namedTensors()) if (!parameters.has(value)) yield [name, value];
+  }
+  buffers(): Tensor[] {
+    return Array.from(this.namedBuffers(), ([, value]) => value);
+  }
+
+  /** Switches this module and all inside it to training (or, with false, to evaluation). */
+  train(mode = true): this {
+    for (const [, module] of this.namedModules()) module.training = mode;
+    return this;
+  }
+  /** Switches to evaluation: dropout passes everything. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Forgets all gradients. */
+  zeroGrad(): void {
+    for (const p of this.parameters()) {
+      p.grad?.dispose();
+      p.grad = null;
+    }
+  }
+
+  /** Frees all parameters and buffers. */
+  dispose(): void {
+    this.zeroGrad();
+    for (const [, value] of this.namedTensors()) value.dispose();
+  }
+
+  /** All parameters and buffers by path. They are the module's own: clone() what is to stay as it is. */
+  stateDict(): StateDict {
+    return Object.fromEntries(Array.from(this.namedTensors()));
+  }
+
+  /**
+   * Copies values into parameters and buffers. Everything is checked before anything is changed.
+   * @param strict whether missing and unexpected names are errors (default) or only reported
+   * @throws ShapeError listing every entry that does not fit
+   */
+  loadStateDict(state: StateDict, { strict = true }: { strict?: boolean } = {}): { missing: string[]; unexpected: string[] } {
+    const own = this.stateDict();
+    const missing = Object.keys(own).filter((name) => !(name in state));
+    const unexpected = Object.keys(state).filter((name) => !(name in own));
+    const problems = Object.entries(own).flatMap(([name, target]) => {
+      const source = state[name];
+      if (!source || (sameShape(source.shape, target.shape) && source.dtype === target.dtype)) return [];
+      return [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`];
+    });
+    if (strict && missing.length) problems.push(`missing: ${missing.join(", ")}`);
+    if (strict && unexpected.length) problems.push(`unexpected: ${unexpected.join(", ")}`);
+    if (problems.length) {
+      const remedy = problems.some((p) => /^(missing|unexpected)/.test(p)) ? " Pass { strict: false } to load what fits by name." : "";
+      throw new ShapeError(`loadStateDict: ${problems.join("; ")}.${remedy}`);
+    }
+    withGrad(false, () => {
+      for (const [name, target] of Object.entries(own)) if (state[name]) target.copyFrom(state[name]);
+    });
+    return { missing, unexpected };
+  }
+
+  /** What stands in parentheses when the module is printed. */
+  protected describe(): string {
+    return "";
+  }
+
+  /** As PyTorch prints modules: one line each, children indented. */
+  toString(): string {
+    const children = Array.from(this.namedChildren(), ([name, child]) => `  (${name}): ${child.toString().replaceAll("\n", "\n  ")}`);
+    return `${this.constructor.name}(${children.length ? `\n${children.join("\n")}\n` : this.describe()})`;
+  }
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+}
+
+/** Modules one after the other. Their names are their places: `0.weight`. */
+export class Sequential extends Module {
+  readonly layers: readonly Module[];
+
+  constructor(...layers: Module[]) {
+    super();
+    this.layers = layers;
+    // PyTorch's names: 0, 1, …, so that its state dicts load.
+    layers.forEach((layer, i) => Object.defineProperty(this, i, { value: layer, enumerable: true }));
+    Object.defineProperty(this, "layers", { enumerable: false });
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.layers.reduce((value, layer) => layer.forward(value) as Tensor, x);
+  }
+}

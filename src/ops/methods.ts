@@ -1,0 +1,52 @@
+/** The ops as people call them: those that become methods of Tensor (the tensor first), and those that stay functions. */
+import * as activation from "./activation.ts";
+import * as arithmetic from "./arithmetic.ts";
+import * as gather from "./gather.ts";
+import * as matmul from "./matmul.ts";
+import type { Operand } from "./op.ts";
+import * as random from "./random.ts";
+import * as reduce from "./reduce.ts";
+import * as rows from "./rows.ts";
+import * as shape from "./shape.ts";
+import type { DType, Value } from "./value.ts";
+
+const { neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, floor, ceil, round, clamp } = arithmetic;
+const { add, sub, mul, div, pow, maximum, minimum, mod, eq, ne, lt, le, gt, ge } = arithmetic;
+const { logicalAnd, logicalOr, logicalXor, logicalNot, isNaN } = arithmetic;
+const { sin, cos, tan, atan2, tanh, sigmoid, logSigmoid, softplus, relu, leakyRelu, elu, selu, erf, gelu, silu, mish } = activation;
+const { hardSigmoid, hardSwish, hardTanh } = activation;
+const { sum, mean, max, min, argMax, argMin, prod, any, all, logSumExp, variance, std, norm, cumsum } = reduce;
+const { softmax, logSoftmax } = rows;
+const { dot, mT } = matmul;
+const { reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split } = shape;
+const { indexSelect, oneHot } = gather;
+
+/** Methods: `x.name(...rest)` is `name(x, ...rest)`. */
+export const methods = {
+  neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, floor, ceil, round, clamp,
+  add, sub, mul, div, pow, maximum, minimum, mod, eq, ne, lt, le, gt, ge,
+  logicalAnd, logicalOr, logicalXor, logicalNot, isNaN,
+  sin, cos, tan, atan2, tanh, sigmoid, logSigmoid, softplus, relu, leakyRelu, elu, selu, erf, gelu, silu, mish,
+  hardSigmoid, hardSwish, hardTanh,
+  sum, mean, max, min, argMax, argMin, prod, any, all, logSumExp, var: variance, std, norm, cumsum,
+  softmax, logSoftmax,
+  matmul: matmul.matmul, dot, mT,
+  reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
+  indexSelect, gather: gather.gather, oneHot,
+  /** Another element type: "float32", "int32", "bool" or "uint8". */
+  to: (x: Value, dtype: DType): Value => shape.cast(x, dtype),
+  /** The tensor where the mask holds, `other` elsewhere. */
+  where: (x: Value, condition: Value, other: Operand): Value => arithmetic.where(condition, x, other),
+};
+
+const { bernoulli, rand, randn, randperm } = random;
+const { concat, stack } = shape;
+const { embedding, scatterSum } = gather;
+const { var: _, to: __, where: ___, ...shared } = methods;
+
+/** Functions: all methods whose name JavaScript allows, and what has no first tensor. */
+export const functions = {
+  ...shared, variance, where: arithmetic.where,
+  concat, stack, embedding, scatterSum, linear: matmul.linear, bernoulli, rand, randn, randperm,
+  full: shape.full,
+};

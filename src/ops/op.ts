@@ -1,0 +1,112 @@
+/**
+ * What an op is: its shape rule, its instruction, its gradient, and what the tests hold it against. One entry per code;
+ * table.ts collects them. Whoever runs ops (tensor.ts) is installed from above, so that this floor stays pure.
+ */
+import type { Op } from "../../assembly/opcodes.ts";
+import type { Encoder } from "../runtime/engine.ts";
+import type { DType, Shape, Spec, Value } from "./value.ts";
+
+/** An operand as people write it. */
+export type Operand = Value | number;
+
+/** What a gradient rule sees of the forward call: values where `saves` names them, else shape and type. */
+export interface Context<A> {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly attributes: A;
+  /** Which inputs' gradients are asked for; others may be left out (null). */
+  readonly needs: readonly boolean[];
+}
+
+/** An array of the float64 oracle. */
+export interface Reference {
+  readonly shape: Shape;
+  readonly data: ArrayLike<number>;
+}
+
+/** One input of a generated test: values drawn uniformly from [low, high), at least 0.05 from any kink. */
+export interface SampleInput {
+  readonly shape: Shape;
+  readonly dtype?: DType;
+  readonly low?: number;
+  readonly high?: number;
+  readonly kinks?: readonly number[];
+}
+
+/** One generated test of an op. */
+export interface Sample<A> {
+  readonly inputs: readonly SampleInput[];
+  readonly attributes: A;
+}
+
+export interface OpDefinition<A = unknown> {
+  readonly code: Op;
+  readonly name: string;
+  /** What it computes, and its derivative's identity. */
+  readonly doc: string;
+  /** Results' shapes and types. @throws ShapeError, DTypeError */
+  readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
+  /** Writes the instructions; `address` says where a value lives. */
+  readonly encode: (
+    encoder: Encoder,
+    io: { inputs: readonly Value[]; outputs: readonly Value[]; attributes: A; address: (value: Value) => number },
+  ) => void;
+  /**
+   * What the gradient rule needs to be kept: nothing (the default), the inputs (all, or those numbered), the outputs, or
+   * both. Of what is not kept, the rule sees shape and type only.
+   */
+  readonly saves?: "none" | "input" | "output" | "both" | readonly number[];
+  /**
+   * The gradient with respect to each input, in terms of ops; null is zero. Absent where the op is not differentiable.
+   * Only the first output is differentiated; others serve the rule.
+   */
+  readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
+  /** Inputs whose memory the first output may take over. */
+  readonly inPlace?: readonly number[];
+  /** Inputs that are written, for ops without outputs. */
+  readonly mutates?: readonly number[];
+  /** Element values that eager mode looks at before anything runs: indices in range. @throws RangeError */
+  readonly check?: (inputs: readonly Value[], attributes: A, read: (value: Value) => ArrayLike<number>) => void;
+  /** The float64 oracle. */
+  readonly reference?: (inputs: readonly Reference[], attributes: A) => Reference[];
+  readonly samples?: readonly Sample<A>[];
+}
+
+/** An entry whose attributes' type is forgotten: the table and whoever runs ops only hand them through. */
+// biome-ignore lint/suspicious/noExplicitAny: attributes are both read and written by entries, so nothing narrower fits all
+export type AnyOp = OpDefinition<any>;
+
+/** Who runs ops: eager mode, or a recorder. */
+export interface Executor {
+  execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
+  /** A tensor without dimensions that holds a number. */
+  constant(value: number, dtype: DType): Value;
+  /** The same elements under another shape, without a copy. */
+  reshape(x: Value, shape: Shape): Value;
+}
+
+let executor: Executor;
+
+/** Called once, by the floor above. */
+export function installExecutor(e: Executor): void {
+  executor = e;
+}
+
+/** Runs an op with one result. */
+export function apply<A>(op: OpDefinition<A>, inputs: readonly Value[], attributes: A): Value {
+  return executor.execute(op, inputs, attributes)[0]!;
+}
+
+/** Runs an op with any number of results. */
+export function applyAll<A>(op: OpDefinition<A>, inputs: readonly Value[], attributes: A): Value[] {
+  return executor.execute(op, inputs, attributes);
+}
+
+export function constant(value: number, dtype: DType = "float32"): Value {
+  return executor.constant(value, dtype);
+}
+
+/** The same elements under another shape; `shape` must hold as many. */
+export function reshaped(x: Value, shape: Shape): Value {
+  return executor.reshape(x, shape);
+}

@@ -1,0 +1,213 @@
+/** The three forms of a pointwise op (one operand, a derivative, two operands with broadcasting), as table entries. */
+import { Binary, Dim, Op, Unary, Zip } from "../../assembly/opcodes.ts";
+import { ShapeError } from "../runtime/errors.ts";
+import { apply, constant, type OpDefinition, type Operand, type Sample, type SampleInput } from "./op.ts";
+import { cast } from "./shape.ts";
+import {
+  broadcastShapes, broadcastStrides, collapse, requireType, sameShape, type Shape, show, typeCode, type Value,
+} from "./value.ts";
+
+/** A pointwise kernel's two parameters. */
+export type Parameters = readonly [p: number, q: number];
+
+/** Where a pointwise op is tested: uniformly in [low, high), away from kinks, and at ±extreme. */
+export interface Range {
+  readonly low: number;
+  readonly high: number;
+  readonly extreme?: number;
+  readonly kinks?: readonly number[];
+  readonly parameters?: Parameters;
+}
+
+/** A public function with its table entry. */
+export type Defined<F, A = unknown> = F & { readonly definition: OpDefinition<A>; readonly range: Range };
+
+/** A pointwise op of one operand without arguments: named where entries refer to each other. */
+export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
+
+const NONE: Parameters = [0, 0];
+const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
+
+/** Converts numbers and other element types to float32. */
+export function float(x: Operand): Value {
+  return typeof x === "number" ? constant(x) : cast(x, "float32");
+}
+
+interface UnaryEntry<Arguments extends unknown[]> {
+  code: Op;
+  name: string;
+  doc: string;
+  saves: "none" | "input" | "output";
+  /** How the public arguments become the kernel's parameters. */
+  parameters?: (...args: Arguments) => Parameters;
+  /** The gradient in terms of ops; null where it is zero everywhere. */
+  vjp: (dy: Value, saved: { x: Value; y: Value; p: number; q: number }) => [Value | null];
+  reference: (x: number, p: number, q: number) => number;
+  sample: Range;
+}
+
+/** A pointwise op of one operand. */
+export function unary<Arguments extends unknown[] = []>(
+  entry: UnaryEntry<Arguments>,
+): Defined<(x: Operand, ...args: Arguments) => Value, Parameters> {
+  const { code, name, doc, saves, reference, sample } = entry;
+  const definition: OpDefinition<Parameters> = {
+    code,
+    name,
+    doc,
+    saves,
+    inPlace: [0],
+    infer: ([x]) => [{ shape: x!.shape, dtype: "float32" }],
+    encode(encoder, { inputs, outputs, attributes, address }) {
+      encoder.begin(code, Unary.words);
+      encoder.set(Unary.out, address(outputs[0]!));
+      encoder.set(Unary.x, address(inputs[0]!));
+      encoder.set(Unary.n, inputs[0]!.size);
+      encoder.setFloat(Unary.p, attributes[0]);
+      encoder.setFloat(Unary.q, attributes[1]);
+      encoder.end();
+    },
+    vjp: (dy, { inputs, outputs, attributes: [p, q] }) => entry.vjp(dy, { x: inputs[0]!, y: outputs[0]!, p, q }),
+    reference: ([x], [p, q]) => [{ shape: x!.shape, data: Float64Array.from(x!.data, (v) => reference(v, p, q)) }],
+    samples: LENGTHS.map((shape) => ({ inputs: [{ ...sample, shape }], attributes: sample.parameters ?? [0, 0] })),
+  };
+  const call = (x: Operand, ...args: Arguments) => apply(definition, [float(x)], entry.parameters?.(...args) ?? NONE);
+  return Object.assign(call, { definition, range: sample });
+}
+
+interface DerivativeEntry {
+  code: Op;
+  name: string;
+  doc: string;
+  /** The gradient with respect to the second operand, x or y, given d = the gradient of the result; null where zero. */
+  vjp: (d: Value, saved: { dy: Value; x: Value; p: number; q: number }) => Value | null;
+  /** The factor that multiplies dy. */
+  reference: (x: number, p: number, q: number) => number;
+  sample: Range;
+}
+
+/** A derivative kernel: (dy, x or y) → dx. Linear in dy, so its own gradient there is itself. */
+export function derivative(
+  entry: DerivativeEntry,
+): Defined<(dy: Value, x: Value, p?: number, q?: number) => Value, Parameters> {
+  const { code, name, doc, reference, sample } = entry;
+  const definition: OpDefinition<Parameters> = {
+    code,
+    name,
+    doc,
+    saves: "input",
+    inPlace: [0, 1],
+    infer([dy, x]) {
+      if (!sameShape(dy!.shape, x!.shape)) throw new ShapeError(`${name}: ${show(dy!.shape)} and ${show(x!.shape)} differ.`);
+      for (const input of [dy!, x!]) requireType(name, input, "float32");
+      return [{ shape: dy!.shape, dtype: "float32" }];
+    },
+    encode(encoder, { inputs, outputs, attributes: [p, q], address }) {
+      encoder.begin(code, Zip.words);
+      encoder.set(Zip.out, address(outputs[0]!));
+      encoder.set(Zip.a, address(inputs[0]!));
+      encoder.set(Zip.b, address(inputs[1]!));
+      encoder.set(Zip.n, inputs[0]!.size);
+      encoder.setFloat(Zip.p, p);
+      encoder.setFloat(Zip.q, q);
+      encoder.end();
+    },
+    vjp: (d, { inputs: [dy, x], attributes: [p, q], needs }) => [
+      needs[0] ? call(d, x!, p, q) : null,
+      needs[1] ? entry.vjp(d, { dy: dy!, x: x!, p, q }) : null,
+    ],
+    reference: ([dy, x], [p, q]) => [
+      { shape: dy!.shape, data: Float64Array.from(dy!.data, (v, i) => v * reference(x!.data[i]!, p, q)) },
+    ],
+    samples: LENGTHS.map((shape) => ({
+      inputs: [{ shape }, { ...sample, shape }],
+      attributes: sample.parameters ?? [0, 0],
+    })),
+  };
+  const call = (dy: Value, x: Value, p = 0, q = 0) => apply(definition, [dy, x], [p, q]);
+  return Object.assign(call, { definition, range: sample });
+}
+
+interface BinaryEntry {
+  code: Op;
+  name: string;
+  doc: string;
+  /** `int`: int32 operands stay int32;  `bool`: the result is a mask, of float32 or int32 operands. */
+  type?: "float" | "int" | "bool";
+  saves: "none" | "input" | "output" | "both";
+  /** Gradients before they are summed back over broadcast dimensions (the driver does that). */
+  vjp?: (dy: Value, saved: { a: Value; b: Value; y: Value; needs: readonly boolean[] }) => [Value | null, Value | null];
+  reference: (a: number, b: number) => number;
+  sample: Range & { second?: Range };
+}
+
+const PAIRS: [Shape, Shape][] = [
+  [[], []], [[0], [0]], [[1], [1]], [[3], [3]], [[4], [4]], [[5], [5]], [[31], [31]], [[33], [33]],
+  [[5], []], [[], [5]], [[3, 5], [5]], [[5], [3, 5]], [[3, 5], [3, 1]], [[3, 1], [3, 5]], [[3, 1], [1, 5]], [[0, 4], [4]],
+  [[2, 3, 4], [3, 1]], [[2, 1, 4], [1, 3, 1]], [[2, 1, 3, 1], [5, 1, 4]], [[1, 1], [2, 3]],
+];
+
+/** Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. */
+function promote(a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
+  const isFloat = (x: Operand) => (typeof x === "number" ? !Number.isInteger(x) || Math.abs(x) >= 2 ** 31 : x.dtype === "float32");
+  const numbers = typeof a === "number" && typeof b === "number";
+  const dtype = keepInt && !numbers && !isFloat(a) && !isFloat(b) ? "int32" : "float32";
+  const convert = (x: Operand) => (typeof x === "number" ? constant(x, dtype) : cast(x, dtype));
+  return [convert(a), convert(b)];
+}
+
+/** A pointwise op of two operands that broadcast as NumPy's do. */
+export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => Value, null> {
+  const { code, name, doc, type = "float", saves, reference, sample } = entry;
+  const definition: OpDefinition<null> = {
+    code,
+    name,
+    doc,
+    saves,
+    inPlace: type === "bool" ? [] : [0, 1],
+    infer: ([a, b]) => [
+      { shape: broadcastShapes(name, a!.shape, b!.shape), dtype: type === "bool" ? "bool" : a!.dtype },
+    ],
+    encode(encoder, { inputs: [a, b], outputs: [out], address }) {
+      // A dimensionless walk still has one element.
+      const walk = sameShape(a!.shape, b!.shape)
+        ? { sizes: [a!.size], strides: [[1], [1]] }
+        : collapse(out!.shape, [broadcastStrides(a!.shape, out!.shape), broadcastStrides(b!.shape, out!.shape)]);
+      const { sizes, strides } = walk.sizes.length ? walk : { sizes: [1], strides: [[1], [1]] };
+      const rank = sizes.length;
+      encoder.begin(code, Binary.words + rank * Dim.words);
+      encoder.set(Binary.out, address(out!));
+      encoder.set(Binary.a, address(a!));
+      encoder.set(Binary.b, address(b!));
+      encoder.set(Binary.type, typeCode[a!.dtype]);
+      encoder.set(Binary.rank, rank);
+      for (let i = 0, at: number = Binary.words; i < rank; i++, at += Dim.words) {
+        encoder.set(at + Dim.size, sizes[i]!);
+        encoder.set(at + Dim.first, strides[0]![i]!);
+        encoder.set(at + Dim.second, strides[1]![i]!);
+      }
+      encoder.end();
+    },
+    reference([a, b]) {
+      const shape = broadcastShapes(name, a!.shape, b!.shape);
+      const [sa, sb] = [broadcastStrides(a!.shape, shape), broadcastStrides(b!.shape, shape)];
+      const data: number[] = [];
+      const visit = (dim: number, i: number, j: number): void => {
+        if (dim === shape.length) data.push(Number(reference(a!.data[i]!, b!.data[j]!)));
+        else for (let k = 0; k < shape[dim]!; k++) visit(dim + 1, i + k * sa[dim]!, j + k * sb[dim]!);
+      };
+      visit(0, 0, 0);
+      return [{ shape, data }];
+    },
+    samples: PAIRS.map(([a, b]): Sample<null> => {
+      const first: SampleInput = { ...sample, shape: a };
+      return { inputs: [first, { ...(sample.second ?? sample), shape: b }], attributes: null };
+    }),
+  };
+  const { vjp } = entry;
+  const complete: OpDefinition<null> = vjp
+    ? { ...definition, vjp: (dy, { inputs, outputs, needs }) => vjp(dy, { a: inputs[0]!, b: inputs[1]!, y: outputs[0]!, needs }) }
+    : definition;
+  const call = (a: Operand, b: Operand) => apply(complete, promote(a, b, type !== "float"), null);
+  return Object.assign(call, { definition: complete, range: sample });
+}

@@ -1,0 +1,295 @@
+/** Softmax and cross-entropy, over rows of the last dimension. */
+import { CrossEntropy, CrossEntropyGrad, Op, Softmax, SoftmaxGrad } from "../../assembly/opcodes.ts";
+import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { exp, mul, ne, neg, sub } from "./arithmetic.ts";
+import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
+import { float } from "./pointwise.ts";
+import { sum } from "./reduce.ts";
+import { transpose, unsqueeze } from "./shape.ts";
+import { oneHot } from "./gather.ts";
+import { normalizeDim, requireType, sameShape, type Shape, show, type Value } from "./value.ts";
+
+const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
+const SHAPES: Shape[] = [[1], [5], [33], [3, 4], [2, 3, 10], [4, 1], [0, 3]];
+
+/** Calls `f` on each row of the last dimension. */
+function mapRows(x: Reference, f: (row: number[], index: number) => number[]): Reference {
+  const n = lastDim(x);
+  const data: number[] = [];
+  for (let r = 0; r * n < x.data.length; r++) data.push(...f(Array.from({ length: n }, (_, i) => x.data[r * n + i]!), r));
+  return { shape: x.shape, data };
+}
+function logSumExp64(row: number[]): number {
+  const top = Math.max(...row);
+  return top + Math.log(row.reduce((total, v) => total + Math.exp(v - top), 0));
+}
+
+function rowOp(
+  code: Op,
+  name: string,
+  doc: string,
+  vjp: (dy: Value, y: Value) => Value,
+  reference: (row: number[]) => number[],
+): OpDefinition<null> {
+  return {
+    code,
+    name,
+    doc,
+    saves: "output",
+    inPlace: [0],
+    infer: ([x]) => [{ shape: x!.shape, dtype: "float32" }],
+    encode(encoder, { inputs: [x], outputs: [out], address }) {
+      const n = lastDim(x!);
+      encoder.begin(code, Softmax.words);
+      encoder.set(Softmax.out, address(out!));
+      encoder.set(Softmax.x, address(x!));
+      encoder.set(Softmax.rows, n ? x!.size / n : 0);
+      encoder.set(Softmax.n, n);
+      encoder.end();
+    },
+    vjp: (dy, { outputs: [y] }) => [vjp(dy, y!)],
+    reference: ([x]) => [mapRows(x!, reference)],
+    samples: SHAPES.map((shape) => ({ inputs: [{ shape }], attributes: null })),
+  };
+}
+
+function rowGrad(
+  code: Op,
+  name: string,
+  doc: string,
+  vjp: (d: Value, dy: Value, y: Value) => [Value, Value],
+  reference: (dy: number[], y: number[]) => number[],
+): OpDefinition<null> {
+  return {
+    code,
+    name,
+    doc,
+    saves: "input",
+    inPlace: [0, 1],
+    infer: ([dy]) => [{ shape: dy!.shape, dtype: "float32" }],
+    encode(encoder, { inputs: [dy, y], outputs: [out], address }) {
+      const n = lastDim(y!);
+      encoder.begin(code, SoftmaxGrad.words);
+      encoder.set(SoftmaxGrad.out, address(out!));
+      encoder.set(SoftmaxGrad.dy, address(dy!));
+      encoder.set(SoftmaxGrad.y, address(y!));
+      encoder.set(SoftmaxGrad.rows, n ? y!.size / n : 0);
+      encoder.set(SoftmaxGrad.n, n);
+      encoder.end();
+    },
+    vjp: (d, { inputs: [dy, y] }) => vjp(d, dy!, y!),
+    reference: ([dy, y]) => [mapRows(dy!, (row, r) => reference(row, Array.from({ length: row.length }, (_, i) => y!.data[r * row.length + i]!)))],
+    samples: SHAPES.map((shape) => ({ inputs: [{ shape }, { shape, low: -1.5, high: 1 }], attributes: null })),
+  };
+}
+
+const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
+const dot64 = (a: number[], b: number[]): number => a.reduce((total, v, i) => total + v * b[i]!, 0);
+
+const softmaxDefinition = rowOp(
+  Op.Softmax, "softmax", "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
+  (dy, y) => apply(softmaxGradDefinition, [dy, y], null),
+  (row) => row.map((v) => Math.exp(v - logSumExp64(row))),
+);
+const softmaxGradDefinition = rowGrad(
+  Op.SoftmaxGrad, "softmaxGrad", "y(dy − Σ dy·y).",
+  // With s = Σ dy·y: d/d dy is the op itself; d/dy = d·(dy − s) − dy·Σ d·y.
+  (d, dy, y) => [
+    apply(softmaxGradDefinition, [d, y], null),
+    sub(mul(d, sub(dy, rowSum(mul(dy, y)))), mul(dy, rowSum(mul(d, y)))),
+  ],
+  (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
+);
+const logSoftmaxDefinition = rowOp(
+  Op.LogSoftmax, "logSoftmax", "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
+  (dy, y) => apply(logSoftmaxGradDefinition, [dy, y], null),
+  (row) => row.map((v) => v - logSumExp64(row)),
+);
+const logSoftmaxGradDefinition = rowGrad(
+  Op.LogSoftmaxGrad, "logSoftmaxGrad", "dy − eʸ·Σ dy.",
+  (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(y)), rowSum(dy)))],
+  (dy, y) => dy.map((v, i) => v - Math.exp(y[i]!) * dy.reduce((a, b) => a + b, 0)),
+);
+
+/** Applies a row op along any dimension. */
+function along(definition: OpDefinition<null>, x: Operand, dim: number): Value {
+  const v = float(x);
+  if (!v.shape.length) return along(definition, unsqueeze(v, 0), 0);
+  const at = normalizeDim(definition.name, dim, v.shape.length);
+  return transpose(apply(definition, [transpose(v, at, -1)], null), at, -1);
+}
+
+/** eˣ/Σeˣ along `dim`: positive, and adds up to 1. */
+export function softmax(x: Operand, dim = -1): Value {
+  return along(softmaxDefinition, x, dim);
+}
+
+/** log softmax(x) along `dim`, without underflow. */
+export function logSoftmax(x: Operand, dim = -1): Value {
+  return along(logSoftmaxDefinition, x, dim);
+}
+
+interface CrossEntropyAttributes {
+  readonly ignoreIndex: number;
+}
+
+function crossEntropyOp(
+  code: Op,
+  gradCode: Op,
+  name: string,
+  doc: string,
+  infer: (logits: Value, target: Value) => void,
+  check: OpDefinition<CrossEntropyAttributes>["check"],
+  /** The target as probabilities (zeros in rows that are ignored), for gradients of gradients. */
+  probabilities: (logits: Value, target: Value, attributes: CrossEntropyAttributes) => Value,
+  /** The same for one row of the oracle. */
+  probabilities64: (target: Reference, row: number, classes: number, attributes: CrossEntropyAttributes) => number[],
+  samples: Sample<CrossEntropyAttributes>[],
+): { forward: OpDefinition<CrossEntropyAttributes>; grad: OpDefinition<CrossEntropyAttributes> } {
+  const forward: OpDefinition<CrossEntropyAttributes> = {
+    code,
+    name,
+    doc,
+    saves: "both",
+    infer([logits, target]) {
+      requireType(name, logits!, "float32", "logits");
+      infer(logits!, target!);
+      return [
+        { shape: [logits!.shape[0]!], dtype: "float32" },
+        { shape: [logits!.shape[0]!], dtype: "float32" },
+      ];
+    },
+    ...(check ? { check } : {}),
+    encode(encoder, { inputs: [logits, target], outputs: [loss, lse], attributes, address }) {
+      encoder.begin(code, CrossEntropy.words);
+      encoder.set(CrossEntropy.loss, address(loss!));
+      encoder.set(CrossEntropy.lse, address(lse!));
+      encoder.set(CrossEntropy.logits, address(logits!));
+      encoder.set(CrossEntropy.target, address(target!));
+      encoder.set(CrossEntropy.rows, logits!.shape[0]!);
+      encoder.set(CrossEntropy.classes, logits!.shape[1]!);
+      encoder.set(CrossEntropy.ignoreIndex, attributes.ignoreIndex);
+      encoder.end();
+    },
+    vjp: (dy, { inputs: [logits, target], outputs: [, lse], attributes, needs }) => [
+      needs[0] ? apply(grad, [dy, logits!, target!, lse!], attributes) : null,
+      // dL/dt = lse − logits, for probabilities.
+      needs[1] ? mul(neg(logSoftmax(logits!)), unsqueeze(dy, -1)) : null,
+    ],
+    reference([logits, target], attributes) {
+      const loss: number[] = [];
+      const lse: number[] = [];
+      mapRows(logits!, (row, r) => {
+        lse.push(logSumExp64(row));
+        loss.push(probabilities64(target!, r, row.length, attributes).reduce((total, p, i) => total + p * (lse[r]! - row[i]!), 0));
+        return row;
+      });
+      return [{ shape: [loss.length], data: loss }, { shape: [lse.length], data: lse }];
+    },
+    samples,
+  };
+  const grad: OpDefinition<CrossEntropyAttributes> = {
+    code: gradCode,
+    name: `${name}Grad`,
+    doc: "dy·(softmax(logits)·Σ target − target), rows by rows; lse is what the forward op returned.",
+    saves: "input",
+    infer: ([, logits]) => [{ shape: logits!.shape, dtype: "float32" }],
+    encode(encoder, { inputs: [dy, logits, target, lse], outputs: [out], attributes, address }) {
+      encoder.begin(gradCode, CrossEntropyGrad.words);
+      encoder.set(CrossEntropyGrad.out, address(out!));
+      encoder.set(CrossEntropyGrad.dy, address(dy!));
+      encoder.set(CrossEntropyGrad.logits, address(logits!));
+      encoder.set(CrossEntropyGrad.target, address(target!));
+      encoder.set(CrossEntropyGrad.lse, address(lse!));
+      encoder.set(CrossEntropyGrad.rows, logits!.shape[0]!);
+      encoder.set(CrossEntropyGrad.classes, logits!.shape[1]!);
+      encoder.set(CrossEntropyGrad.ignoreIndex, attributes.ignoreIndex);
+      encoder.end();
+    },
+    vjp(d, { inputs: [dy, logits, target], attributes, needs }) {
+      // out = dy·(s·m − t) with s = softmax(logits), m = Σ t.
+      const t = probabilities(logits!, target!, attributes);
+      const m = rowSum(t);
+      const s = softmax(logits!);
+      const scaled = mul(unsqueeze(dy!, -1), d);
+      return [
+        needs[0] ? sum(mul(d, sub(mul(s, m), t)), -1) : null,
+        needs[1] ? mul(m, apply(softmaxGradDefinition, [scaled, s], null)) : null,
+        needs[2] ? sub(rowSum(mul(scaled, s)), scaled) : null,
+        null,
+      ];
+    },
+  };
+  return { forward, grad };
+}
+
+const hard = crossEntropyOp(
+  Op.CrossEntropy, Op.CrossEntropyGrad, "crossEntropy",
+  "log Σ exp(logits) − logits[label] for each row, 0 where label = ignoreIndex. dx = dy·(softmax − onehot).",
+  (logits, labels) => {
+    requireType("crossEntropy", labels, "int32", "target");
+    if (logits.shape.length !== 2 || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0]) {
+      throw new ShapeError(`crossEntropy: labels ${show(labels.shape)} must be one per row of logits ${show(logits.shape)}: [batch] and [batch, classes].`);
+    }
+  },
+  ([logits, labels], { ignoreIndex }, read) => {
+    const classes = logits!.shape[1]!;
+    const values = read(labels!);
+    for (let i = 0; i < values.length; i++) {
+      const label = values[i]!;
+      if ((label < 0 || label >= classes) && label !== ignoreIndex) {
+        throw new RangeError(`crossEntropy: label ${label} (at ${i}) is outside 0 … ${classes - 1}, the classes of logits ${show(logits!.shape)}.`);
+      }
+    }
+  },
+  (logits, labels, { ignoreIndex }) => {
+    const t = oneHot(labels, logits.shape[1]!);
+    return ignoreIndex < 0 ? t : mul(t, unsqueeze(ne(labels, ignoreIndex), -1));
+  },
+  (target, row, classes, { ignoreIndex }) =>
+    Array.from({ length: classes }, (_, i) => Number(target.data[row] === i && target.data[row] !== ignoreIndex)),
+  [[1, 1], [3, 4], [5, 10], [2, 33], [0, 3]].map(([rows, classes]) => ({
+    inputs: [{ shape: [rows!, classes!] }, { shape: [rows!], dtype: "int32", low: 0, high: classes! }],
+    attributes: { ignoreIndex: 1 },
+  })),
+);
+const soft = crossEntropyOp(
+  Op.SoftCrossEntropy, Op.SoftCrossEntropyGrad, "crossEntropy",
+  "Σ target·(log Σ exp(logits) − logits) for each row. dx = dy·(softmax·Σ target − target).",
+  (logits, target) => {
+    requireType("crossEntropy", target, "float32", "target");
+    if (logits.shape.length !== 2 || !sameShape(logits.shape, target.shape)) {
+      throw new ShapeError(`crossEntropy: probabilities ${show(target.shape)} must have the shape of logits ${show(logits.shape)}, [batch, classes].`);
+    }
+  },
+  undefined,
+  (_, target) => target,
+  (target, row, classes) => Array.from({ length: classes }, (_, i) => target.data[row * classes + i]!),
+  [[1, 1], [3, 4], [5, 10], [2, 33]].map((shape) => ({
+    inputs: [{ shape }, { shape, low: 0, high: 1 }],
+    attributes: { ignoreIndex: -100 },
+  })),
+);
+
+/**
+ * The cross-entropy of each row: logits [batch, classes] with int32 labels [batch], or with probabilities
+ * [batch, classes]. Returns [batch].
+ * @throws ShapeError, DTypeError, RangeError where a label is none of the classes
+ */
+export function crossEntropyRows(logits: Value, target: Value, ignoreIndex = -100): Value {
+  if (target.dtype !== "int32" && target.dtype !== "float32") {
+    throw new DTypeError(`crossEntropy: the target is ${target.dtype}, but must be int32 labels or float32 probabilities. Convert it with .to(…).`);
+  }
+  return applyAll(target.dtype === "int32" ? hard.forward : soft.forward, [logits, target], { ignoreIndex })[0]!;
+}
+
+export const rowDefinitions = {
+  softmax: softmaxDefinition,
+  softmaxGrad: softmaxGradDefinition,
+  logSoftmax: logSoftmaxDefinition,
+  logSoftmaxGrad: logSoftmaxGradDefinition,
+  crossEntropy: hard.forward,
+  crossEntropyGrad: hard.grad,
+  softCrossEntropy: soft.forward,
+  softCrossEntropyGrad: soft.grad,
+};

@@ -1,0 +1,37 @@
+/** Gradient clipping, in place on `grad`. */
+import { norm, stack } from "../functions.ts";
+import { type Tensor, tidy, withGrad } from "../tensor.ts";
+
+/** Replaces each gradient by f of it. */
+function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {
+  for (const p of params) {
+    if (!p.grad) continue;
+    const before = p.grad;
+    p.grad = f(before).keep();
+    before.dispose();
+  }
+}
+
+/**
+ * Scales all gradients by maxNorm/norm where their common norm (over all parameters together) is larger (Pascanu et al.
+ * 2013). Returns that norm, before clipping. `normType` may be Infinity.
+ */
+export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, { normType = 2 }: { normType?: number } = {}): Tensor {
+  const list = [...params];
+  return withGrad(false, () =>
+    tidy(() => {
+      const norms = list.flatMap((p) => (p.grad ? [norm(p.grad, normType)] : []));
+      if (!norms.length) throw new Error("clipGradNorm: no parameter has a gradient. Call backward first.");
+      const total = norm(stack(norms), normType);
+      // PyTorch's ε keeps the quotient finite.
+      const scale = total.add(1e-6).reciprocal().mul(maxNorm).clamp(-Infinity, 1);
+      replaceGradients(list, (g) => g.mul(scale));
+      return total;
+    }),
+  );
+}
+
+/** Clamps every element of every gradient to ±clipValue. */
+export function clipGradValue(params: Iterable<Tensor>, clipValue: number): void {
+  withGrad(false, () => tidy(() => replaceGradients(params, (g) => g.clamp(-clipValue, clipValue))));
+}

@@ -1,0 +1,211 @@
+/** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
+import { updateParameter } from "../ops/update.ts";
+import { advance } from "../ops/random.ts";
+import { sameShape, show } from "../ops/value.ts";
+import { full } from "../creation.ts";
+import { Tensor, tidy, withGrad } from "../tensor.ts";
+
+/** Options every optimizer has. */
+export interface CommonOptions {
+  /** Learning rate. */
+  lr: number;
+}
+
+/** Parameters with options of their own: those not given are the optimizer's. */
+export type GroupOptions<O> = Partial<O> & { params: Iterable<Tensor> };
+
+/** Parameters that share options. `lr` may be set at any time. */
+export class ParamGroup<O extends CommonOptions> {
+  readonly params: readonly Tensor[];
+  /** float32 []: read by the update kernels, so that a new rate needs no new program. */
+  readonly rate: Tensor;
+
+  constructor(params: Iterable<Tensor>, readonly options: O) {
+    this.params = [...params];
+    this.rate = full([], options.lr).keep();
+  }
+  get lr(): number {
+    return this.options.lr;
+  }
+  set lr(lr: number) {
+    checkRate(lr);
+    this.options.lr = lr;
+    this.rate.copyFrom([lr]);
+  }
+}
+
+function checkRate(lr: number): void {
+  if (!(lr >= 0 && Number.isFinite(lr))) throw new RangeError(`lr is ${lr}, but must be a number ≥ 0.`);
+}
+
+/** Checks that options lie in their ranges. @throws RangeError */
+export function requireRange(name: string, options: Record<string, number>, inRange: (v: number) => boolean, range: string): void {
+  for (const [key, v] of Object.entries(options)) {
+    if (!inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
+  }
+}
+
+type State = Record<string, Tensor>;
+
+/** What stateDict returns: tensors are the optimizer's own. */
+export interface OptimizerState {
+  readonly groups: readonly object[];
+  /** State by the parameter's place among all groups' parameters. */
+  readonly state: readonly State[];
+}
+
+/** What one update needs from an optimizer. */
+export interface UpdateRule {
+  kind: Parameters<typeof updateParameter>[0];
+  flags: number;
+  constants: readonly number[];
+  /** The kernel's state slots by name, undefined where a slot is not used; each starts at `initial` (0). */
+  slots: readonly (string | undefined)[];
+  initial?: number;
+}
+
+/** The base of optimizers: a subclass says which kernel runs with which constants. */
+export abstract class Optimizer<O extends CommonOptions> {
+  readonly paramGroups: ParamGroup<O>[] = [];
+  private readonly state = new Map<Tensor, State>();
+
+  protected constructor(
+    params: Iterable<Tensor | GroupOptions<O>>,
+    private readonly defaults: O,
+  ) {
+    const list = [...params];
+    if (!list.length) throw new Error(`${this.constructor.name}: no parameters given. Pass model.parameters().`);
+    const loose = list.filter((item) => item instanceof Tensor);
+    const groups = list.filter((item): item is GroupOptions<O> => !(item instanceof Tensor));
+    if (loose.length) this.add(loose, {});
+    for (const group of groups) this.addParamGroup(group);
+  }
+
+  /** Kernel and constants for a group. */
+  protected abstract rule(options: O): UpdateRule;
+  /** @throws RangeError where an option is out of range */
+  protected abstract validate(options: O): void;
+
+  /** Adds parameters, with options of their own. @throws Error where one belongs to a group already */
+  addParamGroup(group: GroupOptions<O>): void {
+    const { params, ...own } = group;
+    this.add([...params], own);
+  }
+
+  private add(list: readonly Tensor[], own: object): void {
+    const options: O = { ...this.defaults, ...own };
+    checkRate(options.lr);
+    this.validate(options);
+    const known = new Set(this.paramGroups.flatMap((group) => group.params));
+    for (const p of list) {
+      if (!(p instanceof Tensor)) throw new TypeError(`${this.constructor.name}: a parameter is not a tensor. Pass model.parameters().`);
+      if (known.has(p)) throw new Error(`${this.constructor.name}: a parameter ${show(p.shape)} is in two groups.`);
+      known.add(p);
+    }
+    this.paramGroups.push(new ParamGroup(list, options));
+  }
+
+  /** The first group's learning rate; setting it sets every group's. */
+  get lr(): number {
+    return this.paramGroups[0]!.lr;
+  }
+  set lr(lr: number) {
+    for (const group of this.paramGroups) group.lr = lr;
+  }
+
+  /** Forgets all gradients. */
+  zeroGrad(): void {
+    for (const { params } of this.paramGroups) {
+      for (const p of params) {
+        p.grad?.dispose();
+        p.grad = null;
+      }
+    }
+  }
+
+  /** Updates every parameter that has a gradient, in place. */
+  step(): void {
+    withGrad(false, () => {
+      for (const group of this.paramGroups) {
+        const rule = this.rule(group.options);
+        for (const p of group.params) {
+          if (!p.grad) continue;
+          const state = this.stateOf(p, rule);
+          advance(state.step!);
+          const slots = rule.slots.map((name) => (name === undefined ? undefined : state[name]));
+          updateParameter(rule.kind, { p, g: p.grad, lr: group.rate, step: state.step!, state: slots }, rule);
+        }
+      }
+    });
+  }
+
+  private stateOf(p: Tensor, { slots, initial = 0 }: UpdateRule): State {
+    const known = this.state.get(p);
+    if (known) return known;
+    const made: State = { step: full([], 0, { dtype: "int32" }).keep() };
+    for (const name of slots) if (name !== undefined) made[name] = full(p.shape, initial).keep();
+    this.state.set(p, made);
+    return made;
+  }
+
+  /**
+   * One step on a loss: forgets old gradients, runs backward, updates. Given a function, all that it makes is freed.
+   *
+   * ```ts
+   * const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
+   * ```
+   * @returns the loss before the step
+   */
+  minimize(loss: Tensor | (() => Tensor)): Tensor {
+    return tidy(() => {
+      const value = typeof loss === "function" ? withGrad(true, loss) : loss;
+      this.zeroGrad();
+      value.backward();
+      this.step();
+      return value.detach();
+    });
+  }
+
+  /** Options and state, for saving. Tensors are the optimizer's own: clone() what is to stay as it is. */
+  stateDict(): OptimizerState {
+    return {
+      groups: this.paramGroups.map((group) => ({ ...group.options })),
+      state: this.paramGroups.flatMap(({ params }) => params.map((p) => this.state.get(p) ?? {})),
+    };
+  }
+
+  /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  loadStateDict({ groups, state }: OptimizerState): void {
+    const params = this.paramGroups.flatMap((group) => group.params);
+    if (groups.length !== this.paramGroups.length || state.length !== params.length) {
+      throw new Error(
+        `${this.constructor.name}: the state is of ${groups.length} groups with ${state.length} parameters, ` +
+          `but this optimizer has ${this.paramGroups.length} with ${params.length}.`,
+      );
+    }
+    params.forEach((p, i) => {
+      for (const [name, tensor] of Object.entries(state[i]!)) {
+        if (name !== "step" && !sameShape(tensor.shape, p.shape)) {
+          throw new Error(`${this.constructor.name}: ${name} of parameter ${i} is ${show(tensor.shape)}, but the parameter is ${show(p.shape)}.`);
+        }
+      }
+    });
+    this.paramGroups.forEach((group, i) => {
+      Object.assign(group.options, groups[i]);
+      group.lr = group.options.lr;
+    });
+    params.forEach((p, i) => {
+      const copies = Object.entries(state[i]!).map(([name, tensor]) => [name, tensor.clone().keep()] as const);
+      for (const old of Object.values(this.state.get(p) ?? {})) old.dispose();
+      if (copies.length) this.state.set(p, Object.fromEntries(copies));
+      else this.state.delete(p);
+    });
+  }
+
+  /** Frees the optimizer's state. The parameters are not its own. */
+  dispose(): void {
+    for (const state of this.state.values()) for (const tensor of Object.values(state)) tensor.dispose();
+    this.state.clear();
+    for (const group of this.paramGroups) group.rate.dispose();
+  }
+}

@@ -1,0 +1,145 @@
+/** The optimizers: each says which kernel runs with which constants. Names, arguments and defaults are PyTorch's. */
+import { UpdateFlag } from "../../assembly/opcodes.ts";
+import type { Tensor } from "../tensor.ts";
+import { type CommonOptions, type GroupOptions, Optimizer, requireRange, type UpdateRule } from "./optimizer.ts";
+
+type Params<O> = Iterable<Tensor | GroupOptions<O>>;
+const notNegative = (name: string, options: Record<string, number>): void => requireRange(name, options, (v) => v >= 0, "≥ 0");
+
+export interface SGDOptions extends CommonOptions {
+  /** μ: how much of the last direction is kept. Default 0. */
+  momentum: number;
+  /** How much of the new gradient is left out of the momentum. Default 0. */
+  dampening: number;
+  /** L2 penalty: adds weightDecay·p to the gradient. Default 0. */
+  weightDecay: number;
+  /** Look ahead by the momentum. Default false. */
+  nesterov: boolean;
+  /** Climb instead. Default false. */
+  maximize: boolean;
+}
+
+/** Stochastic gradient descent, with momentum (Sutskever et al. 2013). */
+export class SGD extends Optimizer<SGDOptions> {
+  constructor(params: Params<SGDOptions>, options: Partial<SGDOptions> & CommonOptions) {
+    super(params, { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, ...options });
+  }
+  protected validate({ momentum, weightDecay, nesterov, dampening }: SGDOptions): void {
+    notNegative("SGD", { momentum, weightDecay });
+    if (nesterov && (momentum === 0 || dampening !== 0)) throw new RangeError("SGD: nesterov needs momentum above 0 and dampening 0.");
+  }
+  protected rule({ momentum, dampening, weightDecay, nesterov, maximize }: SGDOptions): UpdateRule {
+    return {
+      kind: "sgd",
+      flags: (nesterov ? UpdateFlag.Nesterov : 0) | (maximize ? UpdateFlag.Maximize : 0),
+      constants: [momentum, dampening, weightDecay],
+      slots: [momentum ? "momentumBuffer" : undefined],
+    };
+  }
+}
+
+export interface AdamOptions extends CommonOptions {
+  /** How much of the running means of g and g² is kept. Default [0.9, 0.999]. */
+  betas: readonly [number, number];
+  /** Added to the denominator. Default 1e-8. */
+  eps: number;
+  /** Adam: L2 penalty, default 0. AdamW: decoupled decay, default 0.01. */
+  weightDecay: number;
+  /** Divide by the largest mean of g² so far (Reddi et al. 2018). Default false. */
+  amsgrad: boolean;
+  maximize: boolean;
+}
+
+const ADAM: AdamOptions = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false };
+
+/** Adam (Kingma and Ba 2015). */
+export class Adam extends Optimizer<AdamOptions> {
+  constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    super(params, { ...ADAM, ...options });
+  }
+  protected validate({ betas: [beta1, beta2], eps, weightDecay }: AdamOptions): void {
+    notNegative(this.constructor.name, { eps, weightDecay });
+    requireRange(this.constructor.name, { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+  }
+  /** Whether weights decay apart from the gradient. */
+  protected get decoupled(): boolean {
+    return false;
+  }
+  protected rule({ betas, eps, weightDecay, amsgrad, maximize }: AdamOptions): UpdateRule {
+    return {
+      kind: "adam",
+      flags:
+        (amsgrad ? UpdateFlag.Amsgrad : 0) | (maximize ? UpdateFlag.Maximize : 0) | (this.decoupled ? UpdateFlag.DecoupledDecay : 0),
+      constants: [...betas, eps, weightDecay],
+      slots: ["expAvg", "expAvgSq", amsgrad ? "maxExpAvgSq" : undefined],
+    };
+  }
+}
+
+/** Adam with decoupled weight decay (Loshchilov and Hutter 2019). */
+export class AdamW extends Adam {
+  constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    super(params, { weightDecay: 0.01, ...options });
+  }
+  protected override get decoupled(): boolean {
+    return true;
+  }
+}
+
+export interface RMSPropOptions extends CommonOptions {
+  /** How much of the running mean of g² is kept. Default 0.99. */
+  alpha: number;
+  eps: number;
+  weightDecay: number;
+  momentum: number;
+  /** Divide by the deviation instead of the root mean square. Default false. */
+  centered: boolean;
+  maximize: boolean;
+}
+
+/** RMSProp (Tieleman and Hinton 2012). */
+export class RMSProp extends Optimizer<RMSPropOptions> {
+  constructor(params: Params<RMSPropOptions>, options: Partial<RMSPropOptions> = {}) {
+    super(params, { lr: 1e-2, alpha: 0.99, eps: 1e-8, weightDecay: 0, momentum: 0, centered: false, maximize: false, ...options });
+  }
+  protected validate({ alpha, eps, weightDecay, momentum }: RMSPropOptions): void {
+    notNegative("RMSProp", { alpha, eps, weightDecay, momentum });
+  }
+  protected rule({ alpha, eps, weightDecay, momentum, centered, maximize }: RMSPropOptions): UpdateRule {
+    return {
+      kind: "rmsProp",
+      flags: (centered ? UpdateFlag.Centered : 0) | (maximize ? UpdateFlag.Maximize : 0),
+      constants: [alpha, eps, weightDecay, momentum],
+      slots: ["squareAvg", momentum ? "momentumBuffer" : undefined, centered ? "gradAvg" : undefined],
+    };
+  }
+}
+
+export interface AdagradOptions extends CommonOptions {
+  /** The rate shrinks as lr/(1 + t·lrDecay). Default 0. */
+  lrDecay: number;
+  weightDecay: number;
+  /** What the sums of g² start from. Default 0. */
+  initialAccumulatorValue: number;
+  eps: number;
+  maximize: boolean;
+}
+
+/** Adagrad (Duchi et al. 2011). */
+export class Adagrad extends Optimizer<AdagradOptions> {
+  constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
+    super(params, { lr: 1e-2, lrDecay: 0, weightDecay: 0, initialAccumulatorValue: 0, eps: 1e-10, maximize: false, ...options });
+  }
+  protected validate({ lrDecay, weightDecay, initialAccumulatorValue, eps }: AdagradOptions): void {
+    notNegative("Adagrad", { lrDecay, weightDecay, initialAccumulatorValue, eps });
+  }
+  protected rule({ lrDecay, weightDecay, initialAccumulatorValue, eps, maximize }: AdagradOptions): UpdateRule {
+    return {
+      kind: "adagrad",
+      flags: maximize ? UpdateFlag.Maximize : 0,
+      constants: [eps, weightDecay, lrDecay],
+      slots: ["sum"],
+      initial: initialAccumulatorValue,
+    };
+  }
+}

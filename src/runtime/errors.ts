@@ -1,0 +1,34 @@
+/** The error classes of the public face. Every message names the op, what it was given, and the remedy. */
+
+/** Shapes or dimensions that do not fit the op. */
+export class ShapeError extends Error {
+  override name = "ShapeError";
+}
+
+/** An element type that the op does not take. */
+export class DTypeError extends Error {
+  override name = "DTypeError";
+}
+
+/** A tensor used after its memory was given back. */
+export class DisposedError extends Error {
+  override name = "DisposedError";
+}
+
+/** Linear memory that could not be had. Nothing already allocated is harmed. */
+export class OutOfMemoryError extends Error {
+  override name = "OutOfMemoryError";
+  constructor(
+    /** Bytes that were asked for. */
+    readonly requested: number,
+    /** Bytes that tensors hold. */
+    readonly inUse: number,
+    /** Bytes that the memory may grow to. */
+    readonly limit: number,
+  ) {
+    super(
+      `out of memory: asked for ${requested} bytes with ${inUse} in use, and the memory may not grow past ${limit}. ` +
+        "Free tensors with tidy(() => …) or dispose(), use smaller batches, or raise init({ memoryLimit }).",
+    );
+  }
+}

@@ -1,0 +1,31 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+// Node 20 has relaxed SIMD behind a flag, later versions by default.
+const execArgv = Number.parseInt(process.versions.node, 10) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
+const resolve = { alias: { nabla: `${root}src/index.ts` } };
+
+/** The kernel and library tests run in both builds; the rest, which do not touch kernels' arithmetic, once. */
+export default defineConfig({
+  test: {
+    projects: [
+      ...["simd", "relaxed"].map((build) => ({
+        resolve,
+        test: {
+          name: build,
+          root,
+          include: ["test/*.test.ts"],
+          env: { NABLA_BUILD: build },
+          setupFiles: ["test/support/setup.ts"],
+          execArgv,
+          testTimeout: 60_000,
+        },
+      })),
+      {
+        resolve,
+        test: { name: "package", root, include: ["test/package/*.test.ts"], testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false },
+      },
+    ],
+  },
+});
