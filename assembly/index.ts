@@ -10,3 +10,4 @@ export * from "./kernels/random";
 export * from "./kernels/optimizer";
 export * from "./kernels/gemm";
 export * from "./kernels/matmul";
+export * from "./kernels/probe";

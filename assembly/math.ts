@@ -192,10 +192,11 @@ export function tanh(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** σ(x) = 1/(1 + e⁻ˣ): with e = e^−|x|, 1/(1 + e) for x ≥ 0 and e/(1 + e) for x < 0. */
+/** σ(x) = 1/(1 + e⁻ˣ) = b − b·e/(1 + e), where e = e^−|x| and b = e for x < 0, 1 for x ≥ 0. */
 export function sigmoid(x: v128): v128 {
   const e = expNegAbs(x);
-  return f32x4.div(v128.bitselect(e, splat(1), f32x4.lt(x, splat(0))), f32x4.add(e, splat(1)));
+  const b = v128.bitselect(e, splat(1), f32x4.lt(x, splat(0)));
+  return fma(f32x4.neg(b), f32x4.div(e, f32x4.add(e, splat(1))), b);
 }
 
 // @ts-ignore: decorator
@@ -265,11 +266,10 @@ export function erf(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** Mills' ratio over √2π, R(a) = Φ(−a)·e^(a²/2) = t·P(t) with t = 1/(1 + 0.3a), for 0 ≤ a ≤ 15. */
+/** Mills' ratio over √2π, R(a) = Φ(−a)·e^(a²/2), for 0 ≤ a ≤ 15: P(a)/Q(a), all coefficients positive, 1.2e-8. */
 function mills(a: v128): v128 {
-  const t = f32x4.div(splat(1), fma(a, splat(0.3), splat(1)));
-  const p = poly7(t, 0.110239536, 0.07837141, 0.09620713, -0.079513036, 0.19188765, -0.22828786, 0.11246603, -0.020628879);
-  return f32x4.mul(t, fma(fma(p, t, splat(0.1195713)), t, splat(0.11968672)));
+  const p = poly4(a, 0.5, 0.43928552, 0.18397006, 0.04088127, 0.004153195);
+  return f32x4.div(p, poly5(a, 1, 1.676456, 1.2055535, 0.471411, 0.10248025, 0.010410405));
 }
 
 // @ts-ignore: decorator

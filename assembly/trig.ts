@@ -83,25 +83,10 @@ const TWO_OVER_PI: f64 = 0.6366197723675814;
 const HALF_PI_HI: f64 = 1.5707963267341256; // 33 bits: q·HALF_PI_HI is exact for |q| < 2²⁰
 const HALF_PI_LO: f64 = 6.077100506506192e-11; // π/2 − HALF_PI_HI
 
-/** Above this |x| a quadrant has more than 20 bits. */
+/** Above this |x|, q has more than 20 bits and the slow reduction takes over. */
 const FAR: f32 = 1e6;
 
-// @ts-ignore: decorator
-@inline
-/** SHIFT + q. */
-function quadrant(x: v128): v128 {
-  return madd64(x, splat64(TWO_OVER_PI), splat64(SHIFT));
-}
-
-// @ts-ignore: decorator
-@inline
-/** r. */
-function angle(x: v128, t: v128): v128 {
-  const q = f64x2.sub(t, splat64(SHIFT));
-  return f64x2.sub(f64x2.sub(x, f64x2.mul(q, splat64(HALF_PI_HI))), f64x2.mul(q, splat64(HALF_PI_LO)));
-}
-
-/** A part of (q mod 4, fraction) plus x·(29 bits of 2/π): the product is exact, and so are its multiples of 4. */
+/** Takes x·part, where part is 29 bits of 2/π, into turn = (q, fraction): the product and its multiples of 4 are exact. */
 function addPart(turn: v128, x: f64, part: f64): v128 {
   let p = x * part;
   p -= 4 * nearest(p * 0.25);
@@ -110,7 +95,7 @@ function addPart(turn: v128, x: f64, part: f64): v128 {
   return f64x2.replace_lane(f64x2.splat(f64x2.extract_lane(turn, 0) + q), 1, p - q);
 }
 
-/** (SHIFT + q mod 4, r) of any finite x, as Payne and Hanek: 2/π in seven parts of 29 bits. NaN for ∞. */
+/** (SHIFT + q mod 4, r) of any finite x after Payne and Hanek, 2/π in seven parts of 29 bits; NaN for ∞. */
 function farTurn(x: f64): v128 {
   let turn = f64x2.splat(0);
   turn = addPart(turn, x, 0.636619770899415);
@@ -120,58 +105,63 @@ function farTurn(x: f64): v128 {
   turn = addPart(turn, x, 1.0346868700836215e-35);
   turn = addPart(turn, x, 3.783256351091319e-45);
   turn = addPart(turn, x, 3.720474878517739e-53);
-  return f64x2.mul(f64x2.add(turn, f64x2.replace_lane(f64x2.splat(0), 0, SHIFT)), f64x2.replace_lane(f64x2.splat(1), 1, 1.5707963267948966));
+  const q = f64x2.extract_lane(turn, 0), r = f64x2.extract_lane(turn, 1) * 1.5707963267948966;
+  return f64x2.replace_lane(f64x2.splat(SHIFT + q), 1, r);
 }
 
 // @ts-ignore: decorator
 @inline
-function anyFar(x: v128): bool {
+function isFar(x: v128): bool {
   return v128.any_true(f32x4.gt(f32x4.abs(x), splat(FAR)));
 }
 
 // @ts-ignore: decorator
 @inline
+/** SHIFT + q of two f64 lanes. */
+function quadrant(x: v128, far: bool): v128 {
+  if (far) return v128.shuffle<f64>(farTurn(f64x2.extract_lane(x, 0)), farTurn(f64x2.extract_lane(x, 1)), 0, 2);
+  return madd64(x, splat64(TWO_OVER_PI), splat64(SHIFT));
+}
+
+// @ts-ignore: decorator
+@inline
+/** r = x − q·π/2 of two f64 lanes, the product in two parts. */
+function angle(x: v128, t: v128, far: bool): v128 {
+  if (far) return v128.shuffle<f64>(farTurn(f64x2.extract_lane(x, 0)), farTurn(f64x2.extract_lane(x, 1)), 1, 3);
+  const q = f64x2.sub(t, splat64(SHIFT));
+  return madd64(q, splat64(-HALF_PI_LO), madd64(q, splat64(-HALF_PI_HI), x));
+}
+
+// @ts-ignore: decorator
+@inline
 /** The low words of SHIFT + q: q as i32, of which two bits count. */
-function quadrants(t0: v128, t1: v128): v128 {
+function lowWords(t0: v128, t1: v128): v128 {
   return v128.shuffle<i32>(t0, t1, 0, 2, 4, 6);
 }
 
-// @ts-ignore: decorator
-@inline
-/** sin r ≈ r + r³·P(r²). */
-function sinPoly(r: v128, z: v128): v128 {
-  const s = fma(f32x4.mul(r, z), poly2(z, -0.16666655, 0.008332187, -0.00019517897), r);
-  return v128.or(s, v128.and(r, i32x4.splat(SIGN)));
-}
+// sin r = r + r³·(S1 + S2 r² + S3 r⁴), cos r = 1 − r²/2 + r⁴·(C1 + C2 r² + C3 r⁴): minimax, 4e-9 and 1.2e-10
+const S1: f32 = -0.16666655;
+const S2: f32 = 0.008332187;
+const S3: f32 = -0.00019517897;
+const C1: f32 = 0.041666646;
+const C2: f32 = -0.001388731;
+const C3: f32 = 2.4432327e-5;
 
 // @ts-ignore: decorator
 @inline
-/** cos r ≈ 1 − r²/2 + r⁴·P(r²). */
-function cosPoly(z: v128): v128 {
-  const c = poly2(z, 0.041666646, -0.001388731, 2.4432327e-5);
-  return f32x4.add(fma(f32x4.mul(z, z), c, f32x4.mul(z, splat(-0.5))), splat(1));
-}
-
-// @ts-ignore: decorator
-@inline
-/** sin(x + phase·π/2). */
+/** sin(x + phase·π/2): sin r or cos r by the quadrant's low bit, negated by the next. */
 function sine(x: v128, phase: i32): v128 {
+  const far = isFar(x);
   const x0 = low(x), x1 = high(x);
-  let t0 = quadrant(x0), t1 = quadrant(x1);
-  let r0 = angle(x0, t0), r1 = angle(x1, t1);
-  if (anyFar(x)) {
-    const a = farTurn(f64x2.extract_lane(x0, 0)), b = farTurn(f64x2.extract_lane(x0, 1));
-    const c = farTurn(f64x2.extract_lane(x1, 0)), d = farTurn(f64x2.extract_lane(x1, 1));
-    t0 = v128.shuffle<f64>(a, b, 0, 2);
-    r0 = v128.shuffle<f64>(a, b, 1, 3);
-    t1 = v128.shuffle<f64>(c, d, 0, 2);
-    r1 = v128.shuffle<f64>(c, d, 1, 3);
-  }
-  const q = i32x4.add(quadrants(t0, t1), i32x4.splat(phase));
-  const r = demoted(r0, r1);
+  const t0 = quadrant(x0, far), t1 = quadrant(x1, far);
+  const r = demoted(angle(x0, t0, far), angle(x1, t1, far));
+  const q = i32x4.add(lowWords(t0, t1), i32x4.splat(phase));
   const z = f32x4.mul(r, r);
+  const s = fma(f32x4.mul(r, z), poly2(z, S1, S2, S3), r);
+  const c = f32x4.add(fma(f32x4.mul(z, z), poly2(z, C1, C2, C3), f32x4.mul(z, splat(-0.5))), splat(1));
   const odd = i32x4.shr_s(i32x4.shl(q, 31), 31);
-  const y = v128.bitselect(cosPoly(z), sinPoly(r, z), odd);
+  // −0 + 0·P would be +0
+  const y = v128.bitselect(c, v128.or(s, v128.and(r, i32x4.splat(SIGN))), odd);
   return v128.xor(y, i32x4.shl(i32x4.shr_u(q, 1), 31));
 }
 
@@ -191,25 +181,24 @@ export function cos(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** tan x = sin r/cos r, or −cos r/sin r in odd quadrants. */
+/** tan x = sin r/cos r in even quadrants, −cos r/sin r in odd ones, of two f64 lanes. */
+function tanHalf(x: v128, far: bool): v128 {
+  const t = quadrant(x, far);
+  const r = angle(x, t, far);
+  const z = f64x2.mul(r, r);
+  const s = f64x2.mul(r, madd64(madd64(madd64(splat64(S3), z, splat64(S2)), z, splat64(S1)), z, splat64(1)));
+  const c = madd64(madd64(madd64(madd64(splat64(C3), z, splat64(C2)), z, splat64(C1)), z, splat64(-0.5)), z, splat64(1));
+  const sign = i64x2.shl(t, 63);
+  const odd = i64x2.ne(sign, i64x2.splat(0));
+  return v128.xor(f64x2.div(v128.bitselect(c, s, odd), v128.bitselect(s, c, odd)), sign);
+}
+
+// @ts-ignore: decorator
+@inline
+/** tan x. */
 export function tan(x: v128): v128 {
-  const x0 = low(x), x1 = high(x);
-  let t0 = quadrant(x0), t1 = quadrant(x1);
-  let r0 = angle(x0, t0), r1 = angle(x1, t1);
-  if (anyFar(x)) {
-    const a = farTurn(f64x2.extract_lane(x0, 0)), b = farTurn(f64x2.extract_lane(x0, 1));
-    const c = farTurn(f64x2.extract_lane(x1, 0)), d = farTurn(f64x2.extract_lane(x1, 1));
-    t0 = v128.shuffle<f64>(a, b, 0, 2);
-    r0 = v128.shuffle<f64>(a, b, 1, 3);
-    t1 = v128.shuffle<f64>(c, d, 0, 2);
-    r1 = v128.shuffle<f64>(c, d, 1, 3);
-  }
-  const odd = i32x4.shl(quadrants(t0, t1), 31);
-  const mask = i32x4.shr_s(odd, 31);
-  const r = demoted(r0, r1);
-  const z = f32x4.mul(r, r);
-  const s = sinPoly(r, z), c = cosPoly(z);
-  return v128.xor(f32x4.div(v128.bitselect(c, s, mask), v128.bitselect(s, c, mask)), odd);
+  const far = isFar(x);
+  return demoted(tanHalf(low(x), far), tanHalf(high(x), far));
 }
 
 // @ts-ignore: decorator

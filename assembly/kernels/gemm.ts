@@ -5,12 +5,12 @@
  */
 import { sigmoid, tanh } from "../math";
 import { Activation } from "../opcodes";
-import { copyPanel, MR, micro, NR, rowDots, rowNarrow, rowWide, transpose, WIDE } from "./pack";
+import { copyPanel, MR, micro4, micro6, NR, rowDots, rowNarrow, rowWide, transpose, WIDE } from "./pack";
 
 /** Longest k of one block: a panel of B, KC × NR, stays in the first-level cache. */
 // @ts-ignore: decorator
 @inline
-const KC: usize = 256;
+const KC: usize = 512;
 
 /** Rows of a block: MC × KC of A stay in the second-level cache. A multiple of every MR. */
 // @ts-ignore: decorator
@@ -60,33 +60,37 @@ export function gemmWorkspace(m: u32, n: u32, k: u32, transA: u32, transB: u32):
   return <u32>(k > KC ? PARTIAL + MC * MC * 4 : transA ? PARTIAL : BLOCK);
 }
 
+/**
+ * The share [rowBegin, rowEnd) × [colBegin, colEnd) of C[m, n]; op(A): [m, k], op(B): [k, n], bias: [n] or 0. A share begins
+ * at multiples of `rowStep` and `colStep` and ends at one, or at C's edge. With k = 0 the product is 0.
+ */
 export function gemm(
   out: usize,
   a: usize,
   b: usize,
   bias: usize,
-  m: u32,
-  n: u32,
-  k: u32,
+  m: usize,
+  n: usize,
+  k: usize,
   transA: u32,
   transB: u32,
   alpha: f32,
   activation: u32,
   accumulate: u32,
   workspace: usize,
-  rowBegin: u32,
-  rowEnd: u32,
-  colBegin: u32,
-  colEnd: u32,
+  rowBegin: usize,
+  rowEnd: usize,
+  colBegin: usize,
+  colEnd: usize,
 ): void {
   if (rowBegin >= rowEnd || colBegin >= colEnd) return;
   const rows = rowEnd - rowBegin;
   const cols = colEnd - colBegin;
-  const ldc: usize = n << 2;
+  const ldc = n << 2;
   const c = out + rowBegin * ldc + (colBegin << 2);
   // The share's corner of op(A) and of op(B).
-  const a0 = a + <usize>(transA ? rowBegin : rowBegin * k) * 4;
-  const b0 = b + <usize>(transB ? colBegin * k : colBegin) * 4;
+  const a0 = a + (transA ? rowBegin : rowBegin * k) * 4;
+  const b0 = b + (transB ? colBegin * k : colBegin) * 4;
   const bias0 = bias ? bias + (colBegin << 2) : 0;
 
   if (!transB || !k) {
@@ -238,7 +242,7 @@ function blocks(
           let at = blockA;
           for (let ir: usize = 0; ir < mc; ir += MR) {
             const rows = min(MR, mc - ir);
-            if (rows == MR && cols == NR && (plain || !accumulate)) {
+            if ((rows == MR || rows == 4) && cols == NR && (plain || !accumulate)) {
               micro(ct, ldc, at, ldBlock, rows, panel, kc, partial || accumulate);
               if (last && !plain) finish(ct, ldc, ct, ldc, rows, cols, 0, alpha, bj, activation, 0);
             } else {
@@ -253,6 +257,13 @@ function blocks(
       }
     }
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
+  if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, load);
+  else micro4(c, ldc, a, lda, rows, panel, kc, load);
 }
 
 /** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements and not one more. */

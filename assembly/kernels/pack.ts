@@ -64,8 +64,29 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
   }
 }
 
-/** C[MR, NR] = A[MR, kc]·panel[kc, NR] (+ C if load). The rows of A past `rows` repeat the last. */
-export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
+/** C[6, NR] = A[6, kc]·panel[kc, NR] (+ C if load). The rows of A past `rows` repeat the last. */
+export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
+  micro(true, c, ldc, a, lda, rows, panel, kc, load);
+}
+
+/** The same for 4 rows. */
+export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
+  micro(false, c, ldc, a, lda, rows, panel, kc, load);
+}
+
+// @ts-ignore: decorator
+@inline
+function micro(
+  six: bool,
+  c: usize,
+  ldc: usize,
+  a: usize,
+  lda: usize,
+  rows: usize,
+  panel: usize,
+  kc: usize,
+  load: bool,
+): void {
   const last = a + (rows - 1) * lda;
   let a0 = a;
   let a1 = min(a0 + lda, last);
@@ -103,7 +124,7 @@ export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, p
     x = v128.load32_splat(a3);
     c30 = fma(x, b0, c30);
     c31 = fma(x, b1, c31);
-    if (ASC_FEATURE_RELAXED_SIMD) {
+    if (six) {
       x = v128.load32_splat(a4);
       c40 = fma(x, b0, c40);
       c41 = fma(x, b1, c41);
@@ -126,7 +147,7 @@ export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, p
     x = v128.load32_splat(a3, 4);
     c30 = fma(x, b0, c30);
     c31 = fma(x, b1, c31);
-    if (ASC_FEATURE_RELAXED_SIMD) {
+    if (six) {
       x = v128.load32_splat(a4, 4);
       c40 = fma(x, b0, c40);
       c41 = fma(x, b1, c41);
@@ -149,7 +170,7 @@ export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, p
     x = v128.load32_splat(a3, 8);
     c30 = fma(x, b0, c30);
     c31 = fma(x, b1, c31);
-    if (ASC_FEATURE_RELAXED_SIMD) {
+    if (six) {
       x = v128.load32_splat(a4, 8);
       c40 = fma(x, b0, c40);
       c41 = fma(x, b1, c41);
@@ -172,7 +193,7 @@ export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, p
     x = v128.load32_splat(a3, 12);
     c30 = fma(x, b0, c30);
     c31 = fma(x, b1, c31);
-    if (ASC_FEATURE_RELAXED_SIMD) {
+    if (six) {
       x = v128.load32_splat(a4, 12);
       c40 = fma(x, b0, c40);
       c41 = fma(x, b1, c41);
@@ -193,7 +214,7 @@ export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, p
   storeRow((c += ldc), c10, c11, load);
   storeRow((c += ldc), c20, c21, load);
   storeRow((c += ldc), c30, c31, load);
-  if (ASC_FEATURE_RELAXED_SIMD) {
+  if (six) {
     storeRow((c += ldc), c40, c41, load);
     storeRow((c += ldc), c50, c51, load);
   }

@@ -136,16 +136,22 @@ export function argMin(out: usize, x: usize, n: u32, begin: u32, end: u32): void
   for (let r = begin; r < end; r++) store<u32>(out + (<usize>r << 2), firstOf<Min>(x + ((<usize>r * n) << 2), n));
 }
 
-/** Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads as `fold` does. */
+/**
+ * Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads as `fold` does.
+ * They run in float64, since a running sum cannot be pairwise.
+ */
 export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, begin: u32, end: u32): void {
   const quads = (inner + 3) >> 2;
   const stride: isize = reverse ? -(<isize>inner << 2) : <isize>inner << 2;
   for (let q = begin; q < end; q++) {
     const o = q / quads, column = (q - o * quads) << 2;
     let at: usize = (<usize>o * n * inner + column + (reverse ? <usize>(n - 1) * inner : 0)) << 2;
-    let total = f32x4.splat(0);
+    let low = f64x2.splat(0), high = low;
     for (let i: u32 = 0; i < n; i++, at += stride) {
-      total = f32x4.add(total, v128.load(x + at));
+      const v = v128.load(x + at);
+      low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+      high = f64x2.add(high, f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 0)));
+      const total = i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
       storeLanes(out + at, total, inner - column);
     }
   }

@@ -1,0 +1,27 @@
+/**
+ * The machine's ceiling, for benchmarks: nothing but multiply-adds, in as many independent chains as hide their latency
+ * and still fit the registers. Not part of any op.
+ */
+import { fma, horizontalSum } from "../simd";
+
+/** n × 12 vectors × 4 lanes × (multiply + add) = 96·n floating-point operations: aᵢ ← aᵢ·x + y. Keep |x| < 1. */
+export function fmaCeiling(n: u32, x: f32, y: f32): f32 {
+  const xx = f32x4.splat(x), yy = f32x4.splat(y);
+  let a0 = yy, a1 = yy, a2 = yy, a3 = yy, a4 = yy, a5 = yy, a6 = yy, a7 = yy, a8 = yy, a9 = yy, a10 = yy, a11 = yy;
+  for (let i: u32 = 0; i < n; i++) {
+    a0 = fma(a0, xx, yy);
+    a1 = fma(a1, xx, yy);
+    a2 = fma(a2, xx, yy);
+    a3 = fma(a3, xx, yy);
+    a4 = fma(a4, xx, yy);
+    a5 = fma(a5, xx, yy);
+    a6 = fma(a6, xx, yy);
+    a7 = fma(a7, xx, yy);
+    a8 = fma(a8, xx, yy);
+    a9 = fma(a9, xx, yy);
+    a10 = fma(a10, xx, yy);
+    a11 = fma(a11, xx, yy);
+  }
+  a0 = f32x4.add(f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3)), f32x4.add(f32x4.add(a4, a5), f32x4.add(a6, a7)));
+  return horizontalSum(f32x4.add(a0, f32x4.add(f32x4.add(a8, a9), f32x4.add(a10, a11))));
+}

@@ -1,0 +1,105 @@
+/** What the generated suite needs: sample values, closeness, finite differences of the float64 oracle. */
+import { Tensor, tensor } from "nabla";
+import { expect } from "vitest";
+import type { Encoder } from "../../src/runtime/engine.ts";
+import { engine } from "../../src/runtime/engine.ts";
+import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/op.ts";
+import { sizeOf, type Value } from "../../src/ops/value.ts";
+
+/** A small generator with a seed (mulberry32), so that a failure can be repeated. */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Values for one input of a sample: float32-exact, away from kinks. */
+export function draw(input: SampleInput, random: () => number): Reference {
+  const { shape, dtype = "float32", low = dtype === "uint8" ? 0 : -2, high = dtype === "uint8" ? 200 : 2, kinks = [] } = input;
+  const one = (): number => {
+    if (dtype === "bool") return Number(random() < 0.5);
+    if (dtype !== "float32") return Math.floor(low + random() * (high - low));
+    for (;;) {
+      const v = Math.fround(low + random() * (high - low));
+      if (kinks.every((kink) => Math.abs(v - kink) > 0.05)) return v;
+    }
+  };
+  return { shape, data: Float64Array.from({ length: sizeOf(shape) }, one) };
+}
+
+export function toTensor(x: Reference, input: SampleInput): Tensor {
+  const dtype = input.dtype ?? "float32";
+  const values = dtype === "float32" ? Float32Array.from(x.data) : dtype === "int32" ? Int32Array.from(x.data) : Uint8Array.from(x.data);
+  return tensor(values, x.shape, { dtype });
+}
+
+/** Asserts |actual − expected| ≤ tolerance·max(1, |expected|), NaN for NaN and ∞ for ∞, naming the first place that fails. */
+export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what = ""): void {
+  expect(actual.length, `${what}: length`).toBe(expected.length);
+  for (let i = 0; i < expected.length; i++) {
+    const [a, e] = [actual[i]!, expected[i]!];
+    const same = Object.is(a, e) || a === e || (Number.isNaN(a) && Number.isNaN(e));
+    if (!same && !(Math.abs(a - e) <= tolerance * Math.max(1, Math.abs(e)))) {
+      expect.fail(`${what}: element ${i} is ${a}, but should be ${e} within ${tolerance}`);
+    }
+  }
+}
+
+/** Which inputs of a sample can be differentiated. */
+export function differentiable(sample: Sample<unknown>): number[] {
+  return sample.inputs.flatMap((input, i) => ((input.dtype ?? "float32") === "float32" ? [i] : []));
+}
+
+/** L(x) = Σ u·op(x), by the oracle. */
+export function objective(op: AnyOp, inputs: readonly Reference[], attributes: unknown, u: ArrayLike<number>): number {
+  const y = op.reference!(inputs, attributes)[0]!;
+  let total = 0;
+  for (let i = 0; i < y.data.length; i++) total += u[i]! * y.data[i]!;
+  return total;
+}
+
+/** The inputs moved by `amount` along `direction` (one list per input; undefined: not moved). */
+export function moved(inputs: readonly Reference[], direction: readonly (ArrayLike<number> | undefined)[], amount: number): Reference[] {
+  return inputs.map((x, i) => {
+    const d = direction[i];
+    return d ? { shape: x.shape, data: Float64Array.from(x.data, (v, j) => v + amount * d[j]!) } : x;
+  });
+}
+
+/** A list per input that is 1 at one place of one input. */
+export function basis(inputs: readonly Reference[], input: number, at: number): (ArrayLike<number> | undefined)[] {
+  return inputs.map((x, i) => (i === input ? Float64Array.from({ length: x.data.length }, (_, j) => Number(j === at)) : undefined));
+}
+
+/** An encoder that runs each instruction as several threads would, one after the other. */
+export class SplitEncoder implements Encoder {
+  private readonly program = engine().heap.allocate(4096);
+  private scratch = 0;
+  constructor(readonly threads: number) {}
+  begin(code: number, words: number): void {
+    this.set(0, code);
+    this.set(1, words);
+  }
+  set(word: number, value: number): void {
+    engine().heap.u32[this.program / 4 + word] = value;
+  }
+  setFloat(word: number, value: number): void {
+    engine().heap.f32[this.program / 4 + word] = value;
+  }
+  setDouble(word: number, value: number): void {
+    new DataView(engine().heap.memory.buffer).setFloat64(this.program + 4 * word, value, true);
+  }
+  end(): void {
+    for (let thread = this.threads - 1; thread >= 0; thread--) engine().kernels.run!(this.program, 1, thread, this.threads);
+  }
+  workspace(bytes: number): number {
+    this.scratch ||= engine().heap.allocate(Math.max(bytes, 1 << 20));
+    return this.scratch;
+  }
+}
+
+export const addressOf = (value: Value): number => (value as Tensor).storage("test").address;
