@@ -1,9 +1,11 @@
 /** Making tensors: from values, of one number, of ranges, of random numbers. */
-import { DTypeError, ShapeError } from "./runtime/errors.ts";
+
 import * as random from "./ops/random.ts";
 import { full as fill } from "./ops/shape.ts";
 import { type DType, type Shape, show, sizeOf } from "./ops/value.ts";
-import { fromElements, type NestedArray, Tensor, type TypedArray } from "./tensor.ts";
+import type { NestedArray } from "./printing.ts";
+import { DTypeError, ShapeError } from "./runtime/errors.ts";
+import { fromElements, type Tensor, type TypedArray } from "./tensor.ts";
 
 export interface TensorOptions {
   /** Element type. Default: by the values for `tensor`, else float32. */
@@ -13,7 +15,15 @@ export interface TensorOptions {
 }
 
 /** What `tensor` reads: a number, nested arrays, or a typed array. */
-export type TensorValues = NestedArray | readonly TensorValues[] | TypedArray | Uint8ClampedArray | Float64Array | Int8Array | Int16Array | Uint16Array;
+export type TensorValues =
+  | NestedArray
+  | readonly TensorValues[]
+  | TypedArray
+  | Uint8ClampedArray
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Uint16Array;
 
 function finish(made: Tensor, { requiresGrad = false }: TensorOptions): Tensor {
   if (requiresGrad) made.requiresGrad = true;
@@ -21,20 +31,34 @@ function finish(made: Tensor, { requiresGrad = false }: TensorOptions): Tensor {
 }
 
 /** The shape of nested arrays, and their elements in order. @throws ShapeError where rows differ in length */
-function unnest(values: TensorValues): { shape: number[]; elements: (number | boolean)[] } {
+function unnest(values: TensorValues): {
+  shape: number[];
+  elements: (number | boolean)[];
+} {
   const shape: number[] = [];
-  for (let level: TensorValues = values; Array.isArray(level) || ArrayBuffer.isView(level); level = level[0] as TensorValues) shape.push(level.length);
+  for (
+    let level: TensorValues = values;
+    Array.isArray(level) || ArrayBuffer.isView(level);
+    level = level[0] as TensorValues
+  )
+    shape.push(level.length);
   const elements: (number | boolean)[] = [];
   const visit = (part: TensorValues, dim: number): void => {
     if (typeof part === "number" || typeof part === "boolean") {
-      if (dim !== shape.length) throw new ShapeError(`tensor: a number stands where a row of ${shape[dim]} was expected: rows must nest alike.`);
+      if (dim !== shape.length)
+        throw new ShapeError(
+          `tensor: a number stands where a row of ${shape[dim]} was expected: rows must nest alike.`,
+        );
       elements.push(part);
       return;
     }
     const row = part as ArrayLike<TensorValues>;
-    if (typeof part !== "object" || part === null || typeof row.length !== "number") throw new TypeError(`tensor: ${String(part)} is not a number, a boolean or an array of them.`);
+    if (typeof part !== "object" || part === null || typeof row.length !== "number")
+      throw new TypeError(`tensor: ${String(part)} is not a number, a boolean or an array of them.`);
     if (dim === shape.length || row.length !== shape[dim]) {
-      throw new ShapeError(`tensor: a row has ${row.length} elements where ${shape[dim] ?? "a number"} was expected: rows must have one length.`);
+      throw new ShapeError(
+        `tensor: a row has ${row.length} elements where ${shape[dim] ?? "a number"} was expected: rows must have one length.`,
+      );
     }
     for (let i = 0; i < row.length; i++) visit(row[i]!, dim + 1);
   };
@@ -43,8 +67,14 @@ function unnest(values: TensorValues): { shape: number[]; elements: (number | bo
 }
 
 const ownTypes = new Map<unknown, DType>([
-  [Float32Array, "float32"], [Float64Array, "float32"], [Int32Array, "int32"], [Int16Array, "int32"], [Uint16Array, "int32"],
-  [Int8Array, "int32"], [Uint8Array, "uint8"], [Uint8ClampedArray, "uint8"],
+  [Float32Array, "float32"],
+  [Float64Array, "float32"],
+  [Int32Array, "int32"],
+  [Int16Array, "int32"],
+  [Uint16Array, "int32"],
+  [Int8Array, "int32"],
+  [Uint8Array, "uint8"],
+  [Uint8ClampedArray, "uint8"],
 ]);
 
 /**
@@ -62,7 +92,10 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
   const chosen = (given ? options : ((shape as TensorOptions | undefined) ?? options)) ?? {};
   if (ArrayBuffer.isView(values)) {
     const dtype = chosen.dtype ?? ownTypes.get(values.constructor);
-    if (!dtype) throw new DTypeError(`tensor: ${values.constructor.name} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`);
+    if (!dtype)
+      throw new DTypeError(
+        `tensor: ${values.constructor.name} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`,
+      );
     const elements = values as ArrayLike<number>;
     return finish(fromElements(convert(elements, dtype), given ?? [elements.length], dtype, "tensor"), chosen);
   }
@@ -83,16 +116,26 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
 export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
 export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
 /** 0 everywhere, in the shape and type of x. */
-export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor => full(x.shape, 0, { dtype: x.dtype, ...options });
+export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor =>
+  full(x.shape, 0, { dtype: x.dtype, ...options });
 /** 1 everywhere, in the shape and type of x. */
-export const onesLike = (x: Tensor, options?: TensorOptions): Tensor => full(x.shape, 1, { dtype: x.dtype, ...options });
+export const onesLike = (x: Tensor, options?: TensorOptions): Tensor =>
+  full(x.shape, 1, { dtype: x.dtype, ...options });
 
 /** start, start + step, … below end. `arange(n)` is 0 … n − 1. */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
   const n = Math.max(0, Math.ceil((to - from) / step));
   if (!Number.isFinite(n)) throw new RangeError(`arange: step ${step} never gets from ${from} to ${to}.`);
-  return finish(fromElements(Float64Array.from({ length: n }, (_, i) => from + i * step), [n], options.dtype ?? "float32", "arange"), options);
+  return finish(
+    fromElements(
+      Float64Array.from({ length: n }, (_, i) => from + i * step),
+      [n],
+      options.dtype ?? "float32",
+      "arange",
+    ),
+    options,
+  );
 }
 
 /** n numbers at equal distances from start to end, both included. */
@@ -109,12 +152,14 @@ export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
 }
 
 /** Uniform in [0, 1). */
-export const rand = (shape: Shape, options: TensorOptions = {}): Tensor => finish(random.rand(shape) as Tensor, options);
+export const rand = (shape: Shape, options: TensorOptions = {}): Tensor =>
+  finish(random.rand(shape) as Tensor, options);
 /** Uniform in [low, high). */
 export const uniform = (shape: Shape, low: number, high: number, options: TensorOptions = {}): Tensor =>
   finish(random.rand(shape, low, high) as Tensor, options);
 /** Normal with mean 0 and standard deviation 1. */
-export const randn = (shape: Shape, options: TensorOptions = {}): Tensor => finish(random.randn(shape) as Tensor, options);
+export const randn = (shape: Shape, options: TensorOptions = {}): Tensor =>
+  finish(random.randn(shape) as Tensor, options);
 /** Normal with the given mean and standard deviation. */
 export const normal = (shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor =>
   finish(random.randn(shape, mean, std) as Tensor, options);

@@ -3,8 +3,11 @@ import { functions } from "./ops/methods.ts";
 import type { LiftedFunction } from "./tensor.ts";
 
 // Ops speak of Value, whose only implementation is Tensor; the cast says so in one place.
-const lifted = functions as unknown as { readonly [K in keyof typeof functions]: LiftedFunction<(typeof functions)[K]> };
+const lifted = functions as unknown as {
+  readonly [K in keyof typeof functions]: LiftedFunction<(typeof functions)[K]>;
+};
 
+// biome-ignore format: a list, as it is read
 export const {
   neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, floor, ceil, round, clamp,
   add, sub, mul, div, pow, maximum, minimum, mod, eq, ne, lt, le, gt, ge,

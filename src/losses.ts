@@ -1,8 +1,9 @@
 /** Losses, written on tensors only. Names, arguments, defaults and formulas are PyTorch's (torch.nn.functional). */
-import { ShapeError } from "./runtime/errors.ts";
+
+import * as ops from "./functions.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
 import { sameShape, show } from "./ops/value.ts";
-import * as ops from "./functions.ts";
+import { ShapeError } from "./runtime/errors.ts";
 import type { Tensor } from "./tensor.ts";
 
 export interface LossOptions {
@@ -16,7 +17,9 @@ function reduce(each: Tensor, reduction: LossOptions["reduction"] = "mean"): Ten
 
 function requireSame(name: string, x: Tensor, target: Tensor): void {
   if (!sameShape(x.shape, target.shape)) {
-    throw new ShapeError(`${name}: the prediction is ${show(x.shape)}, but the target is ${show(target.shape)}. Reshape one: they are not broadcast.`);
+    throw new ShapeError(
+      `${name}: the prediction is ${show(x.shape)}, but the target is ${show(target.shape)}. Reshape one: they are not broadcast.`,
+    );
   }
 }
 
@@ -33,7 +36,11 @@ export function l1(x: Tensor, target: Tensor, { reduction }: LossOptions = {}): 
 }
 
 /** ½d² where |d| ≤ δ, else δ(|d| − ½δ), d = x − t (Huber 1964). */
-export function huber(x: Tensor, target: Tensor, { delta = 1, reduction }: LossOptions & { delta?: number } = {}): Tensor {
+export function huber(
+  x: Tensor,
+  target: Tensor,
+  { delta = 1, reduction }: LossOptions & { delta?: number } = {},
+): Tensor {
   requireSame("huber", x, target);
   // With a = min(|d|, δ): ½a² + δ(|d| − a).
   const d = x.sub(target).abs();
@@ -42,9 +49,16 @@ export function huber(x: Tensor, target: Tensor, { delta = 1, reduction }: LossO
 }
 
 /** huber(δ = β)/β; l1 where β = 0. */
-export function smoothL1(x: Tensor, target: Tensor, { beta = 1, reduction }: LossOptions & { beta?: number } = {}): Tensor {
+export function smoothL1(
+  x: Tensor,
+  target: Tensor,
+  { beta = 1, reduction }: LossOptions & { beta?: number } = {},
+): Tensor {
   if (beta === 0) return l1(x, target, reduction ? { reduction } : {});
-  return huber(x, target, { delta: beta, ...(reduction ? { reduction } : {}) }).div(beta);
+  return huber(x, target, {
+    delta: beta,
+    ...(reduction ? { reduction } : {}),
+  }).div(beta);
 }
 
 interface WeightedOptions extends LossOptions {
@@ -58,7 +72,10 @@ export function bce(x: Tensor, target: Tensor, { weight, reduction }: WeightedOp
   requireSame("bce", x, target);
   const logX = x.log().clamp(-100);
   const logRest = ops.sub(1, x).log().clamp(-100);
-  const each = logX.mul(target).add(logRest.mul(ops.sub(1, target))).neg();
+  const each = logX
+    .mul(target)
+    .add(logRest.mul(ops.sub(1, target)))
+    .neg();
   return reduce(weighted(each, weight), reduction);
 }
 
@@ -71,7 +88,11 @@ export function bceWithLogits(
   requireSame("bceWithLogits", x, target);
   // −w·t·log σ(x) − (1 − t)·log σ(−x), log σ(x) = −softplus(−x).
   const each = posWeight
-    ? ops.softplus(x.neg()).mul(target).mul(posWeight).add(ops.softplus(x).mul(ops.sub(1, target)))
+    ? ops
+        .softplus(x.neg())
+        .mul(target)
+        .mul(posWeight)
+        .add(ops.softplus(x).mul(ops.sub(1, target)))
     : ops.softplus(x).sub(x.mul(target));
   return reduce(weighted(each, weight), reduction);
 }
@@ -87,33 +108,56 @@ export interface ClassLossOptions extends LossOptions {
 function asRows(name: string, x: Tensor, labels: Tensor): { rows: Tensor; flat: Tensor; classes: number } {
   const classes = x.shape.at(-1) ?? 1;
   if (!x.shape.length || !sameShape(x.shape.slice(0, -1), labels.shape)) {
-    throw new ShapeError(`${name}: labels ${show(labels.shape)} must be one per row of ${show(x.shape)}: the same shape without the classes, which come last.`);
+    throw new ShapeError(
+      `${name}: labels ${show(labels.shape)} must be one per row of ${show(x.shape)}: the same shape without the classes, which come last.`,
+    );
   }
-  return { rows: x.reshape([-1, classes]), flat: labels.reshape([labels.size]), classes };
+  return {
+    rows: x.reshape([-1, classes]),
+    flat: labels.reshape([labels.size]),
+    classes,
+  };
 }
 
 /** Each row's loss and its weight, reduced: the mean is Σ loss / Σ weight. */
-function reduceWeighted(each: Tensor, weights: Tensor, labels: Tensor, reduction: LossOptions["reduction"] = "mean"): Tensor {
+function reduceWeighted(
+  each: Tensor,
+  weights: Tensor,
+  labels: Tensor,
+  reduction: LossOptions["reduction"] = "mean",
+): Tensor {
   if (reduction === "none") return each.reshape(labels.shape);
   return reduction === "sum" ? each.sum() : each.sum().div(weights.sum());
 }
 
 /** The weight of each row: its class's, 0 where it is ignored. */
-function rowWeights(labels: Tensor, classes: number, weight: Tensor | undefined, ignoreIndex: number): { weights: Tensor; safe: Tensor } {
+function rowWeights(
+  labels: Tensor,
+  classes: number,
+  weight: Tensor | undefined,
+  ignoreIndex: number,
+): { weights: Tensor; safe: Tensor } {
   const counts = labels.ne(ignoreIndex);
   if (weight && (weight.shape.length !== 1 || weight.size !== classes)) {
     throw new ShapeError(`crossEntropy: the weight is ${show(weight.shape)}, but must be [${classes}], one per class.`);
   }
   // Labels that are ignored may lie outside the classes: 0 stands in, and counts for nothing.
   const safe = labels.where(counts, 0);
-  return { weights: weight ? weight.indexSelect(0, safe).where(counts, 0) : counts.to("float32"), safe };
+  return {
+    weights: weight ? weight.indexSelect(0, safe).where(counts, 0) : counts.to("float32"),
+    safe,
+  };
 }
 
 /**
  * −w·x[label] for log-probabilities x: [..., classes] and int32 labels [...].
  * @throws ShapeError, RangeError
  */
-export function nll(x: Tensor, labels: Tensor, { weight, ignoreIndex = -100, reduction }: ClassLossOptions = {}): Tensor {
+export function nll(
+  x: Tensor,
+  labels: Tensor,
+  { weight, ignoreIndex = -100, reduction }: ClassLossOptions = {},
+): Tensor {
   const { rows, flat, classes } = asRows("nll", x, labels);
   const { weights, safe } = rowWeights(flat, classes, weight, ignoreIndex);
   const picked = rows.gather(1, safe.reshape([-1, 1])).reshape([-1]);
@@ -136,14 +180,20 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { weight, labelSmoothing = 0, ignoreIndex = -100, reduction } = options;
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) throw new RangeError(`crossEntropy: labelSmoothing is ${labelSmoothing}, but must be in 0 … 1.`);
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
+    throw new RangeError(`crossEntropy: labelSmoothing is ${labelSmoothing}, but must be in 0 … 1.`);
   const probabilities = target.dtype === "float32" && sameShape(target.shape, logits.shape);
   if (probabilities) {
     const classes = logits.shape.at(-1)!;
     const smooth = labelSmoothing ? target.mul(1 - labelSmoothing).add(labelSmoothing / classes) : target;
     const rows = logits.reshape([-1, classes]);
     const each = weight
-      ? rows.logSoftmax().mul(smooth.reshape([-1, classes])).mul(weight).sum(-1).neg()
+      ? rows
+          .logSoftmax()
+          .mul(smooth.reshape([-1, classes]))
+          .mul(weight)
+          .sum(-1)
+          .neg()
       : (crossEntropyRows(rows, smooth.reshape([-1, classes])) as Tensor);
     return reduce(reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
   }
@@ -155,9 +205,15 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
   // (1 − ε)·w[label]·(−log p[label]) + ε/C·Σ_c w[c]·(−log p[c]).
   const { weights, safe } = rowWeights(flat, classes, weight, ignoreIndex);
   const logP = rows.logSoftmax();
-  const picked = logP.gather(1, safe.reshape([-1, 1])).reshape([-1]).mul(weights);
+  const picked = logP
+    .gather(1, safe.reshape([-1, 1]))
+    .reshape([-1])
+    .mul(weights);
   const even = weighted(logP, weight).sum(-1).mul(flat.ne(ignoreIndex));
-  const each = picked.mul(1 - labelSmoothing).add(even.mul(labelSmoothing / classes)).neg();
+  const each = picked
+    .mul(1 - labelSmoothing)
+    .add(even.mul(labelSmoothing / classes))
+    .neg();
   return reduceWeighted(each, weights, target, reduction);
 }
 
@@ -165,7 +221,13 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
 export function klDiv(
   x: Tensor,
   target: Tensor,
-  { logTarget = false, reduction = "mean" }: { logTarget?: boolean; reduction?: LossOptions["reduction"] | "batchMean" } = {},
+  {
+    logTarget = false,
+    reduction = "mean",
+  }: {
+    logTarget?: boolean;
+    reduction?: LossOptions["reduction"] | "batchMean";
+  } = {},
 ): Tensor {
   requireSame("klDiv", x, target);
   const positive = target.gt(0);
@@ -176,17 +238,29 @@ export function klDiv(
 }
 
 /** max(0, margin − t·x) for targets ±1. */
-export function hinge(x: Tensor, target: Tensor, { margin = 1, reduction }: LossOptions & { margin?: number } = {}): Tensor {
+export function hinge(
+  x: Tensor,
+  target: Tensor,
+  { margin = 1, reduction }: LossOptions & { margin?: number } = {},
+): Tensor {
   requireSame("hinge", x, target);
   return reduce(ops.sub(margin, x.mul(target)).relu(), reduction);
 }
 
 /** 1 − cos(a, b) where t = 1, max(0, cos(a, b) − margin) where t = −1. a, b: [batch, n] (or [n]), t: [batch] (or []). */
-export function cosineEmbedding(a: Tensor, b: Tensor, target: Tensor, { margin = 0, reduction }: LossOptions & { margin?: number } = {}): Tensor {
+export function cosineEmbedding(
+  a: Tensor,
+  b: Tensor,
+  target: Tensor,
+  { margin = 0, reduction }: LossOptions & { margin?: number } = {},
+): Tensor {
   requireSame("cosineEmbedding", a, b);
   // PyTorch's ε inside the root keeps the quotient finite at 0.
   const squares = (x: Tensor) => x.square().sum(-1).add(1e-12);
-  const cosine = a.mul(b).sum(-1).div(squares(a).mul(squares(b)).sqrt());
+  const cosine = a
+    .mul(b)
+    .sum(-1)
+    .div(squares(a).mul(squares(b)).sqrt());
   requireSame("cosineEmbedding", cosine, target);
   return reduce(ops.where(target.gt(0), ops.sub(1, cosine), cosine.sub(margin).relu()), reduction);
 }

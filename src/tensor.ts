@@ -1,145 +1,28 @@
 /**
- * Tensor: an array in linear memory with a shape, and the graph of the ops that made it. Also who frees what: storages
- * are counted, scopes (tidy) give back what was made inside them, and a FinalizationRegistry is the net under both.
+ * Tensor: an array in linear memory with a shape, and its place in the graph of gradients. Eager mode runs the ops'
+ * instructions here, one at a time; scopes (tidy) free what was made inside them.
  */
+import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
+import { countHandle, freeHandle, freeWith, type Handle, Storage } from "./memory.ts";
+import { methods } from "./ops/methods.ts";
+import { type AnyOp, installExecutor } from "./ops/op.ts";
+import { assign } from "./ops/shape.ts";
+import {
+  bytesPerElement,
+  type DType,
+  requireShape,
+  type Shape,
+  type Spec,
+  show,
+  sizeOf,
+  type Value,
+} from "./ops/value.ts";
+import { formatTensor, type NestedArray, nest } from "./printing.ts";
 import { engine, immediate } from "./runtime/engine.ts";
 import { DisposedError, DTypeError, ShapeError } from "./runtime/errors.ts";
-import { methods } from "./ops/methods.ts";
-import { assign } from "./ops/shape.ts";
-import { type AnyOp, installExecutor } from "./ops/op.ts";
-import { bytesPerElement, type DType, requireShape, type Shape, show, sizeOf, type Spec, type Value } from "./ops/value.ts";
 
-/** Bytes in linear memory, shared by tensors that show them under different shapes and by what gradients need. */
-class Storage {
-  /** How many hold it. */
-  references = 1;
-  /** Counts writes in place, so that a gradient never silently uses a changed value. */
-  version = 0;
-  readonly address: number;
-
-  constructor(readonly bytes: number) {
-    this.address = engine().heap.allocate(bytes);
-  }
-  retain(): this {
-    this.references++;
-    return this;
-  }
-  release(): void {
-    if (--this.references === 0) engine().heap.release(this.address, this.bytes);
-  }
-}
-
-/** How a node sends a gradient back. Table entries are such rules; so are reshape and custom gradients. */
-export type Rule = Pick<AnyOp, "name" | "vjp" | "saves">;
-
-/** Where a gradient goes: to the op that made an input, or to a leaf. */
-export type Edge = Node | Tensor;
-
-/** An input or output that a rule keeps. */
-interface Saved {
-  readonly storage: Storage;
-  readonly version: number;
-  readonly spec: Spec;
-  /** Null: an output of the node itself. */
-  readonly edge: Edge | null;
-  readonly own: boolean;
-}
-
-let nodes = 0;
-
-/** One op in the graph of gradients. Held by its output and by the nodes after it; counted, as storages are. */
-export class Node {
-  /** Creation order: every node comes after the nodes it depends on. */
-  readonly id = nodes++;
-  private references = 1;
-  private saved: (Saved | Spec)[] | null;
-
-  constructor(
-    readonly rule: Rule,
-    readonly attributes: unknown,
-    /** Where each input's gradient goes; null where none is wanted. */
-    readonly edges: readonly (Edge | null)[],
-    inputs: readonly Tensor[],
-    outputs: readonly Tensor[],
-  ) {
-    const { saves = "none" } = rule;
-    this.inputShapes = inputs.map((x) => x.shape);
-    this.inputCount = inputs.length;
-    this.saved = [...inputs, ...outputs].map((x, i) => {
-      const own = i >= inputs.length;
-      const wanted = typeof saves === "object" ? saves.includes(i) : saves === "both" || saves === (own ? "output" : "input");
-      const spec = { shape: x.shape, dtype: x.dtype };
-      if (!wanted) return spec;
-      const storage = x.storage(rule.name).retain();
-      return { storage, version: storage.version, spec, edge: own ? null : edges[i]!, own: own && i === inputs.length };
-    });
-    for (const edge of edges) if (edge instanceof Node) edge.references++;
-  }
-  readonly inputShapes: readonly Shape[];
-  private readonly inputCount: number;
-
-  /** The values that the rule kept, as tensors of the graph they were in; those not kept have shape and type only. */
-  context(needs: readonly boolean[]): Parameters<NonNullable<Rule["vjp"]>>[1] {
-    const { saved, rule } = this;
-    if (!saved) {
-      throw new Error(
-        `${rule.name}: its part of the graph was freed by an earlier backward. Pass backward({ retainGraph: true }) the first time.`,
-      );
-    }
-    const values = saved.map((s): Value => {
-      if (!("storage" in s)) return { ...s, size: sizeOf(s.shape) };
-      if (s.storage.version !== s.version) {
-        throw new Error(`${rule.name}: a tensor ${show(s.spec.shape)} that its gradient needs was changed in place since. Use clone() before changing it.`);
-      }
-      return Tensor.wrap(s.storage.retain(), s.spec, s.own ? this : s.edge);
-    });
-    return { inputs: values.slice(0, this.inputCount), outputs: values.slice(this.inputCount), attributes: this.attributes, needs };
-  }
-
-  /** Gives back what the rule kept; the node cannot send gradients any more. */
-  free(): void {
-    for (const s of this.saved ?? []) if ("storage" in s) s.storage.release();
-    this.saved = null;
-  }
-
-  retain(): this {
-    this.references++;
-    return this;
-  }
-
-  /** One holder less; the last one frees the node, and lets go of the nodes before it (without recursion: chains are long). */
-  release(): void {
-    const pending: Node[] = [this];
-    for (let node = pending.pop(); node; node = pending.pop()) {
-      if (--node.references > 0) continue;
-      node.free();
-      for (const edge of node.edges) if (edge instanceof Node) pending.push(edge);
-    }
-  }
-}
-
-/** What a tensor holds. Apart from it, so that the finalizer can free it without holding the tensor. */
-interface Handle {
-  storage: Storage | null;
-  node: Node | null;
-  /** The op that made the tensor. */
-  readonly op: string;
-  /** How it was freed. */
-  gone: string;
-}
-
-let alive = 0;
-const finalizer = new FinalizationRegistry<Handle>((handle) => freeHandle(handle, "the garbage collector"));
-
-function freeHandle(handle: Handle, how: string): void {
-  if (!handle.storage) return;
-  handle.storage.release();
-  handle.storage = null;
-  handle.node?.release();
-  handle.node = null;
-  handle.gone = how;
-  alive--;
-}
+export type Node = GraphNode<Tensor>;
+export type Edge = GraphEdge<Tensor>;
 
 /** Tensors made in the innermost open scope; null outside of scopes. */
 let scope: Tensor[] | null = null;
@@ -161,7 +44,6 @@ export function withGrad<T>(enabled: boolean, f: () => T): T {
 
 /** Elements as JavaScript holds them. */
 export type TypedArray = Float32Array | Int32Array | Uint8Array;
-export type NestedArray = number | boolean | NestedArray[];
 
 export interface BackwardOptions {
   /** The gradient that arrives at the tensor; 1 by default, which needs a tensor of one element. */
@@ -176,12 +58,15 @@ export interface BackwardOptions {
 export type Lifted<T> = T extends Value ? Tensor : T extends readonly Value[] ? Tensor[] : T;
 type LiftedArguments<A extends unknown[]> = { [K in keyof A]: Lifted<A[K]> };
 /** An op's function, in terms of tensors. */
-export type LiftedFunction<F> = F extends (...args: infer A) => infer R ? (...args: LiftedArguments<A>) => Lifted<R> : never;
-type Method<F> = F extends (first: infer _, ...rest: infer A) => infer R ? (...rest: LiftedArguments<A>) => Lifted<R> : never;
+export type LiftedFunction<F> = F extends (...args: infer A) => infer R
+  ? (...args: LiftedArguments<A>) => Lifted<R>
+  : never;
+type Method<F> = F extends (first: infer _, ...rest: infer A) => infer R
+  ? (...rest: LiftedArguments<A>) => Lifted<R>
+  : never;
 type Methods = { [K in keyof typeof methods]: Method<(typeof methods)[K]> };
 
 // The ops' methods are attached to the prototype below; this interface gives them their types.
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: each is set below, from the same table as the type
 export interface Tensor extends Methods {
   /**
    * Adds dthis/dp to `p.grad` of every leaf p that this tensor depends on. Set by autograd.ts.
@@ -207,18 +92,18 @@ export class Tensor implements Value {
   readonly size: number;
   /** The gradient that `backward` left here; null before. */
   grad: Tensor | null = null;
-  private readonly handle: Handle;
+  private readonly handle: Handle<Node>;
   private leaf = false;
   private kept = false;
 
-  private constructor(spec: Spec, handle: Handle) {
+  private constructor(spec: Spec, handle: Handle<Node>) {
     this.shape = spec.shape;
     this.dtype = spec.dtype;
     this.size = sizeOf(spec.shape);
     this.handle = handle;
-    alive++;
+    countHandle();
     if (scope) scope.push(this);
-    else finalizer.register(this, handle);
+    else freeWith(this, handle);
   }
 
   /** A tensor with memory of its own, contents undefined. @internal */
@@ -234,8 +119,13 @@ export class Tensor implements Value {
       storage.release();
       return edge;
     }
-    const tensor = new Tensor(spec, { storage, node: edge instanceof Node ? edge.retain() : null, op, gone: "" });
-    if (edge instanceof Tensor) tensor.attach(new Node(reshapeRule, null, [edge], [tensor], []));
+    const tensor = new Tensor(spec, {
+      storage,
+      node: edge instanceof GraphNode ? edge.retain() : null,
+      op,
+      gone: "",
+    });
+    if (edge instanceof Tensor) tensor.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [tensor], []));
     return tensor;
   }
 
@@ -265,8 +155,10 @@ export class Tensor implements Value {
     return this.edge !== null;
   }
   set requiresGrad(value: boolean) {
-    if (this.handle.node) throw new Error("requiresGrad: this tensor is the result of an op. Set it on the op's inputs, or on detach().");
-    if (value && this.dtype !== "float32") throw new DTypeError(`requiresGrad: ${this.dtype} tensors have no gradients. Use float32.`);
+    if (this.handle.node)
+      throw new Error("requiresGrad: this tensor is the result of an op. Set it on the op's inputs, or on detach().");
+    if (value && this.dtype !== "float32")
+      throw new DTypeError(`requiresGrad: ${this.dtype} tensors have no gradients. Use float32.`);
     this.leaf = value;
   }
 
@@ -289,7 +181,7 @@ export class Tensor implements Value {
 
   /** Exempts it from the scopes that are open: it lives until dispose() or the garbage collector. */
   keep(): this {
-    if (!this.kept && scope) finalizer.register(this, this.handle);
+    if (!this.kept && scope) freeWith(this, this.handle);
     this.kept = true;
     return this;
   }
@@ -300,14 +192,14 @@ export class Tensor implements Value {
   /** The scope it was made in has ended and returned it. @internal */
   escape(): void {
     if (scope) scope.push(this);
-    else finalizer.register(this, this.handle);
+    else freeWith(this, this.handle);
   }
 
   /** The same memory under another shape. @internal */
   view(shape: Shape): Tensor {
     const view = Tensor.wrap(this.storage("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
     const { edge } = this;
-    if (gradMode && edge) view.attach(new Node(reshapeRule, null, [edge], [this], []));
+    if (gradMode && edge) view.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
     return view;
   }
 
@@ -321,7 +213,7 @@ export class Tensor implements Value {
     const copy = Tensor.allocate(this, "clone");
     withGrad(false, () => assign(copy, this));
     const { edge } = this;
-    if (gradMode && edge) copy.attach(new Node(reshapeRule, null, [edge], [this], []));
+    if (gradMode && edge) copy.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
     return copy;
   }
 
@@ -331,7 +223,8 @@ export class Tensor implements Value {
       assign(this, source);
       return this;
     }
-    if (source.length !== this.size) throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
+    if (source.length !== this.size)
+      throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
     this.live().set(source);
     this.storage("copyFrom").version++;
     return this;
@@ -359,46 +252,20 @@ export class Tensor implements Value {
 
   /** The number that a tensor of one element holds. @throws ShapeError if it holds more or none */
   item(): number {
-    if (this.size !== 1) throw new ShapeError(`item: ${show(this.shape)} has ${this.size} elements, not one. Use toArray() or data.`);
+    if (this.size !== 1)
+      throw new ShapeError(`item: ${show(this.shape)} has ${this.size} elements, not one. Use toArray() or data.`);
     return this.live()[0]!;
   }
 
   /** Nested arrays of the elements; a number where there are no dimensions. Bools come as booleans. */
   toArray(): NestedArray {
-    const elements = this.live();
-    let at = 0;
-    const nest = (dim: number): NestedArray => {
-      if (dim === this.shape.length) return this.dtype === "bool" ? elements[at++] !== 0 : elements[at++]!;
-      return Array.from({ length: this.shape[dim]! }, () => nest(dim + 1));
-    };
-    return nest(0);
+    return nest(this.live(), this.shape, this.dtype);
   }
 
   /** As PyTorch prints: `tensor([[1, 2], [3, 4]])`, long dimensions with their middle left out. */
   toString(): string {
     if (this.isDisposed) return `tensor(disposed by ${this.handle.gone}, shape ${show(this.shape)})`;
-    const elements = this.live();
-    const strides = this.shape.map((_, i) => sizeOf(this.shape.slice(i + 1)));
-    const brief = this.size > 1000;
-    const write = (dim: number, at: number): string => {
-      if (dim === this.shape.length) {
-        const v = elements[at]!;
-        return this.dtype === "bool" ? String(v !== 0) : String(Number(v.toPrecision(5)));
-      }
-      const n = this.shape[dim]!;
-      const parts: string[] = [];
-      for (let i = 0; i < n; i++) {
-        if (brief && n > 6 && i === 3) {
-          parts.push("…");
-          i = n - 3;
-        }
-        parts.push(write(dim + 1, at + i * strides[dim]!));
-      }
-      const last = dim === this.shape.length - 1;
-      return `[${parts.join(last ? ", " : `,\n${" ".repeat(8 + dim)}`)}]`;
-    };
-    const notes = [brief || this.size === 0 ? `shape ${show(this.shape)}` : "", this.dtype === "float32" ? "" : this.dtype, this.requiresGrad ? "requiresGrad" : ""];
-    return `tensor(${[write(0, 0), ...notes.filter(Boolean)].join(", ")})`;
+    return formatTensor(this.live(), this, this.requiresGrad);
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
@@ -409,11 +276,18 @@ for (const [name, method] of Object.entries(methods) as [string, (...args: unkno
   const value = function (this: Tensor, ...rest: unknown[]) {
     return method(this, ...rest);
   };
-  Object.defineProperty(Tensor.prototype, name, { value, writable: true, configurable: true });
+  Object.defineProperty(Tensor.prototype, name, {
+    value,
+    writable: true,
+    configurable: true,
+  });
 }
 
 /** The gradient of a reshape, an alias or a copy: the same elements in the input's shape. */
-const reshapeRule: Rule = { name: "reshape", vjp: (dy, { inputs: [x] }) => [(dy as Tensor).view(x!.shape)] };
+const reshapeRule: Rule = {
+  name: "reshape",
+  vjp: (dy, { inputs: [x] }) => [(dy as Tensor).view(x!.shape)],
+};
 
 const address = (value: Value): number => (value as Tensor).storage("op").address;
 const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
@@ -434,7 +308,15 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   }
   for (const i of op.mutates ?? []) if (tensors[i]) tensors[i].storage(op.name).version++;
   if (gradMode && op.vjp && tensors.some((x) => x.requiresGrad)) {
-    outputs[0]!.attach(new Node(op, attributes, tensors.map((x) => x.edge), tensors, outputs));
+    outputs[0]!.attach(
+      new GraphNode<Tensor>(
+        op,
+        attributes,
+        tensors.map((x) => x.edge),
+        tensors,
+        outputs,
+      ),
+    );
   }
   return outputs;
 }
@@ -462,7 +344,11 @@ function constant(value: number, dtype: DType): Tensor {
   return made;
 }
 
-installExecutor({ execute, constant, reshape: (x, shape) => (x as Tensor).view(shape) });
+installExecutor({
+  execute,
+  constant,
+  reshape: (x, shape) => (x as Tensor).view(shape),
+});
 
 /** All tensors in a value: itself, or inside arrays and objects. */
 export function tensorsIn(value: unknown, found = new Set<Tensor>(), seen = new Set<object>()): Set<Tensor> {
@@ -499,32 +385,16 @@ export function tidy<T>(f: () => T): T {
       else tensor.disposeBecause("the end of its scope (tidy, grad, minimize or compile)");
     }
   }
-  if (result instanceof Promise) throw new Error("tidy: f returned a promise, but a scope ends when f returns. Use dispose() in async code.");
+  if (result instanceof Promise)
+    throw new Error("tidy: f returned a promise, but a scope ends when f returns. Use dispose() in async code.");
   return result;
-}
-
-/** Memory in use. */
-export interface MemoryInfo {
-  /** Bytes that tensors hold, rounded up to the allocator's blocks. */
-  readonly bytes: number;
-  /** Tensors not disposed yet. */
-  readonly tensors: number;
-  /** The most bytes ever held. */
-  readonly highWater: number;
-  /** Bytes of linear memory taken from the host. */
-  readonly capacity: number;
-}
-
-/** What nabla holds now. */
-export function memory(): MemoryInfo {
-  const { heap } = engine();
-  return { bytes: heap.inUse, tensors: alive, highWater: heap.highWater, capacity: heap.capacity };
 }
 
 /** A tensor from elements in row-major order. @throws ShapeError @internal */
 export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: DType, op: string): Tensor {
   requireShape(op, shape);
-  if (elements.length !== sizeOf(shape)) throw new ShapeError(`${op}: ${elements.length} values do not fill ${show(shape)}, which has ${sizeOf(shape)}.`);
+  if (elements.length !== sizeOf(shape))
+    throw new ShapeError(`${op}: ${elements.length} values do not fill ${show(shape)}, which has ${sizeOf(shape)}.`);
   const made = Tensor.allocate({ shape: [...shape], dtype }, op);
   made.live().set(elements);
   return made;

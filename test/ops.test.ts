@@ -1,12 +1,23 @@
 /** The suite that the op table generates: every op against its oracle, its gradients against finite differences. */
-import { grad, mul, sum, Tensor, tensor, tidy } from "nabla";
+import { grad, mul, sum, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { Op } from "../assembly/opcodes.ts";
-import { engine } from "../src/runtime/engine.ts";
-import { apply, applyAll, type AnyOp, type Sample } from "../src/ops/op.ts";
+import { type AnyOp, apply, applyAll, type Sample } from "../src/ops/op.ts";
 import { table } from "../src/ops/table.ts";
 import { bytesPerElement } from "../src/ops/value.ts";
-import { addressOf, basis, differentiable, draw, expectClose, moved, objective, seeded, SplitEncoder, toTensor } from "./support/oracle.ts";
+import { engine } from "../src/runtime/engine.ts";
+import {
+  addressOf,
+  basis,
+  differentiable,
+  draw,
+  expectClose,
+  moved,
+  objective,
+  SplitEncoder,
+  seeded,
+  toTensor,
+} from "./support/oracle.ts";
 
 // Forward: float32 rounding of values of order 1–100, through sums of up to a thousand terms.
 const FORWARD = 3e-6;
@@ -27,7 +38,11 @@ const label = (sample: Sample<unknown>) => sample.inputs.map((x) => `${x.dtype ?
 function prepare(sample: Sample<unknown>, seed: number) {
   const random = seeded(seed);
   const inputs = sample.inputs.map((input) => draw(input, random));
-  return { random, inputs, tensors: inputs.map((x, i) => toTensor(x, sample.inputs[i]!)) };
+  return {
+    random,
+    inputs,
+    tensors: inputs.map((x, i) => toTensor(x, sample.inputs[i]!)),
+  };
 }
 
 const alone = new SplitEncoder(1);
@@ -49,7 +64,7 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
             expectClose(outputs[i]!.data, e.data, FORWARD, what);
           });
           // The inputs are as they were.
-          tensors.forEach((x, i) => expectClose(x.data, inputs[i]!.data, 0, `${what}, input ${i}`));
+          for (const [i, x] of tensors.entries()) expectClose(x.data, inputs[i]!.data, 0, `${what}, input ${i}`);
 
           for (const encoder of split) {
             const again = outputs.map((y) => tensor(new Uint8Array(y.size * bytesPerElement[y.dtype] + 64).fill(0xab)));
@@ -57,12 +72,22 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
               const at = outputs.indexOf(value as Tensor);
               return addressOf(at < 0 ? (value as Tensor) : again[at]!);
             };
-            op.encode(encoder, { inputs: tensors, outputs, attributes: sample.attributes, address });
+            op.encode(encoder, {
+              inputs: tensors,
+              outputs,
+              attributes: sample.attributes,
+              address,
+            });
             again.forEach((bytes, i) => {
               const own = outputs[i]!.data;
               const length = own.byteLength;
-              expect(bytes.data.slice(0, length), `${what} in ${encoder.threads} threads`).toEqual(new Uint8Array(own.buffer, 0, length));
-              expect(bytes.data.slice(length).every((b) => b === 0xab), `${what}: writes past its end`).toBe(true);
+              expect(bytes.data.slice(0, length), `${what} in ${encoder.threads} threads`).toEqual(
+                new Uint8Array(own.buffer, 0, length),
+              );
+              expect(
+                bytes.data.slice(length).every((b) => b === 0xab),
+                `${what}: writes past its end`,
+              ).toBe(true);
             });
           }
 
@@ -70,8 +95,14 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
             const [output] = outputs;
             if (!output || tensors[i]!.size !== output.size || tensors[i]!.dtype !== output.dtype) continue;
             const target = tensors[i]!.clone();
-            const address = (value: unknown) => addressOf(value === output || value === tensors[i] ? target : (value as Tensor));
-            op.encode(alone, { inputs: tensors, outputs: [output, ...outputs.slice(1)], attributes: sample.attributes, address });
+            const address = (value: unknown) =>
+              addressOf(value === output || value === tensors[i] ? target : (value as Tensor));
+            op.encode(alone, {
+              inputs: tensors,
+              outputs: [output, ...outputs.slice(1)],
+              attributes: sample.attributes,
+              address,
+            });
             expect(target.data, `${what} in place of input ${i}`).toEqual(output.data);
           }
         });
@@ -87,15 +118,26 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
           const u = Float64Array.from({ length: y.data.length }, () => Math.fround(2 * random() - 1));
           const seed = tensor(Float32Array.from(u), y.shape);
           const which = differentiable(sample);
-          const gradients = grad((...xs: Tensor[]) => sum(mul(apply(op, xs, sample.attributes) as Tensor, seed)), which)(...tensors);
+          const gradients = grad(
+            (...xs: Tensor[]) => sum(mul(apply(op, xs, sample.attributes) as Tensor, seed)),
+            which,
+          )(...tensors);
           which.forEach((i, k) => {
             const h = 1e-5;
             const expected = Array.from(inputs[i]!.data, (_, at) => {
               const e = basis(inputs, i, at);
-              const [up, down] = [h, -h].map((step) => objective(op, moved(inputs, e, step), sample.attributes, u)) as [number, number];
+              const [up, down] = [h, -h].map((step) => objective(op, moved(inputs, e, step), sample.attributes, u)) as [
+                number,
+                number,
+              ];
               return (up - down) / (2 * h);
             });
-            expectClose((gradients as Tensor[])[k]!.data, expected, GRADIENT, `${op.name} ${label(sample)}, gradient of input ${i}`);
+            expectClose(
+              (gradients as Tensor[])[k]!.data,
+              expected,
+              GRADIENT,
+              `${op.name} ${label(sample)}, gradient of input ${i}`,
+            );
           });
         });
       });
@@ -111,7 +153,9 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
           const u = Float64Array.from({ length: y.data.length }, () => Math.fround(2 * random() - 1));
           const seed = tensor(Float32Array.from(u), y.shape);
           const which = differentiable(sample);
-          const w = inputs.map((x, i) => (which.includes(i) ? Float64Array.from(x.data, () => Math.fround(2 * random() - 1)) : undefined));
+          const w = inputs.map((x, i) =>
+            which.includes(i) ? Float64Array.from(x.data, () => Math.fround(2 * random() - 1)) : undefined,
+          );
           const directions = which.map((i) => tensor(Float32Array.from(w[i]!), inputs[i]!.shape));
           const first = grad((...xs: Tensor[]) => sum(mul(apply(op, xs, sample.attributes) as Tensor, seed)), which);
           const along = (...xs: Tensor[]) =>
@@ -121,10 +165,16 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
             const h = 1e-4;
             const expected = Array.from(inputs[i]!.data, (_, at) => {
               const e = basis(inputs, i, at);
-              const value = (a: number, b: number) => objective(op, moved(moved(inputs, e, a * h), w, b * h), sample.attributes, u);
+              const value = (a: number, b: number) =>
+                objective(op, moved(moved(inputs, e, a * h), w, b * h), sample.attributes, u);
               return (value(1, 1) - value(-1, 1) - value(1, -1) + value(-1, -1)) / (4 * h * h);
             });
-            expectClose(seconds[k]!.data, expected, SECOND, `${op.name} ${label(sample)}, second gradient of input ${i}`);
+            expectClose(
+              seconds[k]!.data,
+              expected,
+              SECOND,
+              `${op.name} ${label(sample)}, second gradient of input ${i}`,
+            );
           });
         });
       });

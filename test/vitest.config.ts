@@ -24,7 +24,14 @@ export default defineConfig({
       })),
       {
         resolve,
-        test: { name: "package", root, include: ["test/package/*.test.ts"], testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false },
+        test: {
+          name: "package",
+          root,
+          include: ["test/package/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
       },
     ],
   },

@@ -1,7 +1,8 @@
 /** Initial values for parameters, written in place. Fans are those of a weight [out, in, …]: fanIn = in·…, fanOut = out·…. */
-import { ShapeError } from "../runtime/errors.ts";
-import { show, sizeOf } from "../ops/value.ts";
+
 import { normal as randomNormal, uniform as randomUniform } from "../creation.ts";
+import { show, sizeOf } from "../ops/value.ts";
+import { ShapeError } from "../runtime/errors.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
 
 function write(x: Tensor, values: () => Tensor): Tensor {
@@ -20,7 +21,8 @@ export const normal = (x: Tensor, mean = 0, std = 1): Tensor => write(x, () => r
 /** Inputs and outputs of each unit of a weight [out, in, …]. @throws ShapeError below two dimensions */
 export function fans(x: Tensor): { fanIn: number; fanOut: number } {
   const [out, into, ...rest] = x.shape;
-  if (out === undefined || into === undefined) throw new ShapeError(`init: ${show(x.shape)} has no fans; a weight is [out, in, …]. Use uniform or normal.`);
+  if (out === undefined || into === undefined)
+    throw new ShapeError(`init: ${show(x.shape)} has no fans; a weight is [out, in, …]. Use uniform or normal.`);
   return { fanIn: into * sizeOf(rest), fanOut: out * sizeOf(rest) };
 }
 
@@ -29,7 +31,12 @@ export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" 
 /** The factor that keeps variance through a nonlinearity (PyTorch's calculate_gain); `a` is leakyRelu's slope. */
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   const gains: Record<Nonlinearity, number> = {
-    linear: 1, sigmoid: 1, tanh: 5 / 3, relu: Math.SQRT2, leakyRelu: Math.sqrt(2 / (1 + a * a)), selu: 3 / 4,
+    linear: 1,
+    sigmoid: 1,
+    tanh: 5 / 3,
+    relu: Math.SQRT2,
+    leakyRelu: Math.sqrt(2 / (1 + a * a)),
+    selu: 3 / 4,
   };
   return gains[nonlinearity];
 }
@@ -70,9 +77,12 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
 
 /** Normal, redrawn until it lies in [a, b]. @throws RangeError if the interval is empty */
 export function truncNormal(x: Tensor, { mean = 0, std = 1, a = -2, b = 2 } = {}): Tensor {
-  if (!(a < b) || !(std > 0)) throw new RangeError(`truncNormal: needs a < b and std > 0, but a = ${a}, b = ${b}, std = ${std}.`);
+  if (!(a < b) || !(std > 0))
+    throw new RangeError(`truncNormal: needs a < b and std > 0, but a = ${a}, b = ${b}, std = ${std}.`);
   if (Math.min(Math.abs(a - mean), Math.abs(b - mean)) > 4 * std && (a - mean) * (b - mean) > 0) {
-    throw new RangeError(`truncNormal: [${a}, ${b}] lies more than 4 std from the mean ${mean}: almost nothing would ever be drawn there.`);
+    throw new RangeError(
+      `truncNormal: [${a}, ${b}] lies more than 4 std from the mean ${mean}: almost nothing would ever be drawn there.`,
+    );
   }
   return write(x, () => {
     let drawn = randomNormal(x.shape, mean, std);

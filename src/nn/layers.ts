@@ -1,7 +1,8 @@
 /** Layers without structure of their own: linear, dropout, flatten, activations. Names, arguments and defaults are PyTorch's. */
-import * as ops from "../functions.ts";
+
 import { zeros } from "../creation.ts";
-import { type Tensor } from "../tensor.ts";
+import * as ops from "../functions.ts";
+import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Module, parameter } from "./module.ts";
 
@@ -13,12 +14,20 @@ export class Linear extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
 
-  constructor(readonly inFeatures: number, readonly outFeatures: number, { bias = true }: { bias?: boolean } = {}) {
+  constructor(
+    readonly inFeatures: number,
+    readonly outFeatures: number,
+    { bias = true }: { bias?: boolean } = {},
+  ) {
     super();
     if (!(Number.isInteger(inFeatures) && Number.isInteger(outFeatures) && inFeatures > 0 && outFeatures > 0)) {
       throw new RangeError(`Linear: ${inFeatures} → ${outFeatures} features: both must be whole numbers above 0.`);
     }
-    this.weight = parameter(init.kaimingUniform(zeros([outFeatures, inFeatures]), { a: Math.sqrt(5) }));
+    this.weight = parameter(
+      init.kaimingUniform(zeros([outFeatures, inFeatures]), {
+        a: Math.sqrt(5),
+      }),
+    );
     const bound = 1 / Math.sqrt(inFeatures);
     this.bias = bias ? parameter(init.uniform(zeros([outFeatures]), -bound, bound)) : null;
   }
@@ -39,7 +48,10 @@ export class Identity extends Module {
 
 /** Dimensions startDim … endDim as one; by default all but the batch. */
 export class Flatten extends Module {
-  constructor(readonly startDim = 1, readonly endDim = -1) {
+  constructor(
+    readonly startDim = 1,
+    readonly endDim = -1,
+  ) {
     super();
   }
   forward(x: Tensor): Tensor {
@@ -117,7 +129,10 @@ export class Softplus extends Module {
   }
 }
 export class Hardtanh extends Module {
-  constructor(readonly minVal = -1, readonly maxVal = 1) {
+  constructor(
+    readonly minVal = -1,
+    readonly maxVal = 1,
+  ) {
     super();
   }
   forward(x: Tensor): Tensor {

@@ -1,6 +1,7 @@
 /** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
-import { ShapeError } from "../runtime/errors.ts";
+
 import { sameShape, show } from "../ops/value.ts";
+import { ShapeError } from "../runtime/errors.ts";
 import { Tensor, withGrad } from "../tensor.ts";
 
 const parameters = new WeakSet<Tensor>();
@@ -38,7 +39,8 @@ export abstract class Module {
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Tensor || value instanceof Module) yield [name, value];
       else if (Array.isArray(value)) {
-        for (const [i, part] of value.entries()) if (part instanceof Module || part instanceof Tensor) yield [`${name}.${i}`, part];
+        for (const [i, part] of value.entries())
+          if (part instanceof Module || part instanceof Tensor) yield [`${name}.${i}`, part];
       }
     }
   }
@@ -56,7 +58,8 @@ export abstract class Module {
 
   private *namedTensors(): Generator<[string, Tensor]> {
     for (const [path, module] of this.namedModules()) {
-      for (const [name, value] of module.entries()) if (value instanceof Tensor) yield [path ? `${path}.${name}` : name, value];
+      for (const [name, value] of module.entries())
+        if (value instanceof Tensor) yield [path ? `${path}.${name}` : name, value];
     }
   }
 
@@ -115,7 +118,10 @@ export abstract class Module {
    * @param strict whether missing and unexpected names are errors (default) or only reported
    * @throws ShapeError listing every entry that does not fit
    */
-  loadStateDict(state: StateDict, { strict = true }: { strict?: boolean } = {}): { missing: string[]; unexpected: string[] } {
+  loadStateDict(
+    state: StateDict,
+    { strict = true }: { strict?: boolean } = {},
+  ): { missing: string[]; unexpected: string[] } {
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !(name in state));
     const unexpected = Object.keys(state).filter((name) => !(name in own));
@@ -127,7 +133,9 @@ export abstract class Module {
     if (strict && missing.length) problems.push(`missing: ${missing.join(", ")}`);
     if (strict && unexpected.length) problems.push(`unexpected: ${unexpected.join(", ")}`);
     if (problems.length) {
-      const remedy = problems.some((p) => /^(missing|unexpected)/.test(p)) ? " Pass { strict: false } to load what fits by name." : "";
+      const remedy = problems.some((p) => /^(missing|unexpected)/.test(p))
+        ? " Pass { strict: false } to load what fits by name."
+        : "";
       throw new ShapeError(`loadStateDict: ${problems.join("; ")}.${remedy}`);
     }
     withGrad(false, () => {
@@ -143,7 +151,10 @@ export abstract class Module {
 
   /** As PyTorch prints modules: one line each, children indented. */
   toString(): string {
-    const children = Array.from(this.namedChildren(), ([name, child]) => `  (${name}): ${child.toString().replaceAll("\n", "\n  ")}`);
+    const children = Array.from(
+      this.namedChildren(),
+      ([name, child]) => `  (${name}): ${child.toString().replaceAll("\n", "\n  ")}`,
+    );
     return `${this.constructor.name}(${children.length ? `\n${children.join("\n")}\n` : this.describe()})`;
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
@@ -159,7 +170,7 @@ export class Sequential extends Module {
     super();
     this.layers = layers;
     // PyTorch's names: 0, 1, …, so that its state dicts load.
-    layers.forEach((layer, i) => Object.defineProperty(this, i, { value: layer, enumerable: true }));
+    for (const [i, layer] of layers.entries()) Object.defineProperty(this, i, { value: layer, enumerable: true });
     Object.defineProperty(this, "layers", { enumerable: false });
   }
 

@@ -1,8 +1,8 @@
 /** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
 import { Op } from "../../assembly/opcodes.ts";
-import { add, clamp, div, exp, le, lt, abs, mul, neg, square, sub } from "./arithmetic.ts";
+import { abs, add, clamp, div, exp, le, lt, mul, neg, square, sub } from "./arithmetic.ts";
 import type { Operand } from "./op.ts";
-import { binary, derivative, float, unary, type UnaryOp } from "./pointwise.ts";
+import { binary, derivative, float, type UnaryOp, unary } from "./pointwise.ts";
 import { cast } from "./shape.ts";
 import type { Value } from "./value.ts";
 
@@ -355,4 +355,8 @@ function erfc64(x: number): number {
   return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction);
 }
 
-export const activationDefinitions = { softplus: softplusOp, gelu: geluErf, geluTanh: geluTanhOp };
+export const activationDefinitions = {
+  softplus: softplusOp,
+  gelu: geluErf,
+  geluTanh: geluTanhOp,
+};

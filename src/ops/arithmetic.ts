@@ -1,7 +1,7 @@
 /** Elementary pointwise ops: signs, powers, exp and log, rounding, arithmetic, comparisons, choice by a mask. */
 import { Op, Where } from "../../assembly/opcodes.ts";
 import { apply, constant, type OpDefinition, type Operand } from "./op.ts";
-import { binary, derivative, unary, type UnaryOp } from "./pointwise.ts";
+import { binary, derivative, type UnaryOp, unary } from "./pointwise.ts";
 import { broadcastTo, cast } from "./shape.ts";
 import { broadcastShapes, requireType, type Value } from "./value.ts";
 
@@ -107,7 +107,10 @@ export const log1p = unary({
   reference: Math.log1p,
   sample: { low: -0.7, high: 4, extreme: 1e30 },
 });
-const steps = { ...plain, kinks: [-4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5] };
+const steps = {
+  ...plain,
+  kinks: [-4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5],
+};
 export const floor = unary({
   code: Op.Floor,
   name: "floor",
@@ -318,7 +321,10 @@ export const whereDefinition: OpDefinition<null> = {
     needs[2] ? where(condition!, 0, dy) : null,
   ],
   reference: ([condition, a, b]) => [
-    { shape: a!.shape, data: Float64Array.from(condition!.data, (c, i) => (c ? a!.data[i]! : b!.data[i]!)) },
+    {
+      shape: a!.shape,
+      data: Float64Array.from(condition!.data, (c, i) => (c ? a!.data[i]! : b!.data[i]!)),
+    },
   ],
   samples: [[], [0], [1], [3], [5], [31], [33]].map((shape) => ({
     inputs: [{ shape, dtype: "bool" }, { shape }, { shape }],

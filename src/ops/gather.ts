@@ -13,14 +13,19 @@ interface IndexAttributes {
 
 /** A shape seen as [outer, middle, inner] around `dim`. */
 function around(shape: Shape, dim: number): { outer: number; middle: number; inner: number } {
-  return { outer: sizeOf(shape.slice(0, dim)), middle: shape[dim]!, inner: sizeOf(shape.slice(dim + 1)) };
+  return {
+    outer: sizeOf(shape.slice(0, dim)),
+    middle: shape[dim]!,
+    inner: sizeOf(shape.slice(dim + 1)),
+  };
 }
 
 const resized = (shape: Shape, dim: number, n: number): number[] => shape.map((size, i) => (i === dim ? n : size));
 
 function checkRange(name: string, index: ArrayLike<number>, n: number): void {
   for (let i = 0; i < index.length; i++) {
-    if (index[i]! < 0 || index[i]! >= n) throw new RangeError(`${name}: index ${index[i]} (at ${i}) is outside 0 … ${n - 1}.`);
+    if (index[i]! < 0 || index[i]! >= n)
+      throw new RangeError(`${name}: index ${index[i]} (at ${i}) is outside 0 … ${n - 1}.`);
   }
 }
 
@@ -35,8 +40,19 @@ function indexOp(
   vjp: (dy: Value, index: Value, attributes: IndexAttributes, xShape: Shape) => Value,
 ): OpDefinition<IndexAttributes> {
   const shapes: [Shape, Shape, number, number][] = elementwise
-    ? [[[5], [3], 0, 5], [[3, 4], [3, 2], 1, 4], [[6, 3], [2, 3], 0, 6], [[2, 5, 3], [2, 4, 3], 1, 5]]
-    : [[[5], [3], 0, 5], [[3, 4], [6], 0, 3], [[3, 4], [2], 1, 4], [[2, 5, 7], [3], 1, 5], [[3, 33], [4], 0, 3]];
+    ? [
+        [[5], [3], 0, 5],
+        [[3, 4], [3, 2], 1, 4],
+        [[6, 3], [2, 3], 0, 6],
+        [[2, 5, 3], [2, 4, 3], 1, 5],
+      ]
+    : [
+        [[5], [3], 0, 5],
+        [[3, 4], [6], 0, 3],
+        [[3, 4], [2], 1, 4],
+        [[2, 5, 7], [3], 1, 5],
+        [[3, 33], [4], 0, 3],
+      ];
   return {
     code,
     name,
@@ -45,7 +61,12 @@ function indexOp(
     infer([x, index], { dim, n }) {
       requireType(name, index!, "int32", "index");
       const count = index!.shape[elementwise ? dim : 0]!;
-      return [{ shape: adds ? resized(x!.shape, dim, n) : elementwise ? index!.shape : resized(x!.shape, dim, count), dtype: x!.dtype }];
+      return [
+        {
+          shape: adds ? resized(x!.shape, dim, n) : elementwise ? index!.shape : resized(x!.shape, dim, count),
+          dtype: x!.dtype,
+        },
+      ];
     },
     check: ([, index], { n }, read) => checkRange(name, read(index!), n),
     encode(encoder, { inputs: [x, index], outputs: [out], attributes: { dim, n }, address }) {
@@ -76,37 +97,58 @@ function indexOp(
           }
       return [{ shape, data }];
     },
-    samples: shapes.map(([x, index, dim, n]): Sample<IndexAttributes> => ({
-      inputs: [
-        { shape: adds ? (elementwise ? index : resized(x, dim, index[0]!)) : x },
-        { shape: index, dtype: "int32", low: 0, high: n },
-      ],
-      attributes: { dim, n },
-    })),
+    samples: shapes.map(
+      ([x, index, dim, n]): Sample<IndexAttributes> => ({
+        inputs: [
+          {
+            shape: adds ? (elementwise ? index : resized(x, dim, index[0]!)) : x,
+          },
+          { shape: index, dtype: "int32", low: 0, high: n },
+        ],
+        attributes: { dim, n },
+      }),
+    ),
   };
 }
 
 const indexSelectDefinition = indexOp(
-  Op.IndexSelect, "indexSelect", "Slices of x at an index along a dim. The gradient is added back at the same places.", false, false,
+  Op.IndexSelect,
+  "indexSelect",
+  "Slices of x at an index along a dim. The gradient is added back at the same places.",
+  false,
+  false,
   (dy, index, attributes) => apply(indexAddDefinition, [dy, index], attributes),
 );
 const indexAddDefinition = indexOp(
-  Op.IndexAdd, "indexAdd", "Zeros with slices added at an index along a dim, in order. The gradient is read at the same places.", false, true,
+  Op.IndexAdd,
+  "indexAdd",
+  "Zeros with slices added at an index along a dim, in order. The gradient is read at the same places.",
+  false,
+  true,
   (dy, index, attributes) => apply(indexSelectDefinition, [dy, index], attributes),
 );
 const gatherDefinition = indexOp(
-  Op.Gather, "gather", "Element by element, x at an index along a dim. The gradient is added back at the same places.", true, false,
+  Op.Gather,
+  "gather",
+  "Element by element, x at an index along a dim. The gradient is added back at the same places.",
+  true,
+  false,
   (dy, index, attributes) => apply(scatterAddDefinition, [dy, index], attributes),
 );
 const scatterAddDefinition = indexOp(
-  Op.ScatterAdd, "scatterAdd", "Zeros with elements added at an index along a dim, in order. The gradient is read there.", true, true,
+  Op.ScatterAdd,
+  "scatterAdd",
+  "Zeros with elements added at an index along a dim, in order. The gradient is read there.",
+  true,
+  true,
   (dy, index, attributes) => apply(gatherDefinition, [dy, index], attributes),
 );
 
 /** Slices of x at `index` (int32, one dimension) along `dim`. @throws RangeError where an index does not exist */
 export function indexSelect(x: Value, dim: number, index: Value): Value {
   const at = normalizeDim("indexSelect", dim, x.shape.length);
-  if (index.shape.length !== 1) throw new ShapeError(`indexSelect: the index is ${show(index.shape)}, but must have one dimension.`);
+  if (index.shape.length !== 1)
+    throw new ShapeError(`indexSelect: the index is ${show(index.shape)}, but must have one dimension.`);
   if (x.dtype !== "float32" && x.dtype !== "int32") requireType("indexSelect", x, "float32");
   return apply(indexSelectDefinition, [x, index], { dim: at, n: x.shape[at]! });
 }
@@ -114,7 +156,9 @@ export function indexSelect(x: Value, dim: number, index: Value): Value {
 /** The same ranks, and sizes that agree or are smaller everywhere but at `dim`. */
 function requireSameOuter(name: string, x: Value, index: Value, dim: number): void {
   if (x.shape.length !== index.shape.length || x.shape.some((n, i) => i !== dim && n !== index.shape[i])) {
-    throw new ShapeError(`${name}: the index ${show(index.shape)} must have the shape of ${show(x.shape)} but for dim ${dim}.`);
+    throw new ShapeError(
+      `${name}: the index ${show(index.shape)} must have the shape of ${show(x.shape)} but for dim ${dim}.`,
+    );
   }
 }
 
@@ -156,7 +200,8 @@ const oneHotDefinition: OpDefinition<{ classes: number }> = {
   },
   reference([index], { classes }): Reference[] {
     const data: number[] = [];
-    for (let i = 0; i < index!.data.length; i++) for (let c = 0; c < classes; c++) data.push(Number(index!.data[i] === c));
+    for (let i = 0; i < index!.data.length; i++)
+      for (let c = 0; c < classes; c++) data.push(Number(index!.data[i] === c));
     return [{ shape: [...index!.shape, classes], data }];
   },
   samples: [[], [0], [3], [2, 5]].map((shape) => ({

@@ -1,9 +1,9 @@
 /** Matrix products: one op, in all transpositions, batched with broadcasting, with bias and activation. */
 import { Activation, Dim, Matmul, Op } from "../../assembly/opcodes.ts";
-import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { kernels } from "../runtime/engine.ts";
-import { mul } from "./arithmetic.ts";
+import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { reluGrad, sigmoidGrad, tanhGrad } from "./activation.ts";
+import { mul } from "./arithmetic.ts";
 import { apply, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { sum } from "./reduce.ts";
@@ -17,13 +17,27 @@ interface MatmulAttributes {
   readonly activation: Activation;
 }
 
-const PLAIN: MatmulAttributes = { transA: false, transB: false, alpha: 1, activation: Activation.None };
+const PLAIN: MatmulAttributes = {
+  transA: false,
+  transB: false,
+  alpha: 1,
+  activation: Activation.None,
+};
 
 /** Rows, columns and inner size of op(A)·op(B). */
-function sizes(a: { shape: Shape }, b: { shape: Shape }, { transA, transB }: MatmulAttributes): { m: number; n: number; k: number; kb: number } {
+function sizes(
+  a: { shape: Shape },
+  b: { shape: Shape },
+  { transA, transB }: MatmulAttributes,
+): { m: number; n: number; k: number; kb: number } {
   const [rowsA, colsA] = a.shape.slice(-2) as [number, number];
   const [rowsB, colsB] = b.shape.slice(-2) as [number, number];
-  return { m: transA ? colsA : rowsA, k: transA ? rowsA : colsA, kb: transB ? colsB : rowsB, n: transB ? rowsB : colsB };
+  return {
+    m: transA ? colsA : rowsA,
+    k: transA ? rowsA : colsA,
+    kb: transB ? colsB : rowsB,
+    n: transB ? rowsB : colsB,
+  };
 }
 
 const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> = {
@@ -48,18 +62,31 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
     const { m, n, k, kb } = sizes(a!, b!, attributes);
     if (k !== kb) {
       const flipped = attributes.transB ? b!.shape.at(-2) : b!.shape.at(-1);
-      const hint = flipped === k ? ` Did you mean x.matmul(w.${b!.shape.length > 2 ? "transpose(-2, -1)" : "t()"})?` : "";
-      throw new ShapeError(`matmul: ${show(a!.shape)} × ${show(b!.shape)} do not fit: inner sizes ${k} and ${kb} differ.${hint}`);
+      const hint =
+        flipped === k ? ` Did you mean x.matmul(w.${b!.shape.length > 2 ? "transpose(-2, -1)" : "t()"})?` : "";
+      throw new ShapeError(
+        `matmul: ${show(a!.shape)} × ${show(b!.shape)} do not fit: inner sizes ${k} and ${kb} differ.${hint}`,
+      );
     }
     if (bias && (bias.shape.length !== 1 || bias.shape[0] !== n)) {
-      throw new ShapeError(`matmul: the bias is ${show(bias.shape)}, but the product has ${n} columns: it must be [${n}].`);
+      throw new ShapeError(
+        `matmul: the bias is ${show(bias.shape)}, but the product has ${n} columns: it must be [${n}].`,
+      );
     }
-    return [{ shape: [...broadcastShapes("matmul", a!.shape.slice(0, -2), b!.shape.slice(0, -2)), m, n], dtype: "float32" }];
+    return [
+      {
+        shape: [...broadcastShapes("matmul", a!.shape.slice(0, -2), b!.shape.slice(0, -2)), m, n],
+        dtype: "float32",
+      },
+    ];
   },
   encode(encoder, { inputs: [a, b, bias], outputs: [out], attributes, address }) {
     const { m, n, k } = sizes(a!, b!, attributes);
     const batch = out!.shape.slice(0, -2);
-    const walk = collapse(batch, [a!, b!].map((x) => broadcastStrides(x.shape.slice(0, -2), batch)));
+    const walk = collapse(
+      batch,
+      [a!, b!].map((x) => broadcastStrides(x.shape.slice(0, -2), batch)),
+    );
     const rank = walk.sizes.length;
     const flags = [attributes.transA ? 1 : 0, attributes.transB ? 1 : 0] as const;
     const workspace = encoder.workspace(kernels().gemmWorkspace!(m, n, k, ...flags));
@@ -87,7 +114,12 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   vjp(dy, { inputs: [a, b, bias], outputs: [y], attributes: { transA, transB, alpha, activation }, needs }) {
     const d = activationGrad[activation](dy, y!);
     const product = (left: Value, right: Value, transLeft: boolean, transRight: boolean) =>
-      apply(matmulDefinition, [left, right], { ...PLAIN, transA: transLeft, transB: transRight, alpha });
+      apply(matmulDefinition, [left, right], {
+        ...PLAIN,
+        transA: transLeft,
+        transB: transRight,
+        alpha,
+      });
     return [
       needs[0] ? (transA ? product(b!, d, transB, true) : product(d, b!, false, !transB)) : null,
       needs[1] ? (transB ? product(d, a!, true, transA) : product(a!, d, !transA, false)) : null,
@@ -125,14 +157,28 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
   const bounds = { low: -1, high: 1 };
   for (const transA of [false, true]) {
     for (const transB of [false, true]) {
-      for (const [m, k, n] of [[1, 1, 1], [1, 5, 3], [3, 4, 5], [7, 9, 11], [5, 0, 2], [0, 3, 4], [13, 2, 9]] as const) {
+      for (const [m, k, n] of [
+        [1, 1, 1],
+        [1, 5, 3],
+        [3, 4, 5],
+        [7, 9, 11],
+        [5, 0, 2],
+        [0, 3, 4],
+        [13, 2, 9],
+      ] as const) {
         samples.push({
-          inputs: [{ ...bounds, shape: transA ? [k, m] : [m, k] }, { ...bounds, shape: transB ? [n, k] : [k, n] }],
+          inputs: [
+            { ...bounds, shape: transA ? [k, m] : [m, k] },
+            { ...bounds, shape: transB ? [n, k] : [k, n] },
+          ],
           attributes: { ...PLAIN, transA, transB, alpha: 0.5 },
         });
       }
       samples.push({
-        inputs: [{ ...bounds, shape: [2, 1, 3, 3] }, { ...bounds, shape: [4, 3, 3] }],
+        inputs: [
+          { ...bounds, shape: [2, 1, 3, 3] },
+          { ...bounds, shape: [4, 3, 3] },
+        ],
         attributes: { ...PLAIN, transA, transB },
       });
     }
@@ -140,7 +186,11 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
   for (const activation of [Activation.Relu, Activation.Tanh, Activation.Sigmoid]) {
     samples.push({
       // Positive operands: relu's kink is not met.
-      inputs: [{ shape: [5, 4], low: 0.1, high: 1 }, { shape: [3, 4], low: 0.1, high: 1 }, { shape: [3], low: 0.1, high: 1 }],
+      inputs: [
+        { shape: [5, 4], low: 0.1, high: 1 },
+        { shape: [3, 4], low: 0.1, high: 1 },
+        { shape: [3], low: 0.1, high: 1 },
+      ],
       attributes: { ...PLAIN, transB: true, activation },
     });
   }
@@ -150,7 +200,8 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
 /** A batch of products with a shared right side is one tall product. */
 function tall(a: Value, b: Value, bias: Value | undefined, attributes: MatmulAttributes): Value {
   const inputs = (x: Value) => (bias ? [x, b, bias] : [x, b]);
-  if (a.shape.length <= 2 || b.shape.length !== 2 || attributes.transA) return apply(matmulDefinition, inputs(a), attributes);
+  if (a.shape.length <= 2 || b.shape.length !== 2 || attributes.transA)
+    return apply(matmulDefinition, inputs(a), attributes);
   const rows = sizeOf(a.shape.slice(0, -1));
   const product = apply(matmulDefinition, inputs(reshape(a, [rows, a.shape.at(-1)!])), attributes);
   return reshape(product, [...a.shape.slice(0, -1), product.shape[1]!]);
@@ -172,7 +223,9 @@ export function matmul(a: Operand, b: Operand): Value {
   const right = y.shape.length === 1 ? reshape(y, [y.size, 1]) : y;
   const product = tall(left, right, undefined, PLAIN);
   const shape = product.shape.filter(
-    (_, i) => !(x.shape.length === 1 && i === product.shape.length - 2) && !(y.shape.length === 1 && i === product.shape.length - 1),
+    (_, i) =>
+      !(x.shape.length === 1 && i === product.shape.length - 2) &&
+      !(y.shape.length === 1 && i === product.shape.length - 1),
   );
   return reshape(product, shape);
 }
@@ -181,7 +234,9 @@ export function matmul(a: Operand, b: Operand): Value {
 export function dot(a: Operand, b: Operand): Value {
   const [x, y] = [operand(a), operand(b)];
   if (x.shape.length !== 1 || y.shape.length !== 1 || x.size !== y.size) {
-    throw new ShapeError(`dot: ${show(x.shape)} and ${show(y.shape)} must be vectors of one length. Use matmul for matrices.`);
+    throw new ShapeError(
+      `dot: ${show(x.shape)} and ${show(y.shape)} must be vectors of one length. Use matmul for matrices.`,
+    );
   }
   return sum(mul(x, y));
 }
@@ -189,9 +244,12 @@ export function dot(a: Operand, b: Operand): Value {
 /** x·wᵀ + bias: x [..., in], w [out, in], bias [out] → [..., out]. @throws ShapeError */
 export function linear(x: Value, w: Value, bias?: Value): Value {
   if (x.shape.at(-1) !== w.shape[1] || w.shape.length !== 2) {
-    throw new ShapeError(`linear: ${show(x.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`);
+    throw new ShapeError(
+      `linear: ${show(x.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`,
+    );
   }
-  if (x.dtype !== "float32") throw new DTypeError(`linear: the input is ${x.dtype}, but must be float32. Convert it with .to("float32").`);
+  if (x.dtype !== "float32")
+    throw new DTypeError(`linear: the input is ${x.dtype}, but must be float32. Convert it with .to("float32").`);
   const rows = x.shape.length === 1 ? reshape(x, [1, x.size]) : x;
   const y = tall(rows, w, bias, { ...PLAIN, transB: true });
   return x.shape.length === 1 ? reshape(y, [w.shape[0]!]) : y;

@@ -10,18 +10,24 @@ import * as rows from "./rows.ts";
 import * as shape from "./shape.ts";
 import type { DType, Value } from "./value.ts";
 
-const { neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, floor, ceil, round, clamp } = arithmetic;
+// biome-ignore-start format: a list, as it is read
+const { neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, floor, ceil, round, clamp } =
+  arithmetic;
 const { add, sub, mul, div, pow, maximum, minimum, mod, eq, ne, lt, le, gt, ge } = arithmetic;
 const { logicalAnd, logicalOr, logicalXor, logicalNot, isNaN } = arithmetic;
-const { sin, cos, tan, atan2, tanh, sigmoid, logSigmoid, softplus, relu, leakyRelu, elu, selu, erf, gelu, silu, mish } = activation;
+const { sin, cos, tan, atan2, tanh, sigmoid, logSigmoid, softplus, relu, leakyRelu, elu, selu, erf, gelu, silu, mish } =
+  activation;
 const { hardSigmoid, hardSwish, hardTanh } = activation;
 const { sum, mean, max, min, argMax, argMin, prod, any, all, logSumExp, variance, std, norm, cumsum } = reduce;
 const { softmax, logSoftmax } = rows;
 const { dot, mT } = matmul;
-const { reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split } = shape;
+const { reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split } =
+  shape;
 const { indexSelect, oneHot } = gather;
+// biome-ignore-end format: a list, as it is read
 
 /** Methods: `x.name(...rest)` is `name(x, ...rest)`. */
+// biome-ignore format: a list, as it is read
 export const methods = {
   neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, floor, ceil, round, clamp,
   add, sub, mul, div, pow, maximum, minimum, mod, eq, ne, lt, le, gt, ge,
@@ -45,6 +51,7 @@ const { embedding, scatterSum } = gather;
 const { var: _, to: __, where: ___, ...shared } = methods;
 
 /** Functions: all methods whose name JavaScript allows, and what has no first tensor. */
+// biome-ignore format: a list, as it is read
 export const functions = {
   ...shared, variance, where: arithmetic.where,
   concat, stack, embedding, scatterSum, linear: matmul.linear, bernoulli, rand, randn, randperm,

@@ -49,7 +49,12 @@ export interface OpDefinition<A = unknown> {
   /** Writes the instructions; `address` says where a value lives. */
   readonly encode: (
     encoder: Encoder,
-    io: { inputs: readonly Value[]; outputs: readonly Value[]; attributes: A; address: (value: Value) => number },
+    io: {
+      inputs: readonly Value[];
+      outputs: readonly Value[];
+      attributes: A;
+      address: (value: Value) => number;
+    },
   ) => void;
   /**
    * What the gradient rule needs to be kept: nothing (the default), the inputs (all, or those numbered), the outputs, or

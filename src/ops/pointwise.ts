@@ -1,10 +1,18 @@
 /** The three forms of a pointwise op (one operand, a derivative, two operands with broadcasting), as table entries. */
-import { Binary, Dim, Op, Unary, Zip } from "../../assembly/opcodes.ts";
+import { Binary, Dim, type Op, Unary, Zip } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { apply, constant, type OpDefinition, type Operand, type Sample, type SampleInput } from "./op.ts";
 import { cast } from "./shape.ts";
 import {
-  broadcastShapes, broadcastStrides, collapse, requireType, sameShape, type Shape, show, typeCode, type Value,
+  broadcastShapes,
+  broadcastStrides,
+  collapse,
+  requireType,
+  type Shape,
+  sameShape,
+  show,
+  typeCode,
+  type Value,
 } from "./value.ts";
 
 /** A pointwise kernel's two parameters. */
@@ -20,7 +28,10 @@ export interface Range {
 }
 
 /** A public function with its table entry. */
-export type Defined<F, A = unknown> = F & { readonly definition: OpDefinition<A>; readonly range: Range };
+export type Defined<F, A = unknown> = F & {
+  readonly definition: OpDefinition<A>;
+  readonly range: Range;
+};
 
 /** A pointwise op of one operand without arguments: named where entries refer to each other. */
 export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
@@ -68,8 +79,16 @@ export function unary<Arguments extends unknown[] = []>(
       encoder.end();
     },
     vjp: (dy, { inputs, outputs, attributes: [p, q] }) => entry.vjp(dy, { x: inputs[0]!, y: outputs[0]!, p, q }),
-    reference: ([x], [p, q]) => [{ shape: x!.shape, data: Float64Array.from(x!.data, (v) => reference(v, p, q)) }],
-    samples: LENGTHS.map((shape) => ({ inputs: [{ ...sample, shape }], attributes: sample.parameters ?? [0, 0] })),
+    reference: ([x], [p, q]) => [
+      {
+        shape: x!.shape,
+        data: Float64Array.from(x!.data, (v) => reference(v, p, q)),
+      },
+    ],
+    samples: LENGTHS.map((shape) => ({
+      inputs: [{ ...sample, shape }],
+      attributes: sample.parameters ?? [0, 0],
+    })),
   };
   const call = (x: Operand, ...args: Arguments) => apply(definition, [float(x)], entry.parameters?.(...args) ?? NONE);
   return Object.assign(call, { definition, range: sample });
@@ -98,7 +117,8 @@ export function derivative(
     saves: "input",
     inPlace: [0, 1],
     infer([dy, x]) {
-      if (!sameShape(dy!.shape, x!.shape)) throw new ShapeError(`${name}: ${show(dy!.shape)} and ${show(x!.shape)} differ.`);
+      if (!sameShape(dy!.shape, x!.shape))
+        throw new ShapeError(`${name}: ${show(dy!.shape)} and ${show(x!.shape)} differ.`);
       for (const input of [dy!, x!]) requireType(name, input, "float32");
       return [{ shape: dy!.shape, dtype: "float32" }];
     },
@@ -117,7 +137,10 @@ export function derivative(
       needs[1] ? entry.vjp(d, { dy: dy!, x: x!, p, q }) : null,
     ],
     reference: ([dy, x], [p, q]) => [
-      { shape: dy!.shape, data: Float64Array.from(dy!.data, (v, i) => v * reference(x!.data[i]!, p, q)) },
+      {
+        shape: dy!.shape,
+        data: Float64Array.from(dy!.data, (v, i) => v * reference(x!.data[i]!, p, q)),
+      },
     ],
     samples: LENGTHS.map((shape) => ({
       inputs: [{ shape }, { ...sample, shape }],
@@ -141,6 +164,7 @@ interface BinaryEntry {
   sample: Range & { second?: Range };
 }
 
+// biome-ignore format: a list, as it is read
 const PAIRS: [Shape, Shape][] = [
   [[], []], [[0], [0]], [[1], [1]], [[3], [3]], [[4], [4]], [[5], [5]], [[31], [31]], [[33], [33]],
   [[5], []], [[], [5]], [[3, 5], [5]], [[5], [3, 5]], [[3, 5], [3, 1]], [[3, 1], [3, 5]], [[3, 1], [1, 5]], [[0, 4], [4]],
@@ -149,7 +173,8 @@ const PAIRS: [Shape, Shape][] = [
 
 /** Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. */
 function promote(a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
-  const isFloat = (x: Operand) => (typeof x === "number" ? !Number.isInteger(x) || Math.abs(x) >= 2 ** 31 : x.dtype === "float32");
+  const isFloat = (x: Operand) =>
+    typeof x === "number" ? !Number.isInteger(x) || Math.abs(x) >= 2 ** 31 : x.dtype === "float32";
   const numbers = typeof a === "number" && typeof b === "number";
   const dtype = keepInt && !numbers && !isFloat(a) && !isFloat(b) ? "int32" : "float32";
   const convert = (x: Operand) => (typeof x === "number" ? constant(x, dtype) : cast(x, dtype));
@@ -166,7 +191,10 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
     saves,
     inPlace: type === "bool" ? [] : [0, 1],
     infer: ([a, b]) => [
-      { shape: broadcastShapes(name, a!.shape, b!.shape), dtype: type === "bool" ? "bool" : a!.dtype },
+      {
+        shape: broadcastShapes(name, a!.shape, b!.shape),
+        dtype: type === "bool" ? "bool" : a!.dtype,
+      },
     ],
     encode(encoder, { inputs: [a, b], outputs: [out], address }) {
       // A dimensionless walk still has one element.
@@ -201,12 +229,18 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
     },
     samples: PAIRS.map(([a, b]): Sample<null> => {
       const first: SampleInput = { ...sample, shape: a };
-      return { inputs: [first, { ...(sample.second ?? sample), shape: b }], attributes: null };
+      return {
+        inputs: [first, { ...(sample.second ?? sample), shape: b }],
+        attributes: null,
+      };
     }),
   };
   const { vjp } = entry;
   const complete: OpDefinition<null> = vjp
-    ? { ...definition, vjp: (dy, { inputs, outputs, needs }) => vjp(dy, { a: inputs[0]!, b: inputs[1]!, y: outputs[0]!, needs }) }
+    ? {
+        ...definition,
+        vjp: (dy, { inputs, outputs, needs }) => vjp(dy, { a: inputs[0]!, b: inputs[1]!, y: outputs[0]!, needs }),
+      }
     : definition;
   const call = (a: Operand, b: Operand) => apply(complete, promote(a, b, type !== "float"), null);
   return Object.assign(call, { definition: complete, range: sample });

@@ -69,7 +69,8 @@ export const advanceDefinition: OpDefinition<{ by: number }> = {
   doc: "Adds to an int32 counter in place.",
   mutates: [0],
   infer: () => [],
-  encode: (encoder, { inputs: [counter], attributes: { by }, address }) => encodeAdvance(encoder, address(counter!), by, false),
+  encode: (encoder, { inputs: [counter], attributes: { by }, address }) =>
+    encodeAdvance(encoder, address(counter!), by, false),
 };
 
 /** Adds `by` to an int32 counter, in place. */

@@ -48,8 +48,20 @@ function fold(
 ): OpDefinition<FoldAttributes> {
   const index = rest.dtype === "int32";
   const cases: [number, number, number][] = [
-    [1, 1, 1], [1, 5, 1], [3, 33, 1], [1, 1030, 1], [5, 4, 1], [0, 3, 1],
-    ...(index ? [] : ([[1, 5, 3], [2, 33, 5], [3, 70, 4], [2, 3, 31]] as [number, number, number][])),
+    [1, 1, 1],
+    [1, 5, 1],
+    [3, 33, 1],
+    [1, 1030, 1],
+    [5, 4, 1],
+    [0, 3, 1],
+    ...(index
+      ? []
+      : ([
+          [1, 5, 3],
+          [2, 33, 5],
+          [3, 70, 4],
+          [2, 3, 31],
+        ] as [number, number, number][])),
   ];
   return {
     code,
@@ -73,7 +85,11 @@ function fold(
     samples: cases.map(([outer, n, inner]) => ({
       inputs: [{ shape: [outer, n, inner] }],
       attributes: {
-        outer, n, inner, scale: code === Op.Sum ? 0.5 : 1, reverse: false,
+        outer,
+        n,
+        inner,
+        scale: code === Op.Sum ? 0.5 : 1,
+        reverse: false,
         shape: code === Op.Cumsum ? [outer, n, inner] : [outer, 1, inner],
       },
     })),
@@ -86,7 +102,9 @@ function spread(dy: Value, { outer, n, inner }: Middle, shape: Shape): Value {
 }
 
 export const sumDefinition = fold(Op.Sum, "sum", "Σ x, pairwise. The gradient is repeated.", {
-  vjp: (dy, { inputs: [x], attributes }) => [spread(attributes.scale === 1 ? dy : mul(dy, attributes.scale), attributes, x!.shape)],
+  vjp: (dy, { inputs: [x], attributes }) => [
+    spread(attributes.scale === 1 ? dy : mul(dy, attributes.scale), attributes, x!.shape),
+  ],
   reference(x, attributes) {
     const out = new Float64Array(attributes.outer * attributes.inner);
     eachInMiddle(attributes, (from, to) => (out[to]! += x.data[from]! * attributes.scale));
@@ -115,25 +133,35 @@ export const maxDefinition = extreme(Op.Max, "max", Math.max);
 export const minDefinition = extreme(Op.Min, "min", Math.min);
 
 function argExtreme(code: Op, name: string, better: (a: number, b: number) => boolean): OpDefinition<FoldAttributes> {
-  return fold(code, name, `Where the first ${name.slice(3).toLowerCase()} element stands, as int32; NaN counts as extreme.`, {
-    dtype: "int32",
-    reference(x, attributes) {
-      const out = new Float64Array(attributes.outer);
-      const best = new Float64Array(attributes.outer);
-      eachInMiddle(attributes, (from, to, i) => {
-        if (i && !better(x.data[from]!, best[to]!)) return;
-        best[to] = x.data[from]!;
-        out[to] = i;
-      });
-      return out;
+  return fold(
+    code,
+    name,
+    `Where the first ${name.slice(3).toLowerCase()} element stands, as int32; NaN counts as extreme.`,
+    {
+      dtype: "int32",
+      reference(x, attributes) {
+        const out = new Float64Array(attributes.outer);
+        const best = new Float64Array(attributes.outer);
+        eachInMiddle(attributes, (from, to, i) => {
+          if (i && !better(x.data[from]!, best[to]!)) return;
+          best[to] = x.data[from]!;
+          out[to] = i;
+        });
+        return out;
+      },
     },
-  });
+  );
 }
 export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax", (a, b) => a > b);
 export const argMinDefinition = argExtreme(Op.ArgMin, "argMin", (a, b) => a < b);
 
 export const cumsumDefinition = fold(Op.Cumsum, "cumsum", "Running sums. The gradient runs the other way.", {
-  vjp: (dy, { attributes }) => [apply(cumsumDefinition, [dy], { ...attributes, reverse: !attributes.reverse })],
+  vjp: (dy, { attributes }) => [
+    apply(cumsumDefinition, [dy], {
+      ...attributes,
+      reverse: !attributes.reverse,
+    }),
+  ],
   reference(x, { outer, n, inner, reverse }) {
     const out = Float64Array.from(x.data);
     for (let o = 0; o < outer; o++)
@@ -148,17 +176,28 @@ export const cumsumDefinition = fold(Op.Cumsum, "cumsum", "Running sums. The gra
 
 /** x's shape without the reduced dimensions, or with them as 1. */
 function reducedShape(x: Value, reduced: readonly number[], keepdim: boolean): number[] {
-  return keepdim ? x.shape.map((n, i) => (reduced.includes(i) ? 1 : n)) : x.shape.filter((_, i) => !reduced.includes(i));
+  return keepdim
+    ? x.shape.map((n, i) => (reduced.includes(i) ? 1 : n))
+    : x.shape.filter((_, i) => !reduced.includes(i));
 }
 
 /** Runs a fold over `dims`: as it lies if they are neighbours, else after moving them to the end. */
-function reduce(definition: OpDefinition<FoldAttributes>, x: Value, dims: Dims | undefined, keepdim: boolean, scale = 1, innermost = false): Value {
+function reduce(
+  definition: OpDefinition<FoldAttributes>,
+  x: Value,
+  dims: Dims | undefined,
+  keepdim: boolean,
+  scale = 1,
+  innermost = false,
+): Value {
   const { name } = definition;
   const reduced = normalizeDims(name, dims, x.shape.length);
   const shape = reducedShape(x, reduced, keepdim);
   const n = sizeOf(reduced.map((dim) => x.shape[dim]!));
   if (n === 0 && definition !== sumDefinition && sizeOf(shape) > 0) {
-    throw new ShapeError(`${name}: ${show(x.shape)} has no elements along the reduced dims, so there is none to return.`);
+    throw new ShapeError(
+      `${name}: ${show(x.shape)} has no elements along the reduced dims, so there is none to return.`,
+    );
   }
   const first = reduced[0] ?? x.shape.length;
   const after = first + reduced.length;
@@ -167,16 +206,37 @@ function reduce(definition: OpDefinition<FoldAttributes>, x: Value, dims: Dims |
   if (!neighbours || (innermost && inner !== 1)) {
     const kept = x.shape.map((_, i) => i).filter((i) => !reduced.includes(i));
     const moved = permute(x, [...kept, ...reduced]);
-    return apply(definition, [moved], { outer: sizeOf(shape), n, inner: 1, shape, scale, reverse: false });
+    return apply(definition, [moved], {
+      outer: sizeOf(shape),
+      n,
+      inner: 1,
+      shape,
+      scale,
+      reverse: false,
+    });
   }
   const outer = sizeOf(x.shape.slice(0, first));
-  return apply(definition, [x], { outer, n, inner, shape, scale, reverse: false });
+  return apply(definition, [x], {
+    outer,
+    n,
+    inner,
+    shape,
+    scale,
+    reverse: false,
+  });
 }
 
 /** `sum(dim, { keepdim })` and `sum({ keepdim })` are both allowed. */
 type Arguments = [dims?: Dims | ReduceOptions | undefined, options?: ReduceOptions | undefined];
-function readArguments([dims, options]: Arguments): { dims: Dims | undefined; keepdim: boolean } {
-  if (typeof dims === "object" && !Array.isArray(dims)) return { dims: undefined, keepdim: (dims as ReduceOptions).keepdim ?? false };
+function readArguments([dims, options]: Arguments): {
+  dims: Dims | undefined;
+  keepdim: boolean;
+} {
+  if (typeof dims === "object" && !Array.isArray(dims))
+    return {
+      dims: undefined,
+      keepdim: (dims as ReduceOptions).keepdim ?? false,
+    };
   return { dims: dims as Dims | undefined, keepdim: options?.keepdim ?? false };
 }
 
@@ -270,7 +330,8 @@ export interface VarianceOptions extends ReduceOptions {
 /** The variance over `dims` (all by default): Σ (x − mean)² / (n − correction), in two passes. */
 export function variance(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
   const { dims: over, keepdim } = readArguments([dims, options]);
-  const correction = (typeof dims === "object" && !Array.isArray(dims) ? (dims as VarianceOptions) : options)?.correction ?? 1;
+  const correction =
+    (typeof dims === "object" && !Array.isArray(dims) ? (dims as VarianceOptions) : options)?.correction ?? 1;
   const v = float(x);
   const centred = sub(v, mean(v, over, { keepdim: true }));
   return reduce(sumDefinition, square(centred), over, keepdim, 1 / Math.max(0, counted("var", v, over) - correction));
@@ -303,9 +364,15 @@ export function cumsum(x: Operand, dim: number): Value {
   const at = normalizeDim("cumsum", dim, v.shape.length);
   const outer = sizeOf(v.shape.slice(0, at));
   const inner = sizeOf(v.shape.slice(at + 1));
-  return apply(cumsumDefinition, [v], { outer, n: v.shape[at]!, inner, shape: v.shape, scale: 1, reverse: false });
+  return apply(cumsumDefinition, [v], {
+    outer,
+    n: v.shape[at]!,
+    inner,
+    shape: v.shape,
+    scale: 1,
+    reverse: false,
+  });
 }
-
 
 /** x summed back to `shape`, from which it was broadcast. */
 export function sumTo(x: Value, shape: Shape): Value {

@@ -2,12 +2,12 @@
 import { CrossEntropy, CrossEntropyGrad, Op, Softmax, SoftmaxGrad } from "../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { exp, mul, ne, neg, sub } from "./arithmetic.ts";
+import { oneHot } from "./gather.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { sum } from "./reduce.ts";
 import { transpose, unsqueeze } from "./shape.ts";
-import { oneHot } from "./gather.ts";
-import { normalizeDim, requireType, sameShape, type Shape, show, type Value } from "./value.ts";
+import { normalizeDim, requireType, type Shape, sameShape, show, type Value } from "./value.ts";
 
 const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
 const SHAPES: Shape[] = [[1], [5], [33], [3, 4], [2, 3, 10], [4, 1], [0, 3]];
@@ -16,7 +16,13 @@ const SHAPES: Shape[] = [[1], [5], [33], [3, 4], [2, 3, 10], [4, 1], [0, 3]];
 function mapRows(x: Reference, f: (row: number[], index: number) => number[]): Reference {
   const n = lastDim(x);
   const data: number[] = [];
-  for (let r = 0; r * n < x.data.length; r++) data.push(...f(Array.from({ length: n }, (_, i) => x.data[r * n + i]!), r));
+  for (let r = 0; r * n < x.data.length; r++)
+    data.push(
+      ...f(
+        Array.from({ length: n }, (_, i) => x.data[r * n + i]!),
+        r,
+      ),
+    );
   return { shape: x.shape, data };
 }
 function logSumExp64(row: number[]): number {
@@ -78,8 +84,18 @@ function rowGrad(
       encoder.end();
     },
     vjp: (d, { inputs: [dy, y] }) => vjp(d, dy!, y!),
-    reference: ([dy, y]) => [mapRows(dy!, (row, r) => reference(row, Array.from({ length: row.length }, (_, i) => y!.data[r * row.length + i]!)))],
-    samples: SHAPES.map((shape) => ({ inputs: [{ shape }, { shape, low: -1.5, high: 1 }], attributes: null })),
+    reference: ([dy, y]) => [
+      mapRows(dy!, (row, r) =>
+        reference(
+          row,
+          Array.from({ length: row.length }, (_, i) => y!.data[r * row.length + i]!),
+        ),
+      ),
+    ],
+    samples: SHAPES.map((shape) => ({
+      inputs: [{ shape }, { shape, low: -1.5, high: 1 }],
+      attributes: null,
+    })),
   };
 }
 
@@ -87,12 +103,16 @@ const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
 const dot64 = (a: number[], b: number[]): number => a.reduce((total, v, i) => total + v * b[i]!, 0);
 
 const softmaxDefinition = rowOp(
-  Op.Softmax, "softmax", "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
+  Op.Softmax,
+  "softmax",
+  "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
   (dy, y) => apply(softmaxGradDefinition, [dy, y], null),
   (row) => row.map((v) => Math.exp(v - logSumExp64(row))),
 );
 const softmaxGradDefinition = rowGrad(
-  Op.SoftmaxGrad, "softmaxGrad", "y(dy − Σ dy·y).",
+  Op.SoftmaxGrad,
+  "softmaxGrad",
+  "y(dy − Σ dy·y).",
   // With s = Σ dy·y: d/d dy is the op itself; d/dy = d·(dy − s) − dy·Σ d·y.
   (d, dy, y) => [
     apply(softmaxGradDefinition, [d, y], null),
@@ -101,12 +121,16 @@ const softmaxGradDefinition = rowGrad(
   (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
 );
 const logSoftmaxDefinition = rowOp(
-  Op.LogSoftmax, "logSoftmax", "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
+  Op.LogSoftmax,
+  "logSoftmax",
+  "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
   (dy, y) => apply(logSoftmaxGradDefinition, [dy, y], null),
   (row) => row.map((v) => v - logSumExp64(row)),
 );
 const logSoftmaxGradDefinition = rowGrad(
-  Op.LogSoftmaxGrad, "logSoftmaxGrad", "dy − eʸ·Σ dy.",
+  Op.LogSoftmaxGrad,
+  "logSoftmaxGrad",
+  "dy − eʸ·Σ dy.",
   (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(y)), rowSum(dy)))],
   (dy, y) => dy.map((v, i) => v - Math.exp(y[i]!) * dy.reduce((a, b) => a + b, 0)),
 );
@@ -145,7 +169,10 @@ function crossEntropyOp(
   /** The same for one row of the oracle. */
   probabilities64: (target: Reference, row: number, classes: number, attributes: CrossEntropyAttributes) => number[],
   samples: Sample<CrossEntropyAttributes>[],
-): { forward: OpDefinition<CrossEntropyAttributes>; grad: OpDefinition<CrossEntropyAttributes> } {
+): {
+  forward: OpDefinition<CrossEntropyAttributes>;
+  grad: OpDefinition<CrossEntropyAttributes>;
+} {
   const forward: OpDefinition<CrossEntropyAttributes> = {
     code,
     name,
@@ -181,10 +208,18 @@ function crossEntropyOp(
       const lse: number[] = [];
       mapRows(logits!, (row, r) => {
         lse.push(logSumExp64(row));
-        loss.push(probabilities64(target!, r, row.length, attributes).reduce((total, p, i) => total + p * (lse[r]! - row[i]!), 0));
+        loss.push(
+          probabilities64(target!, r, row.length, attributes).reduce(
+            (total, p, i) => total + p * (lse[r]! - row[i]!),
+            0,
+          ),
+        );
         return row;
       });
-      return [{ shape: [loss.length], data: loss }, { shape: [lse.length], data: lse }];
+      return [
+        { shape: [loss.length], data: loss },
+        { shape: [lse.length], data: lse },
+      ];
     },
     samples,
   };
@@ -224,12 +259,16 @@ function crossEntropyOp(
 }
 
 const hard = crossEntropyOp(
-  Op.CrossEntropy, Op.CrossEntropyGrad, "crossEntropy",
+  Op.CrossEntropy,
+  Op.CrossEntropyGrad,
+  "crossEntropy",
   "log Σ exp(logits) − logits[label] for each row, 0 where label = ignoreIndex. dx = dy·(softmax − onehot).",
   (logits, labels) => {
     requireType("crossEntropy", labels, "int32", "target");
     if (logits.shape.length !== 2 || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0]) {
-      throw new ShapeError(`crossEntropy: labels ${show(labels.shape)} must be one per row of logits ${show(logits.shape)}: [batch] and [batch, classes].`);
+      throw new ShapeError(
+        `crossEntropy: labels ${show(labels.shape)} must be one per row of logits ${show(logits.shape)}: [batch] and [batch, classes].`,
+      );
     }
   },
   ([logits, labels], { ignoreIndex }, read) => {
@@ -238,7 +277,9 @@ const hard = crossEntropyOp(
     for (let i = 0; i < values.length; i++) {
       const label = values[i]!;
       if ((label < 0 || label >= classes) && label !== ignoreIndex) {
-        throw new RangeError(`crossEntropy: label ${label} (at ${i}) is outside 0 … ${classes - 1}, the classes of logits ${show(logits!.shape)}.`);
+        throw new RangeError(
+          `crossEntropy: label ${label} (at ${i}) is outside 0 … ${classes - 1}, the classes of logits ${show(logits!.shape)}.`,
+        );
       }
     }
   },
@@ -248,24 +289,39 @@ const hard = crossEntropyOp(
   },
   (target, row, classes, { ignoreIndex }) =>
     Array.from({ length: classes }, (_, i) => Number(target.data[row] === i && target.data[row] !== ignoreIndex)),
-  [[1, 1], [3, 4], [5, 10], [2, 33], [0, 3]].map(([rows, classes]) => ({
+  [
+    [1, 1],
+    [3, 4],
+    [5, 10],
+    [2, 33],
+    [0, 3],
+  ].map(([rows, classes]) => ({
     inputs: [{ shape: [rows!, classes!] }, { shape: [rows!], dtype: "int32", low: 0, high: classes! }],
     attributes: { ignoreIndex: 1 },
   })),
 );
 const soft = crossEntropyOp(
-  Op.SoftCrossEntropy, Op.SoftCrossEntropyGrad, "crossEntropy",
+  Op.SoftCrossEntropy,
+  Op.SoftCrossEntropyGrad,
+  "crossEntropy",
   "Σ target·(log Σ exp(logits) − logits) for each row. dx = dy·(softmax·Σ target − target).",
   (logits, target) => {
     requireType("crossEntropy", target, "float32", "target");
     if (logits.shape.length !== 2 || !sameShape(logits.shape, target.shape)) {
-      throw new ShapeError(`crossEntropy: probabilities ${show(target.shape)} must have the shape of logits ${show(logits.shape)}, [batch, classes].`);
+      throw new ShapeError(
+        `crossEntropy: probabilities ${show(target.shape)} must have the shape of logits ${show(logits.shape)}, [batch, classes].`,
+      );
     }
   },
   undefined,
   (_, target) => target,
   (target, row, classes) => Array.from({ length: classes }, (_, i) => target.data[row * classes + i]!),
-  [[1, 1], [3, 4], [5, 10], [2, 33]].map((shape) => ({
+  [
+    [1, 1],
+    [3, 4],
+    [5, 10],
+    [2, 33],
+  ].map((shape) => ({
     inputs: [{ shape }, { shape, low: 0, high: 1 }],
     attributes: { ignoreIndex: -100 },
   })),
@@ -278,7 +334,9 @@ const soft = crossEntropyOp(
  */
 export function crossEntropyRows(logits: Value, target: Value, ignoreIndex = -100): Value {
   if (target.dtype !== "int32" && target.dtype !== "float32") {
-    throw new DTypeError(`crossEntropy: the target is ${target.dtype}, but must be int32 labels or float32 probabilities. Convert it with .to(…).`);
+    throw new DTypeError(
+      `crossEntropy: the target is ${target.dtype}, but must be int32 labels or float32 probabilities. Convert it with .to(…).`,
+    );
   }
   return applyAll(target.dtype === "int32" ? hard.forward : soft.forward, [logits, target], { ignoreIndex })[0]!;
 }

@@ -7,11 +7,11 @@ import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { matmulDefinition } from "./matmul.ts";
+import { moves } from "./move.ts";
 import type { AnyOp } from "./op.ts";
 import { advanceDefinition, randomDefinitions } from "./random.ts";
 import * as reduce from "./reduce.ts";
 import { rowDefinitions } from "./rows.ts";
-import { shapeDefinitions } from "./shape.ts";
 import { updateDefinitions } from "./update.ts";
 
 export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
@@ -90,14 +90,14 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.SoftCrossEntropy]: rowDefinitions.softCrossEntropy,
   [Op.SoftCrossEntropyGrad]: rowDefinitions.softCrossEntropyGrad,
   [Op.Matmul]: matmulDefinition,
-  [Op.Fill]: shapeDefinitions.fill,
-  [Op.Permute]: shapeDefinitions.permute,
-  [Op.Slice]: shapeDefinitions.slice,
-  [Op.Unslice]: shapeDefinitions.unslice,
-  [Op.BroadcastTo]: shapeDefinitions.broadcastTo,
-  [Op.Concat]: shapeDefinitions.concat,
-  [Op.Assign]: shapeDefinitions.assign,
-  [Op.Cast]: shapeDefinitions.cast,
+  [Op.Fill]: moves.fill,
+  [Op.Permute]: moves.permute,
+  [Op.Slice]: moves.slice,
+  [Op.Unslice]: moves.unslice,
+  [Op.BroadcastTo]: moves.broadcastTo,
+  [Op.Concat]: moves.concat,
+  [Op.Assign]: moves.assign,
+  [Op.Cast]: moves.cast,
   [Op.IndexSelect]: gatherDefinitions.indexSelect,
   [Op.IndexAdd]: gatherDefinitions.indexAdd,
   [Op.Gather]: gatherDefinitions.gather,

@@ -22,7 +22,8 @@ function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttribu
     mutates: [0, 4, 5, 6],
     infer([p, g]) {
       for (const x of [p!, g!]) requireType(name, x, "float32");
-      if (!sameShape(p!.shape, g!.shape)) throw new ShapeError(`${name}: gradient ${show(g!.shape)} for parameter ${show(p!.shape)}.`);
+      if (!sameShape(p!.shape, g!.shape))
+        throw new ShapeError(`${name}: gradient ${show(g!.shape)} for parameter ${show(p!.shape)}.`);
       return [];
     },
     encode(encoder, { inputs: [p, g, lr, step, ...state], attributes: { flags, constants, slots }, address }) {
@@ -53,10 +54,19 @@ export const updateDefinitions = {
 /** Runs an update in place on p and the state. */
 export function updateParameter(
   kind: keyof typeof updateDefinitions,
-  io: { p: Value; g: Value; lr: Value; step: Value; state: readonly (Value | undefined)[] },
+  io: {
+    p: Value;
+    g: Value;
+    lr: Value;
+    step: Value;
+    state: readonly (Value | undefined)[];
+  },
   attributes: { flags: number; constants: readonly number[] },
 ): void {
   const slots = io.state.flatMap((s, slot) => (s ? [slot] : []));
   const state = io.state.filter((s) => s !== undefined);
-  apply(updateDefinitions[kind], [io.p, io.g, io.lr, io.step, ...state], { ...attributes, slots });
+  apply(updateDefinitions[kind], [io.p, io.g, io.lr, io.step, ...state], {
+    ...attributes,
+    slots,
+  });
 }

@@ -21,7 +21,12 @@ export interface Spec {
   readonly dtype: DType;
 }
 
-export const bytesPerElement: Record<DType, number> = { float32: 4, int32: 4, bool: 1, uint8: 1 };
+export const bytesPerElement: Record<DType, number> = {
+  float32: 4,
+  int32: 4,
+  bool: 1,
+  uint8: 1,
+};
 
 export const typeCode: Record<DType, Type> = {
   float32: Type.Float32,
@@ -133,6 +138,8 @@ export function requireType(op: string, x: Value, dtype: DType, role = "input"):
 /** @throws ShapeError unless every size is a whole number ≥ 0. */
 export function requireShape(op: string, shape: Shape): void {
   if (!Array.isArray(shape) || shape.some((dim) => !Number.isInteger(dim) || dim < 0)) {
-    throw new ShapeError(`${op}: ${JSON.stringify(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`);
+    throw new ShapeError(
+      `${op}: ${JSON.stringify(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
+    );
   }
 }

@@ -16,7 +16,11 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
  * Scales all gradients by maxNorm/norm where their common norm (over all parameters together) is larger (Pascanu et al.
  * 2013). Returns that norm, before clipping. `normType` may be Infinity.
  */
-export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, { normType = 2 }: { normType?: number } = {}): Tensor {
+export function clipGradNorm(
+  params: Iterable<Tensor>,
+  maxNorm: number,
+  { normType = 2 }: { normType?: number } = {},
+): Tensor {
   const list = [...params];
   return withGrad(false, () =>
     tidy(() => {

@@ -1,8 +1,9 @@
 /** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
-import { updateParameter } from "../ops/update.ts";
-import { advance } from "../ops/random.ts";
-import { sameShape, show } from "../ops/value.ts";
+
 import { full } from "../creation.ts";
+import { advance } from "../ops/random.ts";
+import { updateParameter } from "../ops/update.ts";
+import { sameShape, show } from "../ops/value.ts";
 import { Tensor, tidy, withGrad } from "../tensor.ts";
 
 /** Options every optimizer has. */
@@ -20,7 +21,10 @@ export class ParamGroup<O extends CommonOptions> {
   /** float32 []: read by the update kernels, so that a new rate needs no new program. */
   readonly rate: Tensor;
 
-  constructor(params: Iterable<Tensor>, readonly options: O) {
+  constructor(
+    params: Iterable<Tensor>,
+    readonly options: O,
+  ) {
     this.params = [...params];
     this.rate = full([], options.lr).keep();
   }
@@ -39,7 +43,12 @@ function checkRate(lr: number): void {
 }
 
 /** Checks that options lie in their ranges. @throws RangeError */
-export function requireRange(name: string, options: Record<string, number>, inRange: (v: number) => boolean, range: string): void {
+export function requireRange(
+  name: string,
+  options: Record<string, number>,
+  inRange: (v: number) => boolean,
+  range: string,
+): void {
   for (const [key, v] of Object.entries(options)) {
     if (!inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
   }
@@ -98,7 +107,8 @@ export abstract class Optimizer<O extends CommonOptions> {
     this.validate(options);
     const known = new Set(this.paramGroups.flatMap((group) => group.params));
     for (const p of list) {
-      if (!(p instanceof Tensor)) throw new TypeError(`${this.constructor.name}: a parameter is not a tensor. Pass model.parameters().`);
+      if (!(p instanceof Tensor))
+        throw new TypeError(`${this.constructor.name}: a parameter is not a tensor. Pass model.parameters().`);
       if (known.has(p)) throw new Error(`${this.constructor.name}: a parameter ${show(p.shape)} is in two groups.`);
       known.add(p);
     }
@@ -186,7 +196,9 @@ export abstract class Optimizer<O extends CommonOptions> {
     params.forEach((p, i) => {
       for (const [name, tensor] of Object.entries(state[i]!)) {
         if (name !== "step" && !sameShape(tensor.shape, p.shape)) {
-          throw new Error(`${this.constructor.name}: ${name} of parameter ${i} is ${show(tensor.shape)}, but the parameter is ${show(p.shape)}.`);
+          throw new Error(
+            `${this.constructor.name}: ${name} of parameter ${i} is ${show(tensor.shape)}, but the parameter is ${show(p.shape)}.`,
+          );
         }
       }
     });

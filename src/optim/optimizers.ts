@@ -4,7 +4,8 @@ import type { Tensor } from "../tensor.ts";
 import { type CommonOptions, type GroupOptions, Optimizer, requireRange, type UpdateRule } from "./optimizer.ts";
 
 type Params<O> = Iterable<Tensor | GroupOptions<O>>;
-const notNegative = (name: string, options: Record<string, number>): void => requireRange(name, options, (v) => v >= 0, "≥ 0");
+const notNegative = (name: string, options: Record<string, number>): void =>
+  requireRange(name, options, (v) => v >= 0, "≥ 0");
 
 export interface SGDOptions extends CommonOptions {
   /** μ: how much of the last direction is kept. Default 0. */
@@ -22,11 +23,19 @@ export interface SGDOptions extends CommonOptions {
 /** Stochastic gradient descent, with momentum (Sutskever et al. 2013). */
 export class SGD extends Optimizer<SGDOptions> {
   constructor(params: Params<SGDOptions>, options: Partial<SGDOptions> & CommonOptions) {
-    super(params, { momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, ...options });
+    super(params, {
+      momentum: 0,
+      dampening: 0,
+      weightDecay: 0,
+      nesterov: false,
+      maximize: false,
+      ...options,
+    });
   }
   protected validate({ momentum, weightDecay, nesterov, dampening }: SGDOptions): void {
     notNegative("SGD", { momentum, weightDecay });
-    if (nesterov && (momentum === 0 || dampening !== 0)) throw new RangeError("SGD: nesterov needs momentum above 0 and dampening 0.");
+    if (nesterov && (momentum === 0 || dampening !== 0))
+      throw new RangeError("SGD: nesterov needs momentum above 0 and dampening 0.");
   }
   protected rule({ momentum, dampening, weightDecay, nesterov, maximize }: SGDOptions): UpdateRule {
     return {
@@ -50,7 +59,14 @@ export interface AdamOptions extends CommonOptions {
   maximize: boolean;
 }
 
-const ADAM: AdamOptions = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false };
+const ADAM: AdamOptions = {
+  lr: 1e-3,
+  betas: [0.9, 0.999],
+  eps: 1e-8,
+  weightDecay: 0,
+  amsgrad: false,
+  maximize: false,
+};
 
 /** Adam (Kingma and Ba 2015). */
 export class Adam extends Optimizer<AdamOptions> {
@@ -69,7 +85,9 @@ export class Adam extends Optimizer<AdamOptions> {
     return {
       kind: "adam",
       flags:
-        (amsgrad ? UpdateFlag.Amsgrad : 0) | (maximize ? UpdateFlag.Maximize : 0) | (this.decoupled ? UpdateFlag.DecoupledDecay : 0),
+        (amsgrad ? UpdateFlag.Amsgrad : 0) |
+        (maximize ? UpdateFlag.Maximize : 0) |
+        (this.decoupled ? UpdateFlag.DecoupledDecay : 0),
       constants: [...betas, eps, weightDecay],
       slots: ["expAvg", "expAvgSq", amsgrad ? "maxExpAvgSq" : undefined],
     };
@@ -100,7 +118,16 @@ export interface RMSPropOptions extends CommonOptions {
 /** RMSProp (Tieleman and Hinton 2012). */
 export class RMSProp extends Optimizer<RMSPropOptions> {
   constructor(params: Params<RMSPropOptions>, options: Partial<RMSPropOptions> = {}) {
-    super(params, { lr: 1e-2, alpha: 0.99, eps: 1e-8, weightDecay: 0, momentum: 0, centered: false, maximize: false, ...options });
+    super(params, {
+      lr: 1e-2,
+      alpha: 0.99,
+      eps: 1e-8,
+      weightDecay: 0,
+      momentum: 0,
+      centered: false,
+      maximize: false,
+      ...options,
+    });
   }
   protected validate({ alpha, eps, weightDecay, momentum }: RMSPropOptions): void {
     notNegative("RMSProp", { alpha, eps, weightDecay, momentum });
@@ -128,10 +155,23 @@ export interface AdagradOptions extends CommonOptions {
 /** Adagrad (Duchi et al. 2011). */
 export class Adagrad extends Optimizer<AdagradOptions> {
   constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
-    super(params, { lr: 1e-2, lrDecay: 0, weightDecay: 0, initialAccumulatorValue: 0, eps: 1e-10, maximize: false, ...options });
+    super(params, {
+      lr: 1e-2,
+      lrDecay: 0,
+      weightDecay: 0,
+      initialAccumulatorValue: 0,
+      eps: 1e-10,
+      maximize: false,
+      ...options,
+    });
   }
   protected validate({ lrDecay, weightDecay, initialAccumulatorValue, eps }: AdagradOptions): void {
-    notNegative("Adagrad", { lrDecay, weightDecay, initialAccumulatorValue, eps });
+    notNegative("Adagrad", {
+      lrDecay,
+      weightDecay,
+      initialAccumulatorValue,
+      eps,
+    });
   }
   protected rule({ lrDecay, weightDecay, initialAccumulatorValue, eps, maximize }: AdagradOptions): UpdateRule {
     return {

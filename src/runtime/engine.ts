@@ -35,7 +35,11 @@ function start(options: InitOptions): Engine {
   const build = options.deterministic ? "simd" : (options.build ?? (options.module ? undefined : bestBuild()));
   const module = options.module ?? compileBuild(build ?? "simd");
   const heap = new Heap(options.memoryLimit === undefined ? {} : { limit: options.memoryLimit });
-  const started: Engine = { heap, kernels: instantiate(module, heap.memory), build: build ?? "custom" };
+  const started: Engine = {
+    heap,
+    kernels: instantiate(module, heap.memory),
+    build: build ?? "custom",
+  };
   const seed = new Uint32Array(2);
   globalThis.crypto?.getRandomValues(seed);
   heap.u32.set(seed, RANDOM_STATE / 4);
@@ -53,7 +57,9 @@ export async function init(options: InitOptions = {}): Promise<void> {
     throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');
   }
   if (options.build === "relaxed" && !probe().relaxed) {
-    throw new Error('init: this runtime has no relaxed SIMD (Node ≥ 22, Chrome ≥ 114, Firefox ≥ 145). Use build: "simd".');
+    throw new Error(
+      'init: this runtime has no relaxed SIMD (Node ≥ 22, Chrome ≥ 114, Firefox ≥ 145). Use build: "simd".',
+    );
   }
   if (options.memoryLimit !== undefined && !(options.memoryLimit >= 65536)) {
     throw new RangeError(`init: memoryLimit is ${options.memoryLimit}, but must be at least 65536 bytes.`);
@@ -62,7 +68,11 @@ export async function init(options: InitOptions = {}): Promise<void> {
 }
 
 /** What was chosen. */
-export function info(): { build: Build | "custom"; simd: boolean; relaxed: boolean } {
+export function info(): {
+  build: Build | "custom";
+  simd: boolean;
+  relaxed: boolean;
+} {
   return { build: engine().build, ...probe() };
 }
 

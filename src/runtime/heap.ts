@@ -54,7 +54,10 @@ export class Heap {
   constructor({ limit = MAX_BYTES }: { limit?: number } = {}) {
     this.limit = Math.min(MAX_BYTES, Math.ceil(limit / PAGE) * PAGE);
     const maximum = this.limit / PAGE;
-    this.memory = new WebAssembly.Memory({ initial: Math.min(64, maximum), maximum });
+    this.memory = new WebAssembly.Memory({
+      initial: Math.min(64, maximum),
+      maximum,
+    });
     this.refreshViews();
   }
 

@@ -1,10 +1,10 @@
 /** What the generated suite needs: sample values, closeness, finite differences of the float64 oracle. */
-import { Tensor, tensor } from "nabla";
+import { type Tensor, tensor } from "nabla";
 import { expect } from "vitest";
-import type { Encoder } from "../../src/runtime/engine.ts";
-import { engine } from "../../src/runtime/engine.ts";
 import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/op.ts";
 import { sizeOf, type Value } from "../../src/ops/value.ts";
+import type { Encoder } from "../../src/runtime/engine.ts";
+import { engine } from "../../src/runtime/engine.ts";
 
 /** A small generator with a seed (mulberry32), so that a failure can be repeated. */
 export function seeded(seed: number): () => number {
@@ -19,7 +19,13 @@ export function seeded(seed: number): () => number {
 
 /** Values for one input of a sample: float32-exact, away from kinks. */
 export function draw(input: SampleInput, random: () => number): Reference {
-  const { shape, dtype = "float32", low = dtype === "uint8" ? 0 : -2, high = dtype === "uint8" ? 200 : 2, kinks = [] } = input;
+  const {
+    shape,
+    dtype = "float32",
+    low = dtype === "uint8" ? 0 : -2,
+    high = dtype === "uint8" ? 200 : 2,
+    kinks = [],
+  } = input;
   const one = (): number => {
     if (dtype === "bool") return Number(random() < 0.5);
     if (dtype !== "float32") return Math.floor(low + random() * (high - low));
@@ -33,12 +39,22 @@ export function draw(input: SampleInput, random: () => number): Reference {
 
 export function toTensor(x: Reference, input: SampleInput): Tensor {
   const dtype = input.dtype ?? "float32";
-  const values = dtype === "float32" ? Float32Array.from(x.data) : dtype === "int32" ? Int32Array.from(x.data) : Uint8Array.from(x.data);
+  const values =
+    dtype === "float32"
+      ? Float32Array.from(x.data)
+      : dtype === "int32"
+        ? Int32Array.from(x.data)
+        : Uint8Array.from(x.data);
   return tensor(values, x.shape, { dtype });
 }
 
 /** Asserts |actual − expected| ≤ tolerance·max(1, |expected|), NaN for NaN and ∞ for ∞, naming the first place that fails. */
-export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what = ""): void {
+export function expectClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+  what = "",
+): void {
   expect(actual.length, `${what}: length`).toBe(expected.length);
   for (let i = 0; i < expected.length; i++) {
     const [a, e] = [actual[i]!, expected[i]!];
@@ -63,7 +79,11 @@ export function objective(op: AnyOp, inputs: readonly Reference[], attributes: u
 }
 
 /** The inputs moved by `amount` along `direction` (one list per input; undefined: not moved). */
-export function moved(inputs: readonly Reference[], direction: readonly (ArrayLike<number> | undefined)[], amount: number): Reference[] {
+export function moved(
+  inputs: readonly Reference[],
+  direction: readonly (ArrayLike<number> | undefined)[],
+  amount: number,
+): Reference[] {
   return inputs.map((x, i) => {
     const d = direction[i];
     return d ? { shape: x.shape, data: Float64Array.from(x.data, (v, j) => v + amount * d[j]!) } : x;
@@ -72,7 +92,9 @@ export function moved(inputs: readonly Reference[], direction: readonly (ArrayLi
 
 /** A list per input that is 1 at one place of one input. */
 export function basis(inputs: readonly Reference[], input: number, at: number): (ArrayLike<number> | undefined)[] {
-  return inputs.map((x, i) => (i === input ? Float64Array.from({ length: x.data.length }, (_, j) => Number(j === at)) : undefined));
+  return inputs.map((x, i) =>
+    i === input ? Float64Array.from({ length: x.data.length }, (_, j) => Number(j === at)) : undefined,
+  );
 }
 
 /** An encoder that runs each instruction as several threads would, one after the other. */
@@ -94,7 +116,8 @@ export class SplitEncoder implements Encoder {
     new DataView(engine().heap.memory.buffer).setFloat64(this.program + 4 * word, value, true);
   }
   end(): void {
-    for (let thread = this.threads - 1; thread >= 0; thread--) engine().kernels.run!(this.program, 1, thread, this.threads);
+    for (let thread = this.threads - 1; thread >= 0; thread--)
+      engine().kernels.run!(this.program, 1, thread, this.threads);
   }
   workspace(bytes: number): number {
     this.scratch ||= engine().heap.allocate(Math.max(bytes, 1 << 20));

@@ -1,0 +1,43 @@
+// The import floors: a file imports from its own floor or from one below, and never in a circle.
+// runtime ← ops ← tensor, autograd ← compile ← nn, losses, optim ← data, training, gradients, formats ← lab, examples
+const floors = [
+  "^(assembly/opcodes|src/runtime/)",
+  "^src/ops/",
+  "^src/(tensor|graph|memory|printing|autograd|transforms|creation|functions)\\.ts$",
+  "^src/compile/",
+  "^src/(nn/|losses\\.ts$|optim/)",
+  "^src/(data|training|gradients|formats)/",
+  "^src/index\\.ts$",
+  "^(lab|examples|bench)/",
+];
+
+module.exports = {
+  forbidden: [
+    { name: "no-circles", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "no-unknown-room",
+      comment: "every source file stands on a floor",
+      severity: "error",
+      from: { path: "^(src|assembly)/", pathNot: floors.join("|") },
+      to: {},
+    },
+    ...floors.slice(0, -1).map((floor, i) => ({
+      name: `floor-${i}-imports-upwards`,
+      severity: "error",
+      from: { path: floor },
+      to: { path: `^(${floors.slice(i + 1).map((f) => f.replace(/^\^/, "")).join("|")})` },
+    })),
+    {
+      name: "core-depends-on-the-loader-alone",
+      severity: "error",
+      from: { path: "^src/" },
+      to: { dependencyTypes: ["npm", "npm-dev", "core"], pathNot: "@assemblyscript/loader" },
+    },
+  ],
+  options: {
+    tsConfig: { fileName: "tsconfig.json" },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: "node_modules" },
+    exclude: { path: "^(dist|build)/" },
+  },
+};

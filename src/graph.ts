@@ -1,0 +1,118 @@
+/** The graph of gradients: what each op's rule keeps, and who holds what. Walked by autograd.ts. */
+import type { Storage } from "./memory.ts";
+import type { AnyOp } from "./ops/op.ts";
+import { type Shape, type Spec, show, sizeOf, type Value } from "./ops/value.ts";
+
+/** How a node sends a gradient back. Table entries are such rules; so are reshape and custom gradients. */
+export type Rule = Pick<AnyOp, "name" | "vjp" | "saves">;
+
+/** A tensor, as the graph sees it; as an edge it is a leaf, whose gradient is wanted. */
+export interface Stored extends Value {
+  /** The memory, for the op that is about to use it. @throws DisposedError */
+  storage(op: string): Storage;
+}
+
+/** Where a gradient goes: to the op that made an input, or to a leaf. */
+export type Edge<Leaf extends Stored> = Node<Leaf> | Leaf;
+
+/** An input or output that a rule keeps. */
+interface Saved<Leaf extends Stored> {
+  readonly storage: Storage;
+  readonly version: number;
+  readonly spec: Spec;
+  /** Null: an output of the node itself. */
+  readonly edge: Edge<Leaf> | null;
+  readonly own: boolean;
+}
+
+let nodes = 0;
+
+/** One op in the graph of gradients. Held by its output and by the nodes after it; counted, as storages are. */
+export class Node<Leaf extends Stored> {
+  /** Creation order: every node comes after the nodes it depends on. */
+  readonly id = nodes++;
+  readonly inputShapes: readonly Shape[];
+  private readonly inputCount: number;
+  private references = 1;
+  private saved: (Saved<Leaf> | Spec)[] | null;
+
+  constructor(
+    readonly rule: Rule,
+    readonly attributes: unknown,
+    /** Where each input's gradient goes; null where none is wanted. */
+    readonly edges: readonly (Edge<Leaf> | null)[],
+    inputs: readonly Leaf[],
+    outputs: readonly Leaf[],
+  ) {
+    const { saves = "none" } = rule;
+    this.inputShapes = inputs.map((x) => x.shape);
+    this.inputCount = inputs.length;
+    this.saved = [...inputs, ...outputs].map((x, i) => {
+      const own = i >= inputs.length;
+      const wanted =
+        typeof saves === "object" ? saves.includes(i) : saves === "both" || saves === (own ? "output" : "input");
+      const spec = { shape: x.shape, dtype: x.dtype };
+      if (!wanted) return spec;
+      const storage = x.storage(rule.name).retain();
+      return {
+        storage,
+        version: storage.version,
+        spec,
+        edge: own ? null : edges[i]!,
+        own: own && i === inputs.length,
+      };
+    });
+    for (const edge of edges) if (edge instanceof Node) edge.references++;
+  }
+  /**
+   * What the rule kept, as tensors of the graph they were in, made by `wrap` on a retained storage; of the rest, shape and
+   * type.
+   */
+  context(
+    needs: readonly boolean[],
+    wrap: (storage: Storage, spec: Spec, edge: Edge<Leaf> | null) => Value,
+  ): Parameters<NonNullable<Rule["vjp"]>>[1] {
+    const { saved, rule } = this;
+    if (!saved) {
+      throw new Error(
+        `${rule.name}: its part of the graph was freed by an earlier backward. Pass backward({ retainGraph: true }) the first time.`,
+      );
+    }
+    const values = saved.map((s): Value => {
+      if (!("storage" in s)) return { ...s, size: sizeOf(s.shape) };
+      if (s.storage.version !== s.version) {
+        throw new Error(
+          `${rule.name}: a tensor ${show(s.spec.shape)} that its gradient needs was changed in place since. Use clone() before changing it.`,
+        );
+      }
+      return wrap(s.storage.retain(), s.spec, s.own ? this : s.edge);
+    });
+    return {
+      inputs: values.slice(0, this.inputCount),
+      outputs: values.slice(this.inputCount),
+      attributes: this.attributes,
+      needs,
+    };
+  }
+
+  /** Gives back what the rule kept; the node cannot send gradients any more. */
+  free(): void {
+    for (const s of this.saved ?? []) if ("storage" in s) s.storage.release();
+    this.saved = null;
+  }
+
+  retain(): this {
+    this.references++;
+    return this;
+  }
+
+  /** One holder less; the last one frees the node, and lets go of the nodes before it (without recursion: chains are long). */
+  release(): void {
+    const pending: Node<Leaf>[] = [this];
+    for (let node = pending.pop(); node; node = pending.pop()) {
+      if (--node.references > 0) continue;
+      node.free();
+      for (const edge of node.edges) if (edge instanceof Node) pending.push(edge);
+    }
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * What tensors hold: counted storages in linear memory, and the handles by which a FinalizationRegistry, the net under
+ * scopes and dispose, can free them.
+ */
+import { engine } from "./runtime/engine.ts";
+
+/** Bytes in linear memory, shared by tensors that show them under different shapes and by what gradients need. */
+export class Storage {
+  /** How many hold it. */
+  references = 1;
+  /** Counts writes in place, so that a gradient never silently uses a changed value. */
+  version = 0;
+  readonly address: number;
+
+  constructor(readonly bytes: number) {
+    this.address = engine().heap.allocate(bytes);
+  }
+  retain(): this {
+    this.references++;
+    return this;
+  }
+  release(): void {
+    if (--this.references === 0) engine().heap.release(this.address, this.bytes);
+  }
+}
+
+/** What a tensor holds. Apart from it, so that the finalizer can free it without holding the tensor. */
+export interface Handle<N> {
+  storage: Storage | null;
+  /** The node of the graph of gradients that made the tensor. */
+  node: N | null;
+  /** The op that made the tensor. */
+  readonly op: string;
+  /** How it was freed. */
+  gone: string;
+}
+type AnyHandle = Handle<{ release(): void }>;
+
+let alive = 0;
+const finalizer = new FinalizationRegistry<AnyHandle>((handle) => freeHandle(handle, "the garbage collector"));
+
+/** Counts a new tensor. */
+export function countHandle(): void {
+  alive++;
+}
+
+/** Has the garbage collector free the handle when `owner` is gone. */
+export function freeWith(owner: object, handle: AnyHandle): void {
+  finalizer.register(owner, handle);
+}
+
+/** Gives back what a handle holds; `how` is what a DisposedError will say. Twice is fine. */
+export function freeHandle(handle: AnyHandle, how: string): void {
+  if (!handle.storage) return;
+  handle.storage.release();
+  handle.storage = null;
+  handle.node?.release();
+  handle.node = null;
+  handle.gone = how;
+  alive--;
+}
+
+/** Memory in use. */
+export interface MemoryInfo {
+  /** Bytes that tensors hold, rounded up to the allocator's blocks. */
+  readonly bytes: number;
+  /** Tensors not disposed yet. */
+  readonly tensors: number;
+  /** The most bytes ever held. */
+  readonly highWater: number;
+  /** Bytes of linear memory taken from the host. */
+  readonly capacity: number;
+}
+
+/** What nabla holds now. */
+export function memory(): MemoryInfo {
+  const { heap } = engine();
+  return {
+    bytes: heap.inUse,
+    tensors: alive,
+    highWater: heap.highWater,
+    capacity: heap.capacity,
+  };
+}

@@ -1,0 +1,420 @@
+/** Table entries of the ops that move elements: fill, permute, slice and its inverse, broadcast, concatenate, convert, copy in place. */
+import { Cast, Dim, Fill, Op, StridedCopy } from "../../assembly/opcodes.ts";
+import type { Encoder } from "../runtime/engine.ts";
+import { ShapeError } from "../runtime/errors.ts";
+import { apply, type OpDefinition, type Reference } from "./op.ts";
+import {
+  broadcastStrides,
+  bytesPerElement,
+  collapse,
+  contiguousStrides,
+  type DType,
+  type Shape,
+  show,
+  sizeOf,
+  typeCode,
+  type Value,
+} from "./value.ts";
+
+/** Writes a strided copy of `shape` elements; offsets and strides in elements. */
+function encodeCopy(
+  encoder: Encoder,
+  code: Op,
+  dtype: DType,
+  shape: Shape,
+  to: { address: number; offset: number; strides: readonly number[] },
+  from: { address: number; offset: number; strides: readonly number[] },
+): void {
+  const bytes = bytesPerElement[dtype];
+  const { sizes, strides } = collapse(shape, [to.strides, from.strides]);
+  if (!sizes.length) {
+    sizes.push(sizeOf(shape));
+    for (const own of strides) own.push(1);
+  }
+  encoder.begin(code, StridedCopy.words + sizes.length * Dim.words);
+  encoder.set(StridedCopy.out, to.address + to.offset * bytes);
+  encoder.set(StridedCopy.x, from.address + from.offset * bytes);
+  encoder.set(StridedCopy.elementBytes, bytes);
+  encoder.set(StridedCopy.rank, sizes.length);
+  for (let i = 0, at: number = StridedCopy.words; i < sizes.length; i++, at += Dim.words) {
+    encoder.set(at + Dim.size, sizes[i]!);
+    encoder.set(at + Dim.first, strides[0]![i]! * bytes);
+    encoder.set(at + Dim.second, strides[1]![i]! * bytes);
+  }
+  encoder.end();
+}
+
+/** Writes a fill of a whole value with one number. */
+function encodeFill(encoder: Encoder, address: number, x: Value, value: number): void {
+  encoder.begin(Op.Fill, Fill.words);
+  encoder.set(Fill.out, address);
+  encoder.set(Fill.bytes, x.size * bytesPerElement[x.dtype]);
+  if (x.dtype === "float32") encoder.setFloat(Fill.value, value);
+  else encoder.set(Fill.value, x.dtype === "int32" ? value : (value & 255) * 0x01010101);
+  encoder.end();
+}
+
+/** The oracle of a strided read: element k of `shape` is x[offset + Σ index·stride]. */
+function strided(x: Reference, shape: Shape, offset: number, strides: readonly number[]): Reference {
+  const data: number[] = [];
+  const visit = (dim: number, at: number): void => {
+    if (dim === shape.length) data.push(x.data[at]!);
+    else for (let i = 0; i < shape[dim]!; i++) visit(dim + 1, at + i * strides[dim]!);
+  };
+  visit(0, offset);
+  return { shape, data };
+}
+
+const fillDefinition: OpDefinition<{
+  shape: Shape;
+  dtype: DType;
+  value: number;
+}> = {
+  code: Op.Fill,
+  name: "full",
+  doc: "One number everywhere.",
+  infer: (_, { shape, dtype }) => [{ shape, dtype }],
+  encode: (encoder, { outputs: [out], attributes, address }) =>
+    encodeFill(encoder, address(out!), out!, attributes.value),
+  reference: (_, { shape, value }) => [{ shape, data: new Array<number>(sizeOf(shape)).fill(value) }],
+  samples: [
+    { inputs: [], attributes: { shape: [33], dtype: "float32", value: 1.5 } },
+    { inputs: [], attributes: { shape: [3, 5], dtype: "int32", value: -7 } },
+    { inputs: [], attributes: { shape: [31], dtype: "bool", value: 1 } },
+  ],
+};
+
+/** A contiguous operand of a copy. */
+function whole(address: number, shape: Shape): { address: number; offset: number; strides: number[] } {
+  return { address, offset: 0, strides: contiguousStrides(shape) };
+}
+
+const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
+  code: Op.Permute,
+  name: "permute",
+  doc: "Dimensions in another order. The gradient goes back by the inverse order.",
+  infer: ([x], { dims }) => [{ shape: dims.map((dim) => x!.shape[dim]!), dtype: x!.dtype }],
+  encode(encoder, { inputs: [x], outputs: [out], attributes: { dims }, address }) {
+    const own = contiguousStrides(x!.shape);
+    encodeCopy(encoder, Op.Permute, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
+      address: address(x!),
+      offset: 0,
+      strides: dims.map((dim) => own[dim]!),
+    });
+  },
+  vjp: (dy, { attributes: { dims } }) => [
+    apply(permuteDefinition, [dy], { dims: dims.map((_, i) => dims.indexOf(i)) }),
+  ],
+  reference([x], { dims }) {
+    const own = contiguousStrides(x!.shape);
+    return [
+      strided(
+        x!,
+        dims.map((dim) => x!.shape[dim]!),
+        0,
+        dims.map((dim) => own[dim]!),
+      ),
+    ];
+  },
+  samples: [
+    { inputs: [{ shape: [3, 5] }], attributes: { dims: [1, 0] } },
+    { inputs: [{ shape: [33, 31] }], attributes: { dims: [1, 0] } },
+    { inputs: [{ shape: [8, 4] }], attributes: { dims: [1, 0] } },
+    { inputs: [{ shape: [2, 3, 4, 5] }], attributes: { dims: [0, 2, 1, 3] } },
+    { inputs: [{ shape: [2, 3, 4, 5] }], attributes: { dims: [3, 1, 2, 0] } },
+    { inputs: [{ shape: [2, 7, 6] }], attributes: { dims: [0, 2, 1] } },
+    { inputs: [{ shape: [0, 3] }], attributes: { dims: [1, 0] } },
+    {
+      inputs: [{ shape: [5, 6], dtype: "bool" }],
+      attributes: { dims: [1, 0] },
+    },
+  ],
+};
+
+/** A box of elements: `sizes` of them from `starts`, `steps` apart (negative: backwards). */
+interface Box {
+  readonly starts: readonly number[];
+  readonly sizes: readonly number[];
+  readonly steps: readonly number[];
+}
+
+/** Where a box begins in a contiguous array, and its strides; in elements. */
+function boxLayout(shape: Shape, box: Box): { offset: number; strides: number[] } {
+  const own = contiguousStrides(shape);
+  const offset = box.starts.reduce((sum, start, i) => sum + start * own[i]!, 0);
+  return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
+}
+
+const sliceDefinition: OpDefinition<Box> = {
+  code: Op.Slice,
+  name: "slice",
+  doc: "A box of elements. The gradient is put back into zeros.",
+  infer: ([x], { sizes }) => [{ shape: sizes, dtype: x!.dtype }],
+  encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
+    encodeCopy(encoder, Op.Slice, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
+      address: address(x!),
+      ...boxLayout(x!.shape, attributes),
+    });
+  },
+  vjp: (dy, { inputs: [x], attributes }) => [unslice(dy, x!.shape, attributes, 0)],
+  reference([x], attributes) {
+    const { offset, strides } = boxLayout(x!.shape, attributes);
+    return [strided(x!, attributes.sizes, offset, strides)];
+  },
+  samples: [
+    {
+      inputs: [{ shape: [7] }],
+      attributes: { starts: [1], sizes: [5], steps: [1] },
+    },
+    {
+      inputs: [{ shape: [33] }],
+      attributes: { starts: [32], sizes: [17], steps: [-2] },
+    },
+    {
+      inputs: [{ shape: [4, 5, 6] }],
+      attributes: { starts: [1, 4, 0], sizes: [2, 3, 6], steps: [1, -2, 1] },
+    },
+    {
+      inputs: [{ shape: [4, 5] }],
+      attributes: { starts: [0, 1], sizes: [0, 3], steps: [1, 1] },
+    },
+    {
+      inputs: [{ shape: [6, 5], dtype: "bool" }],
+      attributes: { starts: [0, 1], sizes: [3, 3], steps: [2, 1] },
+    },
+  ],
+};
+
+const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number }> = {
+  code: Op.Unslice,
+  name: "pad",
+  doc: "A box of elements put into a constant surrounding. The gradient is the box cut out again.",
+  infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
+  encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
+    encodeFill(encoder, address(out!), out!, attributes.value);
+    encodeCopy(
+      encoder,
+      Op.Unslice,
+      x!.dtype,
+      x!.shape,
+      { address: address(out!), ...boxLayout(out!.shape, attributes) },
+      whole(address(x!), x!.shape),
+    );
+  },
+  vjp: (dy, { attributes }) => [cut(dy, attributes)],
+  reference([x], attributes) {
+    const data = new Array<number>(sizeOf(attributes.shape)).fill(attributes.value);
+    const places = strided(
+      { shape: attributes.shape, data: data.map((_, i) => i) },
+      x!.shape,
+      boxLayout(attributes.shape, attributes).offset,
+      boxLayout(attributes.shape, attributes).strides,
+    ).data;
+    Array.from(places, (place, i) => (data[place] = x!.data[i]!));
+    return [{ shape: attributes.shape, data }];
+  },
+  samples: [
+    {
+      inputs: [{ shape: [5] }],
+      attributes: {
+        starts: [2],
+        sizes: [5],
+        steps: [1],
+        shape: [9],
+        value: 1.5,
+      },
+    },
+    {
+      inputs: [{ shape: [2, 3] }],
+      attributes: {
+        starts: [3, 0],
+        sizes: [2, 3],
+        steps: [-2, 2],
+        shape: [4, 5],
+        value: 0,
+      },
+    },
+    {
+      inputs: [{ shape: [0] }],
+      attributes: { starts: [0], sizes: [0], steps: [1], shape: [3], value: 2 },
+    },
+  ],
+};
+
+export const cut = (x: Value, { starts, sizes, steps }: Box): Value =>
+  apply(sliceDefinition, [x], { starts, sizes, steps });
+
+export function unslice(x: Value, shape: Shape, { starts, sizes, steps }: Box, value: number): Value {
+  return apply(unsliceDefinition, [x], { starts, sizes, steps, shape, value });
+}
+
+const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
+  code: Op.BroadcastTo,
+  name: "broadcastTo",
+  doc: "Repeats along new dimensions and dimensions of size 1. The gradient is summed back over them.",
+  infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
+  encode(encoder, { inputs: [x], outputs: [out], address }) {
+    encodeCopy(encoder, Op.BroadcastTo, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
+      address: address(x!),
+      offset: 0,
+      strides: broadcastStrides(x!.shape, out!.shape),
+    });
+  },
+  vjp: (dy) => [dy],
+  reference: ([x], { shape }) => [strided(x!, shape, 0, broadcastStrides(x!.shape, shape))],
+  samples: [
+    { inputs: [{ shape: [] }], attributes: { shape: [5] } },
+    { inputs: [{ shape: [3, 1] }], attributes: { shape: [2, 3, 33] } },
+    { inputs: [{ shape: [4] }], attributes: { shape: [3, 4] } },
+    { inputs: [{ shape: [1, 5] }], attributes: { shape: [0, 5] } },
+    {
+      inputs: [{ shape: [2, 1], dtype: "bool" }],
+      attributes: { shape: [2, 7] },
+    },
+  ],
+};
+
+const concatDefinition: OpDefinition<{ dim: number }> = {
+  code: Op.Concat,
+  name: "concat",
+  doc: "Side by side along a dimension. The gradient is cut into the same pieces.",
+  infer([first, ...rest], { dim }) {
+    let n = first!.shape[dim]!;
+    for (const x of rest) {
+      if (x.dtype !== first!.dtype)
+        throw new ShapeError(`concat: ${first!.dtype} and ${x.dtype} do not join. Convert with .to(…).`);
+      if (x.shape.length !== first!.shape.length || x.shape.some((size, i) => i !== dim && size !== first!.shape[i])) {
+        throw new ShapeError(`concat: ${show(first!.shape)} and ${show(x.shape)} differ in a dim other than ${dim}.`);
+      }
+      n += x.shape[dim]!;
+    }
+    return [
+      {
+        shape: first!.shape.map((size, i) => (i === dim ? n : size)),
+        dtype: first!.dtype,
+      },
+    ];
+  },
+  encode(encoder, { inputs, outputs: [out], attributes: { dim }, address }) {
+    const strides = contiguousStrides(out!.shape);
+    let at = 0;
+    for (const x of inputs) {
+      encodeCopy(
+        encoder,
+        Op.Concat,
+        x.dtype,
+        x.shape,
+        { address: address(out!), offset: at * strides[dim]!, strides },
+        whole(address(x), x.shape),
+      );
+      at += x.shape[dim]!;
+    }
+  },
+  vjp(dy, { inputs, attributes: { dim }, needs }) {
+    let at = 0;
+    return inputs.map((x, i) => {
+      const start = at;
+      at += x.shape[dim]!;
+      const box = {
+        starts: dy.shape.map((_, d) => (d === dim ? start : 0)),
+        sizes: x.shape,
+        steps: x.shape.map(() => 1),
+      };
+      return needs[i] ? cut(dy, box) : null;
+    });
+  },
+  reference(inputs, { dim }) {
+    const shape = inputs[0]!.shape.map((n, i) => (i === dim ? inputs.reduce((sum, x) => sum + x.shape[dim]!, 0) : n));
+    const outer = sizeOf(shape.slice(0, dim));
+    const data: number[] = [];
+    for (let o = 0; o < outer; o++) {
+      for (const x of inputs) {
+        const run = x.data.length / outer;
+        for (let i = 0; i < run; i++) data.push(x.data[o * run + i]!);
+      }
+    }
+    return [{ shape, data }];
+  },
+  samples: [
+    { inputs: [{ shape: [3] }, { shape: [5] }], attributes: { dim: 0 } },
+    {
+      inputs: [{ shape: [2, 3] }, { shape: [2, 1] }, { shape: [2, 7] }],
+      attributes: { dim: 1 },
+    },
+    {
+      inputs: [{ shape: [2, 3, 4] }, { shape: [2, 2, 4] }],
+      attributes: { dim: 1 },
+    },
+    { inputs: [{ shape: [0, 3] }, { shape: [2, 3] }], attributes: { dim: 0 } },
+  ],
+};
+
+const castDefinition: OpDefinition<{ dtype: DType }> = {
+  code: Op.Cast,
+  name: "to",
+  doc: "Another element type: to int32 truncates and saturates, to bool tests ≠ 0. The gradient passes between float32 only.",
+  infer: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
+  encode(encoder, { inputs: [x], outputs: [out], address }) {
+    encoder.begin(Op.Cast, Cast.words);
+    encoder.set(Cast.out, address(out!));
+    encoder.set(Cast.x, address(x!));
+    encoder.set(Cast.n, x!.size);
+    encoder.set(Cast.from, typeCode[x!.dtype]);
+    encoder.set(Cast.to, typeCode[out!.dtype]);
+    encoder.end();
+  },
+  reference: ([x], { dtype }) => [
+    {
+      shape: x!.shape,
+      data: Array.from(x!.data, (v) =>
+        dtype === "bool"
+          ? Number(v !== 0)
+          : dtype === "uint8"
+            ? Math.trunc(v) & 255
+            : dtype === "int32"
+              ? Math.trunc(v)
+              : v,
+      ),
+    },
+  ],
+  samples: (["float32", "int32", "bool", "uint8"] as const).flatMap((from) =>
+    (["float32", "int32", "bool", "uint8"] as const)
+      .filter((to) => to !== from)
+      .flatMap((to) =>
+        [[0], [1], [5], [33]].map((shape) => ({
+          inputs: [{ shape, dtype: from }],
+          attributes: { dtype: to },
+        })),
+      ),
+  ),
+};
+
+const assignDefinition: OpDefinition<null> = {
+  code: Op.Assign,
+  name: "copyFrom",
+  doc: "Overwrites the first operand with the second.",
+  mutates: [0],
+  infer: () => [],
+  encode(encoder, { inputs: [to, from], address }) {
+    encodeCopy(
+      encoder,
+      Op.Assign,
+      to!.dtype,
+      to!.shape,
+      whole(address(to!), to!.shape),
+      whole(address(from!), from!.shape),
+    );
+  },
+};
+
+/** Table entries of this file. */
+export const moves = {
+  fill: fillDefinition,
+  permute: permuteDefinition,
+  slice: sliceDefinition,
+  unslice: unsliceDefinition,
+  broadcastTo: broadcastDefinition,
+  concat: concatDefinition,
+  cast: castDefinition,
+  assign: assignDefinition,
+};
