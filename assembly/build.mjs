@@ -2,6 +2,7 @@
 // Fails if a module holds state: it must have no data, global or start section, so that instances may share a memory.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
+import { hoistConstants } from "./hoist.mjs";
 
 const SECTIONS = { 6: "global", 8: "start", 11: "data" };
 
@@ -28,13 +29,15 @@ for (const target of process.argv.length > 2 ? process.argv.slice(2) : ["simd", 
     console.error(stderr.toString());
     process.exit(1);
   }
-  const bytes = readFileSync(`build/${target}.wasm`);
+  const { bytes, text } = hoistConstants(readFileSync(`build/${target}.wat`, "utf8"));
+  writeFileSync(`build/${target}.wasm`, bytes);
+  writeFileSync(`build/${target}.wat`, text);
   const state = sectionIds(bytes).filter((id) => id in SECTIONS).map((id) => SECTIONS[id]);
   if (state.length) {
     console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
     process.exit(1);
   }
-  const module = `/** The ${target} build of the kernels, in base64: ${bytes.length} bytes. Made by \`npm run wasm\`. */\n`;
-  writeFileSync(`src/runtime/binaries/${target}.ts`, `${module}export default "${bytes.toString("base64")}";\n`);
+  const header = `/** The ${target} build of the kernels, in base64: ${bytes.length} bytes. Made by \`npm run wasm\`. */\n`;
+  writeFileSync(`src/runtime/binaries/${target}.ts`, `${header}export default "${Buffer.from(bytes).toString("base64")}";\n`);
   console.log(`${target}: ${bytes.length} bytes`);
 }

@@ -1,7 +1,8 @@
 /**
  * Elementary functions of four f32 lanes: exponentials, logarithms, the error function and the activations built from
- * them (powers and angles are in trig.ts). Each is inlined, free of state and of branches but for rare lanes; NaN in
- * is NaN out, and infinities give the limit. The bounds are measured against float64 on the whole of f32.
+ * them (angles, powers and remainders come from trig.ts). Inlined, no state, no branches but for rare lanes, and a
+ * lane's result never depends on its neighbours. NaN in is NaN out; infinities give the limit. A bound holds over all
+ * of f32, denormals included, and in both builds unless it names one; 1 ulp is the spacing of f32 at the exact result.
  */
 import { fma } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
@@ -76,14 +77,18 @@ function expNegAbs(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** eˣ. */
+/**
+ * eˣ = 2ⁿ·eʳ. At most 1.1 ulp; ∞ above 88.7228, gradual underflow, 0 below −103.98.
+ */
 export function exp(x: v128): v128 {
   return expBounded(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(90)));
 }
 
 // @ts-ignore: decorator
 @inline
-/** eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. */
+/**
+ * eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. At most 1.5 ulp; keeps −0.
+ */
 export function expm1(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(89));
   const t = shifted(c);
@@ -124,7 +129,7 @@ function logLimits(y: v128, x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** ln x. */
+/** ln x = k·ln 2 + ln(1 + f). At most 1 ulp, for denormals too; −∞ at ±0, NaN below. */
 export function log(x: v128): v128 {
   const rare = v128.any_true(outsideNormal(x));
   let m = x;
@@ -154,7 +159,7 @@ function logOfSum(hi: v128, lo: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** ln(1 + x). */
+/** ln(1 + x), with the rounding error of 1 + x put back. At most 1.5 ulp; −∞ at −1, NaN below; keeps −0. */
 export function log1p(x: v128): v128 {
   const y = logOfSum(f32x4.pmax(x, splat(1)), f32x4.pmin(x, splat(1)));
   const u = f32x4.add(x, splat(1));
@@ -163,14 +168,14 @@ export function log1p(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|). */
+/** ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|). At most 1.8 ulp. */
 export function softplus(x: v128): v128 {
   return f32x4.add(f32x4.pmax(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
 }
 
 // @ts-ignore: decorator
 @inline
-/** ln σ(x) = min(x, 0) − ln(1 + e^−|x|). */
+/** ln σ(x) = min(x, 0) − ln(1 + e^−|x|). At most 1.8 ulp; +0 at +∞. */
 export function logSigmoid(x: v128): v128 {
   return f32x4.sub(f32x4.pmin(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
 }
@@ -179,7 +184,7 @@ export function logSigmoid(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** tanh x = 1 − 2/(e²ˣ + 1) for |x| ≥ 0.625, x + x³·P(x²) below. */
+/** tanh x = 1 − 2/(e²ˣ + 1) for |x| ≥ 0.625, x + x³·P(x²) below. At most 1.4 ulp; keeps −0. */
 export function tanh(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(10));
   const z = f32x4.mul(a, a);
@@ -192,11 +197,16 @@ export function tanh(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** σ(x) = 1/(1 + e⁻ˣ) = b − b·e/(1 + e), where e = e^−|x| and b = e for x < 0, 1 for x ≥ 0. */
+/**
+ * σ(x) = 1/(1 + e⁻ˣ) = b − b·e/(1 + e), where e = e^−|x| and b = e for x < 0, 1 for x ≥ 0.
+ * At most 1.9 ulp (relaxed: 1.7).
+ */
 export function sigmoid(x: v128): v128 {
   const e = expNegAbs(x);
   const b = v128.bitselect(e, splat(1), f32x4.lt(x, splat(0)));
-  return fma(f32x4.neg(b), f32x4.div(e, f32x4.add(e, splat(1))), b);
+  // below 2⁻²⁶ the product neither counts nor may become a denormal, which is slow
+  const q = v128.andnot(f32x4.div(e, f32x4.add(e, splat(1))), f32x4.le(e, splat(1.4901161193847656e-8)));
+  return fma(f32x4.neg(b), q, b);
 }
 
 // @ts-ignore: decorator
@@ -214,7 +224,7 @@ function gateGrad(x: v128, v: v128, dv: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** silu x = x·σ(x). */
+/** silu x = x·σ(x). At most 2.8 ulp for x ≥ −87; below, where σ is denormal, an absolute error under 1e-43. */
 export function silu(x: v128): v128 {
   const c = f32x4.pmax(x, splat(-110));
   return f32x4.mul(c, sigmoid(c));
@@ -222,7 +232,7 @@ export function silu(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** d silu/dx = σ(x)·(1 + x·(1 − σ(x))). */
+/** d silu/dx = σ(x)·(1 + x·(1 − σ(x))). Absolute error under 2.4e-7; it has a zero at −1.278. */
 export function siluGrad(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-110)), splat(110));
   return gateGrad(c, c, splat(1));
@@ -230,7 +240,10 @@ export function siluGrad(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** tanh(softplus x) = w/(w + 2), w = eˣ(eˣ + 2). */
+/**
+ * mish x = x·tanh(softplus x) = x·w/(w + 2), w = eˣ(eˣ + 2).
+ * At most 5 ulp for x ≥ −87; below, where eˣ is denormal, an absolute error under 1e-43.
+ */
 export function mish(x: v128): v128 {
   const c = f32x4.pmax(x, splat(-110));
   const e = expBounded(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(20)));
@@ -240,7 +253,10 @@ export function mish(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2). */
+/**
+ * d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2).
+ * Absolute error under 2.5e-7; it has a zero at −1.192.
+ */
 export function mishGrad(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(20));
   const e = expBounded(c);
@@ -254,7 +270,7 @@ export function mishGrad(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** erf x = x + x·P(x²) for |x| < 0.875, 1 − e^Q(|x|) above. */
+/** erf x = x + x·P(x²) for |x| < 0.875, 1 − e^Q(|x|) above. At most 1.5 ulp (relaxed: 1.2); keeps −0. */
 export function erf(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(4));
   const p = poly5(f32x4.mul(a, a), 0.12837915, -0.37612504, 0.11281922, -0.026770486, 0.004998928, -0.0006020491);
@@ -285,7 +301,10 @@ function timesGaussian(m: v128, a: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** gelu x = x·Φ(x) = max(x, 0) − a·Φ(−a), a = |x|. */
+/**
+ * gelu x = x·Φ(x) = max(x, 0) − a·Φ(−a), a = |x|.
+ * Relative error under 6e-7 down the left tail to where it underflows (−14.3): at most 9 ulp (relaxed: 7).
+ */
 export function gelu(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(15));
   return f32x4.sub(f32x4.pmax(x, splat(0)), timesGaussian(f32x4.mul(a, mills(a)), a));
@@ -293,7 +312,10 @@ export function gelu(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0. */
+/**
+ * d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0, a = |x|.
+ * Absolute error under 1.5e-7, relative error under 3e-7 for x < −2; it has a zero at −0.7518.
+ */
 export function geluGrad(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(15));
   const g = timesGaussian(fma(a, splat(-0.3989422804014327), mills(a)), a);
@@ -306,7 +328,10 @@ const GELU_3: f32 = 0.07135481627159945;
 
 // @ts-ignore: decorator
 @inline
-/** gelu's tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) = x·σ(√(8/π)(x + 0.044715x³)). */
+/**
+ * gelu's tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) = x·σ(√(8/π)(x + 0.044715x³)).
+ * Relative error under 4.5e-7 for x ≥ −2, growing with σ's argument to 1.5e-5 where it underflows (−10.2).
+ */
 export function geluTanh(x: v128): v128 {
   const c = f32x4.pmax(x, splat(-20));
   return f32x4.mul(c, sigmoid(f32x4.mul(c, fma(f32x4.mul(c, c), splat(GELU_3), splat(GELU_1)))));
@@ -314,7 +339,10 @@ export function geluTanh(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³). */
+/**
+ * d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³).
+ * Absolute error under 2.5e-7; it has a zero at −0.7525.
+ */
 export function geluTanhGrad(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(20));
   const z = f32x4.mul(c, c);

@@ -9,109 +9,337 @@
 /** Every primitive. The order groups the families: the engine tells them apart by ranges. */
 export const enum Op {
   // Pointwise, one operand (layout Unary).
-  Neg, Abs, Sign, Square, Sqrt, Rsqrt, Reciprocal, Exp, Expm1, Log, Log1p, Sin, Cos, Tan, Tanh, Sigmoid, LogSigmoid,
-  Softplus, Relu, LeakyRelu, Elu, Selu, Gelu, GeluTanh, Silu, Mish, HardSigmoid, HardSwish, Clamp, Erf, Floor, Ceil,
+  Neg,
+  Abs,
+  Sign,
+  Square,
+  Sqrt,
+  Rsqrt,
+  Reciprocal,
+  Exp,
+  Expm1,
+  Log,
+  Log1p,
+  Sin,
+  Cos,
+  Tan,
+  Tanh,
+  Sigmoid,
+  LogSigmoid,
+  Softplus,
+  Relu,
+  LeakyRelu,
+  Elu,
+  Selu,
+  Gelu,
+  GeluTanh,
+  Silu,
+  Mish,
+  HardSigmoid,
+  HardSwish,
+  Clamp,
+  Erf,
+  Floor,
+  Ceil,
   Round,
   // Pointwise derivatives, (dy, x or y) → dx (layout Zip).
-  TanhGrad, SigmoidGrad, ReluGrad, LeakyReluGrad, EluGrad, SeluGrad, GeluGrad, GeluTanhGrad, SiluGrad, MishGrad,
-  HardSigmoidGrad, HardSwishGrad, ClampGrad,
+  TanhGrad,
+  SigmoidGrad,
+  ReluGrad,
+  LeakyReluGrad,
+  EluGrad,
+  SeluGrad,
+  GeluGrad,
+  GeluTanhGrad,
+  SiluGrad,
+  MishGrad,
+  HardSigmoidGrad,
+  HardSwishGrad,
+  ClampGrad,
   // Two operands with broadcasting (layout Binary).
-  Add, Sub, Mul, Div, Pow, Maximum, Minimum, Atan2, Mod,
+  Add,
+  Sub,
+  Mul,
+  Div,
+  Pow,
+  Maximum,
+  Minimum,
+  Atan2,
+  Mod,
   // Comparisons, to bool (layout Binary).
-  Equal, NotEqual, Less, LessEqual,
+  Equal,
+  NotEqual,
+  Less,
+  LessEqual,
   Where,
   // Reductions of the middle of [outer, n, inner] (layout Reduce).
-  Sum, Max, Min, ArgMax, ArgMin, Cumsum,
+  Sum,
+  Max,
+  Min,
+  ArgMax,
+  ArgMin,
+  Cumsum,
   // Rows (layouts Softmax, SoftmaxGrad, CrossEntropy, CrossEntropyGrad).
-  Softmax, LogSoftmax, SoftmaxGrad, LogSoftmaxGrad,
-  CrossEntropy, CrossEntropyGrad, SoftCrossEntropy, SoftCrossEntropyGrad,
+  Softmax,
+  LogSoftmax,
+  SoftmaxGrad,
+  LogSoftmaxGrad,
+  CrossEntropy,
+  CrossEntropyGrad,
+  SoftCrossEntropy,
+  SoftCrossEntropyGrad,
   Matmul,
   // Moving elements (layouts Fill, StridedCopy, Cast).
-  Fill, Permute, Slice, Unslice, BroadcastTo, Concat, Assign, Cast,
+  Fill,
+  Permute,
+  Slice,
+  Unslice,
+  BroadcastTo,
+  Concat,
+  Assign,
+  Cast,
   // Indexing (layouts Index, OneHot).
-  IndexSelect, IndexAdd, Gather, ScatterAdd, OneHot,
+  IndexSelect,
+  IndexAdd,
+  Gather,
+  ScatterAdd,
+  OneHot,
   // Random numbers and counters (layouts Random, Advance).
-  Uniform, Normal, Bernoulli, RandomPermutation, Advance,
+  Uniform,
+  Normal,
+  Bernoulli,
+  RandomPermutation,
+  Advance,
   // Optimizer updates in place (layout Update).
-  Sgd, Adam, RmsProp, Adagrad,
+  Sgd,
+  Adam,
+  RmsProp,
+  Adagrad,
   /** How many codes there are; not an op. */
   Count,
 }
 
 /** Element types as instructions name them. */
-export const enum Type { Float32, Int32, Bool, Uint8 }
+export const enum Type {
+  Float32,
+  Int32,
+  Bool,
+  Uint8,
+}
 
 /** What a gemm applies to each element of C last; all are differentiable from their output alone. */
-export const enum Activation { None, Relu, Tanh, Sigmoid }
+export const enum Activation {
+  None,
+  Relu,
+  Tanh,
+  Sigmoid,
+}
 
 /** The first two words of every instruction. */
-export const enum Head { code, length, words }
+export const enum Head {
+  code,
+  length,
+  words,
+}
 
 /** out[i] = f(x[i]; p, q) for i < n. */
-export const enum Unary { out = Head.words, x, n, p, q, words }
+export const enum Unary {
+  out = Head.words,
+  x,
+  n,
+  p,
+  q,
+  words,
+}
 
 /** out[i] = f(a[i], b[i]; p, q) for i < n. */
-export const enum Zip { out = Head.words, a, b, n, p, q, words }
+export const enum Zip {
+  out = Head.words,
+  a,
+  b,
+  n,
+  p,
+  q,
+  words,
+}
 
 /**
  * out = f(a, b) over `rank` ≥ 1 dimensions, outermost first, each [size, stride of a, stride of b] in elements;
  * out is contiguous. Strides are 0 where an operand is broadcast; the innermost are 0 or 1.
  */
-export const enum Binary { out = Head.words, a, b, type, rank, words }
+export const enum Binary {
+  out = Head.words,
+  a,
+  b,
+  type,
+  rank,
+  words,
+}
 
 /** out[i] = condition[i] ? a[i] : b[i]. */
-export const enum Where { out = Head.words, condition, a, b, n, words }
+export const enum Where {
+  out = Head.words,
+  condition,
+  a,
+  b,
+  n,
+  words,
+}
 
 /** x: [outer, n, inner] → out: [outer, inner], times `scale` (Sum); Cumsum keeps the shape, `reverse` from the end. */
-export const enum Reduce { out = Head.words, x, outer, n, inner, scale, reverse, words }
+export const enum Reduce {
+  out = Head.words,
+  x,
+  outer,
+  n,
+  inner,
+  scale,
+  reverse,
+  words,
+}
 
 /** out, x: [rows, n]. */
-export const enum Softmax { out = Head.words, x, rows, n, words }
+export const enum Softmax {
+  out = Head.words,
+  x,
+  rows,
+  n,
+  words,
+}
 
 /** dx, dy, y: [rows, n], where y is what the forward op returned. */
-export const enum SoftmaxGrad { out = Head.words, dy, y, rows, n, words }
+export const enum SoftmaxGrad {
+  out = Head.words,
+  dy,
+  y,
+  rows,
+  n,
+  words,
+}
 
 /** loss, lse: [rows] from logits: [rows, classes] and target: int32 [rows], or float32 [rows, classes] (Soft…). */
-export const enum CrossEntropy { loss = Head.words, lse, logits, target, rows, classes, ignoreIndex, words }
+export const enum CrossEntropy {
+  loss = Head.words,
+  lse,
+  logits,
+  target,
+  rows,
+  classes,
+  ignoreIndex,
+  words,
+}
 
 /** dx: [rows, classes] from dy, lse: [rows]. */
-export const enum CrossEntropyGrad { out = Head.words, dy, logits, target, lse, rows, classes, ignoreIndex, words }
+export const enum CrossEntropyGrad {
+  out = Head.words,
+  dy,
+  logits,
+  target,
+  lse,
+  rows,
+  classes,
+  ignoreIndex,
+  words,
+}
 
 /**
  * C = act(alpha·op(A)·op(B) + bias) for each batch; then `rank` times [size, stride of A, stride of B], in matrices.
  * C's batches are contiguous.
  */
 export const enum Matmul {
-  out = Head.words, a, b, bias, m, n, k, transA, transB, alpha, activation, workspace, rank, words,
+  out = Head.words,
+  a,
+  b,
+  bias,
+  m,
+  n,
+  k,
+  transA,
+  transB,
+  alpha,
+  activation,
+  workspace,
+  rank,
+  words,
 }
 
 /** `value` is the pattern of one element, repeated to fill 32 bits; `bytes` are counted, not elements. */
-export const enum Fill { out = Head.words, bytes, value, words }
+export const enum Fill {
+  out = Head.words,
+  bytes,
+  value,
+  words,
+}
 
 /** out[…] = x[…] over `rank` ≥ 1 dimensions, outermost first, each [size, stride of out, stride of x] in bytes, signed. */
-export const enum StridedCopy { out = Head.words, x, elementBytes, rank, words }
+export const enum StridedCopy {
+  out = Head.words,
+  x,
+  elementBytes,
+  rank,
+  words,
+}
 
 /** Words per dimension in Binary, Matmul and StridedCopy. */
-export const enum Dim { size, first, second, words }
+export const enum Dim {
+  size,
+  first,
+  second,
+  words,
+}
 
 /** out[i] = x[i], converted. */
-export const enum Cast { out = Head.words, x, n, from, to, words }
+export const enum Cast {
+  out = Head.words,
+  x,
+  n,
+  from,
+  to,
+  words,
+}
 
 /**
  * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, j, i], j < count;
  * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
  * n is the size of the indexed dimension. The adding ops clear out first. An index outside 0…n−1 is passed over (0).
  */
-export const enum Index { out = Head.words, x, index, outer, n, count, inner, words }
+export const enum Index {
+  out = Head.words,
+  x,
+  index,
+  outer,
+  n,
+  count,
+  inner,
+  words,
+}
 
 /** out: float32 [rows, classes] from index: int32 [rows]. */
-export const enum OneHot { out = Head.words, index, rows, classes, words }
+export const enum OneHot {
+  out = Head.words,
+  index,
+  rows,
+  classes,
+  words,
+}
 
 /** `state` is the address of [seed low, seed high, counter low, counter high]; p, q are the distribution's parameters. */
-export const enum Random { out = Head.words, n, state, p, q, words }
+export const enum Random {
+  out = Head.words,
+  n,
+  state,
+  p,
+  q,
+  words,
+}
 
 /** Adds `by` to the 64-bit (wide) or 32-bit counter at `address`. */
-export const enum Advance { address = Head.words, by, wide, words }
+export const enum Advance {
+  address = Head.words,
+  by,
+  wide,
+  words,
+}
 
 /**
  * One pass over n parameters p with gradients g. `lr` is the address of one f32 and `step` of one u32 (from 1), so that
@@ -119,8 +347,27 @@ export const enum Advance { address = Head.words, by, wide, words }
  * (two words each), in the kernel's order.
  */
 export const enum Update {
-  p = Head.words, g, s0, s1, s2, n, lr, step, flags, c0, c1 = c0 + 2, c2 = c1 + 2, c3 = c2 + 2, words = c3 + 2,
+  p = Head.words,
+  g,
+  s0,
+  s1,
+  s2,
+  n,
+  lr,
+  step,
+  flags,
+  c0,
+  c1 = c0 + 2,
+  c2 = c1 + 2,
+  c3 = c2 + 2,
+  words = c3 + 2,
 }
 
 /** Flags of Update. */
-export const enum UpdateFlag { Nesterov = 1, Maximize = 2, Amsgrad = 4, DecoupledDecay = 8, Centered = 16 }
+export const enum UpdateFlag {
+  Nesterov = 1,
+  Maximize = 2,
+  Amsgrad = 4,
+  DecoupledDecay = 8,
+  Centered = 16,
+}

@@ -1,6 +1,7 @@
 /**
- * Angles, powers and remainders of four f32 lanes. Where f32 has too few bits for the reduction (x mod π/2, y·log₂x,
- * a − ⌊a/b⌋·b), the two halves are promoted to f64x2, so the results are nearly correctly rounded.
+ * Angles, powers and remainders of four f32 lanes, and the small vocabulary math.ts shares with them; import from
+ * math.ts. Where f32 has too few bits for the reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to
+ * f64x2. Bounds as in math.ts: over all of f32, in both builds.
  */
 import { fma } from "./simd";
 
@@ -95,8 +96,16 @@ function addPart(turn: v128, x: f64, part: f64): v128 {
   return f64x2.replace_lane(f64x2.splat(f64x2.extract_lane(turn, 0) + q), 1, p - q);
 }
 
-/** (SHIFT + q mod 4, r) of any finite x after Payne and Hanek, 2/π in seven parts of 29 bits; NaN for ∞. */
+/**
+ * (SHIFT + q, r) of any finite x, NaN for ∞. Far x after Payne and Hanek, q mod 4 and 2/π in seven parts of 29 bits;
+ * near x as quadrant and angle have it, so that a lane's result does not depend on its neighbours.
+ */
 function farTurn(x: f64): v128 {
+  if (abs(x) <= FAR) {
+    const t = x * TWO_OVER_PI + SHIFT;
+    const q = t - SHIFT;
+    return f64x2.replace_lane(f64x2.splat(t), 1, q * -HALF_PI_LO + (q * -HALF_PI_HI + x));
+  }
   let turn = f64x2.splat(0);
   turn = addPart(turn, x, 0.636619770899415);
   turn = addPart(turn, x, 1.4681663246252086e-09);
@@ -118,16 +127,14 @@ function isFar(x: v128): bool {
 // @ts-ignore: decorator
 @inline
 /** SHIFT + q of two f64 lanes. */
-function quadrant(x: v128, far: bool): v128 {
-  if (far) return v128.shuffle<f64>(farTurn(f64x2.extract_lane(x, 0)), farTurn(f64x2.extract_lane(x, 1)), 0, 2);
+function quadrant(x: v128): v128 {
   return madd64(x, splat64(TWO_OVER_PI), splat64(SHIFT));
 }
 
 // @ts-ignore: decorator
 @inline
 /** r = x − q·π/2 of two f64 lanes, the product in two parts. */
-function angle(x: v128, t: v128, far: bool): v128 {
-  if (far) return v128.shuffle<f64>(farTurn(f64x2.extract_lane(x, 0)), farTurn(f64x2.extract_lane(x, 1)), 1, 3);
+function angle(x: v128, t: v128): v128 {
   const q = f64x2.sub(t, splat64(SHIFT));
   return madd64(q, splat64(-HALF_PI_LO), madd64(q, splat64(-HALF_PI_HI), x));
 }
@@ -151,10 +158,18 @@ const C3: f32 = 2.4432327e-5;
 @inline
 /** sin(x + phase·π/2): sin r or cos r by the quadrant's low bit, negated by the next. */
 function sine(x: v128, phase: i32): v128 {
-  const far = isFar(x);
   const x0 = low(x), x1 = high(x);
-  const t0 = quadrant(x0, far), t1 = quadrant(x1, far);
-  const r = demoted(angle(x0, t0, far), angle(x1, t1, far));
+  let t0 = quadrant(x0), t1 = quadrant(x1);
+  let r0 = angle(x0, t0), r1 = angle(x1, t1);
+  if (isFar(x)) {
+    const a = farTurn(f64x2.extract_lane(x0, 0)), b = farTurn(f64x2.extract_lane(x0, 1));
+    const c = farTurn(f64x2.extract_lane(x1, 0)), d = farTurn(f64x2.extract_lane(x1, 1));
+    t0 = v128.shuffle<f64>(a, b, 0, 2);
+    r0 = v128.shuffle<f64>(a, b, 1, 3);
+    t1 = v128.shuffle<f64>(c, d, 0, 2);
+    r1 = v128.shuffle<f64>(c, d, 1, 3);
+  }
+  const r = demoted(r0, r1);
   const q = i32x4.add(lowWords(t0, t1), i32x4.splat(phase));
   const z = f32x4.mul(r, r);
   const s = fma(f32x4.mul(r, z), poly2(z, S1, S2, S3), r);
@@ -167,14 +182,14 @@ function sine(x: v128, phase: i32): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** sin x. */
+/** sin x, for every finite x. At most 1.6 ulp, near its zeros too; NaN at ±∞; keeps −0. */
 export function sin(x: v128): v128 {
   return sine(x, 0);
 }
 
 // @ts-ignore: decorator
 @inline
-/** cos x = sin(x + π/2). */
+/** cos x = sin(x + π/2), for every finite x. At most 1.6 ulp, near its zeros too; NaN at ±∞. */
 export function cos(x: v128): v128 {
   return sine(x, 1);
 }
@@ -183,8 +198,13 @@ export function cos(x: v128): v128 {
 @inline
 /** tan x = sin r/cos r in even quadrants, −cos r/sin r in odd ones, of two f64 lanes. */
 function tanHalf(x: v128, far: bool): v128 {
-  const t = quadrant(x, far);
-  const r = angle(x, t, far);
+  let t = quadrant(x);
+  let r = angle(x, t);
+  if (far) {
+    const a = farTurn(f64x2.extract_lane(x, 0)), b = farTurn(f64x2.extract_lane(x, 1));
+    t = v128.shuffle<f64>(a, b, 0, 2);
+    r = v128.shuffle<f64>(a, b, 1, 3);
+  }
   const z = f64x2.mul(r, r);
   const s = f64x2.mul(r, madd64(madd64(madd64(splat64(S3), z, splat64(S2)), z, splat64(S1)), z, splat64(1)));
   const c = madd64(madd64(madd64(madd64(splat64(C3), z, splat64(C2)), z, splat64(C1)), z, splat64(-0.5)), z, splat64(1));
@@ -195,7 +215,7 @@ function tanHalf(x: v128, far: bool): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** tan x. */
+/** tan x, for every finite x, in f64. At most 0.6 ulp, near its zeros and poles too; NaN at ±∞; keeps −0. */
 export function tan(x: v128): v128 {
   const far = isFar(x);
   return demoted(tanHalf(low(x), far), tanHalf(high(x), far));
@@ -203,7 +223,10 @@ export function tan(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** The angle of the point (x, y): atan t = t + t³·P(t²) with t = min(|x|, |y|)/max(|x|, |y|), mirrored at π/4 and π/2. */
+/**
+ * The angle of the point (x, y): atan t = t + t³·P(t²), t = min(|x|, |y|)/max(|x|, |y|), mirrored at π/4 and π/2.
+ * At most 2 ulp (17 million pairs); ±0 and ±∞ as in C99.
+ */
 export function atan2(y: v128, x: v128): v128 {
   const ax = f32x4.abs(x), ay = f32x4.abs(y);
   const max = f32x4.max(ax, ay), min = f32x4.min(ax, ay);
@@ -255,7 +278,7 @@ function powHalf(x: v128, y: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** xʸ = ±2^(y·log₂|x|) in f64, with the special cases of C99's pow. */
+/** xʸ = ±2^(y·log₂|x|) in f64, with the special cases of C99's pow. At most 0.6 ulp (17 million pairs). */
 export function pow(x: v128, y: v128): v128 {
   const a = f32x4.abs(x), b = f32x4.abs(y);
   let r = demoted(powHalf(low(a), low(y)), powHalf(high(a), high(y)));
@@ -293,7 +316,11 @@ function modHalf(a: v128, b: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** a − ⌊a/b⌋·b, with the sign of b. */
+/**
+ * a − ⌊a/b⌋·b with the sign of b, as Python's % and torch.remainder. The f64 product is exact for |a/b| < 2²⁹, so the
+ * result is correctly rounded there; beyond, the quotient has too few bits and so has the result. NaN for b = 0 or a = ±∞; a
+ * remainder of zero is +0, or a itself where a is −0.
+ */
 export function mod(a: v128, b: v128): v128 {
   return demoted(modHalf(low(a), low(b)), modHalf(high(a), high(b)));
 }

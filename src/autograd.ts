@@ -26,6 +26,7 @@ function nodesBetween(
   const pending = [...roots];
   for (let edge = pending.pop(); edge; edge = pending.pop()) {
     if (targets?.has(edge) || edge instanceof Tensor) {
+      if (edge instanceof Tensor && !edge.requiresGrad) continue;
       if (!targets || targets.has(edge)) needed.add(edge);
       // A target in the midst of a graph, or another leaf: someone outside differentiates too.
       if (edge instanceof Node || !targets?.has(edge)) otherLeaves = true;

@@ -5,6 +5,7 @@ export * from "./creation.ts";
 export * from "./functions.ts";
 export * as losses from "./losses.ts";
 export { type MemoryInfo, memory } from "./memory.ts";
+export type { StateDict } from "./nn/index.ts";
 export * as nn from "./nn/index.ts";
 export type { DType, Shape } from "./ops/value.ts";
 export * as optim from "./optim/index.ts";

@@ -22,6 +22,11 @@ function variable(x: Tensor): Tensor {
   return stand;
 }
 
+/** Ends the variables' time as leaves: gradients recorded of them must not be sent back to what nobody can reach. */
+function retire(variables: readonly Tensor[]): void {
+  for (const x of variables) if (x.edge === x) x.requiresGrad = false;
+}
+
 /** The same structure with every tensor replaced. */
 function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   if (value instanceof Tensor) return f(value) as T;
@@ -111,6 +116,7 @@ export function valueAndGrad<A extends unknown[], const N extends ArgNums = 0>(
         create: "auto",
       });
       const flat = collect(variables, gradients).values();
+      retire(variables);
       const structured = list.map((i) => mapTensors(args[i], () => handOver(flat.next().value!)));
       return [created ? y : y.detach(), (typeof chosen === "number" ? structured[0] : structured) as Gradients<A, N>];
     });
@@ -206,6 +212,7 @@ export function jvp<X extends Tensor | Tensor[]>(
     });
     for (const g of gradients.values()) g.dispose();
     const dy = along.get(u);
+    retire([...variables, u]);
     return [created ? y : y.detach(), dy ? handOver(dy) : zerosLike(y)];
   });
 }

@@ -11,23 +11,28 @@ import { Dim, Op, Type } from "../opcodes";
 /** One row: out[i] = f(a[i·sa], b[i·sb]) for i < n, with strides sa, sb ∈ {0, 1} in elements. */
 function map2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
+  if (!n) return;
+  let i: u32 = 0;
   if (sa && sb) {
-    for (let i: u32 = 0; i < n; i += 4) {
+    do {
       const at: usize = i << 2;
       storeLanes(out + at, f.of(v128.load(a + at), v128.load(b + at)), n - i);
-    }
+      i += 4;
+    } while (i < n);
   } else if (sa) {
     const scalar = v128.load32_splat(b);
-    for (let i: u32 = 0; i < n; i += 4) {
+    do {
       const at: usize = i << 2;
       storeLanes(out + at, f.of(v128.load(a + at), scalar), n - i);
-    }
+      i += 4;
+    } while (i < n);
   } else {
     const scalar = v128.load32_splat(a);
-    for (let i: u32 = 0; i < n; i += 4) {
+    do {
       const at: usize = i << 2;
       storeLanes(out + at, f.of(scalar, sb ? v128.load(b + at) : v128.load32_splat(b)), n - i);
-    }
+      i += 4;
+    } while (i < n);
   }
 }
 

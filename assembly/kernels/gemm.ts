@@ -57,7 +57,7 @@ export function colStep(): u32 {
 
 /** Bytes of scratch that one thread needs, 64-byte aligned. */
 export function gemmWorkspace(m: u32, n: u32, k: u32, transA: u32, transB: u32): u32 {
-  return <u32>(k > KC ? PARTIAL + MC * MC * 4 : transA ? PARTIAL : BLOCK);
+  return <u32>(<usize>k > KC ? PARTIAL + MC * MC * 4 : transA ? PARTIAL : BLOCK);
 }
 
 /**

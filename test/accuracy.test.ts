@@ -1,0 +1,119 @@
+/** The bounds that assembly/math.ts and trig.ts state, over a million bit patterns spread evenly over all of float32. */
+import { atan2, mod, pow, type Tensor, tensor } from "nabla";
+import { describe, expect, test } from "vitest";
+import * as activation from "../src/ops/activation.ts";
+import * as arithmetic from "../src/ops/arithmetic.ts";
+import { apply } from "../src/ops/op.ts";
+import { seeded } from "./support/oracle.ts";
+
+/** Every 4099th float32 (a prime, so that all low bits occur): 1,047,808 of them. */
+const STEP = 4099;
+const patterns = Float32Array.from({ length: Math.floor(2 ** 32 / STEP) }, (() => {
+  const word = new Uint32Array(1);
+  const value = new Float32Array(word.buffer);
+  return (_: unknown, i: number) => {
+    word[0] = i * STEP;
+    return value[0]!;
+  };
+})());
+
+/** The distance between neighbouring float32 at x. */
+const ulp = (x: number): number => 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(x) || 1e-300))) - 23);
+
+/** The error of `actual` in ulps of the exact value; infinite where NaN or infinity stands wrongly. */
+function error(actual: number, exact: number): number {
+  const rounded = Math.fround(exact);
+  if (Object.is(actual, rounded) || actual === rounded || (Number.isNaN(actual) && Number.isNaN(exact))) return 0;
+  if (!Number.isFinite(rounded)) return actual > 3.4e38 ? 1 : Infinity;
+  return Math.abs(actual - exact) / ulp(exact);
+}
+
+const simd = process.env.NABLA_BUILD === "simd";
+
+describe("one operand, all of float32", () => {
+  const bounds = {
+    exp: 1.1, expm1: 1.5, log: 1, log1p: 1.5, logSigmoid: 1.8, softplus: 1.8, tanh: 1.4, sigmoid: simd ? 1.9 : 1.7, erf: simd ? 1.5 : 1.2,
+    sqrt: 0.5, rsqrt: 1, reciprocal: 0.5, square: 0.5, floor: 0, ceil: 0, round: 0,
+  };
+  const all = { ...arithmetic, ...activation, softplus: activation.activationDefinitions.softplus };
+  for (const [name, bound] of Object.entries(bounds)) {
+    test(`${name}: at most ${bound} ulp`, () => {
+      const { definition } = all[name as keyof typeof bounds];
+      const y = (apply(definition, [tensor(patterns)], [0, 0]) as Tensor).data;
+      const exact = definition.reference!([{ shape: [], data: patterns }], [0, 0])[0]!.data;
+      let [worst, at] = [0, 0];
+      for (let i = 0; i < patterns.length; i++) {
+        const e = error(y[i]!, exact[i]!);
+        if (e > worst) [worst, at] = [e, i];
+      }
+      expect(worst, `${name}(${patterns[at]}) is ${y[at]}, but should be ${exact[at]}`).toBeLessThanOrEqual(bound);
+    });
+  }
+  // Math.sin and its kin are good to an ulp of float64 for any argument.
+  for (const [name, bound] of Object.entries({ sin: 1.6, cos: 1.6, tan: 0.6 })) {
+    test(`${name}: at most ${bound} ulp, for any finite argument`, () => {
+      const y = (tensor(patterns)[name as "sin"]() as Tensor).data;
+      let [worst, at] = [0, 0];
+      for (let i = 0; i < patterns.length; i++) {
+        const e = error(y[i]!, Math[name as "sin"](patterns[i]!));
+        if (e > worst) [worst, at] = [e, i];
+      }
+      expect(worst, `${name}(${patterns[at]})`).toBeLessThanOrEqual(bound);
+    });
+  }
+});
+
+describe("relative and absolute bounds", () => {
+  const check = (name: string, low: number, high: number, bound: (x: number, exact: number) => number) => {
+    const op = { ...activation, ...activation.activationDefinitions }[name as "silu"];
+    const xs = Float32Array.from({ length: 200_001 }, (_, i) => low + ((high - low) * i) / 200_000);
+    const y = (apply(op.definition, [tensor(xs)], [0, 0]) as Tensor).data;
+    const exact = op.definition.reference!([{ shape: [], data: xs }], [0, 0])[0]!.data;
+    for (let i = 0; i < xs.length; i++) {
+      const e = Math.abs(y[i]! - exact[i]!);
+      if (!(e <= bound(xs[i]!, exact[i]!))) expect.fail(`${name}(${xs[i]}) is ${y[i]}, but should be ${exact[i]}: off by ${e}`);
+    }
+  };
+  const tiny = 2 ** -149;
+  test("gelu: relative error below 6e-7 down to where it underflows", () => check("gelu", -14, 20, (_, e) => 6e-7 * Math.abs(e) + tiny));
+  test("geluTanh: relative error below 4.5e-7 from −2 on", () => check("geluTanh", -2, 20, (_, e) => 4.5e-7 * Math.abs(e) + tiny));
+  test("silu: relative error below 3.4e-7 from −87 on", () => check("silu", -87, 90, (_, e) => 3.4e-7 * Math.abs(e) + tiny));
+  test("mish: relative error below 6e-7 from −87 on", () => check("mish", -87, 90, (_, e) => 6e-7 * Math.abs(e) + tiny));
+});
+
+describe("two operands", () => {
+  /** Pairs of a wide range of magnitudes and both signs. */
+  const random = seeded(11);
+  const wide = () => Math.fround((random() < 0.5 ? -1 : 1) * 2 ** (random() * 40 - 20));
+  const N = 300_000;
+  const [a, b] = [Float32Array.from({ length: N }, wide), Float32Array.from({ length: N }, wide)];
+  const worst = (y: ArrayLike<number>, exact: (i: number) => number): number => {
+    let most = 0;
+    for (let i = 0; i < N; i++) most = Math.max(most, error(y[i]!, exact(i)));
+    return most;
+  };
+  test("atan2: at most 2 ulp", () => {
+    expect(worst(atan2(tensor(a), tensor(b)).data, (i) => Math.atan2(a[i]!, b[i]!))).toBeLessThanOrEqual(2);
+  });
+  test("pow: at most 0.6 ulp, whole powers of negative bases included", () => {
+    const powers = b.map((v, i) => (i % 3 ? v : Math.round(v)));
+    expect(worst(pow(tensor(a), tensor(powers)).data, (i) => a[i]! ** powers[i]!)).toBeLessThanOrEqual(0.6);
+  });
+  test("mod: correctly rounded while |a/b| < 2²⁹", () => {
+    const remainder = (x: number, y: number) => {
+      const r = x % y;
+      return r !== 0 && r < 0 !== y < 0 ? r + y : r;
+    };
+    const small = a.map((v, i) => (Math.abs(v / b[i]!) < 2 ** 29 ? v : b[i]!));
+    expect(worst(mod(tensor(small), tensor(b)).data, (i) => remainder(small[i]!, b[i]!))).toBeLessThanOrEqual(0.5);
+  });
+});
+
+describe("sums", () => {
+  test("the error of a sum of 10⁶ equal numbers stays below log₂ n rounding errors", () => {
+    const x = tensor(new Float32Array(1_000_000).fill(0.1));
+    expect(Math.abs(x.sum().item() / (1_000_000 * Math.fround(0.1)) - 1)).toBeLessThan(20 * 2 ** -24);
+    const columns = tensor(new Float32Array(300_000).fill(0.1), [100_000, 3]);
+    for (const v of columns.sum(0).data) expect(Math.abs(v / (100_000 * Math.fround(0.1)) - 1)).toBeLessThan(20 * 2 ** -24);
+  });
+});

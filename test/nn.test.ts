@@ -1,0 +1,194 @@
+/** Modules and optimizers as objects: names, state, modes, groups, and what they refuse. */
+import { losses, manualSeed, nn, optim, randn, type StateDict, Tensor, tensor, tidy, zeros } from "nabla";
+import { describe, expect, test } from "vitest";
+
+class Residual extends nn.Module {
+  readonly inner = new nn.Linear(3, 3);
+  readonly blocks = [new nn.Sequential(new nn.Linear(3, 3), new nn.ReLU()), new nn.Tanh()];
+  readonly scale = nn.parameter(tensor([2]));
+  readonly running = zeros([3]).keep();
+  forward(x: Tensor): Tensor {
+    return this.blocks.reduce((y, block) => block.forward(y) as Tensor, this.inner.forward(x)).mul(this.scale).add(x);
+  }
+}
+
+describe("Module", () => {
+  test("finds parameters, buffers and modules among its properties, by path", () => {
+    const model = new Residual();
+    expect(Array.from(model.namedParameters(), ([name]) => name)).toEqual([
+      "scale", "inner.weight", "inner.bias", "blocks.0.0.weight", "blocks.0.0.bias",
+    ]);
+    expect(Array.from(model.namedBuffers(), ([name]) => name)).toEqual(["running"]);
+    expect(Object.keys(model.stateDict())).toContain("running");
+    expect(Array.from(model.namedModules(), ([name]) => name)).toEqual(["", "inner", "blocks.0", "blocks.0.0", "blocks.0.1", "blocks.1"]);
+    expect(model.forward(randn([4, 3])).shape).toEqual([4, 3]);
+  });
+  test("a parameter used twice is listed once", () => {
+    const shared = new nn.Linear(2, 2);
+    expect(new nn.Sequential(shared, new nn.ReLU(), shared).parameters().length).toBe(2);
+  });
+  test("a frozen parameter stays a parameter", () => {
+    const layer = new nn.Linear(2, 2);
+    layer.weight.requiresGrad = false;
+    expect(layer.parameters().length).toBe(2);
+    layer.forward(zeros([1, 2])).sum().backward();
+    expect([layer.weight.grad, layer.bias!.grad!.toArray()]).toEqual([null, [1, 1]]);
+  });
+  test("train and eval reach everything inside", () => {
+    const model = new nn.Sequential(new nn.Dropout(0.5), new nn.Sequential(new nn.Dropout(0.5)));
+    const x = tensor(new Float32Array(1000).fill(1));
+    expect(model.eval().forward(x).toArray()).toEqual(x.toArray());
+    manualSeed(1);
+    const y = Array.from(model.train().forward(x).data);
+    expect([...new Set(y)].sort()).toEqual([0, 4]);
+    expect(y.filter((v) => v > 0).length).toBeGreaterThan(190);
+    expect(y.filter((v) => v > 0).length).toBeLessThan(310);
+  });
+  test("dropout in training keeps the mean, and with p = 1 nothing passes", () => {
+    const x = tensor(new Float32Array(20_000).fill(1));
+    manualSeed(2);
+    expect(new nn.Dropout(0.3).forward(x).mean().item()).toBeCloseTo(1, 1);
+    expect(new nn.Dropout(1).forward(x).sum().item()).toBe(0);
+  });
+  test("prints as PyTorch does", () => {
+    expect(String(new nn.Sequential(new nn.Flatten(), new nn.Linear(4, 2)))).toBe(
+      "Sequential(\n  (0): Flatten()\n  (1): Linear(inFeatures=4, outFeatures=2, bias=true)\n)",
+    );
+  });
+  test("dispose frees parameters, buffers and gradients", () => {
+    const model = new Residual();
+    model.dispose();
+    expect(Object.values(model.stateDict()).every((x) => x.isDisposed)).toBe(true);
+  });
+});
+
+describe("stateDict and loadStateDict", () => {
+  const make = () => new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU(), new nn.Linear(3, 1));
+  test("copies values by name", () => {
+    const [a, b] = [make(), make()];
+    expect(b.loadStateDict(a.stateDict())).toEqual({ missing: [], unexpected: [] });
+    const x = randn([5, 2]);
+    expect(b.forward(x).toArray()).toEqual(a.forward(x).toArray());
+  });
+  test("missing, unexpected and misshapen entries are all named, and nothing is changed", () => {
+    const model = make();
+    const before = model.forward(tensor([[1, 2]])).item();
+    const { "0.bias": _, ...rest } = model.stateDict();
+    const bad: StateDict = { ...rest, "2.weight": zeros([1, 4]), extra: zeros([1]) };
+    expect(() => model.loadStateDict(bad)).toThrow(
+      "loadStateDict: 2.weight is float32 [1, 4], but must be float32 [1, 3]; missing: 0.bias; unexpected: extra. " +
+        "Pass { strict: false } to load what fits by name.",
+    );
+    expect(model.forward(tensor([[1, 2]])).item()).toBe(before);
+    expect(model.loadStateDict({ extra: zeros([1]), "2.bias": tensor([7]) }, { strict: false })).toEqual({
+      missing: ["0.weight", "0.bias", "2.weight"],
+      unexpected: ["extra"],
+    });
+    expect((model.stateDict()["2.bias"] as Tensor).item()).toBe(7);
+  });
+});
+
+describe("optimizers", () => {
+  const problem = () => {
+    const p = tensor([3, -2], { requiresGrad: true });
+    return { p, loss: () => p.square().sum() };
+  };
+  const makers = {
+    SGD: (p: Tensor) => new optim.SGD([p], { lr: 0.1, momentum: 0.5 }),
+    Adam: (p: Tensor) => new optim.Adam([p], { lr: 0.2 }),
+    AdamW: (p: Tensor) => new optim.AdamW([p], { lr: 0.2 }),
+    RMSProp: (p: Tensor) => new optim.RMSProp([p], { lr: 0.05 }),
+    Adagrad: (p: Tensor) => new optim.Adagrad([p], { lr: 1 }),
+  };
+  for (const [name, make] of Object.entries(makers)) {
+    test(`${name} finds the minimum of a bowl; its state carries on byte for byte`, () => {
+      const { p, loss } = problem();
+      const optimizer = make(p);
+      for (let i = 0; i < 50; i++) optimizer.minimize(loss).dispose();
+      const twin = tensor(p.data, { requiresGrad: true });
+      const other = make(twin);
+      other.loadStateDict(optimizer.stateDict());
+      for (let i = 0; i < 100; i++) {
+        optimizer.minimize(loss).dispose();
+        other.minimize(() => twin.square().sum()).dispose();
+      }
+      expect(twin.toArray()).toEqual(p.toArray());
+      expect(p.square().sum().item()).toBeLessThan(0.02);
+    });
+  }
+  test("groups have options of their own; lr may change at any time", () => {
+    const [a, b] = [tensor([1], { requiresGrad: true }), tensor([1], { requiresGrad: true })];
+    const optimizer = new optim.SGD([{ params: [a] }, { params: [b], lr: 1 }], { lr: 0.1 });
+    const step = () => optimizer.minimize(() => a.add(b).sum()).dispose();
+    step();
+    expect([a.item(), b.item()]).toEqual([Math.fround(0.9), 0]);
+    optimizer.lr = 0;
+    step();
+    expect(b.item()).toBe(0);
+    optimizer.paramGroups[1]!.lr = 2;
+    step();
+    expect([a.item(), b.item()]).toEqual([Math.fround(0.9), -2]);
+  });
+  test("minimize takes a loss or a closure, and parameters without gradients stay", () => {
+    const { p, loss } = problem();
+    const idle = tensor([5], { requiresGrad: true });
+    const optimizer = new optim.SGD([p, idle], { lr: 0.25 });
+    expect(optimizer.minimize(loss()).item()).toBe(13);
+    expect(optimizer.minimize(loss).item()).toBe(3.25);
+    expect([p.toArray(), idle.item()]).toEqual([[0.75, -0.5], 5]);
+  });
+  test("what they refuse", () => {
+    const p = tensor([1], { requiresGrad: true });
+    expect(() => new optim.SGD([], { lr: 1 })).toThrow("SGD: no parameters given. Pass model.parameters().");
+    expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow("SGD: a parameter [1] is in two groups.");
+    expect(() => new optim.Adam([p], { lr: -1 })).toThrow("lr is -1, but must be a number ≥ 0.");
+    expect(() => new optim.Adam([p], { betas: [0.9, 1] })).toThrow("Adam: beta2 is 1, but must be in 0 … 1, below 1.");
+    expect(() => new optim.SGD([p], { lr: 1, nesterov: true })).toThrow("SGD: nesterov needs momentum above 0 and dampening 0.");
+    expect(() => optim.clipGradNorm([p], 1)).toThrow("clipGradNorm: no parameter has a gradient. Call backward first.");
+    const other = new optim.Adam([p, tensor([2], { requiresGrad: true })]);
+    expect(() => new optim.Adam([p]).loadStateDict(other.stateDict())).toThrow(
+      "Adam: the state is of 1 groups with 2 parameters, but this optimizer has 1 with 1.",
+    );
+  });
+});
+
+describe("initialisation", () => {
+  const big = () => zeros([300, 200]);
+  const std = (x: Tensor) => tidy(() => x.std().item());
+  test("the variances of Xavier and Kaiming, and PyTorch's default for Linear", () => {
+    manualSeed(1);
+    expect(std(nn.init.xavierUniform(big()))).toBeCloseTo(Math.sqrt(2 / 500), 3);
+    expect(std(nn.init.xavierNormal(big(), { gain: 2 }))).toBeCloseTo(2 * Math.sqrt(2 / 500), 2);
+    expect(std(nn.init.kaimingUniform(big(), { nonlinearity: "relu" }))).toBeCloseTo(Math.sqrt(2 / 200), 2);
+    expect(std(nn.init.kaimingNormal(big(), { mode: "fanOut", nonlinearity: "relu" }))).toBeCloseTo(Math.sqrt(2 / 300), 2);
+    const { weight, bias } = new nn.Linear(200, 300);
+    const bound = 1 / Math.sqrt(200);
+    for (const x of [weight, bias!]) {
+      expect(x.abs().max().item()).toBeLessThanOrEqual(bound);
+      expect(std(x)).toBeCloseTo(bound / Math.sqrt(3), 2);
+    }
+  });
+  test("orthogonal rows or columns, times gain", () => {
+    const tall = nn.init.orthogonal(zeros([7, 4]), { gain: 2 });
+    const product = tall.t().matmul(tall);
+    product.sub(tensor([4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4], [4, 4])).abs().max();
+    expect(product.sub(tensor([4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4], [4, 4])).abs().max().item()).toBeLessThan(1e-5);
+    const wide = nn.init.orthogonal(zeros([3, 8]));
+    expect(wide.matmul(wide.t()).sub(tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3])).abs().max().item()).toBeLessThan(1e-6);
+  });
+  test("truncNormal stays inside, with the truncated deviation", () => {
+    manualSeed(3);
+    const x = nn.init.truncNormal(zeros([50_000]));
+    expect(x.abs().max().item()).toBeLessThanOrEqual(2);
+    expect(std(x)).toBeCloseTo(0.8796, 2); // √(1 − 4φ(2)/(2Φ(2) − 1))
+    expect(() => nn.init.truncNormal(zeros([2]), { a: 1, b: 1 })).toThrow("truncNormal: needs a < b and std > 0");
+    expect(() => nn.init.xavierUniform(zeros([3]))).toThrow("init: [3] has no fans; a weight is [out, in, …].");
+  });
+});
+
+test("losses keep scalars scalar and refuse wrong options", () => {
+  expect(losses.mse(tensor([1, 2]), tensor([1, 4])).shape).toEqual([]);
+  expect(() => losses.crossEntropy(zeros([1, 2]), tensor([0], { dtype: "int32" }), { labelSmoothing: 2 })).toThrow(
+    "crossEntropy: labelSmoothing is 2, but must be in 0 … 1.",
+  );
+});

@@ -1,0 +1,154 @@
+/** PyTorch's values (test/torch/values.json, made by make.py beside it) as tensors, and the one tolerance they are held to. */
+import { readFileSync } from "node:fs";
+import * as nabla from "nabla";
+import { grad, hvp, type Tensor, tensor } from "nabla";
+import { expect } from "vitest";
+
+type Num = number | "NaN" | "Infinity" | "-Infinity";
+/** A tensor: itself, or its place among the shared ones. */
+export type Stored = { shape: number[]; data: Num[]; dtype?: "int32" | "bool" } | { at: number };
+type Argument = Stored | number | string | boolean | null | Argument[] | { [option: string]: Argument };
+
+/** A call and what it gives: see make.py. */
+export interface Case {
+  name: string;
+  f: string;
+  args: Argument[];
+  out: Stored;
+  wrt?: number[];
+  dy?: Stored;
+  grads?: Stored[];
+  v?: Stored;
+  hvp?: Stored;
+}
+
+/** Layers after one another, with their state, input and upstream gradient, and what comes out. */
+export interface LayerCase {
+  name: string;
+  layers: [string, ...unknown[]][];
+  x: Stored;
+  dy: Stored;
+  out: Stored;
+  dx: Stored;
+  state: Record<string, Stored>;
+  grads: Record<string, Stored>;
+}
+
+/** 20 steps of an optimizer on one problem. */
+export interface OptimizerCase {
+  name: string;
+  optimizer: "SGD" | "Adam" | "AdamW" | "RMSProp" | "Adagrad";
+  options: { lr?: number };
+  /** Each parameter is a group; null takes the optimizer's rate. */
+  lrs?: (number | null)[];
+  /** The parameter that has no gradient in the first 3 steps. */
+  late?: number;
+  /** The parameters after steps 1, 2, 5, 10 and 20. */
+  at: Stored[][];
+}
+
+export interface InitCase {
+  name: "xavierUniform" | "xavierNormal" | "kaimingUniform" | "kaimingNormal" | "truncNormal";
+  shape: number[];
+  options: Record<string, never>;
+  bound?: number;
+  std?: number;
+  mean?: number;
+  low?: number;
+  high?: number;
+}
+
+interface Values {
+  torch: string;
+  shared: Stored[];
+  losses: Case[];
+  activations: Case[];
+  ops: Case[];
+  layers: LayerCase[];
+  optimizers: OptimizerCase[];
+  problem: { x: Stored; y: Stored; start: Stored[] };
+  clips: { name: string; max: number; normType?: Num; before: Stored[]; total?: Num; after: Stored[] }[];
+  gains: { name: string; args: Parameters<typeof nabla.nn.init.calculateGain>; gain: number }[];
+  inits: InitCase[];
+  orthogonals: { shape: number[]; gain: number }[];
+  linears: { args: [number, number]; bound: number }[];
+}
+
+export const values: Values = JSON.parse(readFileSync(new URL("../torch/values.json", import.meta.url), "utf8"));
+
+/** Of what is not an array: those have an `at` of their own. */
+const isStored = (v: Argument): v is Stored =>
+  typeof v === "object" && v !== null && ("at" in v || ("shape" in v && "data" in v));
+const resolve = (s: Stored) => ("at" in s ? (values.shared[s.at] as Exclude<Stored, { at: number }>) : s);
+
+export function load(stored: Stored): Tensor {
+  const { shape, data, dtype = "float32" } = resolve(stored);
+  return tensor(data.map(Number), shape, { dtype });
+}
+
+/** What a call takes: tensors, infinities, and options that hold either. */
+function loadArgument(v: Argument): unknown {
+  if (Array.isArray(v)) return v.map(loadArgument);
+  if (isStored(v)) return load(v);
+  if (typeof v === "object" && v !== null)
+    return Object.fromEntries(Object.entries(v).map(([k, part]) => [k, loadArgument(part)]));
+  return v === "Infinity" || v === "-Infinity" ? Number(v) : v;
+}
+
+/** How far float32 may be from PyTorch's float64, relative to the largest element of the tensor. */
+const TOLERANCE = 1e-5;
+
+/** Asserts the shape, and each element within the tolerance; NaN and infinities where they belong. */
+export function expectTorch(got: Tensor, stored: Stored, what: string): void {
+  const want = resolve(stored);
+  expect([...got.shape], `${what}: shape`).toEqual(want.shape);
+  const expected = want.data.map(Number);
+  const scale = Math.max(...expected.map((v) => (Number.isFinite(v) ? Math.abs(v) : 0)), 0);
+  const actual = Array.from(got.data);
+  const wrong = expected.findIndex(
+    (v, i) => !(Number.isFinite(v) ? Math.abs(actual[i]! - v) <= TOLERANCE * scale : Object.is(actual[i], v)),
+  );
+  if (wrong >= 0)
+    expect.fail(
+      `${what}: element ${wrong} is ${actual[wrong]}, but PyTorch has ${expected[wrong]} (scale ${scale}):\n got [${actual}]\nwant [${expected}]`,
+    );
+}
+
+type Call = (...args: unknown[]) => Tensor;
+
+/** nabla's function by its path: an op, a loss, or a layer, whose arguments after the first are its constructor's. */
+function find(path: string): Call {
+  const found = path.split(".").reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], nabla) as Call;
+  if (!path.startsWith("nn.")) return found;
+  const Layer = found as unknown as new (...args: unknown[]) => { forward(x: Tensor): Tensor };
+  return (x, ...rest) => new Layer(...rest).forward(x as Tensor);
+}
+
+/** Calls what a case names, and asserts its value, gradients, and second derivative. */
+export function check({ f, args: stored, out, wrt = [], dy, grads = [], v, hvp: second }: Case): void {
+  const call = find(f);
+  const args = stored.map(loadArgument);
+  expectTorch(call(...args), out, "value");
+  if (!wrt.length) return;
+  const upstream = dy ? load(dy) : tensor(1);
+  // L(x₁ … xₙ) = Σ dy·f, of the arguments to differentiate by.
+  const loss = (...xs: Tensor[]) => {
+    const all = [...args];
+    for (const [i, at] of wrt.entries()) all[at] = xs[i];
+    return call(...all)
+      .mul(upstream)
+      .sum();
+  };
+  const points = wrt.map((at) => args[at] as Tensor);
+  const got = grad(
+    loss,
+    points.map((_, i) => i),
+  )(...points) as Tensor[];
+  for (const [i, g] of got.entries()) expectTorch(g, grads[i]!, `gradient by argument ${wrt[i]}`);
+  if (v && second)
+    expectTorch(
+      hvp((x) => loss(x, ...points.slice(1)), points[0]!, load(v)),
+      second,
+      "second derivative",
+    );
+}

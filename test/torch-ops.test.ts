@@ -1,0 +1,10 @@
+/** Ops and activation layers against PyTorch's: values, gradients and second derivatives, also where opinions could differ. */
+import { describe, test } from "vitest";
+import { check, values } from "./support/torch.ts";
+
+describe(`ops agree with PyTorch ${values.torch}`, () => {
+  for (const c of values.ops) test(c.name, () => check(c));
+});
+describe(`activation layers agree with PyTorch ${values.torch}`, () => {
+  for (const c of values.activations) test(c.name, () => check(c));
+});
