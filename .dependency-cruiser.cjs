@@ -25,7 +25,12 @@ module.exports = {
       name: `floor-${i}-imports-upwards`,
       severity: "error",
       from: { path: floor },
-      to: { path: `^(${floors.slice(i + 1).map((f) => f.replace(/^\^/, "")).join("|")})` },
+      to: {
+        path: `^(${floors
+          .slice(i + 1)
+          .map((f) => f.replace(/^\^/, ""))
+          .join("|")})`,
+      },
     })),
     {
       name: "core-depends-on-the-loader-alone",

@@ -32,12 +32,17 @@ for (const target of process.argv.length > 2 ? process.argv.slice(2) : ["simd", 
   const { bytes, text } = hoistConstants(readFileSync(`build/${target}.wat`, "utf8"));
   writeFileSync(`build/${target}.wasm`, bytes);
   writeFileSync(`build/${target}.wat`, text);
-  const state = sectionIds(bytes).filter((id) => id in SECTIONS).map((id) => SECTIONS[id]);
+  const state = sectionIds(bytes)
+    .filter((id) => id in SECTIONS)
+    .map((id) => SECTIONS[id]);
   if (state.length) {
     console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
     process.exit(1);
   }
   const header = `/** The ${target} build of the kernels, in base64: ${bytes.length} bytes. Made by \`npm run wasm\`. */\n`;
-  writeFileSync(`src/runtime/binaries/${target}.ts`, `${header}export default "${Buffer.from(bytes).toString("base64")}";\n`);
+  writeFileSync(
+    `src/runtime/binaries/${target}.ts`,
+    `${header}export default "${Buffer.from(bytes).toString("base64")}";\n`,
+  );
   console.log(`${target}: ${bytes.length} bytes`);
 }

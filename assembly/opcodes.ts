@@ -37,6 +37,7 @@ export const enum Op {
   Mish,
   HardSigmoid,
   HardSwish,
+  HardTanh,
   Clamp,
   Erf,
   Floor,
@@ -55,6 +56,7 @@ export const enum Op {
   MishGrad,
   HardSigmoidGrad,
   HardSwishGrad,
+  HardTanhGrad,
   ClampGrad,
   // Two operands with broadcasting (layout Binary).
   Add,

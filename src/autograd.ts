@@ -162,16 +162,16 @@ export function noGrad<T>(f: () => T): T {
  * ```
  */
 export function customGradient<A extends Tensor[]>(
-  f: (...xs: A) => [value: Tensor, rule: (dy: Tensor) => (Tensor | null)[]],
+  f: (...xs: A) => [value: Tensor, rule: (dy: Tensor, ...xs: A) => (Tensor | null)[]],
 ): (...xs: A) => Tensor {
   return (...xs) => {
     const [value, rule] = withGrad(false, () => f(...xs));
     const result = value.detach();
     if (!isGradEnabled() || !xs.some((x) => x.requiresGrad)) return result;
-    const vjp: Rule["vjp"] = (dy) => rule(dy as Tensor);
+    const vjp: Rule["vjp"] = (dy, { inputs }) => rule(dy as Tensor, ...(inputs as Tensor[] as A));
     return result.attach(
       new Node<Tensor>(
-        { name: "customGradient", vjp },
+        { name: "customGradient", saves: "input", vjp },
         null,
         xs.map((x) => x.edge),
         xs,

@@ -1,5 +1,6 @@
 /** Losses, written on tensors only. Names, arguments, defaults and formulas are PyTorch's (torch.nn.functional). */
 
+import { customGradient } from "./autograd.ts";
 import * as ops from "./functions.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
 import { sameShape, show } from "./ops/value.ts";
@@ -42,10 +43,10 @@ export function huber(
   { delta = 1, reduction }: LossOptions & { delta?: number } = {},
 ): Tensor {
   requireSame("huber", x, target);
-  // With a = min(|d|, δ): ½a² + δ(|d| − a).
-  const d = x.sub(target).abs();
-  const a = d.clamp(0, delta);
-  return reduce(a.square().mul(0.5).add(d.sub(a).mul(delta)), reduction);
+  // With c = min(max(d, −δ), δ): c(d − ½c), smooth at d = 0 too.
+  const d = x.sub(target);
+  const c = d.clamp(-delta, delta);
+  return reduce(c.mul(d.sub(c.mul(0.5))), reduction);
 }
 
 /** huber(δ = β)/β; l1 where β = 0. */
@@ -67,16 +68,24 @@ interface WeightedOptions extends LossOptions {
 }
 const weighted = (each: Tensor, weight?: Tensor): Tensor => (weight ? each.mul(weight) : each);
 
+/** log x, cut off at −100. */
+const cutLog = (x: Tensor): Tensor => x.log().clamp(-100);
+/** bce, element by element. dx = dy·(x − t)/max(x(1 − x), 10⁻¹²), PyTorch's: finite where x is 0 or 1. */
+const bceElements = customGradient((x: Tensor, target: Tensor) => [
+  cutLog(x)
+    .mul(target)
+    .add(cutLog(ops.sub(1, x)).mul(ops.sub(1, target)))
+    .neg(),
+  (dy, x, target) => [
+    dy.mul(x.sub(target)).div(x.mul(ops.sub(1, x)).clamp(1e-12)),
+    target.requiresGrad ? dy.mul(cutLog(ops.sub(1, x)).sub(cutLog(x))) : null,
+  ],
+]);
+
 /** −t·log x − (1 − t)·log(1 − x) for probabilities x; logarithms are cut off at −100. */
 export function bce(x: Tensor, target: Tensor, { weight, reduction }: WeightedOptions = {}): Tensor {
   requireSame("bce", x, target);
-  const logX = x.log().clamp(-100);
-  const logRest = ops.sub(1, x).log().clamp(-100);
-  const each = logX
-    .mul(target)
-    .add(logRest.mul(ops.sub(1, target)))
-    .neg();
-  return reduce(weighted(each, weight), reduction);
+  return reduce(weighted(bceElements(x, target), weight), reduction);
 }
 
 /** bce(sigmoid(x), t), without overflow: softplus(x) − t·x; `posWeight` multiplies the term of t. */

@@ -8,14 +8,17 @@ import { seeded } from "./support/oracle.ts";
 
 /** Every 4099th float32 (a prime, so that all low bits occur): 1,047,808 of them. */
 const STEP = 4099;
-const patterns = Float32Array.from({ length: Math.floor(2 ** 32 / STEP) }, (() => {
-  const word = new Uint32Array(1);
-  const value = new Float32Array(word.buffer);
-  return (_: unknown, i: number) => {
-    word[0] = i * STEP;
-    return value[0]!;
-  };
-})());
+const patterns = Float32Array.from(
+  { length: Math.floor(2 ** 32 / STEP) },
+  (() => {
+    const word = new Uint32Array(1);
+    const value = new Float32Array(word.buffer);
+    return (_: unknown, i: number) => {
+      word[0] = i * STEP;
+      return value[0]!;
+    };
+  })(),
+);
 
 /** The distance between neighbouring float32 at x. */
 const ulp = (x: number): number => 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(x) || 1e-300))) - 23);
@@ -32,8 +35,22 @@ const simd = process.env.NABLA_BUILD === "simd";
 
 describe("one operand, all of float32", () => {
   const bounds = {
-    exp: 1.1, expm1: 1.5, log: 1, log1p: 1.5, logSigmoid: 1.8, softplus: 1.8, tanh: 1.4, sigmoid: simd ? 1.9 : 1.7, erf: simd ? 1.5 : 1.2,
-    sqrt: 0.5, rsqrt: 1, reciprocal: 0.5, square: 0.5, floor: 0, ceil: 0, round: 0,
+    exp: 1.1,
+    expm1: 1.5,
+    log: 1,
+    log1p: 1.5,
+    logSigmoid: 1.8,
+    softplus: 1.8,
+    tanh: 1.4,
+    sigmoid: simd ? 1.9 : 1.7,
+    erf: simd ? 1.5 : 1.2,
+    sqrt: 0.5,
+    rsqrt: 1.5,
+    reciprocal: 0.5,
+    square: 0.5,
+    floor: 0,
+    ceil: 0,
+    round: 0,
   };
   const all = { ...arithmetic, ...activation, softplus: activation.activationDefinitions.softplus };
   for (const [name, bound] of Object.entries(bounds)) {
@@ -71,14 +88,19 @@ describe("relative and absolute bounds", () => {
     const exact = op.definition.reference!([{ shape: [], data: xs }], [0, 0])[0]!.data;
     for (let i = 0; i < xs.length; i++) {
       const e = Math.abs(y[i]! - exact[i]!);
-      if (!(e <= bound(xs[i]!, exact[i]!))) expect.fail(`${name}(${xs[i]}) is ${y[i]}, but should be ${exact[i]}: off by ${e}`);
+      if (!(e <= bound(xs[i]!, exact[i]!)))
+        expect.fail(`${name}(${xs[i]}) is ${y[i]}, but should be ${exact[i]}: off by ${e}`);
     }
   };
   const tiny = 2 ** -149;
-  test("gelu: relative error below 6e-7 down to where it underflows", () => check("gelu", -14, 20, (_, e) => 6e-7 * Math.abs(e) + tiny));
-  test("geluTanh: relative error below 4.5e-7 from −2 on", () => check("geluTanh", -2, 20, (_, e) => 4.5e-7 * Math.abs(e) + tiny));
-  test("silu: relative error below 3.4e-7 from −87 on", () => check("silu", -87, 90, (_, e) => 3.4e-7 * Math.abs(e) + tiny));
-  test("mish: relative error below 6e-7 from −87 on", () => check("mish", -87, 90, (_, e) => 6e-7 * Math.abs(e) + tiny));
+  test("gelu: relative error below 6e-7 down to where it underflows", () =>
+    check("gelu", -14, 20, (_, e) => 6e-7 * Math.abs(e) + tiny));
+  test("geluTanh: relative error below 4.5e-7 from −2 on", () =>
+    check("geluTanh", -2, 20, (_, e) => 4.5e-7 * Math.abs(e) + tiny));
+  test("silu: relative error below 3.4e-7 from −87 on", () =>
+    check("silu", -87, 90, (_, e) => 3.4e-7 * Math.abs(e) + tiny));
+  test("mish: relative error below 6e-7 from −87 on", () =>
+    check("mish", -87, 90, (_, e) => 6e-7 * Math.abs(e) + tiny));
 });
 
 describe("two operands", () => {
@@ -114,6 +136,7 @@ describe("sums", () => {
     const x = tensor(new Float32Array(1_000_000).fill(0.1));
     expect(Math.abs(x.sum().item() / (1_000_000 * Math.fround(0.1)) - 1)).toBeLessThan(20 * 2 ** -24);
     const columns = tensor(new Float32Array(300_000).fill(0.1), [100_000, 3]);
-    for (const v of columns.sum(0).data) expect(Math.abs(v / (100_000 * Math.fround(0.1)) - 1)).toBeLessThan(20 * 2 ** -24);
+    for (const v of columns.sum(0).data)
+      expect(Math.abs(v / (100_000 * Math.fround(0.1)) - 1)).toBeLessThan(20 * 2 ** -24);
   });
 });

@@ -1,12 +1,32 @@
 /** Reverse mode: the public transforms, orders beyond the first, graphs that branch, what is refused. */
 import {
-  customGradient, grad, hessian, hvp, jacobian, jvp, manualSeed, memory, noGrad, ones, randn, type Tensor, tensor, tidy, valueAndGrad, vjp,
+  customGradient,
+  grad,
+  hessian,
+  hvp,
+  jacobian,
+  jvp,
+  manualSeed,
+  memory,
+  noGrad,
+  ones,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+  valueAndGrad,
+  vjp,
   zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectClose } from "./support/oracle.ts";
 
-const loss = (theta: Tensor) => theta.dot(tensor([3, 1])).sub(8).square().mul(0.5);
+const loss = (theta: Tensor) =>
+  theta
+    .dot(tensor([3, 1]))
+    .sub(8)
+    .square()
+    .mul(0.5);
 
 describe("the article's first example, L(θ) = ½(3θ₁ + θ₂ − 8)² at (1, 1)", () => {
   test("the gradient is (−12, −4), the value 8", () => {
@@ -15,7 +35,10 @@ describe("the article's first example, L(θ) = ½(3θ₁ + θ₂ − 8)² at (1,
     expect([y.item(), g.toArray()]).toEqual([8, [-12, -4]]);
   });
   test("the Hessian is x·xᵀ = [[9, 3], [3, 1]]: whole, and times a direction", () => {
-    expect(hessian(loss)(tensor([1, 1])).toArray()).toEqual([[9, 3], [3, 1]]);
+    expect(hessian(loss)(tensor([1, 1])).toArray()).toEqual([
+      [9, 3],
+      [3, 1],
+    ]);
     expect(hvp(loss, tensor([1, 1]), tensor([1, 0])).toArray()).toEqual([9, 3]);
   });
   test("the derivative along a direction is ∇L·u", () => {
@@ -43,10 +66,19 @@ describe("any order", () => {
     expect(grad(f)(tensor(5)).item()).toBeCloseTo(2 * 5 * 3 * 4, 3);
   });
   test("a gradient penalty reaches the parameters by double backward", () => {
-    const w = tensor([[1, 2], [3, 4]], { requiresGrad: true });
+    const w = tensor(
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      { requiresGrad: true },
+    );
     const x = tensor([1, -1]);
     // g = ∂(Σ tanh(Wx))/∂x = Wᵀ(1 − tanh²(Wx)); the penalty is |g|².
-    const penalty = () => grad((z: Tensor) => w.matmul(z).tanh().sum())(x).square().sum();
+    const penalty = () =>
+      grad((z: Tensor) => w.matmul(z).tanh().sum())(x)
+        .square()
+        .sum();
     penalty().backward();
     const h = 1e-3;
     const base = w.data.slice();
@@ -72,28 +104,58 @@ describe("transforms", () => {
   test("vjp's pullback may be called any number of times", () => {
     const [y, pullback] = vjp((a: Tensor, b: Tensor) => a.mul(b), tensor([1, 2]), tensor([3, 4]));
     expect(y.toArray()).toEqual([3, 8]);
-    expect(pullback(tensor([1, 0])).map((g) => g.toArray())).toEqual([[3, 0], [1, 0]]);
-    expect(pullback(tensor([0, 1])).map((g) => g.toArray())).toEqual([[0, 4], [0, 2]]);
+    expect(pullback(tensor([1, 0])).map((g) => g.toArray())).toEqual([
+      [3, 0],
+      [1, 0],
+    ]);
+    expect(pullback(tensor([0, 1])).map((g) => g.toArray())).toEqual([
+      [0, 4],
+      [0, 2],
+    ]);
   });
   test("jvp of several arguments adds their contributions", () => {
-    const [, dy] = jvp((a: Tensor, b: Tensor) => a.mul(b), [tensor([1, 2]), tensor([3, 4])], [tensor([1, 1]), tensor([10, 10])]);
+    const [, dy] = jvp(
+      (a: Tensor, b: Tensor) => a.mul(b),
+      [tensor([1, 2]), tensor([3, 4])],
+      [tensor([1, 1]), tensor([10, 10])],
+    );
     expect(dy.toArray()).toEqual([13, 24]);
   });
   test("jacobian has the result's shape and the argument's after it", () => {
     const j = jacobian((x: Tensor) => x.reshape([1, 2]).mul(tensor([[1], [10], [100]])))(tensor([1, 2]));
     expect(j.shape).toEqual([3, 2, 2]);
-    expect(j.toArray()).toEqual([[[1, 0], [0, 1]], [[10, 0], [0, 10]], [[100, 0], [0, 100]]]);
+    expect(j.toArray()).toEqual([
+      [
+        [1, 0],
+        [0, 1],
+      ],
+      [
+        [10, 0],
+        [0, 10],
+      ],
+      [
+        [100, 0],
+        [0, 100],
+      ],
+    ]);
   });
   test("gradients by several arguments, and by nested objects of tensors", () => {
     const f = (p: { w: Tensor; rest: Tensor[] }, x: Tensor) => p.w.mul(x).add(p.rest[0]!).sum();
     const p = { w: tensor([1, 2]), rest: [tensor([5, 6])] };
     const [gp, gx] = grad(f, [0, 1])(p, tensor([3, 4]));
-    expect([gp.w.toArray(), gp.rest[0]!.toArray(), gx.toArray()]).toEqual([[3, 4], [1, 1], [1, 2]]);
+    expect([gp.w.toArray(), gp.rest[0]!.toArray(), gx.toArray()]).toEqual([
+      [3, 4],
+      [1, 1],
+      [1, 2],
+    ]);
     expect(grad(f, 1)(p, tensor([3, 4])).toArray()).toEqual([1, 2]);
   });
   test("an argument that the result does not depend on has gradient 0", () => {
     expect(grad((a: Tensor, _b: Tensor) => a.sum(), 1)(tensor([1]), tensor([2, 3])).toArray()).toEqual([0, 0]);
-    expect(hessian((x: Tensor) => x.sum())(tensor([1, 2])).toArray()).toEqual([[0, 0], [0, 0]]);
+    expect(hessian((x: Tensor) => x.sum())(tensor([1, 2])).toArray()).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
   });
   test("the point itself is untouched: no grad, no graph, no memory left", () => {
     const x = tensor([1, 1]);
@@ -176,7 +238,9 @@ describe("what is refused, and the remedy", () => {
     );
   });
   test("backward from nothing that needs a gradient", () => {
-    expect(() => tensor([1]).sum().backward()).toThrow("backward: the tensor depends on nothing that requires a gradient.");
+    expect(() => tensor([1]).sum().backward()).toThrow(
+      "backward: the tensor depends on nothing that requires a gradient.",
+    );
   });
   test("backward twice", () => {
     const y = x().square().sum();
@@ -190,18 +254,28 @@ describe("what is refused, and the remedy", () => {
     const a = x();
     const y = a.square().sum();
     a.copyFrom([5, 6]);
-    expect(() => y.backward()).toThrow("square: a tensor [2] that its gradient needs was changed in place since. Use clone() before changing it.");
+    expect(() => y.backward()).toThrow(
+      "square: a tensor [2] that its gradient needs was changed in place since. Use clone() before changing it.",
+    );
   });
   test("grad of a function that returns more than one number, or no tensor", () => {
     expect(() => grad((z: Tensor) => z.mul(2))(tensor([1, 2]))).toThrow(
       "grad: the function returned [2], not one number. Reduce it with sum() or mean(), or use jacobian or vjp.",
     );
-    expect(() => grad((() => 3) as unknown as (z: Tensor) => Tensor)(tensor([1]))).toThrow("grad: the function must return a tensor, but returned number.");
-    expect(() => grad((_a: number, z: Tensor) => z.sum())(1, tensor([1]))).toThrow("grad: argument 0 holds no tensor to differentiate by.");
+    expect(() => grad((() => 3) as unknown as (z: Tensor) => Tensor)(tensor([1]))).toThrow(
+      "grad: the function must return a tensor, but returned number.",
+    );
+    expect(() => grad((_a: number, z: Tensor) => z.sum())(1, tensor([1]))).toThrow(
+      "grad: argument 0 holds no tensor to differentiate by.",
+    );
   });
   test("gradients of int32", () => {
-    expect(() => tensor([1], { dtype: "int32", requiresGrad: true })).toThrow("requiresGrad: int32 tensors have no gradients. Use float32.");
-    expect(() => grad((z: Tensor) => z.to("float32").sum())(tensor([1], { dtype: "int32" }))).toThrow("int32 tensors have no gradients");
+    expect(() => tensor([1], { dtype: "int32", requiresGrad: true })).toThrow(
+      "requiresGrad: int32 tensors have no gradients. Use float32.",
+    );
+    expect(() => grad((z: Tensor) => z.to("float32").sum())(tensor([1], { dtype: "int32" }))).toThrow(
+      "int32 tensors have no gradients",
+    );
   });
   test("requiresGrad on a result", () => {
     expect(() => {

@@ -1,5 +1,5 @@
 /** Pointwise ops at the edges of float32: signed zeros, infinities, NaN, the largest inputs. */
-import { Tensor, tensor } from "nabla";
+import { type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import * as activation from "../src/ops/activation.ts";
 import * as arithmetic from "../src/ops/arithmetic.ts";
@@ -24,7 +24,11 @@ const LIMITS: Record<string, (x: number) => number | undefined> = {
 };
 
 const unaries = Object.entries({ ...arithmetic, ...activation, ...activation.activationDefinitions }).filter(
-  ([name, op]) => typeof op === "function" && "definition" in op && op.definition.samples![0]!.inputs.length === 1 && !name.endsWith("Grad"),
+  ([name, op]) =>
+    typeof op === "function" &&
+    "definition" in op &&
+    op.definition.samples![0]!.inputs.length === 1 &&
+    !name.endsWith("Grad"),
 );
 
 describe("one operand", () => {
@@ -36,16 +40,33 @@ describe("one operand", () => {
       const parameters = definition.samples![0]!.attributes;
       const actual = (apply(definition, [tensor(values)], parameters) as Tensor).data;
       for (const [i, x] of values.entries()) {
-        const e = LIMITS[definition.name]?.(x) ?? definition.reference!([{ shape: [], data: [x] }], parameters)[0]!.data[0]!;
+        const e =
+          LIMITS[definition.name]?.(x) ?? definition.reference!([{ shape: [], data: [x] }], parameters)[0]!.data[0]!;
         // Results below the smallest normal number may lose digits.
         const tolerance = Math.abs(e) < 1.2e-38 ? 1 : 2e-6;
         const tiny = Math.abs(e) < 1.2e-38 && Math.abs(actual[i]!) < 1.2e-38;
-        expect(tiny || agrees(actual[i]!, e, tolerance), `${name}(${x}) is ${actual[i]}, but should be ${e}`).toBe(true);
+        expect(tiny || agrees(actual[i]!, e, tolerance), `${name}(${x}) is ${actual[i]}, but should be ${e}`).toBe(
+          true,
+        );
       }
     });
   }
   test("odd functions keep the sign of zero", () => {
-    for (const name of ["neg", "abs", "sign", "expm1", "log1p", "sin", "tan", "tanh", "erf", "sqrt", "floor", "ceil", "round"] as const) {
+    for (const name of [
+      "neg",
+      "abs",
+      "sign",
+      "expm1",
+      "log1p",
+      "sin",
+      "tan",
+      "tanh",
+      "erf",
+      "sqrt",
+      "floor",
+      "ceil",
+      "round",
+    ] as const) {
       const y = (tensor([-0, 0])[name] as () => Tensor)().data;
       const expected = name === "neg" ? [0, -0] : name === "abs" ? [0, 0] : [-0, 0];
       expect(Array.from(y), name).toEqual(expected);
@@ -85,11 +106,16 @@ describe("two operands", () => {
     const points = [0, -0, 1, -1, Infinity, -Infinity];
     const a = tensor(points).reshape([-1, 1]).atan2(tensor(points)).data;
     points.forEach((y, i) => {
-      for (const [j, x] of points.entries()) expect(a[i * points.length + j], `atan2(${y}, ${x})`).toBeCloseTo(Math.atan2(y, x), 6);
+      for (const [j, x] of points.entries())
+        expect(a[i * points.length + j], `atan2(${y}, ${x})`).toBeCloseTo(Math.atan2(y, x), 6);
     });
   });
   test("mod: the sign of the divisor, as Python and PyTorch have it", () => {
-    expect(tensor([7, -7, 7, -7, 6]).mod(tensor([3, 3, -3, -3, 3])).toArray()).toEqual([1, 2, -2, -1, 0]);
+    expect(
+      tensor([7, -7, 7, -7, 6])
+        .mod(tensor([3, 3, -3, -3, 3]))
+        .toArray(),
+    ).toEqual([1, 2, -2, -1, 0]);
   });
 });
 

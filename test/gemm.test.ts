@@ -51,8 +51,26 @@ function run({ m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, a
   const cols = [0, ...(cuts?.cols ?? []), n];
   for (let i = rows.length - 1; i > 0; i--) {
     for (let j = cols.length - 1; j > 0; j--) {
-      call("gemm", c, a, b, biased ? bias : 0, m, n, k, transA, transB, alpha, relu ? 1 : 0, accumulate ? 1 : 0, workspace,
-        rows[i - 1]!, rows[i]!, cols[j - 1]!, cols[j]!);
+      call(
+        "gemm",
+        c,
+        a,
+        b,
+        biased ? bias : 0,
+        m,
+        n,
+        k,
+        transA,
+        transB,
+        alpha,
+        relu ? 1 : 0,
+        accumulate ? 1 : 0,
+        workspace,
+        rows[i - 1]!,
+        rows[i]!,
+        cols[j - 1]!,
+        cols[j]!,
+      );
     }
   }
   return heap.f32.slice(c / 4, c / 4 + m * n + GUARD);
@@ -80,14 +98,22 @@ function check(kind: Case): void {
       const expected = (relu ? Math.max(0, linear) : linear) + (accumulate ? before[i * n + j]! : 0);
       const bound = 2 ** -23 * (Math.sqrt(k + 4) * (Math.abs(alpha) * size) + 2 * Math.abs(expected) + 1);
       const error = Math.abs(actual[i * n + j]! - expected);
-      if (!(error <= bound)) expect.fail(`${what}: C[${i}, ${j}] is ${actual[i * n + j]}, but should be ${expected} within ${bound}`);
+      if (!(error <= bound))
+        expect.fail(`${what}: C[${i}, ${j}] is ${actual[i * n + j]}, but should be ${expected} within ${bound}`);
     }
   }
   for (let i = m * n; i < actual.length; i++) expect(actual[i], `${what}: wrote past the end`).toBe(SENTINEL);
 }
 
-const edges = (tile: number): number[] => [...new Set([1, 2, 3, 4, 5, tile - 1, tile, tile + 1, 2 * tile - 1, 2 * tile, 2 * tile + 1])];
-const TRANSPOSITIONS = [[0, 0], [0, 1], [1, 0], [1, 1]] as const;
+const edges = (tile: number): number[] => [
+  ...new Set([1, 2, 3, 4, 5, tile - 1, tile, tile + 1, 2 * tile - 1, 2 * tile, 2 * tile + 1]),
+];
+const TRANSPOSITIONS = [
+  [0, 0],
+  [0, 1],
+  [1, 0],
+  [1, 1],
+] as const;
 
 describe("gemm", () => {
   for (const [transA, transB] of TRANSPOSITIONS) {
@@ -103,26 +129,60 @@ describe("gemm", () => {
       }
     });
     test(`sizes beyond one block, transA=${transA} transB=${transB}`, () => {
-      for (const [m, n, k] of [[130, 70, 300], [33, 784, 128], [200, 10, 64], [10, 300, 10], [1, 784, 32], [2, 33, 784]] as const) {
+      for (const [m, n, k] of [
+        [130, 70, 300],
+        [33, 784, 128],
+        [200, 10, 64],
+        [10, 300, 10],
+        [1, 784, 32],
+        [2, 33, 784],
+      ] as const) {
         check({ m, n, k, transA, transB });
       }
     });
     test(`any cut into shares gives the same bits, transA=${transA} transB=${transB}`, () => {
-      for (const [m, n, k] of [[1, 64, 20], [4, 64, 20], [50, 70, 300], [96, 96, 33]] as const) {
+      for (const [m, n, k] of [
+        [1, 64, 20],
+        [4, 64, 20],
+        [50, 70, 300],
+        [96, 96, 33],
+      ] as const) {
         const whole = run({ m, n, k, transA, transB, bias: true });
-        for (const cuts of [{ rows: [24], cols: [] }, { rows: [], cols: [24, 48] }, { rows: [24, 48], cols: [48] }]) {
+        for (const cuts of [
+          { rows: [24], cols: [] },
+          { rows: [], cols: [24, 48] },
+          { rows: [24, 48], cols: [48] },
+        ]) {
           const kept = { rows: cuts.rows.filter((r) => r < m), cols: cuts.cols.filter((x) => x < n) };
-          expect(run({ m, n, k, transA, transB, bias: true, cuts: kept }), `${m}×${n}×${k} cut at ${JSON.stringify(kept)}`).toEqual(whole);
+          expect(
+            run({ m, n, k, transA, transB, bias: true, cuts: kept }),
+            `${m}×${n}×${k} cut at ${JSON.stringify(kept)}`,
+          ).toEqual(whole);
         }
       }
     });
   }
   test("alpha, bias, activation and accumulation, together and apart", () => {
-    for (const [m, n, k] of [[1, 5, 3], [4, 8, 16], [7, 13, 40], [30, 30, 300]] as const) {
+    for (const [m, n, k] of [
+      [1, 5, 3],
+      [4, 8, 16],
+      [7, 13, 40],
+      [30, 30, 300],
+    ] as const) {
       for (const alpha of [1, -0.5]) {
         for (const bits of [1, 2, 3, 4, 5, 6, 7]) {
           check({ m, n, k, alpha, bias: (bits & 1) > 0, relu: (bits & 2) > 0, accumulate: (bits & 4) > 0 });
-          check({ m, n, k, transA: 1, transB: 1, alpha, bias: (bits & 1) > 0, relu: (bits & 2) > 0, accumulate: (bits & 4) > 0 });
+          check({
+            m,
+            n,
+            k,
+            transA: 1,
+            transB: 1,
+            alpha,
+            bias: (bits & 1) > 0,
+            relu: (bits & 2) > 0,
+            accumulate: (bits & 4) > 0,
+          });
         }
       }
     }
@@ -142,7 +202,8 @@ describe("gemm", () => {
     heap.f32[b / 4 + 3] = Infinity;
     call("gemm", c, a, b, 0, m, n, k, 0, 0, 1, 0, 0, workspace, 0, m, 0, n);
     for (let i = 0; i < m; i++) {
-      for (let j = 0; j < n; j++) expect(heap.f32[c / 4 + i * n + j]).toEqual(i === 2 ? Number.NaN : j === 3 ? Infinity : k);
+      for (let j = 0; j < n; j++)
+        expect(heap.f32[c / 4 + i * n + j]).toEqual(i === 2 ? Number.NaN : j === 3 ? Infinity : k);
     }
   });
 });

@@ -1,5 +1,5 @@
 /** Who frees what: the allocator, scopes, disposal, and long training that stays flat. */
-import { grad, losses, manualSeed, memory, nn, noGrad, optim, randn, Tensor, tensor, tidy, zeros } from "nabla";
+import { grad, losses, manualSeed, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { OutOfMemoryError } from "../src/runtime/errors.ts";
 import { Heap } from "../src/runtime/heap.ts";
@@ -182,7 +182,12 @@ describe("no leak", () => {
     manualSeed(3);
     const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
     const optimizer = new optim.Adam(model.parameters(), { lr: 1e-2 });
-    const x = tensor([[0, 0], [0, 1], [1, 0], [1, 1]]);
+    const x = tensor([
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ]);
     const y = tensor([[0], [1], [1], [0]]);
     const step = () => optimizer.minimize(() => losses.bceWithLogits(model.forward(x), y));
     let loss = step();
@@ -213,7 +218,9 @@ describe("no leak", () => {
         optimizer.zeroGrad();
         noGrad(() => model.eval().forward(x));
         model.train();
-        const penalty = grad((z: Tensor) => model.forward(z).sum())(x).square().sum();
+        const penalty = grad((z: Tensor) => model.forward(z).sum())(x)
+          .square()
+          .sum();
         penalty.backward();
         optimizer.zeroGrad();
       });

@@ -4,11 +4,28 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { memory } from "nabla";
 import { describe, expect, test } from "vitest";
-import { type Digits, firstDigits, loadMnist, type Mnist, PIXELS, readDigits, readIdx, SIDE } from "../examples/mnist/data.ts";
+import {
+  type Digits,
+  firstDigits,
+  loadMnist,
+  type Mnist,
+  PIXELS,
+  readDigits,
+  readIdx,
+  SIDE,
+} from "../examples/mnist/data.ts";
 import { drawDigit, sideBySide } from "../examples/mnist/draw.ts";
 import { confusionTable, drawMisread, misread } from "../examples/mnist/report.ts";
 import { plain, visible } from "../examples/mnist/style.ts";
-import { compare, type EpochResult, type Progress, type TrainOptions, type TrainResult, trainMnist, type Watcher } from "../examples/mnist/train.ts";
+import {
+  compare,
+  type EpochResult,
+  type Progress,
+  type TrainOptions,
+  type TrainResult,
+  trainMnist,
+  type Watcher,
+} from "../examples/mnist/train.ts";
 
 const full = await loadMnist();
 const small: Mnist = { train: firstDigits(full.train, 2000), test: firstDigits(full.test, 1000) };
@@ -31,7 +48,11 @@ describe("training", () => {
   });
 
   test("the same seed gives the same numbers, another seed others", async () => {
-    const [first, again, other] = [await train({ epochs: 1 }), await train({ epochs: 1 }), await train({ epochs: 1, seed: 2 })];
+    const [first, again, other] = [
+      await train({ epochs: 1 }),
+      await train({ epochs: 1 }),
+      await train({ epochs: 1, seed: 2 }),
+    ];
     expect(again.epochs[0]!.loss).toBe(first.epochs[0]!.loss);
     expect(again.test).toEqual(first.test);
     expect(other.epochs[0]!.loss).not.toBe(first.epochs[0]!.loss);
@@ -42,7 +63,10 @@ describe("training", () => {
     const before = memory();
     const during: { tensors: number; bytes: number }[] = [];
     // A batch that does not divide 2,000: the last one of the epoch is smaller.
-    await train({ epochs: 2, batch: 48 }, { onProgress: () => during.push({ tensors: memory().tensors, bytes: memory().bytes }) });
+    await train(
+      { epochs: 2, batch: 48 },
+      { onProgress: () => during.push({ tensors: memory().tensors, bytes: memory().bytes }) },
+    );
     expect(during.length).toBe(12);
     expect(new Set(during.map(({ tensors, bytes }) => `${tensors} ${bytes}`)).size).toBe(1);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
@@ -50,7 +74,10 @@ describe("training", () => {
 
   test("a signal stops it within eight steps; what was learnt so far is tested and returned", async () => {
     const stop = new AbortController();
-    const result = await train({}, { signal: stop.signal, onProgress: ({ seen }) => void (seen > 600 && stop.abort()) });
+    const result = await train(
+      {},
+      { signal: stop.signal, onProgress: ({ seen }) => void (seen > 600 && stop.abort()) },
+    );
     expect(result).toMatchObject({ stopped: true, images: 768, epochs: [{ epoch: 1, seen: 768, count: 2000 }] });
     expect(result.test.read.length).toBe(1000);
     expect(result.test.accuracy).toBeGreaterThan(0.5);
@@ -60,8 +87,14 @@ describe("training", () => {
     const seen: Progress[] = [];
     const ends: EpochResult[] = [];
     await train({ epochs: 2, batch: 500 }, { onProgress: (p) => seen.push(p), onEpoch: (e) => ends.push(e) });
-    expect(seen.map(({ images, allImages }) => [images, allImages])).toEqual([[2000, 4000], [4000, 4000]]);
-    expect(ends.map(({ epoch, seen: n, test: { read } }) => [epoch, n, read.length])).toEqual([[1, 2000, 1000], [2, 2000, 1000]]);
+    expect(seen.map(({ images, allImages }) => [images, allImages])).toEqual([
+      [2000, 4000],
+      [4000, 4000],
+    ]);
+    expect(ends.map(({ epoch, seen: n, test: { read } }) => [epoch, n, read.length])).toEqual([
+      [1, 2000, 1000],
+      [2, 2000, 1000],
+    ]);
 
     const untrained = await train({ epochs: 0 });
     expect(untrained).toMatchObject({ epochs: [], images: 0, stopped: false });
@@ -77,7 +110,7 @@ describe("training", () => {
 function idx(shape: readonly number[], data: ArrayLike<number>, magic = 0x0800 + shape.length): Uint8Array {
   const bytes = new Uint8Array(4 + 4 * shape.length + data.length);
   const view = new DataView(bytes.buffer);
-  [magic, ...shape].forEach((word, i) => view.setUint32(4 * i, word));
+  for (const [i, word] of [magic, ...shape].entries()) view.setUint32(4 * i, word);
   bytes.set(data, 4 + 4 * shape.length);
   return bytes;
 }
@@ -88,15 +121,26 @@ describe("the data", () => {
     expect(Array.from(full.train.labels.subarray(0, 5))).toEqual([5, 0, 4, 1, 9]);
     expect(Array.from(full.test.labels.subarray(0, 5))).toEqual([7, 2, 1, 0, 4]);
     // The mean that pixels are normalised by.
-    expect(full.train.pixels.reduce((sum, ink) => sum + ink, 0) / full.train.pixels.length / 255).toBeCloseTo(0.1307, 4);
+    expect(full.train.pixels.reduce((sum, ink) => sum + ink, 0) / full.train.pixels.length / 255).toBeCloseTo(
+      0.1307,
+      4,
+    );
   });
 
   test("idx: the shape and the bytes after the header", () => {
-    expect(readIdx(idx([2, 3], [1, 2, 3, 4, 5, 6]), 2, "f")).toEqual({ shape: [2, 3], data: Uint8Array.of(1, 2, 3, 4, 5, 6) });
+    expect(readIdx(idx([2, 3], [1, 2, 3, 4, 5, 6]), 2, "f")).toEqual({
+      shape: [2, 3],
+      data: Uint8Array.of(1, 2, 3, 4, 5, 6),
+    });
   });
 
   test.each([
-    ["bad magic", idx([1], [5], 0x0d01), 1, "f: the magic number is 0x00000d01, but must be 0x00000801 (unsigned bytes, dimensions: 1). Run `npm ci`"],
+    [
+      "bad magic",
+      idx([1], [5], 0x0d01),
+      1,
+      "f: the magic number is 0x00000d01, but must be 0x00000801 (unsigned bytes, dimensions: 1). Run `npm ci`",
+    ],
     ["compressed", Uint8Array.of(0x1f, 0x8b, 8, 8, 0, 0, 0, 0), 1, "It is compressed: run gunzip on it first."],
     ["cut off in the data", idx([3], [1, 2]), 1, "f: cut off: 10 bytes, but 3 needs 11."],
     ["cut off in the header", idx([3], []).subarray(0, 6), 1, "f: cut off: 6 bytes, where the header alone has 8."],
@@ -122,8 +166,11 @@ describe("the data", () => {
         ["train-images-idx3-ubyte", idx([1, SIDE, SIDE], image)],
         ["train-labels-idx1-ubyte", idx([1], [3])],
         ["t10k-images-idx3-ubyte", idx([1, SIDE, SIDE], image)],
-      ] as const) await writeFile(join(directory, file), bytes);
-      await expect(loadMnist(directory)).rejects.toThrow(/t10k-labels-idx1-ubyte does not exist\. Run `npm ci`.*--data DIR/);
+      ] as const)
+        await writeFile(join(directory, file), bytes);
+      await expect(loadMnist(directory)).rejects.toThrow(
+        /t10k-labels-idx1-ubyte does not exist\. Run `npm ci`.*--data DIR/,
+      );
       await writeFile(join(directory, "t10k-labels-idx1-ubyte"), idx([1], [4]));
       const { train: one, test: other } = await loadMnist(directory);
       expect([one.labels[0], other.labels[0], one.pixels[0]]).toEqual([3, 4, 7]);
@@ -136,7 +183,9 @@ describe("the data", () => {
 /** A digit whose ink is where the rows, from (x, y) on, have a #. */
 function digit(rows: readonly string[], x = 0, y = 0): Uint8Array {
   const pixels = new Uint8Array(PIXELS);
-  rows.forEach((row, i) => [...row].forEach((mark, j) => void (pixels[(y + i) * SIDE + x + j] = mark === "#" ? 255 : 0)));
+  for (const [i, row] of rows.entries()) {
+    for (const [j, mark] of [...row].entries()) pixels[(y + i) * SIDE + x + j] = mark === "#" ? 255 : 0;
+  }
   return pixels;
 }
 
@@ -170,13 +219,20 @@ describe("the report", () => {
 
   test("misread digits: the surest first, drawn over what they are and were read as", () => {
     const one = digit(["#", "#", "#", "#"]);
-    const digits: Digits = { count: 3, pixels: Uint8Array.from([...one, ...one, ...one]), labels: Uint8Array.of(4, 1, 7) };
+    const digits: Digits = {
+      count: 3,
+      pixels: Uint8Array.from([...one, ...one, ...one]),
+      labels: Uint8Array.of(4, 1, 7),
+    };
     const read = Uint8Array.of(9, 1, 2);
     const tested = { ...compare(digits.labels, read), read, probability: Float32Array.of(0.83, 0.99, 0.95) };
     const places = misread(digits, tested);
     expect(places).toEqual([2, 0]);
     const lines = drawMisread(digits, tested, places, 80, plain).split("\n");
-    expect(lines.slice(-2)).toEqual(["label 7, read as 2      label 4, read as 9", "(p = 0.95)              (p = 0.83)"]);
+    expect(lines.slice(-2)).toEqual([
+      "label 7, read as 2      label 4, read as 9",
+      "(p = 0.95)              (p = 0.83)",
+    ]);
     expect(lines.join("").match(/█/g)).toHaveLength(4);
   });
 

@@ -1,5 +1,5 @@
 /** Modules and optimizers as objects: names, state, modes, groups, and what they refuse. */
-import { losses, manualSeed, nn, optim, randn, type StateDict, Tensor, tensor, tidy, zeros } from "nabla";
+import { losses, manualSeed, nn, optim, randn, type StateDict, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 
 class Residual extends nn.Module {
@@ -8,7 +8,10 @@ class Residual extends nn.Module {
   readonly scale = nn.parameter(tensor([2]));
   readonly running = zeros([3]).keep();
   forward(x: Tensor): Tensor {
-    return this.blocks.reduce((y, block) => block.forward(y) as Tensor, this.inner.forward(x)).mul(this.scale).add(x);
+    return this.blocks
+      .reduce((y, block) => block.forward(y) as Tensor, this.inner.forward(x))
+      .mul(this.scale)
+      .add(x);
   }
 }
 
@@ -16,11 +19,22 @@ describe("Module", () => {
   test("finds parameters, buffers and modules among its properties, by path", () => {
     const model = new Residual();
     expect(Array.from(model.namedParameters(), ([name]) => name)).toEqual([
-      "scale", "inner.weight", "inner.bias", "blocks.0.0.weight", "blocks.0.0.bias",
+      "scale",
+      "inner.weight",
+      "inner.bias",
+      "blocks.0.0.weight",
+      "blocks.0.0.bias",
     ]);
     expect(Array.from(model.namedBuffers(), ([name]) => name)).toEqual(["running"]);
     expect(Object.keys(model.stateDict())).toContain("running");
-    expect(Array.from(model.namedModules(), ([name]) => name)).toEqual(["", "inner", "blocks.0", "blocks.0.0", "blocks.0.1", "blocks.1"]);
+    expect(Array.from(model.namedModules(), ([name]) => name)).toEqual([
+      "",
+      "inner",
+      "blocks.0",
+      "blocks.0.0",
+      "blocks.0.1",
+      "blocks.1",
+    ]);
     expect(model.forward(randn([4, 3])).shape).toEqual([4, 3]);
   });
   test("a parameter used twice is listed once", () => {
@@ -31,7 +45,10 @@ describe("Module", () => {
     const layer = new nn.Linear(2, 2);
     layer.weight.requiresGrad = false;
     expect(layer.parameters().length).toBe(2);
-    layer.forward(zeros([1, 2])).sum().backward();
+    layer
+      .forward(zeros([1, 2]))
+      .sum()
+      .backward();
     expect([layer.weight.grad, layer.bias!.grad!.toArray()]).toEqual([null, [1, 1]]);
   });
   test("train and eval reach everything inside", () => {
@@ -143,7 +160,9 @@ describe("optimizers", () => {
     expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow("SGD: a parameter [1] is in two groups.");
     expect(() => new optim.Adam([p], { lr: -1 })).toThrow("lr is -1, but must be a number ≥ 0.");
     expect(() => new optim.Adam([p], { betas: [0.9, 1] })).toThrow("Adam: beta2 is 1, but must be in 0 … 1, below 1.");
-    expect(() => new optim.SGD([p], { lr: 1, nesterov: true })).toThrow("SGD: nesterov needs momentum above 0 and dampening 0.");
+    expect(() => new optim.SGD([p], { lr: 1, nesterov: true })).toThrow(
+      "SGD: nesterov needs momentum above 0 and dampening 0.",
+    );
     expect(() => optim.clipGradNorm([p], 1)).toThrow("clipGradNorm: no parameter has a gradient. Call backward first.");
     const other = new optim.Adam([p, tensor([2], { requiresGrad: true })]);
     expect(() => new optim.Adam([p]).loadStateDict(other.stateDict())).toThrow(
@@ -160,7 +179,10 @@ describe("initialisation", () => {
     expect(std(nn.init.xavierUniform(big()))).toBeCloseTo(Math.sqrt(2 / 500), 3);
     expect(std(nn.init.xavierNormal(big(), { gain: 2 }))).toBeCloseTo(2 * Math.sqrt(2 / 500), 2);
     expect(std(nn.init.kaimingUniform(big(), { nonlinearity: "relu" }))).toBeCloseTo(Math.sqrt(2 / 200), 2);
-    expect(std(nn.init.kaimingNormal(big(), { mode: "fanOut", nonlinearity: "relu" }))).toBeCloseTo(Math.sqrt(2 / 300), 2);
+    expect(std(nn.init.kaimingNormal(big(), { mode: "fanOut", nonlinearity: "relu" }))).toBeCloseTo(
+      Math.sqrt(2 / 300),
+      2,
+    );
     const { weight, bias } = new nn.Linear(200, 300);
     const bound = 1 / Math.sqrt(200);
     for (const x of [weight, bias!]) {
@@ -171,10 +193,26 @@ describe("initialisation", () => {
   test("orthogonal rows or columns, times gain", () => {
     const tall = nn.init.orthogonal(zeros([7, 4]), { gain: 2 });
     const product = tall.t().matmul(tall);
-    product.sub(tensor([4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4], [4, 4])).abs().max();
-    expect(product.sub(tensor([4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4], [4, 4])).abs().max().item()).toBeLessThan(1e-5);
+    product
+      .sub(tensor([4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4], [4, 4]))
+      .abs()
+      .max();
+    expect(
+      product
+        .sub(tensor([4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 4], [4, 4]))
+        .abs()
+        .max()
+        .item(),
+    ).toBeLessThan(1e-5);
     const wide = nn.init.orthogonal(zeros([3, 8]));
-    expect(wide.matmul(wide.t()).sub(tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3])).abs().max().item()).toBeLessThan(1e-6);
+    expect(
+      wide
+        .matmul(wide.t())
+        .sub(tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]))
+        .abs()
+        .max()
+        .item(),
+    ).toBeLessThan(1e-6);
   });
   test("truncNormal stays inside, with the truncated deviation", () => {
     manualSeed(3);

@@ -9,18 +9,32 @@ const dims = (max = 4, rank = 4) => fc.array(fc.integer({ min: 0, max }), { maxL
 const filled = (shape: number[]) => arange(shape.reduce((a, b) => a * b, 1)).reshape(shape);
 
 /** Runs a property inside a scope of its own. */
-const check = <A extends unknown[]>(arbitraries: { [K in keyof A]: fc.Arbitrary<A[K]> }, f: (...args: A) => void): void => {
-  fc.assert(fc.property(fc.tuple(...(arbitraries as fc.Arbitrary<unknown>[])), (args) => tidy(() => f(...(args as A)))), { numRuns: 300, seed: 7 });
+const check = <A extends unknown[]>(
+  arbitraries: { [K in keyof A]: fc.Arbitrary<A[K]> },
+  f: (...args: A) => void,
+): void => {
+  fc.assert(
+    fc.property(fc.tuple(...(arbitraries as fc.Arbitrary<unknown>[])), (args) => tidy(() => f(...(args as A)))),
+    { numRuns: 300, seed: 7 },
+  );
 };
 
 describe("broadcasting", () => {
   /** Two shapes that broadcast: one shape, with sizes of either replaced by 1 and leading ones dropped. */
-  const pair = dims().chain((shape) =>
-    fc.tuple(fc.constant(shape), fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }), fc.nat({ max: 4 }), fc.nat({ max: 4 })),
-  ).map(([shape, ones, dropA, dropB]) => {
-    const squash = (offset: number, drop: number) => shape.map((n, i) => (ones[offset + i] ? 1 : n)).slice(Math.min(drop, shape.length));
-    return [squash(0, dropA), squash(4, dropB)] as [number[], number[]];
-  });
+  const pair = dims()
+    .chain((shape) =>
+      fc.tuple(
+        fc.constant(shape),
+        fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }),
+        fc.nat({ max: 4 }),
+        fc.nat({ max: 4 }),
+      ),
+    )
+    .map(([shape, ones, dropA, dropB]) => {
+      const squash = (offset: number, drop: number) =>
+        shape.map((n, i) => (ones[offset + i] ? 1 : n)).slice(Math.min(drop, shape.length));
+      return [squash(0, dropA), squash(4, dropB)] as [number[], number[]];
+    });
 
   test("a − b equals the loop over NumPy's rule", () => {
     check([pair], ([a, b]) => {
@@ -51,7 +65,10 @@ describe("broadcasting", () => {
     check([pair], ([a, b]) => {
       const [ga, gb] = grad((x: Tensor, y: Tensor) => x.add(y).sum(), [0, 1])(filled(a), filled(b));
       const n = filled(a).add(filled(b)).size;
-      for (const [g, shape] of [[ga, a], [gb, b]] as [Tensor, number[]][]) {
+      for (const [g, shape] of [
+        [ga, a],
+        [gb, b],
+      ] as [Tensor, number[]][]) {
         expect(g.shape).toEqual(shape);
         const repeats = g.size ? n / g.size : 0;
         expect(Array.from(g.data).every((v) => v === repeats)).toBe(true);
@@ -70,10 +87,16 @@ describe("shape ops", () => {
       const moved = x.permute(order);
       expect(moved.shape).toEqual(order.map((d) => shape[d]));
       expect(moved.permute(order.map((_, i) => order.indexOf(i))).toArray()).toEqual(x.toArray());
-      const dig = (nested: Nested, index: number[]): Nested => index.reduce<Nested>((part, i) => (part as Nested[])[i]!, nested);
+      const dig = (nested: Nested, index: number[]): Nested =>
+        index.reduce<Nested>((part, i) => (part as Nested[])[i]!, nested);
       if (x.size) {
         const index = shape.map((n, d) => keys[d]! % n);
-        expect(dig(moved.toArray() as Nested, order.map((d) => index[d]!))).toEqual(dig(x.toArray() as Nested, index));
+        expect(
+          dig(
+            moved.toArray() as Nested,
+            order.map((d) => index[d]!),
+          ),
+        ).toEqual(dig(x.toArray() as Nested, index));
       }
     });
   });
@@ -109,7 +132,9 @@ describe("shape ops", () => {
       const padding = sizes.slice(0, 2 * shape.length);
       const x = filled(shape);
       const around = x.pad(padding, -1);
-      expect(around.shape).toEqual(shape.map((n, i) => n + padding[2 * (shape.length - 1 - i)]! + padding[2 * (shape.length - 1 - i) + 1]!));
+      expect(around.shape).toEqual(
+        shape.map((n, i) => n + padding[2 * (shape.length - 1 - i)]! + padding[2 * (shape.length - 1 - i) + 1]!),
+      );
       expect(around.pad(padding.map((p) => -p)).toArray()).toEqual(x.toArray());
       expect(around.ne(-1).to("float32").sum().item()).toBe(x.size);
     });
@@ -118,7 +143,13 @@ describe("shape ops", () => {
   test("flip twice is the identity; reshape keeps the order", () => {
     check([shaped, fc.nat()], (shape, d) => {
       const x = filled(shape);
-      if (shape.length) expect(x.flip(d % shape.length).flip(d % shape.length).toArray()).toEqual(x.toArray());
+      if (shape.length)
+        expect(
+          x
+            .flip(d % shape.length)
+            .flip(d % shape.length)
+            .toArray(),
+        ).toEqual(x.toArray());
       expect(x.reshape([x.size]).toArray()).toEqual(arange(x.size).toArray());
     });
   });
@@ -135,15 +166,20 @@ describe("shape ops", () => {
   });
 
   test("indexSelect, gather and their gradients agree with loops", () => {
-    check([fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 }), fc.array(fc.nat(), { maxLength: 6 })], (rows, cols, picks) => {
-      const x = filled([rows, cols]);
-      const index = picks.map((p) => p % rows);
-      const at = tensor(Int32Array.from(index));
-      expect(x.indexSelect(0, at).toArray()).toEqual(index.map((i) => Array.from({ length: cols }, (_, j) => i * cols + j)));
-      const g = grad((z: Tensor) => z.indexSelect(0, at).sum())(x);
-      const counts = Array.from({ length: rows }, (_, i) => index.filter((v) => v === i).length);
-      expect(g.toArray()).toEqual(counts.map((c) => new Array<number>(cols).fill(c)));
-    });
+    check(
+      [fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 }), fc.array(fc.nat(), { maxLength: 6 })],
+      (rows, cols, picks) => {
+        const x = filled([rows, cols]);
+        const index = picks.map((p) => p % rows);
+        const at = tensor(Int32Array.from(index));
+        expect(x.indexSelect(0, at).toArray()).toEqual(
+          index.map((i) => Array.from({ length: cols }, (_, j) => i * cols + j)),
+        );
+        const g = grad((z: Tensor) => z.indexSelect(0, at).sum())(x);
+        const counts = Array.from({ length: rows }, (_, i) => index.filter((v) => v === i).length);
+        expect(g.toArray()).toEqual(counts.map((c) => new Array<number>(cols).fill(c)));
+      },
+    );
   });
 });
 
@@ -162,5 +198,13 @@ test("matmul of any shapes equals the loop", () => {
       }
     }
   });
-  expect(zeros([3, 0]).matmul(zeros([0, 2])).toArray()).toEqual([[0, 0], [0, 0], [0, 0]]);
+  expect(
+    zeros([3, 0])
+      .matmul(zeros([0, 2]))
+      .toArray(),
+  ).toEqual([
+    [0, 0],
+    [0, 0],
+    [0, 0],
+  ]);
 });

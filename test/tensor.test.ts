@@ -1,13 +1,36 @@
 /** Making tensors, reading them, printing them, and what bad calls say. */
 import {
-  arange, concat, DisposedError, DTypeError, embedding, eye, full, info, init, linspace, losses, nn, ones, onesLike, optim, ShapeError, stack, tensor,
-  tidy, where, zeros, zerosLike,
+  arange,
+  concat,
+  DisposedError,
+  DTypeError,
+  embedding,
+  eye,
+  full,
+  info,
+  init,
+  linspace,
+  losses,
+  nn,
+  ones,
+  onesLike,
+  optim,
+  ShapeError,
+  stack,
+  tensor,
+  tidy,
+  where,
+  zeros,
+  zerosLike,
 } from "nabla";
 import { describe, expect, test } from "vitest";
 
 describe("tensor(values, shape?, options?)", () => {
   test("infers shape and type from nested arrays", () => {
-    const x = tensor([[1, 2, 3], [4, 5, 6]]);
+    const x = tensor([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
     expect([x.shape, x.dtype, x.size]).toEqual([[2, 3], "float32", 6]);
     expect(tensor([[true], [false]]).dtype).toBe("bool");
     expect(tensor(7).shape).toEqual([]);
@@ -35,11 +58,17 @@ describe("tensor(values, shape?, options?)", () => {
     expect(x.item()).toBe(1);
   });
   test("says what is wrong", () => {
-    expect(() => tensor([[1, 2], [3]])).toThrow("tensor: a row has 1 elements where 2 was expected: rows must have one length.");
+    expect(() => tensor([[1, 2], [3]])).toThrow(
+      "tensor: a row has 1 elements where 2 was expected: rows must have one length.",
+    );
     expect(() => tensor([[1], 2])).toThrow(ShapeError);
     expect(() => tensor([1, 2, 3], [2, 2])).toThrow("tensor: 3 values do not fill [2, 2], which has 4.");
-    expect(() => tensor(["1"] as unknown as number[])).toThrow("tensor: 1 is not a number, a boolean or an array of them.");
-    expect(() => tensor(new BigInt64Array(1) as unknown as Int32Array)).toThrow("tensor: BigInt64Array is not supported.");
+    expect(() => tensor(["1"] as unknown as number[])).toThrow(
+      "tensor: 1 is not a number, a boolean or an array of them.",
+    );
+    expect(() => tensor(new BigInt64Array(1) as unknown as Int32Array)).toThrow(
+      "tensor: BigInt64Array is not supported.",
+    );
     expect(() => zeros([2.5])).toThrow("full: [2.5] is not a shape: give an array of whole numbers, such as [2, 3].");
   });
 });
@@ -55,22 +84,41 @@ test("zeros, ones, full, like, arange, linspace, eye", () => {
   expect(arange(0, 1, 0.25).toArray()).toEqual([0, 0.25, 0.5, 0.75]);
   expect(() => arange(0, 1, 0)).toThrow("arange: step 0 never gets from 0 to 1.");
   expect(linspace(0, 1, 5).toArray()).toEqual([0, 0.25, 0.5, 0.75, 1]);
-  expect(eye(2, 3).toArray()).toEqual([[1, 0, 0], [0, 1, 0]]);
+  expect(eye(2, 3).toArray()).toEqual([
+    [1, 0, 0],
+    [0, 1, 0],
+  ]);
 });
 
 describe("reading", () => {
   test("item, data, toArray, live", () => {
-    const x = tensor([[1, 2], [3, 4]]);
+    const x = tensor([
+      [1, 2],
+      [3, 4],
+    ]);
     expect(tensor([[5]]).item()).toBe(5);
     expect(() => x.item()).toThrow("item: [2, 2] has 4 elements, not one. Use toArray() or data.");
     const { data } = x;
     data[0] = 9;
-    expect(x.toArray()).toEqual([[1, 2], [3, 4]]);
+    expect(x.toArray()).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
     x.live()[0] = 9;
-    expect(x.toArray()).toEqual([[9, 2], [3, 4]]);
+    expect(x.toArray()).toEqual([
+      [9, 2],
+      [3, 4],
+    ]);
   });
   test("prints as PyTorch does", () => {
-    expect(String(tensor([[1, 2.5], [-3, 1 / 3]]))).toBe("tensor([[1, 2.5],\n        [-3, 0.33333]])");
+    expect(
+      String(
+        tensor([
+          [1, 2.5],
+          [-3, 1 / 3],
+        ]),
+      ),
+    ).toBe("tensor([[1, 2.5],\n        [-3, 0.33333]])");
     expect(String(tensor([1], { dtype: "int32" }))).toBe("tensor([1], int32)");
     expect(String(tensor([true]))).toBe("tensor([true], bool)");
     expect(String(tensor(2, { requiresGrad: true }))).toBe("tensor(2, requiresGrad)");
@@ -80,7 +128,10 @@ describe("reading", () => {
   test("copyFrom overwrites in place", () => {
     const x = zeros([2, 2]);
     x.copyFrom([1, 2, 3, 4]);
-    expect(x.toArray()).toEqual([[1, 2], [3, 4]]);
+    expect(x.toArray()).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
     x.copyFrom(ones([2, 2]));
     expect(x.sum().item()).toBe(4);
     expect(() => x.copyFrom([1])).toThrow("copyFrom: 1 values for [2, 2], which has 4.");
@@ -99,21 +150,61 @@ describe("shapes as people change them", () => {
     expect(x().slice([5]).shape).toEqual([0, 3, 4]);
   });
   test("split, narrow, concat, stack, flip, pad", () => {
-    expect(x().split(2, 2).map((p) => p.shape)).toEqual([[2, 3, 2], [2, 3, 2]]);
-    expect(arange(5).split(2).map((p) => p.toArray())).toEqual([[0, 1], [2, 3], [4]]);
-    expect(arange(5).split([1, 4]).map((p) => p.size)).toEqual([1, 4]);
+    expect(
+      x()
+        .split(2, 2)
+        .map((p) => p.shape),
+    ).toEqual([
+      [2, 3, 2],
+      [2, 3, 2],
+    ]);
+    expect(
+      arange(5)
+        .split(2)
+        .map((p) => p.toArray()),
+    ).toEqual([[0, 1], [2, 3], [4]]);
+    expect(
+      arange(5)
+        .split([1, 4])
+        .map((p) => p.size),
+    ).toEqual([1, 4]);
     expect(concat([arange(2), arange(3)]).toArray()).toEqual([0, 1, 0, 1, 2]);
-    expect(stack([arange(2), arange(2)], 1).toArray()).toEqual([[0, 0], [1, 1]]);
+    expect(stack([arange(2), arange(2)], 1).toArray()).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
     expect(x().flip([0, 2]).slice(0, 0).toArray()).toEqual([15, 14, 13, 12]);
     expect(arange(2).pad([1, 2], 9).toArray()).toEqual([9, 0, 1, 9, 9]);
     expect(arange(4).pad([-1, 1]).toArray()).toEqual([1, 2, 3, 0]);
-    expect(ones([2, 2]).pad([0, 1, 1, 0]).toArray()).toEqual([[0, 0, 0], [1, 1, 0], [1, 1, 0]]);
+    expect(ones([2, 2]).pad([0, 1, 1, 0]).toArray()).toEqual([
+      [0, 0, 0],
+      [1, 1, 0],
+      [1, 1, 0],
+    ]);
   });
   test("int32 and bool move like float32", () => {
-    const i = tensor([[1, 2], [3, 4]], { dtype: "int32" });
-    expect([i.t().toArray(), i.t().dtype]).toEqual([[[1, 3], [2, 4]], "int32"]);
-    const b = tensor([[true, false], [true, true]]);
-    expect(concat([b, b.flip(1)], 1).toArray()).toEqual([[true, false, false, true], [true, true, true, true]]);
+    const i = tensor(
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      { dtype: "int32" },
+    );
+    expect([i.t().toArray(), i.t().dtype]).toEqual([
+      [
+        [1, 3],
+        [2, 4],
+      ],
+      "int32",
+    ]);
+    const b = tensor([
+      [true, false],
+      [true, true],
+    ]);
+    expect(concat([b, b.flip(1)], 1).toArray()).toEqual([
+      [true, false, false, true],
+      [true, true, true, true],
+    ]);
   });
 });
 
@@ -126,10 +217,18 @@ describe("element types", () => {
     expect(i([1]).add(0.5).dtype).toBe("float32");
     expect(i([3]).div(2).item()).toBe(1.5);
     expect(i([1]).add(tensor([1])).dtype).toBe("float32");
-    expect(i([-3]).maximum(i([2])).item()).toBe(2);
+    expect(
+      i([-3])
+        .maximum(i([2]))
+        .item(),
+    ).toBe(2);
   });
   test("large int32 compare exactly", () => {
-    expect(i([16777217]).eq(i([16777216])).toArray()).toEqual([false]);
+    expect(
+      i([16777217])
+        .eq(i([16777216]))
+        .toArray(),
+    ).toEqual([false]);
     expect(i([16777217]).gt(16777216).toArray()).toEqual([true]);
   });
   test("masks: logic, any, all, where, and as numbers", () => {
@@ -148,23 +247,33 @@ describe("element types", () => {
 describe("errors name the op, the shapes and the remedy", () => {
   test("ShapeError", () => {
     expect(() => zeros([32, 784]).matmul(zeros([128, 784]))).toThrow(
-      new ShapeError("matmul: [32, 784] × [128, 784] do not fit: inner sizes 784 and 128 differ. Did you mean x.matmul(w.t())?"),
+      new ShapeError(
+        "matmul: [32, 784] × [128, 784] do not fit: inner sizes 784 and 128 differ. Did you mean x.matmul(w.t())?",
+      ),
     );
     expect(() => zeros([2, 3]).add(zeros([4]))).toThrow(
       "add: [2, 3] and [4] do not broadcast: sizes 3 and 4 at dim -1 differ and neither is 1. Reshape or unsqueeze one of them.",
     );
     expect(() => zeros([2, 3]).reshape([4])).toThrow("reshape: [2, 3] has 6 elements, which do not fit [4].");
     expect(() => zeros([2]).sum(1)).toThrow("sum: dim 1 is not one of a tensor of 1 dimensions: use -1 … 0.");
-    expect(() => zeros([2, 0]).max(1)).toThrow("max: [2, 0] has no elements along the reduced dims, so there is none to return.");
+    expect(() => zeros([2, 0]).max(1)).toThrow(
+      "max: [2, 0] has no elements along the reduced dims, so there is none to return.",
+    );
     expect(() => zeros([3]).slice(3)).toThrow("slice: 3 is outside dim 0 of [3].");
-    expect(() => new nn.Linear(3, 2).forward(zeros([4, 5]))).toThrow("linear: [4, 5] does not fit the weight [2, 3]: the last size must be 3.");
+    expect(() => new nn.Linear(3, 2).forward(zeros([4, 5]))).toThrow(
+      "linear: [4, 5] does not fit the weight [2, 3]: the last size must be 3.",
+    );
     expect(() => losses.mse(zeros([2]), zeros([2, 1]))).toThrow(
       "mse: the prediction is [2], but the target is [2, 1]. Reshape one: they are not broadcast.",
     );
   });
   test("DTypeError", () => {
-    expect(() => where(tensor([1]), 1, 2)).toThrow(new DTypeError('where: the condition is float32, but must be bool. Convert it with .to("bool").'));
-    expect(() => embedding(tensor([0]), zeros([3, 2]))).toThrow('indexSelect: the index is float32, but must be int32. Convert it with .to("int32").');
+    expect(() => where(tensor([1]), 1, 2)).toThrow(
+      new DTypeError('where: the condition is float32, but must be bool. Convert it with .to("bool").'),
+    );
+    expect(() => embedding(tensor([0]), zeros([3, 2]))).toThrow(
+      'indexSelect: the index is float32, but must be int32. Convert it with .to("int32").',
+    );
     expect(() => losses.crossEntropy(zeros([2, 3]), tensor([true, false]))).toThrow(DTypeError);
   });
   test("RangeError for indices and labels that do not exist, before anything is read", () => {
@@ -200,6 +309,8 @@ describe("errors name the op, the shapes and the remedy", () => {
   });
   test("init comes first, once", async () => {
     expect(info().build).toBe(process.env.NABLA_BUILD);
-    await expect(init()).rejects.toThrow("init: nabla has already started. Call init before the first tensor is created, once.");
+    await expect(init()).rejects.toThrow(
+      "init: nabla has already started. Call init before the first tensor is created, once.",
+    );
   });
 });

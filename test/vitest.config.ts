@@ -9,6 +9,7 @@ const resolve = { alias: { nabla: `${root}src/index.ts` } };
 /** The kernel and library tests run in both builds; the rest, which do not touch kernels' arithmetic, once. */
 export default defineConfig({
   test: {
+    reporters: ["default", `${root}test/support/counts.ts`],
     projects: [
       ...["simd", "relaxed"].map((build) => ({
         resolve,

@@ -121,6 +121,8 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 @final class HardSigmoidGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(f32x4.mul(dy, splat(1.0 / 6.0)), f32x4.lt(f32x4.abs(x), splat(3))); } }
 /** dy·(x/3 + 1/2) inside (−3, 3), dy above, 0 below. */
 @final class HardSwishGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, select(f32x4.lt(f32x4.abs(x), splat(3)), f32x4.add(f32x4.mul(x, splat(1.0 / 3.0)), splat(0.5)), v128.and(splat(1), f32x4.gt(x, splat(0))))); } }
+/** dy where p < x < q. */
+@final class HardTanhGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(dy, v128.and(f32x4.gt(x, p), f32x4.lt(x, q))); } }
 /** dy where p ≤ x ≤ q. */
 @final class ClampGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(dy, v128.and(f32x4.ge(x, p), f32x4.le(x, q))); } }
 
@@ -172,6 +174,7 @@ export function siluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p
 export function mishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<MishGrad>(out, a, b, begin, end, p, q); }
 export function hardSigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<HardSigmoidGrad>(out, a, b, begin, end, p, q); }
 export function hardSwishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<HardSwishGrad>(out, a, b, begin, end, p, q); }
+export function hardTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<HardTanhGrad>(out, a, b, begin, end, p, q); }
 export function clampGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<ClampGrad>(out, a, b, begin, end, p, q); }
 
 /** Op.Neg … Op.Round on elements [begin, end). */
@@ -205,6 +208,7 @@ export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32
     case Op.Mish: mish(out, x, begin, end, p, q); break;
     case Op.HardSigmoid: hardSigmoid(out, x, begin, end, p, q); break;
     case Op.HardSwish: hardSwish(out, x, begin, end, p, q); break;
+    case Op.HardTanh:
     case Op.Clamp: clamp(out, x, begin, end, p, q); break;
     case Op.Erf: erf(out, x, begin, end, p, q); break;
     case Op.Floor: floor(out, x, begin, end, p, q); break;
@@ -228,6 +232,7 @@ export function unaryGrad(op: Op, out: usize, a: usize, b: usize, begin: u32, en
     case Op.MishGrad: mishGrad(out, a, b, begin, end, p, q); break;
     case Op.HardSigmoidGrad: hardSigmoidGrad(out, a, b, begin, end, p, q); break;
     case Op.HardSwishGrad: hardSwishGrad(out, a, b, begin, end, p, q); break;
+    case Op.HardTanhGrad: hardTanhGrad(out, a, b, begin, end, p, q); break;
     case Op.ClampGrad: clampGrad(out, a, b, begin, end, p, q); break;
   }
 }

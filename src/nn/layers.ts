@@ -86,7 +86,7 @@ function activation(name: string, f: (x: Tensor) => Tensor): new () => Module & 
 }
 
 export const ReLU = activation("ReLU", (x) => x.relu());
-export const ReLU6 = activation("ReLU6", (x) => x.clamp(0, 6));
+export const ReLU6 = activation("ReLU6", (x) => x.hardTanh(0, 6));
 export const SELU = activation("SELU", (x) => x.selu());
 export const SiLU = activation("SiLU", (x) => x.silu());
 export const Mish = activation("Mish", (x) => x.mish());

@@ -1,8 +1,8 @@
 /** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
 import { Op } from "../../assembly/opcodes.ts";
-import { abs, add, clamp, div, exp, le, lt, mul, neg, square, sub } from "./arithmetic.ts";
+import { abs, add, div, exp, le, lt, mul, neg, square, sub } from "./arithmetic.ts";
 import type { Operand } from "./op.ts";
-import { binary, derivative, float, type UnaryOp, unary } from "./pointwise.ts";
+import { binary, derivative, type UnaryOp, unary } from "./pointwise.ts";
 import { cast } from "./shape.ts";
 import type { Value } from "./value.ts";
 
@@ -328,10 +328,24 @@ export const hardSwishGrad = derivative({
   reference: (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5),
   sample: { ...plain, kinks: [-3, 3] },
 });
-/** min(max(x, low), high): clamp under the name it has as an activation. */
-export function hardTanh(x: Operand, low = -1, high = 1): Value {
-  return clamp(float(x), low, high);
-}
+export const hardTanh = unary({
+  code: Op.HardTanh,
+  name: "hardTanh",
+  doc: "min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.",
+  saves: "input",
+  parameters: (low: number = -1, high: number = 1) => [low, high],
+  vjp: (dy, { x, p, q }) => [hardTanhGrad(dy, x, p, q)],
+  reference: (x, p, q) => Math.min(q, Math.max(p, x)),
+  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
+});
+export const hardTanhGrad = derivative({
+  code: Op.HardTanhGrad,
+  name: "hardTanhGrad",
+  doc: "dy where low < x < high, else 0.",
+  vjp: () => null,
+  reference: (x, p, q) => Number(x > p && x < q),
+  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
+});
 
 /**
  * erf in float64, the oracle: its Maclaurin series up to 3, beyond that 1 − erfc (Abramowitz and Stegun 7.1.5, 7.1.14).

@@ -204,10 +204,13 @@ export const pow = binary({
   name: "pow",
   doc: "aᵇ. Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).",
   saves: "both",
-  vjp: (dy, { a, b, y, needs }) => [
-    needs[0] ? where(eq(b, 0), 0, mul(dy, mul(b, pow(a, sub(b, 1))))) : null,
-    needs[1] ? where(logicalAnd(eq(a, 0), ge(b, 0)), 0, mul(dy, mul(y, log(where(eq(a, 0), 1, a))))) : null,
-  ],
+  vjp: (dy, { a, b, y, needs }) => {
+    const flat = () => logicalAnd(eq(a, 0), ge(b, 0));
+    return [
+      needs[0] ? where(eq(b, 0), 0, mul(dy, mul(b, pow(a, sub(b, 1))))) : null,
+      needs[1] ? where(flat(), 0, mul(dy, mul(y, log(where(flat(), 1, a))))) : null,
+    ];
+  },
   reference: Math.pow,
   sample: { ...positive, second: { low: -3, high: 3 } },
 });

@@ -355,7 +355,10 @@ export function norm(x: Operand, p = 2, dims?: Dims, options: ReduceOptions = {}
   if (p === Infinity) return max(abs(v), dims, options);
   if (p === -Infinity) return min(abs(v), dims, options);
   if (p === 0) return sum(cast(ne(v, 0), "float32"), dims, options);
-  return pow(sum(pow(abs(v), p), dims, options), 1 / p);
+  // |x|ᵖ has no derivative at 0 for p < 1, nor has the root of a total of 0: elements that are 0 get none, as in PyTorch.
+  const zero = eq(v, 0);
+  const powers = p > 0 ? where(zero, 0, pow(abs(where(zero, 1, v)), p)) : pow(abs(v), p);
+  return pow(sum(powers, dims, options), 1 / p);
 }
 
 /** Running sums along `dim`. */

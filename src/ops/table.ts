@@ -72,6 +72,8 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.HardSigmoidGrad]: activation.hardSigmoidGrad.definition,
   [Op.HardSwish]: activation.hardSwish.definition,
   [Op.HardSwishGrad]: activation.hardSwishGrad.definition,
+  [Op.HardTanh]: activation.hardTanh.definition,
+  [Op.HardTanhGrad]: activation.hardTanhGrad.definition,
   [Op.Softplus]: activation.activationDefinitions.softplus.definition,
   [Op.Gelu]: activation.activationDefinitions.gelu.definition,
   [Op.GeluTanh]: activation.activationDefinitions.geluTanh.definition,

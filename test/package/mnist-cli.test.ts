@@ -13,7 +13,10 @@ interface Ended {
 }
 
 /** Runs the command to its end. `onOutput` sees all that it has printed, each time there is more. */
-function mnist(args: readonly string[], onOutput: (child: ChildProcess, output: string) => void = () => {}): Promise<Ended> {
+function mnist(
+  args: readonly string[],
+  onOutput: (child: ChildProcess, output: string) => void = () => {},
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     let [output, errors] = ["", ""];
@@ -32,7 +35,8 @@ describe("mnist", () => {
   test("--help lists the options and exits 0", async () => {
     const { code, output } = await mnist(["--help"]);
     expect(code).toBe(0);
-    for (const option of ["--epochs", "--batch", "--width", "--lr", "--seed", "--limit", "--data"]) expect(output).toContain(option);
+    for (const option of ["--epochs", "--batch", "--width", "--lr", "--seed", "--limit", "--data"])
+      expect(output).toContain(option);
   });
 
   test("without the data it says how to get it, and exits 1", async () => {

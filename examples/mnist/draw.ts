@@ -1,0 +1,59 @@
+/** Draws digits in a terminal, two pixels to a character: half blocks, in greys where there is colour. Pure: text from bytes. */
+import { PIXELS, SIDE } from "./data.ts";
+import type { Style } from "./style.ts";
+
+/** Every digit of MNIST fits in a square of this side. */
+export const DRAWN = 20;
+
+/** Where the ink begins and ends, by rows and by columns, drawn in the middle of the window. */
+function corner(pixels: Uint8Array): { left: number; top: number } {
+  let [left, right, top, bottom] = [SIDE, -1, SIDE, -1];
+  pixels.forEach((ink, i) => {
+    if (!ink) return;
+    const [x, y] = [i % SIDE, Math.floor(i / SIDE)];
+    left = Math.min(left, x);
+    right = Math.max(right, x);
+    top = Math.min(top, y);
+    bottom = Math.max(bottom, y);
+  });
+  const centred = (low: number, high: number): number => Math.round((low + high + 1 - DRAWN) / 2);
+  return { left: centred(left, right), top: centred(top, bottom) };
+}
+
+/** A digit as DRAWN / 2 lines of DRAWN characters, its ink in the middle. Without greys, ink is what is darker than half. */
+export function drawDigit(pixels: Uint8Array, style: Style): string[] {
+  if (pixels.length !== PIXELS) throw new RangeError(`drawDigit: ${pixels.length} pixels, but a digit has ${PIXELS}.`);
+  const { left, top } = corner(pixels);
+  const ink = (x: number, y: number): number => (x >= 0 && x < SIDE && y >= 0 && y < SIDE ? pixels[y * SIDE + x]! : 0);
+  return Array.from({ length: DRAWN / 2 }, (_, row) => {
+    const cells = Array.from({ length: DRAWN }, (_, column) => {
+      const [x, y] = [left + column, top + 2 * row];
+      return style.halves(ink(x, y), ink(x, y + 1));
+    });
+    return cells.join("");
+  });
+}
+
+/** Blocks of text side by side, as many to a row as fit in `width`, each `cell` wide; `visible` measures without colour codes. */
+export function sideBySide(
+  blocks: readonly (readonly string[])[],
+  cell: number,
+  width: number,
+  visible: (text: string) => number,
+): string {
+  const gap = 4;
+  const perRow = Math.max(1, Math.floor((width + gap) / (cell + gap)));
+  const rows: string[] = [];
+  for (let at = 0; at < blocks.length; at += perRow) {
+    const row = blocks.slice(at, at + perRow);
+    const height = Math.max(...row.map((block) => block.length));
+    const lines = Array.from({ length: height }, (_, line) =>
+      row
+        .map((block) => (block[line] ?? "") + " ".repeat(Math.max(0, cell + gap - visible(block[line] ?? ""))))
+        .join("")
+        .trimEnd(),
+    );
+    rows.push(lines.join("\n"));
+  }
+  return rows.join("\n\n");
+}

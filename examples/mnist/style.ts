@@ -1,0 +1,53 @@
+/** How text looks in this terminal: with colours, or (NO_COLOR, files, pipes) without. */
+
+export interface Style {
+  bold(text: string): string;
+  dim(text: string): string;
+  good(text: string): string;
+  bad(text: string): string;
+  /** One character that shows two pixels, the upper over the lower, each 0 (paper) … 255 (ink). */
+  halves(upper: number, lower: number): string;
+}
+
+const paint =
+  (on: number, off: number) =>
+  (text: string): string =>
+    `\x1b[${on}m${text}\x1b[${off}m`;
+/** The nearest of the 256-colour palette's 24 greys. */
+const grey = (ink: number): number => 232 + Math.round((ink / 255) * 23);
+
+const coloured: Style = {
+  bold: paint(1, 22),
+  dim: paint(2, 22),
+  good: paint(32, 39),
+  bad: paint(31, 39),
+  halves: (upper, lower) => `\x1b[38;5;${grey(upper)};48;5;${grey(lower)}m▀\x1b[0m`,
+};
+
+const same = (text: string): string => text;
+/** By whether the upper pixel is ink, then the lower. */
+const BLOCKS = [
+  [" ", "▄"],
+  ["▀", "█"],
+] as const;
+const half = (ink: number): 0 | 1 => (ink >= 128 ? 1 : 0);
+
+/** No codes at all. */
+export const plain: Style = {
+  bold: same,
+  dim: same,
+  good: same,
+  bad: same,
+  halves: (upper, lower) => BLOCKS[half(upper)][half(lower)],
+};
+
+/** The style for a stream: colours only in a terminal that has 256 of them and no NO_COLOR. */
+export function styleOf(stream: NodeJS.WriteStream): Style {
+  return stream.isTTY && stream.hasColors(256) ? coloured : plain;
+}
+
+/** Characters that a text takes on the screen. */
+export function visible(text: string): number {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes that `paint` writes
+  return [...text.replace(/\x1b\[[\d;]*m/g, "")].length;
+}

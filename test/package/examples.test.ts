@@ -1,0 +1,28 @@
+/** The programs of examples/ and of the README run as written, against the built package, and give what they say. */
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test, vi } from "vitest";
+import { run } from "../support/doctest.ts";
+
+const readme = readFileSync("README.md", "utf8");
+const blocks = Array.from(
+  readme.matchAll(/```ts\n([\s\S]*?)```/g),
+  (match, i) => [`README, program ${i + 1}`, match[1]!] as const,
+);
+// mnist.ts has tests of its own.
+const files = readdirSync("examples").filter((file) => file.endsWith(".ts") && file !== "mnist.ts");
+const programs = [
+  ...files.map((file) => [`examples/${file}`, readFileSync(`examples/${file}`, "utf8")] as const),
+  ...blocks,
+];
+
+describe("programs run as written", () => {
+  for (const [i, [name, source]] of programs.entries()) {
+    test(`${name}`, async () => {
+      const log = vi.spyOn(console, "log").mockImplementation(() => {});
+      const claims = await run(source, `program-${i}`);
+      log.mockRestore();
+      for (const { expression, actual, expected } of claims) expect(actual, expression).toEqual(expected);
+      expect(claims.length, "a program shows at least one result").toBeGreaterThan(0);
+    });
+  }
+});

@@ -1,0 +1,15 @@
+import type { Reporter, TestModule } from "vitest/node";
+
+/** Closes the run with `N passed, N failed`, the line that CI reads. */
+export default class Counts implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
+    const counts = { passed: 0, failed: errors.length, skipped: 0, pending: 0 };
+    for (const module of modules) {
+      for (const test of module.children.allTests()) counts[test.result().state]++;
+      // A file that does not load has no tests; it has failed all the same.
+      if (module.state() === "failed" && !module.children.size) counts.failed++;
+    }
+    const skipped = counts.skipped + counts.pending;
+    console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped ? `, ${skipped} skipped` : ""}`);
+  }
+}
