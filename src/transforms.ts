@@ -97,11 +97,15 @@ type Gradients<A extends unknown[], N> = N extends number ? A[N & keyof A] : { [
  * ```
  * @throws ShapeError, TypeError
  */
-export function valueAndGrad<A extends unknown[], const N extends ArgNums = 0>(
+export function valueAndGrad<A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => [Tensor, A[0]];
+export function valueAndGrad<A extends unknown[], const N extends ArgNums>(
   f: (...args: A) => Tensor,
-  argnums?: N,
-): (...args: A) => [Tensor, Gradients<A, N>] {
-  const chosen: ArgNums = argnums ?? 0;
+  argnums: N,
+): (...args: A) => [Tensor, Gradients<A, N>];
+export function valueAndGrad<A extends unknown[]>(
+  f: (...args: A) => Tensor,
+  chosen: ArgNums = 0,
+): (...args: A) => [Tensor, unknown] {
   const list = typeof chosen === "number" ? [chosen] : chosen;
   return (...args) =>
     tidy(() => {
@@ -118,7 +122,7 @@ export function valueAndGrad<A extends unknown[], const N extends ArgNums = 0>(
       const flat = collect(variables, gradients).values();
       retire(variables);
       const structured = list.map((i) => mapTensors(args[i], () => handOver(flat.next().value!)));
-      return [created ? y : y.detach(), (typeof chosen === "number" ? structured[0] : structured) as Gradients<A, N>];
+      return [created ? y : y.detach(), typeof chosen === "number" ? structured[0] : structured];
     });
 }
 
@@ -131,10 +135,12 @@ function handOver(g: Tensor): Tensor {
 }
 
 /** f's gradient with respect to the arguments `argnums` (the first by default): see valueAndGrad. */
-export function grad<A extends unknown[], const N extends ArgNums = 0>(
+export function grad<A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => A[0];
+export function grad<A extends unknown[], const N extends ArgNums>(
   f: (...args: A) => Tensor,
-  argnums?: N,
-): (...args: A) => Gradients<A, N> {
+  argnums: N,
+): (...args: A) => Gradients<A, N>;
+export function grad<A extends unknown[]>(f: (...args: A) => Tensor, argnums: ArgNums = 0): (...args: A) => unknown {
   const both = valueAndGrad(f, argnums);
   return (...args) => tidy(() => both(...args)[1]);
 }
