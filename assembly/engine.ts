@@ -14,6 +14,7 @@ import { advance, bernoulli, normal, randomPermutation, uniform } from "./kernel
 import { adagrad, adam, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { shareBegin } from "./simd";
+import { stepsOf } from "./walk";
 import {
   Advance, Binary, Cast, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, OneHot, Op, Random, Reduce,
   Softmax, SoftmaxGrad, StridedCopy, Unary, Update, Where, Zip,
@@ -70,7 +71,7 @@ function stepBinary(op: Op, at: usize, thread: u32, threads: u32): void {
   let units: u32 = 1, grain = CHUNK;
   if (rank == 1) units = load<u32>(dims, Dim.size << 2);
   else {
-    for (let i: u32 = 0; i + 1 < rank; i++) units *= load<u32>(dims + ((i * Dim.words) << 2), Dim.size << 2);
+    units = stepsOf(dims, dims + (((rank - 1) * Dim.words) << 2));
     grain = 16;
   }
   binary(op, word(at, Binary.type), word(at, Binary.out), word(at, Binary.a), word(at, Binary.b), rank, dims,

@@ -5,6 +5,7 @@
 import * as trig from "../trig";
 import { loadMask, storeLanes, storeMask } from "../simd";
 import { Dim, Op, Type } from "../opcodes";
+import { offsetAt } from "../walk";
 
 // @ts-ignore: decorator
 @inline
@@ -143,17 +144,7 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
   }
   const n = load<u32>(inner, Dim.size << 2);
   for (let r = begin; r < end; r++) {
-    // The row's place: r written in the mixed base of the outer sizes.
-    let rest = r;
-    let atA: usize = 0, atB: usize = 0;
-    for (let dim = inner; dim > dims;) {
-      dim -= Dim.words << 2;
-      const size = load<u32>(dim, Dim.size << 2);
-      const quotient = rest / size, index = rest - quotient * size;
-      atA += <usize>index * load<u32>(dim, Dim.first << 2);
-      atB += <usize>index * load<u32>(dim, Dim.second << 2);
-      rest = quotient;
-    }
+    const atA = offsetAt(r, dims, inner, Dim.first), atB = offsetAt(r, dims, inner, Dim.second);
     oneRow(op, type, out + <usize>r * n * outBytes, a + (atA << 2), b + (atB << 2), n, sa, sb);
   }
 }

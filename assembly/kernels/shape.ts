@@ -4,6 +4,7 @@
  */
 import { storeBytes, storeLanes } from "../simd";
 import { Dim, Type } from "../opcodes";
+import { offsetAt, stepsOf } from "../walk";
 
 /** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
 export function fill(out: usize, bytes: u32, value: u32): void {
@@ -61,16 +62,7 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
   const planes = isTransposition(elementBytes, rank, dims);
   const first = planes ? inner - (Dim.words << 2) : inner;
   for (let r = begin; r < end; r++) {
-    let rest = r;
-    let to = out, from = x;
-    for (let dim = first; dim > dims;) {
-      dim -= Dim.words << 2;
-      const size = load<u32>(dim, Dim.size << 2);
-      const quotient = rest / size, index = <i32>(rest - quotient * size);
-      to += index * load<i32>(dim, Dim.first << 2);
-      from += index * load<i32>(dim, Dim.second << 2);
-      rest = quotient;
-    }
+    const to = out + offsetAt(r, dims, first, Dim.first), from = x + offsetAt(r, dims, first, Dim.second);
     if (planes) transpose(to, from, load<u32>(first, Dim.size << 2), n, load<i32>(first, Dim.first << 2), stride);
     else copyRow(to, from, n, elementBytes, outStride, stride);
   }
@@ -86,10 +78,8 @@ function isTransposition(elementBytes: u32, rank: u32, dims: usize): bool {
 
 /** Units that a share of a strided copy counts. */
 export function copyUnits(elementBytes: u32, rank: u32, dims: usize): u32 {
-  let units: u32 = 1;
-  const last = rank - (isTransposition(elementBytes, rank, dims) ? 2 : 1);
-  for (let i: u32 = 0; i < last; i++) units *= load<u32>(dims + ((i * Dim.words) << 2), Dim.size << 2);
-  return units;
+  const outer = rank - (isTransposition(elementBytes, rank, dims) ? 2 : 1);
+  return stepsOf(dims, dims + ((outer * Dim.words) << 2));
 }
 
 /** out[i] = x[i] converted, i in [begin, end). To int32 truncates and saturates, to uint8 keeps the low bits, to bool tests ≠ 0. */

@@ -120,7 +120,7 @@ export class SplitEncoder implements Encoder {
       engine().kernels.run!(this.program, 1, thread, this.threads);
   }
   workspace(bytes: number): number {
-    this.scratch ||= engine().heap.allocate(Math.max(bytes, 1 << 20));
+    this.scratch ||= engine().heap.allocate(Math.max(bytes * this.threads, 1 << 20));
     return this.scratch;
   }
 }
