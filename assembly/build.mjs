@@ -42,10 +42,11 @@ for (const target of process.argv.length > 2 ? process.argv.slice(2) : INLINED) 
     console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
     process.exit(1);
   }
-  const header = `/** The ${target} build of the kernels, in base64: ${bytes.length} bytes. Made by \`npm run wasm\`. */\n`;
+  // Hexadecimal, since gzip and brotli see its bytes: base64 compresses to 1.4 times as much.
+  const header = `/** The ${target} build of the kernels, in hexadecimal: ${bytes.length} bytes. Made by \`npm run wasm\`. */\n`;
   writeFileSync(
     `src/runtime/binaries/${target}.ts`,
-    `${header}export default "${Buffer.from(bytes).toString("base64")}";\n`,
+    `${header}export default "${Buffer.from(bytes).toString("hex")}";\n`,
   );
-  console.log(`${target}: ${bytes.length} bytes`);
+  console.error(`${target}: ${bytes.length} bytes`);
 }

@@ -12,28 +12,24 @@ import { offsetAt } from "../walk";
 /** One row: out[i] = f(a[i·sa], b[i·sb]) for i < n, with strides sa, sb ∈ {0, 1} in elements. */
 function map2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
-  if (!n) return;
-  let i: u32 = 0;
   if (sa && sb) {
-    do {
-      const at: usize = i << 2;
-      storeLanes(out + at, f.of(v128.load(a + at), v128.load(b + at)), n - i);
-      i += 4;
-    } while (i < n);
+    for (; n >= 8; n -= 8, out += 32, a += 32, b += 32) {
+      v128.store(out, f.of(v128.load(a), v128.load(b)));
+      v128.store(out, f.of(v128.load(a, 16), v128.load(b, 16)), 16);
+    }
+    for (; <i32>n > 0; n -= 4, out += 16, a += 16, b += 16) storeLanes(out, f.of(v128.load(a), v128.load(b)), n);
   } else if (sa) {
     const scalar = v128.load32_splat(b);
-    do {
-      const at: usize = i << 2;
-      storeLanes(out + at, f.of(v128.load(a + at), scalar), n - i);
-      i += 4;
-    } while (i < n);
+    for (; n >= 8; n -= 8, out += 32, a += 32) {
+      v128.store(out, f.of(v128.load(a), scalar));
+      v128.store(out, f.of(v128.load(a, 16), scalar), 16);
+    }
+    for (; <i32>n > 0; n -= 4, out += 16, a += 16) storeLanes(out, f.of(v128.load(a), scalar), n);
   } else {
     const scalar = v128.load32_splat(a);
-    do {
-      const at: usize = i << 2;
-      storeLanes(out + at, f.of(scalar, sb ? v128.load(b + at) : v128.load32_splat(b)), n - i);
-      i += 4;
-    } while (i < n);
+    for (; <i32>n > 0; n -= 4, out += 16, b += sb << 4) {
+      storeLanes(out, f.of(scalar, sb ? v128.load(b) : v128.load32_splat(b)), n);
+    }
   }
 }
 

@@ -3,8 +3,8 @@
  * fetched, configured or awaited.
  */
 import { instantiateSync } from "@assemblyscript/loader";
-import relaxedBytes from "./binaries/relaxed.ts";
-import simdBytes from "./binaries/simd.ts";
+import relaxedHex from "./binaries/relaxed.ts";
+import simdHex from "./binaries/simd.ts";
 
 /**
  * `simd`: the same bits on every machine. `relaxed`: fused multiply-add; faster, and the last bits may differ between
@@ -40,9 +40,13 @@ export function bestBuild(): Build {
 
 /** Compiles an inlined build. Throws where the runtime forbids compiling bytes (Workers): pass init({ module }) there. */
 export function compileBuild(build: Build): WebAssembly.Module {
-  const text = atob(build === "relaxed" ? relaxedBytes : simdBytes);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  const hex = build === "relaxed" ? relaxedHex : simdHex;
+  const bytes = new Uint8Array(hex.length / 2);
+  const digit = (at: number): number => {
+    const code = hex.charCodeAt(at);
+    return code < 58 ? code - 48 : code - 87; // "0" is 48, "a" is 97
+  };
+  for (let i = 0; i < bytes.length; i++) bytes[i] = digit(2 * i) * 16 + digit(2 * i + 1);
   return new WebAssembly.Module(bytes);
 }
 

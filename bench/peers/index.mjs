@@ -1,0 +1,209 @@
+/**
+ * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: nabla beside other libraries. Each contender has a process of
+ * its own (serve.mjs, torch_step.py); they take turns over several rounds, only one runs at a time, with one thread.
+ * A contender that cannot start or fails is said so in the table.
+ */
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { Argument, Command } from "commander";
+import { median } from "../../dist/bench/measure.js";
+import { figure, machine, table } from "../../dist/bench/report.js";
+import { LR, requireLosses, STEPS, startOf, trainings } from "../../dist/bench/training.js";
+import { requireClose, uniform } from "../../dist/bench/values.js";
+
+const ROUNDS = 9;
+const ROUND = 60;
+const names = ["matmul", "step"];
+const program = new Command("bench:peers")
+  .description("Measures nabla beside tfjs-wasm, jax-js, ml-matrix and PyTorch.")
+  .addArgument(new Argument("[suite...]", "what to measure").choices(names).default(names, "all"))
+  .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
+  .option("--cpu-time", "count the time processes run instead of the wall clock's: for a machine that others use too")
+  .parse();
+const { json, cpuTime } = program.opts();
+
+const encode = (values) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
+
+/** A process that answers a line with a line. */
+class Peer {
+  constructor(name, command, ...args) {
+    this.name = name;
+    /** Replies that nobody has asked for yet, and those who wait for one. */
+    this.arrived = [];
+    this.waiting = [];
+    const env = { ...process.env, OMP_NUM_THREADS: "1", ...(cpuTime ? { CPU_TIME: "1" } : {}) };
+    this.process = spawn(command, args, {
+      cwd: fileURLToPath(new URL(".", import.meta.url)),
+      env,
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    let complaints = "";
+    this.process.stderr.on("data", (text) => {
+      complaints = (complaints + text).slice(-2000);
+    });
+    this.process.on("error", (error) => this.end(error.message));
+    this.process.on("close", (code) => this.end(complaints.trim().split("\n").at(-1) || `ended with code ${code}`));
+    this.process.stdin.on("error", () => {});
+    createInterface({ input: this.process.stdout }).on("line", (line) => {
+      const settle = this.waiting.shift();
+      if (settle) settle(JSON.parse(line));
+      else this.arrived.push(JSON.parse(line));
+    });
+  }
+  end(reason) {
+    this.ended = reason;
+    for (const settle of this.waiting.splice(0)) settle({ error: reason });
+  }
+  reply() {
+    if (this.arrived.length) return this.arrived.shift();
+    return this.ended ? { error: this.ended } : new Promise((settle) => this.waiting.push(settle));
+  }
+  ask(request) {
+    if (!this.ended) this.process.stdin.write(`${JSON.stringify(request)}\n`);
+    return this.reply();
+  }
+  close() {
+    this.process.stdin.end();
+  }
+}
+
+/** Every contender, started; `error` says what is missing. */
+async function startPeers() {
+  const node = (name, ...args) => new Peer(name, process.execPath, "serve.mjs", ...args);
+  const peers = [
+    node("pure JS", "pure"),
+    node("nabla simd", "nabla", "simd"),
+    node("nabla relaxed", "nabla", "relaxed"),
+    node("tfjs-wasm", "tfjs"),
+    node("jax-js wasm", "jax"),
+    node("ml-matrix", "ml-matrix"),
+    new Peer("PyTorch", "/usr/bin/python3", "torch_step.py"),
+  ];
+  for (const peer of peers) {
+    const { name, error } = await peer.reply();
+    if (name) peer.name = name;
+    peer.error = error;
+  }
+  return peers;
+}
+
+/** What a contender computed, checked against pure JS. @throws Error */
+function check(peer, { name }, { result, losses }, reference) {
+  const what = `${name}, ${peer.name}`;
+  if (losses) requireLosses(what, losses, reference.losses);
+  else requireClose(what, decode(result), decode(reference.result), 1e-4);
+}
+const decode = (text) => new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer);
+
+async function runCase(peers, suite, one) {
+  const entries = peers.map((peer) => ({
+    peer,
+    error: peer.error ?? peer.ended,
+    rounds: [],
+    least: Infinity,
+    samples: 0,
+  }));
+  let reference;
+  for (const entry of entries) {
+    if (entry.error) continue;
+    const reply = await entry.peer.ask({ open: suite, ...one.task() });
+    entry.error = reply.error;
+    if (reply.error) continue;
+    reference ??= reply;
+    entry.loss = reply.losses?.at(-1);
+    try {
+      check(entry.peer, one, reply, reference);
+    } catch (error) {
+      entry.error = error.message;
+    }
+  }
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const entry of entries) {
+      if (entry.error) continue;
+      const reply = await entry.peer.ask({ round: ROUND });
+      entry.error = reply.error;
+      entry.rounds.push(reply.median);
+      entry.least = Math.min(entry.least, reply.least);
+      entry.samples += reply.samples;
+    }
+  }
+  for (const { peer } of entries) if (!peer.ended && !peer.error) await peer.ask({ close: true });
+  return entries;
+}
+
+const cubes = [64, 128, 256, 512].map((n) => ({
+  name: `${n}³`,
+  flops: 2 * n ** 3,
+  task: () => ({ m: n, k: n, n, a: encode(uniform(n * n, -1, 1, 1)), b: encode(uniform(n * n, -1, 1, 2)) }),
+}));
+const steps = trainings.map((training) => ({
+  name: training.name,
+  task: () => ({
+    ...training,
+    lr: LR,
+    start: Object.fromEntries(Object.entries(startOf(training)).map(([key, values]) => [key, encode(values)])),
+  }),
+}));
+const suites = { matmul: cubes, step: steps };
+/** Whom ratios refer to. */
+const BASES = { matmul: "tfjs-wasm", step: "PyTorch" };
+
+function report(suite, one, entries) {
+  const base = entries.find(({ peer, error }) => !error && peer.name.startsWith(BASES[suite]));
+  const inUnit = (t) => (one.flops ? one.flops / t / 1e6 : t * 1e3);
+  const unit = one.flops ? "GFLOP/s" : "µs";
+  return entries.map(({ peer, error, rounds, least, samples, loss }, i) => {
+    const name = i ? "" : one.name;
+    if (error)
+      return { cells: [name, peer.name, "—", "—", "", "", "!! MISSING"], missing: `!! MISSING ${peer.name}: ${error}` };
+    const ratio = base ? figure(median(rounds.map((t, r) => base.rounds[r] / t))) : "";
+    return {
+      cells: [
+        name,
+        peer.name,
+        figure(inUnit(median(rounds))),
+        figure(inUnit(least)),
+        unit,
+        ratio,
+        loss === undefined ? "" : loss.toPrecision(6),
+      ],
+      row: {
+        suite,
+        case: one.name,
+        impl: peer.name,
+        unit,
+        median: inUnit(median(rounds)),
+        min: inUnit(least),
+        samples,
+      },
+    };
+  });
+}
+
+const print = json ? () => {} : console.log;
+print(machine("in each build"));
+const peers = await startPeers();
+const rows = [];
+for (const suite of names.filter((name) => program.processedArgs[0].includes(name))) {
+  const lines = [
+    ["case", "impl", "median", "min*", "unit", `× ${BASES[suite]}`, suite === "step" ? `loss at step ${STEPS}` : ""],
+  ];
+  const missing = new Set();
+  for (const one of suites[suite]) {
+    // ml-matrix has no gradients, hence no steps.
+    const chosen = peers.filter(({ name }) => suite === "matmul" || !name.startsWith("ml-matrix"));
+    for (const { cells, row, missing: reason } of report(suite, one, await runCase(chosen, suite, one))) {
+      lines.push(cells);
+      if (row) rows.push(row);
+      if (reason) missing.add(reason);
+    }
+  }
+  print(
+    `\n${suite}: medians over ${ROUNDS} rounds${cpuTime ? ", CPU time" : ""}\n${[table(lines), ...missing].join("\n")}`,
+  );
+  if (json) for (const reason of missing) console.error(reason);
+}
+print("\n* by the least time per call");
+for (const peer of peers) peer.close();
+if (json) console.log(JSON.stringify(rows, null, 2));

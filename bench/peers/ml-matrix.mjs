@@ -1,0 +1,11 @@
+/** ml-matrix: pure JavaScript in float64. No training steps: it has no gradients. */
+import { Matrix } from "ml-matrix";
+
+export async function open() {
+  return "ml-matrix 6.15.1";
+}
+
+export function matmul({ m, k, n, a, b }) {
+  const [left, right] = [Matrix.from1DArray(m, k, a), Matrix.from1DArray(k, n, b)];
+  return { run: () => void left.mmul(right), result: () => left.mmul(right).to1DArray(), close() {} };
+}

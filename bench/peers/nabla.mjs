@@ -1,0 +1,26 @@
+/** nabla through its public API, in the build that the process was asked for. */
+
+import { EagerTraining } from "../../dist/bench/eager.js";
+import { init, tensor, tidy } from "../../dist/src/index.js";
+
+export async function open(build) {
+  await init({ build });
+  return `nabla ${build}`;
+}
+
+export function matmul({ m, k, n, a, b }) {
+  const [left, right] = [tensor(a, [m, k]), tensor(b, [k, n])];
+  return {
+    run: () => tidy(() => void left.matmul(right)),
+    result: () => tidy(() => left.matmul(right).data),
+    close() {
+      left.dispose();
+      right.dispose();
+    },
+  };
+}
+
+export function step(training) {
+  const model = new EagerTraining(training);
+  return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
+}

@@ -1,0 +1,94 @@
+/**
+ * A contender in a process of its own: `node serve.mjs <peer> [build]` reads requests and writes replies, a line of JSON each.
+ *   {open: suite, …task}   → {result: base64 of float32} or {losses: [first, last]}   sets up, warms up
+ *   {round: milliseconds}  → {median, least, samples}                                 milliseconds per call
+ *   {close: true}          → {}
+ * A failure is {error: message}. The first line written is {name}. torch_step.py speaks the same.
+ */
+import { createInterface } from "node:readline";
+import { cpuClock, median, wallClock } from "../../dist/bench/measure.js";
+import { STEPS } from "../../dist/bench/training.js";
+
+const [peerName, build] = process.argv.slice(2);
+const now = process.env.CPU_TIME ? cpuClock : wallClock;
+const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+// Libraries greet people on the console: that belongs on stderr.
+console.log = console.info = console.warn = console.error;
+
+const WARM_UP = 300;
+const SAMPLE = 0.2;
+let job;
+let repeat = 1;
+
+const decode = (text, Type) => new Type(Uint8Array.from(Buffer.from(text, "base64")).buffer);
+
+async function open(peer, { open: suite, ...task }) {
+  if (!peer[suite]) throw new Error(`has no ${suite}`);
+  for (const key of ["a", "b"]) if (task[key]) task[key] = decode(task[key], Float32Array);
+  if (task.start) {
+    task.start = Object.fromEntries(
+      Object.entries(task.start).map(([key, text]) => [
+        key,
+        decode(text, key === "labels" ? Int32Array : Float32Array),
+      ]),
+    );
+  }
+  job = await peer[suite](task);
+  const reply = {};
+  if (suite === "matmul") {
+    reply.result = Buffer.from(Float32Array.from(await job.result()).buffer).toString("base64");
+  } else {
+    job.reset();
+    reply.losses = [];
+    for (let i = 0; i < STEPS; i++) reply.losses.push(await job.run());
+  }
+  let least = Infinity;
+  const begin = now();
+  for (let before = begin, calls = 0; before - begin < WARM_UP || calls < 3; calls++) {
+    await job.run();
+    const after = now();
+    if (after > before) least = Math.min(least, after - before);
+    before = after;
+  }
+  repeat = Math.max(1, Math.ceil(SAMPLE / least));
+  return reply;
+}
+
+async function round(milliseconds) {
+  job.reset?.();
+  const times = [];
+  const begin = now();
+  for (let before = begin; !times.length || before - begin < milliseconds; ) {
+    for (let i = 0; i < repeat; i++) {
+      const pending = job.run();
+      if (pending instanceof Promise) await pending;
+    }
+    const after = now();
+    times.push((after - before) / repeat);
+    before = after;
+  }
+  return { median: median(times), least: Math.min(...times), samples: times.length };
+}
+
+try {
+  const peer = await import(`./${peerName}.mjs`);
+  say({ name: await peer.open(build) });
+  for await (const line of createInterface({ input: process.stdin })) {
+    const request = JSON.parse(line);
+    try {
+      if (request.open) say(await open(peer, request));
+      else if (request.round) say(await round(request.round));
+      else {
+        job?.close();
+        job = undefined;
+        say({});
+      }
+    } catch (error) {
+      job = undefined;
+      say({ error: String(error?.message ?? error) });
+    }
+  }
+} catch (error) {
+  say({ error: String(error?.message ?? error) });
+}
+process.exit(0);

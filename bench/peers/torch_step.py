@@ -1,0 +1,120 @@
+"""PyTorch, native, one thread: a contender in a process of its own that speaks what serve.mjs describes."""
+import base64
+import json
+import os
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+STEPS, WARM_UP, SAMPLE = 50, 0.3, 0.2e-3
+now = time.process_time if os.environ.get("CPU_TIME") else time.perf_counter
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+def decode(text, dtype=torch.float32):
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=dtype) if text else torch.zeros(0, dtype=dtype)
+
+
+class Matmul:
+    reset = None
+
+    def __init__(self, task):
+        m, k, n = task["m"], task["k"], task["n"]
+        self.a, self.b = decode(task["a"]).reshape(m, k), decode(task["b"]).reshape(k, n)
+
+    def run(self):
+        return self.a @ self.b
+
+
+class Step:
+    def __init__(self, task):
+        start = task["start"]
+        batch, inputs, hidden, outputs = task["batch"], task["inputs"], task["hidden"], task["outputs"]
+        classes = task["kind"] == "classes"
+        self.x = decode(start["x"]).reshape(batch, inputs)
+        self.target = decode(start["labels"], torch.int32).long() if classes else decode(start["targets"]).reshape(batch, outputs)
+        first, last = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+        self.model = nn.Sequential(first, nn.ReLU(), last) if classes else nn.Sequential(first, nn.Tanh(), last, nn.Sigmoid())
+        self.loss = F.cross_entropy if classes else F.mse_loss
+        self.initial = [decode(start[name]) for name in ("w1", "b1", "w2", "b2")]
+        self.lr = task["lr"]
+
+    def reset(self):
+        with torch.no_grad():
+            for p, value in zip(self.model.parameters(), self.initial):
+                p.copy_(value.reshape(p.shape))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr)
+
+    def run(self):
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(self.x), self.target)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+def open_job(request):
+    job = Matmul(request) if request["open"] == "matmul" else Step(request)
+    reply = {}
+    if job.reset:
+        job.reset()
+        reply["losses"] = [job.run() for _ in range(STEPS)]
+    else:
+        reply["result"] = base64.b64encode(job.run().numpy().tobytes()).decode()
+    least, calls, before = float("inf"), 0, now()
+    begin = before
+    while before - begin < WARM_UP or calls < 3:
+        job.run()
+        after = now()
+        if after > before:
+            least = min(least, after - before)
+        before, calls = after, calls + 1
+    return job, max(1, int(SAMPLE / least + 1)), reply
+
+
+def measure(job, repeat, seconds):
+    if job.reset:
+        job.reset()
+    times, before = [], now()
+    begin = before
+    while not times or before - begin < seconds:
+        for _ in range(repeat):
+            job.run()
+        after = now()
+        times.append((after - before) / repeat * 1e3)
+        before = after
+    return {"median": statistics.median(times), "least": min(times), "samples": len(times)}
+
+
+def blas():
+    """Which BLAS does the products: Debian's reference one is ten times slower than OpenBLAS."""
+    with open("/proc/self/maps") as maps:
+        paths = {line.split()[-1] for line in maps if "blas" in line}
+    if any("openblas" in path for path in paths):
+        return "OpenBLAS"
+    return "SLOW reference BLAS" if any("libblas" in path for path in paths) else "own BLAS"
+
+
+torch.set_num_threads(1)
+say({"name": f"PyTorch {torch.__version__.split('a')[0]}, {blas()}"})
+job, repeat = None, 1
+for line in sys.stdin:
+    request = json.loads(line)
+    try:
+        if "open" in request:
+            job, repeat, reply = open_job(request)
+            say(reply)
+        elif "round" in request:
+            say(measure(job, repeat, request["round"] / 1e3))
+        else:
+            job = None
+            say({})
+    except Exception as error:  # whatever goes wrong belongs in the table
+        say({"error": str(error)})

@@ -1,0 +1,48 @@
+/** Results as people read them: a line on the machine, and aligned tables. */
+import { cpus } from "node:os";
+import type { Result } from "./measure.ts";
+
+/** What the numbers depend on: Node, V8, nabla's build and the processor. */
+export function machine(build: string): string {
+  const { node, v8 } = process.versions;
+  return `Node ${node}, V8 ${v8}, nabla ${build}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, one thread`;
+}
+
+/** Lines of cells as columns: the first two to the left, numbers to the right. */
+export function table(lines: readonly (readonly string[])[], leftColumns = 2): string {
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  return lines
+    .map((line) =>
+      line
+        .map((cell, i) => (i < leftColumns ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** Four digits, at most two of them after the point. */
+export function figure(v: number): string {
+  return v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2);
+}
+
+/** The table of a suite. */
+export function suiteTable(results: readonly Result[]): string {
+  const head = ["case", "impl", "median", "min*", "unit", "× pure JS", "of ceiling"];
+  let last = "";
+  const lines = results.map((r) => {
+    const name = r.case === last ? "" : r.case;
+    last = r.case;
+    const ratio = r.ratio === undefined ? "" : figure(r.ratio);
+    return [
+      name,
+      r.impl,
+      figure(r.median),
+      figure(r.min),
+      r.unit,
+      ratio,
+      r.share === undefined ? "" : `${(100 * r.share).toFixed(0)} %`,
+    ];
+  });
+  return table([head, ...lines]);
+}

@@ -1,0 +1,74 @@
+/** The training steps that are compared, here and with peers: models of two linear layers, their data, their start. */
+import { uniform } from "./values.ts";
+
+/**
+ * "classes": relu between the layers, mean cross-entropy of the softmax against labels.
+ * "values": tanh between the layers, sigmoid at the end, mean squared error.
+ * Adam with lr 1e-3, betas 0.9 and 0.999, eps 1e-8.
+ */
+export interface Training {
+  readonly name: string;
+  readonly kind: "classes" | "values";
+  readonly batch: number;
+  readonly inputs: number;
+  readonly hidden: number;
+  readonly outputs: number;
+}
+
+export const LR = 1e-3;
+/** Everyone's loss is compared after so many steps. */
+export const STEPS = 50;
+
+/** Steps after which losses must still agree to rounding: the second sees the first backward pass and update. */
+const EXACT_STEPS = 2;
+const EXACT = 1e-5;
+/**
+ * How far they may lie apart at the end, relatively. Rounding alone can move an input of relu across 0, and Adam makes a
+ * full step of the gradient that then appears: pure JS with biases moved by 3e-6 ends 0.5 % away on the first training.
+ */
+const FINAL = 0.02;
+
+/** Everyone must train the same model. @throws Error where the losses of STEPS steps are not those expected */
+export function requireLosses(what: string, got: readonly number[], expected: readonly number[]): void {
+  for (const i of [...Array(EXACT_STEPS).keys(), STEPS - 1]) {
+    const tolerance = i < EXACT_STEPS ? EXACT : FINAL;
+    if (!(Math.abs(got[i]! - expected[i]!) <= tolerance * Math.abs(expected[i]!))) {
+      throw new Error(
+        `${what}: the loss at step ${i + 1} is ${got[i]}, but pure JS finds ${expected[i]}: this is another model.`,
+      );
+    }
+  }
+}
+
+export const trainings: readonly Training[] = [
+  { name: "MLP 784-128-10 B=32", kind: "classes", batch: 32, inputs: 784, hidden: 128, outputs: 10 },
+  { name: "MLP 784-512-10 B=128", kind: "classes", batch: 128, inputs: 784, hidden: 512, outputs: 10 },
+  { name: "MLP 784-32-10 B=1", kind: "classes", batch: 1, inputs: 784, hidden: 32, outputs: 10 },
+  { name: "XOR 2-8-1 B=4", kind: "values", batch: 4, inputs: 2, hidden: 8, outputs: 1 },
+];
+
+/** x: [batch, inputs]; labels: [batch], or targets: [batch, outputs]; w1: [hidden, inputs], w2: [outputs, hidden]. */
+export interface Start {
+  readonly x: Float32Array;
+  readonly labels: Int32Array;
+  readonly targets: Float32Array;
+  readonly w1: Float32Array;
+  readonly b1: Float32Array;
+  readonly w2: Float32Array;
+  readonly b2: Float32Array;
+}
+
+/** Data, and parameters uniform in ±1/√fanIn as PyTorch starts them. */
+export function startOf({ kind, batch, inputs, hidden, outputs }: Training): Start {
+  const [r1, r2] = [1 / Math.sqrt(inputs), 1 / Math.sqrt(hidden)];
+  const xor = kind === "values";
+  return {
+    x: xor ? Float32Array.of(0, 0, 0, 1, 1, 0, 1, 1) : uniform(batch * inputs, 0, 1, 1),
+    labels: Int32Array.from(uniform(batch, 0, outputs, 2), Math.floor),
+    targets: xor ? Float32Array.of(0, 1, 1, 0) : new Float32Array(0),
+    w1: uniform(hidden * inputs, -r1, r1, 3),
+    b1: uniform(hidden, -r1, r1, 4),
+    w2: uniform(outputs * hidden, -r2, r2, 5),
+    b2: uniform(outputs, -r2, r2, 6),
+  };
+}

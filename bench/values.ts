@@ -1,0 +1,30 @@
+/** The same numbers for everyone: reproducible inputs, and the check that contenders compute the same thing. */
+
+/** n float32 values, uniform in [low, high), from a linear congruential generator (Numerical Recipes, § 7.1). */
+export function uniform(n: number, low: number, high: number, seed: number): Float32Array {
+  const values = new Float32Array(n);
+  let state = seed >>> 0;
+  for (let i = 0; i < n; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    values[i] = low + ((high - low) * state) / 2 ** 32;
+  }
+  return values;
+}
+
+/** @throws Error unless |got − expected| ≤ tolerance·(1 + |expected|) everywhere */
+export function requireClose(
+  what: string,
+  got: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+): void {
+  if (got.length !== expected.length)
+    throw new Error(`${what}: ${got.length} results where ${expected.length} were expected.`);
+  for (let i = 0; i < got.length; i++) {
+    if (!(Math.abs(got[i]! - expected[i]!) <= tolerance * (1 + Math.abs(expected[i]!)))) {
+      throw new Error(
+        `${what}: result ${i} is ${got[i]}, but pure JS finds ${expected[i]}: they do not compute the same thing.`,
+      );
+    }
+  }
+}
