@@ -158,9 +158,9 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
   const units = op == Op.IndexSelect || op == Op.Gather ? outer * count : outer;
   const begin = shareBegin(units, 1, thread, threads), end = shareBegin(units, 1, thread + 1, threads);
   switch (op) {
-    case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, begin, end); break;
+    case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
     case Op.IndexAdd: indexAdd(out, x, index, n, count, inner, begin, end); break;
-    case Op.Gather: gather(out, x, index, n, count, inner, begin, end); break;
+    case Op.Gather: gather(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
     case Op.ScatterAdd: scatterAdd(out, x, index, n, count, inner, begin, end); break;
   }
 }

@@ -313,6 +313,7 @@ export const enum Index {
   n,
   count,
   inner,
+  elementBytes,
   words,
 }
 

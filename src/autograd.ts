@@ -11,7 +11,15 @@ import { sumTo } from "./ops/reduce.ts";
 import { full } from "./ops/shape.ts";
 import { sameShape, show } from "./ops/value.ts";
 import { ShapeError } from "./runtime/errors.ts";
-import { type BackwardOptions, type Edge, isGradEnabled, Tensor, tidy, withGrad } from "./tensor.ts";
+import {
+  type BackwardOptions,
+  type Edge,
+  isGradEnabled,
+  requireSynchronous,
+  Tensor,
+  tidy,
+  withGrad,
+} from "./tensor.ts";
 
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
@@ -114,6 +122,7 @@ export function backward(
   loss: Tensor,
   { gradient, createGraph = false, retainGraph = createGraph }: BackwardOptions = {},
 ): void {
+  loss.storage("backward");
   if (!loss.requiresGrad) {
     throw new Error(
       "backward: the tensor depends on nothing that requires a gradient. Set requiresGrad on what is to be learnt, and compute it outside noGrad.",
@@ -136,10 +145,12 @@ export function backward(
     for (const [leaf, g] of gradients) {
       if (!(leaf instanceof Tensor)) continue;
       const before = leaf.grad;
-      leaf.grad = before ? withGrad(createGraph, () => (add(before, g) as Tensor).keep()) : g;
-      if (!before) continue;
-      before.dispose();
-      g.dispose();
+      // What is left in .grad is the leaf's alone: writing to it must not change another's.
+      const own = withGrad(createGraph, () => (before ? (add(before, g) as Tensor) : g.isShared ? g.clone() : g));
+      if (leaf.isDisposed) own.dispose();
+      else leaf.grad = own.keep();
+      before?.disposeBecause("backward, which put a new gradient in its place");
+      if (own !== g) g.dispose();
     }
   });
 }
@@ -150,12 +161,15 @@ Tensor.prototype.backward = function (options) {
 
 /** Runs f without recording for gradients. */
 export function noGrad<T>(f: () => T): T {
-  return withGrad(false, f);
+  const result = withGrad(false, f);
+  requireSynchronous("noGrad", result);
+  return result;
 }
 
 /**
  * A function with a gradient of your own: f returns its value and the rule that sends dy back to each argument. The rule is
- * made of ops, so it can be differentiated again.
+ * made of ops on dy and on the arguments, which it is given again, so it can be differentiated itself; what f computed on
+ * the way is freed, and the rule computes anew what it needs of it.
  *
  * ```ts
  * const clipped = customGradient((x: Tensor) => [x, (dy: Tensor) => [dy.clamp(-1, 1)]]);
@@ -165,10 +179,16 @@ export function customGradient<A extends Tensor[]>(
   f: (...xs: A) => [value: Tensor, rule: (dy: Tensor, ...xs: A) => (Tensor | null)[]],
 ): (...xs: A) => Tensor {
   return (...xs) => {
-    const [value, rule] = withGrad(false, () => f(...xs));
+    const [value, rule] = tidy(() => withGrad(false, () => f(...xs)));
     const result = value.detach();
     if (!isGradEnabled() || !xs.some((x) => x.requiresGrad)) return result;
-    const vjp: Rule["vjp"] = (dy, { inputs }) => rule(dy as Tensor, ...(inputs as Tensor[] as A));
+    const vjp: Rule["vjp"] = (dy, { inputs }) => {
+      const gradients = rule(dy as Tensor, ...(inputs as Tensor[] as A));
+      if (Array.isArray(gradients) && gradients.length === xs.length) return gradients;
+      throw new TypeError(
+        `customGradient: the rule must return a list of ${xs.length}, a gradient (or null) for each argument.`,
+      );
+    };
     return result.attach(
       new Node<Tensor>(
         { name: "customGradient", saves: "input", vjp },

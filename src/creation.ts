@@ -66,16 +66,17 @@ function unnest(values: TensorValues): {
   return { shape, elements };
 }
 
-const ownTypes = new Map<unknown, DType>([
-  [Float32Array, "float32"],
-  [Float64Array, "float32"],
-  [Int32Array, "int32"],
-  [Int16Array, "int32"],
-  [Uint16Array, "int32"],
-  [Int8Array, "int32"],
-  [Uint8Array, "uint8"],
-  [Uint8ClampedArray, "uint8"],
-]);
+/** By the name of a typed array's kind, which Buffers and arrays of other realms share. */
+const ownTypes: Record<string, DType> = {
+  Float32Array: "float32",
+  Float64Array: "float32",
+  Int32Array: "int32",
+  Int16Array: "int32",
+  Uint16Array: "int32",
+  Int8Array: "int32",
+  Uint8Array: "uint8",
+  Uint8ClampedArray: "uint8",
+};
 
 /**
  * A tensor of given values: a number, nested arrays of numbers or booleans, or a typed array with the shape it is to have.
@@ -91,7 +92,7 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
   const given = Array.isArray(shape) ? (shape as Shape) : undefined;
   const chosen = (given ? options : ((shape as TensorOptions | undefined) ?? options)) ?? {};
   if (ArrayBuffer.isView(values)) {
-    const dtype = chosen.dtype ?? ownTypes.get(values.constructor);
+    const dtype = chosen.dtype ?? ownTypes[(values as TypedArray)[Symbol.toStringTag]];
     if (!dtype)
       throw new DTypeError(
         `tensor: ${values.constructor.name} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`,

@@ -17,5 +17,5 @@ export const {
   sum, mean, max, min, argMax, argMin, prod, any, all, logSumExp, variance, std, norm, cumsum,
   softmax, logSoftmax, matmul, dot, mT, linear,
   reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split, concat, stack,
-  indexSelect, gather, scatterSum, oneHot, embedding, bernoulli, randperm,
+  indexSelect, indexAdd, gather, scatterAdd, scatterSum, oneHot, embedding, bernoulli, randperm,
 } = lifted;

@@ -4,7 +4,7 @@ import { customGradient } from "./autograd.ts";
 import * as ops from "./functions.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
 import { sameShape, show } from "./ops/value.ts";
-import { ShapeError } from "./runtime/errors.ts";
+import { DTypeError, ShapeError } from "./runtime/errors.ts";
 import type { Tensor } from "./tensor.ts";
 
 export interface LossOptions {
@@ -13,6 +13,11 @@ export interface LossOptions {
 }
 
 function reduce(each: Tensor, reduction: LossOptions["reduction"] = "mean"): Tensor {
+  if (!["mean", "sum", "none"].includes(reduction)) {
+    throw new RangeError(
+      `loss: reduction "${reduction}" is not one of "mean", "sum", "none" (klDiv: also "batchMean").`,
+    );
+  }
   return reduction === "none" ? each : reduction === "sum" ? each.sum() : each.mean();
 }
 
@@ -43,6 +48,7 @@ export function huber(
   { delta = 1, reduction }: LossOptions & { delta?: number } = {},
 ): Tensor {
   requireSame("huber", x, target);
+  if (!(delta > 0)) throw new RangeError(`huber: delta is ${delta}, but must be above 0.`);
   // With c = min(max(d, −δ), δ): c(d − ½c), smooth at d = 0 too.
   const d = x.sub(target);
   const c = d.clamp(-delta, delta);
@@ -135,7 +141,8 @@ function reduceWeighted(
   labels: Tensor,
   reduction: LossOptions["reduction"] = "mean",
 ): Tensor {
-  if (reduction === "none") return each.reshape(labels.shape);
+  if (reduction === "none" || !["mean", "sum"].includes(reduction))
+    return reduce(each, reduction).reshape(labels.shape);
   return reduction === "sum" ? each.sum() : each.sum().div(weights.sum());
 }
 
@@ -205,6 +212,12 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
           .neg()
       : (crossEntropyRows(rows, smooth.reshape([-1, classes])) as Tensor);
     return reduce(reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
+  }
+  if (target.dtype === "float32") {
+    throw new DTypeError(
+      `crossEntropy: the target is float32 ${show(target.shape)}; class labels must be int32. Use target.to("int32"), or ` +
+        `tensor(values, { dtype: "int32" }); probabilities have the shape of the logits, ${show(logits.shape)}.`,
+    );
   }
   const { rows, flat, classes } = asRows("crossEntropy", logits, target);
   if (!weight && !labelSmoothing) {

@@ -108,8 +108,13 @@ export class Tensor implements Value {
 
   /** A tensor with memory of its own, contents undefined. @internal */
   static allocate(spec: Spec, op: string): Tensor {
-    const storage = new Storage(sizeOf(spec.shape) * bytesPerElement[spec.dtype]);
-    return new Tensor(spec, { storage, node: null, op, gone: "" });
+    const width: number | undefined = bytesPerElement[spec.dtype];
+    if (width === undefined) {
+      throw new DTypeError(`${op}: "${spec.dtype}" is not an element type. Use float32, int32, bool or uint8.`);
+    }
+    requireShape(op, spec.shape);
+    const storage = new Storage(sizeOf(spec.shape) * width);
+    return new Tensor({ shape: [...spec.shape], dtype: spec.dtype }, { storage, node: null, op, gone: "" });
   }
 
   /** A tensor on a storage already retained for it, at an edge of the graph. @internal */
@@ -170,6 +175,7 @@ export class Tensor implements Value {
   /** Gives its memory back now. Using the tensor afterwards throws a DisposedError. Twice is fine. */
   dispose(): void {
     this.disposeBecause("dispose()");
+    this.grad?.dispose();
   }
   [Symbol.dispose](): void {
     this.dispose();
@@ -195,6 +201,11 @@ export class Tensor implements Value {
     else freeWith(this, this.handle);
   }
 
+  /** Whether another tensor, or a node of the graph, holds the same memory. @internal */
+  get isShared(): boolean {
+    return this.storage("isShared").references > 1;
+  }
+
   /** The same memory under another shape. @internal */
   view(shape: Shape): Tensor {
     const view = Tensor.wrap(this.storage("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
@@ -210,6 +221,7 @@ export class Tensor implements Value {
 
   /** A copy with memory of its own, in the same graph. */
   clone(): Tensor {
+    this.storage("clone");
     const copy = Tensor.allocate(this, "clone");
     withGrad(false, () => assign(copy, this));
     const { edge } = this;
@@ -219,13 +231,18 @@ export class Tensor implements Value {
 
   /** Overwrites the elements, in place. @throws ShapeError where sizes differ */
   copyFrom(source: Tensor | ArrayLike<number>): this {
+    if (gradMode && (this.handle.node || (source instanceof Tensor && source.requiresGrad))) {
+      throw new Error(
+        "copyFrom: writes in place are not recorded for gradients. Wrap it in noGrad(() => …), or detach() the source.",
+      );
+    }
     if (source instanceof Tensor) {
       assign(this, source);
       return this;
     }
     if (source.length !== this.size)
       throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
-    this.live().set(source);
+    this.elements("copyFrom").set(this.dtype === "bool" ? Array.from(source, (v) => (v ? 1 : 0)) : source);
     this.storage("copyFrom").version++;
     return this;
   }
@@ -235,7 +252,11 @@ export class Tensor implements Value {
    * it at once. Writing to it goes unseen by gradients.
    */
   live(): TypedArray {
-    const { address } = this.storage("live");
+    return this.elements("live");
+  }
+
+  private elements(op: string): TypedArray {
+    const { address } = this.storage(op);
     const { buffer } = engine().heap.memory;
     const { dtype, size } = this;
     return dtype === "float32"
@@ -247,19 +268,20 @@ export class Tensor implements Value {
 
   /** A copy of the elements, row-major. */
   get data(): TypedArray {
-    return this.live().slice();
+    return this.elements("data").slice();
   }
 
   /** The number that a tensor of one element holds. @throws ShapeError if it holds more or none */
   item(): number {
+    this.storage("item");
     if (this.size !== 1)
       throw new ShapeError(`item: ${show(this.shape)} has ${this.size} elements, not one. Use toArray() or data.`);
-    return this.live()[0]!;
+    return this.elements("item")[0]!;
   }
 
   /** Nested arrays of the elements; a number where there are no dimensions. Bools come as booleans. */
   toArray(): NestedArray {
-    return nest(this.live(), this.shape, this.dtype);
+    return nest(this.elements("toArray"), this.shape, this.dtype);
   }
 
   /** As PyTorch prints: `tensor([[1, 2], [3, 4]])`, long dimensions with their middle left out. */
@@ -274,7 +296,9 @@ export class Tensor implements Value {
 
 for (const [name, method] of Object.entries(methods) as [string, (...args: unknown[]) => unknown][]) {
   const value = function (this: Tensor, ...rest: unknown[]) {
-    return method(this, ...rest);
+    const result = method(this, ...rest);
+    // An op with nothing to do gives its operand back; people get a tensor that they may dispose.
+    return result === this ? this.view(this.shape) : result;
   };
   Object.defineProperty(Tensor.prototype, name, {
     value,
@@ -321,7 +345,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   return outputs;
 }
 
-/** Numbers used as operands, by type: made once, kept. The oldest goes when there are too many. */
+/** Numbers used as operands, by type: made once, kept. The least recently used goes when there are too many. */
 const constants: Partial<Record<DType, Map<number, Tensor>>> = {};
 const MAX_CONSTANTS = 256;
 
@@ -330,7 +354,12 @@ function constant(value: number, dtype: DType): Tensor {
   const known = constants[dtype];
   // A Map takes −0 for 0.
   const cached = Object.is(value, -0) ? undefined : known.get(value);
-  if (cached) return cached;
+  if (cached) {
+    // The most recently used is evicted last: no op may lose an operand while it reads the next.
+    known.delete(value);
+    known.set(value, cached);
+    return cached;
+  }
   const made = Tensor.allocate({ shape: [], dtype }, "constant");
   made.live()[0] = value;
   if (Object.is(value, -0)) return made;
@@ -361,6 +390,17 @@ export function tensorsIn(value: unknown, found = new Set<Tensor>(), seen = new 
   return found;
 }
 
+const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
+
+/** Refuses an asynchronous function, whose work would go on after `name` has ended. */
+export function requireSynchronous(name: string, result: unknown): void {
+  if (!(result instanceof Promise)) return;
+  result.catch(() => {});
+  throw new Error(
+    `${name}: f returned a promise, but ${name} ends when f returns. Use it inside the async function instead.`,
+  );
+}
+
 /**
  * Runs f and frees every tensor made inside that it does not return (in arrays and objects too) or keep().
  *
@@ -382,11 +422,14 @@ export function tidy<T>(f: () => T): T {
     for (const tensor of own) {
       if (tensor.isKept || tensor.isDisposed) continue;
       if (returned.has(tensor)) tensor.escape();
-      else tensor.disposeBecause("the end of its scope (tidy, grad, minimize or compile)");
+      else {
+        tensor.disposeBecause(SCOPE_END);
+        // A gradient is kept for its leaf's sake.
+        if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
+      }
     }
   }
-  if (result instanceof Promise)
-    throw new Error("tidy: f returned a promise, but a scope ends when f returns. Use dispose() in async code.");
+  requireSynchronous("tidy", result);
   return result;
 }
 

@@ -31,7 +31,7 @@ function retire(variables: readonly Tensor[]): void {
 function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   if (value instanceof Tensor) return f(value) as T;
   if (Array.isArray(value)) return value.map((part) => mapTensors(part, f)) as T;
-  if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+  if (typeof value === "object" && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value))) {
     return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, mapTensors(part, f)])) as T;
   }
   return value;
@@ -42,12 +42,13 @@ function makeVariables<A extends unknown[]>(
   args: A,
   argnums: readonly number[],
   name: string,
-): { inputs: A; variables: Tensor[]; originals: Tensor[] } {
+): { inputs: A; variables: Tensor[] } {
   const variables: Tensor[] = [];
   const originals: Tensor[] = [];
   for (const i of argnums) {
     if (!tensorsIn(args[i]).size) throw new TypeError(`${name}: argument ${i} holds no tensor to differentiate by.`);
   }
+  const wanted = argnums.reduce((total, i) => total + tensorsIn(args[i]).size, 0);
   const inputs = args.map((arg, i) =>
     argnums.includes(i)
       ? mapTensors(arg, (x) => {
@@ -58,7 +59,13 @@ function makeVariables<A extends unknown[]>(
         })
       : arg,
   ) as A;
-  return { inputs, variables, originals };
+  if (new Set(originals).size < wanted) {
+    throw new TypeError(
+      `${name}: only tensors, arrays and plain objects of them are differentiated. For a module's parameters use ` +
+        "backward(), or pass Object.fromEntries(model.namedParameters()).",
+    );
+  }
+  return { inputs, variables };
 }
 
 /** The result that differentiation starts from. */
@@ -149,15 +156,16 @@ export function grad<A extends unknown[]>(f: (...args: A) => Tensor, argnums: Ar
  * f's value and its pullback: dy ↦ (∂f/∂x)ᵀ·dy for each argument. The pullback may be called any number of times.
  */
 export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Tensor, (dy: Tensor) => Tensor[]] {
-  const { inputs, variables } = makeVariables(
-    xs,
-    xs.map((_, i) => i),
-    "vjp",
-  );
-  const y = requireTensor(
-    "vjp",
-    withGrad(true, () => f(...inputs)),
-  );
+  // The variables outlive the scope with the value: the pullback needs their places in the graph.
+  const { y, variables } = tidy(() => {
+    const made = makeVariables(
+      xs,
+      xs.map((_, i) => i),
+      "vjp",
+    );
+    const value = withGrad(true, () => f(...made.inputs));
+    return { y: requireTensor("vjp", value), variables: made.variables };
+  });
   const pullback = (dy: Tensor): Tensor[] =>
     tidy(() => {
       if (!sameShape(dy.shape, y.shape))
@@ -214,7 +222,7 @@ export function jvp<X extends Tensor | Tensor[]>(
     const { gradients: along, created } = backpropagate(roots, {
       targets: new Set([u]),
       retain: true,
-      create: "auto",
+      create: isGradEnabled() && directions.some((v) => v.requiresGrad) ? true : "auto",
     });
     for (const g of gradients.values()) g.dispose();
     const dy = along.get(u);

@@ -122,7 +122,7 @@ describe("scopes", () => {
   });
 
   test("a promise is refused, since the scope would end before it", () => {
-    expect(() => tidy(async () => tensor([1]))).toThrow("tidy: f returned a promise, but a scope ends when f returns.");
+    expect(() => tidy(async () => tensor([1]))).toThrow("tidy: f returned a promise, but tidy ends when f returns.");
   });
 
   test("the graph of a returned loss survives the scope, and goes with the loss", () => {

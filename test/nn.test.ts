@@ -69,7 +69,7 @@ describe("Module", () => {
   });
   test("prints as PyTorch does", () => {
     expect(String(new nn.Sequential(new nn.Flatten(), new nn.Linear(4, 2)))).toBe(
-      "Sequential(\n  (0): Flatten()\n  (1): Linear(inFeatures=4, outFeatures=2, bias=true)\n)",
+      "Sequential(\n  (0): Flatten(startDim=1, endDim=-1)\n  (1): Linear(inFeatures=4, outFeatures=2, bias=true)\n)",
     );
   });
   test("dispose frees parameters, buffers and gradients", () => {
@@ -163,7 +163,7 @@ describe("optimizers", () => {
     expect(() => new optim.SGD([p], { lr: 1, nesterov: true })).toThrow(
       "SGD: nesterov needs momentum above 0 and dampening 0.",
     );
-    expect(() => optim.clipGradNorm([p], 1)).toThrow("clipGradNorm: no parameter has a gradient. Call backward first.");
+    expect(optim.clipGradNorm([p], 1).item()).toBe(0);
     const other = new optim.Adam([p, tensor([2], { requiresGrad: true })]);
     expect(() => new optim.Adam([p]).loadStateDict(other.stateDict())).toThrow(
       "Adam: the state is of 1 groups with 2 parameters, but this optimizer has 1 with 1.",
@@ -219,7 +219,7 @@ describe("initialisation", () => {
     const x = nn.init.truncNormal(zeros([50_000]));
     expect(x.abs().max().item()).toBeLessThanOrEqual(2);
     expect(std(x)).toBeCloseTo(0.8796, 2); // √(1 − 4φ(2)/(2Φ(2) − 1))
-    expect(() => nn.init.truncNormal(zeros([2]), { a: 1, b: 1 })).toThrow("truncNormal: needs a < b and std > 0");
+    expect(() => nn.init.truncNormal(zeros([2]), { a: 1, b: 1 })).toThrow("truncNormal: needs a < b and a finite std > 0");
     expect(() => nn.init.xavierUniform(zeros([3]))).toThrow("init: [3] has no fans; a weight is [out, in, …].");
   });
 });

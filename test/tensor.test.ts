@@ -297,7 +297,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     tidy(() => {
       inner = x.exp();
     });
-    expect(() => inner.data).toThrow(/live: the float32 tensor \[2\] made by exp was disposed by the end of its scope/);
+    expect(() => inner.data).toThrow(/data: the float32 tensor \[2\] made by exp was disposed by the end of its scope/);
     expect(String(inner)).toMatch(/^tensor\(disposed by the end of its scope/);
   });
   test("a bad call leaves everything as it was", () => {

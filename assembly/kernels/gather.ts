@@ -5,9 +5,9 @@
 import { storeLanes } from "../simd";
 import { fill } from "./shape";
 
-/** out[o, j, ·] = x[o, index[j], ·], rows of `inner` 32-bit elements; the share counts the outer·count rows of out. */
-export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32, end: u32): void {
-  const rowBytes: usize = <usize>inner << 2;
+/** out[o, j, ·] = x[o, index[j], ·], rows of `inner` elements; the share counts the outer·count rows of out. */
+export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32, begin: u32, end: u32): void {
+  const rowBytes: usize = inner * elementBytes;
   for (let r = begin; r < end; r++) {
     const o = r / count;
     const i = load<u32>(index + (<usize>(r - o * count) << 2));
@@ -36,13 +36,14 @@ export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32,
 }
 
 /** out[o, j, i] = x[o, index[o, j, i], i]; the share counts the outer·count rows of out. */
-export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32, end: u32): void {
+export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
-    const block = x + ((<usize>(r / count) * n * inner) << 2);
-    const row: usize = (<usize>r * inner) << 2;
+    const block: usize = <usize>(r / count) * n * inner, row: usize = <usize>r * inner;
     for (let i: usize = 0; i < inner; i++) {
-      const at = load<u32>(index + row + (i << 2));
-      store<u32>(out + row + (i << 2), at < n ? load<u32>(block + ((<usize>at * inner + i) << 2)) : 0);
+      const at = load<u32>(index + ((row + i) << 2));
+      const from = block + <usize>at * inner + i, to = row + i;
+      if (elementBytes == 4) store<u32>(out + (to << 2), at < n ? load<u32>(x + (from << 2)) : 0);
+      else store<u8>(out + to, at < n ? load<u8>(x + from) : 0);
     }
   }
 }

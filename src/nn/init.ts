@@ -1,6 +1,7 @@
 /** Initial values for parameters, written in place. Fans are those of a weight [out, in, …]: fanIn = in·…, fanOut = out·…. */
 
 import { normal as randomNormal, uniform as randomUniform } from "../creation.ts";
+import { erfc64 } from "../ops/erf.ts";
 import { show, sizeOf } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
@@ -11,7 +12,8 @@ function write(x: Tensor, values: () => Tensor): Tensor {
 }
 
 /** `value` everywhere. */
-export const constant = (x: Tensor, value: number): Tensor => x.copyFrom(new Float32Array(x.size).fill(value));
+export const constant = (x: Tensor, value: number): Tensor =>
+  withGrad(false, () => x.copyFrom(new Float32Array(x.size).fill(value)));
 export const zeros = (x: Tensor): Tensor => constant(x, 0);
 export const ones = (x: Tensor): Tensor => constant(x, 1);
 /** Uniform in [low, high). */
@@ -75,23 +77,67 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
   return normal(x, 0, kaimingStd(x, options));
 }
 
-/** Normal, redrawn until it lies in [a, b]. @throws RangeError if the interval is empty */
+/**
+ * Normal, cut off outside [a, b]: Φ⁻¹ of numbers drawn uniformly between Φ((a − mean)/std) and Φ((b − mean)/std).
+ * @throws RangeError if the interval is empty
+ */
 export function truncNormal(x: Tensor, { mean = 0, std = 1, a = -2, b = 2 } = {}): Tensor {
-  if (!(a < b) || !(std > 0))
-    throw new RangeError(`truncNormal: needs a < b and std > 0, but a = ${a}, b = ${b}, std = ${std}.`);
-  if (Math.min(Math.abs(a - mean), Math.abs(b - mean)) > 4 * std && (a - mean) * (b - mean) > 0) {
-    throw new RangeError(
-      `truncNormal: [${a}, ${b}] lies more than 4 std from the mean ${mean}: almost nothing would ever be drawn there.`,
-    );
+  if (!(a < b && std > 0 && Number.isFinite(std))) {
+    throw new RangeError(`truncNormal: needs a < b and a finite std > 0, but a = ${a}, b = ${b}, std = ${std}.`);
   }
-  return write(x, () => {
-    let drawn = randomNormal(x.shape, mean, std);
-    for (;;) {
-      const outside = drawn.lt(a).logicalOr(drawn.gt(b));
-      if (outside.any().item() === 0) return drawn;
-      drawn = randomNormal(x.shape, mean, std).where(outside, drawn);
-    }
+  // In the left tail, where probabilities keep their digits: the right tail is its mirror image.
+  const mirrored = a > mean;
+  const [low, high] = mirrored ? [mean - b, mean - a] : [a - mean, b - mean];
+  const [from, to] = [normalCdf(low / std), normalCdf(high / std)];
+  const drawn = tidy(() => randomUniform(x.shape, 0, 1).data);
+  const values = Float32Array.from(drawn, (u) => {
+    const z = std * inverseNormalCdf(from + u * (to - from));
+    return Math.min(b, Math.max(a, mean + (mirrored ? -z : z)));
   });
+  return withGrad(false, () => x.copyFrom(values));
+}
+
+/** Φ(x). */
+const normalCdf = (x: number): number => 0.5 * erfc64(-x / Math.SQRT2);
+
+/** Φ⁻¹(p): Acklam's rational approximation (relative error 1.2e-9). */
+function inverseNormalCdf(p: number): number {
+  const polynomial = (t: number, ...c: number[]): number => c.reduce((sum, v) => sum * t + v, 0);
+  const tail = (q: number): number =>
+    polynomial(
+      q,
+      -7.784894002430293e-3,
+      -3.223964580411365e-1,
+      -2.400758277161838,
+      -2.549732539343734,
+      4.374664141464968,
+      2.938163982698783,
+    ) / polynomial(q, 7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1);
+  if (p <= 0 || p >= 1) return p <= 0 ? -Infinity : Infinity;
+  if (p < 0.02425) return tail(Math.sqrt(-2 * Math.log(p)));
+  if (p > 1 - 0.02425) return -tail(Math.sqrt(-2 * Math.log(1 - p)));
+  const q = p - 0.5;
+  return (
+    (q *
+      polynomial(
+        q * q,
+        -3.969683028665376e1,
+        2.209460984245205e2,
+        -2.759285104469687e2,
+        1.38357751867269e2,
+        -3.066479806614716e1,
+        2.506628277459239,
+      )) /
+    polynomial(
+      q * q,
+      -5.447609879822406e1,
+      1.615858368580409e2,
+      -1.556989798598866e2,
+      6.680131188771972e1,
+      -1.328068155288572e1,
+      1,
+    )
+  );
 }
 
 /**
@@ -103,20 +149,23 @@ export function orthogonal(x: Tensor, { gain = 1 } = {}): Tensor {
   const rows = x.shape[0]!;
   const [n, k] = rows >= fanIn ? [rows, fanIn] : [fanIn, rows];
   // k columns of length n, made orthonormal by Gram and Schmidt, twice over for the last digits.
-  const drawn = tidy(() => randomNormal([k, n], 0, 1).data);
-  const columns = Array.from({ length: k }, (_, i) => Float64Array.from(drawn.subarray(i * n, (i + 1) * n)));
-  columns.forEach((column, i) => {
-    for (let pass = 0; pass < 2; pass++) {
-      for (const other of columns.slice(0, i)) {
-        const along = column.reduce((sum, v, r) => sum + v * other[r]!, 0);
-        for (let r = 0; r < n; r++) column[r]! -= along * other[r]!;
-      }
+  const q = Float64Array.from(tidy(() => randomNormal([k, n], 0, 1).data));
+  const dot = (i: number, j: number): number => {
+    let sum = 0;
+    for (let r = 0; r < n; r++) sum += q[i * n + r]! * q[j * n + r]!;
+    return sum;
+  };
+  for (let i = 0; i < k; i++) {
+    for (let j = 0; j < 2 * i; j++) {
+      const other = j % i;
+      const along = dot(i, other);
+      for (let r = 0; r < n; r++) q[i * n + r]! -= along * q[other * n + r]!;
     }
-    const length = Math.sqrt(column.reduce((sum, v) => sum + v * v, 0));
-    for (let r = 0; r < n; r++) column[r]! /= length;
-  });
+    const length = Math.sqrt(dot(i, i));
+    for (let r = 0; r < n; r++) q[i * n + r]! /= length;
+  }
   const values = new Float32Array(x.size);
   for (let i = 0; i < rows; i++)
-    for (let j = 0; j < fanIn; j++) values[i * fanIn + j] = gain * (rows >= fanIn ? columns[j]![i]! : columns[i]![j]!);
-  return x.copyFrom(values);
+    for (let j = 0; j < fanIn; j++) values[i * fanIn + j] = gain * q[rows >= fanIn ? j * n + i : i * n + j]!;
+  return withGrad(false, () => x.copyFrom(values));
 }

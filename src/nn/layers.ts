@@ -69,32 +69,58 @@ export class Dropout extends Module {
     if (!this.training || this.p === 0) return x;
     return x.mul(ops.bernoulli(x.shape, 1 - this.p, this.p === 1 ? 0 : 1 / (1 - this.p)));
   }
-  protected override describe(): string {
-    return `p=${this.p}`;
+}
+
+export class ReLU extends Module {
+  forward(x: Tensor): Tensor {
+    return x.relu();
   }
 }
-
-/** A layer class of an op without arguments. */
-function activation(name: string, f: (x: Tensor) => Tensor): new () => Module & { forward(x: Tensor): Tensor } {
-  const layer = class extends Module {
-    forward(x: Tensor): Tensor {
-      return f(x);
-    }
-  };
-  Object.defineProperty(layer, "name", { value: name });
-  return layer;
+export class ReLU6 extends Module {
+  forward(x: Tensor): Tensor {
+    return x.hardTanh(0, 6);
+  }
 }
-
-export const ReLU = activation("ReLU", (x) => x.relu());
-export const ReLU6 = activation("ReLU6", (x) => x.hardTanh(0, 6));
-export const SELU = activation("SELU", (x) => x.selu());
-export const SiLU = activation("SiLU", (x) => x.silu());
-export const Mish = activation("Mish", (x) => x.mish());
-export const Tanh = activation("Tanh", (x) => x.tanh());
-export const Sigmoid = activation("Sigmoid", (x) => x.sigmoid());
-export const LogSigmoid = activation("LogSigmoid", (x) => x.logSigmoid());
-export const Hardsigmoid = activation("Hardsigmoid", (x) => x.hardSigmoid());
-export const Hardswish = activation("Hardswish", (x) => x.hardSwish());
+export class SELU extends Module {
+  forward(x: Tensor): Tensor {
+    return x.selu();
+  }
+}
+export class SiLU extends Module {
+  forward(x: Tensor): Tensor {
+    return x.silu();
+  }
+}
+export class Mish extends Module {
+  forward(x: Tensor): Tensor {
+    return x.mish();
+  }
+}
+export class Tanh extends Module {
+  forward(x: Tensor): Tensor {
+    return x.tanh();
+  }
+}
+export class Sigmoid extends Module {
+  forward(x: Tensor): Tensor {
+    return x.sigmoid();
+  }
+}
+export class LogSigmoid extends Module {
+  forward(x: Tensor): Tensor {
+    return x.logSigmoid();
+  }
+}
+export class Hardsigmoid extends Module {
+  forward(x: Tensor): Tensor {
+    return x.hardSigmoid();
+  }
+}
+export class Hardswish extends Module {
+  forward(x: Tensor): Tensor {
+    return x.hardSwish();
+  }
+}
 
 export class LeakyReLU extends Module {
   constructor(readonly negativeSlope = 0.01) {

@@ -50,10 +50,14 @@ export abstract class Module {
     for (const [name, value] of this.entries()) if (value instanceof Module) yield [name, value];
   }
 
-  /** This module and all inside it, by path. */
-  *namedModules(prefix = ""): Generator<[string, Module]> {
+  /** This module and all inside it, by path, each once. */
+  *namedModules(prefix = "", seen = new Set<Module>()): Generator<[string, Module]> {
+    if (seen.has(this)) return;
+    seen.add(this);
     yield [prefix, this];
-    for (const [name, child] of this.namedChildren()) yield* child.namedModules(prefix ? `${prefix}.${name}` : name);
+    for (const [name, child] of this.namedChildren()) {
+      yield* child.namedModules(prefix ? `${prefix}.${name}` : name, seen);
+    }
   }
 
   private *namedTensors(): Generator<[string, Tensor]> {
@@ -146,7 +150,8 @@ export abstract class Module {
 
   /** What stands in parentheses when the module is printed. */
   protected describe(): string {
-    return "";
+    const own = Object.entries(this).filter(([name, value]) => name !== "training" && typeof value !== "object");
+    return own.map(([name, value]) => `${name}=${value}`).join(", ");
   }
 
   /** As PyTorch prints modules: one line each, children indented. */

@@ -1,7 +1,7 @@
 /** Elementary pointwise ops: signs, powers, exp and log, rounding, arithmetic, comparisons, choice by a mask. */
 import { Op, Where } from "../../assembly/opcodes.ts";
-import { apply, constant, type OpDefinition, type Operand } from "./op.ts";
-import { binary, derivative, type UnaryOp, unary } from "./pointwise.ts";
+import { apply, type OpDefinition, type Operand } from "./op.ts";
+import { binary, derivative, promote, type UnaryOp, unary } from "./pointwise.ts";
 import { broadcastTo, cast } from "./shape.ts";
 import { broadcastShapes, requireType, type Value } from "./value.ts";
 
@@ -143,7 +143,13 @@ export const clamp = unary({
   name: "clamp",
   doc: "min(max(x, low), high). Derivative 1 inside, bounds included; 0 outside.",
   saves: "input",
-  parameters: (low: number = -Infinity, high: number = Infinity) => [low, high],
+  parameters: (low?: number | null, high?: number | null) => {
+    for (const bound of [low, high]) {
+      if (bound != null && typeof bound !== "number")
+        throw new TypeError("clamp: bounds are numbers. Use maximum and minimum for tensors.");
+    }
+    return [low ?? -Infinity, high ?? Infinity];
+  },
   vjp: (dy, { x, p, q }) => [clampGrad(dy, x, p, q)],
   reference: (x, p, q) => Math.min(q, Math.max(p, x)),
   sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
@@ -224,7 +230,10 @@ export const maximum = binary({
   doc: "The larger of a and b, NaN if either is. Ties share the gradient.",
   type: "int",
   saves: "input",
-  vjp: (dy, { a, b }) => [mul(dy, winner(gt(a, b), eq(a, b))), mul(dy, winner(gt(b, a), eq(a, b)))],
+  vjp: (dy, { a, b, needs }) => [
+    needs[0] ? mul(dy, winner(gt(a, b), eq(a, b))) : null,
+    needs[1] ? mul(dy, winner(gt(b, a), eq(a, b))) : null,
+  ],
   reference: Math.max,
   sample: plain,
 });
@@ -234,7 +243,10 @@ export const minimum = binary({
   doc: "The smaller of a and b, NaN if either is. Ties share the gradient.",
   type: "int",
   saves: "input",
-  vjp: (dy, { a, b }) => [mul(dy, winner(lt(a, b), eq(a, b))), mul(dy, winner(lt(b, a), eq(a, b)))],
+  vjp: (dy, { a, b, needs }) => [
+    needs[0] ? mul(dy, winner(lt(a, b), eq(a, b))) : null,
+    needs[1] ? mul(dy, winner(lt(b, a), eq(a, b))) : null,
+  ],
   reference: Math.min,
   sample: plain,
 });
@@ -341,11 +353,13 @@ export const whereDefinition: OpDefinition<null> = {
  */
 export function where(condition: Value, a: Operand, b: Operand): Value {
   requireType("where", condition, "bool", "condition");
-  const isInt = (x: Operand) => typeof x === "object" && x.dtype === "int32";
-  const whole = (x: Operand) => isInt(x) || Number.isInteger(x);
-  const dtype = (isInt(a) || isInt(b)) && whole(a) && whole(b) ? "int32" : "float32";
-  const convert = (x: Operand) => (typeof x === "number" ? constant(x, dtype) : cast(x, dtype));
-  const [x, y] = [convert(a), convert(b)];
+  const isBool = (x: Operand) => typeof x === "object" && x.dtype === "bool";
+  const [x, y] = promote("where", a, b, true);
   const shape = broadcastShapes("where", broadcastShapes("where", x.shape, y.shape), condition.shape);
-  return apply(whereDefinition, [broadcastTo(condition, shape), broadcastTo(x, shape), broadcastTo(y, shape)], null);
+  const chosen = apply(
+    whereDefinition,
+    [broadcastTo(condition, shape), broadcastTo(x, shape), broadcastTo(y, shape)],
+    null,
+  );
+  return isBool(a) && isBool(b) ? cast(chosen, "bool") : chosen;
 }

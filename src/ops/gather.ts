@@ -1,9 +1,19 @@
 /** Reading and adding at indices. Index tensors are int32; eager mode checks their values before anything runs. */
 import { Index, OneHot, Op } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
+import { add } from "./arithmetic.ts";
 import { apply, type OpDefinition, type Reference, type Sample } from "./op.ts";
 import { reshape } from "./shape.ts";
-import { normalizeDim, requireType, type Shape, show, sizeOf, type Value } from "./value.ts";
+import {
+  bytesPerElement,
+  normalizeDim,
+  requireShape,
+  requireType,
+  type Shape,
+  show,
+  sizeOf,
+  type Value,
+} from "./value.ts";
 
 interface IndexAttributes {
   readonly dim: number;
@@ -60,6 +70,7 @@ function indexOp(
     saves: [1],
     infer([x, index], { dim, n }) {
       requireType(name, index!, "int32", "index");
+      if (adds) requireType(name, x!, "float32");
       const count = index!.shape[elementwise ? dim : 0]!;
       return [
         {
@@ -79,6 +90,7 @@ function indexOp(
       encoder.set(Index.n, n);
       encoder.set(Index.count, index!.shape[elementwise ? dim : 0]!);
       encoder.set(Index.inner, inner);
+      encoder.set(Index.elementBytes, bytesPerElement[x!.dtype]);
       encoder.end();
     },
     vjp: (dy, { inputs: [x, index], attributes }) => [vjp(dy, index!, attributes, x!.shape), null],
@@ -149,7 +161,6 @@ export function indexSelect(x: Value, dim: number, index: Value): Value {
   const at = normalizeDim("indexSelect", dim, x.shape.length);
   if (index.shape.length !== 1)
     throw new ShapeError(`indexSelect: the index is ${show(index.shape)}, but must have one dimension.`);
-  if (x.dtype !== "float32" && x.dtype !== "int32") requireType("indexSelect", x, "float32");
   return apply(indexSelectDefinition, [x, index], { dim: at, n: x.shape[at]! });
 }
 
@@ -173,8 +184,24 @@ export function gather(x: Value, dim: number, index: Value): Value {
 export function scatterSum(source: Value, dim: number, index: Value, n: number): Value {
   const at = normalizeDim("scatterSum", dim, source.shape.length);
   requireSameOuter("scatterSum", source, index, at);
-  requireType("scatterSum", source, "float32");
+  requireShape("scatterSum", [n]);
   return apply(scatterAddDefinition, [source, index], { dim: at, n });
+}
+
+/** x with each element of `source` added where `index` says along `dim`: PyTorch's scatter_add, without writing to x. */
+export function scatterAdd(x: Value, dim: number, index: Value, source: Value): Value {
+  return add(x, scatterSum(source, dim, index, x.shape[normalizeDim("scatterAdd", dim, x.shape.length)]!));
+}
+
+/** x with slices of `source` added at `index` (int32, one dimension) along `dim`: PyTorch's index_add, without writing to x. */
+export function indexAdd(x: Value, dim: number, index: Value, source: Value): Value {
+  const at = normalizeDim("indexAdd", dim, x.shape.length);
+  if (index.shape.length !== 1 || source.shape[at] !== index.size) {
+    throw new ShapeError(
+      `indexAdd: the index ${show(index.shape)} must have one dimension, as long as dim ${dim} of the source ${show(source.shape)}.`,
+    );
+  }
+  return add(x, apply(indexAddDefinition, [source, index], { dim: at, n: x.shape[at]! }));
 }
 
 /** Rows of `weight` [entries, size] at `index` (int32, any shape) → [...index.shape, size]. */
@@ -212,6 +239,7 @@ const oneHotDefinition: OpDefinition<{ classes: number }> = {
 
 /** float32 [...index.shape, classes]: 1 at each index's place, else 0. */
 export function oneHot(index: Value, classes: number): Value {
+  requireShape("oneHot", [classes]);
   return apply(oneHotDefinition, [index], { classes });
 }
 

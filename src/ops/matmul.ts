@@ -1,14 +1,23 @@
 /** Matrix products: one op, in all transpositions, batched with broadcasting, with bias and activation. */
 import { Activation, Dim, Matmul, Op } from "../../assembly/opcodes.ts";
 import { kernels } from "../runtime/engine.ts";
-import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { ShapeError } from "../runtime/errors.ts";
 import { reluGrad, sigmoidGrad, tanhGrad } from "./activation.ts";
 import { mul } from "./arithmetic.ts";
 import { apply, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { sum } from "./reduce.ts";
 import { reshape, transpose } from "./shape.ts";
-import { broadcastShapes, broadcastStrides, collapse, type Shape, show, sizeOf, type Value } from "./value.ts";
+import {
+  broadcastShapes,
+  broadcastStrides,
+  collapse,
+  requireType,
+  type Shape,
+  show,
+  sizeOf,
+  type Value,
+} from "./value.ts";
 
 interface MatmulAttributes {
   readonly transA: boolean;
@@ -59,6 +68,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   doc: "act(α·op(A)·op(B) + bias). dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition flags), dbias = Σ rows of dC.",
   saves: "both",
   infer([a, b, bias], attributes) {
+    for (const x of bias ? [a!, b!, bias] : [a!, b!]) requireType("matmul", x, "float32");
     const { m, n, k, kb } = sizes(a!, b!, attributes);
     if (k !== kb) {
       const flipped = attributes.transB ? b!.shape.at(-2) : b!.shape.at(-1);
@@ -248,8 +258,6 @@ export function linear(x: Value, w: Value, bias?: Value): Value {
       `linear: ${show(x.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`,
     );
   }
-  if (x.dtype !== "float32")
-    throw new DTypeError(`linear: the input is ${x.dtype}, but must be float32. Convert it with .to("float32").`);
   const rows = x.shape.length === 1 ? reshape(x, [1, x.size]) : x;
   const y = tall(rows, w, bias, { ...PLAIN, transB: true });
   return x.shape.length === 1 ? reshape(y, [w.shape[0]!]) : y;

@@ -38,7 +38,7 @@ export const methods = {
   softmax, logSoftmax,
   matmul: matmul.matmul, dot, mT,
   reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
-  indexSelect, gather: gather.gather, oneHot,
+  indexSelect, gather: gather.gather, scatterAdd: gather.scatterAdd, indexAdd: gather.indexAdd, oneHot,
   /** Another element type: "float32", "int32", "bool" or "uint8". */
   to: (x: Value, dtype: DType): Value => shape.cast(x, dtype),
   /** The tensor where the mask holds, `other` elsewhere. */

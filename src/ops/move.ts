@@ -1,7 +1,7 @@
 /** Table entries of the ops that move elements: fill, permute, slice and its inverse, broadcast, concatenate, convert, copy in place. */
 import { Cast, Dim, Fill, Op, StridedCopy } from "../../assembly/opcodes.ts";
 import type { Encoder } from "../runtime/engine.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { apply, type OpDefinition, type Reference } from "./op.ts";
 import {
   broadcastStrides,
@@ -50,7 +50,8 @@ function encodeFill(encoder: Encoder, address: number, x: Value, value: number):
   encoder.set(Fill.out, address);
   encoder.set(Fill.bytes, x.size * bytesPerElement[x.dtype]);
   if (x.dtype === "float32") encoder.setFloat(Fill.value, value);
-  else encoder.set(Fill.value, x.dtype === "int32" ? value : (value & 255) * 0x01010101);
+  else if (x.dtype === "int32") encoder.set(Fill.value, value);
+  else encoder.set(Fill.value, (x.dtype === "bool" ? Number(value !== 0) : value & 255) * 0x01010101);
   encoder.end();
 }
 
@@ -282,7 +283,7 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
     let n = first!.shape[dim]!;
     for (const x of rest) {
       if (x.dtype !== first!.dtype)
-        throw new ShapeError(`concat: ${first!.dtype} and ${x.dtype} do not join. Convert with .to(…).`);
+        throw new DTypeError(`concat: ${first!.dtype} and ${x.dtype} do not join. Convert with .to(…).`);
       if (x.shape.length !== first!.shape.length || x.shape.some((size, i) => i !== dim && size !== first!.shape[i])) {
         throw new ShapeError(`concat: ${show(first!.shape)} and ${show(x.shape)} differ in a dim other than ${dim}.`);
       }

@@ -39,8 +39,16 @@ export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
 const NONE: Parameters = [0, 0];
 const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
 
+/** @throws TypeError unless x is a number or a tensor */
+export function requireOperand(op: string, x: Operand): void {
+  if (typeof x === "number" || (typeof x === "object" && x !== null && "dtype" in x && Array.isArray(x.shape))) return;
+  const what = Array.isArray(x) ? "an array" : typeof x === "string" ? `"${x}"` : String(x);
+  throw new TypeError(`${op}: ${what} is neither a tensor nor a number. Wrap values in tensor(…).`);
+}
+
 /** Converts numbers and other element types to float32. */
-export function float(x: Operand): Value {
+export function float(x: Operand, op = "op"): Value {
+  requireOperand(op, x);
   return typeof x === "number" ? constant(x) : cast(x, "float32");
 }
 
@@ -90,7 +98,8 @@ export function unary<Arguments extends unknown[] = []>(
       attributes: sample.parameters ?? [0, 0],
     })),
   };
-  const call = (x: Operand, ...args: Arguments) => apply(definition, [float(x)], entry.parameters?.(...args) ?? NONE);
+  const call = (x: Operand, ...args: Arguments) =>
+    apply(definition, [float(x, name)], entry.parameters?.(...args) ?? NONE);
   return Object.assign(call, { definition, range: sample });
 }
 
@@ -172,7 +181,9 @@ const PAIRS: [Shape, Shape][] = [
 ];
 
 /** Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. */
-function promote(a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
+export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
+  requireOperand(op, a);
+  requireOperand(op, b);
   const isFloat = (x: Operand) =>
     typeof x === "number" ? !Number.isInteger(x) || Math.abs(x) >= 2 ** 31 : x.dtype === "float32";
   const numbers = typeof a === "number" && typeof b === "number";
@@ -242,6 +253,6 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
         vjp: (dy, { inputs, outputs, needs }) => vjp(dy, { a: inputs[0]!, b: inputs[1]!, y: outputs[0]!, needs }),
       }
     : definition;
-  const call = (a: Operand, b: Operand) => apply(complete, promote(a, b, type !== "float"), null);
+  const call = (a: Operand, b: Operand) => apply(complete, promote(name, a, b, type !== "float"), null);
   return Object.assign(call, { definition: complete, range: sample });
 }

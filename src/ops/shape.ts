@@ -11,15 +11,23 @@ export function full(shape: Shape, value: number, dtype: DType = "float32"): Val
   return apply(moves.fill, [], { shape, dtype, value });
 }
 
+/** Numbers given one by one or as one list: reshape(2, 3) and reshape([2, 3]). */
+function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
+  const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
+  if (list.every((n) => typeof n === "number")) return list as readonly number[];
+  throw new ShapeError(`${op}: ${JSON.stringify(list)} is not a list of numbers.`);
+}
+
 /** Dimensions in the order `dims`. */
-export function permute(x: Value, dims: readonly number[]): Value {
-  const order = dims.map((dim) => normalizeDim("permute", dim, x.shape.length));
-  if (new Set(order).size !== x.shape.length) {
+export function permute(x: Value, ...order: [dims: readonly number[]] | number[]): Value {
+  const dims = listOf("permute", order);
+  const places = dims.map((dim) => normalizeDim("permute", dim, x.shape.length));
+  if (new Set(places).size !== x.shape.length) {
     throw new ShapeError(
       `permute: dims ${show(dims)} must name each of the ${x.shape.length} dimensions of ${show(x.shape)} once.`,
     );
   }
-  return order.every((dim, i) => dim === i) ? x : apply(moves.permute, [x], { dims: order });
+  return places.every((dim, i) => dim === i) ? x : apply(moves.permute, [x], { dims: places });
 }
 
 /** Two dimensions exchanged. */
@@ -67,6 +75,13 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
       return;
     }
     const [first, last, step = 1] = range;
+    for (const bound of [first, last]) {
+      if (bound != null && !Number.isInteger(bound) && Math.abs(bound) !== Infinity) {
+        throw new ShapeError(
+          `slice: ${bound} is not a place in dim ${dim} of ${show(x.shape)}: use a whole number or null.`,
+        );
+      }
+    }
     if (!Number.isInteger(step) || step === 0)
       throw new ShapeError(`slice: step ${step} in dim ${dim} must be a whole number other than 0.`);
     // NumPy's rule: bounds are clipped to the dimension, negatives count from its end.
@@ -151,7 +166,15 @@ export function stack(xs: readonly Value[], dim = 0): Value {
 /** `length` places of `dim` from `start`. */
 export function narrow(x: Value, dim: number, start: number, length: number): Value {
   const at = normalizeDim("narrow", dim, x.shape.length);
-  if (start < 0 || length < 0 || start + length > x.shape[at]!) {
+  if (
+    !(
+      Number.isInteger(start) &&
+      Number.isInteger(length) &&
+      start >= 0 &&
+      length >= 0 &&
+      start + length <= x.shape[at]!
+    )
+  ) {
     throw new ShapeError(`narrow: ${start} … ${start + length - 1} is outside dim ${dim} of ${show(x.shape)}.`);
   }
   return slice(x, ...x.shape.map((_, i): SliceRange => (i === at ? [start, start + length] : null)));
@@ -161,7 +184,8 @@ export function narrow(x: Value, dim: number, start: number, length: number): Va
 export function split(x: Value, sizes: number | readonly number[], dim = 0): Value[] {
   const at = normalizeDim("split", dim, x.shape.length);
   const n = x.shape[at]!;
-  if (typeof sizes === "number" && !(sizes > 0)) throw new ShapeError(`split: a size of ${sizes} is not above 0.`);
+  if (typeof sizes === "number" && !(sizes > 0 && Number.isInteger(sizes)))
+    throw new ShapeError(`split: a size of ${sizes} is not a whole number above 0.`);
   const lengths =
     typeof sizes === "number"
       ? Array.from({ length: Math.ceil(n / sizes) }, (_, i) => Math.min(sizes, n - i * sizes))
@@ -173,7 +197,8 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
 }
 
 /** The same elements under another shape, without a copy; one size may be −1. @throws ShapeError */
-export function reshape(x: Value, shape: Shape): Value {
+export function reshape(x: Value, ...sizes: [shape: Shape] | number[]): Value {
+  const shape = listOf("reshape", sizes);
   const known = sizeOf(shape.filter((n) => n !== -1));
   const open = shape.filter((n) => n === -1).length;
   const target = shape.map((n) => (n === -1 ? x.size / known : n));
@@ -190,6 +215,7 @@ export function flatten(x: Value, startDim = 0, endDim = -1): Value {
     normalizeDim("flatten", startDim, x.shape.length),
     normalizeDim("flatten", endDim, x.shape.length),
   ];
+  if (from > to) throw new ShapeError(`flatten: startDim ${startDim} comes after endDim ${endDim}.`);
   return reshape(x, [...x.shape.slice(0, from), sizeOf(x.shape.slice(from, to + 1)), ...x.shape.slice(to + 1)]);
 }
 

@@ -20,8 +20,11 @@ function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttribu
     name,
     doc,
     mutates: [0, 4, 5, 6],
-    infer([p, g]) {
-      for (const x of [p!, g!]) requireType(name, x, "float32");
+    infer([p, g, , , ...state]) {
+      for (const x of [p!, g!, ...state]) requireType(name, x, "float32");
+      for (const s of state)
+        if (s.size !== p!.size)
+          throw new ShapeError(`${name}: state ${show(s.shape)} for parameter ${show(p!.shape)}.`);
       if (!sameShape(p!.shape, g!.shape))
         throw new ShapeError(`${name}: gradient ${show(g!.shape)} for parameter ${show(p!.shape)}.`);
       return [];

@@ -137,7 +137,11 @@ export function requireType(op: string, x: Value, dtype: DType, role = "input"):
 
 /** @throws ShapeError unless every size is a whole number ≥ 0. */
 export function requireShape(op: string, shape: Shape): void {
-  if (!Array.isArray(shape) || shape.some((dim) => !Number.isInteger(dim) || dim < 0)) {
+  if (
+    !Array.isArray(shape) ||
+    shape.some((dim) => !Number.isInteger(dim) || dim < 0) ||
+    !Number.isSafeInteger(4 * sizeOf(shape))
+  ) {
     throw new ShapeError(
       `${op}: ${JSON.stringify(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
     );

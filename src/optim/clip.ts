@@ -1,4 +1,5 @@
 /** Gradient clipping, in place on `grad`. */
+import { full } from "../creation.ts";
 import { norm, stack } from "../functions.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
 
@@ -25,7 +26,7 @@ export function clipGradNorm(
   return withGrad(false, () =>
     tidy(() => {
       const norms = list.flatMap((p) => (p.grad ? [norm(p.grad, normType)] : []));
-      if (!norms.length) throw new Error("clipGradNorm: no parameter has a gradient. Call backward first.");
+      if (!norms.length) return full([], 0);
       const total = norm(stack(norms), normType);
       // PyTorch's ε keeps the quotient finite.
       const scale = total.add(1e-6).reciprocal().mul(maxNorm).clamp(-Infinity, 1);

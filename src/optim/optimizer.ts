@@ -42,6 +42,11 @@ function checkRate(lr: number): void {
   if (!(lr >= 0 && Number.isFinite(lr))) throw new RangeError(`lr is ${lr}, but must be a number ≥ 0.`);
 }
 
+/** Options without those given as undefined, which would hide the defaults. */
+export function given<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+}
+
 /** Checks that options lie in their ranges. @throws RangeError */
 export function requireRange(
   name: string,
@@ -74,7 +79,7 @@ export interface UpdateRule {
 }
 
 /** The base of optimizers: a subclass says which kernel runs with which constants. */
-export abstract class Optimizer<O extends CommonOptions> {
+export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   readonly paramGroups: ParamGroup<O>[] = [];
   private readonly state = new Map<Tensor, State>();
 
@@ -102,13 +107,18 @@ export abstract class Optimizer<O extends CommonOptions> {
   }
 
   private add(list: readonly Tensor[], own: object): void {
-    const options: O = { ...this.defaults, ...own };
+    const options: O = { ...this.defaults, ...given(own) };
     checkRate(options.lr);
     this.validate(options);
     const known = new Set(this.paramGroups.flatMap((group) => group.params));
     for (const p of list) {
       if (!(p instanceof Tensor))
         throw new TypeError(`${this.constructor.name}: a parameter is not a tensor. Pass model.parameters().`);
+      if (p.requiresGrad && p.edge !== p) {
+        throw new Error(
+          `${this.constructor.name}: a tensor ${show(p.shape)} is the result of an op, not a parameter: only leaves are learnt.`,
+        );
+      }
       if (known.has(p)) throw new Error(`${this.constructor.name}: a parameter ${show(p.shape)} is in two groups.`);
       known.add(p);
     }
@@ -150,12 +160,11 @@ export abstract class Optimizer<O extends CommonOptions> {
   }
 
   private stateOf(p: Tensor, { slots, initial = 0 }: UpdateRule): State {
-    const known = this.state.get(p);
-    if (known) return known;
-    const made: State = { step: full([], 0, { dtype: "int32" }).keep() };
-    for (const name of slots) if (name !== undefined) made[name] = full(p.shape, initial).keep();
-    this.state.set(p, made);
-    return made;
+    const state: State = this.state.get(p) ?? { step: full([], 0, { dtype: "int32" }).keep() };
+    this.state.set(p, state);
+    // An option that was switched on later brings a slot that is not there yet.
+    for (const name of slots) if (name !== undefined) state[name] ??= full(p.shape, initial).keep();
+    return state;
   }
 
   /**
@@ -193,18 +202,19 @@ export abstract class Optimizer<O extends CommonOptions> {
           `but this optimizer has ${this.paramGroups.length} with ${params.length}.`,
       );
     }
-    params.forEach((p, i) => {
-      for (const [name, tensor] of Object.entries(state[i]!)) {
-        if (name !== "step" && !sameShape(tensor.shape, p.shape)) {
-          throw new Error(
-            `${this.constructor.name}: ${name} of parameter ${i} is ${show(tensor.shape)}, but the parameter is ${show(p.shape)}.`,
-          );
-        }
-      }
+    const options = this.paramGroups.map((group, i): O => ({ ...group.options, ...groups[i] }));
+    for (const checked of options) {
+      checkRate(checked.lr);
+      this.validate(checked);
+    }
+    let place = 0;
+    this.paramGroups.forEach((group, i) => {
+      const { slots } = this.rule(options[i]!);
+      for (const p of group.params) this.requireState(p, state[place]!, slots, place++);
     });
     this.paramGroups.forEach((group, i) => {
-      Object.assign(group.options, groups[i]);
-      group.lr = group.options.lr;
+      Object.assign(group.options, options[i]);
+      group.lr = options[i]!.lr;
     });
     params.forEach((p, i) => {
       const copies = Object.entries(state[i]!).map(([name, tensor]) => [name, tensor.clone().keep()] as const);
@@ -212,6 +222,29 @@ export abstract class Optimizer<O extends CommonOptions> {
       if (copies.length) this.state.set(p, Object.fromEntries(copies));
       else this.state.delete(p);
     });
+  }
+
+  /** Checks the saved state of one parameter: none, or a step count and exactly this optimizer's slots. @throws Error */
+  private requireState(p: Tensor, saved: State, slots: UpdateRule["slots"], place: number): void {
+    const names = Object.keys(saved);
+    if (!names.length) return;
+    const expected = ["step", ...slots.filter((name) => name !== undefined)];
+    const what = `${this.constructor.name}: the state of parameter ${place}`;
+    if (names.length !== expected.length || expected.some((name) => !(name in saved))) {
+      throw new Error(
+        `${what} has ${names.join(", ")}, but must have ${expected.join(", ")}. Is it another optimizer's?`,
+      );
+    }
+    for (const [name, tensor] of Object.entries(saved)) {
+      const fit =
+        name === "step"
+          ? tensor.dtype === "int32" && tensor.size === 1
+          : tensor.dtype === "float32" && sameShape(tensor.shape, p.shape);
+      if (!fit) {
+        const needed = name === "step" ? "int32 []" : `float32 ${show(p.shape)}`;
+        throw new Error(`${what} has ${name} as ${tensor.dtype} ${show(tensor.shape)}, but it must be ${needed}.`);
+      }
+    }
   }
 
   /** Frees the optimizer's state. The parameters are not its own. */

@@ -1,7 +1,7 @@
 /** The optimizers: each says which kernel runs with which constants. Names, arguments and defaults are PyTorch's. */
 import { UpdateFlag } from "../../assembly/opcodes.ts";
 import type { Tensor } from "../tensor.ts";
-import { type CommonOptions, type GroupOptions, Optimizer, requireRange, type UpdateRule } from "./optimizer.ts";
+import { type CommonOptions, type GroupOptions, given, Optimizer, requireRange, type UpdateRule } from "./optimizer.ts";
 
 type Params<O> = Iterable<Tensor | GroupOptions<O>>;
 const notNegative = (name: string, options: Record<string, number>): void =>
@@ -29,7 +29,7 @@ export class SGD extends Optimizer<SGDOptions> {
       weightDecay: 0,
       nesterov: false,
       maximize: false,
-      ...options,
+      ...given(options),
     });
   }
   protected validate({ momentum, weightDecay, nesterov, dampening }: SGDOptions): void {
@@ -71,7 +71,7 @@ const ADAM: AdamOptions = {
 /** Adam (Kingma and Ba 2015). */
 export class Adam extends Optimizer<AdamOptions> {
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
-    super(params, { ...ADAM, ...options });
+    super(params, { ...ADAM, ...given(options) });
   }
   protected validate({ betas: [beta1, beta2], eps, weightDecay }: AdamOptions): void {
     notNegative(this.constructor.name, { eps, weightDecay });
@@ -97,7 +97,7 @@ export class Adam extends Optimizer<AdamOptions> {
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019). */
 export class AdamW extends Adam {
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
-    super(params, { weightDecay: 0.01, ...options });
+    super(params, { weightDecay: 0.01, ...given(options) });
   }
   protected override get decoupled(): boolean {
     return true;
@@ -126,7 +126,7 @@ export class RMSProp extends Optimizer<RMSPropOptions> {
       momentum: 0,
       centered: false,
       maximize: false,
-      ...options,
+      ...given(options),
     });
   }
   protected validate({ alpha, eps, weightDecay, momentum }: RMSPropOptions): void {
@@ -162,7 +162,7 @@ export class Adagrad extends Optimizer<AdagradOptions> {
       initialAccumulatorValue: 0,
       eps: 1e-10,
       maximize: false,
-      ...options,
+      ...given(options),
     });
   }
   protected validate({ lrDecay, weightDecay, initialAccumulatorValue, eps }: AdagradOptions): void {

@@ -56,6 +56,12 @@ export async function init(options: InitOptions = {}): Promise<void> {
   if (options.deterministic && options.build === "relaxed") {
     throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');
   }
+  if (options.build !== undefined && options.build !== "simd" && options.build !== "relaxed") {
+    throw new Error(`init: "${options.build}" is not a build. Use "simd" or "relaxed".`);
+  }
+  if (options.module && (options.build || options.deterministic)) {
+    throw new Error("init: a module of your own is what it is. Leave out { build, deterministic }.");
+  }
   if (options.build === "relaxed" && !probe().relaxed) {
     throw new Error(
       'init: this runtime has no relaxed SIMD (Node ≥ 22, Chrome ≥ 114, Firefox ≥ 145). Use build: "simd".',

@@ -46,8 +46,10 @@ export class Heap {
   private free = new Map<number, number[]>();
   /** Bytes in free blocks. */
   private freeBytes = 0;
-  /** Merged free ranges of any size: [address, bytes]. */
+  /** Merged free ranges of any size: [address, bytes], how many bytes in all, and an upper bound of the largest. */
   private spans: [number, number][] = [];
+  private spanBytes = 0;
+  private largestSpan = 0;
   /** Where untouched memory begins. */
   private top = HEAP_BASE;
 
@@ -88,12 +90,18 @@ export class Heap {
   }
 
   private takeSpan(size: number): number | undefined {
+    if (size > this.largestSpan) return undefined;
     const index = this.spans.findIndex((span) => span[1] >= size);
     const span = this.spans[index];
-    if (!span) return undefined;
+    if (!span) {
+      // None is that large: no search for this size, or a larger one, until the next merge.
+      this.largestSpan = size - UNIT;
+      return undefined;
+    }
     const address = span[0];
     span[0] += size;
     span[1] -= size;
+    this.spanBytes -= size;
     if (span[1] === 0) this.spans.splice(index, 1);
     return address;
   }
@@ -101,7 +109,7 @@ export class Heap {
   private takeFresh(size: number): number {
     if (this.top + size + UNIT > this.capacity) {
       // Merging costs a sort, so it is tried only where it could free enough.
-      if (this.freeBytes >= size) {
+      if (this.freeBytes > 0 && this.freeBytes + this.spanBytes >= size) {
         this.merge();
         const address = this.takeSpan(size);
         if (address !== undefined) return address;
@@ -132,6 +140,8 @@ export class Heap {
       spans.pop();
     }
     this.spans = spans;
+    this.spanBytes = spans.reduce((total, span) => total + span[1], 0);
+    this.largestSpan = spans.reduce((most, span) => Math.max(most, span[1]), 0);
   }
 
   private grow(needed: number, requested: number): void {

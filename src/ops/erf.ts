@@ -1,0 +1,23 @@
+/** The error function in float64: the oracle of erf and gelu, and the tails of the normal distribution. */
+
+/**
+ * erf in float64, the oracle: its Maclaurin series up to 3, beyond that 1 − erfc (Abramowitz and Stegun 7.1.5, 7.1.14).
+ */
+export function erf64(x: number): number {
+  if (Math.abs(x) > 3) return Math.sign(x) * (1 - erfc64(Math.abs(x)));
+  let term = x;
+  let total = x;
+  for (let n = 1; Math.abs(term) > 1e-18 * Math.abs(total) && n < 200; n++) {
+    term *= (-x * x) / n;
+    total += term / (2 * n + 1);
+  }
+  return (2 / Math.sqrt(Math.PI)) * total;
+}
+
+/** 1 − erf in float64, exact in the right tail: a continued fraction, evaluated from its end. */
+export function erfc64(x: number): number {
+  if (x < 2) return 1 - erf64(x);
+  let fraction = 0;
+  for (let n = 60; n > 0; n--) fraction = n / 2 / (x + fraction);
+  return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction);
+}
