@@ -48,6 +48,7 @@ function nodesBetween(
   return { nodes, needed, otherLeaves };
 }
 
+/** @internal */
 export interface BackpropagateOptions {
   /** Whose gradients are asked for; null: of every leaf. */
   targets: ReadonlySet<Edge> | null;
@@ -59,7 +60,7 @@ export interface BackpropagateOptions {
 
 /**
  * Σ over roots of (∂root/∂target)ᵀ·seed, for each target that was reached. The tensors returned are the caller's to
- * dispose.
+ * dispose. @internal
  */
 export function backpropagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],

@@ -21,7 +21,9 @@ import { formatTensor, type NestedArray, nest } from "./printing.ts";
 import { engine, immediate } from "./runtime/engine.ts";
 import { DisposedError, DTypeError, ShapeError } from "./runtime/errors.ts";
 
+/** @internal */
 export type Node = GraphNode<Tensor>;
+/** @internal */
 export type Edge = GraphEdge<Tensor>;
 
 /** Tensors made in the innermost open scope; null outside of scopes. */

@@ -219,7 +219,9 @@ describe("initialisation", () => {
     const x = nn.init.truncNormal(zeros([50_000]));
     expect(x.abs().max().item()).toBeLessThanOrEqual(2);
     expect(std(x)).toBeCloseTo(0.8796, 2); // √(1 − 4φ(2)/(2Φ(2) − 1))
-    expect(() => nn.init.truncNormal(zeros([2]), { a: 1, b: 1 })).toThrow("truncNormal: needs a < b and a finite std > 0");
+    expect(() => nn.init.truncNormal(zeros([2]), { a: 1, b: 1 })).toThrow(
+      "truncNormal: needs a < b and a finite std > 0",
+    );
     expect(() => nn.init.xavierUniform(zeros([3]))).toThrow("init: [3] has no fans; a weight is [out, in, …].");
   });
 });
