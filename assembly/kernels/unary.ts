@@ -50,6 +50,41 @@ function map1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): vo
 
 // @ts-ignore: decorator
 @inline
+/** As map1, for an f of few instructions: unrolled, so that the loop does not cost more than its work. */
+function stream1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  const f = changetype<F>(0);
+  const pp = splat(p), qq = splat(q);
+  out += <usize>begin << 2;
+  x += <usize>begin << 2;
+  let rest = <i32>(end - begin);
+  for (; rest >= 16; rest -= 16, out += 64, x += 64) {
+    v128.store(out, f.of(v128.load(x), pp, qq));
+    v128.store(out, f.of(v128.load(x, 16), pp, qq), 16);
+    v128.store(out, f.of(v128.load(x, 32), pp, qq), 32);
+    v128.store(out, f.of(v128.load(x, 48), pp, qq), 48);
+  }
+  for (; rest > 0; rest -= 4, out += 16, x += 16) storeLanes(out, f.of(v128.load(x), pp, qq), rest);
+}
+
+// @ts-ignore: decorator
+@inline
+/** As zip, for an f of few instructions. */
+function stream2<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  const f = changetype<F>(0);
+  const pp = splat(p), qq = splat(q);
+  out += <usize>begin << 2;
+  a += <usize>begin << 2;
+  b += <usize>begin << 2;
+  let rest = <i32>(end - begin);
+  for (; rest >= 8; rest -= 8, out += 32, a += 32, b += 32) {
+    v128.store(out, f.of(v128.load(a), v128.load(b), pp, qq));
+    v128.store(out, f.of(v128.load(a, 16), v128.load(b, 16), pp, qq), 16);
+  }
+  for (; rest > 0; rest -= 4, out += 16, a += 16, b += 16) storeLanes(out, f.of(v128.load(a), v128.load(b), pp, qq), rest);
+}
+
+// @ts-ignore: decorator
+@inline
 /** out[i] = f(a[i], b[i]; p, q). */
 function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
@@ -128,13 +163,13 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 
 // Each kernel is exported under its own name: tests and benches call it, and the export keeps asc from folding it into
 // the dispatcher, where one big function would wait long for V8's optimizing tier.
-export function neg(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Neg>(out, x, begin, end, p, q); }
-export function abs(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Abs>(out, x, begin, end, p, q); }
-export function sign(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Sign>(out, x, begin, end, p, q); }
-export function square(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Square>(out, x, begin, end, p, q); }
-export function sqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Sqrt>(out, x, begin, end, p, q); }
-export function rsqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Rsqrt>(out, x, begin, end, p, q); }
-export function reciprocal(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Reciprocal>(out, x, begin, end, p, q); }
+export function neg(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Neg>(out, x, begin, end, p, q); }
+export function abs(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Abs>(out, x, begin, end, p, q); }
+export function sign(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Sign>(out, x, begin, end, p, q); }
+export function square(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Square>(out, x, begin, end, p, q); }
+export function sqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Sqrt>(out, x, begin, end, p, q); }
+export function rsqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Rsqrt>(out, x, begin, end, p, q); }
+export function reciprocal(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Reciprocal>(out, x, begin, end, p, q); }
 export function exp(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Exp>(out, x, begin, end, p, q); }
 export function expm1(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Expm1>(out, x, begin, end, p, q); }
 export function log(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Log>(out, x, begin, end, p, q); }
@@ -146,36 +181,36 @@ export function tanh(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32)
 export function sigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Sigmoid>(out, x, begin, end, p, q); }
 export function logSigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<LogSigmoid>(out, x, begin, end, p, q); }
 export function softplus(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Softplus>(out, x, begin, end, p, q); }
-export function relu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Relu>(out, x, begin, end, p, q); }
-export function leakyRelu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<LeakyRelu>(out, x, begin, end, p, q); }
+export function relu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Relu>(out, x, begin, end, p, q); }
+export function leakyRelu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<LeakyRelu>(out, x, begin, end, p, q); }
 export function elu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Elu>(out, x, begin, end, p, q); }
 export function selu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Selu>(out, x, begin, end, p, q); }
 export function gelu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Gelu>(out, x, begin, end, p, q); }
 export function geluTanh(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<GeluTanh>(out, x, begin, end, p, q); }
 export function silu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Silu>(out, x, begin, end, p, q); }
 export function mish(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Mish>(out, x, begin, end, p, q); }
-export function hardSigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<HardSigmoid>(out, x, begin, end, p, q); }
-export function hardSwish(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<HardSwish>(out, x, begin, end, p, q); }
-export function clamp(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Clamp>(out, x, begin, end, p, q); }
+export function hardSigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<HardSigmoid>(out, x, begin, end, p, q); }
+export function hardSwish(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<HardSwish>(out, x, begin, end, p, q); }
+export function clamp(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Clamp>(out, x, begin, end, p, q); }
 export function erf(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Erf>(out, x, begin, end, p, q); }
-export function floor(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Floor>(out, x, begin, end, p, q); }
-export function ceil(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Ceil>(out, x, begin, end, p, q); }
-export function round(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Round>(out, x, begin, end, p, q); }
+export function floor(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Floor>(out, x, begin, end, p, q); }
+export function ceil(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Ceil>(out, x, begin, end, p, q); }
+export function round(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Round>(out, x, begin, end, p, q); }
 
-export function tanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<TanhGrad>(out, a, b, begin, end, p, q); }
-export function sigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<SigmoidGrad>(out, a, b, begin, end, p, q); }
-export function reluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<ReluGrad>(out, a, b, begin, end, p, q); }
-export function leakyReluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<LeakyReluGrad>(out, a, b, begin, end, p, q); }
-export function eluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<EluGrad>(out, a, b, begin, end, p, q); }
-export function seluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<SeluGrad>(out, a, b, begin, end, p, q); }
+export function tanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<TanhGrad>(out, a, b, begin, end, p, q); }
+export function sigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<SigmoidGrad>(out, a, b, begin, end, p, q); }
+export function reluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<ReluGrad>(out, a, b, begin, end, p, q); }
+export function leakyReluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<LeakyReluGrad>(out, a, b, begin, end, p, q); }
+export function eluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<EluGrad>(out, a, b, begin, end, p, q); }
+export function seluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<SeluGrad>(out, a, b, begin, end, p, q); }
 export function geluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<GeluGrad>(out, a, b, begin, end, p, q); }
 export function geluTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<GeluTanhGrad>(out, a, b, begin, end, p, q); }
 export function siluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<SiluGrad>(out, a, b, begin, end, p, q); }
 export function mishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<MishGrad>(out, a, b, begin, end, p, q); }
-export function hardSigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<HardSigmoidGrad>(out, a, b, begin, end, p, q); }
-export function hardSwishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<HardSwishGrad>(out, a, b, begin, end, p, q); }
-export function hardTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<HardTanhGrad>(out, a, b, begin, end, p, q); }
-export function clampGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<ClampGrad>(out, a, b, begin, end, p, q); }
+export function hardSigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<HardSigmoidGrad>(out, a, b, begin, end, p, q); }
+export function hardSwishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<HardSwishGrad>(out, a, b, begin, end, p, q); }
+export function hardTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<HardTanhGrad>(out, a, b, begin, end, p, q); }
+export function clampGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<ClampGrad>(out, a, b, begin, end, p, q); }
 
 /** Op.Neg … Op.Round on elements [begin, end). */
 export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {

@@ -1,0 +1,47 @@
+/** What the emitted text of the kernels must look like: no state, and dispatchers that have not swallowed kernels. */
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+
+/** The text of each function, by name. */
+function functionsOf(wat: string): Map<string, string> {
+  const parts = wat.split("\n (func $").slice(1);
+  return new Map(parts.map((part) => [part.slice(0, part.search(/[\s)]/)), part.slice(0, part.indexOf("\n )"))]));
+}
+
+for (const build of ["simd", "relaxed"]) {
+  describe(`build/${build}.wat`, () => {
+    const wat = readFileSync(`build/${build}.wat`, "utf8");
+    const functions = functionsOf(wat);
+
+    test("holds no state: no data, global or start section, and the memory is imported", () => {
+      expect(wat).not.toMatch(/^ \((data|global|start)/m);
+      expect(wat).toMatch(/\(import "env" "memory"/);
+    });
+
+    // V8 does not replace a running function by its optimized form: a kernel inlined into its dispatcher would wait for the
+    // dispatcher to be optimized, and a dispatcher full of loops for ever longer.
+    test("dispatchers call kernels; none has been inlined into them", () => {
+      for (const name of ["kernels/unary/unary", "kernels/unary/unaryGrad", "kernels/binary/row", "engine/stepRows"]) {
+        const text = functions.get(`assembly/${name}`);
+        expect(text, `${name} is a function of its own`).toBeDefined();
+        expect(text).not.toMatch(/^\s*loop/m);
+        expect(text).toMatch(/^\s*call \$/m);
+      }
+    });
+
+    test("no constant is built anew in a kernel's loop", () => {
+      for (const [name, text] of functions) {
+        if (!name.startsWith("assembly/kernels/unary/")) continue;
+        const loop = text.indexOf("loop");
+        if (loop >= 0)
+          expect(text.slice(loop), name).not.toMatch(
+            /v128\.const i32x4 (?!0x00000000 0x00000000 0x00000000 0x00000000)/,
+          );
+      }
+    });
+
+    test(`multiplies and adds are ${build === "relaxed" ? "fused" : "separate"}`, () => {
+      expect(wat.includes("f32x4.relaxed_madd")).toBe(build === "relaxed");
+    });
+  });
+}
