@@ -13,6 +13,7 @@ import { sameShape, show } from "./ops/value.ts";
 import { ShapeError } from "./runtime/errors.ts";
 import {
   type BackwardOptions,
+  currentRecorder,
   type Edge,
   isGradEnabled,
   requireSynchronous,
@@ -145,6 +146,7 @@ export function backward(
     });
     for (const [leaf, g] of gradients) {
       if (!(leaf instanceof Tensor)) continue;
+      currentRecorder()?.gradient(leaf, "added");
       const before = leaf.grad;
       // What is left in .grad is the leaf's alone: writing to it must not change another's.
       const own = withGrad(createGraph, () => (before ? (add(before, g) as Tensor) : g.isShared ? g.clone() : g));

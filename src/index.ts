@@ -1,6 +1,7 @@
 /** nabla's public face. */
 
 export { customGradient, noGrad } from "./autograd.ts";
+export { type Compiled, type CompileOptions, compile } from "./compile/compile.ts";
 export * from "./creation.ts";
 export * from "./functions.ts";
 export * as losses from "./losses.ts";
@@ -16,6 +17,7 @@ export {
   DTypeError,
   OutOfMemoryError,
   ShapeError,
+  TraceError,
 } from "./runtime/errors.ts";
 export {
   type BackwardOptions,

@@ -10,17 +10,21 @@ export class Storage {
   references = 1;
   /** Counts writes in place, so that a gradient never silently uses a changed value. */
   version = 0;
+  /** Where it lies; NaN for the values of a function that is being recorded, which have no memory yet. */
   readonly address: number;
 
-  constructor(readonly bytes: number) {
-    this.address = engine().heap.allocate(bytes);
+  constructor(
+    readonly bytes: number,
+    readonly symbolic = false,
+  ) {
+    this.address = symbolic ? Number.NaN : engine().heap.allocate(bytes);
   }
   retain(): this {
     this.references++;
     return this;
   }
   release(): void {
-    if (--this.references === 0) engine().heap.release(this.address, this.bytes);
+    if (--this.references === 0 && !this.symbolic) engine().heap.release(this.address, this.bytes);
   }
 }
 

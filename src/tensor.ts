@@ -19,12 +19,38 @@ import {
 } from "./ops/value.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
 import { engine, immediate } from "./runtime/engine.ts";
-import { DisposedError, DTypeError, ShapeError } from "./runtime/errors.ts";
+import { DisposedError, DTypeError, ShapeError, TraceError } from "./runtime/errors.ts";
 
 /** @internal */
 export type Node = GraphNode<Tensor>;
 /** @internal */
 export type Edge = GraphEdge<Tensor>;
+
+/** Who takes ops down instead of running them: compile/. */
+export interface Recorder {
+  /** An op, with tensors whose storages may be symbolic. */
+  record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void;
+  /** Something outside of tensors that the recording depends on: it holds while `check` returns true. */
+  guard(check: () => boolean): void;
+  /** A leaf's gradient was forgotten, or is about to be added to. */
+  gradient(leaf: Tensor, event: "cleared" | "added"): void;
+}
+
+let recorder: Recorder | null = null;
+
+/** Runs f with a recorder, or, with null, for real in the midst of a recording. */
+export function withRecorder<T>(r: Recorder | null, f: () => T): T {
+  const outer = recorder;
+  recorder = r;
+  try {
+    return f();
+  } finally {
+    recorder = outer;
+  }
+}
+
+/** The recorder at work; null when ops run. */
+export const currentRecorder = (): Recorder | null => recorder;
 
 /** Tensors made in the innermost open scope; null outside of scopes. */
 let scope: Tensor[] | null = null;
@@ -115,7 +141,7 @@ export class Tensor implements Value {
       throw new DTypeError(`${op}: "${spec.dtype}" is not an element type. Use float32, int32, bool or uint8.`);
     }
     requireShape(op, spec.shape);
-    const storage = new Storage(sizeOf(spec.shape) * width);
+    const storage = new Storage(sizeOf(spec.shape) * width, recorder !== null);
     return new Tensor({ shape: [...spec.shape], dtype: spec.dtype }, { storage, node: null, op, gone: "" });
   }
 
@@ -187,6 +213,13 @@ export class Tensor implements Value {
     freeHandle(this.handle, how);
   }
 
+  /** Forgets its gradient, and frees it. */
+  clearGrad(): void {
+    this.grad?.dispose();
+    this.grad = null;
+    recorder?.gradient(this, "cleared");
+  }
+
   /** Exempts it from the scopes that are open: it lives until dispose() or the garbage collector. */
   keep(): this {
     if (!this.kept && scope) freeWith(this, this.handle);
@@ -244,6 +277,10 @@ export class Tensor implements Value {
     }
     if (source.length !== this.size)
       throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
+    if (recorder)
+      throw new TraceError(
+        "copyFrom: values from JavaScript would be written once, not at each call. Pass them as an argument.",
+      );
     this.elements("copyFrom").set(this.dtype === "bool" ? Array.from(source, (v) => (v ? 1 : 0)) : source);
     this.storage("copyFrom").version++;
     return this;
@@ -258,7 +295,13 @@ export class Tensor implements Value {
   }
 
   private elements(op: string): TypedArray {
-    const { address } = this.storage(op);
+    const { address, symbolic } = this.storage(op);
+    if (symbolic) {
+      throw new TraceError(
+        `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${this.handle.op} has no value while compile records the ` +
+          "function. Return it and read it outside; choose between values with where(…).",
+      );
+    }
     const { buffer } = engine().heap.memory;
     const { dtype, size } = this;
     return dtype === "float32"
@@ -323,11 +366,12 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   const tensors = inputs as readonly Tensor[];
   for (const tensor of tensors) tensor.storage(op.name);
   const specs = op.infer(tensors, attributes);
-  op.check?.(tensors, attributes, read);
+  if (!recorder) op.check?.(tensors, attributes, read);
   const outputs: Tensor[] = [];
   try {
     for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));
-    op.encode(immediate, { inputs: tensors, outputs, attributes, address });
+    if (recorder) recorder.record(op, tensors, outputs, attributes);
+    else op.encode(immediate, { inputs: tensors, outputs, attributes, address });
   } catch (error) {
     for (const output of outputs) output.dispose();
     throw error;
@@ -362,7 +406,7 @@ function constant(value: number, dtype: DType): Tensor {
     known.set(value, cached);
     return cached;
   }
-  const made = Tensor.allocate({ shape: [], dtype }, "constant");
+  const made = withRecorder(null, () => Tensor.allocate({ shape: [], dtype }, "constant"));
   made.live()[0] = value;
   if (Object.is(value, -0)) return made;
   made.keep();
@@ -440,7 +484,7 @@ export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: D
   requireShape(op, shape);
   if (elements.length !== sizeOf(shape))
     throw new ShapeError(`${op}: ${elements.length} values do not fill ${show(shape)}, which has ${sizeOf(shape)}.`);
-  const made = Tensor.allocate({ shape: [...shape], dtype }, op);
+  const made = withRecorder(null, () => Tensor.allocate({ shape: [...shape], dtype }, op));
   made.live().set(elements);
   return made;
 }

@@ -28,7 +28,7 @@ function retire(variables: readonly Tensor[]): void {
 }
 
 /** The same structure with every tensor replaced. */
-function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
+export function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   if (value instanceof Tensor) return f(value) as T;
   if (Array.isArray(value)) return value.map((part) => mapTensors(part, f)) as T;
   if (typeof value === "object" && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value))) {

@@ -2,7 +2,7 @@
 
 import { sameShape, show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { Tensor, withGrad } from "../tensor.ts";
+import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
 
 const parameters = new WeakSet<Tensor>();
 
@@ -29,7 +29,15 @@ export type StateDict = Record<string, Tensor>;
  */
 export abstract class Module {
   /** Whether dropout and the like behave as in training. See train() and eval(). */
-  training = true;
+  get training(): boolean {
+    const mode = this.#training;
+    currentRecorder()?.guard(() => this.#training === mode);
+    return mode;
+  }
+  set training(mode: boolean) {
+    this.#training = mode;
+  }
+  #training = true;
 
   // biome-ignore lint/suspicious/noExplicitAny: what a module takes is its own affair
   abstract forward(...inputs: any[]): any;
@@ -100,10 +108,7 @@ export abstract class Module {
 
   /** Forgets all gradients. */
   zeroGrad(): void {
-    for (const p of this.parameters()) {
-      p.grad?.dispose();
-      p.grad = null;
-    }
+    for (const p of this.parameters()) p.clearGrad();
   }
 
   /** Frees all parameters and buffers. */
@@ -150,7 +155,7 @@ export abstract class Module {
 
   /** What stands in parentheses when the module is printed. */
   protected describe(): string {
-    const own = Object.entries(this).filter(([name, value]) => name !== "training" && typeof value !== "object");
+    const own = Object.entries(this).filter(([, value]) => typeof value !== "object");
     return own.map(([name, value]) => `${name}=${value}`).join(", ");
   }
 

@@ -4,7 +4,7 @@ import { full } from "../creation.ts";
 import { advance } from "../ops/random.ts";
 import { updateParameter } from "../ops/update.ts";
 import { sameShape, show } from "../ops/value.ts";
-import { Tensor, tidy, withGrad } from "../tensor.ts";
+import { Tensor, tidy, withGrad, withRecorder } from "../tensor.ts";
 
 /** Options every optimizer has. */
 export interface CommonOptions {
@@ -136,10 +136,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   /** Forgets all gradients. */
   zeroGrad(): void {
     for (const { params } of this.paramGroups) {
-      for (const p of params) {
-        p.grad?.dispose();
-        p.grad = null;
-      }
+      for (const p of params) p.clearGrad();
     }
   }
 
@@ -160,11 +157,14 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   }
 
   private stateOf(p: Tensor, { slots, initial = 0 }: UpdateRule): State {
-    const state: State = this.state.get(p) ?? { step: full([], 0, { dtype: "int32" }).keep() };
-    this.state.set(p, state);
-    // An option that was switched on later brings a slot that is not there yet.
-    for (const name of slots) if (name !== undefined) state[name] ??= full(p.shape, initial).keep();
-    return state;
+    // State outlives the step: it is made for real even while the step is being recorded.
+    return withRecorder(null, () => {
+      const state: State = this.state.get(p) ?? { step: full([], 0, { dtype: "int32" }).keep() };
+      this.state.set(p, state);
+      // An option that was switched on later brings a slot that is not there yet.
+      for (const name of slots) if (name !== undefined) state[name] ??= full(p.shape, initial).keep();
+      return state;
+    });
   }
 
   /**

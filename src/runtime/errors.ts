@@ -15,6 +15,11 @@ export class DisposedError extends Error {
   override name = "DisposedError";
 }
 
+/** Something that a recorded function (compile) cannot do: read a value, branch on one, depend on what is gone. */
+export class TraceError extends Error {
+  override name = "TraceError";
+}
+
 /** Linear memory that could not be had. Nothing already allocated is harmed. */
 export class OutOfMemoryError extends Error {
   override name = "OutOfMemoryError";
