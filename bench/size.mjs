@@ -1,6 +1,6 @@
 /**
  * `npm run size` (after `npm run build`): gzipped sizes, zlib level 9, of what people ship. Fails if JS with one WASM build
- * is larger than the budget. A build is base64 in a module; measuring without it bundles an empty string in its place.
+ * is larger than the budget. A build is text in a module; measuring without it bundles an empty string in its place.
  */
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";

@@ -35,6 +35,18 @@ function map2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void
 
 // @ts-ignore: decorator
 @inline
+/** As map2 in a single loop, small in the module: for ops that are rare, or whose work outweighs the choice of operand. */
+function compact2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  const f = changetype<F>(0);
+  const fixedA = v128.load32_splat(a), fixedB = v128.load32_splat(b);
+  for (let i: u32 = 0; i < n; i += 4) {
+    const at: usize = i << 2;
+    storeLanes(out + at, f.of(sa ? v128.load(a + at) : fixedA, sb ? v128.load(b + at) : fixedB), n - i);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
 /** As map2, for a predicate: bools, a byte each. */
 function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
@@ -72,16 +84,16 @@ export function add(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): v
 export function sub(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Sub>(out, a, b, n, sa, sb); }
 export function mul(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Mul>(out, a, b, n, sa, sb); }
 export function div(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Div>(out, a, b, n, sa, sb); }
-export function pow(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Pow>(out, a, b, n, sa, sb); }
+export function pow(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Pow>(out, a, b, n, sa, sb); }
 export function maximum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Maximum>(out, a, b, n, sa, sb); }
 export function minimum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Minimum>(out, a, b, n, sa, sb); }
-export function atan2(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Atan2>(out, a, b, n, sa, sb); }
-export function mod(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Mod>(out, a, b, n, sa, sb); }
-export function addInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<AddInt>(out, a, b, n, sa, sb); }
-export function subInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<SubInt>(out, a, b, n, sa, sb); }
-export function mulInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<MulInt>(out, a, b, n, sa, sb); }
-export function maximumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<MaximumInt>(out, a, b, n, sa, sb); }
-export function minimumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<MinimumInt>(out, a, b, n, sa, sb); }
+export function atan2(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Atan2>(out, a, b, n, sa, sb); }
+export function mod(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Mod>(out, a, b, n, sa, sb); }
+export function addInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<AddInt>(out, a, b, n, sa, sb); }
+export function subInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<SubInt>(out, a, b, n, sa, sb); }
+export function mulInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<MulInt>(out, a, b, n, sa, sb); }
+export function maximumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<MaximumInt>(out, a, b, n, sa, sb); }
+export function minimumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<MinimumInt>(out, a, b, n, sa, sb); }
 export function equal(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<Equal>(out, a, b, n, sa, sb); }
 export function notEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<NotEqual>(out, a, b, n, sa, sb); }
 export function less(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<Less>(out, a, b, n, sa, sb); }

@@ -3,8 +3,8 @@
  * fetched, configured or awaited.
  */
 import { instantiateSync } from "@assemblyscript/loader";
-import relaxedHex from "./binaries/relaxed.ts";
-import simdHex from "./binaries/simd.ts";
+import relaxedText from "./binaries/relaxed.ts";
+import simdText from "./binaries/simd.ts";
 
 /**
  * `simd`: the same bits on every machine. `relaxed`: fused multiply-add; faster, and the last bits may differ between
@@ -40,14 +40,22 @@ export function bestBuild(): Build {
 
 /** Compiles an inlined build. Throws where the runtime forbids compiling bytes (Workers): pass init({ module }) there. */
 export function compileBuild(build: Build): WebAssembly.Module {
-  const hex = build === "relaxed" ? relaxedHex : simdHex;
-  const bytes = new Uint8Array(hex.length / 2);
-  const digit = (at: number): number => {
-    const code = hex.charCodeAt(at);
-    return code < 58 ? code - 48 : code - 87; // "0" is 48, "a" is 97
-  };
-  for (let i = 0; i < bytes.length; i++) bytes[i] = digit(2 * i) * 16 + digit(2 * i + 1);
-  return new WebAssembly.Module(bytes);
+  return new WebAssembly.Module(decodeBuild(build));
+}
+
+/** The bytes of an inlined build: assembly/build.mjs says how they are written. */
+export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
+  const text = build === "relaxed" ? relaxedText : simdText;
+  const bytes = new Uint8Array(text.length);
+  let size = 0;
+  for (let i = 0; i < text.length; i++) {
+    let code = text.charCodeAt(i);
+    // "}" is 125, "~" 126: a page and the digit behind it.
+    const page = code < 125 ? 0 : code - 124;
+    if (page) code = text.charCodeAt(++i);
+    bytes[size++] = 86 * page + code - (code < 92 ? 35 : 36);
+  }
+  return bytes.subarray(0, size);
 }
 
 /** Starts a module on a memory. */

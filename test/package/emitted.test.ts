@@ -45,3 +45,10 @@ for (const build of ["simd", "relaxed"]) {
     });
   });
 }
+
+test("the inlined builds decode to the bytes that were built", async () => {
+  const { decodeBuild } = await import("../../src/runtime/load.ts");
+  for (const build of ["simd", "relaxed"] as const) {
+    expect(Buffer.from(decodeBuild(build)).equals(readFileSync(`build/${build}.wasm`)), build).toBe(true);
+  }
+});

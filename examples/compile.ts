@@ -1,0 +1,20 @@
+// A whole training step as one call into WebAssembly: the same bits as without compile, with nothing allocated per step.
+import { compile, losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
+
+manualSeed(7);
+const model = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
+const optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });
+
+const step = compile((x: Tensor, labels: Tensor) => {
+  const loss = losses.crossEntropy(model.forward(x), labels);
+  optimizer.minimize(loss); // = zeroGrad, backward, step
+  return loss;
+});
+
+// Stand-ins for digits: what is in the picture's brightest corner is its label.
+const batches = Array.from({ length: 100 }, () => {
+  const x = randn([32, 784]);
+  return [x, x.slice(null, [0, 10]).argMax(1)] as const;
+});
+for (const [x, labels] of batches) console.log(step(x, labels).item());
+step(...batches[0]!).shape; // []
