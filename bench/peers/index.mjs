@@ -75,6 +75,8 @@ async function startPeers() {
     node("pure JS", "pure"),
     node("nabla simd", "nabla", "simd"),
     node("nabla relaxed", "nabla", "relaxed"),
+    node("nabla simd, compiled", "nabla-compiled", "simd"),
+    node("nabla relaxed, compiled", "nabla-compiled", "relaxed"),
     node("tfjs-wasm", "tfjs"),
     node("jax-js wasm", "jax"),
     node("ml-matrix", "ml-matrix"),

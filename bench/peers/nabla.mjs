@@ -1,6 +1,6 @@
 /** nabla through its public API, in the build that the process was asked for. */
 
-import { EagerTraining } from "../../dist/bench/eager.js";
+import { NablaTraining } from "../../dist/bench/nabla.js";
 import { init, tensor, tidy } from "../../dist/src/index.js";
 
 export async function open(build) {
@@ -21,6 +21,6 @@ export function matmul({ m, k, n, a, b }) {
 }
 
 export function step(training) {
-  const model = new EagerTraining(training);
+  const model = new NablaTraining(training, "eager");
   return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
 }

@@ -1,16 +1,20 @@
-/** The compared training step as users of nabla write it, run op by op. */
-import { losses, nn, optim, type Tensor, tensor } from "../src/index.ts";
+/** The compared training step as users of nabla write it: run op by op, or compiled. */
+import { type Compiled, compile, losses, nn, optim, type Tensor, tensor } from "../src/index.ts";
 import { LR, type Start, startOf, type Training } from "./training.ts";
 
-export class EagerTraining {
+export class NablaTraining {
   private readonly start: Start;
   private readonly model: nn.Sequential;
   private readonly x: Tensor;
   private readonly target: Tensor;
   private readonly loss: (y: Tensor, target: Tensor) => Tensor;
   private optimizer!: optim.Adam;
+  private compiled: Compiled<[Tensor, Tensor], Tensor> | undefined;
 
-  constructor(training: Training) {
+  constructor(
+    training: Training,
+    private readonly mode: "eager" | "compiled",
+  ) {
     const { kind, batch, inputs, hidden, outputs } = training;
     this.start = startOf(training);
     const classes = kind === "classes";
@@ -29,12 +33,17 @@ export class EagerTraining {
     const { w1, b1, w2, b2 } = this.start;
     const initial = [w1, b1, w2, b2];
     this.model.parameters().forEach((p, i) => p.copyFrom(initial[i]!));
+    this.compiled?.dispose();
     this.optimizer?.dispose();
-    this.optimizer = new optim.Adam(this.model.parameters(), { lr: LR });
+    const optimizer = new optim.Adam(this.model.parameters(), { lr: LR });
+    this.optimizer = optimizer;
+    if (this.mode === "eager") return;
+    this.compiled = compile((x, target) => optimizer.minimize(() => this.loss(this.model.forward(x), target)));
   }
 
   /** One step; returns the loss before it. */
   step(): number {
+    if (this.compiled) return this.compiled(this.x, this.target).item();
     const loss = this.optimizer.minimize(() => this.loss(this.model.forward(this.x), this.target));
     const value = loss.item();
     loss.dispose();
@@ -42,6 +51,7 @@ export class EagerTraining {
   }
 
   dispose(): void {
+    this.compiled?.dispose();
     this.model.dispose();
     this.optimizer.dispose();
     this.x.dispose();

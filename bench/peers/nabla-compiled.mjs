@@ -1,0 +1,13 @@
+/** nabla's compiled training step, in the build that the process was asked for. */
+import { NablaTraining } from "../../dist/bench/nabla.js";
+import { init } from "../../dist/src/index.js";
+
+export async function open(build) {
+  await init({ build });
+  return `nabla ${build}, compiled`;
+}
+
+export function step(training) {
+  const model = new NablaTraining(training, "compiled");
+  return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
+}
