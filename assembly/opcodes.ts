@@ -219,7 +219,7 @@ export const enum SoftmaxGrad {
   words,
 }
 
-/** loss, lse: [rows] from logits: [rows, classes] and target: int32 [rows], or float32 [rows, classes] (Soft…). */
+/** loss: [rows], lse: [rows, 2] from logits: [rows, classes] and target: int32 [rows], or float32 [rows, classes] (Soft…). */
 export const enum CrossEntropy {
   loss = Head.words,
   lse,
@@ -231,7 +231,7 @@ export const enum CrossEntropy {
   words,
 }
 
-/** dx: [rows, classes] from dy, lse: [rows]. */
+/** dx: [rows, classes] from dy: [rows], lse: [rows, 2]. */
 export const enum CrossEntropyGrad {
   out = Head.words,
   dy,

@@ -328,3 +328,19 @@ test("free blocks scattered over memory are found again, and merged ones too", a
   heap.release(blocks[1]!, 20 * MB);
   expect(() => heap.allocate(30 * MB)).not.toThrow();
 });
+
+test("scatterSum refuses an index that does not match its source", () => {
+  expect(() => scatterSum(ones([16]), 0, zeros([32], { dtype: "int32" }), 1)).toThrow(
+    "scatterSum: the index [32] must have the source's shape [16]. Narrow the longer one.",
+  );
+  expect(() => ones([2]).elu(-1)).toThrow("elu: alpha is -1, but must be ≥ 0.");
+});
+
+test("cross-entropy keeps its digits for logits far from zero", () => {
+  for (const offset of [0, 100, 1000, 10_000]) {
+    const logits = tensor([[offset, offset + 0.5, offset + 1]]);
+    const loss = (x: Tensor) => losses.crossEntropy(x, int([0]));
+    expect(loss(logits).item()).toBeCloseTo(1.6802697, 6);
+    expect((grad(loss)(logits).toArray() as number[][])[0]![2]).toBeCloseTo(0.5064804, 6);
+  }
+});

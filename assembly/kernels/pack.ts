@@ -18,7 +18,7 @@ export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 @inline
 export const NR: usize = 8;
 
-/** Columns that `rowTimesPanel` takes at once. */
+/** Columns that `rowWide` takes at once. */
 // @ts-ignore: decorator
 @inline
 export const WIDE: usize = 32;

@@ -2,7 +2,8 @@
  * Random numbers by Philox 4×32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a block cipher of
  * a counter, so element i depends on the seed, the counter and i alone, whatever thread computes it.
  *
- * `state` holds [seed low, seed high, counter low, counter high]. Element i is word i mod 4 of block counter + ⌊i/4⌋.
+ * `state` holds [seed low, seed high, counter low, counter high]. Uniform element i is word i mod 4 of block
+ * counter + ⌊i/4⌋; normal ones take words 0, 1 of their block as u₁ and 2, 3 as u₂; a permutation takes two words each.
  */
 import { log } from "../math";
 import { storeLanes } from "../simd";

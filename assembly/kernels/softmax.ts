@@ -23,12 +23,6 @@ function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
   return horizontalSum(total);
 }
 
-/** log Σ exp(x[i]). */
-function logSumExp(x: usize, n: u32): f32 {
-  const m = maxRow(x, n);
-  return m + logOf(sumExp(0, x, n, m));
-}
-
 /** out = x·scale + shift on a row. */
 function scaleRow(out: usize, x: usize, n: u32, scale: f32, shift: f32): void {
   const a = f32x4.splat(scale), b = f32x4.splat(shift);
@@ -98,16 +92,18 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
 }
 
 /**
- * lse[r] = log Σ exp(logits[r]);  loss[r] = lse[r] − logits[r, label[r]], 0 where label = ignoreIndex.
+ * lse[r] = [m, l], the largest logit and log Σ exp(logits[r] − m): apart, so that rows far from zero keep their digits;
+ * loss[r] = l + (m − logits[r, label[r]]), 0 where label = ignoreIndex.
  * A label outside 0…classes−1 gives NaN; nothing is read out of bounds.
  */
 export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usize, classes: u32, ignoreIndex: i32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const row = logits + ((<usize>r * classes) << 2), at: usize = <usize>r << 2;
     const label = load<i32>(labels + at);
-    const total = logSumExp(row, classes);
-    store<f32>(lse + at, total);
-    store<f32>(loss + at, label == ignoreIndex ? 0 : <u32>label < classes ? total - load<f32>(row + (<usize>label << 2)) : NaN);
+    const m = maxRow(row, classes), l = logOf(sumExp(0, row, classes, m));
+    store<f32>(lse + (at << 1), m);
+    store<f32>(lse + (at << 1), l, 4);
+    store<f32>(loss + at, label == ignoreIndex ? 0 : <u32>label < classes ? l + (m - load<f32>(row + (<usize>label << 2))) : NaN);
   }
 }
 
@@ -117,10 +113,10 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
     const row: usize = (<usize>r * classes) << 2, at: usize = <usize>r << 2;
     const label = load<i32>(labels + at);
     const scale: f32 = label == ignoreIndex ? 0 : load<f32>(dy + at);
-    const s = f32x4.splat(scale), total = f32x4.splat(load<f32>(lse + at));
+    const s = f32x4.splat(scale), m = v128.load32_splat(lse + (at << 1)), l = v128.load32_splat(lse + (at << 1), 4);
     for (let i: u32 = 0; i < classes; i += 4) {
       const p: usize = row + (i << 2);
-      storeLanes(out + p, f32x4.mul(s, exp(f32x4.sub(v128.load(logits + p), total))), classes - i);
+      storeLanes(out + p, f32x4.mul(s, exp(f32x4.sub(f32x4.sub(v128.load(logits + p), m), l))), classes - i);
     }
     if (<u32>label < classes && label != ignoreIndex) {
       const p = out + row + (<usize>label << 2);
@@ -129,17 +125,18 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
   }
 }
 
-/** loss[r] = Σ_j target[r, j]·(lse[r] − logits[r, j]) for probabilities as targets. */
+/** loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets; lse[r] = [m, l] as above. */
 export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * classes) << 2;
-    const total = logSumExp(logits + at, classes);
-    store<f32>(lse + (<usize>r << 2), total);
-    const t = f32x4.splat(total);
+    const largest = maxRow(logits + at, classes), rest = logOf(sumExp(0, logits + at, classes, largest));
+    store<f32>(lse + (<usize>r << 3), largest);
+    store<f32>(lse + (<usize>r << 3), rest, 4);
+    const m = f32x4.splat(largest), l = f32x4.splat(rest);
     let sum = f32x4.splat(0);
     for (let i: u32 = 0; i < classes; i += 4) {
       const p: usize = at + (i << 2);
-      const term = f32x4.mul(v128.load(target + p), f32x4.sub(t, v128.load(logits + p)));
+      const term = f32x4.mul(v128.load(target + p), f32x4.add(l, f32x4.sub(m, v128.load(logits + p))));
       sum = f32x4.add(sum, i + 4 <= classes ? term : v128.and(term, laneMask(classes - i)));
     }
     store<f32>(loss + (<usize>r << 2), horizontalSum(sum));
@@ -151,11 +148,11 @@ export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, targe
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * classes) << 2;
     const scale = f32x4.splat(load<f32>(dy + (<usize>r << 2)));
-    const total = f32x4.splat(load<f32>(lse + (<usize>r << 2)));
+    const m = v128.load32_splat(lse + (<usize>r << 3)), l = v128.load32_splat(lse + (<usize>r << 3), 4);
     const mass = f32x4.splat(sumRow(target + at, classes));
     for (let i: u32 = 0; i < classes; i += 4) {
       const p: usize = at + (i << 2);
-      const softmax = exp(f32x4.sub(v128.load(logits + p), total));
+      const softmax = exp(f32x4.sub(f32x4.sub(v128.load(logits + p), m), l));
       storeLanes(out + p, f32x4.mul(scale, f32x4.sub(f32x4.mul(softmax, mass), v128.load(target + p))), classes - i);
     }
   }

@@ -161,8 +161,9 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 /** dy where p ≤ x ≤ q. */
 @final class ClampGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(dy, v128.and(f32x4.ge(x, p), f32x4.le(x, q))); } }
 
-// Each kernel is exported under its own name: tests and benches call it, and the export keeps asc from folding it into
-// the dispatcher, where one big function would wait long for V8's optimizing tier.
+// Each kernel is exported under its own name, for tests and benches. asc folds small ones into their dispatcher even so,
+// where one big function would wait long for V8's optimizing tier; unrolled, they are too large for that
+// (test/package/emitted.test.ts watches).
 export function neg(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Neg>(out, x, begin, end, p, q); }
 export function abs(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Abs>(out, x, begin, end, p, q); }
 export function sign(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Sign>(out, x, begin, end, p, q); }

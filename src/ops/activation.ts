@@ -152,7 +152,11 @@ export const elu = unary({
   name: "elu",
   doc: "x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.",
   saves: "output",
-  parameters: (alpha: number = 1) => [alpha, 0],
+  parameters: (alpha: number = 1) => {
+    // The derivative is read off y, which tells x's sign only where α ≥ 0.
+    if (!(alpha >= 0)) throw new RangeError(`elu: alpha is ${alpha}, but must be ≥ 0.`);
+    return [alpha, 0];
+  },
   vjp: (dy, { y, p }) => [eluGrad(dy, y, p)],
   reference: (x, p) => (x > 0 ? x : p * Math.expm1(x)),
   sample: { ...plain, parameters: [1.5, 0], kinks: [0] },

@@ -10,6 +10,7 @@ import {
   requireShape,
   requireType,
   type Shape,
+  sameShape,
   show,
   sizeOf,
   type Value,
@@ -164,7 +165,7 @@ export function indexSelect(x: Value, dim: number, index: Value): Value {
   return apply(indexSelectDefinition, [x, index], { dim: at, n: x.shape[at]! });
 }
 
-/** The same ranks, and sizes that agree or are smaller everywhere but at `dim`. */
+/** The same rank, and the same sizes everywhere but at `dim`. */
 function requireSameOuter(name: string, x: Value, index: Value, dim: number): void {
   if (x.shape.length !== index.shape.length || x.shape.some((n, i) => i !== dim && n !== index.shape[i])) {
     throw new ShapeError(
@@ -183,7 +184,11 @@ export function gather(x: Value, dim: number, index: Value): Value {
 /** Zeros of size n along `dim`, with each element of `source` added where `index` (of its shape) says. */
 export function scatterSum(source: Value, dim: number, index: Value, n: number): Value {
   const at = normalizeDim("scatterSum", dim, source.shape.length);
-  requireSameOuter("scatterSum", source, index, at);
+  if (!sameShape(source.shape, index.shape)) {
+    throw new ShapeError(
+      `scatterSum: the index ${show(index.shape)} must have the source's shape ${show(source.shape)}. Narrow the longer one.`,
+    );
+  }
   requireShape("scatterSum", [n]);
   return apply(scatterAddDefinition, [source, index], { dim: at, n });
 }

@@ -183,7 +183,7 @@ function crossEntropyOp(
       infer(logits!, target!);
       return [
         { shape: [logits!.shape[0]!], dtype: "float32" },
-        { shape: [logits!.shape[0]!], dtype: "float32" },
+        { shape: [logits!.shape[0]!, 2], dtype: "float32" },
       ];
     },
     ...(check ? { check } : {}),
@@ -207,18 +207,16 @@ function crossEntropyOp(
       const loss: number[] = [];
       const lse: number[] = [];
       mapRows(logits!, (row, r) => {
-        lse.push(logSumExp64(row));
-        loss.push(
-          probabilities64(target!, r, row.length, attributes).reduce(
-            (total, p, i) => total + p * (lse[r]! - row[i]!),
-            0,
-          ),
-        );
+        const top = Math.max(...row);
+        const total = logSumExp64(row);
+        lse.push(top, total - top);
+        const p = probabilities64(target!, r, row.length, attributes);
+        loss.push(p.reduce((sum, v, i) => sum + v * (total - row[i]!), 0));
         return row;
       });
       return [
         { shape: [loss.length], data: loss },
-        { shape: [lse.length], data: lse },
+        { shape: [loss.length, 2], data: lse },
       ];
     },
     samples,

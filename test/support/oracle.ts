@@ -59,7 +59,8 @@ export function expectClose(
   for (let i = 0; i < expected.length; i++) {
     const [a, e] = [actual[i]!, expected[i]!];
     const same = Object.is(a, e) || a === e || (Number.isNaN(a) && Number.isNaN(e));
-    if (!same && !(Math.abs(a - e) <= tolerance * Math.max(1, Math.abs(e)))) {
+    const near = Number.isFinite(e) && Math.abs(a - e) <= tolerance * Math.max(1, Math.abs(e));
+    if (!same && !near) {
       expect.fail(`${what}: element ${i} is ${a}, but should be ${e} within ${tolerance}`);
     }
   }
