@@ -106,6 +106,51 @@ describe("relative and absolute bounds", () => {
     check("mish", -87, 90, (_, e) => 6e-7 * Math.abs(e) + tiny));
 });
 
+describe("derivatives, with dy = 1", () => {
+  const check = (
+    name: "siluGrad" | "mishGrad" | "geluGrad" | "geluTanhGrad",
+    low: number,
+    high: number,
+    bound: (e: number) => number,
+  ) => {
+    const { definition } = activation[name];
+    const xs = Float32Array.from({ length: 200_001 }, (_, i) => low + ((high - low) * i) / 200_000);
+    const ones = new Float32Array(xs.length).fill(1);
+    const y = (apply(definition, [tensor(ones), tensor(xs)], [0, 0]) as Tensor).data;
+    const exact = definition.reference!(
+      [
+        { shape: [], data: ones },
+        { shape: [], data: xs },
+      ],
+      [0, 0],
+    )[0]!.data;
+    for (let i = 0; i < xs.length; i++) {
+      const e = Math.abs(y[i]! - exact[i]!);
+      if (!(e <= bound(exact[i]!))) expect.fail(`${name}(${xs[i]}) is ${y[i]}, but should be ${exact[i]}: off by ${e}`);
+    }
+  };
+  test("siluGrad: absolute error below 2.4e-7", () => check("siluGrad", -100, 100, () => 2.4e-7));
+  test("mishGrad: absolute error below 2.5e-7", () => check("mishGrad", -100, 100, () => 2.5e-7));
+  test("geluGrad: absolute error below 1.5e-7", () => check("geluGrad", -20, 20, () => 1.5e-7));
+  test("geluGrad: relative error below 3e-7 in the left tail", () =>
+    check("geluGrad", -12, -2, (e) => 3e-7 * Math.abs(e)));
+  test("geluTanhGrad: absolute error below 2.5e-7", () => check("geluTanhGrad", -20, 20, () => 2.5e-7));
+});
+
+test("to int32: truncates, saturates, and takes NaN for 0", () => {
+  const x = tensor([3e9, -3e9, Number.NaN, Infinity, -Infinity, 1.9, -1.9, 16777216]);
+  const [most, least] = [2147483647, -2147483648];
+  expect(x.to("int32").toArray()).toEqual([most, least, 0, most, least, 1, -1, 16777216]);
+});
+
+test("softmax: relative error below 1e-6 down to e⁻⁸⁰", () => {
+  const x = [0, -5, -20, -60, -80];
+  const total = x.reduce((sum, v) => sum + Math.exp(v), 0);
+  tensor(x)
+    .softmax()
+    .data.forEach((v, i) => expect(Math.abs(v / (Math.exp(x[i]!) / total) - 1)).toBeLessThan(1e-6));
+});
+
 describe("two operands", () => {
   /** Pairs of a wide range of magnitudes and both signs. */
   const random = seeded(11);

@@ -102,7 +102,11 @@ export function basis(inputs: readonly Reference[], input: number, at: number): 
 export class SplitEncoder implements Encoder {
   private readonly program = engine().heap.allocate(4096);
   private scratch = 0;
-  constructor(readonly threads: number) {}
+  constructor(
+    readonly threads: number,
+    /** Run this thread's share alone. */
+    private readonly only?: number,
+  ) {}
   begin(code: number, words: number): void {
     this.set(0, code);
     this.set(1, words);
@@ -117,8 +121,9 @@ export class SplitEncoder implements Encoder {
     new DataView(engine().heap.memory.buffer).setFloat64(this.program + 4 * word, value, true);
   }
   end(): void {
-    for (let thread = this.threads - 1; thread >= 0; thread--)
-      engine().kernels.run!(this.program, 1, thread, this.threads);
+    for (let thread = this.threads - 1; thread >= 0; thread--) {
+      if (this.only === undefined || this.only === thread) engine().kernels.run!(this.program, 1, thread, this.threads);
+    }
   }
   workspace(bytes: number): number {
     this.scratch ||= engine().heap.allocate(Math.max(bytes * this.threads, 1 << 20));
