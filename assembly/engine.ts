@@ -11,13 +11,13 @@ import {
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, bernoulli, normal, randomPermutation, uniform } from "./kernels/random";
-import { adagrad, adam, rmsProp, sgd } from "./kernels/optimizer";
+import { adagrad, adam, power, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Cast, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, OneHot, Op, Random, Reduce,
-  Softmax, SoftmaxGrad, StridedCopy, Unary, Update, Where, Zip,
+  Advance, Binary, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, OneHot, Op, Random, Reduce,
+  Softmax, SoftmaxGrad, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
 /** Elements per chunk of elementwise work: a share is a whole number of chunks, so that cache lines are not shared. */
@@ -48,14 +48,9 @@ export function run(program: usize, count: u32, thread: u32, threads: u32): void
 /** One instruction. */
 export function step(at: usize, thread: u32, threads: u32): void {
   const op = <Op>word(at, Head.code);
-  if (op <= Op.Round) {
-    const n = word(at, Unary.n);
-    unary(op, word(at, Unary.out), word(at, Unary.x), shareBegin(n, CHUNK, thread, threads),
-      shareBegin(n, CHUNK, thread + 1, threads), float(at, Unary.p), float(at, Unary.q));
-  } else if (op <= Op.ClampGrad) {
-    const n = word(at, Zip.n);
-    unaryGrad(op, word(at, Zip.out), word(at, Zip.a), word(at, Zip.b), shareBegin(n, CHUNK, thread, threads),
-      shareBegin(n, CHUNK, thread + 1, threads), float(at, Zip.p), float(at, Zip.q));
+  if (op <= Op.ClampGrad || op == Op.Where) {
+    const n = word(at, op <= Op.Round ? Unary.n : op <= Op.ClampGrad ? Zip.n : Where.n);
+    pointwise(op, at, shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads), 0, 0);
   } else if (op <= Op.LessEqual) stepBinary(op, at, thread, threads);
   else if (op <= Op.Cumsum) stepReduce(op, at, thread, threads);
   else if (op <= Op.SoftCrossEntropyGrad) stepRows(op, at, thread, threads);
@@ -63,7 +58,40 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.Cast) stepShape(op, at, thread, threads);
   else if (op <= Op.OneHot) stepIndex(op, at, thread, threads);
   else if (op <= Op.Advance) stepRandom(op, at, thread, threads);
-  else stepUpdate(op, at, thread, threads);
+  else if (op <= Op.Adagrad) stepUpdate(op, at, thread, threads);
+  else stepChain(at, thread, threads);
+}
+
+/**
+ * A pointwise instruction on elements [begin, end). Operands whose bits are set in `locals` hold only these elements, in
+ * scratch memory moved on by `scratch` bytes.
+ */
+function pointwise(op: Op, at: usize, begin: u32, end: u32, locals: u32, scratch: usize): void {
+  const move = scratch - (<usize>begin << 2);
+  const out = word(at, Head.words) + (locals & 1 ? move : 0);
+  const a = word(at, Head.words + 1) + (locals & 2 ? move : 0);
+  if (op <= Op.Round) {
+    unary(op, out, a, begin, end, float(at, Unary.p), float(at, Unary.q));
+    return;
+  }
+  const b = word(at, Head.words + 2) + (locals & 4 ? move : 0);
+  if (op <= Op.ClampGrad) unaryGrad(op, out, a, b, begin, end, float(at, Zip.p), float(at, Zip.q));
+  else if (op == Op.Where) where(out, a, b, word(at, Where.b) + (locals & 8 ? move : 0), begin, end);
+  else binary(op, word(at, Binary.type), out, a, b, 1, at + (Binary.words << 2), begin, end);
+}
+
+/** Every block goes through the whole chain before the next one starts: what lies between stays in the first-level cache. */
+function stepChain(at: usize, thread: u32, threads: u32): void {
+  const n = word(at, Chain.n), count = word(at, Chain.count), scratch = <usize>word(at, Chain.scratch) * thread;
+  const masks = at + (Chain.words << 2), parts = masks + (<usize>count << 2);
+  const end = shareBegin(n, CHUNK, thread + 1, threads);
+  for (let begin = shareBegin(n, CHUNK, thread, threads); begin < end; begin += CHUNK) {
+    let part = parts;
+    for (let i: u32 = 0; i < count; i++) {
+      pointwise(<Op>word(part, Head.code), part, begin, begin + CHUNK < end ? begin + CHUNK : end, word(masks, i), scratch);
+      part += <usize>word(part, Head.length) << 2;
+    }
+  }
 }
 
 function stepBinary(op: Op, at: usize, thread: u32, threads: u32): void {
@@ -78,14 +106,7 @@ function stepBinary(op: Op, at: usize, thread: u32, threads: u32): void {
     shareBegin(units, grain, thread, threads), shareBegin(units, grain, thread + 1, threads));
 }
 
-/** Op.Where and the reductions. */
 function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
-  if (op == Op.Where) {
-    const n = word(at, Where.n);
-    where(word(at, Where.out), word(at, Where.condition), word(at, Where.a), word(at, Where.b),
-      shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads));
-    return;
-  }
   const out = word(at, Reduce.out), x = word(at, Reduce.x), n = word(at, Reduce.n), inner = word(at, Reduce.inner);
   const units = reduceUnits(op, word(at, Reduce.outer), inner);
   const begin = shareBegin(units, 16, thread, threads), end = shareBegin(units, 16, thread + 1, threads);
@@ -182,17 +203,28 @@ function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {
 }
 
 function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
-  const n = word(at, Update.n);
-  const begin = shareBegin(n, CHUNK, thread, threads), end = shareBegin(n, CHUNK, thread + 1, threads);
-  const p = word(at, Update.p), g = word(at, Update.g);
-  const s0 = word(at, Update.s0), s1 = word(at, Update.s1), s2 = word(at, Update.s2);
-  const lr = <f64>load<f32>(word(at, Update.lr)), count = load<u32>(word(at, Update.step));
-  const flags = word(at, Update.flags);
+  const lr = <f64>load<f32>(word(at, Update.lr)), flags = word(at, Update.flags);
   const c0 = double(at, Update.c0), c1 = double(at, Update.c1), c2 = double(at, Update.c2), c3 = double(at, Update.c3);
-  switch (op) {
-    case Op.Sgd: sgd(p, g, s0, lr, count, flags, c0, c1, c2, begin, end); break;
-    case Op.Adam: adam(p, g, s0, s1, s2, lr, count, flags, c0, c1, c2, c3, begin, end); break;
-    case Op.RmsProp: rmsProp(p, g, s0, s1, s2, lr, flags, c0, c1, c2, c3, begin, end); break;
-    case Op.Adagrad: adagrad(p, g, s0, lr, count, flags, c0, c1, c2, begin, end); break;
+  let known: u32 = 0;
+  let power0: f64 = 1, power1: f64 = 1;
+  let part = at + (Update.words << 2);
+  for (let i = word(at, Update.count); i > 0; i--, part += UpdatePart.words << 2) {
+    const n = word(part, UpdatePart.n);
+    const begin = shareBegin(n, CHUNK, thread, threads), end = shareBegin(n, CHUNK, thread + 1, threads);
+    const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g);
+    const s0 = word(part, UpdatePart.s0), s1 = word(part, UpdatePart.s1), s2 = word(part, UpdatePart.s2);
+    const t = load<u32>(word(part, UpdatePart.step));
+    // Parameters are as old as each other but where one was frozen.
+    if (op == Op.Adam && t != known) {
+      known = t;
+      power0 = power(c0, t);
+      power1 = power(c1, t);
+    }
+    switch (op) {
+      case Op.Sgd: sgd(p, g, s0, lr, t, flags, c0, c1, c2, begin, end); break;
+      case Op.Adam: adam(p, g, s0, s1, s2, lr, power0, power1, flags, c0, c1, c2, c3, begin, end); break;
+      case Op.RmsProp: rmsProp(p, g, s0, s1, s2, lr, flags, c0, c1, c2, c3, begin, end); break;
+      case Op.Adagrad: adagrad(p, g, s0, lr, t, flags, c0, c1, c2, begin, end); break;
+    }
   }
 }

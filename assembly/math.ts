@@ -349,3 +349,23 @@ export function geluTanhGrad(x: v128): v128 {
   const v = f32x4.mul(c, fma(z, splat(GELU_3), splat(GELU_1)));
   return gateGrad(c, v, fma(z, splat(3.0 * GELU_3), splat(GELU_1)));
 }
+
+// @ts-ignore: decorator
+@inline
+/** max(x, 0). */
+export function relu(x: v128): v128 { return f32x4.max(x, f32x4.splat(0)); }
+
+// @ts-ignore: decorator
+@inline
+/** dy where y > 0. */
+export function reluGrad(dy: v128, y: v128): v128 { return v128.and(dy, f32x4.gt(y, f32x4.splat(0))); }
+
+// @ts-ignore: decorator
+@inline
+/** dy·(1 − y²). */
+export function tanhGrad(dy: v128, y: v128): v128 { return f32x4.mul(dy, f32x4.sub(f32x4.splat(1), f32x4.mul(y, y))); }
+
+// @ts-ignore: decorator
+@inline
+/** dy·y·(1 − y). */
+export function sigmoidGrad(dy: v128, y: v128): v128 { return f32x4.mul(dy, f32x4.mul(y, f32x4.sub(f32x4.splat(1), y))); }

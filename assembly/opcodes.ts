@@ -117,6 +117,8 @@ export const enum Op {
   Adam,
   RmsProp,
   Adagrad,
+  // Several pointwise instructions as one pass (layout Chain).
+  Chain,
   /** How many codes there are; not an op. */
   Count,
 }
@@ -129,12 +131,18 @@ export const enum Type {
   Uint8,
 }
 
-/** What a gemm applies to each element of C last; all are differentiable from their output alone. */
+/**
+ * What a gemm applies to each element of C last. The activations are differentiable from their output y alone; the
+ * derivatives multiply C by act′ at y, which lies as C does.
+ */
 export const enum Activation {
   None,
   Relu,
   Tanh,
   Sigmoid,
+  ReluGrad,
+  TanhGrad,
+  SigmoidGrad,
 }
 
 /** The first two words of every instruction. */
@@ -246,13 +254,14 @@ export const enum CrossEntropyGrad {
 
 /**
  * C = act(alpha·op(A)·op(B) + bias) for each batch; then `rank` times [size, stride of A, stride of B], in matrices.
- * C's batches are contiguous.
+ * C's batches are contiguous, and so are those of `y`, which a derivative reads (else 0).
  */
 export const enum Matmul {
   out = Head.words,
   a,
   b,
   bias,
+  y,
   m,
   n,
   k,
@@ -345,25 +354,45 @@ export const enum Advance {
 }
 
 /**
- * One pass over n parameters p with gradients g. `lr` is the address of one f32 and `step` of one u32 (from 1), so that
- * schedules trace nothing anew; s0, s1, s2 are the optimizer's state (0 where unused); c0 … c3 are its constants, float64
- * (two words each), in the kernel's order.
+ * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that schedules trace
+ * nothing anew; c0 … c3 are the optimizer's constants, float64 (two words each), in the kernel's order.
  */
 export const enum Update {
-  p = Head.words,
-  g,
-  s0,
-  s1,
-  s2,
-  n,
-  lr,
-  step,
+  lr = Head.words,
   flags,
   c0,
   c1 = c0 + 2,
   c2 = c1 + 2,
   c3 = c2 + 2,
-  words = c3 + 2,
+  count = c3 + 2,
+  words,
+}
+
+/**
+ * n elements of a parameter p with its gradient g; s0, s1, s2 are the optimizer's state (0 where unused), `step` is the
+ * address of one u32, from 1.
+ */
+export const enum UpdatePart {
+  p,
+  g,
+  s0,
+  s1,
+  s2,
+  n,
+  step,
+  words,
+}
+
+/**
+ * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where) over the same n elements, done block
+ * by block. After the head `count` masks, then the instructions, which `length` includes. Bit j of a mask says that operand
+ * word Head.words + j is no whole array but one block of 32-bit elements in this thread's scratch memory of `scratch` bytes.
+ */
+export const enum Chain {
+  n = Head.words,
+  count,
+  scratch,
+  words,
 }
 
 /** Flags of Update. */

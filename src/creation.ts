@@ -78,6 +78,10 @@ const ownTypes: Record<string, DType> = {
   Uint8ClampedArray: "uint8",
 };
 
+/** The element type of the tensor that a typed array becomes; undefined where there is none. @internal */
+export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
+  ownTypes[(values as TypedArray)[Symbol.toStringTag]];
+
 /**
  * A tensor of given values: a number, nested arrays of numbers or booleans, or a typed array with the shape it is to have.
  * Numbers become float32, booleans bool; Float32Array float32, Int32Array int32, Uint8Array uint8. The values are copied.
@@ -92,7 +96,7 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
   const given = Array.isArray(shape) ? (shape as Shape) : undefined;
   const chosen = (given ? options : ((shape as TensorOptions | undefined) ?? options)) ?? {};
   if (ArrayBuffer.isView(values)) {
-    const dtype = chosen.dtype ?? ownTypes[(values as TypedArray)[Symbol.toStringTag]];
+    const dtype = chosen.dtype ?? dtypeOf(values);
     if (!dtype)
       throw new DTypeError(
         `tensor: ${values.constructor.name} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`,
@@ -113,6 +117,29 @@ function convert(elements: ArrayLike<number>, dtype: DType): ArrayLike<number> {
 /** `value` everywhere. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   return finish(fill(shape, value, options.dtype) as Tensor, options);
+}
+
+/** A number in memory that compiled functions read anew at each call, unlike plain numbers, which are part of a recording. */
+export type Scalar = Tensor & {
+  /** Setting it changes what compiled functions see, without recording them anew. */
+  value: number;
+};
+
+/**
+ * A float32 tensor without dimensions, kept until dispose(), whose value may be set at any time.
+ *
+ * ```ts
+ * const temperature = scalar(1);
+ * const f = compile((logits: Tensor) => logits.div(temperature).softmax());
+ * temperature.value = 0.5;   // the next call divides by 0.5
+ * ```
+ */
+export function scalar(value: number): Scalar {
+  const made = full([], value).keep();
+  return Object.defineProperty(made, "value", {
+    get: () => made.item(),
+    set: (v: number) => made.copyFrom([v]),
+  }) as Scalar;
 }
 export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
 export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);

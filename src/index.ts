@@ -1,8 +1,29 @@
 /** nabla's public face. */
 
 export { customGradient, noGrad } from "./autograd.ts";
-export { type Compiled, type CompileOptions, compile } from "./compile/compile.ts";
-export * from "./creation.ts";
+export { type Argument, type Compiled, type CompileOptions, compile } from "./compile/compile.ts";
+export type { ExplainedStep, Explanation } from "./compile/explain.ts";
+export type { Profile, ProfiledStep, ProfileOptions } from "./compile/profile.ts";
+export {
+  arange,
+  eye,
+  full,
+  linspace,
+  normal,
+  ones,
+  onesLike,
+  rand,
+  randint,
+  randn,
+  type Scalar,
+  scalar,
+  type TensorOptions,
+  type TensorValues,
+  tensor,
+  uniform,
+  zeros,
+  zerosLike,
+} from "./creation.ts";
 export * from "./functions.ts";
 export * as losses from "./losses.ts";
 export { type MemoryInfo, memory } from "./memory.ts";

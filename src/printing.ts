@@ -44,3 +44,25 @@ export function formatTensor(elements: ArrayLike<number>, { shape, dtype }: Spec
   ];
   return `tensor(${[write(0, 0), ...notes.filter(Boolean)].join(", ")})`;
 }
+
+/** Rows of cells as columns, numbered ones to the right. */
+export function table(rows: readonly (readonly string[])[], right: readonly number[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** `1.25 M`: three digits with the unit's prefix, from nano to tera. */
+export function amount(value: number, unit = ""): string {
+  const prefixes = ["n", "µ", "m", "", "k", "M", "G", "T"];
+  const step = value === 0 ? 0 : Math.max(-3, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3 + 1e-9)));
+  const scaled = value / 1000 ** step;
+  const digits = Number.isInteger(scaled) ? scaled.toFixed(0) : scaled.toPrecision(3);
+  return `${digits} ${prefixes[step + 3]}${unit}`.trimEnd();
+}

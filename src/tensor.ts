@@ -30,6 +30,8 @@ export type Edge = GraphEdge<Tensor>;
 export interface Recorder {
   /** An op, with tensors whose storages may be symbolic. */
   record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void;
+  /** Where a recorded function made a value: file, line and column; "" where that cannot be told. */
+  siteOf(storage: Storage): string;
   /** Something outside of tensors that the recording depends on: it holds while `check` returns true. */
   guard(check: () => boolean): void;
   /** A leaf's gradient was forgotten, or is about to be added to. */
@@ -295,11 +297,13 @@ export class Tensor implements Value {
   }
 
   private elements(op: string): TypedArray {
-    const { address, symbolic } = this.storage(op);
-    if (symbolic) {
+    const storage = this.storage(op);
+    const { address } = storage;
+    if (storage.symbolic) {
+      const site = recorder?.siteOf(storage);
       throw new TraceError(
-        `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${this.handle.op} has no value while compile records the ` +
-          "function. Return it and read it outside; choose between values with where(…).",
+        `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${this.handle.op}${site ? ` at ${site}` : ""} has no value ` +
+          "while compile records the function. Return it and read it outside; choose between values with where(…).",
       );
     }
     const { buffer } = engine().heap.memory;
@@ -376,7 +380,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     for (const output of outputs) output.dispose();
     throw error;
   }
-  for (const i of op.mutates ?? []) if (tensors[i]) tensors[i].storage(op.name).version++;
+  if (op.mutates) for (const i of op.mutates(tensors, attributes)) tensors[i]!.storage(op.name).version++;
   if (gradMode && op.vjp && tensors.some((x) => x.requiresGrad)) {
     outputs[0]!.attach(
       new GraphNode<Tensor>(

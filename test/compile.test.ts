@@ -1,4 +1,6 @@
 /** Compiled functions: the same bits as eager ones, one recording per kind of arguments, and what cannot be recorded. */
+
+import { inspect } from "node:util";
 import {
   compile,
   grad,
@@ -10,6 +12,7 @@ import {
   optim,
   randint,
   randn,
+  scalar,
   type Tensor,
   TraceError,
   tensor,
@@ -17,7 +20,7 @@ import {
   where,
   zeros,
 } from "nabla";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { engine } from "../src/runtime/engine.ts";
 
 /** A model, an optimizer and a loss, made anew from a seed: twice the same. */
@@ -164,6 +167,172 @@ describe("recordings", () => {
   });
 });
 
+describe("arguments", () => {
+  test("the same tensor twice is two arguments", () => {
+    const f = compile((x: Tensor, y: Tensor) => x.sub(y));
+    const [a, b] = [tensor([5]), tensor([3])];
+    expect([f(a, a).item(), f(a, b).item(), f(b, a).item()]).toEqual([0, 2, -2]);
+  });
+  test("typed arrays arrive as tensors, and share recordings with tensors of their type", () => {
+    let recorded = 0;
+    const f = compile(({ pixels, labels }: { pixels: Tensor; labels: Tensor }) => {
+      recorded++;
+      return pixels.to("float32").div(255).add(labels.to("float32"));
+    });
+    const labels = Int32Array.of(1, 2);
+    expect(f({ pixels: Uint8Array.of(255, 0), labels }).toArray()).toEqual([2, 2]);
+    expect(f({ pixels: Uint8Array.of(0, 255), labels: tensor(labels) }).toArray()).toEqual([1, 3]);
+    expect(recorded).toBe(1);
+    expect(f({ pixels: tensor([1, 1]), labels }).toArray()).toEqual([
+      expect.closeTo(1.0039, 4),
+      expect.closeTo(2.0039, 4),
+    ]);
+    expect(recorded).toBe(2);
+    expect(compile((x: Tensor) => f({ pixels: x, labels: tensor(labels) }))(Uint8Array.of(0, 0)).toArray()).toEqual([
+      1, 2,
+    ]);
+  });
+  test("a disposed argument is refused before anything is copied", () => {
+    const f = compile((x: Tensor, y: Tensor) => [x, x.add(y)] as const);
+    const gone = tensor([1]);
+    const [x] = f(tensor([7]), tensor([1]));
+    gone.dispose();
+    expect(() => f(tensor([9]), gone)).toThrow(/was disposed by dispose\(\)/);
+    expect(x.item()).toBe(7);
+  });
+  test("a scalar is read anew at each call, a number is part of the recording", () => {
+    let recorded = 0;
+    const k = scalar(2);
+    const f = compile((x: Tensor) => {
+      recorded++;
+      return x.mul(k);
+    });
+    expect(f(tensor([3])).item()).toBe(6);
+    k.value = 5;
+    expect([f(tensor([3])).item(), k.value, recorded]).toEqual([15, 5, 1]);
+  });
+  test("more than four, and none", () => {
+    const f = compile((...xs: Tensor[]) => xs.reduce((a, b) => a.add(b)));
+    expect(f(...[1, 2, 3, 4, 5, 6].map((v) => tensor([v]))).item()).toBe(21);
+    expect(compile(() => tensor([4]).square())().item()).toBe(16);
+  });
+});
+
+describe("what a recording takes for granted", () => {
+  const make = () => {
+    const w = nn.parameter(tensor([2]));
+    const b = nn.parameter(tensor([1]));
+    b.requiresGrad = false;
+    const optimizer = new optim.SGD([{ params: [w] }], { lr: 1 });
+    let recorded = 0;
+    const step = compile((x: Tensor) => {
+      recorded++;
+      return optimizer.minimize(() => w.mul(x).add(b).sum());
+    });
+    return { w, b, optimizer, step, count: () => recorded };
+  };
+  test("another learning rate needs no recording, other options do", () => {
+    const { w, optimizer, step, count } = make();
+    step(tensor([1]));
+    optimizer.lr = 0.5;
+    step(tensor([1]));
+    optimizer.paramGroups[0]!.options.lr = 0.25;
+    step(tensor([1]));
+    expect([w.item(), count()]).toEqual([2 - 1 - 0.5 - 0.25, 1]);
+    optimizer.paramGroups[0]!.options.weightDecay = 1;
+    step(tensor([1]));
+    expect([w.item(), count()]).toEqual([0.25 - 0.25 * 1.25, 2]);
+  });
+  test("parameters frozen or added later are seen", () => {
+    const { w, b, optimizer, step, count } = make();
+    step(tensor([1]));
+    b.requiresGrad = true;
+    optimizer.addParamGroup({ params: [b], lr: 1 });
+    step(tensor([1]));
+    expect([w.item(), b.item(), count()]).toEqual([0, 0, 2]);
+    optimizer.zeroGrad();
+    b.requiresGrad = false;
+    step(tensor([1]));
+    expect([w.item(), b.item(), count()]).toEqual([-1, 0, 3]);
+  });
+  test("arguments that keep changing are warned of, once", () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const f = compile((x: Tensor, k: number) => x.mul(k), { name: "scale" });
+    for (let k = 0; k < 40; k++) expect(f(tensor([1]), k).item()).toBe(k);
+    expect(warn.mock.calls).toEqual([
+      [
+        "compile: scale has been recorded 16 times, for arguments that keep changing. " +
+          "Pass changing numbers as scalar(…) or tensors, and pad batches to one size.",
+      ],
+    ]);
+    warn.mockRestore();
+  });
+});
+
+describe("explain and profile", () => {
+  const model = new nn.Sequential(new nn.Linear(20, 32), new nn.ReLU(), new nn.Linear(32, 5));
+  const optimizer = new optim.Adam(model.parameters());
+  const make = () =>
+    compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.crossEntropy(model.forward(x), y)), {
+      name: "step",
+    });
+  const args = (): [Tensor, Tensor] => [randn([16, 20]), randint(0, 5, [16])];
+
+  test("explain lists instructions with shapes, places, FLOPs and what was fused", () => {
+    const step = make();
+    expect(() => step.explain()).toThrow(
+      "compile(step): nothing is recorded yet. Call it first, or pass explain([…]) arguments.",
+    );
+    const explained = step.explain(args());
+    const [first] = explained.steps;
+    expect(first).toMatchObject({
+      name: "matmul(A·Bᵀ) + relu",
+      fused: ["matmul", "relu"],
+      shapes: "[16×20] [32×20] [32] → [16×32]",
+      bytes: 4 * 16 * 32,
+      flops: 2 * 16 * 20 * 32,
+    });
+    expect(first!.site).toMatch(/^compile\.test\.ts:\d+:\d+$/);
+    expect(explained.steps.at(-1)!.name).toBe("Adam ×4");
+    expect(explained.recorded).toBeGreaterThan(explained.steps.length);
+    expect(explained.arenaBytes).toBeLessThan(explained.naiveBytes);
+    const text = String(explained);
+    expect(text).toMatch(
+      /^step\(float32\[16, 20\], int32\[16\]\): \d+ ops in \d+ instructions, \S+ kFLOP, \S+ kB of arena for \S+ kB of values\n/,
+    );
+    expect(text.split("\n")).toHaveLength(explained.steps.length + 2);
+    expect(inspect(explained)).toBe(text);
+  });
+  test("profile calls it for real and tells each instruction's share", () => {
+    const step = make();
+    const before = model.parameters()[0]!.data;
+    const profile = step.profile(args(), { calls: 5 });
+    expect(model.parameters()[0]!.data).not.toEqual(before);
+    expect(profile.steps.map(({ name }) => name)).toEqual(step.explain().steps.map(({ name }) => name));
+    expect(profile.steps.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 6);
+    for (const { microseconds, gflops, ofCeiling } of profile.steps) {
+      expect(microseconds).toBeGreaterThanOrEqual(0);
+      expect(ofCeiling).toBeCloseTo(gflops / profile.ceiling, 9);
+    }
+    expect(profile.ceiling).toBeGreaterThan(1);
+    expect(String(profile).split("\n")).toHaveLength(profile.steps.length + 2);
+    expect(() => step.profile(args(), { calls: 0 })).toThrow("profile: calls is 0");
+  });
+  test("profiling gives the bits of calling", () => {
+    const run = (profiled: boolean): number[] => {
+      manualSeed(3);
+      const net = new nn.Linear(4, 2);
+      const sgd = new optim.SGD(net.parameters(), { lr: 0.1 });
+      const step = compile((x: Tensor) => sgd.minimize(() => net.forward(x).square().mean()));
+      const x = randn([3, 4]);
+      if (profiled) step.profile([x], { calls: 3 });
+      else for (let i = 0; i < 6; i++) step(x);
+      return Array.from(net.parameters()[0]!.data);
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+});
+
 describe("memory", () => {
   test("a steady state allocates nothing, and dispose gives all back", () => {
     manualSeed(1);
@@ -195,10 +364,12 @@ describe("memory", () => {
 describe("what cannot be recorded says so", () => {
   test("reading a value, and what to do instead", () => {
     const f = compile((x: Tensor) => (x.sum().item() > 0 ? x : x.neg()));
+    // The line that made the value, and what to do instead.
+    expect(() => f(tensor([1]))).toThrow(TraceError);
     expect(() => f(tensor([1]))).toThrow(
-      new TraceError(
-        "item: the float32 tensor [] made by sum has no value while compile records the function. " +
-          "Return it and read it outside; choose between values with where(…).",
+      new RegExp(
+        `^item: the float32 tensor \\[\\] made by sum at compile\\.test\\.ts:\\d+:\\d+ has no value while compile records the function. ` +
+          "Return it and read it outside; choose between values with where\\(…\\)\\.$",
       ),
     );
     const g = compile((x: Tensor) => where(x.sum().gt(0), x, x.neg()));
@@ -219,15 +390,19 @@ describe("what cannot be recorded says so", () => {
     f(tensor([1]));
     w.dispose();
     expect(() => f(tensor([1]))).toThrow(
-      "compile: a float32 tensor that the function used when it was recorded was disposed since.",
+      /^compile: a float32 tensor that the function used when it was recorded \(by add at compile\.test\.ts:\d+:\d+\) was disposed since\. Compile it anew\.$/,
     );
   });
   test("values from JavaScript written in place, and arguments of other kinds", () => {
     const x = zeros([1]);
     expect(() => compile(() => x.copyFrom([1]))()).toThrow("copyFrom: values from JavaScript would be written once");
     expect(() => compile((m: unknown) => m)(new Map())).toThrow(
-      "compile: arguments are tensors, numbers, strings, booleans",
+      "compile(f): arguments are tensors, typed arrays, numbers, strings, booleans",
     );
+    const loop: unknown[] = [];
+    loop.push(loop);
+    expect(() => compile((m: unknown) => m)(loop)).toThrow("an argument contains itself");
+    expect(() => compile((m: unknown) => m)(new DataView(new ArrayBuffer(4)))).toThrow("arguments are tensors");
   });
   test("a function that fails leaves nothing behind", () => {
     const w = nn.parameter(tensor([1]));

@@ -57,6 +57,7 @@ function run({ m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, a
         a,
         b,
         biased ? bias : 0,
+        0,
         m,
         n,
         k,
@@ -200,7 +201,7 @@ describe("gemm", () => {
     for (let i = 0; i < k * n; i++) heap.f32[b / 4 + i] = 1;
     heap.f32[a / 4 + 2 * k] = Number.NaN;
     heap.f32[b / 4 + 3] = Infinity;
-    call("gemm", c, a, b, 0, m, n, k, 0, 0, 1, 0, 0, workspace, 0, m, 0, n);
+    call("gemm", c, a, b, 0, 0, m, n, k, 0, 0, 1, 0, 0, workspace, 0, m, 0, n);
     for (let i = 0; i < m; i++) {
       for (let j = 0; j < n; j++)
         expect(heap.f32[c / 4 + i * n + j]).toEqual(i === 2 ? Number.NaN : j === 3 ? Infinity : k);

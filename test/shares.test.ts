@@ -107,7 +107,7 @@ test("optimizer updates: each element once, whichever thread", () => {
       const make = () => {
         manualSeed(5);
         const state = [floats([5001]), floats([5001]), floats([5001])];
-        return [floats([5001]), floats([5001]), floats([]), randint(2, 3, []), ...state];
+        return [floats([]), floats([5001]), floats([5001]), randint(2, 3, []), ...state];
       };
       const attributes = {
         flags: code === Op.Adam ? 4 : code === Op.RmsProp ? 16 : 0,
@@ -121,7 +121,7 @@ test("optimizer updates: each element once, whichever thread", () => {
       };
       const [whole, cut] = [run(new SplitEncoder(1)), run(together)];
       expect(cut, op.name).toEqual(whole);
-      expect(cut[0], `${op.name} changes the parameter`).not.toEqual(Array.from(make()[0]!.data));
+      expect(cut[1], `${op.name} changes the parameter`).not.toEqual(Array.from(make()[1]!.data));
     });
   }
 });

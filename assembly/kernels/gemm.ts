@@ -1,9 +1,9 @@
 /**
- * C = act(α·op(A)·op(B) + bias) (+ C), after Goto and BLIS. Matrices are row-major and dense; op transposes or not. Computes
- * exactly the share of C asked for and writes nothing else of C. Which path is taken, and how the sum over k is cut and
+ * C = act(α·op(A)·op(B) + bias) (+ C), after Goto and BLIS. Matrices are row-major and dense; op transposes or not; act may be
+ * the product with an activation's derivative at y, a matrix like C. Computes exactly the share of C asked for and writes nothing else of C. Which path is taken, and how the sum over k is cut and
  * ordered, depends on the whole product's shape alone: an element has the same bits whatever the share.
  */
-import { sigmoid, tanh } from "../math";
+import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
 import { copyPanel, MR, micro4, micro6, NR, rowDots, rowNarrow, rowWide, transpose, WIDE } from "./pack";
 
@@ -69,6 +69,7 @@ export function gemm(
   a: usize,
   b: usize,
   bias: usize,
+  y: usize,
   m: usize,
   n: usize,
   k: usize,
@@ -92,22 +93,24 @@ export function gemm(
   const a0 = a + (transA ? rowBegin : rowBegin * k) * 4;
   const b0 = b + (transB ? colBegin * k : colBegin) * 4;
   const bias0 = bias ? bias + (colBegin << 2) : 0;
+  // From an element of C to that of y.
+  const toY = y - out;
 
   if (!transB || !k) {
     if (m <= 2 || k <= 1 || (n >= WIDE && (m <= FEW || k <= SHORT))) {
       const stepA: usize = transA ? m << 2 : 4;
       const lda: usize = transA ? 4 : k << 2;
-      thin(c, ldc, a0, lda, stepA, b0, ldc, bias0, rows, cols, k, alpha, activation, accumulate, workspace);
+      thin(c, ldc, a0, lda, stepA, b0, ldc, bias0, rows, cols, k, alpha, activation, toY, accumulate, workspace);
       return;
     }
   } else if (!transA && m <= FEW) {
-    dots(c, ldc, a0, b0, bias0, rows, cols, k, alpha, activation, accumulate, workspace);
+    dots(c, ldc, a0, b0, bias0, rows, cols, k, alpha, activation, toY, accumulate, workspace);
     return;
   }
   const lda: usize = (transA ? m : k) << 2;
   const ldb: usize = (transB ? k : n) << 2;
   if (!accumulate || k <= KC) {
-    blocks(c, ldc, a0, lda, transA, b0, ldb, transB, bias0, rows, cols, k, alpha, activation, accumulate, workspace);
+    blocks(c, ldc, a0, lda, transA, b0, ldb, transB, bias0, rows, cols, k, alpha, activation, toY, accumulate, workspace);
     return;
   }
   // The old C is added last: until then the partial sums live in the workspace, a square of C at a time.
@@ -118,8 +121,8 @@ export function gemm(
     const mc = min(MC, rows - i);
     for (let j: usize = 0; j < cols; j += MC) {
       const nc = min(MC, cols - j);
-      blocks(partial, MC * 4, a0 + i * stepA, lda, transA, b0 + j * stepB, ldb, transB, 0, mc, nc, k, 1, 0, 0, workspace);
-      finish(c + i * ldc + (j << 2), ldc, partial, MC * 4, mc, nc, 0, alpha, bias0 ? bias0 + (j << 2) : 0, activation, 1);
+      blocks(partial, MC * 4, a0 + i * stepA, lda, transA, b0 + j * stepB, ldb, transB, 0, mc, nc, k, 1, 0, 0, 0, workspace);
+      finish(c + i * ldc + (j << 2), ldc, partial, MC * 4, mc, nc, 0, alpha, bias0 ? bias0 + (j << 2) : 0, activation, toY, 1);
     }
   }
 }
@@ -139,6 +142,7 @@ function thin(
   k: usize,
   alpha: f32,
   activation: u32,
+  toY: usize,
   accumulate: u32,
   tile: usize,
 ): void {
@@ -157,7 +161,7 @@ function thin(
       const target = plain && cols == step ? ct : tile;
       if (wide) rowWide(target, at, stepA, bt, ldb, k);
       else rowNarrow(target, at, stepA, bt, ldb, cols, k);
-      if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, accumulate);
+      if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, toY, accumulate);
     }
   }
 }
@@ -174,6 +178,7 @@ function dots(
   k: usize,
   alpha: f32,
   activation: u32,
+  toY: usize,
   accumulate: u32,
   tile: usize,
 ): void {
@@ -183,7 +188,7 @@ function dots(
     const bt = b + j * ld;
     for (let i: usize = 0; i < m; i++) {
       rowDots(tile, a + i * ld, bt, ld, cols, k);
-      finish(c + i * ldc + (j << 2), ldc, tile, 0, 1, cols, 0, alpha, bias ? bias + (j << 2) : 0, activation, accumulate);
+      finish(c + i * ldc + (j << 2), ldc, tile, 0, 1, cols, 0, alpha, bias ? bias + (j << 2) : 0, activation, toY, accumulate);
     }
   }
 }
@@ -204,6 +209,7 @@ function blocks(
   k: usize,
   alpha: f32,
   activation: u32,
+  toY: usize,
   accumulate: u32,
   workspace: usize,
 ): void {
@@ -244,11 +250,11 @@ function blocks(
             const rows = min(MR, mc - ir);
             if ((rows == MR || rows == 4) && cols == NR && (plain || !accumulate)) {
               micro(ct, ldc, at, ldBlock, rows, panel, kc, partial || accumulate);
-              if (last && !plain) finish(ct, ldc, ct, ldc, rows, cols, 0, alpha, bj, activation, 0);
+              if (last && !plain) finish(ct, ldc, ct, ldc, rows, cols, 0, alpha, bj, activation, toY, 0);
             } else {
               micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, false);
-              if (last) finish(ct, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, accumulate);
-              else finish(ct, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0);
+              if (last) finish(ct, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, toY, accumulate);
+              else finish(ct, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0, 0);
             }
             ct += MR * ldc;
             at += MR * ldBlock;
@@ -266,7 +272,7 @@ function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: u
   else micro4(c, ldc, a, lda, rows, panel, kc, load);
 }
 
-/** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements and not one more. */
+/** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements and not one more; y = c + toY. */
 function finish(
   c: usize,
   ldc: usize,
@@ -278,6 +284,7 @@ function finish(
   alpha: f32,
   bias: usize,
   activation: u32,
+  toY: usize,
   accumulate: u32,
 ): void {
   const scale = f32x4.splat(alpha);
@@ -288,9 +295,12 @@ function finish(
       if (partial) v = f32x4.add(v128.load(at), v);
       v = f32x4.mul(v, scale);
       if (bias) v = f32x4.add(v, v128.load(bias + (j << 2)));
-      if (activation == Activation.Relu) v = f32x4.max(v, f32x4.splat(0));
+      if (activation == Activation.Relu) v = relu(v);
       else if (activation == Activation.Tanh) v = tanh(v);
       else if (activation == Activation.Sigmoid) v = sigmoid(v);
+      else if (activation == Activation.ReluGrad) v = reluGrad(v, v128.load(at + toY));
+      else if (activation == Activation.TanhGrad) v = tanhGrad(v, v128.load(at + toY));
+      else if (activation == Activation.SigmoidGrad) v = sigmoidGrad(v, v128.load(at + toY));
       if (accumulate) v = f32x4.add(v128.load(at), v);
       storeHead(at, v, cols - j);
     }

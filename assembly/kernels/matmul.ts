@@ -30,8 +30,9 @@ export function batchedGemm(at: usize, thread: u32, threads: u32): void {
   const colEnd = byBatch || byRow ? n : shareBegin(n, GRAIN, thread + 1, threads);
   for (let i = first; i < last; i++) {
     const atA = offsetAt(i, dims, dimsEnd, Dim.first), atB = offsetAt(i, dims, dimsEnd, Dim.second);
-    gemm(out + ((<usize>i * m * n) << 2), a + ((atA * m * k) << 2), b + ((atB * k * n) << 2),
-      load<usize>(at, Matmul.bias << 2), m, n, k, transA, transB,
+    const atC = (<usize>i * m * n) << 2;
+    gemm(out + atC, a + ((atA * m * k) << 2), b + ((atB * k * n) << 2),
+      load<usize>(at, Matmul.bias << 2), load<usize>(at, Matmul.y << 2) + atC, m, n, k, transA, transB,
       load<f32>(at, Matmul.alpha << 2), load<u32>(at, Matmul.activation << 2), 0, workspace, rowBegin, rowEnd, colBegin, colEnd);
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Optimizer updates: one pass over a parameter p, its gradient g and the optimizer's state, in place, on elements
- * [begin, end). The formulas and their order of operations are PyTorch's (torch.optim). Learning rate and step count come
- * from memory; the other constants are float64, so that 1 − β is exact before it is rounded.
+ * [begin, end). The formulas and their order of operations are PyTorch's (torch.optim). Constants are float64, so that 1 − β
+ * is exact before it is rounded.
  */
 import { fma, storeLanes } from "../simd";
 import { UpdateFlag } from "../opcodes";
@@ -47,12 +47,12 @@ export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u3
 /**
  * m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
  * (Kingma and Ba 2015, algorithm 1); decoupled decay first scales p by 1 − lr·decay (Loshchilov and Hutter 2019).
- * s0: m, s1: v, s2: the largest v so far if amsgrad.
+ * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ.
  */
-export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, step: u32, flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, begin: u32, end: u32): void {
+export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, beta1t: f64, beta2t: f64, flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, begin: u32, end: u32): void {
   const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), e = splat(eps);
-  const rate = splat(-lr / (1 - power(beta1, step)));
-  const correction = splat(1 / Math.sqrt(1 - power(beta2, step)));
+  const rate = splat(-lr / (1 - beta1t));
+  const correction = splat(1 / Math.sqrt(1 - beta2t));
   const decoupled = flags & UpdateFlag.DecoupledDecay;
   const keep = splat(decoupled ? 1 - lr * decay : 1);
   for (let i = begin; i < end; i += 4) {

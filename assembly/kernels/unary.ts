@@ -116,7 +116,7 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 @final class Sigmoid { @inline of(x: v128, p: v128, q: v128): v128 { return math.sigmoid(x); } }
 @final class LogSigmoid { @inline of(x: v128, p: v128, q: v128): v128 { return math.logSigmoid(x); } }
 @final class Softplus { @inline of(x: v128, p: v128, q: v128): v128 { return math.softplus(x); } }
-@final class Relu { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.max(x, splat(0)); } }
+@final class Relu { @inline of(x: v128, p: v128, q: v128): v128 { return math.relu(x); } }
 @final class LeakyRelu { @inline of(x: v128, p: v128, q: v128): v128 { return positiveOr(x, f32x4.mul(p, x)); } }
 @final class Elu { @inline of(x: v128, p: v128, q: v128): v128 { return positiveOr(x, f32x4.mul(p, math.expm1(x))); } }
 @final class Selu { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.mul(splat(SELU_SCALE), positiveOr(x, f32x4.mul(splat(SELU_ALPHA), math.expm1(x)))); } }
@@ -132,12 +132,9 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 @final class Ceil { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.ceil(x); } }
 @final class Round { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.nearest(x); } }
 
-/** dy·(1 − y²). */
-@final class TanhGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, f32x4.sub(splat(1), f32x4.mul(y, y))); } }
-/** dy·y·(1 − y). */
-@final class SigmoidGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, f32x4.mul(y, f32x4.sub(splat(1), y))); } }
-/** dy where y > 0. */
-@final class ReluGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return v128.and(dy, f32x4.gt(y, splat(0))); } }
+@final class TanhGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return math.tanhGrad(dy, y); } }
+@final class SigmoidGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return math.sigmoidGrad(dy, y); } }
+@final class ReluGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return math.reluGrad(dy, y); } }
 /** dy, or p·dy where x ≤ 0. */
 @final class LeakyReluGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return select(f32x4.gt(x, splat(0)), dy, f32x4.mul(p, dy)); } }
 /** dy, or dy·(y + p) where y ≤ 0, since p·eˣ = y + p. */

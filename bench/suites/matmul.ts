@@ -59,7 +59,7 @@ function kernelContender(
   heap.f32.set(a, left / 4);
   heap.f32.set(b, right / 4);
   // No bias, alpha 1, no activation, nothing to add to; the share is all of C.
-  const run = () => void gemm!(out, left, right, 0, m, n, k, transA, transB, 1, 0, 0, workspace, 0, m, 0, n);
+  const run = () => void gemm!(out, left, right, 0, 0, m, n, k, transA, transB, 1, 0, 0, workspace, 0, m, 0, n);
   run();
   requireClose("gemm", heap.f32.subarray(out / 4, out / 4 + m * n), expected, 1e-6 * k);
   return {

@@ -1,97 +1,50 @@
 /**
- * compile(f): f's whole work, recorded once per kind of arguments, then run by one call into WebAssembly. The same kernels in
- * the same order as without it, so the same bits.
+ * compile(f): f's whole work, recorded once per kind of arguments, then run by one call into WebAssembly. The same kernels as
+ * without it, so the same bits.
  */
-import type { Storage } from "../memory.ts";
-import { type DType, type Shape, show } from "../ops/value.ts";
-import { engine } from "../runtime/engine.ts";
-import { TraceError } from "../runtime/errors.ts";
-import { currentRecorder, Tensor, tensorsIn, withRecorder } from "../tensor.ts";
-import { mapTensors } from "../transforms.ts";
-import { Program } from "./program.ts";
-import { record } from "./recording.ts";
+
+import { tensor } from "../creation.ts";
+import { currentRecorder, type Tensor, type TypedArray } from "../tensor.ts";
+import { Explanation } from "./explain.ts";
+import { Profile, type ProfileOptions } from "./profile.ts";
+import { signatureOf, substitute } from "./signature.ts";
+import { Trace } from "./trace.ts";
 
 /** Recordings kept for one function; the least recently used goes. */
 const MAX_TRACES = 8;
 
-/** What a recorded function takes: tensors, numbers (part of what is recorded), and arrays and plain objects of them. */
 export interface CompileOptions {
-  /** How errors and warnings call the function. */
+  /** How errors, warnings and listings call the function. */
   readonly name?: string;
 }
 
-/** A compiled function: called as the function itself, and freed by dispose(). */
-export type Compiled<A extends unknown[], T> = ((...args: A) => T) & {
+/** An argument as it may be passed: where the function takes a tensor, a typed array of its elements will do. */
+export type Argument<T> = T extends Tensor
+  ? Tensor | TypedArray
+  : T extends readonly unknown[] | Record<string, unknown>
+    ? { [K in keyof T]: Argument<T[K]> }
+    : T;
+type Arguments<A extends unknown[]> = { [K in keyof A]: Argument<A[K]> };
+
+/** A compiled function: called as the function itself. */
+export interface Compiled<A extends unknown[], T> {
+  (...args: Arguments<A>): T;
+  /**
+   * The program for these arguments (default: that of the last call) as a listing: instructions, shapes, where values live,
+   * FLOPs, and what was fused. `console.log(step.explain())`. @throws Error before the first call, without arguments
+   */
+  explain(args?: Arguments<A>): Explanation;
+  /** Calls it for real, several times, and tells how the time is spent. `console.log(step.profile([x, y]))`. */
+  profile(args: Arguments<A>, options?: ProfileOptions): Profile;
   /** Frees the recordings and their memory, results included. */
   dispose(): void;
-};
-
-/** A recording that can be run again and again. */
-interface Trace<T> {
-  readonly key: string;
-  readonly inputs: readonly Tensor[];
-  readonly gradients: ReadonlyMap<Tensor, Tensor>;
-  readonly program: Program;
-  readonly guards: readonly (() => boolean)[];
-  readonly result: T;
-  /** Every tensor that was made for the trace. */
-  readonly own: readonly Tensor[];
-}
-
-/** Shapes, types and plain values of the arguments: what a recording is good for. */
-function keyOf(args: unknown): string {
-  if (args instanceof Tensor) return `${args.dtype}${show(args.shape)}`;
-  if (Array.isArray(args)) return `[${args.map(keyOf).join()}]`;
-  if (typeof args === "object" && args !== null && Object.getPrototypeOf(args) === Object.prototype) {
-    return `{${Object.entries(args)
-      .map(([name, value]) => `${name}:${keyOf(value)}`)
-      .join()}}`;
-  }
-  if (typeof args === "object" || typeof args === "function") {
-    throw new TypeError(
-      "compile: arguments are tensors, numbers, strings, booleans, and arrays and plain objects of them.",
-    );
-  }
-  return `${typeof args}:${String(args)}`;
-}
-
-/** A tensor with memory, for a symbolic one. */
-const materialize = (x: { shape: Shape; dtype: DType }): Tensor =>
-  withRecorder(null, () => Tensor.allocate(x, "compile").keep());
-
-function trace<A extends unknown[], T>(f: (...args: A) => T, args: A, key: string): Trace<T> {
-  const inputs = [...tensorsIn(args)].map(materialize);
-  const places = new Map<Storage, Tensor>();
-  const waiting = inputs.values();
-  const recorder = { record() {}, guard() {}, gradient() {} };
-  // Inputs are symbolic while f is recorded, and have the memory of `inputs` when it runs.
-  const symbolic = mapTensors(args, (x) => {
-    const stand = withRecorder(recorder, () => Tensor.allocate(x, "compile's argument").keep());
-    places.set(stand.storage("compile"), waiting.next().value!);
-    return stand;
-  });
-  const recording = record(f, symbolic);
-  const place = (x: Tensor): Tensor => {
-    const storage = recording.storageOf.get(x)!;
-    if (!storage.symbolic) return x;
-    const known = places.get(storage);
-    // A result may be an argument, or another result under a different shape.
-    const made = known ? known.view(x.shape).keep() : materialize(x);
-    if (!known) places.set(storage, made);
-    return made;
-  };
-  const gradients = new Map(Array.from(recording.gradients, ([leaf, g]) => [leaf, place(g)]));
-  const result = mapTensors(recording.result, place);
-  const program = new Program(recording, places);
-  for (const x of tensorsIn(symbolic)) x.dispose();
-  for (const [x, storage] of recording.storageOf) if (storage.symbolic) x.dispose();
-  return { key, inputs, gradients, program, guards: recording.guards, result, own: [...inputs, ...places.values()] };
 }
 
 /**
  * Records f once for each kind of arguments (shapes, types, numbers, train or eval), and from then on runs the recording by
- * one call. Tensors that f returns are overwritten by the next call: clone() one to keep it. Parameters, optimizers' state
- * and random numbers work as without it, bit for bit.
+ * one call. f is given tensors for tensors and typed arrays; numbers are part of what is recorded (a `scalar` is not). Tensors
+ * that f returns are overwritten by the next call: clone() one to keep it. Parameters, optimizers' state and random numbers
+ * work as without it, bit for bit.
  *
  * ```ts
  * const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.mse(model.forward(x), y)));
@@ -103,52 +56,77 @@ export function compile<A extends unknown[], T>(
   f: (...args: A) => T,
   { name = f.name || "f" }: CompileOptions = {},
 ): Compiled<A, T> {
+  const call = f as (...args: unknown[]) => T;
+  /** The most recently used first. */
   const traces: Trace<T>[] = [];
   let evicted = 0;
 
-  const drop = (t: Trace<T>): void => {
-    t.program.dispose();
-    for (const x of t.own) x.dispose();
-  };
-  const find = (args: A): Trace<T> => {
-    const key = keyOf(args);
-    const at = traces.findIndex((t) => t.key === key && t.guards.every((check) => check()));
-    const found = at < 0 ? trace(f, args, key) : traces.splice(at, 1)[0]!;
-    traces.unshift(found);
+  const add = (args: readonly unknown[]): Trace<T> => {
+    const made = new Trace(name, call, args);
+    traces.unshift(made);
     if (traces.length > MAX_TRACES) {
-      drop(traces.pop()!);
+      traces.pop()!.dispose();
       if (++evicted === MAX_TRACES) {
         console.warn(
-          `compile: ${name} has been recorded ${evicted + MAX_TRACES} times, for arguments that keep changing. Pass numbers as tensors, and pad batches to one size.`,
+          `compile: ${name} has been recorded ${evicted + MAX_TRACES} times, for arguments that keep changing. ` +
+            "Pass changing numbers as scalar(…) or tensors, and pad batches to one size.",
         );
       }
     }
+    return made;
+  };
+  const find = (args: readonly unknown[]): Trace<T> => {
+    if (traces.length && traces[0]!.fits(args)) return traces[0]!;
+    const at = traces.findIndex((trace) => trace.fits(args));
+    if (at < 0) return add(args);
+    const found = traces.splice(at, 1)[0]!;
+    traces.unshift(found);
     return found;
   };
 
-  const call = (...args: A): T => {
+  const invoke = (args: readonly unknown[]): T => {
     // Inside another recording, f is simply part of it.
-    if (currentRecorder()) return f(...args);
-    const values = [...tensorsIn(args)];
-    for (const x of values) x.storage(`compile(${name})`);
-    const { inputs, program, gradients, result } = find(args);
-    const { u8 } = engine().heap;
-    inputs.forEach((input, i) => {
-      const from = values[i]!.storage("compile");
-      u8.copyWithin(input.storage("compile").address, from.address, from.address + from.bytes);
-    });
-    program.run();
-    for (const [leaf, g] of gradients) {
-      if (g.isDisposed)
-        throw new TraceError(
-          `compile(${name}): a gradient that it writes was disposed. Call zeroGrad() inside the function.`,
-        );
-      leaf.grad = g;
+    if (currentRecorder()) return inline(name, call, [...args]);
+    const trace = find(args);
+    trace.bind(args);
+    trace.program.run();
+    return trace.finish();
+  };
+  // A rest parameter would be an array made at every call: up to four arguments go through lists that are kept.
+  const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
+  function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
+    // biome-ignore lint/complexity/noArguments: its length is read without making an array
+    const list = lists[arguments.length];
+    // biome-ignore lint/complexity/noArguments: as above
+    if (!list) return invoke(Array.from(arguments));
+    // biome-ignore lint/complexity/noArguments: as above
+    for (let i = 0; i < arguments.length; i++) list[i] = i === 0 ? a : i === 1 ? b : i === 2 ? c : d;
+    try {
+      return invoke(list);
+    } finally {
+      list.fill(0);
     }
-    return result;
+  }
+  const methods = {
+    explain(args?: Arguments<A>): Explanation {
+      const trace = args ? find(args) : traces[0];
+      if (!trace)
+        throw new Error(`compile(${name}): nothing is recorded yet. Call it first, or pass explain([…]) arguments.`);
+      return new Explanation(name, trace);
+    },
+    profile(args: Arguments<A>, options: ProfileOptions = {}): Profile {
+      return new Profile(name, find(args), args, options);
+    },
+    dispose(): void {
+      for (const trace of traces.splice(0)) trace.dispose();
+    },
   };
-  const dispose = (): void => {
-    for (const t of traces.splice(0)) drop(t);
-  };
-  return Object.assign(call, { dispose });
+  return Object.assign(run as (...args: Arguments<A>) => T, methods);
+}
+
+/** f as it is, on tensors where there are typed arrays: their elements become constants of the recording. */
+function inline<T>(name: string, f: (...args: unknown[]) => T, args: readonly unknown[]): T {
+  const flat: (Tensor | TypedArray)[] = [];
+  const { parts } = signatureOf(name, args, flat);
+  return f(...substitute(parts, (i) => (ArrayBuffer.isView(flat[i]) ? tensor(flat[i]) : flat[i]!)));
 }

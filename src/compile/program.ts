@@ -1,85 +1,72 @@
-/** A recording made runnable: one arena, one list of instructions in linear memory, one call into WebAssembly. */
-import { Head, type Op } from "../../assembly/opcodes.ts";
+/** A recording made runnable: passes, one arena, one list of instructions in linear memory, one call into WebAssembly. */
 import { Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
-import { type Encoder, engine, kernels } from "../runtime/engine.ts";
+import { engine, kernels, WordList } from "../runtime/engine.ts";
 import { TraceError } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
-import { plan, withoutDeadCode } from "./passes.ts";
-import type { Recording, Step } from "./recording.ts";
+import { type Plan, planArena } from "./passes/arena.ts";
+import { fuseChains } from "./passes/chains.ts";
+import { withoutCommonSubexpressions } from "./passes/commonSubexpressions.ts";
+import { withoutDeadCode } from "./passes/deadCode.ts";
+import { fuseMatmulEpilogues } from "./passes/matmulEpilogues.ts";
+import { joinUpdates } from "./passes/updates.ts";
+import type { Recording } from "./recording.ts";
+import { mutated, type Operand, type Pass, type Step } from "./step.ts";
 
-/** Writes instructions one behind the other into a list of words. */
-class ListEncoder implements Encoder {
-  readonly words: number[] = [];
-  instructions = 0;
-  workspaceBytes = 0;
-  private start = 0;
-  private readonly bits = new DataView(new ArrayBuffer(8));
-
-  constructor(private readonly workspaceAddress: number) {}
-  begin(code: Op, words: number): void {
-    this.start = this.words.length;
-    for (let i = 0; i < words; i++) this.words.push(0);
-    this.set(Head.code, code);
-    this.set(Head.length, words);
-    this.instructions++;
-  }
-  set(word: number, value: number): void {
-    this.words[this.start + word] = value;
-  }
-  setFloat(word: number, value: number): void {
-    this.bits.setFloat32(0, value, true);
-    this.set(word, this.bits.getUint32(0, true));
-  }
-  setDouble(word: number, value: number): void {
-    this.bits.setFloat64(0, value, true);
-    this.set(word, this.bits.getUint32(0, true));
-    this.set(word + 1, this.bits.getUint32(4, true));
-  }
-  end(): void {}
-  workspace(bytes: number): number {
-    this.workspaceBytes = Math.max(this.workspaceBytes, bytes);
-    return this.workspaceAddress;
-  }
-}
+/** In this order: each finds more when the ones before it are done. */
+const passes: readonly Pass[] = [
+  withoutDeadCode,
+  withoutCommonSubexpressions,
+  fuseMatmulEpilogues,
+  fuseChains,
+  joinUpdates,
+];
 
 export class Program {
   readonly steps: readonly Step[];
-  readonly arenaBytes: number;
-  readonly naiveBytes: number;
+  readonly plan: Plan;
+  /** Ops that were recorded, before passes. */
+  readonly recordedSteps: number;
+  /** Where each step's instructions begin, and how many there are. */
+  readonly places: readonly { readonly address: number; readonly count: number }[];
   private readonly memory: Storage[] = [];
   private readonly address: number;
   private readonly instructions: number;
   private readonly written: readonly Storage[];
 
-  /** @param places real memory for symbolic values that outlive a call: inputs, results, gradients */
+  /** @param real memory for symbolic values that outlive a call: inputs, results, gradients */
   constructor(
     private readonly recording: Recording<unknown>,
-    places: ReadonlyMap<Storage, Tensor>,
+    private readonly real: ReadonlyMap<Storage, Storage>,
   ) {
-    this.steps = withoutDeadCode(recording.steps, new Set(places.keys()));
-    const { offsets, bytes, naive } = plan(this.steps, new Set(places.keys()));
-    this.arenaBytes = bytes;
-    this.naiveBytes = naive;
-    const arena = this.allocate(bytes);
-    const addressIn = (step: Step) => (value: Value) => {
-      const storage = step.storageOf.get(value as Tensor)!;
+    const placed = new Set(real.keys());
+    this.recordedSteps = recording.steps.length;
+    this.steps = passes.reduce<Step[]>((steps, pass) => pass(steps, placed), [...recording.steps]);
+    this.plan = planArena(this.steps, placed);
+    const arena = this.allocate(this.plan.bytes);
+    const address = (value: Value): number => {
+      const { storage } = value as Operand;
       if (!storage.symbolic) return storage.address;
-      return places.get(storage)?.storage("compile").address ?? arena + offsets.get(storage)!;
+      return real.get(storage)?.address ?? arena + this.plan.offsets.get(storage)!;
     };
-    const encode = (workspace: number): ListEncoder => {
-      const encoder = new ListEncoder(workspace);
-      for (const step of this.steps) step.op.encode(encoder, { ...step, address: addressIn(step) });
-      return encoder;
+    const encode = (workspace: number): { list: WordList; firsts: number[] } => {
+      const list = new WordList(workspace);
+      const firsts = this.steps.map((step) => {
+        const first = list.starts.length;
+        step.op.encode(list, { ...step, address });
+        return first;
+      });
+      return { list, firsts };
     };
     // The first writing tells how much workspace is needed, the second knows where it is.
-    const { words, instructions } = encode(this.allocate(encode(0).workspaceBytes));
-    this.instructions = instructions;
-    this.address = this.allocate(4 * words.length);
-    engine().heap.u32.set(words, this.address / 4);
-    this.written = this.steps.flatMap(({ op, inputs, storageOf }) =>
-      (op.mutates ?? []).flatMap((i) => (inputs[i] ? [storageOf.get(inputs[i])!] : [])),
-    );
+    const { list, firsts } = encode(this.allocate(encode(0).list.workspaceBytes));
+    this.instructions = list.starts.length;
+    this.address = this.allocate(4 * list.words.length);
+    engine().heap.u32.set(list.words, this.address / 4);
+    this.places = firsts.map((first, i) => ({
+      address: this.address + 4 * (list.starts[first] ?? 0),
+      count: (firsts[i + 1] ?? this.instructions) - first,
+    }));
+    this.written = this.steps.flatMap(mutated).filter(({ symbolic }) => !symbolic);
   }
 
   private allocate(bytes: number): number {
@@ -88,17 +75,58 @@ export class Program {
     return storage.address;
   }
 
-  /** Runs the whole list: one crossing. @throws TraceError where a tensor that it uses was disposed */
-  run(): void {
-    for (const x of this.recording.captured) {
-      if (x.isDisposed) {
+  /** How listings name the memory of a value: `arena+0x40`, or what holds it. */
+  placeOf({ storage }: Operand): string {
+    const offset = this.plan.offsets.get(storage);
+    if (offset !== undefined) return `arena+${offset.toString(16)}`;
+    return this.real.has(storage) ? "own" : "outside";
+  }
+
+  /** Refuses to run on memory that is gone. @throws TraceError */
+  private requireCaptured(): void {
+    const { captured } = this.recording;
+    for (let i = 0; i < captured.length; i++) {
+      const { tensor, use } = captured[i]!;
+      if (tensor.isDisposed) {
         throw new TraceError(
-          `compile: a ${x.dtype} tensor that the function used when it was recorded was disposed since. Compile it anew.`,
+          `compile: a ${tensor.dtype} tensor that the function used when it was recorded (by ${use}) was disposed since. Compile it anew.`,
         );
       }
     }
-    for (const storage of this.written) storage.version++;
+  }
+
+  /** Whether what the recording took for granted still holds. */
+  get isValid(): boolean {
+    const { captured, guards } = this.recording;
+    for (let i = 0; i < captured.length; i++) {
+      const { tensor, requiresGrad } = captured[i]!;
+      if (!tensor.isDisposed && tensor.requiresGrad !== requiresGrad) return false;
+    }
+    for (let i = 0; i < guards.length; i++) if (!guards[i]!()) return false;
+    return true;
+  }
+
+  /** Runs the whole list: one crossing. @throws TraceError where a tensor that it uses was disposed */
+  run(): void {
+    this.start();
     kernels().run!(this.address, this.instructions, 0, 1);
+  }
+
+  /** Runs the list step by step; `time` is given each step's number and the milliseconds it took. */
+  runTimed(time: (step: number, milliseconds: number) => void): void {
+    this.start();
+    const run = kernels().run!;
+    for (let i = 0; i < this.places.length; i++) {
+      const { address, count } = this.places[i]!;
+      const before = performance.now();
+      run(address, count, 0, 1);
+      time(i, performance.now() - before);
+    }
+  }
+
+  private start(): void {
+    this.requireCaptured();
+    for (let i = 0; i < this.written.length; i++) this.written[i]!.version++;
   }
 
   /** Frees the arena, the instructions, and what was retained for them. */

@@ -1,18 +1,16 @@
 /** Running a function once on tensors without values, and taking down every op: forward, backward and update. */
 import type { Storage } from "../memory.ts";
-import type { AnyOp } from "../ops/op.ts";
 import { show } from "../ops/value.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { type Recorder, type Tensor, tensorsIn, tidy, withRecorder } from "../tensor.ts";
+import { callSite } from "./site.ts";
+import type { Operand, Step } from "./step.ts";
 
-/** One op of a recorded function. */
-export interface Step {
-  readonly op: AnyOp;
-  readonly inputs: readonly Tensor[];
-  readonly outputs: readonly Tensor[];
-  readonly attributes: unknown;
-  /** The memory of inputs and outputs, which outlives the tensors: they go with the scope that is recorded. */
-  readonly storageOf: ReadonlyMap<Tensor, Storage>;
+/** A tensor from outside that a function used: what must still hold of it, and where it was used. */
+export interface Captured {
+  readonly tensor: Tensor;
+  readonly requiresGrad: boolean;
+  readonly use: string;
 }
 
 /** What a function did. */
@@ -24,7 +22,7 @@ export interface Recording<T> {
   /** Leaves whose gradients it left behind, with them. */
   readonly gradients: ReadonlyMap<Tensor, Tensor>;
   /** Tensors from outside that it used: they must live as long as the recording is run. */
-  readonly captured: ReadonlySet<Tensor>;
+  readonly captured: readonly Captured[];
   /** What must still hold for the recording to stand for the function. */
   readonly guards: readonly (() => boolean)[];
   /** Memory that it reads or writes besides its own, retained for it. */
@@ -36,23 +34,34 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   const steps: Step[] = [];
   const guards: (() => boolean)[] = [];
   const retained = new Set<Storage>();
-  const outside = new Set<Tensor>();
+  const outside = new Map<Tensor, Captured>();
   const cleared = new Set<Tensor>();
   const leaves = new Set<Tensor>();
   const own = tensorsIn(inputs);
+  const sites = new Map<Storage, string>();
 
   const recorder: Recorder = {
     record(op, used, outputs, attributes) {
-      const storageOf = new Map([...used, ...outputs].map((x) => [x, x.storage(op.name)]));
-      for (const x of used) {
-        const storage = storageOf.get(x)!;
-        if (storage.symbolic) continue;
-        outside.add(x);
+      const site = callSite();
+      const operand = (x: Tensor): Operand => ({
+        storage: x.storage(op.name),
+        shape: x.shape,
+        dtype: x.dtype,
+        size: x.size,
+      });
+      const step: Step = { op, inputs: used.map(operand), outputs: outputs.map(operand), attributes, site };
+      used.forEach((x, i) => {
+        const { storage } = step.inputs[i]!;
+        if (storage.symbolic) return;
+        const use = site ? `${op.name} at ${site}` : op.name;
+        if (!outside.has(x)) outside.set(x, { tensor: x, requiresGrad: x.requiresGrad, use });
         if (!retained.has(storage)) retained.add(storage.retain());
-      }
+      });
       for (const x of outputs) own.add(x);
-      steps.push({ op, inputs: used, outputs, attributes, storageOf });
+      for (const { storage } of step.outputs) sites.set(storage, site);
+      steps.push(step);
     },
+    siteOf: (storage) => sites.get(storage) ?? "",
     guard: (check) => void guards.push(check),
     gradient(leaf, event) {
       if (event === "cleared") cleared.add(leaf);
@@ -98,6 +107,6 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     return { result: value, gradients: left, storageOf: new Map(kept.map((x) => [x, x.storage("compile")])) };
   });
   // What f made for itself on the way, constants among it, is held by its memory alone.
-  const captured = new Set(Array.from(outside).filter((x) => !x.isDisposed && !own.has(x)));
+  const captured = Array.from(outside.values()).filter(({ tensor }) => !tensor.isDisposed && !own.has(tensor));
   return { steps, result, storageOf, gradients, captured, guards, retained: [...retained] };
 }

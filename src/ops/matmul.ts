@@ -19,7 +19,7 @@ import {
   type Value,
 } from "./value.ts";
 
-interface MatmulAttributes {
+export interface MatmulAttributes {
   readonly transA: boolean;
   readonly transB: boolean;
   readonly alpha: number;
@@ -49,26 +49,41 @@ function sizes(
   };
 }
 
+/** Products with a derivative are made by compile's passes, after all gradients have been recorded. */
+function fusedOnly(): never {
+  throw new Error("matmul: a product that was fused with a derivative has no gradient.");
+}
+
 const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> = {
   [Activation.None]: (dy) => dy,
   [Activation.Relu]: reluGrad,
   [Activation.Tanh]: tanhGrad,
   [Activation.Sigmoid]: sigmoidGrad,
+  [Activation.ReluGrad]: fusedOnly,
+  [Activation.TanhGrad]: fusedOnly,
+  [Activation.SigmoidGrad]: fusedOnly,
 };
-const activation64: Record<Activation, (x: number) => number> = {
+const activation64: Record<Activation, (x: number, y: number) => number> = {
   [Activation.None]: (x) => x,
   [Activation.Relu]: (x) => Math.max(x, 0),
   [Activation.Tanh]: Math.tanh,
   [Activation.Sigmoid]: (x) => 1 / (1 + Math.exp(-x)),
+  [Activation.ReluGrad]: (x, y) => (y > 0 ? x : 0),
+  [Activation.TanhGrad]: (x, y) => x * (1 - y * y),
+  [Activation.SigmoidGrad]: (x, y) => x * y * (1 - y),
 };
+
+/** Whether the third operand is y, at which a derivative is taken, instead of a bias. */
+const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >= Activation.ReluGrad;
 
 export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   code: Op.Matmul,
   name: "matmul",
-  doc: "act(α·op(A)·op(B) + bias). dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition flags), dbias = Σ rows of dC.",
+  doc: "act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition flags), dbias = Σ rows of dC.",
   saves: "both",
-  infer([a, b, bias], attributes) {
-    for (const x of bias ? [a!, b!, bias] : [a!, b!]) requireType("matmul", x, "float32");
+  infer([a, b, third], attributes) {
+    const bias = readsOutput(attributes) ? undefined : third;
+    for (const x of third ? [a!, b!, third] : [a!, b!]) requireType("matmul", x, "float32");
     const { m, n, k, kb } = sizes(a!, b!, attributes);
     if (k !== kb) {
       const flipped = attributes.transB ? b!.shape.at(-2) : b!.shape.at(-1);
@@ -90,8 +105,10 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
       },
     ];
   },
-  encode(encoder, { inputs: [a, b, bias], outputs: [out], attributes, address }) {
+  flops: ([a, b], [out], attributes) => 2 * out!.size * sizes(a!, b!, attributes).k,
+  encode(encoder, { inputs: [a, b, third], outputs: [out], attributes, address }) {
     const { m, n, k } = sizes(a!, b!, attributes);
+    const [bias, y] = readsOutput(attributes) ? [undefined, third] : [third, undefined];
     const batch = out!.shape.slice(0, -2);
     const walk = collapse(
       batch,
@@ -105,6 +122,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
     encoder.set(Matmul.a, address(a!));
     encoder.set(Matmul.b, address(b!));
     encoder.set(Matmul.bias, bias ? address(bias) : 0);
+    encoder.set(Matmul.y, y ? address(y) : 0);
     encoder.set(Matmul.m, m);
     encoder.set(Matmul.n, n);
     encoder.set(Matmul.k, k);
@@ -136,7 +154,8 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
       ...(bias ? [needs[2] ? sum(d, d.shape.map((_, i) => i).slice(0, -1)) : null] : []),
     ];
   },
-  reference([a, b, bias], attributes) {
+  reference([a, b, third], attributes) {
+    const [bias, y] = readsOutput(attributes) ? [undefined, third] : [third, undefined];
     const { m, n, k } = sizes(a!, b!, attributes);
     const batch = broadcastShapes("matmul", a!.shape.slice(0, -2), b!.shape.slice(0, -2));
     const [sa, sb] = [a!, b!].map((x) => broadcastStrides(x.shape.slice(0, -2), batch)) as [number[], number[]];
@@ -149,7 +168,8 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
             const x = a!.data[atA * m * k + (attributes.transA ? p * m + i : i * k + p)]!;
             total += x * b!.data[atB * k * n + (attributes.transB ? j * k + p : p * n + j)]!;
           }
-          data.push(activation64[attributes.activation](attributes.alpha * total + (bias ? bias.data[j]! : 0)));
+          const sum = attributes.alpha * total + (bias ? bias.data[j]! : 0);
+          data.push(activation64[attributes.activation](sum, y ? y.data[data.length]! : 0));
         }
     };
     const visit = (dim: number, atA: number, atB: number): void => {

@@ -394,7 +394,7 @@ const assignDefinition: OpDefinition<null> = {
   code: Op.Assign,
   name: "copyFrom",
   doc: "Overwrites the first operand with the second.",
-  mutates: [0],
+  mutates: () => [0],
   infer: () => [],
   encode(encoder, { inputs: [to, from], address }) {
     encodeCopy(

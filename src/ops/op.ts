@@ -68,8 +68,10 @@ export interface OpDefinition<A = unknown> {
   readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
   /** Inputs whose memory the first output may take over. */
   readonly inPlace?: readonly number[];
-  /** Inputs that are written, for ops without outputs. */
-  readonly mutates?: readonly number[];
+  /** Inputs that are written, for ops without outputs: their places. */
+  readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
+  /** Floating-point operations of a call. Default: one for each element of the largest operand. */
+  readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /** Element values that eager mode looks at before anything runs: indices in range. @throws RangeError */
   readonly check?: (inputs: readonly Value[], attributes: A, read: (value: Value) => ArrayLike<number>) => void;
   /** The float64 oracle. */

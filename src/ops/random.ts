@@ -67,7 +67,7 @@ export const advanceDefinition: OpDefinition<{ by: number }> = {
   code: Op.Advance,
   name: "advance",
   doc: "Adds to an int32 counter in place.",
-  mutates: [0],
+  mutates: () => [0],
   infer: () => [],
   encode: (encoder, { inputs: [counter], attributes: { by }, address }) =>
     encodeAdvance(encoder, address(counter!), by, false),

@@ -5,6 +5,7 @@
 import { Op } from "../../assembly/opcodes.ts";
 import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
+import { chainDefinition } from "./chain.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { matmulDefinition } from "./matmul.ts";
 import { moves } from "./move.ts";
@@ -114,4 +115,5 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Adam]: updateDefinitions.adam,
   [Op.RmsProp]: updateDefinitions.rmsProp,
   [Op.Adagrad]: updateDefinitions.adagrad,
+  [Op.Chain]: chainDefinition,
 };

@@ -1,10 +1,10 @@
 /** Optimizer updates: one pass over a parameter, its gradient and the optimizer's state, all in place. */
-import { Op, Update } from "../../assembly/opcodes.ts";
+import { Op, Update, UpdatePart } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { apply, type OpDefinition } from "./op.ts";
 import { requireType, sameShape, show, type Value } from "./value.ts";
 
-interface UpdateAttributes {
+export interface UpdateAttributes {
   /** UpdateFlag bits (opcodes.ts). */
   readonly flags: number;
   /** The kernel's constants, in its order. */
@@ -13,14 +13,22 @@ interface UpdateAttributes {
   readonly slots: readonly number[];
 }
 
-/** Inputs: parameter, gradient, lr (float32 []), step (int32 [], from 1), state…. */
+/**
+ * Inputs: lr (float32 []), then for each of `count` parameters: parameter, gradient, step (int32 [], from 1), state….
+ * Eager mode updates one parameter at a time; compile's passes join updates that differ in nothing else.
+ */
 function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttributes> {
+  const partsOf = ([, ...rest]: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
+    const size = 3 + slots.length;
+    return Array.from({ length: rest.length / size }, (_, i) => rest.slice(i * size, (i + 1) * size));
+  };
   return {
     code,
     name,
     doc,
-    mutates: [0, 4, 5, 6],
-    infer([p, g, , , ...state]) {
+    mutates: (inputs, { slots }) =>
+      inputs.flatMap((_, i) => (i > 0 && ![1, 2].includes((i - 1) % (3 + slots.length)) ? [i] : [])),
+    infer([, p, g, , ...state]) {
       for (const x of [p!, g!, ...state]) requireType(name, x, "float32");
       for (const s of state)
         if (s.size !== p!.size)
@@ -29,23 +37,34 @@ function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttribu
         throw new ShapeError(`${name}: gradient ${show(g!.shape)} for parameter ${show(p!.shape)}.`);
       return [];
     },
-    encode(encoder, { inputs: [p, g, lr, step, ...state], attributes: { flags, constants, slots }, address }) {
-      encoder.begin(code, Update.words);
-      encoder.set(Update.p, address(p!));
-      encoder.set(Update.g, address(g!));
-      for (let slot = 0; slot < 3; slot++) {
-        const at = slots.indexOf(slot);
-        encoder.set(Update.s0 + slot, at < 0 ? 0 : address(state[at]!));
-      }
-      encoder.set(Update.n, p!.size);
-      encoder.set(Update.lr, address(lr!));
-      encoder.set(Update.step, address(step!));
+    flops: (inputs, _, attributes) =>
+      FLOPS_PER_ELEMENT * partsOf(inputs, attributes).reduce((total, [p]) => total + p!.size, 0),
+    encode(encoder, { inputs, attributes, address }) {
+      const { flags, constants, slots } = attributes;
+      const parts = partsOf(inputs, attributes);
+      encoder.begin(code, Update.words + parts.length * UpdatePart.words);
+      encoder.set(Update.lr, address(inputs[0]!));
       encoder.set(Update.flags, flags);
       for (let i = 0; i < 4; i++) encoder.setDouble(Update.c0 + 2 * i, constants[i] ?? 0);
+      encoder.set(Update.count, parts.length);
+      parts.forEach(([p, g, step, ...state], i) => {
+        const at = Update.words + i * UpdatePart.words;
+        encoder.set(at + UpdatePart.p, address(p!));
+        encoder.set(at + UpdatePart.g, address(g!));
+        for (let slot = 0; slot < 3; slot++) {
+          const found = slots.indexOf(slot);
+          encoder.set(at + UpdatePart.s0 + slot, found < 0 ? 0 : address(state[found]!));
+        }
+        encoder.set(at + UpdatePart.n, p!.size);
+        encoder.set(at + UpdatePart.step, address(step!));
+      });
       encoder.end();
     },
   };
 }
+
+/** Of Adam: two running means, their corrections, a root, a quotient. The others take a few less. */
+const FLOPS_PER_ELEMENT = 12;
 
 export const updateDefinitions = {
   sgd: update(Op.Sgd, "SGD", "b ← μb + (1 − τ)g; p ← p − lr·b."),
@@ -68,7 +87,7 @@ export function updateParameter(
 ): void {
   const slots = io.state.flatMap((s, slot) => (s ? [slot] : []));
   const state = io.state.filter((s) => s !== undefined);
-  apply(updateDefinitions[kind], [io.p, io.g, io.lr, io.step, ...state], {
+  apply(updateDefinitions[kind], [io.lr, io.p, io.g, io.step, ...state], {
     ...attributes,
     slots,
   });

@@ -4,7 +4,7 @@ import { full } from "../creation.ts";
 import { advance } from "../ops/random.ts";
 import { updateParameter } from "../ops/update.ts";
 import { sameShape, show } from "../ops/value.ts";
-import { Tensor, tidy, withGrad, withRecorder } from "../tensor.ts";
+import { currentRecorder, Tensor, tidy, withGrad, withRecorder } from "../tensor.ts";
 
 /** Options every optimizer has. */
 export interface CommonOptions {
@@ -15,26 +15,40 @@ export interface CommonOptions {
 /** Parameters with options of their own: those not given are the optimizer's. */
 export type GroupOptions<O> = Partial<O> & { params: Iterable<Tensor> };
 
-/** Parameters that share options. `lr` may be set at any time. */
+/** Parameters that share options. All of them may be set at any time. */
 export class ParamGroup<O extends CommonOptions> {
   readonly params: readonly Tensor[];
+  readonly options: O;
   /** float32 []: read by the update kernels, so that a new rate needs no new program. */
   readonly rate: Tensor;
+  /** How often an option other than lr was set: they are part of what compile records. */
+  changes = 0;
 
-  constructor(
-    params: Iterable<Tensor>,
-    readonly options: O,
-  ) {
+  constructor(params: Iterable<Tensor>, options: O) {
     this.params = [...params];
     this.rate = full([], options.lr).keep();
+    const values: Record<string, unknown> = Object.fromEntries(Object.entries(options));
+    const property = (key: string): PropertyDescriptor => ({
+      enumerable: true,
+      get: () => values[key],
+      set: (value: unknown) => {
+        if (key === "lr") {
+          checkRate(value as number);
+          this.rate.copyFrom([value as number]);
+        } else this.changes++;
+        values[key] = value;
+      },
+    });
+    this.options = Object.defineProperties(
+      {},
+      Object.fromEntries(Object.keys(values).map((key) => [key, property(key)])),
+    ) as O;
   }
   get lr(): number {
     return this.options.lr;
   }
   set lr(lr: number) {
-    checkRate(lr);
     this.options.lr = lr;
-    this.rate.copyFrom([lr]);
   }
 }
 
@@ -143,8 +157,12 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   /** Updates every parameter that has a gradient, in place. */
   step(): void {
     withGrad(false, () => {
+      const groups = this.paramGroups.length;
+      currentRecorder()?.guard(() => this.paramGroups.length === groups);
       for (const group of this.paramGroups) {
         const rule = this.rule(group.options);
+        const { changes } = group;
+        currentRecorder()?.guard(() => group.changes === changes);
         for (const p of group.params) {
           if (!p.grad) continue;
           const state = this.stateOf(p, rule);
@@ -214,7 +232,6 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
     });
     this.paramGroups.forEach((group, i) => {
       Object.assign(group.options, options[i]);
-      group.lr = options[i]!.lr;
     });
     params.forEach((p, i) => {
       const copies = Object.entries(state[i]!).map(([name, tensor]) => [name, tensor.clone().keep()] as const);

@@ -106,6 +106,8 @@ export interface Encoder {
 
 const double = new Float64Array(1);
 const doubleWords = new Uint32Array(double.buffer);
+const float = new Float32Array(1);
+const floatWord = new Uint32Array(float.buffer);
 
 /** The encoder of eager mode: each instruction runs as soon as it is closed. */
 class Immediate implements Encoder {
@@ -139,6 +141,42 @@ class Immediate implements Encoder {
       this.scratchBytes = bytes;
     }
     return this.scratch;
+  }
+}
+
+/** Writes instructions one behind the other into a list of words, to be run later. */
+export class WordList implements Encoder {
+  readonly words: number[] = [];
+  /** Where each instruction begins. */
+  readonly starts: number[] = [];
+  workspaceBytes = 0;
+  private start = 0;
+
+  /** @param workspaceAddress scratch memory, which all instructions share: `workspaceBytes` says how much they need */
+  constructor(private readonly workspaceAddress = 0) {}
+  begin(code: Op, words: number): void {
+    this.start = this.words.length;
+    this.starts.push(this.start);
+    for (let i = 0; i < words; i++) this.words.push(0);
+    this.set(Head.code, code);
+    this.set(Head.length, words);
+  }
+  set(word: number, value: number): void {
+    this.words[this.start + word] = value;
+  }
+  setFloat(word: number, value: number): void {
+    float[0] = value;
+    this.set(word, floatWord[0]!);
+  }
+  setDouble(word: number, value: number): void {
+    double[0] = value;
+    this.set(word, doubleWords[0]!);
+    this.set(word + 1, doubleWords[1]!);
+  }
+  end(): void {}
+  workspace(bytes: number): number {
+    this.workspaceBytes = Math.max(this.workspaceBytes, bytes);
+    return this.workspaceAddress;
   }
 }
 

@@ -1,0 +1,120 @@
+/**
+ * Pointwise steps over the same elements become one: each block of elements goes through all of them while it is in the
+ * first-level cache, and what only they read never leaves a block of scratch memory.
+ */
+import type { Storage } from "../../memory.ts";
+import { type ChainAttributes, chainDefinition, isChainable } from "../../ops/chain.ts";
+import { bytesPerElement, type Value } from "../../ops/value.ts";
+import { conflict, mutated, type Operand, type Pass, read, type Step, written } from "../step.ts";
+
+/** How far a step may move up to join a chain. */
+const REACH = 32;
+
+interface Group {
+  readonly n: number;
+  readonly parts: Step[];
+}
+
+/** Steps and groups of them, in an order that computes the same. */
+function group(steps: readonly Step[]): (Step | Group)[] {
+  const list: (Step | Group)[] = [];
+  for (const step of steps) {
+    if (!isChainable(step.op, step.inputs, step.outputs)) {
+      list.push(step);
+      continue;
+    }
+    const n = step.outputs[0]!.size;
+    let joined: Group | undefined;
+    for (let i = list.length - 1; i >= Math.max(0, list.length - REACH) && !joined; i--) {
+      const other = list[i]!;
+      if ("parts" in other) {
+        if (other.n === n && sharesElements(step, other, n)) joined = other;
+        else if (other.parts.some((part) => conflict(step, part))) break;
+      } else if (conflict(step, other)) break;
+    }
+    if (joined) joined.parts.push(step);
+    else list.push({ n, parts: [step] });
+  }
+  return list;
+}
+
+/**
+ * Whether a step reads what a chain reads or writes: else nothing is gained. A number that the chain makes is not there before
+ * its first block is through; with one element there is no difference.
+ */
+function sharesElements(step: Step, { parts }: Group, n: number): boolean {
+  const made = new Set(parts.flatMap(written));
+  const known = new Set([...made, ...parts.flatMap(read)]);
+  const whole = step.inputs.filter(({ size }) => size === n);
+  return (
+    whole.some(({ storage }) => known.has(storage)) &&
+    step.inputs.every(({ storage, size }) => size === n || !made.has(storage))
+  );
+}
+
+/** Blocks of scratch memory for what lives inside of a chain alone, each free again after its last use. */
+function placeBlocks(
+  parts: readonly Step[],
+  inside: ReadonlySet<Storage>,
+): { blocks: Map<Storage, number>; count: number } {
+  const last = new Map<Storage, number>();
+  parts.forEach((part, i) => {
+    for (const storage of [...read(part), ...written(part)]) if (inside.has(storage)) last.set(storage, i);
+  });
+  const blocks = new Map<Storage, number>();
+  const free: number[] = [];
+  let count = 0;
+  parts.forEach((part, i) => {
+    const { storage } = part.outputs[0]!;
+    if (inside.has(storage) && !blocks.has(storage)) blocks.set(storage, free.pop() ?? count++);
+    for (const done of new Set([...read(part), ...written(part)]))
+      if (last.get(done) === i) free.push(blocks.get(done)!);
+  });
+  return { blocks, count };
+}
+
+export const fuseChains: Pass = (steps, placed) => {
+  const grouped = group(steps);
+  /** Groups and steps by which each memory is read. */
+  const readers = new Map<Storage, Set<Step | Group>>();
+  for (const item of grouped) {
+    for (const storage of ("parts" in item ? item.parts : [item]).flatMap((step) => [
+      ...read(step),
+      ...mutated(step),
+    ])) {
+      readers.set(storage, (readers.get(storage) ?? new Set()).add(item));
+    }
+  }
+  return grouped.flatMap((item): Step | Step[] => {
+    if (!("parts" in item)) return item;
+    const { n, parts } = item;
+    if (parts.length === 1) return parts;
+    const outputs = parts.flatMap((part) => part.outputs);
+    const isInside = ({ storage, dtype }: Operand): boolean =>
+      !placed.has(storage) &&
+      storage.symbolic &&
+      bytesPerElement[dtype] === 4 &&
+      [...(readers.get(storage) ?? [])].every((reader) => reader === item);
+    const inside = new Set(outputs.filter(isInside).map(({ storage }) => storage));
+    const made = new Set(outputs.map(({ storage }) => storage));
+    const { blocks, count } = placeBlocks(parts, inside);
+    const attributes: ChainAttributes = {
+      n,
+      parts,
+      blocks: count,
+      blockOf: (x: Value) => blocks.get((x as Operand).storage),
+    };
+    return {
+      op: chainDefinition,
+      inputs: unique(parts.flatMap(({ inputs }) => inputs)).filter(({ storage }) => !made.has(storage)),
+      outputs: unique(outputs).filter(({ storage }) => !inside.has(storage)),
+      attributes,
+      site: parts[0]!.site,
+      fused: parts.map(({ op }) => op.name),
+    };
+  });
+};
+
+const unique = (operands: readonly Operand[]): Operand[] => [
+  ...new Map(operands.map((x) => [x.storage, x] as const)).values(),
+];

@@ -1,0 +1,45 @@
+/** Common subexpressions: what was computed before from the same values is not computed again. */
+import type { Storage } from "../../memory.ts";
+import { hasEffect, mutated, type Operand, type Pass, type Step } from "../step.ts";
+
+/** Attributes as text. JSON has no words for −0, NaN and the infinities. */
+const textOf = (attributes: unknown): string =>
+  JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? (Object.is(v, -0) ? "-0" : String(v)) : v)) ??
+  "";
+
+export const withoutCommonSubexpressions: Pass = (steps, placed) => {
+  /** A number for each memory, and how often it was written so far. */
+  const numbers = new Map<Storage, number>();
+  const writes = new Map<Storage, number>();
+  const replaced = new Map<Storage, Storage>();
+  const known = new Map<string, Step>();
+  const numberOf = (storage: Storage): number => {
+    const number = numbers.get(storage) ?? numbers.size;
+    numbers.set(storage, number);
+    return number;
+  };
+  const changing = new Set(steps.flatMap(mutated));
+  const fixed = (step: Step): boolean =>
+    step.outputs.every(({ storage }) => !placed.has(storage) && !changing.has(storage));
+  const kept: Step[] = [];
+  for (const original of steps) {
+    const current = (x: Operand): Operand => ({ ...x, storage: replaced.get(x.storage) ?? x.storage });
+    const step = { ...original, inputs: original.inputs.map(current) };
+    for (const storage of mutated(step)) writes.set(storage, (writes.get(storage) ?? 0) + 1);
+    kept.push(step);
+    // A result is its own: people may write to it.
+    if (hasEffect(step) || !step.outputs.length || !fixed(step)) continue;
+    const key = [
+      step.op.code,
+      textOf(step.attributes),
+      ...step.inputs.map((x) => `${numberOf(x.storage)}.${writes.get(x.storage) ?? 0}[${x.shape}]${x.dtype}`),
+    ].join(" ");
+    const before = known.get(key);
+    if (!before) known.set(key, step);
+    else {
+      kept.pop();
+      step.outputs.forEach(({ storage }, i) => replaced.set(storage, before.outputs[i]!.storage));
+    }
+  }
+  return kept;
+};

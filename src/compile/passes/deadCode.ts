@@ -1,0 +1,13 @@
+/** Dead code: steps whose outputs nobody reads go, unless they do something else. */
+import { hasEffect, type Pass, read, type Step, written } from "../step.ts";
+
+export const withoutDeadCode: Pass = (steps, placed) => {
+  const needed = new Set(placed);
+  const kept: Step[] = [];
+  for (const step of [...steps].reverse()) {
+    if (!hasEffect(step) && !written(step).some((storage) => needed.has(storage))) continue;
+    for (const storage of read(step)) needed.add(storage);
+    kept.push(step);
+  }
+  return kept.reverse();
+};

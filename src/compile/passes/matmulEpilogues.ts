@@ -1,0 +1,57 @@
+/**
+ * What follows a matrix product element by element is done while the product is still in registers: an activation, or the
+ * product with an activation's derivative, which is what the backward pass does to dY·W.
+ */
+import { Activation, Op } from "../../../assembly/opcodes.ts";
+import type { MatmulAttributes } from "../../ops/matmul.ts";
+import { type Pass, type Step, usesOf } from "../step.ts";
+
+/** What a consumer of one operand becomes. */
+const activations = new Map([
+  [Op.Relu, Activation.Relu],
+  [Op.Tanh, Activation.Tanh],
+  [Op.Sigmoid, Activation.Sigmoid],
+]);
+/** What a consumer of (product, y) becomes. */
+const derivatives = new Map([
+  [Op.ReluGrad, Activation.ReluGrad],
+  [Op.TanhGrad, Activation.TanhGrad],
+  [Op.SigmoidGrad, Activation.SigmoidGrad],
+]);
+
+export const fuseMatmulEpilogues: Pass = (steps, placed) => {
+  const uses = usesOf(steps);
+  const gone = new Set<number>();
+  const result = [...steps];
+  steps.forEach((step, i) => {
+    const attributes = step.attributes as MatmulAttributes;
+    if (step.op.code !== Op.Matmul || attributes.activation !== Activation.None) return;
+    const { storage, size } = step.outputs[0]!;
+    const { reads, writes } = uses.get(storage)!;
+    if (placed.has(storage) || reads.length !== 1 || writes.length !== 1) return;
+    const j = reads[0]!;
+    const next = steps[j]!;
+    const y = next.inputs[1];
+    const [x, ...rest] = next.inputs;
+    if (x!.storage !== storage || x!.size !== size || rest.some((other) => other.storage === storage)) return;
+    const activation = activations.get(next.op.code) ?? derivatives.get(next.op.code);
+    if (activation === undefined) return;
+    if (y) {
+      // y must be there by now, and stay as it is.
+      if (step.inputs.length > 2 || (uses.get(y.storage)?.writes ?? []).some((at) => at >= i && at <= j)) return;
+      const made = uses.get(y.storage)?.writes[0];
+      if (y.storage.symbolic && made !== undefined && made > i) return;
+    }
+    gone.add(j);
+    const out = step.outputs[0]!;
+    const fused: Step = {
+      ...step,
+      inputs: y ? [...step.inputs, { ...y, shape: out.shape }] : step.inputs,
+      outputs: [{ ...out, storage: next.outputs[0]!.storage }],
+      attributes: { ...attributes, activation },
+      fused: ["matmul", next.op.name],
+    };
+    result[i] = fused;
+  });
+  return result.filter((_, i) => !gone.has(i));
+};

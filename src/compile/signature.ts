@@ -1,0 +1,138 @@
+/**
+ * What a recording is good for: shapes and types of the arguments' tensors, and the values of everything else. Matching and
+ * binding run at every call and allocate nothing.
+ */
+import { dtypeOf } from "../creation.ts";
+import { type DType, type Shape, sameShape, show } from "../ops/value.ts";
+import { engine } from "../runtime/engine.ts";
+import { Tensor, type TypedArray } from "../tensor.ts";
+
+/** An argument's description. Tensors and typed arrays have a number: their place among the recording's inputs. */
+type Part =
+  | { readonly kind: "tensor"; readonly input: number; readonly shape: Shape; readonly dtype: DType }
+  | { readonly kind: "value"; readonly value: unknown }
+  | { readonly kind: "array"; readonly parts: readonly Part[] }
+  | { readonly kind: "object"; readonly keys: readonly string[]; readonly parts: readonly Part[] };
+
+export interface Signature {
+  readonly parts: readonly Part[];
+  /** Shape and type of each tensor or typed array, in order. */
+  readonly inputs: readonly { readonly shape: Shape; readonly dtype: DType }[];
+}
+
+const isRecord = (value: object): value is Record<string, unknown> =>
+  [Object.prototype, null].includes(Object.getPrototypeOf(value));
+
+/** @param found if given, takes the tensors and typed arrays in order. @throws TypeError for what compile does not take */
+export function signatureOf(name: string, args: readonly unknown[], found?: (Tensor | TypedArray)[]): Signature {
+  const inputs: { shape: Shape; dtype: DType }[] = [];
+  const describe = (value: unknown, above: readonly object[]): Part => {
+    if (value instanceof Tensor || ArrayBuffer.isView(value)) {
+      const dtype = value instanceof Tensor ? value.dtype : dtypeOf(value);
+      if (!dtype) throw unsupported(name);
+      found?.push(value as Tensor | TypedArray);
+      const shape = value instanceof Tensor ? value.shape : [(value as TypedArray).length];
+      return { kind: "tensor", input: inputs.push({ shape, dtype }) - 1, shape, dtype };
+    }
+    if (typeof value === "function" || typeof value === "symbol") throw unsupported(name);
+    if (typeof value !== "object" || value === null) return { kind: "value", value };
+    if (above.includes(value)) throw new TypeError(`compile(${name}): an argument contains itself.`);
+    const inside = [...above, value];
+    if (Array.isArray(value)) return { kind: "array", parts: value.map((part) => describe(part, inside)) };
+    if (!isRecord(value)) throw unsupported(name);
+    const keys = Object.keys(value);
+    return { kind: "object", keys, parts: keys.map((key) => describe(value[key], inside)) };
+  };
+  return { parts: args.map((arg) => describe(arg, [])), inputs };
+}
+
+const unsupported = (name: string): TypeError =>
+  new TypeError(
+    `compile(${name}): arguments are tensors, typed arrays, numbers, strings, booleans, and arrays and plain objects of them.`,
+  );
+
+/** Whether a recording stands for these arguments. @throws DisposedError */
+export function matches(part: Part, value: unknown): boolean {
+  switch (part.kind) {
+    case "tensor":
+      if (value instanceof Tensor) {
+        value.storage("compile");
+        return value.dtype === part.dtype && sameShape(value.shape, part.shape);
+      }
+      return (
+        ArrayBuffer.isView(value) &&
+        part.shape.length === 1 &&
+        (value as TypedArray).length === part.shape[0] &&
+        dtypeOf(value) === part.dtype
+      );
+    case "value":
+      return Object.is(value, part.value);
+    case "array":
+      if (!Array.isArray(value) || value.length !== part.parts.length) return false;
+      for (let i = 0; i < value.length; i++) if (!matches(part.parts[i]!, value[i])) return false;
+      return true;
+    case "object": {
+      if (typeof value !== "object" || value === null || !isRecord(value)) return false;
+      let count = 0;
+      for (const _ in value) count++;
+      if (count !== part.keys.length) return false;
+      for (let i = 0; i < count; i++) {
+        const key = part.keys[i]!;
+        if (!(key in value) || !matches(part.parts[i]!, value[key])) return false;
+      }
+      return true;
+    }
+  }
+}
+
+/** Copies the elements of an argument that matches into the recording's inputs. */
+export function bind(part: Part, value: unknown, inputs: readonly Tensor[]): void {
+  if (part.kind === "tensor") {
+    const { address } = inputs[part.input]!.storage("compile");
+    const { heap } = engine();
+    if (value instanceof Tensor) {
+      const from = value.storage("compile");
+      heap.u8.copyWithin(address, from.address, from.address + from.bytes);
+    } else if (part.dtype === "uint8") heap.u8.set(value as Uint8Array, address);
+    else (part.dtype === "int32" ? heap.i32 : heap.f32).set(value as Float32Array, address / 4);
+  } else if (part.kind === "array") {
+    for (let i = 0; i < part.parts.length; i++) bind(part.parts[i]!, (value as unknown[])[i], inputs);
+  } else if (part.kind === "object") {
+    for (let i = 0; i < part.parts.length; i++)
+      bind(part.parts[i]!, (value as Record<string, unknown>)[part.keys[i]!], inputs);
+  }
+}
+
+/** The arguments with `make` of each tensor or typed array, in the signature's order, in its place. */
+export function substitute(parts: readonly Part[], make: (input: number) => Tensor): unknown[] {
+  const visit = (part: Part): unknown => {
+    switch (part.kind) {
+      case "tensor":
+        return make(part.input);
+      case "value":
+        return part.value;
+      case "array":
+        return part.parts.map(visit);
+      case "object":
+        return Object.fromEntries(part.keys.map((key, i) => [key, visit(part.parts[i]!)]));
+    }
+  };
+  return parts.map(visit);
+}
+
+/** `float32[4, 2], 3`, as listings name the arguments. */
+export function showSignature({ parts }: Signature): string {
+  const visit = (part: Part): string => {
+    switch (part.kind) {
+      case "tensor":
+        return `${part.dtype}${show(part.shape)}`;
+      case "value":
+        return typeof part.value === "string" ? JSON.stringify(part.value) : String(part.value);
+      case "array":
+        return `[${part.parts.map(visit).join(", ")}]`;
+      case "object":
+        return `{ ${part.keys.map((key, i) => `${key}: ${visit(part.parts[i]!)}`).join(", ")} }`;
+    }
+  };
+  return parts.map(visit).join(", ");
+}

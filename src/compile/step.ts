@@ -1,0 +1,63 @@
+/** What compile's passes work on: a list of steps, each an op on memory. Passes are pure: steps in, steps out. */
+import { Op } from "../../assembly/opcodes.ts";
+import type { Storage } from "../memory.ts";
+import type { AnyOp } from "../ops/op.ts";
+import type { Value } from "../ops/value.ts";
+
+/** Memory, read or written under a shape. Outlives the tensor it was recorded from. */
+export interface Operand extends Value {
+  readonly storage: Storage;
+}
+
+/** One op of a recorded function. */
+export interface Step {
+  readonly op: AnyOp;
+  readonly inputs: readonly Operand[];
+  readonly outputs: readonly Operand[];
+  readonly attributes: unknown;
+  /** Where the function called it: file, line and column; "" where that cannot be told. */
+  readonly site: string;
+  /** The ops that a pass made one of. */
+  readonly fused?: readonly string[];
+}
+
+/** A pass. `placed`: memory that is read after the call, such as results and gradients. */
+export type Pass = (steps: readonly Step[], placed: ReadonlySet<Storage>) => Step[];
+
+/** Memory that a step changes in place. */
+export const mutated = ({ op, inputs, attributes }: Step): Storage[] =>
+  (op.mutates?.(inputs, attributes) ?? []).map((i) => inputs[i]!.storage);
+
+export const read = ({ inputs }: Step): Storage[] => inputs.map(({ storage }) => storage);
+
+export const written = (step: Step): Storage[] => [...step.outputs.map(({ storage }) => storage), ...mutated(step)];
+
+/** Whether a step draws random numbers, which moves the generator on. */
+const draws = ({ op }: Step): boolean => op.code >= Op.Uniform && op.code <= Op.RandomPermutation;
+
+/** Whether a step does something besides values that live only during the call. */
+export const hasEffect = (step: Step): boolean => draws(step) || mutated(step).some(({ symbolic }) => !symbolic);
+
+/** Whether the order of two steps matters. */
+export function conflict(a: Step, b: Step): boolean {
+  if (draws(a) && draws(b)) return true;
+  const [writtenByA, writtenByB] = [written(a), written(b)];
+  return (
+    writtenByA.some((s) => read(b).includes(s) || writtenByB.includes(s)) || read(a).some((s) => writtenByB.includes(s))
+  );
+}
+
+/** Where each memory is read and written: places in the list, in order. */
+export function usesOf(steps: readonly Step[]): Map<Storage, { reads: number[]; writes: number[] }> {
+  const uses = new Map<Storage, { reads: number[]; writes: number[] }>();
+  const of = (storage: Storage) => {
+    const known = uses.get(storage) ?? { reads: [], writes: [] };
+    uses.set(storage, known);
+    return known;
+  };
+  steps.forEach((step, i) => {
+    for (const storage of new Set(read(step))) of(storage).reads.push(i);
+    for (const storage of new Set(written(step))) of(storage).writes.push(i);
+  });
+  return uses;
+}

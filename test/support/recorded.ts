@@ -1,0 +1,18 @@
+/** What compile's passes see of a function: its recorded steps, and the memory that outlives a call. */
+import type { Tensor } from "nabla";
+import { signatureOf } from "../../src/compile/signature.ts";
+import type { Step } from "../../src/compile/step.ts";
+import { recordFor } from "../../src/compile/trace.ts";
+import type { Storage } from "../../src/memory.ts";
+
+export function recorded<A extends unknown[]>(
+  f: (...args: A) => unknown,
+  ...args: A
+): { steps: readonly Step[]; placed: Set<Storage>; arguments: Storage[] } {
+  const { recording, symbols } = recordFor(f, signatureOf("f", args));
+  const inputs = symbols.map((x: Tensor) => x.storage("test"));
+  return { steps: recording.steps, placed: new Set([...inputs, ...recording.storageOf.values()]), arguments: inputs };
+}
+
+/** Ops by name, fused ones joined. */
+export const names = (steps: readonly Step[]): string[] => steps.map(({ op, fused }) => fused?.join("+") ?? op.name);
