@@ -48,8 +48,8 @@ export function run(program: usize, count: u32, thread: u32, threads: u32): void
 /** One instruction. */
 export function step(at: usize, thread: u32, threads: u32): void {
   const op = <Op>word(at, Head.code);
-  if (op <= Op.ClampGrad || op == Op.Where) {
-    const n = word(at, op <= Op.Round ? Unary.n : op <= Op.ClampGrad ? Zip.n : Where.n);
+  if (op <= Op.ClampGrad || op == Op.Where || op == Op.Cast) {
+    const n = word(at, op <= Op.Round ? Unary.n : op <= Op.ClampGrad ? Zip.n : op == Op.Where ? Where.n : Cast.n);
     pointwise(op, at, shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads), 0, 0);
   } else if (op <= Op.LessEqual) stepBinary(op, at, thread, threads);
   else if (op <= Op.Cumsum) stepReduce(op, at, thread, threads);
@@ -72,6 +72,10 @@ function pointwise(op: Op, at: usize, begin: u32, end: u32, locals: u32, scratch
   const a = word(at, Head.words + 1) + (locals & 2 ? move : 0);
   if (op <= Op.Round) {
     unary(op, out, a, begin, end, float(at, Unary.p), float(at, Unary.q));
+    return;
+  }
+  if (op == Op.Cast) {
+    cast(out, a, word(at, Cast.from), word(at, Cast.to), begin, end);
     return;
   }
   const b = word(at, Head.words + 2) + (locals & 4 ? move : 0);
@@ -154,10 +158,6 @@ function stepShape(op: Op, at: usize, thread: u32, threads: u32): void {
   if (op == Op.Fill) {
     const bytes = word(at, Fill.bytes), begin = shareBegin(bytes, 4 * CHUNK, thread, threads);
     fill(word(at, Fill.out) + begin, shareBegin(bytes, 4 * CHUNK, thread + 1, threads) - begin, word(at, Fill.value));
-  } else if (op == Op.Cast) {
-    const n = word(at, Cast.n);
-    cast(word(at, Cast.out), word(at, Cast.x), word(at, Cast.from), word(at, Cast.to),
-      shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads));
   } else {
     const elementBytes = word(at, StridedCopy.elementBytes), rank = word(at, StridedCopy.rank);
     const dims = at + (StridedCopy.words << 2);

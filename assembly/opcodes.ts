@@ -384,7 +384,7 @@ export const enum UpdatePart {
 }
 
 /**
- * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where) over the same n elements, done block
+ * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where, Cast) over the same n elements, done block
  * by block. After the head `count` masks, then the instructions, which `length` includes. Bit j of a mask says that operand
  * word Head.words + j is no whole array but one block of 32-bit elements in this thread's scratch memory of `scratch` bytes.
  */

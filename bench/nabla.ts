@@ -1,6 +1,6 @@
-/** The compared training step as users of nabla write it: run op by op, or compiled. */
+/** The compared training as users of nabla write it: run op by op, or compiled. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, tensor } from "../src/index.ts";
-import { LR, type Start, startOf, type Training } from "./training.ts";
+import { type EPOCH, LR, type Start, startOf, type Training } from "./training.ts";
 
 export class NablaTraining {
   private readonly start: Start;
@@ -56,5 +56,65 @@ export class NablaTraining {
     this.optimizer.dispose();
     this.x.dispose();
     this.target.dispose();
+  }
+}
+
+/** All of MNIST once, in the given order, from bytes to updated weights; the step is compiled. */
+export class NablaEpoch {
+  private readonly model: nn.Sequential;
+  private readonly start: Start;
+  private optimizer!: optim.Adam;
+  private step: Compiled<[Tensor, Tensor], Tensor> | undefined;
+
+  constructor(
+    private readonly training: typeof EPOCH,
+    private readonly digits: { readonly pixels: Uint8Array; readonly labels: Uint8Array },
+    private readonly order: Int32Array,
+  ) {
+    const { inputs, hidden, outputs } = training;
+    this.start = startOf(training);
+    this.model = new nn.Sequential(new nn.Linear(inputs, hidden), new nn.ReLU(), new nn.Linear(hidden, outputs));
+  }
+
+  reset(): void {
+    const { w1, b1, w2, b2 } = this.start;
+    const initial = [w1, b1, w2, b2];
+    this.model.parameters().forEach((p, i) => p.copyFrom(initial[i]!));
+    this.step?.dispose();
+    this.optimizer?.dispose();
+    const { model, training } = this;
+    const optimizer = new optim.Adam(model.parameters(), { lr: LR });
+    this.optimizer = optimizer;
+    this.step = compile((pixels, labels) => {
+      const x = pixels.reshape([labels.size, training.inputs]).to("float32").div(255);
+      return optimizer.minimize(() =>
+        losses.crossEntropy(model.forward(x.sub(training.mean).div(training.deviation)), labels),
+      );
+    });
+  }
+
+  /** An epoch; returns the mean loss. */
+  run(): number {
+    const { digits, order } = this;
+    const { batch, inputs } = this.training;
+    const pixels = new Uint8Array(batch * inputs);
+    const labels = new Int32Array(batch);
+    let total = 0;
+    for (let at = 0; at < order.length; at += batch) {
+      const count = Math.min(batch, order.length - at);
+      for (let i = 0; i < count; i++) {
+        const pick = order[at + i]!;
+        pixels.set(digits.pixels.subarray(pick * inputs, (pick + 1) * inputs), i * inputs);
+        labels[i] = digits.labels[pick]!;
+      }
+      total += this.step!(pixels.subarray(0, count * inputs), labels.subarray(0, count)).item() * count;
+    }
+    return total / order.length;
+  }
+
+  dispose(): void {
+    this.step?.dispose();
+    this.model.dispose();
+    this.optimizer.dispose();
   }
 }

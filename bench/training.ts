@@ -47,6 +47,26 @@ export const trainings: readonly Training[] = [
   { name: "XOR 2-8-1 B=4", kind: "values", batch: 4, inputs: 2, hidden: 8, outputs: 1 },
 ];
 
+/** One pass over MNIST, from bytes to updated weights. Pixels are divided by 255, moved by the mean, divided by the deviation. */
+export const EPOCH: Training & { readonly mean: number; readonly deviation: number } = {
+  name: "MNIST",
+  kind: "classes",
+  batch: 64,
+  inputs: 784,
+  hidden: 128,
+  outputs: 10,
+  mean: 0.1307,
+  deviation: 0.3081,
+};
+
+/** @throws Error where the mean loss of an epoch is not the one expected: rounding moves it by less than one part in 200 */
+export function requireEpoch(what: string, got: number, expected: number): void {
+  if (!(Math.abs(got - expected) <= 0.005 * expected))
+    throw new Error(
+      `${what}: the mean loss is ${got}, but the first contender finds ${expected}: this is another model.`,
+    );
+}
+
 /** x: [batch, inputs]; labels: [batch], or targets: [batch, outputs]; w1: [hidden, inputs], w2: [outputs, hidden]. */
 export interface Start {
   readonly x: Float32Array;

@@ -11,6 +11,17 @@ export function uniform(n: number, low: number, high: number, seed: number): Flo
   return values;
 }
 
+/** 0 … n − 1 in an order that looks random (Fisher and Yates). */
+export function shuffled(n: number): Int32Array {
+  const order = Int32Array.from({ length: n }, (_, i) => i);
+  uniform(n, 0, 1, 7).forEach((u, step) => {
+    const i = n - 1 - step;
+    const j = Math.min(i, Math.floor(u * (i + 1)));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  });
+  return order;
+}
+
 /** @throws Error unless |got − expected| ≤ tolerance·(1 + |expected|) everywhere */
 export function requireClose(
   what: string,

@@ -156,6 +156,21 @@ describe("recordings", () => {
     const outer = compile((x: Tensor) => inner(x).add(1));
     expect(outer(tensor([0])).item()).toBe(2);
   });
+  test("for several kinds of arguments share parameters and gradients, which may be cleared at any time", () => {
+    const run = (compiled: boolean): unknown => {
+      const w = nn.parameter(tensor([2, 3]));
+      const optimizer = new optim.Adam([w], { lr: 0.1 });
+      const eager = (x: Tensor) => optimizer.minimize(() => w.mul(x).square().sum());
+      const step = compiled ? compile(eager) : eager;
+      const seen: unknown[] = [];
+      for (const rows of [4, 2, 4, 1, 2]) {
+        seen.push(step(tensor(new Float32Array(2 * rows).fill(0.5), [rows, 2])).item(), w.grad!.toArray());
+        if (rows === 1) optimizer.zeroGrad();
+      }
+      return [seen, w.toArray()];
+    };
+    expect(run(true)).toEqual(run(false));
+  });
   test("leave gradients where eager mode leaves them", () => {
     const w = nn.parameter(tensor([2, 3]));
     const optimizer = new optim.SGD([w], { lr: 0 });

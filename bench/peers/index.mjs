@@ -9,14 +9,17 @@ import { fileURLToPath } from "node:url";
 import { Argument, Command } from "commander";
 import { median } from "../../dist/bench/measure.js";
 import { figure, machine, table } from "../../dist/bench/report.js";
-import { LR, requireLosses, STEPS, startOf, trainings } from "../../dist/bench/training.js";
-import { requireClose, uniform } from "../../dist/bench/values.js";
+import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainings } from "../../dist/bench/training.js";
+import { requireClose, shuffled, uniform } from "../../dist/bench/values.js";
+import { installedDirectory } from "../../dist/examples/mnist/data.js";
 
 const ROUNDS = 9;
 const ROUND = 60;
-const names = ["matmul", "step"];
+const names = ["matmul", "step", "epoch"];
 const program = new Command("bench:peers")
-  .description("Measures nabla beside tfjs-wasm, jax-js, ml-matrix and PyTorch.")
+  .description(
+    "Measures nabla beside tfjs-wasm, jax-js, ml-matrix and PyTorch; an epoch of MNIST beside PyTorch alone.",
+  )
   .addArgument(new Argument("[suite...]", "what to measure").choices(names).default(names, "all"))
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
   .option("--cpu-time", "count the time processes run instead of the wall clock's: for a machine that others use too")
@@ -90,10 +93,11 @@ async function startPeers() {
   return peers;
 }
 
-/** What a contender computed, checked against pure JS. @throws Error */
-function check(peer, { name }, { result, losses }, reference) {
+/** What a contender computed, checked against the first. @throws Error */
+function check(peer, { name, epoch }, { result, losses }, reference) {
   const what = `${name}, ${peer.name}`;
-  if (losses) requireLosses(what, losses, reference.losses);
+  if (epoch) requireEpoch(what, losses[0], reference.losses[0]);
+  else if (losses) requireLosses(what, losses, reference.losses);
   else requireClose(what, decode(result), decode(reference.result), 1e-4);
 }
 const decode = (text) => new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer);
@@ -147,14 +151,33 @@ const steps = trainings.map((training) => ({
     start: Object.fromEntries(Object.entries(startOf(training)).map(([key, values]) => [key, encode(values)])),
   }),
 }));
-const suites = { matmul: cubes, step: steps };
+const epochs = [
+  {
+    name: `MNIST ${EPOCH.inputs}-${EPOCH.hidden}-${EPOCH.outputs} B=${EPOCH.batch}`,
+    epoch: true,
+    task: () => ({
+      ...EPOCH,
+      lr: LR,
+      folder: installedDirectory(),
+      order: encode(shuffled(60_000)),
+      start: Object.fromEntries(Object.entries(startOf(EPOCH)).map(([key, values]) => [key, encode(values)])),
+    }),
+  },
+];
+const suites = { matmul: cubes, step: steps, epoch: epochs };
 /** Whom ratios refer to. */
-const BASES = { matmul: "tfjs-wasm", step: "PyTorch" };
+const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch" };
+/** Who takes part. ml-matrix has no gradients, hence no steps; an epoch is for those who compete for it. */
+const TAKES_PART = {
+  matmul: () => true,
+  step: (name) => !name.startsWith("ml-matrix"),
+  epoch: (name) => name.endsWith("compiled") || name.startsWith("PyTorch"),
+};
 
 function report(suite, one, entries) {
   const base = entries.find(({ peer, error }) => !error && peer.name.startsWith(BASES[suite]));
-  const inUnit = (t) => (one.flops ? one.flops / t / 1e6 : t * 1e3);
-  const unit = one.flops ? "GFLOP/s" : "µs";
+  const inUnit = (t) => (one.flops ? one.flops / t / 1e6 : one.epoch ? t / 1e3 : t * 1e3);
+  const unit = one.flops ? "GFLOP/s" : one.epoch ? "s" : "µs";
   return entries.map(({ peer, error, rounds, least, samples, loss }, i) => {
     const name = i ? "" : one.name;
     if (error)
@@ -189,12 +212,19 @@ const peers = await startPeers();
 const rows = [];
 for (const suite of names.filter((name) => program.processedArgs[0].includes(name))) {
   const lines = [
-    ["case", "impl", "median", "min*", "unit", `× ${BASES[suite]}`, suite === "step" ? `loss at step ${STEPS}` : ""],
+    [
+      "case",
+      "impl",
+      "median",
+      "min*",
+      "unit",
+      `× ${BASES[suite]}`,
+      { step: `loss at step ${STEPS}`, epoch: "mean loss" }[suite] ?? "",
+    ],
   ];
   const missing = new Set();
   for (const one of suites[suite]) {
-    // ml-matrix has no gradients, hence no steps.
-    const chosen = peers.filter(({ name }) => suite === "matmul" || !name.startsWith("ml-matrix"));
+    const chosen = peers.filter(({ name }) => TAKES_PART[suite](name));
     for (const { cells, row, missing: reason } of report(suite, one, await runCase(chosen, suite, one))) {
       lines.push(cells);
       if (row) rows.push(row);

@@ -1,5 +1,6 @@
 /** nabla's compiled training step, in the build that the process was asked for. */
-import { NablaTraining } from "../../dist/bench/nabla.js";
+import { NablaEpoch, NablaTraining } from "../../dist/bench/nabla.js";
+import { loadMnist } from "../../dist/examples/mnist/data.js";
 import { init } from "../../dist/src/index.js";
 
 export async function open(build) {
@@ -10,4 +11,9 @@ export async function open(build) {
 export function step(training) {
   const model = new NablaTraining(training, "compiled");
   return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
+}
+
+export async function epoch({ folder, order, ...training }) {
+  const model = new NablaEpoch(training, (await loadMnist(folder)).train, order);
+  return { reset: () => model.reset(), run: () => model.run(), close: () => model.dispose() };
 }

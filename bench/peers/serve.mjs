@@ -1,6 +1,6 @@
 /**
  * A contender in a process of its own: `node serve.mjs <peer> [build]` reads requests and writes replies, a line of JSON each.
- *   {open: suite, …task}   → {result: base64 of float32} or {losses: [first, last]}   sets up, warms up
+ *   {open: suite, …task}   → {result: base64 of float32} or {losses: [first, …, last]}   sets up, warms up
  *   {round: milliseconds}  → {median, least, samples}                                 milliseconds per call
  *   {close: true}          → {}
  * A failure is {error: message}. The first line written is {name}. torch_step.py speaks the same.
@@ -25,6 +25,7 @@ const decode = (text, Type) => new Type(Uint8Array.from(Buffer.from(text, "base6
 async function open(peer, { open: suite, ...task }) {
   if (!peer[suite]) throw new Error(`has no ${suite}`);
   for (const key of ["a", "b"]) if (task[key]) task[key] = decode(task[key], Float32Array);
+  if (task.order) task.order = decode(task.order, Int32Array);
   if (task.start) {
     task.start = Object.fromEntries(
       Object.entries(task.start).map(([key, text]) => [
@@ -40,7 +41,11 @@ async function open(peer, { open: suite, ...task }) {
   } else {
     job.reset();
     reply.losses = [];
-    for (let i = 0; i < STEPS; i++) reply.losses.push(await job.run());
+    // An epoch's run is long enough to be its own warm-up, and its loss the mean of all its steps.
+    const runs = suite === "epoch" ? 1 : STEPS;
+    for (let i = 0; i < runs; i++) reply.losses.push(await job.run());
+    repeat = 1;
+    if (suite === "epoch") return reply;
   }
   let least = Infinity;
   const begin = now();

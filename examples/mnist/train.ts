@@ -2,7 +2,7 @@
  * Trains a network of one hidden layer on digits, and tests it. Knows nothing of terminals: those who want to watch pass
  * functions, those who want to stop it pass a signal.
  */
-import { losses, manualSeed, nn, noGrad, optim, randperm, type Tensor, tensor, tidy } from "nabla";
+import { type Compiled, compile, losses, manualSeed, nn, optim, randperm, type Tensor, tidy } from "nabla";
 import { CLASSES, type Digits, type Mnist, PIXELS } from "./data.ts";
 
 export interface TrainOptions {
@@ -89,6 +89,13 @@ export async function trainMnist(
   manualSeed(seed);
   const model = new nn.Sequential(new nn.Linear(PIXELS, width), new nn.ReLU(), new nn.Linear(width, CLASSES));
   const optimizer = new optim.Adam(model.parameters(), { lr });
+  // Forward, backward and update as one program, recorded for whole batches and once more for the last, smaller one.
+  const trainOn = compile((pixels: Tensor, labels: Tensor) => {
+    const logits = model.forward(normalized(pixels, labels.size));
+    const loss = losses.crossEntropy(logits, labels);
+    optimizer.minimize(loss);
+    return { loss, hits: logits.argMax(-1).eq(labels).to("float32").sum() };
+  });
   const batchOf = batches(train, Math.min(batch, train.count));
   const results: EpochResult[] = [];
   let images = 0;
@@ -116,15 +123,10 @@ export async function trainMnist(
     let seen = 0;
     for (let step = 1; seen < train.count && !stopped; step++) {
       const picks = order.subarray(seen, seen + batch);
-      // Everything made inside is freed at the end of the closure, but for the loss.
-      const loss = optimizer.minimize(() => {
-        const { x, labels } = batchOf(picks);
-        const logits = model.forward(x);
-        hits += logits.argMax(-1).eq(labels).to("float32").sum().item();
-        return losses.crossEntropy(logits, labels);
-      });
-      lossSum += loss.item() * picks.length;
-      loss.dispose();
+      const { pixels, labels } = batchOf(picks);
+      const result = trainOn(pixels, labels);
+      lossSum += result.loss.item() * picks.length;
+      hits += result.hits.item();
       seen += picks.length;
       if (step % STRIDE && seen < train.count) continue;
       if (!Number.isFinite(lossSum))
@@ -143,6 +145,7 @@ export async function trainMnist(
     await breath();
     stopped ||= watcher.signal?.aborted ?? false;
   }
+  trainOn.dispose();
   optimizer.dispose();
   model.zeroGrad();
   return { model, epochs: results, test: results.at(-1)?.test ?? evaluate(model, test), images, seconds, stopped };
@@ -152,17 +155,18 @@ export async function trainMnist(
 export function evaluate(model: nn.Module, digits: Digits, batch = 1000): Evaluation {
   const read = new Uint8Array(digits.count);
   const probability = new Float32Array(digits.count);
+  const readDigits: Compiled<[Tensor], { read: Tensor; probability: Tensor }> = compile((pixels: Tensor) => {
+    const p: Tensor = model.forward(normalized(pixels, pixels.size / PIXELS)).softmax(-1);
+    return { read: p.argMax(-1), probability: p.max(-1) };
+  });
   const batchOf = batches(digits, batch);
   for (let at = 0; at < digits.count; at += batch) {
     const picks = Int32Array.from({ length: Math.min(batch, digits.count - at) }, (_, i) => at + i);
-    noGrad(() =>
-      tidy(() => {
-        const p: Tensor = model.forward(batchOf(picks).x).softmax(-1);
-        read.set(p.argMax(-1).data, at);
-        probability.set(p.max(-1).data, at);
-      }),
-    );
+    const result = readDigits(batchOf(picks).pixels);
+    read.set(result.read.live(), at);
+    probability.set(result.probability.live(), at);
   }
+  readDigits.dispose();
   return { ...compare(digits.labels, read), read, probability };
 }
 
@@ -177,19 +181,22 @@ export function compare(labels: Uint8Array, read: Uint8Array): Pick<Evaluation, 
   return { accuracy: hits / labels.length, confusion };
 }
 
-/** A function that makes tensors of digits: normalised pixels as [n, 784], labels as int32 [n]; at most `size` digits at a time. */
-function batches({ pixels, labels }: Digits, size: number): (picks: Int32Array) => { x: Tensor; labels: Tensor } {
-  // Used by every batch, since `tensor` copies.
-  const values = new Float32Array(size * PIXELS);
+/** Pixels from 0 to 255, n digits one behind the other, as the network wants them: [n, 784]. */
+const normalized = (pixels: Tensor, n: number): Tensor =>
+  pixels.reshape([n, PIXELS]).to("float32").div(255).sub(MEAN).div(DEVIATION);
+
+/** A function that gathers digits: their pixels one behind the other, and their labels; at most `size` digits at a time. */
+function batches(
+  { pixels, labels }: Digits,
+  size: number,
+): (picks: Int32Array) => { pixels: Uint8Array; labels: Int32Array } {
+  // Used by every batch: compiled functions copy what they are given.
+  const batch = { pixels: new Uint8Array(size * PIXELS), labels: new Int32Array(size) };
   return (picks) => {
     picks.forEach((pick, row) => {
-      const from = pick * PIXELS;
-      const to = row * PIXELS;
-      for (let i = 0; i < PIXELS; i++) values[to + i] = (pixels[from + i]! / 255 - MEAN) / DEVIATION;
+      batch.pixels.set(pixels.subarray(pick * PIXELS, (pick + 1) * PIXELS), row * PIXELS);
+      batch.labels[row] = labels[pick]!;
     });
-    return {
-      x: tensor(values.subarray(0, picks.length * PIXELS), [picks.length, PIXELS]),
-      labels: tensor(picks.map((pick) => labels[pick]!)),
-    };
+    return { pixels: batch.pixels.subarray(0, picks.length * PIXELS), labels: batch.labels.subarray(0, picks.length) };
   };
 }

@@ -1,7 +1,6 @@
 /** A function recorded for one kind of arguments: its inputs, its program, its results. */
 import type { Storage } from "../memory.ts";
 import type { DType, Shape } from "../ops/value.ts";
-import { TraceError } from "../runtime/errors.ts";
 import { Tensor, withRecorder } from "../tensor.ts";
 import { mapTensors } from "../transforms.ts";
 import { Program } from "./program.ts";
@@ -11,6 +10,9 @@ import { bind, matches, type Signature, signatureOf, substitute } from "./signat
 /** A tensor with memory, for a symbolic one. */
 const materialize = (x: { shape: Shape; dtype: DType }): Tensor =>
   withRecorder(null, () => Tensor.allocate(x, "compile").keep());
+
+/** Another handle of the same memory, that lives until it is disposed. */
+const alias = (x: Tensor): Tensor => x.detach().keep();
 
 const silent = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
 /** A tensor without memory, for an argument. */
@@ -38,11 +40,13 @@ export class Trace<T> {
   private readonly inputs: readonly Tensor[];
   private readonly leaves: readonly Tensor[];
   private readonly gradients: readonly Tensor[];
+  /** The gradients as leaves hold them: whoever clears a leaf's gradient frees this handle, not the trace's memory. */
+  private readonly shown: Tensor[];
   /** Every tensor that was made for the trace. */
   private readonly own: readonly Tensor[];
 
   constructor(
-    private readonly name: string,
+    name: string,
     f: (...args: unknown[]) => T,
     args: readonly unknown[],
     readonly signature: Signature = signatureOf(name, args),
@@ -63,6 +67,7 @@ export class Trace<T> {
     const views: Tensor[] = [];
     this.leaves = [...recording.gradients.keys()];
     this.gradients = [...recording.gradients.values()].map(place);
+    this.shown = this.gradients.map(alias);
     this.result = mapTensors(recording.result, place);
     const real = new Map(Array.from(places, ([storage, x]) => [storage, x.storage("compile")]));
     this.program = new Program(recording, real);
@@ -87,14 +92,13 @@ export class Trace<T> {
 
   /** What a run leaves behind, where people look for it: its results, and gradients in their leaves. */
   finish(): T {
-    const { leaves, gradients } = this;
+    const { leaves, gradients, shown } = this;
     for (let i = 0; i < leaves.length; i++) {
-      if (gradients[i]!.isDisposed) {
-        throw new TraceError(
-          `compile(${this.name}): a gradient that it writes was disposed. Call zeroGrad() inside the function.`,
-        );
-      }
-      leaves[i]!.grad = gradients[i]!;
+      const leaf = leaves[i]!;
+      if (shown[i]!.isDisposed) shown[i] = alias(gradients[i]!);
+      // What eager mode or another recording left there goes, as a new gradient would have it.
+      if (leaf.grad !== shown[i]) leaf.grad?.dispose();
+      leaf.grad = shown[i]!;
     }
     return this.result;
   }

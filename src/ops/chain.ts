@@ -55,7 +55,7 @@ export const chainDefinition: OpDefinition<ChainAttributes> = {
 
 /** Whether an instruction of this op can be part of a chain, given what it reads and writes. */
 export function isChainable(op: AnyOp, inputs: readonly Value[], [out]: readonly Value[]): boolean {
-  if (op.code > Op.Where || !out?.size) return false;
+  if ((op.code > Op.Where && op.code !== Op.Cast) || !out?.size) return false;
   const scalars = op.code >= Op.Add && op.code <= Op.LessEqual;
   return inputs.every(
     (x) =>
