@@ -13,6 +13,7 @@ import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gat
 import { advance, bernoulli, normal, randomPermutation, uniform } from "./kernels/random";
 import { adagrad, adam, power, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
+import { conv } from "./kernels/conv";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
@@ -59,6 +60,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.OneHot) stepIndex(op, at, thread, threads);
   else if (op <= Op.Advance) stepRandom(op, at, thread, threads);
   else if (op <= Op.Adagrad) stepUpdate(op, at, thread, threads);
+  else if (op <= Op.ConvWeight) conv(op, at, thread, threads);
   else stepChain(at, thread, threads);
 }
 

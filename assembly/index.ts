@@ -10,4 +10,5 @@ export * from "./kernels/random";
 export * from "./kernels/optimizer";
 export * from "./kernels/gemm";
 export * from "./kernels/matmul";
+export { convWorkspace } from "./kernels/conv";
 export * from "./kernels/probe";

@@ -117,6 +117,10 @@ export const enum Op {
   Adam,
   RmsProp,
   Adagrad,
+  // Convolutions (layout Conv).
+  Conv,
+  ConvInput,
+  ConvWeight,
   // Several pointwise instructions as one pass (layout Chain).
   Chain,
   /** How many codes there are; not an op. */
@@ -380,6 +384,38 @@ export const enum UpdatePart {
   s2,
   n,
   step,
+  words,
+}
+
+/**
+ * The geometry is that of the forward convolution x: [batch, height, width, channels] with w: [outChannels, kernelHeight,
+ * kernelWidth, channels/groups] to y: [batch, outHeight, outWidth, outChannels], whatever is computed:
+ * Conv: out = y from a = x, b = w;  ConvInput: out = dx from a = dy, b = w;  ConvWeight: out = dw from a = x, b = dy.
+ * Conv and ConvInput add `bias` (or 0) for each channel of out, then apply `activation`. Padding may be negative.
+ */
+export const enum Conv {
+  out = Head.words,
+  a,
+  b,
+  bias,
+  batch,
+  height,
+  width,
+  channels,
+  outHeight,
+  outWidth,
+  outChannels,
+  kernelHeight,
+  kernelWidth,
+  strideH,
+  strideW,
+  padTop,
+  padLeft,
+  dilationH,
+  dilationW,
+  groups,
+  activation,
+  workspace,
   words,
 }
 

@@ -6,11 +6,12 @@ import { Argument, Command, Option } from "commander";
 import { info, init } from "../src/index.ts";
 import { cpuClock, type Effort, measure, type Result, type Row, type Suite, wallClock } from "./measure.ts";
 import { machine, suiteTable } from "./report.ts";
+import { conv } from "./suites/conv.ts";
 import { elementwise } from "./suites/elementwise.ts";
 import { matmul } from "./suites/matmul.ts";
 import { step } from "./suites/step.ts";
 
-const suites: readonly Suite[] = [matmul, elementwise, step];
+const suites: readonly Suite[] = [matmul, conv, elementwise, step];
 const names = suites.map(({ name }) => name);
 
 const program = new Command("bench")

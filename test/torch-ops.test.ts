@@ -8,3 +8,6 @@ describe(`ops agree with PyTorch ${values.torch}`, () => {
 describe(`activation layers agree with PyTorch ${values.torch}`, () => {
   for (const c of values.activations) test(c.name, () => check(c));
 });
+describe(`convolutions agree with PyTorch ${values.torch}, with images and weights turned to channels last`, () => {
+  for (const c of values.convs) test(c.name, () => check(c));
+});

@@ -193,8 +193,11 @@ function dots(
   }
 }
 
-/** Blocks of A against panels of B. With more than one block of k, C itself holds the partial sums. */
-function blocks(
+/**
+ * C, rows `ldc` bytes apart, from blocks of A against panels of B. With more than one block of k, C itself holds the partial
+ * sums; to `accumulate`, k may be one block (512) at most.
+ */
+export function blocks(
   c: usize,
   ldc: usize,
   a: usize,

@@ -54,7 +54,7 @@ function fusedOnly(): never {
   throw new Error("matmul: a product that was fused with a derivative has no gradient.");
 }
 
-const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> = {
+export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> = {
   [Activation.None]: (dy) => dy,
   [Activation.Relu]: reluGrad,
   [Activation.Tanh]: tanhGrad,
@@ -63,7 +63,7 @@ const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> = {
   [Activation.TanhGrad]: fusedOnly,
   [Activation.SigmoidGrad]: fusedOnly,
 };
-const activation64: Record<Activation, (x: number, y: number) => number> = {
+export const activation64: Record<Activation, (x: number, y: number) => number> = {
   [Activation.None]: (x) => x,
   [Activation.Relu]: (x) => Math.max(x, 0),
   [Activation.Tanh]: Math.tanh,

@@ -1,6 +1,7 @@
 /** The ops as people call them: those that become methods of Tensor (the tensor first), and those that stay functions. */
 import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
+import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./conv.ts";
 import * as gather from "./gather.ts";
 import * as matmul from "./matmul.ts";
 import type { Operand } from "./op.ts";
@@ -55,5 +56,5 @@ const { var: _, to: __, where: ___, ...shared } = methods;
 export const functions = {
   ...shared, variance, where: arithmetic.where,
   concat, stack, embedding, scatterSum, linear: matmul.linear, bernoulli, rand, randn, randperm,
-  full: shape.full,
+  full: shape.full, conv1d, conv2d, convTranspose1d, convTranspose2d,
 };

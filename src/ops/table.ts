@@ -6,6 +6,7 @@ import { Op } from "../../assembly/opcodes.ts";
 import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { chainDefinition } from "./chain.ts";
+import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { matmulDefinition } from "./matmul.ts";
 import { moves } from "./move.ts";
@@ -115,5 +116,8 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Adam]: updateDefinitions.adam,
   [Op.RmsProp]: updateDefinitions.rmsProp,
   [Op.Adagrad]: updateDefinitions.adagrad,
+  [Op.Conv]: convDefinition,
+  [Op.ConvInput]: convInputDefinition,
+  [Op.ConvWeight]: convWeightDefinition,
   [Op.Chain]: chainDefinition,
 };

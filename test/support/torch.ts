@@ -64,6 +64,7 @@ interface Values {
   losses: Case[];
   activations: Case[];
   ops: Case[];
+  convs: Case[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
   problem: { x: Stored; y: Stored; start: Stored[] };

@@ -600,7 +600,55 @@ def make_init():
         groups["linears"].append({"args": list(shape), "bound": number(bound)})
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init):
+# --- convolutions ---------------------------------------------------------------------------------------------------
+
+
+def first(x):
+    """Channels from the last place to the second."""
+    return x.movedim(-1, 1)
+
+
+def make_convs():
+    def conv2d(x, w, b=None, **o):
+        return F.conv2d(first(x), first(w), b, **o).movedim(1, -1)
+
+    def conv1d(x, w, b=None, **o):
+        return F.conv1d(first(x), first(w), b, **o).movedim(1, -1)
+
+    def transposed2d(x, w, b=None, **o):
+        return F.conv_transpose2d(first(x), first(w), b, **o).movedim(1, -1)
+
+    def transposed1d(x, w, b=None, **o):
+        return F.conv_transpose1d(first(x), first(w), b, **o).movedim(1, -1)
+
+    def both(f, torch_f, x, w, bias, **o):
+        inputs = (randn(*x), randn(*w, scale=0.5)) + ((randn(bias),) if bias else (None,))
+        case("convs", f, torch_f, *inputs, wrt=(0, 1, 2) if bias else (0, 1), **o)
+
+    for stride in (1, 2, [2, 1]):
+        for padding in (0, 1, [2, 1]):
+            for dilation in (1, [1, 2]):
+                both("conv2d", conv2d, (2, 7, 6, 2), (3, 3, 2, 2), 3, stride=stride, padding=padding, dilation=dilation)
+    for groups, x, w in ((2, (2, 5, 6, 4), (6, 3, 3, 2)), (4, (1, 6, 5, 4), (4, 3, 2, 1)), (4, (1, 6, 5, 4), (8, 3, 2, 1)), (3, (1, 4, 7, 9), (6, 2, 2, 3))):
+        for stride, padding, dilation in ((1, 0, 1), (2, 1, 1), (1, 2, 2), (3, 1, 1)):
+            both("conv2d", conv2d, x, w, w[0], stride=stride, padding=padding, dilation=dilation, groups=groups)
+    both("conv2d", conv2d, (1, 4, 5, 3), (4, 1, 1, 3), 4)
+    both("conv2d", conv2d, (1, 6, 5, 3), (4, 1, 1, 3), 4, stride=2)
+    both("conv2d", conv2d, (1, 4, 5, 3), (4, 3, 3, 3), None, padding="same")
+    both("conv2d", conv2d, (1, 5, 6, 2), (2, 2, 4, 2), None, padding="same", dilation=[2, 1])
+    both("conv2d", conv2d, (1, 5, 6, 2), (2, 2, 3, 2), 2, padding="valid")
+    both("conv2d", conv2d, (1, 3, 3, 33), (5, 3, 3, 33), 5, padding=1)
+    for stride, padding, dilation, groups in ((1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 3, 1), (2, 0, 1, 2), (3, 2, 2, 4)):
+        both("conv1d", conv1d, (2, 11, 4), (8, 3, 4 // groups), 8, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    for stride, padding, output_padding, dilation in ((1, 0, 0, 1), (2, 1, 1, 1), (2, 0, 0, 1), (3, 1, 2, 1), (2, 2, 1, 2), ([1, 2], [1, 0], [0, 1], 1)):
+        both("convTranspose2d", transposed2d, (2, 4, 3, 3), (3, 3, 2, 2), 2, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation)
+        both("convTranspose2d", transposed2d, (1, 4, 3, 4), (4, 2, 3, 3), 6, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=2)
+    both("convTranspose2d", transposed2d, (1, 3, 4, 4), (4, 3, 3, 1), None, stride=2, groups=4)
+    for stride, padding, groups in ((1, 0, 1), (2, 1, 1), (3, 0, 2)):
+        both("convTranspose1d", transposed1d, (2, 5, 4), (4, 3, 2), 2 * groups, stride=stride, padding=padding, groups=groups)
+
+
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
