@@ -14,10 +14,11 @@ import { advance, bernoulli, normal, randomPermutation, uniform } from "./kernel
 import { adagrad, adam, power, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
+import { maxPool } from "./kernels/pool";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, OneHot, Op, Random, Reduce,
+  Advance, Binary, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, MaxPool, OneHot, Op, Random, Reduce,
   Softmax, SoftmaxGrad, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
@@ -61,6 +62,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.Advance) stepRandom(op, at, thread, threads);
   else if (op <= Op.Adagrad) stepUpdate(op, at, thread, threads);
   else if (op <= Op.ConvWeight) conv(op, at, thread, threads);
+  else if (op == Op.MaxPool) stepPool(at, thread, threads);
   else stepChain(at, thread, threads);
 }
 
@@ -186,6 +188,15 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
     case Op.Gather: gather(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
     case Op.ScatterAdd: scatterAdd(out, x, index, n, count, inner, begin, end); break;
   }
+}
+
+function stepPool(at: usize, thread: u32, threads: u32): void {
+  const outHeight = word(at, MaxPool.outHeight), outWidth = word(at, MaxPool.outWidth);
+  const pixels = word(at, MaxPool.batch) * outHeight * outWidth;
+  maxPool(word(at, MaxPool.out), word(at, MaxPool.places), word(at, MaxPool.x), word(at, MaxPool.height), word(at, MaxPool.width),
+    word(at, MaxPool.channels), outHeight, outWidth, word(at, MaxPool.kernelH), word(at, MaxPool.kernelW), word(at, MaxPool.strideH),
+    word(at, MaxPool.strideW), word(at, MaxPool.padTop), word(at, MaxPool.padLeft), word(at, MaxPool.dilationH),
+    word(at, MaxPool.dilationW), shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
 }
 
 function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {

@@ -121,6 +121,8 @@ export const enum Op {
   Conv,
   ConvInput,
   ConvWeight,
+  /** Layout MaxPool. */
+  MaxPool,
   // Several pointwise instructions as one pass (layout Chain).
   Chain,
   /** How many codes there are; not an op. */
@@ -416,6 +418,28 @@ export const enum Conv {
   groups,
   activation,
   workspace,
+  words,
+}
+
+/** out and places (int32): [batch, outHeight, outWidth, channels] from x: [batch, height, width, channels]. */
+export const enum MaxPool {
+  out = Head.words,
+  places,
+  x,
+  batch,
+  height,
+  width,
+  channels,
+  outHeight,
+  outWidth,
+  kernelH,
+  kernelW,
+  strideH,
+  strideW,
+  padTop,
+  padLeft,
+  dilationH,
+  dilationW,
   words,
 }
 

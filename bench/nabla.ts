@@ -1,5 +1,6 @@
 /** The compared training as users of nabla write it: run op by op, or compiled. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, tensor } from "../src/index.ts";
+import { type Cnn, networkStart } from "./networks.ts";
 import { type EPOCH, LR, type Start, startOf, type Training } from "./training.ts";
 
 export class NablaTraining {
@@ -116,5 +117,68 @@ export class NablaEpoch {
     this.step?.dispose();
     this.model.dispose();
     this.optimizer.dispose();
+  }
+}
+
+/** A network's training step. */
+export class NablaNetwork {
+  private readonly start: ReturnType<typeof networkStart>;
+  private readonly model: nn.Sequential;
+  private readonly x: Tensor;
+  private readonly labels: Tensor;
+  private optimizer!: optim.Adam;
+  private compiled: Compiled<[Tensor, Tensor], Tensor> | undefined;
+
+  constructor(
+    network: Cnn,
+    private readonly mode: "eager" | "compiled",
+  ) {
+    const { batch, size, channels, outputs } = network;
+    const [first, second] = channels;
+    this.start = networkStart(network);
+    this.model = new nn.Sequential(
+      new nn.Conv2d(1, first, 3, { padding: 1 }),
+      new nn.ReLU(),
+      new nn.Conv2d(first, second, 3, { padding: 1 }),
+      new nn.ReLU(),
+      new nn.MaxPool2d(2),
+      new nn.Flatten(),
+      new nn.Linear((size / 2) ** 2 * second, outputs),
+    );
+    this.x = tensor(this.start.x, [batch, size, size, 1]);
+    this.labels = tensor(this.start.labels);
+    this.reset();
+  }
+
+  private loss(x: Tensor, labels: Tensor): Tensor {
+    return losses.crossEntropy(this.model.forward(x), labels);
+  }
+
+  /** Parameters as they were, and a new optimizer. */
+  reset(): void {
+    this.model.parameters().forEach((p, i) => p.copyFrom(this.start.params[i]!.values));
+    this.compiled?.dispose();
+    this.optimizer?.dispose();
+    const optimizer = new optim.Adam(this.model.parameters(), { lr: LR });
+    this.optimizer = optimizer;
+    if (this.mode === "compiled")
+      this.compiled = compile((x, labels) => optimizer.minimize(() => this.loss(x, labels)));
+  }
+
+  /** One step; returns the loss before it. */
+  step(): number {
+    if (this.compiled) return this.compiled(this.x, this.labels).item();
+    const loss = this.optimizer.minimize(() => this.loss(this.x, this.labels));
+    const value = loss.item();
+    loss.dispose();
+    return value;
+  }
+
+  dispose(): void {
+    this.compiled?.dispose();
+    this.model.dispose();
+    this.optimizer.dispose();
+    this.x.dispose();
+    this.labels.dispose();
   }
 }

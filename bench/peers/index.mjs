@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Argument, Command } from "commander";
 import { median } from "../../dist/bench/measure.js";
+import { networkStart, networks } from "../../dist/bench/networks.js";
 import { figure, machine, table } from "../../dist/bench/report.js";
 import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainings } from "../../dist/bench/training.js";
 import { requireClose, shuffled, uniform } from "../../dist/bench/values.js";
@@ -164,6 +165,16 @@ const epochs = [
     }),
   },
 ];
+for (const network of networks) {
+  steps.push({
+    name: network.name,
+    task: () => {
+      const { x, labels, params } = networkStart(network);
+      const shaped = params.map(({ shape, values }) => ({ shape, values: encode(values) }));
+      return { ...network, lr: LR, start: { x: encode(x), labels: encode(labels) }, params: shaped };
+    },
+  });
+}
 const suites = { matmul: cubes, step: steps, epoch: epochs };
 /** Whom ratios refer to. */
 const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch" };

@@ -1,7 +1,10 @@
 /** nabla's compiled training step, in the build that the process was asked for. */
-import { NablaEpoch, NablaTraining } from "../../dist/bench/nabla.js";
+import { NablaEpoch, NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
 import { loadMnist } from "../../dist/examples/mnist/data.js";
 import { init } from "../../dist/src/index.js";
+
+/** Trains networks too. */
+export const networks = true;
 
 export async function open(build) {
   await init({ build });
@@ -9,7 +12,8 @@ export async function open(build) {
 }
 
 export function step(training) {
-  const model = new NablaTraining(training, "compiled");
+  const model =
+    training.kind === "cnn" ? new NablaNetwork(training, "compiled") : new NablaTraining(training, "compiled");
   return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
 }
 

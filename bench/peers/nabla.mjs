@@ -1,7 +1,10 @@
 /** nabla through its public API, in the build that the process was asked for. */
 
-import { NablaTraining } from "../../dist/bench/nabla.js";
+import { NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
 import { init, tensor, tidy } from "../../dist/src/index.js";
+
+/** Trains networks too. */
+export const networks = true;
 
 export async function open(build) {
   await init({ build });
@@ -21,6 +24,6 @@ export function matmul({ m, k, n, a, b }) {
 }
 
 export function step(training) {
-  const model = new NablaTraining(training, "eager");
+  const model = training.kind === "cnn" ? new NablaNetwork(training, "eager") : new NablaTraining(training, "eager");
   return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
 }

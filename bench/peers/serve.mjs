@@ -26,6 +26,7 @@ async function open(peer, { open: suite, ...task }) {
   if (!peer[suite]) throw new Error(`has no ${suite}`);
   for (const key of ["a", "b"]) if (task[key]) task[key] = decode(task[key], Float32Array);
   if (task.order) task.order = decode(task.order, Int32Array);
+  if (task.kind === "cnn" && !peer.networks) throw new Error("trains no convolution");
   if (task.start) {
     task.start = Object.fromEntries(
       Object.entries(task.start).map(([key, text]) => [

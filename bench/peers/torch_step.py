@@ -88,12 +88,38 @@ class Step:
         return loss.item()
 
 
-Epoch.reset = Step.reset
+class Network:
+    """A CNN: see networks.ts. Weights arrive with channels last."""
+
+    def __init__(self, task):
+        start, batch, size, (first, second) = task["start"], task["batch"], task["size"], task["channels"]
+        self.x = decode(start["x"]).reshape(batch, 1, size, size)
+        self.target = decode(start["labels"], torch.int32).long()
+        self.model = nn.ModuleList([nn.Conv2d(1, first, 3, padding=1), nn.Conv2d(first, second, 3, padding=1), nn.Linear((size // 2) ** 2 * second, task["outputs"])])
+        shaped = [decode(p["values"]).reshape(p["shape"]) for p in task["params"]]
+        self.initial = [p.movedim(-1, 1) if p.dim() == 4 else p for p in shaped]
+        # The flattened image has its channels first here.
+        self.initial[4] = self.initial[4].reshape(-1, size // 2, size // 2, second).movedim(-1, 1).flatten(1)
+        self.lr = task["lr"]
+
+    def run(self):
+        self.optimizer.zero_grad()
+        conv1, conv2, linear = self.model
+        h = F.relu(conv1(self.x))
+        h = F.max_pool2d(F.relu(conv2(h)), 2)
+        loss = F.cross_entropy(linear(h.flatten(1)), self.target)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+Epoch.reset = Network.reset = Step.reset
 
 
 def open_job(request):
     suite = request["open"]
-    job = {"matmul": Matmul, "step": Step, "epoch": Epoch}[suite](request)
+    kinds = {"matmul": Matmul, "step": Network if request.get("kind") == "cnn" else Step, "epoch": Epoch}
+    job = kinds[suite](request)
     reply = {}
     if job.reset:
         job.reset()

@@ -1,4 +1,6 @@
 /** Layers and their initialisation: `nn.Linear`, `nn.init.xavierUniform`. */
+export * from "./conv.ts";
 export * as init from "./init.ts";
 export * from "./layers.ts";
 export { Module, parameter, Sequential, type StateDict } from "./module.ts";
+export * from "./pool.ts";

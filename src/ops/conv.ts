@@ -12,7 +12,7 @@ import { sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 import { requireType, type Shape, show, type Value } from "./value.ts";
 
-type Pair = readonly [height: number, width: number];
+export type Pair = readonly [height: number, width: number];
 
 /** What the three ops share: the forward convolution's geometry. */
 export interface ConvAttributes {
@@ -263,7 +263,7 @@ export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
 }
 
 /** @throws RangeError unless whole numbers ≥ least */
-function pair(name: string, option: string, value: Size2d, least: number): Pair {
+export function pair(name: string, option: string, value: Size2d, least: number): Pair {
   const list = typeof value === "number" ? [value, value] : value;
   if (!Array.isArray(list) || list.length !== 2 || list.some((v) => !Number.isInteger(v) || v < least))
     throw new RangeError(
@@ -314,7 +314,7 @@ function requireFit(
 }
 
 /** Adds a batch of one around an image that comes alone. */
-function batched(x: Value, f: (x: Value) => Value): Value {
+export function batched(x: Value, f: (x: Value) => Value): Value {
   if (x.shape.length !== 3) return f(x);
   const y = f(reshape(x, [1, ...x.shape]));
   return reshape(y, y.shape.slice(1));
@@ -444,5 +444,12 @@ export function convTranspose1d(
   bias?: Value | null,
   options: ConvTranspose1dOptions = {},
 ): Value {
-  return asImages<ConvTranspose2dOptions>("convTranspose1d", convTranspose2d, float(x, "convTranspose1d"), w, bias, options);
+  return asImages<ConvTranspose2dOptions>(
+    "convTranspose1d",
+    convTranspose2d,
+    float(x, "convTranspose1d"),
+    w,
+    bias,
+    options,
+  );
 }

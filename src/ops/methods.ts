@@ -5,6 +5,7 @@ import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./conv.ts";
 import * as gather from "./gather.ts";
 import * as matmul from "./matmul.ts";
 import type { Operand } from "./op.ts";
+import { avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices } from "./pool.ts";
 import * as random from "./random.ts";
 import * as reduce from "./reduce.ts";
 import * as rows from "./rows.ts";
@@ -57,4 +58,5 @@ export const functions = {
   ...shared, variance, where: arithmetic.where,
   concat, stack, embedding, scatterSum, linear: matmul.linear, bernoulli, rand, randn, randperm,
   full: shape.full, conv1d, conv2d, convTranspose1d, convTranspose2d,
+  avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
 };

@@ -11,6 +11,7 @@ import { gatherDefinitions } from "./gather.ts";
 import { matmulDefinition } from "./matmul.ts";
 import { moves } from "./move.ts";
 import type { AnyOp } from "./op.ts";
+import { maxPoolDefinition } from "./pool.ts";
 import { advanceDefinition, randomDefinitions } from "./random.ts";
 import * as reduce from "./reduce.ts";
 import { rowDefinitions } from "./rows.ts";
@@ -119,5 +120,6 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Conv]: convDefinition,
   [Op.ConvInput]: convInputDefinition,
   [Op.ConvWeight]: convWeightDefinition,
+  [Op.MaxPool]: maxPoolDefinition,
   [Op.Chain]: chainDefinition,
 };

@@ -1,6 +1,6 @@
 /**
- * What follows a matrix product element by element is done while the product is still in registers: an activation, or the
- * product with an activation's derivative, which is what the backward pass does to dY·W.
+ * What follows a matrix product or a convolution element by element is done while its result is still in registers: an
+ * activation, or the product with an activation's derivative, which is what the backward pass does to dY·W.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { MatmulAttributes } from "../../ops/matmul.ts";
@@ -19,13 +19,16 @@ const derivatives = new Map([
   [Op.SigmoidGrad, Activation.SigmoidGrad],
 ]);
 
+const isProduct = ({ op }: Step): boolean =>
+  op.code === Op.Matmul || op.code === Op.Conv || op.code === Op.ConvInput;
+
 export const fuseMatmulEpilogues: Pass = (steps, placed) => {
   const uses = usesOf(steps);
   const gone = new Set<number>();
   const result = [...steps];
   steps.forEach((step, i) => {
     const attributes = step.attributes as MatmulAttributes;
-    if (step.op.code !== Op.Matmul || attributes.activation !== Activation.None) return;
+    if (!isProduct(step) || attributes.activation !== Activation.None) return;
     const { storage, size } = step.outputs[0]!;
     const { reads, writes } = uses.get(storage)!;
     if (placed.has(storage) || reads.length !== 1 || writes.length !== 1) return;
@@ -34,7 +37,8 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
     const y = next.inputs[1];
     const [x, ...rest] = next.inputs;
     if (x!.storage !== storage || x!.size !== size || rest.some((other) => other.storage === storage)) return;
-    const activation = activations.get(next.op.code) ?? derivatives.get(next.op.code);
+    const activation =
+      activations.get(next.op.code) ?? (step.op.code === Op.Matmul ? derivatives.get(next.op.code) : undefined);
     if (activation === undefined) return;
     if (y) {
       // y must be there by now, and stay as it is.
@@ -49,7 +53,7 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
       inputs: y ? [...step.inputs, { ...y, shape: out.shape }] : step.inputs,
       outputs: [{ ...out, storage: next.outputs[0]!.storage }],
       attributes: { ...attributes, activation },
-      fused: ["matmul", next.op.name],
+      fused: [step.op.name, next.op.name],
     };
     result[i] = fused;
   });

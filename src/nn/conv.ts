@@ -1,0 +1,118 @@
+/** Convolution layers. Names, arguments, defaults and first weights are PyTorch's; images and weights have channels last. */
+import { zeros } from "../creation.ts";
+import * as ops from "../functions.ts";
+import type {
+  Conv1dOptions,
+  Conv2dOptions,
+  ConvTranspose1dOptions,
+  ConvTranspose2dOptions,
+  Size2d,
+} from "../ops/conv.ts";
+import type { Tensor } from "../tensor.ts";
+import * as init from "./init.ts";
+import { Module, parameter } from "./module.ts";
+
+interface WithBias {
+  /** Whether a number is added to each channel. Default true. */
+  readonly bias?: boolean;
+}
+
+const positive = (v: number): boolean => Number.isInteger(v) && v > 0;
+
+/** What the four layers share: a weight and a bias, uniform in ±1/√fanIn at first, and the options of the op. */
+abstract class Convolution<O extends { readonly groups?: number | undefined }> extends Module {
+  /** [outChannels, …kernel, inChannels/groups]; transposed [inChannels, …kernel, outChannels/groups]. */
+  readonly weight: Tensor;
+  /** [outChannels] */
+  readonly bias: Tensor | null;
+  protected readonly options: O;
+
+  constructor(
+    readonly inChannels: number,
+    readonly outChannels: number,
+    readonly kernelSize: readonly number[],
+    { bias = true, ...options }: O & WithBias,
+    transposed: boolean,
+  ) {
+    super();
+    const name = this.constructor.name;
+    const { groups = 1 } = options;
+    if (![inChannels, outChannels, groups, ...kernelSize].every(positive))
+      throw new RangeError(
+        `${name}: ${inChannels} → ${outChannels} channels, kernel ${kernelSize.join("×")}, groups ${groups}: all must be whole numbers above 0.`,
+      );
+    if (inChannels % groups || outChannels % groups)
+      throw new RangeError(`${name}: ${inChannels} → ${outChannels} channels cannot be cut into ${groups} groups.`);
+    const [first, last] = transposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups];
+    const bound = 1 / Math.sqrt(last * kernelSize.reduce((a, b) => a * b, 1));
+    this.weight = parameter(init.uniform(zeros([first, ...kernelSize, last]), -bound, bound));
+    this.bias = bias ? parameter(init.uniform(zeros([outChannels]), -bound, bound)) : null;
+    this.options = options as unknown as O; // what is left of O & WithBias without bias
+  }
+  protected override describe(): string {
+    const options = Object.entries(this.options).map(([key, v]) => `${key}=${JSON.stringify(v)}`);
+    return [
+      `${this.inChannels}, ${this.outChannels}, kernelSize=${this.kernelSize.join("×")}`,
+      ...options,
+      `bias=${this.bias !== null}`,
+    ].join(", ");
+  }
+}
+
+const sizes2d = (kernel: Size2d): readonly number[] => (typeof kernel === "number" ? [kernel, kernel] : kernel);
+
+/**
+ * conv2d with a weight of its own: [batch, height, width, inChannels] → [batch, outHeight, outWidth, outChannels].
+ *
+ * ```ts
+ * new nn.Conv2d(1, 8, 3, { padding: "same" }).forward(randn([32, 28, 28, 1])).shape; // [32, 28, 28, 8]
+ * ```
+ */
+export class Conv2d extends Convolution<Conv2dOptions> {
+  constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dOptions & WithBias = {}) {
+    super(inChannels, outChannels, sizes2d(kernelSize), options, false);
+  }
+  forward(x: Tensor): Tensor {
+    return ops.conv2d(x, this.weight, this.bias, this.options);
+  }
+}
+
+/** conv1d with a weight of its own: [batch, length, inChannels] → [batch, outLength, outChannels]. */
+export class Conv1d extends Convolution<Conv1dOptions> {
+  constructor(inChannels: number, outChannels: number, kernelSize: number, options: Conv1dOptions & WithBias = {}) {
+    super(inChannels, outChannels, [kernelSize], options, false);
+  }
+  forward(x: Tensor): Tensor {
+    return ops.conv1d(x, this.weight, this.bias, this.options);
+  }
+}
+
+/** convTranspose2d with a weight of its own: [batch, height, width, inChannels] → [batch, outHeight, outWidth, outChannels]. */
+export class ConvTranspose2d extends Convolution<ConvTranspose2dOptions> {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Size2d,
+    options: ConvTranspose2dOptions & WithBias = {},
+  ) {
+    super(inChannels, outChannels, sizes2d(kernelSize), options, true);
+  }
+  forward(x: Tensor): Tensor {
+    return ops.convTranspose2d(x, this.weight, this.bias, this.options);
+  }
+}
+
+/** convTranspose1d with a weight of its own: [batch, length, inChannels] → [batch, outLength, outChannels]. */
+export class ConvTranspose1d extends Convolution<ConvTranspose1dOptions> {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number,
+    options: ConvTranspose1dOptions & WithBias = {},
+  ) {
+    super(inChannels, outChannels, [kernelSize], options, true);
+  }
+  forward(x: Tensor): Tensor {
+    return ops.convTranspose1d(x, this.weight, this.bias, this.options);
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * Pooling of images with channels last. The gradient of max pooling is a scatter by the places that it remembers; averages are
+ * depthwise convolutions.
+ */
+import { MaxPool, Op } from "../../assembly/opcodes.ts";
+import { ShapeError } from "../runtime/errors.ts";
+import { div } from "./arithmetic.ts";
+import { batched, conv2d, type Pair, pair, type Size2d } from "./conv.ts";
+import { scatterSum } from "./gather.ts";
+import { applyAll, type OpDefinition, type Operand, type Sample } from "./op.ts";
+import { float } from "./pointwise.ts";
+import { mean } from "./reduce.ts";
+import { full, reshape } from "./shape.ts";
+import { requireType, show, sizeOf, type Value } from "./value.ts";
+
+interface MaxPoolAttributes {
+  readonly kernelSize: Pair;
+  readonly stride: Pair;
+  /** Above and left. */
+  readonly pad: Pair;
+  readonly dilation: Pair;
+  readonly outputSize: Pair;
+}
+
+const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
+
+export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
+  code: Op.MaxPool,
+  name: "maxPool",
+  doc: "The largest value of each window, channels last, and its place in the image. dx: dy scattered to the places.",
+  saves: [2],
+  infer([x], { outputSize }) {
+    requireType("maxPool", x!, "float32");
+    const shape = [x!.shape[0]!, ...outputSize, x!.shape[3]!];
+    return [
+      { shape, dtype: "float32" },
+      { shape, dtype: "int32" },
+    ];
+  },
+  flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
+  encode(encoder, { inputs: [x], outputs: [y, places], attributes, address }) {
+    const { kernelSize, stride, pad, dilation, outputSize } = attributes;
+    encoder.begin(Op.MaxPool, MaxPool.words);
+    const words: [MaxPool, number][] = [
+      [MaxPool.out, address(y!)],
+      [MaxPool.places, address(places!)],
+      [MaxPool.x, address(x!)],
+      [MaxPool.batch, x!.shape[0]!],
+      [MaxPool.height, x!.shape[1]!],
+      [MaxPool.width, x!.shape[2]!],
+      [MaxPool.channels, x!.shape[3]!],
+      [MaxPool.outHeight, outputSize[0]],
+      [MaxPool.outWidth, outputSize[1]],
+      [MaxPool.kernelH, kernelSize[0]],
+      [MaxPool.kernelW, kernelSize[1]],
+      [MaxPool.strideH, stride[0]],
+      [MaxPool.strideW, stride[1]],
+      [MaxPool.padTop, pad[0]],
+      [MaxPool.padLeft, pad[1]],
+      [MaxPool.dilationH, dilation[0]],
+      [MaxPool.dilationW, dilation[1]],
+    ];
+    for (const [word, value] of words) encoder.set(word, value);
+    encoder.end();
+  },
+  vjp(dy, { inputs: [x], outputs: [, places] }) {
+    const [, height, width] = x!.shape as [number, number, number];
+    return [reshape(scatterSum(planes(dy), 1, planes(places!), height * width), x!.shape)];
+  },
+  reference([x], { kernelSize, stride, pad, dilation, outputSize }) {
+    const [n, h, w, channels] = x!.shape as [number, number, number, number];
+    const shape = [n, ...outputSize, channels];
+    const [data, places] = [new Float64Array(sizeOf(shape)), new Float64Array(sizeOf(shape))];
+    let at = 0;
+    for (let b = 0; b < n; b++)
+      for (let i = 0; i < outputSize[0]; i++)
+        for (let j = 0; j < outputSize[1]; j++)
+          for (let c = 0; c < channels; c++, at++) {
+            data[at] = Number.NEGATIVE_INFINITY;
+            for (let p = 0; p < kernelSize[0]; p++)
+              for (let q = 0; q < kernelSize[1]; q++) {
+                const [r, s] = [i * stride[0] + p * dilation[0] - pad[0], j * stride[1] + q * dilation[1] - pad[1]];
+                if (r < 0 || r >= h || s < 0 || s >= w) continue;
+                const v = x!.data[((b * h + r) * w + s) * channels + c]!;
+                if (v > data[at]!) [data[at], places[at]] = [v, r * w + s];
+              }
+          }
+    return [
+      { shape, data },
+      { shape, data: places },
+    ];
+  },
+  samples: maxPoolSamples(),
+};
+
+function maxPoolSamples(): Sample<MaxPoolAttributes>[] {
+  const sample = (shape: number[], kernelSize: Pair, stride: Pair, pad: Pair, dilation: Pair, outputSize: Pair) => ({
+    inputs: [{ shape, low: -9, high: 9 }],
+    attributes: { kernelSize, stride, pad, dilation, outputSize },
+  });
+  return [
+    sample([2, 4, 6, 3], [2, 2], [2, 2], [0, 0], [1, 1], [2, 3]),
+    sample([1, 5, 5, 5], [3, 3], [2, 2], [1, 1], [1, 1], [3, 3]),
+    sample([1, 6, 5, 2], [2, 3], [1, 2], [0, 1], [2, 1], [4, 3]),
+    sample([1, 5, 4, 1], [2, 2], [2, 2], [0, 0], [1, 1], [3, 2]),
+    sample([0, 4, 4, 2], [2, 2], [2, 2], [0, 0], [1, 1], [2, 2]),
+  ];
+}
+
+export interface MaxPool2dOptions {
+  /** Pixels between two windows. Default: the window's size. */
+  readonly stride?: Size2d;
+  /** Pixels of −∞ around the image, at most half the window. Default 0. */
+  readonly padding?: Size2d;
+  /** Pixels between two of a window. Default 1. */
+  readonly dilation?: Size2d;
+  /** Windows that begin inside of the image but end outside count too. Default false. */
+  readonly ceilMode?: boolean;
+}
+
+/** Window, stride and padding of a pool. @throws RangeError, ShapeError */
+function poolSizes(
+  name: string,
+  x: Value,
+  kernelSize: Size2d,
+  { stride, padding = 0, dilation = 1, ceilMode = false }: MaxPool2dOptions,
+): MaxPoolAttributes {
+  if (x.shape.length !== 4)
+    throw new ShapeError(`${name}: images are [batch, height, width, channels], but this is ${show(x.shape)}.`);
+  const kernel = pair(name, "kernelSize", kernelSize, 1);
+  const steps = pair(name, "stride", stride ?? kernelSize, 1);
+  const pad = pair(name, "padding", padding, 0);
+  const spread = pair(name, "dilation", dilation, 1);
+  const along = (i: 0 | 1): number => {
+    if (2 * pad[i] > kernel[i])
+      throw new RangeError(`${name}: padding is ${pad[i]}, but at most half the window of ${kernel[i]} is allowed.`);
+    const size = x.shape[i + 1]!;
+    const room = size + 2 * pad[i] - spread[i] * (kernel[i] - 1) - 1;
+    if (room < 0)
+      throw new ShapeError(
+        `${name}: the window ${kernel.join("×")} does not fit ${show(x.shape)} along ${i ? "its width" : "its height"}. Pad it, or use a smaller window.`,
+      );
+    const windows = (ceilMode ? Math.ceil(room / steps[i]) : Math.floor(room / steps[i])) + 1;
+    // The last one must begin in the image or the padding before it.
+    return ceilMode && (windows - 1) * steps[i] >= size + pad[i] ? windows - 1 : windows;
+  };
+  return { kernelSize: kernel, stride: steps, pad, dilation: spread, outputSize: [along(0), along(1)] };
+}
+
+/** The largest value of each window, and its place row·width + column: two tensors [batch, outHeight, outWidth, channels]. */
+export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value[] {
+  const images = float(x, "maxPool2d");
+  return applyAll(maxPoolDefinition, [images], poolSizes("maxPool2d", images, kernelSize, options));
+}
+
+/** The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
+export function maxPool2d(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value {
+  return batched(float(x, "maxPool2d"), (images) => maxPool2dWithIndices(images, kernelSize, options)[0]!);
+}
+
+export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "ceilMode"> {
+  /** Whether the zeros of the padding count. Default true. */
+  readonly countIncludePad?: boolean;
+}
+
+/** The mean of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
+export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOptions = {}): Value {
+  const { countIncludePad = true, ...rest } = options;
+  return batched(float(x, "avgPool2d"), (images) => {
+    const { kernelSize: kernel, stride, pad } = poolSizes("avgPool2d", images, kernelSize, rest);
+    const sums = (of: Value, factor: number): Value => {
+      const channels = of.shape[3]!;
+      const weight = full([channels, ...kernel, 1], factor);
+      return conv2d(of, weight, null, { stride, padding: pad, groups: channels });
+    };
+    if (countIncludePad || (pad[0] === 0 && pad[1] === 0)) return sums(images, 1 / sizeOf(kernel));
+    const ones = full([1, images.shape[1]!, images.shape[2]!, 1], 1);
+    return div(sums(images, 1), sums(ones, 1));
+  });
+}
+
+/** The mean of all pixels: [batch, height, width, channels] → [batch, channels]. */
+export const globalAvgPool2d = (x: Operand): Value => mean(float(x, "globalAvgPool2d"), [-3, -2]);
