@@ -8,7 +8,7 @@ export * from "./kernels/shape";
 export * from "./kernels/gather";
 export * from "./kernels/random";
 export * from "./kernels/optimizer";
-export * from "./kernels/gemm";
+export { colStep, gemm, gemmWorkspace, rowStep } from "./kernels/gemm";
 export * from "./kernels/matmul";
 export { convWorkspace } from "./kernels/conv";
 export * from "./kernels/probe";

@@ -11,3 +11,6 @@ describe(`activation layers agree with PyTorch ${values.torch}`, () => {
 describe(`convolutions agree with PyTorch ${values.torch}, with images and weights turned to channels last`, () => {
   for (const c of values.convs) test(c.name, () => check(c));
 });
+describe(`pooling agrees with PyTorch ${values.torch}`, () => {
+  for (const c of values.pools) test(c.name, () => check(c));
+});

@@ -1,10 +1,11 @@
 /**
  * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth, channels of a
  * group], as products of gemm: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered while A (or B) is
- * packed, a block of pixels at a time: no copy of a whole image's patches exists. Which pixels a tap of the kernel reads is
+ * packed, a block of pixels at a time, or read in the image itself (convDirect.ts): no copy of a whole image's patches exists. Which pixels a tap of the kernel reads is
  * `row·step + offset` in all three; where a stride is undone, pixels of the same phase have the same taps and go together.
  */
-import { blocks, gemmWorkspace } from "./gemm";
+import { blocks, gemmWorkspace, KC } from "./gemm";
+import { bandFloats, direct, directWeight, paddedSize } from "./convDirect";
 import { depthwise, depthwiseWeight } from "./depthwise";
 import { fill } from "./shape";
 import { Conv, Op } from "../opcodes";
@@ -37,14 +38,27 @@ function gemmBytes(): usize { return gemmWorkspace(1, 1, 1 << 20, 1, 1); }
 @inline
 function lines(bytes: usize): usize { return (bytes + 63) & ~63; }
 
-/** Bytes of scratch that one thread needs. */
-export function convWorkspace(kernelHeight: u32, kernelWidth: u32, channels: u32, outChannels: u32, groups: u32): u32 {
-  const taps = kernelHeight * kernelWidth;
+/** Weights in another order, with room for whole vectors and panels. */
+// @ts-ignore: decorator
+@inline
+function weightBytes(kernelHeight: u32, kernelWidth: u32, channels: u32, outChannels: u32, groups: u32): usize {
+  return lines((kernelHeight * kernelWidth * ((channels + 8) / groups + 1) * (outChannels + 8) + 64) << 2);
+}
+
+/** Bytes of scratch that one thread needs, for the convolution of this geometry and for its gradients. */
+export function convWorkspace(height: i32, width: i32, channels: u32, outHeight: i32, outWidth: i32, outChannels: u32, kernelHeight: i32, kernelWidth: i32, strideH: i32, strideW: i32, padTop: i32, padLeft: i32, dilationH: i32, dilationW: i32, groups: u32): u32 {
+  const taps: u32 = kernelHeight * kernelWidth;
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = taps * most;
-  const weights = taps * channels * (outChannels / groups + 1);
-  return <u32>(gemmBytes() + lines((kernelHeight + kernelWidth) << 3) + lines((weights + 64) << 2)
-    + lines((blockRows(k) * (k + 2 * SPARE)) << 2) + lines((blockRows(k) * (most + SPARE)) << 2));
+  const gathered = lines((blockRows(k) * (k + 2 * SPARE)) << 2) + lines((blockRows(k) * (most + SPARE)) << 2);
+  // Bands of the image, and, backward, of the results' gradients.
+  const reachH = (kernelHeight - 1) * dilationH, reachW = (kernelWidth - 1) * dilationW;
+  const wide = paddedSize(width, -padLeft, reachW - padLeft, strideW, outWidth);
+  const wideBack = paddedSize(outWidth, (padLeft - reachW) / strideW - 1, (strideW + padLeft) / strideW, 1, (width + strideW - 1) / strideW);
+  const band = bandFloats(reachH + 1, wide, channels), bandBack = bandFloats(reachH + 1, wideBack, outChannels);
+  const bands = groups == 1 ? lines((band > bandBack ? band : bandBack) << 2) : 0;
+  return <u32>(gemmBytes() + lines((kernelHeight + kernelWidth) << 3)
+    + weightBytes(kernelHeight, kernelWidth, channels, outChannels, groups) + (gathered > bands ? gathered : bands));
 }
 
 /** The taps along one dimension that read something: pairs [place in the kernel, offset], by rising offset. */
@@ -73,6 +87,13 @@ function tapsBackward(list: usize, kernel: u32, dilation: u32, pad: i32, stride:
   return count;
 }
 
+/** Whether taps side by side read pixels side by side. */
+// @ts-ignore: decorator
+@inline
+function sideBySide(taps: usize, count: u32): bool {
+  return count < 2 || load<i32>(taps, 12) == load<i32>(taps, 4) + 1;
+}
+
 /** Copies n floats; writes up to three more. */
 // @ts-ignore: decorator
 @inline
@@ -94,9 +115,8 @@ function clear(to: usize, n: u32): usize {
  * `ld` bytes apart, from an image [height, width] whose pixels are `pixel` bytes apart. 0 outside of the image.
  */
 export function gather(to: usize, ld: usize, from: usize, height: u32, width: u32, channels: u32, pixel: usize, gridHeight: u32, gridWidth: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, begin: u32, end: u32): void {
-  // Taps side by side read pixels side by side: one run.
   const first = load<i32>(tapsW, 4);
-  const joined = pixel == <usize>channels << 2 && (countW < 2 || load<i32>(tapsW, 12) == first + 1);
+  const joined = pixel == <usize>channels << 2 && sideBySide(tapsW, countW);
   const rowBytes = <usize>width * pixel;
   let j = begin % gridWidth;
   let i = begin / gridWidth % gridHeight;
@@ -137,7 +157,9 @@ export function gather(to: usize, ld: usize, from: usize, height: u32, width: u3
 /** One convolution's instruction (opcodes.ts: Conv). */
 export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
   const groups = word(at, Conv.groups), channels = word(at, Conv.channels), outChannels = word(at, Conv.outChannels);
-  const own = convWorkspace(word(at, Conv.kernelHeight), word(at, Conv.kernelWidth), channels, outChannels, groups);
+  const own = convWorkspace(word(at, Conv.height), word(at, Conv.width), channels, word(at, Conv.outHeight), word(at, Conv.outWidth),
+    outChannels, word(at, Conv.kernelHeight), word(at, Conv.kernelWidth), word(at, Conv.strideH), word(at, Conv.strideW),
+    word(at, Conv.padTop), word(at, Conv.padLeft), word(at, Conv.dilationH), word(at, Conv.dilationW), groups);
   const workspace = word(at, Conv.workspace) + <usize>thread * own;
   if (op == Op.ConvWeight) convWeight(at, workspace, thread, threads);
   else if (op == Op.Conv) {
@@ -176,7 +198,6 @@ function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32,
   const m = outC / groups, c = inC / groups;
   const weights = tapsH + lines((kernelHeight + kernelWidth) << 3);
   const begin = shareBegin(pixels, LEAST, thread, threads), end = shareBegin(pixels, LEAST, thread + 1, threads);
-  if (begin >= end) return;
 
   if (m == 1 && c == 1) {
     depthwise(out, x, w, bias, outC, kernelHeight * kernelWidth, kernelWidth, height, width, gridH, gridW, stepH, stepW,
@@ -187,13 +208,19 @@ function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32,
   // A phase without taps: one column of zeros.
   const k = taps ? taps * c : 1;
   const k0 = kernelHeight * kernelWidth * (word(at, Conv.channels) / groups);
-  const patches = weights + lines((kernelHeight * kernelWidth * word(at, Conv.channels) * (word(at, Conv.outChannels) / groups + 1) + 64) << 2);
+  const patches = weights + weightBytes(kernelHeight, kernelWidth, word(at, Conv.channels), word(at, Conv.outChannels), groups);
+  const whole = forward && taps == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1 && stepW == 1
+    && gridH == height && gridW == width;
+  if (groups == 1 && taps && !whole && sideBySide(tapsW, countW)) {
+    direct(out, m, outH, outW, spreadH, spreadW, phaseH, phaseW, x, height, width, c, gridH, gridW, stepH, stepW, tapsH, countH,
+      tapsW, countW, w, k0, kernelWidth, forward, bias, activation, workspace, weights, patches,
+      shareBegin(batch * gridH, 1, thread, threads), shareBegin(batch * gridH, 1, thread + 1, threads));
+    return;
+  }
   const ld = <usize>(k + SPARE) << 2;
   const rows = blockRows(k);
   const results = patches + lines(<usize>rows * ld);
   const dense = spreadH == 1 && spreadW == 1;
-  const whole = forward && taps == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1 && stepW == 1
-    && gridH == height && gridW == width;
   for (let g: u32 = 0; g < groups; g++) {
     // Forward, W lies as Bᵀ. Backward, B's rows are W's of one tap and one output channel: [taps, c, m].
     const own = w + <usize>g * (forward ? m : c) * (k0 << 2);
@@ -264,11 +291,18 @@ function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): voi
   }
   const first = shareBegin(m, LEAST, thread, threads), last = shareBegin(m, LEAST, thread + 1, threads);
   if (first >= last) return;
-  const patches = weights + lines((kernelHeight * kernelWidth * inC * (m + 1) + 64) << 2);
+  const patches = weights + weightBytes(kernelHeight, kernelWidth, inC, outC, groups);
   const ld = <usize>(k + SPARE) << 2;
   const rows = blockRows(k);
   const whole = kernelHeight * kernelWidth == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1 && stepW == 1
     && outH == height && outW == width;
+  // A run of the kernel should fill panels.
+  const run = kernelWidth * c;
+  if (groups == 1 && pixels && !whole && sideBySide(tapsW, kernelWidth) && outW <= <u32>KC && (run >= 32 || run % 8 == 0)) {
+    directWeight(out, dy, outC, outH, outW, x, word(at, Conv.batch), height, width, c, stepH, stepW, tapsH, kernelHeight, tapsW,
+      kernelWidth, workspace, patches, first, last);
+    return;
+  }
   for (let g: u32 = 0; g < groups; g++) {
     const target = out + ((<usize>(g * m + first) * k) << 2);
     if (!pixels) fill(target, ((last - first) * k) << 2, 0);

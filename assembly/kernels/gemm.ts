@@ -10,12 +10,12 @@ import { copyPanel, MR, micro4, micro6, NR, rowDots, rowNarrow, rowWide, transpo
 /** Longest k of one block: a panel of B, KC × NR, stays in the first-level cache. */
 // @ts-ignore: decorator
 @inline
-const KC: usize = 512;
+export const KC: usize = 512;
 
 /** Rows of a block: MC × KC of A stay in the second-level cache. A multiple of every MR. */
 // @ts-ignore: decorator
 @inline
-const MC: usize = 192;
+export const MC: usize = 192;
 
 /** Columns of B packed at once. A multiple of NR. */
 // @ts-ignore: decorator
@@ -34,13 +34,13 @@ const SHORT: usize = 16;
 // The odd leading dimension of A spreads its rows over the cache's sets.
 // @ts-ignore: decorator
 @inline
-const LDA: usize = (KC + 16) * 4;
+export const LDA: usize = (KC + 16) * 4;
 // @ts-ignore: decorator
 @inline
-const PANELS: usize = 256;
+export const PANELS: usize = 256;
 // @ts-ignore: decorator
 @inline
-const BLOCK: usize = PANELS + NC * KC * 4;
+export const BLOCK: usize = PANELS + NC * KC * 4;
 // @ts-ignore: decorator
 @inline
 const PARTIAL: usize = BLOCK + MC * LDA;
@@ -252,10 +252,10 @@ export function blocks(
           for (let ir: usize = 0; ir < mc; ir += MR) {
             const rows = min(MR, mc - ir);
             if ((rows == MR || rows == 4) && cols == NR && (plain || !accumulate)) {
-              micro(ct, ldc, at, ldBlock, rows, panel, kc, partial || accumulate);
+              micro(ct, ldc, at, ldBlock, rows, panel, kc, 1, 0, partial || accumulate);
               if (last && !plain) finish(ct, ldc, ct, ldc, rows, cols, 0, alpha, bj, activation, toY, 0);
             } else {
-              micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, false);
+              micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, 1, 0, false);
               if (last) finish(ct, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, toY, accumulate);
               else finish(ct, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0, 0);
             }
@@ -270,9 +270,39 @@ export function blocks(
 
 // @ts-ignore: decorator
 @inline
-function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
-  if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, load);
-  else micro4(c, ldc, a, lda, rows, panel, kc, load);
+function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize, jump: usize, load: bool): void {
+  if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
+  else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
+}
+
+/** A whole tile's c ← c + bias, or max(c + bias, 0): what `finish` computes, at less cost. */
+// @ts-ignore: decorator
+@inline
+function biased(c: usize, ldc: usize, rows: usize, bias: usize, rectify: bool): void {
+  const b0 = v128.load(bias), b1 = v128.load(bias, 16);
+  const floor = f32x4.splat(rectify ? 0 : -Infinity);
+  for (const end = c + rows * ldc; c < end; c += ldc) {
+    v128.store(c, f32x4.max(f32x4.add(v128.load(c), b0), floor));
+    v128.store(c, f32x4.max(f32x4.add(v128.load(c, 16), b1), floor), 16);
+  }
+}
+
+/**
+ * One tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of an image (pack.ts:
+ * micro6). `scratch` takes NR·MR floats.
+ */
+export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, kc: usize, segments: usize, jump: usize, bias: usize, activation: u32, load: bool, scratch: usize): void {
+  const plain = !bias && activation == Activation.None;
+  if ((rows == MR || rows == 4) && cols == NR) {
+    micro(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
+    if (!plain) {
+      if (bias && (activation == Activation.None || activation == Activation.Relu)) biased(c, ldc, rows, bias, activation == Activation.Relu);
+      else finish(c, ldc, c, ldc, rows, cols, 0, 1, bias, activation, 0, 0);
+    }
+  } else {
+    micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false);
+    finish(c, ldc, scratch, NR * 4, rows, cols, load, 1, bias, activation, 0, 0);
+  }
 }
 
 /** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements and not one more; y = c + toY. */

@@ -64,14 +64,17 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
   }
 }
 
-/** C[6, NR] = A[6, kc]·panel[kc, NR] (+ C if load). The rows of A past `rows` repeat the last. */
-export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
-  micro(true, c, ldc, a, lda, rows, panel, kc, load);
+/**
+ * C[6, NR] = A[6, k]·panel[k, NR] (+ C if load). The rows of A past `rows` repeat the last. k is `segments` ≥ 1 times kc; in A,
+ * which may be an image, a segment begins `jump` bytes after the one before.
+ */
+export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize, jump: usize, load: bool): void {
+  micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
 /** The same for 4 rows. */
-export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, load: bool): void {
-  micro(false, c, ldc, a, lda, rows, panel, kc, load);
+export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize, jump: usize, load: bool): void {
+  micro(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
 // @ts-ignore: decorator
@@ -84,7 +87,9 @@ function micro(
   lda: usize,
   rows: usize,
   panel: usize,
-  kc: usize,
+  k: usize,
+  segments: usize,
+  jump: usize,
   load: bool,
 ): void {
   const last = a + (rows - 1) * lda;
@@ -108,6 +113,11 @@ function micro(
   let c50 = c00;
   let c51 = c00;
   let x: v128, b0: v128, b1: v128;
+  // What is left of the way to the next segment of A and of the panel, behind the last whole four.
+  const advance = jump - ((k & ~3) << 2);
+  const skip = (k & 3) << 5;
+  for (;;) {
+  let kc = k;
   // The exits between the steps also keep asc from moving the products of one behind the loads of the next, which spills.
   while (kc) {
     b0 = v128.load(b);
@@ -209,6 +219,15 @@ function micro(
     a5 += 16;
     b += 128;
     kc -= 4;
+  }
+  if (--segments == 0) break;
+  a0 += advance;
+  a1 += advance;
+  a2 += advance;
+  a3 += advance;
+  a4 += advance;
+  a5 += advance;
+  b += skip;
   }
   storeRow(c, c00, c01, load);
   storeRow((c += ldc), c10, c11, load);

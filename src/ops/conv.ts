@@ -39,7 +39,19 @@ const encodeConv: (code: Op) => OpDefinition<ConvAttributes>["encode"] =
     const x = code === Op.ConvInput ? out! : a!;
     const y = code === Op.Conv ? out! : code === Op.ConvInput ? a! : b!;
     const [channels, outChannels] = [x.shape[3]!, y.shape[3]!];
-    const workspace = encoder.workspace(kernels().convWorkspace!(...kernelSize, channels, outChannels, groups));
+    const workspace = encoder.workspace(
+      kernels().convWorkspace!(
+        ...inputSize,
+        channels,
+        ...outputSize,
+        outChannels,
+        ...kernelSize,
+        ...stride,
+        ...pad,
+        ...dilation,
+        groups,
+      ),
+    );
     encoder.begin(code, Conv.words);
     const words: [Conv, number][] = [
       [Conv.out, address(out!)],

@@ -102,6 +102,7 @@ export function basis(inputs: readonly Reference[], input: number, at: number): 
 export class SplitEncoder implements Encoder {
   private readonly program = engine().heap.allocate(4096);
   private scratch = 0;
+  scratchBytes = 0;
   constructor(
     readonly threads: number,
     /** Run this thread's share alone. */
@@ -126,7 +127,14 @@ export class SplitEncoder implements Encoder {
     }
   }
   workspace(bytes: number): number {
-    this.scratch ||= engine().heap.allocate(Math.max(bytes * this.threads, 1 << 20));
+    const needed = bytes * this.threads;
+    if (needed > this.scratchBytes) {
+      if (this.scratch) engine().heap.release(this.scratch, this.scratchBytes);
+      this.scratch = engine().heap.allocate(needed);
+      this.scratchBytes = needed;
+    }
+    // What the kernels find there must not matter.
+    engine().heap.u8.fill(0xff, this.scratch, this.scratch + needed);
     return this.scratch;
   }
 }

@@ -65,6 +65,7 @@ interface Values {
   activations: Case[];
   ops: Case[];
   convs: Case[];
+  pools: Case[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
   problem: { x: Stored; y: Stored; start: Stored[] };

@@ -648,7 +648,25 @@ def make_convs():
         both("convTranspose1d", transposed1d, (2, 5, 4), (4, 3, 2), 2 * groups, stride=stride, padding=padding, groups=groups)
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs):
+# --- pools ----------------------------------------------------------------------------------------------------------
+
+
+def make_pools():
+    def pool(f, torch_f, x, kernel, **o):
+        case("pools", f, lambda x, k, **o: torch_f(first(x), k, **o).movedim(1, -1), randn(*x), kernel, note=f"of {kernel}", **o)
+
+    for kernel, options in ((2, {}), (3, dict(stride=2, padding=1)), ([2, 3], dict(stride=[1, 2])), (3, dict(stride=1, padding=1)), (2, dict(stride=3)),
+                            ([1, 2], dict(stride=[2, 1], padding=[0, 1]))):
+        pool("maxPool2d", F.max_pool2d, (2, 6, 7, 3), kernel, **options)
+        pool("maxPool2d", F.max_pool2d, (2, 6, 7, 3), kernel, ceil_mode=True, **options)
+        pool("avgPool2d", F.avg_pool2d, (2, 6, 7, 3), kernel, **options)
+        if "padding" in options:
+            pool("avgPool2d", F.avg_pool2d, (2, 6, 7, 3), kernel, count_include_pad=False, **options)
+    pool("maxPool2d", F.max_pool2d, (1, 9, 8, 5), 3, dilation=2, padding=1)
+    pool("maxPool2d", F.max_pool2d, (1, 9, 8, 5), [2, 3], dilation=[3, 1], stride=2)
+
+
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
