@@ -15,10 +15,11 @@ import { adagrad, adam, power, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { maxPool } from "./kernels/pool";
+import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, MaxPool, OneHot, Op, Random, Reduce,
+  Advance, Binary, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
   Softmax, SoftmaxGrad, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
@@ -63,6 +64,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.Adagrad) stepUpdate(op, at, thread, threads);
   else if (op <= Op.ConvWeight) conv(op, at, thread, threads);
   else if (op == Op.MaxPool) stepPool(at, thread, threads);
+  else if (op <= Op.NormalizeGrad) stepNorm(op, at, thread, threads);
   else stepChain(at, thread, threads);
 }
 
@@ -197,6 +199,20 @@ function stepPool(at: usize, thread: u32, threads: u32): void {
     word(at, MaxPool.channels), outHeight, outWidth, word(at, MaxPool.kernelH), word(at, MaxPool.kernelW), word(at, MaxPool.strideH),
     word(at, MaxPool.strideW), word(at, MaxPool.padTop), word(at, MaxPool.padLeft), word(at, MaxPool.dilationH),
     word(at, MaxPool.dilationW), shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
+}
+
+function stepNorm(op: Op, at: usize, thread: u32, threads: u32): void {
+  if (op == Op.Normalize) {
+    const inner = word(at, Normalize.inner), units = normUnits(word(at, Normalize.outer), inner);
+    normalize(word(at, Normalize.out), word(at, Normalize.stats), word(at, Normalize.x), word(at, Normalize.weight),
+      word(at, Normalize.bias), word(at, Normalize.n), inner, word(at, Normalize.center), float(at, Normalize.eps),
+      shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
+  } else {
+    const inner = word(at, NormalizeGrad.inner), units = normUnits(word(at, NormalizeGrad.outer), inner);
+    normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x), word(at, NormalizeGrad.n),
+      inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
+      shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
+  }
 }
 
 function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {

@@ -123,6 +123,10 @@ export const enum Op {
   ConvWeight,
   /** Layout MaxPool. */
   MaxPool,
+  /** Layout Normalize. */
+  Normalize,
+  /** Layout NormalizeGrad. */
+  NormalizeGrad,
   // Several pointwise instructions as one pass (layout Chain).
   Chain,
   /** How many codes there are; not an op. */
@@ -440,6 +444,34 @@ export const enum MaxPool {
   padLeft,
   dilationH,
   dilationW,
+  words,
+}
+
+/** out = x̂·weight + bias (addresses or 0) along n of [outer, n, inner]; stats: [outer, 2, inner] takes μ and σ². */
+export const enum Normalize {
+  out = Head.words,
+  stats,
+  x,
+  weight,
+  bias,
+  outer,
+  n,
+  inner,
+  center,
+  eps,
+  words,
+}
+
+/** out, dy, x: [outer, n, inner]. */
+export const enum NormalizeGrad {
+  out = Head.words,
+  dy,
+  x,
+  outer,
+  n,
+  inner,
+  center,
+  eps,
   words,
 }
 

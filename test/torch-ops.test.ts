@@ -14,3 +14,6 @@ describe(`convolutions agree with PyTorch ${values.torch}, with images and weigh
 describe(`pooling agrees with PyTorch ${values.torch}`, () => {
   for (const c of values.pools) test(c.name, () => check(c));
 });
+describe(`normalization agrees with PyTorch ${values.torch}`, () => {
+  for (const c of values.norms) test(c.name, () => check(c));
+});

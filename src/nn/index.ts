@@ -3,4 +3,5 @@ export * from "./conv.ts";
 export * as init from "./init.ts";
 export * from "./layers.ts";
 export { Module, parameter, Sequential, type StateDict } from "./module.ts";
+export * from "./norm.ts";
 export * from "./pool.ts";

@@ -4,6 +4,7 @@ import * as arithmetic from "./arithmetic.ts";
 import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./conv.ts";
 import * as gather from "./gather.ts";
 import * as matmul from "./matmul.ts";
+import { batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm } from "./norm.ts";
 import type { Operand } from "./op.ts";
 import { avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices } from "./pool.ts";
 import * as random from "./random.ts";
@@ -59,4 +60,5 @@ export const functions = {
   concat, stack, embedding, scatterSum, linear: matmul.linear, bernoulli, rand, randn, randperm,
   full: shape.full, conv1d, conv2d, convTranspose1d, convTranspose2d,
   avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
+  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm,
 };

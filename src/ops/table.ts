@@ -10,6 +10,7 @@ import { convDefinition, convInputDefinition, convWeightDefinition } from "./con
 import { gatherDefinitions } from "./gather.ts";
 import { matmulDefinition } from "./matmul.ts";
 import { moves } from "./move.ts";
+import { normalizeDefinition, normalizeGradDefinition } from "./norm.ts";
 import type { AnyOp } from "./op.ts";
 import { maxPoolDefinition } from "./pool.ts";
 import { advanceDefinition, randomDefinitions } from "./random.ts";
@@ -121,5 +122,7 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.ConvInput]: convInputDefinition,
   [Op.ConvWeight]: convWeightDefinition,
   [Op.MaxPool]: maxPoolDefinition,
+  [Op.Normalize]: normalizeDefinition,
+  [Op.NormalizeGrad]: normalizeGradDefinition,
   [Op.Chain]: chainDefinition,
 };

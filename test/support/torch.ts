@@ -47,6 +47,25 @@ export interface OptimizerCase {
   at: Stored[][];
 }
 
+/** A batch norm's second training batch, and the same input in eval(). */
+export interface BatchNormCase {
+  name: string;
+  layer: "BatchNorm1d" | "BatchNorm2d";
+  features: number;
+  options: object;
+  /** Parameters. */
+  state: Record<string, Stored>;
+  /** Running statistics before and after. */
+  before: Record<string, Stored>;
+  after: Record<string, Stored>;
+  x: Stored;
+  dy: Stored;
+  out: Stored;
+  dx: Stored;
+  grads: Record<string, Stored>;
+  eval: Stored;
+}
+
 export interface InitCase {
   name: "xavierUniform" | "xavierNormal" | "kaimingUniform" | "kaimingNormal" | "truncNormal";
   shape: number[];
@@ -66,6 +85,8 @@ interface Values {
   ops: Case[];
   convs: Case[];
   pools: Case[];
+  norms: Case[];
+  batches: BatchNormCase[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
   problem: { x: Stored; y: Stored; start: Stored[] };

@@ -666,7 +666,42 @@ def make_pools():
     pool("maxPool2d", F.max_pool2d, (1, 9, 8, 5), [2, 3], dilation=[3, 1], stride=2)
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools):
+# --- norms ----------------------------------------------------------------------------------------------------------
+
+
+def make_norms():
+    for shape, sizes in (((4, 7), (7,)), ((2, 3, 5), (5,)), ((2, 3, 5), (3, 5)), ((3, 33), (33,))):
+        case("norms", "layerNorm", lambda x, s, w, b, **o: F.layer_norm(x, s, w, b, **o),  randn(*shape), list(sizes), randn(*sizes), randn(*sizes), wrt=(0, 2, 3), hvp=True, eps=0.01)
+        case("norms", "layerNorm", lambda x, s: F.layer_norm(x, s), randn(*shape), list(sizes), note=f"plain over {list(sizes)} of", hvp=True)
+        dims = tuple(range(-len(sizes), 0))
+        case("norms", "rmsNorm", lambda x, s, w, eps: x * torch.rsqrt((x * x).mean(dims, keepdim=True) + eps) * w, randn(*shape), list(sizes), randn(*sizes), wrt=(0, 2), hvp=True, eps=0.01)
+    for shape, parts in (((3, 4, 6), 2), ((2, 3, 4, 6), 3), ((2, 3, 4, 6), 6), ((2, 5, 6), 1)):
+        case("norms", "groupNorm", lambda x, g, w, b, **o: F.group_norm(first(x), g, w, b, **o).movedim(1, -1), randn(*shape), parts, randn(shape[-1]), randn(shape[-1]), note=f"in {parts}", wrt=(0, 2, 3), hvp=True, eps=0.01)
+    batches = []
+    for name, shape, options in (("BatchNorm1d", (6, 5), {}), ("BatchNorm1d", (4, 3, 5), {"momentum": 0.3}), ("BatchNorm2d", (2, 3, 4, 5), {"eps": 0.01}),
+                                 ("BatchNorm2d", (2, 3, 4, 1), {}), ("BatchNorm2d", (3, 2, 2, 7), {"affine": False}), ("BatchNorm1d", (6, 5), {"momentum": None})):
+        module = getattr(torch.nn, name)(shape[-1], **options).double()
+        with torch.no_grad():
+            for p in module.parameters():
+                p.copy_(randn(*p.shape))
+        state = {k: encode(v, short=True) for k, v in module.named_parameters()}
+        run = lambda x: module(first(x)).movedim(1, -1)
+        run(randn(*shape))  # a batch before, whose statistics the next one's are mixed with
+        before = {k: encode(v, short=False) for k, v in module.named_buffers() if "running" in k}
+        x, dy = randn(*shape).requires_grad_(), randn(*shape)
+        out = run(x)
+        out.backward(dy)
+        after = {k: encode(v) for k, v in module.named_buffers() if "running" in k}
+        module.eval()
+        batches.append({
+            "name": f"{name} of {list(shape)} {json.dumps(options)}", "layer": name, "features": shape[-1], "options": options,
+            "state": state, "before": before, "after": after, "x": encode(x, short=True), "dy": encode(dy, short=True), "out": encode(out), "dx": encode(x.grad),
+            "grads": {k: encode(p.grad) for k, p in module.named_parameters()}, "eval": encode(run(x.detach())),
+        })
+    groups["batches"] = batches
+
+
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []

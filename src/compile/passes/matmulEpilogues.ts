@@ -19,8 +19,7 @@ const derivatives = new Map([
   [Op.SigmoidGrad, Activation.SigmoidGrad],
 ]);
 
-const isProduct = ({ op }: Step): boolean =>
-  op.code === Op.Matmul || op.code === Op.Conv || op.code === Op.ConvInput;
+const isProduct = ({ op }: Step): boolean => op.code === Op.Matmul || op.code === Op.Conv || op.code === Op.ConvInput;
 
 export const fuseMatmulEpilogues: Pass = (steps, placed) => {
   const uses = usesOf(steps);

@@ -1,0 +1,182 @@
+/** Normalization layers. Names, arguments and defaults are PyTorch's; channels are last. */
+import { noGrad } from "../autograd.ts";
+import { ones, zeros } from "../creation.ts";
+import * as ops from "../functions.ts";
+import type { Shape } from "../ops/value.ts";
+import { type Tensor, tidy } from "../tensor.ts";
+import { Module, parameter } from "./module.ts";
+
+export interface NormOptions {
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+}
+
+function requireSizes(name: string, sizes: readonly number[]): void {
+  if (!sizes.length || sizes.some((n) => !Number.isInteger(n) || n < 1))
+    throw new RangeError(`${name}: the normalized sizes are [${sizes.join(", ")}], but must be whole numbers above 0.`);
+}
+
+/** (x − μ)/√(σ² + ε)·weight + bias over the last dimensions (Ba et al. 2016). Starts with weight 1 and bias 0. */
+export class LayerNorm extends Module {
+  readonly normalizedShape: Shape;
+  readonly weight: Tensor | null;
+  readonly bias: Tensor | null;
+  private readonly options: NormOptions;
+
+  constructor(
+    normalizedShape: number | Shape,
+    {
+      elementwiseAffine = true,
+      bias = true,
+      ...options
+    }: NormOptions & { readonly elementwiseAffine?: boolean; readonly bias?: boolean } = {},
+  ) {
+    super();
+    this.normalizedShape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
+    requireSizes("LayerNorm", this.normalizedShape);
+    this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape)) : null;
+    this.bias = elementwiseAffine && bias ? parameter(zeros(this.normalizedShape)) : null;
+    this.options = options;
+  }
+  forward(x: Tensor): Tensor {
+    return ops.layerNorm(x, this.normalizedShape, this.weight, this.bias, this.options);
+  }
+  protected override describe(): string {
+    return `[${this.normalizedShape.join(", ")}], elementwiseAffine=${this.weight !== null}`;
+  }
+}
+
+/** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019). Starts with weight 1. */
+export class RMSNorm extends Module {
+  readonly normalizedShape: Shape;
+  readonly weight: Tensor | null;
+  private readonly options: NormOptions;
+
+  constructor(
+    normalizedShape: number | Shape,
+    { elementwiseAffine = true, ...options }: NormOptions & { readonly elementwiseAffine?: boolean } = {},
+  ) {
+    super();
+    this.normalizedShape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
+    requireSizes("RMSNorm", this.normalizedShape);
+    this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape)) : null;
+    this.options = options;
+  }
+  forward(x: Tensor): Tensor {
+    return ops.rmsNorm(x, this.normalizedShape, this.weight, this.options);
+  }
+  protected override describe(): string {
+    return `[${this.normalizedShape.join(", ")}], elementwiseAffine=${this.weight !== null}`;
+  }
+}
+
+export interface BatchNormOptions extends NormOptions {
+  /** How much of a batch's statistics the running ones take over; null: all batches count alike. Default 0.1. */
+  readonly momentum?: number | null;
+  /** Whether there are a weight and a bias. Default true. */
+  readonly affine?: boolean;
+  /** Whether running statistics are kept, for eval(). Without them a batch's own are always used. Default true. */
+  readonly trackRunningStats?: boolean;
+}
+
+/**
+ * Batch normalization (Ioffe and Szegedy 2015) of [batch, …, channels] along all but the channels. In training by the batch's
+ * own mean and variance, of which running means are kept (the variance unbiased, as PyTorch keeps it); in eval() by those.
+ */
+export class BatchNorm extends Module {
+  readonly weight: Tensor | null;
+  readonly bias: Tensor | null;
+  readonly runningMean: Tensor | null;
+  readonly runningVar: Tensor | null;
+  /** float32 [] */
+  readonly numBatchesTracked: Tensor | null;
+  private readonly momentum: number | null;
+  private readonly options: NormOptions;
+
+  constructor(
+    readonly numFeatures: number,
+    { momentum = 0.1, affine = true, trackRunningStats = true, ...options }: BatchNormOptions = {},
+  ) {
+    super();
+    requireSizes(this.constructor.name, [numFeatures]);
+    this.weight = affine ? parameter(ones([numFeatures])) : null;
+    this.bias = affine ? parameter(zeros([numFeatures])) : null;
+    this.runningMean = trackRunningStats ? zeros([numFeatures]).keep() : null;
+    this.runningVar = trackRunningStats ? ones([numFeatures]).keep() : null;
+    this.numBatchesTracked = trackRunningStats ? zeros([]).keep() : null;
+    this.momentum = momentum;
+    this.options = options;
+  }
+  forward(x: Tensor): Tensor {
+    const { runningMean, runningVar, weight, bias, options } = this;
+    if (!this.training && runningMean && runningVar)
+      return ops.batchNorm(x, runningMean, runningVar, weight, bias, options);
+    const pixels = x.size / this.numFeatures;
+    if (this.training && x.shape.length > 1 && pixels < 2)
+      throw new RangeError(
+        `${this.constructor.name}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
+      );
+    const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
+    if (this.training && runningMean && runningVar) this.track(stats, pixels);
+    return y;
+  }
+
+  private track(stats: Tensor, pixels: number): void {
+    noGrad(() =>
+      tidy(() => {
+        const { runningMean, runningVar, numBatchesTracked, numFeatures } = this;
+        const count = numBatchesTracked!.add(1);
+        numBatchesTracked!.copyFrom(count);
+        const part = this.momentum ?? count.reciprocal();
+        const batch = stats.detach();
+        const mean = batch.narrow(0, 0, 1).reshape([numFeatures]);
+        const variance = batch
+          .narrow(0, 1, 1)
+          .reshape([numFeatures])
+          .mul(pixels / (pixels - 1));
+        // r ← r + part·(batch − r)
+        for (const [running, now] of [
+          [runningMean!, mean],
+          [runningVar!, variance],
+        ] as const)
+          running.copyFrom(running.add(now.sub(running).mul(part)));
+      }),
+    );
+  }
+  protected override describe(): string {
+    return `${this.numFeatures}, affine=${this.weight !== null}, trackRunningStats=${this.runningMean !== null}`;
+  }
+}
+
+/** BatchNorm of [batch, channels] or [batch, length, channels]. */
+export class BatchNorm1d extends BatchNorm {}
+
+/** BatchNorm of images [batch, height, width, channels]. */
+export class BatchNorm2d extends BatchNorm {}
+
+/** Normalization of each image along its pixels and a group's channels (Wu and He 2018): [batch, …, channels]. */
+export class GroupNorm extends Module {
+  readonly weight: Tensor | null;
+  readonly bias: Tensor | null;
+  private readonly options: NormOptions;
+
+  constructor(
+    readonly numGroups: number,
+    readonly numChannels: number,
+    { affine = true, ...options }: NormOptions & { readonly affine?: boolean } = {},
+  ) {
+    super();
+    requireSizes("GroupNorm", [numGroups, numChannels]);
+    if (numChannels % numGroups)
+      throw new RangeError(`GroupNorm: ${numChannels} channels cannot be cut into ${numGroups} groups.`);
+    this.weight = affine ? parameter(ones([numChannels])) : null;
+    this.bias = affine ? parameter(zeros([numChannels])) : null;
+    this.options = options;
+  }
+  forward(x: Tensor): Tensor {
+    return ops.groupNorm(x, this.numGroups, this.weight, this.bias, this.options);
+  }
+  protected override describe(): string {
+    return `${this.numGroups}, ${this.numChannels}, affine=${this.weight !== null}`;
+  }
+}
