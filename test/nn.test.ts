@@ -1,5 +1,5 @@
 /** Modules and optimizers as objects: names, state, modes, groups, and what they refuse. */
-import { losses, manualSeed, nn, optim, randn, type StateDict, type Tensor, tensor, tidy, zeros } from "nabla";
+import { losses, manualSeed, nn, noGrad, optim, randn, type StateDict, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 
 class Residual extends nn.Module {
@@ -231,4 +231,50 @@ test("losses keep scalars scalar and refuse wrong options", () => {
   expect(() => losses.crossEntropy(zeros([1, 2]), tensor([0], { dtype: "int32" }), { labelSmoothing: 2 })).toThrow(
     "crossEntropy: labelSmoothing is 2, but must be in 0 … 1.",
   );
+});
+
+describe("Embedding", () => {
+  test("gives rows, and sums gradients of rows that occur again", () => {
+    const layer = new nn.Embedding(5, 3);
+    const index = tensor(Int32Array.of(4, 1, 4, 0), [2, 2]);
+    const y = layer.forward(index);
+    expect(y.shape).toEqual([2, 2, 3]);
+    expect(y.data.slice(0, 3)).toEqual(layer.weight.data.slice(12, 15));
+    y.sum().backward();
+    expect(layer.weight.grad!.sum(1).toArray()).toEqual([3, 3, 0, 0, 6]);
+    expect(() => layer.forward(tensor(Int32Array.of(5)))).toThrow(RangeError);
+  });
+  test("paddingIdx's row starts at 0, may be set, and has no gradient", () => {
+    const layer = new nn.Embedding(4, 2, { paddingIdx: -1 });
+    expect(String(layer)).toBe("Embedding(4, 2, paddingIdx=3)");
+    expect(layer.weight.toArray()).toMatchObject({ 3: [0, 0] });
+    noGrad(() => layer.weight.copyFrom([1, 2, 3, 4, 5, 6, 7, 8]));
+    const y = layer.forward(tensor(Int32Array.of(3, 0, 3)));
+    expect(y.toArray()).toEqual([
+      [7, 8],
+      [1, 2],
+      [7, 8],
+    ]);
+    y.sum().backward();
+    expect(layer.weight.grad!.toArray()).toEqual([
+      [1, 1],
+      [0, 0],
+      [0, 0],
+      [0, 0],
+    ]);
+    expect(() => new nn.Embedding(4, 2, { paddingIdx: 4 })).toThrow(
+      "Embedding: paddingIdx is 4, but must be one of 4 rows.",
+    );
+  });
+});
+
+test("interpolate and AdaptiveAvgPool2d refuse sizes that make no sense", () => {
+  const x = zeros([1, 4, 4, 1]);
+  expect(() => nn.interpolate(x, {})).toThrow("interpolate: give either size or scaleFactor.");
+  expect(() => nn.interpolate(x, { size: 0 })).toThrow("interpolate: the size is [0, 0], but must be [height, width]");
+  expect(() => nn.interpolate(zeros([4, 4]), { size: 2 })).toThrow(
+    "images are [batch, height, width, channels], but this is [4, 4].",
+  );
+  expect(() => nn.interpolate(x, { size: 2, alignCorners: true })).toThrow('alignCorners is for mode "bilinear".');
+  expect(() => new nn.AdaptiveAvgPool2d([2.5, 1])).toThrow("AdaptiveAvgPool2d: the size is [2.5, 1]");
 });

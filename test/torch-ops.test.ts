@@ -17,3 +17,6 @@ describe(`pooling agrees with PyTorch ${values.torch}`, () => {
 describe(`normalization agrees with PyTorch ${values.torch}`, () => {
   for (const c of values.norms) test(c.name, () => check(c));
 });
+describe(`interpolation and adaptive pooling agree with PyTorch ${values.torch}`, () => {
+  for (const c of values.sizes) test(c.name, () => check(c));
+});

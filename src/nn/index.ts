@@ -1,7 +1,9 @@
 /** Layers and their initialisation: `nn.Linear`, `nn.init.xavierUniform`. */
 export * from "./conv.ts";
+export * from "./embedding.ts";
 export * as init from "./init.ts";
 export * from "./layers.ts";
 export { Module, parameter, Sequential, type StateDict } from "./module.ts";
 export * from "./norm.ts";
 export * from "./pool.ts";
+export * from "./resize.ts";

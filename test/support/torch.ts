@@ -86,6 +86,7 @@ interface Values {
   convs: Case[];
   pools: Case[];
   norms: Case[];
+  sizes: Case[];
   batches: BatchNormCase[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
@@ -142,7 +143,8 @@ type Call = (...args: unknown[]) => Tensor;
 /** nabla's function by its path: an op, a loss, or a layer, whose arguments after the first are its constructor's. */
 function find(path: string): Call {
   const found = path.split(".").reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], nabla) as Call;
-  if (!path.startsWith("nn.")) return found;
+  // Functions begin with a small letter.
+  if (!/^nn\.[A-Z]/.test(path)) return found;
   const Layer = found as unknown as new (...args: unknown[]) => { forward(x: Tensor): Tensor };
   return (x, ...rest) => new Layer(...rest).forward(x as Tensor);
 }

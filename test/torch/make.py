@@ -701,7 +701,24 @@ def make_norms():
     groups["batches"] = batches
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms):
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def make_sizes():
+    def resize(x, **o):
+        if "mode" in o and o["mode"] == "bilinear":
+            o.setdefault("align_corners", False)
+        return F.interpolate(first(x), **o).movedim(1, -1)
+
+    for options in ({"scale_factor": 2.0}, {"size": [7, 4]}, {"size": [2, 9], "mode": "nearest"}, {"scale_factor": 2.0, "mode": "bilinear"},
+                    {"size": [7, 4], "mode": "bilinear"}, {"size": [7, 4], "mode": "bilinear", "align_corners": True}, {"size": [1, 3], "mode": "bilinear", "align_corners": True},
+                    {"scale_factor": 1.5, "mode": "bilinear"}):
+        case("sizes", "nn.interpolate", resize, randn(2, 4, 5, 3), **options)
+    for size in ([2, 3], [3, 2], [1, 1], [5, 7]):
+        case("sizes", "nn.AdaptiveAvgPool2d", lambda x, s: F.adaptive_avg_pool2d(first(x), s).movedim(1, -1), randn(2, 5, 7, 3), size, note=f"to {size}")
+
+
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []

@@ -1,0 +1,43 @@
+/** Embedding: a learnt vector for each of a number of things. */
+import { randn } from "../creation.ts";
+import * as ops from "../functions.ts";
+import type { Tensor } from "../tensor.ts";
+import { Module, parameter } from "./module.ts";
+
+/**
+ * Rows of weight [numEmbeddings, embeddingDim] at an index, int32 of any shape: [...] → [..., embeddingDim]. The weight starts
+ * normal, and `paddingIdx`'s row 0; that row has no gradient. To tie weights, multiply by
+ * `weight.t()` where the vectors are to be read back.
+ */
+export class Embedding extends Module {
+  readonly weight: Tensor;
+  private readonly paddingIdx: number | null;
+
+  constructor(
+    readonly numEmbeddings: number,
+    readonly embeddingDim: number,
+    { paddingIdx }: { readonly paddingIdx?: number } = {},
+  ) {
+    super();
+    if (![numEmbeddings, embeddingDim].every((n) => Number.isInteger(n) && n > 0))
+      throw new RangeError(`Embedding: ${numEmbeddings} × ${embeddingDim}: both must be whole numbers above 0.`);
+    const padding = paddingIdx === undefined ? null : paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
+    if (padding !== null && !(Number.isInteger(padding) && padding >= 0 && padding < numEmbeddings))
+      throw new RangeError(`Embedding: paddingIdx is ${paddingIdx}, but must be one of ${numEmbeddings} rows.`);
+    this.paddingIdx = padding;
+    const weight = randn([numEmbeddings, embeddingDim]);
+    if (padding !== null) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
+    this.weight = parameter(weight);
+  }
+  forward(index: Tensor): Tensor {
+    const y = ops.embedding(index, this.weight);
+    if (this.paddingIdx === null) return y;
+    const padding = index.eq(this.paddingIdx).to("float32").unsqueeze(-1);
+    // Gradients go where padding is 0; the values are y everywhere.
+    return y.mul(padding.neg().add(1)).add(y.detach().mul(padding));
+  }
+  protected override describe(): string {
+    const padding = this.paddingIdx === null ? "" : `, paddingIdx=${this.paddingIdx}`;
+    return `${this.numEmbeddings}, ${this.embeddingDim}${padding}`;
+  }
+}

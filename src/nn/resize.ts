@@ -1,0 +1,123 @@
+/** Images in other sizes: nearest and bilinear interpolation, adaptive averages. Images are [batch, height, width, channels]. */
+import { tensor } from "../creation.ts";
+import type { Size2d } from "../ops/conv.ts";
+import { type Shape, show } from "../ops/value.ts";
+import { ShapeError } from "../runtime/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { Module } from "./module.ts";
+
+export interface InterpolateOptions {
+  /** Height and width of the result; this or scaleFactor. */
+  readonly size?: Size2d;
+  /** Times height and width, rounded down; this or size. */
+  readonly scaleFactor?: Size2d;
+  /** Default "nearest". */
+  readonly mode?: "nearest" | "bilinear";
+  /** bilinear: whether the corners' centres stay where they are, instead of the images' edges. Default false. */
+  readonly alignCorners?: boolean;
+}
+
+const both = (v: Size2d): readonly [number, number] => (typeof v === "number" ? [v, v] : v);
+
+function requireImages(name: string, { shape }: { shape: Shape }): void {
+  if (shape.length !== 4)
+    throw new ShapeError(`${name}: images are [batch, height, width, channels], but this is ${show(shape)}.`);
+}
+
+/** @throws RangeError */
+function requireSize(name: string, size: readonly number[]): void {
+  if (size.length !== 2 || !size.every((n) => Number.isInteger(n) && n > 0))
+    throw new RangeError(
+      `${name}: the size is [${size.join(", ")}], but must be [height, width], whole numbers above 0.`,
+    );
+}
+
+/** x read at `size` places along a dimension; `at(i)` says where, in pixels, by PyTorch's rules. */
+function resizeAlong(
+  x: Tensor,
+  dim: number,
+  size: number,
+  scale: number,
+  bilinear: boolean,
+  alignCorners: boolean,
+): Tensor {
+  const from = x.shape[dim]!;
+  const select = (index: (i: number) => number): Tensor =>
+    x.indexSelect(dim, tensor(Int32Array.from({ length: size }, (_, i) => Math.min(index(i), from - 1))));
+  if (!bilinear) return from === size ? x : select((i) => Math.floor(i * scale));
+  const place = (i: number): number =>
+    alignCorners ? (size > 1 ? (i * (from - 1)) / (size - 1) : 0) : Math.max(0, (i + 0.5) * scale - 0.5);
+  const low = select((i) => Math.floor(place(i)));
+  const high = select((i) => Math.floor(place(i)) + 1);
+  const shape = x.shape.map((_, d) => (d === dim ? size : 1));
+  const part = tensor(
+    Float32Array.from({ length: size }, (_, i) => place(i) - Math.floor(place(i))),
+    shape,
+  );
+  return low.add(high.sub(low).mul(part));
+}
+
+/**
+ * Images in another size: PyTorch's interpolate.
+ *
+ * ```ts
+ * nn.interpolate(images, { scaleFactor: 2, mode: "bilinear" });
+ * ```
+ * @throws ShapeError, RangeError
+ */
+export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
+  const { size, scaleFactor, mode = "nearest", alignCorners = false } = options;
+  requireImages("interpolate", x);
+  if ((size === undefined) === (scaleFactor === undefined))
+    throw new RangeError("interpolate: give either size or scaleFactor.");
+  if (mode !== "nearest" && mode !== "bilinear")
+    throw new RangeError(`interpolate: "${String(mode)}" is no mode. Use "nearest" or "bilinear".`);
+  if (alignCorners && mode === "nearest") throw new RangeError('interpolate: alignCorners is for mode "bilinear".');
+  const factors = scaleFactor === undefined ? undefined : both(scaleFactor);
+  const sizes = factors ? factors.map((f, i) => Math.floor(x.shape[i + 1]! * f)) : both(size!);
+  requireSize("interpolate", sizes);
+  const along = (image: Tensor, i: 0 | 1): Tensor => {
+    const scale = factors ? 1 / factors[i] : x.shape[i + 1]! / sizes[i]!;
+    return resizeAlong(image, i + 1, sizes[i]!, scale, mode === "bilinear", alignCorners);
+  };
+  return along(along(x, 0), 1);
+}
+
+/** interpolate as a layer. */
+export class Upsample extends Module {
+  constructor(private readonly options: InterpolateOptions) {
+    super();
+  }
+  forward(x: Tensor): Tensor {
+    return interpolate(x, this.options);
+  }
+}
+
+/** Means over windows that cut the image into height × width parts of nearly one size: [batch, height, width, channels]. */
+export class AdaptiveAvgPool2d extends Module {
+  private readonly outputSize: readonly [number, number];
+  constructor(outputSize: Size2d) {
+    super();
+    this.outputSize = both(outputSize);
+    requireSize("AdaptiveAvgPool2d", this.outputSize);
+  }
+  forward(x: Tensor): Tensor {
+    requireImages("AdaptiveAvgPool2d", x);
+    const [batch, height, width, channels] = x.shape as [number, number, number, number];
+    const [h, w] = this.outputSize;
+    // Along each dimension, a product with the matrix of means.
+    const rows = means(height, h).matmul(x.reshape([batch, height, width * channels]));
+    const columns = means(width, w).matmul(rows.reshape([batch * h, width, channels]));
+    return columns.reshape([batch, h, w, channels]);
+  }
+}
+
+/** [parts, n]: row i is the mean from ⌊i·n/parts⌋ to ⌈(i + 1)·n/parts⌉. */
+function means(n: number, parts: number): Tensor {
+  const values = new Float32Array(parts * n);
+  for (let i = 0; i < parts; i++) {
+    const [begin, end] = [Math.floor((i * n) / parts), Math.ceil(((i + 1) * n) / parts)];
+    values.fill(1 / (end - begin), i * n + begin, i * n + end);
+  }
+  return tensor(values, [parts, n]);
+}
