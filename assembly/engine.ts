@@ -19,12 +19,12 @@ import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
+  Advance, Binary, Block, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
   Softmax, SoftmaxGrad, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
 /** Elements per chunk of elementwise work: a share is a whole number of chunks, so that cache lines are not shared. */
-const CHUNK: u32 = 1024;
+const CHUNK: u32 = Block.elements;
 
 // @ts-ignore: decorator
 @inline

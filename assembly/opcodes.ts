@@ -133,6 +133,11 @@ export const enum Op {
   Count,
 }
 
+/** Elements of pointwise work that belong together: a share is a whole number of them, a chain takes one at a time. */
+export const enum Block {
+  elements = 1024,
+}
+
 /** Element types as instructions name them. */
 export const enum Type {
   Float32,

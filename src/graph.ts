@@ -101,6 +101,11 @@ export class Node<Leaf extends Stored> {
     this.saved = null;
   }
 
+  /** Whether it can still send gradients. */
+  get isLive(): boolean {
+    return this.saved !== null;
+  }
+
   retain(): this {
     this.references++;
     return this;

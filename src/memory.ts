@@ -4,8 +4,14 @@
  */
 import { engine } from "./runtime/engine.ts";
 
+let created = 0;
+/** Storages made from now on have this id or a greater one. */
+export const nextStorageId = (): number => created;
+
 /** Bytes in linear memory, shared by tensors that show them under different shapes and by what gradients need. */
 export class Storage {
+  /** Order of creation. */
+  readonly id = created++;
   /** How many hold it. */
   references = 1;
   /** Counts writes in place, so that a gradient never silently uses a changed value. */

@@ -34,7 +34,7 @@ export interface Recorder {
   siteOf(storage: Storage): string;
   /** Something outside of tensors that the recording depends on: it holds while `check` returns true. */
   guard(check: () => boolean): void;
-  /** A leaf's gradient was forgotten, or is about to be added to. */
+  /** A leaf's gradient was forgotten (the recorder takes over what was there), or is about to be added to. */
   gradient(leaf: Tensor, event: "cleared" | "added"): void;
 }
 
@@ -197,6 +197,11 @@ export class Tensor implements Value {
     this.leaf = value;
   }
 
+  /** Whether a backward pass could still go through the op that made it. @internal */
+  get hasLiveGraph(): boolean {
+    return this.handle.node?.isLive ?? false;
+  }
+
   /** Whether its memory was given back. */
   get isDisposed(): boolean {
     return this.handle.storage === null;
@@ -217,9 +222,10 @@ export class Tensor implements Value {
 
   /** Forgets its gradient, and frees it. */
   clearGrad(): void {
-    this.grad?.dispose();
+    // While a function is recorded nothing is cleared for good: that is for its calls to do.
+    if (recorder) recorder.gradient(this, "cleared");
+    else this.grad?.dispose();
     this.grad = null;
-    recorder?.gradient(this, "cleared");
   }
 
   /** Exempts it from the scopes that are open: it lives until dispose() or the garbage collector. */
@@ -368,7 +374,14 @@ const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
 /** Eager mode: checks, allocates, runs, records. */
 function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tensor[] {
   const tensors = inputs as readonly Tensor[];
-  for (const tensor of tensors) tensor.storage(op.name);
+  for (const tensor of tensors) {
+    if (tensor.storage(op.name).symbolic && !recorder) {
+      throw new TraceError(
+        `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, and has no memory. ` +
+          "Make what is to outlive the function outside of it, or return it.",
+      );
+    }
+  }
   const specs = op.infer(tensors, attributes);
   if (!recorder) op.check?.(tensors, attributes, read);
   const outputs: Tensor[] = [];

@@ -40,7 +40,7 @@ const trainings: Record<string, () => Training> = {
       data: () => [randn([16, 20]), randint(0, 5, [16])],
     };
   },
-  "dropout, GELU, AdamW with amsgrad, clipping, label smoothing": () => {
+  "dropout, GELU, AdamW with amsgrad, label smoothing": () => {
     const model = new nn.Sequential(new nn.Linear(7, 33), new nn.GELU(), new nn.Dropout(0.3), new nn.Linear(33, 3));
     const optimizer = new optim.AdamW(model.parameters(), { lr: 1e-2, amsgrad: true });
     return {
@@ -233,7 +233,129 @@ describe("arguments", () => {
   });
 });
 
+describe("results", () => {
+  test("disposed by their caller, come back with the next call, and nothing of others is overwritten", () => {
+    const f = compile((x: Tensor) => x.mul(2));
+    const x = tensor(new Float32Array(1000).fill(1));
+    f(x).dispose();
+    const other = zeros([1000]);
+    expect([f(x).sum().item(), other.sum().item()]).toEqual([2000, 0]);
+  });
+  test("that are arguments are copies: fed back, each keeps its own value", () => {
+    const next = compile((x: Tensor, before: Tensor) => [x.add(before), x] as const);
+    let [a, b] = [tensor([1]), tensor([1])] as [Tensor, Tensor];
+    const seen = [];
+    for (let i = 0; i < 6; i++) seen.push(([a, b] = next(a, b) as unknown as [Tensor, Tensor])[0].item());
+    expect(seen).toEqual([2, 3, 5, 8, 13, 21]);
+    const swap = compile((x: Tensor, y: Tensor) => [y, x] as const);
+    expect(swap(...swap(tensor([1]), tensor([2]))).map((x) => x.item())).toEqual([1, 2]);
+  });
+  test("that are constants of the function are made anew", () => {
+    const f = compile(() => tensor([7, 8]));
+    f().copyFrom([1, 1]);
+    expect(f().toArray()).toEqual([7, 8]);
+  });
+  test("outlive the recording if it is the least recently used, and go with dispose()", () => {
+    const f = compile((x: Tensor, k: number) => x.mul(k));
+    const first = f(tensor([3]), 1);
+    for (let k = 2; k < 12; k++) f(tensor([1]), k);
+    expect(first.item()).toBe(3);
+    const last = f(tensor([1]), 11);
+    f.dispose();
+    expect(last.isDisposed).toBe(true);
+  });
+  test("that a gradient still needs may not be overwritten unseen", () => {
+    const w = nn.parameter(tensor([1, 1]));
+    const f = compile((x: Tensor) => x.mul(2));
+    const z = f(tensor([1, 2]))
+      .mul(w)
+      .sum();
+    f(tensor([100, 100]));
+    expect(() => z.backward()).toThrow("was changed in place since");
+  });
+  test("are tensors in arrays and plain objects, and not promises", () => {
+    const f = compile((x: Tensor) => new Map([["a", x.mul(2)]]));
+    expect(() => f(tensor([1]))).toThrow("compile(f): results are tensors, and arrays and plain objects of them");
+    expect(() => compile(async (x: Tensor) => x.mul(2))(tensor([1]))).toThrow("compile: f returned a promise");
+  });
+});
+
+describe("gradients", () => {
+  test("flow through f when it is asked for them: grad(compile(f)) is grad(f)", () => {
+    const f = compile((x: Tensor) => x.square().sum());
+    expect(grad(f)(tensor([1, 2])).toArray()).toEqual([2, 4]);
+    const w = nn.parameter(tensor([3]));
+    const g = compile((v: Tensor, x: Tensor) => {
+      v.clearGrad();
+      v.mul(x).sum().backward();
+    });
+    g(w, tensor([5]));
+    expect(w.grad!.item()).toBe(5);
+  });
+  test("do not flow through results unseen", () => {
+    const w = nn.parameter(tensor([1, 1]));
+    const y = compile((x: Tensor) => x.mul(w).sum())(tensor([1, 2]));
+    expect(() => y.add(w.sum()).backward()).toThrow(
+      "backward: gradients do not flow through the results of a compiled function. Differentiate inside of it, and return the gradients.",
+    );
+  });
+  test("are as they were after explain, which runs nothing", () => {
+    const w = nn.parameter(tensor([3]));
+    const optimizer = new optim.SGD([w], { lr: 1 });
+    w.mul(2).sum().backward();
+    compile((x: Tensor) => optimizer.minimize(() => w.mul(x).sum())).explain([tensor([1])]);
+    expect(w.grad!.item()).toBe(2);
+    optimizer.step();
+    expect(w.item()).toBe(1);
+  });
+  test("that f forgets are forgotten at every call", () => {
+    const [p, q] = [nn.parameter(tensor([1])), nn.parameter(tensor([1]))];
+    const optimizer = new optim.SGD([p, q], { lr: 0 });
+    const step = compile((x: Tensor) => optimizer.minimize(() => p.mul(x).sum()));
+    step(tensor([1]));
+    q.mul(5).sum().backward();
+    step(tensor([1]));
+    expect([p.grad!.item(), q.grad]).toEqual([1, null]);
+  });
+  test("noGrad around a call is another recording", () => {
+    const w = nn.parameter(tensor([2]));
+    const f = compile((x: Tensor) => (x.mul(w).requiresGrad ? x.mul(10) : x));
+    expect([f(tensor([3])).item(), noGrad(() => f(tensor([3])).item())]).toEqual([30, 3]);
+  });
+});
+
 describe("what a recording takes for granted", () => {
+  test("a compiled function may call itself, and set its modes", () => {
+    const f: (x: Tensor, depth: number) => Tensor = compile(
+      (x: Tensor, depth: number): Tensor => (depth ? f(x.mul(2), depth - 1) : x.add(0)),
+    );
+    expect(f(tensor([1, 2]), 2).toArray()).toEqual([4, 8]);
+    const dropout = new nn.Dropout(0.5);
+    let recorded = 0;
+    const g = compile((x: Tensor) => {
+      recorded++;
+      dropout.eval();
+      const y = dropout.forward(x);
+      dropout.train();
+      return y.add(1);
+    });
+    for (let i = 0; i < 5; i++) expect(g(tensor([1])).item()).toBe(2);
+    expect(recorded).toBe(1);
+  });
+  test("long functions are recorded in time that grows with their length, not with its square", () => {
+    const time = (n: number): number => {
+      const f = compile((x: Tensor) => {
+        let y = x;
+        for (let i = 0; i < n; i++) y = y.add(1).mul(0.5);
+        return y;
+      });
+      const before = performance.now();
+      f(tensor([1]));
+      return performance.now() - before;
+    };
+    time(100);
+    expect(time(4000)).toBeLessThan(16 * 5 * time(250));
+  });
   const make = () => {
     const w = nn.parameter(tensor([2]));
     const b = nn.parameter(tensor([1]));
@@ -276,7 +398,7 @@ describe("what a recording takes for granted", () => {
     for (let k = 0; k < 40; k++) expect(f(tensor([1]), k).item()).toBe(k);
     expect(warn.mock.calls).toEqual([
       [
-        "compile: scale has been recorded 16 times, for arguments that keep changing. " +
+        "compile: scale has been recorded 16 times, for arguments, modes or options that keep changing. " +
           "Pass changing numbers as scalar(…) or tensors, and pad batches to one size.",
       ],
     ]);
@@ -377,6 +499,33 @@ describe("memory", () => {
 });
 
 describe("what cannot be recorded says so", () => {
+  test("writes that would be lost, or would last", () => {
+    const lost = compile((x: Tensor) => x.copyFrom(x.add(1)));
+    expect(() => lost(tensor([1]))).toThrow(
+      "copyFrom: compile's function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.",
+    );
+    const lasting = compile((x: Tensor) => tensor([0]).copyFrom(x));
+    expect(() => lasting(tensor([1]))).toThrow(
+      "copyFrom: values given inside compile's function are made once, and would stay as this write leaves them. Write to a clone() of them.",
+    );
+    const clone = compile((x: Tensor) => {
+      const sum = tensor([1]).clone();
+      return sum.copyFrom(sum.add(x)).mul(1);
+    });
+    for (let i = 0; i < 3; i++) expect(clone(tensor([1])).item()).toBe(2);
+  });
+  test("tensors that are to outlive the function they are made in", () => {
+    let kept: Tensor | undefined;
+    const f = compile((x: Tensor) => {
+      kept ??= zeros([2]).keep();
+      return kept.add(x);
+    });
+    f(tensor([1, 2]));
+    expect(() => kept!.add(1)).toThrow(
+      "add: a float32 tensor [2] was made while compile recorded a function, and has no memory. Make what is to outlive the function outside of it, or return it.",
+    );
+    expect(() => f(tensor([[1, 2]]))).toThrow("was made while another compiled function was recorded");
+  });
   test("reading a value, and what to do instead", () => {
     const f = compile((x: Tensor) => (x.sum().item() > 0 ? x : x.neg()));
     // The line that made the value, and what to do instead.

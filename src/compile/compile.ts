@@ -4,7 +4,7 @@
  */
 
 import { tensor } from "../creation.ts";
-import { currentRecorder, type Tensor, type TypedArray } from "../tensor.ts";
+import { currentRecorder, isGradEnabled, Tensor, type TypedArray } from "../tensor.ts";
 import { Explanation } from "./explain.ts";
 import { Profile, type ProfileOptions } from "./profile.ts";
 import { signatureOf, substitute } from "./signature.ts";
@@ -29,6 +29,7 @@ type Arguments<A extends unknown[]> = { [K in keyof A]: Argument<A[K]> };
 /** A compiled function: called as the function itself. */
 export interface Compiled<A extends unknown[], T> {
   (...args: Arguments<A>): T;
+  (...args: A): T;
   /**
    * The program for these arguments (default: that of the last call) as a listing: instructions, shapes, where values live,
    * FLOPs, and what was fused. `console.log(step.explain())`. @throws Error before the first call, without arguments
@@ -44,7 +45,8 @@ export interface Compiled<A extends unknown[], T> {
  * Records f once for each kind of arguments (shapes, types, numbers, train or eval), and from then on runs the recording by
  * one call. f is given tensors for tensors and typed arrays; numbers are part of what is recorded (a `scalar` is not). Tensors
  * that f returns are overwritten by the next call: clone() one to keep it. Parameters, optimizers' state and random numbers
- * work as without it, bit for bit.
+ * work as without it, bit for bit. Gradients flow inside of f, not through its results; called with a tensor that requires a
+ * gradient, as grad(compile(f)) does, f runs as it is. Indices that arrive as arguments are not checked: one out of range reads 0.
  *
  * ```ts
  * const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.mse(model.forward(x), y)));
@@ -68,7 +70,7 @@ export function compile<A extends unknown[], T>(
       traces.pop()!.dispose();
       if (++evicted === MAX_TRACES) {
         console.warn(
-          `compile: ${name} has been recorded ${evicted + MAX_TRACES} times, for arguments that keep changing. ` +
+          `compile: ${name} has been recorded ${evicted + MAX_TRACES} times, for arguments, modes or options that keep changing. ` +
             "Pass changing numbers as scalar(…) or tensors, and pad batches to one size.",
         );
       }
@@ -85,8 +87,9 @@ export function compile<A extends unknown[], T>(
   };
 
   const invoke = (args: readonly unknown[]): T => {
-    // Inside another recording, f is simply part of it.
-    if (currentRecorder()) return inline(name, call, [...args]);
+    // Gradients that are to flow through f are for eager mode.
+    if (isGradEnabled())
+      for (let i = 0; i < args.length; i++) if (wantsGradient(args[i])) return inline(name, call, [...args]);
     const trace = find(args);
     trace.bind(args);
     trace.program.run();
@@ -95,6 +98,9 @@ export function compile<A extends unknown[], T>(
   // A rest parameter would be an array made at every call: up to four arguments go through lists that are kept.
   const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
+    // Inside another recording, f is simply part of it.
+    // biome-ignore lint/complexity/noArguments: all of them, as an array
+    if (currentRecorder()) return inline(name, call, Array.from(arguments));
     // biome-ignore lint/complexity/noArguments: its length is read without making an array
     const list = lists[arguments.length];
     // biome-ignore lint/complexity/noArguments: as above
@@ -118,10 +124,19 @@ export function compile<A extends unknown[], T>(
       return new Profile(name, find(args), args, options);
     },
     dispose(): void {
-      for (const trace of traces.splice(0)) trace.dispose();
+      for (const trace of traces.splice(0)) trace.dispose({ results: true });
     },
   };
-  return Object.assign(run as (...args: Arguments<A>) => T, methods);
+  return Object.assign(run as ((...args: Arguments<A>) => T) & ((...args: A) => T), methods);
+}
+
+/** Whether an argument is a tensor that gradients are wanted for, or holds one. */
+function wantsGradient(value: unknown, depth = 0): boolean {
+  if (value instanceof Tensor) return value.requiresGrad;
+  // What contains itself is refused by the signature.
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || depth > 100) return false;
+  for (const key in value) if (wantsGradient((value as Record<string, unknown>)[key], depth + 1)) return true;
+  return false;
 }
 
 /** f as it is, on tensors where there are typed arrays: their elements become constants of the recording. */

@@ -3,6 +3,7 @@ import { Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
 import { engine, kernels, WordList } from "../runtime/engine.ts";
 import { TraceError } from "../runtime/errors.ts";
+import { isGradEnabled } from "../tensor.ts";
 import { type Plan, planArena } from "./passes/arena.ts";
 import { fuseChains } from "./passes/chains.ts";
 import { withoutCommonSubexpressions } from "./passes/commonSubexpressions.ts";
@@ -11,6 +12,13 @@ import { fuseMatmulEpilogues } from "./passes/matmulEpilogues.ts";
 import { joinUpdates } from "./passes/updates.ts";
 import type { Recording } from "./recording.ts";
 import { mutated, type Operand, type Pass, type Step } from "./step.ts";
+
+/** The net under dispose(): memory of programs that nobody can call any more. */
+const finalizer = new FinalizationRegistry<Storage[]>(release);
+
+function release(storages: Storage[]): void {
+  for (const storage of storages.splice(0)) storage.release();
+}
 
 /** In this order: each finds more when the ones before it are done. */
 const passes: readonly Pass[] = [
@@ -28,45 +36,56 @@ export class Program {
   readonly recordedSteps: number;
   /** Where each step's instructions begin, and how many there are. */
   readonly places: readonly { readonly address: number; readonly count: number }[];
-  private readonly memory: Storage[] = [];
+  /** All that it holds: arena, instructions, what it uses from outside, inputs and results. */
+  private readonly memory: Storage[];
   private readonly address: number;
   private readonly instructions: number;
   private readonly written: readonly Storage[];
 
-  /** @param real memory for symbolic values that outlive a call: inputs, results, gradients */
+  /** Takes over what the recording retained. @param real memory for symbolic values that outlive a call: inputs, results, gradients */
   constructor(
     private readonly recording: Recording<unknown>,
     private readonly real: ReadonlyMap<Storage, Storage>,
   ) {
     const placed = new Set(real.keys());
-    this.recordedSteps = recording.steps.length;
-    this.steps = passes.reduce<Step[]>((steps, pass) => pass(steps, placed), [...recording.steps]);
-    this.plan = planArena(this.steps, placed);
-    const arena = this.allocate(this.plan.bytes);
-    const address = (value: Value): number => {
-      const { storage } = value as Operand;
-      if (!storage.symbolic) return storage.address;
-      return real.get(storage)?.address ?? arena + this.plan.offsets.get(storage)!;
-    };
-    const encode = (workspace: number): { list: WordList; firsts: number[] } => {
-      const list = new WordList(workspace);
-      const firsts = this.steps.map((step) => {
-        const first = list.starts.length;
-        step.op.encode(list, { ...step, address });
-        return first;
-      });
-      return { list, firsts };
-    };
-    // The first writing tells how much workspace is needed, the second knows where it is.
-    const { list, firsts } = encode(this.allocate(encode(0).list.workspaceBytes));
-    this.instructions = list.starts.length;
-    this.address = this.allocate(4 * list.words.length);
-    engine().heap.u32.set(list.words, this.address / 4);
-    this.places = firsts.map((first, i) => ({
-      address: this.address + 4 * (list.starts[first] ?? 0),
-      count: (firsts[i + 1] ?? this.instructions) - first,
-    }));
-    this.written = this.steps.flatMap(mutated).filter(({ symbolic }) => !symbolic);
+    this.memory = [...recording.retained, ...Array.from(real.values(), (storage) => storage.retain())];
+    finalizer.register(this, this.memory, this);
+    try {
+      this.recordedSteps = recording.steps.length;
+      this.steps = passes.reduce<Step[]>((steps, pass) => pass(steps, placed), [...recording.steps]);
+      this.plan = planArena(this.steps, placed);
+      const arena = this.allocate(this.plan.bytes);
+      const address = (value: Value): number => {
+        const { storage } = value as Operand;
+        if (!storage.symbolic) return storage.address;
+        const place = real.get(storage)?.address ?? arena + (this.plan.offsets.get(storage) ?? Number.NaN);
+        if (Number.isNaN(place)) throw new Error("compile: a value has no place; that is a defect of the plan.");
+        return place;
+      };
+      const encode = (workspace: number): { list: WordList; firsts: number[] } => {
+        const list = new WordList(workspace);
+        const firsts = this.steps.map((step) => {
+          const first = list.starts.length;
+          step.op.encode(list, { ...step, address });
+          return first;
+        });
+        return { list, firsts };
+      };
+      // The first writing tells how much workspace is needed, the second knows where it is.
+      const { list, firsts } = encode(this.allocate(encode(0).list.workspaceBytes));
+      this.instructions = list.starts.length;
+      this.address = this.allocate(4 * list.words.length);
+      engine().heap.u32.set(list.words, this.address / 4);
+      this.places = firsts.map((first, i) => ({
+        address: this.address + 4 * (list.starts[first] ?? 0),
+        count: (firsts[i + 1] ?? this.instructions) - first,
+      }));
+      // Results are overwritten by every call: a gradient that still needs the last ones must say so.
+      this.written = [...this.steps.flatMap(mutated).filter(({ symbolic }) => !symbolic), ...real.values()];
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   private allocate(bytes: number): number {
@@ -97,7 +116,8 @@ export class Program {
 
   /** Whether what the recording took for granted still holds. */
   get isValid(): boolean {
-    const { captured, guards } = this.recording;
+    const { captured, guards, gradEnabled } = this.recording;
+    if (isGradEnabled() !== gradEnabled) return false;
     for (let i = 0; i < captured.length; i++) {
       const { tensor, requiresGrad } = captured[i]!;
       if (!tensor.isDisposed && tensor.requiresGrad !== requiresGrad) return false;
@@ -129,9 +149,9 @@ export class Program {
     for (let i = 0; i < this.written.length; i++) this.written[i]!.version++;
   }
 
-  /** Frees the arena, the instructions, and what was retained for them. */
+  /** Gives back all that it holds. Twice is fine. */
   dispose(): void {
-    for (const storage of [...this.memory, ...this.recording.retained]) storage.release();
-    this.memory.length = 0;
+    finalizer.unregister(this);
+    release(this.memory);
   }
 }

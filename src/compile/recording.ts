@@ -1,10 +1,18 @@
 /** Running a function once on tensors without values, and taking down every op: forward, backward and update. */
-import type { Storage } from "../memory.ts";
+import { nextStorageId, type Storage } from "../memory.ts";
 import { show } from "../ops/value.ts";
 import { TraceError } from "../runtime/errors.ts";
-import { type Recorder, type Tensor, tensorsIn, tidy, withRecorder } from "../tensor.ts";
+import {
+  isGradEnabled,
+  type Recorder,
+  requireSynchronous,
+  type Tensor,
+  tensorsIn,
+  tidy,
+  withRecorder,
+} from "../tensor.ts";
 import { callSite } from "./site.ts";
-import type { Operand, Step } from "./step.ts";
+import { mutated, type Operand, type Step } from "./step.ts";
 
 /** A tensor from outside that a function used: what must still hold of it, and where it was used. */
 export interface Captured {
@@ -21,6 +29,14 @@ export interface Recording<T> {
   readonly storageOf: ReadonlyMap<Tensor, Storage>;
   /** Leaves whose gradients it left behind, with them. */
   readonly gradients: ReadonlyMap<Tensor, Tensor>;
+  /** Leaves whose gradients it forgot. */
+  readonly cleared: readonly Tensor[];
+  /** Results through which gradients would flow on, if the function were not compiled. */
+  readonly differentiable: ReadonlySet<Tensor>;
+  /** Whether gradients were recorded around it. */
+  readonly gradEnabled: boolean;
+  /** Whether memory was made by the function, not found by it: constants. */
+  readonly isOwn: (storage: Storage) => boolean;
   /** Tensors from outside that it used: they must live as long as the recording is run. */
   readonly captured: readonly Captured[];
   /** What must still hold for the recording to stand for the function. */
@@ -38,7 +54,12 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   const cleared = new Set<Tensor>();
   const leaves = new Set<Tensor>();
   const own = tensorsIn(inputs);
+  const args = new Set(Array.from(own, (x) => x.storage("compile")));
   const sites = new Map<Storage, string>();
+  /** Gradients as they were: recording changes nothing. */
+  const before = new Map<Tensor, Tensor | null>();
+  const first = nextStorageId();
+  const isOwn = (storage: Storage): boolean => storage.id >= first;
 
   const recorder: Recorder = {
     record(op, used, outputs, attributes) {
@@ -50,6 +71,14 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
         size: x.size,
       });
       const step: Step = { op, inputs: used.map(operand), outputs: outputs.map(operand), attributes, site };
+      for (const { storage, shape } of step.inputs) {
+        if (!storage.symbolic || isOwn(storage) || args.has(storage)) continue;
+        throw new TraceError(
+          `${op.name}: a tensor ${show(shape)} was made while another compiled function was recorded, and has no memory. ` +
+            "Make what is to outlive a function outside of it, or return it.",
+        );
+      }
+      for (const storage of mutated(step)) requireWritable(op.name, storage, used);
       used.forEach((x, i) => {
         const { storage } = step.inputs[i]!;
         if (storage.symbolic) return;
@@ -64,8 +93,11 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     siteOf: (storage) => sites.get(storage) ?? "",
     guard: (check) => void guards.push(check),
     gradient(leaf, event) {
-      if (event === "cleared") cleared.add(leaf);
-      else if (!cleared.has(leaf)) {
+      if (!before.has(leaf)) before.set(leaf, leaf.grad);
+      if (event === "cleared") {
+        cleared.add(leaf);
+        if (leaf.grad?.storage("clearGrad").symbolic) leaf.grad.dispose();
+      } else if (!cleared.has(leaf)) {
         // The next call would have to add to what this one leaves.
         if (leaf.grad && !leaf.grad.storage("backward").symbolic) {
           throw new TraceError(
@@ -79,15 +111,35 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     },
   };
 
+  /** Refuses writes that would be lost, or would be seen by the next call. @throws TraceError */
+  const requireWritable = (op: string, storage: Storage, used: readonly Tensor[]): void => {
+    if (args.has(storage)) {
+      throw new TraceError(
+        `${op}: compile's function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.`,
+      );
+    }
+    const owner = used.find((x) => x.storage(op) === storage);
+    if (!storage.symbolic && isOwn(storage) && !owner!.isKept) {
+      throw new TraceError(
+        `${op}: values given inside compile's function are made once, and would stay as this write leaves them. Write to a clone() of them.`,
+      );
+    }
+  };
+  const restore = (): void => {
+    for (const [leaf, grad] of before) leaf.grad = grad?.isDisposed ? null : grad;
+  };
   /** f failed: nothing of the recording may be left behind. */
   const undo = (): void => {
-    for (const leaf of leaves) if (leaf.grad?.storage("compile").symbolic) leaf.clearGrad();
+    for (const leaf of leaves)
+      if (leaf.grad && !leaf.grad.isDisposed && leaf.grad.storage("compile").symbolic) leaf.grad.dispose();
+    restore();
     for (const storage of retained) storage.release();
   };
-  const { result, gradients, storageOf } = tidy(() => {
+  const { result, gradients, storageOf, differentiable } = tidy(() => {
     let value: T;
     try {
       value = withRecorder(recorder, () => f(...inputs));
+      requireSynchronous("compile", value);
     } catch (error) {
       undo();
       throw error;
@@ -103,10 +155,29 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
           "Call optimizer.zeroGrad() inside the function (optimizer.minimize does).",
       );
     }
-    const kept = [...tensorsIn(value), ...left.values()];
-    return { result: value, gradients: left, storageOf: new Map(kept.map((x) => [x, x.storage("compile")])) };
+    restore();
+    const results = [...tensorsIn(value)];
+    const kept = [...results, ...left.values()];
+    return {
+      result: value,
+      gradients: left,
+      storageOf: new Map(kept.map((x) => [x, x.storage("compile")])),
+      differentiable: new Set(results.filter((x) => x.hasLiveGraph)),
+    };
   });
   // What f made for itself on the way, constants among it, is held by its memory alone.
   const captured = Array.from(outside.values()).filter(({ tensor }) => !tensor.isDisposed && !own.has(tensor));
-  return { steps, result, storageOf, gradients, captured, guards, retained: [...retained] };
+  return {
+    steps,
+    result,
+    storageOf,
+    gradients,
+    cleared: Array.from(cleared).filter((leaf) => !gradients.has(leaf) && !own.has(leaf)),
+    differentiable,
+    gradEnabled: isGradEnabled(),
+    isOwn,
+    captured,
+    guards,
+    retained: [...retained],
+  };
 }

@@ -20,8 +20,10 @@ export interface Signature {
   readonly inputs: readonly { readonly shape: Shape; readonly dtype: DType }[];
 }
 
-const isRecord = (value: object): value is Record<string, unknown> =>
-  [Object.prototype, null].includes(Object.getPrototypeOf(value));
+function isRecord(value: object): value is Record<string, unknown> {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
 
 /** @param found if given, takes the tensors and typed arrays in order. @throws TypeError for what compile does not take */
 export function signatureOf(name: string, args: readonly unknown[], found?: (Tensor | TypedArray)[]): Signature {

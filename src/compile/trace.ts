@@ -1,25 +1,43 @@
 /** A function recorded for one kind of arguments: its inputs, its program, its results. */
-import type { Storage } from "../memory.ts";
+import { Node, type Rule } from "../graph.ts";
+import { Storage } from "../memory.ts";
+import { moves } from "../ops/move.ts";
 import type { DType, Shape } from "../ops/value.ts";
-import { Tensor, withRecorder } from "../tensor.ts";
+import { TraceError } from "../runtime/errors.ts";
+import { Tensor, tensorsIn, withRecorder } from "../tensor.ts";
 import { mapTensors } from "../transforms.ts";
 import { Program } from "./program.ts";
 import { type Recording, record } from "./recording.ts";
 import { bind, matches, type Signature, signatureOf, substitute } from "./signature.ts";
+import type { Operand, Step } from "./step.ts";
 
-/** A tensor with memory, for a symbolic one. */
-const materialize = (x: { shape: Shape; dtype: DType }): Tensor =>
-  withRecorder(null, () => Tensor.allocate(x, "compile").keep());
+type Kind = { readonly shape: Shape; readonly dtype: DType };
 
-/** Another handle of the same memory, that lives until it is disposed. */
-const alias = (x: Tensor): Tensor => x.detach().keep();
+/** A tensor with memory of its own. */
+const materialize = (x: Kind): Tensor => withRecorder(null, () => Tensor.allocate(x, "compile").keep());
+
+/** Another handle of the same memory, that lives until it is disposed: what people are given. */
+const alias = (x: Tensor, shape = x.shape): Tensor =>
+  Tensor.wrap(x.storage("compile").retain(), { shape, dtype: x.dtype }, null, "compile").keep();
 
 const silent = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
 /** A tensor without memory, for an argument. */
-const symbol = (x: { shape: Shape; dtype: DType }): Tensor =>
-  withRecorder(silent, () => Tensor.allocate(x, "compile's argument").keep());
+const symbol = (x: Kind): Tensor => withRecorder(silent, () => Tensor.allocate(x, "compile's argument").keep());
 
-/** f's recording on symbolic arguments; `arguments` are their storages. The caller disposes `symbols`. */
+/** Gradients do not flow through results of a compiled function: whoever asks for them is told. */
+const opaque: Rule = {
+  name: "compile",
+  vjp() {
+    throw new TraceError(
+      "backward: gradients do not flow through the results of a compiled function. Differentiate inside of it, and return the gradients.",
+    );
+  },
+};
+
+/** Gradients that traces have put into leaves: a trace that finds another's there leaves it alive. */
+const installed = new WeakSet<Tensor>();
+
+/** f's recording on symbolic arguments. The caller disposes `symbols`. */
 export function recordFor<A extends unknown[], T>(
   f: (...args: A) => T,
   signature: Signature,
@@ -34,16 +52,27 @@ export function recordFor<A extends unknown[], T>(
   }
 }
 
+/** A result as recorded, the memory that it is computed into, and the tensor that people have. */
+interface Result {
+  readonly recorded: Tensor;
+  readonly memory: Tensor;
+  shown: Tensor;
+}
+
 export class Trace<T> {
-  readonly result: T;
   readonly program: Program;
   private readonly inputs: readonly Tensor[];
   private readonly leaves: readonly Tensor[];
   private readonly gradients: readonly Tensor[];
   /** The gradients as leaves hold them: whoever clears a leaf's gradient frees this handle, not the trace's memory. */
-  private readonly shown: Tensor[];
+  private readonly shownGradients: Tensor[];
+  private readonly cleared: readonly Tensor[];
+  private readonly results: readonly Result[];
+  private readonly template: T;
+  private readonly differentiable: ReadonlySet<Tensor>;
+  private result: T;
   /** Every tensor that was made for the trace. */
-  private readonly own: readonly Tensor[];
+  private readonly own: Tensor[] = [];
 
   constructor(
     name: string,
@@ -52,28 +81,83 @@ export class Trace<T> {
     readonly signature: Signature = signatureOf(name, args),
   ) {
     const { recording, symbols } = recordFor(f, signature);
-    this.inputs = signature.inputs.map(materialize);
-    const places = new Map<Storage, Tensor>(symbols.map((x, i) => [x.storage("compile"), this.inputs[i]!]));
-    const place = (x: Tensor): Tensor => {
-      const storage = recording.storageOf.get(x)!;
-      if (!storage.symbolic) return x;
-      const known = places.get(storage);
-      // A result may be an argument, or another result under a different shape.
-      const made = known ? known.view(x.shape).keep() : materialize(x);
-      if (!known) places.set(storage, made);
-      else views.push(made);
+    const { storageOf, isOwn } = recording;
+    const make = (x: Kind): Tensor => {
+      const made = materialize(x);
+      this.own.push(made);
       return made;
     };
-    const views: Tensor[] = [];
-    this.leaves = [...recording.gradients.keys()];
-    this.gradients = [...recording.gradients.values()].map(place);
-    this.shown = this.gradients.map(alias);
-    this.result = mapTensors(recording.result, place);
-    const real = new Map(Array.from(places, ([storage, x]) => [storage, x.storage("compile")]));
-    this.program = new Program(recording, real);
-    for (const x of symbols) x.dispose();
-    for (const [x, storage] of recording.storageOf) if (storage.symbolic) x.dispose();
-    this.own = [...new Set([...this.inputs, ...places.values(), ...views])];
+    let handedOver = false;
+    try {
+      requireMappable(name, recording.result);
+      this.inputs = signature.inputs.map(make);
+      const places = new Map<Storage, Tensor>();
+      symbols.forEach((x, i) => places.set(x.storage("compile"), this.inputs[i]!));
+      const copies: Step[] = [];
+      /** Memory for a result. Arguments and constants are copied there: the next call, or its caller, may overwrite it. */
+      const place = (x: Tensor): Tensor => {
+        const storage = storageOf.get(x)!;
+        const isInput = symbols.some((input) => input.storage("compile") === storage);
+        if (isInput || (!storage.symbolic && isOwn(storage) && !x.isKept)) {
+          const copy = make(x);
+          const to: Operand = {
+            storage: new Storage(storage.bytes, true),
+            shape: x.shape,
+            dtype: x.dtype,
+            size: x.size,
+          };
+          places.set(to.storage, copy);
+          const inputs = [to, { ...to, storage }];
+          copies.push({ op: moves.assign, inputs, outputs: [], attributes: null, site: "" });
+          return copy;
+        }
+        const known = places.get(storage);
+        if (known) return known;
+        const made = make(x);
+        places.set(storage, made);
+        return made;
+      };
+      this.leaves = [...recording.gradients.keys()];
+      this.gradients = [...recording.gradients.values()].map(place);
+      this.shownGradients = this.gradients.map((x) => alias(x));
+      this.cleared = recording.cleared;
+      this.differentiable = recording.differentiable;
+      this.template = recording.result;
+      // What the function found outside and returns as it is, stays what it is.
+      const made = [...tensorsIn(recording.result)].filter((x) => {
+        const storage = storageOf.get(x)!;
+        return storage.symbolic || (isOwn(storage) && !x.isKept);
+      });
+      this.results = made.map((recorded) => {
+        const memory = place(recorded);
+        return { recorded, memory, shown: this.show(recorded, memory) };
+      });
+      this.result = this.assemble();
+      const real = new Map(Array.from(places, ([storage, x]) => [storage, x.storage("compile")]));
+      // From here on the program holds what the recording retained.
+      handedOver = true;
+      this.program = new Program({ ...recording, steps: [...recording.steps, ...copies] }, real);
+    } catch (error) {
+      for (const x of this.own) x.dispose();
+      if (!handedOver) for (const storage of recording.retained) storage.release();
+      throw error;
+    } finally {
+      for (const x of symbols) x.dispose();
+      for (const [x, storage] of storageOf) if (storage.symbolic) x.dispose();
+    }
+  }
+
+  private show(recorded: Tensor, memory: Tensor): Tensor {
+    const shown = alias(memory, recorded.shape);
+    if (!this.differentiable.has(recorded)) return shown;
+    // The memory, which nobody sees, stands for what gradients would flow to.
+    memory.requiresGrad = true;
+    return shown.attach(new Node<Tensor>(opaque, null, [memory], [memory], [shown]));
+  }
+
+  private assemble(): T {
+    const shown = new Map(this.results.map((one) => [one.recorded, one.shown]));
+    return mapTensors(this.template, (x) => shown.get(x) ?? x);
   }
 
   /** Whether the recording stands for these arguments. @throws DisposedError */
@@ -92,19 +176,48 @@ export class Trace<T> {
 
   /** What a run leaves behind, where people look for it: its results, and gradients in their leaves. */
   finish(): T {
-    const { leaves, gradients, shown } = this;
+    const { leaves, gradients, shownGradients, cleared, results } = this;
     for (let i = 0; i < leaves.length; i++) {
       const leaf = leaves[i]!;
-      if (shown[i]!.isDisposed) shown[i] = alias(gradients[i]!);
-      // What eager mode or another recording left there goes, as a new gradient would have it.
-      if (leaf.grad !== shown[i]) leaf.grad?.dispose();
-      leaf.grad = shown[i]!;
+      if (leaf.grad === shownGradients[i] && !leaf.grad.isDisposed) continue;
+      // What eager mode left there goes, as a new gradient would have it.
+      if (leaf.grad && !installed.has(leaf.grad)) leaf.grad.dispose();
+      if (shownGradients[i]!.isDisposed) shownGradients[i] = alias(gradients[i]!);
+      leaf.grad = shownGradients[i]!;
+      installed.add(leaf.grad);
     }
+    for (let i = 0; i < cleared.length; i++) {
+      const leaf = cleared[i]!;
+      if (leaf.grad && installed.has(leaf.grad)) leaf.grad = null;
+      else if (leaf.grad) leaf.clearGrad();
+    }
+    let gone = false;
+    for (let i = 0; i < results.length; i++) {
+      if (!results[i]!.shown.isDisposed) continue;
+      results[i]!.shown = this.show(results[i]!.recorded, results[i]!.memory);
+      gone = true;
+    }
+    if (gone) this.result = this.assemble();
     return this.result;
   }
 
-  dispose(): void {
+  /** Gives back the recording's memory; results that people still hold keep theirs, unless they are to go too. */
+  dispose({ results = false } = {}): void {
     this.program.dispose();
     for (const x of this.own) x.dispose();
+    this.shownGradients.forEach((x, i) => {
+      if (this.leaves[i]!.grad !== x) x.dispose();
+    });
+    if (results) for (const { shown } of this.results) shown.dispose();
   }
+}
+
+/** Refuses results that tensors cannot be replaced in. @throws TypeError */
+function requireMappable(name: string, result: unknown): void {
+  const found = new Set<Tensor>();
+  mapTensors(result, (x) => void found.add(x));
+  if (found.size !== tensorsIn(result).size)
+    throw new TypeError(
+      `compile(${name}): results are tensors, and arrays and plain objects of them, not Maps or classes.`,
+    );
 }

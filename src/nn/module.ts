@@ -31,13 +31,17 @@ export abstract class Module {
   /** Whether dropout and the like behave as in training. See train() and eval(). */
   get training(): boolean {
     const mode = this.#training;
-    currentRecorder()?.guard(() => this.#training === mode);
+    const recorder = currentRecorder();
+    // A mode that the recorded function sets itself is no condition of it.
+    if (recorder !== this.#setDuring) recorder?.guard(() => this.#training === mode);
     return mode;
   }
   set training(mode: boolean) {
     this.#training = mode;
+    this.#setDuring = currentRecorder();
   }
   #training = true;
+  #setDuring: object | null = null;
 
   // biome-ignore lint/suspicious/noExplicitAny: what a module takes is its own affair
   abstract forward(...inputs: any[]): any;

@@ -1,11 +1,11 @@
 /** Several pointwise ops over the same elements as one instruction. Made by compile's passes alone. */
-import { Chain, Op } from "../../assembly/opcodes.ts";
+import { Block, Chain, Op } from "../../assembly/opcodes.ts";
 import { WordList } from "../runtime/engine.ts";
 import type { AnyOp, OpDefinition } from "./op.ts";
 import type { Value } from "./value.ts";
 
-/** Elements that go through the whole chain at a time: engine.ts has the same number. */
-export const BLOCK = 1024;
+/** Bytes of scratch for 32-bit elements. */
+const BLOCK_BYTES = 4 * Block.elements;
 
 /** One op of a chain. */
 export interface ChainPart {
@@ -32,13 +32,13 @@ export const chainDefinition: OpDefinition<ChainAttributes> = {
   infer: (_, { parts }) => parts.flatMap(({ outputs }) => outputs),
   flops: (_, __, { n, parts }) => n * parts.length,
   encode(encoder, { attributes: { parts, n, blockOf, blocks }, address }) {
-    const bytes = blocks * BLOCK * 4;
+    const bytes = blocks * BLOCK_BYTES;
     const scratch = encoder.workspace(bytes);
     const list = new WordList();
     const masks = parts.map(({ op, inputs, outputs, attributes }) => {
       const place = (value: Value): number => {
         const block = blockOf(value);
-        return block === undefined ? address(value) : scratch + block * BLOCK * 4;
+        return block === undefined ? address(value) : scratch + block * BLOCK_BYTES;
       };
       op.encode(list, { inputs, outputs, attributes, address: place });
       // Pointwise layouts name the output first, then the inputs in their order.

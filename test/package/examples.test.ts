@@ -8,8 +8,9 @@ const blocks = Array.from(
   readme.matchAll(/```ts\n([\s\S]*?)```/g),
   (match, i) => [`README, program ${i + 1}`, match[1]!] as const,
 );
-// mnist.ts has tests of its own.
-const files = readdirSync("examples").filter((file) => file.endsWith(".ts") && file !== "mnist.ts");
+// Commands have tests of their own.
+const commands = ["mnist.ts", "cnn.ts"];
+const files = readdirSync("examples").filter((file) => file.endsWith(".ts") && !commands.includes(file));
 const programs = [
   ...files.map((file) => [`examples/${file}`, readFileSync(`examples/${file}`, "utf8")] as const),
   ...blocks,

@@ -9,3 +9,9 @@ test("100,000 steps of the XOR net make less than two bytes a step on the JavaSc
   expect(made).toBeLessThan(200_000);
   expect(kept).toBeLessThan(50_000);
 });
+
+test("compiled functions that are dropped without dispose() give their memory back to the garbage collector", () => {
+  const printed = execFileSync(process.execPath, ["--expose-gc", "test/package/leak.mjs"], { encoding: "utf8" });
+  const { before, after } = JSON.parse(printed) as Record<"before" | "after", number>;
+  expect(after).toBeLessThan(1.5 * before);
+});

@@ -73,8 +73,8 @@ export function planArena(steps: readonly Step[], placed: ReadonlySet<Storage>):
       offset = Math.max(offset, other.offset + other.bytes);
     }
     for (const storage of life.storages) offsets.set(storage, offset);
-    done.push({ ...life, offset });
-    done.sort((a, b) => a.offset - b.offset);
+    const after = done.findIndex((other) => other.offset > offset);
+    done.splice(after < 0 ? done.length : after, 0, { ...life, offset });
     bytes = Math.max(bytes, offset + life.bytes);
   }
   return { offsets, bytes, naive, inPlace };

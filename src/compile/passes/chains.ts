@@ -13,7 +13,21 @@ const REACH = 32;
 interface Group {
   readonly n: number;
   readonly parts: Step[];
+  /** What its parts read, and what they write. */
+  readonly reads: Set<Storage>;
+  readonly writes: Set<Storage>;
 }
+
+function join(group: Group, step: Step): void {
+  group.parts.push(step);
+  for (const storage of read(step)) group.reads.add(storage);
+  for (const storage of written(step)) group.writes.add(storage);
+}
+
+/** Whether a step must stay behind a group. Pointwise steps draw no random numbers. */
+const mustFollow = (step: Step, { reads, writes }: Group): boolean =>
+  read(step).some((storage) => writes.has(storage)) ||
+  written(step).some((storage) => reads.has(storage) || writes.has(storage));
 
 /** Steps and groups of them, in an order that computes the same. */
 function group(steps: readonly Step[]): (Step | Group)[] {
@@ -28,12 +42,12 @@ function group(steps: readonly Step[]): (Step | Group)[] {
     for (let i = list.length - 1; i >= Math.max(0, list.length - REACH) && !joined; i--) {
       const other = list[i]!;
       if ("parts" in other) {
-        if (other.n === n && sharesElements(step, other, n)) joined = other;
-        else if (other.parts.some((part) => conflict(step, part))) break;
+        if (other.n === n && sharesElements(step, other)) joined = other;
+        else if (mustFollow(step, other)) break;
       } else if (conflict(step, other)) break;
     }
-    if (joined) joined.parts.push(step);
-    else list.push({ n, parts: [step] });
+    if (!joined) list.push((joined = { n, parts: [], reads: new Set(), writes: new Set() }));
+    join(joined, step);
   }
   return list;
 }
@@ -42,13 +56,11 @@ function group(steps: readonly Step[]): (Step | Group)[] {
  * Whether a step reads what a chain reads or writes: else nothing is gained. A number that the chain makes is not there before
  * its first block is through; with one element there is no difference.
  */
-function sharesElements(step: Step, { parts }: Group, n: number): boolean {
-  const made = new Set(parts.flatMap(written));
-  const known = new Set([...made, ...parts.flatMap(read)]);
+function sharesElements(step: Step, { n, reads, writes }: Group): boolean {
   const whole = step.inputs.filter(({ size }) => size === n);
   return (
-    whole.some(({ storage }) => known.has(storage)) &&
-    step.inputs.every(({ storage, size }) => size === n || !made.has(storage))
+    whole.some(({ storage }) => reads.has(storage) || writes.has(storage)) &&
+    step.inputs.every(({ storage, size }) => size === n || !writes.has(storage))
   );
 }
 

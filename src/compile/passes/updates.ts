@@ -1,29 +1,64 @@
 /** Optimizer updates that differ in nothing but the parameter become one instruction. */
 import { Op } from "../../../assembly/opcodes.ts";
-import { conflict, type Pass, type Step } from "../step.ts";
+import type { Storage } from "../../memory.ts";
+import { type Pass, read, type Step, written } from "../step.ts";
 
 const isUpdate = ({ op }: Step): boolean => op.code >= Op.Sgd && op.code <= Op.Adagrad;
 
-const alike = (a: Step, b: Step): boolean =>
-  a.op === b.op &&
-  a.inputs[0]!.storage === b.inputs[0]!.storage &&
-  JSON.stringify(a.attributes) === JSON.stringify(b.attributes);
+/** Updates of one kind, and what the steps behind them read and write. */
+interface Group {
+  readonly rate: Storage;
+  readonly attributes: string;
+  readonly op: Step["op"];
+  /** Its place in the list. */
+  readonly at: number;
+  readonly reads: Set<Storage>;
+  readonly writes: Set<Storage>;
+}
 
 export const joinUpdates: Pass = (steps) => {
-  /** The list so far, last step first. */
+  /** The list so far, last step first; each update moves down to the group of its kind, where nothing in between minds. */
   const later: Step[] = [];
+  const groups: Group[] = [];
+  const free = (step: Step, { reads, writes }: Group): boolean =>
+    !read(step).some((storage) => writes.has(storage)) &&
+    !written(step).some((storage) => reads.has(storage) || writes.has(storage));
   for (const step of [...steps].reverse()) {
-    // The next update of this kind, if this one can move down to it.
-    const at = isUpdate(step) ? later.findLastIndex((other) => alike(step, other)) : -1;
-    const target = later[at];
-    if (!target || later.slice(at + 1).some((between) => conflict(step, between))) later.push(step);
-    else {
-      later[at] = {
+    if (!isUpdate(step)) {
+      pass(step, groups);
+      later.push(step);
+      continue;
+    }
+    const attributes = JSON.stringify(step.attributes);
+    const rate = step.inputs[0]!.storage;
+    const known = groups.findIndex((g) => g.op === step.op && g.rate === rate && g.attributes === attributes);
+    const group = groups[known];
+    if (group && free(step, group)) {
+      const target = later[group.at]!;
+      later[group.at] = {
         ...target,
         inputs: [...step.inputs, ...target.inputs.slice(1)],
         fused: [step.op.name, ...(target.fused ?? [target.op.name])],
       };
+      // The others now have it behind them only if their own place is before the group's.
+      pass(
+        step,
+        groups.filter((other) => other !== group && other.at < group.at),
+      );
+      continue;
     }
+    if (group) groups.splice(known, 1);
+    pass(step, groups);
+    groups.push({ rate, attributes, op: step.op, at: later.length, reads: new Set(), writes: new Set() });
+    later.push(step);
   }
   return later.reverse();
 };
+
+/** A step now stands between these groups and whatever comes before it. */
+function pass(step: Step, groups: readonly Group[]): void {
+  for (const { reads, writes } of groups) {
+    for (const storage of read(step)) reads.add(storage);
+    for (const storage of written(step)) writes.add(storage);
+  }
+}
