@@ -5,12 +5,12 @@ import { expect, test } from "vitest";
 
 const cnn = (...args: string[]) => promisify(execFile)(process.execPath, ["dist/examples/cnn.js", ...args]);
 
-test("reads at least 93% of 10,000 digits right after 3 epochs of 3,000 others", async () => {
-  const { stdout } = await cnn("--epochs", "3", "--limit", "3000");
+test("reads at least 95% of 10,000 digits right after 5 epochs of 5,000 others", async () => {
+  const { stdout } = await cnn("--epochs", "5", "--limit", "5000");
   const accuracy = Number(
-    /^Test accuracy ([\d.]+)% {2}\([\d,]+ of 10,000\), after 3 epochs of 3,000 digits in [\d.]+ s\n$/.exec(stdout)?.[1],
+    /^Test accuracy ([\d.]+)% {2}\([\d,]+ of 10,000\), after 5 epochs of 5,000 digits in [\d.]+ s\n$/.exec(stdout)?.[1],
   );
-  expect(accuracy).toBeGreaterThan(93);
+  expect(accuracy).toBeGreaterThanOrEqual(95);
 });
 
 test("options that make no sense are refused", async () => {
