@@ -1,51 +1,39 @@
 /** The compared training as users of nabla write it: run op by op, or compiled. */
-import { type Compiled, compile, losses, nn, optim, type Tensor, tensor } from "../src/index.ts";
+import { type Compiled, compile, losses, nn, optim, type Tensor, type TypedArray, tensor } from "../src/index.ts";
 import { type Cnn, networkStart } from "./networks.ts";
-import { type EPOCH, LR, type Start, startOf, type Training } from "./training.ts";
+import { type EPOCH, LR, startOf, type Training } from "./training.ts";
 
-export class NablaTraining {
-  private readonly start: Start;
-  private readonly model: nn.Sequential;
-  private readonly x: Tensor;
-  private readonly target: Tensor;
-  private readonly loss: (y: Tensor, target: Tensor) => Tensor;
+type Mode = "eager" | "compiled";
+
+/** A model with Adam, a loss of two tensors, and what its parameters start from. */
+class Trainer {
   private optimizer!: optim.Adam;
   private compiled: Compiled<[Tensor, Tensor], Tensor> | undefined;
 
   constructor(
-    training: Training,
-    private readonly mode: "eager" | "compiled",
+    private readonly model: nn.Sequential,
+    private readonly initial: readonly Float32Array[],
+    private readonly mode: Mode,
+    private readonly loss: (model: nn.Sequential, x: Tensor, target: Tensor) => Tensor,
   ) {
-    const { kind, batch, inputs, hidden, outputs } = training;
-    this.start = startOf(training);
-    const classes = kind === "classes";
-    const [first, last] = [new nn.Linear(inputs, hidden), new nn.Linear(hidden, outputs)];
-    this.model = classes
-      ? new nn.Sequential(first, new nn.ReLU(), last)
-      : new nn.Sequential(first, new nn.Tanh(), last, new nn.Sigmoid());
-    this.x = tensor(this.start.x, [batch, inputs]);
-    this.target = classes ? tensor(this.start.labels) : tensor(this.start.targets, [batch, outputs]);
-    this.loss = classes ? losses.crossEntropy : losses.mse;
     this.reset();
   }
 
   /** Parameters as they were, and a new optimizer. */
   reset(): void {
-    const { w1, b1, w2, b2 } = this.start;
-    const initial = [w1, b1, w2, b2];
-    this.model.parameters().forEach((p, i) => p.copyFrom(initial[i]!));
+    const { model, loss, mode, initial } = this;
+    model.parameters().forEach((p, i) => p.copyFrom(initial[i]!));
     this.compiled?.dispose();
     this.optimizer?.dispose();
-    const optimizer = new optim.Adam(this.model.parameters(), { lr: LR });
+    const optimizer = new optim.Adam(model.parameters(), { lr: LR });
     this.optimizer = optimizer;
-    if (this.mode === "eager") return;
-    this.compiled = compile((x, target) => optimizer.minimize(() => this.loss(this.model.forward(x), target)));
+    if (mode === "compiled") this.compiled = compile((x, target) => optimizer.minimize(() => loss(model, x, target)));
   }
 
-  /** One step; returns the loss before it. */
-  step(): number {
-    if (this.compiled) return this.compiled(this.x, this.target).item();
-    const loss = this.optimizer.minimize(() => this.loss(this.model.forward(this.x), this.target));
+  /** One step; returns the loss before it. Compiled, typed arrays will do. */
+  run(x: Tensor | TypedArray, target: Tensor | TypedArray): number {
+    if (this.compiled) return this.compiled(x, target).item();
+    const loss = this.optimizer.minimize(() => this.loss(this.model, x as Tensor, target as Tensor));
     const value = loss.item();
     loss.dispose();
     return value;
@@ -55,43 +43,93 @@ export class NablaTraining {
     this.compiled?.dispose();
     this.model.dispose();
     this.optimizer.dispose();
+  }
+}
+
+/** A trainer with the one batch that it is given again and again. */
+class OneBatch {
+  constructor(
+    private readonly trainer: Trainer,
+    private readonly x: Tensor,
+    private readonly target: Tensor,
+  ) {}
+  reset(): void {
+    this.trainer.reset();
+  }
+  /** One step; returns the loss before it. */
+  step(): number {
+    return this.trainer.run(this.x, this.target);
+  }
+  dispose(): void {
+    this.trainer.dispose();
     this.x.dispose();
     this.target.dispose();
   }
 }
 
+/** The step of a model of two linear layers. */
+export class NablaTraining extends OneBatch {
+  constructor(training: Training, mode: Mode) {
+    const { kind, batch, inputs, hidden, outputs } = training;
+    const { x, labels, targets, w1, b1, w2, b2 } = startOf(training);
+    const classes = kind === "classes";
+    const [first, last] = [new nn.Linear(inputs, hidden), new nn.Linear(hidden, outputs)];
+    const model = classes
+      ? new nn.Sequential(first, new nn.ReLU(), last)
+      : new nn.Sequential(first, new nn.Tanh(), last, new nn.Sigmoid());
+    const loss = classes ? losses.crossEntropy : losses.mse;
+    super(
+      new Trainer(model, [w1, b1, w2, b2], mode, (net, input, target) => loss(net.forward(input), target)),
+      tensor(x, [batch, inputs]),
+      classes ? tensor(labels) : tensor(targets, [batch, outputs]),
+    );
+  }
+}
+
+/** The step of a convolutional network. */
+export class NablaNetwork extends OneBatch {
+  constructor(network: Cnn, mode: Mode) {
+    const { batch, size, channels, outputs } = network;
+    const [first, second] = channels;
+    const { x, labels, params } = networkStart(network);
+    const model = new nn.Sequential(
+      new nn.Conv2d(1, first, 3, { padding: 1 }),
+      new nn.ReLU(),
+      new nn.Conv2d(first, second, 3, { padding: 1 }),
+      new nn.ReLU(),
+      new nn.MaxPool2d(2),
+      new nn.Flatten(),
+      new nn.Linear((size / 2) ** 2 * second, outputs),
+    );
+    const initial = params.map(({ values }) => values);
+    super(
+      new Trainer(model, initial, mode, (net, input, target) => losses.crossEntropy(net.forward(input), target)),
+      tensor(x, [batch, size, size, 1]),
+      tensor(labels),
+    );
+  }
+}
+
 /** All of MNIST once, in the given order, from bytes to updated weights; the step is compiled. */
 export class NablaEpoch {
-  private readonly model: nn.Sequential;
-  private readonly start: Start;
-  private optimizer!: optim.Adam;
-  private step: Compiled<[Tensor, Tensor], Tensor> | undefined;
+  private readonly trainer: Trainer;
 
   constructor(
     private readonly training: typeof EPOCH,
     private readonly digits: { readonly pixels: Uint8Array; readonly labels: Uint8Array },
     private readonly order: Int32Array,
   ) {
-    const { inputs, hidden, outputs } = training;
-    this.start = startOf(training);
-    this.model = new nn.Sequential(new nn.Linear(inputs, hidden), new nn.ReLU(), new nn.Linear(hidden, outputs));
+    const { inputs, hidden, outputs, mean, deviation } = training;
+    const { w1, b1, w2, b2 } = startOf(training);
+    const model = new nn.Sequential(new nn.Linear(inputs, hidden), new nn.ReLU(), new nn.Linear(hidden, outputs));
+    this.trainer = new Trainer(model, [w1, b1, w2, b2], "compiled", (net, pixels, labels) => {
+      const x = pixels.reshape([labels.size, inputs]).to("float32").div(255).sub(mean).div(deviation);
+      return losses.crossEntropy(net.forward(x), labels);
+    });
   }
 
   reset(): void {
-    const { w1, b1, w2, b2 } = this.start;
-    const initial = [w1, b1, w2, b2];
-    this.model.parameters().forEach((p, i) => p.copyFrom(initial[i]!));
-    this.step?.dispose();
-    this.optimizer?.dispose();
-    const { model, training } = this;
-    const optimizer = new optim.Adam(model.parameters(), { lr: LR });
-    this.optimizer = optimizer;
-    this.step = compile((pixels, labels) => {
-      const x = pixels.reshape([labels.size, training.inputs]).to("float32").div(255);
-      return optimizer.minimize(() =>
-        losses.crossEntropy(model.forward(x.sub(training.mean).div(training.deviation)), labels),
-      );
-    });
+    this.trainer.reset();
   }
 
   /** An epoch; returns the mean loss. */
@@ -108,77 +146,12 @@ export class NablaEpoch {
         pixels.set(digits.pixels.subarray(pick * inputs, (pick + 1) * inputs), i * inputs);
         labels[i] = digits.labels[pick]!;
       }
-      total += this.step!(pixels.subarray(0, count * inputs), labels.subarray(0, count)).item() * count;
+      total += this.trainer.run(pixels.subarray(0, count * inputs), labels.subarray(0, count)) * count;
     }
     return total / order.length;
   }
 
   dispose(): void {
-    this.step?.dispose();
-    this.model.dispose();
-    this.optimizer.dispose();
-  }
-}
-
-/** A network's training step. */
-export class NablaNetwork {
-  private readonly start: ReturnType<typeof networkStart>;
-  private readonly model: nn.Sequential;
-  private readonly x: Tensor;
-  private readonly labels: Tensor;
-  private optimizer!: optim.Adam;
-  private compiled: Compiled<[Tensor, Tensor], Tensor> | undefined;
-
-  constructor(
-    network: Cnn,
-    private readonly mode: "eager" | "compiled",
-  ) {
-    const { batch, size, channels, outputs } = network;
-    const [first, second] = channels;
-    this.start = networkStart(network);
-    this.model = new nn.Sequential(
-      new nn.Conv2d(1, first, 3, { padding: 1 }),
-      new nn.ReLU(),
-      new nn.Conv2d(first, second, 3, { padding: 1 }),
-      new nn.ReLU(),
-      new nn.MaxPool2d(2),
-      new nn.Flatten(),
-      new nn.Linear((size / 2) ** 2 * second, outputs),
-    );
-    this.x = tensor(this.start.x, [batch, size, size, 1]);
-    this.labels = tensor(this.start.labels);
-    this.reset();
-  }
-
-  private loss(x: Tensor, labels: Tensor): Tensor {
-    return losses.crossEntropy(this.model.forward(x), labels);
-  }
-
-  /** Parameters as they were, and a new optimizer. */
-  reset(): void {
-    this.model.parameters().forEach((p, i) => p.copyFrom(this.start.params[i]!.values));
-    this.compiled?.dispose();
-    this.optimizer?.dispose();
-    const optimizer = new optim.Adam(this.model.parameters(), { lr: LR });
-    this.optimizer = optimizer;
-    if (this.mode === "compiled")
-      this.compiled = compile((x, labels) => optimizer.minimize(() => this.loss(x, labels)));
-  }
-
-  /** One step; returns the loss before it. */
-  step(): number {
-    if (this.compiled) return this.compiled(this.x, this.labels).item();
-    const loss = this.optimizer.minimize(() => this.loss(this.x, this.labels));
-    const value = loss.item();
-    loss.dispose();
-    return value;
-  }
-
-  dispose(): void {
-    this.compiled?.dispose();
-    this.model.dispose();
-    this.optimizer.dispose();
-    this.x.dispose();
-    this.labels.dispose();
+    this.trainer.dispose();
   }
 }
