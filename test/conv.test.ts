@@ -18,6 +18,7 @@ import {
   type Tensor,
   tensor,
   tidy,
+  zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
 import { type ConvAttributes, convDefinition, convInputDefinition, convWeightDefinition } from "../src/ops/conv.ts";
@@ -53,6 +54,11 @@ describe("sizes past the kernels' blocks agree with float64, and any share with 
     ["one pixel's kernels on many pixels", [1, 20, 21, 10], 11, 1, 1, 0],
     ["a dilation that parts the taps", [2, 19, 17, 12], 9, 3, 1, 2, 2],
     ["groups", [2, 15, 17, 12], 18, 3, 1, 1, 1, 3],
+    ["fewer channels in than out, in groups: AlexNet's second", [1, 9, 9, 96], 256, 5, 1, 2, 1, 2],
+    ["a strided gradient whose phases have few taps", [1, 14, 14, 256], 256, 3, 2, 1, 1, 2],
+    ["a stride longer than the image", [1, 3, 4, 23], 262, 3, 5, 1, 1],
+    ["results of one pixel", [3, 4, 4, 24], 20, 4, 1, 0],
+    ["images two pixels wide", [5, 9, 2, 12], 7, 3, 1, 1],
     ["depthwise, more channels than a vector step", [2, 9, 8, 37], 37, 3, 2, 1, 1, 37],
   ];
   const TERMS_ERROR = 2 ** -23;
@@ -128,6 +134,11 @@ describe("layers", () => {
     ]);
     expect(conv2d(x, two, null, { padding: [[0, 0], [1, 0]] }).toArray()).toEqual([[[[10], [21], [32], [43]]]]); // biome-ignore format: short
   });
+  test("conv1d may be padded on one side: causal", () => {
+    const x = tensor([[[1], [2], [3]]]);
+    const w = tensor([[[10], [1]]]);
+    expect(conv1d(x, w, null, { padding: [1, 0] }).toArray()).toEqual([[[1], [12], [23]]]);
+  });
   test("max pooling names the first of equal values, and NaN before all", () => {
     const x = tensor([
       [
@@ -196,6 +207,15 @@ describe("misuse is refused with a remedy", () => {
     [() => convTranspose2d(rand([1, 5, 5, 3]), w, null, { outputPadding: 1 }), "convTranspose2d: outputPadding is 1, but must be less than the stride or the dilation."],
     [() => maxPool2d(rand([1, 5, 5, 3]), 2, { padding: 2 }), "maxPool2d: padding is 2, but at most half the window of 2 is allowed."],
     [() => maxPool2d(rand([1, 3, 5, 3]), 4), "maxPool2d: the window 4×4 does not fit [1, 3, 5, 3] along its height. Pad it, or use a smaller window."],
+    [() => conv2d(rand([1, 5, 5, 2]), w, null, { pading: 1 } as object), 'conv2d: "pading" is no option. There are stride, padding, dilation, groups.'],
+    [() => conv2d(rand([1, 5, 5, 0]), zeros([3, 3, 3, 0])), "conv2d: the weight [3, 3, 3, 0] has nothing in it"],
+    [() => conv2d(rand([1, 5, 5, 2]), w, null, { padding: [0, 2 ** 31] }), "pixels are more than can be counted"],
+    [() => conv1d(rand([1, 5, 2]), rand([3, 3, 2]), null, { stride: [1, 2] } as object), "conv1d: stride is [1,2], but must be a whole number."],
+    [() => maxPool2d(rand([1, 4, 4, 1]), 2, { dilation: 5, padding: 1 }), "maxPool2d: window 0 of 2 with dilation 5 reads nothing but padding of 1."],
+    [() => maxPool2d(rand([1, 6, 6, 1]), 3, 2 as never), "maxPool2d: options are an object, such as { stride: 2 }, not 2."],
+    [() => avgPool2d(rand([1, 5, 5, 1]), 2, { ceilMode: true } as object), 'avgPool2d: "ceilMode" is no option.'],
+    [() => new nn.Conv2d(1, 2, 3, 2 as never), "Conv2d: options are an object, such as { bias: 2 }, not 2."],
+    [() => new nn.Conv2d(3, 4, [3, 3, 3] as never), "Conv2d: the kernel is [3, 3, 3], but has 2 dimension(s)."],
     [() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "Conv2d: 3 → 4 channels cannot be cut into 2 groups."],
     [() => new nn.Conv2d(3, 0, 3), "Conv2d: 3 → 0 channels, kernel 3×3, groups 1: all must be whole numbers above 0."],
   ]; // biome-ignore format: a table

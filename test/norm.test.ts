@@ -1,5 +1,18 @@
 /** Normalization layers: PyTorch's values and running statistics, compiled training, misuse. */
-import { compile, losses, manualSeed, nn, optim, rand, randint, randn, type Tensor, tensor } from "nabla";
+import {
+  compile,
+  layerNorm,
+  losses,
+  manualSeed,
+  nn,
+  ones,
+  optim,
+  rand,
+  randint,
+  randn,
+  type Tensor,
+  tensor,
+} from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectTorch, load, values } from "./support/torch.ts";
 
@@ -73,14 +86,24 @@ test("training with batch norm and layer norm: the same bits eager and compiled,
   expect(run(true)).toEqual(run(false));
 });
 
+test("a bias alone, in its own shape; infinity reaches only the means that it is in", () => {
+  const x = rand([4, 2, 3]);
+  expect(layerNorm(x, [2, 3], null, ones([2, 3])).toArray()).toEqual(layerNorm(x, [2, 3]).add(1).toArray());
+  const pooled = new nn.AdaptiveAvgPool2d([1, 2]).forward(tensor([[[[Infinity], [1], [2], [3]]]]));
+  expect(pooled.toArray()).toEqual([[[[Infinity], [2.5]]]]);
+  const image = tensor([[[[1], [Infinity]]]]);
+  expect(nn.interpolate(image, { size: [1, 2], mode: "bilinear" }).toArray()).toEqual(image.toArray());
+});
+
 describe("misuse is refused with a remedy", () => {
   const refused: [() => unknown, string][] = [
     [() => new nn.LayerNorm(5).forward(rand([2, 4])), "layerNorm: [2, 4] does not end in the normalized shape [5]."],
     [() => new nn.GroupNorm(3, 8), "GroupNorm: 8 channels cannot be cut into 3 groups."],
     [() => new nn.LayerNorm([]), "LayerNorm: the normalized sizes are [], but must be whole numbers above 0."],
     [() => new nn.BatchNorm1d(3).forward(rand([1, 3])), "BatchNorm1d: a batch [1, 3] has one value a channel, whose variance says nothing. Use larger batches, or eval()."],
-    [() => new nn.BatchNorm1d(3).forward(rand([4, 2])), "batchNorm: weight and bias must be [2], but one is [3]."],
-    [() => new nn.BatchNorm1d(3).forward(tensor([1, 2, 3])), "batchNorm: [3] must have at least 2 dimensions, the channels last."],
+    [() => new nn.BatchNorm1d(3).forward(rand([4, 2])), "BatchNorm1d: the input is [4, 2], but must have 2 or 3 dimensions, the last of them 3 channels. Channels are last"],
+    [() => new nn.BatchNorm2d(3).forward(tensor([1, 2, 3])), "BatchNorm2d: the input is [3], but must have 4 dimensions"],
+    [() => new nn.LayerNorm(3, { eps: -1 }).forward(rand([2, 3])), "layerNorm: eps is -1, but must be a number ≥ 0."],
   ]; // biome-ignore format: a table
   for (const [call, message] of refused) test(message.slice(0, 60), () => expect(call).toThrow(message));
 });

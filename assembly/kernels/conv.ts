@@ -1,8 +1,8 @@
 /**
  * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth, channels of a
  * group], as products of gemm: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered while A (or B) is
- * packed, a block of pixels at a time, or read in the image itself (convDirect.ts): no copy of a whole image's patches exists. Which pixels a tap of the kernel reads is
- * `row·step + offset` in all three; where a stride is undone, pixels of the same phase have the same taps and go together.
+ * packed, a block of pixels at a time, or read in the image itself (convDirect.ts): no copy of all patches exists. Which pixels
+ * a tap of the kernel reads is `row·step + offset` in all three; where a stride is undone, pixels of the same phase have the same taps and go together.
  */
 import { blocks, gemmWorkspace, KC } from "./gemm";
 import { bandFloats, direct, directWeight, paddedSize } from "./convDirect";
@@ -50,7 +50,9 @@ export function convWorkspace(height: i32, width: i32, channels: u32, outHeight:
   const taps: u32 = kernelHeight * kernelWidth;
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = taps * most;
-  const gathered = lines((blockRows(k) * (k + 2 * SPARE)) << 2) + lines((blockRows(k) * (most + SPARE)) << 2);
+  // A block of patches has at most GATHERED floats or LEAST rows, whatever part of k it is for.
+  const floats = GATHERED + MOST * 2 * SPARE, fewest = LEAST * (k + 2 * SPARE);
+  const gathered = lines((floats > fewest ? floats : fewest) << 2) + lines((MOST * (most + SPARE)) << 2);
   // Bands of the image, and, backward, of the results' gradients.
   const reachH = (kernelHeight - 1) * dilationH, reachW = (kernelWidth - 1) * dilationW;
   const wide = paddedSize(width, -padLeft, reachW - padLeft, strideW, outWidth);
@@ -170,9 +172,11 @@ export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
   } else {
     const tapsH = workspace + gemmBytes(), tapsW = tapsH + (word(at, Conv.kernelHeight) << 3);
     const strideH = word(at, Conv.strideH), strideW = word(at, Conv.strideW);
-    for (let h: u32 = 0; h < strideH; h++) {
+    // No more phases than pixels.
+    const phasesH = min<u32>(strideH, word(at, Conv.height)), phasesW = min<u32>(strideW, word(at, Conv.width));
+    for (let h: u32 = 0; h < phasesH; h++) {
       const countH = tapsBackward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop), strideH, h);
-      for (let w: u32 = 0; w < strideW; w++) {
+      for (let w: u32 = 0; w < phasesW; w++) {
         const countW = tapsBackward(tapsW, word(at, Conv.kernelWidth), word(at, Conv.dilationW), word(at, Conv.padLeft), strideW, w);
         phaseOf(op, at, workspace, tapsH, countH, tapsW, countW, h, w, thread, threads);
       }
@@ -211,7 +215,8 @@ function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32,
   const patches = weights + weightBytes(kernelHeight, kernelWidth, word(at, Conv.channels), word(at, Conv.outChannels), groups);
   const whole = forward && taps == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1 && stepW == 1
     && gridH == height && gridW == width;
-  if (groups == 1 && taps && !whole && sideBySide(tapsW, countW)) {
+  // In rows of one or two pixels, tiles would be empty for the most part.
+  if (groups == 1 && taps && c && !whole && gridW > 2 && sideBySide(tapsW, countW)) {
     direct(out, m, outH, outW, spreadH, spreadW, phaseH, phaseW, x, height, width, c, gridH, gridW, stepH, stepW, tapsH, countH,
       tapsW, countW, w, k0, kernelWidth, forward, bias, activation, workspace, weights, patches,
       shareBegin(batch * gridH, 1, thread, threads), shareBegin(batch * gridH, 1, thread + 1, threads));
@@ -298,7 +303,7 @@ function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): voi
     && outH == height && outW == width;
   // A run of the kernel should fill panels.
   const run = kernelWidth * c;
-  if (groups == 1 && pixels && !whole && sideBySide(tapsW, kernelWidth) && outW <= <u32>KC && (run >= 32 || run % 8 == 0)) {
+  if (groups == 1 && pixels && c && !whole && outH * outW >= 32 && sideBySide(tapsW, kernelWidth) && outW <= <u32>KC && (run >= 32 || run % 8 == 0)) {
     directWeight(out, dy, outC, outH, outW, x, word(at, Conv.batch), height, width, c, stepH, stepW, tapsH, kernelHeight, tapsW,
       kernelWidth, workspace, patches, first, last);
     return;

@@ -1,12 +1,15 @@
 /** Convolution layers. Names, arguments, defaults and first weights are PyTorch's; images and weights have channels last. */
 import { zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
-import type {
-  Conv1dOptions,
-  Conv2dOptions,
-  ConvTranspose1dOptions,
-  ConvTranspose2dOptions,
-  Size2d,
+import {
+  CONV_OPTIONS,
+  type Conv1dOptions,
+  type Conv2dOptions,
+  type ConvTranspose1dOptions,
+  type ConvTranspose2dOptions,
+  requireOptions,
+  type Size2d,
+  TRANSPOSE_OPTIONS,
 } from "../ops/conv.ts";
 import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
@@ -31,12 +34,17 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
     readonly inChannels: number,
     readonly outChannels: number,
     readonly kernelSize: readonly number[],
-    { bias = true, ...options }: O & WithBias,
+    given: O & WithBias,
     transposed: boolean,
+    dimensions: number,
   ) {
     super();
     const name = this.constructor.name;
+    requireOptions(name, given, ["bias", ...(transposed ? TRANSPOSE_OPTIONS : CONV_OPTIONS)]);
+    const { bias = true, ...options } = given;
     const { groups = 1 } = options;
+    if (kernelSize.length !== dimensions)
+      throw new RangeError(`${name}: the kernel is [${kernelSize.join(", ")}], but has ${dimensions} dimension(s).`);
     if (![inChannels, outChannels, groups, ...kernelSize].every(positive))
       throw new RangeError(
         `${name}: ${inChannels} → ${outChannels} channels, kernel ${kernelSize.join("×")}, groups ${groups}: all must be whole numbers above 0.`,
@@ -50,7 +58,9 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
     this.options = options as unknown as O; // what is left of O & WithBias without bias
   }
   protected override describe(): string {
-    const options = Object.entries(this.options).map(([key, v]) => `${key}=${JSON.stringify(v)}`);
+    const options = Object.entries(this.options).flatMap(([key, v]) =>
+      v === undefined ? [] : `${key}=${JSON.stringify(v)}`,
+    );
     return [
       `${this.inChannels}, ${this.outChannels}, kernelSize=${this.kernelSize.join("×")}`,
       ...options,
@@ -70,7 +80,7 @@ const sizes2d = (kernel: Size2d): readonly number[] => (typeof kernel === "numbe
  */
 export class Conv2d extends Convolution<Conv2dOptions> {
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dOptions & WithBias = {}) {
-    super(inChannels, outChannels, sizes2d(kernelSize), options, false);
+    super(inChannels, outChannels, sizes2d(kernelSize), options, false, 2);
   }
   forward(x: Tensor): Tensor {
     return ops.conv2d(x, this.weight, this.bias, this.options);
@@ -80,7 +90,7 @@ export class Conv2d extends Convolution<Conv2dOptions> {
 /** conv1d with a weight of its own: [batch, length, inChannels] → [batch, outLength, outChannels]. */
 export class Conv1d extends Convolution<Conv1dOptions> {
   constructor(inChannels: number, outChannels: number, kernelSize: number, options: Conv1dOptions & WithBias = {}) {
-    super(inChannels, outChannels, [kernelSize], options, false);
+    super(inChannels, outChannels, [kernelSize], options, false, 1);
   }
   forward(x: Tensor): Tensor {
     return ops.conv1d(x, this.weight, this.bias, this.options);
@@ -95,7 +105,7 @@ export class ConvTranspose2d extends Convolution<ConvTranspose2dOptions> {
     kernelSize: Size2d,
     options: ConvTranspose2dOptions & WithBias = {},
   ) {
-    super(inChannels, outChannels, sizes2d(kernelSize), options, true);
+    super(inChannels, outChannels, sizes2d(kernelSize), options, true, 2);
   }
   forward(x: Tensor): Tensor {
     return ops.convTranspose2d(x, this.weight, this.bias, this.options);
@@ -110,7 +120,7 @@ export class ConvTranspose1d extends Convolution<ConvTranspose1dOptions> {
     kernelSize: number,
     options: ConvTranspose1dOptions & WithBias = {},
   ) {
-    super(inChannels, outChannels, [kernelSize], options, true);
+    super(inChannels, outChannels, [kernelSize], options, true, 1);
   }
   forward(x: Tensor): Tensor {
     return ops.convTranspose1d(x, this.weight, this.bias, this.options);

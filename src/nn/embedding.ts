@@ -32,9 +32,8 @@ export class Embedding extends Module {
   forward(index: Tensor): Tensor {
     const y = ops.embedding(index, this.weight);
     if (this.paddingIdx === null) return y;
-    const padding = index.eq(this.paddingIdx).to("float32").unsqueeze(-1);
-    // Gradients go where padding is 0; the values are y everywhere.
-    return y.mul(padding.neg().add(1)).add(y.detach().mul(padding));
+    // The same values everywhere, but no gradient from the padding's rows.
+    return y.where(index.ne(this.paddingIdx).unsqueeze(-1), y.detach());
   }
   protected override describe(): string {
     const padding = this.paddingIdx === null ? "" : `, paddingIdx=${this.paddingIdx}`;

@@ -3,11 +3,12 @@ import { noGrad } from "../autograd.ts";
 import { ones, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import type { Shape } from "../ops/value.ts";
+import { ShapeError } from "../runtime/errors.ts";
 import { type Tensor, tidy } from "../tensor.ts";
 import { Module, parameter } from "./module.ts";
 
 export interface NormOptions {
-  /** Added to the variance. Default 1e-5. */
+  /** Added to the variance. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
   readonly eps?: number;
 }
 
@@ -107,12 +108,20 @@ export class BatchNorm extends Module {
     this.momentum = momentum;
     this.options = options;
   }
+  /** How many dimensions inputs may have. */
+  protected readonly ranks: readonly number[] = [];
+
   forward(x: Tensor): Tensor {
-    const { runningMean, runningVar, weight, bias, options } = this;
+    const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;
+    if ((ranks.length && !ranks.includes(x.shape.length)) || x.shape.at(-1) !== numFeatures)
+      throw new ShapeError(
+        `${this.constructor.name}: the input is [${x.shape.join(", ")}], but must have ${ranks.join(" or ") || "some"} dimensions, ` +
+          `the last of them ${numFeatures} channels. Channels are last: x.permute([0, 2, 3, 1]) turns PyTorch's images.`,
+      );
     if (!this.training && runningMean && runningVar)
       return ops.batchNorm(x, runningMean, runningVar, weight, bias, options);
     const pixels = x.size / this.numFeatures;
-    if (this.training && x.shape.length > 1 && pixels < 2)
+    if (this.training && pixels === 1)
       throw new RangeError(
         `${this.constructor.name}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
       );
@@ -149,10 +158,14 @@ export class BatchNorm extends Module {
 }
 
 /** BatchNorm of [batch, channels] or [batch, length, channels]. */
-export class BatchNorm1d extends BatchNorm {}
+export class BatchNorm1d extends BatchNorm {
+  protected override readonly ranks = [2, 3];
+}
 
 /** BatchNorm of images [batch, height, width, channels]. */
-export class BatchNorm2d extends BatchNorm {}
+export class BatchNorm2d extends BatchNorm {
+  protected override readonly ranks = [4];
+}
 
 /** Normalization of each image along its pixels and a group's channels (Wu and He 2018): [batch, …, channels]. */
 export class GroupNorm extends Module {

@@ -1,5 +1,6 @@
 /** Images in other sizes: nearest and bilinear interpolation, adaptive averages. Images are [batch, height, width, channels]. */
 import { tensor } from "../creation.ts";
+import { concat } from "../functions.ts";
 import type { Size2d } from "../ops/conv.ts";
 import { type Shape, show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
@@ -44,7 +45,8 @@ function resizeAlong(
   const from = x.shape[dim]!;
   const select = (index: (i: number) => number): Tensor =>
     x.indexSelect(dim, tensor(Int32Array.from({ length: size }, (_, i) => Math.min(index(i), from - 1))));
-  if (!bilinear) return from === size ? x : select((i) => Math.floor(i * scale));
+  if (from === size && (scale === 1 || alignCorners)) return x;
+  if (!bilinear) return select((i) => Math.floor(i * scale));
   const place = (i: number): number =>
     alignCorners ? (size > 1 ? (i * (from - 1)) / (size - 1) : 0) : Math.max(0, (i + 0.5) * scale - 0.5);
   const low = select((i) => Math.floor(place(i)));
@@ -103,21 +105,16 @@ export class AdaptiveAvgPool2d extends Module {
   }
   forward(x: Tensor): Tensor {
     requireImages("AdaptiveAvgPool2d", x);
-    const [batch, height, width, channels] = x.shape as [number, number, number, number];
-    const [h, w] = this.outputSize;
-    // Along each dimension, a product with the matrix of means.
-    const rows = means(height, h).matmul(x.reshape([batch, height, width * channels]));
-    const columns = means(width, w).matmul(rows.reshape([batch * h, width, channels]));
-    return columns.reshape([batch, h, w, channels]);
+    return this.outputSize.reduce((y, parts, i) => means(y, i + 1, parts), x);
   }
 }
 
-/** [parts, n]: row i is the mean from ⌊i·n/parts⌋ to ⌈(i + 1)·n/parts⌉. */
-function means(n: number, parts: number): Tensor {
-  const values = new Float32Array(parts * n);
-  for (let i = 0; i < parts; i++) {
+/** Means along a dimension of n: part i from ⌊i·n/parts⌋ to ⌈(i + 1)·n/parts⌉. */
+function means(x: Tensor, dim: number, parts: number): Tensor {
+  const n = x.shape[dim]!;
+  const slices = Array.from({ length: parts }, (_, i) => {
     const [begin, end] = [Math.floor((i * n) / parts), Math.ceil(((i + 1) * n) / parts)];
-    values.fill(1 / (end - begin), i * n + begin, i * n + end);
-  }
-  return tensor(values, [parts, n]);
+    return x.narrow(dim, begin, end - begin).mean(dim, { keepdim: true });
+  });
+  return concat(slices, dim);
 }

@@ -274,6 +274,26 @@ export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
   readonly outputPadding?: Size2d;
 }
 
+export const CONV_OPTIONS = ["stride", "padding", "dilation", "groups"];
+export const TRANSPOSE_OPTIONS = [...CONV_OPTIONS, "outputPadding"];
+
+/** Sizes stay below this: kernels count pixels in 32 bits. */
+const MOST_PIXELS = 2 ** 31;
+
+/** Refuses what would be passed over: a misspelt option, or one that belongs elsewhere. @throws TypeError */
+export function requireOptions(name: string, options: object, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw new TypeError(`${name}: options are an object, such as { ${known[0]}: 2 }, not ${JSON.stringify(options)}.`);
+  const odd = Object.keys(options).find((key) => !known.includes(key));
+  if (odd !== undefined) throw new TypeError(`${name}: "${odd}" is no option. There are ${known.join(", ")}.`);
+}
+
+/** @throws ShapeError where an image would have more pixels than can be counted */
+function requireCountable(name: string, ...sizes: number[]): void {
+  if (sizes.some((n) => !(n < MOST_PIXELS)) || !(sizes.reduce((a, b) => a * b, 1) < MOST_PIXELS))
+    throw new ShapeError(`${name}: ${sizes.join(" × ")} pixels are more than can be counted.`);
+}
+
 /** @throws RangeError unless whole numbers ≥ least */
 export function pair(name: string, option: string, value: Size2d, least: number): Pair {
   const list = typeof value === "number" ? [value, value] : value;
@@ -316,6 +336,8 @@ function requireFit(
     throw new ShapeError(
       `${name}: images are [batch, height, width, channels] and weights have 4 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
     );
+  if (w.shape.some((n) => n === 0))
+    throw new ShapeError(`${name}: the weight ${show(w.shape)} has nothing in it: every size must be 1 or more.`);
   if (inputs % groups || outputs % groups || x.shape[3] !== inputs)
     throw new ShapeError(
       `${name}: images ${show(x.shape)} do not fit the weight ${show(w.shape)} with ${groups} group${groups > 1 ? "s" : ""}: ` +
@@ -338,23 +360,26 @@ export function batched(x: Value, f: (x: Value) => Value): Value {
  * @throws ShapeError, RangeError
  */
 export function conv2d(x: Operand, w: Value, bias?: Value | null, options: Conv2dOptions = {}): Value {
+  requireOptions("conv2d", options, CONV_OPTIONS);
   return batched(float(x, "conv2d"), (images) => {
     const { stride: s = 1, padding = 0, dilation: d = 1, groups = 1 } = options;
     const [stride, dilation] = [pair("conv2d", "stride", s, 1), pair("conv2d", "dilation", d, 1)];
     requireFit("conv2d", images, w, bias ?? undefined, w.shape[3]! * groups, w.shape[0]!, groups);
     const inputSize: Pair = [images.shape[1]!, images.shape[2]!];
     const kernelSize: Pair = [w.shape[1]!, w.shape[2]!];
-    const along = (i: 0 | 1): [pad: number, size: number] => {
+    const along = (i: 0 | 1): [pad: number, size: number, padded: number] => {
       const spans = span(kernelSize[i], dilation[i]);
       const [before, behind] = paddingAlong("conv2d", padding, i, inputSize[i], spans, stride[i]);
       const padded = inputSize[i] + before + behind;
+      for (const n of [padded, spans, stride[i]]) requireCountable("conv2d", n);
       if (padded < spans)
         throw new ShapeError(
           `conv2d: the kernel ${show(w.shape)} spans ${spans} pixels, but the padded image ${show(images.shape)} has ${padded} along ${i ? "its width" : "its height"}. Pad it, or use a smaller kernel.`,
         );
-      return [before, Math.floor((padded - spans) / stride[i]) + 1];
+      return [before, Math.floor((padded - spans) / stride[i]) + 1, padded];
     };
-    const [[top, outHeight], [left, outWidth]] = [along(0), along(1)];
+    const [[top, outHeight, paddedHeight], [left, outWidth, paddedWidth]] = [along(0), along(1)];
+    requireCountable("conv2d", paddedHeight, paddedWidth);
     return apply(convDefinition, bias ? [images, w, bias] : [images, w], {
       stride,
       dilation,
@@ -381,6 +406,7 @@ export function convTranspose2d(
   options: ConvTranspose2dOptions = {},
 ): Value {
   const name = "convTranspose2d";
+  requireOptions(name, options, TRANSPOSE_OPTIONS);
   return batched(float(x, name), (images) => {
     const { stride: s = 1, padding: p = 0, outputPadding: more = 0, dilation: d = 1, groups = 1 } = options;
     const [stride, dilation] = [pair(name, "stride", s, 1), pair(name, "dilation", d, 1)];
@@ -398,25 +424,23 @@ export function convTranspose2d(
         throw new ShapeError(
           `${name}: ${show(images.shape)} with padding ${pad[i]} leaves ${size} pixels. Use less padding.`,
         );
+      requireCountable(name, size);
       return size;
     };
+    const inputSize: Pair = [along(0), along(1)];
+    requireCountable(name, ...inputSize);
     return apply(convInputDefinition, bias ? [images, w, bias] : [images, w], {
       stride,
       dilation,
       groups,
       pad,
       activation: Activation.None,
-      inputSize: [along(0), along(1)],
+      inputSize,
       outputSize,
       kernelSize,
     });
   });
 }
-
-/** Options of one dimension. */
-type Options1d<O> = {
-  readonly [K in keyof O]: O[K] extends number | undefined ? O[K] : number | Extract<O[K], string> | undefined;
-};
 
 /** One dimension as images of height 1. */
 function asImages<O>(
@@ -426,14 +450,23 @@ function asImages<O>(
   w: Value,
   bias: Value | null | undefined,
   options: object,
+  known: readonly string[],
 ): Value {
+  requireOptions(name, options, known);
   if (w.shape.length !== 3 || (x.shape.length !== 3 && x.shape.length !== 2))
     throw new ShapeError(
       `${name}: sequences are [batch, length, channels] and weights have 3 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
     );
-  const flat: Record<string, number> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
+  // Along the height of 1 nothing is padded, skipped or spread.
+  const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
   const wide = Object.fromEntries(
-    Object.entries(options).map(([key, v]) => [key, typeof v === "number" && key in flat ? [flat[key], v] : v]),
+    Object.entries(options).map(([key, v]) => {
+      if (!(key in alone) || v === undefined || (key === "padding" && typeof v === "string")) return [key, v];
+      if (key === "padding" && Array.isArray(v) && v.length === 2) return [key, [[0, 0], v]];
+      if (!Number.isInteger(v))
+        throw new RangeError(`${name}: ${key} is ${JSON.stringify(v)}, but must be a whole number.`);
+      return [key, [alone[key], v]];
+    }),
   ) as O;
   const single = x.shape.length === 2;
   const images = reshape(x, single ? [1, 1, ...x.shape] : [x.shape[0]!, 1, x.shape[1]!, x.shape[2]!]);
@@ -441,12 +474,27 @@ function asImages<O>(
   return reshape(y, single ? y.shape.slice(2) : [y.shape[0]!, y.shape[2]!, y.shape[3]!]);
 }
 
-export type Conv1dOptions = Options1d<Conv2dOptions>;
-export type ConvTranspose1dOptions = Options1d<ConvTranspose2dOptions>;
+/** As for images, along the one dimension. */
+export interface Conv1dOptions {
+  readonly stride?: number;
+  /** Elements of zeros on both sides, or [before, behind]: [dilation·(kernel − 1), 0] is causal. */
+  readonly padding?: number | readonly [before: number, behind: number] | "same" | "valid";
+  readonly dilation?: number;
+  readonly groups?: number;
+}
+
+/** As for images, along the one dimension. */
+export interface ConvTranspose1dOptions {
+  readonly stride?: number;
+  readonly padding?: number;
+  readonly outputPadding?: number;
+  readonly dilation?: number;
+  readonly groups?: number;
+}
 
 /** conv2d of one dimension: x: [batch, length, in], w: [out, kernel, in/groups] → [batch, outLength, out]. */
 export function conv1d(x: Operand, w: Value, bias?: Value | null, options: Conv1dOptions = {}): Value {
-  return asImages<Conv2dOptions>("conv1d", conv2d, float(x, "conv1d"), w, bias, options);
+  return asImages<Conv2dOptions>("conv1d", conv2d, float(x, "conv1d"), w, bias, options, CONV_OPTIONS);
 }
 
 /** convTranspose2d of one dimension: x: [batch, length, in], w: [in, kernel, out/groups] → [batch, outLength, out]. */
@@ -463,5 +511,6 @@ export function convTranspose1d(
     w,
     bias,
     options,
+    TRANSPOSE_OPTIONS,
   );
 }

@@ -200,7 +200,13 @@ function normalized(
   return [add(y!, bias), stats!];
 }
 
+/** @throws RangeError */
+function requireEps(name: string, eps: number): void {
+  if (!(eps >= 0 && Number.isFinite(eps))) throw new RangeError(`${name}: eps is ${eps}, but must be a number ≥ 0.`);
+}
+
 function lastDims(name: string, x: Value, shape: number | Shape, eps: number, center: boolean): NormAttributes {
+  requireEps(name, eps);
   const own = typeof shape === "number" ? [shape] : shape;
   const n = sizeOf(own);
   if (!own.length || !sameShape(x.shape.slice(-own.length), own))
@@ -223,15 +229,16 @@ export function layerNorm(
   const v = float(x, "layerNorm");
   const attributes = lastDims("layerNorm", v, normalizedShape, eps, true);
   requireAffine("layerNorm", v.shape.slice(v.shape.length - [normalizedShape].flat().length), weight, bias);
-  return normalized(v, flat(weight), flat(bias), attributes)[0]!;
+  if (weight || !bias) return normalized(v, flat(weight), flat(bias), attributes)[0]!;
+  return add(normalized(v, null, null, attributes)[0]!, bias);
 }
 
-/** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019). @throws ShapeError */
+/** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019); ε is float32's precision, 2⁻²³. @throws ShapeError */
 export function rmsNorm(
   x: Operand,
   normalizedShape: number | Shape,
   weight?: Value | null,
-  { eps = 1e-5 }: { readonly eps?: number } = {},
+  { eps = 2 ** -23 }: { readonly eps?: number } = {},
 ): Value {
   const v = float(x, "rmsNorm");
   const attributes = lastDims("rmsNorm", v, normalizedShape, eps, false);
@@ -249,7 +256,7 @@ function channelDims(name: string, x: Value, least: number): { channels: number;
 
 /**
  * Batch normalization with the batch's own statistics (Ioffe and Szegedy 2015): x: [batch, …, channels] along all but the
- * channels. Returns y, and μ and σ² (biased) as [2, channels]. @throws ShapeError
+ * channels. Returns y, and μ and σ² (biased) as [2, channels], through which no gradients flow. @throws ShapeError
  */
 export function batchNormTrain(
   x: Operand,
@@ -258,6 +265,7 @@ export function batchNormTrain(
   { eps = 1e-5 }: { readonly eps?: number } = {},
 ): [y: Value, stats: Value] {
   const v = float(x, "batchNorm");
+  requireEps("batchNorm", eps);
   const { channels, pixels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], weight, bias);
   // One channel is a row.
@@ -281,6 +289,7 @@ export function batchNorm(
   { eps = 1e-5 }: { readonly eps?: number } = {},
 ): Value {
   const v = float(x, "batchNorm");
+  requireEps("batchNorm", eps);
   const { channels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], average, variance, weight, bias);
   const rate = rsqrt(add(variance, eps));
@@ -301,6 +310,7 @@ export function groupNorm(
   { eps = 1e-5 }: { readonly eps?: number } = {},
 ): Value {
   const v = float(x, "groupNorm");
+  requireEps("groupNorm", eps);
   const { channels } = channelDims("groupNorm", v, 2);
   if (!Number.isInteger(groups) || groups < 1 || channels % groups)
     throw new RangeError(`groupNorm: ${channels} channels cannot be cut into ${groups} groups.`);

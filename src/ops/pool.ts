@@ -5,7 +5,7 @@
 import { MaxPool, Op } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { div } from "./arithmetic.ts";
-import { batched, conv2d, type Pair, pair, type Size2d } from "./conv.ts";
+import { batched, conv2d, type Pair, pair, requireOptions, type Size2d } from "./conv.ts";
 import { scatterSum } from "./gather.ts";
 import { applyAll, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
@@ -140,15 +140,27 @@ function poolSizes(
       throw new ShapeError(
         `${name}: the window ${kernel.join("×")} does not fit ${show(x.shape)} along ${i ? "its width" : "its height"}. Pad it, or use a smaller window.`,
       );
+    // Spread windows could lie in the padding alone.
+    const reads = (at: number): boolean =>
+      Array.from({ length: kernel[i] }, (_, q) => at * steps[i] - pad[i] + q * spread[i]).some(
+        (p) => p >= 0 && p < size,
+      );
     const windows = (ceilMode ? Math.ceil(room / steps[i]) : Math.floor(room / steps[i])) + 1;
     // The last one must begin in the image or the padding before it.
-    return ceilMode && (windows - 1) * steps[i] >= size + pad[i] ? windows - 1 : windows;
+    const count = ceilMode && (windows - 1) * steps[i] >= size + pad[i] ? windows - 1 : windows;
+    for (let at = 0; at < count; at++)
+      if (!reads(at))
+        throw new RangeError(
+          `${name}: window ${at} of ${kernel[i]} with dilation ${spread[i]} reads nothing but padding of ${pad[i]}.`,
+        );
+    return count;
   };
   return { kernelSize: kernel, stride: steps, pad, dilation: spread, outputSize: [along(0), along(1)] };
 }
 
 /** The largest value of each window, and its place row·width + column: two tensors [batch, outHeight, outWidth, channels]. */
 export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value[] {
+  requireOptions("maxPool2d", options, ["stride", "padding", "dilation", "ceilMode"]);
   const images = float(x, "maxPool2d");
   return applyAll(maxPoolDefinition, [images], poolSizes("maxPool2d", images, kernelSize, options));
 }
@@ -165,6 +177,7 @@ export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "c
 
 /** The mean of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
 export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOptions = {}): Value {
+  requireOptions("avgPool2d", options, ["stride", "padding", "countIncludePad"]);
   const { countIncludePad = true, ...rest } = options;
   return batched(float(x, "avgPool2d"), (images) => {
     const { kernelSize: kernel, stride, pad } = poolSizes("avgPool2d", images, kernelSize, rest);

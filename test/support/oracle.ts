@@ -98,11 +98,15 @@ export function basis(inputs: readonly Reference[], input: number, at: number): 
   );
 }
 
+/** Bytes behind a workspace that must stay as they are. */
+const GUARD = 1 << 20;
+
 /** An encoder that runs each instruction as several threads would, one after the other. */
 export class SplitEncoder implements Encoder {
   private readonly program = engine().heap.allocate(4096);
   private scratch = 0;
   scratchBytes = 0;
+  private used = 0;
   constructor(
     readonly threads: number,
     /** Run this thread's share alone. */
@@ -125,16 +129,20 @@ export class SplitEncoder implements Encoder {
     for (let thread = this.threads - 1; thread >= 0; thread--) {
       if (this.only === undefined || this.only === thread) engine().kernels.run!(this.program, 1, thread, this.threads);
     }
+    if (!this.used) return;
+    const behind = engine().heap.u8.subarray(this.scratch + this.used, this.scratch + this.used + GUARD);
+    if (behind.some((byte) => byte !== 0xff)) throw new Error("a kernel wrote behind its workspace");
   }
   workspace(bytes: number): number {
     const needed = bytes * this.threads;
-    if (needed > this.scratchBytes) {
+    if (needed + GUARD > this.scratchBytes) {
       if (this.scratch) engine().heap.release(this.scratch, this.scratchBytes);
-      this.scratch = engine().heap.allocate(needed);
-      this.scratchBytes = needed;
+      this.scratch = engine().heap.allocate(needed + GUARD);
+      this.scratchBytes = needed + GUARD;
     }
-    // What the kernels find there must not matter.
-    engine().heap.u8.fill(0xff, this.scratch, this.scratch + needed);
+    this.used = needed;
+    // What the kernels find there must not matter, and what lies behind it is not theirs.
+    engine().heap.u8.fill(0xff, this.scratch, this.scratch + needed + GUARD);
     return this.scratch;
   }
 }
