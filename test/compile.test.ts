@@ -9,6 +9,7 @@ import {
   memory,
   nn,
   noGrad,
+  OutOfMemoryError,
   optim,
   randint,
   randn,
@@ -496,6 +497,42 @@ describe("memory", () => {
     expect(memory().bytes).toBe(before.bytes);
     expect(memory().tensors).toBe(before.tensors);
   });
+});
+
+test("a recording for which there is no memory leaves nothing behind, wherever it fails", () => {
+  const w = nn.parameter(randn([30, 20]));
+  const optimizer = new optim.SGD([w], { lr: 0.1 });
+  const step = compile((x: Tensor) => optimizer.minimize(() => x.matmul(w).tanh().square().mean()));
+  const x = randn([10, 30]);
+  step(x);
+  step.dispose();
+  optimizer.zeroGrad();
+  const { heap } = engine();
+  const { allocate } = heap;
+  const before = memory();
+  let failures = 0;
+  for (let limit = 0; ; limit++) {
+    let calls = 0;
+    heap.allocate = (bytes) => {
+      if (calls++ === limit) throw new OutOfMemoryError(bytes, heap.inUse, heap.limit);
+      return allocate.call(heap, bytes);
+    };
+    try {
+      step(x);
+      break;
+    } catch (error) {
+      expect(error).toBeInstanceOf(OutOfMemoryError);
+      failures++;
+    } finally {
+      heap.allocate = allocate;
+    }
+    expect([memory().bytes, memory().tensors, w.grad], `allocation ${limit} fails`).toEqual([
+      before.bytes,
+      before.tensors,
+      null,
+    ]);
+  }
+  expect(failures).toBeGreaterThan(3);
 });
 
 describe("what cannot be recorded says so", () => {

@@ -88,6 +88,8 @@ export class Trace<T> {
       return made;
     };
     let handedOver = false;
+    /** What people would have been given, had it not failed. */
+    const shown: Tensor[] = [];
     try {
       requireMappable(name, recording.result);
       this.inputs = signature.inputs.map(make);
@@ -119,7 +121,10 @@ export class Trace<T> {
       };
       this.leaves = [...recording.gradients.keys()];
       this.gradients = [...recording.gradients.values()].map(place);
-      this.shownGradients = this.gradients.map((x) => alias(x));
+      this.shownGradients = this.gradients.map((x) => {
+        shown.push(alias(x));
+        return shown.at(-1)!;
+      });
       this.cleared = recording.cleared;
       this.differentiable = recording.differentiable;
       this.template = recording.result;
@@ -130,7 +135,8 @@ export class Trace<T> {
       });
       this.results = made.map((recorded) => {
         const memory = place(recorded);
-        return { recorded, memory, shown: this.show(recorded, memory) };
+        shown.push(this.show(recorded, memory));
+        return { recorded, memory, shown: shown.at(-1)! };
       });
       this.result = this.assemble();
       const real = new Map(Array.from(places, ([storage, x]) => [storage, x.storage("compile")]));
@@ -138,7 +144,7 @@ export class Trace<T> {
       handedOver = true;
       this.program = new Program({ ...recording, steps: [...recording.steps, ...copies] }, real);
     } catch (error) {
-      for (const x of this.own) x.dispose();
+      for (const x of [...this.own, ...shown]) x.dispose();
       if (!handedOver) for (const storage of recording.retained) storage.release();
       throw error;
     } finally {
