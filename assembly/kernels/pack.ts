@@ -117,117 +117,117 @@ function micro(
   const advance = jump - ((k & ~3) << 2);
   const skip = (k & 3) << 5;
   for (;;) {
-  let kc = k;
-  // The exits between the steps also keep asc from moving the products of one behind the loads of the next, which spills.
-  while (kc) {
-    b0 = v128.load(b);
-    b1 = v128.load(b, 16);
-    x = v128.load32_splat(a0);
-    c00 = fma(x, b0, c00);
-    c01 = fma(x, b1, c01);
-    x = v128.load32_splat(a1);
-    c10 = fma(x, b0, c10);
-    c11 = fma(x, b1, c11);
-    x = v128.load32_splat(a2);
-    c20 = fma(x, b0, c20);
-    c21 = fma(x, b1, c21);
-    x = v128.load32_splat(a3);
-    c30 = fma(x, b0, c30);
-    c31 = fma(x, b1, c31);
-    if (six) {
-      x = v128.load32_splat(a4);
-      c40 = fma(x, b0, c40);
-      c41 = fma(x, b1, c41);
-      x = v128.load32_splat(a5);
-      c50 = fma(x, b0, c50);
-      c51 = fma(x, b1, c51);
+    let kc = k;
+    // The exits between the steps also keep asc from moving the products of one behind the loads of the next, which spills.
+    while (kc) {
+      b0 = v128.load(b);
+      b1 = v128.load(b, 16);
+      x = v128.load32_splat(a0);
+      c00 = fma(x, b0, c00);
+      c01 = fma(x, b1, c01);
+      x = v128.load32_splat(a1);
+      c10 = fma(x, b0, c10);
+      c11 = fma(x, b1, c11);
+      x = v128.load32_splat(a2);
+      c20 = fma(x, b0, c20);
+      c21 = fma(x, b1, c21);
+      x = v128.load32_splat(a3);
+      c30 = fma(x, b0, c30);
+      c31 = fma(x, b1, c31);
+      if (six) {
+        x = v128.load32_splat(a4);
+        c40 = fma(x, b0, c40);
+        c41 = fma(x, b1, c41);
+        x = v128.load32_splat(a5);
+        c50 = fma(x, b0, c50);
+        c51 = fma(x, b1, c51);
+      }
+      if (kc == 1) break;
+      b0 = v128.load(b, 32);
+      b1 = v128.load(b, 48);
+      x = v128.load32_splat(a0, 4);
+      c00 = fma(x, b0, c00);
+      c01 = fma(x, b1, c01);
+      x = v128.load32_splat(a1, 4);
+      c10 = fma(x, b0, c10);
+      c11 = fma(x, b1, c11);
+      x = v128.load32_splat(a2, 4);
+      c20 = fma(x, b0, c20);
+      c21 = fma(x, b1, c21);
+      x = v128.load32_splat(a3, 4);
+      c30 = fma(x, b0, c30);
+      c31 = fma(x, b1, c31);
+      if (six) {
+        x = v128.load32_splat(a4, 4);
+        c40 = fma(x, b0, c40);
+        c41 = fma(x, b1, c41);
+        x = v128.load32_splat(a5, 4);
+        c50 = fma(x, b0, c50);
+        c51 = fma(x, b1, c51);
+      }
+      if (kc == 2) break;
+      b0 = v128.load(b, 64);
+      b1 = v128.load(b, 80);
+      x = v128.load32_splat(a0, 8);
+      c00 = fma(x, b0, c00);
+      c01 = fma(x, b1, c01);
+      x = v128.load32_splat(a1, 8);
+      c10 = fma(x, b0, c10);
+      c11 = fma(x, b1, c11);
+      x = v128.load32_splat(a2, 8);
+      c20 = fma(x, b0, c20);
+      c21 = fma(x, b1, c21);
+      x = v128.load32_splat(a3, 8);
+      c30 = fma(x, b0, c30);
+      c31 = fma(x, b1, c31);
+      if (six) {
+        x = v128.load32_splat(a4, 8);
+        c40 = fma(x, b0, c40);
+        c41 = fma(x, b1, c41);
+        x = v128.load32_splat(a5, 8);
+        c50 = fma(x, b0, c50);
+        c51 = fma(x, b1, c51);
+      }
+      if (kc == 3) break;
+      b0 = v128.load(b, 96);
+      b1 = v128.load(b, 112);
+      x = v128.load32_splat(a0, 12);
+      c00 = fma(x, b0, c00);
+      c01 = fma(x, b1, c01);
+      x = v128.load32_splat(a1, 12);
+      c10 = fma(x, b0, c10);
+      c11 = fma(x, b1, c11);
+      x = v128.load32_splat(a2, 12);
+      c20 = fma(x, b0, c20);
+      c21 = fma(x, b1, c21);
+      x = v128.load32_splat(a3, 12);
+      c30 = fma(x, b0, c30);
+      c31 = fma(x, b1, c31);
+      if (six) {
+        x = v128.load32_splat(a4, 12);
+        c40 = fma(x, b0, c40);
+        c41 = fma(x, b1, c41);
+        x = v128.load32_splat(a5, 12);
+        c50 = fma(x, b0, c50);
+        c51 = fma(x, b1, c51);
+      }
+      a0 += 16;
+      a1 += 16;
+      a2 += 16;
+      a3 += 16;
+      a4 += 16;
+      a5 += 16;
+      b += 128;
+      kc -= 4;
     }
-    if (kc == 1) break;
-    b0 = v128.load(b, 32);
-    b1 = v128.load(b, 48);
-    x = v128.load32_splat(a0, 4);
-    c00 = fma(x, b0, c00);
-    c01 = fma(x, b1, c01);
-    x = v128.load32_splat(a1, 4);
-    c10 = fma(x, b0, c10);
-    c11 = fma(x, b1, c11);
-    x = v128.load32_splat(a2, 4);
-    c20 = fma(x, b0, c20);
-    c21 = fma(x, b1, c21);
-    x = v128.load32_splat(a3, 4);
-    c30 = fma(x, b0, c30);
-    c31 = fma(x, b1, c31);
-    if (six) {
-      x = v128.load32_splat(a4, 4);
-      c40 = fma(x, b0, c40);
-      c41 = fma(x, b1, c41);
-      x = v128.load32_splat(a5, 4);
-      c50 = fma(x, b0, c50);
-      c51 = fma(x, b1, c51);
-    }
-    if (kc == 2) break;
-    b0 = v128.load(b, 64);
-    b1 = v128.load(b, 80);
-    x = v128.load32_splat(a0, 8);
-    c00 = fma(x, b0, c00);
-    c01 = fma(x, b1, c01);
-    x = v128.load32_splat(a1, 8);
-    c10 = fma(x, b0, c10);
-    c11 = fma(x, b1, c11);
-    x = v128.load32_splat(a2, 8);
-    c20 = fma(x, b0, c20);
-    c21 = fma(x, b1, c21);
-    x = v128.load32_splat(a3, 8);
-    c30 = fma(x, b0, c30);
-    c31 = fma(x, b1, c31);
-    if (six) {
-      x = v128.load32_splat(a4, 8);
-      c40 = fma(x, b0, c40);
-      c41 = fma(x, b1, c41);
-      x = v128.load32_splat(a5, 8);
-      c50 = fma(x, b0, c50);
-      c51 = fma(x, b1, c51);
-    }
-    if (kc == 3) break;
-    b0 = v128.load(b, 96);
-    b1 = v128.load(b, 112);
-    x = v128.load32_splat(a0, 12);
-    c00 = fma(x, b0, c00);
-    c01 = fma(x, b1, c01);
-    x = v128.load32_splat(a1, 12);
-    c10 = fma(x, b0, c10);
-    c11 = fma(x, b1, c11);
-    x = v128.load32_splat(a2, 12);
-    c20 = fma(x, b0, c20);
-    c21 = fma(x, b1, c21);
-    x = v128.load32_splat(a3, 12);
-    c30 = fma(x, b0, c30);
-    c31 = fma(x, b1, c31);
-    if (six) {
-      x = v128.load32_splat(a4, 12);
-      c40 = fma(x, b0, c40);
-      c41 = fma(x, b1, c41);
-      x = v128.load32_splat(a5, 12);
-      c50 = fma(x, b0, c50);
-      c51 = fma(x, b1, c51);
-    }
-    a0 += 16;
-    a1 += 16;
-    a2 += 16;
-    a3 += 16;
-    a4 += 16;
-    a5 += 16;
-    b += 128;
-    kc -= 4;
-  }
-  if (--segments == 0) break;
-  a0 += advance;
-  a1 += advance;
-  a2 += advance;
-  a3 += advance;
-  a4 += advance;
-  a5 += advance;
-  b += skip;
+    if (--segments == 0) break;
+    a0 += advance;
+    a1 += advance;
+    a2 += advance;
+    a3 += advance;
+    a4 += advance;
+    a5 += advance;
+    b += skip;
   }
   storeRow(c, c00, c01, load);
   storeRow((c += ldc), c10, c11, load);

@@ -47,6 +47,24 @@ export function conflict(a: Step, b: Step): boolean {
   );
 }
 
+/** What several steps read and write. */
+export interface Accesses {
+  readonly reads: Set<Storage>;
+  readonly writes: Set<Storage>;
+}
+
+export const noAccesses = (): Accesses => ({ reads: new Set(), writes: new Set() });
+
+export function addAccesses({ reads, writes }: Accesses, step: Step): void {
+  for (const storage of read(step)) reads.add(storage);
+  for (const storage of written(step)) writes.add(storage);
+}
+
+/** Whether the order of a step and of these accesses matters. Neither may draw random numbers. */
+export const collides = (step: Step, { reads, writes }: Accesses): boolean =>
+  read(step).some((storage) => writes.has(storage)) ||
+  written(step).some((storage) => reads.has(storage) || writes.has(storage));
+
 /** Where each memory is read and written: places in the list, in order. */
 export function usesOf(steps: readonly Step[]): Map<Storage, { reads: number[]; writes: number[] }> {
   const uses = new Map<Storage, { reads: number[]; writes: number[] }>();

@@ -10,7 +10,7 @@ import {
   requireOptions,
   type Size2d,
   TRANSPOSE_OPTIONS,
-} from "../ops/conv.ts";
+} from "../ops/convolve.ts";
 import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Module, parameter } from "./module.ts";

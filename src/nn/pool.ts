@@ -1,6 +1,6 @@
 /** Pooling layers, for images with channels last. Names, arguments and defaults are PyTorch's. */
 import * as ops from "../functions.ts";
-import type { Size2d } from "../ops/conv.ts";
+import type { Size2d } from "../ops/convolve.ts";
 import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/pool.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";

@@ -1,7 +1,7 @@
 /** Images in other sizes: nearest and bilinear interpolation, adaptive averages. Images are [batch, height, width, channels]. */
 import { tensor } from "../creation.ts";
 import { concat } from "../functions.ts";
-import type { Size2d } from "../ops/conv.ts";
+import type { Size2d } from "../ops/convolve.ts";
 import { type Shape, show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";

@@ -1,7 +1,7 @@
 /** The ops as people call them: those that become methods of Tensor (the tensor first), and those that stay functions. */
 import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
-import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./conv.ts";
+import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./convolve.ts";
 import * as gather from "./gather.ts";
 import * as matmul from "./matmul.ts";
 import { batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm } from "./norm.ts";

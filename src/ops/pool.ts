@@ -5,7 +5,8 @@
 import { MaxPool, Op } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { div } from "./arithmetic.ts";
-import { batched, conv2d, type Pair, pair, requireOptions, type Size2d } from "./conv.ts";
+import type { Pair } from "./conv.ts";
+import { batched, conv2d, pair, requireOptions, type Size2d } from "./convolve.ts";
 import { scatterSum } from "./gather.ts";
 import { applyAll, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";

@@ -5,29 +5,27 @@
 import type { Storage } from "../../memory.ts";
 import { type ChainAttributes, chainDefinition, isChainable } from "../../ops/chain.ts";
 import { bytesPerElement, type Value } from "../../ops/value.ts";
-import { conflict, mutated, type Operand, type Pass, read, type Step, written } from "../step.ts";
+import {
+  type Accesses,
+  addAccesses,
+  collides,
+  conflict,
+  mutated,
+  noAccesses,
+  type Operand,
+  type Pass,
+  read,
+  type Step,
+  written,
+} from "../step.ts";
 
 /** How far a step may move up to join a chain. */
 const REACH = 32;
 
-interface Group {
+interface Group extends Accesses {
   readonly n: number;
   readonly parts: Step[];
-  /** What its parts read, and what they write. */
-  readonly reads: Set<Storage>;
-  readonly writes: Set<Storage>;
 }
-
-function join(group: Group, step: Step): void {
-  group.parts.push(step);
-  for (const storage of read(step)) group.reads.add(storage);
-  for (const storage of written(step)) group.writes.add(storage);
-}
-
-/** Whether a step must stay behind a group. Pointwise steps draw no random numbers. */
-const mustFollow = (step: Step, { reads, writes }: Group): boolean =>
-  read(step).some((storage) => writes.has(storage)) ||
-  written(step).some((storage) => reads.has(storage) || writes.has(storage));
 
 /** Steps and groups of them, in an order that computes the same. */
 function group(steps: readonly Step[]): (Step | Group)[] {
@@ -43,11 +41,12 @@ function group(steps: readonly Step[]): (Step | Group)[] {
       const other = list[i]!;
       if ("parts" in other) {
         if (other.n === n && sharesElements(step, other)) joined = other;
-        else if (mustFollow(step, other)) break;
+        else if (collides(step, other)) break;
       } else if (conflict(step, other)) break;
     }
-    if (!joined) list.push((joined = { n, parts: [], reads: new Set(), writes: new Set() }));
-    join(joined, step);
+    if (!joined) list.push((joined = { n, parts: [], ...noAccesses() }));
+    joined.parts.push(step);
+    addAccesses(joined, step);
   }
   return list;
 }

@@ -1,28 +1,23 @@
 /** Optimizer updates that differ in nothing but the parameter become one instruction. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Storage } from "../../memory.ts";
-import { type Pass, read, type Step, written } from "../step.ts";
+import { type Accesses, addAccesses, collides, noAccesses, type Pass, type Step } from "../step.ts";
 
 const isUpdate = ({ op }: Step): boolean => op.code >= Op.Sgd && op.code <= Op.Adagrad;
 
 /** Updates of one kind, and what the steps behind them read and write. */
-interface Group {
+interface Group extends Accesses {
   readonly rate: Storage;
   readonly attributes: string;
   readonly op: Step["op"];
   /** Its place in the list. */
   readonly at: number;
-  readonly reads: Set<Storage>;
-  readonly writes: Set<Storage>;
 }
 
 export const joinUpdates: Pass = (steps) => {
   /** The list so far, last step first; each update moves down to the group of its kind, where nothing in between minds. */
   const later: Step[] = [];
   const groups: Group[] = [];
-  const free = (step: Step, { reads, writes }: Group): boolean =>
-    !read(step).some((storage) => writes.has(storage)) &&
-    !written(step).some((storage) => reads.has(storage) || writes.has(storage));
   for (const step of [...steps].reverse()) {
     if (!isUpdate(step)) {
       pass(step, groups);
@@ -33,7 +28,7 @@ export const joinUpdates: Pass = (steps) => {
     const rate = step.inputs[0]!.storage;
     const known = groups.findIndex((g) => g.op === step.op && g.rate === rate && g.attributes === attributes);
     const group = groups[known];
-    if (group && free(step, group)) {
+    if (group && !collides(step, group)) {
       const target = later[group.at]!;
       later[group.at] = {
         ...target,
@@ -49,7 +44,7 @@ export const joinUpdates: Pass = (steps) => {
     }
     if (group) groups.splice(known, 1);
     pass(step, groups);
-    groups.push({ rate, attributes, op: step.op, at: later.length, reads: new Set(), writes: new Set() });
+    groups.push({ rate, attributes, op: step.op, at: later.length, ...noAccesses() });
     later.push(step);
   }
   return later.reverse();
@@ -57,8 +52,5 @@ export const joinUpdates: Pass = (steps) => {
 
 /** A step now stands between these groups and whatever comes before it. */
 function pass(step: Step, groups: readonly Group[]): void {
-  for (const { reads, writes } of groups) {
-    for (const storage of read(step)) reads.add(storage);
-    for (const storage of written(step)) writes.add(storage);
-  }
+  for (const group of groups) addAccesses(group, step);
 }
