@@ -16,6 +16,7 @@ import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
+import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
@@ -65,6 +66,8 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.ConvWeight) conv(op, at, thread, threads);
   else if (op == Op.MaxPool) stepPool(at, thread, threads);
   else if (op <= Op.NormalizeGrad) stepNorm(op, at, thread, threads);
+  else if (op <= Op.Gru) recurrent(op, at, thread, threads);
+  else if (op <= Op.GruGrad) recurrentGrad(op, at, thread, threads);
   else stepChain(at, thread, threads);
 }
 

@@ -11,4 +11,5 @@ export * from "./kernels/optimizer";
 export { colStep, gemm, gemmWorkspace, rowStep } from "./kernels/gemm";
 export * from "./kernels/matmul";
 export { convWorkspace } from "./kernels/conv";
+export { recurrentWorkspace } from "./kernels/recurrent";
 export * from "./kernels/probe";

@@ -127,6 +127,13 @@ export const enum Op {
   Normalize,
   /** Layout NormalizeGrad. */
   NormalizeGrad,
+  // Recurrent layers over a sequence (layout Recurrent), and their gradients (layout RecurrentGrad).
+  Rnn,
+  Lstm,
+  Gru,
+  RnnGrad,
+  LstmGrad,
+  GruGrad,
   // Several pointwise instructions as one pass (layout Chain).
   Chain,
   /** How many codes there are; not an op. */
@@ -477,6 +484,58 @@ export const enum NormalizeGrad {
   inner,
   center,
   eps,
+  words,
+}
+
+/**
+ * y, c (LSTM) and saved (LSTM, GRU: 4 rows of `hidden` each) from x: rows of gates·hidden, `stepRows` apart from step to step and
+ * `batchRows` from sequence to sequence, as are those of the outputs. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0:
+ * [batch, hidden]; lengths: int32 [batch] or 0. `rectify`: relu instead of tanh (Rnn).
+ */
+export const enum Recurrent {
+  y = Head.words,
+  c,
+  saved,
+  x,
+  w,
+  bias,
+  h0,
+  c0,
+  lengths,
+  steps,
+  batch,
+  hidden,
+  stepRows,
+  batchRows,
+  reverse,
+  rectify,
+  workspace,
+  words,
+}
+
+/** dx, dg (GRU), dh, dc (LSTM) from dy, dcs (or 0) and what the forward op read and returned, laid out as in Recurrent. */
+export const enum RecurrentGrad {
+  dx = Head.words,
+  dg,
+  dh,
+  dc,
+  dy,
+  dcs,
+  saved,
+  y,
+  c,
+  w,
+  h0,
+  c0,
+  lengths,
+  steps,
+  batch,
+  hidden,
+  stepRows,
+  batchRows,
+  reverse,
+  rectify,
+  workspace,
   words,
 }
 

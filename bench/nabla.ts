@@ -1,6 +1,6 @@
 /** The compared training as users of nabla write it: run op by op, or compiled. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, type TypedArray, tensor } from "../src/index.ts";
-import { type Cnn, networkStart } from "./networks.ts";
+import { type Cnn, networkStart, type RecurrentNetwork } from "./networks.ts";
 import { type EPOCH, LR, startOf, type Training } from "./training.ts";
 
 type Mode = "eager" | "compiled";
@@ -11,10 +11,10 @@ class Trainer {
   private compiled: Compiled<[Tensor, Tensor], Tensor> | undefined;
 
   constructor(
-    private readonly model: nn.Sequential,
+    private readonly model: nn.Module,
     private readonly initial: readonly Float32Array[],
     private readonly mode: Mode,
-    private readonly loss: (model: nn.Sequential, x: Tensor, target: Tensor) => Tensor,
+    private readonly loss: (x: Tensor, target: Tensor) => Tensor,
   ) {
     this.reset();
   }
@@ -27,13 +27,13 @@ class Trainer {
     this.optimizer?.dispose();
     const optimizer = new optim.Adam(model.parameters(), { lr: LR });
     this.optimizer = optimizer;
-    if (mode === "compiled") this.compiled = compile((x, target) => optimizer.minimize(() => loss(model, x, target)));
+    if (mode === "compiled") this.compiled = compile((x, target) => optimizer.minimize(() => loss(x, target)));
   }
 
   /** One step; returns the loss before it. Compiled, typed arrays will do. */
   run(x: Tensor | TypedArray, target: Tensor | TypedArray): number {
     if (this.compiled) return this.compiled(x, target).item();
-    const loss = this.optimizer.minimize(() => this.loss(this.model, x as Tensor, target as Tensor));
+    const loss = this.optimizer.minimize(() => this.loss(x as Tensor, target as Tensor));
     const value = loss.item();
     loss.dispose();
     return value;
@@ -79,32 +79,53 @@ export class NablaTraining extends OneBatch {
       : new nn.Sequential(first, new nn.Tanh(), last, new nn.Sigmoid());
     const loss = classes ? losses.crossEntropy : losses.mse;
     super(
-      new Trainer(model, [w1, b1, w2, b2], mode, (net, input, target) => loss(net.forward(input), target)),
+      new Trainer(model, [w1, b1, w2, b2], mode, (input, target) => loss(model.forward(input), target)),
       tensor(x, [batch, inputs]),
       classes ? tensor(labels) : tensor(targets, [batch, outputs]),
     );
   }
 }
 
-/** The step of a convolutional network. */
+function convolutional({ size, channels, outputs }: Cnn): nn.Module {
+  const [first, second] = channels;
+  return new nn.Sequential(
+    new nn.Conv2d(1, first, 3, { padding: 1 }),
+    new nn.ReLU(),
+    new nn.Conv2d(first, second, 3, { padding: 1 }),
+    new nn.ReLU(),
+    new nn.MaxPool2d(2),
+    new nn.Flatten(),
+    new nn.Linear((size / 2) ** 2 * second, outputs),
+  );
+}
+
+/** A recurrent layer and a linear one on its last state. */
+class Recurrent extends nn.Module {
+  private readonly recurrent: nn.LSTM | nn.GRU;
+  private readonly linear: nn.Linear;
+
+  constructor({ kind, inputs, hidden, outputs }: RecurrentNetwork) {
+    super();
+    this.recurrent = kind === "lstm" ? new nn.LSTM(inputs, hidden) : new nn.GRU(inputs, hidden);
+    this.linear = new nn.Linear(hidden, outputs);
+  }
+  forward(x: Tensor): Tensor {
+    const [, last] = this.recurrent.forward(x);
+    return this.linear.forward((Array.isArray(last) ? last[0] : last).squeeze(0));
+  }
+}
+
+/** The step of a network. */
 export class NablaNetwork extends OneBatch {
-  constructor(network: Cnn, mode: Mode) {
-    const { batch, size, channels, outputs } = network;
-    const [first, second] = channels;
+  constructor(network: Cnn | RecurrentNetwork, mode: Mode) {
     const { x, labels, params } = networkStart(network);
-    const model = new nn.Sequential(
-      new nn.Conv2d(1, first, 3, { padding: 1 }),
-      new nn.ReLU(),
-      new nn.Conv2d(first, second, 3, { padding: 1 }),
-      new nn.ReLU(),
-      new nn.MaxPool2d(2),
-      new nn.Flatten(),
-      new nn.Linear((size / 2) ** 2 * second, outputs),
-    );
+    const { batch, kind } = network;
+    const model = kind === "cnn" ? convolutional(network) : new Recurrent(network);
+    const shape = kind === "cnn" ? [batch, network.size, network.size, 1] : [network.steps, batch, network.inputs];
     const initial = params.map(({ values }) => values);
     super(
-      new Trainer(model, initial, mode, (net, input, target) => losses.crossEntropy(net.forward(input), target)),
-      tensor(x, [batch, size, size, 1]),
+      new Trainer(model, initial, mode, (input, target) => losses.crossEntropy(model.forward(input), target)),
+      tensor(x, shape),
       tensor(labels),
     );
   }
@@ -122,9 +143,9 @@ export class NablaEpoch {
     const { inputs, hidden, outputs, mean, deviation } = training;
     const { w1, b1, w2, b2 } = startOf(training);
     const model = new nn.Sequential(new nn.Linear(inputs, hidden), new nn.ReLU(), new nn.Linear(hidden, outputs));
-    this.trainer = new Trainer(model, [w1, b1, w2, b2], "compiled", (net, pixels, labels) => {
+    this.trainer = new Trainer(model, [w1, b1, w2, b2], "compiled", (pixels, labels) => {
       const x = pixels.reshape([labels.size, inputs]).to("float32").div(255).sub(mean).div(deviation);
-      return losses.crossEntropy(net.forward(x), labels);
+      return losses.crossEntropy(model.forward(x), labels);
     });
   }
 

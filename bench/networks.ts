@@ -12,33 +12,105 @@ export interface Cnn {
   readonly outputs: number;
 }
 
-export const networks: readonly Cnn[] = [
+/** One recurrent layer over [steps, batch, inputs], a linear layer on its last state; mean cross-entropy; Adam. */
+export interface RecurrentNetwork {
+  readonly name: string;
+  readonly kind: "lstm" | "gru";
+  readonly batch: number;
+  readonly steps: number;
+  readonly inputs: number;
+  readonly hidden: number;
+  readonly outputs: number;
+}
+
+/**
+ * Predicts the next character: embedding, encoder layers with causal attention (norms behind, relu, no dropout), a linear layer;
+ * mean cross-entropy of all places of [batch, steps]; Adam.
+ */
+export interface Transformer {
+  readonly name: string;
+  readonly kind: "transformer";
+  readonly batch: number;
+  readonly steps: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly feedforward: number;
+  readonly layers: number;
+  /** Characters. */
+  readonly outputs: number;
+}
+
+export type Network = Cnn | RecurrentNetwork | Transformer;
+
+const sequence = { batch: 32, steps: 28, inputs: 28, hidden: 128, outputs: 10 };
+
+export const networks: readonly Network[] = [
   { name: "CNN 8-16 28×28 B=32", kind: "cnn", batch: 32, size: 28, channels: [8, 16], outputs: 10 },
   { name: "CNN 32-64 28×28 B=32", kind: "cnn", batch: 32, size: 28, channels: [32, 64], outputs: 10 },
+  { name: "LSTM 28→128 T=28 B=32", kind: "lstm", ...sequence },
+  { name: "GRU 28→128 T=28 B=32", kind: "gru", ...sequence },
 ];
 
 export interface NetworkStart {
+  /** Images, sequences, or numbers of characters. */
   readonly x: Float32Array;
   readonly labels: Int32Array;
-  /** Weight and bias of each layer in order, channels last, with their shapes. */
+  /** In the order of the model's parameters, channels last, with their shapes. */
   readonly params: readonly { readonly shape: number[]; readonly values: Float32Array }[];
 }
 
+/** Each parameter's shape, and the fan-in that bounds its values. */
+function parametersOf(network: Network): [shape: number[], fanIn: number][] {
+  const layer = (out: number, ...rest: number[]): [number[], number][] => {
+    const fanIn = rest.reduce((a, b) => a * b, 1);
+    return [
+      [[out, ...rest], fanIn],
+      [[out], fanIn],
+    ];
+  };
+  if (network.kind === "cnn") {
+    const [first, second] = network.channels;
+    return [
+      ...layer(first, 3, 3, 1),
+      ...layer(second, 3, 3, first),
+      ...layer(network.outputs, (network.size / 2) ** 2 * second),
+    ];
+  }
+  if (network.kind === "transformer") {
+    const { width, feedforward, layers, outputs } = network;
+    // Norms start at random too: nobody has to know which parameters they are.
+    const block = [
+      ...layer(3 * width, width),
+      ...layer(width, width),
+      ...layer(feedforward, width),
+      ...layer(width, feedforward),
+      ...[1, 2, 3, 4].map((): [number[], number] => [[width], 1]),
+    ];
+    return [[[outputs, width], 1], ...Array.from({ length: layers }, () => block).flat(), ...layer(outputs, width)];
+  }
+  const { kind, inputs, hidden, outputs } = network;
+  const rows = (kind === "lstm" ? 4 : 3) * hidden;
+  const shapes = [[rows, inputs], [rows, hidden], [rows], [rows]];
+  return [...shapes.map((shape): [number[], number] => [shape, hidden]), ...layer(outputs, hidden)];
+}
+
 /** Data, and parameters uniform in ±1/√fanIn. */
-export function networkStart({ batch, size, channels: [first, second], outputs }: Cnn): NetworkStart {
-  const weights = [
-    [first, 3, 3, 1],
-    [second, 3, 3, first],
-    [outputs, (size / 2) ** 2 * second],
-  ];
-  const count = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);
+export function networkStart(network: Network): NetworkStart {
+  const { batch, outputs, kind } = network;
+  const places = kind === "transformer" ? batch * network.steps : batch;
+  const x =
+    kind === "cnn"
+      ? uniform(batch * network.size ** 2, 0, 1, 1)
+      : kind === "transformer"
+        ? uniform(places, 0, outputs, 1).map(Math.floor)
+        : uniform(network.steps * batch * network.inputs, 0, 1, 1);
   return {
-    x: uniform(batch * size * size, 0, 1, 1),
-    labels: Int32Array.from(uniform(batch, 0, outputs, 2), Math.floor),
-    params: weights.flatMap((shape, i) => {
-      const bound = 1 / Math.sqrt(count(shape.slice(1)));
-      const make = (own: number[], seed: number) => ({ shape: own, values: uniform(count(own), -bound, bound, seed) });
-      return [make(shape, 3 + 2 * i), make(shape.slice(0, 1), 4 + 2 * i)];
+    x,
+    labels: Int32Array.from(uniform(places, 0, outputs, 2), Math.floor),
+    params: parametersOf(network).map(([shape, fanIn], i) => {
+      const bound = 1 / Math.sqrt(fanIn);
+      const size = shape.reduce((a, b) => a * b, 1);
+      return { shape, values: uniform(size, -bound, bound, 3 + i) };
     }),
   };
 }

@@ -85,23 +85,58 @@ export function backpropagate(
     });
     for (let i = nodes.length - 1; i >= 0; i--) {
       const node = nodes[i]!;
-      const dy = gradients.get(node);
-      if (!dy || !needed.has(node)) continue;
+      const { vjp, composed } = node.rule;
+      const [first, ...more] = node.outputs.map((output) => output && gradients.get(output));
+      if (!vjp || !needed.has(node) || !(first || more.some((dy) => dy))) continue;
       tidy(() => {
         const needs = node.edges.map((edge) => edge !== null && needed.has(edge));
-        const results = node.rule.vjp!(dy, node.context(needs, Tensor.wrap));
+        const dy = first ?? (full(node.outputShape, 0) as Tensor);
+        const context = node.context(needs, more, Tensor.wrap);
+        const results = create && composed ? throughComposed(composed, dy, context) : vjp(dy, context);
         node.edges.forEach((edge, k) => {
           const g = results[k];
           if (!edge || !needs[k] || !g) return;
           accumulate(edge, reduceTo(g as Tensor, node.inputShapes[k]!, node.rule.name));
         });
       });
-      gradients.delete(node);
-      dy.dispose();
+      for (const output of node.outputs) {
+        if (!output) continue;
+        gradients.get(output)?.dispose();
+        gradients.delete(output);
+      }
       if (!options.retain && !create) node.free();
     }
   });
   return { gradients, created: create };
+}
+
+/** The gradients of an op by way of the ops that it could be composed of: recorded, they can be differentiated again. */
+function throughComposed(
+  composed: NonNullable<Rule["composed"]>,
+  dy: Tensor,
+  { inputs, attributes, needs, more }: Parameters<NonNullable<Rule["vjp"]>>[1],
+): (Tensor | null)[] {
+  // Each stands for its input, with a place of its own in the graph, where the gradients of this op alone end.
+  const stands = inputs.map((x, i) => (needs[i] ? (x as Tensor).view(x.shape) : (x as Tensor)));
+  const outputs = composed(stands, attributes) as Tensor[];
+  const roots = outputs.flatMap((y, k): [Tensor, Tensor][] => {
+    const seed = k ? more[k - 1] : dy;
+    return seed && y.requiresGrad ? [[y, seed as Tensor]] : [];
+  });
+  const targets = new Set(stands.flatMap((x, i) => (needs[i] ? x.edge! : [])));
+  const { gradients } = backpropagate(roots, { targets, retain: true, create: true });
+  return stands.map((x, i) => {
+    const g = needs[i] && gradients.get(x.edge!);
+    return g ? handOver(g) : null;
+  });
+}
+
+/** A gradient made by backpropagate, as an ordinary tensor of the open scope. @internal */
+export function handOver(g: Tensor): Tensor {
+  if (!g.isKept) return g;
+  const own = g.view(g.shape);
+  g.dispose();
+  return own;
 }
 
 /** A gradient summed back over the dimensions along which its input was broadcast. */

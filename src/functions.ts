@@ -19,5 +19,5 @@ export const {
   reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split, concat, stack,
   indexSelect, indexAdd, gather, scatterAdd, scatterSum, oneHot, embedding, bernoulli, randperm,
   conv1d, conv2d, convTranspose1d, convTranspose2d, avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
-  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm,
+  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru,
 } = lifted;

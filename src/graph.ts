@@ -4,7 +4,7 @@ import type { AnyOp } from "./ops/op.ts";
 import { type Shape, type Spec, show, sizeOf, type Value } from "./ops/value.ts";
 
 /** How a node sends a gradient back. Table entries are such rules; so are reshape and custom gradients. */
-export type Rule = Pick<AnyOp, "name" | "vjp" | "saves">;
+export type Rule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed">;
 
 /** A tensor, as the graph sees it; as an edge it is a leaf, whose gradient is wanted. */
 export interface Stored extends Value {
@@ -20,19 +20,24 @@ interface Saved<Leaf extends Stored> {
   readonly storage: Storage;
   readonly version: number;
   readonly spec: Spec;
-  /** Null: an output of the node itself. */
   readonly edge: Edge<Leaf> | null;
-  readonly own: boolean;
+  /** Which output of the node itself it is; −1: an input. */
+  readonly output: number;
 }
 
 let nodes = 0;
+
+/** What stands for a further output of a node: the driver hands its gradient to the node's own rule. */
+const outputRule: Rule = { name: "output" };
 
 /** One op in the graph of gradients. Held by its output and by the nodes after it; counted, as storages are. */
 export class Node<Leaf extends Stored> {
   /** Creation order: every node comes after the nodes it depends on. */
   readonly id = nodes++;
   readonly inputShapes: readonly Shape[];
-  private readonly inputCount: number;
+  /** This node, for its first output, and those that stand for further ones. */
+  readonly outputs: (Node<Leaf> | undefined)[] = [this];
+  readonly outputShape: Shape;
   private references = 1;
   private saved: (Saved<Leaf> | Spec)[] | null;
 
@@ -46,7 +51,7 @@ export class Node<Leaf extends Stored> {
   ) {
     const { saves = "none" } = rule;
     this.inputShapes = inputs.map((x) => x.shape);
-    this.inputCount = inputs.length;
+    this.outputShape = outputs[0]?.shape ?? [];
     this.saved = [...inputs, ...outputs].map((x, i) => {
       const own = i >= inputs.length;
       const wanted =
@@ -59,17 +64,27 @@ export class Node<Leaf extends Stored> {
         version: storage.version,
         spec,
         edge: own ? null : edges[i]!,
-        own: own && i === inputs.length,
+        output: i - inputs.length,
       };
     });
     for (const edge of edges) if (edge instanceof Node) edge.references++;
   }
+
+  /** What output k is attached to. */
+  output(k: number): Node<Leaf> {
+    if (!k) return this;
+    const made = new Node<Leaf>(outputRule, null, [this], [], []);
+    this.outputs[k] = made;
+    return made;
+  }
+
   /**
    * What the rule kept, as tensors of the graph they were in, made by `wrap` on a retained storage; of the rest, shape and
    * type.
    */
   context(
     needs: readonly boolean[],
+    more: readonly (Value | undefined)[],
     wrap: (storage: Storage, spec: Spec, edge: Edge<Leaf> | null) => Value,
   ): Parameters<NonNullable<Rule["vjp"]>>[1] {
     const { saved, rule } = this;
@@ -85,13 +100,14 @@ export class Node<Leaf extends Stored> {
           `${rule.name}: a tensor ${show(s.spec.shape)} that its gradient needs was changed in place since. Use clone() before changing it.`,
         );
       }
-      return wrap(s.storage.retain(), s.spec, s.own ? this : s.edge);
+      return wrap(s.storage.retain(), s.spec, s.output < 0 ? s.edge : (this.outputs[s.output] ?? null));
     });
     return {
-      inputs: values.slice(0, this.inputCount),
-      outputs: values.slice(this.inputCount),
+      inputs: values.slice(0, this.inputShapes.length),
+      outputs: values.slice(this.inputShapes.length),
       attributes: this.attributes,
       needs,
+      more,
     };
   }
 

@@ -395,15 +395,9 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   }
   if (op.mutates) for (const i of op.mutates(tensors, attributes)) tensors[i]!.storage(op.name).version++;
   if (gradMode && op.vjp && tensors.some((x) => x.requiresGrad)) {
-    outputs[0]!.attach(
-      new GraphNode<Tensor>(
-        op,
-        attributes,
-        tensors.map((x) => x.edge),
-        tensors,
-        outputs,
-      ),
-    );
+    const edges = tensors.map((x) => x.edge);
+    const node = new GraphNode<Tensor>(op, attributes, edges, tensors, outputs);
+    for (let k = 0; k < (op.differentiable ?? 1); k++) outputs[k]!.attach(node.output(k));
   }
   return outputs;
 }

@@ -1,5 +1,5 @@
 /** Functions of functions: gradients, pullbacks, derivatives along directions, Jacobians and Hessians. */
-import { backpropagate, onesLike } from "./autograd.ts";
+import { backpropagate, handOver, onesLike } from "./autograd.ts";
 import { Node, type Rule } from "./graph.ts";
 import { mul } from "./ops/arithmetic.ts";
 import { sum } from "./ops/reduce.ts";
@@ -131,14 +131,6 @@ export function valueAndGrad<A extends unknown[]>(
       const structured = list.map((i) => mapTensors(args[i], () => handOver(flat.next().value!)));
       return [created ? y : y.detach(), typeof chosen === "number" ? structured[0] : structured];
     });
-}
-
-/** A gradient made by backpropagate, as an ordinary tensor of the open scope. */
-function handOver(g: Tensor): Tensor {
-  if (!g.isKept) return g;
-  const own = g.view(g.shape);
-  g.dispose();
-  return own;
 }
 
 /** f's gradient with respect to the arguments `argnums` (the first by default): see valueAndGrad. */

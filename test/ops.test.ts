@@ -2,7 +2,7 @@
 import { grad, mul, sum, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { Op } from "../assembly/opcodes.ts";
-import { type AnyOp, apply, applyAll, type Sample } from "../src/ops/op.ts";
+import { type AnyOp, applyAll, type Reference, type Sample } from "../src/ops/op.ts";
 import { table } from "../src/ops/table.ts";
 import { bytesPerElement } from "../src/ops/value.ts";
 import { engine } from "../src/runtime/engine.ts";
@@ -43,6 +43,20 @@ function prepare(sample: Sample<unknown>, seed: number) {
     inputs,
     tensors: inputs.map((x, i) => toTensor(x, sample.inputs[i]!)),
   };
+}
+
+/** A random gradient for each output that is differentiated. */
+function upstream(op: AnyOp, inputs: Reference[], attributes: unknown, random: () => number): Reference[] {
+  return op.reference!(inputs, attributes)
+    .slice(0, op.differentiable ?? 1)
+    .map(({ shape, data }) => ({ shape, data: Float64Array.from(data, () => Math.fround(2 * random() - 1)) }));
+}
+
+/** Σ u·op(x), over the outputs that are differentiated. */
+function weighted(op: AnyOp, xs: Tensor[], attributes: unknown, u: Reference[]): Tensor {
+  const ys = applyAll(op, xs, attributes) as Tensor[];
+  const parts = u.map(({ shape, data }, k) => sum(mul(ys[k]!, tensor(Float32Array.from(data), shape))));
+  return parts.reduce((a, b) => a.add(b));
 }
 
 const alone = new SplitEncoder(1);
@@ -114,12 +128,10 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
       smooth.forEach((sample, s) => {
         tidy(() => {
           const { random, inputs, tensors } = prepare(sample, 200 + s);
-          const y = op.reference!(inputs, sample.attributes)[0]!;
-          const u = Float64Array.from({ length: y.data.length }, () => Math.fround(2 * random() - 1));
-          const seed = tensor(Float32Array.from(u), y.shape);
+          const u = upstream(op, inputs, sample.attributes, random);
           const which = differentiable(sample);
           const gradients = grad(
-            (...xs: Tensor[]) => sum(mul(apply(op, xs, sample.attributes) as Tensor, seed)),
+            (...xs: Tensor[]) => weighted(op, xs, sample.attributes, u),
             which,
           )(...tensors);
           which.forEach((i, k) => {
@@ -149,15 +161,13 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
         if (size > 120) return; // second differences of larger samples cost too much and show nothing more
         tidy(() => {
           const { random, inputs, tensors } = prepare(sample, 300 + s);
-          const y = op.reference!(inputs, sample.attributes)[0]!;
-          const u = Float64Array.from({ length: y.data.length }, () => Math.fround(2 * random() - 1));
-          const seed = tensor(Float32Array.from(u), y.shape);
+          const u = upstream(op, inputs, sample.attributes, random);
           const which = differentiable(sample);
           const w = inputs.map((x, i) =>
             which.includes(i) ? Float64Array.from(x.data, () => Math.fround(2 * random() - 1)) : undefined,
           );
           const directions = which.map((i) => tensor(Float32Array.from(w[i]!), inputs[i]!.shape));
-          const first = grad((...xs: Tensor[]) => sum(mul(apply(op, xs, sample.attributes) as Tensor, seed)), which);
+          const first = grad((...xs: Tensor[]) => weighted(op, xs, sample.attributes, u), which);
           const along = (...xs: Tensor[]) =>
             (first(...xs) as Tensor[]).map((g, k) => sum(mul(g, directions[k]!))).reduce((a, b) => a.add(b));
           const seconds = grad(along, which)(...tensors) as Tensor[];

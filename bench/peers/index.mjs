@@ -23,9 +23,10 @@ const program = new Command("bench:peers")
   )
   .addArgument(new Argument("[suite...]", "what to measure").choices(names).default(names, "all"))
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
+  .option("--only <text>", "cases whose name contains this text")
   .option("--cpu-time", "count the time processes run instead of the wall clock's: for a machine that others use too")
   .parse();
-const { json, cpuTime } = program.opts();
+const { json, cpuTime, only = "" } = program.opts();
 
 const encode = (values) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
 
@@ -234,7 +235,7 @@ for (const suite of names.filter((name) => program.processedArgs[0].includes(nam
     ],
   ];
   const missing = new Set();
-  for (const one of suites[suite]) {
+  for (const one of suites[suite].filter(({ name }) => name.includes(only))) {
     const chosen = peers.filter(({ name }) => TAKES_PART[suite](name));
     for (const { cells, row, missing: reason } of report(suite, one, await runCase(chosen, suite, one))) {
       lines.push(cells);

@@ -3,8 +3,8 @@ import { NablaEpoch, NablaNetwork, NablaTraining } from "../../dist/bench/nabla.
 import { loadMnist } from "../../dist/examples/mnist/data.js";
 import { init } from "../../dist/src/index.js";
 
-/** Trains networks too. */
-export const networks = true;
+/** The kinds of networks it trains too. */
+export const networks = ["cnn", "lstm", "gru", "transformer"];
 
 export async function open(build) {
   await init({ build });
@@ -13,7 +13,7 @@ export async function open(build) {
 
 export function step(training) {
   const model =
-    training.kind === "cnn" ? new NablaNetwork(training, "compiled") : new NablaTraining(training, "compiled");
+    training.params ? new NablaNetwork(training, "compiled") : new NablaTraining(training, "compiled");
   return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
 }
 

@@ -3,8 +3,8 @@
 import { NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
 import { init, tensor, tidy } from "../../dist/src/index.js";
 
-/** Trains networks too. */
-export const networks = true;
+/** The kinds of networks it trains too. */
+export const networks = ["cnn", "lstm", "gru", "transformer"];
 
 export async function open(build) {
   await init({ build });
@@ -24,6 +24,6 @@ export function matmul({ m, k, n, a, b }) {
 }
 
 export function step(training) {
-  const model = training.kind === "cnn" ? new NablaNetwork(training, "eager") : new NablaTraining(training, "eager");
+  const model = training.params ? new NablaNetwork(training, "eager") : new NablaTraining(training, "eager");
   return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
 }

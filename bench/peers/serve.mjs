@@ -26,7 +26,8 @@ async function open(peer, { open: suite, ...task }) {
   if (!peer[suite]) throw new Error(`has no ${suite}`);
   for (const key of ["a", "b"]) if (task[key]) task[key] = decode(task[key], Float32Array);
   if (task.order) task.order = decode(task.order, Int32Array);
-  if (task.kind === "cnn" && !peer.networks) throw new Error("trains no convolution");
+  if (task.params && !peer.networks?.includes(task.kind)) throw new Error(`does not train ${task.name}`);
+  for (const p of task.params ?? []) p.values = decode(p.values, Float32Array);
   if (task.start) {
     task.start = Object.fromEntries(
       Object.entries(task.start).map(([key, text]) => [

@@ -88,8 +88,8 @@ class Step:
         return loss.item()
 
 
-class Network:
-    """A CNN: see networks.ts. Weights arrive with channels last."""
+class Cnn:
+    """See networks.ts. Weights arrive with channels last."""
 
     def __init__(self, task):
         start, batch, size, (first, second) = task["start"], task["batch"], task["size"], task["channels"]
@@ -113,12 +113,36 @@ class Network:
         return loss.item()
 
 
-Epoch.reset = Network.reset = Step.reset
+class Recurrent:
+    """See networks.ts."""
+
+    def __init__(self, task):
+        start, batch, steps, inputs = task["start"], task["batch"], task["steps"], task["inputs"]
+        self.x = decode(start["x"]).reshape(steps, batch, inputs)
+        self.target = decode(start["labels"], torch.int32).long()
+        layer = nn.LSTM if task["kind"] == "lstm" else nn.GRU
+        self.model = nn.ModuleList([layer(inputs, task["hidden"]), nn.Linear(task["hidden"], task["outputs"])])
+        self.initial = [decode(p["values"]) for p in task["params"]]
+        self.lr = task["lr"]
+
+    def run(self):
+        self.optimizer.zero_grad()
+        recurrent, linear = self.model
+        last = recurrent(self.x)[1]
+        last = last[0] if isinstance(last, tuple) else last
+        loss = F.cross_entropy(linear(last[0]), self.target)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+Epoch.reset = Cnn.reset = Recurrent.reset = Step.reset
+NETWORKS = {"cnn": Cnn, "lstm": Recurrent, "gru": Recurrent}
 
 
 def open_job(request):
     suite = request["open"]
-    kinds = {"matmul": Matmul, "step": Network if request.get("kind") == "cnn" else Step, "epoch": Epoch}
+    kinds = {"matmul": Matmul, "step": NETWORKS.get(request.get("kind"), Step), "epoch": Epoch}
     job = kinds[suite](request)
     reply = {}
     if job.reset:

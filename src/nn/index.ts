@@ -6,4 +6,5 @@ export * from "./layers.ts";
 export { Module, parameter, Sequential, type StateDict } from "./module.ts";
 export * from "./norm.ts";
 export * from "./pool.ts";
+export * from "./recurrent.ts";
 export * from "./resize.ts";

@@ -26,7 +26,7 @@ export interface MatmulAttributes {
   readonly activation: Activation;
 }
 
-const PLAIN: MatmulAttributes = {
+export const PLAIN_PRODUCT: MatmulAttributes = {
   transA: false,
   transB: false,
   alpha: 1,
@@ -143,7 +143,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
     const d = activationGrad[activation](dy, y!);
     const product = (left: Value, right: Value, transLeft: boolean, transRight: boolean) =>
       apply(matmulDefinition, [left, right], {
-        ...PLAIN,
+        ...PLAIN_PRODUCT,
         transA: transLeft,
         transB: transRight,
         alpha,
@@ -201,7 +201,7 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
             { ...bounds, shape: transA ? [k, m] : [m, k] },
             { ...bounds, shape: transB ? [n, k] : [k, n] },
           ],
-          attributes: { ...PLAIN, transA, transB, alpha: 0.5 },
+          attributes: { ...PLAIN_PRODUCT, transA, transB, alpha: 0.5 },
         });
       }
       samples.push({
@@ -209,7 +209,7 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
           { ...bounds, shape: [2, 1, 3, 3] },
           { ...bounds, shape: [4, 3, 3] },
         ],
-        attributes: { ...PLAIN, transA, transB },
+        attributes: { ...PLAIN_PRODUCT, transA, transB },
       });
     }
   }
@@ -221,7 +221,7 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
         { shape: [3, 4], low: 0.1, high: 1 },
         { shape: [3], low: 0.1, high: 1 },
       ],
-      attributes: { ...PLAIN, transB: true, activation },
+      attributes: { ...PLAIN_PRODUCT, transB: true, activation },
     });
   }
   return samples;
@@ -251,7 +251,7 @@ export function matmul(a: Operand, b: Operand): Value {
   const [x, y] = [operand(a), operand(b)];
   const left = x.shape.length === 1 ? reshape(x, [1, x.size]) : x;
   const right = y.shape.length === 1 ? reshape(y, [y.size, 1]) : y;
-  const product = tall(left, right, undefined, PLAIN);
+  const product = tall(left, right, undefined, PLAIN_PRODUCT);
   const shape = product.shape.filter(
     (_, i) =>
       !(x.shape.length === 1 && i === product.shape.length - 2) &&
@@ -279,7 +279,7 @@ export function linear(x: Value, w: Value, bias?: Value): Value {
     );
   }
   const rows = x.shape.length === 1 ? reshape(x, [1, x.size]) : x;
-  const y = tall(rows, w, bias, { ...PLAIN, transB: true });
+  const y = tall(rows, w, bias, { ...PLAIN_PRODUCT, transB: true });
   return x.shape.length === 1 ? reshape(y, [w.shape[0]!]) : y;
 }
 

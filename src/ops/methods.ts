@@ -10,6 +10,7 @@ import { avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices } from "./p
 import * as random from "./random.ts";
 import * as reduce from "./reduce.ts";
 import * as rows from "./rows.ts";
+import { gru, lstm, rnn } from "./sequence.ts";
 import * as shape from "./shape.ts";
 import type { DType, Value } from "./value.ts";
 
@@ -60,5 +61,5 @@ export const functions = {
   concat, stack, embedding, scatterSum, linear: matmul.linear, bernoulli, rand, randn, randperm,
   full: shape.full, conv1d, conv2d, convTranspose1d, convTranspose2d,
   avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
-  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm,
+  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru,
 };

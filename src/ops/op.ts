@@ -16,6 +16,8 @@ export interface Context<A> {
   readonly attributes: A;
   /** Which inputs' gradients are asked for; others may be left out (null). */
   readonly needs: readonly boolean[];
+  /** Gradients that arrived at the outputs after the first, in their order; undefined where none did. */
+  readonly more: readonly (Value | undefined)[];
 }
 
 /** An array of the float64 oracle. */
@@ -63,9 +65,15 @@ export interface OpDefinition<A = unknown> {
   readonly saves?: "none" | "input" | "output" | "both" | readonly number[];
   /**
    * The gradient with respect to each input, in terms of ops; null is zero. Absent where the op is not differentiable.
-   * Only the first output is differentiated; others serve the rule.
    */
   readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
+  /** How many outputs, from the first, gradients flow back from (default 1); others serve the rule. */
+  readonly differentiable?: number;
+  /**
+   * The same outputs (those that are differentiable) from other ops: what gradients that are to be differentiated again go
+   * through, where the rule itself is a kernel. Needs all inputs saved.
+   */
+  readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
   /** Inputs whose memory the first output may take over. */
   readonly inPlace?: readonly number[];
   /** Inputs that are written, for ops without outputs: their places. */

@@ -14,6 +14,7 @@ import { normalizeDefinition, normalizeGradDefinition } from "./norm.ts";
 import type { AnyOp } from "./op.ts";
 import { maxPoolDefinition } from "./pool.ts";
 import { advanceDefinition, randomDefinitions } from "./random.ts";
+import { recurrences } from "./recurrent.ts";
 import * as reduce from "./reduce.ts";
 import { rowDefinitions } from "./rows.ts";
 import { updateDefinitions } from "./update.ts";
@@ -124,5 +125,11 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.MaxPool]: maxPoolDefinition,
   [Op.Normalize]: normalizeDefinition,
   [Op.NormalizeGrad]: normalizeGradDefinition,
+  [Op.Rnn]: recurrences.rnn.forward,
+  [Op.Lstm]: recurrences.lstm.forward,
+  [Op.Gru]: recurrences.gru.forward,
+  [Op.RnnGrad]: recurrences.rnn.grad,
+  [Op.LstmGrad]: recurrences.lstm.grad,
+  [Op.GruGrad]: recurrences.gru.grad,
   [Op.Chain]: chainDefinition,
 };

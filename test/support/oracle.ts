@@ -71,11 +71,18 @@ export function differentiable(sample: Sample<unknown>): number[] {
   return sample.inputs.flatMap((input, i) => ((input.dtype ?? "float32") === "float32" ? [i] : []));
 }
 
-/** L(x) = Σ u·op(x), by the oracle. */
-export function objective(op: AnyOp, inputs: readonly Reference[], attributes: unknown, u: ArrayLike<number>): number {
-  const y = op.reference!(inputs, attributes)[0]!;
+/** L(x) = Σ u·op(x) over the first outputs, by the oracle. */
+export function objective(
+  op: AnyOp,
+  inputs: readonly Reference[],
+  attributes: unknown,
+  u: readonly Reference[],
+): number {
+  const ys = op.reference!(inputs, attributes);
   let total = 0;
-  for (let i = 0; i < y.data.length; i++) total += u[i]! * y.data[i]!;
+  u.forEach(({ data }, k) => {
+    for (let i = 0; i < data.length; i++) total += data[i]! * ys[k]!.data[i]!;
+  });
   return total;
 }
 

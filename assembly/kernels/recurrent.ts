@@ -1,0 +1,247 @@
+/**
+ * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed once; each
+ * step is a product with what the micro-kernel reads and a fused cell. x: [steps, batch, gates·hidden] holds what the inputs
+ * contribute (its rows are `stepRows` and `batchRows` apart, as are those of y, c and saved). A share is a run of sequences:
+ * they do not know of each other, so threads meet no barrier until the end. A sequence that is over keeps its state.
+ */
+import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
+import { Activation, Recurrent, RecurrentGrad, Op } from "../opcodes";
+import { fma, shareBegin, storeLanes } from "../simd";
+import { KC, tile } from "./gemm";
+import { copyPanel, MR, NR, transpose } from "./pack";
+
+/** Bytes of a tile's scratch. */
+const TILE: usize = 256;
+
+/** Gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
+// @ts-ignore: decorator
+@inline
+function gatesOf(op: Op): u32 {
+  return op == Op.Lstm || op == Op.LstmGrad ? 4 : op == Op.Gru || op == Op.GruGrad ? 3 : 1;
+}
+
+function packedBytes(gates: u32, hidden: u32): usize {
+  const n = (<usize>gates * hidden + NR) * (hidden + NR) << 2;
+  return (n + 63) & ~63;
+}
+
+/** Bytes of scratch that one thread needs, 64-byte aligned. */
+export function recurrentWorkspace(op: u32, batch: u32, hidden: u32): u32 {
+  const gates = gatesOf(<Op>op);
+  return <u32>(TILE + packedBytes(gates, hidden) + ((((<usize>batch * gates * hidden) << 2) + 127) & ~63));
+}
+
+/** C[rows, n] = A[rows, k]·B (+ C if load), B in panels of NR columns for each block of k. */
+function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usize, k: usize, panel: usize, load: bool, scratch: usize): void {
+  for (let pc: usize = 0; pc < k; pc += KC) {
+    const kc = min(KC, k - pc);
+    for (let j: usize = 0; j < n; j += NR, panel += kc * NR * 4) {
+      for (let i: usize = 0; i < rows; i += MR) {
+        tile(c + i * ldc + (j << 2), ldc, a + i * lda + (pc << 2), lda, min(MR, rows - i), min(NR, n - j), panel, kc, 1, 0, 0, Activation.None, load || pc > 0, scratch);
+      }
+    }
+  }
+}
+
+/** Panels of W[n, k]ᵀ, or, backward, of W[k, n] as it lies. */
+function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): void {
+  for (let pc: usize = 0; pc < k; pc += KC) {
+    const kc = min(KC, k - pc);
+    for (let j: usize = 0; j < n; j += NR, panel += kc * NR * 4) {
+      const cols = min(NR, n - j);
+      if (transposed) transpose(panel, NR * 4, w + ((j * k + pc) << 2), k << 2, cols, kc);
+      else copyPanel(panel, w + ((pc * n + j) << 2), n << 2, cols, kc);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+/** What a gate's activation is taken of: from the input, from the state, and the bias of the latter (or 0). */
+function gate(x: usize, g: usize, bias: usize, at: usize): v128 {
+  return f32x4.add(v128.load(x + at), hiddenPart(g, bias, at));
+}
+
+// @ts-ignore: decorator
+@inline
+function hiddenPart(g: usize, bias: usize, at: usize): v128 {
+  return bias ? f32x4.add(v128.load(g + at), v128.load(bias + at)) : v128.load(g + at);
+}
+
+/** h = act(x + g). */
+function rnnCell(h: usize, x: usize, g: usize, bias: usize, n: u32, rectify: u32): void {
+  for (let j: u32 = 0; j < n; j += 4) {
+    const at: usize = j << 2, v = gate(x, g, bias, at);
+    storeLanes(h + at, rectify ? relu(v) : tanh(v), n - j);
+  }
+}
+
+/** c′ = f·c + i·g, h = o·tanh c′; saved: i, f, g, o. */
+function lstmCell(h: usize, c1: usize, saved: usize, x: usize, g: usize, bias: usize, c0: usize, n: u32): void {
+  const ld: usize = n << 2;
+  for (let j: u32 = 0; j < n; j += 4) {
+    const rest = n - j, at: usize = j << 2, atF = at + ld, atG = atF + ld, atO = atG + ld;
+    const i = sigmoid(gate(x, g, bias, at)), f = sigmoid(gate(x, g, bias, atF));
+    const u = tanh(gate(x, g, bias, atG)), o = sigmoid(gate(x, g, bias, atO));
+    const c = fma(f, v128.load(c0 + at), f32x4.mul(i, u));
+    storeLanes(saved + at, i, rest);
+    storeLanes(saved + atF, f, rest);
+    storeLanes(saved + atG, u, rest);
+    storeLanes(saved + atO, o, rest);
+    storeLanes(c1 + at, c, rest);
+    storeLanes(h + at, f32x4.mul(o, tanh(c)), rest);
+  }
+}
+
+/** n = tanh(xₙ + r·gₙ), h′ = n + z·(h − n); saved: r, z, n, gₙ. */
+function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: usize, n: u32): void {
+  const ld: usize = n << 2;
+  for (let j: u32 = 0; j < n; j += 4) {
+    const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
+    const r = sigmoid(gate(x, g, bias, at)), z = sigmoid(gate(x, g, bias, atZ));
+    const part = hiddenPart(g, bias, atN);
+    const u = tanh(fma(r, part, v128.load(x + atN)));
+    storeLanes(saved + at, r, rest);
+    storeLanes(saved + atZ, z, rest);
+    storeLanes(saved + atN, u, rest);
+    storeLanes(saved + atN + ld, part, rest);
+    storeLanes(h + at, fma(z, f32x4.sub(v128.load(h0 + at), u), u), rest);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>index << 2)); }
+
+/** Whether step t belongs to sequence b. */
+// @ts-ignore: decorator
+@inline
+function isActive(lengths: usize, b: u32, t: u32): bool {
+  return !lengths || <i32>t < load<i32>(lengths + (<usize>b << 2));
+}
+
+export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
+  const steps = <u32>word(at, Recurrent.steps), batch = <u32>word(at, Recurrent.batch), hidden = <u32>word(at, Recurrent.hidden);
+  const begin = shareBegin(batch, <u32>MR, thread, threads), end = shareBegin(batch, <u32>MR, thread + 1, threads);
+  if (begin >= end) return;
+  const stepRows = word(at, Recurrent.stepRows), batchRows = word(at, Recurrent.batchRows);
+  const y = word(at, Recurrent.y), c = word(at, Recurrent.c), saved = word(at, Recurrent.saved), x = word(at, Recurrent.x);
+  const bias = word(at, Recurrent.bias), h0 = word(at, Recurrent.h0), c0 = word(at, Recurrent.c0), lengths = word(at, Recurrent.lengths);
+  const rectify = <u32>word(at, Recurrent.rectify), reverse = word(at, Recurrent.reverse);
+  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden;
+  const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, batch, hidden);
+  const packed = scratch + TILE, g = packed + packedBytes(gates, hidden);
+  pack(packed, word(at, Recurrent.w), n, hidden, true);
+  let stateH = h0, stateC = c0, ld = row;
+  for (let s: u32 = 0; s < steps; s++) {
+    const t = reverse ? steps - 1 - s : s;
+    product(g, n << 2, stateH + begin * ld, ld, end - begin, n, hidden, packed, false, scratch);
+    const first = t * stepRows;
+    for (let b = begin; b < end; b++) {
+      const r = first + b * batchRows, h = y + r * row, c1 = c + r * row, kept = saved + r * row * 4;
+      const hb = stateH + b * ld, cb = stateC + b * ld, xb = x + r * row * gates, gb = g + (b - begin) * (n << 2);
+      if (!isActive(lengths, b, t)) {
+        memory.copy(h, hb, row);
+        if (op == Op.Lstm) memory.copy(c1, cb, row);
+        if (op != Op.Rnn) memory.fill(kept, 0, row * 4);
+      } else if (op == Op.Lstm) lstmCell(h, c1, kept, xb, gb, bias, cb, hidden);
+      else if (op == Op.Gru) gruCell(h, kept, xb, gb, bias, hb, hidden);
+      else rnnCell(h, xb, gb, bias, hidden, rectify);
+    }
+    stateH = y + first * row;
+    stateC = c + first * row;
+    ld = batchRows * row;
+  }
+}
+
+/** dz = dh·act′ at y. */
+function rnnCellGrad(dx: usize, dh: usize, dy: usize, y: usize, n: u32, rectify: u32): void {
+  for (let j: u32 = 0; j < n; j += 4) {
+    const rest = n - j, at: usize = j << 2;
+    const d = f32x4.add(v128.load(dh + at), v128.load(dy + at)), v = v128.load(y + at);
+    storeLanes(dx + at, rectify ? reluGrad(d, v) : tanhGrad(d, v), rest);
+    storeLanes(dh + at, f32x4.splat(0), rest);
+  }
+}
+
+/** dc ← dc + dh·o·(1 − tanh² c), then each gate's part through its activation; what is left for the step before is dc·f. */
+function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, saved: usize, c: usize, c0: usize, n: u32): void {
+  const ld: usize = n << 2;
+  for (let j: u32 = 0; j < n; j += 4) {
+    const rest = n - j, at: usize = j << 2, atF = at + ld, atG = atF + ld, atO = atG + ld;
+    const i = v128.load(saved + at), f = v128.load(saved + atF), u = v128.load(saved + atG), o = v128.load(saved + atO);
+    const d = f32x4.add(v128.load(dh + at), v128.load(dy + at)), th = tanh(v128.load(c + at));
+    let e = f32x4.add(v128.load(dc + at), tanhGrad(f32x4.mul(d, o), th));
+    if (dcs) e = f32x4.add(e, v128.load(dcs + at));
+    storeLanes(dx + at, sigmoidGrad(f32x4.mul(e, u), i), rest);
+    storeLanes(dx + atF, sigmoidGrad(f32x4.mul(e, v128.load(c0 + at)), f), rest);
+    storeLanes(dx + atG, tanhGrad(f32x4.mul(e, i), u), rest);
+    storeLanes(dx + atO, sigmoidGrad(f32x4.mul(d, th), o), rest);
+    storeLanes(dc + at, f32x4.mul(e, f), rest);
+    storeLanes(dh + at, f32x4.splat(0), rest);
+  }
+}
+
+/** Each gate's part through its activation, dg where the state's share of n differs by r; the state itself gets dh·z. */
+function gruCellGrad(dx: usize, dg: usize, dh: usize, dy: usize, saved: usize, h0: usize, n: u32): void {
+  const ld: usize = n << 2;
+  for (let j: u32 = 0; j < n; j += 4) {
+    const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
+    const r = v128.load(saved + at), z = v128.load(saved + atZ), u = v128.load(saved + atN), part = v128.load(saved + atN + ld);
+    const d = f32x4.add(v128.load(dh + at), v128.load(dy + at));
+    const du = tanhGrad(f32x4.sub(d, f32x4.mul(d, z)), u);
+    const dr = sigmoidGrad(f32x4.mul(du, part), r), dz = sigmoidGrad(f32x4.mul(d, f32x4.sub(v128.load(h0 + at), u)), z);
+    storeLanes(dx + at, dr, rest);
+    storeLanes(dx + atZ, dz, rest);
+    storeLanes(dx + atN, du, rest);
+    storeLanes(dg + at, dr, rest);
+    storeLanes(dg + atZ, dz, rest);
+    storeLanes(dg + atN, f32x4.mul(du, r), rest);
+    storeLanes(dh + at, f32x4.mul(d, z), rest);
+  }
+}
+
+/** to += from. */
+function addRow(to: usize, from: usize, n: u32): void {
+  for (let j: u32 = 0; j < n; j += 4) {
+    const at: usize = j << 2;
+    storeLanes(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)), n - j);
+  }
+}
+
+/** dh and dc: [batch, hidden] carry the gradient from step to step, and end as those of h0 and c0. */
+export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): void {
+  const steps = <u32>word(at, RecurrentGrad.steps), batch = <u32>word(at, RecurrentGrad.batch), hidden = <u32>word(at, RecurrentGrad.hidden);
+  const begin = shareBegin(batch, <u32>MR, thread, threads), end = shareBegin(batch, <u32>MR, thread + 1, threads);
+  if (begin >= end) return;
+  const stepRows = word(at, RecurrentGrad.stepRows), batchRows = word(at, RecurrentGrad.batchRows);
+  const dx = word(at, RecurrentGrad.dx), dg = word(at, RecurrentGrad.dg), dh = word(at, RecurrentGrad.dh), dc = word(at, RecurrentGrad.dc);
+  const dy = word(at, RecurrentGrad.dy), dcs = word(at, RecurrentGrad.dcs), saved = word(at, RecurrentGrad.saved);
+  const y = word(at, RecurrentGrad.y), c = word(at, RecurrentGrad.c), h0 = word(at, RecurrentGrad.h0), c0 = word(at, RecurrentGrad.c0);
+  const lengths = word(at, RecurrentGrad.lengths), rectify = <u32>word(at, RecurrentGrad.rectify), reverse = word(at, RecurrentGrad.reverse);
+  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden;
+  const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, batch, hidden), packed = scratch + TILE;
+  pack(packed, word(at, RecurrentGrad.w), hidden, n, false);
+  memory.fill(dh + begin * row, 0, (end - begin) * row);
+  if (op == Op.LstmGrad) memory.fill(dc + begin * row, 0, (end - begin) * row);
+  // Of what the product with W is taken.
+  const dz = op == Op.GruGrad ? dg : dx;
+  for (let s: u32 = 0; s < steps; s++) {
+    const t = reverse ? s : steps - 1 - s, last = s + 1 == steps;
+    const first = t * stepRows, before = (reverse ? t + 1 : t - 1) * stepRows;
+    for (let b = begin; b < end; b++) {
+      const r = first + b * batchRows, own = b * row, dxb = dx + r * row * gates, dyb = dy + r * row, kept = saved + r * row * 4;
+      const previous = (before + b * batchRows) * row;
+      if (!isActive(lengths, b, t)) {
+        memory.fill(dxb, 0, row * gates);
+        if (op == Op.GruGrad) memory.fill(dg + r * row * gates, 0, row * gates);
+        addRow(dh + own, dyb, hidden);
+        if (dcs) addRow(dc + own, dcs + r * row, hidden);
+      } else if (op == Op.LstmGrad) lstmCellGrad(dxb, dh + own, dc + own, dyb, dcs ? dcs + r * row : 0, kept, c + r * row, last ? c0 + own : c + previous, hidden);
+      else if (op == Op.GruGrad) gruCellGrad(dxb, dg + r * row * gates, dh + own, dyb, kept, last ? h0 + own : y + previous, hidden);
+      else rnnCellGrad(dxb, dh + own, dyb, y + r * row, hidden, rectify);
+    }
+    const ld = batchRows * n << 2;
+    product(dh + begin * row, row, dz + (first * n << 2) + begin * ld, ld, end - begin, hidden, n, packed, true, scratch);
+  }
+}

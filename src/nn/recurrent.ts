@@ -1,0 +1,283 @@
+/** Recurrent layers and their cells. Names, arguments, defaults and parameters are PyTorch's, in camelCase. */
+import { tensor, zeros } from "../creation.ts";
+import * as ops from "../functions.ts";
+import { ShapeError } from "../runtime/errors.ts";
+import { Tensor } from "../tensor.ts";
+import * as init from "./init.ts";
+import { Dropout } from "./layers.ts";
+import { Module, parameter } from "./module.ts";
+
+export interface RecurrentOptions {
+  /** Layers on top of each other. Default 1. */
+  readonly numLayers?: number;
+  /** Whether there are biases. Default true. */
+  readonly bias?: boolean;
+  /** x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not. Default false. */
+  readonly batchFirst?: boolean;
+  /** Dropout between layers, in training. Default 0. */
+  readonly dropout?: number;
+  /** A second layer beside each that walks from the end; results lie side by side. Default false. */
+  readonly bidirectional?: boolean;
+}
+
+/** How many steps of each sequence count: int32 [batch], or a list. */
+export interface ForwardOptions {
+  readonly lengths?: Tensor | readonly number[];
+}
+
+type Kind = "rnn" | "lstm" | "gru";
+const GATES: Record<Kind, number> = { rnn: 1, lstm: 4, gru: 3 };
+
+function requireSizes(name: string, sizes: Record<string, number>): void {
+  for (const [key, n] of Object.entries(sizes))
+    if (!Number.isInteger(n) || n < 1) throw new RangeError(`${name}: ${key} is ${n}, but must be a whole number above 0.`);
+}
+
+/** One direction of one layer's parameters, uniform in ±1/√hidden, under PyTorch's names with `suffix`. */
+function defineWeights(
+  module: Module,
+  kind: Kind,
+  inputSize: number,
+  hiddenSize: number,
+  bias: boolean,
+  suffix: string,
+): void {
+  const bound = 1 / Math.sqrt(hiddenSize);
+  const rows = GATES[kind] * hiddenSize;
+  const make = (name: string, shape: number[]): void => {
+    const value = parameter(init.uniform(zeros(shape), -bound, bound));
+    Object.defineProperty(module, name + suffix, { value, enumerable: true });
+  };
+  make("weightIh", [rows, inputSize]);
+  make("weightHh", [rows, hiddenSize]);
+  if (!bias) return;
+  make("biasIh", [rows]);
+  make("biasHh", [rows]);
+}
+
+function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[3] {
+  const own = module as unknown as Record<string, Tensor | undefined>; // as defineWeights named them
+  const [weightIh, weightHh] = [own[`weightIh${suffix}`]!, own[`weightHh${suffix}`]!];
+  return { weightIh, weightHh, biasIh: own[`biasIh${suffix}`] ?? null, biasHh: own[`biasHh${suffix}`] ?? null };
+}
+
+/** What RNN, LSTM and GRU share: layers, directions, states, dropout. */
+abstract class Recurrent extends Module {
+  protected abstract readonly kind: Kind;
+  protected readonly nonlinearity: "tanh" | "relu" = "tanh";
+  readonly numLayers: number;
+  readonly bidirectional: boolean;
+  readonly batchFirst: boolean;
+  private readonly between: Dropout;
+
+  constructor(
+    kind: Kind,
+    readonly inputSize: number,
+    readonly hiddenSize: number,
+    { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false }: RecurrentOptions = {},
+  ) {
+    super();
+    requireSizes(this.constructor.name, { inputSize, hiddenSize, numLayers });
+    this.numLayers = numLayers;
+    this.bidirectional = bidirectional;
+    this.batchFirst = batchFirst;
+    this.between = new Dropout(dropout);
+    for (let layer = 0; layer < numLayers; layer++)
+      for (const suffix of this.suffixes(layer))
+        defineWeights(this, kind, layer ? hiddenSize * this.directions : inputSize, hiddenSize, bias, suffix);
+  }
+
+  private get directions(): number {
+    return this.bidirectional ? 2 : 1;
+  }
+  private suffixes(layer: number): string[] {
+    return this.bidirectional ? [`L${layer}`, `L${layer}Reverse`] : [`L${layer}`];
+  }
+
+  /** A state given by the caller, checked, or zeros: [layers·directions, batch, hidden], cut into its parts. */
+  private parts(name: string, state: Tensor | undefined, batch: number): Tensor[] {
+    const count = this.numLayers * this.directions;
+    const shape = [count, batch, this.hiddenSize];
+    if (state && (state.shape.length !== 3 || state.shape.some((n, i) => n !== shape[i])))
+      throw new ShapeError(
+        `${this.constructor.name}: ${name} is [${state.shape.join(", ")}], but must be [${shape.join(", ")}]: [layers·directions, batch, hidden].`,
+      );
+    if (!state) {
+      const start = zeros([batch, this.hiddenSize]);
+      return Array.from({ length: count }, () => start);
+    }
+    return Array.from({ length: count }, (_, i) => state.narrow(0, i, 1).reshape([batch, this.hiddenSize]));
+  }
+
+  /** The output of the last layer, and the last states of all, [layers·directions, batch, hidden] each. */
+  protected run(x: Tensor, states: readonly (Tensor | undefined)[], { lengths }: ForwardOptions): [Tensor, Tensor[]] {
+    const { batchFirst, kind, nonlinearity } = this;
+    const name = this.constructor.name;
+    if (x.shape.length === 2) {
+      const [y, last] = this.run(
+        x.unsqueeze(batchFirst ? 0 : 1),
+        states.map((s) => s?.unsqueeze(1)),
+        lengths ? { lengths } : {},
+      );
+      return [y.squeeze(batchFirst ? 0 : 1), last.map((s) => s.squeeze(1))];
+    }
+    if (x.shape.length !== 3 || x.shape[2] !== this.inputSize)
+      throw new ShapeError(
+        `${name}: x is [${x.shape.join(", ")}], but must be ${batchFirst ? "[batch, steps" : "[steps, batch"}, ${this.inputSize}], or without the batch.`,
+      );
+    const batch = x.shape[batchFirst ? 0 : 1]!;
+    const names = ["the initial state", "the initial cell state"];
+    const parts = states.map((state, i) => this.parts(names[i]!, state, batch));
+    const counts = lengths && !(lengths instanceof Tensor) ? tensor([...lengths], { dtype: "int32" }) : lengths;
+    const last: Tensor[][] = states.map(() => []);
+    let y = x;
+    for (let layer = 0; layer < this.numLayers; layer++) {
+      if (layer) y = this.between.forward(y);
+      const outputs = this.suffixes(layer).map((suffix, direction) => {
+        const own = parts.map((part) => part[layer * this.directions + direction]!);
+        const options = { batchFirst, reverse: direction === 1, ...(counts ? { lengths: counts } : {}) };
+        const weights = weightsOf(this, suffix);
+        const [output, ...ends] =
+          kind === "lstm"
+            ? ops.lstm(y, own[0]!, own[1]!, weights, options)
+            : kind === "gru"
+              ? ops.gru(y, own[0]!, weights, options)
+              : ops.rnn(y, own[0]!, weights, { ...options, nonlinearity });
+        ends.forEach((end, i) => void last[i]!.push(end));
+        return output!;
+      });
+      y = outputs.length > 1 ? ops.concat(outputs, 2) : outputs[0]!;
+    }
+    return [y, last.map((ends) => ops.stack(ends))];
+  }
+
+  protected override describe(): string {
+    const { inputSize, hiddenSize, numLayers, batchFirst, bidirectional } = this;
+    return `${inputSize}, ${hiddenSize}, numLayers=${numLayers}, batchFirst=${batchFirst}, bidirectional=${bidirectional}`;
+  }
+}
+
+/**
+ * Elman's recurrent network, h = tanh(W·x + U·h + b) (or relu), in one or more layers. x: [steps, batch, inputSize] (batchFirst:
+ * [batch, steps, …]; without a batch: [steps, …]) → [output, hn] with output [steps, batch, directions·hiddenSize] and hn
+ * [layers·directions, batch, hiddenSize]. Parameters: weightIhL0 [hiddenSize, inputSize], weightHhL0, biasIhL0, biasHhL0, …,
+ * uniform in ±1/√hiddenSize. `lengths` says how many steps of each sequence count: behind them outputs are 0, and hn is the
+ * state at the sequence's own end.
+ *
+ * ```ts
+ * const [output, hn] = new nn.RNN(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8]
+ * ```
+ */
+export class RNN extends Recurrent {
+  protected readonly kind = "rnn";
+  protected override readonly nonlinearity: "tanh" | "relu";
+
+  constructor(
+    inputSize: number,
+    hiddenSize: number,
+    { nonlinearity = "tanh", ...options }: RecurrentOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
+  ) {
+    super("rnn", inputSize, hiddenSize, options);
+    if (nonlinearity !== "tanh" && nonlinearity !== "relu")
+      throw new RangeError(`RNN: nonlinearity is "${nonlinearity}", but must be "tanh" or "relu".`);
+    this.nonlinearity = nonlinearity;
+  }
+  forward(x: Tensor, h0?: Tensor, options: ForwardOptions = {}): [output: Tensor, hn: Tensor] {
+    const [y, [hn]] = this.run(x, [h0], options);
+    return [y, hn!];
+  }
+}
+
+/**
+ * Long short-term memory (Hochreiter and Schmidhuber 1997): as RNN, with a cell state beside the state, and returns [output,
+ * [hn, cn]]. Gates lie in PyTorch's order, i, f, g, o.
+ *
+ * ```ts
+ * const [output, [hn, cn]] = new nn.LSTM(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8] each
+ * ```
+ */
+export class LSTM extends Recurrent {
+  protected readonly kind = "lstm";
+
+  constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
+    super("lstm", inputSize, hiddenSize, options);
+  }
+  forward(
+    x: Tensor,
+    state?: readonly [h0: Tensor, c0: Tensor],
+    options: ForwardOptions = {},
+  ): [output: Tensor, state: [hn: Tensor, cn: Tensor]] {
+    const [y, [hn, cn]] = this.run(x, [state?.[0], state?.[1]], options);
+    return [y, [hn!, cn!]];
+  }
+}
+
+/** Gated recurrent units (Cho et al. 2014): as RNN. Gates lie in PyTorch's order, r, z, n. */
+export class GRU extends Recurrent {
+  protected readonly kind = "gru";
+
+  constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
+    super("gru", inputSize, hiddenSize, options);
+  }
+  forward(x: Tensor, h0?: Tensor, options: ForwardOptions = {}): [output: Tensor, hn: Tensor] {
+    const [y, [hn]] = this.run(x, [h0], options);
+    return [y, hn!];
+  }
+}
+
+/** One step of a recurrence: what the cells share. */
+abstract class RecurrentCell extends Module {
+  constructor(
+    kind: Kind,
+    readonly inputSize: number,
+    readonly hiddenSize: number,
+    { bias = true }: { readonly bias?: boolean } = {},
+  ) {
+    super();
+    requireSizes(this.constructor.name, { inputSize, hiddenSize });
+    defineWeights(this, kind, inputSize, hiddenSize, bias, "");
+  }
+  protected start(x: Tensor, state?: Tensor): Tensor {
+    return state ?? zeros([x.shape[0]!, this.hiddenSize]);
+  }
+  protected override describe(): string {
+    return `${this.inputSize}, ${this.hiddenSize}`;
+  }
+}
+
+/** One step of an RNN: x [batch, inputSize], h [batch, hiddenSize] → h. */
+export class RNNCell extends RecurrentCell {
+  constructor(
+    inputSize: number,
+    hiddenSize: number,
+    private readonly options: { readonly bias?: boolean; readonly nonlinearity?: "tanh" | "relu" } = {},
+  ) {
+    super("rnn", inputSize, hiddenSize, options);
+  }
+  forward(x: Tensor, h?: Tensor): Tensor {
+    const { nonlinearity = "tanh" } = this.options;
+    return ops.rnn(x.unsqueeze(0), this.start(x, h), weightsOf(this, ""), { nonlinearity })[1]!;
+  }
+}
+
+/** One step of an LSTM: x [batch, inputSize], [h, c] [batch, hiddenSize] each → [h, c]. */
+export class LSTMCell extends RecurrentCell {
+  constructor(inputSize: number, hiddenSize: number, options: { readonly bias?: boolean } = {}) {
+    super("lstm", inputSize, hiddenSize, options);
+  }
+  forward(x: Tensor, state?: readonly [h: Tensor, c: Tensor]): [h: Tensor, c: Tensor] {
+    const [h, c] = [this.start(x, state?.[0]), this.start(x, state?.[1])];
+    const [, hn, cn] = ops.lstm(x.unsqueeze(0), h, c, weightsOf(this, ""));
+    return [hn!, cn!];
+  }
+}
+
+/** One step of a GRU: x [batch, inputSize], h [batch, hiddenSize] → h. */
+export class GRUCell extends RecurrentCell {
+  constructor(inputSize: number, hiddenSize: number, options: { readonly bias?: boolean } = {}) {
+    super("gru", inputSize, hiddenSize, options);
+  }
+  forward(x: Tensor, h?: Tensor): Tensor {
+    return ops.gru(x.unsqueeze(0), this.start(x, h), weightsOf(this, ""))[1]!;
+  }
+}

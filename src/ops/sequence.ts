@@ -1,0 +1,107 @@
+/** Recurrent layers as functions of a sequence: one layer, one direction. nn's layers stack them. */
+import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { add, le, where } from "./arithmetic.ts";
+import { linear } from "./matmul.ts";
+import { applyAll } from "./op.ts";
+import { float } from "./pointwise.ts";
+import { cumsum } from "./reduce.ts";
+import { recurrences } from "./recurrent.ts";
+import { cast, full, narrow, reshape } from "./shape.ts";
+import { show, type Value } from "./value.ts";
+
+/** How a sequence is walked. */
+export interface SequenceOptions {
+  /** x and the result are [batch, steps, …] instead of [steps, batch, …]. Default false. */
+  readonly batchFirst?: boolean;
+  /** From the last step to the first. Default false. */
+  readonly reverse?: boolean;
+  /** int32 [batch]: how many steps of each sequence count. Behind them results are 0, and the state stays as it was. */
+  readonly lengths?: Value | undefined;
+}
+
+/** The parameters of a layer in PyTorch's shapes: [gates·hidden, in], [gates·hidden, hidden] and twice [gates·hidden]. */
+export interface RecurrentWeights {
+  readonly weightIh: Value;
+  readonly weightHh: Value;
+  readonly biasIh?: Value | null;
+  readonly biasHh?: Value | null;
+}
+
+/** 1 where a step counts, as bool: [steps, batch, 1], or [batch, steps, 1]. */
+function activeSteps(lengths: Value, steps: number, batchFirst: boolean): Value {
+  const count = cumsum(full([steps], 1), 0);
+  const own = cast(lengths, "float32");
+  const batch = lengths.size;
+  return batchFirst
+    ? le(reshape(count, [1, steps, 1]), reshape(own, [batch, 1, 1]))
+    : le(reshape(count, [steps, 1, 1]), reshape(own, [1, batch, 1]));
+}
+
+function run(
+  kind: "rnn" | "lstm" | "gru",
+  x: Value,
+  states: readonly Value[],
+  { weightIh, weightHh, biasIh, biasHh }: RecurrentWeights,
+  { batchFirst = false, reverse = false, lengths }: SequenceOptions,
+  rectify = false,
+): Value[] {
+  const v = float(x, kind);
+  if (v.shape.length !== 3)
+    throw new ShapeError(
+      `${kind}: x is ${show(v.shape)}, but must be ${batchFirst ? "[batch, steps, in]" : "[steps, batch, in]"}.`,
+    );
+  if (v.shape[2] !== weightIh.shape[1])
+    throw new ShapeError(
+      `${kind}: x is ${show(v.shape)}, but the weight ${show(weightIh.shape)} takes ${weightIh.shape[1]} features.`,
+    );
+  if (lengths && lengths.dtype !== "int32")
+    throw new DTypeError(`${kind}: lengths are ${lengths.dtype}, but must be int32. Convert them with .to("int32").`);
+  const dim = batchFirst ? 1 : 0;
+  const steps = v.shape[dim]!;
+  // A bias that is simply added joins that of the inputs: one product does both.
+  const joined = kind !== "gru" && biasIh && biasHh;
+  const projected = linear(v, weightIh, joined ? add(biasIh, biasHh) : (biasIh ?? undefined));
+  const bias = !joined && biasHh ? [biasHh] : [];
+  const attributes = { batchFirst, reverse, bias: bias.length > 0, masked: lengths !== undefined, rectify };
+  const inputs = [projected, weightHh, ...states, ...bias, ...(lengths ? [lengths] : [])];
+  const [y, c] = applyAll(recurrences[kind].forward, inputs, attributes);
+  const last = (all: Value): Value =>
+    reshape(narrow(all, dim, reverse ? 0 : steps - 1, 1), [states[0]!.shape[0]!, states[0]!.shape[1]!]);
+  const output = lengths ? where(activeSteps(lengths, steps, batchFirst), y!, 0) : y!;
+  return [output, last(y!), ...(kind === "lstm" ? [last(c!)] : [])];
+}
+
+/**
+ * h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990). x: [steps, batch, in], h0: [batch, hidden]; returns the states of all
+ * steps [steps, batch, hidden] and the last one. @throws ShapeError, DTypeError, RangeError
+ */
+export function rnn(
+  x: Value,
+  h0: Value,
+  weights: RecurrentWeights,
+  { nonlinearity = "tanh", ...options }: SequenceOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
+): Value[] {
+  return run("rnn", x, [h0], weights, options, nonlinearity === "relu");
+}
+
+/**
+ * Long short-term memory (Hochreiter and Schmidhuber 1997; with PyTorch's gates i, f, g, o). x: [steps, batch, in], h0, c0:
+ * [batch, hidden]; returns the states of all steps, and the last h and c. @throws ShapeError, DTypeError, RangeError
+ */
+export function lstm(
+  x: Value,
+  h0: Value,
+  c0: Value,
+  weights: RecurrentWeights,
+  options: SequenceOptions = {},
+): Value[] {
+  return run("lstm", x, [h0, c0], weights, options);
+}
+
+/**
+ * Gated recurrent units (Cho et al. 2014; with PyTorch's gates r, z, n, where r scales the product with the state). x: [steps,
+ * batch, in], h0: [batch, hidden]; returns the states of all steps and the last one. @throws ShapeError, DTypeError, RangeError
+ */
+export function gru(x: Value, h0: Value, weights: RecurrentWeights, options: SequenceOptions = {}): Value[] {
+  return run("gru", x, [h0], weights, options);
+}
