@@ -20,7 +20,7 @@ import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Block, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
+  Advance, Binary, Block, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
   Softmax, SoftmaxGrad, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
@@ -123,10 +123,11 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
   const out = word(at, Reduce.out), x = word(at, Reduce.x), n = word(at, Reduce.n), inner = word(at, Reduce.inner);
   const units = reduceUnits(op, word(at, Reduce.outer), inner);
   const begin = shareBegin(units, 16, thread, threads), end = shareBegin(units, 16, thread + 1, threads);
+  const stack = word(at, Reduce.workspace) + thread * Fold.stack;
   switch (op) {
-    case Op.Sum: sum(out, x, n, inner, float(at, Reduce.scale), begin, end); break;
-    case Op.Max: max(out, x, n, inner, begin, end); break;
-    case Op.Min: min(out, x, n, inner, begin, end); break;
+    case Op.Sum: sum(out, x, n, inner, float(at, Reduce.scale), stack, begin, end); break;
+    case Op.Max: max(out, x, n, inner, stack, begin, end); break;
+    case Op.Min: min(out, x, n, inner, stack, begin, end); break;
     case Op.ArgMax: argMax(out, x, n, begin, end); break;
     case Op.ArgMin: argMin(out, x, n, begin, end); break;
     case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), begin, end); break;

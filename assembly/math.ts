@@ -211,6 +211,14 @@ export function sigmoid(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
+/** σ(x) of a gate: at most 2 ulp for |x| ≤ 86; beyond, it stays what it is there, which is as good as 0 or 1. */
+export function gateSigmoid(x: v128): v128 {
+  const c = f32x4.neg(f32x4.pmin(f32x4.pmax(x, splat(-86)), splat(86)));
+  return f32x4.div(splat(1), f32x4.add(splat(1), expSmall(c)));
+}
+
+// @ts-ignore: decorator
+@inline
 /** d/dx x·σ(v(x)) = s(1 + x·(1 − s)·v′), with 1 − s = σ(−v) not taken by subtraction. */
 function gateGrad(x: v128, v: v128, dv: v128): v128 {
   const e = expNegAbs(v);

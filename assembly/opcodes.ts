@@ -218,6 +218,11 @@ export const enum Where {
   words,
 }
 
+/** Bytes of `workspace` that a reduction needs for each thread. */
+export const enum Fold {
+  stack = 2048,
+}
+
 /** x: [outer, n, inner] → out: [outer, inner], times `scale` (Sum); Cumsum keeps the shape, `reverse` from the end. */
 export const enum Reduce {
   out = Head.words,
@@ -227,6 +232,7 @@ export const enum Reduce {
   inner,
   scale,
   reverse,
+  workspace,
   words,
 }
 
@@ -490,7 +496,7 @@ export const enum NormalizeGrad {
 /**
  * y, c (LSTM) and saved (LSTM, GRU: 4 rows of `hidden` each) from x: rows of gates·hidden, `stepRows` apart from step to step and
  * `batchRows` from sequence to sequence, as are those of the outputs. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0:
- * [batch, hidden]; lengths: int32 [batch] or 0. `rectify`: relu instead of tanh (Rnn).
+ * [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: relu instead of tanh (Rnn).
  */
 export const enum Recurrent {
   y = Head.words,

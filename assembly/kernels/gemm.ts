@@ -249,18 +249,18 @@ export function blocks(
           const bj = bias ? bias + ((jc + jr) << 2) : 0;
           let ct = c + ic * ldc + ((jc + jr) << 2);
           let at = blockA;
-          for (let ir: usize = 0; ir < mc; ir += MR) {
-            const rows = min(MR, mc - ir);
+          for (let ir: usize = 0, rows: usize = 0; ir < mc; ir += rows) {
+            rows = tileRows(mc - ir);
             if ((rows == MR || rows == 4) && cols == NR && (plain || !accumulate)) {
               micro(ct, ldc, at, ldBlock, rows, panel, kc, 1, 0, partial || accumulate);
-              if (last && !plain) finish(ct, ldc, ct, ldc, rows, cols, 0, alpha, bj, activation, toY, 0);
+              if (last && !plain) complete(ct, ldc, rows, alpha, bj, activation, toY);
             } else {
               micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, 1, 0, false);
               if (last) finish(ct, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, toY, accumulate);
               else finish(ct, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0, 0);
             }
-            ct += MR * ldc;
-            at += MR * ldBlock;
+            ct += rows * ldc;
+            at += rows * ldBlock;
           }
         }
       }
@@ -273,6 +273,21 @@ export function blocks(
 function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize, jump: usize, load: bool): void {
   if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
   else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
+}
+
+/** How many of `rest` rows the next tile takes: 8 are two tiles of 4, not one of 6 and a ragged one of 2. */
+// @ts-ignore: decorator
+@inline
+export function tileRows(rest: usize): usize {
+  return rest < MR ? rest : rest == 8 ? 4 : MR;
+}
+
+/** What follows the last sum of a whole tile. */
+// @ts-ignore: decorator
+@inline
+function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32, toY: usize): void {
+  if (alpha == 1 && bias && activation <= <u32>Activation.Relu) biased(c, ldc, rows, bias, activation == Activation.Relu);
+  else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
 }
 
 /** A whole tile's c ← c + bias, or max(c + bias, 0): what `finish` computes, at less cost. */
@@ -295,10 +310,7 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
   const plain = !bias && activation == Activation.None;
   if ((rows == MR || rows == 4) && cols == NR) {
     micro(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
-    if (!plain) {
-      if (bias && (activation == Activation.None || activation == Activation.Relu)) biased(c, ldc, rows, bias, activation == Activation.Relu);
-      else finish(c, ldc, c, ldc, rows, cols, 0, 1, bias, activation, 0, 0);
-    }
+    if (!plain) complete(c, ldc, rows, 1, bias, activation, 0);
   } else {
     micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false);
     finish(c, ldc, scratch, NR * 4, rows, cols, load, 1, bias, activation, 0, 0);

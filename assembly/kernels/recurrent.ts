@@ -4,10 +4,10 @@
  * contribute (its rows are `stepRows` and `batchRows` apart, as are those of y, c and saved). A share is a run of sequences:
  * they do not know of each other, so threads meet no barrier until the end. A sequence that is over keeps its state.
  */
-import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
+import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation, Recurrent, RecurrentGrad, Op } from "../opcodes";
 import { fma, shareBegin, storeLanes } from "../simd";
-import { KC, tile } from "./gemm";
+import { KC, tile, tileRows } from "./gemm";
 import { copyPanel, MR, NR, transpose } from "./pack";
 
 /** Bytes of a tile's scratch. */
@@ -28,7 +28,12 @@ function packedBytes(gates: u32, hidden: u32): usize {
 /** Bytes of scratch that one thread needs, 64-byte aligned. */
 export function recurrentWorkspace(op: u32, batch: u32, hidden: u32): u32 {
   const gates = gatesOf(<Op>op);
-  return <u32>(TILE + packedBytes(gates, hidden) + ((((<usize>batch * gates * hidden) << 2) + 127) & ~63));
+  return <u32>(TILE + packedBytes(gates, hidden) + (<usize>batch + 1) * rowBytes(gates, hidden));
+}
+
+/** From row to row of the products with the state: odd in cache lines, so that rows spread over the cache's sets. */
+function rowBytes(gates: u32, hidden: u32): usize {
+  return (((<usize>gates * hidden << 2) + 63) & ~63) | 64;
 }
 
 /** C[rows, n] = A[rows, k]·B (+ C if load), B in panels of NR columns for each block of k. */
@@ -36,8 +41,9 @@ function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usi
   for (let pc: usize = 0; pc < k; pc += KC) {
     const kc = min(KC, k - pc);
     for (let j: usize = 0; j < n; j += NR, panel += kc * NR * 4) {
-      for (let i: usize = 0; i < rows; i += MR) {
-        tile(c + i * ldc + (j << 2), ldc, a + i * lda + (pc << 2), lda, min(MR, rows - i), min(NR, n - j), panel, kc, 1, 0, 0, Activation.None, load || pc > 0, scratch);
+      for (let i: usize = 0, own: usize = 0; i < rows; i += own) {
+        own = tileRows(rows - i);
+        tile(c + i * ldc + (j << 2), ldc, a + i * lda + (pc << 2), lda, own, min(NR, n - j), panel, kc, 1, 0, 0, Activation.None, load || pc > 0, scratch);
       }
     }
   }
@@ -81,8 +87,8 @@ function lstmCell(h: usize, c1: usize, saved: usize, x: usize, g: usize, bias: u
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
     const rest = n - j, at: usize = j << 2, atF = at + ld, atG = atF + ld, atO = atG + ld;
-    const i = sigmoid(gate(x, g, bias, at)), f = sigmoid(gate(x, g, bias, atF));
-    const u = tanh(gate(x, g, bias, atG)), o = sigmoid(gate(x, g, bias, atO));
+    const i = gateSigmoid(gate(x, g, bias, at)), f = gateSigmoid(gate(x, g, bias, atF));
+    const u = tanh(gate(x, g, bias, atG)), o = gateSigmoid(gate(x, g, bias, atO));
     const c = fma(f, v128.load(c0 + at), f32x4.mul(i, u));
     storeLanes(saved + at, i, rest);
     storeLanes(saved + atF, f, rest);
@@ -98,7 +104,7 @@ function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: us
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
     const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
-    const r = sigmoid(gate(x, g, bias, at)), z = sigmoid(gate(x, g, bias, atZ));
+    const r = gateSigmoid(gate(x, g, bias, at)), z = gateSigmoid(gate(x, g, bias, atZ));
     const part = hiddenPart(g, bias, atN);
     const u = tanh(fma(r, part, v128.load(x + atN)));
     storeLanes(saved + at, r, rest);
@@ -128,18 +134,22 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
   const y = word(at, Recurrent.y), c = word(at, Recurrent.c), saved = word(at, Recurrent.saved), x = word(at, Recurrent.x);
   const bias = word(at, Recurrent.bias), h0 = word(at, Recurrent.h0), c0 = word(at, Recurrent.c0), lengths = word(at, Recurrent.lengths);
   const rectify = <u32>word(at, Recurrent.rectify), reverse = word(at, Recurrent.reverse);
-  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden;
+  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, ldg = rowBytes(gates, hidden);
   const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, batch, hidden);
   const packed = scratch + TILE, g = packed + packedBytes(gates, hidden);
   pack(packed, word(at, Recurrent.w), n, hidden, true);
-  let stateH = h0, stateC = c0, ld = row;
+  // Without a state to start from, a row of zeros stands for every sequence's.
+  const zeros = g + (end - begin) * ldg;
+  memory.fill(zeros, 0, row);
+  let stateH = h0 ? h0 : zeros, stateC = c0 ? c0 : zeros, ld = h0 ? row : 0;
   for (let s: u32 = 0; s < steps; s++) {
     const t = reverse ? steps - 1 - s : s;
-    product(g, n << 2, stateH + begin * ld, ld, end - begin, n, hidden, packed, false, scratch);
+    if (ld) product(g, ldg, stateH + begin * ld, ld, end - begin, n, hidden, packed, false, scratch);
+    else memory.fill(g, 0, (end - begin) * ldg);
     const first = t * stepRows;
     for (let b = begin; b < end; b++) {
       const r = first + b * batchRows, h = y + r * row, c1 = c + r * row, kept = saved + r * row * 4;
-      const hb = stateH + b * ld, cb = stateC + b * ld, xb = x + r * row * gates, gb = g + (b - begin) * (n << 2);
+      const hb = stateH + b * ld, cb = stateC + b * ld, xb = x + r * row * gates, gb = g + (b - begin) * ldg;
       if (!isActive(lengths, b, t)) {
         memory.copy(h, hb, row);
         if (op == Op.Lstm) memory.copy(c1, cb, row);
@@ -209,7 +219,7 @@ function addRow(to: usize, from: usize, n: u32): void {
   }
 }
 
-/** dh and dc: [batch, hidden] carry the gradient from step to step, and end as those of h0 and c0. */
+/** dh and dc: [batch, hidden] carry the gradient from step to step, and end as those of h0 and c0, if there are such. */
 export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): void {
   const steps = <u32>word(at, RecurrentGrad.steps), batch = <u32>word(at, RecurrentGrad.batch), hidden = <u32>word(at, RecurrentGrad.hidden);
   const begin = shareBegin(batch, <u32>MR, thread, threads), end = shareBegin(batch, <u32>MR, thread + 1, threads);
@@ -222,6 +232,8 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
   const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden;
   const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, batch, hidden), packed = scratch + TILE;
   pack(packed, word(at, RecurrentGrad.w), hidden, n, false);
+  const zeros = packed + packedBytes(gates, hidden);
+  memory.fill(zeros, 0, row);
   memory.fill(dh + begin * row, 0, (end - begin) * row);
   if (op == Op.LstmGrad) memory.fill(dc + begin * row, 0, (end - begin) * row);
   // Of what the product with W is taken.
@@ -231,17 +243,17 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
     const first = t * stepRows, before = (reverse ? t + 1 : t - 1) * stepRows;
     for (let b = begin; b < end; b++) {
       const r = first + b * batchRows, own = b * row, dxb = dx + r * row * gates, dyb = dy + r * row, kept = saved + r * row * 4;
-      const previous = (before + b * batchRows) * row;
+      const previous = (before + b * batchRows) * row, first0 = h0 ? own : 0;
       if (!isActive(lengths, b, t)) {
         memory.fill(dxb, 0, row * gates);
         if (op == Op.GruGrad) memory.fill(dg + r * row * gates, 0, row * gates);
         addRow(dh + own, dyb, hidden);
         if (dcs) addRow(dc + own, dcs + r * row, hidden);
-      } else if (op == Op.LstmGrad) lstmCellGrad(dxb, dh + own, dc + own, dyb, dcs ? dcs + r * row : 0, kept, c + r * row, last ? c0 + own : c + previous, hidden);
-      else if (op == Op.GruGrad) gruCellGrad(dxb, dg + r * row * gates, dh + own, dyb, kept, last ? h0 + own : y + previous, hidden);
+      } else if (op == Op.LstmGrad) lstmCellGrad(dxb, dh + own, dc + own, dyb, dcs ? dcs + r * row : 0, kept, c + r * row, last ? (c0 ? c0 : zeros) + first0 : c + previous, hidden);
+      else if (op == Op.GruGrad) gruCellGrad(dxb, dg + r * row * gates, dh + own, dyb, kept, last ? (h0 ? h0 : zeros) + first0 : y + previous, hidden);
       else rnnCellGrad(dxb, dh + own, dyb, y + r * row, hidden, rectify);
     }
     const ld = batchRows * n << 2;
-    product(dh + begin * row, row, dz + (first * n << 2) + begin * ld, ld, end - begin, hidden, n, packed, true, scratch);
+    if (!last || h0) product(dh + begin * row, row, dz + (first * n << 2) + begin * ld, ld, end - begin, hidden, n, packed, true, scratch);
   }
 }

@@ -94,19 +94,17 @@ abstract class Recurrent extends Module {
     return this.bidirectional ? [`L${layer}`, `L${layer}Reverse`] : [`L${layer}`];
   }
 
-  /** A state given by the caller, checked, or zeros: [layers·directions, batch, hidden], cut into its parts. */
-  private parts(name: string, state: Tensor | undefined, batch: number): Tensor[] {
+  /** A state given by the caller, [layers·directions, batch, hidden], cut into its parts; null where there is none. */
+  private parts(name: string, state: Tensor | undefined, batch: number): (Tensor | null)[] {
     const count = this.numLayers * this.directions;
     const shape = [count, batch, this.hiddenSize];
     if (state && (state.shape.length !== 3 || state.shape.some((n, i) => n !== shape[i])))
       throw new ShapeError(
         `${this.constructor.name}: ${name} is [${state.shape.join(", ")}], but must be [${shape.join(", ")}]: [layers·directions, batch, hidden].`,
       );
-    if (!state) {
-      const start = zeros([batch, this.hiddenSize]);
-      return Array.from({ length: count }, () => start);
-    }
-    return Array.from({ length: count }, (_, i) => state.narrow(0, i, 1).reshape([batch, this.hiddenSize]));
+    return Array.from({ length: count }, (_, i) =>
+      state ? state.narrow(0, i, 1).reshape([batch, this.hiddenSize]) : null,
+    );
   }
 
   /** The output of the last layer, and the last states of all, [layers·directions, batch, hidden] each. */
@@ -237,9 +235,6 @@ abstract class RecurrentCell extends Module {
     requireSizes(this.constructor.name, { inputSize, hiddenSize });
     defineWeights(this, kind, inputSize, hiddenSize, bias, "");
   }
-  protected start(x: Tensor, state?: Tensor): Tensor {
-    return state ?? zeros([x.shape[0]!, this.hiddenSize]);
-  }
   protected override describe(): string {
     return `${this.inputSize}, ${this.hiddenSize}`;
   }
@@ -256,7 +251,7 @@ export class RNNCell extends RecurrentCell {
   }
   forward(x: Tensor, h?: Tensor): Tensor {
     const { nonlinearity = "tanh" } = this.options;
-    return ops.rnn(x.unsqueeze(0), this.start(x, h), weightsOf(this, ""), { nonlinearity })[1]!;
+    return ops.rnn(x.unsqueeze(0), h ?? null, weightsOf(this, ""), { nonlinearity })[1]!;
   }
 }
 
@@ -266,7 +261,7 @@ export class LSTMCell extends RecurrentCell {
     super("lstm", inputSize, hiddenSize, options);
   }
   forward(x: Tensor, state?: readonly [h: Tensor, c: Tensor]): [h: Tensor, c: Tensor] {
-    const [h, c] = [this.start(x, state?.[0]), this.start(x, state?.[1])];
+    const [h = null, c = null] = state ?? [];
     const [, hn, cn] = ops.lstm(x.unsqueeze(0), h, c, weightsOf(this, ""));
     return [hn!, cn!];
   }
@@ -278,6 +273,6 @@ export class GRUCell extends RecurrentCell {
     super("gru", inputSize, hiddenSize, options);
   }
   forward(x: Tensor, h?: Tensor): Tensor {
-    return ops.gru(x.unsqueeze(0), this.start(x, h), weightsOf(this, ""))[1]!;
+    return ops.gru(x.unsqueeze(0), h ?? null, weightsOf(this, ""))[1]!;
   }
 }

@@ -10,7 +10,7 @@ import { type Cell, cells } from "./cells.ts";
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
 import { type AnyOp, apply, applyAll, type OpDefinition, type Reference, type Sample } from "./op.ts";
 import { sum } from "./reduce.ts";
-import { concat, narrow, reshape, split, stack, unsqueeze } from "./shape.ts";
+import { concat, full, narrow, reshape, split, stack, unsqueeze } from "./shape.ts";
 import { requireType, type Shape, sameShape, show, type Value } from "./value.ts";
 
 export interface RecurrentAttributes {
@@ -18,6 +18,8 @@ export interface RecurrentAttributes {
   readonly batchFirst: boolean;
   /** From the last step to the first. */
   readonly reverse: boolean;
+  /** Whether there is a state to start from; else it is 0. */
+  readonly initial: boolean;
   /** Whether the state's product has a bias. */
   readonly bias: boolean;
   /** Whether sequences have lengths of their own. */
@@ -36,31 +38,31 @@ const stepsOf = (count: number, reverse: boolean): number[] =>
   Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
 
 /** Inputs of the forward op by name: they follow each other, some are absent. */
-function namedInputs(cell: Cell, inputs: readonly Value[], { bias, masked }: RecurrentAttributes) {
+function namedInputs(cell: Cell, inputs: readonly Value[], { initial, bias, masked }: RecurrentAttributes) {
   const rest = [...inputs];
   const take = (there = true): Value | undefined => (there ? rest.shift() : undefined);
   return {
     x: take()!,
     w: take()!,
-    h0: take()!,
-    c0: take(cell.hasCellState),
+    h0: take(initial),
+    c0: take(initial && cell.hasCellState),
     bias: take(bias),
     lengths: take(masked),
   };
 }
 
 /** The same for the gradient's op. */
-function namedGradInputs(cell: Cell, inputs: readonly Value[], { masked, cellGradient }: GradAttributes) {
+function namedGradInputs(cell: Cell, inputs: readonly Value[], { initial, masked, cellGradient }: GradAttributes) {
   const rest = [...inputs];
   const take = (there = true): Value | undefined => (there ? rest.shift() : undefined);
   return {
     dy: take()!,
     y: take()!,
     w: take()!,
-    h0: take()!,
+    h0: take(initial),
     saved: take(cell.saved > 0),
     c: take(cell.hasCellState),
-    c0: take(cell.hasCellState),
+    c0: take(initial && cell.hasCellState),
     dcs: take(cellGradient),
     lengths: take(masked),
   };
@@ -81,10 +83,11 @@ function encodeWords(encoder: Encoder, code: Op, words: readonly (readonly [numb
 }
 
 /** The states before each step: y moved by one, h0 at the start. */
-function statesBefore(y: Value, h0: Value, { batchFirst, reverse }: RecurrentAttributes): Value {
+function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
   const dim = batchFirst ? 1 : 0;
   const n = y.shape[dim]!;
-  const [start, rest] = [unsqueeze(h0, dim), narrow(y, dim, reverse ? 1 : 0, n - 1)];
+  const shape = y.shape.map((size, i) => (i === dim ? 1 : size));
+  const [start, rest] = [h0 ? reshape(h0, shape) : full(shape, 0), narrow(y, dim, reverse ? 1 : 0, n - 1)];
   return concat(reverse ? [rest, start] : [start, rest], dim);
 }
 
@@ -164,7 +167,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     vjp(dy, { inputs, outputs, attributes, needs, more: [dcs] }) {
       const { w, h0, c0, lengths } = namedInputs(cell, inputs, attributes);
       const [y, ...others] = outputs;
-      const present = [dy, y, w, h0, others.at(-1), ...(c0 ? [others[0], c0] : []), dcs, lengths];
+      const present = [dy, y, w, h0, others.at(-1), hasCellState ? others[0] : undefined, c0, dcs, lengths];
       const [dx, dh0, ...last] = applyAll(
         grad,
         present.filter((v) => v !== undefined),
@@ -177,9 +180,9 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
         needs[1]
           ? apply(matmulDefinition, [flat(dz), flat(statesBefore(y!, h0, attributes))], { ...PLAIN_PRODUCT, transA: true })
           : null,
-        dh0!,
       );
-      if (hasCellState) gradients.push(last[0]!);
+      if (h0) gradients.push(dh0!);
+      if (c0) gradients.push(last[0]!);
       if (attributes.bias) gradients.push(needs[gradients.length] ? sum(flat(dz), 0) : null);
       if (attributes.masked) gradients.push(null);
       return gradients;
@@ -190,9 +193,11 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const count = x.shape[dim]!;
       const xs = split(x, 1, dim);
       const [hs, cs] = [new Array<Value>(count), new Array<Value>(count)];
-      let [h, c]: [Value, Value | undefined] = [h0, c0];
+      const zero = (): Value => full([x.shape[1 - dim]!, w.shape[1]!], 0);
+      let h = h0 ?? zero();
+      let c = c0 ?? (hasCellState ? zero() : undefined);
       for (const t of stepsOf(count, attributes.reverse)) {
-        const own = reshape(xs[t]!, [h0.shape[0]!, x.shape[2]!]);
+        const own = reshape(xs[t]!, [h.shape[0]!, x.shape[2]!]);
         const next = cell.compose(own, linear(h, w, bias), h, c, attributes.rectify);
         const active = lengths && unsqueeze(gt(lengths, t), 1);
         h = active ? where(active, next.h, h) : next.h;
@@ -204,15 +209,15 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     },
     reference(inputs, attributes) {
       const named = namedInputs(cell, inputs as unknown as Value[], attributes) as unknown as Record<string, Reference>;
-      const { x, w, h0, c0, bias, lengths } = named as { x: Reference; w: Reference; h0: Reference } & typeof named;
+      const { x, w, h0, c0, bias, lengths } = named as { x: Reference; w: Reference } & typeof named;
       const hidden = w.shape[1]!;
       const { batch, steps, stepRows, batchRows } = geometry(x, hidden, attributes.batchFirst);
       const rows = batch * steps;
       const widths = [1, Number(hasCellState), saved].map((n) => n * hidden);
       const [y, c, kept] = widths.map((width) => new Float64Array(rows * width));
       for (let b = 0; b < batch; b++) {
-        let h = row64(h0, b, hidden);
-        let state = c0 ? row64(c0, b, hidden) : [];
+        let h = h0 ? row64(h0, b, hidden) : new Array<number>(hidden).fill(0);
+        let state = c0 ? row64(c0, b, hidden) : new Array<number>(hidden).fill(0);
         for (const t of stepsOf(steps, attributes.reverse)) {
           const r = t * stepRows + b * batchRows;
           if (!lengths || t < lengths.data[b]!) {
@@ -222,7 +227,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
             const own = row64(x, r, gates * hidden);
             const next = h.map((v, j) => {
               const of = (from: number[]): number[] => Array.from({ length: gates }, (_, q) => from[q * hidden + j]!);
-              return cell.forward64(of(own), of(g), v, state[j] ?? 0, attributes.rectify);
+              return cell.forward64(of(own), of(g), v, state[j]!, attributes.rectify);
             });
             next.forEach(({ saved: values }, j) => {
               values.forEach((v, q) => (kept![r * saved * hidden + q * hidden + j] = v));
@@ -231,7 +236,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
             if (hasCellState) state = next.map((cellOf) => cellOf.c);
           }
           y!.set(h, r * hidden);
-          c!.set(state, c!.length ? r * hidden : 0);
+          if (hasCellState) c!.set(state, r * hidden);
         }
       }
       const outer = x.shape.slice(0, 2);
@@ -285,8 +290,8 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     },
     reference(inputs, attributes) {
       const named = namedGradInputs(cell, inputs as unknown as Value[], attributes) as unknown as {
-        [name in "dy" | "y" | "w" | "h0"]: Reference;
-      } & { [name in "saved" | "c" | "c0" | "dcs" | "lengths"]?: Reference };
+        [name in "dy" | "y" | "w"]: Reference;
+      } & { [name in "h0" | "saved" | "c" | "c0" | "dcs" | "lengths"]?: Reference };
       const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = named;
       const hidden = w.shape[1]!;
       const { batch, steps, stepRows, batchRows } = geometry(dy, hidden, attributes.batchFirst);
@@ -306,14 +311,14 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
             if (!active) continue;
             const values = Array.from({ length: saved }, (_, q) => kept!.data[(r * saved + q) * hidden + j]!);
             const state = { y: y.data[at]!, c: c?.data[at] ?? 0 };
-            const previous = { h: (s ? y : h0).data[before + j]!, c: (s ? c : c0)?.data[before + j] ?? 0 };
+            const previous = { h: (s ? y : h0)?.data[before + j] ?? 0, c: (s ? c : c0)?.data[before + j] ?? 0 };
             const part = cell.backward64(dh[own]!, dc[own]!, values, state, previous, attributes.rectify);
             part.dx.forEach((v, q) => (dx[r * n + q * hidden + j] = v));
             part.dg.forEach((v, q) => (dg[r * n + q * hidden + j] = v));
             dh[own] = part.dh;
             dc[own] = part.dc;
           }
-          if (!active) continue;
+          if (!active || !(s || h0)) continue;
           for (let j = 0; j < hidden; j++)
             for (let q = 0; q < n; q++) dh[b * hidden + j]! += dg[r * n + q]! * w.data[q * hidden + j]!;
         }
@@ -338,10 +343,11 @@ const CASES: Case[] = [
   [3, 3, 1, { masked: true, reverse: true, bias: true }],
   [2, 3, 2, { masked: true, batchFirst: true, rectify: true }],
   [2, 14, 9, { bias: true }],
-  [1, 7, 4, { reverse: true }],
+  [1, 7, 4, { reverse: true, initial: false }],
+  [3, 2, 2, { masked: true, bias: true, initial: false }],
   [2, 0, 3, {}],
 ];
-const PLAIN: RecurrentAttributes = { batchFirst: false, reverse: false, bias: false, masked: false, rectify: false };
+const PLAIN = { batchFirst: false, reverse: false, initial: true, bias: false, masked: false, rectify: false };
 
 /** What the samples of both ops have in common. */
 function caseOf({ gates }: Cell, [steps, batch, hidden, options]: Case) {
@@ -360,7 +366,8 @@ function caseOf({ gates }: Cell, [steps, batch, hidden, options]: Case) {
 function forwardSamples(cell: Cell): Sample<RecurrentAttributes>[] {
   return CASES.map((one) => {
     const { attributes, rows, weight, state, bias, lengths } = caseOf(cell, one);
-    const states = cell.hasCellState ? [state, state] : [state];
+    const count = attributes.initial ? 1 + Number(cell.hasCellState) : 0;
+    const states = new Array(count).fill(state);
     return { inputs: [rows(cell.gates), weight, ...states, ...bias, ...lengths], attributes };
   });
 }
@@ -369,8 +376,9 @@ function gradSamples(cell: Cell): Sample<GradAttributes>[] {
   return CASES.map((one, i) => {
     const { attributes, rows, weight, state, lengths } = caseOf(cell, one);
     const cellGradient = cell.hasCellState && i % 2 === 0;
-    const inputs = [rows(1), rows(1), weight, state, ...(cell.saved ? [{ ...rows(cell.saved), low: 0, high: 1 }] : [])];
-    if (cell.hasCellState) inputs.push(rows(1), state);
+    const start = attributes.initial ? [state] : [];
+    const inputs = [rows(1), rows(1), weight, ...start, ...(cell.saved ? [{ ...rows(cell.saved), low: 0, high: 1 }] : [])];
+    if (cell.hasCellState) inputs.push(rows(1), ...start);
     if (cellGradient) inputs.push(rows(1));
     return { inputs: [...inputs, ...lengths], attributes: { ...attributes, cellGradient } };
   });

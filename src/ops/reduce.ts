@@ -1,5 +1,5 @@
 /** Reductions over any set of dimensions, and running sums. */
-import { Op, Reduce } from "../../assembly/opcodes.ts";
+import { Fold, Op, Reduce } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { abs, add, div, eq, exp, log, mul, ne, pow, sqrt, square, sub, where } from "./arithmetic.ts";
 import { apply, type OpDefinition, type Operand, type Reference } from "./op.ts";
@@ -61,6 +61,8 @@ function fold(
           [2, 33, 5],
           [3, 70, 4],
           [2, 3, 31],
+          [2, 97, 37],
+          [1, 160, 16],
         ] as [number, number, number][])),
   ];
   return {
@@ -71,7 +73,9 @@ function fold(
     saves: rest.saves ?? "none",
     infer: (_, { shape }) => [{ shape, dtype: rest.dtype ?? "float32" }],
     encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
+      const workspace = attributes.inner > 1 ? encoder.workspace(Fold.stack) : 0;
       encoder.begin(code, Reduce.words);
+      encoder.set(Reduce.workspace, workspace);
       encoder.set(Reduce.out, address(out!));
       encoder.set(Reduce.x, address(x!));
       encoder.set(Reduce.outer, attributes.outer);

@@ -62,46 +62,48 @@ function run(
   const joined = kind !== "gru" && biasIh && biasHh;
   const projected = linear(v, weightIh, joined ? add(biasIh, biasHh) : (biasIh ?? undefined));
   const bias = !joined && biasHh ? [biasHh] : [];
-  const attributes = { batchFirst, reverse, bias: bias.length > 0, masked: lengths !== undefined, rectify };
+  const initial = states.length > 0;
+  const attributes = { batchFirst, reverse, initial, bias: bias.length > 0, masked: lengths !== undefined, rectify };
   const inputs = [projected, weightHh, ...states, ...bias, ...(lengths ? [lengths] : [])];
   const [y, c] = applyAll(recurrences[kind].forward, inputs, attributes);
   const last = (all: Value): Value =>
-    reshape(narrow(all, dim, reverse ? 0 : steps - 1, 1), [states[0]!.shape[0]!, states[0]!.shape[1]!]);
+    reshape(narrow(all, dim, reverse ? 0 : steps - 1, 1), [v.shape[1 - dim]!, weightHh.shape[1]!]);
   const output = lengths ? where(activeSteps(lengths, steps, batchFirst), y!, 0) : y!;
   return [output, last(y!), ...(kind === "lstm" ? [last(c!)] : [])];
 }
 
 /**
- * h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990). x: [steps, batch, in], h0: [batch, hidden]; returns the states of all
+ * h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990). x: [steps, batch, in], h0: [batch, hidden], or null for zeros; returns the states of all
  * steps [steps, batch, hidden] and the last one. @throws ShapeError, DTypeError, RangeError
  */
 export function rnn(
   x: Value,
-  h0: Value,
+  h0: Value | null,
   weights: RecurrentWeights,
   { nonlinearity = "tanh", ...options }: SequenceOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
 ): Value[] {
-  return run("rnn", x, [h0], weights, options, nonlinearity === "relu");
+  return run("rnn", x, h0 ? [h0] : [], weights, options, nonlinearity === "relu");
 }
 
 /**
  * Long short-term memory (Hochreiter and Schmidhuber 1997; with PyTorch's gates i, f, g, o). x: [steps, batch, in], h0, c0:
- * [batch, hidden]; returns the states of all steps, and the last h and c. @throws ShapeError, DTypeError, RangeError
+ * [batch, hidden], or null for zeros; returns the states of all steps, and the last h and c. @throws ShapeError, DTypeError, RangeError
  */
 export function lstm(
   x: Value,
-  h0: Value,
-  c0: Value,
+  h0: Value | null,
+  c0: Value | null,
   weights: RecurrentWeights,
   options: SequenceOptions = {},
 ): Value[] {
-  return run("lstm", x, [h0, c0], weights, options);
+  if (!h0 !== !c0) throw new TypeError("lstm: one of h0 and c0 is missing. Give both, or null for both.");
+  return run("lstm", x, h0 && c0 ? [h0, c0] : [], weights, options);
 }
 
 /**
  * Gated recurrent units (Cho et al. 2014; with PyTorch's gates r, z, n, where r scales the product with the state). x: [steps,
- * batch, in], h0: [batch, hidden]; returns the states of all steps and the last one. @throws ShapeError, DTypeError, RangeError
+ * batch, in], h0: [batch, hidden], or null for zeros; returns the states of all steps and the last one. @throws ShapeError, DTypeError, RangeError
  */
-export function gru(x: Value, h0: Value, weights: RecurrentWeights, options: SequenceOptions = {}): Value[] {
-  return run("gru", x, [h0], weights, options);
+export function gru(x: Value, h0: Value | null, weights: RecurrentWeights, options: SequenceOptions = {}): Value[] {
+  return run("gru", x, h0 ? [h0] : [], weights, options);
 }
