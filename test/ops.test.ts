@@ -130,10 +130,7 @@ for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
           const { random, inputs, tensors } = prepare(sample, 200 + s);
           const u = upstream(op, inputs, sample.attributes, random);
           const which = differentiable(sample);
-          const gradients = grad(
-            (...xs: Tensor[]) => weighted(op, xs, sample.attributes, u),
-            which,
-          )(...tensors);
+          const gradients = grad((...xs: Tensor[]) => weighted(op, xs, sample.attributes, u), which)(...tensors);
           which.forEach((i, k) => {
             const h = 1e-5;
             const expected = Array.from(inputs[i]!.data, (_, at) => {

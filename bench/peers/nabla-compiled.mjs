@@ -12,8 +12,7 @@ export async function open(build) {
 }
 
 export function step(training) {
-  const model =
-    training.params ? new NablaNetwork(training, "compiled") : new NablaTraining(training, "compiled");
+  const model = training.params ? new NablaNetwork(training, "compiled") : new NablaTraining(training, "compiled");
   return { reset: () => model.reset(), run: () => model.step(), close: () => model.dispose() };
 }
 

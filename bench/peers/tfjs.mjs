@@ -19,32 +19,65 @@ export function matmul({ m, k, n, a, b }) {
   };
 }
 
-/**
- * Linear layers multiply by weights [out, in] with transposeB. The cross-entropy is
- * −Σ onehot·logSoftmax(z)/batch: its gradient needs only kernels that the wasm backend has, and the one-hot labels
- * are made before the clock starts.
- */
-export function step({ kind, batch, inputs, hidden, outputs, lr, start }) {
+/** The kinds of networks it trains too. */
+export const networks = ["lstm", "gru"];
+
+/** Gates in PyTorch's order, with both of its biases. The inputs of all steps are projected by one product. */
+function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
+  const x = tf.tensor2d(start.x, [steps * batch, inputs]);
+  const target = tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"));
+  const gates = kind === "lstm" ? 4 : 3;
+  const lstmCell = (xt, g, h, c) => {
+    const [i, f, u, o] = tf.split(tf.add(xt, g), 4, 1);
+    const next = tf.add(tf.mul(tf.sigmoid(f), c), tf.mul(tf.sigmoid(i), tf.tanh(u)));
+    return [tf.mul(tf.sigmoid(o), tf.tanh(next)), next];
+  };
+  const gruCell = (xt, g, h) => {
+    const [[xr, xz, xn], [gr, gz, gn]] = [tf.split(xt, 3, 1), tf.split(g, 3, 1)];
+    const n = tf.tanh(tf.add(xn, tf.mul(tf.sigmoid(tf.add(xr, gr)), gn)));
+    return [tf.add(n, tf.mul(tf.sigmoid(tf.add(xz, gz)), tf.sub(h, n)))];
+  };
+  const loss = ([weightIh, weightHh, biasIh, biasHh, w, b]) => {
+    const projected = tf.add(tf.matMul(x, weightIh, false, true), biasIh);
+    let [h, c] = [tf.zeros([batch, hidden]), tf.zeros([batch, hidden])];
+    for (let t = 0; t < steps; t++) {
+      const xt = tf.slice(projected, [t * batch, 0], [batch, gates * hidden]);
+      const g = tf.add(tf.matMul(h, weightHh, false, true), biasHh);
+      [h, c] = kind === "lstm" ? lstmCell(xt, g, h, c) : gruCell(xt, g, h);
+    }
+    const z = tf.add(tf.matMul(h, w, false, true), b);
+    return tf.div(tf.neg(tf.sum(tf.mul(target, tf.logSoftmax(z)))), batch);
+  };
+  return { loss, data: [x, target] };
+}
+
+function linearLoss({ kind, batch, inputs, hidden, outputs, start }) {
   const classes = kind === "classes";
   const x = tf.tensor2d(start.x, [batch, inputs]);
   const target = classes
     ? tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"))
     : tf.tensor2d(start.targets, [batch, outputs]);
-  const initial = [
-    tf.tensor2d(start.w1, [hidden, inputs]),
-    tf.tensor1d(start.b1),
-    tf.tensor2d(start.w2, [outputs, hidden]),
-    tf.tensor1d(start.b2),
-  ];
-  const parameters = initial.map((value) => tf.variable(value));
   const linear = (input, w, b) => tf.add(tf.matMul(input, w, false, true), b);
-  const loss = () => {
-    const [w1, b1, w2, b2] = parameters;
+  const loss = ([w1, b1, w2, b2]) => {
     const z = linear(classes ? tf.relu(linear(x, w1, b1)) : tf.tanh(linear(x, w1, b1)), w2, b2);
     return classes
       ? tf.div(tf.neg(tf.sum(tf.mul(target, tf.logSoftmax(z)))), batch)
       : tf.mean(tf.square(tf.sub(tf.sigmoid(z), target)));
   };
+  const shapes = [[hidden, inputs], [hidden], [outputs, hidden], [outputs]];
+  const params = ["w1", "b1", "w2", "b2"].map((name, i) => ({ shape: shapes[i], values: start[name] }));
+  return { loss, data: [x, target], params };
+}
+
+/**
+ * Linear layers multiply by weights [out, in] with transposeB. The cross-entropy is
+ * −Σ onehot·logSoftmax(z)/batch: its gradient needs only kernels that the wasm backend has, and the one-hot labels
+ * are made before the clock starts.
+ */
+export function step({ lr, ...task }) {
+  const { loss, data, params = task.params } = task.params ? recurrentLoss(task) : linearLoss(task);
+  const initial = params.map(({ shape, values }) => tf.tensor(values, shape));
+  const parameters = initial.map((value) => tf.variable(value));
   let optimizer;
   return {
     reset() {
@@ -53,14 +86,14 @@ export function step({ kind, batch, inputs, hidden, outputs, lr, start }) {
       optimizer = tf.train.adam(lr, 0.9, 0.999, 1e-8);
     },
     run() {
-      const value = optimizer.minimize(loss, true);
+      const value = optimizer.minimize(() => loss(parameters), true);
       const [number] = value.dataSync();
       value.dispose();
       return number;
     },
     close() {
       optimizer?.dispose();
-      tf.dispose([x, target, initial, parameters]);
+      tf.dispose([data, initial, parameters]);
     },
   };
 }

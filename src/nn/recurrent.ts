@@ -30,7 +30,8 @@ const GATES: Record<Kind, number> = { rnn: 1, lstm: 4, gru: 3 };
 
 function requireSizes(name: string, sizes: Record<string, number>): void {
   for (const [key, n] of Object.entries(sizes))
-    if (!Number.isInteger(n) || n < 1) throw new RangeError(`${name}: ${key} is ${n}, but must be a whole number above 0.`);
+    if (!Number.isInteger(n) || n < 1)
+      throw new RangeError(`${name}: ${key} is ${n}, but must be a whole number above 0.`);
 }
 
 /** One direction of one layer's parameters, uniform in ±1/√hidden, under PyTorch's names with `suffix`. */

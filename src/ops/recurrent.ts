@@ -2,7 +2,7 @@
  * Recurrent layers: one layer in one direction over a whole sequence is one op, its gradient back through time another. What the
  * inputs contribute is one product for all steps, made before. cells.ts has what a cell computes.
  */
-import { Op, Recurrent, RecurrentGrad } from "../../assembly/opcodes.ts";
+import { type Op, Recurrent, RecurrentGrad } from "../../assembly/opcodes.ts";
 import { type Encoder, kernels } from "../runtime/engine.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { gt, where } from "./arithmetic.ts";
@@ -178,7 +178,10 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const gradients: (Value | null)[] = [dx!];
       gradients.push(
         needs[1]
-          ? apply(matmulDefinition, [flat(dz), flat(statesBefore(y!, h0, attributes))], { ...PLAIN_PRODUCT, transA: true })
+          ? apply(matmulDefinition, [flat(dz), flat(statesBefore(y!, h0, attributes))], {
+              ...PLAIN_PRODUCT,
+              transA: true,
+            })
           : null,
       );
       if (h0) gradients.push(dh0!);
@@ -323,7 +326,10 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
             for (let q = 0; q < n; q++) dh[b * hidden + j]! += dg[r * n + q]! * w.data[q * hidden + j]!;
         }
       }
-      const [rows, state] = [[...dy.shape.slice(0, 2), n], [batch, hidden]];
+      const [rows, state] = [
+        [...dy.shape.slice(0, 2), n],
+        [batch, hidden],
+      ];
       return [
         { shape: rows, data: dx },
         { shape: state, data: dh },
@@ -377,7 +383,13 @@ function gradSamples(cell: Cell): Sample<GradAttributes>[] {
     const { attributes, rows, weight, state, lengths } = caseOf(cell, one);
     const cellGradient = cell.hasCellState && i % 2 === 0;
     const start = attributes.initial ? [state] : [];
-    const inputs = [rows(1), rows(1), weight, ...start, ...(cell.saved ? [{ ...rows(cell.saved), low: 0, high: 1 }] : [])];
+    const inputs = [
+      rows(1),
+      rows(1),
+      weight,
+      ...start,
+      ...(cell.saved ? [{ ...rows(cell.saved), low: 0, high: 1 }] : []),
+    ];
     if (cell.hasCellState) inputs.push(rows(1), ...start);
     if (cellGradient) inputs.push(rows(1));
     return { inputs: [...inputs, ...lengths], attributes: { ...attributes, cellGradient } };

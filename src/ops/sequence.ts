@@ -4,8 +4,8 @@ import { add, le, where } from "./arithmetic.ts";
 import { linear } from "./matmul.ts";
 import { applyAll } from "./op.ts";
 import { float } from "./pointwise.ts";
-import { cumsum } from "./reduce.ts";
 import { recurrences } from "./recurrent.ts";
+import { cumsum } from "./reduce.ts";
 import { cast, full, narrow, reshape } from "./shape.ts";
 import { show, type Value } from "./value.ts";
 

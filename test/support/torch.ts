@@ -34,6 +34,21 @@ export interface LayerCase {
   grads: Record<string, Stored>;
 }
 
+/** A module of any number of inputs and results. */
+export interface ModuleCase {
+  name: string;
+  layer: string;
+  args: unknown[];
+  inputs: Argument[];
+  state: Record<string, Stored>;
+  /** Results, flat, and the gradients that arrive at them. */
+  out: Stored[];
+  dy: Stored[];
+  /** Gradients by parameter, and by the inputs that are float32, flat. */
+  grads: Record<string, Stored>;
+  dx: Stored[];
+}
+
 /** 20 steps of an optimizer on one problem. */
 export interface OptimizerCase {
   name: string;
@@ -87,6 +102,7 @@ interface Values {
   pools: Case[];
   norms: Case[];
   sizes: Case[];
+  modules: ModuleCase[];
   batches: BatchNormCase[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
@@ -111,7 +127,7 @@ export function load(stored: Stored): Tensor {
 }
 
 /** What a call takes: tensors, infinities, and options that hold either. */
-function loadArgument(v: Argument): unknown {
+export function loadArgument(v: Argument): unknown {
   if (Array.isArray(v)) return v.map(loadArgument);
   if (isStored(v)) return load(v);
   if (typeof v === "object" && v !== null)

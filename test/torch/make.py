@@ -718,7 +718,71 @@ def make_sizes():
         case("sizes", "nn.AdaptiveAvgPool2d", lambda x, s: F.adaptive_avg_pool2d(first(x), s).movedim(1, -1), randn(2, 5, 7, 3), size, note=f"to {size}")
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes):
+# --- modules of several inputs and results -----------------------------------------------------------------------------
+
+
+def flat(v):
+    """The tensors of nested lists, in order; None is left out."""
+    return [v] if isinstance(v, torch.Tensor) else [x for part in v or [] for x in flat(part)]
+
+
+def module_case(name, layer, args, module, run, inputs, stored=None, state=None):
+    """layer(...args).forward(...inputs) and its gradients by parameters and float inputs; `stored`: inputs as nabla takes them."""
+    module = module.double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(randn(*p.shape, scale=0.6))
+    module.zero_grad()
+    for x in flat(inputs):
+        if x.is_floating_point():
+            x.requires_grad_()
+    outs = flat(run(*inputs))
+    dys = [randn(*y.shape) for y in outs]
+    torch.autograd.backward(outs, dys)
+    groups.setdefault("modules", []).append({
+        "name": name, "layer": layer, "args": encode(args), "inputs": encode(stored if stored is not None else inputs, short=True), "out": encode(outs), "dy": encode(dys, short=True),
+        "state": state(module) if state else {camel(k): encode(v, short=True) for k, v in module.state_dict().items()},
+        "grads": {} if state else {camel(k): encode(p.grad) for k, p in module.named_parameters()},
+        "dx": encode([x.grad for x in flat(inputs) if x.is_floating_point()]),
+    })
+
+
+def make_recurrent():
+    nn = torch.nn
+    kinds = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
+    variants = [({}, 5, 3, True), ({"num_layers": 2, "bidirectional": True}, 4, 3, True), ({"batch_first": True, "bias": False}, 3, 2, False),
+                ({"num_layers": 2, "batch_first": True, "bidirectional": True}, 4, 3, "lengths"), ({"bidirectional": True}, 6, 4, "lengths"),
+                ({"num_layers": 3}, 4, None, True), ({"num_layers": 2}, 1, 1, True)]
+    for kind, make in kinds.items():
+        for options, steps, batch, start in variants + ([({"nonlinearity": "relu"}, 4, 2, True)] if kind == "RNN" else []):
+            module = make(3, 5, **options)
+            first, lengths = options.get("batch_first", False), None
+            shape = (steps, 3) if batch is None else (batch, steps, 3) if first else (steps, batch, 3)
+            count = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
+            state = [randn(*([count, 5] if batch is None else [count, batch, 5]), scale=0.6) for _ in range(2 if kind == "LSTM" else 1)]
+            if start == "lengths":
+                lengths = torch.tensor([steps, 1, steps - 1, 2][:batch])
+
+            def run(x, s=None, _=None, module=module, first=first, lengths=lengths, steps=steps):
+                s = tuple(s) if isinstance(s, list) else s
+                if lengths is None:
+                    return module(x, s)
+                packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=first, enforce_sorted=False)
+                y, last = module(packed, s)
+                return nn.utils.rnn.pad_packed_sequence(y, batch_first=first, total_length=steps)[0], last
+
+            given = [randn(*shape)] + ([state if kind == "LSTM" else state[0]] if start else [])
+            stored = given + ([{"lengths": lengths}] if lengths is not None else [])
+            described = json.dumps({**options, **({"lengths": lengths.tolist()} if lengths is not None else {})})
+            module_case(f"{kind} {described} of {list(shape)}{'' if start else ' from nothing'}", kind, [3, 5, options], module, run, given, stored)
+    for kind, make in {"RNNCell": nn.RNNCell, "LSTMCell": nn.LSTMCell, "GRUCell": nn.GRUCell}.items():
+        state = [randn(4, 5, scale=0.6) for _ in range(2 if kind == "LSTMCell" else 1)]
+        cell = make(3, 5)
+        module_case(kind, kind, [3, 5], cell, lambda x, s: cell(x, tuple(s) if isinstance(s, list) else s), [randn(4, 3), state if kind == "LSTMCell" else state[0]])
+        module_case(f"{kind} from nothing", kind, [3, 5], cell, lambda x: cell(x), [randn(4, 3)])
+
+
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
