@@ -27,7 +27,7 @@ function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
   const x = tf.tensor2d(start.x, [steps * batch, inputs]);
   const target = tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"));
   const gates = kind === "lstm" ? 4 : 3;
-  const lstmCell = (xt, g, h, c) => {
+  const lstmCell = (xt, g, _h, c) => {
     const [i, f, u, o] = tf.split(tf.add(xt, g), 4, 1);
     const next = tf.add(tf.mul(tf.sigmoid(f), c), tf.mul(tf.sigmoid(i), tf.tanh(u)));
     return [tf.mul(tf.sigmoid(o), tf.tanh(next)), next];

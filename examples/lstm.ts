@@ -1,0 +1,34 @@
+/**
+ * `npm run lstm`: a recurrent network reads handwritten digits row by row, from the top, and says at the last row which digit it
+ * was. What it knows of the rows above is in its state alone; a training step is one compiled program.
+ */
+import { compile, losses, manualSeed, nn, optim, type Tensor } from "nabla";
+import { options, trainAndTest } from "./mnist/classify.ts";
+import { CLASSES, PIXELS, SIDE } from "./mnist/data.ts";
+
+const given = options("lstm", "a recurrent network that sees a row of pixels at a time", { epochs: 4, lr: 4e-3 });
+
+class RowReader extends nn.Module {
+  readonly lstm = new nn.LSTM(SIDE, 128, { batchFirst: true });
+  readonly linear = new nn.Linear(128, CLASSES);
+
+  /** pixels: uint8 [batch · 784] → logits: [batch, 10] */
+  forward(pixels: Tensor): Tensor {
+    const rows = pixels
+      .to("float32")
+      .div(255)
+      .reshape([pixels.size / PIXELS, SIDE, SIDE]);
+    const [, [hn]] = this.lstm.forward(rows);
+    return this.linear.forward(hn.squeeze(0));
+  }
+}
+
+manualSeed(given.seed);
+const model = new RowReader();
+const optimizer = new optim.Adam(model.parameters(), { lr: given.lr });
+const step = compile((pixels: Tensor, labels: Tensor) =>
+  optimizer.minimize(() => losses.crossEntropy(model.forward(pixels), labels)),
+);
+const read = compile((pixels: Tensor) => model.forward(pixels).argMax(-1));
+
+await trainAndTest({ model, optimizer, step, read }, given);

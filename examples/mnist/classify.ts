@@ -1,0 +1,97 @@
+/** What the classifiers of digits share: options, batches of bytes, epochs under a progress bar, the test on unseen digits. */
+import cliProgress from "cli-progress";
+import { Command } from "commander";
+import { type Compiled, type nn, type optim, randperm, type Tensor, tidy } from "nabla";
+import { type Digits, firstDigits, loadMnist, PIXELS } from "./data.ts";
+
+export interface Options {
+  readonly epochs: number;
+  readonly batch: number;
+  readonly lr: number;
+  readonly seed: number;
+  readonly limit?: number;
+}
+
+/** The command line, checked. */
+export function options(name: string, what: string, { epochs, lr }: { epochs: number; lr: number }): Options {
+  const program = new Command(name)
+    .description(`Trains ${what} on MNIST's 60,000 handwritten digits, and tests it on 10,000 others.`)
+    .option("-e, --epochs <n>", "how often every digit is seen", Number, epochs)
+    .option("-b, --batch <n>", "digits in a step", Number, 64)
+    .option("--lr <rate>", "Adam's learning rate at first; it falls to a hundredth along a cosine", Number, lr)
+    .option("--seed <n>", "of the first weights, dropout and the order of the digits", Number, 1)
+    .option("--limit <n>", "train on the first n digits only", Number)
+    .parse();
+  const given = program.opts<Options>();
+  for (const key of ["epochs", "batch", "lr", "seed", "limit"] as const) {
+    const value = given[key] ?? 1;
+    if (!(value > 0) || (key !== "lr" && !Number.isInteger(value)))
+      program.error(`error: --${key} must be a number above 0.`);
+  }
+  return given;
+}
+
+/** The digits picked, as bytes one behind the other, with their labels. */
+function gather({ pixels, labels }: Digits, picks: Int32Array): [Uint8Array, Int32Array] {
+  const bytes = new Uint8Array(picks.length * PIXELS);
+  picks.forEach((pick, i) => bytes.set(pixels.subarray(pick * PIXELS, (pick + 1) * PIXELS), i * PIXELS));
+  return [bytes, picks.map((pick) => labels[pick]!)];
+}
+
+/** A model and its compiled functions of pixels (uint8): a training step, and which digit each image shows. */
+export interface Classifier {
+  readonly model: nn.Module;
+  readonly optimizer: optim.Optimizer;
+  readonly step: Compiled<[pixels: Tensor, labels: Tensor], Tensor>;
+  readonly read: Compiled<[pixels: Tensor], Tensor>;
+}
+
+/** How many digits are read right, 0 … 1. */
+function accuracy({ model, read }: Classifier, digits: Digits): number {
+  model.eval();
+  let hits = 0;
+  for (let at = 0; at < digits.count; at += 500) {
+    const picks = Int32Array.from({ length: Math.min(500, digits.count - at) }, (_, i) => at + i);
+    const [bytes, labels] = gather(digits, picks);
+    read(bytes).data.forEach((digit, i) => {
+      if (digit === labels[i]) hits++;
+    });
+  }
+  model.train();
+  return hits / digits.count;
+}
+
+/** Trains, tests, and prints how many of the unseen digits are read right. */
+export async function trainAndTest(classifier: Classifier, { epochs, batch, lr, limit }: Options): Promise<void> {
+  const { train: all, test } = await loadMnist();
+  const train = limit ? firstDigits(all, limit) : all;
+  const steps = epochs * Math.ceil(train.count / batch);
+  const bar = new cliProgress.SingleBar({
+    format: "{bar} {percentage}%  loss {loss}  {images} images/s  {eta_formatted} left",
+    clearOnComplete: true,
+    noTTYOutput: false,
+  });
+  const started = performance.now();
+  bar.start(steps, 0, { loss: "", images: "" });
+  let done = 0;
+  let mean = 0;
+  for (let epoch = 1; epoch <= epochs; epoch++) {
+    const order = tidy(() => randperm(train.count).data) as Int32Array;
+    for (let at = 0; at < train.count; at += batch, done++) {
+      classifier.optimizer.lr = lr * (0.01 + 0.99 * 0.5 * (1 + Math.cos((Math.PI * done) / steps)));
+      const loss = classifier.step(...gather(train, order.subarray(at, at + batch))).item();
+      mean = done ? 0.98 * mean + 0.02 * loss : loss;
+      if (done % 16) continue;
+      const seconds = (performance.now() - started) / 1000;
+      bar.update(done, { loss: mean.toFixed(4), images: Math.round((done * batch) / seconds).toLocaleString("en") });
+      await new Promise(setImmediate); // a breath, in which the bar is drawn and Ctrl-C is heard
+    }
+  }
+  bar.stop();
+  const seconds = (performance.now() - started) / 1000;
+  const right = accuracy(classifier, test);
+  console.log(
+    `Test accuracy ${(100 * right).toFixed(2)}%  (${Math.round(right * test.count).toLocaleString("en")} of 10,000), ` +
+      `after ${epochs} epochs of ${train.count.toLocaleString("en")} digits in ${seconds.toFixed(1)} s`,
+  );
+}

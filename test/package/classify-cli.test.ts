@@ -1,0 +1,22 @@
+/** `npm run cnn` and `npm run lstm` on a part of the digits. Needs the build in dist/. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const run = (name: string, ...args: string[]) =>
+  promisify(execFile)(process.execPath, [`dist/examples/${name}.js`, ...args]);
+
+test.each([
+  ["cnn", 95],
+  ["lstm", 88],
+])("%s: reads at least %d% of 10,000 digits right after 5 epochs of 5,000 others", async (name, least) => {
+  const { stdout } = await run(name, "--epochs", "5", "--limit", "5000");
+  const accuracy = Number(
+    /^Test accuracy ([\d.]+)% {2}\([\d,]+ of 10,000\), after 5 epochs of 5,000 digits in [\d.]+ s\n$/.exec(stdout)?.[1],
+  );
+  expect(accuracy).toBeGreaterThanOrEqual(least);
+});
+
+test("options that make no sense are refused", async () => {
+  await expect(run("cnn", "--epochs", "0")).rejects.toThrow("error: --epochs must be a number above 0.");
+});
