@@ -16,6 +16,7 @@ import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
+import { attention } from "./kernels/attention";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
@@ -68,6 +69,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.NormalizeGrad) stepNorm(op, at, thread, threads);
   else if (op <= Op.Gru) recurrent(op, at, thread, threads);
   else if (op <= Op.GruGrad) recurrentGrad(op, at, thread, threads);
+  else if (op <= Op.AttentionGrad) attention(op, at, thread, threads);
   else stepChain(at, thread, threads);
 }
 

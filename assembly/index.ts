@@ -11,5 +11,6 @@ export * from "./kernels/optimizer";
 export { colStep, gemm, gemmWorkspace, rowStep } from "./kernels/gemm";
 export * from "./kernels/matmul";
 export { convWorkspace } from "./kernels/conv";
+export { attentionWorkspace } from "./kernels/attention";
 export { recurrentWorkspace } from "./kernels/recurrent";
 export * from "./kernels/probe";

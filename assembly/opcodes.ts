@@ -134,6 +134,9 @@ export const enum Op {
   RnnGrad,
   LstmGrad,
   GruGrad,
+  // Scaled dot-product attention (layout Attention).
+  Attention,
+  AttentionGrad,
   // Several pointwise instructions as one pass (layout Chain).
   Chain,
   /** How many codes there are; not an op. */
@@ -541,6 +544,48 @@ export const enum RecurrentGrad {
   batchRows,
   reverse,
   rectify,
+  workspace,
+  words,
+}
+
+/**
+ * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each lies in batches, heads and rows so many elements apart
+ * (gradients as what they are of): `queries` rows of q and out, `keys` rows of k and v, `width` numbers in a row of q and k,
+ * `valueWidth` in one of v and out. mask: 0, or what is added to the scores. Causal: query i sees keys up to i + offset.
+ */
+export const enum Attention {
+  out = Head.words,
+  q,
+  k,
+  v,
+  dq,
+  dk,
+  dv,
+  mask,
+  batch,
+  heads,
+  queries,
+  keys,
+  width,
+  valueWidth,
+  scale,
+  causal,
+  offset,
+  outBatch,
+  outHead,
+  outRow,
+  qBatch,
+  qHead,
+  qRow,
+  kBatch,
+  kHead,
+  kRow,
+  vBatch,
+  vHead,
+  vRow,
+  maskBatch,
+  maskHead,
+  maskRow,
   workspace,
   words,
 }

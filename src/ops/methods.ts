@@ -1,6 +1,7 @@
 /** The ops as people call them: those that become methods of Tensor (the tensor first), and those that stay functions. */
 import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
+import { scaledDotProductAttention } from "./attention.ts";
 import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./convolve.ts";
 import * as gather from "./gather.ts";
 import * as matmul from "./matmul.ts";
@@ -12,6 +13,7 @@ import * as reduce from "./reduce.ts";
 import * as rows from "./rows.ts";
 import { gru, lstm, rnn } from "./sequence.ts";
 import * as shape from "./shape.ts";
+import * as triangle from "./triangle.ts";
 import type { DType, Value } from "./value.ts";
 
 // biome-ignore-start format: a list, as it is read
@@ -28,6 +30,7 @@ const { dot, mT } = matmul;
 const { reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split } =
   shape;
 const { indexSelect, oneHot } = gather;
+const { tril, triu } = triangle;
 // biome-ignore-end format: a list, as it is read
 
 /** Methods: `x.name(...rest)` is `name(x, ...rest)`. */
@@ -42,7 +45,7 @@ export const methods = {
   softmax, logSoftmax,
   matmul: matmul.matmul, dot, mT,
   reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
-  indexSelect, gather: gather.gather, scatterAdd: gather.scatterAdd, indexAdd: gather.indexAdd, oneHot,
+  tril, triu, indexSelect, gather: gather.gather, scatterAdd: gather.scatterAdd, indexAdd: gather.indexAdd, oneHot,
   /** Another element type: "float32", "int32", "bool" or "uint8". */
   to: (x: Value, dtype: DType): Value => shape.cast(x, dtype),
   /** The tensor where the mask holds, `other` elsewhere. */
@@ -61,5 +64,5 @@ export const functions = {
   concat, stack, embedding, scatterSum, linear: matmul.linear, bernoulli, rand, randn, randperm,
   full: shape.full, conv1d, conv2d, convTranspose1d, convTranspose2d,
   avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
-  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru,
+  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru, scaledDotProductAttention,
 };

@@ -106,7 +106,7 @@ const softmaxDefinition = rowOp(
   Op.Softmax,
   "softmax",
   "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
-  (dy, y) => apply(softmaxGradDefinition, [dy, y], null),
+  (dy, y) => softmaxGrad(dy, y),
   (row) => row.map((v) => Math.exp(v - logSumExp64(row))),
 );
 const softmaxGradDefinition = rowGrad(
@@ -120,6 +120,8 @@ const softmaxGradDefinition = rowGrad(
   ],
   (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
 );
+/** dx = y(dy − Σ dy·y) along the last dim, y = softmax(x). */
+export const softmaxGrad = (dy: Value, y: Value): Value => apply(softmaxGradDefinition, [dy, y], null);
 const logSoftmaxDefinition = rowOp(
   Op.LogSoftmax,
   "logSoftmax",

@@ -5,8 +5,8 @@ import { linear } from "./matmul.ts";
 import { applyAll } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { recurrences } from "./recurrent.ts";
-import { cumsum } from "./reduce.ts";
-import { cast, full, narrow, reshape } from "./shape.ts";
+import { cast, narrow, reshape } from "./shape.ts";
+import { counting } from "./triangle.ts";
 import { show, type Value } from "./value.ts";
 
 /** How a sequence is walked. */
@@ -29,7 +29,7 @@ export interface RecurrentWeights {
 
 /** 1 where a step counts, as bool: [steps, batch, 1], or [batch, steps, 1]. */
 function activeSteps(lengths: Value, steps: number, batchFirst: boolean): Value {
-  const count = cumsum(full([steps], 1), 0);
+  const count = counting(steps);
   const own = cast(lengths, "float32");
   const batch = lengths.size;
   return batchFirst

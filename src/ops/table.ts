@@ -5,6 +5,7 @@
 import { Op } from "../../assembly/opcodes.ts";
 import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
+import { attentionDefinitions } from "./attention.ts";
 import { chainDefinition } from "./chain.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
 import { gatherDefinitions } from "./gather.ts";
@@ -131,5 +132,7 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.RnnGrad]: recurrences.rnn.grad,
   [Op.LstmGrad]: recurrences.lstm.grad,
   [Op.GruGrad]: recurrences.gru.grad,
+  [Op.Attention]: attentionDefinitions.attention,
+  [Op.AttentionGrad]: attentionDefinitions.attentionGrad,
   [Op.Chain]: chainDefinition,
 };

@@ -1,0 +1,129 @@
+/**
+ * Scaled dot-product attention and its gradient, a block of query rows at a time: softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al.
+ * 2017, eq. 1). The weights of one block and all keys are the most that is ever stored; the gradient computes them anew. Strides
+ * are in elements, so heads may lie anywhere. A share is a run of pairs of batch and head, which do not know of each other.
+ */
+import { Attention, Op } from "../opcodes";
+import { laneMask, shareBegin, storeLanes } from "../simd";
+import { blocks, gemmWorkspace } from "./gemm";
+import { dotRow, scaleRow, sumExp } from "./softmax";
+
+/** Query rows of a block. */
+const ROWS: u32 = 64;
+
+/** Bytes from row to row of weights: odd in cache lines. */
+function rowBytes(keys: u32): usize {
+  return (((<usize>keys << 2) + 63) & ~63) | 64;
+}
+
+/** Bytes of scratch that one thread needs, 64-byte aligned. */
+export function attentionWorkspace(keys: u32): u32 {
+  return gemmWorkspace(1, 1, 1, 1, 0) + <u32>(2 * ROWS * rowBytes(keys));
+}
+
+// @ts-ignore: decorator
+@inline
+function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>index << 2)); }
+
+/**
+ * A row of weights in place: softmax(scale·s + mask) of the first `limit` of n scores, 0 behind them. All 0 where nothing is left
+ * to attend to.
+ */
+function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
+  const factor = f32x4.splat(scale), none = f32x4.splat(-Infinity);
+  let top = none;
+  for (let j: u32 = 0; j < limit; j += 4) {
+    const at: usize = j << 2;
+    let v = f32x4.mul(v128.load(s + at), factor);
+    if (mask) v = f32x4.add(v, v128.load(mask + at));
+    if (limit - j < 4) v = v128.bitselect(v, none, laneMask(limit - j));
+    v128.store(s + at, v);
+    top = f32x4.max(top, v);
+  }
+  const pair = f32x4.max(top, v128.shuffle<f32>(top, top, 2, 3, 0, 1));
+  const largest = max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
+  if (largest == -Infinity) {
+    memory.fill(s, 0, <usize>n << 2);
+    return;
+  }
+  const total = sumExp(s, s, limit, largest);
+  scaleRow(s, s, limit, 1 / total, 0);
+  if (limit < n) memory.fill(s + (<usize>limit << 2), 0, <usize>(n - limit) << 2);
+}
+
+/** dS = scale·P∘(dP − Σ dP∘P) along a row, in place of dP. */
+function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
+  const total = f32x4.splat(dotRow(dp, p, n)), factor = f32x4.splat(scale);
+  for (let j: u32 = 0; j < n; j += 4) {
+    const at: usize = j << 2;
+    const d = f32x4.sub(v128.load(dp + at), total);
+    storeLanes(dp + at, f32x4.mul(factor, f32x4.mul(v128.load(p + at), d)), n - j);
+  }
+}
+
+/** How many keys query i may attend to. */
+// @ts-ignore: decorator
+@inline
+function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
+  return causal ? <u32>min<i32>(<i32>keys, max<i32>(0, <i32>i + 1 + offset)) : keys;
+}
+
+/** C = op(A)·op(B), or C += …, by the packed path; leading dimensions in elements. */
+// @ts-ignore: decorator
+@inline
+function product(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32, m: usize, n: usize, k: usize, accumulate: u32, workspace: usize): void {
+  blocks(c, ldc, a, lda, transA, b, ldb, transB, 0, m, n, k, 1, 0, 0, accumulate, workspace);
+}
+
+function clearRows(at: usize, ld: usize, rows: u32, width: usize): void {
+  for (let i: u32 = 0; i < rows; i++, at += ld) memory.fill(at, 0, width << 2);
+}
+
+export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
+  const batch = <u32>word(at, Attention.batch), heads = <u32>word(at, Attention.heads);
+  const queries = <u32>word(at, Attention.queries), keys = <u32>word(at, Attention.keys);
+  const width = word(at, Attention.width), valueWidth = word(at, Attention.valueWidth);
+  const causal = word(at, Attention.causal) != 0, offset = <i32>word(at, Attention.offset), scale = load<f32>(at + (<usize>Attention.scale << 2));
+  const ldq = word(at, Attention.qRow) << 2, ldk = word(at, Attention.kRow) << 2, ldv = word(at, Attention.vRow) << 2, ldo = word(at, Attention.outRow) << 2;
+  const backward = op == Op.AttentionGrad;
+  const workspace = word(at, Attention.workspace) + thread * attentionWorkspace(keys);
+  const p = workspace + gemmWorkspace(1, 1, 1, 1, 0), ld = rowBytes(keys), dp = p + ROWS * ld;
+  const units = batch * heads, end = shareBegin(units, 1, thread + 1, threads);
+  for (let u = shareBegin(units, 1, thread, threads); u < end; u++) {
+    const b: usize = u / heads, h: usize = u - <u32>b * heads;
+    const ofQ = (b * word(at, Attention.qBatch) + h * word(at, Attention.qHead)) << 2, ofK = (b * word(at, Attention.kBatch) + h * word(at, Attention.kHead)) << 2;
+    const ofV = (b * word(at, Attention.vBatch) + h * word(at, Attention.vHead)) << 2, ofOut = (b * word(at, Attention.outBatch) + h * word(at, Attention.outHead)) << 2;
+    const q = word(at, Attention.q) + ofQ, k = word(at, Attention.k) + ofK, v = word(at, Attention.v) + ofV;
+    const mask0 = word(at, Attention.mask), mask = mask0 ? mask0 + ((b * word(at, Attention.maskBatch) + h * word(at, Attention.maskHead)) << 2) : 0;
+    // y forward; dy backward, with dq, dk, dv laid out as q, k, v.
+    const out = word(at, Attention.out) + ofOut;
+    const dq = word(at, Attention.dq) + ofQ, dk = word(at, Attention.dk) + ofK, dv = word(at, Attention.dv) + ofV;
+    if (backward) {
+      clearRows(dk, ldk, keys, width);
+      clearRows(dv, ldv, keys, valueWidth);
+    }
+    for (let i: u32 = 0; i < queries; i += ROWS) {
+      const rows = min<u32>(ROWS, queries - i), n = reach(i + rows - 1, keys, causal, offset);
+      const qi = q + i * ldq, oi = out + i * ldo;
+      if (!n) {
+        if (backward) clearRows(dq + i * ldq, ldq, rows, width);
+        else clearRows(oi, ldo, rows, valueWidth);
+        continue;
+      }
+      product(p, ld, qi, ldq, 0, k, ldk, 1, rows, n, width, 0, workspace);
+      for (let r: u32 = 0; r < rows; r++) {
+        const own = mask ? mask + (((i + r) * word(at, Attention.maskRow)) << 2) : 0;
+        weighRow(p + r * ld, reach(i + r, keys, causal, offset), n, scale, own);
+      }
+      if (!backward) {
+        product(oi, ldo, p, ld, 0, v, ldv, 0, rows, valueWidth, n, 0, workspace);
+        continue;
+      }
+      product(dp, ld, oi, ldo, 0, v, ldv, 1, rows, n, valueWidth, 0, workspace);
+      product(dv, ldv, p, ld, 1, oi, ldo, 0, n, valueWidth, rows, 1, workspace);
+      for (let r: u32 = 0; r < rows; r++) weighRowGrad(dp + r * ld, p + r * ld, n, scale);
+      product(dq + i * ldq, ldq, dp, ld, 0, k, ldk, 0, rows, width, n, 0, workspace);
+      product(dk, ldk, dp, ld, 1, qi, ldq, 0, n, width, rows, 1, workspace);
+    }
+  }
+}
