@@ -1,6 +1,6 @@
 /** The compared training as users of nabla write it: run op by op, or compiled. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, type TypedArray, tensor } from "../src/index.ts";
-import { type Cnn, networkStart, type RecurrentNetwork } from "./networks.ts";
+import { type Cnn, type Network, networkStart, type RecurrentNetwork, type Transformer } from "./networks.ts";
 import { type EPOCH, LR, startOf, type Training } from "./training.ts";
 
 type Mode = "eager" | "compiled";
@@ -115,19 +115,45 @@ class Recurrent extends nn.Module {
   }
 }
 
+/** Predicts the next character at each place. */
+class LanguageModel extends nn.Module {
+  private readonly embedding: nn.Embedding;
+  private readonly encoder: nn.TransformerEncoder;
+  private readonly linear: nn.Linear;
+
+  constructor({ width, heads, feedforward, layers, outputs }: Transformer) {
+    super();
+    const options = { dimFeedforward: feedforward, dropout: 0, batchFirst: true };
+    this.embedding = new nn.Embedding(outputs, width);
+    this.encoder = new nn.TransformerEncoder(
+      Array.from({ length: layers }, () => new nn.TransformerEncoderLayer(width, heads, options)),
+    );
+    this.linear = new nn.Linear(width, outputs);
+  }
+  forward(x: Tensor): Tensor {
+    const y = this.encoder.forward(this.embedding.forward(x), { isCausal: true });
+    return this.linear.forward(y).flatten(0, 1);
+  }
+}
+
+/** A network, and its input in the shape it takes. */
+function build(network: Network, x: Float32Array): [nn.Module, Tensor] {
+  const { batch } = network;
+  if (network.kind === "cnn") return [convolutional(network), tensor(x, [batch, network.size, network.size, 1])];
+  const { steps } = network;
+  return network.kind === "transformer"
+    ? [new LanguageModel(network), tensor(Int32Array.from(x), [batch, steps])]
+    : [new Recurrent(network), tensor(x, [steps, batch, network.inputs])];
+}
+
 /** The step of a network. */
 export class NablaNetwork extends OneBatch {
-  constructor(network: Cnn | RecurrentNetwork, mode: Mode) {
+  constructor(network: Network, mode: Mode) {
     const { x, labels, params } = networkStart(network);
-    const { batch, kind } = network;
-    const model = kind === "cnn" ? convolutional(network) : new Recurrent(network);
-    const shape = kind === "cnn" ? [batch, network.size, network.size, 1] : [network.steps, batch, network.inputs];
+    const [model, input] = build(network, x);
     const initial = params.map(({ values }) => values);
-    super(
-      new Trainer(model, initial, mode, (input, target) => losses.crossEntropy(model.forward(input), target)),
-      tensor(x, shape),
-      tensor(labels),
-    );
+    const loss = (images: Tensor, target: Tensor) => losses.crossEntropy(model.forward(images), target);
+    super(new Trainer(model, initial, mode, loss), input, tensor(labels));
   }
 }
 

@@ -49,6 +49,17 @@ export const networks: readonly Network[] = [
   { name: "CNN 32-64 28×28 B=32", kind: "cnn", batch: 32, size: 28, channels: [32, 64], outputs: 10 },
   { name: "LSTM 28→128 T=28 B=32", kind: "lstm", ...sequence },
   { name: "GRU 28→128 T=28 B=32", kind: "gru", ...sequence },
+  {
+    name: "Transformer 2×64 T=64 B=16",
+    kind: "transformer",
+    batch: 16,
+    steps: 64,
+    width: 64,
+    heads: 4,
+    feedforward: 256,
+    layers: 2,
+    outputs: 65,
+  },
 ];
 
 export interface NetworkStart {

@@ -20,3 +20,6 @@ describe(`normalization agrees with PyTorch ${values.torch}`, () => {
 describe(`interpolation and adaptive pooling agree with PyTorch ${values.torch}`, () => {
   for (const c of values.sizes) test(c.name, () => check(c));
 });
+describe(`attention agrees with PyTorch ${values.torch}`, () => {
+  for (const c of values.attention) test(c.name, () => check(c));
+});

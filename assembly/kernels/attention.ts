@@ -4,12 +4,13 @@
  * are in elements, so heads may lie anywhere. A share is a run of pairs of batch and head, which do not know of each other.
  */
 import { Attention, Op } from "../opcodes";
-import { laneMask, shareBegin, storeLanes } from "../simd";
+import { exp } from "../math";
+import { fma, horizontalSum, laneMask, shareBegin } from "../simd";
 import { blocks, gemmWorkspace } from "./gemm";
-import { dotRow, scaleRow, sumExp } from "./softmax";
 
-/** Query rows of a block. */
+/** Query rows of a block; half as many for short causal attention, of which more is left out then. */
 const ROWS: u32 = 64;
+const SHORT: u32 = 128;
 
 /** Bytes from row to row of weights: odd in cache lines. */
 function rowBytes(keys: u32): usize {
@@ -30,35 +31,52 @@ function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>inde
  * to attend to.
  */
 function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
-  const factor = f32x4.splat(scale), none = f32x4.splat(-Infinity);
-  let top = none;
-  for (let j: u32 = 0; j < limit; j += 4) {
-    const at: usize = j << 2;
-    let v = f32x4.mul(v128.load(s + at), factor);
-    if (mask) v = f32x4.add(v, v128.load(mask + at));
-    if (limit - j < 4) v = v128.bitselect(v, none, laneMask(limit - j));
-    v128.store(s + at, v);
-    top = f32x4.max(top, v);
+  if (mask || scale < 0) {
+    const factor = f32x4.splat(scale);
+    for (let j: u32 = 0; j < limit; j += 4) {
+      const at: usize = j << 2, v = f32x4.mul(v128.load(s + at), factor);
+      v128.store(s + at, mask ? f32x4.add(v, v128.load(mask + at)) : v);
+    }
+    scale = 1;
   }
+  const whole = limit & ~3, rest = limit - whole, end = s + (<usize>whole << 2);
+  const none = f32x4.splat(-Infinity), head = laneMask(rest);
+  let top = rest ? v128.bitselect(v128.load(end), none, head) : none;
+  for (let p = s; p < end; p += 16) top = f32x4.max(top, v128.load(p));
   const pair = f32x4.max(top, v128.shuffle<f32>(top, top, 2, 3, 0, 1));
   const largest = max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
-  if (largest == -Infinity) {
-    memory.fill(s, 0, <usize>n << 2);
-    return;
+  const zero = f32x4.splat(0), stop = s + (<usize>n << 2);
+  let p = s;
+  if (largest != -Infinity) {
+    const factor = f32x4.splat(scale), shift = f32x4.splat(-largest * scale);
+    let total = zero;
+    for (; p < end; p += 16) {
+      const e = exp(fma(v128.load(p), factor, shift));
+      v128.store(p, e);
+      total = f32x4.add(total, e);
+    }
+    if (rest) {
+      const e = v128.and(exp(fma(v128.load(p), factor, shift)), head);
+      v128.store(p, e);
+      total = f32x4.add(total, e);
+      p += 16;
+    }
+    const part = f32x4.splat(1 / horizontalSum(total));
+    for (let q = s; q < p; q += 16) v128.store(q, f32x4.mul(v128.load(q), part));
   }
-  const total = sumExp(s, s, limit, largest);
-  scaleRow(s, s, limit, 1 / total, 0);
-  if (limit < n) memory.fill(s + (<usize>limit << 2), 0, <usize>(n - limit) << 2);
+  for (; p < stop; p += 16) v128.store(p, zero);
 }
 
-/** dS = scale·P∘(dP − Σ dP∘P) along a row, in place of dP. */
+/** dS = scale·P∘(dP − Σ dP∘P) along a row, in place of dP; P is 0 behind the last key it saw. */
 function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
-  const total = f32x4.splat(dotRow(dp, p, n)), factor = f32x4.splat(scale);
-  for (let j: u32 = 0; j < n; j += 4) {
-    const at: usize = j << 2;
-    const d = f32x4.sub(v128.load(dp + at), total);
-    storeLanes(dp + at, f32x4.mul(factor, f32x4.mul(v128.load(p + at), d)), n - j);
-  }
+  const end = dp + ((<usize>n & ~3) << 2), toP = p - dp, head = laneMask(n & 3);
+  let total = f32x4.splat(0);
+  for (let d = dp; d < end; d += 16) total = fma(v128.load(d), v128.load(d + toP), total);
+  if (n & 3) total = f32x4.add(total, v128.and(head, f32x4.mul(v128.load(end), v128.load(end + toP))));
+  const sum = f32x4.splat(horizontalSum(total)), factor = f32x4.splat(scale);
+  for (let d = dp; d < end; d += 16) v128.store(d, f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum)));
+  // Rows end in padding: what is written there is never read.
+  if (n & 3) v128.store(end, f32x4.mul(f32x4.mul(factor, v128.load(end + toP)), f32x4.sub(v128.load(end), sum)));
 }
 
 /** How many keys query i may attend to. */
@@ -88,6 +106,7 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
   const backward = op == Op.AttentionGrad;
   const workspace = word(at, Attention.workspace) + thread * attentionWorkspace(keys);
   const p = workspace + gemmWorkspace(1, 1, 1, 1, 0), ld = rowBytes(keys), dp = p + ROWS * ld;
+  const step: u32 = causal && queries <= SHORT ? ROWS / 2 : ROWS;
   const units = batch * heads, end = shareBegin(units, 1, thread + 1, threads);
   for (let u = shareBegin(units, 1, thread, threads); u < end; u++) {
     const b: usize = u / heads, h: usize = u - <u32>b * heads;
@@ -102,8 +121,8 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
       clearRows(dk, ldk, keys, width);
       clearRows(dv, ldv, keys, valueWidth);
     }
-    for (let i: u32 = 0; i < queries; i += ROWS) {
-      const rows = min<u32>(ROWS, queries - i), n = reach(i + rows - 1, keys, causal, offset);
+    for (let i: u32 = 0; i < queries; i += step) {
+      const rows = min<u32>(step, queries - i), n = reach(i + rows - 1, keys, causal, offset);
       const qi = q + i * ldq, oi = out + i * ldo;
       if (!n) {
         if (backward) clearRows(dq + i * ldq, ldq, rows, width);

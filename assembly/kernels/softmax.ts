@@ -11,7 +11,7 @@ import { maxRow, sumRow } from "./reduce";
 function logOf(x: f32): f32 { return f32x4.extract_lane(log(f32x4.splat(x)), 0); }
 
 /** Σ exp(x[i] − shift); also writes the terms to `out` unless it is 0. */
-export function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
+function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
   const s = f32x4.splat(shift);
   let total = f32x4.splat(0);
   for (let i: u32 = 0; i < n; i += 4) {
@@ -24,7 +24,7 @@ export function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
 }
 
 /** out = x·scale + shift on a row. */
-export function scaleRow(out: usize, x: usize, n: u32, scale: f32, shift: f32): void {
+function scaleRow(out: usize, x: usize, n: u32, scale: f32, shift: f32): void {
   const a = f32x4.splat(scale), b = f32x4.splat(shift);
   for (let i: u32 = 0; i < n; i += 4) {
     const at: usize = i << 2;
@@ -57,7 +57,7 @@ export function logSoftmax(out: usize, x: usize, n: u32, begin: u32, end: u32): 
 }
 
 /** Σ a[i]·b[i] of a row. */
-export function dotRow(a: usize, b: usize, n: u32): f32 {
+function dotRow(a: usize, b: usize, n: u32): f32 {
   let total = f32x4.splat(0);
   for (let i: u32 = 0; i < n; i += 4) {
     const at: usize = i << 2;

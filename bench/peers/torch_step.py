@@ -136,8 +136,33 @@ class Recurrent:
         return loss.item()
 
 
-Epoch.reset = Cnn.reset = Recurrent.reset = Step.reset
-NETWORKS = {"cnn": Cnn, "lstm": Recurrent, "gru": Recurrent}
+class Transformer:
+    """See networks.ts."""
+
+    def __init__(self, task):
+        start, batch, steps, width = task["start"], task["batch"], task["steps"], task["width"]
+        self.x = decode(start["x"]).reshape(batch, steps).long()
+        self.target = decode(start["labels"], torch.int32).long()
+        layers = [nn.TransformerEncoderLayer(width, task["heads"], task["feedforward"], dropout=0.0, batch_first=True) for _ in range(task["layers"])]
+        self.model = nn.ModuleList([nn.Embedding(task["outputs"], width), *layers, nn.Linear(width, task["outputs"])])
+        self.mask = ~torch.ones(steps, steps, dtype=torch.bool).tril()
+        self.initial = [decode(p["values"]) for p in task["params"]]
+        self.lr = task["lr"]
+
+    def run(self):
+        self.optimizer.zero_grad()
+        embedding, *layers, linear = self.model
+        y = embedding(self.x)
+        for layer in layers:
+            y = layer(y, self.mask)
+        loss = F.cross_entropy(linear(y).flatten(0, 1), self.target)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+Epoch.reset = Transformer.reset = Cnn.reset = Recurrent.reset = Step.reset
+NETWORKS = {"cnn": Cnn, "lstm": Recurrent, "gru": Recurrent, "transformer": Transformer}
 
 
 def open_job(request):

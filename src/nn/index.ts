@@ -1,4 +1,5 @@
 /** Layers and their initialisation: `nn.Linear`, `nn.init.xavierUniform`. */
+export * from "./attention.ts";
 export * from "./conv.ts";
 export * from "./embedding.ts";
 export * as init from "./init.ts";
@@ -8,3 +9,4 @@ export * from "./norm.ts";
 export * from "./pool.ts";
 export * from "./recurrent.ts";
 export * from "./resize.ts";
+export * from "./transformer.ts";

@@ -102,6 +102,7 @@ interface Values {
   pools: Case[];
   norms: Case[];
   sizes: Case[];
+  attention: Case[];
   modules: ModuleCase[];
   batches: BatchNormCase[];
   layers: LayerCase[];

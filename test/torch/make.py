@@ -782,7 +782,59 @@ def make_recurrent():
         module_case(f"{kind} from nothing", kind, [3, 5], cell, lambda x: cell(x), [randn(4, 3)])
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent):
+def make_attention():
+    nn = torch.nn
+
+    def attention(q, k, v, mask=None, is_causal=False, scale=None):
+        scores = q @ k.transpose(-1, -2) * (scale if scale is not None else q.shape[-1] ** -0.5)
+        if is_causal:
+            scores = scores.masked_fill(~torch.ones(scores.shape[-2:], dtype=torch.bool).tril(), -math.inf)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+        return torch.softmax(scores, -1) @ v
+
+    some = lambda *shape: (torch.rand(shape, generator=generator) < 0.7) | (torch.arange(shape[-1]) == 0)
+    for note, shapes, options in (
+        ("", [(2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 2)], {}), ("", [(4, 5), (3, 5), (3, 5)], {"scale": 0.3}), ("", [(3, 4, 2), (3, 4, 2), (3, 4, 2)], {"is_causal": True}),
+        ("more keys than queries", [(1, 2, 3, 2), (1, 2, 5, 2), (1, 2, 5, 3)], {"is_causal": True}), ("more queries than keys", [(1, 2, 5, 2), (1, 2, 3, 2), (1, 2, 3, 3)], {"is_causal": True}),
+        ("padding", [(2, 2, 4, 3), (2, 2, 5, 3), (2, 2, 5, 3)], {"mask": some(2, 1, 1, 5)}), ("bool", [(2, 2, 4, 3), (2, 2, 5, 3), (2, 2, 5, 3)], {"mask": some(4, 5)}),
+        ("added", [(2, 2, 4, 3), (2, 2, 5, 3), (2, 2, 5, 3)], {"mask": randn(2, 4, 5)}), ("added and causal", [(2, 2, 2, 4, 3)] * 3, {"mask": randn(2, 1, 1, 1, 4), "is_causal": True})):
+        case("attention", "scaledDotProductAttention", attention, *[randn(*s) for s in shapes], note=note, wrt=(0, 1, 2), hvp=True, **options)
+
+    def multihead(name, shapes, options, masks=None, weights=False):
+        module = nn.MultiheadAttention(6, 3, **options)
+        masks = masks or {}
+        inputs = [randn(*s) for s in shapes]
+        masked = {("attn_mask" if k == "is_causal" else k): (~torch.ones(shapes[0][1 if options.get("batch_first") else 0], shapes[1][1 if options.get("batch_first") else 0], dtype=torch.bool).tril() if k == "is_causal" else m) for k, m in masks.items()}
+        run = lambda q, k, v: [y for y in module(q, k, v, need_weights=weights, **masked) if y is not None]
+        module_case(f"MultiheadAttention {name}", "MultiheadAttention", [6, 3, options], module, run, inputs, inputs + [{**masks, **({"need_weights": True} if weights else {})}])
+
+    first = {"batch_first": True}
+    multihead("of itself", [(5, 2, 6)] * 3, {})
+    multihead("batch first, with weights", [(2, 4, 6), (2, 5, 6), (2, 5, 6)], first, weights=True)
+    multihead("without bias, causal", [(2, 5, 6)] * 3, {**first, "bias": False}, {"is_causal": True})
+    multihead("with padding", [(5, 2, 6)] * 3, {}, {"key_padding_mask": torch.tensor([[0, 0, 0, 1, 1], [0, 0, 0, 0, 1]]).bool()})
+    multihead("with forbidden places", [(2, 4, 6), (2, 3, 6), (2, 3, 6)], first, {"attn_mask": ~some(4, 3)}, weights=True)
+    multihead("with a mask for each head, added, and padding", [(2, 4, 6), (2, 3, 6), (2, 3, 6)], first, {"attn_mask": randn(6, 4, 3), "key_padding_mask": torch.tensor([[0, 0, 1], [0, 0, 0]]).bool()})
+    multihead("without a batch", [(4, 6), (3, 6), (3, 6)], {})
+
+    def layer(kind, name, options, shapes, masks=None, stored=None, kwargs=None):
+        made = getattr(nn, kind)(6, 2, dim_feedforward=9, dropout=0.0, **options)
+        inputs = [randn(*s) for s in shapes]
+        masked = kwargs if kwargs is not None else masks or {}
+        module_case(f"{kind} {name}", kind, [6, 2, {"dim_feedforward": 9, "dropout": 0, **options}], made, lambda *xs: made(*xs, **masked), inputs, inputs + ([stored or masks] if masks or stored else []))
+
+    causal = ~torch.ones(5, 5, dtype=torch.bool).tril()
+    padding = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 0, 0, 1]]).bool()
+    layer("TransformerEncoderLayer", "as it comes", {}, [(5, 2, 6)])
+    layer("TransformerEncoderLayer", "gelu, norms first, padding", {"batch_first": True, "norm_first": True, "activation": "gelu"}, [(2, 5, 6)], {"src_key_padding_mask": padding})
+    layer("TransformerEncoderLayer", "causal", {"batch_first": True}, [(2, 5, 6)], stored={"is_causal": True}, kwargs={"src_mask": causal})
+    layer("TransformerDecoderLayer", "as it comes", {}, [(5, 2, 6), (4, 2, 6)])
+    layer("TransformerDecoderLayer", "norms first, causal, with padded memory", {"batch_first": True, "norm_first": True}, [(2, 5, 6), (2, 5, 6)],
+          stored={"tgt_is_causal": True, "memory_key_padding_mask": padding}, kwargs={"tgt_mask": causal, "memory_key_padding_mask": padding})
+
+
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []

@@ -1,0 +1,273 @@
+/** Attention layers, positions, and the cache of keys and values that generation needs. */
+import { tensor, zeros } from "../creation.ts";
+import * as ops from "../functions.ts";
+import { additiveMask, attend, attentionWeights, type Layout } from "../ops/attention.ts";
+import { ShapeError } from "../runtime/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import * as init from "./init.ts";
+import { Linear } from "./layers.ts";
+import { Module, parameter } from "./module.ts";
+
+/**
+ * Rotary positions (Su et al. 2021, eq. 34): turns each pair of numbers of x: [..., steps, dim] by an angle that grows with the
+ * place, so that scores depend on how far apart query and key are. Pairs are neighbours (interleaved), or halves of the row, as in
+ * Llama's published weights.
+ */
+export class RotaryEmbedding extends Module {
+  private readonly base: number;
+  private readonly interleaved: boolean;
+
+  constructor(
+    readonly dim: number,
+    { base = 10000, interleaved = true }: { readonly base?: number; readonly interleaved?: boolean } = {},
+  ) {
+    super();
+    if (!(Number.isInteger(dim) && dim > 0 && dim % 2 === 0))
+      throw new RangeError(`RotaryEmbedding: dim is ${dim}, but must be an even number above 0.`);
+    this.base = base;
+    this.interleaved = interleaved;
+  }
+
+  /** @param offset the place of the first step @param dim the dimension of the steps */
+  forward(x: Tensor, { offset = 0, dim = -2 }: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+    const rank = x.shape.length;
+    const at = dim < 0 ? dim + rank : dim;
+    if (rank < 2 || x.shape[rank - 1] !== this.dim || !(at >= 0 && at < rank - 1))
+      throw new ShapeError(
+        `RotaryEmbedding: x is [${x.shape.join(", ")}], but must be [..., steps, ${this.dim}], with steps at dim ${dim}.`,
+      );
+    const steps = x.shape[at]!;
+    const half = this.dim / 2;
+    const pairs = this.interleaved ? [half, 2] : [2, half];
+    const axis = this.interleaved ? rank : rank - 1;
+    const parts = x.reshape([...x.shape.slice(0, -1), ...pairs]);
+    const [a, b] = [0, 1].map((i) => parts.narrow(axis, i, 1)) as [Tensor, Tensor];
+    const shape = a.shape.map((n, i) => (i === at || n === half ? n : 1));
+    const angles = new Float32Array(steps * half);
+    for (let t = 0; t < steps; t++)
+      for (let i = 0; i < half; i++) angles[t * half + i] = (offset + t) * this.base ** (-i / half);
+    const [cos, sin] = [Math.cos, Math.sin].map((f) => tensor(angles.map(f), shape)) as [Tensor, Tensor];
+    const turned = ops.concat([a.mul(cos).sub(b.mul(sin)), a.mul(sin).add(b.mul(cos))], axis);
+    return turned.reshape(x.shape);
+  }
+}
+
+/**
+ * Adds sin(t/10000^(2i/dim)) and cos(…) to places 2i and 2i + 1 of x: [..., steps, dim] (Vaswani et al. 2017, §3.5).
+ */
+export class SinusoidalEncoding extends Module {
+  constructor(readonly dim: number) {
+    super();
+    if (!(Number.isInteger(dim) && dim > 0))
+      throw new RangeError(`SinusoidalEncoding: dim is ${dim}, but must be a whole number above 0.`);
+  }
+
+  /** @param offset the place of the first step */
+  forward(x: Tensor, { offset = 0 }: { readonly offset?: number } = {}): Tensor {
+    const [steps, dim] = x.shape.slice(-2);
+    if (dim !== this.dim)
+      throw new ShapeError(`SinusoidalEncoding: x is [${x.shape.join(", ")}], but must be [..., steps, ${this.dim}].`);
+    const values = new Float32Array(steps! * dim);
+    for (let t = 0; t < steps!; t++)
+      for (let i = 0; i < dim; i++) {
+        const angle = (offset + t) * 10000 ** (-(i - (i % 2)) / dim);
+        values[t * dim + i] = i % 2 ? Math.cos(angle) : Math.sin(angle);
+      }
+    return x.add(tensor(values, [steps!, dim]));
+  }
+}
+
+/**
+ * What attention layers have seen so far, so that generation passes each step once: give the same cache to every call, and call
+ * `clear()` before another text.
+ */
+export class KeyValueCache {
+  private readonly seen = new Map<Module, { k: Tensor; v: Tensor }>();
+
+  /** Steps seen. */
+  get length(): number {
+    return this.lengthOf([...this.seen.keys()][0]);
+  }
+  /** Steps that one layer has seen. @internal */
+  lengthOf(layer: Module | undefined): number {
+    return (layer && this.seen.get(layer)?.k.shape[1]) ?? 0;
+  }
+  /** Appends k and v, [batch, steps, heads, width], and returns all there are. @internal */
+  append(layer: Module, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+    const before = this.seen.get(layer);
+    const all = before
+      ? { k: ops.concat([before.k, k], 1).keep(), v: ops.concat([before.v, v], 1).keep() }
+      : { k: k.clone().keep(), v: v.clone().keep() };
+    before?.k.dispose();
+    before?.v.dispose();
+    this.seen.set(layer, all);
+    return all;
+  }
+  /** Forgets everything, and frees it. */
+  clear(): void {
+    for (const { k, v } of this.seen.values()) {
+      k.dispose();
+      v.dispose();
+    }
+    this.seen.clear();
+  }
+}
+
+export interface MultiheadAttentionOptions {
+  /** Part of the weights dropped in training. Default 0. */
+  readonly dropout?: number;
+  /** Whether there are biases. Default true. */
+  readonly bias?: boolean;
+  /** Tensors are [batch, steps, embedDim] instead of [steps, batch, embedDim]. Default false. */
+  readonly batchFirst?: boolean;
+  /** Positions that queries and keys are turned by, of a head's width. Default: none. */
+  readonly rotary?: RotaryEmbedding;
+}
+
+/** What a call may see. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added. */
+export interface MultiheadOptions {
+  /** [batch, keys]: which keys are padding. */
+  readonly keyPaddingMask?: Tensor;
+  /** [queries, keys], or [batch·heads, queries, keys]. */
+  readonly attnMask?: Tensor;
+  /** Queries see no key behind their own place. With a cache, places count from the first step cached. Default false. */
+  readonly isCausal?: boolean;
+  /** Whether weights, averaged over heads, are returned too; they are then stored whole. Default false (PyTorch: true). */
+  readonly needWeights?: boolean;
+  /** Keys and values of earlier calls, to which this call's are added. For self-attention, and without gradients. */
+  readonly cache?: KeyValueCache;
+}
+
+/** A mask of forbidden places as what is added to scores. */
+const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? mask.logicalNot() : mask) as Tensor;
+
+/**
+ * Attention by several heads (Vaswani et al. 2017, §3.2.2): query: [steps, batch, embedDim] (batchFirst: [batch, steps, …]; without
+ * a batch: [steps, …]), key and value: [keys, batch, embedDim] → [output, weights or null], output like query. Key and value are the
+ * query where they are left out. Parameters: inProjWeight [3·embedDim, embedDim] (query, key, value), inProjBias, outProj.
+ *
+ * ```ts
+ * const [y] = new nn.MultiheadAttention(16, 4, { batchFirst: true }).forward(randn([2, 5, 16]));   // [2, 5, 16]
+ * ```
+ */
+export class MultiheadAttention extends Module {
+  readonly inProjWeight: Tensor;
+  readonly inProjBias: Tensor | null;
+  readonly outProj: Linear;
+  readonly rotary: RotaryEmbedding | null;
+  private readonly dropout: number;
+  private readonly batchFirst: boolean;
+
+  constructor(
+    readonly embedDim: number,
+    readonly numHeads: number,
+    { dropout = 0, bias = true, batchFirst = false, rotary }: MultiheadAttentionOptions = {},
+  ) {
+    super();
+    if (!(Number.isInteger(embedDim) && Number.isInteger(numHeads) && numHeads > 0 && embedDim > 0))
+      throw new RangeError(
+        `MultiheadAttention: ${embedDim} numbers and ${numHeads} heads: both must be whole numbers above 0.`,
+      );
+    if (embedDim % numHeads)
+      throw new RangeError(
+        `MultiheadAttention: ${embedDim} numbers cannot be cut into ${numHeads} heads of one width.`,
+      );
+    if (!(dropout >= 0 && dropout <= 1))
+      throw new RangeError(`MultiheadAttention: dropout is ${dropout}, but must be in 0 … 1.`);
+    if (rotary && rotary.dim !== embedDim / numHeads)
+      throw new RangeError(
+        `MultiheadAttention: the rotary positions are for a width of ${rotary.dim}, but heads have ${embedDim / numHeads}.`,
+      );
+    this.inProjWeight = parameter(init.xavierUniform(zeros([3 * embedDim, embedDim])));
+    this.inProjBias = bias ? parameter(zeros([3 * embedDim])) : null;
+    this.outProj = new Linear(embedDim, embedDim, { bias });
+    if (this.outProj.bias) init.zeros(this.outProj.bias);
+    this.rotary = rotary ?? null;
+    this.dropout = dropout;
+    this.batchFirst = batchFirst;
+  }
+
+  forward(
+    query: Tensor,
+    key: Tensor = query,
+    value: Tensor = key,
+    options: MultiheadOptions = {},
+  ): [output: Tensor, weights: Tensor | null] {
+    const { embedDim, numHeads, batchFirst } = this;
+    if (query.shape.length === 2) {
+      const at = batchFirst ? 0 : 1;
+      const { keyPaddingMask, ...rest } = options;
+      const masks = keyPaddingMask ? { ...rest, keyPaddingMask: keyPaddingMask.reshape([1, key.shape[0]!]) } : rest;
+      const inner = query.unsqueeze(at);
+      const outer = (x: Tensor): Tensor => (x === query ? inner : x.unsqueeze(at));
+      const [y, weights] = this.forward(inner, outer(key), outer(value), masks);
+      return [y.squeeze(at), weights?.squeeze(0) ?? null];
+    }
+    for (const [name, x] of Object.entries({ query, key, value }))
+      if (x.shape.length !== 3 || x.shape[2] !== embedDim)
+        throw new ShapeError(
+          `MultiheadAttention: the ${name} is [${x.shape.join(", ")}], but must be ${batchFirst ? "[batch, steps" : "[steps, batch"}, ${embedDim}], or without the batch.`,
+        );
+    const layout: Layout = batchFirst ? "bthd" : "tbhd";
+    const heads = (x: Tensor): Tensor => x.reshape([...x.shape.slice(0, 2), numHeads, embedDim / numHeads]);
+    let [q, k, v] = this.project(query, key, value).map(heads) as [Tensor, Tensor, Tensor];
+    const { cache, isCausal = false, needWeights = false } = options;
+    const offset = cache?.lengthOf(this) ?? 0;
+    if (this.rotary) {
+      const dim = batchFirst ? 1 : 0;
+      [q, k] = [q, k].map((x) => this.rotary!.forward(x, { offset, dim })) as [Tensor, Tensor];
+    }
+    if (cache) {
+      if (!batchFirst) throw new Error("MultiheadAttention: a cache needs a layer with { batchFirst: true }.");
+      ({ k, v } = cache.append(this, k, v));
+    }
+    const [batch, queries] = batchFirst ? [query.shape[0]!, query.shape[1]!] : [query.shape[1]!, query.shape[0]!];
+    const mask = this.mask(options, batch, queries, k.shape[batchFirst ? 1 : 0]!);
+    const attributes = {
+      layout,
+      scale: 1 / Math.sqrt(embedDim / numHeads),
+      causal: isCausal ? offset : null,
+    };
+    const y = attend(q, k, v, mask, attributes, this.training ? this.dropout : 0) as Tensor;
+    const order = batchFirst ? [0, 2, 1, 3] : [1, 2, 0, 3];
+    const weights = needWeights
+      ? (attentionWeights(q.permute(order), k.permute(order), mask, attributes) as Tensor).mean(1)
+      : null;
+    return [this.outProj.forward(y.reshape(query.shape)), weights];
+  }
+
+  /** Query, key and value, each by its part of the weight; by one product where they are the same tensor. */
+  private project(query: Tensor, key: Tensor, value: Tensor): Tensor[] {
+    const { embedDim, inProjWeight, inProjBias } = this;
+    const part = (x: Tensor, i: number): Tensor =>
+      ops.linear(x, inProjWeight.narrow(0, i * embedDim, embedDim), inProjBias?.narrow(0, i * embedDim, embedDim));
+    return [part(query, 0), part(key, 1), part(value, 2)];
+  }
+
+  /** All masks as one to be added, [batch or 1, heads or 1, queries or 1, keys]. */
+  private mask({ keyPaddingMask, attnMask }: MultiheadOptions, batch: number, queries: number, keys: number) {
+    const show = (x: Tensor): string => `[${x.shape.join(", ")}]`;
+    if (keyPaddingMask && (keyPaddingMask.shape[0] !== batch || keyPaddingMask.shape[1] !== keys))
+      throw new ShapeError(
+        `MultiheadAttention: keyPaddingMask is ${show(keyPaddingMask)}, but must be [${batch}, ${keys}]: [batch, keys].`,
+      );
+    const padding = keyPaddingMask && forbid(keyPaddingMask).reshape([batch, 1, 1, keys]);
+    if (!attnMask) return padding;
+    const [first, ...rest] = attnMask.shape.length === 2 ? [1, ...attnMask.shape] : attnMask.shape;
+    if (
+      rest.length !== 2 ||
+      rest[0] !== queries ||
+      rest[1] !== keys ||
+      (first !== 1 && first !== batch * this.numHeads)
+    )
+      throw new ShapeError(
+        `MultiheadAttention: attnMask is ${show(attnMask)}, but must be [${queries}, ${keys}] or [${batch * this.numHeads}, ${queries}, ${keys}].`,
+      );
+    const own = forbid(attnMask).reshape(first === 1 ? [1, 1, ...rest] : [batch, this.numHeads, ...rest]);
+    return padding ? own.add(padding) : own;
+  }
+
+  protected override describe(): string {
+    return `${this.embedDim}, ${this.numHeads}`;
+  }
+}

@@ -1,0 +1,190 @@
+/** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters are PyTorch's. */
+import type { Tensor } from "../tensor.ts";
+import { type KeyValueCache, MultiheadAttention, type RotaryEmbedding } from "./attention.ts";
+import { Dropout, Linear } from "./layers.ts";
+import { Module } from "./module.ts";
+import { LayerNorm } from "./norm.ts";
+
+export interface TransformerLayerOptions {
+  /** Width between the two linear layers. Default 2048. */
+  readonly dimFeedforward?: number;
+  /** Dropout of attention weights, of each part's result and between the linear layers, in training. Default 0.1. */
+  readonly dropout?: number;
+  /** Between the two linear layers: "relu" (default), "gelu", or a function. */
+  readonly activation?: "relu" | "gelu" | ((x: Tensor) => Tensor);
+  /** Default 1e-5. */
+  readonly layerNormEps?: number;
+  /** Tensors are [batch, steps, dModel] instead of [steps, batch, dModel]. Default false. */
+  readonly batchFirst?: boolean;
+  /** Norms before each part instead of behind it, which trains deep stacks more easily. Default false. */
+  readonly normFirst?: boolean;
+  /** Whether linear layers, attention and norms have biases. Default true. */
+  readonly bias?: boolean;
+  /** Positions for self-attention. Default: none. */
+  readonly rotary?: RotaryEmbedding;
+}
+
+export interface EncoderOptions {
+  /** [steps, steps] or [batch·heads, steps, steps]: true where attention is not allowed, or what is added to scores. */
+  readonly mask?: Tensor;
+  /** [batch, steps]: which steps are padding. */
+  readonly srcKeyPaddingMask?: Tensor;
+  /** Each step sees itself and what is before it. Default false. */
+  readonly isCausal?: boolean;
+  /** Keys and values of earlier calls: see KeyValueCache. */
+  readonly cache?: KeyValueCache;
+}
+
+export interface DecoderOptions {
+  readonly tgtMask?: Tensor;
+  readonly memoryMask?: Tensor;
+  readonly tgtKeyPaddingMask?: Tensor;
+  readonly memoryKeyPaddingMask?: Tensor;
+  readonly tgtIsCausal?: boolean;
+  /** Keys and values of the target's earlier steps: see KeyValueCache. */
+  readonly cache?: KeyValueCache;
+}
+
+/** Only those options that are there. */
+function present<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
+
+/** What encoder and decoder layers share: the residual parts, each with its norm and dropout. */
+abstract class TransformerLayer extends Module {
+  readonly selfAttn: MultiheadAttention;
+  readonly linear1: Linear;
+  readonly linear2: Linear;
+  private readonly between: Dropout;
+  private readonly behind: Dropout;
+  private readonly normFirst: boolean;
+  private readonly activation: (x: Tensor) => Tensor;
+  /** Makes a norm, or another attention, as this layer's are. */
+  protected readonly makeNorm: () => LayerNorm;
+  protected readonly makeAttention: () => MultiheadAttention;
+
+  constructor(
+    dModel: number,
+    nhead: number,
+    {
+      dimFeedforward = 2048,
+      dropout = 0.1,
+      activation = "relu",
+      layerNormEps = 1e-5,
+      batchFirst = false,
+      normFirst = false,
+      bias = true,
+      rotary,
+    }: TransformerLayerOptions,
+  ) {
+    super();
+    if (typeof activation === "string" && activation !== "relu" && activation !== "gelu")
+      throw new RangeError(
+        `${this.constructor.name}: activation is "${activation}", but must be "relu", "gelu" or a function.`,
+      );
+    this.makeAttention = () => new MultiheadAttention(dModel, nhead, { dropout, batchFirst, bias });
+    this.makeNorm = () => new LayerNorm(dModel, { eps: layerNormEps, bias });
+    this.selfAttn = rotary
+      ? new MultiheadAttention(dModel, nhead, { dropout, batchFirst, bias, rotary })
+      : this.makeAttention();
+    this.linear1 = new Linear(dModel, dimFeedforward, { bias });
+    this.linear2 = new Linear(dimFeedforward, dModel, { bias });
+    this.between = new Dropout(dropout);
+    this.behind = new Dropout(dropout);
+    this.normFirst = normFirst;
+    this.activation =
+      typeof activation === "function" ? activation : (x) => (activation === "relu" ? x.relu() : x.gelu());
+  }
+
+  /** x + part(norm(x)), or norm(x + part(x)). */
+  protected residual(x: Tensor, norm: LayerNorm, part: (x: Tensor) => Tensor): Tensor {
+    return this.normFirst
+      ? x.add(this.behind.forward(part(norm.forward(x))))
+      : norm.forward(x.add(this.behind.forward(part(x))));
+  }
+  protected feedForward(x: Tensor): Tensor {
+    return this.linear2.forward(this.between.forward(this.activation(this.linear1.forward(x))));
+  }
+}
+
+/**
+ * Self-attention, then two linear layers, each with a residual, dropout and a norm. src: [steps, batch, dModel] (batchFirst:
+ * [batch, steps, …]) → the same shape. With isCausal it is the layer of a decoder-only language model.
+ *
+ * ```ts
+ * const layer = new nn.TransformerEncoderLayer(16, 4, { dimFeedforward: 32, batchFirst: true });
+ * layer.forward(randn([2, 5, 16]), { isCausal: true });   // [2, 5, 16]
+ * ```
+ */
+export class TransformerEncoderLayer extends TransformerLayer {
+  readonly norm1: LayerNorm;
+  readonly norm2: LayerNorm;
+
+  constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
+    super(dModel, nhead, options);
+    this.norm1 = this.makeNorm();
+    this.norm2 = this.makeNorm();
+  }
+  forward(src: Tensor, { mask, srcKeyPaddingMask, isCausal, cache }: EncoderOptions = {}): Tensor {
+    const options = present({ attnMask: mask, keyPaddingMask: srcKeyPaddingMask, isCausal, cache });
+    const x = this.residual(src, this.norm1, (y) => this.selfAttn.forward(y, y, y, options)[0]);
+    return this.residual(x, this.norm2, (y) => this.feedForward(y));
+  }
+}
+
+/**
+ * Self-attention, attention to an encoder's output, then two linear layers. tgt: [steps, batch, dModel], memory: [keys, batch,
+ * dModel] → as tgt.
+ */
+export class TransformerDecoderLayer extends TransformerLayer {
+  readonly multiheadAttn: MultiheadAttention;
+  readonly norm1: LayerNorm;
+  readonly norm2: LayerNorm;
+  readonly norm3: LayerNorm;
+
+  constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
+    super(dModel, nhead, options);
+    this.multiheadAttn = this.makeAttention();
+    this.norm1 = this.makeNorm();
+    this.norm2 = this.makeNorm();
+    this.norm3 = this.makeNorm();
+  }
+  forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
+    const { tgtMask, memoryMask, tgtKeyPaddingMask, memoryKeyPaddingMask, tgtIsCausal, cache } = options;
+    const own = present({ attnMask: tgtMask, keyPaddingMask: tgtKeyPaddingMask, isCausal: tgtIsCausal, cache });
+    const cross = present({ attnMask: memoryMask, keyPaddingMask: memoryKeyPaddingMask });
+    const x = this.residual(tgt, this.norm1, (y) => this.selfAttn.forward(y, y, y, own)[0]);
+    const z = this.residual(x, this.norm2, (y) => this.multiheadAttn.forward(y, memory, memory, cross)[0]);
+    return this.residual(z, this.norm3, (y) => this.feedForward(y));
+  }
+}
+
+/** Encoder layers one behind the other, and a norm at the end where one is given (normFirst needs it). */
+export class TransformerEncoder extends Module {
+  constructor(
+    readonly layers: readonly TransformerEncoderLayer[],
+    readonly norm: LayerNorm | null = null,
+  ) {
+    super();
+  }
+  forward(src: Tensor, options: EncoderOptions = {}): Tensor {
+    const x = this.layers.reduce((y, layer) => layer.forward(y, options), src);
+    return this.norm ? this.norm.forward(x) : x;
+  }
+}
+
+/** Decoder layers one behind the other, and a norm at the end where one is given. */
+export class TransformerDecoder extends Module {
+  constructor(
+    readonly layers: readonly TransformerDecoderLayer[],
+    readonly norm: LayerNorm | null = null,
+  ) {
+    super();
+  }
+  forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
+    const x = this.layers.reduce((y, layer) => layer.forward(y, memory, options), tgt);
+    return this.norm ? this.norm.forward(x) : x;
+  }
+}
