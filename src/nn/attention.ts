@@ -42,7 +42,8 @@ export class RotaryEmbedding extends Module {
     const axis = this.interleaved ? rank : rank - 1;
     const parts = x.reshape([...x.shape.slice(0, -1), ...pairs]);
     const [a, b] = [0, 1].map((i) => parts.narrow(axis, i, 1)) as [Tensor, Tensor];
-    const shape = a.shape.map((n, i) => (i === at || n === half ? n : 1));
+    const wide = this.interleaved ? rank - 1 : rank;
+    const shape = a.shape.map((n, i) => (i === at || i === wide ? n : 1));
     const angles = new Float32Array(steps * half);
     for (let t = 0; t < steps; t++)
       for (let i = 0; i < half; i++) angles[t * half + i] = (offset + t) * this.base ** (-i / half);

@@ -9,7 +9,7 @@ const blocks = Array.from(
   (match, i) => [`README, program ${i + 1}`, match[1]!] as const,
 );
 // Commands have tests of their own.
-const commands = ["mnist.ts", "cnn.ts", "lstm.ts"];
+const commands = ["mnist.ts", "cnn.ts", "lstm.ts", "transformer.ts"];
 const files = readdirSync("examples").filter((file) => file.endsWith(".ts") && !commands.includes(file));
 const programs = [
   ...files.map((file) => [`examples/${file}`, readFileSync(`examples/${file}`, "utf8")] as const),

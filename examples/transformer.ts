@@ -1,0 +1,171 @@
+/**
+ * `npm run transformer`: a small language model learns to write, a character at a time, from the Book of Genesis, then writes.
+ * Training sees every place of a window at once, each attending to what is before it; writing passes each character once, since
+ * a cache keeps the keys and values of those before.
+ */
+import { readFileSync } from "node:fs";
+import cliProgress from "cli-progress";
+import { Command } from "commander";
+import { compile, losses, manualSeed, nn, noGrad, optim, rand, type Tensor, tensor, tidy } from "nabla";
+
+const program = new Command("transformer")
+  .description("Trains a character transformer on the Book of Genesis (King James, 1611), and has it write.")
+  .option("-s, --steps <n>", "training steps", Number, 1000)
+  .option("-b, --batch <n>", "windows in a step", Number, 24)
+  .option("-c, --context <n>", "characters in a window", Number, 64)
+  .option("-w, --width <n>", "numbers that stand for a character", Number, 96)
+  .option("-l, --layers <n>", "transformer layers", Number, 3)
+  .option("--lr <rate>", "AdamW's learning rate at its highest", Number, 4e-3)
+  .option("--seed <n>", "of the first weights and all that is drawn", Number, 1)
+  .option("-n, --characters <n>", "characters to write", Number, 400)
+  .option("-t, --temperature <t>", "how daring: 0 always takes the likeliest", Number, 0.7)
+  .option("-p, --prompt <text>", "what the writing begins with", "And God said, ")
+  .parse();
+const given = program.opts<
+  Record<"steps" | "batch" | "context" | "width" | "layers" | "lr" | "seed" | "characters" | "temperature", number> & {
+    prompt: string;
+  }
+>();
+const HEADS = 4;
+const { prompt, ...sizes } = given;
+for (const [name, value] of Object.entries(sizes)) {
+  const whole = Number.isInteger(value) || name === "lr" || name === "temperature";
+  if (!(whole && (value > 0 || (value === 0 && name === "temperature"))))
+    program.error(
+      `error: --${name} must be a ${name === "lr" || name === "temperature" ? "" : "whole "}number above 0.`,
+    );
+}
+const { steps, batch, context, width, layers, characters, temperature } = sizes;
+if (width % (2 * HEADS)) program.error(`error: --width must be a multiple of ${2 * HEADS}.`);
+
+const text = readFileSync(new URL("../../examples/text/genesis.txt", import.meta.url), "utf8");
+const alphabet = [...new Set(text)].sort();
+const numbers = new Map(alphabet.map((character, i) => [character, i]));
+const encode = (s: string): Int32Array => Int32Array.from(s, (character) => numbers.get(character) ?? -1);
+const start = encode(prompt);
+if (!start.length || start.includes(-1))
+  program.error(`error: --prompt must have a character, and only these: ${alphabet.join("").trim()}`);
+const all = encode(text);
+const split = Math.floor(0.9 * all.length);
+const [train, held] = [all.subarray(0, split), all.subarray(split)];
+
+class Writer extends nn.Module {
+  readonly embedding = new nn.Embedding(alphabet.length, width);
+  readonly encoder = new nn.TransformerEncoder(
+    Array.from({ length: layers }, () => {
+      const rotary = new nn.RotaryEmbedding(width / HEADS);
+      const options = { dimFeedforward: 4 * width, dropout: 0, batchFirst: true, normFirst: true, rotary };
+      return new nn.TransformerEncoderLayer(width, HEADS, { ...options, activation: "gelu" });
+    }),
+    new nn.LayerNorm(width),
+  );
+  readonly linear = new nn.Linear(width, alphabet.length);
+
+  /** characters: int32 [batch, steps] → logits of the next one: [batch, steps, alphabet] */
+  forward(x: Tensor, cache?: nn.KeyValueCache): Tensor {
+    const options = cache ? { isCausal: true, cache } : { isCausal: true };
+    return this.linear.forward(this.encoder.forward(this.embedding.forward(x), options));
+  }
+}
+
+manualSeed(given.seed);
+const model = new Writer();
+const optimizer = new optim.AdamW(model.parameters(), { lr: given.lr, weightDecay: 0.1 });
+const lossOf = (x: Tensor, next: Tensor): Tensor => {
+  const shape = [next.size / context, context];
+  return losses.crossEntropy(model.forward(x.reshape(shape)).flatten(0, 1), next);
+};
+const step = compile((x: Tensor, next: Tensor) => {
+  optimizer.zeroGrad();
+  const loss = lossOf(x, next);
+  loss.backward();
+  optim.clipGradNorm(model.parameters(), 1);
+  optimizer.step();
+  return loss;
+});
+const evaluate = compile((x: Tensor, next: Tensor) => noGrad(() => lossOf(x, next)));
+
+/** Windows from the given places, and the characters that follow each place of them. */
+function windows(from: Int32Array, places: Iterable<number>): [Int32Array, Int32Array] {
+  const starts = [...places];
+  const [x, next] = [new Int32Array(starts.length * context), new Int32Array(starts.length * context)];
+  starts.forEach((at, i) => {
+    x.set(from.subarray(at, at + context), i * context);
+    next.set(from.subarray(at + 1, at + 1 + context), i * context);
+  });
+  return [x, next];
+}
+const drawn = (): Iterable<number> => {
+  const uniform = tidy(() => rand([batch]).data);
+  return Array.from(uniform, (u) => Math.floor(u * (train.length - context)));
+};
+
+/** Mean loss, in nats a character, of the tenth of the text that training never sees. */
+function heldOut(): number {
+  const count = Math.floor((held.length - 1) / context);
+  let total = 0;
+  let windowsSeen = 0;
+  for (let at = 0; at + batch <= count; at += batch) {
+    total += evaluate(
+      ...windows(
+        held,
+        Array.from({ length: batch }, (_, i) => (at + i) * context),
+      ),
+    ).item();
+    windowsSeen++;
+  }
+  return total / windowsSeen;
+}
+
+/** What the model goes on with, a character at a time. */
+function* write(): Generator<string> {
+  const cache = new nn.KeyValueCache();
+  const written = [...start];
+  let fresh = written.slice(-context);
+  for (let i = 0; i < characters; i++) {
+    // It has learnt no distances beyond a window: at its end, the second half is read anew.
+    if (cache.length + fresh.length > context) {
+      cache.clear();
+      fresh = written.slice(-Math.ceil(context / 2));
+    }
+    const probabilities = tidy(() =>
+      noGrad(() => {
+        const logits = model.forward(tensor([fresh], { dtype: "int32" }), cache).slice(0, -1);
+        return temperature ? logits.div(temperature).softmax().data : logits.argMax(-1).oneHot(alphabet.length).data;
+      }),
+    );
+    let rest = tidy(() => rand([1]).item());
+    const next = probabilities.findIndex((p) => (rest -= p) < 0);
+    fresh = [next < 0 ? probabilities.indexOf(Math.max(...probabilities)) : next];
+    written.push(fresh[0]!);
+    yield alphabet[fresh[0]!]!;
+  }
+  cache.clear();
+}
+
+const bar = new cliProgress.SingleBar({
+  format: "{bar} {percentage}%  loss {loss}  {rate} characters/s  {eta_formatted} left",
+  clearOnComplete: true,
+  noTTYOutput: false,
+});
+const started = performance.now();
+bar.start(steps, 0, { loss: "", rate: "" });
+let mean = 0;
+for (let done = 0; done < steps; done++) {
+  // Up within the first twentieth, then down to a tenth along a cosine.
+  const warm = Math.min(1, (done + 1) / (0.05 * steps));
+  optimizer.lr = given.lr * warm * (0.1 + 0.45 * (1 + Math.cos((Math.PI * done) / steps)));
+  const loss = step(...windows(train, drawn())).item();
+  mean = done ? 0.98 * mean + 0.02 * loss : loss;
+  if (done % 4) continue;
+  const rate = Math.round((done * batch * context * 1000) / (performance.now() - started)).toLocaleString("en");
+  bar.update(done, { loss: mean.toFixed(3), rate });
+  await new Promise(setImmediate); // a breath, in which the bar is drawn and Ctrl-C is heard
+}
+bar.stop();
+const seconds = ((performance.now() - started) / 1000).toFixed(1);
+model.eval();
+console.log(`${steps} steps in ${seconds} s; ${heldOut().toFixed(3)} nats a character on text it has not seen.\n`);
+process.stdout.write(prompt);
+for (const character of write()) process.stdout.write(character);
+process.stdout.write("\n");
