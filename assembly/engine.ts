@@ -11,7 +11,7 @@ import {
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, bernoulli, normal, randomPermutation, uniform } from "./kernels/random";
-import { adagrad, adam, power, rmsProp, sgd } from "./kernels/optimizer";
+import { adagrad, adam, lion, power, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { maxPool } from "./kernels/pool";
@@ -63,7 +63,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.Cast) stepShape(op, at, thread, threads);
   else if (op <= Op.OneHot) stepIndex(op, at, thread, threads);
   else if (op <= Op.Advance) stepRandom(op, at, thread, threads);
-  else if (op <= Op.Adagrad) stepUpdate(op, at, thread, threads);
+  else if (op <= Op.Lion) stepUpdate(op, at, thread, threads);
   else if (op <= Op.ConvWeight) conv(op, at, thread, threads);
   else if (op == Op.MaxPool) stepPool(at, thread, threads);
   else if (op <= Op.NormalizeGrad) stepNorm(op, at, thread, threads);
@@ -125,11 +125,10 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
   const out = word(at, Reduce.out), x = word(at, Reduce.x), n = word(at, Reduce.n), inner = word(at, Reduce.inner);
   const units = reduceUnits(op, word(at, Reduce.outer), inner);
   const begin = shareBegin(units, 16, thread, threads), end = shareBegin(units, 16, thread + 1, threads);
-  const stack = word(at, Reduce.workspace) + thread * Fold.stack;
   switch (op) {
-    case Op.Sum: sum(out, x, n, inner, float(at, Reduce.scale), stack, begin, end); break;
-    case Op.Max: max(out, x, n, inner, stack, begin, end); break;
-    case Op.Min: min(out, x, n, inner, stack, begin, end); break;
+    case Op.Sum: sum(out, x, n, inner, float(at, Reduce.scale), word(at, Reduce.workspace) + thread * Fold.stack, begin, end); break;
+    case Op.Max: max(out, x, n, inner, begin, end); break;
+    case Op.Min: min(out, x, n, inner, begin, end); break;
     case Op.ArgMax: argMax(out, x, n, begin, end); break;
     case Op.ArgMin: argMin(out, x, n, begin, end); break;
     case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), begin, end); break;
@@ -239,7 +238,7 @@ function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {
 
 function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
   const lr = <f64>load<f32>(word(at, Update.lr)), flags = word(at, Update.flags);
-  const c0 = double(at, Update.c0), c1 = double(at, Update.c1), c2 = double(at, Update.c2), c3 = double(at, Update.c3);
+  const c0 = double(at, Update.c0), c1 = double(at, Update.c1), c2 = double(at, Update.c2), c3 = double(at, Update.c3), c4 = double(at, Update.c4);
   let known: u32 = 0;
   let power0: f64 = 1, power1: f64 = 1;
   let part = at + (Update.words << 2);
@@ -257,8 +256,9 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
     }
     switch (op) {
       case Op.Sgd: sgd(p, g, s0, lr, t, flags, c0, c1, c2, begin, end); break;
-      case Op.Adam: adam(p, g, s0, s1, s2, lr, power0, power1, flags, c0, c1, c2, c3, begin, end); break;
+      case Op.Adam: adam(p, g, s0, s1, s2, lr, power0, power1, t, flags, c0, c1, c2, c3, c4, begin, end); break;
       case Op.RmsProp: rmsProp(p, g, s0, s1, s2, lr, flags, c0, c1, c2, c3, begin, end); break;
+      case Op.Lion: lion(p, g, s0, lr, flags, c0, c1, c2, begin, end); break;
       case Op.Adagrad: adagrad(p, g, s0, lr, t, flags, c0, c1, c2, begin, end); break;
     }
   }

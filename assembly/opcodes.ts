@@ -117,6 +117,7 @@ export const enum Op {
   Adam,
   RmsProp,
   Adagrad,
+  Lion,
   // Convolutions (layout Conv).
   Conv,
   ConvInput,
@@ -221,7 +222,7 @@ export const enum Where {
   words,
 }
 
-/** Bytes of `workspace` that a reduction needs for each thread. */
+/** Bytes of `workspace` that a sum of columns needs for each thread: 64 for each power of two of its blocks. */
 export const enum Fold {
   stack = 2048,
 }
@@ -386,7 +387,7 @@ export const enum Advance {
 
 /**
  * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that schedules trace
- * nothing anew; c0 … c3 are the optimizer's constants, float64 (two words each), in the kernel's order.
+ * nothing anew; c0 … c4 are the optimizer's constants, float64 (two words each), in the kernel's order.
  */
 export const enum Update {
   lr = Head.words,
@@ -395,7 +396,8 @@ export const enum Update {
   c1 = c0 + 2,
   c2 = c1 + 2,
   c3 = c2 + 2,
-  count = c3 + 2,
+  c4 = c3 + 2,
+  count = c4 + 2,
   words,
 }
 
@@ -609,4 +611,5 @@ export const enum UpdateFlag {
   Amsgrad = 4,
   DecoupledDecay = 8,
   Centered = 16,
+  Nadam = 32,
 }

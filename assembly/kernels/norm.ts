@@ -14,19 +14,17 @@ export function normUnits(outer: u32, inner: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-/** Σ f(x)·g(y) along a row, lanes past its end left out: kind 0: x, 1: (x − m)², 2: y, 3: y·(x − m). */
-function rowSum(kind: i32, x: usize, y: usize, m: v128, n: u32): f32 {
+/** Σ along a row, lanes past its end left out: kind 0: x, 1: (x − m)², 2: y·(x − m). */
+function rowFold(kind: i32, x: usize, y: usize, m: v128, n: u32): f32 {
   let total = f32x4.splat(0);
   for (let begin: u32 = 0; begin < n; begin += BLOCK) {
     const end = begin + BLOCK < n ? begin + BLOCK : n;
     let sum = f32x4.splat(0);
     for (let i = begin; i < end; i += 4) {
       const at: usize = i << 2;
-      let v: v128;
-      if (kind == 0) v = v128.load(x + at);
-      else if (kind == 2) v = v128.load(y + at);
-      else {
-        v = f32x4.sub(v128.load(x + at), m);
+      let v = v128.load(x + at);
+      if (kind) {
+        v = f32x4.sub(v, m);
         v = f32x4.mul(v, kind == 1 ? v : v128.load(y + at));
       }
       if (end - i < 4) v = v128.and(v, laneMask(end - i));
@@ -36,18 +34,20 @@ function rowSum(kind: i32, x: usize, y: usize, m: v128, n: u32): f32 {
   }
   return horizontalSum(total);
 }
+function rowSum(x: usize, n: u32): f32 { return rowFold(0, x, x, f32x4.splat(0), n); }
+function rowSquares(x: usize, m: v128, n: u32): f32 { return rowFold(1, x, x, m, n); }
+function rowProducts(x: usize, y: usize, m: v128, n: u32): f32 { return rowFold(2, x, y, m, n); }
 
 // @ts-ignore: decorator
 @inline
 /** The same down four columns, `step` bytes from row to row. */
-function columnSum(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
+function columnFold(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
   let total = f32x4.splat(0);
   for (let begin: u32 = 0; begin < n; begin += BLOCK) {
     const end = begin + BLOCK < n ? begin + BLOCK : n;
     let sum = f32x4.splat(0);
     for (let i = begin; i < end; i++, x += step, y += step) {
-      if (kind == 0) sum = f32x4.add(sum, v128.load(x));
-      else if (kind == 2) sum = f32x4.add(sum, v128.load(y));
+      if (!kind) sum = f32x4.add(sum, v128.load(x));
       else {
         const v = f32x4.sub(v128.load(x), m);
         sum = fma(v, kind == 1 ? v : v128.load(y), sum);
@@ -57,6 +57,9 @@ function columnSum(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize):
   }
   return total;
 }
+function columnSum(x: usize, n: u32, step: usize): v128 { return columnFold(0, x, x, f32x4.splat(0), n, step); }
+function columnSquares(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(1, x, x, m, n, step); }
+function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize): v128 { return columnFold(2, x, y, m, n, step); }
 
 // @ts-ignore: decorator
 @inline
@@ -73,9 +76,9 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
   if (inner == 1) {
     for (let r = begin; r < end; r++) {
       const row = x + <usize>r * (n << 2), to = out + <usize>r * (n << 2);
-      const mean: f32 = center ? rowSum(0, row, row, f32x4.splat(0), n) * part : 0;
+      const mean: f32 = center ? rowSum(row, n) * part : 0;
       const m = f32x4.splat(mean);
-      const variance = rowSum(1, row, row, m, n) * part;
+      const variance = rowSquares(row, m, n) * part;
       store<f32>(stats + (<usize>r << 3), mean);
       store<f32>(stats + (<usize>r << 3), variance, 4);
       const rate = inverseRoot(f32x4.splat(variance), eps);
@@ -93,8 +96,8 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
   for (let u = begin; u < end; u++) {
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2, at: usize = j << 2;
-    const m = center ? f32x4.mul(columnSum(0, x + first, x + first, f32x4.splat(0), n, step), f32x4.splat(part)) : f32x4.splat(0);
-    const variance = f32x4.mul(columnSum(1, x + first, x + first, m, n, step), f32x4.splat(part));
+    const m = center ? f32x4.mul(columnSum(x + first, n, step), f32x4.splat(part)) : f32x4.splat(0);
+    const variance = f32x4.mul(columnSquares(x + first, m, n, step), f32x4.splat(part));
     storeLanes(stats + (<usize>o * 2 * inner << 2) + at, m, rest);
     storeLanes(stats + (<usize>(o * 2 + 1) * inner << 2) + at, variance, rest);
     const rate = inverseRoot(variance, eps);
@@ -116,10 +119,10 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
     for (let r = begin; r < end; r++) {
       const offset = <usize>r * (n << 2);
       const row = x + offset, gradients = dy + offset, to = out + offset;
-      const m = f32x4.splat(center ? rowSum(0, row, row, f32x4.splat(0), n) * part : 0);
-      const rate = inverseRoot(f32x4.splat(rowSum(1, row, row, m, n) * part), eps);
-      const mean = f32x4.splat(center ? rowSum(2, row, gradients, m, n) * part : 0);
-      const along = f32x4.mul(f32x4.splat(rowSum(3, row, gradients, m, n) * part), f32x4.mul(rate, rate));
+      const m = f32x4.splat(center ? rowSum(row, n) * part : 0);
+      const rate = inverseRoot(f32x4.splat(rowSquares(row, m, n) * part), eps);
+      const mean = f32x4.splat(center ? rowSum(gradients, n) * part : 0);
+      const along = f32x4.mul(f32x4.splat(rowProducts(row, gradients, m, n) * part), f32x4.mul(rate, rate));
       for (let i: u32 = 0; i < n; i += 4) {
         const at: usize = i << 2;
         const centred = f32x4.sub(v128.load(row + at), m);
@@ -133,10 +136,10 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
   for (let u = begin; u < end; u++) {
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2;
-    const m = center ? f32x4.mul(columnSum(0, x + first, x + first, f32x4.splat(0), n, step), parts) : f32x4.splat(0);
-    const rate = inverseRoot(f32x4.mul(columnSum(1, x + first, x + first, m, n, step), parts), eps);
-    const mean = center ? f32x4.mul(columnSum(2, x + first, dy + first, m, n, step), parts) : f32x4.splat(0);
-    const along = f32x4.mul(f32x4.mul(columnSum(3, x + first, dy + first, m, n, step), parts), f32x4.mul(rate, rate));
+    const m = center ? f32x4.mul(columnSum(x + first, n, step), parts) : f32x4.splat(0);
+    const rate = inverseRoot(f32x4.mul(columnSquares(x + first, m, n, step), parts), eps);
+    const mean = center ? f32x4.mul(columnSum(dy + first, n, step), parts) : f32x4.splat(0);
+    const along = f32x4.mul(f32x4.mul(columnProducts(x + first, dy + first, m, n, step), parts), f32x4.mul(rate, rate));
     let from = x + first, gradients = dy + first, to = out + first;
     for (let i: u32 = 0; i < n; i++, from += step, gradients += step, to += step) {
       const centred = f32x4.sub(v128.load(from), m);

@@ -17,6 +17,16 @@ export function power(x: f64, t: u32): f64 {
   return result;
 }
 
+/** ∏ μᵢ for i ≤ t, μᵢ = β₁(1 − ½·qⁱ); 0 once it counts no more. */
+function momentumProduct(beta1: f64, q: f64, t: u32): f64 {
+  let product: f64 = 1, decay = q;
+  for (let i: u32 = 0; i < t; i++, decay *= q) {
+    product *= beta1 * (1 - 0.5 * decay);
+    if (product < 1e-18) return 0;
+  }
+  return product;
+}
+
 // @ts-ignore: decorator
 @inline
 /** The gradient to follow: g, or −g to maximize, plus decay·p. */
@@ -47,11 +57,19 @@ export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u3
 /**
  * m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
  * (Kingma and Ba 2015, algorithm 1); decoupled decay first scales p by 1 − lr·decay (Loshchilov and Hutter 2019).
- * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ.
+ * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ. Nadam (Dozat 2016) replaces m/(1 − β₁ᵗ) by
+ * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m with μᵢ = β₁(1 − ½·qⁱ).
  */
-export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, beta1t: f64, beta2t: f64, flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, begin: u32, end: u32): void {
+export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, beta1t: f64, beta2t: f64, t: u32, flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, q: f64, begin: u32, end: u32): void {
   const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), e = splat(eps);
-  const rate = splat(-lr / (1 - beta1t));
+  let ofGradient: f64 = 0, ofMean = 1 / (1 - beta1t);
+  if (flags & UpdateFlag.Nadam) {
+    const product = momentumProduct(beta1, q, t), qt = power(q, t);
+    const next = beta1 * (1 - 0.5 * qt * q);
+    ofGradient = (1 - beta1 * (1 - 0.5 * qt)) / (1 - product);
+    ofMean = next / (1 - product * next);
+  }
+  const rate = splat(-lr * ofMean), direct = splat(-lr * ofGradient);
   const correction = splat(1 / Math.sqrt(1 - beta2t));
   const decoupled = flags & UpdateFlag.DecoupledDecay;
   const keep = splat(decoupled ? 1 - lr * decay : 1);
@@ -70,7 +88,8 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
       storeLanes(s2 + at, second, count);
     }
     const denominator = fma(f32x4.sqrt(second), correction, e);
-    storeLanes(p + at, fma(rate, f32x4.div(m, denominator), w), count);
+    const move = ofGradient != 0 ? fma(direct, d, f32x4.mul(rate, m)) : f32x4.mul(rate, m);
+    storeLanes(p + at, f32x4.add(f32x4.div(move, denominator), w), count);
   }
 }
 
@@ -111,5 +130,19 @@ export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags
     const s = fma(d, d, v128.load(s0 + at));
     storeLanes(s0 + at, s, count);
     storeLanes(p + at, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
+  }
+}
+
+/** p ← p·(1 − lr·decay) − lr·sign(β₁m + (1 − β₁)g);  m ← β₂m + (1 − β₂)g  (Chen et al. 2023, algorithm 2). s0: m. */
+export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: f64, beta2: f64, decay: f64, begin: u32, end: u32): void {
+  const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), keep = splat(1 - lr * decay);
+  const rate = splat(-lr), zero = f32x4.splat(0), bits = i32x4.splat(0x80000000);
+  for (let i = begin; i < end; i += 4) {
+    const at: usize = i << 2, count = end - i;
+    const d = direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), m = v128.load(s0 + at);
+    const u = fma(b1, m, f32x4.mul(c1, d));
+    const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
+    storeLanes(p + at, fma(v128.load(p + at), keep, move), count);
+    storeLanes(s0 + at, fma(b2, m, f32x4.mul(c2, d)), count);
   }
 }

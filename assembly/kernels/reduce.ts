@@ -79,46 +79,46 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
 }
 
 /**
- * The same for 16 neighbouring columns, a block of rows at a time, so that whole cache lines are read once: to `stack`. Partial
- * folds lie on it by powers of two of blocks, and are folded in the order in which foldColumns does it.
+ * The sums of 16 neighbouring columns, a block of rows at a time, so that whole cache lines are read once: to `stack`. Partial
+ * sums lie on it by powers of two of blocks, and are added in the order in which foldColumns does it.
  */
-function foldLines<F>(stack: usize, x: usize, n: u32, stride: usize): void {
-  const f = changetype<F>(0), identity = f32x4.splat(f.identity());
+function sumLines(stack: usize, x: usize, n: u32, stride: usize): void {
+  const zero = f32x4.splat(0);
   let top = stack, blocks: u32 = 0, p = x;
-  let a0 = identity, a1 = identity, a2 = identity, a3 = identity;
+  let a0 = zero, a1 = zero, a2 = zero, a3 = zero;
   for (let rest = n; rest > 0 || !blocks;) {
     let i = rest < COLUMN_BLOCK ? rest : COLUMN_BLOCK;
     rest -= i;
-    a0 = identity, a1 = identity, a2 = identity, a3 = identity;
-    let b0 = identity, b1 = identity, b2 = identity, b3 = identity;
+    a0 = zero, a1 = zero, a2 = zero, a3 = zero;
+    let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
     for (; i >= 2; i -= 2, p += stride << 1) {
       const next = p + stride;
-      a0 = f.of(a0, v128.load(p));
-      a1 = f.of(a1, v128.load(p, 16));
-      a2 = f.of(a2, v128.load(p, 32));
-      a3 = f.of(a3, v128.load(p, 48));
-      b0 = f.of(b0, v128.load(next));
-      b1 = f.of(b1, v128.load(next, 16));
-      b2 = f.of(b2, v128.load(next, 32));
-      b3 = f.of(b3, v128.load(next, 48));
+      a0 = f32x4.add(a0, v128.load(p));
+      a1 = f32x4.add(a1, v128.load(p, 16));
+      a2 = f32x4.add(a2, v128.load(p, 32));
+      a3 = f32x4.add(a3, v128.load(p, 48));
+      b0 = f32x4.add(b0, v128.load(next));
+      b1 = f32x4.add(b1, v128.load(next, 16));
+      b2 = f32x4.add(b2, v128.load(next, 32));
+      b3 = f32x4.add(b3, v128.load(next, 48));
     }
     if (i) {
-      a0 = f.of(a0, v128.load(p));
-      a1 = f.of(a1, v128.load(p, 16));
-      a2 = f.of(a2, v128.load(p, 32));
-      a3 = f.of(a3, v128.load(p, 48));
+      a0 = f32x4.add(a0, v128.load(p));
+      a1 = f32x4.add(a1, v128.load(p, 16));
+      a2 = f32x4.add(a2, v128.load(p, 32));
+      a3 = f32x4.add(a3, v128.load(p, 48));
     }
-    a0 = f.of(a0, b0);
-    a1 = f.of(a1, b1);
-    a2 = f.of(a2, b2);
-    a3 = f.of(a3, b3);
+    a0 = f32x4.add(a0, b0);
+    a1 = f32x4.add(a1, b1);
+    a2 = f32x4.add(a2, b2);
+    a3 = f32x4.add(a3, b3);
     // A number of blocks that ends in ones has pairs waiting; at the end, everything has.
     for (let pairs = rest ? blocks : ~0; top > stack && pairs & 1; pairs >>= 1) {
       top -= 64;
-      a0 = f.of(v128.load(top), a0);
-      a1 = f.of(v128.load(top, 16), a1);
-      a2 = f.of(v128.load(top, 32), a2);
-      a3 = f.of(v128.load(top, 48), a3);
+      a0 = f32x4.add(v128.load(top), a0);
+      a1 = f32x4.add(v128.load(top, 16), a1);
+      a2 = f32x4.add(v128.load(top, 32), a2);
+      a3 = f32x4.add(v128.load(top, 48), a3);
     }
     v128.store(top, a0);
     v128.store(top, a1, 16);
@@ -132,7 +132,7 @@ function foldLines<F>(stack: usize, x: usize, n: u32, stride: usize): void {
 // @ts-ignore: decorator
 @inline
 /** The share [begin, end) counts rows where inner = 1, else groups of four columns (quads) of all outer blocks. */
-function fold<F>(out: usize, x: usize, n: u32, inner: u32, scale: f32, stack: usize, begin: u32, end: u32): void {
+function fold<F>(out: usize, x: usize, n: u32, inner: u32, scale: f32, begin: u32, end: u32): void {
   if (inner == 1) {
     for (let r = begin; r < end; r++) {
       store<f32>(out + (<usize>r << 2), scale * foldRow<F>(x + ((<usize>r * n) << 2), n));
@@ -143,26 +143,29 @@ function fold<F>(out: usize, x: usize, n: u32, inner: u32, scale: f32, stack: us
   for (let q = begin; q < end; q++) {
     const o = q / quads, column = (q - o * quads) << 2;
     const from = x + ((<usize>o * n * inner + column) << 2);
-    if (end - q >= 4 && inner - column >= 16) {
-      foldLines<F>(stack, from, n, <usize>inner << 2);
-      const to = out + ((<usize>o * inner + column) << 2);
-      for (let i: usize = 0; i < 64; i += 16) v128.store(to + i, f32x4.mul(v128.load(stack + i), f32x4.splat(scale)));
-      q += 3;
-      continue;
-    }
     const v = foldColumns<F>(from, n, <usize>inner << 2);
     storeLanes(out + ((<usize>o * inner + column) << 2), f32x4.mul(v, f32x4.splat(scale)), inner - column);
   }
 }
 
 export function sum(out: usize, x: usize, n: u32, inner: u32, scale: f32, stack: usize, begin: u32, end: u32): void {
-  fold<Sum>(out, x, n, inner, scale, stack, begin, end);
+  const quads = (inner + 3) >> 2;
+  // Whole lines of columns first, where they begin a share; what is left goes as everywhere.
+  while (inner > 1 && begin < end) {
+    const o = begin / quads, column = (begin - o * quads) << 2;
+    if (end - begin < 4 || inner - column < 16) break;
+    sumLines(stack, x + ((<usize>o * n * inner + column) << 2), n, <usize>inner << 2);
+    const to = out + ((<usize>o * inner + column) << 2);
+    for (let i: usize = 0; i < 64; i += 16) v128.store(to + i, f32x4.mul(v128.load(stack + i), f32x4.splat(scale)));
+    begin += 4;
+  }
+  fold<Sum>(out, x, n, inner, scale, begin, end);
 }
-export function max(out: usize, x: usize, n: u32, inner: u32, stack: usize, begin: u32, end: u32): void {
-  fold<Max>(out, x, n, inner, 1, stack, begin, end);
+export function max(out: usize, x: usize, n: u32, inner: u32, begin: u32, end: u32): void {
+  fold<Max>(out, x, n, inner, 1, begin, end);
 }
-export function min(out: usize, x: usize, n: u32, inner: u32, stack: usize, begin: u32, end: u32): void {
-  fold<Min>(out, x, n, inner, 1, stack, begin, end);
+export function min(out: usize, x: usize, n: u32, inner: u32, begin: u32, end: u32): void {
+  fold<Min>(out, x, n, inner, 1, begin, end);
 }
 
 /** Σ of a row: for the kernels that work on rows. */

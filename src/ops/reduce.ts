@@ -73,7 +73,7 @@ function fold(
     saves: rest.saves ?? "none",
     infer: (_, { shape }) => [{ shape, dtype: rest.dtype ?? "float32" }],
     encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
-      const workspace = attributes.inner > 1 ? encoder.workspace(Fold.stack) : 0;
+      const workspace = code === Op.Sum && attributes.inner > 1 ? encoder.workspace(Fold.stack) : 0;
       encoder.begin(code, Reduce.words);
       encoder.set(Reduce.workspace, workspace);
       encoder.set(Reduce.out, address(out!));

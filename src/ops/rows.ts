@@ -30,13 +30,22 @@ function logSumExp64(row: number[]): number {
   return top + Math.log(row.reduce((total, v) => total + Math.exp(v - top), 0));
 }
 
-function rowOp(
-  code: Op,
-  name: string,
-  doc: string,
-  vjp: (dy: Value, y: Value) => Value,
-  reference: (row: number[]) => number[],
-): OpDefinition<null> {
+/** What one row op differs from another by. */
+interface RowEntry<Rule, Oracle> {
+  code: Op;
+  name: string;
+  doc: string;
+  vjp: Rule;
+  reference: Oracle;
+}
+
+function rowOp({
+  code,
+  name,
+  doc,
+  vjp,
+  reference,
+}: RowEntry<(dy: Value, y: Value) => Value, (row: number[]) => number[]>): OpDefinition<null> {
   return {
     code,
     name,
@@ -59,13 +68,16 @@ function rowOp(
   };
 }
 
-function rowGrad(
-  code: Op,
-  name: string,
-  doc: string,
-  vjp: (d: Value, dy: Value, y: Value) => [Value, Value],
-  reference: (dy: number[], y: number[]) => number[],
-): OpDefinition<null> {
+function rowGrad({
+  code,
+  name,
+  doc,
+  vjp,
+  reference,
+}: RowEntry<
+  (d: Value, dy: Value, y: Value) => [Value, Value],
+  (dy: number[], y: number[]) => number[]
+>): OpDefinition<null> {
   return {
     code,
     name,
@@ -102,40 +114,40 @@ function rowGrad(
 const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
 const dot64 = (a: number[], b: number[]): number => a.reduce((total, v, i) => total + v * b[i]!, 0);
 
-const softmaxDefinition = rowOp(
-  Op.Softmax,
-  "softmax",
-  "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
-  (dy, y) => softmaxGrad(dy, y),
-  (row) => row.map((v) => Math.exp(v - logSumExp64(row))),
-);
-const softmaxGradDefinition = rowGrad(
-  Op.SoftmaxGrad,
-  "softmaxGrad",
-  "y(dy − Σ dy·y).",
+const softmaxDefinition = rowOp({
+  code: Op.Softmax,
+  name: "softmax",
+  doc: "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
+  vjp: (dy, y) => softmaxGrad(dy, y),
+  reference: (row) => row.map((v) => Math.exp(v - logSumExp64(row))),
+});
+const softmaxGradDefinition = rowGrad({
+  code: Op.SoftmaxGrad,
+  name: "softmaxGrad",
+  doc: "y(dy − Σ dy·y).",
   // With s = Σ dy·y: d/d dy is the op itself; d/dy = d·(dy − s) − dy·Σ d·y.
-  (d, dy, y) => [
+  vjp: (d, dy, y) => [
     apply(softmaxGradDefinition, [d, y], null),
     sub(mul(d, sub(dy, rowSum(mul(dy, y)))), mul(dy, rowSum(mul(d, y)))),
   ],
-  (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
-);
+  reference: (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
+});
 /** dx = y(dy − Σ dy·y) along the last dim, y = softmax(x). */
 export const softmaxGrad = (dy: Value, y: Value): Value => apply(softmaxGradDefinition, [dy, y], null);
-const logSoftmaxDefinition = rowOp(
-  Op.LogSoftmax,
-  "logSoftmax",
-  "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
-  (dy, y) => apply(logSoftmaxGradDefinition, [dy, y], null),
-  (row) => row.map((v) => v - logSumExp64(row)),
-);
-const logSoftmaxGradDefinition = rowGrad(
-  Op.LogSoftmaxGrad,
-  "logSoftmaxGrad",
-  "dy − eʸ·Σ dy.",
-  (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(y)), rowSum(dy)))],
-  (dy, y) => dy.map((v, i) => v - Math.exp(y[i]!) * dy.reduce((a, b) => a + b, 0)),
-);
+const logSoftmaxDefinition = rowOp({
+  code: Op.LogSoftmax,
+  name: "logSoftmax",
+  doc: "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
+  vjp: (dy, y) => apply(logSoftmaxGradDefinition, [dy, y], null),
+  reference: (row) => row.map((v) => v - logSumExp64(row)),
+});
+const logSoftmaxGradDefinition = rowGrad({
+  code: Op.LogSoftmaxGrad,
+  name: "logSoftmaxGrad",
+  doc: "dy − eʸ·Σ dy.",
+  vjp: (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(y)), rowSum(dy)))],
+  reference: (dy, y) => dy.map((v, i) => v - Math.exp(y[i]!) * dy.reduce((a, b) => a + b, 0)),
+});
 
 /** Applies a row op along any dimension. */
 function along(definition: OpDefinition<null>, x: Operand, dim: number): Value {

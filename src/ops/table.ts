@@ -120,6 +120,7 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Adam]: updateDefinitions.adam,
   [Op.RmsProp]: updateDefinitions.rmsProp,
   [Op.Adagrad]: updateDefinitions.adagrad,
+  [Op.Lion]: updateDefinitions.lion,
   [Op.Conv]: convDefinition,
   [Op.ConvInput]: convInputDefinition,
   [Op.ConvWeight]: convWeightDefinition,

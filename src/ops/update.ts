@@ -45,7 +45,7 @@ function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttribu
       encoder.begin(code, Update.words + parts.length * UpdatePart.words);
       encoder.set(Update.lr, address(inputs[0]!));
       encoder.set(Update.flags, flags);
-      for (let i = 0; i < 4; i++) encoder.setDouble(Update.c0 + 2 * i, constants[i] ?? 0);
+      for (let i = 0; i < 5; i++) encoder.setDouble(Update.c0 + 2 * i, constants[i] ?? 0);
       encoder.set(Update.count, parts.length);
       parts.forEach(([p, g, step, ...state], i) => {
         const at = Update.words + i * UpdatePart.words;
@@ -70,6 +70,7 @@ export const updateDefinitions = {
   sgd: update(Op.Sgd, "SGD", "b ← μb + (1 − τ)g; p ← p − lr·b."),
   adam: update(Op.Adam, "Adam", "m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; p ← p − lr·m̂/(√v̂ + ε)."),
   rmsProp: update(Op.RmsProp, "RMSProp", "v ← αv + (1 − α)g²; p ← p − lr·g/(√v + ε)."),
+  lion: update(Op.Lion, "Lion", "p ← p − lr·sign(β₁m + (1 − β₁)g); m ← β₂m + (1 − β₂)g."),
   adagrad: update(Op.Adagrad, "Adagrad", "s ← s + g²; p ← p − lr·g/(√s + ε)."),
 };
 

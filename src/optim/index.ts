@@ -1,5 +1,8 @@
-/** Optimizers and gradient clipping: `optim.Adam`, `optim.clipGradNorm`. */
+/** Optimizers, schedules, averages of weights, gradient clipping: `optim.Adam`, `optim.StepLR`, `optim.clipGradNorm`. */
+export * from "./average.ts";
 export { clipGradNorm, clipGradValue } from "./clip.ts";
+export { LBFGS, type LBFGSOptions } from "./lbfgs.ts";
+export * from "./muon.ts";
 export {
   type CommonOptions,
   type GroupOptions,
@@ -8,3 +11,4 @@ export {
   ParamGroup,
 } from "./optimizer.ts";
 export * from "./optimizers.ts";
+export * from "./schedules.ts";

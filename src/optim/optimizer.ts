@@ -73,7 +73,8 @@ export function requireRange(
   }
 }
 
-type State = Record<string, Tensor>;
+/** Tensors of a parameter by name. */
+export type State = Record<string, Tensor>;
 
 /** What stateDict returns: tensors are the optimizer's own. */
 export interface OptimizerState {
@@ -82,18 +83,22 @@ export interface OptimizerState {
   readonly state: readonly State[];
 }
 
-/** What one update needs from an optimizer. */
-export interface UpdateRule {
-  kind: Parameters<typeof updateParameter>[0];
-  flags: number;
-  constants: readonly number[];
+/** The state of one parameter. */
+export interface StateRule {
   /** The kernel's state slots by name, undefined where a slot is not used; each starts at `initial` (0). */
   slots: readonly (string | undefined)[];
   initial?: number;
 }
 
-/** The base of optimizers: a subclass says which kernel runs with which constants. */
-export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
+/** What one update needs from an optimizer whose formula is a kernel. */
+export interface UpdateRule extends StateRule {
+  kind: Parameters<typeof updateParameter>[0];
+  flags: number;
+  constants: readonly number[];
+}
+
+/** The base of optimizers: a subclass says which kernel runs with which constants, or updates a parameter by ops. */
+export abstract class Optimizer<O extends CommonOptions = CommonOptions, R extends StateRule = UpdateRule> {
   readonly paramGroups: ParamGroup<O>[] = [];
   private readonly state = new Map<Tensor, State>();
 
@@ -110,7 +115,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   }
 
   /** Kernel and constants for a group. */
-  protected abstract rule(options: O): UpdateRule;
+  protected abstract rule(options: O): R;
   /** @throws RangeError where an option is out of range */
   protected abstract validate(options: O): void;
 
@@ -167,14 +172,20 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
           if (!p.grad) continue;
           const state = this.stateOf(p, rule);
           advance(state.step!);
-          const slots = rule.slots.map((name) => (name === undefined ? undefined : state[name]));
-          updateParameter(rule.kind, { p, g: p.grad, lr: group.rate, step: state.step!, state: slots }, rule);
+          this.update(p, p.grad, state, group, rule);
         }
       }
     });
   }
 
-  private stateOf(p: Tensor, { slots, initial = 0 }: UpdateRule): State {
+  /** One parameter's update in place, by its kernel. */
+  protected update(p: Tensor, g: Tensor, state: State, { rate }: ParamGroup<O>, rule: R): void {
+    const kernel = rule as StateRule as UpdateRule; // optimizers without a kernel override this method
+    const slots = rule.slots.map((name) => (name === undefined ? undefined : state[name]));
+    updateParameter(kernel.kind, { p, g, lr: rate, step: state.step!, state: slots }, kernel);
+  }
+
+  private stateOf(p: Tensor, { slots, initial = 0 }: StateRule): State {
     // State outlives the step: it is made for real even while the step is being recorded.
     return withRecorder(null, () => {
       const state: State = this.state.get(p) ?? { step: full([], 0, { dtype: "int32" }).keep() };
@@ -186,21 +197,39 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   }
 
   /**
-   * One step on a loss: forgets old gradients, runs backward, updates. Given a function, all that it makes is freed.
+   * One step on a loss: forgets old gradients, runs backward, updates. Given a function, all that it makes is freed; given several,
+   * one step on their mean, of which each is run backward before the next: gradient accumulation, with memory for one at a time.
    *
    * ```ts
    * const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
+   * optimizer.minimize(parts.map(([x, y]) => () => losses.mse(model.forward(x), y)));
    * ```
    * @returns the loss before the step
    */
-  minimize(loss: Tensor | (() => Tensor)): Tensor {
+  minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[]): Tensor {
     return tidy(() => {
-      const value = typeof loss === "function" ? withGrad(true, loss) : loss;
+      const several = Array.isArray(loss) ? (loss as readonly (() => Tensor)[]) : undefined;
+      if (several?.length === 0) throw new Error(`${this.constructor.name}: minimize was given no losses.`);
+      const value = !several && (typeof loss === "function" ? withGrad(true, loss) : (loss as Tensor));
       this.zeroGrad();
-      value.backward();
+      if (value) value.backward();
+      const mean = value || this.accumulate(several!);
       this.step();
-      return value.detach();
+      return mean.detach();
     });
+  }
+
+  /** Adds the gradients of the mean of several losses, one after the other. */
+  private accumulate(losses: readonly (() => Tensor)[]): Tensor {
+    return losses
+      .map((loss) =>
+        tidy(() => {
+          const part = withGrad(true, loss).div(losses.length);
+          part.backward();
+          return part.detach();
+        }),
+      )
+      .reduce((a, b) => a.add(b));
   }
 
   /** Options and state, for saving. Tensors are the optimizer's own: clone() what is to stay as it is. */
@@ -242,7 +271,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions> {
   }
 
   /** Checks the saved state of one parameter: none, or a step count and exactly this optimizer's slots. @throws Error */
-  private requireState(p: Tensor, saved: State, slots: UpdateRule["slots"], place: number): void {
+  private requireState(p: Tensor, saved: State, slots: StateRule["slots"], place: number): void {
     const names = Object.keys(saved);
     if (!names.length) return;
     const expected = ["step", ...slots.filter((name) => name !== undefined)];

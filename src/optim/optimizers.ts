@@ -104,6 +104,59 @@ export class AdamW extends Adam {
   }
 }
 
+export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
+  /** How fast the momentum grows to β₁. Default 4e-3. */
+  momentumDecay: number;
+  /** Whether weights decay apart from the gradient, as in AdamW. Default false. */
+  decoupledWeightDecay: boolean;
+}
+
+/** Adam with Nesterov's momentum (Dozat 2016). */
+export class NAdam extends Optimizer<NAdamOptions> {
+  constructor(params: Params<NAdamOptions>, options: Partial<NAdamOptions> = {}) {
+    const { amsgrad: _, ...adam } = ADAM;
+    super(params, { ...adam, lr: 2e-3, momentumDecay: 4e-3, decoupledWeightDecay: false, ...given(options) });
+  }
+  protected validate({ betas: [beta1, beta2], eps, weightDecay, momentumDecay }: NAdamOptions): void {
+    notNegative("NAdam", { eps, weightDecay, momentumDecay });
+    requireRange("NAdam", { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+  }
+  protected rule({ betas, eps, weightDecay, momentumDecay, decoupledWeightDecay, maximize }: NAdamOptions): UpdateRule {
+    return {
+      kind: "adam",
+      flags:
+        UpdateFlag.Nadam |
+        (maximize ? UpdateFlag.Maximize : 0) |
+        (decoupledWeightDecay ? UpdateFlag.DecoupledDecay : 0),
+      constants: [...betas, eps, weightDecay, 0.96 ** momentumDecay],
+      slots: ["expAvg", "expAvgSq"],
+    };
+  }
+}
+
+export interface LionOptions extends CommonOptions {
+  /** How much of the momentum goes into the step, and how much of it is kept. Default [0.9, 0.99]. */
+  betas: readonly [number, number];
+  /** Decoupled. Default 0. */
+  weightDecay: number;
+  maximize: boolean;
+}
+
+/** Lion: steps of one size along signs (Chen et al. 2023). Its rate is a third to a tenth of Adam's. */
+export class Lion extends Optimizer<LionOptions> {
+  constructor(params: Params<LionOptions>, options: Partial<LionOptions> = {}) {
+    super(params, { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0, maximize: false, ...given(options) });
+  }
+  protected validate({ betas: [beta1, beta2], weightDecay }: LionOptions): void {
+    notNegative("Lion", { weightDecay });
+    requireRange("Lion", { beta1, beta2 }, (v) => v >= 0 && v <= 1, "in 0 … 1");
+  }
+  protected rule({ betas, weightDecay, maximize }: LionOptions): UpdateRule {
+    const flags = maximize ? UpdateFlag.Maximize : 0;
+    return { kind: "lion", flags, constants: [...betas, weightDecay], slots: ["expAvg"] };
+  }
+}
+
 export interface RMSPropOptions extends CommonOptions {
   /** How much of the running mean of g² is kept. Default 0.99. */
   alpha: number;

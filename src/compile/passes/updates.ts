@@ -3,7 +3,7 @@ import { Op } from "../../../assembly/opcodes.ts";
 import type { Storage } from "../../memory.ts";
 import { type Accesses, addAccesses, collides, noAccesses, type Pass, type Step } from "../step.ts";
 
-const isUpdate = ({ op }: Step): boolean => op.code >= Op.Sgd && op.code <= Op.Adagrad;
+const isUpdate = ({ op }: Step): boolean => op.code >= Op.Sgd && op.code <= Op.Lion;
 
 /** Updates of one kind, and what the steps behind them read and write. */
 interface Group extends Accesses {

@@ -1,0 +1,57 @@
+/** Averages of weights over training. */
+import { type Tensor, tidy, withGrad } from "../tensor.ts";
+
+/**
+ * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.
+ *
+ * ```ts
+ * const ema = new optim.EMA(model.parameters(), { decay: 0.99 });
+ * optimizer.minimize(() => losses.mse(model.forward(x), y));
+ * ema.update();
+ * ema.average(() => model.forward(x));   // by the averaged weights
+ * ```
+ */
+export class EMA {
+  readonly params: readonly Tensor[];
+  /** In the parameters' order. */
+  readonly averages: readonly Tensor[];
+  private readonly decay: number;
+
+  constructor(params: Iterable<Tensor>, { decay = 0.999 }: { readonly decay?: number } = {}) {
+    if (!(decay >= 0 && decay <= 1)) throw new RangeError(`EMA: decay is ${decay}, but must be in 0 … 1.`);
+    this.params = [...params];
+    this.decay = decay;
+    this.averages = withGrad(false, () => this.params.map((p) => p.detach().clone().keep()));
+  }
+
+  update(): void {
+    withGrad(false, () =>
+      tidy(() => {
+        this.params.forEach((p, i) => {
+          const average = this.averages[i]!;
+          average.copyFrom(average.add(p.sub(average).mul(1 - this.decay)));
+        });
+      }),
+    );
+  }
+
+  /** Runs f with the averages in the parameters' place, and puts the parameters back. */
+  average<T>(f: () => T): T {
+    const kept = this.params.map((p) => p.data);
+    const put = (values: readonly (Tensor | ArrayLike<number>)[]): void =>
+      withGrad(false, () => this.params.forEach((p, i) => void p.copyFrom(values[i]!)));
+    put(this.averages);
+    try {
+      const result = f();
+      if (result instanceof Promise)
+        throw new Error("EMA.average: f returned a promise, but the parameters are put back at once.");
+      return result;
+    } finally {
+      put(kept);
+    }
+  }
+
+  dispose(): void {
+    for (const average of this.averages) average.dispose();
+  }
+}

@@ -1,0 +1,187 @@
+/** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
+import { Tensor, tidy, withGrad } from "../tensor.ts";
+import { type LinePoint, strongWolfe } from "./lineSearch.ts";
+
+export interface LBFGSOptions {
+  /** Default 1. */
+  readonly lr?: number;
+  /** Iterations of one minimize. Default 20. */
+  readonly maxIter?: number;
+  /** Evaluations of the loss in one minimize. Default 1.25·maxIter. */
+  readonly maxEval?: number;
+  /** It ends where no gradient is larger. Default 1e-7. */
+  readonly toleranceGrad?: number;
+  /** Or where the step or the loss change by less. Default 1e-9. */
+  readonly toleranceChange?: number;
+  /** Steps remembered. Default 100. */
+  readonly historySize?: number;
+  /** "strongWolfe", or null (default): every step of size lr. */
+  readonly lineSearchFn?: "strongWolfe" | null;
+}
+
+const dot = (a: Float64Array, b: Float64Array): number => {
+  let total = 0;
+  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
+  return total;
+};
+const largest = (a: Float64Array): number => a.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
+
+/** A step s and the change of gradient y along it. */
+interface Pair {
+  readonly s: Float64Array;
+  readonly y: Float64Array;
+  readonly rho: number;
+}
+
+/** −H·g by the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), H starting from `scale`. */
+function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Float64Array {
+  const q = g.map((v) => -v);
+  const alphas = new Array<number>(pairs.length);
+  for (let i = pairs.length - 1; i >= 0; i--) {
+    const { s, y, rho } = pairs[i]!;
+    alphas[i] = rho * dot(s, q);
+    for (let j = 0; j < q.length; j++) q[j]! -= alphas[i]! * y[j]!;
+  }
+  for (let j = 0; j < q.length; j++) q[j]! *= scale;
+  pairs.forEach(({ s, y, rho }, i) => {
+    const beta = rho * dot(y, q);
+    for (let j = 0; j < q.length; j++) q[j]! += s[j]! * (alphas[i]! - beta);
+  });
+  return q;
+}
+
+/**
+ * L-BFGS (Liu and Nocedal 1989), as PyTorch's: each `minimize` takes up to maxIter iterations, for which it evaluates the loss as often
+ * as it needs. Its vectors are float64 in JavaScript.
+ *
+ * ```ts
+ * const x = tensor([-1.2, 1], { requiresGrad: true });
+ * const optimizer = new optim.LBFGS([x], { lineSearchFn: "strongWolfe", maxIter: 100 });
+ * optimizer.minimize(() => rosenbrock(x));   // x is [1, 1]
+ * ```
+ */
+export class LBFGS {
+  readonly params: readonly Tensor[];
+  private readonly options: Required<LBFGSOptions>;
+  /** What it has learnt from earlier steps. */
+  private pairs: Pair[] = [];
+  private scale = 1;
+  private last: { d: Float64Array; t: number; g: Float64Array } | undefined;
+
+  constructor(params: Iterable<Tensor>, options: LBFGSOptions = {}) {
+    this.params = [...params];
+    if (!this.params.length || this.params.some((p) => !(p instanceof Tensor)))
+      throw new Error("LBFGS: no parameters given, or not tensors. Pass model.parameters(); groups are not supported.");
+    const { maxIter = 20 } = options;
+    this.options = {
+      lr: 1,
+      maxIter,
+      maxEval: Math.floor(1.25 * maxIter),
+      toleranceGrad: 1e-7,
+      toleranceChange: 1e-9,
+      historySize: 100,
+      lineSearchFn: null,
+      ...options,
+    };
+    const { lr, historySize, lineSearchFn } = this.options;
+    if (!(lr > 0)) throw new RangeError(`LBFGS: lr is ${lr}, but must be a number above 0.`);
+    for (const [key, n] of Object.entries({ maxIter, historySize }))
+      if (!Number.isInteger(n) || n < 1)
+        throw new RangeError(`LBFGS: ${key} is ${n}, but must be a whole number above 0.`);
+    if (lineSearchFn !== null && lineSearchFn !== "strongWolfe")
+      throw new RangeError(`LBFGS: lineSearchFn is "${lineSearchFn}", but must be "strongWolfe" or null.`);
+  }
+
+  /** Forgets all gradients. */
+  zeroGrad(): void {
+    for (const p of this.params) p.clearGrad();
+  }
+
+  /** Moves the parameters towards the loss's minimum. @returns the loss before */
+  minimize(loss: () => Tensor): number {
+    const { lr, maxIter, maxEval, toleranceGrad, toleranceChange, historySize, lineSearchFn } = this.options;
+    let now = this.evaluate(loss);
+    const before = now.loss;
+    let evaluations = 1;
+    for (let i = 1; i <= maxIter && largest(now.gradient) > toleranceGrad; i++) {
+      const { d, t: first } = this.next(now.gradient, historySize, lr);
+      const slope = dot(now.gradient, d);
+      if (slope > -toleranceChange) break;
+      const start: LinePoint = { t: 0, ...now, slope };
+      const origin = this.values();
+      const at = (t: number): LinePoint => {
+        this.moveTo(origin, d, t);
+        const { loss: value, gradient } = this.evaluate(loss);
+        return { t, loss: value, gradient, slope: dot(gradient, d) };
+      };
+      let t = first;
+      const previous = now;
+      if (lineSearchFn) {
+        const found = strongWolfe(at, start, first, toleranceChange / largest(d));
+        evaluations += found.evaluations;
+        t = found.point.t;
+        now = found.point;
+        this.moveTo(origin, d, t);
+      } else if (i < maxIter) {
+        now = at(t);
+        evaluations++;
+      } else this.moveTo(origin, d, t);
+      this.last = { d, t, g: previous.gradient };
+      if (evaluations >= maxEval || largest(d) * t <= toleranceChange) break;
+      if (Math.abs(now.loss - previous.loss) < toleranceChange && (lineSearchFn || i < maxIter)) break;
+    }
+    return before;
+  }
+
+  /** The next direction, and the step to try first, with what the last step taught. */
+  private next(g: Float64Array, historySize: number, lr: number): { d: Float64Array; t: number } {
+    if (!this.last) {
+      const sum = g.reduce((total, v) => total + Math.abs(v), 0);
+      return { d: g.map((v) => -v), t: Math.min(1, 1 / sum) * lr };
+    }
+    const { d, t, g: before } = this.last;
+    const y = g.map((v, i) => v - before[i]!);
+    const s = d.map((v) => v * t);
+    const ys = dot(y, s);
+    if (ys > 1e-10) {
+      if (this.pairs.length === historySize) this.pairs.shift();
+      this.pairs.push({ s, y, rho: 1 / ys });
+      this.scale = ys / dot(y, y);
+    }
+    return { d: direction(g, this.pairs, this.scale), t: lr };
+  }
+
+  /** The loss, and its gradient by all parameters as one vector. */
+  private evaluate(loss: () => Tensor): { loss: number; gradient: Float64Array } {
+    return tidy(() => {
+      this.zeroGrad();
+      const value = withGrad(true, loss);
+      value.backward();
+      const parts = this.params.map((p) => p.grad?.data ?? new Float32Array(p.size));
+      return { loss: value.item(), gradient: flat(parts) };
+    });
+  }
+  private values(): Float64Array {
+    return flat(this.params.map((p) => p.data));
+  }
+  private moveTo(origin: Float64Array, d: Float64Array, t: number): void {
+    let from = 0;
+    withGrad(false, () => {
+      for (const p of this.params) {
+        const start = from;
+        p.copyFrom(Float32Array.from({ length: p.size }, (_, i) => origin[start + i]! + t * d[start + i]!));
+        from += p.size;
+      }
+    });
+  }
+}
+
+function flat(parts: readonly ArrayLike<number>[]): Float64Array {
+  const all = new Float64Array(parts.reduce((total, { length }) => total + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

@@ -1,0 +1,305 @@
+/** Learning rates over time. Names, arguments and values are PyTorch's; a step is whatever the caller counts, epochs or batches. */
+import type { Optimizer } from "./optimizer.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: any optimizer has rates
+type AnyOptimizer = Optimizer<any, any>;
+
+/** What stateDict returns: numbers alone. */
+export type SchedulerState = Readonly<Record<string, number | readonly number[]>>;
+
+function requireWhole(name: string, options: Record<string, number>): void {
+  for (const [key, n] of Object.entries(options))
+    if (!Number.isInteger(n) || n < 1)
+      throw new RangeError(`${name}: ${key} is ${n}, but must be a whole number above 0.`);
+}
+
+/**
+ * The base of schedules: a rate for each step, from each group's rate at the start. Call `step()` after the optimizer's. Rates live
+ * in memory, so that compiled steps are not recorded anew.
+ */
+export abstract class LRScheduler {
+  /** Steps taken. */
+  lastEpoch = 0;
+  private bases: readonly number[];
+
+  constructor(protected readonly optimizer: AnyOptimizer) {
+    this.bases = optimizer.paramGroups.map(({ lr }) => lr);
+  }
+
+  /** The rate at step t of a group whose rate at the start was `base`. */
+  abstract rate(base: number, t: number): number;
+
+  /** Sets the rates of the next step. */
+  step(): void {
+    this.lastEpoch++;
+    this.apply();
+  }
+  protected apply(): void {
+    this.optimizer.paramGroups.forEach((group, i) => {
+      group.lr = this.rate(this.bases[i] ?? group.lr, this.lastEpoch);
+    });
+  }
+  /** The rates now. */
+  getLastLr(): number[] {
+    return this.optimizer.paramGroups.map(({ lr }) => lr);
+  }
+  stateDict(): SchedulerState {
+    return { lastEpoch: this.lastEpoch, bases: this.bases };
+  }
+  loadStateDict({ lastEpoch, bases }: SchedulerState): void {
+    if (typeof lastEpoch !== "number" || !Array.isArray(bases) || bases.length !== this.bases.length)
+      throw new Error(
+        `${this.constructor.name}: the state is not that of a schedule with ${this.bases.length} groups.`,
+      );
+    this.lastEpoch = lastEpoch;
+    this.bases = bases;
+    this.apply();
+  }
+}
+
+/** Any function of the step, times each group's rate: `(t) => 1 / (1 + t)`. */
+export class LambdaLR extends LRScheduler {
+  constructor(
+    optimizer: AnyOptimizer,
+    private readonly lambda: (t: number) => number,
+  ) {
+    super(optimizer);
+    this.apply();
+  }
+  rate(base: number, t: number): number {
+    return base * this.lambda(t);
+  }
+}
+
+/** Times gamma every stepSize steps. */
+export class StepLR extends LRScheduler {
+  constructor(
+    optimizer: AnyOptimizer,
+    private readonly stepSize: number,
+    private readonly gamma = 0.1,
+  ) {
+    super(optimizer);
+    requireWhole("StepLR", { stepSize });
+  }
+  rate(base: number, t: number): number {
+    return base * this.gamma ** Math.floor(t / this.stepSize);
+  }
+}
+
+/** Times gamma at every step. */
+export class ExponentialLR extends LRScheduler {
+  constructor(
+    optimizer: AnyOptimizer,
+    private readonly gamma: number,
+  ) {
+    super(optimizer);
+  }
+  rate(base: number, t: number): number {
+    return base * this.gamma ** t;
+  }
+}
+
+/** Warm-up: from startFactor of the rate to endFactor of it within totalIters steps, then constant. */
+export class LinearLR extends LRScheduler {
+  constructor(
+    optimizer: AnyOptimizer,
+    private readonly startFactor = 1 / 3,
+    private readonly endFactor = 1,
+    private readonly totalIters = 5,
+  ) {
+    super(optimizer);
+    requireWhole("LinearLR", { totalIters });
+    this.apply();
+  }
+  rate(base: number, t: number): number {
+    const part = Math.min(t, this.totalIters) / this.totalIters;
+    return base * (this.startFactor + (this.endFactor - this.startFactor) * part);
+  }
+}
+
+/** η_min + (base − η_min)·(1 + cos πt/T)/2. */
+const cosine = (base: number, least: number, part: number): number =>
+  least + ((base - least) * (1 + Math.cos(Math.PI * part))) / 2;
+
+/** Down to etaMin along half a cosine within tMax steps (Loshchilov and Hutter 2017, without restarts). */
+export class CosineAnnealingLR extends LRScheduler {
+  constructor(
+    optimizer: AnyOptimizer,
+    private readonly tMax: number,
+    private readonly etaMin = 0,
+  ) {
+    super(optimizer);
+    requireWhole("CosineAnnealingLR", { tMax });
+  }
+  rate(base: number, t: number): number {
+    return cosine(base, this.etaMin, t / this.tMax);
+  }
+}
+
+/** Down along half a cosine within t0 steps, then anew within tMult times as many, and so on (Loshchilov and Hutter 2017). */
+export class CosineAnnealingWarmRestarts extends LRScheduler {
+  constructor(
+    optimizer: AnyOptimizer,
+    private readonly t0: number,
+    private readonly tMult = 1,
+    private readonly etaMin = 0,
+  ) {
+    super(optimizer);
+    requireWhole("CosineAnnealingWarmRestarts", { t0, tMult });
+  }
+  rate(base: number, t: number): number {
+    let [at, length] = [t, this.t0];
+    while (at >= length) {
+      at -= length;
+      length *= this.tMult;
+    }
+    return cosine(base, this.etaMin, at / length);
+  }
+}
+
+export interface OneCycleOptions {
+  readonly totalSteps: number;
+  /** Part of the steps in which the rate rises. Default 0.3. */
+  readonly pctStart?: number;
+  /** How the rate goes from one value to the next. Default "cos". */
+  readonly annealStrategy?: "cos" | "linear";
+  /** The rate starts at maxLr/divFactor. Default 25. */
+  readonly divFactor?: number;
+  /** And ends at that, divided by finalDivFactor. Default 1e4. */
+  readonly finalDivFactor?: number;
+}
+
+/**
+ * Up to maxLr, then down far below the start (Smith and Topin 2018). Momentum stays as it is (PyTorch cycles it by default): it is
+ * part of what compile records.
+ */
+export class OneCycleLR extends LRScheduler {
+  private readonly options: Required<OneCycleOptions>;
+
+  constructor(
+    optimizer: AnyOptimizer,
+    private readonly maxLr: number,
+    options: OneCycleOptions,
+  ) {
+    super(optimizer);
+    this.options = { pctStart: 0.3, annealStrategy: "cos", divFactor: 25, finalDivFactor: 1e4, ...options };
+    requireWhole("OneCycleLR", { totalSteps: options.totalSteps });
+    this.apply();
+  }
+  rate(_: number, t: number): number {
+    const { totalSteps, pctStart, annealStrategy, divFactor, finalDivFactor } = this.options;
+    if (t >= totalSteps)
+      throw new RangeError(`OneCycleLR: step ${t + 1} of ${totalSteps}. Give it as many totalSteps as there are.`);
+    const top = pctStart * totalSteps - 1;
+    const start = this.maxLr / divFactor;
+    const between = (from: number, to: number, part: number): number =>
+      annealStrategy === "cos" ? cosine(from, to, part) : from + (to - from) * part;
+    return t <= top
+      ? between(start, this.maxLr, t / top)
+      : between(this.maxLr, start / finalDivFactor, (t - top) / (totalSteps - 1 - top));
+  }
+}
+
+/** One schedule after the other: the next begins, at its own step 0, at each milestone. */
+export class SequentialLR {
+  lastEpoch = 0;
+  constructor(
+    private readonly schedulers: readonly LRScheduler[],
+    private readonly milestones: readonly number[],
+  ) {
+    if (schedulers.length !== milestones.length + 1)
+      throw new RangeError(
+        `SequentialLR: ${schedulers.length} schedules need ${schedulers.length - 1} milestones, but there are ${milestones.length}.`,
+      );
+    this.begin(0);
+  }
+  /** Every schedule takes its first step when its time comes. */
+  private begin(which: number): void {
+    const scheduler = this.schedulers[which]!;
+    scheduler.loadStateDict({ ...scheduler.stateDict(), lastEpoch: 0 });
+  }
+  step(): void {
+    this.lastEpoch++;
+    const which = this.milestones.filter((at) => at <= this.lastEpoch).length;
+    if (which && this.milestones[which - 1] === this.lastEpoch) this.begin(which);
+    else this.schedulers[which]!.step();
+  }
+}
+
+export interface PlateauOptions {
+  /** Whether the value is to fall ("min", default) or rise. */
+  readonly mode?: "min" | "max";
+  /** What rates are multiplied by. Default 0.1. */
+  readonly factor?: number;
+  /** Steps without improvement that are borne. Default 10. */
+  readonly patience?: number;
+  /** How much better counts: relatively ("rel", default) or by itself. Default 1e-4. */
+  readonly threshold?: number;
+  readonly thresholdMode?: "rel" | "abs";
+  /** Steps after a reduction that count for nothing. Default 0. */
+  readonly cooldown?: number;
+  /** Default 0. */
+  readonly minLr?: number;
+  /** Smaller changes of a rate are not made. Default 1e-8. */
+  readonly eps?: number;
+}
+
+/** Reduces the rates when a value, given to `step`, has stopped improving. */
+export class ReduceLROnPlateau {
+  private readonly options: Required<PlateauOptions>;
+  private best: number;
+  private bad = 0;
+  private cooling = 0;
+
+  constructor(
+    private readonly optimizer: AnyOptimizer,
+    options: PlateauOptions = {},
+  ) {
+    this.options = {
+      ...{
+        mode: "min",
+        factor: 0.1,
+        patience: 10,
+        threshold: 1e-4,
+        thresholdMode: "rel",
+        cooldown: 0,
+        minLr: 0,
+        eps: 1e-8,
+      },
+      ...options,
+    };
+    if (!(this.options.factor < 1))
+      throw new RangeError(`ReduceLROnPlateau: factor is ${this.options.factor}, but must be below 1.`);
+    this.best = this.options.mode === "min" ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+  }
+  private isBetter(value: number): boolean {
+    const { mode, threshold, thresholdMode } = this.options;
+    const { best } = this;
+    if (mode === "min") return value < (thresholdMode === "rel" ? best * (1 - threshold) : best - threshold);
+    return value > (thresholdMode === "rel" ? best * (1 + threshold) : best + threshold);
+  }
+  step(value: number): void {
+    const { factor, patience, cooldown, minLr, eps } = this.options;
+    if (this.isBetter(value)) {
+      this.best = value;
+      this.bad = 0;
+    } else this.bad++;
+    if (this.cooling > 0) {
+      this.cooling--;
+      this.bad = 0;
+    }
+    if (this.bad <= patience) return;
+    for (const group of this.optimizer.paramGroups) {
+      const next = Math.max(group.lr * factor, minLr);
+      if (group.lr - next > eps) group.lr = next;
+    }
+    this.cooling = cooldown;
+    this.bad = 0;
+  }
+  stateDict(): SchedulerState {
+    return { best: this.best, bad: this.bad, cooling: this.cooling };
+  }
+  loadStateDict({ best, bad, cooling }: SchedulerState): void {
+    Object.assign(this, { best, bad, cooling });
+  }
+}
