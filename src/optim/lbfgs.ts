@@ -1,6 +1,6 @@
 /** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
 import { Tensor, tidy, withGrad } from "../tensor.ts";
-import { type LinePoint, strongWolfe } from "./lineSearch.ts";
+import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
 
 export interface LBFGSOptions {
   /** Default 1. */
@@ -107,7 +107,7 @@ export class LBFGS {
       const { d, t: first } = this.next(now.gradient, historySize, lr);
       const slope = dot(now.gradient, d);
       if (slope > -toleranceChange) break;
-      const start: LinePoint = { t: 0, ...now, slope };
+      const start: LinePoint = { ...now, t: 0, slope };
       const origin = this.values();
       const at = (t: number): LinePoint => {
         this.moveTo(origin, d, t);
@@ -128,7 +128,9 @@ export class LBFGS {
       } else this.moveTo(origin, d, t);
       this.last = { d, t, g: previous.gradient };
       if (evaluations >= maxEval || largest(d) * t <= toleranceChange) break;
-      if (Math.abs(now.loss - previous.loss) < toleranceChange && (lineSearchFn || i < maxIter)) break;
+      // A float32 loss may stand still long before its gradient does.
+      const resolved = toleranceChange > RESOLUTION * Math.abs(now.loss) && (lineSearchFn || i < maxIter);
+      if (resolved && Math.abs(now.loss - previous.loss) < toleranceChange) break;
     }
     return before;
   }

@@ -12,6 +12,12 @@ export interface LinePoint {
 const [C1, C2] = [1e-4, 0.9];
 const MAX_STEPS = 25;
 
+/**
+ * Differences of a float32 loss that say nothing, relatively: where losses agree to so much, slopes decide (the approximate
+ * Wolfe conditions of Hager and Zhang 2005).
+ */
+export const RESOLUTION = 2 ** -22;
+
 /** Where the cubic through two points with their slopes is least, kept within bounds (equation 3.59). */
 function cubicMinimum(a: LinePoint, b: LinePoint, low = Math.min(a.t, b.t), high = Math.max(a.t, b.t)): number {
   const d1 = a.slope + b.slope - (3 * (a.loss - b.loss)) / (a.t - b.t);
@@ -40,12 +46,13 @@ export function strongWolfe(
   let now = at(first);
   let evaluations = 1;
   let before = start;
-  const tooHigh = (p: LinePoint): boolean => p.loss > start.loss + C1 * p.t * start.slope;
+  const slack = RESOLUTION * Math.abs(start.loss);
+  const tooHigh = (p: LinePoint): boolean => p.loss > start.loss + C1 * p.t * start.slope + slack;
   const flat = (p: LinePoint): boolean => Math.abs(p.slope) <= -C2 * start.slope;
   /** The interval that holds a good step; undefined while it grows. */
   let interval: [LinePoint, LinePoint] | undefined;
   while (!interval && steps < MAX_STEPS) {
-    if (tooHigh(now) || (steps > 1 && now.loss >= before.loss)) interval = [before, now];
+    if (tooHigh(now) || (steps > 1 && now.loss >= before.loss + slack)) interval = [before, now];
     else if (flat(now)) return { point: now, evaluations };
     else if (now.slope >= 0) interval = [before, now];
     else {
@@ -74,7 +81,8 @@ export function strongWolfe(
     const tried = at(t);
     evaluations++;
     steps++;
-    if (tooHigh(tried) || tried.loss >= best.loss) other = tried;
+    if (tooHigh(tried) || tried.loss >= best.loss)
+      [best, other] = tried.loss < best.loss ? [tried, best] : [best, tried];
     else {
       if (flat(tried)) return { point: tried, evaluations };
       if (tried.slope * (other.t - best.t) >= 0) other = best;

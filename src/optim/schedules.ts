@@ -7,6 +7,9 @@ type AnyOptimizer = Optimizer<any, any>;
 /** What stateDict returns: numbers alone. */
 export type SchedulerState = Readonly<Record<string, number | readonly number[]>>;
 
+/** Rates that groups had before any schedule. */
+const initial = new WeakMap<object, number>();
+
 function requireWhole(name: string, options: Record<string, number>): void {
   for (const [key, n] of Object.entries(options))
     if (!Number.isInteger(n) || n < 1)
@@ -14,7 +17,7 @@ function requireWhole(name: string, options: Record<string, number>): void {
 }
 
 /**
- * The base of schedules: a rate for each step, from each group's rate at the start. Call `step()` after the optimizer's. Rates live
+ * The base of schedules: a rate for each step, from each group's rate before its first schedule. Call `step()` after the optimizer's. Rates live
  * in memory, so that compiled steps are not recorded anew.
  */
 export abstract class LRScheduler {
@@ -23,7 +26,11 @@ export abstract class LRScheduler {
   private bases: readonly number[];
 
   constructor(protected readonly optimizer: AnyOptimizer) {
-    this.bases = optimizer.paramGroups.map(({ lr }) => lr);
+    this.bases = optimizer.paramGroups.map((group) => {
+      const base = initial.get(group) ?? group.lr;
+      initial.set(group, base);
+      return base;
+    });
   }
 
   /** The rate at step t of a group whose rate at the start was `base`. */

@@ -2,7 +2,6 @@
  * Choosing and starting the WebAssembly build. The bytes are inlined and compiled synchronously, so nothing has to be
  * fetched, configured or awaited.
  */
-import { instantiateSync } from "@assemblyscript/loader";
 import relaxedText from "./binaries/relaxed.ts";
 import simdText from "./binaries/simd.ts";
 
@@ -60,6 +59,5 @@ export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
 
 /** Starts a module on a memory. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
-  // The exports the loader wraps are called raw: its wrappers would cost more than a small kernel does.
-  return instantiateSync(module, { env: { memory } }).instance.exports as Kernels;
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as Kernels;
 }

@@ -62,6 +62,25 @@ export interface OptimizerCase {
   at: Stored[][];
 }
 
+/** 50 steps of an optimizer on the same problem. */
+export interface MarathonCase {
+  name: string;
+  optimizer: string;
+  options: object;
+  /** The parameters after steps 1, 2, 10 and 50. */
+  at: Stored[][];
+}
+
+/** A schedule's rates for two groups that start at 0.1 and 0.3. */
+export interface ScheduleCase {
+  name: string;
+  schedule: string;
+  args: unknown[];
+  rates: [number, number][];
+  /** What ReduceLROnPlateau is told. */
+  values?: number[];
+}
+
 /** A batch norm's second training batch, and the same input in eval(). */
 export interface BatchNormCase {
   name: string;
@@ -107,6 +126,8 @@ interface Values {
   batches: BatchNormCase[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
+  marathons: MarathonCase[];
+  schedules: ScheduleCase[];
   problem: { x: Stored; y: Stored; start: Stored[] };
   clips: { name: string; max: number; normType?: Num; before: Stored[]; total?: Num; after: Stored[] }[];
   gains: { name: string; args: Parameters<typeof nabla.nn.init.calculateGain>; gain: number }[];

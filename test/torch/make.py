@@ -514,6 +514,75 @@ def make_optimizers():
     run("Adagrad", "a parameter without gradient for 3 steps", late=2, lr=0.1, lr_decay=0.1)
 
 
+def make_more_optimizers():
+    """50 steps on the same problem, of every optimizer, noted at the end too."""
+    optim, runs = torch.optim, groups.setdefault("marathons", [])
+
+    def run(kind, **options):
+        params = [p.clone().requires_grad_() for p in problem["start"]]
+        optimizer = getattr(optim, kind)(params, **options)
+
+        def closure():
+            w1, b1, w2 = params
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.mse_loss(torch.tanh(F.linear(problem["x"], w1, b1)) @ w2.T, problem["y"])
+            if kind == "LBFGS":  # or the weights grow for ever
+                loss = loss + 0.1 * sum((p ** 2).sum() for p in params)
+            loss.backward()
+            return loss
+
+        at = []
+        for step in range(1, 51):
+            optimizer.step(closure)
+            if step in (1, 2, 10, 50):
+                at.append(encode([p.detach().clone() for p in params]))
+        described = ", ".join(f"{camel(k)} {show(v) if not isinstance(v, tuple) else list(v)}" for k, v in options.items()) or "plain"
+        options.pop("foreach", None)
+        runs.append({"name": f"{kind}: {described}", "optimizer": {"RMSprop": "RMSProp"}.get(kind, kind), "options": encode(options), "at": at})
+
+    run("SGD", lr=0.05, momentum=0.9, nesterov=True)
+    run("Adam", lr=0.01)
+    run("AdamW", lr=0.01, weight_decay=0.1)
+    run("RMSprop", lr=0.005, momentum=0.5)
+    run("Adagrad", lr=0.05)
+    # The other implementation of PyTorch 1.13 takes mu twice in mu_product_next, a defect that 2.0 has mended.
+    run("NAdam", foreach=True)
+    run("NAdam", foreach=True, lr=0.02, betas=(0.8, 0.95), weight_decay=0.1, momentum_decay=0.01)
+    run("LBFGS", lr=0.5, max_iter=1)
+    run("LBFGS", max_iter=2, history_size=3, line_search_fn="strong_wolfe")
+
+
+def make_schedules():
+    """Rates at each of 24 steps, of two groups."""
+    runs = groups["schedules"] = []
+
+    def run(kind, *args, values=None, **options):
+        optimizer = torch.optim.SGD([{"params": [torch.zeros(1).requires_grad_()]}, {"params": [torch.zeros(1).requires_grad_()], "lr": 0.3}], lr=0.1, momentum=0.9)
+        schedule = getattr(torch.optim.lr_scheduler, kind)(optimizer, *args, **options)
+        rates = []
+        for step in range(24):
+            rates.append([number(group["lr"], 12) for group in optimizer.param_groups])
+            optimizer.step()
+            schedule.step(*([values[step]] if values else []))
+        given = list(args) + ([encode({k: v for k, v in options.items() if k != "cycle_momentum"})] if kind in ("OneCycleLR", "ReduceLROnPlateau") else list(options.values()))
+        runs.append({"name": f"{kind} {args} {options}", "schedule": kind, "args": given, "rates": rates, **({"values": values} if values else {})})
+
+    run("StepLR", 5)
+    run("StepLR", 3, 0.5)
+    run("ExponentialLR", 0.9)
+    run("LinearLR")
+    run("LinearLR", 0.1, 0.8, 10)
+    run("CosineAnnealingLR", 20)
+    run("CosineAnnealingLR", 23, 0.01)
+    run("CosineAnnealingWarmRestarts", 5)
+    run("CosineAnnealingWarmRestarts", 3, 2, 0.02)
+    run("OneCycleLR", 0.5, total_steps=25, cycle_momentum=False)
+    run("OneCycleLR", 0.5, total_steps=30, pct_start=0.2, anneal_strategy="linear", div_factor=10.0, final_div_factor=100.0, cycle_momentum=False)
+    falling = [1 / (1 + t) if t < 8 else 0.125 + 0.001 * (t % 3) for t in range(24)]
+    run("ReduceLROnPlateau", values=falling, patience=2)
+    run("ReduceLROnPlateau", values=[-v for v in falling], mode="max", factor=0.5, patience=1, cooldown=3, threshold=0.01, threshold_mode="abs", min_lr=0.02)
+
+
 # --- clipping and initial values ------------------------------------------------------------------------------------
 
 
@@ -834,7 +903,7 @@ def make_attention():
           stored={"tgt_is_causal": True, "memory_key_padding_mask": padding}, kwargs={"tgt_mask": causal, "memory_key_padding_mask": padding})
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention):
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
