@@ -16,13 +16,14 @@ import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
+import { argSort, cholesky, eigh, eighWorkspace, triangularSolve } from "./kernels/linalg";
 import { attention } from "./kernels/attention";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Block, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
-  Softmax, SoftmaxGrad, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
+  Advance, Binary, Block, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
+  Softmax, SoftmaxGrad, Solve, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
 /** Elements per chunk of elementwise work: a share is a whole number of chunks, so that cache lines are not shared. */
@@ -70,6 +71,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.Gru) recurrent(op, at, thread, threads);
   else if (op <= Op.GruGrad) recurrentGrad(op, at, thread, threads);
   else if (op <= Op.AttentionGrad) attention(op, at, thread, threads);
+  else if (op <= Op.TriangularSolve) stepLinalg(op, at, thread, threads);
   else stepChain(at, thread, threads);
 }
 
@@ -218,6 +220,20 @@ function stepNorm(op: Op, at: usize, thread: u32, threads: u32): void {
       inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
       shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
   }
+}
+
+function stepLinalg(op: Op, at: usize, thread: u32, threads: u32): void {
+  if (op == Op.TriangularSolve) {
+    const count = word(at, Solve.count);
+    triangularSolve(word(at, Solve.out), word(at, Solve.a), word(at, Solve.b), word(at, Solve.n), word(at, Solve.columns), word(at, Solve.upper),
+      word(at, Solve.transposed), word(at, Solve.unit), shareBegin(count, 1, thread, threads), shareBegin(count, 1, thread + 1, threads));
+    return;
+  }
+  const out = word(at, Factor.out), x = word(at, Factor.x), n = word(at, Factor.n), count = word(at, Factor.count);
+  const workspace = word(at, Factor.workspace), begin = shareBegin(count, 1, thread, threads), end = shareBegin(count, 1, thread + 1, threads);
+  if (op == Op.Cholesky) cholesky(out, x, n, begin, end);
+  else if (op == Op.Eigh) eigh(out, word(at, Factor.second), x, n, workspace + thread * eighWorkspace(n), begin, end);
+  else argSort(out, x, n, word(at, Factor.descending), workspace + thread * ((4 * n + 63) & ~63), begin, end);
 }
 
 function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {

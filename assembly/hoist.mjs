@@ -5,6 +5,12 @@ import binaryen from "binaryen";
 
 const ZERO = /^v128\.const i32x4( 0x0{8}){4}$/; // costs one instruction as it is
 
+/** A constant as text: four equal lanes take 6 bytes as a splat, 18 as they stand, and are set up once. */
+function shorten(constant) {
+  const [, lane] = /^v128\.const i32x4 (0x[0-9a-f]{8}) \1 \1 \1$/.exec(constant) ?? [];
+  return lane ? [`  i32.const ${lane}`, "  i32x4.splat"] : [`  ${constant}`];
+}
+
 /** Rewrites one function: its header and locals, then its body, as lines of text. */
 function hoistFunction(lines) {
   const body = lines.findIndex((line, i) => i > 0 && !/^ {2}\(local /.test(line));
@@ -20,12 +26,15 @@ function hoistFunction(lines) {
     return `${" ".repeat(indent)}local.get ${names.get(text)}`;
   });
   const locals = [...names.values()].map((name) => `  (local ${name} v128)`);
-  const sets = [...names].flatMap(([constant, name]) => [`  ${constant}`, `  local.set ${name}`]);
+  const sets = [...names].flatMap(([constant, name]) => [...shorten(constant), `  local.set ${name}`]);
   return [...lines.slice(0, body), ...locals, ...sets, ...code];
 }
 
-/** The module of a text that asc emitted, with its loops' constants hoisted: { bytes, text }. */
-export function hoistConstants(wat) {
+/**
+ * The module of a text that asc emitted, with its loops' constants hoisted: { bytes, text }. Every kernel is exported, or asc would
+ * inline it into its dispatcher; of these exports, only what is `called` by name stays.
+ */
+export function hoistConstants(wat, called) {
   const lines = wat.split("\n");
   const out = [];
   for (let i = 0; i < lines.length; ) {
@@ -41,6 +50,12 @@ export function hoistConstants(wat) {
   const module = binaryen.parseText(text);
   module.setFeatures(binaryen.Features.All);
   if (!module.validate()) throw new Error("hoistConstants: the module it made is not valid.");
+  const names = Array.from(
+    { length: module.getNumExports() },
+    (_, i) => binaryen.getExportInfo(module.getExportByIndex(i)).name,
+  );
+  for (const name of names) if (!called.test(name)) module.removeExport(name);
+  module.runPasses(["remove-unused-module-elements"]);
   const bytes = module.emitBinary();
   module.dispose();
   return { bytes, text };

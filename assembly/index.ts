@@ -12,5 +12,6 @@ export { colStep, gemm, gemmWorkspace, rowStep } from "./kernels/gemm";
 export * from "./kernels/matmul";
 export { convWorkspace } from "./kernels/conv";
 export { attentionWorkspace } from "./kernels/attention";
+export { eighWorkspace } from "./kernels/linalg";
 export { recurrentWorkspace } from "./kernels/recurrent";
 export * from "./kernels/probe";

@@ -138,6 +138,11 @@ export const enum Op {
   // Scaled dot-product attention (layout Attention).
   Attention,
   AttentionGrad,
+  // Small matrices, and the order of rows (layout Factor; TriangularSolve: Solve).
+  Cholesky,
+  Eigh,
+  ArgSort,
+  TriangularSolve,
   // Several pointwise instructions as one pass (layout Chain).
   Chain,
   /** How many codes there are; not an op. */
@@ -589,6 +594,35 @@ export const enum Attention {
   maskHead,
   maskRow,
   workspace,
+  words,
+}
+
+/**
+ * Cholesky: out from x: [count, n, n];  Eigh: out: [count, n] (values) and second: [count, n, n] (vectors);  ArgSort: out: int32
+ * [count, n], places of x: [count, n] in their order, from the largest if `descending`.
+ */
+export const enum Factor {
+  out = Head.words,
+  second,
+  x,
+  count,
+  n,
+  descending,
+  workspace,
+  words,
+}
+
+/** out = op(a)⁻¹·b; a: [count, n, n], triangular, with ones on the diagonal if `unit`; b and out: [count, n, columns]. */
+export const enum Solve {
+  out = Head.words,
+  a,
+  b,
+  count,
+  n,
+  columns,
+  upper,
+  transposed,
+  unit,
   words,
 }
 

@@ -20,5 +20,5 @@ export const {
   indexSelect, indexAdd, gather, scatterAdd, scatterSum, oneHot, embedding, bernoulli, randperm,
   conv1d, conv2d, convTranspose1d, convTranspose2d, avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
   batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru,
-  scaledDotProductAttention, tril, triu,
+  scaledDotProductAttention, tril, triu, sort, argSort, topK, einsum, cholesky, eigh, triangularSolve,
 } = lifted;

@@ -49,8 +49,7 @@ export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels:
   }
 }
 
-// @ts-ignore: decorator
-@inline
+/** Not inlined: its activations would stand there four times. */
 function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count: u32): void {
   if (bias) v = f32x4.add(v, v128.load(bias + at));
   if (activation == Activation.Relu) v = relu(v);

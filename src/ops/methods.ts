@@ -3,7 +3,9 @@ import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { scaledDotProductAttention } from "./attention.ts";
 import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./convolve.ts";
+import { einsum } from "./einsum.ts";
 import * as gather from "./gather.ts";
+import { argSort, cholesky, eigh, sort, topK, triangularSolve } from "./linalg.ts";
 import * as matmul from "./matmul.ts";
 import { batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm } from "./norm.ts";
 import type { Operand } from "./op.ts";
@@ -45,7 +47,7 @@ export const methods = {
   softmax, logSoftmax,
   matmul: matmul.matmul, dot, mT,
   reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
-  tril, triu, indexSelect, gather: gather.gather, scatterAdd: gather.scatterAdd, indexAdd: gather.indexAdd, oneHot,
+  tril, triu, sort, argSort, topK, indexSelect, gather: gather.gather, scatterAdd: gather.scatterAdd, indexAdd: gather.indexAdd, oneHot,
   /** Another element type: "float32", "int32", "bool" or "uint8". */
   to: (x: Value, dtype: DType): Value => shape.cast(x, dtype),
   /** The tensor where the mask holds, `other` elsewhere. */
@@ -65,4 +67,5 @@ export const functions = {
   full: shape.full, conv1d, conv2d, convTranspose1d, convTranspose2d,
   avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
   batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru, scaledDotProductAttention,
+  einsum, cholesky, eigh, triangularSolve,
 };

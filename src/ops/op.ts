@@ -33,6 +33,8 @@ export interface SampleInput {
   readonly low?: number;
   readonly high?: number;
   readonly kinks?: readonly number[];
+  /** Added to the diagonals of the last two dimensions, in turns. */
+  readonly diagonal?: readonly number[];
 }
 
 /** One generated test of an op. */

@@ -9,6 +9,7 @@ import { attentionDefinitions } from "./attention.ts";
 import { chainDefinition } from "./chain.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
 import { gatherDefinitions } from "./gather.ts";
+import { linalgDefinitions } from "./linalg.ts";
 import { matmulDefinition } from "./matmul.ts";
 import { moves } from "./move.ts";
 import { normalizeDefinition, normalizeGradDefinition } from "./norm.ts";
@@ -135,5 +136,9 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.GruGrad]: recurrences.gru.grad,
   [Op.Attention]: attentionDefinitions.attention,
   [Op.AttentionGrad]: attentionDefinitions.attentionGrad,
+  [Op.Cholesky]: linalgDefinitions.cholesky,
+  [Op.Eigh]: linalgDefinitions.eigh,
+  [Op.ArgSort]: linalgDefinitions.argSort,
+  [Op.TriangularSolve]: linalgDefinitions.triangularSolve,
   [Op.Chain]: chainDefinition,
 };

@@ -34,7 +34,14 @@ export function draw(input: SampleInput, random: () => number): Reference {
       if (kinks.every((kink) => Math.abs(v - kink) > 0.05)) return v;
     }
   };
-  return { shape, data: Float64Array.from({ length: sizeOf(shape) }, one) };
+  const data = Float64Array.from({ length: sizeOf(shape) }, one);
+  const n = shape.at(-1) ?? 1;
+  if (input.diagonal)
+    data.forEach((v, i) => {
+      if (Math.floor(i / n) % n === i % n)
+        data[i] = Math.fround(v + input.diagonal![(i % n) % input.diagonal!.length]!);
+    });
+  return { shape, data };
 }
 
 export function toTensor(x: Reference, input: SampleInput): Tensor {
