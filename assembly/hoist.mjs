@@ -21,7 +21,8 @@ function hoistFunction(lines) {
     const text = line.trim();
     if (loop < 0 && text.startsWith("loop")) loop = indent;
     else if (loop === indent && text === "end") loop = -1;
-    if (loop < 0 || !text.startsWith("v128.const") || ZERO.test(text)) return line;
+    if (!text.startsWith("v128.const") || ZERO.test(text)) return line;
+    if (loop < 0) return shorten(text).join("\n");
     if (!names.has(text)) names.set(text, `$hoisted${names.size}`);
     return `${" ".repeat(indent)}local.get ${names.get(text)}`;
   });

@@ -29,6 +29,7 @@ export * as losses from "./losses.ts";
 export { type MemoryInfo, memory } from "./memory.ts";
 export type { StateDict } from "./nn/index.ts";
 export * as nn from "./nn/index.ts";
+export { type Summary, type SummaryRow, summary } from "./nn/summary.ts";
 export type { DType, Shape } from "./ops/value.ts";
 export * as optim from "./optim/index.ts";
 export type { NestedArray } from "./printing.ts";

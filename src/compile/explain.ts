@@ -1,12 +1,23 @@
 /** A compiled function's program as people read it. */
-import { bytesPerElement } from "../ops/value.ts";
+import type { AnyOp } from "../ops/op.ts";
+import { bytesPerElement, type Value } from "../ops/value.ts";
 import { amount, table } from "../printing.ts";
 import { showSignature } from "./signature.ts";
 import type { Operand, Step } from "./step.ts";
 import type { Trace } from "./trace.ts";
 
 /** Operations of one call of a step. */
-export function flopsOf({ op, inputs, outputs, attributes }: Step): number {
+export function flopsOf({
+  op,
+  inputs,
+  outputs,
+  attributes,
+}: {
+  readonly op: AnyOp;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly attributes: unknown;
+}): number {
   if (op.flops) return op.flops(inputs, outputs, attributes);
   return Math.max(0, ...[...inputs, ...outputs].map(({ size }) => size));
 }

@@ -9,4 +9,5 @@ export * from "./norm.ts";
 export * from "./pool.ts";
 export * from "./recurrent.ts";
 export * from "./resize.ts";
+export * from "./spectral.ts";
 export * from "./transformer.ts";

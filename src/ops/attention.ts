@@ -1,10 +1,10 @@
 /** Scaled dot-product attention and its gradient as one op each, for heads that may lie before or behind the steps. */
-import { Attention, Op } from "../../assembly/opcodes.ts";
-import { type Encoder, kernels } from "../runtime/engine.ts";
+import { Op } from "../../assembly/opcodes.ts";
+import { bitsOf, type Encoder, kernels } from "../runtime/engine.ts";
 import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { add, eq, mul, where } from "./arithmetic.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
-import { apply, applyAll, type OpDefinition, type Reference, type Sample } from "./op.ts";
+import { apply, applyAll, encodeWords, type OpDefinition, type Reference, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { bernoulli } from "./random.ts";
 import { max } from "./reduce.ts";
@@ -91,17 +91,14 @@ function encode(
   const workspace = encoder.workspace(kernels().attentionWorkspace!(keys));
   const [dq = 0, dk = 0, dv = 0] = gradients.map(address);
   const maskStrides = mask ? contiguousStrides(mask.shape).map((s, i) => (mask.shape[i] === 1 ? 0 : s)) : [0, 0, 0];
-  encoder.begin(code, Attention.words);
-  const words = [
+  // As in opcodes.ts: Attention. The scale is a float, so it is given by its bits.
+  encodeWords(encoder, code, [
     ...[address(out), address(q!), address(k!), address(v!), dq, dk, dv, mask ? address(mask) : 0],
-    ...[batch, heads, queries, keys, width, valueWidth, 0, causal === null ? 0 : 1, causal ?? 0],
+    ...[batch, heads, queries, keys, width, valueWidth, bitsOf(scale), causal === null ? 0 : 1, causal ?? 0],
     ...[out, q!, k!, v!].flatMap((x) => strides(x, layout)),
     ...maskStrides.slice(0, 3),
     workspace,
-  ];
-  words.forEach((value, i) => encoder.set(Attention.out + i, value));
-  encoder.setFloat(Attention.scale, scale);
-  encoder.end();
+  ]);
 }
 
 /** Weights as ops, for what the kernels do not do: gradients of gradients and of masks, dropout. q, k as [b, h, t, d]. */

@@ -2,10 +2,10 @@
  * Convolutions of images with channels last. Three ops that are each other's gradients: conv, its gradient by the input (which
  * is the transposed convolution), its gradient by the weight. One dimension is an image of height 1.
  */
-import { Activation, Conv, Op } from "../../assembly/opcodes.ts";
+import { Activation, Op } from "../../assembly/opcodes.ts";
 import { kernels } from "../runtime/engine.ts";
 import { activation64, activationGrad } from "./matmul.ts";
-import { apply, type OpDefinition, type Reference, type Sample } from "./op.ts";
+import { apply, encodeWords, type OpDefinition, type Reference, type Sample } from "./op.ts";
 import { sum } from "./reduce.ts";
 import { requireType, type Shape, type Value } from "./value.ts";
 
@@ -49,33 +49,31 @@ const encodeConv: (code: Op) => OpDefinition<ConvAttributes>["encode"] =
         groups,
       ),
     );
-    encoder.begin(code, Conv.words);
-    const words: [Conv, number][] = [
-      [Conv.out, address(out!)],
-      [Conv.a, address(a!)],
-      [Conv.b, address(b!)],
-      [Conv.bias, bias ? address(bias) : 0],
-      [Conv.batch, x.shape[0]!],
-      [Conv.height, inputSize[0]],
-      [Conv.width, inputSize[1]],
-      [Conv.channels, channels],
-      [Conv.outHeight, outputSize[0]],
-      [Conv.outWidth, outputSize[1]],
-      [Conv.outChannels, outChannels],
-      [Conv.kernelHeight, kernelSize[0]],
-      [Conv.kernelWidth, kernelSize[1]],
-      [Conv.strideH, stride[0]],
-      [Conv.strideW, stride[1]],
-      [Conv.padTop, pad[0]],
-      [Conv.padLeft, pad[1]],
-      [Conv.dilationH, dilation[0]],
-      [Conv.dilationW, dilation[1]],
-      [Conv.groups, groups],
-      [Conv.activation, activation],
-      [Conv.workspace, workspace],
-    ];
-    for (const [word, value] of words) encoder.set(word, value);
-    encoder.end();
+    // As in opcodes.ts: Conv.
+    encodeWords(encoder, code, [
+      address(out!),
+      address(a!),
+      address(b!),
+      bias ? address(bias) : 0,
+      x.shape[0]!,
+      inputSize[0],
+      inputSize[1],
+      channels,
+      outputSize[0],
+      outputSize[1],
+      outChannels,
+      kernelSize[0],
+      kernelSize[1],
+      stride[0],
+      stride[1],
+      pad[0],
+      pad[1],
+      dilation[0],
+      dilation[1],
+      groups,
+      activation,
+      workspace,
+    ]);
   };
 
 /** Calls f for every product of the forward convolution, with flat indices into x, w and y. */

@@ -1,11 +1,11 @@
 /** Factorizations, triangular systems, and the order of elements. Matrices are the last two dimensions, others are a batch. */
-import { Factor, Op, Solve } from "../../assembly/opcodes.ts";
+import { Op } from "../../assembly/opcodes.ts";
 import { kernels } from "../runtime/engine.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { add, mul, neg, reciprocal, sub } from "./arithmetic.ts";
 import { gather } from "./gather.ts";
 import { matmul, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
-import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
+import { apply, applyAll, encodeWords, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { full, narrow, reshape, transpose, unsqueeze } from "./shape.ts";
 import { tril, triu } from "./triangle.ts";
@@ -48,15 +48,9 @@ function encodeFactor(
     const n = x!.shape.at(-1) ?? 1;
     const workspace = encoder.workspace(workspaceOf(n));
     const per = code === Op.ArgSort ? n : n * n;
-    encoder.begin(code, Factor.words);
-    encoder.set(Factor.out, address(out!));
-    encoder.set(Factor.second, second ? address(second) : 0);
-    encoder.set(Factor.x, address(x!));
-    encoder.set(Factor.count, per ? x!.size / per : 0);
-    encoder.set(Factor.n, n);
-    encoder.set(Factor.descending, attributes?.descending ? 1 : 0);
-    encoder.set(Factor.workspace, workspace);
-    encoder.end();
+    const places = [address(out!), second ? address(second) : 0, address(x!)];
+    // As in opcodes.ts: Factor.
+    encodeWords(encoder, code, [...places, per ? x!.size / per : 0, n, Number(attributes?.descending ?? 0), workspace]);
   };
 }
 
@@ -117,12 +111,9 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
   flops: ([a], [x]) => x!.size * a!.shape.at(-1)!,
   encode(encoder, { inputs: [a, b], outputs: [x], attributes: { upper, transposed, unit }, address }) {
     const n = a!.shape.at(-1)!;
-    encoder.begin(Op.TriangularSolve, Solve.words);
     const words = [address(x!), address(a!), address(b!), n ? a!.size / (n * n) : 0, n, b!.shape.at(-1)!];
-    [...words, Number(upper), Number(transposed), Number(unit)].forEach((value, i) =>
-      encoder.set(Solve.out + i, value),
-    );
-    encoder.end();
+    // As in opcodes.ts: Solve.
+    encodeWords(encoder, Op.TriangularSolve, [...words, Number(upper), Number(transposed), Number(unit)]);
   },
   vjp(dy, { inputs: [a], outputs: [x], attributes: { upper, transposed, unit }, needs }) {
     const db = apply(triangularSolveDefinition, [a!, dy], { upper, transposed: !transposed, unit });

@@ -2,7 +2,7 @@
  * What an op is: its shape rule, its instruction, its gradient, and what the tests hold it against. One entry per code;
  * table.ts collects them. Whoever runs ops (tensor.ts) is installed from above, so that this floor stays pure.
  */
-import type { Op } from "../../assembly/opcodes.ts";
+import { Head, type Op } from "../../assembly/opcodes.ts";
 import type { Encoder } from "../runtime/engine.ts";
 import type { DType, Shape, Spec, Value } from "./value.ts";
 
@@ -87,6 +87,13 @@ export interface OpDefinition<A = unknown> {
   /** The float64 oracle. */
   readonly reference?: (inputs: readonly Reference[], attributes: A) => Reference[];
   readonly samples?: readonly Sample<A>[];
+}
+
+/** Writes an instruction whose operands are given in the order of its layout. */
+export function encodeWords(encoder: Encoder, code: Op, words: readonly number[]): void {
+  encoder.begin(code, Head.words + words.length);
+  words.forEach((value, i) => encoder.set(Head.words + i, value));
+  encoder.end();
 }
 
 /** An entry whose attributes' type is forgotten: the table and whoever runs ops only hand them through. */

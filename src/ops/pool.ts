@@ -2,13 +2,13 @@
  * Pooling of images with channels last. The gradient of max pooling is a scatter by the places that it remembers; averages are
  * depthwise convolutions.
  */
-import { MaxPool, Op } from "../../assembly/opcodes.ts";
+import { Op } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { div } from "./arithmetic.ts";
 import type { Pair } from "./conv.ts";
 import { batched, conv2d, pair, requireOptions, type Size2d } from "./convolve.ts";
 import { scatterSum } from "./gather.ts";
-import { applyAll, type OpDefinition, type Operand, type Sample } from "./op.ts";
+import { applyAll, encodeWords, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { mean } from "./reduce.ts";
 import { full, reshape } from "./shape.ts";
@@ -41,28 +41,26 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
   encode(encoder, { inputs: [x], outputs: [y, places], attributes, address }) {
     const { kernelSize, stride, pad, dilation, outputSize } = attributes;
-    encoder.begin(Op.MaxPool, MaxPool.words);
-    const words: [MaxPool, number][] = [
-      [MaxPool.out, address(y!)],
-      [MaxPool.places, address(places!)],
-      [MaxPool.x, address(x!)],
-      [MaxPool.batch, x!.shape[0]!],
-      [MaxPool.height, x!.shape[1]!],
-      [MaxPool.width, x!.shape[2]!],
-      [MaxPool.channels, x!.shape[3]!],
-      [MaxPool.outHeight, outputSize[0]],
-      [MaxPool.outWidth, outputSize[1]],
-      [MaxPool.kernelH, kernelSize[0]],
-      [MaxPool.kernelW, kernelSize[1]],
-      [MaxPool.strideH, stride[0]],
-      [MaxPool.strideW, stride[1]],
-      [MaxPool.padTop, pad[0]],
-      [MaxPool.padLeft, pad[1]],
-      [MaxPool.dilationH, dilation[0]],
-      [MaxPool.dilationW, dilation[1]],
-    ];
-    for (const [word, value] of words) encoder.set(word, value);
-    encoder.end();
+    // As in opcodes.ts: MaxPool.
+    encodeWords(encoder, Op.MaxPool, [
+      address(y!),
+      address(places!),
+      address(x!),
+      x!.shape[0]!,
+      x!.shape[1]!,
+      x!.shape[2]!,
+      x!.shape[3]!,
+      outputSize[0],
+      outputSize[1],
+      kernelSize[0],
+      kernelSize[1],
+      stride[0],
+      stride[1],
+      pad[0],
+      pad[1],
+      dilation[0],
+      dilation[1],
+    ]);
   },
   vjp(dy, { inputs: [x], outputs: [, places] }) {
     const [, height, width] = x!.shape as [number, number, number];

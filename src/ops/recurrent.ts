@@ -2,13 +2,12 @@
  * Recurrent layers: one layer in one direction over a whole sequence is one op, its gradient back through time another. What the
  * inputs contribute is one product for all steps, made before. cells.ts has what a cell computes.
  */
-import { type Op, Recurrent, RecurrentGrad } from "../../assembly/opcodes.ts";
-import { type Encoder, kernels } from "../runtime/engine.ts";
+import { kernels } from "../runtime/engine.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { gt, where } from "./arithmetic.ts";
 import { type Cell, cells } from "./cells.ts";
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
-import { type AnyOp, apply, applyAll, type OpDefinition, type Reference, type Sample } from "./op.ts";
+import { type AnyOp, apply, applyAll, encodeWords, type OpDefinition, type Reference, type Sample } from "./op.ts";
 import { sum } from "./reduce.ts";
 import { concat, full, narrow, reshape, split, stack, unsqueeze } from "./shape.ts";
 import { requireType, type Shape, sameShape, show, type Value } from "./value.ts";
@@ -76,12 +75,6 @@ function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
     : { batch: inner, steps: outer, hidden, stepRows: inner, batchRows: 1 };
 }
 
-function encodeWords(encoder: Encoder, code: Op, words: readonly (readonly [number, number])[], length: number): void {
-  encoder.begin(code, length);
-  for (const [word, value] of words) encoder.set(word, value);
-  encoder.end();
-}
-
 /** The states before each step: y moved by one, h0 at the start. */
 function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
   const dim = batchFirst ? 1 : 0;
@@ -143,26 +136,26 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const [y, ...more] = outputs;
       const c = hasCellState ? more.shift() : undefined;
       const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.code, batch, hidden));
-      const words: [Recurrent, number][] = [
-        [Recurrent.y, at(y)],
-        [Recurrent.c, at(c)],
-        [Recurrent.saved, at(more[0])],
-        [Recurrent.x, at(x)],
-        [Recurrent.w, at(w)],
-        [Recurrent.bias, at(bias)],
-        [Recurrent.h0, at(h0)],
-        [Recurrent.c0, at(c0)],
-        [Recurrent.lengths, at(lengths)],
-        [Recurrent.steps, steps],
-        [Recurrent.batch, batch],
-        [Recurrent.hidden, hidden],
-        [Recurrent.stepRows, stepRows],
-        [Recurrent.batchRows, batchRows],
-        [Recurrent.reverse, Number(attributes.reverse)],
-        [Recurrent.rectify, Number(attributes.rectify)],
-        [Recurrent.workspace, workspace],
-      ];
-      encodeWords(encoder, cell.code, words, Recurrent.words);
+      // As in opcodes.ts: Recurrent.
+      encodeWords(encoder, cell.code, [
+        at(y),
+        at(c),
+        at(more[0]),
+        at(x),
+        at(w),
+        at(bias),
+        at(h0),
+        at(c0),
+        at(lengths),
+        steps,
+        batch,
+        hidden,
+        stepRows,
+        batchRows,
+        Number(attributes.reverse),
+        Number(attributes.rectify),
+        workspace,
+      ]);
     },
     vjp(dy, { inputs, outputs, attributes, needs, more: [dcs] }) {
       const { w, h0, c0, lengths } = namedInputs(cell, inputs, attributes);
@@ -266,30 +259,30 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const at = (v?: Value): number => (v ? address(v) : 0);
       const [dx, dh, last] = outputs;
       const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.gradCode, batch, hidden));
-      const words: [RecurrentGrad, number][] = [
-        [RecurrentGrad.dx, at(dx)],
-        [RecurrentGrad.dg, cell.splitsGradient ? at(last) : 0],
-        [RecurrentGrad.dh, at(dh)],
-        [RecurrentGrad.dc, hasCellState ? at(last) : 0],
-        [RecurrentGrad.dy, at(dy)],
-        [RecurrentGrad.dcs, at(dcs)],
-        [RecurrentGrad.saved, at(kept)],
-        [RecurrentGrad.y, at(y)],
-        [RecurrentGrad.c, at(c)],
-        [RecurrentGrad.w, at(w)],
-        [RecurrentGrad.h0, at(h0)],
-        [RecurrentGrad.c0, at(c0)],
-        [RecurrentGrad.lengths, at(lengths)],
-        [RecurrentGrad.steps, steps],
-        [RecurrentGrad.batch, batch],
-        [RecurrentGrad.hidden, hidden],
-        [RecurrentGrad.stepRows, stepRows],
-        [RecurrentGrad.batchRows, batchRows],
-        [RecurrentGrad.reverse, Number(attributes.reverse)],
-        [RecurrentGrad.rectify, Number(attributes.rectify)],
-        [RecurrentGrad.workspace, workspace],
-      ];
-      encodeWords(encoder, cell.gradCode, words, RecurrentGrad.words);
+      // As in opcodes.ts: RecurrentGrad.
+      encodeWords(encoder, cell.gradCode, [
+        at(dx),
+        cell.splitsGradient ? at(last) : 0,
+        at(dh),
+        hasCellState ? at(last) : 0,
+        at(dy),
+        at(dcs),
+        at(kept),
+        at(y),
+        at(c),
+        at(w),
+        at(h0),
+        at(c0),
+        at(lengths),
+        steps,
+        batch,
+        hidden,
+        stepRows,
+        batchRows,
+        Number(attributes.reverse),
+        Number(attributes.rectify),
+        workspace,
+      ]);
     },
     reference(inputs, attributes) {
       const named = namedGradInputs(cell, inputs as unknown as Value[], attributes) as unknown as {

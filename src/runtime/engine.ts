@@ -109,6 +109,12 @@ const doubleWords = new Uint32Array(double.buffer);
 const float = new Float32Array(1);
 const floatWord = new Uint32Array(float.buffer);
 
+/** The bits of a number as float32. */
+export function bitsOf(value: number): number {
+  float[0] = value;
+  return floatWord[0]!;
+}
+
 /** The encoder of eager mode: each instruction runs as soon as it is closed. */
 class Immediate implements Encoder {
   private scratch = 0;
@@ -165,8 +171,7 @@ export class WordList implements Encoder {
     this.words[this.start + word] = value;
   }
   setFloat(word: number, value: number): void {
-    float[0] = value;
-    this.set(word, floatWord[0]!);
+    this.set(word, bitsOf(value));
   }
   setDouble(word: number, value: number): void {
     double[0] = value;

@@ -1,0 +1,82 @@
+/** Spectral normalization: a layer whose weight never stretches anything. */
+import { noGrad } from "../autograd.ts";
+import { randn } from "../creation.ts";
+import { type Tensor, tidy } from "../tensor.ts";
+import { Module } from "./module.ts";
+
+/** A vector of length 1. */
+const normalized = (x: Tensor, eps: number): Tensor => x.div(x.norm().add(eps));
+
+/**
+ * A layer that computes with W/σ, σ being the largest singular value of its weight as [out, …] (Miyato et al. 2018), by a power
+ * iteration at each training step. Gradients flow through σ, but not through the iteration's vectors.
+ *
+ * ```ts
+ * const layer = new nn.SpectralNorm(new nn.Linear(8, 8));
+ * ```
+ * @throws TypeError where the layer has no weight of two or more dimensions
+ */
+export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extends Module {
+  /** The left singular vector, [out]. */
+  readonly u: Tensor;
+  /** The right one, of the other dimensions as one. */
+  readonly v: Tensor;
+  private readonly iterations: number;
+  private readonly eps: number;
+
+  constructor(
+    readonly layer: L,
+    { nPowerIterations = 1, eps = 1e-12 }: { readonly nPowerIterations?: number; readonly eps?: number } = {},
+  ) {
+    super();
+    const { weight } = layer;
+    if (!weight || weight.shape.length < 2)
+      throw new TypeError(`SpectralNorm: ${layer.constructor.name} has no weight of two or more dimensions.`);
+    if (!(Number.isInteger(nPowerIterations) && nPowerIterations > 0))
+      throw new RangeError(
+        `SpectralNorm: nPowerIterations is ${nPowerIterations}, but must be a whole number above 0.`,
+      );
+    this.iterations = nPowerIterations;
+    this.eps = eps;
+    const rows = weight.shape[0]!;
+    [this.u, this.v] = [rows, weight.size / rows].map((n) => tidy(() => normalized(randn([n]), eps)).keep()) as [
+      Tensor,
+      Tensor,
+    ];
+    // As PyTorch does, so that the first steps are about right.
+    this.iterate(15);
+  }
+
+  private get matrix(): Tensor {
+    return this.layer.weight.flatten(1);
+  }
+  /** v ← Wᵀu/|Wᵀu|, u ← Wv/|Wv|. */
+  private iterate(times: number): void {
+    noGrad(() =>
+      tidy(() => {
+        const w = this.matrix;
+        for (let i = 0; i < times; i++) {
+          this.v.copyFrom(normalized(this.u.matmul(w), this.eps));
+          this.u.copyFrom(normalized(w.matmul(this.v), this.eps));
+        }
+      }),
+    );
+  }
+  /** The layer's weight, divided by its largest singular value. */
+  get weight(): Tensor {
+    const sigma = this.u.clone().dot(this.matrix.matmul(this.v.clone()));
+    return this.layer.weight.div(sigma);
+  }
+
+  forward(...inputs: Parameters<L["forward"]>): ReturnType<L["forward"]> {
+    if (this.training) this.iterate(this.iterations);
+    const own = this.layer.weight;
+    const layer = this.layer as { weight: Tensor };
+    layer.weight = this.weight;
+    try {
+      return this.layer.forward(...inputs) as ReturnType<L["forward"]>;
+    } finally {
+      layer.weight = own;
+    }
+  }
+}
