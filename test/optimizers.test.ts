@@ -23,10 +23,10 @@ function problem() {
 describe(`optimizers follow PyTorch ${values.torch} over 50 steps, within 1e-5`, () => {
   for (const { name, optimizer, options, at } of values.marathons) {
     test(name, () => {
-      const { params, loss: fit } = problem();
+      const { params, loss: mse } = problem();
       const running = make(optimizer, params, options);
       const ridge = () => params.map((p) => p.square().sum()).reduce((a, b) => a.add(b));
-      const loss = optimizer === "LBFGS" ? () => fit().add(ridge().mul(0.1)) : fit;
+      const loss = optimizer === "LBFGS" ? () => mse().add(ridge().mul(0.1)) : mse;
       let seen = 0;
       for (let step = 1; step <= 50; step++) {
         running.minimize(loss);

@@ -49,6 +49,17 @@ export interface ModuleCase {
   dx: Stored[];
 }
 
+/** A function of one tensor with several results. */
+export interface SeveralCase {
+  name: string;
+  f: string;
+  args: Argument[];
+  out: Stored[];
+  /** Of the results that are float32. */
+  dy: Stored[];
+  dx: Stored;
+}
+
 /** 20 steps of an optimizer on one problem. */
 export interface OptimizerCase {
   name: string;
@@ -123,6 +134,8 @@ interface Values {
   sizes: Case[];
   attention: Case[];
   modules: ModuleCase[];
+  linalg: Case[];
+  several: SeveralCase[];
   batches: BatchNormCase[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
@@ -179,7 +192,7 @@ export function expectTorch(got: Tensor, stored: Stored, what: string): void {
 type Call = (...args: unknown[]) => Tensor;
 
 /** nabla's function by its path: an op, a loss, or a layer, whose arguments after the first are its constructor's. */
-function find(path: string): Call {
+export function find(path: string): Call {
   const found = path.split(".").reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], nabla) as Call;
   // Functions begin with a small letter.
   if (!/^nn\.[A-Z]/.test(path)) return found;
