@@ -92,7 +92,7 @@ export function backpropagate(
         const needs = node.edges.map((edge) => edge !== null && needed.has(edge));
         const dy = first ?? (full(node.outputShape, 0) as Tensor);
         const context = node.context(needs, more, Tensor.wrap);
-        const results = create && composed ? throughComposed(composed, dy, context) : vjp(dy, context);
+        const results = create && composed ? recorded(node, dy, context) : vjp(dy, context);
         node.edges.forEach((edge, k) => {
           const g = results[k];
           if (!edge || !needs[k] || !g) return;
@@ -110,11 +110,56 @@ export function backpropagate(
   return { gradients, created: create };
 }
 
+type Context = Parameters<NonNullable<Rule["vjp"]>>[1];
+
+/**
+ * The gradients by an op's own kernel, recorded as one node, which goes through what the op is composed of only when it is itself
+ * differentiated.
+ */
+function recorded({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor | null)[] {
+  const { inputs, attributes, needs, more } = context;
+  const results = withGrad(false, () => rule.vjp!(dy, context)) as (Tensor | null)[];
+  const wanted = results.flatMap((g, k) => (g && needs[k] ? [k] : []));
+  const arrived = more.map((seed) => seed !== undefined);
+  const sources = [dy, ...more.filter((seed) => seed), ...inputs] as Tensor[];
+  const outputs = wanted.map((k) => withGrad(false, () => reduceTo(results[k]!, inputs[k]!.shape, rule.name)).detach());
+  const vjp: Rule["vjp"] = (d, second) => {
+    const seconds = [d, ...second.more] as (Tensor | undefined)[];
+    const { stands, gradients: first } = withGrad(true, () => {
+      const own = second.inputs.map((x, i) => (second.needs[i] ? (x as Tensor).view(x.shape) : (x as Tensor)));
+      const rest = own.slice(1);
+      const seeds = arrived.map((there) => (there ? rest.shift() : undefined));
+      const again = { inputs: rest, outputs: [], attributes, needs, more: seeds };
+      return { stands: own, gradients: throughComposed(rule.composed!, own[0]!, again) };
+    });
+    const roots = wanted.flatMap((k, i): [Tensor, Tensor][] => {
+      const [g, seed] = [first[k], seconds[i]];
+      return g?.requiresGrad && seed ? [[g, seed]] : [];
+    });
+    const targets = new Set(stands.flatMap((x, i) => (second.needs[i] ? x.edge! : [])));
+    const { gradients } = backpropagate(roots, { targets, retain: true, create: isGradEnabled() });
+    return stands.map((x, i) => {
+      const g = second.needs[i] && gradients.get(x.edge!);
+      return g ? handOver(g) : null;
+    });
+  };
+  const name = `${rule.name}Grad`;
+  const node = new Node<Tensor>(
+    { name, saves: "input", differentiable: outputs.length, vjp },
+    null,
+    sources.map((x) => x.edge),
+    sources,
+    outputs,
+  );
+  outputs.forEach((g, i) => void g.attach(node.output(i)));
+  return results.map((_, k) => outputs[wanted.indexOf(k)] ?? null);
+}
+
 /** The gradients of an op by way of the ops that it could be composed of: recorded, they can be differentiated again. */
 function throughComposed(
   composed: NonNullable<Rule["composed"]>,
   dy: Tensor,
-  { inputs, attributes, needs, more }: Parameters<NonNullable<Rule["vjp"]>>[1],
+  { inputs, attributes, needs, more }: Context,
 ): (Tensor | null)[] {
   // Each stands for its input, with a place of its own in the graph, where the gradients of this op alone end.
   const stands = inputs.map((x, i) => (needs[i] ? (x as Tensor).view(x.shape) : (x as Tensor)));

@@ -4,7 +4,7 @@ import type { AnyOp } from "./ops/op.ts";
 import { type Shape, type Spec, show, sizeOf, type Value } from "./ops/value.ts";
 
 /** How a node sends a gradient back. Table entries are such rules; so are reshape and custom gradients. */
-export type Rule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed">;
+export type Rule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
 
 /** A tensor, as the graph sees it; as an edge it is a leaf, whose gradient is wanted. */
 export interface Stored extends Value {
@@ -93,6 +93,15 @@ export class Node<Leaf extends Stored> {
         `${rule.name}: its part of the graph was freed by an earlier backward. Pass backward({ retainGraph: true }) the first time.`,
       );
     }
+    /** Stand-ins made for outputs whose tensors are gone, held until they are wrapped. */
+    const fresh: Node<Leaf>[] = [];
+    const edgeOf = (s: Saved<Leaf>): Edge<Leaf> | null => {
+      if (s.output < 0) return s.edge;
+      const known = this.outputs[s.output];
+      if (known || s.output >= (rule.differentiable ?? 1)) return known ?? null;
+      fresh.push(this.output(s.output));
+      return fresh.at(-1)!;
+    };
     const values = saved.map((s): Value => {
       if (!("storage" in s)) return { ...s, size: sizeOf(s.shape) };
       if (s.storage.version !== s.version) {
@@ -100,8 +109,9 @@ export class Node<Leaf extends Stored> {
           `${rule.name}: a tensor ${show(s.spec.shape)} that its gradient needs was changed in place since. Use clone() before changing it.`,
         );
       }
-      return wrap(s.storage.retain(), s.spec, s.output < 0 ? s.edge : (this.outputs[s.output] ?? null));
+      return wrap(s.storage.retain(), s.spec, edgeOf(s));
     });
+    for (const node of fresh) node.release();
     return {
       inputs: values.slice(0, this.inputShapes.length),
       outputs: values.slice(this.inputShapes.length),
@@ -133,6 +143,11 @@ export class Node<Leaf extends Stored> {
     for (let node = pending.pop(); node; node = pending.pop()) {
       if (--node.references > 0) continue;
       node.free();
+      // A stand-in that nobody holds is none any more: its place in the node it stood for is free.
+      if (node.rule === outputRule) {
+        const owner = node.edges[0] as Node<Leaf>;
+        owner.outputs[owner.outputs.indexOf(node)] = undefined;
+      }
       for (const edge of node.edges) if (edge instanceof Node) pending.push(edge);
     }
   }

@@ -1,13 +1,19 @@
-/** tfjs-backend-wasm, one thread, through its public API. Data is uploaded before the clock starts. */
+/** tfjs on its wasm backend, one thread, or in plain JavaScript, through its public API. Data is uploaded before the clock starts. */
 import * as tf from "@tensorflow/tfjs-core";
 // Imported for its side effect: it registers the gradients, whose own module Node cannot resolve.
 import "@tensorflow/tfjs-layers";
+import "@tensorflow/tfjs-backend-cpu";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 
-export async function open() {
-  setThreadsCount(1);
-  await tf.setBackend("wasm");
-  return `tfjs-wasm ${tf.version_core}`;
+/** The kinds of networks it trains too: the wasm backend has no gradient of a convolution, the other needs seconds for one. */
+export let networks = ["lstm", "gru"];
+
+/** @param backend "wasm" (default), or "cpu", tfjs in plain JavaScript */
+export async function open(backend = "wasm") {
+  if (backend === "wasm") setThreadsCount(1);
+  else networks = ["cnn"];
+  await tf.setBackend(backend);
+  return `tfjs-${backend} ${tf.version_core}`;
 }
 
 export function matmul({ m, k, n, a, b }) {
@@ -18,9 +24,6 @@ export function matmul({ m, k, n, a, b }) {
     close: () => tf.dispose([left, right]),
   };
 }
-
-/** The kinds of networks it trains too. */
-export const networks = ["lstm", "gru"];
 
 /** Gates in PyTorch's order, with both of its biases. The inputs of all steps are projected by one product. */
 function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
@@ -51,6 +54,24 @@ function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
   return { loss, data: [x, target] };
 }
 
+/** Kernels are [height, width, in, out] here. */
+function convolutionLoss({ batch, size, channels, outputs, start, params }) {
+  const x = tf.tensor4d(start.x, [batch, size, size, 1]);
+  const target = tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"));
+  const loss = ([w1, b1, w2, b2, w3, b3]) => {
+    const first = tf.relu(tf.add(tf.conv2d(x, w1, 1, "same"), b1));
+    const second = tf.maxPool(tf.relu(tf.add(tf.conv2d(first, w2, 1, "same"), b2)), 2, 2, "valid");
+    const z = tf.add(tf.matMul(tf.reshape(second, [batch, (size / 2) ** 2 * channels[1]]), w3, false, true), b3);
+    return tf.div(tf.neg(tf.sum(tf.mul(target, tf.logSoftmax(z)))), batch);
+  };
+  const turned = params.map(({ shape, values }) => {
+    if (shape.length !== 4) return { shape, values };
+    const kernel = tf.tidy(() => tf.transpose(tf.tensor(values, shape), [1, 2, 3, 0]).dataSync());
+    return { shape: [...shape.slice(1), shape[0]], values: kernel };
+  });
+  return { loss, data: [x, target], params: turned };
+}
+
 function linearLoss({ kind, batch, inputs, hidden, outputs, start }) {
   const classes = kind === "classes";
   const x = tf.tensor2d(start.x, [batch, inputs]);
@@ -75,7 +96,8 @@ function linearLoss({ kind, batch, inputs, hidden, outputs, start }) {
  * are made before the clock starts.
  */
 export function step({ lr, ...task }) {
-  const { loss, data, params = task.params } = task.params ? recurrentLoss(task) : linearLoss(task);
+  const make = { cnn: convolutionLoss, lstm: recurrentLoss, gru: recurrentLoss }[task.kind] ?? linearLoss;
+  const { loss, data, params = task.params } = make(task);
   const initial = params.map(({ shape, values }) => tf.tensor(values, shape));
   const parameters = initial.map((value) => tf.variable(value));
   let optimizer;

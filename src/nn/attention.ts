@@ -2,8 +2,8 @@
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { additiveMask, attend, attentionWeights, type Layout } from "../ops/attention.ts";
-import { ShapeError } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
+import { ShapeError, TraceError } from "../runtime/errors.ts";
+import { currentRecorder, type Tensor, withGrad } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Linear } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
@@ -28,6 +28,26 @@ export class RotaryEmbedding extends Module {
     this.interleaved = interleaved;
   }
 
+  private get half(): number {
+    return this.dim / 2;
+  }
+  /** cos and sin of the angles of each step and pair, kept for the next call: queries and keys ask for the same. */
+  private tables(steps: number, offset: number): [Float32Array, Float32Array] {
+    const { half, base } = this;
+    if (this.kept?.steps === steps && this.kept.offset === offset) return this.kept.tables;
+    const tables: [Float32Array, Float32Array] = [new Float32Array(steps * half), new Float32Array(steps * half)];
+    for (let i = 0; i < half; i++) {
+      const rate = base ** (-i / half);
+      for (let t = 0; t < steps; t++) {
+        tables[0][t * half + i] = Math.cos((offset + t) * rate);
+        tables[1][t * half + i] = Math.sin((offset + t) * rate);
+      }
+    }
+    this.kept = { steps, offset, tables };
+    return tables;
+  }
+  private kept: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
+
   /** @param offset the place of the first step @param dim the dimension of the steps */
   forward(x: Tensor, { offset = 0, dim = -2 }: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
     const rank = x.shape.length;
@@ -37,17 +57,14 @@ export class RotaryEmbedding extends Module {
         `RotaryEmbedding: x is [${x.shape.join(", ")}], but must be [..., steps, ${this.dim}], with steps at dim ${dim}.`,
       );
     const steps = x.shape[at]!;
-    const half = this.dim / 2;
+    const { half } = this;
     const pairs = this.interleaved ? [half, 2] : [2, half];
     const axis = this.interleaved ? rank : rank - 1;
     const parts = x.reshape([...x.shape.slice(0, -1), ...pairs]);
     const [a, b] = [0, 1].map((i) => parts.narrow(axis, i, 1)) as [Tensor, Tensor];
     const wide = this.interleaved ? rank - 1 : rank;
     const shape = a.shape.map((n, i) => (i === at || i === wide ? n : 1));
-    const angles = new Float32Array(steps * half);
-    for (let t = 0; t < steps; t++)
-      for (let i = 0; i < half; i++) angles[t * half + i] = (offset + t) * this.base ** (-i / half);
-    const [cos, sin] = [Math.cos, Math.sin].map((f) => tensor(angles.map(f), shape)) as [Tensor, Tensor];
+    const [cos, sin] = this.tables(steps, offset).map((values) => tensor(values, shape)) as [Tensor, Tensor];
     const turned = ops.concat([a.mul(cos).sub(b.mul(sin)), a.mul(sin).add(b.mul(cos))], axis);
     return turned.reshape(x.shape);
   }
@@ -63,18 +80,23 @@ export class SinusoidalEncoding extends Module {
       throw new RangeError(`SinusoidalEncoding: dim is ${dim}, but must be a whole number above 0.`);
   }
 
-  /** @param offset the place of the first step */
-  forward(x: Tensor, { offset = 0 }: { readonly offset?: number } = {}): Tensor {
-    const [steps, dim] = x.shape.slice(-2);
-    if (dim !== this.dim)
-      throw new ShapeError(`SinusoidalEncoding: x is [${x.shape.join(", ")}], but must be [..., steps, ${this.dim}].`);
-    const values = new Float32Array(steps! * dim);
-    for (let t = 0; t < steps!; t++)
-      for (let i = 0; i < dim; i++) {
-        const angle = (offset + t) * 10000 ** (-(i - (i % 2)) / dim);
-        values[t * dim + i] = i % 2 ? Math.cos(angle) : Math.sin(angle);
+  /** @param offset the place of the first step @param dim the dimension of the steps: 0 for [steps, batch, dim] */
+  forward(x: Tensor, { offset = 0, dim = -2 }: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+    const rank = x.shape.length;
+    const at = dim < 0 ? dim + rank : dim;
+    const width = this.dim;
+    if (x.shape[rank - 1] !== width || !(at >= 0 && at < rank - 1))
+      throw new ShapeError(
+        `SinusoidalEncoding: x is [${x.shape.join(", ")}], but must be [..., steps, ${width}], with steps at dim ${dim}.`,
+      );
+    const steps = x.shape[at]!;
+    const values = new Float32Array(steps * width);
+    for (let t = 0; t < steps; t++)
+      for (let i = 0; i < width; i++) {
+        const angle = (offset + t) * 10000 ** (-(i - (i % 2)) / width);
+        values[t * width + i] = i % 2 ? Math.cos(angle) : Math.sin(angle);
       }
-    return x.add(tensor(values, [steps!, dim]));
+    return x.add(tensor(values, [steps, ...x.shape.slice(at + 1, -1).map(() => 1), width]));
   }
 }
 
@@ -93,12 +115,22 @@ export class KeyValueCache {
   lengthOf(layer: Module | undefined): number {
     return (layer && this.seen.get(layer)?.k.shape[1]) ?? 0;
   }
+  /** The batch one layer has seen. @internal */
+  batchOf(layer: Module): number | undefined {
+    return this.seen.get(layer)?.k.shape[0];
+  }
   /** Appends k and v, [batch, steps, heads, width], and returns all there are. @internal */
   append(layer: Module, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+    if (currentRecorder())
+      throw new TraceError(
+        "KeyValueCache: a cache grows at each call, but compile's function is recorded once. Generate without compile.",
+      );
     const before = this.seen.get(layer);
-    const all = before
-      ? { k: ops.concat([before.k, k], 1).keep(), v: ops.concat([before.v, v], 1).keep() }
-      : { k: k.clone().keep(), v: v.clone().keep() };
+    const all = withGrad(false, () =>
+      before
+        ? { k: ops.concat([before.k, k], 1).keep(), v: ops.concat([before.v, v], 1).keep() }
+        : { k: k.clone().keep(), v: v.clone().keep() },
+    );
     before?.k.dispose();
     before?.v.dispose();
     this.seen.set(layer, all);
@@ -198,7 +230,9 @@ export class MultiheadAttention extends Module {
     if (query.shape.length === 2) {
       const at = batchFirst ? 0 : 1;
       const { keyPaddingMask, ...rest } = options;
-      const masks = keyPaddingMask ? { ...rest, keyPaddingMask: keyPaddingMask.reshape([1, key.shape[0]!]) } : rest;
+      const masks = keyPaddingMask
+        ? { ...rest, keyPaddingMask: keyPaddingMask.shape.length === 1 ? keyPaddingMask.unsqueeze(0) : keyPaddingMask }
+        : rest;
       const inner = query.unsqueeze(at);
       const outer = (x: Tensor): Tensor => (x === query ? inner : x.unsqueeze(at));
       const [y, weights] = this.forward(inner, outer(key), outer(value), masks);
@@ -218,12 +252,15 @@ export class MultiheadAttention extends Module {
       const dim = batchFirst ? 1 : 0;
       [q, k] = [q, k].map((x) => this.rotary!.forward(x, { offset, dim })) as [Tensor, Tensor];
     }
-    if (cache) {
-      if (!batchFirst) throw new Error("MultiheadAttention: a cache needs a layer with { batchFirst: true }.");
-      ({ k, v } = cache.append(this, k, v));
-    }
     const [batch, queries] = batchFirst ? [query.shape[0]!, query.shape[1]!] : [query.shape[1]!, query.shape[0]!];
-    const mask = this.mask(options, batch, queries, k.shape[batchFirst ? 1 : 0]!);
+    // All is checked before the cache grows.
+    if (cache && !batchFirst) throw new Error("MultiheadAttention: a cache needs a layer with { batchFirst: true }.");
+    if (offset && cache!.batchOf(this) !== batch)
+      throw new ShapeError(
+        `MultiheadAttention: the cache holds a batch of ${cache!.batchOf(this)}, but the query one of ${batch}. Call cache.clear() before another text.`,
+      );
+    const mask = this.mask(options, batch, queries, offset + k.shape[batchFirst ? 1 : 0]!);
+    if (cache) ({ k, v } = cache.append(this, k, v));
     const attributes = {
       layout,
       scale: 1 / Math.sqrt(embedDim / numHeads),
@@ -237,7 +274,7 @@ export class MultiheadAttention extends Module {
     return [this.outProj.forward(y.reshape(query.shape)), weights];
   }
 
-  /** Query, key and value, each by its part of the weight; by one product where they are the same tensor. */
+  /** Query, key and value, each by its part of the weight. */
   private project(query: Tensor, key: Tensor, value: Tensor): Tensor[] {
     const { embedDim, inProjWeight, inProjBias } = this;
     const part = (x: Tensor, i: number): Tensor =>

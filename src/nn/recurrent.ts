@@ -34,6 +34,11 @@ function requireSizes(name: string, sizes: Record<string, number>): void {
       throw new RangeError(`${name}: ${key} is ${n}, but must be a whole number above 0.`);
 }
 
+function requireNonlinearity(name: string, nonlinearity: string): void {
+  if (nonlinearity !== "tanh" && nonlinearity !== "relu")
+    throw new RangeError(`${name}: nonlinearity is "${nonlinearity}", but must be "tanh" or "relu".`);
+}
+
 /** One direction of one layer's parameters, uniform in ±1/√hidden, under PyTorch's names with `suffix`. */
 function defineWeights(
   module: Module,
@@ -127,6 +132,8 @@ abstract class Recurrent extends Module {
     const batch = x.shape[batchFirst ? 0 : 1]!;
     const names = ["the initial state", "the initial cell state"];
     const parts = states.map((state, i) => this.parts(names[i]!, state, batch));
+    if (Array.isArray(lengths) && lengths.some((n) => !Number.isInteger(n)))
+      throw new RangeError(`${name}: lengths are [${lengths.join(", ")}], but must be whole numbers.`);
     const counts = lengths && !(lengths instanceof Tensor) ? tensor([...lengths], { dtype: "int32" }) : lengths;
     const last: Tensor[][] = states.map(() => []);
     let y = x;
@@ -177,8 +184,7 @@ export class RNN extends Recurrent {
     { nonlinearity = "tanh", ...options }: RecurrentOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
   ) {
     super("rnn", inputSize, hiddenSize, options);
-    if (nonlinearity !== "tanh" && nonlinearity !== "relu")
-      throw new RangeError(`RNN: nonlinearity is "${nonlinearity}", but must be "tanh" or "relu".`);
+    requireNonlinearity("RNN", nonlinearity);
     this.nonlinearity = nonlinearity;
   }
   forward(x: Tensor, h0?: Tensor, options: ForwardOptions = {}): [output: Tensor, hn: Tensor] {
@@ -236,6 +242,14 @@ abstract class RecurrentCell extends Module {
     requireSizes(this.constructor.name, { inputSize, hiddenSize });
     defineWeights(this, kind, inputSize, hiddenSize, bias, "");
   }
+  /** x as a sequence of one step. */
+  protected step(x: Tensor): Tensor {
+    if (x.shape.length !== 2 || x.shape[1] !== this.inputSize)
+      throw new ShapeError(
+        `${this.constructor.name}: x is [${x.shape.join(", ")}], but must be [batch, ${this.inputSize}].`,
+      );
+    return x.unsqueeze(0);
+  }
   protected override describe(): string {
     return `${this.inputSize}, ${this.hiddenSize}`;
   }
@@ -249,10 +263,11 @@ export class RNNCell extends RecurrentCell {
     private readonly options: { readonly bias?: boolean; readonly nonlinearity?: "tanh" | "relu" } = {},
   ) {
     super("rnn", inputSize, hiddenSize, options);
+    requireNonlinearity("RNNCell", options.nonlinearity ?? "tanh");
   }
   forward(x: Tensor, h?: Tensor): Tensor {
     const { nonlinearity = "tanh" } = this.options;
-    return ops.rnn(x.unsqueeze(0), h ?? null, weightsOf(this, ""), { nonlinearity })[1]!;
+    return ops.rnn(this.step(x), h ?? null, weightsOf(this, ""), { nonlinearity })[1]!;
   }
 }
 
@@ -263,7 +278,7 @@ export class LSTMCell extends RecurrentCell {
   }
   forward(x: Tensor, state?: readonly [h: Tensor, c: Tensor]): [h: Tensor, c: Tensor] {
     const [h = null, c = null] = state ?? [];
-    const [, hn, cn] = ops.lstm(x.unsqueeze(0), h, c, weightsOf(this, ""));
+    const [, hn, cn] = ops.lstm(this.step(x), h, c, weightsOf(this, ""));
     return [hn!, cn!];
   }
 }
@@ -274,6 +289,6 @@ export class GRUCell extends RecurrentCell {
     super("gru", inputSize, hiddenSize, options);
   }
   forward(x: Tensor, h?: Tensor): Tensor {
-    return ops.gru(x.unsqueeze(0), h ?? null, weightsOf(this, ""))[1]!;
+    return ops.gru(this.step(x), h ?? null, weightsOf(this, ""))[1]!;
   }
 }

@@ -1,4 +1,4 @@
-/** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters are PyTorch's. */
+/** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters of layers are PyTorch's. */
 import type { Tensor } from "../tensor.ts";
 import { type KeyValueCache, MultiheadAttention, type RotaryEmbedding } from "./attention.ts";
 import { Dropout, Linear } from "./layers.ts";
@@ -161,6 +161,12 @@ export class TransformerDecoderLayer extends TransformerLayer {
   }
 }
 
+/** PyTorch makes a stack of copies of one layer, which start alike; here each is its own. */
+function requireLayers(name: string, layers: unknown): void {
+  if (!Array.isArray(layers) || !layers.length)
+    throw new TypeError(`${name}: give a list of layers: Array.from({ length: n }, () => new nn.${name}Layer(…)).`);
+}
+
 /** Encoder layers one behind the other, and a norm at the end where one is given (normFirst needs it). */
 export class TransformerEncoder extends Module {
   constructor(
@@ -168,6 +174,7 @@ export class TransformerEncoder extends Module {
     readonly norm: LayerNorm | null = null,
   ) {
     super();
+    requireLayers("TransformerEncoder", layers);
   }
   forward(src: Tensor, options: EncoderOptions = {}): Tensor {
     const x = this.layers.reduce((y, layer) => layer.forward(y, options), src);
@@ -182,6 +189,7 @@ export class TransformerDecoder extends Module {
     readonly norm: LayerNorm | null = null,
   ) {
     super();
+    requireLayers("TransformerDecoder", layers);
   }
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
     const x = this.layers.reduce((y, layer) => layer.forward(y, memory, options), tgt);

@@ -52,6 +52,8 @@ function infer(name: string, [q, k, v, mask]: readonly Value[], attributes: Atte
   const all = sizes(q!, v!, attributes);
   const { batch, heads, queries, keys, width, valueWidth } = all;
   const lie = (t: number, d: number): number[] => shaped(all, attributes.layout, t, d);
+  if (!width || !valueWidth)
+    throw new ShapeError(`${name}: query ${show(q!.shape)} and value ${show(v!.shape)} need a width above 0.`);
   for (const [what, x, shape] of [
     ["query", q!, lie(queries, width)],
     ["key", k!, lie(keys, width)],
@@ -299,7 +301,10 @@ export interface AttentionOptions {
 /** A mask to add: 0 where it is true, −∞ elsewhere. */
 export function additiveMask(mask: Value): Value {
   if (mask.dtype === "bool") return where(mask, full([], 0), Number.NEGATIVE_INFINITY);
-  return float(mask, "attention");
+  if (mask.dtype === "float32") return mask;
+  throw new DTypeError(
+    `attention: the mask is ${mask.dtype}, but must be bool or float32. Convert it with .to("bool").`,
+  );
 }
 
 /** Attention of heads that lie in `layout`: the op, or, with dropout, what it is composed of. */

@@ -100,10 +100,11 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     differentiable: hasCellState ? 2 : 1,
     infer(inputs, attributes) {
       const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
-      const hidden = w.shape[1]!;
+      const hidden = w.shape[1] ?? 0;
       const { steps, batch } = geometry(x, hidden, attributes.batchFirst);
       for (const v of [x, w, h0, c0, bias]) if (v) requireType(name, v, "float32");
       const wanted: [string, Value | undefined, Shape][] = [
+        ["inputs' part", x, [...x.shape.slice(0, 2), gates * hidden]],
         ["weight", w, [gates * hidden, hidden]],
         ["bias", bias, [gates * hidden]],
         ["initial state", h0, [batch, hidden]],

@@ -60,7 +60,13 @@ function run(
   const steps = v.shape[dim]!;
   // A bias that is simply added joins that of the inputs: one product does both.
   const joined = kind !== "gru" && biasIh && biasHh;
-  const projected = linear(v, weightIh, joined ? add(biasIh, biasHh) : (biasIh ?? undefined));
+  const active = lengths && activeSteps(lengths, steps, batchFirst);
+  // What lies behind a sequence's end, NaN even, must reach neither results nor gradients.
+  const projected = linear(
+    active ? where(active, v, 0) : v,
+    weightIh,
+    joined ? add(biasIh, biasHh) : (biasIh ?? undefined),
+  );
   const bias = !joined && biasHh ? [biasHh] : [];
   const initial = states.length > 0;
   const attributes = { batchFirst, reverse, initial, bias: bias.length > 0, masked: lengths !== undefined, rectify };
@@ -68,7 +74,7 @@ function run(
   const [y, c] = applyAll(recurrences[kind].forward, inputs, attributes);
   const last = (all: Value): Value =>
     reshape(narrow(all, dim, reverse ? 0 : steps - 1, 1), [v.shape[1 - dim]!, weightHh.shape[1]!]);
-  const output = lengths ? where(activeSteps(lengths, steps, batchFirst), y!, 0) : y!;
+  const output = active ? where(active, y!, 0) : y!;
   return [output, last(y!), ...(kind === "lstm" ? [last(c!)] : [])];
 }
 

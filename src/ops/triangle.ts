@@ -1,7 +1,6 @@
 /** Triangles of matrices, and the masks they make. */
-import { ShapeError } from "../runtime/errors.ts";
-import { le, sub, where } from "./arithmetic.ts";
-import { float } from "./pointwise.ts";
+import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { le, logicalAnd, logicalNot, sub, where } from "./arithmetic.ts";
 import { cumsum } from "./reduce.ts";
 import { full, reshape } from "./shape.ts";
 import { show, type Value } from "./value.ts";
@@ -26,14 +25,20 @@ function sides(op: string, x: Value): [number, number] {
   return [rows, columns];
 }
 
+/** x where the mask holds, 0 elsewhere, of x's type. */
+function kept(op: string, x: Value, mask: Value): Value {
+  if (x.dtype === "bool") return logicalAnd(x, mask);
+  if (x.dtype === "uint8")
+    throw new DTypeError(`${op}: the input is uint8. Convert it with .to("int32") or .to("float32").`);
+  return where(mask, x, full([], 0, x.dtype));
+}
+
 /** The lower triangle of matrices [..., rows, columns], up to the diagonal that many above the main one; 0 elsewhere. */
 export function tril(x: Value, diagonal = 0): Value {
-  const v = float(x, "tril");
-  return where(lower(...sides("tril", v), diagonal), v, 0);
+  return kept("tril", x, lower(...sides("tril", x), diagonal));
 }
 
 /** The upper triangle of matrices [..., rows, columns], from the diagonal that many above the main one; 0 elsewhere. */
 export function triu(x: Value, diagonal = 0): Value {
-  const v = float(x, "triu");
-  return where(lower(...sides("triu", v), diagonal - 1), 0, v);
+  return kept("triu", x, logicalNot(lower(...sides("triu", x), diagonal - 1)));
 }
