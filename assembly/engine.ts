@@ -233,7 +233,7 @@ function stepLinalg(op: Op, at: usize, thread: u32, threads: u32): void {
   const workspace = word(at, Factor.workspace), begin = shareBegin(count, 1, thread, threads), end = shareBegin(count, 1, thread + 1, threads);
   if (op == Op.Cholesky) cholesky(out, x, n, begin, end);
   else if (op == Op.Eigh) eigh(out, word(at, Factor.second), x, n, workspace + thread * eighWorkspace(n), begin, end);
-  else argSort(out, x, n, word(at, Factor.descending), workspace + thread * ((4 * n + 63) & ~63), begin, end);
+  else argSort(out, x, n, word(at, Factor.descending), word(at, Factor.integer), workspace + thread * ((4 * n + 63) & ~63), begin, end);
 }
 
 function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {

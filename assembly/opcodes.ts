@@ -599,7 +599,7 @@ export const enum Attention {
 
 /**
  * Cholesky: out from x: [count, n, n];  Eigh: out: [count, n] (values) and second: [count, n, n] (vectors);  ArgSort: out: int32
- * [count, n], places of x: [count, n] in their order, from the largest if `descending`.
+ * [count, n], places of x: [count, n], float32 or `integer`, in their order, from the largest if `descending`.
  */
 export const enum Factor {
   out = Head.words,
@@ -608,6 +608,7 @@ export const enum Factor {
   count,
   n,
   descending,
+  integer,
   workspace,
   words,
 }

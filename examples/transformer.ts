@@ -104,17 +104,18 @@ const drawn = (): Iterable<number> => {
 function heldOut(): number {
   const count = Math.floor((held.length - 1) / context);
   let total = 0;
-  let windowsSeen = 0;
-  for (let at = 0; at + batch <= count; at += batch) {
-    total += evaluate(
-      ...windows(
-        held,
-        Array.from({ length: batch }, (_, i) => (at + i) * context),
-      ),
-    ).item();
-    windowsSeen++;
+  for (let at = 0; at < count; at += batch) {
+    const size = Math.min(batch, count - at);
+    total +=
+      size *
+      evaluate(
+        ...windows(
+          held,
+          Array.from({ length: size }, (_, i) => (at + i) * context),
+        ),
+      ).item();
   }
-  return total / windowsSeen;
+  return total / count;
 }
 
 /** What the model goes on with, a character at a time. */

@@ -134,7 +134,7 @@ describe("Muon", () => {
   test.each([
     [3, 4, {}],
     [4, 3, { nesterov: false, momentum: 0.8, weightDecay: 0, lr: 0.02 }],
-    [4, 3, { adjustLr: "matchRmsAdamW" as const, nsSteps: 3 }],
+    [4, 3, { adjustLrFn: "matchRmsAdamW" as const, nsSteps: 3 }],
   ])("[%d, %d] %o: Jordan's iteration in float64, over 50 steps", (rows, columns, options) => {
     const {
       lr = 1e-3,
@@ -142,7 +142,7 @@ describe("Muon", () => {
       nesterov = true,
       weightDecay = 0.1,
       nsSteps = 5,
-      adjustLr = "original",
+      adjustLrFn = "original",
     } = options as optim.MuonOptions;
     const matrix = (flat: readonly number[]): Matrix =>
       Array.from({ length: rows }, (_, i) => flat.slice(i * columns, (i + 1) * columns).map(Math.fround));
@@ -167,7 +167,7 @@ describe("Muon", () => {
       }
       const step = wide ? x : transposed(x);
       const factor =
-        adjustLr === "original" ? Math.sqrt(Math.max(1, rows / columns)) : 0.2 * Math.sqrt(Math.max(rows, columns));
+        adjustLrFn === "original" ? Math.sqrt(Math.max(1, rows / columns)) : 0.2 * Math.sqrt(Math.max(rows, columns));
       w = map2(w, step, (u, v) => u * (1 - lr * weightDecay) - lr * factor * v);
     }
     expectClose(p.data, w.flat(), 1e-5);
@@ -199,7 +199,7 @@ describe("L-BFGS", () => {
     expect(rosenbrock(x).item()).toBeLessThan(1e-8);
   });
 
-  test("solves least squares of a model's parameters in one minimize, the loss compiled", () => {
+  test("solves least squares of a model's parameters in one minimize", () => {
     manualSeed(4);
     const model = new nn.Linear(5, 2);
     const [x, y] = [randn([30, 5]), randn([30, 2])];

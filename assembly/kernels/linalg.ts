@@ -1,6 +1,6 @@
 /**
- * Factorizations and solutions of small matrices, [batch, n, n], row-major; shares count matrices. Sums are float64: these methods
- * are short of digits, not of speed. Also the order of rows' elements.
+ * Factorizations and solutions of small matrices, [batch, n, n], row-major; shares count matrices. Factorizations sum in float64.
+ * Also the order of rows' elements.
  */
 import { fma, storeLanes } from "../simd";
 
@@ -31,7 +31,7 @@ export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns:
     for (let s: u32 = 0; s < n; s++) {
       const i = forward ? s : n - 1 - s;
       const row = x + ((<usize>i * columns) << 2), from = y + ((<usize>i * columns) << 2);
-      const scale: f32 = unit ? 1 : 1 / load<f32>(at(t, n, i, i));
+      const divisor: f32 = unit ? 1 : load<f32>(at(t, n, i, i));
       for (let c: u32 = 0; c < columns; c += 4) {
         let v = v128.load(from + (<usize>c << 2));
         for (let r: u32 = 0; r < s; r++) {
@@ -39,21 +39,24 @@ export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns:
           const factor = f32x4.splat(-load<f32>(transposed ? at(t, n, k, i) : at(t, n, i, k)));
           v = fma(factor, v128.load(x + ((<usize>k * columns + c) << 2)), v);
         }
-        storeLanes(row + (<usize>c << 2), f32x4.mul(v, f32x4.splat(scale)), columns - c);
+        storeLanes(row + (<usize>c << 2), f32x4.div(v, f32x4.splat(divisor)), columns - c);
       }
     }
   }
 }
 
 /** Bytes of scratch for one thread: a matrix and its eigenvectors in float64. */
-export function eighWorkspace(n: u32): u32 { return (16 * n * n + 127) & ~63; }
+export function eighWorkspace(n: u32): u32 { return <u32>(2 * eighRow(n) * n + 63) & ~63; }
+
+/** Bytes from row to row: odd in cache lines, since columns are walked too. */
+function eighRow(n: u32): usize { return (((<usize>n << 3) + 63) & ~63) | 64; }
 
 /**
  * Eigenvalues, ascending, and eigenvectors, as columns, of (A + Aᵀ)/2, by cyclic Jacobi rotations (Golub and Van Loan 2013,
  * algorithm 8.5.3). Each vector's largest component is positive.
  */
 export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace: usize, begin: u32, end: u32): void {
-  const s = workspace, v = workspace + 8 * <usize>n * n, ld: usize = n << 3;
+  const ld = eighRow(n), s = workspace, v = workspace + ld * n;
   for (let m = begin; m < end; m++) {
     const a = x + ((<usize>m * n * n) << 2), w = values + ((<usize>m * n) << 2), out = vectors + ((<usize>m * n * n) << 2);
     let norm: f64 = 0;
@@ -71,7 +74,8 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
         for (let q = p + 1; q < n; q++) {
           const apq = load<f64>(s + p * ld + (<usize>q << 3));
           off += apq * apq;
-          if (apq == 0) continue;
+          // What does not count beside the diagonal is not worth a turn.
+          if (apq * apq <= norm * 1e-34) continue;
           const theta = (load<f64>(s + q * ld + (<usize>q << 3)) - load<f64>(s + p * ld + (<usize>p << 3))) / (2 * apq);
           const t = (theta < 0 ? -1.0 : 1.0) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
           const c = 1 / Math.sqrt(t * t + 1), sine = t * c;
@@ -117,12 +121,20 @@ function rotate(x: usize, y: usize, step: usize, n: u32, c: f64, s: f64): void {
 // @ts-ignore: decorator
 @inline
 /** Whether a comes after b; NaN comes after all numbers. */
-function after(a: f32, b: f32, descending: u32): bool {
+function after(a: f64, b: f64, descending: u32): bool {
   return descending ? a < b || (b != b && a == a) : a > b || (a != a && b == b);
 }
 
+// @ts-ignore: decorator
+@inline
+/** An element as float64, which holds every int32 too. */
+function element(row: usize, i: u32, integer: u32): f64 {
+  const p = row + (<usize>i << 2);
+  return integer ? <f64>load<i32>(p) : <f64>load<f32>(p);
+}
+
 /** Places of each row's elements in their order, equal ones as they stand (merging runs); scratch takes n of 32 bits. */
-export function argSort(out: usize, x: usize, n: u32, descending: u32, scratch: usize, begin: u32, end: u32): void {
+export function argSort(out: usize, x: usize, n: u32, descending: u32, integer: u32, scratch: usize, begin: u32, end: u32): void {
   const bytes: usize = n << 2;
   for (let r = begin; r < end; r++) {
     const row = x + r * bytes, target = out + r * bytes;
@@ -134,7 +146,7 @@ export function argSort(out: usize, x: usize, n: u32, descending: u32, scratch: 
         let i = low, j = middle;
         for (let k = low; k < high; k++) {
           const a = load<u32>(from + (<usize>i << 2)), b = load<u32>(from + (<usize>j << 2));
-          const takesB = i == middle || (j < high && after(load<f32>(row + (<usize>a << 2)), load<f32>(row + (<usize>b << 2)), descending));
+          const takesB = i == middle || (j < high && after(element(row, a, integer), element(row, b, integer), descending));
           store<u32>(to + (<usize>k << 2), takesB ? b : a);
           if (takesB) j++;
           else i++;

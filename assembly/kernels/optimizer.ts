@@ -142,7 +142,8 @@ export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: 
     const d = direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), m = v128.load(s0 + at);
     const u = fma(b1, m, f32x4.mul(c1, d));
     const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
-    storeLanes(p + at, fma(v128.load(p + at), keep, move), count);
+    // A NaN has no sign: the parameter becomes one, as elsewhere.
+    storeLanes(p + at, fma(v128.load(p + at), keep, v128.bitselect(move, u, f32x4.eq(u, u))), count);
     storeLanes(s0 + at, fma(b2, m, f32x4.mul(c2, d)), count);
   }
 }

@@ -1,4 +1,5 @@
 /** A compiled function's program as people read it. */
+import { Op } from "../../assembly/opcodes.ts";
 import type { AnyOp } from "../ops/op.ts";
 import { bytesPerElement, type Value } from "../ops/value.ts";
 import { amount, table } from "../printing.ts";
@@ -19,6 +20,8 @@ export function flopsOf({
   readonly attributes: unknown;
 }): number {
   if (op.flops) return op.flops(inputs, outputs, attributes);
+  // Moving and looking up elements computes nothing.
+  if (op.code >= Op.Fill && op.code <= Op.OneHot) return 0;
   return Math.max(0, ...[...inputs, ...outputs].map(({ size }) => size));
 }
 

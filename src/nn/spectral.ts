@@ -2,14 +2,15 @@
 import { noGrad } from "../autograd.ts";
 import { randn } from "../creation.ts";
 import { type Tensor, tidy } from "../tensor.ts";
+import { ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
 import { Module } from "./module.ts";
 
 /** A vector of length 1. */
 const normalized = (x: Tensor, eps: number): Tensor => x.div(x.norm().add(eps));
 
 /**
- * A layer that computes with W/σ, σ being the largest singular value of its weight as [out, …] (Miyato et al. 2018), by a power
- * iteration at each training step. Gradients flow through σ, but not through the iteration's vectors.
+ * A layer that computes with W/σ, σ being the largest singular value of its weight as [out, …] (Miyato et al. 2018; `dim` is where the
+ * weight has its outputs: first, but last in transposed convolutions), by a power iteration at each training step. Gradients flow through σ, but not through the iteration's vectors.
  *
  * ```ts
  * const layer = new nn.SpectralNorm(new nn.Linear(8, 8));
@@ -23,10 +24,15 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   readonly v: Tensor;
   private readonly iterations: number;
   private readonly eps: number;
+  private readonly dim: number;
 
   constructor(
     readonly layer: L,
-    { nPowerIterations = 1, eps = 1e-12 }: { readonly nPowerIterations?: number; readonly eps?: number } = {},
+    {
+      nPowerIterations = 1,
+      eps = 1e-12,
+      dim = layer instanceof ConvTranspose1d || layer instanceof ConvTranspose2d ? -1 : 0,
+    }: { readonly nPowerIterations?: number; readonly eps?: number; readonly dim?: number } = {},
   ) {
     super();
     const { weight } = layer;
@@ -38,7 +44,10 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
       );
     this.iterations = nPowerIterations;
     this.eps = eps;
-    const rows = weight.shape[0]!;
+    this.dim = dim < 0 ? dim + weight.shape.length : dim;
+    const rows = weight.shape[this.dim];
+    if (rows === undefined)
+      throw new RangeError(`SpectralNorm: dim ${dim} is not one of the weight [${weight.shape.join(", ")}].`);
     [this.u, this.v] = [rows, weight.size / rows].map((n) => tidy(() => normalized(randn([n]), eps)).keep()) as [
       Tensor,
       Tensor,
@@ -48,7 +57,9 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   }
 
   private get matrix(): Tensor {
-    return this.layer.weight.flatten(1);
+    const { weight } = this.layer;
+    const order = [this.dim, ...weight.shape.map((_, i) => i).filter((i) => i !== this.dim)];
+    return weight.permute(order).flatten(1);
   }
   /** v ← Wᵀu/|Wᵀu|, u ← Wv/|Wv|. */
   private iterate(times: number): void {

@@ -57,7 +57,7 @@ export class Summary {
 
 /**
  * A model's layers, the shapes of their outputs, parameters, operations and bytes, for input of the given shape, batch included (or
- * several shapes, for several inputs). Nothing is computed or changed.
+ * several shapes and types, for several inputs). Nothing is computed or changed.
  *
  * ```ts
  * console.log(summary(model, [32, 28, 28, 1]));
@@ -67,9 +67,10 @@ export class Summary {
 export function summary(
   model: Module,
   inputShape: Shape | readonly Shape[],
-  { dtype = "float32" }: { readonly dtype?: DType } = {},
+  { dtype = "float32" }: { readonly dtype?: DType | readonly DType[] } = {},
 ): Summary {
   const shapes = (inputShape.length && typeof inputShape[0] !== "number" ? inputShape : [inputShape]) as Shape[];
+  const typeOf = (i: number): DType => (typeof dtype === "string" ? dtype : (dtype[i] ?? "float32"));
   const rows: { -readonly [K in keyof SummaryRow]: SummaryRow[K] }[] = [];
   const open: number[] = [];
   const recorder = {
@@ -83,6 +84,7 @@ export function summary(
   };
   const own = new Set(model.parameters());
   const modules = [...model.namedModules()];
+  const before = modules.map(([, module]) => Object.getOwnPropertyDescriptor(module, "forward"));
   for (const [name, module] of modules) {
     const forward = module.forward;
     const mine = Object.values(module).filter((x) => x instanceof Tensor && own.has(x)) as Tensor[];
@@ -100,14 +102,22 @@ export function summary(
   try {
     withRecorder(recorder, () =>
       withGrad(false, () =>
-        tidy(() => void model.forward(...shapes.map((shape) => Tensor.allocate({ shape, dtype }, "summary")))),
+        tidy(
+          () =>
+            void model.forward(...shapes.map((shape, i) => Tensor.allocate({ shape, dtype: typeOf(i) }, "summary"))),
+        ),
       ),
     );
   } finally {
-    // Back to what the class has.
-    for (const [, module] of modules) delete (module as Partial<Module>).forward;
+    modules.forEach(([, module], i) => {
+      if (before[i]) Object.defineProperty(module, "forward", before[i]);
+      else delete (module as Partial<Module>).forward;
+    });
   }
-  const bytes = Object.values(model.stateDict()).reduce((total, x) => total + x.size * bytesPerElement[x.dtype], 0);
+  const bytes = [...new Set(Object.values(model.stateDict()))].reduce(
+    (total, x) => total + x.size * bytesPerElement[x.dtype],
+    0,
+  );
   const parameters = [...own].reduce((total, { size }) => total + size, 0);
   return new Summary(rows, parameters, bytes);
 }

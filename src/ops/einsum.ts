@@ -1,5 +1,6 @@
 /** Einstein's summation: what to multiply and sum over is said by letters. */
 import { ShapeError } from "../runtime/errors.ts";
+import { mul } from "./arithmetic.ts";
 import { matmul } from "./matmul.ts";
 import { sum } from "./reduce.ts";
 import { broadcastTo, permute, reshape, slice } from "./shape.ts";
@@ -59,6 +60,22 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
   const shared = [...left.labels].filter((label) => right.labels.includes(label));
   const pick = (labels: Iterable<string>, test: (label: string) => boolean): string =>
     [...labels].filter(test).join("");
+  if (shared.every((label) => kept.has(label))) {
+    // Nothing to sum: a product element by element.
+    const labels = left.labels + pick(right.labels, (label) => !left.labels.includes(label));
+    const aligned = ({ x, labels: own }: Labelled): Value => {
+      const order = pick(labels, (label) => own.includes(label));
+      const sorted = permute(
+        x,
+        [...order].map((label) => own.indexOf(label)),
+      );
+      return reshape(
+        sorted,
+        [...labels].map((label) => (own.includes(label) ? x.shape[own.indexOf(label)]! : 1)),
+      );
+    };
+    return { x: mul(aligned(left), aligned(right)), labels };
+  }
   const batch = pick(shared, (label) => kept.has(label));
   const inner = pick(shared, (label) => !kept.has(label));
   const rows = pick(left.labels, (label) => !right.labels.includes(label));
@@ -81,7 +98,9 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
  * @throws ShapeError
  */
 export function einsum(equation: string, ...operands: Value[]): Value {
-  const [left = "", right] = equation.replaceAll(" ", "").split("->");
+  const [left = "", right, more] = equation.replaceAll(" ", "").split("->");
+  if (more !== undefined || !/^[a-zA-Z.,]*$/.test(left + (right ?? "")))
+    throw new ShapeError(`einsum: "${equation}" must be letters, commas and "...", with one "->" at most.`);
   const terms = left.split(",");
   if (terms.length !== operands.length)
     throw new ShapeError(`einsum: "${equation}" is of ${terms.length} operands, but ${operands.length} were given.`);

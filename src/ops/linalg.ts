@@ -7,9 +7,9 @@ import { gather } from "./gather.ts";
 import { matmul, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
 import { apply, applyAll, encodeWords, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
-import { full, narrow, reshape, transpose, unsqueeze } from "./shape.ts";
+import { broadcastTo, full, narrow, reshape, transpose, unsqueeze } from "./shape.ts";
 import { tril, triu } from "./triangle.ts";
-import { normalizeDim, requireType, type Shape, show, type Value } from "./value.ts";
+import { broadcastShapes, normalizeDim, requireType, type Shape, show, type Value } from "./value.ts";
 
 const mT = (x: Value): Value => transpose(x, -2, -1);
 const half = (x: Value): Value => mul(add(x, mT(x)), 0.5);
@@ -50,7 +50,14 @@ function encodeFactor(
     const per = code === Op.ArgSort ? n : n * n;
     const places = [address(out!), second ? address(second) : 0, address(x!)];
     // As in opcodes.ts: Factor.
-    encodeWords(encoder, code, [...places, per ? x!.size / per : 0, n, Number(attributes?.descending ?? 0), workspace]);
+    encodeWords(encoder, code, [
+      ...places,
+      per ? x!.size / per : 0,
+      n,
+      Number(attributes?.descending ?? 0),
+      Number(x!.dtype === "int32"),
+      workspace,
+    ]);
   };
 }
 
@@ -230,7 +237,7 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
   name: "argSort",
   doc: "Places of each row's elements in their order, equal ones as they stand, NaN last (first if descending).",
   infer([x]) {
-    requireType("argSort", x!, "float32");
+    if (x!.dtype !== "int32") requireType("argSort", x!, "float32");
     return [{ shape: x!.shape, dtype: "int32" }];
   },
   encode: encodeFactor(Op.ArgSort, (n) => (4 * n + 63) & ~63) as OpDefinition<{ descending: boolean }>["encode"],
@@ -268,12 +275,17 @@ export function triangularSolve(
     unitriangular: unit = false,
   }: { readonly upper?: boolean; readonly transpose?: boolean; readonly unitriangular?: boolean } = {},
 ): Value {
-  return apply(triangularSolveDefinition, [a, b], { upper, transposed, unit });
+  const [left, right] = [float(a, "triangularSolve"), float(b, "triangularSolve")];
+  if (right.shape.length < 2)
+    throw new ShapeError(`triangularSolve: B is ${show(right.shape)}, but must have columns. Use b.unsqueeze(-1).`);
+  const batch = broadcastShapes("triangularSolve", left.shape.slice(0, -2), right.shape.slice(0, -2));
+  const whole = [left, right].map((x) => broadcastTo(x, [...batch, ...x.shape.slice(-2)]));
+  return apply(triangularSolveDefinition, whole, { upper, transposed, unit });
 }
 
 /** Elements along `dim` in ascending order (or descending), and the places they had, int32. Equal ones stay as they stand. */
 export function sort(x: Operand, dim = -1, { descending = false }: { readonly descending?: boolean } = {}): Value[] {
-  const v = float(x, "sort");
+  const v = typeof x !== "number" && x.dtype === "int32" ? x : float(x, "sort");
   if (!v.shape.length) return sort(reshape(v, [1]), 0, { descending }).map((y) => reshape(y, []));
   const at = normalizeDim("sort", dim, v.shape.length);
   const last = v.shape.length - 1;
@@ -288,11 +300,12 @@ export const argSort = (x: Operand, dim = -1, options: { readonly descending?: b
 
 /** The k largest elements along `dim` (or smallest), in their order, and their places, int32. @throws ShapeError */
 export function topK(x: Value, k: number, dim = -1, { largest = true }: { readonly largest?: boolean } = {}): Value[] {
+  if (!x.shape.length) return topK(reshape(x, [1]), k, 0, { largest }).map((y) => (k === 1 ? reshape(y, []) : y));
   const at = normalizeDim("topK", dim, x.shape.length);
   if (!(Number.isInteger(k) && k >= 0 && k <= x.shape[at]!))
     throw new ShapeError(`topK: k is ${k}, but dim ${dim} of ${show(x.shape)} has ${x.shape[at]} elements.`);
   const indices = narrow(argSort(x, at, { descending: largest }), at, 0, k);
-  return [gather(float(x, "topK"), at, indices), indices];
+  return [gather(x.dtype === "int32" ? x : float(x, "topK"), at, indices), indices];
 }
 
 export const linalgDefinitions = {

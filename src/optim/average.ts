@@ -19,6 +19,8 @@ export class EMA {
 
   constructor(params: Iterable<Tensor>, { decay = 0.999 }: { readonly decay?: number } = {}) {
     if (!(decay >= 0 && decay <= 1)) throw new RangeError(`EMA: decay is ${decay}, but must be in 0 … 1.`);
+    if (typeof (params as Partial<Iterable<Tensor>>)?.[Symbol.iterator] !== "function")
+      throw new TypeError("EMA: no list of parameters given. Pass model.parameters().");
     this.params = [...params];
     this.decay = decay;
     this.averages = withGrad(false, () => this.params.map((p) => p.detach().clone().keep()));

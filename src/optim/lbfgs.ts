@@ -1,6 +1,7 @@
 /** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
 import { Tensor, tidy, withGrad } from "../tensor.ts";
 import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
+import { given } from "./optimizer.ts";
 
 export interface LBFGSOptions {
   /** Default 1. */
@@ -52,7 +53,7 @@ function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Floa
 
 /**
  * L-BFGS (Liu and Nocedal 1989), as PyTorch's: each `minimize` takes up to maxIter iterations, for which it evaluates the loss as often
- * as it needs. Its vectors are float64 in JavaScript.
+ * as it needs. Its vectors are float64 in JavaScript. It has neither groups nor schedules, and its loss runs eagerly.
  *
  * ```ts
  * const x = tensor([-1.2, 1], { requiresGrad: true });
@@ -81,7 +82,7 @@ export class LBFGS {
       toleranceChange: 1e-9,
       historySize: 100,
       lineSearchFn: null,
-      ...options,
+      ...given(options),
     };
     const { lr, historySize, lineSearchFn } = this.options;
     if (!(lr > 0)) throw new RangeError(`LBFGS: lr is ${lr}, but must be a number above 0.`);
@@ -106,7 +107,10 @@ export class LBFGS {
     for (let i = 1; i <= maxIter && largest(now.gradient) > toleranceGrad; i++) {
       const { d, t: first } = this.next(now.gradient, historySize, lr);
       const slope = dot(now.gradient, d);
-      if (slope > -toleranceChange) break;
+      if (!(slope <= -toleranceChange)) {
+        this.last = { d, t: first, g: now.gradient };
+        break;
+      }
       const start: LinePoint = { ...now, t: 0, slope };
       const origin = this.values();
       const at = (t: number): LinePoint => {

@@ -47,7 +47,7 @@ export function strongWolfe(
   let evaluations = 1;
   let before = start;
   const slack = RESOLUTION * Math.abs(start.loss);
-  const tooHigh = (p: LinePoint): boolean => p.loss > start.loss + C1 * p.t * start.slope + slack;
+  const tooHigh = (p: LinePoint): boolean => !(p.loss <= start.loss + C1 * p.t * start.slope + slack);
   const flat = (p: LinePoint): boolean => Math.abs(p.slope) <= -C2 * start.slope;
   /** The interval that holds a good step; undefined while it grows. */
   let interval: [LinePoint, LinePoint] | undefined;
@@ -65,7 +65,7 @@ export function strongWolfe(
   }
   interval ??= [start, now];
 
-  let [best, other] = interval[0].loss <= interval[1].loss ? interval : [interval[1], interval[0]];
+  let [best, other] = !(interval[1].loss < interval[0].loss) ? interval : [interval[1], interval[0]];
   let stuck = false;
   while (steps < MAX_STEPS && Math.abs(best.t - other.t) >= smallest) {
     const [low, high] = [Math.min(best.t, other.t), Math.max(best.t, other.t)];
@@ -78,6 +78,8 @@ export function strongWolfe(
         stuck = false;
       } else stuck = true;
     } else stuck = false;
+    // Beyond where the loss is a number, its cubic says nothing.
+    if (!Number.isFinite(t)) t = (low + high) / 2;
     const tried = at(t);
     evaluations++;
     steps++;

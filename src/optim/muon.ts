@@ -21,7 +21,7 @@ export interface MuonOptions extends CommonOptions {
   /** Newton–Schulz iterations. Default 5. */
   nsSteps: number;
   /** "original": the rate times √max(1, rows/columns); "matchRmsAdamW": times 0.2·√max(rows, columns), for Adam's rates. */
-  adjustLr: "original" | "matchRmsAdamW";
+  adjustLrFn: "original" | "matchRmsAdamW";
 }
 
 /** The quintic iteration's coefficients (Jordan et al. 2024). */
@@ -40,7 +40,7 @@ function orthogonalized(g: Tensor, steps: number): Tensor {
   return wide ? x : x.t();
 }
 
-/** Muon (Jordan et al. 2024), as in PyTorch 2.9: matrices only. @throws Error where a parameter is none */
+/** Muon (Jordan et al. 2024), as in PyTorch 2.9, with its coefficients: matrices only. @throws Error where a parameter is none */
 export class Muon extends Optimizer<MuonOptions, StateRule> {
   constructor(params: Iterable<Tensor | GroupOptions<MuonOptions>>, options: Partial<MuonOptions> = {}) {
     super(params, {
@@ -49,27 +49,25 @@ export class Muon extends Optimizer<MuonOptions, StateRule> {
       nesterov: true,
       weightDecay: 0.1,
       nsSteps: 5,
-      adjustLr: "original",
+      adjustLrFn: "original",
       ...given(options),
     });
-    for (const { params: list } of this.paramGroups)
-      for (const p of list)
-        if (p.shape.length !== 2)
-          throw new Error(
-            `Muon: a parameter is [${p.shape.join(", ")}], but must be a matrix. Give the others to Adam.`,
-          );
   }
-  protected validate({ momentum, weightDecay, nsSteps, adjustLr }: MuonOptions): void {
+  protected override validateParameter(p: Tensor): void {
+    if (p.shape.length !== 2)
+      throw new Error(`Muon: a parameter is [${p.shape.join(", ")}], but must be a matrix. Give the others to Adam.`);
+  }
+  protected validate({ momentum, weightDecay, nsSteps, adjustLrFn }: MuonOptions): void {
     requireRange("Muon", { momentum, weightDecay }, (v) => v >= 0, "≥ 0");
     requireRange("Muon", { nsSteps }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
-    if (adjustLr !== "original" && adjustLr !== "matchRmsAdamW")
-      throw new RangeError(`Muon: adjustLr is "${adjustLr}", but must be "original" or "matchRmsAdamW".`);
+    if (adjustLrFn !== "original" && adjustLrFn !== "matchRmsAdamW")
+      throw new RangeError(`Muon: adjustLrFn is "${adjustLrFn}", but must be "original" or "matchRmsAdamW".`);
   }
   protected rule(): StateRule {
     return { slots: ["momentumBuffer"] };
   }
   protected override update(p: Tensor, g: Tensor, state: State, { rate, options }: ParamGroup<MuonOptions>): void {
-    const { momentum, nesterov, weightDecay, nsSteps, adjustLr } = options;
+    const { momentum, nesterov, weightDecay, nsSteps, adjustLrFn } = options;
     const [rows, columns] = p.shape as [number, number];
     const buffer = state.momentumBuffer!;
     // b ← b + (1 − μ)(g − b);  d = g + μ(b − g)
@@ -77,7 +75,7 @@ export class Muon extends Optimizer<MuonOptions, StateRule> {
     buffer.copyFrom(kept);
     const direction = orthogonalized(nesterov ? g.add(kept.sub(g).mul(momentum)) : kept, nsSteps);
     const factor =
-      adjustLr === "original" ? Math.sqrt(Math.max(1, rows / columns)) : 0.2 * Math.sqrt(Math.max(rows, columns));
+      adjustLrFn === "original" ? Math.sqrt(Math.max(1, rows / columns)) : 0.2 * Math.sqrt(Math.max(rows, columns));
     const decayed = p.sub(p.mul(rate.mul(weightDecay)));
     p.copyFrom(decayed.sub(direction.mul(rate.mul(factor))));
   }

@@ -118,6 +118,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   protected abstract rule(options: O): R;
   /** @throws RangeError where an option is out of range */
   protected abstract validate(options: O): void;
+  /** @throws Error where a parameter is not of a kind that it can update */
+  protected validateParameter(_p: Tensor): void {}
 
   /** Adds parameters, with options of their own. @throws Error where one belongs to a group already */
   addParamGroup(group: GroupOptions<O>): void {
@@ -138,6 +140,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
           `${this.constructor.name}: a tensor ${show(p.shape)} is the result of an op, not a parameter: only leaves are learnt.`,
         );
       }
+      this.validateParameter(p);
       if (known.has(p)) throw new Error(`${this.constructor.name}: a parameter ${show(p.shape)} is in two groups.`);
       known.add(p);
     }
@@ -170,9 +173,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         currentRecorder()?.guard(() => group.changes === changes);
         for (const p of group.params) {
           if (!p.grad) continue;
+          const { grad } = p;
           const state = this.stateOf(p, rule);
           advance(state.step!);
-          this.update(p, p.grad, state, group, rule);
+          tidy(() => this.update(p, grad, state, group, rule));
         }
       }
     });

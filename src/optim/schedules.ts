@@ -1,5 +1,8 @@
-/** Learning rates over time. Names, arguments and values are PyTorch's; a step is whatever the caller counts, epochs or batches. */
-import type { Optimizer } from "./optimizer.ts";
+/**
+ * Learning rates over time. Names, arguments and values are PyTorch's, but each schedule says what the rate *is*: two on one optimizer
+ * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
+ */
+import { given, type Optimizer, requireRange } from "./optimizer.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: any optimizer has rates
 type AnyOptimizer = Optimizer<any, any>;
@@ -26,6 +29,8 @@ export abstract class LRScheduler {
   private bases: readonly number[];
 
   constructor(protected readonly optimizer: AnyOptimizer) {
+    if (!optimizer?.paramGroups)
+      throw new TypeError(`${this.constructor.name}: the first argument must be an optimizer with parameter groups.`);
     this.bases = optimizer.paramGroups.map((group) => {
       const base = initial.get(group) ?? group.lr;
       initial.set(group, base);
@@ -38,12 +43,17 @@ export abstract class LRScheduler {
 
   /** Sets the rates of the next step. */
   step(): void {
-    this.lastEpoch++;
-    this.apply();
+    this.apply(this.lastEpoch + 1);
   }
-  protected apply(): void {
-    this.optimizer.paramGroups.forEach((group, i) => {
-      group.lr = this.rate(this.bases[i] ?? group.lr, this.lastEpoch);
+  /** Sets the rates of step t. A group that was added later joins with the rate it has now as its base. */
+  protected apply(t = this.lastEpoch): void {
+    const { paramGroups } = this.optimizer;
+    const bases = paramGroups.map((group, i) => this.bases[i] ?? group.lr);
+    const rates = bases.map((base) => this.rate(base, t));
+    this.bases = bases;
+    this.lastEpoch = t;
+    paramGroups.forEach((group, i) => {
+      group.lr = rates[i]!;
     });
   }
   /** The rates now. */
@@ -155,7 +165,7 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
     requireWhole("CosineAnnealingWarmRestarts", { t0, tMult });
   }
   rate(base: number, t: number): number {
-    let [at, length] = [t, this.t0];
+    let [at, length] = [this.tMult === 1 ? t % this.t0 : t, this.t0];
     while (at >= length) {
       at -= length;
       length *= this.tMult;
@@ -189,19 +199,20 @@ export class OneCycleLR extends LRScheduler {
     options: OneCycleOptions,
   ) {
     super(optimizer);
-    this.options = { pctStart: 0.3, annealStrategy: "cos", divFactor: 25, finalDivFactor: 1e4, ...options };
+    this.options = { pctStart: 0.3, annealStrategy: "cos", divFactor: 25, finalDivFactor: 1e4, ...given(options) };
     requireWhole("OneCycleLR", { totalSteps: options.totalSteps });
+    requireRange("OneCycleLR", { pctStart: this.options.pctStart }, (v) => v >= 0 && v <= 1, "in 0 … 1");
     this.apply();
   }
   rate(_: number, t: number): number {
     const { totalSteps, pctStart, annealStrategy, divFactor, finalDivFactor } = this.options;
-    if (t >= totalSteps)
-      throw new RangeError(`OneCycleLR: step ${t + 1} of ${totalSteps}. Give it as many totalSteps as there are.`);
+    if (t > totalSteps)
+      throw new RangeError(`OneCycleLR: step ${t} of ${totalSteps}. Give it as many totalSteps as there are.`);
     const top = pctStart * totalSteps - 1;
     const start = this.maxLr / divFactor;
     const between = (from: number, to: number, part: number): number =>
       annealStrategy === "cos" ? cosine(from, to, part) : from + (to - from) * part;
-    return t <= top
+    return t <= top && top > 0
       ? between(start, this.maxLr, t / top)
       : between(this.maxLr, start / finalDivFactor, (t - top) / (totalSteps - 1 - top));
   }
@@ -214,6 +225,12 @@ export class SequentialLR {
     private readonly schedulers: readonly LRScheduler[],
     private readonly milestones: readonly number[],
   ) {
+    if (!Array.isArray(schedulers) || !Array.isArray(milestones))
+      throw new TypeError("SequentialLR: give a list of schedules and a list of milestones.");
+    if (milestones.some((at, i) => !Number.isInteger(at) || at <= (milestones[i - 1] ?? 0)))
+      throw new RangeError(
+        `SequentialLR: milestones are [${milestones.join(", ")}], but must be rising whole numbers above 0.`,
+      );
     if (schedulers.length !== milestones.length + 1)
       throw new RangeError(
         `SequentialLR: ${schedulers.length} schedules need ${schedulers.length - 1} milestones, but there are ${milestones.length}.`,
@@ -230,6 +247,20 @@ export class SequentialLR {
     const which = this.milestones.filter((at) => at <= this.lastEpoch).length;
     if (which && this.milestones[which - 1] === this.lastEpoch) this.begin(which);
     else this.schedulers[which]!.step();
+  }
+  stateDict(): { readonly lastEpoch: number; readonly schedulers: readonly SchedulerState[] } {
+    return { lastEpoch: this.lastEpoch, schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };
+  }
+  loadStateDict({ lastEpoch, schedulers }: ReturnType<SequentialLR["stateDict"]>): void {
+    if (schedulers?.length !== this.schedulers.length)
+      throw new Error(`SequentialLR: the state is not that of ${this.schedulers.length} schedules.`);
+    this.lastEpoch = lastEpoch;
+    const which = this.milestones.filter((at) => at <= lastEpoch).length;
+    // The one at work last: loading sets the rates.
+    this.schedulers.forEach((scheduler, i) => {
+      if (i !== which) scheduler.loadStateDict(schedulers[i]!);
+    });
+    this.schedulers[which]!.loadStateDict(schedulers[which]!);
   }
 }
 
@@ -254,7 +285,8 @@ export interface PlateauOptions {
 /** Reduces the rates when a value, given to `step`, has stopped improving. */
 export class ReduceLROnPlateau {
   private readonly options: Required<PlateauOptions>;
-  private best: number;
+  /** None before the first value. */
+  private best: number | null = null;
   private bad = 0;
   private cooling = 0;
 
@@ -273,15 +305,20 @@ export class ReduceLROnPlateau {
         minLr: 0,
         eps: 1e-8,
       },
-      ...options,
+      ...given(options),
     };
+    const { mode, thresholdMode } = this.options;
+    if ((mode !== "min" && mode !== "max") || (thresholdMode !== "rel" && thresholdMode !== "abs"))
+      throw new RangeError(
+        `ReduceLROnPlateau: mode is "${mode}" and thresholdMode "${thresholdMode}": use "min" or "max", "rel" or "abs".`,
+      );
     if (!(this.options.factor < 1))
       throw new RangeError(`ReduceLROnPlateau: factor is ${this.options.factor}, but must be below 1.`);
-    this.best = this.options.mode === "min" ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
   }
   private isBetter(value: number): boolean {
     const { mode, threshold, thresholdMode } = this.options;
     const { best } = this;
+    if (best === null) return !Number.isNaN(value);
     if (mode === "min") return value < (thresholdMode === "rel" ? best * (1 - threshold) : best - threshold);
     return value > (thresholdMode === "rel" ? best * (1 + threshold) : best + threshold);
   }
@@ -303,10 +340,12 @@ export class ReduceLROnPlateau {
     this.cooling = cooldown;
     this.bad = 0;
   }
-  stateDict(): SchedulerState {
+  stateDict(): Readonly<Record<"bad" | "cooling", number>> & { readonly best: number | null } {
     return { best: this.best, bad: this.bad, cooling: this.cooling };
   }
-  loadStateDict({ best, bad, cooling }: SchedulerState): void {
+  loadStateDict({ best, bad, cooling }: ReturnType<ReduceLROnPlateau["stateDict"]>): void {
+    if (best === undefined || typeof bad !== "number" || typeof cooling !== "number")
+      throw new Error("ReduceLROnPlateau: the state is another schedule's.");
     Object.assign(this, { best, bad, cooling });
   }
 }
