@@ -1,16 +1,26 @@
 // Emits dist/ as tsconfig.build.json says, without what only tests and docs read of the op table: oracles, samples, descriptions.
 import ts from "typescript";
 
-const LEFT_OUT = new Set(["reference", "samples", "sample", "doc", "forward64", "backward64"]);
+const LEFT_OUT = new Set(["reference", "samples", "sample", "doc"]);
 
-/** Drops those properties from the object literals of src/ops; what only they used falls to any bundler. */
-const withoutOracles = (context) => (file) => {
+/** Whether only tests and docs read what has this name: float64 oracles end in 64. */
+const isLeftOut = (name) => LEFT_OUT.has(name) || name.endsWith("64");
+
+/** Drops such properties and arguments in src/ops; what only they used falls to any bundler. */
+const withoutOracles = (checker) => (context) => (file) => {
   if (!/[\\/]src[\\/]ops[\\/]/.test(file.fileName)) return file;
   const visit = (node) => {
     const visited = ts.visitEachChild(node, visit, context);
+    if (ts.isCallExpression(visited) && !visited.arguments.some(ts.isSpreadElement)) {
+      const parameters = checker.getResolvedSignature(node)?.parameters ?? [];
+      const kept = visited.arguments.map((argument, i) =>
+        parameters[i] && isLeftOut(parameters[i].name) ? context.factory.createVoidZero() : argument,
+      );
+      return context.factory.updateCallExpression(visited, visited.expression, visited.typeArguments, kept);
+    }
     if (!ts.isObjectLiteralExpression(visited)) return visited;
-    const kept = visited.properties.filter(({ name }) => !(name && LEFT_OUT.has(name.text)));
-    return ts.factory.updateObjectLiteralExpression(visited, kept);
+    const kept = visited.properties.filter(({ name }) => !(name && isLeftOut(name.text ?? "")));
+    return context.factory.updateObjectLiteralExpression(visited, kept);
   };
   return ts.visitEachChild(file, visit, context);
 };
@@ -25,4 +35,4 @@ const config = ts.getParsedCommandLineOfConfigFile("tsconfig.build.json", {}, ho
 report(config.errors);
 const program = ts.createProgram(config.fileNames, config.options);
 report(ts.getPreEmitDiagnostics(program));
-program.emit(undefined, undefined, undefined, false, { before: [withoutOracles] });
+program.emit(undefined, undefined, undefined, false, { before: [withoutOracles(program.getTypeChecker())] });
