@@ -1,5 +1,5 @@
 /** Attention beyond what the op table's samples and PyTorch's values reach: blocks, positions, generation, misuse. */
-import { manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
+import { compile, manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { attentionDefinitions } from "../src/ops/attention.ts";
 import { expectClose } from "./support/oracle.ts";
@@ -127,7 +127,7 @@ test("a cache gives step by step what the whole sequence gives at once, through 
   });
 });
 
-test("an encoder and a decoder train together, compiled as eager", () => {
+test("gradients flow through an encoder and a decoder, and eval() turns dropout off", () => {
   manualSeed(9);
   const options = { dimFeedforward: 16, dropout: 0.2 };
   const encoder = new nn.TransformerEncoder([new nn.TransformerEncoderLayer(8, 2, options)]);
@@ -144,6 +144,26 @@ test("an encoder and a decoder train together, compiled as eager", () => {
     decoder.eval();
     const twice = [0, 1].map(() => decoder.forward(tgt, encoder.forward(src)).data);
     expect(twice[0]).toEqual(twice[1]);
+  });
+});
+
+describe("a cache", () => {
+  const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
+  test("is as it was where a call is refused", () => {
+    const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
+    layer.forward(x, x, x, { cache });
+    expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
+      /attnMask is \[5, 5\], but must be \[2, 4\]/,
+    );
+    expect(() => layer.forward(randn([2, 1, 6]), undefined, undefined, { cache })).toThrow(
+      /the cache holds a batch of 1, but the query one of 2\. Call cache\.clear\(\) before another text/,
+    );
+    expect(cache.length).toBe(2);
+  });
+  test("cannot be part of a compiled function", () => {
+    const [layer, cache] = [attend(), new nn.KeyValueCache()];
+    const f = compile((x: Tensor) => layer.forward(x, x, x, { cache })[0]);
+    expect(() => f(randn([1, 1, 6]))).toThrow(/KeyValueCache: .* Generate without compile/);
   });
 });
 
@@ -182,7 +202,21 @@ describe("bad input is refused", () => {
     [
       "a mask that does not broadcast",
       () => scaledDotProductAttention(randn([3, 4]), randn([5, 4]), randn([5, 4]), { mask: randn([4]) }),
-      /[mM]ask|broadcast/,
+      /scaledDotProductAttention: .*do not broadcast|the mask is \[4\], which does not broadcast to \[3, 5\]/,
+    ],
+    [
+      "a mask of integers",
+      () =>
+        scaledDotProductAttention(randn([3, 4]), randn([5, 4]), randn([5, 4]), {
+          mask: tensor([1, 0, 1, 1, 1], { dtype: "int32" }),
+        }),
+      /the mask is int32, but must be bool or float32\. Convert it with \.to\("bool"\)/,
+    ],
+    ["no width", () => scaledDotProductAttention(randn([2, 0]), randn([2, 0]), randn([2, 4])), /need a width above 0/],
+    [
+      "a stack of one layer",
+      () => new nn.TransformerEncoder(new nn.TransformerEncoderLayer(4, 2) as never),
+      /TransformerEncoder: give a list of layers/,
     ],
     [
       "ranks",

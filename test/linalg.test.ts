@@ -81,6 +81,18 @@ test("matrices with equal eigenvalues: values and vectors are right, and gradien
   });
 });
 
+test("triangular systems of a batch share a matrix", () => {
+  const x = triangularSolve(
+    tensor([
+      [2, 0],
+      [1, 4],
+    ]),
+    randn([3, 2, 1]),
+  );
+  expect(x.shape).toEqual([3, 2, 1]);
+  expect(triangularSolve(tensor([[41]]), tensor([[41]])).item()).toBe(1);
+});
+
 test("what is not positive definite gives NaN from there on", () => {
   const l = cholesky(
     tensor([
@@ -108,6 +120,36 @@ describe("order", () => {
       for (let r = 0; r < 3; r++)
         expect(sorted.slice(r).data).toEqual((x.slice(r).data as Float32Array).slice().sort());
     });
+  });
+  test("integers keep their type and order, beyond what float32 can tell apart", () => {
+    const x = tensor([16777217, 16777216, 16777218], { dtype: "int32" });
+    const [sorted, places] = sort(x) as [Tensor, Tensor];
+    expect([sorted.dtype, sorted.toArray(), places.toArray()]).toEqual([
+      "int32",
+      [16777216, 16777217, 16777218],
+      [1, 0, 2],
+    ]);
+    expect(topK(x, 1)[0]!.toArray()).toEqual([16777218]);
+    expect(
+      tensor(
+        [
+          [1, 2],
+          [3, 4],
+        ],
+        { dtype: "int32" },
+      ).tril().dtype,
+    ).toBe("int32");
+    expect(
+      tensor([
+        [true, true],
+        [true, true],
+      ])
+        .triu(1)
+        .toArray(),
+    ).toEqual([
+      [false, true],
+      [false, false],
+    ]);
   });
   test("a number is sorted", () => expect(sort(tensor(3)).map((y) => y.item())).toEqual([3, 0]));
 });
@@ -151,6 +193,16 @@ describe("bad input is refused", () => {
       "sides that do not fit",
       () => triangularSolve(tensor([[1]]), x()),
       /triangularSolve: A is \[1, 1\] and B \[2, 3\], but B must be \[1\] with columns/,
+    ],
+    [
+      "a vector on the right",
+      () => triangularSolve(tensor([[1]]), tensor([1])),
+      /triangularSolve: B is \[1\], but must have columns\. Use b\.unsqueeze\(-1\)/,
+    ],
+    [
+      "two arrows",
+      () => einsum("ij->ji->j", x()),
+      /einsum: "ij->ji->j" must be letters, commas and "\.\.\.", with one "->" at most/,
     ],
     ["more than there are", () => topK(x(), 4), /topK: k is 4, but dim -1 of \[2, 3\] has 3 elements/],
     ["operands", () => einsum("ij,jk->ik", x()), /einsum: "ij,jk->ik" is of 2 operands, but 1 were given/],

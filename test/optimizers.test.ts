@@ -81,6 +81,47 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     expectClose(rates, [0.1, 0.2, 0.3, ...cosine], 1e-9);
   });
 
+  test("a one-cycle schedule takes all its steps, and not one more", () => {
+    const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 0.1 });
+    const schedule = new optim.OneCycleLR(optimizer, 1, { totalSteps: 5 });
+    for (let i = 0; i < 5; i++) schedule.step();
+    expect(() => schedule.step()).toThrow("OneCycleLR: step 6 of 5. Give it as many totalSteps as there are.");
+    expect(schedule.lastEpoch).toBe(5);
+    expect(() => new optim.OneCycleLR(optimizer, 1, { totalSteps: 10, pctStart: 0.1 })).not.toThrow();
+  });
+
+  test("a group added later joins with its own rate", () => {
+    const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 1 });
+    const schedule = new optim.ExponentialLR(optimizer, 0.5);
+    schedule.step();
+    optimizer.addParamGroup({ params: [tensor([0], { requiresGrad: true })], lr: 8 });
+    schedule.step();
+    schedule.step();
+    expect(schedule.getLastLr()).toEqual([1 / 8, 1]);
+  });
+
+  test("states survive JSON: a plateau's before its first value, a sequence's in the midst", () => {
+    const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 1 });
+    const plateau = new optim.ReduceLROnPlateau(optimizer, { patience: 1 });
+    plateau.loadStateDict(JSON.parse(JSON.stringify(plateau.stateDict())));
+    for (const value of [5, 4, 3, 2, 1]) plateau.step(value);
+    expect(optimizer.lr).toBe(1);
+    expect(() => plateau.loadStateDict({ lastEpoch: 1 } as never)).toThrow(
+      "ReduceLROnPlateau: the state is another schedule's.",
+    );
+    const make = () =>
+      new optim.SequentialLR([new optim.LinearLR(optimizer, 0.5, 1, 2), new optim.ExponentialLR(optimizer, 0.5)], [2]);
+    const sequence = make();
+    for (let i = 0; i < 4; i++) sequence.step();
+    const rate = optimizer.lr;
+    const other = make();
+    other.loadStateDict(JSON.parse(JSON.stringify(sequence.stateDict())));
+    expect(optimizer.lr).toBe(rate);
+    other.step();
+    expect(optimizer.lr).toBe(rate / 2);
+    expect(() => new optim.SequentialLR([], [4, 2])).toThrow(/milestones are \[4, 2\], but must be rising/);
+  });
+
   test("a compiled step is not recorded anew when the rate changes", () => {
     const p = tensor([1, 2], { requiresGrad: true });
     const optimizer = new optim.SGD([p], { lr: 0.5 });
@@ -173,7 +214,11 @@ describe("Muon", () => {
     expectClose(p.data, w.flat(), 1e-5);
   });
 
-  test("takes matrices only", () => {
+  test("takes matrices only, in groups added later too", () => {
+    const muon = new optim.Muon([tensor([[1]], { requiresGrad: true })]);
+    expect(() => muon.addParamGroup({ params: [tensor([1], { requiresGrad: true })] })).toThrow(
+      "Muon: a parameter is [1]",
+    );
     expect(() => new optim.Muon([tensor([1], { requiresGrad: true })])).toThrow(
       "Muon: a parameter is [1], but must be a matrix. Give the others to Adam.",
     );
@@ -209,6 +254,14 @@ describe("L-BFGS", () => {
     const residuals = model.forward(x).sub(y);
     expectClose(x.t().matmul(residuals).data, new Float64Array(10), 1e-4);
     expectClose(residuals.sum(0).data, [0, 0], 1e-4);
+  });
+
+  test("a loss that is no number anywhere near is not stepped into", () => {
+    const q = tensor([4], { requiresGrad: true });
+    const optimizer = new optim.LBFGS([q], { lineSearchFn: "strongWolfe" });
+    optimizer.minimize(() => q.sub(1).sqrt().mul(8).sum());
+    expect(q.item()).toBeGreaterThanOrEqual(1);
+    expect(q.item()).toBeLessThanOrEqual(4);
   });
 
   test.each<[object, RegExp]>([

@@ -5,7 +5,7 @@ import { Op } from "../assembly/opcodes.ts";
 import { type AnyOp, applyAll } from "../src/ops/op.ts";
 import { table } from "../src/ops/table.ts";
 import { bytesPerElement } from "../src/ops/value.ts";
-import { addressOf, SplitEncoder } from "./support/oracle.ts";
+import { addressOf, draw, SplitEncoder, seeded, toTensor } from "./support/oracle.ts";
 
 const THREADS = 3;
 const together = new SplitEncoder(THREADS);
@@ -61,8 +61,28 @@ function cases(code: Op): { inputs: Tensor[]; attributes: unknown }[] {
   if (code === Op.OneHot) return [{ inputs: [randint(0, 7, [70])], attributes: { classes: 7 } }];
   if (code >= Op.Uniform && code <= Op.Bernoulli)
     return [{ inputs: [], attributes: { shape: [5001], p: 0.25, q: 0.75 } }];
-  return [];
+  const sample = table[code as keyof typeof table].samples?.[SAMPLES[code] ?? -1];
+  if (!sample) return [];
+  const random = seeded(code);
+  return [
+    { inputs: sample.inputs.map((input) => toTensor(draw(input, random), input)), attributes: sample.attributes },
+  ];
 }
+
+/** Which of an op's samples has work for three threads. */
+const SAMPLES: Partial<Record<Op, number>> = {
+  [Op.Rnn]: 4,
+  [Op.Lstm]: 4,
+  [Op.Gru]: 4,
+  [Op.RnnGrad]: 4,
+  [Op.LstmGrad]: 4,
+  [Op.GruGrad]: 4,
+  [Op.Attention]: 1,
+  [Op.AttentionGrad]: 1,
+  [Op.Cholesky]: 3,
+  [Op.Eigh]: 3,
+  [Op.ArgSort]: 6,
+};
 
 for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
   const code = Number(key) as Op;
@@ -101,7 +121,7 @@ for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
 }
 
 test("optimizer updates: each element once, whichever thread", () => {
-  for (const code of [Op.Sgd, Op.Adam, Op.RmsProp, Op.Adagrad] as const) {
+  for (const code of [Op.Sgd, Op.Adam, Op.RmsProp, Op.Adagrad, Op.Lion] as const) {
     tidy(() => {
       const op = table[code] as AnyOp;
       const make = () => {

@@ -67,6 +67,26 @@ describe("summary", () => {
     expect(summary(new nn.Embedding(10, 3), [2, 4], { dtype: "int32" }).rows[0]!.outputs).toEqual([[2, 4, 3]]);
   });
 
+  test("a forward that is the model's own stays; tied weights count once, lookups compute nothing", () => {
+    class Own extends nn.Module {
+      readonly inner = new nn.Linear(2, 3);
+      override forward = (x: Tensor): Tensor => this.inner.forward(x);
+    }
+    const own = new Own();
+    expect(summary(own, [1, 2]).rows.length).toBe(2);
+    expect(own.forward(randn([1, 2])).shape).toEqual([1, 3]);
+    class Tied extends nn.Module {
+      readonly embedding = new nn.Embedding(10, 4);
+      readonly weight = this.embedding.weight;
+      forward(places: Tensor, x: Tensor): Tensor {
+        return this.embedding.forward(places).add(x).matmul(this.weight.t());
+      }
+    }
+    const tied = summary(new Tied(), [[3], [3, 4]], { dtype: ["int32", "float32"] });
+    expect([tied.parameters, tied.parameterBytes]).toEqual([40, 160]);
+    expect(tied.rows[1]!.flops).toBe(0);
+  });
+
   test("an input that does not fit is refused as the model refuses it, and the model is as before", () => {
     const net = model();
     expect(() => summary(net, [32, 10, 10, 1])).toThrow(/linear: \[32, 200\] does not fit/);
@@ -110,6 +130,11 @@ describe("spectral normalization", () => {
     const eager = run(false);
     expect(eager[0]![3]).toBeLessThan(eager[0]![0]!);
     expect(run(true)).toEqual(eager);
+  });
+
+  test("a transposed convolution's outputs are last", () => {
+    const layer = new nn.SpectralNorm(new nn.ConvTranspose2d(2, 5, 3));
+    expect([layer.u.shape, layer.v.shape]).toEqual([[5], [18]]);
   });
 
   test("a layer without such a weight is refused", () => {
