@@ -31,6 +31,44 @@ export class AvgPool2d extends Module {
   }
 }
 
+/** Options of a pool along one dimension. */
+type Along<O> = { readonly [K in keyof O]: K extends "stride" | "padding" | "dilation" ? number : O[K] };
+
+/** Options for a row of pixels, one high. */
+function alongWidth(options: object): object {
+  const widths = Object.entries(options).map(([key, v]) => [
+    key,
+    typeof v === "number" ? [key === "padding" ? 0 : 1, v] : v,
+  ]);
+  return Object.fromEntries(widths);
+}
+
+/** The largest value of each window: [batch, length, channels] → [batch, outLength, channels]. */
+export class MaxPool1d extends Module {
+  constructor(
+    readonly kernelSize: number,
+    private readonly options: Along<MaxPool2dOptions> = {},
+  ) {
+    super();
+  }
+  forward(x: Tensor): Tensor {
+    return ops.maxPool2d(x.unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
+  }
+}
+
+/** The mean of each window: [batch, length, channels] → [batch, outLength, channels]. */
+export class AvgPool1d extends Module {
+  constructor(
+    readonly kernelSize: number,
+    private readonly options: Along<AvgPool2dOptions> = {},
+  ) {
+    super();
+  }
+  forward(x: Tensor): Tensor {
+    return ops.avgPool2d(x.unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
+  }
+}
+
 /** The mean of all pixels: [batch, height, width, channels] → [batch, channels]. */
 export class GlobalAvgPool2d extends Module {
   forward(x: Tensor): Tensor {

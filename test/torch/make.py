@@ -568,6 +568,15 @@ def make_linalg():
         several_case("topK", torch.topk, randn(*shape), k, dim, **options)
 
 
+def make_pools_1d():
+    turned = lambda f: lambda x, size, **o: f(x.transpose(-1, -2), size, **o).transpose(-1, -2)
+    for options in ({}, {"stride": 1}, {"stride": 3, "padding": 1}, {"dilation": 2, "stride": 2}, {"stride": 2, "ceil_mode": True}):
+        case("pools", "nn.MaxPool1d", turned(F.max_pool1d), randn(2, 9, 3), 2, **options)
+    case("pools", "nn.MaxPool1d", turned(F.max_pool1d), randn(7, 3), 3, note="without a batch")
+    for options in ({}, {"stride": 1}, {"stride": 2, "padding": 1}, {"stride": 2, "padding": 1, "count_include_pad": False}):
+        case("pools", "nn.AvgPool1d", turned(F.avg_pool1d), randn(2, 9, 3), 3, **options)
+
+
 def make_more_optimizers():
     """50 steps on the same problem, of every optimizer, noted at the end too."""
     optim, runs = torch.optim, groups.setdefault("marathons", [])
@@ -957,7 +966,7 @@ def make_attention():
           stored={"tgt_is_causal": True, "memory_key_padding_mask": padding}, kwargs={"tgt_mask": causal, "memory_key_padding_mask": padding})
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg):
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg, make_pools_1d):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
