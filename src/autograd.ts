@@ -122,11 +122,12 @@ function recorded({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor
   const wanted = results.flatMap((g, k) => (g && needs[k] ? [k] : []));
   const arrived = more.map((seed) => seed !== undefined);
   const sources = [dy, ...more.filter((seed) => seed), ...inputs] as Tensor[];
+  if (!wanted.length) return results;
   const outputs = wanted.map((k) => withGrad(false, () => reduceTo(results[k]!, inputs[k]!.shape, rule.name)).detach());
   const vjp: Rule["vjp"] = (d, second) => {
     const seconds = [d, ...second.more] as (Tensor | undefined)[];
     const { stands, gradients: first } = withGrad(true, () => {
-      const own = second.inputs.map((x, i) => (second.needs[i] ? (x as Tensor).view(x.shape) : (x as Tensor)));
+      const own = standsFor(second);
       const rest = own.slice(1);
       const seeds = arrived.map((there) => (there ? rest.shift() : undefined));
       const again = { inputs: rest, outputs: [], attributes, needs, more: seeds };
@@ -136,12 +137,7 @@ function recorded({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor
       const [g, seed] = [first[k], seconds[i]];
       return g?.requiresGrad && seed ? [[g, seed]] : [];
     });
-    const targets = new Set(stands.flatMap((x, i) => (second.needs[i] ? x.edge! : [])));
-    const { gradients } = backpropagate(roots, { targets, retain: true, create: isGradEnabled() });
-    return stands.map((x, i) => {
-      const g = second.needs[i] && gradients.get(x.edge!);
-      return g ? handOver(g) : null;
-    });
+    return gradientsOf(stands, second.needs, roots, isGradEnabled());
   };
   const name = `${rule.name}Grad`;
   const node = new Node<Tensor>(
@@ -161,15 +157,28 @@ function throughComposed(
   dy: Tensor,
   { inputs, attributes, needs, more }: Context,
 ): (Tensor | null)[] {
-  // Each stands for its input, with a place of its own in the graph, where the gradients of this op alone end.
-  const stands = inputs.map((x, i) => (needs[i] ? (x as Tensor).view(x.shape) : (x as Tensor)));
+  const stands = standsFor({ inputs, needs });
   const outputs = composed(stands, attributes) as Tensor[];
   const roots = outputs.flatMap((y, k): [Tensor, Tensor][] => {
     const seed = k ? more[k - 1] : dy;
     return seed && y.requiresGrad ? [[y, seed as Tensor]] : [];
   });
+  return gradientsOf(stands, needs, roots, true);
+}
+
+/** What stands for an op's inputs, with places of their own in the graph, where the gradients of this op alone end. */
+const standsFor = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
+  inputs.map((x, i) => (needs[i] ? (x as Tensor).view(x.shape) : (x as Tensor)));
+
+/** The gradients of roots by those stands that need one. */
+function gradientsOf(
+  stands: readonly Tensor[],
+  needs: readonly boolean[],
+  roots: readonly (readonly [root: Tensor, seed: Tensor])[],
+  create: boolean,
+): (Tensor | null)[] {
   const targets = new Set(stands.flatMap((x, i) => (needs[i] ? x.edge! : [])));
-  const { gradients } = backpropagate(roots, { targets, retain: true, create: true });
+  const { gradients } = backpropagate(roots, { targets, retain: true, create });
   return stands.map((x, i) => {
     const g = needs[i] && gradients.get(x.edge!);
     return g ? handOver(g) : null;

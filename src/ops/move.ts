@@ -1,70 +1,10 @@
-/** Table entries of the ops that move elements: fill, permute, slice and its inverse, broadcast, concatenate, convert, copy in place. */
-import { Cast, Dim, Fill, Op, StridedCopy } from "../../assembly/opcodes.ts";
-import type { Encoder } from "../runtime/engine.ts";
+/** Table entries of the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, copy in place. */
+import { Cast, Op } from "../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../runtime/errors.ts";
-import { apply, type OpDefinition, type Reference } from "./op.ts";
-import {
-  broadcastStrides,
-  bytesPerElement,
-  collapse,
-  contiguousStrides,
-  type DType,
-  type Shape,
-  show,
-  sizeOf,
-  typeCode,
-  type Value,
-} from "./value.ts";
-
-/** Writes a strided copy of `shape` elements; offsets and strides in elements. */
-function encodeCopy(
-  encoder: Encoder,
-  code: Op,
-  dtype: DType,
-  shape: Shape,
-  to: { address: number; offset: number; strides: readonly number[] },
-  from: { address: number; offset: number; strides: readonly number[] },
-): void {
-  const bytes = bytesPerElement[dtype];
-  const { sizes, strides } = collapse(shape, [to.strides, from.strides]);
-  if (!sizes.length) {
-    sizes.push(sizeOf(shape));
-    for (const own of strides) own.push(1);
-  }
-  encoder.begin(code, StridedCopy.words + sizes.length * Dim.words);
-  encoder.set(StridedCopy.out, to.address + to.offset * bytes);
-  encoder.set(StridedCopy.x, from.address + from.offset * bytes);
-  encoder.set(StridedCopy.elementBytes, bytes);
-  encoder.set(StridedCopy.rank, sizes.length);
-  for (let i = 0, at: number = StridedCopy.words; i < sizes.length; i++, at += Dim.words) {
-    encoder.set(at + Dim.size, sizes[i]!);
-    encoder.set(at + Dim.first, strides[0]![i]! * bytes);
-    encoder.set(at + Dim.second, strides[1]![i]! * bytes);
-  }
-  encoder.end();
-}
-
-/** Writes a fill of a whole value with one number. */
-function encodeFill(encoder: Encoder, address: number, x: Value, value: number): void {
-  encoder.begin(Op.Fill, Fill.words);
-  encoder.set(Fill.out, address);
-  encoder.set(Fill.bytes, x.size * bytesPerElement[x.dtype]);
-  if (x.dtype === "float32") encoder.setFloat(Fill.value, value);
-  else if (x.dtype === "int32") encoder.set(Fill.value, value);
-  else encoder.set(Fill.value, (x.dtype === "bool" ? Number(value !== 0) : value & 255) * 0x01010101);
-  encoder.end();
-}
-
-/** The oracle of a strided read: element k of `shape` is x[offset + Σ index·stride]. */
-function strided(x: Reference, shape: Shape, offset: number, strides: readonly number[]): Reference {
-  const data: number[] = [];
-  const visit = (dim: number, at: number): void => {
-    if (dim === shape.length) data.push(x.data[at]!);
-    else for (let i = 0; i < shape[dim]!; i++) visit(dim + 1, at + i * strides[dim]!);
-  };
-  visit(0, offset);
-  return { shape, data };
-}
+import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
+import { encodeCopy, encodeFill, strided, whole } from "./copy.ts";
+import { apply, type OpDefinition } from "./op.ts";
+import { broadcastStrides, contiguousStrides, type DType, type Shape, show, sizeOf, typeCode } from "./value.ts";
 
 const fillDefinition: OpDefinition<{
   shape: Shape;
@@ -84,11 +24,6 @@ const fillDefinition: OpDefinition<{
     { inputs: [], attributes: { shape: [31], dtype: "bool", value: 1 } },
   ],
 };
-
-/** A contiguous operand of a copy. */
-function whole(address: number, shape: Shape): { address: number; offset: number; strides: number[] } {
-  return { address, offset: 0, strides: contiguousStrides(shape) };
-}
 
 const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   code: Op.Permute,
@@ -131,123 +66,6 @@ const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
     },
   ],
 };
-
-/** A box of elements: `sizes` of them from `starts`, `steps` apart (negative: backwards). */
-interface Box {
-  readonly starts: readonly number[];
-  readonly sizes: readonly number[];
-  readonly steps: readonly number[];
-}
-
-/** Where a box begins in a contiguous array, and its strides; in elements. */
-function boxLayout(shape: Shape, box: Box): { offset: number; strides: number[] } {
-  const own = contiguousStrides(shape);
-  const offset = box.starts.reduce((sum, start, i) => sum + start * own[i]!, 0);
-  return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
-}
-
-const sliceDefinition: OpDefinition<Box> = {
-  code: Op.Slice,
-  name: "slice",
-  doc: "A box of elements. The gradient is put back into zeros.",
-  infer: ([x], { sizes }) => [{ shape: sizes, dtype: x!.dtype }],
-  encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
-    encodeCopy(encoder, Op.Slice, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
-      address: address(x!),
-      ...boxLayout(x!.shape, attributes),
-    });
-  },
-  vjp: (dy, { inputs: [x], attributes }) => [unslice(dy, x!.shape, attributes, 0)],
-  reference([x], attributes) {
-    const { offset, strides } = boxLayout(x!.shape, attributes);
-    return [strided(x!, attributes.sizes, offset, strides)];
-  },
-  samples: [
-    {
-      inputs: [{ shape: [7] }],
-      attributes: { starts: [1], sizes: [5], steps: [1] },
-    },
-    {
-      inputs: [{ shape: [33] }],
-      attributes: { starts: [32], sizes: [17], steps: [-2] },
-    },
-    {
-      inputs: [{ shape: [4, 5, 6] }],
-      attributes: { starts: [1, 4, 0], sizes: [2, 3, 6], steps: [1, -2, 1] },
-    },
-    {
-      inputs: [{ shape: [4, 5] }],
-      attributes: { starts: [0, 1], sizes: [0, 3], steps: [1, 1] },
-    },
-    {
-      inputs: [{ shape: [6, 5], dtype: "bool" }],
-      attributes: { starts: [0, 1], sizes: [3, 3], steps: [2, 1] },
-    },
-  ],
-};
-
-const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number }> = {
-  code: Op.Unslice,
-  name: "pad",
-  doc: "A box of elements put into a constant surrounding. The gradient is the box cut out again.",
-  infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
-  encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
-    encodeFill(encoder, address(out!), out!, attributes.value);
-    encodeCopy(
-      encoder,
-      Op.Unslice,
-      x!.dtype,
-      x!.shape,
-      { address: address(out!), ...boxLayout(out!.shape, attributes) },
-      whole(address(x!), x!.shape),
-    );
-  },
-  vjp: (dy, { attributes }) => [cut(dy, attributes)],
-  reference([x], attributes) {
-    const data = new Array<number>(sizeOf(attributes.shape)).fill(attributes.value);
-    const places = strided(
-      { shape: attributes.shape, data: data.map((_, i) => i) },
-      x!.shape,
-      boxLayout(attributes.shape, attributes).offset,
-      boxLayout(attributes.shape, attributes).strides,
-    ).data;
-    Array.from(places, (place, i) => (data[place] = x!.data[i]!));
-    return [{ shape: attributes.shape, data }];
-  },
-  samples: [
-    {
-      inputs: [{ shape: [5] }],
-      attributes: {
-        starts: [2],
-        sizes: [5],
-        steps: [1],
-        shape: [9],
-        value: 1.5,
-      },
-    },
-    {
-      inputs: [{ shape: [2, 3] }],
-      attributes: {
-        starts: [3, 0],
-        sizes: [2, 3],
-        steps: [-2, 2],
-        shape: [4, 5],
-        value: 0,
-      },
-    },
-    {
-      inputs: [{ shape: [0] }],
-      attributes: { starts: [0], sizes: [0], steps: [1], shape: [3], value: 2 },
-    },
-  ],
-};
-
-export const cut = (x: Value, { starts, sizes, steps }: Box): Value =>
-  apply(sliceDefinition, [x], { starts, sizes, steps });
-
-export function unslice(x: Value, shape: Shape, { starts, sizes, steps }: Box, value: number): Value {
-  return apply(unsliceDefinition, [x], { starts, sizes, steps, shape, value });
-}
 
 const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   code: Op.BroadcastTo,

@@ -75,6 +75,12 @@ function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
     : { batch: inner, steps: outer, hidden, stepRows: inner, batchRows: 1 };
 }
 
+/** How both ops walk: what their layouts end with, before the workspace. */
+const walkWords = (
+  { steps, batch, hidden, stepRows, batchRows }: ReturnType<typeof geometry>,
+  { reverse, rectify }: RecurrentAttributes,
+): number[] => [steps, batch, hidden, stepRows, batchRows, Number(reverse), Number(rectify)];
+
 /** The states before each step: y moved by one, h0 at the start. */
 function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
   const dim = batchFirst ? 1 : 0;
@@ -132,11 +138,11 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     flops: ([, w], [y]) => 2 * (y!.size / w!.shape[1]!) * w!.size,
     encode(encoder, { inputs, outputs, attributes, address }) {
       const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
-      const { batch, steps, hidden, stepRows, batchRows } = geometry(x, w.shape[1]!, attributes.batchFirst);
+      const sizes = geometry(x, w.shape[1]!, attributes.batchFirst);
       const at = (v?: Value): number => (v ? address(v) : 0);
       const [y, ...more] = outputs;
       const c = hasCellState ? more.shift() : undefined;
-      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.code, batch, hidden));
+      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.code, sizes.batch, sizes.hidden));
       // As in opcodes.ts: Recurrent.
       encodeWords(encoder, cell.code, [
         at(y),
@@ -148,13 +154,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
         at(h0),
         at(c0),
         at(lengths),
-        steps,
-        batch,
-        hidden,
-        stepRows,
-        batchRows,
-        Number(attributes.reverse),
-        Number(attributes.rectify),
+        ...walkWords(sizes, attributes),
         workspace,
       ]);
     },
@@ -256,10 +256,10 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     flops: ([dy, , w]) => 2 * (dy!.size / w!.shape[1]!) * w!.size,
     encode(encoder, { inputs, outputs, attributes, address }) {
       const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = namedGradInputs(cell, inputs, attributes);
-      const { batch, steps, hidden, stepRows, batchRows } = geometry(dy, w.shape[1]!, attributes.batchFirst);
+      const sizes = geometry(dy, w.shape[1]!, attributes.batchFirst);
       const at = (v?: Value): number => (v ? address(v) : 0);
       const [dx, dh, last] = outputs;
-      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.gradCode, batch, hidden));
+      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.gradCode, sizes.batch, sizes.hidden));
       // As in opcodes.ts: RecurrentGrad.
       encodeWords(encoder, cell.gradCode, [
         at(dx),
@@ -275,13 +275,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
         at(h0),
         at(c0),
         at(lengths),
-        steps,
-        batch,
-        hidden,
-        stepRows,
-        batchRows,
-        Number(attributes.reverse),
-        Number(attributes.rectify),
+        ...walkWords(sizes, attributes),
         workspace,
       ]);
     },

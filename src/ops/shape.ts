@@ -1,7 +1,8 @@
 /** Shapes as people change them: permute, slice, pad, broadcast, join, split, reshape, convert. */
 
 import { ShapeError } from "../runtime/errors.ts";
-import { cut, moves, unslice } from "./move.ts";
+import { cut, unslice } from "./box.ts";
+import { moves } from "./move.ts";
 import { apply, reshaped } from "./op.ts";
 import { type DType, normalizeDim, requireShape, type Shape, sameShape, show, sizeOf, type Value } from "./value.ts";
 
