@@ -83,7 +83,7 @@ describe("recurrent layers, where bad input is refused", () => {
     [
       "lengths' type",
       () => new nn.LSTM(3, 5).forward(x(), undefined, { lengths: tensor([1.5, 2]) }),
-      /lstm: lengths are float32, but must be int32\. Convert them with \.to\("int32"\)/,
+      /lstm: the list of lengths is float32, but must be int32\. Convert it with \.to\("int32"\)/,
     ],
     [
       "nonlinearity",

@@ -1,6 +1,7 @@
 /** Recurrent layers and their cells. Names, arguments, defaults and parameters are PyTorch's, in camelCase. */
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
+import { cells } from "../ops/cells.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
@@ -25,8 +26,7 @@ export interface ForwardOptions {
   readonly lengths?: Tensor | readonly number[];
 }
 
-type Kind = "rnn" | "lstm" | "gru";
-const GATES: Record<Kind, number> = { rnn: 1, lstm: 4, gru: 3 };
+type Kind = keyof typeof cells;
 
 function requireSizes(name: string, sizes: Record<string, number>): void {
   for (const [key, n] of Object.entries(sizes))
@@ -49,7 +49,7 @@ function defineWeights(
   suffix: string,
 ): void {
   const bound = 1 / Math.sqrt(hiddenSize);
-  const rows = GATES[kind] * hiddenSize;
+  const rows = cells[kind].gates * hiddenSize;
   const make = (name: string, shape: number[]): void => {
     const value = parameter(init.uniform(zeros(shape), -bound, bound));
     Object.defineProperty(module, name + suffix, { value, enumerable: true });
@@ -69,7 +69,6 @@ function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[
 
 /** What RNN, LSTM and GRU share: layers, directions, states, dropout. */
 abstract class Recurrent extends Module {
-  protected abstract readonly kind: Kind;
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
   readonly numLayers: number;
   readonly bidirectional: boolean;
@@ -77,7 +76,7 @@ abstract class Recurrent extends Module {
   private readonly between: Dropout;
 
   constructor(
-    kind: Kind,
+    private readonly kind: Kind,
     readonly inputSize: number,
     readonly hiddenSize: number,
     { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false }: RecurrentOptions = {},
@@ -175,7 +174,6 @@ abstract class Recurrent extends Module {
  * ```
  */
 export class RNN extends Recurrent {
-  protected readonly kind = "rnn";
   protected override readonly nonlinearity: "tanh" | "relu";
 
   constructor(
@@ -202,8 +200,6 @@ export class RNN extends Recurrent {
  * ```
  */
 export class LSTM extends Recurrent {
-  protected readonly kind = "lstm";
-
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
     super("lstm", inputSize, hiddenSize, options);
   }
@@ -219,8 +215,6 @@ export class LSTM extends Recurrent {
 
 /** Gated recurrent units (Cho et al. 2014): as RNN. Gates lie in PyTorch's order, r, z, n. */
 export class GRU extends Recurrent {
-  protected readonly kind = "gru";
-
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
     super("gru", inputSize, hiddenSize, options);
   }

@@ -1,5 +1,5 @@
 /** Recurrent layers as functions of a sequence: one layer, one direction. nn's layers stack them. */
-import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { ShapeError } from "../runtime/errors.ts";
 import { add, le, where } from "./arithmetic.ts";
 import { linear } from "./matmul.ts";
 import { applyAll } from "./op.ts";
@@ -7,7 +7,7 @@ import { float } from "./pointwise.ts";
 import { recurrences } from "./recurrent.ts";
 import { cast, narrow, reshape } from "./shape.ts";
 import { counting } from "./triangle.ts";
-import { show, type Value } from "./value.ts";
+import { requireType, show, type Value } from "./value.ts";
 
 /** How a sequence is walked. */
 export interface SequenceOptions {
@@ -54,8 +54,7 @@ function run(
     throw new ShapeError(
       `${kind}: x is ${show(v.shape)}, but the weight ${show(weightIh.shape)} takes ${weightIh.shape[1]} features.`,
     );
-  if (lengths && lengths.dtype !== "int32")
-    throw new DTypeError(`${kind}: lengths are ${lengths.dtype}, but must be int32. Convert them with .to("int32").`);
+  if (lengths) requireType(kind, lengths, "int32", "list of lengths");
   const dim = batchFirst ? 1 : 0;
   const steps = v.shape[dim]!;
   // A bias that is simply added joins that of the inputs: one product does both.
