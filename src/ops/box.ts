@@ -5,7 +5,7 @@ import { apply, type OpDefinition } from "./op.ts";
 import { contiguousStrides, type Shape, sizeOf, type Value } from "./value.ts";
 
 /** A box of elements: `sizes` of them from `starts`, `steps` apart (negative: backwards). */
-interface Box {
+export interface Box {
   readonly starts: readonly number[];
   readonly sizes: readonly number[];
   readonly steps: readonly number[];
