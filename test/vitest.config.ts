@@ -4,9 +4,14 @@ import { defineConfig } from "vitest/config";
 const root = fileURLToPath(new URL("..", import.meta.url));
 // Node 20 has relaxed SIMD behind a flag, later versions by default.
 const execArgv = Number.parseInt(process.versions.node, 10) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
-const resolve = { alias: { nabla: `${root}src/index.ts` } };
+const resolve = {
+  alias: [
+    { find: /^nabla$/, replacement: `${root}src/index.ts` },
+    { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
+  ],
+};
 
-/** The kernel and library tests run in both builds; the rest, which do not touch kernels' arithmetic, once. */
+/** The kernel and library tests run in both builds; the rest, which do not touch kernels' arithmetic, once, in the fastest. */
 export default defineConfig({
   test: {
     reporters: ["default", `${root}test/support/counts.ts`],
@@ -22,6 +27,10 @@ export default defineConfig({
           execArgv,
           testTimeout: 60_000,
         },
+      })),
+      ...["gradients", "lab"].map((name) => ({
+        resolve,
+        test: { name, root, include: [`test/${name}/*.test.ts`], execArgv, testTimeout: 120_000 },
       })),
       {
         resolve,
