@@ -137,7 +137,8 @@ export class Objective {
     return backpropagate(roots, { targets: new Set(this.parameters), retain: create, create }).gradients;
   }
 
-  private collect(gradients: ReturnType<typeof backpropagate>["gradients"]): Vector {
+  /** Gradients by parameter as one vector, zeros where there is none. Takes them over. @internal */
+  collect(gradients: ReturnType<typeof backpropagate>["gradients"]): Vector {
     return concatenated(
       this.parameters.map((p) => {
         const g = gradients.get(p);

@@ -3,7 +3,7 @@
 export type Vector = Float64Array;
 
 export const vector = (values: ArrayLike<number>): Vector => Float64Array.from(values);
-export const dot = (a: Vector, b: Vector): number => {
+export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let total = 0;
   for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
   return total;
@@ -46,6 +46,12 @@ export const mean = (a: ArrayLike<number>): number => {
   for (let i = 0; i < a.length; i++) total += a[i]!;
   return total / a.length;
 };
+/** The mean of vectors of one length, component by component. */
+export function meanOf(rows: readonly ArrayLike<number>[]): Vector {
+  const total = new Float64Array(rows[0]?.length ?? 0);
+  for (const row of rows) for (let i = 0; i < total.length; i++) total[i]! += row[i]!;
+  return scale(total, 1 / rows.length);
+}
 /** The unbiased variance. */
 export function variance(a: ArrayLike<number>): number {
   const centre = mean(a);

@@ -28,7 +28,8 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
   readonly weight: Tensor;
   /** [outChannels] */
   readonly bias: Tensor | null;
-  protected readonly options: O;
+  /** The op's: stride, padding, dilation, groups. */
+  readonly options: O;
 
   constructor(
     readonly inChannels: number,

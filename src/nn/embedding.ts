@@ -11,7 +11,8 @@ import { Module, parameter } from "./module.ts";
  */
 export class Embedding extends Module {
   readonly weight: Tensor;
-  private readonly paddingIdx: number | null;
+  /** The row that is not learnt; null where all are. */
+  readonly paddingIdx: number | null;
 
   constructor(
     readonly numEmbeddings: number,

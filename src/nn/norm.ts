@@ -22,7 +22,7 @@ export class LayerNorm extends Module {
   readonly normalizedShape: Shape;
   readonly weight: Tensor | null;
   readonly bias: Tensor | null;
-  private readonly options: NormOptions;
+  readonly options: NormOptions;
 
   constructor(
     normalizedShape: number | Shape,
@@ -51,7 +51,7 @@ export class LayerNorm extends Module {
 export class RMSNorm extends Module {
   readonly normalizedShape: Shape;
   readonly weight: Tensor | null;
-  private readonly options: NormOptions;
+  readonly options: NormOptions;
 
   constructor(
     normalizedShape: number | Shape,
@@ -92,7 +92,7 @@ export class BatchNorm extends Module {
   /** float32 [] */
   readonly numBatchesTracked: Tensor | null;
   private readonly momentum: number | null;
-  private readonly options: NormOptions;
+  readonly options: NormOptions;
 
   constructor(
     readonly numFeatures: number,
@@ -171,7 +171,7 @@ export class BatchNorm2d extends BatchNorm {
 export class GroupNorm extends Module {
   readonly weight: Tensor | null;
   readonly bias: Tensor | null;
-  private readonly options: NormOptions;
+  readonly options: NormOptions;
 
   constructor(
     readonly numGroups: number,

@@ -4,6 +4,7 @@ import type { AnyOp } from "../ops/op.ts";
 import { bytesPerElement, type DType, type Shape, show } from "../ops/value.ts";
 import { amount, table } from "../printing.ts";
 import { Tensor, tensorsIn, tidy, withGrad, withRecorder } from "../tensor.ts";
+import { type Call, intercepted } from "./intercept.ts";
 import type { Module } from "./module.ts";
 
 /** One call of a module. */
@@ -83,23 +84,18 @@ export function summary(
     gradient() {},
   };
   const own = new Set(model.parameters());
-  const modules = [...model.namedModules()];
-  const before = modules.map(([, module]) => Object.getOwnPropertyDescriptor(module, "forward"));
-  for (const [name, module] of modules) {
-    const forward = module.forward;
+  const around = ({ name, module, forward }: Call): unknown => {
     const mine = Object.values(module).filter((x) => x instanceof Tensor && own.has(x)) as Tensor[];
-    module.forward = (...args: unknown[]) => {
-      const parameters = mine.reduce((total, { size }) => total + size, 0);
-      open.push(rows.push({ name, type: module.constructor.name, outputs: [], parameters, flops: 0, bytes: 0 }) - 1);
-      const result: unknown = forward.apply(module, args);
-      const row = rows[open.pop()!]!;
-      const outputs = [...tensorsIn(result)];
-      row.outputs = outputs.map(({ shape }) => shape);
-      row.bytes = outputs.reduce((total, x) => total + x.size * bytesPerElement[x.dtype], 0);
-      return result;
-    };
-  }
-  try {
+    const parameters = mine.reduce((total, { size }) => total + size, 0);
+    open.push(rows.push({ name, type: module.constructor.name, outputs: [], parameters, flops: 0, bytes: 0 }) - 1);
+    const result = forward();
+    const row = rows[open.pop()!]!;
+    const outputs = [...tensorsIn(result)];
+    row.outputs = outputs.map(({ shape }) => shape);
+    row.bytes = outputs.reduce((total, x) => total + x.size * bytesPerElement[x.dtype], 0);
+    return result;
+  };
+  intercepted(model, around, () =>
     withRecorder(recorder, () =>
       withGrad(false, () =>
         tidy(
@@ -107,13 +103,8 @@ export function summary(
             void model.forward(...shapes.map((shape, i) => Tensor.allocate({ shape, dtype: typeOf(i) }, "summary"))),
         ),
       ),
-    );
-  } finally {
-    modules.forEach(([, module], i) => {
-      if (before[i]) Object.defineProperty(module, "forward", before[i]);
-      else delete (module as Partial<Module>).forward;
-    });
-  }
+    ),
+  );
   const bytes = [...new Set(Object.values(model.stateDict()))].reduce(
     (total, x) => total + x.size * bytesPerElement[x.dtype],
     0,

@@ -1,9 +1,14 @@
-import { losses, manualSeed, nn, tensor, type Tensor } from "nabla";
+import { losses, manualSeed, nn, type Tensor, tensor } from "nabla";
 import { objective } from "nabla/gradients";
 import { expect, test } from "vitest";
 
 test("the article's first example: ∇L(1, 1) = (−12, −4), and its Hessian (9 3; 3 1)", () => {
-  const loss = (theta: Tensor) => theta.dot(tensor([3, 1])).sub(8).square().mul(0.5);
+  const loss = (theta: Tensor) =>
+    theta
+      .dot(tensor([3, 1]))
+      .sub(8)
+      .square()
+      .mul(0.5);
   const at = objective(loss, [1, 1]);
   expect([...at.gradient()]).toEqual([-12, -4]);
   expect([...at.hvp([1, 0])]).toEqual([9, 3]);
@@ -15,7 +20,10 @@ test("the article's first example: ∇L(1, 1) = (−12, −4), and its Hessian (
 test("of a model: θ is all parameters in order; gradients that are held, and the parameters, stay as they are", () => {
   manualSeed(1);
   const model = new nn.Sequential(new nn.Linear(3, 4), new nn.Tanh(), new nn.Linear(4, 2));
-  const x = tensor([[1, 2, 3], [0.5, -1, 2]]);
+  const x = tensor([
+    [1, 2, 3],
+    [0.5, -1, 2],
+  ]);
   const labels = tensor([0, 1], { dtype: "int32" });
   const loss = () => losses.crossEntropy(model.forward(x), labels);
   loss().backward();

@@ -1,0 +1,171 @@
+/** The K-FAC optimizer: natural gradients by Kronecker factors, with steps whose length Fisher's matrix itself decides. */
+import { full } from "../creation.ts";
+import type { Module } from "../nn/module.ts";
+import { given, requireRange } from "../optim/optimizer.ts";
+import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { linearized, lossAt } from "./fisher.ts";
+import {
+  factorsOf,
+  invertedFactors,
+  isKronecker,
+  type KroneckerFactors,
+  type KroneckerLayer,
+  preconditioned,
+  score,
+} from "./kfac.ts";
+import { arrivals, observed } from "./layers.ts";
+import { type Likelihood, requireOutputs, rulesOf } from "./likelihood.ts";
+import { type Objective, objective } from "./objective.ts";
+import { adaptedDamping, bestStep } from "./trustRegion.ts";
+import { concatenated, plus, scale, type Vector } from "./vector.ts";
+
+export interface KFACOptions {
+  /** What the outputs mean: the loss is its mean negative logarithm. */
+  readonly likelihood: Likelihood;
+  /** How much of the step that the quadratic model finds best is taken. Default 1. */
+  readonly lr?: number;
+  /** λ at first. Default 0.1. */
+  readonly damping?: number;
+  /** Whether λ follows how well the model predicts the loss. Default true. */
+  readonly adapt?: boolean;
+  /** How much of the factors is kept at each step. Default 0.95. */
+  readonly decay?: number;
+  /** Steps between two inversions. Default 10. */
+  readonly every?: number;
+}
+
+/** λ changes every so many steps, by this for each of them. */
+const ADAPT_EVERY = 5;
+const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
+
+/**
+ * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(the step before), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with α and μ that are best under the
+ * exact Fisher matrix of the batch. For models whose parameters all lie in Linear and Conv2d (of one group) layers.
+ *
+ * ```ts
+ * const optimizer = new KFAC(model, { likelihood: "softmax" });
+ * for (const [x, labels] of batches) optimizer.minimize(() => model.forward(x), labels);
+ * ```
+ */
+export class KFAC {
+  /** λ now. */
+  damping: number;
+  private readonly options: Required<KFACOptions>;
+  private readonly layout: Objective;
+  private readonly layers: ReadonlyMap<string, KroneckerLayer>;
+  private readonly factors = new Map<string, KroneckerFactors>();
+  private readonly inverses = new Map<string, KroneckerFactors>();
+  private last: Vector | undefined;
+  private steps = 0;
+
+  /** @throws Error where a parameter lies in another layer, RangeError */
+  constructor(
+    private readonly model: Module,
+    options: KFACOptions,
+  ) {
+    this.options = { lr: 1, damping: 0.1, adapt: true, decay: 0.95, every: 10, ...given(options) };
+    const { lr, damping, decay, every, likelihood } = this.options;
+    rulesOf(likelihood);
+    requireRange("KFAC", { lr, damping }, (v) => v > 0, "above 0");
+    requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+    requireRange("KFAC", { every }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
+    this.damping = damping;
+    this.layers = new Map(
+      [...model.namedModules()].flatMap(([name, module]) => (isKronecker(module) ? [[name, module] as const] : [])),
+    );
+    const covered = new Set([...this.layers.values()].flatMap(({ weight, bias }) => [weight, bias]));
+    for (const [name, p] of model.namedParameters())
+      if (!covered.has(p))
+        throw new Error(
+          `KFAC: ${name} lies in no Linear or Conv2d of one group, whose Fisher matrix has Kronecker factors. Use NaturalGradient.`,
+        );
+    this.layout = objective(model, () => {
+      throw new Error("KFAC: the loss comes from the likelihood.");
+    });
+  }
+
+  /**
+   * One step on a batch.
+   * @param outputs the model's outputs: [batch, outputs]
+   * @param target as the likelihood wants it
+   * @returns the loss before the step
+   */
+  minimize(outputs: () => Tensor, target: Tensor): number {
+    const { likelihood, lr, adapt, every } = this.options;
+    const { layout } = this;
+    tidy(() => this.observe(outputs));
+    if (this.steps % every === 0) tidy(() => this.invert());
+    this.steps++;
+    const { loss, step } = linearized(layout, outputs, likelihood, (at) => {
+      const { loss: value, gradient } = lossAt(at, target, likelihood);
+      const directions = [tidy(() => this.direction(gradient)), ...(this.last ? [this.last] : [])];
+      return { loss: value, step: bestStep(gradient, directions, at.form(directions), this.damping) };
+    });
+    this.last = scale(step.delta, lr);
+    layout.moveTo(plus(layout.theta, this.last));
+    if (adapt && this.steps % ADAPT_EVERY === 0) {
+      const after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
+      this.damping = adaptedDamping(this.damping, step, after - loss, ADAPT_FACTOR);
+    }
+    return loss;
+  }
+
+  /** Takes this batch's factors into the running ones. */
+  private observe(outputs: () => Tensor): void {
+    const { likelihood, decay } = this.options;
+    const { result, passes } = observed(this.model, isKronecker, outputs);
+    const y = requireOutputs(result);
+    // As in Martens and Grosse, §5: the mean of all batches at first, a running mean later.
+    const kept = Math.min(1 - 1 / (this.steps + 1), decay);
+    withGrad(false, () => {
+      const fresh = factorsOf(passes, arrivals(y, score(y, likelihood), passes));
+      for (const [name, { a, g }] of Object.entries(fresh)) {
+        const before = this.factors.get(name);
+        const mixed = (old: Tensor | undefined, now: Tensor): Tensor =>
+          (old ? now.add(old.sub(now).mul(full([], kept))) : now).keep();
+        this.factors.set(name, { a: mixed(before?.a, a), g: mixed(before?.g, g) });
+        free(before);
+      }
+    });
+  }
+
+  private invert(): void {
+    withGrad(false, () => {
+      for (const [name, factors] of this.factors) {
+        const { a, g } = invertedFactors(factors, this.damping);
+        free(this.inverses.get(name));
+        this.inverses.set(name, { a: a.keep(), g: g.keep() });
+      }
+    });
+  }
+
+  /** −F̂⁻¹·∇L. Layers that were not reached yet have no factors: their gradient is 0. */
+  private direction(gradient: Vector): Vector {
+    const { layout } = this;
+    const place = new Map(layout.parameters.map((p, i) => [p, i]));
+    const tensorOf = (p: Tensor | null): Tensor | null => p && layout.tensorOf(gradient, place.get(p)!);
+    const found = new Map<Tensor, Tensor>();
+    withGrad(false, () => {
+      for (const [name, layer] of this.layers) {
+        const inverses = this.inverses.get(name);
+        if (!inverses) continue;
+        const { weight, bias } = preconditioned(layer, inverses, tensorOf(layer.weight)!, tensorOf(layer.bias));
+        found.set(layer.weight, weight);
+        if (layer.bias && bias) found.set(layer.bias, bias);
+      }
+    });
+    return scale(concatenated(layout.parameters.map((p) => found.get(p)?.data ?? new Float32Array(p.size))), -1);
+  }
+
+  /** Frees factors and their inverses. The model is not its own. */
+  dispose(): void {
+    for (const factors of [...this.factors.values(), ...this.inverses.values()]) free(factors);
+    this.factors.clear();
+    this.inverses.clear();
+  }
+}
+
+function free(factors: KroneckerFactors | undefined): void {
+  factors?.a.dispose();
+  factors?.g.dispose();
+}

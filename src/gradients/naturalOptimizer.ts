@@ -1,0 +1,87 @@
+/** An optimizer that follows the natural gradient, for networks of any layers: conjugate gradients on products with Fisher's matrix. */
+import type { Module } from "../nn/module.ts";
+import { given, requireRange } from "../optim/optimizer.ts";
+import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { conjugateGradient } from "./conjugate.ts";
+import { linearized, lossAt } from "./fisher.ts";
+import { type Likelihood, rulesOf } from "./likelihood.ts";
+import { objective } from "./objective.ts";
+import { adaptedDamping, bestStep } from "./trustRegion.ts";
+import { plus, scale, type Vector } from "./vector.ts";
+
+export interface NaturalGradientOptions {
+  /** What the outputs mean: the loss is its mean negative logarithm. */
+  readonly likelihood: Likelihood;
+  /** How much of the step that the quadratic model finds best is taken. Default 1. */
+  readonly lr?: number;
+  /** λ at first, added to F's diagonal. Default 0.1. */
+  readonly damping?: number;
+  /** Whether λ follows how well the model predicts the loss. Default true. */
+  readonly adapt?: boolean;
+  /** Products with F in a step, at most. Default 20. */
+  readonly iterations?: number;
+  /** Where conjugate gradients may stop. Default 10⁻². */
+  readonly tolerance?: number;
+}
+
+/**
+ * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, begun where the last step's ended (Martens 2010). A step costs about two
+ * passes for each of them and does as much as many steps of SGD; a step that would raise the loss of its batch is not made.
+ *
+ * ```ts
+ * const optimizer = new NaturalGradient(model.parameters(), { likelihood: "softmax" });
+ * for (const [x, labels] of batches) optimizer.minimize(() => model.forward(x), labels);
+ * ```
+ */
+export class NaturalGradient {
+  /** λ now. */
+  damping: number;
+  private readonly options: Required<NaturalGradientOptions>;
+  private readonly layout: ReturnType<typeof objective>;
+  private last: Vector | undefined;
+
+  /** @throws RangeError, or Error where there are no parameters */
+  constructor(parameters: Module | readonly Tensor[], options: NaturalGradientOptions) {
+    this.options = { lr: 1, damping: 0.1, adapt: true, iterations: 20, tolerance: 1e-2, ...given(options) };
+    const { lr, damping, iterations, likelihood } = this.options;
+    rulesOf(likelihood);
+    requireRange("NaturalGradient", { lr, damping }, (v) => v > 0, "above 0");
+    requireRange("NaturalGradient", { iterations }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
+    this.damping = damping;
+    this.layout = objective(parameters as Module, () => {
+      throw new Error("NaturalGradient: the loss comes from the likelihood.");
+    });
+  }
+
+  /**
+   * One step on a batch.
+   * @param outputs the model's outputs: [batch, outputs]; the same function of the parameters at each call
+   * @param target as the likelihood wants it
+   * @returns the loss before the step
+   */
+  minimize(outputs: () => Tensor, target: Tensor): number {
+    const { likelihood, lr, adapt, iterations, tolerance } = this.options;
+    const { layout, damping } = this;
+    const { loss, step } = linearized(layout, outputs, likelihood, (at) => {
+      const { loss: value, gradient } = lossAt(at, target, likelihood);
+      const start = this.last && scale(this.last, 0.95);
+      const { x } = conjugateGradient(at.product, gradient, {
+        damping,
+        iterations,
+        tolerance,
+        ...(start ? { start } : {}),
+      });
+      this.last = x;
+      return { loss: value, step: bestStep(gradient, [x], at.form([x]), damping) };
+    });
+    const theta = layout.theta;
+    layout.moveTo(plus(theta, step.delta, lr));
+    const after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
+    if (!(after <= loss)) {
+      layout.moveTo(theta);
+      this.last = undefined;
+    }
+    if (adapt) this.damping = adaptedDamping(damping, step, after - loss, 2 / 3);
+    return loss;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * What optimizers that believe in a quadratic model of the loss share: how far to go along given directions, and how much to trust the
+ * model, by what it promised and what came (Levenberg and Marquardt; Martens and Grosse 2015, §6.4–7).
+ */
+import { dot, plus, scale, type Vector } from "./vector.ts";
+
+/** A step, and what the quadratic model says it changes of the loss. */
+export interface Step {
+  readonly delta: Vector;
+  /** Below 0. */
+  readonly predicted: number;
+}
+
+/**
+ * The best combination of one or two directions under M(δ) = ∇L·δ + ½·δᵀ(F + λ)δ.
+ * @param form uᵀ·F·v for all pairs of the directions
+ */
+export function bestStep(
+  gradient: Vector,
+  directions: readonly Vector[],
+  form: readonly (readonly number[])[],
+  damping: number,
+): Step {
+  const slopes = directions.map((d) => dot(gradient, d));
+  const m = directions.map((a, i) => directions.map((b, j) => form[i]![j]! + damping * dot(a, b)));
+  const weights = solve(
+    m,
+    slopes.map((s) => -s),
+  );
+  const delta = directions.reduce((sum, d, i) => plus(sum, d, weights[i]!), scale(gradient, 0));
+  // At the minimum along these directions M is half its slope.
+  return { delta, predicted: 0.5 * slopes.reduce((total, s, i) => total + s * weights[i]!, 0) };
+}
+
+/** One or two equations; of two that depend on each other the first only. */
+function solve(m: readonly (readonly number[])[], b: readonly number[]): number[] {
+  const first = (): number[] => [m[0]![0]! > 0 ? b[0]! / m[0]![0]! : 0, ...b.slice(1).map(() => 0)];
+  if (b.length < 2) return first();
+  const [[a, c], [d, e]] = m as [[number, number], [number, number]];
+  const determinant = a * e - c * d;
+  if (!(determinant > 1e-6 * a * e)) return first();
+  return [(b[0]! * e - c * b[1]!) / determinant, (a * b[1]! - d * b[0]!) / determinant];
+}
+
+/** λ after a step: less where the loss fell as the model said it would, more where it did not. */
+export function adaptedDamping(damping: number, { predicted }: Step, change: number, factor: number): number {
+  const ratio = predicted < 0 ? change / predicted : 0;
+  if (ratio > 0.75) return Math.max(damping * factor, 1e-8);
+  return ratio < 0.25 || Number.isNaN(ratio) ? damping / factor : damping;
+}

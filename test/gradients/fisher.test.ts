@@ -1,0 +1,261 @@
+import { losses, manualSeed, memory, nn, randint, randn, type Tensor, tensor, tidy } from "nabla";
+import {
+  conjugateGradient,
+  empiricalFisher,
+  fisherDiagonal,
+  fisherMatrix,
+  fisherProduct,
+  hessianExtremes,
+  KFAC,
+  kroneckerFactors,
+  type Likelihood,
+  NaturalGradient,
+  naturalGradient,
+  objective,
+  perSampleGradients,
+} from "nabla/gradients";
+import { describe, expect, test } from "vitest";
+
+const net = (sizes: readonly number[]) =>
+  new nn.Sequential(
+    ...sizes
+      .slice(1)
+      .flatMap((n, i) => [new nn.Linear(sizes[i]!, n), ...(i < sizes.length - 2 ? [new nn.Tanh()] : [])]),
+  );
+const close = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance: number) => {
+  const scale = Math.max(...Array.from(b).map(Math.abs), 1e-30);
+  expect(Math.max(...Array.from(a, (v, i) => Math.abs(v - b[i]!))) / scale).toBeLessThan(tolerance);
+};
+/** F by its definition: the mean over inputs and targets, weighted by their probability, of the score's square. */
+function byDefinition(model: nn.Module, x: Tensor): Float64Array {
+  const [n, classes] = [x.shape[0]!, 3];
+  const at = objective(model, () => losses.crossEntropy(model.forward(x), tensor([0], { dtype: "int32" })));
+  const f = new Float64Array(at.size ** 2);
+  const p = (model.forward(x) as Tensor).softmax().toArray() as number[][];
+  for (let i = 0; i < n; i++)
+    for (let c = 0; c < classes; c++) {
+      const one = objective(model, () =>
+        losses.crossEntropy(model.forward(x.narrow(0, i, 1)), tensor([c], { dtype: "int32" })),
+      );
+      const g = one.gradient();
+      g.forEach((a, j) => g.forEach((b, k) => void (f[j * at.size + k]! += (p[i]![c]! * a * b) / n)));
+    }
+  return f;
+}
+
+describe("Fisher's matrix", () => {
+  test("of softmax outputs is the mean square of the score over inputs and all labels", () => {
+    manualSeed(1);
+    const model = net([2, 3, 3]);
+    const x = randn([5, 2]);
+    const f = fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });
+    close(f, byDefinition(model, x), 1e-5);
+    const v = Float64Array.from({ length: 21 }, (_, i) => Math.sin(i));
+    const product = fisherProduct(model, () => model.forward(x), v, { likelihood: "softmax" });
+    close(
+      product,
+      Float64Array.from({ length: 21 }, (_, i) => v.reduce((sum, w, k) => sum + f[i * 21 + k]! * w, 0)),
+      1e-5,
+    );
+  });
+  test("is the Hessian where the model is linear: logistic, softmax and least squares", () => {
+    manualSeed(2);
+    const [x, layer] = [randn([9, 3]), new nn.Linear(3, 4)];
+    const targets: Record<Likelihood, [Tensor, (y: Tensor, t: Tensor) => Tensor]> = {
+      softmax: [randint(0, 4, [9]), losses.crossEntropy],
+      bernoulli: [
+        randint(0, 2, [9, 4]).to("float32"),
+        (y, t) => losses.bceWithLogits(y, t, { reduction: "sum" }).div(9),
+      ],
+      gaussian: [randn([9, 4]), (y, t) => losses.mse(y, t, { reduction: "sum" }).div(18)],
+    };
+    for (const [likelihood, [target, loss]] of Object.entries(targets)) {
+      const at = objective(layer, () => loss(layer.forward(x), target));
+      const v = Float64Array.from({ length: at.size }, (_, i) => Math.cos(3 * i));
+      close(
+        fisherProduct(layer, () => layer.forward(x), v, { likelihood: likelihood as Likelihood }),
+        at.hvp(v),
+        1e-5,
+      );
+    }
+  });
+  test("the diagonal is the matrix's; a sampled one agrees on average; the empirical one is GᵀG/n", () => {
+    manualSeed(3);
+    const model = net([3, 4, 3]);
+    const x = randn([6, 3]);
+    for (const likelihood of ["softmax", "bernoulli", "gaussian"] as const) {
+      const f = fisherMatrix(model, () => model.forward(x), { likelihood });
+      const n = Math.sqrt(f.length);
+      const exact = fisherDiagonal(model, (z) => model.forward(z), [x], { likelihood });
+      const flat = Object.values(exact).flatMap((part) => [...part]);
+      close(
+        flat,
+        Float64Array.from({ length: n }, (_, i) => f[i * n + i]!),
+        1e-5,
+      );
+      const sums = new Float64Array(n);
+      for (let k = 0; k < 300; k++)
+        Object.values(fisherDiagonal(model, (z) => model.forward(z), [x], { likelihood, kind: "sampled" }))
+          .flatMap((part) => [...part])
+          .forEach((v, i) => void (sums[i]! += v / 300));
+      const total = (a: ArrayLike<number>) => Array.from(a).reduce((s, v) => s + v, 0);
+      expect(Math.abs(total(sums) / total(flat) - 1), likelihood).toBeLessThan(0.1);
+    }
+    const labels = randint(0, 3, [6]);
+    const samples = perSampleGradients(model, (z, y) =>
+      losses.crossEntropy(model.forward(z), y, { reduction: "none" }),
+    )(x, labels);
+    const e = empiricalFisher(samples);
+    const first = Array.from({ length: 6 }, (_, i) => (samples["0.weight"]!.toArray() as number[][][])[i]![0]![0]!);
+    expect(e[0]).toBeCloseTo(first.reduce((s, g) => s + g * g, 0) / 6, 6);
+  });
+  test("one linear layer's Kronecker factors: A is exact, and A ⊗ G is F for a single input", () => {
+    manualSeed(4);
+    const layer = new nn.Linear(3, 2);
+    const x = randn([1, 3]);
+    const a = kroneckerFactors(layer, () => layer.forward(x), { likelihood: "gaussian" })[""]!.a;
+    const bar = [...x.data, 1];
+    close(
+      a.data,
+      bar.flatMap((p) => bar.map((q) => p * q)),
+      1e-6,
+    );
+    const g = new Float64Array(4);
+    for (let k = 0; k < 3000; k++)
+      tidy(() => kroneckerFactors(layer, () => layer.forward(x), { likelihood: "gaussian" })[""]!.g.data).forEach(
+        (v, i) => void (g[i]! += v / 3000),
+      );
+    // Gaussian scores have covariance 1.
+    [1, 0, 0, 1].forEach((v, i) => expect(Math.abs(g[i]! - v)).toBeLessThan(0.1));
+  });
+});
+
+test("conjugate gradients solve a damped system, exactly in as many steps as distinct eigenvalues", () => {
+  const d = Float64Array.from({ length: 30 }, (_, i) => 1 + (i % 5));
+  const b = Float64Array.from({ length: 30 }, (_, i) => Math.sin(i));
+  const { x, iterations, residual } = conjugateGradient((v) => v.map((y, i) => y * d[i]!), b, {
+    damping: 0.5,
+    tolerance: 1e-12,
+  });
+  expect(iterations).toBeLessThanOrEqual(6);
+  expect(residual).toBeLessThan(1e-11);
+  x.forEach((v, i) => expect(v).toBeCloseTo(b[i]! / (d[i]! + 0.5), 10));
+});
+
+describe("the natural gradient", () => {
+  test("for F = diag(100, 1) divides the first component by 100", () => {
+    // y = (10·θ₁, θ₂) with unit variance: F = JᵀJ = diag(100, 1).
+    const theta = tensor([0.3, 0.4], { requiresGrad: true });
+    const scale = tensor([10, 1]);
+    const outputs = () => theta.mul(scale).reshape([1, 2]);
+    expect([...fisherMatrix([theta], outputs, { likelihood: "gaussian" })]).toEqual([100, 0, 0, 1]);
+    const { direction, gradient } = naturalGradient([theta], outputs, tensor([[0, 0]]), { likelihood: "gaussian" });
+    close(gradient, [100 * 0.3, 0.4], 1e-6);
+    close(direction, [0.3, 0.4], 1e-6);
+  });
+  test("does not change what a model does when its parameters are renamed; the plain gradient does", () => {
+    // θ = B·φ: the same logistic models, other coordinates.
+    manualSeed(5);
+    const [x, y] = [randn([12, 2]), randint(0, 2, [12, 1]).to("float32")];
+    const b = tensor([
+      [3, 1],
+      [0.5, 0.2],
+    ]);
+    const theta = tensor([0.4, -0.3], { requiresGrad: true });
+    const phi = tensor([0.4 * 2 + 0.3 * 10, -0.4 * 5 - 0.3 * 30], { requiresGrad: true }); // B⁻¹θ
+    const byTheta = () => x.matmul(theta).reshape([12, 1]);
+    const byPhi = () => x.matmul(b.matmul(phi)).reshape([12, 1]);
+    close(byPhi().data, byTheta().data, 1e-4);
+    const options = { likelihood: "bernoulli", tolerance: 1e-10 } as const;
+    const inTheta = naturalGradient([theta], byTheta, y, options);
+    const inPhi = naturalGradient([phi], byPhi, y, options);
+    const moved = (v: ArrayLike<number>) => [3 * v[0]! + v[1]!, 0.5 * v[0]! + 0.2 * v[1]!];
+    close(moved(inPhi.direction), inTheta.direction, 1e-3);
+    const plain = moved(inPhi.gradient).map((v, i) => Math.abs(v / inTheta.gradient[i]! - 1));
+    expect(Math.max(...plain)).toBeGreaterThan(0.5);
+  });
+});
+
+describe("optimizers", () => {
+  const problem = () => {
+    manualSeed(6);
+    const x = randn([90, 5]);
+    const labels = (x.matmul(randn([5, 3])) as Tensor).argMax(-1);
+    return { x, labels };
+  };
+  const trained = (make: (model: nn.Module) => { minimize(o: () => Tensor, t: Tensor): number }, steps: number) => {
+    const { x, labels } = problem();
+    const model = net([5, 8, 3]);
+    const optimizer = make(model);
+    return Array.from({ length: steps }, () => optimizer.minimize(() => model.forward(x), labels));
+  };
+  test("NaturalGradient and KFAC bring a network to a loss below 0.02 in 40 steps, never up with NaturalGradient", () => {
+    const natural = trained((model) => new NaturalGradient(model, { likelihood: "softmax" }), 40);
+    expect(natural.at(-1)).toBeLessThan(0.02);
+    natural.slice(1).forEach((loss, i) => expect(loss).toBeLessThanOrEqual(natural[i]! + 1e-6));
+    expect(trained((model) => new KFAC(model, { likelihood: "softmax" }), 40).at(-1)).toBeLessThan(0.02);
+  });
+  test("KFAC trains convolutions, with padding, and a linear model with one step of Newton's size", () => {
+    manualSeed(7);
+    const images = randn([40, 6, 6, 1]);
+    const labels = images.slice([], [0, 3], [], []).mean([1, 2, 3]).gt(0).to("int32");
+    const model = new nn.Sequential(
+      new nn.Conv2d(1, 4, 3, { padding: 1 }),
+      new nn.ReLU(),
+      new nn.Flatten(),
+      new nn.Linear(144, 2),
+    );
+    const optimizer = new KFAC(model, { likelihood: "softmax", every: 2 });
+    const path = Array.from({ length: 25 }, () => optimizer.minimize(() => model.forward(images), labels));
+    expect(path.at(-1)).toBeLessThan(0.05 * path[0]!);
+    // Least squares: A is exact, and G from 50 draws is good to about 1/√50, so the first step leaves a few hundredths.
+    const [x, layer] = [randn([50, 4]), new nn.Linear(4, 2)];
+    const y = x.matmul(randn([4, 2]));
+    const newton = new KFAC(layer, { likelihood: "gaussian", damping: 1e-6, adapt: false });
+    const before = newton.minimize(() => layer.forward(x), y);
+    expect(newton.minimize(() => layer.forward(x), y)).toBeLessThan(0.05 * before);
+  });
+  test("nothing is left behind", () => {
+    const { x, labels } = problem();
+    const model = net([5, 8, 3]);
+    const [natural, kfac] = [
+      new NaturalGradient(model, { likelihood: "softmax" }),
+      new KFAC(model, { likelihood: "softmax" }),
+    ];
+    const step = () => {
+      natural.minimize(() => model.forward(x), labels);
+      kfac.minimize(() => model.forward(x), labels);
+    };
+    step();
+    const before = memory().tensors;
+    for (let i = 0; i < 12; i++) step();
+    expect(memory().tensors).toBe(before);
+    kfac.dispose();
+    expect(memory().tensors).toBe(before - 8);
+  });
+  test("errors name the remedy", () => {
+    expect(
+      () => new KFAC(new nn.Sequential(new nn.Linear(2, 2), new nn.LayerNorm(2)), { likelihood: "softmax" }),
+    ).toThrow(/1.weight lies in no Linear.*Use NaturalGradient/);
+    expect(() => new NaturalGradient(new nn.Linear(2, 2), { likelihood: "poisson" as Likelihood })).toThrow(
+      /one of softmax, bernoulli, gaussian/,
+    );
+    expect(() => new NaturalGradient(new nn.Linear(2, 2), { likelihood: "softmax", lr: 0 })).toThrow(/lr is 0/);
+    const layer = new nn.Linear(2, 2);
+    expect(() =>
+      fisherProduct(layer, () => layer.forward(randn([2])), new Float64Array(6), { likelihood: "softmax" }),
+    ).toThrow(/must be \[batch, outputs\]/);
+  });
+  test("a network's Fisher matrix has no curvature below 0, the Hessian has", () => {
+    const { x, labels } = problem();
+    const model = net([5, 8, 3]);
+    const f = fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });
+    const n = Math.sqrt(f.length);
+    for (let i = 0; i < n; i++) expect(f[i * n + i]!).toBeGreaterThanOrEqual(0);
+    const { smallest } = hessianExtremes(
+      objective(model, () => losses.crossEntropy(model.forward(x), labels)),
+      { iterations: n },
+    );
+    expect(smallest[0]!.value).toBeLessThan(-1e-3);
+  });
+});

@@ -1,0 +1,205 @@
+import { losses, manualSeed, memory, nn, randn, type Tensor, tensor } from "nabla";
+import {
+  classifyCriticalPoint,
+  conditionNumber,
+  denseEigen,
+  denseHessian,
+  escape,
+  hessianExtremes,
+  hessianTrace,
+  lanczos,
+  objective,
+  plane,
+  predictedEscape,
+  randomDirection,
+  ravine,
+  slice,
+  spectralDensity,
+  symmetricEigen,
+  topHessianDirections,
+} from "nabla/gradients";
+import { describe, expect, test } from "vitest";
+
+const quadratic = (curvatures: readonly number[], at = curvatures.map(() => 0)) => {
+  const h = tensor([...curvatures]);
+  return objective((theta: Tensor) => theta.square().dot(h).mul(0.5), at);
+};
+function network(width = 6) {
+  manualSeed(1);
+  const model = new nn.Sequential(new nn.Linear(4, width), new nn.Tanh(), new nn.Linear(width, 3));
+  const [x, labels] = [
+    randn([20, 4]),
+    tensor(
+      Array.from({ length: 20 }, (_, i) => i % 3),
+      { dtype: "int32" },
+    ),
+  ];
+  return { model, at: objective(model, () => losses.crossEntropy(model.forward(x), labels)) };
+}
+
+describe("eigenvalues", () => {
+  test("Jacobi: A·v = λ·v, orthonormal, ascending, for matrices of 1 … 40 rows and repeated values", () => {
+    manualSeed(1);
+    for (const n of [1, 2, 3, 10, 40]) {
+      const b = randn([n, n]).data;
+      const a = Float64Array.from({ length: n * n }, (_, k) => b[k]! + b[(k % n) * n + Math.floor(k / n)]!);
+      if (n === 3) a.set([2, 0, 0, 0, 2, 0, 0, 0, -1]);
+      const { values, vectors } = symmetricEigen(a, n);
+      vectors.forEach((v, k) => {
+        if (k) expect(values[k]!).toBeGreaterThanOrEqual(values[k - 1]!);
+        for (let i = 0; i < n; i++) {
+          const product = v.reduce((sum, x, j) => sum + a[i * n + j]! * x, 0);
+          expect(Math.abs(product - values[k]! * v[i]!)).toBeLessThan(1e-13 * n);
+        }
+        vectors.forEach((u, j) => expect(u.reduce((sum, x, i) => sum + x * v[i]!, 0)).toBeCloseTo(j === k ? 1 : 0, 12));
+      });
+    }
+  });
+  test("Lanczos: both ends of a spectrum of 300, with honest residuals", () => {
+    manualSeed(2);
+    const spectrum = Float64Array.from({ length: 300 }, (_, i) => Math.sin(i) + (i === 0 ? 5 : 0) - (i === 1 ? 4 : 0));
+    const { values, residuals, products, vector } = lanczos((v) => v.map((x, i) => x * spectrum[i]!), 300, {
+      tolerance: 1e-8,
+    });
+    expect(products).toBeLessThan(100);
+    const sorted = spectrum.slice().sort();
+    expect(values.at(-1)).toBeCloseTo(sorted.at(-1)!, 8);
+    expect(values[0]).toBeCloseTo(sorted[0]!, 8);
+    expect(Math.abs(vector(values.length - 1)[0]!)).toBeCloseTo(1, 6);
+    values.forEach((value, k) => {
+      const nearest = Math.min(...sorted.map((s) => Math.abs(s - value)));
+      expect(nearest).toBeLessThanOrEqual(residuals[k]! + 1e-12);
+    });
+  });
+});
+
+describe("the Hessian of a network", () => {
+  test("extremes by products agree with the dense Hessian's, and are eigenvectors", () => {
+    const { at } = network();
+    const { values } = denseEigen(at);
+    const { largest, smallest } = hessianExtremes(at, { count: 3, iterations: at.size });
+    largest.forEach((c, k) => expect(c.value).toBeCloseTo(values.at(-1 - k)!, 4));
+    smallest.forEach((c, k) => expect(c.value).toBeCloseTo(values[k]!, 4));
+    for (const { value, direction } of [...largest, ...smallest])
+      at.hvp(direction).forEach((x, i) => expect(x).toBeCloseTo(value * direction[i]!, 3));
+  });
+  test("the dense Hessian is what differences of the gradient say", () => {
+    const { at } = network(3);
+    const h = denseHessian(at);
+    const theta = at.theta;
+    for (const i of [0, 5, at.size - 1]) {
+      const step = 1e-2;
+      const [above, below] = [1, -1].map((s) => at.gradient(theta.map((v, k) => v + (k === i ? s * step : 0))));
+      above!.forEach((g, k) => expect((g - below![k]!) / (2 * step)).toBeCloseTo(h[i * at.size + k]!, 3));
+    }
+  });
+  test("Hutchinson's trace lies within its own error bars; the density has area 1 and the right mean", () => {
+    const { at } = network();
+    const { values } = denseEigen(at);
+    const trace = values.reduce((a, b) => a + b, 0);
+    manualSeed(3);
+    const { value, standardError } = hessianTrace(at, { samples: 400 });
+    expect(standardError).toBeLessThan(0.1 * trace);
+    expect(Math.abs(value - trace)).toBeLessThan(3.5 * standardError);
+    const { curvatures, density } = spectralDensity(at, { probes: 60, points: 800 });
+    const dx = curvatures[1]! - curvatures[0]!;
+    expect(density.reduce((a, b) => a + b * dx, 0)).toBeCloseTo(1, 2);
+    const mean = density.reduce((a, b, i) => a + b * curvatures[i]! * dx, 0);
+    expect(Math.abs(mean / (trace / at.size) - 1)).toBeLessThan(0.2);
+  });
+  test("nothing is left behind, and parameters stay", () => {
+    const { at, model } = network();
+    hessianExtremes(at);
+    const before = memory().tensors;
+    const theta = at.theta;
+    hessianExtremes(at);
+    hessianTrace(at);
+    plane(at, randomDirection(at), randomDirection(at), { points: 3 });
+    expect(memory().tensors).toBe(before);
+    expect(at.theta).toEqual(theta);
+    expect(model.parameters().every((p) => p.grad === null)).toBe(true);
+  });
+});
+
+describe("critical points", () => {
+  test.each([
+    [[1, 2], "minimum", 0],
+    [[1, -1], "saddle", 1],
+    [[-1, -2, 3], "saddle", 2],
+    [[-1, -2], "maximum", 2],
+    [[1, 0], "flat minimum", 0],
+    [[-1, 0], "flat maximum", 1],
+    [[0, 0], "plateau", 0],
+  ] as const)("curvatures %j: %s of index %i", (curvatures, kind, index) => {
+    expect(classifyCriticalPoint(quadratic(curvatures))).toMatchObject({ kind, index, exact: true });
+  });
+  test("elsewhere there is none", () => {
+    expect(classifyCriticalPoint(quadratic([1, -1], [1, 0])).kind).toBe("not critical");
+  });
+  test("of many parameters, by products: the saddle of a network whose weights are all zero", () => {
+    const { model, at } = network(60);
+    at.moveTo(new Float64Array(at.size));
+    const found = classifyCriticalPoint(at, { gradientTolerance: 0.1 });
+    expect(found).toMatchObject({ kind: "saddle", exact: false });
+    // Among zero weights the loss bends down only where W₁ and W₂ move together.
+    expect(found.smallest.value).toBeLessThan(-1e-3);
+    model.dispose();
+  });
+});
+
+describe("ravines", () => {
+  test("condition number, curvature and slope across and along; most of the gradient points across", () => {
+    const at = quadratic([100, 1], [1, 1]);
+    expect(conditionNumber(at)).toBeCloseTo(100, 6);
+    const { across, along, share, conditionNumber: ratio } = ravine(at);
+    expect(ratio).toBeCloseTo(100, 4);
+    expect(Math.abs(across.slope)).toBeCloseTo(100, 4);
+    expect(Math.abs(along.slope)).toBeCloseTo(1, 4);
+    expect(share).toBeCloseTo(100 / Math.hypot(100, 1), 8);
+    expect(conditionNumber(quadratic([1, -1]))).toBe(Infinity);
+  });
+});
+
+describe("slices", () => {
+  test("a line and a plane of a quadratic are parabolas", () => {
+    const at = quadratic([2, 6], [1, 0]);
+    for (const [t, loss] of slice(at, [0, 1], { points: 5 })) expect(loss).toBeCloseTo(1 + 3 * t * t, 5);
+    const { ticks, losses: grid } = plane(at, [1, 0], [0, 1], { points: 5 });
+    grid.forEach((row, j) =>
+      row.forEach((loss, i) => expect(loss).toBeCloseTo((1 + ticks[i]!) ** 2 + 3 * ticks[j]! ** 2, 5)),
+    );
+  });
+  test("filter normalisation: every row as long as the model's own, biases none", () => {
+    const { at, model } = network();
+    const parts = at.byName(randomDirection(at));
+    expect(Math.max(...parts["0.bias"]!.map(Math.abs))).toBe(0);
+    const weight = (model.parameters()[0]!.toArray() as number[][]).map((row) => Math.hypot(...row));
+    weight.forEach((length, i) =>
+      expect(Math.hypot(...parts["0.weight"]!.slice(4 * i, 4 * i + 4))).toBeCloseTo(length, 5),
+    );
+    expect(Math.hypot(...randomDirection(at, { normalize: "unit" }))).toBeCloseTo(1, 12);
+  });
+  test("the top directions are orthonormal, the first the steepest", () => {
+    const [u, v] = topHessianDirections(quadratic([1, 9, 4]));
+    expect(Math.abs(u[1]!)).toBeCloseTo(1, 5);
+    expect(Math.abs(v[2]!)).toBeCloseTo(1, 5);
+  });
+});
+
+describe("escape from a saddle", () => {
+  const saddle = quadratic([2, -2]);
+  test("without noise gradient descent stays at (0, 0) for ever", () => {
+    const { steps, distances } = escape(saddle, { lr: 0.1, noise: 0, distance: 1, maxSteps: 500 });
+    expect(steps).toBe(Infinity);
+    expect(Math.max(...distances)).toBe(0);
+  });
+  test("with noise the median time is the predicted one, within 10 %, for three noises", () => {
+    manualSeed(6);
+    for (const noise of [1e-3, 1e-2, 1e-1]) {
+      const options = { lr: 0.05, noise, distance: 1 };
+      const times = Array.from({ length: 101 }, () => escape(saddle, options).steps).sort((a, b) => a - b);
+      const predicted = predictedEscape(-2, options);
+      expect(Math.abs(times[50]! / predicted - 1), `${times[50]} against ${predicted}`).toBeLessThan(0.1);
+    }
+  });
+});

@@ -1,0 +1,123 @@
+import { losses, manualSeed, nn, randint, randn, type Tensor } from "nabla";
+import { objective, type PerSample, perSampleGradients } from "nabla/gradients";
+import { describe, expect, test } from "vitest";
+
+/** The largest distance between two gradients, in proportion to the larger. */
+function distance(a: PerSample, b: PerSample): number {
+  expect(Object.keys(a).sort()).toEqual(Object.keys(b).sort());
+  return Math.max(
+    ...Object.entries(a).map(([name, x]) => {
+      expect(x.shape, name).toEqual(b[name]!.shape);
+      const scale = Math.max(x.abs().max().item(), b[name]!.abs().max().item(), 1e-3);
+      return x.sub(b[name]!).abs().max().item() / scale;
+    }),
+  );
+}
+
+class Positions extends nn.Module {
+  embedding = new nn.Embedding(11, 6, { paddingIdx: 0 });
+  norm = new nn.LayerNorm(6);
+  scale = new nn.RMSNorm(6);
+  head = new nn.Linear(6, 4, { bias: false });
+  forward(index: Tensor): Tensor {
+    return this.head.forward(this.scale.forward(this.norm.forward(this.embedding.forward(index)).tanh()));
+  }
+}
+class Twice extends nn.Module {
+  layer = new nn.Linear(5, 5);
+  unused = new nn.Linear(2, 2);
+  forward(x: Tensor): Tensor {
+    return this.layer.forward(this.layer.forward(x).tanh());
+  }
+}
+
+const classify = (model: nn.Module) => (x: Tensor, labels: Tensor) =>
+  losses.crossEntropy(model.forward(x) as Tensor, labels, { reduction: "none" });
+
+manualSeed(1);
+const images = randn([7, 9, 8, 2]);
+const conv = (options: object) => () =>
+  new nn.Sequential(new nn.Conv2d(2, 3, [3, 2], options), new nn.ReLU(), new nn.Flatten(), new LazyHead());
+class LazyHead extends nn.Module {
+  head: nn.Linear | undefined;
+  forward(x: Tensor): Tensor {
+    this.head ??= new nn.Linear(x.shape[1]!, 4);
+    return this.head.forward(x);
+  }
+}
+
+describe("per-sample gradients of one backward agree with a loop", () => {
+  const labels = randint(0, 4, [7]);
+  const cases: [string, () => nn.Module, Tensor][] = [
+    ["an MLP", () => new nn.Sequential(new nn.Linear(5, 6), new nn.Tanh(), new nn.Linear(6, 4)), randn([7, 5])],
+    ["a layer used twice, and one not at all", () => new Twice(), randn([7, 5])],
+    ["a convolution", conv({}), images],
+    ["with padding, stride and dilation", conv({ padding: [1, 2], stride: [2, 1], dilation: [1, 2] }), images],
+    [
+      "with padding on one side",
+      conv({
+        padding: [
+          [0, 2],
+          [1, 0],
+        ],
+        stride: 2,
+      }),
+      images,
+    ],
+    ["with padding same", conv({ padding: "same", stride: 2 }), images],
+  ];
+  test.each(cases)("%s", (_, make, x) => {
+    manualSeed(2);
+    const model = make();
+    model.forward(x);
+    const fast = perSampleGradients(model, classify(model), { method: "batch" })(x, labels);
+    const slow = perSampleGradients(model, classify(model), { method: "loop" })(x, labels);
+    expect(distance(fast, slow)).toBeLessThan(2e-5);
+    expect(model.parameters().every((p) => p.grad === null)).toBe(true);
+  });
+  test("words at several positions: embedding with padding, both norms", () => {
+    manualSeed(3);
+    const model = new Positions();
+    const [words, targets] = [randint(0, 11, [7, 3]), randint(0, 4, [7, 3])];
+    const lossOf = (x: Tensor, y: Tensor) => losses.crossEntropy(model.forward(x), y, { reduction: "none" }).sum(-1);
+    const fast = perSampleGradients(model, lossOf, { method: "batch" });
+    const slow = perSampleGradients(model, lossOf, { method: "loop" });
+    expect(distance(fast(words, targets), slow(words, targets))).toBeLessThan(2e-5);
+    const others = randint(0, 11, [7, 3]);
+    expect(distance(fast(others, targets), slow(others, targets))).toBeLessThan(2e-5);
+  });
+  test("their mean is the gradient of the mean", () => {
+    manualSeed(4);
+    const model = new nn.Linear(5, 4);
+    const x = randn([7, 5]);
+    const mean = perSampleGradients(model, classify(model))(x, labels).weight!.mean(0).data;
+    const whole = objective(model, () => losses.crossEntropy(model.forward(x), labels)).gradientsByName().weight!;
+    mean.forEach((g, i) => expect(g).toBeCloseTo(whole[i]!, 6));
+  });
+});
+
+describe("what does not allow it", () => {
+  const labels = randint(0, 4, [3]);
+  test("goes sample by sample by itself", () => {
+    manualSeed(5);
+    const model = new nn.Sequential(
+      new nn.Conv2d(2, 4, 3, { groups: 2 }),
+      new nn.Flatten(),
+      new nn.Linear(7 * 6 * 4, 4),
+    );
+    const found = perSampleGradients(model, classify(model))(images.narrow(0, 0, 3), labels);
+    expect(found["0.weight"]!.shape).toEqual([3, 4, 3, 3, 1]);
+    expect(() => perSampleGradients(model, classify(model), { method: "batch" })).toThrow(
+      /0.weight lies in no layer.*Leave the method out/,
+    );
+  });
+  test("batch norm in training has none; losses must be one for each sample", () => {
+    const mixed = new nn.Sequential(new nn.Linear(5, 4), new nn.BatchNorm1d(4));
+    expect(() => perSampleGradients(mixed, classify(mixed))).toThrow(/mixes the samples.*model.eval\(\)/);
+    mixed.eval();
+    expect(perSampleGradients(mixed, classify(mixed))(randn([3, 5]), labels)["1.weight"]!.shape).toEqual([3, 4]);
+    const model = new nn.Linear(5, 4);
+    const wrong = perSampleGradients(model, (x, y) => losses.crossEntropy(model.forward(x), y));
+    expect(() => wrong(randn([3, 5]), labels)).toThrow(/\[\], but must be \[3\].*reduction: "none"/);
+  });
+});
