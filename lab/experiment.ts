@@ -52,11 +52,13 @@ export function holds({ measured, expected }: Finding): boolean {
   return "atMost" in expected ? measured <= expected.atMost : measured >= expected.atLeast;
 }
 
+/** A number in four digits. */
+export const showNumber = (value: number): string => String(Number(value.toPrecision(4)));
+
 /** `≈ 3 ± 0.1`, `≤ 3` or `≥ 3`. */
 export function showExpectation(expected: Expectation): string {
-  const digits = (v: number): string => String(Number(v.toPrecision(4)));
-  if ("equals" in expected) return `≈ ${digits(expected.equals)} ± ${digits(expected.within)}`;
-  return "atMost" in expected ? `≤ ${digits(expected.atMost)}` : `≥ ${digits(expected.atLeast)}`;
+  if ("equals" in expected) return `≈ ${showNumber(expected.equals)} ± ${showNumber(expected.within)}`;
+  return "atMost" in expected ? `≤ ${showNumber(expected.atMost)}` : `≥ ${showNumber(expected.atLeast)}`;
 }
 
 export interface Axis {
@@ -140,7 +142,10 @@ export interface AnyExperiment extends Omit<Experiment, "run"> {
 }
 
 /** Values for all parameters: those given, checked, and defaults. @throws RangeError that says what is allowed */
-export function valuesOf(parameters: Parameters, given: Readonly<Record<string, unknown>> = {}): Record<string, string | number> {
+export function valuesOf(
+  parameters: Parameters,
+  given: Readonly<Record<string, unknown>> = {},
+): Record<string, string | number> {
   const unknown = Object.keys(given).filter((key) => !(key in parameters));
   if (unknown.length)
     throw new RangeError(

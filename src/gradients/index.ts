@@ -1,6 +1,17 @@
 /** What gradients tell, of any model and loss: the library's second face, `nabla/gradients`. */
 export { Complex } from "./complex.ts";
+export {
+  batchGradients,
+  type Confusion,
+  type Curriculum,
+  curriculum,
+  gradientConfusion,
+  gradientNoiseScale,
+  type NoiseScale,
+  signFlips,
+} from "./confusion.ts";
 export { type ConjugateOptions, conjugateGradient, type Solution } from "./conjugate.ts";
+export { type DepthRow, gradientByDepth } from "./depth.ts";
 export {
   bestStep,
   complexStep,
@@ -54,6 +65,17 @@ export type { Likelihood } from "./likelihood.ts";
 export { NaturalGradient, type NaturalGradientOptions } from "./naturalOptimizer.ts";
 export { Objective, objective, type Point } from "./objective.ts";
 export { type PerSample, type PerSampleOptions, perSampleGradients } from "./perSample.ts";
+export { gradientThroughTime, growthPerStep, type RecurrentState, spectralNorm } from "./recurrence.ts";
+export {
+  type Conditioning,
+  conditioning,
+  partialsUnderScaling,
+  type Scaling,
+  standardize,
+  type WeightBias,
+  weightsAgainstBiases,
+  whiten,
+} from "./scaling.ts";
 export {
   directionalDerivative,
   type LogisticPulls,
@@ -65,3 +87,12 @@ export {
 } from "./sensitivity.ts";
 export { type Plane, plane, randomDirection, type SliceOptions, slice, topHessianDirections } from "./slices.ts";
 export type { Vector } from "./vector.ts";
+export {
+  type ActivationRow,
+  LIMITS,
+  type ParameterRow,
+  type Verdict,
+  type VerdictKind,
+  type WatchedStep,
+} from "./verdict.ts";
+export { diagnose, Watcher, WatchReport, watch } from "./watch.ts";

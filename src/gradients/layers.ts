@@ -24,7 +24,7 @@ export interface Pass {
   readonly probe: Tensor;
 }
 
-/** Runs f, and notes every pass of the layers that `wanted` picks. The probes' gradients come from f's result by `arrivals`. */
+/** Runs f, and notes every pass from tensor to tensor of the layers that `wanted` picks. The probes' gradients come from f's result by `arrivals`. */
 export function observed<T>(
   model: Module,
   wanted: (module: Module) => boolean,
@@ -37,10 +37,7 @@ export function observed<T>(
       ({ name, module, inputs, forward }) => {
         const y = forward();
         if (!wanted(module)) return y;
-        if (!(y instanceof Tensor && inputs[0] instanceof Tensor))
-          throw new TypeError(
-            `${name}: a ${module.constructor.name} that takes or returns no tensor cannot be observed.`,
-          );
+        if (!(y instanceof Tensor && inputs[0] instanceof Tensor)) return y;
         const probe = full(y.shape, 0) as Tensor;
         probe.requiresGrad = true;
         passes.push({ name, module, input: inputs[0].detach(), probe });

@@ -1,0 +1,42 @@
+/** The gradient's path through a network's depth: what of it arrives at each layer's output. What residuals, gates and norms are for. */
+import type { Module } from "../nn/module.ts";
+import { type Tensor, tidy } from "../tensor.ts";
+import { arrivals, observed } from "./layers.ts";
+import { norm } from "./vector.ts";
+
+export interface DepthRow {
+  readonly name: string;
+  readonly type: string;
+  /** ‖∂L/∂y‖ of the layer's output y. */
+  readonly gradient: number;
+  /** How many numbers y has. */
+  readonly size: number;
+}
+
+/**
+ * ‖∂L/∂y‖ at the output of every module that `which` picks, in the order of the forward pass. By default those inside of the model that
+ * have no modules inside themselves.
+ *
+ * ```ts
+ * gradientByDepth(model, () => losses.mse(model.forward(x), y));   // [{ name: "0", type: "Linear", gradient: 0.01, … }, …]
+ * ```
+ * @param loss one number, from a forward pass of the model
+ */
+export function gradientByDepth(
+  model: Module,
+  loss: () => Tensor,
+  { which = isLeaf }: { which?: (module: Module) => boolean } = {},
+): DepthRow[] {
+  return tidy(() => {
+    const { result, passes } = observed(model, which, loss);
+    const arrived = arrivals(result, result.detach().mul(0).add(1), passes);
+    return passes.map(({ name, module, probe }, i) => ({
+      name,
+      type: module.constructor.name,
+      gradient: norm(Float64Array.from(arrived[i]!.live())),
+      size: probe.size,
+    }));
+  });
+}
+
+const isLeaf = (module: Module): boolean => module.namedChildren().next().done === true;

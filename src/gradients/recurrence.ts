@@ -1,0 +1,76 @@
+/** The gradient through time: how much of it reaches each step of a recurrence, against the powers of its weight's norm. */
+import { backpropagate, handOver } from "../autograd.ts";
+import { full } from "../ops/shape.ts";
+import { type Edge, type Tensor, tidy, withGrad } from "../tensor.ts";
+import { lanczos } from "./eigen.ts";
+import { norm, slope, type Vector, vector } from "./vector.ts";
+
+/** A recurrence's state: one tensor, or several as of an LSTM. */
+export type RecurrentState = Tensor | readonly Tensor[];
+
+/**
+ * ‖∂L/∂hₜ‖ for t = 0 … T: how much the loss of the last state depends on each state before. States of several tensors count together.
+ *
+ * ```ts
+ * const cell = new nn.RNNCell(3, 16);
+ * gradientThroughTime((h, x) => cell.forward(x, h), zeros([1, 16]), inputs, (h) => h.square().sum());
+ * ```
+ * @param step the next state
+ * @param inputs x₁ … x_T
+ * @param loss a number, of the last state
+ */
+export function gradientThroughTime<S extends RecurrentState>(
+  step: (state: S, x: Tensor) => S,
+  initial: S,
+  inputs: readonly Tensor[],
+  loss: (state: S) => Tensor,
+): number[] {
+  return tidy(() => {
+    const probes: Tensor[][] = [];
+    // Zeros that are added to a state: the gradient by them is the gradient by the state.
+    const probed = (state: S): S => {
+      const parts = [state].flat() as Tensor[];
+      const own = parts.map(({ shape }) => {
+        const probe = full(shape, 0) as Tensor;
+        probe.requiresGrad = true;
+        return probe;
+      });
+      probes.push(own);
+      const sums = parts.map((part, i) => part.add(own[i]!));
+      return (Array.isArray(state) ? sums : sums[0]!) as unknown as S; // the shape that S has
+    };
+    const y = withGrad(true, () => loss(inputs.reduce((state, x) => probed(step(state, x)), probed(initial))));
+    const targets = new Set<Edge>(probes.flat());
+    const { gradients } = backpropagate([[y, full(y.shape, 1) as Tensor]], { targets, retain: false, create: false });
+    return probes.map((parts) =>
+      Math.sqrt(
+        parts.reduce((total, probe) => {
+          const g = gradients.get(probe);
+          return total + (g ? norm(vector(handOver(g).live())) ** 2 : 0);
+        }, 0),
+      ),
+    );
+  });
+}
+
+/** The slope of log ‖∂L/∂hₜ‖ by steps back from the end: above 0 the gradient grows on its way back, below it vanishes. */
+export function growthPerStep(norms: readonly number[], from = 0): number {
+  const last = norms.length - 1;
+  return slope(norms.slice(from).map((n, i) => [last - (from + i), Math.log(n)]));
+}
+
+/** ‖W‖₂, a matrix's largest singular value: the root of WᵀW's largest eigenvalue, by Lanczos. W: [out, …], the rest as one dimension. */
+export function spectralNorm(weight: Tensor): number {
+  const rows = weight.shape[0]!;
+  const w = vector(weight.data);
+  const columns = w.length / rows;
+  const product = (v: Vector): Vector => {
+    const y = new Float64Array(rows);
+    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) y[i]! += w[i * columns + j]! * v[j]!;
+    const back = new Float64Array(columns);
+    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) back[j]! += w[i * columns + j]! * y[i]!;
+    return back;
+  };
+  if (w.every((v) => v === 0)) return 0;
+  return Math.sqrt(lanczos(product, columns, { tolerance: 1e-9 }).values.at(-1)!);
+}

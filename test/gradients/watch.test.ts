@@ -1,0 +1,187 @@
+import { compile, losses, manualSeed, memory, nn, optim, randn, type Tensor, tensor, zeros } from "nabla";
+import { diagnose, gradientByDepth, gradientThroughTime, growthPerStep, spectralNorm, watch } from "nabla/gradients";
+import { describe, expect, test } from "vitest";
+
+const deep = (depth: number, activation: () => nn.Module, init?: (w: Tensor) => void) => {
+  manualSeed(1);
+  const model = new nn.Sequential(
+    ...Array.from({ length: depth }, () => [new nn.Linear(16, 16), activation()]).flat(),
+    new nn.Linear(16, 1),
+  );
+  if (init) for (const [name, p] of model.namedParameters()) if (name.endsWith("weight")) init(p);
+  return model;
+};
+const data = () => ({ x: randn([32, 16]), y: randn([32, 1]) });
+const lossOf = (model: nn.Module) => {
+  const { x, y } = data();
+  return () => losses.mse(model.forward(x), y);
+};
+
+describe("diagnose says what is wrong, and what to do", () => {
+  test.each([
+    ["a shallow network", () => deep(2, () => new nn.Tanh(), nn.init.xavierUniform), "healthy", ""],
+    ["sigmoids, 12 deep", () => deep(12, () => new nn.Sigmoid()), "vanishing", "kaimingNormal"],
+    [
+      "weights too large, linear",
+      () =>
+        deep(
+          12,
+          () => new nn.Identity(),
+          (w) => nn.init.normal(w, 0, 1),
+        ),
+      "exploding",
+      "clipGradNorm",
+    ],
+    [
+      "tanh driven flat",
+      () =>
+        deep(
+          3,
+          () => new nn.Tanh(),
+          (w) => nn.init.normal(w, 0, 4),
+        ),
+      "saturated",
+      "smaller weights",
+    ],
+  ] as const)("%s: %s", (_, make, kind, remedy) => {
+    const model = make();
+    const report = diagnose(model, lossOf(model));
+    expect(report.verdicts.map((v) => v.kind)).toContain(kind);
+    expect(report.healthy).toBe(kind === "healthy");
+    expect(report.verdicts.find((v) => v.kind === kind)!.remedy).toContain(remedy);
+    expect(String(report)).toContain(report.verdicts[0]!.text);
+  });
+  test("dead relus: biases far below 0", () => {
+    const model = deep(1, () => new nn.ReLU());
+    nn.init.constant(model.parameters()[1]!, -50);
+    const report = diagnose(model, lossOf(model));
+    expect(report.last.activations).toMatchObject([{ name: "1", type: "ReLU", saturated: 1, dead: 1 }]);
+    expect(report.verdicts.map((v) => v.kind)).toEqual(["no gradient", "dead"]);
+  });
+  test("gradient norms are those of backward; nothing is changed or left", () => {
+    const model = deep(2, () => new nn.Tanh());
+    const loss = lossOf(model);
+    loss().backward();
+    const held = model.parameters().map((p) => Math.hypot(...p.grad!.data));
+    const before = memory().tensors;
+    const { parameters } = diagnose(model, loss).last;
+    parameters.forEach(({ gradient }, i) => expect(gradient).toBeCloseTo(held[i]!, 6));
+    expect(memory().tensors).toBe(before);
+    expect(Object.hasOwn(model, "forward")).toBe(false);
+    expect(model.parameters().every((p, i) => Math.hypot(...p.grad!.data) === held[i])).toBe(true);
+  });
+});
+
+describe("watch", () => {
+  test("sees every step: gradients, updates by weights, activations; then leaves the model as it was", () => {
+    const model = deep(2, () => new nn.Tanh());
+    const loss = lossOf(model);
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+    const watcher = watch(model);
+    expect(() => watcher.report()).toThrow(/Call step\(\)/);
+    for (let i = 0; i < 3; i++) {
+      optimizer.minimize(loss).dispose();
+      watcher.step();
+    }
+    expect(watcher.history).toHaveLength(3);
+    const [first, second] = watcher.history;
+    expect(first!.parameters[0]!.update).toBeNaN();
+    // SGD moves a weight by lr times its gradient.
+    for (const { update, gradient, weight } of second!.parameters)
+      expect(update).toBeCloseTo((0.1 * gradient) / weight, 5);
+    expect(second!.activations.map(({ name, type }) => `${name} ${type}`)).toEqual(["1 Tanh", "3 Tanh"]);
+    expect(watcher.report().healthy).toBe(true);
+    watcher.stop();
+    expect(String(model)).not.toContain("forward");
+    expect(Object.hasOwn(model, "forward")).toBe(false);
+  });
+  test("a rate that is too high is told; compiled steps are left alone", () => {
+    const model = deep(1, () => new nn.Tanh());
+    const loss = lossOf(model);
+    const optimizer = new optim.SGD(model.parameters(), { lr: 20 });
+    const watcher = watch(model);
+    for (let i = 0; i < 2; i++) {
+      optimizer.minimize(loss).dispose();
+      watcher.step();
+    }
+    expect(watcher.report().verdicts.map((v) => v.kind)).toContain("too fast");
+    const step = compile((x: Tensor) => model.forward(x));
+    expect(step(randn([2, 16])).shape).toEqual([2, 1]);
+    watcher.stop();
+  });
+});
+
+describe("through time", () => {
+  test("a linear recurrence: the norm falls and grows by exactly ‖W‖ a step for a multiple of a rotation", () => {
+    const [c, s] = [Math.cos(0.3), Math.sin(0.3)];
+    for (const size of [0.7, 1, 1.4]) {
+      const w = tensor([
+        [size * c, -size * s],
+        [size * s, size * c],
+      ]);
+      expect(spectralNorm(w)).toBeCloseTo(size, 5);
+      const inputs = Array.from({ length: 12 }, () => zeros([1, 2]));
+      const norms = gradientThroughTime(
+        (h: Tensor, x: Tensor) => h.matmul(w.t()).add(x),
+        tensor([[1, 0]]),
+        inputs,
+        (h) => h.sum(),
+      );
+      expect(norms).toHaveLength(13);
+      expect(growthPerStep(norms)).toBeCloseTo(Math.log(size), 4);
+    }
+  });
+  test("cells of RNN, LSTM and GRU agree with differences of the loss by the first state", () => {
+    manualSeed(2);
+    const inputs = Array.from({ length: 5 }, () => randn([1, 3]));
+    const lstm = new nn.LSTMCell(3, 4);
+    const [h0, c0] = [randn([1, 4]), randn([1, 4])];
+    const run = (h: Tensor, c: Tensor) =>
+      inputs.reduce<[Tensor, Tensor]>((state, x) => lstm.forward(x, state), [h, c])[0].sum();
+    const norms = gradientThroughTime<[Tensor, Tensor]>(
+      (state, x) => lstm.forward(x, state),
+      [h0, c0],
+      inputs,
+      ([h]) => h.sum(),
+    );
+    const step = 1e-2;
+    const squares = [0, 1].flatMap((which) =>
+      Array.from({ length: 4 }, (_, k) => {
+        const moved = (sign: number) =>
+          tensor(
+            Float32Array.from({ length: 4 }, (_, j) => (j === k ? sign * step : 0)),
+            [1, 4],
+          );
+        const at = (sign: number) => (which ? run(h0, c0.add(moved(sign))) : run(h0.add(moved(sign)), c0)).item();
+        return ((at(1) - at(-1)) / (2 * step)) ** 2;
+      }),
+    );
+    expect(norms[0]).toBeCloseTo(Math.sqrt(squares.reduce((a, b) => a + b)), 3);
+    const gru = new nn.GRUCell(3, 4);
+    expect(
+      gradientThroughTime(
+        (h: Tensor, x: Tensor) => gru.forward(x, h),
+        h0,
+        inputs,
+        (h) => h.sum(),
+      )[5],
+    ).toBeCloseTo(2, 5);
+  });
+});
+
+test("through depth: the gradient at each layer's output is what backward says of it", () => {
+  const model = deep(2, () => new nn.Tanh());
+  const loss = lossOf(model);
+  const rows = gradientByDepth(model, loss);
+  expect(rows.map(({ type }) => type)).toEqual(["Linear", "Tanh", "Linear", "Tanh", "Linear"]);
+  // The last layer's bias gradient is the sum over the batch of what arrives; the row's norm is over all of it.
+  const { x, y } = data();
+  const residual = model
+    .forward(x)
+    .sub(y)
+    .mul(2 / 32);
+  const again = gradientByDepth(model, () => losses.mse(model.forward(x), y));
+  expect(again.at(-1)!.gradient).toBeCloseTo(Math.hypot(...residual.data), 5);
+  const lstm = new nn.LSTM(16, 4);
+  expect(gradientByDepth(lstm, () => lstm.forward(randn([3, 2, 16]))[0].sum())).toEqual([]);
+});
