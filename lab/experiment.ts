@@ -52,8 +52,11 @@ export function holds({ measured, expected }: Finding): boolean {
   return "atMost" in expected ? measured <= expected.atMost : measured >= expected.atLeast;
 }
 
-/** A number in four digits. */
-export const showNumber = (value: number): string => String(Number(value.toPrecision(4)));
+/** A number in four digits; below a thousandth, with a power of ten. */
+export function showNumber(value: number): string {
+  const rounded = Number(value.toPrecision(4));
+  return rounded !== 0 && Math.abs(rounded) < 1e-3 ? rounded.toExponential() : String(rounded);
+}
 
 /** `≈ 3 ± 0.1`, `≤ 3` or `≥ 3`. */
 export function showExpectation(expected: Expectation): string {

@@ -1,5 +1,53 @@
 /** All experiments, in the article's order. */
 import type { AnyExperiment } from "../experiment.ts";
+import adversaries from "./adversaries.ts";
+import curriculum from "./curriculum.ts";
+import definitionOfTheDerivative from "./definition-of-the-derivative.ts";
 import directionalDerivative from "./directional-derivative.ts";
+import evolution from "./evolution.ts";
+import evolutionStrategies from "./evolution-strategies.ts";
+import explodingRnn from "./exploding-rnn.ts";
+import featureScaling from "./feature-scaling.ts";
+import fisherTraining from "./fisher-training.ts";
+import gradientConfusion from "./gradient-confusion.ts";
+import gradientFlow from "./gradient-flow.ts";
+import gradientPenalty from "./gradient-penalty.ts";
+import landscape from "./landscape.ts";
+import linearLayer from "./linear-layer.ts";
+import linearRegression from "./linear-regression.ts";
+import logisticPull from "./logistic-pull.ts";
+import momentumEscape from "./momentum-escape.ts";
+import naturalGradient from "./natural-gradient.ts";
+import ravine from "./ravine.ts";
+import residualVsPlain from "./residual-vs-plain.ts";
+import saddleEscape from "./saddle-escape.ts";
+import saliency from "./saliency.ts";
+import vanishing from "./vanishing.ts";
+import weightsVsBiases from "./weights-vs-biases.ts";
 
-export const experiments: readonly AnyExperiment[] = [directionalDerivative];
+export const experiments: readonly AnyExperiment[] = [
+  definitionOfTheDerivative,
+  linearRegression,
+  directionalDerivative,
+  logisticPull,
+  linearLayer,
+  vanishing,
+  explodingRnn,
+  saddleEscape,
+  landscape,
+  ravine,
+  featureScaling,
+  gradientConfusion,
+  curriculum,
+  weightsVsBiases,
+  gradientFlow,
+  momentumEscape,
+  naturalGradient,
+  fisherTraining,
+  saliency,
+  gradientPenalty,
+  adversaries,
+  residualVsPlain,
+  evolution,
+  evolutionStrategies,
+];

@@ -116,6 +116,11 @@ export class Objective {
     return fromElements(this.part(v, i), this.parameters[i]!.shape, "float32", "objective");
   }
 
+  /** Frees the parameters: for an objective made of a function and a point, whose copy is its own. */
+  dispose(): void {
+    for (const p of this.parameters) p.dispose();
+  }
+
   private part(v: Point, i: number): Float64Array {
     const [from, { size }] = [this.offsets[i]!, this.parameters[i]!];
     return Float64Array.from({ length: size }, (_, k) => v[from + k]!);
@@ -183,13 +188,9 @@ export function objective(
       second as () => Tensor,
     );
   }
-  const leaf = (
-    second instanceof Tensor
-      ? second.clone()
-      : fromElements(second as number[], [(second as number[]).length], "float32", "objective")
-  )
-    .detach()
-    .keep();
+  const values = second instanceof Tensor ? second.live() : (second as readonly number[]);
+  const shape = second instanceof Tensor ? second.shape : [values.length];
+  const leaf = fromElements(values, shape, "float32", "objective").keep();
   leaf.requiresGrad = true;
   return new Objective([leaf], ["theta"], () => source(leaf));
 }

@@ -1,0 +1,267 @@
+/** Small changes along the gradient by the inputs turn a network's answers; training on them makes it harder. */
+import { grad, losses, manualSeed, nn, type Tensor, tidy } from "nabla";
+import { adversarialLoss, fgsm, pgd } from "nabla/gradients";
+import { type Digits, SIDE } from "../digits.ts";
+import { experiment, type Finding, type Picture } from "../experiment.ts";
+import { accuracy, images, labels, read, train } from "../network.ts";
+
+const PIXELS = SIDE * SIDE;
+/** Unseen digits that are attacked. */
+const TESTED = 300;
+/** The two digits that the linear model tells apart. */
+const [ONE, OTHER] = [3, 7];
+const EPSILONS = [0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3];
+/** Where the loss is still a line. */
+const TINY = 1e-4;
+const PIXEL = { min: 0, max: 1 };
+
+export default experiment({
+  name: "adversaries",
+  title: "Adversaries",
+  section: "Applications and Interdisciplinary Connections",
+  claim:
+    "The gradient of the loss by the inputs also says how to mislead a network: a step of ε along its sign costs a linear model exactly ε‖w‖₁ of its margin. Training on such inputs makes the network harder to mislead.",
+  formula:
+    "\\boldsymbol x_{\\mathrm{adv}} = \\boldsymbol x + \\varepsilon\\,\\mathrm{sign}\\,\\nabla_{\\boldsymbol x} L, \\qquad L(\\boldsymbol x_{\\mathrm{adv}}) - L(\\boldsymbol x) \\approx \\varepsilon\\,\\|\\nabla_{\\boldsymbol x} L\\|_1",
+  functions: ["fgsm", "pgd", "adversarialLoss"],
+  parameters: {
+    epsilon: { kind: "number", label: "ε, of the range from paper to ink", min: 0.02, max: 0.3, default: 0.1 },
+    steps: { kind: "number", label: "PGD's steps", min: 2, max: 40, default: 10, integer: true },
+    seed: { kind: "number", label: "seed", min: 1, max: 999, default: 1, integer: true },
+  },
+  long: true,
+  async run({ epsilon, steps, seed }, { progress, digits }) {
+    const data = await digits();
+    const made: nn.Module[] = [];
+    const network = (): nn.Module => {
+      manualSeed(seed); // both from the same weights
+      const model = new nn.Sequential(
+        new nn.Flatten(),
+        new nn.Linear(PIXELS, 64),
+        new nn.ReLU(),
+        new nn.Linear(64, 10),
+      );
+      made.push(model);
+      return model;
+    };
+    try {
+      manualSeed(seed);
+      const linear = new nn.Sequential(new nn.Flatten(), new nn.Linear(PIXELS, 1));
+      made.push(linear);
+      const pair = only(data.train);
+      await train(linear, pair, {
+        epochs: 5,
+        lr: 1e-3,
+        loss: (x, y) => logistic(linear, x, signs(y)).mean(),
+        progress: (part) => progress(0.1 * part, "a linear model"),
+      });
+      const findings = tidy(() => ofLinear(linear, only(data.test), epsilon, steps));
+
+      const plain = network();
+      await train(plain, data.train, {
+        epochs: 3,
+        lr: 2e-3,
+        progress: (part) => progress(0.1 + 0.3 * part, "a network"),
+      });
+      const robust = network();
+      await train(robust, data.train, {
+        epochs: 3,
+        lr: 2e-3,
+        loss: (x, y) =>
+          adversarialLoss(
+            (z) => losses.crossEntropy(robust.forward(z), y),
+            x,
+            (lossOf, z) => fgsm(lossOf, z, { epsilon, ...PIXEL }),
+          ),
+        progress: (part) => progress(0.4 + 0.4 * part, "a network against adversaries"),
+      });
+
+      await progress(0.8, "attacking");
+      const both = [
+        ["trained on digits", plain],
+        ["trained on adversaries too", robust],
+      ] as const;
+      const measured = both.map(([, model]) => tidy(() => ofNetwork(model, data.test, epsilon, steps)));
+      const [before, after] = measured as [OfNetwork, OfNetwork];
+      return {
+        findings: [
+          ...findings,
+          ...both.map(([name], i) => ({
+            text: `the loss's rise by ε‖∂L/∂x‖₁ at ε = ${TINY}: a network ${name}`,
+            measured: measured[i]!.firstOrder,
+            expected: { equals: 1, within: 0.05 },
+            theory: "Taylor's first term: the step's product with the gradient is ε‖∂L/∂x‖₁",
+          })),
+          ...both.map(([name], i) => ({
+            text: `the loss under PGD by that under FGSM: a network ${name}`,
+            measured: measured[i]!.ratio,
+            expected: { atLeast: 1 },
+            theory: "many small steps follow the gradient as it turns, one large step cannot (Madry et al. 2018)",
+          })),
+          {
+            text: "digits that stay right under PGD, trained on adversaries less trained on digits alone",
+            measured: after.kept - before.kept,
+            // Where one step reaches far, training on FGSM teaches little of other attacks (Madry et al. 2018, §5.1).
+            expected: { atLeast: epsilon <= 0.15 ? epsilon : 0 },
+            theory: "adversarial training lowers the loss where attacks go (Goodfellow et al. 2015, §6)",
+          },
+        ],
+        plots: [
+          {
+            title: `Unseen digits that are read right, under FGSM and PGD with ${steps} steps`,
+            x: { label: "ε" },
+            y: { label: "accuracy" },
+            series: both.flatMap(([name], i) => [
+              { name: `${name}: FGSM`, points: measured[i]!.fgsm },
+              { name: `${name}: PGD`, points: measured[i]!.pgd },
+            ]),
+          },
+        ],
+        tables: [
+          {
+            title: `${TESTED} unseen digits, ε = ${epsilon}`,
+            columns: ["network", "right", "right under FGSM", "right under PGD", "mean ‖∂L/∂x‖₁"],
+            rows: both.map(([name], i) => {
+              const { right, single, kept, slope } = measured[i]!;
+              return [name, ...[right, single, kept, slope].map((v) => Number(v.toPrecision(3)))];
+            }),
+          },
+        ],
+        pictures: tidy(() => both.flatMap(([name, model], i) => pictured(name, model, data.test, epsilon, i === 0))),
+      };
+    } finally {
+      for (const model of made) model.dispose();
+    }
+  },
+});
+
+/** The digits ONE and OTHER. */
+function only({ count, pixels, labels: all }: Digits): Digits {
+  const picks = Array.from({ length: count }, (_, i) => i).filter((i) => all[i] === ONE || all[i] === OTHER);
+  const kept = new Uint8Array(picks.length * PIXELS);
+  picks.forEach((pick, i) => kept.set(pixels.subarray(pick * PIXELS, (pick + 1) * PIXELS), i * PIXELS));
+  return { count: picks.length, pixels: kept, labels: Uint8Array.from(picks, (pick) => all[pick]!) };
+}
+
+/** 1 for ONE, −1 for OTHER. */
+const signs = (y: Tensor): Tensor => y.eq(ONE).to("float32").mul(2).sub(1);
+const marginsOf = (model: nn.Module, x: Tensor, y: Tensor): Tensor => (model.forward(x) as Tensor).reshape([-1]).mul(y);
+/** log(1 + exp(−y·z)), [n]. */
+const logistic = (model: nn.Module, x: Tensor, y: Tensor): Tensor => marginsOf(model, x, y).neg().softplus();
+
+/** A linear model against theory, where pixels may leave their range. */
+function ofLinear(model: nn.Sequential, data: Digits, epsilon: number, steps: number): Finding[] {
+  const x = images(data, 0, data.count);
+  const y = signs(labels(data, 0, data.count));
+  const lossOf = (z: Tensor): Tensor => logistic(model, z, y);
+  const length = model.parameters()[0]!.abs().sum().item();
+  const [margins, attacked] = [x, fgsm(lossOf, x, { epsilon })].map((z) => marginsOf(model, z, y)) as [Tensor, Tensor];
+  const predicted = margins.sub(epsilon * length);
+  const rightOf = (m: Tensor): number => m.gt(0).to("float32").mean().item();
+  const random = lossOf(pgd(lossOf, x, { epsilon, steps, stepSize: epsilon }))
+    .mean()
+    .item();
+  return [
+    {
+      text: "a linear model: margin lost under FGSM by ε‖w‖₁, mean",
+      measured: margins.sub(attacked).mean().item() / (epsilon * length),
+      expected: { equals: 1, within: 1e-4 },
+      theory: "−ε·sign(w)·w = −ε‖w‖₁, for every input (Goodfellow et al. 2015, §4)",
+    },
+    {
+      text: "a linear model: the loss's rise under FGSM by that of margins less ε‖w‖₁",
+      measured:
+        (lossOf(fgsm(lossOf, x, { epsilon }))
+          .mean()
+          .item() -
+          lossOf(x).mean().item()) /
+        (predicted.neg().softplus().mean().item() - margins.neg().softplus().mean().item()),
+      expected: { equals: 1, within: 1e-4 },
+      theory: "log(1 + exp(ε‖w‖₁ − m)) for a margin m",
+    },
+    {
+      text: "a linear model: share right under FGSM less share with margins above ε‖w‖₁",
+      measured: rightOf(attacked) - rightOf(predicted),
+      expected: { equals: 0, within: 1 / data.count },
+      theory: "no change within ε can do more, and this one does as much",
+    },
+    {
+      text: "a linear model: the loss under PGD from a random start by that under FGSM",
+      measured:
+        random /
+        lossOf(fgsm(lossOf, x, { epsilon }))
+          .mean()
+          .item(),
+      expected: { equals: 1, within: 1e-3 },
+      theory: "the gradient's sign is the same everywhere: both end in one corner of the box",
+    },
+  ];
+}
+
+interface OfNetwork {
+  readonly right: number;
+  readonly single: number;
+  readonly kept: number;
+  readonly slope: number;
+  readonly firstOrder: number;
+  readonly ratio: number;
+  readonly fgsm: readonly [epsilon: number, accuracy: number][];
+  readonly pgd: readonly [epsilon: number, accuracy: number][];
+}
+
+function ofNetwork(model: nn.Module, data: Digits, epsilon: number, steps: number): OfNetwork {
+  const [x, y] = [images(data, 0, TESTED), labels(data, 0, TESTED)];
+  const lossOf = (z: Tensor): Tensor => losses.crossEntropy(model.forward(z), y, { reduction: "none" });
+  const mean = (z: Tensor): number => lossOf(z).mean().item();
+  const one = (e: number): Tensor => fgsm(lossOf, x, { epsilon: e, ...PIXEL });
+  const many = (e: number): Tensor => pgd(lossOf, x, { epsilon: e, steps, randomStart: false, ...PIXEL });
+  const slope = grad((z: Tensor) => lossOf(z).sum())(x)
+    .flatten(1)
+    .norm(1, 1)
+    .mean()
+    .item();
+  const curve = (attack: (e: number) => Tensor): [number, number][] =>
+    EPSILONS.map((e) => [
+      e,
+      accuracy(
+        model,
+        tidy(() => attack(e)),
+        y,
+      ),
+    ]);
+  return {
+    right: accuracy(model, x, y),
+    single: accuracy(model, one(epsilon), y),
+    kept: accuracy(model, many(epsilon), y),
+    slope,
+    // Pixels may leave their range here: at its border steps outwards would be lost.
+    firstOrder: (mean(fgsm(lossOf, x, { epsilon: TINY })) - mean(x)) / (TINY * slope),
+    ratio: mean(many(epsilon)) / mean(one(epsilon)),
+    fgsm: curve(one),
+    pgd: curve(many),
+  };
+}
+
+/** A digit (if wanted), what the attack adds, and the adversary, each with how it is read. */
+function pictured(name: string, model: nn.Module, data: Digits, epsilon: number, first: boolean): Picture[] {
+  const [x, y] = [images(data, 0, 1), labels(data, 0, 1)];
+  const attacked = pgd((z) => losses.crossEntropy(model.forward(z), y), x, {
+    epsilon,
+    steps: 20,
+    randomStart: false,
+    ...PIXEL,
+  });
+  const picture = (title: string, colours: Picture["colours"], values: Tensor): Picture => ({
+    title,
+    width: SIDE,
+    height: SIDE,
+    colours,
+    values: Array.from(values.data),
+  });
+  const answer = (z: Tensor): number => read(model, z)[0]!;
+  return [
+    ...(first ? [picture("a digit", "grey", x)] : []),
+    picture(`what PGD adds, by ε: ${name}`, "diverging", attacked.sub(x).div(epsilon)),
+    picture(`read as ${answer(attacked)} (before: ${answer(x)}): ${name}`, "grey", attacked),
+  ];
+}

@@ -1,0 +1,105 @@
+/** The limit that defines a derivative, and where floating-point numbers stop it. */
+import { type Complex, complexStep, errorCurve, finiteDifference } from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+/** Functions with their derivatives and their counterparts for complex numbers. */
+const functions = {
+  "exp(sin x)": {
+    f: (x: number) => Math.exp(Math.sin(x)),
+    d: (x: number) => Math.exp(Math.sin(x)) * Math.cos(x),
+    z: (x: Complex) => x.sin().exp(),
+  },
+  "x³ tanh x": {
+    f: (x: number) => x ** 3 * Math.tanh(x),
+    d: (x: number) => 3 * x * x * Math.tanh(x) + x ** 3 / Math.cosh(x) ** 2,
+    z: (x: Complex) => x.pow(3).mul(x.tanh()),
+  },
+  "sigmoid(x)": {
+    f: (x: number) => 1 / (1 + Math.exp(-x)),
+    d: (x: number) => Math.exp(-x) / (1 + Math.exp(-x)) ** 2,
+    z: (x: Complex) => x.sigmoid(),
+  },
+};
+
+export default experiment({
+  name: "definition-of-the-derivative",
+  title: "The definition of the derivative",
+  section: "The Gradient: A Vector of Sensitivities",
+  claim:
+    "A partial derivative is the limit of a difference quotient. On a computer the limit cannot be taken: the error falls with the step h until rounding, which grows as 1/h, takes over.",
+  formula:
+    "\\frac{\\partial L}{\\partial \\theta_i} = \\lim_{h\\to 0}\\frac{L(\\theta_i+h)-L(\\theta_i)}{h},\\qquad \\text{error}(h)\\approx \\tfrac{h}{2}|L''| + \\frac{2\\varepsilon|L|}{h}",
+  functions: ["errorCurve", "finiteDifference", "complexStep", "gradcheck"],
+  parameters: {
+    f: { kind: "choice", label: "function", options: ["exp(sin x)", "x³ tanh x", "sigmoid(x)"], default: "exp(sin x)" },
+    x: { kind: "number", label: "x", min: 0.3, max: 1.3, default: 1, step: 0.05 },
+  },
+  run({ f: name, x }) {
+    const { f, d, z } = functions[name];
+    const exact = d(x);
+    const forward = errorCurve(f, x, exact, { method: "forward" });
+    const central = errorCurve(f, x, exact, { method: "central" });
+    const complex = errorCurve(f, x, exact, { method: "complex", complex: z });
+    const relative = (approximation: number): number => Math.abs(approximation / exact - 1);
+    return {
+      findings: [
+        {
+          text: "order of forward differences, before rounding",
+          measured: forward.truncationSlope,
+          expected: { equals: 1, within: 0.1 },
+          theory: "Taylor: the error is h·f″/2",
+        },
+        {
+          text: "order of central differences",
+          measured: central.truncationSlope,
+          expected: { equals: 2, within: 0.15 },
+          theory: "Taylor: the error is h²·f‴/6",
+        },
+        {
+          text: "order of the rounding branch",
+          measured: forward.roundingSlope,
+          expected: { equals: -1, within: 0.25 },
+          theory: "f is only known to ε·|f|, which is divided by h",
+        },
+        {
+          text: "log₁₀ of the best forward step",
+          measured: Math.log10(forward.best),
+          expected: { equals: Math.log10(2 ** -26), within: 2 },
+          theory: "√ε ≈ 1.5·10⁻⁸",
+        },
+        {
+          text: "relative error of the complex step at h = 10⁻²⁰",
+          measured: relative(complexStep(z, x)),
+          expected: { atMost: 1e-14 },
+          theory: "nothing is subtracted, so nothing cancels (Squire and Trapp 1998)",
+        },
+        {
+          text: "relative error of central differences at the default step",
+          measured: relative(finiteDifference(f, x)),
+          expected: { atMost: 1e-8 },
+          theory: "ε^(2/3) ≈ 4·10⁻¹¹ times what f‴ is to f′",
+        },
+      ],
+      plots: [
+        {
+          title: "Error against step",
+          x: { label: "h", scale: "log" },
+          y: { label: "|error|", scale: "log" },
+          series: [
+            { name: "forward", points: forward.points },
+            { name: "central", points: central.points },
+            { name: "complex step", points: complex.points },
+            {
+              name: "h/2·|f″| + 2ε|f|/h",
+              points: forward.points.map(([h]) => [
+                h,
+                (h / 2) * Math.abs(finiteDifference(d, x)) + (2 ** -52 * Math.abs(f(x))) / h,
+              ]),
+              style: "theory",
+            },
+          ],
+        },
+      ],
+    };
+  },
+});

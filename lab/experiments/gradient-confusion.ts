@@ -1,0 +1,139 @@
+/** Mini-batches disagree about the way: by sign flips, by cosines, and as a noise scale. */
+import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
+import {
+  batchGradients,
+  type Confusion,
+  gradientConfusion,
+  gradientNoiseScale,
+  logSlope,
+  type NoiseScale,
+  perSampleGradients,
+} from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+const SAMPLES = 512;
+const SIZES = [1, 2, 4, 8, 16, 32, 64];
+
+export default experiment({
+  name: "gradient-confusion",
+  title: "Gradient confusion",
+  section: "Stochasticity and Gradient Confusion",
+  claim:
+    "Gradients of different mini-batches point in conflicting directions, which the share of components that flip their sign measures. Larger batches agree more.",
+  formula:
+    "\\hat g_B=\\nabla L+\\frac{\\varepsilon}{\\sqrt B},\\qquad B_{\\text{simple}}=\\frac{\\operatorname{tr}\\Sigma}{\\|\\nabla L\\|^2}",
+  functions: ["gradientConfusion", "gradientNoiseScale", "batchGradients", "perSampleGradients"],
+  parameters: {
+    noise: { kind: "number", label: "noise of the targets", min: 0.1, max: 5, default: 1, scale: "log" },
+    steps: { kind: "number", label: "steps of training before looking", min: 0, max: 300, default: 0, integer: true },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  async run({ noise, steps, seed }, { progress }) {
+    manualSeed(seed);
+    const model = new nn.Sequential(new nn.Linear(8, 16), new nn.Tanh(), new nn.Linear(16, 1));
+    const x = randn([SAMPLES, 8]);
+    const y = x
+      .matmul(randn([8, 1]))
+      .tanh()
+      .add(randn([SAMPLES, 1]).mul(noise));
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+    for (let i = 0; i < steps; i++) optimizer.minimize(() => losses.mse(model.forward(x), y)).dispose();
+    const of = (size: number) => {
+      const batches = Array.from(
+        { length: SAMPLES / size },
+        (_, i) => [x.narrow(0, i * size, size), y.narrow(0, i * size, size)] as const,
+      );
+      return batchGradients(model, ([a, b]: readonly [Tensor, Tensor]) => losses.mse(model.forward(a), b), batches);
+    };
+    const rows: ({ readonly size: number } & Confusion & NoiseScale)[] = [];
+    for (const size of SIZES) {
+      const gradients = of(size);
+      rows.push({ size, ...gradientConfusion(gradients.slice(0, 64)), ...gradientNoiseScale(gradients, size) });
+      await progress((SIZES.indexOf(size) + 1) / SIZES.length, "mini-batches");
+    }
+    // tr Σ from samples' own gradients, without batches.
+    const samples = perSampleGradients(model, (a, b) =>
+      losses.mse(model.forward(a), b, { reduction: "none" }).mean(-1),
+    )(x, y);
+    const trace = Object.values(samples).reduce(
+      (sum, g) =>
+        sum +
+        g
+          .sub(g.mean(0, { keepdim: true }))
+          .square()
+          .sum()
+          .item() /
+          (SAMPLES - 1),
+      0,
+    );
+    const points = (key: "signFlips" | "meanCosine"): [number, number][] => rows.map((row) => [row.size, row[key]]);
+    const scale = rows[3]!.scale;
+    // Variance of a mini-batch's gradient: E‖g − ∇L‖² = tr Σ/B.
+    const deviations = rows.map((row): [number, number] => [row.size, row.noise / row.size]);
+    return {
+      findings: [
+        {
+          text: "tr Σ from mini-batches of 8, by that of samples' own gradients",
+          measured: rows[3]!.noise / trace,
+          expected: { equals: 1, within: 0.15 },
+          theory: "McCandlish et al. 2018, A.1: an unbiased estimate",
+        },
+        {
+          text: "growth of the gradient's variance with the batch size (slope of logarithms)",
+          measured: logSlope(deviations),
+          expected: { equals: -1, within: 0.1 },
+          theory: "tr Σ/B",
+        },
+        {
+          text: "sign flips with batches of 1, at most what chance gives",
+          measured: rows[0]!.signFlips,
+          expected: { atMost: 0.55 },
+          theory: "½ where there is only noise",
+        },
+        {
+          text: "sign flips with batches of 64 by those with batches of 1",
+          measured: rows.at(-1)!.signFlips / rows[0]!.signFlips,
+          expected: { atMost: 1 + 1e-9 },
+          theory: "the mean of more samples is nearer to the gradient",
+        },
+        ...(Number.isFinite(scale) && scale < SAMPLES
+          ? [
+              {
+                text: "mean cosine with batches of 64, predicted from the noise scale of batches of 8",
+                measured: rows.at(-1)!.meanCosine,
+                expected: { equals: 1 / (1 + scale / 64), within: 0.2 } as const,
+                theory: "‖∇L‖²/(‖∇L‖² + tr Σ/B) = 1/(1 + B_simple/B)",
+              },
+            ]
+          : []),
+      ],
+      plots: [
+        {
+          title: "Agreement by batch size",
+          x: { label: "batch size", scale: "log" },
+          y: { label: "share, cosine" },
+          series: [
+            { name: "signs that flip", points: points("signFlips") },
+            { name: "mean cosine", points: points("meanCosine") },
+            ...(Number.isFinite(scale)
+              ? [
+                  {
+                    name: "1/(1 + B_simple/B)",
+                    points: SIZES.map((b): [number, number] => [b, 1 / (1 + scale / b)]),
+                    style: "theory" as const,
+                  },
+                ]
+              : []),
+          ],
+        },
+      ],
+      tables: [
+        {
+          title: "By batch size",
+          columns: ["B", "sign flips", "mean cosine", "tr Σ", "‖∇L‖²", "B_simple"],
+          rows: rows.map((r) => [r.size, r.signFlips, r.meanCosine, r.noise, r.signal, r.scale]),
+        },
+      ],
+    };
+  },
+});

@@ -1,0 +1,165 @@
+/** Gradient descent is Euler's method for gradient flow: its path comes to the flow's as its rate goes to 0, in proportion to it. */
+import { type Tensor, tensor, tidy } from "nabla";
+import { discretizationError, gradientDescent, gradientFlow, objective, type Point } from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+/** How much the landscape differs from a quadratic. Where cubes rule the gradient, the leading terms of RK4's error happen to cancel. */
+const Q = 0.05;
+const last = <T>(list: readonly T[]): T => list[list.length - 1]!;
+const length = (v: Point): number => Math.hypot(...Array.from(v));
+const path = (states: readonly Point[]): [number, number][] => states.map(({ 0: x, 1: y }) => [x!, y!]);
+
+export default experiment({
+  name: "gradient-flow",
+  title: "Gradient descent follows a flow",
+  section: "Gradients as a Dynamical System",
+  claim:
+    "Gradient descent is a discretization of gradient flow: with small rates its path is the flow's, and the error falls in proportion to the rate.",
+  formula:
+    "\\dot{\\boldsymbol\\theta} = -\\nabla L(\\boldsymbol\\theta),\\qquad \\boldsymbol\\theta_{k+1} = \\boldsymbol\\theta_k - \\eta\\,\\nabla L(\\boldsymbol\\theta_k)",
+  functions: ["gradientFlow", "gradientDescent", "discretizationError"],
+  parameters: {
+    curvature: { kind: "number", label: "curvature along θ₂ (1 along θ₁)", min: 1, max: 20, default: 8 },
+    rate: {
+      kind: "number",
+      label: "learning rate, by the largest that is stable",
+      min: 0.05,
+      max: 0.95,
+      default: 0.85,
+    },
+    x: { kind: "number", label: "start: θ₁", min: 0.2, max: 2, default: 1.5 },
+    y: { kind: "number", label: "start: θ₂", min: 0.2, max: 2, default: 1 },
+    duration: { kind: "number", label: "time", min: 0.5, max: 5, default: 3 },
+  },
+  run: ({ curvature, rate, x, y, duration }) =>
+    tidy(() => {
+      // L = ½θ₁² + ½κθ₂² + ¼q(θ₁⁴ + θ₂⁴).
+      const start = [x, y];
+      const h = [1, curvature];
+      const theta = tensor(start, { requiresGrad: true });
+      const weights = tensor(h.map((v) => v / 2));
+      const loss = (t: Tensor): Tensor => {
+        const squares = t.square();
+        return squares.dot(weights).add(
+          squares
+            .square()
+            .sum()
+            .mul(Q / 4),
+        );
+      };
+      const at = objective([theta], () => loss(theta));
+      // The same gradient in float64: float32 ends what can be seen of order 4.
+      const exact = { theta: start, gradient: (t: Point) => h.map((c, i) => c * t[i]! + Q * t[i]! ** 3) };
+      // On the way from the start to 0 no curvature is larger.
+      const steepest = Math.max(...h.map((c, i) => c + 3 * Q * start[i]! ** 2));
+      const lr = (rate * 2) / steepest;
+
+      const steps = Math.max(1, Math.round(duration / lr));
+      const descents = [1, 4, 16].map((parts) => ({
+        lr: lr / parts,
+        ...gradientDescent(at, { lr: lr / parts, steps: steps * parts }),
+      }));
+      const flow = gradientFlow(at, { duration: steps * lr, times: last(descents).times });
+      const apart = descents.map(({ states }, k) => {
+        const every = [16, 4, 1][k]!;
+        return Math.max(...states.map((s, i) => length(s.map((v, j) => v - flow.states[i * every]![j]!))));
+      });
+      // ‖θ̈‖ = ‖∇²L·∇L‖, summed over the flow's path.
+      const bends = flow.states.map((s) => length(at.hvp(at.gradient(s), s)));
+      const bend = bends.reduce((total, b, i) => (i ? total + ((b + bends[i - 1]!) / 2) * last(descents).lr : 0), 0);
+
+      const counts = (largest: number, n: number): number[] => {
+        const first = Math.ceil((duration * steepest) / largest);
+        return Array.from({ length: n }, (_, i) => first * 2 ** i);
+      };
+      const euler = discretizationError(exact, { duration, steps: counts(0.1, 5), method: "euler" });
+      const rk4 = discretizationError(exact, { duration, steps: counts(0.4, 4), method: "rk4" });
+      const nabla = discretizationError(at, { duration, steps: counts(0.1, 3), method: "euler" });
+      const worst = flow.states.reduce(
+        (most, s) => Math.max(most, length(at.gradient(s).map((g, i) => g - exact.gradient(s)[i]!))),
+        0,
+      );
+
+      const columns = 60;
+      const [right, top] = [1.15 * x, 1.15 * y];
+      const overshoot = Math.min(0, ...descents.flatMap(({ states }) => states.map((s) => s[1]! / y)));
+      const [left, bottom] = [-0.25 * x, Math.min(-0.25, 1.1 * overshoot) * y];
+      const grid = Array.from({ length: columns * columns }, (_, k) => {
+        const [i, j] = [k % columns, Math.floor(k / columns)];
+        const point = [left + ((right - left) * i) / (columns - 1), bottom + ((top - bottom) * j) / (columns - 1)];
+        return point.reduce((total, v, n) => total + (h[n]! * v * v) / 2 + (Q * v ** 4) / 4, 0);
+      });
+      const theory = (points: typeof euler.points, order: number): [number, number][] => {
+        const [step, error] = last(points);
+        return points.map(([s]) => [s, error * (s / step) ** order]);
+      };
+      return {
+        findings: [
+          {
+            text: "order of Euler's method, which is gradient descent, in float64",
+            measured: euler.order,
+            expected: { equals: 1, within: 0.06 },
+            theory: "its error falls with the step to the power 1",
+          },
+          {
+            text: "the same by nabla's own gradients, in float32",
+            measured: nabla.order,
+            expected: { equals: 1, within: 0.1 },
+            theory: "the same, at coarser steps",
+          },
+          {
+            text: "order of the Runge–Kutta method of four stages",
+            measured: rk4.order,
+            expected: { equals: 4, within: 0.25 },
+            theory: "its error falls with the step to the power 4",
+          },
+          {
+            text: "distance of gradient descent from the flow, by lr times the flow's bend ∫‖∇²L·∇L‖ dt",
+            measured: apart[0]! / (lr * bend),
+            expected: { atMost: 1 },
+            theory: "steps below 2/h_max bring paths no further apart, and each adds at most lr·∫‖θ̈‖ dt",
+          },
+          {
+            text: "that distance by the one with a sixteenth of the rate",
+            measured: apart[0]! / apart[2]!,
+            expected: { atLeast: 8 },
+            theory: "16 for small rates, by order 1",
+          },
+          {
+            text: "largest distance of nabla's gradient from the closed form, on the path",
+            measured: worst / steepest,
+            expected: { atMost: 1e-6 },
+            theory: "float32, by the largest curvature",
+          },
+        ],
+        plots: [
+          {
+            title: "The flow, and gradient descent with three rates",
+            x: { label: "θ₁" },
+            y: { label: "θ₂" },
+            series: [
+              { name: "gradient flow", points: path(flow.states), style: "theory" },
+              ...descents.map((d) => ({
+                name: `lr = ${d.lr.toPrecision(2)}`,
+                points: path(d.states),
+                style: "path" as const,
+              })),
+            ],
+            field: { x: [left, right], y: [bottom, top], columns, values: grid },
+          },
+          {
+            title: "Largest distance from the flow, by step",
+            x: { label: "step", scale: "log" },
+            y: { label: "distance", scale: "log" },
+            series: [
+              { name: "Euler (gradient descent)", points: euler.points, style: "dots" },
+              { name: "∝ step", points: theory(euler.points, 1), style: "theory" },
+              { name: "nabla, float32", points: nabla.points, style: "dots" },
+              { name: "Runge–Kutta 4", points: rk4.points, style: "dots" },
+              { name: "∝ step⁴", points: theory(rk4.points, 4), style: "theory" },
+            ],
+          },
+        ],
+      };
+    }),
+});

@@ -1,0 +1,116 @@
+/** The curvatures of a small network's loss: two ends by Lanczos, the whole spectrum, and a picture of the plane of the steepest two. */
+import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
+import {
+  classifyCriticalPoint,
+  denseEigen,
+  hessianExtremes,
+  hessianTrace,
+  objective,
+  plane,
+  spectralDensity,
+  topHessianDirections,
+} from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+export default experiment({
+  name: "landscape",
+  title: "The landscape's curvatures",
+  section: "The Geometry of Non-Convex Landscapes",
+  claim:
+    "Loss landscapes are non-convex: besides steep directions there are flat and negatively curved ones. Hessian-vector products show them without ever forming the Hessian.",
+  formula: "Hv=\\nabla(\\nabla L\\cdot v),\\qquad \\operatorname{tr}H=\\mathbb E[v^\\top Hv],\\ v_i=\\pm1",
+  functions: [
+    "hessianExtremes",
+    "hessianTrace",
+    "spectralDensity",
+    "classifyCriticalPoint",
+    "plane",
+    "topHessianDirections",
+  ],
+  parameters: {
+    steps: { kind: "number", label: "steps of training", min: 0, max: 400, default: 150, integer: true },
+    width: { kind: "number", label: "hidden units", min: 2, max: 12, default: 6, integer: true },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  async run({ steps, width, seed }, { progress }) {
+    manualSeed(seed);
+    const model = new nn.Sequential(new nn.Linear(3, width), new nn.Tanh(), new nn.Linear(width, 2));
+    const x = randn([60, 3]);
+    const y = x.matmul(randn([3, 2])).tanh();
+    const at = objective(model, () => losses.mse(model.forward(x) as Tensor, y));
+    const optimizer = new optim.Adam(model.parameters(), { lr: 0.02 });
+    for (let i = 0; i < steps; i++) optimizer.minimize(() => losses.mse(model.forward(x) as Tensor, y)).dispose();
+    await progress(0.2, "trained");
+    const dense = denseEigen(at).values;
+    const { largest, smallest, products } = hessianExtremes(at, { iterations: at.size });
+    const trace = hessianTrace(at, { samples: 100 });
+    const total = dense.reduce((a, b) => a + b, 0);
+    await progress(0.5, "curvatures");
+    const { curvatures, density } = spectralDensity(at, { probes: 6 });
+    const kind = classifyCriticalPoint(at, { gradientTolerance: 0.02 });
+    await progress(0.7, "spectrum");
+    const [u, v] = topHessianDirections(at);
+    const seen = plane(at, u, v, { points: 31, from: -1.5, to: 1.5 });
+    const top = dense.at(-1)!;
+    return {
+      findings: [
+        {
+          text: "largest curvature by products, against the dense Hessian's",
+          measured: largest[0]!.value - top,
+          expected: { equals: 0, within: 1e-3 * top },
+          theory: "Lanczos finds the ends of a spectrum first",
+        },
+        {
+          text: "smallest curvature by products, against the dense Hessian's",
+          measured: smallest[0]!.value - dense[0]!,
+          expected: { equals: 0, within: 1e-3 * top },
+          theory: "the same",
+        },
+        {
+          text: "trace by random signs, against the sum of all, in its standard errors",
+          measured: (trace.value - total) / trace.standardError,
+          expected: { equals: 0, within: 3.5 },
+          theory: "E[vᵀHv] = tr H (Hutchinson 1990)",
+        },
+        {
+          text: "area under the spectral density",
+          measured: density.reduce((a, b) => a + b, 0) * (curvatures[1]! - curvatures[0]!),
+          expected: { equals: 1, within: 0.03 },
+          theory: "it is a density",
+        },
+      ],
+      plots: [
+        {
+          title: "Spectral density of the Hessian",
+          x: { label: "curvature" },
+          y: { label: "density", scale: "log" },
+          series: [
+            {
+              name: "stochastic Lanczos quadrature",
+              points: Array.from(curvatures, (c, i): [number, number] => [c, density[i]!]).filter(([, d]) => d > 1e-6),
+            },
+            {
+              name: "eigenvalues",
+              points: Array.from(dense, (c) => [c, 1 / (dense.length * 0.01 * (top - dense[0]!))]),
+              style: "dots",
+            },
+          ],
+        },
+        {
+          title: "The loss over the two steepest directions",
+          x: { label: "along the first" },
+          y: { label: "along the second" },
+          field: { x: [-1.5, 1.5], y: [-1.5, 1.5], columns: 31, values: seen.losses.flat() },
+          series: [{ name: "here", points: [[0, 0]], style: "dots" }],
+        },
+      ],
+      tables: [
+        {
+          title: "What kind of point it is",
+          columns: ["kind", "‖∇L‖", "curvatures below 0", "largest", "smallest", "products used"],
+          rows: [[kind.kind, kind.gradientNorm, kind.index, top, dense[0]!, products]],
+        },
+      ],
+    };
+  },
+});

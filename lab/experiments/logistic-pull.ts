@@ -1,0 +1,102 @@
+/** Each sample pulls logistic regression's weights along its own input, by as much as it is misjudged. */
+import { losses, manualSeed, randn, type Tensor, tensor, tidy } from "nabla";
+import { logisticPulls, objective } from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+export default experiment({
+  name: "logistic-pull",
+  title: "Each sample's pull in logistic regression",
+  section: "Calculating Gradients: The Chain Rule and Backpropagation",
+  claim:
+    "The gradient of a logistic regression is the mean of (ŷ − y)·x: samples that are judged right and surely hardly count, misjudged ones pull the weights along their input.",
+  formula:
+    "\\nabla_{\\boldsymbol w}L=\\frac1n\\sum_{i=1}^n(\\hat y_i-y_i)\\,\\boldsymbol x_i,\\qquad \\hat y_i=\\sigma(\\boldsymbol w^\\top\\boldsymbol x_i)",
+  functions: ["logisticPulls", "objective"],
+  parameters: {
+    steps: { kind: "number", label: "steps of training before looking", min: 0, max: 200, default: 20, integer: true },
+    samples: { kind: "number", label: "samples", min: 10, max: 200, default: 60, integer: true },
+    flipped: { kind: "number", label: "labels that are wrong, %", min: 0, max: 20, default: 5, integer: true },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  run({ steps, samples, flipped, seed }) {
+    manualSeed(seed);
+    const { x, y, wrong } = clouds(samples, flipped / 100);
+    const loss = (w: Tensor) => losses.bceWithLogits(x.matmul(w), y);
+    const at = objective(loss, [0, 0]);
+    for (let i = 0; i < steps; i++) at.moveTo(at.theta.map((v, k) => v - 2 * at.gradient()[k]!));
+    const { errors, pulls, gradient } = tidy(() => {
+      const found = logisticPulls(tensor(at.theta), x, y);
+      return { errors: found.errors.data, pulls: found.pulls.toArray() as number[][], gradient: found.gradient.data };
+    });
+    const automatic = at.gradient();
+    const apart = Math.max(...automatic.map((g, i) => Math.abs(g - gradient[i]!)));
+    const size = (i: number): number => Math.hypot(...pulls[i]!);
+    const rows = Array.from({ length: samples }, (_, i) => ({ i, error: Math.abs(errors[i]!), pull: size(i) }));
+    const byInput = (x.toArray() as number[][]).map((row) => Math.hypot(...row));
+    const total = rows.reduce((sum, { pull }) => sum + pull, 0);
+    const misjudged = rows.filter(({ error }) => error > 0.5).reduce((sum, { pull }) => sum + pull, 0);
+    const points = (label: number): [number, number][] =>
+      rows.filter(({ i }) => y.data[i] === label).map(({ error, pull }) => [error, pull]);
+    return {
+      findings: [
+        {
+          text: "largest distance between the closed form and backward",
+          measured: apart,
+          expected: { atMost: 1e-6 },
+          theory: "(1/n)·Σ (ŷ − y)·x",
+        },
+        {
+          text: "largest distance between a pull's length and |ŷ − y|·‖x‖",
+          measured: Math.max(...rows.map(({ i, error, pull }) => Math.abs(pull - error * byInput[i]!))),
+          expected: { atMost: 1e-5 },
+          theory: "a pull is the input times the error",
+        },
+        ...(steps >= 50 && wrong.length
+          ? [
+              {
+                text: "mean |error| of wrong labels by that of right ones",
+                measured:
+                  meanOf(wrong.map((i) => Math.abs(errors[i]!))) /
+                  meanOf(rows.filter(({ i }) => !wrong.includes(i)).map(({ error }) => error)),
+                expected: { atLeast: 1 } as const,
+                theory: "what contradicts its neighbours stays misjudged",
+              },
+            ]
+          : []),
+      ],
+      plots: [
+        {
+          title: "Length of each sample's pull, by how far it is misjudged",
+          x: { label: "|ŷ − y|" },
+          y: { label: "‖(ŷ − y)·x‖" },
+          series: [
+            { name: "y = 0", points: points(0), style: "dots" },
+            { name: "y = 1", points: points(1), style: "dots" },
+          ],
+        },
+      ],
+      tables: [
+        {
+          title: "Who pulls",
+          columns: ["samples", "share of all pulls"],
+          rows: [
+            ["misjudged (|ŷ − y| > ½)", `${((100 * misjudged) / total).toFixed(1)} %`],
+            ["judged right", `${(100 - (100 * misjudged) / total).toFixed(1)} %`],
+          ],
+        },
+      ],
+    };
+  },
+});
+
+const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** Two clouds around ±(1, 0.5), some with the other's label. */
+function clouds(n: number, share: number): { x: Tensor; y: Tensor; wrong: number[] } {
+  const labels = Float32Array.from({ length: n }, (_, i) => i % 2);
+  const noise = randn([n, 2]).data;
+  const x = Float32Array.from(noise, (v, k) => v + (labels[k >> 1]! ? 1 : -1) * (k % 2 ? 0.5 : 1));
+  const wrong = Array.from({ length: Math.round(share * n) }, (_, i) => i);
+  for (const i of wrong) labels[i] = 1 - labels[i]!;
+  return { x: tensor(x, [n, 2]), y: tensor(labels), wrong };
+}

@@ -1,0 +1,160 @@
+/** How fast a saddle is left, by gradient flow and by a heavy ball, and by the discrete optimizers that follow them. */
+import { tensor, tidy } from "nabla";
+import {
+  escapeRate,
+  gradientDescent,
+  gradientFlow,
+  heavyBall,
+  heavyBallOf,
+  objective,
+  stability,
+  type Trajectory,
+} from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+/** Where it starts, along both directions. */
+const EPSILON = 1e-6;
+const SADDLE = [0, 0];
+
+type Points = [number, number][];
+
+export default experiment({
+  name: "momentum-escape",
+  title: "Momentum leaves saddles faster",
+  section: "Gradients as a Dynamical System",
+  claim:
+    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step it does at any learning rate; in the time of the differential equations, only where |h| + γ < 1.",
+  formula:
+    "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\qquad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}}",
+  functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf"],
+  parameters: {
+    curvature: { kind: "number", label: "|h|: L = ½|h|(θ₁² − θ₂²)", min: 0.2, max: 4, default: 2 },
+    lr: { kind: "number", label: "learning rate", min: 3e-3, max: 0.1, default: 0.01, scale: "log" },
+    momentum: { kind: "number", label: "momentum μ", min: 0.3, max: 0.98, default: 0.9 },
+  },
+  run: ({ curvature, lr, momentum }) =>
+    tidy(() => {
+      const theta = tensor([EPSILON, EPSILON], { requiresGrad: true });
+      const weights = tensor([curvature / 2, -curvature / 2]);
+      const at = objective([theta], () => theta.square().dot(weights));
+      const { friction } = heavyBallOf({ lr, momentum });
+      const predicted = stability([curvature, -curvature], { lr, momentum });
+
+      // From ε until about 1, at the rate that theory says.
+      const far = Math.log(1 / EPSILON);
+      const timed = (rate: number) => ({
+        duration: far / rate,
+        tolerance: { absolute: 1e-12, relative: 1e-7 },
+        times: Array.from({ length: 101 }, (_, i) => (far / rate) * (i / 100)),
+      });
+      const flow = gradientFlow(at, timed(predicted.flow.escapeRate));
+      const ball = heavyBall(at, { ...timed(predicted.heavyBall.escapeRate), friction });
+      const stepsFor = (rate: number): number => Math.ceil(far / rate);
+      const descent = gradientDescent(at, { lr, steps: stepsFor(predicted.descent!.escapeRate) });
+      const withMomentum = gradientDescent(at, { lr, momentum, steps: stepsFor(predicted.momentum!.escapeRate) });
+
+      const perTime = (path: Trajectory): number => escapeRate(path, { from: SADDLE });
+      const measured = {
+        flow: perTime(flow),
+        ball: perTime(ball),
+        descent: perTime(descent) * lr,
+        momentum: perTime(withMomentum) * Math.sqrt(lr),
+      };
+      const distances = (path: Trajectory, unit = 1): Points =>
+        path.times.map((t, i) => [t / unit, Math.hypot(...path.states[i]!)]);
+      /** The line of this rate that ends where the points do. */
+      const line = (points: Points, rate: number): Points => {
+        const [end, distance] = points[points.length - 1]!;
+        return points.map(([t]) => [t, distance * Math.exp(rate * (t - end))]);
+      };
+      const inTime = [distances(flow), distances(ball)] as const;
+      const inSteps = [distances(descent, lr), distances(withMomentum, Math.sqrt(lr))] as const;
+      const left = (points: Points): number => points.findIndex(([, d]) => d >= 0.1);
+      const rate = (text: string, value: number, theory: number, source: string) => ({
+        text,
+        measured: value,
+        expected: { equals: theory, within: 2e-3 * theory },
+        theory: source,
+      });
+      return {
+        findings: [
+          rate("rate at which gradient flow leaves, per unit of its time", measured.flow, curvature, "|h|"),
+          rate(
+            "rate at which the heavy ball leaves, per unit of its time",
+            measured.ball,
+            (-friction + Math.sqrt(friction ** 2 + 4 * curvature)) / 2,
+            "the positive root of λ² + γλ − |h| = 0",
+          ),
+          rate(
+            `the ball's rate by the flow's, in time; |h| + γ is ${(curvature + friction).toPrecision(3)}`,
+            measured.ball / measured.flow,
+            predicted.heavyBall.escapeRate / predicted.flow.escapeRate,
+            "above 1 only where |h| + γ < 1: friction slows the ball",
+          ),
+          rate("rate of gradient descent, per step", measured.descent, Math.log(1 + lr * curvature), "ln(1 + η|h|)"),
+          rate(
+            "rate of gradient descent with momentum, per step",
+            measured.momentum,
+            predicted.momentum!.escapeRate,
+            "ln z, z the larger root of z² − (1 + μ + η|h|)z + μ = 0",
+          ),
+          {
+            text: "momentum's rate by that without, per step at the same learning rate",
+            measured: measured.momentum / measured.descent,
+            expected: { atLeast: 1 },
+            theory: "above 1 for every μ > 0, up to 1/(1 − μ): a step is √η of the ball's time, but η of the flow's",
+          },
+          {
+            text: "the same by its upper bound 1/(1 − μ)",
+            measured: (measured.momentum / measured.descent) * (1 - momentum),
+            expected: { atMost: 1 },
+            theory: "reached where η|h| is far below (1 − μ)²",
+          },
+        ],
+        plots: [
+          {
+            title: "Distance from the saddle, in the time of the differential equations",
+            x: { label: "time" },
+            y: { label: "distance", scale: "log" },
+            series: [
+              { name: "gradient flow", points: inTime[0] },
+              { name: "e^{|h|t}", points: line(inTime[0], curvature), style: "theory" },
+              { name: "heavy ball", points: inTime[1] },
+              { name: "e^{λt}", points: line(inTime[1], predicted.heavyBall.escapeRate), style: "theory" },
+            ],
+          },
+          {
+            title: "Distance from the saddle, by steps at the same learning rate",
+            x: { label: "steps" },
+            y: { label: "distance", scale: "log" },
+            series: [
+              { name: "gradient descent", points: thinned(inSteps[0]) },
+              {
+                name: "(1 + η|h|)ᵏ",
+                points: thinned(line(inSteps[0], predicted.descent!.escapeRate)),
+                style: "theory",
+              },
+              { name: "with momentum", points: thinned(inSteps[1]) },
+              { name: "zᵏ", points: thinned(line(inSteps[1], predicted.momentum!.escapeRate)), style: "theory" },
+            ],
+          },
+        ],
+        tables: [
+          {
+            title: `From ${EPSILON} to 0.1 away`,
+            columns: ["", "time", "steps"],
+            rows: [
+              ["without momentum", flow.times[left(inTime[0])] ?? Number.NaN, left(inSteps[0])],
+              ["with", ball.times[left(inTime[1])] ?? Number.NaN, left(inSteps[1])],
+            ],
+          },
+        ],
+      };
+    }),
+});
+
+/** At most some 200 of the points, the last among them. */
+function thinned(points: Points): Points {
+  const every = Math.ceil(points.length / 200);
+  return points.filter((_, i) => (points.length - 1 - i) % every === 0);
+}

@@ -1,0 +1,119 @@
+/** Gradient descent stays on a saddle point for ever; noise sends it away, in a time that can be foretold. */
+import { manualSeed, type Tensor, tensor } from "nabla";
+import { classifyCriticalPoint, escape, objective, predictedEscape } from "nabla/gradients";
+import { experiment, type Finding } from "../experiment.ts";
+
+const DISTANCE = 1;
+const REPEATS = 41;
+
+export default experiment({
+  name: "saddle-escape",
+  title: "Escape from a saddle by noise",
+  section: "The Geometry of Non-Convex Landscapes",
+  claim:
+    "At the saddle (0, 0) of θ₁² − θ₂² the gradient is zero and gradient descent stays. The noise of stochastic gradients pushes it off, and the negative curvature does the rest.",
+  formula:
+    "L=\\theta_1^2-\\theta_2^2,\\quad x_{t+1}=(1+2\\eta)x_t+\\eta\\sigma\\xi_t,\\quad t^*\\approx\\frac{1}{2\\ln(1+2\\eta)}\\ln\\Bigl(1+\\frac{r^2((1+2\\eta)^2-1)}{0.455\\,\\eta^2\\sigma^2}\\Bigr)",
+  functions: ["classifyCriticalPoint", "escape", "predictedEscape"],
+  parameters: {
+    lr: { kind: "number", label: "rate η", min: 0.005, max: 0.3, default: 0.05, scale: "log" },
+    noise: { kind: "number", label: "noise σ", min: 1e-5, max: 1, default: 0.01, scale: "log" },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  async run({ lr, noise, seed }, { progress }) {
+    manualSeed(seed);
+    const saddle = objective((theta: Tensor) => theta.square().dot(tensor([1, -1])), [0, 0]);
+    const point = classifyCriticalPoint(saddle);
+    const options = { lr, noise, distance: DISTANCE };
+    const predicted = predictedEscape(-2, options);
+    const still = escape(saddle, { ...options, noise: 0, maxSteps: 200 });
+    const runs = [];
+    for (let i = 0; i < REPEATS; i++) {
+      runs.push(escape(saddle, options));
+      await progress((i + 1) / REPEATS, "escapes");
+    }
+    const times = runs.map(({ steps }) => steps).sort((a, b) => a - b);
+    const median = times[REPEATS >> 1]!;
+    // Times vary by ln(spread of a normal number)/ln a: the median of 41 by about a fifth of that, and ±1 for whole steps.
+    const within = 1 + 0.45 / Math.log1p(2 * lr);
+    const grid = Array.from({ length: 41 }, (_, i) => -1.2 + (2.4 * i) / 40);
+    const findings: Finding[] = [
+      {
+        text: "index of the critical point (0, 0)",
+        measured: point.index,
+        expected: { equals: 1, within: 0 },
+        theory: `curvatures 2 and −2: a ${point.kind}`,
+      },
+      {
+        text: "distance after 200 steps without noise",
+        measured: Math.max(...still.distances),
+        expected: { equals: 0, within: 0 },
+        theory: "the gradient is 0, and stays 0",
+      },
+      {
+        text: `median steps to a distance of ${DISTANCE}, of ${REPEATS} runs`,
+        measured: median,
+        expected: { equals: predicted, within },
+        theory: "t*, where half of the normal distribution is beyond",
+      },
+    ];
+    return {
+      findings,
+      plots: [
+        {
+          title: "Distance from the saddle",
+          x: { label: "step" },
+          y: { label: "distance", scale: "log" },
+          series: [
+            ...runs.slice(0, 5).map(({ distances }, i) => ({
+              name: `run ${i + 1}`,
+              points: distances.map((d, t): [number, number] => [t, d]),
+            })),
+            {
+              name: "expected spread",
+              style: "theory" as const,
+              points: Array.from({ length: Math.ceil(predicted) + 1 }, (_, t): [number, number] => [
+                t,
+                spread(t, lr, noise),
+              ]),
+            },
+          ],
+        },
+        {
+          title: "How many steps it took",
+          x: { label: "run, in order" },
+          y: { label: "steps" },
+          series: [
+            { name: "measured", points: times.map((t, i) => [i + 1, t]), style: "bars" },
+            {
+              name: "t*",
+              points: [
+                [1, predicted],
+                [REPEATS, predicted],
+              ],
+              style: "theory",
+            },
+          ],
+        },
+        {
+          title: "The paths",
+          x: { label: "θ₁" },
+          y: { label: "θ₂" },
+          field: {
+            x: [-1.2, 1.2],
+            y: [-1.2, 1.2],
+            columns: 41,
+            values: grid.flatMap((b) => grid.map((a) => a * a - b * b)),
+          },
+          series: [{ name: "the saddle", points: [[0, 0]], style: "dots" }],
+        },
+      ],
+    };
+  },
+});
+
+/** The standard deviation along the escaping direction after t steps. */
+function spread(t: number, lr: number, noise: number): number {
+  const a = 1 + 2 * lr;
+  return lr * noise * Math.sqrt((a ** (2 * t) - 1) / (a * a - 1));
+}

@@ -1,0 +1,289 @@
+/** Which pixels a network's answer hangs on: six explanations of one reading, held against what covering pixels does. */
+import { manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
+import { gradCam, gradientTimesInput, integratedGradients, occlusion, saliency, smoothGrad } from "nabla/gradients";
+import { SIDE } from "../digits.ts";
+import { experiment, type Picture, type Series } from "../experiment.ts";
+import { accuracy, images, labels, read, train } from "../network.ts";
+
+const PIXELS = SIDE * SIDE;
+/** Test digits that findings are means over. */
+const DIGITS = 40;
+/** Covered at a time, pixels to a side. */
+const BLOCK = 2;
+/** Shares of the ink that are taken away. */
+const SHARES = [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1];
+
+export default experiment({
+  name: "saliency",
+  title: "What a network looks at",
+  section: "Applications and Interdisciplinary Connections",
+  claim:
+    "The gradient of a score by the inputs tells which pixels an answer hangs on. Integrated along a path it shares out the whole score, and taking away the pixels that it names lowers the score soonest.",
+  formula:
+    "\\mathrm{IG}_i(\\boldsymbol x) = x_i\\int_0^1 \\frac{\\partial f}{\\partial x_i}(\\alpha\\boldsymbol x)\\,d\\alpha, \\qquad \\sum_i \\mathrm{IG}_i(\\boldsymbol x) = f(\\boldsymbol x) - f(\\boldsymbol 0)",
+  functions: ["saliency", "gradientTimesInput", "integratedGradients", "smoothGrad", "gradCam", "occlusion"],
+  parameters: {
+    digit: { kind: "number", label: "test digit", min: 0, max: 999, default: 0, integer: true },
+    steps: { kind: "number", label: "points on the path", min: 8, max: 256, default: 64, integer: true, scale: "log" },
+    noise: { kind: "number", label: "SmoothGrad's noise, of the range", min: 0.05, max: 0.5, default: 0.2 },
+    seed: { kind: "number", label: "seed", min: 1, max: 999, default: 1, integer: true },
+  },
+  long: true,
+  async run({ digit, steps, noise, seed }, { progress, digits }) {
+    const data = await digits();
+    manualSeed(seed);
+    const { model, seen } = network();
+    const x = images(data.test, 0, DIGITS);
+    try {
+      await train(model, data.train, { epochs: 2, lr: 3e-3, progress: (part) => progress(0.6 * part, "training") });
+      const right = tidy(() => accuracy(model, images(data.test, 0, 1000), labels(data.test, 0, 1000)));
+
+      await progress(0.6, "explaining");
+      const ink = pixelsOf(x);
+      const classes = Int32Array.from(read(model, x));
+      const { maps, completeness, steady } = tidy(() => {
+        const target = tensor(classes);
+        const integrated = integratedGradients(model, x, { target, steps });
+        return {
+          completeness: integrated.completeness,
+          maps: {
+            saliency: pixelsOf(saliency(model, x, { target })),
+            "gradient × input": pixelsOf(gradientTimesInput(model, x, { target })),
+            "integrated gradients": pixelsOf(integrated.attributions),
+            "SmoothGrad × input": pixelsOf(smoothGrad(model, x, { target, noise, samples: 30 }).mul(x)),
+            "Grad-CAM": pixelsOf(gradCam(model, seen, x, { target, resize: true })),
+            occlusion: pixelsOf(occlusion(model, x, { target, window: BLOCK })),
+          },
+          steady: steadiness(model, x, target, noise),
+        };
+      });
+
+      await progress(0.8, "taking pixels away");
+      const chance = ink.map((digit) => tidy(() => randn([digit.length]).data as Float32Array));
+      const curves = Object.entries({ ...maps, "at random": chance }).map(([name, map]): Series => {
+        const style = name === "at random" ? "theory" : "line";
+        return { name, style, points: deletion(model, ink, map, classes) };
+      });
+      const area = Object.fromEntries(curves.map(({ name, points }) => [name, areaUnder(points)]));
+      const by = Object.fromEntries(
+        Object.entries(maps).map(([name, map]) => {
+          // Saliency has no signs.
+          const control = maps.occlusion.map((drops) => (name === "saliency" ? drops.map(Math.abs) : drops));
+          return [name, mean(map.map((one, i) => correlation(one, control[i]!, ink[i]!)))];
+        }),
+      );
+      const integrated = maps["integrated gradients"];
+
+      await progress(0.95, "drawing");
+      const pictures = tidy(() => pictured(model, seen, images(data.test, digit, 1), steps, noise));
+      return {
+        findings: [
+          {
+            text: "share of 1,000 unseen digits that the network reads right",
+            measured: right,
+            expected: { atLeast: 0.88 },
+            theory: "there is something to explain",
+          },
+          {
+            text: "integrated gradients: Σ over pixels against f(x) − f(0), mean error by mean difference",
+            measured:
+              mean(completeness.map((c) => Math.abs(c.error))) / mean(completeness.map((c) => Math.abs(c.difference))),
+            expected: { atMost: 0.5 / steps },
+            theory:
+              "completeness (Sundararajan et al. 2017, proposition 1); with ReLU's kinks a sum of n points errs by O(1/n)",
+          },
+          {
+            text: "integrated gradients: share on paper, where pixels are as in the baseline",
+            measured: mean(integrated.map((map, i) => shareWhere(map, (at) => ink[i]![at] === 0))),
+            expected: { equals: 0, within: 0 },
+            theory: "the factor xᵢ − x′ᵢ is 0",
+          },
+          {
+            text: "integrated gradients and the score's fall under 2 × 2 covers: correlation over inked covers",
+            measured: by["integrated gradients"]!,
+            expected: { atLeast: 0.6 },
+            theory: "both are the score's change along a way to paper: equal to first order (Ancona et al. 2018)",
+          },
+          {
+            text: "gradient × input and the score's fall under 2 × 2 covers: correlation over inked covers",
+            measured: by["gradient × input"]!,
+            expected: { atLeast: 0.5 },
+            theory: "f(x) − f(x covered) ≈ Σ xᵢ·∂f/∂xᵢ over the cover, to first order",
+          },
+          {
+            text: "area under the score's fall, pixels by integrated gradients against at random",
+            measured: area["integrated gradients"]! / area["at random"]!,
+            expected: { atMost: 0.6 },
+            theory: "the pixels named are those the score hangs on (deletion: Petsiuk et al. 2018)",
+          },
+          {
+            text: "explanation's correlation with itself after small noise: SmoothGrad's less the plain gradient's",
+            measured: steady.smooth - steady.plain,
+            expected: { atLeast: 0 },
+            theory: "the mean over noisy copies loses the gradient's fluctuations (Smilkov et al. 2017)",
+          },
+        ],
+        plots: [
+          {
+            title: "Score left after inked pixels are taken away, the most important first",
+            x: { label: "share of the ink taken away" },
+            y: { label: "score, as a share of its fall" },
+            series: curves,
+          },
+        ],
+        tables: [
+          {
+            title: `Explanations of ${DIGITS} digits`,
+            columns: [
+              "explanation",
+              "correlation with occlusion",
+              "area under the score's fall",
+              "mass near ink, 1 = even",
+            ],
+            rows: Object.entries(maps).map(([name, map]) => [
+              name,
+              rounded(by[name]!),
+              rounded(area[name]!),
+              rounded(mean(map.map((one, i) => nearInk(one, ink[i]!)))),
+            ]),
+          },
+        ],
+        pictures,
+      };
+    } finally {
+      x.dispose();
+      model.dispose();
+    }
+  },
+});
+
+/** A convolutional network, and the layer whose output Grad-CAM looks at: [batch, 14, 14, 16]. */
+function network(): { model: nn.Sequential; seen: nn.Module } {
+  const seen = new nn.ReLU();
+  const model = new nn.Sequential(
+    new nn.Conv2d(1, 8, 3, { padding: "same" }),
+    new nn.ReLU(),
+    new nn.MaxPool2d(2),
+    new nn.Conv2d(8, 16, 3, { padding: "same" }),
+    seen,
+    new nn.MaxPool2d(2),
+    new nn.Flatten(),
+    new nn.Linear(7 * 7 * 16, 10),
+  );
+  return { model, seen };
+}
+
+/** A number for each pixel. */
+type Pixels = Float32Array;
+
+/** Sample by sample. */
+function pixelsOf(x: Tensor): Pixels[] {
+  const values = x.data as Float32Array;
+  return Array.from({ length: x.shape[0]! }, (_, i) => values.slice(i * PIXELS, (i + 1) * PIXELS));
+}
+
+const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
+const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
+const rounded = (v: number): number => Number(v.toFixed(3));
+
+/** Pearson's, of sums over blocks that hold ink. */
+function correlation(a: Pixels, b: Pixels, ink: Pixels): number {
+  const [p, q, inked] = [a, b, ink].map(blocks) as [number[], number[], number[]];
+  return pearson(
+    p.filter((_, i) => inked[i]! > 0),
+    q.filter((_, i) => inked[i]! > 0),
+  );
+}
+function pearson(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  const [ma, mb] = [mean(a), mean(b)];
+  const covariance = (u: ArrayLike<number>, mu: number, v: ArrayLike<number>, mv: number): number =>
+    sum(Array.from(u, (value, i) => (value - mu) * (v[i]! - mv)));
+  return covariance(a, ma, b, mb) / Math.sqrt(covariance(a, ma, a, ma) * covariance(b, mb, b, mb) || 1);
+}
+function blocks(map: Pixels): number[] {
+  const side = SIDE / BLOCK;
+  const sums = new Array<number>(side * side).fill(0);
+  map.forEach((v, at) => {
+    sums[Math.floor(at / SIDE / BLOCK) * side + Math.floor((at % SIDE) / BLOCK)]! += v;
+  });
+  return sums;
+}
+
+/** How much of Σ|map| lies where the condition holds. */
+function shareWhere(map: Pixels, condition: (at: number) => boolean): number {
+  return sum(map.map((v, at) => (condition(at) ? Math.abs(v) : 0))) / (sum(map.map(Math.abs)) || 1);
+}
+
+/** The share of a map within 2 pixels of ink, by the share of the pixels that lie there. */
+function nearInk(map: Pixels, ink: Pixels): number {
+  const near = (at: number): boolean => {
+    const [row, column] = [Math.floor(at / SIDE), at % SIDE];
+    for (let r = Math.max(0, row - 2); r <= Math.min(SIDE - 1, row + 2); r++)
+      for (let c = Math.max(0, column - 2); c <= Math.min(SIDE - 1, column + 2); c++)
+        if (ink[r * SIDE + c]! > 0.5) return true;
+    return false;
+  };
+  return shareWhere(map, near) / shareWhere(new Float32Array(PIXELS).fill(1), near);
+}
+
+/** The score after shares of the inked pixels became paper, the map's largest first: 1 with all ink, 0 with none. */
+function deletion(
+  model: nn.Module,
+  ink: readonly Pixels[],
+  maps: readonly Pixels[],
+  classes: Int32Array,
+): [number, number][] {
+  const orders = ink.map((digit, i) => {
+    const inked = Array.from(digit.keys()).filter((at) => digit[at]! > 0);
+    return inked.sort((a, b) => maps[i]![b]! - maps[i]![a]!);
+  });
+  const scores = SHARES.map((share) =>
+    tidy(() => {
+      const left = new Float32Array(ink.length * PIXELS);
+      ink.forEach((digit, i) => {
+        left.set(digit, i * PIXELS);
+        for (const at of orders[i]!.slice(0, Math.round(share * orders[i]!.length))) left[i * PIXELS + at] = 0;
+      });
+      const rows = model.forward(tensor(left, [ink.length, SIDE, SIDE, 1])).data as Float32Array;
+      return Array.from(classes, (c, i) => rows[i * 10 + c]!);
+    }),
+  );
+  const [all, none] = [mean(scores[0]!), mean(scores.at(-1)!)];
+  return SHARES.map((share, k) => [share, (mean(scores[k]!) - none) / (all - none)]);
+}
+const areaUnder = (points: readonly (readonly [number, number])[]): number =>
+  points.slice(1).reduce((area, [x, y], i) => area + ((y + points[i]![1]) / 2) * (x - points[i]![0]), 0);
+
+/** Correlations of explanations at x and at x with a twentieth of noise: of the gradient, and of SmoothGrad. */
+function steadiness(model: nn.Module, x: Tensor, target: Tensor, noise: number): { plain: number; smooth: number } {
+  const moved = x.add(randn(x.shape).mul(0.05));
+  const compare = (explain: (z: Tensor) => Tensor): number => {
+    const [a, b] = [x, moved].map((z) => pixelsOf(explain(z))) as [Pixels[], Pixels[]];
+    return mean(a.map((one, i) => pearson(one, b[i]!)));
+  };
+  return {
+    plain: compare((z) => smoothGrad(model, z, { target, noise: 0, samples: 1 })),
+    smooth: compare((z) => smoothGrad(model, z, { target, noise, samples: 30 })),
+  };
+}
+
+/** One digit and its explanations, each scaled to its largest value. */
+function pictured(model: nn.Sequential, seen: nn.Module, x: Tensor, steps: number, noise: number): Picture[] {
+  const scores = Array.from(model.forward(x).softmax(-1).data);
+  const answer = scores.indexOf(Math.max(...scores));
+  const picture = (title: string, colours: Picture["colours"], map: Tensor): Picture => {
+    const values = Array.from(map.data);
+    const largest = Math.max(...values.map(Math.abs)) || 1;
+    return { title, width: SIDE, height: SIDE, colours, values: values.map((v) => v / largest) };
+  };
+  const target = answer;
+  return [
+    picture(`read as ${answer} (p = ${scores[answer]!.toFixed(2)})`, "grey", x),
+    picture("saliency", "grey", saliency(model, x, { target })),
+    picture("gradient × input", "diverging", gradientTimesInput(model, x, { target })),
+    picture("integrated gradients", "diverging", integratedGradients(model, x, { target, steps }).attributions),
+    picture("SmoothGrad", "diverging", smoothGrad(model, x, { target, noise, samples: 50 })),
+    picture("Grad-CAM", "grey", gradCam(model, seen, x, { target, resize: true })),
+    picture("occlusion, 4 × 4", "diverging", occlusion(model, x, { target, window: 4, stride: 1 })),
+  ];
+}

@@ -1,0 +1,179 @@
+/** Sigmoids one behind the other: each lets a quarter of the gradient through at most. And what helps. */
+import { losses, manualSeed, nn, randn, type Tensor, tidy } from "nabla";
+import { diagnose, gradientByDepth, growthPerStep, spectralNorm } from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+const activations: Record<string, () => nn.Module> = {
+  sigmoid: () => new nn.Sigmoid(),
+  tanh: () => new nn.Tanh(),
+  relu: () => new nn.ReLU(),
+  gelu: () => new nn.GELU(),
+};
+const WIDTH = 32;
+
+/** First weights, by what they are for. */
+const inits: Record<string, (w: Tensor) => void> = {
+  small: (w) => void nn.init.normal(w, 0, 0.05),
+  xavier: (w) => void nn.init.xavierNormal(w),
+  kaiming: (w) => void nn.init.kaimingNormal(w, { nonlinearity: "relu" }),
+  large: (w) => void nn.init.normal(w, 0, 1),
+};
+
+/** x + f(x). */
+class Residual extends nn.Module {
+  constructor(readonly inner: nn.Module) {
+    super();
+  }
+  forward(x: Tensor): Tensor {
+    return (this.inner.forward(x) as Tensor).add(x);
+  }
+}
+
+export default experiment({
+  name: "vanishing",
+  title: "Vanishing gradients",
+  section: "Vanishing and Exploding Gradients",
+  claim:
+    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network; large weights saturate the neurons and make it worse.",
+  formula:
+    "\\sigma'(z)=\\sigma(z)(1-\\sigma(z))\\le\\tfrac14,\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial x_{l}}\\Bigr\\|\\le\\tfrac14\\,\\|W_{l+1}\\|_2\\,\\Bigl\\|\\frac{\\partial L}{\\partial x_{l+1}}\\Bigr\\|",
+  functions: ["gradientByDepth", "diagnose", "spectralNorm", "watch"],
+  parameters: {
+    depth: { kind: "number", label: "layers", min: 2, max: 40, default: 16, integer: true },
+    activation: {
+      kind: "choice",
+      label: "activation",
+      options: ["sigmoid", "tanh", "relu", "gelu"],
+      default: "sigmoid",
+    },
+    init: {
+      kind: "choice",
+      label: "first weights",
+      options: ["small", "xavier", "kaiming", "large"],
+      default: "xavier",
+    },
+    remedy: { kind: "choice", label: "remedy", options: ["none", "residual", "layer norm"], default: "none" },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  run({ depth, activation, init, remedy, seed }) {
+    manualSeed(seed);
+    const [x, y] = [randn([64, WIDTH]), randn([64, WIDTH])];
+    const measured = (kind: string, weights: string, help: string) => {
+      const model = build(depth, kind, weights, help);
+      const loss = () => losses.mse(model.forward(x) as Tensor, y);
+      const rows = gradientByDepth(model, loss, { which: (module) => model.layers.includes(module) });
+      return { model, loss, rows, points: rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]) };
+    };
+    const chosen = measured(activation, init, remedy);
+    const others = [
+      ["sigmoid", "xavier", "none"],
+      ["tanh", "xavier", "none"],
+      ["relu", "kaiming", "none"],
+      [activation, init, "residual"],
+      [activation, init, "layer norm"],
+    ].filter(([a, b, c]) => !(a === activation && b === init && c === remedy)) as [string, string, string][];
+    const compared = others.map(([a, b, c]) => ({
+      name: [a, b, c === "none" ? "" : c].filter(Boolean).join(", "),
+      ...measured(a, b, c),
+    }));
+    // Each block's bound, where theory gives one: ¼ or 1 times the weight's norm.
+    const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];
+    const norms = [...chosen.model.namedParameters()]
+      .filter(([name]) => name.endsWith("weight") && !/norm/.test(name))
+      .map(([, w]) => spectralNorm(w));
+    // Below float32's least normal number a gradient is not what it was.
+    const seen = chosen.points.filter(([, g]) => g > 1e-37);
+    const steps = seen.slice(1).map(([layer, g], i) => seen[i]![1] / g / (limit * norms[layer - 1]!));
+    const excess = Math.max(...steps);
+    const rate = Math.exp(growthPerStep(seen.map(([, g]) => g)));
+    const report = tidy(() => diagnose(chosen.model, chosen.loss));
+    const ratio = chosen.points[0]![1] / chosen.points.at(-1)![1];
+    const residual = compared.find(({ name }) => name === "tanh, xavier");
+    const findings = [
+      {
+        text: "largest value of the sigmoid's derivative on a fine grid",
+        measured: Math.max(...Array.from({ length: 2001 }, (_, i) => slopeOfSigmoid((i - 1000) / 100))),
+        expected: { equals: 0.25, within: 1e-9 },
+        theory: "σ(1 − σ) at σ = ½",
+      },
+      ...(remedy === "none"
+        ? [
+            {
+              text: `largest step back through a layer, by ${limit}·‖W‖₂`,
+              measured: excess,
+              expected: { atMost: 1 + 1e-4 } as const,
+              theory: "a chain rule's factor is at most the activation's slope times the weight's norm",
+            },
+          ]
+        : []),
+      ...(remedy === "none" && activation === "sigmoid"
+        ? [
+            {
+              text: "factor of the gradient per layer, on its way back",
+              measured: rate,
+              expected: { atMost: 0.25 * Math.max(...norms) } as const,
+              theory: "¼·‖W‖₂ at most",
+            },
+          ]
+        : []),
+      ...(residual && activation === "sigmoid" && remedy === "none"
+        ? [
+            {
+              text: "first layer's share of the gradient with tanh and Xavier's weights, by that with sigmoid",
+              measured: residual.points[0]![1] / residual.points.at(-1)![1] / ratio,
+              expected: { atLeast: 1 } as const,
+              theory: "tanh's slope at 0 is 1, four times sigmoid's (Glorot and Bengio 2010)",
+            },
+          ]
+        : []),
+    ];
+    return {
+      findings,
+      plots: [
+        {
+          title: "The gradient that arrives at each layer",
+          x: { label: "layer" },
+          y: { label: "‖∂L/∂y‖", scale: "log" },
+          series: [
+            {
+              name: [activation, init, remedy === "none" ? "" : remedy].filter(Boolean).join(", "),
+              points: chosen.points,
+            },
+            ...compared.map(({ name, points }) => ({ name, points, style: "theory" as const })),
+          ],
+        },
+      ],
+      tables: [
+        {
+          title: "Verdict",
+          columns: ["what is seen", "what to try"],
+          rows: report.verdicts.map(({ text, remedy: help }) => [text, help]),
+        },
+        {
+          title: "First layer's gradient by the last's",
+          columns: ["network", "ratio"],
+          rows: [["this one", ratio], ...compared.map(({ name, points }) => [name, points[0]![1] / points.at(-1)![1]])],
+        },
+      ],
+    };
+  },
+});
+
+const slopeOfSigmoid = (z: number): number => {
+  const s = 1 / (1 + Math.exp(-z));
+  return s * (1 - s);
+};
+
+function build(depth: number, activation: string, init: string, remedy: string): nn.Sequential {
+  const block = () => {
+    const linear = new nn.Linear(WIDTH, WIDTH, { bias: false });
+    inits[init]!(linear.weight);
+    const inner = new nn.Sequential(
+      ...(remedy === "layer norm" ? [new nn.LayerNorm(WIDTH, { elementwiseAffine: false })] : []),
+      linear,
+      activations[activation]!(),
+    );
+    return remedy === "residual" ? new Residual(inner) : inner;
+  };
+  return new nn.Sequential(...Array.from({ length: depth }, block));
+}

@@ -1,0 +1,76 @@
+/** A weight's gradient grows with its input, a bias's does not: the inputs' scale decides who learns. */
+import { losses, manualSeed, nn, randn, type Tensor } from "nabla";
+import { logSlope, standardize, weightsAgainstBiases } from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+
+const SCALES = Array.from({ length: 13 }, (_, i) => 10 ** (-2 + i / 3));
+
+export default experiment({
+  name: "weights-vs-biases",
+  title: "Weights against biases",
+  section: "Stochasticity and Gradient Confusion",
+  claim:
+    "In a linear layer the scale of the inputs decides whether the updates of weights or of biases dominate; normalization restores the balance.",
+  formula:
+    "\\frac{\\|\\partial L/\\partial W\\|_F}{\\|\\partial L/\\partial b\\|}=\\frac{\\|g\\,x^\\top\\|_F}{\\|g\\|}=\\|x\\|\\quad\\text{(one sample)}",
+  functions: ["weightsAgainstBiases", "standardize"],
+  parameters: {
+    features: { kind: "number", label: "features", min: 1, max: 64, default: 16, integer: true },
+    batch: { kind: "number", label: "samples in the batch", min: 2, max: 64, default: 16, integer: true },
+    mean: { kind: "number", label: "mean of the inputs, by their spread", min: 0, max: 5, default: 1, step: 0.1 },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  run({ features, batch, mean, seed }) {
+    manualSeed(seed);
+    const layer = new nn.Linear(features, 4);
+    const [x, noise] = [randn([batch, features]).add(mean), randn([batch, 4])];
+    // The target moves with the output, so that g is the same at every scale and only x changes.
+    const row = (inputs: Tensor, g: Tensor) =>
+      weightsAgainstBiases(layer, () => layer.forward(inputs).mul(g).sum())[0]!;
+    const rows = SCALES.map((scale) => ({ scale, ...row(x.mul(scale), noise) }));
+    const single = row(x.narrow(0, 0, 1), noise.narrow(0, 0, 1));
+    const length = Math.hypot(...x.narrow(0, 0, 1).data);
+    const { apply } = standardize(x.mul(1000));
+    const balanced = weightsAgainstBiases(layer, () => losses.mse(layer.forward(apply(x.mul(1000))), noise))[0]!;
+    const points = (of: "weight" | "bias"): [number, number][] => rows.map((r) => [r.scale, r[of]]);
+    return {
+      findings: [
+        {
+          text: "one sample: ‖∂W‖/‖∂b‖ by the input's length",
+          measured: single.ratio / length,
+          expected: { equals: 1, within: 1e-4 },
+          theory: "‖g·xᵀ‖ = ‖g‖·‖x‖",
+        },
+        {
+          text: "growth of ‖∂W‖ with the inputs' scale (slope of logarithms)",
+          measured: logSlope(points("weight")),
+          expected: { equals: 1, within: 0.01 },
+          theory: "∂L/∂W = Σ g·xᵀ is linear in x",
+        },
+        {
+          text: "growth of ‖∂b‖ with the inputs' scale",
+          measured: logSlope(points("bias")),
+          expected: { equals: 0, within: 0.01 },
+          theory: "∂L/∂b = Σ g does not know x",
+        },
+        {
+          text: "mean squared length of the inputs by features, standardized",
+          measured: balanced.inputLength ** 2 / features,
+          expected: { equals: 1, within: 1e-3 },
+          theory: "each feature has variance 1, whatever its unit was",
+        },
+      ],
+      plots: [
+        {
+          title: "Gradients as the inputs grow",
+          x: { label: "scale of the inputs", scale: "log" },
+          y: { label: "norm of the gradient", scale: "log" },
+          series: [
+            { name: "weights", points: points("weight") },
+            { name: "biases", points: points("bias") },
+          ],
+        },
+      ],
+    };
+  },
+});

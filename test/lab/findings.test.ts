@@ -1,0 +1,133 @@
+/** Experiments on the article's first sections: every finding is as theory says, at the defaults and elsewhere in the parameters' ranges. */
+import { describe, expect, test } from "vitest";
+import { type AnyExperiment, holds, type Result, showExpectation, valuesOf } from "../../lab/experiment.ts";
+import { experiments } from "../../lab/experiments/index.ts";
+import { context } from "../support/digits.ts";
+
+const contradicted = ({ findings }: Result): string[] =>
+  findings
+    .filter((finding) => !holds(finding))
+    .map(({ text, measured, expected }) => `${text}: ${measured}, but ${showExpectation(expected)}`);
+
+const cases: Record<string, readonly Record<string, string | number>[]> = {
+  "definition-of-the-derivative": [
+    { f: "x³ tanh x", x: 0.6 },
+    { f: "sigmoid(x)", x: 1.3 },
+  ],
+  "linear-regression": [
+    { theta1: 5, theta2: -3, x1: -4, x2: 0.5, y: -10 },
+    { theta1: 2, theta2: 2 },
+  ],
+  "directional-derivative": [
+    { x: -2, y: 2, directions: 8 },
+    { x: 0.1, y: 0, directions: 360 },
+  ],
+  "logistic-pull": [
+    { steps: 0, samples: 10 },
+    { steps: 200, samples: 200, flipped: 20, seed: 3 },
+  ],
+  "linear-layer": [
+    { batch: 1, width: 1, seed: 2 },
+    { batch: 64, width: 32, seed: 3 },
+  ],
+  vanishing: [
+    { depth: 20, init: "large" },
+    { depth: 40, init: "small" },
+    { activation: "tanh", init: "large", seed: 2 },
+    { activation: "relu", init: "kaiming", depth: 30 },
+    { activation: "gelu", remedy: "layer norm" },
+    { remedy: "residual", depth: 2 },
+  ],
+  "exploding-rnn": [
+    { norm: 0.5, steps: 60 },
+    { norm: 1.5, steps: 80 },
+    { norm: 1.5, activation: "tanh", input: 1, clip: 0.1 },
+    { norm: 1, seed: 5 },
+  ],
+  "saddle-escape": [{ lr: 0.005, noise: 1 }, { lr: 0.3, noise: 1e-5, seed: 2 }, { seed: 7 }],
+  landscape: [
+    { steps: 0, width: 2 },
+    { steps: 400, width: 12, seed: 4 },
+  ],
+  ravine: [{ kappa: 300, rate: 1 }, { kappa: 1.5, angle: 90 }, { momentum: "heavy ball" }, { rate: 0.5, angle: 0 }],
+  "feature-scaling": [
+    { scale: 0.01, correlation: 0 },
+    { scale: 100, correlation: 0.95, seed: 2 },
+  ],
+  "gradient-confusion": [
+    { noise: 5, seed: 2 },
+    { steps: 300, noise: 0.1 },
+  ],
+  curriculum: [
+    { noise: 0, epochs: 10, seed: 2 },
+    { lr: 0.01, epochs: 1, noise: 2 },
+  ],
+  "weights-vs-biases": [
+    { features: 1, batch: 2, mean: 0 },
+    { features: 64, batch: 64, mean: 5, seed: 3 },
+  ],
+  "natural-gradient": [
+    { f1: 1, lr: 0.1 },
+    { f1: 1000, stretch: 0.2, theta1: -1, theta2: 2 },
+  ],
+  "residual-vs-plain": [
+    { depth: 60, steps: 60, seed: 2 },
+    { depth: 10, steps: 0 },
+  ],
+};
+
+const find = (name: string): AnyExperiment => experiments.find((experiment) => experiment.name === name)!;
+
+describe.each(Object.entries(cases))("%s", (name, elsewhere) => {
+  test.each([{}, ...elsewhere].map((given) => [JSON.stringify(given), given] as const))(
+    "with %s all findings hold",
+    async (_, given) => {
+      const experiment = find(name);
+      const result = await experiment.run(valuesOf(experiment.parameters, given), context);
+      expect(contradicted(result)).toEqual([]);
+      expect(result.findings.length).toBeGreaterThan(0);
+      for (const { series } of result.plots)
+        expect(series.some(({ points }) => points.some(([, y]) => Number.isFinite(y)))).toBe(true);
+    },
+  );
+});
+
+test("the article's numbers: −12 and −4", async () => {
+  const experiment = find("linear-regression");
+  const { findings } = await experiment.run(valuesOf(experiment.parameters), context);
+  expect(findings.slice(0, 2).map(({ measured }) => measured)).toEqual([-12, -4]);
+});
+
+test("K-FAC reaches the training loss in fewer steps than Adam at any of four rates", async () => {
+  const experiment = find("fisher-training");
+  for (const adam of [0.003, 0.01, 0.02, 0.05]) {
+    const result = await experiment.run(valuesOf(experiment.parameters, { adam, steps: 60 }), context);
+    expect(contradicted(result)).toEqual([]);
+    const [plain, kfac] = result.tables![0]!.rows;
+    expect(typeof kfac![1]).toBe("number");
+    expect(Number(kfac![1])).toBeLessThan(typeof plain![1] === "number" ? plain![1] : 61);
+  }
+});
+
+describe("experiments as a whole", () => {
+  test("every one is called as its file, and says what it shows", async () => {
+    const face = Object.keys(await import("nabla/gradients"));
+    for (const { name, title, claim, formula, functions, parameters } of experiments) {
+      expect(name).toMatch(/^[a-z-]+$/);
+      expect([title, claim, formula].every((text) => text.length > 5)).toBe(true);
+      for (const f of functions) expect(face, `${name} shows ${f}`).toContain(f);
+      for (const [key, parameter] of Object.entries(parameters)) {
+        expect(() => valuesOf(parameters, { [key]: parameter.default }), `${name}, ${key}`).not.toThrow();
+        if (parameter.kind === "number") expect(parameter.scale === "log" && parameter.min <= 0).toBe(false);
+      }
+    }
+    expect(new Set(experiments.map(({ name }) => name)).size).toBe(experiments.length);
+  });
+  test("values out of range are refused, with what is allowed", () => {
+    const { parameters } = find("vanishing");
+    expect(() => valuesOf(parameters, { depth: 1 })).toThrow("depth is 1, but must be a whole number from 2 to 40");
+    expect(() => valuesOf(parameters, { depth: "" })).toThrow(/whole number/);
+    expect(() => valuesOf(parameters, { init: "huge" })).toThrow("must be one of small, xavier, kaiming, large");
+    expect(() => valuesOf(parameters, { width: 3 })).toThrow(/"width" is no parameter. There are: depth/);
+  });
+});

@@ -1,0 +1,14 @@
+/** The lab's digits without a build: the first of MNIST's, as lab/build.mjs packs them. */
+import { firstDigits, loadMnist } from "../../examples/mnist/data.ts";
+import type { Context } from "../../lab/experiment.ts";
+
+let loaded: ReturnType<Context["digits"]> | undefined;
+
+export const digits: Context["digits"] = () =>
+  (loaded ??= loadMnist().then(({ train, test }) => ({
+    train: firstDigits(train, 6000),
+    test: firstDigits(test, 1000),
+  })));
+
+/** Where experiments run in tests. */
+export const context: Context = { progress: async () => {}, digits };
