@@ -8,10 +8,11 @@ import { cpuClock, type Effort, measure, type Result, type Row, type Suite, wall
 import { machine, suiteTable } from "./report.ts";
 import { conv } from "./suites/conv.ts";
 import { elementwise } from "./suites/elementwise.ts";
+import { gradients } from "./suites/gradients.ts";
 import { matmul } from "./suites/matmul.ts";
 import { step } from "./suites/step.ts";
 
-const suites: readonly Suite[] = [matmul, conv, elementwise, step];
+const suites: readonly Suite[] = [matmul, conv, elementwise, step, gradients];
 const names = suites.map(({ name }) => name);
 
 const program = new Command("bench")

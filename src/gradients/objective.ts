@@ -105,7 +105,7 @@ export class Objective {
     return this.byName(this.gradient(theta));
   }
 
-  /** The parts of a vector that belong to each parameter. */
+  /** Copies of a vector's parts, by the parameter they belong to. */
   byName(v: Point): Record<string, Vector> {
     this.requireSize(v);
     return Object.fromEntries(this.names.map((name, i) => [name, vector(this.part(v, i))]));
@@ -123,6 +123,7 @@ export class Objective {
 
   private part(v: Point, i: number): Float64Array {
     const [from, { size }] = [this.offsets[i]!, this.parameters[i]!];
+    if (v instanceof Float64Array) return v.subarray(from, from + size);
     return Float64Array.from({ length: size }, (_, k) => v[from + k]!);
   }
 
