@@ -1,7 +1,7 @@
 /** Eigenvalues of symmetric matrices in float64: all of a small one by Jacobi's rotations, the extreme ones of a product by Lanczos. */
 import { randn } from "../creation.ts";
 import { tidy } from "../tensor.ts";
-import { dot, norm, plus, scale, unit, type Vector, vector } from "./vector.ts";
+import { addScaled, dot, norm, scale, unit, type Vector, vector } from "./vector.ts";
 
 /** Eigenvalues, ascending, and eigenvector k as vectors[k]. */
 export interface Eigen {
@@ -102,10 +102,10 @@ export function lanczos(
   const [alpha, beta]: [number[], number[]] = [[], []];
   for (;;) {
     const k = alpha.length;
-    let w = product(q[k]!);
+    const w = vector(product(q[k]!));
     alpha.push(dot(w, q[k]!));
     // Twice is enough (Kahan and Parlett).
-    for (let pass = 0; pass < 2; pass++) for (const v of q) w = plus(w, v, -dot(w, v));
+    for (let pass = 0; pass < 2; pass++) for (const v of q) addScaled(w, v, -dot(w, v));
     const rest = norm(w);
     const last = alpha.length === limit || rest <= 1e-7 * Math.max(...alpha.map(Math.abs), ...beta, 1e-300);
     if (last || alpha.length % 5 === 0) {
@@ -149,10 +149,7 @@ function ritzOf(
     weights: Float64Array.from(vectors, (s) => s[0]! ** 2),
     vector(i) {
       const sum = new Float64Array(q[0]!.length);
-      vectors[i]!.forEach((factor, j) => {
-        const basis = q[j]!;
-        for (let x = 0; x < sum.length; x++) sum[x]! += factor * basis[x]!;
-      });
+      vectors[i]!.forEach((factor, j) => addScaled(sum, q[j]!, factor));
       return unit(sum);
     },
   };

@@ -2,16 +2,29 @@
 
 export type Vector = Float64Array;
 
-export const vector = (values: ArrayLike<number>): Vector => Float64Array.from(values);
+export const vector = (values: ArrayLike<number>): Vector => new Float64Array(values);
 export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let total = 0;
   for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
   return total;
 };
 export const norm = (a: Vector): number => Math.sqrt(dot(a, a));
-export const scale = (a: Vector, factor: number): Vector => a.map((v) => v * factor);
+// Loops: map with a function is several times slower.
+export function scale(a: Vector, factor: number): Vector {
+  const y = new Float64Array(a.length);
+  for (let i = 0; i < y.length; i++) y[i] = a[i]! * factor;
+  return y;
+}
 /** a + factor·b. */
-export const plus = (a: Vector, b: Vector, factor = 1): Vector => a.map((v, i) => v + factor * b[i]!);
+export function plus(a: Vector, b: Vector, factor = 1): Vector {
+  const y = new Float64Array(a.length);
+  for (let i = 0; i < y.length; i++) y[i] = a[i]! + factor * b[i]!;
+  return y;
+}
+/** a ← a + factor·b. */
+export function addScaled(a: Vector, b: Vector, factor: number): void {
+  for (let i = 0; i < a.length; i++) a[i]! += factor * b[i]!;
+}
 export const minus = (a: Vector, b: Vector): Vector => plus(a, b, -1);
 /** a/‖a‖. @throws RangeError for zero and what is not finite */
 export function unit(a: Vector): Vector {
