@@ -16,11 +16,10 @@ export interface Digits {
   readonly labels: Uint8Array;
 }
 
-/** Reads the gzipped file. @throws Error where it is cut off */
+/** Reads the file, gzipped or, as some servers have browsers do, already decompressed. @throws Error where it is cut off */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {
-  const stream = new Blob([file]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const view = new DataView(bytes.buffer);
+  const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompressed(file) : file;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
   const [train, test] = [view.getUint32(0, true), view.getUint32(4, true)];
   if (bytes.length !== 8 + (train + test) * (PIXELS + 1))
     throw new Error(
@@ -32,4 +31,9 @@ export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train
     labels: bytes.subarray(at + count * PIXELS, at + count * (PIXELS + 1)),
   });
   return { train: part(8, train), test: part(8 + train * (PIXELS + 1), test) };
+}
+
+async function decompressed(file: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([file]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -52,10 +52,13 @@ export function holds({ measured, expected }: Finding): boolean {
   return "atMost" in expected ? measured <= expected.atMost : measured >= expected.atLeast;
 }
 
-/** A number in four digits; below a thousandth, with a power of ten. */
+/** A number in four digits; below a thousandth and from a million on, with a power of ten: 1.69e-5, 6.07e8. */
 export function showNumber(value: number): string {
   const rounded = Number(value.toPrecision(4));
-  return rounded !== 0 && Math.abs(rounded) < 1e-3 ? rounded.toExponential() : String(rounded);
+  const size = Math.abs(rounded);
+  return size === 0 || (size >= 1e-3 && size < 1e6) || !Number.isFinite(size)
+    ? String(rounded)
+    : rounded.toExponential().replace("+", "");
 }
 
 /** `≈ 3 ± 0.1`, `≤ 3` or `≥ 3`. */

@@ -1,12 +1,12 @@
-/** The built package where people run it: every living Node, and a Chromium page. All train the same small network. */
+/** The built package where people run it: every living Node, and pages of Chromium and Firefox. All train the same small network. */
 import { execFileSync } from "node:child_process";
 import { createReadStream, existsSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findChromium } from "../support/browsers.mjs";
+import { BROWSERS, launch } from "../support/pages.ts";
 
 interface Result {
   build: string;
@@ -44,7 +44,7 @@ describe("Node", () => {
   }
 });
 
-describe("Chromium", () => {
+describe.each(BROWSERS)("%s", (name) => {
   let browser: Browser;
   let server: Server;
   const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript" };
@@ -53,8 +53,6 @@ describe("Chromium", () => {
   </script>`;
 
   beforeAll(async () => {
-    const executablePath = findChromium();
-    if (!executablePath) throw new Error("no Chromium found: run node test/support/browsers.mjs");
     server = createServer((request, response) => {
       const path = join(process.cwd(), new URL(request.url!, "http://localhost").pathname);
       response.setHeader("content-type", types[extname(path)] ?? "text/html");
@@ -63,10 +61,7 @@ describe("Chromium", () => {
       else response.writeHead(404).end();
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    browser = await chromium.launch({
-      executablePath,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-    });
+    browser = await launch(name);
   });
   afterAll(async () => {
     await browser?.close();
@@ -80,10 +75,10 @@ describe("Chromium", () => {
     tab.on("pageerror", (error) => errors.push(String(error)));
     await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     // As text: the test runner would rewrite an import() in a function.
-    const result = await tab.evaluate<Result>(`(async () => {
+    const result = (await tab.evaluate(`(async () => {
       const { fingerprint } = await import("/test/package/fingerprint.mjs");
       return fingerprint(await import("nabla"), ${JSON.stringify(options)});
-    })()`);
+    })()`)) as Result;
     expect(errors).toEqual([]);
     await tab.close();
     return result;
@@ -105,7 +100,8 @@ describe("the package", () => {
     Record<string, Record<string, string>>
   >;
   test("every file that exports promises is there, types included", () => {
-    for (const path of Object.values(manifest.exports!["."]!)) expect(existsSync(path), path).toBe(true);
+    for (const entry of [".", "./gradients"])
+      for (const path of Object.values(manifest.exports![entry]!)) expect(existsSync(path), path).toBe(true);
   });
   test("the core depends on nothing", () => {
     expect(manifest.dependencies).toBeUndefined();

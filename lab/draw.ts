@@ -1,0 +1,180 @@
+/**
+ * Draws a Plot as SVG by Observable Plot, in whatever document it is given: a browser's or linkedom's. Axes take the text's colour;
+ * the series' colours have a contrast of at least 3.7 on white and on near-black, and are told apart by the colour-blind.
+ */
+import * as marks from "@observablehq/plot";
+import type { Axis, Plot, Series } from "./experiment.ts";
+import {
+  type BarPlace,
+  barPlace,
+  barTicks,
+  COLOURS,
+  canShow,
+  extent,
+  logTicks,
+  showTick,
+  theoryFirst,
+} from "./scale.ts";
+
+type Mark = marks.Markish;
+type Point = Series["points"][number];
+
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+const ROW = 20;
+
+/** The plot, with its legend above the axes and its name for those who cannot see it. */
+export function drawPlot(document: Document, plot: Plot, { width, height }: Size): SVGSVGElement {
+  const shown = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
+  const legend = plot.series.length > 1 ? layOut(plot.series, width) : [];
+  const rows = 1 + Math.max(-1, ...legend.map(({ row }) => row));
+  const empty = !shown.some(({ points }) => points.length) && !plot.field;
+  const svg = marks.plot({
+    document,
+    width,
+    height,
+    marginTop: 28,
+    marginLeft: 58,
+    marginBottom: 42,
+    marginRight: 20,
+    ariaLabel: plot.title,
+    ariaDescription: `${plot.y.label} by ${plot.x.label}: ${plot.series.map(({ name }) => name).join(", ")}`,
+    style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
+    x: { ...scale(plot.x, shown, 0, width / 75), ...(plot.field && { domain: plot.field.x }) },
+    y: { ...scale(plot.y, shown, 1, 6), ...(plot.field && { domain: plot.field.y }) },
+    marks: [
+      ...(plot.field ? field(plot.field) : []),
+      ...theoryFirst(shown).flatMap((i) =>
+        drawSeries(shown[i]!, COLOURS[i % COLOURS.length]!, barPlace(shown, i), plot, width),
+      ),
+      ...(empty ? [marks.text(["No point that these axes can show"], { frameAnchor: "middle" })] : []),
+    ],
+  }) as SVGSVGElement; // a figure only where Plot draws titles and legends
+  svg.setAttribute("role", "img");
+  // An image has one name: those of its parts would be read by none, and are allowed on none.
+  for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
+  svg.setAttribute("height", String(height + rows * ROW));
+  svg.setAttribute("viewBox", `0 ${-rows * ROW} ${width} ${height + rows * ROW}`);
+  const group = child(svg, "g", { "text-anchor": "start", transform: `translate(0,${-rows * ROW})` });
+  for (const { series, x, row } of legend) drawEntry(group, series, plot.series.indexOf(series), x, row);
+  return svg;
+}
+
+function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: number): marks.ScaleOptions {
+  const common = { label: axis.label, grid: true, tickFormat: showTick };
+  if (axis.scale !== "log") {
+    const bars = dimension === 1 && series.some(({ style }) => style === "bars");
+    const ticks = (dimension === 0 && barTicks(series)) || Math.floor(count);
+    return { ...common, ticks, nice: dimension === 1, zero: bars };
+  }
+  const [low, high] = extent(series, dimension) ?? [1, 10];
+  return { ...common, type: "log", ticks: logTicks(low, high, count) };
+}
+
+/** Contours at the field's quantiles, each a veil over the one below: the higher, the darker. The grid's ends are its axes' ends. */
+function field({ x, y, columns, values }: NonNullable<Plot["field"]>): Mark[] {
+  const rows = values.length / columns;
+  const finite = values.filter(Number.isFinite).sort((a, b) => a - b);
+  const levels = Array.from({ length: 14 }, (_, i) => finite[Math.floor(((i + 0.5) / 14) * finite.length)] ?? 0);
+  const half = [(x[1] - x[0]) / (columns - 1) / 2, (y[1] - y[0]) / (rows - 1) / 2] as const;
+  return [
+    marks.contour(values as number[], {
+      width: columns,
+      height: rows,
+      x1: x[0] - half[0],
+      x2: x[1] + half[0],
+      y1: y[0] - half[1],
+      y2: y[1] + half[1],
+      thresholds: [...new Set(levels)],
+      fill: "currentColor",
+      fillOpacity: 0.035,
+      stroke: "currentColor",
+      strokeOpacity: 0.28,
+      clip: true,
+    }),
+  ];
+}
+
+const x = ([value]: Point): number => value;
+const y = ([, value]: Point): number => value;
+
+/** Of dots: the fewer, the larger. */
+const radius = (count: number, width: number): number =>
+  Math.min(count > 5 ? 3 : 5, Math.max(1.6, width / (3 * count)));
+
+function drawSeries({ points, style }: Series, colour: string, bars: BarPlace, plot: Plot, width: number): Mark[] {
+  const clip = plot.field !== undefined;
+  const line = (options: marks.LineOptions): Mark =>
+    marks.line(points, { x, y, stroke: colour, strokeWidth: 2, clip, ...options });
+  switch (style) {
+    case "dots":
+      return [marks.dot(points, { x, y, fill: colour, r: radius(points.length, width), clip })];
+    case "theory":
+      return [line({ strokeDasharray: "6 4" })];
+    case "bars":
+      return [drawBars(points, colour, bars, plot)];
+    case "path":
+      return [
+        line({ strokeLinejoin: "round" }),
+        marks.dot(points.slice(0, 1), { x, y, r: 4, stroke: colour, strokeWidth: 2, clip }),
+        marks.dot(points.slice(-1), { x, y, r: 4, fill: colour, clip }),
+      ];
+    default:
+      return [line({}), ...(points.length === 1 ? [marks.dot(points, { x, y, fill: colour, clip })] : [])];
+  }
+}
+
+/** Bars as wide as the nearest two allow, side by side with those of other series. */
+function drawBars(points: readonly Point[], colour: string, { index, count }: BarPlace, plot: Plot): Mark {
+  const log = plot.x.scale === "log";
+  const to = (v: number): number => (log ? Math.log10(v) : v);
+  const from = (v: number): number => (log ? 10 ** v : v);
+  const places = points.map(([v]) => to(v)).sort((a, b) => a - b);
+  const gaps = places.slice(1).map((v, i) => v - places[i]!);
+  const nearest = Math.min(...gaps.filter((gap) => gap > 0));
+  const room = 0.8 * (Number.isFinite(nearest) ? nearest : 1);
+  const edge = (v: number, side: number): number => from(to(v) + room * ((index + side) / count - 0.5));
+  const floor = plot.y.scale === "log" ? (extent(plot.series, 1, true)?.[0] ?? 1) / 2 : 0;
+  return marks.rectY(points, {
+    x1: ([v]: Point) => edge(v, 0),
+    x2: ([v]: Point) => edge(v, 1),
+    y1: floor,
+    y2: y,
+    fill: colour,
+    insetLeft: 0.5,
+    insetRight: 0.5,
+  });
+}
+
+/** The legend's entries in rows, by an estimate of their widths: text cannot be measured in every document. */
+function layOut(series: readonly Series[], width: number): { series: Series; x: number; row: number }[] {
+  let [at, row] = [4, 0];
+  return series.map((entry) => {
+    const wide = 44 + 6.6 * entry.name.length;
+    if (at > 4 && at + wide > width) [at, row] = [4, row + 1];
+    const placed = { series: entry, x: at, row };
+    at += wide;
+    return placed;
+  });
+}
+
+function drawEntry(parent: Element, { name, style }: Series, i: number, at: number, row: number): void {
+  const colour = COLOURS[i % COLOURS.length]!;
+  const middle = 10 + row * ROW;
+  if (style === "dots") child(parent, "circle", { cx: at + 11, cy: middle, r: 4, fill: colour });
+  else if (style === "bars")
+    child(parent, "rect", { x: at + 4, y: middle - 6, width: 12, height: 12, fill: colour, rx: 2 });
+  else {
+    const dash = style === "theory" ? { "stroke-dasharray": "6 4" } : {};
+    child(parent, "path", { d: `M${at},${middle}h22`, stroke: colour, "stroke-width": 2.5, ...dash });
+  }
+  child(parent, "text", { x: at + 28, y: middle, dy: "0.32em", fill: "currentColor" }).textContent = name;
+}
+
+function child(parent: Element, name: string, attributes: Readonly<Record<string, string | number>>): Element {
+  const made = parent.ownerDocument.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  return parent.appendChild(made);
+}

@@ -1,0 +1,12 @@
+/** The digits' file, for workers: fetched once, from beside the page. */
+import url from "../../dist/lab/digits.gz?url";
+import { readDigits } from "../digits.ts";
+
+let loading: ReturnType<typeof readDigits> | undefined;
+
+/** @throws Error where the file is not to be had */
+export const loadDigits = (): ReturnType<typeof readDigits> =>
+  (loading ??= fetch(url).then(async (response) => {
+    if (!response.ok) throw new Error(`The digits could not be loaded: ${response.status} ${response.statusText}.`);
+    return readDigits(new Uint8Array(await response.arrayBuffer()));
+  }));

@@ -1,0 +1,103 @@
+/** The page: contents, theme, and which view the address's hash asks for. */
+import "katex/dist/katex.min.css";
+import "../view/view.css";
+import "./page.css";
+import type { AnyExperiment } from "../experiment.ts";
+import { experiments } from "../experiments/index.ts";
+import { bySection } from "../sections.ts";
+import { maker } from "../view/dom.ts";
+import { showExperiment } from "./experiment-view.ts";
+import { showPlayground } from "./playground/view.ts";
+import { offerThemes } from "./theme.ts";
+import type { View } from "./view.ts";
+
+const make = maker(document);
+const main = document.querySelector("main")!;
+const contents = document.querySelector("nav")!;
+let shown: View | undefined;
+
+const link = (hash: string, text: string): HTMLElement => make("a", { href: `#${hash}` }, text);
+const linkTo = ({ name, title }: AnyExperiment): HTMLElement => make("li", {}, link(name, title));
+
+/** The list beside the view; on narrow screens it is folded away above it. */
+function drawContents(): HTMLElement {
+  const groups = [...bySection(experiments)].flatMap(([section, members]) => [
+    make("h2", {}, section),
+    make("ul", {}, ...members.map(linkTo)),
+  ]);
+  const wide = matchMedia("(min-width: 60rem)");
+  const details = make(
+    "details",
+    {},
+    make("summary", {}, "Experiments"),
+    make("h2", {}, "Playground"),
+    make("ul", {}, make("li", {}, link("playground", "Draw a digit"))),
+    ...groups,
+  );
+  details.open = wide.matches;
+  wide.addEventListener("change", () => void (details.open = wide.matches));
+  return details;
+}
+
+/** The first page: what there is. */
+function home(): View {
+  const groups = [...bySection(experiments)].map(([section, members]) =>
+    make(
+      "section",
+      { class: "group" },
+      make("h2", {}, section),
+      make(
+        "ul",
+        {},
+        ...members.map(({ name, title, claim }) => make("li", {}, link(name, title), make("p", {}, claim))),
+      ),
+    ),
+  );
+  const element = make(
+    "div",
+    { class: "home-view" },
+    make("h1", { tabindex: -1 }, "What gradients do"),
+    make(
+      "p",
+      { class: "claim" },
+      "The gradient is a vector of sensitivities, and the engine of learning. Each experiment here takes a claim about it, computes it in your browser, and holds what it measures against theory.",
+    ),
+    make("p", {}, link("playground", "Or watch a network learn to read, and draw it a digit.")),
+    ...groups,
+  );
+  return { title: "What gradients do", element, close: () => {} };
+}
+
+function viewOf(name: string): View {
+  if (name === "playground") return showPlayground();
+  const experiment = experiments.find((one) => one.name === name);
+  return experiment ? showExperiment(experiment) : home();
+}
+
+/** Shows what the hash says. `#main` is the skip link's, and no view. */
+function route(moveFocus: boolean): void {
+  const name = decodeURIComponent(location.hash.slice(1));
+  if (name === "main") return;
+  shown?.close();
+  shown = viewOf(name);
+  main.replaceChildren(shown.element);
+  document.title = `${shown.title} · nabla’s lab`;
+  for (const a of contents.querySelectorAll("a")) {
+    if (a.hash === `#${name}`) a.setAttribute("aria-current", "page");
+    else a.removeAttribute("aria-current");
+  }
+  if (!moveFocus) return;
+  contents.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+  scrollTo(0, 0);
+  if (!matchMedia("(min-width: 60rem)").matches) contents.querySelector("details")!.open = false;
+  main.querySelector("h1")?.focus();
+}
+
+contents.append(drawContents());
+offerThemes(document.querySelector<HTMLButtonElement>("#theme")!);
+document.querySelector(".skip")!.addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+addEventListener("hashchange", () => route(true));
+route(false);

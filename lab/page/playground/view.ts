@@ -1,0 +1,255 @@
+/** The playground: a network that learns to read while one watches, and reads what one draws. */
+import { SIDE } from "../../digits.ts";
+import { drawPlot } from "../../draw.ts";
+import type { Picture, Plot } from "../../experiment.ts";
+import { maker } from "../../view/dom.ts";
+import { imageOf } from "../../view/picture.ts";
+import { drawControls } from "../controls.ts";
+import type { View } from "../view.ts";
+import type { Reading, Spell } from "./network.ts";
+import { newPad } from "./pad.ts";
+import { preprocess } from "./preprocess.ts";
+import type { Answer, Request } from "./worker.ts";
+
+const make = maker(document);
+const TITLE = "Draw a digit";
+const RATE = {
+  lr: { kind: "number", label: "learning rate", min: 1e-4, max: 0.1, default: 5e-3, scale: "log" },
+} as const;
+
+export function showPlayground(): View {
+  const training = drawTraining();
+  const answers = drawAnswers();
+  let worker: Worker | undefined;
+  let drawing: Float32Array | undefined;
+  let waiting = false;
+
+  const ask = (request: Request): void => worker?.postMessage(request);
+  /** Asks for a reading, one at a time: while one is made, more ink only says that another is wanted. */
+  let wanted = false;
+  const read = (): void => {
+    wanted = waiting && drawing !== undefined;
+    if (!drawing) answers.clear();
+    else if (!waiting) {
+      waiting = true;
+      ask({ kind: "read", drawing });
+    }
+  };
+  const pad = newPad(() => {
+    drawing = preprocess(pad.ink());
+    read();
+  });
+  const start = (lr: number): void => {
+    worker?.terminate();
+    waiting = false;
+    training.clear();
+    worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+      if (data.kind === "spell") {
+        training.add(data.spell);
+        read();
+      } else if (data.kind === "reading") {
+        waiting = false;
+        if (drawing) answers.show(data.reading, data.drawing);
+        if (wanted) read();
+      } else if (data.kind === "example") {
+        drawing = data.drawing;
+        pad.show(drawing);
+        read();
+      } else training.fail(data.message);
+    };
+    worker.onerror = (event) => training.fail(event.message || "The worker could not be started.");
+    ask({ kind: "train", lr });
+  };
+  const clear = make("button", { type: "button" }, "Clear");
+  clear.addEventListener("click", () => {
+    pad.clear();
+    drawing = undefined;
+    read();
+  });
+  const examples = Array.from({ length: 10 }, (_, digit) => {
+    const button = make(
+      "button",
+      { type: "button", "data-digit": digit, "aria-label": `An example of ${digit}` },
+      String(digit),
+    );
+    button.addEventListener("click", () => ask({ kind: "example", digit }));
+    return button;
+  });
+  let lr: number = RATE.lr.default;
+  const again = make("button", { type: "button" }, "Train again");
+  again.addEventListener("click", () => start(lr));
+  const controls = drawControls(RATE, (values) => void (lr = Number(values.lr)));
+  controls.append(again);
+  const element = make(
+    "article",
+    {},
+    make(
+      "header",
+      { class: "heading" },
+      make("p", { class: "section" }, "Playground"),
+      make("h1", { tabindex: -1 }, TITLE),
+      make(
+        "p",
+        { class: "claim" },
+        "A convolutional network of 9,226 parameters learns from 6,000 handwritten digits, in this page, from nothing. Draw while it learns: it says what it reads, and the gradient of its answer says which pixels made it say so.",
+      ),
+    ),
+    make(
+      "div",
+      { class: "playground" },
+      make(
+        "section",
+        { "aria-label": "Drawing" },
+        make("h2", {}, "Draw here"),
+        pad.element,
+        make("div", { class: "buttons" }, clear),
+        make("p", { class: "section" }, "Or load a digit it has not learnt from:"),
+        make("div", { class: "buttons examples", role: "group", "aria-label": "Examples" }, ...examples),
+      ),
+      answers.element,
+    ),
+    training.element,
+    controls,
+  );
+  start(lr);
+  return { title: TITLE, element, close: () => worker?.terminate() };
+}
+
+/** The ten probabilities, what the network was given, and which pixels its answer hangs on. */
+function drawAnswers() {
+  const heading = make("h2", {});
+  const bars = Array.from({ length: 10 }, (_, digit) => {
+    const meter = make("meter", { min: 0, max: 1, "aria-label": `probability of ${digit}` });
+    const output = make("output", {});
+    return { meter, output, item: make("li", {}, make("span", {}, String(digit)), meter, output) };
+  });
+  const seen = make("div", { class: "seen" });
+  const list = make("ul", { class: "probabilities" }, ...bars.map(({ item }) => item));
+  const set = (probabilities: readonly number[] | undefined): void => {
+    const most = Math.max(...(probabilities ?? [1]));
+    bars.forEach(({ meter, output, item }, digit) => {
+      const p = probabilities?.[digit];
+      meter.value = p ?? 0;
+      output.textContent = p === undefined ? "–" : `${(100 * p).toFixed(1)} %`;
+      item.className = p === most ? "likeliest" : "";
+    });
+  };
+  const clear = (): void => {
+    heading.textContent = "It reads nothing yet";
+    set(undefined);
+    seen.replaceChildren();
+  };
+  clear();
+  return {
+    element: make(
+      "section",
+      { "aria-label": "What it reads", class: "answers" },
+      make("div", { role: "status" }, heading),
+      list,
+      seen,
+    ),
+    clear,
+    show({ probabilities, saliency }: Reading, drawing: Float32Array): void {
+      const best = probabilities.indexOf(Math.max(...probabilities));
+      const said = `It reads ${best}`;
+      if (heading.textContent !== said) heading.textContent = said; // a screen reader says it once
+      set(probabilities);
+      const most = Math.max(...saliency) || 1;
+      seen.replaceChildren(
+        drawSeen("what it sees", `The drawing in ${SIDE} by ${SIDE} pixels`, [...drawing]),
+        drawSeen(
+          "|∂ score / ∂ pixel|",
+          `How much each pixel matters to ${best}: the darker, the more`,
+          saliency.map((s) => s / most),
+        ),
+      );
+    },
+  };
+}
+
+function drawSeen(caption: string, alt: string, values: readonly number[]): HTMLElement {
+  const picture: Picture = { title: caption, width: SIDE, height: SIDE, values, colours: "grey" };
+  return make(
+    "figure",
+    { class: "picture" },
+    make("img", { src: imageOf(picture), alt }),
+    make("figcaption", {}, caption),
+  );
+}
+
+/** The curves of training so far, and a line that says how far it is. */
+function drawTraining() {
+  const bar = make("progress", { max: 1, value: 0, "aria-label": "training" });
+  const words = make("span", {});
+  const status = make("div", { class: "status" }, bar, words);
+  const plots = make("div", { class: "training" });
+  const element = make("section", { "aria-label": "Training" }, status, plots);
+  let spells: Spell[] = [];
+  let started = 0;
+  let drawn = true;
+  /** Each into its own frame, as wide as that is. */
+  const draw = (): void => {
+    drawn = true;
+    const figures = curves(spells).map((plot) => ({ plot, frame: newFrame(plot.title) }));
+    plots.replaceChildren(...figures.map(({ frame }) => frame));
+    for (const { plot, frame } of figures)
+      frame.append(drawPlot(document, plot, { width: Math.max(200, frame.clientWidth - 32), height: 220 }));
+  };
+  return {
+    element,
+    clear(): void {
+      spells = [];
+      started = performance.now();
+      status.dataset.state = "running";
+      words.textContent = "Loading the digits";
+      plots.replaceChildren();
+    },
+    add(spell: Spell): void {
+      spells.push(spell);
+      const { step, steps } = spell;
+      const accuracy = spells.findLast((one) => one.accuracy !== undefined)?.accuracy;
+      const read =
+        accuracy === undefined
+          ? ""
+          : `: it reads ${(100 * accuracy).toFixed(1)} % of 1,000 digits it has not learnt from`;
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      const done = step === steps;
+      bar.value = step / steps;
+      words.textContent = done ? `Learnt in ${seconds} s${read}` : `Step ${step} of ${steps}${read}`;
+      status.dataset.state = done ? "done" : "running";
+      if (drawn) requestAnimationFrame(draw);
+      drawn = false;
+    },
+    fail(message: string): void {
+      status.dataset.state = "failed";
+      words.textContent = `It failed: ${message}`;
+    },
+  };
+}
+
+const newFrame = (title: string): HTMLElement =>
+  make("figure", { class: "plot-figure" }, make("figcaption", {}, title));
+
+function curves(spells: readonly Spell[]): Plot[] {
+  const x = { label: "step" };
+  const layers = Object.keys(spells[0]?.norms ?? {});
+  const tested = spells.flatMap(({ step, accuracy }) =>
+    accuracy === undefined ? [] : [[step, 100 * accuracy] as const],
+  );
+  return [
+    {
+      title: "Loss",
+      x,
+      y: { label: "cross-entropy", scale: "log" },
+      series: [{ name: "loss", points: spells.map(({ step, loss }) => [step, loss]) }],
+    },
+    { title: "Test accuracy", x, y: { label: "% of 1,000" }, series: [{ name: "accuracy", points: tested }] },
+    {
+      title: "Gradient norms",
+      x,
+      y: { label: "‖∂L/∂W‖", scale: "log" },
+      series: layers.map((name) => ({ name, points: spells.map(({ step, norms }) => [step, norms[name] ?? 0]) })),
+    },
+  ];
+}

@@ -1,0 +1,35 @@
+/** Light or dark: as the system has it until the reader chooses, then as chosen, remembered where the browser allows. */
+
+type Theme = "light" | "dark";
+const KEY = "nabla-lab-theme";
+
+const remembered = (): Theme | undefined => {
+  try {
+    const value = localStorage.getItem(KEY);
+    return value === "light" || value === "dark" ? value : undefined;
+  } catch {
+    return undefined; // storage may be forbidden
+  }
+};
+
+/** Makes the button switch between them. */
+export function offerThemes(button: HTMLButtonElement): void {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  let chosen = remembered();
+  const current = (): Theme => chosen ?? (system.matches ? "dark" : "light");
+  const show = (): void => {
+    if (chosen) document.documentElement.dataset.theme = chosen;
+    button.textContent = current() === "dark" ? "Light theme" : "Dark theme";
+  };
+  button.addEventListener("click", () => {
+    chosen = current() === "dark" ? "light" : "dark";
+    try {
+      localStorage.setItem(KEY, chosen);
+    } catch {
+      // It holds until the page is left.
+    }
+    show();
+  });
+  system.addEventListener("change", show);
+  show();
+}

@@ -1,0 +1,29 @@
+/** The worker that experiments run in, so that the page never freezes. */
+import type { Result } from "../experiment.ts";
+import { experiments } from "../experiments/index.ts";
+import { loadDigits } from "./digits.ts";
+
+export interface Request {
+  readonly name: string;
+  readonly values: Readonly<Record<string, string | number>>;
+}
+export type Answer =
+  | { readonly kind: "progress"; readonly fraction: number; readonly what: string }
+  | { readonly kind: "result"; readonly result: Result }
+  | { readonly kind: "error"; readonly message: string };
+
+const answer = (message: Answer): void => postMessage(message);
+
+addEventListener("message", async ({ data: { name, values } }: MessageEvent<Request>) => {
+  try {
+    const experiment = experiments.find((one) => one.name === name);
+    if (!experiment) throw new Error(`There is no experiment "${name}".`);
+    const result = await experiment.run(values, {
+      progress: async (fraction, what = "") => answer({ kind: "progress", fraction, what }),
+      digits: loadDigits,
+    });
+    answer({ kind: "result", result });
+  } catch (error) {
+    answer({ kind: "error", message: error instanceof Error ? error.message : String(error) });
+  }
+});

@@ -1,0 +1,80 @@
+/** What all who draw a Plot share: colours, which points an axis can show, ticks and their labels. Pure. */
+import { type Axis, type Plot, type Series, showNumber } from "./experiment.ts";
+
+/** The series' colours, in turn: blue, vermilion, green, purple, ochre, violet. */
+export const COLOURS = ["#1f7fc4", "#d55e00", "#00906a", "#c2569f", "#96780a", "#7a6ff0"] as const;
+
+const fits = (value: number, { scale }: Axis): boolean => Number.isFinite(value) && (scale !== "log" || value > 0);
+
+/** Whether a point has a place on the plot's axes. */
+export const canShow = ([x, y]: Series["points"][number], plot: Plot): boolean => fits(x, plot.x) && fits(y, plot.y);
+
+/** Where bars stand, if they are few enough to name each: ticks of their own. */
+export function barTicks(series: readonly Series[]): number[] | undefined {
+  const places = series.filter(({ style }) => style === "bars").flatMap(({ points }) => points.map(([x]) => x));
+  const distinct = [...new Set(places)].filter(Number.isFinite).sort((a, b) => a - b);
+  return distinct.length > 0 && distinct.length <= 12 ? distinct : undefined;
+}
+
+/** Where a series' bars stand among those of others. */
+export interface BarPlace {
+  readonly index: number;
+  readonly count: number;
+}
+export function barPlace(series: readonly Series[], i: number): BarPlace {
+  const isBars = ({ style }: Series): boolean => style === "bars";
+  return { index: series.slice(0, i).filter(isBars).length, count: series.filter(isBars).length };
+}
+
+/** In which order series are drawn: what theory says lies below what was measured. */
+export const theoryFirst = (series: readonly Series[]): number[] =>
+  [...series.keys()].sort((a, b) => Number(series[b]!.style === "theory") - Number(series[a]!.style === "theory"));
+
+/** The least and the greatest coordinate; undefined where there is none. `positive` looks at those above 0 only. */
+export function extent(series: readonly Series[], dimension: 0 | 1, positive = false): [number, number] | undefined {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const { points } of series)
+    for (const point of points) {
+      const value = point[dimension];
+      if (!Number.isFinite(value) || (positive && value <= 0)) continue;
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+  return low <= high ? [low, high] : undefined;
+}
+
+/** About `count` round numbers from low to high. */
+export function linearTicks(low: number, high: number, count: number): number[] {
+  const rough = (high - low) / Math.max(1, count);
+  if (!(rough > 0)) return [low];
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5].find((factor) => factor * power >= rough) ?? 10);
+  const first = Math.ceil(low / step - 1e-9);
+  const length = Math.floor(high / step + 1e-9) - first + 1;
+  return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+}
+
+/** Powers of ten from low to high, at most about `count`; round numbers between where there are fewer than two powers. */
+export function logTicks(low: number, high: number, count: number): number[] {
+  const first = Math.ceil(Math.log10(low) - 1e-9);
+  const last = Math.floor(Math.log10(high) + 1e-9);
+  if (last - first < 1) {
+    const fine = [1, 2, 5].flatMap((factor) => [first - 1, first].map((power) => factor * 10 ** power));
+    return fine.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001).sort((a, b) => a - b);
+  }
+  const stride = Math.ceil((last - first) / Math.max(1, count));
+  const length = Math.floor((last - first) / stride) + 1;
+  return Array.from({ length }, (_, i) => Number(`1e${first + i * stride}`));
+}
+
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+/** A tick's label: a short number, with a power of ten where it is very small or large. */
+export function showTick(value: number): string {
+  const size = Math.abs(value);
+  if (size === 0 || (size >= 1e-3 && size < 1e5)) return showNumber(value).replace("-", "−");
+  const [digits, exponent] = value.toExponential(2).split("e") as [string, string];
+  const raised = `${exponent.startsWith("-") ? "⁻" : ""}${[...exponent.slice(1)].map((d) => SUPERSCRIPTS[Number(d)]).join("")}`;
+  const factor = String(Number(digits)).replace("-", "−");
+  return factor === "1" ? `10${raised}` : `${factor}×10${raised}`;
+}

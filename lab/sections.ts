@@ -1,0 +1,9 @@
+/** Experiments by the article's sections, in its order. */
+import type { AnyExperiment } from "./experiment.ts";
+
+export function bySection(experiments: readonly AnyExperiment[]): Map<string, AnyExperiment[]> {
+  const sections = new Map<string, AnyExperiment[]>();
+  for (const experiment of experiments)
+    sections.set(experiment.section, [...(sections.get(experiment.section) ?? []), experiment]);
+  return sections;
+}

@@ -1,0 +1,21 @@
+/** Elements made in one expression, in whatever document: the browser's, or linkedom's in the command. */
+
+type Child = Node | string | undefined | false;
+
+/** Makes elements of a document. */
+export type Make = <K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes?: Readonly<Record<string, string | number | boolean>>,
+  ...children: readonly Child[]
+) => HTMLElementTagNameMap[K];
+
+/** `const make = maker(document); make("p", { class: "claim" }, "text")`. Attributes that are true have no value, false ones are left out. */
+export const maker =
+  (document: Document): Make =>
+  (tag, attributes = {}, ...children) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes))
+      if (value !== false) made.setAttribute(name, value === true ? "" : String(value));
+    for (const child of children) if (child) made.append(child);
+    return made;
+  };

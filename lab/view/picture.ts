@@ -1,0 +1,48 @@
+/** A Picture's colours, and the picture as an image: a bitmap in a data: address, which needs no canvas and no file. */
+import type { Picture } from "../experiment.ts";
+
+export type Rgb = readonly [red: number, green: number, blue: number];
+
+const mix = (from: Rgb, to: Rgb, part: number): Rgb =>
+  [0, 1, 2].map((i) => from[i]! + part * (to[i]! - from[i]!)) as unknown as Rgb; // three of them
+const [PAPER, INK]: Rgb[] = [
+  [255, 255, 255],
+  [16, 20, 28],
+];
+const [NEGATIVE, MIDDLE, POSITIVE]: Rgb[] = [
+  [5, 78, 150],
+  [247, 247, 245],
+  [178, 60, 0],
+];
+
+/** Each value's colour: paper to ink for 0 … 1, or blue through white to vermilion around 0, the largest value at full strength. */
+export function coloursOf({ values, colours }: Picture): Rgb[] {
+  const finite = values.map((v) => (Number.isFinite(v) ? v : 0));
+  if (colours === "grey") return finite.map((v) => mix(PAPER!, INK!, Math.min(1, Math.max(0, v))));
+  const most = finite.reduce((top, v) => Math.max(top, Math.abs(v)), 0) || 1;
+  return finite.map((v) => mix(MIDDLE!, v < 0 ? NEGATIVE! : POSITIVE!, Math.abs(v) / most));
+}
+
+/** The picture as `data:image/bmp`: 24 bits a pixel, rows from the bottom up, each padded to four bytes. */
+export function imageOf(picture: Picture): string {
+  const { width, height } = picture;
+  const stride = (3 * width + 3) & ~3;
+  const size = 54 + stride * height;
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, 0x424d);
+  const words: [at: number, value: number][] = [
+    [2, size],
+    [10, 54],
+    [14, 40],
+    [18, width],
+    [22, height],
+    [26, 1 | (24 << 16)],
+  ];
+  for (const [at, value] of words) view.setUint32(at, value, true);
+  coloursOf(picture).forEach(([red, green, blue], i) => {
+    const row = height - 1 - Math.floor(i / width);
+    bytes.set([blue, green, red].map(Math.round), 54 + row * stride + 3 * (i % width));
+  });
+  return `data:image/bmp;base64,${btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))}`;
+}

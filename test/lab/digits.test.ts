@@ -1,0 +1,30 @@
+/** The digits' file, as the build makes it. Needs dist/lab. */
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { expect, test } from "vitest";
+import { loadMnist } from "../../examples/mnist/data.ts";
+import { readDigits } from "../../lab/digits.ts";
+
+const file = new Uint8Array(readFileSync("dist/lab/digits.gz"));
+
+test("the file holds MNIST's first 6,000 training digits and first 1,000 test digits", async () => {
+  const { train, test: tested } = await readDigits(file);
+  const mnist = await loadMnist();
+  for (const [part, whole, count] of [
+    [train, mnist.train, 6000],
+    [tested, mnist.test, 1000],
+  ] as const) {
+    expect(part.count).toBe(count);
+    expect(Buffer.compare(part.pixels, whole.pixels.subarray(0, count * 784))).toBe(0);
+    expect(Buffer.compare(part.labels, whole.labels.subarray(0, count))).toBe(0);
+  }
+});
+
+test("what a server already had decompressed reads the same", async () => {
+  expect(await readDigits(Uint8Array.from(gunzipSync(file)))).toEqual(await readDigits(file));
+});
+
+test("a file that is cut off says what to do", async () => {
+  const part = Uint8Array.from(gunzipSync(file).subarray(0, 1000));
+  await expect(readDigits(part)).rejects.toThrow("holds 1000 bytes, not those of 6000 + 1000 digits: build again.");
+});

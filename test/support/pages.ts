@@ -1,0 +1,59 @@
+/** Pages in real browsers: a static server for a folder, and headless Chromium or Firefox, both driven by puppeteer. */
+import { createReadStream, existsSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import { findChromium, findFirefox } from "./browsers.mjs";
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".woff2": "font/woff2",
+};
+
+export interface Served {
+  /** Ends in a slash. */
+  readonly address: string;
+  close(): void;
+}
+
+/** Serves a folder under a path that is not the root, as many hosts do. */
+export async function serve(folder: string): Promise<Served> {
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url!, "http://localhost");
+    const file = join(folder, pathname.replace(/^\/lab\//, "/").replace(/\/$/, "/index.html"));
+    if (!pathname.startsWith("/lab/") || !existsSync(file) || !statSync(file).isFile())
+      return void response.writeHead(404).end();
+    response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
+    createReadStream(file).pipe(response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return { address: `http://127.0.0.1:${port}/lab/`, close: () => void server.close() };
+}
+
+export const BROWSERS = ["chrome", "firefox"] as const;
+export type BrowserName = (typeof BROWSERS)[number];
+
+/** @throws Error where the browser is not installed */
+export async function launch(browser: BrowserName): Promise<Browser> {
+  const executablePath = browser === "chrome" ? findChromium() : findFirefox();
+  if (!executablePath) throw new Error(`No ${browser} found: run node test/support/browsers.mjs.`);
+  const args = browser === "chrome" ? ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] : [];
+  return puppeteer.launch({ browser, executablePath, args, headless: true, protocolTimeout: 120_000 });
+}
+
+/** Whatever goes wrong on a page: exceptions, console errors, requests that failed or that left the server. */
+export function watchErrors(page: Page, address: string): string[] {
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  page.on("request", (request) => {
+    const url = request.url();
+    if (!url.startsWith(address) && !/^(data|blob|about):/.test(url)) errors.push(`asked for ${url}`);
+  });
+  return errors;
+}
