@@ -1,6 +1,6 @@
 /** Gradient descent stays on a saddle point for ever; noise sends it away, in a time that can be foretold. */
 import { manualSeed, type Tensor, tensor } from "nabla";
-import { classifyCriticalPoint, escape, objective, predictedEscape } from "nabla/gradients";
+import { classifyCriticalPoint, type Escape, escape, objective, predictedEscape } from "nabla/gradients";
 import { experiment, type Finding } from "../experiment.ts";
 
 const DISTANCE = 1;
@@ -27,9 +27,10 @@ export default experiment({
     const options = { lr, noise, distance: DISTANCE };
     const predicted = predictedEscape(-2, options);
     const still = escape(saddle, { ...options, noise: 0, maxSteps: 200 });
-    const runs = [];
+    const runs: ({ readonly path: [number, number][] } & Escape)[] = [];
     for (let i = 0; i < REPEATS; i++) {
-      runs.push(escape(saddle, options));
+      const path: [number, number][] = [[0, 0]];
+      runs.push({ path, ...escape(saddle, { ...options, onStep: ([a, b]) => void path.push([a!, b!]) }) });
       await progress((i + 1) / REPEATS, "escapes");
     }
     const times = runs.map(({ steps }) => steps).sort((a, b) => a - b);
@@ -105,7 +106,10 @@ export default experiment({
             columns: 41,
             values: grid.flatMap((b) => grid.map((a) => a * a - b * b)),
           },
-          series: [{ name: "the saddle", points: [[0, 0]], style: "dots" }],
+          series: [
+            ...runs.slice(0, 5).map(({ path }, i) => ({ name: `run ${i + 1}`, points: path, style: "path" as const })),
+            { name: "the saddle", points: [[0, 0]], style: "dots" },
+          ],
         },
       ],
     };

@@ -1,7 +1,7 @@
 /** Leaving a saddle by noise: gradient descent with a random push at each step, and how long it takes by theory. */
 import { randomVector } from "./eigen.ts";
 import type { Objective } from "./objective.ts";
-import { minus, norm, plus } from "./vector.ts";
+import { minus, norm, plus, type Vector } from "./vector.ts";
 
 export interface EscapeOptions {
   readonly lr: number;
@@ -11,6 +11,8 @@ export interface EscapeOptions {
   readonly distance: number;
   /** Default 10,000. */
   readonly maxSteps?: number;
+  /** Told θ after each step. */
+  readonly onStep?: (theta: Vector) => void;
 }
 export interface Escape {
   /** Steps taken to get there; Infinity where it did not. */
@@ -30,13 +32,14 @@ function requireEscape({ lr, noise, distance }: EscapeOptions): void {
  */
 export function escape(objective: Objective, options: EscapeOptions): Escape {
   requireEscape(options);
-  const { lr, noise, distance, maxSteps = 10_000 } = options;
+  const { lr, noise, distance, maxSteps = 10_000, onStep } = options;
   const start = objective.theta;
   const distances = [0];
   let theta = start;
   for (let step = 1; step <= maxSteps; step++) {
     const gradient = objective.gradient(theta);
     theta = plus(theta, noise ? plus(gradient, randomVector(objective.size), noise) : gradient, -lr);
+    onStep?.(theta);
     distances.push(norm(minus(theta, start)));
     if (distances[step]! >= distance) return { steps: step, distances };
   }

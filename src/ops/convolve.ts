@@ -65,7 +65,14 @@ export function pair(name: string, option: string, value: Size2d, least: number)
 }
 
 /** Pixels before and behind along dimension i. @throws RangeError */
-export function paddingAlong(name: string, padding: Padding2d, i: 0 | 1, size: number, spans: number, stride: number): Pair {
+export function paddingAlong(
+  name: string,
+  padding: Padding2d,
+  i: 0 | 1,
+  size: number,
+  spans: number,
+  stride: number,
+): Pair {
   if (padding === "valid") return [0, 0];
   if (padding === "same") {
     const total = Math.max(0, (Math.ceil(size / stride) - 1) * stride + spans - size);
