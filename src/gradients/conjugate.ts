@@ -30,6 +30,8 @@ export function conjugateGradient(
 ): Solution {
   const damped = (v: Vector): Vector => plus(product(v), v, damping);
   const size = norm(b);
+  if (!Number.isFinite(size))
+    throw new RangeError(`conjugateGradient: the right-hand side's norm is ${size}. Is the loss finite here?`);
   let x = start ?? new Float64Array(b.length);
   let r = start ? plus(b, damped(start), -1) : b;
   let p = r;

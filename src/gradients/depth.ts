@@ -1,4 +1,5 @@
 /** The gradient's path through a network's depth: what of it arrives at each layer's output. What residuals, gates and norms are for. */
+import { onesLike } from "../autograd.ts";
 import type { Module } from "../nn/module.ts";
 import { type Tensor, tidy } from "../tensor.ts";
 import { arrivals, observed } from "./layers.ts";
@@ -29,7 +30,7 @@ export function gradientByDepth(
 ): DepthRow[] {
   return tidy(() => {
     const { result, passes } = observed(model, which, loss);
-    const arrived = arrivals(result, result.detach().mul(0).add(1), passes);
+    const arrived = arrivals(result, onesLike(result), passes);
     return passes.map(({ name, module, probe }, i) => ({
       name,
       type: module.constructor.name,

@@ -1,7 +1,7 @@
-/** Eigenvalues of symmetric matrices in float64: all of a small one by Jacobi's rotations, the extreme ones of a product by Lanczos. */
+/** Eigenvalues of symmetric matrices in float64: all of a small one, the extreme ones of a product by Lanczos. */
 import { randn } from "../creation.ts";
 import { tidy } from "../tensor.ts";
-import { addScaled, dot, norm, scale, unit, type Vector, vector } from "./vector.ts";
+import { addScaled, basis, dot, norm, plus, scale, unit, type Vector, vector } from "./vector.ts";
 
 /** Eigenvalues, ascending, and eigenvector k as vectors[k]. */
 export interface Eigen {
@@ -11,57 +11,134 @@ export interface Eigen {
 
 /** A normal vector of n numbers, from nabla's seeded generator. */
 export const randomVector = (n: number): Vector => vector(tidy(() => randn([n]).data));
+/**
+ * A normal vector that is the same at each call, from a generator of its own (mulberry32): looking at a landscape must not change the
+ * random numbers of a training run.
+ */
+function startVector(n: number, seed: number): Vector {
+  let state = (seed + 1) * 0x9e3779b9;
+  const uniform = (): number => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 2 ** 32;
+  };
+  // Box and Muller 1958.
+  return Float64Array.from(
+    { length: n },
+    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}
+
 /** ±1, each with probability ½. */
 export const rademacher = (n: number): Vector => randomVector(n).map((v) => (v < 0 ? -1 : 1));
 
 /**
- * All eigenvalues and vectors of a symmetric matrix (n × n, row-major), by cyclic Jacobi rotations (Golub and Van Loan 2013,
- * algorithm 8.5.2). Of order n³ a sweep: for n up to a few hundred.
+ * All eigenvalues and vectors of a symmetric matrix (n × n, row-major): Householder's reduction to a tridiagonal matrix, then implicit QL
+ * steps (Golub and Van Loan 2013, algorithms 8.3.1 and 8.3.2). Of order n³: for n up to several hundreds. @throws RangeError unless finite
  */
 export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
-  const a = vector(matrix);
-  const rows = Array.from({ length: n }, (_, i) => {
-    const row = new Float64Array(n);
-    row[i] = 1;
-    return row;
-  });
-  const size = norm(a);
-  for (let sweep = 0; sweep < 60; sweep++) {
-    let off = 0;
-    for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) off += 2 * a[i * n + j]! ** 2;
-    if (Math.sqrt(off) <= 1e-15 * size) break;
-    for (let p = 0; p < n - 1; p++) for (let q = p + 1; q < n; q++) rotate(a, rows, n, p, q);
-  }
-  const order = Array.from({ length: n }, (_, i) => i).sort((i, j) => a[i * n + i]! - a[j * n + j]!);
-  return {
-    values: Float64Array.from(order, (i) => a[i * n + i]!),
-    vectors: order.map((i) => rows[i]!),
-  };
+  // rows[j] is what becomes column j of the product of all reflections: a vector in memory order.
+  const rows = Array.from({ length: n }, (_, i) => Float64Array.from({ length: n }, (_, j) => matrix[i * n + j]!));
+  if (rows.some((row) => !row.every(Number.isFinite)))
+    throw new RangeError("symmetricEigen: the matrix has elements that are not finite.");
+  const { diagonal, below } = tridiagonalized(rows);
+  return tridiagonalEigen(diagonal, below, rows);
 }
 
-/** Makes a[p, q] zero: a ← Jᵀ·a·J, and the same turn of the vectors. */
-function rotate(a: Vector, vectors: readonly Vector[], n: number, p: number, q: number): void {
-  const apq = a[p * n + q]!;
-  if (apq === 0) return;
-  const tau = (a[q * n + q]! - a[p * n + p]!) / (2 * apq);
-  const t = (tau >= 0 ? 1 : -1) / (Math.abs(tau) + Math.sqrt(1 + tau * tau));
-  const c = 1 / Math.sqrt(1 + t * t);
-  const s = t * c;
-  for (let k = 0; k < n; k++) {
-    const [x, y] = [a[k * n + p]!, a[k * n + q]!];
-    a[k * n + p] = c * x - s * y;
-    a[k * n + q] = s * x + c * y;
+/** A symmetric matrix as Q·T·Qᵀ with T tridiagonal; the rows given become those of Qᵀ. */
+function tridiagonalized(a: readonly Vector[]): { diagonal: Vector; below: Vector } {
+  const n = a.length;
+  const reflections: { v: Vector; beta: number }[] = [];
+  const below = new Float64Array(Math.max(0, n - 1));
+  for (let k = 0; k < n - 2; k++) {
+    // v turns what is below the diagonal of column k into a multiple of the first basis vector.
+    const v = new Float64Array(n);
+    for (let i = k + 1; i < n; i++) v[i] = a[i]![k]!;
+    const size = norm(v);
+    const head = v[k + 1]!;
+    const target = head > 0 ? -size : size;
+    below[k] = target;
+    v[k + 1] = head - target;
+    const square = dot(v, v);
+    const beta = square > 0 ? 2 / square : 0;
+    reflections.push({ v, beta });
+    if (!beta) continue;
+    // A ← A − v·wᵀ − w·vᵀ, w = p − ½β(p·v)v, p = βA·v.
+    const p = new Float64Array(n);
+    for (let i = k; i < n; i++) p[i] = beta * dot(a[i]!, v);
+    const w = plus(p, v, -0.5 * beta * dot(p, v));
+    for (let i = k; i < n; i++) {
+      const [row, vi, wi] = [a[i]!, v[i]!, w[i]!];
+      for (let j = k; j < n; j++) row[j]! -= vi * w[j]! + wi * v[j]!;
+    }
   }
-  for (let k = 0; k < n; k++) {
-    const [x, y] = [a[p * n + k]!, a[q * n + k]!];
-    a[p * n + k] = c * x - s * y;
-    a[q * n + k] = s * x + c * y;
+  const diagonal = Float64Array.from(a, (row, i) => row[i]!);
+  if (n > 1) below[n - 2] = a[n - 1]![n - 2]!;
+  // Q = H₀·H₁·…: applied to the rows of the identity, the last first.
+  a.forEach((row, i) => {
+    row.fill(0);
+    row[i] = 1;
+  });
+  for (const { v, beta } of reflections.reverse()) {
+    if (!beta) continue;
+    // Rows of Qᵀ: Qᵀ ← Qᵀ·H.
+    for (const row of a) addScaled(row, v, -beta * dot(row, v));
   }
-  const [u, v] = [vectors[p]!, vectors[q]!];
-  for (let k = 0; k < n; k++) {
+  return { diagonal, below };
+}
+
+/** A tridiagonal matrix's eigenvalues; the rows given, those of an orthogonal matrix, are turned along: row k becomes vector k. */
+function tridiagonalEigen(diagonal: Vector, below: Vector, rows: readonly Vector[]): Eigen {
+  const n = diagonal.length;
+  const d = diagonal.slice();
+  const e = new Float64Array(n);
+  e.set(below.subarray(0, n - 1));
+  for (let l = 0; l < n; l++) {
+    for (let sweep = 0; ; sweep++) {
+      let m = l;
+      for (; m < n - 1; m++) if (Math.abs(e[m]!) <= 2 ** -52 * (Math.abs(d[m]!) + Math.abs(d[m + 1]!))) break;
+      if (m === l || sweep === 60) break;
+      // Wilkinson's shift, then one chase of the bulge upwards.
+      let g = (d[l + 1]! - d[l]!) / (2 * e[l]!);
+      let r = Math.hypot(g, 1);
+      g = d[m]! - d[l]! + e[l]! / (g + (g >= 0 ? r : -r));
+      let [s, c, p] = [1, 1, 0];
+      let i = m - 1;
+      for (; i >= l; i--) {
+        const f = s * e[i]!;
+        const b = c * e[i]!;
+        r = Math.hypot(f, g);
+        e[i + 1] = r;
+        if (r === 0) {
+          d[i + 1]! -= p;
+          e[m] = 0;
+          break;
+        }
+        s = f / r;
+        c = g / r;
+        g = d[i + 1]! - p;
+        r = (d[i]! - g) * s + 2 * c * b;
+        p = s * r;
+        d[i + 1] = g + p;
+        g = c * r - b;
+        turn(rows[i]!, rows[i + 1]!, c, s);
+      }
+      if (r === 0 && i >= l) continue;
+      d[l]! -= p;
+      e[l] = g;
+      e[m] = 0;
+    }
+  }
+  const order = Array.from({ length: n }, (_, i) => i).sort((i, j) => d[i]! - d[j]!);
+  return { values: Float64Array.from(order, (i) => d[i]!), vectors: order.map((i) => rows[i]!) };
+}
+
+function turn(u: Vector, v: Vector, c: number, s: number): void {
+  for (let k = 0; k < u.length; k++) {
     const [x, y] = [u[k]!, v[k]!];
-    u[k] = c * x - s * y;
     v[k] = s * x + c * y;
+    u[k] = c * x - s * y;
   }
 }
 
@@ -72,7 +149,7 @@ export interface LanczosOptions {
   readonly tolerance?: number;
   /** How many values at each end must have come that far. Default 1. */
   readonly count?: number;
-  /** Where to start. Default: a random vector. */
+  /** Where to start. Default: a random vector, the same each time. */
   readonly start?: Vector;
 }
 
@@ -95,26 +172,41 @@ export interface Ritz {
 export function lanczos(
   product: (v: Vector) => Vector,
   n: number,
-  { iterations = 100, tolerance = 1e-5, count = 1, start = randomVector(n) }: LanczosOptions = {},
+  { iterations = 100, tolerance = 1e-5, count = 1, start = startVector(n, 0) }: LanczosOptions = {},
 ): Ritz {
   const limit = Math.min(n, iterations);
   const q: Vector[] = [unit(start)];
   const [alpha, beta]: [number[], number[]] = [[], []];
+  // Looking costs more than a product where vectors are short: it is done ever more seldom.
+  let look = 5;
   for (;;) {
     const k = alpha.length;
     const w = vector(product(q[k]!));
     alpha.push(dot(w, q[k]!));
-    // Twice is enough (Kahan and Parlett).
-    for (let pass = 0; pass < 2; pass++) for (const v of q) addScaled(w, v, -dot(w, v));
-    const rest = norm(w);
-    const last = alpha.length === limit || rest <= 1e-7 * Math.max(...alpha.map(Math.abs), ...beta, 1e-300);
-    if (last || alpha.length % 5 === 0) {
-      const ritz = ritzOf(alpha, beta, rest, q);
-      if (last || converged(ritz, count, tolerance)) return { ...ritz, products: alpha.length };
+    if (!Number.isFinite(alpha[k])) throw new RangeError("lanczos: a product is not finite. Is the loss finite here?");
+    const rest = orthogonalize(w, q);
+    const broken = rest <= 1e-7 * Math.max(...alpha.map(Math.abs), ...beta, 1e-300);
+    if (alpha.length === limit || (tolerance > 0 && (broken || alpha.length >= look))) {
+      const ritz = ritzOf(alpha, beta, broken ? 0 : rest, q);
+      if (alpha.length === limit || converged(ritz, count, tolerance)) return { ...ritz, products: alpha.length };
+      look = Math.ceil(1.25 * alpha.length);
     }
-    beta.push(rest);
-    q.push(scale(w, 1 / rest));
+    if (broken) {
+      // What was found closes on itself: the rest of the space is looked at from a new start.
+      const fresh = startVector(n, alpha.length);
+      beta.push(0);
+      q.push(scale(fresh, 1 / orthogonalize(fresh, q)));
+    } else {
+      beta.push(rest);
+      q.push(scale(w, 1 / rest));
+    }
   }
+}
+
+/** Takes from w what lies along the vectors q, in place, and returns what is left of its length. Twice is enough (Kahan and Parlett). */
+function orthogonalize(w: Vector, q: readonly Vector[]): number {
+  for (let pass = 0; pass < 2; pass++) for (const v of q) addScaled(w, v, -dot(w, v));
+  return norm(w);
 }
 
 function converged(
@@ -137,12 +229,12 @@ function ritzOf(
   q: readonly Vector[],
 ): Omit<Ritz, "products"> {
   const k = alpha.length;
-  const t = new Float64Array(k * k);
-  alpha.forEach((a, i) => {
-    t[i * k + i] = a;
-    if (i < k - 1) t[i * k + i + 1] = t[(i + 1) * k + i] = beta[i]!;
-  });
-  const { values, vectors } = symmetricEigen(t, k);
+  const identity = Array.from({ length: k }, (_, i) => basis(k, i));
+  const { values, vectors } = tridiagonalEigen(
+    Float64Array.from(alpha),
+    Float64Array.from(beta.slice(0, k - 1)),
+    identity,
+  );
   return {
     values,
     residuals: Float64Array.from(vectors, (s) => Math.abs(rest * s[k - 1]!)),

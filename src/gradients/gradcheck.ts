@@ -12,7 +12,7 @@ import { basis, dot, plus, unit, type Vector, vector } from "./vector.ts";
 export interface GradcheckOptions {
   /** h, in proportion to the point's size where that is above 1. Default 10⁻². */
   readonly step?: number;
-  /** Allowed absolute error. Default 10⁻³. */
+  /** Allowed absolute error. Default 10⁻³ of the largest derivative that is compared. */
   readonly atol?: number;
   /** Allowed error in proportion to the gradient. Default 10⁻². */
   readonly rtol?: number;
@@ -51,23 +51,39 @@ const digits = (x: number): string => String(Number(x.toPrecision(5)));
 
 /** Collects comparisons; the worst by error/allowed. */
 class Comparison {
-  private worst: WorstCase | undefined;
-  private compared = 0;
+  private readonly all: { where: string; analytic: number; numeric: number; noise: number }[] = [];
   constructor(private readonly options: GradcheckOptions) {}
 
   /** `noise`: how far off rounding may put the numeric value. */
   add(where: string, analytic: number, numeric: number, noise: number): void {
-    const { atol = 1e-3, rtol = 1e-2 } = this.options;
-    const error = Math.abs(analytic - numeric);
-    const allowed = atol + rtol * Math.abs(numeric) + noise;
-    this.compared++;
-    const badness = (c: WorstCase): number => (Number.isNaN(c.error) ? Infinity : c.error / c.allowed);
-    const made = { where, analytic, numeric, error, allowed };
-    if (!this.worst || badness(made) > badness(this.worst)) this.worst = made;
+    this.all.push({ where, analytic, numeric, noise });
+  }
+
+  private judged(): WorstCase[] {
+    const finite = this.all.map(({ analytic }) => Math.abs(analytic)).filter(Number.isFinite);
+    const largest = finite.reduce((a, b) => Math.max(a, b), 0);
+    const { atol = 1e-3 * largest + 1e-12, rtol = 1e-2 } = this.options;
+    return this.all.map(({ where, analytic, numeric, noise }) => {
+      const error = Math.abs(analytic - numeric);
+      const allowed = atol + rtol * Math.abs(numeric) + noise;
+      // What is not finite is never right.
+      return {
+        where,
+        analytic,
+        numeric,
+        error: Number.isFinite(error) ? error : Infinity,
+        allowed: Number.isFinite(allowed) ? allowed : 0,
+      };
+    });
   }
 
   finish(name: string): GradcheckResult {
-    const { worst, compared } = this;
+    const judged = this.judged();
+    const compared = judged.length;
+    const worst = judged.reduce<WorstCase | undefined>(
+      (top, c) => (!top || c.error / c.allowed > top.error / top.allowed ? c : top),
+      undefined,
+    );
     if (!worst) throw new Error(`${name}: there was nothing to compare: no inputs, or no outputs.`);
     const ok = worst.error <= worst.allowed;
     if (!ok && this.options.raise !== false) {
@@ -76,23 +92,26 @@ class Comparison {
           "Is the rule wrong, the function not the same at each call, or the point a kink?",
       );
     }
+    const resolved = this.all.some(({ analytic, noise }) => noise < 0.1 * Math.abs(analytic));
+    if (ok && !resolved && this.all.some(({ analytic }) => analytic !== 0)) {
+      throw new GradcheckError(
+        `${name}: float32 is too coarse to tell: rounding of the function's values is as large as its derivatives. Scale it, leave out large constants, or give a larger step.`,
+      );
+    }
     return { ok, compared, worst };
   }
 }
 
-/** D(h) = (f(x + h) − f(x − h))/2h and D(h/2), joined so that the error is of order h⁴ (Richardson). */
-function richardson(at: (t: number) => Vector, h: number): { derivative: Vector; noise: number } {
-  const central = (step: number): Vector => {
-    const [above, below] = [at(step), at(-step)];
-    for (const v of [above, below]) largest = v.reduce((top, y) => Math.max(top, Math.abs(y)), largest);
-    return above.map((y, i) => (y - below[i]!) / (2 * step));
-  };
-  let largest = 0;
-  const wide = central(h);
-  const narrow = central(h / 2);
+/** D(h) = (f(x + h) − f(x − h))/2h and D(h/2), joined so that the error is of order h⁴ (Richardson); and what rounding adds, by output. */
+function richardson(at: (t: number) => Vector, h: number): { derivative: Vector; noise: Vector } {
+  const values = [h, -h, h / 2, -h / 2].map(at) as [Vector, Vector, Vector, Vector];
+  const [above, below, nearAbove, nearBelow] = values;
   return {
-    derivative: narrow.map((d, i) => (4 * d - wide[i]!) / 3),
-    noise: (4 * EPSILON32 * largest) / h,
+    derivative: above.map((_, i) => {
+      const wide = (above[i]! - below[i]!) / (2 * h);
+      return (4 * ((nearAbove[i]! - nearBelow[i]!) / h) - wide) / 3;
+    }),
+    noise: above.map((_, i) => (4 * EPSILON32 * Math.max(...values.map((v) => Math.abs(v[i]!)))) / h),
   };
 }
 
@@ -167,7 +186,7 @@ function checkFunction(
         });
       }, h);
       derivative.forEach((numeric, k) => {
-        comparison.add(`output ${k} by input ${i}, element ${element}`, rows[k]![i]![element]!, numeric, noise);
+        comparison.add(`output ${k} by input ${i}, element ${element}`, rows[k]![i]![element]!, numeric, noise[k]!);
       });
     }
   });
@@ -181,7 +200,7 @@ function checkObjective(f: Objective, options: GradcheckOptions): GradcheckResul
   const gradient = f.gradient();
   const compare = (where: string, u: Vector, h: number): void => {
     const { derivative, noise } = richardson((t) => vector([f.value(plus(theta, u, t))]), h);
-    comparison.add(where, dot(gradient, u), derivative[0]!, noise);
+    comparison.add(where, dot(gradient, u), derivative[0]!, noise[0]!);
   };
   // Along a unit vector of n parameters each moves by h/√n: a longer step is as gentle.
   const reach = step * Math.sqrt(Math.min(f.size, 100));

@@ -5,6 +5,7 @@
 import { eye, full, ones } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { Conv2d } from "../nn/conv.ts";
+import { isPlain } from "../nn/intercept.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
@@ -14,7 +15,7 @@ import { type Likelihood, requireOutputs, rulesOf } from "./likelihood.ts";
 
 export type KroneckerLayer = Linear | Conv2d;
 export const isKronecker = (module: Module): module is KroneckerLayer =>
-  module instanceof Linear || (module instanceof Conv2d && oneGroup(module));
+  isPlain(module, Linear) || (isPlain(module, Conv2d) && oneGroup(module as Conv2d));
 
 /** The two factors of a layer's block of F. */
 export interface KroneckerFactors {
@@ -49,9 +50,14 @@ export function score(y: Tensor, likelihood: Likelihood): Tensor {
   return grad((z: Tensor) => loss(z, target).mul(z.shape[0]!))(at);
 }
 
-/** The factors from what went into layers and what arrived at their outputs. A layer used several times counts each time. */
+/**
+ * The factors from what went into layers and what arrived at their outputs. The uses of a layer that is used several times count as
+ * places of one: A is summed over them, G averaged.
+ */
 export function factorsOf(passes: readonly Pass[], arrived: readonly Tensor[]): Record<string, KroneckerFactors> {
   const found: Record<string, { a: Tensor; g: Tensor }> = {};
+  const uses = new Map<string, number>();
+  for (const { name } of passes) uses.set(name, (uses.get(name) ?? 0) + 1);
   passes.forEach(({ name, module, input }, i) => {
     const dy = arrived[i]!;
     const layer = module as KroneckerLayer; // that is what was observed
@@ -63,7 +69,7 @@ export function factorsOf(passes: readonly Pass[], arrived: readonly Tensor[]): 
     const g = gradients
       .t()
       .matmul(gradients)
-      .div(batch * places);
+      .div(batch * places * uses.get(name)!);
     const before = found[name];
     found[name] = before ? { a: before.a.add(a), g: before.g.add(g) } : { a, g };
   });

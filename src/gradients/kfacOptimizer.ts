@@ -1,6 +1,7 @@
 /** The K-FAC optimizer: natural gradients by Kronecker factors, with steps whose length Fisher's matrix itself decides. */
 import { full } from "../creation.ts";
 import type { Module } from "../nn/module.ts";
+import { SpectralNorm } from "../nn/spectral.ts";
 import { given, requireRange } from "../optim/optimizer.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
 import { linearized, lossAt } from "./fisher.ts";
@@ -17,7 +18,7 @@ import { arrivals, observed } from "./layers.ts";
 import { type Likelihood, requireOutputs, rulesOf } from "./likelihood.ts";
 import { type Objective, objective } from "./objective.ts";
 import { adaptedDamping, bestStep } from "./trustRegion.ts";
-import { concatenated, plus, scale, type Vector } from "./vector.ts";
+import { concatenated, norm, plus, scale, type Vector } from "./vector.ts";
 
 export interface KFACOptions {
   /** What the outputs mean: the loss is its mean negative logarithm. */
@@ -66,19 +67,28 @@ export class KFAC {
     this.options = { lr: 1, damping: 0.1, adapt: true, decay: 0.95, every: 10, ...given(options) };
     const { lr, damping, decay, every, likelihood } = this.options;
     rulesOf(likelihood);
-    requireRange("KFAC", { lr, damping }, (v) => v > 0, "above 0");
+    requireRange("KFAC", { damping }, (v) => v > 0, "above 0");
+    requireRange("KFAC", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
     requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
     requireRange("KFAC", { every }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
     this.damping = damping;
     this.layers = new Map(
       [...model.namedModules()].flatMap(([name, module]) => (isKronecker(module) ? [[name, module] as const] : [])),
     );
+    for (const [name, module] of model.namedModules())
+      if (module instanceof SpectralNorm)
+        throw new Error(
+          `KFAC: ${name || "the model"} is a SpectralNorm, which changes its layer's weight on its way. Use NaturalGradient.`,
+        );
     const covered = new Set([...this.layers.values()].flatMap(({ weight, bias }) => [weight, bias]));
-    for (const [name, p] of model.namedParameters())
+    for (const [name, p] of model.namedParameters()) {
+      if (!p.requiresGrad)
+        throw new Error(`KFAC: ${name} is frozen: its layer has no whole block. Use NaturalGradient.`);
       if (!covered.has(p))
         throw new Error(
           `KFAC: ${name} lies in no Linear or Conv2d of one group, whose Fisher matrix has Kronecker factors. Use NaturalGradient.`,
         );
+    }
     this.layout = objective(model, () => {
       throw new Error("KFAC: the loss comes from the likelihood.");
     });
@@ -89,6 +99,7 @@ export class KFAC {
    * @param outputs the model's outputs: [batch, outputs]
    * @param target as the likelihood wants it
    * @returns the loss before the step
+   * @throws RangeError where outputs, loss or the step are not finite; nothing is changed then
    */
   minimize(outputs: () => Tensor, target: Tensor): number {
     const { likelihood, lr, adapt, every } = this.options;
@@ -98,14 +109,17 @@ export class KFAC {
     this.steps++;
     const { loss, step } = linearized(layout, outputs, likelihood, (at) => {
       const { loss: value, gradient } = lossAt(at, target, likelihood);
+      requireFinite("loss", value);
+      requireFinite("gradient", norm(gradient));
       const directions = [tidy(() => this.direction(gradient)), ...(this.last ? [this.last] : [])];
       return { loss: value, step: bestStep(gradient, directions, at.form(directions), this.damping) };
     });
+    requireFinite("step", norm(step.delta));
     this.last = scale(step.delta, lr);
     layout.moveTo(plus(layout.theta, this.last));
     if (adapt && this.steps % ADAPT_EVERY === 0) {
       const after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
-      this.damping = adaptedDamping(this.damping, step, after - loss, ADAPT_FACTOR);
+      this.damping = adaptedDamping(this.damping, step, { before: loss, after, lr, factor: ADAPT_FACTOR });
     }
     return loss;
   }
@@ -115,6 +129,7 @@ export class KFAC {
     const { likelihood, decay } = this.options;
     const { result, passes } = observed(this.model, isKronecker, outputs);
     const y = requireOutputs(result);
+    requireFinite("outputs' sum", y.sum().item());
     // As in Martens and Grosse, §5: the mean of all batches at first, a running mean later.
     const kept = Math.min(1 - 1 / (this.steps + 1), decay);
     withGrad(false, () => {
@@ -163,6 +178,12 @@ export class KFAC {
     this.factors.clear();
     this.inverses.clear();
   }
+}
+
+/** @throws RangeError */
+function requireFinite(what: string, value: number): void {
+  if (!Number.isFinite(value))
+    throw new RangeError(`KFAC: the ${what} is ${value}. Look at the batch, or lower the rate.`);
 }
 
 function free(factors: KroneckerFactors | undefined): void {

@@ -67,6 +67,10 @@ export interface Estimate {
 
 /** The Hessian's trace, the sum of all curvatures: the mean of vᵀHv over random signs v (Hutchinson 1990). */
 export function hessianTrace(objective: Objective, { samples = 30 }: { samples?: number } = {}): Estimate {
+  if (!(Number.isInteger(samples) && samples > 1))
+    throw new RangeError(
+      `hessianTrace: samples is ${samples}, but must be a whole number from 2 on, to tell how far off the mean is.`,
+    );
   const products = Array.from({ length: samples }, () => {
     const v = rademacher(objective.size);
     return dot(v, objective.hvp(v));
@@ -124,10 +128,14 @@ export type CriticalKind =
   | "flat minimum"
   | "flat maximum"
   | "plateau"
+  | "undecided"
   | "not critical";
 
 export interface CriticalPoint {
-  /** "flat …": no curvature of the other sign, but some that are nearly 0; "plateau": all are. */
+  /**
+   * "flat …": no curvature of the other sign, but some that are nearly 0; "plateau": all are; "undecided": the ends of the spectrum were
+   * not found well enough to tell. Give more iterations.
+   */
   readonly kind: CriticalKind;
   readonly gradientNorm: number;
   /** How many curvatures are below 0: the saddle's index. */
@@ -157,6 +165,8 @@ export interface CriticalOptions {
 export function classifyCriticalPoint(objective: Objective, options: CriticalOptions = {}): CriticalPoint {
   const { gradientTolerance = 1e-3, iterations = 100 } = options;
   const gradientNorm = norm(objective.gradient());
+  if (!Number.isFinite(gradientNorm))
+    throw new RangeError(`classifyCriticalPoint: the gradient's norm is ${gradientNorm}. Is the loss finite here?`);
   const exact = objective.size <= DENSE;
   const { values, residuals, vector } = exact
     ? asRitz(denseEigen(objective))
@@ -164,12 +174,14 @@ export function classifyCriticalPoint(objective: Objective, options: CriticalOpt
   const top = values.length - 1;
   const size = Math.max(Math.abs(values[0]!), Math.abs(values[top]!));
   const { curvatureTolerance = Math.max(1e-6, 1e-3 * size) } = options;
-  const index = values.filter((v, i) => v + residuals[i]! < -curvatureTolerance).length;
+  // Each value below 0 that Lanczos finds stands for a curvature below 0 (Cauchy's interlacing), settled or not.
+  const index = values.filter((v) => v < -curvatureTolerance).length;
   const flat = values.some((v) => Math.abs(v) <= curvatureTolerance);
   const above = values[top]! > curvatureTolerance;
   const kind = (): CriticalKind => {
     if (gradientNorm > gradientTolerance) return "not critical";
     if (index && above) return "saddle";
+    if (residuals[index ? top : 0]! > curvatureTolerance) return "undecided";
     if (index) return flat ? "flat maximum" : "maximum";
     if (above) return flat ? "flat minimum" : "minimum";
     return "plateau";
@@ -185,14 +197,24 @@ const asRitz = ({ values, vectors }: Eigen): Pick<Ritz, "values" | "residuals" |
   vector: (i) => vectors[i]!,
 });
 
-/** How far apart the curvatures of a minimum lie: largest by smallest. Infinity where there is none above 0 at the small end. */
-export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
-  if (objective.size <= DENSE && options.iterations === undefined) {
-    const { values } = denseEigen(objective);
-    return values[0]! > 0 ? values.at(-1)! / values[0]! : Infinity;
+/** The largest and the smallest curvature: exact for few parameters, by Lanczos as far as it comes for many. */
+function ends(objective: Objective, options: LanczosOptions): { largest: Curvature; smallest: Curvature } {
+  if (objective.size > DENSE) {
+    const { largest, smallest } = hessianExtremes(objective, { iterations: 200, tolerance: 1e-7, ...options });
+    return { largest: largest[0]!, smallest: smallest[0]! };
   }
-  const { largest, smallest } = hessianExtremes(objective, options);
-  return smallest[0]!.value > 0 ? largest[0]!.value / smallest[0]!.value : Infinity;
+  const { values, residuals, vector } = asRitz(denseEigen(objective));
+  const at = (i: number): Curvature => ({ value: values[i]!, direction: vector(i), residual: residuals[i]! });
+  return { largest: at(values.length - 1), smallest: at(0) };
+}
+
+/**
+ * How far apart the curvatures of a minimum lie: largest by smallest. Infinity where there is none above 0 at the small end. Above 200
+ * parameters it is a lower bound, as good as Lanczos comes to the small end: the true number may be larger.
+ */
+export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
+  const { largest, smallest } = ends(objective, options);
+  return smallest.value > 0 ? largest.value / smallest.value : Infinity;
 }
 
 /** The slope and the curvature along one direction. */
@@ -211,15 +233,15 @@ export function ravine(
   options: LanczosOptions = {},
 ): { across: Along; along: Along; share: number; conditionNumber: number } {
   const gradient = objective.gradient();
-  const { largest, smallest } = hessianExtremes(objective, options);
+  const { largest, smallest } = ends(objective, options);
   const measured = ({ value, direction }: Curvature): Along => {
     return { direction, slope: dot(gradient, direction), curvature: value };
   };
-  const [across, along] = [measured(largest[0]!), measured(smallest[0]!)];
+  const [across, along] = [measured(largest), measured(smallest)];
   return {
     across,
     along,
-    share: Math.abs(across.slope) / norm(gradient),
+    share: across.slope ? Math.abs(across.slope) / norm(gradient) : 0,
     conditionNumber: along.curvature > 0 ? across.curvature / along.curvature : Infinity,
   };
 }

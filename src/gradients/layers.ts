@@ -7,7 +7,7 @@ import { arange } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { Embedding } from "../nn/embedding.ts";
-import { intercepted } from "../nn/intercept.ts";
+import { intercepted, isPlain } from "../nn/intercept.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
 import { LayerNorm, RMSNorm } from "../nn/norm.ts";
@@ -132,15 +132,14 @@ export const oneGroup = (layer: Conv2d): boolean => (layer.options.groups ?? 1) 
 
 /** The rule for a layer; undefined where its gradient cannot be told apart by sample from inputs and outputs. */
 export function ruleOf(layer: Module): Rule<Module> | undefined {
-  const found =
-    layer instanceof Linear
-      ? linear
-      : layer instanceof Conv2d
-        ? oneGroup(layer) && conv2d
-        : layer instanceof Embedding
-          ? embedding
-          : layer instanceof LayerNorm
-            ? layerNorm
-            : layer instanceof RMSNorm && rmsNorm;
+  const found = isPlain(layer, Linear)
+    ? linear
+    : isPlain(layer, Conv2d)
+      ? oneGroup(layer as Conv2d) && conv2d
+      : isPlain(layer, Embedding)
+        ? embedding
+        : isPlain(layer, LayerNorm)
+          ? layerNorm
+          : isPlain(layer, RMSNorm) && rmsNorm;
   return (found || undefined) as Rule<Module> | undefined; // each is for the class that was just tested
 }

@@ -45,7 +45,8 @@ export class NaturalGradient {
     this.options = { lr: 1, damping: 0.1, adapt: true, iterations: 20, tolerance: 1e-2, ...given(options) };
     const { lr, damping, iterations, likelihood } = this.options;
     rulesOf(likelihood);
-    requireRange("NaturalGradient", { lr, damping }, (v) => v > 0, "above 0");
+    requireRange("NaturalGradient", { damping }, (v) => v > 0, "above 0");
+    requireRange("NaturalGradient", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
     requireRange("NaturalGradient", { iterations }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
     this.damping = damping;
     this.layout = objective(parameters as Module, () => {
@@ -58,6 +59,7 @@ export class NaturalGradient {
    * @param outputs the model's outputs: [batch, outputs]; the same function of the parameters at each call
    * @param target as the likelihood wants it
    * @returns the loss before the step
+   * @throws RangeError where loss or gradient is not finite; nothing is changed then
    */
   minimize(outputs: () => Tensor, target: Tensor): number {
     const { likelihood, lr, adapt, iterations, tolerance } = this.options;
@@ -76,12 +78,16 @@ export class NaturalGradient {
     });
     const theta = layout.theta;
     layout.moveTo(plus(theta, step.delta, lr));
-    const after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
-    if (!(after <= loss)) {
-      layout.moveTo(theta);
-      this.last = undefined;
+    let after = Number.NaN;
+    try {
+      after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
+    } finally {
+      if (!(after <= loss)) {
+        layout.moveTo(theta);
+        this.last = undefined;
+      }
     }
-    if (adapt) this.damping = adaptedDamping(damping, step, after - loss, 2 / 3);
+    if (adapt) this.damping = adaptedDamping(damping, step, { before: loss, after, lr, factor: 2 / 3 });
     return loss;
   }
 }

@@ -1,4 +1,5 @@
 /** What the scale of inputs does to gradients: conditioning before and after, feature by feature, and weights against biases. */
+import { onesLike } from "../autograd.ts";
 import { tensor } from "../creation.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
@@ -161,7 +162,7 @@ export interface WeightBias {
 export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {
   return tidy(() => {
     const { result, passes } = observed(model, (module) => module instanceof Linear && module.bias !== null, loss);
-    const arrived = arrivals(result, result.detach().mul(0).add(1), passes);
+    const arrived = arrivals(result, onesLike(result), passes);
     return passes.map(({ name, input }, i) => {
       const [x, g] = [asPositions(input), asPositions(arrived[i]!)];
       const [rows, gradients] = [x.reshape([-1, x.shape[2]!]), g.reshape([-1, g.shape[2]!])];

@@ -1,4 +1,4 @@
-import { customGradient, losses, manualSeed, nn, randn, type Tensor, tensor } from "nabla";
+import { concat, customGradient, losses, manualSeed, nn, randn, type Tensor, tensor } from "nabla";
 import {
   Complex,
   complexStep,
@@ -79,6 +79,14 @@ describe("gradcheck", () => {
     const second = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z.detach()).mul(2)]]);
     expect(gradcheck(second, [tensor([1, 2])]).ok).toBe(true);
     expect(() => gradgradcheck(second, [tensor([1, 2])])).toThrow(/gradgradcheck/);
+  });
+  test("is not misled by other outputs' size, small scales, overflow, or values too coarse to tell", () => {
+    const wrong = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z)]]);
+    const beside = (x: Tensor) => concat([wrong(x), x.mul(0).add(1e6)]);
+    expect(() => gradcheck(beside, [tensor([2])])).toThrow(/output 0 by input 0/);
+    expect(() => gradcheck((x) => wrong(x).mul(1e-4), [tensor([1])])).toThrow(/backward says/);
+    expect(() => gradcheck((x) => x.mul(200).exp(), [tensor([1])])).toThrow(/Infinity|NaN/);
+    expect(() => gradcheck((x) => x.add(1e7), [tensor([1])])).toThrow(/too coarse to tell/);
   });
   test("finds a kink", () => {
     expect(() => gradcheck((x) => x.abs(), [tensor([1e-3])])).toThrow(/a kink\?/);

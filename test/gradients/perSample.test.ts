@@ -1,4 +1,4 @@
-import { losses, manualSeed, nn, randint, randn, type Tensor } from "nabla";
+import { arange, losses, manualSeed, nn, randint, randn, type Tensor } from "nabla";
 import { objective, type PerSample, perSampleGradients } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 
@@ -28,6 +28,35 @@ class Twice extends nn.Module {
   unused = new nn.Linear(2, 2);
   forward(x: Tensor): Tensor {
     return this.layer.forward(this.layer.forward(x).tanh());
+  }
+}
+
+class Tied extends nn.Module {
+  embedding = new nn.Embedding(6, 4);
+  forward(index: Tensor): Tensor {
+    return this.embedding.forward(index).mean(1).matmul(this.embedding.weight.t());
+  }
+}
+class Positional extends nn.Module {
+  position = new nn.Embedding(5, 4);
+  head = new nn.Linear(4, 4);
+  forward(x: Tensor): Tensor {
+    const places = this.position.forward(arange(x.shape[1]!).to("int32"));
+    return this.head.forward(x.add(places)).tanh().mean(1);
+  }
+}
+class Reshaped extends nn.Module {
+  layer = new nn.Linear(4, 4);
+  forward(x: Tensor): Tensor {
+    return this.layer
+      .forward(x.reshape([-1, 4]))
+      .reshape([x.shape[0]!, -1, 4])
+      .mean(1);
+  }
+}
+class Doubled extends nn.Linear {
+  override forward(x: Tensor): Tensor {
+    return super.forward(x).mul(2);
   }
 }
 
@@ -111,9 +140,63 @@ describe("what does not allow it", () => {
       /0.weight lies in no layer.*Leave the method out/,
     );
   });
+  test.each([
+    ["tied weights", () => new Tied(), randint(0, 6, [3, 2]), "embedding.weight is also used outside"],
+    [
+      "a positional embedding",
+      () => new Positional(),
+      randn([5, 5, 4]),
+      "position's input is [5], without the 5 samples|is also used",
+    ],
+    [
+      "an input reshaped before its layer",
+      () => new Reshaped(),
+      randn([3, 2, 4]),
+      "input is [6, 4], without the 3 samples",
+    ],
+    ["a subclass with a forward of its own", () => new Doubled(4, 4), randn([3, 4]), "lies in no layer"],
+    [
+      "a spectrally normalized layer",
+      () => new nn.SpectralNorm(new nn.Linear(4, 4)),
+      randn([3, 4]),
+      "layer.weight is also used outside",
+    ],
+  ] as [string, () => nn.Module, Tensor, string][])("%s: is noticed, and done by a loop", (_, make, x, why) => {
+    manualSeed(8);
+    const model = make().eval();
+    const own = randint(0, 4, [x.shape[0]!]);
+    const pattern = new RegExp(
+      why
+        .split("|")
+        .map((part) => part.replace(/[[\]]/g, "\\$&"))
+        .join("|"),
+    );
+    expect(() => perSampleGradients(model, classify(model), { method: "batch" })(x, own)).toThrow(pattern);
+    const found = perSampleGradients(model, classify(model))(x, own);
+    const each = Array.from({ length: x.shape[0]! }, (_, k) =>
+      objective(model, () =>
+        losses.crossEntropy(model.forward(x.narrow(0, k, 1)) as Tensor, own.narrow(0, k, 1)),
+      ).gradientsByName(),
+    );
+    for (const [name, g] of Object.entries(found))
+      g.data.forEach((v, i) => expect(v).toBeCloseTo(each.flatMap((row) => [...row[name]!])[i]!, 5));
+  });
+  test("one sample's overflow leaves the others' gradients as they are", () => {
+    manualSeed(9);
+    const model = new nn.Linear(2, 1);
+    const x = randn([3, 2]);
+    const scale = randn([3]).mul(0).add(1);
+    scale.live()[1] = 1e30;
+    const g = perSampleGradients(model, (a, s) => model.forward(a).reshape([-1]).mul(s).square().mul(s))(x, scale);
+    const rows = g.weight!.toArray() as number[][][];
+    expect(rows[0]!.flat().every(Number.isFinite)).toBe(true);
+    expect(rows[2]!.flat().every(Number.isFinite)).toBe(true);
+  });
   test("batch norm in training has none; losses must be one for each sample", () => {
     const mixed = new nn.Sequential(new nn.Linear(5, 4), new nn.BatchNorm1d(4));
-    expect(() => perSampleGradients(mixed, classify(mixed))).toThrow(/mixes the samples.*model.eval\(\)/);
+    expect(() => perSampleGradients(mixed, classify(mixed))(randn([3, 5]), labels)).toThrow(
+      /mixes the samples.*model.eval\(\)/,
+    );
     mixed.eval();
     expect(perSampleGradients(mixed, classify(mixed))(randn([3, 5]), labels)["1.weight"]!.shape).toEqual([3, 4]);
     const model = new nn.Linear(5, 4);
