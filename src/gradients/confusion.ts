@@ -3,7 +3,7 @@ import type { Module } from "../nn/module.ts";
 import type { Tensor } from "../tensor.ts";
 import { randomVector } from "./eigen.ts";
 import { objective } from "./objective.ts";
-import { cosine, dot, mean, plus, scale, type Vector } from "./vector.ts";
+import { dot, mean, norm, plus, scale, type Vector } from "./vector.ts";
 
 /** The gradient of each mini-batch's loss, where the parameters are: one vector for each. */
 export const batchGradients = <B>(
@@ -36,14 +36,24 @@ export interface Confusion {
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   if (gradients.length < 2)
     throw new RangeError(`gradientConfusion: ${gradients.length} gradients: confusion is between two or more.`);
-  const pairs = gradients.flatMap((a, i) => gradients.slice(i + 1).map((b) => [a, b] as const));
-  const between = pairs.map(([a, b]) => cosine(a, b));
+  const lengths = gradients.map(norm);
+  const cosines = gradients.map(() => new Array<number>(gradients.length).fill(1));
+  let [total, least, bound] = [0, 1, 0];
+  for (let i = 0; i < gradients.length; i++)
+    for (let j = 0; j < i; j++) {
+      const product = dot(gradients[i]!, gradients[j]!);
+      const between = lengths[i]! * lengths[j]! > 0 ? product / (lengths[i]! * lengths[j]!) : 0;
+      cosines[i]![j] = cosines[j]![i] = between;
+      total += between;
+      least = Math.min(least, between);
+      bound = Math.max(bound, -product);
+    }
   return {
     signFlips: mean(gradients.slice(1).map((g, i) => signFlips(gradients[i]!, g))),
-    cosines: gradients.map((a) => gradients.map((b) => cosine(a, b))),
-    meanCosine: mean(between),
-    leastCosine: Math.min(...between),
-    bound: Math.max(0, ...pairs.map(([a, b]) => -dot(a, b))),
+    cosines,
+    meanCosine: total / ((gradients.length * (gradients.length - 1)) / 2),
+    leastCosine: least,
+    bound,
   };
 }
 

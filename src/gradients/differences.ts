@@ -88,7 +88,7 @@ export function errorCurve(
       method === "complex" ? complexStep(complex!, x, { step: h }) : finiteDifference(f, x, { method, step: h });
     return [h, Math.abs(d - derivative)];
   });
-  const best = points.reduce((least, point) => (point[1] < least[1] ? point : least))[0];
+  const best = points.reduce((least, point) => (point[1] < least[1] || Number.isNaN(least[1]) ? point : least))[0];
   const order = method === "forward" ? 2 : 3;
   // Each branch two decades and more away from where they meet, and above what float64 resolves.
   const meeting = EPSILON64 ** (1 / order);

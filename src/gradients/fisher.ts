@@ -6,9 +6,10 @@ import { backpropagate, handOver } from "../autograd.ts";
 import { concat } from "../functions.ts";
 import type { Module } from "../nn/module.ts";
 import { full } from "../ops/shape.ts";
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { type Tensor, type TypedArray, tidy, withGrad } from "../tensor.ts";
 import { grad, valueAndGrad } from "../transforms.ts";
 import { type ConjugateOptions, conjugateGradient, type Solution } from "./conjugate.ts";
+import { EPSILON32 } from "./differences.ts";
 import { type Likelihood, requireOutputs, rulesOf } from "./likelihood.ts";
 import { type Objective, objective, type Point } from "./objective.ts";
 import { type PerSample, perSampleGradients } from "./perSample.ts";
@@ -51,6 +52,7 @@ export function linearized<T>(
     const targets = new Set(layout.parameters);
     const { gradients } = backpropagate([[y, u]], { targets, retain: true, create: true });
     const pushforward = (v: Point): Tensor => {
+      layout.requireSize(v);
       const roots = layout.parameters.flatMap((p, i): [Tensor, Tensor][] => {
         const g = gradients.get(p);
         return g?.requiresGrad ? [[g, layout.tensorOf(v, i)]] : [];
@@ -158,10 +160,14 @@ export function fisherDiagonal(
       const score = grad((z: Tensor) => loss(z, sample(y)).mul(y.shape[0]!));
       return [score(y)];
     };
-    const sums = seeds().map((seed) =>
-      Object.fromEntries(Object.entries(seeded(seed, ...inputs)).map(([name, g]) => [name, g.square().mean(0).data])),
-    );
-    seeded.dispose();
+    const squares = (seed: Tensor) =>
+      Object.fromEntries(Object.entries(seeded(seed, ...inputs)).map(([name, g]) => [name, g.square().mean(0).data]));
+    let sums: Record<string, TypedArray>[];
+    try {
+      sums = seeds().map(squares);
+    } finally {
+      seeded.dispose();
+    }
     return Object.fromEntries(
       Object.keys(sums[0]!).map((name) => [
         name,
@@ -201,10 +207,16 @@ export function naturalGradient(
   });
 }
 
-/** The mean negative log-likelihood, and its gradient by θ. */
-export function lossAt(at: Linearized, target: Tensor, likelihood: Likelihood): { loss: number; gradient: Vector } {
+/** The mean negative log-likelihood, its gradient by θ, and how far float32's rounding of the outputs may put it off. */
+export function lossAt(
+  at: Linearized,
+  target: Tensor,
+  likelihood: Likelihood,
+): { loss: number; gradient: Vector; noise: number } {
   return tidy(() => {
     const [loss, dy] = valueAndGrad((y: Tensor) => rulesOf(likelihood).loss(y, target))(at.outputs);
-    return { loss: loss.item(), gradient: at.pullback(dy) };
+    const value = loss.item();
+    const noise = 4 * EPSILON32 * (Math.abs(value) + dy.mul(at.outputs).abs().sum().item());
+    return { loss: value, gradient: at.pullback(dy), noise };
   });
 }

@@ -107,19 +107,19 @@ export class KFAC {
     tidy(() => this.observe(outputs));
     if (this.steps % every === 0) tidy(() => this.invert());
     this.steps++;
-    const { loss, step } = linearized(layout, outputs, likelihood, (at) => {
-      const { loss: value, gradient } = lossAt(at, target, likelihood);
-      requireFinite("loss", value);
+    const { loss, noise, step } = linearized(layout, outputs, likelihood, (at) => {
+      const { gradient, ...rest } = lossAt(at, target, likelihood);
+      requireFinite("loss", rest.loss);
       requireFinite("gradient", norm(gradient));
       const directions = [tidy(() => this.direction(gradient)), ...(this.last ? [this.last] : [])];
-      return { loss: value, step: bestStep(gradient, directions, at.form(directions), this.damping) };
+      return { ...rest, step: bestStep(gradient, directions, at.form(directions), this.damping) };
     });
     requireFinite("step", norm(step.delta));
     this.last = scale(step.delta, lr);
     layout.moveTo(plus(layout.theta, this.last));
     if (adapt && this.steps % ADAPT_EVERY === 0) {
       const after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
-      this.damping = adaptedDamping(this.damping, step, { before: loss, after, lr, factor: ADAPT_FACTOR });
+      this.damping = adaptedDamping(this.damping, step, { before: loss, after, noise, lr, factor: ADAPT_FACTOR });
     }
     return loss;
   }

@@ -64,8 +64,8 @@ export class NaturalGradient {
   minimize(outputs: () => Tensor, target: Tensor): number {
     const { likelihood, lr, adapt, iterations, tolerance } = this.options;
     const { layout, damping } = this;
-    const { loss, step } = linearized(layout, outputs, likelihood, (at) => {
-      const { loss: value, gradient } = lossAt(at, target, likelihood);
+    const { loss, noise, step } = linearized(layout, outputs, likelihood, (at) => {
+      const { gradient, ...rest } = lossAt(at, target, likelihood);
       const start = this.last && scale(this.last, 0.95);
       const { x } = conjugateGradient(at.product, gradient, {
         damping,
@@ -74,7 +74,7 @@ export class NaturalGradient {
         ...(start ? { start } : {}),
       });
       this.last = x;
-      return { loss: value, step: bestStep(gradient, [x], at.form([x]), damping) };
+      return { ...rest, step: bestStep(gradient, [x], at.form([x]), damping) };
     });
     const theta = layout.theta;
     layout.moveTo(plus(theta, step.delta, lr));
@@ -87,7 +87,7 @@ export class NaturalGradient {
         this.last = undefined;
       }
     }
-    if (adapt) this.damping = adaptedDamping(damping, step, { before: loss, after, lr, factor: 2 / 3 });
+    if (adapt) this.damping = adaptedDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
   }
 }

@@ -24,13 +24,17 @@ export class Objective {
     /** What each is called. */
     readonly names: readonly string[],
     private readonly loss: () => Tensor,
+    /** What evaluations must leave as it is: running statistics. */
+    private readonly buffers: readonly Tensor[] = [],
   ) {
     if (!parameters.length)
       throw new Error("objective: there is nothing to differentiate by. Pass a model with parameters.");
     let at = 0;
-    this.offsets = parameters.map((p) => {
+    this.offsets = parameters.map((p, i) => {
       if (!(p instanceof Tensor) || p.edge !== p)
-        throw new TypeError("objective: a parameter is no tensor with requiresGrad, or is the result of an op.");
+        throw new TypeError(
+          `objective: parameter ${names[i] ?? i} is no tensor that requires a gradient, or is the result of an op. Set requiresGrad on it.`,
+        );
       at += p.size;
       return at - p.size;
     });
@@ -52,13 +56,14 @@ export class Objective {
 
   /** Runs f with the parameters at θ, and puts them back. */
   at<T>(theta: Point | undefined, f: () => T): T {
-    if (theta === undefined) return f();
-    const before = this.theta;
-    this.moveTo(theta);
+    const before = theta && this.theta;
+    const kept = this.buffers.map((buffer) => buffer.data);
+    if (theta) this.moveTo(theta);
     try {
       return f();
     } finally {
-      this.moveTo(before);
+      if (before) this.moveTo(before);
+      withGrad(false, () => kept.forEach((values, i) => void this.buffers[i]!.copyFrom(values)));
     }
   }
 
@@ -153,7 +158,8 @@ export class Objective {
     );
   }
 
-  private requireSize(v: Point): void {
+  /** @throws ShapeError unless v has a number for each of θ's @internal */
+  requireSize(v: Point): void {
     if (v.length !== this.size)
       throw new ShapeError(`objective: a vector has ${v.length} numbers, but θ has ${this.size}.`);
   }
@@ -166,7 +172,8 @@ export class Objective {
  * objective(model, () => losses.crossEntropy(model.forward(x), labels)).gradient();
  * objective((theta) => theta.square().sum(), tensor([1, 2])).hvp([1, 0]);   // [2, 0]
  * ```
- * The loss is evaluated anew for each question: it must be the same function each time (eval() where there is dropout).
+ * The loss is evaluated anew for each question: it must be the same function each time (eval() where there is dropout). A model's frozen
+ * parameters are not part of θ; its running statistics stay as they are.
  */
 export function objective(model: Module | readonly Tensor[], loss: () => Tensor): Objective;
 export function objective(f: (theta: Tensor) => Tensor, at: Tensor | readonly number[]): Objective;
@@ -175,11 +182,13 @@ export function objective(
   second: (() => Tensor) | Tensor | readonly number[],
 ): Objective {
   if (source instanceof Module) {
-    const named = [...source.namedParameters()];
+    // Frozen parameters are part of the loss, not of θ.
+    const named = [...source.namedParameters()].filter(([, p]) => p.requiresGrad);
     return new Objective(
       named.map(([, p]) => p),
       named.map(([name]) => name),
       second as () => Tensor,
+      source.buffers(),
     );
   }
   if (typeof source !== "function") {

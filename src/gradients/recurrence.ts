@@ -53,10 +53,15 @@ export function gradientThroughTime<S extends RecurrentState>(
   });
 }
 
-/** The slope of log ‖∂L/∂hₜ‖ by steps back from the end: above 0 the gradient grows on its way back, below it vanishes. */
-export function growthPerStep(norms: readonly number[], from = 0): number {
+/**
+ * The slope of log ‖∂L/∂hₜ‖ by steps back from the end: above 0 the gradient grows on its way back, below it vanishes. Norms of 0 or that
+ * are not finite are left out; NaN for fewer than two.
+ */
+export function growthPerStep(norms: readonly number[]): number {
   const last = norms.length - 1;
-  return slope(norms.slice(from).map((n, i) => [last - (from + i), Math.log(n)]));
+  return slope(
+    norms.flatMap((n, t): [number, number][] => (n > 0 && Number.isFinite(n) ? [[last - t, Math.log(n)]] : [])),
+  );
 }
 
 /** ‖W‖₂, a matrix's largest singular value: the root of WᵀW's largest eigenvalue, by Lanczos. W: [out, …], the rest as one dimension. */

@@ -26,12 +26,13 @@ export interface Scaling {
   /** Of each feature: [d]. */
   readonly mean: Vector;
   readonly std: Vector;
+  /** Of the inputs given. Computed when first asked for: of order n·d² + d³. */
   readonly before: Conditioning;
   readonly after: Conditioning;
 }
 
-/** Means [d] and covariance [d × d] (divided by n), in float64. */
-function moments(name: string, x: Tensor): { n: number; d: number; mean: Vector; covariance: Vector } {
+/** Means [d], in float64. */
+function means(name: string, x: Tensor): { n: number; d: number; mean: Vector } {
   const [n, d] = x.shape;
   if (x.shape.length !== 2 || !n || !d)
     throw new ShapeError(
@@ -40,13 +41,20 @@ function moments(name: string, x: Tensor): { n: number; d: number; mean: Vector;
   const values = x.data;
   const mean = new Float64Array(d);
   for (let i = 0; i < n; i++) for (let j = 0; j < d; j++) mean[j]! += values[i * d + j]! / n;
+  return { n, d, mean };
+}
+
+/** Means [d] and covariance [d × d] (divided by n), in float64. */
+function moments(name: string, x: Tensor): { d: number; mean: Vector; covariance: Vector } {
+  const { n, d, mean } = means(name, x);
+  const values = x.data;
   const covariance = new Float64Array(d * d);
   for (let i = 0; i < n; i++)
     for (let j = 0; j < d; j++) {
       const v = (values[i * d + j]! - mean[j]!) / n;
       for (let k = 0; k < d; k++) covariance[j * d + k]! += v * (values[i * d + k]! - mean[k]!);
     }
-  return { n, d, mean, covariance };
+  return { d, mean, covariance };
 }
 
 /** The conditioning of least squares with a bias on inputs x: [samples, features]. @throws ShapeError */
@@ -63,13 +71,26 @@ export function conditioning(x: Tensor): Conditioning {
   return { smallest, largest, conditionNumber: smallest > 1e-12 * largest ? largest / smallest : Infinity };
 }
 
-const finish = (x: Tensor, mean: Vector, std: Vector, apply: (x: Tensor) => Tensor): Scaling => ({
-  apply,
-  mean,
-  std,
-  before: conditioning(x),
-  after: tidy(() => conditioning(apply(x))),
-});
+/** Standard deviations this small by the largest value are rounding: the feature never changes. */
+const CONSTANT = 1e-6;
+
+/** A scaling that holds no tensors: they are made when it is applied. */
+function scalingOf(x: Tensor, mean: Vector, std: Vector, apply: (x: Tensor) => Tensor): Scaling {
+  const [values, shape] = [x.data, x.shape];
+  const of = (change: (z: Tensor) => Tensor): Conditioning => tidy(() => conditioning(change(tensor(values, shape))));
+  let [before, after]: (Conditioning | undefined)[] = [];
+  return {
+    apply: (z) => tidy(() => apply(z)),
+    mean,
+    std,
+    get before() {
+      return (before ??= of((z) => z));
+    },
+    get after() {
+      return (after ??= of(apply));
+    },
+  };
+}
 
 /**
  * Features of mean 0 and standard deviation 1; one that never changes becomes 0.
@@ -81,11 +102,18 @@ const finish = (x: Tensor, mean: Vector, std: Vector, apply: (x: Tensor) => Tens
  * @throws ShapeError
  */
 export function standardize(x: Tensor): Scaling {
-  const { d, mean, covariance } = moments("standardize", x);
-  const std = Float64Array.from({ length: d }, (_, j) => Math.sqrt(covariance[j * d + j]!));
-  const factors = Float32Array.from(std, (s) => (s > 0 ? 1 / s : 0));
-  const [centre, factor] = [tensor(mean).keep(), tensor(factors).keep()];
-  return finish(x, mean, std, (z) => z.sub(centre).mul(factor));
+  const { n, d, mean } = means("standardize", x);
+  const values = x.data;
+  const [squares, largest] = [new Float64Array(d), new Float64Array(d)];
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < d; j++) {
+      const v = values[i * d + j]!;
+      squares[j]! += (v - mean[j]!) ** 2 / n;
+      largest[j] = Math.max(largest[j]!, Math.abs(v));
+    }
+  const std = squares.map((s, j) => (Math.sqrt(s) > CONSTANT * largest[j]! ? Math.sqrt(s) : 0));
+  const factors = std.map((s) => (s > 0 ? 1 / s : 0));
+  return scalingOf(x, mean, std, (z) => z.sub(tensor(mean)).mul(tensor(factors)));
 }
 
 /**
@@ -99,14 +127,16 @@ export function whiten(
     kind = "zca",
     epsilon = 1e-8,
   }: {
-    readonly kind?: "zca" | "pca" /** Added to variances, in proportion to the largest. */;
+    readonly kind?: "zca" | "pca";
+    /** Added to variances, in proportion to the largest. */
     readonly epsilon?: number;
   } = {},
 ): Scaling {
   const { d, mean, covariance } = moments("whiten", x);
   const { values, vectors } = symmetricEigen(covariance, d);
   const added = epsilon * values.at(-1)!;
-  if (!(values[0]! + added > 0))
+  // Below this an eigenvalue is rounding.
+  if (!(values[0]! + added > 1e-10 * values.at(-1)!))
     throw new RangeError(
       "whiten: some features are combinations of others, or never change. Leave them out, or give an epsilon.",
     );
@@ -121,8 +151,7 @@ export function whiten(
     }
   });
   const std = Float64Array.from({ length: d }, (_, j) => Math.sqrt(covariance[j * d + j]!));
-  const [centre, matrix] = [tensor(mean).keep(), tensor(w, [d, d]).keep()];
-  return finish(x, mean, std, (z) => z.sub(centre).matmul(matrix));
+  return scalingOf(x, mean, std, (z) => z.sub(tensor(mean)).matmul(tensor(w, [d, d])));
 }
 
 /**
@@ -137,9 +166,10 @@ export function partialsUnderScaling(
 ): { before: Vector; after: Vector } {
   if (factors.length !== x.shape.at(-1))
     throw new ShapeError(`partialsUnderScaling: ${factors.length} factors for ${x.shape.at(-1)} features.`);
-  const before = objectiveOf(x).gradient();
-  const after = tidy(() => objectiveOf(x.mul(tensor([...factors]))).gradient());
-  return { before, after };
+  return tidy(() => ({
+    before: objectiveOf(x).gradient(),
+    after: objectiveOf(x.mul(tensor([...factors]))).gradient(),
+  }));
 }
 
 /** A linear layer's gradients by weight and by bias. */

@@ -42,6 +42,7 @@ export function sensitivities(objective: Objective, { top = Infinity }: { top?: 
 
 /** D_u L = ∇L·u for u scaled to length 1. @throws RangeError where u is zero */
 export function directionalDerivative(objective: Objective, u: Point, theta?: Point): number {
+  objective.requireSize(u);
   return dot(objective.gradient(theta), unit(vector(u)));
 }
 

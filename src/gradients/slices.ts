@@ -17,6 +17,7 @@ const grid = ({ from = -1, to = 1 }: SliceOptions, points: number): number[] =>
 
 /** The loss along θ + t·direction, from where the parameters are: [t, L]. They are put back. */
 export function slice(objective: Objective, direction: Point, options: SliceOptions = {}): [t: number, loss: number][] {
+  objective.requireSize(direction);
   const [origin, d] = [objective.theta, vector(direction)];
   return grid(options, options.points ?? 41).map((t) => [t, objective.value(plus(origin, d, t))]);
 }
@@ -31,6 +32,7 @@ export interface Plane {
 
 /** The loss over θ + a·u + b·v. The parameters are put back. */
 export function plane(objective: Objective, u: Point, v: Point, options: SliceOptions = {}): Plane {
+  for (const direction of [u, v]) objective.requireSize(direction);
   const origin = objective.theta;
   const [a, b] = [vector(u), vector(v)];
   const ticks = grid(options, options.points ?? 21);

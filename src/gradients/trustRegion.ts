@@ -47,15 +47,15 @@ const [LEAST, MOST] = [1e-8, 1e6];
 
 /**
  * λ after lr times a step: less where the loss fell as the model said it would, more where it did not, the same where it said less than
- * float32's rounding of the loss. Along the step M(lr·δ) = lr·(2 − lr)·M(δ), since δ is its minimum.
+ * the loss's rounding. Along the step M(lr·δ) = lr·(2 − lr)·M(δ), since δ is its minimum.
  */
 export function adaptedDamping(
   damping: number,
   { predicted }: Step,
-  { before, after, lr, factor }: { before: number; after: number; lr: number; factor: number },
+  { before, after, noise, lr, factor }: { before: number; after: number; noise: number; lr: number; factor: number },
 ): number {
   const promised = lr * (2 - lr) * predicted;
-  if (Number.isFinite(after) && Math.abs(promised) <= 1e-6 * Math.abs(before)) return damping;
+  if (Number.isFinite(after) && Math.abs(promised) <= noise) return damping;
   const ratio = promised < 0 ? (after - before) / promised : 0;
   if (ratio > 0.75) return Math.max(damping * factor, LEAST);
   return ratio >= 0.25 ? damping : Math.min(damping / factor, MOST);

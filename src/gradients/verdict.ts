@@ -3,6 +3,7 @@
 /** One parameter in one step. */
 export interface ParameterRow {
   readonly name: string;
+  readonly shape: readonly number[];
   /** ‖∂L/∂W‖₂. */
   readonly gradient: number;
   readonly weight: number;
@@ -18,6 +19,8 @@ export interface ActivationRow {
   readonly saturated: number;
   /** The share of its units that were in the flat part for all of the batch. */
   readonly dead: number;
+  /** Over how many rows (samples, times places) that was seen. */
+  readonly rows: number;
   /** The root of the outputs' mean square. */
   readonly rms: number;
 }
@@ -48,7 +51,7 @@ export interface Verdict {
 
 /** Bounds between what is healthy and what is not. */
 export const LIMITS = {
-  /** Per weight matrix, the first layer's gradient by the last's, per element: below, it vanishes. */
+  /** The first weight matrix's gradient by the last's, in root mean square per element: below, it vanishes. */
   vanishing: 1e-3,
   /** Above, it explodes. */
   exploding: 1e3,
@@ -56,8 +59,12 @@ export const LIMITS = {
   overWeights: 1e3,
   saturated: 0.5,
   dead: 0.5,
+  /** Fewer rows than this say nothing of dead units. */
+  rows: 16,
   /** ‖ΔW‖/‖W‖ of a step. */
   fast: 0.1,
+  /** Weights smaller than this per element (a head that starts from 0) have no size to move by. */
+  size: 0.01,
   slow: 1e-6,
 };
 
@@ -77,15 +84,15 @@ const REMEDIES = {
 /** Verdicts on a step: what is wrong, or that nothing is. */
 export function verdictsOf({ parameters, activations }: WatchedStep): Verdict[] {
   const found = [...gradientVerdicts(parameters), ...updateVerdicts(parameters)];
-  for (const { name, type, saturated, dead } of activations) {
-    const relu = type === "ReLU";
+  for (const { name, type, saturated, dead, rows } of activations) {
+    const relu = type.startsWith("ReLU"); // flat on one side by design
     if (!relu && saturated > LIMITS.saturated)
       found.push({
         kind: "saturated",
         text: `${name} (${type}) is saturated in ${(100 * saturated).toFixed(0)} % of its outputs: little gradient passes.`,
         remedy: REMEDIES.saturated,
       });
-    if (dead > LIMITS.dead)
+    if (rows >= LIMITS.rows && dead > LIMITS.dead)
       found.push({
         kind: "dead",
         text: `${name} (${type}): ${(100 * dead).toFixed(0)} % of its units are flat for the whole batch and learn nothing.`,
@@ -97,9 +104,16 @@ export function verdictsOf({ parameters, activations }: WatchedStep): Verdict[] 
   return found;
 }
 
-/** Gradients of weights (not biases and scales, which have no depth to speak of), first layer against last. */
+/** Weights are matrices and what has more dimensions: biases and scales have no depth to speak of. */
+const isWeight = ({ shape }: ParameterRow): boolean => shape.length > 1;
+const perElement = (value: number, { shape }: ParameterRow): number =>
+  value / Math.sqrt(shape.reduce((a, b) => a * b, 1));
+
+/** Gradients of weights, first layer against last. */
 function gradientVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
-  const weights = parameters.filter(({ name }) => /weight/i.test(name));
+  const odd = parameters.find(({ gradient }) => !Number.isFinite(gradient));
+  if (odd) return [{ kind: "exploding", text: `${odd.name}'s gradient is not finite.`, remedy: REMEDIES.exploding }];
+  const weights = parameters.filter(isWeight);
   const still = weights.filter(({ gradient }) => gradient === 0);
   if (still.length)
     return [
@@ -109,7 +123,7 @@ function gradientVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
         remedy: REMEDIES.none,
       },
     ];
-  const wrong = weights.find(({ gradient, weight }) => !(gradient <= LIMITS.overWeights * Math.max(weight, 1)));
+  const wrong = weights.find(({ gradient, weight }) => gradient > LIMITS.overWeights * Math.max(weight, 1));
   if (wrong)
     return [
       {
@@ -120,15 +134,17 @@ function gradientVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
     ];
   if (weights.length < 2) return [];
   const [first, last] = [weights[0]!, weights.at(-1)!];
-  const ratio = first.gradient / last.gradient;
-  const text = `${first.name}'s gradient is ${digits(ratio)} times ${last.name}'s`;
+  const ratio = perElement(first.gradient, first) / perElement(last.gradient, last);
+  const text = `${first.name}'s gradient is ${digits(ratio)} times ${last.name}'s, per element`;
   if (ratio < LIMITS.vanishing) return [{ kind: "vanishing", text: `${text}: vanishing.`, remedy: REMEDIES.vanishing }];
   if (ratio > LIMITS.exploding) return [{ kind: "exploding", text: `${text}: exploding.`, remedy: REMEDIES.exploding }];
   return [];
 }
 
 function updateVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
-  const known = parameters.filter(({ name, update }) => /weight/i.test(name) && Number.isFinite(update));
+  const known = parameters.filter(
+    (row) => isWeight(row) && Number.isFinite(row.update) && perElement(row.weight, row) > LIMITS.size,
+  );
   const fast = known.filter(({ update }) => update > LIMITS.fast);
   if (fast.length) {
     const worst = fast.reduce((a, b) => (a.update > b.update ? a : b));

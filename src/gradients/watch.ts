@@ -64,16 +64,20 @@ export class WatchReport {
 export class Watcher {
   /** One for each call of `step`, the first first. */
   readonly history: WatchedStep[] = [];
-  private activations = new Map<string, ActivationRow>();
+  private activations: ActivationRow[] = [];
   private before: Float64Array[] | undefined;
   private readonly restore: () => void;
 
-  constructor(private readonly model: Module) {
+  /** @param always look at forward passes in eval() too */
+  constructor(
+    private readonly model: Module,
+    always = false,
+  ) {
     const names = new Set([...model.namedParameters()].map(([name]) => name));
     if (!names.size) throw new Error("watch: the model has no parameters.");
     this.restore = intercept(model, ({ name, module, forward }) => {
       const y = forward();
-      if (y instanceof Tensor && module.training && !currentRecorder()) this.look(name, module, y);
+      if (y instanceof Tensor && (always || module.training) && !currentRecorder()) this.look(name, module, y);
       return y;
     });
   }
@@ -85,11 +89,13 @@ export class Watcher {
     tidy(() =>
       withGrad(false, () => {
         const mask = flat(y.detach()).reshape([-1, units]).to("float32");
-        this.activations.set(name, {
-          name,
+        const uses = this.activations.filter((row) => row.name === name || row.name.startsWith(`${name} (`)).length;
+        this.activations.push({
+          name: uses ? `${name} (use ${uses + 1})` : name,
           type: module.constructor.name,
           saturated: mask.mean().item(),
           dead: mask.min(0).mean().item(),
+          rows: mask.shape[0]!,
           rms: y.square().mean().sqrt().item(),
         });
       }),
@@ -111,6 +117,7 @@ export class Watcher {
         name,
         gradient: p.grad ? norm(Float64Array.from(p.grad.live())) : 0,
         weight,
+        shape: p.shape,
         update: moved / weight,
       };
     });
@@ -120,8 +127,8 @@ export class Watcher {
 
   /** Takes down a step whose gradients are given. @internal */
   take(parameters: readonly ParameterRow[]): WatchedStep {
-    const seen = { parameters, activations: [...this.activations.values()] };
-    this.activations = new Map();
+    const seen = { parameters, activations: this.activations };
+    this.activations = [];
     this.history.push(seen);
     return seen;
   }
@@ -151,14 +158,15 @@ export class Watcher {
 export const watch = (model: Module): Watcher => new Watcher(model);
 
 /**
- * Looks at one step without making it: gradients of the loss, and the activations on its way. Nothing is changed, `.grad` included.
+ * Looks at one step without making it: gradients of the loss, and the activations on its way, in train() or eval() as the model is. Nothing
+ * is changed: not `.grad`, nor running statistics.
  *
  * ```ts
  * console.log(diagnose(model, () => losses.crossEntropy(model.forward(x), labels)));
  * ```
  */
 export function diagnose(model: Module, loss: () => Tensor): WatchReport {
-  const watcher = watch(model);
+  const watcher = new Watcher(model, true);
   try {
     const at = objective(model, loss);
     const gradients = at.gradientsByName();
@@ -167,6 +175,7 @@ export function diagnose(model: Module, loss: () => Tensor): WatchReport {
         name,
         gradient: norm(gradients[name]!),
         weight: norm(Float64Array.from(at.parameters[i]!.live())),
+        shape: at.parameters[i]!.shape,
         update: Number.NaN,
       })),
     );

@@ -125,6 +125,8 @@ describe("scaling", () => {
         .apply(tensor([[1, 3]]))
         .toArray(),
     ).toEqual([[0, 0]]);
+    const constant = standardize(tensor(Array.from({ length: 7 }, (_, k) => [0.1, k])));
+    expect(constant.apply(tensor([[0.2, 3]])).toArray()).toEqual([[0, 0]]);
     expect(() =>
       whiten(
         tensor([

@@ -233,6 +233,70 @@ describe("optimizers", () => {
     kfac.dispose();
     expect(memory().tensors).toBe(before - 8);
   });
+  test("at the minimum dampings stay within bounds, weights finite, and new targets are learnt", () => {
+    for (const make of [
+      (m: nn.Module) => new NaturalGradient(m, { likelihood: "gaussian" }),
+      (m: nn.Module) => new KFAC(m, { likelihood: "gaussian" }),
+    ]) {
+      manualSeed(11);
+      const layer = new nn.Linear(3, 1);
+      const x = randn([30, 3]);
+      const [first, second] = [x.matmul(randn([3, 1])), x.matmul(randn([3, 1])).add(3)];
+      const optimizer = make(layer);
+      for (let i = 0; i < 400; i++) optimizer.minimize(() => layer.forward(x), first);
+      expect(optimizer.damping).toBeLessThan(1e3);
+      for (let i = 0; i < 60; i++) optimizer.minimize(() => layer.forward(x), second);
+      expect(optimizer.minimize(() => layer.forward(x), second)).toBeLessThan(1e-3);
+    }
+  });
+  test("a rate below 1 is no failure of the model: damping falls on a quadratic", () => {
+    manualSeed(12);
+    const layer = new nn.Linear(3, 1);
+    const x = randn([30, 3]);
+    const y = x.matmul(randn([3, 1]));
+    const optimizer = new NaturalGradient(layer, { likelihood: "gaussian", lr: 0.1 });
+    for (let i = 0; i < 60; i++) optimizer.minimize(() => layer.forward(x), y);
+    expect(optimizer.damping).toBeLessThan(0.1);
+  });
+  test("a batch that is not finite changes nothing; frozen parameters stay", () => {
+    const { x, labels } = problem();
+    const model = net([5, 8, 3]);
+    const bad = x.mul(Number.NaN);
+    for (const optimizer of [
+      new NaturalGradient(model, { likelihood: "softmax" }),
+      new KFAC(model, { likelihood: "softmax" }),
+    ]) {
+      optimizer.minimize(() => model.forward(x), labels);
+      const before = model.parameters().map((p) => p.toArray());
+      expect(() => optimizer.minimize(() => model.forward(bad), labels)).toThrow(/NaN/);
+      expect(model.parameters().map((p) => p.toArray())).toEqual(before);
+      expect(optimizer.minimize(() => model.forward(x), labels)).toBeGreaterThan(0);
+    }
+    const frozen = model.parameters()[0]!;
+    frozen.requiresGrad = false;
+    const kept = frozen.toArray();
+    new NaturalGradient(model, { likelihood: "softmax" }).minimize(() => model.forward(x), labels);
+    expect(frozen.toArray()).toEqual(kept);
+    expect(() => new KFAC(model, { likelihood: "softmax" })).toThrow(/0.weight is frozen.*NaturalGradient/);
+  });
+  test("a layer used several times: its Kronecker block has the trace of its Fisher block", () => {
+    manualSeed(13);
+    const layer = new nn.Linear(3, 2, { bias: false });
+    const x = randn([400, 6]);
+    const halves = [x.narrow(1, 0, 3), x.narrow(1, 3, 3)] as const;
+    const outputs = () => layer.forward(halves[0]).add(layer.forward(halves[1])).mul(0.5);
+    const f = fisherMatrix(layer, outputs, { likelihood: "gaussian" });
+    const exact = Array.from({ length: 6 }, (_, i) => f[i * 7]!).reduce((s, v) => s + v);
+    let total = 0;
+    for (let k = 0; k < 50; k++) {
+      const { a, g } = kroneckerFactors(layer, outputs, { likelihood: "gaussian" })[""]!;
+      const trace = (m: Tensor, n: number) =>
+        Array.from({ length: n }, (_, i) => m.data[i * (n + 1)]!).reduce((s, v) => s + v);
+      total += (trace(a, 3) * trace(g, 2)) / 50;
+    }
+    // The halves are independent, as K-FAC takes uses to be: only the sample differs.
+    expect(Math.abs(total / exact - 1)).toBeLessThan(0.1);
+  });
   test("errors name the remedy", () => {
     expect(
       () => new KFAC(new nn.Sequential(new nn.Linear(2, 2), new nn.LayerNorm(2)), { likelihood: "softmax" }),

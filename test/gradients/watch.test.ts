@@ -58,6 +58,30 @@ describe("diagnose says what is wrong, and what to do", () => {
     expect(report.last.activations).toMatchObject([{ name: "1", type: "ReLU", saturated: 1, dead: 1 }]);
     expect(report.verdicts.map((v) => v.kind)).toEqual(["no gradient", "dead"]);
   });
+  test("in eval() too, and running statistics stay as they are", () => {
+    manualSeed(4);
+    const model = new nn.Sequential(new nn.Linear(16, 16), new nn.BatchNorm1d(16), new nn.ReLU(), new nn.Linear(16, 1));
+    const loss = lossOf(model);
+    const before = model.buffers().map((b) => b.toArray());
+    expect(diagnose(model, loss).last.activations).toHaveLength(1);
+    expect(model.buffers().map((b) => b.toArray())).toEqual(before);
+    model.eval();
+    expect(diagnose(model, loss).last.activations).toHaveLength(1);
+  });
+  test("one sample says nothing of dead units; an activation used twice has two rows; a loss of NaN is told", () => {
+    const relu = new nn.ReLU();
+    manualSeed(5);
+    const model = new nn.Sequential(new nn.Linear(16, 16), relu, new nn.Linear(16, 16), relu, new nn.Linear(16, 1));
+    const [x, y] = [randn([1, 16]), randn([1, 1])];
+    const report = diagnose(model, () => losses.mse(model.forward(x), y));
+    expect(report.last.activations.map(({ name, rows }) => [name, rows])).toEqual([
+      ["1", 1],
+      ["1 (use 2)", 1],
+    ]);
+    expect(report.healthy).toBe(true);
+    const broken = diagnose(model, () => losses.mse(model.forward(x), y).mul(Number.NaN));
+    expect(broken.verdicts[0]!.text).toMatch(/not finite/);
+  });
   test("gradient norms are those of backward; nothing is changed or left", () => {
     const model = deep(2, () => new nn.Tanh());
     const loss = lossOf(model);
@@ -73,6 +97,19 @@ describe("diagnose says what is wrong, and what to do", () => {
 });
 
 describe("watch", () => {
+  test("two watchers end in any order", () => {
+    const model = deep(1, () => new nn.Tanh());
+    const [a, b] = [watch(model), watch(model)];
+    model.forward(randn([2, 16]));
+    expect(a.step().activations.length + b.step().activations.length).toBe(2);
+    a.stop();
+    model.forward(randn([2, 16]));
+    expect([a.step().activations.length, b.step().activations.length]).toEqual([0, 1]);
+    b.stop();
+    b.stop();
+    expect(Object.hasOwn(model, "forward")).toBe(false);
+    expect(model.forward(randn([2, 16])).shape).toEqual([2, 1]);
+  });
   test("sees every step: gradients, updates by weights, activations; then leaves the model as it was", () => {
     const model = deep(2, () => new nn.Tanh());
     const loss = lossOf(model);
