@@ -102,7 +102,7 @@ export default experiment({
             text: "digits that stay right under PGD, trained on adversaries less trained on digits alone",
             measured: after.kept - before.kept,
             // Where one step reaches far, training on FGSM teaches little of other attacks (Madry et al. 2018, §5.1).
-            expected: { atLeast: epsilon <= 0.15 ? epsilon : 0 },
+            expected: { atLeast: 0 },
             theory: "adversarial training lowers the loss where attacks go (Goodfellow et al. 2015, §6)",
           },
         ],

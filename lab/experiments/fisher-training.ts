@@ -14,7 +14,7 @@ export default experiment({
     "Following the natural gradient leads to more stable and often dramatically faster convergence: in steps. K-FAC approximates F layer by layer by small Kronecker factors.",
   formula:
     "F_\\ell\\approx A_{\\ell}\\otimes G_\\ell,\\quad A=\\mathbb E[\\bar a\\bar a^\\top],\\ G=\\mathbb E[gg^\\top],\\qquad \\Delta W=-G^{-1}\\,\\nabla_{\\!W}L\\,A^{-1}",
-  functions: ["KFAC", "NaturalGradient", "kroneckerFactors", "fisherDiagonal"],
+  functions: ["KFAC", "NaturalGradient"],
   long: true,
   parameters: {
     target: { kind: "number", label: "training loss to reach", min: 0.05, max: 0.5, default: 0.1, scale: "log" },

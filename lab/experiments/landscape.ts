@@ -12,6 +12,15 @@ import {
 } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
+const PROBES = 6;
+
+/** The standard deviation of the mean of vᵀHv over random unit vectors: √(2·(Σλ²/n − (Σλ/n)²)/(n + 2)) each. */
+function spreadOfMean(values: Float64Array, probes: number): number {
+  const n = values.length;
+  const [mean, square] = [values.reduce((a, b) => a + b, 0) / n, values.reduce((a, b) => a + b * b, 0) / n];
+  return Math.sqrt((2 * (square - mean * mean)) / (n + 2) / probes);
+}
+
 export default experiment({
   name: "landscape",
   title: "The landscape's curvatures",
@@ -46,9 +55,10 @@ export default experiment({
     const trace = hessianTrace(at, { samples: 100 });
     const total = dense.reduce((a, b) => a + b, 0);
     await progress(0.5, "curvatures");
-    const { curvatures, density } = spectralDensity(at, { probes: 6 });
+    const { curvatures, density } = spectralDensity(at, { probes: PROBES });
     const kind = classifyCriticalPoint(at, { gradientTolerance: 0.02 });
     await progress(0.7, "spectrum");
+    const densityMean = density.reduce((sum, p, i) => sum + p * curvatures[i]!, 0) * (curvatures[1]! - curvatures[0]!);
     const [u, v] = topHessianDirections(at);
     const seen = plane(at, u, v, { points: 31, from: -1.5, to: 1.5 });
     const top = dense.at(-1)!;
@@ -77,6 +87,12 @@ export default experiment({
           measured: density.reduce((a, b) => a + b, 0) * (curvatures[1]! - curvatures[0]!),
           expected: { equals: 1, within: 0.03 },
           theory: "it is a density",
+        },
+        {
+          text: "mean of the spectral density, against the eigenvalues' mean, in standard errors",
+          measured: (densityMean - total / at.size) / spreadOfMean(dense, PROBES),
+          expected: { equals: 0, within: 3.5 },
+          theory: "each random start weighs every eigenvalue by 1/n on average",
         },
       ],
       plots: [

@@ -1,5 +1,5 @@
 /** F = diag(100, 1): the natural gradient divides by what the model is sensitive to, and does not care what parameters are called. */
-import { tensor } from "nabla";
+import { noGrad, tensor } from "nabla";
 import { fisherMatrix, naturalGradient } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
@@ -11,7 +11,7 @@ export default experiment({
     "Where the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction; multiplied by F⁻¹ it becomes a step that is small in what it changes of the model. It does not depend on how the model is parametrised.",
   formula:
     "\\tilde\\nabla L=F^{-1}\\nabla L,\\qquad F=\\begin{pmatrix}100&0\\\\0&1\\end{pmatrix},\\qquad \\theta=B\\varphi\\ \\Rightarrow\\ B\\,\\tilde\\nabla_{\\!\\varphi}L=\\tilde\\nabla_{\\!\\theta}L",
-  functions: ["naturalGradient", "fisherMatrix", "fisherProduct"],
+  functions: ["naturalGradient", "fisherMatrix"],
   parameters: {
     theta1: { kind: "number", label: "θ₁", min: -1, max: 1, default: 0.5, step: 0.05 },
     theta2: { kind: "number", label: "θ₂", min: -2, max: 2, default: 1.5, step: 0.05 },
@@ -56,20 +56,18 @@ export default experiment({
       Math.hypot(p[0]! - q[0]!, p[1]! - q[1]!) / Math.max(1e-12, Math.hypot(q[0]!, q[1]!));
     const plain = [f1 * theta1, theta2];
     const rate = (lr * 2) / f1;
-    const walk = (step: (t: readonly number[]) => readonly number[], steps: number): [number, number][] => {
-      let at: readonly number[] = [theta1, theta2];
-      return [
-        [theta1, theta2],
-        ...Array.from({ length: steps }, (): [number, number] => {
-          at = step(at);
-          return [at[0]!, at[1]!];
-        }),
-      ];
+    const walk = (which: "gradient" | "direction", by: number, steps: number): [number, number][] => {
+      const path: [number, number][] = [[theta1, theta2]];
+      for (let i = 0; i < steps; i++) {
+        const found = naturalGradient([theta], outputs, target, options);
+        const [p, q] = path.at(-1)!;
+        path.push([p - by * found[which][0]!, q - by * found[which][1]!]);
+        noGrad(() => theta.copyFrom(path.at(-1)!));
+      }
+      noGrad(() => theta.copyFrom([theta1, theta2]));
+      return path;
     };
-    const paths = {
-      plain: walk(([p, q]) => [p! - rate * f1 * p!, q! - rate * q!], 40),
-      natural: walk(([p, q]) => [p! - 0.3 * p!, q! - 0.3 * q!], 12),
-    };
+    const paths = { plain: walk("gradient", rate, 40), natural: walk("direction", 0.3, 12) };
     const norm = (x: number, y: number): number => Math.hypot(x, y);
     const grid = (from: number, to: number) => Array.from({ length: 41 }, (_, i) => from + ((to - from) * i) / 40);
     const value = (p: number, q: number): number => 0.5 * (f1 * p * p + q * q);

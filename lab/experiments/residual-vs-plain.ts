@@ -33,7 +33,7 @@ export default experiment({
     "Gradients guide architecture: an identity path beside each layer lets the gradient through undiminished, so that very deep networks can be trained.",
   formula:
     "y=x+f(x)\\ \\Rightarrow\\ \\frac{\\partial y}{\\partial x}=I+f'(x),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial x_0}\\Bigr\\|\\approx\\Bigl\\|\\prod_l(I+f_l')^\\top\\frac{\\partial L}{\\partial x_D}\\Bigr\\|",
-  functions: ["gradientByDepth", "growthPerStep", "watch"],
+  functions: ["gradientByDepth", "growthPerStep"],
   parameters: {
     depth: { kind: "number", label: "blocks", min: 4, max: 60, default: 30, integer: true },
     steps: { kind: "number", label: "steps of training", min: 0, max: 200, default: 80, integer: true },

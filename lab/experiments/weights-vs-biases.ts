@@ -30,8 +30,11 @@ export default experiment({
     const rows = SCALES.map((scale) => ({ scale, ...row(x.mul(scale), noise) }));
     const single = row(x.narrow(0, 0, 1), noise.narrow(0, 0, 1));
     const length = Math.hypot(...x.narrow(0, 0, 1).data);
-    const { apply } = standardize(x.mul(1000));
-    const balanced = weightsAgainstBiases(layer, () => losses.mse(layer.forward(apply(x.mul(1000))), noise))[0]!;
+    const standardized = (scale: number) => {
+      const { apply } = standardize(x.mul(scale));
+      return weightsAgainstBiases(layer, () => losses.mse(layer.forward(apply(x.mul(scale))), noise))[0]!;
+    };
+    const [balanced, large] = [standardized(1), standardized(1000)];
     const points = (of: "weight" | "bias"): [number, number][] => rows.map((r) => [r.scale, r[of]]);
     return {
       findings: [
@@ -58,6 +61,12 @@ export default experiment({
           measured: balanced.inputLength ** 2 / features,
           expected: { equals: 1, within: 1e-3 },
           theory: "each feature has variance 1, whatever its unit was",
+        },
+        {
+          text: "‖∂W‖/‖∂b‖ of inputs a thousand times as large, standardized, by that of the inputs, standardized",
+          measured: large.ratio / balanced.ratio,
+          expected: { equals: 1, within: 0.01 },
+          theory: "standardizing takes the unit away, and with it the imbalance that it made",
         },
       ],
       plots: [

@@ -1,4 +1,5 @@
 /** Experiments on the article's first sections: every finding is as theory says, at the defaults and elsewhere in the parameters' ranges. */
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type AnyExperiment, holds, type Result, showExpectation, valuesOf } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
@@ -33,12 +34,14 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
   vanishing: [
     { depth: 20, init: "large" },
     { depth: 40, init: "small" },
+    { depth: 40, activation: "gelu", init: "large", seed: 19 },
     { activation: "tanh", init: "large", seed: 2 },
     { activation: "relu", init: "kaiming", depth: 30 },
     { activation: "gelu", remedy: "layer norm" },
     { remedy: "residual", depth: 2 },
   ],
   "exploding-rnn": [
+    { matrix: "random", norm: 1.4 },
     { norm: 0.5, steps: 60 },
     { norm: 1.5, steps: 80 },
     { norm: 1.5, activation: "tanh", input: 1, clip: 0.1 },
@@ -115,7 +118,11 @@ describe("experiments as a whole", () => {
     for (const { name, title, claim, formula, functions, parameters } of experiments) {
       expect(name).toMatch(/^[a-z-]+$/);
       expect([title, claim, formula].every((text) => text.length > 5)).toBe(true);
-      for (const f of functions) expect(face, `${name} shows ${f}`).toContain(f);
+      const source = readFileSync(`lab/experiments/${name}.ts`, "utf8");
+      for (const f of functions) {
+        expect(face, `${name} shows ${f}`).toContain(f);
+        expect(source.split(new RegExp(`\\b${f}\\b`)).length - 1, `${name} shows ${f}`).toBeGreaterThan(2);
+      }
       for (const [key, parameter] of Object.entries(parameters)) {
         expect(() => valuesOf(parameters, { [key]: parameter.default }), `${name}, ${key}`).not.toThrow();
         if (parameter.kind === "number") expect(parameter.scale === "log" && parameter.min <= 0).toBe(false);
