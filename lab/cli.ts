@@ -3,7 +3,9 @@
  * `npx nabla lab`: the article's experiments in a terminal. This file is the command: its options and exit codes (0 ran, 1 bad usage
  * or an error, 2 a finding does not hold and --check was given).
  */
+import { existsSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { run } from "./command/run.ts";
 import { terminalOf } from "./command/terminal.ts";
@@ -17,15 +19,36 @@ interface Outputs {
   readonly check?: boolean;
 }
 
-const program = new Command("nabla").description("nabla's lab: what gradients do, as experiments.");
+/** This file is dist/lab/cli.js when it runs. */
+const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+/** Prints to stdout; whoever reads it may stop early. */
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit();
+  console.error(`nabla lab: the output could not be written: ${error.message}`);
+  process.exit(1);
+});
+
+const program = new Command("nabla").description("nabla's lab: what gradients do, as experiments.").version(version);
 const lab = program
   .command("lab")
   .description("Lists the experiments, or runs one: npx nabla lab <name>.")
   .argument("[name]", "the experiment to run")
-  .action(async (name?: string) => {
+  .option("--json", "print the list as JSON")
+  .action(async (name: string | undefined, { json }: { json?: boolean }) => {
     if (name !== undefined) lab.error(`error: ${unknown(name)}`);
     const { listing } = await import("./command/report.ts");
-    console.log(listing(experiments, terminalOf(process.stdout)));
+    const list = experiments.map(({ name: own, title, section, claim, parameters }) => ({
+      name: own,
+      title,
+      section,
+      claim,
+      parameters,
+    }));
+    print(json ? JSON.stringify(list, null, 2) : listing(experiments, terminalOf(process.stdout)));
   });
 
 for (const experiment of experiments) {
@@ -43,15 +66,18 @@ for (const experiment of experiments) {
     .option("--svg <file>", "write the plots as SVG")
     .option("--html <file>", "write a page that needs no other file")
     .option("--check", "exit with 2 where a finding is not as theory says")
-    .action(async ({ json, svg, html, check, ...given }: Outputs & Record<string, unknown>) => {
+    .action(async () => {
+      // --json is the list's option too, which takes it wherever it stands.
+      const { json, svg, html, check, ...given } = command.optsWithGlobals<Outputs & Record<string, unknown>>();
       const values = valuesOf(experiment.parameters, given);
+      for (const file of [svg, html]) if (file !== undefined) requireFolder(file);
       const result = await run(experiment, values);
-      await write(experiment, values, result, { svg, html } as Outputs);
-      if (json) console.log(JSON.stringify(asJson(experiment, values, result), null, 2));
+      if (json) print(JSON.stringify(asJson(experiment, values, result), spelt, 2));
       else {
         const { report } = await import("./command/report.ts");
-        console.log(report(experiment, result, terminalOf(process.stdout)));
+        print(report(experiment, result, terminalOf(process.stdout)));
       }
+      await write(experiment, values, result, { svg, html } as Outputs);
       if (check && !result.findings.every(holds)) process.exitCode = 2;
     });
 }
@@ -68,10 +94,20 @@ function optionOf(key: string, parameter: Parameter): Option {
       try {
         return valuesOf({ [key]: parameter }, { [key]: text })[key];
       } catch (error) {
-        throw new InvalidArgumentError((error as Error).message);
+        throw new InvalidArgumentError(`\n${(error as Error).message}`);
       }
     });
 }
+
+/** A result must not be lost for want of a place: looked at before the run. */
+function requireFolder(file: string): void {
+  const folder = dirname(resolve(file));
+  if (!existsSync(folder)) throw new Error(`${file} cannot be written: there is no folder ${folder}. Make it first.`);
+}
+
+/** JSON has no word for numbers that are not finite. */
+const spelt = (_: string, value: unknown): unknown =>
+  typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 
 async function write(
   experiment: AnyExperiment,
@@ -89,7 +125,7 @@ async function write(
   if (html !== undefined) await save(html, htmlFile(experiment, values, result));
 }
 
-/** What --json prints. Numbers that JSON does not have are null. */
+/** What --json prints. Numbers that JSON does not have are words: "NaN", "Infinity". */
 function asJson(
   { name }: AnyExperiment,
   parameters: Readonly<Record<string, string | number>>,

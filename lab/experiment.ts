@@ -75,8 +75,8 @@ export interface Axis {
 export interface Series {
   readonly name: string;
   readonly points: readonly (readonly [x: number, y: number])[];
-  /** "theory": dashed, what was expected. Default "line". */
-  readonly style?: "line" | "dots" | "theory" | "bars" | "path";
+  /** "theory": dashed, what was expected; "reference": thin, what was measured to compare with. Default "line". */
+  readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path";
 }
 export interface Plot {
   readonly title: string;
@@ -172,6 +172,6 @@ function checked(key: string, parameter: Parameter, value: unknown): string | nu
   const { min, max, integer } = parameter;
   if (number >= min && number <= max && (!integer || Number.isInteger(number))) return number;
   throw new RangeError(
-    `${key} is ${String(value)}, but must be a ${integer ? "whole number" : "number"} from ${min} to ${max}.`,
+    `${key} is ${JSON.stringify(value)}, but must be a ${integer ? "whole number" : "number"} from ${min} to ${max}.`,
   );
 }

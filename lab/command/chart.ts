@@ -13,7 +13,7 @@ const SYMBOLS = ["●", "○", "▲", "△", "■", "□", "◆", "◇"];
 /** One for each series of bars. */
 const BARS = ["█", "▒", "░", "▓"];
 /** One for each series of theory. */
-const THEORIES = ["·", "∘", "×", "+"];
+const THEORIES = ["·", "∘", "×", "+", "~", "^", "=", "*"];
 /** A field's shades, from its lowest values to its highest. */
 const SHADES = [" ", " ", " ", "░", "░", "▒", "▒", "▓"];
 

@@ -45,7 +45,7 @@ export function report({ title, section, claim }: AnyExperiment, result: Result,
           ),
         ]
       : []),
-    ...tables.map((table) => drawTable(table, terminal)),
+    ...tables.map((table) => drawTable(table, width, terminal)),
     findings.map((finding) => drawFinding(finding, width, terminal)).join("\n"),
   ];
   return blocks.filter((block) => block !== "").join("\n\n");
@@ -59,15 +59,32 @@ function drawFinding(finding: Finding, width: number, { bold, dim, good, bad }: 
   return `${paint(mark)} ${first.replaceAll("\n", "\n  ")}\n  ${dim(second).replaceAll("\n", "\n  ")}`;
 }
 
-function drawTable({ title, columns, rows }: Table, { bold, dim }: Terminal): string {
+/** Between two columns. */
+const GAP = "   ";
+/** A column of text is not made narrower than this. */
+const NARROW = 12;
+
+/** A table at most `width` wide where its text can be wrapped to that: its widest columns give way first. */
+function drawTable({ title, columns, rows }: Table, width: number, { bold, dim }: Terminal): string {
   const texts = rows.map((row) => row.map((value) => (typeof value === "number" ? showNumber(value) : value)));
   const widths = columns.map((column, i) => Math.max(column.length, ...texts.map((row) => row[i]?.length ?? 0)));
   const isNumber = columns.map((_, i) => rows.every((row) => typeof row[i] === "number"));
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((text, i) => (isNumber[i] ? text.padStart(widths[i]!) : text.padEnd(widths[i]!)))
-      .join("   ")
-      .trimEnd();
+  const excess = (): number => widths.reduce((a, b) => a + b, GAP.length * (widths.length - 1)) - width;
+  while (excess() > 0) {
+    const widest = widths.indexOf(Math.max(...widths.filter((_, i) => !isNumber[i])));
+    if (widest < 0 || widths[widest]! <= NARROW) break;
+    widths[widest] = Math.max(NARROW, widths[widest]! - Math.max(1, Math.ceil(excess() / 2)));
+  }
+  const line = (cells: readonly string[]): string => {
+    const parts = cells.map((text, i) => (isNumber[i] ? [text] : wrap(text, widths[i]!).split("\n")));
+    const height = Math.max(...parts.map(({ length }) => length));
+    return Array.from({ length: height }, (_, row) =>
+      parts
+        .map((part, i) => (isNumber[i] ? (part[row] ?? "").padStart(widths[i]!) : (part[row] ?? "").padEnd(widths[i]!)))
+        .join(GAP)
+        .trimEnd(),
+    ).join("\n");
+  };
   return [bold(title), dim(line(columns)), ...texts.map(line)].join("\n");
 }
 

@@ -30,7 +30,7 @@ export async function run(
 async function newBar() {
   const { default: progress } = await import("cli-progress");
   return new progress.SingleBar(
-    { format: "{bar} {percentage} %  {what}", clearOnComplete: true, hideCursor: true, stream: process.stderr },
+    { format: "{bar} {percentage} %  {what}", clearOnComplete: true, hideCursor: false, stream: process.stderr },
     progress.Presets.shades_classic,
   );
 }

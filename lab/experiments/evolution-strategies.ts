@@ -27,7 +27,7 @@ export default experiment({
     "Evolution strategies estimate the gradient from values at random points: without bias, with an error that falls as one over the root of the samples and grows as the root of the parameters. Backpropagation gives it exactly, at the price of a few values.",
   formula:
     "\\nabla \\mathbb{E}\\,L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon) = \\mathbb{E}\\Big[\\tfrac{L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon)-L(\\boldsymbol\\theta-\\sigma\\boldsymbol\\varepsilon)}{2\\sigma}\\boldsymbol\\varepsilon\\Big],\\qquad \\frac{\\mathrm{error}}{\\|\\nabla L\\|} = \\sqrt{\\frac{d+1}{m}}",
-  functions: ["esGradient", "esError", "EvolutionStrategy"],
+  functions: ["esError", "EvolutionStrategy"],
   parameters: {
     parameters: { kind: "number", label: "parameters d", min: 2, max: 64, default: 10, integer: true },
     pairs: { kind: "number", label: "pairs of samples m, in training", min: 10, max: 50, default: 20, integer: true },

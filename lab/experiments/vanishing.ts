@@ -149,7 +149,7 @@ export default experiment({
               name: [activation, init, remedy === "none" ? "" : remedy].filter(Boolean).join(", "),
               points: chosen.points,
             },
-            ...compared.map(({ name, points }) => ({ name, points, style: "theory" as const })),
+            ...compared.map(({ name, points }) => ({ name, points, style: "reference" as const })),
           ],
         },
       ],

@@ -90,8 +90,8 @@ describe("bad usage exits 1 and says what is allowed", () => {
   test.each([
     [["directional"], 'no experiment "directional".'],
     [["directional-derivate"], "Did you mean directional-derivative?"],
-    [[NAME, "--x", "9"], "x is 9, but must be a number from -2 to 2."],
-    [[NAME, "--directions", "9.5"], "directions is 9.5, but must be a whole number from 8 to 360."],
+    [[NAME, "--x", "9"], 'x is "9", but must be a number from -2 to 2.'],
+    [[NAME, "--directions", "9.5"], 'directions is "9.5", but must be a whole number from 8 to 360.'],
     [[NAME, "--direction", "9"], "Did you mean --directions?"],
     [[NAME, "extra"], "too many arguments"],
     [[NAME, "--svg", "/nonexistent/plots.svg"], "/nonexistent/plots.svg"],
@@ -118,4 +118,66 @@ test("an installed package runs it in an empty folder, with no other package", a
   expect(errors).toBe("");
   expect(code).toBe(0);
   expect(output).toContain("✓ largest slope");
+});
+
+test("--check exits with 2 where a finding is not as theory says; JSON spells what is not finite", async () => {
+  // Twenty steps do not suffice for that loss.
+  const { code, output } = await lab("fisher-training", "--steps", "20", "--target", "0.05", "--json", "--check");
+  expect(code).toBe(2);
+  const { findings } = JSON.parse(output) as { findings: { measured: unknown; holds: boolean }[] };
+  expect(findings[0]).toMatchObject({ measured: "Infinity", holds: false });
+});
+
+test("the list as JSON, and the version", async () => {
+  const { output } = await lab("--json");
+  expect((JSON.parse(output) as { name: string }[]).map(({ name }) => name)).toEqual(
+    experiments.map(({ name }) => name),
+  );
+  const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+  expect((await ended(process.execPath, ["dist/lab/cli.js", "--version"])).output.trim()).toBe(version);
+});
+
+test("a folder that is not there is told before the run", async () => {
+  const { code, output, errors } = await lab("saliency", "--svg", join(folder, "none", "x.svg"));
+  expect(code).toBe(1);
+  expect(output).toBe("");
+  expect(errors).toMatch(/there is no folder .*none. Make it first/);
+});
+
+test("tables are wrapped to the terminal's width", async () => {
+  const { output } = await lab("vanishing", "--depth", "20", "--init", "large");
+  for (const line of output.split("\n")) expect(line.length, line).toBeLessThanOrEqual(90);
+});
+
+// A full device is what Linux has.
+test.skipIf(process.platform !== "linux")(
+  "output that is lost is an error; a reader that stops early is not",
+  async () => {
+    const shell = (command: string) => ended("bash", ["-c", command]);
+    const full = await shell(`${process.execPath} dist/lab/cli.js lab ${NAME} > /dev/full`);
+    expect(full.code).toBe(1);
+    expect(full.errors).toContain("could not be written");
+    const piped = await shell(`${process.execPath} dist/lab/cli.js lab ${NAME} | head -n 1`);
+    expect(piped).toMatchObject({ code: 0, errors: "", output: "The directional derivative\n" });
+  },
+);
+
+test("with all that it draws, no two series of a plot look alike", async () => {
+  const { chart } = await import("../../lab/command/chart.ts");
+  const { terminalOf } = await import("../../lab/command/terminal.ts");
+  const terminal = terminalOf(process.stdout);
+  const series = [...Array(8).keys()].flatMap((i) =>
+    (["line", "theory"] as const).map((style) => ({
+      name: `s${i}${style}`,
+      style,
+      points: [
+        [0, i],
+        [1, i + 0.5],
+      ] as [number, number][],
+    })),
+  );
+  const text = chart({ title: "t", x: { label: "x" }, y: { label: "y" }, series }, 100, terminal);
+  const symbols = series.map(({ name }) => new RegExp(`(\\S) ${name}(?!\\w)`).exec(text)?.[1]);
+  expect(symbols.every(Boolean)).toBe(true);
+  expect(new Set(symbols).size).toBe(series.length);
 });
