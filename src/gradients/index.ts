@@ -133,7 +133,7 @@ export {
 } from "./ode.ts";
 export { type PerSample, type PerSampleOptions, perSampleGradients } from "./perSample.ts";
 export type { Rule as QuadratureRule } from "./quadrature.ts";
-export { gradientThroughTime, growthPerStep, type RecurrentState, spectralNorm } from "./recurrence.ts";
+export { gradientThroughTime, growthPerStep, type RecurrentState } from "./recurrence.ts";
 export {
   type GradientPenaltyOptions,
   gradientPenalty,
@@ -164,6 +164,7 @@ export {
   steepestDescent,
 } from "./sensitivity.ts";
 export { type Plane, plane, randomDirection, type SliceOptions, slice, topHessianDirections } from "./slices.ts";
+export { spectralNorm } from "./spectral.ts";
 export {
   centredRanks,
   type EsError,

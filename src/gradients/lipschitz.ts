@@ -2,15 +2,14 @@
  * A bound on how steep a network is anywhere: the product of its layers' bounds (Szegedy et al. 2014, §4.3). What it cannot bound, it
  * refuses.
  */
-import { eigh } from "../functions.ts";
 import { Conv2d } from "../nn/conv.ts";
+import { isPlain } from "../nn/intercept.ts";
 import * as layers from "../nn/layers.ts";
 import { type Module, Sequential } from "../nn/module.ts";
 import { GlobalAvgPool2d, MaxPool2d } from "../nn/pool.ts";
 import { SpectralNorm } from "../nn/spectral.ts";
-import { show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { spectralNorm } from "./spectral.ts";
 
 /** The largest slope of an activation, or what bounds a layer without a weight. */
 type BoundOf = (layer: never) => number;
@@ -43,8 +42,7 @@ const bounds: readonly (readonly [abstract new (...args: never[]) => Module, Bou
 
 /** √(windows that a pixel can be the largest of): 1 where windows do not overlap. */
 function overlap(pool: MaxPool2d): number {
-  // biome-ignore lint/complexity/useLiteralKeys: private, and the bound hangs on it
-  const { stride = pool.kernelSize, dilation = 1 } = pool["options"];
+  const { stride = pool.kernelSize, dilation = 1 } = pool.options;
   const along = (v: number | readonly [number, number], i: 0 | 1): number => (typeof v === "number" ? v : v[i]);
   const windows = ([0, 1] as const).map((i) => {
     // Of a window's taps at 0, d, 2d, …, a pixel meets those that agree modulo the stride.
@@ -77,18 +75,19 @@ export function lipschitzBound(model: Module): number {
 }
 
 function boundOf(module: Module, path: string): number {
-  if (module instanceof Sequential && module.forward === Sequential.prototype.forward)
-    return module.layers.reduce((product, layer, i) => product * boundOf(layer, path ? `${path}.${i}` : `${i}`), 1);
+  if (isPlain(module, Sequential))
+    return (module as Sequential).layers.reduce(
+      (product, layer, i) => product * boundOf(layer, path ? `${path}.${i}` : `${i}`),
+      1,
+    );
   const inner = module instanceof SpectralNorm ? (module.layer as Module) : module;
-  if (inner instanceof layers.Linear || inner instanceof Conv2d) {
+  if (isPlain(inner, layers.Linear) || isPlain(inner, Conv2d)) {
     return tidy(() => {
       const { weight } = module as Module & { readonly weight: Tensor };
-      return withGrad(false, () =>
-        inner instanceof Conv2d ? convolutionBound(inner, weight) : largestSingular(weight),
-      );
+      return withGrad(false, () => (inner instanceof Conv2d ? convolutionBound(inner, weight) : spectralNorm(weight)));
     });
   }
-  const found = bounds.find(([type]) => module instanceof type);
+  const found = bounds.find(([type]) => isPlain(module, type));
   if (found) return found[1](module as never);
   throw new TypeError(
     `lipschitzBound: nothing is known of ${module.constructor.name}${path ? ` (layer ${path})` : ""}. Layers may be Linear, Conv2d, SpectralNorm ` +
@@ -106,26 +105,13 @@ function convolutionBound(layer: Conv2d, weight: Tensor): number {
       const w = weight.narrow(0, g * per, per).reshape([per, taps, inputs]);
       const byTap = w.permute([1, 0, 2]);
       const tapByTap = Array.from({ length: taps }, (_, k) =>
-        largestSingular(byTap.narrow(0, k, 1).reshape([per, inputs])),
+        spectralNorm(byTap.narrow(0, k, 1).reshape([per, inputs])),
       );
       return Math.min(
-        Math.sqrt(taps) * largestSingular(w.reshape([per, taps * inputs])),
-        Math.sqrt(taps) * largestSingular(byTap.reshape([taps * per, inputs])),
+        Math.sqrt(taps) * spectralNorm(w.reshape([per, taps * inputs])),
+        Math.sqrt(taps) * spectralNorm(byTap.reshape([taps * per, inputs])),
         tapByTap.reduce((a, b) => a + b),
       );
     }),
   );
-}
-
-/** σ₁ of a matrix: the root of the largest eigenvalue of the smaller of AAᵀ and AᵀA. @throws ShapeError where it is not finite */
-function largestSingular(a: Tensor): number {
-  const [m, n] = a.shape as unknown as [number, number];
-  const top = a.abs().max();
-  const largest = top.item();
-  if (!Number.isFinite(largest))
-    throw new ShapeError(`lipschitzBound: a weight ${show(a.shape)} has values that are not finite.`);
-  if (largest === 0) return 0;
-  const scaled = a.div(top);
-  const gram = m <= n ? scaled.matmul(scaled.t()) : scaled.t().matmul(scaled);
-  return largest * Math.sqrt(Math.max(0, eigh(gram)[0]!.max().item()));
 }

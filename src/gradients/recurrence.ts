@@ -2,8 +2,7 @@
 import { backpropagate, handOver } from "../autograd.ts";
 import { full } from "../ops/shape.ts";
 import { type Edge, type Tensor, tidy, withGrad } from "../tensor.ts";
-import { lanczos } from "./eigen.ts";
-import { norm, slope, type Vector, vector } from "./vector.ts";
+import { norm, slope, vector } from "./vector.ts";
 
 /** A recurrence's state: one tensor, or several as of an LSTM. */
 export type RecurrentState = Tensor | readonly Tensor[];
@@ -62,20 +61,4 @@ export function growthPerStep(norms: readonly number[]): number {
   return slope(
     norms.flatMap((n, t): [number, number][] => (n > 0 && Number.isFinite(n) ? [[last - t, Math.log(n)]] : [])),
   );
-}
-
-/** ‖W‖₂, a matrix's largest singular value: the root of WᵀW's largest eigenvalue, by Lanczos. W: [out, …], the rest as one dimension. */
-export function spectralNorm(weight: Tensor): number {
-  const rows = weight.shape[0]!;
-  const w = vector(weight.data);
-  const columns = w.length / rows;
-  const product = (v: Vector): Vector => {
-    const y = new Float64Array(rows);
-    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) y[i]! += w[i * columns + j]! * v[j]!;
-    const back = new Float64Array(columns);
-    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) back[j]! += w[i * columns + j]! * y[i]!;
-    return back;
-  };
-  if (w.every((v) => v === 0)) return 0;
-  return Math.sqrt(lanczos(product, columns, { tolerance: 1e-9 }).values.at(-1)!);
 }

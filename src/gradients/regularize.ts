@@ -38,7 +38,8 @@ const roots = (squares: Tensor): Tensor => squares.add(TINY).sqrt();
 
 /**
  * ‖∂f/∂x‖₂ for each sample: how steep f is in its inputs. f: a network or a function of x: [batch, …] → [batch] or [batch, 1], whose value
- * for a sample depends on that sample alone (no batch norm in training) → [batch]. It can be differentiated by f's parameters.
+ * for a sample depends on that sample alone (no batch norm in training) → [batch]. It can be differentiated by f's parameters, also
+ * where a norm is 0: √(‖∂f/∂x‖² + 10⁻¹²), so none comes out below 10⁻⁶.
  *
  * ```ts
  * inputGradientNorms(critic, x).mean().item();

@@ -9,7 +9,7 @@ import { Module } from "./module.ts";
 export class MaxPool2d extends Module {
   constructor(
     readonly kernelSize: Size2d,
-    private readonly options: MaxPool2dOptions = {},
+    readonly options: MaxPool2dOptions = {},
   ) {
     super();
   }
@@ -22,7 +22,7 @@ export class MaxPool2d extends Module {
 export class AvgPool2d extends Module {
   constructor(
     readonly kernelSize: Size2d,
-    private readonly options: AvgPool2dOptions = {},
+    readonly options: AvgPool2dOptions = {},
   ) {
     super();
   }
