@@ -1,6 +1,6 @@
 /**
  * Draws a Plot as SVG by Observable Plot, in whatever document it is given: a browser's or linkedom's. Axes take the text's colour;
- * the series' colours have a contrast of at least 3.7 on white and on near-black, and are told apart by the colour-blind.
+ * the series' colours, from scale.ts, can be seen in both themes and told apart by the colour-blind.
  */
 import * as marks from "@observablehq/plot";
 import type { Axis, Plot, Series } from "./experiment.ts";
@@ -24,6 +24,8 @@ export interface Size {
   readonly height: number;
 }
 const ROW = 20;
+/** Before a series' number, the description that its marks have until they are drawn, and data-series then. */
+const SERIES = "series ";
 
 /** The plot, with its legend above the axes and its name for those who cannot see it. */
 export function drawPlot(document: Document, plot: Plot, { width, height }: Size): SVGSVGElement {
@@ -42,12 +44,12 @@ export function drawPlot(document: Document, plot: Plot, { width, height }: Size
     ariaLabel: plot.title,
     ariaDescription: `${plot.y.label} by ${plot.x.label}: ${plot.series.map(({ name }) => name).join(", ")}`,
     style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
-    x: { ...scale(plot.x, shown, 0, width / 75), ...(plot.field && { domain: plot.field.x }) },
-    y: { ...scale(plot.y, shown, 1, 6), ...(plot.field && { domain: plot.field.y }) },
+    x: { ...scale(plot.x, shown, 0, width / 75), ...(plot.field && { domain: plot.field.x, nice: false }) },
+    y: { ...scale(plot.y, shown, 1, 6), ...(plot.field && { domain: plot.field.y, nice: false }) },
     marks: [
       ...(plot.field ? field(plot.field) : []),
       ...theoryFirst(shown).flatMap((i) =>
-        drawSeries(shown[i]!, COLOURS[i % COLOURS.length]!, barPlace(shown, i), plot, width),
+        drawSeries(shown[i]!, i, COLOURS[i % COLOURS.length]!, barPlace(shown, i), plot, width),
       ),
       ...(empty ? [marks.text(["No point that these axes can show"], { frameAnchor: "middle" })] : []),
     ],
@@ -55,6 +57,13 @@ export function drawPlot(document: Document, plot: Plot, { width, height }: Size
   svg.setAttribute("role", "img");
   // An image has one name: those of its parts would be read by none, and are allowed on none.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
+  for (const part of svg.querySelectorAll("[aria-description]")) {
+    const name = part.getAttribute("aria-description")!;
+    if (name.startsWith(SERIES)) part.setAttribute("data-series", name.slice(SERIES.length));
+    part.removeAttribute("aria-description");
+  }
+  const drawn = [...shown.keys()].filter((i) => shown[i]!.points.length);
+  svg.setAttribute("data-drawn", drawn.join(" "));
   svg.setAttribute("height", String(height + rows * ROW));
   svg.setAttribute("viewBox", `0 ${-rows * ROW} ${width} ${height + rows * ROW}`);
   const group = child(svg, "g", { "text-anchor": "start", transform: `translate(0,${-rows * ROW})` });
@@ -100,34 +109,55 @@ function field({ x, y, columns, values }: NonNullable<Plot["field"]>): Mark[] {
 const x = ([value]: Point): number => value;
 const y = ([, value]: Point): number => value;
 
+/** A curve to compare with: thin, and solid. */
+const REFERENCE = { strokeWidth: 1, strokeOpacity: 0.8 } as const;
+
 /** Of dots: the fewer, the larger. */
 const radius = (count: number, width: number): number =>
   Math.min(count > 5 ? 3 : 5, Math.max(1.6, width / (3 * count)));
 
-function drawSeries({ points, style }: Series, colour: string, bars: BarPlace, plot: Plot, width: number): Mark[] {
+function drawSeries(
+  { points, style }: Series,
+  i: number,
+  colour: string,
+  bars: BarPlace,
+  plot: Plot,
+  width: number,
+): Mark[] {
+  const ariaDescription = `${SERIES}${i}`;
   const clip = plot.field !== undefined;
   const line = (options: marks.LineOptions): Mark =>
-    marks.line(points, { x, y, stroke: colour, strokeWidth: 2, clip, ...options });
+    marks.line(points, { ariaDescription, x, y, stroke: colour, strokeWidth: 2, clip, ...options });
+  const dot = (at: readonly Point[], options: marks.DotOptions): Mark =>
+    marks.dot(at, { ariaDescription, x, y, fill: colour, clip, ...options });
   switch (style) {
     case "dots":
-      return [marks.dot(points, { x, y, fill: colour, r: radius(points.length, width), clip })];
+      return [dot(points, { r: radius(points.length, width) })];
     case "theory":
       return [line({ strokeDasharray: "6 4" })];
+    case "reference":
+      return [line(REFERENCE)];
     case "bars":
-      return [drawBars(points, colour, bars, plot)];
+      return [drawBars(points, ariaDescription, colour, bars, plot)];
     case "path":
       return [
         line({ strokeLinejoin: "round" }),
-        marks.dot(points.slice(0, 1), { x, y, r: 4, stroke: colour, strokeWidth: 2, clip }),
-        marks.dot(points.slice(-1), { x, y, r: 4, fill: colour, clip }),
+        dot(points.slice(0, 1), { r: 4, fill: "none", stroke: colour, strokeWidth: 2 }),
+        dot(points.slice(-1), { r: 4 }),
       ];
     default:
-      return [line({}), ...(points.length === 1 ? [marks.dot(points, { x, y, fill: colour, clip })] : [])];
+      return [line({}), ...(points.length === 1 ? [dot(points, {})] : [])];
   }
 }
 
 /** Bars as wide as the nearest two allow, side by side with those of other series. */
-function drawBars(points: readonly Point[], colour: string, { index, count }: BarPlace, plot: Plot): Mark {
+function drawBars(
+  points: readonly Point[],
+  ariaDescription: string,
+  colour: string,
+  { index, count }: BarPlace,
+  plot: Plot,
+): Mark {
   const log = plot.x.scale === "log";
   const to = (v: number): number => (log ? Math.log10(v) : v);
   const from = (v: number): number => (log ? 10 ** v : v);
@@ -138,6 +168,7 @@ function drawBars(points: readonly Point[], colour: string, { index, count }: Ba
   const edge = (v: number, side: number): number => from(to(v) + room * ((index + side) / count - 0.5));
   const floor = plot.y.scale === "log" ? (extent(plot.series, 1, true)?.[0] ?? 1) / 2 : 0;
   return marks.rectY(points, {
+    ariaDescription,
     x1: ([v]: Point) => edge(v, 0),
     x2: ([v]: Point) => edge(v, 1),
     y1: floor,
@@ -168,7 +199,11 @@ function drawEntry(parent: Element, { name, style }: Series, i: number, at: numb
     child(parent, "rect", { x: at + 4, y: middle - 6, width: 12, height: 12, fill: colour, rx: 2 });
   else {
     const dash = style === "theory" ? { "stroke-dasharray": "6 4" } : {};
-    child(parent, "path", { d: `M${at},${middle}h22`, stroke: colour, "stroke-width": 2.5, ...dash });
+    const stroke =
+      style === "reference"
+        ? { "stroke-width": REFERENCE.strokeWidth, "stroke-opacity": REFERENCE.strokeOpacity }
+        : { "stroke-width": 2.5 };
+    child(parent, "path", { d: `M${at},${middle}h22`, stroke: colour, ...stroke, ...dash });
   }
   child(parent, "text", { x: at + 28, y: middle, dy: "0.32em", fill: "currentColor" }).textContent = name;
 }

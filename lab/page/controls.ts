@@ -1,5 +1,5 @@
 /** A form for an experiment's parameters: a slider for each number, a menu for each choice, all native inputs. */
-import { type NumberParameter, type Parameter, type Parameters, showNumber } from "../experiment.ts";
+import { type NumberParameter, type Parameter, type Parameters, showNumber, valuesOf } from "../experiment.ts";
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
@@ -7,17 +7,26 @@ const STEPS = 200;
 
 export type Values = Record<string, string | number>;
 
-/** The form; `onChange` gets all values whenever one was turned. */
-export function drawControls(parameters: Parameters, onChange: (values: Values) => void): HTMLFormElement {
-  const defaults = Object.fromEntries(Object.entries(parameters).map(([key, parameter]) => [key, parameter.default]));
-  let values: Values = { ...defaults };
+export interface ControlsOptions {
+  /** What they show first. */
+  readonly values: Values;
+  /** The button's text that gives all parameters their defaults. */
+  readonly reset: string;
+  /** Gets all values whenever one was turned. */
+  onChange(values: Values): void;
+}
+
+/** The form. */
+export function drawControls(parameters: Parameters, options: ControlsOptions): HTMLFormElement {
+  const { onChange } = options;
+  let { values } = options;
   const fields = Object.entries(parameters).map(([key, parameter]) =>
-    drawField(key, parameter, (value) => {
+    drawField(key, parameter, values[key] ?? parameter.default, (value) => {
       values = { ...values, [key]: value };
       onChange(values);
     }),
   );
-  const reset = make("button", { type: "reset" }, "Reset");
+  const reset = make("button", { type: "reset" }, options.reset);
   const form = make(
     "form",
     { class: "controls", "aria-label": "Parameters" },
@@ -27,7 +36,7 @@ export function drawControls(parameters: Parameters, onChange: (values: Values) 
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", (event) => {
     event.preventDefault();
-    values = { ...defaults };
+    values = valuesOf(parameters);
     for (const { show } of fields) show();
     onChange(values);
   });
@@ -40,34 +49,40 @@ interface Field {
   show(): void;
 }
 
-function drawField(key: string, parameter: Parameter, onChange: (value: string | number) => void): Field {
+function drawField(
+  key: string,
+  parameter: Parameter,
+  first: string | number,
+  onChange: (value: string | number) => void,
+): Field {
   const label = make("label", { for: key }, parameter.label);
   if (parameter.kind === "choice") {
     const options = parameter.options.map((option) => make("option", { value: option }, option));
     const select = make("select", { id: key, name: key }, ...options);
     const show = (): void => void (select.value = parameter.default);
-    show();
+    select.value = String(first);
     select.addEventListener("change", () => onChange(select.value));
     return { element: make("div", { class: "field" }, label, select), show };
   }
   const scale = sliderOf(parameter);
   const input = make("input", { id: key, name: key, type: "range", min: scale.min, max: scale.max, step: scale.step });
-  const output = make("output", { for: key });
+  // No <output>: that would be read aloud at each step, beside the slider's own value.
+  const shown = make("span", { class: "value", "aria-hidden": "true" });
   const tell = (value: number): void => {
-    output.textContent = showNumber(value);
+    shown.textContent = showNumber(value);
     input.setAttribute("aria-valuetext", showNumber(value));
   };
-  const show = (): void => {
-    input.value = String(scale.position(parameter.default));
-    tell(parameter.default);
+  const show = (value: number): void => {
+    input.value = String(scale.position(value));
+    tell(value);
   };
-  show();
+  show(Number(first));
   input.addEventListener("input", () => {
     const value = scale.value(input.valueAsNumber);
     tell(value);
     onChange(value);
   });
-  return { element: make("div", { class: "field" }, label, output, input), show };
+  return { element: make("div", { class: "field" }, label, shown, input), show: () => show(parameter.default) };
 }
 
 /** Where a number lies on its slider: itself, or on a log scale its place among STEPS. */

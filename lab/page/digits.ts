@@ -4,9 +4,17 @@ import { readDigits } from "../digits.ts";
 
 let loading: ReturnType<typeof readDigits> | undefined;
 
-/** @throws Error where the file is not to be had */
-export const loadDigits = (): ReturnType<typeof readDigits> =>
-  (loading ??= fetch(url).then(async (response) => {
-    if (!response.ok) throw new Error(`The digits could not be loaded: ${response.status} ${response.statusText}.`);
-    return readDigits(new Uint8Array(await response.arrayBuffer()));
-  }));
+/** @throws Error where the file is not to be had; another call then asks for it again */
+export function loadDigits(): ReturnType<typeof readDigits> {
+  loading ??= fetchDigits().catch((error: unknown) => {
+    loading = undefined;
+    throw error;
+  });
+  return loading;
+}
+
+async function fetchDigits(): ReturnType<typeof readDigits> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`The digits could not be loaded: ${response.status} ${response.statusText}.`);
+  return readDigits(new Uint8Array(await response.arrayBuffer()));
+}

@@ -1,9 +1,11 @@
 /** An experiment on the page: what it claims, what can be turned, what came out, and the code that made it. */
-import { type AnyExperiment, type Result, valuesOf } from "../experiment.ts";
+import { type AnyExperiment, type Parameters, type Result, valuesOf } from "../experiment.ts";
 import { maker } from "../view/dom.ts";
 import { drawHeading, drawResult } from "../view/result.ts";
+import { hashOf } from "./address.ts";
 import { drawControls, type Values } from "./controls.ts";
 import { Runner } from "./runner.ts";
+import { newStatus } from "./status.ts";
 import type { View } from "./view.ts";
 
 const make = maker(document);
@@ -11,52 +13,66 @@ const sources = import.meta.glob<string>("../experiments/*.ts", { query: "?raw",
 /** How long a slider rests before the experiment runs again. */
 const REST = 120;
 
-export function showExperiment(experiment: AnyExperiment): View {
+/** `given`: parameters as the address has them; where one is not allowed, it says so and takes the defaults. */
+export function showExperiment(experiment: AnyExperiment, given: Readonly<Record<string, string>>): View {
+  const { name, parameters } = experiment;
   const runner = new Runner();
   const results = make("div", { class: "results" });
-  const bar = make("progress", { max: 1, "aria-label": "progress" });
-  const words = make("span", { role: "status" });
-  const status = make("div", { class: "status" }, bar, words);
-  const element = make("article", {}, drawHeading(document, experiment, "htmlAndMathml"));
+  const first = read(parameters, given);
+  let { values } = first;
   let result: Result | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
   const draw = (): void => {
     if (result) results.replaceChildren(...drawResult(document, result, plotWidth(results)));
   };
-  const run = (values: Values): void => {
-    status.dataset.state = "running";
-    bar.removeAttribute("value");
-    words.textContent = "Running";
-    runner.run(experiment.name, values, {
-      onProgress(fraction, what) {
-        bar.value = fraction;
-        words.textContent = what || "Running";
-      },
+  const status = newStatus({
+    label: "progress",
+    onStop() {
+      clearTimeout(timer);
+      runner.close();
+      status.end("Stopped");
+    },
+    again: { text: "Run again", onAgain: () => soon(values, 0) },
+  });
+  const run = (): void => {
+    history.replaceState(null, "", hashOf(name, parameters, values));
+    runner.run(name, values, {
+      onProgress: (fraction, what) => status.progress(fraction, what),
       onResult(latest, seconds) {
         result = latest;
         draw();
-        status.dataset.state = "done";
-        words.textContent = `Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`;
+        results.removeAttribute("aria-busy");
+        status.end(`Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`);
       },
-      onError(message) {
-        status.dataset.state = "failed";
-        words.textContent = `It failed: ${message}`;
-      },
+      onError: (message) => status.fail(`It failed: ${message}`),
     });
   };
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const soon = (values: Values): void => {
+  /** What is shown is no longer of these values; what runs for others ends. */
+  const soon = (latest: Values, rest = REST): void => {
+    values = latest;
     clearTimeout(timer);
-    timer = setTimeout(() => run(values), REST);
+    runner.stop();
+    results.setAttribute("aria-busy", "true");
+    status.start("Running");
+    timer = setTimeout(run, rest);
   };
   const resized = new ResizeObserver(() => {
     const svg = results.querySelector("svg.plot, .plot-figure svg");
     if (svg && Number(svg.getAttribute("width")) !== plotWidth(results)) draw();
   });
-  if (Object.keys(experiment.parameters).length) element.append(drawControls(experiment.parameters, soon));
-  element.append(status, results, drawSource(experiment));
+  const element = make(
+    "article",
+    {},
+    drawHeading(document, experiment, "htmlAndMathml"),
+    first.refused !== undefined && make("p", { class: "alert", role: "alert" }, first.refused),
+    Object.keys(parameters).length > 0 && drawControls(parameters, { values, reset: "Reset", onChange: soon }),
+    status.element,
+    results,
+    drawSource(experiment),
+  );
   resized.observe(results);
-  run(valuesOf(experiment.parameters));
+  soon(values, 0);
   return {
     title: experiment.title,
     element,
@@ -66,6 +82,16 @@ export function showExperiment(experiment: AnyExperiment): View {
       runner.close();
     },
   };
+}
+
+/** The address's values, or, where one is not allowed, the defaults and why. */
+function read(parameters: Parameters, given: Readonly<Record<string, string>>): { values: Values; refused?: string } {
+  try {
+    return { values: valuesOf(parameters, given) };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { values: valuesOf(parameters), refused: `The address asks for what is not allowed: ${error.message}` };
+  }
 }
 
 /** What fits into a figure's frame: drawn at its own size, so that text stays readable on a phone. */

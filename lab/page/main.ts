@@ -6,6 +6,7 @@ import type { AnyExperiment } from "../experiment.ts";
 import { experiments } from "../experiments/index.ts";
 import { bySection } from "../sections.ts";
 import { maker } from "../view/dom.ts";
+import { type Address, readHash } from "./address.ts";
 import { showExperiment } from "./experiment-view.ts";
 import { showPlayground } from "./playground/view.ts";
 import { offerThemes } from "./theme.ts";
@@ -39,8 +40,8 @@ function drawContents(): HTMLElement {
   return details;
 }
 
-/** The first page: what there is. */
-function home(): View {
+/** The first page: what there is; above it a notice, where something was asked for that there is not. */
+function home(notice?: string): View {
   const groups = [...bySection(experiments)].map(([section, members]) =>
     make(
       "section",
@@ -56,6 +57,7 @@ function home(): View {
   const element = make(
     "div",
     { class: "home-view" },
+    notice !== undefined && make("p", { class: "alert", role: "alert" }, notice),
     make("h1", { tabindex: -1 }, "What gradients do"),
     make(
       "p",
@@ -68,18 +70,23 @@ function home(): View {
   return { title: "What gradients do", element, close: () => {} };
 }
 
-function viewOf(name: string): View {
+/** Names that stand for the first page: no hash, the link to it, and the skip link's target where it is loaded directly. */
+const HOME = ["", "home", "main"];
+
+function viewOf({ name, given }: Address): View {
   if (name === "playground") return showPlayground();
   const experiment = experiments.find((one) => one.name === name);
-  return experiment ? showExperiment(experiment) : home();
+  if (experiment) return showExperiment(experiment, given);
+  return home(HOME.includes(name) ? undefined : `There is no experiment “${name}”.`);
 }
 
-/** Shows what the hash says. `#main` is the skip link's, and no view. */
+/** Shows what the hash says. `#main` is the skip link's: it changes no view. */
 function route(moveFocus: boolean): void {
-  const name = decodeURIComponent(location.hash.slice(1));
-  if (name === "main") return;
+  const address = readHash(location.hash);
+  const { name } = address;
+  if (name === "main" && shown) return;
   shown?.close();
-  shown = viewOf(name);
+  shown = viewOf(address);
   main.replaceChildren(shown.element);
   document.title = `${shown.title} · nabla’s lab`;
   for (const a of contents.querySelectorAll("a")) {

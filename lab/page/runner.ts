@@ -13,24 +13,34 @@ export class Runner {
   private busy = false;
 
   run(name: string, values: Request["values"], listener: Listener): void {
-    if (this.busy) this.close();
+    this.stop();
     this.worker ??= new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     this.busy = true;
-    const started = performance.now();
-    this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+    const { worker } = this;
+    // Messages of a worker that was ended may still be on their way.
+    worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+      if (worker !== this.worker) return;
       this.busy = data.kind === "progress";
       if (data.kind === "progress") listener.onProgress(data.fraction, data.what);
-      else if (data.kind === "result") listener.onResult(data.result, (performance.now() - started) / 1000);
+      else if (data.kind === "result") listener.onResult(data.result, data.seconds);
       else listener.onError(data.message);
     };
-    this.worker.onerror = (event) => {
+    const fail = (message: string): void => {
+      if (worker !== this.worker) return;
       this.close();
-      listener.onError(event.message || "The worker could not be started.");
+      listener.onError(message);
     };
-    this.worker.postMessage({ name, values } satisfies Request);
+    worker.onerror = ({ message }) => fail(message || "The worker could not be started.");
+    worker.onmessageerror = () => fail("The worker's answer could not be read.");
+    worker.postMessage({ name, values } satisfies Request);
   }
 
-  /** Ends what runs. Another run starts anew. */
+  /** Ends what runs; a worker that is idle stays for the next run. */
+  stop(): void {
+    if (this.busy) this.close();
+  }
+
+  /** Ends the worker. Another run starts anew. */
   close(): void {
     this.worker?.terminate();
     this.worker = undefined;

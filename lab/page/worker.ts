@@ -9,7 +9,7 @@ export interface Request {
 }
 export type Answer =
   | { readonly kind: "progress"; readonly fraction: number; readonly what: string }
-  | { readonly kind: "result"; readonly result: Result }
+  | { readonly kind: "result"; readonly result: Result; readonly seconds: number }
   | { readonly kind: "error"; readonly message: string };
 
 const answer = (message: Answer): void => postMessage(message);
@@ -18,11 +18,12 @@ addEventListener("message", async ({ data: { name, values } }: MessageEvent<Requ
   try {
     const experiment = experiments.find((one) => one.name === name);
     if (!experiment) throw new Error(`There is no experiment "${name}".`);
+    const started = performance.now();
     const result = await experiment.run(values, {
       progress: async (fraction, what = "") => answer({ kind: "progress", fraction, what }),
       digits: loadDigits,
     });
-    answer({ kind: "result", result });
+    answer({ kind: "result", result, seconds: (performance.now() - started) / 1000 });
   } catch (error) {
     answer({ kind: "error", message: error instanceof Error ? error.message : String(error) });
   }

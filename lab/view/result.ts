@@ -22,7 +22,7 @@ export function drawHeading(
   output: "mathml" | "htmlAndMathml",
 ): HTMLElement {
   const make = maker(document);
-  const mathematics = make("div", { class: "formula" });
+  const mathematics = make("div", { class: "formula", tabindex: 0, role: "region", "aria-label": "Formula" });
   mathematics.innerHTML = katex.renderToString(formula, { displayMode: true, output, throwOnError: false });
   return make(
     "header",

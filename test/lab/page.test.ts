@@ -2,7 +2,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import type { Browser, Page } from "puppeteer-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { showNumber } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
 import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
 
@@ -28,19 +29,46 @@ const ended = (page: Page): Promise<unknown> =>
 const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
-/** All that a run's result looks like. */
-const looks = (page: Page): Promise<string> => page.$eval(".results", (results) => results.innerHTML);
-
-/** Turns the first parameter as a reader does by keyboard or menu: to its least value, or, where it is there, to its largest. */
-const turnFirst = (page: Page): Promise<void> =>
-  page.evaluate(() => {
-    const field = document.querySelector<HTMLInputElement | HTMLSelectElement>(".controls input, .controls select")!;
-    const before = field.value;
-    if (field instanceof HTMLSelectElement) field.selectedIndex = field.selectedIndex ? 0 : 1;
-    else field.value = Number(field.value) > Number(field.min) ? field.min : field.max;
-    if (field.value === before) throw new Error("the first parameter cannot be turned");
-    field.dispatchEvent(new Event(field instanceof HTMLSelectElement ? "change" : "input", { bubbles: true }));
+/** What a run's result says and draws: findings, and the paths of plots, without names that differ from one drawing to the next. */
+const looks = (page: Page): Promise<string> =>
+  page.$eval(".results", (results) => {
+    const marks = [...results.querySelectorAll(".plots [data-series]")].map((mark) => mark.innerHTML);
+    const pictures = [...results.querySelectorAll("img")].map(({ src }) => src);
+    const words = [...results.querySelectorAll(".findings, .tables")].map(({ textContent }) => textContent);
+    return [...words, ...pictures, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
   });
+
+/** Turns a parameter by keyboard, the first slider or, where there is none, the first menu: to its least value, or from there up. */
+async function turn(page: Page): Promise<void> {
+  const ranges = await page.$$(".controls input[type=range]");
+  const selector = ranges.length ? ".controls input[type=range]" : ".controls select";
+  const value = (): Promise<string> => page.$eval(selector, (field) => (field as HTMLInputElement).value);
+  const before = await value();
+  await page.focus(selector);
+  for (const key of ["Home", "ArrowRight", "ArrowDown", "ArrowUp", "End"] as const) {
+    await page.keyboard.press(key);
+    if ((await value()) !== before) return;
+  }
+  throw new Error("the first parameter cannot be turned");
+}
+
+/** Series that have points to show, but no mark with an extent inside its plot. */
+const undrawn = (page: Page): Promise<string[]> =>
+  page.$$eval(".plot-figure svg", (all) =>
+    all.flatMap((svg) => {
+      const frame = svg.getBoundingClientRect();
+      const seen = (mark: Element): boolean => {
+        const box = mark.getBoundingClientRect();
+        const inside = box.right >= frame.left && box.left <= frame.right && box.bottom >= frame.top;
+        return box.width + box.height > 0 && inside && box.top <= frame.bottom;
+      };
+      return svg
+        .getAttribute("data-drawn")!
+        .split(" ")
+        .filter((i) => i && ![...svg.querySelectorAll(`[data-series="${i}"]`)].some(seen))
+        .map((i) => `${svg.getAttribute("aria-label")}: series ${i}`);
+    }),
+  );
 
 /** What axe-core finds wrong, a line each. It is loaded once: the page stays while its hash changes. */
 async function violations(page: Page): Promise<string[]> {
@@ -55,17 +83,18 @@ const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
 const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
-/** In both themes axe-core finds nothing, and on a phone nothing is wider than the screen. Takes a picture of each. */
+/** In both themes, wide and on a phone, axe-core finds nothing, and nothing is wider than the phone. Takes a picture of each. */
 async function inspect(page: Page, file: string): Promise<void> {
-  for (const theme of ["light", "dark"] as const) {
-    await setTheme(page, theme);
-    expect(await violations(page), theme).toEqual([]);
-    await page.screenshot({ path: `${SHOTS}/${file}-${theme}.png`, fullPage: true });
+  for (const [size, viewport] of Object.entries({ wide: WIDE, phone: PHONE })) {
+    await page.setViewport(viewport);
+    for (const theme of ["light", "dark"] as const) {
+      await setTheme(page, theme);
+      expect(await violations(page), `${size}, ${theme}`).toEqual([]);
+      expect(await overflows(page), size).toBe(false);
+      await page.screenshot({ path: `${SHOTS}/${file}-${size}-${theme}.png`, fullPage: true });
+    }
   }
   await setTheme(page, "light");
-  await page.setViewport(PHONE);
-  expect(await overflows(page)).toBe(false);
-  await page.screenshot({ path: `${SHOTS}/${file}-phone.png`, fullPage: true });
   await page.setViewport(WIDE);
 }
 
@@ -133,21 +162,18 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(await textOf(page, '.status[data-state="failed"]')).toBe("");
       expect(await page.$$eval(".formula .katex", (all) => all.length)).toBe(1);
       expect(await page.$$eval(".katex-error", (all) => all.length)).toBe(0);
-      const shapes = await page.$$eval(".plot-figure svg", (all) =>
-        all.map((svg) => svg.querySelectorAll('path[d^="M"], circle, rect').length),
-      );
-      expect(shapes.length).toBeGreaterThan(0);
-      for (const count of shapes) expect(count).toBeGreaterThan(0);
+      expect(await page.$$eval(".plot-figure svg[data-drawn]", (all) => all.length)).toBeGreaterThan(0);
+      expect(await undrawn(page)).toEqual([]);
       expect(await textOf(page, ".plots")).not.toContain("No point that these axes can show");
       expect(await page.$$eval(".findings li", (all) => all.length)).toBeGreaterThan(0);
       if (name === "chrome") await inspect(page, experiment.name);
       if (Object.keys(experiment.parameters).length) {
         const before = await looks(page);
-        await turnFirst(page);
-        await page.waitForSelector('.status[data-state="running"]', { timeout: 5000 }).catch(() => {});
+        await turn(page);
         await ended(page);
         expect(await textOf(page, '.status[data-state="failed"]')).toBe("");
-        await page.waitForFunction((html) => document.querySelector(".results")!.innerHTML !== html, {}, before);
+        expect(await looks(page)).not.toBe(before);
+        expect(await page.evaluate(() => location.hash)).toMatch(/^#[\w-]+\?\w+=/);
       }
       expect(errors.splice(0)).toEqual([]);
     },
@@ -181,6 +207,91 @@ describe.each(BROWSERS)("%s", (name) => {
     await page.focus('button[data-digit="3"]');
     await page.keyboard.press("Enter");
     await page.waitForFunction(() => document.querySelector(".answers h2")!.textContent === "It reads 3");
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  describe("the address", () => {
+    const sliders = experiments.find(({ parameters }) =>
+      Object.values(parameters).some(({ kind }) => kind === "number"),
+    )!;
+    const [key, parameter] = Object.entries(sliders.parameters).find(([, { kind }]) => kind === "number")!;
+    const least = parameter.kind === "number" ? parameter.min : 0;
+    const shown = (): Promise<string | null> =>
+      page.$eval(`#${key}`, (input) => input.parentElement!.querySelector(".value")!.textContent);
+    const asks = async (hash: string): Promise<void> => {
+      await page.goto("about:blank");
+      await page.goto(`${site.address}#${hash}`);
+    };
+
+    test("holds the parameters that were turned: in a link, after a reload, and on the way back", async () => {
+      await asks(`${sliders.name}?${key}=${least}`);
+      await ended(page);
+      expect(await shown()).toBe(showNumber(least));
+      await page.reload();
+      await ended(page);
+      expect(await shown()).toBe(showNumber(least));
+      await page.evaluate(() => void (location.hash = "home"));
+      await page.waitForSelector(".home-view");
+      await page.goBack();
+      await ended(page);
+      expect(await shown()).toBe(showNumber(least));
+      await page.click('.controls [type="reset"]');
+      await ended(page);
+      expect(await page.evaluate(() => location.hash)).toBe(`#${sliders.name}`);
+      expect(errors.splice(0)).toEqual([]);
+    });
+
+    test("says which value is not allowed", async () => {
+      await asks(`${sliders.name}?${key}=much`);
+      await ended(page);
+      expect(await textOf(page, ".alert")).toContain(`${key} is "much", but must be a`);
+      expect(errors.splice(0)).toEqual([]);
+    });
+
+    test.each(["main", "%E0%A4%A", "no-such"])("#%s shows the first page", async (hash) => {
+      await asks(hash);
+      await page.waitForSelector(".home-view");
+      expect(await textOf(page, ".alert")).toBe(hash === "main" ? "" : `There is no experiment “${hash}”.`);
+      expect(errors.splice(0)).toEqual([]);
+    });
+  });
+
+  describe("what cannot be loaded", () => {
+    let other: Page;
+    const failure = async (hash: string): Promise<string> => {
+      await other.goto(`${site.address}#${hash}`);
+      await other.waitForSelector('.status[data-state="failed"]');
+      return textOf(other, '.status [role="alert"]');
+    };
+    beforeAll(async () => void (other = await browser.newPage()));
+    afterAll(() => other.close()); // a page that lies behind another draws nothing
+    afterEach(() => void (site.missing = undefined));
+
+    test("the digits: the page says so, and a later try succeeds", async () => {
+      site.missing = /digits[^/]*\.gz$/;
+      expect(await failure("saliency")).toMatch(/The digits could not be loaded: 404/);
+      expect(await other.$eval(".results", (results) => results.getAttribute("aria-busy"))).toBe("true");
+      site.missing = undefined;
+      await other.click(".status button");
+      await other.waitForSelector('.status[data-state="done"]', { timeout: 90_000 });
+      expect(await other.$$eval(".results[aria-busy]", (all) => all.length)).toBe(0);
+    });
+
+    test("the worker: the page says so", async () => {
+      site.missing = /worker[^/]*\.js$/;
+      expect(await failure("ravine")).toBe("It failed: The worker could not be started.");
+    });
+  });
+
+  test("a run can be stopped and started again", async () => {
+    await page.evaluate(() => void (location.hash = "saliency"));
+    await page.waitForSelector('.status[data-state="running"]');
+    await page.$eval(".status button", (button) => button.click());
+    expect(await textOf(page, '.status[data-state="done"] [role="status"]')).toBe("Stopped");
+    expect(await page.$eval(".results", (results) => results.getAttribute("aria-busy"))).toBe("true");
+    await page.click(".status button");
+    await ended(page);
+    expect(await page.$$eval(".results[aria-busy]", (all) => all.length)).toBe(0);
     expect(errors.splice(0)).toEqual([]);
   });
 

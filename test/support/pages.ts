@@ -3,7 +3,7 @@ import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
-import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import puppeteer, { type Browser, type Page, WebWorkerEvent } from "puppeteer-core";
 import { findChromium, findFirefox } from "./browsers.mjs";
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -17,22 +17,31 @@ const TYPES: Readonly<Record<string, string>> = {
 export interface Served {
   /** Ends in a slash. */
   readonly address: string;
+  /** Paths that it answers with 404 although their files are there. */
+  missing: RegExp | undefined;
   close(): void;
 }
 
-/** Serves a folder under a path that is not the root, as many hosts do. */
+/** Serves a folder under a path that is not the root, as many hosts do. Nothing is kept by the browser. */
 export async function serve(folder: string): Promise<Served> {
+  const served: Served = { address: "", missing: undefined, close: () => void server.close() };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
     const file = join(folder, pathname.replace(/^\/lab\//, "/").replace(/\/$/, "/index.html"));
-    if (!pathname.startsWith("/lab/") || !existsSync(file) || !statSync(file).isFile())
+    response.setHeader("cache-control", "no-store");
+    if (
+      served.missing?.test(pathname) ||
+      !pathname.startsWith("/lab/") ||
+      !existsSync(file) ||
+      !statSync(file).isFile()
+    )
       return void response.writeHead(404).end();
     response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
     createReadStream(file).pipe(response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  return { address: `http://127.0.0.1:${port}/lab/`, close: () => void server.close() };
+  return Object.assign(served, { address: `http://127.0.0.1:${port}/lab/` });
 }
 
 export const BROWSERS = ["chrome", "firefox"] as const;
@@ -46,11 +55,25 @@ export async function launch(browser: BrowserName): Promise<Browser> {
   return puppeteer.launch({ browser, executablePath, args, headless: true, protocolTimeout: 120_000 });
 }
 
-/** Whatever goes wrong on a page: exceptions, console errors, requests that failed or that left the server. */
+/** Whatever goes wrong on a page or in its workers: exceptions, console errors, requests that failed or that left the server. */
 export function watchErrors(page: Page, address: string): string[] {
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  // A worker that is ended takes its requests with it: that is no failure.
+  page.on("requestfailed", (request) => {
+    const why = request.failure()?.errorText ?? "";
+    if (!/abort/i.test(why)) errors.push(`${request.url()} failed: ${why}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400) errors.push(`${response.url()}: ${response.status()}`);
+  });
+  page.on("workercreated", (worker) => {
+    worker.on(WebWorkerEvent.Error, (error) => errors.push(`worker: ${error}`));
+    worker.on(WebWorkerEvent.Console, (message) => {
+      if (message.type() === "error") errors.push(`worker: ${message.text()}`);
+    });
+  });
   page.on("request", (request) => {
     const url = request.url();
     if (!url.startsWith(address) && !/^(data|blob|about):/.test(url)) errors.push(`asked for ${url}`);

@@ -1,10 +1,11 @@
 /** The playground: a network that learns to read while one watches, and reads what one draws. */
 import { SIDE } from "../../digits.ts";
 import { drawPlot } from "../../draw.ts";
-import type { Picture, Plot } from "../../experiment.ts";
+import { type Picture, type Plot, valuesOf } from "../../experiment.ts";
 import { maker } from "../../view/dom.ts";
 import { imageOf } from "../../view/picture.ts";
 import { drawControls } from "../controls.ts";
+import { newStatus } from "../status.ts";
 import type { View } from "../view.ts";
 import type { Reading, Spell } from "./network.ts";
 import { newPad } from "./pad.ts";
@@ -18,7 +19,7 @@ const RATE = {
 } as const;
 
 export function showPlayground(): View {
-  const training = drawTraining();
+  const training = drawTraining(() => ask({ kind: "stop" }));
   const answers = drawAnswers();
   let worker: Worker | undefined;
   let drawing: Float32Array | undefined;
@@ -43,8 +44,10 @@ export function showPlayground(): View {
     worker?.terminate();
     waiting = false;
     training.clear();
-    worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+    const own = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    worker = own;
+    own.onmessage = ({ data }: MessageEvent<Answer>) => {
+      if (own !== worker) return;
       if (data.kind === "spell") {
         training.add(data.spell);
         read();
@@ -56,9 +59,19 @@ export function showPlayground(): View {
         drawing = data.drawing;
         pad.show(drawing);
         read();
-      } else training.fail(data.message);
+      } else if (data.of === "train") training.fail(data.message);
+      else {
+        if (data.of === "read") waiting = false;
+        answers.fail(`${data.of === "read" ? "Reading" : "Loading an example"} failed: ${data.message}`);
+      }
     };
-    worker.onerror = (event) => training.fail(event.message || "The worker could not be started.");
+    const fail = (message: string): void => {
+      if (own !== worker) return;
+      waiting = false;
+      training.fail(message);
+    };
+    own.onerror = ({ message }) => fail(message || "The worker could not be started.");
+    own.onmessageerror = () => fail("The worker's answer could not be read.");
     ask({ kind: "train", lr });
   };
   const clear = make("button", { type: "button" }, "Clear");
@@ -79,7 +92,11 @@ export function showPlayground(): View {
   let lr: number = RATE.lr.default;
   const again = make("button", { type: "button" }, "Train again");
   again.addEventListener("click", () => start(lr));
-  const controls = drawControls(RATE, (values) => void (lr = Number(values.lr)));
+  const controls = drawControls(RATE, {
+    values: valuesOf(RATE),
+    reset: "Default rate",
+    onChange: (values) => void (lr = Number(values.lr)),
+  });
   controls.append(again);
   const element = make(
     "article",
@@ -113,7 +130,14 @@ export function showPlayground(): View {
     controls,
   );
   start(lr);
-  return { title: TITLE, element, close: () => worker?.terminate() };
+  return {
+    title: TITLE,
+    element,
+    close() {
+      worker?.terminate();
+      training.close();
+    },
+  };
 }
 
 /** The ten probabilities, what the network was given, and which pixels its answer hangs on. */
@@ -121,22 +145,24 @@ function drawAnswers() {
   const heading = make("h2", {});
   const bars = Array.from({ length: 10 }, (_, digit) => {
     const meter = make("meter", { min: 0, max: 1, "aria-label": `probability of ${digit}` });
-    const output = make("output", {});
-    return { meter, output, item: make("li", {}, make("span", {}, String(digit)), meter, output) };
+    const value = make("span", { class: "value" });
+    return { meter, value, item: make("li", {}, make("span", {}, String(digit)), meter, value) };
   });
   const seen = make("div", { class: "seen" });
+  const failure = make("p", { role: "alert" });
   const list = make("ul", { class: "probabilities" }, ...bars.map(({ item }) => item));
   const set = (probabilities: readonly number[] | undefined): void => {
     const most = Math.max(...(probabilities ?? [1]));
-    bars.forEach(({ meter, output, item }, digit) => {
+    bars.forEach(({ meter, value, item }, digit) => {
       const p = probabilities?.[digit];
       meter.value = p ?? 0;
-      output.textContent = p === undefined ? "–" : `${(100 * p).toFixed(1)} %`;
+      value.textContent = p === undefined ? "–" : `${(100 * p).toFixed(1)} %`;
       item.className = p === most ? "likeliest" : "";
     });
   };
   const clear = (): void => {
     heading.textContent = "It reads nothing yet";
+    failure.textContent = "";
     set(undefined);
     seen.replaceChildren();
   };
@@ -146,13 +172,18 @@ function drawAnswers() {
       "section",
       { "aria-label": "What it reads", class: "answers" },
       make("div", { role: "status" }, heading),
+      failure,
       list,
       seen,
     ),
     clear,
+    fail(message: string): void {
+      if (failure.textContent !== message) failure.textContent = message;
+    },
     show({ probabilities, saliency }: Reading, drawing: Float32Array): void {
       const best = probabilities.indexOf(Math.max(...probabilities));
-      const said = `It reads ${best}`;
+      const said = best < 0 ? "It cannot tell" : `It reads ${best}`; // where training went to NaN
+      failure.textContent = "";
       if (heading.textContent !== said) heading.textContent = said; // a screen reader says it once
       set(probabilities);
       const most = Math.max(...saliency) || 1;
@@ -179,53 +210,78 @@ function drawSeen(caption: string, alt: string, values: readonly number[]): HTML
 }
 
 /** The curves of training so far, and a line that says how far it is. */
-function drawTraining() {
-  const bar = make("progress", { max: 1, value: 0, "aria-label": "training" });
-  const words = make("span", {});
-  const status = make("div", { class: "status" }, bar, words);
+function drawTraining(onStop: () => void) {
+  let running = false;
+  const status = newStatus({
+    label: "training",
+    onStop() {
+      onStop();
+      running = false;
+      status.end(`Stopped at step ${spells.at(-1)?.step ?? 0}${said(spells)}`);
+    },
+  });
   const plots = make("div", { class: "training" });
-  const element = make("section", { "aria-label": "Training" }, status, plots);
+  const element = make("section", { "aria-label": "Training" }, status.element, plots);
   let spells: Spell[] = [];
   let started = 0;
   let drawn = true;
+  let width = 0;
   /** Each into its own frame, as wide as that is. */
   const draw = (): void => {
     drawn = true;
+    width = plots.clientWidth;
+    if (!spells.length) return;
     const figures = curves(spells).map((plot) => ({ plot, frame: newFrame(plot.title) }));
     plots.replaceChildren(...figures.map(({ frame }) => frame));
     for (const { plot, frame } of figures)
-      frame.append(drawPlot(document, plot, { width: Math.max(200, frame.clientWidth - 32), height: 220 }));
+      frame.append(drawPlot(document, plot, { width: Math.max(200, frame.clientWidth - 34), height: 220 }));
   };
+  const resized = new ResizeObserver(() => {
+    if (drawn && plots.clientWidth !== width) draw();
+  });
+  resized.observe(plots);
   return {
     element,
+    /** The curves of before stay until there are new ones: what lies below does not jump. */
     clear(): void {
       spells = [];
       started = performance.now();
-      status.dataset.state = "running";
-      words.textContent = "Loading the digits";
-      plots.replaceChildren();
+      running = true;
+      plots.setAttribute("aria-busy", "true");
+      status.start("Training");
+      status.progress(undefined, "loading the digits");
     },
     add(spell: Spell): void {
+      if (!running) return;
       spells.push(spell);
       const { step, steps } = spell;
-      const accuracy = spells.findLast((one) => one.accuracy !== undefined)?.accuracy;
-      const read =
-        accuracy === undefined
-          ? ""
-          : `: it reads ${(100 * accuracy).toFixed(1)} % of 1,000 digits it has not learnt from`;
-      const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      const done = step === steps;
-      bar.value = step / steps;
-      words.textContent = done ? `Learnt in ${seconds} s${read}` : `Step ${step} of ${steps}${read}`;
-      status.dataset.state = done ? "done" : "running";
+      running = step < steps;
+      if (running) status.progress(step / steps, `step ${step} of ${steps}${said(spells)}`);
+      else status.end(`Learnt in ${((performance.now() - started) / 1000).toFixed(1)} s${said(spells)}`);
+      plots.removeAttribute("aria-busy");
       if (drawn) requestAnimationFrame(draw);
       drawn = false;
     },
     fail(message: string): void {
-      status.dataset.state = "failed";
-      words.textContent = `It failed: ${message}`;
+      running = false;
+      status.fail(`Training failed: ${message}`);
     },
+    close: () => resized.disconnect(),
   };
+}
+
+/** One in ten is right by chance. A network that a fifth of the training brought no further than this has not begun to learn. */
+const CHANCE = 0.2;
+
+/** What it read when it was last tested. */
+function said(spells: readonly Spell[]): string {
+  const last = spells.findLast(({ accuracy }) => accuracy !== undefined);
+  if (last?.accuracy === undefined) return "";
+  const hint =
+    last.accuracy <= CHANCE && last.step > last.steps / 5
+      ? ". That is no better than chance: the learning rate may be too high"
+      : "";
+  return `: it reads ${(100 * last.accuracy).toFixed(1)} % of 1,000 digits it has not learnt from${hint}`;
 }
 
 const newFrame = (title: string): HTMLElement =>
