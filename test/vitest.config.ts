@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
@@ -14,6 +15,8 @@ const resolve = {
 /** The kernel and library tests run in both builds; the rest, which do not touch kernels' arithmetic, once, in the fastest. */
 export default defineConfig({
   test: {
+    // Vitest leaves one core to itself; on a machine of two that is half of it.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", `${root}test/support/counts.ts`],
     projects: [
       ...["simd", "relaxed"].map((build) => ({
