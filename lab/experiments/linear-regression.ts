@@ -27,7 +27,8 @@ export default experiment({
         .square()
         .mul(0.5);
     const at = objective(loss, [theta1, theta2]);
-    const [g1, g2] = at.gradient() as unknown as [number, number];
+    const gradient = at.gradient();
+    const [g1, g2] = [gradient[0]!, gradient[1]!];
     const residual = theta1 * x1 + theta2 * x2 - y;
     // By hand, in JavaScript: the same loss, one parameter moved.
     const byHand = (i: 0 | 1) =>

@@ -7,10 +7,10 @@ import { concat } from "../functions.ts";
 import type { Module } from "../nn/module.ts";
 import { full } from "../ops/shape.ts";
 import { type Tensor, type TypedArray, tidy, withGrad } from "../tensor.ts";
-import { grad, valueAndGrad } from "../transforms.ts";
+import { valueAndGrad } from "../transforms.ts";
 import { type ConjugateOptions, conjugateGradient, type Solution } from "./conjugate.ts";
 import { EPSILON32 } from "./differences.ts";
-import { type Likelihood, requireOutputs, rulesOf } from "./likelihood.ts";
+import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
 import { type Objective, objective, type Point } from "./objective.ts";
 import { type PerSample, perSampleGradients } from "./perSample.ts";
 import { basis, concatenated, type Vector } from "./vector.ts";
@@ -84,8 +84,8 @@ export function linearized<T>(
   });
 }
 
-/** Only where parameters lie in a vector: there is no loss to it. */
-const layoutOf = (source: Parametric): Objective =>
+/** Only where parameters lie in a vector: the loss comes from a likelihood. */
+export const layoutOf = (source: Parametric): Objective =>
   objective(source as Module, () => {
     throw new Error("fisher: this objective has no loss.");
   });
@@ -146,7 +146,7 @@ export function fisherDiagonal(
   inputs: readonly Tensor[],
   { likelihood, kind = "exact" }: DiagonalOptions,
 ): Record<string, Vector> {
-  const { factor, sample, loss } = rulesOf(likelihood);
+  const { factor } = rulesOf(likelihood);
   return tidy(() => {
     const y = withGrad(false, () => requireOutputs(forward(...inputs)));
     const seeded = perSampleGradients(model, (seed, ...xs) =>
@@ -156,9 +156,7 @@ export function fisherDiagonal(
     );
     const seeds = (): Tensor[] => {
       if (kind === "exact") return Array.from({ length: y.shape[1]! }, (_, k) => factor(y, k));
-      // ∂(−log p)/∂y of each sample: the loss is their mean.
-      const score = grad((z: Tensor) => loss(z, sample(y)).mul(y.shape[0]!));
-      return [score(y)];
+      return [score(y, likelihood)];
     };
     const squares = (seed: Tensor) =>
       Object.fromEntries(Object.entries(seeded(seed, ...inputs)).map(([name, g]) => [name, g.square().mean(0).data]));

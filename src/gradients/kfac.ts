@@ -9,9 +9,8 @@ import { isPlain } from "../nn/intercept.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
-import { grad } from "../transforms.ts";
 import { arrivals, asPositions, observed, oneGroup, type Pass, patches } from "./layers.ts";
-import { type Likelihood, requireOutputs, rulesOf } from "./likelihood.ts";
+import { type Likelihood, requireOutputs, score } from "./likelihood.ts";
 
 export type KroneckerLayer = Linear | Conv2d;
 export const isKronecker = (module: Module): module is KroneckerLayer =>
@@ -40,14 +39,6 @@ export function kroneckerFactors(
     const y = requireOutputs(result);
     return withGrad(false, () => factorsOf(passes, arrivals(y, score(y, likelihood), passes)));
   });
-}
-
-/** ∂(−log p)/∂y for targets drawn from p: [batch, outputs]. */
-export function score(y: Tensor, likelihood: Likelihood): Tensor {
-  const { loss, sample } = rulesOf(likelihood);
-  const at = y.detach();
-  const target = withGrad(false, () => sample(at));
-  return grad((z: Tensor) => loss(z, target).mul(z.shape[0]!))(at);
 }
 
 /**

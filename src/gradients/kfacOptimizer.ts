@@ -4,7 +4,7 @@ import type { Module } from "../nn/module.ts";
 import { SpectralNorm } from "../nn/spectral.ts";
 import { given, requireRange } from "../optim/optimizer.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
-import { linearized, lossAt } from "./fisher.ts";
+import { layoutOf, linearized, lossAt } from "./fisher.ts";
 import {
   factorsOf,
   invertedFactors,
@@ -12,11 +12,10 @@ import {
   type KroneckerFactors,
   type KroneckerLayer,
   preconditioned,
-  score,
 } from "./kfac.ts";
 import { arrivals, observed } from "./layers.ts";
-import { type Likelihood, requireOutputs, rulesOf } from "./likelihood.ts";
-import { type Objective, objective } from "./objective.ts";
+import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
+import type { Objective } from "./objective.ts";
 import { adaptedDamping, bestStep } from "./trustRegion.ts";
 import { concatenated, norm, plus, scale, type Vector } from "./vector.ts";
 
@@ -89,9 +88,7 @@ export class KFAC {
           `KFAC: ${name} lies in no Linear or Conv2d of one group, whose Fisher matrix has Kronecker factors. Use NaturalGradient.`,
         );
     }
-    this.layout = objective(model, () => {
-      throw new Error("KFAC: the loss comes from the likelihood.");
-    });
+    this.layout = layoutOf(model);
   }
 
   /**

@@ -210,7 +210,7 @@ function ends(objective: Objective, options: LanczosOptions): { largest: Curvatu
 
 /**
  * How far apart the curvatures of a minimum lie: largest by smallest. Infinity where there is none above 0 at the small end. Above 200
- * parameters it is a lower bound, as good as Lanczos comes to the small end: the true number may be larger.
+ * parameters it is a lower bound, as good as Lanczos comes to the small end: the true number may be larger. The options are for those.
  */
 export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
   const { largest, smallest } = ends(objective, options);

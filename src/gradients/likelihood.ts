@@ -3,7 +3,8 @@ import { eye, rand, randn } from "../creation.ts";
 import * as losses from "../losses.ts";
 import { show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
+import { grad } from "../transforms.ts";
 
 /**
  * "softmax": outputs [batch, classes] are logits of one of several classes, the target int32 labels [batch]; "bernoulli": each output is
@@ -90,4 +91,13 @@ export function rulesOf(likelihood: Likelihood): Rules {
 export function requireOutputs(y: Tensor): Tensor {
   if (y.shape.length === 2) return y;
   throw new ShapeError(`The outputs are ${show(y.shape)}, but must be [batch, outputs]. Use reshape([-1, outputs]).`);
+}
+
+/** ∂(−log p)/∂y of each sample, for targets drawn from p: [batch, outputs]. */
+export function score(y: Tensor, likelihood: Likelihood): Tensor {
+  const { loss, sample } = rulesOf(likelihood);
+  const at = y.detach();
+  const target = withGrad(false, () => sample(at));
+  // The loss is the samples' mean.
+  return grad((z: Tensor) => loss(z, target).mul(z.shape[0]!))(at);
 }

@@ -97,7 +97,7 @@ function boundOf(module: Module, path: string): number {
 
 /** Each group of channels is a convolution of its own: the largest of their bounds. */
 function convolutionBound(layer: Conv2d, weight: Tensor): number {
-  const [outputs, height, width, inputs] = weight.shape as unknown as [number, number, number, number];
+  const [outputs, height, width, inputs] = weight.shape as unknown as [number, number, number, number]; // a convolution's
   const [taps, groups] = [height * width, layer.inChannels / inputs];
   const per = outputs / groups;
   return Math.max(

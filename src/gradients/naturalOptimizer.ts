@@ -3,9 +3,9 @@ import type { Module } from "../nn/module.ts";
 import { given, requireRange } from "../optim/optimizer.ts";
 import { type Tensor, tidy, withGrad } from "../tensor.ts";
 import { conjugateGradient } from "./conjugate.ts";
-import { linearized, lossAt } from "./fisher.ts";
+import { layoutOf, linearized, lossAt } from "./fisher.ts";
 import { type Likelihood, rulesOf } from "./likelihood.ts";
-import { objective } from "./objective.ts";
+import type { Objective } from "./objective.ts";
 import { adaptedDamping, bestStep } from "./trustRegion.ts";
 import { plus, scale, type Vector } from "./vector.ts";
 
@@ -37,7 +37,7 @@ export class NaturalGradient {
   /** λ now. */
   damping: number;
   private readonly options: Required<NaturalGradientOptions>;
-  private readonly layout: ReturnType<typeof objective>;
+  private readonly layout: Objective;
   private last: Vector | undefined;
 
   /** @throws RangeError, or Error where there are no parameters */
@@ -49,9 +49,7 @@ export class NaturalGradient {
     requireRange("NaturalGradient", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
     requireRange("NaturalGradient", { iterations }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
     this.damping = damping;
-    this.layout = objective(parameters as Module, () => {
-      throw new Error("NaturalGradient: the loss comes from the likelihood.");
-    });
+    this.layout = layoutOf(parameters);
   }
 
   /**
