@@ -61,7 +61,7 @@ export function pair(name: string, option: string, value: Size2d, least: number)
     throw new RangeError(
       `${name}: ${option} is ${JSON.stringify(value)}, but must be a whole number ≥ ${least}, or [height, width] of them.`,
     );
-  return list as unknown as Pair;
+  return list as unknown as Pair; // two numbers, as was just checked
 }
 
 /** Pixels before and behind along dimension i. @throws RangeError */
@@ -84,7 +84,7 @@ export function paddingAlong(
     throw new RangeError(
       `${name}: padding is ${JSON.stringify(padding)}, but must be a whole number ≥ 0, [height, width], [[top, bottom], [left, right]], "same" or "valid".`,
     );
-  return both as unknown as Pair;
+  return both as unknown as Pair; // two numbers, as was just checked
 }
 
 /** @throws ShapeError unless x holds images and w the kernels for their channels */

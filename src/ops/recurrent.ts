@@ -205,6 +205,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       return hasCellState ? [stack(hs, dim), stack(cs, dim)] : [stack(hs, dim)];
     },
     reference(inputs, attributes) {
+      // The oracle's inputs stand in the op's order: what names Values names them.
       const named = namedInputs(cell, inputs as unknown as Value[], attributes) as unknown as Record<string, Reference>;
       const { x, w, h0, c0, bias, lengths } = named as { x: Reference; w: Reference } & typeof named;
       const hidden = w.shape[1]!;
@@ -280,6 +281,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       ]);
     },
     reference(inputs, attributes) {
+      // As above, and the three that are always there are said to be.
       const named = namedGradInputs(cell, inputs as unknown as Value[], attributes) as unknown as {
         [name in "dy" | "y" | "w"]: Reference;
       } & { [name in "h0" | "saved" | "c" | "c0" | "dcs" | "lengths"]?: Reference };
