@@ -42,7 +42,7 @@ function float(at: usize, index: i32): f32 { return load<f32>(at + (<usize>index
 @inline
 function double(at: usize, index: i32): f64 { return load<f64>(at + (<usize>index << 2)); }
 
-/** Runs `count` instructions from `program` on as many threads as `threads` says, of which this is number `thread`. */
+/** Runs `count` instructions from `program`: this thread's share of each, that is number `thread` of `threads`. */
 export function run(program: usize, count: u32, thread: u32, threads: u32): void {
   let at = program;
   for (let i: u32 = 0; i < count; i++) {
@@ -53,7 +53,7 @@ export function run(program: usize, count: u32, thread: u32, threads: u32): void
 
 /** One instruction. */
 export function step(at: usize, thread: u32, threads: u32): void {
-  const op = <Op>word(at, Head.code);
+  const op = <Op>(word(at, Head.code) & 0xffff);
   if (op <= Op.ClampGrad || op == Op.Where || op == Op.Cast) {
     const n = word(at, op <= Op.Round ? Unary.n : op <= Op.ClampGrad ? Zip.n : op == Op.Where ? Where.n : Cast.n);
     pointwise(op, at, shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads), 0, 0);

@@ -176,11 +176,42 @@ export const enum Activation {
   SigmoidGrad,
 }
 
-/** The first two words of every instruction. */
+/** The first two words of every instruction. The code's upper half says into how many shares it is cut among threads; 0: none. */
 export const enum Head {
   code,
   length,
   words,
+  /** Where the number of shares begins in the code's word. */
+  shares = 16,
+}
+
+/**
+ * How threads find each other: byte offsets of the words of a control block (pool.ts). Words that several threads write have
+ * cache lines of their own, two each, since processors fetch them in pairs.
+ */
+export const enum Control {
+  /** Counts jobs; workers wait for it to change. */
+  epoch = 0,
+  /** Workers asleep until then. */
+  asleep = 4,
+  /** What to run, and how many instructions that is. */
+  program = 128,
+  count = 132,
+  /** Whether there is something to run. */
+  open = 136,
+  /** Whether workers are to leave. */
+  stop = 140,
+  /** How often to look before sleeping: for another share to end, and, for workers, for the next job. */
+  patience = 144,
+  idle = 148,
+  /** Workers that are at a job. */
+  inside = 256,
+  /** Shares of the job taken so far, and shares done. */
+  taken = 384,
+  done = 512,
+  /** Threads asleep until shares are done. */
+  waiting = 640,
+  bytes = 768,
 }
 
 /** out[i] = f(x[i]; p, q) for i < n. */
@@ -242,6 +273,8 @@ export const enum Reduce {
   scale,
   reverse,
   workspace,
+  /** 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner]. */
+  piece,
   words,
 }
 

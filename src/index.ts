@@ -33,12 +33,13 @@ export { type Summary, type SummaryRow, summary } from "./nn/summary.ts";
 export type { DType, Shape } from "./ops/value.ts";
 export * as optim from "./optim/index.ts";
 export type { NestedArray } from "./printing.ts";
-export { type InitOptions, info, init, manualSeed } from "./runtime/engine.ts";
+export { dispose, type InitOptions, info, init, manualSeed } from "./runtime/engine.ts";
 export {
   DisposedError,
   DTypeError,
   OutOfMemoryError,
   ShapeError,
+  ThreadError,
   TraceError,
 } from "./runtime/errors.ts";
 export {

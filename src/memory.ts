@@ -2,7 +2,7 @@
  * What tensors hold: counted storages in linear memory, and the handles by which a FinalizationRegistry, the net under
  * scopes and dispose, can free them.
  */
-import { engine } from "./runtime/engine.ts";
+import { currentHeap, engine } from "./runtime/engine.ts";
 
 let created = 0;
 /** Storages made from now on have this id or a greater one. */
@@ -18,19 +18,28 @@ export class Storage {
   version = 0;
   /** Where it lies; NaN for the values of a function that is being recorded, which have no memory yet. */
   readonly address: number;
+  private readonly heap = engine().heap;
 
   constructor(
     readonly bytes: number,
     readonly symbolic = false,
   ) {
-    this.address = symbolic ? Number.NaN : engine().heap.allocate(bytes);
+    this.address = symbolic ? Number.NaN : this.heap.allocate(bytes);
+  }
+  /** Whether the memory it lies in is no more: nabla was disposed. */
+  get isGone(): boolean {
+    return this.heap !== currentHeap();
+  }
+  /** A tensor that held it is gone. */
+  uncount(): void {
+    this.heap.tensors--;
   }
   retain(): this {
     this.references++;
     return this;
   }
   release(): void {
-    if (--this.references === 0 && !this.symbolic) engine().heap.release(this.address, this.bytes);
+    if (--this.references === 0 && !this.symbolic) this.heap.release(this.address, this.bytes);
   }
 }
 
@@ -46,12 +55,11 @@ export interface Handle<N> {
 }
 type AnyHandle = Handle<{ release(): void }>;
 
-let alive = 0;
 const finalizer = new FinalizationRegistry<AnyHandle>((handle) => freeHandle(handle, "the garbage collector"));
 
 /** Counts a new tensor. */
 export function countHandle(): void {
-  alive++;
+  engine().heap.tensors++;
 }
 
 /** Has the garbage collector free the handle when `owner` is gone. */
@@ -62,12 +70,12 @@ export function freeWith(owner: object, handle: AnyHandle): void {
 /** Gives back what a handle holds; `how` is what a DisposedError will say. Twice is fine. */
 export function freeHandle(handle: AnyHandle, how: string): void {
   if (!handle.storage) return;
+  handle.storage.uncount();
   handle.storage.release();
   handle.storage = null;
   handle.node?.release();
   handle.node = null;
   handle.gone = how;
-  alive--;
 }
 
 /** Memory in use. */
@@ -87,7 +95,7 @@ export function memory(): MemoryInfo {
   const { heap } = engine();
   return {
     bytes: heap.inUse,
-    tensors: alive,
+    tensors: heap.tensors,
     highWater: heap.highWater,
     capacity: heap.capacity,
   };

@@ -17,6 +17,7 @@ import {
   sizeOf,
   type Value,
 } from "./ops/value.ts";
+import { encodeShared } from "./ops/work.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
 import { engine, immediate } from "./runtime/engine.ts";
 import { DisposedError, DTypeError, ShapeError, TraceError } from "./runtime/errors.ts";
@@ -167,10 +168,12 @@ export class Tensor implements Value {
   /** The memory, for the op that is about to use it. @throws DisposedError @internal */
   storage(op: string): Storage {
     const { storage, op: maker, gone } = this.handle;
-    if (storage) return storage;
+    if (storage && !storage.isGone) return storage;
+    const what = `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${maker} was disposed by`;
     throw new DisposedError(
-      `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${maker} was disposed by ${gone}. ` +
-        "Return it from the scope, or keep() or clone() it before.",
+      storage
+        ? `${what} nabla's own dispose(), which ends all tensors. Copy what is to outlive it: x.data.`
+        : `${what} ${gone}. Return it from the scope, or keep() or clone() it before.`,
     );
   }
 
@@ -204,7 +207,7 @@ export class Tensor implements Value {
 
   /** Whether its memory was given back. */
   get isDisposed(): boolean {
-    return this.handle.storage === null;
+    return this.handle.storage?.isGone ?? true;
   }
 
   /** Gives its memory back now. Using the tensor afterwards throws a DisposedError. Twice is fine. */
@@ -341,7 +344,7 @@ export class Tensor implements Value {
 
   /** As PyTorch prints: `tensor([[1, 2], [3, 4]])`, long dimensions with their middle left out. */
   toString(): string {
-    if (this.isDisposed) return `tensor(disposed by ${this.handle.gone}, shape ${show(this.shape)})`;
+    if (this.isDisposed) return `tensor(disposed by ${this.handle.gone || "dispose()"}, shape ${show(this.shape)})`;
     return formatTensor(this.live(), this, this.requiresGrad);
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
@@ -388,7 +391,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   try {
     for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));
     if (recorder) recorder.record(op, tensors, outputs, attributes);
-    else op.encode(immediate, { inputs: tensors, outputs, attributes, address });
+    else encodeShared(op, immediate, { inputs: tensors, outputs, attributes, address });
   } catch (error) {
     for (const output of outputs) output.dispose();
     throw error;
@@ -411,7 +414,7 @@ function constant(value: number, dtype: DType): Tensor {
   const known = constants[dtype];
   // A Map takes −0 for 0.
   const cached = Object.is(value, -0) ? undefined : known.get(value);
-  if (cached) {
+  if (cached && !cached.isDisposed) {
     // The most recently used is evicted last: no op may lose an operand while it reads the next.
     known.delete(value);
     known.set(value, cached);

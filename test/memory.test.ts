@@ -9,7 +9,7 @@ const MB = 1 << 20;
 
 describe("the allocator", () => {
   test("blocks are 64-byte aligned, never overlap, never touch address 0 or the last 64 bytes, over 20,000 random calls", () => {
-    const heap = new Heap({ limit: 64 * MB });
+    const heap = new Heap({ memoryLimit: 64 * MB });
     const random = seeded(1);
     const live: [number, number][] = [];
     const owner = new Map<number, number>(); // 64-byte line → block
@@ -47,14 +47,14 @@ describe("the allocator", () => {
   });
 
   test("small freed blocks are merged into a large one before memory grows", () => {
-    const heap = new Heap({ limit: 8 * MB });
+    const heap = new Heap({ memoryLimit: 8 * MB });
     const small = Array.from({ length: 100 }, () => heap.allocate(60_000));
     for (const address of small) heap.release(address, 60_000);
     expect(() => heap.release(heap.allocate(5 * MB), 5 * MB)).not.toThrow();
   });
 
   test("growth that is refused throws an OutOfMemoryError with the figures, and harms nothing", () => {
-    const heap = new Heap({ limit: 2 * MB });
+    const heap = new Heap({ memoryLimit: 2 * MB });
     const first = heap.allocate(MB);
     heap.u8.fill(7, first, first + MB);
     const before = heap.inUse;

@@ -321,7 +321,7 @@ test("scatterAdd and indexAdd add onto a tensor, and their gradients come back",
 test("free blocks scattered over memory are found again, and merged ones too", async () => {
   const { Heap } = await import("../src/runtime/heap.ts");
   const MB = 1 << 20;
-  const heap = new Heap({ limit: 64 * MB });
+  const heap = new Heap({ memoryLimit: 64 * MB });
   const blocks = [20, 20, 20].map((n) => heap.allocate(n * MB));
   heap.release(blocks[0]!, 20 * MB);
   heap.allocate(4 * MB);

@@ -31,7 +31,7 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       })),
-      ...["gradients", "lab"].map((name) => ({
+      ...["gradients", "lab", "threads"].map((name) => ({
         resolve,
         test: { name, root, include: [`test/${name}/*.test.ts`], execArgv, testTimeout: 120_000 },
       })),

@@ -1,29 +1,10 @@
 /** A compiled function's program as people read it. */
-import { Op } from "../../assembly/opcodes.ts";
-import type { AnyOp } from "../ops/op.ts";
-import { bytesPerElement, type Value } from "../ops/value.ts";
+import { bytesPerElement } from "../ops/value.ts";
+import { flopsOf } from "../ops/work.ts";
 import { amount, table } from "../printing.ts";
 import { showSignature } from "./signature.ts";
 import type { Operand, Step } from "./step.ts";
 import type { Trace } from "./trace.ts";
-
-/** Operations of one call of a step. */
-export function flopsOf({
-  op,
-  inputs,
-  outputs,
-  attributes,
-}: {
-  readonly op: AnyOp;
-  readonly inputs: readonly Value[];
-  readonly outputs: readonly Value[];
-  readonly attributes: unknown;
-}): number {
-  if (op.flops) return op.flops(inputs, outputs, attributes);
-  // Moving and looking up elements computes nothing.
-  if (op.code >= Op.Fill && op.code <= Op.OneHot) return 0;
-  return Math.max(0, ...[...inputs, ...outputs].map(({ size }) => size));
-}
 
 /** What a step does: its op, or what was fused into it. */
 export function nameOf({ op, fused, attributes }: Step): string {

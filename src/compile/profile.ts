@@ -1,7 +1,9 @@
 /** How a compiled function's time is spent, instruction by instruction. */
+
+import { flopsOf } from "../ops/work.ts";
 import { amount, table } from "../printing.ts";
 import { kernels } from "../runtime/engine.ts";
-import { flopsOf, nameOf, shapesOf } from "./explain.ts";
+import { nameOf, shapesOf } from "./explain.ts";
 import type { Trace } from "./trace.ts";
 
 export interface ProfileOptions {

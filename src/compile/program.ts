@@ -1,7 +1,8 @@
 /** A recording made runnable: passes, one arena, one list of instructions in linear memory, one call into WebAssembly. */
 import { Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
-import { engine, kernels, WordList } from "../runtime/engine.ts";
+import { encodeShared, isWorthWaking } from "../ops/work.ts";
+import { engine, execute, kernels, WordList } from "../runtime/engine.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { isGradEnabled } from "../tensor.ts";
 import { type Plan, planArena } from "./passes/arena.ts";
@@ -40,6 +41,8 @@ export class Program {
   private readonly memory: Storage[];
   private readonly address: number;
   private readonly instructions: number;
+  /** Whether other threads take part. */
+  private readonly isShared: boolean;
   private readonly written: readonly Storage[];
 
   /** Takes over what the recording retained. @param real memory for symbolic values that outlive a call: inputs, results, gradients */
@@ -62,17 +65,19 @@ export class Program {
         if (Number.isNaN(place)) throw new Error("compile: a value has no place; that is a defect of the plan.");
         return place;
       };
-      const encode = (workspace: number): { list: WordList; firsts: number[] } => {
+      const encode = (workspace: number): { list: WordList; firsts: number[]; saved: number } => {
         const list = new WordList(workspace);
+        let saved = 0;
         const firsts = this.steps.map((step) => {
           const first = list.starts.length;
-          step.op.encode(list, { ...step, address });
+          saved += encodeShared(step.op, list, { ...step, address });
           return first;
         });
-        return { list, firsts };
+        return { list, firsts, saved };
       };
       // The first writing tells how much workspace is needed, the second knows where it is.
-      const { list, firsts } = encode(this.allocate(encode(0).list.workspaceBytes));
+      const { list, firsts, saved } = encode(this.allocate(encode(0).list.workspaceBytes));
+      this.isShared = isWorthWaking(saved);
       this.instructions = list.starts.length;
       this.address = this.allocate(4 * list.words.length);
       engine().heap.u32.set(list.words, this.address / 4);
@@ -129,7 +134,7 @@ export class Program {
   /** Runs the whole list: one crossing. @throws TraceError where a tensor that it uses was disposed */
   run(): void {
     this.start();
-    kernels().run!(this.address, this.instructions, 0, 1);
+    execute(this.address, this.instructions, this.isShared);
   }
 
   /** Runs the list step by step; `time` is given each step's number and the milliseconds it took. */

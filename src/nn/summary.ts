@@ -1,7 +1,8 @@
 /** What a model is made of: its layers, what comes out of them, and what they cost. Nothing is computed for it. */
-import { flopsOf } from "../compile/explain.ts";
+
 import type { AnyOp } from "../ops/op.ts";
 import { bytesPerElement, type DType, type Shape, show } from "../ops/value.ts";
+import { flopsOf } from "../ops/work.ts";
 import { amount, table } from "../printing.ts";
 import { Tensor, tensorsIn, tidy, withGrad, withRecorder } from "../tensor.ts";
 import { type Call, intercepted } from "./intercept.ts";

@@ -43,6 +43,15 @@ export interface Sample<A> {
   readonly attributes: A;
 }
 
+/** What an op's instructions work on. */
+export interface EncodeIO<A> {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly attributes: A;
+  /** Where a value lives. */
+  readonly address: (value: Value) => number;
+}
+
 export interface OpDefinition<A = unknown> {
   readonly code: Op;
   readonly name: string;
@@ -50,16 +59,8 @@ export interface OpDefinition<A = unknown> {
   readonly doc: string;
   /** Results' shapes and types. @throws ShapeError, DTypeError */
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
-  /** Writes the instructions; `address` says where a value lives. */
-  readonly encode: (
-    encoder: Encoder,
-    io: {
-      inputs: readonly Value[];
-      outputs: readonly Value[];
-      attributes: A;
-      address: (value: Value) => number;
-    },
-  ) => void;
+  /** Writes the instructions. */
+  readonly encode: (encoder: Encoder, io: EncodeIO<A>) => void;
   /**
    * What the gradient rule needs to be kept: nothing (the default), the inputs (all, or those numbered), the outputs, or
    * both. Of what is not kept, the rule sees shape and type only.

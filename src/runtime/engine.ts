@@ -5,6 +5,8 @@
 import { Advance, Head, Op } from "../../assembly/opcodes.ts";
 import { Heap, RANDOM_STATE, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
+import type { Pool } from "./pool.ts";
+import type { Crew } from "./threads.ts";
 
 export interface InitOptions {
   /** Which inlined build to run. Default: the fastest that the runtime can run. */
@@ -15,36 +17,50 @@ export interface InitOptions {
   deterministic?: boolean;
   /** Bytes that linear memory may grow to. Default 4 GiB, the most that WebAssembly can address. */
   memoryLimit?: number;
+  /**
+   * Threads to run on: a number, or "auto" for as many as the process has cores, 8 at most. Results are the same bits for any
+   * number. One where workers or shared memory are refused: `info()` says why. Default 1.
+   */
+  threads?: number | "auto";
 }
 
 interface Engine {
   readonly heap: Heap;
   readonly kernels: Kernels;
   readonly build: Build | "custom";
+  readonly pool: Pool | undefined;
+  readonly reason: string;
 }
 
 let current: Engine | undefined;
+/** Whether `init` is under way. */
+let starting = false;
 
 /** The engine, started with defaults if `init` was not called. */
 export function engine(): Engine {
-  current ??= start({});
+  current ??= start({}, { reason: "init({ threads }) was not called" });
   return current;
 }
 
-function start(options: InitOptions): Engine {
-  const build = options.deterministic ? "simd" : (options.build ?? (options.module ? undefined : bestBuild()));
-  const module = options.module ?? compileBuild(build ?? "simd");
-  const heap = new Heap(options.memoryLimit === undefined ? {} : { limit: options.memoryLimit });
-  const started: Engine = {
-    heap,
-    kernels: instantiate(module, heap.memory),
-    build: build ?? "custom",
-  };
+/** The memory in use; undefined before the engine has started. */
+export const currentHeap = (): Heap | undefined => current?.heap;
+
+/** How many threads a program is cut for. */
+export const threadCount = (): number => engine().pool?.threads ?? 1;
+
+const buildOf = ({ deterministic, build, module }: InitOptions): Build | undefined =>
+  deterministic ? "simd" : (build ?? (module ? undefined : bestBuild()));
+
+function start(options: InitOptions, { heap = new Heap(options), pool, reason }: Crew): Engine {
+  const build = buildOf(options);
+  const kernels = pool?.kernels ?? instantiate(options.module ?? compileBuild(build ?? "simd"), heap.memory);
   const seed = new Uint32Array(2);
   globalThis.crypto?.getRandomValues(seed);
   heap.u32.set(seed, RANDOM_STATE / 4);
-  return started;
+  return { heap, kernels, build: build ?? "custom", pool, reason };
 }
+
+const STARTED = "nabla has already started. Call init once, before the first tensor is created; dispose() ends it.";
 
 /**
  * Chooses how nabla runs; needed only by those who want something other than the defaults, and only before the first
@@ -52,34 +68,82 @@ function start(options: InitOptions): Engine {
  * @throws Error if nabla has started already, or the build asked for cannot run here.
  */
 export async function init(options: InitOptions = {}): Promise<void> {
-  if (current) throw new Error("init: nabla has already started. Call init before the first tensor is created, once.");
-  if (options.deterministic && options.build === "relaxed") {
+  if (current) throw new Error(`init: ${STARTED}`);
+  if (starting) throw new Error("init: another init is under way. Call it once, and await it.");
+  const { deterministic, build, module, memoryLimit, threads = 1 } = options;
+  if (deterministic && build === "relaxed") {
     throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');
   }
-  if (options.build !== undefined && options.build !== "simd" && options.build !== "relaxed") {
-    throw new Error(`init: "${options.build}" is not a build. Use "simd" or "relaxed".`);
+  if (build !== undefined && build !== "simd" && build !== "relaxed") {
+    throw new Error(`init: "${build}" is not a build. Use "simd" or "relaxed".`);
   }
-  if (options.module && (options.build || options.deterministic)) {
+  if (module && (build || deterministic)) {
     throw new Error("init: a module of your own is what it is. Leave out { build, deterministic }.");
   }
-  if (options.build === "relaxed" && !probe().relaxed) {
+  if (build === "relaxed" && !probe().relaxed) {
     throw new Error(
       'init: this runtime has no relaxed SIMD (Node ≥ 22, Chrome ≥ 114, Firefox ≥ 145). Use build: "simd".',
     );
   }
-  if (options.memoryLimit !== undefined && !(options.memoryLimit >= 65536)) {
-    throw new RangeError(`init: memoryLimit is ${options.memoryLimit}, but must be at least 65536 bytes.`);
+  if (memoryLimit !== undefined && !(memoryLimit >= 65536)) {
+    throw new RangeError(`init: memoryLimit is ${memoryLimit}, but must be at least 65536 bytes.`);
   }
-  current = start(options);
+  if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
+    throw new RangeError(`init: threads is ${threads}, but must be "auto" or a whole number in 1 … ${MOST_THREADS}.`);
+  }
+  if (threads === 1) {
+    current = start(options, { reason: "as asked for" });
+    return;
+  }
+  starting = true;
+  try {
+    // Those who want one thread load nothing of this.
+    const { assemble } = await import("./threads.ts");
+    const crew = await assemble(threads, memoryLimit, () => module ?? compileBuild(buildOf(options)!, true));
+    if (current) {
+      await crew.pool?.close();
+      throw new Error(`init: ${STARTED} A tensor was created while it was under way: await it first.`);
+    }
+    current = start(options, crew);
+  } finally {
+    starting = false;
+  }
 }
 
-/** What was chosen. */
+/** More workers than this are a mistake. */
+const MOST_THREADS = 64;
+
+/**
+ * Ends nabla: its threads leave, and its memory goes. Tensors and compiled functions made until then are disposed; `init`, or the
+ * next tensor, starts anew. Twice is fine.
+ */
+export async function dispose(): Promise<void> {
+  const ended = current;
+  current = undefined;
+  await ended?.pool?.close();
+  ended?.heap.close();
+}
+
+/** What was chosen, and why. */
 export function info(): {
   build: Build | "custom";
+  /** What the runtime can run. */
   simd: boolean;
   relaxed: boolean;
+  /** Threads that programs are cut for, and why there are so many. */
+  threads: number;
+  reason: string;
 } {
-  return { build: engine().build, ...probe() };
+  const { build, pool, reason } = engine();
+  const trouble = pool?.trouble ? `${reason}; ${pool.trouble}` : reason;
+  return { build, ...probe(), threads: threadCount(), reason: trouble };
+}
+
+/** Runs instructions; `shared` if any of them is worth the other threads' time. */
+export function execute(program: number, count: number, shared: boolean): void {
+  const { kernels, pool } = engine();
+  if (shared && pool) pool.run(program, count);
+  else kernels.run!(program, count, 0, 1);
 }
 
 /** Seeds the generator of all random ops: the same seed gives the same numbers on every machine and thread count. */
@@ -95,12 +159,14 @@ export function manualSeed(seed: number): void {
  * asked for before `begin`, since memory may grow.
  */
 export interface Encoder {
+  /** Into how many shares the next instructions are cut; 1: they are not. */
+  shares: number;
   begin(code: Op, words: number): void;
   set(word: number, value: number): void;
   setFloat(word: number, value: number): void;
   setDouble(word: number, value: number): void;
   end(): void;
-  /** The address of scratch memory for the next instruction. */
+  /** The address of scratch memory for the next instruction: so many bytes for each share. */
   workspace(bytes: number): number;
 }
 
@@ -115,14 +181,19 @@ export function bitsOf(value: number): number {
   return floatWord[0]!;
 }
 
+/** An instruction's first word. */
+const headOf = (code: Op, shares: number): number => (shares > 1 ? code | (shares << Head.shares) : code);
+
 /** The encoder of eager mode: each instruction runs as soon as it is closed. */
 class Immediate implements Encoder {
+  shares = 1;
+  private heap: Heap | undefined;
   private scratch = 0;
   private scratchBytes = 0;
 
   begin(code: Op, words: number): void {
     if (words > SCRATCH_WORDS) throw new RangeError(`an instruction of ${words} words is too long.`);
-    this.set(Head.code, code);
+    this.set(Head.code, headOf(code, this.shares));
     this.set(Head.length, words);
   }
   set(word: number, value: number): void {
@@ -136,13 +207,18 @@ class Immediate implements Encoder {
     engine().heap.u32.set(doubleWords, SCRATCH / 4 + word);
   }
   end(): void {
-    engine().kernels.run!(SCRATCH, 1, 0, 1);
+    execute(SCRATCH, 1, this.shares > 1);
   }
-  workspace(bytes: number): number {
+  workspace(bytesOfOne: number): number {
+    const { heap } = engine();
+    const bytes = bytesOfOne * this.shares;
+    if (heap !== this.heap) {
+      this.heap = heap;
+      this.scratchBytes = 0;
+    }
     if (bytes > this.scratchBytes) {
-      const { heap } = engine();
       const scratch = heap.allocate(bytes);
-      if (this.scratch) heap.release(this.scratch, this.scratchBytes);
+      if (this.scratchBytes) heap.release(this.scratch, this.scratchBytes);
       this.scratch = scratch;
       this.scratchBytes = bytes;
     }
@@ -156,6 +232,7 @@ export class WordList implements Encoder {
   /** Where each instruction begins. */
   readonly starts: number[] = [];
   workspaceBytes = 0;
+  shares = 1;
   private start = 0;
 
   /** @param workspaceAddress scratch memory, which all instructions share: `workspaceBytes` says how much they need */
@@ -164,7 +241,7 @@ export class WordList implements Encoder {
     this.start = this.words.length;
     this.starts.push(this.start);
     for (let i = 0; i < words; i++) this.words.push(0);
-    this.set(Head.code, code);
+    this.set(Head.code, headOf(code, this.shares));
     this.set(Head.length, words);
   }
   set(word: number, value: number): void {
@@ -180,7 +257,7 @@ export class WordList implements Encoder {
   }
   end(): void {}
   workspace(bytes: number): number {
-    this.workspaceBytes = Math.max(this.workspaceBytes, bytes);
+    this.workspaceBytes = Math.max(this.workspaceBytes, bytes * this.shares);
     return this.workspaceAddress;
   }
 }
@@ -192,9 +269,12 @@ export const immediate: Encoder = new Immediate();
 
 /** An instruction that moves the random counter on by `blocks` of four words. */
 export function encodeAdvance(encoder: Encoder, address: number, by: number, wide: boolean): void {
+  const { shares } = encoder;
+  encoder.shares = 1;
   encoder.begin(Op.Advance, Advance.words);
   encoder.set(Advance.address, address);
   encoder.set(Advance.by, by);
   encoder.set(Advance.wide, wide ? 1 : 0);
   encoder.end();
+  encoder.shares = shares;
 }

@@ -20,6 +20,11 @@ export class TraceError extends Error {
   override name = "TraceError";
 }
 
+/** Threads that could not be started, or that died at work. */
+export class ThreadError extends Error {
+  override name = "ThreadError";
+}
+
 /** Linear memory that could not be had. Nothing already allocated is harmed. */
 export class OutOfMemoryError extends Error {
   override name = "OutOfMemoryError";

@@ -14,7 +14,8 @@ import { OutOfMemoryError } from "./errors.ts";
 
 const PAGE = 65536;
 const UNIT = 64;
-const MAX_BYTES = 65536 * PAGE;
+/** The most that 32-bit addresses reach. */
+export const MAX_BYTES = 65536 * PAGE;
 
 /** Where the random generator's state lives: [seed low, seed high, counter low, counter high]. */
 export const RANDOM_STATE = 64;
@@ -31,7 +32,7 @@ function classUnits(bytes: number): number {
 }
 
 export class Heap {
-  readonly memory: WebAssembly.Memory;
+  memory: WebAssembly.Memory;
   /** Bytes the memory may grow to. */
   readonly limit: number;
   f32!: Float32Array;
@@ -41,6 +42,8 @@ export class Heap {
   /** Bytes in blocks that are given out, and the most there ever were. */
   inUse = 0;
   highWater = 0;
+  /** Tensors that live in it: counted by who makes them. */
+  tensors = 0;
 
   /** Free blocks by class (in units): addresses. */
   private free = new Map<number, number[]>();
@@ -53,13 +56,11 @@ export class Heap {
   /** Where untouched memory begins. */
   private top = HEAP_BASE;
 
-  constructor({ limit = MAX_BYTES }: { limit?: number } = {}) {
-    this.limit = Math.min(MAX_BYTES, Math.ceil(limit / PAGE) * PAGE);
+  /** @throws RangeError where the host refuses the memory, which it may do to a large one that is shared */
+  constructor({ memoryLimit = MAX_BYTES, shared = false }: { memoryLimit?: number; shared?: boolean } = {}) {
+    this.limit = Math.min(MAX_BYTES, Math.ceil(memoryLimit / PAGE) * PAGE);
     const maximum = this.limit / PAGE;
-    this.memory = new WebAssembly.Memory({
-      initial: Math.min(64, maximum),
-      maximum,
-    });
+    this.memory = new WebAssembly.Memory({ initial: Math.min(64, maximum), maximum, shared });
     this.refreshViews();
   }
 
@@ -82,6 +83,12 @@ export class Heap {
     else this.free.set(size, [address]);
     this.freeBytes += size;
     this.inUse -= size;
+  }
+
+  /** Lets go of the memory, whoever still holds the heap. */
+  close(): void {
+    this.memory = new WebAssembly.Memory({ initial: 0 });
+    this.refreshViews();
   }
 
   /** Bytes of linear memory held from the host. */
@@ -162,7 +169,7 @@ export class Heap {
     throw new OutOfMemoryError(requested, this.inUse, this.limit);
   }
 
-  /** `memory.grow` detaches old views. */
+  /** `memory.grow` detaches old views; of a shared memory it leaves them too short. */
   private refreshViews(): void {
     const { buffer } = this.memory;
     this.f32 = new Float32Array(buffer);

@@ -37,9 +37,20 @@ export function bestBuild(): Build {
   return can.relaxed ? "relaxed" : "simd";
 }
 
-/** Compiles an inlined build. Throws where the runtime forbids compiling bytes (Workers): pass init({ module }) there. */
-export function compileBuild(build: Build): WebAssembly.Module {
-  return new WebAssembly.Module(decodeBuild(build));
+/**
+ * Compiles an inlined build, for a memory that is shared or not. Throws where the runtime forbids compiling bytes (Workers):
+ * pass init({ module }) there.
+ */
+export function compileBuild(build: Build, shared = false): WebAssembly.Module {
+  const bytes = decodeBuild(build);
+  if (shared) bytes[sharedFlag(bytes)]! |= 2;
+  return new WebAssembly.Module(bytes);
+}
+
+/** Where the flags of the imported memory stand: behind its name and its kind, 2. */
+function sharedFlag(bytes: Uint8Array): number {
+  const name = [..."memory"].map((c) => c.charCodeAt(0));
+  return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
 /** The bytes of an inlined build: assembly/build.mjs says how they are written. */
@@ -61,7 +72,11 @@ export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
   return bytes.subarray(0, size);
 }
 
-/** Starts a module on a memory. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
-  return new WebAssembly.Instance(module, { env: { memory } }).exports as Kernels;
+/** Starts a module on a memory. `stalled` is called when a thread has waited long for others. */
+export function instantiate(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  stalled: () => void = () => {},
+): Kernels {
+  return new WebAssembly.Instance(module, { env: { memory, stalled } }).exports as Kernels;
 }

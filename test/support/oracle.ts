@@ -121,6 +121,8 @@ export class SplitEncoder implements Encoder {
   private scratch = 0;
   scratchBytes = 0;
   private used = 0;
+  /** Heads name no shares: every thread is told its own. */
+  shares = 1;
   constructor(
     readonly threads: number,
     /** Run this thread's share alone. */

@@ -1,0 +1,126 @@
+/**
+ * Threads at one program. It is cut into shares, numbered through: an instruction that is worth sharing is as many as its head
+ * says, a run of others is one. Whoever is free takes the next number, walks to it, and waits until all instructions before
+ * it are done. So nobody is waited for who has taken nothing: a thread that wakes late, or never, costs no more than its help.
+ * Which thread takes which share does not matter to the result.
+ *
+ * What they know of each other lies in a control block (opcodes.ts: Control); the module itself holds nothing.
+ */
+import { run, step } from "./engine";
+import { Control, Head } from "./opcodes";
+
+/** Called when a wait has lasted long; throws where there is nothing left to wait for. */
+@external("env", "stalled")
+declare function stalled(): void;
+
+/** Nanoseconds of a sleep: whoever sleeps looks up now and then, should nobody wake them. */
+const NAP: i64 = 100_000_000;
+const BLINK: i64 = 50_000;
+/** What a sleep returns that nobody ended. */
+const TIMED_OUT: i32 = 2;
+/** Looks of a thread that must not sleep before it asks whether something is wrong. */
+const ROUNDS: u32 = 1 << 24;
+
+// @ts-ignore: decorator
+@inline
+function head(at: usize, index: usize): u32 { return load<u32>(at + (index << 2)); }
+
+// @ts-ignore: decorator
+@inline
+function sharesAt(at: usize): u32 { return head(at, Head.code) >> Head.shares; }
+
+/** Waits until `target` shares are done; false where that will not be, because the pool stops. */
+function reached(control: usize, target: u32, sleeps: bool): bool {
+  const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
+  while (true) {
+    for (let i: u32 = 0; i <= rounds; i++) if (atomic.load<u32>(control, Control.done) >= target) return true;
+    if (sleeps) {
+      atomic.add<u32>(control, 1, Control.waiting);
+      const done = atomic.load<u32>(control, Control.done);
+      const late = done < target && atomic.wait<u32>(control + Control.done, done, NAP) == TIMED_OUT;
+      atomic.sub<u32>(control, 1, Control.waiting);
+      if (!late) continue;
+    }
+    if (atomic.load<u32>(control, Control.stop)) return false;
+    stalled();
+  }
+}
+
+/** Takes part in `count` instructions from `program` until no share is left; returns how many there were, 0 if the pool stops. */
+function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
+  let at = program, first: u32 = 0;
+  let taken = atomic.add<u32>(control, 1, Control.taken);
+  for (let i: u32 = 0; i < count;) {
+    const shares = sharesAt(at);
+    // Instructions that are not shared go together.
+    let next = at, together: u32 = 0;
+    do {
+      next += <usize>head(next, Head.length) << 2;
+      together++;
+    } while (!shares && i + together < count && !sharesAt(next));
+    const end = first + (shares ? shares : 1);
+    if (taken < end) {
+      if (!reached(control, first, sleeps)) return 0;
+      do {
+        if (shares) step(at, taken - first, shares);
+        else run(at, together, 0, 1);
+        const done = atomic.add<u32>(control, 1, Control.done) + 1;
+        if (done == end && atomic.load<u32>(control, Control.waiting)) atomic.notify(control + Control.done, -1);
+        taken = atomic.add<u32>(control, 1, Control.taken);
+      } while (taken < end);
+    }
+    first = end;
+    at = next;
+    i += together;
+  }
+  return first;
+}
+
+/**
+ * Runs `count` instructions from `program` with whoever serves at this control block; returns when all is done. `sleeps`:
+ * whether this thread may sleep while it waits for others; a page's main thread may not.
+ */
+export function lead(program: usize, count: u32, control: usize, sleeps: bool): void {
+  store<u32>(control, program, Control.program);
+  store<u32>(control, count, Control.count);
+  atomic.store<u32>(control, 0, Control.taken);
+  atomic.store<u32>(control, 0, Control.done);
+  atomic.store<u32>(control, 1, Control.open);
+  atomic.add<u32>(control, 1, Control.epoch);
+  if (atomic.load<u32>(control, Control.asleep)) atomic.notify(control + Control.epoch, -1);
+  reached(control, share(program, count, control, sleeps), sleeps);
+  atomic.store<u32>(control, 0, Control.open);
+  // Nobody may still walk this program when the next one is written down.
+  for (let i: u32 = 0; atomic.load<u32>(control, Control.inside); i++) {
+    if (sleeps && i > load<u32>(control, Control.patience)) atomic.wait<u32>(control + Control.inside, atomic.load<u32>(control, Control.inside), BLINK);
+    if (!(~i << 8)) stalled();
+  }
+}
+
+/**
+ * A worker's life: from job to job, asleep when none comes, until it is told to stop. `mark` is a word that is set while it is
+ * at a job, so that others can tell whether they wait for the dead.
+ */
+export function serve(control: usize, mark: usize): void {
+  let seen: u32 = 0;
+  while (!atomic.load<u32>(control, Control.stop)) {
+    const idle = load<u32>(control, Control.idle);
+    let epoch = seen;
+    for (let i: u32 = 0; i < idle && epoch == seen; i++) epoch = atomic.load<u32>(control, Control.epoch);
+    if (epoch == seen) {
+      atomic.add<u32>(control, 1, Control.asleep);
+      atomic.wait<u32>(control + Control.epoch, seen, NAP * 10);
+      atomic.sub<u32>(control, 1, Control.asleep);
+      continue;
+    }
+    seen = epoch;
+    // Whoever is inside keeps the next job from being written down; who comes too late finds it closed.
+    atomic.store<u32>(mark, 1);
+    atomic.add<u32>(control, 1, Control.inside);
+    if (atomic.load<u32>(control, Control.open)) {
+      share(load<u32>(control, Control.program), load<u32>(control, Control.count), control, true);
+    }
+    atomic.sub<u32>(control, 1, Control.inside);
+    atomic.store<u32>(mark, 0);
+  }
+}

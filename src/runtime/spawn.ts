@@ -1,0 +1,109 @@
+/** Starting a worker: Node's, Deno's and Bun's (worker_threads), or the web's. */
+import { type Orders, type Report, serve } from "./serve.ts";
+
+/** A worker that was started. */
+export interface Thread {
+  /** Whether it runs no more. Where that cannot be told at once, false. */
+  isDead(): boolean;
+  /** Ends it at once, whatever it does. */
+  terminate(): void;
+}
+
+export interface Events {
+  report(report: Report): void;
+  /** It runs no more, for good or ill. */
+  gone(why: string): void;
+}
+
+/** What nabla uses of node:worker_threads. */
+interface NodeWorker {
+  on(event: string, listener: (value: never) => void): void;
+  ref(): void;
+  unref(): void;
+  terminate(): Promise<number>;
+  readonly performance?: { eventLoopUtilization(): { readonly idle: number } };
+}
+interface WorkerThreads {
+  readonly Worker: new (source: string, options: object) => NodeWorker;
+}
+
+/** A module of Node's own, or of who stands in for it; undefined on the web. Bundlers are not to look for it. */
+export async function nodeModule<T>(name: string): Promise<T | undefined> {
+  const { process } = globalThis as { process?: { versions?: { node?: string }; getBuiltinModule?(name: string): T } };
+  if (!process?.versions?.node) return undefined;
+  const id = `node:${name}`;
+  return process.getBuiltinModule?.(id) ?? ((await import(/* @vite-ignore */ /* webpackIgnore: true */ id)) as T);
+}
+
+/**
+ * Starts a worker with its orders. It does not keep the process alive once it is ready.
+ * @throws Error where workers are refused
+ */
+export async function spawn(orders: Orders, events: Events): Promise<Thread> {
+  const threads = await nodeModule<WorkerThreads>("worker_threads");
+  return threads ? spawnNode(threads, orders, events) : spawnWeb(orders, events);
+}
+
+function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): Thread {
+  const source = `const { parentPort, workerData } = require("node:worker_threads");
+    (${serve})(workerData, (report) => parentPort.postMessage(report));`;
+  const worker = new Worker(source, { eval: true, workerData: orders, execArgv: [], name: "nabla" });
+  worker.on("message", (report: Report) => {
+    if (report === "ready") worker.unref();
+    events.report(report);
+  });
+  let why = "it was terminated";
+  worker.on("error", (error: Error) => {
+    why = String(error);
+  });
+  worker.on("exit", () => events.gone(why));
+  return {
+    // A loop that has been stopped tells −1.
+    isDead: () => worker.performance?.eventLoopUtilization().idle === -1,
+    terminate: () => void worker.terminate(),
+  };
+}
+
+function spawnWeb(orders: Orders, events: Events): Thread {
+  let worker: Worker;
+  let ended = false;
+  const start = (made: Worker, otherwise: (why: string) => void): void => {
+    worker = made;
+    worker.onmessage = ({ data }: MessageEvent<Report>) => {
+      events.report(data);
+      if (data !== "ready") end(data === "left" ? "it was told to" : data.error);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      worker.terminate();
+      otherwise(event.message || "its script could not be loaded");
+    };
+    worker.postMessage(orders);
+  };
+  const end = (why: string): void => {
+    if (!ended) events.gone(why);
+    ended = true;
+  };
+  const fromText = (): void => {
+    const text = `onmessage = ({ data }) => { (${serve})(data, (report) => postMessage(report)); close(); };`;
+    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    try {
+      start(new Worker(url), end);
+    } finally {
+      URL.revokeObjectURL(url);
+    }
+  };
+  try {
+    // Bundlers know a worker's file by exactly this.
+    start(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), fromText);
+  } catch {
+    fromText();
+  }
+  return {
+    isDead: () => ended,
+    terminate: () => {
+      worker.terminate();
+      end("it was terminated");
+    },
+  };
+}
