@@ -4,7 +4,7 @@
  */
 import { unary, unaryGrad } from "./kernels/unary";
 import { binary, where } from "./kernels/binary";
-import { argMax, argMin, cumsum, max, min, reduceUnits, sum } from "./kernels/reduce";
+import { argMax, argMin, cumsum, max, min, piecesOf, reduceUnits, sum } from "./kernels/reduce";
 import {
   crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEntropy, softCrossEntropyGrad, softmax, softmaxGrad,
 } from "./kernels/softmax";
@@ -125,12 +125,13 @@ function stepBinary(op: Op, at: usize, thread: u32, threads: u32): void {
 
 function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
   const out = word(at, Reduce.out), x = word(at, Reduce.x), n = word(at, Reduce.n), inner = word(at, Reduce.inner);
-  const units = reduceUnits(op, word(at, Reduce.outer), inner);
+  const length = word(at, Reduce.piece), piece = length ? length : n;
+  const units = reduceUnits(op, word(at, Reduce.outer) * piecesOf(n, piece), inner);
   const begin = shareBegin(units, 16, thread, threads), end = shareBegin(units, 16, thread + 1, threads);
   switch (op) {
-    case Op.Sum: sum(out, x, n, inner, float(at, Reduce.scale), word(at, Reduce.workspace) + thread * Fold.stack, begin, end); break;
-    case Op.Max: max(out, x, n, inner, begin, end); break;
-    case Op.Min: min(out, x, n, inner, begin, end); break;
+    case Op.Sum: sum(out, x, n, piece, inner, float(at, Reduce.scale), word(at, Reduce.workspace) + thread * Fold.stack, begin, end); break;
+    case Op.Max: max(out, x, n, piece, inner, begin, end); break;
+    case Op.Min: min(out, x, n, piece, inner, begin, end); break;
     case Op.ArgMax: argMax(out, x, n, begin, end); break;
     case Op.ArgMin: argMin(out, x, n, begin, end); break;
     case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), begin, end); break;
@@ -189,8 +190,8 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
   }
   const out = word(at, Index.out), x = word(at, Index.x), index = word(at, Index.index);
   const outer = word(at, Index.outer), n = word(at, Index.n), count = word(at, Index.count), inner = word(at, Index.inner);
-  const units = op == Op.IndexSelect || op == Op.Gather ? outer * count : outer;
-  const begin = shareBegin(units, 1, thread, threads), end = shareBegin(units, 1, thread + 1, threads);
+  const units = outer * (op == Op.IndexSelect || op == Op.Gather ? count : n);
+  const begin = shareBegin(units, 16, thread, threads), end = shareBegin(units, 16, thread + 1, threads);
   switch (op) {
     case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
     case Op.IndexAdd: indexAdd(out, x, index, n, count, inner, begin, end); break;

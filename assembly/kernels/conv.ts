@@ -5,7 +5,7 @@
  * a tap of the kernel reads is `row·step + offset` in all three; where a stride is undone, pixels of the same phase have the same taps and go together.
  */
 import { blocks, gemmWorkspace, KC } from "./gemm";
-import { bandFloats, direct, directWeight, paddedSize } from "./convDirect";
+import { bandFloats, direct, directWeight, paddedSize, panelsOf } from "./convDirect";
 import { depthwise, depthwiseWeight } from "./depthwise";
 import { fill } from "./shape";
 import { Conv, Op } from "../opcodes";
@@ -275,7 +275,7 @@ function scatter(out: usize, outC: u32, outH: u32, outW: u32, results: usize, ld
   }
 }
 
-/** dW = Σ over blocks of pixels of dYᵀ·patches. A thread's share is a band of output channels. */
+/** dW = Σ over blocks of pixels of dYᵀ·patches. A thread's share is a band of output channels, or of panels of columns. */
 function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): void {
   const kernelHeight = word(at, Conv.kernelHeight), kernelWidth = word(at, Conv.kernelWidth), groups = word(at, Conv.groups);
   const out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b);
@@ -294,8 +294,6 @@ function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): voi
       tapsH, kernelHeight, tapsW, kernelWidth, begin, end);
     return;
   }
-  const first = shareBegin(m, LEAST, thread, threads), last = shareBegin(m, LEAST, thread + 1, threads);
-  if (first >= last) return;
   const patches = weights + weightBytes(kernelHeight, kernelWidth, inC, outC, groups);
   const ld = <usize>(k + SPARE) << 2;
   const rows = blockRows(k);
@@ -304,10 +302,13 @@ function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): voi
   // A run of the kernel should fill panels.
   const run = kernelWidth * c;
   if (groups == 1 && pixels && c && !whole && outH * outW >= 32 && sideBySide(tapsW, kernelWidth) && outW <= <u32>KC && (run >= 32 || run % 8 == 0)) {
+    const panels = panelsOf(kernelHeight, run);
     directWeight(out, dy, outC, outH, outW, x, word(at, Conv.batch), height, width, c, stepH, stepW, tapsH, kernelHeight, tapsW,
-      kernelWidth, workspace, patches, first, last);
+      kernelWidth, workspace, patches, shareBegin(panels, 1, thread, threads), shareBegin(panels, 1, thread + 1, threads));
     return;
   }
+  const first = shareBegin(m, 4, thread, threads), last = shareBegin(m, 4, thread + 1, threads);
+  if (first >= last) return;
   for (let g: u32 = 0; g < groups; g++) {
     const target = out + ((<usize>(g * m + first) * k) << 2);
     if (!pixels) fill(target, ((last - first) * k) << 2, 0);

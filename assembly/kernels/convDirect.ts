@@ -89,9 +89,18 @@ export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, s
   }
 }
 
-/** Output channels [begin, end) of dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. Rows are 512 pixels at most. */
+/** Panels of columns of dW: those of a tap's row of the kernel, for each such row. */
+export function panelsOf(countH: u32, run: u32): u32 {
+  return countH * ((run + <u32>NR - 1) / <u32>NR);
+}
+
+/**
+ * dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. Rows are 512 pixels at most. The share [begin, end) counts panels of
+ * columns, `panelsOf` of them: each is copied once, by who needs it.
+ */
 export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: u32, x: usize, batch: u32, height: u32, width: u32, c: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, workspace: usize, band: usize, begin: u32, end: u32): void {
-  const k = countH * countW * c, run = countW * c;
+  if (begin >= end) return;
+  const k = countH * countW * c, run = countW * c, panels = (run + <u32>NR - 1) / <u32>NR;
   const panel = workspace + PANELS, block = workspace + BLOCK;
   const top = load<i32>(tapsH, 4), first = load<i32>(tapsW, 4);
   const rise: u32 = countH > 1 ? load<i32>(tapsH, 12) - top : 1;
@@ -112,19 +121,17 @@ export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: 
         copyBand(band, image, row, (count - 1) * stepH + span, height, (width * c) << 2, (left * c) << 2, ((padded - width - left) * c) << 2);
         source = band + (((left + first) * c) << 2);
       }
-      for (let ic = begin; ic < end; ic += <u32>MC) {
-        const mc = min<u32>(MC, end - ic);
+      for (let ic: u32 = 0; ic < outC; ic += <u32>MC) {
+        const mc = min<u32>(MC, outC - ic);
         transpose(block, LDA, dy + (<usize>((n * outH + i) * outW) * outC + ic << 2), outC << 2, kc, mc);
-        for (let a: u32 = 0; a < countH; a++) {
-          for (let jr: u32 = 0; jr < run; jr += NR) {
-            const cols = min<u32>(NR, run - jr);
-            for (let q: u32 = 0; q < count; q++) {
-              copyPanel(panel + <usize>(q * outW) * (NR * 4), source + <usize>(q * stepH + a * rise) * rowBytes + (jr << 2), <usize>stepW * (c << 2), cols, outW);
-            }
-            const ct = out + (<usize>ic * k + a * run + jr << 2);
-            for (let ir: u32 = 0; ir < mc; ir += MR) {
-              tile(ct + <usize>ir * (k << 2), k << 2, block + <usize>ir * LDA, LDA, min<u32>(MR, mc - ir), cols, panel, kc, 1, 0, 0, Activation.None, more, workspace);
-            }
+        for (let u = begin; u < end; u++) {
+          const a = u / panels, jr = (u - a * panels) * NR, cols = min<u32>(NR, run - jr);
+          for (let q: u32 = 0; q < count; q++) {
+            copyPanel(panel + <usize>(q * outW) * (NR * 4), source + <usize>(q * stepH + a * rise) * rowBytes + (jr << 2), <usize>stepW * (c << 2), cols, outW);
+          }
+          const ct = out + (<usize>ic * k + a * run + jr << 2);
+          for (let ir: u32 = 0; ir < mc; ir += MR) {
+            tile(ct + <usize>ir * (k << 2), k << 2, block + <usize>ir * LDA, LDA, min<u32>(MR, mc - ir), cols, panel, kc, 1, 0, 0, Activation.None, more, workspace);
           }
         }
       }

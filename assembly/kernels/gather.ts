@@ -17,16 +17,20 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
   }
 }
 
-/** out = 0; out[o, index[j], ·] += x[o, j, ·] in the order of j: the same bits always. The share counts outer blocks. */
+/**
+ * out = 0; out[o, index[j], ·] += x[o, j, ·] in the order of j: the same bits always. The share counts the outer·n rows of out:
+ * it looks at all indices, and adds where they point to its own.
+ */
 export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32, end: u32): void {
+  if (begin >= end) return;
   const rowBytes: usize = <usize>inner << 2;
-  for (let o = begin; o < end; o++) {
-    const block = out + <usize>o * n * rowBytes;
-    fill(block, n * <u32>rowBytes, 0);
+  fill(out + begin * rowBytes, (end - begin) * <u32>rowBytes, 0);
+  for (let o = begin / n; o * n < end; o++) {
+    const low = o * n < begin ? begin - o * n : 0, own = min<u32>(n, end - o * n) - low;
     for (let j: u32 = 0; j < count; j++) {
       const i = load<u32>(index + (<usize>j << 2));
-      if (i >= n) continue;
-      const to = block + i * rowBytes, from = x + (<usize>o * count + j) * rowBytes;
+      if (i - low >= own) continue;
+      const to = out + (<usize>o * n + i) * rowBytes, from = x + (<usize>o * count + j) * rowBytes;
       for (let c: u32 = 0; c < inner; c += 4) {
         const at: usize = c << 2;
         storeLanes(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)), inner - c);
@@ -48,16 +52,18 @@ export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, i
   }
 }
 
-/** out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j: the same bits always. The share counts outer blocks. */
+/** out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j: the same bits always. The share counts as indexAdd's does. */
 export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32, end: u32): void {
-  for (let o = begin; o < end; o++) {
+  if (begin >= end) return;
+  fill(out + ((<usize>begin * inner) << 2), ((end - begin) * inner) << 2, 0);
+  for (let o = begin / n; o * n < end; o++) {
+    const low = o * n < begin ? begin - o * n : 0, own = min<u32>(n, end - o * n) - low;
     const block = out + ((<usize>o * n * inner) << 2);
-    fill(block, (n * inner) << 2, 0);
     for (let j: u32 = 0; j < count; j++) {
       const row: usize = (<usize>(o * count + j) * inner) << 2;
       for (let i: usize = 0; i < inner; i++) {
         const at = load<u32>(index + row + (i << 2));
-        if (at >= n) continue;
+        if (at - low >= own) continue;
         const to = block + ((<usize>at * inner + i) << 2);
         store<f32>(to, load<f32>(to) + load<f32>(x + row + (i << 2)));
       }

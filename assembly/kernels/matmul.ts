@@ -1,14 +1,39 @@
 /**
  * The Matmul instruction: gemm for each matrix of a batch whose operands may be broadcast.
- * A thread's share is a run of matrices where there are enough of them, else a band of the one product's tiles.
+ * A thread's share is a run of matrices where there are enough of them, else a rectangle of the one product.
  */
 import { gemm, gemmWorkspace } from "./gemm";
 import { shareBegin } from "../simd";
 import { Dim, Matmul } from "../opcodes";
 import { offsetAt, stepsOf } from "../walk";
 
-/** Rows and columns of C to a share's grain: multiples of every tile. */
-const GRAIN: u32 = 24;
+/** A share begins at multiples of so many rows and columns of C: multiples of every tile. */
+const ROWS: u32 = 12;
+const COLUMNS: u32 = 8;
+/** What packing an element costs, in multiply-adds. */
+const PACKING: u64 = 6;
+
+/** The longest of `parts` shares of n. */
+// @ts-ignore: decorator
+@inline
+function longest(n: u32, grain: u32, parts: u32): u64 {
+  const grains = (n + grain - 1) / grain;
+  return min<u64>(n, <u64>((grains + parts - 1) / parts) * grain);
+}
+
+/** In how many bands of rows C is cut among threads; each is cut into columns for its threads. Every share packs its own B, and A if transposed. */
+function bandsOf(m: u32, n: u32, transA: u32, threads: u32): u32 {
+  let bands: u32 = 1, least: u64 = u64.MAX_VALUE;
+  for (let b: u32 = 1; b <= threads; b++) {
+    if (threads % b) continue;
+    const rows = longest(m, ROWS, b), cols = longest(n, COLUMNS, threads / b);
+    const cost = rows * cols + PACKING * (cols + (transA ? rows : 0));
+    if (cost >= least) continue;
+    least = cost;
+    bands = b;
+  }
+  return bands;
+}
 
 export function batchedGemm(at: usize, thread: u32, threads: u32): void {
   const m = load<u32>(at, Matmul.m << 2), n = load<u32>(at, Matmul.n << 2), k = load<u32>(at, Matmul.k << 2);
@@ -21,13 +46,18 @@ export function batchedGemm(at: usize, thread: u32, threads: u32): void {
   // Each thread has a workspace of its own, one after the other.
   const workspace = load<usize>(at, Matmul.workspace << 2) + thread * gemmWorkspace(m, n, k, transA, transB);
 
-  const byBatch = batches >= threads, byRow = m >= n;
-  const first = byBatch ? shareBegin(batches, 1, thread, threads) : 0;
-  const last = byBatch ? shareBegin(batches, 1, thread + 1, threads) : batches;
-  const rowBegin = byBatch || !byRow ? 0 : shareBegin(m, GRAIN, thread, threads);
-  const rowEnd = byBatch || !byRow ? m : shareBegin(m, GRAIN, thread + 1, threads);
-  const colBegin = byBatch || byRow ? 0 : shareBegin(n, GRAIN, thread, threads);
-  const colEnd = byBatch || byRow ? n : shareBegin(n, GRAIN, thread + 1, threads);
+  let first: u32 = 0, last = batches, rowBegin: u32 = 0, rowEnd = m, colBegin: u32 = 0, colEnd = n;
+  if (batches >= threads) {
+    first = shareBegin(batches, 1, thread, threads);
+    last = shareBegin(batches, 1, thread + 1, threads);
+  } else {
+    const bands = bandsOf(m, n, transA, threads), parts = threads / bands;
+    const band = thread / parts, part = thread - band * parts;
+    rowBegin = shareBegin(m, ROWS, band, bands);
+    rowEnd = shareBegin(m, ROWS, band + 1, bands);
+    colBegin = shareBegin(n, COLUMNS, part, parts);
+    colEnd = shareBegin(n, COLUMNS, part + 1, parts);
+  }
   for (let i = first; i < last; i++) {
     const atA = offsetAt(i, dims, dimsEnd, Dim.first), atB = offsetAt(i, dims, dimsEnd, Dim.second);
     const atC = (<usize>i * m * n) << 2;

@@ -129,43 +129,56 @@ function sumLines(stack: usize, x: usize, n: u32, stride: usize): void {
   }
 }
 
+/** How many pieces of length `piece` n is cut into; the last may be shorter. */
 // @ts-ignore: decorator
 @inline
-/** The share [begin, end) counts rows where inner = 1, else groups of four columns (quads) of all outer blocks. */
-function fold<F>(out: usize, x: usize, n: u32, inner: u32, scale: f32, begin: u32, end: u32): void {
-  if (inner == 1) {
-    for (let r = begin; r < end; r++) {
-      store<f32>(out + (<usize>r << 2), scale * foldRow<F>(x + ((<usize>r * n) << 2), n));
-    }
-    return;
-  }
-  const quads = (inner + 3) >> 2;
+export function piecesOf(n: u32, piece: u32): u32 {
+  return piece < n ? (n + piece - 1) / piece : 1;
+}
+
+// @ts-ignore: decorator
+@inline
+function shorter(a: u32, b: u32): u32 { return a < b ? a : b; }
+
+// @ts-ignore: decorator
+@inline
+/**
+ * [outer, n, inner] → [outer, pieces of n, inner], each folded apart (one piece: all of n). The share [begin, end) counts pieces where
+ * inner = 1, else groups of four columns (quads) of all pieces.
+ */
+function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, scale: f32, begin: u32, end: u32): void {
+  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   for (let q = begin; q < end; q++) {
-    const o = q / quads, column = (q - o * quads) << 2;
-    const from = x + ((<usize>o * n * inner + column) << 2);
-    const v = foldColumns<F>(from, n, <usize>inner << 2);
-    storeLanes(out + ((<usize>o * inner + column) << 2), f32x4.mul(v, f32x4.splat(scale)), inner - column);
+    const p = q / quads, column = (q - p * quads) << 2;
+    const o = p / pieces, first = (p - o * pieces) * piece;
+    const from = x + (((<usize>o * n + first) * inner + column) << 2), length = shorter(piece, n - first);
+    if (inner == 1) store<f32>(out + (<usize>p << 2), scale * foldRow<F>(from, length));
+    else {
+      const v = foldColumns<F>(from, length, <usize>inner << 2);
+      storeLanes(out + ((<usize>p * inner + column) << 2), f32x4.mul(v, f32x4.splat(scale)), inner - column);
+    }
   }
 }
 
-export function sum(out: usize, x: usize, n: u32, inner: u32, scale: f32, stack: usize, begin: u32, end: u32): void {
-  const quads = (inner + 3) >> 2;
+export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, scale: f32, stack: usize, begin: u32, end: u32): void {
+  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   // Whole lines of columns first, where they begin a share; what is left goes as everywhere.
   while (inner > 1 && begin < end) {
-    const o = begin / quads, column = (begin - o * quads) << 2;
+    const p = begin / quads, column = (begin - p * quads) << 2;
     if (end - begin < 4 || inner - column < 16) break;
-    sumLines(stack, x + ((<usize>o * n * inner + column) << 2), n, <usize>inner << 2);
-    const to = out + ((<usize>o * inner + column) << 2);
+    const o = p / pieces, first = (p - o * pieces) * piece;
+    sumLines(stack, x + (((<usize>o * n + first) * inner + column) << 2), shorter(piece, n - first), <usize>inner << 2);
+    const to = out + ((<usize>p * inner + column) << 2);
     for (let i: usize = 0; i < 64; i += 16) v128.store(to + i, f32x4.mul(v128.load(stack + i), f32x4.splat(scale)));
     begin += 4;
   }
-  fold<Sum>(out, x, n, inner, scale, begin, end);
+  fold<Sum>(out, x, n, piece, inner, scale, begin, end);
 }
-export function max(out: usize, x: usize, n: u32, inner: u32, begin: u32, end: u32): void {
-  fold<Max>(out, x, n, inner, 1, begin, end);
+export function max(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
+  fold<Max>(out, x, n, piece, inner, 1, begin, end);
 }
-export function min(out: usize, x: usize, n: u32, inner: u32, begin: u32, end: u32): void {
-  fold<Min>(out, x, n, inner, 1, begin, end);
+export function min(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
+  fold<Min>(out, x, n, piece, inner, 1, begin, end);
 }
 
 /** Σ of a row: for the kernels that work on rows. */

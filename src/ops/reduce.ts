@@ -1,5 +1,6 @@
 /** Reductions over any set of dimensions, and running sums. */
 import { Fold, Op, Reduce } from "../../assembly/opcodes.ts";
+import { encodeAlone } from "../runtime/engine.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { abs, add, div, eq, exp, log, mul, ne, pow, sqrt, square, sub, where } from "./arithmetic.ts";
 import { apply, type OpDefinition, type Operand, type Reference } from "./op.ts";
@@ -34,6 +35,19 @@ interface FoldAttributes extends Middle {
 function eachInMiddle({ outer, n, inner }: Middle, visit: (from: number, to: number, i: number) => void): void {
   for (let o = 0; o < outer; o++)
     for (let i = 0; i < n; i++) for (let j = 0; j < inner; j++) visit((o * n + i) * inner + j, o * inner + j, i);
+}
+
+/** Elements of a piece, and how many results are too few to share by themselves. */
+const PIECE = 4096;
+const FEW = 64;
+
+/**
+ * The length of the pieces that n is folded in, apart from each other, so that threads can share even a sum to one number; 0: in one.
+ * It depends on the shape alone, and so do the bits.
+ */
+function pieceOf(code: Op, { outer, n, inner }: Middle): number {
+  const piece = Math.max(32, 2 ** Math.floor(Math.log2(PIECE / inner)));
+  return code <= Op.Min && outer * Math.ceil(inner / 4) < FEW && n >= 16 * piece ? piece : 0;
 }
 
 function fold(
@@ -73,17 +87,29 @@ function fold(
     saves: rest.saves ?? "none",
     infer: (_, { shape }) => [{ shape, dtype: rest.dtype ?? "float32" }],
     encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
-      const workspace = code === Op.Sum && attributes.inner > 1 ? encoder.workspace(Fold.stack) : 0;
-      encoder.begin(code, Reduce.words);
-      encoder.set(Reduce.workspace, workspace);
-      encoder.set(Reduce.out, address(out!));
-      encoder.set(Reduce.x, address(x!));
-      encoder.set(Reduce.outer, attributes.outer);
-      encoder.set(Reduce.n, attributes.n);
-      encoder.set(Reduce.inner, attributes.inner);
-      encoder.setFloat(Reduce.scale, attributes.scale);
-      encoder.set(Reduce.reverse, attributes.reverse ? 1 : 0);
-      encoder.end();
+      const { outer, n, inner, scale } = attributes;
+      const stack = code === Op.Sum && inner > 1 ? Fold.stack : 0;
+      const piece = pieceOf(code, attributes);
+      const pieces = piece && Math.ceil(n / piece);
+      const workspace = encoder.workspace(stack + 4 * outer * pieces * inner);
+      const encode = (to: number, from: number, length: number, cut: number, factor: number): void => {
+        encoder.begin(code, Reduce.words);
+        encoder.set(Reduce.out, to);
+        encoder.set(Reduce.x, from);
+        encoder.set(Reduce.outer, outer);
+        encoder.set(Reduce.n, length);
+        encoder.set(Reduce.inner, inner);
+        encoder.setFloat(Reduce.scale, factor);
+        encoder.set(Reduce.reverse, attributes.reverse ? 1 : 0);
+        encoder.set(Reduce.workspace, workspace);
+        encoder.set(Reduce.piece, cut);
+        encoder.end();
+      };
+      if (!piece) return encode(address(out!), address(x!), n, 0, scale);
+      // What pieces give lies behind the stacks of all shares.
+      const partial = workspace + stack * encoder.shares;
+      encode(partial, address(x!), n, piece, 1);
+      encodeAlone(encoder, () => encode(address(out!), partial, pieces, 0, scale));
     },
     reference: ([x], attributes) => [{ shape: attributes.shape, data: rest.reference(x!, attributes) }],
     samples: cases.map(([outer, n, inner]) => ({

@@ -267,14 +267,21 @@ export const kernels = (): Kernels => engine().kernels;
 
 export const immediate: Encoder = new Immediate();
 
-/** An instruction that moves the random counter on by `blocks` of four words. */
-export function encodeAdvance(encoder: Encoder, address: number, by: number, wide: boolean): void {
+/** Writes instructions that are too small to be shared, among some that are. */
+export function encodeAlone(encoder: Encoder, write: () => void): void {
   const { shares } = encoder;
   encoder.shares = 1;
-  encoder.begin(Op.Advance, Advance.words);
-  encoder.set(Advance.address, address);
-  encoder.set(Advance.by, by);
-  encoder.set(Advance.wide, wide ? 1 : 0);
-  encoder.end();
+  write();
   encoder.shares = shares;
+}
+
+/** An instruction that moves the random counter on by `blocks` of four words. */
+export function encodeAdvance(encoder: Encoder, address: number, by: number, wide: boolean): void {
+  encodeAlone(encoder, () => {
+    encoder.begin(Op.Advance, Advance.words);
+    encoder.set(Advance.address, address);
+    encoder.set(Advance.by, by);
+    encoder.set(Advance.wide, wide ? 1 : 0);
+    encoder.end();
+  });
 }
