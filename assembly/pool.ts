@@ -15,7 +15,7 @@ declare function stalled(): void;
 
 /** Nanoseconds of a sleep: whoever sleeps looks up now and then, should nobody wake them. */
 const NAP: i64 = 100_000_000;
-const BLINK: i64 = 50_000;
+const BLINK: i64 = 1_000_000;
 /** What a sleep returns that nobody ended. */
 const TIMED_OUT: i32 = 2;
 /** Looks of a thread that must not sleep before it asks whether something is wrong. */
@@ -91,9 +91,14 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
   reached(control, share(program, count, control, sleeps), sleeps);
   atomic.store<u32>(control, 0, Control.open);
   // Nobody may still walk this program when the next one is written down.
-  for (let i: u32 = 0; atomic.load<u32>(control, Control.inside); i++) {
-    if (sleeps && i > load<u32>(control, Control.patience)) atomic.wait<u32>(control + Control.inside, atomic.load<u32>(control, Control.inside), BLINK);
-    if (!(~i << 8)) stalled();
+  const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
+  for (let i: u32 = 0; ; i++) {
+    const inside = atomic.load<u32>(control, Control.inside);
+    if (!inside) return;
+    if (i < rounds) continue;
+    i = 0;
+    if (sleeps) atomic.wait<u32>(control + Control.inside, inside, BLINK);
+    stalled();
   }
 }
 

@@ -1,18 +1,20 @@
 /**
- * `npm run bench [suite…] [-- --json]`: nabla against careful pure JavaScript in the same run, one thread.
+ * `npm run bench [suite…] [-- --json]`: nabla against careful pure JavaScript in the same run, on one thread; `threads` measures more against one.
  * `npx -y -p node@24 node dist/bench/index.js matmul` measures another Node.
  */
 import { Argument, Command, Option } from "commander";
 import { info, init } from "../src/index.ts";
-import { cpuClock, type Effort, measure, type Result, type Row, type Suite, wallClock } from "./measure.ts";
+import { cpuClock, type Effort, measure, PURE, type Result, type Row, type Suite, wallClock } from "./measure.ts";
 import { machine, suiteTable } from "./report.ts";
 import { conv } from "./suites/conv.ts";
+import { costs } from "./suites/costs.ts";
 import { elementwise } from "./suites/elementwise.ts";
 import { gradients } from "./suites/gradients.ts";
 import { matmul } from "./suites/matmul.ts";
 import { step } from "./suites/step.ts";
+import { threads } from "./suites/threads.ts";
 
-const suites: readonly Suite[] = [matmul, conv, elementwise, step, gradients];
+const suites: readonly Suite[] = [matmul, conv, elementwise, step, gradients, costs, threads];
 const names = suites.map(({ name }) => name);
 
 const program = new Command("bench")
@@ -53,7 +55,9 @@ const rows: Row[] = [];
 for (const { name, cases } of suites.filter((suite) => program.processedArgs[0].includes(suite.name))) {
   const results: Result[] = [];
   const notes: string[] = [];
-  for (const one of cases()) {
+  let base = PURE;
+  for await (const one of cases()) {
+    base = one.base ?? PURE;
     results.push(...measure(name, one, effort));
     if (one.note) notes.push(one.note);
   }
@@ -61,7 +65,7 @@ for (const { name, cases } of suites.filter((suite) => program.processedArgs[0].
   print(
     [
       `\n${name}: medians over ${effort.rounds} rounds${options.cpuTime ? ", CPU time" : ""}`,
-      suiteTable(results),
+      suiteTable(results, base),
       ...notes,
     ].join("\n"),
   );

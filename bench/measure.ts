@@ -23,12 +23,14 @@ export interface Case {
   readonly flops?: number;
   /** A line to print below the results. */
   readonly note?: string;
+  /** The contender that ratios refer to. Default: pure JS. */
+  readonly base?: string;
 }
 
 /** Cases are made one at a time, when their turn comes, so that memory holds one case's data. */
 export interface Suite {
   readonly name: string;
-  cases(): Iterable<Case>;
+  cases(): Iterable<Case> | AsyncIterable<Case>;
 }
 
 /** Pure JavaScript, written with care: what ratios refer to. */
@@ -52,7 +54,7 @@ export interface Row {
 
 /** A row with what the table adds. */
 export interface Result extends Row {
-  /** How many times as fast as pure JS: the median over rounds of that round's ratio. */
+  /** How many times as fast as the case's base: the median over rounds of that round's ratio. */
   readonly ratio: number | undefined;
   /** Its rate by the ceiling's, likewise. */
   readonly share: number | undefined;
@@ -109,7 +111,11 @@ interface Times {
 }
 
 /** Measures a case. @throws Error if a contender does */
-export function measure(suite: string, { name, contenders, flops }: Case, { rounds, time, now }: Effort): Result[] {
+export function measure(
+  suite: string,
+  { name, contenders, flops, base = PURE }: Case,
+  { rounds, time, now }: Effort,
+): Result[] {
   const bench = new Bench({ time, iterations: 1, warmup: false, throws: true, now });
   const repeats = contenders.map((contender) => warmUp(contender, now));
   contenders.forEach(({ impl, run, reset }, i) => {
@@ -136,7 +142,7 @@ export function measure(suite: string, { name, contenders, flops }: Case, { roun
   /** The median over rounds of contender i's speed by contender j's. */
   const versus = (i: number, j: number, scale = 1): number | undefined =>
     j < 0 ? undefined : scale * median(times[i]!.rounds.map((t, round) => times[j]!.rounds[round]! / t));
-  const pure = contenders.findIndex(({ impl }) => impl === PURE);
+  const pure = contenders.findIndex(({ impl }) => impl === base);
   const ceiling = contenders.findIndex(({ impl }) => impl === CEILING);
   return contenders.map(({ impl }, i) => {
     const { rounds: own, least, samples } = times[i]!;

@@ -3,9 +3,9 @@ import { cpus } from "node:os";
 import type { Result } from "./measure.ts";
 
 /** What the numbers depend on: Node, V8, nabla's build and the processor. */
-export function machine(build: string): string {
+export function machine(build: string, threads = "one thread"): string {
   const { node, v8 } = process.versions;
-  return `Node ${node}, V8 ${v8}, nabla ${build}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, one thread`;
+  return `Node ${node}, V8 ${v8}, nabla ${build}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, ${threads}`;
 }
 
 /** Lines of cells as columns: the first two to the left, numbers to the right. */
@@ -27,8 +27,8 @@ export function figure(v: number): string {
 }
 
 /** The table of a suite. */
-export function suiteTable(results: readonly Result[]): string {
-  const head = ["case", "impl", "median", "min*", "unit", "× pure JS", "of ceiling"];
+export function suiteTable(results: readonly Result[], base: string): string {
+  const head = ["case", "impl", "median", "min*", "unit", `× ${base}`, "of ceiling"];
   let last = "";
   const lines = results.map((r) => {
     const name = r.case === last ? "" : r.case;

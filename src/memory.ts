@@ -90,13 +90,13 @@ export interface MemoryInfo {
   readonly capacity: number;
 }
 
-/** What nabla holds now. */
+/** What nabla holds now; nothing before the first tensor. */
 export function memory(): MemoryInfo {
-  const { heap } = engine();
+  const heap = currentHeap();
   return {
-    bytes: heap.inUse,
-    tensors: heap.tensors,
-    highWater: heap.highWater,
-    capacity: heap.capacity,
+    bytes: heap?.inUse ?? 0,
+    tensors: heap?.tensors ?? 0,
+    highWater: heap?.highWater ?? 0,
+    capacity: heap?.capacity ?? 0,
   };
 }

@@ -2,7 +2,7 @@
 import { Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
 import { encodeShared, isWorthWaking } from "../ops/work.ts";
-import { engine, execute, kernels, WordList } from "../runtime/engine.ts";
+import { engine, execute, WordList } from "../runtime/engine.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { isGradEnabled } from "../tensor.ts";
 import { type Plan, planArena } from "./passes/arena.ts";
@@ -122,7 +122,7 @@ export class Program {
   /** Whether what the recording took for granted still holds. */
   get isValid(): boolean {
     const { captured, guards, gradEnabled } = this.recording;
-    if (isGradEnabled() !== gradEnabled) return false;
+    if (isGradEnabled() !== gradEnabled || this.memory[0]?.isGone) return false;
     for (let i = 0; i < captured.length; i++) {
       const { tensor, requiresGrad } = captured[i]!;
       if (!tensor.isDisposed && tensor.requiresGrad !== requiresGrad) return false;
@@ -140,11 +140,10 @@ export class Program {
   /** Runs the list step by step; `time` is given each step's number and the milliseconds it took. */
   runTimed(time: (step: number, milliseconds: number) => void): void {
     this.start();
-    const run = kernels().run!;
     for (let i = 0; i < this.places.length; i++) {
       const { address, count } = this.places[i]!;
       const before = performance.now();
-      run(address, count, 0, 1);
+      execute(address, count, this.isShared);
       time(i, performance.now() - before);
     }
   }

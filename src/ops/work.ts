@@ -25,19 +25,51 @@ export function flopsOf(call: Call): number {
 }
 
 /**
- * Nanoseconds of one thread per operation, by families of codes up to the one named: medians of `npm run bench -- threads`,
- * which prints what it finds on a machine beside them.
+ * Nanoseconds of one thread per operation, by families of codes up to the one named. `npm run bench -- costs` measures them; these are
+ * from an Intel Sapphire Rapids at 2.6 GHz. Half or twice as much does no harm: they only decide what is worth sharing.
  */
 const COSTS: readonly (readonly [Op, number])[] = [
-  [Op.GruGrad, 0.02],
-  [Op.Chain, 0.2],
+  [Op.Reciprocal, 0.2],
+  [Op.Softplus, 1],
+  [Op.LeakyRelu, 0.2],
+  [Op.Mish, 1],
+  [Op.Clamp, 0.4],
+  [Op.Erf, 1.2],
+  [Op.SeluGrad, 0.14],
+  [Op.MishGrad, 1.3],
+  [Op.Div, 0.15],
+  [Op.Pow, 4],
+  [Op.Minimum, 0.2],
+  [Op.Mod, 1.5],
+  [Op.Where, 0.25],
+  [Op.Sum, 0.1],
+  [Op.ArgMin, 0.5],
+  [Op.Cumsum, 1],
+  [Op.LogSoftmax, 1.6],
+  [Op.LogSoftmaxGrad, 0.5],
+  [Op.SoftCrossEntropyGrad, 1.5],
+  [Op.Matmul, 0.02],
+  [Op.Cast, 0.25],
+  [Op.OneHot, 0.3],
+  [Op.Uniform, 6],
+  [Op.Normal, 11],
+  [Op.Bernoulli, 6],
+  // Permutations and counters are done by one.
+  [Op.Advance, 0],
+  [Op.Lion, 0.06],
+  [Op.ConvWeight, 0.02],
+  [Op.MaxPool, 0.2],
+  [Op.NormalizeGrad, 0.1],
+  [Op.AttentionGrad, 0.03],
+  [Op.TriangularSolve, 1],
+  [Op.Chain, 0.25],
 ];
 
-/** What a call takes on one thread, in nanoseconds. */
-export function nanosecondsOf(call: Call): number {
-  const cost = COSTS.find(([last]) => call.op.code <= last)?.[1] ?? 0;
-  return cost * Math.max(flopsOf(call), largest(call));
-}
+/** What an operation of an op is taken to cost on one thread, in nanoseconds. */
+export const costOf = ({ code }: AnyOp): number => COSTS.find(([last]) => code <= last)?.[1] ?? 0;
+
+/** What a call's cost is counted in: floating-point operations, or elements where they are more. */
+export const operationsOf = (call: Call): number => Math.max(flopsOf(call), largest(call));
 
 /** Sharing is tuned by these, in nanoseconds. Tests set them to next to nothing, to have everything shared. */
 export const sharing = {
@@ -57,7 +89,7 @@ export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>): n
     op.encode(encoder, io);
     return 0;
   }
-  const nanoseconds = nanosecondsOf({ op, ...io });
+  const nanoseconds = costOf(op) * operationsOf({ op, ...io });
   const shares = Math.max(1, Math.min(threads, Math.floor(nanoseconds / sharing.least)));
   encoder.shares = shares;
   try {

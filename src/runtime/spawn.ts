@@ -65,44 +65,40 @@ function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): T
 }
 
 function spawnWeb(orders: Orders, events: Events): Thread {
-  let worker: Worker;
+  let worker: Worker | undefined;
   let ended = false;
-  const start = (made: Worker, otherwise: (why: string) => void): void => {
-    worker = made;
+  const end = (why: string): void => {
+    if (!ended) events.gone(why);
+    ended = true;
+  };
+  const start = (make: () => Worker, otherwise: (why: string) => void): void => {
+    try {
+      worker = make();
+    } catch (error) {
+      return otherwise(String(error));
+    }
     worker.onmessage = ({ data }: MessageEvent<Report>) => {
       events.report(data);
       if (data !== "ready") end(data === "left" ? "it was told to" : data.error);
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      worker.terminate();
+      worker?.terminate();
       otherwise(event.message || "its script could not be loaded");
     };
     worker.postMessage(orders);
   };
-  const end = (why: string): void => {
-    if (!ended) events.gone(why);
-    ended = true;
-  };
   const fromText = (): void => {
     const text = `onmessage = ({ data }) => { (${serve})(data, (report) => postMessage(report)); close(); };`;
-    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-    try {
-      start(new Worker(url), end);
-    } finally {
-      URL.revokeObjectURL(url);
-    }
+    // Not a data: URL, whose origin is nobody's: memory cannot be shared with it.
+    start(() => new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" }))), end);
   };
-  try {
-    // Bundlers know a worker's file by exactly this.
-    start(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), fromText);
-  } catch {
-    fromText();
-  }
+  // Bundlers know a worker's file by exactly this.
+  start(() => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), fromText);
   return {
     isDead: () => ended,
     terminate: () => {
-      worker.terminate();
+      worker?.terminate();
       end("it was terminated");
     },
   };

@@ -12,7 +12,7 @@ export interface Claim {
 /** A line that is a whole expression with its value behind it: `expression; // [1, 2], and words`. */
 const CLAIM = /^(?!import|const|let|for|\/\/)(\S.*?);?\s*\/\/\s*(\[[^a-z]*\]|-?[\d.]+)/;
 
-/** Runs TypeScript as a module of this package. The claims are in the order of the lines. */
+/** Runs TypeScript as a module of this package, on an engine of its own. The claims are in the order of the lines. */
 export async function run(source: string, name: string): Promise<Claim[]> {
   const expected: unknown[] = [];
   const expressions: string[] = [];
@@ -23,7 +23,8 @@ export async function run(source: string, name: string): Promise<Claim[]> {
     expected.push(JSON.parse(match[2]!));
     return `__actual.push(${match[1]});`;
   });
-  const module = `export const __actual: unknown[] = [];\n${lines.join("\n")}`;
+  const anew = 'import { dispose as __dispose } from "nabla";\nawait __dispose();';
+  const module = `${anew}\nexport const __actual: unknown[] = [];\n${lines.join("\n")}`;
   const { outputText } = ts.transpileModule(module, {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });

@@ -1,0 +1,143 @@
+/**
+ * Threads against one, in the same process and the same memory: the one-thread contender is encoded without shares. Twice as many
+ * threads as cores come last: that is to cost little. And what threads cost: a barrier, and a call that finds them asleep.
+ */
+import { availableParallelism } from "node:os";
+import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";
+import { sharing } from "../../src/ops/work.ts";
+import { type Case, type Contender, median, type Suite } from "../measure.ts";
+import { NablaTraining } from "../nabla.ts";
+import { trainings } from "../training.ts";
+
+const ONE = "1 thread";
+const ELEMENTS = 2 ** 20;
+const LIMITS = { ...sharing };
+
+/** Runs f while nothing, all, or what pays is shared. */
+function sharingOnly<T>(what: "nothing" | "all" | "what pays", f: () => T): T {
+  const limit = { nothing: Infinity, all: 1e-9, "what pays": undefined }[what];
+  Object.assign(sharing, limit === undefined ? LIMITS : { least: limit, program: limit });
+  try {
+    return f();
+  } finally {
+    Object.assign(sharing, LIMITS);
+  }
+}
+
+/** The same call by one thread and by all. Eager: what is shared is decided at each call. */
+function eager(threads: number, call: () => Tensor): Contender[] {
+  const run = (): void => tidy(() => void call());
+  return [
+    { impl: ONE, run: () => sharingOnly("nothing", run) },
+    { impl: `${threads} threads`, run },
+  ];
+}
+
+/** A compiled step, recorded once to be shared and once not to be. */
+function compiled(threads: number, name: string): { contenders: Contender[]; free: () => void } {
+  const training = trainings.find((one) => one.name === name)!;
+  const recorded = (what: "nothing" | "what pays"): NablaTraining =>
+    sharingOnly(what, () => {
+      const model = new NablaTraining(training, "compiled");
+      model.step();
+      return model;
+    });
+  const [one, all] = [recorded("nothing"), recorded("what pays")];
+  return {
+    contenders: [
+      { impl: ONE, run: () => void one.step() },
+      { impl: `${threads} threads`, run: () => void all.step() },
+    ],
+    free: () => [one, all].forEach((model) => model.dispose()),
+  };
+}
+
+const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const time = (f: () => void): number => {
+  const before = performance.now();
+  f();
+  return 1000 * (performance.now() - before);
+};
+
+/** Microseconds of a barrier: a compiled chain of products too small to be shared, shared nevertheless, against the same alone. */
+function barrier(): number {
+  const COUNT = 200;
+  const x = rand([8, 8]);
+  const chain = (): Tensor => {
+    let y = x;
+    for (let i = 0; i < COUNT; i++) y = y.matmul(x);
+    return y;
+  };
+  const programs = (["nothing", "all"] as const).map((what) => {
+    const program = compile(chain);
+    sharingOnly(what, () => program());
+    return program;
+  });
+  const times = programs.map((program) => {
+    for (let i = 0; i < 300; i++) program();
+    return median(Array.from({ length: 300 }, () => time(program)));
+  });
+  for (const program of programs) program.dispose();
+  x.dispose();
+  return (times[1]! - times[0]!) / COUNT;
+}
+
+/** Microseconds of a product of 256³: one call behind the other, and after pauses in which the workers fall asleep. */
+async function waking(): Promise<string> {
+  const [a, b] = [randn([256, 256]), randn([256, 256])];
+  const call = (): void => tidy(() => void a.matmul(b));
+  const busy = median(Array.from({ length: 200 }, () => time(call)));
+  const alone = sharingOnly("nothing", () => median(Array.from({ length: 200 }, () => time(call))));
+  const afterPause: number[] = [];
+  const aloneAfterPause: number[] = [];
+  for (let i = 0; i < 30; i++) {
+    await pause(20);
+    afterPause.push(time(call));
+    await pause(20);
+    aloneAfterPause.push(sharingOnly("nothing", () => time(call)));
+  }
+  for (const x of [a, b]) x.dispose();
+  const us = (values: number[]): string => median(values).toFixed(0);
+  return `256³: ${busy.toFixed(0)} µs call after call, ${us(afterPause)} µs after a pause of 20 ms; by one thread ${alone.toFixed(0)} and ${us(aloneAfterPause)} µs`;
+}
+
+async function* cases(): AsyncGenerator<Case> {
+  const cores = availableParallelism();
+  const { build } = info();
+  const counts = [...new Set([2, 4, 2 * cores])].filter((n) => n <= Math.max(2, cores) || n === 2 * cores);
+  for (const threads of counts) {
+    await dispose();
+    await init({ threads, ...(build === "custom" ? {} : { build }) });
+    if (info().threads !== threads) throw new Error(`threads: there are ${info().threads} threads: ${info().reason}.`);
+    const label = threads > cores ? `${threads} threads, ${cores} cores: ` : "";
+    for (const n of [128, 256, 512, 1024]) {
+      const [a, b] = [randn([n, n]), randn([n, n])];
+      const note = n === 128 ? await costs(threads) : undefined;
+      yield {
+        name: `${label}${n}³`,
+        flops: 2 * n ** 3,
+        base: ONE,
+        contenders: eager(threads, () => a.matmul(b)),
+        ...(note ? { note } : {}),
+      };
+      for (const x of [a, b]) x.dispose();
+    }
+    for (const { name } of trainings) {
+      const { contenders, free } = compiled(threads, name);
+      yield { name: `${label}${name}`, base: ONE, contenders };
+      free();
+    }
+    const [x, y] = [rand([ELEMENTS]), rand([ELEMENTS])];
+    const calls: Record<string, () => Tensor> = { add: () => x.add(y), gelu: () => x.gelu(), sum: () => x.sum() };
+    for (const [name, call] of Object.entries(calls))
+      yield { name: `${label}${name} 2²⁰`, base: ONE, contenders: eager(threads, call) };
+    for (const z of [x, y]) z.dispose();
+  }
+  await dispose();
+  await init(build === "custom" ? {} : { build });
+}
+
+const costs = async (threads: number): Promise<string> =>
+  `${threads} threads: a barrier takes ${barrier().toFixed(2)} µs; ${await waking()}`;
+
+export const threads: Suite = { name: "threads", cases };
