@@ -1,6 +1,5 @@
-/** What the generated suite needs: sample values, closeness, finite differences of the float64 oracle. */
+/** What generated suites need: sample values, closeness, finite differences of the float64 oracle. No test runner, so that pages can load it. */
 import { type Tensor, tensor } from "nabla";
-import { expect } from "vitest";
 import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/op.ts";
 import { sizeOf, type Value } from "../../src/ops/value.ts";
 import type { Encoder } from "../../src/runtime/engine.ts";
@@ -62,14 +61,13 @@ export function expectClose(
   tolerance: number,
   what = "",
 ): void {
-  expect(actual.length, `${what}: length`).toBe(expected.length);
+  if (actual.length !== expected.length)
+    throw new Error(`${what}: ${actual.length} elements, but should be ${expected.length}`);
   for (let i = 0; i < expected.length; i++) {
     const [a, e] = [actual[i]!, expected[i]!];
     const same = Object.is(a, e) || a === e || (Number.isNaN(a) && Number.isNaN(e));
     const near = Number.isFinite(e) && Math.abs(a - e) <= tolerance * Math.max(1, Math.abs(e));
-    if (!same && !near) {
-      expect.fail(`${what}: element ${i} is ${a}, but should be ${e} within ${tolerance}`);
-    }
+    if (!same && !near) throw new Error(`${what}: element ${i} is ${a}, but should be ${e} within ${tolerance}`);
   }
 }
 
@@ -121,13 +119,14 @@ export class SplitEncoder implements Encoder {
   private scratch = 0;
   scratchBytes = 0;
   private used = 0;
-  /** Heads name no shares: every thread is told its own. */
-  shares = 1;
+  shares: number;
   constructor(
     readonly threads: number,
     /** Run this thread's share alone. */
     private readonly only?: number,
-  ) {}
+  ) {
+    this.shares = threads;
+  }
   begin(code: number, words: number): void {
     this.set(0, code);
     this.set(1, words);

@@ -22,13 +22,23 @@ export interface Served {
   close(): void;
 }
 
-/** Serves a folder under a path that is not the root, as many hosts do. Nothing is kept by the browser. */
-export async function serve(folder: string): Promise<Served> {
+/** What a page needs to share memory with its workers. */
+const ISOLATION: Readonly<Record<string, string>> = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+
+/**
+ * Serves a folder under a path that is not the root, as many hosts do. Nothing is kept by the browser.
+ * @param isolated whether pages are cross-origin isolated, and so may share memory
+ */
+export async function serve(folder: string, { isolated = false } = {}): Promise<Served> {
   const served: Served = { address: "", missing: undefined, close: () => void server.close() };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
     const file = join(folder, pathname.replace(/^\/lab\//, "/").replace(/\/$/, "/index.html"));
     response.setHeader("cache-control", "no-store");
+    if (isolated) for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
     if (
       served.missing?.test(pathname) ||
       !pathname.startsWith("/lab/") ||

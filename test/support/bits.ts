@@ -1,0 +1,433 @@
+/**
+ * Nabla's results as hashes of their bits, for any number of threads: ops, layers, optimizers, training. Runs in Node, on pages
+ * and in their workers; test/threads/bits.test.ts bundles it and compares what it returns.
+ */
+import {
+  compile,
+  dispose,
+  info,
+  init,
+  losses,
+  manualSeed,
+  nn,
+  optim,
+  randint,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+  zeros,
+} from "nabla";
+import { Control, Head, type Op } from "../../assembly/opcodes.ts";
+import { type AnyOp, applyAll } from "../../src/ops/op.ts";
+import { table } from "../../src/ops/table.ts";
+import { sharing } from "../../src/ops/work.ts";
+import { engine } from "../../src/runtime/engine.ts";
+import { tensorsIn } from "../../src/tensor.ts";
+import { type Case, cases, UPDATES, updateCase } from "./cases.ts";
+import { type Learner, layers, optimizers, schedules } from "./layers.ts";
+import { draw, seeded, toTensor } from "./oracle.ts";
+
+export interface Plan {
+  readonly threads: number;
+  readonly build: "simd" | "relaxed";
+  /** Whether each piece of work is compiled. */
+  readonly compiled: boolean;
+  /** Whether everything is shared, however small, or only what the library shares by itself: then only training is run. */
+  readonly everything: boolean;
+}
+
+export interface Run extends Plan {
+  /** What info() says. */
+  readonly running: { readonly build: string; readonly threads: number; readonly reason: string };
+  /** Programs that were run by several threads, those that were left to the workers alone, and workers seen at them. */
+  readonly jobs: number;
+  readonly alone: number;
+  readonly workers: number;
+  readonly milliseconds: number;
+  /** How much the loss of each network fell. */
+  readonly learnt: Record<string, number>;
+  readonly hashes: Record<string, string>;
+}
+
+/** Runs a function without arguments: as it is, or compiled. What `use` makes of its result is returned. */
+type Way = <T, U>(f: () => T, use: (result: T) => U, times?: number) => U;
+
+const eager: Way = (f, use, times = 1) =>
+  tidy(() => {
+    for (let i = 1; i < times; i++) tidy(() => void f());
+    return use(f());
+  });
+const compiled: Way = (f, use, times = 1) => {
+  const run = compile(f);
+  for (let i = 1; i < times; i++) run();
+  const used = use(run());
+  run.dispose();
+  return used;
+};
+
+/** FNV-1a of the bits of all elements. */
+function hashOf(arrays: Iterable<ArrayBufferView>): string {
+  let hash = 0x811c9dc5;
+  for (const { buffer, byteOffset, byteLength } of arrays)
+    for (const byte of new Uint8Array(buffer, byteOffset, byteLength)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash.toString(16).padStart(8, "0");
+}
+const bitsIn = (value: unknown): string => hashOf(Array.from(tensorsIn(value), ({ data }) => data));
+
+type Hashes = Record<string, string>;
+
+/** Every op: its samples, and calls that are large enough to be cut. */
+function ops(way: Way): Hashes {
+  const hashes: Hashes = {};
+  for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
+    const code = Number(key) as Op;
+    const samples = (op.samples ?? []).map(({ inputs, attributes }, i) => (): Case => {
+      const random = seeded(100 + i);
+      return { inputs: inputs.map((input) => toTensor(draw(input, random), input)), attributes };
+    });
+    const made = tidy(() => cases(code).length);
+    const large = Array.from({ length: made }, (_, i) => (): Case => cases(code)[i]!);
+    const updates = UPDATES.filter((update) => update === code).map((update) => () => updateCase(update));
+    [...samples, ...large, ...updates].forEach((make, i) => {
+      tidy(() => {
+        manualSeed(3);
+        const { inputs, attributes } = make();
+        manualSeed(4);
+        hashes[`op ${op.name} ${i}`] = way(
+          () => applyAll(op, inputs, attributes),
+          (outputs) => bitsIn(outputs.length ? outputs : inputs),
+        );
+      });
+    });
+  }
+  return hashes;
+}
+
+/** Ops on tensors of many shares, as people call them, with their gradients. */
+const large: Record<string, (x: Tensor, index: Tensor) => Tensor> = {
+  matmul: (x) => x.matmul(x.t()),
+  "matmul, batched": (x) => x.reshape([7, 30, 60]).matmul(x.reshape([7, 60, 30])),
+  "matrix times vector": (x) => x.matmul(x.narrow(0, 0, 1).flatten()),
+  "sum of columns": (x) => x.sum(0),
+  "sum of rows": (x) => x.sum(1),
+  "sum of all": (x) => x.sum(),
+  "largest of columns": (x) => x.max(0),
+  "norm of all": (x) => x.square().mean().sqrt(),
+  variance: (x) => x.var(0),
+  cumsum: (x) => x.cumsum(0),
+  permute: (x) => x.reshape([70, 30, 6]).permute([2, 0, 1]),
+  slice: (x) => x.narrow(1, 7, 150),
+  broadcast: (x) => x.mul(x.narrow(0, 3, 1)).add(x.narrow(1, 5, 1)),
+  indexSelect: (x, index) => x.indexSelect(0, index),
+  softmax: (x) => x.softmax(1),
+};
+
+function functions(way: Way): Hashes {
+  const hashes: Hashes = {};
+  for (const [name, f] of Object.entries(large)) {
+    tidy(() => {
+      manualSeed(5);
+      const [x, index] = [randn([70, 180]), randint(0, 70, [300])];
+      x.requiresGrad = true;
+      hashes[`large ${name}`] = way(
+        () => {
+          x.clearGrad();
+          const y = f(x, index);
+          y.mul(y.sin()).sum().backward();
+          return y;
+        },
+        (y) => bitsIn([y, x.grad]),
+      );
+    });
+  }
+  return hashes;
+}
+
+/** Every layer, in training: parameters as they begin, results, gradients of inputs and parameters, buffers. */
+function layerBits(way: Way): Hashes {
+  const hashes: Hashes = {};
+  for (const [name, make] of Object.entries(layers)) {
+    tidy(() => {
+      manualSeed(6);
+      make().forEach(({ layer, given }, i) => {
+        const what = `layer ${name} ${i}`;
+        hashes[`${what}: parameters`] = bitsIn(layer.stateDict());
+        const leaves = [...tensorsIn(given)].filter(({ dtype }) => dtype === "float32");
+        for (const x of leaves) x.requiresGrad = true;
+        manualSeed(7);
+        way(
+          () => {
+            layer.zeroGrad();
+            for (const x of leaves) x.clearGrad();
+            const outputs: unknown = layer.forward(...given);
+            // L = Σ y·sin y
+            const parts = Array.from(tensorsIn(outputs), (y) => y.mul(y.sin()).sum());
+            parts.reduce((a, b) => a.add(b)).backward();
+            return outputs;
+          },
+          (outputs) => {
+            hashes[`${what}: forward`] = bitsIn(outputs);
+            hashes[`${what}: input gradients`] = bitsIn(leaves.map(({ grad }) => grad));
+            hashes[`${what}: parameter gradients`] = bitsIn(layer.parameters().map(({ grad }) => grad));
+            hashes[`${what}: buffers`] = bitsIn(layer.buffers());
+          },
+        );
+        layer.dispose();
+      });
+    });
+  }
+  return hashes;
+}
+
+/** Initial values that JavaScript has a part in. */
+function initialValues(): Hashes {
+  const { kaimingNormal, kaimingUniform, orthogonal, truncNormal, xavierNormal, xavierUniform } = nn.init;
+  return tidy(() => {
+    manualSeed(11);
+    const all = Object.entries({ kaimingNormal, kaimingUniform, orthogonal, truncNormal, xavierNormal, xavierUniform });
+    return Object.fromEntries(all.map(([name, fill]) => [`init ${name}`, bitsIn(fill(zeros([70, 40])))]));
+  });
+}
+
+/** Five steps of every optimizer, and 30 rates of every schedule. */
+function learners(way: Way): Hashes {
+  const hashes: Hashes = {};
+  const each = (name: string, make: (params: Tensor[]) => Learner | optim.LBFGS, own: Way): void => {
+    tidy(() => {
+      manualSeed(8);
+      const inner = new nn.Linear(40, 70, { bias: false });
+      const model = new nn.Sequential(inner, new nn.Tanh(), new nn.Linear(70, 30, { bias: false }));
+      const [x, y] = [randn([50, 40]), randn([50, 30])];
+      const optimizer = make(model.parameters());
+      own(
+        () => optimizer.minimize(() => losses.mse(model.forward(x), y)),
+        (loss) => {
+          const state = optimizer instanceof optim.LBFGS ? null : optimizer.stateDict().state;
+          hashes[`optimizer ${name}`] = bitsIn([loss, model.stateDict(), state]);
+        },
+        5,
+      );
+      if (!(optimizer instanceof optim.LBFGS)) optimizer.dispose();
+      model.dispose();
+    });
+  };
+  for (const [name, makers] of Object.entries(optimizers))
+    makers.forEach((make, i) => void each(`${name} ${i}`, make, way));
+  // It looks at values, and so cannot be compiled.
+  each("LBFGS", (params) => new optim.LBFGS(params, { lineSearchFn: "strongWolfe", maxIter: 3 }), eager);
+  for (const [name, make] of Object.entries(schedules)) {
+    const optimizer = new optim.Adam([randn([1])], { lr: 0.01 });
+    const schedule = make(optimizer);
+    const rates = Float32Array.from({ length: 30 }, () => {
+      schedule.step();
+      return optimizer.paramGroups[0]!.rate.item();
+    });
+    hashes[`schedule ${name}`] = hashOf([rates]);
+    optimizer.dispose();
+  }
+  return hashes;
+}
+
+const PIXELS = 28 * 28;
+const BATCH = 64;
+
+/** Batches of made-up digits: ten patterns of ink, each drawn anew with noise. */
+function digits(batches: number): { x: Tensor; labels: Tensor }[] {
+  const random = seeded(9);
+  const patterns = Float32Array.from({ length: 10 * PIXELS }, () => Number(random() < 0.2));
+  return Array.from({ length: batches }, () => {
+    const labels = Int32Array.from({ length: BATCH }, () => Math.floor(10 * random()));
+    const pixels = new Float32Array(BATCH * PIXELS);
+    for (let i = 0; i < pixels.length; i++) {
+      const pattern = patterns[labels[Math.floor(i / PIXELS)]! * PIXELS + (i % PIXELS)]!;
+      pixels[i] = 0.5 * pattern + random() - 0.5;
+    }
+    return { x: tensor(pixels, [BATCH, 28, 28, 1]), labels: tensor(labels) };
+  });
+}
+
+/** Reads a digit row by row, as a sequence of 28 steps. */
+class Rows extends nn.Module {
+  readonly last: nn.Linear;
+  constructor(
+    readonly inner: nn.LSTM | nn.TransformerEncoderLayer,
+    width: number,
+  ) {
+    super();
+    this.last = new nn.Linear(width, 10);
+  }
+  forward(x: Tensor): Tensor {
+    const rows = x.reshape([x.shape[0]!, 28, 28]);
+    const y = this.inner.forward(rows);
+    return this.last.forward(Array.isArray(y) ? y[1][0].squeeze(0) : y.mean(1));
+  }
+}
+
+/** What is trained, and for how many steps. */
+const networks: Record<string, { readonly steps: number; readonly make: () => nn.Module }> = {
+  "784-128-10": {
+    steps: 200,
+    make: () => new nn.Sequential(new nn.Flatten(), new nn.Linear(PIXELS, 128), new nn.ReLU(), new nn.Linear(128, 10)),
+  },
+  CNN: {
+    steps: 8,
+    make: () =>
+      new nn.Sequential(
+        ...[new nn.Conv2d(1, 8, 3), new nn.BatchNorm2d(8), new nn.ReLU(), new nn.MaxPool2d(2)],
+        ...[new nn.Conv2d(8, 16, 3), new nn.ReLU(), new nn.MaxPool2d(2), new nn.Flatten()],
+        ...[new nn.Dropout(0.25), new nn.Linear(400, 10)],
+      ),
+  },
+  LSTM: { steps: 6, make: () => new Rows(new nn.LSTM(28, 48, { batchFirst: true }), 48) },
+  transformer: {
+    steps: 6,
+    make: () =>
+      new Rows(new nn.TransformerEncoderLayer(28, 4, { dimFeedforward: 64, batchFirst: true, normFirst: true }), 28),
+  },
+};
+
+/** Training with Adam, clipped gradients and an average of weights: all parameters, and every loss; and how much each loss fell. */
+function training(isCompiled: boolean): Pick<Run, "hashes" | "learnt"> {
+  const hashes: Hashes = {};
+  const learnt: Record<string, number> = {};
+  tidy(() => {
+    const batches = digits(20);
+    for (const [name, { steps, make }] of Object.entries(networks)) {
+      manualSeed(10);
+      const model = make();
+      const optimizer = new optim.Adam(model.parameters(), { lr: 3e-3 });
+      const average = new optim.EMA(model.parameters(), { decay: 0.9 });
+      const step = (x: Tensor, labels: Tensor): Tensor =>
+        tidy(() => {
+          const loss = losses.crossEntropy(model.forward(x), labels);
+          optimizer.zeroGrad();
+          loss.backward();
+          optim.clipGradNorm(model.parameters(), 1);
+          optimizer.step();
+          average.update();
+          return loss.detach();
+        });
+      const program = isCompiled ? compile(step) : undefined;
+      const seen = Float32Array.from({ length: steps }, (_, i) => {
+        const { x, labels } = batches[i % batches.length]!;
+        return tidy(() => (program ?? step)(x, labels).item());
+      });
+      learnt[name] = seen[0]! - seen[steps - 1]!;
+      hashes[`training ${name}: losses`] = hashOf([seen]);
+      hashes[`training ${name}: parameters`] = bitsIn(model.stateDict());
+      hashes[`training ${name}: average`] = bitsIn(average.averages);
+      program?.dispose();
+      average.dispose();
+      optimizer.dispose();
+      model.dispose();
+    }
+  });
+  return { hashes, learnt };
+}
+
+/** Of so many jobs, one is left to the workers. */
+const LEFT_TO_WORKERS = 64;
+/** How long they may take for one, and until all of them have been seen, in milliseconds. */
+const PATIENCE = 20_000;
+
+/**
+ * Counts the pool's jobs, and has some done by the workers alone: the leader writes such a job down and waits, but takes no share.
+ * So it is seen that workers serve, and what they compute is among what is hashed.
+ */
+class Watch {
+  jobs = 0;
+  alone = 0;
+  /** Marks of workers that were seen at a job. */
+  readonly seen = new Set<number>();
+  private readonly heap = engine().heap;
+  /** The pool, with what it keeps to itself: where its control block and its workers' marks lie. */
+  private readonly pool = engine().pool as unknown as
+    | { run(program: number, count: number): void; control: number; helpers: { readonly mark: number }[] }
+    | undefined;
+
+  constructor() {
+    const { pool } = this;
+    if (!pool) return;
+    const together = pool.run.bind(pool);
+    pool.run = (program, count) => {
+      if (++this.jobs % LEFT_TO_WORKERS) together(program, count);
+      else this.leave(program, count, pool.control);
+    };
+  }
+
+  /** As lead() in assembly/pool.ts, without taking part. */
+  private leave(program: number, count: number, control: number): void {
+    const { i32, u32 } = this.heap;
+    const at = (word: Control): number => (control + word) / 4;
+    this.alone++;
+    let shares = 0;
+    for (let i = 0, word = program / 4, joined = false; i < count; i++, word += u32[word + Head.length]!) {
+      const own = u32[word + Head.code]! >>> Head.shares;
+      // Instructions that are not shared go together, as one.
+      shares += own || Number(!joined);
+      joined = !own;
+    }
+    i32[at(Control.program)] = program;
+    i32[at(Control.count)] = count;
+    for (const word of [Control.taken, Control.done]) Atomics.store(i32, at(word), 0);
+    Atomics.store(i32, at(Control.open), 1);
+    Atomics.add(i32, at(Control.epoch), 1);
+    Atomics.notify(i32, at(Control.epoch));
+    const deadline = performance.now() + PATIENCE;
+    while (Atomics.load(i32, at(Control.done)) < shares) this.look(deadline);
+    Atomics.store(i32, at(Control.open), 0);
+    while (Atomics.load(i32, at(Control.inside))) this.look(deadline);
+  }
+
+  private look(deadline: number): void {
+    for (const { mark } of this.pool!.helpers) if (Atomics.load(this.heap.i32, mark / 4)) this.seen.add(mark);
+    if (performance.now() > deadline)
+      throw new Error(`The workers did not do job ${this.jobs}, which was left to them.`);
+  }
+
+  /** Gives work until every worker has been seen at it: on a busy machine one may always have come too late. */
+  async seeAll(): Promise<void> {
+    const deadline = performance.now() + PATIENCE;
+    while (this.pool && this.seen.size < this.pool.helpers.length && performance.now() < deadline) {
+      for (let i = 0; i < LEFT_TO_WORKERS; i++) tidy(() => void randn([1 << 16]));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+}
+
+/** What the library shares by itself. */
+const USUAL = { ...sharing };
+
+/** Starts nabla, runs everything, and ends it. */
+async function run(plan: Plan): Promise<Run> {
+  const { threads, build, everything } = plan;
+  Object.assign(sharing, everything ? { least: 1e-9, program: 1e-9 } : USUAL);
+  const before = performance.now();
+  await init({ threads, build });
+  const watch = new Watch();
+  const way = plan.compiled ? compiled : eager;
+  const small = everything
+    ? { ...ops(way), ...functions(way), ...layerBits(way), ...initialValues(), ...learners(way) }
+    : {};
+  const { hashes, learnt } = training(plan.compiled);
+  await watch.seeAll();
+  const running = info();
+  await dispose();
+  const { jobs, alone, seen } = watch;
+  const milliseconds = performance.now() - before;
+  return { ...plan, running, jobs, alone, workers: seen.size, milliseconds, learnt, hashes: { ...small, ...hashes } };
+}
+
+/** One after the other: nabla is started and ended as often. @throws Error that says which plan failed */
+export async function runAll(plans: readonly Plan[]): Promise<Run[]> {
+  const runs: Run[] = [];
+  for (const plan of plans) {
+    try {
+      runs.push(await run(plan));
+    } catch (error) {
+      throw new Error(`${JSON.stringify(plan)}: ${error instanceof Error ? error.stack : error}`);
+    }
+  }
+  return runs;
+}

@@ -1,0 +1,162 @@
+/**
+ * The same bits for any number of threads: ops, layers, optimizers and training by 1, 2, 3 and 4 threads, where everything is
+ * shared, however small; in two versions of Node, and on pages of Chromium and Firefox and in workers of them. The simd build gives
+ * the same bits in all of these; the relaxed build on each of them.
+ */
+import { execFile } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { promisify } from "node:util";
+import { nn, optim } from "nabla";
+import type { Browser } from "puppeteer-core";
+import { rolldown } from "rolldown";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Plan, Run } from "../support/bits.ts";
+import { concrete, layers, optimizers, schedules } from "../support/layers.ts";
+import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
+
+const FOLDER = "build/threads";
+const root = process.cwd();
+
+test("every layer, optimizer and schedule has a case", () => {
+  expect(Object.keys(layers).sort()).toEqual(concrete(nn, nn.Module).sort());
+  expect(Object.keys(optimizers).sort()).toEqual(concrete(optim, optim.Optimizer).sort());
+  expect(Object.keys(schedules).sort()).toEqual(concrete(optim, optim.LRScheduler).sort());
+});
+
+let site: Served;
+beforeAll(async () => {
+  const build = await rolldown({
+    input: { bits: "test/support/bits.ts", worker: "src/runtime/worker.ts" },
+    platform: "neutral",
+    resolve: { alias: { nabla: `${root}/src/index.ts` } },
+  });
+  await build.write({ dir: FOLDER, entryFileNames: "[name].js", chunkFileNames: "[name].js" });
+  await build.close();
+  writeFileSync(`${FOLDER}/index.html`, '<!doctype html><link rel="icon" href="data:,">');
+  site = await serve(FOLDER, { isolated: true });
+});
+afterAll(() => site?.close());
+
+const plan = (build: Plan["build"], threads: number, compiled: boolean, everything = true): Plan => ({
+  build,
+  threads,
+  compiled,
+  everything,
+});
+/** 1 and 2 threads, eager and compiled, then more, in one of the two ways; in the relaxed build all of them so. */
+const plans = (more: readonly number[]): Plan[] => [
+  ...[1, 2].flatMap((threads) => [plan("simd", threads, false), plan("simd", threads, true)]),
+  ...more.map((threads) => plan("simd", threads, threads % 2 === 1)),
+  plan("relaxed", 1, false),
+  ...[2, ...more].map((threads) => plan("relaxed", threads, threads % 2 === 0)),
+  // And training as people run it.
+  ...(["simd", "relaxed"] as const).map((build) => plan(build, more.at(-1) ?? 2, true, false)),
+];
+
+const nameOf = ({ build, threads, compiled, everything }: Plan): string =>
+  `${build}, ${threads} threads, ${compiled ? "compiled" : "eager"}, ${everything ? "everything" : "what pays"} shared`;
+
+/** How many names are listed where results differ. */
+const LISTED = 50;
+
+/** Which of a run's results are not the other's, as text; nothing where all are. */
+function differences(run: Run, where: string, other: Run, elsewhere: string): string[] {
+  const names = Object.keys(run.everything ? { ...other.hashes, ...run.hashes } : run.hashes);
+  const wrong = names.filter((name) => run.hashes[name] !== other.hashes[name]);
+  if (!wrong.length) return [];
+  const more = wrong.length > LISTED ? `, and ${wrong.length - LISTED} more` : "";
+  return [
+    `${where}, ${nameOf(run)}: ${wrong.length} of ${names.length} results are not those of ${elsewhere}, ${nameOf(other)}: ` +
+      `${wrong.slice(0, LISTED).join("; ")}${more}`,
+  ];
+}
+
+/** What all environments must give: the first run of the simd build. */
+let reference: { readonly run: Run; readonly where: string } | undefined;
+
+/** Runs everything somewhere, and compares it: with one thread there, and, in the simd build, with what was found elsewhere. */
+async function check(
+  where: string,
+  all: readonly Plan[],
+  runAll: (all: readonly Plan[]) => Promise<Run[]>,
+): Promise<void> {
+  const runs = await runAll(all);
+  expect(runs.length).toBe(all.length);
+  for (const run of runs) {
+    const what = `${where}, ${nameOf(run)}`;
+    const { running, threads, workers, jobs, alone, learnt, hashes } = run;
+    expect(running, what).toMatchObject({ threads, build: run.build });
+    expect(running.reason, what).toMatch(/^as asked for(?!.*died)/);
+    expect(workers, `${what}: workers that took part`).toBe(threads - 1);
+    const least = threads > 1 ? (run.everything ? 5000 : 200) : 0;
+    expect(jobs, `${what}: programs that were shared`).toBeGreaterThanOrEqual(least);
+    expect(alone, `${what}: programs that workers ran alone`).toBeGreaterThanOrEqual(Math.floor(least / 64));
+    expect(Object.keys(hashes).length, what).toBeGreaterThan(run.everything ? 1500 : 10);
+    if (threads === 1)
+      for (const [network, fell] of Object.entries(learnt))
+        expect(fell, `${what}: how much the loss of ${network} fell`).toBeGreaterThan(0);
+  }
+  const first = (build: Plan["build"]): Run => runs.find((run) => run.build === build)!;
+  const [own, simd] = [runs.flatMap((run) => differences(run, where, first(run.build), where)), first("simd")];
+  expect(own, "one thread's bits").toEqual([]);
+  reference ??= { run: simd, where };
+  expect(differences(simd, where, reference.run, reference.where), "the same bits everywhere").toEqual([]);
+}
+
+describe("Node", () => {
+  const execute = promisify(execFile);
+  const own = Number.parseInt(process.versions.node, 10);
+  for (const major of [20, 24]) {
+    test(`Node ${major}`, async () => {
+      await check(`Node ${major}`, plans([3, 4]), async (all) => {
+        const script = `import { runAll } from ${JSON.stringify(`${root}/${FOLDER}/bits.js`)};
+          console.log(JSON.stringify(await runAll(${JSON.stringify(all)})));`;
+        const flags = major < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
+        const args = [...flags, "--input-type=module", "-e", script];
+        const [command, ...rest] =
+          major === own ? [process.execPath, ...args] : ["npx", "-y", "-p", `node@${major}`, "node", ...args];
+        const { stdout } = await execute(command!, rest, { timeout: 100_000, maxBuffer: 1 << 26 });
+        return JSON.parse(stdout) as Run[];
+      });
+    });
+  }
+});
+
+describe.each(BROWSERS)("%s", (name) => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launch(name);
+  }, 60_000);
+  afterAll(() => browser?.close());
+
+  /** What a module's text makes of `runAll` on a page of its own, which must be without errors. As text: the test runner would rewrite it. */
+  async function onPage(script: string): Promise<Run[]> {
+    const page = await browser.newPage();
+    const errors = watchErrors(page, site.address);
+    await page.goto(site.address);
+    const runs = (await page.evaluate(script)) as Run[];
+    expect(errors).toEqual([]);
+    await page.close();
+    return runs;
+  }
+  const module = (): string => JSON.stringify(`${site.address}bits.js`);
+
+  test("a page's main thread, which cannot sleep", async () => {
+    await check(`${name}, main thread`, plans([3, 4]), (all) =>
+      onPage(`import(${module()}).then(({ runAll }) => runAll(${JSON.stringify(all)}))`),
+    );
+  });
+
+  test("a worker of a page, whose workers are workers' workers", async () => {
+    await check(`${name}, in a worker`, plans([]), (all) => {
+      const text = `import { runAll } from ${module()};
+        runAll(${JSON.stringify(all)}).then((runs) => postMessage({ runs }), (error) => postMessage({ error: String(error) }));`;
+      return onPage(`new Promise((resolve, reject) => {
+        const url = URL.createObjectURL(new Blob([${JSON.stringify(text)}], { type: "text/javascript" }));
+        const worker = new Worker(url, { type: "module" });
+        worker.onerror = (event) => reject(new Error(event.message || "the worker could not be started"));
+        worker.onmessage = ({ data: { runs, error } }) => (error ? reject(new Error(error)) : resolve(runs));
+      })`);
+    });
+  });
+});
