@@ -50,7 +50,7 @@ const asRow = ({ suite, case: name, impl, unit, median, min, samples }: Result):
 });
 
 await init(options.build ? { build: options.build } : {}).catch((error: Error) => program.error(error.message));
-print(machine(info().build));
+print(machine(info().build, program.processedArgs[0].includes("threads") ? "one thread unless said" : undefined));
 const rows: Row[] = [];
 for (const { name, cases } of suites.filter((suite) => program.processedArgs[0].includes(suite.name))) {
   const results: Result[] = [];

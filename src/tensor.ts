@@ -391,7 +391,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   try {
     for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));
     if (recorder) recorder.record(op, tensors, outputs, attributes);
-    else encodeShared(op, immediate, { inputs: tensors, outputs, attributes, address });
+    else encodeShared(op, immediate, { inputs: tensors, outputs, attributes, address }, true);
   } catch (error) {
     for (const output of outputs) output.dispose();
     throw error;

@@ -75,15 +75,18 @@ export const operationsOf = (call: Call): number => Math.max(flopsOf(call), larg
 export const sharing = {
   /** Work that a share must have at least: taking one costs some tenths of a microsecond, and moves memory between cores. */
   least: 3000,
-  /** What a program must save in all: waking the others may cost as much. */
-  program: 5000,
+  /** What a program must save in all, be it a single op: waking the others may cost as much, and so may waiting for them. */
+  program: 20_000,
 };
 
 /** Whether a program that saves so many nanoseconds is worth other threads' time. */
 export const isWorthWaking = (saved: number): boolean => saved > 0 && saved >= sharing.program;
 
-/** Writes an op's instructions, in as many shares as pay; returns the nanoseconds that this saves. */
-export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>): number {
+/**
+ * Writes an op's instructions, in as many shares as pay; returns the nanoseconds that this saves. `isProgram`: whether they are run by
+ * themselves.
+ */
+export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, isProgram = false): number {
   const threads = threadCount();
   if (threads === 1) {
     op.encode(encoder, io);
@@ -91,11 +94,12 @@ export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>): n
   }
   const nanoseconds = costOf(op) * operationsOf({ op, ...io });
   const shares = Math.max(1, Math.min(threads, Math.floor(nanoseconds / sharing.least)));
-  encoder.shares = shares;
+  const saved = nanoseconds * (1 - 1 / shares);
+  encoder.shares = isProgram && !isWorthWaking(saved) ? 1 : shares;
   try {
     op.encode(encoder, io);
   } finally {
     encoder.shares = 1;
   }
-  return nanoseconds * (1 - 1 / shares);
+  return saved;
 }

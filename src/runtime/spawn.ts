@@ -75,7 +75,8 @@ function spawnWeb(orders: Orders, events: Events): Thread {
     try {
       worker = make();
     } catch (error) {
-      return otherwise(String(error));
+      otherwise(String(error));
+      return;
     }
     worker.onmessage = ({ data }: MessageEvent<Report>) => {
       events.report(data);
