@@ -50,6 +50,8 @@ function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): T
   const worker = new Worker(source, { eval: true, workerData: orders, execArgv: [], name: "nabla" });
   worker.on("message", (report: Report) => {
     if (report === "ready") worker.unref();
+    // What is not read while it lives cannot be read when it is dead.
+    if (report === "ready") worker.performance?.eventLoopUtilization();
     events.report(report);
   });
   let why = "it was terminated";

@@ -1,0 +1,173 @@
+/** A pool over time: while memory grows, through a thousand lives, at rest, with more threads than cores, and after its end. */
+import { readFileSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
+import { alive, helps, live, load, Product, told, train, workers } from "./crew.mjs";
+
+const nabla = await load();
+const { dispose, info, init, memory } = nabla;
+
+/** Bytes of address space that the process holds; 0 where Linux's /proc is not to be had. */
+function addressSpace() {
+  try {
+    return 1024 * Number(/^VmSize:\s*(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))[1]);
+  } catch {
+    return 0;
+  }
+}
+
+/** What is held, once the garbage collector has been round. */
+async function held() {
+  for (let i = 0; i < 4; i++) {
+    gc();
+    await setTimeout(20);
+  }
+  const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage();
+  const resources = process.getActiveResourcesInfo().filter((name) => name !== "Timeout" && !/Pipe|TTY/.test(name));
+  return {
+    rss,
+    heap: heapUsed + external + arrayBuffers,
+    addresses: addressSpace(),
+    resources,
+    workers: alive().length,
+  };
+}
+
+await live({
+  /** Shared calls before and after each growth, on operands that lie before and behind what has been added. */
+  async growth() {
+    await init({ threads: 2 });
+    const old = new Product(nabla, 512);
+    const capacities = [memory().capacity];
+    const right = [old.isRight()];
+    const kept = [];
+    let helped = 0;
+    while (capacities.length < 8) {
+      kept.push(nabla.ones([2 ** 20]));
+      if (memory().capacity === capacities.at(-1)) continue;
+      capacities.push(memory().capacity);
+      // Its operands lie in what is new, as does its result.
+      const fresh = new Product(nabla, 512);
+      kept.push(fresh);
+      const help = helps(workers[0], () => right.push(fresh.isRight()));
+      if (help) helped++;
+      right.push(old.isRight(), kept.at(-2).sum().item() === 2 ** 20);
+    }
+    return { capacities, right, helped };
+  },
+
+  async cycles({ count, settled }) {
+    const seen = { wrong: 0, addresses: 0 };
+    let before;
+    const start = performance.now();
+    for (let i = 0; i < count; i++) {
+      await init({ threads: 2 });
+      if (!new Product(nabla, 128).isRight()) seen.wrong++;
+      await dispose();
+      workers.length = 0;
+      seen.addresses = Math.max(seen.addresses, addressSpace());
+      if (i + 1 === settled) before = await held();
+    }
+    const seconds = (performance.now() - start) / 1000;
+    return { ...seen, before, after: await held(), seconds };
+  },
+
+  /** How long dispose() takes at most, in milliseconds, so long after a call. */
+  async dispose({ pauses }) {
+    let longest = 0;
+    for (const pause of pauses) {
+      await init({ threads: 3 });
+      new Product(nabla, 128).run();
+      if (pause) await setTimeout(pause);
+      const start = performance.now();
+      await dispose();
+      longest = Math.max(longest, performance.now() - start);
+    }
+    return { longest, left: alive().length };
+  },
+
+  /** Share of one core's time that the process takes in the two seconds that begin one second after its last call. */
+  async rest() {
+    await init({ threads: 4 });
+    const product = new Product(nabla, 256);
+    const right = product.isRight();
+    await setTimeout(1000);
+    const before = process.cpuUsage();
+    const start = performance.now();
+    await setTimeout(2000);
+    const { user, system } = process.cpuUsage(before);
+    return { right, share: (user + system) / 1000 / (performance.now() - start) };
+  },
+
+  async crowd({ threads }) {
+    await init({ threads });
+    const product = new Product(nabla, 256);
+    const right = Array.from({ length: 20 }, () => product.isRight());
+    const loss = train(nabla);
+    const { reason, threads: cut } = info();
+    const helped = workers.map((worker) => helps(worker, () => product.run()));
+    await dispose();
+    return {
+      right: right.every(Boolean),
+      loss,
+      reason,
+      threads: cut,
+      started: workers.length,
+      helped,
+      left: alive().length,
+    };
+  },
+
+  /** What was made before dispose() is collected after it, while a new engine is at work. */
+  async finalizers() {
+    await init({ threads: 2 });
+    let collected = 0;
+    const registry = new FinalizationRegistry(() => collected++);
+    const make = () => {
+      for (let i = 0; i < 200; i++) {
+        const x = nabla.rand([100], { requiresGrad: true });
+        x.mul(2).sum().backward();
+        registry.register(x);
+      }
+      nabla.compile((x) => x.mul(2).sum())(nabla.ones([1000]));
+    };
+    make();
+    await dispose();
+    await init({ threads: 2 });
+    const product = new Product(nabla, 256);
+    const right = [product.isRight()];
+    const before = memory();
+    for (let i = 0; i < 10; i++) {
+      gc();
+      await setTimeout(10);
+      right.push(product.isRight());
+    }
+    const after = memory();
+    // Blocks that were given back twice would be given out twice.
+    const fresh = Array.from({ length: 300 }, (_, i) => nabla.full([100], i));
+    right.push(fresh.every((x, i) => x.data.every((value) => value === i)));
+    return {
+      right,
+      collected: collected > 190,
+      tensors: after.tensors - before.tensors,
+      bytes: after.bytes - before.bytes,
+    };
+  },
+
+  /** What comes between an init that is under way and its end. */
+  async pending() {
+    const settle = (promise) =>
+      promise.then(
+        () => "fine",
+        (error) => told(error),
+      );
+    const [first, second] = await Promise.all([settle(init({ threads: 3 })), settle(init({ threads: 2 }))]);
+    const both = { threads: info().threads, left: alive().length };
+    await dispose();
+    const disturbed = settle(init({ threads: 3 }));
+    const x = nabla.tensor([1, 2]);
+    const late = { disturbed: await disturbed, x: x.mul(2).toArray(), threads: info().threads, left: alive().length };
+    await dispose();
+    const third = await settle(init({ threads: 3 }));
+    return { first, second, both, ...late, third, right: new Product(nabla, 256).isRight(), started: workers.length };
+  },
+});

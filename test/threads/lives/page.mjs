@@ -1,0 +1,67 @@
+/** What a page does, or a worker of it: starts nabla, and tells what came of it. `run` and `runInWorker` are globals of the page. */
+import * as nabla from "../../../dist/src/index.js";
+import { helps, Product, train, until } from "./work.mjs";
+
+/** Byte offset of a word of a control block (assembly/opcodes.ts). */
+const INSIDE = 256;
+
+/** The orders that nabla has given to workers. */
+const orders = [];
+const { postMessage } = Worker.prototype;
+Worker.prototype.postMessage = function (message) {
+  if (message.mark) orders.push(message);
+  return postMessage.call(this, message);
+};
+
+/** Whether one of nabla's workers comes to help. */
+const isHelped = (product) => until(() => orders.some((one) => helps({ orders: one }, () => product.run())));
+
+/** A call, after a worker has left word that it failed in the midst of it: what it throws, and what becomes of the next ones. */
+async function lose(product) {
+  const { memory, control, mark } = orders[0];
+  const words = new Int32Array(memory.buffer);
+  Atomics.store(words, mark / 4, 2);
+  Atomics.add(words, (control + INSIDE) / 4, 1);
+  let error = "";
+  try {
+    product.run();
+  } catch (thrown) {
+    error = `${thrown.name}: ${thrown.message}`;
+  }
+  orders.length = 0;
+  return { error, right: product.isRight(), recovered: await isHelped(product), reason: nabla.info().reason };
+}
+
+/** Starts nabla on so many threads, computes, trains and ends it, `lives` times; in each, a worker is `lost` if asked for. */
+async function run({ threads, lives, lost }) {
+  const told = [];
+  for (let i = 0; i < lives; i++) {
+    orders.length = 0;
+    await nabla.init({ threads });
+    const info = nabla.info();
+    const product = new Product(nabla, 256);
+    const right = [1, 2, 3].every(() => product.isRight());
+    const loss = train(nabla);
+    const helped = info.threads > 1 && (await isHelped(product));
+    const loses = lost ? await lose(product) : undefined;
+    await nabla.dispose();
+    told.push({ threads: info.threads, reason: info.reason, right, loss, helped, loses });
+  }
+  return told;
+}
+
+/** The same in a worker, whose workers nabla's then are. */
+function runInWorker(options) {
+  const worker = new Worker(new URL("page.mjs", import.meta.url), { type: "module" });
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => {
+      worker.terminate();
+      resolve(data);
+    };
+    worker.onerror = (event) => reject(new Error(event.message));
+    worker.postMessage(options);
+  });
+}
+
+if (typeof document === "undefined") addEventListener("message", async ({ data }) => postMessage(await run(data)));
+else Object.assign(globalThis, { run, runInWorker });

@@ -1,0 +1,81 @@
+/** Work whose results are known, and what tells whether a worker helps with it: for scripts in Node and for pages. */
+
+/** Whether a worker comes to help with what f does: it clears the word that says whether it is at a job (pool.ts: serve). */
+export function helps({ orders: { memory, mark } }, f) {
+  const UNTOUCHED = 7;
+  const words = new Int32Array(memory.buffer);
+  Atomics.store(words, mark / 4, UNTOUCHED);
+  f();
+  // Who came last may still be leaving.
+  for (let i = 0; i < 1e6 && Atomics.load(words, mark / 4) === 1; i++);
+  return Atomics.compareExchange(words, mark / 4, UNTOUCHED, 0) === 0;
+}
+
+/** Waits until `holds()`; false if that has not come within `milliseconds`. */
+export async function until(holds, milliseconds = 10_000) {
+  for (const end = Date.now() + milliseconds; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 10)))
+    if (holds()) return true;
+  return holds();
+}
+
+/** A product of n × n matrices of small whole numbers, which float32 holds exactly. */
+export class Product {
+  constructor({ tensor, tidy }, n) {
+    const random = generator(n);
+    const [a, b] = [0, 1].map(() => Float32Array.from({ length: n * n }, () => (random() % 5) - 2));
+    this.probe = Float64Array.from({ length: n }, () => random() % 1000);
+    // C·r = A·(B·r): for a wrong C this holds by chance once in a thousand times.
+    this.expected = times(a, times(b, this.probe));
+    this.factors = [tensor(a, [n, n]), tensor(b, [n, n])];
+    this.tidy = tidy;
+  }
+  /** Computes it; the elements. */
+  run() {
+    const [a, b] = this.factors;
+    return this.tidy(() => a.matmul(b).data);
+  }
+  /** Whether it is these elements. */
+  is(elements) {
+    const found = times(elements, this.probe);
+    return this.expected.every((value, i) => value === found[i]);
+  }
+  /** Computes it; whether the result is right. */
+  isRight() {
+    return this.is(this.run());
+  }
+}
+
+/** A matrix of n × n times a vector, in float64. */
+function times(matrix, vector) {
+  const n = vector.length;
+  return vector.map((_, i) => {
+    let sum = 0;
+    for (let j = 0; j < n; j++) sum += matrix[i * n + j] * vector[j];
+    return sum;
+  });
+}
+
+/** Whole numbers that look random; the same for the same seed. */
+function generator(seed) {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 8;
+  };
+}
+
+/** Trains the XOR net, and tells the loss that it comes to: below 0.1 if all is well. */
+export function train({ losses, manualSeed, nn, optim, tensor }) {
+  manualSeed(7);
+  const x = tensor([[0, 0], [0, 1], [1, 0], [1, 1]]); // biome-ignore format: a table
+  const y = tensor([[0], [1], [1], [0]]);
+  const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
+  const optimizer = new optim.Adam(model.parameters(), { lr: 0.05 });
+  let loss = Number.NaN;
+  for (let step = 0; step < 300; step++) {
+    const now = optimizer.minimize(() => losses.bceWithLogits(model.forward(x), y));
+    loss = now.item();
+    now.dispose();
+  }
+  return loss;
+}

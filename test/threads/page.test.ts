@@ -1,0 +1,154 @@
+/** The pool on pages of Chromium and Firefox, from the files of dist as they are: with and without what it needs. */
+import type { Browser } from "puppeteer-core";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
+
+const WORKER = "/lab/dist/src/runtime/worker.js";
+const CSP = "content-security-policy";
+
+interface Told {
+  threads: number;
+  reason: string;
+  right: boolean;
+  loss: number;
+  helped: boolean;
+  loses?: { error: string; right: boolean; recovered: boolean; reason: string };
+}
+
+let plain: Served;
+let isolated: Served;
+beforeAll(async () => {
+  plain = await serve(".");
+  isolated = await serve(".", { isolated: true });
+});
+afterAll(() => {
+  plain?.close();
+  isolated?.close();
+});
+
+describe.each(BROWSERS)("%s", (name) => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launch(name);
+  }, 60_000);
+  afterAll(() => browser?.close());
+  beforeEach(() => {
+    for (const site of [plain, isolated]) site.asked.length = 0;
+  });
+
+  /** What a page, or a worker of it, tells of its lives with nabla, and all errors. */
+  async function visit(
+    site: Served,
+    { threads = 2 as number | "auto", lives = 1, worker = false, lost = false } = {},
+  ): Promise<{ told: Told[]; errors: string[]; asked: number; cores: number }> {
+    const tab = await browser.newPage();
+    try {
+      const errors = watchErrors(tab, site.address);
+      await tab.goto(`${site.address}test/threads/lives/page.html`);
+      await tab.waitForFunction("globalThis.run");
+      const options = JSON.stringify({ threads, lives, lost });
+      const told = (await tab.evaluate(`${worker ? "runInWorker" : "run"}(${options})`)) as Told[];
+      const cores = (await tab.evaluate("navigator.hardwareConcurrency")) as number;
+      return { told, errors, asked: site.asked.filter((path) => path === WORKER).length, cores };
+    } finally {
+      await tab.close();
+    }
+  }
+
+  function expectTrained({ right, loss }: Told): void {
+    expect(right).toBe(true);
+    expect(loss).toBeLessThan(0.1);
+  }
+
+  test("a page that is not cross-origin isolated runs on one thread, says which headers it lacks, and trains", async () => {
+    const { told, errors, asked } = await visit(plain);
+    expect(told).toHaveLength(1);
+    expectTrained(told[0]!);
+    expect(told[0]).toMatchObject({ threads: 1, helped: false });
+    expect(told[0]!.reason).toMatch(
+      /Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp/,
+    );
+    expect({ errors, asked }).toEqual({ errors: [], asked: 0 });
+  });
+
+  test.each([
+    ["on its main thread", false],
+    ["in a worker", true],
+  ])("an isolated page runs on two threads, %s, from the worker's file, again and again", async (_, worker) => {
+    const { told, errors, asked } = await visit(isolated, { lives: 3, worker });
+    expect(told).toHaveLength(3);
+    for (const life of told) {
+      expectTrained(life);
+      expect(life).toMatchObject({ threads: 2, helped: true, reason: expect.stringMatching(/^as asked for, with/) });
+    }
+    expect({ errors, asked }).toEqual({ errors: [], asked: 3 });
+  });
+
+  test.each([
+    ["on its main thread", false],
+    ["in a worker", true],
+  ])(
+    "a worker that failed in the midst of a call, %s: a ThreadError, and another takes its place",
+    async (_, worker) => {
+      const { told, errors } = await visit(isolated, { worker, lost: true });
+      const { error, reason, ...rest } = told[0]!.loses!;
+      expect(error).toMatch(/^ThreadError: a worker died in the midst of this call\. .*load parameters anew/);
+      expect(reason).toMatch(/; a worker died in the midst of a program$/);
+      expect(rest).toEqual({ right: true, recovered: true });
+      expect(errors).toEqual([]);
+    },
+  );
+
+  test('threads: "auto" takes as many as there are cores, eight at most', async () => {
+    const { told, errors, cores } = await visit(isolated, { threads: "auto" });
+    expectTrained(told[0]!);
+    expect(told[0]!.threads).toBe(Math.min(cores, 8));
+    expect(errors).toEqual([]);
+  });
+
+  test.each([
+    ["on its main thread", false],
+    ["in a worker", true],
+  ])("where the worker's file is missing, its inlined source is used, %s", async (_, worker) => {
+    isolated.missing = /runtime\/worker\.js$/;
+    try {
+      const { told, errors, asked } = await visit(isolated, { worker });
+      expectTrained(told[0]!);
+      expect(told[0]).toMatchObject({ threads: 2, helped: true });
+      expect(asked).toBe(1);
+      expect(errors.filter((error) => !/worker\.js|status of 404/.test(error))).toEqual([]);
+    } finally {
+      isolated.missing = undefined;
+    }
+  });
+
+  describe("under a content security policy", () => {
+    async function under(policy: string): ReturnType<typeof visit> {
+      const { headers } = isolated;
+      isolated.headers = { ...headers, [CSP]: policy };
+      try {
+        return await visit(isolated);
+      } finally {
+        isolated.headers = headers;
+      }
+    }
+
+    test("that allows its own files only: two threads, from the worker's file", async () => {
+      const { told, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'");
+      expectTrained(told[0]!);
+      expect(told[0]).toMatchObject({ threads: 2, helped: true });
+      expect({ errors, asked }).toEqual({ errors: [], asked: 1 });
+    });
+
+    test("that allows no workers: one thread, and a reason", async () => {
+      const { told, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'");
+      expectTrained(told[0]!);
+      expect(told[0]).toMatchObject({ threads: 1, helped: false });
+      expect(told[0]!.reason).toMatch(/^a worker could not be started: ./);
+      expect(asked).toBe(0);
+      expect(
+        errors.filter((error) => !/worker-src|Content Security Policy|Content-Security-Policy/.test(error)),
+      ).toEqual([]);
+    });
+  });
+});
