@@ -163,9 +163,11 @@ export class Pool {
 
   /** Ends all workers and starts others, at another control block. */
   private restart(): void {
-    this.stop();
-    for (const { thread } of this.helpers) thread?.terminate();
+    const ended = this.helpers;
+    // They are nobody's from here on: what becomes of them is no news.
     this.helpers = [];
+    this.stop();
+    for (const { thread } of ended) thread?.terminate();
     this.replace(() => this.open());
   }
 

@@ -49,9 +49,11 @@ function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): T
     (${serve})(workerData, (report) => parentPort.postMessage(report));`;
   const worker = new Worker(source, { eval: true, workerData: orders, execArgv: [], name: "nabla" });
   worker.on("message", (report: Report) => {
-    if (report === "ready") worker.unref();
-    // What is not read while it lives cannot be read when it is dead.
-    if (report === "ready") worker.performance?.eventLoopUtilization();
+    if (report === "ready") {
+      worker.unref();
+      // What is not read while it lives cannot be read when it is dead.
+      worker.performance?.eventLoopUtilization();
+    }
     events.report(report);
   });
   let why = "it was terminated";

@@ -9,6 +9,7 @@ import { findChromium, findFirefox } from "./browsers.mjs";
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html",
   ".js": "text/javascript",
+  ".mjs": "text/javascript",
   ".css": "text/css",
   ".svg": "image/svg+xml",
   ".woff2": "font/woff2",
@@ -19,6 +20,10 @@ export interface Served {
   readonly address: string;
   /** Paths that it answers with 404 although their files are there. */
   missing: RegExp | undefined;
+  /** Headers of every answer, beside those that it has anyway. */
+  headers: Readonly<Record<string, string>>;
+  /** Paths asked for so far. */
+  readonly asked: string[];
   close(): void;
 }
 
@@ -33,12 +38,19 @@ const ISOLATION: Readonly<Record<string, string>> = {
  * @param isolated whether pages are cross-origin isolated, and so may share memory
  */
 export async function serve(folder: string, { isolated = false } = {}): Promise<Served> {
-  const served: Served = { address: "", missing: undefined, close: () => void server.close() };
+  const served: Served = {
+    address: "",
+    missing: undefined,
+    headers: isolated ? ISOLATION : {},
+    asked: [],
+    close: () => void server.close(),
+  };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
     const file = join(folder, pathname.replace(/^\/lab\//, "/").replace(/\/$/, "/index.html"));
     response.setHeader("cache-control", "no-store");
-    if (isolated) for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
+    served.asked.push(pathname);
+    for (const [name, value] of Object.entries(served.headers)) response.setHeader(name, value);
     if (
       served.missing?.test(pathname) ||
       !pathname.startsWith("/lab/") ||

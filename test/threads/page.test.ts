@@ -12,7 +12,7 @@ interface Told {
   right: boolean;
   loss: number;
   helped: boolean;
-  loses?: { error: string; right: boolean; recovered: boolean; reason: string };
+  loses?: { error: string; right: boolean; recovered: boolean; started: number; reason: string };
 }
 
 let plain: Served;
@@ -94,7 +94,7 @@ describe.each(BROWSERS)("%s", (name) => {
       const { error, reason, ...rest } = told[0]!.loses!;
       expect(error).toMatch(/^ThreadError: a worker died in the midst of this call\. .*load parameters anew/);
       expect(reason).toMatch(/; a worker died in the midst of a program$/);
-      expect(rest).toEqual({ right: true, recovered: true });
+      expect(rest).toEqual({ right: true, recovered: true, started: 1 });
       expect(errors).toEqual([]);
     },
   );

@@ -5,20 +5,24 @@ import { helps, Product, train, until } from "./work.mjs";
 /** Byte offset of a word of a control block (assembly/opcodes.ts). */
 const INSIDE = 256;
 
-/** The orders that nabla has given to workers. */
-const orders = [];
-const { postMessage } = Worker.prototype;
+/** The workers that nabla has started, with their orders. */
+const workers = [];
+const post = Worker.prototype.postMessage;
 Worker.prototype.postMessage = function (message) {
-  if (message.mark) orders.push(message);
-  return postMessage.call(this, message);
+  if (message.mark) workers.push({ worker: this, orders: message });
+  return post.call(this, message);
 };
 
 /** Whether one of nabla's workers comes to help. */
-const isHelped = (product) => until(() => orders.some((one) => helps({ orders: one }, () => product.run())));
+const isHelped = (product) => until(() => workers.some((worker) => helps(worker, () => product.run())));
 
-/** A call, after a worker has left word that it failed in the midst of it: what it throws, and what becomes of the next ones. */
+/** A call in which a worker fails, as the words say that it leaves behind: what it throws, and what becomes of the next ones. */
 async function lose(product) {
-  const { memory, control, mark } = orders[0];
+  const [{ worker, orders }] = workers;
+  const { memory, control, mark } = orders;
+  worker.terminate();
+  // Chromium gives a worker two seconds to come to an end by itself.
+  await new Promise((resolve) => setTimeout(resolve, 3000));
   const words = new Int32Array(memory.buffer);
   Atomics.store(words, mark / 4, 2);
   Atomics.add(words, (control + INSIDE) / 4, 1);
@@ -28,15 +32,17 @@ async function lose(product) {
   } catch (thrown) {
     error = `${thrown.name}: ${thrown.message}`;
   }
-  orders.length = 0;
-  return { error, right: product.isRight(), recovered: await isHelped(product), reason: nabla.info().reason };
+  workers.length = 0;
+  const right = product.isRight();
+  const recovered = await isHelped(product);
+  return { error, right, recovered, started: workers.length, reason: nabla.info().reason };
 }
 
 /** Starts nabla on so many threads, computes, trains and ends it, `lives` times; in each, a worker is `lost` if asked for. */
 async function run({ threads, lives, lost }) {
   const told = [];
   for (let i = 0; i < lives; i++) {
-    orders.length = 0;
+    workers.length = 0;
     await nabla.init({ threads });
     const info = nabla.info();
     const product = new Product(nabla, 256);
