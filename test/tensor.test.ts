@@ -310,7 +310,7 @@ describe("errors name the op, the shapes and the remedy", () => {
   test("init comes first, once", async () => {
     expect(info().build).toBe(process.env.NABLA_BUILD);
     await expect(init()).rejects.toThrow(
-      "init: nabla has already started. Call init before the first tensor is created, once.",
+      "init: nabla has already started. Call init once, before the first tensor is created; dispose() ends it.",
     );
   });
 });

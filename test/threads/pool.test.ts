@@ -279,11 +279,12 @@ describe("over time", () => {
       }>("course", "cycles", { count: 1000, settled: 200 }, { major, flags: ["--expose-gc"], within: 150 });
       expect(wrong).toBe(0);
       expect(after).toMatchObject({ resources: [], workers: 0 });
-      // A thread's stack alone would be 800 MB in these 800 lives, a memory 8 GB.
-      expect(after.rss - before.rss).toBeLessThan(2 ** 25);
+      // A worker that were left takes megabytes, and a memory 8 GB of addresses; malloc takes some tens of MB to settle.
+      expect(after.rss - before.rss).toBeLessThan(2 ** 26);
       expect(after.heap - before.heap).toBeLessThan(2 ** 21);
       expect(after.addresses - before.addresses).toBeLessThan(2 ** 32);
-      expect(seconds).toBeLessThan(60);
+      // Starting a worker takes 20 ms.
+      expect(seconds).toBeLessThan(120);
     },
     160_000,
   );
