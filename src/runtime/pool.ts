@@ -111,7 +111,10 @@ export class Pool {
   /** Tells workers to leave, and wakes those that sleep. */
   private stop(): void {
     const words = new Int32Array(this.heap.memory.buffer);
+    // Nobody joins what is given up; and who is about to sleep finds the epoch changed.
+    this.set(Control.open, 0);
     this.set(Control.stop, 1);
+    Atomics.add(words, (this.control + Control.epoch) / 4, 1);
     for (const word of [Control.epoch, Control.done]) Atomics.notify(words, (this.control + word) / 4);
   }
 
@@ -141,6 +144,10 @@ export class Pool {
     try {
       helper.thread = await spawn({ module, memory: heap.memory, control, mark: helper.mark }, { report, gone });
       await serving;
+    } catch (error) {
+      // Who has not begun would keep the process alive.
+      helper.thread?.terminate();
+      throw error;
     } finally {
       clearTimeout(timer);
     }

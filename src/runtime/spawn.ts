@@ -21,7 +21,7 @@ interface NodeWorker {
   ref(): void;
   unref(): void;
   terminate(): Promise<number>;
-  readonly performance?: { eventLoopUtilization(): { readonly idle: number } };
+  readonly performance?: { eventLoopUtilization?(): { readonly idle: number } };
 }
 interface WorkerThreads {
   readonly Worker: new (source: string, options: object) => NodeWorker;
@@ -52,7 +52,7 @@ function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): T
     if (report === "ready") {
       worker.unref();
       // What is not read while it lives cannot be read when it is dead.
-      worker.performance?.eventLoopUtilization();
+      worker.performance?.eventLoopUtilization?.();
     }
     events.report(report);
   });
@@ -63,7 +63,7 @@ function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): T
   worker.on("exit", () => events.gone(why));
   return {
     // A loop that has been stopped tells −1.
-    isDead: () => worker.performance?.eventLoopUtilization().idle === -1,
+    isDead: () => worker.performance?.eventLoopUtilization?.().idle === -1,
     terminate: () => void worker.terminate(),
   };
 }

@@ -271,11 +271,10 @@ describe("over time", () => {
   test.each(MAJORS)(
     "a thousand lives, each with a shared call, leave nothing behind: Node %i",
     async (major) => {
-      const { wrong, before, after, seconds } = await told<{
+      const { wrong, before, after } = await told<{
         wrong: number;
         before: Held;
         after: Held;
-        seconds: number;
       }>("course", "cycles", { count: 1000, settled: 200 }, { major, flags: ["--expose-gc"], within: 150 });
       expect(wrong).toBe(0);
       expect(after).toMatchObject({ resources: [], workers: 0 });
@@ -283,8 +282,6 @@ describe("over time", () => {
       expect(after.rss - before.rss).toBeLessThan(2 ** 26);
       expect(after.heap - before.heap).toBeLessThan(2 ** 21);
       expect(after.addresses - before.addresses).toBeLessThan(2 ** 32);
-      // Starting a worker takes 20 ms.
-      expect(seconds).toBeLessThan(120);
     },
     160_000,
   );
