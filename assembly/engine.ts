@@ -31,6 +31,11 @@ const CHUNK: u32 = Block.elements;
 
 // @ts-ignore: decorator
 @inline
+/** Rows of n elements of 4 bytes that a share counts in: together whole cache lines. */
+function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
+
+// @ts-ignore: decorator
+@inline
 /** The operand at word `index` of the instruction at `at`. */
 function word(at: usize, index: i32): u32 { return load<u32>(at + (<usize>index << 2)); }
 
@@ -116,8 +121,9 @@ function stepBinary(op: Op, at: usize, thread: u32, threads: u32): void {
   let units: u32 = 1, grain = CHUNK;
   if (rank == 1) units = load<u32>(dims, Dim.size << 2);
   else {
-    units = stepsOf(dims, dims + (((rank - 1) * Dim.words) << 2));
-    grain = 16;
+    const inner = dims + (((rank - 1) * Dim.words) << 2);
+    units = stepsOf(dims, inner);
+    grain = rowGrain(load<u32>(inner, Dim.size << 2));
   }
   binary(op, word(at, Binary.type), word(at, Binary.out), word(at, Binary.a), word(at, Binary.b), rank, dims,
     shareBegin(units, grain, thread, threads), shareBegin(units, grain, thread + 1, threads));
@@ -142,7 +148,7 @@ function stepRows(op: Op, at: usize, thread: u32, threads: u32): void {
   if (op <= Op.LogSoftmaxGrad) {
     const grad = op >= Op.SoftmaxGrad;
     const rows = word(at, grad ? SoftmaxGrad.rows : Softmax.rows), n = word(at, grad ? SoftmaxGrad.n : Softmax.n);
-    const begin = shareBegin(rows, 16, thread, threads), end = shareBegin(rows, 16, thread + 1, threads);
+    const grain = rowGrain(n), begin = shareBegin(rows, grain, thread, threads), end = shareBegin(rows, grain, thread + 1, threads);
     switch (op) {
       case Op.Softmax: softmax(word(at, Softmax.out), word(at, Softmax.x), n, begin, end); break;
       case Op.LogSoftmax: logSoftmax(word(at, Softmax.out), word(at, Softmax.x), n, begin, end); break;
@@ -161,7 +167,7 @@ function stepRows(op: Op, at: usize, thread: u32, threads: u32): void {
     return;
   }
   const rows = word(at, CrossEntropyGrad.rows), classes = word(at, CrossEntropyGrad.classes);
-  const begin = shareBegin(rows, 16, thread, threads), end = shareBegin(rows, 16, thread + 1, threads);
+  const grain = rowGrain(classes), begin = shareBegin(rows, grain, thread, threads), end = shareBegin(rows, grain, thread + 1, threads);
   const out = word(at, CrossEntropyGrad.out), dy = word(at, CrossEntropyGrad.dy), lse = word(at, CrossEntropyGrad.lse);
   const logits = word(at, CrossEntropyGrad.logits), target = word(at, CrossEntropyGrad.target);
   if (op == Op.CrossEntropyGrad) crossEntropyGrad(out, dy, logits, target, lse, classes, word(at, CrossEntropyGrad.ignoreIndex), begin, end);
@@ -191,7 +197,7 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
   const out = word(at, Index.out), x = word(at, Index.x), index = word(at, Index.index);
   const outer = word(at, Index.outer), n = word(at, Index.n), count = word(at, Index.count), inner = word(at, Index.inner);
   const units = outer * (op == Op.IndexSelect || op == Op.Gather ? count : n);
-  const begin = shareBegin(units, 16, thread, threads), end = shareBegin(units, 16, thread + 1, threads);
+  const grain = rowGrain(inner), begin = shareBegin(units, grain, thread, threads), end = shareBegin(units, grain, thread + 1, threads);
   switch (op) {
     case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
     case Op.IndexAdd: indexAdd(out, x, index, n, count, inner, begin, end); break;

@@ -34,15 +34,15 @@ function reached(control: usize, target: u32, sleeps: bool): bool {
   const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
   while (true) {
     for (let i: u32 = 0; i <= rounds; i++) if (atomic.load<u32>(control, Control.done) >= target) return true;
+    let late = true;
     if (sleeps) {
       atomic.add<u32>(control, 1, Control.waiting);
       const done = atomic.load<u32>(control, Control.done);
-      const late = done < target && atomic.wait<u32>(control + Control.done, done, NAP) == TIMED_OUT;
+      late = done < target && atomic.wait<u32>(control + Control.done, done, NAP) == TIMED_OUT;
       atomic.sub<u32>(control, 1, Control.waiting);
-      if (!late) continue;
     }
     if (atomic.load<u32>(control, Control.stop)) return false;
-    stalled();
+    if (late) stalled();
   }
 }
 
@@ -62,6 +62,8 @@ function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
     if (taken < end) {
       if (!reached(control, first, sleeps)) return 0;
       do {
+        // What has been given up is not to be written to: others may own that memory soon.
+        if (atomic.load<u32>(control, Control.stop)) return 0;
         if (shares) step(at, taken - first, shares);
         else run(at, together, 0, 1);
         const done = atomic.add<u32>(control, 1, Control.done) + 1;
@@ -90,7 +92,8 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
   if (atomic.load<u32>(control, Control.asleep)) atomic.notify(control + Control.epoch, -1);
   reached(control, share(program, count, control, sleeps), sleeps);
   atomic.store<u32>(control, 0, Control.open);
-  // Nobody may still walk this program when the next one is written down.
+  // Nobody may still walk this program when the next one is written down. Who does finds no share, and is soon done: nobody is
+  // woken for it.
   const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
   for (let i: u32 = 0; ; i++) {
     const inside = atomic.load<u32>(control, Control.inside);

@@ -18,28 +18,29 @@ export class Storage {
   version = 0;
   /** Where it lies; NaN for the values of a function that is being recorded, which have no memory yet. */
   readonly address: number;
-  private readonly heap = engine().heap;
+  // Not to be listed: whoever prints or serializes a tensor would print all memory.
+  readonly #heap = engine().heap;
 
   constructor(
     readonly bytes: number,
     readonly symbolic = false,
   ) {
-    this.address = symbolic ? Number.NaN : this.heap.allocate(bytes);
+    this.address = symbolic ? Number.NaN : this.#heap.allocate(bytes);
   }
   /** Whether the memory it lies in is no more: nabla was disposed. */
   get isGone(): boolean {
-    return this.heap !== currentHeap();
+    return this.#heap !== currentHeap();
   }
   /** A tensor that held it is gone. */
   uncount(): void {
-    this.heap.tensors--;
+    this.#heap.tensors--;
   }
   retain(): this {
     this.references++;
     return this;
   }
   release(): void {
-    if (--this.references === 0 && !this.symbolic) this.heap.release(this.address, this.bytes);
+    if (--this.references === 0 && !this.symbolic) this.#heap.release(this.address, this.bytes);
   }
 }
 

@@ -85,6 +85,9 @@ describe("memory stays whole", () => {
     expect(() => ones([4]).narrow(0, 1, undefined as unknown as number)).toThrow("narrow:");
     expect(() => ones([4]).split(0.5)).toThrow("split: a size of 0.5 is not a whole number above 0.");
   });
+  test("a tensor that is serialized does not bring all memory with it", () => {
+    expect(JSON.stringify(ones([2, 3]).mul(2)).length).toBeLessThan(1000);
+  });
   test("a tensor keeps its shape when the list it was made from changes", () => {
     const shape = [2, 2];
     const x = zeros(shape);

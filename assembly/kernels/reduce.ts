@@ -162,10 +162,15 @@ function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, scale: f3
 
 export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, scale: f32, stack: usize, begin: u32, end: u32): void {
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
-  // Whole lines of columns first, where they begin a share; what is left goes as everywhere.
+  // Whole lines of columns where there are; what is left of a piece goes as everywhere.
   while (inner > 1 && begin < end) {
     const p = begin / quads, column = (begin - p * quads) << 2;
-    if (end - begin < 4 || inner - column < 16) break;
+    if (end - begin < 4 || inner - column < 16) {
+      const next = shorter(end, (p + 1) * quads);
+      fold<Sum>(out, x, n, piece, inner, scale, begin, next);
+      begin = next;
+      continue;
+    }
     const o = p / pieces, first = (p - o * pieces) * piece;
     sumLines(stack, x + (((<usize>o * n + first) * inner + column) << 2), shorter(piece, n - first), <usize>inner << 2);
     const to = out + ((<usize>p * inner + column) << 2);

@@ -6,6 +6,9 @@ import { storeBytes, storeLanes } from "../simd";
 import { Dim, Type } from "../opcodes";
 import { offsetAt, stepsOf } from "../walk";
 
+/** Rows of a transposition that go together: of what they read, whole lines. */
+const BAND: u32 = 16;
+
 /** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
 export function fill(out: usize, bytes: u32, value: u32): void {
   const v = i32x4.splat(value);
@@ -53,20 +56,31 @@ export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: us
 
 /**
  * Copies over `rank` dimensions described by the words at `dims` (opcodes.ts: StridedCopy).
- * The share [begin, end) counts rows, or, where the two innermost dimensions are a transposition, planes.
+ * The share [begin, end) counts rows, or, where the two innermost dimensions are a transposition, bands of 16 of them.
  */
 export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, dims: usize, begin: u32, end: u32): void {
   const inner = dims + (((rank - 1) * Dim.words) << 2);
   const n = load<u32>(inner, Dim.size << 2);
   const outStride = load<i32>(inner, Dim.first << 2), stride = load<i32>(inner, Dim.second << 2);
-  const planes = isTransposition(elementBytes, rank, dims);
-  const first = planes ? inner - (Dim.words << 2) : inner;
+  if (isTransposition(elementBytes, rank, dims)) {
+    const outer = inner - (Dim.words << 2), rows = load<u32>(outer, Dim.size << 2), bands = bandsOf(rows);
+    const rowStride: usize = load<i32>(outer, Dim.first << 2);
+    for (let b = begin; b < end; b++) {
+      const plane = b / bands, row = (b - plane * bands) * BAND, rest = rows - row;
+      const to = out + offsetAt(plane, dims, outer, Dim.first) + row * rowStride;
+      const from = x + offsetAt(plane, dims, outer, Dim.second) + (<usize>row << 2);
+      transpose(to, from, rest < BAND ? rest : BAND, n, rowStride, stride);
+    }
+    return;
+  }
   for (let r = begin; r < end; r++) {
-    const to = out + offsetAt(r, dims, first, Dim.first), from = x + offsetAt(r, dims, first, Dim.second);
-    if (planes) transpose(to, from, load<u32>(first, Dim.size << 2), n, load<i32>(first, Dim.first << 2), stride);
-    else copyRow(to, from, n, elementBytes, outStride, stride);
+    copyRow(out + offsetAt(r, dims, inner, Dim.first), x + offsetAt(r, dims, inner, Dim.second), n, elementBytes, outStride, stride);
   }
 }
+
+// @ts-ignore: decorator
+@inline
+function bandsOf(rows: u32): u32 { return (rows + BAND - 1) / BAND; }
 
 /** Whether the two innermost dimensions turn rows into columns. */
 function isTransposition(elementBytes: u32, rank: u32, dims: usize): bool {
@@ -78,8 +92,10 @@ function isTransposition(elementBytes: u32, rank: u32, dims: usize): bool {
 
 /** Units that a share of a strided copy counts. */
 export function copyUnits(elementBytes: u32, rank: u32, dims: usize): u32 {
-  const outer = rank - (isTransposition(elementBytes, rank, dims) ? 2 : 1);
-  return stepsOf(dims, dims + ((outer * Dim.words) << 2));
+  const inner = dims + (((rank - 1) * Dim.words) << 2);
+  if (!isTransposition(elementBytes, rank, dims)) return stepsOf(dims, inner);
+  const outer = inner - (Dim.words << 2);
+  return stepsOf(dims, outer) * bandsOf(load<u32>(outer, Dim.size << 2));
 }
 
 /** out[i] = x[i] converted, i in [begin, end). To int32 truncates and saturates, to uint8 keeps the low bits, to bool tests ≠ 0. */

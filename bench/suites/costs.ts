@@ -69,7 +69,7 @@ function* cases(): Generator<Case> {
     const run = (): void => tidy(() => void applyAll(op, inputs, attributes));
     const operations = tidy(() => {
       const outputs = applyAll(op, inputs, attributes);
-      return operationsOf({ op, inputs, outputs, attributes });
+      return operationsOf(op, { inputs, outputs, attributes });
     });
     const cost = time(run) / operations;
     yield {

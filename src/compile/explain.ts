@@ -64,7 +64,7 @@ export class Explanation {
       shapes: shapesOf(step),
       bytes: step.outputs.reduce((total, { size, dtype }) => total + size * bytesPerElement[dtype], 0),
       places: step.outputs.map((x) => program.placeOf(x)),
-      flops: flopsOf(step),
+      flops: flopsOf(step.op, step),
       site: step.site,
     }));
     this.flops = this.steps.reduce((total, { flops }) => total + flops, 0);

@@ -79,7 +79,7 @@ export class Profile {
     const total = medians.reduce((sum, t) => sum + t, 0);
     this.steps = program.steps.map((step, i) => {
       const microseconds = medians[i]!;
-      const gflops = microseconds > 0 ? flopsOf(step) / microseconds / 1000 : 0;
+      const gflops = microseconds > 0 ? flopsOf(step.op, step) / microseconds / 1000 : 0;
       const share = total > 0 ? microseconds / total : 0;
       return {
         name: nameOf(step),

@@ -78,7 +78,7 @@ export function summary(
   const recorder = {
     record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void {
       const row = rows[open.at(-1)!];
-      if (row) row.flops += flopsOf({ op, inputs, outputs, attributes });
+      if (row) row.flops += flopsOf(op, { inputs, outputs, attributes });
     },
     siteOf: () => "",
     guard() {},

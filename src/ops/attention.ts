@@ -161,6 +161,10 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
   doc: "softmax(scale·Q·Kᵀ + mask)·V, by blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad; dmask: P∘(dP − Σ dP∘P).",
   saves: "input",
   infer: (inputs, attributes) => [{ shape: infer("attention", inputs, attributes), dtype: "float32" }],
+  units: ([q, , v], _, attributes) => {
+    const { batch, heads } = sizes(q!, v!, attributes);
+    return batch * heads;
+  },
   flops: ([q, , v], _, attributes) => {
     const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
     return 2 * batch * heads * queries * keys * (width + valueWidth);
@@ -213,6 +217,10 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
   infer: ([, ...inputs], attributes) => {
     infer("attentionGrad", inputs, attributes);
     return inputs.slice(0, 3).map(({ shape }) => ({ shape, dtype: "float32" }));
+  },
+  units: ([, q, , v], _, attributes) => {
+    const { batch, heads } = sizes(q!, v!, attributes);
+    return batch * heads;
   },
   flops: ([, q, , v], _, attributes) => {
     const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);

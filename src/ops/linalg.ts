@@ -39,6 +39,9 @@ const SQUARES: Shape[] = [
   [0, 3, 3],
 ];
 
+/** How many matrices there are: each is one thread's. */
+const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
+
 /** An op of the layout Factor. */
 function encodeFactor(
   code: Op,
@@ -71,6 +74,7 @@ const choleskyDefinition: OpDefinition<null> = {
     return [{ shape: a!.shape, dtype: "float32" }];
   },
   flops: ([a]) => (a!.size * a!.shape.at(-1)!) / 3,
+  units: matrices,
   encode: encodeFactor(Op.Cholesky, () => 0),
   vjp(dy, { outputs: [l] }) {
     const product = apply(matmulDefinition, [l!, tril(dy)], { ...PLAIN_PRODUCT, transA: true });
@@ -116,6 +120,7 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
     return [{ shape: b!.shape, dtype: "float32" }];
   },
   flops: ([a], [x]) => x!.size * a!.shape.at(-1)!,
+  units: matrices,
   encode(encoder, { inputs: [a, b], outputs: [x], attributes: { upper, transposed, unit }, address }) {
     const n = a!.shape.at(-1)!;
     const words = [address(x!), address(a!), address(b!), n ? a!.size / (n * n) : 0, n, b!.shape.at(-1)!];
@@ -182,6 +187,7 @@ const eighDefinition: OpDefinition<null> = {
     ];
   },
   flops: ([a]) => 40 * a!.size * a!.shape.at(-1)!,
+  units: matrices,
   encode: encodeFactor(Op.Eigh, (n) => kernels().eighWorkspace!(n)),
   vjp(dw, { outputs: [w, v], more: [dv] }) {
     const n = w!.shape.at(-1)!;
@@ -240,6 +246,7 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
     if (x!.dtype !== "int32") requireType("argSort", x!, "float32");
     return [{ shape: x!.shape, dtype: "int32" }];
   },
+  units: ([x]) => x!.size / Math.max(1, x!.shape.at(-1) ?? 1),
   encode: encodeFactor(Op.ArgSort, (n) => (4 * n + 63) & ~63) as OpDefinition<{ descending: boolean }>["encode"],
   reference([x], { descending }) {
     const n = x!.shape.at(-1) ?? 1;

@@ -83,6 +83,8 @@ export interface OpDefinition<A = unknown> {
   readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
   /** Floating-point operations of a call. Default: one for each element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
+  /** Parts of a call that can be computed apart, where these may be few. Default: as many as are asked for. */
+  readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /** Element values that eager mode looks at before anything runs: indices in range. @throws RangeError */
   readonly check?: (inputs: readonly Value[], attributes: A, read: (value: Value) => ArrayLike<number>) => void;
   /** The float64 oracle. */

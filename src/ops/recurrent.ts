@@ -136,6 +136,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
         );
     },
     flops: ([, w], [y]) => 2 * (y!.size / w!.shape[1]!) * w!.size,
+    units: ([x, w], _, { batchFirst }) => geometry(x!, w!.shape[1]!, batchFirst).batch,
     encode(encoder, { inputs, outputs, attributes, address }) {
       const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
       const sizes = geometry(x, w.shape[1]!, attributes.batchFirst);
@@ -255,6 +256,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       return [dx, state, ...(hasCellState ? [state] : []), ...(cell.splitsGradient ? [dx] : [])];
     },
     flops: ([dy, , w]) => 2 * (dy!.size / w!.shape[1]!) * w!.size,
+    units: ([dy, , w], _, { batchFirst }) => geometry(dy!, w!.shape[1]!, batchFirst).batch,
     encode(encoder, { inputs, outputs, attributes, address }) {
       const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = namedGradInputs(cell, inputs, attributes);
       const sizes = geometry(dy, w.shape[1]!, attributes.batchFirst);

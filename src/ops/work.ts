@@ -4,22 +4,24 @@ import { type Encoder, threadCount } from "../runtime/engine.ts";
 import type { AnyOp, EncodeIO } from "./op.ts";
 import type { Value } from "./value.ts";
 
-/** An op's call, as far as its cost goes. */
+/** What a call works on, as far as its cost goes. */
 export interface Call {
-  readonly op: AnyOp;
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: unknown;
 }
 
 /** Elements of the largest operand. */
-const largest = ({ inputs, outputs }: Call): number =>
-  [...inputs, ...outputs].reduce((most, { size }) => Math.max(most, size), 0);
+function largest({ inputs, outputs }: Call): number {
+  let most = 0;
+  for (const { size } of inputs) most = Math.max(most, size);
+  for (const { size } of outputs) most = Math.max(most, size);
+  return most;
+}
 
 /** Floating-point operations of a call. */
-export function flopsOf(call: Call): number {
-  const { op, inputs, outputs, attributes } = call;
-  if (op.flops) return op.flops(inputs, outputs, attributes);
+export function flopsOf(op: AnyOp, call: Call): number {
+  if (op.flops) return op.flops(call.inputs, call.outputs, call.attributes);
   // Moving and looking up elements computes nothing.
   return op.code >= Op.Fill && op.code <= Op.OneHot ? 0 : largest(call);
 }
@@ -65,11 +67,15 @@ const COSTS: readonly (readonly [Op, number])[] = [
   [Op.Chain, 0.25],
 ];
 
+/** The same by code, since every call of an op asks for it. */
+const costs: number[] = [];
+for (const [last, nanoseconds] of COSTS) while (costs.length <= last) costs.push(nanoseconds);
+
 /** What an operation of an op is taken to cost on one thread, in nanoseconds. */
-export const costOf = ({ code }: AnyOp): number => COSTS.find(([last]) => code <= last)?.[1] ?? 0;
+export const costOf = ({ code }: AnyOp): number => costs[code] ?? 0;
 
 /** What a call's cost is counted in: floating-point operations, or elements where they are more. */
-export const operationsOf = (call: Call): number => Math.max(flopsOf(call), largest(call));
+export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), largest(call));
 
 /** Sharing is tuned by these, in nanoseconds. Tests set them to next to nothing, to have everything shared. */
 export const sharing = {
@@ -92,10 +98,15 @@ export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, is
     op.encode(encoder, io);
     return 0;
   }
-  const nanoseconds = costOf(op) * operationsOf({ op, ...io });
-  const shares = Math.max(1, Math.min(threads, Math.floor(nanoseconds / sharing.least)));
+  const nanoseconds = costOf(op) * operationsOf(op, io);
+  const most = op.units ? Math.min(threads, op.units(io.inputs, io.outputs, io.attributes)) : threads;
+  const shares = Math.max(1, Math.min(most, Math.floor(nanoseconds / sharing.least)));
   const saved = nanoseconds * (1 - 1 / shares);
-  encoder.shares = isProgram && !isWorthWaking(saved) ? 1 : shares;
+  if (shares === 1 || (isProgram && !isWorthWaking(saved))) {
+    op.encode(encoder, io);
+    return saved;
+  }
+  encoder.shares = shares;
   try {
     op.encode(encoder, io);
   } finally {

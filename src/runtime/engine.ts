@@ -11,7 +11,10 @@ import type { Crew } from "./threads.ts";
 export interface InitOptions {
   /** Which inlined build to run. Default: the fastest that the runtime can run. */
   build?: Build;
-  /** A compiled module instead of the inlined bytes, for runtimes that forbid compiling bytes. */
+  /**
+   * A compiled module instead of the inlined bytes, for runtimes that forbid compiling bytes. With `threads`, one whose memory is
+   * shared; with another, nabla runs on one thread, and info() says why.
+   */
   module?: WebAssembly.Module;
   /** The same bits on every machine: forces the `simd` build. Default false. */
   deterministic?: boolean;
@@ -33,8 +36,8 @@ interface Engine {
 }
 
 let current: Engine | undefined;
-/** Whether `init` is under way. */
-let starting = false;
+/** An `init` that is under way. */
+let starting: Promise<void> | undefined;
 
 /** The engine, started with defaults if `init` was not called. */
 export function engine(): Engine {
@@ -95,29 +98,37 @@ export async function init(options: InitOptions = {}): Promise<void> {
     current = start(options, { reason: "as asked for" });
     return;
   }
-  starting = true;
+  starting = startThreads(threads, options);
   try {
-    // Those who want one thread load nothing of this.
-    const { assemble } = await import("./threads.ts");
-    const crew = await assemble(threads, memoryLimit, () => module ?? compileBuild(buildOf(options)!, true));
-    if (current) {
-      await crew.pool?.close();
-      throw new Error(`init: ${STARTED} A tensor was created while it was under way: await it first.`);
-    }
-    current = start(options, crew);
+    await starting;
   } finally {
-    starting = false;
+    starting = undefined;
   }
+}
+
+async function startThreads(threads: number | "auto", options: InitOptions): Promise<void> {
+  // Those who want one thread load nothing of this.
+  const { assemble } = await import("./threads.ts");
+  const compile = (): WebAssembly.Module => options.module ?? compileBuild(buildOf(options)!, true);
+  const crew = await assemble(threads, options.memoryLimit, compile);
+  if (current) {
+    await crew.pool?.close();
+    throw new Error(`init: ${STARTED} A tensor was created while it was under way: await it first.`);
+  }
+  current = start(options, crew);
 }
 
 /** More workers than this are a mistake. */
 const MOST_THREADS = 64;
 
 /**
- * Ends nabla: its threads leave, and its memory goes. Tensors and compiled functions made until then are disposed; `init`, or the
- * next tensor, starts anew. Twice is fine.
+ * Ends nabla: its threads leave, and its memory goes. Tensors made until then are disposed, and compiled functions that use any
+ * from outside; others are recorded anew. `init`, or the next tensor, starts anew. Twice is fine; an `init` that is under way is
+ * awaited, and what it started ended.
  */
 export async function dispose(): Promise<void> {
+  // Whoever called init hears of its failure.
+  if (starting) await starting.catch(() => {});
   const ended = current;
   current = undefined;
   await ended?.pool?.close();

@@ -6,8 +6,8 @@ import { instantiate, type Kernels } from "./load.ts";
 import type { Report } from "./serve.ts";
 import { spawn, type Thread } from "./spawn.ts";
 
-/** Bytes of a worker's mark: lines of its own. */
-const MARK = 128;
+/** Bytes of a worker's mark: a pair of lines of its own. */
+const PAIR = 128;
 /** How long workers may take to start, and to leave, in milliseconds. */
 const START = 20_000;
 const LEAVE = 2_000;
@@ -19,6 +19,8 @@ const PATIENCE = { alone: 1_000_000, crowded: 200 };
 interface Helper {
   readonly mark: number;
   thread: Thread | undefined;
+  /** Whether it has begun, and is not known to have ended. */
+  serves: boolean;
 }
 
 /** Whether this thread may sleep: a page's main thread may not. */
@@ -52,37 +54,47 @@ export class Pool {
     private readonly crowded: boolean,
   ) {
     this.kernels = instantiate(module, heap.memory, () => this.look());
-    this.bytes = Control.bytes + threads * MARK;
+    this.bytes = Control.bytes + threads * PAIR;
   }
 
   /** Starts the workers. @throws ThreadError if one cannot be started; then none is left */
   async open(): Promise<void> {
-    this.control = this.heap.allocate(this.bytes);
-    this.heap.u8.fill(0, this.control, this.control + this.bytes);
-    const looks = this.crowded ? PATIENCE.crowded : PATIENCE.alone;
-    this.set(Control.patience, looks);
-    this.set(Control.idle, looks);
-    this.helpers = Array.from({ length: this.threads - 1 }, (_, i) => ({
-      mark: this.control + Control.bytes + i * MARK,
-      thread: undefined,
-    }));
     try {
-      await Promise.all(this.helpers.map((helper) => this.start(helper)));
+      await this.startAll();
     } catch (error) {
       await this.close();
       throw error;
     }
   }
 
-  /** Runs a program with all who are there. @throws ThreadError if a worker died in the midst of it */
-  run(program: number, count: number): void {
-    if (this.helpers.length) this.kernels.lead!(program, count, this.control, this.sleeps ? 1 : 0);
-    else this.kernels.run!(program, count, 0, 1);
+  private async startAll(): Promise<void> {
+    // Lines are fetched in pairs: a pair is one word's own.
+    this.control = Math.ceil(this.heap.allocate(this.bytes + PAIR) / PAIR) * PAIR;
+    this.heap.u8.fill(0, this.control, this.control + this.bytes);
+    const looks = this.crowded ? PATIENCE.crowded : PATIENCE.alone;
+    this.set(Control.patience, looks);
+    this.set(Control.idle, looks);
+    this.helpers = Array.from({ length: this.threads - 1 }, (_, i) => ({
+      mark: this.control + Control.bytes + i * PAIR,
+      thread: undefined,
+      serves: false,
+    }));
+    await Promise.all(this.helpers.map((helper) => this.start(helper)));
   }
 
-  /** Workers at hand. */
-  get alive(): number {
-    return this.helpers.filter(({ thread }) => thread && !thread.isDead()).length;
+  /** Runs a program with all who are there. @throws ThreadError if a worker died in the midst of it */
+  run(program: number, count: number): void {
+    if (!this.helpers.length) {
+      this.kernels.run!(program, count, 0, 1);
+      return;
+    }
+    try {
+      this.kernels.lead!(program, count, this.control, this.sleeps ? 1 : 0);
+    } catch (error) {
+      // A trap of this thread's own: whoever is at its shares must not go on with what follows.
+      if (!(error instanceof ThreadError)) this.restart();
+      throw error;
+    }
   }
 
   /** Has the workers leave; those that do not are ended. Twice is fine. */
@@ -137,13 +149,18 @@ export class Pool {
       if (news === "ready") ready();
       else if (news !== "left") why = news.error;
     };
+    let isGone = false;
     const gone = (how: string): void => {
+      isGone = true;
       failed(new ThreadError(`a worker could not be started: ${why || how}`));
+      helper.thread = undefined;
       this.lose(helper, why || how);
     };
     try {
-      helper.thread = await spawn({ module, memory: heap.memory, control, mark: helper.mark }, { report, gone });
+      const thread = await spawn({ module, memory: heap.memory, control, mark: helper.mark }, { report, gone });
+      if (!isGone) helper.thread = thread;
       await serving;
+      helper.serves = true;
     } catch (error) {
       // Who has not begun would keep the process alive.
       helper.thread?.terminate();
@@ -155,9 +172,10 @@ export class Pool {
 
   /** A worker runs no more. */
   private lose(helper: Helper, why: string): void {
-    helper.thread = undefined;
     if (this.leaving.delete(helper) && !this.leaving.size) this.onLeft();
-    if (this.closing || !this.helpers.includes(helper)) return;
+    // Who has not begun is told of by who started it.
+    if (this.closing || !helper.serves || !this.helpers.includes(helper)) return;
+    helper.serves = false;
     this.trouble = `a worker died (${why})`;
     // Who died at a job is missed at the next one.
     if (this.markOf(helper)) this.restart();
@@ -174,8 +192,15 @@ export class Pool {
     // They are nobody's from here on: what becomes of them is no news.
     this.helpers = [];
     this.stop();
+    // Who is within a share writes to memory that its owner may give back once this has been told.
+    const patience = performance.now() + LEAVE;
+    while (ended.some((helper) => this.isAtWork(helper)) && performance.now() < patience) {}
     for (const { thread } of ended) thread?.terminate();
-    this.replace(() => this.open());
+    this.replace(() => this.startAll());
+  }
+
+  private isAtWork(helper: Helper): boolean {
+    return this.markOf(helper) === 1 && helper.thread !== undefined && !helper.thread.isDead();
   }
 
   private replace(start: () => Promise<void>): void {
@@ -183,15 +208,16 @@ export class Pool {
       this.trouble += `, and so did ${REPLACEMENTS} in its place: there will be no more`;
       return;
     }
-    start().catch(() => {});
+    start().catch((error: unknown) => {
+      if (this.closing) return;
+      this.trouble = `a worker died (${error instanceof Error ? error.message : error})`;
+      this.restart();
+    });
   }
 
   /** Called by a thread that has waited long: if who is waited for is dead, nothing will come of it. */
   private look(): void {
-    const lost = this.helpers.some((helper) => {
-      const mark = this.markOf(helper);
-      return mark === 2 || (mark === 1 && (!helper.thread || helper.thread.isDead()));
-    });
+    const lost = this.helpers.some((helper) => this.markOf(helper) && !this.isAtWork(helper));
     if (!lost) return;
     this.trouble = "a worker died in the midst of a program";
     this.restart();

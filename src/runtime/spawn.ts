@@ -18,7 +18,6 @@ export interface Events {
 /** What nabla uses of node:worker_threads. */
 interface NodeWorker {
   on(event: string, listener: (value: never) => void): void;
-  ref(): void;
   unref(): void;
   terminate(): Promise<number>;
   readonly performance?: { eventLoopUtilization?(): { readonly idle: number } };
@@ -48,28 +47,44 @@ function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): T
   const source = `const { parentPort, workerData } = require("node:worker_threads");
     (${serve})(workerData, (report) => parentPort.postMessage(report));`;
   const worker = new Worker(source, { eval: true, workerData: orders, execArgv: [], name: "nabla" });
+  let ended = false;
+  const utilization = hasUtilization() ? () => worker.performance?.eventLoopUtilization?.() : () => undefined;
   worker.on("message", (report: Report) => {
     if (report === "ready") {
       worker.unref();
       // What is not read while it lives cannot be read when it is dead.
-      worker.performance?.eventLoopUtilization?.();
+      utilization();
     }
     events.report(report);
   });
-  let why = "it was terminated";
+  let why = "";
+  let terminated = false;
   worker.on("error", (error: Error) => {
     why = String(error);
   });
-  worker.on("exit", () => events.gone(why));
+  worker.on("exit", (code: number) => {
+    ended = true;
+    events.gone(why || (code === 1 || terminated ? "it was terminated" : `it exited with code ${code}`));
+  });
   return {
-    // A loop that has been stopped tells −1.
-    isDead: () => worker.performance?.eventLoopUtilization?.().idle === -1,
-    terminate: () => void worker.terminate(),
+    // A loop that has been stopped tells −1, before the event comes.
+    isDead: () => ended || utilization()?.idle === -1,
+    terminate() {
+      terminated = true;
+      void worker.terminate();
+    },
   };
+}
+
+/** Whether worker.performance tells how busy a loop was: Bun warns instead. */
+function hasUtilization(): boolean {
+  const { process } = globalThis as { process?: { versions?: { bun?: string } } };
+  return !process?.versions?.bun;
 }
 
 function spawnWeb(orders: Orders, events: Events): Thread {
   let worker: Worker | undefined;
+  let begun = false;
   let ended = false;
   const end = (why: string): void => {
     if (!ended) events.gone(why);
@@ -78,25 +93,31 @@ function spawnWeb(orders: Orders, events: Events): Thread {
   const start = (make: () => Worker, otherwise: (why: string) => void): void => {
     try {
       worker = make();
+      worker.postMessage(orders);
     } catch (error) {
       otherwise(String(error));
       return;
     }
     worker.onmessage = ({ data }: MessageEvent<Report>) => {
+      begun = true;
       events.report(data);
       if (data !== "ready") end(data === "left" ? "it was told to" : data.error);
     };
     worker.onerror = (event) => {
       event.preventDefault();
       worker?.terminate();
-      otherwise(event.message || "its script could not be loaded");
+      const why = event.message || "its script could not be loaded";
+      if (begun) end(why);
+      else otherwise(why);
     };
-    worker.postMessage(orders);
   };
   const fromText = (): void => {
     const text = `onmessage = ({ data }) => { (${serve})(data, (report) => postMessage(report)); close(); };`;
     // Not a data: URL, whose origin is nobody's: memory cannot be shared with it.
-    start(() => new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" }))), end);
+    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    start(() => new Worker(url), end);
+    // By then it has been fetched, or never will be.
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
   // Bundlers know a worker's file by exactly this.
   start(() => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), fromText);

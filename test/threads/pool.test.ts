@@ -146,7 +146,7 @@ describe.each(MAJORS)("a worker that dies, on Node %i:", (major) => {
       expect(results.filter((result) => result !== "right" && !THREAD_ERROR.test(result))).toEqual([]);
       // Else none was hit in the midst of it.
       expect(results.filter((result) => THREAD_ERROR.test(result)).length).toBeGreaterThan(2);
-      expect(life).toEqual({ recovered: true, kept: 0 });
+      expect(life).toEqual({ recovered: true, kept: 0, dirty: 0 });
       expect(longest).toBeLessThan(5000);
     },
   );
@@ -206,10 +206,14 @@ describe("workers that cannot start: one thread, a reason, and training works:",
     expect(loss).toBeLessThan(LEARNT);
   });
 
-  test.each(["constructor", "script"])("in the place of one that died: %s", async (how) => {
-    const { reason, ...rest } = await told<{ reason: string }>("refusals", "replacement", { how });
+  test.each([
+    ["constructor", false, "no more workers today"],
+    ["script", false, "a worker could not be started: Error: no more workers today"],
+    ["script", true, "a worker did not start within 20 s"],
+  ])("in the place of one that died, which info() says: %s, silent: %o", async (how, silent, why) => {
+    const { reason, ...rest } = await told<{ reason: string }>("refusals", "replacement", { how, silent });
     expect(rest).toEqual({ right: true, left: 0 });
-    expect(reason).toMatch(/; a worker died/);
+    expect(reason).toContain(`; a worker died (${why}), and so did 8 in its place: there will be no more`);
   });
 });
 
