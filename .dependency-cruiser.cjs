@@ -7,7 +7,7 @@ const floors = [
   "^src/compile/",
   "^src/(nn/|losses\\.ts$|optim/)",
   "^src/(data|training|gradients|formats)/",
-  "^src/index\\.ts$",
+  "^src/(index\\.ts$|workerd/|edge-light/)",
   "^(lab|examples|bench)/",
 ];
 

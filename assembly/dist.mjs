@@ -1,4 +1,5 @@
 // Emits dist/ as tsconfig.build.json says, without what only tests and docs read of the op table: oracles, samples, descriptions.
+import { copyFileSync, mkdirSync } from "node:fs";
 import ts from "typescript";
 
 const LEFT_OUT = new Set(["reference", "samples", "sample", "doc"]);
@@ -36,3 +37,7 @@ report(config.errors);
 const program = ts.createProgram(config.fileNames, config.options);
 report(ts.getPreEmitDiagnostics(program));
 program.emit(undefined, undefined, undefined, false, { before: [withoutOracles(program.getTypeChecker())] });
+
+// The binaries, for those who serve them themselves and for runtimes that compile them beforehand.
+mkdirSync("dist/wasm", { recursive: true });
+for (const build of ["simd", "relaxed"]) copyFileSync(`build/${build}.wasm`, `dist/wasm/${build}.wasm`);

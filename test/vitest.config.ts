@@ -9,6 +9,7 @@ const resolve = {
   alias: [
     { find: /^nabla$/, replacement: `${root}src/index.ts` },
     { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
+    { find: /^nabla\/formats$/, replacement: `${root}src/formats/index.ts` },
   ],
 };
 

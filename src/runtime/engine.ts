@@ -165,6 +165,14 @@ export function manualSeed(seed: number): void {
   engine().heap.u32.set([seed >>> 0, Math.floor(seed / 2 ** 32), 0, 0], RANDOM_STATE / 4);
 }
 
+/** The generator's state: seed and counter, four words. */
+export const randomState = (): Uint32Array => engine().heap.u32.slice(RANDOM_STATE / 4, RANDOM_STATE / 4 + 4);
+
+/** Has the generator go on from such a state. */
+export function setRandomState(state: ArrayLike<number>): void {
+  engine().heap.u32.set(state, RANDOM_STATE / 4);
+}
+
 /**
  * Writes instructions. `begin` opens one, `set…` fill its words (numbered as in opcodes.ts), `end` closes it. Workspace is
  * asked for before `begin`, since memory may grow.

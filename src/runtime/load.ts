@@ -37,11 +37,17 @@ export function bestBuild(): Build {
   return can.relaxed ? "relaxed" : "simd";
 }
 
-/**
- * Compiles an inlined build, for a memory that is shared or not. Throws where the runtime forbids compiling bytes (Workers):
- * pass init({ module }) there.
- */
+/** Modules that were compiled beforehand, where bytes cannot be. */
+let provided: Readonly<Record<Build, WebAssembly.Module>> | undefined;
+
+/** Has builds come from these modules, for memory that is not shared. */
+export function provide(modules: Readonly<Record<Build, WebAssembly.Module>>): void {
+  provided = modules;
+}
+
+/** Compiles an inlined build, for a memory that is shared or not. */
 export function compileBuild(build: Build, shared = false): WebAssembly.Module {
+  if (provided && !shared) return provided[build];
   const bytes = decodeBuild(build);
   if (shared) bytes[sharedFlag(bytes)]! |= 2;
   return new WebAssembly.Module(bytes);

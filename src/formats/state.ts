@@ -1,0 +1,177 @@
+/** Saving a training and going on with it: the model, the optimizer, the schedule, the random numbers, in one safetensors file. */
+import type { Module, StateDict } from "../nn/module.ts";
+import type { Optimizer, OptimizerState } from "../optim/optimizer.ts";
+import { randomState, setRandomState } from "../runtime/engine.ts";
+import { type Tensor, tidy } from "../tensor.ts";
+import { FormatError } from "./errors.ts";
+import { readSafetensors, writeSafetensors } from "./safetensors.ts";
+
+/** What has a state of numbers: schedules. */
+interface Stateful {
+  stateDict(): unknown;
+  loadStateDict(state: never): void;
+}
+
+/** What a training consists of. */
+export interface Training {
+  readonly model?: Module;
+  // biome-ignore lint/suspicious/noExplicitAny: any optimizer, whatever its options
+  readonly optimizer?: Optimizer<any, any>;
+  readonly scheduler?: Stateful;
+}
+
+/** What else is saved with it. */
+export interface Progress {
+  /** How far it has come. Default 0. */
+  readonly step?: number;
+  /** Whatever JSON can hold. */
+  readonly extra?: unknown;
+}
+
+/** The metadata's entry, and what stands in it. */
+const KEY = "nabla.training";
+const VERSION = 1;
+interface Notes {
+  readonly version: number;
+  readonly step: number;
+  readonly random: readonly number[];
+  /** For each parameter, the names of its state's tensors. */
+  readonly optimizer?: { readonly groups: readonly object[]; readonly slots: readonly (readonly string[])[] };
+  readonly scheduler?: unknown;
+  readonly extra?: unknown;
+}
+
+/** JSON knows no infinities and no NaN. */
+const NUMBER = "nabla.number";
+const spell = (_: string, value: unknown): unknown =>
+  typeof value === "number" && !Number.isFinite(value) ? { [NUMBER]: String(value) } : value;
+const read = (_: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && NUMBER in value ? Number(value[NUMBER]) : value;
+
+const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, Tensor][] =>
+  Object.entries(tensors).map(([name, tensor]) => [`${prefix}.${name}`, tensor]);
+
+/**
+ * A safetensors file with all that a training needs to go on as if it had not been interrupted, byte for byte: parameters and buffers
+ * (`model.*`), the optimizer's options and state (`optimizer.*`), the schedule, the random numbers' state, `step` and `extra`.
+ *
+ * ```ts
+ * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
+ * ```
+ */
+export function saveState({
+  model,
+  optimizer,
+  scheduler,
+  step = 0,
+  extra,
+}: Training & Progress): Uint8Array<ArrayBuffer> {
+  const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
+  const notes: Notes = {
+    version: VERSION,
+    step,
+    random: Array.from(randomState()),
+    ...(optimizer && { optimizer: { groups, slots: state.map((slots) => Object.keys(slots)) } }),
+    ...(scheduler && { scheduler: scheduler.stateDict() }),
+    ...(extra !== undefined && { extra }),
+  };
+  const tensors = [
+    ...prefixed("model", model?.stateDict() ?? {}),
+    ...state.flatMap((slots, i) => prefixed(`optimizer.${i}`, slots)),
+  ];
+  return writeSafetensors(Object.fromEntries(tensors), { format: "pt", [KEY]: JSON.stringify(notes, spell) });
+}
+
+function notesOf(metadata: Readonly<Record<string, string>>): Notes {
+  const text = metadata[KEY];
+  if (text === undefined)
+    throw new FormatError(
+      "loadState: the file was not written by saveState. Load weights alone with model.loadStateDict(readSafetensors(file).tensors).",
+    );
+  let notes: Notes | undefined;
+  try {
+    notes = JSON.parse(text, read) as Notes;
+  } catch {
+    // Said below.
+  }
+  if (notes?.version !== VERSION)
+    throw new FormatError(`loadState: the file is of version ${notes?.version}, but ${VERSION} is read here.`);
+  const { step, random, optimizer } = notes;
+  const isWord = (word: unknown): boolean =>
+    Number.isInteger(word) && (word as number) >= 0 && (word as number) < 2 ** 32;
+  const isWhole =
+    Number.isFinite(step) &&
+    Array.isArray(random) &&
+    random.length === 4 &&
+    random.every(isWord) &&
+    (!optimizer ||
+      (Array.isArray(optimizer.groups) && Array.isArray(optimizer.slots) && optimizer.slots.every(Array.isArray)));
+  if (!isWhole) throw new FormatError("loadState: what the file says of the training is not whole.");
+  return notes;
+}
+
+/** Those tensors whose names begin with `prefix` and a dot. */
+const within = (tensors: StateDict, prefix: string): StateDict =>
+  Object.fromEntries(
+    Object.entries(tensors).flatMap(([name, tensor]) =>
+      name.startsWith(`${prefix}.`) ? [[name.slice(prefix.length + 1), tensor]] : [],
+    ),
+  );
+
+function optimizerState({ optimizer }: Notes, tensors: StateDict): OptimizerState {
+  if (!optimizer)
+    throw new FormatError("loadState: the file has no optimizer. Leave it out, or save it with saveState.");
+  const state = optimizer.slots.map((slots, i) => {
+    const own = within(tensors, `optimizer.${i}`);
+    const missing = slots.find((slot) => !(slot in own));
+    if (missing !== undefined) throw new FormatError(`loadState: the file lacks optimizer.${i}.${missing}.`);
+    return own;
+  });
+  return { groups: optimizer.groups, state };
+}
+
+/**
+ * Takes over what saveState wrote: the model and the optimizer must be made as they were then. If anything does not fit, nothing is
+ * changed. The random numbers go on where they were, unless `random` is false (default true).
+ * @throws FormatError where the file is malformed or lacks something; ShapeError or Error where it does not fit
+ */
+export function loadState(
+  file: Uint8Array | ArrayBuffer,
+  { model, optimizer, scheduler, random = true }: Training & { readonly random?: boolean },
+): { step: number; extra: unknown } {
+  return tidy(() => {
+    const { tensors, metadata } = readSafetensors(file);
+    const notes = notesOf(metadata);
+    const saved = optimizer && optimizerState(notes, tensors);
+    if (scheduler && notes.scheduler === undefined)
+      throw new FormatError("loadState: the file has no schedule. Leave it out, or save it with saveState.");
+    const undo: (() => void)[] = [];
+    /** Has `target` load, and able to go back. */
+    const load = <S>(
+      target: { stateDict(): S; loadStateDict(state: S): unknown } | undefined,
+      state: S,
+      copy: (now: S) => S,
+    ) => {
+      if (!target) return;
+      const before = copy(target.stateDict());
+      target.loadStateDict(state);
+      undo.push(() => target.loadStateDict(before));
+    };
+    const clones = (state: StateDict): StateDict =>
+      Object.fromEntries(Object.entries(state).map(([name, tensor]) => [name, tensor.clone()]));
+    try {
+      load(model, within(tensors, "model"), clones);
+      load(optimizer, saved!, ({ groups, state }) => ({ groups, state: state.map(clones) }));
+      load(
+        scheduler as { stateDict(): unknown; loadStateDict(state: unknown): void } | undefined,
+        notes.scheduler,
+        structuredClone,
+      );
+    } catch (error) {
+      for (const back of undo.reverse()) back();
+      throw error;
+    }
+    if (random) setRandomState(notes.random);
+    return { step: notes.step, extra: notes.extra };
+  });
+}
