@@ -23,6 +23,8 @@ interface Helper {
   serves: boolean;
 }
 
+const isGone = ({ thread }: Helper): boolean => !thread || thread.isDead();
+
 /** Whether this thread may sleep: a page's main thread may not. */
 function maySleep(): boolean {
   try {
@@ -200,7 +202,7 @@ export class Pool {
   }
 
   private isAtWork(helper: Helper): boolean {
-    return this.markOf(helper) === 1 && helper.thread !== undefined && !helper.thread.isDead();
+    return this.markOf(helper) === 1 && !isGone(helper);
   }
 
   private replace(start: () => Promise<void>): void {
@@ -217,7 +219,10 @@ export class Pool {
 
   /** Called by a thread that has waited long: if who is waited for is dead, nothing will come of it. */
   private look(): void {
-    const lost = this.helpers.some((helper) => this.markOf(helper) && !this.isAtWork(helper));
+    const lost = this.helpers.some((helper) => {
+      const mark = this.markOf(helper);
+      return mark === 2 || (mark === 1 && isGone(helper));
+    });
     if (!lost) return;
     this.trouble = "a worker died in the midst of a program";
     this.restart();
