@@ -1,10 +1,11 @@
 // Builds the lab's command into dist/lab: the digits it trains on, and lab/cli.ts with all that it uses bundled, since the installed
 // package depends on nothing. nabla itself stays outside: the package's own exports resolve it.
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
+import { licences } from "./licences.mjs";
 
 const OUT = "dist/lab";
 const TRAIN = 6000;
@@ -34,17 +35,6 @@ const raw = {
       : undefined,
 };
 
-/** What the licences of the bundled packages ask for: their texts. */
-function licences(chunks) {
-  const modules = chunks.flatMap(({ moduleIds = [] }) => moduleIds);
-  const packages = new Set(modules.flatMap((id) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []));
-  return [...packages].sort().map((directory) => {
-    const { name, version, license } = JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
-    const file = ["LICENSE", "LICENSE.md", "LICENSE.txt", "license"].map((f) => join(directory, f)).find(existsSync);
-    return `${name} ${version} (${license})\n\n${file ? readFileSync(file, "utf8").trim() : ""}\n`;
-  });
-}
-
 /** Where the checkout's own `npx nabla` finds the command: npm links the commands of dependencies only. */
 function link(target) {
   const place = "node_modules/.bin/nabla";
@@ -62,7 +52,7 @@ const bundle = await rolldown({
 });
 const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name].js", minify: { mangle: false } });
 writeFileSync(`${OUT}/digits.gz`, digits());
-writeFileSync(`${OUT}/LICENSES`, licences(output).join(`\n${"-".repeat(80)}\n\n`));
+writeFileSync(`${OUT}/LICENSES`, licences(output));
 chmodSync(`${OUT}/cli.js`, 0o755);
 // Windows links need rights that few have; there the command is `node dist/lab/cli.js`.
 if (process.platform !== "win32") link(`${OUT}/cli.js`);

@@ -10,6 +10,7 @@ const resolve = {
     { find: /^nabla$/, replacement: `${root}src/index.ts` },
     { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
     { find: /^nabla\/formats$/, replacement: `${root}src/formats/index.ts` },
+    { find: /^nabla\/serverless$/, replacement: `${root}src/serverless/index.ts` },
   ],
 };
 
@@ -32,7 +33,7 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       })),
-      ...["gradients", "lab", "threads"].map((name) => ({
+      ...["gradients", "formats", "serverless", "lab", "threads"].map((name) => ({
         resolve,
         test: { name, root, include: [`test/${name}/*.test.ts`], execArgv, testTimeout: 120_000 },
       })),
@@ -44,6 +45,17 @@ export default defineConfig({
           include: ["test/package/*.test.ts"],
           testTimeout: 300_000,
           hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "matrix",
+          root,
+          include: ["test/matrix/*.test.ts"],
+          globalSetup: ["test/matrix/pack.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           fileParallelism: false,
         },
       },

@@ -1,0 +1,93 @@
+/** What a request may cost: bytes, time, and how many there may be at once. */
+import { Problem, unavailable } from "./problems.ts";
+
+/** Places for requests that are under way. */
+export class Places {
+  #taken = 0;
+  readonly #count: number;
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  /** Takes a place. @returns what gives it back; twice is fine @throws Problem 503 where all are taken */
+  take(): () => void {
+    if (this.#taken >= this.#count)
+      throw unavailable(`${this.#count} requests are under way, which is all that are taken at once. Try again.`);
+    this.#taken++;
+    let held = true;
+    return () => {
+      if (held) this.#taken--;
+      held = false;
+    };
+  }
+}
+
+/** Settles as `work` does, unless that takes longer. @throws what `late` gives */
+export async function within<T>(work: Promise<T>, milliseconds: number, late: () => Problem): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const time = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), milliseconds);
+  });
+  try {
+    return await Promise.race([work, time]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * The request's body. No more than `bytes` of it are ever held, and a client that takes too long is not waited for.
+ * @throws Problem 413, 408, or 400 where the client breaks off
+ */
+export async function readBody(
+  request: Request,
+  { bytes, milliseconds }: { readonly bytes: number; readonly milliseconds: number },
+): Promise<Uint8Array> {
+  const tooLarge = (): Problem =>
+    new Problem(413, `The body is larger than ${bytes} bytes, which is the most that is taken. Send less at a time.`);
+  const late = (): Problem => new Problem(408, `The body did not arrive within ${milliseconds} ms. Send it faster.`);
+  const declared = Number(request.headers.get("content-length") ?? Number.NaN);
+  if (declared > bytes) throw tooLarge();
+  if (!request.body) return new Uint8Array(0);
+  // What says how long it is cannot be longer on the wire.
+  if (declared >= 0) {
+    const whole = await within(request.arrayBuffer().catch(brokenOff), milliseconds, late);
+    if (whole.byteLength > bytes) throw tooLarge();
+    return new Uint8Array(whole);
+  }
+  const reader = (request.body as ReadableStream<Uint8Array>).getReader();
+  try {
+    return await within(gather(reader, bytes, tooLarge), milliseconds, late);
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error;
+  }
+}
+
+async function gather(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  bytes: number,
+  tooLarge: () => Problem,
+): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read().catch(brokenOff);
+    if (done) break;
+    length += value.length;
+    if (length > bytes) throw tooLarge();
+    pieces.push(value);
+  }
+  if (pieces.length === 1) return pieces[0]!;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+function brokenOff(): never {
+  throw new Problem(400, "The body ended too early. Send it whole.");
+}

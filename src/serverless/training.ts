@@ -1,0 +1,332 @@
+/**
+ * Training as a web function: examples in, progress out as server-sent events. Every request trains a model of its own, from stored
+ * weights if there are any; they are replaced once, at the end, by a training that was not broken off.
+ */
+import { compile, type nn, OutOfMemoryError, type optim, type Tensor, tensor, tidy } from "nabla";
+import { loadState, saveState } from "nabla/formats";
+import { accepted, bodyType, type Elements, readTensors } from "./bodies.ts";
+import { events, type Send } from "./events.ts";
+import { described } from "./inference.ts";
+import { Places, readBody, within } from "./limits.ts";
+import { Problem, unavailable } from "./problems.ts";
+import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
+import {
+  acceptArrays,
+  acceptCourse,
+  COURSE,
+  type Course,
+  type Limits,
+  readLimits,
+  readSpec,
+  type TensorSpec,
+} from "./schema.ts";
+import { Pace } from "./slices.ts";
+
+/** What a request trains: its own, made anew. */
+export interface Learner {
+  /** Disposed at the end, as the optimizer is. */
+  readonly model: nn.Module;
+  // biome-ignore lint/suspicious/noExplicitAny: any optimizer, whatever its options
+  readonly optimizer: optim.Optimizer<any, any>;
+  /** The loss of a batch, one number: such as losses.mse. */
+  readonly loss: (output: Tensor, target: Tensor) => Tensor;
+  /** Whether steps are compiled, which is faster. Default true; false for a model that reads values while it computes. */
+  readonly compiled?: boolean;
+  /** Frees what else was made for it. */
+  dispose?(): void;
+}
+
+/** Where weights are kept between requests: a file, an object store, a key-value store. */
+export interface Store {
+  /** What was saved last; undefined before. */
+  load(): Promise<Uint8Array | undefined>;
+  /** Replaces it, whole: what saveState of nabla/formats gives. */
+  save(state: Uint8Array): Promise<void>;
+}
+
+export interface TrainingLimits extends Limits {
+  /** Passes over the examples in a request. */
+  readonly epochs: number;
+}
+
+export interface TrainingOptions extends HandlerOptions {
+  /** Makes a model, its optimizer and its loss, for one request. */
+  readonly create: () => Learner | Promise<Learner>;
+  /** What the model takes: the first size is null, the examples. */
+  readonly input: TensorSpec;
+  /** What it is to give: the first size is null. Labels have a `min` and a `max`. */
+  readonly target: TensorSpec;
+  /** Where trainings begin and end. Default: each begins anew, and is forgotten. */
+  readonly store?: Store;
+  /**
+   * What a request may cost. Default: bytes 16 MiB; batch 65,536 examples; epochs 1000; milliseconds 60,000, for the whole of it;
+   * concurrency 1.
+   */
+  readonly limits?: Partial<TrainingLimits>;
+}
+
+const DEFAULTS: TrainingLimits = { bytes: 2 ** 24, batch: 65_536, milliseconds: 60_000, concurrency: 1, epochs: 1000 };
+
+/** Milliseconds between two events of progress, at least. */
+const PROGRESS_EVERY = 50;
+
+/** Examples of a request. */
+interface Examples {
+  readonly inputs: Elements;
+  readonly targets: Elements;
+  readonly course: Course;
+}
+
+/**
+ * A web function that trains.
+ *
+ * `POST /` with `{ "inputs": […], "targets": […], "epochs"?, "batchSize"?, "shuffle"?, "lr"? }` (defaults 1, 32, true, and the
+ * optimizer's), or a safetensors file with tensors "inputs" and "targets" and the options in its metadata, answers text/event-stream:
+ *
+ * - `progress` with `{ epoch, step, steps, loss }`, at most 20 a second; loss is the mean over the epoch so far;
+ * - at the end `done` with `{ loss, steps, milliseconds }`, after the store has the new state; or `error` with a problem.
+ *
+ * Training goes in slices of 20 ms or one step: other requests are answered between them, and a client that leaves ends it. Then, as
+ * after an error or the time limit, nothing is saved. Of trainings at the same time each begins with what is stored and saves its own
+ * whole state: the last one stays. `GET /health` and `GET /metadata` as inferenceHandler has them.
+ *
+ * ```ts
+ * const handler = trainingHandler({
+ *   create() {
+ *     const model = new nn.Linear(2, 1);
+ *     return { model, optimizer: new optim.Adam(model.parameters()), loss: losses.mse };
+ *   },
+ *   input: { shape: [null, 2] },
+ *   target: { shape: [null, 1] },
+ * });
+ * ```
+ * @throws TypeError where an option is not what it should be
+ */
+export function trainingHandler(options: TrainingOptions): Handler {
+  const what = "trainingHandler";
+  const { create, store } = options;
+  if (typeof create !== "function")
+    throw new TypeError(`${what}: "create" must be a function that gives { model, optimizer, loss }.`);
+  const input = readSpec(`${what}: input`, options.input);
+  const target = readSpec(`${what}: target`, options.target);
+  for (const [name, { shape }] of Object.entries({ input, target }))
+    if (shape[0] !== null) throw new TypeError(`${what}: ${name}: the first size must be null, for the examples.`);
+  const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS);
+  const places = new Places(limits.concurrency);
+  const tell = telling(options.onError);
+
+  const read = async (request: Request): Promise<Examples> => {
+    const type = bodyType(request);
+    accepted(request, ["text/event-stream"]);
+    const body = readTensors(type, await readBody(request, limits), (json) => {
+      const { epochs, batchSize, shuffle, lr, ...arrays } = isObject(json) ? json : {};
+      const named = acceptArrays(["inputs", "targets"], isObject(json) ? arrays : json);
+      return { arrays: named, options: { epochs, batchSize, shuffle, lr } };
+    });
+    const examples = (name: string, spec: typeof input): Elements => {
+      const { single, ...elements } = body.elements(name, spec, limits.batch);
+      if (single) throw new Problem(422, `"${name}" is one example. Send an array of examples, be it of one.`);
+      return elements;
+    };
+    const [inputs, targets] = [examples("inputs", input), examples("targets", target)];
+    const [n, m] = [inputs.shape[0]!, targets.shape[0]!];
+    if (n !== m) throw new Problem(422, `There are ${n} inputs, but ${m} targets. Send one target for each input.`);
+    return { inputs, targets, course: acceptCourse(courseOf(body.options), limits) };
+  };
+
+  /** A learner that goes on from what is stored. */
+  const begin = async ({ course }: Examples): Promise<{ learner: Learner; before: number }> => {
+    const late = (): Problem => unavailable("The stored weights could not be read in time. Try again.", 5);
+    const stored = await within((async () => store?.load())(), limits.milliseconds, late).catch((error) => {
+      if (error instanceof Problem) throw error;
+      tell(error);
+      throw unavailable("The stored weights could not be read. Try again later.", 5);
+    });
+    const learner = await create();
+    try {
+      const { model, optimizer } = learner;
+      const { step } = stored ? loadState(stored, { model, optimizer, random: false }) : { step: 0 };
+      if (course.lr !== undefined) optimizer.lr = course.lr;
+      model.train();
+      return { learner, before: step };
+    } catch (error) {
+      free(learner);
+      throw error;
+    }
+  };
+
+  const work = async (request: Request, leave: () => void): Promise<Response> => {
+    const began = performance.now();
+    const examples = await read(request);
+    const { learner, before } = await begin(examples);
+    const run = new Run(learner, examples);
+
+    /** Trains to the end. @returns the last event; undefined where the client has left */
+    const train = async (send: Send, isGone: () => boolean): Promise<readonly [string, object] | undefined> => {
+      const pace = new Pace();
+      let told = Number.NEGATIVE_INFINITY;
+      while (!run.isDone) {
+        await pace.slice(() => run.step());
+        if (isGone()) return undefined;
+        const now = performance.now();
+        if (now - began > limits.milliseconds) throw run.overtime(limits.milliseconds);
+        if (run.isDone || now - told < PROGRESS_EVERY) continue;
+        send("progress", run.progress());
+        told = now;
+      }
+      send("progress", run.progress());
+      const { steps, loss } = run.progress();
+      await save(learner, before + steps);
+      return ["done", { loss, steps, milliseconds: Math.round(performance.now() - began) }];
+    };
+    const failed = (error: unknown): Problem => {
+      if (error instanceof Problem) return error;
+      tell(error);
+      return error instanceof OutOfMemoryError
+        ? unavailable("There is not enough memory for that. Ask for smaller batches.")
+        : new Problem(500, "The training failed. The function's log says why.");
+    };
+    const end = (): void => {
+      try {
+        run.dispose();
+        free(learner);
+      } catch (error) {
+        tell(error);
+      }
+      leave();
+    };
+    return events(request, train, failed, end);
+  };
+
+  const save = async (learner: Learner, step: number): Promise<void> => {
+    if (!store) return;
+    const state = saveState({ ...learner, step });
+    await (async () => store.save(state))().catch((error) => {
+      tell(error);
+      throw unavailable("The training has ended, but could not be stored. Try again later.", 5);
+    });
+  };
+
+  return routes(what, {
+    ...options,
+    async work(request) {
+      const leave = places.take();
+      try {
+        return await work(request, leave);
+      } catch (error) {
+        leave();
+        throw error;
+      }
+    },
+    ready: async () => {},
+    isReady: () => true,
+    metadata: { input: described(input), target: described(target), limits },
+  });
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The options that were given; as text in a file's metadata, which may hold other things too. */
+function courseOf(options: Readonly<Record<string, unknown>>): object {
+  const given = COURSE.filter((key) => Object.hasOwn(options, key) && options[key] !== undefined);
+  const value = (key: string): unknown => {
+    const sent = options[key];
+    if (typeof sent !== "string") return sent;
+    try {
+      return JSON.parse(sent) as unknown;
+    } catch {
+      return sent;
+    }
+  };
+  return Object.fromEntries(given.map((key) => [key, value(key)]));
+}
+
+function free({ model, optimizer, dispose }: Learner): void {
+  optimizer.dispose();
+  model.dispose();
+  dispose?.();
+}
+
+/** A training: batches of examples in an order that each epoch draws, one step at a time. */
+class Run {
+  readonly #order: Uint32Array;
+  readonly #batches: number;
+  readonly #steps: number;
+  readonly #update: (x: Tensor, y: Tensor) => Tensor;
+  readonly #examples: Examples;
+  #step = 0;
+  #sum = 0;
+  #free = (): void => {};
+
+  constructor({ model, optimizer, loss, compiled = true }: Learner, examples: Examples) {
+    const n = examples.inputs.shape[0]!;
+    this.#examples = examples;
+    this.#order = Uint32Array.from({ length: n }, (_, i) => i);
+    this.#batches = Math.ceil(n / examples.course.batchSize);
+    this.#steps = this.#batches * examples.course.epochs;
+    const update = (x: Tensor, y: Tensor): Tensor => optimizer.minimize(() => loss(model.forward(x), y));
+    if (compiled) {
+      const program = compile(update, { name: "trainingHandler" });
+      this.#update = program;
+      this.#free = () => program.dispose();
+    } else this.#update = update;
+  }
+
+  get isDone(): boolean {
+    return this.#step === this.#steps;
+  }
+
+  /** @throws Problem 422 where the loss is no longer a number */
+  step(): boolean {
+    const { inputs, targets, course } = this.#examples;
+    const batch = this.#step % this.#batches;
+    if (batch === 0) {
+      this.#sum = 0;
+      if (course.shuffle) shuffle(this.#order);
+    }
+    const rows = this.#order.subarray(batch * course.batchSize, (batch + 1) * course.batchSize);
+    const loss = tidy(() => this.#update(gather(inputs, rows), gather(targets, rows)).item());
+    this.#step++;
+    this.#sum += loss;
+    if (!Number.isFinite(loss))
+      throw new Problem(
+        422,
+        `The loss became ${loss} at step ${this.#step}. Nothing was saved. Ask for a smaller lr, or scale the inputs.`,
+      );
+    return !this.isDone;
+  }
+
+  progress(): { epoch: number; step: number; steps: number; loss: number } {
+    const [step, steps, last] = [this.#step, this.#steps, this.#step - 1];
+    return { epoch: Math.floor(last / this.#batches) + 1, step, steps, loss: this.#sum / ((last % this.#batches) + 1) };
+  }
+
+  overtime(milliseconds: number): Problem {
+    return new Problem(
+      422,
+      `The training did not end within ${milliseconds} ms, but was at step ${this.#step} of ${this.#steps}. Nothing was saved. ` +
+        "Ask for fewer epochs, or send fewer examples.",
+    );
+  }
+
+  dispose(): void {
+    this.#free();
+  }
+}
+
+/** Fisher and Yates: every order is as likely. */
+function shuffle(order: Uint32Array): void {
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+}
+
+/** Examples by number, as a tensor. */
+function gather({ values, shape, dtype }: Elements, rows: Uint32Array): Tensor {
+  const size = values.length / shape[0]!;
+  const chosen = new (values.constructor as Float32ArrayConstructor)(rows.length * size);
+  rows.forEach((row, i) => chosen.set(values.subarray(row * size, (row + 1) * size), i * size));
+  return tensor(chosen, [rows.length, ...shape.slice(1)], { dtype });
+}
