@@ -104,7 +104,7 @@ function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
     const layout =
       last !== "weight" || !module ? SAME : isConv(module) ? KERNEL : channels !== undefined ? flat(channels) : SAME;
     const counts = last === "numBatchesTracked" && module instanceof BatchNorm;
-    const theirs = [`${name.slice(0, dot + 1)}${snake(last)}`, snake(name), name];
+    const theirs = [snake(name), `${name.slice(0, dot + 1)}${snake(last)}`, name];
     return { name, theirs, own, layout, counts };
   });
 }

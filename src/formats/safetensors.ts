@@ -24,8 +24,9 @@ export interface Entry {
   elements(): TypedArray;
 }
 
+/** Node's Buffers are Uint8Arrays whose slice() copies nothing: here they are as all others. */
 const bytesOf = (file: Uint8Array | ArrayBuffer): Uint8Array =>
-  file instanceof Uint8Array ? file : new Uint8Array(file);
+  file instanceof Uint8Array ? new Uint8Array(file.buffer, file.byteOffset, file.length) : new Uint8Array(file);
 
 function open(file: Uint8Array | ArrayBuffer): { header: Header; data: Uint8Array } {
   const bytes = bytesOf(file);

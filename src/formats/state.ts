@@ -71,7 +71,7 @@ export function saveState({
     version: VERSION,
     step,
     random: Array.from(randomState()),
-    ...(optimizer && { optimizer: { groups, slots: state.map((slots) => Object.keys(slots)) } }),
+    ...(optimizer && { optimizer: { groups, slots: state.map((slots) => Object.keys(slots).sort()) } }),
     ...(scheduler && { scheduler: scheduler.stateDict() }),
     ...(extra !== undefined && { extra }),
   };

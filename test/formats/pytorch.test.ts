@@ -1,0 +1,150 @@
+/** What PyTorch has trained and saved (make.py) gives here what it gives there. */
+import { readFileSync } from "node:fs";
+import { nn, type Tensor, tensor } from "nabla";
+import { fromPyTorch, inspectSafetensors, readSafetensors, toPyTorch, writeSafetensors } from "nabla/formats";
+import { expect, test } from "vitest";
+
+const file = (name: string) => readFileSync(new URL(`${name}.safetensors`, import.meta.url));
+
+class Reader extends nn.Module {
+  readonly lstm = new nn.LSTM(6, 8, { numLayers: 2, batchFirst: true, bidirectional: true });
+  readonly fcOut = new nn.Linear(16, 3);
+  forward(x: Tensor): Tensor {
+    return this.fcOut.forward(this.lstm.forward(x)[0].slice(null, -1));
+  }
+}
+
+const toChannelsLast = (x: Tensor): Tensor => x.permute(0, 2, 3, 1);
+
+const models: Record<string, { make: () => nn.Module; input?: (x: Tensor) => Tensor }> = {
+  mlp: {
+    make: () =>
+      new nn.Sequential(
+        new nn.Linear(12, 32),
+        new nn.ReLU(),
+        new nn.Linear(32, 16),
+        new nn.Tanh(),
+        new nn.Linear(16, 4),
+      ),
+  },
+  cnn: {
+    make: () =>
+      new nn.Sequential(
+        new nn.Sequential(
+          new nn.Conv2d(3, 8, 3, { padding: 1 }),
+          new nn.BatchNorm2d(8),
+          new nn.ReLU(),
+          new nn.Conv2d(8, 8, 3, { groups: 8 }),
+          new nn.ReLU(),
+        ),
+        new nn.ConvTranspose2d(8, 4, 2, { stride: 2 }),
+        new nn.ReLU(),
+        new nn.MaxPool2d(3),
+        new nn.Flatten(),
+        new nn.Linear(4 * 4 * 5, 16),
+        new nn.ReLU(),
+        new nn.Linear(16, 5),
+      ),
+    input: toChannelsLast,
+  },
+  lstm: { make: () => new Reader() },
+};
+
+/** The network's own tensors, and the test's. */
+function load(name: string) {
+  const { "test.inputs": inputs, "test.outputs": outputs, ...own } = readSafetensors(file(name)).tensors;
+  return { inputs: inputs!, outputs: outputs!, own };
+}
+
+test.each(Object.keys(models))("%s: outputs are PyTorch's within 1e-5", (name) => {
+  const { make, input = (x: Tensor) => x } = models[name]!;
+  const { inputs, outputs, own } = load(name);
+  const model = make();
+  model.loadStateDict(fromPyTorch(model, own));
+  const found = model.eval().forward(input(inputs)) as Tensor;
+  expect(found.shape).toEqual(outputs.shape);
+  expect(found.sub(outputs).abs().max().item()).toBeLessThan(1e-5);
+  expect(outputs.abs().max().item()).toBeGreaterThan(1);
+});
+
+test.each(Object.keys(models))("%s: and back, byte for byte, under its names", (name) => {
+  const { own } = load(name);
+  const model = models[name]!.make();
+  model.loadStateDict(fromPyTorch(model, own));
+  const back = toPyTorch(model);
+  expect(Object.keys(back).sort()).toEqual(Object.keys(own).sort());
+  for (const [key, value] of Object.entries(back)) {
+    expect(value.shape, key).toEqual(own[key]!.shape);
+    expect(value.data, key).toEqual(own[key]!.data);
+  }
+});
+
+test("a Linear layer behind an image that a module of one's own flattens is named", () => {
+  class Net extends nn.Module {
+    readonly conv = new nn.Conv2d(1, 3, 2);
+    readonly fc = new nn.Linear(12, 2);
+    forward(x: Tensor): Tensor {
+      return this.fc.forward(this.conv.forward(x).flatten(1));
+    }
+  }
+  const [net, whole] = [new Net(), new nn.Sequential(new nn.Conv2d(1, 3, 2), new nn.Flatten(), new nn.Linear(12, 2))];
+  const theirs = { "conv.weight": toPyTorch(net)["conv.weight"]!, "conv.bias": net.conv.bias! };
+  const [weight, bias] = [tensor(Array.from({ length: 24 }, (_, i) => i / 24)).reshape(2, 12), tensor([1, 2])];
+  net.loadStateDict(fromPyTorch(net, { ...theirs, "fc.weight": weight, "fc.bias": bias }, { flattened: { fc: 3 } }));
+  const sequential = {
+    "0.weight": theirs["conv.weight"],
+    "0.bias": theirs["conv.bias"],
+    "2.weight": weight,
+    "2.bias": bias,
+  };
+  whole.loadStateDict(fromPyTorch(whole, sequential));
+  const x = tensor([[1, 2, 3], [4, 5, 6], [7, 8, 10]]).reshape(1, 3, 3, 1); // biome-ignore format: an image
+  expect(net.forward(x).toArray()).toEqual(whole.forward(x).toArray());
+  // Column c·4 + p there is column p·3 + c here.
+  expect(net.fc.weight.toArray()).not.toEqual(weight.toArray());
+  expect(net.fc.weight.narrow(1, 1, 1).toArray()).toEqual(weight.narrow(1, 4, 1).toArray());
+  expect(() => fromPyTorch(net, theirs, { flattened: { fc: 5 } })).toThrow(/reads 12 values, .* 5 channels/);
+  expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow('"conv" is no Linear layer');
+});
+
+test("names that the model does not know, and those it misses, are told by loadStateDict", () => {
+  const { own } = load("mlp");
+  const { "0.bias": _, ...rest } = own;
+  const model = models.mlp!.make();
+  const before = model.stateDict()["0.weight"]!.toArray();
+  expect(() => model.loadStateDict(fromPyTorch(model, { ...rest, other: tensor(1) }))).toThrow(
+    /missing: 0\.bias; unexpected: other/,
+  );
+  expect(model.stateDict()["0.weight"]!.toArray()).toEqual(before);
+});
+
+test("every element type is what PyTorch takes it for", () => {
+  const { tensors } = readSafetensors(file("types"));
+  const { entries } = inspectSafetensors(file("types"));
+  const types = Object.fromEntries(Array.from(entries, ([name, { dtype }]) => [name, dtype]));
+  expect(types).toMatchObject({
+    float64: "F64",
+    float16: "F16",
+    bfloat16: "BF16",
+    int64: "I64",
+    int8: "I8",
+    bool: "BOOL",
+  });
+  expect(tensors.float16!.data).toEqual(tensors["float16.expected"]!.data);
+  expect(tensors.bfloat16!.data).toEqual(tensors["bfloat16.expected"]!.data);
+  expect(tensors.float64!.data).toEqual(tensors.float32!.data);
+  const whole = [0, 1, -1, 127, -128, 5];
+  for (const name of ["int64", "int32", "int16", "int8"]) {
+    expect(tensors[name]!.dtype).toBe("int32");
+    expect(tensors[name]!.shape).toEqual([2, 3]);
+    expect([...tensors[name]!.data], name).toEqual(whole);
+  }
+  expect([...tensors.uint8!.data]).toEqual([0, 1, 255, 127, 128, 5]);
+  expect(tensors.bool!.toArray()).toEqual([
+    [false, true, false],
+    [true, false, true],
+  ]);
+  // Ours are written in types that PyTorch reads.
+  const again = readSafetensors(writeSafetensors(tensors));
+  for (const [name, { data }] of Object.entries(tensors)) expect(again.tensors[name]!.data, name).toEqual(data);
+});
