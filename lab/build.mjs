@@ -1,5 +1,5 @@
-// Builds the lab's command into dist/lab: the digits it trains on, and lab/cli.ts with all that it uses bundled, since the installed
-// package depends on nothing. nabla itself stays outside: the package's own exports resolve it.
+// Builds the command into dist/lab: the digits it trains on, and lab/cli.ts with all that it uses bundled, since the installed package
+// depends on nothing; so are the programs that it starts, mnist and bench. nabla itself stays outside: the package's own exports resolve it.
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -44,13 +44,24 @@ function link(target) {
 }
 
 rmSync(OUT, { recursive: true, force: true });
+/** What benches measure from within stays where it is: dist/src and dist/assembly stand beside dist/lab. */
+const inside = {
+  name: "inside",
+  resolveId(source, importer) {
+    const path =
+      /[\\/]dist[\\/]bench[\\/]/.test(importer ?? "") && join(dirname(importer), source).replaceAll("\\", "/");
+    const found = /(?:^|\/)dist\/((?:src|assembly)\/.*)$/.exec(path || "");
+    return found ? { id: `../${found[1]}`, external: true } : undefined;
+  },
+};
+
 const bundle = await rolldown({
-  input: "lab/cli.ts",
+  input: { cli: "lab/cli.ts", mnist: "examples/mnist.ts", bench: "dist/bench/index.js" },
   platform: "node",
-  external: ["nabla", "nabla/gradients"],
-  plugins: [raw],
+  external: ["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless"],
+  plugins: [inside, raw],
 });
-const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name].js", minify: { mangle: false } });
+const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name]-[hash].js", minify: { mangle: false } });
 writeFileSync(`${OUT}/digits.gz`, digits());
 writeFileSync(`${OUT}/LICENSES`, licences(output));
 chmodSync(`${OUT}/cli.js`, 0o755);

@@ -36,3 +36,6 @@ export function terminalOf(stream: NodeJS.WriteStream): Terminal {
         : style.halves(ink(upper), ink(lower)),
   };
 }
+
+/** Prints a line to stdout. */
+export const print = (text: string): void => void process.stdout.write(`${text}\n`);
