@@ -3,9 +3,14 @@ import type { Handler } from "./routes.ts";
 
 /** What is used of an event. Version 2 (function URLs, HTTP APIs) has requestContext.http, version 1 (REST APIs) httpMethod. */
 export interface LambdaEvent {
+  readonly [key: string]: unknown;
   readonly rawPath?: string;
   readonly rawQueryString?: string;
-  readonly requestContext?: { readonly domainName?: string; readonly http?: { readonly method: string } };
+  readonly requestContext?: {
+    readonly [key: string]: unknown;
+    readonly domainName?: string;
+    readonly http?: { readonly [key: string]: unknown; readonly method: string };
+  };
   readonly httpMethod?: string;
   readonly path?: string;
   readonly queryStringParameters?: Readonly<Record<string, string | undefined>> | null;

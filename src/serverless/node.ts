@@ -9,7 +9,8 @@ export interface NodeRequest {
   readonly rawHeaders: readonly string[];
   readonly headers: { readonly host?: string | undefined };
   readonly complete: boolean;
-  on(event: string, listener: (argument: never) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: as Node declares it
+  on(event: string, listener: (...args: any[]) => void): unknown;
   pause(): unknown;
   resume(): unknown;
 }

@@ -107,7 +107,9 @@ export function routes(what: string, options: Routes): Handler {
   const app = new Hono();
   for (const [at, { method, answer }] of Object.entries(table)) app.on(method, at, (c) => answer(c.req.raw));
   app.notFound((c) => {
-    const route = Object.hasOwn(table, c.req.path) && table[c.req.path];
+    // The router takes a slash at the end for none.
+    const at = c.req.path.replace(/(?<=.)\/$/, "");
+    const route = Object.hasOwn(table, at) && table[at];
     if (!route) return new Problem(404, `There is nothing here. POST to ${path}, or GET ${below}/health.`).response();
     const { allow, method } = route;
     if (c.req.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });

@@ -67,7 +67,7 @@ function explain(issue: v.BaseIssue<unknown>): string {
   const place = placeOf(issue);
   if (issue.type !== "strict_object") return place ? `${quote(place)} ${issue.message}` : issue.message;
   if (issue.expected === "never") return `${quote(place)} is not known here`;
-  return issue.path ? `${quote(place)} is missing` : "the body must be a JSON object";
+  return issue.path ? `${quote(place)} is missing` : "must be an object";
 }
 
 /** Reads a handler's options. @throws TypeError that says which is wrong */
@@ -99,9 +99,14 @@ function accept<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOu
   );
 }
 
-/** A body of named nested arrays: `{ "inputs": […] }`, each to be looked at by whoever knows its shape. */
-export const acceptArrays = (names: readonly string[], body: unknown): Record<string, unknown> =>
-  accept(v.strictObject(Object.fromEntries(names.map((name) => [name, v.unknown()]))), body);
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** A body of named nested arrays: `{ "inputs": […] }`, each to be looked at by whoever knows its shape. @throws Problem 422 */
+export function acceptArrays(names: readonly string[], body: unknown): Record<string, unknown> {
+  if (!isObject(body)) throw new Problem(422, `The body must be a JSON object with ${names.map(quote).join(" and ")}.`);
+  return accept(v.strictObject(Object.fromEntries(names.map((name) => [name, v.unknown()]))), body);
+}
 
 /** The options of a training's request. */
 export const COURSE = ["epochs", "batchSize", "shuffle", "lr"] as const;

@@ -15,6 +15,7 @@ import {
   acceptCourse,
   COURSE,
   type Course,
+  isObject,
   type Limits,
   readLimits,
   readSpec,
@@ -223,9 +224,6 @@ export function trainingHandler(options: TrainingOptions): Handler {
     metadata: { input: described(input), target: described(target), limits },
   });
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** The options that were given; as text in a file's metadata, which may hold other things too. */
 function courseOf(options: Readonly<Record<string, unknown>>): object {

@@ -1,0 +1,515 @@
+/** inferenceHandler: what it answers to good requests and to bad ones, and what it holds. */
+import { compile, memory, type nn, noGrad, type Tensor, tensor, tidy } from "nabla";
+import { readSafetensors } from "nabla/formats";
+import { combine, type InferenceOptions, inferenceHandler } from "nabla/serverless";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
+import { file, get, JSON_TYPE, network, post, problem, SAFETENSORS } from "./requests.ts";
+
+const model = network();
+afterAll(() => model.dispose());
+const x = [
+  [1, 2, 3, 4],
+  [0, -1, 0.5, 2],
+];
+/** What the network gives, in evaluation mode. */
+const expected = tidy(() => noGrad(() => model.eval().forward(tensor(x)).toArray())) as number[][];
+
+/** What handlers told nobody who listened for it. */
+const unexpected: unknown[] = [];
+afterEach(() => expect(unexpected.splice(0)).toEqual([]));
+
+const handlerOf = (options: Partial<InferenceOptions> = {}) =>
+  inferenceHandler({
+    load: () => model,
+    input: { shape: [null, 4] },
+    output: { shape: [null, 2] },
+    onError: (error) => unexpected.push(error),
+    ...options,
+  });
+const handler = handlerOf();
+/** Listens for what onError is to be told, once. */
+const hearing = (message: RegExp) => ({
+  onError: vi.fn((error: unknown) => {
+    if (!message.test(String(error))) unexpected.push(error);
+  }),
+});
+
+describe("answers", () => {
+  test("a batch as JSON", async () => {
+    const response = await post(handler, { inputs: x });
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe(JSON_TYPE);
+    expect(await response.json()).toEqual({ outputs: expected, shape: [2, 2] });
+  });
+  test("one sample in kind", async () => {
+    expect(await (await post(handler, { inputs: x[1] })).json()).toEqual({ outputs: expected[1], shape: [2] });
+  });
+  test.each([SAFETENSORS, "application/octet-stream"])("a batch as %s", async (type) => {
+    const response = await post(handler, file({ inputs: x }), {
+      headers: { "content-type": type },
+    });
+    expect(response.headers.get("content-type")).toBe(type);
+    const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
+    expect(outputs!.toArray()).toEqual(expected);
+  });
+  test("half precision is read as float32", async () => {
+    const json = `{"inputs":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}`;
+    const file = new Uint8Array(8 + json.length + 8);
+    file[0] = json.length;
+    file.set(new TextEncoder().encode(json), 8);
+    // 1, 2, 3, 4 in half precision
+    file.set(new Uint8Array(new Uint16Array([0x3c00, 0x4000, 0x4200, 0x4400]).buffer), 8 + json.length);
+    const response = await post(handler, file, { headers: { accept: JSON_TYPE } });
+    expect(await response.json()).toEqual({ outputs: expected[0], shape: [2] });
+  });
+  test.each([
+    ["application/vnd.safetensors", SAFETENSORS],
+    ["text/html, application/octet-stream;q=0.2, application/*;q=0.1", "application/octet-stream"],
+    ["*/*;q=0.1, application/json;q=0", SAFETENSORS],
+    ["text/html, */*;q=0.5", JSON_TYPE],
+  ])("Accept: %s is answered as %s", async (accept, type) => {
+    const response = await post(handler, { inputs: x }, { headers: { accept } });
+    expect(response.headers.get("content-type")).toBe(type);
+  });
+  test("a charset that is UTF-8 is taken", async () => {
+    expect(
+      (await post(handler, { inputs: x }, { headers: { "content-type": 'application/json; charset="UTF-8"' } })).status,
+    ).toBe(200);
+  });
+  test("a body without a length, in pieces", async () => {
+    const bytes = new TextEncoder().encode(JSON.stringify({ inputs: x }));
+    const body = new ReadableStream({
+      start(controller) {
+        for (let at = 0; at < bytes.length; at += 5) controller.enqueue(bytes.subarray(at, at + 5));
+        controller.close();
+      },
+    });
+    const response = await handler(
+      new Request("http://localhost/", {
+        method: "POST",
+        body,
+        duplex: "half",
+        headers: { "content-type": JSON_TYPE },
+      } as RequestInit),
+    );
+    expect(await response.json()).toEqual({ outputs: expected, shape: [2, 2] });
+  });
+  test("integers, booleans and bytes, each as its own type", async () => {
+    for (const [dtype, inputs, sum] of [
+      ["int32", [-7, 9], 2],
+      ["uint8", [255, 1], 256],
+      ["bool", [true, 1], 2],
+    ] as const) {
+      const load = () => (t: Tensor) => {
+        expect(t.dtype).toBe(dtype);
+        return t.to("float32").sum(1, { keepdim: true });
+      };
+      const own = handlerOf({ load, input: { shape: [null, 2], dtype }, output: { shape: [null, 1] } });
+      expect(await (await post(own, { inputs })).json()).toEqual({ outputs: [sum], shape: [1] });
+    }
+  });
+  test("sizes that are not given are the client's; a shape without a batch is one", async () => {
+    const sums = handlerOf({
+      load: () => (t: Tensor) => t.sum(1),
+      input: { shape: [null, null] },
+      output: { shape: [null] },
+    });
+    expect(await (await post(sums, { inputs: [[1, 2, 3]] })).json()).toEqual({ outputs: [6], shape: [1] });
+    expect(await (await post(sums, { inputs: [1, 2] })).json()).toEqual({ outputs: 3, shape: [] });
+    const whole = handlerOf({ load: () => (t: Tensor) => t.mul(2), input: { shape: [2] }, output: { shape: [2] } });
+    expect(await (await post(whole, { inputs: [1, 2] })).json()).toEqual({ outputs: [2, 4], shape: [2] });
+  });
+  test("a compiled function is a model", async () => {
+    const program = compile((t: Tensor) => model.eval().forward(t) as Tensor);
+    const compiled = handlerOf({ load: () => program });
+    for (let i = 0; i < 3; i++)
+      expect(await (await post(compiled, { inputs: x })).json()).toEqual({ outputs: expected, shape: [2, 2] });
+    program.dispose();
+  });
+  test("the model is in evaluation mode, whoever trains it meanwhile", async () => {
+    model.train();
+    expect(await (await post(handler, { inputs: x })).json()).toEqual({ outputs: expected, shape: [2, 2] });
+  });
+});
+
+describe("refuses, and names the remedy", () => {
+  test.each([
+    [
+      "a wrong size",
+      { inputs: [[1, 2, 3]] },
+      422,
+      '"inputs" has the shape [1, 3], but must have [batch, 4], or [4] for one sample.',
+    ],
+    ["too deep", { inputs: [[[1, 2, 3, 4]]] }, 422, '"inputs" has the shape [1, 1, 4], but must have'],
+    ["a number", { inputs: 1 }, 422, '"inputs" has the shape [], but'],
+    ["an empty batch", { inputs: [] }, 422, '"inputs" has the shape [0], but'],
+    [
+      "rows of two lengths",
+      { inputs: [[1, 2, 3, 4], [1]] },
+      422,
+      '"inputs[1]" has 1 elements, but must be an array of 4',
+    ],
+    ["a row that is none", { inputs: [[1, 2, 3, 4], 5] }, 422, '"inputs[1]" is no array, but must be an array of 4'],
+    ["a text", { inputs: [[1, 2, "3", 4]] }, 422, '"inputs[0][2]" is not a number that float32 holds.'],
+    ["null", { inputs: [1, null, 3, 4] }, 422, '"inputs[1]" is not a number'],
+    ["what float32 cannot hold", { inputs: [1, 2, 3, 1e39] }, 422, '"inputs[3]" is not a number that float32 holds.'],
+    ["what JSON cannot hold", '{"inputs":[1,2,3,1e999]}', 422, '"inputs[3]" is not a number that float32 holds.'],
+    ["no inputs", {}, 422, '"inputs" is missing.'],
+    ["what is not known", { inputs: x, instances: 1 }, 422, '"instances" is not known here.'],
+    ["a pollution", '{"inputs":[1,2,3,4],"__proto__":{"a":1},"b":1}', 422, "is not known here."],
+    ["an array", [1], 422, 'The body must be a JSON object with "inputs".'],
+    ["no JSON", "{inputs:1}", 400, "The body is not JSON. Send a JSON object in UTF-8."],
+    ["nothing", "", 400, "The body is not JSON."],
+    ["too many samples", { inputs: Array(1025).fill(x[0]) }, 413, '"inputs" has 1025 samples, but 1024 are the most'],
+    ["a file that is none", new Uint8Array([1, 2, 3]), 400, "The body is not a file that is read: safetensors:"],
+    ["a file without inputs", file({ x: x }), 422, 'The file has no tensor called "inputs". Add it.'],
+    [
+      "a file of a wrong type",
+      file({ inputs: x }, { dtype: "int32" }),
+      422,
+      '"inputs" is I32, which is read as int32, but must be float32. Convert it.',
+    ],
+    ["a file of a wrong shape", file({ inputs: [1] }), 422, '"inputs" has the shape [1], but must have [batch, 4]'],
+  ])("%s", async (_, body, status, detail) => {
+    expect((await problem(await post(handler, body), status)).detail).toContain(detail);
+  });
+  test("deep nesting, as deep as the limit allows", async () => {
+    const depth = 2 ** 20;
+    const { detail } = await problem(await post(handler, `{"inputs":${"[".repeat(depth)}${"]".repeat(depth)}}`), 422);
+    expect(detail).toBe('"inputs" has the shape [1, 1, 1], but must have [batch, 4], or [4] for one sample.');
+  });
+  test("numbers that the type does not hold, or that lie outside", async () => {
+    const load = () => (t: Tensor) => t;
+    const labels = handlerOf({
+      load,
+      input: { shape: [null], dtype: "int32", min: 0, max: 9 },
+      output: { shape: [null], dtype: "int32" },
+    });
+    expect((await problem(await post(labels, { inputs: [1, 1.5] }), 422)).detail).toBe(
+      '"inputs[1]" is not a whole number that int32 holds.',
+    );
+    expect((await problem(await post(labels, { inputs: [1, 10] }), 422)).detail).toBe(
+      '"inputs" holds 10, but its elements must lie in 0 … 9.',
+    );
+    const body = file({ inputs: [-1] }, { dtype: "int32" });
+    expect((await problem(await post(labels, body), 422)).detail).toContain("must lie in 0 … 9");
+    const bytes = handlerOf({
+      load,
+      input: { shape: [null], dtype: "uint8" },
+      output: { shape: [null], dtype: "uint8" },
+    });
+    expect((await problem(await post(bytes, { inputs: [256] }), 422)).detail).toBe(
+      '"inputs[0]" is not a whole number in 0 … 255.',
+    );
+    const bits = handlerOf({ load, input: { shape: [null], dtype: "bool" }, output: { shape: [null], dtype: "bool" } });
+    expect((await problem(await post(bits, { inputs: [true, 2] }), 422)).detail).toBe(
+      '"inputs[1]" is not true or false.',
+    );
+  });
+  test.each([
+    [
+      "no Content-Type",
+      { "content-type": "" },
+      415,
+      "The body's type is not said. Send Content-Type: application/json or application/vnd.safetensors.",
+    ],
+    [
+      "an unknown one",
+      { "content-type": "text/csv" },
+      415,
+      'Bodies of type "text/csv" are not read. Send Content-Type:',
+    ],
+    [
+      "another charset",
+      { "content-type": "application/json;charset=latin1" },
+      415,
+      'JSON is read as UTF-8, not as "latin1".',
+    ],
+    [
+      "an encoding",
+      { "content-encoding": "gzip" },
+      415,
+      "Encoded bodies are not read. Send it without Content-Encoding.",
+    ],
+    [
+      "Accept that cannot be met",
+      { accept: "text/html" },
+      406,
+      "There is no answer of a type that you accept. Accept application/json or",
+    ],
+  ])("%s", async (_, headers, status, detail) => {
+    expect((await problem(await post(handler, { inputs: x }, { headers }), status)).detail).toContain(detail);
+  });
+  test("415 says what is read", async () => {
+    const response = await post(handler, "a", { headers: { "content-type": "text/plain" } });
+    expect(response.headers.get("accept-post")).toBe(
+      "application/json, application/vnd.safetensors, application/octet-stream",
+    );
+  });
+});
+
+describe("routes", () => {
+  test("health is open, and says whether the model is there; ?ready loads it", async () => {
+    const load = vi.fn(() => model);
+    const own = handlerOf({ load });
+    expect(await (await get(own, "/health")).json()).toEqual({ status: "ok", ready: false });
+    expect(load).not.toHaveBeenCalled();
+    expect(await (await get(own, "/health?ready")).json()).toEqual({ status: "ok", ready: true });
+    expect(await (await get(own, "/health")).json()).toEqual({ status: "ok", ready: true });
+  });
+  test("metadata", async () => {
+    const own = handlerOf({ name: "digits", input: { shape: [null, 4], min: 0 }, limits: { batch: 7 } });
+    expect(await (await get(own, "/metadata")).json()).toEqual({
+      name: "digits",
+      input: { shape: [null, 4], dtype: "float32", min: 0 },
+      output: { shape: [null, 2], dtype: "float32" },
+      limits: { bytes: 4194304, batch: 7, milliseconds: 10000, concurrency: 64 },
+      nabla: { version: expect.any(String), build: expect.any(String), threads: 1 },
+    });
+  });
+  test.each([
+    ["GET", "/", 405, "POST, OPTIONS"],
+    ["PUT", "/", 405, "POST, OPTIONS"],
+    ["POST", "/health", 405, "GET, HEAD, OPTIONS"],
+    ["OPTIONS", "/", 204, "POST, OPTIONS"],
+    ["OPTIONS", "/metadata", 204, "GET, HEAD, OPTIONS"],
+    ["HEAD", "/health", 200, null],
+    ["HEAD", "/", 405, "POST, OPTIONS"],
+    ["GET", "/nothing", 404, null],
+    ["GET", "/__proto__", 404, null],
+    ["GET", "/health/", 200, null],
+    ["PUT", "/health/", 405, "GET, HEAD, OPTIONS"],
+    ["GET", "/%00%ff", 404, null],
+  ])("%s %s is answered %d", async (method, path, status, allow) => {
+    const response = await get(handler, path, {}, method);
+    expect(response.status).toBe(status);
+    expect(response.headers.get("allow")).toBe(allow);
+  });
+  test("below a path", async () => {
+    const own = handlerOf({ path: "/v1/digits" });
+    expect((await post(own, { inputs: x }, { path: "/v1/digits" })).status).toBe(200);
+    expect((await get(own, "/v1/digits/health")).status).toBe(200);
+    await problem(await get(own, "/health"), 404);
+  });
+  test("several functions behind one", async () => {
+    const twice = handlerOf({
+      load: () => (t: Tensor) => t.mul(2),
+      input: { shape: [null] },
+      output: { shape: [null] },
+    });
+    const both = combine({ "/digits": handler, "/digits/twice": twice });
+    expect(await (await post(both, { inputs: x }, { path: "/digits" })).json()).toEqual({
+      outputs: expected,
+      shape: [2, 2],
+    });
+    expect(await (await post(both, { inputs: [2] }, { path: "/digits/twice" })).json()).toEqual({
+      outputs: [4],
+      shape: [1],
+    });
+    expect((await get(both, "/digits/health?ready")).status).toBe(200);
+    await problem(await get(both, "/digitsx"), 404);
+    await problem(await get(both, "/"), 404);
+  });
+});
+
+describe("authorize", () => {
+  const own = handlerOf({ authorize: async (token) => token === "open+sesame/1=" });
+  const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+  test("without a token: 401, and how to ask", async () => {
+    const response = await post(own, { inputs: x });
+    expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
+    expect((await problem(response, 401)).detail).toBe("A token is needed. Send Authorization: Bearer, and the token.");
+    await problem(await post(own, { inputs: x }, { headers: { authorization: "Basic b3Blbg==" } }), 401);
+    await problem(await get(own, "/metadata"), 401);
+  });
+  test("with another's: 403, before the body is looked at", async () => {
+    await problem(await post(own, "no JSON", bearer("guess")), 403);
+  });
+  test("with the right one: the answer", async () => {
+    expect((await post(own, { inputs: x }, bearer("open+sesame/1="))).status).toBe(200);
+    expect((await get(own, "/metadata", bearer("open+sesame/1=").headers)).status).toBe(200);
+  });
+  test("health needs none", async () => {
+    expect((await get(own, "/health")).status).toBe(200);
+  });
+  test("one that throws lets nobody in", async () => {
+    const { onError } = hearing(/no database/);
+    const broken = handlerOf({ onError, authorize: () => Promise.reject(new Error("no database")) });
+    await problem(await post(broken, { inputs: x }, bearer("a")), 500);
+    expect(onError).toHaveBeenCalledOnce();
+  });
+});
+
+describe("limits", () => {
+  test("bytes that are declared, and bytes that are not", async () => {
+    const own = handlerOf({ limits: { bytes: 100 } });
+    const detail = "The body is larger than 100 bytes, which is the most that is taken. Send less at a time.";
+    expect((await problem(await post(own, { inputs: Array(30).fill(x[0]) }), 413)).detail).toBe(detail);
+    let sent = 0;
+    const body = new ReadableStream({
+      pull(controller) {
+        sent += 50;
+        controller.enqueue(new Uint8Array(50).fill(32));
+      },
+    });
+    const init = { method: "POST", body, duplex: "half", headers: { "content-type": JSON_TYPE } } as RequestInit;
+    expect((await problem(await own(new Request("http://localhost/", init)), 413)).detail).toBe(detail);
+    expect(sent, "reading stops").toBeLessThan(500);
+  });
+  test("a body that does not come: 408; one that breaks off: 400", async () => {
+    const own = handlerOf({ limits: { milliseconds: 20 } });
+    const init = (body: ReadableStream) =>
+      ({ method: "POST", body, duplex: "half", headers: { "content-type": JSON_TYPE } }) as RequestInit;
+    const slow = await own(new Request("http://localhost/", init(new ReadableStream())));
+    expect((await problem(slow, 408)).detail).toBe("The body did not arrive within 20 ms. Send it faster.");
+    const broken = new ReadableStream({ pull: (controller) => controller.error(new Error("gone")) });
+    expect((await problem(await own(new Request("http://localhost/", init(broken))), 400)).detail).toBe(
+      "The body ended too early. Send it whole.",
+    );
+  });
+  test("requests at once: one more is answered 503 with Retry-After", async () => {
+    let load!: (m: nn.Module) => void;
+    const own = handlerOf({
+      load: () => new Promise<nn.Module>((resolve) => (load = resolve)),
+      limits: { concurrency: 2 },
+    });
+    const waiting = [post(own, { inputs: x }), post(own, { inputs: x })];
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const refused = await post(own, { inputs: x });
+    expect(refused.headers.get("retry-after")).toBe("1");
+    expect((await problem(refused, 503)).detail).toContain("2 requests are under way");
+    load(model);
+    for (const response of await Promise.all(waiting)) expect(response.status).toBe(200);
+    expect((await post(own, { inputs: x })).status).toBe(200);
+  });
+});
+
+describe("loading", () => {
+  test("once, for all who wait", async () => {
+    const load = vi.fn(async () => model);
+    const own = handlerOf({ load });
+    await Promise.all(Array.from({ length: 20 }, () => post(own, { inputs: x })));
+    expect(load).toHaveBeenCalledOnce();
+  });
+  test("that fails is 503, told to onError alone, and tried again", async () => {
+    const load = vi
+      .fn<() => Promise<nn.Module>>()
+      .mockRejectedValueOnce(new Error("secret bucket"))
+      .mockResolvedValue(model);
+    const { onError } = hearing(/secret bucket/);
+    const own = handlerOf({ load, onError });
+    const response = await post(own, { inputs: x });
+    expect(response.headers.get("retry-after")).toBe("5");
+    expect((await problem(response, 503)).detail).toBe("The model could not be loaded. Try again later.");
+    expect(onError).toHaveBeenCalledOnce();
+    expect((await post(own, { inputs: x })).status).toBe(200);
+  });
+  test("that hangs is given up, and what comes late is used", async () => {
+    let late!: (m: nn.Module) => void;
+    const load = vi.fn(() => new Promise<nn.Module>((resolve) => (late ??= resolve)));
+    const own = handlerOf({ load, limits: { milliseconds: 20 } });
+    expect((await problem(await post(own, { inputs: x }), 503)).detail).toBe(
+      "The model is still being loaded. Try again.",
+    );
+    await problem(await get(own, "/health?ready"), 503);
+    expect(load).toHaveBeenCalledTimes(2);
+    late(model);
+    expect((await post(own, { inputs: x })).status).toBe(200);
+  });
+  test("what is no model is 503", async () => {
+    const { onError } = hearing(/load gave neither a module nor a function/);
+    await problem(await post(handlerOf({ load: () => ({}) as nn.Module, onError }), { inputs: x }), 503);
+  });
+});
+
+describe("a model that goes wrong is 500, and says nothing of itself", () => {
+  test.each([
+    ["throws", () => expect.unreachable("secret"), /secret/, "The model failed at these inputs."],
+    [
+      "gives another shape",
+      (t: Tensor) => t,
+      /gave float32 \[2, 4\], but must give float32 \[batch, 2\]/,
+      "not of the shape and type that this function promises",
+    ],
+    [
+      "loses the batch",
+      (t: Tensor) => t.narrow(0, 0, 1).narrow(1, 0, 2),
+      /gave float32 \[1, 2\], but/,
+      "not of the shape",
+    ],
+    ["gives another type", (t: Tensor) => t.narrow(1, 0, 2).to("int32"), /gave int32/, "not of the shape"],
+    ["gives nothing", () => undefined as unknown as Tensor, /gave undefined/, "The model failed"],
+    [
+      "gives a promise",
+      (async (t: Tensor) => t) as unknown as (t: Tensor) => Tensor,
+      /gave object/,
+      "The model failed",
+    ],
+  ])("one that %s", async (_, forward, message, detail) => {
+    const { onError } = hearing(message as RegExp);
+    const before = memory().tensors;
+    const own = handlerOf({ load: () => forward as (t: Tensor) => Tensor, onError });
+    expect((await problem(await post(own, { inputs: x }), 500)).detail).toContain(detail);
+    expect(onError).toHaveBeenCalledOnce();
+    expect(memory().tensors).toBe(before);
+  });
+  test("outputs that JSON cannot carry are 422, and safetensors carries them", async () => {
+    const own = handlerOf({ load: () => (t: Tensor) => t.log(), input: { shape: [null] }, output: { shape: [null] } });
+    const { detail } = await problem(await post(own, { inputs: [1, -1] }), 422);
+    expect(detail).toBe(
+      "For these inputs the model's outputs hold NaN, which JSON cannot carry. Send other inputs, or Accept: application/vnd.safetensors.",
+    );
+    const response = await post(own, { inputs: [0, -1] }, { headers: { accept: SAFETENSORS } });
+    const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
+    expect([...outputs!.data]).toEqual([Number.NEGATIVE_INFINITY, Number.NaN]);
+  });
+  test("sizes that it does not take are 422 where they are the client's choice", async () => {
+    const own = handlerOf({ load: () => model, input: { shape: [null, null] } });
+    expect((await problem(await post(own, { inputs: [1, 2, 3] }), 422)).detail).toBe(
+      "The model takes no inputs of these sizes. Send others.",
+    );
+  });
+  test("an onError that throws changes nothing", async () => {
+    const onError = () => {
+      throw new Error("log is full");
+    };
+    await problem(await post(handlerOf({ load: () => expect.unreachable("no"), onError }), { inputs: x }), 503);
+  });
+});
+
+test("500 requests at the same time do not mix, and leave nothing behind", async () => {
+  await post(handler, { inputs: x });
+  const before = memory();
+  const own = handlerOf({ load: () => model, limits: { concurrency: 500 } });
+  await Promise.all(
+    Array.from({ length: 500 }, async (_, i) => {
+      const inputs = x.map((row) => row.map((value) => value + (i % 7)));
+      const { outputs } = (await (await post(own, { inputs })).json()) as { outputs: number[][] };
+      tidy(() => noGrad(() => expect(outputs).toEqual(model.eval().forward(tensor(inputs)).toArray())));
+    }),
+  );
+  expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+});
+
+describe("options that are wrong are said at once", () => {
+  test.each([
+    [{ load: undefined }, 'inferenceHandler: "load" must be a function that gives the model.'],
+    [{ input: { shape: [null, 0] } }, 'inferenceHandler: input: "shape.1" must be a whole number in 1 … 2147483647.'],
+    [
+      { input: { shape: [] } },
+      'inferenceHandler: input: "shape" must have at least one dimension, null for the batch.',
+    ],
+    [{ input: {} }, 'inferenceHandler: input: "shape" is missing.'],
+    [{ input: undefined }, "inferenceHandler: input: must be an object."],
+    [
+      { input: { shape: [1], dtype: "float64" } },
+      'inferenceHandler: input: "dtype" must be "float32", "int32", "bool" or "uint8".',
+    ],
+    [{ output: { shape: [null], size: 1 } }, 'inferenceHandler: output: "size" is not known here.'],
+    [{ limits: { batch: 0 } }, 'inferenceHandler: limits: "batch" must be a whole number in 1 … 9007199254740991.'],
+    [{ limits: { seconds: 1 } }, 'inferenceHandler: limits: "seconds" is not known here.'],
+    [{ path: "digits" }, 'inferenceHandler: must begin with "/", not end with one, and have plain letters.'],
+  ])("%j", (options, message) => {
+    expect(() => handlerOf(options as unknown as InferenceOptions)).toThrow(new TypeError(message));
+  });
+});

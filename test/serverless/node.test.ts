@@ -1,0 +1,158 @@
+/** nodeListener under node:http: what a real socket brings. */
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { losses, memory, type Tensor } from "nabla";
+import { inferenceHandler, nodeListener, trainingHandler } from "nabla/serverless";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { allEvents, learner, network, problem, xor } from "./requests.ts";
+
+const unexpected: unknown[] = [];
+afterEach(() => expect(unexpected.splice(0)).toEqual([]));
+const onError = (error: unknown) => unexpected.push(error);
+
+const counted = { steps: 0, saved: 0 };
+const model = network();
+const infer = inferenceHandler({ load: () => model, input: { shape: [null, 4] }, limits: { bytes: 10_000 }, onError });
+const train = trainingHandler({
+  create: () => ({
+    ...learner(),
+    compiled: false,
+    loss(output: Tensor, target: Tensor) {
+      const until = performance.now() + 5;
+      while (performance.now() < until);
+      counted.steps++;
+      return losses.mse(output, target);
+    },
+  }),
+  input: { shape: [null, 2] },
+  target: { shape: [null, 1] },
+  store: { load: async () => undefined, save: async () => void counted.saved++ },
+  onError,
+});
+
+const servers: Server[] = [];
+const places: Record<string, string> = {};
+beforeAll(async () => {
+  for (const [name, handler] of Object.entries({ infer, train })) {
+    const server = createServer(nodeListener(handler)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    servers.push(server);
+    places[name] = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  }
+});
+afterAll(() => {
+  for (const server of servers) {
+    server.closeAllConnections();
+    server.close();
+  }
+  model.dispose();
+});
+const send = (place: string, body: unknown, init: RequestInit = {}) =>
+  fetch(places[place]!, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+    ...init,
+  });
+
+/** Sends bytes as they are, and gives all that comes back. */
+async function raw(place: string, text: string): Promise<string> {
+  const socket = connect(Number(new URL(places[place]!).port), "127.0.0.1");
+  socket.write(text);
+  let answer = "";
+  socket.on("data", (piece) => (answer += piece));
+  await once(socket, "close");
+  return answer;
+}
+
+describe("requests", () => {
+  test("are answered, on one connection after the other", async () => {
+    for (let i = 0; i < 20; i++) {
+      const response = await send("infer", { inputs: [[1, 2, 3, i]] });
+      expect(response.status).toBe(200);
+      expect(((await response.json()) as { shape: number[] }).shape).toEqual([1, 2]);
+    }
+  });
+  test("a body in chunks, too large: 413, and the connection ends", async () => {
+    const chunk = `1000\r\n${" ".repeat(4096)}\r\n`;
+    const answer = await raw(
+      "infer",
+      `POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${chunk.repeat(4)}`,
+    );
+    expect(answer).toContain("HTTP/1.1 413 ");
+    expect(answer).toContain("connection: close");
+    expect(answer).toContain("The body is larger than 10000 bytes");
+  });
+  test("a length that is too large is refused before the body comes", async () => {
+    const answer = await raw(
+      "infer",
+      "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n",
+    );
+    expect(answer).toContain("HTTP/1.1 413 ");
+  });
+  test.each([
+    ["a host that is none", "GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["a method that the web forbids", "TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["two slashes", "GET //health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 "],
+    ["a whole URL", "GET http://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
+    ["a star", "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    [
+      "a body with GET",
+      "GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
+      "HTTP/1.1 200 ",
+    ],
+    ["HEAD", "HEAD /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
+    [
+      "a body with HEAD",
+      "HEAD /health HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\na",
+      "HTTP/1.1 200 ",
+    ],
+  ])("%s", async (_, request, status) => {
+    expect(await raw("infer", request)).toContain(status);
+  });
+  test("a client that breaks off amid its body leaves nothing behind", async () => {
+    await send("infer", { inputs: [1, 2, 3, 4] });
+    const before = memory();
+    for (let i = 0; i < 20; i++) {
+      const socket = connect(Number(new URL(places.infer!).port), "127.0.0.1");
+      socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"inp');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      socket.destroy();
+    }
+    expect((await send("infer", { inputs: [1, 2, 3, 4] })).status).toBe(200);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("problems", async () => {
+    await problem(await send("infer", { inputs: [1] }), 422);
+  });
+});
+
+describe("a training of ten seconds", () => {
+  const course = { ...xor, epochs: 1000, batchSize: 2 };
+  test("may be a short one, which is stored", async () => {
+    expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
+    expect(counted.saved).toBe(1);
+  });
+  test("streams progress, and stops within 100 ms of the client leaving; nothing is stored", async () => {
+    Object.assign(counted, { steps: 0, saved: 0 });
+    const before = memory();
+    const leaving = new AbortController();
+    const response = await send("train", course, { signal: leaving.signal });
+    const reader = response.body!.getReader();
+    const began = performance.now();
+    let pieces = 0;
+    for (; performance.now() - began < 1000; pieces++) await reader.read();
+    expect(pieces).toBeGreaterThan(3);
+    const then = counted.steps;
+    leaving.abort();
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(5 * (counted.steps - then), "milliseconds of training after leaving").toBeLessThanOrEqual(100);
+    expect(counted.saved).toBe(0);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("its place is free afterwards", async () => {
+    expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
+    expect(counted.saved).toBe(1);
+  });
+});

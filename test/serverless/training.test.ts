@@ -1,0 +1,376 @@
+/** trainingHandler: progress as it comes, what is stored and when, and that a client who leaves ends it. */
+import { losses, memory, nn, optim, type Tensor, tensor, tidy } from "nabla";
+import { loadState } from "nabla/formats";
+import { type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { allEvents, events, file, get, learner, post, problem, xor } from "./requests.ts";
+
+/** What handlers told nobody who listened for it. */
+const unexpected: unknown[] = [];
+afterEach(() => expect(unexpected.splice(0)).toEqual([]));
+
+/** Keeps what is saved, and every state there was. */
+class Shelf implements Store {
+  readonly saved: Uint8Array[] = [];
+  async load() {
+    return this.saved.at(-1);
+  }
+  async save(state: Uint8Array) {
+    this.saved.push(state);
+  }
+}
+
+const handlerOf = (options: Partial<TrainingOptions> = {}) =>
+  trainingHandler({
+    create: learner,
+    input: { shape: [null, 2] },
+    target: { shape: [null, 1] },
+    onError: (error) => unexpected.push(error),
+    ...options,
+  });
+
+/** A training that takes about `milliseconds` for each of its steps, and counts them. */
+function slow(milliseconds: number) {
+  const counted = { steps: 0, disposed: 0 };
+  const create = () => ({
+    ...learner(),
+    compiled: false,
+    loss(output: Tensor, target: Tensor) {
+      const until = performance.now() + milliseconds;
+      while (performance.now() < until);
+      counted.steps++;
+      return losses.mse(output, target);
+    },
+    dispose: () => void counted.disposed++,
+  });
+  return { counted, create };
+}
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+describe("a training", () => {
+  test("learns, tells how it goes, and stores what it learnt", async () => {
+    const shelf = new Shelf();
+    const all = await allEvents(await post(handlerOf({ store: shelf }), { ...xor, epochs: 1000, batchSize: 4 }));
+    const [first] = all;
+    expect(first).toEqual({
+      event: "progress",
+      data: { epoch: expect.any(Number), step: expect.any(Number), steps: 1000, loss: expect.any(Number) },
+    });
+    expect(all.slice(0, -1).every(({ event }) => event === "progress")).toBe(true);
+    expect(all.at(-2)!.data).toMatchObject({ epoch: 1000, step: 1000 });
+    expect(all.at(-1)).toEqual({
+      event: "done",
+      data: { loss: expect.any(Number), steps: 1000, milliseconds: expect.any(Number) },
+    });
+    expect(all.at(-1)!.data.loss).toBeLessThan(0.05);
+    expect(shelf.saved.length).toBe(1);
+    tidy(() => {
+      const { model, optimizer } = learner();
+      expect(loadState(shelf.saved[0]!, { model, optimizer })).toMatchObject({ step: 1000 });
+      const read = model.forward(tensor(xor.inputs)).sigmoid().round().toArray();
+      expect(read).toEqual(xor.targets);
+      optimizer.dispose();
+      model.dispose();
+    });
+  });
+  test("goes on from what is stored, step by step as one that was not interrupted", async () => {
+    const course = { ...xor, batchSize: 3, shuffle: false };
+    const [once, twice] = [new Shelf(), new Shelf()];
+    const initial = new Shelf();
+    await allEvents(await post(handlerOf({ store: initial }), { ...course, epochs: 1 }));
+    for (const shelf of [once, twice]) shelf.saved.push(initial.saved[0]!);
+    await allEvents(await post(handlerOf({ store: once }), { ...course, epochs: 6 }));
+    for (const epochs of [2, 4]) await allEvents(await post(handlerOf({ store: twice }), { ...course, epochs }));
+    const [a, b] = [once, twice].map((shelf) => new TextDecoder("latin1").decode(shelf.saved.at(-1)));
+    expect(a).toContain('\\"step\\":14');
+    // The generator's state, which other tests move, stands in the file too.
+    const random = /\\"random\\":\[[^\]]*\] */;
+    expect(a!.replace(random, "").trimEnd()).toBe(b!.replace(random, "").trimEnd());
+  });
+  test("as a safetensors file, with options in its metadata", async () => {
+    const body = file(xor, { metadata: { epochs: "3", batchSize: "2", shuffle: "false", lr: "0.1", format: "pt" } });
+    expect((await allEvents(await post(handlerOf(), body))).at(-1)).toMatchObject({
+      event: "done",
+      data: { steps: 6 },
+    });
+  });
+  test("labels, by their spec", async () => {
+    const handler = handlerOf({
+      create() {
+        const model = new nn.Linear(2, 3);
+        return { model, optimizer: new optim.SGD(model.parameters(), { lr: 0.1 }), loss: losses.crossEntropy };
+      },
+      target: { shape: [null], dtype: "int32", min: 0, max: 2 },
+    });
+    expect((await allEvents(await post(handler, { inputs: xor.inputs, targets: [0, 1, 2, 0] }))).at(-1)).toMatchObject({
+      event: "done",
+    });
+    const { detail } = await problem(await post(handler, { inputs: xor.inputs, targets: [0, 1, 3, 0] }), 422);
+    expect(detail).toBe('"targets" holds 3, but its elements must lie in 0 … 2.');
+  });
+  test("takes lr from the request, for this one only", async () => {
+    const shelf = new Shelf();
+    const handler = handlerOf({ store: shelf });
+    await allEvents(await post(handler, { ...xor, lr: 0.5 }));
+    const text = new TextDecoder("latin1").decode(shelf.saved[0]);
+    expect(text).toContain('\\"lr\\":0.5');
+  });
+  test("progress comes at most twenty times, and at least once, a second", async () => {
+    const { create } = slow(5);
+    const times: number[] = [];
+    const response = await post(handlerOf({ create }), { ...xor, epochs: 240, batchSize: 4 });
+    for await (const { event } of events(response)) if (event === "progress") times.push(performance.now());
+    const gaps = times.slice(1).map((time, i) => time - times[i]!);
+    const seconds = (times.at(-1)! - times[0]!) / 1000;
+    expect(times.length).toBeLessThanOrEqual(20 * seconds + 2);
+    expect(Math.max(...gaps)).toBeLessThan(1000);
+  });
+  test("lets others be answered between its slices", async () => {
+    const { create } = slow(5);
+    const handler = handlerOf({ create });
+    const response = await post(handler, { ...xor, epochs: 100, batchSize: 4 });
+    let answered = 0;
+    const done = allEvents(response).then(() => true);
+    for (let ended = false; !ended; ) {
+      expect((await get(handler, "/health")).status).toBe(200);
+      ended = await Promise.race([done, pause(0).then(() => false)]);
+      answered++;
+    }
+    expect(answered, "about one for each slice of four steps").toBeGreaterThan(10);
+  });
+});
+
+describe("a client who leaves", () => {
+  /** Lets a training of at least ten seconds run for half of one, leaves, and sees what happens. */
+  async function leaving(leave: (request: AbortController, reader: ReadableStreamDefaultReader<Uint8Array>) => void) {
+    const { counted, create } = slow(5);
+    const shelf = new Shelf();
+    shelf.saved.push(new Uint8Array());
+    shelf.load = async () => undefined;
+    const before = memory();
+    const handler = handlerOf({ create, store: shelf });
+    const request = new AbortController();
+    const response = await post(handler, { ...xor, epochs: 1000, batchSize: 2 }, { signal: request.signal });
+    const reader = response.body!.getReader();
+    const began = performance.now();
+    while (performance.now() - began < 500) expect((await reader.read()).done).toBe(false);
+    const then = counted.steps;
+    leave(request, reader);
+    reader.read().catch(() => {});
+    await pause(300);
+    const { steps } = counted;
+    expect(then).toBeGreaterThan(5);
+    expect(5 * (steps - then), "milliseconds of training after leaving").toBeLessThanOrEqual(100);
+    expect(counted.disposed).toBe(1);
+    expect(shelf.saved.length, "stored weights stay as they were").toBe(1);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+    // Its place is free again.
+    const again = await post(handlerOf({ create: learner }), xor);
+    expect((await allEvents(again)).at(-1)).toMatchObject({ event: "done" });
+    await pause(100);
+    expect(counted.steps).toBe(steps);
+  }
+  test("by the request's signal: no step after 100 ms", () => leaving((request) => request.abort()));
+  test("by closing the stream: no step after 100 ms", () => leaving((_, reader) => void reader.cancel()));
+
+  test("before it has begun", async () => {
+    const { counted, create } = slow(1);
+    const request = new AbortController();
+    const store: Store = {
+      async load() {
+        request.abort();
+        return undefined;
+      },
+      save: async () => unexpected.push("saved") as unknown as undefined,
+    };
+    const response = await post(handlerOf({ create, store }), { ...xor, epochs: 100 }, { signal: request.signal });
+    await expect(response.text()).rejects.toThrow("The client has left.");
+    expect(counted).toMatchObject({ disposed: 1 });
+    expect(counted.steps).toBeLessThan(3);
+  });
+  test("who does not read gets the end all the same, when they do", async () => {
+    const response = await post(handlerOf(), { ...xor, epochs: 1000, batchSize: 1 });
+    await pause(1500);
+    expect((await allEvents(response)).at(-1)).toMatchObject({ event: "done", data: { steps: 4000 } });
+  });
+});
+
+describe("ends with an error, and stores nothing", () => {
+  test("after the time limit", async () => {
+    const { counted, create } = slow(5);
+    const shelf = new Shelf();
+    const handler = handlerOf({ create, store: shelf, limits: { milliseconds: 100 } });
+    const last = (await allEvents(await post(handler, { ...xor, epochs: 1000 }))).at(-1)!;
+    expect(last.event).toBe("error");
+    expect(last.data).toMatchObject({ status: 422, title: "Unprocessable Content" });
+    expect(last.data.detail).toMatch(
+      /^The training did not end within 100 ms, but was at step \d+ of 1000\. Nothing was saved\. Ask for fewer/,
+    );
+    expect(shelf.saved).toEqual([]);
+    expect(counted.disposed).toBe(1);
+  });
+  test("when the loss is no number any more", async () => {
+    const shelf = new Shelf();
+    const loss = (output: Tensor, target: Tensor) => losses.mse(output, target).mul(1e30);
+    const handler = handlerOf({ create: () => ({ ...learner(), loss }), store: shelf });
+    const last = (await allEvents(await post(handler, { inputs: [[1e38, 1e38]], targets: [[-1e38]] }))).at(-1)!;
+    expect(last.data.detail).toMatch(
+      /^The loss became (Infinity|NaN) at step 1\. Nothing was saved\. Ask for a smaller lr/,
+    );
+    expect(shelf.saved).toEqual([]);
+  });
+  test("when the model throws, which only onError hears of", async () => {
+    const onError = vi.fn();
+    const loss = () => {
+      throw new Error("secret");
+    };
+    const before = memory();
+    const last = (await allEvents(await post(handlerOf({ create: () => ({ ...learner(), loss }), onError }), xor))).at(
+      -1,
+    )!;
+    expect(last).toEqual({
+      event: "error",
+      data: {
+        type: "about:blank",
+        title: "Internal Server Error",
+        status: 500,
+        detail: "The training failed. The function's log says why.",
+      },
+    });
+    expect(String(onError.mock.calls)).toContain("secret");
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("when it cannot be stored", async () => {
+    const onError = vi.fn();
+    const store = { load: async () => undefined, save: () => Promise.reject(new Error("disk is full")) };
+    const last = (await allEvents(await post(handlerOf({ store, onError }), xor))).at(-1)!;
+    expect(last).toMatchObject({
+      event: "error",
+      data: { status: 503, detail: "The training has ended, but could not be stored. Try again later." },
+    });
+    expect(String(onError.mock.calls)).toContain("disk is full");
+  });
+});
+
+describe("is not begun", () => {
+  test.each([
+    ["no targets", { inputs: xor.inputs }, 422, '"targets" is missing.'],
+    [
+      "one target too few",
+      { ...xor, targets: [[0]] },
+      422,
+      "There are 4 inputs, but 1 targets. Send one target for each input.",
+    ],
+    [
+      "one example",
+      { inputs: [0, 1], targets: [1] },
+      422,
+      '"inputs" is one example. Send an array of examples, be it of one.',
+    ],
+    ["no epochs", { ...xor, epochs: 0 }, 422, '"epochs" must be a whole number in 1 … 1000.'],
+    ["too many epochs", { ...xor, epochs: 1001 }, 422, '"epochs" must be a whole number in 1 … 1000.'],
+    ["half a batch", { ...xor, batchSize: 0.5 }, 422, '"batchSize" must be a whole number in 1 … 65536.'],
+    ["a rate below 0", { ...xor, lr: -1 }, 422, '"lr" must be a number > 0 and at most 1000.'],
+    ["a word", { ...xor, shuffle: "yes" }, 422, '"shuffle" must be true or false.'],
+    ["what is not known", { ...xor, momentum: 1 }, 422, '"momentum" is not known here.'],
+    ["an array", [xor], 422, 'The body must be a JSON object with "inputs" and "targets".'],
+    [
+      "options of a file",
+      file(xor, { metadata: { epochs: "many" } }),
+      422,
+      '"epochs" must be a whole number in 1 … 1000.',
+    ],
+  ])("%s", async (_, body, status, detail) => {
+    expect((await problem(await post(handlerOf(), body), status)).detail).toBe(detail);
+  });
+  test("for a client that takes no events", async () => {
+    const { detail } = await problem(await post(handlerOf(), xor, { headers: { accept: "application/json" } }), 406);
+    expect(detail).toBe("There is no answer of a type that you accept. Accept text/event-stream.");
+  });
+  test("without a token", async () => {
+    await problem(await post(handlerOf({ authorize: () => false }), xor), 401);
+  });
+  test("from stored bytes that are none", async () => {
+    const onError = vi.fn();
+    const before = memory();
+    const store = { load: async () => new Uint8Array([1, 2, 3]), save: async () => {} };
+    await problem(await post(handlerOf({ store, onError }), xor), 500);
+    expect(String(onError.mock.calls)).toContain("FormatError");
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("from a store that fails", async () => {
+    const onError = vi.fn();
+    const store = { load: () => Promise.reject(new Error("no such bucket")), save: async () => {} };
+    await problem(await post(handlerOf({ store, onError }), xor), 503);
+    expect(String(onError.mock.calls)).toContain("no such bucket");
+  });
+});
+
+describe("trainings at the same time", () => {
+  test("are one by default: another is answered 503", async () => {
+    const { create } = slow(2);
+    const handler = handlerOf({ create });
+    const first = await post(handler, { ...xor, epochs: 50 });
+    const response = await post(handler, xor);
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect((await problem(response, 503)).detail).toBe(
+      "1 requests are under way, which is all that are taken at once. Try again.",
+    );
+    await allEvents(first);
+    await allEvents(await post(handler, xor));
+  });
+  test("do not mix: each learns its own, and the last one's state is whole", async () => {
+    const shelf = new Shelf();
+    const handler = handlerOf({ store: shelf, limits: { concurrency: 8 } });
+    const before = memory();
+    const course = { epochs: 400, batchSize: 4, inputs: xor.inputs };
+    const truths = [
+      [0, 1, 1, 0],
+      [1, 1, 1, 0],
+      [0, 0, 0, 1],
+      [1, 0, 0, 1],
+    ].map((row) => row.map((bit) => [bit]));
+    shelf.load = async () => undefined;
+    const all = await Promise.all(
+      truths.map(async (targets) => allEvents(await post(handler, { ...course, targets }))),
+    );
+    for (const list of all) {
+      expect(list.at(-1)!.data.steps).toBe(400);
+      expect(list.at(-1)!.data.loss).toBeLessThan(0.35);
+    }
+    expect(shelf.saved.length).toBe(4);
+    const learnt = shelf.saved.map((state) =>
+      tidy(() => {
+        const { model, optimizer } = learner();
+        loadState(state, { model, optimizer });
+        const bits = model.forward(tensor(xor.inputs)).sigmoid().round().toArray();
+        optimizer.dispose();
+        model.dispose();
+        return JSON.stringify(bits);
+      }),
+    );
+    expect(learnt.sort()).toEqual(truths.map((bits) => JSON.stringify(bits)).sort());
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+});
+
+describe("routes and options", () => {
+  test("metadata", async () => {
+    expect(await (await get(handlerOf(), "/metadata")).json()).toMatchObject({
+      input: { shape: [null, 2], dtype: "float32" },
+      target: { shape: [null, 1], dtype: "float32" },
+      limits: { bytes: 16777216, batch: 65536, milliseconds: 60000, concurrency: 1, epochs: 1000 },
+    });
+  });
+  test("options that are wrong are said at once", () => {
+    expect(() => handlerOf({ input: { shape: [2] } })).toThrow(
+      "trainingHandler: input: the first size must be null, for the examples.",
+    );
+    expect(() => handlerOf({ create: undefined as never })).toThrow(
+      '"create" must be a function that gives { model, optimizer, loss }.',
+    );
+    expect(() => handlerOf({ limits: { epochs: 1.5 } })).toThrow(
+      'trainingHandler: limits: "epochs" must be a whole number',
+    );
+  });
+});
