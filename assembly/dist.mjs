@@ -26,6 +26,17 @@ const withoutOracles = (checker) => (context) => (file) => {
   return ts.visitEachChild(file, visit, context);
 };
 
+/**
+ * Writes a file without the helper that tsc puts around `import(id)`: it stands between bundlers and what they are told in comments there,
+ * and its `this` is one that they warn of.
+ */
+function write(path, text, ...rest) {
+  const plain = text
+    .replace(/^var __rewriteRelativeImportExtension = [\s\S]*?^};\n/m, "")
+    .replace(/__rewriteRelativeImportExtension\(([^()]*)\)/g, "$1");
+  compiler.writeFile(path, plain, ...rest);
+}
+
 const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: (diagnostic) => report([diagnostic]) };
 function report(diagnostics) {
   if (!diagnostics.length) return;
@@ -34,9 +45,10 @@ function report(diagnostics) {
 }
 const config = ts.getParsedCommandLineOfConfigFile("tsconfig.build.json", {}, host);
 report(config.errors);
-const program = ts.createProgram(config.fileNames, config.options);
+const compiler = ts.createCompilerHost(config.options);
+const program = ts.createProgram(config.fileNames, config.options, compiler);
 report(ts.getPreEmitDiagnostics(program));
-program.emit(undefined, undefined, undefined, false, { before: [withoutOracles(program.getTypeChecker())] });
+program.emit(undefined, write, undefined, false, { before: [withoutOracles(program.getTypeChecker())] });
 
 // The binaries, for those who serve them themselves and for runtimes that compile them beforehand.
 mkdirSync("dist/wasm", { recursive: true });

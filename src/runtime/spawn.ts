@@ -119,8 +119,8 @@ function spawnWeb(orders: Orders, events: Events): Thread {
     // By then it has been fetched, or never will be.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
-  // Bundlers know a worker's file by exactly this.
-  start(() => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), fromText);
+  // Bundlers know a worker's file by exactly this. Those that do not leave its name, which is not to be that of a file of their user's.
+  start(() => new Worker(new URL("./nabla-worker.js", import.meta.url), { type: "module" }), fromText);
   return {
     isDead: () => ended,
     terminate: () => {
