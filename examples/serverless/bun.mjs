@@ -1,0 +1,5 @@
+// Bun: `bun bun.mjs`. It listens at $PORT, or 3000.
+import handler from "./handler.mjs";
+
+const { url } = Bun.serve({ fetch: handler });
+console.log(url.href);

@@ -1,0 +1,8 @@
+// Node: `node node.mjs`. So does `npx nabla serve handler.mjs`, which also ends gracefully.
+import { createServer } from "node:http";
+import { nodeListener } from "nabla/serverless";
+import handler from "./handler.mjs";
+
+const server = createServer(nodeListener(handler)).listen(process.env.PORT ?? 8000, () => {
+  console.log(`http://localhost:${server.address().port}`);
+});
