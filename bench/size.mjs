@@ -1,12 +1,20 @@
 /**
  * `npm run size` (after `npm run build`): gzipped sizes, zlib level 9, of what people ship. Fails if JS with one WASM build
  * is larger than the budget. A build is text in a module; measuring without it bundles an empty string in its place.
+ * `npm run size -- --readme` keeps those of typical bundles in the README.
  */
+import { readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 
 const BUDGET = 92 * 1024;
 const builds = ["simd", "relaxed"];
+/** Programs of this size: their files are in bench/bundles. */
+const BUNDLES = [
+  ["a product of matrices", "matmul"],
+  ["an MLP trained with Adam", "mlp"],
+  ["everything", "everything"],
+];
 
 /** The minified bundle of the whole library with these WASM builds only: what is loaded at once, and what is on demand. */
 async function bundle(kept, input = "dist/src/index.js") {
@@ -36,21 +44,41 @@ async function bundle(kept, input = "dist/src/index.js") {
 }
 
 const zipped = (code) => gzipSync(code, { level: 9 }).length;
-const sizeOf = async (...kept) => zipped((await bundle(kept)).atOnce);
+const sizeOf = async (kept, input) => zipped((await bundle(kept, input)).atOnce);
 const print = (what, bytes, note = "") =>
-  console.log(`${what.padEnd(28)}${(bytes / 1024).toFixed(1).padStart(7)} KB${note}`);
+  console.log(`${what.padEnd(38)}${(bytes / 1024).toFixed(1).padStart(7)} KB${note}`);
 
-const js = await sizeOf();
+const js = await sizeOf([]);
 print("JS alone", js);
 let failed = false;
 for (const build of builds) {
-  const total = await sizeOf(build);
+  const total = await sizeOf([build]);
   print(`WASM ${build}, inlined`, total - js);
   print(`JS + ${build}`, total, total > BUDGET ? `  TOO LARGE: the budget is ${BUDGET / 1024} KB` : "");
   failed ||= total > BUDGET;
 }
-print("everything", await sizeOf(...builds));
+print("everything", await sizeOf(builds));
 // What a program that uses both faces ships more than one that uses the core.
 print("nabla/gradients, beside it", zipped((await bundle([], "bench/faces.mjs")).atOnce) - js);
 print("threads, loaded on demand", zipped((await bundle([])).onDemand));
+
+const table = ["| what a page does | JS | WASM | together |", "|---|---:|---:|---:|"];
+for (const [what, name] of BUNDLES) {
+  const input = `bench/bundles/${name}.mjs`;
+  const alone = await sizeOf([], input);
+  const total = await sizeOf(["simd"], input);
+  print(`${what}: JS`, alone);
+  print(`${what}: with simd`, total);
+  const sizes = [alone, total - alone, total].map((bytes) => `${(bytes / 1024).toFixed(1)} KB`);
+  table.push(`| ${[what, ...sizes].join(" | ")} |`);
+}
+if (process.argv.includes("--readme")) {
+  const block = /(<!-- sizes -->\n)[\s\S]*?(<!-- \/sizes -->)/;
+  const readme = readFileSync("README.md", "utf8");
+  if (!block.test(readme)) throw new Error("README.md has no <!-- sizes --> … <!-- /sizes -->.");
+  writeFileSync(
+    "README.md",
+    readme.replace(block, (_, begin, end) => `${begin}\n${table.join("\n")}\n\n${end}`),
+  );
+}
 process.exitCode = failed ? 1 : 0;

@@ -5,28 +5,35 @@ import { existsSync } from "node:fs";
 const CHROMIUM = [process.env.CHROME_PATH, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const FIREFOX = [process.env.FIREFOX_PATH, "/usr/bin/firefox-esr", "/usr/bin/firefox"];
 
+const WEBKIT = [process.env.WEBKIT_DRIVER_PATH, "/usr/bin/WebKitWebDriver"];
+const SCREENS = ["/usr/bin/Xvfb"];
+
 const first = (paths) => paths.find((path) => path && existsSync(path));
 
 /** The path of a Chromium, or undefined. */
 export const findChromium = () => first(CHROMIUM);
 /** The path of a Firefox, or undefined. */
 export const findFirefox = () => first(FIREFOX);
+/** The path of a WebDriver for WebKitGTK, which needs a screen, or undefined. */
+export const findWebKit = () => first(SCREENS) && first(WEBKIT);
 
 const run = (...args) => spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"] }).status === 0;
 
-/** Installs Debian's package where the browser is missing. */
-function ensure(name, find, variable) {
+/** Installs Debian's packages where the browser is missing. Tests can do without one that is optional; they say that they do. */
+function ensure(names, find, variable, { optional = false } = {}) {
   if (find()) return;
+  const name = names.join(" and ");
   console.log(`${name} is not installed: installing Debian's package for the browser tests.`);
   run("update", "-q");
-  if (run("install", "-y", "-q", "--no-install-recommends", name) && find()) return;
+  if (run("install", "-y", "-q", "--no-install-recommends", ...names) && find()) return;
   console.error(
-    `The browser tests need ${name}. Install it (apt-get install ${name}), or set ${variable} to where it is.`,
+    `The browser tests ${optional ? "do without" : "need"} ${name}. Install it (apt-get install ${names.join(" ")}), or set ${variable} to where it is.`,
   );
-  process.exitCode = 1;
+  if (!optional) process.exitCode = 1;
 }
 
 if (process.argv[1] === import.meta.filename) {
-  ensure("chromium", findChromium, "CHROME_PATH");
-  ensure("firefox-esr", findFirefox, "FIREFOX_PATH");
+  ensure(["chromium"], findChromium, "CHROME_PATH");
+  ensure(["firefox-esr"], findFirefox, "FIREFOX_PATH");
+  ensure(["webkit2gtk-driver", "xvfb"], findWebKit, "WEBKIT_DRIVER_PATH", { optional: true });
 }

@@ -1,0 +1,170 @@
+/** The installed tarball through every bundler. What comes out is run: pages in Chromium, programs in Node. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { serve } from "../support/pages.ts";
+import { type Engine, openPuppeteer } from "./engines.ts";
+import { binaryOf, commandOf, expectKnown, type Result, saw, TOOLS, versionOf } from "./project.ts";
+import { run } from "./run.ts";
+
+const { project: cwd } = inject("matrix");
+const TWO = JSON.stringify({ deterministic: true, threads: 2 });
+const RESOLVE = ["-p", join(TOOLS, "node_modules/@rollup/plugin-node-resolve/dist/cjs/index.js")];
+const ESBUILD = ["--bundle", "--platform=node", "--format=esm"];
+
+/** Words of optimizers that no minifier shortens: the options that they share. */
+const OPTIMIZER = /\b(betas|weightDecay)\b/;
+
+/** A page with a script. */
+const pageOf = (script: string): string =>
+  `<!doctype html><link rel="icon" href="data:,"><script type="module" src="./${script}"></script>`;
+
+interface Bundler {
+  readonly name: string;
+  readonly package: string;
+  /** Bundles a script for pages into a folder, as a user would who has no configuration. */
+  bundle(entry: string, folder: string): Promise<unknown>;
+}
+
+const BUNDLERS: readonly Bundler[] = [
+  {
+    name: "Vite, build",
+    package: "vite",
+    async bundle(entry, folder) {
+      const page = `${folder}.html`;
+      writeFileSync(join(cwd, page), pageOf(entry));
+      const config = `export default { base: "./", build: { outDir: "${folder}", rolldownOptions: { input: "${page}" } } };`;
+      writeFileSync(join(cwd, `${folder}.config.js`), config);
+      await run(commandOf("vite"), ["build", "--config", `${folder}.config.js`], { cwd });
+      renameSync(join(cwd, folder, page), join(cwd, folder, "index.html"));
+    },
+  },
+  {
+    name: "webpack",
+    package: "webpack",
+    bundle: (entry, folder) => run(process.execPath, [`${TOOLS}/hosts/webpack.mjs`, cwd, entry, join(cwd, folder)]),
+  },
+  {
+    name: "esbuild",
+    package: "esbuild",
+    bundle: (entry, folder) =>
+      run(commandOf("esbuild"), [entry, "--bundle", "--format=esm", `--outdir=${folder}`, "--minify"], { cwd }),
+  },
+  {
+    name: "rollup",
+    package: "rollup",
+    bundle: (entry, folder) => run(commandOf("rollup"), [entry, "--dir", folder, "--silent", ...RESOLVE], { cwd }),
+  },
+  {
+    name: "bun build",
+    package: "bun",
+    bundle: (entry, folder) =>
+      run(binaryOf("@oven", "bin/bun"), ["build", entry, "--outdir", folder, "--minify"], { cwd }),
+  },
+];
+
+let chromium: Engine;
+beforeAll(async () => {
+  chromium = await openPuppeteer("chrome");
+});
+afterAll(() => chromium?.close());
+
+/** Serves what a bundler has made of a script, on pages that may share memory, and visits one. */
+async function visit<T>(folder: string, entry: string, expression: string): Promise<{ value: T; errors: string[] }> {
+  const page = join(cwd, folder, "index.html");
+  if (!existsSync(page)) writeFileSync(page, pageOf(entry));
+  // A file of the user's own, which is not to be taken for nabla's.
+  writeFileSync(join(cwd, folder, "worker.js"), "addEventListener('message', () => postMessage('mine'));");
+  const site = await serve(join(cwd, folder), { isolated: true });
+  try {
+    return await chromium.visit<T>(site.address, expression);
+  } finally {
+    site.close();
+  }
+}
+
+/** Whether it trained to the known bits, on two threads, without complaints. */
+function expectTrainedOnTwoThreads({ value, errors }: { value: Result; errors: string[] }): void {
+  expectKnown(value);
+  expect(value.threads, value.reason).toBe(2);
+  // Who does not follow the worker's file has its source inlined, once the file has not been found.
+  expect(errors.filter((error) => !/nabla-worker\.js|status of 404/.test(error))).toEqual([]);
+}
+
+/** All code in a folder. */
+const codeIn = (folder: string): string =>
+  readdirSync(join(cwd, folder), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".js"))
+    .map((file) => readFileSync(join(cwd, folder, file), "utf8"))
+    .join("\n");
+
+describe.each(BUNDLERS)("$name", (bundler) => {
+  const slug = bundler.name.replace(/\W+/g, "-").toLowerCase();
+
+  test("a page trains to the known bits, on two threads", async () => {
+    await bundler.bundle("page.js", slug);
+    expectTrainedOnTwoThreads(await visit(slug, "page.js", `run(${TWO})`));
+    expect(codeIn(slug)).toMatch(OPTIMIZER);
+    saw(bundler.name, versionOf(bundler.package), "Chromium, 2 threads");
+  });
+
+  test("a page that only multiplies matrices, and takes gradients of that, carries no optimizer", async () => {
+    const folder = `${slug}-matmul`;
+    await bundler.bundle("matmul.js", folder);
+    expect(codeIn(folder)).not.toMatch(OPTIMIZER);
+    const { value, errors } = await visit(folder, "matmul.js", "run()");
+    expect(value).toEqual({ product: [[3], [7]], gradient: [[1, 1], [1, 1]] }); // biome-ignore format: matrices
+    expect(errors).toEqual([]);
+  });
+});
+
+test("Vite, dev: a page trains to the known bits, on two threads", async () => {
+  const [server, address] = await startVite();
+  try {
+    expectTrainedOnTwoThreads(await chromium.visit<Result>(address, `run(${TWO})`));
+  } finally {
+    server.kill();
+  }
+  saw("Vite, dev", versionOf("vite"), "Chromium, 2 threads");
+});
+
+/** A development server, and where it serves. */
+async function startVite(): Promise<[ChildProcess, string]> {
+  const env = { ...process.env, NO_COLOR: "1" };
+  const server = spawn(process.execPath, [join(TOOLS, "node_modules/vite/bin/vite.js"), "--host", "127.0.0.1"], {
+    cwd,
+    env,
+  });
+  const address = await new Promise<string>((resolve, reject) => {
+    let output = "";
+    const hear = (text: Buffer): void => {
+      const found = /http:\/\/127\.0\.0\.1:\d+\//.exec((output += text));
+      if (found) resolve(found[0]);
+    };
+    server.stdout.on("data", hear);
+    server.stderr.on("data", hear);
+    server.on("error", reject);
+    server.on("exit", () => reject(new Error(output)));
+  });
+  return [server, address];
+}
+
+describe("the README's program for threads, bundled for Node", () => {
+  const [, program] = /## Threads\n\n```ts\n([\s\S]*?)```/.exec(readFileSync("README.md", "utf8"))!;
+  const claims = program!.replace(/^(.*); \/\/ (\d+)$/m, "console.log($1 === $2);");
+
+  test.each([
+    ["esbuild", "esbuild", [...ESBUILD, "--outdir=threads-esbuild"]],
+    ["esbuild, minified", "esbuild", [...ESBUILD, "--minify", "--outdir=threads-minified"]],
+    ["rollup", "rollup", ["--dir", "threads-rollup", "--silent", ...RESOLVE]],
+  ])("%s: gives what it says, on all cores", async (_, command, args) => {
+    writeFileSync(join(cwd, "threads.js"), claims);
+    await run(commandOf(command), ["threads.js", ...args], { cwd });
+    const folder = args.map((arg) => /threads-\w+/.exec(arg)?.[0]).find(Boolean)!;
+    const [right, told] = (await run(process.execPath, [`${folder}/threads.js`], { cwd })).trim().split("\n");
+    expect(right).toBe("true");
+    expect(Number.parseInt(told!, 10)).toBe(Math.min(availableParallelism(), 8));
+  });
+});

@@ -1,0 +1,65 @@
+/** The installed tarball in every Node that is alive, by import and by require. */
+import { describe, expect, inject, test } from "vitest";
+import { expectKnown, expectLearnt, MAJORS, missed, type Result, saw, told } from "./project.ts";
+
+const { project: cwd, nodes } = inject("matrix");
+
+/** Whether require() takes an ES module. */
+const requires = (version: string): boolean => {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19);
+};
+
+describe.each(MAJORS)("Node %i", (major) => {
+  const node = nodes[major]!;
+  if (node.missing !== undefined) {
+    missed(`Node ${major}`, node.missing);
+    test.skip(`not had: ${node.missing}`);
+    return;
+  }
+  const { path, version } = node;
+  const train = (options: object): Promise<Result> => told(path, ["main.mjs", JSON.stringify(options)], { cwd });
+
+  test("trains to the known bits, on one thread and on two; the default build learns; require gives what import gives", async () => {
+    expectKnown(await train({ deterministic: true }));
+    const two = await train({ deterministic: true, threads: 2 });
+    expectKnown(two);
+    expect(two.threads, two.reason).toBe(2);
+    const seen = [expectLearnt(await train({}), major < 22 ? "simd" : "relaxed"), "2 threads"];
+    if (requires(version)) {
+      expect(await told(path, ["main.cjs"], { cwd })).toEqual({ sum: 3, same: true, gradients: "function" });
+      seen.push("`require`");
+    }
+    saw(`Node ${major}`, version, seen.join(", "));
+  });
+});
+
+test("init refuses what cannot run, before anything starts", async () => {
+  const script = `import { init, tensor } from "nabla";
+    const messages = [];
+    for (const options of [{ build: "relaxed", deterministic: true }, { memoryLimit: 10 }])
+      await init(options).catch((error) => messages.push(error.message));
+    await init({ memoryLimit: 1 << 20 });
+    try { tensor(new Float32Array(1 << 20)); } catch (error) { messages.push(error.name); }
+    console.log(JSON.stringify([...messages, tensor([1]).item()]));`;
+  expect(await told(process.execPath, ["--input-type=module", "-e", script], { cwd })).toEqual([
+    'init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.',
+    "init: memoryLimit is 10, but must be at least 65536 bytes.",
+    "OutOfMemoryError",
+    1,
+  ]);
+});
+
+test("the binaries can be imported by path, and a module compiled from one is taken by init", async () => {
+  const script = `import { readFileSync } from "node:fs";
+    import { fingerprint } from "./fingerprint.mjs";
+    const bytes = readFileSync(new URL(import.meta.resolve("nabla/wasm/simd.wasm")));
+    console.log(JSON.stringify(await fingerprint({ module: new WebAssembly.Module(bytes) })));`;
+  const { build, ...rest } = await told<Omit<Result, "build"> & { build: string }>(
+    process.execPath,
+    ["--input-type=module", "-e", script],
+    { cwd },
+  );
+  expect(build).toBe("custom");
+  expectKnown({ ...rest, build: "simd" });
+});

@@ -1,0 +1,74 @@
+/**
+ * Before all tests of the matrix: the package is packed, and the tarball installed in an empty project outside of the checkout, beside
+ * the programs of program/. After them: what they have seen is written to build/matrix.json.
+ */
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { TestProject } from "vitest/node";
+import { RUN } from "./environments.mjs";
+import { MAJORS, type Node, type Seen, TOOLS } from "./project.ts";
+import { run } from "./run.ts";
+
+/** Installs the runtimes and bundlers, unless what their lock file says is there already. */
+async function installTools(): Promise<void> {
+  const [lock, installed] = ["package-lock.json", "node_modules/.package-lock.json"].map((file) => join(TOOLS, file));
+  if (existsSync(installed!) && statSync(installed!).mtimeMs >= statSync(lock!).mtimeMs) return;
+  await run("npm", ["ci", "--prefix", TOOLS, "--ignore-scripts", "--no-audit", "--no-fund"]);
+}
+
+/** The tarball in a project that has nothing else. */
+async function installTarball(folder: string): Promise<{ tarball: string; project: string }> {
+  const packed = await run("npm", ["pack", "--json", "--pack-destination", folder]);
+  const [{ filename }] = JSON.parse(packed) as [{ filename: string }];
+  const tarball = join(folder, filename);
+  const project = join(folder, "project");
+  cpSync("test/matrix/program", project, { recursive: true });
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "project", private: true, type: "module" }));
+  await run("npm", ["install", tarball, "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: project });
+  return { tarball, project };
+}
+
+/** A Node of this major version, from the registry unless it is the one that runs the tests. */
+async function node(major: number): Promise<Node> {
+  const own = Number.parseInt(process.versions.node, 10) === major;
+  const tell = "console.log(JSON.stringify({ path: process.execPath, version: process.versions.node }))";
+  try {
+    const args = own ? ["-e", tell] : ["-y", "-p", `node@${major}`, "node", "-e", tell];
+    return JSON.parse(await run(own ? process.execPath : "npx", args)) as Node;
+  } catch (error) {
+    return { missing: (error as Error).message };
+  }
+}
+
+export async function setup(project: TestProject): Promise<() => void> {
+  const folder = mkdtempSync(join(tmpdir(), "nabla-matrix-"));
+  const [installed, nodes] = await Promise.all([
+    installTarball(folder),
+    Promise.all(MAJORS.map(async (major) => [major, await node(major)] as const)),
+    installTools(),
+  ]);
+  const record = join(folder, "seen.jsonl");
+  writeFileSync(record, "");
+  project.provide("matrix", { ...installed, record, nodes: Object.fromEntries(nodes) });
+  return () => {
+    const lines = readFileSync(record, "utf8").split("\n").filter(Boolean);
+    mkdirSync(dirname(RUN), { recursive: true });
+    writeFileSync(RUN, `${JSON.stringify(merge(lines.map((line) => JSON.parse(line) as Seen)), null, 2)}\n`);
+    rmSync(folder, { recursive: true, force: true });
+  };
+}
+
+/** One entry for each environment: what several tests have seen of it, one behind the other. */
+function merge(seen: readonly Seen[]): Seen[] {
+  const merged = new Map<string, Seen>();
+  for (const now of seen) {
+    const before = merged.get(now.environment);
+    merged.set(now.environment, {
+      ...now,
+      result: before ? `${before.result}, ${now.result}` : now.result,
+      bitsEqual: now.bitsEqual && (before?.bitsEqual ?? true),
+    });
+  }
+  return [...merged.values()];
+}

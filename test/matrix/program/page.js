@@ -1,0 +1,32 @@
+/** What the tests call on a page. */
+import { fingerprint } from "./fingerprint.mjs";
+
+/** The same in a worker of the page. */
+function runInWorker(options) {
+  const worker = new Worker(new URL("./training.js", import.meta.url), { type: "module" });
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => {
+      worker.terminate();
+      resolve(data);
+    };
+    worker.onerror = (event) => reject(new Error(event.message));
+    worker.postMessage(options);
+  });
+}
+
+/** Trains on the page's main thread: in a task of the page's own, since tools may run text where a page may not. */
+async function run(options) {
+  await new Promise((resolve) => setTimeout(resolve));
+  return fingerprint(options);
+}
+
+/** Whether the page may run text as code. */
+function evaluates() {
+  try {
+    return new Function("return true")();
+  } catch {
+    return false;
+  }
+}
+
+Object.assign(globalThis, { run, runInWorker, canEvaluate: evaluates() });

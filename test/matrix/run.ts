@@ -1,0 +1,16 @@
+/** Other programs, run to their end. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+/** Beside the caller's own environment: output for programs to read. */
+const ENV = { NO_COLOR: "1", FORCE_COLOR: "0", NODE_NO_WARNINGS: "1", DO_NOT_TRACK: "1", NODE_OPTIONS: "" };
+
+/**
+ * What a program prints.
+ * @throws Error with its complaints where it fails, or takes longer than two minutes
+ */
+export async function run(command: string, args: readonly string[], { cwd = "." } = {}): Promise<string> {
+  const options = { cwd, env: { ...process.env, ...ENV }, timeout: 120_000, maxBuffer: 2 ** 26 };
+  const { stdout } = await promisify(execFile)(command, args, options);
+  return stdout;
+}

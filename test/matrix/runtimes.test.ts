@@ -1,0 +1,58 @@
+/** The installed tarball where there is no Node: Deno, Bun, Workers and edge functions. */
+import { expect, inject, test } from "vitest";
+import { binaryOf, expectKnown, expectLearnt, type Result, saw, TOOLS, told, versionOf } from "./project.ts";
+
+const { project: cwd, nodes } = inject("matrix");
+const DETERMINISTIC = JSON.stringify({ deterministic: true });
+const TWO = JSON.stringify({ deterministic: true, threads: 2 });
+
+test.each([
+  ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt"], "deno"],
+  ["Bun", binaryOf("@oven", "bin/bun"), ["run"], "bun"],
+])("%s, without a permission or a flag: the known bits on one thread and on two", async (name, path, args, tool) => {
+  const train = (options: string): Promise<Result> => told(path, [...args, "main.mjs", options], { cwd });
+  expectKnown(await train(DETERMINISTIC));
+  const two = await train(TWO);
+  expectKnown(two);
+  expect(two.threads, two.reason).toBe(2);
+  saw(name, versionOf(tool), `${expectLearnt(await train("{}"))}, 2 threads`);
+});
+
+/** What stands in for the clouds here needs a newer Node than the oldest that nabla runs on. */
+function newerNode(): string {
+  const node = nodes[24]!;
+  if (node.missing !== undefined) throw new Error(`Workers and edge functions are tried by Node 24: ${node.missing}`);
+  return node.path;
+}
+
+test.each([
+  ["as it is", []],
+  ["with Node's modules", ["nodejs_compat"]],
+])("workerd, %s: the known bits from modules that were compiled beforehand, on one thread", async (_, flags) => {
+  const args = [`${TOOLS}/hosts/workerd.mjs`, cwd, JSON.stringify(flags), DETERMINISTIC, TWO, "{}"];
+  const [one, two, fast] = await told<Result[]>(newerNode(), args);
+  expectKnown(one!);
+  expectKnown(two!);
+  expect(two!.threads).toBe(1);
+  expect(two!.reason).toMatch(/./);
+  const what = expectLearnt(fast!, "relaxed");
+  saw(
+    "workerd, in miniflare",
+    versionOf("workerd"),
+    flags.length ? "`nodejs_compat`" : `${what}, bytes compiled beforehand`,
+  );
+});
+
+test("edge functions: the known bits, where neither text nor bytes may be compiled", async () => {
+  const args = [`${TOOLS}/hosts/edge.mjs`, cwd, DETERMINISTIC, TWO, "{}"];
+  const [one, two, fast] = await told<Result[]>(newerNode(), args);
+  expectKnown(one!);
+  expectKnown(two!);
+  expect(two!.threads).toBe(1);
+  expect(two!.reason).toMatch(/./);
+  saw(
+    "edge-light, in @edge-runtime/vm",
+    versionOf("@edge-runtime/vm"),
+    `${expectLearnt(fast!, "relaxed")}, bytes compiled beforehand`,
+  );
+});

@@ -1,0 +1,37 @@
+/**
+ * `node test/matrix/table.mjs`, after a whole run of the matrix: keeps what it has seen in seen.json, and writes the README's table
+ * from that.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { ENVIRONMENTS, RUN, SEEN } from "./environments.mjs";
+
+const BLOCK = /(<!-- matrix -->\n)[\s\S]*?(<!-- \/matrix -->)/;
+
+/** The table of what was seen. */
+export function table(seen) {
+  const rows = seen.map(({ environment, version, result, bitsEqual }) =>
+    [environment, version || "–", result, bitsEqual ? "yes" : "–"].join(" | "),
+  );
+  return ["where | version | seen | same bits", "|---|---|---|---|", ...rows]
+    .map((row, i) => (i === 1 ? row : `| ${row} |`))
+    .join("\n");
+}
+
+/** A README with this table in it. */
+export function withTable(readme, seen) {
+  if (!BLOCK.test(readme)) throw new Error("README.md has no <!-- matrix --> … <!-- /matrix -->.");
+  return readme.replace(BLOCK, (_, begin, end) => `${begin}\n${table(seen)}\n\n${end}`);
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const run = JSON.parse(readFileSync(RUN, "utf8"));
+  const seen = ENVIRONMENTS.map((name) => run.find(({ environment }) => environment === name));
+  const missing = ENVIRONMENTS.filter((_, i) => !seen[i]);
+  if (missing.length) {
+    throw new Error(
+      `${RUN} has nothing of ${missing.join(", ")}: run the whole matrix, npm run matrix, until it is green.`,
+    );
+  }
+  writeFileSync(SEEN, `${JSON.stringify(seen, null, 2)}\n`);
+  writeFileSync("README.md", withTable(readFileSync("README.md", "utf8"), seen));
+}

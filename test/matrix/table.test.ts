@@ -1,0 +1,19 @@
+/** The table in the README is what the script makes of the record of a whole run. */
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { ENVIRONMENTS, SEEN } from "./environments.mjs";
+import type { Seen } from "./project.ts";
+import { withTable } from "./table.mjs";
+
+const seen = JSON.parse(readFileSync(SEEN, "utf8")) as Seen[];
+
+test("seen.json has every environment, and whatever was had gave the same bits", () => {
+  expect(seen.map(({ environment }) => environment)).toEqual(ENVIRONMENTS);
+  for (const { environment, result, bitsEqual } of seen)
+    expect(bitsEqual || result.startsWith("not had: "), environment).toBe(true);
+});
+
+test("the README's table is what test/matrix/table.mjs makes of it", () => {
+  const readme = readFileSync("README.md", "utf8");
+  expect(readme).toBe(withTable(readme, seen));
+});
