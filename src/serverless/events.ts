@@ -13,7 +13,7 @@ const WAITING = 16;
 
 /**
  * Answers with the events of `work`, whose last event is what it returns, or `error` with what `failed` makes of what it throws.
- * `isGone` tells work that nobody listens any more. `end` is called once, whatever happens.
+ * `isGone` tells work that nobody listens any more. `end` is called when work has ended or the client has left, perhaps twice.
  */
 export function events(
   request: Request,
@@ -22,8 +22,10 @@ export function events(
   end: () => void,
 ): Response {
   let gone = request.signal.aborted;
+  // At once: where a runtime stops whatever a client has left, work does not come to its end.
   const leave = (): void => {
     gone = true;
+    end();
   };
   request.signal.addEventListener("abort", leave);
 
@@ -33,7 +35,7 @@ export function events(
     };
     let last: readonly [string, object] | undefined;
     try {
-      last = await work(send, () => gone);
+      if (!gone) last = await work(send, () => gone);
     } catch (error) {
       last = ["error", failed(error)];
     }

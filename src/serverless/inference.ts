@@ -83,7 +83,7 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   const input = readSpec(`${what}: input`, options.input);
   const output = options.output && readSpec(`${what}: output`, options.output);
   const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS);
-  const places = new Places(limits.concurrency);
+  const places = new Places(limits);
   const tell = telling(options.onError);
   const model = new Once(async () => {
     const loaded = await options.load();
@@ -174,11 +174,11 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   return routes(what, {
     ...options,
     async work(request) {
-      const leave = places.take();
+      const place = places.take();
       try {
         return await work(request);
       } finally {
-        leave();
+        place.leave();
       }
     },
     ready: loaded,

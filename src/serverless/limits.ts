@@ -1,24 +1,47 @@
 /** What a request may cost: bytes, time, and how many there may be at once. */
 import { Problem, unavailable } from "./problems.ts";
 
-/** Places for requests that are under way. */
+/** A request's place: given back once, with what was made for the request. */
+export class Place {
+  /** Frees what was made for the request. */
+  onLeave: (() => void) | undefined;
+  readonly #givenBack: (place: Place) => boolean;
+  constructor(
+    /** When whatever goes on there must have ended long ago. */
+    readonly until: number,
+    givenBack: (place: Place) => boolean,
+  ) {
+    this.#givenBack = givenBack;
+  }
+  /** Gives it back; twice is fine. */
+  leave(): void {
+    if (this.#givenBack(this)) this.onLeave?.();
+  }
+}
+
+/**
+ * Places for requests that are under way. Those that were not given back in time are taken away: Workers stop a request whose client
+ * has left where it stands, without a word to its code.
+ */
 export class Places {
-  #taken = 0;
+  readonly #taken = new Set<Place>();
   readonly #count: number;
-  constructor(count: number) {
-    this.#count = count;
+  readonly #milliseconds: number;
+  constructor({ concurrency, milliseconds }: { readonly concurrency: number; readonly milliseconds: number }) {
+    this.#count = concurrency;
+    this.#milliseconds = milliseconds;
   }
 
-  /** Takes a place. @returns what gives it back; twice is fine @throws Problem 503 where all are taken */
-  take(): () => void {
-    if (this.#taken >= this.#count)
+  /** @throws Problem 503 where all are taken */
+  take(): Place {
+    const now = Date.now();
+    for (const place of this.#taken) if (now > place.until) place.leave();
+    if (this.#taken.size >= this.#count)
       throw unavailable(`${this.#count} requests are under way, which is all that are taken at once. Try again.`);
-    this.#taken++;
-    let held = true;
-    return () => {
-      if (held) this.#taken--;
-      held = false;
-    };
+    // A body, and what it asks for, may each take their time.
+    const place = new Place(now + 2 * this.#milliseconds, (own) => this.#taken.delete(own));
+    this.#taken.add(place);
+    return place;
   }
 }
 

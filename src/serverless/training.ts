@@ -7,7 +7,7 @@ import { loadState, saveState } from "nabla/formats";
 import { accepted, bodyType, type Elements, readTensors } from "./bodies.ts";
 import { events, type Send } from "./events.ts";
 import { described } from "./inference.ts";
-import { Places, readBody, within } from "./limits.ts";
+import { type Place, Places, readBody, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
 import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
 import {
@@ -113,7 +113,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
   for (const [name, { shape }] of Object.entries({ input, target }))
     if (shape[0] !== null) throw new TypeError(`${what}: ${name}: the first size must be null, for the examples.`);
   const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS);
-  const places = new Places(limits.concurrency);
+  const places = new Places(limits);
   const tell = telling(options.onError);
 
   const read = async (request: Request): Promise<Examples> => {
@@ -156,7 +156,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
     }
   };
 
-  const work = async (request: Request, leave: () => void): Promise<Response> => {
+  const work = async (request: Request, place: Place): Promise<Response> => {
     const began = performance.now();
     const examples = await read(request);
     const { learner, before } = await begin(examples);
@@ -187,16 +187,15 @@ export function trainingHandler(options: TrainingOptions): Handler {
         ? unavailable("There is not enough memory for that. Ask for smaller batches.")
         : new Problem(500, "The training failed. The function's log says why.");
     };
-    const end = (): void => {
+    place.onLeave = () => {
       try {
         run.dispose();
         free(learner);
       } catch (error) {
         tell(error);
       }
-      leave();
     };
-    return events(request, train, failed, end);
+    return events(request, train, failed, () => place.leave());
   };
 
   const save = async (learner: Learner, step: number): Promise<void> => {
@@ -211,11 +210,11 @@ export function trainingHandler(options: TrainingOptions): Handler {
   return routes(what, {
     ...options,
     async work(request) {
-      const leave = places.take();
+      const place = places.take();
       try {
-        return await work(request, leave);
+        return await work(request, place);
       } catch (error) {
-        leave();
+        place.leave();
         throw error;
       }
     },

@@ -188,6 +188,19 @@ describe("a client who leaves", () => {
     expect(counted).toMatchObject({ disposed: 1 });
     expect(counted.steps).toBeLessThan(3);
   });
+  test("whose runtime stops everything there and then: its place is free when its time is up, and nothing is held", async () => {
+    const before = memory();
+    const handler = handlerOf({ limits: { milliseconds: 50 } });
+    // The event loop never goes round for it again.
+    const turn = vi.spyOn(globalThis, "setImmediate").mockImplementation(() => undefined as never);
+    const response = await post(handler, { ...xor, epochs: 1000 });
+    expect(response.status).toBe(200);
+    turn.mockRestore();
+    await problem(await post(handler, xor), 503);
+    await pause(110);
+    expect((await allEvents(await post(handler, xor))).at(-1)).toMatchObject({ event: "done" });
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
   test("who does not read gets the end all the same, when they do", async () => {
     const response = await post(handlerOf(), { ...xor, epochs: 1000, batchSize: 1 });
     await pause(1500);
