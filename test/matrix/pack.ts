@@ -37,7 +37,8 @@ async function node(major: number): Promise<Node> {
     const args = own ? ["-e", tell] : ["-y", "-p", `node@${major}`, "node", "-e", tell];
     return JSON.parse(await run(own ? process.execPath : "npx", args)) as Node;
   } catch (error) {
-    return { missing: (error as Error).message };
+    const [first, ...more] = (error as Error).message.split("\n");
+    return { missing: more.find((line) => /^npm error (?!code)/.test(line)) ?? first! };
   }
 }
 

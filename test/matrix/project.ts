@@ -18,13 +18,14 @@ export const MAJORS = [20, 22, 24, 26] as const;
 /** Where the runtimes and bundlers are installed. */
 export const TOOLS = resolve("test/matrix");
 
-/** What fingerprint.mjs tells. */
+/** What fingerprint.mjs tells, and curvature.mjs, where that is asked too. */
 export interface Result {
   build: "simd" | "relaxed";
   threads: number;
   reason: string;
   loss: number;
   hash: string;
+  curvature?: number;
 }
 
 /**

@@ -11,7 +11,9 @@ test.each([
   ["Bun", binaryOf("@oven", "bin/bun"), ["run"], "bun"],
 ])("%s, without a permission or a flag: the known bits on one thread and on two", async (name, path, args, tool) => {
   const train = (options: string): Promise<Result> => told(path, [...args, "main.mjs", options], { cwd });
-  expectKnown(await train(DETERMINISTIC));
+  const one = await train(DETERMINISTIC);
+  expectKnown(one);
+  expect(one.curvature).toBe(100);
   const two = await train(TWO);
   expectKnown(two);
   expect(two.threads, two.reason).toBe(2);
@@ -32,6 +34,7 @@ test.each([
   const args = [`${TOOLS}/hosts/workerd.mjs`, cwd, JSON.stringify(flags), DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await told<Result[]>(newerNode(), args);
   expectKnown(one!);
+  expect(one!.curvature).toBe(100);
   expectKnown(two!);
   expect(two!.threads).toBe(1);
   expect(two!.reason).toMatch(/./);
@@ -47,6 +50,7 @@ test("edge functions: the known bits, where neither text nor bytes may be compil
   const args = [`${TOOLS}/hosts/edge.mjs`, cwd, DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await told<Result[]>(newerNode(), args);
   expectKnown(one!);
+  expect(one!.curvature).toBe(100);
   expectKnown(two!);
   expect(two!.threads).toBe(1);
   expect(two!.reason).toMatch(/./);

@@ -1,8 +1,8 @@
 /** CommonJS: the same objects that `import` gives. */
 const nabla = require("nabla");
-const gradients = require("nabla/gradients");
+const { diagnose } = require("nabla/gradients");
 
-import("nabla").then((imported) => {
+Promise.all([import("nabla"), import("nabla/gradients")]).then(([core, gradients]) => {
   const sum = nabla.tensor([1, 2]).sum().item();
-  console.log(JSON.stringify({ sum, same: imported.tensor === nabla.tensor, gradients: typeof gradients.diagnose }));
+  console.log(JSON.stringify({ sum, same: core.tensor === nabla.tensor && gradients.diagnose === diagnose }));
 });

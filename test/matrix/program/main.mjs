@@ -1,4 +1,6 @@
 /** From a command line: prints what came of the options given there. */
+import { curvature } from "./curvature.mjs";
 import { fingerprint } from "./fingerprint.mjs";
 
-console.log(JSON.stringify(await fingerprint(JSON.parse(globalThis.Deno?.args[0] ?? process.argv[2]))));
+const result = await fingerprint(JSON.parse(globalThis.Deno?.args[0] ?? process.argv[2]));
+console.log(JSON.stringify({ ...result, curvature: await curvature() }));
