@@ -1,0 +1,133 @@
+/** examples/serverless from the installed tarball, each in its own runtime: taught, asked, and left in the midst of a training. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { LambdaEvent, LambdaResult } from "nabla/serverless";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { functionUrlEvent, restApiEvent } from "../serverless/lambda-events.ts";
+import { allEvents, events, xor } from "../serverless/requests.ts";
+import { binaryOf, TOOLS } from "./project.ts";
+
+const { project: cwd, nodes } = inject("matrix");
+const examples = join(cwd, "serverless");
+beforeAll(() => cpSync("examples/serverless", examples, { recursive: true }));
+
+const course = { ...xor, epochs: 600, batchSize: 4 };
+const headers = { "content-type": "application/json" };
+const truth = xor.targets.flat();
+
+/** A port that is free. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Starts a server, and waits until it answers. */
+async function start(command: string, args: readonly string[]): Promise<{ url: string; stop: () => Promise<void> }> {
+  const port = await freePort();
+  const env = { ...process.env, PORT: String(port), NO_COLOR: "1" };
+  const child: ChildProcess = spawn(
+    command,
+    args.map((arg) => arg.replace("$PORT", String(port))),
+    { cwd: examples, env },
+  );
+  let complaints = "";
+  for (const stream of [child.stdout!, child.stderr!]) stream.on("data", (piece) => (complaints += piece));
+  const ended = once(child, "exit");
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await ended;
+  };
+  const url = `http://127.0.0.1:${port}`;
+  for (const began = Date.now(); ; await new Promise((resolve) => setTimeout(resolve, 50))) {
+    const response = await fetch(`${url}/health?ready`).catch(() => undefined);
+    if (response?.ok) return { url, stop };
+    if (child.exitCode === null && Date.now() - began < 60_000) continue;
+    await stop();
+    throw new Error(`${command} ${args.join(" ")} does not serve:\n${complaints}`);
+  }
+}
+
+/** Workers are tried by a newer Node than the oldest that nabla runs on. */
+const newerNode = (): string => {
+  const node = nodes[24]!;
+  if (node.missing !== undefined) throw new Error(`Workers are tried by Node 24: ${node.missing}`);
+  return node.path;
+};
+
+const PLATFORMS: Record<string, () => [command: string, args: string[]]> = {
+  Node: () => [process.execPath, ["node.mjs"]],
+  Deno: () => [binaryOf("@deno", "deno"), ["run", "--no-prompt", "--allow-net", "--allow-env=PORT", "deno.mjs"]],
+  Bun: () => [binaryOf("@oven", "bin/bun"), ["bun.mjs"]],
+  Workers: () => [newerNode(), [join(TOOLS, "hosts/worker.mjs"), examples, "worker.mjs", "$PORT"]],
+};
+
+describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
+  let url: string;
+  let stop: (() => Promise<void>) | undefined;
+  beforeAll(async () => ({ url, stop } = await start(...command())));
+  afterAll(() => stop?.());
+
+  const post = (path: string, body: unknown, signal?: AbortSignal): Promise<Response> =>
+    fetch(url + path, { method: "POST", headers, body: JSON.stringify(body), ...(signal && { signal }) });
+  const ask = async (): Promise<number[]> => {
+    const response = await post("/", { inputs: xor.inputs });
+    expect(response.status).toBe(200);
+    return ((await response.json()) as { outputs: number[][] }).outputs.flat();
+  };
+
+  test("learns, and answers with what it has learnt", async () => {
+    const all = await allEvents(await post("/train", course));
+    expect(all.length).toBeGreaterThan(1);
+    expect(all.at(-1)).toMatchObject({ event: "done", data: { steps: 600 } });
+    expect((await ask()).map((logit) => Number(logit > 0))).toEqual(truth);
+  });
+  test("tells what it is, and what is wrong with a request", async () => {
+    const metadata = await (await fetch(`${url}/metadata`)).json();
+    expect(metadata).toMatchObject({ name: "xor", nabla: { version: "0.1.0", threads: 1 } });
+    const response = await post("/", { inputs: [[1]] });
+    expect(response.status).toBe(422);
+    expect(response.headers.get("content-type")).toBe("application/problem+json");
+    expect((await post("/", "x".repeat(5_000_000))).status).toBe(413);
+  });
+  test("a long training is ended by leaving it, and changes nothing", async () => {
+    const before = await ask();
+    const leaving = new AbortController();
+    const inputs = Array.from({ length: 1000 }, () => xor.inputs).flat();
+    const long = { inputs, targets: inputs.map(() => [1]), epochs: 1000, batchSize: 1 };
+    const response = await post("/train", long, leaving.signal);
+    // Not for await: to break it off is to leave.
+    const coming = events(response);
+    for (let i = 0; i < 10; i++) expect((await coming.next()).value).toMatchObject({ event: "progress" });
+    expect((await post("/train", {})).status, "one at a time").toBe(503);
+    expect((await fetch(`${url}/health`)).status, "others are answered meanwhile").toBe(200);
+    leaving.abort();
+    const left = performance.now();
+    // As soon as the place is free again, what is wrong with the request is looked at.
+    while ((await post("/train", {})).status === 503) expect(performance.now() - left).toBeLessThan(5000);
+    console.log(`free again ${(performance.now() - left).toFixed(0)} ms after the client left`);
+    expect(await ask()).toEqual(before);
+  });
+});
+
+test.each([
+  ["a function URL", functionUrlEvent],
+  ["a REST API", restApiEvent],
+])("Lambda, called through %s", async (name, event) => {
+  const file = `${pathToFileURL(join(examples, "lambda.mjs")).href}?${encodeURIComponent(name)}`;
+  const { handler } = (await import(/* @vite-ignore */ file)) as { handler: (e: LambdaEvent) => Promise<LambdaResult> };
+  const call = (path: string, body: unknown) =>
+    handler(event({ method: "POST", path, headers, body: JSON.stringify(body) }));
+  const trained = await call("/train", course);
+  expect(trained.statusCode).toBe(200);
+  expect(trained.body).toMatch(/event: done\n/);
+  const { outputs } = JSON.parse((await call("/", { inputs: xor.inputs })).body) as { outputs: number[][] };
+  expect(outputs.flat().map((logit) => Number(logit > 0))).toEqual(truth);
+});
