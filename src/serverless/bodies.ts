@@ -1,6 +1,7 @@
 /** Bodies: tensors as nested arrays in JSON or as safetensors, read into elements of a checked shape and type, and written. */
 import type { DType, Tensor, TypedArray } from "nabla";
 import { FormatError, inspectSafetensors, writeSafetensors } from "nabla/formats";
+import { type Asked, respond } from "./asked.ts";
 import { Problem, quote } from "./problems.ts";
 import type { FullSpec } from "./schema.ts";
 
@@ -41,7 +42,7 @@ export const showSpec = ({ shape }: { readonly shape: readonly (number | null)[]
 const show = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
 
 /** @throws Problem 415 where the body is of a kind that is not read */
-export function bodyType({ headers }: Request): BodyType {
+export function bodyType({ headers }: Asked): BodyType {
   const [type, ...parameters] = (headers.get("content-type") ?? "").split(";").map((part) => part.trim().toLowerCase());
   const remedy = `Send Content-Type: ${JSON_TYPE} or ${BINARY_TYPES[0]}.`;
   const accepted = { "accept-post": TYPES.join(", ") };
@@ -80,7 +81,7 @@ function quality(accept: string, type: string): number {
 }
 
 /** What the client accepts of what there is, the first where it has no preference. @throws Problem 406 where that is nothing */
-export function accepted<T extends string>({ headers }: Request, offered: readonly T[]): T {
+export function accepted<T extends string>({ headers }: Asked, offered: readonly T[]): T {
   const accept = headers.get("accept");
   if (accept === null || accept === "*/*") return offered[0]!;
   const [best] = offered
@@ -92,7 +93,7 @@ export function accepted<T extends string>({ headers }: Request, offered: readon
 }
 
 /** What a tensors' answer may be written as: as the body was, unless the client would rather have another. */
-export const answerType = (request: Request, own: BodyType): BodyType =>
+export const answerType = (request: Asked, own: BodyType): BodyType =>
   accepted(request, [own, ...TYPES.filter((type) => type !== own)]);
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -238,7 +239,7 @@ function readBinary(bytes: Uint8Array): Body {
  */
 export function writeTensor(type: BodyType, name: string, tensor: Tensor): Response {
   const headers = { "content-type": type, "cache-control": "no-store" };
-  if (type !== JSON_TYPE) return new Response(writeSafetensors({ [name]: tensor }), { headers });
+  if (type !== JSON_TYPE) return respond(writeSafetensors({ [name]: tensor }), { headers });
   if (tensor.dtype === "float32") {
     const wrong = tensor.live().find((value: number) => !Number.isFinite(value));
     if (wrong !== undefined)
@@ -247,5 +248,5 @@ export function writeTensor(type: BodyType, name: string, tensor: Tensor): Respo
         `For these inputs the model's outputs hold ${wrong}, which JSON cannot carry. Send other inputs, or Accept: ${BINARY_TYPES[0]}.`,
       );
   }
-  return new Response(JSON.stringify({ [name]: tensor.toArray(), shape: tensor.shape }), { headers });
+  return respond(JSON.stringify({ [name]: tensor.toArray(), shape: tensor.shape }), { headers });
 }

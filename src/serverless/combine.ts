@@ -1,4 +1,5 @@
 /** Several functions behind one: by the beginning of the path. */
+import { at, reading, readsLittle, whole } from "./asked.ts";
 import { Problem } from "./problems.ts";
 import type { Handler } from "./routes.ts";
 import { readPath } from "./schema.ts";
@@ -15,13 +16,14 @@ export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
   const below = Object.entries(handlers)
     .map(([path, handler]) => ({ path: readPath("combine", path).replace(/^\/$/, ""), handler }))
     .sort((a, b) => b.path.length - a.path.length);
-  return async (request) => {
+  return reading(async (request: Request) => {
     const url = new URL(request.url);
     const { pathname } = url;
     const found = below.find(({ path }) => pathname === path || pathname.startsWith(`${path}/`));
     if (!found) return new Problem(404, "There is nothing here. Ask at the path of a function.").response();
-    if (!found.path) return found.handler(request);
-    url.pathname = pathname.slice(found.path.length) || "/";
-    return found.handler(new Request(url, request));
-  };
+    const { path, handler } = found;
+    url.pathname = pathname.slice(path.length) || "/";
+    const inner = path ? at(request, url) : request;
+    return handler(readsLittle(handler) ? (inner as Request) : whole(inner));
+  });
 }

@@ -1,4 +1,5 @@
 /** Server-sent events: a response that goes on while work does, and ends it when whoever listens has left. */
+import type { Asked } from "./asked.ts";
 import type { Problem } from "./problems.ts";
 
 /** Sends an event, unless the one who listens is behind: then it is left out. */
@@ -16,7 +17,7 @@ const WAITING = 16;
  * `isGone` tells work that nobody listens any more. `end` is called when work has ended or the client has left, perhaps twice.
  */
 export function events(
-  request: Request,
+  request: Asked,
   work: (send: Send, isGone: () => boolean) => Promise<readonly [string, object] | undefined>,
   failed: (error: unknown) => Problem,
   end: () => void,

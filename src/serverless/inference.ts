@@ -1,5 +1,6 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
 import { nn, noGrad, OutOfMemoryError, ShapeError, type Tensor, tensor, tidy } from "nabla";
+import type { Asked } from "./asked.ts";
 import { answerType, bodyType, type Elements, readTensors, showSpec, writeTensor } from "./bodies.ts";
 import { Places, readBody, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
@@ -106,7 +107,7 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     }
   };
 
-  const work = async (request: Request): Promise<Response> => {
+  const work = async (request: Asked): Promise<Response> => {
     const type = bodyType(request);
     const answered = answerType(request, type);
     const bytes = await readBody(request, limits);

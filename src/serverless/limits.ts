@@ -1,4 +1,5 @@
 /** What a request may cost: bytes, time, and how many there may be at once. */
+import type { Asked } from "./asked.ts";
 import { Problem, unavailable } from "./problems.ts";
 
 /** A request's place: given back once, with what was made for the request. */
@@ -63,7 +64,7 @@ export async function within<T>(work: Promise<T>, milliseconds: number, late: ()
  * @throws Problem 413, 408, or 400 where the client breaks off
  */
 export async function readBody(
-  request: Request,
+  request: Asked,
   { bytes, milliseconds }: { readonly bytes: number; readonly milliseconds: number },
 ): Promise<Uint8Array> {
   const tooLarge = (): Problem =>

@@ -1,4 +1,5 @@
 /** Node's http for handlers: requests and responses in the web's form, streams both ways, and word of clients that leave. */
+import { type Asked, bodyOf, readsLittle } from "./asked.ts";
 import { Problem } from "./problems.ts";
 import type { Handler } from "./routes.ts";
 
@@ -7,7 +8,7 @@ export interface NodeRequest {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
   readonly rawHeaders: readonly string[];
-  readonly headers: { readonly host?: string | undefined };
+  readonly headers: { readonly [name: string]: string | string[] | undefined; readonly host?: string | undefined };
   readonly complete: boolean;
   // biome-ignore lint/suspicious/noExplicitAny: as Node declares it
   on(event: string, listener: (...args: any[]) => void): unknown;
@@ -17,11 +18,13 @@ export interface NodeRequest {
 
 /** What is used of node:http's ServerResponse. */
 export interface NodeResponse {
+  readonly destroyed: boolean;
   readonly writableFinished: boolean;
   writeHead(status: number, headers: string[]): unknown;
   write(piece: Uint8Array): boolean;
-  end(piece?: Uint8Array): unknown;
+  end(whole?: Uint8Array): unknown;
   once(event: string, listener: () => void): unknown;
+  destroy(): unknown;
 }
 
 /**
@@ -32,44 +35,116 @@ export interface NodeResponse {
  * ```
  */
 export function nodeListener(handler: Handler): (request: NodeRequest, response: NodeResponse) => void {
+  const readsAll = !readsLittle(handler);
+  const answer = async (incoming: NodeRequest, outgoing: NodeResponse): Promise<Response> => {
+    let request: Asked;
+    try {
+      request = new Arrived(incoming, outgoing);
+      if (readsAll) request = request.whole!();
+    } catch {
+      return new Problem(400, "The request's method, path or host is none that can be served.").response();
+    }
+    try {
+      return await handler(request as Request);
+    } catch (error) {
+      console.error(error);
+      return new Problem(500, "The function failed. Its log says why.").response();
+    }
+  };
   return (incoming, outgoing) => {
-    const left = new AbortController();
-    outgoing.once("close", () => {
-      if (!outgoing.writableFinished) left.abort();
-    });
-    void answer(handler, incoming, left.signal)
-      .then((response) => send(response, incoming, outgoing, left.signal))
-      .catch(() => outgoing.end());
+    answer(incoming, outgoing)
+      .then((response) => send(response, incoming, outgoing))
+      // Half an answer must not look like one.
+      .catch(() => outgoing.destroy());
   };
 }
 
-async function answer(handler: Handler, incoming: NodeRequest, signal: AbortSignal): Promise<Response> {
-  let request: Request;
-  try {
-    request = requestOf(incoming, signal);
-  } catch {
-    return new Problem(400, "The request's method, path or host is none that can be served.").response();
+/** Methods that the web's requests cannot have. */
+const FORBIDDEN = ["CONNECT", "TRACE", "TRACK"];
+
+/** A request that has arrived: its parts are made when they are asked for. */
+class Arrived implements Asked {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Asked["headers"];
+  readonly #incoming: NodeRequest;
+  readonly #outgoing: NodeResponse;
+  #body: ReadableStream<Uint8Array> | undefined;
+  #left: AbortController | undefined;
+
+  /** @throws TypeError where the method or the URL is none that the web has */
+  constructor(incoming: NodeRequest, outgoing: NodeResponse, url = urlOf(incoming)) {
+    const { method = "GET", headers } = incoming;
+    if (FORBIDDEN.includes(method)) throw new TypeError(`${method} is not served`);
+    [this.method, this.url, this.#incoming, this.#outgoing] = [method, url, incoming, outgoing];
+    this.headers = { get: (name) => [headers[name.toLowerCase()] ?? []].flat().join(", ") || null };
   }
-  return handler(request);
+
+  get #hasBody(): boolean {
+    return this.method !== "GET" && this.method !== "HEAD";
+  }
+  get body(): ReadableStream<Uint8Array> | null {
+    if (!this.#hasBody) return null;
+    this.#body ??= streamOf(this.#incoming);
+    return this.#body;
+  }
+  /** Aborted when the client leaves before it has the answer. */
+  get signal(): AbortSignal {
+    if (!this.#left) {
+      const left = new AbortController();
+      onLeaving(this.#outgoing, () => left.abort());
+      this.#left = left;
+    }
+    return this.#left.signal;
+  }
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return this.#body ? new Response(this.#body).arrayBuffer() : gather(this.#incoming);
+  }
+  whole(): Request {
+    const headers = new Headers();
+    const { rawHeaders } = this.#incoming;
+    for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
+    const { method, url, body, signal } = this;
+    const init: RequestInit & { duplex?: "half" } = { method, headers, signal, ...(body && { body, duplex: "half" }) };
+    return new Request(url, init);
+  }
+  at(url: URL): Asked {
+    return new Arrived(this.#incoming, this.#outgoing, url.href);
+  }
 }
 
-/** @throws TypeError where the method, the path or a header is none that the web has */
-function requestOf(incoming: NodeRequest, signal: AbortSignal): Request {
-  const { method = "GET", url = "/", rawHeaders } = incoming;
-  const headers = new Headers();
-  for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
-  const base = `http://${incoming.headers.host ?? "localhost"}`;
-  const init: RequestInit & { duplex?: "half" } = { method, headers, signal };
-  if (method !== "GET" && method !== "HEAD") {
-    init.body = bodyOf(incoming);
-    init.duplex = "half";
-  }
+/** @throws TypeError where there is none */
+function urlOf({ url = "/", headers }: NodeRequest): string {
   // Not new URL(url, base): a path that begins with two slashes is no host.
-  return new Request(url.startsWith("/") ? base + url : new URL(url), init);
+  return new URL(url.startsWith("/") ? `http://${headers.host ?? "localhost"}${url}` : url).href;
 }
 
-/** The body as it arrives, no faster than it is read. */
-function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
+/** All of a body. Only for one that says how long it is, which Node then sees to. */
+function gather(incoming: NodeRequest): Promise<ArrayBuffer> {
+  return new Promise((resolve, reject) => {
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    let length = 0;
+    incoming.on("data", (piece: Uint8Array<ArrayBuffer>) => {
+      pieces.push(piece);
+      length += piece.length;
+    });
+    incoming.on("end", () => {
+      const whole = new Uint8Array(length);
+      let at = 0;
+      for (const piece of pieces) {
+        whole.set(piece, at);
+        at += piece.length;
+      }
+      resolve(whole.buffer);
+    });
+    const breakOff = (): void => reject(new TypeError("the client broke off"));
+    incoming.on("error", breakOff);
+    incoming.on("close", breakOff);
+  });
+}
+
+/** A body as it arrives, no faster than it is read. */
+function streamOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
@@ -102,29 +177,37 @@ function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
   );
 }
 
-async function send(response: Response, incoming: NodeRequest, outgoing: NodeResponse, signal: AbortSignal) {
+/** Calls `leave` when the client is gone before it has the answer, now or later. */
+function onLeaving(outgoing: NodeResponse, leave: () => void): void {
+  const look = (): void => {
+    if (!outgoing.writableFinished) leave();
+  };
+  if (outgoing.destroyed) look();
+  else outgoing.once("close", look);
+}
+
+const utf8 = new TextEncoder();
+
+async function send(response: Response, incoming: NodeRequest, outgoing: NodeResponse): Promise<void> {
   const headers = [...response.headers].flat();
   // What is still on its way is not waited for.
   if (!incoming.complete) headers.push("connection", "close");
-  const body = incoming.method === "HEAD" ? null : response.body;
-  if (!body || signal.aborted) {
-    await response.body?.cancel();
-    outgoing.writeHead(response.status, headers);
-    outgoing.end();
+  const known = bodyOf(response);
+  if (known !== undefined) {
+    const bytes = typeof known === "string" ? utf8.encode(known) : known;
+    outgoing.writeHead(response.status, [...headers, "content-length", String(bytes.length)]);
+    outgoing.end(bytes);
     return;
   }
-  const reader = body.getReader();
-  const leave = (): void => void reader.cancel().catch(() => {});
-  signal.addEventListener("abort", leave);
   outgoing.writeHead(response.status, headers);
+  const reader = response.body?.getReader();
+  if (reader) onLeaving(outgoing, () => void reader.cancel().catch(() => {}));
+  const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = (await reader?.read()) ?? { done: true };
     if (done) break;
-    if (!outgoing.write(value))
-      await new Promise<void>((resolve) => {
-        outgoing.once("drain", resolve);
-        outgoing.once("close", resolve);
-      });
+    if (outgoing.write(value!) || outgoing.destroyed) continue;
+    await Promise.race([new Promise<void>((drained) => outgoing.once("drain", drained)), closed]);
   }
   outgoing.end();
 }

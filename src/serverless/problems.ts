@@ -1,5 +1,7 @@
 /** Errors as clients see them: application/problem+json (RFC 9457). The detail names the remedy; no stack, no path, nothing internal. */
 
+import { respond } from "./asked.ts";
+
 const titles = {
   400: "Bad Request",
   401: "Unauthorized",
@@ -34,7 +36,7 @@ export class Problem extends Error {
 
   response(): Response {
     const headers = { ...this.headers, "content-type": "application/problem+json", "cache-control": "no-store" };
-    return new Response(JSON.stringify(this), { status: this.status, headers });
+    return respond(JSON.stringify(this), { status: this.status, headers });
   }
 }
 

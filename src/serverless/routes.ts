@@ -5,6 +5,7 @@
 
 import { Hono } from "hono/tiny";
 import { info } from "nabla";
+import { type Asked, reading, respond, whole } from "./asked.ts";
 import { Problem } from "./problems.ts";
 import { readPath } from "./schema.ts";
 
@@ -28,7 +29,7 @@ export interface HandlerOptions {
 
 interface Routes extends HandlerOptions {
   /** POST to the path. */
-  readonly work: (request: Request) => Promise<Response>;
+  readonly work: (request: Asked) => Promise<Response>;
   /** Makes ready whatever is made once. */
   readonly ready: () => Promise<unknown>;
   readonly isReady: () => boolean;
@@ -43,10 +44,11 @@ const version = typeof NABLA_VERSION === "string" ? NABLA_VERSION : "development
 /** What is told of an error that is not the client's. */
 const FAILED = "The function failed. Its log says why.";
 
-const json = (value: object): Response => Response.json(value, { headers: { "cache-control": "no-store" } });
+const json = (value: object): Response =>
+  respond(JSON.stringify(value), { headers: { "content-type": "application/json", "cache-control": "no-store" } });
 
 /** The token of `Authorization: Bearer token`. */
-const tokenOf = (request: Request): string | undefined =>
+const tokenOf = (request: Asked): string | undefined =>
   /^Bearer +([\w~+/.-]+=*) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 
 /** Calls what the user gave to hear of errors; its own are nobody's business. */
@@ -65,17 +67,17 @@ export function routes(what: string, options: Routes): Handler {
   const below = path === "/" ? "" : path;
   const tell = telling(options.onError);
 
-  const requireAuthorized = async (request: Request): Promise<void> => {
+  const requireAuthorized = async (request: Asked): Promise<void> => {
     if (!authorize) return;
     const token = tokenOf(request);
-    if (await authorize(token, request)) return;
+    if (await authorize(token, whole(request))) return;
     if (token !== undefined) throw new Problem(403, "This token may not do that. Use another.");
     const challenge = { "www-authenticate": 'Bearer realm="nabla"' };
     throw new Problem(401, "A token is needed. Send Authorization: Bearer, and the token.", challenge);
   };
   const table: Record<
     string,
-    { method: "GET" | "POST"; allow: string; answer: (request: Request) => Promise<Response> }
+    { method: "GET" | "POST"; allow: string; answer: (request: Asked) => Promise<Response> }
   > = {
     [path]: {
       method: "POST",
@@ -120,12 +122,12 @@ export function routes(what: string, options: Routes): Handler {
     tell(error);
     return new Problem(500, FAILED).response();
   });
-  return async (request) => {
+  return reading(async (request: Request) => {
     try {
       return await app.fetch(request);
     } catch (error) {
       tell(error);
       return new Problem(500, FAILED).response();
     }
-  };
+  });
 }

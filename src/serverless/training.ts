@@ -4,6 +4,7 @@
  */
 import { compile, type nn, OutOfMemoryError, type optim, type Tensor, tensor, tidy } from "nabla";
 import { loadState, saveState } from "nabla/formats";
+import type { Asked } from "./asked.ts";
 import { accepted, bodyType, type Elements, readTensors } from "./bodies.ts";
 import { events, type Send } from "./events.ts";
 import { described } from "./inference.ts";
@@ -116,7 +117,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
   const places = new Places(limits);
   const tell = telling(options.onError);
 
-  const read = async (request: Request): Promise<Examples> => {
+  const read = async (request: Asked): Promise<Examples> => {
     const type = bodyType(request);
     accepted(request, ["text/event-stream"]);
     const body = readTensors(type, await readBody(request, limits), (json) => {
@@ -156,7 +157,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
     }
   };
 
-  const work = async (request: Request, place: Place): Promise<Response> => {
+  const work = async (request: Asked, place: Place): Promise<Response> => {
     const began = performance.now();
     const examples = await read(request);
     const { learner, before } = await begin(examples);

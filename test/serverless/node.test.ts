@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { losses, memory, type Tensor } from "nabla";
-import { inferenceHandler, nodeListener, trainingHandler } from "nabla/serverless";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { combine, inferenceHandler, nodeListener, trainingHandler } from "nabla/serverless";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { allEvents, learner, network, problem, xor } from "./requests.ts";
 
 const unexpected: unknown[] = [];
@@ -154,5 +154,69 @@ describe("a training of ten seconds", () => {
   test("its place is free afterwards", async () => {
     expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
     expect(counted.saved).toBe(1);
+  });
+});
+
+describe("any handler", () => {
+  /** Asks a server of this handler. */
+  async function ask(handler: (request: Request) => Promise<Response>, init: RequestInit = {}): Promise<Response> {
+    const server = createServer(nodeListener(handler)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    servers.push(server);
+    return fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/a?b=c`, init);
+  }
+  test("is given a request that is the web's", async () => {
+    const response = await ask(
+      async (request) => {
+        expect(request).toBeInstanceOf(Request);
+        const { pathname, search } = new URL(request.url);
+        return Response.json([pathname, search, request.headers.get("x-y"), await request.clone().text()], {
+          status: 201,
+        });
+      },
+      { method: "PUT", body: "hello", headers: { "X-Y": "z" } },
+    );
+    expect(response.status).toBe(201);
+    expect(await response.json()).toEqual(["/a", "?b=c", "z", "hello"]);
+  });
+  test("may answer with a stream, or with nothing", async () => {
+    const pieces = new ReadableStream({
+      start(controller) {
+        for (let i = 0; i < 100; i++) controller.enqueue(new Uint8Array(10_000).fill(i));
+        controller.close();
+      },
+    });
+    expect((await (await ask(async () => new Response(pieces))).arrayBuffer()).byteLength).toBe(1_000_000);
+    expect((await ask(async () => new Response(null, { status: 204 }))).status).toBe(204);
+    expect(await (await ask(async () => new Response("x"), { method: "HEAD" })).text()).toBe("");
+  });
+  test("whose response breaks off ends the connection: half an answer does not look like one", async () => {
+    const broken = new ReadableStream({
+      start: (controller) => controller.enqueue(new Uint8Array(10)),
+      pull: (controller) => controller.error(new Error("no more")),
+    });
+    await expect(ask(async () => new Response(broken)).then((answer) => answer.text())).rejects.toThrow();
+  });
+  test("that rejects is answered for", async () => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => {});
+    await problem(await ask(() => Promise.reject(new Error("secret"))), 500);
+    expect(String(log.mock.calls)).toContain("secret");
+    log.mockRestore();
+  });
+  test("authorize is given a request that is the web's", async () => {
+    const handler = combine({
+      "/a": inferenceHandler({
+        load: () => model,
+        input: { shape: [null, 4] },
+        onError,
+        authorize(token, request) {
+          expect(request).toBeInstanceOf(Request);
+          return token === request.headers.get("x-token") && new URL(request.url).pathname === "/";
+        },
+      }),
+    });
+    const headers = { authorization: "Bearer t", "x-token": "t", "content-type": "application/json" };
+    const response = await ask(handler, { method: "POST", headers, body: '{"inputs":[1,2,3,4]}' });
+    expect(response.status).toBe(200);
   });
 });

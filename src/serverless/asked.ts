@@ -1,0 +1,43 @@
+/**
+ * The little that handlers read of a request and servers of a response. Where both ends are nabla's own, that little goes from one to
+ * the other as it is: the web's Request and Response, and their streams, take as long to make as a small network to answer.
+ */
+
+/** A request, as handlers read it. The web's is one. */
+export interface Asked {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: { get(name: string): string | null };
+  readonly body: ReadableStream<Uint8Array> | null;
+  readonly signal: AbortSignal;
+  arrayBuffer(): Promise<ArrayBuffer>;
+  /** The web's, made of it: for whoever may read more. */
+  whole?(): Request;
+  /** The same at another place. */
+  at?(url: URL): Asked;
+}
+
+/** Handlers that read no more than that. */
+const frugal = new WeakSet<object>();
+
+/** Marks a handler as one that reads no more. */
+export function reading<T extends object>(handler: T): T {
+  frugal.add(handler);
+  return handler;
+}
+export const readsLittle = (handler: object): boolean => frugal.has(handler);
+
+export const whole = (request: Asked): Request => request.whole?.() ?? (request as Request);
+export const at = (request: Asked, url: URL): Asked => request.at?.(url) ?? new Request(url, request as Request);
+
+/** What responses were made of. */
+const bodies = new WeakMap<Response, string | Uint8Array>();
+
+/** A response whose body is there as a whole. */
+export function respond(body: string | Uint8Array<ArrayBuffer>, init: ResponseInit): Response {
+  const response = new Response(body, init);
+  bodies.set(response, body);
+  return response;
+}
+/** Its body, if it is there as a whole. */
+export const bodyOf = (response: Response): string | Uint8Array | undefined => bodies.get(response);
