@@ -49,3 +49,4 @@ export {
   tidy,
 } from "./tensor.ts";
 export { type ArgNums, grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./transforms.ts";
+export { warmUp } from "./warmUp.ts";

@@ -1,7 +1,7 @@
 /** Where a user's program called nabla, for messages and listings. */
 
 /** The folder that nabla's own modules lie in, as stack traces write it. Bundled with its user's, it tells nothing. */
-const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/compile\/site\.\w+$/, "");
+const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(?:compile\/)?[\w-]+\.\w+$/, "");
 
 /** Frames of nabla itself between its caller and here are fewer than this. */
 const DEPTH = 40;

@@ -59,9 +59,10 @@ function sharedFlag(bytes: Uint8Array): number {
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
-/** The bytes of an inlined build: assembly/build.mjs says how they are written. */
+/** The bytes of an inlined build: assembly/build.mjs says how they are written. Node's bundle brings functions that give them. */
 export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
-  const text = build === "relaxed" ? relaxedText : simdText;
+  const text = (build === "relaxed" ? relaxedText : simdText) as string | (() => Uint8Array<ArrayBuffer>);
+  if (typeof text !== "string") return text();
   const bytes = new Uint8Array(text.length);
   // The bytes that are one character, then the others, each in ascending order.
   const isSingle = (byte: number): number => (Number.parseInt(text[byte >> 2]!, 16) >> (3 - (byte & 3))) & 1;

@@ -1,0 +1,76 @@
+/**
+ * `npm run bench:cold`: from nothing to the first result, nabla beside jax-js and tfjs-wasm: 784 → 128 → 10 of one image. Each start is a
+ * process of its own; they take turns. `npx -y -p node@24 node bench/peers/cold/index.mjs` measures another Node.
+ */
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { Command, InvalidArgumentError } from "commander";
+import { median } from "../../../dist/bench/measure.js";
+
+const count = (text) => {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It must be a whole number above 0.");
+  return Number(text);
+};
+const { rounds } = new Command("bench:cold")
+  .description("Measures cold starts beside jax-js and tfjs-wasm.")
+  .option("--rounds <count>", "starts of each", count, 21)
+  .parse()
+  .opts();
+
+const PEERS = { nabla: "nabla", "jax-js wasm": "jax", "tfjs-wasm": "tfjs", "Node alone": "empty" };
+const CALLS = [1, 2, 5, 20, 200];
+
+/** A process from its start to its end; with what it tells of itself. */
+function start(script, calls) {
+  const before = performance.now();
+  const args = [fileURLToPath(new URL(`${script}.mjs`, import.meta.url)), String(calls)];
+  const output = execFileSync(process.execPath, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const whole = performance.now() - before;
+  return { whole, ...JSON.parse(output.trim().split("\n").at(-1) || "{}") };
+}
+
+const seen = Object.fromEntries(Object.keys(PEERS).map((name) => [name, { starts: [], calls: [] }]));
+for (let round = 0; round < rounds; round++)
+  for (const [name, script] of Object.entries(PEERS)) {
+    seen[name].starts.push(start(script, 0));
+    if (script !== "empty" && round % 3 === 0) seen[name].calls.push(start(script, CALLS.at(-1)).calls);
+  }
+
+const [reference] = seen["tfjs-wasm"].starts;
+for (const [name, { starts }] of Object.entries(seen))
+  for (const { result = reference.result } of starts)
+    if (result.some((value, i) => Math.abs(value - reference.result[i]) > 1e-5))
+      throw new Error(`${name} computes something else`);
+
+const of = (name, key) => median(seen[name].starts.map((one) => one[key] ?? Number.NaN));
+const least = (name, key) => Math.min(...seen[name].starts.map((one) => one[key] ?? Number.NaN));
+const cell = (value) => (Number.isNaN(value) ? "–" : value < 10 ? value.toFixed(2) : value.toFixed(1));
+const row = (cells) => console.log(cells.map((text, i) => (i ? text.padStart(14) : text.padEnd(14))).join(""));
+
+console.log(
+  `Node ${process.version}: milliseconds from nothing to the first result, medians (least) of ${rounds} starts\n`,
+);
+row(["", "whole process", "in process", "import", "compile", "instantiate", "first call"]);
+for (const name of Object.keys(PEERS)) {
+  const both = (key) => (Number.isNaN(of(name, key)) ? "–" : `${cell(of(name, key))} (${cell(least(name, key))})`);
+  row([
+    name,
+    both("whole"),
+    both("total"),
+    ...["load", "compile", "instantiate", "first"].map((key) => cell(of(name, key))),
+  ]);
+}
+const empty = of("Node alone", "whole");
+for (const peer of ["jax-js wasm", "tfjs-wasm"]) {
+  const ratio = (key, less = 0) => ((of(peer, key) - less) / (of("nabla", key) - less)).toFixed(2);
+  console.log(
+    `${peer} takes ${ratio("whole")}× as long as a whole process, ${ratio("whole", empty)}× without what Node alone takes, ${ratio("total")}× in process`,
+  );
+}
+console.log(
+  "\nimport is until the library is ready; compile and instantiate are parts of it or of the first call, where the library does them.",
+);
+console.log("\nCalls, by number, in microseconds: the first run in the baseline tier\n");
+row(["", ...CALLS.map(String)]);
+for (const [name, { calls }] of Object.entries(seen))
+  if (calls.length) row([name, ...CALLS.map((n) => cell(1000 * median(calls.map((series) => series[n - 1]))))]);

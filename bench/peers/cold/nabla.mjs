@@ -1,0 +1,14 @@
+import { network, report } from "./timed.mjs";
+
+await report(async () => {
+  const { linear, tensor, tidy } = await import("../../../dist/node/index.js");
+  const { x, w1, b1, w2, b2 } = network;
+  const parameter = (values, shape) => tensor(values, shape).keep();
+  const [v1, c1, v2, c2] = [
+    parameter(w1, [128, 784]),
+    parameter(b1, [128]),
+    parameter(w2, [10, 128]),
+    parameter(b2, [10]),
+  ];
+  return () => tidy(() => linear(linear(tensor(x, [1, 784]), v1, c1).relu(), v2, c2).data);
+});

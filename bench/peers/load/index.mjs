@@ -1,0 +1,104 @@
+/**
+ * `npm run bench:load`: 200 clients at once, each with one request after the other, on `nabla serve` and on the same network served by
+ * tfjs-wasm behind the same router. Servers take turns; the clients are a process of their own.
+ */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import autocannon from "autocannon";
+import { Command, InvalidArgumentError } from "commander";
+import { median } from "../../../dist/bench/measure.js";
+import { networks } from "./networks.mjs";
+
+const count = (text) => {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It must be a whole number above 0.");
+  return Number(text);
+};
+const { requests, clients, rounds } = new Command("bench:load")
+  .description("Measures served inference beside tfjs-wasm.")
+  .option("--requests <count>", "requests in a round", count, 10_000)
+  .option("--clients <count>", "clients at once", count, 200)
+  .option("--rounds <count>", "rounds of each server", count, 3)
+  .parse()
+  .opts();
+
+const here = (file) => fileURLToPath(new URL(file, import.meta.url));
+const commands = {
+  nabla: (network) => [here("../../../dist/lab/cli.js"), "serve", here(`${network}.mjs`), "--port", "0"],
+  "tfjs-wasm": (network) => [here("tfjs.mjs"), network],
+};
+
+async function start(command) {
+  const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"] });
+  const url = await new Promise((found, failed) => {
+    let output = "";
+    child.stdout.on("data", (text) => {
+      output += text;
+      const [url] = /http:\S+/.exec(output) ?? [];
+      if (url) found(url);
+    });
+    child.on("exit", (code) => failed(new Error(`${command.join(" ")} ended with ${code}`)));
+  });
+  return { child, url };
+}
+
+/** Megabytes that a process holds, by Linux. */
+const megabytes = ({ pid }) =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN) / 1024;
+
+const row = (cells) => console.log(cells.map((text, i) => (i ? String(text).padStart(15) : text.padEnd(40))).join(""));
+console.log(
+  `Node ${process.version}: ${clients} clients, ${requests.toLocaleString("en")} requests a round, medians of ${rounds} rounds\n`,
+);
+row(["", "requests/s", "p50 ms", "p99 ms", "errors", "MB first", "MB last"]);
+for (const [network, { title, sample }] of Object.entries(networks)) {
+  const body = JSON.stringify({ inputs: [sample] });
+  const servers = {};
+  for (const [name, command] of Object.entries(commands)) servers[name] = await start(command(network));
+  const answers = [];
+  const seen = Object.fromEntries(Object.keys(servers).map((name) => [name, []]));
+  for (const { url } of Object.values(servers)) {
+    const response = await fetch(url, { method: "POST", body, headers: { "content-type": "application/json" } });
+    answers.push((await response.json()).outputs[0]);
+  }
+  if (answers[0].some((value, i) => Math.abs(value - answers[1][i]) > 1e-4))
+    throw new Error(`${title}: answers differ: ${answers.join(" | ")}`);
+  for (let round = 0; round <= rounds; round++)
+    for (const [name, { child, url }] of Object.entries(servers)) {
+      const options = {
+        url,
+        method: "POST",
+        body,
+        headers: { "content-type": "application/json" },
+        connections: clients,
+        amount: requests,
+        timeout: 120,
+      };
+      const { duration, errors, non2xx, timeouts, latency, "2xx": fine } = await autocannon(options);
+      // The first warms up.
+      if (round)
+        seen[name].push({
+          rate: fine / duration,
+          p50: latency.p50,
+          p99: latency.p99,
+          errors: errors + non2xx + timeouts + requests - fine,
+          memory: megabytes(child),
+        });
+    }
+  for (const [name, results] of Object.entries(seen)) {
+    const of = (key) => median(results.map((result) => result[key]));
+    const errors = results.reduce((sum, result) => sum + result.errors, 0);
+    row([
+      `${title}, ${name}`.slice(0, 40),
+      of("rate").toFixed(0),
+      of("p50").toFixed(1),
+      of("p99").toFixed(1),
+      errors,
+      results[0].memory.toFixed(0),
+      results.at(-1).memory.toFixed(0),
+    ]);
+  }
+  const rate = (name) => median(seen[name].map((result) => result.rate));
+  console.log(`nabla serves ${(rate("nabla") / rate("tfjs-wasm")).toFixed(2)}× as many\n`);
+  for (const { child } of Object.values(servers)) child.kill("SIGTERM");
+}

@@ -1,0 +1,41 @@
+/** Calls until they are fast: how many, what they leave behind, and when it ends. */
+import { memory, nn, type Tensor, warmUp, zeros } from "nabla";
+import { expect, test } from "vitest";
+
+test("calls the function until it no longer gets faster, and frees what it makes", async () => {
+  const model = new nn.Linear(64, 64);
+  let results: Tensor[] = [];
+  const { tensors } = memory();
+  let calls = 0;
+  const warmed = await warmUp(
+    () => {
+      calls++;
+      results = [model.forward(zeros([1, 64]))];
+    },
+    { milliseconds: 2000 },
+  );
+  expect(calls).toBe(warmed.calls);
+  expect(calls).toBeGreaterThan(16);
+  expect(warmed.fastest).toBeLessThanOrEqual(warmed.first);
+  expect(memory().tensors).toBe(tensors);
+  expect(results[0]!.isDisposed).toBe(true);
+  model.dispose();
+});
+
+test("ends when its time is up, after one series at least", async () => {
+  let calls = 0;
+  const spin = (): void => {
+    calls++;
+    for (const end = performance.now() + 2; performance.now() < end; );
+  };
+  expect(await warmUp(spin, { milliseconds: 0 })).toMatchObject({ calls: 8 });
+  expect(calls).toBe(8);
+});
+
+test("what the function throws is thrown", async () => {
+  await expect(
+    warmUp(() => {
+      throw new Error("no weights");
+    }),
+  ).rejects.toThrow("no weights");
+});
