@@ -26,7 +26,8 @@ export async function warmUp(
   let best = Number.POSITIVE_INFINITY;
   do {
     const series: number[] = [];
-    for (let i = 0; i < SERIES && (!times.length || performance.now() < end); i++) {
+    const isFirst = !times.length;
+    for (let i = 0; i < SERIES && (isFirst || performance.now() < end); i++) {
       const start = performance.now();
       // Results are nobody's; a promise would outlive the scope.
       tidy(() => void f());

@@ -72,14 +72,14 @@ export async function readBody(
   const late = (): Problem => new Problem(408, `The body did not arrive within ${milliseconds} ms. Send it faster.`);
   const declared = Number(request.headers.get("content-length") ?? Number.NaN);
   if (declared > bytes) throw tooLarge();
-  if (!request.body) return new Uint8Array(0);
   // What says how long it is cannot be longer on the wire.
   if (declared >= 0) {
     const whole = await within(request.arrayBuffer().catch(brokenOff), milliseconds, late);
     if (whole.byteLength > bytes) throw tooLarge();
     return new Uint8Array(whole);
   }
-  const reader = (request.body as ReadableStream<Uint8Array>).getReader();
+  if (!request.body) return new Uint8Array(0);
+  const reader = request.body.getReader();
   try {
     return await within(gather(reader, bytes, tooLarge), milliseconds, late);
   } catch (error) {
