@@ -30,14 +30,20 @@ export const readsLittle = (handler: object): boolean => frugal.has(handler);
 export const whole = (request: Asked): Request => request.whole?.() ?? (request as Request);
 export const at = (request: Asked, url: URL): Asked => request.at?.(url) ?? new Request(url, request as Request);
 
-/** What responses were made of. */
-const bodies = new WeakMap<Response, string | Uint8Array>();
-
-/** A response whose body is there as a whole. */
-export function respond(body: string | Uint8Array<ArrayBuffer>, init: ResponseInit): Response {
-  const response = new Response(body, init);
-  bodies.set(response, body);
-  return response;
+/** An answer that is there as a whole. */
+export class Reply {
+  constructor(
+    readonly body: string | Uint8Array<ArrayBuffer>,
+    readonly headers: Readonly<Record<string, string>>,
+    readonly status = 200,
+  ) {}
 }
-/** Its body, if it is there as a whole. */
-export const bodyOf = (response: Response): string | Uint8Array | undefined => bodies.get(response);
+export type Answer = Response | Reply;
+
+/** An answer in the form that whoever asked takes: the web's, unless the request came from nabla's own server. */
+export function answerTo(request: Asked, answer: Answer): Response {
+  if (answer instanceof Response) return answer;
+  // Nabla's own server takes either.
+  if (request.whole) return answer as object as Response;
+  return new Response(answer.body, answer);
+}

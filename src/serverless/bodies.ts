@@ -1,7 +1,7 @@
 /** Bodies: tensors as nested arrays in JSON or as safetensors, read into elements of a checked shape and type, and written. */
 import type { DType, Tensor, TypedArray } from "nabla";
 import { FormatError, inspectSafetensors, writeSafetensors } from "nabla/formats";
-import { type Asked, respond } from "./asked.ts";
+import { type Asked, Reply } from "./asked.ts";
 import { Problem, quote } from "./problems.ts";
 import type { FullSpec } from "./schema.ts";
 
@@ -237,9 +237,9 @@ function readBinary(bytes: Uint8Array): Body {
  * A tensor as a body. JSON has no word for NaN and infinities.
  * @throws Problem 422 where the tensor holds such and is to be JSON
  */
-export function writeTensor(type: BodyType, name: string, tensor: Tensor): Response {
+export function writeTensor(type: BodyType, name: string, tensor: Tensor): Reply {
   const headers = { "content-type": type, "cache-control": "no-store" };
-  if (type !== JSON_TYPE) return respond(writeSafetensors({ [name]: tensor }), { headers });
+  if (type !== JSON_TYPE) return new Reply(writeSafetensors({ [name]: tensor }), headers);
   if (tensor.dtype === "float32") {
     const wrong = tensor.live().find((value: number) => !Number.isFinite(value));
     if (wrong !== undefined)
@@ -248,5 +248,5 @@ export function writeTensor(type: BodyType, name: string, tensor: Tensor): Respo
         `For these inputs the model's outputs hold ${wrong}, which JSON cannot carry. Send other inputs, or Accept: ${BINARY_TYPES[0]}.`,
       );
   }
-  return respond(JSON.stringify({ [name]: tensor.toArray(), shape: tensor.shape }), { headers });
+  return new Reply(JSON.stringify({ [name]: tensor.toArray(), shape: tensor.shape }), headers);
 }

@@ -1,5 +1,5 @@
 /** Several functions behind one: by the beginning of the path. */
-import { at, reading, readsLittle, whole } from "./asked.ts";
+import { answerTo, at, reading, readsLittle, whole } from "./asked.ts";
 import { Problem } from "./problems.ts";
 import type { Handler } from "./routes.ts";
 import { readPath } from "./schema.ts";
@@ -20,7 +20,8 @@ export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
     const url = new URL(request.url);
     const { pathname } = url;
     const found = below.find(({ path }) => pathname === path || pathname.startsWith(`${path}/`));
-    if (!found) return new Problem(404, "There is nothing here. Ask at the path of a function.").response();
+    if (!found)
+      return answerTo(request, new Problem(404, "There is nothing here. Ask at the path of a function.").reply());
     const { path, handler } = found;
     url.pathname = pathname.slice(path.length) || "/";
     const inner = path ? at(request, url) : request;

@@ -1,6 +1,6 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
 import { nn, noGrad, OutOfMemoryError, ShapeError, type Tensor, tensor, tidy } from "nabla";
-import type { Asked } from "./asked.ts";
+import type { Answer, Asked, Reply } from "./asked.ts";
 import { answerType, bodyType, type Elements, readTensors, showSpec, writeTensor } from "./bodies.ts";
 import { Places, readBody, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
@@ -107,7 +107,7 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     }
   };
 
-  const work = async (request: Asked): Promise<Response> => {
+  const work = async (request: Asked): Promise<Answer> => {
     const type = bodyType(request);
     const answered = answerType(request, type);
     const bytes = await readBody(request, limits);
@@ -126,19 +126,19 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     ready: { forward(x: Tensor): unknown },
     { values, shape, dtype }: Elements,
     single: boolean,
-    write: (outputs: Tensor) => Response,
-  ): Response {
+    write: (outputs: Tensor) => Reply,
+  ): Reply {
     if (ready instanceof nn.Module && ready.training) ready.eval();
-    let response: Response | undefined;
+    let reply: Reply | undefined;
     noGrad(() =>
       tidy(() => {
         const x = tensor(values, single ? [1, ...shape] : shape, { dtype });
         const y = ready.forward(x);
         requireOutput(y as Tensor, x.shape[0]);
-        response = write(single ? (y as Tensor).reshape((y as Tensor).shape.slice(1)) : (y as Tensor));
+        reply = write(single ? (y as Tensor).reshape((y as Tensor).shape.slice(1)) : (y as Tensor));
       }),
     );
-    return response!;
+    return reply!;
   }
 
   /** @throws Error, for onError, where the model did not give what was promised */

@@ -1,5 +1,5 @@
 /** Node's http for handlers: requests and responses in the web's form, streams both ways, and word of clients that leave. */
-import { type Asked, bodyOf, readsLittle } from "./asked.ts";
+import { type Answer, type Asked, Reply, readsLittle } from "./asked.ts";
 import { Problem } from "./problems.ts";
 import type { Handler } from "./routes.ts";
 
@@ -36,19 +36,19 @@ export interface NodeResponse {
  */
 export function nodeListener(handler: Handler): (request: NodeRequest, response: NodeResponse) => void {
   const readsAll = !readsLittle(handler);
-  const answer = async (incoming: NodeRequest, outgoing: NodeResponse): Promise<Response> => {
+  const answer = async (incoming: NodeRequest, outgoing: NodeResponse): Promise<Answer> => {
     let request: Asked;
     try {
       request = new Arrived(incoming, outgoing);
       if (readsAll) request = request.whole!();
     } catch {
-      return new Problem(400, "The request's method, path or host is none that can be served.").response();
+      return new Problem(400, "The request's method, path or host is none that can be served.").reply();
     }
     try {
       return await handler(request as Request);
     } catch (error) {
       console.error(error);
-      return new Problem(500, "The function failed. Its log says why.").response();
+      return new Problem(500, "The function failed. Its log says why.").reply();
     }
   };
   return (incoming, outgoing) => {
@@ -188,19 +188,18 @@ function onLeaving(outgoing: NodeResponse, leave: () => void): void {
 
 const utf8 = new TextEncoder();
 
-async function send(response: Response, incoming: NodeRequest, outgoing: NodeResponse): Promise<void> {
-  const headers = [...response.headers].flat();
+async function send(answer: Answer, incoming: NodeRequest, outgoing: NodeResponse): Promise<void> {
+  const headers = (answer instanceof Reply ? Object.entries(answer.headers) : [...answer.headers]).flat();
   // What is still on its way is not waited for.
   if (!incoming.complete) headers.push("connection", "close");
-  const known = bodyOf(response);
-  if (known !== undefined) {
-    const bytes = typeof known === "string" ? utf8.encode(known) : known;
-    outgoing.writeHead(response.status, [...headers, "content-length", String(bytes.length)]);
+  if (answer instanceof Reply) {
+    const bytes = typeof answer.body === "string" ? utf8.encode(answer.body) : answer.body;
+    outgoing.writeHead(answer.status, [...headers, "content-length", String(bytes.length)]);
     outgoing.end(bytes);
     return;
   }
-  outgoing.writeHead(response.status, headers);
-  const reader = response.body?.getReader();
+  outgoing.writeHead(answer.status, headers);
+  const reader = answer.body?.getReader();
   if (reader) onLeaving(outgoing, () => void reader.cancel().catch(() => {}));
   const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
   for (;;) {

@@ -1,6 +1,6 @@
 /** Errors as clients see them: application/problem+json (RFC 9457). The detail names the remedy; no stack, no path, nothing internal. */
 
-import { respond } from "./asked.ts";
+import { Reply } from "./asked.ts";
 
 const titles = {
   400: "Bad Request",
@@ -34,9 +34,9 @@ export class Problem extends Error {
     return { type: "about:blank", title: titles[status], status, detail };
   }
 
-  response(): Response {
+  reply(): Reply {
     const headers = { ...this.headers, "content-type": "application/problem+json", "cache-control": "no-store" };
-    return respond(JSON.stringify(this), { status: this.status, headers });
+    return new Reply(JSON.stringify(this), headers, this.status);
   }
 }
 

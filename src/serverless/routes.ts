@@ -5,7 +5,7 @@
 
 import { Hono } from "hono/tiny";
 import { info } from "nabla";
-import { type Asked, reading, respond, whole } from "./asked.ts";
+import { type Answer, type Asked, answerTo, Reply, reading, whole } from "./asked.ts";
 import { Problem } from "./problems.ts";
 import { readPath } from "./schema.ts";
 
@@ -29,7 +29,7 @@ export interface HandlerOptions {
 
 interface Routes extends HandlerOptions {
   /** POST to the path. */
-  readonly work: (request: Asked) => Promise<Response>;
+  readonly work: (request: Asked) => Promise<Answer>;
   /** Makes ready whatever is made once. */
   readonly ready: () => Promise<unknown>;
   readonly isReady: () => boolean;
@@ -44,8 +44,8 @@ const version = typeof NABLA_VERSION === "string" ? NABLA_VERSION : "development
 /** What is told of an error that is not the client's. */
 const FAILED = "The function failed. Its log says why.";
 
-const json = (value: object): Response =>
-  respond(JSON.stringify(value), { headers: { "content-type": "application/json", "cache-control": "no-store" } });
+const json = (value: object): Reply =>
+  new Reply(JSON.stringify(value), { "content-type": "application/json", "cache-control": "no-store" });
 
 /** The token of `Authorization: Bearer token`. */
 const tokenOf = (request: Asked): string | undefined =>
@@ -75,59 +75,59 @@ export function routes(what: string, options: Routes): Handler {
     const challenge = { "www-authenticate": 'Bearer realm="nabla"' };
     throw new Problem(401, "A token is needed. Send Authorization: Bearer, and the token.", challenge);
   };
-  const table: Record<
-    string,
-    { method: "GET" | "POST"; allow: string; answer: (request: Asked) => Promise<Response> }
-  > = {
-    [path]: {
-      method: "POST",
-      allow: "POST, OPTIONS",
-      async answer(request) {
-        await requireAuthorized(request);
-        return work(request);
+  const table: Record<string, { method: "GET" | "POST"; allow: string; answer: (request: Asked) => Promise<Answer> }> =
+    {
+      [path]: {
+        method: "POST",
+        allow: "POST, OPTIONS",
+        async answer(request) {
+          await requireAuthorized(request);
+          return work(request);
+        },
       },
-    },
-    [`${below}/health`]: {
-      method: "GET",
-      allow: "GET, HEAD, OPTIONS",
-      async answer(request) {
-        if (new URL(request.url).searchParams.has("ready")) await ready();
-        return json({ status: "ok", ready: isReady() });
+      [`${below}/health`]: {
+        method: "GET",
+        allow: "GET, HEAD, OPTIONS",
+        async answer(request) {
+          if (new URL(request.url).searchParams.has("ready")) await ready();
+          return json({ status: "ok", ready: isReady() });
+        },
       },
-    },
-    [`${below}/metadata`]: {
-      method: "GET",
-      allow: "GET, HEAD, OPTIONS",
-      async answer(request) {
-        await requireAuthorized(request);
-        const { build, threads } = info();
-        return json({ name, ...metadata, nabla: { version, build, threads } });
+      [`${below}/metadata`]: {
+        method: "GET",
+        allow: "GET, HEAD, OPTIONS",
+        async answer(request) {
+          await requireAuthorized(request);
+          const { build, threads } = info();
+          return json({ name, ...metadata, nabla: { version, build, threads } });
+        },
       },
-    },
-  };
+    };
 
+  // The router hands answers on as they are, and makes those to HEAD of their status and headers.
   const app = new Hono();
-  for (const [at, { method, answer }] of Object.entries(table)) app.on(method, at, (c) => answer(c.req.raw));
+  for (const [at, { method, answer }] of Object.entries(table))
+    app.on(method, at, (c) => answer(c.req.raw) as Promise<Response>);
   app.notFound((c) => {
-    // The router takes a slash at the end for none.
+    // It takes a slash at the end for none.
     const at = c.req.path.replace(/(?<=.)\/$/, "");
     const route = Object.hasOwn(table, at) && table[at];
-    if (!route) return new Problem(404, `There is nothing here. POST to ${path}, or GET ${below}/health.`).response();
+    if (!route) throw new Problem(404, `There is nothing here. POST to ${path}, or GET ${below}/health.`);
     const { allow, method } = route;
     if (c.req.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
-    return new Problem(405, `This is asked for with ${method}.`, { allow }).response();
+    throw new Problem(405, `This is asked for with ${method}.`, { allow });
   });
   app.onError((error) => {
-    if (error instanceof Problem) return error.response();
-    tell(error);
-    return new Problem(500, FAILED).response();
+    if (!(error instanceof Problem)) tell(error);
+    const problem = error instanceof Problem ? error : new Problem(500, FAILED);
+    return problem.reply() as object as Response;
   });
   return reading(async (request: Request) => {
     try {
-      return await app.fetch(request);
+      return answerTo(request, await app.fetch(request));
     } catch (error) {
       tell(error);
-      return new Problem(500, FAILED).response();
+      return answerTo(request, new Problem(500, FAILED).reply());
     }
   });
 }
