@@ -85,7 +85,9 @@ export const readPath = (what: string, value: unknown = "/"): string => read(wha
 
 /** Limits with defaults where none are given. @throws TypeError where one is not a whole number ≥ 1, or not known */
 export function readLimits<L extends Limits>(what: string, given: object = {}, defaults: L): L {
-  const entries = Object.entries(defaults).map(([key, value]) => [key, v.optional(count(), value)] as const);
+  // Timers count no further.
+  const most = (key: string) => (key === "milliseconds" ? 2 ** 31 - 1 : undefined);
+  const entries = Object.entries(defaults).map(([key, value]) => [key, v.optional(count(most(key)), value)] as const);
   return read(what, v.strictObject(Object.fromEntries(entries)), given) as unknown as L;
 }
 

@@ -138,9 +138,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
 
   /** A learner that goes on from what is stored. */
   const begin = async ({ course }: Examples): Promise<{ learner: Learner; before: number }> => {
-    const late = (): Problem => unavailable("The stored weights could not be read in time. Try again.", 5);
-    const stored = await within((async () => store?.load())(), limits.milliseconds, late).catch((error) => {
-      if (error instanceof Problem) throw error;
+    const stored = await (async () => store?.load())().catch((error) => {
       tell(error);
       throw unavailable("The stored weights could not be read. Try again later.", 5);
     });
@@ -160,7 +158,13 @@ export function trainingHandler(options: TrainingOptions): Handler {
   const work = async (request: Asked, place: Place): Promise<Response> => {
     const began = performance.now();
     const examples = await read(request);
-    const { learner, before } = await begin(examples);
+    const beginning = begin(examples);
+    const late = (): Problem => unavailable("The training could not be begun in time. Try again.", 5);
+    const { learner, before } = await within(beginning, limits.milliseconds, late).catch((error) => {
+      // What comes all the same is not wanted any more.
+      beginning.then((begun) => free(begun.learner)).catch(() => {});
+      throw error;
+    });
     const run = new Run(learner, examples);
 
     /** Trains to the end. @returns the last event; undefined where the client has left */
@@ -202,7 +206,10 @@ export function trainingHandler(options: TrainingOptions): Handler {
   const save = async (learner: Learner, step: number): Promise<void> => {
     if (!store) return;
     const state = saveState({ ...learner, step });
-    await (async () => store.save(state))().catch((error) => {
+    const late = (): Problem =>
+      unavailable("The training has ended, but was not stored in time. Look before you try again.", 5);
+    await within((async () => store.save(state))(), limits.milliseconds, late).catch((error) => {
+      if (error instanceof Problem) throw error;
       tell(error);
       throw unavailable("The training has ended, but could not be stored. Try again later.", 5);
     });

@@ -1,7 +1,7 @@
 /** trainingHandler: progress as it comes, what is stored and when, and that a client who leaves ends it. */
 import { losses, memory, nn, optim, type Tensor, tensor, tidy } from "nabla";
 import { loadState } from "nabla/formats";
-import { type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
+import { type Learner, type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { allEvents, events, file, get, learner, post, problem, xor } from "./requests.ts";
 
@@ -253,6 +253,11 @@ describe("ends with an error, and stores nothing", () => {
     expect(String(onError.mock.calls)).toContain("secret");
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
+  test("when it cannot be stored in time", async () => {
+    const store = { load: async () => undefined, save: () => new Promise<void>(() => {}) };
+    const last = (await allEvents(await post(handlerOf({ store, limits: { milliseconds: 200 } }), xor))).at(-1)!;
+    expect(last.data.detail).toBe("The training has ended, but was not stored in time. Look before you try again.");
+  });
   test("when it cannot be stored", async () => {
     const onError = vi.fn();
     const store = { load: async () => undefined, save: () => Promise.reject(new Error("disk is full")) };
@@ -309,6 +314,16 @@ describe("is not begun", () => {
     const store = { load: async () => new Uint8Array([1, 2, 3]), save: async () => {} };
     await problem(await post(handlerOf({ store, onError }), xor), 500);
     expect(String(onError.mock.calls)).toContain("FormatError");
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("where that takes too long; what comes late is freed", async () => {
+    const before = memory();
+    let made!: (made: Learner) => void;
+    const create = () => new Promise<Learner>((resolve) => (made = resolve));
+    const response = await post(handlerOf({ create, limits: { milliseconds: 20 } }), xor);
+    expect((await problem(response, 503)).detail).toBe("The training could not be begun in time. Try again.");
+    made(learner());
+    await pause(1);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
   test("from a store that fails", async () => {
