@@ -1,7 +1,7 @@
 /** nabla/serverless: models as web functions that infer or train, and what brings them to each platform. */
 export { combine } from "./combine.ts";
 export { type InferenceOptions, inferenceHandler, type Model } from "./inference.ts";
-export { type LambdaEvent, type LambdaResult, lambdaHandler } from "./lambda.ts";
+export { type LambdaEvent, type LambdaResult, type LambdaStreamer, lambdaHandler, lambdaStream } from "./lambda.ts";
 export { type NodeRequest, type NodeResponse, nodeListener } from "./node.ts";
 export type { Handler, HandlerOptions } from "./routes.ts";
 export type { Limits, TensorSpec } from "./schema.ts";

@@ -1,4 +1,5 @@
 /** AWS Lambda for handlers: events of function URLs and of API Gateway (both payload versions) in, their results out. */
+import { pipe, type Sink } from "./pipe.ts";
 import type { Handler } from "./routes.ts";
 
 /** What is used of an event. Version 2 (function URLs, HTTP APIs) has requestContext.http, version 1 (REST APIs) httpMethod. */
@@ -30,7 +31,8 @@ export interface LambdaResult {
 }
 
 /**
- * A handler as Lambda calls it. Answers are whole when they are sent: events of a training arrive together, at its end.
+ * A handler as Lambda calls it. Answers are whole when they are sent: events of a training arrive together, at its end, unless
+ * lambdaStream sends them.
  *
  * ```ts
  * export const handle = lambdaHandler(handler);
@@ -51,6 +53,35 @@ export function lambdaHandler(handler: Handler): (event: LambdaEvent) => Promise
   };
 }
 
+/** What Lambda's Node runtime gives those who answer bit by bit. */
+interface Streaming {
+  streamifyResponse(f: (event: LambdaEvent, stream: Sink) => Promise<void>): LambdaStreamer;
+  readonly HttpResponseStream: {
+    from(stream: Sink, head: { statusCode: number; headers: Record<string, string> }): Sink;
+  };
+}
+export type LambdaStreamer = (event: LambdaEvent, stream: Sink, context?: unknown) => Promise<void>;
+
+/**
+ * A handler as Lambda calls it behind a function URL whose invoke mode is RESPONSE_STREAM: answers go out as they come, events of a
+ * training among them.
+ *
+ * ```ts
+ * export const handle = lambdaStream(handler);
+ * ```
+ * @throws Error outside of Lambda's Node runtime, which alone can do that
+ */
+export function lambdaStream(handler: Handler): LambdaStreamer {
+  const { awslambda } = globalThis as { awslambda?: Streaming };
+  if (!awslambda) throw new Error("lambdaStream: this is not Lambda's Node runtime. Use lambdaHandler.");
+  return awslambda.streamifyResponse(async (event, stream) => {
+    const response = await handler(requestOf(event));
+    const head = { statusCode: response.status, headers: Object.fromEntries(response.headers) };
+    await pipe(response.body, awslambda.HttpResponseStream.from(stream, head));
+  });
+}
+
+/** @throws TypeError for an event that is no web request */
 function requestOf(event: LambdaEvent): Request {
   const method = event.requestContext?.http?.method ?? event.httpMethod;
   const path = event.rawPath ?? event.path;

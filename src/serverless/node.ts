@@ -1,5 +1,6 @@
 /** Node's http for handlers: requests and responses in the web's form, streams both ways, and word of clients that leave. */
 import { type Answer, type Asked, Reply, readsLittle } from "./asked.ts";
+import { onLeaving, pipe, type Sink } from "./pipe.ts";
 import { Problem } from "./problems.ts";
 import type { Handler } from "./routes.ts";
 
@@ -17,14 +18,8 @@ export interface NodeRequest {
 }
 
 /** What is used of node:http's ServerResponse. */
-export interface NodeResponse {
-  readonly destroyed: boolean;
-  readonly writableFinished: boolean;
+export interface NodeResponse extends Sink {
   writeHead(status: number, headers: string[]): unknown;
-  write(piece: Uint8Array): boolean;
-  end(whole?: Uint8Array): unknown;
-  once(event: string, listener: () => void): unknown;
-  destroy(): unknown;
 }
 
 /**
@@ -177,15 +172,6 @@ function streamOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
   );
 }
 
-/** Calls `leave` when the client is gone before it has the answer, now or later. */
-function onLeaving(outgoing: NodeResponse, leave: () => void): void {
-  const look = (): void => {
-    if (!outgoing.writableFinished) leave();
-  };
-  if (outgoing.destroyed) look();
-  else outgoing.once("close", look);
-}
-
 const utf8 = new TextEncoder();
 
 async function send(answer: Answer, incoming: NodeRequest, outgoing: NodeResponse): Promise<void> {
@@ -199,14 +185,5 @@ async function send(answer: Answer, incoming: NodeRequest, outgoing: NodeRespons
     return;
   }
   outgoing.writeHead(answer.status, headers);
-  const reader = answer.body?.getReader();
-  if (reader) onLeaving(outgoing, () => void reader.cancel().catch(() => {}));
-  const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
-  for (;;) {
-    const { done, value } = (await reader?.read()) ?? { done: true };
-    if (done) break;
-    if (outgoing.write(value!) || outgoing.destroyed) continue;
-    await Promise.race([new Promise<void>((drained) => outgoing.once("drain", drained)), closed]);
-  }
-  outgoing.end();
+  await pipe(answer.body, outgoing);
 }

@@ -1,8 +1,9 @@
 /** lambdaHandler: events as AWS documents them, and what Lambda takes for an answer. */
+import { PassThrough } from "node:stream";
 import type { Tensor } from "nabla";
 import { readSafetensors } from "nabla/formats";
-import { inferenceHandler, lambdaHandler, trainingHandler } from "nabla/serverless";
-import { expect, test } from "vitest";
+import { inferenceHandler, type LambdaStreamer, lambdaHandler, lambdaStream, trainingHandler } from "nabla/serverless";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { albEvent, functionUrlEvent, restApiEvent } from "./lambda-events.ts";
 import { file, learner, SAFETENSORS, xor } from "./requests.ts";
 
@@ -56,4 +57,47 @@ test("an event that is no web request is refused", async () => {
   await expect(handle({ Records: [] } as never)).rejects.toThrow(
     "lambdaHandler: the event is no web request. Call the function through its URL or through API Gateway.",
   );
+});
+
+describe("a stream of Lambda's", () => {
+  /** As Lambda's Node runtime has it: the head, eight zeros, and the body. */
+  const runtime = {
+    streamifyResponse: (f: LambdaStreamer) => f,
+    HttpResponseStream: {
+      from(stream: PassThrough, head: object) {
+        stream.write(`${JSON.stringify(head)}${"\0".repeat(8)}`);
+        return stream;
+      },
+    },
+  };
+  beforeEach(() => vi.stubGlobal("awslambda", runtime));
+  afterEach(() => vi.unstubAllGlobals());
+  const train = () =>
+    lambdaStream(trainingHandler({ create: learner, input: { shape: [null, 2] }, target: { shape: [null, 1] } }));
+  const event = (course: object) =>
+    functionUrlEvent({ method: "POST", path: "/", headers, body: JSON.stringify({ ...xor, ...course }) });
+
+  test("has the events as they come", async () => {
+    const stream = new PassThrough();
+    const pieces: string[] = [];
+    stream.on("data", (piece) => pieces.push(String(piece)));
+    await train()(event({ epochs: 1000, batchSize: 1 }), stream);
+    const [head, body] = pieces.join("").split("\0".repeat(8));
+    expect(JSON.parse(head!)).toMatchObject({ statusCode: 200, headers: { "content-type": "text/event-stream" } });
+    expect(body).toMatch(/^event: progress[\s\S]*event: done\ndata: .*\n\n$/);
+    expect(pieces.length).toBeGreaterThan(2);
+    expect(stream.writableEnded).toBe(true);
+  });
+  test("that closes ends the training", async () => {
+    const stream = new PassThrough();
+    stream.once("data", () => stream.destroy());
+    const began = performance.now();
+    const course = { inputs: Array(5000).fill([0, 1]), targets: Array(5000).fill([1]), epochs: 1000, batchSize: 1 };
+    await train()(event(course), stream);
+    expect(performance.now() - began).toBeLessThan(5000);
+  });
+  test("is refused elsewhere", () => {
+    vi.unstubAllGlobals();
+    expect(train).toThrow("lambdaStream: this is not Lambda's Node runtime. Use lambdaHandler.");
+  });
 });
