@@ -72,6 +72,15 @@ const DEFAULTS: TrainingLimits = { bytes: 2 ** 24, batch: 65_536, milliseconds: 
 /** Milliseconds between two events of progress, at least. */
 const PROGRESS_EVERY = 50;
 
+/** What goes on from what was stored. */
+interface Begun {
+  readonly learner: Learner;
+  /** Steps that were taken before. */
+  readonly step: number;
+  /** The learning rates that it is stored with. */
+  readonly rates: readonly number[];
+}
+
 /** Examples of a request. */
 interface Examples {
   readonly inputs: Elements;
@@ -137,7 +146,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
   };
 
   /** A learner that goes on from what is stored. */
-  const begin = async ({ course }: Examples): Promise<{ learner: Learner; before: number }> => {
+  const begin = async ({ course }: Examples): Promise<Begun> => {
     const stored = await (async () => store?.load())().catch((error) => {
       tell(error);
       throw unavailable("The stored weights could not be read. Try again later.", 5);
@@ -146,9 +155,10 @@ export function trainingHandler(options: TrainingOptions): Handler {
     try {
       const { model, optimizer } = learner;
       const { step } = stored ? loadState(stored, { model, optimizer, random: false }) : { step: 0 };
+      const rates = optimizer.paramGroups.map(({ lr }) => lr);
       if (course.lr !== undefined) optimizer.lr = course.lr;
       model.train();
-      return { learner, before: step };
+      return { learner, step, rates };
     } catch (error) {
       free(learner);
       throw error;
@@ -160,11 +170,12 @@ export function trainingHandler(options: TrainingOptions): Handler {
     const examples = await read(request);
     const beginning = begin(examples);
     const late = (): Problem => unavailable("The training could not be begun in time. Try again.", 5);
-    const { learner, before } = await within(beginning, limits.milliseconds, late).catch((error) => {
+    const begun = await within(beginning, limits.milliseconds, late).catch((error) => {
       // What comes all the same is not wanted any more.
-      beginning.then((begun) => free(begun.learner)).catch(() => {});
+      beginning.then(({ learner }) => free(learner)).catch(() => {});
       throw error;
     });
+    const { learner } = begun;
     const run = new Run(learner, examples);
 
     /** Trains to the end. @returns the last event; undefined where the client has left */
@@ -182,7 +193,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
       }
       send("progress", run.progress());
       const { steps, loss } = run.progress();
-      await save(learner, before + steps);
+      await save(begun, steps);
       return ["done", { loss, steps, milliseconds: Math.round(performance.now() - began) }];
     };
     const failed = (error: unknown): Problem => {
@@ -203,9 +214,11 @@ export function trainingHandler(options: TrainingOptions): Handler {
     return events(request, train, failed, () => place.leave());
   };
 
-  const save = async (learner: Learner, step: number): Promise<void> => {
+  const save = async ({ learner: { model, optimizer }, step, rates }: Begun, steps: number): Promise<void> => {
     if (!store) return;
-    const state = saveState({ ...learner, step });
+    // A request's own rate is not the next one's.
+    for (const [i, group] of optimizer.paramGroups.entries()) group.lr = rates[i]!;
+    const state = saveState({ model, optimizer, step: step + steps });
     const late = (): Problem =>
       unavailable("The training has ended, but was not stored in time. Look before you try again.", 5);
     await within((async () => store.save(state))(), limits.milliseconds, late).catch((error) => {

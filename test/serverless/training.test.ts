@@ -1,6 +1,6 @@
 /** trainingHandler: progress as it comes, what is stored and when, and that a client who leaves ends it. */
-import { losses, memory, nn, optim, type Tensor, tensor, tidy } from "nabla";
-import { loadState } from "nabla/formats";
+import { losses, manualSeed, memory, nn, optim, type Tensor, tensor, tidy } from "nabla";
+import { loadState, readSafetensors } from "nabla/formats";
 import { type Learner, type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { allEvents, events, file, get, learner, post, problem, xor } from "./requests.ts";
@@ -109,11 +109,19 @@ describe("a training", () => {
     expect(detail).toBe('"targets" holds 3, but its elements must lie in 0 … 2.');
   });
   test("takes lr from the request, for this one only", async () => {
-    const shelf = new Shelf();
-    const handler = handlerOf({ store: shelf });
-    await allEvents(await post(handler, { ...xor, lr: 0.5 }));
-    const text = new TextDecoder("latin1").decode(shelf.saved[0]);
-    expect(text).toContain('\\"lr\\":0.5');
+    const [slow, fast] = [new Shelf(), new Shelf()];
+    const course = { ...xor, epochs: 3, shuffle: false };
+    const weights: number[] = [];
+    for (const [shelf, lr] of [
+      [slow, 1e-9],
+      [fast, 0.5],
+    ] as const) {
+      manualSeed(5);
+      await allEvents(await post(handlerOf({ store: shelf }), { ...course, lr }));
+      expect(new TextDecoder("latin1").decode(shelf.saved[0])).toContain('\\"lr\\":0.02,');
+      weights.push(tidy(() => readSafetensors(shelf.saved[0]!).tensors["model.0.weight"]!.data[0]!));
+    }
+    expect(Math.abs(weights[0]! - weights[1]!)).toBeGreaterThan(0.1);
   });
   test("progress comes at most twenty times, and at least once, a second", async () => {
     const { create } = slow(5);
