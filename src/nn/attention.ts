@@ -9,6 +9,22 @@ import { Linear } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
 
 /**
+ * baseᵖ for p in [0, 1), within 1e-14 of it: the product of those roots √base, √√base, … that p's binary digits name. By roots and
+ * products alone, which every engine rounds alike; Math.pow is no such thing, and a place far from the first tells the difference.
+ */
+function rootPower(base: number, p: number): number {
+  let [product, root, rest] = [1, base, p];
+  for (let digit = 0; digit < 52 && rest; digit++) {
+    root = Math.sqrt(root);
+    rest *= 2;
+    if (rest < 1) continue;
+    product *= root;
+    rest -= 1;
+  }
+  return product;
+}
+
+/**
  * Rotary positions (Su et al. 2021, eq. 34): turns each pair of numbers of x: [..., steps, dim] by an angle that grows with the
  * place, so that scores depend on how far apart query and key are. Pairs are neighbours (interleaved), or halves of the row, as in
  * Llama's published weights.
@@ -37,10 +53,10 @@ export class RotaryEmbedding extends Module {
     if (this.kept?.steps === steps && this.kept.offset === offset) return this.kept.tables;
     const tables: [Float32Array, Float32Array] = [new Float32Array(steps * half), new Float32Array(steps * half)];
     for (let i = 0; i < half; i++) {
-      const rate = base ** (-i / half);
+      const period = rootPower(base, i / half);
       for (let t = 0; t < steps; t++) {
-        tables[0][t * half + i] = Math.cos((offset + t) * rate);
-        tables[1][t * half + i] = Math.sin((offset + t) * rate);
+        tables[0][t * half + i] = Math.cos((offset + t) / period);
+        tables[1][t * half + i] = Math.sin((offset + t) / period);
       }
     }
     this.kept = { steps, offset, tables };
@@ -91,11 +107,11 @@ export class SinusoidalEncoding extends Module {
       );
     const steps = x.shape[at]!;
     const values = new Float32Array(steps * width);
-    for (let t = 0; t < steps; t++)
-      for (let i = 0; i < width; i++) {
-        const angle = (offset + t) * 10000 ** (-(i - (i % 2)) / width);
-        values[t * width + i] = i % 2 ? Math.cos(angle) : Math.sin(angle);
-      }
+    for (let i = 0; i < width; i++) {
+      const period = rootPower(10000, (i - (i % 2)) / width);
+      for (let t = 0; t < steps; t++)
+        values[t * width + i] = i % 2 ? Math.cos((offset + t) / period) : Math.sin((offset + t) / period);
+    }
     return x.add(tensor(values, [steps, ...x.shape.slice(at + 1, -1).map(() => 1), width]));
   }
 }

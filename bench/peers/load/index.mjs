@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import autocannon from "autocannon";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { median } from "../../../dist/bench/measure.js";
 import { networks } from "./networks.mjs";
 
@@ -14,14 +14,24 @@ const count = (text) => {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It must be a whole number above 0.");
   return Number(text);
 };
-const { requests, clients, rounds } = new Command("bench:load")
+const {
+  requests,
+  clients,
+  rounds,
+  only,
+  network: wanted,
+} = new Command("bench:load")
   .description("Measures served inference beside tfjs-wasm.")
   .option("--requests <count>", "requests in a round", count, 10_000)
   .option("--clients <count>", "clients at once", count, 200)
   .option("--rounds <count>", "rounds of each server", count, 3)
+  .addOption(new Option("--only <server>", "one server alone").choices(["nabla", "tfjs-wasm"]))
+  .addOption(new Option("--network <name>", "one network alone").choices(Object.keys(networks)))
   .parse()
   .opts();
 
+/** Requests of the round that warms up. */
+const WARM_UP = 5000;
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
 const commands = {
   nabla: (network) => [here("../../../dist/lab/cli.js"), "serve", here(`${network}.mjs`), "--port", "0"],
@@ -50,18 +60,21 @@ const row = (cells) => console.log(cells.map((text, i) => (i ? String(text).padS
 console.log(
   `Node ${process.version}: ${clients} clients, ${requests.toLocaleString("en")} requests a round, medians of ${rounds} rounds\n`,
 );
-row(["", "requests/s", "p50 ms", "p99 ms", "errors", "MB first", "MB last"]);
+row(["", "requests/s", "p50 ms", "p99 ms", "errors", "MB warm", "MB last"]);
 for (const [network, { title, sample }] of Object.entries(networks)) {
+  if (wanted && wanted !== network) continue;
   const body = JSON.stringify({ inputs: [sample] });
   const servers = {};
-  for (const [name, command] of Object.entries(commands)) servers[name] = await start(command(network));
+  for (const [name, command] of Object.entries(commands))
+    if (!only || only === name) servers[name] = await start(command(network));
   const answers = [];
+  const warm = {};
   const seen = Object.fromEntries(Object.keys(servers).map((name) => [name, []]));
   for (const { url } of Object.values(servers)) {
     const response = await fetch(url, { method: "POST", body, headers: { "content-type": "application/json" } });
     answers.push((await response.json()).outputs[0]);
   }
-  if (answers[0].some((value, i) => Math.abs(value - answers[1][i]) > 1e-4))
+  if (answers.some((answer) => answer.some((value, i) => Math.abs(value - answers[0][i]) > 1e-4)))
     throw new Error(`${title}: answers differ: ${answers.join(" | ")}`);
   for (let round = 0; round <= rounds; round++)
     for (const [name, { child, url }] of Object.entries(servers)) {
@@ -71,19 +84,14 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
         body,
         headers: { "content-type": "application/json" },
         connections: clients,
-        amount: requests,
+        amount: round ? requests : WARM_UP,
         timeout: 120,
       };
-      const { duration, errors, non2xx, timeouts, latency, "2xx": fine } = await autocannon(options);
-      // The first warms up.
-      if (round)
-        seen[name].push({
-          rate: fine / duration,
-          p50: latency.p50,
-          p99: latency.p99,
-          errors: errors + non2xx + timeouts + requests - fine,
-          memory: megabytes(child),
-        });
+      const { duration, latency, "2xx": fine } = await autocannon(options);
+      const { p50, p99 } = latency;
+      const memory = megabytes(child);
+      if (round) seen[name].push({ rate: fine / duration, p50, p99, errors: requests - fine, memory });
+      else warm[name] = memory;
     }
   for (const [name, results] of Object.entries(seen)) {
     const of = (key) => median(results.map((result) => result[key]));
@@ -94,11 +102,12 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
       of("p50").toFixed(1),
       of("p99").toFixed(1),
       errors,
-      results[0].memory.toFixed(0),
+      warm[name].toFixed(0),
       results.at(-1).memory.toFixed(0),
     ]);
   }
   const rate = (name) => median(seen[name].map((result) => result.rate));
-  console.log(`nabla serves ${(rate("nabla") / rate("tfjs-wasm")).toFixed(2)}× as many\n`);
+  if (!only) console.log(`nabla serves ${(rate("nabla") / rate("tfjs-wasm")).toFixed(2)}× as many`);
+  console.log();
   for (const { child } of Object.values(servers)) child.kill("SIGTERM");
 }
