@@ -42,7 +42,7 @@ async function start(command: string, args: readonly string[]): Promise<{ url: s
   for (const stream of [child.stdout!, child.stderr!]) stream.on("data", (piece) => (complaints += piece));
   const ended = once(child, "exit");
   const stop = async (): Promise<void> => {
-    child.kill("SIGKILL");
+    child.kill("SIGTERM");
     await ended;
   };
   const url = `http://127.0.0.1:${port}`;

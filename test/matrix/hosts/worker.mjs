@@ -2,7 +2,7 @@
  * `node worker.mjs PROJECT ENTRY PORT` serves a Worker by workerd, Cloudflare's runtime, bundled as wrangler does it: binaries are
  * modules of their own. Prints where; runs until it is killed.
  */
-import { mkdtempSync, readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { build } from "esbuild";
@@ -31,5 +31,10 @@ const miniflare = new Miniflare({
   })),
   compatibilityDate: "2026-07-01",
   compatibilityFlags: ["enable_request_signal"],
+});
+// workerd is a process of its own, which would go on.
+process.once("SIGTERM", async () => {
+  await miniflare.dispose();
+  rmSync(outdir, { recursive: true });
 });
 console.log((await miniflare.ready).href);
