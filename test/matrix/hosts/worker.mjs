@@ -32,9 +32,6 @@ const miniflare = new Miniflare({
   compatibilityDate: "2026-07-01",
   compatibilityFlags: ["enable_request_signal"],
 });
-// workerd is a process of its own, which would go on.
-process.once("SIGTERM", async () => {
-  await miniflare.dispose();
-  rmSync(outdir, { recursive: true });
-});
+// On SIGTERM miniflare ends workerd, a process of its own, and this one.
+process.once("exit", () => rmSync(outdir, { recursive: true }));
 console.log((await miniflare.ready).href);
