@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -55,6 +56,18 @@ async function start(command: string, args: readonly string[]): Promise<{ url: s
   }
 }
 
+/**
+ * The status that a request is answered with by its head alone. Who sends a body that is refused may find the connection closed before
+ * it has read why.
+ */
+async function statusByHead(url: string, bytes: number): Promise<number | undefined> {
+  const sent = request(url, { method: "POST", headers: { ...headers, "content-length": bytes } });
+  sent.flushHeaders();
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  sent.destroy();
+  return response.statusCode;
+}
+
 /** Workers are tried by a newer Node than the oldest that nabla runs on. */
 const newerNode = (): string => {
   const node = nodes[24]!;
@@ -95,7 +108,7 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
     const response = await post("/", { inputs: [[1]] });
     expect(response.status).toBe(422);
     expect(response.headers.get("content-type")).toBe("application/problem+json");
-    expect((await post("/", "x".repeat(5_000_000))).status).toBe(413);
+    expect(await statusByHead(url, 5_000_000)).toBe(413);
   });
   test("a long training is ended by leaving it, and changes nothing", async () => {
     const before = await ask();
