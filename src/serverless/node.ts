@@ -140,33 +140,30 @@ function gather(incoming: NodeRequest): Promise<ArrayBuffer> {
 
 /** A body as it arrives, no faster than it is read. */
 function streamOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
+  let ended = false;
+  /** Finishes the stream, unless it was finished or cancelled before. */
+  const end = (finish: () => void) => (): void => {
+    if (!ended) finish();
+    ended = true;
+  };
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        let ended = false;
-        const end = (finish: () => void) => (): void => {
-          if (!ended) finish();
-          ended = true;
-        };
+        const close = end(() => controller.close());
         const breakOff = end(() => controller.error(new TypeError("the client broke off")));
         incoming.on("data", (piece: Uint8Array) => {
           if (ended) return;
           controller.enqueue(piece);
           if (controller.desiredSize! <= 0) incoming.pause();
         });
-        incoming.on(
-          "end",
-          end(() => controller.close()),
-        );
+        incoming.on("end", close);
         incoming.on("error", breakOff);
         incoming.on("close", breakOff);
       },
       pull() {
         incoming.resume();
       },
-      cancel() {
-        incoming.pause();
-      },
+      cancel: end(() => incoming.pause()),
     },
     { highWaterMark: 4 },
   );
@@ -174,14 +171,35 @@ function streamOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
 
 const utf8 = new TextEncoder();
 
+/** Bytes that are passed over rather than the connection closed. */
+const PASSED_OVER = 2 ** 16;
+
+/** Milliseconds for which what is not wanted may still arrive. */
+const LINGER = 1000;
+
+/** Answers a client that is still sending, and lets it: one that is cut off while it writes does not come to read. */
+function linger(answer: Uint8Array, incoming: NodeRequest, outgoing: NodeResponse): void {
+  outgoing.write(answer);
+  const end = (): void => {
+    clearTimeout(timer);
+    outgoing.end();
+  };
+  const timer = setTimeout(end, LINGER);
+  incoming.on("end", end);
+  incoming.on("close", end);
+  incoming.resume();
+}
+
 async function send(answer: Answer, incoming: NodeRequest, outgoing: NodeResponse): Promise<void> {
   const headers = (answer instanceof Reply ? Object.entries(answer.headers) : [...answer.headers]).flat();
-  // What is still on its way is not waited for.
-  if (!incoming.complete) headers.push("connection", "close");
+  // Of what is still on its way, little is passed over by Node, and the connection goes on; for much it is not worth it.
+  const isEnough = incoming.complete || Number(incoming.headers["content-length"]) <= PASSED_OVER;
+  if (!isEnough) headers.push("connection", "close");
   if (answer instanceof Reply) {
     const bytes = typeof answer.body === "string" ? utf8.encode(answer.body) : answer.body;
     outgoing.writeHead(answer.status, [...headers, "content-length", String(bytes.length)]);
-    outgoing.end(bytes);
+    if (isEnough) outgoing.end(bytes);
+    else linger(bytes, incoming, outgoing);
     return;
   }
   outgoing.writeHead(answer.status, headers);

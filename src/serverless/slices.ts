@@ -1,7 +1,7 @@
 /** Long work in short slices, between which the event loop runs: who waits for something else, such as the end, is heard. */
 
 /** Milliseconds of a slice, where steps are not longer. */
-const SLICE = 20;
+const SLICE = 10;
 /** Steps in a slice, at most: clocks of Workers stand still while they compute. */
 const MOST = 256;
 /** As many where the clock says nothing. */

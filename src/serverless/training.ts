@@ -97,7 +97,7 @@ interface Examples {
  * - `progress` with `{ epoch, step, steps, loss }`, at most 20 a second; loss is the mean over the epoch so far;
  * - at the end `done` with `{ loss, steps, milliseconds }`, after the store has the new state; or `error` with a problem.
  *
- * Training goes in slices of 20 ms or one step: other requests are answered between them, and a client that leaves ends it. Then, as
+ * Training goes in slices of 10 ms or one step: other requests are answered between them, and a client that leaves ends it. Then, as
  * after an error or the time limit, nothing is saved. Of trainings at the same time each begins with what is stored and saves its own
  * whole state: the last one stays. `GET /health` and `GET /metadata` as inferenceHandler has them.
  *

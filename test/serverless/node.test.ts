@@ -84,6 +84,29 @@ describe("requests", () => {
     expect(answer).toContain("connection: close");
     expect(answer).toContain("The body is larger than 10000 bytes");
   });
+  test("a connection goes on where a small body is not looked at", async () => {
+    const body = "x".repeat(20_000);
+    const head = `Host: a\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
+    const refused = `POST / HTTP/1.1\r\n${head}\r\n\r\n${body}`;
+    const last = "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    const answer = await raw("infer", refused + refused + last);
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 413", "HTTP/1.1 413", "HTTP/1.1 200"]);
+  });
+  test("a body that is too large is answered while it is being sent, and the client comes to read it", async () => {
+    for (let i = 0; i < 20; i++) {
+      const response = await send("infer", undefined, { body: "x".repeat(5_000_000) });
+      await problem(response, 413);
+    }
+    const pieces = () =>
+      new ReadableStream({
+        start(controller) {
+          for (let i = 0; i < 50; i++) controller.enqueue(new Uint8Array(100_000));
+          controller.close();
+        },
+      });
+    for (let i = 0; i < 20; i++)
+      await problem(await send("infer", undefined, { body: pieces(), duplex: "half" } as RequestInit), 413);
+  });
   test("a length that is too large is refused before the body comes", async () => {
     const answer = await raw(
       "infer",
