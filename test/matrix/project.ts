@@ -18,7 +18,7 @@ export const MAJORS = [20, 22, 24, 26] as const;
 /** Where the runtimes and bundlers are installed. */
 export const TOOLS = resolve("test/matrix");
 
-/** What fingerprint.mjs tells, and curvature.mjs, where that is asked too. */
+/** What fingerprint.mjs tells, and curvature.mjs and resume.mjs, where that is asked too. */
 export interface Result {
   build: "simd" | "relaxed";
   threads: number;
@@ -26,6 +26,8 @@ export interface Result {
   loss: number;
   hash: string;
   curvature?: number;
+  /** The state's file half way, and the parameters at the end of the training that was resumed from it. */
+  resumed?: { file: string; hash: string };
 }
 
 /**
@@ -33,6 +35,15 @@ export interface Result {
  * change it; another runtime is not.
  */
 export const KNOWN = { build: "simd", loss: 0.058737922459840775, hash: "37e73052" } as const;
+
+/** The state's file after half of the steps: its letters. */
+const KNOWN_FILE = "5d93cde4";
+
+/** Whether core, nabla/gradients and nabla/formats are of one engine, and a resumed training comes to the same bytes. */
+export function expectWhole({ curvature, resumed }: Result): void {
+  expect(curvature).toBe(100);
+  expect(resumed).toEqual({ file: KNOWN_FILE, hash: KNOWN.hash });
+}
 
 /** What was seen of an environment. */
 export interface Seen {

@@ -1,12 +1,17 @@
 /** The program that every runtime and every bundle runs: it trains a small network for 200 steps. */
 import { dispose, info, init, losses, manualSeed, nn, optim, randn, tensor } from "nabla";
 
-/**
- * The last loss, and a fingerprint of all parameters: the same bits, so the same letters, wherever the build is `simd`.
- * @param options init's
- */
-export async function fingerprint(options) {
-  await init(options);
+export const STEPS = 200;
+
+/** Bytes as eight letters: FNV-1a. */
+export function hashOf(...parts) {
+  let hash = 0x811c9dc5;
+  for (const bytes of parts) for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash.toString(16).padStart(8, "0");
+}
+
+/** The network, its optimizer, and what trains it for so many steps; the last loss. */
+export function start() {
   manualSeed(7);
   const model = new nn.Sequential(new nn.Linear(2, 16), new nn.Tanh(), new nn.Dropout(0.1), new nn.Linear(16, 3));
   const optimizer = new optim.AdamW(model.parameters(), { lr: 1e-2 });
@@ -17,17 +22,29 @@ export async function fingerprint(options) {
       (v) => (v < -0.4 ? 0 : v < 0.4 ? 1 : 2),
     ),
   );
-  let loss = Number.NaN;
-  for (let i = 0; i < 200; i++) {
-    const value = optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels));
-    loss = value.item();
-    value.dispose();
-  }
-  let hash = 0x811c9dc5; // FNV-1a over the parameters' bits
-  for (const parameter of model.parameters()) {
-    for (const byte of new Uint8Array(parameter.data.buffer)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  }
+  const train = (steps) => {
+    let loss = Number.NaN;
+    for (let i = 0; i < steps; i++) {
+      const value = optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels));
+      loss = value.item();
+      value.dispose();
+    }
+    return loss;
+  };
+  const fingerprint = () => hashOf(...model.parameters().map(({ data }) => new Uint8Array(data.buffer)));
+  return { model, optimizer, train, fingerprint };
+}
+
+/**
+ * The last loss, and a fingerprint of all parameters: the same bits, so the same letters, wherever the build is `simd`.
+ * @param options init's
+ */
+export async function fingerprint(options) {
+  await init(options);
+  const training = start();
+  const loss = training.train(STEPS);
+  const hash = training.fingerprint();
   const { build, threads, reason } = info();
   await dispose();
-  return { build, threads, reason, loss, hash: hash.toString(16).padStart(8, "0") };
+  return { build, threads, reason, loss, hash };
 }

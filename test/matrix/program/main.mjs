@@ -1,6 +1,8 @@
 /** From a command line: prints what came of the options given there. */
 import { curvature } from "./curvature.mjs";
 import { fingerprint } from "./fingerprint.mjs";
+import { resume } from "./resume.mjs";
 
-const result = await fingerprint(JSON.parse(globalThis.Deno?.args[0] ?? process.argv[2]));
-console.log(JSON.stringify({ ...result, curvature: await curvature() }));
+const options = JSON.parse(globalThis.Deno?.args[0] ?? process.argv[2]);
+const result = await fingerprint(options);
+console.log(JSON.stringify({ ...result, curvature: await curvature(), resumed: await resume(options) }));
