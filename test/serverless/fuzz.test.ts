@@ -2,9 +2,12 @@
  * Requests that nobody should send: mutated bodies, headers, methods and paths. Whatever comes, the answer is a result or a problem of
  * the client's (4xx); nothing is thrown, hangs, or stays in memory. NABLA_FUZZ says how many; the seed is fixed.
  */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import fc from "fast-check";
 import { memory, type Tensor } from "nabla";
-import { combine, inferenceHandler, trainingHandler } from "nabla/serverless";
+import { combine, inferenceHandler, nodeListener, trainingHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
 import { file, JSON_TYPE, learner, network, SAFETENSORS } from "./requests.ts";
 
@@ -34,7 +37,8 @@ const handler = combine({
     create: learner,
     input: { shape: [null, 2] },
     target: { shape: [null, 1] },
-    limits: { ...limits, epochs: 3 },
+    // Who leaves may still have a place when the next one comes.
+    limits: { ...limits, epochs: 3, concurrency: 64 },
     onError,
   }),
 });
@@ -283,4 +287,68 @@ test(`${runs} mutated requests: no throw, no 5xx, no hang, memory flat`, async (
   expect(({} as { polluted?: number }).polluted).toBeUndefined();
   for (const status of [200, 400, 401, 403, 404, 405, 406, 413, 415, 422])
     expect(seen.get(status), String(status)).toBeGreaterThan(0);
+}, 3_600_000);
+
+/** How a request is written to a socket: as it is or mutated, in one piece or several, and read to its end or left. */
+const written = fc.record({
+  head: mutate(
+    fc
+      .tuple(
+        pick("POST", "GET", "PUT"),
+        pick("/", "/tokens", "/train", "/health"),
+        pick(...[0, 1, 2, 50, 500, 30_000]),
+        fc.boolean(),
+      )
+      .map(([method, path, length, chunked]) =>
+        utf8.encode(
+          `${method} ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nContent-Type: application/json\r\n` +
+            `${chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${length}`}\r\nConnection: close\r\n\r\n`,
+        ),
+      ),
+  ),
+  body: mutate(
+    fc
+      .tuple(json, fc.boolean())
+      .map(([text, chunked]) => utf8.encode(chunked ? `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n` : text)),
+  ),
+  piece: fc.integer({ min: 20, max: 2000 }),
+  leaves: fc.boolean(),
+});
+
+const sockets = Math.ceil(runs / 10);
+test(`${sockets} mutated writes to a socket: whatever is answered is no 5xx, nothing is thrown, and memory is flat`, async () => {
+  const server = createServer(nodeListener(handler)).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const answered = new Set<number>();
+  const write = fc.asyncProperty(written, async ({ head, body, piece, leaves }) => {
+    const socket = connect(port, "127.0.0.1");
+    let answer = "";
+    socket.on("data", (bytes) => (answer += bytes));
+    // The server may be the first to close.
+    socket.on("error", () => {});
+    const closed = once(socket, "close");
+    const all = Buffer.concat([head, body]);
+    for (let at = 0; at < all.length; at += piece) socket.write(all.subarray(at, at + piece));
+    if (leaves) setImmediate(() => socket.destroy());
+    else socket.end();
+    await closed;
+    for (const [, status] of answer.matchAll(/HTTP\/1\.1 (\d+)/g)) {
+      expect(Number(status), answer).toBeLessThan(500);
+      answered.add(Number(status));
+    }
+  });
+  await fc.assert(write, { numRuns: 100, seed: 1 });
+  const before = memory();
+  await fc.assert(write, { numRuns: sockets, seed: 7 });
+  const response = await fetch(`http://127.0.0.1:${port}/health`);
+  expect(response.status).toBe(200);
+  for (const status of [200, 400, 404, 405, 413, 422]) expect(answered).toContain(status);
+  server.closeAllConnections();
+  server.close();
+  await once(server, "close");
+  expect(errors).toEqual([]);
+  const { tensors, bytes } = memory();
+  expect(tensors - before.tensors).toBeLessThanOrEqual(limits.batch);
+  expect(bytes - before.bytes).toBeLessThanOrEqual(64 * limits.batch);
 }, 3_600_000);
