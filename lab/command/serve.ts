@@ -57,13 +57,23 @@ async function load(model: string, token: string | undefined): Promise<Handler> 
   const { default: exported } = (await import(pathToFileURL(resolve(model)).href)) as { default?: unknown };
   const authorize = token === undefined ? {} : { authorize: (given: string | undefined) => given === token };
   if (typeof exported === "object" && exported !== null) {
-    if ("load" in exported) return inferenceHandler({ ...(exported as InferenceOptions), ...authorize });
+    if ("load" in exported) return ready(exported as InferenceOptions, authorize);
     if ("fetch" in exported && typeof exported.fetch === "function") return own(exported.fetch as Handler, token);
   }
   if (typeof exported === "function") return own(exported as Handler, token);
   throw new Error(
     `${model} has no default export that can be served: export what inferenceHandler takes, a handler, or { fetch: handler }.`,
   );
+}
+
+/** The handler of a model that has been loaded, and called until it is fast. @throws Error if it cannot be loaded */
+async function ready(options: InferenceOptions, authorize: Pick<InferenceOptions, "authorize">): Promise<Handler> {
+  const handler = inferenceHandler({ warm: true, ...options, ...authorize });
+  const below = options.path === "/" ? "" : (options.path ?? "");
+  const { ok } = await handler(new Request(`http://localhost${below}/health?ready`));
+  // Why, the handler has said.
+  if (!ok) throw new Error("the model could not be loaded.");
+  return handler;
 }
 
 /** A handler that was made already. */

@@ -1,6 +1,6 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
-import { nn, noGrad, OutOfMemoryError, ShapeError, type Tensor, tensor, tidy } from "nabla";
-import type { Answer, Asked, Reply } from "./asked.ts";
+import { full, nn, noGrad, OutOfMemoryError, ShapeError, type Tensor, tensor, tidy, warmUp } from "nabla";
+import { type Answer, type Asked, Reply } from "./asked.ts";
 import { answerType, bodyType, type Elements, readTensors, showSpec, writeTensor } from "./bodies.ts";
 import { Places, readBody, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
@@ -22,6 +22,11 @@ export interface InferenceOptions extends HandlerOptions {
    * (the model's own call is not interrupted: its time is bounded by the batch); concurrency 64.
    */
   readonly limits?: Partial<Limits>;
+  /**
+   * Whether the model, once loaded, is called until it is fast (nabla's warmUp, half a second at most), so that no client waits for the
+   * engine's first tiers. On zeros, or on `min`, and so only where the input's sizes are known but for the batch. Default false.
+   */
+  readonly warm?: boolean;
 }
 
 const DEFAULTS: Limits = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concurrency: 64 };
@@ -88,10 +93,22 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   const tell = telling(options.onError);
   const model = new Once(async () => {
     const loaded = await options.load();
-    if (loaded instanceof nn.Module) return loaded;
-    if (typeof loaded === "function") return { forward: loaded };
-    throw new TypeError(`${what}: load gave neither a module nor a function.`);
+    if (!(loaded instanceof nn.Module || typeof loaded === "function"))
+      throw new TypeError(`${what}: load gave neither a module nor a function.`);
+    const ready = loaded instanceof nn.Module ? loaded : { forward: loaded };
+    if (options.warm) await warm(ready);
+    return ready;
   });
+
+  async function warm(ready: { forward(x: Tensor): unknown }): Promise<void> {
+    const [batch, ...sizes] = input.shape;
+    if (sizes.includes(null)) return;
+    const shape = [batch ?? 1, ...(sizes as number[])];
+    const values = full(shape, Math.min(Math.max(0, input.min), input.max), { dtype: input.dtype }).keep();
+    const elements = { values: values.data, shape, dtype: input.dtype };
+    values.dispose();
+    await warmUp(() => infer(ready, elements, false, () => new Reply("", {})));
+  }
 
   const loaded = async () => {
     const late = (): Problem => {

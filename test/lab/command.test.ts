@@ -113,6 +113,8 @@ describe("serve", () => {
     "handler.mjs": `export default async (request) => new Response("handled " + new URL(request.url).pathname);`,
     "fetch.mjs": `
       export default { fetch: async () => { await new Promise((wait) => setTimeout(wait, 700)); return new Response("late"); } };`,
+    "broken.mjs": `
+      export default { load: () => { throw new Error("no weights there"); }, input: { shape: [null, 2] }, onError: ({ message }) => console.error(message) };`,
     "nothing.mjs": "export const model = 3;",
     "throws.mjs": `throw new Error("no weights here");`,
   };
@@ -185,6 +187,7 @@ describe("serve", () => {
   test.each([
     ["nothing.mjs", [], /has no default export that can be served/],
     ["throws.mjs", [], /^nabla: no weights here$/m],
+    ["broken.mjs", [], /^no weights there\nnabla: the model could not be loaded\.$/m],
     ["handler.mjs", ["--token", "x"], /a handler has its own \{ authorize \}/],
   ])("%s %j is refused", async (name, args, why) => {
     const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);

@@ -34,6 +34,33 @@ const hearing = (message: RegExp) => ({
   }),
 });
 
+test("warm: what was loaded is called until it is fast, and only then is ready; open sizes are left alone", async () => {
+  let calls = 0;
+  const load = () => (x: Tensor) => {
+    calls++;
+    return x.add(x);
+  };
+  const { tensors } = memory();
+  const warm = inferenceHandler({ load, warm: true, input: { shape: [null, 3], dtype: "int32", min: 2 } });
+  expect((await get(warm, "/health?ready")).status).toBe(200);
+  expect(calls).toBeGreaterThan(8);
+  expect(memory().tensors).toBe(tensors);
+  calls = 0;
+  const open = inferenceHandler({ load, warm: true, input: { shape: [null, null] } });
+  expect((await get(open, "/health?ready")).status).toBe(200);
+  expect(calls).toBe(0);
+  const { onError } = hearing(/must give float32 \[null, 5\]/);
+  const wrong = inferenceHandler({
+    load,
+    warm: true,
+    input: { shape: [null, 3] },
+    output: { shape: [null, 5] },
+    onError,
+  });
+  expect((await get(wrong, "/health?ready")).status).toBe(503);
+  expect(onError).toHaveBeenCalledOnce();
+});
+
 describe("answers", () => {
   test("a batch as JSON", async () => {
     const response = await post(handler, { inputs: x });
