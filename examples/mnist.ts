@@ -6,6 +6,7 @@ import { resourceUsage } from "node:process";
 import { Command, InvalidArgumentError } from "commander";
 import { info, memory, OutOfMemoryError } from "nabla";
 import { DataError, firstDigits, loadMnist } from "./mnist/data.ts";
+import { endWithReader } from "./mnist/pipe.ts";
 import { details, heading, summary } from "./mnist/report.ts";
 import { styleOf } from "./mnist/style.ts";
 import { type TrainOptions, trainMnist } from "./mnist/train.ts";
@@ -75,6 +76,7 @@ async function main({ limit, data, ...options }: Options): Promise<number> {
   return result.stopped ? 130 : 0;
 }
 
+endWithReader("mnist");
 try {
   process.exitCode = await main(program.parse().opts<Options>());
 } catch (error) {

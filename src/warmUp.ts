@@ -14,7 +14,8 @@ const GAIN = 0.1;
  * await warmUp(() => model.forward(zeros([1, 784])));
  * ```
  * @param f what is to be fast; tensors that it makes are freed
- * @param options milliseconds: when to stop in any case (default 500)
+ * @param options milliseconds: after how long no further call begins (default 500)
+ * @throws TypeError where f is asynchronous, and whatever it throws
  * @returns how many calls there were, and what the first and the fastest took, in milliseconds
  */
 export async function warmUp(
@@ -25,20 +26,25 @@ export async function warmUp(
   const times: number[] = [];
   let best = Number.POSITIVE_INFINITY;
   do {
-    const series: number[] = [];
-    const isFirst = !times.length;
-    for (let i = 0; i < SERIES && (isFirst || performance.now() < end); i++) {
+    const before = times.length;
+    do {
       const start = performance.now();
-      // Results are nobody's; a promise would outlive the scope.
-      tidy(() => void f());
-      series.push(performance.now() - start);
-      times.push(series.at(-1)!);
-    }
+      tidy(() => requireResult(f()));
+      times.push(performance.now() - start);
+    } while (times.length < before + SERIES && performance.now() < end);
     // A turn of the event loop, in which what was compiled in the background arrives.
     await new Promise((resolve) => setTimeout(resolve));
-    const least = Math.min(...series);
+    const least = Math.min(...times.slice(before));
     if (times.length > 4 * SERIES && least > best * (1 - GAIN)) break;
     best = Math.min(best, least);
   } while (performance.now() < end);
   return { calls: times.length, first: times[0]!, fastest: Math.min(...times) };
+}
+
+/** Promises would go on where nobody looks. @throws TypeError */
+function requireResult(result: unknown): void {
+  if (typeof (result as PromiseLike<unknown> | undefined)?.then === "function")
+    throw new TypeError(
+      "warmUp: the function is asynchronous. Await what it needs before, and give one that calls the model alone.",
+    );
 }

@@ -7,23 +7,12 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
-import { readDigits as readPacked } from "../../lab/digits.ts";
+import { type Digits, PIXELS, readDigits as readPacked, SIDE } from "./packed.ts";
 
-/** Pixels to a side. */
-export const SIDE = 28;
-/** Pixels of a digit. */
-export const PIXELS = SIDE * SIDE;
+export { type Digits, PIXELS, SIDE } from "./packed.ts";
+
 /** The digits 0 … 9. */
 export const CLASSES = 10;
-
-/** Digits with what they are. */
-export interface Digits {
-  readonly count: number;
-  /** 0 (paper) … 255 (ink), digit after digit, row after row. */
-  readonly pixels: Uint8Array;
-  /** 0 … 9, one a digit. */
-  readonly labels: Uint8Array;
-}
 
 export interface Mnist {
   readonly train: Digits;

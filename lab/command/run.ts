@@ -1,7 +1,7 @@
 /** Runs an experiment in Node: digits from the file beside the command, progress as a bar on stderr where that is a terminal. */
 import { readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
-import { readDigits } from "../digits.ts";
+import { readDigits } from "../../examples/mnist/packed.ts";
 import type { AnyExperiment, Context, Result } from "../experiment.ts";
 
 /** @throws whatever the experiment throws; the bar is gone by then */

@@ -1,6 +1,6 @@
 /** The digits' file, for workers: fetched once, from beside the page. */
 import url from "../../dist/lab/digits.gz?url";
-import { readDigits } from "../digits.ts";
+import { readDigits } from "../../examples/mnist/packed.ts";
 
 let loading: ReturnType<typeof readDigits> | undefined;
 

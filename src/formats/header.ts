@@ -8,8 +8,8 @@ import { type Stored, stored } from "./stored.ts";
 
 /** Bytes of the length that stands first. */
 export const LENGTH_BYTES = 8;
-/** The longest header that is read. The largest models' have less than a tenth of it. */
-const MOST_HEADER_BYTES = 2 ** 24;
+/** The longest header that is read, and written. The largest models' have less than a tenth of it. */
+export const MOST_HEADER_BYTES = 2 ** 24;
 /** The most dimensions of a tensor. */
 const MOST_DIMENSIONS = 32;
 
@@ -81,7 +81,7 @@ function parsePlace(name: string, entry: unknown): Place {
   if (unknown !== undefined) fail(`${what} has ${quote(unknown)}, which means nothing.`);
   if (typeof dtype !== "string" || !Object.hasOwn(stored, dtype))
     fail(
-      `${what} has dtype ${quote(String(dtype))}, which is not read here. Save it as F32, I32, U8, BOOL, F64, F16, BF16, I64, U32, I16, U16 or I8.`,
+      `${what} has dtype ${typeof dtype === "string" ? quote(dtype) : "that is no text"}, which is not read here. Save it as F32, I32, U8, BOOL, F64, F16, BF16, I64, U32, I16, U16 or I8.`,
     );
   if (!Array.isArray(shape) || shape.length > MOST_DIMENSIONS || !shape.every(isSize))
     return fail(`${what} has a shape that is none: at most ${MOST_DIMENSIONS} whole numbers are one.`);

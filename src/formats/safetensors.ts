@@ -2,7 +2,7 @@
 import { bytesPerElement } from "../ops/value.ts";
 import { fromElements, Tensor, type TypedArray } from "../tensor.ts";
 import { FormatError } from "./errors.ts";
-import { type Header, headerLength, LENGTH_BYTES, type Place, parseHeader } from "./header.ts";
+import { type Header, headerLength, LENGTH_BYTES, MOST_HEADER_BYTES, type Place, parseHeader } from "./header.ts";
 import { decode, type Stored, stored, storedAs } from "./stored.ts";
 
 /** Tensors by name, and what else the file says. */
@@ -24,9 +24,14 @@ export interface Entry {
   elements(): TypedArray;
 }
 
-/** Node's Buffers are Uint8Arrays whose slice() copies nothing: here they are as all others. */
-const bytesOf = (file: Uint8Array | ArrayBuffer): Uint8Array =>
-  file instanceof Uint8Array ? new Uint8Array(file.buffer, file.byteOffset, file.length) : new Uint8Array(file);
+/** Node's Buffers are Uint8Arrays whose slice() copies nothing: here they are as all others. @throws TypeError */
+function bytesOf(file: Uint8Array | ArrayBuffer): Uint8Array {
+  if (ArrayBuffer.isView(file)) return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
+  if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(file))) return new Uint8Array(file);
+  throw new TypeError(
+    "safetensors: give the file's bytes, a Uint8Array or an ArrayBuffer. Streams, Blobs and Responses are readSafetensorsStream's.",
+  );
+}
 
 function open(file: Uint8Array | ArrayBuffer): { header: Header; data: Uint8Array } {
   const bytes = bytesOf(file);
@@ -53,13 +58,13 @@ export function inspectSafetensors(file: Uint8Array | ArrayBuffer): {
   readonly metadata: Record<string, string>;
 } {
   const { header, data } = open(file);
-  const entryOf = ({ dtype, shape, begin, end }: Place): Entry => ({
+  const entryOf = (name: string, { dtype, shape, begin, end }: Place): Entry => ({
     dtype,
     shape,
     bytes: end - begin,
-    elements: () => decode(dtype, data.subarray(begin, end)),
+    elements: () => decode(name, dtype, data.subarray(begin, end)),
   });
-  const entries = new Map(Array.from(header.places, ([name, place]) => [name, entryOf(place)]));
+  const entries = new Map(Array.from(header.places, ([name, place]) => [name, entryOf(name, place)]));
   return { entries, metadata: header.metadata };
 }
 
@@ -95,6 +100,17 @@ export function readSafetensors(file: Uint8Array | ArrayBuffer): Contents {
   return making.contents(metadata);
 }
 
+/** One after the other, in one. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
 /** Bytes that arrive in pieces. */
 class Arriving {
   private piece: Uint8Array = new Uint8Array(0);
@@ -102,21 +118,18 @@ class Arriving {
   constructor(stream: ReadableStream<Uint8Array>) {
     this.reader = stream.getReader();
   }
-  /** Hands the next `count` bytes on as they come, with their place among them. @throws FormatError if they end before */
-  async pass(count: number, take: (bytes: Uint8Array, at: number) => void): Promise<void> {
-    for (let at = 0; at < count; ) {
+  /** The next `count` bytes, in pieces: no more memory is taken than has come. @throws FormatError if they end before */
+  async take(count: number): Promise<Uint8Array[]> {
+    const pieces: Uint8Array[] = [];
+    for (let left = count; left > 0; ) {
       if (!this.piece.length && !(await this.more()))
-        throw new FormatError(`safetensors: the file ends ${count - at} bytes too early. Is it whole?`);
-      const bytes = this.piece.subarray(0, count - at);
+        throw new FormatError(`safetensors: the file ends ${left} bytes too early. Is it whole?`);
+      const bytes = this.piece.subarray(0, left);
       this.piece = this.piece.subarray(bytes.length);
-      take(bytes, at);
-      at += bytes.length;
+      pieces.push(bytes);
+      left -= bytes.length;
     }
-  }
-  async take(count: number): Promise<Uint8Array> {
-    const all = new Uint8Array(count);
-    await this.pass(count, (bytes, at) => all.set(bytes, at));
-    return all;
+    return pieces;
   }
   /** @throws FormatError if there is more */
   async end(): Promise<void> {
@@ -130,6 +143,8 @@ class Arriving {
     for (;;) {
       const { done, value } = await this.reader.read();
       if (done) return false;
+      if (!(value instanceof Uint8Array))
+        throw new TypeError("readSafetensorsStream: the stream gives something else than Uint8Arrays.");
       this.piece = value;
       if (value.length) return true;
     }
@@ -142,8 +157,9 @@ export interface StreamOptions {
 }
 
 /**
- * The tensors of a file that arrives piece by piece: a stream, a Blob (a File), or the Response of fetch. Bytes go to where the tensor
- * lies as they come; only what needs converting is gathered first. Types become what readSafetensors says.
+ * The tensors of a file that arrives piece by piece: a stream, a Blob (a File), or the Response of fetch. Each tensor is made when its
+ * bytes are there, so that the file is never held as a whole, and one that promises much and ends takes no memory. Types become what
+ * readSafetensors says.
  * @throws FormatError where the file is malformed, ends early, or is larger than `maxBytes`; then nothing is held, and the stream is
  * cancelled
  */
@@ -153,12 +169,18 @@ export async function readSafetensorsStream(
 ): Promise<Contents> {
   const stream = source instanceof Blob ? source.stream() : source instanceof Response ? source.body : source;
   if (!stream) throw new FormatError("readSafetensorsStream: the response has no body.");
-  if (source instanceof Response && !source.ok)
+  if (typeof stream.getReader !== "function")
+    throw new TypeError(
+      "readSafetensorsStream: give a ReadableStream, a Blob or a Response. Bytes are readSafetensors's.",
+    );
+  if (source instanceof Response && !source.ok) {
+    await stream.cancel();
     throw new FormatError(`readSafetensorsStream: the response is ${source.status} ${source.statusText}, not a file.`);
+  }
   const arriving = new Arriving(stream as ReadableStream<Uint8Array>);
   const making = new Making();
   try {
-    const length = headerLength(await arriving.take(LENGTH_BYTES));
+    const length = headerLength(joined(await arriving.take(LENGTH_BYTES)));
     const start = LENGTH_BYTES + length;
     const requireSize = (bytes: number): void => {
       if (bytes > maxBytes)
@@ -166,9 +188,10 @@ export async function readSafetensorsStream(
     };
     requireSize(start);
     const known = source instanceof Blob ? source.size - start : undefined;
-    const { places, metadata, bytes } = parseHeader(await arriving.take(length), known);
+    const { places, metadata, bytes } = parseHeader(joined(await arriving.take(length)), known);
     requireSize(start + bytes);
-    for (const [name, place] of places) making.add(name, await arrive(arriving, place));
+    for (const [name, place] of places)
+      making.add(name, tensorOf(name, place, await arriving.take(place.end - place.begin)));
     await arriving.end();
     return making.contents(metadata);
   } catch (error) {
@@ -178,22 +201,19 @@ export async function readSafetensorsStream(
   }
 }
 
-async function arrive(arriving: Arriving, { dtype, shape, begin, end }: Place): Promise<Tensor> {
+/** A tensor of bytes that are there. */
+function tensorOf(name: string, { dtype, shape }: Place, pieces: readonly Uint8Array[]): Tensor {
+  const op = "readSafetensorsStream";
   const type = stored[dtype];
-  if (type.convert)
-    return fromElements(decode(dtype, await arriving.take(end - begin)), shape, type.dtype, "readSafetensorsStream");
-  const tensor = Tensor.allocate({ shape, dtype: type.dtype }, "readSafetensorsStream").keep();
-  try {
-    await arriving.pass(end - begin, (bytes, at) => {
-      // Memory may have grown since the last piece.
-      const { buffer, byteOffset } = tensor.live();
-      new Uint8Array(buffer, byteOffset + at, bytes.length).set(bytes);
-    });
-    return tensor;
-  } catch (error) {
-    tensor.dispose();
-    throw error;
+  if (type.convert) return fromElements(decode(name, dtype, joined(pieces)), shape, type.dtype, op);
+  const tensor = Tensor.allocate({ shape, dtype: type.dtype }, op);
+  const bytes = bytesIn(tensor);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
   }
+  return tensor;
 }
 
 /** The bytes of a tensor, where they lie. */
@@ -223,6 +243,10 @@ function layOut(tensors: Readonly<Record<string, Tensor>>, metadata: Readonly<Re
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries([...about, ...header])));
   // Spaces up to a multiple of eight: what follows is aligned.
   const length = Math.ceil(json.length / 8) * 8;
+  if (length > MOST_HEADER_BYTES)
+    throw new FormatError(
+      `writeSafetensors: names and metadata take ${length} bytes, but ${MOST_HEADER_BYTES} are the most that is read. Keep less in them.`,
+    );
   const head = new Uint8Array(LENGTH_BYTES + length).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
   head.set(json, LENGTH_BYTES);

@@ -53,11 +53,13 @@ const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [s
 
 /**
  * A safetensors file with all that a training needs to go on as if it had not been interrupted, byte for byte: parameters and buffers
- * (`model.*`), the optimizer's options and state (`optimizer.*`), the schedule, the random numbers' state, `step` and `extra`.
+ * (`model.*`), the optimizer's options and state (`optimizer.*`), the schedule, the random numbers' state, `step` and `extra`. Averages of
+ * weights (EMA) are not among it: save their model's stateDict() beside it. LBFGS has no state to save.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
  * ```
+ * @throws TypeError for an optimizer without a state, FormatError where `extra` is too large (16 MiB)
  */
 export function saveState({
   model,
@@ -66,6 +68,11 @@ export function saveState({
   step = 0,
   extra,
 }: Training & Progress): Uint8Array<ArrayBuffer> {
+  if (!Number.isFinite(step)) throw new RangeError(`saveState: step is ${step}, but must be a number.`);
+  if (optimizer && typeof optimizer.stateDict !== "function")
+    throw new TypeError(
+      `saveState: ${(optimizer as object).constructor.name} has no state that could be saved. Leave it out; resumed, it starts anew.`,
+    );
   const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
   const notes: Notes = {
     version: VERSION,
@@ -110,23 +117,27 @@ function notesOf(metadata: Readonly<Record<string, string>>): Notes {
   return notes;
 }
 
-/** Those tensors whose names begin with `prefix` and a dot. */
-const within = (tensors: StateDict, prefix: string): StateDict =>
+/** The model's tensors, by its own names. */
+const MODEL = "model.";
+const ofModel = (tensors: StateDict): StateDict =>
   Object.fromEntries(
     Object.entries(tensors).flatMap(([name, tensor]) =>
-      name.startsWith(`${prefix}.`) ? [[name.slice(prefix.length + 1), tensor]] : [],
+      name.startsWith(MODEL) ? [[name.slice(MODEL.length), tensor]] : [],
     ),
   );
 
 function optimizerState({ optimizer }: Notes, tensors: StateDict): OptimizerState {
   if (!optimizer)
     throw new FormatError("loadState: the file has no optimizer. Leave it out, or save it with saveState.");
-  const state = optimizer.slots.map((slots, i) => {
-    const own = within(tensors, `optimizer.${i}`);
-    const missing = slots.find((slot) => !(slot in own));
-    if (missing !== undefined) throw new FormatError(`loadState: the file lacks optimizer.${i}.${missing}.`);
-    return own;
-  });
+  const state = optimizer.slots.map((slots, i) =>
+    Object.fromEntries(
+      slots.map((slot) => {
+        const name = `optimizer.${i}.${slot}`;
+        if (!(name in tensors)) throw new FormatError(`loadState: the file lacks ${name}.`);
+        return [slot, tensors[name]!];
+      }),
+    ),
+  );
   return { groups: optimizer.groups, state };
 }
 
@@ -154,13 +165,13 @@ export function loadState(
     ) => {
       if (!target) return;
       const before = copy(target.stateDict());
-      target.loadStateDict(state);
       undo.push(() => target.loadStateDict(before));
+      target.loadStateDict(state);
     };
     const clones = (state: StateDict): StateDict =>
       Object.fromEntries(Object.entries(state).map(([name, tensor]) => [name, tensor.clone()]));
     try {
-      load(model, within(tensors, "model"), clones);
+      load(model, ofModel(tensors), clones);
       load(optimizer, saved!, ({ groups, state }) => ({ groups, state: state.map(clones) }));
       load(
         scheduler as { stateDict(): unknown; loadStateDict(state: unknown): void } | undefined,

@@ -27,28 +27,56 @@ export function elementsOf<T>(Type: Constructor<T>, bytes: Uint8Array): T {
   return new Type(buffer, byteOffset, length / width);
 }
 
-/** float32 of IEEE half precision: the exponent is moved, and what was too small to be normal is made so. */
-function fromHalf(half: number): number {
+/** float32 of IEEE half precision that is no normal number: zero, subnormal, infinite, or none. */
+function specialHalf(half: number): number {
   const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
   const fraction = half & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return exponent ? sign * (1 + fraction / 1024) * 2 ** (exponent - 15) : sign * fraction * 2 ** -24;
+  if (half & 0x7c00) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * fraction * 2 ** -24;
+}
+
+function fromHalf(bytes: Uint8Array): Float32Array {
+  const halves = elementsOf(Uint16Array, bytes);
+  const values = new Float32Array(halves.length);
+  const bits = new Uint32Array(values.buffer);
+  for (let i = 0; i < halves.length; i++) {
+    const half = halves[i]!;
+    const exponent = half & 0x7c00;
+    // Normal numbers: another bias of the exponent, and a longer fraction.
+    if (exponent && exponent !== 0x7c00) bits[i] = ((half & 0x8000) << 16) | (((half & 0x7fff) << 13) + (112 << 23));
+    else values[i] = specialHalf(half);
+  }
+  return values;
 }
 
 function fromBrain(bytes: Uint8Array): Float32Array {
-  const bits = Uint32Array.from(elementsOf(Uint16Array, bytes), (half) => half << 16);
+  const halves = elementsOf(Uint16Array, bytes);
+  const bits = new Uint32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
   return new Float32Array(bits.buffer);
 }
 
+function refuse(value: bigint | number): never {
+  throw new FormatError(`does not fit: ${value} is no int32, which nabla has.`);
+}
+
+/** int64, as pairs of int32: the higher one only carries on the lower one's sign. @throws FormatError */
+function fromLong(bytes: Uint8Array): Int32Array {
+  const words = elementsOf(Int32Array, bytes);
+  const values = new Int32Array(words.length / 2);
+  for (let i = 0; i < values.length; i++) {
+    const low = words[2 * i]!;
+    if (words[2 * i + 1] !== low >> 31) refuse(elementsOf(BigInt64Array, bytes)[i]!);
+    values[i] = low;
+  }
+  return values;
+}
+
 /** @throws FormatError */
-function toInt32<T extends number | bigint>(elements: ArrayLike<T>): Int32Array {
-  return Int32Array.from(elements as ArrayLike<number | bigint>, (element) => {
-    const value = Number(element);
-    if (value !== (value | 0))
-      throw new FormatError(`safetensors: ${element} does not fit into int32, which nabla has.`);
-    return value;
-  });
+function fromUnsigned(bytes: Uint8Array): Int32Array {
+  const values = elementsOf(Int32Array, bytes);
+  for (const value of values) if (value < 0) refuse(value >>> 0);
+  return values;
 }
 
 export const stored: Readonly<Record<Stored, StoredType>> = {
@@ -56,23 +84,31 @@ export const stored: Readonly<Record<Stored, StoredType>> = {
   I32: { bytes: 4, dtype: "int32" },
   U8: { bytes: 1, dtype: "uint8" },
   BOOL: { bytes: 1, dtype: "bool", convert: (bytes) => bytes.map((byte) => Number(byte !== 0)) },
-  F64: { bytes: 8, dtype: "float32", convert: (bytes) => Float32Array.from(elementsOf(Float64Array, bytes)) },
-  F16: { bytes: 2, dtype: "float32", convert: (bytes) => Float32Array.from(elementsOf(Uint16Array, bytes), fromHalf) },
+  F64: { bytes: 8, dtype: "float32", convert: (bytes) => new Float32Array(elementsOf(Float64Array, bytes)) },
+  F16: { bytes: 2, dtype: "float32", convert: fromHalf },
   BF16: { bytes: 2, dtype: "float32", convert: fromBrain },
-  I64: { bytes: 8, dtype: "int32", convert: (bytes) => toInt32(elementsOf(BigInt64Array, bytes)) },
-  U32: { bytes: 4, dtype: "int32", convert: (bytes) => toInt32(elementsOf(Uint32Array, bytes)) },
-  I16: { bytes: 2, dtype: "int32", convert: (bytes) => Int32Array.from(elementsOf(Int16Array, bytes)) },
-  U16: { bytes: 2, dtype: "int32", convert: (bytes) => Int32Array.from(elementsOf(Uint16Array, bytes)) },
-  I8: { bytes: 1, dtype: "int32", convert: (bytes) => Int32Array.from(elementsOf(Int8Array, bytes)) },
+  I64: { bytes: 8, dtype: "int32", convert: fromLong },
+  U32: { bytes: 4, dtype: "int32", convert: fromUnsigned },
+  I16: { bytes: 2, dtype: "int32", convert: (bytes) => new Int32Array(elementsOf(Int16Array, bytes)) },
+  U16: { bytes: 2, dtype: "int32", convert: (bytes) => new Int32Array(elementsOf(Uint16Array, bytes)) },
+  I8: { bytes: 1, dtype: "int32", convert: (bytes) => new Int32Array(elementsOf(Int8Array, bytes)) },
 };
 
 /** As what nabla's types are written. */
 export const storedAs: Readonly<Record<DType, Stored>> = { float32: "F32", int32: "I32", uint8: "U8", bool: "BOOL" };
 
-/** Elements of a stored type as tensors hold them: a view of `bytes` where nothing is to be done. @throws FormatError */
-export function decode(type: Stored, bytes: Uint8Array): TypedArray {
+/**
+ * Elements of a stored type as tensors hold them: a view of `bytes` where nothing is to be done. @param name for messages
+ * @throws FormatError where one does not fit
+ */
+export function decode(name: string, type: Stored, bytes: Uint8Array): TypedArray {
   const { convert, dtype } = stored[type];
-  if (convert) return convert(bytes);
+  try {
+    if (convert) return convert(bytes);
+  } catch (error) {
+    if (error instanceof FormatError) error.message = `safetensors: ${JSON.stringify(name)} ${error.message}`;
+    throw error;
+  }
   return dtype === "float32"
     ? elementsOf(Float32Array, bytes)
     : dtype === "int32"

@@ -35,7 +35,7 @@ export class ParamGroup<O extends CommonOptions> {
         if (key === "lr") {
           checkRate(value as number);
           this.rate.copyFrom([value as number]);
-        } else this.changes++;
+        } else if (!isSame(value, values[key])) this.changes++;
         values[key] = value;
       },
     });
@@ -51,6 +51,11 @@ export class ParamGroup<O extends CommonOptions> {
     this.options.lr = lr;
   }
 }
+
+/** Whether two values of an option are one: numbers, flags, or lists of them. */
+const isSame = (a: unknown, b: unknown): boolean =>
+  Object.is(a, b) ||
+  (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => isSame(v, b[i])));
 
 function checkRate(lr: number): void {
   if (!(lr >= 0 && Number.isFinite(lr))) throw new RangeError(`lr is ${lr}, but must be a number ≥ 0.`);
@@ -253,6 +258,13 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
           `but this optimizer has ${this.paramGroups.length} with ${params.length}.`,
       );
     }
+    this.paramGroups.forEach((group, i) => {
+      const unknown = Object.keys(groups[i]!).find((key) => !(key in group.options));
+      if (unknown !== undefined)
+        throw new Error(
+          `${this.constructor.name}: the state's groups have ${unknown}, which this one has not. Is it another optimizer's?`,
+        );
+    });
     const options = this.paramGroups.map((group, i): O => ({ ...group.options, ...groups[i] }));
     for (const checked of options) {
       checkRate(checked.lr);
@@ -267,6 +279,15 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       Object.assign(group.options, options[i]);
     });
     params.forEach((p, i) => {
+      const own = this.state.get(p);
+      const names = Object.keys(state[i]!);
+      // Where it has a state already, that stays where it is: what compile recorded uses it.
+      if (own && names.length && names.every((name) => own[name])) {
+        withGrad(false, () => {
+          for (const name of names) own[name]!.copyFrom(state[i]![name]!);
+        });
+        return;
+      }
       const copies = Object.entries(state[i]!).map(([name, tensor]) => [name, tensor.clone().keep()] as const);
       for (const old of Object.values(this.state.get(p) ?? {})) old.dispose();
       if (copies.length) this.state.set(p, Object.fromEntries(copies));

@@ -46,9 +46,9 @@ export abstract class LRScheduler {
     this.apply(this.lastEpoch + 1);
   }
   /** Sets the rates of step t. A group that was added later joins with the rate it has now as its base. */
-  protected apply(t = this.lastEpoch): void {
+  protected apply(t = this.lastEpoch, known: readonly number[] = this.bases): void {
     const { paramGroups } = this.optimizer;
-    const bases = paramGroups.map((group, i) => this.bases[i] ?? group.lr);
+    const bases = paramGroups.map((group, i) => known[i] ?? group.lr);
     const rates = bases.map((base) => this.rate(base, t));
     this.bases = bases;
     this.lastEpoch = t;
@@ -68,9 +68,7 @@ export abstract class LRScheduler {
       throw new Error(
         `${this.constructor.name}: the state is not that of a schedule with ${this.bases.length} groups.`,
       );
-    this.lastEpoch = lastEpoch;
-    this.bases = bases;
-    this.apply();
+    this.apply(lastEpoch, bases);
   }
 }
 

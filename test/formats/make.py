@@ -67,6 +67,20 @@ class Reader(nn.Module):
         return self.fc_out(self.lstm(x)[0][:, -1])
 
 
+class Mixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(10, 8)
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+        self.gru = nn.GRU(8, 6, batch_first=True)
+        self.norm = nn.LayerNorm(6)
+        self.group_norm = nn.GroupNorm(2, 6)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(self.group_norm(self.norm(self.gru(self.encoder(self.embedding(x)))[0][:, -1])))
+
+
 trained("mlp.safetensors", nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 16), nn.Tanh(), nn.Linear(16, 4)), torch.randn(24, 12), 4)
 trained(
     "cnn.safetensors",
@@ -78,6 +92,13 @@ trained(
     5,
 )  # fmt: skip
 trained("lstm.safetensors", Reader(), torch.randn(10, 7, 6), 3)
+trained("mixed.safetensors", Mixed(), torch.randint(0, 10, (10, 7)), 3)
+trained(
+    "normed.safetensors",
+    nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten(), nn.BatchNorm1d(18), nn.ReLU(), nn.LayerNorm(18), nn.Linear(18, 4)),
+    torch.randn(12, 1, 3, 4),
+    4,
+)
 
 values = torch.tensor([0.0, -0.0, 1.0, -2.5, 65504.0, 6e-8, 1e-5, 3.140625, float("inf"), float("-inf"), float("nan")])
 whole = torch.tensor([[0, 1, -1], [127, -128, 5]])

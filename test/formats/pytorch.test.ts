@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { nn, type Tensor, tensor } from "nabla";
 import { fromPyTorch, inspectSafetensors, readSafetensors, toPyTorch, writeSafetensors } from "nabla/formats";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 const file = (name: string) => readFileSync(new URL(`${name}.safetensors`, import.meta.url));
 
@@ -11,6 +11,19 @@ class Reader extends nn.Module {
   readonly fcOut = new nn.Linear(16, 3);
   forward(x: Tensor): Tensor {
     return this.fcOut.forward(this.lstm.forward(x)[0].slice(null, -1));
+  }
+}
+
+class Mixed extends nn.Module {
+  readonly embedding = new nn.Embedding(10, 8);
+  readonly encoder = new nn.TransformerEncoderLayer(8, 2, { dimFeedforward: 16, dropout: 0, batchFirst: true });
+  readonly gru = new nn.GRU(8, 6, { batchFirst: true });
+  readonly norm = new nn.LayerNorm(6);
+  readonly groupNorm = new nn.GroupNorm(2, 6);
+  readonly fc = new nn.Linear(6, 3);
+  forward(x: Tensor): Tensor {
+    const steps = this.gru.forward(this.encoder.forward(this.embedding.forward(x)))[0];
+    return this.fc.forward(this.groupNorm.forward(this.norm.forward(steps.slice(null, -1))));
   }
 }
 
@@ -48,6 +61,19 @@ const models: Record<string, { make: () => nn.Module; input?: (x: Tensor) => Ten
     input: toChannelsLast,
   },
   lstm: { make: () => new Reader() },
+  mixed: { make: () => new Mixed() },
+  normed: {
+    make: () =>
+      new nn.Sequential(
+        new nn.Conv2d(1, 3, 2),
+        new nn.Flatten(),
+        new nn.BatchNorm1d(18),
+        new nn.ReLU(),
+        new nn.LayerNorm(18),
+        new nn.Linear(18, 4),
+      ),
+    input: toChannelsLast,
+  },
 };
 
 /** The network's own tensors, and the test's. */
@@ -105,6 +131,52 @@ test("a Linear layer behind an image that a module of one's own flattens is name
   expect(net.fc.weight.narrow(1, 1, 1).toArray()).toEqual(weight.narrow(1, 4, 1).toArray());
   expect(() => fromPyTorch(net, theirs, { flattened: { fc: 5 } })).toThrow(/reads 12 values, .* 5 channels/);
   expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow('"conv" is no Linear layer');
+});
+
+describe("where the channels of a flattened image cannot be told, they are asked for", () => {
+  class Vgg extends nn.Module {
+    readonly features = new nn.Sequential(new nn.Conv2d(1, 3, 2), new nn.ReLU());
+    readonly classifier = new nn.Sequential(new nn.Flatten(), new nn.Linear(12, 2));
+    forward(x: Tensor): Tensor {
+      return this.classifier.forward(this.features.forward(x));
+    }
+  }
+  class Block extends nn.Module {
+    readonly conv = new nn.Conv2d(2, 4, 1);
+    forward(x: Tensor): Tensor {
+      return this.conv.forward(x);
+    }
+  }
+  test.each([
+    ["Flatten in another Sequential than the convolutions", () => new Vgg(), "classifier.1", 3],
+    [
+      "a module of one's own between",
+      () => new nn.Sequential(new nn.Conv2d(1, 2, 2), new Block(), new nn.Flatten(), new nn.Linear(16, 2)),
+      "3",
+      4,
+    ],
+  ])("%s", (_, make, path, channels) => {
+    const model = make();
+    expect(() => toPyTorch(model)).toThrow(new RegExp(`"${path}" reads a flattened image, .*{ flattened: {`));
+    const options = { flattened: { [path]: channels } };
+    const theirs = toPyTorch(model, options);
+    const again = fromPyTorch(model, theirs, options);
+    for (const [name, { data }] of Object.entries(model.stateDict())) expect(again[name]!.data, name).toEqual(data);
+    expect(theirs[`${path}.weight`]!.toArray()).not.toEqual(model.stateDict()[`${path}.weight`]!.toArray());
+  });
+  test("a network without convolutions takes images as they are", () => {
+    const model = new nn.Sequential(new nn.Flatten(), new nn.Linear(4, 2));
+    const weight = model.stateDict()["1.weight"]!;
+    expect(toPyTorch(model)["1.weight"]!.toArray()).toEqual(weight.toArray());
+  });
+  test("what toPyTorch gives is its caller's", () => {
+    const model = new nn.Linear(2, 2);
+    for (const x of Object.values(toPyTorch(model))) {
+      expect(x.requiresGrad).toBe(false);
+      x.dispose();
+    }
+    expect(model.weight.isDisposed).toBe(false);
+  });
 });
 
 test("names that the model does not know, and those it misses, are told by loadStateDict", () => {

@@ -165,6 +165,16 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
     ],
     ["a type that objects have", fileOf({ x: { ...u8(0, 1), dtype: "constructor" } }, 1), /dtype "constructor"/],
     ["a type that is no text", fileOf({ x: { ...u8(0, 1), dtype: { a: 1 } } }, 1), /dtype/],
+    [
+      "a type that cannot become a text",
+      fileOf({ x: { ...u8(0, 1), dtype: { toString: 1, valueOf: 1 } } }, 1),
+      /has dtype that is no text/,
+    ],
+    [
+      "a type nested deeply",
+      fileOf(`{"x":{"dtype":${"[".repeat(100_000)}${"]".repeat(100_000)},"shape":[1],"data_offsets":[0,1]}}`, 1),
+      /has dtype that is no text/,
+    ],
     ["no shape", fileOf({ x: { dtype: "U8", data_offsets: [0, 1] } }, 1), /a shape that is none/],
     ["a negative size", fileOf({ x: u8(0, 1, [-1]) }, 1), /a shape that is none/],
     ["half a size", fileOf({ x: u8(0, 1, [0.5]) }, 1), /a shape that is none/],
@@ -204,7 +214,7 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
   test("an integer that int32 cannot hold", () => {
     const file = fileOf({ a: u8(0, 2), x: { dtype: "I64", shape: [1], data_offsets: [2, 10] } }, 10);
     file[file.length - 1] = 1;
-    expect(() => readSafetensors(file)).toThrow(/^safetensors: 72057594037927936 does not fit into int32/);
+    expect(() => readSafetensors(file)).toThrow(/^safetensors: "x" does not fit: 72057594037927936 is no int32/);
     expectNothingHeld();
   });
   test("nesting without end takes no time to speak of, and no stack", () => {
@@ -227,6 +237,24 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
     // `ones` above are the test's own.
     expect(memory().tensors - before.tensors).toBe(2);
   });
+  test.each(["F32", "F64"])("a stream that promises gigabytes of %s and ends takes no memory", async (dtype) => {
+    const file = fileOf(
+      { x: { dtype, shape: [2 ** 28], data_offsets: [0, 2 ** 28 * (dtype === "F32" ? 4 : 8)] } },
+      100,
+    );
+    const { capacity } = memory();
+    const { arrayBuffers } = process.memoryUsage();
+    await expect(readSafetensorsStream(inPieces(file, 1000))).rejects.toThrow(/ends \d+ bytes too early/);
+    expect(memory().capacity).toBe(capacity);
+    expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(2 ** 24);
+  });
+  test("what is no file, no stream, or a stream of something else is refused by name", async () => {
+    for (const file of ["path", {}, new Blob([])])
+      expect(() => readSafetensors(file as unknown as Uint8Array)).toThrow(/^safetensors: give the file's bytes/);
+    await expect(readSafetensorsStream(new Uint8Array(9) as unknown as Blob)).rejects.toThrow(/give a ReadableStream/);
+    const texts = new ReadableStream({ start: (controller) => controller.enqueue("text") });
+    await expect(readSafetensorsStream(texts)).rejects.toThrow(/something else than Uint8Arrays/);
+  });
   test("a stream larger than is allowed is cancelled before anything of it is stored", async () => {
     const file = fileOf({ x: u8(0, 3 * 2 ** 30) });
     let cancelled = "";
@@ -248,6 +276,9 @@ test("what cannot be written is refused", () => {
   expect(() => writeSafetensors(mine({ __metadata__: ones([1]) }))).toThrow(FormatError);
   expect(() => writeSafetensors({ x: [1] as unknown as Tensor })).toThrow('"x" is not a tensor');
   expect(() => writeSafetensors({}, { step: 3 as unknown as string })).toThrow(/metadata "step" is not a text/);
+  expect(() => writeSafetensors({}, { long: "x".repeat(2 ** 24) })).toThrow(
+    /take \d+ bytes, but 16777216 are the most/,
+  );
   const gone = ones([1]);
   gone.dispose();
   expect(() => writeSafetensors({ gone })).toThrow(expect.objectContaining({ name: "DisposedError" }));
@@ -278,6 +309,7 @@ describe("mutated files", () => {
     const replacement = fc.oneof(
       fc.json({ maxDepth: 2 }),
       fc.constantFrom(
+        '{"toString":1}',
         "-1",
         "1e99",
         "18446744073709551616",

@@ -1,6 +1,6 @@
 /** A training that was saved and resumed equals one that was not interrupted, byte for byte: here, in another process, and in a page. */
 import { execFileSync } from "node:child_process";
-import { losses, manualSeed, memory, nn, optim, rand, randn, type Tensor, tensor } from "nabla";
+import { compile, losses, manualSeed, memory, nn, optim, rand, randn, type Tensor, tensor } from "nabla";
 import { FormatError, loadState, readSafetensors, saveState, writeSafetensors } from "nabla/formats";
 import { afterEach, describe, expect, test } from "vitest";
 
@@ -73,6 +73,92 @@ test.each(Object.keys(kinds) as (keyof typeof kinds)[])("%s: resumed equals unin
   for (const x of [...Object.values(a), ...Object.values(b)]) x.dispose();
 });
 
+test("a compiled step goes on with what was loaded, as it was recorded", () => {
+  const training = begin("Adam", 4);
+  const step = compile((x: Tensor, y: Tensor) =>
+    training.optimizer.minimize(() => losses.mse(training.model.forward(x), y)),
+  );
+  const [x, y] = [randn([8, 6]), rand([8, 3])];
+  for (let i = 0; i < 3; i++) step(x, y);
+  const file = saveState(training);
+  const run = (): number[] => Array.from({ length: 4 }, () => step(x, y).item());
+  const first = run();
+  const { tensors, bytes } = memory();
+  for (let i = 0; i < 5; i++) {
+    loadState(file, training);
+    expect(run()).toEqual(first);
+  }
+  const now = memory();
+  expect({ tensors: now.tensors, bytes: now.bytes }).toEqual({ tensors, bytes });
+  step.dispose();
+});
+
+test("groups, and parameters that were never trained", () => {
+  const make = (seed: number) => {
+    manualSeed(seed);
+    const model = new nn.Sequential(new nn.Linear(3, 4), new nn.Tanh(), new nn.Linear(4, 1));
+    const [a, b, c, d] = model.parameters() as [Tensor, Tensor, Tensor, Tensor];
+    b.requiresGrad = false;
+    const optimizer = new optim.AdamW(
+      [
+        { params: [a, b], lr: 0.1 },
+        { params: [c, d], weightDecay: 0.3 },
+      ],
+      { lr: 0.01 },
+    );
+    const run = (steps: number): void => {
+      for (let i = 0; i < steps; i++) optimizer.minimize(() => losses.mse(model.forward(randn([4, 3])), randn([4, 1])));
+    };
+    return { model, optimizer, run };
+  };
+  const first = make(1);
+  first.run(3);
+  const file = saveState(first);
+  first.run(3);
+  const second = make(2);
+  loadState(file, second);
+  second.run(3);
+  expect(saveState(second)).toEqual(saveState(first));
+});
+
+const schedules: Record<
+  string,
+  (o: optim.Adam) => Parameters<typeof loadState>[1]["scheduler"] & { step(v?: number): void }
+> = {
+  OneCycleLR: (o) => new optim.OneCycleLR(o, 0.1, { totalSteps: 30 }),
+  SequentialLR: (o) => new optim.SequentialLR([new optim.LinearLR(o), new optim.ExponentialLR(o, 0.9)], [5]),
+  ReduceLROnPlateau: (o) => new optim.ReduceLROnPlateau(o, { patience: 1 }),
+};
+test.each(Object.keys(schedules))("%s goes on where it was", (name) => {
+  const make = () => {
+    const model = new nn.Linear(1, 1);
+    const optimizer = new optim.Adam(model.parameters(), { lr: 0.05 });
+    return { model, optimizer, scheduler: schedules[name]!(optimizer)! };
+  };
+  const rates = ({ optimizer, scheduler }: ReturnType<typeof make>, steps: number): number[] =>
+    Array.from({ length: steps }, () => {
+      (scheduler as { step(v?: number): void }).step(1);
+      return optimizer.paramGroups[0]!.lr;
+    });
+  const first = make();
+  rates(first, 7);
+  const file = saveState(first);
+  const second = make();
+  loadState(file, second);
+  expect(rates(second, 10)).toEqual(rates(first, 10));
+});
+
+test("thousands of parameters are read in a moment", () => {
+  const many = (): { model: nn.Module; optimizer: optim.Adam } => {
+    const model = new nn.Sequential(...Array.from({ length: 1000 }, () => new nn.Linear(1, 1)));
+    return { model, optimizer: new optim.Adam(model.parameters()) };
+  };
+  const first = many();
+  first.optimizer.minimize(() => (first.model as nn.Sequential).forward(randn([1, 1])).sum());
+  const file = saveState(first);
+  loadState(file, many());
+}, 10_000);
+
 test("saved twice, or saved after it was loaded, it is the same file", () => {
   const training = begin("Adam", 5);
   training.run(4);
@@ -95,7 +181,7 @@ test("random numbers go on where they were, unless they are not to", () => {
 
 test("another process ends with the same file", () => {
   const script = (body: string): string => `
-    import { losses, manualSeed, nn, optim, randn } from "nabla";
+    import { compile, losses, manualSeed, nn, optim, randn } from "nabla";
     import { loadState, saveState } from "nabla/formats";
     import { readFileSync, writeFileSync } from "node:fs";
     manualSeed(Number(process.argv[1]));
@@ -124,6 +210,13 @@ describe("what does not fit changes nothing", () => {
   })();
   const cases: [string, () => Uint8Array, keyof typeof kinds, (t: ReturnType<typeof start>) => object, RegExp][] = [
     ["another optimizer's state", () => file, "SGD", (t) => t, /another optimizer's/],
+    [
+      "another optimizer's options",
+      () => file,
+      "RMSProp",
+      ({ optimizer }) => ({ optimizer }),
+      /have betas, which this one has not/,
+    ],
     [
       "weights alone",
       () => writeSafetensors({ a: tensor([1]) }),
@@ -183,6 +276,25 @@ describe("what does not fit changes nothing", () => {
     const optimizer = new optim.Adam(new nn.Linear(2, 2).parameters());
     expect(() => loadState(file, { model: training.model, optimizer })).toThrow(/with 6 parameters/);
     expect(training.model.stateDict()["0.weight"]!.toArray()).toEqual(before);
+  });
+  test("a schedule that does not fit changes neither itself nor the rates", () => {
+    const make = (totalSteps: number) => {
+      const optimizer = new optim.SGD(new nn.Linear(1, 1).parameters(), { lr: 0.01 });
+      return { optimizer, scheduler: new optim.OneCycleLR(optimizer, 0.1, { totalSteps }) };
+    };
+    const long = make(60);
+    for (let i = 0; i < 40; i++) long.scheduler.step();
+    const saved = saveState(long);
+    const short = make(20);
+    for (let i = 0; i < 3; i++) short.scheduler.step();
+    const before = [short.scheduler.lastEpoch, short.optimizer.paramGroups[0]!.lr];
+    expect(() => loadState(saved, { scheduler: short.scheduler })).toThrow();
+    expect([short.scheduler.lastEpoch, short.optimizer.paramGroups[0]!.lr]).toEqual(before);
+  });
+  test("what has no state to save is named", () => {
+    const optimizer = new optim.LBFGS(new nn.Linear(1, 1).parameters()) as unknown as optim.Adam;
+    expect(() => saveState({ optimizer })).toThrow(/^saveState: LBFGS has no state that could be saved/);
+    expect(() => saveState({ step: Number.NaN })).toThrow(/^saveState: step is NaN/);
   });
   test("errors of the file are FormatErrors", () => {
     expect(() => loadState(new Uint8Array(3), {})).toThrow(FormatError);

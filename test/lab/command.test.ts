@@ -1,6 +1,7 @@
 /** `npx nabla` beside the lab: info, mnist, bench and serve, their help, exit codes and shutdown. Needs the build in dist/. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, get } from "node:http";
 import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
@@ -64,7 +65,7 @@ test.each([
   [["bench", "nonsense"], /Allowed choices are matmul/],
   [["serve"], /missing required argument 'model'/],
   [["serve", "x.mjs", "--port", "70000"], /whole number from 0 to 65535/],
-  [["serve", "/nonexistent.mjs"], /^nabla: Cannot find module '\/nonexistent\.mjs'/],
+  [["serve", "/nonexistent.mjs"], /^nabla: \/nonexistent\.mjs cannot be loaded: Cannot find module/],
 ])("%j: exit code 1, and what is wrong", async (args, wrong) => {
   const { code, output, errors } = await nabla(...args);
   expect(code).toBe(1);
@@ -96,6 +97,13 @@ test("mnist learns from the digits that come along", async () => {
   expect(output).not.toContain("\x1b");
 }, 60_000);
 
+test("whoever reads mnist's output may stop early", async () => {
+  const running = new Running(["mnist", "--epochs", "2"]);
+  running.child.stdout!.once("data", () => running.child.stdout!.destroy());
+  const { errors } = await running.ended;
+  expect(errors).toBe("");
+}, 60_000);
+
 test("bench measures", async () => {
   const { code, output } = await nabla("bench", "elementwise", "--rounds", "1", "--json");
   expect(code).toBe(0);
@@ -116,6 +124,15 @@ describe("serve", () => {
     "broken.mjs": `
       export default { load: () => { throw new Error("no weights there"); }, input: { shape: [null, 2] }, onError: ({ message }) => console.error(message) };`,
     "nothing.mjs": "export const model = 3;",
+    "own.mjs": "export default { load: () => (x) => x, input: { shape: [null, 2] }, authorize: () => true };",
+    "syntax.mjs": "\nexport default { load: ;",
+    "text.mjs": `throw "no error, a text";`,
+    "input.mjs": "export default { load: () => (x) => x };",
+    "busy.mjs": `
+      setInterval(() => {}, 1000);
+      export default async () => { await new Promise((wait) => setTimeout(wait, 100)); return new Response("late"); };`,
+    "endless.mjs": `
+      export default async () => { await new Promise((wait) => setTimeout(wait, 60_000)); return new Response("never"); };`,
     "throws.mjs": `throw new Error("no weights here");`,
   };
   beforeAll(() => {
@@ -154,6 +171,7 @@ describe("serve", () => {
   });
   test.each([
     [["--token", "secret"], {}],
+    [["--token", "secret"], { NABLA_TOKEN: "other" }],
     [[], { NABLA_TOKEN: "secret" }],
   ])("with a token %j %j only its bearer is answered", async (args, env) => {
     const { url } = await serve("options.mjs", args, env);
@@ -174,6 +192,34 @@ describe("serve", () => {
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
     await expect(fetch(url)).rejects.toThrow();
   });
+  test("clients that keep their connections are told to close them: the server ends with its requests, whatever the model waits for", async () => {
+    const { server, url } = await serve("busy.mjs");
+    const agent = new Agent({ keepAlive: true });
+    const ask = (): Promise<string> =>
+      new Promise((answered, failed) => {
+        get(url, { agent }, (response) => {
+          response.resume().on("end", () => answered(response.headers.connection ?? ""));
+        }).on("error", failed);
+      });
+    expect(await ask()).toBe("keep-alive");
+    const last = ask();
+    await new Promise((wait) => setTimeout(wait, 30));
+    const told = performance.now();
+    server.child.kill("SIGTERM");
+    expect(await last).toMatch(/keep-alive|close/);
+    expect(await server.ended).toMatchObject({ code: 0, signal: null });
+    // Node would keep idle connections for five seconds.
+    expect(performance.now() - told).toBeLessThan(3000);
+    agent.destroy();
+  });
+  test("requests that take longer than --grace are cut off", async () => {
+    const { server, url } = await serve("endless.mjs", ["--grace", "1"]);
+    const cut = fetch(url).catch(() => "cut off");
+    await new Promise((wait) => setTimeout(wait, 200));
+    server.child.kill("SIGTERM");
+    expect(await server.ended).toMatchObject({ code: 0, signal: null });
+    expect(await cut).toBe("cut off");
+  });
   test("a second signal ends it at once", async () => {
     const { server, url } = await serve("fetch.mjs");
     const late = fetch(url).catch(() => "broken off");
@@ -186,9 +232,13 @@ describe("serve", () => {
   });
   test.each([
     ["nothing.mjs", [], /has no default export that can be served/],
-    ["throws.mjs", [], /^nabla: no weights here$/m],
-    ["broken.mjs", [], /^no weights there\nnabla: the model could not be loaded\.$/m],
+    ["throws.mjs", [], /^nabla: \S+throws\.mjs cannot be loaded: no weights here$/m],
+    ["broken.mjs", [], /^no weights there\nnabla: \S+: the model could not be loaded\.$/m],
     ["handler.mjs", ["--token", "x"], /a handler has its own \{ authorize \}/],
+    ["own.mjs", ["--token", "x"], /has an authorize of its own/],
+    ["syntax.mjs", [], /syntax\.mjs cannot be loaded: .*\. `node \S+syntax\.mjs` shows where$/m],
+    ["text.mjs", [], /^nabla: \S+text\.mjs cannot be loaded: no error, a text$/m],
+    ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input: must be an object/m],
   ])("%s %j is refused", async (name, args, why) => {
     const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);
     expect(code).toBe(1);

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { loadMnist } from "../../examples/mnist/data.ts";
-import { readDigits } from "../../lab/digits.ts";
+import { readDigits } from "../../examples/mnist/packed.ts";
 
 const file = new Uint8Array(readFileSync("dist/lab/digits.gz"));
 

