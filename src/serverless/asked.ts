@@ -13,6 +13,8 @@ export interface Asked {
   arrayBuffer(): Promise<ArrayBuffer>;
   /** The web's, made of it: for whoever may read more. */
   whole?(): Request;
+  /** The web's, of its method, URL and headers. */
+  head?(): Request;
   /** The same at another place. */
   at?(url: URL): Asked;
 }
@@ -28,6 +30,9 @@ export function reading<T extends object>(handler: T): T {
 export const readsLittle = (handler: object): boolean => frugal.has(handler);
 
 export const whole = (request: Asked): Request => request.whole?.() ?? (request as Request);
+/** A request of the same method, URL and headers: whoever is given it can do nothing to the body. */
+export const headOf = (request: Asked): Request =>
+  request.head?.() ?? new Request(request.url, { method: request.method, headers: (request as Request).headers });
 export const at = (request: Asked, url: URL): Asked => request.at?.(url) ?? new Request(url, request as Request);
 
 /** An answer that is there as a whole. */
@@ -42,8 +47,8 @@ export type Answer = Response | Reply;
 
 /** An answer in the form that whoever asked takes: the web's, unless the request came from nabla's own server. */
 export function answerTo(request: Asked, answer: Answer): Response {
-  if (answer instanceof Response) return answer;
   // Nabla's own server takes either.
-  if (request.whole) return answer as object as Response;
-  return new Response(answer.body, answer);
+  return request.whole ? (answer as object as Response) : responseOf(answer);
 }
+export const responseOf = (answer: Answer): Response =>
+  answer instanceof Response ? answer : new Response(answer.body, answer);

@@ -1,7 +1,7 @@
 /** Several functions behind one: by the beginning of the path. */
-import { answerTo, at, reading, readsLittle, whole } from "./asked.ts";
-import { Problem } from "./problems.ts";
-import type { Handler } from "./routes.ts";
+import { at, reading, readsLittle, whole } from "./asked.ts";
+import { Problem, quote } from "./problems.ts";
+import { answering, type Handler, telling } from "./routes.ts";
 import { readPath } from "./schema.ts";
 
 /**
@@ -10,21 +10,26 @@ import { readPath } from "./schema.ts";
  * ```ts
  * const handler = combine({ "/digits": inferenceHandler({ … }), "/train": trainingHandler({ … }) });
  * ```
- * @throws TypeError where a path does not begin with "/" or ends with one
+ * What a handler throws is answered 500, and told to console.error.
+ * @throws TypeError where a path does not begin with "/" or ends with one, or what is there is no function
  */
 export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
   const below = Object.entries(handlers)
-    .map(([path, handler]) => ({ path: readPath("combine", path).replace(/^\/$/, ""), handler }))
+    .map(([path, handler]) => {
+      if (typeof handler !== "function")
+        throw new TypeError(`combine: at ${quote(path)} must be a handler, a function that answers a Request.`);
+      return { path: readPath("combine", path).replace(/^\/$/, ""), handler };
+    })
     .sort((a, b) => b.path.length - a.path.length);
-  return reading(async (request: Request) => {
-    const url = new URL(request.url);
-    const { pathname } = url;
-    const found = below.find(({ path }) => pathname === path || pathname.startsWith(`${path}/`));
-    if (!found)
-      return answerTo(request, new Problem(404, "There is nothing here. Ask at the path of a function.").reply());
-    const { path, handler } = found;
-    url.pathname = pathname.slice(path.length) || "/";
-    const inner = path ? at(request, url) : request;
-    return handler(readsLittle(handler) ? (inner as Request) : whole(inner));
-  });
+  return reading((request: Request) =>
+    answering(request, telling(), async (url) => {
+      const { pathname } = url;
+      const found = below.find(({ path }) => pathname === path || pathname.startsWith(`${path}/`));
+      if (!found) throw new Problem(404, "There is nothing here. Ask at the path of a function.");
+      const { path, handler } = found;
+      url.pathname = pathname.slice(path.length) || "/";
+      const inner = path ? at(request, url) : request;
+      return handler(readsLittle(handler) ? (inner as Request) : whole(inner));
+    }),
+  );
 }

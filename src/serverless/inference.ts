@@ -1,17 +1,24 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
-import { full, nn, noGrad, OutOfMemoryError, ShapeError, type Tensor, tensor, tidy, warmUp } from "nabla";
+import { full, nn, noGrad, OutOfMemoryError, type Tensor, tensor, tidy, warmUp } from "nabla";
 import { type Answer, type Asked, Reply } from "./asked.ts";
 import { answerType, bodyType, type Elements, readTensors, showSpec, writeTensor } from "./bodies.ts";
-import { Places, readBody, within } from "./limits.ts";
+import { faultOf, synchronous } from "./faults.ts";
+import { readBody, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
 import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
 import { acceptArrays, type FullSpec, type Limits, readLimits, readSpec, type TensorSpec } from "./schema.ts";
 
-/** What infers: a module, or a function such as compile gives. It is called without gradients, modules in evaluation mode. */
+/**
+ * What infers: a module, or a function such as compile gives. It is called without gradients; modules in evaluation mode, which are
+ * afterwards in the mode that they were in.
+ */
 export type Model = nn.Module | ((x: Tensor) => Tensor);
 
 export interface InferenceOptions extends HandlerOptions {
-  /** Gives the model. Called at the first request that needs it, and again if it failed; requests meanwhile wait. */
+  /**
+   * Gives the model. Called at the first request that needs it; requests meanwhile wait, as long as `limits` say, and what comes later
+   * than that is used all the same. Called again if it failed, once a second at most.
+   */
   readonly load: () => Model | Promise<Model>;
   /** What the model takes. */
   readonly input: TensorSpec;
@@ -31,33 +38,47 @@ export interface InferenceOptions extends HandlerOptions {
 
 const DEFAULTS: Limits = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concurrency: 64 };
 
+/** Milliseconds between a load that failed and the next. */
+const REST = 1000;
+/** Milliseconds after which a load is taken for dead: Workers stop it with the request that began it. Twice as many each time. */
+const PATIENCE = 60_000;
+
 /** What is made once, at first need; tried again where that failed. */
 class Once<T> {
   value: T | undefined;
   #coming: Promise<T> | undefined;
-  readonly #make: () => T | Promise<T>;
-  constructor(make: () => T | Promise<T>) {
+  /** When, at the earliest, it is made again. */
+  #next = 0;
+  #patience = PATIENCE;
+  readonly #make: () => Promise<T>;
+  readonly #drop: (made: T) => void;
+  /** `drop` frees what is made though there is another by then. */
+  constructor(make: () => Promise<T>, drop: (made: T) => void) {
     this.#make = make;
+    this.#drop = drop;
   }
 
   get(): Promise<T> {
-    this.#coming ??= this.#begin();
+    if (!this.#coming || Date.now() >= this.#next) this.#coming = this.#begin();
     return this.#coming;
   }
   #begin(): Promise<T> {
-    const coming = (async () => this.#make())().then(
-      // One that was given up may come after all.
-      (made) => (this.value ??= made),
+    this.#next = Date.now() + this.#patience;
+    this.#patience *= 2;
+    const coming = this.#make().then(
+      (made) => {
+        // One that was taken for dead may come after all.
+        if (this.value !== undefined && this.value !== made) this.#drop(made);
+        this.value ??= made;
+        return this.value;
+      },
       (error) => {
-        if (this.#coming === coming) this.forget();
+        // Who asks before the next try is told of this one.
+        if (this.#coming === coming) this.#next = Date.now() + REST;
         throw error;
       },
     );
     return coming;
-  }
-  /** Gives up what is being made: the next who asks has it made anew. */
-  forget(): void {
-    this.#coming = undefined;
   }
 }
 
@@ -89,37 +110,50 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   const input = readSpec(`${what}: input`, options.input);
   const output = options.output && readSpec(`${what}: output`, options.output);
   const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS);
-  const places = new Places(limits);
   const tell = telling(options.onError);
+  const drop = (ready: Ready): void => {
+    try {
+      if (ready instanceof nn.Module) ready.dispose();
+    } catch (error) {
+      tell(error);
+    }
+  };
   const model = new Once(async () => {
-    const loaded = await options.load();
-    if (!(loaded instanceof nn.Module || typeof loaded === "function"))
-      throw new TypeError(`${what}: load gave neither a module nor a function.`);
-    const ready = loaded instanceof nn.Module ? loaded : { forward: loaded };
-    if (options.warm) await warm(ready);
-    return ready;
-  });
+    try {
+      const loaded = await options.load();
+      if (!(loaded instanceof nn.Module || typeof loaded === "function"))
+        throw new TypeError(`${what}: load gave neither a module nor a function.`);
+      const ready = loaded instanceof nn.Module ? loaded : { forward: loaded };
+      if (options.warm && !model.value) await warm(ready);
+      return ready;
+    } catch (error) {
+      tell(error);
+      throw error;
+    }
+  }, drop);
 
-  async function warm(ready: { forward(x: Tensor): unknown }): Promise<void> {
+  /** Frees a model that fails. */
+  async function warm(ready: Ready): Promise<void> {
     const [batch, ...sizes] = input.shape;
     if (sizes.includes(null)) return;
     const shape = [batch ?? 1, ...(sizes as number[])];
     const values = full(shape, Math.min(Math.max(0, input.min), input.max), { dtype: input.dtype }).keep();
     const elements = { values: values.data, shape, dtype: input.dtype };
     values.dispose();
-    await warmUp(() => infer(ready, elements, false, () => new Reply("", {})));
+    try {
+      await warmUp(() => infer(ready, elements, false, () => new Reply("", {})));
+    } catch (error) {
+      drop(ready);
+      throw error;
+    }
   }
 
   const loaded = async () => {
-    const late = (): Problem => {
-      model.forget();
-      return unavailable("The model is still being loaded. Try again.", 5);
-    };
+    const late = (): Problem => unavailable("The model is still being loaded. Try again.", 5);
     try {
       return model.value ?? (await within(model.get(), limits.milliseconds, late));
     } catch (error) {
       if (error instanceof Problem) throw error;
-      tell(error);
       throw unavailable("The model could not be loaded. Try again later.", 5);
     }
   };
@@ -140,21 +174,27 @@ export function inferenceHandler(options: InferenceOptions): Handler {
 
   /** Runs the model on what was sent. Everything it makes is freed. */
   function infer(
-    ready: { forward(x: Tensor): unknown },
+    ready: Ready,
     { values, shape, dtype }: Elements,
     single: boolean,
     write: (outputs: Tensor) => Reply,
   ): Reply {
-    if (ready instanceof nn.Module && ready.training) ready.eval();
+    const inTraining =
+      ready instanceof nn.Module ? [...ready.namedModules()].filter(([, { training }]) => training) : [];
+    for (const [, module] of inTraining) module.training = false;
     let reply: Reply | undefined;
-    noGrad(() =>
-      tidy(() => {
-        const x = tensor(values, single ? [1, ...shape] : shape, { dtype });
-        const y = ready.forward(x);
-        requireOutput(y as Tensor, x.shape[0]);
-        reply = write(single ? (y as Tensor).reshape((y as Tensor).shape.slice(1)) : (y as Tensor));
-      }),
-    );
+    try {
+      noGrad(() =>
+        tidy(() => {
+          const x = tensor(values, single ? [1, ...shape] : shape, { dtype });
+          const y = synchronous(`${what}: the model`, ready.forward(x)) as Tensor;
+          requireOutput(y, x.shape[0]);
+          reply = write(single ? y.reshape(y.shape.slice(1)) : y);
+        }),
+      );
+    } finally {
+      for (const [, module] of inTraining) module.training = true;
+    }
     return reply!;
   }
 
@@ -175,9 +215,8 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   /** An error of the model, as its client may know it. */
   function told(error: unknown): unknown {
     if (error instanceof Problem) return error;
-    // Sizes that the spec leaves open are the client's choice.
-    if (error instanceof ShapeError && input.shape.indexOf(null, 1) > 0)
-      return new Problem(422, "The model takes no inputs of these sizes. Send others.");
+    const fault = faultOf(error, { inputs: input });
+    if (fault) return fault;
     tell(error);
     if (error instanceof OutOfMemoryError)
       return unavailable("There is not enough memory for that. Send fewer samples.");
@@ -191,8 +230,8 @@ export function inferenceHandler(options: InferenceOptions): Handler {
 
   return routes(what, {
     ...options,
-    async work(request) {
-      const place = places.take();
+    limits,
+    async work(request, place) {
       try {
         return await work(request);
       } finally {
@@ -203,6 +242,11 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     isReady: () => model.value !== undefined,
     metadata: { input: described(input), ...(output && { output: described(output) }), limits },
   });
+}
+
+/** A model, in one form. */
+interface Ready {
+  forward(x: Tensor): unknown;
 }
 
 class WrongOutput extends Error {}

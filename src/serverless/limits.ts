@@ -4,19 +4,30 @@ import { Problem, unavailable } from "./problems.ts";
 
 /** A request's place: given back once, with what was made for the request. */
 export class Place {
-  /** Frees what was made for the request. */
-  onLeave: (() => void) | undefined;
-  readonly #givenBack: (place: Place) => boolean;
+  #free: (() => void) | undefined;
+  #isLeft = false;
+  readonly #givenBack: (place: Place) => void;
   constructor(
     /** When whatever goes on there must have ended long ago. */
     readonly until: number,
-    givenBack: (place: Place) => boolean,
+    givenBack: (place: Place) => void,
   ) {
     this.#givenBack = givenBack;
   }
+  get isLeft(): boolean {
+    return this.#isLeft;
+  }
+  /** Frees what was made for the request: when the place is given back, at once where it was. */
+  set onLeave(free: () => void) {
+    if (this.#isLeft) free();
+    else this.#free = free;
+  }
   /** Gives it back; twice is fine. */
   leave(): void {
-    if (this.#givenBack(this)) this.onLeave?.();
+    if (this.#isLeft) return;
+    this.#isLeft = true;
+    this.#givenBack(this);
+    this.#free?.();
   }
 }
 
@@ -44,20 +55,43 @@ export class Places {
     this.#taken.add(place);
     return place;
   }
-}
 
-/** Settles as `work` does, unless that takes longer. @throws what `late` gives */
-export async function within<T>(work: Promise<T>, milliseconds: number, late: () => Problem): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const time = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(late()), milliseconds);
-  });
-  try {
-    return await Promise.race([work, time]);
-  } finally {
-    clearTimeout(timer);
+  /** Does something in a place. @throws Problem 503 where all are taken */
+  async holding<T>(work: () => T | Promise<T>): Promise<T> {
+    const place = this.take();
+    try {
+      return await work();
+    } finally {
+      place.leave();
+    }
   }
 }
+
+/** Settles as `work` does, unless that takes longer. @throws what `late` gives; Problem where `signal` tells that the client left */
+export async function within<T>(
+  work: Promise<T>,
+  milliseconds: number,
+  late: () => Problem,
+  signal?: AbortSignal,
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let leave = (): void => {};
+  const end = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), milliseconds);
+    leave = () => reject(left());
+    if (signal?.aborted) leave();
+    else signal?.addEventListener("abort", leave);
+  });
+  try {
+    return await Promise.race([work, end]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", leave);
+  }
+}
+
+/** Nobody reads it: the client is not there any more. */
+export const left = (): Problem => new Problem(400, "The client has left.");
 
 /**
  * The request's body. No more than `bytes` of it are ever held, and a client that takes too long is not waited for.
@@ -66,22 +100,20 @@ export async function within<T>(work: Promise<T>, milliseconds: number, late: ()
 export async function readBody(
   request: Asked,
   { bytes, milliseconds }: { readonly bytes: number; readonly milliseconds: number },
+  signal?: AbortSignal,
 ): Promise<Uint8Array> {
   const tooLarge = (): Problem =>
     new Problem(413, `The body is larger than ${bytes} bytes, which is the most that is taken. Send less at a time.`);
   const late = (): Problem => new Problem(408, `The body did not arrive within ${milliseconds} ms. Send it faster.`);
   const declared = Number(request.headers.get("content-length") ?? Number.NaN);
   if (declared > bytes) throw tooLarge();
-  // What says how long it is cannot be longer on the wire.
-  if (declared >= 0) {
-    const whole = await within(request.arrayBuffer().catch(brokenOff), milliseconds, late);
-    if (whole.byteLength > bytes) throw tooLarge();
-    return new Uint8Array(whole);
-  }
+  // Under nabla's own server, what says how long it is cannot be longer: Node's parser sees to that.
+  if (declared >= 0 && request.whole)
+    return new Uint8Array(await within(request.arrayBuffer().catch(brokenOff), milliseconds, late, signal));
   if (!request.body) return new Uint8Array(0);
   const reader = request.body.getReader();
   try {
-    return await within(gather(reader, bytes, tooLarge), milliseconds, late);
+    return await within(gather(reader, bytes, tooLarge), milliseconds, late, signal);
   } catch (error) {
     reader.cancel().catch(() => {});
     throw error;

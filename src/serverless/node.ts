@@ -3,6 +3,7 @@ import { type Answer, type Asked, Reply, readsLittle } from "./asked.ts";
 import { onLeaving, pipe, type Sink } from "./pipe.ts";
 import { Problem } from "./problems.ts";
 import type { Handler } from "./routes.ts";
+import { readUrl, unserved, urlAt } from "./urls.ts";
 
 /** What is used of node:http's IncomingMessage. */
 export interface NodeRequest {
@@ -37,7 +38,7 @@ export function nodeListener(handler: Handler): (request: NodeRequest, response:
       request = new Arrived(incoming, outgoing);
       if (readsAll) request = request.whole!();
     } catch {
-      return new Problem(400, "The request's method, path or host is none that can be served.").reply();
+      return unserved().reply();
     }
     try {
       return await handler(request as Request);
@@ -67,10 +68,10 @@ class Arrived implements Asked {
   #body: ReadableStream<Uint8Array> | undefined;
   #left: AbortController | undefined;
 
-  /** @throws TypeError where the method or the URL is none that the web has */
-  constructor(incoming: NodeRequest, outgoing: NodeResponse, url = urlOf(incoming)) {
+  /** @throws Problem 400 where the method or the URL is none that the web has */
+  constructor(incoming: NodeRequest, outgoing: NodeResponse, url = targetOf(incoming)) {
     const { method = "GET", headers } = incoming;
-    if (FORBIDDEN.includes(method)) throw new TypeError(`${method} is not served`);
+    if (FORBIDDEN.includes(method)) throw unserved();
     [this.method, this.url, this.#incoming, this.#outgoing] = [method, url, incoming, outgoing];
     this.headers = { get: (name) => [headers[name.toLowerCase()] ?? []].flat().join(", ") || null };
   }
@@ -95,23 +96,32 @@ class Arrived implements Asked {
   arrayBuffer(): Promise<ArrayBuffer> {
     return this.#body ? new Response(this.#body).arrayBuffer() : gather(this.#incoming);
   }
-  whole(): Request {
+  get #allHeaders(): Headers {
     const headers = new Headers();
     const { rawHeaders } = this.#incoming;
     for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
+    return headers;
+  }
+  whole(): Request {
     const { method, url, body, signal } = this;
+    const headers = this.#allHeaders;
     const init: RequestInit & { duplex?: "half" } = { method, headers, signal, ...(body && { body, duplex: "half" }) };
     return new Request(url, init);
+  }
+  head(): Request {
+    return new Request(this.url, { method: this.method, headers: this.#allHeaders });
   }
   at(url: URL): Asked {
     return new Arrived(this.#incoming, this.#outgoing, url.href);
   }
 }
 
-/** @throws TypeError where there is none */
-function urlOf({ url = "/", headers }: NodeRequest): string {
-  // Not new URL(url, base): a path that begins with two slashes is no host.
-  return new URL(url.startsWith("/") ? `http://${headers.host ?? "localhost"}${url}` : url).href;
+/** Not new URL(url, base): a path that begins with two slashes is no host. @throws Problem 400 where there is none */
+function targetOf({ url = "/", headers }: NodeRequest): string {
+  if (url.startsWith("/")) return urlAt("http", headers.host || "localhost", url).href;
+  // What proxies are asked for.
+  if (!/^https?:\/\/[^/]/i.test(url)) throw unserved();
+  return readUrl(() => url).href;
 }
 
 /** All of a body. Only for one that says how long it is, which Node then sees to. */

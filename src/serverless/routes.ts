@@ -5,9 +5,11 @@
 
 import { Hono } from "hono/tiny";
 import { info } from "nabla";
-import { type Answer, type Asked, answerTo, Reply, reading, whole } from "./asked.ts";
-import { Problem } from "./problems.ts";
-import { readPath } from "./schema.ts";
+import { type Answer, type Asked, answerTo, headOf, Reply, reading } from "./asked.ts";
+import { type Place, Places, within } from "./limits.ts";
+import { Problem, unavailable } from "./problems.ts";
+import { type Limits, readPath } from "./schema.ts";
+import { urlOf } from "./urls.ts";
 
 /** The web's own form of a server: what Workers, Deno and Bun call, and adapters bring to Node and Lambda. Never rejects. */
 export type Handler = (request: Request) => Promise<Response>;
@@ -20,7 +22,8 @@ export interface HandlerOptions {
   readonly path?: string;
   /**
    * Whether the bearer of a token may: called with what follows `Authorization: Bearer`, undefined where there is none. Refused are
-   * answered 401 without a token, 403 with one. /health is open to all. Default: everyone may.
+   * answered 401 without a token, 403 with one. /health is open to all. Default: everyone may. The request, made for functions that
+   * take it, has the method, the URL and the headers of the one that came, but no body.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
   /** Hears of what clients are not told: why a model did not load, what was thrown. Default: console.error. */
@@ -28,8 +31,9 @@ export interface HandlerOptions {
 }
 
 interface Routes extends HandlerOptions {
-  /** POST to the path. */
-  readonly work: (request: Asked) => Promise<Answer>;
+  /** POST to the path. Whoever works gives the place back at the end; where it throws, that is done for it. */
+  readonly work: (request: Asked, place: Place) => Promise<Answer>;
+  readonly limits: Limits;
   /** Makes ready whatever is made once. */
   readonly ready: () => Promise<unknown>;
   readonly isReady: () => boolean;
@@ -51,26 +55,54 @@ const json = (value: object): Reply =>
 const tokenOf = (request: Asked): string | undefined =>
   /^Bearer +([\w~+/.-]+=*) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 
-/** Calls what the user gave to hear of errors; its own are nobody's business. */
-export function telling(onError: (error: unknown) => void = console.error): (error: unknown) => void {
+type Tell = (error: unknown) => void;
+
+/** Calls what the user gave to hear of errors; its own, at once or later, are nobody's business. */
+export function telling(onError: (error: unknown) => unknown = console.error): Tell {
   return (error) => {
     try {
-      onError(error);
+      Promise.resolve(onError(error)).catch(() => {});
     } catch {}
   };
 }
 
+/** What `answer` gives, which is given where the request goes. Nothing that goes wrong leaves here but as a problem. */
+export async function answering(
+  request: Asked,
+  tell: Tell,
+  answer: (url: URL) => Answer | Promise<Answer>,
+): Promise<Response> {
+  try {
+    return answerTo(request, await answer(urlOf(request)));
+  } catch (error) {
+    if (!(error instanceof Problem)) tell(error);
+    return answerTo(request, (error instanceof Problem ? error : new Problem(500, FAILED)).reply());
+  }
+}
+
+/** Requests at once that may ask whether they may, or wait for what is made once: those that only ask take no places from work. */
+const ASKING = 64;
+
 /** A handler with these routes. `what` names it in errors. @throws TypeError where the path is none */
 export function routes(what: string, options: Routes): Handler {
-  const { name = "nabla", authorize, work, ready, isReady, metadata } = options;
+  const { name = "nabla", authorize, work, ready, isReady, metadata, limits } = options;
+  const places = new Places(limits);
+  const asking = new Places({ ...limits, concurrency: Math.max(ASKING, limits.concurrency) });
   const path = readPath(what, options.path);
   const below = path === "/" ? "" : path;
   const tell = telling(options.onError);
 
+  const isAuthorized = (request: Asked, token: string | undefined): boolean | Promise<boolean> => {
+    // To make a Request costs more than all else here.
+    const answer = authorize!.length === 1 ? authorize!(token, undefined as never) : authorize!(token, headOf(request));
+    if (typeof answer === "boolean") return answer;
+    const late = (): Problem => unavailable("Whether you may was not found out in time. Try again.", 5);
+    return within(Promise.resolve(answer), limits.milliseconds, late);
+  };
   const requireAuthorized = async (request: Asked): Promise<void> => {
     if (!authorize) return;
     const token = tokenOf(request);
-    if (await authorize(token, whole(request))) return;
+    if (await asking.holding(() => isAuthorized(request, token))) return;
     if (token !== undefined) throw new Problem(403, "This token may not do that. Use another.");
     const challenge = { "www-authenticate": 'Bearer realm="nabla"' };
     throw new Problem(401, "A token is needed. Send Authorization: Bearer, and the token.", challenge);
@@ -82,14 +114,20 @@ export function routes(what: string, options: Routes): Handler {
         allow: "POST, OPTIONS",
         async answer(request) {
           await requireAuthorized(request);
-          return work(request);
+          const place = places.take();
+          try {
+            return await work(request, place);
+          } catch (error) {
+            place.leave();
+            throw error;
+          }
         },
       },
       [`${below}/health`]: {
         method: "GET",
         allow: "GET, HEAD, OPTIONS",
         async answer(request) {
-          if (new URL(request.url).searchParams.has("ready")) await ready();
+          if (urlOf(request).searchParams.has("ready") && !isReady()) await asking.holding(ready);
           return json({ status: "ok", ready: isReady() });
         },
       },
@@ -122,12 +160,5 @@ export function routes(what: string, options: Routes): Handler {
     const problem = error instanceof Problem ? error : new Problem(500, FAILED);
     return problem.reply() as object as Response;
   });
-  return reading(async (request: Request) => {
-    try {
-      return answerTo(request, await app.fetch(request));
-    } catch (error) {
-      tell(error);
-      return answerTo(request, new Problem(500, FAILED).reply());
-    }
-  });
+  return reading((request: Request) => answering(request, tell, () => app.fetch(request)));
 }

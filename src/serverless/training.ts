@@ -7,8 +7,9 @@ import { loadState, saveState } from "nabla/formats";
 import type { Asked } from "./asked.ts";
 import { accepted, bodyType, type Elements, readTensors } from "./bodies.ts";
 import { events, type Send } from "./events.ts";
+import { faultOf, hasOpenRange, synchronous } from "./faults.ts";
 import { described } from "./inference.ts";
-import { type Place, Places, readBody, within } from "./limits.ts";
+import { left, type Place, readBody, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
 import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
 import {
@@ -16,6 +17,7 @@ import {
   acceptCourse,
   COURSE,
   type Course,
+  type FullSpec,
   isObject,
   type Limits,
   readLimits,
@@ -52,7 +54,7 @@ export interface TrainingLimits extends Limits {
 }
 
 export interface TrainingOptions extends HandlerOptions {
-  /** Makes a model, its optimizer and its loss, for one request. */
+  /** Makes a model, its optimizer and its loss, for one request. Synchronous, all three. */
   readonly create: () => Learner | Promise<Learner>;
   /** What the model takes: the first size is null, the examples. */
   readonly input: TensorSpec;
@@ -97,8 +99,8 @@ interface Examples {
  * - `progress` with `{ epoch, step, steps, loss }`, at most 20 a second; loss is the mean over the epoch so far;
  * - at the end `done` with `{ loss, steps, milliseconds }`, after the store has the new state; or `error` with a problem.
  *
- * Training goes in slices of 10 ms or one step: other requests are answered between them, and a client that leaves ends it. Then, as
- * after an error or the time limit, nothing is saved. Of trainings at the same time each begins with what is stored and saves its own
+ * Training goes in slices of 10 ms, or one step where that takes longer: other requests are answered between them, and a client that
+ * leaves ends it. If it leaves before what was learnt is being stored, nothing is saved, as after an error or the time limit. Of trainings at the same time each begins with what is stored and saves its own
  * whole state: the last one stays. `GET /health` and `GET /metadata` as inferenceHandler has them.
  *
  * ```ts
@@ -123,13 +125,12 @@ export function trainingHandler(options: TrainingOptions): Handler {
   for (const [name, { shape }] of Object.entries({ input, target }))
     if (shape[0] !== null) throw new TypeError(`${what}: ${name}: the first size must be null, for the examples.`);
   const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS);
-  const places = new Places(limits);
   const tell = telling(options.onError);
 
   const read = async (request: Asked): Promise<Examples> => {
     const type = bodyType(request);
     accepted(request, ["text/event-stream"]);
-    const body = readTensors(type, await readBody(request, limits), (json) => {
+    const body = readTensors(type, await readBody(request, limits, request.signal), (json) => {
       const { epochs, batchSize, shuffle, lr, ...arrays } = isObject(json) ? json : {};
       const named = acceptArrays(["inputs", "targets"], isObject(json) ? arrays : json);
       return { arrays: named, options: { epochs, batchSize, shuffle, lr } };
@@ -146,13 +147,15 @@ export function trainingHandler(options: TrainingOptions): Handler {
   };
 
   /** A learner that goes on from what is stored. */
-  const begin = async ({ course }: Examples): Promise<Begun> => {
+  const begin = async ({ course }: Examples, signal: AbortSignal): Promise<Begun> => {
     const stored = await (async () => store?.load())().catch((error) => {
       tell(error);
       throw unavailable("The stored weights could not be read. Try again later.", 5);
     });
+    if (signal.aborted) throw left();
     const learner = await create();
     try {
+      requireLearner(what, learner);
       const { model, optimizer } = learner;
       const { step } = stored ? loadState(stored, { model, optimizer, random: false }) : { step: 0 };
       const rates = optimizer.paramGroups.map(({ lr }) => lr);
@@ -160,26 +163,43 @@ export function trainingHandler(options: TrainingOptions): Handler {
       model.train();
       return { learner, step, rates };
     } catch (error) {
-      free(learner);
+      free(learner, tell);
       throw error;
     }
   };
 
   const work = async (request: Asked, place: Place): Promise<Response> => {
     const began = performance.now();
+    const { signal } = request;
+    /** Milliseconds that there are yet. */
+    const remaining = (): number => Math.max(1, began + limits.milliseconds - performance.now());
     const examples = await read(request);
-    const beginning = begin(examples);
+    const beginning = begin(examples, signal);
     const late = (): Problem => unavailable("The training could not be begun in time. Try again.", 5);
-    const begun = await within(beginning, limits.milliseconds, late).catch((error) => {
+    const begun = await within(beginning, remaining(), late, signal).catch((error) => {
       // What comes all the same is not wanted any more.
-      beginning.then(({ learner }) => free(learner)).catch(() => {});
+      beginning.then(({ learner }) => free(learner, tell)).catch(() => {});
       throw error;
     });
     const { learner } = begun;
-    const run = new Run(learner, examples);
+    let run: Run | undefined;
+    place.onLeave = () => {
+      try {
+        run?.dispose();
+      } catch (error) {
+        tell(error);
+      }
+      free(learner, tell);
+    };
+    if (place.isLeft) throw late();
+    run = new Run(learner, examples, target);
 
     /** Trains to the end. @returns the last event; undefined where the client has left */
-    const train = async (send: Send, isGone: () => boolean): Promise<readonly [string, object] | undefined> => {
+    const train = async (
+      run: Run,
+      send: Send,
+      isGone: () => boolean,
+    ): Promise<readonly [string, object] | undefined> => {
       const pace = new Pace();
       let told = Number.NEGATIVE_INFINITY;
       while (!run.isDone) {
@@ -193,35 +213,39 @@ export function trainingHandler(options: TrainingOptions): Handler {
       }
       send("progress", run.progress());
       const { steps, loss } = run.progress();
-      await save(begun, steps);
+      await save(begun, steps, remaining());
       return ["done", { loss, steps, milliseconds: Math.round(performance.now() - began) }];
     };
     const failed = (error: unknown): Problem => {
       if (error instanceof Problem) return error;
+      const fault = faultOf(error, { inputs: input, targets: target });
+      if (fault) return fault;
       tell(error);
       return error instanceof OutOfMemoryError
         ? unavailable("There is not enough memory for that. Ask for smaller batches.")
         : new Problem(500, "The training failed. The function's log says why.");
     };
-    place.onLeave = () => {
-      try {
-        run.dispose();
-        free(learner);
-      } catch (error) {
-        tell(error);
-      }
-    };
-    return events(request, train, failed, () => place.leave());
+    const running = run;
+    return events(
+      request,
+      (send, isGone) => train(running, send, isGone),
+      failed,
+      () => place.leave(),
+    );
   };
 
-  const save = async ({ learner: { model, optimizer }, step, rates }: Begun, steps: number): Promise<void> => {
+  const save = async (
+    { learner: { model, optimizer }, step, rates }: Begun,
+    steps: number,
+    milliseconds: number,
+  ): Promise<void> => {
     if (!store) return;
     // A request's own rate is not the next one's.
     for (const [i, group] of optimizer.paramGroups.entries()) group.lr = rates[i]!;
     const state = saveState({ model, optimizer, step: step + steps });
     const late = (): Problem =>
       unavailable("The training has ended, but was not stored in time. Look before you try again.", 5);
-    await within((async () => store.save(state))(), limits.milliseconds, late).catch((error) => {
+    await within((async () => store.save(state))(), milliseconds, late).catch((error) => {
       if (error instanceof Problem) throw error;
       tell(error);
       throw unavailable("The training has ended, but could not be stored. Try again later.", 5);
@@ -230,15 +254,8 @@ export function trainingHandler(options: TrainingOptions): Handler {
 
   return routes(what, {
     ...options,
-    async work(request) {
-      const place = places.take();
-      try {
-        return await work(request, place);
-      } catch (error) {
-        place.leave();
-        throw error;
-      }
-    },
+    limits,
+    work,
     ready: async () => {},
     isReady: () => true,
     metadata: { input: described(input), target: described(target), limits },
@@ -260,10 +277,26 @@ function courseOf(options: Readonly<Record<string, unknown>>): object {
   return Object.fromEntries(given.map((key) => [key, value(key)]));
 }
 
-function free({ model, optimizer, dispose }: Learner): void {
-  optimizer.dispose();
-  model.dispose();
-  dispose?.();
+/** @throws TypeError that says what create did not give */
+function requireLearner(what: string, learner: Partial<Learner> | undefined): void {
+  const { model, optimizer, loss } = learner ?? {};
+  const lacks = Object.entries({
+    model: typeof model?.forward === "function",
+    optimizer: typeof optimizer?.minimize === "function",
+    loss: typeof loss === "function",
+  }).find(([, isThere]) => !isThere);
+  if (lacks) throw new TypeError(`${what}: create gave no "${lacks[0]}". It must give { model, optimizer, loss }.`);
+}
+
+/** Frees all that there is of a learner, whatever becomes of the rest. */
+function free(learner: Partial<Learner> | undefined, tell: (error: unknown) => void): void {
+  const parts = [() => learner?.optimizer?.dispose?.(), () => learner?.model?.dispose?.(), () => learner?.dispose?.()];
+  for (const dispose of parts)
+    try {
+      dispose();
+    } catch (error) {
+      tell(error);
+    }
 }
 
 /** A training: batches of examples in an order that each epoch draws, one step at a time. */
@@ -273,17 +306,23 @@ class Run {
   readonly #steps: number;
   readonly #update: (x: Tensor, y: Tensor) => Tensor;
   readonly #examples: Examples;
+  readonly #target: FullSpec;
   #step = 0;
   #sum = 0;
   #free = (): void => {};
 
-  constructor({ model, optimizer, loss, compiled = true }: Learner, examples: Examples) {
+  constructor({ model, optimizer, loss, compiled = true }: Learner, examples: Examples, target: FullSpec) {
     const n = examples.inputs.shape[0]!;
     this.#examples = examples;
+    this.#target = target;
     this.#order = Uint32Array.from({ length: n }, (_, i) => i);
     this.#batches = Math.ceil(n / examples.course.batchSize);
     this.#steps = this.#batches * examples.course.epochs;
-    const update = (x: Tensor, y: Tensor): Tensor => optimizer.minimize(() => loss(model.forward(x), y));
+    const update = (x: Tensor, y: Tensor): Tensor =>
+      optimizer.minimize(() => {
+        const output = synchronous("trainingHandler: the model", model.forward(x));
+        return synchronous("trainingHandler: the loss", loss(output, y));
+      });
     if (compiled) {
       const program = compile(update, { name: "trainingHandler" });
       this.#update = program;
@@ -307,11 +346,14 @@ class Run {
     const loss = tidy(() => this.#update(gather(inputs, rows), gather(targets, rows)).item());
     this.#step++;
     this.#sum += loss;
-    if (!Number.isFinite(loss))
-      throw new Problem(
-        422,
-        `The loss became ${loss} at step ${this.#step}. Nothing was saved. Ask for a smaller lr, or scale the inputs.`,
-      );
+    if (!Number.isFinite(loss)) {
+      // Compiled steps do not look at labels.
+      const labels = hasOpenRange(this.#target)
+        ? "Send labels that the model has classes for. If they are, ask"
+        : "Ask";
+      const remedy = `${labels} for a smaller lr, or scale the inputs.`;
+      throw new Problem(422, `The loss became ${loss} at step ${this.#step}. Nothing was saved. ${remedy}`);
+    }
     return !this.isDone;
   }
 

@@ -1,8 +1,8 @@
 /** inferenceHandler: what it answers to good requests and to bad ones, and what it holds. */
-import { compile, memory, type nn, noGrad, type Tensor, tensor, tidy } from "nabla";
+import { compile, memory, nn, noGrad, type Tensor, tensor, tidy } from "nabla";
 import { readSafetensors } from "nabla/formats";
 import { combine, type InferenceOptions, inferenceHandler } from "nabla/serverless";
-import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { file, get, JSON_TYPE, network, post, problem, SAFETENSORS } from "./requests.ts";
 
 const model = network();
@@ -49,7 +49,7 @@ test("warm: what was loaded is called until it is fast, and only then is ready; 
   const open = inferenceHandler({ load, warm: true, input: { shape: [null, null] } });
   expect((await get(open, "/health?ready")).status).toBe(200);
   expect(calls).toBe(0);
-  const { onError } = hearing(/must give float32 \[null, 5\]/);
+  const { onError } = hearing(/must give float32 \[batch, 5\]/);
   const wrong = inferenceHandler({
     load,
     warm: true,
@@ -156,6 +156,14 @@ describe("answers", () => {
   test("the model is in evaluation mode, whoever trains it meanwhile", async () => {
     model.train();
     expect(await (await post(handler, { inputs: x })).json()).toEqual({ outputs: expected, shape: [2, 2] });
+    expect(model.training, "and in its own afterwards").toBe(true);
+    // A part of it alone, with dropout.
+    model.eval();
+    const parts = [...model.namedModules()].map(([, part]) => part);
+    for (const part of parts.slice(1)) part.train();
+    for (let i = 0; i < 3; i++)
+      expect(await (await post(handler, { inputs: x })).json()).toEqual({ outputs: expected, shape: [2, 2] });
+    expect(parts.map(({ training }) => training)).toEqual([false, true, true, true, true]);
   });
 });
 
@@ -337,6 +345,31 @@ describe("routes", () => {
     await problem(await get(both, "/digitsx"), 404);
     await problem(await get(both, "/"), 404);
   });
+  test("one of several that throws is answered for", async () => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => {});
+    const broken = combine({
+      "/a": () => Promise.reject(new Error("secret")),
+      "/b": () => expect.unreachable("secret"),
+    });
+    for (const path of ["/a", "/b"]) await problem(await get(broken, path), 500);
+    expect(log).toHaveBeenCalledTimes(2);
+    log.mockRestore();
+    expect(() => combine({ "/a": handler, "/b": { fetch: handler } as never })).toThrow(
+      new TypeError('combine: at "/b" must be a handler, a function that answers a Request.'),
+    );
+  });
+  test.each([
+    ["none, as Bun has it without a Host", { value: "/health" }],
+    ["one that throws, as Deno's", { get: () => new URL("http://").href }],
+    ["one with a user's name", { value: "http://u:p@h/health" }],
+  ])("a URL that is %s: 400", async (_, url) => {
+    for (const own of [handler, combine({ "/": handler }), combine({ "/v1": handler })]) {
+      const request = Object.defineProperty(new Request("http://localhost/health"), "url", url);
+      expect((await problem(await own(request), 400)).detail).toBe(
+        "The request's method, path or host is none that can be served.",
+      );
+    }
+  });
 });
 
 describe("authorize", () => {
@@ -358,6 +391,59 @@ describe("authorize", () => {
   });
   test("health needs none", async () => {
     expect((await get(own, "/health")).status).toBe(200);
+  });
+  test("one that takes the request is given its head: the body is not its to read", async () => {
+    const authorize = vi.fn(async (_: unknown, request: Request) => {
+      expect(request).toBeInstanceOf(Request);
+      expect([request.method, new URL(request.url).pathname, request.headers.get("x-user")]).toEqual([
+        "POST",
+        "/",
+        "me",
+      ]);
+      return (await request.text()) === "";
+    });
+    const response = await post(handlerOf({ authorize }), { inputs: x }, { headers: { "x-user": "me" } });
+    expect(response.status).toBe(200);
+    expect(authorize).toHaveBeenCalledOnce();
+  });
+  test("one that takes the token alone costs no Request", async () => {
+    const made = vi.fn();
+    const request = new Request("http://localhost/metadata", { headers: { authorization: "Bearer open+sesame/1=" } });
+    vi.stubGlobal(
+      "Request",
+      class extends Request {
+        constructor(...all: ConstructorParameters<typeof Request>) {
+          super(...all);
+          made();
+        }
+      },
+    );
+    try {
+      expect((await own(request)).status).toBe(200);
+      expect(made).not.toHaveBeenCalled();
+      expect((await handlerOf({ authorize: (_, head) => head.method === "GET" })(request)).status).toBe(200);
+      expect(made).toHaveBeenCalledOnce();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+  test("one that hangs is not waited for, and no more wait for it than there may be", async () => {
+    const hanging = handlerOf({ authorize: () => new Promise(() => {}), limits: { milliseconds: 30 } });
+    const answers = await Promise.all(Array.from({ length: 70 }, () => post(hanging, { inputs: x })));
+    const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
+    expect(details.filter((detail) => detail.startsWith("Whether you may was not found out in time"))).toHaveLength(64);
+    expect(details.filter((detail) => detail.startsWith("64 requests are under way"))).toHaveLength(6);
+  });
+  test("those who wait to be let in take no places from those who work", async () => {
+    let open!: (may: boolean) => void;
+    const slow = handlerOf({
+      authorize: (token) => (token ? true : new Promise((resolve) => (open = resolve))),
+      limits: { concurrency: 1 },
+    });
+    const waiting = post(slow, { inputs: x });
+    expect((await post(slow, { inputs: x }, bearer("a"))).status).toBe(200);
+    open(false);
+    await problem(await waiting, 401);
   });
   test("one that throws lets nobody in", async () => {
     const { onError } = hearing(/no database/);
@@ -382,6 +468,26 @@ describe("limits", () => {
     const init = { method: "POST", body, duplex: "half", headers: { "content-type": JSON_TYPE } } as RequestInit;
     expect((await problem(await own(new Request("http://localhost/", init)), 413)).detail).toBe(detail);
     expect(sent, "reading stops").toBeLessThan(500);
+  });
+  test("bytes that are more than was declared", async () => {
+    let sent = 0;
+    const body = new ReadableStream({
+      pull(controller) {
+        if ((sent += 50) > 10_000) return controller.close();
+        controller.enqueue(new Uint8Array(50).fill(32));
+      },
+    });
+    const headers = { "content-type": JSON_TYPE, "content-length": "0" };
+    const init = { method: "POST", body, duplex: "half", headers } as RequestInit;
+    await problem(await handlerOf({ limits: { bytes: 100 } })(new Request("http://localhost/", init)), 413);
+    expect(sent, "reading stops").toBeLessThan(500);
+  });
+  test("those who ask for ?ready are counted too", async () => {
+    const own = handlerOf({ load: () => new Promise<nn.Module>(() => {}), limits: { milliseconds: 30 } });
+    const answers = await Promise.all(Array.from({ length: 70 }, () => get(own, "/health?ready")));
+    const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
+    expect(details.filter((detail) => detail.startsWith("64 requests are under way"))).toHaveLength(6);
+    expect((await get(own, "/health")).status).toBe(200);
   });
   test("a body that does not come: 408; one that breaks off: 400", async () => {
     const own = handlerOf({ limits: { milliseconds: 20 } });
@@ -412,13 +518,17 @@ describe("limits", () => {
 });
 
 describe("loading", () => {
+  beforeEach(() => vi.useFakeTimers({ toFake: ["Date"] }));
+  afterEach(() => vi.useRealTimers());
+  const pass = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds);
+
   test("once, for all who wait", async () => {
     const load = vi.fn(async () => model);
     const own = handlerOf({ load });
     await Promise.all(Array.from({ length: 20 }, () => post(own, { inputs: x })));
     expect(load).toHaveBeenCalledOnce();
   });
-  test("that fails is 503, told to onError alone, and tried again", async () => {
+  test("that fails is 503, told to onError alone, and tried again after a second", async () => {
     const load = vi
       .fn<() => Promise<nn.Module>>()
       .mockRejectedValueOnce(new Error("secret bucket"))
@@ -428,10 +538,15 @@ describe("loading", () => {
     const response = await post(own, { inputs: x });
     expect(response.headers.get("retry-after")).toBe("5");
     expect((await problem(response, 503)).detail).toBe("The model could not be loaded. Try again later.");
-    expect(onError).toHaveBeenCalledOnce();
+    for (let i = 0; i < 9; i++) await problem(await get(own, "/health?ready"), 503);
+    await problem(await post(own, { inputs: x }), 503);
+    expect(onError, "told once for each load").toHaveBeenCalledOnce();
+    expect(load).toHaveBeenCalledOnce();
+    pass(1000);
     expect((await post(own, { inputs: x })).status).toBe(200);
+    expect(load).toHaveBeenCalledTimes(2);
   });
-  test("that hangs is given up, and what comes late is used", async () => {
+  test("that is slow is not waited for, but goes on, and what comes late is used", async () => {
     let late!: (m: nn.Module) => void;
     const load = vi.fn(() => new Promise<nn.Module>((resolve) => (late ??= resolve)));
     const own = handlerOf({ load, limits: { milliseconds: 20 } });
@@ -439,9 +554,38 @@ describe("loading", () => {
       "The model is still being loaded. Try again.",
     );
     await problem(await get(own, "/health?ready"), 503);
-    expect(load).toHaveBeenCalledTimes(2);
+    await Promise.all(Array.from({ length: 9 }, async () => problem(await post(own, { inputs: x }), 503)));
+    expect(load).toHaveBeenCalledOnce();
     late(model);
     expect((await post(own, { inputs: x })).status).toBe(200);
+  });
+  test("that is dead, as Workers leave it, is begun anew; of two models the second is freed", async () => {
+    const before = memory();
+    const coming: ((m: nn.Module) => void)[] = [];
+    const load = vi.fn(() => new Promise<nn.Module>((resolve) => coming.push(resolve)));
+    const own = handlerOf({ load, limits: { milliseconds: 5 } });
+    await problem(await post(own, { inputs: x }), 503);
+    pass(59_000);
+    await problem(await post(own, { inputs: x }), 503);
+    expect(load).toHaveBeenCalledOnce();
+    pass(1000);
+    await problem(await post(own, { inputs: x }), 503);
+    expect(load).toHaveBeenCalledTimes(2);
+    const [first, second] = [network(), network()];
+    coming[1]!(second);
+    expect((await post(own, { inputs: x })).status).toBe(200);
+    coming[0]!(first);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    expect((await post(own, { inputs: x })).status).toBe(200);
+    second.dispose();
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("a module that cannot be warmed is freed", async () => {
+    const { tensors } = memory();
+    const { onError } = hearing(/must give float32 \[batch, 5\]/);
+    const own = handlerOf({ load: network, warm: true, output: { shape: [null, 5] }, onError });
+    await problem(await get(own, "/health?ready"), 503);
+    expect(memory().tensors).toBe(tensors);
   });
   test("what is no model is 503", async () => {
     const { onError } = hearing(/load gave neither a module nor a function/);
@@ -469,7 +613,7 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
     [
       "gives a promise",
       (async (t: Tensor) => t) as unknown as (t: Tensor) => Tensor,
-      /gave object/,
+      /the model gave a promise: models are synchronous/,
       "The model failed",
     ],
   ])("one that %s", async (_, forward, message, detail) => {
@@ -495,6 +639,35 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
     expect((await problem(await post(own, { inputs: [1, 2, 3] }), 422)).detail).toBe(
       "The model takes no inputs of these sizes. Send others.",
     );
+  });
+  test("numbers that it has no place for are 422 where the spec leaves them open", async () => {
+    const words = new nn.Embedding(5, 2);
+    const own = (max?: number) =>
+      handlerOf({
+        load: () => words,
+        input: { shape: [null, 1], dtype: "int32", min: 0, ...(max && { max }) },
+        output: { shape: [null, 1, 2] },
+        ...(max && hearing(/RangeError/)),
+      });
+    expect((await post(own(), { inputs: [4] })).status).toBe(200);
+    expect((await problem(await post(own(), { inputs: [5] }), 422)).detail).toBe(
+      'The model takes no such numbers: "inputs" holds one that is too large, or below 0. Send others.',
+    );
+    await problem(await post(own(9), { inputs: [5] }), 500);
+    words.dispose();
+  });
+  test("a promise that rejects is heard by nobody else", async () => {
+    const rejected = vi.fn();
+    process.on("unhandledRejection", rejected);
+    const { onError } = hearing(/models are synchronous/);
+    const forward = (async () => expect.unreachable("later")) as unknown as (t: Tensor) => Tensor;
+    await problem(await post(handlerOf({ load: () => forward, onError }), { inputs: x }), 500);
+    const failing = async () => Promise.reject(new Error("log is full"));
+    await problem(await post(handlerOf({ load: () => forward, onError: failing }), { inputs: x }), 500);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    process.off("unhandledRejection", rejected);
+    expect(rejected).not.toHaveBeenCalled();
+    expect(onError).toHaveBeenCalledOnce();
   });
   test("an onError that throws changes nothing", async () => {
     const onError = () => {

@@ -53,6 +53,63 @@ test("a training's events arrive together", async () => {
   expect(result.headers["content-type"]).toBe("text/event-stream");
   expect(result.body).toMatch(/event: done\ndata: \{.*"steps":50,.*\}\n\n$/);
 });
+describe("what the web has no request for is 400", () => {
+  const detail = "The request's method, path or host is none that can be served.";
+  test.each([
+    ["a method", restApiEvent({ method: "TRACE", path: "/", headers: {} }), detail],
+    [
+      "a host with a user",
+      { ...albEvent({ method: "POST", path: "/", headers, body }), headers: { ...headers, host: "u:p@h" } },
+      detail,
+    ],
+    [
+      "a host with a path",
+      { ...albEvent({ method: "GET", path: "/nothing", headers }), headers: { host: "a/health?" } },
+      detail,
+    ],
+    ["a header", functionUrlEvent({ method: "GET", path: "/", headers: { "a b": "c" } }), detail],
+    [
+      "base64 that is none",
+      { ...functionUrlEvent({ method: "POST", path: "/", headers, body: "%" }), isBase64Encoded: true },
+      "The body is not the base64 that it is said to be. Send it anew.",
+    ],
+  ])("%s", async (_, event, detail) => {
+    const result = await handle(event);
+    expect(result).toMatchObject({ statusCode: 400, headers: { "content-type": "application/problem+json" } });
+    expect(JSON.parse(result.body)).toMatchObject({ status: 400, detail });
+  });
+});
+describe("cookies and queries, both ways", () => {
+  const echo = lambdaHandler(async (request) => {
+    const answer = Response.json([request.headers.get("cookie"), new URL(request.url).search], {
+      headers: { "x-y": "z" },
+    });
+    for (const cookie of ["a=1; Path=/", "b=2"]) answer.headers.append("set-cookie", cookie);
+    return answer;
+  });
+  const call = { method: "GET", path: "/", headers: { cookie: "c=3; d=4" } };
+  const both = ["a=1; Path=/", "b=2"];
+  test("of a function URL: cookies on their own", async () => {
+    const { cookies, headers, multiValueHeaders, body } = await echo(
+      functionUrlEvent({ ...call, headers: {}, query: { e: "f g" } }),
+    );
+    expect({ cookies, multiValueHeaders }).toEqual({ cookies: both });
+    expect(headers).toEqual({ "content-type": "application/json", "x-y": "z" });
+    expect(JSON.parse(body)).toEqual(["cookie1; cookie2", "?e=f+g"]);
+  });
+  test("of a REST API: several headers of a name; its queries are decoded", async () => {
+    const { cookies, headers, multiValueHeaders, body } = await echo(restApiEvent({ ...call, query: { e: "f g&" } }));
+    expect(cookies).toBeUndefined();
+    expect(multiValueHeaders).toEqual({ "content-type": ["application/json"], "x-y": ["z"], "set-cookie": both });
+    expect(headers["set-cookie"]).toBe("b=2");
+    expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f+g%26"]);
+  });
+  test("of a load balancer, whose queries are as they came", async () => {
+    const { multiValueHeaders, body } = await echo(albEvent({ ...call, query: { e: "f%20g%26", h: "" } }));
+    expect(multiValueHeaders!["set-cookie"]).toEqual(both);
+    expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f%20g%26&h="]);
+  });
+});
 test("an event that is no web request is refused", async () => {
   await expect(handle({ Records: [] } as never)).rejects.toThrow(
     "lambdaHandler: the event is no web request. Call the function through its URL or through API Gateway.",

@@ -119,6 +119,13 @@ describe("requests", () => {
     ["a method that the web forbids", "TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     ["two slashes", "GET //health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 "],
     ["a whole URL", "GET http://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
+    ["a URL of another scheme", "GET ftp://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["a URL with a user", "GET http://u:p@b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["a host with a user", "GET /health HTTP/1.1\r\nHost: u@h\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["a host with a path", "GET /nothing HTTP/1.1\r\nHost: a/health?\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["an empty host", "GET /health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
+    ["an address for a host", "GET /health HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
+    ["no host", "GET /health HTTP/1.0\r\n\r\n", "HTTP/1.1 200 "],
     ["a star", "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     [
       "a body with GET",
@@ -225,6 +232,18 @@ describe("any handler", () => {
     await problem(await ask(() => Promise.reject(new Error("secret"))), 500);
     expect(String(log.mock.calls)).toContain("secret");
     log.mockRestore();
+  });
+  test("authorize may read what it is given, and the body is there all the same", async () => {
+    const handler = inferenceHandler({
+      load: () => model,
+      input: { shape: [null, 4] },
+      onError,
+      path: "/a",
+      authorize: async (_, request) => (await request.clone().text()) === "" && (await request.text()) === "",
+    });
+    const headers = { "content-type": "application/json" };
+    const response = await ask(handler, { method: "POST", headers, body: '{"inputs":[1,2,3,4]}' });
+    expect(response.status).toBe(200);
   });
   test("authorize is given a request that is the web's", async () => {
     const handler = combine({

@@ -192,20 +192,57 @@ describe("a client who leaves", () => {
       save: async () => unexpected.push("saved") as unknown as undefined,
     };
     const response = await post(handlerOf({ create, store }), { ...xor, epochs: 100 }, { signal: request.signal });
-    await expect(response.text()).rejects.toThrow("The client has left.");
-    expect(counted).toMatchObject({ disposed: 1 });
-    expect(counted.steps).toBeLessThan(3);
+    expect((await problem(response, 400)).detail).toBe("The client has left.");
+    expect(counted, "nothing was made").toEqual({ steps: 0, disposed: 0 });
+  });
+  test.each<[string, (settle: () => Promise<void>) => Partial<TrainingOptions>]>([
+    [
+      "the store is read",
+      (settle) => ({ store: { load: () => settle().then(() => undefined), save: async () => {} } }),
+    ],
+    ["a learner is made", (settle) => ({ create: () => settle().then(learner) })],
+  ])("while %s: its place is free at once, and what comes late is freed", async (_, options) => {
+    const before = memory();
+    let settle!: () => void;
+    let isFirst = true;
+    const settling = () => (isFirst ? new Promise<void>((resolve) => (settle = resolve)) : Promise.resolve());
+    const handler = handlerOf(options(settling));
+    const request = new AbortController();
+    const response = post(handler, xor, { signal: request.signal });
+    await pause(20);
+    await problem(await post(handler, xor), 503);
+    isFirst = false;
+    request.abort();
+    await problem(await response, 400);
+    expect((await allEvents(await post(handler, xor))).at(-1)).toMatchObject({ event: "done" });
+    settle();
+    await pause(5);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("amid its body: its place is free at once", async () => {
+    const handler = handlerOf();
+    const request = new AbortController();
+    const headers = { "content-type": "application/json" };
+    // A body that does not hear of it.
+    const init = { method: "POST", headers, body: new ReadableStream(), duplex: "half" } as RequestInit;
+    const sent = new Request("http://localhost/", init);
+    Object.defineProperty(sent, "signal", { value: request.signal });
+    const response = handler(sent);
+    await pause(5);
+    request.abort();
+    await problem(await response, 400);
+    expect((await allEvents(await post(handler, xor))).at(-1)).toMatchObject({ event: "done" });
   });
   test("whose runtime stops everything there and then: its place is free when its time is up, and nothing is held", async () => {
     const before = memory();
-    const handler = handlerOf({ limits: { milliseconds: 50 } });
+    const handler = handlerOf({ limits: { milliseconds: 200 } });
     // The event loop never goes round for it again.
     const turn = vi.spyOn(globalThis, "setImmediate").mockImplementation(() => undefined as never);
     const response = await post(handler, { ...xor, epochs: 1000 });
     expect(response.status).toBe(200);
     turn.mockRestore();
     await problem(await post(handler, xor), 503);
-    await pause(110);
+    await pause(420);
     expect((await allEvents(await post(handler, xor))).at(-1)).toMatchObject({ event: "done" });
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
@@ -260,6 +297,55 @@ describe("ends with an error, and stores nothing", () => {
     });
     expect(String(onError.mock.calls)).toContain("secret");
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test("which names the remedy for sizes and labels that the specs leave open", async () => {
+    const last = async (options: Partial<TrainingOptions>, body: object) =>
+      (await allEvents(await post(handlerOf(options), body))).at(-1)!.data;
+    const open = { input: { shape: [null, null] } };
+    for (const compiled of [true, false])
+      expect(
+        await last({ ...open, create: () => ({ ...learner(), compiled }) }, { inputs: [[1, 2, 3]], targets: [[1]] }),
+      ).toMatchObject({ status: 422, detail: "The model takes no inputs of these sizes. Send others." });
+    const classes = (compiled: boolean) => ({
+      create() {
+        const model = new nn.Linear(2, 3);
+        const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+        return { model, optimizer, loss: losses.crossEntropy, compiled };
+      },
+      target: { shape: [null], dtype: "int32" as const },
+    });
+    const body = { inputs: xor.inputs, targets: [0, 1, 3, 0] };
+    expect(await last(classes(false), body)).toMatchObject({
+      status: 422,
+      detail: 'The model takes no such numbers: "targets" holds one that is too large, or below 0. Send others.',
+    });
+    expect((await last(classes(true), body)).detail).toMatch(
+      /^The loss became NaN at step 1\. Nothing was saved\. Send labels that the model has classes for\. If they are/,
+    );
+  });
+  test.each<[string, () => object]>([
+    ["model", () => ({ model: Object.assign(new nn.Tanh(), { forward: async () => Promise.reject(new Error("a")) }) })],
+    ["loss", () => ({ loss: async () => Promise.reject(new Error("b")) })],
+  ])("when the %s gives a promise, which no process ends of", async (part, options) => {
+    const rejected = vi.fn();
+    process.on("unhandledRejection", rejected);
+    const onError = vi.fn();
+    const create = () => ({ ...learner(), ...options() }) as Learner;
+    expect((await allEvents(await post(handlerOf({ create, onError }), xor))).at(-1)!.data.status).toBe(500);
+    await pause(5);
+    process.off("unhandledRejection", rejected);
+    expect(rejected).not.toHaveBeenCalled();
+    expect(String(onError.mock.calls)).toContain(`the ${part} gave a promise: models are synchronous.`);
+  });
+  test("when all of it takes too long, though no part does", async () => {
+    const limits = { milliseconds: 600 };
+    const load = () => pause(350).then(() => undefined);
+    const late = { create: () => pause(350).then(learner), store: { load, save: async () => {} }, limits };
+    expect((await problem(await post(handlerOf(late), xor), 503)).detail).toContain("could not be begun in time");
+    const saving = { store: { load, save: () => pause(350).then(() => {}) }, limits };
+    const last = (await allEvents(await post(handlerOf(saving), xor))).at(-1)!;
+    expect(last.data.detail).toContain("was not stored in time");
+    await pause(360);
   });
   test("when it cannot be stored in time", async () => {
     const store = { load: async () => undefined, save: () => new Promise<void>(() => {}) };
@@ -332,6 +418,45 @@ describe("is not begun", () => {
     expect((await problem(response, 503)).detail).toBe("The training could not be begun in time. Try again.");
     made(learner());
     await pause(1);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+  test.each(["model", "optimizer", "loss"])(
+    "where create gives no %s: it says so, and frees the rest",
+    async (part) => {
+      const before = memory();
+      const onError = vi.fn();
+      const dispose = vi.fn();
+      const create = () => {
+        const whole = learner();
+        if (part === "optimizer") whole.optimizer.dispose();
+        if (part === "model") whole.model.dispose();
+        return { ...whole, dispose, [part]: undefined } as unknown as Learner;
+      };
+      await problem(await post(handlerOf({ create, onError }), xor), 500);
+      expect(String(onError.mock.calls[0])).toBe(
+        `TypeError: trainingHandler: create gave no "${part}". It must give { model, optimizer, loss }.`,
+      );
+      expect(onError).toHaveBeenCalledOnce();
+      expect(dispose).toHaveBeenCalledOnce();
+      expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+      await problem(await post(handlerOf({ create: () => undefined as never, onError }), xor), 500);
+    },
+  );
+  test("a part that cannot be freed does not keep the others", async () => {
+    const before = memory();
+    const onError = vi.fn();
+    const create = () => {
+      const whole = learner();
+      const { optimizer } = whole;
+      const dispose = optimizer.dispose.bind(optimizer);
+      optimizer.dispose = () => {
+        dispose();
+        throw new Error("stuck");
+      };
+      return whole;
+    };
+    expect((await allEvents(await post(handlerOf({ create, onError }), xor))).at(-1)!.event).toBe("done");
+    expect(String(onError.mock.calls)).toBe("Error: stuck");
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
   test("from a store that fails", async () => {
