@@ -3,7 +3,6 @@
  * tfjs-wasm behind the same router. Servers take turns; the clients are a process of their own.
  */
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import autocannon from "autocannon";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -39,28 +38,36 @@ const commands = {
 };
 
 async function start(command) {
-  const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"] });
-  const url = await new Promise((found, failed) => {
-    let output = "";
-    child.stdout.on("data", (text) => {
-      output += text;
-      const [url] = /http:\S+/.exec(output) ?? [];
-      if (url) found(url);
+  const args = ["--expose-gc", "--import", new URL("held.mjs", import.meta.url).href, ...command];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const said = (stream, pattern) =>
+    new Promise((found, failed) => {
+      let output = "";
+      const listen = (text) => {
+        output += text;
+        const match = pattern.exec(output);
+        if (!match) return;
+        stream.off("data", listen);
+        found(match);
+      };
+      stream.on("data", listen);
+      child.once("exit", (code) => failed(new Error(`${command.join(" ")} ended with ${code}: ${output}`)));
     });
-    child.on("exit", (code) => failed(new Error(`${command.join(" ")} ended with ${code}`)));
-  });
-  return { child, url };
+  const [url] = await said(child.stdout, /http:\S+/);
+  /** Megabytes that it holds: what is left when garbage has been collected. */
+  const held = async () => {
+    const told = said(child.stderr, /held (\d+)/);
+    child.kill("SIGUSR2");
+    return Number((await told)[1]) / 1e6;
+  };
+  return { child, url, held };
 }
-
-/** Megabytes that a process holds, by Linux. */
-const megabytes = ({ pid }) =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN) / 1024;
 
 const row = (cells) => console.log(cells.map((text, i) => (i ? String(text).padStart(15) : text.padEnd(40))).join(""));
 console.log(
   `Node ${process.version}: ${clients} clients, ${requests.toLocaleString("en")} requests a round, medians of ${rounds} rounds\n`,
 );
-row(["", "requests/s", "p50 ms", "p99 ms", "errors", "MB warm", "MB last"]);
+row(["", "requests/s", "p50 ms", "p99 ms", "errors", "MB held warm", "MB held last"]);
 for (const [network, { title, sample }] of Object.entries(networks)) {
   if (wanted && wanted !== network) continue;
   const body = JSON.stringify({ inputs: [sample] });
@@ -77,7 +84,7 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
   if (answers.some((answer) => answer.some((value, i) => Math.abs(value - answers[0][i]) > 1e-4)))
     throw new Error(`${title}: answers differ: ${answers.join(" | ")}`);
   for (let round = 0; round <= rounds; round++)
-    for (const [name, { child, url }] of Object.entries(servers)) {
+    for (const [name, { url, held }] of Object.entries(servers)) {
       const options = {
         url,
         method: "POST",
@@ -89,7 +96,7 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
       };
       const { duration, latency, "2xx": fine } = await autocannon(options);
       const { p50, p99 } = latency;
-      const memory = megabytes(child);
+      const memory = await held();
       if (round) seen[name].push({ rate: fine / duration, p50, p99, errors: requests - fine, memory });
       else warm[name] = memory;
     }
@@ -102,8 +109,8 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
       of("p50").toFixed(1),
       of("p99").toFixed(1),
       errors,
-      warm[name].toFixed(0),
-      results.at(-1).memory.toFixed(0),
+      warm[name].toFixed(1),
+      results.at(-1).memory.toFixed(1),
     ]);
   }
   const rate = (name) => median(seen[name].map((result) => result.rate));
