@@ -1,1 +1,4 @@
-console.log("{}");
+/** The same script without a library. */
+import { report } from "./timed.mjs";
+
+await report(() => () => []);
