@@ -1,5 +1,5 @@
-// A network that knows nothing at first, as two web functions: POST to /train to teach it, to / to ask it. The files beside this one
-// bring it to each platform.
+// A network that knows nothing at first, as two web functions: POST to /train, with the token, to teach it, to / to ask it. The files
+// beside this one bring it to each platform.
 import { losses, nn, optim } from "nabla";
 import { loadState } from "nabla/formats";
 import { combine, inferenceHandler, trainingHandler } from "nabla/serverless";
@@ -27,7 +27,11 @@ function create() {
   return { model, optimizer: new optim.Adam(model.parameters(), { lr: 0.02 }), loss: losses.bceWithLogits };
 }
 
+/** Who has it may teach. Set it before others can come: $TRAIN_TOKEN, where the platform has an environment. */
+const token = globalThis.process?.env?.TRAIN_TOKEN ?? "let-me-teach";
+const authorize = (given) => given === token;
+
 export default combine({
   "/": inferenceHandler({ name: "xor", load: answering, input, output }),
-  "/train": trainingHandler({ name: "xor", create, input, target: output, store }),
+  "/train": trainingHandler({ name: "xor", create, input, target: output, store, authorize }),
 });

@@ -48,6 +48,7 @@ export interface Store {
   save(state: Uint8Array): Promise<void>;
 }
 
+/** Of these, `batch` bounds the examples of a request, and `batchSize` only as those do: a step takes them all where a client asks. */
 export interface TrainingLimits extends Limits {
   /** Passes over the examples in a request. */
   readonly epochs: number;

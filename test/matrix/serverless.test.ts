@@ -17,7 +17,7 @@ const examples = join(cwd, "serverless");
 beforeAll(() => cpSync("examples/serverless", examples, { recursive: true }));
 
 const course = { ...xor, epochs: 600, batchSize: 4 };
-const headers = { "content-type": "application/json" };
+const headers = { "content-type": "application/json", authorization: "Bearer let-me-teach" };
 const truth = xor.targets.flat();
 
 /** A port that is free. */
@@ -77,7 +77,10 @@ const newerNode = (): string => {
 
 const PLATFORMS: Record<string, () => [command: string, args: string[]]> = {
   Node: () => [process.execPath, ["node.mjs"]],
-  Deno: () => [binaryOf("@deno", "deno"), ["run", "--no-prompt", "--allow-net", "--allow-env=PORT", "deno.mjs"]],
+  Deno: () => [
+    binaryOf("@deno", "deno"),
+    ["run", "--no-prompt", "--allow-net", "--allow-env=PORT,TRAIN_TOKEN", "deno.mjs"],
+  ],
   Bun: () => [binaryOf("@oven", "bin/bun"), ["bun.mjs"]],
   Workers: () => [newerNode(), [join(TOOLS, "hosts/worker.mjs"), examples, "worker.mjs", "$PORT"]],
 };
@@ -97,6 +100,8 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
   };
 
   test("learns, and answers with what it has learnt", async () => {
+    const stranger = await fetch(`${url}/train`, { method: "POST", body: JSON.stringify(course) });
+    expect(stranger.status).toBe(401);
     const all = await allEvents(await post("/train", course));
     expect(all.length).toBeGreaterThan(1);
     expect(all.at(-1)).toMatchObject({ event: "done", data: { steps: 600 } });
