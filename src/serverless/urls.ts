@@ -15,11 +15,15 @@ export function readUrl(text: () => string): URL {
   return url;
 }
 
-/** Runtimes form a request's URL of whatever was sent, some of them only when it is asked for. @throws Problem 400 */
-export const urlOf = (request: Asked): URL => readUrl(() => request.url);
-
 /** Names and addresses, with a port perhaps: nothing that ends the host and begins a path. */
 const HOST = /^[\w.:[\]-]+$/;
+
+/** Runtimes form a request's URL of whatever host was sent, some of them only when it is asked for. @throws Problem 400 */
+export function urlOf(request: Asked): URL {
+  const host = request.headers.get("host");
+  if (host && !HOST.test(host)) throw unserved();
+  return readUrl(() => request.url);
+}
 
 /** The URL of a path, or more, at the host that a client named. @throws Problem 400 */
 export function urlAt(protocol: "http" | "https", host: string, path: string): URL {

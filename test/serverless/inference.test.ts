@@ -358,13 +358,14 @@ describe("routes", () => {
       new TypeError('combine: at "/b" must be a handler, a function that answers a Request.'),
     );
   });
-  test.each([
+  test.each<[string, PropertyDescriptor, Record<string, string>?]>([
+    ["of a host with a path, as Deno has it", { value: "http://a/health?/" }, { host: "a/health?" }],
     ["none, as Bun has it without a Host", { value: "/health" }],
     ["one that throws, as Deno's", { get: () => new URL("http://").href }],
     ["one with a user's name", { value: "http://u:p@h/health" }],
-  ])("a URL that is %s: 400", async (_, url) => {
+  ])("a URL that is %s: 400", async (_, url, headers = {}) => {
     for (const own of [handler, combine({ "/": handler }), combine({ "/v1": handler })]) {
-      const request = Object.defineProperty(new Request("http://localhost/health"), "url", url);
+      const request = Object.defineProperty(new Request("http://localhost/health", { headers }), "url", url);
       expect((await problem(await own(request), 400)).detail).toBe(
         "The request's method, path or host is none that can be served.",
       );
