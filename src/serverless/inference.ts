@@ -75,6 +75,7 @@ class Once<T> {
       (error) => {
         // Who asks before the next try is told of this one.
         if (this.#coming === coming) this.#next = Date.now() + REST;
+        this.#patience = PATIENCE;
         throw error;
       },
     );

@@ -22,8 +22,8 @@ export interface HandlerOptions {
   readonly path?: string;
   /**
    * Whether the bearer of a token may: called with what follows `Authorization: Bearer`, undefined where there is none. Refused are
-   * answered 401 without a token, 403 with one. /health is open to all. Default: everyone may. The request, made for functions that
-   * take it, has the method, the URL and the headers of the one that came, but no body.
+   * answered 401 without a token, 403 with one. /health is open to all. Default: everyone may. The request, made
+   * unless the token is the function's one parameter, has the method, the URL and the headers of the one that came, but no body.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
   /** Hears of what clients are not told: why a model did not load, what was thrown. Default: console.error. */

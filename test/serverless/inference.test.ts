@@ -581,6 +581,16 @@ describe("loading", () => {
     second.dispose();
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
+  test("that failed often is as soon taken for dead as any", async () => {
+    const load = vi.fn<() => Promise<nn.Module>>(() => new Promise(() => {}));
+    for (let i = 0; i < 5; i++) load.mockRejectedValueOnce(new Error("no such bucket"));
+    const own = handlerOf({ load, ...hearing(/no such bucket/), limits: { milliseconds: 5 } });
+    for (let i = 0; i < 6; i++, pass(1000)) await problem(await get(own, "/health?ready"), 503);
+    expect(load).toHaveBeenCalledTimes(6);
+    pass(60_000);
+    await problem(await get(own, "/health?ready"), 503);
+    expect(load).toHaveBeenCalledTimes(7);
+  });
   test("a module that cannot be warmed is freed", async () => {
     const { tensors } = memory();
     const { onError } = hearing(/must give float32 \[batch, 5\]/);
