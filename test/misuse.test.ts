@@ -222,6 +222,10 @@ describe("layers, losses, optimizers", () => {
     expect(() => adam.loadStateDict(sgd.stateDict())).toThrow(
       "Adam: the state of parameter 0 has step, momentumBuffer, but must have step, expAvg, expAvgSq. Is it another optimizer's?",
     );
+    // One that has not begun shows by its options.
+    expect(() => adam.loadStateDict(new optim.SGD([w], { lr: 0.1 }).stateDict())).toThrow(
+      "Adam: the state's groups have momentum, which this one has not. Is it another optimizer's?",
+    );
     adam.minimize(() => w.sum());
     const { groups, state } = adam.stateDict();
     expect(() => adam.loadStateDict({ groups, state: [{ ...state[0], expAvg: zeros([2]) }] })).toThrow(

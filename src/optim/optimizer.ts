@@ -258,13 +258,6 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
           `but this optimizer has ${this.paramGroups.length} with ${params.length}.`,
       );
     }
-    this.paramGroups.forEach((group, i) => {
-      const unknown = Object.keys(groups[i]!).find((key) => !(key in group.options));
-      if (unknown !== undefined)
-        throw new Error(
-          `${this.constructor.name}: the state's groups have ${unknown}, which this one has not. Is it another optimizer's?`,
-        );
-    });
     const options = this.paramGroups.map((group, i): O => ({ ...group.options, ...groups[i] }));
     for (const checked of options) {
       checkRate(checked.lr);
@@ -274,6 +267,13 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.paramGroups.forEach((group, i) => {
       const { slots } = this.rule(options[i]!);
       for (const p of group.params) this.requireState(p, state[place]!, slots, place++);
+    });
+    this.paramGroups.forEach((group, i) => {
+      const unknown = Object.keys(groups[i]!).find((key) => !(key in group.options));
+      if (unknown !== undefined)
+        throw new Error(
+          `${this.constructor.name}: the state's groups have ${unknown}, which this one has not. Is it another optimizer's?`,
+        );
     });
     this.paramGroups.forEach((group, i) => {
       Object.assign(group.options, options[i]);

@@ -211,13 +211,6 @@ describe("what does not fit changes nothing", () => {
   const cases: [string, () => Uint8Array, keyof typeof kinds, (t: ReturnType<typeof start>) => object, RegExp][] = [
     ["another optimizer's state", () => file, "SGD", (t) => t, /another optimizer's/],
     [
-      "another optimizer's options",
-      () => file,
-      "RMSProp",
-      ({ optimizer }) => ({ optimizer }),
-      /have betas, which this one has not/,
-    ],
-    [
       "weights alone",
       () => writeSafetensors({ a: tensor([1]) }),
       "Adam",
