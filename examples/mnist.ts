@@ -6,22 +6,12 @@ import { resourceUsage } from "node:process";
 import { Command, InvalidArgumentError } from "commander";
 import { info, memory, OutOfMemoryError } from "nabla";
 import { DataError, firstDigits, loadMnist } from "./mnist/data.ts";
+import { whole } from "./mnist/numbers.ts";
 import { endWithReader } from "./mnist/pipe.ts";
 import { details, heading, summary } from "./mnist/report.ts";
 import { styleOf } from "./mnist/style.ts";
 import { type TrainOptions, trainMnist } from "./mnist/train.ts";
 import { watch } from "./mnist/watch.ts";
-
-/** A parser of whole numbers in a range. @throws InvalidArgumentError */
-function whole(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  const range = high === Number.MAX_SAFE_INTEGER ? `of ${low} or more` : `from ${low} to ${high}`;
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < low || value > high)
-      throw new InvalidArgumentError(`It must be a whole number ${range}.`);
-    return value;
-  };
-}
 
 function positive(text: string): number {
   const value = Number(text);

@@ -1,15 +1,6 @@
 /** Options that several commands take. */
-import { InvalidArgumentError, Option } from "commander";
-
-/** Parses a whole number in a range. */
-export const whole =
-  (low: number, high: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < low || value > high)
-      throw new InvalidArgumentError(`It must be a whole number from ${low} to ${high}.`);
-    return value;
-  };
+import { Option } from "commander";
+import { whole } from "../../examples/mnist/numbers.ts";
 
 /** `--threads <n>`: what init takes. */
 export const threadsOption = (): Option =>

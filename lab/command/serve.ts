@@ -6,7 +6,8 @@ import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import { init } from "nabla";
 import { type Handler, type InferenceOptions, inferenceHandler, nodeListener } from "nabla/serverless";
-import { threadsOption, whole } from "./options.ts";
+import { whole } from "../../examples/mnist/numbers.ts";
+import { threadsOption } from "./options.ts";
 import { print } from "./terminal.ts";
 
 interface Options {

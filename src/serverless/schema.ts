@@ -88,7 +88,7 @@ export function readLimits<L extends Limits>(what: string, given: object = {}, d
   // Timers count no further.
   const most = (key: string) => (key === "milliseconds" ? 2 ** 31 - 1 : undefined);
   const entries = Object.entries(defaults).map(([key, value]) => [key, v.optional(count(most(key)), value)] as const);
-  return read(what, v.strictObject(Object.fromEntries(entries)), given) as unknown as L;
+  return read(what, v.strictObject(Object.fromEntries(entries)), given) as unknown as L; // entries are those of L, which fromEntries forgets
 }
 
 /** Reads what a client sent. @throws Problem 422 that says what is wrong with it */

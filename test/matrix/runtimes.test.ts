@@ -37,17 +37,22 @@ function newerNode(): string {
   return node.path;
 }
 
+/** The known bits, and one thread where two are asked for, with the reason. */
+function expectAlone(one: Result, two: Result): void {
+  expectKnown(one);
+  expectWhole(one);
+  expectKnown(two);
+  expect(two.threads).toBe(1);
+  expect(two.reason).toMatch(/./);
+}
+
 test.each([
   ["as it is", []],
   ["with Node's modules", ["nodejs_compat"]],
 ])("workerd, %s: the known bits from modules that were compiled beforehand, on one thread", async (_, flags) => {
   const args = [`${TOOLS}/hosts/workerd.mjs`, cwd, JSON.stringify(flags), DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await told<Result[]>(newerNode(), args);
-  expectKnown(one!);
-  expectWhole(one!);
-  expectKnown(two!);
-  expect(two!.threads).toBe(1);
-  expect(two!.reason).toMatch(/./);
+  expectAlone(one!, two!);
   const what = expectLearnt(fast!, "relaxed");
   saw(
     "workerd, in miniflare",
@@ -59,11 +64,7 @@ test.each([
 test("edge functions: the known bits, where neither text nor bytes may be compiled", async () => {
   const args = [`${TOOLS}/hosts/edge.mjs`, cwd, DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await told<Result[]>(newerNode(), args);
-  expectKnown(one!);
-  expectWhole(one!);
-  expectKnown(two!);
-  expect(two!.threads).toBe(1);
-  expect(two!.reason).toMatch(/./);
+  expectAlone(one!, two!);
   saw(
     "edge-light, in @edge-runtime/vm",
     versionOf("@edge-runtime/vm"),

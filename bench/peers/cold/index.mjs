@@ -4,16 +4,13 @@
  */
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { median } from "../../../dist/bench/measure.js";
+import { whole } from "../../../dist/examples/mnist/numbers.js";
 
-const count = (text) => {
-  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It must be a whole number above 0.");
-  return Number(text);
-};
 const { rounds } = new Command("bench:cold")
   .description("Measures cold starts beside jax-js and tfjs-wasm.")
-  .option("--rounds <count>", "starts of each", count, 21)
+  .option("--rounds <count>", "starts of each", whole(1), 21)
   .parse()
   .opts();
 

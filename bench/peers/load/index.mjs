@@ -5,14 +5,11 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import autocannon from "autocannon";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { median } from "../../../dist/bench/measure.js";
+import { whole } from "../../../dist/examples/mnist/numbers.js";
 import { networks } from "./networks.mjs";
 
-const count = (text) => {
-  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It must be a whole number above 0.");
-  return Number(text);
-};
 const {
   requests,
   clients,
@@ -21,9 +18,9 @@ const {
   network: wanted,
 } = new Command("bench:load")
   .description("Measures served inference beside tfjs-wasm.")
-  .option("--requests <count>", "requests in a round", count, 10_000)
-  .option("--clients <count>", "clients at once", count, 200)
-  .option("--rounds <count>", "rounds of each server", count, 3)
+  .option("--requests <count>", "requests in a round", whole(1), 10_000)
+  .option("--clients <count>", "clients at once", whole(1), 200)
+  .option("--rounds <count>", "rounds of each server", whole(1), 3)
   .addOption(new Option("--only <server>", "one server alone").choices(["nabla", "tfjs-wasm"]))
   .addOption(new Option("--network <name>", "one network alone").choices(Object.keys(networks)))
   .parse()

@@ -1,32 +1,16 @@
 /**
  * `node workerd.mjs PROJECT FLAGS OPTIONS…` runs function.js in workerd, Cloudflare's runtime, with these compatibility flags (a list
- * in JSON), and prints its answer to each of the options. Bundled as wrangler does it: binaries are modules of their own.
+ * in JSON), and prints its answer to each of the options.
  */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { build } from "esbuild";
+import { rmSync } from "node:fs";
 import { Miniflare } from "miniflare";
+import { bundle } from "./bundle.mjs";
 
 const [project, flags, ...requests] = process.argv.slice(2);
-const outdir = mkdtempSync(join(tmpdir(), "nabla-workerd-"));
-await build({
-  absWorkingDir: project,
-  entryPoints: ["function.js"],
-  bundle: true,
-  format: "esm",
-  platform: "neutral",
-  conditions: ["workerd", "worker", "browser"],
-  loader: { ".wasm": "copy" },
-  outdir,
-});
-const binaries = readdirSync(outdir).filter((file) => file.endsWith(".wasm"));
+const { modulesRoot, modules } = await bundle(project, "function.js");
 const miniflare = new Miniflare({
-  modulesRoot: outdir,
-  modules: ["function.js", ...binaries].map((file) => ({
-    type: file.endsWith(".wasm") ? "CompiledWasm" : "ESModule",
-    path: join(outdir, file),
-  })),
+  modulesRoot,
+  modules,
   compatibilityDate: "2026-07-01",
   compatibilityFlags: JSON.parse(flags),
 });
@@ -40,5 +24,5 @@ try {
   console.log(JSON.stringify(answers));
 } finally {
   await miniflare.dispose();
-  rmSync(outdir, { recursive: true });
+  rmSync(modulesRoot, { recursive: true });
 }

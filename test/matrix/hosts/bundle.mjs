@@ -1,0 +1,26 @@
+/** Workers as wrangler bundles them: binaries are modules of their own. */
+import { mkdtempSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+/** The bundle's folder, which is the caller's to remove, and its modules as miniflare takes them, the entry first. */
+export async function bundle(project, entry) {
+  const modulesRoot = mkdtempSync(join(tmpdir(), "nabla-worker-"));
+  await build({
+    absWorkingDir: project,
+    entryPoints: { worker: entry },
+    bundle: true,
+    format: "esm",
+    platform: "neutral",
+    conditions: ["workerd", "worker", "browser"],
+    loader: { ".wasm": "copy" },
+    outdir: modulesRoot,
+  });
+  const binaries = readdirSync(modulesRoot).filter((file) => file.endsWith(".wasm"));
+  const modules = ["worker.js", ...binaries].map((file) => ({
+    type: file.endsWith(".wasm") ? "CompiledWasm" : "ESModule",
+    path: join(modulesRoot, file),
+  }));
+  return { modulesRoot, modules };
+}
