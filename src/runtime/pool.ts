@@ -151,16 +151,16 @@ export class Pool {
       if (news === "ready") ready();
       else if (news !== "left") why = news.error;
     };
-    let isGone = false;
+    let hasLeft = false;
     const gone = (how: string): void => {
-      isGone = true;
+      hasLeft = true;
       failed(new ThreadError(`a worker could not be started: ${why || how}`));
       helper.thread = undefined;
       this.lose(helper, why || how);
     };
     try {
       const thread = await spawn({ module, memory: heap.memory, control, mark: helper.mark }, { report, gone });
-      if (!isGone) helper.thread = thread;
+      if (!hasLeft) helper.thread = thread;
       await serving;
       helper.serves = true;
     } catch (error) {
