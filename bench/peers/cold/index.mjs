@@ -1,5 +1,5 @@
 /**
- * `npm run bench:cold`: from nothing to the first result, nabla beside jax-js and tfjs-wasm: 784 → 128 → 10 of one image. Each start is a
+ * `npm run bench:cold`: from nothing to the first result, nabla beside jax-js and tfjs on WebAssembly: 784 → 128 → 10 of one image. Each start is a
  * process of its own; they take turns. `npx -y -p node@24 node bench/peers/cold/index.mjs` measures another Node.
  */
 import { execFileSync } from "node:child_process";
@@ -9,12 +9,18 @@ import { median } from "../../../dist/bench/measure.js";
 import { whole } from "../../../dist/examples/mnist/numbers.js";
 
 const { rounds } = new Command("bench:cold")
-  .description("Measures cold starts beside jax-js and tfjs-wasm.")
+  .description("Measures cold starts beside jax-js and tfjs on WebAssembly.")
   .option("--rounds <count>", "starts of each", whole(1), 21)
   .parse()
   .opts();
 
-const PEERS = { nabla: "nabla", "jax-js wasm": "jax", "tfjs-wasm": "tfjs", "no library": "empty" };
+const PEERS = {
+  nabla: "nabla",
+  "jax-js wasm": "jax",
+  "tfjs-wasm": "tfjs",
+  "tfjs-core wasm": "tfjsCore",
+  "no library": "empty",
+};
 const CALLS = [1, 2, 5, 20, 200];
 
 /** A process from its start to its end; with what it tells of itself. */
@@ -33,7 +39,7 @@ for (let round = 0; round < rounds; round++)
     if (script !== "empty" && round % 3 === 0) seen[name].calls.push(start(script, CALLS.at(-1)).calls);
   }
 
-const [reference] = seen["tfjs-wasm"].starts;
+const [reference] = seen["jax-js wasm"].starts;
 for (const [name, { starts }] of Object.entries(seen))
   for (const { result } of starts)
     if (result.some((value, i) => Math.abs(value - reference.result[i]) > 1e-5))
@@ -42,7 +48,7 @@ for (const [name, { starts }] of Object.entries(seen))
 const of = (name, key) => median(seen[name].starts.map((one) => one[key] ?? Number.NaN));
 const least = (name, key) => Math.min(...seen[name].starts.map((one) => one[key] ?? Number.NaN));
 const cell = (value) => (Number.isNaN(value) ? "–" : value < 10 ? value.toFixed(2) : value.toFixed(1));
-const row = (cells) => console.log(cells.map((text, i) => (i ? text.padStart(14) : text.padEnd(14))).join(""));
+const row = (cells) => console.log(cells.map((text, i) => (i ? text.padStart(14) : text.padEnd(16))).join(""));
 
 console.log(
   `Node ${process.version}: milliseconds from nothing to the first result, medians (least) of ${rounds} starts\n`,
@@ -58,7 +64,7 @@ for (const name of Object.keys(PEERS)) {
   ]);
 }
 const empty = of("no library", "whole");
-for (const peer of ["jax-js wasm", "tfjs-wasm"]) {
+for (const peer of ["jax-js wasm", "tfjs-wasm", "tfjs-core wasm"]) {
   const ratio = (key, less = 0) => ((of(peer, key) - less) / (of("nabla", key) - less)).toFixed(2);
   console.log(
     `${peer} takes ${ratio("whole")}× as long as a whole process, ${ratio("whole", empty)}× without what the script takes with no library, ${ratio("total")}× in process`,

@@ -1,21 +1,4 @@
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
-import { network, report } from "./timed.mjs";
+/** As its own README has it: the package, then the backend. */
+import { overTfjs } from "./overTfjs.mjs";
 
-console.warn = console.info = () => {};
-await report(async () => {
-  const tf = await import("@tensorflow/tfjs-core");
-  const wasm = await import("@tensorflow/tfjs-backend-wasm");
-  const path = dirname(createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm"));
-  wasm.setWasmPaths(`${path}/`);
-  wasm.setThreadsCount(1);
-  await tf.setBackend("wasm");
-  await tf.ready();
-  const { x, w1, b1, w2, b2 } = network;
-  const [v1, c1, v2, c2] = [tf.tensor2d(w1, [128, 784]), tf.tensor1d(b1), tf.tensor2d(w2, [10, 128]), tf.tensor1d(b2)];
-  return () =>
-    tf.tidy(() => {
-      const hidden = tf.relu(tf.add(tf.matMul(tf.tensor2d(x, [1, 784]), v1, false, true), c1));
-      return tf.add(tf.matMul(hidden, v2, false, true), c2).dataSync();
-    });
-});
+await overTfjs(async () => (await import("@tensorflow/tfjs")).default);

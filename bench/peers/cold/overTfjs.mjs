@@ -1,0 +1,31 @@
+/** tfjs on WebAssembly: what starts it, and the network in its words. */
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
+import { network, report } from "./timed.mjs";
+
+/** @param load imports tfjs: all of it, or its core */
+export function overTfjs(load) {
+  // It greets on the console.
+  console.warn = console.info = () => {};
+  return report(async () => {
+    const tf = await load();
+    const wasm = await import("@tensorflow/tfjs-backend-wasm");
+    const path = dirname(createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm"));
+    wasm.setWasmPaths(`${path}/`);
+    wasm.setThreadsCount(1);
+    await tf.setBackend("wasm");
+    await tf.ready();
+    const { x, w1, b1, w2, b2 } = network;
+    const [v1, c1, v2, c2] = [
+      tf.tensor2d(w1, [128, 784]),
+      tf.tensor1d(b1),
+      tf.tensor2d(w2, [10, 128]),
+      tf.tensor1d(b2),
+    ];
+    return () =>
+      tf.tidy(() => {
+        const hidden = tf.relu(tf.add(tf.matMul(tf.tensor2d(x, [1, 784]), v1, false, true), c1));
+        return tf.add(tf.matMul(hidden, v2, false, true), c2).dataSync();
+      });
+  });
+}
