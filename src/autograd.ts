@@ -11,16 +11,8 @@ import { sumTo } from "./ops/reduce.ts";
 import { full } from "./ops/shape.ts";
 import { sameShape, show } from "./ops/value.ts";
 import { ShapeError } from "./runtime/errors.ts";
-import {
-  type BackwardOptions,
-  currentRecorder,
-  type Edge,
-  isGradEnabled,
-  requireSynchronous,
-  Tensor,
-  tidy,
-  withGrad,
-} from "./tensor.ts";
+import { requireSynchronous, tidy } from "./scope.ts";
+import { type BackwardOptions, currentRecorder, type Edge, isGradEnabled, Tensor, withGrad } from "./tensor.ts";
 
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 

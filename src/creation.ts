@@ -1,5 +1,5 @@
 /** Making tensors: from values, of one number, of ranges, of random numbers. */
-
+import "./eager.ts";
 import * as random from "./ops/random.ts";
 import { full as fill } from "./ops/shape.ts";
 import { type DType, type Shape, show, sizeOf } from "./ops/value.ts";

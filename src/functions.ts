@@ -1,4 +1,5 @@
 /** The ops as functions of tensors: `exp(x)` beside `x.exp()`, and those with no first tensor. */
+import "./eager.ts";
 import { functions } from "./ops/methods.ts";
 import type { LiftedFunction } from "./tensor.ts";
 

@@ -42,11 +42,7 @@ export {
   ThreadError,
   TraceError,
 } from "./runtime/errors.ts";
-export {
-  type BackwardOptions,
-  Tensor,
-  type TypedArray,
-  tidy,
-} from "./tensor.ts";
+export { tidy } from "./scope.ts";
+export { type BackwardOptions, Tensor, type TypedArray } from "./tensor.ts";
 export { type ArgNums, grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./transforms.ts";
 export { warmUp } from "./warmUp.ts";

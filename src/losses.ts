@@ -4,7 +4,7 @@ import { customGradient } from "./autograd.ts";
 import * as ops from "./functions.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
 import { sameShape, show } from "./ops/value.ts";
-import { DTypeError, ShapeError } from "./runtime/errors.ts";
+import { DTypeError, requireFraction, requireRange, ShapeError } from "./runtime/errors.ts";
 import type { Tensor } from "./tensor.ts";
 
 export interface LossOptions {
@@ -48,7 +48,7 @@ export function huber(
   { delta = 1, reduction }: LossOptions & { delta?: number } = {},
 ): Tensor {
   requireSame("huber", x, target);
-  if (!(delta > 0)) throw new RangeError(`huber: delta is ${delta}, but must be above 0.`);
+  requireRange("huber", { delta }, (v) => v > 0, "above 0");
   // With c = min(max(d, −δ), δ): c(d − ½c), smooth at d = 0 too.
   const d = x.sub(target);
   const c = d.clamp(-delta, delta);
@@ -196,8 +196,7 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { weight, labelSmoothing = 0, ignoreIndex = -100, reduction } = options;
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
-    throw new RangeError(`crossEntropy: labelSmoothing is ${labelSmoothing}, but must be in 0 … 1.`);
+  requireFraction("crossEntropy", { labelSmoothing });
   const probabilities = target.dtype === "float32" && sameShape(target.shape, logits.shape);
   if (probabilities) {
     const classes = logits.shape.at(-1)!;

@@ -1,11 +1,8 @@
-/**
- * Tensor: an array in linear memory with a shape, and its place in the graph of gradients. Eager mode runs the ops'
- * instructions here, one at a time; scopes (tidy) free what was made inside them.
- */
+/** Tensor: an array in linear memory with a shape, and its place in the graph of gradients; and the modes that tensors are made in. */
 import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
 import { countHandle, freeHandle, freeWith, type Handle, Storage } from "./memory.ts";
 import { methods } from "./ops/methods.ts";
-import { type AnyOp, installExecutor } from "./ops/op.ts";
+import type { AnyOp } from "./ops/op.ts";
 import { assign } from "./ops/shape.ts";
 import {
   bytesPerElement,
@@ -17,9 +14,8 @@ import {
   sizeOf,
   type Value,
 } from "./ops/value.ts";
-import { encodeShared } from "./ops/work.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
-import { engine, immediate } from "./runtime/engine.ts";
+import { engine } from "./runtime/engine.ts";
 import { DisposedError, DTypeError, ShapeError, TraceError } from "./runtime/errors.ts";
 
 /** @internal */
@@ -57,6 +53,18 @@ export const currentRecorder = (): Recorder | null => recorder;
 
 /** Tensors made in the innermost open scope; null outside of scopes. */
 let scope: Tensor[] | null = null;
+
+/** Runs f with all tensors that it makes, but for those of scopes inside it, added to `own`. */
+export function collecting<T>(own: Tensor[], f: () => T): T {
+  const outer = scope;
+  scope = own;
+  try {
+    return f();
+  } finally {
+    scope = outer;
+  }
+}
+
 let gradMode = true;
 
 /** Whether ops are recorded for gradients now. */
@@ -370,128 +378,6 @@ const reshapeRule: Rule = {
   name: "reshape",
   vjp: (dy, { inputs: [x] }) => [(dy as Tensor).view(x!.shape)],
 };
-
-const address = (value: Value): number => (value as Tensor).storage("op").address;
-const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
-
-/** Eager mode: checks, allocates, runs, records. */
-function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tensor[] {
-  const tensors = inputs as readonly Tensor[];
-  for (const tensor of tensors) {
-    if (tensor.storage(op.name).symbolic && !recorder) {
-      throw new TraceError(
-        `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, and has no memory. ` +
-          "Make what is to outlive the function outside of it, or return it.",
-      );
-    }
-  }
-  const specs = op.infer(tensors, attributes);
-  if (!recorder) op.check?.(tensors, attributes, read);
-  const outputs: Tensor[] = [];
-  try {
-    for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));
-    if (recorder) recorder.record(op, tensors, outputs, attributes);
-    else encodeShared(op, immediate, { inputs: tensors, outputs, attributes, address }, true);
-  } catch (error) {
-    for (const output of outputs) output.dispose();
-    throw error;
-  }
-  if (op.mutates) for (const i of op.mutates(tensors, attributes)) tensors[i]!.storage(op.name).version++;
-  if (gradMode && op.vjp && tensors.some((x) => x.requiresGrad)) {
-    const edges = tensors.map((x) => x.edge);
-    const node = new GraphNode<Tensor>(op, attributes, edges, tensors, outputs);
-    for (let k = 0; k < (op.differentiable ?? 1); k++) outputs[k]!.attach(node.output(k));
-  }
-  return outputs;
-}
-
-/** Numbers used as operands, by type: made once, kept. The least recently used goes when there are too many. */
-const constants: Partial<Record<DType, Map<number, Tensor>>> = {};
-const MAX_CONSTANTS = 256;
-
-function constant(value: number, dtype: DType): Tensor {
-  constants[dtype] ??= new Map();
-  const known = constants[dtype];
-  // A Map takes −0 for 0.
-  const cached = Object.is(value, -0) ? undefined : known.get(value);
-  if (cached && !cached.isDisposed) {
-    // The most recently used is evicted last: no op may lose an operand while it reads the next.
-    known.delete(value);
-    known.set(value, cached);
-    return cached;
-  }
-  const made = withRecorder(null, () => Tensor.allocate({ shape: [], dtype }, "constant"));
-  made.live()[0] = value;
-  if (Object.is(value, -0)) return made;
-  made.keep();
-  known.set(value, made);
-  if (known.size > MAX_CONSTANTS) {
-    const [oldest, tensor] = known.entries().next().value!;
-    known.delete(oldest);
-    tensor.dispose();
-  }
-  return made;
-}
-
-installExecutor({
-  execute,
-  constant,
-  reshape: (x, shape) => (x as Tensor).view(shape),
-});
-
-/** All tensors in a value: itself, or inside arrays and objects. */
-export function tensorsIn(value: unknown, found = new Set<Tensor>(), seen = new Set<object>()): Set<Tensor> {
-  if (value instanceof Tensor) found.add(value);
-  else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen.has(value)) {
-    seen.add(value);
-    const parts = value instanceof Map || value instanceof Set ? value.values() : Object.values(value);
-    for (const part of parts) tensorsIn(part, found, seen);
-  }
-  return found;
-}
-
-const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
-
-/** Refuses an asynchronous function, whose work would go on after `name` has ended. */
-export function requireSynchronous(name: string, result: unknown): void {
-  if (!(result instanceof Promise)) return;
-  result.catch(() => {});
-  throw new Error(
-    `${name}: f returned a promise, but ${name} ends when f returns. Use it inside the async function instead.`,
-  );
-}
-
-/**
- * Runs f and frees every tensor made inside that it does not return (in arrays and objects too) or keep().
- *
- * ```ts
- * const y = tidy(() => x.mul(2).add(1));   // x.mul(2) is freed
- * ```
- * @throws Error if f returns a promise: a scope ends when f does
- */
-export function tidy<T>(f: () => T): T {
-  const outer = scope;
-  const own: Tensor[] = [];
-  scope = own;
-  let result: T | undefined;
-  try {
-    result = f();
-  } finally {
-    scope = outer;
-    const returned = tensorsIn(result);
-    for (const tensor of own) {
-      if (tensor.isKept || tensor.isDisposed) continue;
-      if (returned.has(tensor)) tensor.escape();
-      else {
-        tensor.disposeBecause(SCOPE_END);
-        // A gradient is kept for its leaf's sake.
-        if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
-      }
-    }
-  }
-  requireSynchronous("tidy", result);
-  return result;
-}
 
 /** A tensor from elements in row-major order. @throws ShapeError @internal */
 export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: DType, op: string): Tensor {

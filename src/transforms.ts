@@ -6,7 +6,8 @@ import { sum } from "./ops/reduce.ts";
 import { full, stack } from "./ops/shape.ts";
 import { sameShape, show } from "./ops/value.ts";
 import { ShapeError } from "./runtime/errors.ts";
-import { type Edge, fromElements, isGradEnabled, Tensor, tensorsIn, tidy, withGrad } from "./tensor.ts";
+import { tensorsIn, tidy } from "./scope.ts";
+import { type Edge, fromElements, isGradEnabled, Tensor, withGrad } from "./tensor.ts";
 
 const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
 

@@ -1,5 +1,5 @@
 /** Calling a function until the engine has compiled what it runs. */
-import { tidy } from "./tensor.ts";
+import { tidy } from "./scope.ts";
 
 /** Calls that are looked at together: the first of them all run in the baseline tier. */
 const SERIES = 8;

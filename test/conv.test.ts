@@ -217,7 +217,7 @@ describe("misuse is refused with a remedy", () => {
     [() => new nn.Conv2d(1, 2, 3, 2 as never), "Conv2d: options are an object, such as { bias: 2 }, not 2."],
     [() => new nn.Conv2d(3, 4, [3, 3, 3] as never), "Conv2d: the kernel is [3, 3, 3], but has 2 dimension(s)."],
     [() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "Conv2d: 3 → 4 channels cannot be cut into 2 groups."],
-    [() => new nn.Conv2d(3, 0, 3), "Conv2d: 3 → 0 channels, kernel 3×3, groups 1: all must be whole numbers above 0."],
+    [() => new nn.Conv2d(3, 0, 3), "Conv2d: outChannels is 0, but must be a whole number above 0."],
   ]; // biome-ignore format: a table
   for (const [call, message] of refused) test(message.slice(0, 70), () => expect(call).toThrow(message));
 });

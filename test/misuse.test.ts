@@ -220,11 +220,11 @@ describe("layers, losses, optimizers", () => {
     sgd.minimize(() => w.sum());
     const adam = new optim.Adam([w]);
     expect(() => adam.loadStateDict(sgd.stateDict())).toThrow(
-      "Adam: the state of parameter 0 has step, momentumBuffer, but must have step, expAvg, expAvgSq. Is it another optimizer's?",
+      "Adam: the state of parameter 0 has step, momentumBuffer, but must have step, expAvg, expAvgSq. Is it another optimizer's, or another model's?",
     );
     // One that has not begun shows by its options.
     expect(() => adam.loadStateDict(new optim.SGD([w], { lr: 0.1 }).stateDict())).toThrow(
-      "Adam: the state's groups have momentum, which this one has not. Is it another optimizer's?",
+      "Adam: the state has momentum. Is it another optimizer's, or another model's?",
     );
     adam.minimize(() => w.sum());
     const { groups, state } = adam.stateDict();

@@ -166,7 +166,7 @@ describe("optimizers", () => {
     expect(optim.clipGradNorm([p], 1).item()).toBe(0);
     const other = new optim.Adam([p, tensor([2], { requiresGrad: true })]);
     expect(() => new optim.Adam([p]).loadStateDict(other.stateDict())).toThrow(
-      "Adam: the state is of 1 groups with 2 parameters, but this optimizer has 1 with 1.",
+      "Adam: the state is of 1 groups with 2 parameters, but must be of 1 with 1. Is it another optimizer's, or another model's?",
     );
   });
 });

@@ -2,15 +2,8 @@
 import { nextStorageId, type Storage } from "../memory.ts";
 import { show } from "../ops/value.ts";
 import { TraceError } from "../runtime/errors.ts";
-import {
-  isGradEnabled,
-  type Recorder,
-  requireSynchronous,
-  type Tensor,
-  tensorsIn,
-  tidy,
-  withRecorder,
-} from "../tensor.ts";
+import { requireSynchronous, tensorsIn, tidy } from "../scope.ts";
+import { isGradEnabled, type Recorder, type Tensor, withRecorder } from "../tensor.ts";
 import { callSite } from "./site.ts";
 import { mutated, type Operand, type Step } from "./step.ts";
 

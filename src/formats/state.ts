@@ -1,13 +1,20 @@
 /** Saving a training and going on with it: the model, the optimizer, the schedule, the random numbers, in one safetensors file. */
 import type { Module, StateDict } from "../nn/module.ts";
-import type { Optimizer, OptimizerState } from "../optim/optimizer.ts";
+import type { EMA } from "../optim/average.ts";
+import type { OptimizerState } from "../optim/optimizer.ts";
 import { randomState, setRandomState } from "../runtime/engine.ts";
-import { type Tensor, tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import type { Tensor } from "../tensor.ts";
 import { FormatError } from "./errors.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
-/** What has a state of numbers: schedules. */
-interface Stateful {
+/** What has a state of a kind. */
+interface Stateful<S> {
+  stateDict(): S;
+  loadStateDict(state: S): unknown;
+}
+/** A schedule: its state is of numbers. */
+interface Scheduler {
   stateDict(): unknown;
   loadStateDict(state: never): void;
 }
@@ -15,9 +22,11 @@ interface Stateful {
 /** What a training consists of. */
 export interface Training {
   readonly model?: Module;
-  // biome-ignore lint/suspicious/noExplicitAny: any optimizer, whatever its options
-  readonly optimizer?: Optimizer<any, any>;
-  readonly scheduler?: Stateful;
+  /** Any of nabla's: those of `nabla/gradients` too. */
+  readonly optimizer?: Stateful<OptimizerState>;
+  readonly scheduler?: Scheduler;
+  /** A moving average of the weights. */
+  readonly average?: EMA;
 }
 
 /** What else is saved with it. */
@@ -35,7 +44,7 @@ interface Notes {
   readonly version: number;
   readonly step: number;
   readonly random: readonly number[];
-  /** For each parameter, the names of its state's tensors. */
+  /** For each parameter, or other part, the names of its state's tensors. */
   readonly optimizer?: { readonly groups: readonly object[]; readonly slots: readonly (readonly string[])[] };
   readonly scheduler?: unknown;
   readonly extra?: unknown;
@@ -53,18 +62,19 @@ const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [s
 
 /**
  * A safetensors file with all that a training needs to go on as if it had not been interrupted, byte for byte: parameters and buffers
- * (`model.*`), the optimizer's options and state (`optimizer.*`), the schedule, the random numbers' state, `step` and `extra`. Averages of
- * weights (EMA) are not among it: save their model's stateDict() beside it. LBFGS has no state to save.
+ * (`model.*`), the optimizer's options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the random numbers'
+ * state, `step` and `extra`.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
  * ```
- * @throws TypeError for an optimizer without a state, FormatError where `extra` is too large (16 MiB)
+ * @throws TypeError for an optimizer without stateDict(), FormatError where `extra` is too large (16 MiB)
  */
 export function saveState({
   model,
   optimizer,
   scheduler,
+  average,
   step = 0,
   extra,
 }: Training & Progress): Uint8Array<ArrayBuffer> {
@@ -73,20 +83,24 @@ export function saveState({
     throw new TypeError(
       `saveState: ${(optimizer as object).constructor.name} has no state that could be saved. Leave it out; resumed, it starts anew.`,
     );
-  const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
-  const notes: Notes = {
-    version: VERSION,
-    step,
-    random: Array.from(randomState()),
-    ...(optimizer && { optimizer: { groups, slots: state.map((slots) => Object.keys(slots).sort()) } }),
-    ...(scheduler && { scheduler: scheduler.stateDict() }),
-    ...(extra !== undefined && { extra }),
-  };
-  const tensors = [
-    ...prefixed("model", model?.stateDict() ?? {}),
-    ...state.flatMap((slots, i) => prefixed(`optimizer.${i}`, slots)),
-  ];
-  return writeSafetensors(Object.fromEntries(tensors), { format: "pt", [KEY]: JSON.stringify(notes, spell) });
+  // Some optimizers make their state's tensors for this.
+  return tidy(() => {
+    const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
+    const notes: Notes = {
+      version: VERSION,
+      step,
+      random: Array.from(randomState()),
+      ...(optimizer && { optimizer: { groups, slots: state.map((slots) => Object.keys(slots).sort()) } }),
+      ...(scheduler && { scheduler: scheduler.stateDict() }),
+      ...(extra !== undefined && { extra }),
+    };
+    const tensors = [
+      ...prefixed("model", model?.stateDict() ?? {}),
+      ...state.flatMap((slots, i) => prefixed(`optimizer.${i}`, slots)),
+      ...prefixed("average", average?.stateDict() ?? {}),
+    ];
+    return writeSafetensors(Object.fromEntries(tensors), { format: "pt", [KEY]: JSON.stringify(notes, spell) });
+  });
 }
 
 function notesOf(metadata: Readonly<Record<string, string>>): Notes {
@@ -112,17 +126,19 @@ function notesOf(metadata: Readonly<Record<string, string>>): Notes {
     random.length === 4 &&
     random.every(isWord) &&
     (!optimizer ||
-      (Array.isArray(optimizer.groups) && Array.isArray(optimizer.slots) && optimizer.slots.every(Array.isArray)));
+      (Array.isArray(optimizer.groups) &&
+        optimizer.groups.every((group) => typeof group === "object" && group !== null) &&
+        Array.isArray(optimizer.slots) &&
+        optimizer.slots.every(Array.isArray)));
   if (!isWhole) throw new FormatError("loadState: what the file says of the training is not whole.");
   return notes;
 }
 
-/** The model's tensors, by its own names. */
-const MODEL = "model.";
-const ofModel = (tensors: StateDict): StateDict =>
+/** What `prefixed` put together: the tensors by their own names. */
+const unprefixed = (prefix: string, tensors: StateDict): StateDict =>
   Object.fromEntries(
     Object.entries(tensors).flatMap(([name, tensor]) =>
-      name.startsWith(MODEL) ? [[name.slice(MODEL.length), tensor]] : [],
+      name.startsWith(`${prefix}.`) ? [[name.slice(prefix.length + 1), tensor]] : [],
     ),
   );
 
@@ -148,7 +164,7 @@ function optimizerState({ optimizer }: Notes, tensors: StateDict): OptimizerStat
  */
 export function loadState(
   file: Uint8Array | ArrayBuffer,
-  { model, optimizer, scheduler, random = true }: Training & { readonly random?: boolean },
+  { model, optimizer, scheduler, average, random = true }: Training & { readonly random?: boolean },
 ): { step: number; extra: unknown } {
   return tidy(() => {
     const { tensors, metadata } = readSafetensors(file);
@@ -156,13 +172,12 @@ export function loadState(
     const saved = optimizer && optimizerState(notes, tensors);
     if (scheduler && notes.scheduler === undefined)
       throw new FormatError("loadState: the file has no schedule. Leave it out, or save it with saveState.");
+    const averages = unprefixed("average", tensors);
+    if (average && !Object.keys(averages).length)
+      throw new FormatError("loadState: the file has no averages. Leave them out, or save them with saveState.");
     const undo: (() => void)[] = [];
     /** Has `target` load, and able to go back. */
-    const load = <S>(
-      target: { stateDict(): S; loadStateDict(state: S): unknown } | undefined,
-      state: S,
-      copy: (now: S) => S,
-    ) => {
+    const load = <S>(target: Stateful<S> | undefined, state: S, copy: (now: S) => S) => {
       if (!target) return;
       const before = copy(target.stateDict());
       undo.push(() => target.loadStateDict(before));
@@ -171,13 +186,10 @@ export function loadState(
     const clones = (state: StateDict): StateDict =>
       Object.fromEntries(Object.entries(state).map(([name, tensor]) => [name, tensor.clone()]));
     try {
-      load(model, ofModel(tensors), clones);
+      load(model, unprefixed("model", tensors), clones);
       load(optimizer, saved!, ({ groups, state }) => ({ groups, state: state.map(clones) }));
-      load(
-        scheduler as { stateDict(): unknown; loadStateDict(state: unknown): void } | undefined,
-        notes.scheduler,
-        structuredClone,
-      );
+      load(average, averages, clones);
+      load(scheduler as Stateful<unknown> | undefined, notes.scheduler, structuredClone);
     } catch (error) {
       for (const back of undo.reverse()) back();
       throw error;

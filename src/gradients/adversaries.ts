@@ -5,7 +5,8 @@
 import { uniform } from "../creation.ts";
 import { type Shape, sameShape, show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { Tensor, withGrad } from "../tensor.ts";
 import { grad } from "../transforms.ts";
 import { requireCount, requireInputs, requireNumber } from "./scores.ts";
 import { onSphere, unitRows } from "./sphere.ts";

@@ -1,7 +1,8 @@
 /** The gradient's path through a network's depth: what of it arrives at each layer's output. What residuals, gates and norms are for. */
 import { onesLike } from "../autograd.ts";
 import type { Module } from "../nn/module.ts";
-import { type Tensor, tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import type { Tensor } from "../tensor.ts";
 import { arrivals, observed } from "./layers.ts";
 import { norm } from "./vector.ts";
 

@@ -1,6 +1,6 @@
 /** Eigenvalues of symmetric matrices in float64: all of a small one, the extreme ones of a product by Lanczos. */
 import { randn } from "../creation.ts";
-import { tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
 import { addScaled, basis, dot, norm, plus, scale, unit, type Vector, vector } from "./vector.ts";
 
 /** Eigenvalues, ascending, and eigenvector k as vectors[k]. */

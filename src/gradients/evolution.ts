@@ -2,7 +2,8 @@
 import { rand, tensor } from "../creation.ts";
 import { manualSeed } from "../runtime/engine.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { type Tensor, tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import type { Tensor } from "../tensor.ts";
 import { grad } from "../transforms.ts";
 import { randomVector, symmetricEigen } from "./eigen.ts";
 import type { Point } from "./objective.ts";

@@ -2,8 +2,9 @@
 
 import { randn } from "../creation.ts";
 import { concat } from "../functions.ts";
+import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
-import { fromElements, tidy } from "../tensor.ts";
+import { fromElements } from "../tensor.ts";
 import { vjp } from "../transforms.ts";
 import { EPSILON32 } from "./differences.ts";
 import { Objective } from "./objective.ts";

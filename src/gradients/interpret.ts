@@ -4,7 +4,8 @@
  */
 import { full, randn } from "../creation.ts";
 import { concat } from "../functions.ts";
-import { fromElements, Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { fromElements, Tensor, withGrad } from "../tensor.ts";
 import { type Nodes, type Rule, rules } from "./quadrature.ts";
 import {
   type BatchOptions,

@@ -8,7 +8,8 @@ import { Conv2d } from "../nn/conv.ts";
 import { isPlain } from "../nn/intercept.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
 import { arrivals, asPositions, observed, oneGroup, type Pass, patches } from "./layers.ts";
 import { type Likelihood, requireOutputs, score } from "./likelihood.ts";
 

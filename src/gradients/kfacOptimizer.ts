@@ -1,9 +1,14 @@
 /** The K-FAC optimizer: natural gradients by Kronecker factors, with steps whose length Fisher's matrix itself decides. */
+
 import { full } from "../creation.ts";
 import type { Module } from "../nn/module.ts";
 import { SpectralNorm } from "../nn/spectral.ts";
-import { given, requireRange } from "../optim/optimizer.ts";
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { sameShape, show } from "../ops/value.ts";
+import { foreign, given, type OptimizerState, type State } from "../optim/optimizer.ts";
+import { packed, savedOptions, unpacked } from "../optim/vectors.ts";
+import { requireRange, requireWhole } from "../runtime/errors.ts";
+import { tidy } from "../scope.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
 import { layoutOf, linearized, lossAt } from "./fisher.ts";
 import {
   factorsOf,
@@ -38,6 +43,14 @@ export interface KFACOptions {
 const ADAPT_EVERY = 5;
 const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 
+function validate({ lr, damping, decay, every, likelihood }: Required<KFACOptions>): void {
+  rulesOf(likelihood);
+  requireRange("KFAC", { damping }, (v) => v > 0, "above 0");
+  requireRange("KFAC", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
+  requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+  requireWhole("KFAC", { every });
+}
+
 /**
  * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(the step before), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with α and μ that are best under the
  * exact Fisher matrix of the batch. For models whose parameters all lie in Linear and Conv2d (of one group) layers.
@@ -50,7 +63,7 @@ const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 export class KFAC {
   /** λ now. */
   damping: number;
-  private readonly options: Required<KFACOptions>;
+  private options: Required<KFACOptions>;
   private readonly layout: Objective;
   private readonly layers: ReadonlyMap<string, KroneckerLayer>;
   private readonly factors = new Map<string, KroneckerFactors>();
@@ -64,13 +77,8 @@ export class KFAC {
     options: KFACOptions,
   ) {
     this.options = { lr: 1, damping: 0.1, adapt: true, decay: 0.95, every: 10, ...given(options) };
-    const { lr, damping, decay, every, likelihood } = this.options;
-    rulesOf(likelihood);
-    requireRange("KFAC", { damping }, (v) => v > 0, "above 0");
-    requireRange("KFAC", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
-    requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
-    requireRange("KFAC", { every }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
-    this.damping = damping;
+    validate(this.options);
+    this.damping = this.options.damping;
     this.layers = new Map(
       [...model.namedModules()].flatMap(([name, module]) => (isKronecker(module) ? [[name, module] as const] : [])),
     );
@@ -169,6 +177,61 @@ export class KFAC {
     return scale(concatenated(layout.parameters.map((p) => found.get(p)?.data ?? new Float32Array(p.size))), -1);
   }
 
+  /** Options, λ and the steps so far, the last step, factors and inverses by layer, for saving. The factors are the optimizer's own. */
+  stateDict(): OptimizerState {
+    const numbers = packed({
+      progress: [Float64Array.of(this.damping, this.steps)],
+      last: this.last ? [this.last] : [],
+    });
+    return { groups: [{ ...this.options }], state: [numbers, byLayer(this.factors), byLayer(this.inverses)] };
+  }
+
+  /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  loadStateDict(saved: OptimizerState): void {
+    const options = savedOptions("KFAC", saved, this.options, 3);
+    const [numbers, factors, inverses] = saved.state as [State, State, State];
+    const { progress, last } = unpacked("KFAC", numbers, { progress: 2, last: this.layout.theta.length });
+    const [damping, steps] = progress[0] ?? [];
+    if (progress.length !== 1 || last.length > 1 || !Number.isInteger(steps)) throw foreign("KFAC", "is not whole");
+    validate({ ...options, damping: damping! });
+    const found = [this.factorsIn(factors), this.factorsIn(inverses)] as const;
+    this.options = options;
+    this.damping = damping!;
+    this.steps = steps!;
+    [this.last] = last;
+    [this.factors, this.inverses].forEach((own, i) => {
+      const copies = [...found[i]!].map(
+        ([name, { a, g }]) => [name, { a: a.clone().keep(), g: g.clone().keep() }] as const,
+      );
+      for (const old of own.values()) free(old);
+      own.clear();
+      for (const [name, copy] of copies) own.set(name, copy);
+    });
+  }
+
+  /** Factors by layer, as byLayer names them. @throws Error where they are of other layers or shapes */
+  private factorsIn(state: State): Map<string, KroneckerFactors> {
+    const found = new Map<string, KroneckerFactors>();
+    for (const [name, { weight, bias }] of this.layers) {
+      const [a, g] = [state[`${name}.a`], state[`${name}.g`]];
+      if (!a || !g) continue;
+      const out = weight.shape[0]!;
+      const width = weight.size / out + (bias ? 1 : 0);
+      for (const [factor, side] of [
+        [a, width],
+        [g, out],
+      ] as const)
+        if (factor.dtype !== "float32" || !sameShape(factor.shape, [side, side]))
+          throw foreign(
+            "KFAC",
+            `has a factor of ${name || "the model"} as ${factor.dtype} ${show(factor.shape)}, but it must be float32 ${show([side, side])}`,
+          );
+      found.set(name, { a, g });
+    }
+    if (2 * found.size !== Object.keys(state).length) throw foreign("KFAC", "has factors of other layers");
+    return found;
+  }
+
   /** Frees factors and their inverses. The model is not its own. */
   dispose(): void {
     for (const factors of [...this.factors.values(), ...this.inverses.values()]) free(factors);
@@ -187,3 +250,11 @@ function free(factors: KroneckerFactors | undefined): void {
   factors?.a.dispose();
   factors?.g.dispose();
 }
+
+const byLayer = (factors: ReadonlyMap<string, KroneckerFactors>): State =>
+  Object.fromEntries(
+    [...factors].flatMap(([name, { a, g }]) => [
+      [`${name}.a`, a],
+      [`${name}.g`, g],
+    ]),
+  );

@@ -8,7 +8,8 @@ import * as layers from "../nn/layers.ts";
 import { type Module, Sequential } from "../nn/module.ts";
 import { GlobalAvgPool2d, MaxPool2d } from "../nn/pool.ts";
 import { SpectralNorm } from "../nn/spectral.ts";
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
 import { spectralNorm } from "./spectral.ts";
 
 /** The largest slope of an activation, or what bounds a layer without a weight. */

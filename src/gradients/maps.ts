@@ -9,7 +9,8 @@ import type { Module } from "../nn/module.ts";
 import { interpolate } from "../nn/resize.ts";
 import { show, sizeOf } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { fromElements, Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { fromElements, Tensor, withGrad } from "../tensor.ts";
 import {
   type BatchOptions,
   chosenScores,

@@ -1,7 +1,11 @@
 /** An optimizer that follows the natural gradient, for networks of any layers: conjugate gradients on products with Fisher's matrix. */
+
 import type { Module } from "../nn/module.ts";
-import { given, requireRange } from "../optim/optimizer.ts";
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { foreign, given, type OptimizerState } from "../optim/optimizer.ts";
+import { packed, savedOptions, unpacked } from "../optim/vectors.ts";
+import { requireRange, requireWhole } from "../runtime/errors.ts";
+import { tidy } from "../scope.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
 import { conjugateGradient } from "./conjugate.ts";
 import { layoutOf, linearized, lossAt } from "./fisher.ts";
 import { type Likelihood, rulesOf } from "./likelihood.ts";
@@ -24,6 +28,13 @@ export interface NaturalGradientOptions {
   readonly tolerance?: number;
 }
 
+function validate({ lr, damping, iterations, likelihood }: Required<NaturalGradientOptions>): void {
+  rulesOf(likelihood);
+  requireRange("NaturalGradient", { damping }, (v) => v > 0, "above 0");
+  requireRange("NaturalGradient", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
+  requireWhole("NaturalGradient", { iterations });
+}
+
 /**
  * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, begun where the last step's ended (Martens 2010). A step costs about two
  * passes for each of them and does as much as many steps of SGD; a step that would raise the loss of its batch is not made.
@@ -36,19 +47,15 @@ export interface NaturalGradientOptions {
 export class NaturalGradient {
   /** λ now. */
   damping: number;
-  private readonly options: Required<NaturalGradientOptions>;
+  private options: Required<NaturalGradientOptions>;
   private readonly layout: Objective;
   private last: Vector | undefined;
 
   /** @throws RangeError, or Error where there are no parameters */
   constructor(parameters: Module | readonly Tensor[], options: NaturalGradientOptions) {
     this.options = { lr: 1, damping: 0.1, adapt: true, iterations: 20, tolerance: 1e-2, ...given(options) };
-    const { lr, damping, iterations, likelihood } = this.options;
-    rulesOf(likelihood);
-    requireRange("NaturalGradient", { damping }, (v) => v > 0, "above 0");
-    requireRange("NaturalGradient", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
-    requireRange("NaturalGradient", { iterations }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
-    this.damping = damping;
+    validate(this.options);
+    this.damping = this.options.damping;
     this.layout = layoutOf(parameters);
   }
 
@@ -87,5 +94,22 @@ export class NaturalGradient {
     }
     if (adapt) this.damping = adaptedDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
+  }
+  /** Options and λ now, and the last step, for saving: vectors in float64, as bytes. */
+  stateDict(): OptimizerState {
+    const vectors = { damping: [Float64Array.of(this.damping)], last: this.last ? [this.last] : [] };
+    return { groups: [{ ...this.options }], state: [packed(vectors)] };
+  }
+
+  /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  loadStateDict(saved: OptimizerState): void {
+    const name = "NaturalGradient";
+    const options = savedOptions(name, saved, this.options, 1);
+    const { damping, last } = unpacked(name, saved.state[0]!, { damping: 1, last: this.layout.theta.length });
+    if (damping.length !== 1 || last.length > 1) throw foreign(name, "is not whole");
+    validate({ ...options, damping: damping[0]![0]! });
+    this.options = options;
+    this.damping = damping[0]![0]!;
+    [this.last] = last;
   }
 }

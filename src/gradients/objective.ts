@@ -6,7 +6,8 @@ import { backpropagate, handOver, onesLike } from "../autograd.ts";
 import { Module } from "../nn/module.ts";
 import { show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { fromElements, Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { fromElements, Tensor, withGrad } from "../tensor.ts";
 import { concatenated, type Vector, vector } from "./vector.ts";
 
 /** θ as people give it: an objective's own vectors, arrays, or a tensor's elements. */

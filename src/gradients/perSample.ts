@@ -7,7 +7,8 @@ import { BatchNorm } from "../nn/norm.ts";
 import { full } from "../ops/shape.ts";
 import { show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { Tensor, tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { Tensor } from "../tensor.ts";
 import { arrivals, observed, ruleOf } from "./layers.ts";
 import { objective } from "./objective.ts";
 

@@ -1,7 +1,8 @@
 /** The gradient through time: how much of it reaches each step of a recurrence, against the powers of its weight's norm. */
 import { backpropagate, handOver } from "../autograd.ts";
 import { full } from "../ops/shape.ts";
-import { type Edge, type Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { type Edge, type Tensor, withGrad } from "../tensor.ts";
 import { norm, slope, vector } from "./vector.ts";
 
 /** A recurrence's state: one tensor, or several as of an LSTM. */

@@ -5,7 +5,8 @@
 import { Module } from "../nn/module.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { fromElements, Tensor, tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { fromElements, Tensor } from "../tensor.ts";
 import { grad, vjp } from "../transforms.ts";
 import { requireCount, requireInputs, requireNumber, type Scorer, scoresOf } from "./scores.ts";
 import { onSphere } from "./sphere.ts";

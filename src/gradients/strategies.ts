@@ -4,7 +4,7 @@
  */
 import type { Optimizer } from "../optim/optimizer.ts";
 import { manualSeed } from "../runtime/engine.ts";
-import { tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
 import { logSlope } from "./differences.ts";
 import { randomVector } from "./eigen.ts";
 import { Objective, type Point } from "./objective.ts";

@@ -1,13 +1,11 @@
 /** Vectors in float64: what the algorithms above gradients (Lanczos, conjugate gradients, integrators) reckon with. */
 
+import { concatenated, dot } from "../optim/vectors.ts";
+
+export { concatenated, dot };
 export type Vector = Float64Array;
 
 export const vector = (values: ArrayLike<number>): Vector => new Float64Array(values);
-export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
-  let total = 0;
-  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
-  return total;
-};
 export const norm = (a: Vector): number => Math.sqrt(dot(a, a));
 // Loops: map with a function is several times slower.
 export function scale(a: Vector, factor: number): Vector {
@@ -43,16 +41,6 @@ export function basis(n: number, i: number): Vector {
   const e = new Float64Array(n);
   e[i] = 1;
   return e;
-}
-/** The vectors one behind the other. */
-export function concatenated(parts: readonly ArrayLike<number>[]): Vector {
-  const all = new Float64Array(parts.reduce((total, { length }) => total + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 export const mean = (a: ArrayLike<number>): number => {
   let total = 0;

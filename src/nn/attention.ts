@@ -2,7 +2,7 @@
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { additiveMask, attend, attentionWeights, type Layout } from "../ops/attention.ts";
-import { ShapeError, TraceError } from "../runtime/errors.ts";
+import { requireFraction, requireRange, requireWhole, ShapeError, TraceError } from "../runtime/errors.ts";
 import { currentRecorder, type Tensor, withGrad } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Linear } from "./layers.ts";
@@ -38,8 +38,7 @@ export class RotaryEmbedding extends Module {
     { base = 10000, interleaved = true }: { readonly base?: number; readonly interleaved?: boolean } = {},
   ) {
     super();
-    if (!(Number.isInteger(dim) && dim > 0 && dim % 2 === 0))
-      throw new RangeError(`RotaryEmbedding: dim is ${dim}, but must be an even number above 0.`);
+    requireRange("RotaryEmbedding", { dim }, (n) => Number.isInteger(n / 2) && n > 0, "an even number above 0");
     this.base = base;
     this.interleaved = interleaved;
   }
@@ -92,8 +91,7 @@ export class RotaryEmbedding extends Module {
 export class SinusoidalEncoding extends Module {
   constructor(readonly dim: number) {
     super();
-    if (!(Number.isInteger(dim) && dim > 0))
-      throw new RangeError(`SinusoidalEncoding: dim is ${dim}, but must be a whole number above 0.`);
+    requireWhole("SinusoidalEncoding", { dim });
   }
 
   /** @param offset the place of the first step @param dim the dimension of the steps: 0 for [steps, batch, dim] */
@@ -213,16 +211,12 @@ export class MultiheadAttention extends Module {
     { dropout = 0, bias = true, batchFirst = false, rotary }: MultiheadAttentionOptions = {},
   ) {
     super();
-    if (!(Number.isInteger(embedDim) && Number.isInteger(numHeads) && numHeads > 0 && embedDim > 0))
-      throw new RangeError(
-        `MultiheadAttention: ${embedDim} numbers and ${numHeads} heads: both must be whole numbers above 0.`,
-      );
+    requireWhole("MultiheadAttention", { embedDim, numHeads });
     if (embedDim % numHeads)
       throw new RangeError(
         `MultiheadAttention: ${embedDim} numbers cannot be cut into ${numHeads} heads of one width.`,
       );
-    if (!(dropout >= 0 && dropout <= 1))
-      throw new RangeError(`MultiheadAttention: dropout is ${dropout}, but must be in 0 … 1.`);
+    requireFraction("MultiheadAttention", { dropout });
     if (rotary && rotary.dim !== embedDim / numHeads)
       throw new RangeError(
         `MultiheadAttention: the rotary positions are for a width of ${rotary.dim}, but heads have ${embedDim / numHeads}.`,

@@ -1,4 +1,5 @@
 /** Convolution layers. Names, arguments, defaults and first weights are PyTorch's; images and weights have channels last. */
+
 import { zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import {
@@ -11,6 +12,7 @@ import {
   type Size2d,
   TRANSPOSE_OPTIONS,
 } from "../ops/convolve.ts";
+import { requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Module, parameter } from "./module.ts";
@@ -19,8 +21,6 @@ interface WithBias {
   /** Whether a number is added to each channel. Default true. */
   readonly bias?: boolean;
 }
-
-const positive = (v: number): boolean => Number.isInteger(v) && v > 0;
 
 /** What the four layers share: a weight and a bias, uniform in ±1/√fanIn at first, and the options of the op. */
 abstract class Convolution<O extends { readonly groups?: number | undefined }> extends Module {
@@ -46,10 +46,8 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
     const { groups = 1 } = options;
     if (kernelSize.length !== dimensions)
       throw new RangeError(`${name}: the kernel is [${kernelSize.join(", ")}], but has ${dimensions} dimension(s).`);
-    if (![inChannels, outChannels, groups, ...kernelSize].every(positive))
-      throw new RangeError(
-        `${name}: ${inChannels} → ${outChannels} channels, kernel ${kernelSize.join("×")}, groups ${groups}: all must be whole numbers above 0.`,
-      );
+    requireWhole(name, { inChannels, outChannels, groups });
+    for (const size of kernelSize) requireWhole(name, { kernelSize: size });
     if (inChannels % groups || outChannels % groups)
       throw new RangeError(`${name}: ${inChannels} → ${outChannels} channels cannot be cut into ${groups} groups.`);
     const [first, last] = transposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups];

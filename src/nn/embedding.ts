@@ -1,6 +1,8 @@
 /** Embedding: a learnt vector for each of a number of things. */
+
 import { randn } from "../creation.ts";
 import * as ops from "../functions.ts";
+import { requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module, parameter } from "./module.ts";
 
@@ -20,8 +22,7 @@ export class Embedding extends Module {
     { paddingIdx }: { readonly paddingIdx?: number } = {},
   ) {
     super();
-    if (![numEmbeddings, embeddingDim].every((n) => Number.isInteger(n) && n > 0))
-      throw new RangeError(`Embedding: ${numEmbeddings} × ${embeddingDim}: both must be whole numbers above 0.`);
+    requireWhole("Embedding", { numEmbeddings, embeddingDim });
     const padding = paddingIdx === undefined ? null : paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
     if (padding !== null && !(Number.isInteger(padding) && padding >= 0 && padding < numEmbeddings))
       throw new RangeError(`Embedding: paddingIdx is ${paddingIdx}, but must be one of ${numEmbeddings} rows.`);

@@ -4,7 +4,8 @@ import { normal as randomNormal, uniform as randomUniform } from "../creation.ts
 import { erfc64 } from "../ops/erf.ts";
 import { show, sizeOf } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
 
 function write(x: Tensor, values: () => Tensor): Tensor {
   withGrad(false, () => tidy(() => void x.copyFrom(values())));

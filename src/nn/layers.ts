@@ -2,6 +2,7 @@
 
 import { zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
+import { requireFraction, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Module, parameter } from "./module.ts";
@@ -20,9 +21,7 @@ export class Linear extends Module {
     { bias = true }: { bias?: boolean } = {},
   ) {
     super();
-    if (!(Number.isInteger(inFeatures) && Number.isInteger(outFeatures) && inFeatures > 0 && outFeatures > 0)) {
-      throw new RangeError(`Linear: ${inFeatures} → ${outFeatures} features: both must be whole numbers above 0.`);
-    }
+    requireWhole("Linear", { inFeatures, outFeatures });
     this.weight = parameter(
       init.kaimingUniform(zeros([outFeatures, inFeatures]), {
         a: Math.sqrt(5),
@@ -63,7 +62,7 @@ export class Flatten extends Module {
 export class Dropout extends Module {
   constructor(readonly p = 0.5) {
     super();
-    if (!(p >= 0 && p <= 1)) throw new RangeError(`Dropout: p is ${p}, but must be in 0 … 1.`);
+    requireFraction("Dropout", { p });
   }
   forward(x: Tensor): Tensor {
     if (!this.training || this.p === 0) return x;

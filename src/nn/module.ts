@@ -16,6 +16,29 @@ export function parameter(x: Tensor): Tensor {
 /** Tensors by name: what `stateDict` returns and `loadStateDict` takes. */
 export type StateDict = Record<string, Tensor>;
 
+/** Copies values into tensors of the same names: see Module.loadStateDict. @throws ShapeError @internal */
+export function copyInto(own: StateDict, state: StateDict, strict = true): { missing: string[]; unexpected: string[] } {
+  const missing = Object.keys(own).filter((name) => !(name in state));
+  const unexpected = Object.keys(state).filter((name) => !(name in own));
+  const problems = Object.entries(own).flatMap(([name, target]) => {
+    const source = state[name];
+    if (!source || (sameShape(source.shape, target.shape) && source.dtype === target.dtype)) return [];
+    return [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`];
+  });
+  if (strict && missing.length) problems.push(`missing: ${missing.join(", ")}`);
+  if (strict && unexpected.length) problems.push(`unexpected: ${unexpected.join(", ")}`);
+  if (problems.length) {
+    const remedy = problems.some((p) => /^(missing|unexpected)/.test(p))
+      ? " Pass { strict: false } to load what fits by name."
+      : "";
+    throw new ShapeError(`loadStateDict: ${problems.join("; ")}.${remedy}`);
+  }
+  withGrad(false, () => {
+    for (const [name, target] of Object.entries(own)) if (state[name]) target.copyFrom(state[name]);
+  });
+  return { missing, unexpected };
+}
+
 /**
  * The base of layers and networks. Assign parameters (`parameter(x)`), other tensors (buffers), modules and arrays of
  * modules as properties, and write `forward`.
@@ -135,26 +158,7 @@ export abstract class Module {
     state: StateDict,
     { strict = true }: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
-    const own = this.stateDict();
-    const missing = Object.keys(own).filter((name) => !(name in state));
-    const unexpected = Object.keys(state).filter((name) => !(name in own));
-    const problems = Object.entries(own).flatMap(([name, target]) => {
-      const source = state[name];
-      if (!source || (sameShape(source.shape, target.shape) && source.dtype === target.dtype)) return [];
-      return [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`];
-    });
-    if (strict && missing.length) problems.push(`missing: ${missing.join(", ")}`);
-    if (strict && unexpected.length) problems.push(`unexpected: ${unexpected.join(", ")}`);
-    if (problems.length) {
-      const remedy = problems.some((p) => /^(missing|unexpected)/.test(p))
-        ? " Pass { strict: false } to load what fits by name."
-        : "";
-      throw new ShapeError(`loadStateDict: ${problems.join("; ")}.${remedy}`);
-    }
-    withGrad(false, () => {
-      for (const [name, target] of Object.entries(own)) if (state[name]) target.copyFrom(state[name]);
-    });
-    return { missing, unexpected };
+    return copyInto(this.stateDict(), state, strict);
   }
 
   /** What stands in parentheses when the module is printed. */

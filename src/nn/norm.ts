@@ -4,7 +4,8 @@ import { ones, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import type { Shape } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { type Tensor, tidy } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import type { Tensor } from "../tensor.ts";
 import { Module, parameter } from "./module.ts";
 
 export interface NormOptions {

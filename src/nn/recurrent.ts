@@ -2,7 +2,7 @@
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { cells } from "../ops/cells.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { requireWhole, ShapeError } from "../runtime/errors.ts";
 import { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Dropout } from "./layers.ts";
@@ -27,12 +27,6 @@ export interface ForwardOptions {
 }
 
 type Kind = keyof typeof cells;
-
-function requireSizes(name: string, sizes: Record<string, number>): void {
-  for (const [key, n] of Object.entries(sizes))
-    if (!Number.isInteger(n) || n < 1)
-      throw new RangeError(`${name}: ${key} is ${n}, but must be a whole number above 0.`);
-}
 
 function requireNonlinearity(name: string, nonlinearity: string): void {
   if (nonlinearity !== "tanh" && nonlinearity !== "relu")
@@ -82,7 +76,7 @@ abstract class Recurrent extends Module {
     { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false }: RecurrentOptions = {},
   ) {
     super();
-    requireSizes(this.constructor.name, { inputSize, hiddenSize, numLayers });
+    requireWhole(this.constructor.name, { inputSize, hiddenSize, numLayers });
     this.numLayers = numLayers;
     this.bidirectional = bidirectional;
     this.batchFirst = batchFirst;
@@ -233,7 +227,7 @@ abstract class RecurrentCell extends Module {
     { bias = true }: { readonly bias?: boolean } = {},
   ) {
     super();
-    requireSizes(this.constructor.name, { inputSize, hiddenSize });
+    requireWhole(this.constructor.name, { inputSize, hiddenSize });
     defineWeights(this, kind, inputSize, hiddenSize, bias, "");
   }
   /** x as a sequence of one step. */

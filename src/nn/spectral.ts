@@ -1,7 +1,10 @@
 /** Spectral normalization: a layer whose weight never stretches anything. */
+
 import { noGrad } from "../autograd.ts";
 import { randn } from "../creation.ts";
-import { type Tensor, tidy } from "../tensor.ts";
+import { requireWhole } from "../runtime/errors.ts";
+import { tidy } from "../scope.ts";
+import type { Tensor } from "../tensor.ts";
 import { ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
 import { Module } from "./module.ts";
 
@@ -38,10 +41,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
     const { weight } = layer;
     if (!weight || weight.shape.length < 2)
       throw new TypeError(`SpectralNorm: ${layer.constructor.name} has no weight of two or more dimensions.`);
-    if (!(Number.isInteger(nPowerIterations) && nPowerIterations > 0))
-      throw new RangeError(
-        `SpectralNorm: nPowerIterations is ${nPowerIterations}, but must be a whole number above 0.`,
-      );
+    requireWhole("SpectralNorm", { nPowerIterations });
     this.iterations = nPowerIterations;
     this.eps = eps;
     this.dim = dim < 0 ? dim + weight.shape.length : dim;

@@ -4,7 +4,8 @@ import type { AnyOp } from "../ops/op.ts";
 import { bytesPerElement, type DType, type Shape, show } from "../ops/value.ts";
 import { flopsOf } from "../ops/work.ts";
 import { amount, table } from "../printing.ts";
-import { Tensor, tensorsIn, tidy, withGrad, withRecorder } from "../tensor.ts";
+import { tensorsIn, tidy } from "../scope.ts";
+import { Tensor, withGrad, withRecorder } from "../tensor.ts";
 import { type Call, intercepted } from "./intercept.ts";
 import type { Module } from "./module.ts";
 

@@ -1,5 +1,9 @@
 /** Averages of weights over training. */
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+
+import { copyInto, type StateDict } from "../nn/module.ts";
+import { requireFraction } from "../runtime/errors.ts";
+import { requireSynchronous, tidy } from "../scope.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
 
 /**
  * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.
@@ -18,7 +22,7 @@ export class EMA {
   private readonly decay: number;
 
   constructor(params: Iterable<Tensor>, { decay = 0.999 }: { readonly decay?: number } = {}) {
-    if (!(decay >= 0 && decay <= 1)) throw new RangeError(`EMA: decay is ${decay}, but must be in 0 … 1.`);
+    requireFraction("EMA", { decay });
     if (typeof (params as Partial<Iterable<Tensor>>)?.[Symbol.iterator] !== "function")
       throw new TypeError("EMA: no list of parameters given. Pass model.parameters().");
     this.params = [...params];
@@ -45,12 +49,21 @@ export class EMA {
     put(this.averages);
     try {
       const result = f();
-      if (result instanceof Promise)
-        throw new Error("EMA.average: f returned a promise, but the parameters are put back at once.");
+      requireSynchronous("EMA.average", result);
       return result;
     } finally {
       put(kept);
     }
+  }
+
+  /** The averages by their place, for saving: they are its own, clone() what is to stay as it is. */
+  stateDict(): StateDict {
+    return Object.fromEntries(this.averages.map((average, i) => [String(i), average]));
+  }
+
+  /** Takes over averages. Everything is checked before anything is changed. @throws ShapeError where they do not fit */
+  loadStateDict(state: StateDict): void {
+    copyInto(this.stateDict(), state);
   }
 
   dispose(): void {

@@ -1,7 +1,8 @@
 /** Gradient clipping, in place on `grad`. */
 import { full } from "../creation.ts";
 import { norm, stack } from "../functions.ts";
-import { type Tensor, tidy, withGrad } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { type Tensor, withGrad } from "../tensor.ts";
 
 /** Replaces each gradient by f of it. */
 function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {

@@ -1,7 +1,10 @@
 /** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
-import { Tensor, tidy, withGrad } from "../tensor.ts";
+import { requireRange, requireWhole } from "../runtime/errors.ts";
+import { tidy } from "../scope.ts";
+import { Tensor, withGrad } from "../tensor.ts";
 import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
-import { given } from "./optimizer.ts";
+import { foreign, given, type OptimizerState } from "./optimizer.ts";
+import { concatenated, dot, packed, savedOptions, unpacked } from "./vectors.ts";
 
 export interface LBFGSOptions {
   /** Default 1. */
@@ -20,11 +23,6 @@ export interface LBFGSOptions {
   readonly lineSearchFn?: "strongWolfe" | null;
 }
 
-const dot = (a: Float64Array, b: Float64Array): number => {
-  let total = 0;
-  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
-  return total;
-};
 const largest = (a: Float64Array): number => a.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
 
 /** A step s and the change of gradient y along it. */
@@ -32,6 +30,13 @@ interface Pair {
   readonly s: Float64Array;
   readonly y: Float64Array;
   readonly rho: number;
+}
+
+function validate({ lr, maxIter, historySize, lineSearchFn }: Required<LBFGSOptions>): void {
+  requireRange("LBFGS", { lr }, (v) => v > 0, "a number above 0");
+  requireWhole("LBFGS", { maxIter, historySize });
+  if (lineSearchFn !== null && lineSearchFn !== "strongWolfe")
+    throw new RangeError(`LBFGS: lineSearchFn is "${lineSearchFn}", but must be "strongWolfe" or null.`);
 }
 
 /** −H·g by the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), H starting from `scale`. */
@@ -63,7 +68,7 @@ function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Floa
  */
 export class LBFGS {
   readonly params: readonly Tensor[];
-  private readonly options: Required<LBFGSOptions>;
+  private options: Required<LBFGSOptions>;
   /** What it has learnt from earlier steps. */
   private pairs: Pair[] = [];
   private scale = 1;
@@ -84,13 +89,7 @@ export class LBFGS {
       lineSearchFn: null,
       ...given(options),
     };
-    const { lr, historySize, lineSearchFn } = this.options;
-    if (!(lr > 0)) throw new RangeError(`LBFGS: lr is ${lr}, but must be a number above 0.`);
-    for (const [key, n] of Object.entries({ maxIter, historySize }))
-      if (!Number.isInteger(n) || n < 1)
-        throw new RangeError(`LBFGS: ${key} is ${n}, but must be a whole number above 0.`);
-    if (lineSearchFn !== null && lineSearchFn !== "strongWolfe")
-      throw new RangeError(`LBFGS: lineSearchFn is "${lineSearchFn}", but must be "strongWolfe" or null.`);
+    validate(this.options);
   }
 
   /** Forgets all gradients. */
@@ -139,6 +138,32 @@ export class LBFGS {
     return before;
   }
 
+  /** Options and what earlier steps taught, for saving: vectors in float64, as bytes. */
+  stateDict(): OptimizerState {
+    const { pairs, scale, last } = this;
+    const vectors = {
+      s: pairs.map(({ s }) => s),
+      y: pairs.map(({ y }) => y),
+      last: last ? [last.d, last.g] : [],
+      numbers: [Float64Array.of(scale, last?.t ?? 0)],
+    };
+    return { groups: [{ ...this.options }], state: [packed(vectors)] };
+  }
+
+  /** Takes over options and what was learnt. Everything is checked before anything is changed. @throws Error where they do not fit */
+  loadStateDict(saved: OptimizerState): void {
+    const options = savedOptions("LBFGS", saved, this.options, 1);
+    validate(options);
+    const n = this.params.reduce((total, { size }) => total + size, 0);
+    const { s, y, last, numbers } = unpacked("LBFGS", saved.state[0]!, { s: n, y: n, last: n, numbers: 2 });
+    const isWhole = s.length === y.length && s.length <= options.historySize && numbers.length === 1;
+    if (!isWhole || last.length % 2 || last.length > 2) throw foreign("LBFGS", "is not whole");
+    this.options = options;
+    this.pairs = s.map((step, i) => ({ s: step, y: y[i]!, rho: 1 / dot(y[i]!, step) }));
+    this.scale = numbers[0]![0]!;
+    this.last = last.length ? { d: last[0]!, t: numbers[0]![1]!, g: last[1]! } : undefined;
+  }
+
   /** The next direction, and the step to try first, with what the last step taught. */
   private next(g: Float64Array, historySize: number, lr: number): { d: Float64Array; t: number } {
     if (!this.last) {
@@ -164,11 +189,11 @@ export class LBFGS {
       const value = withGrad(true, loss);
       value.backward();
       const parts = this.params.map((p) => p.grad?.data ?? new Float32Array(p.size));
-      return { loss: value.item(), gradient: flat(parts) };
+      return { loss: value.item(), gradient: concatenated(parts) };
     });
   }
   private values(): Float64Array {
-    return flat(this.params.map((p) => p.data));
+    return concatenated(this.params.map((p) => p.data));
   }
   private moveTo(origin: Float64Array, d: Float64Array, t: number): void {
     let from = 0;
@@ -180,14 +205,4 @@ export class LBFGS {
       }
     });
   }
-}
-
-function flat(parts: readonly ArrayLike<number>[]): Float64Array {
-  const all = new Float64Array(parts.reduce((total, { length }) => total + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -1,4 +1,5 @@
 /** Muon: momentum, orthogonalized. For the weight matrices inside of a network; its other parameters are for Adam. */
+import { requireRange, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import {
   type CommonOptions,
@@ -6,7 +7,6 @@ import {
   given,
   Optimizer,
   type ParamGroup,
-  requireRange,
   type State,
   type StateRule,
 } from "./optimizer.ts";
@@ -59,7 +59,7 @@ export class Muon extends Optimizer<MuonOptions, StateRule> {
   }
   protected validate({ momentum, weightDecay, nsSteps, adjustLrFn }: MuonOptions): void {
     requireRange("Muon", { momentum, weightDecay }, (v) => v >= 0, "≥ 0");
-    requireRange("Muon", { nsSteps }, (v) => Number.isInteger(v) && v > 0, "a whole number above 0");
+    requireWhole("Muon", { nsSteps });
     if (adjustLrFn !== "original" && adjustLrFn !== "matchRmsAdamW")
       throw new RangeError(`Muon: adjustLrFn is "${adjustLrFn}", but must be "original" or "matchRmsAdamW".`);
   }

@@ -4,7 +4,8 @@ import { full } from "../creation.ts";
 import { advance } from "../ops/random.ts";
 import { updateParameter } from "../ops/update.ts";
 import { sameShape, show } from "../ops/value.ts";
-import { currentRecorder, Tensor, tidy, withGrad, withRecorder } from "../tensor.ts";
+import { tidy } from "../scope.ts";
+import { currentRecorder, Tensor, withGrad, withRecorder } from "../tensor.ts";
 
 /** Options every optimizer has. */
 export interface CommonOptions {
@@ -66,16 +67,14 @@ export function given<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 }
 
-/** Checks that options lie in their ranges. @throws RangeError */
-export function requireRange(
-  name: string,
-  options: Record<string, number>,
-  inRange: (v: number) => boolean,
-  range: string,
-): void {
-  for (const [key, v] of Object.entries(options)) {
-    if (!inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
-  }
+/** What does not fit. */
+export const foreign = (optimizer: string, what: string): Error =>
+  new Error(`${optimizer}: the state ${what}. Is it another optimizer's, or another model's?`);
+
+/** @throws Error where what was saved has names that one's own has not */
+export function requireOwn(optimizer: string, own: object, saved: object): void {
+  const unknown = Object.keys(saved).find((key) => !Object.hasOwn(own, key));
+  if (unknown !== undefined) throw foreign(optimizer, `has ${unknown}`);
 }
 
 /** Tensors of a parameter by name. */
@@ -253,43 +252,32 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   loadStateDict({ groups, state }: OptimizerState): void {
     const params = this.paramGroups.flatMap((group) => group.params);
     if (groups.length !== this.paramGroups.length || state.length !== params.length) {
-      throw new Error(
-        `${this.constructor.name}: the state is of ${groups.length} groups with ${state.length} parameters, ` +
-          `but this optimizer has ${this.paramGroups.length} with ${params.length}.`,
+      throw foreign(
+        this.constructor.name,
+        `is of ${groups.length} groups with ${state.length} parameters, but must be of ${this.paramGroups.length} with ${params.length}`,
       );
     }
-    const options = this.paramGroups.map((group, i): O => ({ ...group.options, ...groups[i] }));
-    for (const checked of options) {
-      checkRate(checked.lr);
-      this.validate(checked);
-    }
     let place = 0;
-    this.paramGroups.forEach((group, i) => {
-      const { slots } = this.rule(options[i]!);
+    const options = this.paramGroups.map((group, i): O => {
+      const merged: O = { ...group.options, ...groups[i] };
+      checkRate(merged.lr);
+      this.validate(merged);
+      const { slots } = this.rule(merged);
       for (const p of group.params) this.requireState(p, state[place]!, slots, place++);
+      return merged;
     });
-    this.paramGroups.forEach((group, i) => {
-      const unknown = Object.keys(groups[i]!).find((key) => !(key in group.options));
-      if (unknown !== undefined)
-        throw new Error(
-          `${this.constructor.name}: the state's groups have ${unknown}, which this one has not. Is it another optimizer's?`,
-        );
-    });
-    this.paramGroups.forEach((group, i) => {
-      Object.assign(group.options, options[i]);
-    });
+    this.paramGroups.forEach((group, i) => requireOwn(this.constructor.name, group.options, groups[i]!));
+    this.paramGroups.forEach((group, i) => Object.assign(group.options, options[i]));
     params.forEach((p, i) => {
-      const own = this.state.get(p);
-      const names = Object.keys(state[i]!);
+      const own = this.state.get(p) ?? {};
+      const saved = Object.entries(state[i]!);
       // Where it has a state already, that stays where it is: what compile recorded uses it.
-      if (own && names.length && names.every((name) => own[name])) {
-        withGrad(false, () => {
-          for (const name of names) own[name]!.copyFrom(state[i]![name]!);
-        });
+      if (saved.length && saved.every(([name]) => own[name])) {
+        withGrad(false, () => saved.forEach(([name, tensor]) => void own[name]!.copyFrom(tensor)));
         return;
       }
-      const copies = Object.entries(state[i]!).map(([name, tensor]) => [name, tensor.clone().keep()] as const);
-      for (const old of Object.values(this.state.get(p) ?? {})) old.dispose();
+      const copies = saved.map(([name, tensor]) => [name, tensor.clone().keep()] as const);
+      for (const old of Object.values(own)) old.dispose();
       if (copies.length) this.state.set(p, Object.fromEntries(copies));
       else this.state.delete(p);
     });
@@ -300,21 +288,13 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     const names = Object.keys(saved);
     if (!names.length) return;
     const expected = ["step", ...slots.filter((name) => name !== undefined)];
-    const what = `${this.constructor.name}: the state of parameter ${place}`;
-    if (names.length !== expected.length || expected.some((name) => !(name in saved))) {
-      throw new Error(
-        `${what} has ${names.join(", ")}, but must have ${expected.join(", ")}. Is it another optimizer's?`,
-      );
-    }
+    const wrong = (what: string): Error => foreign(this.constructor.name, `of parameter ${place} has ${what}`);
+    if (names.length !== expected.length || expected.some((name) => !(name in saved)))
+      throw wrong(`${names.join(", ")}, but must have ${expected.join(", ")}`);
     for (const [name, tensor] of Object.entries(saved)) {
-      const fit =
-        name === "step"
-          ? tensor.dtype === "int32" && tensor.size === 1
-          : tensor.dtype === "float32" && sameShape(tensor.shape, p.shape);
-      if (!fit) {
-        const needed = name === "step" ? "int32 []" : `float32 ${show(p.shape)}`;
-        throw new Error(`${what} has ${name} as ${tensor.dtype} ${show(tensor.shape)}, but it must be ${needed}.`);
-      }
+      const [dtype, shape] = name === "step" ? ["int32", []] : ["float32", p.shape];
+      if (tensor.dtype !== dtype || !sameShape(tensor.shape, shape))
+        throw wrong(`${name} as ${tensor.dtype} ${show(tensor.shape)}, but it must be ${dtype} ${show(shape)}`);
     }
   }
 

@@ -1,7 +1,9 @@
 /** The optimizers: each says which kernel runs with which constants. Names, arguments and defaults are PyTorch's. */
+
 import { UpdateFlag } from "../../assembly/opcodes.ts";
+import { requireFraction, requireRange } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { type CommonOptions, type GroupOptions, given, Optimizer, requireRange, type UpdateRule } from "./optimizer.ts";
+import { type CommonOptions, type GroupOptions, given, Optimizer, type UpdateRule } from "./optimizer.ts";
 
 type Params<O> = Iterable<Tensor | GroupOptions<O>>;
 const notNegative = (name: string, options: Record<string, number>): void =>
@@ -149,7 +151,7 @@ export class Lion extends Optimizer<LionOptions> {
   }
   protected validate({ betas: [beta1, beta2], weightDecay }: LionOptions): void {
     notNegative("Lion", { weightDecay });
-    requireRange("Lion", { beta1, beta2 }, (v) => v >= 0 && v <= 1, "in 0 … 1");
+    requireFraction("Lion", { beta1, beta2 });
   }
   protected rule({ betas, weightDecay, maximize }: LionOptions): UpdateRule {
     const flags = maximize ? UpdateFlag.Maximize : 0;

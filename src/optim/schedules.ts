@@ -2,7 +2,8 @@
  * Learning rates over time. Names, arguments and values are PyTorch's, but each schedule says what the rate *is*: two on one optimizer
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
-import { given, type Optimizer, requireRange } from "./optimizer.ts";
+import { requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
+import { given, type Optimizer } from "./optimizer.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: any optimizer has rates
 type AnyOptimizer = Optimizer<any, any>;
@@ -12,12 +13,6 @@ export type SchedulerState = Readonly<Record<string, number | readonly number[]>
 
 /** Rates that groups had before any schedule. */
 const initial = new WeakMap<object, number>();
-
-function requireWhole(name: string, options: Record<string, number>): void {
-  for (const [key, n] of Object.entries(options))
-    if (!Number.isInteger(n) || n < 1)
-      throw new RangeError(`${name}: ${key} is ${n}, but must be a whole number above 0.`);
-}
 
 /**
  * The base of schedules: a rate for each step, from each group's rate before its first schedule. Call `step()` after the optimizer's. Rates live
@@ -199,7 +194,7 @@ export class OneCycleLR extends LRScheduler {
     super(optimizer);
     this.options = { pctStart: 0.3, annealStrategy: "cos", divFactor: 25, finalDivFactor: 1e4, ...given(options) };
     requireWhole("OneCycleLR", { totalSteps: options.totalSteps });
-    requireRange("OneCycleLR", { pctStart: this.options.pctStart }, (v) => v >= 0 && v <= 1, "in 0 … 1");
+    requireFraction("OneCycleLR", { pctStart: this.options.pctStart });
     this.apply();
   }
   rate(_: number, t: number): number {
@@ -310,8 +305,7 @@ export class ReduceLROnPlateau {
       throw new RangeError(
         `ReduceLROnPlateau: mode is "${mode}" and thresholdMode "${thresholdMode}": use "min" or "max", "rel" or "abs".`,
       );
-    if (!(this.options.factor < 1))
-      throw new RangeError(`ReduceLROnPlateau: factor is ${this.options.factor}, but must be below 1.`);
+    requireRange("ReduceLROnPlateau", { factor: this.options.factor }, (v) => v < 1, "below 1");
   }
   private isBetter(value: number): boolean {
     const { mode, threshold, thresholdMode } = this.options;

@@ -1,4 +1,4 @@
-/** The error classes of the public face. Every message names the op, what it was given, and the remedy. */
+/** The error classes of the public face, and checks of numbers. Every message names the op, what it was given, and the remedy. */
 
 /** Shapes or dimensions that do not fit the op. */
 export class ShapeError extends Error {
@@ -42,3 +42,18 @@ export class OutOfMemoryError extends Error {
     );
   }
 }
+
+/** Checks that arguments lie in their ranges. @throws RangeError */
+export function requireRange(
+  name: string,
+  values: Readonly<Record<string, number>>,
+  inRange: (v: number) => boolean,
+  range: string,
+): void {
+  for (const [key, v] of Object.entries(values))
+    if (!inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
+}
+export const requireWhole = (name: string, values: Readonly<Record<string, number>>): void =>
+  requireRange(name, values, (n) => Number.isInteger(n) && n > 0, "a whole number above 0");
+export const requireFraction = (name: string, values: Readonly<Record<string, number>>): void =>
+  requireRange(name, values, (v) => v >= 0 && v <= 1, "in 0 … 1");

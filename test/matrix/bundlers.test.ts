@@ -168,3 +168,34 @@ describe("the README's program for threads, bundled for Node", () => {
     expect(Number.parseInt(told!, 10)).toBe(Math.min(availableParallelism(), 8));
   });
 });
+
+/** A safetensors file of one tensor: [1, 2]. */
+const FILE = `
+const header = new TextEncoder().encode(JSON.stringify({ x: { dtype: "F32", shape: [2], data_offsets: [0, 8] } }).padEnd(72));
+const file = new Uint8Array(88);
+file[0] = header.length;
+file.set(header, 8);
+new Float32Array(file.buffer, 80, 2).set([1, 2]);`;
+
+describe.each(["esbuild", "rollup"])("a single name bundled for pages by %s", (name) => {
+  const { bundle } = BUNDLERS.find((bundler) => bundler.name === name)!;
+
+  test.each([
+    ["tensor", "nabla", "console.log(tensor([1, 2]).add(1).sum().item());", "5"],
+    ["zeros", "nabla", "console.log(zeros([2]).add(1).sum().item());", "2"],
+    ["randperm", "nabla", "console.log(randperm(4).sum().item());", "6"],
+    ["nn", "nabla", "console.log(new nn.Linear(2, 3).bias.mul(0).sum().item());", "0"],
+    [
+      "readSafetensors",
+      "nabla/formats",
+      `${FILE}\nconsole.log(readSafetensors(file).tensors.x.mul(2).sum().item());`,
+      "6",
+    ],
+  ])("%s of %s", async (imported, module, program, printed) => {
+    const entry = `single-${imported}.js`;
+    writeFileSync(join(cwd, entry), `import { ${imported} } from "${module}";\n${program}\n`);
+    const folder = `single-${name}-${imported}`;
+    await bundle(entry, folder);
+    expect((await run(process.execPath, [join(folder, entry)], { cwd })).trim()).toBe(printed);
+  });
+});

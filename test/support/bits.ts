@@ -23,7 +23,7 @@ import { type AnyOp, applyAll } from "../../src/ops/op.ts";
 import { table } from "../../src/ops/table.ts";
 import { sharing } from "../../src/ops/work.ts";
 import { engine } from "../../src/runtime/engine.ts";
-import { tensorsIn } from "../../src/tensor.ts";
+import { tensorsIn } from "../../src/scope.ts";
 import { type Case, cases, UPDATES, updateCase } from "./cases.ts";
 import { type Learner, layers, optimizers, schedules } from "./layers.ts";
 import { draw, seeded, toTensor } from "./oracle.ts";

@@ -1,0 +1,75 @@
+/** Eager mode, installed when this is imported: an op checks, allocates, runs and is taken down for gradients, one at a time. */
+import { Node as GraphNode } from "./graph.ts";
+import { type AnyOp, installExecutor } from "./ops/op.ts";
+import { type DType, show, type Value } from "./ops/value.ts";
+import { encodeShared } from "./ops/work.ts";
+import { immediate } from "./runtime/engine.ts";
+import { TraceError } from "./runtime/errors.ts";
+import { currentRecorder, isGradEnabled, Tensor, withRecorder } from "./tensor.ts";
+
+const address = (value: Value): number => (value as Tensor).storage("op").address;
+const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
+
+function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tensor[] {
+  const tensors = inputs as readonly Tensor[];
+  const recorder = currentRecorder();
+  for (const tensor of tensors) {
+    if (tensor.storage(op.name).symbolic && !recorder) {
+      throw new TraceError(
+        `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, and has no memory. ` +
+          "Make what is to outlive the function outside of it, or return it.",
+      );
+    }
+  }
+  const specs = op.infer(tensors, attributes);
+  if (!recorder) op.check?.(tensors, attributes, read);
+  const outputs: Tensor[] = [];
+  try {
+    for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));
+    if (recorder) recorder.record(op, tensors, outputs, attributes);
+    else encodeShared(op, immediate, { inputs: tensors, outputs, attributes, address }, true);
+  } catch (error) {
+    for (const output of outputs) output.dispose();
+    throw error;
+  }
+  if (op.mutates) for (const i of op.mutates(tensors, attributes)) tensors[i]!.storage(op.name).version++;
+  if (isGradEnabled() && op.vjp && tensors.some((x) => x.requiresGrad)) {
+    const edges = tensors.map((x) => x.edge);
+    const node = new GraphNode<Tensor>(op, attributes, edges, tensors, outputs);
+    for (let k = 0; k < (op.differentiable ?? 1); k++) outputs[k]!.attach(node.output(k));
+  }
+  return outputs;
+}
+
+/** Numbers used as operands, by type: made once, kept. The least recently used goes when there are too many. */
+const constants: Partial<Record<DType, Map<number | string, Tensor>>> = {};
+const MAX_CONSTANTS = 256;
+
+function constant(value: number, dtype: DType): Tensor {
+  constants[dtype] ??= new Map();
+  const known = constants[dtype];
+  // A Map takes −0 for 0.
+  const key = Object.is(value, -0) ? "-0" : value;
+  let made = known.get(key);
+  if (made && !made.isDisposed) {
+    // The most recently used is evicted last: no op may lose an operand while it reads the next.
+    known.delete(key);
+    known.set(key, made);
+    return made;
+  }
+  made = withRecorder(null, () => Tensor.allocate({ shape: [], dtype }, "constant")).keep();
+  made.live()[0] = value;
+  known.set(key, made);
+  if (known.size > MAX_CONSTANTS) {
+    const [oldest, tensor] = known.entries().next().value!;
+    known.delete(oldest);
+    tensor.dispose();
+  }
+  return made;
+}
+
+installExecutor({
+  execute,
+  constant,
+  reshape: (x, shape) => (x as Tensor).view(shape),
+});

@@ -1,0 +1,69 @@
+/** Vectors in float64, in JavaScript, of those who reckon with all parameters at once; in a state of tensors they are bytes. */
+import { show } from "../ops/value.ts";
+import { fromElements } from "../tensor.ts";
+import { foreign, type OptimizerState, requireOwn, type State } from "./optimizer.ts";
+
+/** The vectors one behind the other. */
+export function concatenated(parts: readonly ArrayLike<number>[]): Float64Array<ArrayBuffer> {
+  const all = new Float64Array(parts.reduce((total, { length }) => total + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
+  return total;
+}
+
+/** Lists of vectors of one length each, by name, as uint8 [count, 8·length]; empty ones are left out. */
+export function packed(vectors: Readonly<Record<string, readonly Float64Array[]>>): State {
+  const state: State = {};
+  for (const [name, list] of Object.entries(vectors)) {
+    const bytes = new Uint8Array(concatenated(list).buffer);
+    if (list.length) state[name] = fromElements(bytes, [list.length, bytes.length / list.length], "uint8", "stateDict");
+  }
+  return state;
+}
+
+/**
+ * The lists again.
+ * @param lengths of the vectors of each list
+ * @throws Error where the state has others, or another form
+ */
+export function unpacked<K extends string>(
+  optimizer: string,
+  state: State,
+  lengths: Readonly<Record<K, number>>,
+): Record<K, Float64Array[]> {
+  requireOwn(optimizer, lengths, state);
+  const entries = Object.entries<number>(lengths).map(([name, length]) => {
+    const tensor = state[name];
+    if (!tensor) return [name, []];
+    const { dtype, shape } = tensor;
+    if (dtype !== "uint8" || shape.length !== 2 || shape[1] !== 8 * length)
+      throw foreign(optimizer, `has ${name} as ${dtype} ${show(shape)}, but it must be uint8 [n, ${8 * length}]`);
+    const { buffer } = tensor.data;
+    return [
+      name,
+      Array.from({ length: shape[0]! }, (_, i) => new Float64Array(buffer, 8 * length * i, length).slice()),
+    ];
+  });
+  return Object.fromEntries(entries) as Record<K, Float64Array[]>;
+}
+
+/** The options of a state with one group and some parts, over one's own. @throws Error where it is of another form, or has other options */
+export function savedOptions<O extends object>(
+  optimizer: string,
+  { groups, state }: OptimizerState,
+  own: O,
+  parts: number,
+): O {
+  if (groups.length !== 1 || state.length !== parts) throw foreign(optimizer, "is of another form");
+  requireOwn(optimizer, own, groups[0]!);
+  return { ...own, ...groups[0] };
+}

@@ -1,0 +1,53 @@
+/** Scopes: what is made inside and not returned is freed at their end. */
+import { collecting, Tensor } from "./tensor.ts";
+
+/** All tensors in a value: itself, or inside arrays and objects. */
+export function tensorsIn(value: unknown, found = new Set<Tensor>(), seen = new Set<object>()): Set<Tensor> {
+  if (value instanceof Tensor) found.add(value);
+  else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen.has(value)) {
+    seen.add(value);
+    const parts = value instanceof Map || value instanceof Set ? value.values() : Object.values(value);
+    for (const part of parts) tensorsIn(part, found, seen);
+  }
+  return found;
+}
+
+const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
+
+/** Refuses an asynchronous function, whose work would go on after `name` has ended. */
+export function requireSynchronous(name: string, result: unknown): void {
+  if (!(result instanceof Promise)) return;
+  result.catch(() => {});
+  throw new Error(
+    `${name}: f returned a promise, but ${name} ends when f returns. Use it inside the async function instead.`,
+  );
+}
+
+/**
+ * Runs f and frees every tensor made inside that it does not return (in arrays and objects too) or keep().
+ *
+ * ```ts
+ * const y = tidy(() => x.mul(2).add(1));   // x.mul(2) is freed
+ * ```
+ * @throws Error if f returns a promise: a scope ends when f does
+ */
+export function tidy<T>(f: () => T): T {
+  const own: Tensor[] = [];
+  let result: T | undefined;
+  try {
+    result = collecting(own, f);
+  } finally {
+    const returned = tensorsIn(result);
+    for (const tensor of own) {
+      if (tensor.isKept || tensor.isDisposed) continue;
+      if (returned.has(tensor)) tensor.escape();
+      else {
+        tensor.disposeBecause(SCOPE_END);
+        // A gradient is kept for its leaf's sake.
+        if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
+      }
+    }
+  }
+  requireSynchronous("tidy", result);
+  return result;
+}
