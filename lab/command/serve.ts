@@ -97,21 +97,26 @@ function why(error: unknown): string {
     : error.message;
 }
 
-/** The handler of a model that has been loaded, and called until it is fast. @throws Error if it cannot be loaded */
+/** The handler of a model that has been loaded, however long that takes, and called until it is fast. @throws Error if it cannot be loaded */
 async function ready(model: string, options: InferenceOptions, token: string | undefined): Promise<Handler> {
   if (options.authorize && token !== undefined)
     throw new Error(`${model} has an authorize of its own: leave --token and NABLA_TOKEN out.`);
   const authorize = token === undefined ? {} : { authorize: (given: string | undefined) => given === token };
   let handler: Handler;
+  let failed = false;
+  const onError = (error: unknown): unknown => {
+    failed = true;
+    return (options.onError ?? console.error)(error);
+  };
   try {
-    handler = inferenceHandler({ warm: true, ...options, ...authorize });
+    handler = inferenceHandler({ warm: true, ...options, ...authorize, onError });
   } catch (error) {
     throw new Error(`${model}: ${why(error)}`, { cause: error });
   }
   const below = options.path === "/" ? "" : (options.path ?? "");
-  const { ok } = await handler(new Request(`http://localhost${below}/health?ready`));
-  // Why, the handler has said.
-  if (!ok) throw new Error(`${model}: the model could not be loaded.`);
+  // Each time it is asked, it waits as long as a request may take.
+  while (!(await handler(new Request(`http://localhost${below}/health?ready`))).ok)
+    if (failed) throw new Error(`${model}: the model could not be loaded.`); // why, the handler has said
   return handler;
 }
 

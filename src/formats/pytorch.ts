@@ -12,6 +12,7 @@ import { type Module, Sequential, type StateDict } from "../nn/module.ts";
 import { BatchNorm, LayerNorm } from "../nn/norm.ts";
 import { sizeOf } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
+import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 
 export interface PyTorchOptions {
@@ -66,7 +67,7 @@ function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<M
       const channels = found.get(layer) ?? between.channels;
       if (channels === null)
         throw new ShapeError(
-          `fromPyTorch: "${paths.get(layer)}" reads a flattened image, whose number of channels cannot be told. ` +
+          `flattened: "${paths.get(layer)}" reads a flattened image, whose number of channels cannot be told. ` +
             'Say it: { flattened: { "path of the Linear layer": channels } }; 1 where PyTorch flattens something else.',
         );
       found.set(layer, channels);
@@ -149,18 +150,20 @@ function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
  */
 export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchOptions = {}): StateDict {
   const rest = new Map(Object.entries(tensors));
-  const found: [string, Tensor][] = [];
-  for (const { name, theirs, own, layout, counts } of counterparts(model, options)) {
-    const key = theirs.find((candidate) => rest.has(candidate));
-    if (key === undefined) continue;
-    const tensor = rest.get(key)!;
-    rest.delete(key);
-    // What has other sizes is left to loadStateDict to complain of.
-    const fits = sizeOf(tensor.shape) === sizeOf(own.shape) && tensor.shape.length === own.shape.length;
-    const taken = counts && tensor.dtype !== "float32" ? tensor.to("float32") : tensor;
-    found.push([name, fits ? layout.fromPyTorch(taken) : taken]);
-  }
-  return Object.fromEntries([...found, ...rest]);
+  return tidy(() => {
+    const found: [string, Tensor][] = [];
+    for (const { name, theirs, own, layout, counts } of counterparts(model, options)) {
+      const key = theirs.find((candidate) => rest.has(candidate));
+      if (key === undefined) continue;
+      const tensor = rest.get(key)!;
+      rest.delete(key);
+      // What has other sizes is left to loadStateDict to complain of.
+      const fits = sizeOf(tensor.shape) === sizeOf(own.shape) && tensor.shape.length === own.shape.length;
+      const taken = counts && tensor.dtype !== "float32" ? tensor.to("float32") : tensor;
+      found.push([name, fits ? layout.fromPyTorch(taken) : taken]);
+    }
+    return Object.fromEntries([...found, ...rest]);
+  });
 }
 
 /**
@@ -168,9 +171,11 @@ export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchO
  * `model.load_state_dict(safetensors.torch.load_file(path))`. All its tensors are new. @throws ShapeError as fromPyTorch does
  */
 export function toPyTorch(model: Module, options: PyTorchOptions = {}): StateDict {
-  const entries = counterparts(model, options).map(({ theirs, own, layout, counts }): [string, Tensor] => [
-    theirs[0]!,
-    noGrad(() => (layout === SAME ? (counts ? own.to("int32") : own.clone()) : layout.toPyTorch(own))),
-  ]);
-  return Object.fromEntries(entries);
+  return tidy(() => {
+    const entries = counterparts(model, options).map(({ theirs, own, layout, counts }): [string, Tensor] => [
+      theirs[0]!,
+      noGrad(() => (layout === SAME ? (counts ? own.to("int32") : own.clone()) : layout.toPyTorch(own))),
+    ]);
+    return Object.fromEntries(entries);
+  });
 }

@@ -1,4 +1,5 @@
 /** safetensors files: tensors by name, with texts about them. Read from bytes or as they arrive, written whole or in pieces. */
+import "../autograd.ts";
 import "../eager.ts";
 import { bytesPerElement } from "../ops/value.ts";
 import { fromElements, Tensor, type TypedArray } from "../tensor.ts";

@@ -8,10 +8,12 @@ import type { Tensor } from "../tensor.ts";
 import { FormatError } from "./errors.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
-/** What has a state of a kind. */
+/** What has a state of a kind. nabla's own can check one before they take it over. */
 interface Stateful<S> {
   stateDict(): S;
   loadStateDict(state: S): unknown;
+  /** @internal */
+  checkState?(state: S): () => void;
 }
 /** A schedule: its state is of numbers. */
 interface Scheduler {
@@ -50,12 +52,18 @@ interface Notes {
   readonly extra?: unknown;
 }
 
-/** JSON knows no infinities and no NaN. */
+/** JSON knows no infinities and no NaN: they are objects of one text. */
 const NUMBER = "nabla.number";
-const spell = (_: string, value: unknown): unknown =>
-  typeof value === "number" && !Number.isFinite(value) ? { [NUMBER]: String(value) } : value;
-const read = (_: string, value: unknown): unknown =>
-  typeof value === "object" && value !== null && NUMBER in value ? Number(value[NUMBER]) : value;
+const isSpelt = (value: unknown): value is { [NUMBER]: string } =>
+  typeof value === "object" && value !== null && Object.keys(value).join() === NUMBER;
+function spell(_: string, value: unknown): unknown {
+  if (isSpelt(value))
+    throw new TypeError(
+      `saveState: extra has an object of "${NUMBER}" alone, which stands for a number. Name it otherwise.`,
+    );
+  return typeof value === "number" && !Number.isFinite(value) ? { [NUMBER]: String(value) } : value;
+}
+const read = (_: string, value: unknown): unknown => (isSpelt(value) ? Number(value[NUMBER]) : value);
 
 const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, Tensor][] =>
   Object.entries(tensors).map(([name, tensor]) => [`${prefix}.${name}`, tensor]);
@@ -68,7 +76,7 @@ const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [s
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
  * ```
- * @throws TypeError for an optimizer without stateDict(), FormatError where `extra` is too large (16 MiB)
+ * @throws TypeError for what has no stateDict(), FormatError where `extra` is too large (16 MiB)
  */
 export function saveState({
   model,
@@ -79,10 +87,7 @@ export function saveState({
   extra,
 }: Training & Progress): Uint8Array<ArrayBuffer> {
   if (!Number.isFinite(step)) throw new RangeError(`saveState: step is ${step}, but must be a number.`);
-  if (optimizer && typeof optimizer.stateDict !== "function")
-    throw new TypeError(
-      `saveState: ${(optimizer as object).constructor.name} has no state that could be saved. Leave it out; resumed, it starts anew.`,
-    );
+  requireStateful("saveState", { model, optimizer, scheduler, average });
   // Some optimizers make their state's tensors for this.
   return tidy(() => {
     const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
@@ -109,11 +114,12 @@ function notesOf(metadata: Readonly<Record<string, string>>): Notes {
     throw new FormatError(
       "loadState: the file was not written by saveState. Load weights alone with model.loadStateDict(readSafetensors(file).tensors).",
     );
-  let notes: Notes | undefined;
+  const malformed = (): FormatError => new FormatError("loadState: what the file says of the training is not whole.");
+  let notes: Notes | null;
   try {
-    notes = JSON.parse(text, read) as Notes;
+    notes = JSON.parse(text, read) as Notes | null;
   } catch {
-    // Said below.
+    throw malformed();
   }
   if (notes?.version !== VERSION)
     throw new FormatError(`loadState: the file is of version ${notes?.version}, but ${VERSION} is read here.`);
@@ -130,7 +136,7 @@ function notesOf(metadata: Readonly<Record<string, string>>): Notes {
         optimizer.groups.every((group) => typeof group === "object" && group !== null) &&
         Array.isArray(optimizer.slots) &&
         optimizer.slots.every(Array.isArray)));
-  if (!isWhole) throw new FormatError("loadState: what the file says of the training is not whole.");
+  if (!isWhole) throw malformed();
   return notes;
 }
 
@@ -149,12 +155,44 @@ function optimizerState({ optimizer }: Notes, tensors: StateDict): OptimizerStat
     Object.fromEntries(
       slots.map((slot) => {
         const name = `optimizer.${i}.${slot}`;
-        if (!(name in tensors)) throw new FormatError(`loadState: the file lacks ${name}.`);
+        if (!Object.hasOwn(tensors, name)) throw new FormatError(`loadState: the file lacks ${name}.`);
         return [slot, tensors[name]!];
       }),
     ),
   );
   return { groups: optimizer.groups, state };
+}
+
+/** The prototype that a method is of. */
+function ownerOf(part: object, method: string): object | null {
+  let owner: object | null = part;
+  while (owner && !Object.hasOwn(owner, method)) owner = Object.getPrototypeOf(owner) as object | null;
+  return owner;
+}
+
+/** What has parts take over their states, once all that can be checked beforehand has been. */
+function takingOver(parts: readonly (readonly [Stateful<unknown> | undefined, unknown])[]): () => void {
+  const takes: (() => void)[] = [];
+  const unchecked: (() => void)[] = [];
+  for (const [part, state] of parts) {
+    if (!part) continue;
+    // Who has a loadStateDict of their own checks there.
+    const isOwn = ownerOf(part, "checkState") === ownerOf(part, "loadStateDict");
+    if (isOwn && part.checkState) takes.push(part.checkState(state));
+    else unchecked.push(() => part.loadStateDict(state));
+  }
+  return () => {
+    for (const take of [...unchecked, ...takes]) take();
+  };
+}
+
+/** @throws TypeError where one has no state */
+function requireStateful(name: string, parts: Readonly<Record<string, object | undefined>>): void {
+  for (const part of Object.values(parts) as (Partial<Stateful<unknown>> | undefined)[])
+    if (part && !(typeof part.stateDict === "function" && typeof part.loadStateDict === "function"))
+      throw new TypeError(
+        `${name}: ${part.constructor.name} has no state that could be kept: stateDict() and loadStateDict(). Leave it out; it starts anew.`,
+      );
 }
 
 /**
@@ -166,6 +204,7 @@ export function loadState(
   file: Uint8Array | ArrayBuffer,
   { model, optimizer, scheduler, average, random = true }: Training & { readonly random?: boolean },
 ): { step: number; extra: unknown } {
+  requireStateful("loadState", { model, optimizer, scheduler, average });
   return tidy(() => {
     const { tensors, metadata } = readSafetensors(file);
     const notes = notesOf(metadata);
@@ -175,25 +214,14 @@ export function loadState(
     const averages = unprefixed("average", tensors);
     if (average && !Object.keys(averages).length)
       throw new FormatError("loadState: the file has no averages. Leave them out, or save them with saveState.");
-    const undo: (() => void)[] = [];
-    /** Has `target` load, and able to go back. */
-    const load = <S>(target: Stateful<S> | undefined, state: S, copy: (now: S) => S) => {
-      if (!target) return;
-      const before = copy(target.stateDict());
-      undo.push(() => target.loadStateDict(before));
-      target.loadStateDict(state);
-    };
-    const clones = (state: StateDict): StateDict =>
-      Object.fromEntries(Object.entries(state).map(([name, tensor]) => [name, tensor.clone()]));
-    try {
-      load(model, unprefixed("model", tensors), clones);
-      load(optimizer, saved!, ({ groups, state }) => ({ groups, state: state.map(clones) }));
-      load(average, averages, clones);
-      load(scheduler as Stateful<unknown> | undefined, notes.scheduler, structuredClone);
-    } catch (error) {
-      for (const back of undo.reverse()) back();
-      throw error;
-    }
+    // The optimizer comes after the schedule, which sets rates: they may have been changed since.
+    const parts = [
+      [scheduler, notes.scheduler],
+      [model, unprefixed("model", tensors)],
+      [optimizer, saved],
+      [average, averages],
+    ] as const;
+    takingOver(parts as readonly (readonly [Stateful<unknown> | undefined, unknown])[])();
     if (random) setRandomState(notes.random);
     return { step: notes.step, extra: notes.extra };
   });

@@ -21,7 +21,7 @@ import {
 import { arrivals, observed } from "./layers.ts";
 import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
 import type { Objective } from "./objective.ts";
-import { adaptedDamping, bestStep } from "./trustRegion.ts";
+import { adaptedDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 import { concatenated, norm, plus, scale, type Vector } from "./vector.ts";
 
 export interface KFACOptions {
@@ -43,13 +43,14 @@ export interface KFACOptions {
 const ADAPT_EVERY = 5;
 const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 
-function validate({ lr, damping, decay, every, likelihood }: Required<KFACOptions>): void {
-  rulesOf(likelihood);
-  requireRange("KFAC", { damping }, (v) => v > 0, "above 0");
-  requireRange("KFAC", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
+function validate({ decay, every, ...options }: Required<KFACOptions>): void {
+  requireNatural("KFAC", options);
   requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
   requireWhole("KFAC", { every });
 }
+
+/** By layer. */
+type Factors = Map<string, KroneckerFactors>;
 
 /**
  * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(the step before), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with α and μ that are best under the
@@ -66,8 +67,8 @@ export class KFAC {
   private options: Required<KFACOptions>;
   private readonly layout: Objective;
   private readonly layers: ReadonlyMap<string, KroneckerLayer>;
-  private readonly factors = new Map<string, KroneckerFactors>();
-  private readonly inverses = new Map<string, KroneckerFactors>();
+  private readonly factors: Factors = new Map();
+  private readonly inverses: Factors = new Map();
   private last: Vector | undefined;
   private steps = 0;
 
@@ -177,9 +178,12 @@ export class KFAC {
     return scale(concatenated(layout.parameters.map((p) => found.get(p)?.data ?? new Float32Array(p.size))), -1);
   }
 
-  /** Options, λ and the steps so far, the last step, factors and inverses by layer, for saving. The factors are the optimizer's own. */
+  /**
+   * Options, λ and the steps so far, the last step, factors and inverses by layer, for saving. The tensors of the first part are new, the
+   * others the optimizer's own.
+   */
   stateDict(): OptimizerState {
-    const numbers = packed({
+    const numbers = packed(this.layout.parameters, {
       progress: [Float64Array.of(this.damping, this.steps)],
       last: this.last ? [this.last] : [],
     });
@@ -188,30 +192,40 @@ export class KFAC {
 
   /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
   loadStateDict(saved: OptimizerState): void {
+    tidy(() => this.checkState(saved)());
+  }
+  /** In a scope. @internal */
+  checkState(saved: OptimizerState): () => void {
     const options = savedOptions("KFAC", saved, this.options, 3);
-    const [numbers, factors, inverses] = saved.state as [State, State, State];
-    const { progress, last } = unpacked("KFAC", numbers, { progress: 2, last: this.layout.theta.length });
-    const [damping, steps] = progress[0] ?? [];
-    if (progress.length !== 1 || last.length > 1 || !Number.isInteger(steps)) throw foreign("KFAC", "is not whole");
-    validate({ ...options, damping: damping! });
-    const found = [this.factorsIn(factors), this.factorsIn(inverses)] as const;
-    this.options = options;
-    this.damping = damping!;
-    this.steps = steps!;
-    [this.last] = last;
-    [this.factors, this.inverses].forEach((own, i) => {
-      const copies = [...found[i]!].map(
-        ([name, { a, g }]) => [name, { a: a.clone().keep(), g: g.clone().keep() }] as const,
-      );
-      for (const old of own.values()) free(old);
-      own.clear();
-      for (const [name, copy] of copies) own.set(name, copy);
-    });
+    requireSameLikelihood("KFAC", this.options, options);
+    const [numbers, ...parts] = saved.state as [State, State, State];
+    const lengths = { progress: 2, last: this.layout.theta.length };
+    const { progress, last } = unpacked("KFAC", this.layout.parameters, numbers, lengths);
+    const [damping = 0, steps = -1] = progress[0] ?? [];
+    const [factors, inverses] = parts.map((part) => this.factorsIn(part)) as [Factors, Factors];
+    const isWhole =
+      progress.length === 1 &&
+      last.length < 2 &&
+      Number.isInteger(steps) &&
+      steps >= 0 &&
+      [...inverses.keys()].every((layer) => factors.has(layer)) &&
+      (steps === 0 || inverses.size > 0);
+    if (!isWhole) throw foreign("KFAC", "is not whole");
+    validate(options);
+    validate({ ...options, damping });
+    return () => {
+      this.options = options;
+      this.damping = damping;
+      this.steps = steps;
+      [this.last] = last;
+      replace(this.factors, factors);
+      replace(this.inverses, inverses);
+    };
   }
 
-  /** Factors by layer, as byLayer names them. @throws Error where they are of other layers or shapes */
-  private factorsIn(state: State): Map<string, KroneckerFactors> {
-    const found = new Map<string, KroneckerFactors>();
+  /** Copies of factors by layer, as byLayer names them. @throws Error where they are of other layers or shapes */
+  private factorsIn(state: State): Factors {
+    const found: Factors = new Map();
     for (const [name, { weight, bias }] of this.layers) {
       const [a, g] = [state[`${name}.a`], state[`${name}.g`]];
       if (!a || !g) continue;
@@ -226,7 +240,7 @@ export class KFAC {
             "KFAC",
             `has a factor of ${name || "the model"} as ${factor.dtype} ${show(factor.shape)}, but it must be float32 ${show([side, side])}`,
           );
-      found.set(name, { a, g });
+      found.set(name, { a: a.clone(), g: g.clone() });
     }
     if (2 * found.size !== Object.keys(state).length) throw foreign("KFAC", "has factors of other layers");
     return found;
@@ -246,12 +260,19 @@ function requireFinite(what: string, value: number): void {
     throw new RangeError(`KFAC: the ${what} is ${value}. Look at the batch, or lower the rate.`);
 }
 
+/** Has factors where others were, which are freed. */
+function replace(own: Factors, factors: Factors): void {
+  for (const old of own.values()) free(old);
+  own.clear();
+  for (const [name, { a, g }] of factors) own.set(name, { a: a.keep(), g: g.keep() });
+}
+
 function free(factors: KroneckerFactors | undefined): void {
   factors?.a.dispose();
   factors?.g.dispose();
 }
 
-const byLayer = (factors: ReadonlyMap<string, KroneckerFactors>): State =>
+const byLayer = (factors: Factors): State =>
   Object.fromEntries(
     [...factors].flatMap(([name, { a, g }]) => [
       [`${name}.a`, a],

@@ -82,8 +82,7 @@ function variances(y: Tensor): Tensor {
 
 /** @throws RangeError where there is no such likelihood */
 export function rulesOf(likelihood: Likelihood): Rules {
-  const found: Rules | undefined = rules[likelihood];
-  if (found) return found;
+  if (Object.hasOwn(rules, likelihood)) return rules[likelihood];
   throw new RangeError(`likelihood is "${likelihood}", but must be one of ${Object.keys(rules).join(", ")}.`);
 }
 

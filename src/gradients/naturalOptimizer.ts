@@ -10,7 +10,7 @@ import { conjugateGradient } from "./conjugate.ts";
 import { layoutOf, linearized, lossAt } from "./fisher.ts";
 import { type Likelihood, rulesOf } from "./likelihood.ts";
 import type { Objective } from "./objective.ts";
-import { adaptedDamping, bestStep } from "./trustRegion.ts";
+import { adaptedDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 import { plus, scale, type Vector } from "./vector.ts";
 
 export interface NaturalGradientOptions {
@@ -28,11 +28,10 @@ export interface NaturalGradientOptions {
   readonly tolerance?: number;
 }
 
-function validate({ lr, damping, iterations, likelihood }: Required<NaturalGradientOptions>): void {
-  rulesOf(likelihood);
-  requireRange("NaturalGradient", { damping }, (v) => v > 0, "above 0");
-  requireRange("NaturalGradient", { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
+function validate({ iterations, tolerance, ...options }: Required<NaturalGradientOptions>): void {
+  requireNatural("NaturalGradient", options);
   requireWhole("NaturalGradient", { iterations });
+  requireRange("NaturalGradient", { tolerance }, (v) => v >= 0, "≥ 0");
 }
 
 /**
@@ -95,21 +94,31 @@ export class NaturalGradient {
     if (adapt) this.damping = adaptedDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
   }
-  /** Options and λ now, and the last step, for saving: vectors in float64, as bytes. */
+  /** Options and λ now, and the last step, for saving: vectors in float64, as bytes. The tensors are new. */
   stateDict(): OptimizerState {
     const vectors = { damping: [Float64Array.of(this.damping)], last: this.last ? [this.last] : [] };
-    return { groups: [{ ...this.options }], state: [packed(vectors)] };
+    return { groups: [{ ...this.options }], state: [packed(this.layout.parameters, vectors)] };
   }
 
   /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
   loadStateDict(saved: OptimizerState): void {
+    this.checkState(saved)();
+  }
+  /** @internal */
+  checkState(saved: OptimizerState): () => void {
     const name = "NaturalGradient";
     const options = savedOptions(name, saved, this.options, 1);
-    const { damping, last } = unpacked(name, saved.state[0]!, { damping: 1, last: this.layout.theta.length });
+    requireSameLikelihood(name, this.options, options);
+    const lengths = { damping: 1, last: this.layout.theta.length };
+    const { damping, last } = unpacked(name, this.layout.parameters, saved.state[0]!, lengths);
     if (damping.length !== 1 || last.length > 1) throw foreign(name, "is not whole");
-    validate({ ...options, damping: damping[0]![0]! });
-    this.options = options;
-    this.damping = damping[0]![0]!;
-    [this.last] = last;
+    const [now] = damping[0]!;
+    validate(options);
+    validate({ ...options, damping: now! });
+    return () => {
+      this.options = options;
+      this.damping = now!;
+      [this.last] = last;
+    };
   }
 }

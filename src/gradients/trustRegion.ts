@@ -2,7 +2,27 @@
  * What optimizers that believe in a quadratic model of the loss share: how far to go along given directions, and how much to trust the
  * model, by what it promised and what came (Levenberg and Marquardt; Martens and Grosse 2015, §6.4–7).
  */
+import { foreign } from "../optim/optimizer.ts";
+import { requireRange } from "../runtime/errors.ts";
+import { type Likelihood, rulesOf } from "./likelihood.ts";
 import { dot, plus, scale, type Vector } from "./vector.ts";
+
+/** Options of both. */
+export interface NaturalOptions {
+  readonly likelihood: Likelihood;
+  readonly lr: number;
+  readonly damping: number;
+}
+/** @throws RangeError where one is out of range */
+export function requireNatural(name: string, { likelihood, lr, damping }: NaturalOptions): void {
+  rulesOf(likelihood);
+  requireRange(name, { damping }, (v) => v > 0 && v < Number.POSITIVE_INFINITY, "above 0, and finite");
+  requireRange(name, { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
+}
+/** What the outputs mean belongs to the model, not to a state. @throws Error */
+export function requireSameLikelihood(name: string, own: NaturalOptions, saved: NaturalOptions): void {
+  if (own.likelihood !== saved.likelihood) throw foreign(name, `is of the likelihood "${saved.likelihood}"`);
+}
 
 /** A step, and what the quadratic model says it changes of the loss. */
 export interface Step {

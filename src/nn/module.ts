@@ -16,27 +16,34 @@ export function parameter(x: Tensor): Tensor {
 /** Tensors by name: what `stateDict` returns and `loadStateDict` takes. */
 export type StateDict = Record<string, Tensor>;
 
-/** Copies values into tensors of the same names: see Module.loadStateDict. @throws ShapeError @internal */
-export function copyInto(own: StateDict, state: StateDict, strict = true): { missing: string[]; unexpected: string[] } {
-  const missing = Object.keys(own).filter((name) => !(name in state));
-  const unexpected = Object.keys(state).filter((name) => !(name in own));
-  const problems = Object.entries(own).flatMap(([name, target]) => {
-    const source = state[name];
-    if (!source || (sameShape(source.shape, target.shape) && source.dtype === target.dtype)) return [];
-    return [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`];
-  });
-  if (strict && missing.length) problems.push(`missing: ${missing.join(", ")}`);
-  if (strict && unexpected.length) problems.push(`unexpected: ${unexpected.join(", ")}`);
-  if (problems.length) {
-    const remedy = problems.some((p) => /^(missing|unexpected)/.test(p))
-      ? " Pass { strict: false } to load what fits by name."
-      : "";
-    throw new ShapeError(`loadStateDict: ${problems.join("; ")}.${remedy}`);
-  }
-  withGrad(false, () => {
-    for (const [name, target] of Object.entries(own)) if (state[name]) target.copyFrom(state[name]);
-  });
-  return { missing, unexpected };
+/**
+ * Checks values for tensors by their names.
+ * @returns what copies them, and cannot fail
+ * @throws ShapeError listing every entry that does not fit @internal
+ */
+export function fitted(
+  own: StateDict,
+  state: StateDict,
+  strict = true,
+  remedy = "",
+): { missing: string[]; unexpected: string[]; copy: () => void } {
+  const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
+  const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
+  const pairs = Object.entries(own).flatMap(([name, target]) =>
+    Object.hasOwn(state, name) ? [[name, target, state[name]!] as const] : [],
+  );
+  const problems = pairs.flatMap(([name, target, source]) =>
+    sameShape(source.shape, target.shape) && source.dtype === target.dtype
+      ? []
+      : [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`],
+  );
+  const strange: string[] = [];
+  if (strict && missing.length) strange.push(`missing: ${missing.join(", ")}`);
+  if (strict && unexpected.length) strange.push(`unexpected: ${unexpected.join(", ")}`);
+  if (problems.length || strange.length)
+    throw new ShapeError(`loadStateDict: ${[...problems, ...strange].join("; ")}.${strange.length ? remedy : ""}`);
+  const copy = (): void => withGrad(false, () => pairs.forEach(([, target, source]) => void target.copyFrom(source)));
+  return { missing, unexpected, copy };
 }
 
 /**
@@ -158,7 +165,14 @@ export abstract class Module {
     state: StateDict,
     { strict = true }: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
-    return copyInto(this.stateDict(), state, strict);
+    const remedy = " Pass { strict: false } to load what fits by name.";
+    const { copy, ...told } = fitted(this.stateDict(), state, strict, remedy);
+    copy();
+    return told;
+  }
+  /** Checks a state. @returns what takes it over, and cannot fail @internal */
+  checkState(state: StateDict): () => void {
+    return fitted(this.stateDict(), state).copy;
   }
 
   /** What stands in parentheses when the module is printed. */

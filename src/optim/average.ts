@@ -1,6 +1,6 @@
 /** Averages of weights over training. */
 
-import { copyInto, type StateDict } from "../nn/module.ts";
+import { fitted, type StateDict } from "../nn/module.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
@@ -63,7 +63,11 @@ export class EMA {
 
   /** Takes over averages. Everything is checked before anything is changed. @throws ShapeError where they do not fit */
   loadStateDict(state: StateDict): void {
-    copyInto(this.stateDict(), state);
+    this.checkState(state)();
+  }
+  /** @internal */
+  checkState(state: StateDict): () => void {
+    return fitted(this.stateDict(), state).copy;
   }
 
   dispose(): void {

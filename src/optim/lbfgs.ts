@@ -32,9 +32,18 @@ interface Pair {
   readonly rho: number;
 }
 
-function validate({ lr, maxIter, historySize, lineSearchFn }: Required<LBFGSOptions>): void {
+function validate({
+  lr,
+  maxIter,
+  maxEval,
+  historySize,
+  toleranceGrad,
+  toleranceChange,
+  lineSearchFn,
+}: Required<LBFGSOptions>): void {
   requireRange("LBFGS", { lr }, (v) => v > 0, "a number above 0");
-  requireWhole("LBFGS", { maxIter, historySize });
+  requireWhole("LBFGS", { maxIter, maxEval, historySize });
+  requireRange("LBFGS", { toleranceGrad, toleranceChange }, (v) => v >= 0, "≥ 0");
   if (lineSearchFn !== null && lineSearchFn !== "strongWolfe")
     throw new RangeError(`LBFGS: lineSearchFn is "${lineSearchFn}", but must be "strongWolfe" or null.`);
 }
@@ -138,7 +147,7 @@ export class LBFGS {
     return before;
   }
 
-  /** Options and what earlier steps taught, for saving: vectors in float64, as bytes. */
+  /** Options and what earlier steps taught, for saving: vectors in float64, as bytes. The tensors are new. */
   stateDict(): OptimizerState {
     const { pairs, scale, last } = this;
     const vectors = {
@@ -147,21 +156,34 @@ export class LBFGS {
       last: last ? [last.d, last.g] : [],
       numbers: [Float64Array.of(scale, last?.t ?? 0)],
     };
-    return { groups: [{ ...this.options }], state: [packed(vectors)] };
+    return { groups: [{ ...this.options }], state: [packed(this.params, vectors)] };
   }
 
   /** Takes over options and what was learnt. Everything is checked before anything is changed. @throws Error where they do not fit */
   loadStateDict(saved: OptimizerState): void {
+    this.checkState(saved)();
+  }
+  /** @internal */
+  checkState(saved: OptimizerState): () => void {
     const options = savedOptions("LBFGS", saved, this.options, 1);
     validate(options);
     const n = this.params.reduce((total, { size }) => total + size, 0);
-    const { s, y, last, numbers } = unpacked("LBFGS", saved.state[0]!, { s: n, y: n, last: n, numbers: 2 });
-    const isWhole = s.length === y.length && s.length <= options.historySize && numbers.length === 1;
-    if (!isWhole || last.length % 2 || last.length > 2) throw foreign("LBFGS", "is not whole");
-    this.options = options;
-    this.pairs = s.map((step, i) => ({ s: step, y: y[i]!, rho: 1 / dot(y[i]!, step) }));
-    this.scale = numbers[0]![0]!;
-    this.last = last.length ? { d: last[0]!, t: numbers[0]![1]!, g: last[1]! } : undefined;
+    const lengths = { s: n, y: n, last: n, numbers: 2 };
+    const { s, y, last, numbers } = unpacked("LBFGS", this.params, saved.state[0]!, lengths);
+    const pairs = s.map((step, i) => ({ s: step, y: y[i]!, rho: 1 / dot(y[i] ?? [], step) }));
+    const [scale = 0, t = 0] = numbers[0] ?? [];
+    const isWhole =
+      s.length === y.length &&
+      s.length <= options.historySize &&
+      (last.length === 0 || last.length === 2) &&
+      [scale, ...pairs.map(({ rho }) => rho)].every((v) => v > 0 && v < Number.POSITIVE_INFINITY);
+    if (!isWhole) throw foreign("LBFGS", "is not whole");
+    return () => {
+      this.options = options;
+      this.pairs = pairs;
+      this.scale = scale;
+      this.last = last.length ? { d: last[0]!, t, g: last[1]! } : undefined;
+    };
   }
 
   /** The next direction, and the step to try first, with what the last step taught. */

@@ -58,7 +58,8 @@ const isSame = (a: unknown, b: unknown): boolean =>
   Object.is(a, b) ||
   (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => isSame(v, b[i])));
 
-function checkRate(lr: number): void {
+/** @throws RangeError */
+export function checkRate(lr: number): void {
   if (!(lr >= 0 && Number.isFinite(lr))) throw new RangeError(`lr is ${lr}, but must be a number ≥ 0.`);
 }
 
@@ -71,16 +72,26 @@ export function given<T extends object>(options: T): T {
 export const foreign = (optimizer: string, what: string): Error =>
   new Error(`${optimizer}: the state ${what}. Is it another optimizer's, or another model's?`);
 
-/** @throws Error where what was saved has names that one's own has not */
-export function requireOwn(optimizer: string, own: object, saved: object): void {
-  const unknown = Object.keys(saved).find((key) => !Object.hasOwn(own, key));
-  if (unknown !== undefined) throw foreign(optimizer, `has ${unknown}`);
+/** Whether a saved value is of the kind of one's own: null stands for a name that is not given. */
+const isAlike = (own: unknown, saved: unknown): boolean =>
+  Array.isArray(own)
+    ? Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]))
+    : own === null || saved === null
+      ? own === saved || typeof (own ?? saved) === "string"
+      : typeof own === typeof saved;
+
+/** One's own values with saved ones over them. @throws Error where those have other names, or are of other kinds */
+export function mergedOptions<O extends object>(optimizer: string, own: O, saved: object): O {
+  for (const [key, value] of Object.entries(saved ?? {}))
+    if (!Object.hasOwn(own, key) || !isAlike(own[key as keyof O], value))
+      throw foreign(optimizer, `has ${key} as ${JSON.stringify(value)}`);
+  return { ...own, ...saved };
 }
 
 /** Tensors of a parameter by name. */
 export type State = Record<string, Tensor>;
 
-/** What stateDict returns: tensors are the optimizer's own. */
+/** What stateDict returns. */
 export interface OptimizerState {
   readonly groups: readonly object[];
   /** State by the parameter's place among all groups' parameters. */
@@ -249,53 +260,52 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
-  loadStateDict({ groups, state }: OptimizerState): void {
+  loadStateDict(state: OptimizerState): void {
+    tidy(() => this.checkState(state)());
+  }
+
+  /** Checks a state, in a scope. @returns what takes it over there, and cannot fail @internal */
+  checkState({ groups, state }: OptimizerState): () => void {
     const params = this.paramGroups.flatMap((group) => group.params);
-    if (groups.length !== this.paramGroups.length || state.length !== params.length) {
+    if (groups?.length !== this.paramGroups.length || state?.length !== params.length) {
       throw foreign(
         this.constructor.name,
-        `is of ${groups.length} groups with ${state.length} parameters, but must be of ${this.paramGroups.length} with ${params.length}`,
+        `is of ${groups?.length} groups with ${state?.length} parameters, but must be of ${this.paramGroups.length} with ${params.length}`,
       );
     }
     let place = 0;
-    const options = this.paramGroups.map((group, i): O => {
-      const merged: O = { ...group.options, ...groups[i] };
-      checkRate(merged.lr);
-      this.validate(merged);
-      const { slots } = this.rule(merged);
-      for (const p of group.params) this.requireState(p, state[place]!, slots, place++);
-      return merged;
+    const takes = this.paramGroups.flatMap((group, i) => {
+      const options = mergedOptions(this.constructor.name, group.options, groups[i]!);
+      checkRate(options.lr);
+      this.validate(options);
+      const rule = this.rule(options);
+      const states = group.params.map((p) => this.checkStateOf(p, state[place]!, rule, place++));
+      return [...states, () => Object.assign(group.options, options)];
     });
-    this.paramGroups.forEach((group, i) => requireOwn(this.constructor.name, group.options, groups[i]!));
-    this.paramGroups.forEach((group, i) => Object.assign(group.options, options[i]));
-    params.forEach((p, i) => {
-      const own = this.state.get(p) ?? {};
-      const saved = Object.entries(state[i]!);
-      // Where it has a state already, that stays where it is: what compile recorded uses it.
-      if (saved.length && saved.every(([name]) => own[name])) {
-        withGrad(false, () => saved.forEach(([name, tensor]) => void own[name]!.copyFrom(tensor)));
-        return;
-      }
-      const copies = saved.map(([name, tensor]) => [name, tensor.clone().keep()] as const);
-      for (const old of Object.values(own)) old.dispose();
-      if (copies.length) this.state.set(p, Object.fromEntries(copies));
-      else this.state.delete(p);
-    });
+    return () => withGrad(false, () => takes.forEach((take) => take()));
   }
 
-  /** Checks the saved state of one parameter: none, or a step count and exactly this optimizer's slots. @throws Error */
-  private requireState(p: Tensor, saved: State, slots: StateRule["slots"], place: number): void {
+  /** Checks the saved state of one parameter: none, or a step count and at least the slots that are in use. @throws Error */
+  private checkStateOf(p: Tensor, saved: State, { slots, initial = 0 }: StateRule, place: number): () => void {
     const names = Object.keys(saved);
-    if (!names.length) return;
     const expected = ["step", ...slots.filter((name) => name !== undefined)];
     const wrong = (what: string): Error => foreign(this.constructor.name, `of parameter ${place} has ${what}`);
-    if (names.length !== expected.length || expected.some((name) => !(name in saved)))
+    if (names.length && expected.some((name) => !Object.hasOwn(saved, name)))
       throw wrong(`${names.join(", ")}, but must have ${expected.join(", ")}`);
     for (const [name, tensor] of Object.entries(saved)) {
       const [dtype, shape] = name === "step" ? ["int32", []] : ["float32", p.shape];
       if (tensor.dtype !== dtype || !sameShape(tensor.shape, shape))
         throw wrong(`${name} as ${tensor.dtype} ${show(tensor.shape)}, but it must be ${dtype} ${show(shape)}`);
     }
+    const own = this.state.get(p) ?? {};
+    const fresh = names.flatMap((name) => (Object.hasOwn(own, name) ? [] : [[name, saved[name]!.clone()] as const]));
+    return () => {
+      // A state that is there already stays where it is: what compile recorded uses it.
+      for (const [name, tensor] of Object.entries(own))
+        tensor.copyFrom(saved[name] ?? new Float32Array(tensor.size).fill(name === "step" ? 0 : initial));
+      for (const [name, tensor] of fresh) own[name] = tensor.keep();
+      if (fresh.length) this.state.set(p, own);
+    };
   }
 
   /** Frees the optimizer's state. The parameters are not its own. */

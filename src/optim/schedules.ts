@@ -3,13 +3,16 @@
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
 import { requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
-import { given, type Optimizer } from "./optimizer.ts";
+import { checkRate, given, type Optimizer } from "./optimizer.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: any optimizer has rates
 type AnyOptimizer = Optimizer<any, any>;
 
 /** What stateDict returns: numbers alone. */
 export type SchedulerState = Readonly<Record<string, number | readonly number[]>>;
+
+const isNumber = (v: unknown): v is number => typeof v === "number" && !Number.isNaN(v);
+const isCount = (v: unknown): v is number => Number.isInteger(v) && (v as number) >= 0;
 
 /** Rates that groups had before any schedule. */
 const initial = new WeakMap<object, number>();
@@ -38,18 +41,24 @@ export abstract class LRScheduler {
 
   /** Sets the rates of the next step. */
   step(): void {
-    this.apply(this.lastEpoch + 1);
+    this.planned(this.lastEpoch + 1, this.bases)();
   }
-  /** Sets the rates of step t. A group that was added later joins with the rate it has now as its base. */
-  protected apply(t = this.lastEpoch, known: readonly number[] = this.bases): void {
+  protected apply(): void {
+    this.planned(this.lastEpoch, this.bases)();
+  }
+  /** The rates of step t. A group that was added later joins with the rate it has now as its base. @returns what sets them */
+  private planned(t: number, known: readonly number[]): () => void {
     const { paramGroups } = this.optimizer;
     const bases = paramGroups.map((group, i) => known[i] ?? group.lr);
     const rates = bases.map((base) => this.rate(base, t));
-    this.bases = bases;
-    this.lastEpoch = t;
-    paramGroups.forEach((group, i) => {
-      group.lr = rates[i]!;
-    });
+    rates.forEach(checkRate);
+    return () => {
+      this.bases = bases;
+      this.lastEpoch = t;
+      paramGroups.forEach((group, i) => {
+        group.lr = rates[i]!;
+      });
+    };
   }
   /** The rates now. */
   getLastLr(): number[] {
@@ -58,12 +67,17 @@ export abstract class LRScheduler {
   stateDict(): SchedulerState {
     return { lastEpoch: this.lastEpoch, bases: this.bases };
   }
-  loadStateDict({ lastEpoch, bases }: SchedulerState): void {
-    if (typeof lastEpoch !== "number" || !Array.isArray(bases) || bases.length !== this.bases.length)
-      throw new Error(
-        `${this.constructor.name}: the state is not that of a schedule with ${this.bases.length} groups.`,
-      );
-    this.apply(lastEpoch, bases);
+  /** Takes over a state, and sets the rates. Everything is checked before anything is changed. @throws Error where it does not fit */
+  loadStateDict(state: SchedulerState): void {
+    this.checkState(state)();
+  }
+  /** Checks a state. @returns what takes it over, and cannot fail @internal */
+  checkState(state: SchedulerState): () => void {
+    const { lastEpoch, bases } = state ?? {};
+    const counts = [this.bases.length, this.optimizer.paramGroups.length];
+    if (!isCount(lastEpoch) || !Array.isArray(bases) || !counts.includes(bases.length) || !bases.every(isNumber))
+      throw new Error(`${this.constructor.name}: the state is not that of a schedule with ${counts[1]} groups.`);
+    return this.planned(lastEpoch, bases);
   }
 }
 
@@ -244,16 +258,23 @@ export class SequentialLR {
   stateDict(): { readonly lastEpoch: number; readonly schedulers: readonly SchedulerState[] } {
     return { lastEpoch: this.lastEpoch, schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };
   }
-  loadStateDict({ lastEpoch, schedulers }: ReturnType<SequentialLR["stateDict"]>): void {
-    if (schedulers?.length !== this.schedulers.length)
+  /** Takes over a state, and sets the rates. Everything is checked before anything is changed. @throws Error where it does not fit */
+  loadStateDict(state: ReturnType<SequentialLR["stateDict"]>): void {
+    this.checkState(state)();
+  }
+  /** @internal */
+  checkState(state: ReturnType<SequentialLR["stateDict"]>): () => void {
+    const { lastEpoch, schedulers } = state ?? {};
+    if (!isCount(lastEpoch) || !Array.isArray(schedulers) || schedulers.length !== this.schedulers.length)
       throw new Error(`SequentialLR: the state is not that of ${this.schedulers.length} schedules.`);
-    this.lastEpoch = lastEpoch;
+    const takes = this.schedulers.map((scheduler, i) => scheduler.checkState(schedulers[i]!));
     const which = this.milestones.filter((at) => at <= lastEpoch).length;
-    // The one at work last: loading sets the rates.
-    this.schedulers.forEach((scheduler, i) => {
-      if (i !== which) scheduler.loadStateDict(schedulers[i]!);
-    });
-    this.schedulers[which]!.loadStateDict(schedulers[which]!);
+    return () => {
+      this.lastEpoch = lastEpoch;
+      for (const take of takes) take();
+      // The one at work last: its rates hold.
+      takes[which]!();
+    };
   }
 }
 
@@ -335,9 +356,15 @@ export class ReduceLROnPlateau {
   stateDict(): Readonly<Record<"bad" | "cooling", number>> & { readonly best: number | null } {
     return { best: this.best, bad: this.bad, cooling: this.cooling };
   }
-  loadStateDict({ best, bad, cooling }: ReturnType<ReduceLROnPlateau["stateDict"]>): void {
-    if (best === undefined || typeof bad !== "number" || typeof cooling !== "number")
+  /** Takes over a state; rates are the optimizer's to save. @throws Error where it does not fit */
+  loadStateDict(state: ReturnType<ReduceLROnPlateau["stateDict"]>): void {
+    this.checkState(state)();
+  }
+  /** @internal */
+  checkState(state: ReturnType<ReduceLROnPlateau["stateDict"]>): () => void {
+    const { best, bad, cooling } = state ?? {};
+    if (!(best === null || isNumber(best)) || !isCount(bad) || !isCount(cooling))
       throw new Error("ReduceLROnPlateau: the state is another schedule's.");
-    Object.assign(this, { best, bad, cooling });
+    return () => Object.assign(this, { best, bad, cooling });
   }
 }

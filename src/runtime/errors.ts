@@ -51,7 +51,7 @@ export function requireRange(
   range: string,
 ): void {
   for (const [key, v] of Object.entries(values))
-    if (!inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
+    if (typeof v !== "number" || !inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
 }
 export const requireWhole = (name: string, values: Readonly<Record<string, number>>): void =>
   requireRange(name, values, (n) => Number.isInteger(n) && n > 0, "a whole number above 0");

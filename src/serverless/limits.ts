@@ -134,7 +134,11 @@ async function gather(
     if (length > bytes) throw tooLarge();
     pieces.push(value);
   }
-  if (pieces.length === 1) return pieces[0]!;
+  return pieces.length === 1 ? pieces[0]! : joined(pieces, length);
+}
+
+/** Pieces of `length` bytes in all, one behind the other. */
+export function joined(pieces: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(length);
   let at = 0;
   for (const piece of pieces) {

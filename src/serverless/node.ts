@@ -1,5 +1,6 @@
 /** Node's http for handlers: requests and responses in the web's form, streams both ways, and word of clients that leave. */
 import { type Answer, type Asked, Reply, readsLittle } from "./asked.ts";
+import { joined } from "./limits.ts";
 import { onLeaving, pipe, type Sink } from "./pipe.ts";
 import { Problem } from "./problems.ts";
 import type { Handler } from "./routes.ts";
@@ -127,21 +128,13 @@ function targetOf({ url = "/", headers }: NodeRequest): string {
 /** All of a body. Only for one that says how long it is, which Node then sees to. */
 function gather(incoming: NodeRequest): Promise<ArrayBuffer> {
   return new Promise((resolve, reject) => {
-    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    const pieces: Uint8Array[] = [];
     let length = 0;
-    incoming.on("data", (piece: Uint8Array<ArrayBuffer>) => {
+    incoming.on("data", (piece: Uint8Array) => {
       pieces.push(piece);
       length += piece.length;
     });
-    incoming.on("end", () => {
-      const whole = new Uint8Array(length);
-      let at = 0;
-      for (const piece of pieces) {
-        whole.set(piece, at);
-        at += piece.length;
-      }
-      resolve(whole.buffer);
-    });
+    incoming.on("end", () => resolve(joined(pieces, length).buffer));
     const breakOff = (): void => reject(new TypeError("the client broke off"));
     incoming.on("error", breakOff);
     incoming.on("close", breakOff);

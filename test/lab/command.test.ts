@@ -123,6 +123,9 @@ describe("serve", () => {
       export default { fetch: async () => { await new Promise((wait) => setTimeout(wait, 700)); return new Response("late"); } };`,
     "broken.mjs": `
       export default { load: () => { throw new Error("no weights there"); }, input: { shape: [null, 2] }, onError: ({ message }) => console.error(message) };`,
+    "slow-load.mjs": `
+      const load = async () => { await new Promise((wait) => setTimeout(wait, 1000)); return (x) => x.sum(-1, { keepdim: true }); };
+      export default { load, input: { shape: [null, 2] }, limits: { milliseconds: 100 } };`,
     "nothing.mjs": "export const model = 3;",
     "own.mjs": "export default { load: () => (x) => x, input: { shape: [null, 2] }, authorize: () => true };",
     "syntax.mjs": "\nexport default { load: ;",
@@ -243,6 +246,10 @@ describe("serve", () => {
     const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);
     expect(code).toBe(1);
     expect(errors).toMatch(why);
+  });
+  test("a model may take longer to load than a request may take", async () => {
+    const { url } = await serve("slow-load.mjs");
+    expect(await (await infer(url)).json()).toMatchObject({ outputs: [[3], [7]] });
   });
   test("a port that is taken is an error", async () => {
     const { url } = await serve("handler.mjs");

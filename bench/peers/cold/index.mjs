@@ -15,7 +15,7 @@ const { rounds } = new Command("bench:cold")
   .opts();
 
 const PEERS = {
-  nabla: "nabla",
+  nabla: "../../start",
   "jax-js wasm": "jax",
   "tfjs-wasm": "tfjs",
   "tfjs-core wasm": "tfjsCore",

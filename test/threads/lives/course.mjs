@@ -1,7 +1,7 @@
 /** A pool over time: while memory grows, through a thousand lives, at rest, with more threads than cores, and after its end. */
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
-import { alive, helps, live, load, Product, told, train, workers } from "./crew.mjs";
+import { alive, helps, live, load, Product, told, train, until, workers } from "./crew.mjs";
 
 const nabla = await load();
 const { dispose, info, init, memory } = nabla;
@@ -105,7 +105,8 @@ await live({
     const right = Array.from({ length: 20 }, () => product.isRight());
     const loss = train(nabla);
     const { reason, threads: cut } = info();
-    const helped = workers.map((worker) => helps(worker, () => product.run()));
+    // On a machine that others keep busy, not at once.
+    const helped = await until(() => workers.some((worker) => helps(worker, () => product.run())));
     await dispose();
     return {
       right: right.every(Boolean),

@@ -1,7 +1,8 @@
-import { network, report } from "./timed.mjs";
+/** Out here "nabla" is known by its name, as a user has it; the peers are known where they are installed. */
+import { network, report } from "./peers/cold/timed.mjs";
 
 await report(async () => {
-  const { linear, tensor, tidy } = await import("../../../dist/node/index.js");
+  const { linear, tensor, tidy } = await import("nabla");
   const { x, w1, b1, w2, b2 } = network;
   const parameter = (values, shape) => tensor(values, shape).keep();
   const [v1, c1, v2, c2] = [

@@ -1,0 +1,315 @@
+/** States that were tampered with, or are of something else: they are refused with a name, and nothing is changed by them. */
+import { compile, losses, manualSeed, memory, nn, optim, randn, type Tensor, tensor, zeros } from "nabla";
+import { fromPyTorch, loadState, readSafetensors, saveState, toPyTorch, writeSafetensors } from "nabla/formats";
+import { KFAC, type Likelihood, NaturalGradient } from "nabla/gradients";
+import { describe, expect, test } from "vitest";
+
+// biome-ignore lint/suspicious/noExplicitAny: whatever stands in a file
+type Notes = any;
+const KEY = "nabla.training";
+
+/** A file with other notes, or other tensors. */
+function edited(
+  file: Uint8Array,
+  edit: (notes: Notes) => void,
+  change: (tensors: Record<string, Tensor>) => void = () => {},
+): Uint8Array {
+  const { tensors, metadata } = readSafetensors(file);
+  const notes = JSON.parse(metadata[KEY]!);
+  edit(notes);
+  change(tensors);
+  return writeSafetensors(tensors, { [KEY]: JSON.stringify(notes) });
+}
+
+const optimizers = {
+  Adam: (model: nn.Module) => new optim.Adam(model.parameters(), { lr: 0.01 }),
+  LBFGS: (model: nn.Module) => new optim.LBFGS(model.parameters(), { maxIter: 3 }),
+  NaturalGradient: (model: nn.Module) => new NaturalGradient(model, { likelihood: "softmax", iterations: 5 }),
+  KFAC: (model: nn.Module) => new KFAC(model, { likelihood: "softmax", every: 4 }),
+};
+type Kind = keyof typeof optimizers;
+
+function start(kind: Kind, seed: number) {
+  manualSeed(seed);
+  const model = new nn.Sequential(new nn.Linear(4, 5), new nn.Tanh(), new nn.Linear(5, 3));
+  const optimizer = optimizers[kind](model);
+  const x = randn([6, 4]);
+  const labels = tensor([0, 1, 2, 0, 1, 2], { dtype: "int32" });
+  const run = (steps: number): void => {
+    for (let i = 0; i < steps; i++) {
+      if (optimizer instanceof KFAC || optimizer instanceof NaturalGradient)
+        optimizer.minimize(() => model.forward(x), labels);
+      else optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels));
+    }
+  };
+  return { model, optimizer, run };
+}
+
+const options = (change: object) => (notes: Notes) => Object.assign(notes.optimizer.groups[0], change);
+const none = (): void => {};
+/** Numbers in float64, as states hold them. */
+const bytes = (...values: number[]): Tensor =>
+  tensor(new Uint8Array(Float64Array.of(...values).buffer), [1, 8 * values.length]);
+
+const cases: [Kind, string, (notes: Notes) => void, RegExp, ((tensors: Record<string, Tensor>) => void)?][] = [
+  ["Adam", "betas of texts", options({ betas: ["0.9", "0.99"] }), /^Adam: the state has betas as \["0.9","0.99"\]/],
+  ["Adam", "betas that are no list", options({ betas: {} }), /^Adam: the state has betas as {}/],
+  ["Adam", "no betas", options({ betas: null }), /^Adam: the state has betas as null/],
+  ["Adam", "eps null", options({ eps: null }), /^Adam: the state has eps as null/],
+  ["Adam", "another option", options({ constructor: 1 }), /^Adam: the state has constructor as 1/],
+  ["Adam", "a group that is none", (notes) => (notes.optimizer.groups = [null]), /is not whole/],
+  ["Adam", "a list of groups", options({ lr: [0.1] }), /^Adam: the state has lr as \[0.1\]/],
+  ["LBFGS", "a tolerance of text", options({ toleranceGrad: "x" }), /^LBFGS: the state has toleranceGrad as "x"/],
+  ["LBFGS", "no evaluations", options({ maxEval: 0 }), /^LBFGS: maxEval is 0, but must be a whole number/],
+  ["LBFGS", "a rate of text", options({ lr: "1" }), /^LBFGS: the state has lr as "1"/],
+  ["LBFGS", "a line search of its own", options({ lineSearchFn: "toString" }), /^LBFGS: lineSearchFn is "toString"/],
+  ["LBFGS", "a scale of NaN", none, /not whole/, (t) => (t["optimizer.0.numbers"] = bytes(Number.NaN, 1))],
+  ["LBFGS", "no curvature", none, /not whole/, (t) => (t["optimizer.0.y"] = zeros(t["optimizer.0.y"]!.shape, { dtype: "uint8" }))],
+  ["LBFGS", "half of the last step", none, /not whole/, (t) => (t["optimizer.0.last"] = t["optimizer.0.last"]!.narrow(0, 0, 1))],
+  ["LBFGS", "other sizes", none, /^LBFGS: the state is of parameters of 20,5,14,4 numbers/, (t) => (t["optimizer.0.sizes"] = bytes(20, 5, 14, 4))],
+  ["NaturalGradient", "λ without end", none, /^NaturalGradient: damping is Infinity/, (t) => (t["optimizer.0.damping"] = bytes(Number.POSITIVE_INFINITY))],
+  ["NaturalGradient", "a flag of text", options({ adapt: "no" }), /^NaturalGradient: the state has adapt as "no"/],
+  ["NaturalGradient", "another likelihood", options({ likelihood: "gaussian" }), /is of the likelihood "gaussian"/],
+  ["KFAC", "λ without end", none, /^KFAC: damping is Infinity/, (t) => (t["optimizer.0.progress"] = bytes(Number.POSITIVE_INFINITY, 3))],
+  ["KFAC", "steps below 0", none, /not whole/, (t) => (t["optimizer.0.progress"] = bytes(0.1, -1))],
+  ["KFAC", "a likelihood that objects have", options({ likelihood: "constructor" }), /is of the likelihood "constructor"/],
+  ["KFAC", "no inverses", (notes) => (notes.optimizer.slots[2] = []), /^KFAC: the state is not whole/],
+  ["KFAC", "no factors", (notes) => (notes.optimizer.slots[1] = []), /^KFAC: the state is not whole/],
+  ["KFAC", "a decay of null", options({ decay: null }), /^KFAC: the state has decay as null/],
+]; // biome-ignore format: a table
+
+test.each(cases)("%s: %s", (kind, _, edit, why, change) => {
+  const other = start(kind, 1);
+  other.run(3);
+  const file = edited(saveState(other), edit, change);
+  const training = start(kind, 2);
+  training.run(5);
+  const before = saveState(training);
+  const { tensors } = memory();
+  expect(() => loadState(file, training)).toThrow(why);
+  expect(memory().tensors).toBe(tensors);
+  expect(saveState(training)).toEqual(before);
+  training.run(1);
+});
+
+test.each(Object.keys(optimizers) as Kind[])("%s: what another part's refusal leaves is all that was", (kind) => {
+  const other = start(kind, 1);
+  other.run(3);
+  const narrow = new optim.EMA([zeros([2], { requiresGrad: true })]);
+  const file = saveState({ ...other, average: narrow });
+  const training = { ...start(kind, 2), average: new optim.EMA(other.model.parameters()) };
+  training.run(2);
+  const before = saveState(training);
+  expect(() => loadState(file, training)).toThrow(/^loadStateDict: 0 is float32 \[2\]/);
+  expect(saveState(training)).toEqual(before);
+});
+
+describe("a compiled step goes on", () => {
+  const make = () => {
+    const { model, optimizer } = start("Adam", 3) as { model: nn.Module; optimizer: optim.Adam };
+    const step = compile((x: Tensor) => optimizer.minimize(() => (model.forward(x) as Tensor).square().mean()));
+    return { model, optimizer, step, x: randn([6, 4]) };
+  };
+  test("from a checkpoint before the first step", () => {
+    const { model, optimizer, step, x } = make();
+    const file = saveState({ model, optimizer });
+    const first = [step(x).item(), step(x).item(), step(x).item()];
+    loadState(file, { model, optimizer });
+    expect([step(x).item(), step(x).item(), step(x).item()]).toEqual(first);
+  });
+  test("after a load that was refused", () => {
+    const { model, optimizer, step, x } = make();
+    const file = saveState({ model, optimizer, average: new optim.EMA([zeros([2], { requiresGrad: true })]) });
+    step(x);
+    step(x);
+    const before = saveState({ model, optimizer });
+    expect(() => loadState(file, { model, optimizer, average: new optim.EMA(model.parameters()) })).toThrow();
+    expect(saveState({ model, optimizer })).toEqual(before);
+    expect(step(x).item()).toBeGreaterThan(0);
+  });
+});
+
+describe("schedules", () => {
+  const make = () => {
+    const optimizer = new optim.SGD(new nn.Linear(1, 1).parameters(), { lr: 0.1 });
+    return { optimizer, scheduler: new optim.StepLR(optimizer, 5) };
+  };
+  const rate = ({ optimizer }: ReturnType<typeof make>): number => optimizer.paramGroups[0]!.lr;
+
+  test("a rate that was set by hand is kept", () => {
+    const training = make();
+    training.scheduler.step();
+    training.optimizer.paramGroups[0]!.lr = 0.03;
+    const resumed = make();
+    loadState(saveState(training), resumed);
+    expect(rate(resumed)).toBe(0.03);
+    for (const { scheduler } of [training, resumed]) for (let i = 0; i < 4; i++) scheduler.step();
+    expect(rate(resumed)).toBe(rate(training));
+  });
+  test("a warm-up, then rates that follow the loss", () => {
+    const begin = () => {
+      const optimizer = new optim.SGD(new nn.Linear(1, 1).parameters(), { lr: 0.1 });
+      const warmUp = new optim.LinearLR(optimizer, 0.1, 1, 2);
+      return { optimizer, warmUp, scheduler: new optim.ReduceLROnPlateau(optimizer, { patience: 0 }) };
+    };
+    const training = begin();
+    for (let i = 0; i < 2; i++) training.warmUp.step();
+    for (let i = 0; i < 2; i++) training.scheduler.step(1);
+    expect(training.optimizer.paramGroups[0]!.lr).toBeCloseTo(0.01, 7);
+    const resumed = begin();
+    loadState(saveState(training), resumed);
+    loadState(saveState({ scheduler: training.warmUp, optimizer: training.optimizer }), {
+      scheduler: resumed.warmUp,
+      optimizer: resumed.optimizer,
+    });
+    expect(resumed.optimizer.paramGroups[0]!.lr).toBe(training.optimizer.paramGroups[0]!.lr);
+  });
+  test("a group that was added later", () => {
+    const grown = () => {
+      const training = make();
+      training.optimizer.addParamGroup({ params: new nn.Linear(1, 1).parameters(), lr: 0.5 });
+      return training;
+    };
+    const rates = ({ optimizer, scheduler }: ReturnType<typeof make>): number[][] =>
+      Array.from({ length: 6 }, () => {
+        scheduler.step();
+        return optimizer.paramGroups.map(({ lr }) => lr);
+      });
+    for (const before of [0, 6]) {
+      const training = grown();
+      for (let i = 0; i < before; i++) training.scheduler.step();
+      const resumed = grown();
+      loadState(saveState(training), resumed);
+      expect(rates(resumed)).toEqual(rates(training));
+    }
+  });
+  const malformed: [string, unknown][] = [
+    ["null", null],
+    ["a step in parts", { lastEpoch: 5.5, bases: [0.1] }],
+    ["a step below 0", { lastEpoch: -1, bases: [0.1] }],
+    ["a rate of text", { lastEpoch: 5, bases: ["1"] }],
+    ["other groups", { lastEpoch: 5, bases: [0.1, 0.1] }],
+  ];
+  test.each(malformed)("%s is refused, and the rate stays", (_, state) => {
+    const training = make();
+    const file = edited(saveState(training), (notes) => {
+      notes.scheduler = state;
+    });
+    training.scheduler.step();
+    training.optimizer.paramGroups[0]!.lr = 0.03;
+    const before = training.scheduler.stateDict();
+    expect(() => loadState(file, { scheduler: training.scheduler })).toThrow(
+      /^StepLR: the state is not that of a schedule with 1 groups/,
+    );
+    expect([rate(training), training.scheduler.stateDict()]).toEqual([0.03, before]);
+  });
+  test("of several, and of those that follow the loss", () => {
+    const { optimizer } = make();
+    const several = new optim.SequentialLR([new optim.StepLR(optimizer, 2), new optim.LinearLR(optimizer)], [3]);
+    const before = several.stateDict();
+    for (const state of [
+      null,
+      { schedulers: [null, null] },
+      { ...before, lastEpoch: "7" },
+      { lastEpoch: 1, schedulers: [] },
+    ])
+      expect(() => several.loadStateDict(state as typeof before)).toThrow(/^SequentialLR: the state is not that of 2/);
+    expect(() => several.loadStateDict({ lastEpoch: 1, schedulers: [before.schedulers[0]!, {}] })).toThrow(
+      /^LinearLR: /,
+    );
+    expect(several.stateDict()).toEqual(before);
+    const plateau = new optim.ReduceLROnPlateau(optimizer);
+    for (const state of [null, { best: "x", bad: 0, cooling: 0 }, { best: 1, bad: Number.NaN, cooling: 0 }])
+      expect(() => plateau.loadStateDict(state as never)).toThrow(/^ReduceLROnPlateau: the state is another/);
+  });
+});
+
+describe("options of one's own", () => {
+  const model = new nn.Linear(2, 2);
+  test.each<[() => unknown, RegExp]>([
+    [() => new optim.LBFGS(model.parameters(), { toleranceGrad: Number.NaN }), /^LBFGS: toleranceGrad is NaN/],
+    [() => new optim.LBFGS(model.parameters(), { toleranceChange: -1 }), /^LBFGS: toleranceChange is -1/],
+    [() => new optim.LBFGS(model.parameters(), { maxEval: -3 }), /^LBFGS: maxEval is -3/],
+    [
+      () => new NaturalGradient(model, { likelihood: "softmax", damping: Number.POSITIVE_INFINITY }),
+      /damping is Infinity/,
+    ],
+    [() => new NaturalGradient(model, { likelihood: "softmax", tolerance: Number.NaN }), /tolerance is NaN/],
+    [() => new KFAC(model, { likelihood: "toString" as Likelihood }), /^likelihood is "toString"/],
+    [() => new optim.Adam(model.parameters(), { eps: "0.1" as never }), /^Adam: eps is 0.1, but must be ≥ 0/],
+  ])("%s", (make, why) => {
+    expect(make).toThrow(RangeError);
+    expect(make).toThrow(why);
+  });
+});
+
+describe("extra", () => {
+  const kept = (extra: unknown): unknown => loadState(saveState({ extra }), {}).extra;
+  test("what looks like nabla's spelling of numbers is kept where it is more, and refused where it is all", () => {
+    const extra = { a: { "nabla.number": "hello", b: 2 }, c: [Number.NaN, Number.NEGATIVE_INFINITY] };
+    expect(kept(extra)).toEqual(extra);
+    expect(() => saveState({ extra: { "nabla.number": { toString: 1 } } })).toThrow(
+      /^saveState: extra has an object of "nabla.number" alone/,
+    );
+  });
+});
+
+describe("parts of one's own", () => {
+  test("what has no state is named, by both", () => {
+    class Own {}
+    const file = saveState({});
+    for (const part of ["model", "optimizer", "scheduler", "average"]) {
+      expect(() => saveState({ [part]: new Own() })).toThrow(/^saveState: Own has no state that could be kept/);
+      expect(() => loadState(file, { [part]: new Own() })).toThrow(/^loadState: Own has no state that could be kept/);
+    }
+  });
+  test("a schedule of one's own, and an optimizer that says more than Adam", () => {
+    class Verbose extends optim.Adam {
+      told = 0;
+      override stateDict() {
+        const { groups, state } = super.stateDict();
+        return { groups: [...groups, { told: this.told }], state };
+      }
+      override loadStateDict({ groups, state }: ReturnType<optim.Adam["stateDict"]>) {
+        super.loadStateDict({ groups: groups.slice(0, -1), state });
+        ({ told: this.told } = groups.at(-1) as { told: number });
+      }
+    }
+    class Own {
+      t = 0;
+      stateDict = () => ({ t: this.t });
+      loadStateDict = ({ t }: { t: number }): void => {
+        this.t = t;
+      };
+    }
+    const make = () => ({ optimizer: new Verbose(new nn.Linear(1, 1).parameters()), scheduler: new Own() });
+    const training = make();
+    training.optimizer.told = 4;
+    training.scheduler.t = 7;
+    const resumed = make();
+    loadState(saveState(training), resumed);
+    expect([resumed.optimizer.told, resumed.scheduler.t]).toEqual([4, 7]);
+  });
+});
+
+test("names that all objects have are unexpected like others", () => {
+  const model = new nn.Linear(1, 1);
+  expect(() => model.loadStateDict({ ...model.stateDict(), toString: zeros([1]) })).toThrow(/unexpected: toString\./);
+  const { weight } = model.stateDict();
+  expect(() => model.loadStateDict({ weight: weight! })).toThrow(/missing: bias\. Pass { strict: false }/);
+  expect(() => loadState(saveState({ model: new nn.Linear(1, 1, { bias: false }) }), { model })).toThrow(
+    /missing: bias\.$/,
+  );
+});
+
+test("layouts that are turned leave nothing behind", () => {
+  const model = new nn.Sequential(new nn.Conv2d(1, 2, 3), new nn.Flatten(), new nn.Linear(8, 3), new nn.BatchNorm1d(3));
+  const { tensors, bytes: held } = memory();
+  for (let i = 0; i < 3; i++) {
+    const theirs = toPyTorch(model);
+    const ours = fromPyTorch(model, theirs);
+    for (const x of new Set([...Object.values(theirs), ...Object.values(ours)])) x.dispose();
+  }
+  const now = memory();
+  expect({ tensors: now.tensors, bytes: now.bytes }).toEqual({ tensors, bytes: held });
+});
