@@ -297,7 +297,7 @@ describe("over time", () => {
     expect(longest).toBeLessThan(500);
   });
 
-  test.each(MAJORS)("a pool at rest takes less than 2 %% of a core: Node %i", async (major) => {
+  test.each(MAJORS)("a pool at rest takes less than a fiftieth of a core: Node %i", async (major) => {
     const { right, share } = await told<{ right: boolean; share: number }>("course", "rest", {}, { major });
     expect(right).toBe(true);
     expect(share).toBeLessThan(0.02);

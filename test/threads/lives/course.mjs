@@ -91,12 +91,16 @@ await live({
     await init({ threads: 4 });
     const product = new Product(nabla, 256);
     const right = product.isRight();
-    await setTimeout(1000);
-    const before = process.cpuUsage();
-    const start = performance.now();
-    await setTimeout(2000);
-    const { user, system } = process.cpuUsage(before);
-    return { right, share: (user + system) / 1000 / (performance.now() - start) };
+    // The least of some seconds: on a machine that others keep busy the engine's own compilers come late.
+    let share = 1;
+    for (let i = 0; i < 5; i++) {
+      const before = process.cpuUsage();
+      const start = performance.now();
+      await setTimeout(1000);
+      const { user, system } = process.cpuUsage(before);
+      share = Math.min(share, (user + system) / 1000 / (performance.now() - start));
+    }
+    return { right, share };
   },
 
   async crowd({ threads }) {
