@@ -114,10 +114,14 @@ async function ready(model: string, options: InferenceOptions, token: string | u
     throw new Error(`${model}: ${why(error)}`, { cause: error });
   }
   const below = options.path === "/" ? "" : (options.path ?? "");
-  // Each time it is asked, it waits as long as a request may take.
-  while (!(await handler(new Request(`http://localhost${below}/health?ready`))).ok)
-    if (failed) throw new Error(`${model}: the model could not be loaded.`); // why, the handler has said
-  return handler;
+  for (;;) {
+    // Each time it is asked, it waits as long as a request may take.
+    const { ok, status } = await handler(new Request(`http://localhost${below}/health?ready`));
+    if (ok) return handler;
+    // Why, the handler has said.
+    if (failed) throw new Error(`${model}: the model could not be loaded.`);
+    if (status !== 503) throw new Error(`${model}: its own path, ${below}/health, cannot be reached.`);
+  }
 }
 
 /** A handler that was made already. */

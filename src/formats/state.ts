@@ -1,6 +1,7 @@
 /** Saving a training and going on with it: the model, the optimizer, the schedule, the random numbers, in one safetensors file. */
 import type { Module, StateDict } from "../nn/module.ts";
 import type { EMA } from "../optim/average.ts";
+import { checked, type Loadable } from "../optim/loadable.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
 import { randomState, setRandomState } from "../runtime/engine.ts";
 import { tidy } from "../scope.ts";
@@ -8,12 +9,9 @@ import type { Tensor } from "../tensor.ts";
 import { FormatError } from "./errors.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
-/** What has a state of a kind. nabla's own can check one before they take it over. */
-interface Stateful<S> {
+/** What has a state of a kind. */
+interface Stateful<S> extends Loadable<S> {
   stateDict(): S;
-  loadStateDict(state: S): unknown;
-  /** @internal */
-  checkState?(state: S): () => void;
 }
 /** A schedule: its state is of numbers. */
 interface Scheduler {
@@ -163,29 +161,6 @@ function optimizerState({ optimizer }: Notes, tensors: StateDict): OptimizerStat
   return { groups: optimizer.groups, state };
 }
 
-/** The prototype that a method is of. */
-function ownerOf(part: object, method: string): object | null {
-  let owner: object | null = part;
-  while (owner && !Object.hasOwn(owner, method)) owner = Object.getPrototypeOf(owner) as object | null;
-  return owner;
-}
-
-/** What has parts take over their states, once all that can be checked beforehand has been. */
-function takingOver(parts: readonly (readonly [Stateful<unknown> | undefined, unknown])[]): () => void {
-  const takes: (() => void)[] = [];
-  const unchecked: (() => void)[] = [];
-  for (const [part, state] of parts) {
-    if (!part) continue;
-    // Who has a loadStateDict of their own checks there.
-    const isOwn = ownerOf(part, "checkState") === ownerOf(part, "loadStateDict");
-    if (isOwn && part.checkState) takes.push(part.checkState(state));
-    else unchecked.push(() => part.loadStateDict(state));
-  }
-  return () => {
-    for (const take of [...unchecked, ...takes]) take();
-  };
-}
-
 /** @throws TypeError where one has no state */
 function requireStateful(name: string, parts: Readonly<Record<string, object | undefined>>): void {
   for (const part of Object.values(parts) as (Partial<Stateful<unknown>> | undefined)[])
@@ -197,7 +172,7 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 
 /**
  * Takes over what saveState wrote: the model and the optimizer must be made as they were then. If anything does not fit, nothing is
- * changed. The random numbers go on where they were, unless `random` is false (default true).
+ * changed; only what has a loadStateDict of its own is not asked beforehand. The random numbers go on where they were, unless `random` is false (default true).
  * @throws FormatError where the file is malformed or lacks something; ShapeError or Error where it does not fit
  */
 export function loadState(
@@ -215,13 +190,13 @@ export function loadState(
     if (average && !Object.keys(averages).length)
       throw new FormatError("loadState: the file has no averages. Leave them out, or save them with saveState.");
     // The optimizer comes after the schedule, which sets rates: they may have been changed since.
-    const parts = [
-      [scheduler, notes.scheduler],
-      [model, unprefixed("model", tensors)],
-      [optimizer, saved],
-      [average, averages],
-    ] as const;
-    takingOver(parts as readonly (readonly [Stateful<unknown> | undefined, unknown])[])();
+    const takes = [
+      checked(scheduler as Stateful<unknown> | undefined, notes.scheduler),
+      checked(model, unprefixed("model", tensors)),
+      checked(optimizer, saved!),
+      checked(average, averages),
+    ];
+    for (const take of takes) take();
     if (random) setRandomState(notes.random);
     return { step: notes.step, extra: notes.extra };
   });

@@ -30,8 +30,10 @@ export function fitted(
   const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
   const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
   const pairs = Object.entries(own).flatMap(([name, target]) =>
-    Object.hasOwn(state, name) ? [[name, target, state[name]!] as const] : [],
+    Object.hasOwn(state, name) && state[name] ? [[name, target, state[name]] as const] : [],
   );
+  // Who was disposed says so now.
+  for (const [, ...both] of pairs) for (const x of both) x.storage("loadStateDict");
   const problems = pairs.flatMap(([name, target, source]) =>
     sameShape(source.shape, target.shape) && source.dtype === target.dtype
       ? []

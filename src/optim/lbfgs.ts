@@ -42,7 +42,8 @@ function validate({
   lineSearchFn,
 }: Required<LBFGSOptions>): void {
   requireRange("LBFGS", { lr }, (v) => v > 0, "a number above 0");
-  requireWhole("LBFGS", { maxIter, maxEval, historySize });
+  requireWhole("LBFGS", { maxIter, historySize });
+  requireRange("LBFGS", { maxEval }, (v) => v >= 1, "at least 1");
   requireRange("LBFGS", { toleranceGrad, toleranceChange }, (v) => v >= 0, "≥ 0");
   if (lineSearchFn !== null && lineSearchFn !== "strongWolfe")
     throw new RangeError(`LBFGS: lineSearchFn is "${lineSearchFn}", but must be "strongWolfe" or null.`);

@@ -276,6 +276,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     let place = 0;
     const takes = this.paramGroups.flatMap((group, i) => {
       const options = mergedOptions(this.constructor.name, group.options, groups[i]!);
+      group.rate.storage("loadStateDict");
       checkRate(options.lr);
       this.validate(options);
       const rule = this.rule(options);
@@ -298,6 +299,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         throw wrong(`${name} as ${tensor.dtype} ${show(tensor.shape)}, but it must be ${dtype} ${show(shape)}`);
     }
     const own = this.state.get(p) ?? {};
+    // Who was disposed says so now.
+    for (const x of [...Object.values(own), ...Object.values(saved)]) x.storage("loadStateDict");
     const fresh = names.flatMap((name) => (Object.hasOwn(own, name) ? [] : [[name, saved[name]!.clone()] as const]));
     return () => {
       // A state that is there already stays where it is: what compile recorded uses it.

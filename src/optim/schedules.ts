@@ -3,6 +3,7 @@
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
 import { requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
+import { checked } from "./loadable.ts";
 import { checkRate, given, type Optimizer } from "./optimizer.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: any optimizer has rates
@@ -41,22 +42,22 @@ export abstract class LRScheduler {
 
   /** Sets the rates of the next step. */
   step(): void {
-    this.planned(this.lastEpoch + 1, this.bases)();
+    // A group that was added later joins with the rate it has now as its base.
+    const bases = this.optimizer.paramGroups.map((group, i) => this.bases[i] ?? group.lr);
+    this.planned(this.lastEpoch + 1, bases)();
   }
   protected apply(): void {
     this.planned(this.lastEpoch, this.bases)();
   }
-  /** The rates of step t. A group that was added later joins with the rate it has now as its base. @returns what sets them */
-  private planned(t: number, known: readonly number[]): () => void {
-    const { paramGroups } = this.optimizer;
-    const bases = paramGroups.map((group, i) => known[i] ?? group.lr);
+  /** The rates of step t, of the groups whose bases are given. @returns what sets them */
+  private planned(t: number, bases: readonly number[]): () => void {
     const rates = bases.map((base) => this.rate(base, t));
     rates.forEach(checkRate);
     return () => {
       this.bases = bases;
       this.lastEpoch = t;
-      paramGroups.forEach((group, i) => {
-        group.lr = rates[i]!;
+      rates.forEach((rate, i) => {
+        this.optimizer.paramGroups[i]!.lr = rate;
       });
     };
   }
@@ -74,9 +75,10 @@ export abstract class LRScheduler {
   /** Checks a state. @returns what takes it over, and cannot fail @internal */
   checkState(state: SchedulerState): () => void {
     const { lastEpoch, bases } = state ?? {};
-    const counts = [this.bases.length, this.optimizer.paramGroups.length];
-    if (!isCount(lastEpoch) || !Array.isArray(bases) || !counts.includes(bases.length) || !bases.every(isNumber))
-      throw new Error(`${this.constructor.name}: the state is not that of a schedule with ${counts[1]} groups.`);
+    const groups = this.optimizer.paramGroups.length;
+    const isWhole = isCount(lastEpoch) && Array.isArray(bases) && bases.length > 0 && bases.length <= groups;
+    if (!isWhole || !bases.every(isNumber))
+      throw new Error(`${this.constructor.name}: the state is not that of a schedule with ${groups} groups.`);
     return this.planned(lastEpoch, bases);
   }
 }
@@ -267,7 +269,7 @@ export class SequentialLR {
     const { lastEpoch, schedulers } = state ?? {};
     if (!isCount(lastEpoch) || !Array.isArray(schedulers) || schedulers.length !== this.schedulers.length)
       throw new Error(`SequentialLR: the state is not that of ${this.schedulers.length} schedules.`);
-    const takes = this.schedulers.map((scheduler, i) => scheduler.checkState(schedulers[i]!));
+    const takes = this.schedulers.map((scheduler, i) => checked(scheduler, schedulers[i]!));
     const which = this.milestones.filter((at) => at <= lastEpoch).length;
     return () => {
       this.lastEpoch = lastEpoch;
@@ -363,7 +365,7 @@ export class ReduceLROnPlateau {
   /** @internal */
   checkState(state: ReturnType<ReduceLROnPlateau["stateDict"]>): () => void {
     const { best, bad, cooling } = state ?? {};
-    if (!(best === null || isNumber(best)) || !isCount(bad) || !isCount(cooling))
+    if (!(best === null || isNumber(best)) || !isNumber(bad) || !isNumber(cooling))
       throw new Error("ReduceLROnPlateau: the state is another schedule's.");
     return () => Object.assign(this, { best, bad, cooling });
   }

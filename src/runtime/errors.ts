@@ -43,15 +43,17 @@ export class OutOfMemoryError extends Error {
   }
 }
 
-/** Checks that arguments lie in their ranges. @throws RangeError */
+/** Checks that arguments lie in their ranges. @throws RangeError, or TypeError for what is no number */
 export function requireRange(
   name: string,
   values: Readonly<Record<string, number>>,
   inRange: (v: number) => boolean,
   range: string,
 ): void {
-  for (const [key, v] of Object.entries(values))
-    if (typeof v !== "number" || !inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
+  for (const [key, v] of Object.entries(values)) {
+    if (typeof v !== "number") throw new TypeError(`${name}: ${key} is ${JSON.stringify(v)}, but must be a number.`);
+    if (!inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
+  }
 }
 export const requireWhole = (name: string, values: Readonly<Record<string, number>>): void =>
   requireRange(name, values, (n) => Number.isInteger(n) && n > 0, "a whole number above 0");

@@ -60,7 +60,7 @@ const cases: [Kind, string, (notes: Notes) => void, RegExp, ((tensors: Record<st
   ["Adam", "a group that is none", (notes) => (notes.optimizer.groups = [null]), /is not whole/],
   ["Adam", "a list of groups", options({ lr: [0.1] }), /^Adam: the state has lr as \[0.1\]/],
   ["LBFGS", "a tolerance of text", options({ toleranceGrad: "x" }), /^LBFGS: the state has toleranceGrad as "x"/],
-  ["LBFGS", "no evaluations", options({ maxEval: 0 }), /^LBFGS: maxEval is 0, but must be a whole number/],
+  ["LBFGS", "no evaluations", options({ maxEval: 0 }), /^LBFGS: maxEval is 0, but must be at least 1/],
   ["LBFGS", "a rate of text", options({ lr: "1" }), /^LBFGS: the state has lr as "1"/],
   ["LBFGS", "a line search of its own", options({ lineSearchFn: "toString" }), /^LBFGS: lineSearchFn is "toString"/],
   ["LBFGS", "a scale of NaN", none, /not whole/, (t) => (t["optimizer.0.numbers"] = bytes(Number.NaN, 1))],
@@ -164,6 +164,60 @@ describe("schedules", () => {
     });
     expect(resumed.optimizer.paramGroups[0]!.lr).toBe(training.optimizer.paramGroups[0]!.lr);
   });
+  test("cooling for good", () => {
+    const begin = () => {
+      const optimizer = new optim.SGD(new nn.Linear(1, 1).parameters(), { lr: 0.1 });
+      return { optimizer, scheduler: new optim.ReduceLROnPlateau(optimizer, { patience: 0, cooldown: 1 / 0 }) };
+    };
+    const training = begin();
+    for (let i = 0; i < 3; i++) training.scheduler.step(1);
+    const resumed = begin();
+    loadState(saveState(training), resumed);
+    expect(resumed.scheduler.stateDict()).toEqual(training.scheduler.stateDict());
+  });
+  test("a group that was added later, and has a rate by hand", () => {
+    const begin = () => {
+      const optimizer = new optim.SGD(new nn.Linear(1, 1).parameters(), { lr: 0.1 });
+      const scheduler = new optim.ExponentialLR(optimizer, 0.5);
+      optimizer.addParamGroup({ params: new nn.Linear(1, 1).parameters(), lr: 0.5 });
+      return { optimizer, scheduler };
+    };
+    const training = begin();
+    training.optimizer.paramGroups[1]!.lr = 0.4;
+    const file = saveState(training);
+    const resumed = begin();
+    loadState(file, resumed);
+    resumed.scheduler.step();
+    training.scheduler.step();
+    expect(resumed.optimizer.paramGroups[1]!.lr).toBe(0.2);
+    expect(saveState(resumed)).toEqual(saveState(training));
+    // And back, though the group has joined by now.
+    loadState(file, training);
+    training.scheduler.step();
+    expect(saveState(training)).toEqual(saveState(resumed));
+  });
+  test("a schedule of one's own among several", () => {
+    class Mine extends optim.StepLR {
+      told = 0;
+      override stateDict() {
+        return { ...super.stateDict(), told: this.told };
+      }
+      override loadStateDict({ told, ...state }: ReturnType<Mine["stateDict"]>) {
+        super.loadStateDict(state);
+        this.told = told;
+      }
+    }
+    const begin = () => {
+      const { optimizer } = make();
+      const mine = new Mine(optimizer, 2);
+      return { mine, scheduler: new optim.SequentialLR([mine, new optim.LinearLR(optimizer)], [3]) };
+    };
+    const training = begin();
+    training.mine.told = 7;
+    const resumed = begin();
+    loadState(saveState(training), resumed);
+    expect(resumed.mine.told).toBe(7);
+  });
   test("a group that was added later", () => {
     const grown = () => {
       const training = make();
@@ -236,11 +290,32 @@ describe("options of one's own", () => {
     ],
     [() => new NaturalGradient(model, { likelihood: "softmax", tolerance: Number.NaN }), /tolerance is NaN/],
     [() => new KFAC(model, { likelihood: "toString" as Likelihood }), /^likelihood is "toString"/],
-    [() => new optim.Adam(model.parameters(), { eps: "0.1" as never }), /^Adam: eps is 0.1, but must be ≥ 0/],
   ])("%s", (make, why) => {
     expect(make).toThrow(RangeError);
     expect(make).toThrow(why);
   });
+});
+
+test("a number that is a text is named as one", () => {
+  expect(() => new optim.Adam(new nn.Linear(1, 1).parameters(), { eps: "0.1" as never })).toThrow(
+    new TypeError('Adam: eps is "0.1", but must be a number.'),
+  );
+  expect(new optim.LBFGS([zeros([1])], { maxEval: Number.POSITIVE_INFINITY }).params).toHaveLength(1);
+});
+
+test("what was disposed is found before anything is changed", () => {
+  for (const which of ["optimizer", "average"] as const) {
+    const { model, run, ...rest } = start("Adam", 1);
+    const optimizer = rest.optimizer as optim.Adam;
+    const training = { model, optimizer, average: new optim.EMA([zeros([2], { requiresGrad: true })]) };
+    run(2);
+    const file = saveState(training);
+    run(2);
+    const before = saveState({ model });
+    training[which].dispose();
+    expect(() => loadState(file, training)).toThrow(/was disposed/);
+    expect(saveState({ model })).toEqual(before);
+  }
 });
 
 describe("extra", () => {
@@ -284,6 +359,12 @@ describe("parts of one's own", () => {
     }
     const make = () => ({ optimizer: new Verbose(new nn.Linear(1, 1).parameters()), scheduler: new Own() });
     const training = make();
+    const scheduler = new optim.StepLR(training.optimizer, 5);
+    training.optimizer.paramGroups[0]!.lr = 0.03;
+    const file = saveState({ ...training, scheduler });
+    training.optimizer.paramGroups[0]!.lr = 0.02;
+    loadState(file, { ...training, scheduler });
+    expect(training.optimizer.paramGroups[0]!.lr).toBe(0.03);
     training.optimizer.told = 4;
     training.scheduler.t = 7;
     const resumed = make();

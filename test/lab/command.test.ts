@@ -126,6 +126,7 @@ describe("serve", () => {
     "slow-load.mjs": `
       const load = async () => { await new Promise((wait) => setTimeout(wait, 1000)); return (x) => x.sum(-1, { keepdim: true }); };
       export default { load, input: { shape: [null, 2] }, limits: { milliseconds: 100 } };`,
+    "lost.mjs": `export default { path: "/v1/../x", load: () => (x) => x, input: { shape: [null, 2] } };`,
     "nothing.mjs": "export const model = 3;",
     "own.mjs": "export default { load: () => (x) => x, input: { shape: [null, 2] }, authorize: () => true };",
     "syntax.mjs": "\nexport default { load: ;",
@@ -241,6 +242,7 @@ describe("serve", () => {
     ["own.mjs", ["--token", "x"], /has an authorize of its own/],
     ["syntax.mjs", [], /syntax\.mjs cannot be loaded: .*\. `node \S+syntax\.mjs` shows where$/m],
     ["text.mjs", [], /^nabla: \S+text\.mjs cannot be loaded: no error, a text$/m],
+    ["lost.mjs", [], /^nabla: \S+lost\.mjs: its own path, \S+\/health, cannot be reached/m],
     ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input: must be an object/m],
   ])("%s %j is refused", async (name, args, why) => {
     const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);
