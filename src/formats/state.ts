@@ -172,7 +172,8 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 
 /**
  * Takes over what saveState wrote: the model and the optimizer must be made as they were then. If anything does not fit, nothing is
- * changed; only what has a loadStateDict of its own is not asked beforehand. The random numbers go on where they were, unless `random` is false (default true).
+ * changed; only what has a loadStateDict of its own is not asked beforehand. The random numbers go on where they were, unless `random` is
+ * false (default true).
  * @throws FormatError where the file is malformed or lacks something; ShapeError or Error where it does not fit
  */
 export function loadState(
