@@ -10,7 +10,7 @@ import {
 } from "./kernels/softmax";
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
-import { advance, bernoulli, normal, randomPermutation, uniform } from "./kernels/random";
+import { advance, bernoulli, normal, randomInteger, randomPermutation, uniform } from "./kernels/random";
 import { adagrad, adam, lion, power, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
@@ -249,12 +249,12 @@ function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {
     return;
   }
   const out = word(at, Random.out), n = word(at, Random.n), state = word(at, Random.state);
-  const p = float(at, Random.p), q = float(at, Random.q);
   const begin = shareBegin(n, CHUNK, thread, threads), end = shareBegin(n, CHUNK, thread + 1, threads);
   switch (op) {
-    case Op.Uniform: uniform(out, state, p, q, begin, end); break;
-    case Op.Normal: normal(out, state, p, q, begin, end); break;
-    case Op.Bernoulli: bernoulli(out, state, p, q, begin, end); break;
+    case Op.Uniform: uniform(out, state, float(at, Random.p), float(at, Random.q), begin, end); break;
+    case Op.Normal: normal(out, state, float(at, Random.p), float(at, Random.q), begin, end); break;
+    case Op.Bernoulli: bernoulli(out, state, word(at, Random.p), word(at, Random.q), float(at, Random.r), begin, end); break;
+    case Op.RandomInteger: randomInteger(out, state, word(at, Random.p), word(at, Random.q), begin, end); break;
     case Op.RandomPermutation: if (!thread) randomPermutation(out, state, n); break;
   }
 }

@@ -4,7 +4,7 @@
  * lane's result never depends on its neighbours. NaN in is NaN out; infinities give the limit. A bound holds over all
  * of f32, denormals included, and in both builds unless it names one; 1 ulp is the spacing of f32 at the exact result.
  */
-import { fma } from "./simd";
+import { Fast, fma, madd } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
 
 export { atan2, cos, mod, pow, sin, tan } from "./trig";
@@ -104,11 +104,11 @@ export function expm1(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 /** k·ln 2 + f − f²/2 + f³·P(f), with k·ln 2 in two parts. */
-function logSum(k: v128, f: v128): v128 {
-  const p = poly7(f, 0.3333333, -0.25000823, 0.2000126, -0.16623345, 0.14201072, -0.13159549, 0.12765728, -0.07641177);
+function logSum<M = Fast>(k: v128, f: v128): v128 {
+  const p = poly7<M>(f, 0.3333333, -0.25000823, 0.2000126, -0.16623345, 0.14201072, -0.13159549, 0.12765728, -0.07641177);
   const z = f32x4.mul(f, f);
-  const tail = fma(z, splat(-0.5), f32x4.mul(f32x4.mul(f, z), p));
-  return fma(k, splat(LN2_HI), f32x4.add(f, fma(k, splat(LN2_LO), tail)));
+  const tail = madd<M>(z, splat(-0.5), f32x4.mul(f32x4.mul(f, z), p));
+  return madd<M>(k, splat(LN2_HI), f32x4.add(f, madd<M>(k, splat(LN2_LO), tail)));
 }
 
 // @ts-ignore: decorator
@@ -130,7 +130,7 @@ function logLimits(y: v128, x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 /** ln x = k·ln 2 + ln(1 + f). At most 1 ulp, for denormals too; −∞ at ±0, NaN below. */
-export function log(x: v128): v128 {
+export function log<M = Fast>(x: v128): v128 {
   const rare = v128.any_true(outsideNormal(x));
   let m = x;
   let bias = splat(0);
@@ -141,7 +141,7 @@ export function log(x: v128): v128 {
   }
   const k = i32x4.shr_s(i32x4.sub(m, i32x4.splat(SQRT_HALF_BITS)), 23);
   const f = f32x4.sub(i32x4.sub(m, i32x4.shl(k, 23)), splat(1));
-  const y = logSum(f32x4.sub(f32x4.convert_i32x4_s(k), bias), f);
+  const y = logSum<M>(f32x4.sub(f32x4.convert_i32x4_s(k), bias), f);
   return rare ? logLimits(y, x) : y;
 }
 

@@ -110,6 +110,7 @@ export const enum Op {
   Uniform,
   Normal,
   Bernoulli,
+  RandomInteger,
   RandomPermutation,
   Advance,
   // Optimizer updates in place (layout Update).
@@ -405,13 +406,14 @@ export const enum OneHot {
   words,
 }
 
-/** `state` is the address of [seed low, seed high, counter low, counter high]; p, q are the distribution's parameters. */
+/** `state` is the address of [seed low, seed high, counter low, counter high]; p, q, r are the distribution's parameters. */
 export const enum Random {
   out = Head.words,
   n,
   state,
   p,
   q,
+  r,
   words,
 }
 

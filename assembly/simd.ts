@@ -15,6 +15,17 @@ export function fma(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/** How a formula computes a·b + c: as the build does (fma), or with two roundings in both builds, for equal bits. */
+@final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
+@final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
+
+// @ts-ignore: decorator
+@inline
+/** a·b + c, computed as M does. */
+export function madd<M>(a: v128, b: v128, c: v128): v128 {
+  return changetype<M>(0).of(a, b, c);
+}
+
 // @ts-ignore: decorator
 @inline
 /** All ones in the first `count` lanes. */

@@ -3,7 +3,7 @@
  * math.ts. Where f32 has too few bits for the reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to
  * f64x2. Bounds as in math.ts: over all of f32, in both builds.
  */
-import { fma } from "./simd";
+import { Fast, fma, madd } from "./simd";
 
 const SIGN: i32 = 0x80000000;
 
@@ -20,27 +20,27 @@ export function withSign(x: v128, s: v128): v128 {
   return v128.or(x, v128.and(s, i32x4.splat(SIGN)));
 }
 
-// Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …))
+// Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …)), multiplied and added as M does
 
 // @ts-ignore: decorator
 @inline
-export function poly2(x: v128, c0: f32, c1: f32, c2: f32): v128 {
-  return fma(fma(splat(c2), x, splat(c1)), x, splat(c0));
+export function poly2<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32): v128 {
+  return madd<M>(madd<M>(splat(c2), x, splat(c1)), x, splat(c0));
 }
 // @ts-ignore: decorator
 @inline
-export function poly4(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32): v128 {
-  return fma(fma(poly2(x, c2, c3, c4), x, splat(c1)), x, splat(c0));
+export function poly4<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32): v128 {
+  return madd<M>(madd<M>(poly2<M>(x, c2, c3, c4), x, splat(c1)), x, splat(c0));
 }
 // @ts-ignore: decorator
 @inline
-export function poly5(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32): v128 {
-  return fma(poly4(x, c1, c2, c3, c4, c5), x, splat(c0));
+export function poly5<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32): v128 {
+  return madd<M>(poly4<M>(x, c1, c2, c3, c4, c5), x, splat(c0));
 }
 // @ts-ignore: decorator
 @inline
-export function poly7(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32): v128 {
-  return fma(fma(poly5(x, c2, c3, c4, c5, c6, c7), x, splat(c1)), x, splat(c0));
+export function poly7<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32): v128 {
+  return madd<M>(madd<M>(poly5<M>(x, c2, c3, c4, c5, c6, c7), x, splat(c1)), x, splat(c0));
 }
 
 // @ts-ignore: decorator
@@ -157,7 +157,7 @@ const C3: f32 = 2.4432327e-5;
 // @ts-ignore: decorator
 @inline
 /** sin(x + phase·π/2): sin r or cos r by the quadrant's low bit, negated by the next. */
-function sine(x: v128, phase: i32): v128 {
+function sine<M>(x: v128, phase: i32): v128 {
   const x0 = low(x), x1 = high(x);
   let t0 = quadrant(x0), t1 = quadrant(x1);
   let r0 = angle(x0, t0), r1 = angle(x1, t1);
@@ -172,8 +172,8 @@ function sine(x: v128, phase: i32): v128 {
   const r = demoted(r0, r1);
   const q = i32x4.add(lowWords(t0, t1), i32x4.splat(phase));
   const z = f32x4.mul(r, r);
-  const s = fma(f32x4.mul(r, z), poly2(z, S1, S2, S3), r);
-  const c = f32x4.add(fma(f32x4.mul(z, z), poly2(z, C1, C2, C3), f32x4.mul(z, splat(-0.5))), splat(1));
+  const s = madd<M>(f32x4.mul(r, z), poly2<M>(z, S1, S2, S3), r);
+  const c = f32x4.add(madd<M>(f32x4.mul(z, z), poly2<M>(z, C1, C2, C3), f32x4.mul(z, splat(-0.5))), splat(1));
   const odd = i32x4.shr_s(i32x4.shl(q, 31), 31);
   // −0 + 0·P would be +0
   const y = v128.bitselect(c, v128.or(s, v128.and(r, i32x4.splat(SIGN))), odd);
@@ -183,15 +183,15 @@ function sine(x: v128, phase: i32): v128 {
 // @ts-ignore: decorator
 @inline
 /** sin x, for every finite x. At most 1.6 ulp, near its zeros too; NaN at ±∞; keeps −0. */
-export function sin(x: v128): v128 {
-  return sine(x, 0);
+export function sin<M = Fast>(x: v128): v128 {
+  return sine<M>(x, 0);
 }
 
 // @ts-ignore: decorator
 @inline
 /** cos x = sin(x + π/2), for every finite x. At most 1.6 ulp, near its zeros too; NaN at ±∞. */
-export function cos(x: v128): v128 {
-  return sine(x, 1);
+export function cos<M = Fast>(x: v128): v128 {
+  return sine<M>(x, 1);
 }
 
 // @ts-ignore: decorator

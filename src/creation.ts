@@ -2,7 +2,7 @@
 import "./eager.ts";
 import * as random from "./ops/random.ts";
 import { full as fill } from "./ops/shape.ts";
-import { type DType, type Shape, show, sizeOf } from "./ops/value.ts";
+import { type DType, type Shape, sizeOf } from "./ops/value.ts";
 import type { NestedArray } from "./printing.ts";
 import { DTypeError, ShapeError } from "./runtime/errors.ts";
 import { fromElements, type Tensor, type TypedArray } from "./tensor.ts";
@@ -191,8 +191,5 @@ export const randn = (shape: Shape, options: TensorOptions = {}): Tensor =>
 /** Normal with the given mean and standard deviation. */
 export const normal = (shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor =>
   finish(random.randn(shape, mean, std) as Tensor, options);
-/** Whole numbers in low … high − 1, int32. @throws RangeError */
-export function randint(low: number, high: number, shape: Shape): Tensor {
-  if (!(high > low)) throw new RangeError(`randint: nothing lies in ${low} … ${high - 1} for shape ${show(shape)}.`);
-  return (random.rand(shape, low, high) as Tensor).floor().to("int32");
-}
+/** Whole numbers low … high − 1, each equally likely, int32. @throws RangeError unless both are whole and in int32's range */
+export const randint = (low: number, high: number, shape: Shape): Tensor => random.randint(low, high, shape) as Tensor;

@@ -1,22 +1,23 @@
 /**
  * Random numbers by Philox 4×32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a block cipher of
- * a counter, so element i depends on the seed, the counter and i alone, whatever thread computes it.
+ * a counter, so element i depends on the seed, the counter and i alone, whatever thread computes it. Both builds compute
+ * the same bits: no multiply-add here is fused.
  *
- * `state` holds [seed low, seed high, counter low, counter high]. Uniform element i is word i mod 4 of block
+ * `state` holds [seed low, seed high, counter low, counter high]. Element i is made of word i mod 4 of block
  * counter + ⌊i/4⌋; normal ones take words 0, 1 of their block as u₁ and 2, 3 as u₂; a permutation takes two words each.
  */
 import { log } from "../math";
-import { storeLanes } from "../simd";
+import { Same, storeLanes } from "../simd";
 import { cos, sin } from "../trig";
 
 /**
  * Four random 32-bit words of block (counter at `state`) + block. The ten rounds run on one block of four words held
- * as [c0, c1, c2, c3] in one vector.
+ * as [c0, c1, c2, c3] in one vector. An element that needs more words takes those of attempts 1, 2, …
  */
-function philox(state: usize, block: u32): v128 {
+function philox(state: usize, block: u32, attempt: u32 = 0): v128 {
   const counter = load<u64>(state, 8) + block;
   let k0 = load<u32>(state), k1 = load<u32>(state, 4);
-  let v = i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(0), 0, <i32>counter), 1, <i32>(counter >> 32));
+  let v = i64x2.replace_lane(i64x2.splat(<i64>attempt), 0, <i64>counter);
   const multipliers = i32x4(<i32>0xD2511F53, <i32>0xCD9E8D57, 0, 0);
   for (let round = 0; round < 10; round++) {
     // c0·M0 and c2·M1 as [lo0, hi0, lo1, hi1]; the new block is [hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0].
@@ -39,9 +40,12 @@ function unit(words: v128): v128 {
 
 /** Uniform in [low, high); the share [begin, end) of every random kernel starts at a multiple of 4. */
 export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u32, end: u32): void {
-  const scale = f32x4.splat(high - low), shift = f32x4.splat(low), limit = f32x4.splat(high);
+  // An interval that is longer than the largest number is drawn at half its size.
+  const size: f32 = high - low == Infinity ? 0.5 : 1;
+  const scale = f32x4.splat(high * size - low * size), start = f32x4.splat(low * size), unscale = f32x4.splat(1 / size);
+  const shift = f32x4.splat(low), limit = f32x4.splat(high);
   for (let i = begin; i < end; i += 4) {
-    const u = f32x4.add(f32x4.mul(unit(philox(state, i >> 2)), scale), shift);
+    const u = f32x4.mul(f32x4.add(f32x4.mul(unit(philox(state, i >> 2)), scale), start), unscale);
     // low + u·(high − low) may round up to high, which the interval excludes: low stands in.
     storeLanes(out + (<usize>i << 2), v128.bitselect(shift, u, v128.and(f32x4.ge(u, limit), f32x4.gt(limit, shift))), end - i);
   }
@@ -54,18 +58,44 @@ export function normal(out: usize, state: usize, mean: f32, std: f32, begin: u32
     const u = unit(words);
     const u1 = f32x4.sub(f32x4.splat(1), i32x4.shuffle(u, u, 0, 1, 0, 1));
     const angle = f32x4.mul(f32x4.splat(6.283185307179586), i32x4.shuffle(u, u, 2, 3, 2, 3));
-    const radius = f32x4.sqrt(f32x4.mul(f32x4.splat(-2), log(u1)));
-    const turn = i32x4.shuffle(cos(angle), sin(angle), 0, 1, 6, 7);
+    const radius = f32x4.sqrt(f32x4.mul(f32x4.splat(-2), log<Same>(u1)));
+    const turn = i32x4.shuffle(cos<Same>(angle), sin<Same>(angle), 0, 1, 6, 7);
     storeLanes(out + (<usize>i << 2), f32x4.add(f32x4.mul(f32x4.mul(radius, turn), f32x4.splat(std)), f32x4.splat(mean)), end - i);
   }
 }
 
-/** `value` with probability p, else 0. */
-export function bernoulli(out: usize, state: usize, p: f32, value: f32, begin: u32, end: u32): void {
-  const probability = f32x4.splat(p), one = f32x4.splat(value);
+/** `value` with probability (2³²·high + low + 1)/2⁶⁴, else 0. */
+export function bernoulli(out: usize, state: usize, low: u32, high: u32, value: f32, begin: u32, end: u32): void {
+  const most = i32x4.splat(high), rest = i32x4.splat(low), one = f32x4.splat(value);
   for (let i = begin; i < end; i += 4) {
-    const drawn = f32x4.lt(unit(philox(state, i >> 2)), probability);
+    const words = philox(state, i >> 2);
+    let drawn = i32x4.lt_u(words, most);
+    const tied = i32x4.eq(words, most);
+    // One word in 2³² leaves it to a second one.
+    if (v128.any_true(tied)) drawn = v128.or(drawn, v128.and(tied, i32x4.le_u(philox(state, i >> 2, 1), rest)));
     storeLanes(out + (<usize>i << 2), v128.and(drawn, one), end - i);
+  }
+}
+
+/**
+ * Whole numbers low … low + range − 1, each equally likely; range 0 is 2³². ⌊word·range/2³²⌋ after Lemire (2019, "Fast random
+ * integer generation in an interval"): words whose product has a low half below 2³² mod range are drawn again.
+ */
+export function randomInteger(out: usize, state: usize, low: i32, range: u32, begin: u32, end: u32): void {
+  const uneven: u32 = range ? (<u32>0 - range) % range : 0;
+  const first = i32x4.splat(low), ranges = i32x4.splat(range), biased = i32x4.splat(uneven);
+  for (let i = begin; i < end; i += 4) {
+    let words = philox(state, i >> 2), results = words;
+    if (range) {
+      for (let attempt = 1; ; attempt++) {
+        const p0 = i64x2.extmul_low_i32x4_u(words, ranges), p1 = i64x2.extmul_high_i32x4_u(words, ranges);
+        results = v128.shuffle<i32>(p0, p1, 1, 3, 5, 7);
+        const rejected = i32x4.lt_u(v128.shuffle<i32>(p0, p1, 0, 2, 4, 6), biased);
+        if (!v128.any_true(rejected)) break;
+        words = v128.bitselect(philox(state, i >> 2, attempt), words, rejected);
+      }
+    }
+    storeLanes(out + (<usize>i << 2), i32x4.add(results, first), end - i);
   }
 }
 

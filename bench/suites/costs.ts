@@ -41,6 +41,7 @@ function callOf(code: Op): { inputs: Tensor[]; attributes: unknown } | undefined
   if (code === Op.Permute) return { inputs: [rows()], attributes: { dims: [1, 0] } };
   if (code === Op.Cast) return { inputs: [rand([N])], attributes: { dtype: "int32" } };
   if (code === Op.OneHot) return { inputs: [labels()], attributes: { classes: COLUMNS } };
+  if (code === Op.RandomInteger) return { inputs: [], attributes: { shape: [N], p: -7, q: 1000 } };
   if (code >= Op.Uniform && code <= Op.Bernoulli) return { inputs: [], attributes: { shape: [N], p: 0.25, q: 0.75 } };
   if (code !== Op.Adam) return undefined;
   return {

@@ -115,6 +115,7 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Uniform]: randomDefinitions.uniform,
   [Op.Normal]: randomDefinitions.normal,
   [Op.Bernoulli]: randomDefinitions.bernoulli,
+  [Op.RandomInteger]: randomDefinitions.integer,
   [Op.RandomPermutation]: randomDefinitions.permutation,
   [Op.Advance]: advanceDefinition,
   [Op.Sgd]: updateDefinitions.sgd,

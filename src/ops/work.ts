@@ -55,7 +55,7 @@ const COSTS: readonly (readonly [Op, number])[] = [
   [Op.OneHot, 0.3],
   [Op.Uniform, 6],
   [Op.Normal, 11],
-  [Op.Bernoulli, 6],
+  [Op.RandomInteger, 6],
   // Permutations and counters are done by one.
   [Op.Advance, 0],
   [Op.Lion, 0.06],

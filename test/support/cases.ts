@@ -57,6 +57,7 @@ export function cases(code: Op): Case[] {
   if (code === Op.Fill) return [{ inputs: [], attributes: { shape: [5001], dtype: "float32", value: 3 } }];
   if (code === Op.Cast) return [{ inputs: [floats([5001])], attributes: { dtype: "int32" } }];
   if (code === Op.OneHot) return [{ inputs: [randint(0, 7, [70])], attributes: { classes: 7 } }];
+  if (code === Op.RandomInteger) return [{ inputs: [], attributes: { shape: [5001], p: -9, q: 2 ** 31 } }];
   if (code >= Op.Uniform && code <= Op.Bernoulli)
     return [{ inputs: [], attributes: { shape: [5001], p: 0.25, q: 0.75 } }];
   const sample = table[code as keyof typeof table].samples?.[SAMPLES[code] ?? -1];
