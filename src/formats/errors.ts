@@ -1,4 +1,12 @@
-/** A file that is not what it should be: malformed, hostile, or of another kind. Nothing was changed, nothing is held. */
+/** The error of this folder, and how its messages quote. */
+
+/** A file that is malformed, damaged, hostile, or of another kind. Nothing was changed, and nothing is held. */
 export class FormatError extends Error {
   override name = "FormatError";
+}
+
+/** A name in quotes, as messages show it. */
+export function quote(name: string): string {
+  const quoted = JSON.stringify(name);
+  return quoted.length > 80 ? `${quoted.slice(0, 80)}…"` : quoted;
 }

@@ -1,21 +1,22 @@
 /**
- * The header of a safetensors file: eight bytes of length, JSON of so many bytes, and the tensors' bytes behind it
- * (https://github.com/huggingface/safetensors#format). Everything it says is checked here, before anything is made of it.
+ * The header of a safetensors file: eight bytes of length, that many bytes of JSON, then the tensors' bytes
+ * (https://github.com/huggingface/safetensors#format). Everything in it is checked here, before anything is allocated.
  */
 import { sizeOf } from "../ops/value.ts";
-import { FormatError } from "./errors.ts";
-import { type Stored, stored } from "./stored.ts";
+import { FormatError, quote } from "./errors.ts";
+import { bitsOf } from "./stored.ts";
 
-/** Bytes of the length that stands first. */
+/** Bytes of the length, which comes first. */
 export const LENGTH_BYTES = 8;
-/** The longest header that is read, and written. The largest models' have less than a tenth of it. */
+/** The longest header that is read or written. The largest models need less than a tenth of it. */
 export const MOST_HEADER_BYTES = 2 ** 24;
 /** The most dimensions of a tensor. */
 const MOST_DIMENSIONS = 32;
 
-/** Where a tensor lies in the file, and as what. */
+/** Where a tensor lies in the file, and its type and shape. */
 export interface Place {
-  readonly dtype: Stored;
+  /** As the file names it, whether or not nabla reads this type. */
+  readonly dtype: string;
   readonly shape: readonly number[];
   /** From the end of the header. */
   readonly begin: number;
@@ -33,7 +34,8 @@ export interface Header {
 const fail = (what: string): never => {
   throw new FormatError(`safetensors: ${what}`);
 };
-const quote = (name: string): string => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+/** Whether a text has half of a surrogate pair, which UTF-8 cannot hold. */
+export const hasLoneSurrogate = (text: string): boolean => /\p{Surrogate}/u.test(text);
 
 /** The length of the header, from the first eight bytes. @throws FormatError */
 export function headerLength(first: Uint8Array): number {
@@ -41,13 +43,11 @@ export function headerLength(first: Uint8Array): number {
   const view = new DataView(first.buffer, first.byteOffset, LENGTH_BYTES);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   if (length > MOST_HEADER_BYTES)
-    fail(
-      `the header says it is ${length} bytes long, but ${MOST_HEADER_BYTES} are the most. Is it a safetensors file?`,
-    );
+    fail(`the header claims ${length} bytes, but at most ${MOST_HEADER_BYTES} are read. Is it a safetensors file?`);
   return length;
 }
 
-/** Names that stand twice in an object are lost on JSON.parse: this looks at the text, which is valid JSON. */
+/** JSON.parse drops the first of two equal names, so this looks at the text, which is valid JSON. */
 function requireUniqueNames(text: string): void {
   const open: (Set<string> | null)[] = [];
   for (let i = 0; i < text.length; i++) {
@@ -63,7 +63,8 @@ function requireUniqueNames(text: string): void {
       while (/\s/.test(text[next] ?? "")) next++;
       if (!names || text[next] !== ":") continue;
       const name = JSON.parse(text.slice(start, i + 1)) as string;
-      if (names.has(name)) fail(`${quote(name)} stands twice in the header.`);
+      if (names.has(name)) fail(`the header has the name ${quote(name)} twice.`);
+      if (hasLoneSurrogate(name)) fail(`the name ${quote(name)} has half of a surrogate pair, which is not Unicode.`);
       names.add(name);
     }
   }
@@ -75,28 +76,36 @@ const isSize = (value: unknown): value is number => Number.isSafeInteger(value) 
 
 function parsePlace(name: string, entry: unknown): Place {
   const what = `the entry of ${quote(name)}`;
-  if (!isObject(entry)) return fail(`${what} is no object.`);
+  if (!isObject(entry)) return fail(`${what} is not an object.`);
   const { dtype, shape, data_offsets: offsets, ...rest } = entry;
   const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) fail(`${what} has ${quote(unknown)}, which means nothing.`);
-  if (typeof dtype !== "string" || !Object.hasOwn(stored, dtype))
-    fail(
-      `${what} has dtype ${typeof dtype === "string" ? quote(dtype) : "that is no text"}, which is not read here. Save it as F32, I32, U8, BOOL, F64, F16, BF16, I64, U32, I16, U16 or I8.`,
+  if (unknown !== undefined) fail(`${what} has an unknown key ${quote(unknown)}.`);
+  const bits = typeof dtype === "string" ? bitsOf(dtype) : undefined;
+  if (typeof dtype !== "string" || bits === undefined)
+    return fail(
+      `${what} has dtype ${typeof dtype === "string" ? quote(dtype) : `of type ${typeof dtype}`}, which is not one.`,
     );
   if (!Array.isArray(shape) || shape.length > MOST_DIMENSIONS || !shape.every(isSize))
-    return fail(`${what} has a shape that is none: at most ${MOST_DIMENSIONS} whole numbers are one.`);
+    return fail(`${what} has an invalid shape: it must be at most ${MOST_DIMENSIONS} whole numbers.`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
-    return fail(`${what} has data_offsets that are not two whole numbers.`);
+    return fail(`${what} has invalid data_offsets: they must be two whole numbers.`);
   const [begin, end] = offsets as [number, number];
-  const bytes = sizeOf(shape) * stored[dtype as Stored].bytes;
+  const bytes = (sizeOf(shape) * bits) / 8;
   if (end - begin !== bytes)
-    fail(`${what} has data_offsets ${begin} to ${end}, but [${shape}] of ${dtype} takes ${bytes} bytes.`);
-  return { dtype: dtype as Stored, shape, begin, end };
+    fail(
+      `${what} has data_offsets ${begin} to ${end}, but [${String(shape).slice(0, 80)}] of ${dtype} takes ${bytes} bytes.`,
+    );
+  return { dtype, shape, begin, end };
 }
 
+/** As the reference implementation reads it, null is none. */
 function parseMetadata(metadata: unknown): Record<string, string> {
-  if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === "string"))
-    return fail("__metadata__ is not an object of texts.");
+  if (metadata === null || metadata === undefined) return {};
+  if (!isObject(metadata)) return fail("__metadata__ is not an object of strings.");
+  for (const [key, value] of Object.entries(metadata)) {
+    if (typeof value !== "string") return fail("__metadata__ is not an object of strings.");
+    if (hasLoneSurrogate(value)) fail(`metadata ${quote(key)} has half of a surrogate pair, which is not Unicode.`);
+  }
   return metadata as Record<string, string>;
 }
 
@@ -109,26 +118,26 @@ function parseJson(json: Uint8Array): Record<string, unknown> {
     return parsed;
   } catch (error) {
     if (error instanceof FormatError) throw error;
-    return fail(`the header is not JSON: ${error instanceof Error ? error.message : error}`);
+    return fail(`the header is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : error}`);
   }
 }
 
 /**
- * @param json the header's bytes @param dataBytes how many bytes stand behind it; undefined where that is not known
- * @throws FormatError where entries are malformed, overlap, leave holes, or reach beyond the file
+ * @param json the header's bytes @param dataBytes how many bytes follow it; undefined if that is not known
+ * @throws FormatError if entries are malformed, overlap, leave holes, or reach beyond the file
  */
 export function parseHeader(json: Uint8Array, dataBytes: number | undefined): Header {
-  const { __metadata__: metadata = {}, ...entries } = parseJson(json);
+  const { __metadata__: metadata, ...entries } = parseJson(json);
   const places = Object.entries(entries)
     .map(([name, entry]) => [name, parsePlace(name, entry)] as const)
     .sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let bytes = 0;
   for (const [name, { begin, end }] of places) {
     if (begin < bytes) fail(`${quote(name)} begins at ${begin}, within the tensor before it, which ends at ${bytes}.`);
-    if (begin > bytes) fail(`bytes ${bytes} to ${begin}, before ${quote(name)}, are no tensor's.`);
+    if (begin > bytes) fail(`bytes ${bytes} to ${begin}, before ${quote(name)}, belong to no tensor.`);
     bytes = end;
   }
   if (dataBytes !== undefined && bytes !== dataBytes)
-    fail(`the header tells of ${bytes} bytes of tensors, but ${dataBytes} stand behind it. Is the file whole?`);
+    fail(`the header lists ${bytes} bytes of tensors, but the file has ${dataBytes}. Is it complete?`);
   return { places: new Map(places), metadata: parseMetadata(metadata), bytes };
 }

@@ -1,15 +1,17 @@
-/** nabla/formats: weights and trainings in files. */
+/** nabla/formats: weights and training states in files. */
 export { FormatError } from "./errors.ts";
+export { type LoadFileOptions, loadFile, type SaveOptions, saveFile } from "./file.ts";
 export { fromPyTorch, type PyTorchOptions, toPyTorch } from "./pytorch.ts";
 export {
   type Contents,
   type Entry,
   inspectSafetensors,
+  type ReadOptions,
   readSafetensors,
   readSafetensorsStream,
   type StreamOptions,
-  streamSafetensors,
-  writeSafetensors,
+  type VerifyOptions,
 } from "./safetensors.ts";
-export { loadState, type Progress, saveState, type Training } from "./state.ts";
-export type { Stored } from "./stored.ts";
+export { type LoadOptions, loadState, type Progress, saveState, type Training } from "./state.ts";
+export type { Overflow, Stored } from "./stored.ts";
+export { streamSafetensors, type WriteOptions, writeSafetensors } from "./write.ts";

@@ -1,13 +1,14 @@
-/** safetensors files: tensors by name, with texts about them. Read from bytes or as they arrive, written whole or in pieces. */
+/** Reads safetensors files: tensors by name, with texts about them, from bytes or as they arrive. */
 import "../autograd.ts";
 import "../eager.ts";
-import { bytesPerElement } from "../ops/value.ts";
 import { fromElements, Tensor, type TypedArray } from "../tensor.ts";
-import { FormatError } from "./errors.ts";
-import { type Header, headerLength, LENGTH_BYTES, MOST_HEADER_BYTES, type Place, parseHeader } from "./header.ts";
-import { decode, type Stored, stored, storedAs } from "./stored.ts";
+import { startVerification, type Verification } from "./checksum.ts";
+import { FormatError, quote } from "./errors.ts";
+import { type Header, headerLength, LENGTH_BYTES, type Place, parseHeader } from "./header.ts";
+import { decode, type Overflow, requireStored, type Stored, stored } from "./stored.ts";
+import { bytesIn } from "./write.ts";
 
-/** Tensors by name, and what else the file says. */
+/** Tensors by name, and the file's metadata. */
 export interface Contents {
   readonly tensors: Record<string, Tensor>;
   readonly metadata: Record<string, string>;
@@ -15,56 +16,75 @@ export interface Contents {
 
 /** A tensor in a file. */
 export interface Entry {
-  /** As the file names it: F32, I64, BF16 … */
-  readonly dtype: Stored;
+  /** As the file names it: F32, I64, BF16 …, or a type that nabla does not read, such as U64 or F8_E4M3. */
+  readonly dtype: Stored | (string & {});
   readonly shape: readonly number[];
   readonly bytes: number;
   /**
-   * Its elements as the tensor would hold them (float32, int32, uint8, bool): a view of the file where they lie aligned and need no
-   * conversion, else a copy. @throws FormatError where an integer does not fit into int32
+   * Its elements as the tensor would hold them (float32, int32, uint8, bool): a view of the file if they lie aligned and need no
+   * conversion, else a copy. @throws FormatError if a number does not fit, or nabla does not read the type
    */
-  elements(): TypedArray;
+  elements(options?: Pick<ReadOptions, "overflow">): TypedArray;
 }
 
-/** Node's Buffers are Uint8Arrays whose slice() copies nothing: here they are as all others. @throws TypeError */
+export interface VerifyOptions {
+  /** Compares the file with its checksum, if it has one. Default true; false reads damaged files. */
+  readonly verify?: boolean;
+}
+
+export interface ReadOptions extends VerifyOptions {
+  /** Reads these tensors only. Default: all. */
+  readonly names?: readonly string[];
+  /** float64 beyond float32 and integers beyond int32: "error" (default) refuses them, "saturate" reads ±Infinity or the nearest int32. */
+  readonly overflow?: Overflow;
+}
+
+/** Node's Buffers are Uint8Arrays whose slice() shares memory: this makes plain ones of them. @throws TypeError */
 function bytesOf(file: Uint8Array | ArrayBuffer): Uint8Array {
   if (ArrayBuffer.isView(file)) return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(file))) return new Uint8Array(file);
   throw new TypeError(
-    "safetensors: give the file's bytes, a Uint8Array or an ArrayBuffer. Streams, Blobs and Responses are readSafetensorsStream's.",
+    "safetensors: the file must be a Uint8Array or an ArrayBuffer. Pass streams, Blobs and Responses to readSafetensorsStream.",
   );
 }
 
-function open(file: Uint8Array | ArrayBuffer): { header: Header; data: Uint8Array } {
+function open(file: Uint8Array | ArrayBuffer, verify: boolean): { header: Header; data: Uint8Array } {
   const bytes = bytesOf(file);
   const length = headerLength(bytes);
   const start = LENGTH_BYTES + length;
   if (start > bytes.length)
     throw new FormatError(
-      `safetensors: the header says it is ${length} bytes long, but the file has ${bytes.length}. Is the file whole?`,
+      `safetensors: the header claims ${length} bytes, but the file has ${bytes.length}. Is the file complete?`,
     );
   const header = parseHeader(bytes.subarray(LENGTH_BYTES, start), bytes.length - start);
-  return { header, data: bytes.subarray(start) };
+  const data = bytes.subarray(start);
+  const verification = startVerification(bytes.subarray(0, start), header.metadata, verify);
+  verification?.update(data);
+  verification?.end();
+  return { header, data };
 }
 
-/** A record that holds any name, be it `__proto__`. */
+/** A record that holds any name, even `__proto__`. */
 const record = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =>
   Object.assign(Object.create(null), Object.fromEntries(entries));
 
 /**
- * What a file holds, without making tensors of it.
- * @throws FormatError where the file is malformed: nothing of it is believed unchecked
+ * Lists what a file holds, without making tensors. Types that nabla does not read are listed too.
+ * @throws FormatError if the file is malformed or damaged
  */
-export function inspectSafetensors(file: Uint8Array | ArrayBuffer): {
+export function inspectSafetensors(
+  file: Uint8Array | ArrayBuffer,
+  { verify = true }: VerifyOptions = {},
+): {
   readonly entries: ReadonlyMap<string, Entry>;
   readonly metadata: Record<string, string>;
 } {
-  const { header, data } = open(file);
-  const entryOf = (name: string, { dtype, shape, begin, end }: Place): Entry => ({
-    dtype,
-    shape,
-    bytes: end - begin,
-    elements: () => decode(name, dtype, data.subarray(begin, end)),
+  const { header, data } = open(file, verify);
+  const entryOf = (name: string, place: Place): Entry => ({
+    dtype: place.dtype,
+    shape: place.shape,
+    bytes: place.end - place.begin,
+    elements: ({ overflow } = {}) => decode(name, place, data.subarray(place.begin, place.end), overflow),
   });
   const entries = new Map(Array.from(header.places, ([name, place]) => [name, entryOf(name, place)]));
   return { entries, metadata: header.metadata };
@@ -85,16 +105,47 @@ class Making {
   }
 }
 
+/** The names to read. @throws FormatError if the file lacks one, or nabla does not read its type */
+function chosen(op: string, entries: ReadonlyMap<string, { readonly dtype: string }>, names?: readonly string[]) {
+  if (names !== undefined && !Array.isArray(names))
+    throw new TypeError(`${op}: names must be an array of strings, got ${quote(String(names))}.`);
+  const wanted = new Set(names ?? entries.keys());
+  for (const name of wanted) {
+    const entry = entries.get(name);
+    if (!entry)
+      throw new FormatError(`${op}: the file has no tensor ${quote(String(name))}. ${listed([...entries.keys()])}`);
+    requireStored(name, entry.dtype);
+  }
+  return wanted;
+}
+
+/** "It has "a", "b" and 3 more." */
+function listed(names: readonly string[]): string {
+  if (!names.length) return "It has none.";
+  let text = quote(names[0]!);
+  let shown = 1;
+  while (shown < names.length && text.length < 100) text += `, ${quote(names[shown++]!)}`;
+  return `It has ${text}${shown < names.length ? ` and ${names.length - shown} more` : ""}.`;
+}
+
 /**
- * The tensors of a file: F32, F64, F16 and BF16 become float32; I32, I64, U32, I16, U16 and I8 int32; U8 uint8; BOOL bool.
- * @throws FormatError where the file is malformed or a number does not fit; then nothing is held. OutOfMemoryError likewise
+ * The tensors of a file, or those that `names` lists: F32, F64, F16 and BF16 become float32 (rounded); I32, I64, U32, I16, U16 and I8
+ * int32; U8 uint8; BOOL bool.
+ *
+ * ```ts
+ * const { tensors } = readSafetensors(readFileSync("model.safetensors"), { names: ["embed.weight"] });
+ * ```
+ * @throws FormatError if the file is malformed, damaged, or lacks a name; if a number does not fit its type; or if nabla does not read a
+ * tensor's type. OutOfMemoryError. Then nothing is held
  */
-export function readSafetensors(file: Uint8Array | ArrayBuffer): Contents {
-  const { entries, metadata } = inspectSafetensors(file);
+export function readSafetensors(file: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Contents {
+  const { entries, metadata } = inspectSafetensors(file, options);
+  const wanted = chosen("readSafetensors", entries, options.names);
   const making = new Making();
   try {
     for (const [name, { dtype, shape, elements }] of entries)
-      making.add(name, fromElements(elements(), shape, stored[dtype].dtype, "readSafetensors"));
+      if (wanted.has(name))
+        making.add(name, fromElements(elements(options), shape, stored[dtype as Stored].dtype, "readSafetensors"));
   } catch (error) {
     making.abandon();
     throw error;
@@ -115,28 +166,36 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array {
 
 /** Bytes that arrive in pieces. */
 class Arriving {
+  /** Sees all bytes that are taken from now on. */
+  verification: Verification | undefined;
   private piece: Uint8Array = new Uint8Array(0);
   private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
   constructor(stream: ReadableStream<Uint8Array>) {
     this.reader = stream.getReader();
   }
-  /** The next `count` bytes, in pieces: no more memory is taken than has come. @throws FormatError if they end before */
+  /** The next `count` bytes, in pieces, so memory grows only by what arrives. @throws FormatError if the stream ends before */
   async take(count: number): Promise<Uint8Array[]> {
     const pieces: Uint8Array[] = [];
-    for (let left = count; left > 0; ) {
-      if (!this.piece.length && !(await this.more()))
-        throw new FormatError(`safetensors: the file ends ${left} bytes too early. Is it whole?`);
-      const bytes = this.piece.subarray(0, left);
-      this.piece = this.piece.subarray(bytes.length);
-      pieces.push(bytes);
-      left -= bytes.length;
-    }
+    await this.pass(count, (bytes) => pieces.push(bytes));
     return pieces;
   }
-  /** @throws FormatError if there is more */
+  /** Shows the next `count` bytes to `see`, piece by piece. @throws FormatError if the stream ends before */
+  async pass(count: number, see: (bytes: Uint8Array) => void = () => {}): Promise<void> {
+    for (let left = count; left > 0; ) {
+      if (!this.piece.length && !(await this.more()))
+        throw new FormatError(`safetensors: the file ends ${left} bytes too early. Is it complete?`);
+      const bytes = this.piece.subarray(0, left);
+      this.piece = this.piece.subarray(bytes.length);
+      this.verification?.update(bytes);
+      see(bytes);
+      left -= bytes.length;
+    }
+  }
+  /** @throws FormatError if there is more, or the checksum does not match */
   async end(): Promise<void> {
     if (this.piece.length || (await this.more()))
-      throw new FormatError("safetensors: the file goes on behind what its header tells of.");
+      throw new FormatError("safetensors: the file has trailing bytes after the last tensor.");
+    this.verification?.end();
   }
   cancel(why: unknown): Promise<void> {
     return this.reader.cancel(why);
@@ -146,34 +205,34 @@ class Arriving {
       const { done, value } = await this.reader.read();
       if (done) return false;
       if (!(value instanceof Uint8Array))
-        throw new TypeError("readSafetensorsStream: the stream gives something else than Uint8Arrays.");
+        throw new TypeError("readSafetensorsStream: the stream must yield Uint8Arrays.");
       this.piece = value;
       if (value.length) return true;
     }
   }
 }
 
-export interface StreamOptions {
+export interface StreamOptions extends ReadOptions {
   /** Bytes of the file at most. Default: what linear memory can hold, 4 GiB. */
   readonly maxBytes?: number;
 }
 
 /**
- * The tensors of a file that arrives piece by piece: a stream, a Blob (a File), or the Response of fetch. Each tensor is made when its
- * bytes are there, so that the file is never held as a whole, and one that promises much and ends takes no memory. Types become what
- * readSafetensors says.
- * @throws FormatError where the file is malformed, ends early, or is larger than `maxBytes`; then nothing is held, and the stream is
- * cancelled
+ * The tensors of a file that arrives piece by piece: a stream, a Blob (a File), or the Response of fetch. Each tensor is made once its
+ * bytes have arrived, so the file is never held as a whole, and a file that claims to be large and ends early takes no memory.
+ * Everything else is as in readSafetensors.
+ * @throws FormatError as readSafetensors does, and if the file ends early or is larger than `maxBytes`; then nothing is held, and the
+ * stream is cancelled
  */
 export async function readSafetensorsStream(
   source: ReadableStream<Uint8Array> | Blob | Response,
-  { maxBytes = 2 ** 32 }: StreamOptions = {},
+  { maxBytes = 2 ** 32, names, overflow = "error", verify = true }: StreamOptions = {},
 ): Promise<Contents> {
   const stream = source instanceof Blob ? source.stream() : source instanceof Response ? source.body : source;
   if (!stream) throw new FormatError("readSafetensorsStream: the response has no body.");
   if (typeof stream.getReader !== "function")
     throw new TypeError(
-      "readSafetensorsStream: give a ReadableStream, a Blob or a Response. Bytes are readSafetensors's.",
+      "readSafetensorsStream: the source must be a ReadableStream, a Blob or a Response. Pass bytes to readSafetensors.",
     );
   if (source instanceof Response && !source.ok) {
     await stream.cancel();
@@ -182,7 +241,8 @@ export async function readSafetensorsStream(
   const arriving = new Arriving(stream as ReadableStream<Uint8Array>);
   const making = new Making();
   try {
-    const length = headerLength(joined(await arriving.take(LENGTH_BYTES)));
+    const first = joined(await arriving.take(LENGTH_BYTES));
+    const length = headerLength(first);
     const start = LENGTH_BYTES + length;
     const requireSize = (bytes: number): void => {
       if (bytes > maxBytes)
@@ -190,10 +250,16 @@ export async function readSafetensorsStream(
     };
     requireSize(start);
     const known = source instanceof Blob ? source.size - start : undefined;
-    const { places, metadata, bytes } = parseHeader(joined(await arriving.take(length)), known);
+    const json = joined(await arriving.take(length));
+    const { places, metadata, bytes } = parseHeader(json, known);
     requireSize(start + bytes);
-    for (const [name, place] of places)
-      making.add(name, tensorOf(name, place, await arriving.take(place.end - place.begin)));
+    const wanted = chosen("readSafetensorsStream", places, names);
+    arriving.verification = startVerification(joined([first, json]), metadata, verify);
+    for (const [name, place] of places) {
+      const size = place.end - place.begin;
+      if (wanted.has(name)) making.add(name, tensorOf(name, place, await arriving.take(size), overflow));
+      else await arriving.pass(size);
+    }
     await arriving.end();
     return making.contents(metadata);
   } catch (error) {
@@ -204,10 +270,11 @@ export async function readSafetensorsStream(
 }
 
 /** A tensor of bytes that are there. */
-function tensorOf(name: string, { dtype, shape }: Place, pieces: readonly Uint8Array[]): Tensor {
+function tensorOf(name: string, place: Place, pieces: readonly Uint8Array[], overflow: Overflow): Tensor {
   const op = "readSafetensorsStream";
-  const type = stored[dtype];
-  if (type.convert) return fromElements(decode(name, dtype, joined(pieces)), shape, type.dtype, op);
+  const { shape } = place;
+  const type = stored[place.dtype as Stored];
+  if (type.convert) return fromElements(decode(name, place, joined(pieces), overflow), shape, type.dtype, op);
   const tensor = Tensor.allocate({ shape, dtype: type.dtype }, op);
   const bytes = bytesIn(tensor);
   let at = 0;
@@ -216,88 +283,4 @@ function tensorOf(name: string, { dtype, shape }: Place, pieces: readonly Uint8A
     at += piece.length;
   }
   return tensor;
-}
-
-/** The bytes of a tensor, where they lie. */
-function bytesIn(tensor: Tensor): Uint8Array {
-  const { buffer, byteOffset, byteLength } = tensor.live();
-  return new Uint8Array(buffer, byteOffset, byteLength);
-}
-
-/** Tensors in the order in which they are written: those of four bytes first, so that all lie aligned; then by name. */
-function layOut(tensors: Readonly<Record<string, Tensor>>, metadata: Readonly<Record<string, string>>) {
-  for (const [name, tensor] of Object.entries(tensors))
-    if (!(tensor instanceof Tensor)) throw new TypeError(`writeSafetensors: "${name}" is not a tensor.`);
-  if (Object.hasOwn(tensors, "__metadata__"))
-    throw new FormatError('writeSafetensors: no tensor can be called "__metadata__". Give it another name.');
-  for (const [key, value] of Object.entries(metadata))
-    if (typeof value !== "string")
-      throw new TypeError(`writeSafetensors: metadata "${key}" is not a text. Write JSON.stringify(value).`);
-  const width = ({ dtype }: Tensor): number => bytesPerElement[dtype];
-  const ordered = Object.entries(tensors).sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : Number(a > b)));
-  let at = 0;
-  const header = ordered.map(([name, tensor]) => {
-    const begin = at;
-    at += tensor.size * width(tensor);
-    return [name, { dtype: storedAs[tensor.dtype], shape: tensor.shape, data_offsets: [begin, at] }] as const;
-  });
-  const about = Object.keys(metadata).length ? [["__metadata__", metadata] as const] : [];
-  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries([...about, ...header])));
-  // Spaces up to a multiple of eight: what follows is aligned.
-  const length = Math.ceil(json.length / 8) * 8;
-  if (length > MOST_HEADER_BYTES)
-    throw new FormatError(
-      `writeSafetensors: names and metadata take ${length} bytes, but ${MOST_HEADER_BYTES} are the most that is read. Keep less in them.`,
-    );
-  const head = new Uint8Array(LENGTH_BYTES + length).fill(0x20);
-  new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
-  head.set(json, LENGTH_BYTES);
-  return { head, ordered: ordered.map(([, tensor]) => tensor), bytes: head.length + at };
-}
-
-/**
- * A file of these tensors. @throws FormatError for a name that the format keeps to itself, DisposedError
- */
-export function writeSafetensors(
-  tensors: Readonly<Record<string, Tensor>>,
-  metadata: Readonly<Record<string, string>> = {},
-): Uint8Array<ArrayBuffer> {
-  const { head, ordered, bytes } = layOut(tensors, metadata);
-  const file = new Uint8Array(bytes);
-  file.set(head);
-  let at = head.length;
-  for (const tensor of ordered) {
-    const part = bytesIn(tensor);
-    file.set(part, at);
-    at += part.length;
-  }
-  return file;
-}
-
-/** Bytes of a piece of a stream, at most. */
-const PIECE = 2 ** 16;
-
-/**
- * The same file as a stream of pieces, for files too large to hold twice. Tensors are read as the stream is: do not change or dispose
- * them until it has ended.
- */
-export function streamSafetensors(
-  tensors: Readonly<Record<string, Tensor>>,
-  metadata: Readonly<Record<string, string>> = {},
-): ReadableStream<Uint8Array> {
-  const { head, ordered } = layOut(tensors, metadata);
-  function* pieces(): Generator<Uint8Array> {
-    yield head;
-    for (const tensor of ordered)
-      for (let at = 0, { length } = bytesIn(tensor); at < length; at += PIECE)
-        yield bytesIn(tensor).slice(at, at + PIECE);
-  }
-  const source = pieces();
-  return new ReadableStream({
-    pull(controller) {
-      const { done, value } = source.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-  });
 }

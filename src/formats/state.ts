@@ -7,7 +7,8 @@ import { randomState, setRandomState } from "../runtime/engine.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { FormatError } from "./errors.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { readSafetensors, type VerifyOptions } from "./safetensors.ts";
+import { writeSafetensors } from "./write.ts";
 
 /** What has a state of a kind. */
 interface Stateful<S> extends Loadable<S> {
@@ -35,6 +36,11 @@ export interface Progress {
   readonly step?: number;
   /** Whatever JSON can hold. */
   readonly extra?: unknown;
+}
+
+export interface LoadOptions extends VerifyOptions {
+  /** Continues the random numbers where they were. Default true. */
+  readonly random?: boolean;
 }
 
 /** The metadata's entry, and what stands in it. */
@@ -69,7 +75,7 @@ const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [s
 /**
  * A safetensors file with all that a training needs to go on as if it had not been interrupted, byte for byte: parameters and buffers
  * (`model.*`), the optimizer's options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the random numbers'
- * state, `step` and `extra`.
+ * state, `step` and `extra`. A checksum in it lets loadState find damage.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
@@ -102,7 +108,8 @@ export function saveState({
       ...state.flatMap((slots, i) => prefixed(`optimizer.${i}`, slots)),
       ...prefixed("average", average?.stateDict() ?? {}),
     ];
-    return writeSafetensors(Object.fromEntries(tensors), { format: "pt", [KEY]: JSON.stringify(notes, spell) });
+    const metadata = { format: "pt", [KEY]: JSON.stringify(notes, spell) };
+    return writeSafetensors(Object.fromEntries(tensors), metadata, { checksum: true });
   });
 }
 
@@ -171,18 +178,17 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 }
 
 /**
- * Takes over what saveState wrote: the model and the optimizer must be made as they were then. If anything does not fit, nothing is
- * changed; only what has a loadStateDict of its own is not asked beforehand. The random numbers go on where they were, unless `random` is
- * false (default true).
- * @throws FormatError where the file is malformed or lacks something; ShapeError or Error where it does not fit
+ * Restores what saveState wrote, into a model and an optimizer made as they were then. If the file is damaged or does not fit, nothing
+ * changes; only a custom loadStateDict is not checked beforehand. States without a checksum load too.
+ * @throws FormatError if the file is malformed, damaged, or lacks something; ShapeError or Error if it does not fit
  */
 export function loadState(
   file: Uint8Array | ArrayBuffer,
-  { model, optimizer, scheduler, average, random = true }: Training & { readonly random?: boolean },
+  { model, optimizer, scheduler, average, random = true, verify = true }: Training & LoadOptions,
 ): { step: number; extra: unknown } {
   requireStateful("loadState", { model, optimizer, scheduler, average });
   return tidy(() => {
-    const { tensors, metadata } = readSafetensors(file);
+    const { tensors, metadata } = readSafetensors(file, { verify });
     const notes = notesOf(metadata);
     const saved = optimizer && optimizerState(notes, tensors);
     if (scheduler && notes.scheduler === undefined)

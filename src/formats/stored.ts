@@ -1,18 +1,24 @@
-/** Element types of safetensors files, and what they become: float32, int32, uint8 or bool. */
+/** Element types of safetensors files, and the types they are read into: float32, int32, uint8 or bool. */
 import type { DType } from "../ops/value.ts";
 import type { TypedArray } from "../tensor.ts";
-import { FormatError } from "./errors.ts";
+import { FormatError, quote } from "./errors.ts";
 
-/** A type as files name it. */
+/** A type that nabla reads, as files name it. */
 export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I64" | "U32" | "I16" | "U16" | "I8";
+
+/** What happens to numbers beyond float32 or int32: "error" refuses them, "saturate" makes them ±Infinity or the nearest int32. */
+export type Overflow = "error" | "saturate";
+
+/** Called with the index and the value of a number that does not fit; it returns if the number may saturate. */
+type Overflowed = (index: number, value: number | bigint) => void;
 
 interface StoredType {
   /** Bytes of an element. */
   readonly bytes: number;
-  /** What tensors of it become. */
+  /** The type of the tensors it is read into. */
   readonly dtype: DType;
-  /** Elements as that type has them; absent where bytes are the same. @throws FormatError where one does not fit */
-  readonly convert?: (bytes: Uint8Array) => TypedArray;
+  /** Elements of that type; absent if the bytes are the same. */
+  readonly convert?: (bytes: Uint8Array, overflowed: Overflowed) => TypedArray;
 }
 
 type Constructor<T> = {
@@ -56,27 +62,36 @@ function fromBrain(bytes: Uint8Array): Float32Array {
   return new Float32Array(bits.buffer);
 }
 
-function refuse(value: bigint | number): never {
-  throw new FormatError(`does not fit: ${value} is no int32, which nabla has.`);
+const INT32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
+
+/** float64, rounded. Only finite numbers overflow. */
+function fromDouble(bytes: Uint8Array, overflowed: Overflowed): Float32Array {
+  const doubles = elementsOf(Float64Array, bytes);
+  const values = new Float32Array(doubles);
+  for (let i = 0; i < values.length; i++)
+    if (Math.abs(values[i]!) === Number.POSITIVE_INFINITY && Number.isFinite(doubles[i]!)) overflowed(i, doubles[i]!);
+  return values;
 }
 
-/** int64, as pairs of int32: the higher one only carries on the lower one's sign. @throws FormatError */
-function fromLong(bytes: Uint8Array): Int32Array {
+/** int64, as pairs of int32: the higher one only carries on the lower one's sign. */
+function fromLong(bytes: Uint8Array, overflowed: Overflowed): Int32Array {
   const words = elementsOf(Int32Array, bytes);
   const values = new Int32Array(words.length / 2);
   for (let i = 0; i < values.length; i++) {
-    const low = words[2 * i]!;
-    if (words[2 * i + 1] !== low >> 31) refuse(elementsOf(BigInt64Array, bytes)[i]!);
-    values[i] = low;
+    const [low, high] = [words[2 * i]!, words[2 * i + 1]!];
+    if (high !== low >> 31) overflowed(i, (BigInt(high) << 32n) | BigInt(low >>> 0));
+    values[i] = high === low >> 31 ? low : high < 0 ? INT32.min : INT32.max;
   }
   return values;
 }
 
-/** @throws FormatError */
-function fromUnsigned(bytes: Uint8Array): Int32Array {
+function fromUnsigned(bytes: Uint8Array, overflowed: Overflowed): Int32Array {
   const values = elementsOf(Int32Array, bytes);
-  for (const value of values) if (value < 0) refuse(value >>> 0);
-  return values;
+  if (!values.some((value) => value < 0)) return values;
+  return values.map((value, i) => {
+    if (value < 0) overflowed(i, value >>> 0);
+    return value < 0 ? INT32.max : value;
+  });
 }
 
 export const stored: Readonly<Record<Stored, StoredType>> = {
@@ -84,7 +99,7 @@ export const stored: Readonly<Record<Stored, StoredType>> = {
   I32: { bytes: 4, dtype: "int32" },
   U8: { bytes: 1, dtype: "uint8" },
   BOOL: { bytes: 1, dtype: "bool", convert: (bytes) => bytes.map((byte) => Number(byte !== 0)) },
-  F64: { bytes: 8, dtype: "float32", convert: (bytes) => new Float32Array(elementsOf(Float64Array, bytes)) },
+  F64: { bytes: 8, dtype: "float32", convert: fromDouble },
   F16: { bytes: 2, dtype: "float32", convert: fromHalf },
   BF16: { bytes: 2, dtype: "float32", convert: fromBrain },
   I64: { bytes: 8, dtype: "int32", convert: fromLong },
@@ -94,24 +109,55 @@ export const stored: Readonly<Record<Stored, StoredType>> = {
   I8: { bytes: 1, dtype: "int32", convert: (bytes) => new Int32Array(elementsOf(Int8Array, bytes)) },
 };
 
-/** As what nabla's types are written. */
+/** The types that nabla's own are written as. */
 export const storedAs: Readonly<Record<DType, Stored>> = { float32: "F32", int32: "I32", uint8: "U8", bool: "BOOL" };
 
+export const isStored = (dtype: string): dtype is Stored => Object.hasOwn(stored, dtype);
+
+/** Bits of an element of any type that files may have. Types that nabla does not read (U64, F8_E4M3, F4) have them in their names. */
+export function bitsOf(dtype: string): number | undefined {
+  if (isStored(dtype)) return 8 * stored[dtype].bytes;
+  const bits = /^[A-Z]{1,4}(\d{1,3})(_[A-Z0-9]+)?$/.exec(dtype)?.[1];
+  return bits === undefined ? undefined : Number(bits);
+}
+
+/** @throws FormatError if nabla does not read this type */
+export function requireStored(name: string, dtype: string): Stored {
+  if (isStored(dtype)) return dtype;
+  throw new FormatError(
+    `safetensors: ${quote(name)} is ${dtype}, which nabla does not read. Read the other tensors with { names: [...] }, ` +
+      `or save it as one of ${Object.keys(stored).join(", ")}.`,
+  );
+}
+
+/** "[1, 2]", of the element with this number. */
+function placeOf(index: number, shape: readonly number[]): string {
+  const place: number[] = [];
+  for (let dim = shape.length; dim-- > 0; index = Math.floor(index / shape[dim]!)) place.unshift(index % shape[dim]!);
+  return shape.length ? `[${place.join(", ")}]` : "";
+}
+
 /**
- * Elements of a stored type as tensors hold them: a view of `bytes` where nothing is to be done. @param name for messages
- * @throws FormatError where one does not fit
+ * Elements of a stored type as tensors hold them: a view of `bytes` if they need no conversion. @param name for messages
+ * @throws FormatError if a number does not fit, or nabla does not read the type
  */
-export function decode(name: string, type: Stored, bytes: Uint8Array): TypedArray {
-  const { convert, dtype } = stored[type];
-  try {
-    if (convert) return convert(bytes);
-  } catch (error) {
-    if (error instanceof FormatError) error.message = `safetensors: ${JSON.stringify(name)} ${error.message}`;
-    throw error;
-  }
-  return dtype === "float32"
-    ? elementsOf(Float32Array, bytes)
-    : dtype === "int32"
-      ? elementsOf(Int32Array, bytes)
-      : bytes;
+export function decode(
+  name: string,
+  { dtype, shape }: { readonly dtype: string; readonly shape: readonly number[] },
+  bytes: Uint8Array,
+  overflow: Overflow = "error",
+): TypedArray {
+  const type = stored[requireStored(name, dtype)];
+  if (overflow !== "error" && overflow !== "saturate")
+    throw new TypeError(`safetensors: overflow must be "error" or "saturate", got ${JSON.stringify(overflow)}.`);
+  const overflowed: Overflowed = (index, value) => {
+    if (overflow === "error")
+      throw new FormatError(
+        `safetensors: ${quote(name)}${placeOf(index, shape)} is ${value}, which ${type.dtype} cannot hold. ` +
+          `Pass { overflow: "saturate" } to read it as ${type.dtype === "float32" ? "an infinity" : "the nearest int32"}.`,
+      );
+  };
+  if (type.convert) return type.convert(bytes, overflowed);
+  if (type.dtype === "float32") return elementsOf(Float32Array, bytes);
+  return type.dtype === "int32" ? elementsOf(Int32Array, bytes) : bytes;
 }

@@ -1,4 +1,5 @@
 /** Starting a worker: Node's, Deno's and Bun's (worker_threads), or the web's. */
+import { nodeModule } from "./nodeModule.ts";
 import { type Orders, type Report, serve } from "./serve.ts";
 
 /** A worker that was started. */
@@ -24,14 +25,6 @@ interface NodeWorker {
 }
 interface WorkerThreads {
   readonly Worker: new (source: string, options: object) => NodeWorker;
-}
-
-/** A module of Node's own, or of who stands in for it; undefined on the web. Bundlers are not to look for it. */
-export async function nodeModule<T>(name: string): Promise<T | undefined> {
-  const { process } = globalThis as { process?: { versions?: { node?: string }; getBuiltinModule?(name: string): T } };
-  if (!process?.versions?.node) return undefined;
-  const id = `node:${name}`;
-  return process.getBuiltinModule?.(id) ?? ((await import(/* @vite-ignore */ /* webpackIgnore: true */ id)) as T);
 }
 
 /**

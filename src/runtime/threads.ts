@@ -1,7 +1,7 @@
 /** How many threads to run, and why. */
 import { Heap, MAX_BYTES } from "./heap.ts";
+import { nodeModule } from "./nodeModule.ts";
 import { Pool } from "./pool.ts";
-import { nodeModule } from "./spawn.ts";
 
 /** More seldom pay: steps of small and medium networks have little to share. */
 const MOST_BY_ITSELF = 8;

@@ -149,57 +149,53 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
   const cases: [string, Uint8Array, RegExp][] = [
     ["nothing", new Uint8Array(0), /has 0 bytes, too few/],
     ["a few bytes", new Uint8Array(7), /has 7 bytes, too few/],
-    ["a header of gigabytes", fileOf({}, 0, 2n ** 40n), /1099511627776 bytes long, but 16777216 are the most/],
-    ["a header of 2⁶⁴ − 1 bytes", fileOf({}, 0, 2n ** 64n - 1n), /are the most/],
-    ["a header longer than the file", fileOf({}, 0, 3n), /3 bytes long, but the file has 10/],
+    ["a header of gigabytes", fileOf({}, 0, 2n ** 40n), /1099511627776 bytes, but at most 16777216 are read/],
+    ["a header of 2⁶⁴ − 1 bytes", fileOf({}, 0, 2n ** 64n - 1n), /but at most/],
+    ["a header longer than the file", fileOf({}, 0, 3n), /claims 3 bytes, but the file has 10/],
     ["no JSON", fileOf("{nonsense}"), /not JSON/],
     ["JSON that is no object", fileOf("[1, 2]"), /does not begin with \{/],
     ["a header that begins with a space", fileOf(" {}"), /does not begin with \{/],
     ["no UTF-8", Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x22, 0xff, 0x22), /not JSON/],
-    ["an entry that is no object", fileOf({ x: 3 }), /the entry of "x" is no object/],
-    ["an entry that is a list", fileOf({ x: [] }), /the entry of "x" is no object/],
-    [
-      "an unknown type",
-      fileOf({ x: { ...u8(0, 1), dtype: "F8_E4M3" } }, 1),
-      /dtype "F8_E4M3", which is not read here\. Save/,
-    ],
+    ["an entry that is no object", fileOf({ x: 3 }), /the entry of "x" is not an object/],
+    ["an entry that is a list", fileOf({ x: [] }), /the entry of "x" is not an object/],
+    ["an unknown type", fileOf({ x: { ...u8(0, 1), dtype: "FLOAT" } }, 1), /dtype "FLOAT", which is not one/],
     ["a type that objects have", fileOf({ x: { ...u8(0, 1), dtype: "constructor" } }, 1), /dtype "constructor"/],
     ["a type that is no text", fileOf({ x: { ...u8(0, 1), dtype: { a: 1 } } }, 1), /dtype/],
     [
       "a type that cannot become a text",
       fileOf({ x: { ...u8(0, 1), dtype: { toString: 1, valueOf: 1 } } }, 1),
-      /has dtype that is no text/,
+      /has dtype of type object/,
     ],
     [
       "a type nested deeply",
       fileOf(`{"x":{"dtype":${"[".repeat(100_000)}${"]".repeat(100_000)},"shape":[1],"data_offsets":[0,1]}}`, 1),
-      /has dtype that is no text/,
+      /has dtype of type object/,
     ],
-    ["no shape", fileOf({ x: { dtype: "U8", data_offsets: [0, 1] } }, 1), /a shape that is none/],
-    ["a negative size", fileOf({ x: u8(0, 1, [-1]) }, 1), /a shape that is none/],
-    ["half a size", fileOf({ x: u8(0, 1, [0.5]) }, 1), /a shape that is none/],
-    ["a size that is a text", fileOf({ x: u8(0, 1, ["1"] as unknown as number[]) }, 1), /a shape that is none/],
+    ["no shape", fileOf({ x: { dtype: "U8", data_offsets: [0, 1] } }, 1), /an invalid shape/],
+    ["a negative size", fileOf({ x: u8(0, 1, [-1]) }, 1), /an invalid shape/],
+    ["half a size", fileOf({ x: u8(0, 1, [0.5]) }, 1), /an invalid shape/],
+    ["a size that is a text", fileOf({ x: u8(0, 1, ["1"] as unknown as number[]) }, 1), /an invalid shape/],
     ["a thousand dimensions", fileOf({ x: u8(0, 1, new Array(1000).fill(1)) }, 1), /at most 32 whole numbers/],
     ["a shape that overflows", fileOf({ x: u8(0, 1, [2 ** 40, 2 ** 40]) }, 1), /takes 1\.2\d+e\+24 bytes/],
-    ["offsets that are none", fileOf({ x: { ...u8(0, 1), data_offsets: [0] } }, 1), /not two whole numbers/],
-    ["negative offsets", fileOf({ x: u8(-1, 0, [1]) }, 1), /not two whole numbers/],
+    ["offsets that are none", fileOf({ x: { ...u8(0, 1), data_offsets: [0] } }, 1), /must be two whole numbers/],
+    ["negative offsets", fileOf({ x: u8(-1, 0, [1]) }, 1), /must be two whole numbers/],
     ["offsets the wrong way round", fileOf({ x: u8(1, 0, [1]) }, 1), /data_offsets 1 to 0, but \[1\] of U8 takes 1/],
     ["offsets that do not fit the shape", fileOf({ x: u8(0, 4, [3]) }, 4), /0 to 4, but \[3\] of U8 takes 3 bytes/],
-    ["offsets beyond the file", fileOf({ x: u8(0, 9) }, 4), /9 bytes of tensors, but 4 stand behind it/],
+    ["offsets beyond the file", fileOf({ x: u8(0, 9) }, 4), /9 bytes of tensors, but the file has 4/],
     ["tensors that overlap", fileOf({ x: u8(0, 4), y: u8(2, 6) }, 6), /"y" begins at 2, within/],
     ["the same bytes twice", fileOf({ x: u8(0, 4), y: u8(0, 4) }, 4), /"y" begins at 0, within/],
-    ["a hole", fileOf({ x: u8(0, 2), y: u8(3, 5) }, 5), /bytes 2 to 3, before "y", are no tensor's/],
+    ["a hole", fileOf({ x: u8(0, 2), y: u8(3, 5) }, 5), /bytes 2 to 3, before "y", belong to no tensor/],
     ["a hole in front", fileOf({ x: u8(1, 2) }, 2), /bytes 0 to 1/],
-    ["bytes left over", fileOf({ x: u8(0, 2) }, 3), /2 bytes of tensors, but 3 stand behind/],
-    ["a name twice", fileOf('{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0078":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), /"x" stands twice/], // biome-ignore format: one line
+    ["bytes left over", fileOf({ x: u8(0, 2) }, 3), /2 bytes of tensors, but the file has 3/],
+    ["a name twice", fileOf('{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0078":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), /the name "x" twice/], // biome-ignore format: one line
     [
       "a key twice",
       fileOf('{"x":{"dtype":"U8","shape":[1],"shape":[2],"data_offsets":[0,2]}}', 2),
-      /"shape" stands twice/,
+      /the name "shape" twice/,
     ],
-    ["an unknown key", fileOf({ x: { ...u8(0, 1), strides: [1] } }, 1), /"strides", which means nothing/],
-    ["metadata that is no object", fileOf({ __metadata__: "x" }), /__metadata__ is not an object of texts/],
-    ["metadata that is no text", fileOf({ __metadata__: { a: 1 } }), /__metadata__ is not an object of texts/],
+    ["an unknown key", fileOf({ x: { ...u8(0, 1), strides: [1] } }, 1), /an unknown key "strides"/],
+    ["metadata that is no object", fileOf({ __metadata__: "x" }), /__metadata__ is not an object of strings/],
+    ["metadata that is no text", fileOf({ __metadata__: { a: 1 } }), /__metadata__ is not an object of strings/],
   ];
   test.each(cases)("%s", async (_, file, why) => {
     for (const read of [readSafetensors, inspectSafetensors])
@@ -214,12 +210,12 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
   test("an integer that int32 cannot hold", () => {
     const file = fileOf({ a: u8(0, 2), x: { dtype: "I64", shape: [1], data_offsets: [2, 10] } }, 10);
     file[file.length - 1] = 1;
-    expect(() => readSafetensors(file)).toThrow(/^safetensors: "x" does not fit: 72057594037927936 is no int32/);
+    expect(() => readSafetensors(file)).toThrow(/^safetensors: "x"\[0\] is 72057594037927936, which int32 cannot hold/);
     expectNothingHeld();
   });
   test("nesting without end takes no time to speak of, and no stack", () => {
     const deep = `{"x":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
-    expect(() => readSafetensors(fileOf(deep))).toThrow(/the entry of "x" is no object/);
+    expect(() => readSafetensors(fileOf(deep))).toThrow(/the entry of "x" is not an object/);
   });
   test("a stream that ends early, or fails: nothing is held", async () => {
     const file = writeSafetensors(mine({ a: ones([100]), b: ones([100]) }));
@@ -250,10 +246,14 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
   });
   test("what is no file, no stream, or a stream of something else is refused by name", async () => {
     for (const file of ["path", {}, new Blob([])])
-      expect(() => readSafetensors(file as unknown as Uint8Array)).toThrow(/^safetensors: give the file's bytes/);
-    await expect(readSafetensorsStream(new Uint8Array(9) as unknown as Blob)).rejects.toThrow(/give a ReadableStream/);
+      expect(() => readSafetensors(file as unknown as Uint8Array)).toThrow(
+        /^safetensors: the file must be a Uint8Array/,
+      );
+    await expect(readSafetensorsStream(new Uint8Array(9) as unknown as Blob)).rejects.toThrow(
+      /must be a ReadableStream/,
+    );
     const texts = new ReadableStream({ start: (controller) => controller.enqueue("text") });
-    await expect(readSafetensorsStream(texts)).rejects.toThrow(/something else than Uint8Arrays/);
+    await expect(readSafetensorsStream(texts)).rejects.toThrow(/must yield Uint8Arrays/);
   });
   test("a stream larger than is allowed is cancelled before anything of it is stored", async () => {
     const file = fileOf({ x: u8(0, 3 * 2 ** 30) });
@@ -275,9 +275,9 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
 test("what cannot be written is refused", () => {
   expect(() => writeSafetensors(mine({ __metadata__: ones([1]) }))).toThrow(FormatError);
   expect(() => writeSafetensors({ x: [1] as unknown as Tensor })).toThrow('"x" is not a tensor');
-  expect(() => writeSafetensors({}, { step: 3 as unknown as string })).toThrow(/metadata "step" is not a text/);
+  expect(() => writeSafetensors({}, { step: 3 as unknown as string })).toThrow(/metadata "step" is not a string/);
   expect(() => writeSafetensors({}, { long: "x".repeat(2 ** 24) })).toThrow(
-    /take \d+ bytes, but 16777216 are the most/,
+    /take \d+ bytes, but at most 16777216 can be read/,
   );
   const gone = ones([1]);
   gone.dispose();

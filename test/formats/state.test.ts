@@ -349,7 +349,7 @@ describe("what does not fit changes nothing", () => {
       ({ optimizer }) => ({ optimizer }),
       /has no optimizer/,
     ],
-    ["half a file", () => file.slice(0, file.length / 2), "Adam", (t) => t, /whole\?/],
+    ["half a file", () => file.slice(0, file.length / 2), "Adam", (t) => t, /complete\?/],
     ["a newer version", () => withNotes('{"version":2}'), "Adam", (t) => t, /of version 2, but 1 is read/],
     ["notes that are no JSON", () => withNotes("{"), "Adam", (t) => t, /is not whole/],
     [

@@ -1,0 +1,199 @@
+/** What saveFile and loadFile do with a disk, over the modules that Node, Deno and Bun share. */
+import { nodeModule } from "../runtime/nodeModule.ts";
+
+interface Stats {
+  readonly mode: number;
+  readonly ino: number;
+  readonly dev: number;
+  readonly size: number;
+  readonly mtimeMs: number;
+}
+interface Handle {
+  writeFile(bytes: Uint8Array): Promise<void>;
+  read(into: Uint8Array, offset: number, length: number): Promise<{ bytesRead: number }>;
+  chmod(mode: number): Promise<void>;
+  stat(): Promise<Stats>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+interface Files {
+  open(path: string, flags: string): Promise<Handle>;
+  readdir(path: string): Promise<string[]>;
+  rename(from: string, to: string): Promise<void>;
+  link(from: string, to: string): Promise<void>;
+  copyFile(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  realpath(path: string): Promise<string>;
+  stat(path: string): Promise<Stats>;
+}
+interface Paths {
+  basename(path: string): string;
+  dirname(path: string): string;
+  join(...parts: string[]): string;
+  resolve(path: string): string;
+}
+interface Process {
+  readonly pid: number;
+  readonly platform: string;
+  uptime(): number;
+  kill(pid: number, signal: 0): unknown;
+}
+
+/** After this long a temporary file of another machine, or of a process that seems to run, is stale. */
+const STALE_MS = 24 * 60 * 60 * 1000;
+/** Bytes of one read: Node refuses 2 GiB and more. */
+const MOST_READ = 2 ** 30;
+
+/** The code of an error of the file system. */
+export const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code;
+
+/** `undefined` if the file is missing. */
+const unlessMissing = <T>(promise: Promise<T>): Promise<T | undefined> =>
+  promise.catch((error) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+
+/** @throws Error where there is no file system */
+export async function openDisk(op: string): Promise<Disk> {
+  const [files, paths, url, os] = await Promise.all([
+    nodeModule<Files>("fs/promises"),
+    nodeModule<Paths>("path"),
+    nodeModule<{ fileURLToPath(url: URL): string }>("url"),
+    nodeModule<{ hostname(): string }>("os"),
+  ]);
+  if (!files || !paths || !url || !os)
+    throw new Error(
+      `${op}: there is no file system here. Store the bytes of saveState where this platform keeps data.`,
+    );
+  return new Disk(files, paths, url, os.hostname());
+}
+
+export class Disk {
+  private readonly process = (globalThis as unknown as { process: Process }).process;
+  private readonly host: string;
+  constructor(
+    private readonly files: Files,
+    private readonly paths: Paths,
+    private readonly url: { fileURLToPath(url: URL): string },
+    hostname: string,
+  ) {
+    this.host = hostname.replace(/[^\w-]+/g, "-").slice(0, 32) || "host";
+  }
+
+  /** The file that a path or a file: URL means; if it is a link, the file that it points to. */
+  async locate(path: string | URL): Promise<string> {
+    const name = path instanceof URL ? this.url.fileURLToPath(path) : path;
+    return (await unlessMissing(this.files.realpath(name))) ?? this.paths.resolve(name);
+  }
+
+  /** A new name in the target's folder, which tells other processes who writes it. */
+  temporaryFor(target: string): string {
+    return `${target}.${this.host}.${this.process.pid}.${Math.random().toString(16).slice(2)}.tmp`;
+  }
+
+  /** Removes temporary files of the target whose processes stopped before they could. */
+  async removeStale(target: string): Promise<void> {
+    const folder = this.paths.dirname(target);
+    const prefix = `${this.paths.basename(target)}.`;
+    for (const name of (await unlessMissing(this.files.readdir(folder))) ?? []) {
+      const writer = name.startsWith(prefix) && /^([\w-]+)\.(\d+)\.[0-9a-f]+\.tmp$/.exec(name.slice(prefix.length));
+      if (!writer) continue;
+      const path = this.paths.join(folder, name);
+      const modified = (await this.stat(path))?.mtimeMs ?? Number.POSITIVE_INFINITY;
+      if (!this.mayRun(writer[1]!, Number(writer[2]), modified)) await this.remove(path);
+    }
+  }
+
+  /** Whether the process that wrote a file may be writing it still. */
+  private mayRun(host: string, pid: number, modified: number): boolean {
+    if (modified < Date.now() - STALE_MS) return false;
+    if (host !== this.host) return true;
+    // After a restart a container gives the same number to another process.
+    if (pid === this.process.pid) return modified > Date.now() - 1000 * (this.process.uptime() + 1);
+    try {
+      this.process.kill(pid, 0);
+    } catch (error) {
+      return codeOf(error) !== "ESRCH";
+    }
+    return true;
+  }
+
+  /** undefined if the file is missing. */
+  stat(path: string): Promise<Stats | undefined> {
+    return unlessMissing(this.files.stat(path));
+  }
+
+  /** All bytes of a file. */
+  async read(path: string): Promise<Uint8Array<ArrayBuffer>> {
+    const file = await this.files.open(path, "r");
+    try {
+      const bytes = new Uint8Array((await file.stat()).size);
+      for (let at = 0; at < bytes.length; ) {
+        const { bytesRead } = await file.read(bytes, at, Math.min(MOST_READ, bytes.length - at));
+        if (!bytesRead) return bytes.slice(0, at);
+        at += bytesRead;
+      }
+      return bytes;
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Writes a new file, and returns once the disk has it. @param mode the permissions that it gets, if not the default ones */
+  async write(path: string, bytes: Uint8Array, mode: number | undefined): Promise<void> {
+    const file = await this.files.open(path, "wx");
+    try {
+      if (mode !== undefined) await file.chmod(mode & 0o777);
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async rename(from: string, to: string, { mayBeMissing = false } = {}): Promise<void> {
+    const renamed = this.files.rename(from, to);
+    await (mayBeMissing ? unlessMissing(renamed) : renamed);
+  }
+
+  /** Gives a file a second name; copies it where file systems have no links. */
+  async link(from: string, to: string): Promise<void> {
+    try {
+      await this.files.link(from, to);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") throw error;
+      await this.files.copyFile(from, to);
+      await this.sync(to, "r+");
+    }
+  }
+
+  async remove(path: string): Promise<void> {
+    await unlessMissing(this.files.unlink(path));
+  }
+
+  /** Waits until the disk has the names in the file's folder. Windows does that by itself, and cannot open folders. */
+  async syncFolder(path: string): Promise<void> {
+    if (this.process.platform !== "win32") await this.sync(this.paths.dirname(path), "r");
+  }
+
+  private async sync(path: string, flags: string): Promise<void> {
+    const file = await this.files.open(path, flags);
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** The saves before a file, `path.1`, `path.2` …, the newest first. */
+  async olderThan(path: string): Promise<string[]> {
+    const prefix = `${this.paths.basename(path)}.`;
+    const names = (await unlessMissing(this.files.readdir(this.paths.dirname(path)))) ?? [];
+    return names
+      .filter((name) => name.startsWith(prefix) && /^[1-9]\d*$/.test(name.slice(prefix.length)))
+      .map((name) => Number(name.slice(prefix.length)))
+      .sort((a, b) => a - b)
+      .map((number) => `${path}.${number}`);
+  }
+}

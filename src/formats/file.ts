@@ -1,0 +1,143 @@
+/**
+ * Files that survive crashes, in Node, Deno and Bun. A file is written beside the old one, flushed to disk and renamed over it, so the path
+ * always holds a whole file, the old one or the new one. There is no lock: if several processes save to one path, the last one wins.
+ */
+import { requireWhole } from "../runtime/errors.ts";
+import { codeOf, type Disk, openDisk } from "./disk.ts";
+import { FormatError, quote } from "./errors.ts";
+import { inspectSafetensors } from "./safetensors.ts";
+import { type Progress, saveState, type Training } from "./state.ts";
+
+export interface SaveOptions {
+  /** How many saves to keep: `path`, the one before it as `path.1`, and so on up to `path.(keep − 1)`. Default 1. */
+  readonly keep?: number;
+}
+
+export interface LoadFileOptions {
+  /** If `path` is damaged or missing, loads the newest intact save before it, with a warning. Default false: throws, and names it. */
+  readonly fallback?: boolean;
+}
+
+/** The last save to each path, so that saves to one path run in the order of their calls. */
+const saves = new Map<string, Promise<void>>();
+
+/**
+ * Saves a training (what saveState takes) or the bytes of a file, in Node, Deno and Bun. If the process or the machine stops during a save,
+ * `path` still holds the save before. A training is captured at once: it may go on before the promise resolves. Do not change bytes
+ * until then.
+ *
+ * ```ts
+ * await saveFile("run.safetensors", { model, optimizer, step }, { keep: 3 });
+ * const { step } = loadState(await loadFile("run.safetensors"), { model, optimizer });
+ * ```
+ * @throws what the file system throws, with its `code`; Error where there is none. Then `path` is as it was
+ */
+export async function saveFile(
+  path: string | URL,
+  contents: Uint8Array | ArrayBuffer | (Training & Progress),
+  { keep = 1 }: SaveOptions = {},
+): Promise<void> {
+  requireWhole("saveFile", { keep });
+  if (typeof contents !== "object" || contents === null)
+    throw new TypeError(
+      `saveFile: the contents must be bytes or a training such as { model, optimizer }, got ${quote(String(contents))}.`,
+    );
+  const bytes = ArrayBuffer.isView(contents)
+    ? new Uint8Array(contents.buffer, contents.byteOffset, contents.byteLength)
+    : contents instanceof ArrayBuffer
+      ? new Uint8Array(contents)
+      : saveState(contents);
+  const key = String(path);
+  const save = (saves.get(key) ?? Promise.resolve()).catch(() => {}).then(() => replace(path, bytes, keep));
+  saves.set(key, save);
+  try {
+    await save;
+  } finally {
+    if (saves.get(key) === save) saves.delete(key);
+  }
+}
+
+async function replace(path: string | URL, bytes: Uint8Array, keep: number): Promise<void> {
+  const disk = await openDisk("saveFile");
+  const target = await disk.locate(path);
+  await disk.removeStale(target);
+  const temporary = disk.temporaryFor(target);
+  try {
+    await disk.write(temporary, bytes, (await disk.stat(target))?.mode);
+    await rotate(disk, target, keep);
+    await disk.rename(temporary, target);
+  } catch (error) {
+    await disk.remove(temporary);
+    throw error;
+  }
+  await disk.syncFolder(target);
+}
+
+/** Makes the save at `target` the save at `target.1` too, and shifts the older ones. Never removes `target`. */
+async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
+  const current = await disk.stat(target);
+  if (keep < 2 || !current) return;
+  const first = await disk.stat(`${target}.1`);
+  // A process that stopped after this step has done it already.
+  if (first && first.ino === current.ino && first.dev === current.dev) return;
+  let last = 1;
+  while (last < keep - 1 && (await disk.stat(`${target}.${last}`))) last++;
+  for (let i = last; i > 1; i--) await disk.rename(`${target}.${i - 1}`, `${target}.${i}`, { mayBeMissing: true });
+  const copy = disk.temporaryFor(target);
+  try {
+    await disk.link(target, copy);
+    await disk.rename(copy, `${target}.1`);
+  } finally {
+    await disk.remove(copy);
+  }
+}
+
+/**
+ * The bytes of a safetensors file, once its structure and its checksum are verified: for loadState or readSafetensors. If it is damaged or
+ * missing and an older save is intact (see `keep` of saveFile), the error names that one.
+ * @throws FormatError if the file is damaged; what the file system throws, with its `code` ("ENOENT" if there is no save at all)
+ */
+export async function loadFile(
+  path: string | URL,
+  { fallback = false }: LoadFileOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const disk = await openDisk("loadFile");
+  const target = await disk.locate(path);
+  try {
+    return await readIntact(disk, target);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    const older = await disk.olderThan(target);
+    for (const candidate of older) {
+      const bytes = await readIntact(disk, candidate).catch(() => undefined);
+      if (!bytes) continue;
+      const why = `loadFile: ${quote(target)} is ${reason(error)}.`;
+      if (!fallback)
+        throw new FormatError(`${why} ${quote(candidate)} is intact: load it, or pass { fallback: true }.`, {
+          cause: error,
+        });
+      console.warn(`${why} Loaded ${quote(candidate)} instead.`);
+      return bytes;
+    }
+    if (!older.length && !(error instanceof FormatError)) throw error;
+    const also = older.length ? ` The saves before it are damaged too: ${older.length}.` : "";
+    throw new FormatError(`loadFile: ${quote(target)} is ${reason(error)}.${also}`, { cause: error });
+  }
+}
+
+async function readIntact(disk: Disk, path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await disk.read(path);
+  inspectSafetensors(bytes);
+  return bytes;
+}
+
+const isDamage = (error: unknown): boolean => error instanceof FormatError || codeOf(error) === "ENOENT";
+
+/** "missing", or "damaged" with the first sentence of why. */
+const reason = (error: unknown): string =>
+  error instanceof FormatError
+    ? `damaged (${error.message
+        .replace(/^safetensors: /, "")
+        .split(/[.?] |\.$/, 1)[0]!
+        .slice(0, 90)})`
+    : "missing";

@@ -1,0 +1,240 @@
+/** saveFile and loadFile: what is at the path at any moment is a whole file, and older saves are kept as asked. */
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { manualSeed, nn, optim, tensor } from "nabla";
+import {
+  FormatError,
+  loadFile,
+  loadState,
+  readSafetensors,
+  saveFile,
+  saveState,
+  writeSafetensors,
+} from "nabla/formats";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = fs.mkdtempSync(join(tmpdir(), "nabla-file-"));
+  path = join(folder, "run.safetensors");
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  fs.rmSync(folder, { recursive: true });
+});
+
+/** A small file that holds this number. */
+const fileOf = (value: number): Uint8Array<ArrayBuffer> =>
+  writeSafetensors({ x: tensor([value]) }, {}, { checksum: true });
+const valueIn = (file: Uint8Array): number => readSafetensors(file).tensors.x!.item();
+const valueAt = (place: string): number => valueIn(fs.readFileSync(place));
+const files = (): string[] => fs.readdirSync(folder).sort();
+const damage = (place: string): void => {
+  const bytes = fs.readFileSync(place);
+  bytes[bytes.length - 1]! ^= 1;
+  fs.writeFileSync(place, bytes);
+};
+const host = hostname()
+  .replace(/[^\w-]+/g, "-")
+  .slice(0, 32);
+
+describe("what is saved is loaded", () => {
+  test("a training, as it was at the call", async () => {
+    manualSeed(1);
+    const model = new nn.Linear(3, 2);
+    const optimizer = new optim.Adam(model.parameters());
+    const train = () => optimizer.minimize(() => model.forward(tensor([[1, 2, 3]])).sum()).dispose();
+    train();
+    const state = saveState({ model, optimizer, step: 4 });
+    const saved = saveFile(path, { model, optimizer, step: 4 });
+    train();
+    await saved;
+    expect(fs.readFileSync(path).equals(state)).toBe(true);
+    expect(loadState(await loadFile(path), { model, optimizer }).step).toBe(4);
+    expect(saveState({ model, optimizer, step: 4 })).toEqual(state);
+    expect(files()).toEqual(["run.safetensors"]);
+  });
+  test.each<[string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array | ArrayBuffer, (path: string) => string | URL]>([
+    ["bytes", (bytes) => bytes, (place) => place],
+    ["an ArrayBuffer, to a URL", (bytes) => bytes.buffer, (place) => pathToFileURL(place)],
+    ["a part of a Buffer", (bytes) => Buffer.concat([Buffer.from("abc"), bytes]).subarray(3), (place) => place],
+  ])("%s", async (_, as, at) => {
+    await saveFile(at(path), as(fileOf(5)));
+    expect(valueIn(await loadFile(at(path)))).toBe(5);
+    expect(fs.readFileSync(path).equals(fileOf(5))).toBe(true);
+  });
+  test("a file of megabytes, whose tensors are views of it", async () => {
+    const values = Float32Array.from({ length: 1_000_000 }, (_, i) => i);
+    await saveFile(path, writeSafetensors({ x: tensor(values) }));
+    expect(readSafetensors(await loadFile(path)).tensors.x!.data).toEqual(values);
+  });
+});
+
+describe("older saves", () => {
+  test.each([
+    [undefined, [5]],
+    [1, [5]],
+    [2, [5, 4]],
+    [3, [5, 4, 3]],
+    [9, [5, 4, 3, 2, 1]],
+  ])("keep: %s leaves these of five saves: %j", async (keep, expected) => {
+    for (let i = 1; i <= 5; i++) await saveFile(path, fileOf(i), keep === undefined ? {} : { keep });
+    expect(files()).toEqual(expected.map((_, i) => `run.safetensors${i ? `.${i}` : ""}`));
+    expect(files().map((name) => valueAt(join(folder, name)))).toEqual(expected);
+  });
+  test("saves that do not wait for one another run in the order of their calls", async () => {
+    await Promise.all([1, 2, 3, 4].map((i) => saveFile(path, fileOf(i), { keep: 3 })));
+    expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 3, 2]);
+  });
+  test("are not shifted twice if a process stopped between keeping the old file and renaming the new one", async () => {
+    for (let i = 1; i <= 3; i++) await saveFile(path, fileOf(i), { keep: 3 });
+    fs.rmSync(`${path}.2`);
+    fs.renameSync(`${path}.1`, `${path}.2`);
+    fs.linkSync(path, `${path}.1`);
+    await saveFile(path, fileOf(4), { keep: 3 });
+    expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 3, 2]);
+  });
+  test("close a gap before the oldest is dropped", async () => {
+    for (let i = 1; i <= 3; i++) await saveFile(path, fileOf(i), { keep: 3 });
+    fs.rmSync(`${path}.1`);
+    await saveFile(path, fileOf(4), { keep: 3 });
+    expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 3, 1]);
+  });
+  test.each([0, -1, 1.5, Number.NaN])("keep: %s is refused before anything is written", async (keep) => {
+    await expect(saveFile(path, fileOf(1), { keep })).rejects.toThrow(/^saveFile: keep is/);
+    expect(files()).toEqual([]);
+  });
+});
+
+describe("loadFile, if the file is", () => {
+  const states: [string, (place: string) => void, RegExp][] = [
+    ["damaged", damage, /"[^"]*run\.safetensors" is damaged \(the checksum does not match/],
+    ["truncated", (place) => fs.truncateSync(place, 40), /is damaged \(the header claims \d+ bytes, but the file has 40\)/],
+    ["empty", (place) => fs.truncateSync(place, 0), /is damaged \(the file has 0 bytes, too few for a header\)/],
+    ["missing", (place) => fs.rmSync(place), /is missing/],
+  ]; // biome-ignore format: a table
+  describe.each(states)("%s", (_, spoil, why) => {
+    beforeEach(async () => {
+      for (let i = 1; i <= 4; i++) await saveFile(path, fileOf(i), { keep: 4 });
+      spoil(path);
+    });
+    test("names the newest save that is intact", async () => {
+      damage(`${path}.1`);
+      const error = await loadFile(path).catch((thrown) => thrown);
+      expect(error).toBeInstanceOf(FormatError);
+      expect(error.message).toMatch(why);
+      expect(error.message).toContain(`run.safetensors.2" is intact: load it, or pass { fallback: true }.`);
+      expect(error.message.length).toBeLessThanOrEqual(300);
+      expect(valueIn(await loadFile(`${path}.2`))).toBe(2);
+    });
+    test("falls back to it on request, with a warning", async () => {
+      const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+      expect(valueIn(await loadFile(path, { fallback: true }))).toBe(3);
+      expect(warn.mock.calls).toEqual([
+        [expect.stringMatching(/^loadFile: .*Loaded .*run\.safetensors\.1" instead\.$/)],
+      ]);
+    });
+    test("says so if none is", async () => {
+      for (const i of [1, 2, 3]) damage(`${path}.${i}`);
+      await expect(loadFile(path, { fallback: true })).rejects.toThrow(/The saves before it are damaged too: 3\.$/);
+    });
+  });
+  test("missing, without older saves: the file system's own error", async () => {
+    await expect(loadFile(path)).rejects.toMatchObject({ code: "ENOENT" });
+  });
+  test("intact: no other is looked at, though older ones are damaged", async () => {
+    for (let i = 1; i <= 2; i++) await saveFile(path, fileOf(i), { keep: 2 });
+    damage(`${path}.1`);
+    expect(valueIn(await loadFile(path))).toBe(2);
+  });
+});
+
+describe("temporary files", () => {
+  const gone = spawnSync(process.execPath, ["-e", ""]).pid;
+  const names = (): [stale: string[], live: string[]] => [
+    [`run.safetensors.${host}.${gone}.abc.tmp`, `run.safetensors.elsewhere.1.old.tmp`.replace("old", "0d")],
+    [
+      `run.safetensors.${host}.${process.pid}.1f.tmp`,
+      `run.safetensors.${host}.${process.ppid}.2f.tmp`,
+      "run.safetensors.elsewhere.1.3f.tmp",
+      `other.safetensors.${host}.${gone}.abc.tmp`,
+      "run.safetensors.notes.tmp",
+    ],
+  ];
+  test("of processes that stopped are removed; those of others are not", async () => {
+    const [stale, live] = names();
+    for (const name of [...stale, ...live]) fs.writeFileSync(join(folder, name), "half");
+    const old = Date.now() / 1000 - 25 * 3600;
+    fs.utimesSync(join(folder, stale[1]!), old, old);
+    await saveFile(path, fileOf(1));
+    expect(files()).toEqual([...live, "run.safetensors"].sort());
+  });
+  test("of an earlier process with this one's number are removed", async () => {
+    const name = join(folder, `run.safetensors.${host}.${process.pid}.1f.tmp`);
+    fs.writeFileSync(name, "half");
+    const before = Date.now() / 1000 - process.uptime() - 10;
+    fs.utimesSync(name, before, before);
+    await saveFile(path, fileOf(1));
+    expect(files()).toEqual(["run.safetensors"]);
+  });
+  test("do not stay if the save fails, and the older saves are as they were", async () => {
+    fs.mkdirSync(path);
+    await expect(saveFile(path, fileOf(1), { keep: 2 })).rejects.toMatchObject({ code: expect.any(String) });
+    expect(files()).toEqual(["run.safetensors"]);
+    await expect(saveFile(join(folder, "none", "run"), fileOf(1))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+  test("a failed save does not stop the next one", async () => {
+    fs.mkdirSync(path);
+    const [first] = await Promise.allSettled([
+      saveFile(path, fileOf(1)),
+      Promise.resolve().then(() => saveFile(`${path}2`, fileOf(2))),
+    ]);
+    expect(first.status).toBe("rejected");
+    fs.rmdirSync(path);
+    await saveFile(path, fileOf(3));
+    expect([valueAt(path), valueAt(`${path}2`)]).toEqual([3, 2]);
+  });
+});
+
+describe.skipIf(process.platform === "win32")("what was there stays as it was", () => {
+  test("permissions", async () => {
+    await saveFile(path, fileOf(1));
+    fs.chmodSync(path, 0o600);
+    await saveFile(path, fileOf(2), { keep: 2 });
+    expect([path, `${path}.1`].map((file) => fs.statSync(file).mode & 0o777)).toEqual([0o600, 0o600]);
+  });
+  test("links: the file that they point to is replaced", async () => {
+    const real = join(folder, "real.safetensors");
+    fs.writeFileSync(real, fileOf(1));
+    fs.symlinkSync(basename(real), path);
+    await saveFile(path, fileOf(2), { keep: 2 });
+    expect(fs.lstatSync(path).isSymbolicLink()).toBe(true);
+    expect([valueAt(real), valueAt(`${real}.1`)]).toEqual([2, 1]);
+    damage(real);
+    await expect(loadFile(path)).rejects.toThrow(/real\.safetensors\.1" is intact/);
+  });
+});
+
+test.each([["text"], [null], [7]])("%j is not something to save", async (contents) => {
+  await expect(saveFile(path, contents as unknown as Uint8Array)).rejects.toThrow(
+    /^saveFile: the contents must be bytes or a training such as \{ model, optimizer \}, got/,
+  );
+  expect(files()).toEqual([]);
+});
+
+test("without a file system, the error says where bytes go instead", async () => {
+  const { versions } = process;
+  Object.defineProperty(process, "versions", { value: {}, configurable: true });
+  try {
+    await expect(saveFile(path, fileOf(1))).rejects.toThrow(
+      /^saveFile: there is no file system here\. Store the bytes/,
+    );
+    await expect(loadFile(path)).rejects.toThrow(/^loadFile: there is no file system here/);
+  } finally {
+    Object.defineProperty(process, "versions", { value: versions, configurable: true });
+  }
+});

@@ -1,0 +1,108 @@
+/** Processes that are killed while they save, or save to one path at once, from the built package: the path always holds a whole state. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+type Formats = typeof import("nabla/formats");
+const { loadFile, loadState } = (await import("../../dist/node/formats.js" as string)) as Formats;
+const { stateAt } = (await import("./saving.mjs" as string)) as { stateAt(step: number): Uint8Array };
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "nabla-saving-"));
+  path = join(folder, "run.safetensors");
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** A process that saves steps from `first` on; it has saved once when this resolves. */
+async function saver(first: number, keep: number): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ["test/package/saving.mjs", path, String(first), String(keep)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(child.stdout!, "data");
+  return child;
+}
+
+/** Ends it without a chance to clean up. */
+async function kill(child: ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  await once(child, "exit");
+}
+
+/** The step of the state at this place, whose bytes are those that were saved at that step. */
+async function stepAt(place: string): Promise<number> {
+  const file = await loadFile(place);
+  const { step } = loadState(file, {});
+  expect(Buffer.from(file).equals(stateAt(step)), `${place}, step ${step}`).toBe(true);
+  return step;
+}
+
+const places = (): string[] => readdirSync(folder).filter((name) => /^run\.safetensors(\.\d)?$/.test(name));
+
+test("a process that is killed 24 times while it saves always leaves a whole state, and older ones in order", async () => {
+  let last = -1;
+  for (let round = 0; round < 24; round++) {
+    const first = 1000 * round;
+    const child = await saver(first, 3);
+    await setTimeout(Math.random() * 60);
+    await kill(child);
+    const step = await stepAt(path);
+    expect(step).toBeGreaterThanOrEqual(first);
+    expect(step).toBeGreaterThan(last);
+    last = step;
+    const steps = await Promise.all(
+      places()
+        .sort()
+        .map((name) => stepAt(join(folder, name))),
+    );
+    expect(steps.toSorted((a, b) => b - a)).toEqual(steps);
+    expect(places().length).toBeGreaterThanOrEqual(2);
+    // What the last process left behind is all that there is: earlier leftovers are gone.
+    expect(readdirSync(folder).filter((name) => name.endsWith(".tmp")).length).toBeLessThanOrEqual(2);
+  }
+});
+
+test("three processes that save to one path at once never leave a damaged file at any of its places", async () => {
+  const children = await Promise.all([saver(0, 3), saver(10_000, 3), saver(20_000, 3)]);
+  for (let look = 0; look < 100; look++) {
+    await stepAt(path);
+    await setTimeout(5);
+  }
+  for (const child of children) expect(child.exitCode).toBeNull();
+  await Promise.all(children.map(kill));
+  for (const name of places()) await stepAt(join(folder, name));
+  expect(places().length).toBeGreaterThanOrEqual(2);
+});
+
+test("the file is flushed before it is renamed, and its folder after", async () => {
+  const calls: string[] = [];
+  const fs = (await import("node:fs/promises")).default;
+  const [open, rename] = [fs.open, fs.rename];
+  fs.open = async (name, ...rest) => {
+    const handle = await open(name, ...rest);
+    const sync = handle.sync.bind(handle);
+    handle.sync = () => {
+      calls.push(`sync ${name === folder ? "folder" : "file"}`);
+      return sync();
+    };
+    return handle;
+  };
+  fs.rename = (from, to) => {
+    calls.push(`rename to ${String(to).slice(folder.length + 1)}`);
+    return rename(from, to);
+  };
+  try {
+    const { saveFile } = (await import("../../dist/node/formats.js" as string)) as Formats;
+    for (let step = 0; step < 2; step++) await saveFile(path, stateAt(step), { keep: 2 });
+  } finally {
+    Object.assign(fs, { open, rename });
+  }
+  const save = ["sync file", "rename to run.safetensors", "sync folder"];
+  expect(calls).toEqual([...save, "sync file", "rename to run.safetensors.1", ...save.slice(1)]);
+  expect(readFileSync(path).equals(stateAt(1))).toBe(true);
+});
