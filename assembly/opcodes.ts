@@ -68,6 +68,8 @@ export const enum Op {
   Minimum,
   Atan2,
   Mod,
+  LogisticLoss,
+  LogisticSlope,
   // Comparisons, to bool (layout Binary).
   Equal,
   NotEqual,

@@ -2,10 +2,12 @@
 
 import { customGradient } from "./autograd.ts";
 import * as ops from "./functions.ts";
+import { logisticLoss } from "./ops/logistic.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
-import { sameShape, show } from "./ops/value.ts";
+import { contiguousStrides, sameShape, show } from "./ops/value.ts";
 import { DTypeError, requireFraction, requireRange, ShapeError } from "./runtime/errors.ts";
-import type { Tensor } from "./tensor.ts";
+import { tidy } from "./scope.ts";
+import { currentRecorder, type Tensor, withGrad } from "./tensor.ts";
 
 export interface LossOptions {
   /** The mean over elements (default), their sum, or each. */
@@ -69,53 +71,89 @@ export function smoothL1(
 }
 
 interface WeightedOptions extends LossOptions {
-  /** Factors that broadcast to the elements. */
+  /** Factors that broadcast to the elements. Elements with a factor of 0 do not count, even if they are NaN or infinite. */
   readonly weight?: Tensor;
 }
 const weighted = (each: Tensor, weight?: Tensor): Tensor => (weight ? each.mul(weight) : each);
 
+/** Where x is infinite or NaN, as bool. */
+const isNotFinite = (x: Tensor): Tensor => x.mul(0).ne(0);
+
+/** x·w, where 0·∞ and 0·NaN are 0: what has the weight 0 does not count. */
+const product = customGradient((x: Tensor, w: Tensor) => [
+  ops.where(w.eq(0), 0, x.mul(w)),
+  (dy, x, w) => [dy.mul(w), w.requiresGrad ? dy.mul(ops.where(ops.logicalAnd(w.eq(0), isNotFinite(x)), 0, x)) : null],
+]);
+
+/** x and target with 0 for the elements that are not finite and have the weight 0, so that gradients skip them too. */
+function counted(x: Tensor, target: Tensor, weight?: Tensor): [x: Tensor, target: Tensor] {
+  if (!weight) return [x, target];
+  const skipped = ops.logicalAnd(weight.eq(0), isNotFinite(x.add(target)));
+  return [ops.where(skipped, 0, x), ops.where(skipped, 0, target)];
+}
+
+/** Checks values in eager mode; a function that compile records has none. @throws RangeError */
+function requireProbabilities(name: string, role: string, x: Tensor, remedy: string): void {
+  if (currentRecorder() || !x.size) return;
+  const [low, high] = tidy(() => withGrad(false, () => [x.min().item(), x.max().item()]));
+  if (low! >= 0 && high! <= 1) return;
+  const { data } = x;
+  const at = data.findIndex((v) => !(v >= 0 && v <= 1));
+  const place = contiguousStrides(x.shape).map((stride, i) => Math.floor(at / stride) % x.shape[i]!);
+  throw new RangeError(`${name}: the ${role} is ${data[at]} at ${show(place)}, but must be in 0 … 1. ${remedy}`);
+}
+
 /** log x, cut off at −100. */
 const cutLog = (x: Tensor): Tensor => x.log().clamp(-100);
+/** log(1 − x), cut off at −100. */
+const cutLogRest = (x: Tensor): Tensor => ops.log1p(x.neg()).clamp(-100);
 /** bce, element by element. dx = dy·(x − t)/max(x(1 − x), 10⁻¹²), PyTorch's: finite where x is 0 or 1. */
 const bceElements = customGradient((x: Tensor, target: Tensor) => [
   cutLog(x)
     .mul(target)
-    .add(cutLog(ops.sub(1, x)).mul(ops.sub(1, target)))
+    .add(cutLogRest(x).mul(ops.sub(1, target)))
     .neg(),
   (dy, x, target) => [
     dy.mul(x.sub(target)).div(x.mul(ops.sub(1, x)).clamp(1e-12)),
-    target.requiresGrad ? dy.mul(cutLog(ops.sub(1, x)).sub(cutLog(x))) : null,
+    target.requiresGrad ? dy.mul(cutLogRest(x).sub(cutLog(x))) : null,
   ],
 ]);
 
-/** −t·log x − (1 − t)·log(1 − x) for probabilities x; logarithms are cut off at −100. */
+/**
+ * −t·log x − (1 − t)·log(1 − x) for probabilities x and t; logarithms are cut off at −100. A compiled function does not check
+ * probabilities: its loss is NaN if x is outside 0 … 1.
+ * @throws ShapeError, RangeError if x or t is outside 0 … 1
+ */
 export function bce(x: Tensor, target: Tensor, { weight, reduction }: WeightedOptions = {}): Tensor {
   requireSame("bce", x, target);
-  return reduce(weighted(bceElements(x, target), weight), reduction);
+  const [p, t] = counted(x, target, weight);
+  requireProbabilities("bce", "prediction", p, "Use bceWithLogits for logits, or apply sigmoid first.");
+  requireProbabilities("bce", "target", t, "Give the probability of class 1.");
+  return reduce(weighted(bceElements(p, t), weight), reduction);
 }
 
-/** bce(sigmoid(x), t), without overflow: softplus(x) − t·x; `posWeight` multiplies the term of t. */
+/**
+ * bce(sigmoid(x), t), exact at any distance from 0: −t·log σ(x) − (1 − t)·log σ(−x); `posWeight` multiplies the term of t.
+ * @throws ShapeError
+ */
 export function bceWithLogits(
   x: Tensor,
   target: Tensor,
   { weight, posWeight, reduction }: WeightedOptions & { posWeight?: Tensor } = {},
 ): Tensor {
   requireSame("bceWithLogits", x, target);
-  // −w·t·log σ(x) − (1 − t)·log σ(−x), log σ(x) = −softplus(−x).
+  const [z, t] = counted(x, target, weight);
+  // log σ(x) = −softplus(−x).
   const each = posWeight
-    ? ops
-        .softplus(x.neg())
-        .mul(target)
-        .mul(posWeight)
-        .add(ops.softplus(x).mul(ops.sub(1, target)))
-    : ops.softplus(x).sub(x.mul(target));
+    ? product(ops.softplus(z.neg()), t.mul(posWeight)).add(product(ops.softplus(z), ops.sub(1, t)))
+    : (logisticLoss(z, t) as Tensor);
   return reduce(weighted(each, weight), reduction);
 }
 
 export interface ClassLossOptions extends LossOptions {
-  /** A factor for each class: [classes]. */
+  /** A factor for each class: [classes]. Classes with a factor of 0 do not count, even if their logits are NaN or infinite. */
   readonly weight?: Tensor;
-  /** Rows with this label count for nothing. Default −100. */
+  /** Rows with this label do not count, even if they hold NaN or ∞: loss and gradient are 0. Default −100. */
   readonly ignoreIndex?: number;
 }
 
@@ -146,23 +184,21 @@ function reduceWeighted(
   return reduction === "sum" ? each.sum() : each.sum().div(weights.sum());
 }
 
-/** The weight of each row: its class's, 0 where it is ignored. */
+function requireClassWeight(name: string, weight: Tensor | undefined, classes: number): void {
+  if (weight && (weight.shape.length !== 1 || weight.size !== classes))
+    throw new ShapeError(`${name}: the weight is ${show(weight.shape)}, but must be [${classes}], one per class.`);
+}
+
+/** Which rows count, the weight of each (its class's, 0 if it does not count), and labels with 0 for those that do not. */
 function rowWeights(
   labels: Tensor,
-  classes: number,
   weight: Tensor | undefined,
   ignoreIndex: number,
-): { weights: Tensor; safe: Tensor } {
+): { counts: Tensor; weights: Tensor; safe: Tensor } {
   const counts = labels.ne(ignoreIndex);
-  if (weight && (weight.shape.length !== 1 || weight.size !== classes)) {
-    throw new ShapeError(`crossEntropy: the weight is ${show(weight.shape)}, but must be [${classes}], one per class.`);
-  }
-  // Labels that are ignored may lie outside the classes: 0 stands in, and counts for nothing.
+  // Ignored labels may lie outside the classes: 0 stands in.
   const safe = labels.where(counts, 0);
-  return {
-    weights: weight ? weight.indexSelect(0, safe).where(counts, 0) : counts.to("float32"),
-    safe,
-  };
+  return { counts, weights: weight ? weight.indexSelect(0, safe).where(counts, 0) : counts.to("float32"), safe };
 }
 
 /**
@@ -175,9 +211,13 @@ export function nll(
   { weight, ignoreIndex = -100, reduction }: ClassLossOptions = {},
 ): Tensor {
   const { rows, flat, classes } = asRows("nll", x, labels);
-  const { weights, safe } = rowWeights(flat, classes, weight, ignoreIndex);
-  const picked = rows.gather(1, safe.reshape([-1, 1])).reshape([-1]);
-  return reduceWeighted(picked.mul(weights).neg(), weights, labels, reduction);
+  requireClassWeight("nll", weight, classes);
+  const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
+  const picked = rows
+    .gather(1, safe.reshape([-1, 1]))
+    .reshape([-1])
+    .where(counts, 0);
+  return reduceWeighted((weight ? product(picked, weights) : picked).neg(), weights, labels, reduction);
 }
 
 export interface CrossEntropyOptions extends ClassLossOptions {
@@ -197,19 +237,13 @@ export interface CrossEntropyOptions extends ClassLossOptions {
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { weight, labelSmoothing = 0, ignoreIndex = -100, reduction } = options;
   requireFraction("crossEntropy", { labelSmoothing });
-  const probabilities = target.dtype === "float32" && sameShape(target.shape, logits.shape);
-  if (probabilities) {
-    const classes = logits.shape.at(-1)!;
-    const smooth = labelSmoothing ? target.mul(1 - labelSmoothing).add(labelSmoothing / classes) : target;
-    const rows = logits.reshape([-1, classes]);
-    const each = weight
-      ? rows
-          .logSoftmax()
-          .mul(smooth.reshape([-1, classes]))
-          .mul(weight)
-          .sum(-1)
-          .neg()
-      : (crossEntropyRows(rows, smooth.reshape([-1, classes])) as Tensor);
+  const classes = logits.shape.at(-1) ?? 1;
+  requireClassWeight("crossEntropy", weight, classes);
+  /** Spread by ε over all C classes, and weighted: w·((1 − ε)·p + ε/C). */
+  const spread = (p: Tensor): Tensor =>
+    weighted(labelSmoothing ? p.mul(1 - labelSmoothing).add(labelSmoothing / classes) : p, weight);
+  if (target.dtype === "float32" && sameShape(target.shape, logits.shape)) {
+    const each = crossEntropyRows(logits.reshape([-1, classes]), spread(target.reshape([-1, classes]))) as Tensor;
     return reduce(reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
   }
   if (target.dtype === "float32") {
@@ -218,27 +252,23 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
         `tensor(values, { dtype: "int32" }); probabilities have the shape of the logits, ${show(logits.shape)}.`,
     );
   }
-  const { rows, flat, classes } = asRows("crossEntropy", logits, target);
-  if (!weight && !labelSmoothing) {
+  const { rows, flat } = asRows("crossEntropy", logits, target);
+  if (!labelSmoothing) {
     const each = crossEntropyRows(rows, flat, ignoreIndex) as Tensor;
-    return reduceWeighted(each, flat.ne(ignoreIndex), target, reduction);
+    if (!weight) return reduceWeighted(each, flat.ne(ignoreIndex), target, reduction);
+    const { weights } = rowWeights(flat, weight, ignoreIndex);
+    return reduceWeighted(product(each, weights), weights, target, reduction);
   }
-  // (1 − ε)·w[label]·(−log p[label]) + ε/C·Σ_c w[c]·(−log p[c]).
-  const { weights, safe } = rowWeights(flat, classes, weight, ignoreIndex);
-  const logP = rows.logSoftmax();
-  const picked = logP
-    .gather(1, safe.reshape([-1, 1]))
-    .reshape([-1])
-    .mul(weights);
-  const even = weighted(logP, weight).sum(-1).mul(flat.ne(ignoreIndex));
-  const each = picked
-    .mul(1 - labelSmoothing)
-    .add(even.mul(labelSmoothing / classes))
-    .neg();
-  return reduceWeighted(each, weights, target, reduction);
+  const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
+  // A row of zeros is what does not count.
+  const shares = ops.where(counts.unsqueeze(-1), spread(ops.oneHot(safe, classes)), 0);
+  return reduceWeighted(crossEntropyRows(rows, shares) as Tensor, weights, target, reduction);
 }
 
-/** t·(log t − x) for log-probabilities x and probabilities t (0·log 0 = 0), or log-probabilities with logTarget. */
+/**
+ * t·(log t − x) for log-probabilities x and probabilities t, or log-probabilities with logTarget. Where the probability is 0, the
+ * loss is 0, whatever x is; a negative one gives NaN.
+ */
 export function klDiv(
   x: Tensor,
   target: Tensor,
@@ -251,10 +281,11 @@ export function klDiv(
   } = {},
 ): Tensor {
   requireSame("klDiv", x, target);
-  const positive = target.gt(0);
-  const each = logTarget
-    ? target.exp().mul(target.sub(x))
-    : target.mul(target.where(positive, 1).log().sub(x)).where(positive, 0);
+  // 1·(log 1 − 0) stands for 0·(log 0 − x), and its gradients are cut off.
+  const impossible = target.eq(logTarget ? Number.NEGATIVE_INFINITY : 0);
+  const t = ops.where(impossible, logTarget ? 0 : 1, target);
+  const logP = logTarget ? t : t.log();
+  const each = (logTarget ? t.exp() : t).mul(logP.sub(ops.where(impossible, 0, x)));
   return reduction === "batchMean" ? each.sum().div(x.shape[0] ?? 1) : reduce(each, reduction);
 }
 
@@ -276,12 +307,13 @@ export function cosineEmbedding(
   { margin = 0, reduction }: LossOptions & { margin?: number } = {},
 ): Tensor {
   requireSame("cosineEmbedding", a, b);
-  // PyTorch's ε inside the root keeps the quotient finite at 0.
-  const squares = (x: Tensor) => x.square().sum(-1).add(1e-12);
-  const cosine = a
-    .mul(b)
-    .sum(-1)
-    .div(squares(a).mul(squares(b)).sqrt());
+  // x/√(|x|² + ε), ε = 10⁻¹²: PyTorch's ε keeps the quotient finite at 0. Norms do not overflow where squares would.
+  const unit = (x: Tensor): Tensor => {
+    const length = ops.norm(x, 2, -1, { keepdim: true }) as Tensor;
+    const root = ops.norm(ops.pad(length, [0, 1], 1e-6), 2, -1, { keepdim: true }) as Tensor;
+    return x.div(root);
+  };
+  const cosine = unit(a).mul(unit(b)).sum(-1);
   requireSame("cosineEmbedding", cosine, target);
   return reduce(ops.where(target.gt(0), ops.sub(1, cosine), cosine.sub(margin).relu()), reduction);
 }

@@ -2,6 +2,7 @@
  * Kernels of two operands with broadcasting, comparisons to bool, and the choice by a mask.
  * The walk over dimensions is shared; a kernel sees one row: contiguous out, and operands that advance or stand still.
  */
+import * as math from "../math";
 import * as trig from "../trig";
 import { loadMask, storeLanes, storeMask } from "../simd";
 import { Dim, Op, Type } from "../opcodes";
@@ -66,6 +67,21 @@ function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): v
 @final class Minimum { @inline of(a: v128, b: v128): v128 { return f32x4.min(a, b); } }
 @final class Atan2 { @inline of(a: v128, b: v128): v128 { return trig.atan2(a, b); } }
 @final class Mod { @inline of(a: v128, b: v128): v128 { return trig.mod(a, b); } }
+/** −t·ln σ(x) − (1 − t)·ln σ(−x) = |x|·(t if x < 0, else 1 − t) + ln(1 + e^−|x|), where 0·∞ = 0. */
+@final class LogisticLoss {
+  @inline of(x: v128, t: v128): v128 {
+    const far = f32x4.abs(x), zero = f32x4.splat(0);
+    const wrong = v128.bitselect(t, f32x4.sub(f32x4.splat(1), t), f32x4.lt(x, zero));
+    return f32x4.add(v128.andnot(f32x4.mul(far, wrong), f32x4.eq(wrong, zero)), math.softplus(f32x4.neg(far)));
+  }
+}
+/** σ(x) − t: q − t for x < 0, else 1 − t − q, where q = σ(−|x|). */
+@final class LogisticSlope {
+  @inline of(x: v128, t: v128): v128 {
+    const q = math.sigmoid(f32x4.neg(f32x4.abs(x)));
+    return v128.bitselect(f32x4.sub(q, t), f32x4.sub(f32x4.sub(f32x4.splat(1), t), q), f32x4.lt(x, f32x4.splat(0)));
+  }
+}
 @final class AddInt { @inline of(a: v128, b: v128): v128 { return i32x4.add(a, b); } }
 @final class SubInt { @inline of(a: v128, b: v128): v128 { return i32x4.sub(a, b); } }
 @final class MulInt { @inline of(a: v128, b: v128): v128 { return i32x4.mul(a, b); } }
@@ -89,6 +105,8 @@ export function maximum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32
 export function minimum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Minimum>(out, a, b, n, sa, sb); }
 export function atan2(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Atan2>(out, a, b, n, sa, sb); }
 export function mod(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Mod>(out, a, b, n, sa, sb); }
+export function logisticLoss(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<LogisticLoss>(out, a, b, n, sa, sb); }
+export function logisticSlope(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<LogisticSlope>(out, a, b, n, sa, sb); }
 export function addInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<AddInt>(out, a, b, n, sa, sb); }
 export function subInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<SubInt>(out, a, b, n, sa, sb); }
 export function mulInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<MulInt>(out, a, b, n, sa, sb); }
@@ -115,6 +133,8 @@ function row(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): 
     case Op.Minimum: minimum(out, a, b, n, sa, sb); break;
     case Op.Atan2: atan2(out, a, b, n, sa, sb); break;
     case Op.Mod: mod(out, a, b, n, sa, sb); break;
+    case Op.LogisticLoss: logisticLoss(out, a, b, n, sa, sb); break;
+    case Op.LogisticSlope: logisticSlope(out, a, b, n, sa, sb); break;
     case Op.Equal: equal(out, a, b, n, sa, sb); break;
     case Op.NotEqual: notEqual(out, a, b, n, sa, sb); break;
     case Op.Less: less(out, a, b, n, sa, sb); break;

@@ -2,22 +2,60 @@
  * Softmax and cross-entropy over rows, with their derivatives. x: [rows, n], row-major; the share [begin, end) counts
  * rows. All subtract the row's maximum first, so nothing overflows. Where `out` may be the input, the doc says so.
  */
-import { exp, log } from "../math";
+import { exp, expm1, log1p } from "../math";
 import { fma, horizontalSum, laneMask, storeLanes } from "../simd";
 import { maxRow, sumRow } from "./reduce";
 
-// @ts-ignore: decorator
-@inline
-function logOf(x: f32): f32 { return f32x4.extract_lane(log(f32x4.splat(x)), 0); }
+/** Elements whose exponentials are added in float32 before they go into a float64 sum. */
+const BLOCK: u32 = 64;
 
-/** Σ exp(x[i] − shift); also writes the terms to `out` unless it is 0. */
+/**
+ * log Σ exp(x[i] − top), top being the row's largest element: log1p of all terms but one that is exp(0), so that what little the
+ * others add to 1 is not rounded away.
+ */
+function logSumExp(x: usize, n: u32, top: f32): f32 {
+  const shift = f32x4.splat(top), zero = f32x4.splat(0);
+  let tops = zero, low = f64x2.splat(0), high = low;
+  for (let i: u32 = 0; i < n;) {
+    const end = i + BLOCK < n ? i + BLOCK : n;
+    let part = zero;
+    for (; i < end; i += 4) {
+      const d = f32x4.sub(v128.load(x + (<usize>i << 2)), shift);
+      let isTop = f32x4.eq(d, zero), e = v128.andnot(exp(d), isTop);
+      if (n - i < 4) {
+        const mask = laneMask(n - i);
+        e = v128.and(e, mask);
+        isTop = v128.and(isTop, mask);
+      }
+      part = f32x4.add(part, e);
+      tops = i32x4.sub(tops, isTop);
+    }
+    low = f64x2.add(low, f64x2.promote_low_f32x4(part));
+    high = f64x2.add(high, f64x2.promote_low_f32x4(i64x2.shuffle(part, part, 1, 0)));
+  }
+  low = f64x2.add(low, high);
+  const others = i32x4.extract_lane(tops, 0) + i32x4.extract_lane(tops, 1) + i32x4.extract_lane(tops, 2) + i32x4.extract_lane(tops, 3) - 1;
+  const rest = f64x2.extract_lane(low, 0) + f64x2.extract_lane(low, 1) + <f64>others;
+  return f32x4.extract_lane(log1p(f32x4.splat(<f32>rest)), 0);
+}
+
+/** Whether all elements of a row are 0. */
+function isZeroRow(x: usize, n: u32): bool {
+  const zero = f32x4.splat(0);
+  for (let i: u32 = 0; i < n; i += 4) {
+    if (v128.any_true(v128.and(f32x4.ne(v128.load(x + (<usize>i << 2)), zero), laneMask(n - i)))) return false;
+  }
+  return true;
+}
+
+/** Σ exp(x[i] − shift); also writes the terms to `out`. */
 function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
   const s = f32x4.splat(shift);
   let total = f32x4.splat(0);
   for (let i: u32 = 0; i < n; i += 4) {
     const at: usize = i << 2;
     const e = exp(f32x4.sub(v128.load(x + at), s));
-    if (out) storeLanes(out + at, e, n - i);
+    storeLanes(out + at, e, n - i);
     total = f32x4.add(total, i + 4 <= n ? e : v128.and(e, laneMask(n - i)));
   }
   return horizontalSum(total);
@@ -47,7 +85,7 @@ export function logSoftmax(out: usize, x: usize, n: u32, begin: u32, end: u32): 
     const at: usize = (<usize>r * n) << 2;
     // Subtracting the maximum before log Σ keeps the digits of rows that lie far from zero.
     const m = maxRow(x + at, n);
-    const logTotal = f32x4.splat(logOf(sumExp(0, x + at, n, m)));
+    const logTotal = f32x4.splat(logSumExp(x + at, n, m));
     const shift = f32x4.splat(m);
     for (let i: u32 = 0; i < n; i += 4) {
       const p: usize = at + (i << 2);
@@ -67,11 +105,14 @@ function dotRow(a: usize, b: usize, n: u32): f32 {
   return horizontalSum(total);
 }
 
-/** dx = y·(dy − Σ dy·y), y = softmax(x). In place if out is dy or y. */
+/** dx = y·(dy − Σ dy·y), y = softmax(x); 0 where dy is 0 along the row, whatever y is. In place if out is dy or y. */
 export function softmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
-    const at: usize = (<usize>r * n) << 2;
-    const total = f32x4.splat(dotRow(dy + at, y + at, n));
+    const at: usize = (<usize>r * n) << 2, dot = dotRow(dy + at, y + at, n), total = f32x4.splat(dot);
+    if (dot != dot && isZeroRow(dy + at, n)) {
+      memory.fill(out + at, 0, <usize>n << 2);
+      continue;
+    }
     for (let i: u32 = 0; i < n; i += 4) {
       const p: usize = at + (i << 2);
       storeLanes(out + p, f32x4.mul(v128.load(y + p), f32x4.sub(v128.load(dy + p), total)), n - i);
@@ -79,14 +120,26 @@ export function softmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32,
   }
 }
 
-/** dx = dy − exp(y)·Σ dy, y = logSoftmax(x). In place if out is dy or y. */
+/**
+ * dx = dy − exp(y)·Σ dy, y = logSoftmax(x): (1 − eʸ)·dy − eʸ·Σ (the other dy) where eʸ > ½, which keeps the digits of 1 − eʸ.
+ * 0 where dy is 0 along the row, whatever y is. In place if out is dy or y.
+ */
 export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32, end: u32): void {
+  const half = f32x4.splat(0.5);
   for (let r = begin; r < end; r++) {
-    const at: usize = (<usize>r * n) << 2;
-    const minusTotal = f32x4.splat(-sumRow(dy + at, n));
+    const at: usize = (<usize>r * n) << 2, sum = sumRow(dy + at, n), total = f32x4.splat(sum);
+    if (sum == 0 && isZeroRow(dy + at, n)) {
+      memory.fill(out + at, 0, <usize>n << 2);
+      continue;
+    }
     for (let i: u32 = 0; i < n; i += 4) {
-      const p: usize = at + (i << 2);
-      storeLanes(out + p, fma(exp(v128.load(y + p)), minusTotal, v128.load(dy + p)), n - i);
+      const p: usize = at + (i << 2), logP = v128.load(y + p), d = v128.load(dy + p), probability = exp(logP), likely = f32x4.gt(probability, half);
+      let dx = fma(probability, f32x4.neg(total), d);
+      if (v128.any_true(likely)) {
+        const rest = f32x4.add(f32x4.mul(d, expm1(logP)), f32x4.mul(probability, f32x4.sub(total, d)));
+        dx = v128.bitselect(f32x4.neg(rest), dx, likely);
+      }
+      storeLanes(out + p, dx, n - i);
     }
   }
 }
@@ -100,60 +153,79 @@ export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usi
   for (let r = begin; r < end; r++) {
     const row = logits + ((<usize>r * classes) << 2), at: usize = <usize>r << 2;
     const label = load<i32>(labels + at);
-    const m = maxRow(row, classes), l = logOf(sumExp(0, row, classes, m));
+    const m = maxRow(row, classes), l = logSumExp(row, classes, m);
     store<f32>(lse + (at << 1), m);
     store<f32>(lse + (at << 1), l, 4);
     store<f32>(loss + at, label == ignoreIndex ? 0 : <u32>label < classes ? l + (m - load<f32>(row + (<usize>label << 2))) : NaN);
   }
 }
 
-/** dx[r] = dy[r]·(softmax(logits[r]) − onehot(label[r])), 0 where label = ignoreIndex. */
+/**
+ * dx[r] = dy[r]·(softmax(logits[r]) − onehot(label[r])), at the label by expm1 of its log-probability, which keeps the digits of
+ * 1 − p. Exactly 0 where label = ignoreIndex or dy[r] = 0, whatever the logits are.
+ */
 export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: usize, lse: usize, classes: u32, ignoreIndex: i32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const row: usize = (<usize>r * classes) << 2, at: usize = <usize>r << 2;
-    const label = load<i32>(labels + at);
-    const scale: f32 = label == ignoreIndex ? 0 : load<f32>(dy + at);
+    const label = load<i32>(labels + at), scale = load<f32>(dy + at);
+    if (label == ignoreIndex || scale == 0) {
+      memory.fill(out + row, 0, <usize>classes << 2);
+      continue;
+    }
     const s = f32x4.splat(scale), m = v128.load32_splat(lse + (at << 1)), l = v128.load32_splat(lse + (at << 1), 4);
     for (let i: u32 = 0; i < classes; i += 4) {
       const p: usize = row + (i << 2);
       storeLanes(out + p, f32x4.mul(s, exp(f32x4.sub(f32x4.sub(v128.load(logits + p), m), l))), classes - i);
     }
-    if (<u32>label < classes && label != ignoreIndex) {
-      const p = out + row + (<usize>label << 2);
-      store<f32>(p, load<f32>(p) - scale);
+    if (<u32>label < classes) {
+      const p = row + (<usize>label << 2);
+      const logP = f32x4.sub(f32x4.sub(v128.load32_splat(logits + p), m), l);
+      v128.store32_lane(out + p, f32x4.mul(s, expm1(logP)), 0);
     }
   }
 }
 
-/** loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets; lse[r] = [m, l] as above. */
+/**
+ * loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets, of which 0 takes no part, whatever its logit is;
+ * lse[r] = [m, l] as above.
+ */
 export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32, end: u32): void {
+  const zero = f32x4.splat(0);
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * classes) << 2;
-    const largest = maxRow(logits + at, classes), rest = logOf(sumExp(0, logits + at, classes, largest));
+    const largest = maxRow(logits + at, classes), rest = logSumExp(logits + at, classes, largest);
     store<f32>(lse + (<usize>r << 3), largest);
     store<f32>(lse + (<usize>r << 3), rest, 4);
     const m = f32x4.splat(largest), l = f32x4.splat(rest);
-    let sum = f32x4.splat(0);
+    let sum = zero;
     for (let i: u32 = 0; i < classes; i += 4) {
-      const p: usize = at + (i << 2);
-      const term = f32x4.mul(v128.load(target + p), f32x4.add(l, f32x4.sub(m, v128.load(logits + p))));
+      const p: usize = at + (i << 2), t = v128.load(target + p);
+      const term = v128.andnot(f32x4.mul(t, f32x4.add(l, f32x4.sub(m, v128.load(logits + p)))), f32x4.eq(t, zero));
       sum = f32x4.add(sum, i + 4 <= classes ? term : v128.and(term, laneMask(classes - i)));
     }
     store<f32>(loss + (<usize>r << 2), horizontalSum(sum));
   }
 }
 
-/** dx[r, j] = dy[r]·(softmax(logits[r])[j]·Σ target[r] − target[r, j]). */
+/**
+ * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; with p − 1 by expm1 where the target is more than M/2.
+ * Exactly 0 where dy[r] or all of the target is 0, whatever the logits are.
+ */
 export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, target: usize, lse: usize, classes: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
-    const at: usize = (<usize>r * classes) << 2;
-    const scale = f32x4.splat(load<f32>(dy + (<usize>r << 2)));
+    const at: usize = (<usize>r * classes) << 2, scale = load<f32>(dy + (<usize>r << 2)), total = sumRow(target + at, classes);
+    if (scale == 0 || (total == 0 && isZeroRow(target + at, classes))) {
+      memory.fill(out + at, 0, <usize>classes << 2);
+      continue;
+    }
+    const s = f32x4.splat(scale), mass = f32x4.splat(total), half = f32x4.splat(0.5 * total);
     const m = v128.load32_splat(lse + (<usize>r << 3)), l = v128.load32_splat(lse + (<usize>r << 3), 4);
-    const mass = f32x4.splat(sumRow(target + at, classes));
     for (let i: u32 = 0; i < classes; i += 4) {
-      const p: usize = at + (i << 2);
-      const softmax = exp(f32x4.sub(f32x4.sub(v128.load(logits + p), m), l));
-      storeLanes(out + p, f32x4.mul(scale, f32x4.sub(f32x4.mul(softmax, mass), v128.load(target + p))), classes - i);
+      const p: usize = at + (i << 2), t = v128.load(target + p), most = f32x4.gt(t, half);
+      const logP = f32x4.sub(f32x4.sub(v128.load(logits + p), m), l);
+      let d = f32x4.sub(f32x4.mul(exp(logP), mass), t);
+      if (v128.any_true(most)) d = v128.bitselect(f32x4.add(f32x4.mul(expm1(logP), mass), f32x4.sub(mass, t)), d, most);
+      storeLanes(out + p, f32x4.mul(s, d), classes - i);
     }
   }
 }

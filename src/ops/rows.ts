@@ -1,7 +1,7 @@
 /** Softmax and cross-entropy, over rows of the last dimension. */
 import { CrossEntropy, CrossEntropyGrad, Op, Softmax, SoftmaxGrad } from "../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../runtime/errors.ts";
-import { exp, mul, ne, neg, sub } from "./arithmetic.ts";
+import { abs, eq, exp, logicalAnd, mul, ne, neg, sub, where } from "./arithmetic.ts";
 import { oneHot } from "./gather.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
@@ -112,6 +112,8 @@ function rowGrad({
 }
 
 const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
+/** x, but 0 along the rows whose weights are all 0: those do not count, whatever they hold. */
+const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
 const dot64 = (a: number[], b: number[]): number => a.reduce((total, v, i) => total + v * b[i]!, 0);
 
 const softmaxDefinition = rowOp({
@@ -126,10 +128,13 @@ const softmaxGradDefinition = rowGrad({
   name: "softmaxGrad",
   doc: "y(dy − Σ dy·y).",
   // With s = Σ dy·y: d/d dy is the op itself; d/dy = d·(dy − s) − dy·Σ d·y.
-  vjp: (d, dy, y) => [
-    apply(softmaxGradDefinition, [d, y], null),
-    sub(mul(d, sub(dy, rowSum(mul(dy, y)))), mul(dy, rowSum(mul(d, y)))),
-  ],
+  vjp(d, dy, y) {
+    const seen = counted(dy, y);
+    return [
+      apply(softmaxGradDefinition, [d, y], null),
+      sub(mul(d, sub(dy, rowSum(mul(dy, seen)))), mul(dy, rowSum(mul(d, seen)))),
+    ];
+  },
   reference: (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
 });
 /** dx = y(dy − Σ dy·y) along the last dim, y = softmax(x). */
@@ -145,7 +150,7 @@ const logSoftmaxGradDefinition = rowGrad({
   code: Op.LogSoftmaxGrad,
   name: "logSoftmaxGrad",
   doc: "dy − eʸ·Σ dy.",
-  vjp: (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(y)), rowSum(dy)))],
+  vjp: (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(counted(dy, y))), rowSum(dy)))],
   reference: (dy, y) => dy.map((v, i) => v - Math.exp(y[i]!) * dy.reduce((a, b) => a + b, 0)),
 });
 
@@ -171,6 +176,12 @@ interface CrossEntropyAttributes {
   readonly ignoreIndex: number;
 }
 
+/** −log softmax(logits); 0 where that is not finite and the target is 0, as the loss counts it. */
+function costs(logits: Value, target: Value): Value {
+  const logP = logSoftmax(logits);
+  return neg(where(logicalAnd(eq(target, 0), ne(mul(logP, 0), 0)), 0, logP));
+}
+
 function crossEntropyOp(
   code: Op,
   gradCode: Op,
@@ -178,7 +189,7 @@ function crossEntropyOp(
   doc: string,
   infer: (logits: Value, target: Value) => void,
   check: OpDefinition<CrossEntropyAttributes>["check"],
-  /** The target as probabilities (zeros in rows that are ignored), for gradients of gradients. */
+  /** The target as probabilities: zeros in rows that are ignored. */
   probabilities: (logits: Value, target: Value, attributes: CrossEntropyAttributes) => Value,
   /** The same for one row of the oracle. */
   probabilities64: (target: Reference, row: number, classes: number, attributes: CrossEntropyAttributes) => number[],
@@ -215,7 +226,7 @@ function crossEntropyOp(
     vjp: (dy, { inputs: [logits, target], outputs: [, lse], attributes, needs }) => [
       needs[0] ? apply(grad, [dy, logits!, target!, lse!], attributes) : null,
       // dL/dt = lse − logits, for probabilities.
-      needs[1] ? mul(neg(logSoftmax(logits!)), unsqueeze(dy, -1)) : null,
+      needs[1] ? mul(costs(logits!, target!), unsqueeze(dy, -1)) : null,
     ],
     reference([logits, target], attributes) {
       const loss: number[] = [];
@@ -225,7 +236,7 @@ function crossEntropyOp(
         const total = logSumExp64(row);
         lse.push(top, total - top);
         const p = probabilities64(target!, r, row.length, attributes);
-        loss.push(p.reduce((sum, v, i) => sum + v * (total - row[i]!), 0));
+        loss.push(p.reduce((sum, v, i) => (v === 0 ? sum : sum + v * (total - row[i]!)), 0));
         return row;
       });
       return [
@@ -254,10 +265,10 @@ function crossEntropyOp(
       encoder.end();
     },
     vjp(d, { inputs: [dy, logits, target], attributes, needs }) {
-      // out = dy·(s·m − t) with s = softmax(logits), m = Σ t.
+      // out = dy·(s·m − t) with s = softmax(logits), m = Σ t. Rows without a target do not count, whatever their logits are.
       const t = probabilities(logits!, target!, attributes);
       const m = rowSum(t);
-      const s = softmax(logits!);
+      const s = softmax(counted(t, logits!));
       const scaled = mul(unsqueeze(dy!, -1), d);
       return [
         needs[0] ? sum(mul(d, sub(mul(s, m), t)), -1) : null,
@@ -316,7 +327,7 @@ const soft = crossEntropyOp(
   Op.SoftCrossEntropy,
   Op.SoftCrossEntropyGrad,
   "crossEntropy",
-  "Σ target·(log Σ exp(logits) − logits) for each row. dx = dy·(softmax·Σ target − target).",
+  "Σ target·(log Σ exp(logits) − logits) for each row, without the classes whose target is 0. dx = dy·(softmax·Σ target − target).",
   (logits, target) => {
     requireType("crossEntropy", target, "float32", "target");
     if (logits.shape.length !== 2 || !sameShape(logits.shape, target.shape)) {

@@ -10,6 +10,7 @@ import { chainDefinition } from "./chain.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { linalgDefinitions } from "./linalg.ts";
+import * as logistic from "./logistic.ts";
 import { matmulDefinition } from "./matmul.ts";
 import { moves } from "./move.ts";
 import { normalizeDefinition, normalizeGradDefinition } from "./norm.ts";
@@ -46,6 +47,8 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Maximum]: arithmetic.maximum.definition,
   [Op.Minimum]: arithmetic.minimum.definition,
   [Op.Mod]: arithmetic.mod.definition,
+  [Op.LogisticLoss]: logistic.logisticLoss.definition,
+  [Op.LogisticSlope]: logistic.logisticSlope.definition,
   [Op.Equal]: arithmetic.eq.definition,
   [Op.NotEqual]: arithmetic.ne.definition,
   [Op.Less]: arithmetic.lt.definition,

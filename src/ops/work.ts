@@ -43,6 +43,7 @@ const COSTS: readonly (readonly [Op, number])[] = [
   [Op.Pow, 4],
   [Op.Minimum, 0.2],
   [Op.Mod, 1.5],
+  [Op.LogisticSlope, 1],
   [Op.Where, 0.25],
   [Op.Sum, 0.1],
   [Op.ArgMin, 0.5],
