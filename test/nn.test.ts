@@ -222,7 +222,9 @@ describe("initialisation", () => {
     expect(() => nn.init.truncNormal(zeros([2]), { a: 1, b: 1 })).toThrow(
       "truncNormal: needs a < b and a finite std > 0",
     );
-    expect(() => nn.init.xavierUniform(zeros([3]))).toThrow("init: [3] has no fans; a weight is [out, in, …].");
+    expect(() => nn.init.xavierUniform(zeros([3]))).toThrow(
+      "init: [3] has no fans; a weight is [out, in] or [out, …kernel, in].",
+    );
   });
 });
 

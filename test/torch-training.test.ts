@@ -130,6 +130,27 @@ describe("initial values have the distributions that PyTorch's formulas give", (
       else expectDistribution(x, mean, std!, low, high);
     });
   }
+  for (const { layer, args, shape, fanIn, fanOut } of values.fans) {
+    const make = () =>
+      new (nn as unknown as Record<string, new (...args: unknown[]) => nn.Linear>)[layer]!(...args).weight;
+    test(`${layer}(${JSON.stringify(args).slice(1, -1)}): the fans of its weight [${shape}] are PyTorch's, ${fanIn} and ${fanOut}`, () => {
+      expect([...make().shape]).toEqual(shape);
+      expect(nn.init.fans(make())).toEqual({ fanIn, fanOut });
+    });
+    test(`${layer}(${JSON.stringify(args).slice(1, -1)}): Kaiming's and Xavier's variances follow these fans`, () => {
+      const largest = (x: Tensor): number => x.abs().max().item();
+      const [kaiming, xavier] = [fanOut, (fanIn + fanOut) / 2].map((fan) => Math.sqrt(3 / fan)) as [number, number];
+      manualSeed(14);
+      for (const [x, bound] of [
+        [nn.init.kaimingUniform(make(), { mode: "fanOut", nonlinearity: "linear" }), kaiming],
+        [nn.init.kaimingUniform(make(), { nonlinearity: "linear" }), Math.sqrt(3 / fanIn)],
+        [nn.init.xavierUniform(make()), xavier],
+      ] as const) {
+        expect(largest(x)).toBeLessThanOrEqual(Math.fround(bound));
+        expect(largest(x)).toBeGreaterThan(0.8 * bound);
+      }
+    });
+  }
   for (const { shape, gain } of values.orthogonals) {
     test(`orthogonal of [${shape}], gain ${gain}: W·Wᵀ (or Wᵀ·W if that is smaller) is gain²·I`, () => {
       manualSeed(12);

@@ -1,4 +1,7 @@
-/** Initial values for parameters, written in place. Fans are those of a weight [out, in, …]: fanIn = in·…, fanOut = out·…. */
+/**
+ * Initial values for parameters, written in place. Fans are those of a weight [out, …kernel, in], as layers have it: channels last,
+ * fanIn = in·|kernel|, fanOut = out·|kernel|.
+ */
 
 import { normal as randomNormal, uniform as randomUniform } from "../creation.ts";
 import { erfc64 } from "../ops/erf.ts";
@@ -21,12 +24,18 @@ export const ones = (x: Tensor): Tensor => constant(x, 1);
 export const uniform = (x: Tensor, low = 0, high = 1): Tensor => write(x, () => randomUniform(x.shape, low, high));
 export const normal = (x: Tensor, mean = 0, std = 1): Tensor => write(x, () => randomNormal(x.shape, mean, std));
 
-/** Inputs and outputs of each unit of a weight [out, in, …]. @throws ShapeError below two dimensions */
+/**
+ * Inputs and outputs of each unit of a weight [out, …kernel, in]: PyTorch's values for its [out, in, …kernel]. With groups, `in` is
+ * that of one group. A transposed convolution has [in, …kernel, out], and PyTorch takes its fans the same way.
+ * @throws ShapeError below two dimensions
+ */
 export function fans(x: Tensor): { fanIn: number; fanOut: number } {
-  const [out, into, ...rest] = x.shape;
-  if (out === undefined || into === undefined)
-    throw new ShapeError(`init: ${show(x.shape)} has no fans; a weight is [out, in, …]. Use uniform or normal.`);
-  return { fanIn: into * sizeOf(rest), fanOut: out * sizeOf(rest) };
+  if (x.shape.length < 2)
+    throw new ShapeError(
+      `init: ${show(x.shape)} has no fans; a weight is [out, in] or [out, …kernel, in]. Use uniform or normal.`,
+    );
+  const kernel = sizeOf(x.shape.slice(1, -1));
+  return { fanIn: x.shape.at(-1)! * kernel, fanOut: x.shape[0]! * kernel };
 }
 
 export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
@@ -142,7 +151,7 @@ function inverseNormalCdf(p: number): number {
 }
 
 /**
- * A (semi-)orthogonal matrix of the flattened [out, in·…], times gain (Saxe et al. 2013): the Q of a random matrix, its
+ * A (semi-)orthogonal matrix of the flattened [out, …·in], times gain (Saxe et al. 2013): the Q of a random matrix, its
  * signs fixed by R's diagonal, which makes it uniform over rotations.
  */
 export function orthogonal(x: Tensor, { gain = 1 } = {}): Tensor {

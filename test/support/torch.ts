@@ -145,6 +145,7 @@ interface Values {
   clips: { name: string; max: number; normType?: Num; before: Stored[]; total?: Num; after: Stored[] }[];
   gains: { name: string; args: Parameters<typeof nabla.nn.init.calculateGain>; gain: number }[];
   inits: InitCase[];
+  fans: { layer: string; args: unknown[]; shape: number[]; fanIn: number; fanOut: number }[];
   orthogonals: { shape: number[]; gain: number }[];
   linears: { args: [number, number]; bound: number }[];
 }

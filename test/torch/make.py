@@ -669,6 +669,11 @@ def make_clips():
     groups["clips"].append({"name": "clipGradValue to 0.7", "max": 0.7, "before": encode(grads, short=True), "after": encode([p.grad for p in params])})
 
 
+def channels_last(shape):
+    """[out, in, ...kernel] as nabla has it: [out, ...kernel, in]."""
+    return (shape[0], *shape[2:], shape[1])
+
+
 def make_init():
     """What PyTorch's initialisers are to give: a bound or a deviation, by its own fans and gains."""
     init = torch.nn.init
@@ -682,8 +687,9 @@ def make_init():
     def note(name, shape, options, **expected):
         cases.append({"name": name, "shape": list(shape), "options": encode(options), **{k: number(v) for k, v in expected.items()}})
 
-    for shape in ((400, 300), (64, 96, 5, 4)):
-        fan_in, fan_out = init._calculate_fan_in_and_fan_out(torch.empty(shape))
+    for theirs_shape in ((400, 300), (64, 96, 5, 4)):
+        shape = channels_last(theirs_shape)
+        fan_in, fan_out = init._calculate_fan_in_and_fan_out(torch.empty(theirs_shape))
         for gain in (1.0, init.calculate_gain("tanh")):
             std = gain * math.sqrt(2 / (fan_in + fan_out))
             note("xavierUniform", shape, {"gain": gain}, bound=math.sqrt(3) * std)
@@ -699,7 +705,7 @@ def make_init():
             note("kaimingNormal", shape, options, std=std)
             # PyTorch itself is held to the same theory.
             theirs = {"a": 0, **options, "mode": {"fanOut": "fan_out"}.get(options.get("mode"), "fan_in")}
-            drawn = torch.empty(shape)
+            drawn = torch.empty(theirs_shape)
             torch.manual_seed(1)
             init.kaiming_normal_(drawn, **theirs)
             assert abs(float(drawn.std()) / std - 1) < 0.01, (options, float(drawn.std()), std)
@@ -718,6 +724,14 @@ def make_init():
         drawn = init.trunc_normal_(torch.empty(400, 300), **o)
         assert abs(float(drawn.std()) / std - 1) < 0.01 and abs(float(drawn.mean()) - mean) < 0.01 * std, options
         note("truncNormal", (400, 300), options, mean=mean, std=std, low=o["a"], high=o["b"])
+    groups["fans"] = []
+    for kind, *args in (("Linear", 300, 40), ("Embedding", 50, 12), ("Conv1d", 6, 10, 5), ("Conv1d", 6, 10, 5, {"groups": 2}), ("Conv2d", 64, 64, 3),
+                        ("Conv2d", 12, 8, [3, 5], {"groups": 4}), ("Conv2d", 8, 8, 3, {"groups": 8}), ("Conv2d", 5, 7, 1), ("ConvTranspose1d", 6, 10, 4),
+                        ("ConvTranspose2d", 12, 8, [3, 5]), ("ConvTranspose2d", 12, 8, 3, {"groups": 4})):
+        options = args.pop() if isinstance(args[-1], dict) else {}
+        weight = getattr(torch.nn, kind)(*[tuple(a) if isinstance(a, list) else a for a in args], **options).weight
+        fan_in, fan_out = init._calculate_fan_in_and_fan_out(weight)
+        groups["fans"].append({"layer": kind, "args": args + ([options] if options else []), "shape": list(channels_last(weight.shape)), "fanIn": fan_in, "fanOut": fan_out})
     groups["orthogonals"] = [{"shape": [12, 20], "gain": 1}, {"shape": [20, 12], "gain": 1.5}, {"shape": [16, 16], "gain": 1}, {"shape": [8, 3, 2, 2], "gain": 2}]
     for o in groups["orthogonals"]:
         w = init.orthogonal_(torch.empty(o["shape"]), o["gain"]).flatten(1)
