@@ -38,35 +38,52 @@ export function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   return value;
 }
 
-/** Arguments with the chosen ones replaced by variables, and a list of those. */
+/** Places among `count` arguments, negative ones counted from the end. @throws RangeError */
+function placesOf(argnums: readonly number[], count: number, name: string): number[] {
+  return argnums.map((i) => {
+    const at = i < 0 ? i + count : i;
+    if (Number.isInteger(i) && at >= 0 && at < count) return at;
+    throw new RangeError(
+      `${name}: argnums has ${i}, but the function was called with ${count} argument(s). Use ${-count} … ${count - 1}.`,
+    );
+  });
+}
+
+/** Arguments with those at `places` replaced by variables, and the variables of each place, in its argument's order. */
 function makeVariables<A extends unknown[]>(
   args: A,
-  argnums: readonly number[],
+  places: readonly number[],
   name: string,
-): { inputs: A; variables: Tensor[] } {
-  const variables: Tensor[] = [];
-  const originals: Tensor[] = [];
-  for (const i of argnums) {
-    if (!tensorsIn(args[i]).size) throw new TypeError(`${name}: argument ${i} holds no tensor to differentiate by.`);
-  }
-  const wanted = argnums.reduce((total, i) => total + tensorsIn(args[i]).size, 0);
-  const inputs = args.map((arg, i) =>
-    argnums.includes(i)
-      ? mapTensors(arg, (x) => {
-          const stand = variable(x);
-          variables.push(stand);
-          originals.push(x);
-          return stand;
-        })
-      : arg,
-  ) as A;
-  if (new Set(originals).size < wanted) {
-    throw new TypeError(
-      `${name}: only tensors, arrays and plain objects of them are differentiated. For a module's parameters use ` +
-        "backward(), or pass Object.fromEntries(model.namedParameters()).",
-    );
+): { inputs: A; variables: ReadonlyMap<number, readonly Tensor[]> } {
+  const inputs = [...args] as A;
+  const variables = new Map<number, Tensor[]>();
+  for (const i of places) {
+    if (variables.has(i)) continue;
+    const inside = tensorsIn(args[i]);
+    if (!inside.size) throw new TypeError(`${name}: argument ${i} holds no tensor to differentiate by.`);
+    const own: Tensor[] = [];
+    variables.set(i, own);
+    inputs[i] = mapTensors(args[i], (x) => {
+      inside.delete(x);
+      const stand = variable(x);
+      own.push(stand);
+      return stand;
+    });
+    if (inside.size) {
+      throw new TypeError(
+        `${name}: only tensors, arrays and plain objects of them are differentiated. For a module's parameters use ` +
+          "backward(), or pass Object.fromEntries(model.namedParameters()).",
+      );
+    }
   }
   return { inputs, variables };
+}
+
+/** Variables of arguments that are one tensor each. */
+function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; variables: Tensor[] } {
+  const places = args.map((_, i) => i);
+  const { inputs, variables } = makeVariables(args, places, name);
+  return { inputs, variables: places.flatMap((i) => variables.get(i)!) };
 }
 
 /** The result that differentiation starts from. */
@@ -92,9 +109,18 @@ function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tens
 
 const targetsOf = (variables: readonly Tensor[]): Set<Edge> => new Set(variables.map((x) => x.edge!));
 
-/** Which arguments to differentiate by: one, whose gradient is returned as it is, or several, returned as a list. */
+/**
+ * Which arguments to differentiate by: one, whose gradient is returned as it is, or several, whose gradients are returned as a list
+ * in the same order. −1 is the last argument. An argument may be named twice.
+ */
 export type ArgNums = number | readonly number[];
-type Gradients<A extends unknown[], N> = N extends number ? A[N & keyof A] : { [K in keyof N]: A[N[K] & keyof A] };
+/** The type of an argument; which one a negative number names is not known. */
+type Argument<A extends unknown[], N> = N extends number
+  ? `${N}` extends `-${string}`
+    ? A[number]
+    : A[N & keyof A]
+  : never;
+type Gradients<A extends unknown[], N> = N extends number ? Argument<A, N> : { [K in keyof N]: Argument<A, N[K]> };
 
 /**
  * f's value and its gradient with respect to the arguments `argnums` (the first by default), which may be tensors or
@@ -117,19 +143,29 @@ export function valueAndGrad<A extends unknown[]>(
   const list = typeof chosen === "number" ? [chosen] : chosen;
   return (...args) =>
     tidy(() => {
-      const { inputs, variables } = makeVariables(args, list, "grad");
+      const places = placesOf(list, args.length, "grad");
+      const { inputs, variables } = makeVariables(args, places, "grad");
+      const all = [...variables.values()].flat();
       const y = requireScalar(
         "grad",
         withGrad(true, () => f(...inputs)),
       );
       const { gradients, created } = backpropagate([[y, onesLike(y)]], {
-        targets: targetsOf(variables),
+        targets: targetsOf(all),
         retain: false,
         create: "auto",
       });
-      const flat = collect(variables, gradients).values();
-      retire(variables);
-      const structured = list.map((i) => mapTensors(args[i], () => handOver(flat.next().value!)));
+      const found = new Map(all.map((x) => [x, handOver(gradients.get(x.edge!) ?? zerosLike(x))]));
+      retire(all);
+      const structured = places.map((i, k) => {
+        const own = variables.get(i)!.values();
+        // An argument that is named again gets gradients of its own: writing to one must not change the other.
+        const isFirst = places.indexOf(i) === k;
+        return mapTensors(args[i], () => {
+          const g = found.get(own.next().value!)!;
+          return isFirst ? g : g.clone();
+        });
+      });
       return [created ? y : y.detach(), typeof chosen === "number" ? structured[0] : structured];
     });
 }
@@ -151,11 +187,7 @@ export function grad<A extends unknown[]>(f: (...args: A) => Tensor, argnums: Ar
 export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Tensor, (dy: Tensor) => Tensor[]] {
   // The variables outlive the scope with the value: the pullback needs their places in the graph.
   const { y, variables } = tidy(() => {
-    const made = makeVariables(
-      xs,
-      xs.map((_, i) => i),
-      "vjp",
-    );
+    const made = makeEach(xs, "vjp");
     const value = withGrad(true, () => f(...made.inputs));
     return { y: requireTensor("vjp", value), variables: made.variables };
   });
@@ -184,6 +216,10 @@ export function jvp<X extends Tensor | Tensor[]>(
   vs: X,
 ): [Tensor, Tensor] {
   const [points, directions] = [[xs].flat() as Tensor[], [vs].flat() as Tensor[]];
+  if (directions.length > points.length)
+    throw new TypeError(
+      `jvp: there are ${directions.length} directions, but ${points.length} point(s). Give one for each.`,
+    );
   points.forEach((x, i) => {
     const v = directions[i];
     if (!v || !sameShape(v.shape, x.shape))
@@ -192,11 +228,7 @@ export function jvp<X extends Tensor | Tensor[]>(
       );
   });
   return tidy(() => {
-    const { inputs, variables } = makeVariables(
-      points,
-      points.map((_, i) => i),
-      "jvp",
-    );
+    const { inputs, variables } = makeEach(points, "jvp");
     const y = requireTensor(
       "jvp",
       withGrad(true, () => (f as (...xs: Tensor[]) => Tensor)(...inputs)),

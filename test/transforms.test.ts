@@ -1,0 +1,165 @@
+/** Which arguments transforms differentiate by: any order, twice, from the end; one tensor as several arguments. */
+import { compile, grad, hessian, hvp, jacobian, jvp, nn, type Tensor, tensor, valueAndGrad, vjp } from "nabla";
+import { describe, expect, test } from "vitest";
+
+/** Σ a + 10·b + 100·c. */
+const weighed = (a: Tensor, b: Tensor, c: Tensor): Tensor => a.add(b.mul(10)).add(c.mul(100)).sum();
+const three = (): [Tensor, Tensor, Tensor] => [tensor(1), tensor(2), tensor(3)];
+const numbers = (xs: readonly Tensor[]): number[] => xs.map((x) => x.item());
+
+describe("argnums", () => {
+  test.each<[number[], number[]]>([
+    [
+      [2, 0],
+      [100, 1],
+    ],
+    [
+      [0, 2],
+      [1, 100],
+    ],
+    [
+      [1, 0, 2],
+      [10, 1, 100],
+    ],
+    [
+      [2, 1, 0],
+      [100, 10, 1],
+    ],
+    [[1], [10]],
+    [
+      [-1, 0],
+      [100, 1],
+    ],
+    [
+      [-3, -2],
+      [1, 10],
+    ],
+    [
+      [1, 1],
+      [10, 10],
+    ],
+    [
+      [2, 0, 2],
+      [100, 1, 100],
+    ],
+    [
+      [-1, 2],
+      [100, 100],
+    ],
+    [[], []],
+  ])("%o: gradients in this order, from grad and valueAndGrad, eager and compiled", (argnums, want) => {
+    expect(numbers(grad(weighed, argnums)(...three()) as Tensor[])).toEqual(want);
+    const [value, gradients] = valueAndGrad(weighed, argnums)(...three());
+    expect(value.item()).toBe(321);
+    expect(numbers(gradients as Tensor[])).toEqual(want);
+    if (!want.length) return;
+    const compiled = compile((a: Tensor, b: Tensor, c: Tensor) => grad(weighed, argnums)(a, b, c) as Tensor[]);
+    expect(numbers(compiled(...three()))).toEqual(want);
+  });
+  test("one number gives one gradient, also counted from the end", () => {
+    expect(grad(weighed, 1)(...three()).item()).toBe(10);
+    expect((grad(weighed, -1)(...three()) as Tensor).item()).toBe(100);
+  });
+  test("structures keep their own order", () => {
+    const f = (p: { w: Tensor; b: Tensor }, x: Tensor) => p.w.mul(x).add(p.b).sum();
+    const [gx, gp] = grad(f, [1, 0])({ w: tensor([2, 3]), b: tensor([0, 0]) }, tensor([5, 7]));
+    expect(gx.toArray()).toEqual([2, 3]);
+    expect(gp.w.toArray()).toEqual([5, 7]);
+    expect(gp.b.toArray()).toEqual([1, 1]);
+  });
+  test("gradients of an argument that is named twice do not share memory", () => {
+    const [a, b] = grad((x: Tensor) => x.square().sum(), [0, 0])(tensor([1, 2])) as [Tensor, Tensor];
+    a.copyFrom([0, 0]);
+    expect(b.toArray()).toEqual([2, 4]);
+  });
+  test("second derivatives follow the order too", () => {
+    const f = (x: Tensor, y: Tensor) => x.square().mul(y).sum();
+    const mixed = (x: Tensor, y: Tensor) => grad(f, [1, 0])(x, y)[1].sum();
+    // d/dx of 2xy, then by y.
+    const [byY, byX] = grad(mixed, [1, 0])(tensor(3), tensor(5));
+    expect(numbers([byY, byX])).toEqual([6, 10]);
+  });
+  test.each<[number | number[], RegExp]>([
+    [3, /grad: argnums has 3, but the function was called with 3 argument\(s\). Use -3 … 2\./],
+    [[0, -4], /grad: argnums has -4, but the function was called with 3/],
+    [[0.5], /grad: argnums has 0.5/],
+  ])("%o is refused", (argnums, message) => {
+    expect(() => grad(weighed, argnums)(...three())).toThrow(message);
+    expect(() => valueAndGrad(weighed, argnums)(...three())).toThrow(RangeError);
+  });
+});
+
+describe("one tensor as two arguments: each has a derivative of its own", () => {
+  const f = (a: Tensor, b: Tensor): Tensor => a.square().mul(b).sum();
+  const x = tensor([2, 3]);
+  test("grad and valueAndGrad", () => {
+    for (const [a, b] of [
+      grad(f, [0, 1])(x, x),
+      valueAndGrad(f, [0, 1])(x, x)[1],
+      compile((v: Tensor) => grad(f, [0, 1])(v, v))(x),
+      [grad(f, 0)(x, x), grad(f, 1)(x, x)] as const,
+    ]) {
+      expect(a.toArray()).toEqual([8, 18]);
+      expect(b.toArray()).toEqual([4, 9]);
+    }
+    expect(x.requiresGrad).toBe(false);
+  });
+  test("in one structure", () => {
+    const g = grad((p: { a: Tensor; b: Tensor[] }) => f(p.a, p.b[0]!))({ a: x, b: [x] });
+    expect(g.a.toArray()).toEqual([8, 18]);
+    expect(g.b[0]!.toArray()).toEqual([4, 9]);
+  });
+  test("vjp", () => {
+    const [y, pullback] = vjp(f, x, x);
+    expect(y.item()).toBe(35);
+    expect(pullback(tensor(2)).map((g) => g.toArray())).toEqual([
+      [16, 36],
+      [8, 18],
+    ]);
+  });
+  test("jvp, also along one tensor as two directions", () => {
+    const [y, dy] = jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [tensor([1, 0]), tensor([0, 1])]);
+    expect([y.item(), dy.item()]).toEqual([35, 8 + 9]);
+    const v = tensor([1, 1]);
+    expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [v, v])[1].item()).toBe(8 + 18 + 4 + 9);
+    expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [x, x])[1].item()).toBe(3 * 35);
+  });
+  test("inside another gradient they add up", () => {
+    const outer = (v: Tensor) => {
+      const [a, b] = grad(f, [0, 1])(v, v) as [Tensor, Tensor];
+      return a.add(b).sum();
+    };
+    // Σ 2v² + v², by v.
+    expect(grad(outer)(x).toArray()).toEqual([12, 18]);
+  });
+  test("hvp along the point itself, jacobian and hessian of a function of one tensor in two places", () => {
+    const cube = (v: Tensor) => f(v, v);
+    expect(hvp(cube, x, x).toArray()).toEqual([24, 54]);
+    expect(hessian(cube)(x).toArray()).toEqual([
+      [12, 0],
+      [0, 18],
+    ]);
+    const g = jacobian((v: Tensor) => grad(f, [1, 0])(v, v)[0])(x);
+    expect(g.toArray()).toEqual([
+      [4, 0],
+      [0, 6],
+    ]);
+  });
+});
+
+describe("what cannot be differentiated by", () => {
+  test("a module still says what to pass instead", () => {
+    const f = (m: nn.Linear, x: Tensor) => m.forward(x).sum();
+    expect(() => grad(f, [0])(new nn.Linear(2, 2), tensor([[1, 2]]))).toThrow(
+      "grad: only tensors, arrays and plain objects of them are differentiated.",
+    );
+    const held = { tensors: new Map([["a", tensor([1])]]), b: tensor([1]) };
+    expect(() => grad((p: typeof held) => p.b.sum())(held)).toThrow(/only tensors, arrays and plain objects/);
+  });
+  test("more directions than points", () => {
+    const v = tensor([1]);
+    expect(() => jvp((a: Tensor) => a, v, [v, v] as never)).toThrow(
+      "jvp: there are 2 directions, but 1 point(s). Give one for each.",
+    );
+  });
+});
