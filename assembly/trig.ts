@@ -303,24 +303,80 @@ export function pow(x: v128, y: v128): v128 {
   return v128.bitselect(one, r, v128.or(f32x4.eq(x, one), f32x4.eq(y, zero)));
 }
 
+// ---- remainders: a − ⌊a/b⌋·b, a and b from f32 or i32 ----------------------------------------------------------------
+
+/** 2²⁹: below it, 24 bits of b times a quotient fit into f64. */
+const EXACT_QUOTIENT: f64 = 536870912;
+
+const MANTISSA: u64 = 0x000fffffffffffff;
+const HIDDEN: u64 = 0x0010000000000000;
+
+/** a − trunc(a/b)·b for |a/b| ≥ 2²⁹, exactly: long division of the mantissas, 24 bits each, 40 bits of quotient at a time. */
+function farRemainder(a: f64, b: f64): f64 {
+  const bitsA = reinterpret<u64>(abs(a)), bitsB = reinterpret<u64>(abs(b));
+  const divisor = ((bitsB & MANTISSA) | HIDDEN) >> 29;
+  let rest = (((bitsA & MANTISSA) | HIDDEN) >> 29) % divisor;
+  for (let shift = (bitsA >> 52) - (bitsB >> 52); shift; ) {
+    const part = min<u64>(shift, 40);
+    rest = (rest << part) % divisor;
+    shift -= part;
+  }
+  // in units of b's last bit
+  return copysign(<f64>rest * reinterpret<f64>(((bitsB >> 52) - 23) << 52), a);
+}
+
+/** The remainder of any a and b. */
+function rareMod(a: f64, b: f64): f64 {
+  const q = trunc(a / b);
+  let m = a;
+  if (abs(q) >= EXACT_QUOTIENT && abs(q) < Infinity) m = farRemainder(a, b);
+  else if (q != 0) m = a - q * b;
+  return m * b < 0 ? m + b : m;
+}
+
 // @ts-ignore: decorator
 @inline
-/** a − ⌊a/b⌋·b of two f64 lanes. */
-function modHalf(a: v128, b: v128): v128 {
-  const q = f64x2.trunc(f64x2.div(a, b));
-  const zero = splat64(0);
-  let m = v128.bitselect(a, f64x2.sub(a, f64x2.mul(q, b)), f64x2.eq(q, zero));
-  const wrong = v128.and(f64x2.ne(m, zero), v128.xor(f64x2.lt(m, zero), f64x2.lt(b, zero)));
-  return f64x2.add(m, v128.and(b, wrong));
+/** trunc(a/b) of two f64 lanes. */
+function quotient(a: v128, b: v128): v128 {
+  return f64x2.trunc(f64x2.div(a, b));
+}
+
+// @ts-ignore: decorator
+@inline
+/** The remainder of trunc, a − q·b, which has the sign of a, plus b if the signs differ. */
+function remainder(a: v128, b: v128, q: v128): v128 {
+  const m = f64x2.sub(a, f64x2.mul(q, b));
+  return f64x2.add(m, v128.and(b, f64x2.lt(f64x2.mul(m, b), splat64(0))));
 }
 
 // @ts-ignore: decorator
 @inline
 /**
- * a − ⌊a/b⌋·b with the sign of b, as Python's % and torch.remainder. The f64 product is exact for |a/b| < 2²⁹, so the
- * result is correctly rounded there; beyond, the quotient has too few bits and so has the result. NaN for b = 0 or a = ±∞; a
- * remainder of zero is +0, or a itself where a is −0.
+ * a − ⌊a/b⌋·b with the sign of b, as torch.remainder and Python's %. Correctly rounded for all finite a and b, and exact
+ * where their signs agree; a for b = ±∞ of its sign, NaN for b = 0 and a = ±∞. A remainder of 0 has the sign of a.
  */
 export function mod(a: v128, b: v128): v128 {
-  return demoted(modHalf(low(a), low(b)), modHalf(high(a), high(b)));
+  const a0 = low(a), b0 = low(b), a1 = high(a), b1 = high(b);
+  const q0 = quotient(a0, b0), q1 = quotient(a1, b1);
+  let m0 = remainder(a0, b0, q0), m1 = remainder(a1, b1, q1);
+  // A long quotient, or the NaN that an infinite b leaves.
+  const size = f64x2.add(f64x2.abs(q0), f64x2.abs(q1)), sum = f64x2.add(m0, m1);
+  if (v128.any_true(v128.or(f64x2.ge(size, splat64(EXACT_QUOTIENT)), f64x2.ne(sum, sum)))) {
+    const c0 = rareMod(f64x2.extract_lane(a0, 0), f64x2.extract_lane(b0, 0)), c1 = rareMod(f64x2.extract_lane(a0, 1), f64x2.extract_lane(b0, 1));
+    const c2 = rareMod(f64x2.extract_lane(a1, 0), f64x2.extract_lane(b1, 0)), c3 = rareMod(f64x2.extract_lane(a1, 1), f64x2.extract_lane(b1, 1));
+    m0 = f64x2.replace_lane(f64x2.splat(c0), 1, c1);
+    m1 = f64x2.replace_lane(f64x2.splat(c2), 1, c3);
+  }
+  const m = demoted(m0, m1);
+  return v128.or(m, v128.and(v128.and(a, i32x4.splat(SIGN)), f32x4.eq(m, splat(0))));
+}
+
+// @ts-ignore: decorator
+@inline
+/** a − ⌊a/b⌋·b of i32 lanes, exactly; 0 for b = 0. */
+export function modInt(a: v128, b: v128): v128 {
+  const a0 = f64x2.convert_low_i32x4_s(a), a1 = f64x2.convert_low_i32x4_s(v128.shuffle<i32>(a, a, 2, 3, 0, 1));
+  const b0 = f64x2.convert_low_i32x4_s(b), b1 = f64x2.convert_low_i32x4_s(v128.shuffle<i32>(b, b, 2, 3, 0, 1));
+  const m0 = remainder(a0, b0, quotient(a0, b0)), m1 = remainder(a1, b1, quotient(a1, b1));
+  return v128.shuffle<i32>(i32x4.trunc_sat_f64x2_s_zero(m0), i32x4.trunc_sat_f64x2_s_zero(m1), 0, 1, 4, 5);
 }

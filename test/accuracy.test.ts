@@ -1,5 +1,5 @@
 /** The bounds that assembly/math.ts and trig.ts state, over a million bit patterns spread evenly over all of float32. */
-import { atan2, mod, pow, type Tensor, tensor } from "nabla";
+import { atan2, grad, mod, pow, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import * as activation from "../src/ops/activation.ts";
 import * as arithmetic from "../src/ops/arithmetic.ts";
@@ -50,6 +50,8 @@ describe("one operand, all of float32", () => {
     sqrt: 0.5,
     rsqrt: 1.5,
     reciprocal: 0.5,
+    hardSigmoid: 1,
+    hardSwish: 2,
     square: 0.5,
     floor: 0,
     ceil: 0,
@@ -169,13 +171,107 @@ describe("two operands", () => {
     const powers = b.map((v, i) => (i % 3 ? v : Math.round(v)));
     expect(worst(pow(tensor(a), tensor(powers)).data, (i) => a[i]! ** powers[i]!)).toBeLessThanOrEqual(0.6);
   });
-  test("mod: correctly rounded while |a/b| < 2²⁹", () => {
-    const remainder = (x: number, y: number) => {
-      const r = x % y;
-      return r !== 0 && r < 0 !== y < 0 ? r + y : r;
-    };
-    const small = a.map((v, i) => (Math.abs(v / b[i]!) < 2 ** 29 ? v : b[i]!));
-    expect(worst(mod(tensor(small), tensor(b)).data, (i) => remainder(small[i]!, b[i]!))).toBeLessThanOrEqual(0.5);
+});
+
+describe("mod", () => {
+  /** The remainder with the sign of y, by fmod, which JavaScript's % is. */
+  const remainder = (x: number, y: number) => {
+    const r = x % y;
+    return r !== 0 && r < 0 !== y < 0 ? r + y : r;
+  };
+  const random = seeded(12);
+  const N = 300_000;
+  const anyBits = () => new Float32Array(Uint32Array.from({ length: N }, () => random() * 2 ** 32).buffer);
+  const between = (low: number, high: number) =>
+    Float32Array.from({ length: N }, () => (random() < 0.5 ? -1 : 1) * 2 ** (low + random() * (high - low)));
+  test.each([
+    ["any two bit patterns: every quotient up to 2²⁷⁶, denormals, infinities and NaN", anyBits(), anyBits()],
+    ["quotients around 2²⁹, where the fast path ends", between(26, 32), between(-1, 1)],
+    ["quotients up to 2²⁴", between(-10, 14), between(-10, -9)],
+    ["a smaller than b", between(-30, 0), between(0, 30)],
+    ["denormal divisors", between(-140, 120), between(-149, -127)],
+  ])("correctly rounded for %s", (_, a, b) => {
+    const y = mod(tensor(a), tensor(b)).data;
+    for (let i = 0; i < N; i++) {
+      const exact = Math.fround(remainder(a[i]!, b[i]!));
+      if (!Object.is(y[i], exact)) expect.fail(`mod(${a[i]}, ${b[i]}) is ${y[i]}, but should be ${exact}`);
+    }
+  });
+  test("a lane's result does not depend on its neighbours", () => {
+    const [a, b] = [tensor([3e38, 5.5, -5.5, 1e-40]), tensor([7, 2, 2, 1e-42])];
+    const together = mod(a, b).toArray() as number[];
+    expect(together).toEqual([3e38, 5.5, -5.5, 1e-40].map((v, i) => mod(v, [7, 2, 2, 1e-42][i]!).item()));
+    expect(together[0]).toBe(1);
+  });
+  test("integers: exact over all of int32, with the sign of the divisor, and int32; 0 for a divisor of 0", () => {
+    const most = 2147483647;
+    const edges = [most, -most - 1, 16777217, -16777217, 7, -7, 1, -1, 0, 2147483646, 3];
+    const any = Array.from({ length: 5000 }, () => Math.floor((random() - 0.5) * 2 ** 32) >> Math.floor(random() * 31));
+    const pairs = [...edges.flatMap((x) => edges.map((y) => [x, y] as const)), ...any.map((x, i) => [x, any.at(-i)!])];
+    const int = (k: 0 | 1) => tensor(Int32Array.from(pairs, (pair) => pair[k]!));
+    const y = mod(int(0), int(1));
+    expect(y.dtype).toBe("int32");
+    expect(Array.from(y.data)).toEqual(pairs.map(([p, q]) => (q === 0 ? 0 : remainder(p!, q!) + 0)));
+    expect(mod(tensor(Int32Array.of(16777217, -3)), 16777216).toArray()).toEqual([1, 16777213]);
+    expect(mod(tensor(Int32Array.of(5)), 2.5).dtype).toBe("float32");
+    expect(mod(tensor(Uint8Array.of(200, 7)), 16).toArray()).toEqual([8, 7]);
+  });
+  test("the gradient by b is −⌊a/b⌋ of the exact quotient, also where a/b rounds up to a whole number", () => {
+    const pairs: [number, number][] = [];
+    while (pairs.length < 200) {
+      const b = Math.fround(1 + random());
+      const a = Math.fround(b * Math.ceil(random() * 1000) * (1 - 2 ** -24));
+      if (Math.floor(Math.fround(a / b)) !== Math.floor(a / b)) pairs.push([a, b]);
+    }
+    const [a, b] = [tensor(pairs.map(([x]) => x)), tensor(pairs.map(([, y]) => y))];
+    const [da, db] = grad((x: Tensor, y: Tensor) => x.mod(y).sum(), [0, 1])(a, b) as [Tensor, Tensor];
+    expect(Array.from(da.data)).toEqual(pairs.map(() => 1));
+    expect(Array.from(db.data)).toEqual(pairs.map(([x, y]) => -Math.floor(x / y)));
+    expect(grad((y: Tensor) => mod(5, y).sum())(tensor([3, -3, Infinity, -Infinity])).toArray()).toEqual([
+      -1, 2, -0, 1,
+    ]);
+  });
+});
+
+describe("hardSigmoid and hardSwish keep their digits", () => {
+  /** 1000 numbers on either side of x, from its nearest neighbour to 0.1 away. */
+  const around = (x: number) =>
+    Float32Array.from({ length: 2000 }, (_, i) => x + (i % 2 ? 1 : -1) * 2 ** (-22 + (19 * i) / 2000));
+  const inside = (x: number) => Math.min(6, Math.max(0, x + 3)) / 6;
+  const worst = (xs: Float32Array, y: ArrayLike<number>, exact: (x: number) => number) =>
+    xs.reduce((most, x, i) => Math.max(most, error(y[i]!, exact(x))), 0);
+  test.each([-3, 3, 0, -1.5])("near %d: values within 1 and 2 ulp, gradients within 1", (x) => {
+    const xs = around(x);
+    const at = tensor(xs);
+    expect(worst(xs, at.hardSigmoid().data, inside)).toBeLessThanOrEqual(1);
+    expect(worst(xs, at.hardSwish().data, (v) => v * inside(v))).toBeLessThanOrEqual(2);
+    const slope = (f: (v: Tensor) => Tensor) => grad((v: Tensor) => f(v).sum())(at).data;
+    const isInside = (v: number) => v > -3 && v < 3;
+    expect(
+      worst(
+        xs,
+        slope((v) => v.hardSigmoid()),
+        (v) => (isInside(v) ? 1 / 6 : 0),
+      ),
+    ).toBeLessThanOrEqual(0.5);
+    const swish = (v: number) => (isInside(v) ? (2 * v + 3) / 6 : Number(v > 0));
+    expect(
+      worst(
+        xs,
+        slope((v) => v.hardSwish()),
+        swish,
+      ),
+    ).toBeLessThanOrEqual(1);
+  });
+  test("the number above −3 gives 2⁻²²/6", () => {
+    expect(
+      tensor([-3 + 2 ** -22, -3, -3 - 2 ** -22])
+        .hardSigmoid()
+        .toArray(),
+    ).toEqual([Math.fround(2 ** -22 / 6), 0, 0]);
+  });
+  test("hardSwish of the largest number does not overflow", () => {
+    expect(tensor([3.4e38, -3.4e38]).hardSwish().toArray()).toEqual([Math.fround(3.4e38), -0]);
   });
 });
 

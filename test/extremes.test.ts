@@ -1,5 +1,5 @@
 /** Pointwise ops at the edges of float32: signed zeros, infinities, NaN, the largest inputs. */
-import { type Tensor, tensor } from "nabla";
+import { grad, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import * as activation from "../src/ops/activation.ts";
 import * as arithmetic from "../src/ops/arithmetic.ts";
@@ -116,6 +116,51 @@ describe("two operands", () => {
         .mod(tensor([3, 3, -3, -3, 3]))
         .toArray(),
     ).toEqual([1, 2, -2, -1, 0]);
+  });
+  test("mod: zeros, infinities and NaN as torch.remainder has them", () => {
+    const [inf, nan] = [Infinity, Number.NaN];
+    const cases: [number, number, number][] = [
+      [-6, 3, -0],
+      [6, -3, 0],
+      [-0, 3, -0],
+      [0, -3, 0],
+      [5, inf, 5],
+      [-5, inf, inf],
+      [5, -inf, -inf],
+      [-5, -inf, -5],
+      [0, inf, 0],
+      [inf, 3, nan],
+      [-inf, inf, nan],
+      [5, 0, nan],
+      [0, 0, nan],
+      [nan, 3, nan],
+      [3, nan, nan],
+      [-1e-20, 1, 1],
+    ];
+    const y = tensor(cases.map(([a]) => a)).mod(tensor(cases.map(([, b]) => b)));
+    expect(y.toArray()).toEqual(cases.map(([, , e]) => e));
+  });
+  test("div: the gradient by a divisor whose reciprocal overflows is a/b², not NaN", () => {
+    const slope = grad((b: Tensor) => tensor([0, 1e-44, 0, 1]).div(b).sum());
+    const got = slope(tensor([1e-40, 1e-40, -1e-45, 2])).toArray() as number[];
+    const second = -Math.fround(1e-44) / Math.fround(1e-40) ** 2;
+    expect(got[1]! / second).toBeCloseTo(1, 5);
+    expect(got).toEqual([-0, got[1], -0, -0.25]);
+  });
+  test("maximum and minimum pass the gradient on to both operands if one is NaN, as in PyTorch", () => {
+    for (const f of ["maximum", "minimum"] as const) {
+      const slopes = grad((a: Tensor, b: Tensor) => a[f](b).sum(), [0, 1]);
+      const [da, db] = slopes(tensor([Number.NaN, 1, 2, 3]), tensor([1, Number.NaN, 2, 4])) as [Tensor, Tensor];
+      expect(da.toArray(), f).toEqual([1, 1, 0.5, f === "maximum" ? 0 : 1]);
+      expect(db.toArray(), f).toEqual([1, 1, 0.5, f === "maximum" ? 1 : 0]);
+    }
+  });
+  test("clamp: NaN stays, inverted bounds give the upper one, an open bound holds nothing back", () => {
+    const x = tensor([Number.NaN, -5, 0, 5, Infinity, -Infinity]);
+    expect(x.clamp(-1, 1).toArray()).toEqual([Number.NaN, -1, 0, 1, 1, -1]);
+    expect(x.clamp(2, -2).toArray()).toEqual([Number.NaN, -2, -2, -2, -2, -2]);
+    expect(x.clamp(undefined, 1).toArray()).toEqual([Number.NaN, -5, 0, 1, 1, -Infinity]);
+    expect(grad((v: Tensor) => v.clamp(2, -2).sum())(tensor([-3, 0, 3])).toArray()).toEqual([0, 0, 0]);
   });
 });
 

@@ -91,6 +91,7 @@ function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): v
 @final class NotEqual { @inline of(a: v128, b: v128): v128 { return f32x4.ne(a, b); } }
 @final class Less { @inline of(a: v128, b: v128): v128 { return f32x4.lt(a, b); } }
 @final class LessEqual { @inline of(a: v128, b: v128): v128 { return f32x4.le(a, b); } }
+@final class ModInt { @inline of(a: v128, b: v128): v128 { return trig.modInt(a, b); } }
 @final class EqualInt { @inline of(a: v128, b: v128): v128 { return i32x4.eq(a, b); } }
 @final class NotEqualInt { @inline of(a: v128, b: v128): v128 { return i32x4.ne(a, b); } }
 @final class LessInt { @inline of(a: v128, b: v128): v128 { return i32x4.lt_s(a, b); } }
@@ -116,6 +117,7 @@ export function equal(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32):
 export function notEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<NotEqual>(out, a, b, n, sa, sb); }
 export function less(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<Less>(out, a, b, n, sa, sb); }
 export function lessEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessEqual>(out, a, b, n, sa, sb); }
+export function modInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<ModInt>(out, a, b, n, sa, sb); }
 export function equalInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<EqualInt>(out, a, b, n, sa, sb); }
 export function notEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<NotEqualInt>(out, a, b, n, sa, sb); }
 export function lessInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessInt>(out, a, b, n, sa, sb); }
@@ -150,6 +152,7 @@ function rowInt(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32
     case Op.Mul: mulInt(out, a, b, n, sa, sb); break;
     case Op.Maximum: maximumInt(out, a, b, n, sa, sb); break;
     case Op.Minimum: minimumInt(out, a, b, n, sa, sb); break;
+    case Op.Mod: modInt(out, a, b, n, sa, sb); break;
     case Op.Equal: equalInt(out, a, b, n, sa, sb); break;
     case Op.NotEqual: notEqualInt(out, a, b, n, sa, sb); break;
     case Op.Less: lessInt(out, a, b, n, sa, sb); break;

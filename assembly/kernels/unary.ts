@@ -22,9 +22,9 @@ function select(mask: v128, a: v128, b: v128): v128 { return v128.bitselect(a, b
 
 // @ts-ignore: decorator
 @inline
-/** max(0, min(1, x/6 + 1/2)). */
+/** max(0, min(6, x + 3))/6: unlike x/6 + 1/2, it keeps its digits near −3, where x + 3 is exact. At most 1 ulp. */
 function hardSigmoidOf(x: v128): v128 {
-  return f32x4.min(splat(1), f32x4.max(splat(0), f32x4.add(f32x4.mul(x, splat(1.0 / 6.0)), splat(0.5))));
+  return f32x4.div(f32x4.min(splat(6), f32x4.max(splat(0), f32x4.add(x, splat(3)))), splat(6));
 }
 
 // @ts-ignore: decorator
@@ -150,9 +150,9 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 /** dy·d mish(x)/dx. */
 @final class MishGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, math.mishGrad(x)); } }
 /** dy/6 inside (−3, 3). */
-@final class HardSigmoidGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(f32x4.mul(dy, splat(1.0 / 6.0)), f32x4.lt(f32x4.abs(x), splat(3))); } }
-/** dy·(x/3 + 1/2) inside (−3, 3), dy above, 0 below. */
-@final class HardSwishGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, select(f32x4.lt(f32x4.abs(x), splat(3)), f32x4.add(f32x4.mul(x, splat(1.0 / 3.0)), splat(0.5)), v128.and(splat(1), f32x4.gt(x, splat(0))))); } }
+@final class HardSigmoidGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(f32x4.div(dy, splat(6)), f32x4.lt(f32x4.abs(x), splat(3))); } }
+/** dy·(2x + 3)/6 inside (−3, 3), dy above, 0 below. */
+@final class HardSwishGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, select(f32x4.lt(f32x4.abs(x), splat(3)), f32x4.div(f32x4.add(f32x4.add(x, x), splat(3)), splat(6)), v128.and(splat(1), f32x4.gt(x, splat(0))))); } }
 /** dy where p < x < q. */
 @final class HardTanhGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(dy, v128.and(f32x4.gt(x, p), f32x4.lt(x, q))); } }
 /** dy where p ≤ x ≤ q. */

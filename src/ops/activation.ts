@@ -302,10 +302,10 @@ export const mishGrad = derivative({
 export const hardSigmoid = unary({
   code: Op.HardSigmoid,
   name: "hardSigmoid",
-  doc: "min(max(x/6 + ½, 0), 1). Derivative 1/6 inside (−3, 3).",
+  doc: "min(max(x + 3, 0), 6)/6, at most 1 ulp off. Derivative 1/6 inside (−3, 3).",
   saves: "input",
   vjp: (dy, { x }) => [hardSigmoidGrad(dy, x)],
-  reference: (x) => Math.min(1, Math.max(0, x / 6 + 0.5)),
+  reference: (x) => Math.min(6, Math.max(0, x + 3)) / 6,
   sample: { ...plain, kinks: [-3, 3] },
 });
 export const hardSigmoidGrad = derivative({
@@ -319,10 +319,10 @@ export const hardSigmoidGrad = derivative({
 export const hardSwish = unary({
   code: Op.HardSwish,
   name: "hardSwish",
-  doc: "x·hardSigmoid(x) (Howard et al. 2019). Derivative x/3 + ½ inside (−3, 3), 0 below, 1 above.",
+  doc: "x·hardSigmoid(x) (Howard et al. 2019), at most 2 ulp off. Derivative x/3 + ½ inside (−3, 3), 0 below, 1 above.",
   saves: "input",
   vjp: (dy, { x }) => [hardSwishGrad(dy, x)],
-  reference: (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5)),
+  reference: (x) => (x * Math.min(6, Math.max(0, x + 3))) / 6,
   sample: { ...plain, kinks: [-3, 3] },
 });
 export const hardSwishGrad = derivative({
@@ -330,7 +330,7 @@ export const hardSwishGrad = derivative({
   name: "hardSwishGrad",
   doc: "dy·(x/3 + ½) inside (−3, 3), 0 below, dy above.",
   vjp: (d, { dy, x }) => product(d, dy, indicator(lt(abs(x), 3)), 1 / 3),
-  reference: (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5),
+  reference: (x) => (x <= -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6),
   sample: { ...plain, kinks: [-3, 3] },
 });
 export const hardTanh = unary({

@@ -198,10 +198,8 @@ export const div = binary({
   name: "div",
   doc: "a / b, always float32. Derivatives 1/b, −a/b².",
   saves: "both",
-  vjp: (dy, { b, y, needs }) => {
-    const da = div(dy, b);
-    return [da, needs[1] ? neg(mul(da, y)) : null];
-  },
+  // (a/b)/b rather than (1/b)·(a/b): 1/b overflows first.
+  vjp: (dy, { b, y, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null],
   reference: (a, b) => a / b,
   sample: { ...plain, second: positive },
 });
@@ -220,9 +218,9 @@ export const pow = binary({
   reference: Math.pow,
   sample: { ...positive, second: { low: -3, high: 3 } },
 });
-/** The share of the gradient of a maximum or minimum that an operand gets: all where it wins, half where they tie. */
-function winner(wins: Value, ties: Value): Value {
-  return add(cast(wins, "float32"), mul(cast(ties, "float32"), 0.5));
+/** What an operand gets of the gradient of a maximum or minimum: nothing if it loses, half in a tie, else (NaN too) all. */
+function share(loses: Value, ties: Value): Value {
+  return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));
 }
 export const maximum = binary({
   code: Op.Maximum,
@@ -231,8 +229,8 @@ export const maximum = binary({
   type: "int",
   saves: "input",
   vjp: (dy, { a, b, needs }) => [
-    needs[0] ? mul(dy, winner(gt(a, b), eq(a, b))) : null,
-    needs[1] ? mul(dy, winner(gt(b, a), eq(a, b))) : null,
+    needs[0] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
+    needs[1] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
   ],
   reference: Math.max,
   sample: plain,
@@ -244,8 +242,8 @@ export const minimum = binary({
   type: "int",
   saves: "input",
   vjp: (dy, { a, b, needs }) => [
-    needs[0] ? mul(dy, winner(lt(a, b), eq(a, b))) : null,
-    needs[1] ? mul(dy, winner(lt(b, a), eq(a, b))) : null,
+    needs[0] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
+    needs[1] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
   ],
   reference: Math.min,
   sample: plain,
@@ -253,9 +251,14 @@ export const minimum = binary({
 export const mod = binary({
   code: Op.Mod,
   name: "mod",
-  doc: "a − b·⌊a/b⌋, with the sign of b. Derivatives 1, −⌊a/b⌋.",
-  saves: "input",
-  vjp: (dy, { a, b, needs }) => [dy, needs[1] ? neg(mul(dy, floor(div(a, b)))) : null],
+  doc: "a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32, 0 if b = 0. Derivatives 1, −⌊a/b⌋.",
+  type: "int",
+  saves: "both",
+  // ⌊a/b⌋ from the remainder, since a/b may round up to the next whole number; −1 where the remainder is an infinite b.
+  vjp: (dy, { a, b, y, needs }) => [
+    dy,
+    needs[1] ? neg(mul(dy, where(eq(abs(y), Infinity), -1, round(div(sub(a, y), b))))) : null,
+  ],
   reference: (a, b) => a - b * Math.floor(a / b),
   // a/b stays inside one whole number, away from the jumps.
   sample: { low: 3.2, high: 3.8, second: { low: 1.3, high: 1.5 } },
