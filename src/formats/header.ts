@@ -4,6 +4,7 @@
  */
 import { sizeOf } from "../ops/value.ts";
 import { FormatError, quote } from "./errors.ts";
+import { exceeded } from "./nesting.ts";
 import { bitsOf } from "./stored.ts";
 
 /** Bytes of the length, which comes first. */
@@ -12,6 +13,8 @@ export const LENGTH_BYTES = 8;
 export const MOST_HEADER_BYTES = 2 ** 24;
 /** The most dimensions of a tensor. */
 const MOST_DIMENSIONS = 32;
+/** The header's object, an entry, a list of sizes: more levels mean nothing, and deep ones take JSON.parse much memory. */
+const MOST_LEVELS = 16;
 
 /** Where a tensor lies in the file, and its type and shape. */
 export interface Place {
@@ -113,6 +116,8 @@ function parseJson(json: Uint8Array): Record<string, unknown> {
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
     if (!text.startsWith("{")) fail("the header does not begin with {. Is it a safetensors file?");
+    if (exceeded(json, { depth: MOST_LEVELS }))
+      fail(`the header is nested more than ${MOST_LEVELS} levels deep. Is it a safetensors file?`);
     const parsed = JSON.parse(text) as Record<string, unknown>;
     requireUniqueNames(text);
     return parsed;
