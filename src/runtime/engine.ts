@@ -31,6 +31,7 @@ interface Engine {
   readonly heap: Heap;
   readonly kernels: Kernels;
   readonly build: Build | "custom";
+  readonly deterministic: boolean;
   readonly pool: Pool | undefined;
   readonly reason: string;
 }
@@ -60,7 +61,7 @@ function start(options: InitOptions, { heap = new Heap(options), pool, reason }:
   // Not a secret: and Node takes ten times as long to load its crypto as all of this takes.
   const seed = (): number => Math.floor(Math.random() * 2 ** 32);
   heap.u32.set([seed(), seed()], RANDOM_STATE / 4);
-  return { heap, kernels, build: build ?? "custom", pool, reason };
+  return { heap, kernels, build: build ?? "custom", deterministic: options.deterministic ?? false, pool, reason };
 }
 
 const STARTED = "nabla has already started. Call init once, before the first tensor is created; dispose() ends it.";
@@ -138,6 +139,8 @@ export async function dispose(): Promise<void> {
 /** What was chosen, and why. */
 export function info(): {
   build: Build | "custom";
+  /** Whether init asked for the same bits on every machine. */
+  deterministic: boolean;
   /** What the runtime can run. */
   simd: boolean;
   relaxed: boolean;
@@ -145,9 +148,9 @@ export function info(): {
   threads: number;
   reason: string;
 } {
-  const { build, pool, reason } = engine();
+  const { build, deterministic, pool, reason } = engine();
   const trouble = pool?.trouble ? `${reason}; ${pool.trouble}` : reason;
-  return { build, ...probe(), threads: threadCount(), reason: trouble };
+  return { build, deterministic, ...probe(), threads: threadCount(), reason: trouble };
 }
 
 /** Runs instructions; `shared` if any of them is worth the other threads' time. */
