@@ -10,13 +10,22 @@ export interface Asked {
   readonly headers: { get(name: string): string | null };
   readonly body: ReadableStream<Uint8Array> | null;
   readonly signal: AbortSignal;
-  arrayBuffer(): Promise<ArrayBuffer>;
+  /** The body's pieces as they arrive, without a stream. */
+  readonly pieces?: ((hear: (piece: Uint8Array) => void) => Arriving) | undefined;
   /** The web's, made of it: for whoever may read more. */
   whole?(): Request;
   /** The web's, of its method, URL and headers. */
   head?(): Request;
   /** The same at another place. */
   at?(url: URL): Asked;
+}
+
+/** A body that is arriving. */
+export interface Arriving {
+  /** Settles at the end of the body. Rejects if the client breaks off, and with what `hear` throws. */
+  readonly complete: Promise<void>;
+  /** No piece is heard after this. */
+  stop(): void;
 }
 
 /** Handlers that read no more than that. */

@@ -1,6 +1,7 @@
 /** Bodies: tensors as nested arrays in JSON or as safetensors, read into elements of a checked shape and type, and written. */
 import type { DType, Tensor, TypedArray } from "nabla";
 import { FormatError, inspectSafetensors, writeSafetensors } from "nabla/formats";
+import { exceeded, type Nesting } from "../formats/nesting.ts";
 import { type Asked, Reply } from "./asked.ts";
 import { Problem, quote } from "./problems.ts";
 import type { FullSpec } from "./schema.ts";
@@ -98,13 +99,30 @@ export const answerType = (request: Asked, own: BodyType): BodyType =>
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Reads a body. `arrays` looks at the JSON, and gives its nested arrays and its options. @throws Problem 400 where it is malformed */
+/** A body that is not larger than this is parsed unmeasured: however it is nested, it cannot take much. */
+const SMALL = 2 ** 16;
+
+const LEVELS: Record<keyof Nesting, string> = {
+  depth: "is nested deeper than the inputs' shape",
+  containers: "has more arrays than the most samples have",
+  names: "has more names than a request has",
+};
+
+/**
+ * Reads a body. `arrays` looks at the JSON, and returns its nested arrays and its options.
+ * @throws Problem 400 if it is malformed, 422 if its JSON is nested otherwise than a request's
+ */
 export function readTensors(
   type: BodyType,
   bytes: Uint8Array,
+  nesting: Nesting,
   arrays: (json: unknown) => { arrays: Record<string, unknown>; options?: Record<string, unknown> },
 ): Body {
   if (type !== JSON_TYPE) return readBinary(bytes);
+  // An array with one number in it takes four bytes.
+  const containers = Math.min(nesting.containers ?? Number.POSITIVE_INFINITY, bytes.length / 4);
+  const excess = bytes.length > SMALL && exceeded(bytes, { ...nesting, containers });
+  if (excess) throw new Problem(422, `The body ${LEVELS[excess]}. Send the arrays that /metadata describes.`);
   let json: unknown;
   try {
     json = JSON.parse(utf8.decode(bytes));
@@ -195,7 +213,16 @@ function fromNested(name: string, nested: unknown, spec: FullSpec, batch: number
   return { values, shape, dtype: spec.dtype, single };
 }
 
+/** Bytes of a file's header. A request's file has one or two tensors, and its options. */
+const MOST_HEADER = 2 ** 16;
+
 function readBinary(bytes: Uint8Array): Body {
+  const header = bytes.length < 8 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  if (header > MOST_HEADER && header <= bytes.length)
+    throw new Problem(
+      413,
+      `The file's header has ${header} bytes, but ${MOST_HEADER} are the most that are taken. Send fewer tensors, and less metadata.`,
+    );
   /** What FormatError says of the file is for the client. */
   const checked = <T>(read: () => T): T => {
     try {
@@ -233,20 +260,40 @@ function readBinary(bytes: Uint8Array): Body {
   };
 }
 
+/** Writes rows of an output as a body. */
+export type WriteRows = (type: BodyType, single: boolean, from: number, count: number) => Reply;
+
 /**
- * A tensor as a body. JSON has no word for NaN and infinities.
- * @throws Problem 422 where the tensor holds such and is to be JSON
+ * Writes an output for those who sent its inputs: each gets `count` rows from `from` on, or if `single` the one row as it is.
+ * @throws Problem 422 if rows hold NaN or infinities, for which JSON has no word, and are to be JSON
  */
-export function writeTensor(type: BodyType, name: string, tensor: Tensor): Reply {
-  const headers = { "content-type": type, "cache-control": "no-store" };
-  if (type !== JSON_TYPE) return new Reply(writeSafetensors({ [name]: tensor }), headers);
-  if (tensor.dtype === "float32") {
-    const wrong = tensor.live().find((value: number) => !Number.isFinite(value));
-    if (wrong !== undefined)
-      throw new Problem(
-        422,
-        `For these inputs the model's outputs hold ${wrong}, which JSON cannot carry. Send other inputs, or Accept: ${BINARY_TYPES[0]}.`,
-      );
-  }
-  return new Reply(JSON.stringify({ [name]: tensor.toArray(), shape: tensor.shape }), headers);
+export function rowsOf(name: string, y: Tensor): WriteRows {
+  const rows = y.shape[0] ?? 1;
+  const width = y.size / rows;
+  let nested: unknown;
+  return (type, single, from, count) => {
+    const isAll = from === 0 && count === rows;
+    const shape = single ? y.shape.slice(1) : isAll ? y.shape : [count, ...y.shape.slice(1)];
+    const headers = { "content-type": type, "cache-control": "no-store" };
+    if (type !== JSON_TYPE) {
+      const part = isAll ? y : y.narrow(0, from, count);
+      return new Reply(writeSafetensors({ [name]: single ? part.reshape(shape) : part }), headers);
+    }
+    if (y.dtype === "float32") {
+      const part = y.live().subarray(from * width, (from + count) * width);
+      const wrong = part.find((value: number) => !Number.isFinite(value));
+      if (wrong !== undefined)
+        throw new Problem(
+          422,
+          `For these inputs the model's outputs hold ${wrong}, which JSON cannot carry. Send other inputs, or Accept: ${BINARY_TYPES[0]}.`,
+        );
+    }
+    nested ??= y.toArray();
+    const values = single
+      ? (nested as unknown[])[from]
+      : isAll
+        ? nested
+        : (nested as unknown[]).slice(from, from + count);
+    return new Reply(JSON.stringify({ [name]: values, shape }), headers);
+  };
 }

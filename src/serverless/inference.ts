@@ -1,12 +1,26 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
-import { full, nn, noGrad, OutOfMemoryError, type Tensor, tensor, tidy, warmUp } from "nabla";
-import { type Answer, type Asked, Reply } from "./asked.ts";
-import { answerType, bodyType, type Elements, readTensors, showSpec, writeTensor } from "./bodies.ts";
+import { full, info, nn, noGrad, OutOfMemoryError, type Tensor, tensor, tidy, warmUp } from "nabla";
+import type { Answer, Asked, Reply } from "./asked.ts";
+import { Batcher, callSizes } from "./batching.ts";
+import { answerType, type BodyType, bodyType, type Elements, readTensors, rowsOf, showSpec } from "./bodies.ts";
+import { REQUEST_BYTES, readBody } from "./body.ts";
+import { Budget } from "./budget.ts";
 import { faultOf, synchronous } from "./faults.ts";
-import { readBody, within } from "./limits.ts";
+import { within } from "./limits.ts";
+import { Once } from "./once.ts";
 import { Problem, unavailable } from "./problems.ts";
 import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
-import { acceptArrays, type FullSpec, type Limits, readLimits, readSpec, type TensorSpec } from "./schema.ts";
+import {
+  acceptArrays,
+  type Batching,
+  type FullSpec,
+  type Limits,
+  nestingOf,
+  readBatching,
+  readLimits,
+  readSpec,
+  type TensorSpec,
+} from "./schema.ts";
 
 /**
  * What infers: a module, or a function such as compile gives. It is called without gradients; modules in evaluation mode, which are
@@ -25,10 +39,19 @@ export interface InferenceOptions extends HandlerOptions {
   /** What the model gives. Where it gives another, the answer is 500, and onError hears of it. Default: anything. */
   readonly output?: TensorSpec;
   /**
-   * What a request may cost. Default: bytes 4 MiB; batch 1024; milliseconds 10,000, for its body to arrive and for the model to load
-   * (the model's own call is not interrupted: its time is bounded by the batch); concurrency 64.
+   * What a request may cost. Default: batch 1024; milliseconds 10,000, for its body to arrive and for the model to load (a call of the
+   * model is not interrupted: its time is bounded by the batch); concurrency 64; bytes and unfinished as Limits says.
    */
   readonly limits?: Partial<Limits>;
+  /**
+   * Joins requests that wait into one call of the model, which is faster if there are many: `true` for the defaults of Batching. Only for
+   * models that treat each sample alone: layers do in evaluation mode, but not a model that takes a mean over its batch. Samples of
+   * different shapes are not joined. Partial batches are padded with copies of a sample, so that a compiled model is recorded for 8
+   * sizes at most. If a call fails, its requests are run apart, so that only those at fault fail. The last bits of an answer may depend
+   * on the others in its call; after `init({ deterministic: true })` each request runs alone. Not for Cloudflare Workers, where
+   * one request cannot wait for another. Default false.
+   */
+  readonly batching?: boolean | Partial<Batching>;
   /**
    * Whether the model, once loaded, is called until it is fast (nabla's warmUp, half a second at most), so that no client waits for the
    * engine's first tiers. On zeros, or on `min`, and so only where the input's sizes are known but for the batch. Default false.
@@ -36,52 +59,7 @@ export interface InferenceOptions extends HandlerOptions {
   readonly warm?: boolean;
 }
 
-const DEFAULTS: Limits = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concurrency: 64 };
-
-/** Milliseconds between a load that failed and the next. */
-const REST = 1000;
-/** Milliseconds after which a load is taken for dead: Workers stop it with the request that began it. Twice as many each time. */
-const PATIENCE = 60_000;
-
-/** What is made once, at first need; tried again where that failed. */
-class Once<T> {
-  value: T | undefined;
-  #coming: Promise<T> | undefined;
-  /** When, at the earliest, it is made again. */
-  #next = 0;
-  #patience = PATIENCE;
-  readonly #make: () => Promise<T>;
-  readonly #drop: (made: T) => void;
-  /** `drop` frees what is made though there is another by then. */
-  constructor(make: () => Promise<T>, drop: (made: T) => void) {
-    this.#make = make;
-    this.#drop = drop;
-  }
-
-  get(): Promise<T> {
-    if (!this.#coming || Date.now() >= this.#next) this.#coming = this.#begin();
-    return this.#coming;
-  }
-  #begin(): Promise<T> {
-    this.#next = Date.now() + this.#patience;
-    this.#patience *= 2;
-    const coming = this.#make().then(
-      (made) => {
-        // One that was taken for dead may come after all.
-        if (this.value !== undefined && this.value !== made) this.#drop(made);
-        this.value ??= made;
-        return this.value;
-      },
-      (error) => {
-        // Who asks before the next try is told of this one.
-        if (this.#coming === coming) this.#next = Date.now() + REST;
-        this.#patience = PATIENCE;
-        throw error;
-      },
-    );
-    return coming;
-  }
-}
+const DEFAULTS: Omit<Limits, "unfinished"> = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concurrency: 64 };
 
 /**
  * A web function that runs a model.
@@ -110,7 +88,10 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     throw new TypeError(`${what}: "load" must be a function that gives the model.`);
   const input = readSpec(`${what}: input`, options.input);
   const output = options.output && readSpec(`${what}: output`, options.output);
-  const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS);
+  const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS, [input]);
+  const nesting = nestingOf([input], limits.batch);
+  const budget = new Budget(limits.unfinished + REQUEST_BYTES);
+  const batching = readBatching(what, options.batching, { input, limits });
   const tell = telling(options.onError);
   const drop = (ready: Ready): void => {
     try {
@@ -119,12 +100,15 @@ export function inferenceHandler(options: InferenceOptions): Handler {
       tell(error);
     }
   };
+  let joins = false;
   const model = new Once(async () => {
     try {
       const loaded = await options.load();
       if (!(loaded instanceof nn.Module || typeof loaded === "function"))
         throw new TypeError(`${what}: load gave neither a module nor a function.`);
       const ready = loaded instanceof nn.Module ? loaded : { forward: loaded };
+      // The number of rows decides by which kernel a product is made: its last bits may depend on it.
+      joins = !info().deterministic;
       if (options.warm && !model.value) await warm(ready);
       return ready;
     } catch (error) {
@@ -137,12 +121,16 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   async function warm(ready: Ready): Promise<void> {
     const [batch, ...sizes] = input.shape;
     if (sizes.includes(null)) return;
-    const shape = [batch ?? 1, ...(sizes as number[])];
-    const values = full(shape, Math.min(Math.max(0, input.min), input.max), { dtype: input.dtype }).keep();
-    const elements = { values: values.data, shape, dtype: input.dtype };
-    values.dispose();
+    const call = (count: number): void => {
+      const shape = [count, ...(sizes as number[])];
+      const values = full(shape, Math.min(Math.max(0, input.min), input.max), { dtype: input.dtype }).keep();
+      const elements = { values: values.data, shape, dtype: input.dtype };
+      values.dispose();
+      infer(ready, elements, () => {});
+    };
     try {
-      await warmUp(() => infer(ready, elements, false, () => new Reply("", {})));
+      await warmUp(() => call(batch ?? 1));
+      if (batching) for (const size of callSizes(batching.size)) call(size);
     } catch (error) {
       drop(ready);
       throw error;
@@ -159,44 +147,52 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     }
   };
 
-  const work = async (request: Asked): Promise<Answer> => {
+  const read = async (request: Asked): Promise<Arrived> => {
     const type = bodyType(request);
-    const answered = answerType(request, type);
-    const bytes = await readBody(request, limits);
-    const body = readTensors(type, bytes, (json) => ({ arrays: acceptArrays(["inputs"], json) }));
-    const { single, ...elements } = body.elements("inputs", input, limits.batch);
+    return { type, answered: answerType(request, type), bytes: await readBody(request, limits, budget) };
+  };
+
+  const work = async ({ type, answered, bytes }: Arrived): Promise<Answer> => {
+    const body = readTensors(type, bytes, nesting, (json) => ({ arrays: acceptArrays(["inputs"], json) }));
+    const { single, values, shape, dtype } = body.elements("inputs", input, limits.batch);
+    const elements = { values, shape: single ? [1, ...shape] : shape, dtype };
     const ready = await loaded();
     try {
-      return infer(ready, elements, single, (outputs) => writeTensor(answered, "outputs", outputs));
+      if (batcher && joins)
+        return await batcher.add(elements, (write, from, count) => write(answered, single, from, count));
+      let reply: Reply | undefined;
+      infer(ready, elements, (y) => {
+        reply = rowsOf("outputs", y)(answered, single, 0, y.shape[0] ?? 1);
+      });
+      return reply!;
     } catch (error) {
       throw told(error);
     }
   };
+  /** The model is loaded when something is added. */
+  const batcher =
+    batching &&
+    new Batcher<ReturnType<typeof rowsOf>, Reply>(batching, (elements, use) =>
+      infer(model.value!, elements, (y) => use(rowsOf("outputs", y))),
+    );
 
   /** Runs the model on what was sent. Everything it makes is freed. */
-  function infer(
-    ready: Ready,
-    { values, shape, dtype }: Elements,
-    single: boolean,
-    write: (outputs: Tensor) => Reply,
-  ): Reply {
+  function infer(ready: Ready, { values, shape, dtype }: Elements, use: (outputs: Tensor) => void): void {
     const inTraining =
       ready instanceof nn.Module ? [...ready.namedModules()].filter(([, { training }]) => training) : [];
     for (const [, module] of inTraining) module.training = false;
-    let reply: Reply | undefined;
     try {
       noGrad(() =>
         tidy(() => {
-          const x = tensor(values, single ? [1, ...shape] : shape, { dtype });
+          const x = tensor(values, shape, { dtype });
           const y = synchronous(`${what}: the model`, ready.forward(x)) as Tensor;
           requireOutput(y, x.shape[0]);
-          reply = write(single ? y.reshape(y.shape.slice(1)) : y);
+          use(y);
         }),
       );
     } finally {
       for (const [, module] of inTraining) module.training = true;
     }
-    return reply!;
   }
 
   /** @throws Error, for onError, where the model did not give what was promised */
@@ -232,9 +228,10 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   return routes(what, {
     ...options,
     limits,
-    async work(request, place) {
+    read,
+    async work(arrived, place) {
       try {
-        return await work(request);
+        return await work(arrived);
       } finally {
         place.leave();
       }
@@ -243,6 +240,14 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     isReady: () => model.value !== undefined,
     metadata: { input: described(input), ...(output && { output: described(output) }), limits },
   });
+}
+
+/** A body that has arrived. */
+interface Arrived {
+  readonly type: BodyType;
+  /** How its answer is written. */
+  readonly answered: BodyType;
+  readonly bytes: Uint8Array;
 }
 
 /** A model, in one form. */

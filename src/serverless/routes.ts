@@ -5,9 +5,10 @@
 
 import { Hono } from "hono/tiny";
 import { info } from "nabla";
-import { type Answer, type Asked, answerTo, headOf, Reply, reading } from "./asked.ts";
-import { type Place, Places, within } from "./limits.ts";
-import { Problem, unavailable } from "./problems.ts";
+import { type Answer, type Asked, answerTo, Reply, reading } from "./asked.ts";
+import { guard } from "./guard.ts";
+import { type Place, Places } from "./limits.ts";
+import { Problem } from "./problems.ts";
 import { type Limits, readPath } from "./schema.ts";
 import { urlOf } from "./urls.ts";
 
@@ -21,18 +22,25 @@ export interface HandlerOptions {
   /** Where it answers: a path without a slash at its end. Its routes lie below. Default "/". */
   readonly path?: string;
   /**
-   * Whether the bearer of a token may: called with what follows `Authorization: Bearer`, undefined where there is none. Refused are
-   * answered 401 without a token, 403 with one. /health is open to all. Default: everyone may. The request, made
-   * unless the token is the function's one parameter, has the method, the URL and the headers of the one that came, but no body.
+   * The token that a client must send as `Authorization: Bearer`, or several of which any will do. Compared in constant time. Without
+   * a token the answer is 401, with another one 403. /health is open to all. Default: everyone may; but an undefined or empty token,
+   * as from an environment variable that is not set, is an error.
+   */
+  readonly token?: string | readonly string[];
+  /**
+   * Decides instead of `token`. It is given what follows `Authorization: Bearer`, undefined without a token, and the request: its
+   * method, URL and headers, without its body. Only `true` admits. Anything but a boolean is refused, and onError is told.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
-  /** Hears of what clients are not told: why a model did not load, what was thrown. Default: console.error. */
+  /** Is told what clients are not: why a model did not load, what was thrown. Default: console.error. */
   readonly onError?: (error: unknown) => void;
 }
 
-interface Routes extends HandlerOptions {
-  /** POST to the path. Whoever works gives the place back at the end; where it throws, that is done for it. */
-  readonly work: (request: Asked, place: Place) => Promise<Answer>;
+interface Routes<B> extends HandlerOptions {
+  /** Reads the body of a POST to the path. Slow clients take no place. */
+  readonly read: (request: Asked) => Promise<B>;
+  /** Answers it. It leaves the place when it has ended; if it throws, that is done for it. */
+  readonly work: (body: B, place: Place, request: Asked) => Promise<Answer>;
   readonly limits: Limits;
   /** Makes ready whatever is made once. */
   readonly ready: () => Promise<unknown>;
@@ -50,10 +58,6 @@ const FAILED = "The function failed. Its log says why.";
 
 const json = (value: object): Reply =>
   new Reply(JSON.stringify(value), { "content-type": "application/json", "cache-control": "no-store" });
-
-/** The token of `Authorization: Bearer token`. */
-const tokenOf = (request: Asked): string | undefined =>
-  /^Bearer +([\w~+/.-]+=*) *$/i.exec(request.headers.get("authorization") ?? "")?.[1];
 
 type Tell = (error: unknown) => void;
 
@@ -83,30 +87,15 @@ export async function answering(
 /** Requests at once that may ask whether they may, or wait for what is made once: those that only ask take no places from work. */
 const ASKING = 64;
 
-/** A handler with these routes. `what` names it in errors. @throws TypeError where the path is none */
-export function routes(what: string, options: Routes): Handler {
-  const { name = "nabla", authorize, work, ready, isReady, metadata, limits } = options;
+/** A handler with these routes. `what` names it in errors. @throws TypeError for a path or a token that cannot be used */
+export function routes<B>(what: string, options: Routes<B>): Handler {
+  const { name = "nabla", read, work, ready, isReady, metadata, limits } = options;
   const places = new Places(limits);
   const asking = new Places({ ...limits, concurrency: Math.max(ASKING, limits.concurrency) });
   const path = readPath(what, options.path);
   const below = path === "/" ? "" : path;
   const tell = telling(options.onError);
-
-  const isAuthorized = (request: Asked, token: string | undefined): boolean | Promise<boolean> => {
-    // To make a Request costs more than all else here.
-    const answer = authorize!.length === 1 ? authorize!(token, undefined as never) : authorize!(token, headOf(request));
-    if (typeof answer === "boolean") return answer;
-    const late = (): Problem => unavailable("Whether you may was not found out in time. Try again.", 5);
-    return within(Promise.resolve(answer), limits.milliseconds, late);
-  };
-  const requireAuthorized = async (request: Asked): Promise<void> => {
-    if (!authorize) return;
-    const token = tokenOf(request);
-    if (await asking.holding(() => isAuthorized(request, token))) return;
-    if (token !== undefined) throw new Problem(403, "This token may not do that. Use another.");
-    const challenge = { "www-authenticate": 'Bearer realm="nabla"' };
-    throw new Problem(401, "A token is needed. Send Authorization: Bearer, and the token.", challenge);
-  };
+  const requireAuthorized = guard(what, options, { asking, tell, milliseconds: limits.milliseconds });
   const table: Record<string, { method: "GET" | "POST"; allow: string; answer: (request: Asked) => Promise<Answer> }> =
     {
       [path]: {
@@ -114,9 +103,11 @@ export function routes(what: string, options: Routes): Handler {
         allow: "POST, OPTIONS",
         async answer(request) {
           await requireAuthorized(request);
+          places.requireFree();
+          const body = await read(request);
           const place = places.take();
           try {
-            return await work(request, place);
+            return await work(body, place, request);
           } catch (error) {
             place.leave();
             throw error;

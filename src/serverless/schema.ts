@@ -1,6 +1,7 @@
 /** What options and bodies must look like, as schemas; and what is said where they do not. */
 import type { DType } from "nabla";
 import * as v from "valibot";
+import type { Nesting } from "../formats/nesting.ts";
 import { Problem, quote } from "./problems.ts";
 
 /** The tensors that a function takes or gives. */
@@ -17,14 +18,30 @@ export interface TensorSpec {
 
 /** What a request may cost. */
 export interface Limits {
-  /** Bytes of a body. */
+  /**
+   * Bytes of a body. Default: what `batch` samples take as JSON, if all sizes are known; but at least 64 KiB, and at most 4 MiB
+   * (16 MiB for a training), or what one sample takes if that is more.
+   */
   readonly bytes: number;
   /** Samples in a request. */
   readonly batch: number;
   /** Milliseconds. */
   readonly milliseconds: number;
-  /** Requests at once; one more is answered 503 with Retry-After. */
+  /** Requests at once whose bodies have arrived; one more is answered 503 with Retry-After. */
   readonly concurrency: number;
+  /**
+   * Bytes of bodies that are still arriving, all requests together. Each counts 16 KiB more. Beyond that, the request that has been
+   * sending for longest is answered 503. Default 64 MiB, or `bytes` if that is more.
+   */
+  readonly unfinished: number;
+}
+
+/** How requests are joined. */
+export interface Batching {
+  /** Samples of a call at most. A request with more of them runs alone. Default 64, or `limits.batch` if that is less. */
+  readonly size: number;
+  /** Milliseconds that a request waits for others. Default 0: it is joined with those of the same turn of the event loop. */
+  readonly wait: number;
 }
 
 /** What a training's request says besides its examples. */
@@ -83,13 +100,96 @@ export type FullSpec = Required<TensorSpec>;
 export const readSpec = (what: string, value: unknown): FullSpec => read(what, spec, value);
 export const readPath = (what: string, value: unknown = "/"): string => read(what, path, value);
 
-/** Limits with defaults where none are given. @throws TypeError where one is not a whole number ≥ 1, or not known */
-export function readLimits<L extends Limits>(what: string, given: object = {}, defaults: L): L {
-  // Timers count no further.
-  const most = (key: string) => (key === "milliseconds" ? 2 ** 31 - 1 : undefined);
-  const entries = Object.entries(defaults).map(([key, value]) => [key, v.optional(count(most(key)), value)] as const);
+/** Timers count no further. */
+const MOST_MILLISECONDS = 2 ** 31 - 1;
+
+/** @throws TypeError if an option is not a whole number above 0, or is unknown */
+function readCounts<L extends object>(what: string, given: object, defaults: L): L {
+  const entries = Object.entries(defaults).map(([key, value]) => {
+    const most = key === "milliseconds" || key === "writeTimeout" || key === "wait" ? MOST_MILLISECONDS : undefined;
+    return [key, value === undefined ? v.optional(count(most)) : v.optional(count(most), value)] as const;
+  });
   return read(what, v.strictObject(Object.fromEntries(entries)), given) as unknown as L; // entries are those of L, which fromEntries forgets
 }
+
+/** Characters of an element in JSON at most, with its comma and some space around it. */
+const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool: 14 };
+/** Bytes of a body's frame: names, brackets, options, the header of a file. */
+const FRAME_BYTES = 2 ** 12;
+const LEAST_BYTES = 2 ** 16;
+
+/** Bytes of a JSON body of `batch` samples, by the specs of what is in it; Infinity if a size is open. */
+function bytesOf(specs: readonly FullSpec[], batch: number): number {
+  return specs.reduce((sum, { shape, dtype }) => {
+    const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));
+    const [elements, rows] = [sizes, sizes.slice(0, -1)].map((part) => part.reduce((a, b) => a * b, 1)) as [
+      number,
+      number,
+    ];
+    return sum + DIGITS[dtype] * (elements + rows);
+  }, FRAME_BYTES);
+}
+
+/** What the JSON of a body may be nested like. Twice the arrays that fit: a body with too many samples is told how many it has. */
+export function nestingOf(specs: readonly FullSpec[], batch: number): Nesting {
+  const arrays = specs.reduce((sum, { shape }) => {
+    const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));
+    return sum + sizes.slice(0, -1).reduceRight((inner, size) => 1 + size * inner, 1);
+  }, 0);
+  return { depth: Math.max(...specs.map(({ shape }) => shape.length)) + 2, containers: 2 * arrays + 64, names: 64 };
+}
+
+/**
+ * Limits with their defaults. Bytes follow from what `specs` say of a body.
+ * @param defaults its `bytes` are the most that is derived
+ * @throws TypeError if one is not a whole number above 0, or is unknown
+ */
+export function readLimits<L extends Limits>(
+  what: string,
+  given: object | undefined,
+  defaults: Omit<L, "unfinished">,
+  specs: readonly FullSpec[],
+): L {
+  const limits = readCounts(what, given ?? {}, {
+    ...defaults,
+    bytes: undefined,
+    unfinished: undefined,
+  } as unknown as L);
+  const one = bytesOf(specs, 1);
+  const most = Math.max(defaults.bytes, Number.isFinite(one) ? one : 0);
+  const bytes = limits.bytes ?? Math.max(LEAST_BYTES, Math.min(bytesOf(specs, limits.batch), most));
+  const unfinished = limits.unfinished ?? Math.max(2 ** 26, bytes);
+  if (unfinished < bytes)
+    throw new TypeError(`${what}: "unfinished" is ${unfinished}, but must be at least "bytes", which is ${bytes}.`);
+  return { ...limits, bytes, unfinished };
+}
+
+/**
+ * Batching with its defaults; undefined if it is off.
+ * @throws TypeError if an option is wrong, or if the input has no batch
+ */
+export function readBatching(
+  what: string,
+  given: unknown,
+  { input, limits }: { readonly input: FullSpec; readonly limits: Limits },
+): Batching | undefined {
+  if (given === undefined || given === false) return undefined;
+  if (input.shape[0] !== null)
+    throw new TypeError(`${what}: batching needs an input whose first size is null, for the samples.`);
+  const options = given === true ? {} : isObject(given) ? given : undefined;
+  if (!options) throw new TypeError(`${what}: batching must be true, false or { size, wait }, got ${typeof given}.`);
+  const { wait = 0, ...rest } = options;
+  const waits = wait === 0 ? {} : { wait };
+  const defaults = { size: Math.min(64, limits.batch), wait: undefined };
+  const { size, ...window } = readCounts(`${what}: batching`, { ...rest, ...waits }, defaults);
+  if (size > limits.batch)
+    throw new TypeError(`${what}: batching: "size" is ${size}, but limits.batch is ${limits.batch}. Raise the limit.`);
+  return { size, wait: window.wait ?? 0 };
+}
+
+/** nodeListener's options with their defaults. @throws TypeError if one is not a whole number above 0, or is unknown */
+export const readNodeOptions = (what: string, given: object): { writeTimeout: number; unsent: number } =>
+  readCounts(what, given, { writeTimeout: 10_000, unsent: 2 ** 26 });
 
 /** Reads what a client sent. @throws Problem 422 that says what is wrong with it */
 function accept<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
@@ -114,11 +214,11 @@ export function acceptArrays(names: readonly string[], body: unknown): Record<st
 export const COURSE = ["epochs", "batchSize", "shuffle", "lr"] as const;
 
 /** Checks them. @throws Problem 422 */
-export function acceptCourse(options: object, most: { readonly epochs: number; readonly batch: number }): Course {
+export function acceptCourse(options: object, most: { readonly epochs: number; readonly batchSize: number }): Course {
   const rate = "must be a number > 0 and at most 1000";
   const schema = v.strictObject({
     epochs: v.optional(count(most.epochs), 1),
-    batchSize: v.optional(count(most.batch), Math.min(32, most.batch)),
+    batchSize: v.optional(count(most.batchSize), Math.min(32, most.batchSize)),
     shuffle: v.optional(v.boolean("must be true or false"), true),
     lr: v.optional(v.pipe(v.number(rate), v.gtValue(0, rate), v.maxValue(1000, rate))),
   });

@@ -1,4 +1,4 @@
-/** Long work in short slices, between which the event loop runs: who waits for something else, such as the end, is heard. */
+/** Cuts long work into short slices, between which the event loop runs: other requests are answered, and clients that leave are noticed. */
 
 /** Milliseconds of a slice, where steps are not longer. */
 const SLICE = 10;
@@ -7,8 +7,8 @@ const MOST = 256;
 /** As many where the clock says nothing. */
 const MOST_UNTIMED = 16;
 
-/** Ends after the event loop has gone round: timers, sockets and messages were looked at. */
-const turn: () => Promise<void> =
+/** Settles after the event loop has gone round: timers, sockets and messages were looked at. */
+export const turn: () => Promise<void> =
   typeof setImmediate === "function"
     ? () => new Promise((resolve) => setImmediate(resolve))
     : () => new Promise((resolve) => setTimeout(resolve, 0));

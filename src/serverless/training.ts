@@ -2,43 +2,33 @@
  * Training as a web function: examples in, progress out as server-sent events. Every request trains a model of its own, from stored
  * weights if there are any; they are replaced once, at the end, by a training that was not broken off.
  */
-import { compile, type nn, OutOfMemoryError, type optim, type Tensor, tensor, tidy } from "nabla";
+import { OutOfMemoryError } from "nabla";
 import { loadState, saveState } from "nabla/formats";
 import type { Asked } from "./asked.ts";
-import { accepted, bodyType, type Elements, readTensors } from "./bodies.ts";
+import { accepted, type BodyType, bodyType, type Elements, readTensors } from "./bodies.ts";
+import { REQUEST_BYTES, readBody } from "./body.ts";
+import { Budget } from "./budget.ts";
 import { events, type Send } from "./events.ts";
-import { faultOf, hasOpenRange, synchronous } from "./faults.ts";
+import { faultOf } from "./faults.ts";
+import { type Constants, constantsOf, findNonFinite } from "./finite.ts";
 import { described } from "./inference.ts";
-import { left, type Place, readBody, within } from "./limits.ts";
+import { free, type Learner, requireLearner } from "./learner.ts";
+import { left, type Place, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
 import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
+import { type Examples, Run } from "./run.ts";
 import {
   acceptArrays,
   acceptCourse,
   COURSE,
-  type Course,
-  type FullSpec,
   isObject,
   type Limits,
+  nestingOf,
   readLimits,
   readSpec,
   type TensorSpec,
 } from "./schema.ts";
 import { Pace } from "./slices.ts";
-
-/** What a request trains: its own, made anew. */
-export interface Learner {
-  /** Disposed at the end, as the optimizer is. */
-  readonly model: nn.Module;
-  // biome-ignore lint/suspicious/noExplicitAny: any optimizer, whatever its options
-  readonly optimizer: optim.Optimizer<any, any>;
-  /** The loss of a batch, one number: such as losses.mse. */
-  readonly loss: (output: Tensor, target: Tensor) => Tensor;
-  /** Whether steps are compiled, which is faster. Default true; false for a model that reads values while it computes. */
-  readonly compiled?: boolean;
-  /** Frees what else was made for it. */
-  dispose?(): void;
-}
 
 /** Where weights are kept between requests: a file, an object store, a key-value store. */
 export interface Store {
@@ -48,10 +38,12 @@ export interface Store {
   save(state: Uint8Array): Promise<void>;
 }
 
-/** Of these, `batch` bounds the examples of a request, and `batchSize` only as those do: a step takes them all where a client asks. */
+/** What a training may cost. `batch` bounds the examples of a request. */
 export interface TrainingLimits extends Limits {
   /** Passes over the examples in a request. */
   readonly epochs: number;
+  /** Examples in a step. Nothing else is answered during a step, so that it should take a few milliseconds. */
+  readonly batchSize: number;
 }
 
 export interface TrainingOptions extends HandlerOptions {
@@ -64,31 +56,41 @@ export interface TrainingOptions extends HandlerOptions {
   /** Where trainings begin and end. Default: each begins anew, and is forgotten. */
   readonly store?: Store;
   /**
-   * What a request may cost. Default: bytes 16 MiB; batch 65,536 examples; epochs 1000; milliseconds 60,000, for the whole of it;
-   * concurrency 1.
+   * What a request may cost. Default: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000, for the whole of it;
+   * concurrency 1; bytes and unfinished as Limits says.
    */
   readonly limits?: Partial<TrainingLimits>;
 }
 
-const DEFAULTS: TrainingLimits = { bytes: 2 ** 24, batch: 65_536, milliseconds: 60_000, concurrency: 1, epochs: 1000 };
+const DEFAULTS: Omit<TrainingLimits, "unfinished"> = {
+  bytes: 2 ** 24,
+  batch: 65_536,
+  batchSize: 256,
+  milliseconds: 60_000,
+  concurrency: 1,
+  epochs: 1000,
+};
 
 /** Milliseconds between two events of progress, at least. */
 const PROGRESS_EVERY = 50;
 
-/** What goes on from what was stored. */
+/** A body that has arrived. */
+interface Arrived {
+  /** When the request came. */
+  readonly began: number;
+  readonly type: BodyType;
+  readonly bytes: Uint8Array;
+}
+
+/** A training that goes on from what was stored. */
 interface Begun {
   readonly learner: Learner;
+  /** What its state holds that is not finite by design. */
+  readonly constants: Constants;
   /** Steps that were taken before. */
   readonly step: number;
   /** The learning rates that it is stored with. */
   readonly rates: readonly number[];
-}
-
-/** Examples of a request. */
-interface Examples {
-  readonly inputs: Elements;
-  readonly targets: Elements;
-  readonly course: Course;
 }
 
 /**
@@ -100,9 +102,10 @@ interface Examples {
  * - `progress` with `{ epoch, step, steps, loss }`, at most 20 a second; loss is the mean over the epoch so far;
  * - at the end `done` with `{ loss, steps, milliseconds }`, after the store has the new state; or `error` with a problem.
  *
- * Training goes in slices of 10 ms, or one step where that takes longer: other requests are answered between them, and a client that
- * leaves ends it. If it leaves before what was learnt is being stored, nothing is saved, as after an error or the time limit. Of trainings at the same time each begins with what is stored and saves its own
- * whole state: the last one stays. `GET /health` and `GET /metadata` as inferenceHandler has them.
+ * Training goes in slices of 10 ms, or one step if that takes longer: other requests are answered between them. A client that leaves
+ * ends its training. If it leaves before the new state is being stored, nothing is saved. Nothing is saved either after an error, after
+ * the time limit, or if a parameter, a buffer or the optimizer's state is no longer finite. Trainings at the same time each begin with
+ * what is stored and save their own whole state: the last one stays. `GET /health` and `GET /metadata` are those of inferenceHandler.
  *
  * ```ts
  * const handler = trainingHandler({
@@ -125,20 +128,33 @@ export function trainingHandler(options: TrainingOptions): Handler {
   const target = readSpec(`${what}: target`, options.target);
   for (const [name, { shape }] of Object.entries({ input, target }))
     if (shape[0] !== null) throw new TypeError(`${what}: ${name}: the first size must be null, for the examples.`);
-  const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS);
+  const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS, [input, target]);
+  const nesting = nestingOf([input, target], limits.batch);
+  const budget = new Budget(limits.unfinished + REQUEST_BYTES);
   const tell = telling(options.onError);
 
-  const read = async (request: Asked): Promise<Examples> => {
+  const read = async (request: Asked): Promise<Arrived> => {
+    const began = performance.now();
     const type = bodyType(request);
     accepted(request, ["text/event-stream"]);
-    const body = readTensors(type, await readBody(request, limits, request.signal), (json) => {
+    return { began, type, bytes: await readBody(request, limits, budget, request.signal) };
+  };
+
+  const parse = ({ type, bytes }: Arrived): Examples => {
+    const body = readTensors(type, bytes, nesting, (json) => {
       const { epochs, batchSize, shuffle, lr, ...arrays } = isObject(json) ? json : {};
       const named = acceptArrays(["inputs", "targets"], isObject(json) ? arrays : json);
       return { arrays: named, options: { epochs, batchSize, shuffle, lr } };
     });
     const examples = (name: string, spec: typeof input): Elements => {
       const { single, ...elements } = body.elements(name, spec, limits.batch);
-      if (single) throw new Problem(422, `"${name}" is one example. Send an array of examples, be it of one.`);
+      if (single) throw new Problem(422, `"${name}" is one example. Send an array of examples.`);
+      // JSON has no NaN and no infinities; files have.
+      const wrong = type === "application/json" ? -1 : elements.values.findIndex((value) => value - value !== 0);
+      if (wrong >= 0) {
+        const at = Math.floor((wrong * elements.shape[0]!) / elements.values.length);
+        throw new Problem(422, `"${name}[${at}]" holds ${elements.values[wrong]}. Send finite numbers.`);
+      }
       return elements;
     };
     const [inputs, targets] = [examples("inputs", input), examples("targets", target)];
@@ -158,23 +174,34 @@ export function trainingHandler(options: TrainingOptions): Handler {
     try {
       requireLearner(what, learner);
       const { model, optimizer } = learner;
+      const constants = constantsOf(learner);
       const { step } = stored ? loadState(stored, { model, optimizer, random: false }) : { step: 0 };
+      const wrong = findNonFinite(learner, constants);
+      if (wrong) {
+        const [whose, remedy] = stored
+          ? ["the stored state", "Restore an earlier one"]
+          : ["create", "Fix its initialization"];
+        tell(
+          new RangeError(`${what}: ${whose} has ${wrong.value} in ${wrong.place}: it cannot be trained. ${remedy}.`),
+        );
+        throw new Problem(500, "The weights to begin with are not finite. The function's log says which.");
+      }
       const rates = optimizer.paramGroups.map(({ lr }) => lr);
       if (course.lr !== undefined) optimizer.lr = course.lr;
       model.train();
-      return { learner, step, rates };
+      return { learner, constants, step, rates };
     } catch (error) {
       free(learner, tell);
       throw error;
     }
   };
 
-  const work = async (request: Asked, place: Place): Promise<Response> => {
-    const began = performance.now();
+  const work = async (arrived: Arrived, place: Place, request: Asked): Promise<Response> => {
+    const { began } = arrived;
     const { signal } = request;
     /** Milliseconds that there are yet. */
     const remaining = (): number => Math.max(1, began + limits.milliseconds - performance.now());
-    const examples = await read(request);
+    const examples = parse(arrived);
     const beginning = begin(examples, signal);
     const late = (): Problem => unavailable("The training could not be begun in time. Try again.", 5);
     const begun = await within(beginning, remaining(), late, signal).catch((error) => {
@@ -214,6 +241,12 @@ export function trainingHandler(options: TrainingOptions): Handler {
       }
       send("progress", run.progress());
       const { steps, loss } = run.progress();
+      const wrong = findNonFinite(learner, begun.constants);
+      if (wrong)
+        throw new Problem(
+          422,
+          `The training diverged: ${wrong.place} became ${wrong.value}. Nothing was saved. Ask for a smaller lr, or scale the inputs.`,
+        );
       await save(begun, steps, remaining());
       return ["done", { loss, steps, milliseconds: Math.round(performance.now() - began) }];
     };
@@ -256,6 +289,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
   return routes(what, {
     ...options,
     limits,
+    read,
     work,
     ready: async () => {},
     isReady: () => true,
@@ -276,118 +310,4 @@ function courseOf(options: Readonly<Record<string, unknown>>): object {
     }
   };
   return Object.fromEntries(given.map((key) => [key, value(key)]));
-}
-
-/** @throws TypeError that says what create did not give */
-function requireLearner(what: string, learner: Partial<Learner> | undefined): void {
-  const { model, optimizer, loss } = learner ?? {};
-  const lacks = Object.entries({
-    model: typeof model?.forward === "function",
-    optimizer: typeof optimizer?.minimize === "function",
-    loss: typeof loss === "function",
-  }).find(([, isThere]) => !isThere);
-  if (lacks) throw new TypeError(`${what}: create gave no "${lacks[0]}". It must give { model, optimizer, loss }.`);
-}
-
-/** Frees all that there is of a learner, whatever becomes of the rest. */
-function free(learner: Partial<Learner> | undefined, tell: (error: unknown) => void): void {
-  const parts = [() => learner?.optimizer?.dispose?.(), () => learner?.model?.dispose?.(), () => learner?.dispose?.()];
-  for (const dispose of parts)
-    try {
-      dispose();
-    } catch (error) {
-      tell(error);
-    }
-}
-
-/** A training: batches of examples in an order that each epoch draws, one step at a time. */
-class Run {
-  readonly #order: Uint32Array;
-  readonly #batches: number;
-  readonly #steps: number;
-  readonly #update: (x: Tensor, y: Tensor) => Tensor;
-  readonly #examples: Examples;
-  readonly #target: FullSpec;
-  #step = 0;
-  #sum = 0;
-  #free = (): void => {};
-
-  constructor({ model, optimizer, loss, compiled = true }: Learner, examples: Examples, target: FullSpec) {
-    const n = examples.inputs.shape[0]!;
-    this.#examples = examples;
-    this.#target = target;
-    this.#order = Uint32Array.from({ length: n }, (_, i) => i);
-    this.#batches = Math.ceil(n / examples.course.batchSize);
-    this.#steps = this.#batches * examples.course.epochs;
-    const update = (x: Tensor, y: Tensor): Tensor =>
-      optimizer.minimize(() => {
-        const output = synchronous("trainingHandler: the model", model.forward(x));
-        return synchronous("trainingHandler: the loss", loss(output, y));
-      });
-    if (compiled) {
-      const program = compile(update, { name: "trainingHandler" });
-      this.#update = program;
-      this.#free = () => program.dispose();
-    } else this.#update = update;
-  }
-
-  get isDone(): boolean {
-    return this.#step === this.#steps;
-  }
-
-  /** @throws Problem 422 where the loss is no longer a number */
-  step(): boolean {
-    const { inputs, targets, course } = this.#examples;
-    const batch = this.#step % this.#batches;
-    if (batch === 0) {
-      this.#sum = 0;
-      if (course.shuffle) shuffle(this.#order);
-    }
-    const rows = this.#order.subarray(batch * course.batchSize, (batch + 1) * course.batchSize);
-    const loss = tidy(() => this.#update(gather(inputs, rows), gather(targets, rows)).item());
-    this.#step++;
-    this.#sum += loss;
-    if (!Number.isFinite(loss)) {
-      // Compiled steps do not look at labels.
-      const labels = hasOpenRange(this.#target)
-        ? "Send labels that the model has classes for. If they are, ask"
-        : "Ask";
-      const remedy = `${labels} for a smaller lr, or scale the inputs.`;
-      throw new Problem(422, `The loss became ${loss} at step ${this.#step}. Nothing was saved. ${remedy}`);
-    }
-    return !this.isDone;
-  }
-
-  progress(): { epoch: number; step: number; steps: number; loss: number } {
-    const [step, steps, last] = [this.#step, this.#steps, this.#step - 1];
-    return { epoch: Math.floor(last / this.#batches) + 1, step, steps, loss: this.#sum / ((last % this.#batches) + 1) };
-  }
-
-  overtime(milliseconds: number): Problem {
-    return new Problem(
-      422,
-      `The training did not end within ${milliseconds} ms, but was at step ${this.#step} of ${this.#steps}. Nothing was saved. ` +
-        "Ask for fewer epochs, or send fewer examples.",
-    );
-  }
-
-  dispose(): void {
-    this.#free();
-  }
-}
-
-/** Fisher and Yates: every order is as likely. */
-function shuffle(order: Uint32Array): void {
-  for (let i = order.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [order[i], order[j]] = [order[j]!, order[i]!];
-  }
-}
-
-/** Examples by number, as a tensor. */
-function gather({ values, shape, dtype }: Elements, rows: Uint32Array): Tensor {
-  const size = values.length / shape[0]!;
-  const chosen = new (values.constructor as Float32ArrayConstructor)(rows.length * size);
-  rows.forEach((row, i) => chosen.set(values.subarray(row * size, (row + 1) * size), i * size));
-  return tensor(chosen, [rows.length, ...shape.slice(1)], { dtype });
 }

@@ -1,0 +1,217 @@
+/** A training that diverges stores nothing, whatever diverged: parameters, buffers, or the optimizer's state. */
+import { losses, memory, nn, ones, optim, type Tensor, tensor, tidy } from "nabla";
+import { saveState } from "nabla/formats";
+import { type Learner, type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
+import { describe, expect, test, vi } from "vitest";
+import { allEvents, file, post, problem } from "./requests.ts";
+
+class Shelf implements Store {
+  readonly saved: Uint8Array[] = [];
+  load = async () => this.saved.at(-1);
+  save = async (state: Uint8Array) => void this.saved.push(state);
+}
+
+function handlerOf(create: () => Learner, options: Partial<TrainingOptions> = {}) {
+  const shelf = new Shelf();
+  const onError = vi.fn();
+  const handler = trainingHandler({
+    create,
+    input: { shape: [null, 2] },
+    target: { shape: [null, 1] },
+    store: shelf,
+    onError,
+    ...options,
+  });
+  return { handler, shelf, onError };
+}
+
+/** A learner of one linear layer, whose loss is finite however large the outputs are. */
+const learner =
+  (
+    optimizerOf: (model: nn.Module) => Learner["optimizer"],
+    { model = () => new nn.Linear(2, 1) as nn.Module, compiled = true } = {},
+  ) =>
+  (): Learner => {
+    const made = model();
+    // log1p|y − t|: a loss of large outputs that stays small.
+    const loss = (y: Tensor, t: Tensor) => y.sub(t).abs().add(1).log().mean();
+    return { model: made, optimizer: optimizerOf(made), loss, compiled };
+  };
+const huge = { inputs: [[1e18, -1e18]], targets: [[0]] };
+const square = (y: Tensor, t: Tensor) => losses.mse(y, t);
+
+describe("a training that diverges stores nothing, and says what diverged", () => {
+  for (const compiled of [true, false]) {
+    const kind = compiled ? "compiled" : "eager";
+    test(`parameters after the last step, whose loss was finite (${kind})`, async () => {
+      const create = () => ({
+        ...learner((m) => new optim.SGD(m.parameters(), { lr: 1 }), { compiled })(),
+        // The slope at 1e18 is 1e36, times lr beyond float32; the loss itself is not.
+        loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e18).mean(),
+      });
+      const { handler, shelf, onError } = handlerOf(create);
+      const last = (await allEvents(await post(handler, { ...huge, lr: 1000 }))).at(-1)!;
+      expect(last.event).toBe("error");
+      expect(last.data).toMatchObject({ status: 422 });
+      expect(last.data.detail).toMatch(
+        /^The training diverged: model\.weight\[0\] became -?Infinity\. Nothing was saved\. Ask for a smaller lr, or scale the inputs\.$/,
+      );
+      expect(shelf.saved).toEqual([]);
+      expect(onError).not.toHaveBeenCalled();
+    });
+    test(`Adam's second moment (${kind})`, async () => {
+      const create = () => ({
+        ...learner((m) => new optim.Adam(m.parameters(), { lr: 0.01 }), { compiled })(),
+        loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e10).mean(),
+      });
+      const { handler, shelf } = handlerOf(create);
+      const last = (await allEvents(await post(handler, { ...huge, lr: 1000 }))).at(-1)!;
+      expect(last.data.detail).toBe(
+        "The training diverged: optimizer.0.expAvgSq[0] became Infinity. Nothing was saved. Ask for a smaller lr, or scale the inputs.",
+      );
+      expect(shelf.saved).toEqual([]);
+    });
+  }
+  test.each<[string, (params: Iterable<Tensor>) => Learner["optimizer"]]>([
+    ["SGD with momentum", (params) => new optim.SGD(params, { lr: 1, momentum: 0.9 })],
+    ["RMSProp", (params) => new optim.RMSProp(params, { lr: 0.01 })],
+    ["AdamW", (params) => new optim.AdamW(params, { lr: 0.01 })],
+  ])("the state of %s", async (_, optimizerOf) => {
+    const create = () => ({
+      ...learner((m) => optimizerOf(m.parameters()))(),
+      loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e12).mean().mul(1e6),
+    });
+    const { handler, shelf } = handlerOf(create);
+    const last = (await allEvents(await post(handler, { ...huge, epochs: 3 }))).at(-1)!;
+    expect(last.event).toBe("error");
+    expect(shelf.saved).toEqual([]);
+  });
+  test("running statistics of BatchNorm", async () => {
+    const model = () => new nn.Sequential(new nn.BatchNorm1d(2), new nn.Linear(2, 1));
+    const create = learner((m) => new optim.SGD(m.parameters(), { lr: 0.001 }), { model });
+    const { handler, shelf } = handlerOf(create);
+    const inputs = [
+      [3e38, 1],
+      [-3e38, 2],
+      [3e38, 3],
+    ];
+    const last = (await allEvents(await post(handler, { inputs, targets: [[0], [0], [0]] }))).at(-1)!;
+    expect(last.event).toBe("error");
+    expect(last.data.detail).toMatch(/Nothing was saved\. Ask for a smaller lr, or scale the inputs/);
+    expect(shelf.saved).toEqual([]);
+  });
+  test("and what was stored before stays as it was; the next training begins with it", async () => {
+    const create = learner((m) => new optim.Adam(m.parameters(), { lr: 0.01 }));
+    const { handler, shelf } = handlerOf(() => ({ ...create(), loss: square }));
+    const good = { inputs: [[1, 2]], targets: [[1]] };
+    expect((await allEvents(await post(handler, good))).at(-1)!.event).toBe("done");
+    const before = memory();
+    for (let i = 0; i < 3; i++) {
+      const body = { inputs: [[1e19, 1e19]], targets: [[0]], lr: 1000, epochs: 2 };
+      expect((await allEvents(await post(handler, body))).at(-1)!.event).toBe("error");
+    }
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+    expect(shelf.saved).toHaveLength(1);
+    expect((await allEvents(await post(handler, good))).at(-1)!.event).toBe("done");
+    expect(shelf.saved).toHaveLength(2);
+  });
+});
+
+test("a constant of the model may be infinite: a causal mask is stored, and loaded", async () => {
+  class Masked extends nn.Module {
+    readonly inner = new nn.Linear(2, 1);
+    readonly mask = tensor([0, Number.NEGATIVE_INFINITY]).keep();
+    override forward(x: Tensor): Tensor {
+      return this.inner.forward(x.add(this.mask).softmax(-1));
+    }
+  }
+  const { handler, shelf } = handlerOf(() => {
+    const model = new Masked();
+    return { model, optimizer: new optim.SGD(model.parameters(), { lr: 0.1 }), loss: square };
+  });
+  for (let i = 1; i <= 2; i++) {
+    expect((await allEvents(await post(handler, { inputs: [[1, 2]], targets: [[1]] }))).at(-1)!.event).toBe("done");
+    expect(shelf.saved).toHaveLength(i);
+  }
+});
+
+describe("a state that is not finite is not trained on", () => {
+  const create = (): Learner => {
+    const model = new nn.Linear(2, 1);
+    return { model, optimizer: new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 }), loss: square };
+  };
+  const stored = (change: (learner: Learner) => void): Uint8Array =>
+    tidy(() => {
+      const own = create();
+      own.optimizer.minimize(() => square(own.model.forward(ones([1, 2])) as Tensor, ones([1, 1])));
+      change(own);
+      const state = saveState({ model: own.model, optimizer: own.optimizer });
+      own.optimizer.dispose();
+      own.model.dispose();
+      return state;
+    });
+  test.each<[string, (learner: Learner) => void, RegExp]>([
+    [
+      "weights",
+      ({ model }) => void model.parameters()[0]!.copyFrom([1, Number.NEGATIVE_INFINITY]),
+      /-Infinity in model\.weight\[1\]/,
+    ],
+    ["a bias", ({ model }) => void model.parameters()[1]!.copyFrom([Number.NaN]), /NaN in model\.bias\[0\]/],
+    [
+      "momentum",
+      ({ optimizer }) =>
+        void Object.values(optimizer.stateDict().state[0]!).at(-1)!.copyFrom([Number.POSITIVE_INFINITY, 0]),
+      /Infinity in optimizer\.0\.\w+\[0\]/,
+    ],
+  ])("%s", async (_, change, place) => {
+    const { handler, shelf, onError } = handlerOf(create);
+    shelf.saved.push(stored(change));
+    const before = memory();
+    const { detail } = await problem(await post(handler, { inputs: [[1, 2]], targets: [[1]] }), 500);
+    expect(detail).toBe("The weights to begin with are not finite. The function's log says which.");
+    expect(String(onError.mock.calls)).toMatch(place);
+    expect(shelf.saved).toHaveLength(1);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+});
+
+describe("examples that are not finite are refused, though a file can carry them", () => {
+  test.each([
+    [
+      "inputs",
+      {
+        inputs: [
+          [1, 2],
+          [Number.NaN, 0],
+        ],
+        targets: [[0], [1]],
+      },
+      '"inputs[1]" holds NaN. Send finite numbers.',
+    ],
+    [
+      "inputs",
+      { inputs: [[Number.POSITIVE_INFINITY, 2]], targets: [[0]] },
+      '"inputs[0]" holds Infinity. Send finite numbers.',
+    ],
+    [
+      "targets",
+      {
+        inputs: [
+          [1, 2],
+          [3, 4],
+        ],
+        targets: [[0], [Number.NEGATIVE_INFINITY]],
+      },
+      '"targets[1]" holds -Infinity. Send finite numbers.',
+    ],
+  ])("%s", async (_, arrays, detail) => {
+    const { handler, shelf } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
+    expect((await problem(await post(handler, file(arrays)), 422)).detail).toBe(detail);
+    expect(shelf.saved).toEqual([]);
+  });
+  test.each([0, -1, 1001, "1e400"])("lr %j", async (lr) => {
+    const { handler } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
+    const body = `{"inputs":[[1,2]],"targets":[[1]],"lr":${lr}}`;
+    expect((await problem(await post(handler, body), 422)).detail).toBe('"lr" must be a number > 0 and at most 1000.');
+  });
+});
