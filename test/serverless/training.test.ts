@@ -83,8 +83,8 @@ describe("a training", () => {
     for (const epochs of [2, 4]) await allEvents(await post(handlerOf({ store: twice }), { ...course, epochs }));
     const [a, b] = [once, twice].map((shelf) => new TextDecoder("latin1").decode(shelf.saved.at(-1)));
     expect(a).toContain('\\"step\\":14');
-    // The generator's state, which other tests move, stands in the file too.
-    const random = /\\"random\\":\[[^\]]*\] */;
+    // Other tests change the generator's state, which is in the file, and so in its checksum.
+    const random = /\\"random\\":\[[^\]]*\] *|"nabla.checksum":"\w+"/g;
     expect(a!.replace(random, "").trimEnd()).toBe(b!.replace(random, "").trimEnd());
   });
   test("as a safetensors file, with options in its metadata", async () => {
@@ -338,14 +338,14 @@ describe("ends with an error, and stores nothing", () => {
     expect(String(onError.mock.calls)).toContain(`the ${part} gave a promise: models are synchronous.`);
   });
   test("when all of it takes too long, though no part does", async () => {
-    const limits = { milliseconds: 600 };
-    const load = () => pause(350).then(() => undefined);
-    const late = { create: () => pause(350).then(learner), store: { load, save: async () => {} }, limits };
+    const limits = { milliseconds: 1800 };
+    const load = () => pause(1050).then(() => undefined);
+    const late = { create: () => pause(1050).then(learner), store: { load, save: async () => {} }, limits };
     expect((await problem(await post(handlerOf(late), xor), 503)).detail).toContain("could not be begun in time");
-    const saving = { store: { load, save: () => pause(350).then(() => {}) }, limits };
+    const saving = { store: { load, save: () => pause(1050).then(() => {}) }, limits };
     const last = (await allEvents(await post(handlerOf(saving), xor))).at(-1)!;
     expect(last.data.detail).toContain("was not stored in time");
-    await pause(360);
+    await pause(1080);
   });
   test("when it cannot be stored in time", async () => {
     const store = { load: async () => undefined, save: () => new Promise<void>(() => {}) };
