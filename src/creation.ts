@@ -1,6 +1,7 @@
 /** Making tensors: from values, of one number, of ranges, of random numbers. */
 import "./eager.ts";
 import * as random from "./ops/random.ts";
+import { spaced, stepped } from "./ops/ranges.ts";
 import { full as fill } from "./ops/shape.ts";
 import { type DType, type Shape, sizeOf } from "./ops/value.ts";
 import type { NestedArray } from "./printing.ts";
@@ -150,26 +151,22 @@ export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor =>
 export const onesLike = (x: Tensor, options?: TensorOptions): Tensor =>
   full(x.shape, 1, { dtype: x.dtype, ...options });
 
-/** start, start + step, … below end. `arange(n)` is 0 … n − 1. */
+/**
+ * start, start + step, … below end (above it for a negative step). `arange(n)` is 0 … n − 1. Rounding errors never let `end`
+ * itself in: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
+ * @throws RangeError for a step that never gets to end
+ */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
-  const n = Math.max(0, Math.ceil((to - from) / step));
-  if (!Number.isFinite(n)) throw new RangeError(`arange: step ${step} never gets from ${from} to ${to}.`);
-  return finish(
-    fromElements(
-      Float64Array.from({ length: n }, (_, i) => from + i * step),
-      [n],
-      options.dtype ?? "float32",
-      "arange",
-    ),
-    options,
-  );
+  const values = stepped("arange", from, to, step);
+  const dtype = options.dtype ?? "float32";
+  return finish(fromElements(convert(values, dtype), [values.length], dtype, "arange"), options);
 }
 
-/** n numbers at equal distances from start to end, both included. */
+/** n numbers at equal distances from start to end, both exactly included; of one, start. @throws RangeError */
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
-  const values = Float64Array.from({ length: n }, (_, i) => (n === 1 ? start : start + ((end - start) * i) / (n - 1)));
-  return finish(fromElements(values, [n], options.dtype ?? "float32", "linspace"), options);
+  const dtype = options.dtype ?? "float32";
+  return finish(fromElements(convert(spaced("linspace", start, end, n), dtype), [n], dtype, "linspace"), options);
 }
 
 /** Ones on the diagonal of [n, m], zeros elsewhere. */

@@ -17,14 +17,26 @@ export function nest(elements: ArrayLike<number>, shape: Shape, dtype: DType): N
   return level(0);
 }
 
-/** `tensor([[1, 2], [3, 4]], int32)`: five significant digits, and what is not obvious from them. */
+/**
+ * A number as tensors print it: whole numbers exactly (up to 2⁵³), others with five significant digits, and at least one
+ * behind the point. Zero keeps its sign.
+ */
+export function formatNumber(v: number): string {
+  if (Object.is(v, -0)) return "-0";
+  const size = Math.abs(v);
+  if (Number.isInteger(v) && size <= 2 ** 53) return String(v);
+  if (size > 2 ** 53 && size < Infinity) return Number(v.toPrecision(5)).toExponential();
+  return String(Number(v.toPrecision(size < 1e4 ? 5 : Math.floor(Math.log10(size)) + 2)));
+}
+
+/** `tensor([[1, 2], [3, 4]], int32)`: the elements by formatNumber, and what is not obvious from them. */
 export function formatTensor(elements: ArrayLike<number>, { shape, dtype }: Spec, requiresGrad: boolean): string {
   const strides = shape.map((_, i) => sizeOf(shape.slice(i + 1)));
   const brief = sizeOf(shape) > BRIEF;
   const write = (dim: number, at: number): string => {
     if (dim === shape.length) {
       const v = elements[at]!;
-      return dtype === "bool" ? String(v !== 0) : String(Number(v.toPrecision(5)));
+      return dtype === "bool" ? String(v !== 0) : formatNumber(v);
     }
     const n = shape[dim]!;
     const parts: string[] = [];
@@ -60,9 +72,12 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
 
 /** `1.25 M`: three digits with the unit's prefix, from nano to tera. */
 export function amount(value: number, unit = ""): string {
+  if (!Number.isFinite(value)) return `${value} ${unit}`.trimEnd();
   const prefixes = ["n", "µ", "m", "", "k", "M", "G", "T"];
-  const step = value === 0 ? 0 : Math.max(-3, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3 + 1e-9)));
+  // Of the rounded value: 999.7 is 1 k, not 1.00e+3.
+  const size = Math.abs(Number(value.toPrecision(3)));
+  const step = size === 0 ? 0 : Math.max(-3, Math.min(4, Math.floor(Math.log10(size) / 3 + 1e-9)));
   const scaled = value / 1000 ** step;
-  const digits = Number.isInteger(scaled) ? scaled.toFixed(0) : scaled.toPrecision(3);
+  const digits = Number.isInteger(scaled) || size >= 1000 ** (step + 1) ? scaled.toFixed(0) : scaled.toPrecision(3);
   return `${digits} ${prefixes[step + 3]}${unit}`.trimEnd();
 }

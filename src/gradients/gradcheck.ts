@@ -2,6 +2,7 @@
 
 import { randn } from "../creation.ts";
 import { concat } from "../functions.ts";
+import { formatNumber } from "../printing.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { fromElements } from "../tensor.ts";
@@ -48,8 +49,6 @@ export class GradcheckError extends Error {
   override name = "GradcheckError";
 }
 
-const digits = (x: number): string => String(Number(x.toPrecision(5)));
-
 /** Collects comparisons; the worst by error/allowed. */
 class Comparison {
   private readonly all: { where: string; analytic: number; numeric: number; noise: number }[] = [];
@@ -89,7 +88,7 @@ class Comparison {
     const ok = worst.error <= worst.allowed;
     if (!ok && this.options.raise !== false) {
       throw new GradcheckError(
-        `${name}: ${worst.where}: backward says ${digits(worst.analytic)}, differences say ${digits(worst.numeric)} (allowed: ±${worst.allowed.toPrecision(2)}). ` +
+        `${name}: ${worst.where}: backward says ${formatNumber(worst.analytic)}, differences say ${formatNumber(worst.numeric)} (allowed: ±${worst.allowed.toPrecision(2)}). ` +
           "Is the rule wrong, the function not the same at each call, or the point a kink?",
       );
     }
