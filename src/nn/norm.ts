@@ -83,7 +83,8 @@ export interface BatchNormOptions extends NormOptions {
 
 /**
  * Batch normalization (Ioffe and Szegedy 2015) of [batch, …, channels] along all but the channels. In training by the batch's
- * own mean and variance, of which running means are kept (the variance unbiased, as PyTorch keeps it); in eval() by those.
+ * own mean and variance, of which running means are kept (the variance unbiased, as PyTorch keeps it); in eval() by those. An empty
+ * batch leaves the running means and the count of batches as they are.
  */
 export class BatchNorm extends Module {
   readonly weight: Tensor | null;
@@ -122,12 +123,13 @@ export class BatchNorm extends Module {
     if (!this.training && runningMean && runningVar)
       return ops.batchNorm(x, runningMean, runningVar, weight, bias, options);
     const pixels = x.size / this.numFeatures;
-    if (this.training && pixels === 1)
+    if (pixels === 1)
       throw new RangeError(
         `${this.constructor.name}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
       );
     const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
-    if (this.training && runningMean && runningVar) this.track(stats, pixels);
+    // An empty batch has no statistics.
+    if (this.training && runningMean && runningVar && pixels) this.track(stats, pixels);
     return y;
   }
 
