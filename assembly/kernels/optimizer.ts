@@ -94,12 +94,14 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
 }
 
 /**
- * v ← αv + (1 − α)g²;  centered: a ← αa + (1 − α)g, v̂ = v − a²;  d = g / (√v̂ + ε);
+ * v ← αv + (1 − α)g²;  centered: a ← αa + (1 − α)g, v̂ = max(v − a², δv);  d = g / (√v̂ + ε);
+ * δ = 2⁻²⁴/(1 − α) is how far rounding takes v and a² off: a difference below it says nothing, and may be negative.
  * with momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
  * s0: v, s1: b or 0, s2: a if centered.
  */
 export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
   const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
+  const noise = splat(Math.min(1, 5.960464477539063e-8 / (1 - alpha)));
   for (let i = begin; i < end; i += 4) {
     const at: usize = i << 2, count = end - i;
     const w = v128.load(p + at);
@@ -109,7 +111,8 @@ export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr:
     if (flags & UpdateFlag.Centered) {
       const mean = fma(a, v128.load(s2 + at), f32x4.mul(c, d));
       storeLanes(s2 + at, mean, count);
-      v = f32x4.sub(v, f32x4.mul(mean, mean));
+      // pmax: ∞ − ∞ leaves ∞.
+      v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
     if (s1) {

@@ -1,6 +1,6 @@
 /** Gradient clipping, in place on `grad`. */
 import { full } from "../creation.ts";
-import { norm, stack } from "../functions.ts";
+import { div, norm, stack } from "../functions.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 
@@ -30,7 +30,7 @@ export function clipGradNorm(
       if (!norms.length) return full([], 0);
       const total = norm(stack(norms), normType);
       // PyTorch's ε keeps the quotient finite.
-      const scale = total.add(1e-6).reciprocal().mul(maxNorm).clamp(-Infinity, 1);
+      const scale = div(maxNorm, total.add(1e-6)).clamp(null, 1);
       replaceGradients(list, (g) => g.mul(scale));
       return total;
     }),

@@ -31,7 +31,7 @@ const [A, B, C] = [3.4445, -4.775, 2.0315];
 function orthogonalized(g: Tensor, steps: number): Tensor {
   const wide = g.shape[0]! <= g.shape[1]!;
   const start = wide ? g : g.t();
-  let x = start.div(start.square().sum().sqrt().clamp(1e-7, Number.POSITIVE_INFINITY));
+  let x = start.div(start.norm().clamp(1e-7));
   for (let i = 0; i < steps; i++) {
     const gram = x.matmul(x.t());
     const update = gram.mul(B).add(gram.matmul(gram).mul(C));

@@ -138,8 +138,8 @@ export class LinearLR extends LRScheduler {
     this.apply();
   }
   rate(base: number, t: number): number {
-    const part = Math.min(t, this.totalIters) / this.totalIters;
-    return base * (this.startFactor + (this.endFactor - this.startFactor) * part);
+    if (t >= this.totalIters) return base * this.endFactor;
+    return base * (this.startFactor + (this.endFactor - this.startFactor) * (t / this.totalIters));
   }
 }
 
@@ -196,8 +196,9 @@ export interface OneCycleOptions {
 }
 
 /**
- * Up to maxLr, then down far below the start (Smith and Topin 2018). Momentum stays as it is (PyTorch cycles it by default): it is
- * part of what compile records.
+ * Up to maxLr, then down far below the start (Smith and Topin 2018), where it is for the last of totalSteps. The call of `step()` after
+ * that one keeps this rate; the next throws. Momentum stays as it is (PyTorch cycles it by default): it is part of what compile
+ * records.
  */
 export class OneCycleLR extends LRScheduler {
   private readonly options: Required<OneCycleOptions>;
@@ -211,19 +212,29 @@ export class OneCycleLR extends LRScheduler {
     this.options = { pctStart: 0.3, annealStrategy: "cos", divFactor: 25, finalDivFactor: 1e4, ...given(options) };
     requireWhole("OneCycleLR", { totalSteps: options.totalSteps });
     requireFraction("OneCycleLR", { pctStart: this.options.pctStart });
+    requireRange("OneCycleLR", { maxLr }, (v) => v >= 0 && v < Infinity, "a number ≥ 0");
+    const { annealStrategy, divFactor, finalDivFactor } = this.options;
+    requireRange("OneCycleLR", { divFactor, finalDivFactor }, (v) => v > 0, "above 0");
+    if (annealStrategy !== "cos" && annealStrategy !== "linear")
+      throw new RangeError(`OneCycleLR: annealStrategy is "${annealStrategy}", but must be "cos" or "linear".`);
     this.apply();
   }
   rate(_: number, t: number): number {
     const { totalSteps, pctStart, annealStrategy, divFactor, finalDivFactor } = this.options;
     if (t > totalSteps)
       throw new RangeError(`OneCycleLR: step ${t} of ${totalSteps}. Give it as many totalSteps as there are.`);
+    const last = totalSteps - 1;
     const top = pctStart * totalSteps - 1;
+    const now = Math.min(t, last);
     const start = this.maxLr / divFactor;
     const between = (from: number, to: number, part: number): number =>
       annealStrategy === "cos" ? cosine(from, to, part) : from + (to - from) * part;
-    return t <= top && top > 0
-      ? between(start, this.maxLr, t / top)
-      : between(this.maxLr, start / finalDivFactor, (t - top) / (totalSteps - 1 - top));
+    if (now <= top && top > 0) return between(start, this.maxLr, now / top);
+    if (top >= last) return this.maxLr;
+    // Exactly there at the end, which sums of rounded parts would miss.
+    return now === last
+      ? start / finalDivFactor
+      : between(this.maxLr, start / finalDivFactor, (now - top) / (last - top));
   }
 }
 
@@ -252,10 +263,11 @@ export class SequentialLR {
     scheduler.loadStateDict({ ...scheduler.stateDict(), lastEpoch: 0 });
   }
   step(): void {
-    this.lastEpoch++;
-    const which = this.milestones.filter((at) => at <= this.lastEpoch).length;
-    if (which && this.milestones[which - 1] === this.lastEpoch) this.begin(which);
+    const next = this.lastEpoch + 1;
+    const which = this.milestones.filter((at) => at <= next).length;
+    if (which && this.milestones[which - 1] === next) this.begin(which);
     else this.schedulers[which]!.step();
+    this.lastEpoch = next;
   }
   stateDict(): { readonly lastEpoch: number; readonly schedulers: readonly SchedulerState[] } {
     return { lastEpoch: this.lastEpoch, schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };

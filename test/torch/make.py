@@ -641,6 +641,18 @@ def make_schedules():
     run("CosineAnnealingWarmRestarts", 3, 2, 0.02)
     run("OneCycleLR", 0.5, total_steps=25, cycle_momentum=False)
     run("OneCycleLR", 0.5, total_steps=30, pct_start=0.2, anneal_strategy="linear", div_factor=10.0, final_div_factor=100.0, cycle_momentum=False)
+    # Rates at the ends of their ranges, and beyond.
+    for options in ({}, {"anneal_strategy": "linear"}, {"anneal_strategy": "linear", "pct_start": 0.0}, {"pct_start": 0.0}, {"anneal_strategy": "linear", "pct_start": 0.99}):
+        run("OneCycleLR", 0.5, total_steps=24, cycle_momentum=False, **options)
+    run("OneCycleLR", 0.5, total_steps=25, cycle_momentum=False, anneal_strategy="linear", pct_start=1.0)
+    for args in ((0.25, 1.0, 1), (0.25, 0.75, 23), (0.25, 0.75, 24), (1.0, 0.0, 12)):
+        run("LinearLR", *args)
+    for args in ((1, 0.9), (23, 0.5), (24, 0.5)):
+        run("StepLR", *args)
+    for args in ((24,), (1, 0.02), (12, 0.01), (5,)):
+        run("CosineAnnealingLR", *args)
+    for args in ((24,), (1,), (23, 1, 0.01), (1, 2), (8, 2), (2, 3)):
+        run("CosineAnnealingWarmRestarts", *args)
     falling = [1 / (1 + t) if t < 8 else 0.125 + 0.001 * (t % 3) for t in range(24)]
     run("ReduceLROnPlateau", values=falling, patience=2)
     run("ReduceLROnPlateau", values=[-v for v in falling], mode="max", factor=0.5, patience=1, cooldown=3, threshold=0.01, threshold_mode="abs", min_lr=0.02)
