@@ -69,6 +69,6 @@ for (const target of process.argv.length > 2 ? process.argv.slice(2) : INLINED) 
     process.exit(1);
   }
   const header = `/** The ${target} build of the kernels: ${bytes.length} bytes, as src/runtime/load.ts reads them. Made by \`npm run wasm\`. */\n`;
-  writeFileSync(`src/runtime/binaries/${target}.ts`, `${header}export default "${toText(bytes)}";\n`);
+  writeFileSync(`src/runtime/binaries/${target}.ts`, `${header}export default "${toText(bytes)}" as string;\n`);
   console.error(`${target}: ${bytes.length} bytes`);
 }

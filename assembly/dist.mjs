@@ -1,5 +1,5 @@
 // Emits dist/ as tsconfig.build.json says, without what only tests and docs read of the op table: oracles, samples, descriptions.
-import { copyFileSync, mkdirSync } from "node:fs";
+import { copyFileSync, mkdirSync, rmSync } from "node:fs";
 import ts from "typescript";
 
 const LEFT_OUT = new Set(["reference", "samples", "sample", "doc"]);
@@ -48,6 +48,9 @@ report(config.errors);
 const compiler = ts.createCompilerHost(config.options);
 const program = ts.createProgram(config.fileNames, config.options, compiler);
 report(ts.getPreEmitDiagnostics(program));
+// Files of sources that are gone would be packed too.
+for (const folder of ["src", "assembly", "bench", "examples"])
+  rmSync(`dist/${folder}`, { recursive: true, force: true });
 program.emit(undefined, write, undefined, false, { before: [withoutOracles(program.getTypeChecker())] });
 
 // The binaries, for those who serve them themselves and for runtimes that compile them beforehand.

@@ -1,14 +1,15 @@
-// Bundles dist/src into few files for Node, Deno and Bun, which start several times as fast from them: a file costs a millisecond.
-// Bundlers for pages take dist/src itself, of which they leave out what is not used.
+// Bundles dist/src into few files for Node, Deno and Bun, which start several times faster from them: a file costs a millisecond.
+// Bundlers for pages take dist/src itself and leave out what is not used.
 import { readFileSync, rmSync } from "node:fs";
 import { rolldown } from "rolldown";
+import { lines, READABLE } from "./lines.mjs";
 
 const OUT = "dist/node";
 rmSync(OUT, { recursive: true, force: true });
-/** What `import "nabla"` loads: all but the other entries, and what only threads need. */
+/** What `import "nabla"` loads: everything but the other entries and what only threads need. */
 const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|runtime[\\/](?:threads|pool|spawn|serve)\.)/;
 
-/** The kernels, in an encoding that these runtimes read by themselves: that is faster than ours, which is small. */
+/** The kernels in base64, which these runtimes decode natively, faster than our own denser encoding. */
 const binaries = {
   name: "binaries",
   load(id) {
@@ -19,7 +20,7 @@ const binaries = {
   },
 };
 
-/** One byte for each character: V8 reads that faster. What is not ASCII stands in texts and names, which may have it escaped. */
+/** ASCII, which V8 reads faster: other characters are in texts and names, where escapes are allowed. */
 const ascii = {
   name: "ascii",
   generateBundle(_, output) {
@@ -33,15 +34,14 @@ const bundle = await rolldown({
   input: { index: "dist/src/index.js", gradients: "dist/src/gradients/index.js", formats: "dist/src/formats/index.js" },
   platform: "neutral",
   external: ["node:buffer"],
-  plugins: [binaries, ascii],
-  // Modules' effects are theirs also where nothing of them is used by name.
+  plugins: [binaries, ascii, lines],
+  // A module's side effects count even if none of its names is used.
   treeshake: { moduleSideEffects: true },
 });
-// Classes keep their names: messages tell them.
 await bundle.write({
+  ...READABLE,
   dir: OUT,
-  // What the core is of is one file, whatever the others share of it.
+  // The core is one file, whatever the other entries share with it.
   codeSplitting: { groups: [{ name: "core", test: CORE }] },
   chunkFileNames: "[name]-[hash].js",
-  minify: { mangle: { keepNames: { class: true, function: false } } },
 });

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rolldown } from "rolldown";
 import { licences } from "../lab/licences.mjs";
+import { lines, READABLE } from "./lines.mjs";
 
 const OUT = "dist/src/serverless";
 const { version } = JSON.parse(readFileSync("package.json", "utf8"));
@@ -11,8 +12,9 @@ for (const file of readdirSync(OUT)) if (file.endsWith(".js")) rmSync(`${OUT}/${
 const bundle = await rolldown({
   input: "src/serverless/index.ts",
   external: ["nabla", "nabla/formats"],
+  plugins: [lines],
   tsconfig: false,
   transform: { define: { NABLA_VERSION: JSON.stringify(version) } },
 });
-const { output } = await bundle.write({ file: `${OUT}/index.js`, minify: { mangle: false } });
+const { output } = await bundle.write({ file: `${OUT}/index.js`, ...READABLE });
 writeFileSync(`${OUT}/LICENSES`, licences(output));

@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
+import { lines, READABLE } from "../assembly/lines.mjs";
 import { licences } from "./licences.mjs";
 
 const OUT = "dist/lab";
@@ -59,9 +60,9 @@ const bundle = await rolldown({
   input: { cli: "lab/cli.ts", mnist: "examples/mnist.ts", bench: "dist/bench/index.js" },
   platform: "node",
   external: ["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless"],
-  plugins: [inside, raw],
+  plugins: [inside, raw, lines],
 });
-const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name]-[hash].js", minify: { mangle: false } });
+const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name]-[hash].js", ...READABLE });
 writeFileSync(`${OUT}/digits.gz`, digits());
 writeFileSync(`${OUT}/LICENSES`, licences(output));
 chmodSync(`${OUT}/cli.js`, 0o755);

@@ -1,15 +1,48 @@
-// The licences of third-party code that the package carries, for the files that stand beside its bundles.
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+// The licences of third-party code that the package carries, for the files that are beside its bundles.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 
-/** What the licences of packages that a bundle holds ask for: their texts. */
+const manifestOf = (directory) => JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
+
+/** Where Node finds a package that code in `directory` imports; undefined if it is not installed. */
+function resolve(directory, name) {
+  for (let at = directory; ; at = dirname(at)) {
+    const found = join(at, "node_modules", name);
+    if (existsSync(join(found, "package.json"))) return found;
+    if (at === dirname(at)) return undefined;
+  }
+}
+
+/** Some packages ship copies of their dependencies within their own files: all of these count as bundled. */
+function withDependencies(directories) {
+  const found = new Set();
+  const add = (directory) => {
+    if (!directory || found.has(directory)) return;
+    found.add(directory);
+    for (const name of Object.keys(manifestOf(directory).dependencies ?? {})) add(resolve(directory, name));
+  };
+  directories.forEach(add);
+  return found;
+}
+
+/** The text of a package's licence. @throws Error if there is none */
+function licenceOf(directory) {
+  const file = readdirSync(directory).find((name) => /^(licen[cs]e|copying)/i.test(name));
+  if (file) return readFileSync(join(directory, file), "utf8").trim();
+  const readme = readdirSync(directory).find((name) => /^readme/i.test(name));
+  const [, section] =
+    /\n#+ licen[cs]e\s*\n([\s\S]*?)(\n#|$)/i.exec(readme ? readFileSync(join(directory, readme), "utf8") : "") ?? [];
+  if (section?.trim()) return section.trim();
+  throw new Error(`${directory} has no licence to ship.`);
+}
+
+/** The texts of the licences of all packages in a bundle, by name. */
 export function licences(chunks) {
   const modules = chunks.flatMap(({ moduleIds = [] }) => moduleIds);
-  const packages = new Set(modules.flatMap((id) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []));
-  const texts = [...packages].sort().map((directory) => {
-    const { name, version, license } = JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
-    const file = ["LICENSE", "LICENSE.md", "LICENSE.txt", "license"].map((f) => join(directory, f)).find(existsSync);
-    return `${name} ${version} (${license})\n\n${file ? readFileSync(file, "utf8").trim() : ""}\n`;
+  const packages = modules.flatMap((id) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []);
+  const texts = [...withDependencies(packages)].map((directory) => {
+    const { name, version, license } = manifestOf(directory);
+    return `${name} ${version} (${license})\n\n${licenceOf(directory)}\n`;
   });
-  return texts.join(`\n${"-".repeat(80)}\n\n`);
+  return [...new Set(texts)].sort().join(`\n${"-".repeat(80)}\n\n`);
 }

@@ -1,0 +1,116 @@
+// How bundles are written: names and lines as the source has them, so an uncaught error shows a line that a person can read. What
+// bundlers put on one line (lists of imports, long texts, the kernels) is broken into several.
+import ts from "typescript";
+
+/** No line that can be broken is longer. */
+const LONGEST = 240;
+/** Columns of the lines that a long one is broken into. */
+const COLUMNS = 116;
+
+/** Rolldown's options of output. */
+export const READABLE = {
+  comments: { legal: true, annotation: true, jsdoc: false },
+  minify: { compress: false, mangle: false, codegen: { removeWhitespace: false } },
+  minifyInternalExports: false,
+};
+
+/** Tokens after which JavaScript allows a line to end, whatever comes next. */
+const ENDS = new Set([
+  ts.SyntaxKind.CommaToken,
+  ts.SyntaxKind.SemicolonToken,
+  ts.SyntaxKind.OpenBraceToken,
+  ts.SyntaxKind.OpenParenToken,
+  ts.SyntaxKind.OpenBracketToken,
+  ts.SyntaxKind.QuestionToken,
+  ts.SyntaxKind.ColonToken,
+  ts.SyntaxKind.EqualsToken,
+  ts.SyntaxKind.EqualsGreaterThanToken,
+  ts.SyntaxKind.AmpersandAmpersandToken,
+  ts.SyntaxKind.BarBarToken,
+  ts.SyntaxKind.QuestionQuestionToken,
+  ts.SyntaxKind.PlusToken,
+]);
+const TEXTS = new Set([
+  ts.SyntaxKind.StringLiteral,
+  ts.SyntaxKind.NoSubstitutionTemplateLiteral,
+  ts.SyntaxKind.TemplateHead,
+  ts.SyntaxKind.TemplateMiddle,
+  ts.SyntaxKind.TemplateTail,
+]);
+
+/** Where the lines that are too long begin and end. */
+function longLines(code) {
+  const found = [];
+  for (let begin = 0; begin < code.length; ) {
+    const next = code.indexOf("\n", begin);
+    const end = next < 0 ? code.length : next;
+    if (end - begin > LONGEST) found.push({ begin, end });
+    begin = end + 1;
+  }
+  return found;
+}
+
+/** A long regular expression as a text, which can be broken. */
+function asText(literal) {
+  const end = literal.lastIndexOf("/");
+  return `new RegExp(${JSON.stringify(literal.slice(1, end))}, "${literal.slice(end + 1)}")`;
+}
+
+/** Where a text may be continued on the next line by a backslash: not within an escape, and not where a template is tagged. */
+function breaksInText(code, node) {
+  const at = node.getStart();
+  const isTagged =
+    ts.isTaggedTemplateExpression(node.parent) || ts.isTaggedTemplateExpression(node.parent?.parent?.parent ?? node);
+  if (node.end - at <= COLUMNS || isTagged) return [];
+  const places = [];
+  for (const piece of code.slice(at, node.end).matchAll(/\\u\{[^}]*\}|\\u....|\\x..|\\[\s\S]|\$\{|[\s\S]/g))
+    places.push(at + piece.index);
+  return places.slice(1, -2).map((place) => ({ place, by: "\\\n" }));
+}
+
+/** The code with its long lines broken. */
+export function breakLines(code) {
+  const long = longLines(code);
+  if (!long.length) return code;
+  const touches = (begin, end) => long.some((line) => begin < line.end && end > line.begin);
+  const file = ts.createSourceFile("chunk.js", code, ts.ScriptTarget.Latest, true, ts.ScriptKind.JS);
+  const places = [];
+  const expressions = [];
+  const visit = (node) => {
+    if (!touches(node.pos, node.end)) return;
+    if (ts.isRegularExpressionLiteral(node) && node.end - node.getStart() > COLUMNS) expressions.push(node);
+    else if (TEXTS.has(node.kind)) places.push(...breaksInText(code, node));
+    else if (ENDS.has(node.kind)) places.push({ place: node.end, by: "\n" });
+    else for (const child of node.getChildren(file)) visit(child);
+  };
+  visit(file);
+  if (expressions.length) {
+    const [begin, end] = [(node) => node.getStart(), (node) => node.end];
+    const parts = expressions.map(
+      (node, i) => code.slice(i ? end(expressions[i - 1]) : 0, begin(node)) + asText(node.text),
+    );
+    return breakLines(parts.join("") + code.slice(end(expressions.at(-1))));
+  }
+  let broken = "";
+  let at = 0;
+  let next = 0;
+  for (const { begin, end } of long) {
+    let start = begin;
+    while (places[next]?.place <= begin) next++;
+    for (; places[next]?.place < end; next++) {
+      const follows = places[next + 1]?.place ?? end;
+      if (Math.min(follows, end) - start <= COLUMNS) continue;
+      broken += code.slice(at, places[next].place) + places[next].by;
+      start = at = places[next].place;
+    }
+  }
+  return broken + code.slice(at);
+}
+
+/** Breaks the long lines of all that is bundled. */
+export const lines = {
+  name: "lines",
+  generateBundle(_, output) {
+    for (const chunk of Object.values(output)) if (chunk.type === "chunk") chunk.code = breakLines(chunk.code);
+  },
+};

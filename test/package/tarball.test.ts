@@ -1,0 +1,155 @@
+/** What the package ships: the files that it needs, their licences, and nothing else; and that two builds are the same bytes. */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+
+const [packed] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json"], { encoding: "utf8" })) as [
+  { files: { path: string; size: number }[]; size: number; unpackedSize: number },
+];
+const files = packed!.files.map(({ path }) => path);
+const read = (path: string): string => readFileSync(path, "utf8");
+
+describe("the tarball", () => {
+  test("holds code, declarations, kernels, digits and texts, each where it belongs", () => {
+    const expected = [
+      /^(package\.json|README\.md|LICENSE|NOTICE|SECURITY\.md)$/,
+      /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
+      /^dist\/src\/serverless\/LICENSES$/,
+      /^dist\/assembly\/opcodes\.(js|d\.ts)$/,
+      /^dist\/node\/[\w-]+\.js$/,
+      /^dist\/lab\/([\w-]+\.js|LICENSES|digits\.gz)$/,
+      /^dist\/wasm\/(simd|relaxed)\.wasm$/,
+    ];
+    expect(files.filter((file) => !expected.some((pattern) => pattern.test(file)))).toEqual([]);
+    for (const pattern of expected)
+      expect(
+        files.some((file) => pattern.test(file)),
+        String(pattern),
+      ).toBe(true);
+  });
+  test("holds a compiled file for each source and no other", () => {
+    for (const file of files.filter((path) => /^dist\/(src|assembly)\/.*\.d\.ts$/.test(path))) {
+      const source = file.replace(/^dist\//, "").replace(/\.d\.ts$/, ".ts");
+      expect(statSync(source, { throwIfNoEntry: false })?.isFile(), source).toBe(true);
+    }
+  });
+  test("is smaller than 3 MB, and 7 MB unpacked", () => {
+    expect(packed!.size).toBeLessThan(3e6);
+    expect(packed!.unpackedSize).toBeLessThan(7e6);
+  });
+  test("has no binaries in declarations: no text of more than 500 characters, no file of more than 64 KB", () => {
+    const declarations = files.filter((file) => file.endsWith(".d.ts"));
+    expect(declarations.length).toBeGreaterThan(100);
+    for (const file of declarations) {
+      const text = read(file);
+      expect(text.length, file).toBeLessThan(2 ** 16);
+      expect(text.replace(/\/\*[\s\S]*?\*\//g, ""), file).not.toMatch(/"[^"\n]{500}/);
+    }
+    for (const build of ["simd", "relaxed"])
+      expect(read(`dist/src/runtime/binaries/${build}.d.ts`)).toMatch(/declare const _default: string;/);
+  });
+});
+
+describe("licences", () => {
+  test.each(["dist/lab", "dist/src/serverless"])(
+    "of every package bundled in %s are beside it, with their texts",
+    (folder) => {
+      const code = readdirSync(folder).filter((name) => name.endsWith(".js"));
+      const bundled = new Set(
+        code.flatMap((name) =>
+          Array.from(
+            read(join(folder, name)).matchAll(/^\/\/ node_modules\/((?:@[^/]+\/)?[^/]+)\//gm),
+            ([, found]) => found!,
+          ),
+        ),
+      );
+      expect(bundled.size).toBeGreaterThan(1);
+      const sections = read(join(folder, "LICENSES")).split(`\n${"-".repeat(80)}\n\n`);
+      const texts = new Map(sections.map((section) => [/^(\S+) [\d.]+\S* \([^)]+\)\n\n/.exec(section)?.[1], section]));
+      for (const name of bundled) expect(texts.get(name)?.length, name).toBeGreaterThan(300);
+    },
+  );
+  test.each(["delaunator", "robust-predicates", "internmap"])(
+    "of %s, which another package has copied, are there too",
+    (name) => {
+      expect(read("dist/lab/LICENSES")).toMatch(new RegExp(`^${name} [\\d.]+ \\(`, "m"));
+    },
+  );
+  test("of the digits are in NOTICE, with their makers and source", () => {
+    expect(files).toContain("dist/lab/digits.gz");
+    for (const word of [
+      /dist\/lab\/digits\.gz/,
+      /MNIST/,
+      /Yann LeCun/,
+      /Corinna Cortes/,
+      /ShareAlike 3\.0/,
+      /yann\.lecun\.com/,
+    ])
+      expect(read("NOTICE")).toMatch(word);
+  });
+});
+
+/** What `npm run build` needs. */
+const SOURCES = [
+  "assembly",
+  "src",
+  "lab",
+  "examples",
+  "bench",
+  "package.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "asconfig.json",
+];
+const BUILT = ["src", "assembly", "node", "lab", "wasm", "bench", "examples"];
+
+/** A hash of each file under the folders that a build makes. */
+function hashes(root: string): Record<string, string> {
+  const entries = BUILT.flatMap((folder) =>
+    readdirSync(join(root, "dist", folder), { recursive: true, encoding: "utf8" })
+      .map((name) => join("dist", folder, name))
+      .filter((path) => statSync(join(root, path)).isFile())
+      .map(
+        (path) =>
+          [
+            path,
+            createHash("sha256")
+              .update(readFileSync(join(root, path)))
+              .digest("hex"),
+          ] as const,
+      ),
+  );
+  return Object.fromEntries(entries.sort());
+}
+
+test("a second build, in another folder at another time, is the same bytes", () => {
+  mkdirSync("build", { recursive: true });
+  const root = mkdtempSync("build/again-");
+  try {
+    for (const source of SOURCES)
+      cpSync(source, join(root, source), {
+        recursive: true,
+        filter: (path) =>
+          !(
+            basename(path) === "node_modules" ||
+            (basename(dirname(path)) === "runtime" && basename(path) === "binaries")
+          ),
+      });
+    // Hard links: a copy that takes no time and no space.
+    execFileSync("cp", ["-al", "node_modules", join(root, "node_modules")]);
+    const env = { ...process.env, TZ: "Pacific/Kiritimati", LANG: "tr_TR.UTF-8", HOME: "/nonexistent" };
+    const scripts = (JSON.parse(read("package.json")) as { scripts: Record<string, string> }).scripts;
+    const steps = scripts.build!.replace("npm run wasm", scripts.wasm!).split(" && ");
+    expect(steps.length).toBeGreaterThan(3);
+    for (const step of steps) {
+      const [command, ...args] = step.split(" ");
+      expect(command).toBe("node");
+      execFileSync(process.execPath, args, { cwd: root, env, stdio: "pipe" });
+    }
+    expect(hashes(root)).toEqual(hashes("."));
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+});
