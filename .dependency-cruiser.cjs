@@ -20,7 +20,7 @@ module.exports = {
       name: "no-unknown-room",
       comment: "every source file stands on a floor",
       severity: "error",
-      from: { path: "^(src|assembly)/", pathNot: floors.join("|") },
+      from: { path: "^(src|assembly)/.*\\.ts$", pathNot: floors.join("|") },
       to: {},
     },
     ...floors.slice(0, -1).map((floor, i) => ({
