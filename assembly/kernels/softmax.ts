@@ -135,7 +135,7 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
     for (let i: u32 = 0; i < n; i += 4) {
       const p: usize = at + (i << 2), logP = v128.load(y + p), d = v128.load(dy + p), probability = exp(logP), likely = f32x4.gt(probability, half);
       let dx = fma(probability, f32x4.neg(total), d);
-      if (v128.any_true(likely)) {
+      if (i32x4.bitmask(likely)) {
         const rest = f32x4.add(f32x4.mul(d, expm1(logP)), f32x4.mul(probability, f32x4.sub(total, d)));
         dx = v128.bitselect(f32x4.neg(rest), dx, likely);
       }
@@ -224,7 +224,7 @@ export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, targe
       const p: usize = at + (i << 2), t = v128.load(target + p), most = f32x4.gt(t, half);
       const logP = f32x4.sub(f32x4.sub(v128.load(logits + p), m), l);
       let d = f32x4.sub(f32x4.mul(exp(logP), mass), t);
-      if (v128.any_true(most)) d = v128.bitselect(f32x4.add(f32x4.mul(expm1(logP), mass), f32x4.sub(mass, t)), d, most);
+      if (i32x4.bitmask(most)) d = v128.bitselect(f32x4.add(f32x4.mul(expm1(logP), mass), f32x4.sub(mass, t)), d, most);
       storeLanes(out + p, f32x4.mul(s, d), classes - i);
     }
   }
