@@ -4,7 +4,7 @@
  */
 import { unary, unaryGrad } from "./kernels/unary";
 import { binary, where } from "./kernels/binary";
-import { argMax, argMin, cumsum, max, min, piecesOf, reduceUnits, sum } from "./kernels/reduce";
+import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, sum, sumInt } from "./kernels/reduce";
 import {
   crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEntropy, softCrossEntropyGrad, softmax, softmaxGrad,
 } from "./kernels/softmax";
@@ -23,7 +23,7 @@ import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
   Advance, Binary, Block, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
-  Softmax, SoftmaxGrad, Solve, StridedCopy, Unary, Update, UpdatePart, Where, Zip,
+  Softmax, SoftmaxGrad, Solve, StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
 /** Elements per chunk of elementwise work: a share is a whole number of chunks, so that cache lines are not shared. */
@@ -134,13 +134,16 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
   const length = word(at, Reduce.piece), piece = length ? length : n;
   const units = reduceUnits(op, word(at, Reduce.outer) * piecesOf(n, piece), inner);
   const begin = shareBegin(units, 16, thread, threads), end = shareBegin(units, 16, thread + 1, threads);
+  const integer: u32 = word(at, Reduce.type) == <u32>Type.Int32 ? 1 : 0;
   switch (op) {
-    case Op.Sum: sum(out, x, n, piece, inner, float(at, Reduce.scale), word(at, Reduce.workspace) + thread * Fold.stack, begin, end); break;
-    case Op.Max: max(out, x, n, piece, inner, begin, end); break;
-    case Op.Min: min(out, x, n, piece, inner, begin, end); break;
-    case Op.ArgMax: argMax(out, x, n, begin, end); break;
-    case Op.ArgMin: argMin(out, x, n, begin, end); break;
-    case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), begin, end); break;
+    case Op.Sum:
+      if (integer) sumInt(out, x, n, piece, inner, begin, end);
+      else sum(out, x, n, piece, inner, double(at, Reduce.divisor), word(at, Reduce.workspace) + thread * Fold.stack, begin, end);
+      break;
+    case Op.Max: integer ? maxInt(out, x, n, piece, inner, begin, end) : max(out, x, n, piece, inner, begin, end); break;
+    case Op.Min: integer ? minInt(out, x, n, piece, inner, begin, end) : min(out, x, n, piece, inner, begin, end); break;
+    case Op.ArgMax: case Op.ArgMin: argExtreme(out, x, n, op == Op.ArgMin ? 1 : 0, integer, begin, end); break;
+    case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), integer, begin, end); break;
   }
 }
 

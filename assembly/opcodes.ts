@@ -261,22 +261,30 @@ export const enum Where {
   words,
 }
 
-/** Bytes of `workspace` that a sum of columns needs for each thread: 64 for each power of two of its blocks. */
+/** Bytes of `workspace` that a sum of columns needs for each thread: float64 sums of 16 columns. */
 export const enum Fold {
-  stack = 2048,
+  stack = 128,
 }
 
-/** x: [outer, n, inner] → out: [outer, inner], times `scale` (Sum); Cumsum keeps the shape, `reverse` from the end. */
+/**
+ * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], by `divisor` (Sum of float32); Cumsum keeps the shape,
+ * `reverse` from the end.
+ */
 export const enum Reduce {
   out = Head.words,
   x,
   outer,
   n,
   inner,
-  scale,
-  reverse,
+  /** float64, two words. */
+  divisor,
+  reverse = divisor + 2,
+  type,
   workspace,
-  /** 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner]. */
+  /**
+   * 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner], and twice as many for a
+   * Sum of float32, whose pieces leave a sum and what rounding took from it.
+   */
   piece,
   words,
 }

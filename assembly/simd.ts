@@ -86,9 +86,22 @@ export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   return min<u32>(n, <u32>(<u64>grains * thread / threads) * grain);
 }
 
+/** Elements that a sum adds in float32 before it goes on in float64. A multiple of 4. */
+export const SUM_BLOCK: u32 = 256;
+
 // @ts-ignore: decorator
 @inline
-/** (v₀ + v₁) + (v₂ + v₃). */
-export function horizontalSum(v: v128): f32 {
-  return (f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1)) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
+/** The last two lanes as float64. */
+export function promoteHigh(v: v128): v128 { return f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 0)); }
+
+// @ts-ignore: decorator
+@inline
+/** total + (v₀ + v₂, v₁ + v₃) in float64: how long sums take a block's lanes in. */
+export function addPairs(total: v128, v: v128): v128 {
+  return f64x2.add(total, f64x2.add(f64x2.promote_low_f32x4(v), promoteHigh(v)));
 }
+
+// @ts-ignore: decorator
+@inline
+/** v₀ + v₁ of float64. */
+export function pairSum(v: v128): f64 { return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1); }

@@ -38,7 +38,7 @@ describe.each([Op.Sum, Op.Max, Op.Min] as const)("%i: sum, max, min", (code) => 
         outer,
         n,
         inner,
-        scale: code === Op.Sum ? 1 / n : 1,
+        divisor: code === Op.Sum ? n : 1,
         reverse: false,
         shape: [outer, 1, inner],
       };

@@ -5,7 +5,7 @@
  */
 import { Attention, Op } from "../opcodes";
 import { exp } from "../math";
-import { fma, horizontalSum, laneMask, shareBegin } from "../simd";
+import { addPairs, fma, laneMask, pairSum, shareBegin, SUM_BLOCK } from "../simd";
 import { blocks, gemmWorkspace } from "./gemm";
 
 /** Query rows of a block; half as many for short causal attention, of which more is left out then. */
@@ -49,19 +49,23 @@ function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   let p = s;
   if (largest != -Infinity) {
     const factor = f32x4.splat(scale), shift = f32x4.splat(-largest * scale);
-    let total = zero;
-    for (; p < end; p += 16) {
-      const e = exp(fma(v128.load(p), factor, shift));
-      v128.store(p, e);
-      total = f32x4.add(total, e);
+    let total = f64x2.splat(0), sum = zero;
+    while (p < end) {
+      const stop = min(end, p + SUM_BLOCK * 4);
+      for (sum = zero; p < stop; p += 16) {
+        const e = exp(fma(v128.load(p), factor, shift));
+        v128.store(p, e);
+        sum = f32x4.add(sum, e);
+      }
+      total = addPairs(total, sum);
     }
     if (rest) {
       const e = v128.and(exp(fma(v128.load(p), factor, shift)), head);
       v128.store(p, e);
-      total = f32x4.add(total, e);
+      total = addPairs(total, e);
       p += 16;
     }
-    const part = f32x4.splat(1 / horizontalSum(total));
+    const part = f32x4.splat(1 / <f32>pairSum(total));
     for (let q = s; q < p; q += 16) v128.store(q, f32x4.mul(v128.load(q), part));
   }
   for (; p < stop; p += 16) v128.store(p, zero);
@@ -70,10 +74,15 @@ function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
 /** dS = scale·P∘(dP − Σ dP∘P) along a row, in place of dP; P is 0 behind the last key it saw. */
 function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
   const end = dp + ((<usize>n & ~3) << 2), toP = p - dp, head = laneMask(n & 3);
-  let total = f32x4.splat(0);
-  for (let d = dp; d < end; d += 16) total = fma(v128.load(d), v128.load(d + toP), total);
-  if (n & 3) total = f32x4.add(total, v128.and(head, f32x4.mul(v128.load(end), v128.load(end + toP))));
-  const sum = f32x4.splat(horizontalSum(total)), factor = f32x4.splat(scale);
+  let total = f64x2.splat(0);
+  for (let d = dp; d < end;) {
+    const stop = min(end, d + SUM_BLOCK * 4);
+    let part = f32x4.splat(0);
+    for (; d < stop; d += 16) part = fma(v128.load(d), v128.load(d + toP), part);
+    total = addPairs(total, part);
+  }
+  if (n & 3) total = addPairs(total, v128.and(head, f32x4.mul(v128.load(end), v128.load(end + toP))));
+  const sum = f32x4.splat(<f32>pairSum(total)), factor = f32x4.splat(scale);
   for (let d = dp; d < end; d += 16) v128.store(d, f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum)));
   // Rows end in padding: what is written there is never read.
   if (n & 3) v128.store(end, f32x4.mul(f32x4.mul(factor, v128.load(end + toP)), f32x4.sub(v128.load(end), sum)));

@@ -5,7 +5,7 @@
  */
 import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
-import { copyPanel, MR, micro4, micro6, NR, rowDots, rowNarrow, rowWide, transpose, WIDE } from "./pack";
+import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE, wideRow } from "./pack";
 
 /** Longest k of one block: a panel of B, KC × NR, stays in the first-level cache. */
 // @ts-ignore: decorator
@@ -30,7 +30,12 @@ const FEW: usize = 8;
 @inline
 const SHORT: usize = 16;
 
-// The workspace: [one tile of C | panels of B | a block of A, if transposed | partial sums, if k is cut].
+/** Products that one lane adds before what it has is added to C: where rows are few and nothing is packed. */
+// @ts-ignore: decorator
+@inline
+const DEPTH: usize = 256;
+
+// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is cut].
 // The odd leading dimension of A spreads its rows over the cache's sets.
 // @ts-ignore: decorator
 @inline
@@ -127,8 +132,8 @@ export function gemm(
   }
 }
 
-/** Few rows, or a short k, and B as it lies: a row of C is the sum of k rows of B. */
-function thin(
+/** Few rows, or a short k, and B as it lies: a row of C is the sum of k rows of B, DEPTH at a time. */
+export function thin(
   c: usize,
   ldc: usize,
   a: usize,
@@ -156,14 +161,32 @@ function thin(
     const bt = b + (j << 2) - back;
     const bj = bias ? bias + (j << 2) : 0;
     for (let i: usize = 0; i < m; i++) {
-      const at = a + i * lda;
       const ct = c + i * ldc + (j << 2);
       const target = plain && cols == step ? ct : tile;
-      if (wide) rowWide(target, at, stepA, bt, ldb, k);
-      else rowNarrow(target, at, stepA, bt, ldb, cols, k);
+      const at = a + i * lda;
+      if (k > SHORT) deepRow(target, at, stepA, bt, ldb, wide, cols, k, tile + WIDE * 4);
+      else if (wide) wideRow(target, at, stepA, bt, ldb, k);
+      else narrowRow(target, at, stepA, bt, ldb, cols, k);
       if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, toY, accumulate);
     }
   }
+}
+
+/** c[WIDE or NR] = a[k]·B[k, …], DEPTH products at a time; `more` is scratch for as many elements. */
+export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, wide: bool, cols: usize, k: usize, more: usize): void {
+  for (let p: usize = 0; p < k; p += DEPTH) {
+    const target = p ? more : c, depth = min(DEPTH, k - p);
+    if (wide) rowWide(target, a + p * stepA, stepA, b + p * ldb, ldb, depth);
+    else rowNarrow(target, a + p * stepA, stepA, b + p * ldb, ldb, cols, depth);
+    if (p) addTile(c, more, wide ? WIDE : NR);
+  }
+}
+
+/** c += more, `count` elements, a multiple of 4. */
+// @ts-ignore: decorator
+@inline
+function addTile(c: usize, more: usize, count: usize): void {
+  for (const end = c + (count << 2); c < end; c += 16, more += 16) v128.store(c, f32x4.add(v128.load(c), v128.load(more)));
 }
 
 /** Rows of A against rows of B, both as they lie. */
@@ -187,7 +210,11 @@ function dots(
     const cols = min(NR, n - j);
     const bt = b + j * ld;
     for (let i: usize = 0; i < m; i++) {
-      rowDots(tile, a + i * ld, bt, ld, cols, k);
+      rowDots(tile, a + i * ld, bt, ld, cols, min(4 * DEPTH, k));
+      for (let p: usize = 4 * DEPTH; p < k; p += 4 * DEPTH) {
+        rowDots(tile + WIDE * 4, a + i * ld + (p << 2), bt + (p << 2), ld, cols, min(4 * DEPTH, k - p));
+        addTile(tile, tile + WIDE * 4, NR);
+      }
       finish(c + i * ldc + (j << 2), ldc, tile, 0, 1, cols, 0, alpha, bias ? bias + (j << 2) : 0, activation, toY, accumulate);
     }
   }

@@ -1,11 +1,17 @@
 /**
  * Normalization along the middle of [outer, n, inner], and its gradient: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring,
- * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. Sums are taken over blocks
- * of BLOCK elements (or rows) first, so their bits depend on n alone. Groups are shared, never cut.
+ * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ comes from a sum in float64, as
+ * m + δ in float32: the group's elements less μ keep their digits however far from 0 they lie, and are 0 where all are equal.
+ * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums go on in float64 after blocks. Bits depend on n alone: groups
+ * are shared, never cut.
+ *
+ * The last loops test at their end: V8 then computes the rate and the like before them, not in every turn.
  */
-import { fma, horizontalSum, laneMask, storeLanes } from "../simd";
+import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
+import { rowTotal, tree, TREE } from "./reduce";
 
-const BLOCK: u32 = 128;
+/** Rows whose terms are added in float32 before they go on in float64. */
+const COLUMN_BLOCK: u32 = 16;
 
 /** Groups per unit of work: vectors of four where groups lie side by side. */
 export function normUnits(outer: u32, inner: u32): u32 {
@@ -14,52 +20,84 @@ export function normUnits(outer: u32, inner: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-/** Σ along a row, lanes past its end left out: kind 0: x, 1: (x − m)², 2: y·(x − m). */
-function rowFold(kind: i32, x: usize, y: usize, m: v128, n: u32): f32 {
-  let total = f32x4.splat(0);
-  for (let begin: u32 = 0; begin < n; begin += BLOCK) {
-    const end = begin + BLOCK < n ? begin + BLOCK : n;
+/** Σ along a row: of y·(x − m), or, without products, of (x − m)². */
+function rowFold(products: bool, x: usize, y: usize, m: v128, n: u32): f64 {
+  const whole = n & ~3;
+  let total = f64x2.splat(0);
+  for (let i: u32 = 0; i < whole;) {
+    const end = whole - i > SUM_BLOCK ? i + SUM_BLOCK : whole;
     let sum = f32x4.splat(0);
-    for (let i = begin; i < end; i += 4) {
-      const at: usize = i << 2;
-      let v = v128.load(x + at);
-      if (kind) {
-        v = f32x4.sub(v, m);
-        v = f32x4.mul(v, kind == 1 ? v : v128.load(y + at));
-      }
-      if (end - i < 4) v = v128.and(v, laneMask(end - i));
-      sum = f32x4.add(sum, v);
+    for (; i < end; i += 4) {
+      const at: usize = i << 2, v = f32x4.sub(v128.load(x + at), m);
+      sum = fma(v, products ? v128.load(y + at) : v, sum);
     }
-    total = f32x4.add(total, sum);
+    total = addPairs(total, sum);
   }
-  return horizontalSum(total);
+  if (n & 3) {
+    const at: usize = whole << 2, v = f32x4.sub(v128.load(x + at), m);
+    total = addPairs(total, v128.and(f32x4.mul(v, products ? v128.load(y + at) : v), laneMask(n & 3)));
+  }
+  return pairSum(total);
 }
-function rowSum(x: usize, n: u32): f32 { return rowFold(0, x, x, f32x4.splat(0), n); }
-function rowSquares(x: usize, m: v128, n: u32): f32 { return rowFold(1, x, x, m, n); }
-function rowProducts(x: usize, y: usize, m: v128, n: u32): f32 { return rowFold(2, x, y, m, n); }
+export function rowSquares(x: usize, m: v128, n: u32): f64 { return rowFold(false, x, x, m, n); }
+export function rowProducts(x: usize, y: usize, m: v128, n: u32): f64 { return rowFold(true, x, y, m, n); }
 
 // @ts-ignore: decorator
 @inline
-/** The same down four columns, `step` bytes from row to row. */
-function columnFold(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
-  let total = f32x4.splat(0);
-  for (let begin: u32 = 0; begin < n; begin += BLOCK) {
-    const end = begin + BLOCK < n ? begin + BLOCK : n;
-    let sum = f32x4.splat(0);
-    for (let i = begin; i < end; i++, x += step, y += step) {
-      if (!kind) sum = f32x4.add(sum, v128.load(x));
-      else {
-        const v = f32x4.sub(v128.load(x), m);
-        sum = fma(v, kind == 1 ? v : v128.load(y), sum);
-      }
-    }
-    total = f32x4.add(total, sum);
-  }
-  return total;
+/** (low, high)/n in float32. */
+function quotient(low: v128, high: v128, n: u32): v128 {
+  const by = f64x2.splat(<f64>n);
+  return i64x2.shuffle(f32x4.demote_f64x2_zero(f64x2.div(low, by)), f32x4.demote_f64x2_zero(f64x2.div(high, by)), 0, 2);
 }
-function columnSum(x: usize, n: u32, step: usize): v128 { return columnFold(0, x, x, f32x4.splat(0), n, step); }
-function columnSquares(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(1, x, x, m, n, step); }
-function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize): v128 { return columnFold(2, x, y, m, n, step); }
+
+/** Means of four columns of n rows, `step` bytes apart; what rounding takes from them goes to the first `count` floats at `rest`, unless it is 0. */
+function columnMeans(x: usize, n: u32, step: usize, rest: usize, count: u32): v128 {
+  let low = f64x2.splat(0), high = low, i = n;
+  for (; i >= TREE; i -= TREE, x += TREE * step) {
+    const v = tree(x, step);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+    high = f64x2.add(high, promoteHigh(v));
+  }
+  for (; i > 0; i--, x += step) {
+    const v = v128.load(x);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+    high = f64x2.add(high, promoteHigh(v));
+  }
+  const m = quotient(low, high, n), by = f64x2.splat(<f64>n);
+  if (rest) {
+    low = f64x2.sub(low, f64x2.mul(f64x2.promote_low_f32x4(m), by));
+    high = f64x2.sub(high, f64x2.mul(promoteHigh(m), by));
+    storeLanes(rest, quotient(low, high, n), count);
+  }
+  return m;
+}
+
+// @ts-ignore: decorator
+@inline
+/** The mean down four columns of y·(x − m), or, without products, of (x − m)². */
+function columnFold(products: bool, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
+  let low = f64x2.splat(0), high = low;
+  for (let i: u32 = 0; i < n;) {
+    const end = n - i > COLUMN_BLOCK ? i + COLUMN_BLOCK : n;
+    let sum = f32x4.splat(0);
+    for (; i < end; i++, x += step, y += step) {
+      const v = f32x4.sub(v128.load(x), m);
+      sum = fma(v, products ? v128.load(y) : v, sum);
+    }
+    low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
+    high = f64x2.add(high, promoteHigh(sum));
+  }
+  return quotient(low, high, n);
+}
+export function columnSquares(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(false, x, x, m, n, step); }
+export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize): v128 { return columnFold(true, x, y, m, n, step); }
+
+// @ts-ignore: decorator
+@inline
+/** σ² from the mean of (x − m)². */
+function varianceOf(squares: v128, delta: v128): v128 {
+  return f32x4.max(f32x4.sub(squares, f32x4.mul(delta, delta)), f32x4.splat(0));
+}
 
 // @ts-ignore: decorator
 @inline
@@ -72,23 +110,24 @@ function inverseRoot(variance: v128, eps: f32): v128 {
  * Units [begin, end) (normUnits).
  */
 export function normalize(out: usize, stats: usize, x: usize, weight: usize, bias: usize, n: u32, inner: u32, center: u32, eps: f32, begin: u32, end: u32): void {
-  const part: f32 = 1 / <f32>n;
   if (inner == 1) {
     for (let r = begin; r < end; r++) {
       const row = x + <usize>r * (n << 2), to = out + <usize>r * (n << 2);
-      const mean: f32 = center ? rowSum(row, n) * part : 0;
-      const m = f32x4.splat(mean);
-      const variance = rowSquares(row, m, n) * part;
+      const average: f64 = center ? rowTotal(row, n) / n : 0, mean = <f32>average;
+      const m = f32x4.splat(mean), delta = f32x4.splat(<f32>(average - mean));
+      const variance = varianceOf(f32x4.splat(<f32>(rowSquares(row, m, n) / n)), delta);
       store<f32>(stats + (<usize>r << 3), mean);
-      store<f32>(stats + (<usize>r << 3), variance, 4);
-      const rate = inverseRoot(f32x4.splat(variance), eps);
-      for (let i: u32 = 0; i < n; i += 4) {
+      v128.store32_lane(stats + (<usize>r << 3), variance, 0, 4);
+      const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
+      if (!n) continue;
+      let i: u32 = 0;
+      do {
         const at: usize = i << 2;
-        let v = f32x4.mul(f32x4.sub(v128.load(row + at), m), rate);
+        let v = fma(f32x4.sub(v128.load(row + at), m), rate, shift);
         if (weight) v = f32x4.mul(v, v128.load(weight + at));
         if (bias) v = f32x4.add(v, v128.load(bias + at));
         storeLanes(to + at, v, n - i);
-      }
+      } while ((i += 4) < n);
     }
     return;
   }
@@ -96,55 +135,76 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
   for (let u = begin; u < end; u++) {
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2, at: usize = j << 2;
-    const m = center ? f32x4.mul(columnSum(x + first, n, step), f32x4.splat(part)) : f32x4.splat(0);
-    const variance = f32x4.mul(columnSquares(x + first, m, n, step), f32x4.splat(part));
-    storeLanes(stats + (<usize>o * 2 * inner << 2) + at, m, rest);
-    storeLanes(stats + (<usize>(o * 2 + 1) * inner << 2) + at, variance, rest);
-    const rate = inverseRoot(variance, eps);
-    const scale = weight ? v128.load(weight + at) : f32x4.splat(1), shift = bias ? v128.load(bias + at) : f32x4.splat(0);
-    let from = x + first, to = out + first;
-    for (let i: u32 = 0; i < n; i++, from += step, to += step) {
-      let v = f32x4.mul(f32x4.sub(v128.load(from), m), rate);
-      if (weight) v = f32x4.mul(v, scale);
-      if (bias) v = f32x4.add(v, shift);
-      storeLanes(to, v, rest);
+    const means = stats + (<usize>o * 2 * inner << 2) + at, variances = means + step;
+    let m = f32x4.splat(0), delta = m;
+    if (center) {
+      m = columnMeans(x + first, n, step, variances, rest);
+      delta = v128.load(variances);
     }
+    const variance = varianceOf(columnSquares(x + first, m, n, step), delta);
+    storeLanes(means, m, rest);
+    storeLanes(variances, variance, rest);
+    const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
+    const scale = weight ? v128.load(weight + at) : f32x4.splat(1), offset = bias ? v128.load(bias + at) : f32x4.splat(0);
+    if (!n) continue;
+    let from = x + first, to = out + first, i = n;
+    do {
+      let v = fma(f32x4.sub(v128.load(from), m), rate, shift);
+      if (weight) v = f32x4.mul(v, scale);
+      if (bias) v = f32x4.add(v, offset);
+      storeLanes(to, v, rest);
+      from += step;
+      to += step;
+    } while (--i);
   }
 }
 
 /** out = r·(dy − mean(dy) − x̂·mean(dy·x̂)), without centring r·(dy − x̂·mean(dy·x̂)). Units [begin, end). */
 export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u32, center: u32, eps: f32, begin: u32, end: u32): void {
-  const part: f32 = 1 / <f32>n;
+  if (!n) return;
   if (inner == 1) {
     for (let r = begin; r < end; r++) {
       const offset = <usize>r * (n << 2);
       const row = x + offset, gradients = dy + offset, to = out + offset;
-      const m = f32x4.splat(center ? rowSum(row, n) * part : 0);
-      const rate = inverseRoot(f32x4.splat(rowSquares(row, m, n) * part), eps);
-      const mean = f32x4.splat(center ? rowSum(gradients, n) * part : 0);
-      const along = f32x4.mul(f32x4.splat(rowProducts(row, gradients, m, n) * part), f32x4.mul(rate, rate));
-      for (let i: u32 = 0; i < n; i += 4) {
+      const average: f64 = center ? rowTotal(row, n) / n : 0, delta = average - <f32>average;
+      const m = f32x4.splat(<f32>average);
+      const rate = inverseRoot(varianceOf(f32x4.splat(<f32>(rowSquares(row, m, n) / n)), f32x4.splat(<f32>delta)), eps);
+      const mean: f64 = center ? rowTotal(gradients, n) / n : 0;
+      const along = f32x4.mul(f32x4.splat(<f32>(rowProducts(row, gradients, m, n) / n - delta * mean)), f32x4.mul(rate, rate));
+      // dy − mean − (x − m − δ)·along
+      const level = f32x4.sub(f32x4.splat(<f32>mean), f32x4.mul(f32x4.splat(<f32>delta), along));
+      let i: u32 = 0;
+      do {
         const at: usize = i << 2;
         const centred = f32x4.sub(v128.load(row + at), m);
-        const d = f32x4.sub(f32x4.sub(v128.load(gradients + at), mean), f32x4.mul(centred, along));
+        const d = f32x4.sub(f32x4.sub(v128.load(gradients + at), level), f32x4.mul(centred, along));
         storeLanes(to + at, f32x4.mul(rate, d), n - i);
-      }
+      } while ((i += 4) < n);
     }
     return;
   }
-  const vectors = (inner + 3) >> 2, step = <usize>inner << 2, parts = f32x4.splat(part);
+  const vectors = (inner + 3) >> 2, step = <usize>inner << 2;
   for (let u = begin; u < end; u++) {
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2;
-    const m = center ? f32x4.mul(columnSum(x + first, n, step), parts) : f32x4.splat(0);
-    const rate = inverseRoot(f32x4.mul(columnSquares(x + first, m, n, step), parts), eps);
-    const mean = center ? f32x4.mul(columnSum(dy + first, n, step), parts) : f32x4.splat(0);
-    const along = f32x4.mul(f32x4.mul(columnProducts(x + first, dy + first, m, n, step), parts), f32x4.mul(rate, rate));
-    let from = x + first, gradients = dy + first, to = out + first;
-    for (let i: u32 = 0; i < n; i++, from += step, gradients += step, to += step) {
-      const centred = f32x4.sub(v128.load(from), m);
-      const d = f32x4.sub(f32x4.sub(v128.load(gradients), mean), f32x4.mul(centred, along));
-      storeLanes(to, f32x4.mul(rate, d), rest);
+    let m = f32x4.splat(0), delta = m, mean = m;
+    if (center) {
+      // What is written last serves as scratch.
+      m = columnMeans(x + first, n, step, out + first, rest);
+      delta = v128.load(out + first);
+      mean = columnMeans(dy + first, n, step, 0, rest);
     }
+    const rate = inverseRoot(varianceOf(columnSquares(x + first, m, n, step), delta), eps);
+    const products = f32x4.sub(columnProducts(x + first, dy + first, m, n, step), f32x4.mul(delta, mean));
+    const along = f32x4.mul(products, f32x4.mul(rate, rate)), level = f32x4.sub(mean, f32x4.mul(delta, along));
+    let from = x + first, gradients = dy + first, to = out + first, i = n;
+    do {
+      const centred = f32x4.sub(v128.load(from), m);
+      const d = f32x4.sub(f32x4.sub(v128.load(gradients), level), f32x4.mul(centred, along));
+      storeLanes(to, f32x4.mul(rate, d), rest);
+      from += step;
+      gradients += step;
+      to += step;
+    } while (--i);
   }
 }

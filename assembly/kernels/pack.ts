@@ -324,7 +324,12 @@ function sums(a: v128, b: v128, c: v128, d: v128): v128 {
 }
 
 /** c[WIDE] = a[k]·B[k, WIDE], a's elements `stepA` bytes apart. */
-export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
+export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void { wideRow(c, a, stepA, b, ldb, k); }
+
+// @ts-ignore: decorator
+@inline
+/** The same without a call: for short k. */
+export function wideRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
   let c0 = f32x4.splat(0);
   let c1 = c0;
   let c2 = c0;
@@ -356,6 +361,13 @@ export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, 
 
 /** c[NR] = a[k]·B[k, cols]; the elements past `cols` are padding. */
 export function rowNarrow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
+  narrowRow(c, a, stepA, b, ldb, cols, k);
+}
+
+// @ts-ignore: decorator
+@inline
+/** The same without a call: for short k. */
+export function narrowRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
   const second: usize = cols > 4 ? 16 : 0;
   let c0 = f32x4.splat(0);
   let c1 = c0;

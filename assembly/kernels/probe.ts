@@ -2,7 +2,7 @@
  * The machine's ceiling, for benchmarks: nothing but multiply-adds, in as many independent chains as hide their latency
  * and still fit the registers. Not part of any op.
  */
-import { fma, horizontalSum } from "../simd";
+import { addPairs, fma, pairSum } from "../simd";
 
 /** n × 12 vectors × 4 lanes × (multiply + add) = 96·n floating-point operations: aᵢ ← aᵢ·x + y. Keep |x| < 1. */
 export function fmaCeiling(n: u32, x: f32, y: f32): f32 {
@@ -23,5 +23,5 @@ export function fmaCeiling(n: u32, x: f32, y: f32): f32 {
     a11 = fma(a11, xx, yy);
   }
   a0 = f32x4.add(f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3)), f32x4.add(f32x4.add(a4, a5), f32x4.add(a6, a7)));
-  return horizontalSum(f32x4.add(a0, f32x4.add(f32x4.add(a8, a9), f32x4.add(a10, a11))));
+  return <f32>pairSum(addPairs(f64x2.splat(0), f32x4.add(a0, f32x4.add(f32x4.add(a8, a9), f32x4.add(a10, a11)))));
 }

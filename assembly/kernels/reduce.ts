@@ -1,26 +1,44 @@
 /**
- * Reductions of the middle of [outer, n, inner], and running sums along it.
- * Every fold is pairwise over blocks of fixed size, so a sum's error grows with log n and its bits depend on n alone,
- * never on how the work is shared.
+ * Reductions of the middle of [outer, n, inner], and running sums along it, of float32 and int32.
+ *
+ * Sums of float32 add blocks of eight vectors pairwise and the blocks in float64, so their error does not grow with n, and a mean
+ * of n equal numbers is that number. Other folds go in blocks of fixed size. The bits of a result depend on n alone, never on
+ * how the work is shared.
  */
-import { laneMask, storeLanes } from "../simd";
+import { laneMask, pairSum, promoteHigh, storeLanes } from "../simd";
 import { Op } from "../opcodes";
 
 /** Elements (of a row) and rows (of a column) that are folded in order before folding pairwise. */
 const ROW_BLOCK: u32 = 512;
 const COLUMN_BLOCK: u32 = 32;
+/** Vectors, or rows of a column, that a sum adds pairwise in float32. */
+export const TREE: u32 = 8;
 
-@final class Sum {
-  @inline identity(): f32 { return 0; }
-  @inline of(a: v128, b: v128): v128 { return f32x4.add(a, b); }
-}
 @final class Max {
-  @inline identity(): f32 { return -Infinity; }
+  @inline identity(): v128 { return f32x4.splat(-Infinity); }
   @inline of(a: v128, b: v128): v128 { return f32x4.max(a, b); }
+  /** Where x stands for the extreme y: NaN for NaN. */
+  @inline at(x: v128, y: v128): v128 { return v128.or(f32x4.eq(x, y), v128.and(f32x4.ne(x, x), f32x4.ne(y, y))); }
 }
 @final class Min {
-  @inline identity(): f32 { return Infinity; }
+  @inline identity(): v128 { return f32x4.splat(Infinity); }
   @inline of(a: v128, b: v128): v128 { return f32x4.min(a, b); }
+  @inline at(x: v128, y: v128): v128 { return v128.or(f32x4.eq(x, y), v128.and(f32x4.ne(x, x), f32x4.ne(y, y))); }
+}
+/** Modulo 2³². */
+@final class SumInt {
+  @inline identity(): v128 { return i32x4.splat(0); }
+  @inline of(a: v128, b: v128): v128 { return i32x4.add(a, b); }
+}
+@final class MaxInt {
+  @inline identity(): v128 { return i32x4.splat(i32.MIN_VALUE); }
+  @inline of(a: v128, b: v128): v128 { return i32x4.max_s(a, b); }
+  @inline at(x: v128, y: v128): v128 { return i32x4.eq(x, y); }
+}
+@final class MinInt {
+  @inline identity(): v128 { return i32x4.splat(i32.MAX_VALUE); }
+  @inline of(a: v128, b: v128): v128 { return i32x4.min_s(a, b); }
+  @inline at(x: v128, y: v128): v128 { return i32x4.eq(x, y); }
 }
 
 // @ts-ignore: decorator
@@ -35,7 +53,7 @@ function rowLanes<F>(x: usize, n: u32): v128 {
     const half = cut(n, ROW_BLOCK);
     return f.of(rowLanes<F>(x, half), rowLanes<F>(x + (<usize>half << 2), n - half));
   }
-  const identity = f32x4.splat(f.identity());
+  const identity = f.identity();
   let a = identity, b = identity, c = identity, d = identity;
   let p = x;
   let i = n;
@@ -52,12 +70,12 @@ function rowLanes<F>(x: usize, n: u32): v128 {
 
 // @ts-ignore: decorator
 @inline
-/** The fold of n contiguous elements. */
-function foldRow<F>(x: usize, n: u32): f32 {
+/** The fold of n contiguous elements, in every lane. */
+function foldRow<F>(x: usize, n: u32): v128 {
   const f = changetype<F>(0);
   const v = rowLanes<F>(x, n);
-  const pairs = f.of(v, i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-  return f32x4.extract_lane(f.of(pairs, i8x16.shuffle(pairs, pairs, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)), 0);
+  const pairs = f.of(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
+  return f.of(pairs, i32x4.shuffle(pairs, pairs, 1, 0, 3, 2));
 }
 
 /** The folds of four neighbouring columns of n rows, `stride` bytes apart. */
@@ -67,7 +85,7 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
     const half = cut(n, COLUMN_BLOCK);
     return f.of(foldColumns<F>(x, half, stride), foldColumns<F>(x + half * stride, n - half, stride));
   }
-  let a = f32x4.splat(f.identity()), b = a;
+  let a = f.identity(), b = a;
   let p = x;
   let i = n;
   for (; i >= 2; i -= 2, p += stride << 1) {
@@ -78,55 +96,67 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
   return f.of(a, b);
 }
 
-/**
- * The sums of 16 neighbouring columns, a block of rows at a time, so that whole cache lines are read once: to `stack`. Partial
- * sums lie on it by powers of two of blocks, and are added in the order in which foldColumns does it.
- */
-function sumLines(stack: usize, x: usize, n: u32, stride: usize): void {
-  const zero = f32x4.splat(0);
-  let top = stack, blocks: u32 = 0, p = x;
-  let a0 = zero, a1 = zero, a2 = zero, a3 = zero;
-  for (let rest = n; rest > 0 || !blocks;) {
-    let i = rest < COLUMN_BLOCK ? rest : COLUMN_BLOCK;
-    rest -= i;
-    a0 = zero, a1 = zero, a2 = zero, a3 = zero;
-    let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
-    for (; i >= 2; i -= 2, p += stride << 1) {
-      const next = p + stride;
-      a0 = f32x4.add(a0, v128.load(p));
-      a1 = f32x4.add(a1, v128.load(p, 16));
-      a2 = f32x4.add(a2, v128.load(p, 32));
-      a3 = f32x4.add(a3, v128.load(p, 48));
-      b0 = f32x4.add(b0, v128.load(next));
-      b1 = f32x4.add(b1, v128.load(next, 16));
-      b2 = f32x4.add(b2, v128.load(next, 32));
-      b3 = f32x4.add(b3, v128.load(next, 48));
-    }
-    if (i) {
-      a0 = f32x4.add(a0, v128.load(p));
-      a1 = f32x4.add(a1, v128.load(p, 16));
-      a2 = f32x4.add(a2, v128.load(p, 32));
-      a3 = f32x4.add(a3, v128.load(p, 48));
-    }
-    a0 = f32x4.add(a0, b0);
-    a1 = f32x4.add(a1, b1);
-    a2 = f32x4.add(a2, b2);
-    a3 = f32x4.add(a3, b3);
-    // A number of blocks that ends in ones has pairs waiting; at the end, everything has.
-    for (let pairs = rest ? blocks : ~0; top > stack && pairs & 1; pairs >>= 1) {
-      top -= 64;
-      a0 = f32x4.add(v128.load(top), a0);
-      a1 = f32x4.add(v128.load(top, 16), a1);
-      a2 = f32x4.add(v128.load(top, 32), a2);
-      a3 = f32x4.add(v128.load(top, 48), a3);
-    }
-    v128.store(top, a0);
-    v128.store(top, a1, 16);
-    v128.store(top, a2, 32);
-    v128.store(top, a3, 48);
-    top += 64;
-    blocks++;
+// @ts-ignore: decorator
+@inline
+/** The sum of eight vectors `step` bytes apart, pairwise. */
+export function tree(p: usize, step: usize): v128 {
+  const a = f32x4.add(f32x4.add(v128.load(p), v128.load(p + step)), f32x4.add(v128.load(p + 2 * step), v128.load(p + 3 * step)));
+  const q = p + 4 * step;
+  return f32x4.add(a, f32x4.add(f32x4.add(v128.load(q), v128.load(q + step)), f32x4.add(v128.load(q + 2 * step), v128.load(q + 3 * step))));
+}
+
+/** Σ of n contiguous elements. */
+export function rowTotal(x: usize, n: u32): f64 {
+  let low = f64x2.splat(0), high = low, p = x, i = n;
+  for (; i >= 4 * TREE; i -= 4 * TREE, p += 16 * TREE) {
+    const v = tree(p, 16);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+    high = f64x2.add(high, promoteHigh(v));
   }
+  for (; i >= 4; i -= 4, p += 16) {
+    const v = v128.load(p);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+    high = f64x2.add(high, promoteHigh(v));
+  }
+  if (i) {
+    const v = v128.and(v128.load(p), laneMask(i));
+    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+    high = f64x2.add(high, promoteHigh(v));
+  }
+  return pairSum(f64x2.add(low, high));
+}
+
+/** Σ of 4·vectors neighbouring columns of n rows, as float64 to `to`; rows are read once. */
+// @ts-ignore: decorator
+@inline
+function columnTotals(to: usize, x: usize, n: u32, stride: usize, vectors: usize): void {
+  const end = to + (vectors << 5);
+  for (let at = to; at < end; at += 16) v128.store(at, f64x2.splat(0));
+  let p = x;
+  for (let i = n; i > 0;) {
+    const whole = i >= TREE;
+    for (let at = to, q = p; at < end; at += 32, q += 16) {
+      const v = whole ? tree(q, stride) : v128.load(q);
+      v128.store(at, f64x2.add(v128.load(at), f64x2.promote_low_f32x4(v)));
+      v128.store(at, f64x2.add(v128.load(at, 16), promoteHigh(v)), 16);
+    }
+    i -= whole ? TREE : 1;
+    p += whole ? stride * TREE : stride;
+  }
+}
+
+/** Four float64 sums by `divisor` as the first `count` float32 at `out`; what rounding leaves goes to `rest`, unless that is 0. */
+function storeTotals(out: usize, rest: usize, from: usize, divisor: f64, count: u32): void {
+  const by = f64x2.splat(divisor);
+  const low = f64x2.div(v128.load(from), by), high = f64x2.div(v128.load(from, 16), by);
+  const v = i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
+  storeLanes(out, v, count);
+  if (!rest) return;
+  const below = f32x4.demote_f64x2_zero(f64x2.sub(low, f64x2.promote_low_f32x4(v)));
+  const above = f32x4.demote_f64x2_zero(f64x2.sub(high, promoteHigh(v)));
+  const r = i64x2.shuffle(below, above, 0, 2);
+  // ∞ − ∞ leaves nothing.
+  storeLanes(rest, v128.and(r, f32x4.eq(r, r)), count);
 }
 
 /** How many pieces of length `piece` n is cut into; the last may be shorter. */
@@ -146,80 +176,94 @@ function shorter(a: u32, b: u32): u32 { return a < b ? a : b; }
  * [outer, n, inner] → [outer, pieces of n, inner], each folded apart (one piece: all of n). The share [begin, end) counts pieces where
  * inner = 1, else groups of four columns (quads) of all pieces.
  */
-function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, scale: f32, begin: u32, end: u32): void {
+function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   for (let q = begin; q < end; q++) {
     const p = q / quads, column = (q - p * quads) << 2;
     const o = p / pieces, first = (p - o * pieces) * piece;
     const from = x + (((<usize>o * n + first) * inner + column) << 2), length = shorter(piece, n - first);
-    if (inner == 1) store<f32>(out + (<usize>p << 2), scale * foldRow<F>(from, length));
-    else {
-      const v = foldColumns<F>(from, length, <usize>inner << 2);
-      storeLanes(out + ((<usize>p * inner + column) << 2), f32x4.mul(v, f32x4.splat(scale)), inner - column);
-    }
+    if (inner == 1) v128.store32_lane(out + (<usize>p << 2), foldRow<F>(from, length), 0);
+    else storeLanes(out + ((<usize>p * inner + column) << 2), foldColumns<F>(from, length, <usize>inner << 2), inner - column);
   }
 }
 
-export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, scale: f32, stack: usize, begin: u32, end: u32): void {
-  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
-  // Whole lines of columns where there are; what is left of a piece goes as everywhere.
-  while (inner > 1 && begin < end) {
+/**
+ * Σ / divisor of float32, shared as `fold`; `stack` is scratch. Of several pieces, each leaves its sum and what rounding took from
+ * it: [outer, pieces, 2, inner].
+ */
+export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, stack: usize, begin: u32, end: u32): void {
+  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2, parts: usize = pieces > 1 ? 2 : 1;
+  while (begin < end) {
     const p = begin / quads, column = (begin - p * quads) << 2;
-    if (end - begin < 4 || inner - column < 16) {
-      const next = shorter(end, (p + 1) * quads);
-      fold<Sum>(out, x, n, piece, inner, scale, begin, next);
-      begin = next;
-      continue;
-    }
     const o = p / pieces, first = (p - o * pieces) * piece;
-    sumLines(stack, x + (((<usize>o * n + first) * inner + column) << 2), shorter(piece, n - first), <usize>inner << 2);
-    const to = out + ((<usize>p * inner + column) << 2);
-    for (let i: usize = 0; i < 64; i += 16) v128.store(to + i, f32x4.mul(v128.load(stack + i), f32x4.splat(scale)));
-    begin += 4;
+    const from = x + (((<usize>o * n + first) * inner + column) << 2), length = shorter(piece, n - first);
+    const to = out + ((<usize>p * parts * inner + column) << 2), rest: usize = pieces > 1 ? to + (<usize>inner << 2) : 0;
+    if (inner == 1) {
+      const total = rowTotal(from, length) / divisor;
+      store<f32>(to, <f32>total);
+      if (rest) {
+        const left = <f32>(total - <f64><f32>total);
+        store<f32>(rest, left == left ? left : 0);
+      }
+      begin++;
+    } else if (end - begin >= 4 && inner - column >= 16) {
+      // Whole lines of columns.
+      columnTotals(stack, from, length, <usize>inner << 2, 4);
+      for (let i: usize = 0; i < 4; i++) storeTotals(to + (i << 4), rest ? rest + (i << 4) : 0, stack + (i << 5), divisor, 4);
+      begin += 4;
+    } else {
+      columnTotals(stack, from, length, <usize>inner << 2, 1);
+      storeTotals(to, rest, stack, divisor, inner - column);
+      begin++;
+    }
   }
-  fold<Sum>(out, x, n, piece, inner, scale, begin, end);
+}
+export function sumInt(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
+  fold<SumInt>(out, x, n, piece, inner, begin, end);
 }
 export function max(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
-  fold<Max>(out, x, n, piece, inner, 1, begin, end);
+  fold<Max>(out, x, n, piece, inner, begin, end);
+}
+export function maxInt(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
+  fold<MaxInt>(out, x, n, piece, inner, begin, end);
 }
 export function min(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
-  fold<Min>(out, x, n, piece, inner, 1, begin, end);
+  fold<Min>(out, x, n, piece, inner, begin, end);
+}
+export function minInt(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
+  fold<MinInt>(out, x, n, piece, inner, begin, end);
 }
 
 /** Σ of a row: for the kernels that work on rows. */
-export function sumRow(x: usize, n: u32): f32 { return foldRow<Sum>(x, n); }
+export function sumRow(x: usize, n: u32): f32 { return <f32>rowTotal(x, n); }
 /** The largest of a row, NaN if it holds one. */
-export function maxRow(x: usize, n: u32): f32 { return foldRow<Max>(x, n); }
+export function maxRow(x: usize, n: u32): f32 { return f32x4.extract_lane(foldRow<Max>(x, n), 0); }
 
-// @ts-ignore: decorator
-@inline
 /** The first index of a row at which the extreme stands (NaN counts as extreme). */
 function firstOf<F>(x: usize, n: u32): u32 {
+  const f = changetype<F>(0);
   const extreme = foldRow<F>(x, n);
-  const v = f32x4.splat(extreme);
-  const isNaN = extreme != extreme;
   for (let i: u32 = 0; i < n; i += 4) {
-    const at = v128.load(x + (<usize>i << 2));
-    const hits = i32x4.bitmask(v128.and(isNaN ? f32x4.ne(at, at) : f32x4.eq(at, v), laneMask(n - i)));
+    const hits = i32x4.bitmask(v128.and(f.at(v128.load(x + (<usize>i << 2)), extreme), laneMask(n - i)));
     if (hits) return i + ctz<u32>(hits);
   }
   return 0;
 }
 
-/** x: [rows, n] → int32 [rows]; the share counts rows. */
-export function argMax(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
-  for (let r = begin; r < end; r++) store<u32>(out + (<usize>r << 2), firstOf<Max>(x + ((<usize>r * n) << 2), n));
-}
-/** x: [rows, n] → int32 [rows]; the share counts rows. */
-export function argMin(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
-  for (let r = begin; r < end; r++) store<u32>(out + (<usize>r << 2), firstOf<Min>(x + ((<usize>r * n) << 2), n));
+/** x: [rows, n] → int32 [rows], where the largest or smallest (`least`) of a row stands; the share counts rows. */
+export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u32, begin: u32, end: u32): void {
+  for (let r = begin; r < end; r++) {
+    const row = x + ((<usize>r * n) << 2);
+    const at = least ? (integer ? firstOf<MinInt>(row, n) : firstOf<Min>(row, n)) : integer ? firstOf<MaxInt>(row, n) : firstOf<Max>(row, n);
+    store<u32>(out + (<usize>r << 2), at);
+  }
 }
 
 /**
  * Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads as `fold` does.
- * They run in float64, since a running sum cannot be pairwise.
+ * Those of float32 run in float64, those of int32 modulo 2³².
  */
-export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, begin: u32, end: u32): void {
+export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, integer: u32, begin: u32, end: u32): void {
   const quads = (inner + 3) >> 2;
   const stride: isize = reverse ? -(<isize>inner << 2) : <isize>inner << 2;
   for (let q = begin; q < end; q++) {
@@ -228,8 +272,13 @@ export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, b
     let low = f64x2.splat(0), high = low;
     for (let i: u32 = 0; i < n; i++, at += stride) {
       const v = v128.load(x + at);
+      if (integer) {
+        low = i32x4.add(low, v);
+        storeLanes(out + at, low, inner - column);
+        continue;
+      }
       low = f64x2.add(low, f64x2.promote_low_f32x4(v));
-      high = f64x2.add(high, f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 0)));
+      high = f64x2.add(high, promoteHigh(v));
       const total = i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
       storeLanes(out + at, total, inner - column);
     }

@@ -1,13 +1,16 @@
 /**
  * Softmax and cross-entropy over rows, with their derivatives. x: [rows, n], row-major; the share [begin, end) counts
- * rows. All subtract the row's maximum first, so nothing overflows. Where `out` may be the input, the doc says so.
+ * rows. All subtract the row's maximum first, so nothing overflows; sums go on in float64 after blocks of SUM_BLOCK. Where `out`
+ * may be the input, the doc says so.
  */
 import { exp, expm1, log1p } from "../math";
-import { fma, horizontalSum, laneMask, storeLanes } from "../simd";
+import { addPairs, fma, laneMask, pairSum, storeLanes, SUM_BLOCK } from "../simd";
 import { maxRow, sumRow } from "./reduce";
 
-/** Elements whose exponentials are added in float32 before they go into a float64 sum. */
-const BLOCK: u32 = 64;
+// @ts-ignore: decorator
+@inline
+/** Where the block of a sum that begins at i ends. */
+function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOCK : n; }
 
 /**
  * log Σ exp(x[i] − top), top being the row's largest element: log1p of all terms but one that is exp(0), so that what little the
@@ -15,9 +18,9 @@ const BLOCK: u32 = 64;
  */
 function logSumExp(x: usize, n: u32, top: f32): f32 {
   const shift = f32x4.splat(top), zero = f32x4.splat(0);
-  let tops = zero, low = f64x2.splat(0), high = low;
+  let tops = zero, total = f64x2.splat(0);
   for (let i: u32 = 0; i < n;) {
-    const end = i + BLOCK < n ? i + BLOCK : n;
+    const end = blockEnd(i, n);
     let part = zero;
     for (; i < end; i += 4) {
       const d = f32x4.sub(v128.load(x + (<usize>i << 2)), shift);
@@ -30,12 +33,10 @@ function logSumExp(x: usize, n: u32, top: f32): f32 {
       part = f32x4.add(part, e);
       tops = i32x4.sub(tops, isTop);
     }
-    low = f64x2.add(low, f64x2.promote_low_f32x4(part));
-    high = f64x2.add(high, f64x2.promote_low_f32x4(i64x2.shuffle(part, part, 1, 0)));
+    total = addPairs(total, part);
   }
-  low = f64x2.add(low, high);
   const others = i32x4.extract_lane(tops, 0) + i32x4.extract_lane(tops, 1) + i32x4.extract_lane(tops, 2) + i32x4.extract_lane(tops, 3) - 1;
-  const rest = f64x2.extract_lane(low, 0) + f64x2.extract_lane(low, 1) + <f64>others;
+  const rest = pairSum(total) + <f64>others;
   return f32x4.extract_lane(log1p(f32x4.splat(<f32>rest)), 0);
 }
 
@@ -51,14 +52,19 @@ function isZeroRow(x: usize, n: u32): bool {
 /** Σ exp(x[i] − shift); also writes the terms to `out`. */
 function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
   const s = f32x4.splat(shift);
-  let total = f32x4.splat(0);
-  for (let i: u32 = 0; i < n; i += 4) {
-    const at: usize = i << 2;
-    const e = exp(f32x4.sub(v128.load(x + at), s));
-    storeLanes(out + at, e, n - i);
-    total = f32x4.add(total, i + 4 <= n ? e : v128.and(e, laneMask(n - i)));
+  let total = f64x2.splat(0);
+  for (let i: u32 = 0; i < n;) {
+    const end = blockEnd(i, n);
+    let sum = f32x4.splat(0);
+    for (; i < end; i += 4) {
+      const at: usize = i << 2;
+      const e = exp(f32x4.sub(v128.load(x + at), s));
+      storeLanes(out + at, e, n - i);
+      sum = f32x4.add(sum, i + 4 <= n ? e : v128.and(e, laneMask(n - i)));
+    }
+    total = addPairs(total, sum);
   }
-  return horizontalSum(total);
+  return <f32>pairSum(total);
 }
 
 /** out = x·scale + shift on a row. */
@@ -96,13 +102,18 @@ export function logSoftmax(out: usize, x: usize, n: u32, begin: u32, end: u32): 
 
 /** Σ a[i]·b[i] of a row. */
 function dotRow(a: usize, b: usize, n: u32): f32 {
-  let total = f32x4.splat(0);
-  for (let i: u32 = 0; i < n; i += 4) {
-    const at: usize = i << 2;
-    const product = f32x4.mul(v128.load(a + at), v128.load(b + at));
-    total = f32x4.add(total, i + 4 <= n ? product : v128.and(product, laneMask(n - i)));
+  let total = f64x2.splat(0);
+  for (let i: u32 = 0; i < n;) {
+    const end = blockEnd(i, n);
+    let sum = f32x4.splat(0);
+    for (; i < end; i += 4) {
+      const at: usize = i << 2;
+      const product = f32x4.mul(v128.load(a + at), v128.load(b + at));
+      sum = f32x4.add(sum, i + 4 <= n ? product : v128.and(product, laneMask(n - i)));
+    }
+    total = addPairs(total, sum);
   }
-  return horizontalSum(total);
+  return <f32>pairSum(total);
 }
 
 /** dx = y·(dy − Σ dy·y), y = softmax(x); 0 where dy is 0 along the row, whatever y is. In place if out is dy or y. */
@@ -197,13 +208,18 @@ export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target:
     store<f32>(lse + (<usize>r << 3), largest);
     store<f32>(lse + (<usize>r << 3), rest, 4);
     const m = f32x4.splat(largest), l = f32x4.splat(rest);
-    let sum = zero;
-    for (let i: u32 = 0; i < classes; i += 4) {
-      const p: usize = at + (i << 2), t = v128.load(target + p);
-      const term = v128.andnot(f32x4.mul(t, f32x4.add(l, f32x4.sub(m, v128.load(logits + p)))), f32x4.eq(t, zero));
-      sum = f32x4.add(sum, i + 4 <= classes ? term : v128.and(term, laneMask(classes - i)));
+    let total = f64x2.splat(0);
+    for (let i: u32 = 0; i < classes;) {
+      const end = blockEnd(i, classes);
+      let sum = zero;
+      for (; i < end; i += 4) {
+        const p: usize = at + (i << 2), t = v128.load(target + p);
+        const term = v128.andnot(f32x4.mul(t, f32x4.add(l, f32x4.sub(m, v128.load(logits + p)))), f32x4.eq(t, zero));
+        sum = f32x4.add(sum, i + 4 <= classes ? term : v128.and(term, laneMask(classes - i)));
+      }
+      total = addPairs(total, sum);
     }
-    store<f32>(loss + (<usize>r << 2), horizontalSum(sum));
+    store<f32>(loss + (<usize>r << 2), <f32>pairSum(total));
   }
 }
 

@@ -16,7 +16,7 @@ const middle = (outer: number, n: number, inner: number, shape: number[]) => ({
   outer,
   n,
   inner,
-  scale: 1,
+  divisor: 1,
   reverse: false,
   shape,
 });

@@ -52,6 +52,12 @@ export function float(x: Operand, op = "op"): Value {
   return typeof x === "number" ? constant(x) : cast(x, "float32");
 }
 
+/** Whole numbers as int32, where no digit is lost; all else as float32. */
+export function exact(x: Operand, op = "op"): Value {
+  requireOperand(op, x);
+  return typeof x === "number" || x.dtype === "float32" ? float(x, op) : cast(x, "int32");
+}
+
 interface UnaryEntry<Arguments extends unknown[]> {
   code: Op;
   name: string;

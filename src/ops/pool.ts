@@ -175,14 +175,12 @@ export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOpti
   const { countIncludePad = true, ...rest } = options;
   return batched(float(x, "avgPool2d"), (images) => {
     const { kernelSize: kernel, stride, pad } = poolSizes("avgPool2d", images, kernelSize, rest);
-    const sums = (of: Value, factor: number): Value => {
+    const sums = (of: Value): Value => {
       const channels = of.shape[3]!;
-      const weight = full([channels, ...kernel, 1], factor);
-      return conv2d(of, weight, null, { stride, padding: pad, groups: channels });
+      return conv2d(of, full([channels, ...kernel, 1], 1), null, { stride, padding: pad, groups: channels });
     };
-    if (countIncludePad || (pad[0] === 0 && pad[1] === 0)) return sums(images, 1 / sizeOf(kernel));
-    const ones = full([1, images.shape[1]!, images.shape[2]!, 1], 1);
-    return div(sums(images, 1), sums(ones, 1));
+    if (countIncludePad || (pad[0] === 0 && pad[1] === 0)) return div(sums(images), sizeOf(kernel));
+    return div(sums(images), sums(full([1, images.shape[1]!, images.shape[2]!, 1], 1)));
   });
 }
 

@@ -8,6 +8,7 @@ import * as arithmetic from "./arithmetic.ts";
 import { attentionDefinitions } from "./attention.ts";
 import { chainDefinition } from "./chain.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
+import * as folds from "./fold.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { linalgDefinitions } from "./linalg.ts";
 import * as logistic from "./logistic.ts";
@@ -18,7 +19,6 @@ import type { AnyOp } from "./op.ts";
 import { maxPoolDefinition } from "./pool.ts";
 import { advanceDefinition, randomDefinitions } from "./random.ts";
 import { recurrences } from "./recurrent.ts";
-import * as reduce from "./reduce.ts";
 import { rowDefinitions } from "./rows.ts";
 import { updateDefinitions } from "./update.ts";
 
@@ -87,12 +87,12 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Softplus]: activation.activationDefinitions.softplus.definition,
   [Op.Gelu]: activation.activationDefinitions.gelu.definition,
   [Op.GeluTanh]: activation.activationDefinitions.geluTanh.definition,
-  [Op.Sum]: reduce.sumDefinition,
-  [Op.Max]: reduce.maxDefinition,
-  [Op.Min]: reduce.minDefinition,
-  [Op.ArgMax]: reduce.argMaxDefinition,
-  [Op.ArgMin]: reduce.argMinDefinition,
-  [Op.Cumsum]: reduce.cumsumDefinition,
+  [Op.Sum]: folds.sumDefinition,
+  [Op.Max]: folds.maxDefinition,
+  [Op.Min]: folds.minDefinition,
+  [Op.ArgMax]: folds.argMaxDefinition,
+  [Op.ArgMin]: folds.argMinDefinition,
+  [Op.Cumsum]: folds.cumsumDefinition,
   [Op.Softmax]: rowDefinitions.softmax,
   [Op.LogSoftmax]: rowDefinitions.logSoftmax,
   [Op.SoftmaxGrad]: rowDefinitions.softmaxGrad,

@@ -17,7 +17,7 @@ const middle = (outer: number, n: number, inner: number, keep = false) => ({
   outer,
   n,
   inner,
-  scale: 1,
+  divisor: 1,
   reverse: false,
   shape: keep ? [outer, n, inner] : [outer, 1, inner],
 });
