@@ -13,7 +13,8 @@ export { colStep, deepRow, gemm, gemmWorkspace, rowStep, thin } from "./kernels/
 export { rowNarrow, rowWide } from "./kernels/pack";
 export * from "./kernels/matmul";
 export { convWorkspace } from "./kernels/conv";
-export { columnProducts, columnSquares, rowProducts, rowSquares } from "./kernels/norm";
+export { deepTile } from "./kernels/convDirect";
+export { columnOffsets, columnProducts, columnSquares, rowOffset, rowProducts, rowSquares } from "./kernels/norm";
 export { attentionWorkspace } from "./kernels/attention";
 export { eighWorkspace } from "./kernels/linalg";
 export { recurrentWorkspace } from "./kernels/recurrent";

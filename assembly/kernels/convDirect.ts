@@ -34,6 +34,9 @@ function copyBand(to: usize, image: usize, top: i32, rows: u32, height: u32, row
   }
 }
 
+/** The longest k that is summed at one go. */
+const DEEP: u32 = 1024;
+
 /**
  * Rows [begin, end) of a grid [batch, gridH, gridW] of results with m channels; (n, i, j) is written at [n, phaseH + i·spreadH,
  * phaseW + j·spreadW]. W lies as [m, k], or, backward, as [c, taps, m] with rows of k0 floats.
@@ -81,11 +84,24 @@ export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, s
         let a = source + <usize>(q * stepH) * rowBytes;
         let ct = out + (<usize>((n * outH + phaseH + (i + q) * spreadH) * outW + phaseW) * m + jr << 2);
         for (let j: u32 = 0; j < gridW; j += MR, a += MR * lda, ct += MR * ldc) {
-          tile(ct, ldc, a, lda, min<u32>(MR, gridW - j), cols, panel, countW * c, countH, <usize>rise * rowBytes, bj, activation, false, scratch);
+          const rows = min<u32>(MR, gridW - j), jump = <usize>rise * rowBytes;
+          if (k > DEEP) deepTile(ct, ldc, a, lda, rows, cols, panel, countW * c, countH, jump, bj, activation, scratch);
+          else tile(ct, ldc, a, lda, rows, cols, panel, countW * c, countH, jump, bj, activation, false, scratch);
         }
       }
     }
     r += count;
+  }
+}
+
+/** As gemm's tile, for longer k: a row of the kernel at a time, KC floats of it at most. */
+export function deepTile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, k: usize, segments: usize, jump: usize, bias: usize, activation: u32, scratch: usize): void {
+  for (let s: usize = 0; s < segments; s++) {
+    for (let p: usize = 0; p < k; p += KC) {
+      const kc = min(KC, k - p), last = s + 1 == segments && p + kc == k;
+      tile(c, ldc, a + s * jump + (p << 2), lda, rows, cols, panel, kc, 1, 0, last ? bias : 0, last ? activation : <u32>Activation.None, s + p > 0, scratch);
+      panel += kc * NR * 4;
+    }
   }
 }
 

@@ -3,7 +3,7 @@
  * Taps are lists of [place in the kernel, offset] along each dimension (conv.ts).
  */
 import { relu, sigmoid, tanh } from "../math";
-import { fma, storeLanes } from "../simd";
+import { fma, promoteHigh, storeLanes } from "../simd";
 import { Activation } from "../opcodes";
 
 /** Channels at a time. */
@@ -58,7 +58,7 @@ function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count:
   storeLanes(to, v, count);
 }
 
-/** dW[c, tap] = Σ over pixels of x·dy, for channels [begin, end); first along a row of pixels, then over the rows. */
+/** dW[c, tap] = Σ over pixels of x·dy, for channels [begin, end); first along a row of pixels, then over the rows in float64. */
 export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, height: u32, width: u32, outH: u32, outW: u32, batch: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, begin: u32, end: u32): void {
   const pixelBytes = channels << 2;
   const taps = countH * countW;
@@ -67,7 +67,7 @@ export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, 
     for (let a: u32 = 0; a < countH; a++) {
       for (let b: u32 = 0; b < countW; b++) {
         const offsetW = load<i32>(tapsW + (b << 3), 4);
-        let total = f32x4.splat(0);
+        let low = f64x2.splat(0), high = low;
         for (let n: u32 = 0; n < batch; n++) {
           for (let i: u32 = 0; i < outH; i++) {
             const h = <i32>(i * stepH) + load<i32>(tapsH + (a << 3), 4);
@@ -79,9 +79,11 @@ export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, 
               const v = <i32>(j * stepW) + offsetW;
               if (<u32>v < width) sum = fma(v128.load(row + <usize>v * pixelBytes), v128.load(gradients + <usize>j * pixelBytes), sum);
             }
-            total = f32x4.add(total, sum);
+            low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
+            high = f64x2.add(high, promoteHigh(sum));
           }
         }
+        const total = i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
         const tap = a * countW + b;
         store<f32>(out + ((c * taps + tap) << 2), f32x4.extract_lane(total, 0));
         if (c + 1 < end) store<f32>(out + (((c + 1) * taps + tap) << 2), f32x4.extract_lane(total, 1));

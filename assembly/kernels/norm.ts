@@ -1,7 +1,7 @@
 /**
  * Normalization along the middle of [outer, n, inner], and its gradient: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring,
- * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ comes from a sum in float64, as
- * m + δ in float32: the group's elements less μ keep their digits however far from 0 they lie, and are 0 where all are equal.
+ * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ is m, the rounded mean, which
+ * is exact where all are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its digits:
  * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums go on in float64 after blocks. Bits depend on n alone: groups
  * are shared, never cut.
  *
@@ -13,6 +13,9 @@ import { rowTotal, tree, TREE } from "./reduce";
 /** Rows whose terms are added in float32 before they go on in float64. */
 const COLUMN_BLOCK: u32 = 16;
 
+/** A group is far from 0 where m² is more than so many times the mean of (x − m)²: rounding m then shows. */
+const FAR: f32 = 1024;
+
 /** Groups per unit of work: vectors of four where groups lie side by side. */
 export function normUnits(outer: u32, inner: u32): u32 {
   return inner == 1 ? outer : outer * ((inner + 3) >> 2);
@@ -20,8 +23,8 @@ export function normUnits(outer: u32, inner: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-/** Σ along a row: of y·(x − m), or, without products, of (x − m)². */
-function rowFold(products: bool, x: usize, y: usize, m: v128, n: u32): f64 {
+/** Σ along a row: kind 0: of x − m, 1: of (x − m)², 2: of y·(x − m). */
+function rowFold(kind: i32, x: usize, y: usize, m: v128, n: u32): f64 {
   const whole = n & ~3;
   let total = f64x2.splat(0);
   for (let i: u32 = 0; i < whole;) {
@@ -29,18 +32,20 @@ function rowFold(products: bool, x: usize, y: usize, m: v128, n: u32): f64 {
     let sum = f32x4.splat(0);
     for (; i < end; i += 4) {
       const at: usize = i << 2, v = f32x4.sub(v128.load(x + at), m);
-      sum = fma(v, products ? v128.load(y + at) : v, sum);
+      sum = kind ? fma(v, kind == 1 ? v : v128.load(y + at), sum) : f32x4.add(sum, v);
     }
     total = addPairs(total, sum);
   }
   if (n & 3) {
     const at: usize = whole << 2, v = f32x4.sub(v128.load(x + at), m);
-    total = addPairs(total, v128.and(f32x4.mul(v, products ? v128.load(y + at) : v), laneMask(n & 3)));
+    const term = kind ? f32x4.mul(v, kind == 1 ? v : v128.load(y + at)) : v;
+    total = addPairs(total, v128.and(term, laneMask(n & 3)));
   }
   return pairSum(total);
 }
-export function rowSquares(x: usize, m: v128, n: u32): f64 { return rowFold(false, x, x, m, n); }
-export function rowProducts(x: usize, y: usize, m: v128, n: u32): f64 { return rowFold(true, x, y, m, n); }
+export function rowSquares(x: usize, m: v128, n: u32): f64 { return rowFold(1, x, x, m, n); }
+export function rowProducts(x: usize, y: usize, m: v128, n: u32): f64 { return rowFold(2, x, y, m, n); }
+export function rowOffset(x: usize, m: v128, n: u32): f64 { return rowFold(0, x, x, m, n); }
 
 // @ts-ignore: decorator
 @inline
@@ -50,8 +55,8 @@ function quotient(low: v128, high: v128, n: u32): v128 {
   return i64x2.shuffle(f32x4.demote_f64x2_zero(f64x2.div(low, by)), f32x4.demote_f64x2_zero(f64x2.div(high, by)), 0, 2);
 }
 
-/** Means of four columns of n rows, `step` bytes apart; what rounding takes from them goes to the first `count` floats at `rest`, unless it is 0. */
-function columnMeans(x: usize, n: u32, step: usize, rest: usize, count: u32): v128 {
+/** Means of four columns of n rows, `step` bytes apart. */
+function columnMeans(x: usize, n: u32, step: usize): v128 {
   let low = f64x2.splat(0), high = low, i = n;
   for (; i >= TREE; i -= TREE, x += TREE * step) {
     const v = tree(x, step);
@@ -63,34 +68,36 @@ function columnMeans(x: usize, n: u32, step: usize, rest: usize, count: u32): v1
     low = f64x2.add(low, f64x2.promote_low_f32x4(v));
     high = f64x2.add(high, promoteHigh(v));
   }
-  const m = quotient(low, high, n), by = f64x2.splat(<f64>n);
-  if (rest) {
-    low = f64x2.sub(low, f64x2.mul(f64x2.promote_low_f32x4(m), by));
-    high = f64x2.sub(high, f64x2.mul(promoteHigh(m), by));
-    storeLanes(rest, quotient(low, high, n), count);
-  }
-  return m;
+  return quotient(low, high, n);
 }
 
 // @ts-ignore: decorator
 @inline
-/** The mean down four columns of y·(x − m), or, without products, of (x − m)². */
-function columnFold(products: bool, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
+/** The mean down four columns: kind 0: of x − m, 1: of (x − m)², 2: of y·(x − m). */
+function columnFold(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
   let low = f64x2.splat(0), high = low;
   for (let i: u32 = 0; i < n;) {
     const end = n - i > COLUMN_BLOCK ? i + COLUMN_BLOCK : n;
     let sum = f32x4.splat(0);
     for (; i < end; i++, x += step, y += step) {
       const v = f32x4.sub(v128.load(x), m);
-      sum = fma(v, products ? v128.load(y) : v, sum);
+      sum = kind ? fma(v, kind == 1 ? v : v128.load(y), sum) : f32x4.add(sum, v);
     }
     low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
     high = f64x2.add(high, promoteHigh(sum));
   }
   return quotient(low, high, n);
 }
-export function columnSquares(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(false, x, x, m, n, step); }
-export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize): v128 { return columnFold(true, x, y, m, n, step); }
+export function columnSquares(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(1, x, x, m, n, step); }
+export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize): v128 { return columnFold(2, x, y, m, n, step); }
+export function columnOffsets(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(0, x, x, m, n, step); }
+
+// @ts-ignore: decorator
+@inline
+/** Whether a column is so far from 0 that δ counts. */
+function isFar(m: v128, squares: v128): bool {
+  return v128.any_true(f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR))));
+}
 
 // @ts-ignore: decorator
 @inline
@@ -113,10 +120,9 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
   if (inner == 1) {
     for (let r = begin; r < end; r++) {
       const row = x + <usize>r * (n << 2), to = out + <usize>r * (n << 2);
-      const average: f64 = center ? rowTotal(row, n) / n : 0, mean = <f32>average;
-      const m = f32x4.splat(mean), delta = f32x4.splat(<f32>(average - mean));
-      const variance = varianceOf(f32x4.splat(<f32>(rowSquares(row, m, n) / n)), delta);
-      store<f32>(stats + (<usize>r << 3), mean);
+      const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0), squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
+      const delta = f32x4.splat(isFar(m, squares) ? <f32>(rowOffset(row, m, n) / n) : 0), variance = varianceOf(squares, delta);
+      v128.store32_lane(stats + (<usize>r << 3), m, 0);
       v128.store32_lane(stats + (<usize>r << 3), variance, 0, 4);
       const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
       if (!n) continue;
@@ -135,15 +141,11 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
   for (let u = begin; u < end; u++) {
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2, at: usize = j << 2;
-    const means = stats + (<usize>o * 2 * inner << 2) + at, variances = means + step;
-    let m = f32x4.splat(0), delta = m;
-    if (center) {
-      m = columnMeans(x + first, n, step, variances, rest);
-      delta = v128.load(variances);
-    }
-    const variance = varianceOf(columnSquares(x + first, m, n, step), delta);
+    const means = stats + (<usize>o * 2 * inner << 2) + at;
+    const m = center ? columnMeans(x + first, n, step) : f32x4.splat(0), squares = columnSquares(x + first, m, n, step);
+    const delta = isFar(m, squares) ? columnOffsets(x + first, m, n, step) : f32x4.splat(0), variance = varianceOf(squares, delta);
     storeLanes(means, m, rest);
-    storeLanes(variances, variance, rest);
+    storeLanes(means + step, variance, rest);
     const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
     const scale = weight ? v128.load(weight + at) : f32x4.splat(1), offset = bias ? v128.load(bias + at) : f32x4.splat(0);
     if (!n) continue;
@@ -166,9 +168,9 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
     for (let r = begin; r < end; r++) {
       const offset = <usize>r * (n << 2);
       const row = x + offset, gradients = dy + offset, to = out + offset;
-      const average: f64 = center ? rowTotal(row, n) / n : 0, delta = average - <f32>average;
-      const m = f32x4.splat(<f32>average);
-      const rate = inverseRoot(varianceOf(f32x4.splat(<f32>(rowSquares(row, m, n) / n)), f32x4.splat(<f32>delta)), eps);
+      const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0), squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
+      const delta: f64 = isFar(m, squares) ? rowOffset(row, m, n) / n : 0;
+      const rate = inverseRoot(varianceOf(squares, f32x4.splat(<f32>delta)), eps);
       const mean: f64 = center ? rowTotal(gradients, n) / n : 0;
       const along = f32x4.mul(f32x4.splat(<f32>(rowProducts(row, gradients, m, n) / n - delta * mean)), f32x4.mul(rate, rate));
       // dy − mean − (x − m − δ)·along
@@ -187,14 +189,9 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
   for (let u = begin; u < end; u++) {
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2;
-    let m = f32x4.splat(0), delta = m, mean = m;
-    if (center) {
-      // What is written last serves as scratch.
-      m = columnMeans(x + first, n, step, out + first, rest);
-      delta = v128.load(out + first);
-      mean = columnMeans(dy + first, n, step, 0, rest);
-    }
-    const rate = inverseRoot(varianceOf(columnSquares(x + first, m, n, step), delta), eps);
+    const m = center ? columnMeans(x + first, n, step) : f32x4.splat(0), mean = center ? columnMeans(dy + first, n, step) : m;
+    const squares = columnSquares(x + first, m, n, step), delta = isFar(m, squares) ? columnOffsets(x + first, m, n, step) : f32x4.splat(0);
+    const rate = inverseRoot(varianceOf(squares, delta), eps);
     const products = f32x4.sub(columnProducts(x + first, dy + first, m, n, step), f32x4.mul(delta, mean));
     const along = f32x4.mul(products, f32x4.mul(rate, rate)), level = f32x4.sub(mean, f32x4.mul(delta, along));
     let from = x + first, gradients = dy + first, to = out + first, i = n;
