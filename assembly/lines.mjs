@@ -79,7 +79,7 @@ export function breakLines(code) {
   const visit = (node) => {
     if (!touches(node.pos, node.end)) return;
     if (ts.isRegularExpressionLiteral(node) && node.end - node.getStart() > COLUMNS) expressions.push(node);
-    else if (TEXTS.has(node.kind)) places.push(...breaksInText(code, node));
+    else if (TEXTS.has(node.kind)) for (const place of breaksInText(code, node)) places.push(place);
     else if (ENDS.has(node.kind)) places.push({ place: node.end, by: "\n" });
     else for (const child of node.getChildren(file)) visit(child);
   };

@@ -54,6 +54,7 @@ describe("breaking lines keeps what code means", () => {
   test.each<[string, string, unknown]>([
     ["a text", JSON.stringify(long), long],
     ["a text of escapes", `"${"\\u00e9\\x41\\n\\\\\\u{1f600}".repeat(40)}"`, "éA\n\\😀".repeat(40)],
+    ["a text as long as the kernels", JSON.stringify(long.repeat(1000)), long.repeat(1000)],
     ["a template", `\`${long}\${1 + 1}${long}\``, `${long}2${long}`],
     ["a list", `[${Array.from({ length: 200 }, (_, i) => i)}]`, Array.from({ length: 200 }, (_, i) => i)],
     ["calls and conditions", `[1].map((x) => ${"x === 2 ? 3 : ".repeat(60)}Math.max(x, 7))`, [7]],
