@@ -5,6 +5,7 @@
  * This file alone sums gradients back over broadcast dimensions, accumulates, and checks their shapes.
  */
 
+import { refuseForeign } from "./copies.ts";
 import { Node, type Rule } from "./graph.ts";
 import { add } from "./ops/arithmetic.ts";
 import { sumTo } from "./ops/reduce.ts";
@@ -52,8 +53,8 @@ export interface BackpropagateOptions {
 }
 
 /**
- * Σ over roots of (∂root/∂target)ᵀ·seed, for each target that was reached. The tensors returned are the caller's to
- * dispose. @internal
+ * Σ over roots of (∂root/∂target)ᵀ·seed, for each target that was reached: tensors of the open scope, each with a handle of its own.
+ * If it fails, nothing that it made remains. @internal
  */
 export function backpropagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
@@ -65,16 +66,16 @@ export function backpropagate(
   const gradients = new Map<Edge, Tensor>();
 
   /** Adds a gradient to what an edge has so far; the sum gets a handle of its own. */
-  const accumulate = (edge: Edge, g: Tensor): void => {
+  const accumulate = (edge: Edge, g: Tensor): Tensor => {
     const before = gradients.get(edge);
-    gradients.set(edge, (before ? (add(before, g) as Tensor) : g.view(g.shape)).keep());
+    const sum = before ? (add(before, g) as Tensor) : g.view(g.shape);
+    gradients.set(edge, sum);
     before?.dispose();
+    return sum;
   };
 
-  withGrad(create, () => {
-    tidy(() => {
-      for (const [root, seed] of roots) if (root.edge && needed.has(root.edge)) accumulate(root.edge, seed);
-    });
+  const run = (): void => {
+    for (const [root, seed] of roots) if (root.edge && needed.has(root.edge)) accumulate(root.edge, seed);
     for (let i = nodes.length - 1; i >= 0; i--) {
       const node = nodes[i]!;
       const { vjp, composed } = node.rule;
@@ -85,10 +86,10 @@ export function backpropagate(
         const dy = first ?? (full(node.outputShape, 0) as Tensor);
         const context = node.context(needs, more, Tensor.wrap);
         const results = create && composed ? recorded(node, dy, context) : vjp(dy, context);
-        node.edges.forEach((edge, k) => {
+        return node.edges.map((edge, k) => {
           const g = results[k];
-          if (!edge || !needs[k] || !g) return;
-          accumulate(edge, reduceTo(g as Tensor, node.inputShapes[k]!, node.rule.name));
+          if (!edge || !needs[k] || !g) return null;
+          return accumulate(edge, reduceTo(g as Tensor, node.inputShapes[k]!, node.rule.name));
         });
       });
       for (const output of node.outputs) {
@@ -98,8 +99,11 @@ export function backpropagate(
       }
       if (!options.retain && !create) node.free();
     }
+  };
+  return tidy(() => {
+    withGrad(create, run);
+    return { gradients, created: create };
   });
-  return { gradients, created: create };
 }
 
 type Context = Parameters<NonNullable<Rule["vjp"]>>[1];
@@ -173,16 +177,8 @@ function gradientsOf(
   const { gradients } = backpropagate(roots, { targets, retain: true, create });
   return stands.map((x, i) => {
     const g = needs[i] && gradients.get(x.edge!);
-    return g ? handOver(g) : null;
+    return g ? g : null;
   });
-}
-
-/** A gradient made by backpropagate, as an ordinary tensor of the open scope. @internal */
-export function handOver(g: Tensor): Tensor {
-  if (!g.isKept) return g;
-  const own = g.view(g.shape);
-  g.dispose();
-  return own;
 }
 
 /** A gradient summed back over the dimensions along which its input was broadcast. */
@@ -206,6 +202,7 @@ export function backward(
   { gradient, createGraph = false, retainGraph = createGraph }: BackwardOptions = {},
 ): void {
   loss.storage("backward");
+  refuseForeign("backward", "the gradient", gradient);
   if (!loss.requiresGrad) {
     throw new Error(
       "backward: the tensor depends on nothing that requires a gradient. Set requiresGrad on what is to be learnt, and compute it outside noGrad.",
@@ -225,16 +222,19 @@ export function backward(
       retain: retainGraph,
       create: createGraph,
     });
-    for (const [leaf, g] of gradients) {
-      if (!(leaf instanceof Tensor)) continue;
+    // All are made before the first is put into its leaf: if memory runs out, .grad is as before.
+    const arrived = Array.from(gradients).flatMap(([leaf, g]) => {
+      if (!(leaf instanceof Tensor) || leaf.isDisposed) return [];
       currentRecorder()?.gradient(leaf, "added");
       const before = leaf.grad;
       // What is left in .grad is the leaf's alone: writing to it must not change another's.
       const own = withGrad(createGraph, () => (before ? (add(before, g) as Tensor) : g.isShared ? g.clone() : g));
-      if (leaf.isDisposed) own.dispose();
-      else leaf.grad = own.keep();
-      before?.disposeBecause("backward, which put a new gradient in its place");
       if (own !== g) g.dispose();
+      return [{ leaf, before, own }];
+    });
+    for (const { leaf, before, own } of arrived) {
+      leaf.grad = own.keep();
+      before?.disposeBecause("backward, which put a new gradient in its place");
     }
   });
 }

@@ -1,5 +1,7 @@
 /** Eager mode, installed when this is imported: an op checks, allocates, runs and is taken down for gradients, one at a time. */
+import { refuseForeign } from "./copies.ts";
 import { Node as GraphNode } from "./graph.ts";
+import { noteWrite, tick } from "./memory.ts";
 import { type AnyOp, installExecutor } from "./ops/op.ts";
 import { type DType, show, type Value } from "./ops/value.ts";
 import { encodeShared } from "./ops/work.ts";
@@ -10,10 +12,18 @@ import { currentRecorder, isGradEnabled, Tensor, withRecorder } from "./tensor.t
 const address = (value: Value): number => (value as Tensor).storage("op").address;
 const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
 
+/** An operand that has no place in this copy's memory. */
+function notATensor(op: string, i: number, value: unknown): TypeError {
+  refuseForeign(op, `operand ${i + 1}`, value);
+  return new TypeError(`${op}: operand ${i + 1} must be a tensor, got ${value === null ? "null" : typeof value}.`);
+}
+
 function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tensor[] {
   const tensors = inputs as readonly Tensor[];
   const recorder = currentRecorder();
+  tick();
   for (const tensor of tensors) {
+    if (!(tensor instanceof Tensor)) throw notATensor(op.name, inputs.indexOf(tensor), tensor);
     if (tensor.storage(op.name).symbolic && !recorder) {
       throw new TraceError(
         `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, and has no memory. ` +
@@ -23,6 +33,8 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   }
   const specs = op.infer(tensors, attributes);
   if (!recorder) op.check?.(tensors, attributes, read);
+  const written = op.mutates?.(tensors, attributes) ?? [];
+  if (!recorder) for (const i of written) noteWrite(tensors[i]!.storage(op.name));
   const outputs: Tensor[] = [];
   try {
     for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));
@@ -32,7 +44,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     for (const output of outputs) output.dispose();
     throw error;
   }
-  if (op.mutates) for (const i of op.mutates(tensors, attributes)) tensors[i]!.storage(op.name).version++;
+  for (const i of written) tensors[i]!.storage(op.name).version++;
   if (isGradEnabled() && op.vjp && tensors.some((x) => x.requiresGrad)) {
     const edges = tensors.map((x) => x.edge);
     const node = new GraphNode<Tensor>(op, attributes, edges, tensors, outputs);
@@ -71,5 +83,8 @@ function constant(value: number, dtype: DType): Tensor {
 installExecutor({
   execute,
   constant,
-  reshape: (x, shape) => (x as Tensor).view(shape),
+  reshape(x, shape) {
+    if (!(x instanceof Tensor)) throw notATensor("reshape", 0, x);
+    return x.view(shape);
+  },
 });

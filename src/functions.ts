@@ -1,10 +1,13 @@
 /** The ops as functions of tensors: `exp(x)` beside `x.exp()`, and those with no first tensor. */
 import "./eager.ts";
 import { functions } from "./ops/methods.ts";
+import { contained } from "./owners.ts";
 import type { LiftedFunction } from "./tensor.ts";
 
 // Ops speak of Value, whose only implementation is Tensor; the cast says so in one place.
-const lifted = functions as unknown as {
+const lifted = Object.fromEntries(
+  Object.entries(functions).map(([name, f]) => [name, contained(f as (...args: unknown[]) => unknown)]),
+) as unknown as {
   readonly [K in keyof typeof functions]: LiftedFunction<(typeof functions)[K]>;
 };
 

@@ -102,13 +102,15 @@ export class Node<Leaf extends Stored> {
       fresh.push(this.output(s.output));
       return fresh.at(-1)!;
     };
-    const values = saved.map((s): Value => {
-      if (!("storage" in s)) return { ...s, size: sizeOf(s.shape) };
-      if (s.storage.version !== s.version) {
+    for (const s of saved) {
+      if ("storage" in s && s.storage.version !== s.version) {
         throw new Error(
           `${rule.name}: a tensor ${show(s.spec.shape)} that its gradient needs was changed in place since. Use clone() before changing it.`,
         );
       }
+    }
+    const values = saved.map((s): Value => {
+      if (!("storage" in s)) return { ...s, size: sizeOf(s.shape) };
       return wrap(s.storage.retain(), s.spec, edgeOf(s));
     });
     for (const node of fresh) node.release();

@@ -5,6 +5,7 @@ import * as ops from "./functions.ts";
 import { logisticLoss } from "./ops/logistic.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
 import { contiguousStrides, sameShape, show } from "./ops/value.ts";
+import { internally } from "./owners.ts";
 import { DTypeError, requireFraction, requireRange, ShapeError } from "./runtime/errors.ts";
 import { tidy } from "./scope.ts";
 import { currentRecorder, type Tensor, withGrad } from "./tensor.ts";
@@ -33,14 +34,18 @@ function requireSame(name: string, x: Tensor, target: Tensor): void {
 
 /** (x − t)². */
 export function mse(x: Tensor, target: Tensor, { reduction }: LossOptions = {}): Tensor {
-  requireSame("mse", x, target);
-  return reduce(x.sub(target).square(), reduction);
+  return internally(() => {
+    requireSame("mse", x, target);
+    return reduce(x.sub(target).square(), reduction);
+  });
 }
 
 /** |x − t|. */
 export function l1(x: Tensor, target: Tensor, { reduction }: LossOptions = {}): Tensor {
-  requireSame("l1", x, target);
-  return reduce(x.sub(target).abs(), reduction);
+  return internally(() => {
+    requireSame("l1", x, target);
+    return reduce(x.sub(target).abs(), reduction);
+  });
 }
 
 /** ½d² where |d| ≤ δ, else δ(|d| − ½δ), d = x − t (Huber 1964). */
@@ -49,12 +54,14 @@ export function huber(
   target: Tensor,
   { delta = 1, reduction }: LossOptions & { delta?: number } = {},
 ): Tensor {
-  requireSame("huber", x, target);
-  requireRange("huber", { delta }, (v) => v > 0, "above 0");
-  // With c = min(max(d, −δ), δ): c(d − ½c), smooth at d = 0 too.
-  const d = x.sub(target);
-  const c = d.clamp(-delta, delta);
-  return reduce(c.mul(d.sub(c.mul(0.5))), reduction);
+  return internally(() => {
+    requireSame("huber", x, target);
+    requireRange("huber", { delta }, (v) => v > 0, "above 0");
+    // With c = min(max(d, −δ), δ): c(d − ½c), smooth at d = 0 too.
+    const d = x.sub(target);
+    const c = d.clamp(-delta, delta);
+    return reduce(c.mul(d.sub(c.mul(0.5))), reduction);
+  });
 }
 
 /** huber(δ = β)/β; l1 where β = 0. */
@@ -63,11 +70,13 @@ export function smoothL1(
   target: Tensor,
   { beta = 1, reduction }: LossOptions & { beta?: number } = {},
 ): Tensor {
-  if (beta === 0) return l1(x, target, reduction ? { reduction } : {});
-  return huber(x, target, {
-    delta: beta,
-    ...(reduction ? { reduction } : {}),
-  }).div(beta);
+  return internally(() => {
+    if (beta === 0) return l1(x, target, reduction ? { reduction } : {});
+    return huber(x, target, {
+      delta: beta,
+      ...(reduction ? { reduction } : {}),
+    }).div(beta);
+  });
 }
 
 interface WeightedOptions extends LossOptions {
@@ -125,11 +134,13 @@ const bceElements = customGradient((x: Tensor, target: Tensor) => [
  * @throws ShapeError, RangeError if x or t is outside 0 … 1
  */
 export function bce(x: Tensor, target: Tensor, { weight, reduction }: WeightedOptions = {}): Tensor {
-  requireSame("bce", x, target);
-  const [p, t] = counted(x, target, weight);
-  requireProbabilities("bce", "prediction", p, "Use bceWithLogits for logits, or apply sigmoid first.");
-  requireProbabilities("bce", "target", t, "Give the probability of class 1.");
-  return reduce(weighted(bceElements(p, t), weight), reduction);
+  return internally(() => {
+    requireSame("bce", x, target);
+    const [p, t] = counted(x, target, weight);
+    requireProbabilities("bce", "prediction", p, "Use bceWithLogits for logits, or apply sigmoid first.");
+    requireProbabilities("bce", "target", t, "Give the probability of class 1.");
+    return reduce(weighted(bceElements(p, t), weight), reduction);
+  });
 }
 
 /**
@@ -141,13 +152,15 @@ export function bceWithLogits(
   target: Tensor,
   { weight, posWeight, reduction }: WeightedOptions & { posWeight?: Tensor } = {},
 ): Tensor {
-  requireSame("bceWithLogits", x, target);
-  const [z, t] = counted(x, target, weight);
-  // log σ(x) = −softplus(−x).
-  const each = posWeight
-    ? product(ops.softplus(z.neg()), t.mul(posWeight)).add(product(ops.softplus(z), ops.sub(1, t)))
-    : (logisticLoss(z, t) as Tensor);
-  return reduce(weighted(each, weight), reduction);
+  return internally(() => {
+    requireSame("bceWithLogits", x, target);
+    const [z, t] = counted(x, target, weight);
+    // log σ(x) = −softplus(−x).
+    const each = posWeight
+      ? product(ops.softplus(z.neg()), t.mul(posWeight)).add(product(ops.softplus(z), ops.sub(1, t)))
+      : (logisticLoss(z, t) as Tensor);
+    return reduce(weighted(each, weight), reduction);
+  });
 }
 
 export interface ClassLossOptions extends LossOptions {
@@ -210,14 +223,16 @@ export function nll(
   labels: Tensor,
   { weight, ignoreIndex = -100, reduction }: ClassLossOptions = {},
 ): Tensor {
-  const { rows, flat, classes } = asRows("nll", x, labels);
-  requireClassWeight("nll", weight, classes);
-  const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
-  const picked = rows
-    .gather(1, safe.reshape([-1, 1]))
-    .reshape([-1])
-    .where(counts, 0);
-  return reduceWeighted((weight ? product(picked, weights) : picked).neg(), weights, labels, reduction);
+  return internally(() => {
+    const { rows, flat, classes } = asRows("nll", x, labels);
+    requireClassWeight("nll", weight, classes);
+    const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
+    const picked = rows
+      .gather(1, safe.reshape([-1, 1]))
+      .reshape([-1])
+      .where(counts, 0);
+    return reduceWeighted((weight ? product(picked, weights) : picked).neg(), weights, labels, reduction);
+  });
 }
 
 export interface CrossEntropyOptions extends ClassLossOptions {
@@ -235,34 +250,36 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * @throws ShapeError, DTypeError, RangeError where a label is none of the classes
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
-  const { weight, labelSmoothing = 0, ignoreIndex = -100, reduction } = options;
-  requireFraction("crossEntropy", { labelSmoothing });
-  const classes = logits.shape.at(-1) ?? 1;
-  requireClassWeight("crossEntropy", weight, classes);
-  /** Spread by ε over all C classes, and weighted: w·((1 − ε)·p + ε/C). */
-  const spread = (p: Tensor): Tensor =>
-    weighted(labelSmoothing ? p.mul(1 - labelSmoothing).add(labelSmoothing / classes) : p, weight);
-  if (target.dtype === "float32" && sameShape(target.shape, logits.shape)) {
-    const each = crossEntropyRows(logits.reshape([-1, classes]), spread(target.reshape([-1, classes]))) as Tensor;
-    return reduce(reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
-  }
-  if (target.dtype === "float32") {
-    throw new DTypeError(
-      `crossEntropy: the target is float32 ${show(target.shape)}; class labels must be int32. Use target.to("int32"), or ` +
-        `tensor(values, { dtype: "int32" }); probabilities have the shape of the logits, ${show(logits.shape)}.`,
-    );
-  }
-  const { rows, flat } = asRows("crossEntropy", logits, target);
-  if (!labelSmoothing) {
-    const each = crossEntropyRows(rows, flat, ignoreIndex) as Tensor;
-    if (!weight) return reduceWeighted(each, flat.ne(ignoreIndex), target, reduction);
-    const { weights } = rowWeights(flat, weight, ignoreIndex);
-    return reduceWeighted(product(each, weights), weights, target, reduction);
-  }
-  const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
-  // A row of zeros is what does not count.
-  const shares = ops.where(counts.unsqueeze(-1), spread(ops.oneHot(safe, classes)), 0);
-  return reduceWeighted(crossEntropyRows(rows, shares) as Tensor, weights, target, reduction);
+  return internally(() => {
+    const { weight, labelSmoothing = 0, ignoreIndex = -100, reduction } = options;
+    requireFraction("crossEntropy", { labelSmoothing });
+    const classes = logits.shape.at(-1) ?? 1;
+    requireClassWeight("crossEntropy", weight, classes);
+    /** Spread by ε over all C classes, and weighted: w·((1 − ε)·p + ε/C). */
+    const spread = (p: Tensor): Tensor =>
+      weighted(labelSmoothing ? p.mul(1 - labelSmoothing).add(labelSmoothing / classes) : p, weight);
+    if (target.dtype === "float32" && sameShape(target.shape, logits.shape)) {
+      const each = crossEntropyRows(logits.reshape([-1, classes]), spread(target.reshape([-1, classes]))) as Tensor;
+      return reduce(reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
+    }
+    if (target.dtype === "float32") {
+      throw new DTypeError(
+        `crossEntropy: the target is float32 ${show(target.shape)}; class labels must be int32. Use target.to("int32"), or ` +
+          `tensor(values, { dtype: "int32" }); probabilities have the shape of the logits, ${show(logits.shape)}.`,
+      );
+    }
+    const { rows, flat } = asRows("crossEntropy", logits, target);
+    if (!labelSmoothing) {
+      const each = crossEntropyRows(rows, flat, ignoreIndex) as Tensor;
+      if (!weight) return reduceWeighted(each, flat.ne(ignoreIndex), target, reduction);
+      const { weights } = rowWeights(flat, weight, ignoreIndex);
+      return reduceWeighted(product(each, weights), weights, target, reduction);
+    }
+    const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
+    // A row of zeros is what does not count.
+    const shares = ops.where(counts.unsqueeze(-1), spread(ops.oneHot(safe, classes)), 0);
+    return reduceWeighted(crossEntropyRows(rows, shares) as Tensor, weights, target, reduction);
+  });
 }
 
 /**
@@ -280,13 +297,15 @@ export function klDiv(
     reduction?: LossOptions["reduction"] | "batchMean";
   } = {},
 ): Tensor {
-  requireSame("klDiv", x, target);
-  // 1·(log 1 − 0) stands for 0·(log 0 − x), and its gradients are cut off.
-  const impossible = target.eq(logTarget ? Number.NEGATIVE_INFINITY : 0);
-  const t = ops.where(impossible, logTarget ? 0 : 1, target);
-  const logP = logTarget ? t : t.log();
-  const each = (logTarget ? t.exp() : t).mul(logP.sub(ops.where(impossible, 0, x)));
-  return reduction === "batchMean" ? each.sum().div(x.shape[0] ?? 1) : reduce(each, reduction);
+  return internally(() => {
+    requireSame("klDiv", x, target);
+    // 1·(log 1 − 0) stands for 0·(log 0 − x), and its gradients are cut off.
+    const impossible = target.eq(logTarget ? Number.NEGATIVE_INFINITY : 0);
+    const t = ops.where(impossible, logTarget ? 0 : 1, target);
+    const logP = logTarget ? t : t.log();
+    const each = (logTarget ? t.exp() : t).mul(logP.sub(ops.where(impossible, 0, x)));
+    return reduction === "batchMean" ? each.sum().div(x.shape[0] ?? 1) : reduce(each, reduction);
+  });
 }
 
 /** max(0, margin − t·x) for targets ±1. */
@@ -295,8 +314,10 @@ export function hinge(
   target: Tensor,
   { margin = 1, reduction }: LossOptions & { margin?: number } = {},
 ): Tensor {
-  requireSame("hinge", x, target);
-  return reduce(ops.sub(margin, x.mul(target)).relu(), reduction);
+  return internally(() => {
+    requireSame("hinge", x, target);
+    return reduce(ops.sub(margin, x.mul(target)).relu(), reduction);
+  });
 }
 
 /** 1 − cos(a, b) where t = 1, max(0, cos(a, b) − margin) where t = −1. a, b: [batch, n] (or [n]), t: [batch] (or []). */
@@ -306,14 +327,16 @@ export function cosineEmbedding(
   target: Tensor,
   { margin = 0, reduction }: LossOptions & { margin?: number } = {},
 ): Tensor {
-  requireSame("cosineEmbedding", a, b);
-  // x/√(|x|² + ε), ε = 10⁻¹²: PyTorch's ε keeps the quotient finite at 0. Norms do not overflow where squares would.
-  const unit = (x: Tensor): Tensor => {
-    const length = ops.norm(x, 2, -1, { keepdim: true }) as Tensor;
-    const root = ops.norm(ops.pad(length, [0, 1], 1e-6), 2, -1, { keepdim: true }) as Tensor;
-    return x.div(root);
-  };
-  const cosine = unit(a).mul(unit(b)).sum(-1);
-  requireSame("cosineEmbedding", cosine, target);
-  return reduce(ops.where(target.gt(0), ops.sub(1, cosine), cosine.sub(margin).relu()), reduction);
+  return internally(() => {
+    requireSame("cosineEmbedding", a, b);
+    // x/√(|x|² + ε), ε = 10⁻¹²: PyTorch's ε keeps the quotient finite at 0. Norms do not overflow where squares would.
+    const unit = (x: Tensor): Tensor => {
+      const length = ops.norm(x, 2, -1, { keepdim: true }) as Tensor;
+      const root = ops.norm(ops.pad(length, [0, 1], 1e-6), 2, -1, { keepdim: true }) as Tensor;
+      return x.div(root);
+    };
+    const cosine = unit(a).mul(unit(b)).sum(-1);
+    requireSame("cosineEmbedding", cosine, target);
+    return reduce(ops.where(target.gt(0), ops.sub(1, cosine), cosine.sub(margin).relu()), reduction);
+  });
 }

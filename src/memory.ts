@@ -1,12 +1,21 @@
 /**
- * What tensors hold: counted storages in linear memory, and the handles by which a FinalizationRegistry, the net under
- * scopes and dispose, can free them.
+ * What tensors hold: counted storages in linear memory. A storage that nobody seems to need can move to a buffer in
+ * JavaScript, which garbage collection frees even during a synchronous loop. The next use moves it back.
  */
 import { currentHeap, engine } from "./runtime/engine.ts";
+import type { Heap } from "./runtime/heap.ts";
 
 let created = 0;
 /** Storages made from now on have this id or a greater one. */
 export const nextStorageId = (): number => created;
+
+let clock = 0;
+/** Starts an op. Storages that it uses stay in linear memory until the next one starts. */
+export function tick(): void {
+  clock++;
+}
+/** The op at work: ops are numbered. */
+export const currentOp = (): number => clock;
 
 /** Bytes in linear memory, shared by tensors that show them under different shapes and by what gradients need. */
 export class Storage {
@@ -17,9 +26,24 @@ export class Storage {
   /** Counts writes in place, so that a gradient never silently uses a changed value. */
   version = 0;
   /** Where it lies; NaN for the values of a function that is being recorded, which have no memory yet. */
-  readonly address: number;
+  address: number;
+  /** How many times it moved to JavaScript. */
+  private moves = 0;
+  /** Tensors that hold it, as memory() counts them. */
+  private tensors = 0;
+  /** Tensors that show it and that nobody may be able to reach: its bytes outlive the last reference, in JavaScript. */
+  private weak = 0;
+  /** Reasons to stay where it is: kept tensors, and programs that contain its address. */
+  private pins = 0;
+  /** The op that last used it. */
+  lastUse = clock;
+  /** Whether no tensor is known to hold it, only the graph. */
+  private ownerless = false;
   // Not to be listed: whoever prints or serializes a tensor would print all memory.
   readonly #heap = engine().heap;
+  /** The heap that holds its bytes; null after they moved or were freed. */
+  #home: Heap | null = this.#heap;
+  #moved: Uint8Array | null = null;
 
   constructor(
     readonly bytes: number,
@@ -27,63 +51,155 @@ export class Storage {
   ) {
     this.address = symbolic ? Number.NaN : this.#heap.allocate(bytes);
   }
-  /** Whether the memory it lies in is no more: nabla was disposed. */
+  /** Whether the memory it lay in no longer exists: nabla was disposed. */
   get isGone(): boolean {
     return this.#heap !== currentHeap();
   }
-  /** A tensor that held it is gone. */
-  uncount(): void {
-    this.#heap.tensors--;
+  /** Whether its bytes are in linear memory. */
+  get isResident(): boolean {
+    return this.#home !== null && this.#home === currentHeap();
+  }
+
+  /** Makes sure, for the current op, that its bytes are in linear memory. False if they no longer exist. */
+  use(): boolean {
+    this.lastUse = clock;
+    return this.isResident || this.#moveBack();
+  }
+  #moveBack(): boolean {
+    if (this.isGone || !this.#moved) return false;
+    this.address = this.#heap.allocate(this.bytes);
+    this.#heap.u8.set(this.#moved, this.address);
+    this.#home = this.#heap;
+    this.#moved = null;
+    // The tensors that held it may have been collected since.
+    this.#abandon();
+    return true;
+  }
+  /** Whether its bytes may move to JavaScript during this op: nobody has their address. */
+  get isMovable(): boolean {
+    return this.isResident && this.pins === 0 && !this.symbolic;
+  }
+  /** Whether it moved out and back, which proves that someone can reach it. */
+  get isReachable(): boolean {
+    return this.moves > 0;
+  }
+  /** Moves its bytes to JavaScript. It must be movable. @throws RangeError if JavaScript has no memory for them */
+  moveOut(): void {
+    const heap = this.#heap;
+    this.#moved = heap.u8.slice(this.address, this.address + this.bytes);
+    heap.release(this.address, this.bytes);
+    this.#home = null;
+    heap.tensors -= this.tensors;
+    this.tensors = 0;
+    this.moves++;
+    if (this.ownerless) this.#claim();
+  }
+
+  /** A new tensor holds it. Returns what `uncount` takes. */
+  count(): number {
+    this.tensors++;
+    this.#heap.tensors++;
+    return this.moves;
+  }
+  /** A tensor that held it is gone. One that was counted before a move is uncounted already. */
+  uncount(counted: number): void {
+    if (counted === this.moves) {
+      this.tensors--;
+      this.#heap.tensors--;
+    }
+    this.release();
+    if (this.tensors === 0 && this.references > 0 && !this.pins && !this.symbolic) this.#abandon();
+  }
+  /** Only the graph holds it, and the graph may be garbage. */
+  #abandon(): void {
+    if (this.ownerless) return;
+    this.ownerless = true;
+    ownerless.add(this);
+    unscoped.bytes += this.bytes;
+  }
+  #claim(): void {
+    this.ownerless = false;
+    ownerless.delete(this);
+  }
+  /** A tensor that holds it, among others that do, becomes one that only shows it. */
+  weaken(counted: number): void {
+    this.weak++;
+    this.uncount(counted);
+  }
+  /** A tensor that only showed it was disposed. */
+  releaseWeak(): void {
+    if (--this.weak === 0 && this.references === 0) this.#free();
+  }
+  /** Whether anything besides one tensor has its bytes. */
+  get isShared(): boolean {
+    return this.references + this.weak > 1;
   }
   retain(): this {
     this.references++;
     return this;
   }
   release(): void {
-    if (--this.references === 0 && !this.symbolic) this.#heap.release(this.address, this.bytes);
+    if (--this.references > 0 || this.symbolic) return;
+    if (this.weak === 0) this.#free();
+    else if (this.isResident) this.moveOut();
+  }
+  #free(): void {
+    this.#home?.release(this.address, this.bytes);
+    this.#home = null;
+    this.#moved = null;
+    if (this.ownerless) this.#claim();
+  }
+  /** Keeps its bytes where they are, until `unpin`. */
+  pin(): this {
+    this.pins++;
+    return this;
+  }
+  unpin(): void {
+    this.pins--;
+  }
+  /** Retains it where it is, until `letGo`: for programs, which contain its address. */
+  hold(): this {
+    return this.retain().pin();
+  }
+  letGo(): void {
+    this.unpin();
+    this.release();
   }
 }
 
-/** What a tensor holds. Apart from it, so that the finalizer can free it without holding the tensor. */
-export interface Handle<N> {
-  storage: Storage | null;
-  /** The node of the graph of gradients that made the tensor. */
-  node: N | null;
-  /** The op that made the tensor. */
-  readonly op: string;
-  /** How it was freed. */
-  gone: string;
-}
-type AnyHandle = Handle<{ release(): void }>;
+/** Storages that no tensor is known to hold. */
+export const ownerless = new Set<Storage>();
 
-const finalizer = new FinalizationRegistry<AnyHandle>((handle) => freeHandle(handle, "the garbage collector"));
+/** Bytes in linear memory that no scope frees: at most so many. */
+export const unscoped = { bytes: 0 };
 
-/** Counts a new tensor. */
-export function countHandle(): void {
-  engine().heap.tensors++;
-}
+/** The bytes of storages before their first write in place; null while no write can be undone (undo.ts). */
+let journal: Map<Storage, Uint8Array> | null = null;
+export const isJournaling = (): boolean => journal !== null;
 
-/** Has the garbage collector free the handle when `owner` is gone. */
-export function freeWith(owner: object, handle: AnyHandle): void {
-  finalizer.register(owner, handle);
+/** Runs f with writes noted in `own`. */
+export function withJournal<T>(own: typeof journal, f: () => T): T {
+  const outer = journal;
+  journal = own;
+  try {
+    return f();
+  } finally {
+    journal = outer;
+  }
 }
 
-/** Gives back what a handle holds; `how` is what a DisposedError will say. Twice is fine. */
-export function freeHandle(handle: AnyHandle, how: string): void {
-  if (!handle.storage) return;
-  handle.storage.uncount();
-  handle.storage.release();
-  handle.storage = null;
-  handle.node?.release();
-  handle.node = null;
-  handle.gone = how;
+/** Called before a storage is written in place. */
+export function noteWrite(storage: Storage): void {
+  if (!journal || journal.has(storage)) return;
+  const { address, bytes } = storage;
+  journal.set(storage, engine().heap.u8.slice(address, address + bytes));
 }
 
 /** Memory in use. */
 export interface MemoryInfo {
-  /** Bytes that tensors hold, rounded up to the allocator's blocks. */
+  /** Bytes of linear memory that tensors hold, rounded up to the allocator's blocks. */
   readonly bytes: number;
-  /** Tensors not disposed yet. */
+  /** Tensors in linear memory, not disposed yet. */
   readonly tensors: number;
   /** The most bytes ever held. */
   readonly highWater: number;

@@ -1,15 +1,26 @@
 /** Scopes: what is made inside and not returned is freed at their end. */
-import { collecting, Tensor } from "./tensor.ts";
+import { isForeign, refuseForeign } from "./copies.ts";
+import { collecting } from "./owners.ts";
+import { Tensor } from "./tensor.ts";
 
 /** All tensors in a value: itself, or inside arrays and objects. */
 export function tensorsIn(value: unknown, found = new Set<Tensor>(), seen = new Set<object>()): Set<Tensor> {
   if (value instanceof Tensor) found.add(value);
   else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen.has(value)) {
+    if (isForeign(value)) return found;
     seen.add(value);
     const parts = value instanceof Map || value instanceof Set ? value.values() : Object.values(value);
     for (const part of parts) tensorsIn(part, found, seen);
   }
   return found;
+}
+
+/** @throws TypeError if a value is, or an array or plain object in it contains, a tensor of another copy of nabla */
+export function refuseForeignIn(name: string, what: string, value: unknown): void {
+  if (value instanceof Tensor || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
+  refuseForeign(name, what, value);
+  if (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value)))
+    for (const part of Object.values(value)) refuseForeignIn(name, what, part);
 }
 
 const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
@@ -39,8 +50,8 @@ export function tidy<T>(f: () => T): T {
   } finally {
     const returned = tensorsIn(result);
     for (const tensor of own) {
-      if (tensor.isKept || tensor.isDisposed) continue;
-      if (returned.has(tensor)) tensor.escape();
+      if (tensor.isDisposed) continue;
+      if (tensor.isKept || returned.has(tensor)) tensor.escape();
       else {
         tensor.disposeBecause(SCOPE_END);
         // A gradient is kept for its leaf's sake.

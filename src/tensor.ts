@@ -1,6 +1,7 @@
 /** Tensor: an array in linear memory with a shape, and its place in the graph of gradients; and the modes that tensors are made in. */
+import { announce, refuseForeign } from "./copies.ts";
 import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
-import { countHandle, freeHandle, freeWith, type Handle, Storage } from "./memory.ts";
+import { noteWrite, Storage } from "./memory.ts";
 import { methods } from "./ops/methods.ts";
 import type { AnyOp } from "./ops/op.ts";
 import { assign } from "./ops/shape.ts";
@@ -14,6 +15,7 @@ import {
   sizeOf,
   type Value,
 } from "./ops/value.ts";
+import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle } from "./owners.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
 import { engine } from "./runtime/engine.ts";
 import { DisposedError, DTypeError, ShapeError, TraceError } from "./runtime/errors.ts";
@@ -50,20 +52,6 @@ export function withRecorder<T>(r: Recorder | null, f: () => T): T {
 
 /** The recorder at work; null when ops run. */
 export const currentRecorder = (): Recorder | null => recorder;
-
-/** Tensors made in the innermost open scope; null outside of scopes. */
-let scope: Tensor[] | null = null;
-
-/** Runs f with all tensors that it makes, but for those of scopes inside it, added to `own`. */
-export function collecting<T>(own: Tensor[], f: () => T): T {
-  const outer = scope;
-  scope = own;
-  try {
-    return f();
-  } finally {
-    scope = outer;
-  }
-}
 
 let gradMode = true;
 
@@ -131,18 +119,25 @@ export class Tensor implements Value {
   readonly size: number;
   /** The gradient that `backward` left here; null before. */
   grad: Tensor | null = null;
-  private readonly handle: Handle<Node>;
+  /** @internal */
+  readonly handle: Handle<Node>;
   private leaf = false;
-  private kept = false;
 
-  private constructor(spec: Spec, handle: Handle<Node>) {
+  private constructor(spec: Spec, storage: Storage, node: Node | null, op: string) {
     this.shape = spec.shape;
     this.dtype = spec.dtype;
     this.size = sizeOf(spec.shape);
-    this.handle = handle;
-    countHandle();
-    if (scope) scope.push(this);
-    else freeWith(this, handle);
+    this.handle = {
+      storage,
+      node,
+      op,
+      gone: "",
+      kept: false,
+      registered: false,
+      weak: false,
+      counted: storage.count(),
+    };
+    adopt(this);
   }
 
   /** A tensor with memory of its own, contents undefined. @internal */
@@ -153,7 +148,7 @@ export class Tensor implements Value {
     }
     requireShape(op, spec.shape);
     const storage = new Storage(sizeOf(spec.shape) * width, recorder !== null);
-    return new Tensor({ shape: [...spec.shape], dtype: spec.dtype }, { storage, node: null, op, gone: "" });
+    return new Tensor({ shape: [...spec.shape], dtype: spec.dtype }, storage, null, op);
   }
 
   /** A tensor on a storage already retained for it, at an edge of the graph. @internal */
@@ -163,12 +158,7 @@ export class Tensor implements Value {
       storage.release();
       return edge;
     }
-    const tensor = new Tensor(spec, {
-      storage,
-      node: edge instanceof GraphNode ? edge.retain() : null,
-      op,
-      gone: "",
-    });
+    const tensor = new Tensor(spec, storage, edge instanceof GraphNode ? edge.retain() : null, op);
     if (edge instanceof Tensor) tensor.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [tensor], []));
     return tensor;
   }
@@ -176,7 +166,7 @@ export class Tensor implements Value {
   /** The memory, for the op that is about to use it. @throws DisposedError @internal */
   storage(op: string): Storage {
     const { storage, op: maker, gone } = this.handle;
-    if (storage && !storage.isGone) return storage;
+    if (storage?.use()) return storage;
     const what = `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${maker} was disposed by`;
     throw new DisposedError(
       storage
@@ -241,23 +231,24 @@ export class Tensor implements Value {
 
   /** Exempts it from the scopes that are open: it lives until dispose() or the garbage collector. */
   keep(): this {
-    if (!this.kept && scope) freeWith(this, this.handle);
-    this.kept = true;
+    const { handle } = this;
+    if (!handle.kept) handle.storage?.pin();
+    handle.kept = true;
     return this;
   }
   /** @internal */
   get isKept(): boolean {
-    return this.kept;
+    return this.handle.kept;
   }
-  /** The scope it was made in has ended and returned it. @internal */
+  /** The scope it was made in has ended, and returned or kept it. @internal */
   escape(): void {
-    if (scope) scope.push(this);
-    else freeWith(this, this.handle);
+    if (this.handle.kept) adoptKept(this);
+    else adopt(this);
   }
 
   /** Whether another tensor, or a node of the graph, holds the same memory. @internal */
   get isShared(): boolean {
-    return this.storage("isShared").references > 1;
+    return this.storage("isShared").isShared;
   }
 
   /** The same memory under another shape. @internal */
@@ -294,20 +285,24 @@ export class Tensor implements Value {
       assign(this, source);
       return this;
     }
+    refuseForeign("copyFrom", "the source", source);
     if (source.length !== this.size)
       throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
     if (recorder)
       throw new TraceError(
         "copyFrom: values from JavaScript would be written once, not at each call. Pass them as an argument.",
       );
-    this.elements("copyFrom").set(this.dtype === "bool" ? Array.from(source, (v) => (v ? 1 : 0)) : source);
-    this.storage("copyFrom").version++;
+    const elements = this.elements("copyFrom");
+    const storage = this.storage("copyFrom");
+    noteWrite(storage);
+    elements.set(this.dtype === "bool" ? Array.from(source, (v) => (v ? 1 : 0)) : source);
+    storage.version++;
     return this;
   }
 
   /**
-   * A window on the elements in linear memory, without a copy: valid until memory grows or the tensor is disposed, so use
-   * it at once. Writing to it goes unseen by gradients.
+   * A view of the elements in linear memory, without a copy. It is valid until the next op, so use it at once. Gradients
+   * do not see writes to it.
    */
   live(): TypedArray {
     return this.elements("live");
@@ -360,9 +355,17 @@ export class Tensor implements Value {
   }
 }
 
+announce(Tensor.prototype);
+
 for (const [name, method] of Object.entries(methods) as [string, (...args: unknown[]) => unknown][]) {
   const value = function (this: Tensor, ...rest: unknown[]) {
-    const result = method(this, ...rest);
+    const start = beginInternal();
+    let result: unknown = null;
+    try {
+      result = method(this, ...rest);
+    } finally {
+      endInternal(start, result);
+    }
     // An op with nothing to do gives its operand back; people get a tensor that they may dispose.
     return result === this ? this.view(this.shape) : result;
   };

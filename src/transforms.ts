@@ -1,12 +1,13 @@
 /** Functions of functions: gradients, pullbacks, derivatives along directions, Jacobians and Hessians. */
-import { backpropagate, handOver, onesLike } from "./autograd.ts";
+import { backpropagate, onesLike } from "./autograd.ts";
+import { refuseForeign } from "./copies.ts";
 import { Node, type Rule } from "./graph.ts";
 import { mul } from "./ops/arithmetic.ts";
 import { sum } from "./ops/reduce.ts";
 import { full, stack } from "./ops/shape.ts";
 import { sameShape, show } from "./ops/value.ts";
 import { ShapeError } from "./runtime/errors.ts";
-import { tensorsIn, tidy } from "./scope.ts";
+import { refuseForeignIn, tensorsIn, tidy } from "./scope.ts";
 import { type Edge, fromElements, isGradEnabled, Tensor, withGrad } from "./tensor.ts";
 
 const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
@@ -59,6 +60,7 @@ function makeVariables<A extends unknown[]>(
   const variables = new Map<number, Tensor[]>();
   for (const i of places) {
     if (variables.has(i)) continue;
+    refuseForeignIn(name, `argument ${i}`, args[i]);
     const inside = tensorsIn(args[i]);
     if (!inside.size) throw new TypeError(`${name}: argument ${i} holds no tensor to differentiate by.`);
     const own: Tensor[] = [];
@@ -88,6 +90,7 @@ function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; varia
 
 /** The result that differentiation starts from. */
 function requireTensor(name: string, y: unknown): Tensor {
+  refuseForeign(name, "the function's result", y);
   if (!(y instanceof Tensor))
     throw new TypeError(`${name}: the function must return a tensor, but returned ${y === null ? "null" : typeof y}.`);
   return y;
@@ -155,7 +158,7 @@ export function valueAndGrad<A extends unknown[]>(
         retain: false,
         create: "auto",
       });
-      const found = new Map(all.map((x) => [x, handOver(gradients.get(x.edge!) ?? zerosLike(x))]));
+      const found = new Map(all.map((x) => [x, gradients.get(x.edge!) ?? zerosLike(x)]));
       retire(all);
       const structured = places.map((i, k) => {
         const own = variables.get(i)!.values();
@@ -193,6 +196,7 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
   });
   const pullback = (dy: Tensor): Tensor[] =>
     tidy(() => {
+      refuseForeign("vjp", "the gradient", dy);
       if (!sameShape(dy.shape, y.shape))
         throw new ShapeError(`vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}.`);
       // Retained by create or by a live dy: the pullback is a function of dy too.
@@ -201,7 +205,7 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
         retain: true,
         create: isGradEnabled() && dy.requiresGrad ? true : "auto",
       });
-      return collect(variables, gradients).map(handOver);
+      return collect(variables, gradients);
     });
   return [y, pullback];
 }
@@ -252,7 +256,7 @@ export function jvp<X extends Tensor | Tensor[]>(
     for (const g of gradients.values()) g.dispose();
     const dy = along.get(u);
     retire([...variables, u]);
-    return [created ? y : y.detach(), dy ? handOver(dy) : zerosLike(y)];
+    return [created ? y : y.detach(), dy ?? zerosLike(y)];
   });
 }
 

@@ -18,7 +18,7 @@ import { mutated, type Operand, type Pass, type Step } from "./step.ts";
 const finalizer = new FinalizationRegistry<Storage[]>(release);
 
 function release(storages: Storage[]): void {
-  for (const storage of storages.splice(0)) storage.release();
+  for (const storage of storages.splice(0)) storage.letGo();
 }
 
 /** In this order: each finds more when the ones before it are done. */
@@ -51,7 +51,7 @@ export class Program {
     private readonly real: ReadonlyMap<Storage, Storage>,
   ) {
     const placed = new Set(real.keys());
-    this.memory = [...recording.retained, ...Array.from(real.values(), (storage) => storage.retain())];
+    this.memory = [...recording.retained, ...Array.from(real.values(), (storage) => storage.hold())];
     finalizer.register(this, this.memory, this);
     try {
       this.recordedSteps = recording.steps.length;
@@ -94,7 +94,7 @@ export class Program {
   }
 
   private allocate(bytes: number): number {
-    const storage = new Storage(bytes);
+    const storage = new Storage(bytes).pin();
     this.memory.push(storage);
     return storage.address;
   }

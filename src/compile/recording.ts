@@ -77,7 +77,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
         if (storage.symbolic) return;
         const use = site ? `${op.name} at ${site}` : op.name;
         if (!outside.has(x)) outside.set(x, { tensor: x, requiresGrad: x.requiresGrad, use });
-        if (!retained.has(storage)) retained.add(storage.retain());
+        if (!retained.has(storage)) retained.add(storage.hold());
       });
       for (const x of outputs) own.add(x);
       for (const { storage } of step.outputs) sites.set(storage, site);
@@ -126,7 +126,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     for (const leaf of leaves)
       if (leaf.grad && !leaf.grad.isDisposed && leaf.grad.storage("compile").symbolic) leaf.grad.dispose();
     restore();
-    for (const storage of retained) storage.release();
+    for (const storage of retained) storage.letGo();
   };
   const { result, gradients, storageOf, differentiable } = tidy(() => {
     let value: T;

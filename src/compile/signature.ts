@@ -2,6 +2,7 @@
  * What a recording is good for: shapes and types of the arguments' tensors, and the values of everything else. Matching and
  * binding run at every call and allocate nothing.
  */
+import { refuseForeign } from "../copies.ts";
 import { dtypeOf } from "../creation.ts";
 import { type DType, type Shape, sameShape, show } from "../ops/value.ts";
 import { engine } from "../runtime/engine.ts";
@@ -36,6 +37,7 @@ export function signatureOf(name: string, args: readonly unknown[], found?: (Ten
       const shape = value instanceof Tensor ? value.shape : [(value as TypedArray).length];
       return { kind: "tensor", input: inputs.push({ shape, dtype }) - 1, shape, dtype };
     }
+    refuseForeign(`compile(${name})`, "an argument", value);
     if (typeof value === "function" || typeof value === "symbol") throw unsupported(name);
     if (typeof value !== "object" || value === null) return { kind: "value", value };
     if (above.includes(value)) throw new TypeError(`compile(${name}): an argument contains itself.`);

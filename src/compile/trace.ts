@@ -146,7 +146,7 @@ export class Trace<T> {
       this.program = new Program({ ...recording, steps: [...recording.steps, ...copies] }, real);
     } catch (error) {
       for (const x of [...this.own, ...shown]) x.dispose();
-      if (!handedOver) for (const storage of recording.retained) storage.release();
+      if (!handedOver) for (const storage of recording.retained) storage.letGo();
       throw error;
     } finally {
       for (const x of symbols) x.dispose();

@@ -1,5 +1,6 @@
 /** Writes safetensors files, whole or in pieces. */
 import "../autograd.ts";
+import { refuseForeign } from "../copies.ts";
 import "../eager.ts";
 import { bytesPerElement } from "../ops/value.ts";
 import { Tensor } from "../tensor.ts";
@@ -25,6 +26,11 @@ export function bytesIn(tensor: Tensor): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
+/** The bytes of each: a view is valid until the next is made. */
+function* bytesOf(tensors: readonly Tensor[]): Generator<Uint8Array> {
+  for (const tensor of tensors) yield bytesIn(tensor);
+}
+
 /** @throws FormatError, TypeError */
 function requireWritable(tensors: Tensors, metadata: Metadata): void {
   const requireUnicode = (what: string, text: string): void => {
@@ -34,6 +40,7 @@ function requireWritable(tensors: Tensors, metadata: Metadata): void {
       );
   };
   for (const [name, tensor] of Object.entries(tensors)) {
+    refuseForeign("writeSafetensors", quote(name), tensor);
     if (!(tensor instanceof Tensor)) throw new TypeError(`writeSafetensors: ${quote(name)} is not a tensor.`);
     requireUnicode(`the name ${quote(name)}`, name);
   }
@@ -79,7 +86,7 @@ function layOut(tensors: Tensors, metadata: Metadata, { checksum = false }: Writ
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
   head.set(json, LENGTH_BYTES);
   const parts = ordered.map(([, tensor]) => tensor);
-  if (checksum) seal(head, parts.map(bytesIn));
+  if (checksum) seal(head, bytesOf(parts));
   return { head, parts, bytes: head.length + at };
 }
 

@@ -2,7 +2,7 @@
  * Fisher's information matrix F = E[Jᵀ·H·J] of a model: J the Jacobian of its outputs by θ, H the information of the outputs under their
  * likelihood (Amari 1998; Martens 2020, §9). As products, as a matrix where θ is small, as a diagonal; and the natural gradient F⁻¹∇L.
  */
-import { backpropagate, handOver } from "../autograd.ts";
+import { backpropagate } from "../autograd.ts";
 import { concat } from "../functions.ts";
 import type { Module } from "../nn/module.ts";
 import { full } from "../ops/shape.ts";
@@ -59,7 +59,7 @@ export function linearized<T>(
         return g?.requiresGrad ? [[g, layout.tensorOf(v, i)]] : [];
       });
       const along = backpropagate(roots, { targets: new Set([u]), retain: true, create: false }).gradients.get(u);
-      return along ? handOver(along) : (full(y.shape, 0) as Tensor);
+      return along ?? (full(y.shape, 0) as Tensor);
     };
     const pullback = (w: Tensor): Vector =>
       tidy(() => layout.collect(backpropagate([[y, w]], { targets, retain: true, create: false }).gradients));

@@ -2,7 +2,7 @@
  * What layers do to gradients, layer by layer: their inputs, the gradients that arrive at their outputs, and from both each sample's own
  * part in the gradient of a weight. Per-sample gradients and the Kronecker factors of Fisher's matrix are made of these.
  */
-import { backpropagate, handOver } from "../autograd.ts";
+import { backpropagate } from "../autograd.ts";
 import { arange } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { Conv2d } from "../nn/conv.ts";
@@ -55,7 +55,7 @@ export function arrivals(root: Tensor, seed: Tensor, passes: readonly Pass[], re
   const { gradients } = backpropagate([[root, seed]], { targets, retain, create: false });
   return passes.map(({ probe }) => {
     const g = gradients.get(probe);
-    return g ? handOver(g) : (full(probe.shape, 0) as Tensor);
+    return g ?? (full(probe.shape, 0) as Tensor);
   });
 }
 

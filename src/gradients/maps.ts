@@ -2,7 +2,7 @@
  * Where in an image, or a sequence, a network's answer comes from: Grad-CAM by the gradient at a layer's output, and occlusion, which
  * needs no gradient and so is the control of all that do. Parameters and their gradients stay as they are.
  */
-import { backpropagate, handOver, onesLike } from "../autograd.ts";
+import { backpropagate, onesLike } from "../autograd.ts";
 import { where } from "../functions.ts";
 import { type Call, intercepted } from "../nn/intercept.ts";
 import type { Module } from "../nn/module.ts";
@@ -70,7 +70,7 @@ export function gradCam(
         `gradCam: the score does not depend on the output of ${layer.constructor.name}. Pass a layer between inputs and scores.`,
       );
     return withGrad(false, () => {
-      const weights = handOver(g).mean([1, 2], { keepdim: true });
+      const weights = g.mean([1, 2], { keepdim: true });
       const map = output.mul(weights).sum(-1, { keepdim: true }).relu();
       const size = x.shape.slice(1, 3) as [number, number];
       return (resize ? interpolate(map, { size, mode: "bilinear" }) : map).squeeze(-1);

@@ -2,7 +2,7 @@
  * Objective: a loss L(θ) as a function of one vector θ, whatever tensors it lies in: the parameters of a model, or a point. All of
  * nabla/gradients that walks landscapes works on objectives. Vectors are float64, what is evaluated is float32.
  */
-import { backpropagate, handOver, onesLike } from "../autograd.ts";
+import { backpropagate, onesLike } from "../autograd.ts";
 import { Module } from "../nn/module.ts";
 import { show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
@@ -44,7 +44,7 @@ export class Objective {
 
   /** θ as it is now. */
   get theta(): Vector {
-    return concatenated(this.parameters.map((p) => p.live()));
+    return concatenated(this.parameters.map((p) => p.data));
   }
 
   /** Moves the parameters to θ, for good. */
@@ -154,7 +154,7 @@ export class Objective {
     return concatenated(
       this.parameters.map((p) => {
         const g = gradients.get(p);
-        return g ? handOver(g).live() : new Float32Array(p.size);
+        return g?.live() ?? new Float32Array(p.size);
       }),
     );
   }

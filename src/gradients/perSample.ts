@@ -1,5 +1,5 @@
 /** The gradient of each sample of a batch by itself: by one backward pass for all, where the layers allow it. */
-import { backpropagate, handOver, onesLike } from "../autograd.ts";
+import { backpropagate, onesLike } from "../autograd.ts";
 import { type Compiled, compile } from "../compile/compile.ts";
 import { stack } from "../functions.ts";
 import type { Module } from "../nn/module.ts";
@@ -166,9 +166,7 @@ function batch(
     retain: false,
     create: false,
   });
-  const whole = Object.fromEntries(
-    learnt.map(([name, p]) => [name, gradients.has(p) ? handOver(gradients.get(p)!) : (full(p.shape, 0) as Tensor)]),
-  );
+  const whole = Object.fromEntries(learnt.map(([name, p]) => [name, gradients.get(p) ?? (full(p.shape, 0) as Tensor)]));
   return { samples, whole };
 }
 

@@ -1,5 +1,5 @@
 /** The gradient through time: how much of it reaches each step of a recurrence, against the powers of its weight's norm. */
-import { backpropagate, handOver } from "../autograd.ts";
+import { backpropagate } from "../autograd.ts";
 import { full } from "../ops/shape.ts";
 import { tidy } from "../scope.ts";
 import { type Edge, type Tensor, withGrad } from "../tensor.ts";
@@ -46,7 +46,7 @@ export function gradientThroughTime<S extends RecurrentState>(
       Math.sqrt(
         parts.reduce((total, probe) => {
           const g = gradients.get(probe);
-          return total + (g ? norm(vector(handOver(g).live())) ** 2 : 0);
+          return total + (g ? norm(vector(g.live())) ** 2 : 0);
         }, 0),
       ),
     );

@@ -1,8 +1,10 @@
 /** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
 
+import { refuseForeign } from "../copies.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
+import { undoable } from "../undo.ts";
 
 const parameters = new WeakSet<Tensor>();
 
@@ -33,7 +35,11 @@ export function fitted(
     Object.hasOwn(state, name) && state[name] ? [[name, target, state[name]] as const] : [],
   );
   // Who was disposed says so now.
-  for (const [, ...both] of pairs) for (const x of both) x.storage("loadStateDict");
+  for (const [name, ...both] of pairs)
+    for (const x of both) {
+      refuseForeign("loadStateDict", name, x);
+      x.storage("loadStateDict");
+    }
   const problems = pairs.flatMap(([name, target, source]) =>
     sameShape(source.shape, target.shape) && source.dtype === target.dtype
       ? []
@@ -209,6 +215,6 @@ export class Sequential extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.layers.reduce((value, layer) => layer.forward(value) as Tensor, x);
+    return undoable(() => this.layers.reduce((value, layer) => layer.forward(value) as Tensor, x));
   }
 }

@@ -6,6 +6,7 @@ import type { Shape } from "../ops/value.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
+import { undoable } from "../undo.ts";
 import { Module, parameter } from "./module.ts";
 
 export interface NormOptions {
@@ -127,10 +128,13 @@ export class BatchNorm extends Module {
       throw new RangeError(
         `${this.constructor.name}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
       );
-    const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
-    // An empty batch has no statistics.
-    if (this.training && runningMean && runningVar && pixels) this.track(stats, pixels);
-    return y;
+    return undoable(() => {
+      const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
+      // An empty batch has no statistics.
+      if (this.training && runningMean && runningVar && pixels) this.track(stats, pixels);
+      stats.dispose();
+      return y;
+    });
   }
 
   private track(stats: Tensor, pixels: number): void {

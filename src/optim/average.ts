@@ -4,6 +4,7 @@ import { fitted, type StateDict } from "../nn/module.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
+import { undoable } from "../undo.ts";
 
 /**
  * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.
@@ -31,14 +32,12 @@ export class EMA {
   }
 
   update(): void {
-    withGrad(false, () =>
-      tidy(() => {
-        this.params.forEach((p, i) => {
-          const average = this.averages[i]!;
-          average.copyFrom(average.add(p.sub(average).mul(1 - this.decay)));
-        });
-      }),
-    );
+    const work = (): void =>
+      this.params.forEach((p, i) => {
+        const average = this.averages[i]!;
+        average.copyFrom(average.add(p.sub(average).mul(1 - this.decay)));
+      });
+    withGrad(false, () => undoable(() => tidy(work)));
   }
 
   /** Runs f with the averages in the parameters' place, and puts the parameters back. */

@@ -4,12 +4,11 @@ import { div, norm, stack } from "../functions.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 
-/** Replaces each gradient by f of it. */
+/** Replaces each gradient by f of it: all of them, or none if f throws. */
 function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {
-  for (const p of params) {
-    if (!p.grad) continue;
-    const before = p.grad;
-    p.grad = f(before).keep();
+  const replaced = Array.from(new Set(params)).flatMap((p) => (p.grad ? [{ p, before: p.grad, now: f(p.grad) }] : []));
+  for (const { p, before, now } of replaced) {
+    p.grad = now.keep();
     before.dispose();
   }
 }

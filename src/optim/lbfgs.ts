@@ -2,6 +2,7 @@
 import { requireRange, requireWhole } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { Tensor, withGrad } from "../tensor.ts";
+import { undoable } from "../undo.ts";
 import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
 import { foreign, given, type OptimizerState } from "./optimizer.ts";
 import { concatenated, dot, packed, savedOptions, unpacked } from "./vectors.ts";
@@ -107,8 +108,20 @@ export class LBFGS {
     for (const p of this.params) p.clearGrad();
   }
 
-  /** Moves the parameters towards the loss's minimum. @returns the loss before */
+  /** Moves the parameters towards the loss's minimum; if the loss throws, they stay where they were. @returns the loss before */
   minimize(loss: () => Tensor): number {
+    const [values, pairs, scale, last] = [this.values(), [...this.pairs], this.scale, this.last];
+    try {
+      return undoable(() => this.iterate(loss));
+    } catch (error) {
+      this.moveTo(values, new Float64Array(values.length), 0);
+      Object.assign(this, { pairs, scale, last });
+      this.zeroGrad();
+      throw error;
+    }
+  }
+
+  private iterate(loss: () => Tensor): number {
     const { lr, maxIter, maxEval, toleranceGrad, toleranceChange, historySize, lineSearchFn } = this.options;
     let now = this.evaluate(loss);
     const before = now.loss;

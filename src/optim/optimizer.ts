@@ -1,11 +1,13 @@
 /** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
 
+import { refuseForeign } from "../copies.ts";
 import { full } from "../creation.ts";
 import { advance } from "../ops/random.ts";
 import { updateParameter } from "../ops/update.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { tidy } from "../scope.ts";
 import { currentRecorder, Tensor, withGrad, withRecorder } from "../tensor.ts";
+import { final, undoable } from "../undo.ts";
 
 /** Options every optimizer has. */
 export interface CommonOptions {
@@ -122,6 +124,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     private readonly defaults: O,
   ) {
     const list = [...params];
+    for (const item of list) refuseForeign(this.constructor.name, "a parameter", item);
     if (!list.length) throw new Error(`${this.constructor.name}: no parameters given. Pass model.parameters().`);
     const loose = list.filter((item) => item instanceof Tensor);
     const groups = list.filter((item): item is GroupOptions<O> => !(item instanceof Tensor));
@@ -148,6 +151,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.validate(options);
     const known = new Set(this.paramGroups.flatMap((group) => group.params));
     for (const p of list) {
+      refuseForeign(this.constructor.name, "a parameter", p);
       if (!(p instanceof Tensor))
         throw new TypeError(`${this.constructor.name}: a parameter is not a tensor. Pass model.parameters().`);
       if (p.requiresGrad && p.edge !== p) {
@@ -177,24 +181,46 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     }
   }
 
-  /** Updates every parameter that has a gradient, in place. */
+  /** Updates every parameter that has a gradient, in place. If memory runs out, none is changed. */
   step(): void {
-    withGrad(false, () => {
-      const groups = this.paramGroups.length;
-      currentRecorder()?.guard(() => this.paramGroups.length === groups);
-      for (const group of this.paramGroups) {
+    withGrad(false, () =>
+      undoable(() => {
+        const updates = this.prepare();
+        const run = (): void => {
+          for (const { state, update } of updates) {
+            advance(state.step!);
+            tidy(update);
+          }
+        };
+        // A kernel's update allocates nothing.
+        if (updates.every(({ rule }) => "kind" in rule)) final(run);
+        else run();
+      }),
+    );
+  }
+
+  /** All that the next step needs memory for: the state of every parameter that has a gradient. */
+  private prepare(): { readonly state: State; readonly rule: R; readonly update: () => void }[] {
+    const groups = this.paramGroups.length;
+    currentRecorder()?.guard(() => this.paramGroups.length === groups);
+    const made: (() => void)[] = [];
+    try {
+      return this.paramGroups.flatMap((group) => {
         const rule = this.rule(group.options);
         const { changes } = group;
         currentRecorder()?.guard(() => group.changes === changes);
-        for (const p of group.params) {
-          if (!p.grad) continue;
+        return group.params.flatMap((p) => {
           const { grad } = p;
-          const state = this.stateOf(p, rule);
-          advance(state.step!);
-          tidy(() => this.update(p, grad, state, group, rule));
-        }
-      }
-    });
+          if (!grad) return [];
+          const state = this.stateOf(p, rule, made);
+          for (const x of [p, grad, ...Object.values(state)]) x.storage(this.constructor.name);
+          return [{ state, rule, update: () => this.update(p, grad, state, group, rule) }];
+        });
+      });
+    } catch (error) {
+      for (const undo of made) undo();
+      throw error;
+    }
   }
 
   /** One parameter's update in place, by its kernel. */
@@ -204,15 +230,24 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     updateParameter(kernel.kind, { p, g, lr: rate, step: state.step!, state: slots }, kernel);
   }
 
-  private stateOf(p: Tensor, { slots, initial = 0 }: StateRule): State {
-    // State outlives the step: it is made for real even while the step is being recorded.
-    return withRecorder(null, () => {
-      const state: State = this.state.get(p) ?? { step: full([], 0, { dtype: "int32" }).keep() };
-      this.state.set(p, state);
-      // An option that was switched on later brings a slot that is not there yet.
-      for (const name of slots) if (name !== undefined) state[name] ??= full(p.shape, initial).keep();
-      return state;
-    });
+  /** A parameter's state, made if it is not there yet; `made` receives what removes it again. */
+  private stateOf(p: Tensor, { slots, initial = 0 }: StateRule, made: (() => void)[]): State {
+    const state: State = this.state.get(p) ?? {};
+    const make = (name: string, create: () => Tensor): void => {
+      if (state[name]) return;
+      // State outlives the step: it is made for real even while the step is being recorded.
+      state[name] = withRecorder(null, create).keep();
+      made.push(() => {
+        state[name]!.dispose();
+        delete state[name];
+        if (name === "step") this.state.delete(p);
+      });
+    };
+    make("step", () => full([], 0, { dtype: "int32" }));
+    // An option that was switched on later brings a slot that is not there yet.
+    for (const name of slots) if (name !== undefined) make(name, () => full(p.shape, initial));
+    this.state.set(p, state);
+    return state;
   }
 
   /**
@@ -226,16 +261,23 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
    * @returns the loss before the step
    */
   minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[]): Tensor {
-    return tidy(() => {
-      const several = Array.isArray(loss) ? (loss as readonly (() => Tensor)[]) : undefined;
-      if (several?.length === 0) throw new Error(`${this.constructor.name}: minimize was given no losses.`);
-      const value = !several && (typeof loss === "function" ? withGrad(true, loss) : (loss as Tensor));
-      this.zeroGrad();
-      if (value) value.backward();
-      const mean = value || this.accumulate(several!);
-      this.step();
-      return mean.detach();
-    });
+    return undoable(() =>
+      tidy(() => {
+        const several = Array.isArray(loss) ? (loss as readonly (() => Tensor)[]) : undefined;
+        if (several?.length === 0) throw new Error(`${this.constructor.name}: minimize was given no losses.`);
+        const value = !several && (typeof loss === "function" ? withGrad(true, loss) : (loss as Tensor));
+        this.zeroGrad();
+        try {
+          if (value) value.backward();
+          const mean = value || this.accumulate(several!);
+          this.step();
+          return mean.detach();
+        } catch (error) {
+          this.zeroGrad();
+          throw error;
+        }
+      }),
+    );
   }
 
   /** Adds the gradients of the mean of several losses, one after the other. */

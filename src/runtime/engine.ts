@@ -3,7 +3,7 @@
  * beforehand by `init` for those who want to choose.
  */
 import { Advance, Head, Op } from "../../assembly/opcodes.ts";
-import { Heap, RANDOM_STATE, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
+import { Heap, limitOf, RANDOM_STATE, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
 import type { Pool } from "./pool.ts";
 import type { Crew } from "./threads.ts";
@@ -34,11 +34,27 @@ interface Engine {
   readonly deterministic: boolean;
   readonly pool: Pool | undefined;
   readonly reason: string;
+  readonly settings: Settings;
+}
+
+/** What options come to: two inits with equal settings are one. */
+interface Settings {
+  readonly build: Build | "custom";
+  readonly deterministic: boolean;
+  readonly module: WebAssembly.Module | undefined;
+  readonly memoryLimit: number;
+  readonly threads: number | "auto";
 }
 
 let current: Engine | undefined;
+let relieve: (() => void) | undefined;
+
+/** Has f called when linear memory cannot grow: it frees blocks whose contents can move elsewhere. */
+export function onShortage(f: () => void): void {
+  relieve = f;
+}
 /** An `init` that is under way. */
-let starting: Promise<void> | undefined;
+let starting: { readonly settings: Settings; readonly end: Promise<void> } | undefined;
 
 /** The engine, started with defaults if `init` was not called. */
 export function engine(): Engine {
@@ -61,19 +77,37 @@ function start(options: InitOptions, { heap = new Heap(options), pool, reason }:
   // Not a secret: and Node takes ten times as long to load its crypto as all of this takes.
   const seed = (): number => Math.floor(Math.random() * 2 ** 32);
   heap.u32.set([seed(), seed()], RANDOM_STATE / 4);
-  return { heap, kernels, build: build ?? "custom", deterministic: options.deterministic ?? false, pool, reason };
+  heap.relieve = relieve;
+  const settings = settingsOf(options);
+  return { heap, kernels, build: build ?? "custom", deterministic: settings.deterministic, pool, reason, settings };
 }
 
-const STARTED = "nabla has already started. Call init once, before the first tensor is created; dispose() ends it.";
+const settingsOf = (options: InitOptions): Settings => ({
+  build: buildOf(options) ?? "custom",
+  deterministic: options.deterministic ?? false,
+  module: options.module,
+  memoryLimit: limitOf(options.memoryLimit),
+  threads: options.threads ?? 1,
+});
+
+/** @throws Error listing the settings that differ from those that nabla runs with, or starts with */
+function requireEqual(running: Settings, asked: Settings, state: string): void {
+  const showSetting = (value: unknown): string => (typeof value === "object" ? "[module]" : String(value));
+  const differ = (Object.keys(running) as (keyof Settings)[]).filter((key) => running[key] !== asked[key]);
+  if (!differ.length) return;
+  const list = differ.map((key) => `${key} is ${showSetting(running[key])}, not ${showSetting(asked[key])}`);
+  throw new Error(
+    `init: nabla ${state} with other options: ${list.join("; ")}. ` +
+      "Call init once, before the first tensor is made, or await dispose() before you call it again.",
+  );
+}
 
 /**
- * Chooses how nabla runs; needed only by those who want something other than the defaults, and only before the first
- * tensor is made.
- * @throws Error if nabla has started already, or the build asked for cannot run here.
+ * Chooses how nabla runs. Call it before the first tensor is made if you want something other than the defaults. Calling it
+ * again with equal options does nothing; calls at the same time share one start.
+ * @throws Error if nabla runs with other options already, or the requested build cannot run here
  */
 export async function init(options: InitOptions = {}): Promise<void> {
-  if (current) throw new Error(`init: ${STARTED}`);
-  if (starting) throw new Error("init: another init is under way. Call it once, and await it.");
   const { deterministic, build, module, memoryLimit, threads = 1 } = options;
   if (deterministic && build === "relaxed") {
     throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');
@@ -95,13 +129,19 @@ export async function init(options: InitOptions = {}): Promise<void> {
   if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
     throw new RangeError(`init: threads is ${threads}, but must be "auto" or a whole number in 1 … ${MOST_THREADS}.`);
   }
+  const settings = settingsOf(options);
+  if (current) return requireEqual(current.settings, settings, "runs");
+  if (starting) {
+    requireEqual(starting.settings, settings, "is starting");
+    return starting.end;
+  }
   if (threads === 1) {
     current = start(options, { reason: "as asked for" });
     return;
   }
-  starting = startThreads(threads, options);
+  starting = { settings, end: startThreads(threads, options) };
   try {
-    await starting;
+    await starting.end;
   } finally {
     starting = undefined;
   }
@@ -114,7 +154,9 @@ async function startThreads(threads: number | "auto", options: InitOptions): Pro
   const crew = await assemble(threads, options.memoryLimit, compile);
   if (current) {
     await crew.pool?.close();
-    throw new Error(`init: ${STARTED} A tensor was created while it was under way: await it first.`);
+    throw new Error(
+      "init: a tensor was made while nabla was starting its threads. Await init before the first tensor.",
+    );
   }
   current = start(options, crew);
 }
@@ -129,7 +171,7 @@ const MOST_THREADS = 64;
  */
 export async function dispose(): Promise<void> {
   // Whoever called init hears of its failure.
-  if (starting) await starting.catch(() => {});
+  if (starting) await starting.end.catch(() => {});
   const ended = current;
   current = undefined;
   await ended?.pool?.close();

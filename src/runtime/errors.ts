@@ -38,7 +38,8 @@ export class OutOfMemoryError extends Error {
   ) {
     super(
       `out of memory: asked for ${requested} bytes with ${inUse} in use, and the memory may not grow past ${limit}. ` +
-        "Free tensors with tidy(() => …) or dispose(), use smaller batches, or raise init({ memoryLimit }).",
+        "Free tensors with tidy(() => …) or dispose(), use smaller batches" +
+        (limit < 2 ** 32 ? ", or raise init({ memoryLimit })." : ". WebAssembly cannot address more."),
     );
   }
 }

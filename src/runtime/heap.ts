@@ -6,9 +6,10 @@
  *     │ unused │ random state│ eager instruction │ blocks, 64-byte aligned  │ 64 bytes │
  *     └────────┴─────────────┴───────────────────┴──────────────── … ───────┴──────────┘
  *
- * Blocks come in size classes, eight to a power of two (at most 12.5 % unused), each with its own list of free blocks.
- * When a list is empty and the fresh end of memory is reached, free blocks are merged before memory grows. The last
- * 64 bytes are never given out: kernels may read up to 16 bytes past a buffer.
+ * Small blocks come in size classes, eight to a power of two (at most 12.5 % unused), each with its own list of free blocks.
+ * Large blocks have their exact size; when freed they join their free neighbours at once, and the untouched memory above `top`.
+ * Before memory grows, the small free blocks are joined too. So after any sequence of calls, a request succeeds if enough
+ * contiguous memory is free. The last 64 bytes are never allocated: kernels may read up to 16 bytes past a buffer.
  */
 import { OutOfMemoryError } from "./errors.ts";
 
@@ -17,6 +18,9 @@ const UNIT = 64;
 /** The most that 32-bit addresses reach. */
 export const MAX_BYTES = 65536 * PAGE;
 
+/** A limit in whole pages. */
+export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, Math.ceil(bytes / PAGE) * PAGE);
+
 /** Where the random generator's state lives: [seed low, seed high, counter low, counter high]. */
 export const RANDOM_STATE = 64;
 /** Where eager mode writes its one instruction, and the words that fit there. */
@@ -24,11 +28,31 @@ export const SCRATCH = 128;
 export const SCRATCH_WORDS = (4096 - SCRATCH) / 4;
 const HEAP_BASE = 4096;
 
-/** Units of 64 bytes in the size class that holds `bytes`. */
-function classUnits(bytes: number): number {
+/** Blocks of this size and above are not rounded to a size class. */
+const LARGE = 32768;
+
+/** Units of 64 bytes between the size classes around `units`. */
+const classStep = (units: number): number => 2 ** Math.max(0, 28 - Math.clz32(units));
+
+/** Bytes of the block that holds `bytes`. */
+function blockSize(bytes: number): number {
   const units = Math.max(1, Math.ceil(bytes / UNIT));
-  const step = 2 ** Math.max(0, 28 - Math.clz32(units));
-  return Math.ceil(units / step) * step;
+  if (units * UNIT >= LARGE) return units * UNIT;
+  const step = classStep(units);
+  return Math.ceil(units / step) * step * UNIT;
+}
+
+/** The largest size class that fits into `bytes`, which are below LARGE. */
+function classWithin(bytes: number): number {
+  const units = bytes / UNIT;
+  const step = classStep(units);
+  return Math.floor(units / step) * step * UNIT;
+}
+
+/** A free range of at least LARGE bytes. */
+interface Span {
+  address: number;
+  bytes: number;
 }
 
 export class Heap {
@@ -45,43 +69,42 @@ export class Heap {
   /** Tensors that live in it: counted by who makes them. */
   tensors = 0;
 
-  /** Free blocks by class (in units): addresses. */
+  /** Called when memory cannot grow: frees blocks whose contents can move elsewhere. */
+  relieve: (() => void) | undefined;
+
+  /** Free small blocks by size: addresses. */
   private free = new Map<number, number[]>();
-  /** Bytes in free blocks. */
+  /** Bytes in free small blocks. */
   private freeBytes = 0;
-  /** Merged free ranges of any size: [address, bytes], how many bytes in all, and an upper bound of the largest. */
-  private spans: [number, number][] = [];
-  private spanBytes = 0;
-  private largestSpan = 0;
+  /** Free ranges by address; no two touch each other, and none touches `top`. */
+  private spans: Span[] = [];
   /** Where untouched memory begins. */
   private top = HEAP_BASE;
 
   /** @throws RangeError where the host refuses the memory, which it may do to a large one that is shared */
   constructor({ memoryLimit = MAX_BYTES, shared = false }: { memoryLimit?: number; shared?: boolean } = {}) {
-    this.limit = Math.min(MAX_BYTES, Math.ceil(memoryLimit / PAGE) * PAGE);
+    this.limit = limitOf(memoryLimit);
     const maximum = this.limit / PAGE;
     this.memory = new WebAssembly.Memory({ initial: Math.min(64, maximum), maximum, shared });
     this.refreshViews();
   }
 
-  /** The address of a block of at least `bytes` bytes. Its contents are undefined. */
+  /** The address of a block of at least `bytes` bytes. Its contents are undefined. @throws OutOfMemoryError */
   allocate(bytes: number): number {
-    const size = classUnits(bytes) * UNIT;
+    const size = blockSize(bytes);
     const address = this.free.get(size)?.pop();
     if (address !== undefined) this.freeBytes -= size;
-    const found = address ?? this.takeSpan(size) ?? this.takeFresh(size);
+    const found = address ?? this.find(size) ?? this.reclaim(size, bytes);
     this.inUse += size;
     if (this.inUse > this.highWater) this.highWater = this.inUse;
     return found;
   }
 
-  /** Gives back the block at `address`, allocated with the same number of bytes. */
+  /** Frees the block at `address`, allocated with the same number of bytes. */
   release(address: number, bytes: number): void {
-    const size = classUnits(bytes) * UNIT;
-    const list = this.free.get(size);
-    if (list) list.push(address);
-    else this.free.set(size, [address]);
-    this.freeBytes += size;
+    const size = blockSize(bytes);
+    if (size >= LARGE) this.join(address, size);
+    else this.put(address, size);
     this.inUse -= size;
   }
 
@@ -96,77 +119,149 @@ export class Heap {
     return this.memory.buffer.byteLength;
   }
 
-  private takeSpan(size: number): number | undefined {
-    if (size > this.largestSpan) return undefined;
-    const index = this.spans.findIndex((span) => span[1] >= size);
-    const span = this.spans[index];
-    if (!span) {
-      // None is that large: no search for this size, or a larger one, until the next merge.
-      this.largestSpan = size - UNIT;
-      return undefined;
-    }
-    const address = span[0];
-    span[0] += size;
-    span[1] -= size;
-    this.spanBytes -= size;
-    if (span[1] === 0) this.spans.splice(index, 1);
-    return address;
+  /** Free memory without growth: a large block from the span that fits best; a small one from untouched memory first. */
+  private find(size: number): number | undefined {
+    if (size >= LARGE) return this.takeSpan(size) ?? this.takeFresh(size);
+    return this.takeFresh(size) ?? this.takeSpan(size) ?? this.split(size);
   }
 
-  private takeFresh(size: number): number {
-    if (this.top + size + UNIT > this.capacity) {
-      // Merging costs a sort, so it is tried only where it could free enough.
-      if (this.freeBytes > 0 && this.freeBytes + this.spanBytes >= size) {
-        this.merge();
-        const address = this.takeSpan(size);
-        if (address !== undefined) return address;
-      }
-      this.grow(this.top + size + UNIT, size);
-    }
-    const address = this.top;
+  private takeFresh(size: number): number | undefined {
+    if (this.top + size + UNIT > this.capacity) return undefined;
     this.top += size;
+    return this.top - size;
+  }
+
+  private takeSpan(size: number): number | undefined {
+    let best = -1;
+    let least = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.spans.length; i++) {
+      const { bytes } = this.spans[i]!;
+      if (bytes >= size && bytes < least) {
+        best = i;
+        least = bytes;
+      }
+    }
+    const span = this.spans[best];
+    if (!span) return undefined;
+    const { address } = span;
+    span.address += size;
+    span.bytes -= size;
+    if (span.bytes < LARGE) {
+      this.spans.splice(best, 1);
+      this.scatter(span.address, span.bytes);
+    }
     return address;
   }
 
-  /** Turns all free blocks into as few spans as possible; a span at the end becomes untouched memory again. */
+  /** Takes a small block from the smallest free one that is larger. */
+  private split(size: number): number | undefined {
+    let best = Number.POSITIVE_INFINITY;
+    for (const [bytes, list] of this.free) if (list.length && bytes >= size && bytes < best) best = bytes;
+    const address = this.free.get(best)?.pop();
+    if (address === undefined) return undefined;
+    this.freeBytes -= best;
+    this.scatter(address + size, best - size);
+    return address;
+  }
+
+  private put(address: number, size: number): void {
+    const list = this.free.get(size);
+    if (list) list.push(address);
+    else this.free.set(size, [address]);
+    this.freeBytes += size;
+  }
+
+  /** Puts a range below LARGE into the lists of small blocks, the largest first. */
+  private scatter(from: number, bytes: number): void {
+    for (let address = from, left = bytes; left > 0; ) {
+      const size = classWithin(left);
+      this.put(address, size);
+      address += size;
+      left -= size;
+    }
+  }
+
+  /** Adds a free large range: joined with the spans and the untouched memory that it touches. */
+  private join(address: number, bytes: number): void {
+    const { spans } = this;
+    let [low, high] = [0, spans.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (spans[middle]!.address < address) low = middle + 1;
+      else high = middle;
+    }
+    const [before, after] = [spans[low - 1], spans[low]];
+    const span = { address, bytes };
+    let [at, count] = [low, 0];
+    if (before && before.address + before.bytes === address) {
+      span.address = before.address;
+      span.bytes += before.bytes;
+      at--;
+      count++;
+    }
+    if (after && address + bytes === after.address) {
+      span.bytes += after.bytes;
+      count++;
+    }
+    if (span.address + span.bytes === this.top) {
+      this.top = span.address;
+      spans.splice(at, count);
+    } else spans.splice(at, count, span);
+  }
+
+  /** Joins all free blocks, and those at the end with the untouched memory. */
   private merge(): void {
     const all = this.spans;
-    for (const [size, list] of this.free) for (const address of list) all.push([address, size]);
+    for (const [bytes, list] of this.free) for (const address of list) all.push({ address, bytes });
     this.free.clear();
     this.freeBytes = 0;
-    all.sort((a, b) => a[0] - b[0]);
-    const spans: [number, number][] = [];
+    all.sort((a, b) => a.address - b.address);
+    const joined: Span[] = [];
     for (const span of all) {
-      const last = spans[spans.length - 1];
-      if (last && last[0] + last[1] === span[0]) last[1] += span[1];
-      else spans.push(span);
+      const last = joined.at(-1);
+      if (last && last.address + last.bytes === span.address) last.bytes += span.bytes;
+      else joined.push(span);
     }
-    const last = spans[spans.length - 1];
-    if (last && last[0] + last[1] === this.top) {
-      this.top = last[0];
-      spans.pop();
+    const last = joined.at(-1);
+    if (last && last.address + last.bytes === this.top) {
+      this.top = last.address;
+      joined.pop();
     }
-    this.spans = spans;
-    this.spanBytes = spans.reduce((total, span) => total + span[1], 0);
-    this.largestSpan = spans.reduce((most, span) => Math.max(most, span[1]), 0);
+    this.spans = joined.filter(({ bytes }) => bytes >= LARGE);
+    for (const { address, bytes } of joined) if (bytes < LARGE) this.scatter(address, bytes);
   }
 
-  private grow(needed: number, requested: number): void {
-    const pages = Math.ceil((needed - this.capacity) / PAGE);
-    if (pages <= 0) return;
-    // By a quarter at a time where the limit allows, so that growth stays rare.
-    const generous = Math.min(Math.max(pages, this.capacity / PAGE / 4), (this.limit - this.capacity) / PAGE);
-    for (const amount of [Math.floor(generous), pages]) {
-      if (amount < pages) continue;
+  /** Joins free blocks, then grows memory, then has others free theirs. @throws OutOfMemoryError */
+  private reclaim(size: number, requested: number): number {
+    const joined = (): number | undefined => {
+      if (!this.freeBytes) return undefined;
+      this.merge();
+      return this.find(size);
+    };
+    const address = joined() ?? this.grow(size);
+    if (address !== undefined) return address;
+    this.relieve?.();
+    const freed = this.find(size) ?? joined() ?? this.grow(size);
+    if (freed === undefined) throw new OutOfMemoryError(requested, this.inUse, this.limit);
+    return freed;
+  }
+
+  /** A block at the end of memory, which grows for it; undefined if it may not or the host refuses. */
+  private grow(size: number): number | undefined {
+    const pages = Math.ceil((this.top + size + UNIT - this.capacity) / PAGE);
+    const most = (this.limit - this.capacity) / PAGE;
+    if (pages > most) return undefined;
+    // By a quarter at a time where the limit allows, so that growth is rare; if the host refuses, by the least that suffices.
+    for (const amount of new Set([Math.floor(Math.min(Math.max(pages, this.capacity / PAGE / 4), most)), pages])) {
       try {
         this.memory.grow(amount);
-        this.refreshViews();
-        return;
       } catch {
-        // The host refused: try the least that would do, then give up.
+        continue;
       }
+      this.refreshViews();
+      return this.takeFresh(size);
     }
-    throw new OutOfMemoryError(requested, this.inUse, this.limit);
+    return undefined;
   }
 
   /** `memory.grow` detaches old views; of a shared memory it leaves them too short. */

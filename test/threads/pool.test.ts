@@ -323,13 +323,24 @@ describe("over time", () => {
     expect(growth).toEqual({ collected: true, tensors: 0, bytes: 0 });
   });
 
-  test("a second init, or a tensor, while one is under way: an error that says so, no worker too many, and a new start", async () => {
+  test("init while another is starting: equal options share the start, others and early tensors are refused", async () => {
     const life = await told<Record<string, unknown>>("course", "pending");
-    expect(life).toMatchObject({ first: "fine", threads: 1, x: [2, 4], left: 0, third: "fine", right: true });
-    expect(life.second).toBe("Error: init: another init is under way. Call it once, and await it.");
+    expect(life).toMatchObject({
+      first: "fine",
+      equal: "fine",
+      threads: 1,
+      x: [2, 4],
+      left: 0,
+      third: "fine",
+      right: true,
+    });
+    expect(life.second).toBe(
+      "Error: init: nabla is starting with other options: threads is 3, not 2. " +
+        "Call init once, before the first tensor is made, or await dispose() before you call it again.",
+    );
     expect(life.both).toEqual({ threads: 3, left: 2 });
-    expect(life.disturbed).toMatch(
-      /^Error: init: nabla has already started\. .*created while it was under way: await it/,
+    expect(life.disturbed).toBe(
+      "Error: init: a tensor was made while nabla was starting its threads. Await init before the first tensor.",
     );
   });
 });
@@ -350,17 +361,44 @@ describe("init and dispose", () => {
     expect(info()).toMatchObject({ threads: 2, reason: expect.stringMatching(/^as asked for/) });
   });
 
-  test("a second init is an error that says so, whatever came first", async () => {
-    const already =
-      /^init: nabla has already started\. Call init once, before the first tensor is created; dispose\(\) ends it\./;
+  test("a second init with equal options does nothing; one with others lists what differs, whatever came first", async () => {
+    const differs = (list: string): string =>
+      `init: nabla runs with other options: ${list}. ` +
+      "Call init once, before the first tensor is made, or await dispose() before you call it again.";
     await init({ threads: 2 });
-    await expect(init({ threads: 2 })).rejects.toThrow(already);
-    await expect(init()).rejects.toThrow(already);
+    const x = tensor([1, 2]);
+    await init({ threads: 2 });
+    await init({ threads: 2, memoryLimit: 2 ** 32, build: info().build as "simd" | "relaxed" });
+    await expect(init()).rejects.toThrow(differs("threads is 2, not 1"));
+    await expect(init({ threads: 2, memoryLimit: 1e8 })).rejects.toThrow(
+      differs("memoryLimit is 4294967296, not 100007936"),
+    );
     expect(info().threads).toBe(2);
+    expect(x.toArray()).toEqual([1, 2]);
     await dispose();
-    tensor([1]);
-    await expect(init({ threads: 2 })).rejects.toThrow(already);
+    const y = tensor([1]);
+    await init();
+    await init({ threads: 1 });
+    await expect(init({ threads: 2 })).rejects.toThrow(differs("threads is 1, not 2"));
     expect(info()).toMatchObject({ threads: 1, reason: "init({ threads }) was not called" });
+    expect(y.item()).toBe(1);
+  });
+
+  test("inits at the same time share one start; if it fails, all of them fail, and a later one can succeed", async () => {
+    await Promise.all([init({ threads: 3 }), init({ threads: 3 }), init({ threads: 3 })]);
+    expect(info().threads).toBe(3);
+    await dispose();
+    await Promise.all([init(), init(), init({})]);
+    expect(info().threads).toBe(1);
+    await dispose();
+    const failing = [init({ threads: 2 }), init({ threads: 2 })].map((promise) =>
+      expect(promise).rejects.toThrow("tensor"),
+    );
+    tensor([1]);
+    await Promise.all(failing);
+    await dispose();
+    await init({ threads: 2 });
+    expect(info().threads).toBe(2);
   });
 
   test("dispose() twice, at once, and before anything began, is fine", async () => {

@@ -166,7 +166,8 @@ await live({
         () => "fine",
         (error) => told(error),
       );
-    const [first, second] = await Promise.all([settle(init({ threads: 3 })), settle(init({ threads: 2 }))]);
+    const inits = [{ threads: 3 }, { threads: 2 }, { threads: 3 }].map((options) => settle(init(options)));
+    const [first, second, equal] = await Promise.all(inits);
     const both = { threads: info().threads, left: alive().length };
     await dispose();
     const disturbed = settle(init({ threads: 3 }));
@@ -174,6 +175,15 @@ await live({
     const late = { disturbed: await disturbed, x: x.mul(2).toArray(), threads: info().threads, left: alive().length };
     await dispose();
     const third = await settle(init({ threads: 3 }));
-    return { first, second, both, ...late, third, right: new Product(nabla, 256).isRight(), started: workers.length };
+    return {
+      first,
+      second,
+      equal,
+      both,
+      ...late,
+      third,
+      right: new Product(nabla, 256).isRight(),
+      started: workers.length,
+    };
   },
 });
