@@ -307,10 +307,24 @@ describe("errors name the op, the shapes and the remedy", () => {
     expect(() => optimizer.step()).toThrow("SGD: gradient [3] for parameter [2].");
     expect(p.toArray()).toEqual([1, 2]);
   });
-  test("init comes first, once", async () => {
-    expect(info().build).toBe(process.env.NABLA_BUILD);
-    await expect(init()).rejects.toThrow(
-      "init: nabla has already started. Call init once, before the first tensor is created; dispose() ends it.",
+  test("init after the first tensor: equal options do nothing, others are listed", async () => {
+    const build = process.env.NABLA_BUILD as "simd" | "relaxed";
+    expect(info().build).toBe(build);
+    await init({ build });
+    const x = tensor([1, 2]);
+    await init({ build });
+    await init({ build, threads: 1, memoryLimit: 2 ** 40 });
+    expect(x.toArray()).toEqual([1, 2]);
+    const differs = (list: string): string =>
+      `init: nabla runs with other options: ${list}. ` +
+      "Call init once, before the first tensor is made, or await dispose() before you call it again.";
+    await expect(init({ build, threads: 2 })).rejects.toThrow(differs("threads is 1, not 2"));
+    await expect(init({ build, memoryLimit: 65536 })).rejects.toThrow(differs("memoryLimit is 4294967296, not 65536"));
+    await expect(init({ deterministic: true, threads: "auto" })).rejects.toThrow(
+      differs(
+        `${build === "simd" ? "" : "build is relaxed, not simd; "}deterministic is false, not true; threads is 1, not auto`,
+      ),
     );
+    await expect(init({ build, threads: -1 })).rejects.toThrow("threads is -1");
   });
 });

@@ -42,7 +42,7 @@ await live({
     const kept = [];
     let helped = 0;
     while (capacities.length < 8) {
-      kept.push(nabla.ones([2 ** 20]));
+      kept.push(nabla.ones([2 ** 20]).keep());
       if (memory().capacity === capacities.at(-1)) continue;
       capacities.push(memory().capacity);
       // Its operands lie in what is new, as does its result.
