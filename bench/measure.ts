@@ -64,6 +64,8 @@ export interface Effort {
   readonly rounds: number;
   /** Milliseconds per contender and round. */
   readonly time: number;
+  /** Milliseconds per contender before the first round: by default long enough for V8's optimizing tier. */
+  readonly warmUp: number;
   /** Milliseconds from anywhere. */
   readonly now: () => number;
 }
@@ -75,8 +77,7 @@ export function cpuClock(): number {
   return (user + system) / 1e3;
 }
 
-/** Long enough for V8's optimizing tier, in milliseconds and calls. WASM functions tier up one by one, by calls and time spent. */
-const WARM_UP = 300;
+/** The least number of calls to warm up. WASM functions tier up one by one, by calls and time spent. */
 const WARM_UP_CALLS = 3;
 /** A sample is at least this long, in milliseconds: well above the timer's resolution, well below a scheduler's slice. */
 const SAMPLE = 0.2;
@@ -88,12 +89,12 @@ export function median(values: readonly number[]): number {
 }
 
 /** Runs until warm; returns how many calls make up a sample. */
-function warmUp({ run, reset }: Contender, now: () => number): number {
+function warmUp({ run, reset }: Contender, { now, warmUp: length }: Effort): number {
   reset?.();
   const begin = now();
   let calls = 0;
   let least = Infinity;
-  for (let before = begin; before - begin < WARM_UP || calls < WARM_UP_CALLS; calls++) {
+  for (let before = begin; before - begin < length || calls < WARM_UP_CALLS; calls++) {
     run();
     const after = now();
     // A clock that stands still during a call is too coarse for it.
@@ -111,13 +112,10 @@ interface Times {
 }
 
 /** Measures a case. @throws Error if a contender does */
-export function measure(
-  suite: string,
-  { name, contenders, flops, base = PURE }: Case,
-  { rounds, time, now }: Effort,
-): Result[] {
+export function measure(suite: string, { name, contenders, flops, base = PURE }: Case, effort: Effort): Result[] {
+  const { rounds, time, now } = effort;
   const bench = new Bench({ time, iterations: 1, warmup: false, throws: true, now });
-  const repeats = contenders.map((contender) => warmUp(contender, now));
+  const repeats = contenders.map((contender) => warmUp(contender, effort));
   contenders.forEach(({ impl, run, reset }, i) => {
     const repeat = repeats[i]!;
     const repeated = () => {

@@ -1,0 +1,177 @@
+/**
+ * `npm run bench -- --against REV [suite…]`: this tree (B) against another commit (A), which is built in a temporary worktree. Processes
+ * of both take turns, A B A B … A, and only what they print with --json is compared, so that the commits' benches may differ.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Comparison, compare, comparisonTable, type Rows, START, summaryLine, unmatched } from "./compare.ts";
+import { CEILING, median, PURE, type Row } from "./measure.ts";
+
+/** What is compared where no suite is named. */
+export const COMPARED = ["matmul", "step", "threads", "elementwise", START];
+
+export interface AgainstOptions {
+  /** The commit to compare with, as git names it. */
+  readonly revision: string;
+  readonly suites: readonly string[];
+  /** Turns of B; A has one more. */
+  readonly rounds: number;
+  /** Options that a tree's bench takes as they are, such as --cpu-time. */
+  readonly passed: readonly string[];
+}
+
+/** A checkout that is built. */
+interface Tree {
+  readonly name: "A" | "B";
+  readonly path: string;
+  /** Options for short turns, as far as this tree's bench knows them. */
+  readonly brief: readonly string[];
+}
+
+/** Starts of a process in one turn. */
+const STARTS = 5;
+
+const git = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
+const note = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** Runs a command to its end; its output. @throws Error with the end of what it said, if it fails or is aborted */
+function output(command: string, args: readonly string[], cwd: string, signal: AbortSignal): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, signal, stdio: ["ignore", "pipe", "pipe"] });
+    const [out, err]: [Buffer[], Buffer[]] = [[], []];
+    child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+    child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
+    child.on("error", reject);
+    child.on("close", (code, killed) => {
+      if (code === 0) return resolve(Buffer.concat(out).toString());
+      const said = Buffer.concat(err).toString().trim().split("\n").slice(-15).join("\n");
+      reject(new Error(`${[command, ...args].join(" ")} in ${cwd} ended with ${killed ?? code}.\n${said}`));
+    });
+  });
+}
+
+/** @throws Error outside of a checkout that is built, or if there is no such commit */
+function commitOf(revision: string): string {
+  if (!existsSync("package-lock.json") || !existsSync("dist/bench/index.js"))
+    throw new Error("this folder is not a built checkout of nabla. Run npm run bench -- --against in one.");
+  try {
+    return git("rev-parse", "--verify", "--quiet", `${revision}^{commit}`);
+  } catch {
+    throw new Error("git knows no such commit. Give a branch, a tag or a hash.");
+  }
+}
+
+/** Checks a commit out into a new folder and builds it there. */
+async function build(revision: string, path: string, signal: AbortSignal): Promise<void> {
+  git("worktree", "add", "--detach", "--quiet", path, revision);
+  const lock = (root: string): string => readFileSync(join(root, "package-lock.json"), "utf8");
+  if (lock(path) === lock(process.cwd()) && existsSync("node_modules"))
+    symlinkSync(join(process.cwd(), "node_modules"), join(path, "node_modules"));
+  else await output("npm", ["ci", "--no-audit", "--no-fund"], path, signal);
+  await output("npm", ["run", "build", "--silent"], path, signal);
+}
+
+/** Removes a worktree, be it half made. */
+function remove(path: string): void {
+  try {
+    // Only the link: what it leads to is this tree's.
+    unlinkSync(join(path, "node_modules"));
+  } catch {
+    // A folder, or not there.
+  }
+  rmSync(path, { recursive: true, force: true });
+  git("worktree", "prune");
+}
+
+/** What a process of a suite prints. */
+async function suiteRows(tree: Tree, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
+  const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", "1", ...tree.brief, ...passed];
+  const rows = JSON.parse(await output(process.execPath, args, tree.path, signal)) as Row[];
+  // An older bench may not know --own.
+  return rows.filter(({ impl }) => impl !== PURE && impl !== CEILING);
+}
+
+/** Processes that compute one result and end, from their start to their end. */
+async function startRows(tree: Tree, signal: AbortSignal): Promise<Rows> {
+  if (!existsSync(join(tree.path, "bench/start.mjs"))) return [];
+  const times: number[] = [];
+  for (let i = 0; i < STARTS; i++) {
+    const before = performance.now();
+    await output(process.execPath, [...process.execArgv, "bench/start.mjs", "0"], tree.path, signal);
+    times.push(1000 * (performance.now() - before));
+  }
+  const [value, min] = [median(times), Math.min(...times)];
+  return [{ suite: START, case: "whole process", impl: "nabla", unit: "µs", median: value, min, samples: STARTS }];
+}
+
+/** Options that make a turn short, if the tree's bench has them. */
+async function briefOptions(path: string, signal: AbortSignal): Promise<string[]> {
+  const help = await output(process.execPath, ["dist/bench/index.js", "--help"], path, signal);
+  return [...(help.includes("--own") ? ["--own"] : []), ...(help.includes("--warm-up") ? ["--warm-up", "150"] : [])];
+}
+
+/** One suite in turns; undefined where A's bench lacks it. */
+async function compareSuite(
+  trees: { a: Tree; b: Tree },
+  suite: string,
+  { rounds, passed }: AgainstOptions,
+  signal: AbortSignal,
+): Promise<Comparison[]> {
+  const began = performance.now();
+  const turn = (tree: Tree): Promise<Rows> =>
+    suite === START ? startRows(tree, signal) : suiteRows(tree, suite, passed, signal);
+  const [a, b]: [Rows[], Rows[]] = [[await turn(trees.a)], []];
+  for (let round = 1; round <= rounds; round++) {
+    b.push(await turn(trees.b));
+    a.push(await turn(trees.a));
+    const left = ((performance.now() - began) / (2 * round + 1)) * 2 * (rounds - round);
+    note(`${suite}: round ${round} of ${rounds}, ${(left / 1000).toFixed(0)} s left`);
+  }
+  const only = unmatched(a, b);
+  if (only.a.length) note(`Only A has: ${only.a.join("; ")}`);
+  if (only.b.length) note(`Only B has: ${only.b.join("; ")}`);
+  return compare(a, b);
+}
+
+/**
+ * Compares and prints. The worktree is removed at the end, also after an error, SIGINT or SIGTERM.
+ * @throws Error if a tree cannot be built or measured
+ */
+export async function against(options: AgainstOptions): Promise<void> {
+  const { revision, suites, rounds } = options;
+  const commit = commitOf(revision);
+  const stop = new AbortController();
+  const onSignal = (): void => stop.abort();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
+  const path = mkdtempSync(join(tmpdir(), "nabla-against-"));
+  try {
+    note(`Building ${revision} (${commit.slice(0, 10)}) in ${path}`);
+    await build(commit, path, stop.signal);
+    const tree = async (name: Tree["name"], root: string): Promise<Tree> => ({
+      name,
+      path: root,
+      brief: await briefOptions(root, stop.signal),
+    });
+    const trees = { a: await tree("A", path), b: await tree("B", process.cwd()) };
+    console.log(
+      `A: ${revision} (${commit.slice(0, 10)}). B: this tree. ${rounds} rounds, medians; noise is A against itself, at 95 %.`,
+    );
+    const all: Comparison[] = [];
+    for (const suite of suites) {
+      const compared = await compareSuite(trees, suite, options, stop.signal);
+      all.push(...compared);
+      console.log(
+        compared.length ? `\n${suite}\n${comparisonTable(compared)}` : `\n${suite}: A and B have no row in common.`,
+      );
+    }
+    console.log(`\n${summaryLine(all)}`);
+  } catch (error) {
+    if (stop.signal.aborted) throw new Error("stopped.");
+    throw error;
+  } finally {
+    remove(path);
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, onSignal);
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Two trees measured in turns, A B A B … A, as ratios that cancel the machine's drift, with the noise of A against itself.
+ * Pure: rows in, comparisons and text out.
+ */
+import { median, type Row } from "./measure.ts";
+import { figure, table } from "./report.ts";
+
+/** What one process of a tree printed. */
+export type Rows = readonly Row[];
+
+/** A row that both trees print, compared. Times are in the row's unit, ratios are of times: above 1, B is slower. */
+export interface Comparison {
+  readonly suite: string;
+  readonly case: string;
+  readonly impl: string;
+  readonly unit: string;
+  /** Medians over all turns. */
+  readonly a: number;
+  readonly b: number;
+  /** Median over turns of B's time by that of the A before and the A after it. */
+  readonly ratio: number;
+  /** Median over turns of A's time by that of the A before it: 1, but for chance. */
+  readonly self: number;
+  /** How far from 1 the median of A against itself may lie, at 95 %. */
+  readonly noise: number;
+  /** What B may be slower by, besides noise. */
+  readonly allowed: number;
+  readonly verdict: "slower" | "faster" | "";
+}
+
+/** The share by which B may be slower. */
+const ALLOWED = 0.03;
+/** Microseconds by which a start may take longer. */
+const ALLOWED_START = 1000;
+/** The suite whose rows are whole processes. */
+export const START = "start";
+
+/**
+ * The 95 % confidence interval of a median, by order statistics: of 15 values, from the fourth to the twelfth. Of fewer than
+ * six values, all of them.
+ */
+export function medianInterval(values: readonly number[]): [low: number, high: number] {
+  const sorted = [...values].sort((x, y) => x - y);
+  const n = sorted.length;
+  // P(fewer than k of n values lie below the median) ≤ 2.5 %: Σ C(n, i)/2ⁿ for i < k.
+  let k = 0;
+  let term = 0.5 ** n;
+  for (let sum = term; sum <= 0.025; sum += term) {
+    k++;
+    term *= (n - k + 1) / k;
+  }
+  const at = Math.max(0, k - 1);
+  return [sorted[at]!, sorted[n - 1 - at]!];
+}
+
+const keyOf = ({ suite, case: name, impl }: Row): string => JSON.stringify([suite, name, impl]);
+
+/** A row's time per call, whatever its unit: rates are turned round. */
+const timeOf = ({ unit, median: value }: Row): number => (unit === "GFLOP/s" ? 1 / value : value);
+
+/** By row: what each turn printed. Rows that a turn lacks are left out. */
+function byRow(turns: readonly Rows[]): Map<string, Row[]> {
+  const all = new Map<string, Row[]>();
+  for (const rows of turns) {
+    for (const row of rows) {
+      const key = keyOf(row);
+      all.set(key, [...(all.get(key) ?? []), row]);
+    }
+  }
+  return new Map([...all].filter(([, rows]) => rows.length === turns.length));
+}
+
+/** Compares what both trees print. `a` has one turn more than `b`: it begins and ends. @throws RangeError otherwise */
+export function compare(a: readonly Rows[], b: readonly Rows[]): Comparison[] {
+  if (a.length !== b.length + 1 || !b.length)
+    throw new RangeError(`compare: ${a.length} turns of A and ${b.length} of B, but A must have one more.`);
+  const others = byRow(b);
+  return [...byRow(a)].flatMap(([key, rows]) => {
+    const theirs = others.get(key);
+    const first = rows[0]!;
+    // A time and a rate are not compared.
+    if (!theirs || theirs[0]!.unit !== first.unit) return [];
+    const [own, other] = [rows.map(timeOf), theirs.map(timeOf)];
+    const ratio = median(other.map((time, i) => time / Math.sqrt(own[i]! * own[i + 1]!)));
+    const selves = other.map((_, i) => own[i + 1]! / own[i]!);
+    const noise = Math.max(...medianInterval(selves).map((v) => Math.abs(v - 1)));
+    const allowed = first.suite === START ? ALLOWED_START / median(own) : ALLOWED;
+    const verdict = ratio > 1 + allowed + noise ? "slower" : ratio < 1 - allowed - noise ? "faster" : "";
+    const { suite, case: name, impl, unit } = first;
+    const [medianA, medianB] = [rows, theirs].map((list) => median(list.map((row) => row.median))) as [number, number];
+    return [
+      { suite, case: name, impl, unit, a: medianA, b: medianB, ratio, self: median(selves), noise, allowed, verdict },
+    ];
+  });
+}
+
+/** Rows that only one of the trees prints, as `suite case impl`. */
+export function unmatched(a: readonly Rows[], b: readonly Rows[]): { a: string[]; b: string[] } {
+  const [own, others] = [byRow(a), byRow(b)];
+  const only = (x: Map<string, Row[]>, y: Map<string, Row[]>): string[] =>
+    [...x].filter(([key]) => !y.has(key)).map(([, [row]]) => `${row!.suite} ${row!.case} ${row!.impl}`);
+  return { a: only(own, others), b: only(others, own) };
+}
+
+const percent = (v: number): string => `${(100 * v).toFixed(1)} %`;
+const signed = (v: number): string => `${v >= 1 ? "+" : "−"}${percent(Math.abs(v - 1))}`;
+
+/** The table of a suite. */
+export function comparisonTable(comparisons: readonly Comparison[]): string {
+  let last = "";
+  const lines = comparisons.map((c) => {
+    const name = c.case === last ? "" : c.case;
+    last = c.case;
+    return [
+      name,
+      c.impl,
+      figure(c.a),
+      figure(c.b),
+      c.unit,
+      signed(c.ratio),
+      signed(c.self),
+      `±${percent(c.noise)}`,
+      c.verdict,
+    ];
+  });
+  return table([["case", "impl", "A", "B", "unit", "B/A time", "A/A time", "noise", ""], ...lines]);
+}
+
+/** One line on all rows: how many are slower, and which. */
+export function summaryLine(comparisons: readonly Comparison[]): string {
+  const slower = comparisons.filter(({ verdict }) => verdict === "slower");
+  const rule = "slower by more than 3 % (a start: 1 ms) plus noise";
+  if (!slower.length) return `None of ${comparisons.length} rows is ${rule}.`;
+  const names = slower.map((c) => `${c.suite} ${c.case} ${c.impl} (${signed(c.ratio)})`);
+  return `${slower.length} of ${comparisons.length} rows are ${rule}:\n  ${names.join("\n  ")}`;
+}
