@@ -119,9 +119,7 @@ export function readTensors(
   arrays: (json: unknown) => { arrays: Record<string, unknown>; options?: Record<string, unknown> },
 ): Body {
   if (type !== JSON_TYPE) return readBinary(bytes);
-  // An array with one number in it takes four bytes.
-  const containers = Math.min(nesting.containers ?? Number.POSITIVE_INFINITY, bytes.length / 4);
-  const excess = bytes.length > SMALL && exceeded(bytes, { ...nesting, containers });
+  const excess = bytes.length > SMALL && exceeded(bytes, nesting);
   if (excess) throw new Problem(422, `The body ${LEVELS[excess]}. Send the arrays that /metadata describes.`);
   let json: unknown;
   try {

@@ -19,8 +19,8 @@ export interface TensorSpec {
 /** What a request may cost. */
 export interface Limits {
   /**
-   * Bytes of a body. Default: what `batch` samples take as JSON, if all sizes are known; but at least 64 KiB, and at most 4 MiB
-   * (16 MiB for a training), or what one sample takes if that is more.
+   * Bytes of a body. Default: what `batch` samples take as JSON, but at least 64 KiB, and at most 4 MiB (16 MiB for a training), or what
+   * one sample takes if that is more. If a size is open: 4 MiB.
    */
   readonly bytes: number;
   /** Samples in a request. */
@@ -117,6 +117,8 @@ const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool:
 /** Bytes of a body's frame: names, brackets, options, the header of a file. */
 const FRAME_BYTES = 2 ** 12;
 const LEAST_BYTES = 2 ** 16;
+/** If a size is open. Small arrays take many times the memory of their text. */
+const OPEN_BYTES = 2 ** 22;
 
 /** Bytes of a JSON body of `batch` samples, by the specs of what is in it; Infinity if a size is open. */
 function bytesOf(specs: readonly FullSpec[], batch: number): number {
@@ -130,12 +132,15 @@ function bytesOf(specs: readonly FullSpec[], batch: number): number {
   }, FRAME_BYTES);
 }
 
-/** What the JSON of a body may be nested like. Twice the arrays that fit: a body with too many samples is told how many it has. */
+/** Arrays that a spec's nested arrays consist of. */
+function arraysOf({ shape }: FullSpec, batch: number): number {
+  const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));
+  return sizes.slice(0, -1).reduceRight((inner, size) => 1 + size * inner, 1);
+}
+
+/** How a JSON body may be nested. Twice the arrays that fit: a body with too many samples is told how many it has. */
 export function nestingOf(specs: readonly FullSpec[], batch: number): Nesting {
-  const arrays = specs.reduce((sum, { shape }) => {
-    const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));
-    return sum + sizes.slice(0, -1).reduceRight((inner, size) => 1 + size * inner, 1);
-  }, 0);
+  const arrays = specs.reduce((sum, spec) => sum + arraysOf(spec, batch), 0);
   return { depth: Math.max(...specs.map(({ shape }) => shape.length)) + 2, containers: 2 * arrays + 64, names: 64 };
 }
 
@@ -156,8 +161,10 @@ export function readLimits<L extends Limits>(
     unfinished: undefined,
   } as unknown as L);
   const one = bytesOf(specs, 1);
-  const most = Math.max(defaults.bytes, Number.isFinite(one) ? one : 0);
-  const bytes = limits.bytes ?? Math.max(LEAST_BYTES, Math.min(bytesOf(specs, limits.batch), most));
+  const derived = Number.isFinite(one)
+    ? Math.min(bytesOf(specs, limits.batch), Math.max(defaults.bytes, one))
+    : OPEN_BYTES;
+  const bytes = limits.bytes ?? Math.max(LEAST_BYTES, derived);
   const unfinished = limits.unfinished ?? Math.max(2 ** 26, bytes);
   if (unfinished < bytes)
     throw new TypeError(`${what}: "unfinished" is ${unfinished}, but must be at least "bytes", which is ${bytes}.`);
