@@ -1,37 +1,5 @@
-// A network that knows nothing at first, as two web functions: POST to /train, with the token, to teach it, to / to ask it. The files
-// beside this one bring it to each platform.
-import { losses, nn, optim } from "nabla";
-import { loadState } from "nabla/formats";
-import { combine, inferenceHandler, trainingHandler } from "nabla/serverless";
+// The functions with the token of the environment. The files beside this one bring them to each platform.
+import { functions } from "./functions.mjs";
+import { token } from "./token.mjs";
 
-const network = () => new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
-const input = { shape: [null, 2] };
-const output = { shape: [null, 1] };
-
-/** What answers. Made when it is asked for: Workers do nothing before. */
-let model;
-const answering = () => (model ??= network());
-
-/** What was learnt, for as long as the process lives. A file, a bucket or a key-value store keeps it longer. */
-let stored;
-const store = {
-  load: async () => stored,
-  async save(state) {
-    loadState(state, { model: answering() });
-    stored = state;
-  },
-};
-
-function create() {
-  const model = network();
-  return { model, optimizer: new optim.Adam(model.parameters(), { lr: 0.02 }), loss: losses.bceWithLogits };
-}
-
-/** Who has it may teach. Set it before others can come: $TRAIN_TOKEN, where the platform has an environment. */
-const token = globalThis.process?.env?.TRAIN_TOKEN ?? "let-me-teach";
-const authorize = (given) => given === token;
-
-export default combine({
-  "/": inferenceHandler({ name: "xor", load: answering, input, output }),
-  "/train": trainingHandler({ name: "xor", create, input, target: output, store, authorize }),
-});
+export default functions(token);

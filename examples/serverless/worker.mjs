@@ -1,5 +1,7 @@
 // Cloudflare Workers: `npx wrangler dev worker.mjs --compatibility-date 2026-07-01 --compatibility-flags enable_request_signal`.
-// The flag has a training's place be free as soon as its client leaves; without it, when its time is up.
-import handler from "./handler.mjs";
+// With the flag a training's place is free as soon as its client leaves; without it, when its time is up. The token is a secret:
+// `npx wrangler secret put TRAIN_TOKEN`.
+import { functions } from "./functions.mjs";
 
-export default { fetch: handler };
+let handler;
+export default { fetch: (request, env) => (handler ??= functions(env.TRAIN_TOKEN))(request) };

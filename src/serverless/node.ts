@@ -267,6 +267,8 @@ async function send(
     begin(answer.status, answer.headers, incoming, outgoing);
     await pipe(answer.body, outgoing, writeTimeout);
   }
+  // What is still being sent over HTTP/2 is refused once the answer has gone: 0 is NO_ERROR. The connection goes on.
+  if (!incoming.complete) outgoing.stream?.close(0);
   // Little is left, but a client that never reads it must not keep the connection.
   if (outgoing.writableLength > 0) outgoing.setTimeout(writeTimeout, () => outgoing.destroy());
 }
@@ -288,8 +290,6 @@ function begin(
       if (!OF_CONNECTIONS.includes(name))
         allowed[name] = name === "set-cookie" ? [...(allowed[name] ?? []), value] : value;
     outgoing.writeHead(status, allowed);
-    // What is still being sent is refused: 0 is NO_ERROR. The connection goes on.
-    if (!incoming.complete) outgoing.once("finish", () => outgoing.stream?.close(0));
     return true;
   }
   // Of what is still on its way, little is passed over by Node, and the connection goes on; for much it is not worth it.

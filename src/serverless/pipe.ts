@@ -5,7 +5,8 @@ export interface Sink {
   readonly destroyed: boolean;
   readonly writableFinished: boolean;
   write(piece: Uint8Array): boolean;
-  end(whole?: Uint8Array): unknown;
+  end(): unknown;
+  end(whole: Uint8Array): unknown;
   once(event: string, listener: () => void): unknown;
   off?(event: string, listener: () => void): unknown;
   destroy(): unknown;

@@ -16,6 +16,7 @@ const { project: cwd, nodes } = inject("matrix");
 const examples = join(cwd, "serverless");
 beforeAll(() => cpSync("examples/serverless", examples, { recursive: true }));
 
+process.env.TRAIN_TOKEN = "let-me-teach";
 const course = { ...xor, epochs: 600, batchSize: 4 };
 const headers = { "content-type": "application/json", authorization: "Bearer let-me-teach" };
 const truth = xor.targets.flat();
@@ -79,7 +80,7 @@ const PLATFORMS: Record<string, () => [command: string, args: string[]]> = {
   Node: () => [process.execPath, ["node.mjs"]],
   Deno: () => [
     binaryOf("@deno", "deno"),
-    ["run", "--no-prompt", "--allow-net", "--allow-env=PORT,TRAIN_TOKEN", "deno.mjs"],
+    ["run", "--no-prompt", "--allow-net", "--allow-env=PORT,TRAIN_TOKEN,TRAIN_TOKEN_FILE", "deno.mjs"],
   ],
   Bun: () => [binaryOf("@oven", "bin/bun"), ["bun.mjs"]],
   Workers: () => [newerNode(), [join(TOOLS, "hosts/worker.mjs"), examples, "worker.mjs", "$PORT"]],

@@ -12,6 +12,7 @@ const miniflare = new Miniflare({
   port: Number(port),
   modulesRoot,
   modules,
+  bindings: { TRAIN_TOKEN: process.env.TRAIN_TOKEN },
   compatibilityDate: "2026-07-01",
   compatibilityFlags: ["enable_request_signal"],
 });

@@ -1,0 +1,144 @@
+/** Who may ask: tokens, and functions of the user's own. Only true admits. */
+import type { Tensor } from "nabla";
+import { type InferenceOptions, inferenceHandler, isSameToken, trainingHandler } from "nabla/serverless";
+import { describe, expect, test, vi } from "vitest";
+import { get, learner, post, problem } from "./requests.ts";
+
+const handlerOf = (options: Partial<InferenceOptions>) =>
+  inferenceHandler({ load: () => (x: Tensor) => x, input: { shape: [null, 2] }, ...options });
+const body = { inputs: [[1, 2]] };
+const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+
+describe("token", () => {
+  const own = handlerOf({ token: "open+sesame/1=" });
+  test("without it 401, with another one 403, with it the answer; health is open", async () => {
+    const response = await post(own, body);
+    expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
+    await problem(response, 401);
+    for (const wrong of [
+      "open+sesame/1",
+      "open+sesame/1==",
+      "Open+sesame/1=",
+      "open+sesame/2=",
+      "o",
+      "open+sesame/1=x",
+    ])
+      expect([401, 403]).toContain((await post(own, body, bearer(wrong))).status);
+    expect((await post(own, body, bearer("open+sesame/1="))).status).toBe(200);
+    await problem(await get(own, "/metadata"), 401);
+    expect((await get(own, "/health")).status).toBe(200);
+  });
+  test("any of several, so that one can replace another", async () => {
+    const both = handlerOf({ token: ["old", "new"] });
+    expect((await post(both, body, bearer("old"))).status).toBe(200);
+    expect((await post(both, body, bearer("new"))).status).toBe(200);
+    await problem(await post(both, body, bearer("ol")), 403);
+  });
+  test.each<[unknown, string]>([
+    [undefined, "token must be a string, got undefined. Set it, or leave the option out to admit everyone."],
+    ["", "token is empty. Set it, or leave the option out to admit everyone."],
+    [[], "token is an empty list."],
+    [["a", undefined], "token must be a string, got undefined."],
+    [null, "token must be a string, got object."],
+    [12, "token must be a string, got number."],
+    ["two words", "token has characters that no Authorization header carries."],
+    ["line\n", "token has characters that no Authorization header carries."],
+  ])("%j is refused when the handler is made, as from a variable that is not set", (token, message) => {
+    const options = { token } as Partial<InferenceOptions>;
+    expect(() => handlerOf(options)).toThrow(`inferenceHandler: ${message}`);
+    const specs = { input: { shape: [null, 2] }, target: { shape: [null, 1] } };
+    expect(() => trainingHandler({ create: learner, ...specs, ...(options as object) })).toThrow(
+      `trainingHandler: ${message}`,
+    );
+  });
+  test("excludes authorize", () => {
+    expect(() => handlerOf({ token: "a", authorize: () => true })).toThrow("token and authorize exclude each other");
+    expect(() => handlerOf({ authorize: "a" as never })).toThrow("authorize must be a function, got string");
+  });
+});
+
+describe("isSameToken", () => {
+  test.each([
+    ["abc", "abc", true],
+    ["abc", "abd", false],
+    ["abcabc", "abc", false],
+    ["ab", "abc", false],
+    ["", "", false],
+    [undefined, undefined, false],
+    [undefined, "abc", false],
+    ["undefined", undefined, false],
+    ["ä", "ä", true],
+    ["a\u0000", "a", false],
+  ])("%j, %j: %j", (given, expected, same) => expect(isSameToken(given, expected)).toBe(same));
+  test("looks at every character, wherever the first difference is", () => {
+    let looked = 0;
+    const watched = (text: string) =>
+      ({
+        length: text.length,
+        charCodeAt(i: number) {
+          looked++;
+          return text.charCodeAt(i);
+        },
+      }) as string;
+    for (const given of ["xbcdef", "abcdex", "abcdef"]) {
+      looked = 0;
+      isSameToken(watched(given), "abcdef");
+      expect(looked).toBe(6);
+    }
+  });
+});
+
+describe("authorize is given the request, whatever its parameters look like", () => {
+  const seen = vi.fn();
+  const may = (token: unknown, request: Request) => {
+    seen(token, request instanceof Request, request.headers.get("x-user"));
+    return token === "t" && request.headers.get("x-user") === "me";
+  };
+  test.each<[string, InferenceOptions["authorize"]]>([
+    ["two parameters", (token, request) => may(token, request)],
+    ["rest parameters", (...all) => may(...all)],
+    ["a default", (token, request = new Request("http://none/")) => may(token, request)],
+    ["a bound function", may.bind(null)],
+    ["a mock", vi.fn(may)],
+  ])("%s", async (_, authorize) => {
+    seen.mockClear();
+    const own = handlerOf({ authorize: authorize! });
+    expect((await post(own, body, { headers: { authorization: "Bearer t", "x-user": "me" } })).status).toBe(200);
+    await problem(await post(own, body, bearer("t")), 403);
+    expect(seen.mock.calls).toEqual([
+      ["t", true, "me"],
+      ["t", true, null],
+    ]);
+  });
+});
+
+describe("only true admits", () => {
+  test.each<[unknown, string]>([
+    ["yes", '"yes"'],
+    [1, "number"],
+    [{ user: "me" }, "object"],
+    [[], "object"],
+    [undefined, "undefined"],
+    [null, "null"],
+    [Promise.resolve("yes"), '"yes"'],
+    [Promise.resolve({}), "object"],
+    [Object(true), "object"],
+    [() => true, "function"],
+  ])("%j is refused, and its author is told", async (answer, shown) => {
+    const onError = vi.fn();
+    const own = handlerOf({ authorize: () => answer as boolean, onError });
+    await problem(await post(own, body, bearer("t")), 403);
+    expect(onError).toHaveBeenCalledOnce();
+    expect(String(onError.mock.calls[0])).toBe(
+      `TypeError: inferenceHandler: authorize returned ${shown}, which is refused. Return true to admit a client.`,
+    );
+  });
+  test("false is refused in silence, now or later; true admits, now or later", async () => {
+    const onError = vi.fn();
+    for (const answer of [false, Promise.resolve(false)])
+      await problem(await post(handlerOf({ authorize: () => answer, onError }), body), 401);
+    for (const answer of [true, Promise.resolve(true)])
+      expect((await post(handlerOf({ authorize: () => answer, onError }), body)).status).toBe(200);
+    expect(onError).not.toHaveBeenCalled();
+  });
+});
