@@ -8,6 +8,7 @@ import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, su
 import {
   crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEntropy, softCrossEntropyGrad, softmax, softmaxGrad,
 } from "./kernels/softmax";
+import { norm } from "./kernels/euclid";
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, bernoulli, normal, randomInteger, randomPermutation, uniform } from "./kernels/random";
@@ -143,6 +144,7 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
     case Op.Max: integer ? maxInt(out, x, n, piece, inner, begin, end) : max(out, x, n, piece, inner, begin, end); break;
     case Op.Min: integer ? minInt(out, x, n, piece, inner, begin, end) : min(out, x, n, piece, inner, begin, end); break;
     case Op.ArgMax: case Op.ArgMin: argExtreme(out, x, n, op == Op.ArgMin ? 1 : 0, integer, begin, end); break;
+    case Op.Norm: norm(out, x, n, piece, inner, begin, end); break;
     case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), integer, begin, end); break;
   }
 }

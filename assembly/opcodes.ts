@@ -82,6 +82,7 @@ export const enum Op {
   Min,
   ArgMax,
   ArgMin,
+  Norm,
   Cumsum,
   // Rows (layouts Softmax, SoftmaxGrad, CrossEntropy, CrossEntropyGrad).
   Softmax,

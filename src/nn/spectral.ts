@@ -65,10 +65,17 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   private iterate(times: number): void {
     noGrad(() =>
       tidy(() => {
+        // Of weights at most 1: the vectors stay the same, and ε is small beside them.
         const w = this.matrix;
+        const unit = w.div(
+          w
+            .abs()
+            .max()
+            .clamp(2 ** -126),
+        );
         for (let i = 0; i < times; i++) {
-          this.v.copyFrom(normalized(this.u.matmul(w), this.eps));
-          this.u.copyFrom(normalized(w.matmul(this.v), this.eps));
+          this.v.copyFrom(normalized(this.u.matmul(unit), this.eps));
+          this.u.copyFrom(normalized(unit.matmul(this.v), this.eps));
         }
       }),
     );

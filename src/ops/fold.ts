@@ -161,9 +161,13 @@ function extreme(code: Op, name: string, pick: (a: number, b: number) => number)
 export const maxDefinition = extreme(Op.Max, "max", Math.max);
 export const minDefinition = extreme(Op.Min, "min", Math.min);
 
-/** The largest element without a gradient: what results are shifted by, so that exp does not overflow. */
-const { vjp: _, ...constant } = maxDefinition;
-export const shiftDefinition: OpDefinition<FoldAttributes> = { ...constant, saves: "none" };
+const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpDefinition<FoldAttributes> => ({
+  ...rest,
+  saves: "none",
+});
+/** The largest and the smallest element without a gradient: what results are shifted or scaled by, so that nothing overflows. */
+export const shiftDefinition = withoutGradient(maxDefinition);
+export const smallestDefinition = withoutGradient(minDefinition);
 
 function argExtreme(code: Op, name: string, better: (a: number, b: number) => boolean): OpDefinition<FoldAttributes> {
   return fold(

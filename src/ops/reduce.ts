@@ -1,6 +1,24 @@
 /** Reductions over any set of dimensions, and running sums. */
 import { ShapeError } from "../runtime/errors.ts";
-import { abs, add, eq, exp, log, mul, ne, pow, sqrt, square, sub, where } from "./arithmetic.ts";
+import {
+  abs,
+  add,
+  div,
+  eq,
+  exp,
+  gt,
+  log,
+  logicalAnd,
+  lt,
+  mul,
+  ne,
+  pow,
+  sqrt,
+  square,
+  sub,
+  where,
+} from "./arithmetic.ts";
+import { normDefinition } from "./euclid.ts";
 import {
   argMaxDefinition,
   argMinDefinition,
@@ -9,6 +27,7 @@ import {
   maxDefinition,
   minDefinition,
   shiftDefinition,
+  smallestDefinition,
   sumDefinition,
 } from "./fold.ts";
 import { apply, type OpDefinition, type Operand } from "./op.ts";
@@ -32,7 +51,7 @@ function reducedShape(x: Value, reduced: readonly number[], keepdim: boolean): n
 
 /** Runs a fold over `dims`: as it lies if they are neighbours, else after moving them to the end. */
 function reduce(
-  definition: OpDefinition<FoldAttributes>,
+  definition: Omit<OpDefinition<FoldAttributes>, "samples">,
   x: Value,
   dims: Dims | undefined,
   keepdim: boolean,
@@ -204,20 +223,28 @@ export function std(x: Operand, dims?: Dims | VarianceOptions, options?: Varianc
   return unlessZero(variance(x, dims, options), sqrt, 0);
 }
 
-/** The p-norm over `dims` (all by default): (Σ |x|ᵖ)^(1/p); p may be ∞ or −∞. Its gradient is 0 where the norm is 0. */
+/**
+ * The p-norm over `dims` (all by default): (Σ |x|ᵖ)^(1/p); p may be ∞ or −∞. It overflows or underflows only if its result does.
+ * Its gradient is 0 where the norm is 0.
+ */
 export function norm(x: Operand, p = 2, dims?: Dims, options: ReduceOptions = {}): Value {
   const v = float(x);
-  if (p === 2) return unlessZero(sum(square(v), dims, options), sqrt, 0);
   if (p === 1) return sum(abs(v), dims, options);
   if (p === Infinity) return max(abs(v), dims, options);
   if (p === -Infinity) return min(abs(v), dims, options);
   if (p === 0) return sum(cast(ne(v, 0), "float32"), dims, options);
-  // |x|ᵖ has no derivative at 0 for p < 1: elements that are 0 get none, as in PyTorch.
+  if (!counted("norm", v, dims)) return sum(v, dims, options);
+  if (p === 2) return reduce(normDefinition, v, dims, options.keepdim ?? false);
+  // ‖x‖ = s·‖x/s‖, where s is the largest element, or the smallest for p < 0: powers of x/s are at most 1.
+  const most = reduce(p > 0 ? shiftDefinition : smallestDefinition, abs(v), dims, true);
+  const scale = where(logicalAnd(gt(most, 0), lt(most, Infinity)), most, 1);
+  // |x|ᵖ has no derivative at 0 for p < 1, nor has the root of a total of 0: elements that are 0 get none, as in PyTorch.
   const zero = eq(v, 0);
-  const safe = pow(abs(where(zero, 1, v)), p);
-  const root = (total: Value): Value => pow(total, 1 / p);
-  if (p > 0) return unlessZero(sum(where(zero, 0, safe), dims, options), root, 0);
-  return where(any(zero, dims, options), 0, root(sum(safe, dims, options)));
+  const powers = pow(abs(div(where(zero, 1, v), scale)), p);
+  const total = sum(p > 0 ? where(zero, 0, powers) : where(zero, Infinity, powers), dims, { keepdim: true });
+  const empty = p > 0 ? eq(total, 0) : eq(total, Infinity);
+  const result = where(empty, 0, mul(pow(where(empty, 1, total), 1 / p), scale));
+  return reshape(result, reducedShape(v, normalizeDims("norm", dims, v.shape.length), options.keepdim ?? false));
 }
 
 /** Running sums along `dim`: int32 modulo 2³² for int32, bool and uint8. */

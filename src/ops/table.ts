@@ -8,6 +8,7 @@ import * as arithmetic from "./arithmetic.ts";
 import { attentionDefinitions } from "./attention.ts";
 import { chainDefinition } from "./chain.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
+import { normDefinition } from "./euclid.ts";
 import * as folds from "./fold.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { linalgDefinitions } from "./linalg.ts";
@@ -92,6 +93,7 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Min]: folds.minDefinition,
   [Op.ArgMax]: folds.argMaxDefinition,
   [Op.ArgMin]: folds.argMinDefinition,
+  [Op.Norm]: normDefinition,
   [Op.Cumsum]: folds.cumsumDefinition,
   [Op.Softmax]: rowDefinitions.softmax,
   [Op.LogSoftmax]: rowDefinitions.logSoftmax,

@@ -47,6 +47,7 @@ const COSTS: readonly (readonly [Op, number])[] = [
   [Op.Where, 0.25],
   [Op.Sum, 0.1],
   [Op.ArgMin, 0.5],
+  [Op.Norm, 0.15],
   [Op.Cumsum, 1],
   [Op.LogSoftmax, 1.6],
   [Op.LogSoftmaxGrad, 0.5],
