@@ -52,9 +52,9 @@ export function holds({ measured, expected }: Finding): boolean {
   return "atMost" in expected ? measured <= expected.atMost : measured >= expected.atLeast;
 }
 
-/** A number in four digits; below a thousandth and from a million on, with a power of ten: 1.69e-5, 6.07e8. */
+/** A whole number below a million in full, others in four digits; below a thousandth and from a million on, with a power of ten: 1.69e-5, 6.07e8. */
 export function showNumber(value: number): string {
-  const rounded = Number(value.toPrecision(4));
+  const rounded = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number(value.toPrecision(4));
   const size = Math.abs(rounded);
   return size === 0 || (size >= 1e-3 && size < 1e6) || !Number.isFinite(size)
     ? String(rounded)

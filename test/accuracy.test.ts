@@ -1,5 +1,5 @@
 /** The bounds that assembly/math.ts and trig.ts state, over a million bit patterns spread evenly over all of float32. */
-import { atan2, grad, mod, pow, type Tensor, tensor } from "nabla";
+import { atan2, compile, grad, mod, pow, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import * as activation from "../src/ops/activation.ts";
 import * as arithmetic from "../src/ops/arithmetic.ts";
@@ -215,6 +215,16 @@ describe("mod", () => {
     expect(mod(tensor(Int32Array.of(16777217, -3)), 16777216).toArray()).toEqual([1, 16777213]);
     expect(mod(tensor(Int32Array.of(5)), 2.5).dtype).toBe("float32");
     expect(mod(tensor(Uint8Array.of(200, 7)), 16).toArray()).toEqual([8, 7]);
+  });
+  test("compiled, in a chain of ops and broadcast, the same bits as eager", () => {
+    const [a, b] = [tensor(anyBits().slice(0, 9000), [90, 100]), tensor(anyBits().slice(0, 100))];
+    const f = (x: Tensor, y: Tensor) => x.mul(0.5).mod(y).add(1);
+    const g = (x: Tensor, y: Tensor) => x.mod(y.add(3)).sub(1);
+    const [int, small] = [a.to("int32"), b.clamp(-100, 100).to("int32")];
+    const [compiledF, compiledG] = [compile(f), compile(g)];
+    expect(compiledF(a, b).data).toEqual(f(a, b).data);
+    expect(compiledG(int, small).data).toEqual(g(int, small).data);
+    expect(compiledG(int, small).dtype).toBe("int32");
   });
   test("the gradient by b is −⌊a/b⌋ of the exact quotient, also where a/b rounds up to a whole number", () => {
     const pairs: [number, number][] = [];

@@ -2,6 +2,7 @@
 import { grad, ones, type Tensor, tensor, zeros } from "nabla";
 import { gradcheck } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
+import { showNumber } from "../lab/experiment.ts";
 import { amount } from "../src/printing.ts";
 
 const int = (values: number | number[]): Tensor => tensor(values, { dtype: "int32" });
@@ -91,6 +92,16 @@ test.each([
   [Number.NaN, "NaN"],
 ])("an amount of %d is %s", (value, text) => {
   expect(amount(value)).toBe(text);
+});
+
+test.each([
+  [128256, "128256"],
+  [999999, "999999"],
+  [1234567, "1.235e6"],
+  [12345.678, "12350"],
+  [0.000123456, "1.235e-4"],
+])("the lab shows %d as %s", (value, text) => {
+  expect(showNumber(value)).toBe(text);
 });
 
 test("gradcheck's message gives large derivatives in full", () => {

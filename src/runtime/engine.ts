@@ -202,7 +202,7 @@ export function execute(program: number, count: number, shared: boolean): void {
   else kernels.run!(program, count, 0, 1);
 }
 
-/** Seeds the generator of all random ops: the same seed gives the same numbers on every machine and thread count. */
+/** Seeds all random ops: the same seed gives the same numbers on every machine, in both builds, with any number of threads. */
 export function manualSeed(seed: number): void {
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new RangeError(`manualSeed: ${seed} is not an integer in 0 … 2⁵³ − 1.`);
