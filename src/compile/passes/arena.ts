@@ -25,6 +25,8 @@ export interface Plan {
   readonly naive: number;
   /** Values that took over an operand's place. */
   readonly inPlace: ReadonlySet<Storage>;
+  /** How many places were looked at to find free ones: what planning costs, whatever the machine. */
+  readonly looks: number;
 }
 
 /** An operand whose memory the step's first output may take over. */
@@ -41,7 +43,67 @@ function takenOver(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Li
   return undefined;
 }
 
+/** Lives that are placed one against all others, which takes time that grows with the square of their number. */
+const EXACT = 1024;
+
+/** Where lives have their places, where these end, and how many other places were looked at to find them. */
+interface Places {
+  readonly offsets: readonly number[];
+  readonly bytes: number;
+  readonly looks: number;
+}
+
 /** The largest first, each at the lowest offset that is free during its life. */
+function placeLargest(lives: readonly Life[]): Places {
+  const offsets: number[] = [];
+  /** Numbers of the lives that have a place, by offset. */
+  const done: number[] = [];
+  let [bytes, looks] = [0, 0];
+  lives.forEach((life, number) => {
+    let offset = 0;
+    for (const n of done) {
+      looks++;
+      const other = lives[n]!;
+      if (other.to < life.from || other.from > life.to) continue;
+      const start = offsets[n]!;
+      if (start >= offset + life.bytes) break;
+      offset = Math.max(offset, start + other.bytes);
+    }
+    offsets.push(offset);
+    let [low, high] = [0, done.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (offsets[done[middle]!]! > offset) high = middle;
+      else low = middle + 1;
+    }
+    done.splice(low, 0, number);
+    bytes = Math.max(bytes, offset + life.bytes);
+  });
+  return { offsets, bytes, looks };
+}
+
+/** In the order of time, each at a place of its size that is free again, else behind all others. */
+function placeRest(lives: readonly Life[], start: number): Places {
+  const offsets: number[] = [];
+  const free = new Map<number, number[]>();
+  const order = Array.from(lives.keys()).sort((a, b) => lives[a]!.from - lives[b]!.from);
+  const ends = Array.from(lives.keys()).sort((a, b) => lives[a]!.to - lives[b]!.to);
+  let [bytes, ended] = [start, 0];
+  for (const number of order) {
+    const life = lives[number]!;
+    for (; lives[ends[ended]!]!.to < life.from; ended++) {
+      const over = ends[ended]!;
+      const known = free.get(lives[over]!.bytes);
+      if (known) known.push(offsets[over]!);
+      else free.set(lives[over]!.bytes, [offsets[over]!]);
+    }
+    const again = free.get(life.bytes)?.pop();
+    offsets[number] = again ?? bytes;
+    if (again === undefined) bytes += life.bytes;
+  }
+  return { offsets, bytes, looks: lives.length };
+}
+
 export function planArena(steps: readonly Step[], placed: ReadonlySet<Storage>): Plan {
   const uses = usesOf(steps);
   const lives = new Map<Storage, Life>();
@@ -62,20 +124,13 @@ export function planArena(steps: readonly Step[], placed: ReadonlySet<Storage>):
       if (place) inPlace.add(storage);
     });
   });
+  const sorted = [...new Set(lives.values())].sort((a, b) => b.bytes - a.bytes);
+  const largest = placeLargest(sorted.slice(0, EXACT));
+  const rest = placeRest(sorted.slice(EXACT), largest.bytes);
   const offsets = new Map<Storage, number>();
-  const done: (Life & { offset: number })[] = [];
-  let bytes = 0;
-  for (const life of [...new Set(lives.values())].sort((a, b) => b.bytes - a.bytes)) {
-    let offset = 0;
-    for (const other of done) {
-      if (other.to < life.from || other.from > life.to) continue;
-      if (other.offset >= offset + life.bytes) break;
-      offset = Math.max(offset, other.offset + other.bytes);
-    }
-    for (const storage of life.storages) offsets.set(storage, offset);
-    const after = done.findIndex((other) => other.offset > offset);
-    done.splice(after < 0 ? done.length : after, 0, { ...life, offset });
-    bytes = Math.max(bytes, offset + life.bytes);
-  }
-  return { offsets, bytes, naive, inPlace };
+  sorted.forEach(({ storages }, i) => {
+    const offset = i < EXACT ? largest.offsets[i]! : rest.offsets[i - EXACT]!;
+    for (const storage of storages) offsets.set(storage, offset);
+  });
+  return { offsets, bytes: rest.bytes, naive, inPlace, looks: largest.looks + rest.looks };
 }
