@@ -48,7 +48,7 @@ function toText(bytes) {
 
 /** What is called by name: by src, tests or benches. */
 const CALLED =
-  /^(run|step|serve|lead|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
+  /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
 
 mkdirSync("src/runtime/binaries", { recursive: true });
 for (const target of process.argv.length > 2 ? process.argv.slice(2) : INLINED) {

@@ -20,10 +20,11 @@ import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { argSort, cholesky, eigh, eighWorkspace, triangularSolve } from "./kernels/linalg";
 import { attention } from "./kernels/attention";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
+import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Block, Cast, Chain, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
+  Advance, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
   Softmax, SoftmaxGrad, Solve, StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
@@ -78,7 +79,11 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.GruGrad) recurrentGrad(op, at, thread, threads);
   else if (op <= Op.AttentionGrad) attention(op, at, thread, threads);
   else if (op <= Op.TriangularSolve) stepLinalg(op, at, thread, threads);
-  else stepChain(at, thread, threads);
+  else if (op == Op.Chain) stepChain(at, thread, threads);
+  else if (!thread) {
+    check(word(at, Check.status), word(at, Check.id), word(at, Check.x), word(at, Check.n), word(at, Check.type), word(at, Check.low),
+      word(at, Check.high), word(at, Check.skip));
+  }
 }
 
 /**

@@ -18,4 +18,5 @@ export { columnOffsets, columnProducts, columnSquares, rowOffset, rowProducts, r
 export { attentionWorkspace } from "./kernels/attention";
 export { eighWorkspace } from "./kernels/linalg";
 export { recurrentWorkspace } from "./kernels/recurrent";
+export * from "./kernels/check";
 export * from "./kernels/probe";

@@ -149,6 +149,8 @@ export const enum Op {
   TriangularSolve,
   // Several pointwise instructions as one pass (layout Chain).
   Chain,
+  /** Looks whether elements are in a range (layout Check). */
+  Check,
   /** How many codes there are; not an op. */
   Count,
 }
@@ -216,6 +218,29 @@ export const enum Control {
   /** Threads asleep until shares are done. */
   waiting = 640,
   bytes = 768,
+}
+
+/** What a program's checks found, as byte offsets: the lowest number of a check that failed (0: none), the element's place, its word. */
+export const enum Status {
+  id = 0,
+  at = 4,
+  value = 8,
+}
+
+/**
+ * Writes `id` at the address `status` (layout Status) if one of n elements of `type` Int32 or Float32 is neither in low … high nor
+ * `skip`, which are words of that type. NaN is in no range.
+ */
+export const enum Check {
+  status = Head.words,
+  id,
+  x,
+  n,
+  type,
+  low,
+  high,
+  skip,
+  words,
 }
 
 /** out[i] = f(x[i]; p, q) for i < n. */

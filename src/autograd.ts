@@ -5,8 +5,9 @@
  * This file alone sums gradients back over broadcast dimensions, accumulates, and checks their shapes.
  */
 
+import { currentWatch } from "./anomaly.ts";
 import { refuseForeign } from "./copies.ts";
-import { Node, type Rule } from "./graph.ts";
+import { Node, type Rule, within } from "./graph.ts";
 import { add } from "./ops/arithmetic.ts";
 import { sumTo } from "./ops/reduce.ts";
 import { full } from "./ops/shape.ts";
@@ -81,7 +82,7 @@ export function backpropagate(
       const { vjp, composed } = node.rule;
       const [first, ...more] = node.outputs.map((output) => output && gradients.get(output));
       if (!vjp || !needed.has(node) || !(first || more.some((dy) => dy))) continue;
-      tidy(() => {
+      const backward = (): (Tensor | null)[] => {
         const needs = node.edges.map((edge) => edge !== null && needed.has(edge));
         const dy = first ?? (full(node.outputShape, 0) as Tensor);
         const context = node.context(needs, more, Tensor.wrap);
@@ -91,7 +92,8 @@ export function backpropagate(
           if (!edge || !needs[k] || !g) return null;
           return accumulate(edge, reduceTo(g as Tensor, node.inputShapes[k]!, node.rule.name));
         });
-      });
+      };
+      tidy(() => within(node, backward));
       for (const output of node.outputs) {
         if (!output) continue;
         gradients.get(output)?.dispose();
@@ -216,6 +218,7 @@ export function backward(
   if (gradient && !sameShape(gradient.shape, loss.shape)) {
     throw new ShapeError(`backward: the gradient is ${show(gradient.shape)}, but the tensor is ${show(loss.shape)}.`);
   }
+  currentWatch()?.require(loss, "a loss");
   tidy(() => {
     const { gradients } = backpropagate([[loss, gradient ?? onesLike(loss)]], {
       targets: null,
@@ -225,6 +228,7 @@ export function backward(
     // All are made before the first is put into its leaf: if memory runs out, .grad is as before.
     const arrived = Array.from(gradients).flatMap(([leaf, g]) => {
       if (!(leaf instanceof Tensor) || leaf.isDisposed) return [];
+      currentWatch()?.require(g, `the gradient of a parameter ${show(leaf.shape)}`);
       currentRecorder()?.gradient(leaf, "added");
       const before = leaf.grad;
       // What is left in .grad is the leaf's alone: writing to it must not change another's.

@@ -1,12 +1,15 @@
 /** Eager mode, installed when this is imported: an op checks, allocates, runs and is taken down for gradients, one at a time. */
+import { currentWatch } from "./anomaly.ts";
 import { refuseForeign } from "./copies.ts";
-import { Node as GraphNode } from "./graph.ts";
+import { currentNode, Node as GraphNode } from "./graph.ts";
 import { noteWrite, tick } from "./memory.ts";
+import { verify } from "./ops/check.ts";
 import { type AnyOp, installExecutor } from "./ops/op.ts";
 import { type DType, show, type Value } from "./ops/value.ts";
 import { encodeShared } from "./ops/work.ts";
 import { immediate } from "./runtime/engine.ts";
 import { TraceError } from "./runtime/errors.ts";
+import { captureSite } from "./site.ts";
 import { currentRecorder, isGradEnabled, Tensor, withRecorder } from "./tensor.ts";
 
 const address = (value: Value): number => (value as Tensor).storage("op").address;
@@ -32,12 +35,15 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     }
   }
   const specs = op.infer(tensors, attributes);
-  if (!recorder) op.check?.(tensors, attributes, read);
+  if (op.checks && !recorder) verify(op, tensors, attributes, read);
+  const watch = recorder ? null : currentWatch();
+  watch?.before(op, tensors, attributes);
   const written = op.mutates?.(tensors, attributes) ?? [];
   if (!recorder) for (const i of written) noteWrite(tensors[i]!.storage(op.name));
   const outputs: Tensor[] = [];
   try {
     for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));
+    watch?.add(outputs);
     if (recorder) recorder.record(op, tensors, outputs, attributes);
     else encodeShared(op, immediate, { inputs: tensors, outputs, attributes, address }, true);
   } catch (error) {
@@ -45,9 +51,14 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     throw error;
   }
   for (const i of written) tensors[i]!.storage(op.name).version++;
+  watch?.after(op, tensors, outputs, attributes);
   if (isGradEnabled() && op.vjp && tensors.some((x) => x.requiresGrad)) {
     const edges = tensors.map((x) => x.edge);
     const node = new GraphNode<Tensor>(op, attributes, edges, tensors, outputs);
+    if (recorder) {
+      const site = recorder.siteOf(outputs[0]!.storage(op.name));
+      node.site = () => site;
+    } else if (watch) node.site = currentNode()?.site ?? captureSite();
     for (let k = 0; k < (op.differentiable ?? 1); k++) outputs[k]!.attach(node.output(k));
   }
   return outputs;

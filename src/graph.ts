@@ -27,6 +27,21 @@ interface Saved<Leaf extends Stored> {
 
 let nodes = 0;
 
+let current: Node<Stored> | null = null;
+/** The node whose rule is at work: ops are then part of its op's gradient. */
+export const currentNode = (): Node<Stored> | null => current;
+
+/** Runs f, a part of a node's rule. */
+export function within<T>(node: Node<Stored>, f: () => T): T {
+  const outer = current;
+  current = node;
+  try {
+    return f();
+  } finally {
+    current = outer;
+  }
+}
+
 /** What stands for a further output of a node: the driver hands its gradient to the node's own rule. */
 const outputRule: Rule = { name: "output" };
 
@@ -38,6 +53,8 @@ export class Node<Leaf extends Stored> {
   /** This node, for its first output, and those that stand for further ones. */
   readonly outputs: (Node<Leaf> | undefined)[] = [this];
   readonly outputShape: Shape;
+  /** Where its op was called, as far as that is known: while functions are recorded or watched. */
+  site: (() => string) | undefined;
   private references = 1;
   private saved: (Saved<Leaf> | Spec)[] | null;
 

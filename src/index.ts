@@ -1,5 +1,6 @@
 /** nabla's public face. */
 
+export { detectAnomaly } from "./anomaly.ts";
 export { customGradient, noGrad } from "./autograd.ts";
 export { type Argument, type Compiled, type CompileOptions, compile } from "./compile/compile.ts";
 export type { ExplainedStep, Explanation } from "./compile/explain.ts";
@@ -37,6 +38,7 @@ export { dispose, type InitOptions, info, init, manualSeed } from "./runtime/eng
 export {
   DisposedError,
   DTypeError,
+  NonFiniteError,
   OutOfMemoryError,
   ShapeError,
   ThreadError,

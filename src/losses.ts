@@ -2,6 +2,7 @@
 
 import { customGradient } from "./autograd.ts";
 import * as ops from "./functions.ts";
+import { oneHotLabels } from "./ops/gather.ts";
 import { logisticLoss } from "./ops/logistic.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
 import { contiguousStrides, sameShape, show } from "./ops/value.ts";
@@ -277,7 +278,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
     }
     const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
     // A row of zeros is what does not count.
-    const shares = ops.where(counts.unsqueeze(-1), spread(ops.oneHot(safe, classes)), 0);
+    const shares = ops.where(counts.unsqueeze(-1), spread(oneHotLabels(safe, classes) as Tensor), 0);
     return reduceWeighted(crossEntropyRows(rows, shares) as Tensor, weights, target, reduction);
   });
 }

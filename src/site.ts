@@ -1,20 +1,39 @@
 /** Where a user's program called nabla, for messages and listings. */
 
-/** The folder that nabla's own modules lie in, as stack traces write it. Bundled with its user's, it tells nothing. */
-const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(?:compile\/)?[\w-]+\.\w+$/, "");
+/** The folder of nabla's own modules, as stack traces write it. Bundled with the user's program, it tells nothing. */
+const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/[\w-]+\.\w+$/, "");
 
-/** Frames of nabla itself between its caller and here are fewer than this. */
-const DEPTH = 40;
+/** Frames of nabla between its caller and here are fewer than this; in most cases fewer than the first number. */
+const DEPTHS = [16, 64];
 
-/** `train.ts:12:30`, of the innermost caller outside of nabla; "" where that cannot be told. */
-export function callSite(): string {
+function stackOf(depth: number): Error {
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = DEPTH;
-  const { stack = "" } = new Error();
+  Error.stackTraceLimit = depth;
+  const error = new Error();
   Error.stackTraceLimit = limit;
+  return error;
+}
+
+/** The first place outside of nabla; undefined where all are inside. */
+function placeIn({ stack = "" }: Error): string | undefined {
   for (const line of stack.split("\n").slice(1)) {
     const place = line.match(/([^/\\(\s]+:\d+:\d+)\)?\s*$/)?.[1];
     if (place && OWN && !line.includes(OWN)) return line.includes("node:") ? "" : place;
   }
+  return undefined;
+}
+
+/** `train.ts:12:30`, of the innermost caller outside of nabla; "" where that cannot be told. */
+export function callSite(): string {
+  for (const depth of DEPTHS) {
+    const place = placeIn(stackOf(depth));
+    if (place !== undefined) return place;
+  }
   return "";
+}
+
+/** The same, found only when it is asked for: a stack is cheap to keep, and slow to read. */
+export function captureSite(): () => string {
+  const error = stackOf(DEPTHS.at(-1)!);
+  return () => placeIn(error) ?? "";
 }

@@ -33,6 +33,8 @@ export interface Recorder {
   siteOf(storage: Storage): string;
   /** Something outside of tensors that the recording depends on: it holds while `check` returns true. */
   guard(check: () => boolean): void;
+  /** From here on, what is recorded must not let NaN or ±∞ reach results, gradients or state. */
+  finite?(): void;
   /** A leaf's gradient was forgotten (the recorder takes over what was there), or is about to be added to. */
   gradient(leaf: Tensor, event: "cleared" | "added"): void;
 }

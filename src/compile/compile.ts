@@ -3,6 +3,7 @@
  * without it, so the same bits.
  */
 
+import { currentWatch, finitely } from "../anomaly.ts";
 import { tensor } from "../creation.ts";
 import { currentRecorder, isGradEnabled, Tensor, type TypedArray } from "../tensor.ts";
 import { Explanation } from "./explain.ts";
@@ -16,6 +17,13 @@ const MAX_TRACES = 8;
 export interface CompileOptions {
   /** How errors, warnings and listings call the function. */
   readonly name?: string;
+  /**
+   * Whether each call looks for NaN and ±∞ in results, gradients and everything that it writes. If there is one, the call throws a
+   * NonFiniteError that names the op and line that made the first; parameters, optimizers' state, running statistics and the random
+   * counter are as before the call, results and gradients undefined. What is masked out on the way, such as −∞ among attention scores,
+   * does not count. Takes memory for a copy of the state. Default false.
+   */
+  readonly finite?: boolean;
 }
 
 /** An argument as it may be passed: where the function takes a tensor, a typed array of its elements will do. */
@@ -56,15 +64,16 @@ export interface Compiled<A extends unknown[], T> {
  */
 export function compile<A extends unknown[], T>(
   f: (...args: A) => T,
-  { name = f.name || "f" }: CompileOptions = {},
+  { name = f.name || "f", finite = false }: CompileOptions = {},
 ): Compiled<A, T> {
   const call = f as (...args: unknown[]) => T;
   /** The most recently used first. */
   const traces: Trace<T>[] = [];
   let evicted = 0;
+  const isFinite = (): boolean => finite || currentWatch() !== null;
 
   const add = (args: readonly unknown[]): Trace<T> => {
-    const made = new Trace(name, call, args);
+    const made = new Trace(name, call, args, isFinite());
     traces.unshift(made);
     if (traces.length > MAX_TRACES) {
       traces.pop()!.dispose();
@@ -78,18 +87,22 @@ export function compile<A extends unknown[], T>(
     return made;
   };
   const find = (args: readonly unknown[]): Trace<T> => {
-    if (traces.length && traces[0]!.fits(args)) return traces[0]!;
-    const at = traces.findIndex((trace) => trace.fits(args));
+    const wanted = isFinite();
+    if (traces.length && traces[0]!.finite === wanted && traces[0]!.fits(args)) return traces[0]!;
+    const at = traces.findIndex((trace) => trace.finite === wanted && trace.fits(args));
     if (at < 0) return add(args);
     const found = traces.splice(at, 1)[0]!;
     traces.unshift(found);
     return found;
   };
 
+  const asItIs = (args: readonly unknown[]): T => {
+    const run = (): T => inline(name, call, args);
+    return finite ? finitely(`compile(${name})`, run) : run();
+  };
   const invoke = (args: readonly unknown[]): T => {
     // Gradients that are to flow through f are for eager mode.
-    if (isGradEnabled())
-      for (let i = 0; i < args.length; i++) if (wantsGradient(args[i])) return inline(name, call, [...args]);
+    if (isGradEnabled()) for (let i = 0; i < args.length; i++) if (wantsGradient(args[i])) return asItIs([...args]);
     const trace = find(args);
     trace.bind(args);
     trace.program.run();
@@ -100,7 +113,7 @@ export function compile<A extends unknown[], T>(
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
     // Inside another recording, f is simply part of it.
     // biome-ignore lint/complexity/noArguments: all of them, as an array
-    if (currentRecorder()) return inline(name, call, Array.from(arguments));
+    if (currentRecorder()) return asItIs(Array.from(arguments));
     // biome-ignore lint/complexity/noArguments: its length is read without making an array
     const list = lists[arguments.length];
     // biome-ignore lint/complexity/noArguments: as above

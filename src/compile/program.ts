@@ -1,10 +1,17 @@
-/** A recording made runnable: passes, one arena, one list of instructions in linear memory, one call into WebAssembly. */
+/**
+ * A recording made runnable: passes, one arena, one list of instructions in linear memory. A run is one call into WebAssembly, or up to
+ * three where values are checked: checks of arguments, what must run before all checks are known to hold, and the rest.
+ */
+import { currentWatch, type Flaw, nonFinite } from "../anomaly.ts";
 import { Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
 import { encodeShared, isWorthWaking } from "../ops/work.ts";
 import { engine, execute, WordList } from "../runtime/engine.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { isGradEnabled } from "../tensor.ts";
+import { schedule, stateWrittenBy, withChecks } from "./checks.ts";
+import { firstFlaw } from "./finite.ts";
+import { Guard } from "./guard.ts";
 import { type Plan, planArena } from "./passes/arena.ts";
 import { fuseChains } from "./passes/chains.ts";
 import { withoutCommonSubexpressions } from "./passes/commonSubexpressions.ts";
@@ -12,7 +19,7 @@ import { withoutDeadCode } from "./passes/deadCode.ts";
 import { fuseMatmulEpilogues } from "./passes/matmulEpilogues.ts";
 import { joinUpdates } from "./passes/updates.ts";
 import type { Recording } from "./recording.ts";
-import { mutated, type Operand, type Pass, type Step } from "./step.ts";
+import type { Operand, Pass, Step } from "./step.ts";
 
 /** The net under dispose(): memory of programs that nobody can call any more. */
 const finalizer = new FinalizationRegistry<Storage[]>(release);
@@ -30,32 +37,79 @@ const passes: readonly Pass[] = [
   joinUpdates,
 ];
 
+/** Instructions in linear memory. */
+interface Place {
+  readonly address: number;
+  readonly count: number;
+}
+
+/** For what cannot be found again, such as a fault of a thread. */
+const UNKNOWN: Flaw = {
+  order: 0,
+  isNaN: true,
+  isMade: true,
+  origin: "a value is NaN or infinite",
+  details: "",
+  remedy: "Look with detectAnomaly.",
+};
+
+/** What a program needs to know besides its recording. */
+export interface ProgramOptions {
+  /** How errors call the function. */
+  readonly name: string;
+  /** Memory for symbolic values that outlive a call: arguments, results, gradients. */
+  readonly real: ReadonlyMap<Storage, Storage>;
+  /** The symbolic values among these that are left as gradients. */
+  readonly gradients: ReadonlySet<Storage>;
+  /** How messages call an argument; undefined for what is not one. */
+  readonly nameOf: (storage: Storage) => string | undefined;
+  /** Whether NaN and ±∞ may not reach results, gradients or state. */
+  readonly finite: boolean;
+}
+
 export class Program {
   readonly steps: readonly Step[];
   readonly plan: Plan;
   /** Ops that were recorded, before passes. */
   readonly recordedSteps: number;
   /** Where each step's instructions begin, and how many there are. */
-  readonly places: readonly { readonly address: number; readonly count: number }[];
+  readonly places: readonly Place[];
   /** All that it holds: arena, instructions, what it uses from outside, inputs and results. */
   private readonly memory: Storage[];
   private readonly address: number;
-  private readonly instructions: number;
+  private readonly addresses: readonly [first: number, unsure: number, rest: number];
+  /** Instructions that belong to no step: those that copy state, and those that look for NaN and ±∞. */
+  private readonly aside: { readonly saving: number; readonly finite: Place };
   /** Whether other threads take part. */
   private readonly isShared: boolean;
-  private readonly written: readonly Storage[];
+  /** Memory whose version a run counts up: results, which every call overwrites, and state. */
+  private readonly results: readonly Storage[];
+  private readonly state: readonly Storage[];
+  /** What finds that a call must fail, and undoes what it did; undefined where nothing is checked. */
+  private readonly guard: Guard | undefined;
+  /** How many instructions run first, how many more until all checks are known to hold, and how many are left. */
+  private readonly counts: readonly [first: number, unsure: number, rest: number];
+  /** How many steps these are. */
+  private readonly unsureSteps: number;
 
-  /** Takes over what the recording retained. @param real memory for symbolic values that outlive a call: inputs, results, gradients */
+  /** Takes over what the recording retained. */
   constructor(
     private readonly recording: Recording<unknown>,
-    private readonly real: ReadonlyMap<Storage, Storage>,
+    private readonly options: ProgramOptions,
   ) {
+    const { real, finite } = options;
     const placed = new Set(real.keys());
     this.memory = [...recording.retained, ...Array.from(real.values(), (storage) => storage.hold())];
     finalizer.register(this, this.memory, this);
     try {
       this.recordedSteps = recording.steps.length;
-      this.steps = passes.reduce<Step[]>((steps, pass) => pass(steps, placed), [...recording.steps]);
+      const checked = withChecks(recording.steps, recording.fixed);
+      const fused = passes.reduce<Step[]>((steps, pass) => pass(steps, placed), [...checked.steps]);
+      const { gradients } = options;
+      const { first, ...plan } = schedule(fused, (storage) => !storage.symbolic || gradients.has(storage));
+      this.steps = plan.steps;
+      this.unsureSteps = finite ? plan.steps.length : plan.unsure;
+      const state = stateWrittenBy(plan.steps, ({ symbolic }) => !symbolic);
       this.plan = planArena(this.steps, placed);
       const arena = this.allocate(this.plan.bytes);
       const address = (value: Value): number => {
@@ -65,28 +119,51 @@ export class Program {
         if (Number.isNaN(place)) throw new Error("compile: a value has no place; that is a defect of the plan.");
         return place;
       };
-      const encode = (workspace: number): { list: WordList; firsts: number[]; saved: number } => {
+      if (checked.checks.length || finite) {
+        const memoryOf = (storage: Storage): Storage => real.get(storage) ?? storage;
+        const saved = (finite ? state : plan.saved).map(memoryOf);
+        const allocate = (bytes: number): Storage => {
+          this.memory.push(new Storage(bytes));
+          return this.memory.at(-1)!;
+        };
+        const { checks } = checked;
+        this.guard = new Guard({ checks, steps: this.steps, saved, finite: finite ? placed : undefined, allocate });
+      }
+      const encode = (workspace: number) => {
         const list = new WordList(workspace);
         let saved = 0;
-        const firsts = this.steps.map((step) => {
-          const first = list.starts.length;
+        const firsts: number[] = [];
+        const add = (step: Step): void => {
+          firsts.push(list.starts.length);
           saved += encodeShared(step.op, list, { ...step, address });
-          return first;
-        });
-        return { list, firsts, saved };
+        };
+        for (const step of [...first, ...(this.guard?.saving ?? [])]) add(step);
+        const before = firsts.splice(0);
+        const starts = [before[first.length] ?? list.starts.length, list.starts.length];
+        for (const step of this.steps) add(step);
+        firsts.push(list.starts.length);
+        for (const step of this.guard?.finite ?? []) add(step);
+        return { list, firsts: firsts.slice(0, this.steps.length + 1), starts, saved };
       };
       // The first writing tells how much workspace is needed, the second knows where it is.
-      const { list, firsts, saved } = encode(this.allocate(encode(0).list.workspaceBytes));
+      const { list, firsts, starts, saved } = encode(this.allocate(encode(0).list.workspaceBytes));
       this.isShared = isWorthWaking(saved);
-      this.instructions = list.starts.length;
+      const total = list.starts.length;
       this.address = this.allocate(4 * list.words.length);
       engine().heap.u32.set(list.words, this.address / 4);
-      this.places = firsts.map((first, i) => ({
-        address: this.address + 4 * (list.starts[first] ?? 0),
-        count: (firsts[i + 1] ?? this.instructions) - first,
-      }));
-      // Results are overwritten by every call: a gradient that still needs the last ones must say so.
-      this.written = [...this.steps.flatMap(mutated).filter(({ symbolic }) => !symbolic), ...real.values()];
+      const addressOf = (instruction: number): number =>
+        this.address + 4 * (list.starts[instruction] ?? list.words.length);
+      this.places = this.steps.map((_, i) => ({ address: addressOf(firsts[i]!), count: firsts[i + 1]! - firsts[i]! }));
+      const [begin, sure] = [starts[0]!, finite ? total : this.unsureSteps ? firsts[this.unsureSteps]! : starts[0]!];
+      this.counts = [begin, sure - begin, total - sure];
+      this.addresses = [this.address, addressOf(begin), addressOf(sure)];
+      this.aside = {
+        saving: starts[1]! - begin,
+        finite: { address: addressOf(firsts.at(-1)!), count: total - firsts.at(-1)! },
+      };
+      // A gradient that still needs the last results must say so.
+      this.results = [...real.values()];
+      this.state = state;
     } catch (error) {
       this.dispose();
       throw error;
@@ -103,7 +180,7 @@ export class Program {
   placeOf({ storage }: Operand): string {
     const offset = this.plan.offsets.get(storage);
     if (offset !== undefined) return `arena+${offset.toString(16)}`;
-    return this.real.has(storage) ? "own" : "outside";
+    return this.options.real.has(storage) ? "own" : "outside";
   }
 
   /** Refuses to run on memory that is gone. @throws TraceError */
@@ -131,26 +208,86 @@ export class Program {
     return true;
   }
 
-  /** Runs the whole list: one crossing. @throws TraceError where a tensor that it uses was disposed */
+  /**
+   * Runs the whole list. @throws TraceError where a tensor that it uses was disposed, the error of a check that fails, as eager mode throws
+   * it, and NonFiniteError; state is then as it was before
+   */
   run(): void {
     this.start();
-    execute(this.address, this.instructions, this.isShared);
+    const { guard, addresses, counts, isShared } = this;
+    if (guard) {
+      if (counts[0]) this.checkFirst(guard);
+      this.count(this.results);
+      if (counts[1]) {
+        guard.begin();
+        execute(addresses[1], counts[1], isShared);
+        if (guard.failed) this.fail(guard);
+      }
+    } else this.count(this.results);
+    this.count(this.state);
+    if (counts[2]) execute(addresses[2], counts[2], isShared);
   }
 
   /** Runs the list step by step; `time` is given each step's number and the milliseconds it took. */
   runTimed(time: (step: number, milliseconds: number) => void): void {
     this.start();
-    for (let i = 0; i < this.places.length; i++) {
-      const { address, count } = this.places[i]!;
-      const before = performance.now();
-      execute(address, count, this.isShared);
-      time(i, performance.now() - before);
+    const { guard, addresses, counts, isShared, places } = this;
+    if (guard && counts[0]) this.checkFirst(guard);
+    this.count(this.results);
+    if (guard && counts[1]) {
+      guard.begin();
+      execute(addresses[1], this.aside.saving, isShared);
     }
+    for (let i = 0; i < places.length; i++) {
+      const { address, count } = places[i]!;
+      const before = performance.now();
+      execute(address, count, isShared);
+      time(i, performance.now() - before);
+      if (guard && i + 1 === this.unsureSteps) {
+        execute(this.aside.finite.address, this.aside.finite.count, isShared);
+        if (guard.failed) this.fail(guard);
+      }
+    }
+    this.count(this.state);
+  }
+
+  /** Runs the checks of what is there beforehand. @throws the error that eager mode would throw first */
+  private checkFirst(guard: Guard): void {
+    const { addresses, counts, isShared } = this;
+    execute(addresses[0], counts[0], false);
+    if (!guard.failed) return;
+    if (guard.mayFailBefore) {
+      // Eager mode might come to another bad index before this one.
+      guard.begin();
+      execute(addresses[1], counts[1], isShared);
+      guard.undo();
+    }
+    guard.require();
   }
 
   private start(): void {
     this.requireCaptured();
-    for (let i = 0; i < this.written.length; i++) this.written[i]!.version++;
+    this.guard?.clear();
+    const watch = currentWatch();
+    if (watch) for (const storage of this.state) watch.remember(storage);
+  }
+
+  private count(storages: readonly Storage[]): void {
+    for (let i = 0; i < storages.length; i++) storages[i]!.version++;
+  }
+
+  /** Undoes what a call has done. @throws what the check that failed says */
+  private fail(guard: Guard): never {
+    guard.undo();
+    guard.require();
+    const { name, real, nameOf } = this.options;
+    let flaw: Flaw | undefined;
+    try {
+      flaw = firstFlaw(this.recording.steps, real, guard.watched, nameOf);
+    } finally {
+      guard.undo();
+    }
+    throw nonFinite(`compile(${name})`, flaw ?? UNKNOWN);
   }
 
   /** Gives back all that it holds. Twice is fine. */

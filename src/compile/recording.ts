@@ -1,10 +1,12 @@
 /** Running a function once on tensors without values, and taking down every op: forward, backward and update. */
+import { currentNode } from "../graph.ts";
 import { nextStorageId, type Storage } from "../memory.ts";
+import { verifyOne } from "../ops/check.ts";
 import { show } from "../ops/value.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { requireSynchronous, tensorsIn, tidy } from "../scope.ts";
+import { callSite } from "../site.ts";
 import { isGradEnabled, type Recorder, type Tensor, withRecorder } from "../tensor.ts";
-import { callSite } from "./site.ts";
 import { mutated, type Operand, type Step } from "./step.ts";
 
 /** A tensor from outside that a function used: what must still hold of it, and where it was used. */
@@ -13,6 +15,8 @@ export interface Captured {
   readonly requiresGrad: boolean;
   readonly use: string;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** What a function did. */
 export interface Recording<T> {
@@ -30,6 +34,10 @@ export interface Recording<T> {
   readonly gradEnabled: boolean;
   /** Whether memory was made by the function, not found by it: constants. */
   readonly isOwn: (storage: Storage) => boolean;
+  /** Constants of the function whose values are known to be good indices. */
+  readonly fixed: ReadonlySet<Storage>;
+  /** Whether it asked for finite values, by `minimize(…, { finite: true })` or detectAnomaly. */
+  readonly finite: boolean;
   /** Tensors from outside that it used: they must live as long as the recording is run. */
   readonly captured: readonly Captured[];
   /** What must still hold for the recording to stand for the function. */
@@ -54,16 +62,24 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   const first = nextStorageId();
   const isOwn = (storage: Storage): boolean => storage.id >= first;
 
+  /** Whether its values were given inside the function, and stay as they are: writes to it are refused. */
+  const isFixed = (storage: Storage, owner: Tensor): boolean => !storage.symbolic && isOwn(storage) && !owner.isKept;
+  /** Such memory that was read as indices, and looked at. */
+  const fixed = new Set<Storage>();
+  let finite = false;
+
   const recorder: Recorder = {
     record(op, used, outputs, attributes) {
-      const site = callSite();
+      const node = currentNode();
+      const site = node?.site?.() || callSite();
       const operand = (x: Tensor): Operand => ({
         storage: x.storage(op.name),
         shape: x.shape,
         dtype: x.dtype,
         size: x.size,
       });
-      const step: Step = { op, inputs: used.map(operand), outputs: outputs.map(operand), attributes, site };
+      const step: Mutable<Step> = { op, inputs: used.map(operand), outputs: outputs.map(operand), attributes, site };
+      if (node) step.gradientOf = node.rule.name;
       for (const { storage, shape } of step.inputs) {
         if (!storage.symbolic || isOwn(storage) || args.has(storage)) continue;
         throw new TraceError(
@@ -72,6 +88,12 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
         );
       }
       for (const storage of mutated(step)) requireWritable(op.name, storage, used);
+      for (const check of op.checks?.(used, attributes) ?? []) {
+        const { storage } = step.inputs[check.input]!;
+        if (!isFixed(storage, used[check.input]!)) continue;
+        verifyOne(check, used[check.input]!.live());
+        fixed.add(storage);
+      }
       used.forEach((x, i) => {
         const { storage } = step.inputs[i]!;
         if (storage.symbolic) return;
@@ -83,6 +105,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
       for (const { storage } of step.outputs) sites.set(storage, site);
       steps.push(step);
     },
+    finite: () => void (finite = true),
     siteOf: (storage) => sites.get(storage) ?? "",
     guard: (check) => void guards.push(check),
     gradient(leaf, event) {
@@ -112,7 +135,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
       );
     }
     const owner = used.find((x) => x.storage(op) === storage);
-    if (!storage.symbolic && isOwn(storage) && !owner!.isKept) {
+    if (isFixed(storage, owner!)) {
       throw new TraceError(
         `${op}: values given inside compile's function are made once, and would stay as this write leaves them. Write to a clone() of them.`,
       );
@@ -169,6 +192,8 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     differentiable,
     gradEnabled: isGradEnabled(),
     isOwn,
+    fixed,
+    finite,
     captured,
     guards,
     retained: [...retained],

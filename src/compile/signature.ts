@@ -124,6 +124,23 @@ export function substitute(parts: readonly Part[], make: (input: number) => Tens
   return parts.map(visit);
 }
 
+/** Where each tensor or typed array stands among the arguments: `arguments[0].labels[1]`. */
+export function pathsOf({ parts }: Signature): string[] {
+  const visit = (part: Part, path: string): string[] => {
+    switch (part.kind) {
+      case "tensor":
+        return [path];
+      case "value":
+        return [];
+      case "array":
+        return part.parts.flatMap((inner, i) => visit(inner, `${path}[${i}]`));
+      case "object":
+        return part.keys.flatMap((key, i) => visit(part.parts[i]!, `${path}.${key}`));
+    }
+  };
+  return parts.flatMap((part, i) => visit(part, `arguments[${i}]`));
+}
+
 /** `float32[4, 2], 3`, as listings name the arguments. */
 export function showSignature({ parts }: Signature): string {
   const visit = (part: Part): string => {

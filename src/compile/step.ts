@@ -17,6 +17,8 @@ export interface Step {
   readonly attributes: unknown;
   /** Where the function called it: file, line and column; "" where that cannot be told. */
   readonly site: string;
+  /** The op whose gradient it belongs to. */
+  readonly gradientOf?: string | undefined;
   /** The ops that a pass made one of. */
   readonly fused?: readonly string[];
 }
@@ -33,10 +35,11 @@ export const read = ({ inputs }: Step): Storage[] => inputs.map(({ storage }) =>
 export const written = (step: Step): Storage[] => [...step.outputs.map(({ storage }) => storage), ...mutated(step)];
 
 /** Whether a step draws random numbers, which moves the generator on. */
-const draws = ({ op }: Step): boolean => op.code >= Op.Uniform && op.code <= Op.RandomPermutation;
+export const draws = ({ op }: Step): boolean => op.code >= Op.Uniform && op.code <= Op.RandomPermutation;
 
 /** Whether a step does something besides values that live only during the call. */
-export const hasEffect = (step: Step): boolean => draws(step) || mutated(step).some(({ symbolic }) => !symbolic);
+export const hasEffect = (step: Step): boolean =>
+  draws(step) || step.op.code === Op.Check || mutated(step).some(({ symbolic }) => !symbolic);
 
 /** Whether the order of two steps matters. */
 export function conflict(a: Step, b: Step): boolean {

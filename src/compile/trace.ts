@@ -9,7 +9,7 @@ import { Tensor, withRecorder } from "../tensor.ts";
 import { mapTensors } from "../transforms.ts";
 import { Program } from "./program.ts";
 import { type Recording, record } from "./recording.ts";
-import { bind, matches, type Signature, signatureOf, substitute } from "./signature.ts";
+import { bind, matches, pathsOf, type Signature, signatureOf, substitute } from "./signature.ts";
 import type { Operand, Step } from "./step.ts";
 
 type Kind = { readonly shape: Shape; readonly dtype: DType };
@@ -79,9 +79,13 @@ export class Trace<T> {
     name: string,
     f: (...args: unknown[]) => T,
     args: readonly unknown[],
+    /** Whether NaN and ±∞ may not reach results, gradients or state. */
+    readonly finite = false,
     readonly signature: Signature = signatureOf(name, args),
   ) {
     const { recording, symbols } = recordFor(f, signature);
+    const paths = pathsOf(signature);
+    const argumentNames = new Map(symbols.map((x, i) => [x.storage("compile"), paths[i]!]));
     const { storageOf, isOwn } = recording;
     const make = (x: Kind): Tensor => {
       const made = materialize(x);
@@ -96,12 +100,12 @@ export class Trace<T> {
       this.inputs = signature.inputs.map(make);
       const places = new Map<Storage, Tensor>();
       symbols.forEach((x, i) => places.set(x.storage("compile"), this.inputs[i]!));
+      const taken = new Set(places.keys());
       const copies: Step[] = [];
       /** Memory for a result. Arguments and constants are copied there: the next call, or its caller, may overwrite it. */
       const place = (x: Tensor): Tensor => {
         const storage = storageOf.get(x)!;
-        const isInput = symbols.some((input) => input.storage("compile") === storage);
-        if (isInput || (!storage.symbolic && isOwn(storage) && !x.isKept)) {
+        if (taken.has(storage) || (!storage.symbolic && isOwn(storage) && !x.isKept)) {
           const copy = make(x);
           const to: Operand = {
             storage: new Storage(storage.bytes, true),
@@ -143,7 +147,16 @@ export class Trace<T> {
       const real = new Map(Array.from(places, ([storage, x]) => [storage, x.storage("compile")]));
       // From here on the program holds what the recording retained.
       handedOver = true;
-      this.program = new Program({ ...recording, steps: [...recording.steps, ...copies] }, real);
+      this.program = new Program(
+        { ...recording, steps: [...recording.steps, ...copies] },
+        {
+          name,
+          real,
+          gradients: new Set(Array.from(recording.gradients.values(), (x) => storageOf.get(x)!)),
+          nameOf: (storage) => argumentNames.get(storage),
+          finite: finite || recording.finite,
+        },
+      );
     } catch (error) {
       for (const x of [...this.own, ...shown]) x.dispose();
       if (!handedOver) for (const storage of recording.retained) storage.letGo();

@@ -45,7 +45,7 @@ function fold(
   code: Op,
   name: string,
   doc: string,
-  rest: Pick<OpDefinition<FoldAttributes>, "vjp" | "saves"> & {
+  rest: Pick<OpDefinition<FoldAttributes>, "vjp" | "saves" | "below"> & {
     dtype?: "int32";
     reference: (x: Reference, attributes: FoldAttributes) => ArrayLike<number>;
     kinks?: readonly number[];
@@ -75,6 +75,7 @@ function fold(
     name,
     doc,
     ...(rest.vjp ? { vjp: rest.vjp } : {}),
+    ...(rest.below ? { below: rest.below } : {}),
     saves: rest.saves ?? "none",
     // A running sum goes from end to end.
     ...(code === Op.Cumsum && { units: (_, __, { outer, inner }) => outer * Math.ceil(inner / 4) }),
@@ -186,6 +187,7 @@ function argExtreme(code: Op, name: string, better: (a: number, b: number) => bo
         });
         return out;
       },
+      below: (_, { n }) => [n],
     },
   );
 }

@@ -1,8 +1,8 @@
-/** Reading and adding at indices. Index tensors are int32; eager mode checks their values before anything runs. */
+/** Reading and adding at indices. Index tensors are int32; their values are checked. */
 import { Index, OneHot, Op } from "../../assembly/opcodes.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { add } from "./arithmetic.ts";
-import { apply, type OpDefinition, type Reference, type Sample } from "./op.ts";
+import { apply, type OpDefinition, type RangeCheck, type Reference, type Sample } from "./op.ts";
 import { reshape } from "./shape.ts";
 import {
   bytesPerElement,
@@ -33,12 +33,25 @@ function around(shape: Shape, dim: number): { outer: number; middle: number; inn
 
 const resized = (shape: Shape, dim: number, n: number): number[] => shape.map((size, i) => (i === dim ? n : size));
 
-function checkRange(name: string, index: ArrayLike<number>, n: number): void {
-  for (let i = 0; i < index.length; i++) {
-    if (index[i]! < 0 || index[i]! >= n)
-      throw new RangeError(`${name}: index ${index[i]} (at ${i}) is outside 0 … ${n - 1}.`);
-  }
-}
+/** The check of an index, input 1, of a dimension of size n. */
+const indexCheck = (name: string, n: number): RangeCheck => ({
+  input: 1,
+  low: 0,
+  high: n - 1,
+  error: (value, at) => new RangeError(`${name}: index ${value} (at ${at}) is outside 0 … ${n - 1}.`),
+});
+
+/** The check of a cross-entropy's labels, for logits [rows, classes]. */
+export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): RangeCheck => ({
+  input,
+  low: 0,
+  high: logits[1]! - 1,
+  ...(ignoreIndex !== undefined && { skip: ignoreIndex }),
+  error: (label, at) =>
+    new RangeError(
+      `crossEntropy: label ${label} (at ${at}) is outside 0 … ${logits[1]! - 1}, the classes of logits ${show(logits)}.`,
+    ),
+});
 
 function indexOp(
   code: Op,
@@ -80,7 +93,7 @@ function indexOp(
         },
       ];
     },
-    check: ([, index], { n }, read) => checkRange(name, read(index!), n),
+    checks: (_, { n }) => [indexCheck(name, n)],
     encode(encoder, { inputs: [x, index], outputs: [out], attributes: { dim, n }, address }) {
       const { outer, inner } = around(x!.shape, dim);
       encoder.begin(code, Index.words);
@@ -214,7 +227,7 @@ export function embedding(index: Value, weight: Value): Value {
   return reshape(indexSelect(weight, 0, reshape(index, [index.size])), [...index.shape, ...weight.shape.slice(1)]);
 }
 
-const oneHotDefinition: OpDefinition<{ classes: number }> = {
+const oneHotDefinition: OpDefinition<{ classes: number; areLabels?: boolean }> = {
   code: Op.OneHot,
   name: "oneHot",
   doc: "1 at each index's place, else 0; an index outside gives zeros.",
@@ -222,6 +235,7 @@ const oneHotDefinition: OpDefinition<{ classes: number }> = {
     requireType("oneHot", index!, "int32", "index");
     return [{ shape: [...index!.shape, classes], dtype: "float32" }];
   },
+  checks: ([index], { classes, areLabels }) => (areLabels ? [labelCheck(0, [index!.size, classes])] : []),
   encode(encoder, { inputs: [index], outputs: [out], attributes: { classes }, address }) {
     encoder.begin(Op.OneHot, OneHot.words);
     encoder.set(OneHot.out, address(out!));
@@ -241,6 +255,11 @@ const oneHotDefinition: OpDefinition<{ classes: number }> = {
     attributes: { classes: 7 },
   })),
 };
+
+/** The same for labels of a cross-entropy. @throws RangeError where a label is none of the classes */
+export function oneHotLabels(labels: Value, classes: number): Value {
+  return apply(oneHotDefinition, [labels], { classes, areLabels: true });
+}
 
 /** float32 [...index.shape, classes]: 1 at each index's place, else 0. */
 export function oneHot(index: Value, classes: number): Value {

@@ -246,6 +246,7 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
     if (x!.dtype !== "int32") requireType("argSort", x!, "float32");
     return [{ shape: x!.shape, dtype: "int32" }];
   },
+  below: ([x]) => [x!.shape.at(-1) ?? 1],
   units: ([x]) => x!.size / Math.max(1, x!.shape.at(-1) ?? 1),
   encode: encodeFactor(Op.ArgSort, (n) => (4 * n + 63) & ~63) as OpDefinition<{ descending: boolean }>["encode"],
   reference([x], { descending }) {

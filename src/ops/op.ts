@@ -52,6 +52,20 @@ export interface EncodeIO<A> {
   readonly address: (value: Value) => number;
 }
 
+/** A range that all elements of an input (int32 or float32) must be in, from `low` to `high`. */
+export interface RangeCheck {
+  /** The input's number. */
+  readonly input: number;
+  readonly low: number;
+  readonly high: number;
+  /** Whether the input is float32; else it is int32. */
+  readonly isFloat?: boolean;
+  /** A value that is allowed besides. */
+  readonly skip?: number;
+  /** What to throw for a value, and the place in the flat array where it stands. */
+  readonly error: (value: number, at: number) => Error;
+}
+
 export interface OpDefinition<A = unknown> {
   readonly code: Op;
   readonly name: string;
@@ -85,8 +99,10 @@ export interface OpDefinition<A = unknown> {
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /** Parts of a call that can be computed apart, where these may be few. Default: as many as are asked for. */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
-  /** Element values that eager mode looks at before anything runs: indices in range. @throws RangeError */
-  readonly check?: (inputs: readonly Value[], attributes: A, read: (value: Value) => ArrayLike<number>) => void;
+  /** Inputs whose elements must be in a range, such as indices. Checked on every call, before anything outside the call changes. */
+  readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
+  /** For each output: n if all its elements are in 0 … n − 1 whatever the inputs are. They need no check as indices. */
+  readonly below?: (inputs: readonly Value[], attributes: A) => readonly (number | undefined)[];
   /** The float64 oracle. */
   readonly reference?: (inputs: readonly Reference[], attributes: A) => Reference[];
   readonly samples?: readonly Sample<A>[];

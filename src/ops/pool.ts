@@ -38,6 +38,7 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
       { shape, dtype: "int32" },
     ];
   },
+  below: ([x]) => [undefined, x!.shape[1]! * x!.shape[2]!],
   flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
   encode(encoder, { inputs: [x], outputs: [y, places], attributes, address }) {
     const { kernelSize, stride, pad, dilation, outputSize } = attributes;

@@ -126,14 +126,15 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const sizes = [hidden, ...(hasCellState ? [hidden] : []), ...(saved ? [saved * hidden] : [])];
       return sizes.map((size) => ({ shape: [...rows, size], dtype: "float32" as const }));
     },
-    check(inputs, attributes, read) {
+    checks(inputs, attributes) {
       const { x, lengths } = namedInputs(cell, inputs, attributes);
+      if (!lengths) return [];
       const { steps } = geometry(x, 0, attributes.batchFirst);
-      const wrong = lengths && Array.from(read(lengths)).findIndex((n) => n < 0 || n > steps);
-      if (wrong !== undefined && wrong >= 0)
-        throw new RangeError(
-          `${name}: sequence ${wrong} has length ${read(lengths!)[wrong]}, but lengths must be in 0 … ${steps}, the number of steps.`,
+      const error = (length: number, at: number): Error =>
+        new RangeError(
+          `${name}: sequence ${at} has length ${length}, but lengths must be in 0 … ${steps}, the number of steps.`,
         );
+      return [{ input: inputs.indexOf(lengths), low: 0, high: steps, error }];
     },
     flops: ([, w], [y]) => 2 * (y!.size / w!.shape[1]!) * w!.size,
     units: ([x, w], _, { batchFirst }) => geometry(x!, w!.shape[1]!, batchFirst).batch,

@@ -2,7 +2,7 @@
 import { CrossEntropy, CrossEntropyGrad, Op, Softmax, SoftmaxGrad } from "../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { abs, eq, exp, logicalAnd, mul, ne, neg, sub, where } from "./arithmetic.ts";
-import { oneHot } from "./gather.ts";
+import { labelCheck, oneHot } from "./gather.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { sum } from "./reduce.ts";
@@ -188,7 +188,7 @@ function crossEntropyOp(
   name: string,
   doc: string,
   infer: (logits: Value, target: Value) => void,
-  check: OpDefinition<CrossEntropyAttributes>["check"],
+  checks: OpDefinition<CrossEntropyAttributes>["checks"],
   /** The target as probabilities: zeros in rows that are ignored. */
   probabilities: (logits: Value, target: Value, attributes: CrossEntropyAttributes) => Value,
   /** The same for one row of the oracle. */
@@ -211,7 +211,7 @@ function crossEntropyOp(
         { shape: [logits!.shape[0]!, 2], dtype: "float32" },
       ];
     },
-    ...(check ? { check } : {}),
+    ...(checks ? { checks } : {}),
     encode(encoder, { inputs: [logits, target], outputs: [loss, lse], attributes, address }) {
       encoder.begin(code, CrossEntropy.words);
       encoder.set(CrossEntropy.loss, address(loss!));
@@ -294,18 +294,7 @@ const hard = crossEntropyOp(
       );
     }
   },
-  ([logits, labels], { ignoreIndex }, read) => {
-    const classes = logits!.shape[1]!;
-    const values = read(labels!);
-    for (let i = 0; i < values.length; i++) {
-      const label = values[i]!;
-      if ((label < 0 || label >= classes) && label !== ignoreIndex) {
-        throw new RangeError(
-          `crossEntropy: label ${label} (at ${i}) is outside 0 … ${classes - 1}, the classes of logits ${show(logits!.shape)}.`,
-        );
-      }
-    }
-  },
+  ([logits], { ignoreIndex }) => [labelCheck(1, logits!.shape, ignoreIndex)],
   (logits, labels, { ignoreIndex }) => {
     const t = oneHot(labels, logits.shape[1]!);
     return ignoreIndex < 0 ? t : mul(t, unsqueeze(ne(labels, ignoreIndex), -1));

@@ -7,6 +7,7 @@ import * as activation from "./activation.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { attentionDefinitions } from "./attention.ts";
 import { chainDefinition } from "./chain.ts";
+import { checkDefinition } from "./check.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
 import { normDefinition } from "./euclid.ts";
 import * as folds from "./fold.ts";
@@ -147,4 +148,5 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.ArgSort]: linalgDefinitions.argSort,
   [Op.TriangularSolve]: linalgDefinitions.triangularSolve,
   [Op.Chain]: chainDefinition,
+  [Op.Check]: checkDefinition,
 };

@@ -67,6 +67,8 @@ const COSTS: readonly (readonly [Op, number])[] = [
   [Op.AttentionGrad, 0.03],
   [Op.TriangularSolve, 1],
   [Op.Chain, 0.25],
+  // One thread looks.
+  [Op.Check, 0],
 ];
 
 /** The same by code, since every call of an op asks for it. */

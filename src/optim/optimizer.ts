@@ -1,5 +1,6 @@
 /** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
 
+import { finitely } from "../anomaly.ts";
 import { refuseForeign } from "../copies.ts";
 import { full } from "../creation.ts";
 import { advance } from "../ops/random.ts";
@@ -105,6 +106,15 @@ export interface StateRule {
   /** The kernel's state slots by name, undefined where a slot is not used; each starts at `initial` (0). */
   slots: readonly (string | undefined)[];
   initial?: number;
+}
+
+export interface MinimizeOptions {
+  /**
+   * Whether to look for NaN and ±∞ in the loss, gradients, parameters and state. If there is one, minimize throws a NonFiniteError that
+   * names the op and line that made the first, and changes nothing. Inside compile it holds for all that the function does, as
+   * `compile(f, { finite: true })`; outside it is slow, as detectAnomaly. Default false.
+   */
+  readonly finite?: boolean;
 }
 
 /** What one update needs from an optimizer whose formula is a kernel. */
@@ -260,7 +270,11 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
    * ```
    * @returns the loss before the step
    */
-  minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[]): Tensor {
+  minimize(
+    loss: Tensor | (() => Tensor) | readonly (() => Tensor)[],
+    { finite = false }: MinimizeOptions = {},
+  ): Tensor {
+    if (finite) return finitely(`${this.constructor.name}.minimize`, () => this.minimize(loss));
     return undoable(() =>
       tidy(() => {
         const several = Array.isArray(loss) ? (loss as readonly (() => Tensor)[]) : undefined;

@@ -20,6 +20,11 @@ export class TraceError extends Error {
   override name = "TraceError";
 }
 
+/** NaN or ±∞ where `finite: true` or detectAnomaly rules them out. State is as it was before the call. */
+export class NonFiniteError extends Error {
+  override name = "NonFiniteError";
+}
+
 /** Threads that could not be started, or that died at work. */
 export class ThreadError extends Error {
   override name = "ThreadError";

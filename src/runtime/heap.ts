@@ -3,7 +3,7 @@
  *
  *     0        64            128                 4096
  *     ┌────────┬─────────────┬───────────────────┬──────────────── … ───────┬──────────┐
- *     │ unused │ random state│ eager instruction │ blocks, 64-byte aligned  │ 64 bytes │
+ *     │ status │ random state│ eager instruction │ blocks, 64-byte aligned  │ 64 bytes │
  *     └────────┴─────────────┴───────────────────┴──────────────── … ───────┴──────────┘
  *
  * Small blocks come in size classes, eight to a power of two (at most 12.5 % unused), each with its own list of free blocks.
@@ -21,6 +21,8 @@ export const MAX_BYTES = 65536 * PAGE;
 /** A limit in whole pages. */
 export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, Math.ceil(bytes / PAGE) * PAGE);
 
+/** Where checks of programs write what they found (opcodes.ts: Status). */
+export const STATUS = 0;
 /** Where the random generator's state lives: [seed low, seed high, counter low, counter high]. */
 export const RANDOM_STATE = 64;
 /** Where eager mode writes its one instruction, and the words that fit there. */

@@ -1,5 +1,6 @@
 /** Common subexpressions: what was computed before from the same values is not computed again. */
 import type { Storage } from "../../memory.ts";
+import { isCheck } from "../checks.ts";
 import { hasEffect, mutated, type Operand, type Pass, type Step } from "../step.ts";
 
 /** Attributes as text. JSON has no words for −0, NaN and the infinities. */
@@ -27,11 +28,12 @@ export const withoutCommonSubexpressions: Pass = (steps, placed) => {
     const step = { ...original, inputs: original.inputs.map(current) };
     for (const storage of mutated(step)) writes.set(storage, (writes.get(storage) ?? 0) + 1);
     kept.push(step);
-    // A result is its own: people may write to it.
-    if (hasEffect(step) || !step.outputs.length || !fixed(step)) continue;
+    // A result is its own: people may write to it. Of equal checks the first is enough, whatever their ids.
+    const check = isCheck(step);
+    if (!check && (hasEffect(step) || !step.outputs.length || !fixed(step))) continue;
     const key = [
       step.op.code,
-      textOf(step.attributes),
+      textOf(check ? { ...(step.attributes as object), id: 0 } : step.attributes),
       ...step.inputs.map((x) => `${numberOf(x.storage)}.${writes.get(x.storage) ?? 0}[${x.shape}]${x.dtype}`),
     ].join(" ");
     const before = known.get(key);

@@ -1,0 +1,66 @@
+/** Looking for elements outside of a range: indices before they are used, and numbers that are not finite. Reads only. */
+import { Status, Type } from "../opcodes";
+
+// @ts-ignore: decorator
+@inline
+/** Lanes of int32 in low … high, or `skip`. */
+function inIntegers(v: v128, low: v128, high: v128, skip: v128): v128 {
+  return v128.or(v128.and(i32x4.ge_s(v, low), i32x4.le_s(v, high)), i32x4.eq(v, skip));
+}
+
+// @ts-ignore: decorator
+@inline
+/** Lanes of float32 in low … high; NaN is in no range. */
+function inFloats(v: v128, low: v128, high: v128): v128 {
+  return v128.and(f32x4.ge(v, low), f32x4.le(v, high));
+}
+
+/** The place of the first of n int32 that is neither in low … high nor `skip`; n if there is none. */
+export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): u32 {
+  const l = i32x4.splat(low), h = i32x4.splat(high), s = i32x4.splat(skip);
+  const whole = n & ~15;
+  let i: u32 = 0;
+  for (; i < whole; i += 16) {
+    const at = x + (<usize>i << 2);
+    const a = v128.and(inIntegers(v128.load(at), l, h, s), inIntegers(v128.load(at, 16), l, h, s));
+    const b = v128.and(inIntegers(v128.load(at, 32), l, h, s), inIntegers(v128.load(at, 48), l, h, s));
+    if (!i32x4.all_true(v128.and(a, b))) break;
+  }
+  for (; i < n; i++) {
+    const v = load<i32>(x + (<usize>i << 2));
+    if ((v < low || v > high) && v != skip) return i;
+  }
+  return n;
+}
+
+/** The place of the first of n float32 that is not in low … high; n if there is none. */
+export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
+  const l = f32x4.splat(low), h = f32x4.splat(high);
+  const whole = n & ~15;
+  let i: u32 = 0;
+  for (; i < whole; i += 16) {
+    const at = x + (<usize>i << 2);
+    const a = v128.and(inFloats(v128.load(at), l, h), inFloats(v128.load(at, 16), l, h));
+    const b = v128.and(inFloats(v128.load(at, 32), l, h), inFloats(v128.load(at, 48), l, h));
+    if (!i32x4.all_true(v128.and(a, b))) break;
+  }
+  for (; i < n; i++) {
+    const v = load<f32>(x + (<usize>i << 2));
+    if (!(v >= low && v <= high)) return i;
+  }
+  return n;
+}
+
+/**
+ * Notes check `id` at `status`, with the place and the value, if an element is outside. The lowest id counts: it is what eager mode would
+ * have come to first. `low`, `high` and `skip` are words of the element type.
+ */
+export function check(status: usize, id: u32, x: usize, n: u32, type: u32, low: u32, high: u32, skip: u32): void {
+  const known = load<u32>(status, Status.id);
+  if (known && known <= id) return;
+  const at = type == Type.Float32 ? firstOutsideFloat(x, n, reinterpret<f32>(low), reinterpret<f32>(high)) : firstOutside(x, n, low, high, skip);
+  if (at >= n) return;
+  store<u32>(status, at, Status.at);
+  store<u32>(status, load<u32>(x + (<usize>at << 2)), Status.value);
+  store<u32>(status, id, Status.id);
+}

@@ -1,0 +1,108 @@
+/** What a program's checks found, and what undoes a call that fails: copies of the state that it writes, and the random counter. */
+import { Status } from "../../assembly/opcodes.ts";
+import type { Storage } from "../memory.ts";
+import { type CheckAttributes, checkDefinition, LARGEST } from "../ops/check.ts";
+import { moves } from "../ops/move.ts";
+import type { RangeCheck } from "../ops/op.ts";
+import { engine } from "../runtime/engine.ts";
+import { RANDOM_STATE, STATUS } from "../runtime/heap.ts";
+import { isCheck } from "./checks.ts";
+import { draws, mutated, type Operand, type Step } from "./step.ts";
+
+/** Checks for NaN and ±∞ have ids from here on, so that a wrong index, which may be their cause, counts before them. */
+const FINITE = 0x40000000;
+
+export interface GuardOptions {
+  /** What checks throw: number n belongs to id n + 1. */
+  readonly checks: readonly RangeCheck[];
+  readonly steps: readonly Step[];
+  /** State that is copied before it is written. */
+  readonly saved: readonly Storage[];
+  /** Symbolic values that outlive the call: they and state must be finite. Undefined where nothing must. */
+  readonly finite: ReadonlySet<Storage> | undefined;
+  readonly allocate: (bytes: number) => Storage;
+}
+
+export class Guard {
+  /** Steps that copy state, to be run before all others. */
+  readonly saving: readonly Step[];
+  /** Steps that look for NaN and ±∞, to be run after all others. */
+  readonly finite: readonly Step[];
+  /** What these look at. */
+  readonly watched: ReadonlySet<Storage>;
+  private readonly copies: readonly (readonly [state: Storage, copy: Storage])[];
+  private readonly checks: readonly RangeCheck[];
+  private readonly draws: boolean;
+  /** The lowest id of a check among the steps. */
+  private readonly earliest: number;
+  private readonly counter = new Uint32Array(2);
+
+  constructor({ checks, steps, saved, finite, allocate }: GuardOptions) {
+    this.checks = checks;
+    this.draws = steps.some(draws);
+    this.earliest = Math.min(...steps.filter(isCheck).map(({ attributes }) => (attributes as CheckAttributes).id));
+    this.copies = saved.map((state) => [state, allocate(state.bytes)]);
+    this.saving = this.copies.map(([from, to]): Step => {
+      const inputs = [bytesOf(to, from.bytes), bytesOf(from, from.bytes)];
+      return { op: moves.assign, inputs, outputs: [], attributes: null, site: "" };
+    });
+    const watched = new Map<Storage, Operand>();
+    for (const step of finite ? steps : []) {
+      const changed = new Set(mutated(step));
+      for (const x of [...step.outputs, ...step.inputs.filter(({ storage }) => changed.has(storage))])
+        if (x.dtype === "float32" && x.size && (!x.storage.symbolic || finite!.has(x.storage)))
+          watched.set(x.storage, x);
+    }
+    this.watched = new Set(watched.keys());
+    this.finite = Array.from(watched.values(), (x): Step => {
+      const attributes = { low: -LARGEST, high: LARGEST, id: FINITE };
+      return { op: checkDefinition, inputs: [x], outputs: [], attributes, site: "" };
+    });
+  }
+
+  /** Before a run. */
+  clear(): void {
+    engine().heap.u32[(STATUS + Status.id) / 4] = 0;
+  }
+
+  /** Before the first step that may have to be undone. */
+  begin(): void {
+    if (!this.draws) return;
+    const { u32 } = engine().heap;
+    this.counter[0] = u32[RANDOM_STATE / 4 + 2]!;
+    this.counter[1] = u32[RANDOM_STATE / 4 + 3]!;
+  }
+
+  /** Whether a check has failed. */
+  get failed(): boolean {
+    return engine().heap.u32[(STATUS + Status.id) / 4] !== 0;
+  }
+
+  /** Whether a check among the steps comes before the one that has failed. */
+  get mayFailBefore(): boolean {
+    return this.earliest < engine().heap.u32[(STATUS + Status.id) / 4]!;
+  }
+
+  /** @throws the error of the index check that failed; returns where all hold, and where NaN or ±∞ was found */
+  require(): void {
+    const { u32, i32, f32 } = engine().heap;
+    const id = u32[(STATUS + Status.id) / 4]!;
+    if (!id || id >= FINITE) return;
+    const check = this.checks[id - 1]!;
+    const value = (check.isFloat ? f32 : i32)[(STATUS + Status.value) / 4]!;
+    throw check.error(value, u32[(STATUS + Status.at) / 4]!);
+  }
+
+  /** Puts state back as it was before the call. */
+  undo(): void {
+    const { u8, u32 } = engine().heap;
+    for (const [{ address, bytes }, copy] of this.copies) u8.copyWithin(address, copy.address, copy.address + bytes);
+    if (this.draws) u32.set(this.counter, RANDOM_STATE / 4 + 2);
+  }
+}
+
+/** A memory's bytes, for a copy: words where they fill words. */
+function bytesOf(storage: Storage, bytes: number): Operand {
+  const size = bytes % 4 ? bytes : bytes / 4;
+  return { storage, shape: [size], dtype: bytes % 4 ? "uint8" : "int32", size };
+}
