@@ -16,6 +16,7 @@ import pathlib
 
 import torch
 import torch.nn.functional as F
+from encoding import brief, camel, encode_tensor, exact, number
 
 torch.set_num_threads(1)
 SEED = 20231
@@ -24,11 +25,6 @@ groups = {}
 places = {}  # of shared tensors
 
 # --- values ---------------------------------------------------------------------------------------------------------
-
-
-def exact(values):
-    """Values of 3 decimals as float32 holds them, in float64."""
-    return torch.round(torch.as_tensor(values, dtype=torch.float64) * 1000).div(1000).float().double()
 
 
 def randn(*shape, scale=1.0):
@@ -51,21 +47,6 @@ def signs(*shape):
     return torch.randint(0, 2, shape, generator=generator).double() * 2 - 1
 
 
-def number(v, digits=8):
-    if isinstance(v, float) and not math.isfinite(v):
-        return "NaN" if math.isnan(v) else "Infinity" if v > 0 else "-Infinity"
-    v = float(f"{v:.{digits}g}") if isinstance(v, float) else v
-    return int(v) if isinstance(v, float) and v.is_integer() and abs(v) < 1e15 and (v != 0 or math.copysign(1, v) > 0) else v
-
-
-def brief(v):
-    """A float64 that came from float32: the shortest decimal that float32 reads as the same number."""
-    for digits in range(1, 9):
-        if float(torch.tensor(float(f"{v:.{digits}g}")).float()) == v:
-            return float(f"{v:.{digits}g}")
-    return v
-
-
 def encode(v, short=False):
     """As JSON. `short`: an input, written as the shortest decimals, and once if it occurs again."""
     if isinstance(v, torch.Tensor):
@@ -83,20 +64,6 @@ def encode(v, short=False):
     if isinstance(v, str):
         return camel({"batchmean": "batch_mean"}.get(v, v))
     return number(v) if isinstance(v, float) else v
-
-
-def encode_tensor(v, short):
-    data = v.reshape(-1).tolist()
-    if v.dtype == torch.bool:
-        return {"shape": list(v.shape), "data": [int(b) for b in data], "dtype": "bool"}
-    if v.dtype == torch.int64:
-        return {"shape": list(v.shape), "data": data, "dtype": "int32"}
-    return {"shape": list(v.shape), "data": [number(brief(d), 9) if short else number(d) for d in data]}
-
-
-def camel(name):
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
 
 
 def show(v):

@@ -1,0 +1,40 @@
+"""How test values are written as JSON: shared by make.py and differential.py. PyTorch computes in float64 on what float32 holds exactly."""
+import math
+
+import torch
+
+
+def exact(values):
+    """Values of 3 decimals as float32 holds them, in float64."""
+    return torch.round(torch.as_tensor(values, dtype=torch.float64) * 1000).div(1000).float().double()
+
+
+def number(v, digits=8):
+    if isinstance(v, float) and not math.isfinite(v):
+        return "NaN" if math.isnan(v) else "Infinity" if v > 0 else "-Infinity"
+    v = float(f"{v:.{digits}g}") if isinstance(v, float) else v
+    return int(v) if isinstance(v, float) and v.is_integer() and abs(v) < 1e15 and (v != 0 or math.copysign(1, v) > 0) else v
+
+
+def brief(v):
+    """A float64 that came from float32: the shortest decimal that float32 reads as the same number."""
+    for digits in range(1, 9):
+        if float(torch.tensor(float(f"{v:.{digits}g}")).float()) == v:
+            return float(f"{v:.{digits}g}")
+    return v
+
+
+def encode_tensor(v, short):
+    data = v.reshape(-1).tolist()
+    if v.dtype == torch.bool:
+        return {"shape": list(v.shape), "data": [int(b) for b in data], "dtype": "bool"}
+    if v.dtype in (torch.int32, torch.int64):
+        return {"shape": list(v.shape), "data": data, "dtype": "int32"}
+    if v.dtype == torch.uint8:
+        return {"shape": list(v.shape), "data": data, "dtype": "uint8"}
+    return {"shape": list(v.shape), "data": [number(brief(d), 9) if short else number(d) for d in data]}
+
+
+def camel(name):
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
