@@ -1,9 +1,12 @@
 /** Normalization layers: PyTorch's values and running statistics, compiled training, misuse. */
 import {
+  batchNormTrain,
   compile,
+  grad,
   layerNorm,
   losses,
   manualSeed,
+  type NestedArray,
   nn,
   ones,
   optim,
@@ -93,6 +96,18 @@ test("a bias alone, in its own shape; infinity reaches only the means that it is
   expect(pooled.toArray()).toEqual([[[[Infinity], [2.5]]]]);
   const image = tensor([[[[1], [Infinity]]]]);
   expect(nn.interpolate(image, { size: [1, 2], mode: "bilinear" }).toArray()).toEqual(image.toArray());
+});
+
+test("batchNorm: the bits of a channel do not depend on the channels beside it", () => {
+  const rows = Array.from({ length: 7 }, (_, row) => row);
+  const of = (beside: (row: number) => number): NestedArray[] => {
+    const x = tensor(rows.map((row) => [1 + Math.sin(row), beside(row), row]));
+    const upstream = tensor(rows.map((row) => [Math.cos(row), 1, 1]));
+    const [y, stats] = batchNormTrain(x);
+    const dx = grad((z: Tensor) => batchNormTrain(z)[0]!.mul(upstream).sum())(x);
+    return [y!, stats!, dx as Tensor].map((t) => t.narrow(-1, 0, 1).toArray());
+  };
+  expect(of((row) => row)).toEqual(of((row) => 1e6 + row));
 });
 
 describe("misuse is refused with a remedy", () => {

@@ -94,9 +94,17 @@ export function columnOffsets(x: usize, m: v128, n: u32, step: usize): v128 { re
 
 // @ts-ignore: decorator
 @inline
-/** Whether a column is so far from 0 that δ counts. */
-function isFar(m: v128, squares: v128): bool {
-  return v128.any_true(f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR))));
+/** The lanes that are so far from 0 that δ counts: each decides for itself, so that no column depends on its neighbours. */
+function isFar(m: v128, squares: v128): v128 {
+  return f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR)));
+}
+
+// @ts-ignore: decorator
+@inline
+/** δ of four columns: the means of x − m where they are far from 0, else 0. */
+function columnDeltas(x: usize, m: v128, squares: v128, n: u32, step: usize): v128 {
+  const far = isFar(m, squares);
+  return v128.any_true(far) ? v128.and(columnOffsets(x, m, n, step), far) : f32x4.splat(0);
 }
 
 // @ts-ignore: decorator
@@ -121,7 +129,7 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
     for (let r = begin; r < end; r++) {
       const row = x + <usize>r * (n << 2), to = out + <usize>r * (n << 2);
       const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0), squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
-      const delta = f32x4.splat(isFar(m, squares) ? <f32>(rowOffset(row, m, n) / n) : 0), variance = varianceOf(squares, delta);
+      const delta = f32x4.splat(v128.any_true(isFar(m, squares)) ? <f32>(rowOffset(row, m, n) / n) : 0), variance = varianceOf(squares, delta);
       v128.store32_lane(stats + (<usize>r << 3), m, 0);
       v128.store32_lane(stats + (<usize>r << 3), variance, 0, 4);
       const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
@@ -143,7 +151,7 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
     const first = (<usize>o * n * inner + j) << 2, at: usize = j << 2;
     const means = stats + (<usize>o * 2 * inner << 2) + at;
     const m = center ? columnMeans(x + first, n, step) : f32x4.splat(0), squares = columnSquares(x + first, m, n, step);
-    const delta = isFar(m, squares) ? columnOffsets(x + first, m, n, step) : f32x4.splat(0), variance = varianceOf(squares, delta);
+    const delta = columnDeltas(x + first, m, squares, n, step), variance = varianceOf(squares, delta);
     storeLanes(means, m, rest);
     storeLanes(means + step, variance, rest);
     const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
@@ -169,7 +177,7 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
       const offset = <usize>r * (n << 2);
       const row = x + offset, gradients = dy + offset, to = out + offset;
       const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0), squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
-      const delta: f64 = isFar(m, squares) ? rowOffset(row, m, n) / n : 0;
+      const delta: f64 = v128.any_true(isFar(m, squares)) ? rowOffset(row, m, n) / n : 0;
       const rate = inverseRoot(varianceOf(squares, f32x4.splat(<f32>delta)), eps);
       const mean: f64 = center ? rowTotal(gradients, n) / n : 0;
       const along = f32x4.mul(f32x4.splat(<f32>(rowProducts(row, gradients, m, n) / n - delta * mean)), f32x4.mul(rate, rate));
@@ -190,7 +198,7 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2;
     const m = center ? columnMeans(x + first, n, step) : f32x4.splat(0), mean = center ? columnMeans(dy + first, n, step) : m;
-    const squares = columnSquares(x + first, m, n, step), delta = isFar(m, squares) ? columnOffsets(x + first, m, n, step) : f32x4.splat(0);
+    const squares = columnSquares(x + first, m, n, step), delta = columnDeltas(x + first, m, squares, n, step);
     const rate = inverseRoot(varianceOf(squares, delta), eps);
     const products = f32x4.sub(columnProducts(x + first, dy + first, m, n, step), f32x4.mul(delta, mean));
     const along = f32x4.mul(products, f32x4.mul(rate, rate)), level = f32x4.sub(mean, f32x4.mul(delta, along));
