@@ -1,4 +1,5 @@
 /** Tensor: an array in linear memory with a shape, and its place in the graph of gradients; and the modes that tensors are made in. */
+/// <reference lib="esnext.disposable" preserve="true" />
 import { announce, refuseForeign } from "./copies.ts";
 import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
 import { noteWrite, Storage } from "./memory.ts";
@@ -342,9 +343,13 @@ export class Tensor implements Value {
     return this.elements("item")[0]!;
   }
 
-  /** Nested arrays of the elements; a number where there are no dimensions. Bools come as booleans. */
-  toArray(): NestedArray {
-    return nest(this.elements("toArray"), this.shape, this.dtype);
+  /**
+   * Nested arrays of the elements; a number if there are no dimensions. Bools become booleans. The rank is not part of a tensor's type, so
+   * results can be indexed to any depth unchecked; name a type to have them checked: `x.toArray<number[][]>()`.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: any other type makes x.toArray()[0][0] need a cast
+  toArray<T extends NestedArray = any>(): T {
+    return nest(this.elements("toArray"), this.shape, this.dtype) as T;
   }
 
   /** As PyTorch prints: `tensor([[1, 2], [3, 4]])`, long dimensions with their middle left out. */

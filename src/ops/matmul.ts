@@ -271,8 +271,11 @@ export function dot(a: Operand, b: Operand): Value {
   return sum(mul(x, y));
 }
 
-/** x·wᵀ + bias: x [..., in], w [out, in], bias [out] → [..., out]. @throws ShapeError */
-export function linear(x: Value, w: Value, bias?: Value): Value {
+/** x·wᵀ + bias: x [..., in] of any type, w [out, in], bias [out] → [..., out]. @throws ShapeError, DTypeError for w and bias */
+export function linear(input: Operand, w: Value, bias?: Value): Value {
+  const x = float(input, "linear");
+  requireType("linear", w, "float32", "weight");
+  if (bias) requireType("linear", bias, "float32", "bias");
   if (x.shape.at(-1) !== w.shape[1] || w.shape.length !== 2) {
     throw new ShapeError(
       `linear: ${show(x.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`,

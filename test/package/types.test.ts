@@ -1,0 +1,151 @@
+/** The types of the packed package, as users compile against them: the README's programs, every entry, every way to resolve it. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import ts from "typescript";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+let project: string;
+beforeAll(() => {
+  mkdirSync("build", { recursive: true });
+  project = resolve(mkdtempSync("build/types-"));
+  const root = join(project, "node_modules/nabla");
+  mkdirSync(root, { recursive: true });
+  const [{ filename }] = JSON.parse(
+    execFileSync("npm", ["pack", "--json", "--pack-destination", project], { encoding: "utf8" }),
+  ) as [{ filename: string }];
+  execFileSync("tar", ["-xzf", join(project, filename), "--strip-components=1", "-C", root]);
+  writeFileSync(join(project, "package.json"), '{ "type": "module" }');
+});
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+const STRICT: ts.CompilerOptions = {
+  strict: true,
+  noUncheckedIndexedAccess: true,
+  exactOptionalPropertyTypes: true,
+  skipLibCheck: false,
+  noEmit: true,
+  types: [],
+  target: ts.ScriptTarget.ES2022,
+  lib: ["lib.es2022.d.ts", "lib.dom.d.ts"],
+};
+/** For small programs: the declarations were checked with the README's. */
+const QUICK: ts.CompilerOptions = { skipLibCheck: true };
+const { ModuleKind, ModuleResolutionKind } = ts;
+const RESOLUTIONS: Record<string, ts.CompilerOptions> = {
+  nodenext: { module: ModuleKind.NodeNext, moduleResolution: ModuleResolutionKind.NodeNext },
+  node16: { module: ModuleKind.Node16, moduleResolution: ModuleResolutionKind.Node16 },
+  bundler: { module: ModuleKind.ESNext, moduleResolution: ModuleResolutionKind.Bundler },
+  node10: { module: ModuleKind.ESNext, moduleResolution: ModuleResolutionKind.Node10, ignoreDeprecations: "6.0" },
+};
+
+/** Parsed files, which are the same for all programs of one kind of modules. */
+const parsed = new Map<string, ts.SourceFile | undefined>();
+function hostOf(options: ts.CompilerOptions): ts.CompilerHost {
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile } = host;
+  host.getSourceFile = (name, ...rest) => {
+    const isOwn = !name.includes("/node_modules/");
+    const key = `${options.module} ${options.moduleResolution} ${name}`;
+    if (isOwn || !parsed.has(key)) parsed.set(key, getSourceFile.call(host, name, ...rest));
+    return parsed.get(key);
+  };
+  return host;
+}
+
+/** What the compiler complains of in these files, by name: "file:line: TScode message". */
+function problems(files: Record<string, string>, options: ts.CompilerOptions): string[] {
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text);
+  const names = Object.keys(files).map((name) => join(project, name));
+  const all = { ...STRICT, ...options };
+  const program = ts.createProgram(names, all, hostOf(all));
+  return ts.getPreEmitDiagnostics(program).map(({ file, start, code, messageText }) => {
+    const line = file ? file.getLineAndCharacterOfPosition(start!).line + 1 : 0;
+    return `${basename(file?.fileName ?? "")}:${line}: TS${code} ${ts.flattenDiagnosticMessageText(messageText, " ").slice(0, 200)}`;
+  });
+}
+
+const readme = readFileSync("README.md", "utf8");
+const programs = Object.fromEntries(
+  Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, text], i) => [`readme${i}.ts`, `${text}\nexport {};\n`]),
+);
+const { exports } = JSON.parse(readFileSync("package.json", "utf8")) as { exports: Record<string, string | object> };
+const entries = Object.keys(exports).flatMap((name) =>
+  typeof exports[name] === "object" ? [name.replace(/^\./, "nabla")] : [],
+);
+
+describe.each(Object.entries(RESOLUTIONS))("resolved as %s", (_, options) => {
+  test("every program of the README compiles, without a complaint about a declaration", () => {
+    expect(Object.keys(programs).length).toBeGreaterThan(8);
+    expect(problems(programs, options)).toEqual([]);
+  });
+  test("every entry has its own types, none of which is any", () => {
+    expect(entries).toEqual(expect.arrayContaining(["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless"]));
+    const isAny = "type IsAny<T> = 0 extends 1 & T ? true : false;\n";
+    const lines = entries.map(
+      (name, i) => `import * as e${i} from "${name}";\nexport const no${i}: IsAny<typeof e${i}> = false;\n`,
+    );
+    const wrong =
+      'import { tensor } from "nabla";\ntensor({});\nimport { nothing } from "nabla/formats";\nexport { nothing };\n';
+    expect(problems({ "entries.ts": isAny + lines.join(""), "wrong.ts": wrong }, options)).toEqual([
+      expect.stringMatching(/^wrong\.ts:2: TS2345 /),
+      expect.stringMatching(/^wrong\.ts:3: TS2305 /),
+    ]);
+  });
+});
+
+describe("CommonJS", () => {
+  const required = { "common.cts": 'import { tensor } from "nabla";\nexport const sum = tensor([1]).sum();\n' };
+  const imported = {
+    "dynamic.cts": 'export const sum = import("nabla").then(({ tensor }) => tensor([1]).sum().item());\n',
+  };
+  test("compiles where TypeScript knows that require takes ES modules", () => {
+    expect(problems({ ...required, ...imported }, { ...RESOLUTIONS.nodenext!, ...QUICK })).toEqual([]);
+  });
+  test("needs import() as node16, as the README says", () => {
+    expect(problems(required, { ...RESOLUTIONS.node16!, ...QUICK })).toEqual([
+      expect.stringMatching(/^common\.cts:1: TS1479 /),
+    ]);
+    expect(problems(imported, { ...RESOLUTIONS.node16!, ...QUICK })).toEqual([]);
+    expect(readme).toMatch(/TS1479/);
+  });
+});
+
+describe("toArray()", () => {
+  const source = (lines: string): Record<string, string> => ({
+    "array.ts": `import { ones, tensor, type NestedArray } from "nabla";\nconst x = ones([2, 3, 4]);\n${lines}\nexport {};\n`,
+  });
+  test.each([
+    [
+      "is indexed to any depth without a cast",
+      "const a: number = x.toArray()[0][1][2] + 1;\nx.toArray()[0].map((row: number[]) => row.length);\nexport { a };",
+    ],
+    [
+      "is assigned to the arrays that it is",
+      "const a: number[][][] = x.toArray();\nconst b: boolean[] = tensor([true]).toArray();\nconst c: number = tensor(3).toArray();\nexport { a, b, c };",
+    ],
+    [
+      "is a NestedArray, and becomes a tensor again",
+      "const a: NestedArray = x.toArray();\nexport const y = [tensor(a), tensor(x.toArray()), ...x.toArray()];",
+    ],
+  ])("%s", (_, lines) => {
+    for (const options of [
+      { ...RESOLUTIONS.nodenext!, ...QUICK },
+      { ...RESOLUTIONS.bundler!, ...QUICK },
+    ])
+      expect(problems(source(lines), options)).toEqual([]);
+  });
+  test("is checked if a type is named", () => {
+    const lines = "const row = x.toArray<number[][]>()[0];\nrow.length;\nx.toArray<string[]>();";
+    expect(problems(source(lines), { ...RESOLUTIONS.bundler!, ...QUICK })).toEqual([
+      expect.stringMatching(/^array\.ts:4: TS18048 'row' is possibly 'undefined'/),
+      expect.stringMatching(/^array\.ts:5: TS2344 /),
+    ]);
+  });
+});
+
+test("tensors can be declared with `using`, with no more than ES2022 and DOM", () => {
+  const text =
+    'import { tensor } from "nabla";\nexport function f() {\n  using x = tensor([1]);\n  return x.item();\n}\n';
+  expect(problems({ "using.ts": text }, { ...RESOLUTIONS.nodenext!, ...QUICK })).toEqual([]);
+});
