@@ -1,6 +1,6 @@
 /** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
 import { Op } from "../../assembly/opcodes.ts";
-import { abs, add, div, exp, le, lt, mul, neg, square, sub } from "./arithmetic.ts";
+import { abs, add, div, exp, le, lt, maximum, mul, neg, square, sub } from "./arithmetic.ts";
 import { erf64, erfc64 } from "./erf.ts";
 import type { Operand } from "./op.ts";
 import { binary, derivative, type UnaryOp, unary } from "./pointwise.ts";
@@ -117,6 +117,7 @@ export const relu = unary({
   name: "relu",
   doc: "max(x, 0). Derivative 1 above 0, else 0.",
   saves: "output",
+  integer: (x) => maximum(x, 0),
   vjp: (dy, { y }) => [reluGrad(dy, y)],
   reference: (x) => Math.max(x, 0),
   sample: { ...plain, kinks: [0] },

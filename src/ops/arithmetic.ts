@@ -13,6 +13,7 @@ export const neg: UnaryOp = unary({
   name: "neg",
   doc: "−x. Derivative −1.",
   saves: "none",
+  integer: (x) => sub(0, x),
   vjp: (dy) => [neg(dy)],
   reference: (x) => -x,
   sample: plain,
@@ -22,6 +23,7 @@ export const abs = unary({
   name: "abs",
   doc: "|x|. Derivative sign(x), 0 at 0.",
   saves: "input",
+  integer: (x) => maximum(x, neg(x)),
   vjp: (dy, { x }) => [mul(dy, sign(x))],
   reference: Math.abs,
   sample: { ...plain, kinks: [0] },
@@ -31,6 +33,7 @@ export const sign = unary({
   name: "sign",
   doc: "−1, 0 or 1. Derivative 0.",
   saves: "none",
+  integer: (x) => minimum(maximum(x, -1), 1),
   vjp: () => [null],
   reference: Math.sign,
   sample: { ...plain, kinks: [0] },
@@ -40,6 +43,7 @@ export const square = unary({
   name: "square",
   doc: "x². Derivative 2x.",
   saves: "input",
+  integer: (x) => mul(x, x),
   vjp: (dy, { x }) => [mul(mul(dy, x), 2)],
   reference: (x) => x * x,
   sample: { ...plain, extreme: 1e18 },
@@ -116,6 +120,7 @@ export const floor = unary({
   name: "floor",
   doc: "The largest whole number ≤ x. Derivative 0.",
   saves: "none",
+  integer: (x) => x,
   vjp: () => [null],
   reference: Math.floor,
   sample: steps,
@@ -125,6 +130,7 @@ export const ceil = unary({
   name: "ceil",
   doc: "The smallest whole number ≥ x. Derivative 0.",
   saves: "none",
+  integer: (x) => x,
   vjp: () => [null],
   reference: Math.ceil,
   sample: steps,
@@ -134,6 +140,7 @@ export const round = unary({
   name: "round",
   doc: "The nearest whole number, halves to even. Derivative 0.",
   saves: "none",
+  integer: (x) => x,
   vjp: () => [null],
   reference: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
   sample: steps,
@@ -149,6 +156,12 @@ export const clamp = unary({
         throw new TypeError("clamp: bounds are numbers. Use maximum and minimum for tensors.");
     }
     return [low ?? -Infinity, high ?? Infinity];
+  },
+  integer(x, low, high) {
+    const isBound = (v: number, open: number) => v === open || (Number.isInteger(v) && Math.abs(v) < 2 ** 31);
+    if (!isBound(low, -Infinity) || !isBound(high, Infinity)) return null;
+    const raised = low === -Infinity ? x : maximum(x, low);
+    return high === Infinity ? raised : minimum(raised, high);
   },
   vjp: (dy, { x, p, q }) => [clampGrad(dy, x, p, q)],
   reference: (x, p, q) => Math.min(q, Math.max(p, x)),

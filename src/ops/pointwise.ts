@@ -65,6 +65,8 @@ interface UnaryEntry<Arguments extends unknown[]> {
   saves: "none" | "input" | "output";
   /** How the public arguments become the kernel's parameters. */
   parameters?: (...args: Arguments) => Parameters;
+  /** The same of int32, which then stays int32; null for parameters that ask for float32. Absent where results are not whole. */
+  integer?: (x: Value, p: number, q: number) => Value | null;
   /** The gradient in terms of ops; null where it is zero everywhere. */
   vjp: (dy: Value, saved: { x: Value; y: Value; p: number; q: number }) => [Value | null];
   reference: (x: number, p: number, q: number) => number;
@@ -104,8 +106,13 @@ export function unary<Arguments extends unknown[] = []>(
       attributes: sample.parameters ?? [0, 0],
     })),
   };
-  const call = (x: Operand, ...args: Arguments) =>
-    apply(definition, [float(x, name)], entry.parameters?.(...args) ?? NONE);
+  const { integer } = entry;
+  const call = (x: Operand, ...args: Arguments) => {
+    const parameters = entry.parameters?.(...args) ?? NONE;
+    const isWhole = integer && typeof x === "object" && x !== null && "dtype" in x && x.dtype !== "float32";
+    const whole = isWhole ? integer(cast(x, "int32"), ...parameters) : null;
+    return whole ?? apply(definition, [float(x, name)], parameters);
+  };
   return Object.assign(call, { definition, range: sample });
 }
 
