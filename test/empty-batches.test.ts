@@ -1,5 +1,6 @@
 /** Batches without elements, or with one value a channel: running statistics, gradients and results of the norm layers. */
-import { compile, grad, nn, type Tensor, tensor, zeros } from "nabla";
+import { compile, grad, manualSeed, nn, type Tensor, tensor, zeros } from "nabla";
+import { KFAC } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 
 const EMPTY: [string, () => nn.BatchNorm, number[]][] = [
@@ -93,4 +94,35 @@ describe("one value a channel has no variance: refused where the batch's statist
     const layer = new nn.BatchNorm1d(2).eval() as nn.BatchNorm1d;
     expect(layer.forward(tensor([[1, 2]])).data.every(Number.isFinite)).toBe(true);
   });
+});
+
+test("KFAC refuses an empty batch, and goes on as if it had not been given", () => {
+  const x = tensor([
+    [1, 2],
+    [3, 1],
+    [-1, 0.5],
+  ]);
+  const y = tensor([
+    [1, 0],
+    [0, 1],
+    [1, 1],
+  ]);
+  const run = (withEmpty: boolean): number[] => {
+    const model = new nn.Linear(2, 2);
+    model.weight.detach().copyFrom([0.1, -0.2, 0.3, 0.4]);
+    model.bias!.detach().copyFrom([0, 0]);
+    const optimizer = new KFAC(model, { likelihood: "gaussian" });
+    const step = (input: Tensor, target: Tensor) => {
+      manualSeed(6);
+      return optimizer.minimize(() => model.forward(input), target);
+    };
+    step(x, y);
+    if (withEmpty)
+      expect(() => step(zeros([0, 2]), zeros([0, 2]))).toThrow(
+        "KFAC: the batch is empty, so it has no factors. Give at least one sample.",
+      );
+    step(x, y);
+    return Array.from(model.weight.data);
+  };
+  expect(run(true)).toEqual(run(false));
 });

@@ -157,17 +157,22 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
 
 /**
  * lse[r] = [m, l], the largest logit and log Σ exp(logits[r] − m): apart, so that rows far from zero keep their digits;
- * loss[r] = l + (m − logits[r, label[r]]), 0 where label = ignoreIndex.
+ * loss[r] = l + (m − logits[r, label[r]]). All are 0 where label = ignoreIndex, whatever the logits are.
  * A label outside 0…classes−1 gives NaN; nothing is read out of bounds.
  */
 export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usize, classes: u32, ignoreIndex: i32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const row = logits + ((<usize>r * classes) << 2), at: usize = <usize>r << 2;
     const label = load<i32>(labels + at);
+    if (label == ignoreIndex) {
+      store<u64>(lse + (at << 1), 0);
+      store<f32>(loss + at, 0);
+      continue;
+    }
     const m = maxRow(row, classes), l = logSumExp(row, classes, m);
     store<f32>(lse + (at << 1), m);
     store<f32>(lse + (at << 1), l, 4);
-    store<f32>(loss + at, label == ignoreIndex ? 0 : <u32>label < classes ? l + (m - load<f32>(row + (<usize>label << 2))) : NaN);
+    store<f32>(loss + at, <u32>label < classes ? l + (m - load<f32>(row + (<usize>label << 2))) : NaN);
   }
 }
 
@@ -198,12 +203,17 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
 
 /**
  * loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets, of which 0 takes no part, whatever its logit is;
- * lse[r] = [m, l] as above.
+ * lse[r] = [m, l] as above. All are 0 where all of the target is 0.
  */
 export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32, end: u32): void {
   const zero = f32x4.splat(0);
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * classes) << 2;
+    if (isZeroRow(target + at, classes)) {
+      store<u64>(lse + (<usize>r << 3), 0);
+      store<f32>(loss + (<usize>r << 2), 0);
+      continue;
+    }
     const largest = maxRow(logits + at, classes), rest = logSumExp(logits + at, classes, largest);
     store<f32>(lse + (<usize>r << 3), largest);
     store<f32>(lse + (<usize>r << 3), rest, 4);

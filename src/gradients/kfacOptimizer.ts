@@ -135,6 +135,7 @@ export class KFAC {
     const { likelihood, decay } = this.options;
     const { result, passes } = observed(this.model, isKronecker, outputs);
     const y = requireOutputs(result);
+    if (!y.size) throw new RangeError("KFAC: the batch is empty, so it has no factors. Give at least one sample.");
     requireFinite("outputs' sum", y.sum().item());
     // As in Martens and Grosse, §5: the mean of all batches at first, a running mean later.
     const kept = Math.min(1 - 1 / (this.steps + 1), decay);

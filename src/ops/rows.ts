@@ -234,8 +234,8 @@ function crossEntropyOp(
       mapRows(logits!, (row, r) => {
         const top = Math.max(...row);
         const total = logSumExp64(row);
-        lse.push(top, total - top);
         const p = probabilities64(target!, r, row.length, attributes);
+        lse.push(...(p.some((v) => v !== 0) ? [top, total - top] : [0, 0]));
         loss.push(p.reduce((sum, v, i) => (v === 0 ? sum : sum + v * (total - row[i]!)), 0));
         return row;
       });
