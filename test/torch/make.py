@@ -174,6 +174,31 @@ def make_losses():
     case("losses", "losses.cosineEmbedding", F.cosine_embedding_loss, torch.zeros(2, 3).double(), randn(2, 3), exact([1.0, 1]), note="of a zero vector")
 
 
+def make_certain():
+    """Predictions that are all but certain, and classes that cannot occur: one element a case, so that small losses count too."""
+    bwl, ce = F.binary_cross_entropy_with_logits, F.cross_entropy
+    for z, t in ((15, 1), (20, 1), (25, 1), (-15, 0), (-20, 0), (20, 0), (-20, 1), (18, 0.25)):
+        for options in ({}, {"pos_weight": exact([3.0])}):
+            case("losses", "losses.bceWithLogits", bwl, exact([float(z)]), exact([float(t)]), note=f"at {z}, target {t}", hvp=not options and z * (t - 0.5) > 0, **options)
+    for margin in (10.0, 16.7, 20.0, 25.0):
+        x = exact([[margin, 0.0]])
+        case("losses", "losses.crossEntropy", ce, x, torch.tensor([0]), note=f"margin {margin:g}")
+        case("losses", "losses.crossEntropy", ce, x, torch.tensor([1]), note=f"margin −{margin:g}")
+        case("losses", "losses.crossEntropy", ce, x, exact([[1.0, 0.0]]), note=f"margin {margin:g}, probabilities")
+        case("losses", "losses.nll", lambda x, t: F.nll_loss(x, t), F.log_softmax(x, -1).detach(), torch.tensor([0]), note=f"margin {margin:g}")
+    never = torch.tensor([[2.0, 1.0, -math.inf]]).double()
+    weight = exact([1.0, 2.0, 3.0])
+    case("losses", "losses.crossEntropy", ce, never, torch.tensor([0]), note="a logit of −∞", weight=weight, wrt=())
+    gone = torch.tensor([[-math.inf, -math.inf], [0.0, 0.0]]).double()
+    case("losses", "losses.crossEntropy", ce, gone, torch.tensor([-100, 1]), note="an ignored row of −∞", wrt=())
+    case("losses", "losses.nll", lambda x, t: F.nll_loss(x, t), torch.tensor([[-math.inf, 0.0], [-0.7, -0.7]]).double(), torch.tensor([-100, 1]), note="an ignored row with −∞", wrt=())
+    p = exact([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    case("losses", "losses.klDiv", lambda x, t, **o: F.kl_div(x, t, **o), exact([[-1.0, -30.0, -0.5], [-3.0, -0.1, -4.0]]), p, note="targets of 0 and 1", reduction="none")
+    for z in (-80.0, -20.0, 20.0, 80.0):
+        for f, torch_f in (("softplus", lambda x: F.softplus(x, threshold=1e9)), ("logSigmoid", F.logsigmoid)):
+            case("losses", f, torch_f, exact([z]), note=f"at {z:g}")
+
+
 def make_class_losses():
     def classes_last(torch_f):
         # PyTorch's classes stand in dim 1, nabla's last.
@@ -992,7 +1017,7 @@ def make_gradients():
     groups["gradients"] = {"weights": encode(weights, short=True), "x": encode(x, short=True), "baseline": encode(base, short=True), "target": encode(target), "explained": encode(explained), "penalties": made}
 
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg, make_pools_1d, make_gradients):
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg, make_pools_1d, make_gradients, make_certain):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
