@@ -2,6 +2,12 @@
  * Optimizer updates: one pass over a parameter p, its gradient g and the optimizer's state, in place, on elements
  * [begin, end). The formulas and their order of operations are PyTorch's (torch.optim). Constants are float64, so that 1 − β
  * is exact before it is rounded.
+ *
+ * Denormal numbers make processors several times slower, and a state that decays would stay among them. So a momentum or mean of
+ * at most 2⁻¹⁰⁰ (8·10⁻³¹) becomes 0; so does a mean of squares of at most 2⁻¹²⁰, and beside it a gradient of at most 2⁻⁵⁶
+ * (10⁻¹⁷) is 0.
+ *
+ * Loops test at their end: V8 then computes what does not change before them, not in every turn.
  */
 import { fma, storeLanes } from "../simd";
 import { UpdateFlag } from "../opcodes";
@@ -9,6 +15,27 @@ import { UpdateFlag } from "../opcodes";
 // @ts-ignore: decorator
 @inline
 function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
+
+// @ts-ignore: decorator
+@inline
+/** x, or 0 where |x| ≤ 2ᵏ, `bits` being those of 2ᵏ. NaN stays. */
+function flushed(x: v128, bits: i32): v128 {
+  return v128.and(x, i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), i32x4.splat(bits)));
+}
+
+/** 2⁻¹⁰⁰, for momenta, means and gradients. */
+const LEAST: i32 = (127 - 100) << 23;
+/** 2⁻¹²⁰, for means of squares. */
+const LEAST_SQUARE: i32 = (127 - 120) << 23;
+/** 2⁻⁵⁶, for gradients in means of squares. */
+const LEAST_ROOT: i32 = (127 - 56) << 23;
+
+// @ts-ignore: decorator
+@inline
+function square(d: v128): v128 {
+  const g = flushed(d, LEAST_ROOT);
+  return f32x4.mul(g, g);
+}
 
 /** xᵗ by repeated squaring. */
 export function power(x: f64, t: u32): f64 {
@@ -41,17 +68,19 @@ function direction(g: v128, p: v128, maximize: u32, decay: f64): v128 {
  */
 export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, momentum: f64, dampening: f64, decay: f64, begin: u32, end: u32): void {
   const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening);
-  for (let i = begin; i < end; i += 4) {
+  if (begin >= end) return;
+  let i = begin;
+  do {
     const at: usize = i << 2;
     const w = v128.load(p + at);
     let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
     if (s0) {
-      const b = step == 1 ? d : fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d));
+      const b = step == 1 ? d : flushed(fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d)), LEAST);
       storeLanes(s0 + at, b, end - i);
       d = flags & UpdateFlag.Nesterov ? fma(mu, b, d) : b;
     }
     storeLanes(p + at, fma(rate, d, w), end - i);
-  }
+  } while ((i += 4) < end);
 }
 
 /**
@@ -73,13 +102,15 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
   const correction = splat(1 / Math.sqrt(1 - beta2t));
   const decoupled = flags & UpdateFlag.DecoupledDecay;
   const keep = splat(decoupled ? 1 - lr * decay : 1);
-  for (let i = begin; i < end; i += 4) {
+  if (begin >= end) return;
+  let i = begin;
+  do {
     const at: usize = i << 2, count = end - i;
     let w = v128.load(p + at);
     const d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay);
     if (decoupled) w = f32x4.mul(w, keep);
-    const m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d));
-    const v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, f32x4.mul(d, d)));
+    const m = flushed(fma(b1, v128.load(s0 + at), f32x4.mul(c1, flushed(d, LEAST))), LEAST);
+    const v = flushed(fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d))), LEAST_SQUARE);
     storeLanes(s0 + at, m, count);
     storeLanes(s1 + at, v, count);
     let second = v;
@@ -90,7 +121,7 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
     const denominator = fma(f32x4.sqrt(second), correction, e);
     const move = ofGradient != 0 ? fma(direct, d, f32x4.mul(rate, m)) : f32x4.mul(rate, m);
     storeLanes(p + at, f32x4.add(f32x4.div(move, denominator), w), count);
-  }
+  } while ((i += 4) < end);
 }
 
 /**
@@ -102,51 +133,57 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
 export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
   const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
   const noise = splat(Math.min(1, 5.960464477539063e-8 / (1 - alpha)));
-  for (let i = begin; i < end; i += 4) {
+  if (begin >= end) return;
+  let i = begin;
+  do {
     const at: usize = i << 2, count = end - i;
     const w = v128.load(p + at);
-    let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
-    let v = fma(a, v128.load(s0 + at), f32x4.mul(c, f32x4.mul(d, d)));
+    let d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), LEAST_ROOT);
+    let v = flushed(fma(a, v128.load(s0 + at), f32x4.mul(c, f32x4.mul(d, d))), LEAST_SQUARE);
     storeLanes(s0 + at, v, count);
     if (flags & UpdateFlag.Centered) {
-      const mean = fma(a, v128.load(s2 + at), f32x4.mul(c, d));
+      const mean = flushed(fma(a, v128.load(s2 + at), f32x4.mul(c, d)), LEAST_ROOT);
       storeLanes(s2 + at, mean, count);
       // pmax: ∞ − ∞ leaves ∞.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
     if (s1) {
-      d = fma(mu, v128.load(s1 + at), d);
+      d = flushed(fma(mu, v128.load(s1 + at), d), LEAST);
       storeLanes(s1 + at, d, count);
     }
     storeLanes(p + at, fma(rate, d, w), count);
-  }
+  } while ((i += 4) < end);
 }
 
 /** s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011). s0: s. */
 export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, eps: f64, decay: f64, lrDecay: f64, begin: u32, end: u32): void {
   const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), e = splat(eps);
-  for (let i = begin; i < end; i += 4) {
+  if (begin >= end) return;
+  let i = begin;
+  do {
     const at: usize = i << 2, count = end - i;
     const w = v128.load(p + at);
     const d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
-    const s = fma(d, d, v128.load(s0 + at));
+    const s = f32x4.add(square(d), v128.load(s0 + at));
     storeLanes(s0 + at, s, count);
     storeLanes(p + at, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
-  }
+  } while ((i += 4) < end);
 }
 
 /** p ← p·(1 − lr·decay) − lr·sign(β₁m + (1 − β₁)g);  m ← β₂m + (1 − β₂)g  (Chen et al. 2023, algorithm 2). s0: m. */
 export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: f64, beta2: f64, decay: f64, begin: u32, end: u32): void {
   const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), keep = splat(1 - lr * decay);
   const rate = splat(-lr), zero = f32x4.splat(0), bits = i32x4.splat(0x80000000);
-  for (let i = begin; i < end; i += 4) {
+  if (begin >= end) return;
+  let i = begin;
+  do {
     const at: usize = i << 2, count = end - i;
     const d = direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), m = v128.load(s0 + at);
     const u = fma(b1, m, f32x4.mul(c1, d));
     const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
     // A NaN has no sign: the parameter becomes one, as elsewhere.
     storeLanes(p + at, fma(v128.load(p + at), keep, v128.bitselect(move, u, f32x4.eq(u, u))), count);
-    storeLanes(s0 + at, fma(b2, m, f32x4.mul(c2, d)), count);
-  }
+    storeLanes(s0 + at, flushed(fma(b2, m, f32x4.mul(c2, d)), LEAST), count);
+  } while ((i += 4) < end);
 }

@@ -1,4 +1,8 @@
-/** Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS, which must reach the same loss. */
+/**
+ * Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS, which must reach the same loss. Then
+ * optimizers' updates alone, with gradients and long after these have vanished.
+ */
+import { optim, randn, type Tensor, zeros } from "../../src/index.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";
 import { NablaTraining } from "../nabla.ts";
 import { PureTraining } from "../pure/training.ts";
@@ -26,4 +30,49 @@ function* cases(): Generator<Case> {
   }
 }
 
-export const step: Suite = { name: "step", cases };
+const PARAMETERS = 65_536;
+const GRADIENTS = "with gradients";
+const optimizers: Record<string, (p: Tensor) => { step(): void; dispose(): void }> = {
+  Adam: (p) => new optim.Adam([p], { lr: 1e-3 }),
+  RMSProp: (p) => new optim.RMSProp([p], { lr: 1e-3 }),
+  "SGD with momentum": (p) => new optim.SGD([p], { lr: 1e-3, momentum: 0.9 }),
+};
+
+/** Updates while there are gradients, and once state has decayed: denormal numbers would make it several times slower. */
+function* updates(): Generator<Case> {
+  for (const [name, make] of Object.entries(optimizers)) {
+    const own = [1, 0].map((gradient) => {
+      const p = randn([PARAMETERS]).keep();
+      p.requiresGrad = true;
+      const optimizer = make(p);
+      // Squares decay by 0.999 or 0.99 a step: from 10⁻³⁴ they would be denormal within the warm-up.
+      p.grad = randn([PARAMETERS])
+        .mul(gradient ? 1e-2 : 1e-17)
+        .keep();
+      for (let i = 0; i < 5; i++) optimizer.step();
+      if (!gradient) p.grad = zeros([PARAMETERS]).keep();
+      for (let i = 0; i < 2000; i++) optimizer.step();
+      return { p, optimizer };
+    });
+    yield {
+      name: `${name}, ${PARAMETERS} parameters`,
+      base: GRADIENTS,
+      contenders: own.map(({ optimizer }, i) => ({
+        impl: i ? "gradients vanished" : GRADIENTS,
+        run: () => optimizer.step(),
+      })),
+    };
+    for (const { p, optimizer } of own) {
+      optimizer.dispose();
+      p.dispose();
+    }
+  }
+}
+
+export const step: Suite = {
+  name: "step",
+  *cases() {
+    yield* cases();
+    yield* updates();
+  },
+};

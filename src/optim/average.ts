@@ -5,6 +5,7 @@ import { requireFraction } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 import { undoable } from "../undo.ts";
+import { withoutDenormals } from "./denormals.ts";
 
 /**
  * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.
@@ -35,7 +36,7 @@ export class EMA {
     const work = (): void =>
       this.params.forEach((p, i) => {
         const average = this.averages[i]!;
-        average.copyFrom(average.add(p.sub(average).mul(1 - this.decay)));
+        average.copyFrom(withoutDenormals(average.add(p.sub(average).mul(1 - this.decay))));
       });
     withGrad(false, () => undoable(() => tidy(work)));
   }

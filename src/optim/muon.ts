@@ -1,6 +1,7 @@
 /** Muon: momentum, orthogonalized. For the weight matrices inside of a network; its other parameters are for Adam. */
 import { requireRange, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { withoutDenormals } from "./denormals.ts";
 import {
   type CommonOptions,
   type GroupOptions,
@@ -71,7 +72,7 @@ export class Muon extends Optimizer<MuonOptions, StateRule> {
     const [rows, columns] = p.shape as [number, number];
     const buffer = state.momentumBuffer!;
     // b ← b + (1 − μ)(g − b);  d = g + μ(b − g)
-    const kept = buffer.add(g.sub(buffer).mul(1 - momentum));
+    const kept = withoutDenormals(buffer.add(g.sub(buffer).mul(1 - momentum)));
     buffer.copyFrom(kept);
     const direction = orthogonalized(nesterov ? g.add(kept.sub(g).mul(momentum)) : kept, nsSteps);
     const factor =
