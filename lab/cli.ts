@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * `npx nabla`: what people do with nabla in a terminal. This file is the command; what it does is in command/. Exit codes: 0 done, 1 bad
- * usage or an error, 2 a finding does not hold (lab --check), 130 stopped by Ctrl-C.
+ * usage or an error, 2 a finding does not hold (lab --check), 130 stopped by Ctrl-C. `serve` exits with 0 after a signal.
  */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";

@@ -28,15 +28,17 @@ export interface Arriving {
   stop(): void;
 }
 
-/** Handlers that read no more than that. */
-const frugal = new WeakSet<object>();
+/** The routes of handlers that read no more than that. */
+const frugal = new WeakMap<object, readonly string[]>();
 
-/** Marks a handler as one that reads no more. */
-export function reading<T extends object>(handler: T): T {
-  frugal.add(handler);
+/** Marks a handler as one that reads no more, and tells its routes. */
+export function reading<T extends object>(handler: T, routes: readonly string[]): T {
+  frugal.set(handler, routes);
   return handler;
 }
 export const readsLittle = (handler: object): boolean => frugal.has(handler);
+/** The paths that a handler answers, if it is nabla's. */
+export const routesOf = (handler: object): readonly string[] => frugal.get(handler) ?? [];
 
 export const whole = (request: Asked): Request => request.whole?.() ?? (request as Request);
 /** A request of the same method, URL and headers: whoever is given it can do nothing to the body. */
@@ -50,6 +52,8 @@ export class Reply {
     readonly body: string | Uint8Array<ArrayBuffer>,
     readonly headers: Readonly<Record<string, string>>,
     readonly status = 200,
+    /** Of a problem: what the client is told. */
+    readonly detail?: string,
   ) {}
 }
 export type Answer = Response | Reply;
@@ -59,5 +63,15 @@ export function answerTo(request: Asked, answer: Answer): Response {
   // Nabla's own server takes either.
   return request.whole ? (answer as object as Response) : responseOf(answer);
 }
-export const responseOf = (answer: Answer): Response =>
-  answer instanceof Response ? answer : new Response(answer.body, answer);
+/** What problems told their clients, by the response that tells it. */
+const details = new WeakMap<Response, string>();
+
+export function responseOf(answer: Answer): Response {
+  if (answer instanceof Response) return answer;
+  const response = new Response(answer.body, answer);
+  if (answer.detail !== undefined) details.set(response, answer.detail);
+  return response;
+}
+/** What the client is told, if the answer is a problem. */
+export const detailOf = (answer: Answer): string | undefined =>
+  answer instanceof Response ? details.get(answer) : answer.detail;

@@ -1,8 +1,9 @@
 /** Several functions behind one: by the beginning of the path. */
-import { at, reading, readsLittle, whole } from "./asked.ts";
+import { at, reading, readsLittle, routesOf, whole } from "./asked.ts";
 import { Problem, quote } from "./problems.ts";
-import { answering, type Handler, telling } from "./routes.ts";
+import { answering, type Handler } from "./routes.ts";
 import { readPath } from "./schema.ts";
+import { telling } from "./telling.ts";
 
 /**
  * One handler of several, each below its path, which it does not see.
@@ -21,7 +22,7 @@ export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
       return { path: readPath("combine", path).replace(/^\/$/, ""), handler };
     })
     .sort((a, b) => b.path.length - a.path.length);
-  return reading((request: Request) =>
+  const answer = (request: Request): Promise<Response> =>
     answering(request, telling(), async (url) => {
       const { pathname } = url;
       const found = below.find(({ path }) => pathname === path || pathname.startsWith(`${path}/`));
@@ -30,6 +31,9 @@ export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
       url.pathname = pathname.slice(path.length) || "/";
       const inner = path ? at(request, url) : request;
       return handler(readsLittle(handler) ? (inner as Request) : whole(inner));
-    }),
+    });
+  const routes = below.flatMap(({ path, handler }) =>
+    routesOf(handler).map((route) => (route === "/" && path ? path : path + route)),
   );
+  return reading(answer, routes);
 }

@@ -9,7 +9,7 @@ import { faultOf, synchronous } from "./faults.ts";
 import { within } from "./limits.ts";
 import { Once } from "./once.ts";
 import { Problem, unavailable } from "./problems.ts";
-import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
+import { type Handler, type HandlerOptions, routes } from "./routes.ts";
 import {
   acceptArrays,
   type Batching,
@@ -21,6 +21,7 @@ import {
   readSpec,
   type TensorSpec,
 } from "./schema.ts";
+import { telling } from "./telling.ts";
 
 /**
  * What infers: a module, or a function such as compile gives. It is called without gradients; modules in evaluation mode, which are

@@ -36,7 +36,7 @@ export class Problem extends Error {
 
   reply(): Reply {
     const headers = { ...this.headers, "content-type": "application/problem+json", "cache-control": "no-store" };
-    return new Reply(JSON.stringify(this), headers, this.status);
+    return new Reply(JSON.stringify(this), headers, this.status, this.detail);
   }
 }
 

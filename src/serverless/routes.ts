@@ -8,15 +8,17 @@ import { info } from "nabla";
 import { type Answer, type Asked, answerTo, Reply, reading } from "./asked.ts";
 import { guard } from "./guard.ts";
 import { type Place, Places } from "./limits.ts";
+import { OBSERVED, type ObserveOptions, observe } from "./observe.ts";
 import { Problem } from "./problems.ts";
 import { type Limits, readPath } from "./schema.ts";
+import { type Tell, telling } from "./telling.ts";
 import { urlOf } from "./urls.ts";
 
 /** The web's own form of a server: what Workers, Deno and Bun call, and adapters bring to Node and Lambda. Never rejects. */
 export type Handler = (request: Request) => Promise<Response>;
 
 /** What all handlers take. */
-export interface HandlerOptions {
+export interface HandlerOptions extends ObserveOptions {
   /** What /metadata calls the function. Default "nabla". */
   readonly name?: string;
   /** Where it answers: a path without a slash at its end. Its routes lie below. Default "/". */
@@ -58,17 +60,6 @@ const FAILED = "The function failed. Its log says why.";
 
 const json = (value: object): Reply =>
   new Reply(JSON.stringify(value), { "content-type": "application/json", "cache-control": "no-store" });
-
-type Tell = (error: unknown) => void;
-
-/** Calls what the user gave to hear of errors; its own, at once or later, are nobody's business. */
-export function telling(onError: (error: unknown) => unknown = console.error): Tell {
-  return (error) => {
-    try {
-      Promise.resolve(onError(error)).catch(() => {});
-    } catch {}
-  };
-}
 
 /** What `answer` gives, which is given where the request goes. Nothing that goes wrong leaves here but as a problem. */
 export async function answering(
@@ -151,5 +142,7 @@ export function routes<B>(what: string, options: Routes<B>): Handler {
     const problem = error instanceof Problem ? error : new Problem(500, FAILED);
     return problem.reply() as object as Response;
   });
-  return reading((request: Request) => answering(request, tell, () => app.fetch(request)));
+  const handler = reading((request: Request) => answering(request, tell, () => app.fetch(request)), Object.keys(table));
+  const isObserved = OBSERVED.some((option) => options[option]);
+  return isObserved ? observe(handler, options, { metricsPath: `${below}/metrics`, requireAuthorized }) : handler;
 }

@@ -15,7 +15,7 @@ import { described } from "./inference.ts";
 import { free, type Learner, requireLearner } from "./learner.ts";
 import { left, type Place, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
-import { type Handler, type HandlerOptions, routes, telling } from "./routes.ts";
+import { type Handler, type HandlerOptions, routes } from "./routes.ts";
 import { type Examples, Run } from "./run.ts";
 import {
   acceptArrays,
@@ -29,6 +29,7 @@ import {
   type TensorSpec,
 } from "./schema.ts";
 import { Pace } from "./slices.ts";
+import { telling } from "./telling.ts";
 
 /** Where weights are kept between requests: a file, an object store, a key-value store. */
 export interface Store {

@@ -1,0 +1,87 @@
+/** Counts requests, and writes the counts as Prometheus reads them (text format 0.0.4). Labels have few values, whatever is asked for. */
+
+export interface Counted {
+  readonly method: string;
+  /** A route of the handler, or "other". */
+  readonly route: string;
+  readonly status: number;
+  readonly seconds: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** Upper bounds of the latencies' buckets, in seconds. */
+const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const METHODS = ["GET", "HEAD", "POST", "OPTIONS"];
+
+interface Latencies {
+  /** Requests by the first bound that they keep; the last is of those that keep none. */
+  readonly counts: number[];
+  sum: number;
+}
+
+const labels = (pairs: Readonly<Record<string, string>>): string =>
+  Object.entries(pairs)
+    .map(([name, value]) => `${name}="${value.replace(/[\\"]/g, "\\$&")}"`)
+    .join(",");
+
+export class Metrics {
+  static readonly type = "text/plain; version=0.0.4; charset=utf-8";
+  #inFlight = 0;
+  /** By labels, as they are written. */
+  readonly #requests = new Map<string, number>();
+  readonly #received = new Map<string, number>();
+  readonly #sent = new Map<string, number>();
+  readonly #latencies = new Map<string, Latencies>();
+
+  begin(): void {
+    this.#inFlight++;
+  }
+
+  end({ method, route, status, seconds, bytesIn, bytesOut }: Counted): void {
+    this.#inFlight--;
+    const own = labels({ route, method: METHODS.includes(method) ? method : "other", status: String(status) });
+    const add = (counts: Map<string, number>, value: number): void =>
+      void counts.set(own, (counts.get(own) ?? 0) + value);
+    add(this.#requests, 1);
+    add(this.#received, bytesIn);
+    add(this.#sent, bytesOut);
+    const ofRoute = labels({ route });
+    let latencies = this.#latencies.get(ofRoute);
+    if (!latencies) {
+      latencies = { counts: new Array<number>(BOUNDS.length + 1).fill(0), sum: 0 };
+      this.#latencies.set(ofRoute, latencies);
+    }
+    const bucket = BOUNDS.findIndex((bound) => seconds <= bound);
+    latencies.counts[bucket < 0 ? BOUNDS.length : bucket]!++;
+    latencies.sum += seconds;
+  }
+
+  /** All counts as text. */
+  write(): string {
+    const lines: string[] = [];
+    const family = (name: string, kind: string, help: string, samples: Iterable<readonly [string, number]>): void => {
+      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`);
+      for (const [suffix, value] of samples) lines.push(`${name}${suffix} ${value}`);
+    };
+    const labelled = (counts: Map<string, number>) => [...counts].map(([own, value]) => [`{${own}}`, value] as const);
+    family("nabla_requests_total", "counter", "Requests that were answered.", labelled(this.#requests));
+    family("nabla_requests_in_flight", "gauge", "Requests that are being answered.", [["", this.#inFlight]]);
+    family("nabla_request_bytes_total", "counter", "Bytes of bodies, by Content-Length.", labelled(this.#received));
+    family("nabla_response_bytes_total", "counter", "Bytes of answers' bodies.", labelled(this.#sent));
+    family(
+      "nabla_request_duration_seconds",
+      "histogram",
+      "Seconds from a request's head to the end of its answer.",
+      [...this.#latencies].flatMap(([own, { counts, sum }]) => {
+        let total = 0;
+        const buckets = counts.map((count, i) => {
+          total += count;
+          return [`_bucket{${own},le="${BOUNDS[i] ?? "+Inf"}"}`, total] as const;
+        });
+        return [...buckets, [`_sum{${own}}`, sum], [`_count{${own}}`, total]] as const;
+      }),
+    );
+    return `${lines.join("\n")}\n`;
+  }
+}
