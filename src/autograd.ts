@@ -12,7 +12,8 @@ import { add } from "./ops/arithmetic.ts";
 import { sumTo } from "./ops/reduce.ts";
 import { full } from "./ops/shape.ts";
 import { sameShape, show } from "./ops/value.ts";
-import { ShapeError } from "./runtime/errors.ts";
+import { check, checkOptions } from "./runtime/arguments.ts";
+import { Error, ShapeError, TypeError } from "./runtime/errors.ts";
 import { requireSynchronous, tidy } from "./scope.ts";
 import { type BackwardOptions, currentRecorder, type Edge, isGradEnabled, Tensor, withGrad } from "./tensor.ts";
 
@@ -69,7 +70,7 @@ export function backpropagate(
   /** Adds a gradient to what an edge has so far; the sum gets a handle of its own. */
   const accumulate = (edge: Edge, g: Tensor): Tensor => {
     const before = gradients.get(edge);
-    const sum = before ? (add(before, g) as Tensor) : g.view(g.shape);
+    const sum = before ? (add(before, g) as Tensor) : g.alias(g.shape);
     gradients.set(edge, sum);
     before?.dispose();
     return sum;
@@ -166,7 +167,7 @@ function throughComposed(
 
 /** What stands for an op's inputs, with places of their own in the graph, where the gradients of this op alone end. */
 const standsFor = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
-  inputs.map((x, i) => (needs[i] ? (x as Tensor).view(x.shape) : (x as Tensor)));
+  inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
 
 /** The gradients of roots by those stands that need one. */
 function gradientsOf(
@@ -195,14 +196,20 @@ function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
   return sumTo(g, shape) as Tensor;
 }
 
+let leafCheck: ((leaves: Iterable<Edge>) => void) | null = null;
+
+/** Called by nn/: what looks at the leaves that a backward pass reached. */
+export function installLeafCheck(check: (leaves: Iterable<Edge>) => void): void {
+  leafCheck = check;
+}
+
 /**
  * Adds dloss/dp to `p.grad` of every leaf p that `loss` depends on.
  * @throws ShapeError if loss is not one number and no gradient is given
  */
-export function backward(
-  loss: Tensor,
-  { gradient, createGraph = false, retainGraph = createGraph }: BackwardOptions = {},
-): void {
+export function backward(loss: Tensor, options: BackwardOptions = {}): void {
+  checkOptions("backward", options, "{gradient:tensor retainGraph:boolean createGraph:boolean}");
+  const { gradient, createGraph = false, retainGraph = createGraph } = options;
   loss.storage("backward");
   refuseForeign("backward", "the gradient", gradient);
   if (!loss.requiresGrad) {
@@ -225,6 +232,7 @@ export function backward(
       retain: retainGraph,
       create: createGraph,
     });
+    leafCheck?.(gradients.keys());
     // All are made before the first is put into its leaf: if memory runs out, .grad is as before.
     const arrived = Array.from(gradients).flatMap(([leaf, g]) => {
       if (!(leaf instanceof Tensor) || leaf.isDisposed) return [];
@@ -249,6 +257,7 @@ Tensor.prototype.backward = function (options) {
 
 /** Runs f without recording for gradients. */
 export function noGrad<T>(f: () => T): T {
+  check("noGrad", arguments, "f:function");
   const result = withGrad(false, f);
   requireSynchronous("noGrad", result);
   return result;
@@ -266,6 +275,7 @@ export function noGrad<T>(f: () => T): T {
 export function customGradient<A extends Tensor[]>(
   f: (...xs: A) => [value: Tensor, rule: (dy: Tensor, ...xs: A) => (Tensor | null)[]],
 ): (...xs: A) => Tensor {
+  check("customGradient", arguments, "f:function");
   return (...xs) => {
     const [value, rule] = tidy(() => withGrad(false, () => f(...xs)));
     const result = value.detach();

@@ -2,6 +2,8 @@
  * Several copies of nabla in one process, such as two installed versions. Each has a memory of its own, so an address of one
  * means nothing to another: their tensors are recognized by a mark and refused.
  */
+import { TypeError } from "./runtime/errors.ts";
+
 const MARK = Symbol.for("nabla.tensor");
 const COPIES = Symbol.for("nabla.copies");
 /** What this copy's tensors are marked with. */

@@ -5,8 +5,11 @@ import { spaced, stepped } from "./ops/ranges.ts";
 import { full as fill } from "./ops/shape.ts";
 import { type DType, type Shape, sizeOf } from "./ops/value.ts";
 import type { NestedArray } from "./printing.ts";
-import { DTypeError, ShapeError } from "./runtime/errors.ts";
+import { check, shown } from "./runtime/arguments.ts";
+import { DTypeError, ShapeError, TypeError } from "./runtime/errors.ts";
 import { fromElements, type Tensor, type TypedArray } from "./tensor.ts";
+
+const OPTIONS = "{dtype:string requiresGrad:boolean}";
 
 export interface TensorOptions {
   /** Element type. Default: by the values for `tensor`, else float32. */
@@ -55,7 +58,9 @@ function unnest(values: TensorValues): {
     }
     const row = part as ArrayLike<TensorValues>;
     if (typeof part !== "object" || part === null || typeof row.length !== "number")
-      throw new TypeError(`tensor: ${String(part)} is not a number, a boolean or an array of them.`);
+      throw new TypeError(
+        `tensor: values must be numbers, booleans or arrays of them, got ${shown(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : "Replace it by a number."}`,
+      );
     if (dim === shape.length || row.length !== shape[dim]) {
       throw new ShapeError(
         `tensor: a row has ${row.length} elements where ${shape[dim] ?? "a number"} was expected: rows must have one length.`,
@@ -94,13 +99,14 @@ export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
  * @throws ShapeError where rows differ in length or the shape does not hold the values
  */
 export function tensor(values: TensorValues, shape?: Shape | TensorOptions, options?: TensorOptions): Tensor {
+  check("tensor", arguments, `values:any shape?:numbers ${OPTIONS}`);
   const given = Array.isArray(shape) ? (shape as Shape) : undefined;
   const chosen = (given ? options : ((shape as TensorOptions | undefined) ?? options)) ?? {};
   if (ArrayBuffer.isView(values)) {
     const dtype = chosen.dtype ?? dtypeOf(values);
     if (!dtype)
       throw new DTypeError(
-        `tensor: ${values.constructor.name} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`,
+        `tensor: ${(values as TypedArray)[Symbol.toStringTag]} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`,
       );
     const elements = values as ArrayLike<number>;
     return finish(fromElements(convert(elements, dtype), given ?? [elements.length], dtype, "tensor"), chosen);
@@ -117,6 +123,7 @@ function convert(elements: ArrayLike<number>, dtype: DType): ArrayLike<number> {
 
 /** `value` everywhere. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  check("full", arguments, `shape:any value:number ${OPTIONS}`);
   return finish(fill(shape, value, options.dtype) as Tensor, options);
 }
 
@@ -136,27 +143,46 @@ export type Scalar = Tensor & {
  * ```
  */
 export function scalar(value: number): Scalar {
+  check("scalar", arguments, "value:number");
   const made = full([], value).keep();
   return Object.defineProperty(made, "value", {
     get: () => made.item(),
     set: (v: number) => made.copyFrom([v]),
   }) as Scalar;
 }
-export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
-export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
+export function zeros(shape: Shape, options?: TensorOptions): Tensor {
+  check("zeros", arguments, `shape:any ${OPTIONS}`);
+  return full(shape, 0, options);
+}
+export function ones(shape: Shape, options?: TensorOptions): Tensor {
+  check("ones", arguments, `shape:any ${OPTIONS}`);
+  return full(shape, 1, options);
+}
 /** 0 everywhere, in the shape and type of x. */
-export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor =>
-  full(x.shape, 0, { dtype: x.dtype, ...options });
+export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
+  check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
+  return full(x.shape, 0, { dtype: x.dtype, ...options });
+}
 /** 1 everywhere, in the shape and type of x. */
-export const onesLike = (x: Tensor, options?: TensorOptions): Tensor =>
-  full(x.shape, 1, { dtype: x.dtype, ...options });
+export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
+  check("onesLike", arguments, `x:tensor ${OPTIONS}`);
+  return full(x.shape, 1, { dtype: x.dtype, ...options });
+}
 
 /**
  * start, start + step, … below end (above it for a negative step). `arange(n)` is 0 … n − 1. Rounding errors never let `end`
  * itself in: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
  * @throws RangeError for a step that never gets to end
  */
-export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
+export function arange(end: number, options?: TensorOptions): Tensor;
+export function arange(start: number, end?: number, options?: TensorOptions): Tensor;
+export function arange(start: number, end?: number, step?: number, options?: TensorOptions): Tensor;
+export function arange(...args: unknown[]): Tensor {
+  const [start, end, step = 1, options = {}] = check(
+    "arange",
+    args,
+    `start:number end?:number step?:number ${OPTIONS}`,
+  ) as [number, number?, number?, TensorOptions?];
   const [from, to] = end === undefined ? [0, start] : [start, end];
   const values = stepped("arange", from, to, step);
   const dtype = options.dtype ?? "float32";
@@ -165,28 +191,58 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
 
 /** n numbers at equal distances from start to end, both exactly included; of one, start. @throws RangeError */
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
+  check("linspace", arguments, `start:number end:number n:number ${OPTIONS}`);
   const dtype = options.dtype ?? "float32";
   return finish(fromElements(convert(spaced("linspace", start, end, n), dtype), [n], dtype, "linspace"), options);
 }
 
 /** Ones on the diagonal of [n, m], zeros elsewhere. */
-export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
+export function eye(n: number, options?: TensorOptions): Tensor;
+export function eye(n: number, m?: number, options?: TensorOptions): Tensor;
+export function eye(...args: unknown[]): Tensor {
+  const [n, m = n, options = {}] = check("eye", args, `n:number m?:number ${OPTIONS}`) as [
+    number,
+    number?,
+    TensorOptions?,
+  ];
   const values = new Float32Array(sizeOf([n, m]));
   for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
   return finish(fromElements(values, [n, m], options.dtype ?? "float32", "eye"), options);
 }
 
+/** Options of random numbers, which are float32. @throws DTypeError */
+function floating(op: string, options: TensorOptions): TensorOptions {
+  if (options.dtype !== undefined && options.dtype !== "float32")
+    throw new DTypeError(`${op}: dtype must be "float32", got ${shown(options.dtype)}. Use randint(…), or .to(…).`);
+  return options;
+}
+
 /** Uniform in [0, 1). */
-export const rand = (shape: Shape, options: TensorOptions = {}): Tensor =>
-  finish(random.rand(shape) as Tensor, options);
+export function rand(shape: Shape, options: TensorOptions = {}): Tensor {
+  check("rand", arguments, `shape:any ${OPTIONS}`);
+  return finish(random.rand(shape) as Tensor, floating("rand", options));
+}
 /** Uniform in [low, high). */
-export const uniform = (shape: Shape, low: number, high: number, options: TensorOptions = {}): Tensor =>
-  finish(random.rand(shape, low, high) as Tensor, options);
+export function uniform(shape: Shape, low: number, high: number, options: TensorOptions = {}): Tensor {
+  check("uniform", arguments, `shape:any low:number high:number ${OPTIONS}`);
+  return finish(random.rand(shape, low, high) as Tensor, floating("uniform", options));
+}
 /** Normal with mean 0 and standard deviation 1. */
-export const randn = (shape: Shape, options: TensorOptions = {}): Tensor =>
-  finish(random.randn(shape) as Tensor, options);
+export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
+  check("randn", arguments, `shape:any ${OPTIONS}`);
+  return finish(random.randn(shape) as Tensor, floating("randn", options));
+}
 /** Normal with the given mean and standard deviation. */
-export const normal = (shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor =>
-  finish(random.randn(shape, mean, std) as Tensor, options);
-/** Whole numbers low … high − 1, each equally likely, int32. @throws RangeError unless both are whole and in int32's range */
-export const randint = (low: number, high: number, shape: Shape): Tensor => random.randint(low, high, shape) as Tensor;
+export function normal(shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor {
+  check("normal", arguments, `shape:any mean:number std:number ${OPTIONS}`);
+  return finish(random.randn(shape, mean, std) as Tensor, floating("normal", options));
+}
+/**
+ * Whole numbers low … high − 1, each equally likely, int32 unless options say otherwise.
+ * @throws RangeError unless both are whole and in int32's range
+ */
+export function randint(low: number, high: number, shape: Shape, options: TensorOptions = {}): Tensor {
+  check("randint", arguments, `low:number high:number shape:any ${OPTIONS}`);
+  const drawn = random.randint(low, high, shape) as Tensor;
+  return finish(options.dtype === undefined ? drawn : drawn.to(options.dtype), options);
+}

@@ -8,7 +8,7 @@ import { type AnyOp, installExecutor } from "./ops/op.ts";
 import { type DType, show, type Value } from "./ops/value.ts";
 import { encodeShared } from "./ops/work.ts";
 import { immediate } from "./runtime/engine.ts";
-import { TraceError } from "./runtime/errors.ts";
+import { TraceError, TypeError } from "./runtime/errors.ts";
 import { captureSite } from "./site.ts";
 import { currentRecorder, isGradEnabled, Tensor, withRecorder } from "./tensor.ts";
 
@@ -96,6 +96,6 @@ installExecutor({
   constant,
   reshape(x, shape) {
     if (!(x instanceof Tensor)) throw notATensor("reshape", 0, x);
-    return x.view(shape);
+    return x.alias(shape);
   },
 });

@@ -1,14 +1,21 @@
 /** The ops as functions of tensors: `exp(x)` beside `x.exp()`, and those with no first tensor. */
 import "./eager.ts";
-import { functions } from "./ops/methods.ts";
+import { functions, type ShorterForms } from "./ops/methods.ts";
+import { signatures } from "./ops/signatures.ts";
 import { contained } from "./owners.ts";
+import { check } from "./runtime/arguments.ts";
 import type { LiftedFunction } from "./tensor.ts";
 
+type Name = keyof typeof functions;
+const checked = Object.entries(functions).map(([name, f]) => {
+  const signature = signatures[name as Name];
+  const run = contained(f as (...args: unknown[]) => unknown);
+  return [name, (...args: unknown[]) => run(...check(name, args, signature))];
+});
 // Ops speak of Value, whose only implementation is Tensor; the cast says so in one place.
-const lifted = Object.fromEntries(
-  Object.entries(functions).map(([name, f]) => [name, contained(f as (...args: unknown[]) => unknown)]),
-) as unknown as {
-  readonly [K in keyof typeof functions]: LiftedFunction<(typeof functions)[K]>;
+const lifted = Object.fromEntries(checked) as unknown as {
+  readonly [K in Name]: LiftedFunction<(typeof functions)[K]> &
+    (K extends keyof ShorterForms ? LiftedFunction<ShorterForms[K]> : unknown);
 };
 
 // biome-ignore format: a list, as it is read

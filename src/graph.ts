@@ -1,7 +1,9 @@
 /** The graph of gradients: what each op's rule keeps, and who holds what. Walked by autograd.ts. */
+
 import type { Storage } from "./memory.ts";
 import type { AnyOp } from "./ops/op.ts";
 import { type Shape, type Spec, show, sizeOf, type Value } from "./ops/value.ts";
+import { Error } from "./runtime/errors.ts";
 
 /** How a node sends a gradient back. Table entries are such rules; so are reshape and custom gradients. */
 export type Rule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;

@@ -7,7 +7,8 @@ import { logisticLoss } from "./ops/logistic.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
 import { contiguousStrides, sameShape, show } from "./ops/value.ts";
 import { internally } from "./owners.ts";
-import { DTypeError, requireFraction, requireRange, ShapeError } from "./runtime/errors.ts";
+import { check } from "./runtime/arguments.ts";
+import { DTypeError, RangeError, requireFraction, requireRange, ShapeError } from "./runtime/errors.ts";
 import { tidy } from "./scope.ts";
 import { currentRecorder, type Tensor, withGrad } from "./tensor.ts";
 
@@ -34,7 +35,9 @@ function requireSame(name: string, x: Tensor, target: Tensor): void {
 }
 
 /** (x − t)². */
-export function mse(x: Tensor, target: Tensor, { reduction }: LossOptions = {}): Tensor {
+export function mse(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  check("mse", arguments, "x:tensor target:tensor {reduction:string}");
+  const { reduction } = options;
   return internally(() => {
     requireSame("mse", x, target);
     return reduce(x.sub(target).square(), reduction);
@@ -42,7 +45,9 @@ export function mse(x: Tensor, target: Tensor, { reduction }: LossOptions = {}):
 }
 
 /** |x − t|. */
-export function l1(x: Tensor, target: Tensor, { reduction }: LossOptions = {}): Tensor {
+export function l1(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  check("l1", arguments, "x:tensor target:tensor {reduction:string}");
+  const { reduction } = options;
   return internally(() => {
     requireSame("l1", x, target);
     return reduce(x.sub(target).abs(), reduction);
@@ -50,11 +55,9 @@ export function l1(x: Tensor, target: Tensor, { reduction }: LossOptions = {}): 
 }
 
 /** ½d² where |d| ≤ δ, else δ(|d| − ½δ), d = x − t (Huber 1964). */
-export function huber(
-  x: Tensor,
-  target: Tensor,
-  { delta = 1, reduction }: LossOptions & { delta?: number } = {},
-): Tensor {
+export function huber(x: Tensor, target: Tensor, options: LossOptions & { delta?: number } = {}): Tensor {
+  check("huber", arguments, "x:tensor target:tensor {reduction:string delta:number}");
+  const { delta = 1, reduction } = options;
   return internally(() => {
     requireSame("huber", x, target);
     requireRange("huber", { delta }, (v) => v > 0, "above 0");
@@ -66,11 +69,9 @@ export function huber(
 }
 
 /** huber(δ = β)/β; l1 where β = 0. */
-export function smoothL1(
-  x: Tensor,
-  target: Tensor,
-  { beta = 1, reduction }: LossOptions & { beta?: number } = {},
-): Tensor {
+export function smoothL1(x: Tensor, target: Tensor, options: LossOptions & { beta?: number } = {}): Tensor {
+  check("smoothL1", arguments, "x:tensor target:tensor {reduction:string beta:number}");
+  const { beta = 1, reduction } = options;
   return internally(() => {
     if (beta === 0) return l1(x, target, reduction ? { reduction } : {});
     return huber(x, target, {
@@ -134,7 +135,9 @@ const bceElements = customGradient((x: Tensor, target: Tensor) => [
  * probabilities: its loss is NaN if x is outside 0 … 1.
  * @throws ShapeError, RangeError if x or t is outside 0 … 1
  */
-export function bce(x: Tensor, target: Tensor, { weight, reduction }: WeightedOptions = {}): Tensor {
+export function bce(x: Tensor, target: Tensor, options: WeightedOptions = {}): Tensor {
+  check("bce", arguments, "x:tensor target:tensor {weight:tensor reduction:string}");
+  const { weight, reduction } = options;
   return internally(() => {
     requireSame("bce", x, target);
     const [p, t] = counted(x, target, weight);
@@ -151,8 +154,10 @@ export function bce(x: Tensor, target: Tensor, { weight, reduction }: WeightedOp
 export function bceWithLogits(
   x: Tensor,
   target: Tensor,
-  { weight, posWeight, reduction }: WeightedOptions & { posWeight?: Tensor } = {},
+  options: WeightedOptions & { posWeight?: Tensor } = {},
 ): Tensor {
+  check("bceWithLogits", arguments, "x:tensor target:tensor {weight:tensor posWeight:tensor reduction:string}");
+  const { weight, posWeight, reduction } = options;
   return internally(() => {
     requireSame("bceWithLogits", x, target);
     const [z, t] = counted(x, target, weight);
@@ -219,11 +224,9 @@ function rowWeights(
  * −w·x[label] for log-probabilities x: [..., classes] and int32 labels [...].
  * @throws ShapeError, RangeError
  */
-export function nll(
-  x: Tensor,
-  labels: Tensor,
-  { weight, ignoreIndex = -100, reduction }: ClassLossOptions = {},
-): Tensor {
+export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): Tensor {
+  check("nll", arguments, "x:tensor labels:tensor {weight:tensor ignoreIndex:number reduction:string}");
+  const { weight, ignoreIndex = -100, reduction } = options;
   return internally(() => {
     const { rows, flat, classes } = asRows("nll", x, labels);
     requireClassWeight("nll", weight, classes);
@@ -251,6 +254,11 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * @throws ShapeError, DTypeError, RangeError where a label is none of the classes
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  check(
+    "crossEntropy",
+    arguments,
+    "logits:tensor target:tensor {weight:tensor labelSmoothing:number ignoreIndex:number reduction:string}",
+  );
   return internally(() => {
     const { weight, labelSmoothing = 0, ignoreIndex = -100, reduction } = options;
     requireFraction("crossEntropy", { labelSmoothing });
@@ -290,14 +298,13 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
 export function klDiv(
   x: Tensor,
   target: Tensor,
-  {
-    logTarget = false,
-    reduction = "mean",
-  }: {
+  options: {
     logTarget?: boolean;
     reduction?: LossOptions["reduction"] | "batchMean";
   } = {},
 ): Tensor {
+  check("klDiv", arguments, "x:tensor target:tensor {reduction:string logTarget:boolean}");
+  const { logTarget = false, reduction = "mean" } = options;
   return internally(() => {
     requireSame("klDiv", x, target);
     // 1·(log 1 − 0) stands for 0·(log 0 − x), and its gradients are cut off.
@@ -310,11 +317,9 @@ export function klDiv(
 }
 
 /** max(0, margin − t·x) for targets ±1. */
-export function hinge(
-  x: Tensor,
-  target: Tensor,
-  { margin = 1, reduction }: LossOptions & { margin?: number } = {},
-): Tensor {
+export function hinge(x: Tensor, target: Tensor, options: LossOptions & { margin?: number } = {}): Tensor {
+  check("hinge", arguments, "x:tensor target:tensor {margin:number reduction:string}");
+  const { margin = 1, reduction } = options;
   return internally(() => {
     requireSame("hinge", x, target);
     return reduce(ops.sub(margin, x.mul(target)).relu(), reduction);
@@ -326,8 +331,10 @@ export function cosineEmbedding(
   a: Tensor,
   b: Tensor,
   target: Tensor,
-  { margin = 0, reduction }: LossOptions & { margin?: number } = {},
+  options: LossOptions & { margin?: number } = {},
 ): Tensor {
+  check("cosineEmbedding", arguments, "a:tensor b:tensor target:tensor {margin:number reduction:string}");
+  const { margin = 0, reduction } = options;
   return internally(() => {
     requireSame("cosineEmbedding", a, b);
     // x/√(|x|² + ε), ε = 10⁻¹²: PyTorch's ε keeps the quotient finite at 0. Norms do not overflow where squares would.

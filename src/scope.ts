@@ -1,6 +1,9 @@
 /** Scopes: what is made inside and not returned is freed at their end. */
+
 import { isForeign, refuseForeign } from "./copies.ts";
 import { collecting } from "./owners.ts";
+import { check } from "./runtime/arguments.ts";
+import { Error } from "./runtime/errors.ts";
 import { Tensor } from "./tensor.ts";
 
 /** All tensors in a value: itself, or inside arrays and objects. */
@@ -27,8 +30,8 @@ const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
 
 /** Refuses an asynchronous function, whose work would go on after `name` has ended. */
 export function requireSynchronous(name: string, result: unknown): void {
-  if (!(result instanceof Promise)) return;
-  result.catch(() => {});
+  if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== "function") return;
+  (result as PromiseLike<unknown>).then(undefined, () => {});
   throw new Error(
     `${name}: f returned a promise, but ${name} ends when f returns. Use it inside the async function instead.`,
   );
@@ -43,6 +46,7 @@ export function requireSynchronous(name: string, result: unknown): void {
  * @throws Error if f returns a promise: a scope ends when f does
  */
 export function tidy<T>(f: () => T): T {
+  if (typeof f !== "function") check("tidy", arguments, "f:function");
   const own: Tensor[] = [];
   let result: T | undefined;
   try {

@@ -3,9 +3,10 @@
 import { announce, refuseForeign } from "./copies.ts";
 import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
 import { noteWrite, Storage } from "./memory.ts";
-import { methods } from "./ops/methods.ts";
+import { methods, type ShorterForms } from "./ops/methods.ts";
 import type { AnyOp } from "./ops/op.ts";
 import { assign } from "./ops/shape.ts";
+import { methodSignature } from "./ops/signatures.ts";
 import {
   bytesPerElement,
   type DType,
@@ -18,8 +19,9 @@ import {
 } from "./ops/value.ts";
 import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle } from "./owners.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
+import { check, installTensorTest } from "./runtime/arguments.ts";
 import { engine } from "./runtime/engine.ts";
-import { DisposedError, DTypeError, ShapeError, TraceError } from "./runtime/errors.ts";
+import { DisposedError, DTypeError, Error, ShapeError, TraceError, TypeError } from "./runtime/errors.ts";
 
 /** @internal */
 export type Node = GraphNode<Tensor>;
@@ -55,6 +57,10 @@ export function withRecorder<T>(r: Recorder | null, f: () => T): T {
 
 /** The recorder at work; null when ops run. */
 export const currentRecorder = (): Recorder | null => recorder;
+
+/** Its text is what structuredClone says. */
+const cannotBeCloned = () =>
+  "A tensor lives in WASM memory. Send x.data and x.shape, and make it again with tensor(data, shape).";
 
 let gradMode = true;
 
@@ -94,7 +100,10 @@ export type LiftedFunction<F> = F extends (...args: infer A) => infer R
 type Method<F> = F extends (first: infer _, ...rest: infer A) => infer R
   ? (...rest: LiftedArguments<A>) => Lifted<R>
   : never;
-type Methods = { [K in keyof typeof methods]: Method<(typeof methods)[K]> };
+type Methods = {
+  [K in keyof typeof methods]: Method<(typeof methods)[K]> &
+    (K extends keyof ShorterForms ? Method<ShorterForms[K]> : unknown);
+};
 
 // The ops' methods are attached to the prototype below; this interface gives them their types.
 export interface Tensor extends Methods {
@@ -125,6 +134,8 @@ export class Tensor implements Value {
   /** @internal */
   readonly handle: Handle<Node>;
   private leaf = false;
+  /** A function: structuredClone and postMessage refuse objects that hold one, and show its text. @internal */
+  readonly refusal = cannotBeCloned;
 
   private constructor(spec: Spec, storage: Storage, node: Node | null, op: string) {
     this.shape = spec.shape;
@@ -255,7 +266,7 @@ export class Tensor implements Value {
   }
 
   /** The same memory under another shape. @internal */
-  view(shape: Shape): Tensor {
+  alias(shape: Shape): Tensor {
     const view = Tensor.wrap(this.storage("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
     const { edge } = this;
     if (gradMode && edge) view.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
@@ -360,21 +371,39 @@ export class Tensor implements Value {
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
   }
+  /** As text it prints itself; as a number, in `x + 1` or `x > 0`, it is refused. @throws TypeError */
+  [Symbol.toPrimitive](hint: "string" | "number" | "default"): string {
+    if (hint === "string") return this.toString();
+    throw new TypeError(
+      `operator: +, -, <, > and == do not work on tensors, got a tensor ${show(this.shape)}. ` +
+        "Use x.add(y), x.gt(y) or x.eq(y); x.item() for its number; `${x}` for text.",
+    );
+  }
+  /**
+   * Nested arrays, so that `tensor(JSON.parse(JSON.stringify(x)))` has the same elements. JSON has neither NaN nor infinities: they
+   * become null.
+   */
+  toJSON(): NestedArray {
+    return this.toArray();
+  }
 }
 
 announce(Tensor.prototype);
+installTensorTest((value) => value instanceof Tensor);
 
-for (const [name, method] of Object.entries(methods) as [string, (...args: unknown[]) => unknown][]) {
+for (const [name, method] of Object.entries(methods) as [keyof typeof methods, (...args: unknown[]) => unknown][]) {
+  const signature = methodSignature(name);
   const value = function (this: Tensor, ...rest: unknown[]) {
+    const args = check(name, rest, signature);
     const start = beginInternal();
     let result: unknown = null;
     try {
-      result = method(this, ...rest);
+      result = method(this, ...args);
     } finally {
       endInternal(start, result);
     }
-    // An op with nothing to do gives its operand back; people get a tensor that they may dispose.
-    return result === this ? this.view(this.shape) : result;
+    // An op with nothing to do returns its operand; callers get a tensor that they may dispose.
+    return result === this ? this.alias(this.shape) : result;
   };
   Object.defineProperty(Tensor.prototype, name, {
     value,
@@ -386,7 +415,7 @@ for (const [name, method] of Object.entries(methods) as [string, (...args: unkno
 /** The gradient of a reshape, an alias or a copy: the same elements in the input's shape. */
 const reshapeRule: Rule = {
   name: "reshape",
-  vjp: (dy, { inputs: [x] }) => [(dy as Tensor).view(x!.shape)],
+  vjp: (dy, { inputs: [x] }) => [(dy as Tensor).alias(x!.shape)],
 };
 
 /** A tensor from elements in row-major order. @throws ShapeError @internal */

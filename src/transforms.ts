@@ -1,4 +1,5 @@
 /** Functions of functions: gradients, pullbacks, derivatives along directions, Jacobians and Hessians. */
+
 import { backpropagate, onesLike } from "./autograd.ts";
 import { refuseForeign } from "./copies.ts";
 import { Node, type Rule } from "./graph.ts";
@@ -6,8 +7,9 @@ import { mul } from "./ops/arithmetic.ts";
 import { sum } from "./ops/reduce.ts";
 import { full, stack } from "./ops/shape.ts";
 import { sameShape, show } from "./ops/value.ts";
-import { ShapeError } from "./runtime/errors.ts";
-import { refuseForeignIn, tensorsIn, tidy } from "./scope.ts";
+import { check, requireKind, shown } from "./runtime/arguments.ts";
+import { RangeError, ShapeError, TypeError } from "./runtime/errors.ts";
+import { refuseForeignIn, requireSynchronous, tensorsIn, tidy } from "./scope.ts";
 import { type Edge, fromElements, isGradEnabled, Tensor, withGrad } from "./tensor.ts";
 
 const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
@@ -90,9 +92,12 @@ function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; varia
 
 /** The result that differentiation starts from. */
 function requireTensor(name: string, y: unknown): Tensor {
+  requireSynchronous(name, y);
   refuseForeign(name, "the function's result", y);
   if (!(y instanceof Tensor))
-    throw new TypeError(`${name}: the function must return a tensor, but returned ${y === null ? "null" : typeof y}.`);
+    throw new TypeError(
+      `${name}: the function must return a tensor, got ${shown(y)}. Return the result of the last op, without item() or toArray().`,
+    );
   return y;
 }
 function requireScalar(name: string, y: unknown): Tensor {
@@ -143,6 +148,7 @@ export function valueAndGrad<A extends unknown[]>(
   f: (...args: A) => Tensor,
   chosen: ArgNums = 0,
 ): (...args: A) => [Tensor, unknown] {
+  check("grad", arguments, "f:function argnums?:number|numbers");
   const list = typeof chosen === "number" ? [chosen] : chosen;
   return (...args) =>
     tidy(() => {
@@ -188,6 +194,7 @@ export function grad<A extends unknown[]>(f: (...args: A) => Tensor, argnums: Ar
  * f's value and its pullback: dy ↦ (∂f/∂x)ᵀ·dy for each argument. The pullback may be called any number of times.
  */
 export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Tensor, (dy: Tensor) => Tensor[]] {
+  check("vjp", [f, ...xs], "f:function ...xs:tensor");
   // The variables outlive the scope with the value: the pullback needs their places in the graph.
   const { y, variables } = tidy(() => {
     const made = makeEach(xs, "vjp");
@@ -197,6 +204,7 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
   const pullback = (dy: Tensor): Tensor[] =>
     tidy(() => {
       refuseForeign("vjp", "the gradient", dy);
+      requireKind("vjp", "the gradient", "tensor", dy);
       if (!sameShape(dy.shape, y.shape))
         throw new ShapeError(`vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}.`);
       // Retained by create or by a live dy: the pullback is a function of dy too.
@@ -219,6 +227,7 @@ export function jvp<X extends Tensor | Tensor[]>(
   xs: X,
   vs: X,
 ): [Tensor, Tensor] {
+  check("jvp", arguments, "f:function xs:tensor|tensors vs:tensor|tensors");
   const [points, directions] = [[xs].flat() as Tensor[], [vs].flat() as Tensor[]];
   if (directions.length > points.length)
     throw new TypeError(
@@ -262,6 +271,7 @@ export function jvp<X extends Tensor | Tensor[]>(
 
 /** The Hessian of f at x times v, without forming it: the gradient of ∇f·v. f must return one number. */
 export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
+  check("hvp", arguments, "f:function x:tensor v:tensor");
   if (!sameShape(v.shape, x.shape))
     throw new ShapeError(`hvp: the direction is ${show(v.shape)}, but the point is ${show(x.shape)}.`);
   return grad((z: Tensor) => sum(mul(grad(f)(z), v)) as Tensor)(x);
@@ -269,6 +279,7 @@ export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
 
 /** All derivatives of a function of one tensor: shape [...f(x).shape, ...x.shape]. One pullback for each result. */
 export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
+  check("jacobian", arguments, "f:function");
   return (x) =>
     tidy(() => {
       const [y, pullback] = vjp(f, x);
@@ -284,5 +295,6 @@ export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
 
 /** The matrix of second derivatives of a function that returns one number: shape [...x.shape, ...x.shape]. */
 export function hessian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
+  check("hessian", arguments, "f:function");
   return jacobian((x) => grad(f)(x));
 }

@@ -1,4 +1,7 @@
 /** Calling a function until the engine has compiled what it runs. */
+
+import { check } from "./runtime/arguments.ts";
+import { TypeError } from "./runtime/errors.ts";
 import { tidy } from "./scope.ts";
 
 /** Calls that are looked at together: the first of them all run in the baseline tier. */
@@ -20,8 +23,10 @@ const GAIN = 0.1;
  */
 export async function warmUp(
   f: () => unknown,
-  { milliseconds = 500 }: { readonly milliseconds?: number } = {},
+  options: { readonly milliseconds?: number } = {},
 ): Promise<{ calls: number; first: number; fastest: number }> {
+  check("warmUp", arguments, "f:function {milliseconds:number}");
+  const { milliseconds = 500 } = options;
   const end = performance.now() + milliseconds;
   const times: number[] = [];
   let best = Number.POSITIVE_INFINITY;

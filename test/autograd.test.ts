@@ -263,7 +263,7 @@ describe("what is refused, and the remedy", () => {
       "grad: the function returned [2], not one number. Reduce it with sum() or mean(), or use jacobian or vjp.",
     );
     expect(() => grad((() => 3) as unknown as (z: Tensor) => Tensor)(tensor([1]))).toThrow(
-      "grad: the function must return a tensor, but returned number.",
+      "grad: the function must return a tensor, got 3. Return the result of the last op, without item() or toArray().",
     );
     expect(() => grad((_a: number, z: Tensor) => z.sum())(1, tensor([1]))).toThrow(
       "grad: argument 0 holds no tensor to differentiate by.",

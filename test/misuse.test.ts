@@ -96,9 +96,11 @@ describe("memory stays whole", () => {
   });
   test("operands of the wrong type are named", () => {
     expect(() => ones([1]).add("3" as unknown as number)).toThrow(
-      'add: "3" is neither a tensor nor a number. Wrap values in tensor(…).',
+      'add: b must be a tensor or a number, got "3". Wrap values in tensor(…).',
     );
-    expect(() => ones([2]).mul([1, 2] as unknown as number)).toThrow("mul: an array is neither a tensor nor a number.");
+    expect(() => ones([2]).mul([1, 2] as unknown as number)).toThrow(
+      "mul: b must be a tensor or a number, got the array [1, 2].",
+    );
     expect(() => linear(ones([1, 2]), int([1, 2]).reshape(1, 2))).toThrow(
       'matmul: the input is int32, but must be float32. Convert it with .to("float32").',
     );

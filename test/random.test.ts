@@ -172,7 +172,9 @@ describe("randint", () => {
     expect(() => randint(-(2 ** 31) - 1, 0, [3])).toThrow("leaves int32");
     expect(() => randint(3, 3, [3])).toThrow("randint: low is 3, but must be below high, 3.");
     expect(() => randint(3, -3, [3])).toThrow(RangeError);
-    expect(() => randint(10, [3] as unknown as number, [3])).toThrow("randint: high is [3], but must be a number.");
+    expect(() => randint(10, [3] as unknown as number, [3])).toThrow(
+      "randint: high must be a number, got the array [3]. Pass a number.",
+    );
   });
 });
 

@@ -64,7 +64,7 @@ describe("tensor(values, shape?, options?)", () => {
     expect(() => tensor([[1], 2])).toThrow(ShapeError);
     expect(() => tensor([1, 2, 3], [2, 2])).toThrow("tensor: 3 values do not fill [2, 2], which has 4.");
     expect(() => tensor(["1"] as unknown as number[])).toThrow(
-      "tensor: 1 is not a number, a boolean or an array of them.",
+      'tensor: values must be numbers, booleans or arrays of them, got "1". Convert texts with Number(…).',
     );
     expect(() => tensor(new BigInt64Array(1) as unknown as Int32Array)).toThrow(
       "tensor: BigInt64Array is not supported.",

@@ -5,6 +5,8 @@
 
 import { currentWatch, finitely } from "../anomaly.ts";
 import { tensor } from "../creation.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error } from "../runtime/errors.ts";
 import { currentRecorder, isGradEnabled, Tensor, type TypedArray } from "../tensor.ts";
 import { Explanation } from "./explain.ts";
 import { Profile, type ProfileOptions } from "./profile.ts";
@@ -62,10 +64,9 @@ export interface Compiled<A extends unknown[], T> {
  * ```
  * @throws TraceError where f reads a value, or branches on one
  */
-export function compile<A extends unknown[], T>(
-  f: (...args: A) => T,
-  { name = f.name || "f", finite = false }: CompileOptions = {},
-): Compiled<A, T> {
+export function compile<A extends unknown[], T>(f: (...args: A) => T, options: CompileOptions = {}): Compiled<A, T> {
+  check("compile", arguments, "f:function {name:string finite:boolean}");
+  const { name = f.name || "f", finite = false } = options;
   const call = f as (...args: unknown[]) => T;
   /** The most recently used first. */
   const traces: Trace<T>[] = [];
@@ -112,13 +113,9 @@ export function compile<A extends unknown[], T>(
   const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
     // Inside another recording, f is simply part of it.
-    // biome-ignore lint/complexity/noArguments: all of them, as an array
     if (currentRecorder()) return asItIs(Array.from(arguments));
-    // biome-ignore lint/complexity/noArguments: its length is read without making an array
     const list = lists[arguments.length];
-    // biome-ignore lint/complexity/noArguments: as above
     if (!list) return invoke(Array.from(arguments));
-    // biome-ignore lint/complexity/noArguments: as above
     for (let i = 0; i < arguments.length; i++) list[i] = i === 0 ? a : i === 1 ? b : i === 2 ? c : d;
     try {
       return invoke(list);
@@ -134,6 +131,7 @@ export function compile<A extends unknown[], T>(
       return new Explanation(name, trace);
     },
     profile(args: Arguments<A>, options: ProfileOptions = {}): Profile {
+      check("profile", arguments, "args:array {calls:number}");
       return new Profile(name, find(args), args, options);
     },
     dispose(): void {

@@ -3,6 +3,7 @@
 import { flopsOf } from "../ops/work.ts";
 import { amount, table } from "../printing.ts";
 import { kernels } from "../runtime/engine.ts";
+import { RangeError } from "../runtime/errors.ts";
 import { nameOf, shapesOf } from "./explain.ts";
 import type { Trace } from "./trace.ts";
 

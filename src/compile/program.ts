@@ -7,7 +7,7 @@ import { Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
 import { encodeShared, isWorthWaking } from "../ops/work.ts";
 import { engine, execute, WordList } from "../runtime/engine.ts";
-import { TraceError } from "../runtime/errors.ts";
+import { Error, TraceError } from "../runtime/errors.ts";
 import { isGradEnabled } from "../tensor.ts";
 import { schedule, stateWrittenBy, withChecks } from "./checks.ts";
 import { firstFlaw } from "./finite.ts";

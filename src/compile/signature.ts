@@ -6,6 +6,7 @@ import { refuseForeign } from "../copies.ts";
 import { dtypeOf } from "../creation.ts";
 import { type DType, type Shape, sameShape, show } from "../ops/value.ts";
 import { engine } from "../runtime/engine.ts";
+import { TypeError } from "../runtime/errors.ts";
 import { Tensor, type TypedArray } from "../tensor.ts";
 
 /** An argument's description. Tensors and typed arrays have a number: their place among the recording's inputs. */

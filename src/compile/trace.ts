@@ -3,7 +3,7 @@ import { Node, type Rule } from "../graph.ts";
 import { Storage } from "../memory.ts";
 import { moves } from "../ops/move.ts";
 import type { DType, Shape } from "../ops/value.ts";
-import { TraceError } from "../runtime/errors.ts";
+import { TraceError, TypeError } from "../runtime/errors.ts";
 import { tensorsIn } from "../scope.ts";
 import { Tensor, withRecorder } from "../tensor.ts";
 import { mapTensors } from "../transforms.ts";

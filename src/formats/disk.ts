@@ -1,4 +1,5 @@
 /** What saveFile and loadFile do with a disk, over the modules that Node, Deno and Bun share. */
+import { Error } from "../runtime/errors.ts";
 import { nodeModule } from "../runtime/nodeModule.ts";
 
 interface Stats {

@@ -1,4 +1,5 @@
 /** The error of this folder, and how its messages quote. */
+import { Error } from "../runtime/errors.ts";
 
 /** A file that is malformed, damaged, hostile, or of another kind. Nothing was changed, and nothing is held. */
 export class FormatError extends Error {

@@ -2,7 +2,8 @@
  * Files that survive crashes, in Node, Deno and Bun. A file is written beside the old one, flushed to disk and renamed over it, so the path
  * always holds a whole file, the old one or the new one. There is no lock: if several processes save to one path, the last one wins.
  */
-import { requireWhole } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { requireWhole, TypeError } from "../runtime/errors.ts";
 import { codeOf, type Disk, openDisk } from "./disk.ts";
 import { FormatError, quote } from "./errors.ts";
 import { inspectSafetensors } from "./safetensors.ts";
@@ -35,8 +36,10 @@ const saves = new Map<string, Promise<void>>();
 export async function saveFile(
   path: string | URL,
   contents: Uint8Array | ArrayBuffer | (Training & Progress),
-  { keep = 1 }: SaveOptions = {},
+  options: SaveOptions = {},
 ): Promise<void> {
+  check("saveFile", arguments, "path:any contents:any {keep:number}");
+  const { keep = 1 } = options;
   requireWhole("saveFile", { keep });
   if (typeof contents !== "object" || contents === null)
     throw new TypeError(
@@ -97,10 +100,9 @@ async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
  * missing and an older save is intact (see `keep` of saveFile), the error names that one.
  * @throws FormatError if the file is damaged; what the file system throws, with its `code` ("ENOENT" if there is no save at all)
  */
-export async function loadFile(
-  path: string | URL,
-  { fallback = false }: LoadFileOptions = {},
-): Promise<Uint8Array<ArrayBuffer>> {
+export async function loadFile(path: string | URL, options: LoadFileOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+  check("loadFile", arguments, "path:any {fallback:boolean}");
+  const { fallback = false } = options;
   const disk = await openDisk("loadFile");
   const target = await disk.locate(path);
   try {

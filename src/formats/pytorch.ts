@@ -11,6 +11,7 @@ import { Flatten, Linear } from "../nn/layers.ts";
 import { type Module, Sequential, type StateDict } from "../nn/module.ts";
 import { BatchNorm, LayerNorm } from "../nn/norm.ts";
 import { sizeOf } from "../ops/value.ts";
+import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
@@ -45,7 +46,7 @@ interface Between {
 
 /** What follows a flattened image, with its number of channels: a Linear layer, and norms before it. @throws ShapeError */
 function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<Module, number> {
-  const modules = new Map(model.namedModules());
+  const modules = new Map(model.modulesByPath());
   const paths = new Map(Array.from(modules, ([path, module]) => [module, path]));
   const found = new Map<Module, number>();
   for (const [path, channels] of Object.entries(flattened)) {
@@ -121,7 +122,7 @@ interface Counterpart {
 
 function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
   const flattened = findFlattened(model, options);
-  const modules = new Map(model.namedModules());
+  const modules = new Map(model.modulesByPath());
   return Object.entries(model.stateDict()).map(([name, own]) => {
     const dot = name.lastIndexOf(".");
     const module = modules.get(dot < 0 ? "" : name.slice(0, dot));
@@ -149,6 +150,7 @@ function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
  * @throws ShapeError where `flattened` does not fit the model, or is needed
  */
 export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchOptions = {}): StateDict {
+  check("fromPyTorch", arguments, "model:module tensors:object {flattened:object}");
   const rest = new Map(Object.entries(tensors));
   return tidy(() => {
     const found: [string, Tensor][] = [];
@@ -171,6 +173,7 @@ export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchO
  * `model.load_state_dict(safetensors.torch.load_file(path))`. All its tensors are new. @throws ShapeError as fromPyTorch does
  */
 export function toPyTorch(model: Module, options: PyTorchOptions = {}): StateDict {
+  check("toPyTorch", arguments, "model:module {flattened:object}");
   return tidy(() => {
     const entries = counterparts(model, options).map(({ theirs, own, layout, counts }): [string, Tensor] => [
       theirs[0]!,

@@ -1,4 +1,6 @@
 /** Reads safetensors files: tensors by name, with texts about them, from bytes or as they arrive. */
+import { check, shown } from "../runtime/arguments.ts";
+import { TypeError } from "../runtime/errors.ts";
 import "../autograd.ts";
 import "../eager.ts";
 import { fromElements, Tensor, type TypedArray } from "../tensor.ts";
@@ -39,13 +41,12 @@ export interface ReadOptions extends VerifyOptions {
   readonly overflow?: Overflow;
 }
 
-/** Node's Buffers are Uint8Arrays whose slice() shares memory: this makes plain ones of them. @throws TypeError */
+const READ = "names:strings overflow:string verify:boolean";
+
+/** Node's Buffers are Uint8Arrays whose slice() shares memory: this makes plain ones of them. */
 function bytesOf(file: Uint8Array | ArrayBuffer): Uint8Array {
   if (ArrayBuffer.isView(file)) return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
-  if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(file))) return new Uint8Array(file);
-  throw new TypeError(
-    "safetensors: the file must be a Uint8Array or an ArrayBuffer. Pass streams, Blobs and Responses to readSafetensorsStream.",
-  );
+  return new Uint8Array(file);
 }
 
 function open(file: Uint8Array | ArrayBuffer, verify: boolean): { header: Header; data: Uint8Array } {
@@ -74,11 +75,13 @@ const record = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =
  */
 export function inspectSafetensors(
   file: Uint8Array | ArrayBuffer,
-  { verify = true }: VerifyOptions = {},
+  options: VerifyOptions = {},
 ): {
   readonly entries: ReadonlyMap<string, Entry>;
   readonly metadata: Record<string, string>;
 } {
+  check("inspectSafetensors", arguments, "file:bytes {verify:boolean}");
+  const { verify = true } = options;
   const { header, data } = open(file, verify);
   const entryOf = (name: string, place: Place): Entry => ({
     dtype: place.dtype,
@@ -139,7 +142,8 @@ function listed(names: readonly string[]): string {
  * tensor's type. OutOfMemoryError. Then nothing is held
  */
 export function readSafetensors(file: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Contents {
-  const { entries, metadata } = inspectSafetensors(file, options);
+  check("readSafetensors", arguments, `file:bytes {${READ}}`);
+  const { entries, metadata } = inspectSafetensors(file, { verify: options.verify ?? true });
   const wanted = chosen("readSafetensors", entries, options.names);
   const making = new Making();
   try {
@@ -226,13 +230,15 @@ export interface StreamOptions extends ReadOptions {
  */
 export async function readSafetensorsStream(
   source: ReadableStream<Uint8Array> | Blob | Response,
-  { maxBytes = 2 ** 32, names, overflow = "error", verify = true }: StreamOptions = {},
+  options: StreamOptions = {},
 ): Promise<Contents> {
+  check("readSafetensorsStream", arguments, `source:any {maxBytes:number ${READ}}`);
+  const { maxBytes = 2 ** 32, names, overflow = "error", verify = true } = options;
   const stream = source instanceof Blob ? source.stream() : source instanceof Response ? source.body : source;
   if (!stream) throw new FormatError("readSafetensorsStream: the response has no body.");
   if (typeof stream.getReader !== "function")
     throw new TypeError(
-      "readSafetensorsStream: the source must be a ReadableStream, a Blob or a Response. Pass bytes to readSafetensors.",
+      `readSafetensorsStream: the source must be a ReadableStream, a Blob or a Response, got ${shown(source)}. Pass bytes to readSafetensors.`,
     );
   if (source instanceof Response && !source.ok) {
     await stream.cancel();

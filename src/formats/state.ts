@@ -1,9 +1,12 @@
 /** Saving a training and going on with it: the model, the optimizer, the schedule, the random numbers, in one safetensors file. */
+
 import type { Module, StateDict } from "../nn/module.ts";
 import type { EMA } from "../optim/average.ts";
 import { checked, type Loadable } from "../optim/loadable.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
+import { check, requireKind, shown } from "../runtime/arguments.ts";
 import { randomState, setRandomState } from "../runtime/engine.ts";
+import { RangeError, TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { FormatError } from "./errors.ts";
@@ -43,6 +46,9 @@ export interface LoadOptions extends VerifyOptions {
   readonly random?: boolean;
 }
 
+/** The parts of a training, as arguments. */
+const PARTS = "model:any optimizer:any scheduler:any average:any";
+
 /** The metadata's entry, and what stands in it. */
 const KEY = "nabla.training";
 const VERSION = 1;
@@ -77,19 +83,17 @@ const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [s
  * (`model.*`), the optimizer's options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the random numbers'
  * state, `step` and `extra`. A checksum in it lets loadState find damage.
  *
+ * Other properties of the object are ignored, so that it can hold a whole training.
+ *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
  * ```
  * @throws TypeError for what has no stateDict(), FormatError where `extra` is too large (16 MiB)
  */
-export function saveState({
-  model,
-  optimizer,
-  scheduler,
-  average,
-  step = 0,
-  extra,
-}: Training & Progress): Uint8Array<ArrayBuffer> {
+export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer> {
+  check("saveState", arguments, `{${PARTS} step:number extra:any ...}`);
+  requireKind("saveState", "training", "object", training);
+  const { model, optimizer, scheduler, average, step = 0, extra } = training;
   if (!Number.isFinite(step)) throw new RangeError(`saveState: step is ${step}, but must be a number.`);
   requireStateful("saveState", { model, optimizer, scheduler, average });
   // Some optimizers make their state's tensors for this.
@@ -173,7 +177,7 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
   for (const part of Object.values(parts) as (Partial<Stateful<unknown>> | undefined)[])
     if (part && !(typeof part.stateDict === "function" && typeof part.loadStateDict === "function"))
       throw new TypeError(
-        `${name}: ${part.constructor.name} has no state that could be kept: stateDict() and loadStateDict(). Leave it out; it starts anew.`,
+        `${name}: ${shown(part)} has no stateDict() and loadStateDict(), so it cannot be saved. Leave it out.`,
       );
 }
 
@@ -184,8 +188,11 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
  */
 export function loadState(
   file: Uint8Array | ArrayBuffer,
-  { model, optimizer, scheduler, average, random = true, verify = true }: Training & LoadOptions,
+  training: Training & LoadOptions,
 ): { step: number; extra: unknown } {
+  check("loadState", arguments, `file:bytes {${PARTS} random:boolean verify:boolean ...}`);
+  requireKind("loadState", "training", "object", training);
+  const { model, optimizer, scheduler, average, random = true, verify = true } = training;
   requireStateful("loadState", { model, optimizer, scheduler, average });
   return tidy(() => {
     const { tensors, metadata } = readSafetensors(file, { verify });

@@ -1,4 +1,6 @@
 /** Writes safetensors files, whole or in pieces. */
+import { check, shown } from "../runtime/arguments.ts";
+import { TypeError } from "../runtime/errors.ts";
 import "../autograd.ts";
 import { refuseForeign } from "../copies.ts";
 import "../eager.ts";
@@ -41,7 +43,10 @@ function requireWritable(tensors: Tensors, metadata: Metadata): void {
   };
   for (const [name, tensor] of Object.entries(tensors)) {
     refuseForeign("writeSafetensors", quote(name), tensor);
-    if (!(tensor instanceof Tensor)) throw new TypeError(`writeSafetensors: ${quote(name)} is not a tensor.`);
+    if (!(tensor instanceof Tensor))
+      throw new TypeError(
+        `writeSafetensors: ${quote(name)} must be a tensor, got ${shown(tensor)}. Pass a state dict.`,
+      );
     requireUnicode(`the name ${quote(name)}`, name);
   }
   if (Object.hasOwn(tensors, "__metadata__"))
@@ -99,6 +104,7 @@ export function writeSafetensors(
   metadata: Metadata = {},
   options: WriteOptions = {},
 ): Uint8Array<ArrayBuffer> {
+  check("writeSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
   const { head, parts, bytes } = layOut(tensors, metadata, options);
   const file = new Uint8Array(bytes);
   file.set(head);
@@ -123,6 +129,7 @@ export function streamSafetensors(
   metadata: Metadata = {},
   options: WriteOptions = {},
 ): ReadableStream<Uint8Array> {
+  check("streamSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
   const { head, parts } = layOut(tensors, metadata, options);
   function* pieces(): Generator<Uint8Array> {
     yield head;

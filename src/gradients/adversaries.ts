@@ -2,9 +2,11 @@
  * Inputs made to mislead: small changes along the loss's gradient by the inputs (FGSM, PGD), and the loss to train on them with. All of it
  * works in eager mode, inside `optimizer.minimize(() => …)` and inside `compile`; no parameter's gradient is touched.
  */
+
 import { uniform } from "../creation.ts";
 import { type Shape, sameShape, show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { Tensor, withGrad } from "../tensor.ts";
 import { grad } from "../transforms.ts";
@@ -35,7 +37,9 @@ export interface FgsmOptions extends BoxOptions {
  * ```
  * @throws ShapeError, DTypeError, TypeError, RangeError where inputs or options do not fit
  */
-export function fgsm(lossOf: InputLoss, x: Tensor, { epsilon, min, max }: FgsmOptions): Tensor {
+export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor {
+  check("fgsm", arguments, "lossOf:function x:tensor {epsilon!:number min:number max:number}");
+  const { epsilon, min, max } = options;
   requireInputs("fgsm", x);
   requireNumber("fgsm", "epsilon", epsilon, 0);
   requireBox("fgsm", min, max);
@@ -68,11 +72,21 @@ export interface PgdOptions extends BoxOptions {
  * Inside compile all steps are recorded, one behind the other.
  * @throws ShapeError, DTypeError, TypeError, RangeError where inputs or options do not fit
  */
-export function pgd(
-  lossOf: InputLoss,
-  x: Tensor,
-  { epsilon, steps = 10, stepSize = (2.5 * epsilon) / steps, randomStart = true, norm = "linf", min, max }: PgdOptions,
-): Tensor {
+export function pgd(lossOf: InputLoss, x: Tensor, options: PgdOptions): Tensor {
+  check(
+    "pgd",
+    arguments,
+    "lossOf:function x:tensor {epsilon!:number steps:number stepSize:number randomStart:boolean norm:string min:number max:number}",
+  );
+  const {
+    epsilon,
+    steps = 10,
+    stepSize = (2.5 * epsilon) / steps,
+    randomStart = true,
+    norm = "linf",
+    min,
+    max,
+  } = options;
   requireInputs("pgd", x);
   requireNumber("pgd", "epsilon", epsilon, 0);
   requireCount("pgd", "steps", steps);
@@ -166,8 +180,10 @@ export function adversarialLoss(
   lossOf: InputLoss,
   x: Tensor,
   attack: (lossOf: InputLoss, x: Tensor) => Tensor,
-  { clean = 0.5 }: AdversarialLossOptions = {},
+  options: AdversarialLossOptions = {},
 ): Tensor {
+  check("adversarialLoss", arguments, "lossOf:function x:tensor attack:function {clean:number}");
+  const { clean = 0.5 } = options;
   if (!(clean >= 0 && clean <= 1)) throw new RangeError(`adversarialLoss: clean is ${clean}, but must be in 0 … 1.`);
   return tidy(() => {
     const adversary = withGrad(false, () => attack(lossOf, x)).detach();

@@ -1,19 +1,26 @@
 /** How much mini-batches contradict each other: sign flips, cosines and the noise scale of their gradients, and orders that soften it. */
+
 import type { Module } from "../nn/module.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { randomVector } from "./eigen.ts";
 import { objective } from "./objective.ts";
 import { dot, mean, norm, plus, scale, type Vector } from "./vector.ts";
 
 /** The gradient of each mini-batch's loss, where the parameters are: one vector for each. */
-export const batchGradients = <B>(
+export function batchGradients<B>(
   model: Module | readonly Tensor[],
   loss: (batch: B) => Tensor,
   batches: readonly B[],
-): Vector[] => batches.map((batch) => objective(model as Module, () => loss(batch)).gradient());
+): Vector[] {
+  check("batchGradients", arguments, "model:module|array loss:function batches:array");
+  return batches.map((batch) => objective(model as Module, () => loss(batch)).gradient());
+}
 
 /** The share of components whose signs are opposite: 0 … 1. Components that are 0 in either count as agreeing. */
 export function signFlips(a: Vector, b: Vector): number {
+  check("signFlips", arguments, "a:numbers b:numbers");
   let flips = 0;
   for (let i = 0; i < a.length; i++) if (a[i]! * b[i]! < 0) flips++;
   return flips / a.length;
@@ -34,6 +41,7 @@ export interface Confusion {
 
 /** @param gradients of successive mini-batches, two or more */
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
+  check("gradientConfusion", arguments, "gradients:array");
   if (gradients.length < 2)
     throw new RangeError(`gradientConfusion: ${gradients.length} gradients: confusion is between two or more.`);
   const lengths = gradients.map(norm);
@@ -71,6 +79,7 @@ export interface NoiseScale {
  * @param batchSize samples in each mini-batch
  */
 export function gradientNoiseScale(gradients: readonly Vector[], batchSize: number): NoiseScale {
+  check("gradientNoiseScale", arguments, "gradients:array batchSize:number");
   const k = gradients.length;
   if (k < 2 || !(batchSize > 0))
     throw new RangeError(
@@ -100,6 +109,7 @@ export type Curriculum =
  * the shortest of all would be a travelling salesman's.
  */
 export function curriculum(choice: Curriculum): number[] {
+  check("curriculum", arguments, "{by!:string gradients:array difficulty:numbers count:number}");
   if (choice.by === "signs") return bySigns(choice.gradients);
   const keys = choice.by === "random" ? randomVector(choice.count) : Float64Array.from(choice.difficulty);
   return Array.from(keys.keys()).sort((a, b) => keys[a]! - keys[b]!);

@@ -1,4 +1,7 @@
 /** Linear systems by products alone: the conjugate gradient method (Hestenes and Stiefel 1952). */
+
+import { check } from "../runtime/arguments.ts";
+import { RangeError } from "../runtime/errors.ts";
 import { dot, norm, plus, type Vector } from "./vector.ts";
 
 export interface ConjugateOptions {
@@ -23,11 +26,13 @@ export interface Solution {
  * x with (A + λ)·x = b, A symmetric and positive semidefinite, known by its products. Ends early where a direction has no curvature
  * above 0.
  */
-export function conjugateGradient(
-  product: (v: Vector) => Vector,
-  b: Vector,
-  { damping = 0, iterations = 50, tolerance = 1e-5, start }: ConjugateOptions = {},
-): Solution {
+export function conjugateGradient(product: (v: Vector) => Vector, b: Vector, options: ConjugateOptions = {}): Solution {
+  check(
+    "conjugateGradient",
+    arguments,
+    "product:function b:numbers {damping:number iterations:number tolerance:number start:numbers}",
+  );
+  const { damping = 0, iterations = 50, tolerance = 1e-5, start } = options;
   const damped = (v: Vector): Vector => plus(product(v), v, damping);
   const size = norm(b);
   if (!Number.isFinite(size))

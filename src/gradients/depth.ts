@@ -1,6 +1,8 @@
 /** The gradient's path through a network's depth: what of it arrives at each layer's output. What residuals, gates and norms are for. */
+
 import { onesLike } from "../autograd.ts";
-import type { Module } from "../nn/module.ts";
+import { type Module, nameOf } from "../nn/module.ts";
+import { check } from "../runtime/arguments.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { arrivals, observed } from "./layers.ts";
@@ -27,14 +29,16 @@ export interface DepthRow {
 export function gradientByDepth(
   model: Module,
   loss: () => Tensor,
-  { which = isLeaf }: { which?: (module: Module) => boolean } = {},
+  options: { which?: (module: Module) => boolean } = {},
 ): DepthRow[] {
+  check("gradientByDepth", arguments, "model:module loss:function {which:function}");
+  const { which = isLeaf } = options;
   return tidy(() => {
     const { result, passes } = observed(model, which, loss);
     const arrived = arrivals(result, onesLike(result), passes);
     return passes.map(({ name, module, probe }, i) => ({
       name,
-      type: module.constructor.name,
+      type: nameOf(module),
       gradient: norm(Float64Array.from(arrived[i]!.live())),
       size: probe.size,
     }));

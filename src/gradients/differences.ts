@@ -1,4 +1,7 @@
 /** The derivative by its definition: differences with a step h, what they err by, and the step where they err least. */
+
+import { check } from "../runtime/arguments.ts";
+import { RangeError, TypeError } from "../runtime/errors.ts";
 import { Complex } from "./complex.ts";
 import { slope } from "./vector.ts";
 
@@ -19,7 +22,9 @@ export interface DifferenceOptions {
  * The step at which truncation and rounding are about equal, in proportion to x: √ε for forward differences, ∛ε for central ones
  * (Press et al. 2007, §5.7), rounded so that x + h − x is h.
  */
-export function bestStep(x: number, { method = "central", epsilon = EPSILON64 }: DifferenceOptions = {}): number {
+export function bestStep(x: number, options: DifferenceOptions = {}): number {
+  check("bestStep", arguments, "x:number {method:string epsilon:number step:number}");
+  const { method = "central", epsilon = EPSILON64 } = options;
   const h = epsilon ** (method === "forward" ? 1 / 2 : 1 / 3) * Math.max(1, Math.abs(x));
   return x + h - x;
 }
@@ -32,6 +37,7 @@ export function bestStep(x: number, { method = "central", epsilon = EPSILON64 }:
  * ```
  */
 export function finiteDifference(f: (x: number) => number, x: number, options: DifferenceOptions = {}): number {
+  check("finiteDifference", arguments, "f:function x:number {method:string step:number epsilon:number}");
   const { method = "central", step = bestStep(x, options) } = options;
   if (!(step > 0)) throw new RangeError(`finiteDifference: the step is ${step}, but must be above 0.`);
   return method === "forward" ? (f(x + step) - f(x)) / step : (f(x + step) - f(x - step)) / (2 * step);
@@ -45,7 +51,9 @@ export function finiteDifference(f: (x: number) => number, x: number, options: D
  * complexStep((z) => z.exp().mul(z.sin()), 1);
  * ```
  */
-export function complexStep(f: (z: Complex) => Complex, x: number, { step = 1e-20 }: { step?: number } = {}): number {
+export function complexStep(f: (z: Complex) => Complex, x: number, options: { step?: number } = {}): number {
+  check("complexStep", arguments, "f:function x:number {step:number}");
+  const { step = 1e-20 } = options;
   return f(new Complex(x, step)).im / step;
 }
 
@@ -79,8 +87,14 @@ export function errorCurve(
   f: (x: number) => number,
   x: number,
   derivative: number,
-  { method = "central", steps = defaultSteps(), complex }: ErrorCurveOptions = {},
+  options: ErrorCurveOptions = {},
 ): ErrorCurve {
+  check(
+    "errorCurve",
+    arguments,
+    "f:function x:number derivative:number {method:string steps:numbers complex:function}",
+  );
+  const { method = "central", steps = defaultSteps(), complex } = options;
   if (method === "complex" && !complex)
     throw new TypeError("errorCurve: the complex step needs f for complex numbers. Pass { complex: (z) => … }.");
   const points = steps.map((h): [number, number] => {
@@ -110,6 +124,7 @@ function defaultSteps(): number[] {
 
 /** The least-squares slope of log y against log x; NaN for fewer than two points. */
 export function logSlope(points: readonly (readonly [x: number, y: number])[]): number {
+  check("logSlope", arguments, "points:array");
   const usable = points.filter(([x, y]) => x > 0 && y > 0);
   return usable.length < 2 ? Number.NaN : slope(usable.map(([x, y]) => [Math.log(x), Math.log(y)]));
 }

@@ -1,5 +1,8 @@
 /** Eigenvalues of symmetric matrices in float64: all of a small one, the extreme ones of a product by Lanczos. */
+
 import { randn } from "../creation.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { addScaled, basis, dot, norm, plus, scale, unit, type Vector, vector } from "./vector.ts";
 
@@ -38,6 +41,7 @@ export const rademacher = (n: number): Vector => randomVector(n).map((v) => (v <
  * steps (Golub and Van Loan 2013, algorithms 8.3.1 and 8.3.2). Of order n³: for n up to several hundreds. @throws RangeError unless finite
  */
 export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
+  check("symmetricEigen", arguments, "matrix:numbers n:number");
   // rows[j] is what becomes column j of the product of all reflections: a vector in memory order.
   const rows = Array.from({ length: n }, (_, i) => Float64Array.from({ length: n }, (_, j) => matrix[i * n + j]!));
   if (rows.some((row) => !row.every(Number.isFinite)))
@@ -169,11 +173,13 @@ export interface Ritz {
  * Eigenvalues of a symmetric matrix that is known by its products with vectors: those at both ends come first (Lanczos 1950), with
  * every vector made orthogonal to all before.
  */
-export function lanczos(
-  product: (v: Vector) => Vector,
-  n: number,
-  { iterations = 100, tolerance = 1e-5, count = 1, start = startVector(n, 0) }: LanczosOptions = {},
-): Ritz {
+export function lanczos(product: (v: Vector) => Vector, n: number, options: LanczosOptions = {}): Ritz {
+  check(
+    "lanczos",
+    arguments,
+    "product:function n:number {iterations:number tolerance:number count:number start:numbers}",
+  );
+  const { iterations = 100, tolerance = 1e-5, count = 1, start = startVector(n, 0) } = options;
   const limit = Math.min(n, iterations);
   const q: Vector[] = [unit(start)];
   const [alpha, beta]: [number[], number[]] = [[], []];

@@ -1,4 +1,7 @@
 /** Leaving a saddle by noise: gradient descent with a random push at each step, and how long it takes by theory. */
+
+import { check } from "../runtime/arguments.ts";
+import { RangeError } from "../runtime/errors.ts";
 import { randomVector } from "./eigen.ts";
 import type { Objective } from "./objective.ts";
 import { minus, norm, plus, type Vector } from "./vector.ts";
@@ -31,6 +34,11 @@ function requireEscape({ lr, noise, distance }: EscapeOptions): void {
  * at every step). The parameters are put back.
  */
 export function escape(objective: Objective, options: EscapeOptions): Escape {
+  check(
+    "escape",
+    arguments,
+    "objective:objective {lr!:number noise!:number distance!:number maxSteps:number onStep:function}",
+  );
   requireEscape(options);
   const { lr, noise, distance, maxSteps = 10_000, onStep } = options;
   const start = objective.theta;
@@ -52,6 +60,11 @@ export function escape(objective: Objective, options: EscapeOptions): Escape {
  * probability ½ when its standard deviation is distance/0.6745.
  */
 export function predictedEscape(curvature: number, options: EscapeOptions): number {
+  check(
+    "predictedEscape",
+    arguments,
+    "curvature:number {lr!:number noise!:number distance!:number maxSteps:number onStep:function}",
+  );
   requireEscape(options);
   const { lr, noise, distance } = options;
   const a = 1 + lr * Math.abs(curvature);

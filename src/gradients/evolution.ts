@@ -1,7 +1,9 @@
 /** Lande's equation: how selection moves the mean of a population's traits, which is natural-gradient ascent of its mean fitness. */
+
 import { rand, tensor } from "../creation.ts";
+import { check } from "../runtime/arguments.ts";
 import { manualSeed } from "../runtime/engine.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { grad } from "../transforms.ts";
@@ -61,6 +63,7 @@ function requireSquare(name: string, m: Matrix, d: number): void {
  * @throws ShapeError
  */
 export function landeResponse(G: Matrix, beta: Point): Vector {
+  check("landeResponse", arguments, "G:array beta:numbers");
   requireSquare("landeResponse: G", G, beta.length);
   return times(G, beta);
 }
@@ -108,6 +111,7 @@ function secondMoment(rows: readonly Vector[]): Vector[] {
  * @throws ShapeError, RangeError
  */
 export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
+  check("selectionDifferential", arguments, "traits:array fitness:numbers");
   return sampleOf("selectionDifferential", traits, fitness).differential;
 }
 
@@ -122,6 +126,7 @@ export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
  * @throws ShapeError, RangeError where P is singular
  */
 export function selectionGradient(traits: Matrix, fitness: Point): Vector {
+  check("selectionGradient", arguments, "traits:array fitness:numbers");
   const { deviations, differential } = sampleOf("selectionGradient", traits, fitness);
   return times(inverse(secondMoment(deviations)), differential);
 }
@@ -132,6 +137,7 @@ export function selectionGradient(traits: Matrix, fitness: Point): Vector {
  * @throws ShapeError, RangeError
  */
 export function selectionGradientError(traits: Matrix, fitness: Point): Vector {
+  check("selectionGradientError", arguments, "traits:array fitness:numbers");
   const { deviations, relative, differential } = sampleOf("selectionGradientError", traits, fitness);
   const inverseP = inverse(secondMoment(deviations));
   const beta = times(inverseP, differential);
@@ -192,11 +198,9 @@ export interface Generation {
  * @param fitness of a phenotype [d]: 0 or more
  * @throws ShapeError, RangeError
  */
-export function breed(
-  population: Population,
-  fitness: (z: Vector) => number,
-  { size = 10_000, seed }: DrawOptions = {},
-): Generation {
+export function breed(population: Population, fitness: (z: Vector) => number, options: DrawOptions = {}): Generation {
+  check("breed", arguments, "population:object fitness:function {size:number seed:number}");
+  const { size = 10_000, seed } = options;
   requirePopulation("breed", population);
   if (seed !== undefined) manualSeed(seed);
   const centre = vector(population.mean);
@@ -274,8 +278,10 @@ export interface SelectionAscent {
 export function selectionAscent(
   population: Population,
   logFitness: (z: Tensor) => Tensor,
-  { size = 10_000, seed }: DrawOptions = {},
+  options: DrawOptions = {},
 ): SelectionAscent {
+  check("selectionAscent", arguments, "population:object logFitness:function {size:number seed:number}");
+  const { size = 10_000, seed } = options;
   requirePopulation("selectionAscent", population);
   if (seed !== undefined) manualSeed(seed);
   const { G, E } = population;

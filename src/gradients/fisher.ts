@@ -6,6 +6,8 @@ import { backpropagate } from "../autograd.ts";
 import { concat } from "../functions.ts";
 import type { Module } from "../nn/module.ts";
 import { full } from "../ops/shape.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, type TypedArray, withGrad } from "../tensor.ts";
 import { valueAndGrad } from "../transforms.ts";
@@ -95,12 +97,9 @@ export const layoutOf = (source: Parametric): Objective =>
  * F·v, without forming F. θ is all parameters in order, as in `objective`.
  * @param outputs the model's outputs on a batch: [batch, outputs]
  */
-export function fisherProduct(
-  source: Parametric,
-  outputs: () => Tensor,
-  v: Point,
-  { likelihood }: FisherOptions,
-): Vector {
+export function fisherProduct(source: Parametric, outputs: () => Tensor, v: Point, options: FisherOptions): Vector {
+  check("fisherProduct", arguments, "source:module|array outputs:function v:numbers {likelihood!:string}");
+  const { likelihood } = options;
   return linearized(layoutOf(source), outputs, likelihood, (at) => at.product(v));
 }
 
@@ -111,7 +110,9 @@ export function fisherProduct(
  * fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });   // n × n numbers
  * ```
  */
-export function fisherMatrix(source: Parametric, outputs: () => Tensor, { likelihood }: FisherOptions): Vector {
+export function fisherMatrix(source: Parametric, outputs: () => Tensor, options: FisherOptions): Vector {
+  check("fisherMatrix", arguments, "source:module|array outputs:function {likelihood!:string}");
+  const { likelihood } = options;
   const layout = layoutOf(source);
   return linearized(layout, outputs, likelihood, (at) =>
     concatenated(Array.from({ length: layout.size }, (_, i) => at.product(basis(layout.size, i)))),
@@ -124,6 +125,7 @@ export function fisherMatrix(source: Parametric, outputs: () => Tensor, { likeli
  * @param gradients what `perSampleGradients` returned
  */
 export function empiricalFisher(gradients: PerSample): Vector {
+  check("empiricalFisher", arguments, "gradients:any");
   return tidy(() => {
     const rows = Object.values(gradients).map((g) => g.reshape([g.shape[0]!, -1]));
     const g = concat(rows, 1);
@@ -145,8 +147,10 @@ export function fisherDiagonal(
   model: Module,
   forward: (...inputs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],
-  { likelihood, kind = "exact" }: DiagonalOptions,
+  options: DiagonalOptions,
 ): Record<string, Vector> {
+  check("fisherDiagonal", arguments, "model:module forward:function inputs:tensors {likelihood!:string kind:string}");
+  const { likelihood, kind = "exact" } = options;
   const { factor } = rulesOf(likelihood);
   return tidy(() => {
     const y = withGrad(false, () => requireOutputs(forward(...inputs)));
@@ -197,8 +201,14 @@ export function naturalGradient(
   source: Parametric,
   outputs: () => Tensor,
   target: Tensor,
-  { likelihood, ...options }: FisherOptions & ConjugateOptions,
+  given: FisherOptions & ConjugateOptions,
 ): NaturalGradient {
+  check(
+    "naturalGradient",
+    arguments,
+    "source:module|array outputs:function target:tensor {likelihood!:string damping:number iterations:number tolerance:number start:numbers}",
+  );
+  const { likelihood, ...options } = given;
   return linearized(layoutOf(source), outputs, likelihood, (at) => {
     const { loss, gradient } = lossAt(at, target, likelihood);
     const solution = conjugateGradient(at.product, gradient, options);

@@ -2,6 +2,9 @@
  * Gradients as a dynamical system: the flow that gradient descent follows with small steps, the heavy ball that momentum makes of it,
  * how far the discrete optimizers are from both, and what decides whether a critical point holds or lets go.
  */
+
+import { check } from "../runtime/arguments.ts";
+import { RangeError, TypeError } from "../runtime/errors.ts";
 import { Complex } from "./complex.ts";
 import { logSlope } from "./differences.ts";
 import { Objective, type Point } from "./objective.ts";
@@ -35,8 +38,14 @@ function startOf(name: string, { theta }: Potential, { start = theta }: Start): 
  * @throws TypeError without a start; what `integrate` throws
  */
 export function gradientFlow(potential: Potential, options: IntegrateOptions & Start): Trajectory {
+  check(
+    "gradientFlow",
+    arguments,
+    "potential:potential {start:numbers duration!:number method:string step:number tolerance:any maxSteps:number times:numbers}",
+  );
   const downhill = (_: number, theta: Vector): Vector => vector(potential.gradient(theta)).map((g) => -g);
-  return integrate(downhill, startOf("gradientFlow", potential, options), options);
+  const { start: _, ...how } = options;
+  return integrate(downhill, startOf("gradientFlow", potential, options), how);
 }
 
 export interface HeavyBallOptions extends IntegrateOptions, Start {
@@ -63,10 +72,15 @@ export interface HeavyBallTrajectory extends Trajectory {
  * @throws RangeError, TypeError
  */
 export function heavyBall(potential: Potential, options: HeavyBallOptions): HeavyBallTrajectory {
-  const { friction, mass = 1 } = options;
+  check(
+    "heavyBall",
+    arguments,
+    "potential:potential {start:numbers duration!:number friction!:number mass:number velocity:numbers method:string step:number tolerance:any maxSteps:number times:numbers}",
+  );
+  const { friction, mass = 1, velocity: push, start: _, ...how } = options;
   const start = startOf("heavyBall", potential, options);
   const n = start.length;
-  const velocity = vector(options.velocity ?? new Float64Array(n));
+  const velocity = vector(push ?? new Float64Array(n));
   if (!(friction >= 0 && mass > 0))
     throw new RangeError(`heavyBall: friction ${friction} must be 0 or more, and mass ${mass} above 0.`);
   if (velocity.length !== n)
@@ -76,7 +90,7 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
     const g = potential.gradient(state.slice(0, n));
     return concatenated([v, v.map((vi, i) => -(friction * vi + g[i]!) / mass)]);
   };
-  const { states, ...rest } = integrate(field, concatenated([start, velocity]), options);
+  const { states, ...rest } = integrate(field, concatenated([start, velocity]), how);
   return { ...rest, states: states.map((s) => s.slice(0, n)), velocities: states.map((s) => s.slice(n)) };
 }
 
@@ -94,7 +108,9 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
  * ```
  * @throws RangeError
  */
-export function heavyBallOf({ lr, momentum }: { lr: number; momentum: number }): { step: number; friction: number } {
+export function heavyBallOf(options: { lr: number; momentum: number }): { step: number; friction: number } {
+  check("heavyBallOf", arguments, "{lr!:number momentum!:number}");
+  const { lr, momentum } = options;
   requireRates("heavyBallOf", lr, momentum);
   const step = Math.sqrt(lr);
   return { step, friction: (1 - momentum) / step };
@@ -104,7 +120,9 @@ export function heavyBallOf({ lr, momentum }: { lr: number; momentum: number }):
  * SGD's arguments by which it follows a heavy ball of mass 1 with a given step: lr = h², μ = 1 − γh. See heavyBallOf.
  * @throws RangeError where γh is beyond 1: momentum would be negative
  */
-export function momentumOf({ step, friction }: { step: number; friction: number }): { lr: number; momentum: number } {
+export function momentumOf(options: { step: number; friction: number }): { lr: number; momentum: number } {
+  check("momentumOf", arguments, "{step!:number friction!:number}");
+  const { step, friction } = options;
   if (!(step > 0 && friction >= 0 && step * friction <= 1))
     throw new RangeError(
       `momentumOf: step ${step} · friction ${friction} must be in 0 … 1. Take a step of at most ${1 / friction}.`,
@@ -134,6 +152,7 @@ export interface DescentOptions extends Start {
  * @throws RangeError where lr is so large that θ leaves the finite numbers
  */
 export function gradientDescent(potential: Potential, options: DescentOptions): Trajectory {
+  check("gradientDescent", arguments, "potential:potential {start:numbers lr!:number momentum:number steps!:number}");
   const { lr, momentum = 0, steps } = options;
   requireRates("gradientDescent", lr, momentum);
   if (!(Number.isInteger(steps) && steps >= 0))
@@ -181,6 +200,11 @@ export interface DiscretizationError {
  * @throws RangeError, TypeError
  */
 export function discretizationError(potential: Potential, options: DiscretizationOptions): DiscretizationError {
+  check(
+    "discretizationError",
+    arguments,
+    "potential:potential {start:numbers duration!:number steps!:numbers method!:string friction:number floor:number}",
+  );
   const { duration, steps, method, friction } = options;
   const start = startOf("discretizationError", potential, options);
   if (method === "momentum" && friction === undefined)
@@ -265,6 +289,7 @@ export interface StabilityOptions {
  * @throws RangeError, TypeError
  */
 export function stability(curvatures: Point, options: StabilityOptions): Stability {
+  check("stability", arguments, "curvatures:numbers {friction:number lr:number momentum:number tolerance:number}");
   const { lr, tolerance = 1e-12 } = options;
   const { friction, momentum } = ratesOf(options);
   if (!curvatures.length) throw new RangeError("stability: there are no curvatures. Pass the Hessian's eigenvalues.");
@@ -338,10 +363,9 @@ export interface EscapeRateOptions {
  * ```
  * @throws RangeError where fewer than two distances above 0 are left
  */
-export function escapeRate(
-  { times, states }: Pick<Trajectory, "times" | "states">,
-  options: EscapeRateOptions,
-): number {
+export function escapeRate(trajectory: Pick<Trajectory, "times" | "states">, options: EscapeRateOptions): number {
+  check("escapeRate", arguments, "trajectory:object {from!:numbers within:pair}");
+  const { times, states } = trajectory;
   const { from, within: [first, last] = [times.at(-1)! / 2, times.at(-1)!] } = options;
   const points = times.flatMap((t, i): [number, number][] => {
     const distance = norm(minus(states[i]!, vector(from)));

@@ -3,6 +3,8 @@
 import { randn } from "../creation.ts";
 import { concat } from "../functions.ts";
 import { formatNumber } from "../printing.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { fromElements } from "../tensor.ts";
@@ -10,6 +12,8 @@ import { vjp } from "../transforms.ts";
 import { EPSILON32 } from "./differences.ts";
 import { Objective } from "./objective.ts";
 import { basis, dot, plus, unit, type Vector, vector } from "./vector.ts";
+
+const OPTIONS = "{step:number atol:number rtol:number raise:boolean directions:number components:number}";
 
 export interface GradcheckOptions {
   /** h, in proportion to the point's size where that is above 1. Default 10⁻². */
@@ -137,6 +141,8 @@ export function gradcheck(
   second: readonly Tensor[] | GradcheckOptions = {},
   third: GradcheckOptions = {},
 ): GradcheckResult {
+  if (f instanceof Objective) check("gradcheck", arguments, `objective:any ${OPTIONS}`);
+  else check("gradcheck", arguments, `f:function inputs:tensors ${OPTIONS}`);
   return f instanceof Objective
     ? checkObjective(f, second as GradcheckOptions)
     : checkFunction("gradcheck", f, second as readonly Tensor[], third);
@@ -148,6 +154,7 @@ export function gradgradcheck(
   inputs: readonly Tensor[],
   options: GradcheckOptions = {},
 ): GradcheckResult {
+  check("gradgradcheck", arguments, `f:function inputs:tensors ${OPTIONS}`);
   return tidy(() => {
     const dy = randn(tidy(() => f(...inputs)).shape);
     const pulledBack = (...all: Tensor[]): Tensor => {

@@ -2,8 +2,11 @@
  * Which inputs a network's answer hangs on, by gradients of a score: saliency, gradient × input, integrated gradients, SmoothGrad.
  * What each returns has the shape of the inputs. Parameters and their gradients stay as they are.
  */
+
 import { full, randn } from "../creation.ts";
 import { concat } from "../functions.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { fromElements, Tensor, withGrad } from "../tensor.ts";
 import { type Nodes, type Rule, rules } from "./quadrature.ts";
@@ -34,7 +37,9 @@ import {
  * Works inside compile, without a check of targets' values.
  * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores or targets do not fit
  */
-export function saliency(f: Scorer, x: Tensor, { target }: TargetOptions = {}): Tensor {
+export function saliency(f: Scorer, x: Tensor, options: TargetOptions = {}): Tensor {
+  check("saliency", arguments, "f:module|function x:any {target:number|tensor}");
+  const { target } = options;
   requireInputs("saliency", x);
   return tidy(() => withGrad(false, () => scoreGradient("saliency", f, x, target).abs()));
 }
@@ -50,7 +55,9 @@ export function saliency(f: Scorer, x: Tensor, { target }: TargetOptions = {}): 
  * Works inside compile, without a check of targets' values.
  * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores or targets do not fit
  */
-export function gradientTimesInput(f: Scorer, x: Tensor, { target }: TargetOptions = {}): Tensor {
+export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions = {}): Tensor {
+  check("gradientTimesInput", arguments, "f:module|function x:any {target:number|tensor}");
+  const { target } = options;
   requireInputs("gradientTimesInput", x);
   return tidy(() => withGrad(false, () => scoreGradient("gradientTimesInput", f, x, target).mul(x)));
 }
@@ -96,14 +103,14 @@ export interface IntegratedGradients {
 export function integratedGradients(
   f: Scorer,
   x: Tensor,
-  {
-    target,
-    baseline = 0,
-    steps = 50,
-    rule = "gaussLegendre",
-    batchSize = DEFAULT_BATCH,
-  }: IntegratedGradientsOptions = {},
+  options: IntegratedGradientsOptions = {},
 ): IntegratedGradients {
+  check(
+    "integratedGradients",
+    arguments,
+    "f:module|function x:any {target:number|tensor baseline:number|tensor steps:number rule:string batchSize:number}",
+  );
+  const { target, baseline = 0, steps = 50, rule = "gaussLegendre", batchSize = DEFAULT_BATCH } = options;
   const name = "integratedGradients";
   requireInputs(name, x);
   requireCount(name, "steps", steps);
@@ -154,11 +161,13 @@ export interface SmoothGradOptions extends TargetOptions, BatchOptions {
  * Works inside compile with a number as target.
  * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores, targets or options do not fit
  */
-export function smoothGrad(
-  f: Scorer,
-  x: Tensor,
-  { target, noise = 0.15, samples: copies = 50, batchSize = DEFAULT_BATCH }: SmoothGradOptions = {},
-): Tensor {
+export function smoothGrad(f: Scorer, x: Tensor, options: SmoothGradOptions = {}): Tensor {
+  check(
+    "smoothGrad",
+    arguments,
+    "f:module|function x:any {target:number|tensor noise:number samples:number batchSize:number}",
+  );
+  const { target, noise = 0.15, samples: copies = 50, batchSize = DEFAULT_BATCH } = options;
   const name = "smoothGrad";
   requireInputs(name, x);
   requireCount(name, "samples", copies);

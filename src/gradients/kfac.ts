@@ -2,12 +2,14 @@
  * K-FAC: Fisher's matrix layer by layer as a Kronecker product A ⊗ G, of the layer's inputs and of the gradients at its outputs, whose
  * inverse is that of two small matrices (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
  */
+
 import { eye, full, ones } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { isPlain } from "../nn/intercept.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
+import { check } from "../runtime/arguments.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 import { arrivals, asPositions, observed, oneGroup, type Pass, patches } from "./layers.ts";
@@ -33,8 +35,10 @@ export interface KroneckerFactors {
 export function kroneckerFactors(
   model: Module,
   outputs: () => Tensor,
-  { likelihood }: { likelihood: Likelihood },
+  options: { likelihood: Likelihood },
 ): Record<string, KroneckerFactors> {
+  check("kroneckerFactors", arguments, "model:module outputs:function {likelihood!:string}");
+  const { likelihood } = options;
   return tidy(() => {
     const { result, passes } = observed(model, isKronecker, outputs);
     const y = requireOutputs(result);

@@ -6,7 +6,8 @@ import { SpectralNorm } from "../nn/spectral.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { foreign, given, type OptimizerState, type State } from "../optim/optimizer.ts";
 import { packed, savedOptions, unpacked } from "../optim/vectors.ts";
-import { requireRange, requireWhole } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 import { layoutOf, linearized, lossAt } from "./fisher.ts";
@@ -62,6 +63,7 @@ type Factors = Map<string, KroneckerFactors>;
  * ```
  */
 export class KFAC {
+  static readonly kind: string = "KFAC";
   /** λ now. */
   damping: number;
   private options: Required<KFACOptions>;
@@ -77,6 +79,11 @@ export class KFAC {
     private readonly model: Module,
     options: KFACOptions,
   ) {
+    check(
+      "KFAC",
+      arguments,
+      "model:module {likelihood!:string lr:number damping:number adapt:boolean decay:number every:number}",
+    );
     this.options = { lr: 1, damping: 0.1, adapt: true, decay: 0.95, every: 10, ...given(options) };
     validate(this.options);
     this.damping = this.options.damping;

@@ -1,4 +1,7 @@
 /** The shape of a loss around a point, without forming its Hessian: extreme curvatures, trace, spectrum, and what kind of point it is. */
+
+import { check } from "../runtime/arguments.ts";
+import { RangeError } from "../runtime/errors.ts";
 import {
   type Eigen,
   type LanczosOptions,
@@ -34,6 +37,11 @@ export function hessianExtremes(
   objective: Objective,
   options: LanczosOptions = {},
 ): { largest: Curvature[]; smallest: Curvature[]; products: number } {
+  check(
+    "hessianExtremes",
+    arguments,
+    "objective:objective {iterations:number tolerance:number count:number start:numbers}",
+  );
   const { count = 1 } = options;
   if (!Number.isInteger(count) || count < 1 || count > objective.size)
     throw new RangeError(`hessianExtremes: count is ${count}, but must be a whole number from 1 to ${objective.size}.`);
@@ -50,6 +58,7 @@ export function hessianExtremes(
 
 /** The whole Hessian, row by row, made symmetric: one product for each parameter. For small models, and for checks. */
 export function denseHessian(objective: Objective): Vector {
+  check("denseHessian", arguments, "objective:objective");
   const n = objective.size;
   const h = new Float64Array(n * n);
   for (let i = 0; i < n; i++) h.set(objective.hvp(basis(n, i)), i * n);
@@ -57,7 +66,10 @@ export function denseHessian(objective: Objective): Vector {
 }
 
 /** All of the Hessian's eigenvalues and vectors, ascending. For small models. */
-export const denseEigen = (objective: Objective): Eigen => symmetricEigen(denseHessian(objective), objective.size);
+export function denseEigen(objective: Objective): Eigen {
+  check("denseEigen", arguments, "objective:objective");
+  return symmetricEigen(denseHessian(objective), objective.size);
+}
 
 /** A mean of random samples, and how far it may be off. */
 export interface Estimate {
@@ -66,7 +78,9 @@ export interface Estimate {
 }
 
 /** The Hessian's trace, the sum of all curvatures: the mean of vᵀHv over random signs v (Hutchinson 1990). */
-export function hessianTrace(objective: Objective, { samples = 30 }: { samples?: number } = {}): Estimate {
+export function hessianTrace(objective: Objective, options: { samples?: number } = {}): Estimate {
+  check("hessianTrace", arguments, "objective:objective {samples:number}");
+  const { samples = 30 } = options;
   if (!(Number.isInteger(samples) && samples > 1))
     throw new RangeError(
       `hessianTrace: samples is ${samples}, but must be a whole number from 2 on, to tell how far off the mean is.`,
@@ -94,8 +108,14 @@ export interface DensityOptions {
  */
 export function spectralDensity(
   objective: Objective,
-  { probes = 4, iterations = 60, points = 200, width = 0.01 }: DensityOptions = {},
+  options: DensityOptions = {},
 ): { curvatures: Vector; density: Vector } {
+  check(
+    "spectralDensity",
+    arguments,
+    "objective:objective {probes:number iterations:number points:number width:number}",
+  );
+  const { probes = 4, iterations = 60, points = 200, width = 0.01 } = options;
   const runs = Array.from(
     { length: probes },
     (): Ritz =>
@@ -163,6 +183,11 @@ export interface CriticalOptions {
  * ```
  */
 export function classifyCriticalPoint(objective: Objective, options: CriticalOptions = {}): CriticalPoint {
+  check(
+    "classifyCriticalPoint",
+    arguments,
+    "objective:objective {gradientTolerance:number curvatureTolerance:number iterations:number}",
+  );
   const { gradientTolerance = 1e-3, iterations = 100 } = options;
   const gradientNorm = norm(objective.gradient());
   if (!Number.isFinite(gradientNorm))
@@ -213,6 +238,11 @@ function ends(objective: Objective, options: LanczosOptions): { largest: Curvatu
  * parameters it is a lower bound, as good as Lanczos comes to the small end: the true number may be larger. The options are for those.
  */
 export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
+  check(
+    "conditionNumber",
+    arguments,
+    "objective:objective {iterations:number tolerance:number count:number start:numbers}",
+  );
   const { largest, smallest } = ends(objective, options);
   return smallest.value > 0 ? largest.value / smallest.value : Infinity;
 }
@@ -232,6 +262,7 @@ export function ravine(
   objective: Objective,
   options: LanczosOptions = {},
 ): { across: Along; along: Along; share: number; conditionNumber: number } {
+  check("ravine", arguments, "objective:objective {iterations:number tolerance:number count:number start:numbers}");
   const gradient = objective.gradient();
   const { largest, smallest } = ends(objective, options);
   const measured = ({ value, direction }: Curvature): Along => {

@@ -2,7 +2,7 @@
 import { eye, rand, randn } from "../creation.ts";
 import * as losses from "../losses.ts";
 import { show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 import { grad } from "../transforms.ts";
 

@@ -2,12 +2,15 @@
  * A bound on how steep a network is anywhere: the product of its layers' bounds (Szegedy et al. 2014, §4.3). What it cannot bound, it
  * refuses.
  */
+
 import { Conv2d } from "../nn/conv.ts";
 import { isPlain } from "../nn/intercept.ts";
 import * as layers from "../nn/layers.ts";
-import { type Module, Sequential } from "../nn/module.ts";
+import { type Module, nameOf, Sequential } from "../nn/module.ts";
 import { GlobalAvgPool2d, MaxPool2d } from "../nn/pool.ts";
 import { SpectralNorm } from "../nn/spectral.ts";
+import { check } from "../runtime/arguments.ts";
+import { TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 import { spectralNorm } from "./spectral.ts";
@@ -72,6 +75,7 @@ const greatestDivisor = (a: number, b: number): number => (b ? greatestDivisor(b
  * @throws TypeError naming the layer that has no bound here
  */
 export function lipschitzBound(model: Module): number {
+  check("lipschitzBound", arguments, "model:module");
   return boundOf(model, "");
 }
 
@@ -91,7 +95,7 @@ function boundOf(module: Module, path: string): number {
   const found = bounds.find(([type]) => isPlain(module, type));
   if (found) return found[1](module as never);
   throw new TypeError(
-    `lipschitzBound: nothing is known of ${module.constructor.name}${path ? ` (layer ${path})` : ""}. Layers may be Linear, Conv2d, SpectralNorm ` +
+    `lipschitzBound: nothing is known of ${nameOf(module)}${path ? ` (layer ${path})` : ""}. Layers may be Linear, Conv2d, SpectralNorm ` +
       "of them, MaxPool2d, GlobalAvgPool2d, Flatten, Identity, Dropout, activations, Softmax, and Sequential of such.",
   );
 }

@@ -5,10 +5,11 @@
 import { backpropagate, onesLike } from "../autograd.ts";
 import { where } from "../functions.ts";
 import { type Call, intercepted } from "../nn/intercept.ts";
-import type { Module } from "../nn/module.ts";
+import { type Module, nameOf } from "../nn/module.ts";
 import { interpolate } from "../nn/resize.ts";
 import { show, sizeOf } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { fromElements, Tensor, withGrad } from "../tensor.ts";
 import {
@@ -44,12 +45,9 @@ export interface GradCamOptions extends TargetOptions {
  * @throws Error where the model does not run the layer, or more than once, or the score does not depend on it; ShapeError where its
  * output is no image; otherwise as saliency
  */
-export function gradCam(
-  model: Module,
-  layer: Module,
-  x: Tensor,
-  { target, resize = false }: GradCamOptions = {},
-): Tensor {
+export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCamOptions = {}): Tensor {
+  check("gradCam", arguments, "model:module layer:module x:any {target:number|tensor resize:boolean}");
+  const { target, resize = false } = options;
   if (!(x instanceof Tensor)) throw new TypeError("gradCam: the inputs are no tensor. Pass tensor(values).");
   if (resize && x.shape.length !== 4)
     throw new ShapeError(
@@ -67,7 +65,7 @@ export function gradCam(
     const g = gradients.get(output);
     if (!g)
       throw new Error(
-        `gradCam: the score does not depend on the output of ${layer.constructor.name}. Pass a layer between inputs and scores.`,
+        `gradCam: the score does not depend on the output of ${nameOf(layer)}. Pass a layer between inputs and scores.`,
       );
     return withGrad(false, () => {
       const weights = g.mean([1, 2], { keepdim: true });
@@ -86,7 +84,7 @@ function captured(model: Module, layer: Module, f: () => Tensor): { output: Tens
     if (module !== layer) return y;
     if (!(y instanceof Tensor) || y.shape.length !== 4)
       throw new ShapeError(
-        `gradCam: ${layer.constructor.name} returns ${y instanceof Tensor ? show(y.shape) : typeof y}, but the map is of an image, [batch, h, w, channels]. Pass a layer before the images are flattened.`,
+        `gradCam: ${nameOf(layer)} returns ${y instanceof Tensor ? show(y.shape) : typeof y}, but the map is of an image, [batch, h, w, channels]. Pass a layer before the images are flattened.`,
       );
     const leaf = y.detach();
     leaf.requiresGrad = true;
@@ -96,7 +94,7 @@ function captured(model: Module, layer: Module, f: () => Tensor): { output: Tens
   const score = intercepted(layer, around, () => withGrad(true, f));
   if (outputs.length !== 1)
     throw new Error(
-      `gradCam: ${model.constructor.name} runs the layer ${layer.constructor.name} ${outputs.length} times, but must run it once. ` +
+      `gradCam: ${nameOf(model)} runs the layer ${nameOf(layer)} ${outputs.length} times, but must run it once. ` +
         "Pass a module that it calls, such as model.layers[0], by its forward().",
     );
   return { output: outputs[0]!, score };
@@ -123,11 +121,13 @@ export interface OcclusionOptions extends TargetOptions, BatchOptions {
  * Not inside compile: scores are read from memory.
  * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores, targets or options do not fit
  */
-export function occlusion(
-  f: Scorer,
-  x: Tensor,
-  { target, window = 1, stride = window, fill = 0, batchSize = 256 }: OcclusionOptions = {},
-): Tensor {
+export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}): Tensor {
+  check(
+    "occlusion",
+    arguments,
+    "f:module|function x:any {target:number|tensor window:number|numbers stride:number|numbers fill:number|tensor batchSize:number}",
+  );
+  const { target, window = 1, stride = window, fill = 0, batchSize = 256 } = options;
   const name = "occlusion";
   requireInputs(name, x);
   requireCount(name, "batchSize", batchSize);

@@ -3,6 +3,7 @@
 import type { Module } from "../nn/module.ts";
 import { foreign, given, type OptimizerState } from "../optim/optimizer.ts";
 import { packed, savedOptions, unpacked } from "../optim/vectors.ts";
+import { check } from "../runtime/arguments.ts";
 import { requireRange, requireWhole } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
@@ -44,6 +45,7 @@ function validate({ iterations, tolerance, ...options }: Required<NaturalGradien
  * ```
  */
 export class NaturalGradient {
+  static readonly kind: string = "NaturalGradient";
   /** λ now. */
   damping: number;
   private options: Required<NaturalGradientOptions>;
@@ -52,6 +54,11 @@ export class NaturalGradient {
 
   /** @throws RangeError, or Error where there are no parameters */
   constructor(parameters: Module | readonly Tensor[], options: NaturalGradientOptions) {
+    check(
+      "NaturalGradient",
+      arguments,
+      "parameters:module|array {likelihood!:string lr:number damping:number adapt:boolean iterations:number tolerance:number}",
+    );
     this.options = { lr: 1, damping: 0.1, adapt: true, iterations: 20, tolerance: 1e-2, ...given(options) };
     validate(this.options);
     this.damping = this.options.damping;

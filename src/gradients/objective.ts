@@ -5,7 +5,8 @@
 import { backpropagate, onesLike } from "../autograd.ts";
 import { Module } from "../nn/module.ts";
 import { show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check, requireKind } from "../runtime/arguments.ts";
+import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { fromElements, Tensor, withGrad } from "../tensor.ts";
 import { concatenated, type Vector, vector } from "./vector.ts";
@@ -182,6 +183,9 @@ export function objective(
   source: Module | readonly Tensor[] | ((theta: Tensor) => Tensor),
   second: (() => Tensor) | Tensor | readonly number[],
 ): Objective {
+  check("objective", arguments, "source:module|array|function second:any");
+  if (typeof source === "function") requireKind("objective", "at", "tensor|numbers", second);
+  else requireKind("objective", "loss", "function", second);
   if (source instanceof Module) {
     // Frozen parameters are part of the loss, not of θ.
     const named = [...source.namedParameters()].filter(([, p]) => p.requiresGrad);

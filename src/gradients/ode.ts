@@ -2,7 +2,8 @@
  * Solves θ̇ = f(t, θ) in float64 by explicit Runge–Kutta methods: a table of methods and one driver, which takes fixed steps or, where
  * the method estimates its error, chooses them. Knows nothing of losses.
  */
-import { ShapeError } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import type { Point } from "./objective.ts";
 import { minus, type Vector, vector } from "./vector.ts";
 
@@ -200,6 +201,11 @@ function firstStep(slope: Slope, theta: Vector, first: Vector, tolerance: Tolera
  * @throws ShapeError where f's result is not as long as θ
  */
 export function integrate(field: VectorField, start: Point, options: IntegrateOptions): Trajectory {
+  check(
+    "integrate",
+    arguments,
+    "field:function start:numbers {duration!:number method:string step:number tolerance:any maxSteps:number times:numbers}",
+  );
   const { method = "dopri5", duration, maxSteps = 100_000 } = options;
   const tableau = requireOptions(options);
   const tolerance = toleranceOf(options);

@@ -2,11 +2,12 @@
 import { backpropagate, onesLike } from "../autograd.ts";
 import { type Compiled, compile } from "../compile/compile.ts";
 import { stack } from "../functions.ts";
-import type { Module } from "../nn/module.ts";
+import { type Module, nameOf } from "../nn/module.ts";
 import { BatchNorm } from "../nn/norm.ts";
 import { full } from "../ops/shape.ts";
 import { show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error, ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { Tensor } from "../tensor.ts";
 import { arrivals, observed, ruleOf } from "./layers.ts";
@@ -47,8 +48,10 @@ export interface PerSampleFunction {
 export function perSampleGradients(
   model: Module,
   losses: (...inputs: Tensor[]) => Tensor,
-  { method }: PerSampleOptions = {},
+  options: PerSampleOptions = {},
 ): PerSampleFunction {
+  check("perSampleGradients", arguments, "model:module losses:function {method:string}");
+  const { method } = options;
   const refuse = (obstacle: string): void => {
     if (method === "batch")
       throw new Error(`perSampleGradients: ${obstacle}. Leave the method out, or pass { method: "loop" }.`);
@@ -84,7 +87,7 @@ function requireSeparate(model: Module): void {
   for (const [name, module] of model.namedModules())
     if (module instanceof BatchNorm && module.training)
       throw new Error(
-        `perSampleGradients: in training ${name || "the model"}, a ${module.constructor.name}, mixes the samples of a batch, which then have no gradients of their own. Call model.eval(), or use GroupNorm or LayerNorm.`,
+        `perSampleGradients: in training ${name || "the model"}, a ${nameOf(module)}, mixes the samples of a batch, which then have no gradients of their own. Call model.eval(), or use GroupNorm or LayerNorm.`,
       );
 }
 

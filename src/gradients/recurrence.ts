@@ -1,6 +1,7 @@
 /** The gradient through time: how much of it reaches each step of a recurrence, against the powers of its weight's norm. */
 import { backpropagate } from "../autograd.ts";
 import { full } from "../ops/shape.ts";
+import { check } from "../runtime/arguments.ts";
 import { tidy } from "../scope.ts";
 import { type Edge, type Tensor, withGrad } from "../tensor.ts";
 import { norm, slope, vector } from "./vector.ts";
@@ -25,6 +26,7 @@ export function gradientThroughTime<S extends RecurrentState>(
   inputs: readonly Tensor[],
   loss: (state: S) => Tensor,
 ): number[] {
+  check("gradientThroughTime", arguments, "step:function initial:any inputs:tensors loss:function");
   return tidy(() => {
     const probes: Tensor[][] = [];
     // Zeros that are added to a state: the gradient by them is the gradient by the state.
@@ -58,6 +60,7 @@ export function gradientThroughTime<S extends RecurrentState>(
  * are not finite are left out; NaN for fewer than two.
  */
 export function growthPerStep(norms: readonly number[]): number {
+  check("growthPerStep", arguments, "norms:numbers");
   const last = norms.length - 1;
   return slope(
     norms.flatMap((n, t): [number, number][] => (n > 0 && Number.isFinite(n) ? [[last - t, Math.log(n)]] : [])),

@@ -2,8 +2,10 @@
  * Penalties on a function's gradient by its inputs, to be added to a loss: their own gradient goes through the gradient (double backward).
  * They work in eager mode, inside `optimizer.minimize(() => …)` and inside `compile`.
  */
+
 import { Module } from "../nn/module.ts";
 import { sameShape, show } from "../ops/value.ts";
+import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { fromElements, Tensor } from "../tensor.ts";
@@ -49,6 +51,7 @@ const roots = (squares: Tensor): Tensor => squares.add(TINY).sqrt();
  * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit
  */
 export function inputGradientNorms(f: Scorer, x: Tensor): Tensor {
+  check("inputGradientNorms", arguments, "f:module|function x:any");
   return tidy(() => roots(squaredNorms("inputGradientNorms", f, x)));
 }
 
@@ -68,7 +71,9 @@ export interface GradientPenaltyOptions {
  * ```
  * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit; RangeError where target is below 0
  */
-export function gradientPenalty(f: Scorer, x: Tensor, { target = 0 }: GradientPenaltyOptions = {}): Tensor {
+export function gradientPenalty(f: Scorer, x: Tensor, options: GradientPenaltyOptions = {}): Tensor {
+  check("gradientPenalty", arguments, "f:module|function x:any {target:number}");
+  const { target = 0 } = options;
   requireNumber("gradientPenalty", "target", target, 0);
   return tidy(() => {
     const squares = squaredNorms("gradientPenalty", f, x);
@@ -90,7 +95,9 @@ export interface LipschitzPenaltyOptions {
  * ```
  * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit; RangeError where the bound is below 0
  */
-export function lipschitzPenalty(f: Scorer, x: Tensor, { bound = 1 }: LipschitzPenaltyOptions = {}): Tensor {
+export function lipschitzPenalty(f: Scorer, x: Tensor, options: LipschitzPenaltyOptions = {}): Tensor {
+  check("lipschitzPenalty", arguments, "f:module|function x:any {bound:number}");
+  const { bound = 1 } = options;
   requireNumber("lipschitzPenalty", "bound", bound, 0);
   return tidy(() =>
     roots(squaredNorms("lipschitzPenalty", f, x))
@@ -118,7 +125,9 @@ export interface JacobianPenaltyOptions {
  * ```
  * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit; RangeError where projections is no count
  */
-export function jacobianPenalty(f: Scorer, x: Tensor, { projections = 1 }: JacobianPenaltyOptions = {}): Tensor {
+export function jacobianPenalty(f: Scorer, x: Tensor, options: JacobianPenaltyOptions = {}): Tensor {
+  check("jacobianPenalty", arguments, "f:module|function x:any {projections:number}");
+  const { projections = 1 } = options;
   const name = "jacobianPenalty";
   requireInputs(name, x);
   requireCount(name, "projections", projections);

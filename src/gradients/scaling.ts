@@ -1,10 +1,12 @@
 /** What the scale of inputs does to gradients: conditioning before and after, feature by feature, and weights against biases. */
+
 import { onesLike } from "../autograd.ts";
 import { tensor } from "../creation.ts";
 import { Linear } from "../nn/layers.ts";
 import type { Module } from "../nn/module.ts";
 import { show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { symmetricEigen } from "./eigen.ts";
@@ -60,6 +62,7 @@ function moments(name: string, x: Tensor): { d: number; mean: Vector; covariance
 
 /** The conditioning of least squares with a bias on inputs x: [samples, features]. @throws ShapeError */
 export function conditioning(x: Tensor): Conditioning {
+  check("conditioning", arguments, "x:tensor");
   const { d, mean, covariance } = moments("conditioning", x);
   // E[x̄·x̄ᵀ] with x̄ = (x, 1): the covariance and the means' products.
   const size = d + 1;
@@ -103,6 +106,7 @@ function scalingOf(x: Tensor, mean: Vector, std: Vector, apply: (x: Tensor) => T
  * @throws ShapeError
  */
 export function standardize(x: Tensor): Scaling {
+  check("standardize", arguments, "x:tensor");
   const { n, d, mean } = means("standardize", x);
   const values = x.data;
   const [squares, largest] = [new Float64Array(d), new Float64Array(d)];
@@ -124,15 +128,14 @@ export function standardize(x: Tensor): Scaling {
  */
 export function whiten(
   x: Tensor,
-  {
-    kind = "zca",
-    epsilon = 1e-8,
-  }: {
+  options: {
     readonly kind?: "zca" | "pca";
     /** Added to variances, in proportion to the largest. */
     readonly epsilon?: number;
   } = {},
 ): Scaling {
+  check("whiten", arguments, "x:tensor {kind:string epsilon:number}");
+  const { kind = "zca", epsilon = 1e-8 } = options;
   const { d, mean, covariance } = moments("whiten", x);
   const { values, vectors } = symmetricEigen(covariance, d);
   const added = epsilon * values.at(-1)!;
@@ -165,6 +168,7 @@ export function partialsUnderScaling(
   x: Tensor,
   factors: readonly number[],
 ): { before: Vector; after: Vector } {
+  check("partialsUnderScaling", arguments, "objectiveOf:function x:tensor factors:numbers");
   if (factors.length !== x.shape.at(-1))
     throw new ShapeError(`partialsUnderScaling: ${factors.length} factors for ${x.shape.at(-1)} features.`);
   return tidy(() => ({
@@ -191,6 +195,7 @@ export interface WeightBias {
  * @param loss one number, from a forward pass of the model
  */
 export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {
+  check("weightsAgainstBiases", arguments, "model:module loss:function");
   return tidy(() => {
     const { result, passes } = observed(model, (module) => module instanceof Linear && module.bias !== null, loss);
     const arrived = arrivals(result, onesLike(result), passes);

@@ -5,7 +5,7 @@
 import { concat } from "../functions.ts";
 import { Module } from "../nn/module.ts";
 import { type Shape, show } from "../ops/value.ts";
-import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { DTypeError, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { fromElements, Tensor, withGrad } from "../tensor.ts";
 import { grad } from "../transforms.ts";

@@ -1,5 +1,7 @@
 /** What single parameters and directions do to the loss: the gradient's components, ranked, and its products with directions. */
+
 import { show } from "../ops/value.ts";
+import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Objective, Point } from "./objective.ts";
@@ -22,7 +24,9 @@ export interface Sensitivity {
  * sensitivities(objective(model, loss), { top: 10 });
  * ```
  */
-export function sensitivities(objective: Objective, { top = Infinity }: { top?: number } = {}): Sensitivity[] {
+export function sensitivities(objective: Objective, options: { top?: number } = {}): Sensitivity[] {
+  check("sensitivities", arguments, "objective:objective {top:number}");
+  const { top = Infinity } = options;
   const gradient = objective.gradient();
   const order = Array.from(gradient.keys()).sort((a, b) => Math.abs(gradient[b]!) - Math.abs(gradient[a]!));
   return order.slice(0, top).map((i) => {
@@ -42,12 +46,14 @@ export function sensitivities(objective: Objective, { top = Infinity }: { top?: 
 
 /** D_u L = ∇L·u for u scaled to length 1. @throws RangeError where u is zero */
 export function directionalDerivative(objective: Objective, u: Point, theta?: Point): number {
+  check("directionalDerivative", arguments, "objective:objective u:numbers theta?:numbers");
   objective.requireSize(u);
   return dot(objective.gradient(theta), unit(vector(u)));
 }
 
 /** The direction in which the loss falls fastest, −∇L/‖∇L‖, and how fast, ‖∇L‖. @throws RangeError where the gradient is zero */
 export function steepestDescent(objective: Objective, theta?: Point): { direction: Vector; slope: number } {
+  check("steepestDescent", arguments, "objective:objective theta?:numbers");
   const gradient = objective.gradient(theta);
   return { direction: scale(unit(gradient), -1), slope: norm(gradient) };
 }
@@ -69,6 +75,7 @@ export interface LogisticPulls {
  * @throws ShapeError
  */
 export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
+  check("logisticPulls", arguments, "w:tensor x:tensor y:tensor");
   const [n, d] = x.shape;
   if (x.shape.length !== 2 || w.shape.length !== 1 || w.size !== d || y.shape.length !== 1 || y.size !== n)
     throw new ShapeError(
@@ -85,6 +92,7 @@ export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
  * @throws ShapeError
  */
 export function linearGradients(g: Tensor, x: Tensor): { weight: Tensor; bias: Tensor } {
+  check("linearGradients", arguments, "g:tensor x:tensor");
   if (g.shape.length !== 2 || x.shape.length !== 2 || g.shape[0] !== x.shape[0])
     throw new ShapeError(`linearGradients: g ${show(g.shape)} and x ${show(x.shape)} must be [n, out] and [n, in].`);
   return { weight: g.t().matmul(x), bias: g.sum(0) };

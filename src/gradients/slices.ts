@@ -1,4 +1,5 @@
 /** Pictures of a landscape: the loss along a direction, and over a plane of two. */
+import { check } from "../runtime/arguments.ts";
 import { randomVector } from "./eigen.ts";
 import { hessianExtremes } from "./landscape.ts";
 import type { Objective, Point } from "./objective.ts";
@@ -17,6 +18,7 @@ const grid = ({ from = -1, to = 1 }: SliceOptions, points: number): number[] =>
 
 /** The loss along θ + t·direction, from where the parameters are: [t, L]. They are put back. */
 export function slice(objective: Objective, direction: Point, options: SliceOptions = {}): [t: number, loss: number][] {
+  check("slice", arguments, "objective:objective direction:numbers {from:number to:number points:number}");
   objective.requireSize(direction);
   const [origin, d] = [objective.theta, vector(direction)];
   return grid(options, options.points ?? 41).map((t) => [t, objective.value(plus(origin, d, t))]);
@@ -32,6 +34,7 @@ export interface Plane {
 
 /** The loss over θ + a·u + b·v. The parameters are put back. */
 export function plane(objective: Objective, u: Point, v: Point, options: SliceOptions = {}): Plane {
+  check("plane", arguments, "objective:objective u:numbers v:numbers {from:number to:number points:number}");
   for (const direction of [u, v]) objective.requireSize(direction);
   const origin = objective.theta;
   const [a, b] = [vector(u), vector(v)];
@@ -46,10 +49,9 @@ export function plane(objective: Objective, u: Point, v: Point, options: SliceOp
  * A random direction. "filter": each filter (the part of a weight that makes one output) as long as the filter of the model itself,
  * and none for biases and scales, so that pictures of different networks can be compared (Li et al. 2018, §4); "unit": of length 1.
  */
-export function randomDirection(
-  objective: Objective,
-  { normalize = "filter" }: { normalize?: "filter" | "unit" } = {},
-): Vector {
+export function randomDirection(objective: Objective, options: { normalize?: "filter" | "unit" } = {}): Vector {
+  check("randomDirection", arguments, "objective:objective {normalize:string}");
+  const { normalize = "filter" } = options;
   const d = randomVector(objective.size);
   if (normalize === "unit") return unit(d);
   const theta = objective.theta;
@@ -70,6 +72,7 @@ export function randomDirection(
 
 /** The two directions of the largest curvatures: what a plane of the steepest valleys is spanned by. */
 export function topHessianDirections(objective: Objective): [Vector, Vector] {
+  check("topHessianDirections", arguments, "objective:objective");
   const { largest } = hessianExtremes(objective, { count: 2 });
   return [largest[0]!.direction, largest.at(-1)!.direction];
 }

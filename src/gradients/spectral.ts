@@ -1,5 +1,7 @@
 /** The spectral norm of a weight. */
+
 import { show } from "../ops/value.ts";
+import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { lanczos } from "./eigen.ts";
@@ -7,6 +9,7 @@ import { type Vector, vector } from "./vector.ts";
 
 /** ‖W‖₂, a matrix's largest singular value: the root of WᵀW's largest eigenvalue, by Lanczos. W: [out, …], the rest as one dimension. @throws ShapeError unless finite */
 export function spectralNorm(weight: Tensor): number {
+  check("spectralNorm", arguments, "weight:tensor");
   const rows = weight.shape[0] ?? 1;
   const w = vector(weight.data);
   if (!w.every(Number.isFinite))

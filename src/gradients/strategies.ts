@@ -2,8 +2,11 @@
  * Evolution strategies: a loss's gradient estimated from its values at random points around θ, how far the estimate is from what
  * backpropagation gives exactly, and training by it.
  */
+
 import type { Optimizer } from "../optim/optimizer.ts";
+import { check } from "../runtime/arguments.ts";
 import { manualSeed } from "../runtime/engine.ts";
+import { RangeError, TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { logSlope } from "./differences.ts";
 import { randomVector } from "./eigen.ts";
@@ -55,6 +58,11 @@ export interface EsEstimate {
  * @throws RangeError, TypeError
  */
 export function esGradient(f: Evaluable, theta?: Point, options: EsOptions = {}): EsEstimate {
+  check(
+    "esGradient",
+    arguments,
+    "f:objective|function theta?:numbers {samples:number sigma:number antithetic:boolean baseline:boolean ranks:boolean seed:number}",
+  );
   const { samples = 100, sigma = 0.1, antithetic = true, baseline = true, ranks = false, seed } = options;
   if (!(Number.isInteger(samples) && samples >= 2 && (!antithetic || samples % 2 === 0)))
     throw new RangeError(
@@ -101,6 +109,7 @@ function pointOf(name: string, f: Evaluable, theta: Point | undefined): Vector {
 
 /** Ranks, the least −½, the greatest ½; equal values share the mean of theirs. */
 export function centredRanks(values: ArrayLike<number>): Vector {
+  check("centredRanks", arguments, "values:numbers");
   const order = Array.from(values, (_, i) => i).sort((i, j) => values[i]! - values[j]!);
   const ranks = new Float64Array(order.length);
   for (let from = 0; from < order.length; ) {
@@ -143,6 +152,11 @@ export interface EsError {
  * @throws RangeError, TypeError
  */
 export function esError(f: Evaluable, theta: Point | undefined, options: EsErrorOptions): EsError {
+  check(
+    "esError",
+    arguments,
+    "f:objective|function theta:any {samples!:numbers repeats:number exact:numbers sigma:number antithetic:boolean baseline:boolean seed:number}",
+  );
   const { samples, repeats = 20, exact, seed, ...rest } = options;
   const { antithetic = true, baseline = true, sigma = 0.1 } = rest;
   const at = pointOf("esError", f, theta);
@@ -184,6 +198,7 @@ export function esError(f: Evaluable, theta: Point | undefined, options: EsError
  * ```
  */
 export class EvolutionStrategy {
+  static readonly kind: string = "EvolutionStrategy";
   /** Evaluations of the loss so far. */
   evaluations = 0;
   private readonly options: EsOptions;
@@ -191,8 +206,14 @@ export class EvolutionStrategy {
   constructor(
     readonly objective: Objective,
     private readonly optimizer: Pick<Optimizer, "step" | "zeroGrad">,
-    { seed, ...options }: EsOptions = {},
+    given: EsOptions = {},
   ) {
+    check(
+      "EvolutionStrategy",
+      arguments,
+      "objective:objective optimizer:any {samples:number sigma:number antithetic:boolean baseline:boolean ranks:boolean seed:number}",
+    );
+    const { seed, ...options } = given;
     if (seed !== undefined) manualSeed(seed);
     this.options = options;
   }

@@ -2,6 +2,7 @@
  * What optimizers that believe in a quadratic model of the loss share: how far to go along given directions, and how much to trust the
  * model, by what it promised and what came (Levenberg and Marquardt; Martens and Grosse 2015, §6.4–7).
  */
+
 import { foreign } from "../optim/optimizer.ts";
 import { requireRange } from "../runtime/errors.ts";
 import { type Likelihood, rulesOf } from "./likelihood.ts";

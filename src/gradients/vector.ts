@@ -1,6 +1,7 @@
 /** Vectors in float64: what the algorithms above gradients (Lanczos, conjugate gradients, integrators) reckon with. */
 
 import { concatenated, dot } from "../optim/vectors.ts";
+import { RangeError } from "../runtime/errors.ts";
 
 export { concatenated, dot };
 export type Vector = Float64Array;

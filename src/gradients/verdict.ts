@@ -15,6 +15,8 @@ export interface ParameterRow {
 export interface ActivationRow {
   readonly name: string;
   readonly type: string;
+  /** Whether it is flat on one side by design, as relu is: then it does not count as saturated. */
+  readonly oneSided: boolean;
   /** The share of its outputs in the flat part: |σ − ½| > 0.49 (slope below 1/25 of the steepest), |tanh| > 0.98, relu at 0. */
   readonly saturated: number;
   /** The share of its units that were in the flat part for all of the batch. */
@@ -84,9 +86,8 @@ const REMEDIES = {
 /** Verdicts on a step: what is wrong, or that nothing is. */
 export function verdictsOf({ parameters, activations }: WatchedStep): Verdict[] {
   const found = [...gradientVerdicts(parameters), ...updateVerdicts(parameters)];
-  for (const { name, type, saturated, dead, rows } of activations) {
-    const relu = type.startsWith("ReLU"); // flat on one side by design
-    if (!relu && saturated > LIMITS.saturated)
+  for (const { name, type, oneSided, saturated, dead, rows } of activations) {
+    if (!oneSided && saturated > LIMITS.saturated)
       found.push({
         kind: "saturated",
         text: `${name} (${type}) is saturated in ${(100 * saturated).toFixed(0)} % of its outputs: little gradient passes.`,

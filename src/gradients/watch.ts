@@ -2,10 +2,13 @@
  * watch: what happens to the gradient in each layer of a model while it is trained, with a verdict in words. Works beside any training
  * loop that runs eagerly; of a compiled one, look at single steps with `diagnose`.
  */
+
 import { intercept } from "../nn/intercept.ts";
 import * as layers from "../nn/layers.ts";
-import type { Module } from "../nn/module.ts";
+import { type Module, nameOf } from "../nn/module.ts";
 import { table } from "../printing.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
 import { objective } from "./objective.ts";
@@ -13,13 +16,13 @@ import { norm } from "./vector.ts";
 import { type ActivationRow, type ParameterRow, type Verdict, verdictsOf, type WatchedStep } from "./verdict.ts";
 
 /** Where an activation is flat, as a mask of its outputs. */
-const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor][] = [
-  [layers.Sigmoid, (y) => y.sub(0.5).abs().gt(0.49)],
-  [layers.Tanh, (y) => y.abs().gt(0.98)],
-  [layers.ReLU, (y) => y.le(0)],
-  [layers.ReLU6, (y) => y.le(0).logicalOr(y.ge(6))],
-  [layers.Hardtanh, (y) => y.abs().ge(1)],
-  [layers.Hardsigmoid, (y) => y.le(0).logicalOr(y.ge(1))],
+const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, oneSided: boolean][] = [
+  [layers.Sigmoid, (y) => y.sub(0.5).abs().gt(0.49), false],
+  [layers.Tanh, (y) => y.abs().gt(0.98), false],
+  [layers.ReLU, (y) => y.le(0), true],
+  [layers.ReLU6, (y) => y.le(0).logicalOr(y.ge(6)), true],
+  [layers.Hardtanh, (y) => y.abs().ge(1), false],
+  [layers.Hardsigmoid, (y) => y.le(0).logicalOr(y.ge(1)), false],
 ];
 
 /** What stands in a report: the last steps' medians would hide a spike, so it is the last step that is shown. */
@@ -84,7 +87,7 @@ export class Watcher {
   }
 
   private look(name: string, module: Module, y: Tensor): void {
-    const flat = flatWhere.find(([type]) => module instanceof type)?.[1];
+    const [, flat, oneSided = false] = flatWhere.find(([type]) => module instanceof type) ?? [];
     const units = y.shape.at(-1);
     if (!flat || !units || !y.size) return;
     tidy(() =>
@@ -93,7 +96,8 @@ export class Watcher {
         const uses = this.activations.filter((row) => row.name === name || row.name.startsWith(`${name} (`)).length;
         this.activations.push({
           name: uses ? `${name} (use ${uses + 1})` : name,
-          type: module.constructor.name,
+          type: nameOf(module),
+          oneSided,
           saturated: mask.mean().item(),
           dead: mask.min(0).mean().item(),
           rows: mask.shape[0]!,
@@ -156,7 +160,10 @@ export class Watcher {
  * console.log(watcher.report());
  * ```
  */
-export const watch = (model: Module): Watcher => new Watcher(model);
+export function watch(model: Module): Watcher {
+  check("watch", arguments, "model:module");
+  return new Watcher(model);
+}
 
 /**
  * Looks at one step without making it: gradients of the loss, and the activations on its way, in train() or eval() as the model is. Nothing
@@ -167,6 +174,7 @@ export const watch = (model: Module): Watcher => new Watcher(model);
  * ```
  */
 export function diagnose(model: Module, loss: () => Tensor): WatchReport {
+  check("diagnose", arguments, "model:module loss:function");
   const watcher = new Watcher(model, true);
   try {
     const at = objective(model, loss);

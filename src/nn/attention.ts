@@ -2,7 +2,16 @@
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { additiveMask, attend, attentionWeights, type Layout } from "../ops/attention.ts";
-import { requireFraction, requireRange, requireWhole, ShapeError, TraceError } from "../runtime/errors.ts";
+import { check, kindOf } from "../runtime/arguments.ts";
+import {
+  Error,
+  RangeError,
+  requireFraction,
+  requireRange,
+  requireWhole,
+  ShapeError,
+  TraceError,
+} from "../runtime/errors.ts";
 import { currentRecorder, type Tensor, withGrad } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Linear } from "./layers.ts";
@@ -24,20 +33,26 @@ function rootPower(base: number, p: number): number {
   return product;
 }
 
+/** What encodings of positions take. */
+const PLACE = "x:tensor {offset:number dim:number}";
+
 /**
  * Rotary positions (Su et al. 2021, eq. 34): turns each pair of numbers of x: [..., steps, dim] by an angle that grows with the
  * place, so that scores depend on how far apart query and key are. Pairs are neighbours (interleaved), or halves of the row, as in
  * Llama's published weights.
  */
 export class RotaryEmbedding extends Module {
+  static override readonly kind: string = "RotaryEmbedding";
   private readonly base: number;
   private readonly interleaved: boolean;
 
   constructor(
     readonly dim: number,
-    { base = 10000, interleaved = true }: { readonly base?: number; readonly interleaved?: boolean } = {},
+    options: { readonly base?: number; readonly interleaved?: boolean } = {},
   ) {
     super();
+    check("RotaryEmbedding", arguments, "dim:number {base:number interleaved:boolean}");
+    const { base = 10000, interleaved = true } = options;
     requireRange("RotaryEmbedding", { dim }, (n) => Number.isInteger(n / 2) && n > 0, "an even number above 0");
     this.base = base;
     this.interleaved = interleaved;
@@ -64,7 +79,9 @@ export class RotaryEmbedding extends Module {
   private kept: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
 
   /** @param offset the place of the first step @param dim the dimension of the steps */
-  forward(x: Tensor, { offset = 0, dim = -2 }: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+  forward(x: Tensor, options: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+    check(kindOf(this), arguments, PLACE);
+    const { offset = 0, dim = -2 } = options;
     const rank = x.shape.length;
     const at = dim < 0 ? dim + rank : dim;
     if (rank < 2 || x.shape[rank - 1] !== this.dim || !(at >= 0 && at < rank - 1))
@@ -89,13 +106,17 @@ export class RotaryEmbedding extends Module {
  * Adds sin(t/10000^(2i/dim)) and cos(…) to places 2i and 2i + 1 of x: [..., steps, dim] (Vaswani et al. 2017, §3.5).
  */
 export class SinusoidalEncoding extends Module {
+  static override readonly kind: string = "SinusoidalEncoding";
   constructor(readonly dim: number) {
     super();
+    check("SinusoidalEncoding", arguments, "dim:number");
     requireWhole("SinusoidalEncoding", { dim });
   }
 
   /** @param offset the place of the first step @param dim the dimension of the steps: 0 for [steps, batch, dim] */
-  forward(x: Tensor, { offset = 0, dim = -2 }: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+  forward(x: Tensor, options: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+    check(kindOf(this), arguments, PLACE);
+    const { offset = 0, dim = -2 } = options;
     const rank = x.shape.length;
     const at = dim < 0 ? dim + rank : dim;
     const width = this.dim;
@@ -185,6 +206,10 @@ export interface MultiheadOptions {
   readonly cache?: KeyValueCache;
 }
 
+const MULTIHEAD =
+  "query:tensor key?:tensor value?:tensor " +
+  "{keyPaddingMask:tensor attnMask:tensor isCausal:boolean needWeights:boolean cache:any}";
+
 /** A mask of forbidden places as what is added to scores. */
 const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? mask.logicalNot() : mask) as Tensor;
 
@@ -198,6 +223,7 @@ const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? ma
  * ```
  */
 export class MultiheadAttention extends Module {
+  static override readonly kind: string = "MultiheadAttention";
   readonly inProjWeight: Tensor;
   readonly inProjBias: Tensor | null;
   readonly outProj: Linear;
@@ -208,9 +234,15 @@ export class MultiheadAttention extends Module {
   constructor(
     readonly embedDim: number,
     readonly numHeads: number,
-    { dropout = 0, bias = true, batchFirst = false, rotary }: MultiheadAttentionOptions = {},
+    options: MultiheadAttentionOptions = {},
   ) {
     super();
+    check(
+      "MultiheadAttention",
+      arguments,
+      "embedDim:number numHeads:number {dropout:number bias:boolean batchFirst:boolean rotary:module}",
+    );
+    const { dropout = 0, bias = true, batchFirst = false, rotary } = options;
     requireWhole("MultiheadAttention", { embedDim, numHeads });
     if (embedDim % numHeads)
       throw new RangeError(
@@ -221,8 +253,8 @@ export class MultiheadAttention extends Module {
       throw new RangeError(
         `MultiheadAttention: the rotary positions are for a width of ${rotary.dim}, but heads have ${embedDim / numHeads}.`,
       );
-    this.inProjWeight = parameter(init.xavierUniform(zeros([3 * embedDim, embedDim])));
-    this.inProjBias = bias ? parameter(zeros([3 * embedDim])) : null;
+    this.inProjWeight = parameter(init.xavierUniform(zeros([3 * embedDim, embedDim])), this);
+    this.inProjBias = bias ? parameter(zeros([3 * embedDim]), this) : null;
     this.outProj = new Linear(embedDim, embedDim, { bias });
     if (this.outProj.bias) init.zeros(this.outProj.bias);
     this.rotary = rotary ?? null;
@@ -236,6 +268,7 @@ export class MultiheadAttention extends Module {
     value: Tensor = key,
     options: MultiheadOptions = {},
   ): [output: Tensor, weights: Tensor | null] {
+    check(kindOf(this), arguments, MULTIHEAD);
     const { embedDim, numHeads, batchFirst } = this;
     if (query.shape.length === 2) {
       const at = batchFirst ? 0 : 1;

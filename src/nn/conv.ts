@@ -2,25 +2,26 @@
 
 import { zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
-import {
-  CONV_OPTIONS,
-  type Conv1dOptions,
-  type Conv2dOptions,
-  type ConvTranspose1dOptions,
-  type ConvTranspose2dOptions,
-  requireOptions,
-  type Size2d,
-  TRANSPOSE_OPTIONS,
+import type {
+  Conv1dOptions,
+  Conv2dOptions,
+  ConvTranspose1dOptions,
+  ConvTranspose2dOptions,
+  Size2d,
 } from "../ops/convolve.ts";
-import { requireWhole } from "../runtime/errors.ts";
+import { CONV_OPTIONS, TRANSPOSE_OPTIONS } from "../ops/signatures.ts";
+import { check, kindOf } from "../runtime/arguments.ts";
+import { RangeError, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
-import { Module, parameter } from "./module.ts";
+import { inputOf, Module, parameter } from "./module.ts";
 
 interface WithBias {
   /** Whether a number is added to each channel. Default true. */
   readonly bias?: boolean;
 }
+
+const CHANNELS = "inChannels:number outChannels:number";
 
 /** What the four layers share: a weight and a bias, uniform in ±1/√fanIn at first, and the options of the op. */
 abstract class Convolution<O extends { readonly groups?: number | undefined }> extends Module {
@@ -40,8 +41,7 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
     dimensions: number,
   ) {
     super();
-    const name = this.constructor.name;
-    requireOptions(name, given, ["bias", ...(transposed ? TRANSPOSE_OPTIONS : CONV_OPTIONS)]);
+    const name = kindOf(this);
     const { bias = true, ...options } = given;
     const { groups = 1 } = options;
     if (kernelSize.length !== dimensions)
@@ -52,8 +52,8 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
       throw new RangeError(`${name}: ${inChannels} → ${outChannels} channels cannot be cut into ${groups} groups.`);
     const [first, last] = transposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups];
     const bound = 1 / Math.sqrt(last * kernelSize.reduce((a, b) => a * b, 1));
-    this.weight = parameter(init.uniform(zeros([first, ...kernelSize, last]), -bound, bound));
-    this.bias = bias ? parameter(init.uniform(zeros([outChannels]), -bound, bound)) : null;
+    this.weight = parameter(init.uniform(zeros([first, ...kernelSize, last]), -bound, bound), this);
+    this.bias = bias ? parameter(init.uniform(zeros([outChannels]), -bound, bound), this) : null;
     this.options = options as unknown as O; // what is left of O & WithBias without bias
   }
   protected override describe(): string {
@@ -78,50 +78,58 @@ const sizes2d = (kernel: Size2d): readonly number[] => (typeof kernel === "numbe
  * ```
  */
 export class Conv2d extends Convolution<Conv2dOptions> {
+  static override readonly kind: string = "Conv2d";
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dOptions & WithBias = {}) {
+    check("Conv2d", arguments, `${CHANNELS} kernelSize:number|numbers {bias:boolean ${CONV_OPTIONS}}`);
     super(inChannels, outChannels, sizes2d(kernelSize), options, false, 2);
   }
   forward(x: Tensor): Tensor {
-    return ops.conv2d(x, this.weight, this.bias, this.options);
+    return ops.conv2d(inputOf(this, x), this.weight, this.bias, this.options);
   }
 }
 
 /** conv1d with a weight of its own: [batch, length, inChannels] → [batch, outLength, outChannels]. */
 export class Conv1d extends Convolution<Conv1dOptions> {
+  static override readonly kind: string = "Conv1d";
   constructor(inChannels: number, outChannels: number, kernelSize: number, options: Conv1dOptions & WithBias = {}) {
+    check("Conv1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${CONV_OPTIONS}}`);
     super(inChannels, outChannels, [kernelSize], options, false, 1);
   }
   forward(x: Tensor): Tensor {
-    return ops.conv1d(x, this.weight, this.bias, this.options);
+    return ops.conv1d(inputOf(this, x), this.weight, this.bias, this.options);
   }
 }
 
 /** convTranspose2d with a weight of its own: [batch, height, width, inChannels] → [batch, outHeight, outWidth, outChannels]. */
 export class ConvTranspose2d extends Convolution<ConvTranspose2dOptions> {
+  static override readonly kind: string = "ConvTranspose2d";
   constructor(
     inChannels: number,
     outChannels: number,
     kernelSize: Size2d,
     options: ConvTranspose2dOptions & WithBias = {},
   ) {
+    check("ConvTranspose2d", arguments, `${CHANNELS} kernelSize:number|numbers {bias:boolean ${TRANSPOSE_OPTIONS}}`);
     super(inChannels, outChannels, sizes2d(kernelSize), options, true, 2);
   }
   forward(x: Tensor): Tensor {
-    return ops.convTranspose2d(x, this.weight, this.bias, this.options);
+    return ops.convTranspose2d(inputOf(this, x), this.weight, this.bias, this.options);
   }
 }
 
 /** convTranspose1d with a weight of its own: [batch, length, inChannels] → [batch, outLength, outChannels]. */
 export class ConvTranspose1d extends Convolution<ConvTranspose1dOptions> {
+  static override readonly kind: string = "ConvTranspose1d";
   constructor(
     inChannels: number,
     outChannels: number,
     kernelSize: number,
     options: ConvTranspose1dOptions & WithBias = {},
   ) {
+    check("ConvTranspose1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${TRANSPOSE_OPTIONS}}`);
     super(inChannels, outChannels, [kernelSize], options, true, 1);
   }
   forward(x: Tensor): Tensor {
-    return ops.convTranspose1d(x, this.weight, this.bias, this.options);
+    return ops.convTranspose1d(inputOf(this, x), this.weight, this.bias, this.options);
   }
 }

@@ -2,9 +2,10 @@
 
 import { randn } from "../creation.ts";
 import * as ops from "../functions.ts";
-import { requireWhole } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { Module, parameter } from "./module.ts";
+import { inputOf, Module, parameter } from "./module.ts";
 
 /**
  * Rows of weight [numEmbeddings, embeddingDim] at an index, int32 of any shape: [...] → [..., embeddingDim]. The weight starts
@@ -12,6 +13,7 @@ import { Module, parameter } from "./module.ts";
  * `weight.t()` where the vectors are to be read back.
  */
 export class Embedding extends Module {
+  static override readonly kind: string = "Embedding";
   readonly weight: Tensor;
   /** The row that is not learnt; null where all are. */
   readonly paddingIdx: number | null;
@@ -19,9 +21,11 @@ export class Embedding extends Module {
   constructor(
     readonly numEmbeddings: number,
     readonly embeddingDim: number,
-    { paddingIdx }: { readonly paddingIdx?: number } = {},
+    options: { readonly paddingIdx?: number } = {},
   ) {
     super();
+    check("Embedding", arguments, "numEmbeddings:number embeddingDim:number {paddingIdx:number}");
+    const { paddingIdx } = options;
     requireWhole("Embedding", { numEmbeddings, embeddingDim });
     const padding = paddingIdx === undefined ? null : paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
     if (padding !== null && !(Number.isInteger(padding) && padding >= 0 && padding < numEmbeddings))
@@ -29,10 +33,10 @@ export class Embedding extends Module {
     this.paddingIdx = padding;
     const weight = randn([numEmbeddings, embeddingDim]);
     if (padding !== null) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
-    this.weight = parameter(weight);
+    this.weight = parameter(weight, this);
   }
   forward(index: Tensor): Tensor {
-    const y = ops.embedding(index, this.weight);
+    const y = ops.embedding(inputOf(this, index, "index"), this.weight);
     if (this.paddingIdx === null) return y;
     // The same values everywhere, but no gradient from the padding's rows.
     return y.where(index.ne(this.paddingIdx).unsqueeze(-1), y.detach());

@@ -6,7 +6,8 @@
 import { normal as randomNormal, uniform as randomUniform } from "../creation.ts";
 import { erfc64 } from "../ops/erf.ts";
 import { show, sizeOf } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 
@@ -16,13 +17,27 @@ function write(x: Tensor, values: () => Tensor): Tensor {
 }
 
 /** `value` everywhere. */
-export const constant = (x: Tensor, value: number): Tensor =>
-  withGrad(false, () => x.copyFrom(new Float32Array(x.size).fill(value)));
-export const zeros = (x: Tensor): Tensor => constant(x, 0);
-export const ones = (x: Tensor): Tensor => constant(x, 1);
+export function constant(x: Tensor, value: number): Tensor {
+  check("constant", arguments, "x:tensor value:number");
+  return withGrad(false, () => x.copyFrom(new Float32Array(x.size).fill(value)));
+}
+export function zeros(x: Tensor): Tensor {
+  check("zeros", arguments, "x:tensor");
+  return constant(x, 0);
+}
+export function ones(x: Tensor): Tensor {
+  check("ones", arguments, "x:tensor");
+  return constant(x, 1);
+}
 /** Uniform in [low, high). */
-export const uniform = (x: Tensor, low = 0, high = 1): Tensor => write(x, () => randomUniform(x.shape, low, high));
-export const normal = (x: Tensor, mean = 0, std = 1): Tensor => write(x, () => randomNormal(x.shape, mean, std));
+export function uniform(x: Tensor, low = 0, high = 1): Tensor {
+  check("uniform", arguments, "x:tensor low?:number high?:number");
+  return write(x, () => randomUniform(x.shape, low, high));
+}
+export function normal(x: Tensor, mean = 0, std = 1): Tensor {
+  check("normal", arguments, "x:tensor mean?:number std?:number");
+  return write(x, () => randomNormal(x.shape, mean, std));
+}
 
 /**
  * Inputs and outputs of each unit of a weight [out, …kernel, in]: PyTorch's values for its [out, in, …kernel]. With groups, `in` is
@@ -30,6 +45,7 @@ export const normal = (x: Tensor, mean = 0, std = 1): Tensor => write(x, () => r
  * @throws ShapeError below two dimensions
  */
 export function fans(x: Tensor): { fanIn: number; fanOut: number } {
+  check("fans", arguments, "x:tensor");
   if (x.shape.length < 2)
     throw new ShapeError(
       `init: ${show(x.shape)} has no fans; a weight is [out, in] or [out, …kernel, in]. Use uniform or normal.`,
@@ -53,15 +69,24 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   return gains[nonlinearity];
 }
 
+export interface GainOptions {
+  /** What the values are multiplied by. Default 1. */
+  gain?: number;
+}
+
 /** Uniform with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 16). */
-export function xavierUniform(x: Tensor, { gain = 1 } = {}): Tensor {
+export function xavierUniform(x: Tensor, options: GainOptions = {}): Tensor {
+  check("xavierUniform", arguments, "x:tensor {gain:number}");
+  const { gain = 1 } = options;
   const { fanIn, fanOut } = fans(x);
   const bound = gain * Math.sqrt(6 / (fanIn + fanOut));
   return uniform(x, -bound, bound);
 }
 
 /** Normal with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 12). */
-export function xavierNormal(x: Tensor, { gain = 1 } = {}): Tensor {
+export function xavierNormal(x: Tensor, options: GainOptions = {}): Tensor {
+  check("xavierNormal", arguments, "x:tensor {gain:number}");
+  const { gain = 1 } = options;
   const { fanIn, fanOut } = fans(x);
   return normal(x, 0, gain * Math.sqrt(2 / (fanIn + fanOut)));
 }
@@ -79,11 +104,13 @@ function kaimingStd(x: Tensor, { a = 0, mode = "fanIn", nonlinearity = "leakyRel
 }
 /** Uniform with variance gain²/fan (He et al. 2015, eq. 10). */
 export function kaimingUniform(x: Tensor, options: KaimingOptions = {}): Tensor {
+  check("kaimingUniform", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   const bound = Math.sqrt(3) * kaimingStd(x, options);
   return uniform(x, -bound, bound);
 }
 /** Normal with variance gain²/fan (He et al. 2015, eq. 10). */
 export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
+  check("kaimingNormal", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   return normal(x, 0, kaimingStd(x, options));
 }
 
@@ -91,7 +118,9 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
  * Normal, cut off outside [a, b]: Φ⁻¹ of numbers drawn uniformly between Φ((a − mean)/std) and Φ((b − mean)/std).
  * @throws RangeError if the interval is empty
  */
-export function truncNormal(x: Tensor, { mean = 0, std = 1, a = -2, b = 2 } = {}): Tensor {
+export function truncNormal(x: Tensor, options: { mean?: number; std?: number; a?: number; b?: number } = {}): Tensor {
+  check("truncNormal", arguments, "x:tensor {mean:number std:number a:number b:number}");
+  const { mean = 0, std = 1, a = -2, b = 2 } = options;
   if (!(a < b && std > 0 && Number.isFinite(std))) {
     throw new RangeError(`truncNormal: needs a < b and a finite std > 0, but a = ${a}, b = ${b}, std = ${std}.`);
   }
@@ -154,7 +183,9 @@ function inverseNormalCdf(p: number): number {
  * A (semi-)orthogonal matrix of the flattened [out, …·in], times gain (Saxe et al. 2013): the Q of a random matrix, its
  * signs fixed by R's diagonal, which makes it uniform over rotations.
  */
-export function orthogonal(x: Tensor, { gain = 1 } = {}): Tensor {
+export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
+  check("orthogonal", arguments, "x:tensor {gain:number}");
+  const { gain = 1 } = options;
   const { fanIn } = fans(x);
   const rows = x.shape[0]!;
   const [n, k] = rows >= fanIn ? [rows, fanIn] : [fanIn, rows];

@@ -2,36 +2,36 @@
 
 import { zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
+import { check } from "../runtime/arguments.ts";
 import { requireFraction, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
-import { Module, parameter } from "./module.ts";
+import { inputOf, Module, parameter } from "./module.ts";
 
 /**
  * y = x·Wᵀ + b. x: [..., inFeatures] → [..., outFeatures]; weight: [outFeatures, inFeatures], bias: [outFeatures].
  * Both start uniform in ±1/√inFeatures.
  */
 export class Linear extends Module {
+  static override readonly kind: string = "Linear";
   readonly weight: Tensor;
   readonly bias: Tensor | null;
 
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
-    { bias = true }: { bias?: boolean } = {},
+    options: { bias?: boolean } = {},
   ) {
     super();
+    check("Linear", arguments, "inFeatures:number outFeatures:number {bias:boolean}");
+    const { bias = true } = options;
     requireWhole("Linear", { inFeatures, outFeatures });
-    this.weight = parameter(
-      init.kaimingUniform(zeros([outFeatures, inFeatures]), {
-        a: Math.sqrt(5),
-      }),
-    );
+    this.weight = parameter(init.kaimingUniform(zeros([outFeatures, inFeatures]), { a: Math.sqrt(5) }), this);
     const bound = 1 / Math.sqrt(inFeatures);
-    this.bias = bias ? parameter(init.uniform(zeros([outFeatures]), -bound, bound)) : null;
+    this.bias = bias ? parameter(init.uniform(zeros([outFeatures]), -bound, bound), this) : null;
   }
   forward(x: Tensor): Tensor {
-    return ops.linear(x, this.weight, this.bias ?? undefined);
+    return ops.linear(inputOf(this, x), this.weight, this.bias ?? undefined);
   }
   protected override describe(): string {
     return `inFeatures=${this.inFeatures}, outFeatures=${this.outFeatures}, bias=${this.bias !== null}`;
@@ -40,143 +40,173 @@ export class Linear extends Module {
 
 /** Returns what it gets. */
 export class Identity extends Module {
+  static override readonly kind: string = "Identity";
   forward(x: Tensor): Tensor {
-    return x;
+    return inputOf(this, x);
   }
 }
 
 /** Dimensions startDim … endDim as one; by default all but the batch. */
 export class Flatten extends Module {
+  static override readonly kind: string = "Flatten";
   constructor(
     readonly startDim = 1,
     readonly endDim = -1,
   ) {
     super();
+    check("Flatten", arguments, "startDim?:number endDim?:number");
   }
   forward(x: Tensor): Tensor {
-    return x.flatten(this.startDim, this.endDim);
+    return inputOf(this, x).flatten(this.startDim, this.endDim);
   }
 }
 
 /** In training, each element is 0 with probability p and scaled by 1/(1 − p) otherwise (Srivastava et al. 2014). */
 export class Dropout extends Module {
+  static override readonly kind: string = "Dropout";
   constructor(readonly p = 0.5) {
     super();
+    check("Dropout", arguments, "p?:number");
     requireFraction("Dropout", { p });
   }
   forward(x: Tensor): Tensor {
+    inputOf(this, x);
     if (!this.training || this.p === 0) return x;
     return x.mul(ops.bernoulli(x.shape, 1 - this.p, this.p === 1 ? 0 : 1 / (1 - this.p)));
   }
 }
 
 export class ReLU extends Module {
+  static override readonly kind: string = "ReLU";
   forward(x: Tensor): Tensor {
-    return x.relu();
+    return inputOf(this, x).relu();
   }
 }
 export class ReLU6 extends Module {
+  static override readonly kind: string = "ReLU6";
   forward(x: Tensor): Tensor {
-    return x.hardTanh(0, 6);
+    return inputOf(this, x).hardTanh(0, 6);
   }
 }
 export class SELU extends Module {
+  static override readonly kind: string = "SELU";
   forward(x: Tensor): Tensor {
-    return x.selu();
+    return inputOf(this, x).selu();
   }
 }
 export class SiLU extends Module {
+  static override readonly kind: string = "SiLU";
   forward(x: Tensor): Tensor {
-    return x.silu();
+    return inputOf(this, x).silu();
   }
 }
 export class Mish extends Module {
+  static override readonly kind: string = "Mish";
   forward(x: Tensor): Tensor {
-    return x.mish();
+    return inputOf(this, x).mish();
   }
 }
 export class Tanh extends Module {
+  static override readonly kind: string = "Tanh";
   forward(x: Tensor): Tensor {
-    return x.tanh();
+    return inputOf(this, x).tanh();
   }
 }
 export class Sigmoid extends Module {
+  static override readonly kind: string = "Sigmoid";
   forward(x: Tensor): Tensor {
-    return x.sigmoid();
+    return inputOf(this, x).sigmoid();
   }
 }
 export class LogSigmoid extends Module {
+  static override readonly kind: string = "LogSigmoid";
   forward(x: Tensor): Tensor {
-    return x.logSigmoid();
+    return inputOf(this, x).logSigmoid();
   }
 }
 export class Hardsigmoid extends Module {
+  static override readonly kind: string = "Hardsigmoid";
   forward(x: Tensor): Tensor {
-    return x.hardSigmoid();
+    return inputOf(this, x).hardSigmoid();
   }
 }
 export class Hardswish extends Module {
+  static override readonly kind: string = "Hardswish";
   forward(x: Tensor): Tensor {
-    return x.hardSwish();
+    return inputOf(this, x).hardSwish();
   }
 }
 
 export class LeakyReLU extends Module {
+  static override readonly kind: string = "LeakyReLU";
   constructor(readonly negativeSlope = 0.01) {
     super();
+    check("LeakyReLU", arguments, "negativeSlope?:number");
   }
   forward(x: Tensor): Tensor {
-    return x.leakyRelu(this.negativeSlope);
+    return inputOf(this, x).leakyRelu(this.negativeSlope);
   }
 }
 export class ELU extends Module {
+  static override readonly kind: string = "ELU";
   constructor(readonly alpha = 1) {
     super();
+    check("ELU", arguments, "alpha?:number");
   }
   forward(x: Tensor): Tensor {
-    return x.elu(this.alpha);
+    return inputOf(this, x).elu(this.alpha);
   }
 }
 export class GELU extends Module {
+  static override readonly kind: string = "GELU";
   constructor(readonly options: { approximate?: "none" | "tanh" } = {}) {
     super();
+    check("GELU", arguments, "{approximate:string}");
   }
   forward(x: Tensor): Tensor {
-    return x.gelu(this.options);
+    return inputOf(this, x).gelu(this.options);
   }
 }
 export class Softplus extends Module {
+  static override readonly kind: string = "Softplus";
   constructor(readonly beta = 1) {
     super();
+    check("Softplus", arguments, "beta?:number");
   }
   forward(x: Tensor): Tensor {
-    return x.softplus(this.beta);
+    return inputOf(this, x).softplus(this.beta);
   }
 }
 export class Hardtanh extends Module {
+  static override readonly kind: string = "Hardtanh";
   constructor(
     readonly minVal = -1,
     readonly maxVal = 1,
   ) {
     super();
+    check("Hardtanh", arguments, "minVal?:number maxVal?:number");
   }
   forward(x: Tensor): Tensor {
-    return x.hardTanh(this.minVal, this.maxVal);
+    return inputOf(this, x).hardTanh(this.minVal, this.maxVal);
   }
 }
 export class Softmax extends Module {
+  static override readonly kind: string = "Softmax";
   constructor(readonly dim = -1) {
     super();
+    check("Softmax", arguments, "dim?:number");
   }
   forward(x: Tensor): Tensor {
-    return x.softmax(this.dim);
+    return inputOf(this, x).softmax(this.dim);
   }
 }
 export class LogSoftmax extends Module {
+  static override readonly kind: string = "LogSoftmax";
   constructor(readonly dim = -1) {
     super();
+    check("LogSoftmax", arguments, "dim?:number");
   }
   forward(x: Tensor): Tensor {
-    return x.logSoftmax(this.dim);
+    return inputOf(this, x).logSoftmax(this.dim);
   }
 }

@@ -2,18 +2,13 @@
 
 import { refuseForeign } from "../copies.ts";
 import { sameShape, show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check, kindOf, requireKind, shown } from "../runtime/arguments.ts";
+import { Error, quoted, ShapeError, TypeError } from "../runtime/errors.ts";
 import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
 import { undoable } from "../undo.ts";
+import { isParameter, markListed, parameter } from "./parameter.ts";
 
-const parameters = new WeakSet<Tensor>();
-
-/** Marks a tensor as one to be learnt: it requires gradients, and outlives the scope it is made in. */
-export function parameter(x: Tensor): Tensor {
-  x.requiresGrad = true;
-  parameters.add(x);
-  return x.keep();
-}
+export { parameter };
 
 /** Tensors by name: what `stateDict` returns and `loadStateDict` takes. */
 export type StateDict = Record<string, Tensor>;
@@ -29,12 +24,17 @@ export function fitted(
   strict = true,
   remedy = "",
 ): { missing: string[]; unexpected: string[]; copy: () => void } {
-  const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
+  requireKind("loadStateDict", "state", "object", state);
+  for (const name in state)
+    if (Object.hasOwn(own, name)) requireKind("loadStateDict", quoted(name), "tensor", state[name]);
+  // A tensor that has several names is there if one of them is.
+  const given = new Set(Object.keys(own).flatMap((name) => (Object.hasOwn(state, name) ? [own[name]] : [])));
+  const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name) && !given.has(own[name]));
   const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
   const pairs = Object.entries(own).flatMap(([name, target]) =>
     Object.hasOwn(state, name) && state[name] ? [[name, target, state[name]] as const] : [],
   );
-  // Who was disposed says so now.
+  // Throw now if any tensor was disposed.
   for (const [name, ...both] of pairs)
     for (const x of both) {
       refuseForeign("loadStateDict", name, x);
@@ -55,8 +55,9 @@ export function fitted(
 }
 
 /**
- * The base of layers and networks. Assign parameters (`parameter(x)`), other tensors (buffers), modules and arrays of
- * modules as properties, and write `forward`.
+ * The base of layers and networks. Assign parameters (`parameter(x)`, or leaves with requiresGrad), other tensors (buffers) and modules
+ * as properties, or in arrays, plain objects, Maps and Sets, and write `forward`. Do not use `#private` fields for them: a module
+ * cannot see those.
  *
  * ```ts
  * class Residual extends nn.Module {
@@ -66,6 +67,16 @@ export function fitted(
  * ```
  */
 export abstract class Module {
+  /**
+   * What it is, whatever a minifier makes of the class's name. A class without a kind of its own has its nearest ancestor's; give yours
+   * one (`static kind = "Residual"`) to see it in summaries of minified bundles.
+   */
+  static readonly kind: string = "Module";
+
+  constructor() {
+    check(kindOf(this), arguments, "");
+  }
+
   /** Whether dropout and the like behave as in training. See train() and eval(). */
   get training(): boolean {
     const mode = this.#training;
@@ -84,15 +95,9 @@ export abstract class Module {
   // biome-ignore lint/suspicious/noExplicitAny: what a module takes is its own affair
   abstract forward(...inputs: any[]): any;
 
-  /** Own properties, arrays of modules taken apart: `layers.0`. */
+  /** Tensors and modules among its own properties, by path: `layers.0`, `heads.value`. */
   private *entries(): Generator<[string, Tensor | Module]> {
-    for (const [name, value] of Object.entries(this)) {
-      if (value instanceof Tensor || value instanceof Module) yield [name, value];
-      else if (Array.isArray(value)) {
-        for (const [i, part] of value.entries())
-          if (part instanceof Module || part instanceof Tensor) yield [`${name}.${i}`, part];
-      }
-    }
+    for (const [name, value] of Object.entries(this)) yield* partsOf(name, value, new Set());
   }
 
   /** The modules directly inside, by name. */
@@ -110,29 +115,47 @@ export abstract class Module {
     }
   }
 
+  /** This module and all inside it, each under every path that it has. @internal */
+  *modulesByPath(prefix = "", open = new Set<Module>()): Generator<[string, Module]> {
+    // A module that holds one that it is in, such as its parent, has no end of paths.
+    if (open.has(this)) return;
+    open.add(this);
+    yield [prefix, this];
+    for (const [name, child] of this.namedChildren())
+      yield* child.modulesByPath(prefix ? `${prefix}.${name}` : name, open);
+    open.delete(this);
+  }
+
+  /** All tensors by path, each under every name that it has. */
   private *namedTensors(): Generator<[string, Tensor]> {
-    for (const [path, module] of this.namedModules()) {
+    for (const [path, module] of this.modulesByPath()) {
       for (const [name, value] of module.entries())
         if (value instanceof Tensor) yield [path ? `${path}.${name}` : name, value];
+    }
+  }
+  /** The tensors that are learnt, or those that are not, by their first name. */
+  private *distinct(learnt: boolean): Generator<[string, Tensor]> {
+    const seen = new Set<Tensor>();
+    for (const [name, value] of this.namedTensors()) {
+      if (isParameter(value) !== learnt || seen.has(value)) continue;
+      seen.add(value);
+      yield [name, value];
     }
   }
 
   /** What is learnt, by path, each tensor once. */
   *namedParameters(): Generator<[string, Tensor]> {
-    const seen = new Set<Tensor>();
-    for (const [name, value] of this.namedTensors()) {
-      if (!parameters.has(value) || seen.has(value)) continue;
-      seen.add(value);
-      yield [name, value];
-    }
+    const all = [...this.distinct(true)];
+    markListed(all.map(([, value]) => value));
+    yield* all;
   }
   parameters(): Tensor[] {
     return Array.from(this.namedParameters(), ([, value]) => value);
   }
 
-  /** What is kept but not learnt, such as running statistics, by path. */
+  /** What is kept but not learnt, such as running statistics, by path, each tensor once. */
   *namedBuffers(): Generator<[string, Tensor]> {
-    for (const [name, value] of this.namedTensors()) if (!parameters.has(value)) yield [name, value];
+    yield* this.distinct(false);
   }
   buffers(): Tensor[] {
     return Array.from(this.namedBuffers(), ([, value]) => value);
@@ -159,9 +182,20 @@ export abstract class Module {
     for (const [, value] of this.namedTensors()) value.dispose();
   }
 
-  /** All parameters and buffers by path. They are the module's own: clone() what is to stay as it is. */
+  /**
+   * All parameters and buffers by path, under every name that they have: a module used twice is there twice, as in PyTorch. They are the
+   * module's own: clone() what is to stay as it is.
+   * @throws Error if two tensors have one name
+   */
   stateDict(): StateDict {
-    return Object.fromEntries(Array.from(this.namedTensors()));
+    const state = new Map<string, Tensor>();
+    for (const [name, value] of this.namedTensors()) {
+      if ((state.get(name) ?? value) !== value)
+        throw new Error(`stateDict: two tensors are named ${quoted(name)}. Rename a property or a key.`);
+      state.set(name, value);
+    }
+    markListed(state.values());
+    return Object.fromEntries(state);
   }
 
   /**
@@ -169,10 +203,9 @@ export abstract class Module {
    * @param strict whether missing and unexpected names are errors (default) or only reported
    * @throws ShapeError listing every entry that does not fit
    */
-  loadStateDict(
-    state: StateDict,
-    { strict = true }: { strict?: boolean } = {},
-  ): { missing: string[]; unexpected: string[] } {
+  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): { missing: string[]; unexpected: string[] } {
+    check("loadStateDict", arguments, "state:object {strict:boolean}");
+    const { strict = true } = options;
     const remedy = " Pass { strict: false } to load what fits by name.";
     const { copy, ...told } = fitted(this.stateDict(), state, strict, remedy);
     copy();
@@ -195,19 +228,53 @@ export abstract class Module {
       this.namedChildren(),
       ([name, child]) => `  (${name}): ${child.toString().replaceAll("\n", "\n  ")}`,
     );
-    return `${this.constructor.name}(${children.length ? `\n${children.join("\n")}\n` : this.describe()})`;
+    return `${nameOf(this)}(${children.length ? `\n${children.join("\n")}\n` : this.describe()})`;
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
   }
 }
 
+/** How a module is printed: its kind, or the name of a class that has none of its own. Nothing is decided by that name. */
+export const nameOf = (module: Module): string =>
+  Object.hasOwn(module.constructor, "kind") ? kindOf(module) : module.constructor.name || kindOf(module);
+
+/** The input of a module's forward pass. @throws TypeError unless it is a tensor */
+export function inputOf(module: Module, x: Tensor, name = "x"): Tensor {
+  if (!(x instanceof Tensor)) requireKind(kindOf(module), name, "tensor", x);
+  return x;
+}
+
+/** Tensors and modules in a value, by path, inside arrays, plain objects, Maps and Sets to any depth. */
+function* partsOf(path: string, value: unknown, open: Set<object>): Generator<[string, Tensor | Module]> {
+  if (value instanceof Tensor || value instanceof Module) yield [path, value];
+  else if (typeof value === "object" && value !== null && !open.has(value)) {
+    open.add(value);
+    let i = 0;
+    for (const [key, part] of insideOf(value)) {
+      const name = typeof key === "object" || typeof key === "symbol" ? i : key;
+      if (typeof part === "object" && part !== null) yield* partsOf(`${path}.${String(name)}`, part, open);
+      i++;
+    }
+    open.delete(value);
+  }
+}
+function insideOf(value: object): Iterable<[unknown, unknown]> {
+  if (Array.isArray(value)) return value.entries();
+  if (value instanceof Map) return value;
+  if (value instanceof Set) return [...value].entries();
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype ? Object.entries(value) : [];
+}
+
 /** Modules one after the other. Their names are their places: `0.weight`. */
 export class Sequential extends Module {
+  static override readonly kind: string = "Sequential";
   readonly layers: readonly Module[];
 
   constructor(...layers: Module[]) {
     super();
+    check("Sequential", layers, "...layer:module");
     this.layers = layers;
     // PyTorch's names: 0, 1, …, so that its state dicts load.
     for (const [i, layer] of layers.entries()) Object.defineProperty(this, i, { value: layer, enumerable: true });
@@ -215,6 +282,17 @@ export class Sequential extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return undoable(() => this.layers.reduce((value, layer) => layer.forward(value) as Tensor, x));
+    inputOf(this, x);
+    const last = this.layers.length - 1;
+    const pass = (value: Tensor, layer: Module, i: number): Tensor => {
+      const result: unknown = layer.forward(value);
+      if (i < last && !(result instanceof Tensor))
+        throw new TypeError(
+          `Sequential: layer ${i} (${kindOf(layer)}) returned ${shown(result)}, but the next layer needs one tensor. ` +
+            "Write a module whose forward passes on the part that you need, such as the output of an LSTM.",
+        );
+      return result as Tensor;
+    };
+    return undoable(() => this.layers.reduce(pass, x));
   }
 }

@@ -3,11 +3,12 @@ import { noGrad } from "../autograd.ts";
 import { ones, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import type { Shape } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check, kindOf } from "../runtime/arguments.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { undoable } from "../undo.ts";
-import { Module, parameter } from "./module.ts";
+import { inputOf, Module, parameter } from "./module.ts";
 
 export interface NormOptions {
   /** Added to the variance. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
@@ -21,6 +22,7 @@ function requireSizes(name: string, sizes: readonly number[]): void {
 
 /** (x − μ)/√(σ² + ε)·weight + bias over the last dimensions (Ba et al. 2016). Starts with weight 1 and bias 0. */
 export class LayerNorm extends Module {
+  static override readonly kind: string = "LayerNorm";
   readonly normalizedShape: Shape;
   readonly weight: Tensor | null;
   readonly bias: Tensor | null;
@@ -28,21 +30,19 @@ export class LayerNorm extends Module {
 
   constructor(
     normalizedShape: number | Shape,
-    {
-      elementwiseAffine = true,
-      bias = true,
-      ...options
-    }: NormOptions & { readonly elementwiseAffine?: boolean; readonly bias?: boolean } = {},
+    given: NormOptions & { readonly elementwiseAffine?: boolean; readonly bias?: boolean } = {},
   ) {
     super();
+    check("LayerNorm", arguments, "normalizedShape:number|numbers {eps:number elementwiseAffine:boolean bias:boolean}");
+    const { elementwiseAffine = true, bias = true, ...options } = given;
     this.normalizedShape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
     requireSizes("LayerNorm", this.normalizedShape);
-    this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape)) : null;
-    this.bias = elementwiseAffine && bias ? parameter(zeros(this.normalizedShape)) : null;
+    this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape), this) : null;
+    this.bias = elementwiseAffine && bias ? parameter(zeros(this.normalizedShape), this) : null;
     this.options = options;
   }
   forward(x: Tensor): Tensor {
-    return ops.layerNorm(x, this.normalizedShape, this.weight, this.bias, this.options);
+    return ops.layerNorm(inputOf(this, x), this.normalizedShape, this.weight, this.bias, this.options);
   }
   protected override describe(): string {
     return `[${this.normalizedShape.join(", ")}], elementwiseAffine=${this.weight !== null}`;
@@ -51,22 +51,22 @@ export class LayerNorm extends Module {
 
 /** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019). Starts with weight 1. */
 export class RMSNorm extends Module {
+  static override readonly kind: string = "RMSNorm";
   readonly normalizedShape: Shape;
   readonly weight: Tensor | null;
   readonly options: NormOptions;
 
-  constructor(
-    normalizedShape: number | Shape,
-    { elementwiseAffine = true, ...options }: NormOptions & { readonly elementwiseAffine?: boolean } = {},
-  ) {
+  constructor(normalizedShape: number | Shape, given: NormOptions & { readonly elementwiseAffine?: boolean } = {}) {
     super();
+    check("RMSNorm", arguments, "normalizedShape:number|numbers {eps:number elementwiseAffine:boolean}");
+    const { elementwiseAffine = true, ...options } = given;
     this.normalizedShape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
     requireSizes("RMSNorm", this.normalizedShape);
-    this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape)) : null;
+    this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape), this) : null;
     this.options = options;
   }
   forward(x: Tensor): Tensor {
-    return ops.rmsNorm(x, this.normalizedShape, this.weight, this.options);
+    return ops.rmsNorm(inputOf(this, x), this.normalizedShape, this.weight, this.options);
   }
   protected override describe(): string {
     return `[${this.normalizedShape.join(", ")}], elementwiseAffine=${this.weight !== null}`;
@@ -88,6 +88,7 @@ export interface BatchNormOptions extends NormOptions {
  * batch leaves the running means and the count of batches as they are.
  */
 export class BatchNorm extends Module {
+  static override readonly kind: string = "BatchNorm";
   readonly weight: Tensor | null;
   readonly bias: Tensor | null;
   readonly runningMean: Tensor | null;
@@ -99,12 +100,18 @@ export class BatchNorm extends Module {
 
   constructor(
     readonly numFeatures: number,
-    { momentum = 0.1, affine = true, trackRunningStats = true, ...options }: BatchNormOptions = {},
+    given: BatchNormOptions = {},
   ) {
     super();
-    requireSizes(this.constructor.name, [numFeatures]);
-    this.weight = affine ? parameter(ones([numFeatures])) : null;
-    this.bias = affine ? parameter(zeros([numFeatures])) : null;
+    check(
+      kindOf(this),
+      arguments,
+      "numFeatures:number {eps:number momentum:number|null affine:boolean trackRunningStats:boolean}",
+    );
+    const { momentum = 0.1, affine = true, trackRunningStats = true, ...options } = given;
+    requireSizes(kindOf(this), [numFeatures]);
+    this.weight = affine ? parameter(ones([numFeatures]), this) : null;
+    this.bias = affine ? parameter(zeros([numFeatures]), this) : null;
     this.runningMean = trackRunningStats ? zeros([numFeatures]).keep() : null;
     this.runningVar = trackRunningStats ? ones([numFeatures]).keep() : null;
     this.numBatchesTracked = trackRunningStats ? zeros([]).keep() : null;
@@ -115,10 +122,11 @@ export class BatchNorm extends Module {
   protected readonly ranks: readonly number[] = [];
 
   forward(x: Tensor): Tensor {
+    inputOf(this, x);
     const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;
     if ((ranks.length && !ranks.includes(x.shape.length)) || x.shape.at(-1) !== numFeatures)
       throw new ShapeError(
-        `${this.constructor.name}: the input is [${x.shape.join(", ")}], but must have ${ranks.join(" or ") || "some"} dimensions, ` +
+        `${kindOf(this)}: the input is [${x.shape.join(", ")}], but must have ${ranks.join(" or ") || "some"} dimensions, ` +
           `the last of them ${numFeatures} channels. Channels are last: x.permute([0, 2, 3, 1]) turns PyTorch's images.`,
       );
     if (!this.training && runningMean && runningVar)
@@ -126,7 +134,7 @@ export class BatchNorm extends Module {
     const pixels = x.size / this.numFeatures;
     if (pixels === 1)
       throw new RangeError(
-        `${this.constructor.name}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
+        `${kindOf(this)}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
       );
     return undoable(() => {
       const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
@@ -166,16 +174,19 @@ export class BatchNorm extends Module {
 
 /** BatchNorm of [batch, channels] or [batch, length, channels]. */
 export class BatchNorm1d extends BatchNorm {
+  static override readonly kind: string = "BatchNorm1d";
   protected override readonly ranks = [2, 3];
 }
 
 /** BatchNorm of images [batch, height, width, channels]. */
 export class BatchNorm2d extends BatchNorm {
+  static override readonly kind: string = "BatchNorm2d";
   protected override readonly ranks = [4];
 }
 
 /** Normalization of each image along its pixels and a group's channels (Wu and He 2018): [batch, …, channels]. */
 export class GroupNorm extends Module {
+  static override readonly kind: string = "GroupNorm";
   readonly weight: Tensor | null;
   readonly bias: Tensor | null;
   readonly options: NormOptions;
@@ -183,18 +194,20 @@ export class GroupNorm extends Module {
   constructor(
     readonly numGroups: number,
     readonly numChannels: number,
-    { affine = true, ...options }: NormOptions & { readonly affine?: boolean } = {},
+    given: NormOptions & { readonly affine?: boolean } = {},
   ) {
     super();
+    check("GroupNorm", arguments, "numGroups:number numChannels:number {eps:number affine:boolean}");
+    const { affine = true, ...options } = given;
     requireSizes("GroupNorm", [numGroups, numChannels]);
     if (numChannels % numGroups)
       throw new RangeError(`GroupNorm: ${numChannels} channels cannot be cut into ${numGroups} groups.`);
-    this.weight = affine ? parameter(ones([numChannels])) : null;
-    this.bias = affine ? parameter(zeros([numChannels])) : null;
+    this.weight = affine ? parameter(ones([numChannels]), this) : null;
+    this.bias = affine ? parameter(zeros([numChannels]), this) : null;
     this.options = options;
   }
   forward(x: Tensor): Tensor {
-    return ops.groupNorm(x, this.numGroups, this.weight, this.bias, this.options);
+    return ops.groupNorm(inputOf(this, x), this.numGroups, this.weight, this.bias, this.options);
   }
   protected override describe(): string {
     return `${this.numGroups}, ${this.numChannels}, affine=${this.weight !== null}`;

@@ -2,32 +2,45 @@
 import * as ops from "../functions.ts";
 import type { Size2d } from "../ops/convolve.ts";
 import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/pool.ts";
+import { check } from "../runtime/arguments.ts";
 import type { Tensor } from "../tensor.ts";
-import { Module } from "./module.ts";
+import { inputOf, Module } from "./module.ts";
 
 /** The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. */
 export class MaxPool2d extends Module {
+  static override readonly kind: string = "MaxPool2d";
   constructor(
     readonly kernelSize: Size2d,
     readonly options: MaxPool2dOptions = {},
   ) {
     super();
+    check(
+      "MaxPool2d",
+      arguments,
+      "kernelSize:number|pair {stride:number|pair padding:number|pair dilation:number|pair ceilMode:boolean}",
+    );
   }
   forward(x: Tensor): Tensor {
-    return ops.maxPool2d(x, this.kernelSize, this.options);
+    return ops.maxPool2d(inputOf(this, x), this.kernelSize, this.options);
   }
 }
 
 /** The mean of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. */
 export class AvgPool2d extends Module {
+  static override readonly kind: string = "AvgPool2d";
   constructor(
     readonly kernelSize: Size2d,
     readonly options: AvgPool2dOptions = {},
   ) {
     super();
+    check(
+      "AvgPool2d",
+      arguments,
+      "kernelSize:number|pair {stride:number|pair padding:number|pair countIncludePad:boolean}",
+    );
   }
   forward(x: Tensor): Tensor {
-    return ops.avgPool2d(x, this.kernelSize, this.options);
+    return ops.avgPool2d(inputOf(this, x), this.kernelSize, this.options);
   }
 }
 
@@ -45,33 +58,38 @@ function alongWidth(options: object): object {
 
 /** The largest value of each window: [batch, length, channels] → [batch, outLength, channels]. */
 export class MaxPool1d extends Module {
+  static override readonly kind: string = "MaxPool1d";
   constructor(
     readonly kernelSize: number,
     private readonly options: Along<MaxPool2dOptions> = {},
   ) {
     super();
+    check("MaxPool1d", arguments, "kernelSize:number {stride:number padding:number dilation:number ceilMode:boolean}");
   }
   forward(x: Tensor): Tensor {
-    return ops.maxPool2d(x.unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
+    return ops.maxPool2d(inputOf(this, x).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
   }
 }
 
 /** The mean of each window: [batch, length, channels] → [batch, outLength, channels]. */
 export class AvgPool1d extends Module {
+  static override readonly kind: string = "AvgPool1d";
   constructor(
     readonly kernelSize: number,
     private readonly options: Along<AvgPool2dOptions> = {},
   ) {
     super();
+    check("AvgPool1d", arguments, "kernelSize:number {stride:number padding:number countIncludePad:boolean}");
   }
   forward(x: Tensor): Tensor {
-    return ops.avgPool2d(x.unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
+    return ops.avgPool2d(inputOf(this, x).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
   }
 }
 
 /** The mean of all pixels: [batch, height, width, channels] → [batch, channels]. */
 export class GlobalAvgPool2d extends Module {
+  static override readonly kind: string = "GlobalAvgPool2d";
   forward(x: Tensor): Tensor {
-    return ops.globalAvgPool2d(x);
+    return ops.globalAvgPool2d(inputOf(this, x));
   }
 }

@@ -2,7 +2,8 @@
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { cells } from "../ops/cells.ts";
-import { requireWhole, ShapeError } from "../runtime/errors.ts";
+import { check, kindOf } from "../runtime/arguments.ts";
+import { RangeError, requireWhole, ShapeError } from "../runtime/errors.ts";
 import { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Dropout } from "./layers.ts";
@@ -28,6 +29,14 @@ export interface ForwardOptions {
 
 type Kind = keyof typeof cells;
 
+const SIZES = "inputSize:number hiddenSize:number";
+const OPTIONS = "numLayers:number bias:boolean batchFirst:boolean dropout:number bidirectional:boolean";
+const LENGTHS = "{lengths:tensor|numbers}";
+const STATE = `x:tensor h0?:tensor ${LENGTHS}`;
+const STATES = `x:tensor state?:tensors ${LENGTHS}`;
+type States = readonly [h0: Tensor, c0: Tensor];
+type Last = [output: Tensor, hn: Tensor];
+
 function requireNonlinearity(name: string, nonlinearity: string): void {
   if (nonlinearity !== "tanh" && nonlinearity !== "relu")
     throw new RangeError(`${name}: nonlinearity is "${nonlinearity}", but must be "tanh" or "relu".`);
@@ -45,7 +54,7 @@ function defineWeights(
   const bound = 1 / Math.sqrt(hiddenSize);
   const rows = cells[kind].gates * hiddenSize;
   const make = (name: string, shape: number[]): void => {
-    const value = parameter(init.uniform(zeros(shape), -bound, bound));
+    const value = parameter(init.uniform(zeros(shape), -bound, bound), module);
     Object.defineProperty(module, name + suffix, { value, enumerable: true });
   };
   make("weightIh", [rows, inputSize]);
@@ -76,7 +85,7 @@ abstract class Recurrent extends Module {
     { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false }: RecurrentOptions = {},
   ) {
     super();
-    requireWhole(this.constructor.name, { inputSize, hiddenSize, numLayers });
+    requireWhole(kindOf(this), { inputSize, hiddenSize, numLayers });
     this.numLayers = numLayers;
     this.bidirectional = bidirectional;
     this.batchFirst = batchFirst;
@@ -99,7 +108,7 @@ abstract class Recurrent extends Module {
     const shape = [count, batch, this.hiddenSize];
     if (state && (state.shape.length !== 3 || state.shape.some((n, i) => n !== shape[i])))
       throw new ShapeError(
-        `${this.constructor.name}: ${name} is [${state.shape.join(", ")}], but must be [${shape.join(", ")}]: [layers·directions, batch, hidden].`,
+        `${kindOf(this)}: ${name} is [${state.shape.join(", ")}], but must be [${shape.join(", ")}]: [layers·directions, batch, hidden].`,
       );
     return Array.from({ length: count }, (_, i) =>
       state ? state.narrow(0, i, 1).reshape([batch, this.hiddenSize]) : null,
@@ -109,7 +118,7 @@ abstract class Recurrent extends Module {
   /** The output of the last layer, and the last states of all, [layers·directions, batch, hidden] each. */
   protected run(x: Tensor, states: readonly (Tensor | undefined)[], { lengths }: ForwardOptions): [Tensor, Tensor[]] {
     const { batchFirst, kind, nonlinearity } = this;
-    const name = this.constructor.name;
+    const name = kindOf(this);
     if (x.shape.length === 2) {
       const [y, last] = this.run(
         x.unsqueeze(batchFirst ? 0 : 1),
@@ -168,18 +177,24 @@ abstract class Recurrent extends Module {
  * ```
  */
 export class RNN extends Recurrent {
+  static override readonly kind: string = "RNN";
   protected override readonly nonlinearity: "tanh" | "relu";
 
   constructor(
     inputSize: number,
     hiddenSize: number,
-    { nonlinearity = "tanh", ...options }: RecurrentOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
+    given: RecurrentOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
   ) {
+    check("RNN", arguments, `${SIZES} {${OPTIONS} nonlinearity:string}`);
+    const { nonlinearity = "tanh", ...options } = given;
     super("rnn", inputSize, hiddenSize, options);
     requireNonlinearity("RNN", nonlinearity);
     this.nonlinearity = nonlinearity;
   }
-  forward(x: Tensor, h0?: Tensor, options: ForwardOptions = {}): [output: Tensor, hn: Tensor] {
+  forward(
+    ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
+  ): Last {
+    const [x, h0, options = {}] = check(kindOf(this), inputs, STATE) as [Tensor, Tensor | undefined, ForwardOptions?];
     const [y, [hn]] = this.run(x, [h0], options);
     return [y, hn!];
   }
@@ -194,14 +209,15 @@ export class RNN extends Recurrent {
  * ```
  */
 export class LSTM extends Recurrent {
+  static override readonly kind: string = "LSTM";
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
+    check("LSTM", arguments, `${SIZES} {${OPTIONS}}`);
     super("lstm", inputSize, hiddenSize, options);
   }
   forward(
-    x: Tensor,
-    state?: readonly [h0: Tensor, c0: Tensor],
-    options: ForwardOptions = {},
+    ...inputs: [x: Tensor, state?: States | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): [output: Tensor, state: [hn: Tensor, cn: Tensor]] {
+    const [x, state, options = {}] = check(kindOf(this), inputs, STATES) as [Tensor, States?, ForwardOptions?];
     const [y, [hn, cn]] = this.run(x, [state?.[0], state?.[1]], options);
     return [y, [hn!, cn!]];
   }
@@ -209,10 +225,15 @@ export class LSTM extends Recurrent {
 
 /** Gated recurrent units (Cho et al. 2014): as RNN. Gates lie in PyTorch's order, r, z, n. */
 export class GRU extends Recurrent {
+  static override readonly kind: string = "GRU";
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
+    check("GRU", arguments, `${SIZES} {${OPTIONS}}`);
     super("gru", inputSize, hiddenSize, options);
   }
-  forward(x: Tensor, h0?: Tensor, options: ForwardOptions = {}): [output: Tensor, hn: Tensor] {
+  forward(
+    ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
+  ): Last {
+    const [x, h0, options = {}] = check(kindOf(this), inputs, STATE) as [Tensor, Tensor | undefined, ForwardOptions?];
     const [y, [hn]] = this.run(x, [h0], options);
     return [y, hn!];
   }
@@ -227,15 +248,13 @@ abstract class RecurrentCell extends Module {
     { bias = true }: { readonly bias?: boolean } = {},
   ) {
     super();
-    requireWhole(this.constructor.name, { inputSize, hiddenSize });
+    requireWhole(kindOf(this), { inputSize, hiddenSize });
     defineWeights(this, kind, inputSize, hiddenSize, bias, "");
   }
   /** x as a sequence of one step. */
   protected step(x: Tensor): Tensor {
     if (x.shape.length !== 2 || x.shape[1] !== this.inputSize)
-      throw new ShapeError(
-        `${this.constructor.name}: x is [${x.shape.join(", ")}], but must be [batch, ${this.inputSize}].`,
-      );
+      throw new ShapeError(`${kindOf(this)}: x is [${x.shape.join(", ")}], but must be [batch, ${this.inputSize}].`);
     return x.unsqueeze(0);
   }
   protected override describe(): string {
@@ -245,15 +264,18 @@ abstract class RecurrentCell extends Module {
 
 /** One step of an RNN: x [batch, inputSize], h [batch, hiddenSize] → h. */
 export class RNNCell extends RecurrentCell {
+  static override readonly kind: string = "RNNCell";
   constructor(
     inputSize: number,
     hiddenSize: number,
     private readonly options: { readonly bias?: boolean; readonly nonlinearity?: "tanh" | "relu" } = {},
   ) {
     super("rnn", inputSize, hiddenSize, options);
+    check("RNNCell", arguments, `${SIZES} {bias:boolean nonlinearity:string}`);
     requireNonlinearity("RNNCell", options.nonlinearity ?? "tanh");
   }
   forward(x: Tensor, h?: Tensor): Tensor {
+    check(kindOf(this), arguments, "x:tensor h?:tensor");
     const { nonlinearity = "tanh" } = this.options;
     return ops.rnn(this.step(x), h ?? null, weightsOf(this, ""), { nonlinearity })[1]!;
   }
@@ -261,10 +283,13 @@ export class RNNCell extends RecurrentCell {
 
 /** One step of an LSTM: x [batch, inputSize], [h, c] [batch, hiddenSize] each → [h, c]. */
 export class LSTMCell extends RecurrentCell {
+  static override readonly kind: string = "LSTMCell";
   constructor(inputSize: number, hiddenSize: number, options: { readonly bias?: boolean } = {}) {
+    check("LSTMCell", arguments, `${SIZES} {bias:boolean}`);
     super("lstm", inputSize, hiddenSize, options);
   }
   forward(x: Tensor, state?: readonly [h: Tensor, c: Tensor]): [h: Tensor, c: Tensor] {
+    check(kindOf(this), arguments, "x:tensor state?:tensors");
     const [h = null, c = null] = state ?? [];
     const [, hn, cn] = ops.lstm(this.step(x), h, c, weightsOf(this, ""));
     return [hn!, cn!];
@@ -273,10 +298,13 @@ export class LSTMCell extends RecurrentCell {
 
 /** One step of a GRU: x [batch, inputSize], h [batch, hiddenSize] → h. */
 export class GRUCell extends RecurrentCell {
+  static override readonly kind: string = "GRUCell";
   constructor(inputSize: number, hiddenSize: number, options: { readonly bias?: boolean } = {}) {
+    check("GRUCell", arguments, `${SIZES} {bias:boolean}`);
     super("gru", inputSize, hiddenSize, options);
   }
   forward(x: Tensor, h?: Tensor): Tensor {
+    check(kindOf(this), arguments, "x:tensor h?:tensor");
     return ops.gru(this.step(x), h ?? null, weightsOf(this, ""))[1]!;
   }
 }

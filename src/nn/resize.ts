@@ -3,9 +3,10 @@ import { tensor } from "../creation.ts";
 import { concat } from "../functions.ts";
 import type { Size2d } from "../ops/convolve.ts";
 import { type Shape, show } from "../ops/value.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { Module } from "./module.ts";
+import { inputOf, Module } from "./module.ts";
 
 export interface InterpolateOptions {
   /** Height and width of the result; this or scaleFactor. */
@@ -17,6 +18,8 @@ export interface InterpolateOptions {
   /** bilinear: whether the corners' centres stay where they are, instead of the images' edges. Default false. */
   readonly alignCorners?: boolean;
 }
+
+const INTERPOLATE = "{size:number|pair scaleFactor:number|pair mode:string alignCorners:boolean}";
 
 const both = (v: Size2d): readonly [number, number] => (typeof v === "number" ? [v, v] : v);
 
@@ -68,7 +71,8 @@ function resizeAlong(
  * @throws ShapeError, RangeError
  */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
-  const { size, scaleFactor, mode = "nearest", alignCorners = false } = options;
+  check("interpolate", arguments, `x:tensor ${INTERPOLATE}`);
+  const { size, scaleFactor, mode = "nearest", alignCorners = false } = options ?? {};
   requireImages("interpolate", x);
   if ((size === undefined) === (scaleFactor === undefined))
     throw new RangeError("interpolate: give either size or scaleFactor.");
@@ -87,24 +91,28 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
 
 /** interpolate as a layer. */
 export class Upsample extends Module {
+  static override readonly kind: string = "Upsample";
   constructor(private readonly options: InterpolateOptions) {
     super();
+    check("Upsample", arguments, INTERPOLATE);
   }
   forward(x: Tensor): Tensor {
-    return interpolate(x, this.options);
+    return interpolate(inputOf(this, x), this.options);
   }
 }
 
 /** Means over windows that cut the image into height × width parts of nearly one size: [batch, height, width, channels]. */
 export class AdaptiveAvgPool2d extends Module {
+  static override readonly kind: string = "AdaptiveAvgPool2d";
   private readonly outputSize: readonly [number, number];
   constructor(outputSize: Size2d) {
     super();
+    check("AdaptiveAvgPool2d", arguments, "outputSize:number|pair");
     this.outputSize = both(outputSize);
     requireSize("AdaptiveAvgPool2d", this.outputSize);
   }
   forward(x: Tensor): Tensor {
-    requireImages("AdaptiveAvgPool2d", x);
+    requireImages("AdaptiveAvgPool2d", inputOf(this, x));
     return this.outputSize.reduce((y, parts, i) => means(y, i + 1, parts), x);
   }
 }

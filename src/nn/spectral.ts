@@ -2,7 +2,8 @@
 
 import { noGrad } from "../autograd.ts";
 import { randn } from "../creation.ts";
-import { requireWhole } from "../runtime/errors.ts";
+import { check, kindOf } from "../runtime/arguments.ts";
+import { RangeError, requireWhole, TypeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
@@ -31,16 +32,18 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
 
   constructor(
     readonly layer: L,
-    {
+    options: { readonly nPowerIterations?: number; readonly eps?: number; readonly dim?: number } = {},
+  ) {
+    super();
+    check("SpectralNorm", arguments, "layer:module {nPowerIterations:number eps:number dim:number}");
+    const {
       nPowerIterations = 1,
       eps = 1e-12,
       dim = layer instanceof ConvTranspose1d || layer instanceof ConvTranspose2d ? -1 : 0,
-    }: { readonly nPowerIterations?: number; readonly eps?: number; readonly dim?: number } = {},
-  ) {
-    super();
+    } = options;
     const { weight } = layer;
     if (!weight || weight.shape.length < 2)
-      throw new TypeError(`SpectralNorm: ${layer.constructor.name} has no weight of two or more dimensions.`);
+      throw new TypeError(`SpectralNorm: ${kindOf(layer)} has no weight of two or more dimensions.`);
     requireWhole("SpectralNorm", { nPowerIterations });
     this.iterations = nPowerIterations;
     this.eps = eps;

@@ -4,10 +4,11 @@ import type { AnyOp } from "../ops/op.ts";
 import { bytesPerElement, type DType, type Shape, show } from "../ops/value.ts";
 import { flopsOf } from "../ops/work.ts";
 import { amount, table } from "../printing.ts";
+import { check } from "../runtime/arguments.ts";
 import { tensorsIn, tidy } from "../scope.ts";
 import { Tensor, withGrad, withRecorder } from "../tensor.ts";
 import { type Call, intercepted } from "./intercept.ts";
-import type { Module } from "./module.ts";
+import { type Module, nameOf } from "./module.ts";
 
 /** One call of a module. */
 export interface SummaryRow {
@@ -70,8 +71,10 @@ export class Summary {
 export function summary(
   model: Module,
   inputShape: Shape | readonly Shape[],
-  { dtype = "float32" }: { readonly dtype?: DType | readonly DType[] } = {},
+  options: { readonly dtype?: DType | readonly DType[] } = {},
 ): Summary {
+  check("summary", arguments, "model:module inputShape:array {dtype:any}");
+  const { dtype = "float32" } = options;
   const shapes = (inputShape.length && typeof inputShape[0] !== "number" ? inputShape : [inputShape]) as Shape[];
   const typeOf = (i: number): DType => (typeof dtype === "string" ? dtype : (dtype[i] ?? "float32"));
   const rows: { -readonly [K in keyof SummaryRow]: SummaryRow[K] }[] = [];
@@ -89,7 +92,7 @@ export function summary(
   const around = ({ name, module, forward }: Call): unknown => {
     const mine = Object.values(module).filter((x) => x instanceof Tensor && own.has(x)) as Tensor[];
     const parameters = mine.reduce((total, { size }) => total + size, 0);
-    open.push(rows.push({ name, type: module.constructor.name, outputs: [], parameters, flops: 0, bytes: 0 }) - 1);
+    open.push(rows.push({ name, type: nameOf(module), outputs: [], parameters, flops: 0, bytes: 0 }) - 1);
     const result = forward();
     const row = rows[open.pop()!]!;
     const outputs = [...tensorsIn(result)];

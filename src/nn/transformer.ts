@@ -1,4 +1,7 @@
 /** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters of layers are PyTorch's. */
+
+import { check, kindOf } from "../runtime/arguments.ts";
+import { RangeError, TypeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { type KeyValueCache, MultiheadAttention, type RotaryEmbedding } from "./attention.ts";
 import { Dropout, Linear } from "./layers.ts";
@@ -45,6 +48,14 @@ export interface DecoderOptions {
   readonly cache?: KeyValueCache;
 }
 
+const LAYER =
+  "dModel:number nhead:number {dimFeedforward:number dropout:number activation:string|function layerNormEps:number " +
+  "batchFirst:boolean normFirst:boolean bias:boolean rotary:module}";
+const ENCODER = "src:tensor {mask:tensor srcKeyPaddingMask:tensor isCausal:boolean cache:any}";
+const DECODER =
+  "tgt:tensor memory:tensor {tgtMask:tensor memoryMask:tensor tgtKeyPaddingMask:tensor memoryKeyPaddingMask:tensor " +
+  "tgtIsCausal:boolean cache:any}";
+
 /** Only those options that are there. */
 function present<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
@@ -81,9 +92,7 @@ abstract class TransformerLayer extends Module {
   ) {
     super();
     if (typeof activation === "string" && activation !== "relu" && activation !== "gelu")
-      throw new RangeError(
-        `${this.constructor.name}: activation is "${activation}", but must be "relu", "gelu" or a function.`,
-      );
+      throw new RangeError(`${kindOf(this)}: activation is "${activation}", but must be "relu", "gelu" or a function.`);
     this.makeAttention = () => new MultiheadAttention(dModel, nhead, { dropout, batchFirst, bias });
     this.makeNorm = () => new LayerNorm(dModel, { eps: layerNormEps, bias });
     this.selfAttn = rotary
@@ -119,17 +128,21 @@ abstract class TransformerLayer extends Module {
  * ```
  */
 export class TransformerEncoderLayer extends TransformerLayer {
+  static override readonly kind: string = "TransformerEncoderLayer";
   readonly norm1: LayerNorm;
   readonly norm2: LayerNorm;
 
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
+    check("TransformerEncoderLayer", arguments, LAYER);
     super(dModel, nhead, options);
     this.norm1 = this.makeNorm();
     this.norm2 = this.makeNorm();
   }
-  forward(src: Tensor, { mask, srcKeyPaddingMask, isCausal, cache }: EncoderOptions = {}): Tensor {
-    const options = present({ attnMask: mask, keyPaddingMask: srcKeyPaddingMask, isCausal, cache });
-    const x = this.residual(src, this.norm1, (y) => this.selfAttn.forward(y, y, y, options)[0]);
+  forward(src: Tensor, options: EncoderOptions = {}): Tensor {
+    check(kindOf(this), arguments, ENCODER);
+    const { mask, srcKeyPaddingMask, isCausal, cache } = options;
+    const masks = present({ attnMask: mask, keyPaddingMask: srcKeyPaddingMask, isCausal, cache });
+    const x = this.residual(src, this.norm1, (y) => this.selfAttn.forward(y, y, y, masks)[0]);
     return this.residual(x, this.norm2, (y) => this.feedForward(y));
   }
 }
@@ -139,12 +152,14 @@ export class TransformerEncoderLayer extends TransformerLayer {
  * dModel] → as tgt.
  */
 export class TransformerDecoderLayer extends TransformerLayer {
+  static override readonly kind: string = "TransformerDecoderLayer";
   readonly multiheadAttn: MultiheadAttention;
   readonly norm1: LayerNorm;
   readonly norm2: LayerNorm;
   readonly norm3: LayerNorm;
 
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
+    check("TransformerDecoderLayer", arguments, LAYER);
     super(dModel, nhead, options);
     this.multiheadAttn = this.makeAttention();
     this.norm1 = this.makeNorm();
@@ -152,6 +167,7 @@ export class TransformerDecoderLayer extends TransformerLayer {
     this.norm3 = this.makeNorm();
   }
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
+    check(kindOf(this), arguments, DECODER);
     const { tgtMask, memoryMask, tgtKeyPaddingMask, memoryKeyPaddingMask, tgtIsCausal, cache } = options;
     const own = present({ attnMask: tgtMask, keyPaddingMask: tgtKeyPaddingMask, isCausal: tgtIsCausal, cache });
     const cross = present({ attnMask: memoryMask, keyPaddingMask: memoryKeyPaddingMask });
@@ -169,14 +185,17 @@ function requireLayers(name: string, layers: unknown): void {
 
 /** Encoder layers one behind the other, and a norm at the end where one is given (normFirst needs it). */
 export class TransformerEncoder extends Module {
+  static override readonly kind: string = "TransformerEncoder";
   constructor(
     readonly layers: readonly TransformerEncoderLayer[],
     readonly norm: LayerNorm | null = null,
   ) {
     super();
+    check("TransformerEncoder", arguments, "layers:any norm?:module|null");
     requireLayers("TransformerEncoder", layers);
   }
   forward(src: Tensor, options: EncoderOptions = {}): Tensor {
+    check(kindOf(this), arguments, ENCODER);
     const x = this.layers.reduce((y, layer) => layer.forward(y, options), src);
     return this.norm ? this.norm.forward(x) : x;
   }
@@ -184,14 +203,17 @@ export class TransformerEncoder extends Module {
 
 /** Decoder layers one behind the other, and a norm at the end where one is given. */
 export class TransformerDecoder extends Module {
+  static override readonly kind: string = "TransformerDecoder";
   constructor(
     readonly layers: readonly TransformerDecoderLayer[],
     readonly norm: LayerNorm | null = null,
   ) {
     super();
+    check("TransformerDecoder", arguments, "layers:any norm?:module|null");
     requireLayers("TransformerDecoder", layers);
   }
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
+    check(kindOf(this), arguments, DECODER);
     const x = this.layers.reduce((y, layer) => layer.forward(y, memory, options), tgt);
     return this.norm ? this.norm.forward(x) : x;
   }

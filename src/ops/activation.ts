@@ -1,5 +1,7 @@
 /** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
+
 import { Op } from "../../assembly/opcodes.ts";
+import { RangeError } from "../runtime/errors.ts";
 import { abs, add, div, exp, le, lt, maximum, mul, neg, square, sub } from "./arithmetic.ts";
 import { erf64, erfc64 } from "./erf.ts";
 import type { Operand } from "./op.ts";

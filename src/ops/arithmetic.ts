@@ -1,5 +1,7 @@
 /** Elementary pointwise ops: signs, powers, exp and log, rounding, arithmetic, comparisons, choice by a mask. */
+
 import { Op, Where } from "../../assembly/opcodes.ts";
+import { TypeError } from "../runtime/errors.ts";
 import { apply, type OpDefinition, type Operand } from "./op.ts";
 import { binary, derivative, promote, type UnaryOp, unary } from "./pointwise.ts";
 import { broadcastTo, cast } from "./shape.ts";

@@ -1,7 +1,7 @@
 /** Scaled dot-product attention and its gradient as one op each, for heads that may lie before or behind the steps. */
 import { Op } from "../../assembly/opcodes.ts";
 import { bitsOf, type Encoder, kernels } from "../runtime/engine.ts";
-import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { DTypeError, RangeError, ShapeError } from "../runtime/errors.ts";
 import { add, eq, mul, where } from "./arithmetic.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
 import { apply, applyAll, encodeWords, type OpDefinition, type Reference, type Sample } from "./op.ts";

@@ -1,6 +1,6 @@
 /** Convolutions as people call them: their options, what they refuse, and the geometry that follows (conv.ts has the ops). */
 import { Activation } from "../../assembly/opcodes.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
 import { apply, type Operand } from "./op.ts";
 import { float } from "./pointwise.ts";
@@ -34,19 +34,8 @@ export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
   readonly outputPadding?: Size2d;
 }
 
-export const CONV_OPTIONS = ["stride", "padding", "dilation", "groups"];
-export const TRANSPOSE_OPTIONS = [...CONV_OPTIONS, "outputPadding"];
-
 /** Sizes stay below this: kernels count pixels in 32 bits. */
 const MOST_PIXELS = 2 ** 31;
-
-/** Refuses what would be passed over: a misspelt option, or one that belongs elsewhere. @throws TypeError */
-export function requireOptions(name: string, options: object, known: readonly string[]): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw new TypeError(`${name}: options are an object, such as { ${known[0]}: 2 }, not ${JSON.stringify(options)}.`);
-  const odd = Object.keys(options).find((key) => !known.includes(key));
-  if (odd !== undefined) throw new TypeError(`${name}: "${odd}" is no option. There are ${known.join(", ")}.`);
-}
 
 /** @throws ShapeError where an image would have more pixels than can be counted */
 function requireCountable(name: string, ...sizes: number[]): void {
@@ -127,7 +116,6 @@ export function batched(x: Value, f: (x: Value) => Value): Value {
  * @throws ShapeError, RangeError
  */
 export function conv2d(x: Operand, w: Value, bias?: Value | null, options: Conv2dOptions = {}): Value {
-  requireOptions("conv2d", options, CONV_OPTIONS);
   return batched(float(x, "conv2d"), (images) => {
     const { stride: s = 1, padding = 0, dilation: d = 1, groups = 1 } = options;
     const [stride, dilation] = [pair("conv2d", "stride", s, 1), pair("conv2d", "dilation", d, 1)];
@@ -173,7 +161,6 @@ export function convTranspose2d(
   options: ConvTranspose2dOptions = {},
 ): Value {
   const name = "convTranspose2d";
-  requireOptions(name, options, TRANSPOSE_OPTIONS);
   return batched(float(x, name), (images) => {
     const { stride: s = 1, padding: p = 0, outputPadding: more = 0, dilation: d = 1, groups = 1 } = options;
     const [stride, dilation] = [pair(name, "stride", s, 1), pair(name, "dilation", d, 1)];
@@ -217,9 +204,7 @@ function asImages<O>(
   w: Value,
   bias: Value | null | undefined,
   options: object,
-  known: readonly string[],
 ): Value {
-  requireOptions(name, options, known);
   if (w.shape.length !== 3 || (x.shape.length !== 3 && x.shape.length !== 2))
     throw new ShapeError(
       `${name}: sequences are [batch, length, channels] and weights have 3 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
@@ -261,7 +246,7 @@ export interface ConvTranspose1dOptions {
 
 /** conv2d of one dimension: x: [batch, length, in], w: [out, kernel, in/groups] → [batch, outLength, out]. */
 export function conv1d(x: Operand, w: Value, bias?: Value | null, options: Conv1dOptions = {}): Value {
-  return asImages<Conv2dOptions>("conv1d", conv2d, float(x, "conv1d"), w, bias, options, CONV_OPTIONS);
+  return asImages<Conv2dOptions>("conv1d", conv2d, float(x, "conv1d"), w, bias, options);
 }
 
 /** convTranspose2d of one dimension: x: [batch, length, in], w: [in, kernel, out/groups] → [batch, outLength, out]. */
@@ -278,6 +263,5 @@ export function convTranspose1d(
     w,
     bias,
     options,
-    TRANSPOSE_OPTIONS,
   );
 }

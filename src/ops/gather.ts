@@ -1,6 +1,6 @@
 /** Reading and adding at indices. Index tensors are int32; their values are checked. */
 import { Index, OneHot, Op } from "../../assembly/opcodes.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { add } from "./arithmetic.ts";
 import { apply, type OpDefinition, type RangeCheck, type Reference, type Sample } from "./op.ts";
 import { reshape } from "./shape.ts";

@@ -1,7 +1,7 @@
 /** Matrix products: one op, in all transpositions, batched with broadcasting, with bias and activation. */
 import { Activation, Dim, Matmul, Op } from "../../assembly/opcodes.ts";
 import { kernels } from "../runtime/engine.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { Error, ShapeError } from "../runtime/errors.ts";
 import { reluGrad, sigmoidGrad, tanhGrad } from "./activation.ts";
 import { mul } from "./arithmetic.ts";
 import { apply, type OpDefinition, type Operand, type Sample } from "./op.ts";

@@ -58,7 +58,16 @@ import {
   where,
 } from "./arithmetic.ts";
 import { scaledDotProductAttention } from "./attention.ts";
-import { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./convolve.ts";
+import {
+  type Conv1dOptions,
+  type Conv2dOptions,
+  type ConvTranspose1dOptions,
+  type ConvTranspose2dOptions,
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+} from "./convolve.ts";
 import { einsum } from "./einsum.ts";
 import { embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, scatterSum } from "./gather.ts";
 import { argSort, cholesky, eigh, sort, topK, triangularSolve } from "./linalg.ts";
@@ -79,6 +88,7 @@ import {
   min,
   norm,
   prod,
+  type ReduceOptions,
   std,
   sum,
   variance,
@@ -105,7 +115,7 @@ import {
   unsqueeze,
 } from "./shape.ts";
 import { tril, triu } from "./triangle.ts";
-import type { DType, Value } from "./value.ts";
+import type { DType, Shape, Value } from "./value.ts";
 
 /** Methods: `x.name(...rest)` is `name(x, ...rest)`. */
 // biome-ignore format: a list, as it is read
@@ -118,7 +128,7 @@ export const methods = {
   sum, mean, max, min, argMax, argMin, prod, any, all, logSumExp, var: variance, std, norm, cumsum,
   softmax, logSoftmax,
   matmul, dot, mT,
-  reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
+  reshape, view: reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
   tril, triu, sort, argSort, topK, indexSelect, gather, scatterAdd, indexAdd, oneHot,
   /** Another element type: "float32", "int32", "bool" or "uint8". */
   to: (x: Value, dtype: DType): Value => cast(x, dtype),
@@ -126,7 +136,7 @@ export const methods = {
   where: (x: Value, condition: Value, other: Operand): Value => where(condition, x, other),
 };
 
-const { var: _, to: __, where: ___, ...shared } = methods;
+const { var: _, to: __, where: ___, view: ____, ...shared } = methods;
 
 /** Functions: all methods whose name JavaScript allows, and what has no first tensor. */
 // biome-ignore format: a list, as it is read
@@ -138,3 +148,27 @@ export const functions = {
   batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru, scaledDotProductAttention,
   einsum, cholesky, eigh, triangularSolve,
 };
+
+interface Eps {
+  readonly eps?: number;
+}
+
+/** Further forms of the functions above: options may follow any of the optional arguments. */
+export interface ShorterForms {
+  argMax(x: Operand, options: ReduceOptions): Value;
+  argMin(x: Operand, options: ReduceOptions): Value;
+  norm(x: Operand, options: ReduceOptions): Value;
+  norm(x: Operand, p: number, options: ReduceOptions): Value;
+  sort(x: Operand, options: { readonly descending?: boolean }): Value[];
+  argSort(x: Operand, options: { readonly descending?: boolean }): Value;
+  topK(x: Value, k: number, options: { readonly largest?: boolean }): Value[];
+  conv1d(x: Operand, w: Value, options: Conv1dOptions): Value;
+  conv2d(x: Operand, w: Value, options: Conv2dOptions): Value;
+  convTranspose1d(x: Operand, w: Value, options: ConvTranspose1dOptions): Value;
+  convTranspose2d(x: Operand, w: Value, options: ConvTranspose2dOptions): Value;
+  layerNorm(x: Operand, normalizedShape: number | Shape, weight: Value | null, options: Eps): Value;
+  layerNorm(x: Operand, normalizedShape: number | Shape, options: Eps): Value;
+  rmsNorm(x: Operand, normalizedShape: number | Shape, options: Eps): Value;
+  batchNorm(x: Operand, average: Value, variance: Value, options: Eps): Value;
+  groupNorm(x: Operand, groups: number, options: Eps): Value;
+}

@@ -1,6 +1,6 @@
 /** Normalization along some dimensions: the op under layer, RMS, batch, instance and group norm, and its gradient. */
 import { Normalize, NormalizeGrad, Op } from "../../assembly/opcodes.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { add, mul, neg, rsqrt, square, sub } from "./arithmetic.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference } from "./op.ts";
 import { float } from "./pointwise.ts";

@@ -1,6 +1,6 @@
 /** The three forms of a pointwise op (one operand, a derivative, two operands with broadcasting), as table entries. */
 import { Binary, Dim, type Op, Unary, Zip } from "../../assembly/opcodes.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { ShapeError, TypeError } from "../runtime/errors.ts";
 import { apply, constant, type OpDefinition, type Operand, type Sample, type SampleInput } from "./op.ts";
 import { cast } from "./shape.ts";
 import {

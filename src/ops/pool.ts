@@ -3,10 +3,10 @@
  * depthwise convolutions.
  */
 import { Op } from "../../assembly/opcodes.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { div } from "./arithmetic.ts";
 import type { Pair } from "./conv.ts";
-import { batched, conv2d, pair, requireOptions, type Size2d } from "./convolve.ts";
+import { batched, conv2d, pair, type Size2d } from "./convolve.ts";
 import { scatterSum } from "./gather.ts";
 import { applyAll, encodeWords, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
@@ -155,7 +155,6 @@ function poolSizes(
 
 /** The largest value of each window, and its place row·width + column: two tensors [batch, outHeight, outWidth, channels]. */
 export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value[] {
-  requireOptions("maxPool2d", options, ["stride", "padding", "dilation", "ceilMode"]);
   const images = float(x, "maxPool2d");
   return applyAll(maxPoolDefinition, [images], poolSizes("maxPool2d", images, kernelSize, options));
 }
@@ -172,7 +171,6 @@ export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "c
 
 /** The mean of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
 export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOptions = {}): Value {
-  requireOptions("avgPool2d", options, ["stride", "padding", "countIncludePad"]);
   const { countIncludePad = true, ...rest } = options;
   return batched(float(x, "avgPool2d"), (images) => {
     const { kernelSize: kernel, stride, pad } = poolSizes("avgPool2d", images, kernelSize, rest);

@@ -1,7 +1,7 @@
 /** Random numbers from the one generator (manualSeed), and counters in memory. */
 import { Op, Random } from "../../assembly/opcodes.ts";
 import { type Encoder, encodeAdvance } from "../runtime/engine.ts";
-import { requireRange } from "../runtime/errors.ts";
+import { RangeError, requireRange } from "../runtime/errors.ts";
 import { RANDOM_STATE } from "../runtime/heap.ts";
 import { apply, type OpDefinition } from "./op.ts";
 import { type DType, requireShape, type Shape, type Value } from "./value.ts";

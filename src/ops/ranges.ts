@@ -1,5 +1,5 @@
 /** The numbers of arange and linspace, in float64, and their checks. */
-import { requireRange } from "../runtime/errors.ts";
+import { RangeError, requireRange } from "../runtime/errors.ts";
 
 /** More elements than linear memory can hold. */
 const TOO_MANY = 2 ** 32;

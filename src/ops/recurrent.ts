@@ -3,7 +3,7 @@
  * inputs contribute is one product for all steps, made before. cells.ts has what a cell computes.
  */
 import { kernels } from "../runtime/engine.ts";
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { gt, where } from "./arithmetic.ts";
 import { type Cell, cells } from "./cells.ts";
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";

@@ -1,5 +1,5 @@
 /** Recurrent layers as functions of a sequence: one layer, one direction. nn's layers stack them. */
-import { ShapeError } from "../runtime/errors.ts";
+import { ShapeError, TypeError } from "../runtime/errors.ts";
 import { add, le, where } from "./arithmetic.ts";
 import { linear } from "./matmul.ts";
 import { applyAll } from "./op.ts";

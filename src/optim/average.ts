@@ -1,6 +1,7 @@
 /** Averages of weights over training. */
 
 import { fitted, type StateDict } from "../nn/module.ts";
+import { check, requireKind } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
@@ -18,16 +19,18 @@ import { withoutDenormals } from "./denormals.ts";
  * ```
  */
 export class EMA {
+  static readonly kind: string = "EMA";
   readonly params: readonly Tensor[];
   /** In the parameters' order. */
   readonly averages: readonly Tensor[];
   private readonly decay: number;
 
-  constructor(params: Iterable<Tensor>, { decay = 0.999 }: { readonly decay?: number } = {}) {
+  constructor(params: Iterable<Tensor>, options: { readonly decay?: number } = {}) {
+    check("EMA", arguments, "params:list {decay:number}");
+    const { decay = 0.999 } = options;
     requireFraction("EMA", { decay });
-    if (typeof (params as Partial<Iterable<Tensor>>)?.[Symbol.iterator] !== "function")
-      throw new TypeError("EMA: no list of parameters given. Pass model.parameters().");
     this.params = [...params];
+    requireKind("EMA", "params", "tensors", this.params);
     this.decay = decay;
     this.averages = withGrad(false, () => this.params.map((p) => p.detach().clone().keep()));
   }

@@ -1,6 +1,8 @@
 /** Gradient clipping, in place on `grad`. */
+
 import { full } from "../creation.ts";
 import { div, norm, stack } from "../functions.ts";
+import { check } from "../runtime/arguments.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 
@@ -17,11 +19,9 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
  * Scales all gradients by maxNorm/norm where their common norm (over all parameters together) is larger (Pascanu et al.
  * 2013). Returns that norm, before clipping. `normType` may be Infinity.
  */
-export function clipGradNorm(
-  params: Iterable<Tensor>,
-  maxNorm: number,
-  { normType = 2 }: { normType?: number } = {},
-): Tensor {
+export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options: { normType?: number } = {}): Tensor {
+  check("clipGradNorm", arguments, "params:list maxNorm:number {normType:number}");
+  const { normType = 2 } = options;
   const list = [...params];
   return withGrad(false, () =>
     tidy(() => {
@@ -38,5 +38,6 @@ export function clipGradNorm(
 
 /** Clamps every element of every gradient to ±clipValue. */
 export function clipGradValue(params: Iterable<Tensor>, clipValue: number): void {
+  check("clipGradValue", arguments, "params:list clipValue:number");
   withGrad(false, () => tidy(() => replaceGradients(params, (g) => g.clamp(-clipValue, clipValue))));
 }

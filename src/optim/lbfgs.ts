@@ -1,10 +1,12 @@
 /** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
-import { requireRange, requireWhole } from "../runtime/errors.ts";
+import { markListed } from "../nn/parameter.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { Tensor, withGrad } from "../tensor.ts";
 import { undoable } from "../undo.ts";
 import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
-import { foreign, given, type OptimizerState } from "./optimizer.ts";
+import { foreign, given, lossOf, type OptimizerState } from "./optimizer.ts";
 import { concatenated, dot, packed, savedOptions, unpacked } from "./vectors.ts";
 
 export interface LBFGSOptions {
@@ -23,6 +25,10 @@ export interface LBFGSOptions {
   /** "strongWolfe", or null (default): every step of size lr. */
   readonly lineSearchFn?: "strongWolfe" | null;
 }
+
+const OPTIONS =
+  "params:list {lr:number maxIter:number maxEval:number toleranceGrad:number toleranceChange:number historySize:number " +
+  "lineSearchFn:string|null}";
 
 const largest = (a: Float64Array): number => a.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
 
@@ -78,6 +84,7 @@ function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Floa
  * ```
  */
 export class LBFGS {
+  static readonly kind: string = "LBFGS";
   readonly params: readonly Tensor[];
   private options: Required<LBFGSOptions>;
   /** What it has learnt from earlier steps. */
@@ -86,9 +93,11 @@ export class LBFGS {
   private last: { d: Float64Array; t: number; g: Float64Array } | undefined;
 
   constructor(params: Iterable<Tensor>, options: LBFGSOptions = {}) {
+    check("LBFGS", arguments, OPTIONS);
     this.params = [...params];
     if (!this.params.length || this.params.some((p) => !(p instanceof Tensor)))
       throw new Error("LBFGS: no parameters given, or not tensors. Pass model.parameters(); groups are not supported.");
+    markListed(this.params);
     const { maxIter = 20 } = options;
     this.options = {
       lr: 1,
@@ -110,6 +119,7 @@ export class LBFGS {
 
   /** Moves the parameters towards the loss's minimum; if the loss throws, they stay where they were. @returns the loss before */
   minimize(loss: () => Tensor): number {
+    check("LBFGS.minimize", arguments, "loss:function");
     const [values, pairs, scale, last] = [this.values(), [...this.pairs], this.scale, this.last];
     try {
       return undoable(() => this.iterate(loss));
@@ -222,7 +232,7 @@ export class LBFGS {
   private evaluate(loss: () => Tensor): { loss: number; gradient: Float64Array } {
     return tidy(() => {
       this.zeroGrad();
-      const value = withGrad(true, loss);
+      const value = lossOf("LBFGS.minimize", withGrad(true, loss));
       value.backward();
       const parts = this.params.map((p) => p.grad?.data ?? new Float32Array(p.size));
       return { loss: value.item(), gradient: concatenated(parts) };

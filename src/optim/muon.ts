@@ -1,5 +1,6 @@
 /** Muon: momentum, orthogonalized. For the weight matrices inside of a network; its other parameters are for Adam. */
-import { requireRange, requireWhole } from "../runtime/errors.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { withoutDenormals } from "./denormals.ts";
 import {
@@ -25,6 +26,9 @@ export interface MuonOptions extends CommonOptions {
   adjustLrFn: "original" | "matchRmsAdamW";
 }
 
+const OPTIONS =
+  "params:any {lr:number momentum:number nesterov:boolean weightDecay:number nsSteps:number adjustLrFn:string}";
+
 /** The quintic iteration's coefficients (Jordan et al. 2024). */
 const [A, B, C] = [3.4445, -4.775, 2.0315];
 
@@ -43,7 +47,9 @@ function orthogonalized(g: Tensor, steps: number): Tensor {
 
 /** Muon (Jordan et al. 2024), as in PyTorch 2.9, with its coefficients: matrices only. @throws Error where a parameter is none */
 export class Muon extends Optimizer<MuonOptions, StateRule> {
+  static override readonly kind: string = "Muon";
   constructor(params: Iterable<Tensor | GroupOptions<MuonOptions>>, options: Partial<MuonOptions> = {}) {
+    check("Muon", arguments, OPTIONS);
     super(params, {
       lr: 1e-3,
       momentum: 0.95,

@@ -3,10 +3,13 @@
 import { finitely } from "../anomaly.ts";
 import { refuseForeign } from "../copies.ts";
 import { full } from "../creation.ts";
+import { markListed } from "../nn/parameter.ts";
 import { advance } from "../ops/random.ts";
 import { updateParameter } from "../ops/update.ts";
 import { sameShape, show } from "../ops/value.ts";
-import { tidy } from "../scope.ts";
+import { check, checkOptions, kindOf, requireKind, shown } from "../runtime/arguments.ts";
+import { Error, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
+import { requireSynchronous, tidy } from "../scope.ts";
 import { currentRecorder, Tensor, withGrad, withRecorder } from "../tensor.ts";
 import { final, undoable } from "../undo.ts";
 
@@ -63,6 +66,7 @@ const isSame = (a: unknown, b: unknown): boolean =>
 
 /** @throws RangeError */
 export function checkRate(lr: number): void {
+  requireKind("optimizer", "lr", "number", lr);
   if (!(lr >= 0 && Number.isFinite(lr))) throw new RangeError(`lr is ${lr}, but must be a number ≥ 0.`);
 }
 
@@ -124,8 +128,27 @@ export interface UpdateRule extends StateRule {
   constants: readonly number[];
 }
 
+/** What a loss function returned. @throws TypeError unless it is a tensor, ShapeError unless of one number, Error without a gradient */
+export function lossOf(name: string, value: unknown): Tensor {
+  requireSynchronous(name, value);
+  if (value === undefined) throw new TypeError(`${name}: the function returned nothing. Return the loss from it.`);
+  if (!(value instanceof Tensor))
+    throw new TypeError(
+      `${name}: the loss must be a tensor, got ${shown(value)}. Return the loss tensor itself, without item() or toArray().`,
+    );
+  if (value.size !== 1)
+    throw new ShapeError(`${name}: the loss is ${show(value.shape)}, not one number. Reduce it with mean() or sum().`);
+  if (!value.requiresGrad)
+    throw new Error(
+      `${name}: the loss depends on nothing that requires a gradient. Compute it from the model's parameters, outside noGrad and without detach() or item().`,
+    );
+  return value;
+}
+
 /** The base of optimizers: a subclass says which kernel runs with which constants, or updates a parameter by ops. */
 export abstract class Optimizer<O extends CommonOptions = CommonOptions, R extends StateRule = UpdateRule> {
+  /** What it is, whatever a minifier makes of the class's name. */
+  static readonly kind: string = "Optimizer";
   readonly paramGroups: ParamGroup<O>[] = [];
   private readonly state = new Map<Tensor, State>();
 
@@ -133,9 +156,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     params: Iterable<Tensor | GroupOptions<O>>,
     private readonly defaults: O,
   ) {
+    requireKind(kindOf(this), "params", "list", params);
     const list = [...params];
-    for (const item of list) refuseForeign(this.constructor.name, "a parameter", item);
-    if (!list.length) throw new Error(`${this.constructor.name}: no parameters given. Pass model.parameters().`);
+    for (const item of list) refuseForeign(kindOf(this), "a parameter", item);
+    if (!list.length) throw new Error(`${kindOf(this)}: no parameters given. Pass model.parameters().`);
     const loose = list.filter((item) => item instanceof Tensor);
     const groups = list.filter((item): item is GroupOptions<O> => !(item instanceof Tensor));
     if (loose.length) this.add(loose, {});
@@ -151,7 +175,15 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
 
   /** Adds parameters, with options of their own. @throws Error where one belongs to a group already */
   addParamGroup(group: GroupOptions<O>): void {
+    const name = kindOf(this);
+    // A group of tensors, or of an object with a list of them.
+    if (typeof group !== "object" || group === null || !("params" in group))
+      throw new TypeError(
+        `${name}: params must be tensors or groups { params, … }, got ${shown(group)}. Pass model.parameters().`,
+      );
     const { params, ...own } = group;
+    checkOptions(name, own, `{${Object.keys(this.defaults).join(" ")}}`);
+    requireKind(name, "params", "list", params);
     this.add([...params], own);
   }
 
@@ -161,18 +193,19 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.validate(options);
     const known = new Set(this.paramGroups.flatMap((group) => group.params));
     for (const p of list) {
-      refuseForeign(this.constructor.name, "a parameter", p);
+      refuseForeign(kindOf(this), "a parameter", p);
       if (!(p instanceof Tensor))
-        throw new TypeError(`${this.constructor.name}: a parameter is not a tensor. Pass model.parameters().`);
+        throw new TypeError(`${kindOf(this)}: params must be tensors, got ${shown(p)}. Pass model.parameters().`);
       if (p.requiresGrad && p.edge !== p) {
         throw new Error(
-          `${this.constructor.name}: a tensor ${show(p.shape)} is the result of an op, not a parameter: only leaves are learnt.`,
+          `${kindOf(this)}: a tensor ${show(p.shape)} is the result of an op, not a parameter: only leaves are learnt.`,
         );
       }
       this.validateParameter(p);
-      if (known.has(p)) throw new Error(`${this.constructor.name}: a parameter ${show(p.shape)} is in two groups.`);
+      if (known.has(p)) throw new Error(`${kindOf(this)}: a parameter ${show(p.shape)} is in two groups.`);
       known.add(p);
     }
+    markListed(list);
     this.paramGroups.push(new ParamGroup(list, options));
   }
 
@@ -223,7 +256,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
           const { grad } = p;
           if (!grad) return [];
           const state = this.stateOf(p, rule, made);
-          for (const x of [p, grad, ...Object.values(state)]) x.storage(this.constructor.name);
+          for (const x of [p, grad, ...Object.values(state)]) x.storage(kindOf(this));
           return [{ state, rule, update: () => this.update(p, grad, state, group, rule) }];
         });
       });
@@ -270,16 +303,15 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
    * ```
    * @returns the loss before the step
    */
-  minimize(
-    loss: Tensor | (() => Tensor) | readonly (() => Tensor)[],
-    { finite = false }: MinimizeOptions = {},
-  ): Tensor {
-    if (finite) return finitely(`${this.constructor.name}.minimize`, () => this.minimize(loss));
+  minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[], options: MinimizeOptions = {}): Tensor {
+    const name = `${kindOf(this)}.minimize`;
+    check(name, arguments, "loss:tensor|function|array {finite:boolean}");
+    if (options.finite) return finitely(name, () => this.minimize(loss));
     return undoable(() =>
       tidy(() => {
         const several = Array.isArray(loss) ? (loss as readonly (() => Tensor)[]) : undefined;
-        if (several?.length === 0) throw new Error(`${this.constructor.name}: minimize was given no losses.`);
-        const value = !several && (typeof loss === "function" ? withGrad(true, loss) : (loss as Tensor));
+        if (several?.length === 0) throw new Error(`${kindOf(this)}: minimize was given no losses.`);
+        const value = !several && lossOf(name, typeof loss === "function" ? withGrad(true, loss) : loss);
         this.zeroGrad();
         try {
           if (value) value.backward();
@@ -299,7 +331,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     return losses
       .map((loss) =>
         tidy(() => {
-          const part = withGrad(true, loss).div(losses.length);
+          requireKind(`${kindOf(this)}.minimize`, "a loss of the list", "function", loss);
+          const part = lossOf(`${kindOf(this)}.minimize`, withGrad(true, loss)).div(losses.length);
           part.backward();
           return part.detach();
         }),
@@ -325,13 +358,13 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     const params = this.paramGroups.flatMap((group) => group.params);
     if (groups?.length !== this.paramGroups.length || state?.length !== params.length) {
       throw foreign(
-        this.constructor.name,
+        kindOf(this),
         `is of ${groups?.length} groups with ${state?.length} parameters, but must be of ${this.paramGroups.length} with ${params.length}`,
       );
     }
     let place = 0;
     const takes = this.paramGroups.flatMap((group, i) => {
-      const options = mergedOptions(this.constructor.name, group.options, groups[i]!);
+      const options = mergedOptions(kindOf(this), group.options, groups[i]!);
       group.rate.storage("loadStateDict");
       checkRate(options.lr);
       this.validate(options);
@@ -346,7 +379,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   private checkStateOf(p: Tensor, saved: State, { slots, initial = 0 }: StateRule, place: number): () => void {
     const names = Object.keys(saved);
     const expected = ["step", ...slots.filter((name) => name !== undefined)];
-    const wrong = (what: string): Error => foreign(this.constructor.name, `of parameter ${place} has ${what}`);
+    const wrong = (what: string): Error => foreign(kindOf(this), `of parameter ${place} has ${what}`);
     if (names.length && expected.some((name) => !Object.hasOwn(saved, name)))
       throw wrong(`${names.join(", ")}, but must have ${expected.join(", ")}`);
     for (const [name, tensor] of Object.entries(saved)) {

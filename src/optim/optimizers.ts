@@ -1,7 +1,8 @@
 /** The optimizers: each says which kernel runs with which constants. Names, arguments and defaults are PyTorch's. */
 
 import { UpdateFlag } from "../../assembly/opcodes.ts";
-import { requireFraction, requireRange } from "../runtime/errors.ts";
+import { check, kindOf } from "../runtime/arguments.ts";
+import { RangeError, requireFraction, requireRange } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { type CommonOptions, type GroupOptions, given, Optimizer, type UpdateRule } from "./optimizer.ts";
 
@@ -24,7 +25,13 @@ export interface SGDOptions extends CommonOptions {
 
 /** Stochastic gradient descent, with momentum (Sutskever et al. 2013). */
 export class SGD extends Optimizer<SGDOptions> {
+  static override readonly kind: string = "SGD";
   constructor(params: Params<SGDOptions>, options: Partial<SGDOptions> & CommonOptions) {
+    check(
+      "SGD",
+      arguments,
+      "params:any {lr!:number momentum:number dampening:number weightDecay:number nesterov:boolean maximize:boolean}",
+    );
     super(params, {
       momentum: 0,
       dampening: 0,
@@ -61,6 +68,7 @@ export interface AdamOptions extends CommonOptions {
   maximize: boolean;
 }
 
+const ADAM_OPTIONS = "lr:number betas:pair eps:number weightDecay:number amsgrad:boolean maximize:boolean";
 const ADAM: AdamOptions = {
   lr: 1e-3,
   betas: [0.9, 0.999],
@@ -72,12 +80,14 @@ const ADAM: AdamOptions = {
 
 /** Adam (Kingma and Ba 2015). */
 export class Adam extends Optimizer<AdamOptions> {
+  static override readonly kind: string = "Adam";
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    check("Adam", arguments, `params:any {${ADAM_OPTIONS}}`);
     super(params, { ...ADAM, ...given(options) });
   }
   protected validate({ betas: [beta1, beta2], eps, weightDecay }: AdamOptions): void {
-    notNegative(this.constructor.name, { eps, weightDecay });
-    requireRange(this.constructor.name, { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+    notNegative(kindOf(this), { eps, weightDecay });
+    requireRange(kindOf(this), { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
   }
   /** Whether weights decay apart from the gradient. */
   protected get decoupled(): boolean {
@@ -98,7 +108,9 @@ export class Adam extends Optimizer<AdamOptions> {
 
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019). */
 export class AdamW extends Adam {
+  static override readonly kind: string = "AdamW";
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    check("AdamW", arguments, `params:any {${ADAM_OPTIONS}}`);
     super(params, { weightDecay: 0.01, ...given(options) });
   }
   protected override get decoupled(): boolean {
@@ -115,7 +127,13 @@ export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
 
 /** Adam with Nesterov's momentum (Dozat 2016). */
 export class NAdam extends Optimizer<NAdamOptions> {
+  static override readonly kind: string = "NAdam";
   constructor(params: Params<NAdamOptions>, options: Partial<NAdamOptions> = {}) {
+    check(
+      "NAdam",
+      arguments,
+      "params:any {lr:number betas:pair eps:number weightDecay:number momentumDecay:number decoupledWeightDecay:boolean maximize:boolean}",
+    );
     const { amsgrad: _, ...adam } = ADAM;
     super(params, { ...adam, lr: 2e-3, momentumDecay: 4e-3, decoupledWeightDecay: false, ...given(options) });
   }
@@ -146,7 +164,9 @@ export interface LionOptions extends CommonOptions {
 
 /** Lion: steps of one size along signs (Chen et al. 2023). Its rate is a third to a tenth of Adam's. */
 export class Lion extends Optimizer<LionOptions> {
+  static override readonly kind: string = "Lion";
   constructor(params: Params<LionOptions>, options: Partial<LionOptions> = {}) {
+    check("Lion", arguments, "params:any {lr:number betas:pair weightDecay:number maximize:boolean}");
     super(params, { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0, maximize: false, ...given(options) });
   }
   protected validate({ betas: [beta1, beta2], weightDecay }: LionOptions): void {
@@ -172,7 +192,13 @@ export interface RMSPropOptions extends CommonOptions {
 
 /** RMSProp (Tieleman and Hinton 2012). */
 export class RMSProp extends Optimizer<RMSPropOptions> {
+  static override readonly kind: string = "RMSProp";
   constructor(params: Params<RMSPropOptions>, options: Partial<RMSPropOptions> = {}) {
+    check(
+      "RMSProp",
+      arguments,
+      "params:any {lr:number alpha:number eps:number weightDecay:number momentum:number centered:boolean maximize:boolean}",
+    );
     super(params, {
       lr: 1e-2,
       alpha: 0.99,
@@ -209,7 +235,13 @@ export interface AdagradOptions extends CommonOptions {
 
 /** Adagrad (Duchi et al. 2011). */
 export class Adagrad extends Optimizer<AdagradOptions> {
+  static override readonly kind: string = "Adagrad";
   constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
+    check(
+      "Adagrad",
+      arguments,
+      "params:any {lr:number lrDecay:number weightDecay:number initialAccumulatorValue:number eps:number maximize:boolean}",
+    );
     super(params, {
       lr: 1e-2,
       lrDecay: 0,

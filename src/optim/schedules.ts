@@ -2,7 +2,8 @@
  * Learning rates over time. Names, arguments and values are PyTorch's, but each schedule says what the rate *is*: two on one optimizer
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
-import { requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
+import { check, kindOf, requireKind } from "../runtime/arguments.ts";
+import { Error, RangeError, requireFraction, requireRange, requireWhole, TypeError } from "../runtime/errors.ts";
 import { checked } from "./loadable.ts";
 import { checkRate, given, type Optimizer } from "./optimizer.ts";
 
@@ -23,13 +24,14 @@ const initial = new WeakMap<object, number>();
  * in memory, so that compiled steps are not recorded anew.
  */
 export abstract class LRScheduler {
+  /** What it is, whatever a minifier makes of the class's name. */
+  static readonly kind: string = "LRScheduler";
   /** Steps taken. */
   lastEpoch = 0;
   private bases: readonly number[];
 
   constructor(protected readonly optimizer: AnyOptimizer) {
-    if (!optimizer?.paramGroups)
-      throw new TypeError(`${this.constructor.name}: the first argument must be an optimizer with parameter groups.`);
+    requireKind(kindOf(this), "optimizer", "optimizer", optimizer);
     this.bases = optimizer.paramGroups.map((group) => {
       const base = initial.get(group) ?? group.lr;
       initial.set(group, base);
@@ -78,18 +80,20 @@ export abstract class LRScheduler {
     const groups = this.optimizer.paramGroups.length;
     const isWhole = isCount(lastEpoch) && Array.isArray(bases) && bases.length > 0 && bases.length <= groups;
     if (!isWhole || !bases.every(isNumber))
-      throw new Error(`${this.constructor.name}: the state is not that of a schedule with ${groups} groups.`);
+      throw new Error(`${kindOf(this)}: the state is not that of a schedule with ${groups} groups.`);
     return this.planned(lastEpoch, bases);
   }
 }
 
 /** Any function of the step, times each group's rate: `(t) => 1 / (1 + t)`. */
 export class LambdaLR extends LRScheduler {
+  static override readonly kind: string = "LambdaLR";
   constructor(
     optimizer: AnyOptimizer,
     private readonly lambda: (t: number) => number,
   ) {
     super(optimizer);
+    check("LambdaLR", arguments, "optimizer:any lambda:function");
     this.apply();
   }
   rate(base: number, t: number): number {
@@ -99,12 +103,14 @@ export class LambdaLR extends LRScheduler {
 
 /** Times gamma every stepSize steps. */
 export class StepLR extends LRScheduler {
+  static override readonly kind: string = "StepLR";
   constructor(
     optimizer: AnyOptimizer,
     private readonly stepSize: number,
     private readonly gamma = 0.1,
   ) {
     super(optimizer);
+    check("StepLR", arguments, "optimizer:any stepSize:number gamma?:number");
     requireWhole("StepLR", { stepSize });
   }
   rate(base: number, t: number): number {
@@ -114,11 +120,13 @@ export class StepLR extends LRScheduler {
 
 /** Times gamma at every step. */
 export class ExponentialLR extends LRScheduler {
+  static override readonly kind: string = "ExponentialLR";
   constructor(
     optimizer: AnyOptimizer,
     private readonly gamma: number,
   ) {
     super(optimizer);
+    check("ExponentialLR", arguments, "optimizer:any gamma:number");
   }
   rate(base: number, t: number): number {
     return base * this.gamma ** t;
@@ -127,6 +135,7 @@ export class ExponentialLR extends LRScheduler {
 
 /** Warm-up: from startFactor of the rate to endFactor of it within totalIters steps, then constant. */
 export class LinearLR extends LRScheduler {
+  static override readonly kind: string = "LinearLR";
   constructor(
     optimizer: AnyOptimizer,
     private readonly startFactor = 1 / 3,
@@ -134,6 +143,7 @@ export class LinearLR extends LRScheduler {
     private readonly totalIters = 5,
   ) {
     super(optimizer);
+    check("LinearLR", arguments, "optimizer:any startFactor?:number endFactor?:number totalIters?:number");
     requireWhole("LinearLR", { totalIters });
     this.apply();
   }
@@ -149,12 +159,14 @@ const cosine = (base: number, least: number, part: number): number =>
 
 /** Down to etaMin along half a cosine within tMax steps (Loshchilov and Hutter 2017, without restarts). */
 export class CosineAnnealingLR extends LRScheduler {
+  static override readonly kind: string = "CosineAnnealingLR";
   constructor(
     optimizer: AnyOptimizer,
     private readonly tMax: number,
     private readonly etaMin = 0,
   ) {
     super(optimizer);
+    check("CosineAnnealingLR", arguments, "optimizer:any tMax:number etaMin?:number");
     requireWhole("CosineAnnealingLR", { tMax });
   }
   rate(base: number, t: number): number {
@@ -164,6 +176,7 @@ export class CosineAnnealingLR extends LRScheduler {
 
 /** Down along half a cosine within t0 steps, then anew within tMult times as many, and so on (Loshchilov and Hutter 2017). */
 export class CosineAnnealingWarmRestarts extends LRScheduler {
+  static override readonly kind: string = "CosineAnnealingWarmRestarts";
   constructor(
     optimizer: AnyOptimizer,
     private readonly t0: number,
@@ -171,6 +184,7 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
     private readonly etaMin = 0,
   ) {
     super(optimizer);
+    check("CosineAnnealingWarmRestarts", arguments, "optimizer:any t0:number tMult?:number etaMin?:number");
     requireWhole("CosineAnnealingWarmRestarts", { t0, tMult });
   }
   rate(base: number, t: number): number {
@@ -201,6 +215,7 @@ export interface OneCycleOptions {
  * records.
  */
 export class OneCycleLR extends LRScheduler {
+  static override readonly kind: string = "OneCycleLR";
   private readonly options: Required<OneCycleOptions>;
 
   constructor(
@@ -209,8 +224,13 @@ export class OneCycleLR extends LRScheduler {
     options: OneCycleOptions,
   ) {
     super(optimizer);
+    check(
+      "OneCycleLR",
+      arguments,
+      "optimizer:any maxLr:number {totalSteps!:number pctStart:number annealStrategy:string divFactor:number finalDivFactor:number}",
+    );
     this.options = { pctStart: 0.3, annealStrategy: "cos", divFactor: 25, finalDivFactor: 1e4, ...given(options) };
-    requireWhole("OneCycleLR", { totalSteps: options.totalSteps });
+    requireWhole("OneCycleLR", { totalSteps: this.options.totalSteps });
     requireFraction("OneCycleLR", { pctStart: this.options.pctStart });
     requireRange("OneCycleLR", { maxLr }, (v) => v >= 0 && v < Infinity, "a number ≥ 0");
     const { annealStrategy, divFactor, finalDivFactor } = this.options;
@@ -240,11 +260,13 @@ export class OneCycleLR extends LRScheduler {
 
 /** One schedule after the other: the next begins, at its own step 0, at each milestone. */
 export class SequentialLR {
+  static readonly kind: string = "SequentialLR";
   lastEpoch = 0;
   constructor(
     private readonly schedulers: readonly LRScheduler[],
     private readonly milestones: readonly number[],
   ) {
+    check("SequentialLR", arguments, "schedulers:any milestones:any");
     if (!Array.isArray(schedulers) || !Array.isArray(milestones))
       throw new TypeError("SequentialLR: give a list of schedules and a list of milestones.");
     if (milestones.some((at, i) => !Number.isInteger(at) || at <= (milestones[i - 1] ?? 0)))
@@ -312,6 +334,7 @@ export interface PlateauOptions {
 
 /** Reduces the rates when a value, given to `step`, has stopped improving. */
 export class ReduceLROnPlateau {
+  static readonly kind: string = "ReduceLROnPlateau";
   private readonly options: Required<PlateauOptions>;
   /** None before the first value. */
   private best: number | null = null;
@@ -322,6 +345,11 @@ export class ReduceLROnPlateau {
     private readonly optimizer: AnyOptimizer,
     options: PlateauOptions = {},
   ) {
+    check(
+      "ReduceLROnPlateau",
+      arguments,
+      "optimizer:optimizer {mode:string factor:number patience:number threshold:number thresholdMode:string cooldown:number minLr:number eps:number}",
+    );
     this.options = {
       ...{
         mode: "min",
@@ -350,6 +378,7 @@ export class ReduceLROnPlateau {
     return value > (thresholdMode === "rel" ? best * (1 + threshold) : best + threshold);
   }
   step(value: number): void {
+    check("ReduceLROnPlateau.step", arguments, "value:number");
     const { factor, patience, cooldown, minLr, eps } = this.options;
     if (this.isBetter(value)) {
       this.best = value;

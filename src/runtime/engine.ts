@@ -2,7 +2,10 @@
  * The one engine: a memory, a build's kernels, and the instruction that eager mode runs. Started at first use, or
  * beforehand by `init` for those who want to choose.
  */
+
 import { Advance, Head, Op } from "../../assembly/opcodes.ts";
+import { check } from "./arguments.ts";
+import { Error, RangeError } from "./errors.ts";
 import { Heap, limitOf, RANDOM_STATE, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
 import type { Pool } from "./pool.ts";
@@ -108,6 +111,7 @@ function requireEqual(running: Settings, asked: Settings, state: string): void {
  * @throws Error if nabla runs with other options already, or the requested build cannot run here
  */
 export async function init(options: InitOptions = {}): Promise<void> {
+  check("init", arguments, "{threads:any build:any module:any deterministic:boolean memoryLimit:number}");
   const { deterministic, build, module, memoryLimit, threads = 1 } = options;
   if (deterministic && build === "relaxed") {
     throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');

@@ -1,22 +1,59 @@
-/** The error classes of the public face, and checks of numbers. Every message names the op, what it was given, and the remedy. */
+/**
+ * The error classes of the package, and checks of numbers. Every message names the op, what it got, and the fix, and has at most
+ * 300 characters: files that throw import `Error`, `RangeError` and `TypeError` from here, which cut longer ones.
+ */
+
+/** The most characters that a message has. */
+export const MAX_MESSAGE = 300;
+
+/** Text of at most `most` characters: of longer ones the middle is cut out, because the end holds the fix. */
+export function capped(text: string, most = MAX_MESSAGE): string {
+  if (text.length <= most) return text;
+  const tail = Math.floor(most * 0.45);
+  // A surrogate pair is not cut in two.
+  const whole = (part: string): string => part.replace(/[\ud800-\udbff]$/, "").replace(/^[\udc00-\udfff]/, "");
+  return `${whole(text.slice(0, most - tail - 3))} … ${whole(text.slice(-tail))}`;
+}
+
+/** A string in quotes, as messages write it; long ones are cut. */
+export const quoted = (text: string, most = 60): string => JSON.stringify(capped(text, most));
+
+/** The global class, with messages cut to MAX_MESSAGE characters. */
+class CappedError extends globalThis.Error {
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message === undefined ? message : capped(message), options);
+  }
+}
+class CappedTypeError extends globalThis.TypeError {
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message === undefined ? message : capped(message), options);
+  }
+}
+class CappedRangeError extends globalThis.RangeError {
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message === undefined ? message : capped(message), options);
+  }
+}
+
+export { CappedError as Error, CappedRangeError as RangeError, CappedTypeError as TypeError };
 
 /** Shapes or dimensions that do not fit the op. */
-export class ShapeError extends Error {
+export class ShapeError extends CappedError {
   override name = "ShapeError";
 }
 
 /** An element type that the op does not take. */
-export class DTypeError extends Error {
+export class DTypeError extends CappedError {
   override name = "DTypeError";
 }
 
-/** A tensor used after its memory was given back. */
-export class DisposedError extends Error {
+/** A tensor used after its memory was freed. */
+export class DisposedError extends CappedError {
   override name = "DisposedError";
 }
 
-/** Something that a recorded function (compile) cannot do: read a value, branch on one, depend on what is gone. */
-export class TraceError extends Error {
+/** Something that a recorded function (compile) cannot do: read a value, branch on one, depend on a tensor that was disposed. */
+export class TraceError extends CappedError {
   override name = "TraceError";
 }
 
@@ -26,12 +63,12 @@ export class NonFiniteError extends Error {
 }
 
 /** Threads that could not be started, or that died at work. */
-export class ThreadError extends Error {
+export class ThreadError extends CappedError {
   override name = "ThreadError";
 }
 
-/** Linear memory that could not be had. Nothing already allocated is harmed. */
-export class OutOfMemoryError extends Error {
+/** Linear memory that could not be allocated. Nothing already allocated is harmed. */
+export class OutOfMemoryError extends CappedError {
   override name = "OutOfMemoryError";
   constructor(
     /** Bytes that were asked for. */
@@ -49,7 +86,7 @@ export class OutOfMemoryError extends Error {
   }
 }
 
-/** Checks that arguments lie in their ranges. @throws RangeError, or TypeError for what is no number */
+/** Checks that arguments lie in their ranges. @throws RangeError, or TypeError for what is not a number */
 export function requireRange(
   name: string,
   values: Readonly<Record<string, number>>,
@@ -57,8 +94,11 @@ export function requireRange(
   range: string,
 ): void {
   for (const [key, v] of Object.entries(values)) {
-    if (typeof v !== "number") throw new TypeError(`${name}: ${key} is ${JSON.stringify(v)}, but must be a number.`);
-    if (!inRange(v)) throw new RangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
+    if (typeof v !== "number")
+      throw new CappedTypeError(
+        `${name}: ${key} must be a number, got ${typeof v === "string" ? quoted(v) : String(v)}. Pass a number.`,
+      );
+    if (!inRange(v)) throw new CappedRangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
   }
 }
 export const requireWhole = (name: string, values: Readonly<Record<string, number>>): void =>

@@ -2,8 +2,10 @@
  * Choosing and starting the WebAssembly build. The bytes are inlined and compiled synchronously, so nothing has to be
  * fetched, configured or awaited.
  */
+
 import relaxedText from "./binaries/relaxed.ts";
 import simdText from "./binaries/simd.ts";
+import { Error } from "./errors.ts";
 
 /**
  * `simd`: the same bits on every machine. `relaxed`: fused multiply-add; faster, and the last bits may differ between

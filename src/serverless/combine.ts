@@ -1,4 +1,5 @@
 /** Several functions behind one: by the beginning of the path. */
+import { TypeError } from "../runtime/errors.ts";
 import { at, reading, readsLittle, routesOf, whole } from "./asked.ts";
 import { Problem, quote } from "./problems.ts";
 import { answering, type Handler } from "./routes.ts";

@@ -1,4 +1,5 @@
 /** Cross-origin requests from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials stay off: tokens are headers. */
+import { TypeError } from "../runtime/errors.ts";
 import type { Asked } from "./asked.ts";
 import { quote } from "./problems.ts";
 

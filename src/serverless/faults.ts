@@ -1,5 +1,7 @@
 /** Errors of a model that are a client's: what the specs leave open, the client chose. */
+
 import { ShapeError } from "nabla";
+import { TypeError } from "../runtime/errors.ts";
 import { Problem, quote } from "./problems.ts";
 import type { FullSpec } from "./schema.ts";
 

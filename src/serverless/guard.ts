@@ -1,4 +1,5 @@
 /** Decides who may ask: by a token, or by the user's own function. */
+import { TypeError } from "../runtime/errors.ts";
 import { type Asked, headOf } from "./asked.ts";
 import { type Places, within } from "./limits.ts";
 import { Problem, quote, unavailable } from "./problems.ts";

@@ -1,5 +1,8 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
+
 import { full, info, nn, noGrad, OutOfMemoryError, type Tensor, tensor, tidy, warmUp } from "nabla";
+import { check } from "../runtime/arguments.ts";
+import { Error, TypeError } from "../runtime/errors.ts";
 import type { Answer, Asked, Reply } from "./asked.ts";
 import { Batcher, callSizes } from "./batching.ts";
 import { answerType, type BodyType, bodyType, type Elements, readTensors, rowsOf, showSpec } from "./bodies.ts";
@@ -9,7 +12,7 @@ import { faultOf, synchronous } from "./faults.ts";
 import { within } from "./limits.ts";
 import { Once } from "./once.ts";
 import { Problem, unavailable } from "./problems.ts";
-import { type Handler, type HandlerOptions, routes } from "./routes.ts";
+import { HANDLER, type Handler, type HandlerOptions, routes } from "./routes.ts";
 import {
   acceptArrays,
   type Batching,
@@ -85,6 +88,7 @@ const DEFAULTS: Omit<Limits, "unfinished"> = { bytes: 4 * 2 ** 20, batch: 1024, 
  */
 export function inferenceHandler(options: InferenceOptions): Handler {
   const what = "inferenceHandler";
+  check(what, arguments, `{load:any input:any output:any limits:any batching:any warm:boolean ${HANDLER}}`);
   if (typeof options.load !== "function")
     throw new TypeError(`${what}: "load" must be a function that gives the model.`);
   const input = readSpec(`${what}: input`, options.input);

@@ -1,4 +1,6 @@
 /** AWS Lambda for handlers: events of function URLs and of API Gateway (both payload versions) in, their results out. */
+import { check } from "../runtime/arguments.ts";
+import { Error, TypeError } from "../runtime/errors.ts";
 import { responseOf } from "./asked.ts";
 import { pipe, type Sink } from "./pipe.ts";
 import { Problem } from "./problems.ts";
@@ -51,6 +53,7 @@ export interface LambdaResult {
  * @throws TypeError for an event that is no web request
  */
 export function lambdaHandler(handler: Handler): (event: LambdaEvent) => Promise<LambdaResult> {
+  check("lambdaHandler", arguments, "handler:function");
   return async (event) => {
     const response = await answer(handler, event);
     const bytes = new Uint8Array(await response.arrayBuffer());
@@ -82,6 +85,7 @@ export type LambdaStreamer = (event: LambdaEvent, stream: Sink, context?: unknow
  * @throws Error outside of Lambda's Node runtime, which alone can do that
  */
 export function lambdaStream(handler: Handler): LambdaStreamer {
+  check("lambdaStream", arguments, "handler:function");
   const { awslambda } = globalThis as { awslambda?: Streaming };
   if (!awslambda) throw new Error("lambdaStream: this is not Lambda's Node runtime. Use lambdaHandler.");
   return awslambda.streamifyResponse(async (event, stream) => {

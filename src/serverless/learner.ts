@@ -1,5 +1,7 @@
 /** What a training request trains: a model, its optimizer and its loss, as `create` makes them. */
+
 import type { nn, optim, Tensor } from "nabla";
+import { TypeError } from "../runtime/errors.ts";
 
 /** What a request trains: its own, made for it. */
 export interface Learner {

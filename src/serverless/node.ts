@@ -1,4 +1,6 @@
 /** Runs handlers under Node's http, https and http2: requests and answers in the web's form, streams both ways, clients that leave. */
+import { check } from "../runtime/arguments.ts";
+import { TypeError } from "../runtime/errors.ts";
 import { type Answer, type Arriving, type Asked, Reply, readsLittle } from "./asked.ts";
 import { Outbox, onLeaving, pipe, type Sink } from "./pipe.ts";
 import { Problem, unavailable } from "./problems.ts";
@@ -57,6 +59,7 @@ export function nodeListener(
   handler: Handler,
   options: NodeOptions = {},
 ): (request: NodeRequest, response: NodeResponse) => void {
+  check("nodeListener", arguments, "handler:function {writeTimeout unsent}");
   const { writeTimeout, unsent } = readNodeOptions("nodeListener", options);
   const outbox = new Outbox(unsent, writeTimeout);
   const readsAll = !readsLittle(handler);

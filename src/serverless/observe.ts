@@ -1,4 +1,5 @@
 /** What a handler may have around it: CORS, request ids, an access log, counts, a hook for refusals. All of it is off by default. */
+import { TypeError } from "../runtime/errors.ts";
 import { type Answer, type Asked, answerTo, detailOf, Reply, reading, readsLittle, routesOf, whole } from "./asked.ts";
 import { type Cors, crossOrigin } from "./cors.ts";
 import { Metrics } from "./metrics.ts";

@@ -1,5 +1,6 @@
 /** Errors as clients see them: application/problem+json (RFC 9457). The detail names the remedy; no stack, no path, nothing internal. */
 
+import { Error } from "../runtime/errors.ts";
 import { Reply } from "./asked.ts";
 
 const titles = {

@@ -38,6 +38,10 @@ export interface HandlerOptions extends ObserveOptions {
   readonly onError?: (error: unknown) => void;
 }
 
+/** The same, as arguments are checked. */
+export const HANDLER =
+  "name:string path:string token:any authorize:function onError:function cors:any metrics:any requestIds:any accessLog:any onRefused:any";
+
 interface Routes<B> extends HandlerOptions {
   /** Reads the body of a POST to the path. Slow clients take no place. */
   readonly read: (request: Asked) => Promise<B>;

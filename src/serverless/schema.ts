@@ -1,7 +1,10 @@
 /** What options and bodies must look like, as schemas; and what is said where they do not. */
+
 import type { DType } from "nabla";
 import * as v from "valibot";
 import type { Nesting } from "../formats/nesting.ts";
+import { checkOptions } from "../runtime/arguments.ts";
+import { TypeError } from "../runtime/errors.ts";
 import { Problem, quote } from "./problems.ts";
 
 /** The tensors that a function takes or gives. */
@@ -97,7 +100,10 @@ function read<S extends v.GenericSchema>(what: string, schema: S, value: unknown
 /** A spec with its defaults. */
 export type FullSpec = Required<TensorSpec>;
 
-export const readSpec = (what: string, value: unknown): FullSpec => read(what, spec, value);
+export function readSpec(what: string, value: unknown): FullSpec {
+  checkOptions(what, value, "{shape dtype min max}");
+  return read(what, spec, value);
+}
 export const readPath = (what: string, value: unknown = "/"): string => read(what, path, value);
 
 /** Timers count no further. */
@@ -105,6 +111,7 @@ const MOST_MILLISECONDS = 2 ** 31 - 1;
 
 /** @throws TypeError if an option is not a whole number above 0, or is unknown */
 function readCounts<L extends object>(what: string, given: object, defaults: L): L {
+  checkOptions(what, given, `{${Object.keys(defaults).join(" ")}}`);
   const entries = Object.entries(defaults).map(([key, value]) => {
     const most = key === "milliseconds" || key === "writeTimeout" || key === "wait" ? MOST_MILLISECONDS : undefined;
     return [key, value === undefined ? v.optional(count(most)) : v.optional(count(most), value)] as const;

@@ -4,6 +4,8 @@
  */
 import { OutOfMemoryError } from "nabla";
 import { loadState, saveState } from "nabla/formats";
+import { check } from "../runtime/arguments.ts";
+import { RangeError, TypeError } from "../runtime/errors.ts";
 import type { Asked } from "./asked.ts";
 import { accepted, type BodyType, bodyType, type Elements, readTensors } from "./bodies.ts";
 import { REQUEST_BYTES, readBody } from "./body.ts";
@@ -15,7 +17,7 @@ import { described } from "./inference.ts";
 import { free, type Learner, requireLearner } from "./learner.ts";
 import { left, type Place, within } from "./limits.ts";
 import { Problem, unavailable } from "./problems.ts";
-import { type Handler, type HandlerOptions, routes } from "./routes.ts";
+import { HANDLER, type Handler, type HandlerOptions, routes } from "./routes.ts";
 import { type Examples, Run } from "./run.ts";
 import {
   acceptArrays,
@@ -122,6 +124,7 @@ interface Begun {
  */
 export function trainingHandler(options: TrainingOptions): Handler {
   const what = "trainingHandler";
+  check(what, arguments, `{create:any store:any input:any target:any limits:any ${HANDLER}}`);
   const { create, store } = options;
   if (typeof create !== "function")
     throw new TypeError(`${what}: "create" must be a function that gives { model, optimizer, loss }.`);

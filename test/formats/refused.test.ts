@@ -298,7 +298,7 @@ describe("options of one's own", () => {
 
 test("a number that is a text is named as one", () => {
   expect(() => new optim.Adam(new nn.Linear(1, 1).parameters(), { eps: "0.1" as never })).toThrow(
-    new TypeError('Adam: eps is "0.1", but must be a number.'),
+    new TypeError('Adam: eps must be a number, got "0.1". Write it without quotes: 0.1.'),
   );
   expect(new optim.LBFGS([zeros([1])], { maxEval: Number.POSITIVE_INFINITY }).params).toHaveLength(1);
 });
@@ -334,8 +334,10 @@ describe("parts of one's own", () => {
     class Own {}
     const file = saveState({});
     for (const part of ["model", "optimizer", "scheduler", "average"]) {
-      expect(() => saveState({ [part]: new Own() })).toThrow(/^saveState: Own has no state that could be kept/);
-      expect(() => loadState(file, { [part]: new Own() })).toThrow(/^loadState: Own has no state that could be kept/);
+      expect(() => saveState({ [part]: new Own() })).toThrow(
+        /^saveState: the object {} has no stateDict\(\) and loadStateDict\(\), so it cannot be saved/,
+      );
+      expect(() => loadState(file, { [part]: new Own() })).toThrow(/^loadState: the object {} has no stateDict\(\)/);
     }
   });
   test("a schedule of one's own, and an optimizer that says more than Adam", () => {

@@ -252,7 +252,7 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
   test("what is no file, no stream, or a stream of something else is refused by name", async () => {
     for (const file of ["path", {}, new Blob([])])
       expect(() => readSafetensors(file as unknown as Uint8Array)).toThrow(
-        /^safetensors: the file must be a Uint8Array/,
+        /^readSafetensors: file must be an ArrayBuffer or a Uint8Array, got /,
       );
     await expect(readSafetensorsStream(new Uint8Array(9) as unknown as Blob)).rejects.toThrow(
       /must be a ReadableStream/,
@@ -279,7 +279,9 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
 
 test("what cannot be written is refused", () => {
   expect(() => writeSafetensors(mine({ __metadata__: ones([1]) }))).toThrow(FormatError);
-  expect(() => writeSafetensors({ x: [1] as unknown as Tensor })).toThrow('"x" is not a tensor');
+  expect(() => writeSafetensors({ x: [1] as unknown as Tensor })).toThrow(
+    '"x" must be a tensor, got the array [1]. Pass a state dict.',
+  );
   expect(() => writeSafetensors({}, { step: 3 as unknown as string })).toThrow(/metadata "step" is not a string/);
   expect(() => writeSafetensors({}, { long: "x".repeat(2 ** 24) })).toThrow(
     /take \d+ bytes, but at most 16777216 can be read/,

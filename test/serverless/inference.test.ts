@@ -699,9 +699,15 @@ describe("options that are wrong are said at once", () => {
       { input: { shape: [1], dtype: "float64" } },
       'inferenceHandler: input: "dtype" must be "float32", "int32", "bool" or "uint8".',
     ],
-    [{ output: { shape: [null], size: 1 } }, 'inferenceHandler: output: "size" is not known here.'],
+    [
+      { output: { shape: [null], size: 1 } },
+      'inferenceHandler: output: unknown option "size". Valid options: shape, dtype, min, max.',
+    ],
     [{ limits: { batch: 0 } }, 'inferenceHandler: limits: "batch" must be a whole number in 1 … 9007199254740991.'],
-    [{ limits: { seconds: 1 } }, 'inferenceHandler: limits: "seconds" is not known here.'],
+    [
+      { limits: { seconds: 1 } },
+      'inferenceHandler: limits: unknown option "seconds". Valid options: bytes, batch, milliseconds, concurrency, unfinished.',
+    ],
     [{ path: "digits" }, 'inferenceHandler: must begin with "/", not end with one, and have plain letters.'],
   ])("%j", (options, message) => {
     expect(() => handlerOf(options as unknown as InferenceOptions)).toThrow(new TypeError(message));

@@ -1,0 +1,380 @@
+/**
+ * Checks of what callers pass. A signature such as "x:tensor dims?:number|numbers {keepdim:boolean}" lists a function's arguments, their
+ * kinds and its options; it is parsed at the first call. Every message names the function, the argument, what it got, and the fix.
+ */
+import { capped, quoted, TypeError } from "./errors.ts";
+
+/** Whether a value is a tensor: tensor.ts installs the test, since nothing here may import it. */
+const known = { isTensor: (_: unknown): boolean => false };
+
+/** Called once, by tensor.ts. */
+export function installTensorTest(isTensor: (value: unknown) => boolean): void {
+  known.isTensor = isTensor;
+}
+
+/**
+ * What an object is, under a name that no minifier changes: the static `kind` of its class, or of the nearest ancestor that has one.
+ */
+export const kindOf = (value: object): string => (value.constructor as { kind?: string } | undefined)?.kind ?? "object";
+
+const isObject = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null;
+const isFunction = (v: unknown): boolean => typeof v === "function";
+const isModule = (v: unknown): boolean => isObject(v) && isFunction(v.namedModules) && isFunction(v.forward);
+const isNumber = (v: unknown): boolean => typeof v === "number";
+const isIterable = (v: unknown): v is Iterable<unknown> =>
+  isObject(v) && isFunction((v as Partial<Iterable<unknown>>)[Symbol.iterator]);
+/** Whether a value can hold options: an object that is not something else. */
+const isOptions = (v: unknown): v is Record<string, unknown> =>
+  isObject(v) &&
+  !Array.isArray(v) &&
+  !known.isTensor(v) &&
+  !isModule(v) &&
+  Object.prototype.toString.call(v) === "[object Object]";
+
+/** A kind of argument: its test, and how messages name it. */
+type Kind = readonly [test: (v: unknown) => boolean, text: string];
+const kinds: Readonly<Record<string, Kind>> = {
+  any: [() => true, "a value"],
+  tensor: [(v) => known.isTensor(v), "a tensor"],
+  number: [isNumber, "a number"],
+  boolean: [(v) => typeof v === "boolean", "true or false"],
+  string: [(v) => typeof v === "string", "a string"],
+  function: [isFunction, "a function"],
+  numbers: [
+    (v) => (Array.isArray(v) && v.every(isNumber)) || (ArrayBuffer.isView(v) && !(v instanceof DataView)),
+    "an array of numbers",
+  ],
+  pair: [(v) => Array.isArray(v) && v.length === 2 && v.every(isNumber), "two numbers"],
+  tensors: [(v) => Array.isArray(v) && v.every(known.isTensor), "an array of tensors"],
+  strings: [(v) => Array.isArray(v) && v.every((part) => typeof part === "string"), "an array of strings"],
+  array: [Array.isArray, "an array"],
+  list: [isIterable, "an array"],
+  object: [(v) => isOptions(v), "an object"],
+  module: [isModule, "a module"],
+  optimizer: [(v) => isObject(v) && "paramGroups" in v, "an optimizer"],
+  objective: [(v) => isObject(v) && isFunction(v.hvp) && isFunction(v.gradient), "an objective"],
+  potential: [(v) => isObject(v) && isFunction(v.gradient), "an objective or { gradient }"],
+  bytes: [
+    (v) => ArrayBuffer.isView(v) || /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(v)),
+    "an ArrayBuffer or a Uint8Array",
+  ],
+  null: [(v) => v === null, "null"],
+};
+
+interface Parameter {
+  readonly name: string;
+  readonly test: (v: unknown) => boolean;
+  readonly kinds: readonly string[];
+  readonly optional: boolean;
+  /** Of options: whether it must be given. */
+  readonly required?: boolean;
+}
+interface Signature {
+  readonly parameters: readonly Parameter[];
+  /** How many arguments must be given. */
+  readonly least: number;
+  /** What further arguments are: of functions that take any number. */
+  readonly rest: Parameter | undefined;
+  /** null: it takes none. */
+  readonly options: ReadonlyMap<string, Parameter> | null;
+  /** The options that must be given. */
+  readonly required: readonly Parameter[];
+}
+
+function parameter(text: string): Parameter {
+  const [name = "", kind = "any"] = text.split(":");
+  const names = kind.split("|");
+  const tests = names.map((one) => kinds[one]![0]);
+  const [first, second] = tests as [Kind[0], Kind[0] | undefined];
+  const test =
+    tests.length === 1
+      ? first
+      : tests.length === 2
+        ? (v: unknown) => first(v) || second!(v)
+        : (v: unknown) => tests.some((one) => one(v));
+  return {
+    name: name.replace(/[?!]/, ""),
+    test,
+    kinds: names,
+    optional: name.endsWith("?"),
+    required: name.endsWith("!"),
+  };
+}
+
+const signatures = new Map<string, Signature>();
+
+/** A signature's parts. @internal */
+export function signature(text: string): Signature {
+  const found = signatures.get(text);
+  if (found) return found;
+  const [own = "", options] = text.split("{");
+  const all = own.split(" ").filter(Boolean);
+  const parameters = all.filter((one) => !one.startsWith("...")).map(parameter);
+  const rest = all.find((one) => one.startsWith("..."));
+  const named = options === undefined ? null : options.slice(0, -1).split(" ").filter(Boolean).map(parameter);
+  const made: Signature = {
+    parameters,
+    least: parameters.filter(({ optional }) => !optional).length,
+    rest: rest === undefined ? undefined : parameter(rest.slice(3)),
+    options: named && new Map(named.map((one) => [one.name, one])),
+    required: named?.filter(({ required }) => required) ?? [],
+  };
+  signatures.set(text, made);
+  return made;
+}
+
+/** A value as messages show it. */
+export function shown(v: unknown): string {
+  if (typeof v === "string") return quoted(v, 40);
+  if (typeof v === "function") return /^class\b/.test(Function.prototype.toString.call(v)) ? "a class" : "a function";
+  if (!isObject(v)) return capped(String(v), 40);
+  if (known.isTensor(v))
+    return `${v.dtype === "int32" ? "an" : "a"} ${v.dtype} tensor [${capped((v.shape as number[]).join(", "), 40)}]`;
+  if (Array.isArray(v)) {
+    const parts = v
+      .slice(0, 4)
+      .map((part) => (isObject(part) ? (known.isTensor(part) ? "a tensor" : "…") : shown(part)));
+    return `the array [${capped(parts.join(", "), 60)}${v.length > 4 ? ", …" : ""}]`;
+  }
+  const tag = Object.prototype.toString.call(v).slice(8, -1);
+  if (ArrayBuffer.isView(v)) return `a ${tag} of ${v.byteLength} bytes`;
+  if (isFunction(v.then)) return "a Promise";
+  if (isModule(v)) return `a module (${capped(kindOf(v), 40)})`;
+  if ("paramGroups" in v) return `an optimizer (${capped(kindOf(v), 40)})`;
+  if (tag !== "Object") return `a ${tag}`;
+  const keys: string[] = [];
+  for (const key in v) if (keys.push(capped(key, 30)) > 3) break;
+  return `the object { ${keys.slice(0, 3).join(", ")}${keys.length > 3 ? ", …" : ""} }`.replace("{  }", "{}");
+}
+
+/** How to turn a value into one of these kinds. */
+function fix(wanted: readonly string[], v: unknown): string {
+  const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
+  if (isObject(v) && isFunction(v.then)) return "Await it first.";
+  if (wants("module") && isFunction(v))
+    return "Make a module of it: a class needs new; for a function, extend nn.Module.";
+  if (wants("module") && Array.isArray(v)) return "Spread the array: f(...layers).";
+  if (wants("list") && isModule(v)) return "Pass model.parameters().";
+  if (wants("list", "tensors") && known.isTensor(v)) return "Put it into an array.";
+  if (wants("tensor")) {
+    if (Array.isArray(v) && v.some(known.isTensor)) return "Pass one of the array's tensors.";
+    if (Array.isArray(v) || ArrayBuffer.isView(v) || isNumber(v) || typeof v === "boolean" || typeof v === "string")
+      return "Wrap values in tensor(…).";
+    if (isModule(v)) return "Call its forward(x), and pass the result.";
+    if (isFunction(v)) return "Call it, and pass the result.";
+  }
+  if (wants("number")) {
+    if (typeof v === "string" && v.trim() && !Number.isNaN(Number(v)))
+      return `Write it without quotes: ${capped(v, 30)}.`;
+    if (known.isTensor(v)) return "Pass x.item().";
+  }
+  if (wants("bytes")) {
+    if (typeof v === "string") return "Read the file first: readFileSync(path).";
+    if (isObject(v) && (isFunction(v.getReader) || isFunction(v.arrayBuffer)))
+      return "Read streams, Blobs and Responses with readSafetensorsStream.";
+  }
+  if (wants("optimizer")) return "Pass one such as new optim.SGD(model.parameters(), { lr: 0.1 }).";
+  if (wants("function") && !isFunction(v)) return "Wrap it in a function: () => ….";
+  return `Pass ${textOf(wanted)}.`;
+}
+
+const textOf = (wanted: readonly string[]): string =>
+  wanted
+    .filter((kind) => kind !== "null")
+    .map((kind) => kinds[kind]![1])
+    .join(" or ");
+
+/** What copies.ts marks tensors with. */
+const MARK = Symbol.for("nabla.tensor");
+
+/** @throws TypeError that names the argument, what it got, and the fix */
+function wrongKind(op: string, { name, kinds: wanted }: Parameter, v: unknown): never {
+  if (isObject(v) && MARK in v && !known.isTensor(v))
+    throw new TypeError(
+      `${op}: ${name} is a tensor of another copy of nabla, which has its own memory. ` +
+        "Use one copy: check for two installed versions with npm ls nabla, or pass x.data.",
+    );
+  throw new TypeError(`${op}: ${name} must be ${textOf(wanted)}, got ${shown(v)}. ${fix(wanted, v)}`);
+}
+
+/** Checks one value. @throws TypeError @internal */
+export function requireKind(op: string, name: string, kind: string, v: unknown): void {
+  const wanted = kind.split("|");
+  if (!wanted.some((one) => kinds[one]![0](v)))
+    wrongKind(op, { name, kinds: wanted, optional: false, test: () => false }, v);
+}
+
+/**
+ * Stands in a signature's options for any others: of functions that are given one object with much else in it. Those that look like a
+ * misspelt option, or that stand alone, are refused all the same.
+ */
+const OTHERS = "...";
+
+/** Other libraries' names for options. */
+const aliases: Readonly<Record<string, readonly string[]>> = {
+  lr: ["learningrate", "rate", "eta", "stepsize", "alpha"],
+  eps: ["epsilon"],
+  epsilon: ["eps"],
+  betas: ["beta1", "beta2", "beta"],
+  beta: ["delta"],
+  delta: ["beta"],
+  decay: ["momentum", "alpha"],
+  weightDecay: ["wd", "decay", "l2"],
+  keepdim: ["keepdims"],
+  dim: ["axis", "dims"],
+  dropout: ["p", "rate", "dropoutrate"],
+  numLayers: ["layers", "depth", "nlayers"],
+  bias: ["usebias"],
+  mask: ["attnmask"],
+  causal: ["iscausal"],
+  stride: ["strides"],
+  padding: ["pad"],
+  dtype: ["type"],
+  reduction: ["reduce", "sizeaverage"],
+  input: ["inputs"],
+  model: ["module", "net", "network"],
+  step: ["epoch", "iteration"],
+  scaleFactor: ["scale"],
+};
+const plain = (name: string): string => name.toLowerCase().replace(/[_\- ]/g, "");
+
+/** Levenshtein's distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + Number(a[i - 1] !== b[j - 1])));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** The valid name that an unknown one most likely means. */
+export function nearest(name: string, valid: readonly string[]): string | undefined {
+  if (name.length > 40) return undefined;
+  const wanted = plain(name);
+  const exact = valid.find((one) => plain(one) === wanted) ?? valid.find((one) => aliases[one]?.includes(wanted));
+  if (exact !== undefined) return exact;
+  const [best] = valid.map((one) => ({ one, far: distance(wanted, plain(one)) })).sort((a, b) => a.far - b.far);
+  return best && best.far <= Math.max(1, Math.floor(wanted.length / 3)) ? best.one : undefined;
+}
+
+/** @throws TypeError with the nearest name and the valid ones */
+function unknownOption(op: string, name: string, valid: readonly string[]): never {
+  const near = nearest(name, valid);
+  throw new TypeError(
+    `${op}: unknown option ${quoted(name, 40)}. ${near === undefined ? "" : `Did you mean "${near}"? `}Valid options: ${capped(valid.join(", "), 180)}.`,
+  );
+}
+
+/** Checks options' names and kinds. undefined stands for an option that is not given. @throws TypeError */
+function checkNames(op: string, given: Record<string, unknown>, options: ReadonlyMap<string, Parameter>): void {
+  for (const name in given) {
+    const option = options.get(name);
+    const v = given[name];
+    if (!option) {
+      const valid = [...options.keys()].filter((key) => key !== OTHERS);
+      if (!options.has(OTHERS) || nearest(name, valid) !== undefined || !valid.some((key) => key in given))
+        unknownOption(op, name, valid);
+    } else if (v !== undefined && !option.test(v)) wrongKind(op, option, v);
+  }
+}
+
+/** @throws TypeError for an argument that stands where options are expected */
+function notOptions(op: string, v: unknown, options: ReadonlyMap<string, Parameter>): never {
+  const first = [...options.values()].find(({ kinds: own, test }) => !own.includes("any") && test(v));
+  const hint = first ? `Did you mean { ${first.name}: ${isObject(v) || isFunction(v) ? "…" : shown(v)} }? ` : "";
+  throw new TypeError(
+    `${op}: options must be an object, got ${shown(v)}. ${hint}Valid options: ${capped([...options.keys()].join(", "), 160)}.`,
+  );
+}
+
+/** @throws TypeError for arguments that are not as the signature says */
+function refuse(op: string, args: ArrayLike<unknown>, { parameters, rest, options }: Signature): void {
+  for (let i = 0; i < Math.max(args.length, parameters.length); i++) {
+    const own = parameters[i] ?? rest;
+    const v = args[i];
+    if (own) {
+      const missing = v === undefined && own.optional;
+      if (!missing && !own.test(v)) {
+        // An option's value in place of an optional argument that has another kind.
+        if (own.optional && isOptions(v) && options) checkNames(op, v, options);
+        wrongKind(op, own, v);
+      }
+    } else if (i === parameters.length && options) {
+      if (v === undefined) continue;
+      if (!isOptions(v)) notOptions(op, v, options);
+      checkNames(op, v, options);
+    } else if (v !== undefined && !(isOptions(v) && !Object.keys(v).length)) {
+      const names = [...parameters.map(({ name }) => name), ...(options ? ["options"] : [])];
+      const most = names.length;
+      throw new TypeError(
+        `${op}: takes ${most ? `${parameters.some(({ optional }) => optional) || options ? "at most " : ""}${most} argument${most > 1 ? "s" : ""} (${names.join(", ")})` : "no arguments"}, ` +
+          `got ${args.length}: argument ${i + 1} is ${shown(v)}. Remove it.`,
+      );
+    }
+  }
+}
+
+/**
+ * Checks arguments against a signature; options may follow any of the optional arguments.
+ * @returns the arguments, with options in their place
+ * @throws TypeError
+ */
+export function checkedBy<A extends ArrayLike<unknown>>(op: string, args: A, own: Signature): A {
+  const { parameters, least, rest, options } = own;
+  const n = args.length;
+  const most = parameters.length;
+  if (n < least || (n > most && !rest)) {
+    // One more may be options; whatever else is too many or too few is refused.
+    if (n !== most + 1 || !options) {
+      refuse(op, args, own);
+      return args;
+    }
+  }
+  for (let i = 0; i < n; i++) {
+    const v = args[i];
+    const parameter = i < most ? parameters[i]! : rest;
+    if (!parameter) {
+      if (v === undefined) continue;
+      if (!isOptions(v)) notOptions(op, v, options!);
+      checkNames(op, v, options!);
+    } else if (!parameter.test(v) && !(v === undefined && parameter.optional)) {
+      if (!parameter.optional || i !== n - 1 || !options || !isOptions(v)) {
+        refuse(op, args, own);
+        return args;
+      }
+      checkNames(op, v, options);
+      const moved = Array.from(args).slice(0, i);
+      moved[most] = v;
+      return moved as ArrayLike<unknown> as A; // the same arguments, with the options moved behind those left out
+    }
+  }
+  return args;
+}
+
+/** checkedBy for a signature's text. */
+export function check<A extends ArrayLike<unknown>>(op: string, args: A, text: string): A {
+  const own = signature(text);
+  const checked = checkedBy(op, args, own);
+  if (own.required.length) requireGiven(op, checked[own.parameters.length], own.required);
+  return checked;
+}
+
+/** @throws TypeError if an option that has no default is missing */
+function requireGiven(op: string, options: unknown, required: readonly Parameter[]): void {
+  const missing = required.find(({ name }) => !isObject(options) || options[name] === undefined);
+  if (missing)
+    throw new TypeError(
+      `${op}: option ${missing.name} is missing, and has no default. Pass { ${missing.name}: … }, ${textOf(missing.kinds)}.`,
+    );
+}
+
+/** Checks options alone. @throws TypeError */
+export function checkOptions(op: string, options: unknown, text: string): void {
+  if (options === undefined) return;
+  const { options: names } = signature(text);
+  if (!isOptions(options)) notOptions(op, options, names!);
+  checkNames(op, options, names!);
+}
