@@ -376,7 +376,7 @@ export class Tensor implements Value {
     if (hint === "string") return this.toString();
     throw new TypeError(
       `operator: +, -, <, > and == do not work on tensors, got a tensor ${show(this.shape)}. ` +
-        "Use x.add(y), x.gt(y) or x.eq(y); x.item() for its number; `${x}` for text.",
+        "Use x.add(y), x.gt(y) or x.eq(y); x.item() for its number; String(x) for text.",
     );
   }
   /**
