@@ -67,20 +67,29 @@ export async function openDisk(op: string): Promise<Disk> {
     throw new Error(
       `${op}: there is no file system here. Store the bytes of saveState where this platform keeps data.`,
     );
-  return new Disk(files, paths, url, os.hostname());
+  return new Disk(files, paths, url, hostOf(os));
+}
+
+/** This machine's name, as it may stand in a file's; if Deno does not permit it, a name that no other process has. */
+function hostOf(os: { hostname(): string }): string {
+  try {
+    const name = os
+      .hostname()
+      .replace(/[^\w-]+/g, "-")
+      .slice(0, 32);
+    if (name) return name;
+  } catch {}
+  return `host-${Math.random().toString(16).slice(2)}`;
 }
 
 export class Disk {
   private readonly process = (globalThis as unknown as { process: Process }).process;
-  private readonly host: string;
   constructor(
     private readonly files: Files,
     private readonly paths: Paths,
     private readonly url: { fileURLToPath(url: URL): string },
-    hostname: string,
-  ) {
-    this.host = hostname.replace(/[^\w-]+/g, "-").slice(0, 32) || "host";
-  }
+    private readonly host: string,
+  ) {}
 
   /** The file that a path or a file: URL means; if it is a link, the file that it points to. */
   async locate(path: string | URL): Promise<string> {

@@ -118,6 +118,15 @@ describe.each(BUNDLERS)("$name", (bundler) => {
     expect(value).toEqual({ product: [[3], [7]], gradient: [[1, 1], [1, 1]] }); // biome-ignore format: matrices
     expect(errors).toEqual([]);
   });
+
+  test("a page that imports saveFile is bundled without Node's modules, and hears that it has no file system", async () => {
+    const folder = `${slug}-saving`;
+    await bundler.bundle("saving.js", folder);
+    expect(codeIn(folder)).not.toMatch(/(from|import\(|require\()\s*["'`](node:)?(fs|os|path)\b/);
+    const { value, errors } = await visit(folder, "saving.js", "run()");
+    expect(value).toMatch(/^saveFile: there is no file system here/);
+    expect(errors).toEqual([]);
+  });
 });
 
 test("Vite, dev: a page trains to the known bits, on two threads", async () => {

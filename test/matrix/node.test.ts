@@ -1,6 +1,6 @@
 /** The installed tarball in every Node that is alive, by import and by require. */
 import { describe, expect, inject, test } from "vitest";
-import { expectKnown, expectLearnt, expectWhole, MAJORS, missed, type Result, saw, told } from "./project.ts";
+import { expectKnown, expectLearnt, expectWhole, MAJORS, missed, type Result, SAVED, saw, told } from "./project.ts";
 
 const { project: cwd, nodes } = inject("matrix");
 
@@ -34,6 +34,11 @@ describe.each(MAJORS)("Node %i", (major) => {
     }
     saw(`Node ${major}`, version, seen.join(", "));
   });
+});
+
+test.each(MAJORS)("Node %i: saveFile keeps older saves, loadFile falls back to them", async (major) => {
+  const node = nodes[major]!;
+  if (node.missing === undefined) expect(await told(node.path, ["save.mjs"], { cwd })).toEqual(SAVED);
 });
 
 test("init refuses what cannot run, before anything starts", async () => {

@@ -39,6 +39,14 @@ export const KNOWN = { build: "simd", loss: 0.058737922459840775, hash: "37e7305
 /** The state's file after half of the steps: its letters. */
 const KNOWN_FILE = "5d93cde4";
 
+/** What save.mjs tells: the files that three saves leave, the last save, and the one before it once the last is damaged. */
+export const SAVED = {
+  files: ["run.safetensors", "run.safetensors.1"],
+  last: 3,
+  before: 2,
+  damage: "FormatError",
+} as const;
+
 /** Whether core, nabla/gradients and nabla/formats are of one engine, and a resumed training comes to the same bytes. */
 export function expectWhole({ curvature, resumed }: Result): void {
   expect(curvature).toBe(100);

@@ -6,6 +6,7 @@ import {
   expectLearnt,
   expectWhole,
   type Result,
+  SAVED,
   saw,
   TOOLS,
   told,
@@ -28,6 +29,13 @@ test.each([
   expectKnown(two);
   expect(two.threads, two.reason).toBe(2);
   saw(name, versionOf(tool), `${expectLearnt(await train("{}"))}, 2 threads`);
+});
+
+test.each([
+  ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt", "--allow-read", "--allow-write"]],
+  ["Bun", binaryOf("@oven", "bin/bun"), ["run"]],
+])("%s: saveFile keeps older saves, loadFile falls back to them", async (_, path, args) => {
+  expect(await told(path, [...args, "save.mjs"], { cwd })).toEqual(SAVED);
 });
 
 /** What stands in for the clouds here needs a newer Node than the oldest that nabla runs on. */
