@@ -68,16 +68,18 @@ export function huber(x: Tensor, target: Tensor, options: LossOptions & { delta?
   });
 }
 
-/** huber(δ = β)/β; l1 where β = 0. */
+/** ½d²/β where |d| ≤ β, else |d| − ½β, d = x − t; l1 where β = 0. */
 export function smoothL1(x: Tensor, target: Tensor, options: LossOptions & { beta?: number } = {}): Tensor {
   check("smoothL1", arguments, "x:tensor target:tensor {reduction:string beta:number}");
   const { beta = 1, reduction } = options;
   return internally(() => {
     if (beta === 0) return l1(x, target, reduction ? { reduction } : {});
-    return huber(x, target, {
-      delta: beta,
-      ...(reduction ? { reduction } : {}),
-    }).div(beta);
+    requireSame("smoothL1", x, target);
+    requireRange("smoothL1", { beta }, (v) => v > 0, "≥ 0");
+    // huber(δ = β)/β, divided before the product, which may underflow or overflow.
+    const d = x.sub(target);
+    const c = d.clamp(-beta, beta);
+    return reduce(c.div(beta).mul(d.sub(c.mul(0.5))), reduction);
   });
 }
 

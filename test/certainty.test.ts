@@ -217,4 +217,20 @@ describe("kinks have PyTorch's slopes", () => {
         mode,
       );
   });
+
+  test.each([1e-30, 1e-20, 1, 1e20, 1e30])("smoothL1 with β = %d: |d| − ½β far away, ½d²/β near", (beta) => {
+    for (const d of [0.25, 3].map((v) => Math.fround(v * beta))) {
+      const want = Math.abs(d) < beta ? (0.5 * d * d) / beta : Math.abs(d) - beta / 2;
+      for (const { mode, value, gradient } of valuesOf((x) => losses.smoothL1(x, tensor(0), { beta }), tensor(d))) {
+        expectRelative(value[0]!, want, `${mode}: loss at ${d}`);
+        expectRelative(gradient[0]!, Math.min(1, d / beta), `${mode}: slope at ${d}`);
+      }
+    }
+  });
+  test("smoothL1 refuses a negative β and targets of another shape", () => {
+    expect(() => losses.smoothL1(zeros([2]), zeros([2]), { beta: -1 })).toThrow(
+      "smoothL1: beta is -1, but must be ≥ 0.",
+    );
+    expect(() => losses.smoothL1(zeros([2]), zeros([3]))).toThrow("smoothL1: the prediction is [2]");
+  });
 });
