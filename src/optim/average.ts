@@ -32,7 +32,7 @@ export class EMA {
     this.params = [...params];
     requireKind("EMA", "params", "tensors", this.params);
     this.decay = decay;
-    this.averages = withGrad(false, () => this.params.map((p) => p.detach().clone().keep()));
+    this.averages = withGrad(false, () => tidy(() => this.params.map((p) => p.detach().clone().keep())));
   }
 
   update(): void {

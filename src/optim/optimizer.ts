@@ -224,46 +224,45 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     }
   }
 
-  /** Updates every parameter that has a gradient, in place. If memory runs out, none is changed. */
+  /** Updates every parameter that has a gradient, in place. If memory runs out, nothing is changed. */
   step(): void {
-    withGrad(false, () =>
-      undoable(() => {
-        const updates = this.prepare();
-        const run = (): void => {
-          for (const { state, update } of updates) {
-            advance(state.step!);
-            tidy(update);
-          }
-        };
-        // A kernel's update allocates nothing.
-        if (updates.every(({ rule }) => "kind" in rule)) final(run);
-        else run();
-      }),
-    );
-  }
-
-  /** All that the next step needs memory for: the state of every parameter that has a gradient. */
-  private prepare(): { readonly state: State; readonly rule: R; readonly update: () => void }[] {
-    const groups = this.paramGroups.length;
-    currentRecorder()?.guard(() => this.paramGroups.length === groups);
     const made: (() => void)[] = [];
+    const run = (): void => {
+      const updates = this.prepare(made);
+      const update = (): void => {
+        for (const one of updates) {
+          advance(one.state.step!);
+          tidy(one.update);
+        }
+      };
+      // A kernel's update allocates nothing.
+      if (updates.every(({ rule }) => "kind" in rule)) final(update);
+      else update();
+    };
     try {
-      return this.paramGroups.flatMap((group) => {
-        const rule = this.rule(group.options);
-        const { changes } = group;
-        currentRecorder()?.guard(() => group.changes === changes);
-        return group.params.flatMap((p) => {
-          const { grad } = p;
-          if (!grad) return [];
-          const state = this.stateOf(p, rule, made);
-          for (const x of [p, grad, ...Object.values(state)]) x.storage(kindOf(this));
-          return [{ state, rule, update: () => this.update(p, grad, state, group, rule) }];
-        });
-      });
+      withGrad(false, () => undoable(run));
     } catch (error) {
       for (const undo of made) undo();
       throw error;
     }
+  }
+
+  /** Makes all that the next step needs memory for, the state of every parameter that has a gradient; `made` removes it again. */
+  private prepare(made: (() => void)[]): { readonly state: State; readonly rule: R; readonly update: () => void }[] {
+    const groups = this.paramGroups.length;
+    currentRecorder()?.guard(() => this.paramGroups.length === groups);
+    return this.paramGroups.flatMap((group) => {
+      const rule = this.rule(group.options);
+      const { changes } = group;
+      currentRecorder()?.guard(() => group.changes === changes);
+      return group.params.flatMap((p) => {
+        const { grad } = p;
+        if (!grad) return [];
+        const state = this.stateOf(p, rule, made);
+        for (const x of [p, grad, ...Object.values(state)]) x.storage(kindOf(this));
+        return [{ state, rule, update: () => this.update(p, grad, state, group, rule) }];
+      });
+    });
   }
 
   /** One parameter's update in place, by its kernel. */
