@@ -61,12 +61,14 @@ export function freeHandle(handle: AnyHandle, how: string): void {
   else storage.uncount(handle.counted);
 }
 
-/** How much unscoped tensors may hold of linear memory; and how many of them. */
+/** How much unscoped tensors may hold of linear memory. */
 const MOST_BYTES = 64 * 2 ** 20;
-const MOST_TENSORS = 2048;
+/** How many there may be of one job, and of earlier jobs, whose finalizers may not get to run between jobs. */
+const MOST_TENSORS = 1024;
+const MOST_REGISTERED = 16384;
 /** At how many bytes and tensors to look again. */
 let sweepAtBytes = MOST_BYTES;
-let sweepAtTensors = 1.5 * MOST_TENSORS;
+let sweepAtTensors = MOST_TENSORS;
 /** The op that was at work at the last sweep. */
 let lastSweep = 0;
 /** Library functions at work outside of scopes: positions in `unowned` must not change until they end. */
@@ -167,22 +169,29 @@ function endJob(): void {
 }
 
 function sweepIfDue(): void {
-  if (unowned.length + registered.length < sweepAtTensors && unscoped.bytes < sweepAtBytes) return;
-  const live = liveStorages();
-  const bytes = bytesOf(live);
-  if (bytes >= sweepAtBytes || live.size >= MOST_TENSORS) {
-    // What came back and was used since the last sweep will be used again.
-    const isIdle = (storage: Storage): boolean => !storage.isReachable || storage.lastUse < lastSweep;
-    const moved = moveOldest([...live].filter(isIdle), MOST_BYTES / 2, MOST_TENSORS / 2);
-    if (moved && bytes >= MOST_BYTES) warn();
+  const isCrowded = registered.length >= MOST_REGISTERED;
+  if (unowned.length < sweepAtTensors && unscoped.bytes < sweepAtBytes && !isCrowded) return;
+  dropGone();
+  const all = liveStorages(true);
+  const isFull = bytesOf(all) >= sweepAtBytes;
+  // Too many small ones are this job's: those of others are left alone.
+  const live = isFull ? all : liveStorages(isCrowded);
+  // What came back and was used since the last sweep will be used again.
+  const isIdle = (storage: Storage): boolean => !storage.isReachable || storage.lastUse < lastSweep;
+  const idle = [...live].filter(isIdle);
+  const newest = moveOldest(idle, isFull ? MOST_BYTES / 2 : MOST_BYTES, 0.75 * MOST_TENSORS);
+  if (newest) {
+    if (isFull) warn();
+    // What only the graphs of those hold is as idle.
+    else for (const storage of ownerless) if (storage.isMovable && storage.lastUse <= newest) storage.moveOut();
     tick();
     lastSweep = currentOp();
+    dropGone();
   }
-  dropMoved();
-  weakenAliases();
-  unscoped.bytes = bytesOf(liveStorages());
+  if (unowned.length > 0.75 * MOST_TENSORS) weakenAliases();
+  unscoped.bytes = bytesOf(liveStorages(true));
   sweepAtBytes = Math.max(MOST_BYTES, unscoped.bytes + MOST_BYTES / 2);
-  sweepAtTensors = 1.5 * Math.max(MOST_TENSORS, unowned.length + registered.length);
+  sweepAtTensors = Math.max(MOST_TENSORS, (4 / 3) * unowned.length);
 }
 
 let warned = false;
@@ -202,18 +211,25 @@ const bytesOf = (storages: Iterable<Storage>): number => {
   return total;
 };
 
-/** Storages that unscoped tensors or the graph hold and that may move. */
-function liveStorages(): Set<Storage> {
+/** Storages that unscoped tensors of this job hold and that may move; or all, with those of earlier jobs and of the graph. */
+function liveStorages(all: boolean): Set<Storage> {
   const live = new Set<Storage>();
-  for (const { storage } of registered) if (storage?.isMovable) live.add(storage);
   for (const { handle } of unowned) if (handle.storage?.isMovable) live.add(handle.storage);
-  for (const storage of ownerless) if (storage.isMovable) live.add(storage);
+  if (!all) return live;
+  for (const { storage } of registered) if (storage?.isMovable) live.add(storage);
+  for (const storage of ownerless) {
+    if (storage.isGone) ownerless.delete(storage);
+    else if (storage.isMovable) live.add(storage);
+  }
   return live;
 }
 
-/** Moves the least recently used out until so many bytes and storages are left. Returns whether there were any. */
-function moveOldest(storages: Storage[], mostBytes: number, most: number): boolean {
-  let [bytes, count, moved] = [bytesOf(storages), storages.length, false];
+/**
+ * Moves the least recently used out until so many bytes and storages are left. Returns the op that last used any of those moved; 0 if
+ * none was.
+ */
+function moveOldest(storages: Storage[], mostBytes: number, most: number): number {
+  let [bytes, count, newest] = [bytesOf(storages), storages.length, 0];
   for (const storage of storages.sort((a, b) => a.lastUse - b.lastUse || a.id - b.id)) {
     if (bytes <= mostBytes && count <= most) break;
     try {
@@ -223,13 +239,13 @@ function moveOldest(storages: Storage[], mostBytes: number, most: number): boole
     }
     bytes -= storage.bytes;
     count--;
-    moved = true;
+    newest = storage.lastUse;
   }
-  return moved;
+  return newest;
 }
 
 /** Lets go of tensors that were disposed or whose bytes moved out: if nobody else holds them, they are garbage. */
-function dropMoved(): void {
+function dropGone(): void {
   const stays = (handle: AnyHandle): boolean => {
     if (handle.storage?.isResident) return true;
     if (handle.registered) finalizer.unregister(handle);
@@ -257,8 +273,8 @@ function weakenAliases(): void {
     storage.weaken(handle.counted);
     return false;
   };
-  registered = registered.filter((handle) => stays(handle, true));
-  const old = unowned.length - MOST_TENSORS / 2;
+  if (registered.length >= MOST_REGISTERED / 2) registered = registered.filter((handle) => stays(handle, true));
+  const old = unowned.length - MOST_TENSORS / 4;
   let count = 0;
   unowned.forEach((tensor, i) => {
     if (stays(tensor.handle, i < old)) unowned[count++] = tensor;
@@ -268,7 +284,7 @@ function weakenAliases(): void {
 
 onShortage(() => {
   const op = currentOp();
-  const idle = [...liveStorages()].filter(({ lastUse }) => lastUse < op);
+  const idle = [...liveStorages(true)].filter(({ lastUse }) => lastUse < op);
   moveOldest(idle, 0, 0);
-  if (depth === 0) dropMoved();
+  if (depth === 0) dropGone();
 });
