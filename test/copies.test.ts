@@ -1,5 +1,5 @@
 /** Two copies of nabla in one process: each refuses the other's tensors, wherever they arrive. */
-import { compile, grad, hvp, jvp, losses, nn, type Tensor as OwnTensor, optim, stack, tensor, tidy, vjp, where } from "nabla"; // biome-ignore format: one line
+import { compile, grad, hvp, jvp, losses, nn, type Tensor as OwnTensor, optim, tensor, tidy, vjp, where } from "nabla"; // biome-ignore format: one line
 import { writeSafetensors } from "nabla/formats";
 import { beforeAll, expect, test, vi } from "vitest";
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
 const own = (): OwnTensor => tensor([1, 2, 3]);
 const indices = (): OwnTensor => tensor([0, 1, 2], { dtype: "int32" });
 const parameter = (): OwnTensor => tensor([1, 2, 3], { requiresGrad: true });
-const of = (what: string): string => `${what} is a tensor of another copy of nabla`;
+const REFUSED = /^\w.*: .+ is a tensor of another copy of nabla, which has its own memory\. Use one copy: /;
 
 test("the second copy that loads warns, and the third does not", () => {
   expect(warnings).toEqual([
@@ -31,44 +31,43 @@ test("the second copy that loads warns, and the third does not", () => {
 
 test("ops refuse them as any operand, forward and in place, by method and by function", () => {
   const calls: [string, () => unknown][] = [
-    [of("add: operand 2"), () => own().add(foreign)],
-    [of("add: operand 1"), () => other.add(own() as never, 1)],
-    [of("where: operand 1"), () => where(foreign.gt(0), own(), 0)],
-    [of("where: operand 3"), () => where(own().gt(0), own(), foreign)],
+    ["add", () => own().add(foreign)],
+    ["add", () => other.add(own() as never, 1)],
+    ["where", () => where(foreign.gt(0), own(), 0)],
+    ["where", () => where(own().gt(0), own(), foreign)],
     [
-      of("matmul: operand 2"),
+      "matmul",
       () =>
         own()
           .reshape([1, 3])
           .matmul(foreign.reshape([3, 1])),
     ],
-    [of("reshape: operand 1"), () => stack([own(), foreign])],
-    [of("indexSelect: operand 2"), () => foreign.indexSelect(0, indices() as never)],
-    [of("copyFrom: the source"), () => own().copyFrom(foreign)],
+    ["indexSelect", () => foreign.indexSelect(0, indices() as never)],
+    ["copyFrom", () => own().copyFrom(foreign)],
   ];
-  for (const [message, call] of calls) expect(call, message).toThrow(message);
+  for (const [name, call] of calls) expect(call, name).toThrow(REFUSED);
 });
 
 test("losses, layers, optimizers, gradients, compiled functions and files refuse them", () => {
   const model = new nn.Linear(3, 1);
   const calls: [string, () => unknown][] = [
-    [of("sub: operand 2"), () => losses.mse(own(), foreign)],
-    [of("matmul: operand 1"), () => model.forward(foreign.reshape([1, 3]))],
-    [of("SGD: a parameter"), () => new optim.SGD([foreign], { lr: 1 })],
-    [of("Adam: a parameter"), () => new optim.Adam([{ params: [parameter(), foreign] }])],
-    [of("grad: argument 0"), () => grad((x: OwnTensor) => x.sum())(foreign)],
-    [of("grad: argument 0"), () => grad(([x]: OwnTensor[]) => x!.sum())([foreign])],
-    [of("vjp: argument 0"), () => vjp((x: OwnTensor) => x.square(), foreign)],
-    [of("grad: the function's result"), () => grad((_: OwnTensor) => foreign)(own())],
-    [of("jvp: the function's result"), () => jvp((_: OwnTensor) => foreign, own(), own())],
-    [of("mul: operand 2"), () => hvp((x: OwnTensor) => x.square().sum(), own(), foreign)],
-    [of("backward: the gradient"), () => parameter().mul(2).backward({ gradient: foreign })],
-    [of("compile(f): an argument"), () => compile((x: OwnTensor) => x.mul(2), { name: "f" })(foreign)],
-    [of("mul: operand 2"), () => compile((x: OwnTensor) => x.mul(foreign))(own())],
-    [of("loadStateDict: weight"), () => model.loadStateDict({ weight: foreign.reshape([1, 3]), bias: tensor([0]) })],
-    [of('writeSafetensors: "x"'), () => writeSafetensors({ x: foreign })],
+    ["sub", () => losses.mse(own(), foreign)],
+    ["matmul", () => model.forward(foreign.reshape([1, 3]))],
+    ["SGD", () => new optim.SGD([foreign], { lr: 1 })],
+    ["Adam", () => new optim.Adam([{ params: [parameter(), foreign] }])],
+    ["grad", () => grad((x: OwnTensor) => x.sum())(foreign)],
+    ["grad", () => grad(([x]: OwnTensor[]) => x!.sum())([foreign])],
+    ["vjp", () => vjp((x: OwnTensor) => x.square(), foreign)],
+    ["grad", () => grad((_: OwnTensor) => foreign)(own())],
+    ["jvp", () => jvp((_: OwnTensor) => foreign, own(), own())],
+    ["mul", () => hvp((x: OwnTensor) => x.square().sum(), own(), foreign)],
+    ["backward", () => parameter().mul(2).backward({ gradient: foreign })],
+    ["compile(f)", () => compile((x: OwnTensor) => x.mul(2), { name: "f" })(foreign)],
+    ["mul", () => compile((x: OwnTensor) => x.mul(foreign))(own())],
+    ["loadStateDict", () => model.loadStateDict({ weight: foreign.reshape([1, 3]), bias: tensor([0]) })],
+    ["writeSafetensors", () => writeSafetensors({ x: foreign })],
   ];
-  for (const [message, call] of calls) expect(() => tidy(() => void call()), message).toThrow(message);
+  for (const [name, call] of calls) expect(() => tidy(() => void call()), name).toThrow(REFUSED);
 });
 
 test("a copy computes with its own tensors, whatever the other did", () => {
