@@ -17,6 +17,12 @@ export function tick(): void {
 /** The op at work: ops are numbered. */
 export const currentOp = (): number => clock;
 
+/**
+ * Changes whenever a tensor on pinned memory, such as programs use, is disposed, and whenever requiresGrad is set: what a program knows
+ * of its tensors holds until then.
+ */
+export const epoch = { value: 0 };
+
 /** Bytes in linear memory, shared by tensors that show them under different shapes and by what gradients need. */
 export class Storage {
   /** Order of creation. */
@@ -148,6 +154,9 @@ export class Storage {
     this.#home = null;
     this.#moved = null;
     if (this.ownerless) this.#claim();
+  }
+  get isPinned(): boolean {
+    return this.pins > 0;
   }
   /** Keeps its bytes where they are, until `unpin`. */
   pin(): this {

@@ -6,7 +6,7 @@
  * should, storages that were not used for a while move to JavaScript (memory.ts) and their tensors are let go: what
  * nobody can reach is collected at once, what somebody can reach moves back when used.
  */
-import { currentOp, ownerless, type Storage, tick, unscoped } from "./memory.ts";
+import { currentOp, epoch, ownerless, type Storage, tick, unscoped } from "./memory.ts";
 import { onShortage } from "./runtime/engine.ts";
 
 /** What a tensor holds. Apart from it, so that the finalizer can free it without holding the tensor. */
@@ -51,6 +51,7 @@ const finalizer = new FinalizationRegistry<AnyHandle>((handle) => {
 export function freeHandle(handle: AnyHandle, how: string): void {
   const { storage, node } = handle;
   if (!storage) return;
+  if (storage.isPinned) epoch.value++;
   handle.storage = null;
   handle.node = null;
   handle.gone = how;

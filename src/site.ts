@@ -7,6 +7,8 @@ const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/[\w-]+\.\
 const DEPTHS = [16, 64];
 
 function stackOf(depth: number): Error {
+  // The host's own class, which alone decides how many frames a stack has.
+  const { Error } = globalThis;
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = depth;
   const error = new Error();

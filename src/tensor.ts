@@ -2,7 +2,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { announce, refuseForeign } from "./copies.ts";
 import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
-import { noteWrite, Storage } from "./memory.ts";
+import { epoch, noteWrite, Storage } from "./memory.ts";
 import { methods, type ShorterForms } from "./ops/methods.ts";
 import type { AnyOp } from "./ops/op.ts";
 import { assign } from "./ops/shape.ts";
@@ -210,6 +210,7 @@ export class Tensor implements Value {
     if (value && this.dtype !== "float32")
       throw new DTypeError(`requiresGrad: ${this.dtype} tensors have no gradients. Use float32.`);
     this.leaf = value;
+    epoch.value++;
   }
 
   /** Whether a backward pass could still go through the op that made it. @internal */

@@ -71,11 +71,14 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   /** The most recently used first. */
   const traces: Trace<T>[] = [];
   let evicted = 0;
+  /** The trace made last, by the call at work. */
+  let fresh: Trace<T> | undefined;
   const isFinite = (): boolean => finite || currentWatch() !== null;
 
   const add = (args: readonly unknown[]): Trace<T> => {
     const made = new Trace(name, call, args, isFinite());
     traces.unshift(made);
+    fresh = made;
     if (traces.length > MAX_TRACES) {
       traces.pop()!.dispose();
       if (++evicted === MAX_TRACES) {
@@ -104,7 +107,12 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   const invoke = (args: readonly unknown[]): T => {
     // Gradients that are to flow through f are for eager mode.
     if (isGradEnabled()) for (let i = 0; i < args.length; i++) if (wantsGradient(args[i])) return asItIs([...args]);
-    const trace = find(args);
+    fresh = undefined;
+    let trace = find(args);
+    if (!trace.isProven && trace !== fresh && !trace.program.isBroken && !trace.prove(call, name)) {
+      traces.shift()!.dispose();
+      trace = add(args);
+    }
     trace.bind(args);
     trace.program.run();
     return trace.finish();

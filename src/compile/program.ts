@@ -3,7 +3,7 @@
  * three where values are checked: checks of arguments, what must run before all checks are known to hold, and the rest.
  */
 import { currentWatch, type Flaw, nonFinite } from "../anomaly.ts";
-import { Storage } from "../memory.ts";
+import { epoch, Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
 import { encodeShared, isWorthWaking } from "../ops/work.ts";
 import { engine, execute, WordList } from "../runtime/engine.ts";
@@ -18,7 +18,7 @@ import { withoutCommonSubexpressions } from "./passes/commonSubexpressions.ts";
 import { withoutDeadCode } from "./passes/deadCode.ts";
 import { fuseMatmulEpilogues } from "./passes/matmulEpilogues.ts";
 import { joinUpdates } from "./passes/updates.ts";
-import type { Recording } from "./recording.ts";
+import type { Captured, Recording } from "./recording.ts";
 import type { Operand, Pass, Step } from "./step.ts";
 
 /** The net under dispose(): memory of programs that nobody can call any more. */
@@ -89,6 +89,10 @@ export class Program {
   private readonly guard: Guard | undefined;
   /** How many instructions run first, how many more until all checks are known to hold, and how many are left. */
   private readonly counts: readonly [first: number, unsure: number, rest: number];
+  /** The epoch at which all tensors that it uses were looked at. */
+  private seen = -1;
+  /** A tensor that it uses and that was disposed. */
+  private disposed: Captured | undefined;
   /** How many steps these are. */
   private readonly unsureSteps: number;
 
@@ -123,7 +127,7 @@ export class Program {
         const memoryOf = (storage: Storage): Storage => real.get(storage) ?? storage;
         const saved = (finite ? state : plan.saved).map(memoryOf);
         const allocate = (bytes: number): Storage => {
-          this.memory.push(new Storage(bytes));
+          this.memory.push(new Storage(bytes).pin());
           return this.memory.at(-1)!;
         };
         const { checks } = checked;
@@ -183,28 +187,37 @@ export class Program {
     return this.options.real.has(storage) ? "own" : "outside";
   }
 
-  /** Refuses to run on memory that is gone. @throws TraceError */
-  private requireCaptured(): void {
-    const { captured } = this.recording;
-    for (let i = 0; i < captured.length; i++) {
-      const { tensor, use } = captured[i]!;
-      if (tensor.isDisposed) {
-        throw new TraceError(
-          `compile: a ${tensor.dtype} tensor that the function used when it was recorded (by ${use}) was disposed since. Compile it anew.`,
-        );
-      }
-    }
+  /** Whether a tensor that it uses was disposed, so that a run will throw. */
+  get isBroken(): boolean {
+    return this.disposed !== undefined;
   }
 
-  /** Whether what the recording took for granted still holds. */
+  /** Refuses to run on memory that is gone. @throws TraceError */
+  private requireCaptured(): void {
+    if (!this.disposed) return;
+    const { tensor, use } = this.disposed;
+    throw new TraceError(
+      `compile: a ${tensor.dtype} tensor that the function used when it was recorded (by ${use}) was disposed since. Compile it anew.`,
+    );
+  }
+
+  /** Whether what the recording took for granted still holds. To be asked before a run, which tensors that are gone then refuse. */
   get isValid(): boolean {
     const { captured, guards, gradEnabled } = this.recording;
     if (isGradEnabled() !== gradEnabled || this.memory[0]?.isGone) return false;
+    if (this.seen !== epoch.value && !this.hasSameTensors(captured)) return false;
+    for (let i = 0; i < guards.length; i++) if (!guards[i]!()) return false;
+    return true;
+  }
+
+  private hasSameTensors(captured: readonly Captured[]): boolean {
+    this.disposed = undefined;
     for (let i = 0; i < captured.length; i++) {
       const { tensor, requiresGrad } = captured[i]!;
-      if (!tensor.isDisposed && tensor.requiresGrad !== requiresGrad) return false;
+      if (tensor.isDisposed) this.disposed = captured[i];
+      else if (tensor.requiresGrad !== requiresGrad) return false;
     }
-    for (let i = 0; i < guards.length; i++) if (!guards[i]!()) return false;
+    this.seen = epoch.value;
     return true;
   }
 

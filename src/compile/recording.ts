@@ -6,6 +6,7 @@ import { show } from "../ops/value.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { requireSynchronous, tensorsIn, tidy } from "../scope.ts";
 import { callSite } from "../site.ts";
+import { observed, Properties } from "../stateful.ts";
 import { isGradEnabled, type Recorder, type Tensor, withRecorder } from "../tensor.ts";
 import { mutated, type Operand, type Step } from "./step.ts";
 
@@ -38,12 +39,27 @@ export interface Recording<T> {
   readonly fixed: ReadonlySet<Storage>;
   /** Whether it asked for finite values, by `minimize(…, { finite: true })` or detectAnomaly. */
   readonly finite: boolean;
+  /** Whether it used tensors from outside that may be replaced unseen: none of a module, an optimizer or another holder of parameters. */
+  readonly isLoose: boolean;
   /** Tensors from outside that it used: they must live as long as the recording is run. */
   readonly captured: readonly Captured[];
   /** What must still hold for the recording to stand for the function. */
   readonly guards: readonly (() => boolean)[];
   /** Memory that it reads or writes besides its own, retained for it. */
   readonly retained: readonly Storage[];
+}
+
+/** How tensors go that a recording has made, for the message of whoever uses one later. */
+export const RECORDED = "compile, which gave it no value: keep state in a tensor made outside, by copyFrom(…)";
+
+/** Refuses state that the function would set in its recording alone. @throws TraceError */
+function requireUnchanged(properties: Properties): void {
+  const changed = properties.changed();
+  if (!changed) return;
+  throw new TraceError(
+    `compile: the function sets ${changed}, which would happen when it is recorded and never again. ` +
+      "Keep state in a tensor made outside and write it with copyFrom(…), a number in scalar(…); return what you want to read.",
+  );
 }
 
 /** Runs f once on `inputs`, which are symbolic. @throws TraceError where f needs a value */
@@ -55,6 +71,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   const cleared = new Set<Tensor>();
   const leaves = new Set<Tensor>();
   const own = tensorsIn(inputs);
+  const made: Tensor[] = [];
   const args = new Set(Array.from(own, (x) => x.storage("compile")));
   const sites = new Map<Storage, string>();
   /** Gradients as they were: recording changes nothing. */
@@ -101,7 +118,10 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
         if (!outside.has(x)) outside.set(x, { tensor: x, requiresGrad: x.requiresGrad, use });
         if (!retained.has(storage)) retained.add(storage.hold());
       });
-      for (const x of outputs) own.add(x);
+      for (const x of outputs) {
+        own.add(x);
+        made.push(x);
+      }
       for (const { storage } of step.outputs) sites.set(storage, site);
       steps.push(step);
     },
@@ -151,13 +171,16 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     restore();
     for (const storage of retained) storage.letGo();
   };
+  const properties = new Properties();
   const { result, gradients, storageOf, differentiable } = tidy(() => {
     let value: T;
     try {
-      value = withRecorder(recorder, () => f(...inputs));
+      value = observed(properties, () => withRecorder(recorder, () => f(...inputs)));
       requireSynchronous("compile", value);
+      requireUnchanged(properties);
     } catch (error) {
       undo();
+      properties.changed(true);
       throw error;
     }
     const left = new Map(
@@ -174,6 +197,8 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     restore();
     const results = [...tensorsIn(value)];
     const kept = [...results, ...left.values()];
+    const stay = new Set(kept);
+    for (const x of made) if (!stay.has(x) && !x.isKept) x.disposeBecause(RECORDED);
     return {
       result: value,
       gradients: left,
@@ -183,6 +208,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   });
   // What f made for itself on the way, constants among it, is held by its memory alone.
   const captured = Array.from(outside.values()).filter(({ tensor }) => !tensor.isDisposed && !own.has(tensor));
+  const changed = new Set(steps.flatMap(mutated));
   return {
     steps,
     result,
@@ -194,8 +220,12 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     isOwn,
     fixed,
     finite,
+    isLoose: captured.some(
+      ({ tensor }) =>
+        !tensor.isKept && !tensor.requiresGrad && !properties.has(tensor) && !changed.has(tensor.storage("compile")),
+    ),
     captured,
-    guards,
+    guards: properties.isEmpty ? guards : [...guards, properties.guard()],
     retained: [...retained],
   };
 }

@@ -3,12 +3,12 @@ import { Node, type Rule } from "../graph.ts";
 import { Storage } from "../memory.ts";
 import { moves } from "../ops/move.ts";
 import type { DType, Shape } from "../ops/value.ts";
-import { TraceError, TypeError } from "../runtime/errors.ts";
+import { DisposedError, TraceError, TypeError } from "../runtime/errors.ts";
 import { tensorsIn } from "../scope.ts";
 import { Tensor, withRecorder } from "../tensor.ts";
 import { mapTensors } from "../transforms.ts";
 import { Program } from "./program.ts";
-import { type Recording, record } from "./recording.ts";
+import { RECORDED, type Recording, record } from "./recording.ts";
 import { bind, matches, pathsOf, type Signature, signatureOf, substitute } from "./signature.ts";
 import type { Operand, Step } from "./step.ts";
 
@@ -60,8 +60,34 @@ interface Result {
   shown: Tensor;
 }
 
+/** Attributes as text; functions, which are made anew, are left out. */
+const textOf = (attributes: unknown): string =>
+  JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? String(v) : v)) ?? "";
+
+/** Whether two recordings do the same to the same tensors from outside. */
+function isSame(a: Recording<unknown>, b: Recording<unknown>): boolean {
+  const sameStorage = (x: Operand, y: Operand): boolean =>
+    x.storage === y.storage ||
+    ((x.storage.symbolic || a.isOwn(x.storage)) && (y.storage.symbolic || b.isOwn(y.storage)));
+  return (
+    a.steps.length === b.steps.length &&
+    a.steps.every((step, i) => {
+      const other = b.steps[i]!;
+      return (
+        step.op === other.op &&
+        step.inputs.length === other.inputs.length &&
+        step.inputs.every((x, k) => sameStorage(x, other.inputs[k]!)) &&
+        textOf(step.attributes) === textOf(other.attributes)
+      );
+    })
+  );
+}
+
 export class Trace<T> {
   readonly program: Program;
+  /** Whether f is known to do the same again. */
+  isProven: boolean;
+  private readonly recording: Recording<T>;
   private readonly inputs: readonly Tensor[];
   private readonly leaves: readonly Tensor[];
   private readonly gradients: readonly Tensor[];
@@ -92,6 +118,8 @@ export class Trace<T> {
       this.own.push(made);
       return made;
     };
+    this.recording = recording;
+    this.isProven = !recording.isLoose;
     let handedOver = false;
     /** What people would have been given, had it not failed. */
     const shown: Tensor[] = [];
@@ -163,7 +191,7 @@ export class Trace<T> {
       throw error;
     } finally {
       for (const x of symbols) x.dispose();
-      for (const [x, storage] of storageOf) if (storage.symbolic) x.dispose();
+      for (const [x, storage] of storageOf) if (storage.symbolic) x.disposeBecause(RECORDED);
     }
   }
 
@@ -186,6 +214,30 @@ export class Trace<T> {
     if (parts.length !== args.length) return false;
     for (let i = 0; i < parts.length; i++) if (!matches(parts[i]!, args[i])) return false;
     return this.program.isValid;
+  }
+
+  /**
+   * Runs f on symbolic tensors once more, where the recording depends on tensors that f may have replaced by itself, such as a state
+   * in a variable: whether it does the same. @throws TraceError where f uses what the recording has left there
+   */
+  prove(f: (...args: unknown[]) => T, name: string): boolean {
+    this.isProven = true;
+    let again: ReturnType<typeof recordFor<unknown[], T>>;
+    try {
+      again = recordFor(f, this.signature);
+    } catch (error) {
+      if (!(error instanceof DisposedError && error.message.includes(RECORDED))) throw error;
+      throw new TraceError(
+        `compile(${name}): the function uses a tensor that it made in an earlier call. A call that is recorded leaves no values in ` +
+          "variables: keep state in a tensor made outside, and write it with copyFrom(…).",
+      );
+    }
+    const { recording, symbols } = again;
+    const same = isSame(this.recording, recording);
+    for (const storage of recording.retained) storage.letGo();
+    for (const [x, storage] of recording.storageOf) if (storage.symbolic) x.disposeBecause(RECORDED);
+    for (const x of symbols) x.dispose();
+    return same;
   }
 
   /** Copies arguments in. */

@@ -64,7 +64,7 @@ export class RotaryEmbedding extends Module {
   /** cos and sin of the angles of each step and pair, kept for the next call: queries and keys ask for the same. */
   private tables(steps: number, offset: number): [Float32Array, Float32Array] {
     const { half, base } = this;
-    if (this.kept?.steps === steps && this.kept.offset === offset) return this.kept.tables;
+    if (this.#kept?.steps === steps && this.#kept.offset === offset) return this.#kept.tables;
     const tables: [Float32Array, Float32Array] = [new Float32Array(steps * half), new Float32Array(steps * half)];
     for (let i = 0; i < half; i++) {
       const period = rootPower(base, i / half);
@@ -73,10 +73,10 @@ export class RotaryEmbedding extends Module {
         tables[1][t * half + i] = Math.sin((offset + t) / period);
       }
     }
-    this.kept = { steps, offset, tables };
+    this.#kept = { steps, offset, tables };
     return tables;
   }
-  private kept: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
+  #kept: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
 
   /** @param offset the place of the first step @param dim the dimension of the steps */
   forward(x: Tensor, options: { readonly offset?: number; readonly dim?: number } = {}): Tensor {

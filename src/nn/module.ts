@@ -4,6 +4,7 @@ import { refuseForeign } from "../copies.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { check, kindOf, requireKind, shown } from "../runtime/arguments.ts";
 import { Error, quoted, ShapeError, TypeError } from "../runtime/errors.ts";
+import { register } from "../stateful.ts";
 import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
 import { undoable } from "../undo.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
@@ -75,6 +76,7 @@ export abstract class Module {
 
   constructor() {
     check(kindOf(this), arguments, "");
+    register(this);
   }
 
   /** Whether dropout and the like behave as in training. See train() and eval(). */

@@ -1,0 +1,240 @@
+/** What recordings hold on to: state that changes outside of them is seen, and state set inside of them is refused. */
+import { compile, losses, manualSeed, nn, optim, randn, type Tensor, TraceError, tensor, zeros } from "nabla";
+import { describe, expect, test } from "vitest";
+
+const one = tensor([1]).keep();
+
+/** A model with fields of every kind. */
+class Net extends nn.Module {
+  weight = nn.parameter(tensor([2]));
+  scale = 1;
+  inverted = false;
+  mode: "plain" | "square" = "plain";
+  options = { shift: 0, deep: { slope: 1 } };
+  sizes = [1, 2];
+  h = zeros([1]).keep();
+  inner: nn.Module = new nn.LeakyReLU(0.5);
+  list: nn.Module[] = [new nn.Identity()];
+  seen: unknown = null;
+  forward(x: Tensor): Tensor {
+    let y = x.mul(this.weight).mul(this.scale).add(this.options.shift).mul(this.options.deep.slope).add(this.sizes[0]!);
+    if (this.inverted) y = y.neg();
+    if (this.mode === "square") y = y.square();
+    for (const layer of this.list) y = layer.forward(y) as Tensor;
+    return (this.inner.forward(y) as Tensor).add(this.h);
+  }
+}
+
+describe("a change outside is seen by the next call", () => {
+  const changes: Record<string, (net: Net) => void> = {
+    "a number": (net) => (net.scale = 3),
+    "a flag": (net) => (net.inverted = true),
+    "a text": (net) => (net.mode = "square"),
+    "a number in an object": (net) => (net.options.shift = 5),
+    "a number in an object in an object": (net) => (net.options.deep.slope = 7),
+    "an object replaced": (net) => (net.options = { shift: 1, deep: { slope: 2 } }),
+    "an element of a list": (net) => (net.sizes[0] = 9),
+    "a parameter replaced": (net) => (net.weight = nn.parameter(tensor([10]))),
+    "a buffer replaced": (net) => (net.h = tensor([100]).keep()),
+    "a module replaced": (net) => (net.inner = new nn.Tanh()),
+    "a field of a module inside": (net) => ((net.inner as unknown as { negativeSlope: number }).negativeSlope = 0.1),
+    "a module of a list replaced": (net) => (net.list[0] = new nn.Tanh()),
+    "a module added to a list": (net) => net.list.push(new nn.Sigmoid()),
+  };
+  for (const [name, change] of Object.entries(changes)) {
+    test(name, () => {
+      const net = new Net();
+      const f = compile((x: Tensor) => net.forward(x));
+      const x = tensor([-3]);
+      expect(f(x).toArray()).toEqual(net.forward(x).toArray());
+      const before = f(x).item();
+      change(net);
+      for (let i = 0; i < 3; i++) expect(f(x).toArray()).toEqual(net.forward(x).toArray());
+      expect(f(x).item()).not.toBe(before);
+    });
+  }
+  test("options of the library's layers", () => {
+    const layers: [nn.Module, (layer: never) => void][] = [
+      [new nn.Dropout(0.5), (d: { p: number }) => (d.p = 0)],
+      [new nn.LayerNorm(4), (n: { options: { eps?: number } }) => (n.options.eps = 3)],
+      [new nn.BatchNorm1d(4), (n: { momentum: number }) => (n.momentum = 0.9)],
+      [new nn.ELU(1), (e: { alpha: number }) => (e.alpha = 3)],
+      [
+        new nn.GELU({ approximate: "none" }),
+        (g: { options: { approximate?: string } }) => (g.options.approximate = "tanh"),
+      ],
+      [new nn.Linear(4, 4), (l: { bias: Tensor | null }) => (l.bias = null)],
+    ];
+    for (const [layer, change] of layers) {
+      const model = new nn.Sequential(new nn.Identity(), layer);
+      let recorded = 0;
+      const f = compile((x: Tensor) => {
+        recorded++;
+        return model.forward(x);
+      });
+      const x = randn([3, 4]);
+      for (let i = 0; i < 3; i++) f(x);
+      expect(recorded).toBe(1);
+      (change as (layer: unknown) => void)(layer);
+      for (let i = 0; i < 3; i++) f(x);
+      expect([layer.constructor.name, recorded]).toEqual([layer.constructor.name, 2]);
+    }
+  });
+  test("methods besides forward count, and prototypes are as before", () => {
+    class Coder extends nn.Module {
+      gain = 2;
+      encode(x: Tensor): Tensor {
+        return x.mul(this.gain);
+      }
+      forward(x: Tensor): Tensor {
+        return this.encode(x);
+      }
+    }
+    const coder = new Coder();
+    const { encode, forward } = Coder.prototype;
+    const f = compile((x: Tensor) => coder.encode(x));
+    expect(f(one).item()).toBe(2);
+    coder.gain = 5;
+    expect(f(one).item()).toBe(5);
+    expect([Coder.prototype.encode, Coder.prototype.forward]).toEqual([encode, forward]);
+    const failing = compile((x: Tensor) => {
+      coder.encode(x);
+      throw new Error("stop");
+    });
+    expect(() => failing(one)).toThrow("stop");
+    expect(Coder.prototype.encode).toBe(encode);
+  });
+  test("training goes on with parameters that were replaced", () => {
+    const run = (compiled: boolean): number[] => {
+      manualSeed(1);
+      const model = new nn.Sequential(new nn.Linear(3, 4), new nn.Tanh(), new nn.Linear(4, 1));
+      let optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+      const eager = (x: Tensor) => optimizer.minimize(() => losses.mse(model.forward(x), zeros([2, 1])));
+      const step = compiled ? compile(eager) : eager;
+      const seen: number[] = [];
+      for (let i = 0; i < 6; i++) {
+        if (i === 3) {
+          (model.layers[0] as unknown as { weight: Tensor }).weight = nn.parameter(randn([4, 3]));
+          optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+        }
+        seen.push(step(randn([2, 3])).item());
+      }
+      return seen;
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+});
+
+describe("state set inside is refused, and left as it was", () => {
+  const bodies: Record<string, [(net: Net, x: Tensor) => unknown, string]> = {
+    "a tensor": [(net, x) => (net.h = net.h.add(x)), "Net.h"],
+    "a count": [(net) => net.scale++, "Net.scale"],
+    "a flag": [(net) => (net.inverted = !net.inverted), "Net.inverted"],
+    "something to look at later": [(net, x) => (net.seen = x.mul(2)), "Net.seen"],
+    "a number in an object": [(net) => net.options.shift++, "Net.options.shift"],
+    "an element": [(net) => net.sizes[1]!++, "Net.sizes[1]"],
+    "an element added": [(net) => net.sizes.push(3), "Net.sizes.length"],
+    "a new field": [(net, x) => ((net as unknown as { late: Tensor }).late = x.add(1)), "Net.late"],
+    "a field of a module inside": [
+      (net) => ((net.inner as unknown as { negativeSlope: number }).negativeSlope *= 2),
+      "Net.inner.negativeSlope",
+    ],
+  };
+  for (const [name, [body, path]] of Object.entries(bodies)) {
+    test(name, () => {
+      class Stateful extends Net {
+        override forward(x: Tensor): Tensor {
+          body(this, x);
+          return super.forward(x);
+        }
+      }
+      const net = new Stateful();
+      const { h, scale, inverted, seen } = net;
+      const f = compile((x: Tensor) => net.forward(x));
+      for (let i = 0; i < 2; i++) {
+        expect(() => f(one)).toThrow(TraceError);
+        expect(() => f(one)).toThrow(
+          `compile: the function sets ${path.replace("Net", "Module")}, which would happen when it is recorded and never again. Keep state in a tensor`,
+        );
+      }
+      expect([net.h, net.scale, net.inverted, net.seen]).toEqual([h, scale, inverted, seen]);
+      expect("late" in net).toBe(false);
+      expect(net.h.item()).toBe(0);
+    });
+  }
+  test("in variables, plain objects, lists and maps, by the second call", () => {
+    const holders: Record<string, () => (x: Tensor) => Tensor> = {
+      "a variable": () => {
+        let h = zeros([1]);
+        return (x) => (h = h.add(x));
+      },
+      "a plain object": () => {
+        const m = { h: zeros([1]) };
+        return (x) => (m.h = m.h.add(x));
+      },
+      "a list": () => {
+        const list = [zeros([1])];
+        return (x) => {
+          list[0] = list[0]!.add(x);
+          return list[0].mul(2);
+        };
+      },
+      "a map": () => {
+        const map = new Map([["h", zeros([1])]]);
+        return (x) => {
+          map.set("h", map.get("h")!.mul(0.5).add(x));
+          return map.get("h")!.neg();
+        };
+      },
+    };
+    for (const [name, make] of Object.entries(holders)) {
+      const f = compile(make(), { name: "f" });
+      f(one);
+      expect(() => f(one), name).toThrow(
+        "compile(f): the function uses a tensor that it made in an earlier call. A call that is recorded leaves no values in variables: " +
+          "keep state in a tensor made outside, and write it with copyFrom(…).",
+      );
+    }
+  });
+  test("a loose tensor that is replaced between the first two calls is seen; with nothing replaced, f runs twice and no more", () => {
+    let factor = tensor([2]);
+    let recorded = 0;
+    const f = compile((x: Tensor) => {
+      recorded++;
+      return x.mul(factor);
+    });
+    expect(f(one).item()).toBe(2);
+    factor = tensor([3]);
+    expect([f(one).item(), f(one).item(), f(one).item()]).toEqual([3, 3, 3]);
+    expect(recorded).toBe(4);
+  });
+  test("state kept with copyFrom works", () => {
+    const h = zeros([1]);
+    const f = compile((x: Tensor) => {
+      h.copyFrom(h.add(x));
+      return h.mul(1);
+    });
+    expect([f(one).item(), f(one).item(), f(one).item()]).toEqual([1, 2, 3]);
+  });
+  test("a tensor of a recording that is used later says what became of it", () => {
+    let kept: Tensor | undefined;
+    const f = compile((x: Tensor) => {
+      kept = x.mul(2);
+      return kept.add(1);
+    });
+    expect(f(one).item()).toBe(3);
+    expect(() => kept!.add(1)).toThrow(
+      "made by mul was disposed by compile, which gave it no value: keep state in a tensor",
+    );
+  });
+  test("modules that the function makes are its own", () => {
+    class Counter extends nn.Module {
+      calls = 0;
+      forward(x: Tensor): Tensor {
+        return x.add(++this.calls);
+      }
+    }
+    const f = compile((x: Tensor) => new Counter().forward(x));
+    expect([f(one).item(), f(one).item()]).toEqual([2, 2]);
+  });
+});
