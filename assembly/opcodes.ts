@@ -166,6 +166,9 @@ export const enum Type {
   Int32,
   Bool,
   Uint8,
+  /** Of two operands that are compared: int32 and float32, or the other way round. */
+  IntFloat,
+  FloatInt,
 }
 
 /**

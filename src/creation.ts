@@ -109,16 +109,11 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
         `tensor: ${(values as TypedArray)[Symbol.toStringTag]} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`,
       );
     const elements = values as ArrayLike<number>;
-    return finish(fromElements(convert(elements, dtype), given ?? [elements.length], dtype, "tensor"), chosen);
+    return finish(fromElements(elements, given ?? [elements.length], dtype, "tensor"), chosen);
   }
   const { shape: own, elements } = unnest(values);
   const dtype = chosen.dtype ?? (elements.length && elements.every((v) => typeof v === "boolean") ? "bool" : "float32");
-  return finish(fromElements(convert(elements.map(Number), dtype), given ?? own, dtype, "tensor"), chosen);
-}
-
-/** Elements as their type holds them: bools are 0 or 1. */
-function convert(elements: ArrayLike<number>, dtype: DType): ArrayLike<number> {
-  return dtype === "bool" ? Array.from(elements, (v) => (v ? 1 : 0)) : elements;
+  return finish(fromElements(elements.map(Number), given ?? own, dtype, "tensor"), chosen);
 }
 
 /** `value` everywhere. */
@@ -186,14 +181,14 @@ export function arange(...args: unknown[]): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
   const values = stepped("arange", from, to, step);
   const dtype = options.dtype ?? "float32";
-  return finish(fromElements(convert(values, dtype), [values.length], dtype, "arange"), options);
+  return finish(fromElements(values, [values.length], dtype, "arange"), options);
 }
 
 /** n numbers at equal distances from start to end, both exactly included; of one, start. @throws RangeError */
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
   check("linspace", arguments, `start:number end:number n:number ${OPTIONS}`);
   const dtype = options.dtype ?? "float32";
-  return finish(fromElements(convert(spaced("linspace", start, end, n), dtype), [n], dtype, "linspace"), options);
+  return finish(fromElements(spaced("linspace", start, end, n), [n], dtype, "linspace"), options);
 }
 
 /** Ones on the diagonal of [n, m], zeros elsewhere. */

@@ -10,6 +10,7 @@ import { methodSignature } from "./ops/signatures.ts";
 import {
   bytesPerElement,
   type DType,
+  heldAll,
   requireShape,
   type Shape,
   type Spec,
@@ -307,10 +308,9 @@ export class Tensor implements Value {
       throw new TraceError(
         "copyFrom: values from JavaScript would be written once, not at each call. Pass them as an argument.",
       );
-    const elements = this.elements("copyFrom");
-    const storage = this.storage("copyFrom");
+    const [elements, storage] = [this.elements("copyFrom"), this.storage("copyFrom")];
     noteWrite(storage);
-    elements.set(this.dtype === "bool" ? Array.from(source, (v) => (v ? 1 : 0)) : source);
+    elements.set(heldAll(source, this.dtype));
     storage.version++;
     return this;
   }
@@ -425,6 +425,6 @@ export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: D
   if (elements.length !== sizeOf(shape))
     throw new ShapeError(`${op}: ${elements.length} values do not fill ${show(shape)}, which has ${sizeOf(shape)}.`);
   const made = withRecorder(null, () => Tensor.allocate({ shape: [...shape], dtype }, op));
-  made.live().set(elements);
+  made.live().set(heldAll(elements, dtype));
   return made;
 }

@@ -1,48 +1,232 @@
-/** Ops of one operand keep int32, exactly over all of it; uint8 and bool become int32. */
-import { compile, tensor } from "nabla";
+/** int32 is exact: comparisons, extremes, sums, order, conversions, at any size, beside any operand. */
+import * as f from "nabla";
+import { compile, full, manualSeed, randint, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
+import { Op } from "../assembly/opcodes.ts";
+import { type AnyOp, applyAll } from "../src/ops/op.ts";
+import { table } from "../src/ops/table.ts";
+import { addressOf, SplitEncoder } from "./support/oracle.ts";
 
-const [least, most] = [-2147483648, 2147483647];
-const values = [0, 1, -1, 7, -7, 16777217, -16777217, 123456789, most, -most, least];
-const x = () => tensor(Int32Array.from(values));
-const wrapped = (v: number): number => v | 0;
+const I = (v: number[] | number[][]): Tensor => tensor(v, { dtype: "int32" });
+const [MIN, MAX, EXACT] = [-(2 ** 31), 2 ** 31 - 1, 2 ** 24];
+const list = (x: Tensor): number[] => Array.from(x.data);
 
-const ops = {
-  neg: (v: number) => wrapped(-v),
-  abs: (v: number) => wrapped(Math.abs(v)),
-  sign: Math.sign,
-  square: (v: number) => Math.imul(v, v),
-  floor: (v: number) => v,
-  ceil: (v: number) => v,
-  round: (v: number) => v,
-  relu: (v: number) => Math.max(v, 0),
-};
+const comparisons = {
+  eq: (a: number, b: number) => a === b,
+  ne: (a: number, b: number) => a !== b,
+  lt: (a: number, b: number) => a < b,
+  le: (a: number, b: number) => a <= b,
+  gt: (a: number, b: number) => a > b,
+  ge: (a: number, b: number) => a >= b,
+} as const;
+const WHOLE = [MIN, MIN + 1, -EXACT - 1, -EXACT, -1, 0, 1, 2, EXACT, EXACT + 1, MAX - 1, MAX];
+const NUMBERS = [
+  ...WHOLE,
+  MAX + 1,
+  MIN - 1,
+  0.5,
+  -0.5,
+  1.5,
+  MAX + 0.5,
+  MIN - 0.5,
+  MIN + 0.5,
+  EXACT + 0.5,
+  1e10,
+  -1e300,
+  Infinity,
+  -Infinity,
+  Number.NaN,
+  -0,
+]; // prettier-ignore
 
-describe("int32 stays int32 and exact, modulo 2³², eager and compiled", () => {
-  test.each(Object.entries(ops))("%s", (name, reference) => {
-    const f = (t: ReturnType<typeof x>) => t[name as keyof typeof ops]();
-    const compiled = compile((t: ReturnType<typeof x>) => f(t).add(0));
-    for (const y of [f(x()), compiled(x())]) {
-      expect(y.dtype).toBe("int32");
-      expect(Array.from(y.data)).toEqual(values.map((v) => reference(v) + 0));
-    }
-    expect(f(tensor(Uint8Array.of(200, 3))).toArray()).toEqual([200, 3].map((v) => reference(v)));
-    expect(f(tensor([true, false])).dtype).toBe("int32");
+describe.each(Object.keys(comparisons) as (keyof typeof comparisons)[])("%s", (name) => {
+  const expected = (a: number, b: number): number => Number(comparisons[name](a, b));
+  test("int32 with any number, on either side, eager and compiled", () => {
+    tidy(() => {
+      const x = I(WHOLE);
+      for (const c of NUMBERS) {
+        expect(list(x[name](c)), `x ${name} ${c}`).toEqual(WHOLE.map((v) => expected(v, c)));
+        expect(list(f[name](c, x)), `${c} ${name} x`).toEqual(WHOLE.map((v) => expected(c, v)));
+        expect(list(compile((v: Tensor) => v[name](c))(x)), `compiled: x ${name} ${c}`).toEqual(
+          WHOLE.map((v) => expected(v, c)),
+        ); // prettier-ignore
+      }
+    });
   });
-  test("clamp, with whole bounds, one bound or none", () => {
-    expect(x().clamp(-7, 16777217).toArray()).toEqual(values.map((v) => Math.min(16777217, Math.max(-7, v))));
-    expect(x().clamp(undefined, 5).toArray()).toEqual(values.map((v) => Math.min(5, v)));
-    expect(x().clamp(16777217).toArray()).toEqual(values.map((v) => Math.max(16777217, v)));
-    expect(x().clamp().toArray()).toEqual(values);
-    expect(x().clamp(5, -5).toArray()).toEqual(values.map(() => -5));
-    expect(x().clamp(-1, 1).dtype).toBe("int32");
+  test("int32 with int32 and with float32 tensors, broadcast", () => {
+    tidy(() => {
+      const floats = NUMBERS.map(Math.fround);
+      const column = I(WHOLE).reshape([-1, 1]);
+      const grid = (row: number[], flip: boolean) =>
+        WHOLE.flatMap((v) => row.map((w) => (flip ? expected(w, v) : expected(v, w))));
+      expect(list(column[name](I(WHOLE)))).toEqual(grid(WHOLE, false));
+      expect(list(column[name](tensor(floats)))).toEqual(grid(floats, false));
+      expect(list(tensor(floats)[name](column))).toEqual(grid(floats, true));
+      const same = WHOLE.map((v) => Math.fround(v));
+      expect(list(I(WHOLE)[name](tensor(same)))).toEqual(WHOLE.map((v, i) => expected(v, same[i]!)));
+      const chained = compile((a: Tensor, b: Tensor) => a.add(0)[name](b.mul(1)));
+      expect(list(chained(I(WHOLE), tensor(same)))).toEqual(WHOLE.map((v, i) => expected(v, same[i]!)));
+    });
+  });
+  test("bool and uint8 with numbers and float32", () => {
+    tidy(() => {
+      const bytes = [0, 1, 2, 255];
+      for (const c of NUMBERS) {
+        expect(list(tensor(bytes, { dtype: "uint8" })[name](c))).toEqual(bytes.map((v) => expected(v, c)));
+        expect(list(tensor([true, false])[name](c))).toEqual([1, 0].map((v) => expected(v, c)));
+        expect(list(tensor(bytes, { dtype: "uint8" })[name](tensor([c])))).toEqual(
+          bytes.map((v) => expected(v, Math.fround(c))),
+        ); // prettier-ignore
+      }
+    });
   });
 });
 
-test("bounds that are not whole, or leave int32, and ops whose results are not whole give float32", () => {
-  expect(x().clamp(-0.5, 0.5).dtype).toBe("float32");
-  expect(x().clamp(-0.5, 0.5).toArray()).toEqual(values.map((v) => Math.min(0.5, Math.max(-0.5, v))));
-  expect(x().clamp(0, 3e9).dtype).toBe("float32");
-  for (const op of ["sqrt", "exp", "reciprocal", "sigmoid", "leakyRelu"] as const)
-    expect(tensor(Int32Array.of(1, 2))[op]().dtype, op).toBe("float32");
+describe("reductions of int32", () => {
+  const near = (rows: number, n: number): number[][] =>
+    Array.from({ length: rows }, (_, r) => Array.from({ length: n }, (_, i) => EXACT * 100 + ((i * 7 + r) % n)));
+  test.each([2, 5, 33, 700])("max, min, argMax, argMin of %i numbers beyond 2²⁴, along both dims", (n) => {
+    tidy(() => {
+      const rows = near(3, n);
+      const x = I(rows);
+      const by = (pick: (row: number[]) => number) => rows.map(pick);
+      for (const [y, dim] of [
+        [x, -1],
+        [x.t(), 0],
+      ] as const) {
+        expect(y.max(dim).dtype).toBe("int32");
+        expect(list(y.max(dim))).toEqual(by((row) => Math.max(...row)));
+        expect(list(y.min(dim))).toEqual(by((row) => Math.min(...row)));
+        expect(list(y.argMax(dim))).toEqual(by((row) => row.indexOf(Math.max(...row))));
+        expect(list(y.argMin(dim))).toEqual(by((row) => row.indexOf(Math.min(...row))));
+      }
+      expect(x.max().item()).toBe(Math.max(...rows.flat()));
+      expect(x.argMin().item()).toBe(rows.flat().indexOf(Math.min(...rows.flat())));
+    });
+  });
+  test("extremes at the ends of the range", () => {
+    expect(I([MAX, MIN, 0]).max().item()).toBe(MAX);
+    expect(I([MAX, MIN, 0]).min().item()).toBe(MIN);
+    expect(I([MIN, MIN]).max().item()).toBe(MIN);
+    expect(
+      I([EXACT, EXACT + 1])
+        .argMax()
+        .item(),
+    ).toBe(1);
+  });
+  test("sum, cumsum and prod are exact, and modulo 2³² beyond", () => {
+    tidy(() => {
+      expect(I([MAX, 1]).sum().item()).toBe(MIN);
+      expect(I([EXACT, 1, 1]).sum().item()).toBe(EXACT + 2);
+      expect(list(I([EXACT, 1, MAX, MAX]).cumsum(0))).toEqual([
+        EXACT,
+        EXACT + 1,
+        (EXACT + 1 + MAX) | 0,
+        (EXACT + MAX + MAX + 1) | 0,
+      ]); // prettier-ignore
+      expect(I([65537, 65537]).prod().item()).toBe(Math.imul(65537, 65537));
+      expect(
+        list(
+          I([
+            [MAX, 2],
+            [3, MAX],
+          ]).sum(0),
+        ),
+      ).toEqual([(MAX + 3) | 0, (MAX + 2) | 0]); // prettier-ignore
+      expect(I([[1, 2]]).sum(1, { keepdim: true }).dtype).toBe("int32");
+      expect(full([0, 3], 0, { dtype: "int32" }).sum(0).toArray()).toEqual([0, 0, 0]);
+    });
+  });
+  test.each([
+    [70_001, 1],
+    [9001, 17],
+    [20_000, 3],
+    [33, 70],
+  ])("sums of [%i, %i] agree with BigInt, cut among any threads", (n, inner) => {
+    // prettier-ignore
+    tidy(() => {
+      manualSeed(3);
+      const x = randint(-(2 ** 31), 2 ** 31, [n, inner]);
+      const data = x.data;
+      const expected = Array.from({ length: inner }, (_, j) => {
+        let total = 0n;
+        for (let i = 0; i < n; i++) total += BigInt(data[i * inner + j]!);
+        return Number(BigInt.asIntN(32, total));
+      });
+      expect(list(x.sum(0))).toEqual(expected);
+      expect(list(x.cumsum(0)).slice(-inner)).toEqual(expected);
+      for (const code of [Op.Sum, Op.Max, Op.Min] as const) {
+        const op = table[code] as AnyOp;
+        const attributes = { outer: 1, n, inner, divisor: 1, reverse: false, shape: [1, inner] };
+        const whole = applyAll(op, [x], attributes)[0] as Tensor;
+        for (const threads of [2, 3, 7]) {
+          const y = whole.clone();
+          y.live().fill(7);
+          const address = (value: unknown) => addressOf(value === whole ? y : (value as Tensor));
+          op.encode(new SplitEncoder(threads), { inputs: [x], outputs: [whole], attributes, address });
+          expect(list(y)).toEqual(list(whole));
+        }
+      }
+    });
+  });
+  test("bool and uint8 add up as int32; extremes keep their type", () => {
+    tidy(() => {
+      const mask = full([300], 1, { dtype: "bool" });
+      expect(mask.sum().dtype).toBe("int32");
+      expect(mask.sum().item()).toBe(300);
+      expect(tensor([200, 100], { dtype: "uint8" }).sum().item()).toBe(300);
+      expect(list(tensor([200, 100], { dtype: "uint8" }).cumsum(0))).toEqual([200, 300]);
+      expect(tensor([200, 100], { dtype: "uint8" }).max().dtype).toBe("uint8");
+      expect(tensor([false, true]).max().toArray()).toBe(true);
+      expect(tensor([false, true]).any().item()).toBe(1);
+      expect(tensor([false, true]).all().item()).toBe(0);
+      expect(I([1, 2]).mean().dtype).toBe("float32");
+    });
+  });
+});
+
+test("sort, argSort, topK, where, clamp, abs, neg, indexing and joining keep every digit", () => {
+  tidy(() => {
+    const x = I([EXACT + 1, EXACT, MAX, -EXACT - 1]);
+    expect(list(x.sort()[0]!)).toEqual([-EXACT - 1, EXACT, EXACT + 1, MAX]);
+    expect(list(x.argSort())).toEqual([3, 1, 0, 2]);
+    expect(list(x.topK(2)[0]!)).toEqual([MAX, EXACT + 1]);
+    expect(list(f.where(x.gt(EXACT), x, 5))).toEqual([EXACT + 1, 5, MAX, 5]);
+    expect(list(x.clamp(-EXACT, EXACT + 1))).toEqual([EXACT + 1, EXACT, EXACT + 1, -EXACT]);
+    expect(list(x.abs())).toEqual([EXACT + 1, EXACT, MAX, EXACT + 1]);
+    expect(list(x.neg())).toEqual([-EXACT - 1, -EXACT, -MAX, EXACT + 1]);
+    expect(list(x.maximum(EXACT + 3))).toEqual([EXACT + 3, EXACT + 3, MAX, EXACT + 3]);
+    expect(list(x.add(MIN))).toEqual([EXACT + 1, EXACT, MAX, -EXACT - 1].map((v) => (v + MIN) | 0));
+    expect(list(x.slice([null, null, -1]))).toEqual([-EXACT - 1, MAX, EXACT, EXACT + 1]);
+    expect(list(f.concat([x, x]).gather(0, I([0, 6])))).toEqual([EXACT + 1, MAX]);
+  });
+});
+
+describe("one rule of conversion, wherever a number comes from", () => {
+  const values = [Number.NaN, Infinity, -Infinity, 3e9, -3e9, MAX, MIN, 300, 255.9, -1, -1.9, 0.5, -0, 1e20, 2 ** 32];
+  const rules = {
+    int32: [0, MAX, MIN, MAX, MIN, MAX, MIN, 300, 255, -1, -1, 0, 0, MAX, MAX],
+    uint8: [0, 255, 0, 255, 0, 255, 0, 44, 255, 255, 255, 0, 0, 255, 255],
+    bool: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1],
+  } as const;
+  test.each(["int32", "uint8", "bool"] as const)("to %s", (dtype) => {
+    tidy(() => {
+      const expected = [...rules[dtype]];
+      expect(list(tensor(values).to(dtype)), "to").toEqual(expected);
+      expect(list(tensor(values, { dtype })), "tensor").toEqual(expected);
+      expect(list(tensor(new Float64Array(values), { dtype })), "tensor of a typed array").toEqual(expected);
+      expect(list(full([values.length], 0, { dtype }).copyFrom(values)), "copyFrom").toEqual(expected);
+      expect(
+        values.map((v) => Number(full([], v, { dtype }).item())),
+        "full",
+      ).toEqual(expected);
+      expect(list(f.pad(full([0], 0, { dtype }), [0, 1], 3e9)), "pad").toEqual([expected[3]]);
+      expect(list(compile((x: Tensor) => x.to(dtype))(tensor(values))), "compiled").toEqual(expected);
+    });
+  });
+  test("from int32", () => {
+    expect(list(I([300, -1, MAX, MIN]).to("uint8"))).toEqual([44, 255, 255, 0]);
+    expect(list(I([300, 0, MIN]).to("bool"))).toEqual([1, 0, 1]);
+    expect(list(tensor(new Int32Array([300, 0, MIN]), { dtype: "uint8" }))).toEqual([44, 0, 0]);
+  });
 });

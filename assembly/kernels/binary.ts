@@ -123,6 +123,31 @@ export function notEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb:
 export function lessInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessInt>(out, a, b, n, sa, sb); }
 export function lessEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessEqualInt>(out, a, b, n, sa, sb); }
 
+// @ts-ignore: decorator
+@inline
+/** Two elements as float64, which holds both types: the first two of v, or the last two. */
+function promotePair(v: v128, integer: bool, last: bool): v128 {
+  if (last) v = i64x2.shuffle(v, v, 1, 0);
+  return integer ? f64x2.convert_low_i32x4_s(v) : f64x2.promote_low_f32x4(v);
+}
+
+// @ts-ignore: decorator
+@inline
+function comparePair(op: Op, a: v128, b: v128): v128 {
+  return op == Op.Equal ? f64x2.eq(a, b) : op == Op.NotEqual ? f64x2.ne(a, b) : op == Op.Less ? f64x2.lt(a, b) : f64x2.le(a, b);
+}
+
+/** A comparison of int32 with float32, or, unless `intFirst`, of float32 with int32. */
+export function compareMixed(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32, intFirst: bool): void {
+  for (let i: u32 = 0; i < n; i += 4) {
+    const at: usize = i << 2;
+    const v = sa ? v128.load(a + at) : v128.load32_splat(a), w = sb ? v128.load(b + at) : v128.load32_splat(b);
+    const low = comparePair(op, promotePair(v, intFirst, false), promotePair(w, !intFirst, false));
+    const high = comparePair(op, promotePair(v, intFirst, true), promotePair(w, !intFirst, true));
+    storeMask(out + i, i32x4.shuffle(low, high, 0, 2, 4, 6), n - i);
+  }
+}
+
 /** One row of float32 operands. */
 function row(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   switch (op) {
@@ -184,6 +209,7 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
 @inline
 function oneRow(op: Op, type: Type, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   if (type == Type.Int32) rowInt(op, out, a, b, n, sa, sb);
+  else if (type >= Type.IntFloat) compareMixed(op, out, a, b, n, sa, sb, type == Type.IntFloat);
   else row(op, out, a, b, n, sa, sb);
 }
 

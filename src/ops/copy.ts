@@ -2,7 +2,16 @@
 import { Dim, Fill, Op, StridedCopy } from "../../assembly/opcodes.ts";
 import type { Encoder } from "../runtime/engine.ts";
 import type { Reference } from "./op.ts";
-import { bytesPerElement, collapse, contiguousStrides, type DType, type Shape, sizeOf, type Value } from "./value.ts";
+import {
+  bytesPerElement,
+  collapse,
+  contiguousStrides,
+  type DType,
+  held,
+  type Shape,
+  sizeOf,
+  type Value,
+} from "./value.ts";
 
 /** Writes a strided copy of `shape` elements; offsets and strides in elements. */
 export function encodeCopy(
@@ -38,8 +47,7 @@ export function encodeFill(encoder: Encoder, address: number, x: Value, value: n
   encoder.set(Fill.out, address);
   encoder.set(Fill.bytes, x.size * bytesPerElement[x.dtype]);
   if (x.dtype === "float32") encoder.setFloat(Fill.value, value);
-  else if (x.dtype === "int32") encoder.set(Fill.value, value);
-  else encoder.set(Fill.value, (x.dtype === "bool" ? Number(value !== 0) : value & 255) * 0x01010101);
+  else encoder.set(Fill.value, held(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101));
   encoder.end();
 }
 

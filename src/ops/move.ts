@@ -4,7 +4,7 @@ import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
 import { encodeCopy, encodeFill, strided, whole } from "./copy.ts";
 import { apply, type OpDefinition } from "./op.ts";
-import { broadcastStrides, contiguousStrides, type DType, type Shape, show, sizeOf, typeCode } from "./value.ts";
+import { broadcastStrides, contiguousStrides, type DType, held, type Shape, show, sizeOf, typeCode } from "./value.ts";
 
 const fillDefinition: OpDefinition<{
   shape: Shape;
@@ -171,7 +171,7 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
 const castDefinition: OpDefinition<{ dtype: DType }> = {
   code: Op.Cast,
   name: "to",
-  doc: "Another element type: to int32 truncates and saturates, to bool tests ≠ 0. The gradient passes between float32 only.",
+  doc: "Another element type: to int32 truncates and saturates (NaN: 0), to uint8 keeps the low 8 bits of that, to bool tests ≠ 0 (NaN: true). The gradient passes between float32 only.",
   infer: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
   encode(encoder, { inputs: [x], outputs: [out], address }) {
     encoder.begin(Op.Cast, Cast.words);
@@ -185,15 +185,7 @@ const castDefinition: OpDefinition<{ dtype: DType }> = {
   reference: ([x], { dtype }) => [
     {
       shape: x!.shape,
-      data: Array.from(x!.data, (v) =>
-        dtype === "bool"
-          ? Number(v !== 0)
-          : dtype === "uint8"
-            ? Math.trunc(v) & 255
-            : dtype === "int32"
-              ? Math.trunc(v)
-              : v,
-      ),
+      data: Array.from(x!.data, (v) => held(v, dtype)),
     },
   ],
   samples: (["float32", "int32", "bool", "uint8"] as const).flatMap((from) =>

@@ -1,5 +1,5 @@
 /** The three forms of a pointwise op (one operand, a derivative, two operands with broadcasting), as table entries. */
-import { Binary, Dim, type Op, Unary, Zip } from "../../assembly/opcodes.ts";
+import { Binary, Dim, type Op, Type, Unary, Zip } from "../../assembly/opcodes.ts";
 import { ShapeError, TypeError } from "../runtime/errors.ts";
 import { apply, constant, type OpDefinition, type Operand, type Sample, type SampleInput } from "./op.ts";
 import { cast } from "./shape.ts";
@@ -7,6 +7,7 @@ import {
   broadcastShapes,
   broadcastStrides,
   collapse,
+  isInt32,
   requireType,
   type Shape,
   sameShape,
@@ -173,6 +174,12 @@ export function derivative(
   return Object.assign(call, { definition, range: sample });
 }
 
+/** How the first and the second operand are rounded. */
+interface Rounding {
+  readonly first: (x: number) => number;
+  readonly second: (x: number) => number;
+}
+
 interface BinaryEntry {
   code: Op;
   name: string;
@@ -182,6 +189,8 @@ interface BinaryEntry {
   saves: "none" | "input" | "output" | "both";
   /** Gradients before they are summed back over broadcast dimensions (the driver does that). */
   vjp?: (dy: Value, saved: { a: Value; b: Value; y: Value; needs: readonly boolean[] }) => [Value | null, Value | null];
+  /** A comparison of order: how a number beside whole ones becomes a whole number. */
+  round?: Rounding;
   reference: (a: number, b: number) => number;
   sample: Range & { second?: Range };
 }
@@ -197,12 +206,36 @@ const PAIRS: [Shape, Shape][] = [
 export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
   requireOperand(op, a);
   requireOperand(op, b);
-  const isFloat = (x: Operand) =>
-    typeof x === "number" ? !Number.isInteger(x) || Math.abs(x) >= 2 ** 31 : x.dtype === "float32";
+  const isFloat = (x: Operand) => (typeof x === "number" ? !isInt32(x) : x.dtype === "float32");
   const numbers = typeof a === "number" && typeof b === "number";
   const dtype = keepInt && !numbers && !isFloat(a) && !isFloat(b) ? "int32" : "float32";
   const convert = (x: Operand) => (typeof x === "number" ? constant(x, dtype) : cast(x, dtype));
   return [convert(a), convert(b)];
+}
+
+/**
+ * Operands of a comparison, which loses no digit: int32 beside float32 stay what they are. Beside int32, a number that int32 does not
+ * hold becomes a whole one on the same side of every int32 (`first` and `second` round it), or ±∞ or NaN, which compare alike.
+ */
+function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Value, Value] {
+  requireOperand(op, a);
+  requireOperand(op, b);
+  const isWhole = (x: Operand) => typeof x === "object" && x.dtype !== "float32";
+  const beside = (x: Operand, other: Operand, rounded: ((x: number) => number) | undefined): Value => {
+    // float32 holds every bool and uint8.
+    if (typeof x === "object")
+      return cast(
+        x,
+        x.dtype === "float32" || (x.dtype !== "int32" && !isWhole(other) && typeof other === "object")
+          ? "float32"
+          : "int32",
+      ); // prettier-ignore
+    if (!isWhole(other) || Number.isNaN(x)) return constant(x);
+    const whole = rounded ? rounded(x) : x;
+    if (isInt32(whole)) return constant(whole, "int32");
+    return constant(Number.isInteger(x) || rounded ? Math.sign(x) * Infinity : Number.NaN);
+  };
+  return [beside(a, b, round?.first), beside(b, a, round?.second)];
 }
 
 /** A pointwise op of two operands that broadcast as NumPy's do. */
@@ -231,7 +264,8 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
       encoder.set(Binary.out, address(out!));
       encoder.set(Binary.a, address(a!));
       encoder.set(Binary.b, address(b!));
-      encoder.set(Binary.type, typeCode[a!.dtype]);
+      const mixed = a!.dtype === "int32" ? Type.IntFloat : Type.FloatInt;
+      encoder.set(Binary.type, a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed);
       encoder.set(Binary.rank, rank);
       for (let i = 0, at: number = Binary.words; i < rank; i++, at += Dim.words) {
         encoder.set(at + Dim.size, sizes[i]!);
@@ -266,6 +300,8 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
         vjp: (dy, { inputs, outputs, needs }) => vjp(dy, { a: inputs[0]!, b: inputs[1]!, y: outputs[0]!, needs }),
       }
     : definition;
-  const call = (a: Operand, b: Operand) => apply(complete, promote(name, a, b, type !== "float"), null);
+  const operands = (a: Operand, b: Operand): [Value, Value] =>
+    type === "bool" ? comparable(name, a, b, entry.round) : promote(name, a, b, type === "int");
+  const call = (a: Operand, b: Operand) => apply(complete, operands(a, b), null);
   return Object.assign(call, { definition: complete, range: sample });
 }

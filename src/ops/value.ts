@@ -35,6 +35,30 @@ export const typeCode: Record<DType, Type> = {
   uint8: Type.Uint8,
 };
 
+/** Whether int32 holds a number as it is. */
+export const isInt32 = (value: number): boolean => value === (value | 0);
+
+/**
+ * A number as an element type holds it, wherever it comes from, as the Cast kernel has it: int32 truncates and saturates, NaN becomes
+ * 0; uint8 keeps the low eight bits of that; bool is whether it is not 0, so true for NaN.
+ */
+export function held(value: number, dtype: DType): number {
+  if (dtype === "float32") return value;
+  if (dtype === "bool") return value === 0 ? 0 : 1;
+  const whole = Math.min(2 ** 31 - 1, Math.max(-(2 ** 31), value)) | 0;
+  return dtype === "int32" ? whole : whole & 255;
+}
+
+/** Elements as their type holds them. */
+export function heldAll(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
+  const fits =
+    dtype === "float32" ||
+    (dtype === "int32"
+      ? values instanceof Int32Array
+      : dtype === "uint8" && (values instanceof Uint8Array || values instanceof Uint8ClampedArray)); // prettier-ignore
+  return fits ? values : Array.from(values, (v) => held(Number(v), dtype));
+}
+
 export function sizeOf(shape: Shape): number {
   let size = 1;
   for (const dim of shape) size *= dim;
