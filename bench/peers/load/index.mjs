@@ -1,6 +1,6 @@
 /**
  * `npm run bench:load`: 200 clients at once, each with one request after the other, on `nabla serve` and on the same network served by
- * tfjs-wasm behind the same router. Servers take turns; the clients are a process of their own.
+ * tfjs-wasm behind the same router. With `--batch`, `nabla serve` beside `nabla serve --batch`. Servers take turns, round by round.
  */
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -16,12 +16,14 @@ const {
   rounds,
   only,
   network: wanted,
+  batch,
 } = new Command("bench:load")
   .description("Measures served inference beside tfjs-wasm.")
   .option("--requests <count>", "requests in a round", whole(1), 10_000)
   .option("--clients <count>", "clients at once", whole(1), 200)
   .option("--rounds <count>", "rounds of each server", whole(1), 3)
-  .addOption(new Option("--only <server>", "one server alone").choices(["nabla", "tfjs-wasm"]))
+  .addOption(new Option("--only <server>", "one server alone").choices(["nabla", "tfjs-wasm"]).conflicts("batch"))
+  .option("--batch [milliseconds]", "nabla that joins requests, beside nabla that does not", whole(0))
   .addOption(new Option("--network <name>", "one network alone").choices(Object.keys(networks)))
   .parse()
   .opts();
@@ -29,9 +31,13 @@ const {
 /** Requests of the round that warms up. */
 const WARM_UP = 5000;
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
+const serve = (network) => [here("../../../dist/lab/cli.js"), "serve", here(`${network}.mjs`), "--port", "0"];
+const joining = ["--batch", ...(batch === true ? [] : [String(batch)])];
 const commands = {
-  nabla: (network) => [here("../../../dist/lab/cli.js"), "serve", here(`${network}.mjs`), "--port", "0"],
-  "tfjs-wasm": (network) => [here("tfjs.mjs"), network],
+  nabla: serve,
+  ...(batch === undefined
+    ? { "tfjs-wasm": (network) => [here("tfjs.mjs"), network] }
+    : { "nabla --batch": (network) => [...serve(network), ...joining] }),
 };
 
 async function start(command) {
@@ -51,20 +57,21 @@ async function start(command) {
       child.once("exit", (code) => failed(new Error(`${command.join(" ")} ended with ${code}: ${output}`)));
     });
   const [url] = await said(child.stdout, /http:\S+/);
-  /** Megabytes that it holds: what is left when garbage has been collected. */
-  const held = async () => {
-    const told = said(child.stderr, /held (\d+)/);
+  /** Megabytes that it holds when garbage has been collected, and microseconds of CPU time that it used. */
+  const state = async () => {
+    const told = said(child.stderr, /held (\d+) used (\d+)/);
     child.kill("SIGUSR2");
-    return Number((await told)[1]) / 1e6;
+    const [, bytes, used] = (await told).map(Number);
+    return { memory: bytes / 1e6, used };
   };
-  return { child, url, held };
+  return { child, url, state };
 }
 
 const row = (cells) => console.log(cells.map((text, i) => (i ? String(text).padStart(15) : text.padEnd(40))).join(""));
 console.log(
   `Node ${process.version}: ${clients} clients, ${requests.toLocaleString("en")} requests a round, medians of ${rounds} rounds\n`,
 );
-row(["", "requests/s", "p50 ms", "p99 ms", "errors", "MB held warm", "MB held last"]);
+row(["", "requests/s", "CPU µs each", "p50 ms", "p99 ms", "errors", "MB held warm", "MB held last"]);
 for (const [network, { title, sample }] of Object.entries(networks)) {
   if (wanted && wanted !== network) continue;
   const body = JSON.stringify({ inputs: [sample] });
@@ -81,7 +88,7 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
   if (answers.some((answer) => answer.some((value, i) => Math.abs(value - answers[0][i]) > 1e-4)))
     throw new Error(`${title}: answers differ: ${answers.join(" | ")}`);
   for (let round = 0; round <= rounds; round++)
-    for (const [name, { url, held }] of Object.entries(servers)) {
+    for (const [name, { url, state }] of Object.entries(servers)) {
       const options = {
         url,
         method: "POST",
@@ -91,10 +98,12 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
         amount: round ? requests : WARM_UP,
         timeout: 120,
       };
+      const before = await state();
       const { duration, latency, "2xx": fine } = await autocannon(options);
       const { p50, p99 } = latency;
-      const memory = await held();
-      if (round) seen[name].push({ rate: fine / duration, p50, p99, errors: requests - fine, memory });
+      const { memory, used } = await state();
+      const cpu = (used - before.used) / fine;
+      if (round) seen[name].push({ rate: fine / duration, cpu, p50, p99, errors: requests - fine, memory });
       else warm[name] = memory;
     }
   for (const [name, results] of Object.entries(seen)) {
@@ -103,6 +112,7 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
     row([
       `${title}, ${name}`.slice(0, 40),
       of("rate").toFixed(0),
+      of("cpu").toFixed(0),
       of("p50").toFixed(1),
       of("p99").toFixed(1),
       errors,
@@ -111,7 +121,15 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
     ]);
   }
   const rate = (name) => median(seen[name].map((result) => result.rate));
-  if (!only) console.log(`nabla serves ${(rate("nabla") / rate("tfjs-wasm")).toFixed(2)}× as many`);
+  const [first, second] = Object.keys(servers);
+  if (batch !== undefined) {
+    // Round by round, so that a slow moment of the machine counts for both. CPU time is what a busy machine hardly changes.
+    const ratio = (of) => median(seen[second].map((result, i) => of(result, seen[first][i]))).toFixed(2);
+    console.log(
+      `--batch serves ${ratio((joined, alone) => joined.rate / alone.rate)}× as many, ` +
+        `${ratio((joined, alone) => alone.cpu / joined.cpu)}× by CPU time`,
+    );
+  } else if (!only) console.log(`nabla serves ${(rate(first) / rate(second)).toFixed(2)}× as many`);
   console.log();
   for (const { child } of Object.values(servers)) child.kill("SIGTERM");
 }
