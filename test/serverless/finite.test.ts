@@ -97,7 +97,9 @@ describe("a training that diverges stores nothing, and says what diverged", () =
     ];
     const last = (await allEvents(await post(handler, { inputs, targets: [[0], [0], [0]] }))).at(-1)!;
     expect(last.event).toBe("error");
-    expect(last.data.detail).toMatch(/^The training diverged: model\.0\.running\w+\[0\] became (Infinity|NaN)\. Nothing was saved\./);
+    expect(last.data.detail).toMatch(
+      /^The training diverged: model\.0\.running\w+\[0\] became (Infinity|NaN)\. Nothing was saved\./,
+    );
     expect(shelf.saved).toEqual([]);
   });
   test("and what was stored before stays as it was; the next training begins with it", async () => {
