@@ -23,5 +23,5 @@ test("the licences of what is bundled stand beside it", () => {
 });
 test("it knows its version", () => {
   const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
-  expect(read("index.js")).toContain(`\`${version}\``);
+  expect(read("index.js")).toMatch(new RegExp(`["'\`]${version.replaceAll(".", "\\.")}["'\`]`));
 });
