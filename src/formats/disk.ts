@@ -167,15 +167,20 @@ export class Disk {
     await (mayBeMissing ? unlessMissing(renamed) : renamed);
   }
 
-  /** Gives a file a second name; copies it where file systems have no links. */
-  async link(from: string, to: string): Promise<void> {
-    try {
-      await this.files.link(from, to);
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") throw error;
-      await this.files.copyFile(from, to);
-      await this.sync(to, "r+");
-    }
+  /** Gives a file a second name; copies it where file systems have no links. Returns false if the file is missing. */
+  async link(from: string, to: string): Promise<boolean> {
+    while (await this.stat(from))
+      try {
+        await this.files.link(from, to);
+        return true;
+      } catch (error) {
+        // Linux says so too if another process replaces the file at this moment.
+        if (codeOf(error) === "ENOENT") continue;
+        await this.files.copyFile(from, to);
+        await this.sync(to, "r+");
+        return true;
+      }
+    return false;
   }
 
   async remove(path: string): Promise<void> {

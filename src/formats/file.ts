@@ -88,8 +88,7 @@ async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
   for (let i = last; i > 1; i--) await disk.rename(`${target}.${i - 1}`, `${target}.${i}`, { mayBeMissing: true });
   const copy = disk.temporaryFor(target);
   try {
-    await disk.link(target, copy);
-    await disk.rename(copy, `${target}.1`);
+    if (await disk.link(target, copy)) await disk.rename(copy, `${target}.1`);
   } finally {
     await disk.remove(copy);
   }

@@ -149,7 +149,7 @@ export const functions = {
   einsum, cholesky, eigh, triangularSolve,
 };
 
-interface Eps {
+export interface Eps {
   readonly eps?: number;
 }
 
