@@ -105,3 +105,15 @@ export function addPairs(total: v128, v: v128): v128 {
 @inline
 /** v₀ + v₁ of float64. */
 export function pairSum(v: v128): f64 { return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1); }
+
+/** Vectors, or rows of a column, that a sum adds pairwise in float32. */
+export const TREE: u32 = 8;
+
+// @ts-ignore: decorator
+@inline
+/** The sum of eight vectors `step` bytes apart, pairwise. */
+export function tree(p: usize, step: usize): v128 {
+  const a = f32x4.add(f32x4.add(v128.load(p), v128.load(p + step)), f32x4.add(v128.load(p + 2 * step), v128.load(p + 3 * step)));
+  const q = p + 4 * step;
+  return f32x4.add(a, f32x4.add(f32x4.add(v128.load(q), v128.load(q + step)), f32x4.add(v128.load(q + 2 * step), v128.load(q + 3 * step))));
+}

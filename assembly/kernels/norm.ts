@@ -7,8 +7,8 @@
  *
  * The last loops test at their end: V8 then computes the rate and the like before them, not in every turn.
  */
-import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
-import { rowTotal, tree, TREE } from "./reduce";
+import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK, TREE, tree } from "../simd";
+import { rowTotal } from "./reduce";
 
 /** Rows whose terms are added in float32 before they go on in float64. */
 const COLUMN_BLOCK: u32 = 16;

@@ -5,14 +5,12 @@
  * of n equal numbers is that number. Other folds go in blocks of fixed size. The bits of a result depend on n alone, never on
  * how the work is shared.
  */
-import { laneMask, pairSum, promoteHigh, storeLanes } from "../simd";
+import { laneMask, pairSum, promoteHigh, storeLanes, TREE, tree } from "../simd";
 import { Op } from "../opcodes";
 
 /** Elements (of a row) and rows (of a column) that are folded in order before folding pairwise. */
 const ROW_BLOCK: u32 = 512;
 const COLUMN_BLOCK: u32 = 32;
-/** Vectors, or rows of a column, that a sum adds pairwise in float32. */
-export const TREE: u32 = 8;
 
 @final class Max {
   @inline identity(): v128 { return f32x4.splat(-Infinity); }
@@ -94,15 +92,6 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
   }
   if (i) a = f.of(a, v128.load(p));
   return f.of(a, b);
-}
-
-// @ts-ignore: decorator
-@inline
-/** The sum of eight vectors `step` bytes apart, pairwise. */
-export function tree(p: usize, step: usize): v128 {
-  const a = f32x4.add(f32x4.add(v128.load(p), v128.load(p + step)), f32x4.add(v128.load(p + 2 * step), v128.load(p + 3 * step)));
-  const q = p + 4 * step;
-  return f32x4.add(a, f32x4.add(f32x4.add(v128.load(q), v128.load(q + step)), f32x4.add(v128.load(q + 2 * step), v128.load(q + 3 * step))));
 }
 
 /** Σ of n contiguous elements. */
