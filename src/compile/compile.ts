@@ -56,7 +56,15 @@ export interface Compiled<A extends unknown[], T> {
  * one call. f is given tensors for tensors and typed arrays; numbers are part of what is recorded (a `scalar` is not). Tensors
  * that f returns are overwritten by the next call: clone() one to keep it. Parameters, optimizers' state and random numbers
  * work as without it, bit for bit. Gradients flow inside of f, not through its results; called with a tensor that requires a
- * gradient, as grad(compile(f)) does, f runs as it is. Indices that arrive as arguments are not checked: one out of range reads 0.
+ * gradient, as grad(compile(f)) does, f runs as it is.
+ *
+ * Errors are those of eager mode: an index out of range throws, and parameters, optimizers' state, running statistics, gradients and
+ * random numbers are as before the call. Results of earlier calls are undefined after it.
+ *
+ * A recording is made again if fields of the modules that f uses change (options, parameters, sub-modules, train or eval). State that
+ * f sets in such a field throws: write tensors with copyFrom, numbers with a `scalar`. compile does not see numbers from closures,
+ * contents of JavaScript arrays, Math.random(), Date.now(), or tensors in variables that are replaced after the second call: what
+ * they were when f was recorded is used from then on. If f uses tensors from variables, the second call records f once more to compare.
  *
  * ```ts
  * const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.mse(model.forward(x), y)));
