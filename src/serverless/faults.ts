@@ -25,7 +25,7 @@ export function faultOf(error: unknown, sent: Readonly<Record<string, FullSpec>>
 const hasOpenSizes = ({ shape }: FullSpec): boolean => shape.indexOf(null, 1) > 0;
 
 /** Indices and labels, of which the spec does not say how many there are. */
-export const hasOpenRange = ({ dtype, min, max }: FullSpec): boolean =>
+const hasOpenRange = ({ dtype, min, max }: FullSpec): boolean =>
   (dtype === "int32" && !(min >= 0 && max < 2 ** 31 - 1)) || (dtype === "uint8" && !(max < 255));
 
 /** What a model or a loss gave, if not a promise of it. @throws TypeError */

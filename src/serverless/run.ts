@@ -1,10 +1,10 @@
 /** One training: batches of examples in a new order each epoch, one step at a time. */
 import { compile, type Tensor, tensor, tidy } from "nabla";
 import type { Elements } from "./bodies.ts";
-import { hasOpenRange, synchronous } from "./faults.ts";
+import { synchronous } from "./faults.ts";
 import type { Learner } from "./learner.ts";
 import { Problem } from "./problems.ts";
-import type { Course, FullSpec } from "./schema.ts";
+import type { Course } from "./schema.ts";
 
 /** The examples of a request, and how it wants them trained. */
 export interface Examples {
@@ -19,15 +19,13 @@ export class Run {
   readonly #steps: number;
   readonly #update: (x: Tensor, y: Tensor) => Tensor;
   readonly #examples: Examples;
-  readonly #target: FullSpec;
   #step = 0;
   #sum = 0;
   #free = (): void => {};
 
-  constructor({ model, optimizer, loss, compiled = true }: Learner, examples: Examples, target: FullSpec) {
+  constructor({ model, optimizer, loss, compiled = true }: Learner, examples: Examples) {
     const n = examples.inputs.shape[0]!;
     this.#examples = examples;
-    this.#target = target;
     this.#order = Uint32Array.from({ length: n }, (_, i) => i);
     this.#batches = Math.ceil(n / examples.course.batchSize);
     this.#steps = this.#batches * examples.course.epochs;
@@ -60,11 +58,7 @@ export class Run {
     this.#step++;
     this.#sum += loss;
     if (!Number.isFinite(loss)) {
-      // Compiled steps do not look at labels.
-      const labels = hasOpenRange(this.#target)
-        ? "Send labels that the model has classes for. If they are, ask"
-        : "Ask";
-      const remedy = `${labels} for a smaller lr, or scale the inputs.`;
+      const remedy = "Ask for a smaller lr, or scale the inputs.";
       throw new Problem(422, `The loss became ${loss} at step ${this.#step}. Nothing was saved. ${remedy}`);
     }
     return !this.isDone;

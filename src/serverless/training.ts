@@ -224,7 +224,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
       free(learner, tell);
     };
     if (place.isLeft) throw late();
-    run = new Run(learner, examples, target);
+    run = new Run(learner, examples);
 
     /** Trains to the end. @returns the last event; undefined where the client has left */
     const train = async (

@@ -292,7 +292,10 @@ describe("options", () => {
   test.each<[Partial<InferenceOptions>, string]>([
     [{ batching: { size: 0 } }, 'inferenceHandler: batching: "size" must be a whole number in 1 … 9007199254740991.'],
     [{ batching: { wait: -1 } }, 'inferenceHandler: batching: "wait" must be a whole number in 1 … 2147483647.'],
-    [{ batching: { milliseconds: 1 } as never }, 'inferenceHandler: batching: "milliseconds" is not known here.'],
+    [
+      { batching: { milliseconds: 1 } as never },
+      'inferenceHandler: batching: unknown option "milliseconds". Valid options: size, wait',
+    ],
     [{ batching: "yes" as never }, "inferenceHandler: batching must be true, false or { size, wait }, got string."],
     [
       { batching: { size: 65 }, limits: { batch: 64 } },

@@ -315,13 +315,11 @@ describe("ends with an error, and stores nothing", () => {
       target: { shape: [null], dtype: "int32" as const },
     });
     const body = { inputs: xor.inputs, targets: [0, 1, 3, 0] };
-    expect(await last(classes(false), body)).toMatchObject({
-      status: 422,
-      detail: 'The model takes no such numbers: "targets" holds one that is too large, or below 0. Send others.',
-    });
-    expect((await last(classes(true), body)).detail).toMatch(
-      /^The loss became NaN at step 1\. Nothing was saved\. Send labels that the model has classes for\. If they are/,
-    );
+    for (const compiled of [true, false])
+      expect(await last(classes(compiled), body)).toMatchObject({
+        status: 422,
+        detail: 'The model takes no such numbers: "targets" holds one that is too large, or below 0. Send others.',
+      });
   });
   test.each<[string, () => object]>([
     ["model", () => ({ model: Object.assign(new nn.Tanh(), { forward: async () => Promise.reject(new Error("a")) }) })],
