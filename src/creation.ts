@@ -3,7 +3,7 @@ import "./eager.ts";
 import * as random from "./ops/random.ts";
 import { spaced, stepped } from "./ops/ranges.ts";
 import { full as fill } from "./ops/shape.ts";
-import { type DType, type Shape, sizeOf } from "./ops/value.ts";
+import { type DType, requireShape, type Shape, sizeOf } from "./ops/value.ts";
 import type { NestedArray } from "./printing.ts";
 import { check, shown } from "./runtime/arguments.ts";
 import { DTypeError, ShapeError, TypeError } from "./runtime/errors.ts";
@@ -147,10 +147,12 @@ export function scalar(value: number): Scalar {
 }
 export function zeros(shape: Shape, options?: TensorOptions): Tensor {
   check("zeros", arguments, `shape:any ${OPTIONS}`);
+  requireShape("zeros", shape);
   return full(shape, 0, options);
 }
 export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
+  requireShape("ones", shape);
   return full(shape, 1, options);
 }
 /** 0 everywhere, in the shape and type of x. */

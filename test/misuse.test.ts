@@ -102,7 +102,7 @@ describe("memory stays whole", () => {
       "mul: b must be a tensor or a number, got the array [1, 2].",
     );
     expect(() => linear(ones([1, 2]), int([1, 2]).reshape(1, 2))).toThrow(
-      'matmul: the input is int32, but must be float32. Convert it with .to("float32").',
+      'linear: the weight is int32, but must be float32. Convert it with .to("float32").',
     );
     expect(() => ones([2]).clamp(ones([2]) as unknown as number)).toThrow(
       "clamp: bounds are numbers. Use maximum and minimum for tensors.",

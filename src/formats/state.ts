@@ -47,7 +47,7 @@ export interface LoadOptions extends VerifyOptions {
 }
 
 /** The parts of a training, as arguments. */
-const PARTS = "model:any optimizer:any scheduler:any average:any";
+const PARTS = "model:module|object optimizer:any scheduler:any average:any";
 
 /** The metadata's entry, and what stands in it. */
 const KEY = "nabla.training";

@@ -41,7 +41,7 @@ export interface Confusion {
 
 /** @param gradients of successive mini-batches, two or more */
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
-  check("gradientConfusion", arguments, "gradients:array");
+  check("gradientConfusion", arguments, "gradients:vectors");
   if (gradients.length < 2)
     throw new RangeError(`gradientConfusion: ${gradients.length} gradients: confusion is between two or more.`);
   const lengths = gradients.map(norm);
@@ -79,7 +79,7 @@ export interface NoiseScale {
  * @param batchSize samples in each mini-batch
  */
 export function gradientNoiseScale(gradients: readonly Vector[], batchSize: number): NoiseScale {
-  check("gradientNoiseScale", arguments, "gradients:array batchSize:number");
+  check("gradientNoiseScale", arguments, "gradients:vectors batchSize:number");
   const k = gradients.length;
   if (k < 2 || !(batchSize > 0))
     throw new RangeError(
@@ -109,7 +109,7 @@ export type Curriculum =
  * the shortest of all would be a travelling salesman's.
  */
 export function curriculum(choice: Curriculum): number[] {
-  check("curriculum", arguments, "{by!:string gradients:array difficulty:numbers count:number}");
+  check("curriculum", arguments, "{by!:string gradients:vectors difficulty:numbers count:number}");
   if (choice.by === "signs") return bySigns(choice.gradients);
   const keys = choice.by === "random" ? randomVector(choice.count) : Float64Array.from(choice.difficulty);
   return Array.from(keys.keys()).sort((a, b) => keys[a]! - keys[b]!);

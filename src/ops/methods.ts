@@ -157,8 +157,7 @@ export interface Eps {
 export interface ShorterForms {
   argMax(x: Operand, options: ReduceOptions): Value;
   argMin(x: Operand, options: ReduceOptions): Value;
-  norm(x: Operand, options: ReduceOptions): Value;
-  norm(x: Operand, p: number, options: ReduceOptions): Value;
+  norm(x: Operand, ...args: [options: ReduceOptions] | [p: number, options: ReduceOptions]): Value;
   sort(x: Operand, options: { readonly descending?: boolean }): Value[];
   argSort(x: Operand, options: { readonly descending?: boolean }): Value;
   topK(x: Value, k: number, options: { readonly largest?: boolean }): Value[];
@@ -166,8 +165,11 @@ export interface ShorterForms {
   conv2d(x: Operand, w: Value, options: Conv2dOptions): Value;
   convTranspose1d(x: Operand, w: Value, options: ConvTranspose1dOptions): Value;
   convTranspose2d(x: Operand, w: Value, options: ConvTranspose2dOptions): Value;
-  layerNorm(x: Operand, normalizedShape: number | Shape, weight: Value | null, options: Eps): Value;
-  layerNorm(x: Operand, normalizedShape: number | Shape, options: Eps): Value;
+  layerNorm(
+    x: Operand,
+    normalizedShape: number | Shape,
+    ...args: [options: Eps] | [weight: Value | null, options: Eps]
+  ): Value;
   rmsNorm(x: Operand, normalizedShape: number | Shape, options: Eps): Value;
   batchNorm(x: Operand, average: Value, variance: Value, options: Eps): Value;
   groupNorm(x: Operand, groups: number, options: Eps): Value;

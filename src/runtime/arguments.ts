@@ -47,6 +47,10 @@ const kinds: Readonly<Record<string, Kind>> = {
   pair: [(v) => Array.isArray(v) && v.length === 2 && v.every(isNumber), "two numbers"],
   tensors: [(v) => Array.isArray(v) && v.every(known.isTensor), "an array of tensors"],
   strings: [(v) => Array.isArray(v) && v.every((part) => typeof part === "string"), "an array of strings"],
+  vectors: [
+    (v) => Array.isArray(v) && v.every((part) => Array.isArray(part) || ArrayBuffer.isView(part)),
+    "an array of vectors",
+  ],
   array: [Array.isArray, "an array"],
   list: [isIterable, "an array"],
   object: [(v) => isOptions(v), "an object"],
@@ -283,10 +287,11 @@ function checkNames(op: string, given: Record<string, unknown>, options: Readonl
 
 /** @throws TypeError for an argument that stands where options are expected */
 function notOptions(op: string, v: unknown, options: ReadonlyMap<string, Parameter>): never {
+  const valid = [...options.keys()].filter((key) => key !== OTHERS).join(", ");
   const first = [...options.values()].find(({ kinds: own, test }) => !own.includes("any") && test(v));
   const hint = first ? `Did you mean { ${first.name}: ${isObject(v) || isFunction(v) ? "…" : shown(v)} }? ` : "";
   throw new TypeError(
-    `${op}: options must be an object, got ${shown(v)}. ${hint}Valid options: ${capped([...options.keys()].join(", "), 160)}.`,
+    `${op}: options must be an object, got ${shown(v)}. ${hint}Valid options: ${capped(valid, 160)}.`,
   );
 }
 

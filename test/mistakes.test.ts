@@ -1,0 +1,133 @@
+/** Typical mistakes of newcomers, with the exact messages that they see: each names the function, what it got, and the fix. */
+import {
+  arange,
+  compile,
+  concat,
+  full,
+  grad,
+  init,
+  losses,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  stack,
+  summary,
+  type Tensor,
+  tensor,
+  tidy,
+  zeros,
+} from "nabla";
+import { loadState, readSafetensors, saveState } from "nabla/formats";
+import { hessianTrace, saliency } from "nabla/gradients";
+import { inferenceHandler } from "nabla/serverless";
+import { expect, test } from "vitest";
+
+/** What JavaScript lets pass and TypeScript would not. */
+const any = <T>(value: unknown): T => value as T;
+const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU(), new nn.Linear(3, 1));
+const params = model.parameters();
+const x = ones([4, 2]);
+const y = ones([4, 1]);
+const sgd = (): optim.SGD => new optim.SGD(params, { lr: 0.1 });
+
+const mistakes: [code: string, call: () => unknown, message: string][] = [
+  ["new Adam(params, 0.1)", () => new optim.Adam(params, any(0.1)), "Adam: options must be an object, got 0.1. Did you mean { lr: 0.1 }? Valid options: lr, betas, eps, weightDecay, amsgrad, maximize."],
+  ["Adam({ learningRate })", () => new optim.Adam(params, any({ learningRate: 0.1 })), 'Adam: unknown option "learningRate". Did you mean "lr"? Valid options: lr, betas, eps, weightDecay, amsgrad, maximize.'],
+  ["Adam({ weight_decay })", () => new optim.Adam(params, any({ weight_decay: 0.1 })), 'Adam: unknown option "weight_decay". Did you mean "weightDecay"? Valid options: lr, betas, eps, weightDecay, amsgrad, maximize.'],
+  ["Adam({ lr: '0.01' })", () => new optim.Adam(params, any({ lr: "0.01" })), 'Adam: lr must be a number, got "0.01". Write it without quotes: 0.01.'],
+  ["new Adam(model)", () => new optim.Adam(any(model)), "Adam: params must be an array, got a module (Sequential). Pass model.parameters()."],
+  ["new SGD(params)", () => new optim.SGD(params, any(undefined)), "SGD: option lr is missing, and has no default. Pass { lr: … }, a number."],
+  ["new StepLR(model, 5)", () => new optim.StepLR(any(model), 5), "StepLR: optimizer must be an optimizer, got a module (Sequential). Pass one such as new optim.SGD(model.parameters(), { lr: 0.1 })."],
+  ["mse(a, b, 'sum')", () => losses.mse(y, y, any("sum")), 'mse: options must be an object, got "sum". Did you mean { reduction: "sum" }? Valid options: reduction.'],
+  ["mse([1], [2])", () => losses.mse(any([1]), any([2])), "mse: x must be a tensor, got the array [1]. Wrap values in tensor(…)."],
+  ["crossEntropy(x, [0, 1])", () => losses.crossEntropy(x, any([0, 1])), "crossEntropy: target must be a tensor, got the array [0, 1]. Wrap values in tensor(…)."],
+  ["crossEntropy(model, labels)", () => losses.crossEntropy(any(model), y), "crossEntropy: logits must be a tensor, got a module (Sequential). Call its forward(x), and pass the result."],
+  ["mse(promise, y)", () => losses.mse(any(Promise.resolve(y)), y), "mse: x must be a tensor, got a Promise. Await it first."],
+  ["x.sum(1, true)", () => x.sum(1, any(true)), "sum: options must be an object, got true. Did you mean { keepdim: true }? Valid options: keepdim."],
+  ["x.sum({ keepDim })", () => x.sum(1, any({ keepDim: true })), 'sum: unknown option "keepDim". Did you mean "keepdim"? Valid options: keepdim.'],
+  ["x.sum('1')", () => x.sum(any("1")), 'sum: dims must be a number or an array of numbers, got "1". Write it without quotes: 1.'],
+  ["x.add('1')", () => x.add(any("1")), 'add: b must be a tensor or a number, got "1". Wrap values in tensor(…).'],
+  ["x.add([1, 2])", () => x.add(any([1, 2])), "add: b must be a tensor or a number, got the array [1, 2]. Wrap values in tensor(…)."],
+  ["x.add()", () => (x.add as () => unknown)(), "add: b must be a tensor or a number, got undefined. Pass a tensor or a number."],
+  ["x.relu(true)", () => (x.relu as (v: unknown) => unknown)(true), "relu: takes no arguments, got 1: argument 1 is true. Remove it."],
+  ["x > 0", () => any<number>(x) > 0, "operator: +, -, <, > and == do not work on tensors, got a tensor [4, 2]. Use x.add(y), x.gt(y) or x.eq(y); x.item() for its number; String(x) for text."],
+  ["indexSelect(0, [0, 1])", () => x.indexSelect(0, any([0, 1])), "indexSelect: index must be a tensor, got the array [0, 1]. Wrap values in tensor(…)."],
+  ["concat(a, b)", () => concat(any(x), any(x)), "concat: tensors must be an array of tensors, got a float32 tensor [4, 2]. Put it into an array."],
+  ["stack([1, 2])", () => stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. Pass an array of tensors."],
+  ["tensor(['1'])", () => tensor(any(["1"])), 'tensor: values must be numbers, booleans or arrays of them, got "1". Convert texts with Number(…).'],
+  ["full([2])", () => full([2], any(undefined)), "full: value must be a number, got undefined. Pass a number."],
+  ["zeros(2)", () => zeros(any(2)), "zeros: 2 is not a shape: give an array of whole numbers, such as [2, 3]."],
+  ["pad([1, 1], 'reflect')", () => x.pad([1, 1], any("reflect")), 'pad: value must be a number, got "reflect". Pass a number.'],
+  ["Linear(2, 3, false)", () => new nn.Linear(2, 3, any(false)), "Linear: options must be an object, got false. Did you mean { bias: false }? Valid options: bias."],
+  ["Linear('2', 3)", () => new nn.Linear(any("2"), 3), 'Linear: inFeatures must be a number, got "2". Write it without quotes: 2.'],
+  ["LSTM(2, 3, 2)", () => new nn.LSTM(2, 3, any(2)), "LSTM: options must be an object, got 2. Did you mean { numLayers: 2 }? Valid options: numLayers, bias, batchFirst, dropout, bidirectional."],
+  ["LSTM({ num_layers })", () => new nn.LSTM(2, 3, any({ num_layers: 2 })), 'LSTM: unknown option "num_layers". Did you mean "numLayers"? Valid options: numLayers, bias, batchFirst, dropout, bidirectional.'],
+  ["ReLU({ inplace })", () => new (nn.ReLU as new (o: unknown) => nn.ReLU)({ inplace: true }), "ReLU: takes no arguments, got 1: argument 1 is the object { inplace }. Remove it."],
+  ["model.forward([1, 2])", () => model.forward(any([1, 2])), "Sequential: x must be a tensor, got the array [1, 2]. Wrap values in tensor(…)."],
+  ["new Sequential([…])", () => new nn.Sequential(any([new nn.ReLU()])), "Sequential: layer must be a module, got the array […]. Spread the array: f(...layers)."],
+  ["a function in Sequential", () => new nn.Sequential(any((v: Tensor) => v)), "Sequential: layer must be a module, got a function. Make a module of it: a class needs new; for a function, extend nn.Module."],
+  ["a class in Sequential", () => new nn.Sequential(any(nn.ReLU)), "Sequential: layer must be a module, got a class. Make a module of it: a class needs new; for a function, extend nn.Module."],
+  ["an LSTM in Sequential", () => new nn.Sequential(any(new nn.LSTM(2, 3)), new nn.Linear(3, 1)).forward(ones([5, 4, 2])), "Sequential: layer 0 (LSTM) returned the array [a tensor, …], but the next layer needs one tensor. Write a module whose forward passes on the part that you need, such as the output of an LSTM."],
+  ["minimize without a result", () => sgd().minimize(any(() => {})), "SGD.minimize: the function returned nothing. Return the loss from it."],
+  ["minimize with a number", () => sgd().minimize(any(() => losses.mse(model.forward(x), y).item())), "SGD.minimize: the loss must be a tensor, got"],
+  ["minimize with a promise", () => sgd().minimize(any(async () => losses.mse(model.forward(x), y))), "SGD.minimize: f returned a promise, but SGD.minimize ends when f returns. Use it inside the async function instead."],
+  ["minimize with each loss", () => sgd().minimize(() => losses.mse(model.forward(x), y, { reduction: "none" })), "SGD.minimize: the loss is [4, 1], not one number. Reduce it with mean() or sum()."],
+  ["minimize with a constant", () => sgd().minimize(() => x.sum()), "SGD.minimize: the loss depends on nothing that requires a gradient. Compute it from the model's parameters, outside noGrad and without detach() or item()."],
+  ["noGrad(value)", () => noGrad(any(x)), "noGrad: f must be a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["tidy(async)", () => tidy(any(async () => x)), "tidy: f returned a promise, but tidy ends when f returns. Use it inside the async function instead."],
+  ["grad of a number", () => grad(any<(v: Tensor) => Tensor>(() => 3))(x), "grad: the function must return a tensor, got 3. Return the result of the last op, without item() or toArray()."],
+  ["compile(f())", () => compile(any<() => Tensor>(x)), "compile: f must be a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["compile({ names })", () => compile((v: Tensor) => v, any({ names: "f" })), 'compile: unknown option "names". Did you mean "name"? Valid options: name, finite.'],
+  ["arange(…, { type })", () => arange(3, any({ type: "int32" })), 'arange: unknown option "type". Did you mean "dtype"? Valid options: dtype, requiresGrad.'],
+  ["saveState(model)", () => saveState(any(model)), "saveState: options must be an object, got a module (Sequential). Did you mean { model: … }? Valid options: model, optimizer, scheduler, average, step, extra."],
+  ["loadState(path)", () => loadState(any("a.safetensors"), { model }), 'loadState: file must be an ArrayBuffer or a Uint8Array, got "a.safetensors". Read the file first: readFileSync(path).'],
+  ["readSafetensors(path)", () => readSafetensors(any("a.safetensors")), 'readSafetensors: file must be an ArrayBuffer or a Uint8Array, got "a.safetensors". Read the file first: readFileSync(path).'],
+  ["loadStateDict(bytes)", () => model.loadStateDict(any(new Uint8Array(9))), "loadStateDict: state must be an object, got a Uint8Array of 9 bytes. Pass an object."],
+  ["inferenceHandler({ inputs })", () => inferenceHandler(any({ load: () => model, inputs: { shape: [null, 2] } })), 'inferenceHandler: unknown option "inputs". Did you mean "input"?'],
+  ["summary(model, 2)", () => summary(model, any(2)), "summary: inputShape must be an array, got 2. Pass an array."],
+  ["saliency(x, model)", () => saliency(any(x), any(model)), "saliency: f must be a module or a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["hessianTrace(model)", () => hessianTrace(any(model)), "hessianTrace: objective must be an objective, got a module (Sequential). Pass an objective."],
+]; // biome-ignore format: a table
+
+test.each(mistakes)("%s is refused with the fix", (_, call, message) => {
+  let found: unknown;
+  try {
+    call();
+  } catch (error) {
+    found = error;
+  }
+  expect(found).toBeInstanceOf(Error);
+  const text = (found as Error).message;
+  expect(text.slice(0, message.length)).toBe(message);
+  expect(text.length).toBeLessThanOrEqual(300);
+});
+test("an unknown option of init is refused before anything starts", async () => {
+  await expect(init(any({ thread: 2 }))).rejects.toThrow(
+    'init: unknown option "thread". Did you mean "threads"? Valid options: threads, build, module, deterministic, memoryLimit.',
+  );
+});
+test("a tensor is data in JSON, text in templates, and refuses to be cloned with the way to send it", () => {
+  const v = tensor([[1, 2]], { dtype: "int32" });
+  expect(JSON.stringify({ inputs: v })).toBe('{"inputs":[[1,2]]}');
+  expect(`${v}`).toBe("tensor([[1, 2]], int32)");
+  for (const use of [() => any<number>(v) + 1, () => any<number>(v) == 1, () => +any<number>(v)])
+    expect(use).toThrow(/^operator: .* x\.item\(\)/);
+  expect(() => structuredClone(v)).toThrow(/Send x\.data and x\.shape/);
+});
+test("view is PyTorch's: sizes or a shape, and −1 for one of them", () => {
+  expect(ones([4]).view(2, 2).shape).toEqual([2, 2]);
+  expect(ones([4]).view([-1, 2]).shape).toEqual([2, 2]);
+  expect(() => ones([4]).view(3)).toThrow("reshape: [4] has 4 elements, which do not fit [3].");
+});
+test("options follow any optional argument", () => {
+  const m = tensor([[3, 1, 2], [6, 5, 4]]); // biome-ignore format: a matrix
+  expect(arange(3, { dtype: "int32" }).dtype).toBe("int32");
+  expect(arange(1, 3, { dtype: "int32" }).toArray()).toEqual([1, 2]);
+  expect(m.topK(1, { largest: false })[0]!.toArray()).toEqual([[1], [4]]);
+  expect(m.sort({ descending: true })[0]!.toArray()).toEqual([[3, 2, 1], [6, 5, 4]]); // biome-ignore format: a matrix
+  expect(m.argMax({ keepdim: true }).shape).toEqual([1, 1]);
+  expect(m.norm({ keepdim: true }).shape).toEqual([1, 1]);
+  expect(m.norm(1, { keepdim: true }).item()).toBe(21);
+  expect(m.sum({ keepdim: true }).shape).toEqual([1, 1]);
+});

@@ -1,0 +1,157 @@
+/** Every public function and class that takes options refuses unknown ones; and no message, whatever it is given, is longer than 300 characters. */
+import * as nabla from "nabla";
+import { losses, nn, ones, optim, randn, tensor } from "nabla";
+import * as formats from "nabla/formats";
+import { describe, expect, test } from "vitest";
+import { signatures } from "../src/ops/signatures.ts";
+
+const bogus = { bogus: 1 };
+const x = ones([2, 4]);
+const image = ones([1, 4, 4, 2]);
+const params = (): nabla.Tensor[] => [tensor([1], { requiresGrad: true })];
+const sgd = (): optim.SGD => new optim.SGD(params(), { lr: 0.1 });
+const weights = { weightIh: ones([2, 4]), weightHh: ones([2, 2]) };
+
+/** Valid arguments before the options. */
+const valid: Record<string, unknown[]> = {
+  topK: [x, 1], conv1d: [x, ones([1, 1, 4])], convTranspose1d: [x, ones([4, 1, 1])],
+  conv2d: [image, ones([1, 1, 1, 2])], convTranspose2d: [image, ones([2, 1, 1, 1])],
+  avgPool2d: [image, 2], maxPool2d: [image, 2], maxPool2dWithIndices: [image, 2],
+  batchNorm: [x, ones([4]), ones([4])], groupNorm: [image, 1], layerNorm: [x, 4], rmsNorm: [x, 4],
+  rnn: [ones([1, 2, 4]), null, weights], gru: [ones([1, 2, 4]), null, weights], lstm: [ones([1, 2, 4]), null, null, weights],
+  scaledDotProductAttention: [x, x, x], triangularSolve: [ones([2, 2]), ones([2, 2])],
+}; // biome-ignore format: a table
+const ops = Object.entries(signatures).filter(([name, text]) => text.includes("{") && name in nabla);
+
+describe("ops refuse unknown options", () => {
+  test.each(ops.map(([name]) => name))("%s", (name) => {
+    const f = (nabla as unknown as Record<string, (...args: unknown[]) => unknown>)[name]!;
+    expect(() => f(...(valid[name] ?? [x]), bogus)).toThrow(`${name}: unknown option "bogus". `);
+    expect(() => f(...(valid[name] ?? [x]), { bogus: 1 }, 2, 3, 4)).toThrow(TypeError);
+  });
+});
+
+const layers: Record<string, unknown[]> = {
+  RotaryEmbedding: [2], MultiheadAttention: [4, 2], Conv2d: [1, 1, 1], Conv1d: [1, 1, 1], ConvTranspose2d: [1, 1, 1], ConvTranspose1d: [1, 1, 1],
+  Embedding: [2, 2], Linear: [2, 2], GELU: [], LayerNorm: [2], RMSNorm: [2], BatchNorm: [2], BatchNorm1d: [2], BatchNorm2d: [2], GroupNorm: [1, 2],
+  MaxPool2d: [2], AvgPool2d: [2], MaxPool1d: [2], AvgPool1d: [2], RNN: [2, 2], LSTM: [2, 2], GRU: [2, 2], RNNCell: [2, 2], LSTMCell: [2, 2], GRUCell: [2, 2],
+  Upsample: [], SpectralNorm: [new nn.Linear(2, 2)], TransformerEncoderLayer: [4, 2], TransformerDecoderLayer: [4, 2],
+}; // biome-ignore format: a table
+/** Layers without options, which refuse arguments that they do not take. */
+const plain: Record<string, unknown[]> = {
+  SinusoidalEncoding: [2], Identity: [], Flatten: [1, 2], Dropout: [0.5], ReLU: [], ReLU6: [], SELU: [], SiLU: [], Mish: [], Tanh: [], Sigmoid: [],
+  LogSigmoid: [], Hardsigmoid: [], Hardswish: [], LeakyReLU: [1], ELU: [1], Softplus: [1], Hardtanh: [0, 1], Softmax: [1], LogSoftmax: [1],
+  GlobalAvgPool2d: [], AdaptiveAvgPool2d: [1], Sequential: [], TransformerEncoder: [[new nn.ReLU()], null], TransformerDecoder: [[new nn.ReLU()], null],
+}; // biome-ignore format: a table
+type Class = new (...args: unknown[]) => unknown;
+
+describe("layers refuse unknown options", () => {
+  const classes = Object.entries(nn).filter(
+    ([name]) => /^[A-Z]/.test(name) && name !== "Module" && name !== "KeyValueCache",
+  );
+  test.each(classes)("%s", (name, value) => {
+    const args = layers[name];
+    const C = value as unknown as Class;
+    if (args) expect(() => new C(...args, bogus)).toThrow(`${name}: unknown option "bogus". `);
+    else {
+      expect(plain, "list a new layer here").toHaveProperty(name);
+      expect(() => new C(...plain[name]!, bogus)).toThrow(TypeError);
+    }
+  });
+});
+
+describe("optimizers and schedules refuse unknown options", () => {
+  const taking: Record<string, () => unknown[]> = {
+    LBFGS: () => [params()], EMA: () => [params()], Muon: () => [[ones([2, 2])]], SGD: () => [params()], Adam: () => [params()], AdamW: () => [params()],
+    NAdam: () => [params()], Lion: () => [params()], RMSProp: () => [params()], Adagrad: () => [params()],
+    OneCycleLR: () => [sgd(), 1], ReduceLROnPlateau: () => [sgd()], clipGradNorm: () => [params(), 1],
+  }; // biome-ignore format: a table
+  const none = ["Optimizer", "ParamGroup", "LRScheduler", "LambdaLR", "StepLR", "ExponentialLR", "LinearLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "SequentialLR", "clipGradValue"]; // biome-ignore format: a list
+  test.each(Object.entries(optim).filter(([name]) => !none.includes(name)))("%s", (name, value) => {
+    expect(taking, "list a new optimizer here").toHaveProperty(name);
+    const args = taking[name]!();
+    const call = (): unknown =>
+      /^[A-Z]/.test(name)
+        ? new (value as unknown as Class)(...args, bogus)
+        : (value as (...a: unknown[]) => unknown)(...args, bogus);
+    expect(call).toThrow(`${name}: unknown option "bogus". `);
+  });
+  test("parameter groups too", () => {
+    expect(() => new optim.SGD([{ params: params(), ...bogus }] as never, { lr: 1 })).toThrow(
+      'SGD: unknown option "bogus". ',
+    );
+  });
+});
+
+describe("losses refuse unknown options", () => {
+  test.each(Object.entries(losses))("%s", (name, loss) => {
+    const inputs = name === "cosineEmbedding" ? [x, x, ones([2])] : [x, x];
+    expect(() => (loss as (...args: unknown[]) => unknown)(...inputs, bogus)).toThrow(
+      `${name}: unknown option "bogus". `,
+    );
+  });
+});
+
+describe("creation refuses unknown options", () => {
+  test.each([
+    ["tensor", [[1]]], ["full", [[1], 1]], ["zeros", [[1]]], ["ones", [[1]]], ["zerosLike", [x]], ["onesLike", [x]], ["arange", [3]], ["linspace", [0, 1, 3]],
+    ["eye", [2]], ["rand", [[1]]], ["uniform", [[1], 0, 1]], ["randn", [[1]]], ["normal", [[1], 0, 1]], ["randint", [0, 3, [1]]],
+  ])("%s", (name, args) => {
+    const f = (nabla as unknown as Record<string, (...a: unknown[]) => unknown>)[name]!;
+    expect(() => f(...args, bogus)).toThrow(`${name}: unknown option "bogus". `);
+  }); // biome-ignore format: a table
+});
+
+describe("no message is longer than 300 characters", () => {
+  const huge: [string, () => unknown][] = [
+    ["an array of 10⁶ numbers", () => new Array(1e6).fill(7)],
+    ["a string of 10⁶ characters", () => "x".repeat(1e6)],
+    ["an object with 10⁵ keys", () => Object.fromEntries(Array.from({ length: 1e5 }, (_, i) => [`key${i}`, i]))],
+    ["bytes", () => new Uint8Array(1e6)],
+    ["a tensor of many dimensions", () => randn(new Array(60).fill(1))],
+  ];
+  const callables = [losses, optim, formats].flatMap((module) =>
+    Object.entries(module as object).filter(
+      ([name, f]) =>
+        typeof f === "function" &&
+        !["init", "dispose", "saveFile", "readSafetensorsStream", "loadFile", "manualSeed", "warmUp"].includes(name),
+    ),
+  ) as [string, (...args: unknown[]) => unknown][];
+  test.each(huge)("%s, given to every function, class and method", (_, make) => {
+    const value = make();
+    let refused = 0;
+    for (const [name, f] of callables) {
+      const calls: (() => unknown)[] = [1, 2, 3].map((n) => () => {
+        const args = new Array(n).fill(value);
+        return /^class\b/.test(Function.prototype.toString.call(f)) ? new (f as unknown as Class)(...args) : f(...args);
+      });
+      if (name in nabla.Tensor.prototype)
+        calls.push(() => (x as never as Record<string, (v: unknown) => unknown>)[name]!(value));
+      for (const call of calls) {
+        try {
+          const result = nabla.tidy(() => void call());
+          expect(result).toBeUndefined();
+        } catch (error) {
+          refused++;
+          expect(
+            (error as Error).message.length,
+            `${name}: ${(error as Error).message.slice(0, 60)}`,
+          ).toBeLessThanOrEqual(300);
+        }
+      }
+    }
+    expect(refused).toBeGreaterThan(50);
+  });
+  test("a state with 10⁵ other names, and bytes for a state", () => {
+    const model = new nn.Linear(2, 2);
+    const state = Object.fromEntries(Array.from({ length: 1e5 }, (_, i) => [`key${i}`, x]));
+    for (const wrong of [state, new Uint8Array(1e6)])
+      try {
+        model.loadStateDict(wrong as never);
+        expect.unreachable();
+      } catch (error) {
+        expect((error as Error).message).toMatch(/^loadStateDict: /);
+        expect((error as Error).message.length).toBeLessThanOrEqual(300);
+      }
+  });
+});
