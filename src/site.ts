@@ -1,5 +1,5 @@
 /** Where a user's program called nabla, for messages and listings. */
-import { Error } from "./runtime/errors.ts";
+import type { Error } from "./runtime/errors.ts";
 
 /** The folder of nabla's own modules, as stack traces write it. Bundled with the user's program, it tells nothing. */
 const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/[\w-]+\.\w+$/, "");
