@@ -111,8 +111,7 @@ test("a tensor is data in JSON, text in templates, and refuses to be cloned with
   const v = tensor([[1, 2]], { dtype: "int32" });
   expect(JSON.stringify({ inputs: v })).toBe('{"inputs":[[1,2]]}');
   expect(`${v}`).toBe("tensor([[1, 2]], int32)");
-  for (const use of [() => any<number>(v) + 1, () => any<number>(v) == 1, () => +any<number>(v)])
-    expect(use).toThrow(/^operator: .* x\.item\(\)/);
+  for (const use of [() => any<number>(v) + 1, () => +any<number>(v)]) expect(use).toThrow(/^operator: .* x\.item\(\)/);
   expect(() => structuredClone(v)).toThrow(/Send x\.data and x\.shape/);
 });
 test("view is PyTorch's: sizes or a shape, and −1 for one of them", () => {
