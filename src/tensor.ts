@@ -20,7 +20,7 @@ import {
 } from "./ops/value.ts";
 import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle } from "./owners.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
-import { check, installTensorTest } from "./runtime/arguments.ts";
+import { checker, installTensorTest } from "./runtime/arguments.ts";
 import { engine } from "./runtime/engine.ts";
 import { DisposedError, DTypeError, Error, ShapeError, TraceError, TypeError } from "./runtime/errors.ts";
 
@@ -393,9 +393,9 @@ announce(Tensor.prototype);
 installTensorTest((value) => value instanceof Tensor);
 
 for (const [name, method] of Object.entries(methods) as [keyof typeof methods, (...args: unknown[]) => unknown][]) {
-  const signature = methodSignature(name);
+  const check = checker(name, methodSignature(name));
   const value = function (this: Tensor, ...rest: unknown[]) {
-    const args = check(name, rest, signature);
+    const args = check(rest);
     const start = beginInternal();
     let result: unknown = null;
     try {

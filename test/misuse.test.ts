@@ -25,7 +25,8 @@ import {
   zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
-import { functions, methods } from "../src/ops/methods.ts";
+import * as functions from "../src/ops/functions.ts";
+import { methods } from "../src/ops/methods.ts";
 
 const int = (values: number[]) => tensor(values, { dtype: "int32" });
 

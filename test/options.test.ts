@@ -155,3 +155,13 @@ describe("no message is longer than 300 characters", () => {
       }
   });
 });
+
+describe("functions of one tensor work as callbacks of map", () => {
+  test("the index and the array that map passes are not arguments", () => {
+    expect([tensor([-1, 2]), tensor([3])].map(nabla.relu).map((t) => t.toArray())).toEqual([[0, 2], [3]]);
+  });
+  test("any other further argument is refused", () => {
+    expect(() => (nabla.relu as (...args: unknown[]) => unknown)(x, 1)).toThrow("takes 1 argument");
+    expect(() => [x, x].map(nabla.sum as () => unknown)).toThrow("options must be an object");
+  });
+});

@@ -1,4 +1,4 @@
-/** The ops as people call them: those that become methods of Tensor (the tensor first), and those that stay functions. */
+/** The ops that are methods of Tensor. functions.ts lists those that are functions. */
 import {
   atan2,
   cos,
@@ -57,25 +57,11 @@ import {
   sub,
   where,
 } from "./arithmetic.ts";
-import { scaledDotProductAttention } from "./attention.ts";
-import {
-  type Conv1dOptions,
-  type Conv2dOptions,
-  type ConvTranspose1dOptions,
-  type ConvTranspose2dOptions,
-  conv1d,
-  conv2d,
-  convTranspose1d,
-  convTranspose2d,
-} from "./convolve.ts";
-import { einsum } from "./einsum.ts";
-import { embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, scatterSum } from "./gather.ts";
-import { argSort, cholesky, eigh, sort, topK, triangularSolve } from "./linalg.ts";
-import { dot, linear, matmul, mT } from "./matmul.ts";
-import { batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm } from "./norm.ts";
+import type { Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions } from "./convolve.ts";
+import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./gather.ts";
+import { argSort, sort, topK } from "./linalg.ts";
+import { dot, matmul, mT } from "./matmul.ts";
 import type { Operand } from "./op.ts";
-import { avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices } from "./pool.ts";
-import { bernoulli, rand, randn, randperm } from "./random.ts";
 import {
   all,
   any,
@@ -94,14 +80,11 @@ import {
   variance,
 } from "./reduce.ts";
 import { logSoftmax, softmax } from "./rows.ts";
-import { gru, lstm, rnn } from "./sequence.ts";
 import {
   broadcastTo,
   cast,
-  concat,
   flatten,
   flip,
-  full,
   narrow,
   pad,
   permute,
@@ -109,7 +92,6 @@ import {
   slice,
   split,
   squeeze,
-  stack,
   t,
   transpose,
   unsqueeze,
@@ -134,19 +116,6 @@ export const methods = {
   to: (x: Value, dtype: DType): Value => cast(x, dtype),
   /** The tensor where the mask holds, `other` elsewhere. */
   where: (x: Value, condition: Value, other: Operand): Value => where(condition, x, other),
-};
-
-const { var: _, to: __, where: ___, view: ____, ...shared } = methods;
-
-/** Functions: all methods whose name JavaScript allows, and what has no first tensor. */
-// biome-ignore format: a list, as it is read
-export const functions = {
-  ...shared, variance, where,
-  concat, stack, embedding, scatterSum, linear, bernoulli, rand, randn, randperm,
-  full, conv1d, conv2d, convTranspose1d, convTranspose2d,
-  avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices,
-  batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm, rnn, lstm, gru, scaledDotProductAttention,
-  einsum, cholesky, eigh, triangularSolve,
 };
 
 export interface Eps {

@@ -2,7 +2,8 @@
  * What the ops take, as callers write them: checked once, at the border between callers and ops (tensor.ts for methods, functions.ts for
  * functions), so that ops calling each other pay nothing. See runtime/arguments.ts for the notation.
  */
-import type { functions, methods } from "./methods.ts";
+import type * as functions from "./functions.ts";
+import type { methods } from "./methods.ts";
 
 const X = "x:tensor|number";
 const PAIR = "a:tensor|number b:tensor|number";
@@ -122,10 +123,7 @@ export const signatures: Readonly<Record<keyof typeof methods | keyof typeof fun
   embedding: "index:tensor weight:tensor",
   to: "x:tensor dtype:string",
   bernoulli: "shape:any p:number value?:number",
-  rand: "shape:any low?:number high?:number",
-  randn: "shape:any mean?:number std?:number",
   randperm: "n:number",
-  full: "shape:any value:number dtype?:string",
   conv1d: `${CONV} {${CONV_OPTIONS}}`,
   conv2d: `${CONV} {${CONV_OPTIONS}}`,
   convTranspose1d: `${CONV} {${TRANSPOSE_OPTIONS}}`,

@@ -67,6 +67,9 @@ const kinds: Readonly<Record<string, Kind>> = {
 
 interface Parameter {
   readonly name: string;
+  /** Whether tensors and numbers, by far the most frequent arguments, fit: known without a call of `test`. */
+  readonly takesTensor: boolean;
+  readonly takesNumber: boolean;
   readonly test: (v: unknown) => boolean;
   readonly kinds: readonly string[];
   readonly optional: boolean;
@@ -96,8 +99,11 @@ function parameter(text: string): Parameter {
       : tests.length === 2
         ? (v: unknown) => first(v) || second!(v)
         : (v: unknown) => tests.some((one) => one(v));
+  const takes = (kind: string): boolean => names.includes(kind) || names.includes("any");
   return {
     name: name.replace(/[?!]/, ""),
+    takesTensor: takes("tensor"),
+    takesNumber: takes("number"),
     test,
     kinds: names,
     optional: name.endsWith("?"),
@@ -192,7 +198,7 @@ const textOf = (wanted: readonly string[]): string =>
 const MARK = Symbol.for("nabla.tensor");
 
 /** @throws TypeError that names the argument, what it got, and the fix */
-function wrongKind(op: string, { name, kinds: wanted }: Parameter, v: unknown): never {
+function wrongKind(op: string, { name, kinds: wanted }: Pick<Parameter, "name" | "kinds">, v: unknown): never {
   if (isObject(v) && MARK in v && !known.isTensor(v))
     throw new TypeError(
       `${op}: ${name} is a tensor of another copy of nabla, which has its own memory. ` +
@@ -204,8 +210,7 @@ function wrongKind(op: string, { name, kinds: wanted }: Parameter, v: unknown): 
 /** Checks one value. @throws TypeError @internal */
 export function requireKind(op: string, name: string, kind: string, v: unknown): void {
   const wanted = kind.split("|");
-  if (!wanted.some((one) => kinds[one]![0](v)))
-    wrongKind(op, { name, kinds: wanted, optional: false, test: () => false }, v);
+  if (!wanted.some((one) => kinds[one]![0](v))) wrongKind(op, { name, kinds: wanted }, v);
 }
 
 /**
@@ -322,6 +327,10 @@ function refuse(op: string, args: ArrayLike<unknown>, { parameters, rest, option
   }
 }
 
+/** Whether these are what Array.prototype.map and its kind pass: an element, its index, and the array. */
+const isCallback = ({ length, 0: element, 1: index, 2: array }: ArrayLike<unknown>): boolean =>
+  length === 3 && Array.isArray(array) && array[index as number] === element;
+
 /**
  * Checks arguments against a signature; options may follow any of the optional arguments.
  * @returns the arguments, with options in their place
@@ -332,6 +341,7 @@ export function checkedBy<A extends ArrayLike<unknown>>(op: string, args: A, own
   const n = args.length;
   const most = parameters.length;
   if (n < least || (n > most && !rest)) {
+    if (most === 1 && isCallback(args)) return checkedBy(op, [args[0]] as ArrayLike<unknown> as A, own);
     // One more may be options; whatever else is too many or too few is refused.
     if (n !== most + 1 || !options) {
       refuse(op, args, own);
@@ -345,7 +355,11 @@ export function checkedBy<A extends ArrayLike<unknown>>(op: string, args: A, own
       if (v === undefined) continue;
       if (!isOptions(v)) notOptions(op, v, options!);
       checkNames(op, v, options!);
-    } else if (!parameter.test(v) && !(v === undefined && parameter.optional)) {
+    } else if (
+      !(typeof v === "number" ? parameter.takesNumber : parameter.takesTensor && known.isTensor(v)) &&
+      !parameter.test(v) &&
+      !(v === undefined && parameter.optional)
+    ) {
       if (!parameter.optional || i !== n - 1 || !options || !isOptions(v)) {
         refuse(op, args, own);
         return args;
@@ -365,6 +379,16 @@ export function check<A extends ArrayLike<unknown>>(op: string, args: A, text: s
   const checked = checkedBy(op, args, own);
   if (own.required.length) requireGiven(op, checked[own.parameters.length], own.required);
   return checked;
+}
+
+/** check for one function, whose signature is parsed at its first call. */
+export function checker(op: string, text: string): <A extends ArrayLike<unknown>>(args: A) => A {
+  let own: Signature | undefined;
+  return (args) => {
+    own ??= signature(text);
+    // Methods without arguments are the most frequent.
+    return args.length === 0 && own.least === 0 ? args : checkedBy(op, args, own);
+  };
 }
 
 /** @throws TypeError if an option that has no default is missing */
