@@ -33,7 +33,7 @@ export default experiment({
     const theta = tensor([theta1, theta2], { requiresGrad: true });
     const outputs = () => theta.mul(scale).reshape([1, 2]);
     const options = { likelihood: "gaussian", tolerance: 1e-10 } as const;
-    const fisher = fisherMatrix([theta], outputs, options);
+    const fisher = fisherMatrix([theta], outputs, { likelihood: options.likelihood });
     const natural = naturalGradient([theta], outputs, target, options);
     // The same model by φ, θ = Bφ.
     const b = [
