@@ -69,7 +69,7 @@ describe("tensor(values, shape?, options?)", () => {
     expect(() => tensor(new BigInt64Array(1) as unknown as Int32Array)).toThrow(
       "tensor: BigInt64Array is not supported.",
     );
-    expect(() => zeros([2.5])).toThrow("full: [2.5] is not a shape: give an array of whole numbers, such as [2, 3].");
+    expect(() => zeros([2.5])).toThrow("zeros: [2.5] is not a shape: give an array of whole numbers, such as [2, 3].");
   });
 });
 
