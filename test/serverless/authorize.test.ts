@@ -53,7 +53,7 @@ describe("token", () => {
   });
   test("excludes authorize", () => {
     expect(() => handlerOf({ token: "a", authorize: () => true })).toThrow("token and authorize exclude each other");
-    expect(() => handlerOf({ authorize: "a" as never })).toThrow("authorize must be a function, got string");
+    expect(() => handlerOf({ authorize: "a" as never })).toThrow('authorize must be a function, got "a"');
   });
 });
 
