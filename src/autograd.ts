@@ -198,7 +198,7 @@ function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
 
 let leafCheck: ((leaves: Iterable<Edge>) => void) | null = null;
 
-/** Called by nn/: what looks at the leaves that a backward pass reached. */
+/** Called by nn/, with what looks at the leaves that a backward pass reached. @internal */
 export function installLeafCheck(check: (leaves: Iterable<Edge>) => void): void {
   leafCheck = check;
 }

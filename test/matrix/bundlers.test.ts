@@ -15,7 +15,7 @@ const RESOLVE = ["-p", join(TOOLS, "node_modules/@rollup/plugin-node-resolve/dis
 const ESBUILD = ["--bundle", "--platform=node", "--format=esm"];
 
 /** Words of optimizers that no minifier shortens: the options that they share. */
-const OPTIMIZER = /\b(betas|weightDecay)\b/;
+const OPTIMIZER = /\b(expAvgSq|momentumBuffer)\b/;
 
 /** A page with a script. */
 const pageOf = (script: string): string =>

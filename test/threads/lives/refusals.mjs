@@ -90,7 +90,8 @@ await live({
     refuseShared(above);
     const result = await start(memoryLimit && { memoryLimit });
     const nabla = await load();
-    const half = nabla.zeros([granted / 2 / 4]);
+    // Kept, or it would move to JavaScript to make room.
+    const half = nabla.tidy(() => nabla.zeros([granted / 2 / 4]).keep());
     let full = "";
     try {
       nabla.zeros([granted / 2 / 4]);
