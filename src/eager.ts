@@ -67,6 +67,10 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
 /** Numbers used as operands, by type: made once, kept. The least recently used goes when there are too many. */
 const constants: Partial<Record<DType, Map<number | string, Tensor>>> = {};
 const MAX_CONSTANTS = 256;
+const allConstants = new WeakSet<Tensor>();
+
+/** Whether a tensor is such a number: nobody else can have it, or put another in its place. */
+export const isConstant = (x: Tensor): boolean => allConstants.has(x);
 
 function constant(value: number, dtype: DType): Tensor {
   constants[dtype] ??= new Map();
@@ -82,6 +86,7 @@ function constant(value: number, dtype: DType): Tensor {
   }
   made = withRecorder(null, () => Tensor.allocate({ shape: [], dtype }, "constant")).keep();
   made.live()[0] = value;
+  allConstants.add(made);
   known.set(key, made);
   if (known.size > MAX_CONSTANTS) {
     const [oldest, tensor] = known.entries().next().value!;

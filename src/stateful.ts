@@ -67,9 +67,9 @@ export class Properties {
     }
   }
 
-  /** Whether one of the properties holds it. */
-  has(value: unknown): boolean {
-    return this.all.some((property) => property.value === value);
+  /** The tensors that properties hold. */
+  *tensors(): Generator<Tensor> {
+    for (const { value } of this.all) if (value instanceof Tensor) yield value;
   }
 
   get isEmpty(): boolean {

@@ -39,6 +39,8 @@ export interface Recorder {
   guard(check: () => boolean): void;
   /** From here on, what is recorded must not let NaN or ±∞ reach results, gradients or state. */
   finite?(): void;
+  /** These tensors belong to an object that never replaces them, such as an optimizer. */
+  hold?(tensors: Iterable<Tensor>): void;
   /** A leaf's gradient was forgotten (the recorder takes over what was there), or is about to be added to. */
   gradient(leaf: Tensor, event: "cleared" | "added"): void;
 }
@@ -186,7 +188,7 @@ export class Tensor implements Value {
     throw new DisposedError(
       storage
         ? `${what} nabla's own dispose(), which ends all tensors. Copy what is to outlive it: x.data.`
-        : `${what} ${gone}. Return it from the scope, or keep() or clone() it before.`,
+        : `${what} ${gone}${gone.includes(". ") ? "" : ". Return it from the scope, or keep() or clone() it before"}.`,
     );
   }
 

@@ -74,7 +74,7 @@ describe("a change outside is seen by the next call", () => {
       });
       const x = randn([3, 4]);
       for (let i = 0; i < 3; i++) f(x);
-      expect(recorded).toBe(1);
+      expect([layer.constructor.name, recorded]).toEqual([layer.constructor.name, 1]);
       (change as (layer: unknown) => void)(layer);
       for (let i = 0; i < 3; i++) f(x);
       expect([layer.constructor.name, recorded]).toEqual([layer.constructor.name, 2]);
@@ -190,11 +190,108 @@ describe("state set inside is refused, and left as it was", () => {
     for (const [name, make] of Object.entries(holders)) {
       const f = compile(make(), { name: "f" });
       f(one);
-      expect(() => f(one), name).toThrow(
-        "compile(f): the function uses a tensor that it made in an earlier call. A call that is recorded leaves no values in variables: " +
-          "keep state in a tensor made outside, and write it with copyFrom(…).",
-      );
+      // Every later call throws: none may return what an earlier one has left.
+      for (let i = 0; i < 3; i++)
+        expect(() => f(one), name).toThrow(
+          "compile(f): the function uses a tensor that it made in an earlier call. A call that is recorded leaves no values in variables: " +
+            "keep state in a tensor made outside, and write it with copyFrom(…).",
+        );
     }
+  });
+  test("after that error, a variable that is set to a new tensor outside works until the function sets it", () => {
+    let h = zeros([1]);
+    let isSetting = true;
+    const f = compile((x: Tensor) => {
+      const next = h.add(x);
+      if (isSetting) h = next;
+      return next;
+    });
+    f(one);
+    expect(() => f(one)).toThrow(TraceError);
+    isSetting = false;
+    h = tensor([5]);
+    expect([f(one).item(), f(one).item(), f(one).item()]).toEqual([6, 6, 6]);
+  });
+  test("kept tensors and parameters that are replaced between the first two calls are seen, whatever holds them", () => {
+    class Private {
+      #h = tensor([2]).keep();
+      set(x: Tensor): void {
+        this.#h = x;
+      }
+      get(): Tensor {
+        return this.#h;
+      }
+    }
+    const variable = { h: tensor([2]).keep() };
+    const map = new Map([["h", tensor([2]).keep()]]);
+    const list = [nn.parameter(tensor([2]))];
+    const secret = new Private();
+    let w = nn.parameter(tensor([2]));
+    let written = tensor([2]).keep();
+    const cases: Record<string, [() => Tensor, (x: Tensor) => void]> = {
+      "a plain object": [() => variable.h, (x) => (variable.h = x)],
+      "a map": [() => map.get("h")!, (x) => map.set("h", x)],
+      "a list of parameters": [() => list[0]!, (x) => (list[0] = nn.parameter(x))],
+      "a private field": [() => secret.get(), (x) => secret.set(x)],
+      "a parameter": [() => w, (x) => (w = nn.parameter(x))],
+      "a tensor that the function writes": [() => written.copyFrom(written.add(0)), (x) => (written = x)],
+    };
+    for (const [name, [get, set]] of Object.entries(cases)) {
+      const f = compile((x: Tensor) => x.mul(get()));
+      const before = f(one).item();
+      set(tensor([3]).keep());
+      expect([name, before, f(one).item(), f(one).item()]).toEqual([name, 2, 3, 3]);
+    }
+  });
+  test("kept state that the function replaces throws by the second call, and ever after", () => {
+    let h = zeros([1]).keep();
+    let kept = zeros([1]).keep();
+    const o = { h: zeros([1]).keep() };
+    const map = new Map([["h", zeros([1]).keep()]]);
+    let p = nn.parameter(zeros([1]));
+    const bodies: Record<string, (x: Tensor) => Tensor> = {
+      "a variable": (x) => (h = h.add(x)),
+      "a variable, kept": (x) => (kept = kept.add(x).keep()),
+      "a plain object": (x) => (o.h = o.h.add(x)),
+      "a map": (x) => map.set("h", map.get("h")!.add(x)).get("h")!,
+      "a parameter": (x) => (p = p.mul(2).add(x)),
+    };
+    for (const [name, body] of Object.entries(bodies)) {
+      const f = compile(body);
+      f(one);
+      for (let i = 0; i < 3; i++) expect(() => f(one), name).toThrow(TraceError);
+    }
+  });
+  test("training steps are recorded once: of modules, of parameters alone, with EMA, and with running statistics", () => {
+    const model = new nn.Sequential(new nn.Linear(3, 4), new nn.BatchNorm1d(4), new nn.Tanh(), new nn.Linear(4, 1));
+    const w = nn.parameter(zeros([1]));
+    const y = zeros([2, 1]);
+    const of = (params: Tensor[]) => [
+      new optim.SGD(params, { lr: 0.1, momentum: 0.9 }),
+      new optim.Adam(params, { lr: 0.1 }),
+      new optim.NAdam(params, { lr: 0.1 }),
+      new optim.RMSProp(params, { lr: 0.1, centered: true }),
+    ];
+    const ema = new optim.EMA(model.parameters());
+    for (const optimizer of of(model.parameters())) {
+      let recorded = 0;
+      const step = compile((x: Tensor, y: Tensor) => {
+        recorded++;
+        const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
+        ema.update();
+        return loss;
+      });
+      for (let i = 0; i < 4; i++) step(randn([2, 3]), y);
+      expect([optimizer.constructor.name, recorded]).toEqual([optimizer.constructor.name, 1]);
+    }
+    const optimizer = new optim.Adam([w], { lr: 0.1 });
+    let recorded = 0;
+    const step = compile((x: Tensor) => {
+      recorded++;
+      return optimizer.minimize(() => x.mul(w).square().mean());
+    });
+    for (let i = 0; i < 4; i++) step(one);
+    expect(recorded).toBe(1);
   });
   test("a loose tensor that is replaced between the first two calls is seen; with nothing replaced, f runs twice and no more", () => {
     let factor = tensor([2]);
@@ -224,7 +321,7 @@ describe("state set inside is refused, and left as it was", () => {
     });
     expect(f(one).item()).toBe(3);
     expect(() => kept!.add(1)).toThrow(
-      "made by mul was disposed by compile, which gave it no value: keep state in a tensor",
+      "made by mul was disposed by compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…).",
     );
   });
   test("modules that the function makes are its own", () => {

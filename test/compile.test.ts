@@ -225,7 +225,9 @@ describe("arguments", () => {
     });
     expect(f(tensor([3])).item()).toBe(6);
     k.value = 5;
-    expect([f(tensor([3])).item(), k.value, recorded]).toEqual([15, 5, 1]);
+    for (let i = 0; i < 3; i++) expect([f(tensor([3])).item(), k.value]).toEqual([15, 5]);
+    // The second recording finds whether the variable holds another tensor.
+    expect(recorded).toBe(2);
   });
   test("more than four, and none", () => {
     const f = compile((...xs: Tensor[]) => xs.reduce((a, b) => a.add(b)));
@@ -376,10 +378,10 @@ describe("what a recording takes for granted", () => {
     step(tensor([1]));
     optimizer.paramGroups[0]!.options.lr = 0.25;
     step(tensor([1]));
-    expect([w.item(), count()]).toEqual([2 - 1 - 0.5 - 0.25, 1]);
+    expect([w.item(), count()]).toEqual([2 - 1 - 0.5 - 0.25, 2]); // b, in a variable, may be another tensor by the second call
     optimizer.paramGroups[0]!.options.weightDecay = 1;
     step(tensor([1]));
-    expect([w.item(), count()]).toEqual([0.25 - 0.25 * 1.25, 2]);
+    expect([w.item(), count()]).toEqual([0.25 - 0.25 * 1.25, 3]);
   });
   test("parameters frozen or added later are seen", () => {
     const { w, b, optimizer, step, count } = make();

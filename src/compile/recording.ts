@@ -1,4 +1,5 @@
 /** Running a function once on tensors without values, and taking down every op: forward, backward and update. */
+import { isConstant } from "../eager.ts";
 import { currentNode } from "../graph.ts";
 import { nextStorageId, type Storage } from "../memory.ts";
 import { verifyOne } from "../ops/check.ts";
@@ -39,7 +40,7 @@ export interface Recording<T> {
   readonly fixed: ReadonlySet<Storage>;
   /** Whether it asked for finite values, by `minimize(…, { finite: true })` or detectAnomaly. */
   readonly finite: boolean;
-  /** Whether it used tensors from outside that may be replaced unseen: none of a module, an optimizer or another holder of parameters. */
+  /** Whether it used tensors from outside that may be replaced unseen: no module that it used, no optimizer and no EMA holds them. */
   readonly isLoose: boolean;
   /** Tensors from outside that it used: they must live as long as the recording is run. */
   readonly captured: readonly Captured[];
@@ -50,7 +51,8 @@ export interface Recording<T> {
 }
 
 /** How tensors go that a recording has made, for the message of whoever uses one later. */
-export const RECORDED = "compile, which gave it no value: keep state in a tensor made outside, by copyFrom(…)";
+export const RECORDED =
+  "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 
 /** Refuses state that the function would set in its recording alone. @throws TraceError */
 function requireUnchanged(properties: Properties): void {
@@ -83,6 +85,8 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   const isFixed = (storage: Storage, owner: Tensor): boolean => !storage.symbolic && isOwn(storage) && !owner.isKept;
   /** Such memory that was read as indices, and looked at. */
   const fixed = new Set<Storage>();
+  /** Tensors of optimizers and the like, which never replace them. */
+  const held = new Set<Tensor>();
   let finite = false;
 
   const recorder: Recorder = {
@@ -126,6 +130,9 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
       steps.push(step);
     },
     finite: () => void (finite = true),
+    hold(tensors) {
+      for (const x of tensors) held.add(x);
+    },
     siteOf: (storage) => sites.get(storage) ?? "",
     guard: (check) => void guards.push(check),
     gradient(leaf, event) {
@@ -172,6 +179,10 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     for (const storage of retained) storage.letGo();
   };
   const properties = new Properties();
+  /** Writes that were recorded have not happened: graphs from before stay valid, should the call fail. */
+  const restoreVersions = (): void => {
+    for (const step of steps) for (const storage of mutated(step)) if (!storage.symbolic) storage.version--;
+  };
   const { result, gradients, storageOf, differentiable } = tidy(() => {
     let value: T;
     try {
@@ -206,9 +217,12 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
       differentiable: new Set(results.filter((x) => x.hasLiveGraph)),
     };
   });
+  restoreVersions();
   // What f made for itself on the way, constants among it, is held by its memory alone.
   const captured = Array.from(outside.values()).filter(({ tensor }) => !tensor.isDisposed && !own.has(tensor));
-  const changed = new Set(steps.flatMap(mutated));
+  for (const x of properties.tensors()) held.add(x);
+  /** By memory: a detached or reshaped tensor shares that of the tensor that is held. */
+  const holding = new Set(Array.from(held, (x) => !x.isDisposed && x.storage("compile")));
   return {
     steps,
     result,
@@ -220,10 +234,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     isOwn,
     fixed,
     finite,
-    isLoose: captured.some(
-      ({ tensor }) =>
-        !tensor.isKept && !tensor.requiresGrad && !properties.has(tensor) && !changed.has(tensor.storage("compile")),
-    ),
+    isLoose: captured.some(({ tensor }) => !holding.has(tensor.storage("compile")) && !isConstant(tensor)),
     captured,
     guards: properties.isEmpty ? guards : [...guards, properties.guard()],
     retained: [...retained],

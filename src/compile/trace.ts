@@ -218,10 +218,10 @@ export class Trace<T> {
 
   /**
    * Runs f on symbolic tensors once more, where the recording depends on tensors that f may have replaced by itself, such as a state
-   * in a variable: whether it does the same. @throws TraceError where f uses what the recording has left there
+   * in a variable: whether it does the same. @throws TraceError where f uses what the recording has left there; every later call then
+   * compares again, and throws until that tensor is replaced
    */
   prove(f: (...args: unknown[]) => T, name: string): boolean {
-    this.isProven = true;
     let again: ReturnType<typeof recordFor<unknown[], T>>;
     try {
       again = recordFor(f, this.signature);
@@ -237,6 +237,7 @@ export class Trace<T> {
     for (const storage of recording.retained) storage.letGo();
     for (const [x, storage] of recording.storageOf) if (storage.symbolic) x.disposeBecause(RECORDED);
     for (const x of symbols) x.dispose();
+    this.isProven = same;
     return same;
   }
 

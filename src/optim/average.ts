@@ -4,7 +4,7 @@ import { fitted, type StateDict } from "../nn/module.ts";
 import { check, requireKind } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
-import { type Tensor, withGrad } from "../tensor.ts";
+import { currentRecorder, type Tensor, withGrad } from "../tensor.ts";
 import { undoable } from "../undo.ts";
 import { withoutDenormals } from "./denormals.ts";
 
@@ -36,6 +36,7 @@ export class EMA {
   }
 
   update(): void {
+    currentRecorder()?.hold?.([...this.params, ...this.averages]);
     const work = (): void =>
       this.params.forEach((p, i) => {
         const average = this.averages[i]!;

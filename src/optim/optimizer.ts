@@ -259,6 +259,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         const { grad } = p;
         if (!grad) return [];
         const state = this.stateOf(p, rule, made);
+        currentRecorder()?.hold?.([p, group.rate, ...Object.values(state)]);
         for (const x of [p, grad, ...Object.values(state)]) x.storage(kindOf(this));
         return [{ state, rule, update: () => this.update(p, grad, state, group, rule) }];
       });
