@@ -3,7 +3,7 @@
 const floors = [
   "^(assembly/opcodes|src/runtime/)",
   "^src/ops/",
-  "^src/(tensor|graph|memory|owners|copies|undo|printing|autograd|transforms|eager|scope|creation|functions|warmUp|site|anomaly|stateful)\\.ts$",
+  "^src/(tensor|graph|memory|owners|copies|undo|printing|autograd|transforms|eager|scope|creation|functions|warmUp|site|anomaly|stateful|denormals)\\.ts$",
   "^src/compile/",
   "^src/(nn/|losses\\.ts$|optim/)",
   "^src/(data|training|gradients|formats)/",

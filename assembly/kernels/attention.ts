@@ -1,6 +1,6 @@
 /**
  * Scaled dot-product attention and its gradient, a block of query rows at a time: softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al.
- * 2017, eq. 1). The weights of one block and all keys are the most that is ever stored; the gradient computes them anew. Strides
+ * 2017, eq. 1). The weights of one block and all keys are the most that is ever stored; the gradient recomputes them. Strides
  * are in elements, so heads may lie anywhere. A share is a run of pairs of batch and head, which do not know of each other.
  */
 import { Attention, Op } from "../opcodes";

@@ -3,9 +3,12 @@
  * [begin, end). The formulas and their order of operations are PyTorch's (torch.optim). Constants are float64, so that 1 − β
  * is exact before it is rounded.
  *
- * Denormal numbers make processors several times slower, and a state that decays would stay among them. So a momentum or mean of
- * at most 2⁻¹⁰⁰ (8·10⁻³¹) becomes 0; so does a mean of squares of at most 2⁻¹²⁰, and beside it a gradient of at most 2⁻⁵⁶
- * (10⁻¹⁷) is 0.
+ * Denormal numbers make processors several times slower, and a state that decays would stay among them. So a gradient or a momentum
+ * whose product with a rate would be denormal becomes 0 (see `least`). A mean of squares is treated by ε:
+ * - ε ≥ 2⁻³⁴: at most 2⁻¹²⁰ becomes 0, and a gradient of at most 2⁻⁵⁶ has the square 0; √ of both is below what ε rounds to.
+ * - smaller ε: float32's own limits, as in PyTorch. A gradient of at most 2⁻⁷⁵ has the square 0. A denormal mean of squares becomes 0
+ *   only where what is divided by its root is 0 too.
+ * - ε = 0: the mean of squares never becomes 0 in this way.
  *
  * Loops test at their end: V8 then computes what does not change before them, not in every turn.
  */
@@ -18,22 +21,37 @@ function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
 
 // @ts-ignore: decorator
 @inline
-/** x, or 0 where |x| ≤ 2ᵏ, `bits` being those of 2ᵏ. NaN stays. */
-function flushed(x: v128, bits: i32): v128 {
-  return v128.and(x, i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), i32x4.splat(bits)));
-}
-
-/** 2⁻¹⁰⁰, for momenta, means and gradients. */
-const LEAST: i32 = (127 - 100) << 23;
-/** 2⁻¹²⁰, for means of squares. */
-const LEAST_SQUARE: i32 = (127 - 120) << 23;
-/** 2⁻⁵⁶, for gradients in means of squares. */
-const LEAST_ROOT: i32 = (127 - 56) << 23;
+/** Where |x| is more than the float32 whose bits are `bits`, or x is NaN. */
+function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), bits); }
 
 // @ts-ignore: decorator
 @inline
-function square(d: v128): v128 {
-  const g = flushed(d, LEAST_ROOT);
+/** x, or 0 where |x| is at most the float32 whose bits are `bits`. NaN stays. */
+function flushed(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
+
+/** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. At most those of 2⁻⁸⁰. */
+function least(a: f64, b: f64): v128 {
+  const factor = Math.min(1, Math.min(Math.abs(a), Math.abs(b)));
+  return i32x4.splat(reinterpret<i32>(<f32>Math.min(8.271806125530277e-25, 1.1754943508222875e-38 / factor)));
+}
+
+/** The ε from which on the root of a mean of squares of 2⁻¹²⁰ does not show. */
+const COARSE: f64 = 5.820766091346741e-11;
+
+// @ts-ignore: decorator
+@inline
+/** The bits of the largest gradient whose square is 0. */
+function leastRoot(eps: f64): v128 { return i32x4.splat((eps >= COARSE ? 127 - 56 : 127 - 75) << 23); }
+
+// @ts-ignore: decorator
+@inline
+/** The bits of the largest mean of squares that becomes 0. */
+function leastSquare(eps: f64): v128 { return i32x4.splat(eps >= COARSE ? (127 - 120) << 23 : eps > 0 ? 0x7fffff : -1); }
+
+// @ts-ignore: decorator
+@inline
+function square(d: v128, bits: v128): v128 {
+  const g = flushed(d, bits);
   return f32x4.mul(g, g);
 }
 
@@ -44,7 +62,7 @@ export function power(x: f64, t: u32): f64 {
   return result;
 }
 
-/** ∏ μᵢ for i ≤ t, μᵢ = β₁(1 − ½·qⁱ); 0 once it counts no more. */
+/** ∏ μᵢ for i ≤ t, μᵢ = β₁(1 − ½·qⁱ); 0 once it is below 10⁻¹⁸. */
 function momentumProduct(beta1: f64, q: f64, t: u32): f64 {
   let product: f64 = 1, decay = q;
   for (let i: u32 = 0; i < t; i++, decay *= q) {
@@ -67,15 +85,15 @@ function direction(g: v128, p: v128, maximize: u32, decay: f64): v128 {
  * s0: b, or 0 where momentum μ is 0.
  */
 export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, momentum: f64, dampening: f64, decay: f64, begin: u32, end: u32): void {
-  const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening);
+  const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening), low = least(lr, s0 ? 1 - dampening : 1);
   if (begin >= end) return;
   let i = begin;
   do {
     const at: usize = i << 2;
     const w = v128.load(p + at);
-    let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
+    let d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
     if (s0) {
-      const b = step == 1 ? d : flushed(fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d)), LEAST);
+      const b = step == 1 ? d : flushed(fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d)), low);
       storeLanes(s0 + at, b, end - i);
       d = flags & UpdateFlag.Nesterov ? fma(mu, b, d) : b;
     }
@@ -100,6 +118,8 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
   }
   const rate = splat(-lr * ofMean), direct = splat(-lr * ofGradient);
   const correction = splat(1 / Math.sqrt(1 - beta2t));
+  const low = least(1 - beta1, ofGradient != 0 ? lr * ofGradient : 1), lowMean = least(lr * ofMean, 1);
+  const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = i32x4.splat(eps >= COARSE ? 0 : -1);
   const decoupled = flags & UpdateFlag.DecoupledDecay;
   const keep = splat(decoupled ? 1 - lr * decay : 1);
   if (begin >= end) return;
@@ -107,10 +127,12 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
   do {
     const at: usize = i << 2, count = end - i;
     let w = v128.load(p + at);
-    const d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay);
+    const d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay), low);
     if (decoupled) w = f32x4.mul(w, keep);
-    const m = flushed(fma(b1, v128.load(s0 + at), f32x4.mul(c1, flushed(d, LEAST))), LEAST);
-    const v = flushed(fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d))), LEAST_SQUARE);
+    let m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d)), v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d, root)));
+    const moving = above(m, lowMean);
+    m = v128.and(m, moving);
+    v = v128.and(v, v128.or(above(v, lowSquare), v128.and(moving, fine)));
     storeLanes(s0 + at, m, count);
     storeLanes(s1 + at, v, count);
     let second = v;
@@ -132,24 +154,29 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
  */
 export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
   const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
+  const low = least(lr, 1), normal = least(1, 1);
+  const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = i32x4.splat(eps >= COARSE ? 0 : -1);
   const noise = splat(Math.min(1, 5.960464477539063e-8 / (1 - alpha)));
   if (begin >= end) return;
   let i = begin;
   do {
     const at: usize = i << 2, count = end - i;
     const w = v128.load(p + at);
-    let d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), LEAST_ROOT);
-    let v = flushed(fma(a, v128.load(s0 + at), f32x4.mul(c, f32x4.mul(d, d))), LEAST_SQUARE);
+    let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
+    const moving = above(d, normal);
+    d = v128.and(d, moving);
+    let v = fma(a, v128.load(s0 + at), f32x4.mul(c, square(d, root)));
+    v = v128.and(v, v128.or(above(v, lowSquare), v128.and(moving, fine)));
     storeLanes(s0 + at, v, count);
     if (flags & UpdateFlag.Centered) {
-      const mean = flushed(fma(a, v128.load(s2 + at), f32x4.mul(c, d)), LEAST_ROOT);
+      const mean = flushed(fma(a, v128.load(s2 + at), f32x4.mul(c, flushed(d, root))), root);
       storeLanes(s2 + at, mean, count);
       // pmax: ∞ − ∞ leaves ∞.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
     if (s1) {
-      d = flushed(fma(mu, v128.load(s1 + at), d), LEAST);
+      d = flushed(fma(mu, v128.load(s1 + at), d), low);
       storeLanes(s1 + at, d, count);
     }
     storeLanes(p + at, fma(rate, d, w), count);
@@ -158,14 +185,14 @@ export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr:
 
 /** s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011). s0: s. */
 export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, eps: f64, decay: f64, lrDecay: f64, begin: u32, end: u32): void {
-  const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), e = splat(eps);
+  const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), e = splat(eps), root = leastRoot(eps), low = least(1, 1);
   if (begin >= end) return;
   let i = begin;
   do {
     const at: usize = i << 2, count = end - i;
     const w = v128.load(p + at);
-    const d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
-    const s = f32x4.add(square(d), v128.load(s0 + at));
+    const d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
+    const s = f32x4.add(square(d, root), v128.load(s0 + at));
     storeLanes(s0 + at, s, count);
     storeLanes(p + at, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
   } while ((i += 4) < end);
@@ -174,16 +201,17 @@ export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags
 /** p ← p·(1 − lr·decay) − lr·sign(β₁m + (1 − β₁)g);  m ← β₂m + (1 − β₂)g  (Chen et al. 2023, algorithm 2). s0: m. */
 export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: f64, beta2: f64, decay: f64, begin: u32, end: u32): void {
   const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), keep = splat(1 - lr * decay);
+  const low = least(1 - beta1, 1), lowMean = least(1 - beta2, beta1);
   const rate = splat(-lr), zero = f32x4.splat(0), bits = i32x4.splat(0x80000000);
   if (begin >= end) return;
   let i = begin;
   do {
     const at: usize = i << 2, count = end - i;
-    const d = direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), m = v128.load(s0 + at);
+    const d = flushed(direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), low), m = v128.load(s0 + at);
     const u = fma(b1, m, f32x4.mul(c1, d));
     const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
     // A NaN has no sign: the parameter becomes one, as elsewhere.
     storeLanes(p + at, fma(v128.load(p + at), keep, v128.bitselect(move, u, f32x4.eq(u, u))), count);
-    storeLanes(s0 + at, flushed(fma(b2, m, f32x4.mul(c2, d)), LEAST), count);
+    storeLanes(s0 + at, flushed(fma(b2, m, f32x4.mul(c2, flushed(d, lowMean))), lowMean), count);
   } while ((i += 4) < end);
 }

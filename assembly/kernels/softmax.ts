@@ -13,8 +13,8 @@ import { maxRow, sumRow } from "./reduce";
 function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOCK : n; }
 
 /**
- * log Σ exp(x[i] − top), top being the row's largest element: log1p of all terms but one that is exp(0), so that what little the
- * others add to 1 is not rounded away.
+ * log Σ exp(x[i] − top), where top is the row's largest element. One term is exp(0) = 1: take log1p of the others, so that small
+ * terms are not lost when 1 is added.
  */
 function logSumExp(x: usize, n: u32, top: f32): f32 {
   const shift = f32x4.splat(top), zero = f32x4.splat(0);

@@ -1,6 +1,7 @@
 /** Normalization layers. Names, arguments and defaults are PyTorch's; channels are last. */
 import { noGrad } from "../autograd.ts";
 import { ones, zeros } from "../creation.ts";
+import { withoutDenormals } from "../denormals.ts";
 import * as ops from "../functions.ts";
 import type { Shape } from "../ops/value.ts";
 import { check, kindOf } from "../runtime/arguments.ts";
@@ -163,7 +164,7 @@ export class BatchNorm extends Module {
           [runningMean!, mean],
           [runningVar!, variance],
         ] as const)
-          running.copyFrom(running.add(now.sub(running).mul(part)));
+          running.copyFrom(withoutDenormals(running.add(now.sub(running).mul(part))));
       }),
     );
   }

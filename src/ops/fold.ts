@@ -103,7 +103,7 @@ function fold(
         encoder.end();
       };
       if (!piece) return encode(address(out!), address(x!), n, 0, divisor);
-      // What pieces give lies behind the stacks of all shares.
+      // The partial sums come after the stacks of all shares.
       const partial = workspace + stack * encoder.shares;
       encode(partial, address(x!), n, piece, 1);
       encodeAlone(encoder, () => encode(address(out!), partial, pieces, 0, divisor));

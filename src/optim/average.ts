@@ -1,12 +1,12 @@
 /** Averages of weights over training. */
 
+import { withoutDenormals } from "../denormals.ts";
 import { fitted, type StateDict } from "../nn/module.ts";
 import { check, requireKind } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
 import { currentRecorder, type Tensor, withGrad } from "../tensor.ts";
 import { undoable } from "../undo.ts";
-import { withoutDenormals } from "./denormals.ts";
 
 /**
  * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.

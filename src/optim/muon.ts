@@ -1,8 +1,9 @@
 /** Muon: momentum, orthogonalized. For the weight matrices inside of a network; its other parameters are for Adam. */
+
+import { withoutDenormals } from "../denormals.ts";
 import { check } from "../runtime/arguments.ts";
 import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { withoutDenormals } from "./denormals.ts";
 import {
   type CommonOptions,
   type GroupOptions,
