@@ -1,11 +1,11 @@
 /** Finding NaN and ±∞: what made them, where, and the eager mode that looks at every op's result (detectAnomaly). */
 import { Op } from "../assembly/opcodes.ts";
 import { currentNode } from "./graph.ts";
-import type { Storage } from "./memory.ts";
+import { Journal, type Storage, withJournal } from "./memory.ts";
 import { LARGEST } from "./ops/check.ts";
 import type { AnyOp } from "./ops/op.ts";
 import { show, type Value } from "./ops/value.ts";
-import { engine, kernels, randomState, setRandomState } from "./runtime/engine.ts";
+import { engine, kernels } from "./runtime/engine.ts";
 import { NonFiniteError } from "./runtime/errors.ts";
 import { requireSynchronous, tensorsIn } from "./scope.ts";
 import { captureSite } from "./site.ts";
@@ -85,34 +85,18 @@ export function flawOf({ op, order, site, gradientOf }: Ran, x: Value, found: Fo
 export const nonFinite = (who: string, { origin, details, remedy }: Flaw, reach = ""): NonFiniteError =>
   new NonFiniteError(`${who}: ${origin}${details}${reach && `, which reaches ${reach}`}. ${remedy}`);
 
-/** What must be put back if the call fails. */
-interface Before {
-  readonly version: number;
-  readonly bytes: Uint8Array;
-}
-
-/** At work while detectAnomaly runs: knows which values are not finite, and how state was before. */
+/** Knows, while detectAnomaly runs, which values are not finite. */
 export class Watch {
   private readonly flaws = new WeakMap<Storage, Flaw>();
-  private readonly state = new Map<Storage, Before>();
-  private readonly random = randomState();
   private ops = 0;
 
   constructor(private readonly who: string) {}
 
-  /** Remembers what is about to be written, and refuses to write what is not finite. @throws NonFiniteError */
+  /** Refuses to write a value that is not finite to state. @throws NonFiniteError */
   before(op: AnyOp, inputs: readonly Tensor[], attributes: unknown): void {
     const mutated = op.mutates?.(inputs, attributes) ?? [];
     if (!mutated.some((i) => this.isState(inputs[i]!))) return;
     for (const x of inputs) this.require(x, `a write (${op.name})`);
-    for (const i of mutated) this.remember(inputs[i]!.storage(op.name));
-  }
-
-  /** Has what lies in a storage put back if the call fails. */
-  remember(storage: Storage): void {
-    if (storage.symbolic || this.state.has(storage)) return;
-    const { address, bytes, version } = storage;
-    this.state.set(storage, { version, bytes: engine().heap.u8.slice(address, address + bytes) });
   }
 
   /** Looks at what an op has written. @throws NonFiniteError where that is state */
@@ -128,16 +112,28 @@ export class Watch {
       }
       const node = currentNode();
       const ran = { op, order: this.ops, site: node?.site?.() || captureSite()(), gradientOf: node?.rule.name };
-      const before = inputs.flatMap((input) => this.flawIn(input) ?? []);
-      this.flaws.set(storage, flawOf(ran, x, found, mutated.includes(x) ? [] : before));
+      // What lay in a tensor before the write is known only if it was looked at.
+      const flawBefore = (input: Tensor) => (mutated.includes(input) ? this.known(input) : this.flawIn(input));
+      this.flaws.set(
+        storage,
+        flawOf(
+          ran,
+          x,
+          found,
+          inputs.flatMap((input) => flawBefore(input) ?? []),
+        ),
+      );
       if (mutated.includes(x) && this.isState(x)) this.require(x, `state (${op.name})`);
     }
   }
 
+  private known(x: Tensor): Flaw | undefined {
+    return this.flaws.get(x.storage("detectAnomaly"));
+  }
   private flawIn(x: Tensor): Flaw | undefined {
-    const storage = x.storage("detectAnomaly");
-    const known = this.flaws.get(storage);
+    const known = this.known(x);
     if (known) return known;
+    const storage = x.storage("detectAnomaly");
     const found = nonFiniteIn(x, storage.address);
     if (!found) return undefined;
     const made = given("a tensor from outside", x, found);
@@ -161,16 +157,6 @@ export class Watch {
   /** Notes tensors that an op is about to fill. */
   add(outputs: readonly Tensor[]): void {
     for (const x of outputs) this.made.add(x.storage("detectAnomaly"));
-  }
-
-  /** Puts back what was written. */
-  restore(): void {
-    for (const [storage, { version, bytes }] of this.state) {
-      if (storage.isGone || !storage.references) continue;
-      engine().heap.u8.set(bytes, storage.address);
-      storage.version = version;
-    }
-    setRandomState(this.random);
   }
 }
 
@@ -200,14 +186,17 @@ export function finitely<T>(who: string, f: () => T): T {
   if (recorder) recorder.finite?.();
   if (recorder || watch) return f();
   const own = new Watch(who);
+  const journal = new Journal();
   watch = own;
   try {
-    const result = f();
-    requireSynchronous(who, result);
-    for (const x of tensorsIn(result)) own.require(x, "a result");
-    return result;
+    return withJournal("nonFinite", journal, () => {
+      const result = f();
+      requireSynchronous(who, result);
+      for (const x of tensorsIn(result)) own.require(x, "a result");
+      return result;
+    });
   } catch (error) {
-    if (error instanceof NonFiniteError) own.restore();
+    if (error instanceof NonFiniteError) journal.restore();
     throw error;
   } finally {
     watch = null;

@@ -1,4 +1,4 @@
-/** Eager mode, installed when this is imported: an op checks, allocates, runs and is taken down for gradients, one at a time. */
+/** Eager mode, installed when this is imported: an op checks, allocates, runs and is recorded for gradients, one at a time. */
 import { currentWatch } from "./anomaly.ts";
 import { refuseForeign } from "./copies.ts";
 import { currentNode, Node as GraphNode } from "./graph.ts";
@@ -30,7 +30,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     if (tensor.storage(op.name).symbolic && !recorder) {
       throw new TraceError(
         `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, and has no memory. ` +
-          "Make what is to outlive the function outside of it, or return it.",
+          "Make it outside of the function, or return it.",
       );
     }
   }
@@ -50,7 +50,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     for (const output of outputs) output.dispose();
     throw error;
   }
-  for (const i of written) tensors[i]!.storage(op.name).version++;
+  for (const i of written) tensors[i]!.storage(op.name).wrote();
   watch?.after(op, tensors, outputs, attributes);
   if (isGradEnabled() && op.vjp && tensors.some((x) => x.requiresGrad)) {
     const edges = tensors.map((x) => x.edge);

@@ -2,12 +2,15 @@
  * What tensors hold: counted storages in linear memory. A storage that nobody seems to need can move to a buffer in
  * JavaScript, which garbage collection frees even during a synchronous loop. The next use moves it back.
  */
-import { currentHeap, engine } from "./runtime/engine.ts";
+import { currentHeap, engine, randomState, setRandomState } from "./runtime/engine.ts";
 import type { Heap } from "./runtime/heap.ts";
 
 let created = 0;
 /** Storages made from now on have this id or a greater one. */
 export const nextStorageId = (): number => created;
+
+/** Writes in place so far: every write gives its storage a version that no storage had before. */
+let writes = 0;
 
 let clock = 0;
 /** Starts an op. Storages that it uses stay in linear memory until the next one starts. */
@@ -29,7 +32,7 @@ export class Storage {
   readonly id = created++;
   /** How many hold it. */
   references = 1;
-  /** Counts writes in place, so that a gradient never silently uses a changed value. */
+  /** Changes on every write in place, so that a gradient never silently uses a changed value. */
   version = 0;
   /** Where it lies; NaN for the values of a function that is being recorded, which have no memory yet. */
   address: number;
@@ -80,6 +83,21 @@ export class Storage {
     // The tensors that held it may have been collected since.
     this.#abandon();
     return true;
+  }
+  /** Its bytes if they are in JavaScript's memory: a read does not need to move them back. */
+  get moved(): Uint8Array | null {
+    return this.isGone ? null : this.#moved;
+  }
+  /** Call it after every write in place. */
+  wrote(): void {
+    this.version = ++writes;
+  }
+  /** Undoes writes, wherever the bytes are now. Does nothing if they were freed. */
+  restore(bytes: Uint8Array, version: number): void {
+    if (this.isResident) this.#heap.u8.set(bytes, this.address);
+    else if (this.#moved) this.#moved.set(bytes);
+    else return;
+    this.version = version;
   }
   /** Whether its bytes may move to JavaScript during this op: nobody has their address. */
   get isMovable(): boolean {
@@ -182,26 +200,45 @@ export const ownerless = new Set<Storage>();
 /** Bytes in linear memory that no scope frees: at most so many. */
 export const unscoped = { bytes: 0 };
 
-/** The bytes of storages before their first write in place; null while no write can be undone (undo.ts). */
-let journal: Map<Storage, Uint8Array> | null = null;
-export const isJournaling = (): boolean => journal !== null;
+/** State before a function ran: what it overwrites in place, and the random generator. */
+export class Journal {
+  private readonly before = new Map<Storage, { readonly bytes: Uint8Array; readonly version: number }>();
+  private readonly random = randomState();
+  private readonly start = created;
 
-/** Runs f with writes noted in `own`. */
-export function withJournal<T>(own: typeof journal, f: () => T): T {
-  const outer = journal;
-  journal = own;
+  note(storage: Storage): void {
+    if (storage.symbolic || this.before.has(storage)) return;
+    // A new storage is not state, except one that the function keeps, such as an optimizer's.
+    if (storage.id >= this.start && !storage.isPinned) return;
+    const { address, bytes, version } = storage;
+    this.before.set(storage, { bytes: engine().heap.u8.slice(address, address + bytes), version });
+  }
+  restore(): void {
+    for (const [storage, { bytes, version }] of this.before) storage.restore(bytes, version);
+    setRandomState(this.random);
+  }
+}
+
+/** The open journals, by the error that they undo: OutOfMemoryError (undo.ts) and NonFiniteError (anomaly.ts). */
+const journals: { shortage: Journal | null; nonFinite: Journal | null } = { shortage: null, nonFinite: null };
+type Cause = keyof typeof journals;
+export const isJournaling = (cause: Cause): boolean => journals[cause] !== null;
+
+/** Runs f with its writes noted in `own`. */
+export function withJournal<T>(cause: Cause, own: Journal | null, f: () => T): T {
+  const outer = journals[cause];
+  journals[cause] = own;
   try {
     return f();
   } finally {
-    journal = outer;
+    journals[cause] = outer;
   }
 }
 
 /** Called before a storage is written in place. */
 export function noteWrite(storage: Storage): void {
-  if (!journal || journal.has(storage)) return;
-  const { address, bytes } = storage;
-  journal.set(storage, engine().heap.u8.slice(address, address + bytes));
+  journals.shortage?.note(storage);
+  journals.nonFinite?.note(storage);
 }
 
 /** Memory in use. */

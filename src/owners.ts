@@ -35,8 +35,10 @@ interface Owned {
   readonly handle: AnyHandle;
 }
 
-/** Tensors made outside of scopes in this job, and kept ones. */
+/** Tensors made outside of scopes in this job, and kept ones until the next sweep. */
 const unowned: Owned[] = [];
+/** Kept tensors of this job that sweeps found: they cannot move, so they are no reason to sweep. */
+let kept: Owned[] = [];
 /** Tensors made in the innermost open scope. */
 let scope: Owned[] = unowned;
 /** Handles of tensors from earlier jobs, which the finalizer watches over. */
@@ -70,6 +72,8 @@ const MOST_REGISTERED = 16384;
 /** At how many bytes and tensors to look again. */
 let sweepAtBytes = MOST_BYTES;
 let sweepAtTensors = MOST_TENSORS;
+/** At how many kept tensors to let go of disposed ones. */
+let pruneAtKept = MOST_TENSORS;
 /** The op that was at work at the last sweep. */
 let lastSweep = 0;
 /** Library functions at work outside of scopes: positions in `unowned` must not change until they end. */
@@ -159,20 +163,25 @@ function schedule(): void {
 /** Registers what the job leaves behind. */
 function endJob(): void {
   scheduled = false;
-  for (const tensor of unowned) {
-    const { handle } = tensor;
-    if (!handle.storage?.isResident || handle.registered) continue;
-    handle.registered = true;
-    finalizer.register(tensor, handle, handle);
-    if (!handle.kept) registered.push(handle);
-  }
+  for (const tensor of kept) register(tensor);
+  for (const tensor of unowned) register(tensor);
+  kept.length = 0;
   unowned.length = 0;
+}
+
+function register(tensor: Owned): void {
+  const { handle } = tensor;
+  if (!handle.storage?.isResident || handle.registered) return;
+  handle.registered = true;
+  finalizer.register(tensor, handle, handle);
+  if (!handle.kept) registered.push(handle);
 }
 
 function sweepIfDue(): void {
   const isCrowded = registered.length >= MOST_REGISTERED;
   if (unowned.length < sweepAtTensors && unscoped.bytes < sweepAtBytes && !isCrowded) return;
   dropGone();
+  setKeptAside();
   const all = liveStorages(true);
   const isFull = bytesOf(all) >= sweepAtBytes;
   // Too many small ones are this job's: those of others are left alone.
@@ -259,12 +268,24 @@ function dropGone(): void {
   unowned.length = count;
 }
 
+/** Takes kept tensors out of `unowned`. */
+function setKeptAside(): void {
+  let count = 0;
+  for (const tensor of unowned)
+    if (tensor.handle.kept) kept.push(tensor);
+    else unowned[count++] = tensor;
+  unowned.length = count;
+  if (kept.length < pruneAtKept) return;
+  kept = kept.filter(({ handle }) => handle.storage?.isResident);
+  pruneAtKept = Math.max(MOST_TENSORS, 2 * kept.length);
+}
+
 /** Lets go of old tensors whose storage another tensor holds. */
 function weakenAliases(): void {
   const held = new Set<Storage>();
   const stays = (handle: AnyHandle, isOld: boolean): boolean => {
     const storage = handle.storage!;
-    if (!isOld || handle.kept || storage.references < 2 || !held.has(storage)) {
+    if (!isOld || handle.kept || storage.references < 2 || !(held.has(storage) || storage.isPinned)) {
       held.add(storage);
       return true;
     }

@@ -2,7 +2,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { announce, refuseForeign } from "./copies.ts";
 import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
-import { epoch, noteWrite, Storage } from "./memory.ts";
+import { epoch, isJournaling, noteWrite, Storage, tick } from "./memory.ts";
 import { methods, type ShorterForms } from "./ops/methods.ts";
 import type { AnyOp } from "./ops/op.ts";
 import { assign } from "./ops/shape.ts";
@@ -18,7 +18,7 @@ import {
   sizeOf,
   type Value,
 } from "./ops/value.ts";
-import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle } from "./owners.ts";
+import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle, internally } from "./owners.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
 import { checker, installTensorTest } from "./runtime/arguments.ts";
 import { engine } from "./runtime/engine.ts";
@@ -29,7 +29,7 @@ export type Node = GraphNode<Tensor>;
 /** @internal */
 export type Edge = GraphEdge<Tensor>;
 
-/** Who takes ops down instead of running them: compile/. */
+/** Records ops instead of running them: compile/. */
 export interface Recorder {
   /** An op, with tensors whose storages may be symbolic. */
   record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void;
@@ -47,7 +47,7 @@ export interface Recorder {
 
 let recorder: Recorder | null = null;
 
-/** Runs f with a recorder, or, with null, for real in the midst of a recording. */
+/** Runs f with a recorder; with null, ops run even during a recording. */
 export function withRecorder<T>(r: Recorder | null, f: () => T): T {
   const outer = recorder;
   recorder = r;
@@ -187,7 +187,7 @@ export class Tensor implements Value {
     const what = `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${maker} was disposed by`;
     throw new DisposedError(
       storage
-        ? `${what} nabla's own dispose(), which ends all tensors. Copy what is to outlive it: x.data.`
+        ? `${what} nabla's own dispose(), which ends all tensors. Copy the elements before: x.data.`
         : `${what} ${gone}${gone.includes(". ") ? "" : ". Return it from the scope, or keep() or clone() it before"}.`,
     );
   }
@@ -203,7 +203,7 @@ export class Tensor implements Value {
     return this.handle.node ?? (this.leaf ? this : null);
   }
 
-  /** Whether gradients flow to or through it. Set it on tensors that are to be learnt. @throws DTypeError unless float32 */
+  /** Whether gradients flow to or through it. Set it on parameters. @throws DTypeError unless float32 */
   get requiresGrad(): boolean {
     return this.edge !== null;
   }
@@ -271,6 +271,7 @@ export class Tensor implements Value {
 
   /** The same memory under another shape. @internal */
   alias(shape: Shape): Tensor {
+    tick();
     const view = Tensor.wrap(this.storage("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
     const { edge } = this;
     if (gradMode && edge) view.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
@@ -279,6 +280,7 @@ export class Tensor implements Value {
 
   /** The same memory, with no gradient flowing back from here. */
   detach(): Tensor {
+    tick();
     return Tensor.wrap(this.storage("detach").retain(), this, null, "detach");
   }
 
@@ -308,12 +310,18 @@ export class Tensor implements Value {
       throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
     if (recorder)
       throw new TraceError(
-        "copyFrom: values from JavaScript would be written once, not at each call. Pass them as an argument.",
+        "copyFrom: values from JavaScript would be written once, not on every call. Pass them as an argument.",
       );
+    if (isJournaling("nonFinite")) {
+      // As an op, whose operands and results are checked.
+      internally(() => void assign(this, fromElements(source, this.shape, this.dtype, "copyFrom")));
+      return this;
+    }
+    tick();
     const [elements, storage] = [this.elements("copyFrom"), this.storage("copyFrom")];
     noteWrite(storage);
     elements.set(heldAll(source, this.dtype));
-    storage.version++;
+    storage.wrote();
     return this;
   }
 
@@ -335,26 +343,36 @@ export class Tensor implements Value {
           "while compile records the function. Return it and read it outside; choose between values with where(…).",
       );
     }
-    const { buffer } = engine().heap.memory;
+    return this.elementsAt(engine().heap.memory.buffer, address);
+  }
+
+  /** The elements for a read that ends at once. Bytes that moved to JavaScript stay there, so a loop of reads needs no linear memory. @internal */
+  peek(op: string): TypedArray {
+    const moved = this.handle.storage?.moved;
+    return moved ? this.elementsAt(moved.buffer, 0) : this.elements(op);
+  }
+
+  private elementsAt(buffer: ArrayBufferLike, at: number): TypedArray {
     const { dtype, size } = this;
     return dtype === "float32"
-      ? new Float32Array(buffer, address, size)
+      ? new Float32Array(buffer, at, size)
       : dtype === "int32"
-        ? new Int32Array(buffer, address, size)
-        : new Uint8Array(buffer, address, size);
+        ? new Int32Array(buffer, at, size)
+        : new Uint8Array(buffer, at, size);
   }
 
   /** A copy of the elements, row-major. */
   get data(): TypedArray {
-    return this.elements("data").slice();
+    return this.peek("data").slice();
   }
 
   /** The number that a tensor of one element holds. @throws ShapeError if it holds more or none */
   item(): number {
-    this.storage("item");
-    if (this.size !== 1)
+    if (this.size !== 1) {
+      this.storage("item");
       throw new ShapeError(`item: ${show(this.shape)} has ${this.size} elements, not one. Use toArray() or data.`);
-    return this.elements("item")[0]!;
+    }
+    return this.peek("item")[0]!;
   }
 
   /**
@@ -363,13 +381,13 @@ export class Tensor implements Value {
    */
   // biome-ignore lint/suspicious/noExplicitAny: any other type makes x.toArray()[0][0] need a cast
   toArray<T extends NestedArray = any>(): T {
-    return nest(this.elements("toArray"), this.shape, this.dtype) as T;
+    return nest(this.peek("toArray"), this.shape, this.dtype) as T;
   }
 
   /** As PyTorch prints: `tensor([[1, 2], [3, 4]])`, long dimensions with their middle left out. */
   toString(): string {
     if (this.isDisposed) return `tensor(disposed by ${this.handle.gone || "dispose()"}, shape ${show(this.shape)})`;
-    return formatTensor(this.live(), this, this.requiresGrad);
+    return formatTensor(this.peek("live"), this, this.requiresGrad);
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
@@ -426,6 +444,7 @@ export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: D
   requireShape(op, shape);
   if (elements.length !== sizeOf(shape))
     throw new ShapeError(`${op}: ${elements.length} values do not fill ${show(shape)}, which has ${sizeOf(shape)}.`);
+  tick();
   const made = withRecorder(null, () => Tensor.allocate({ shape: [...shape], dtype }, op));
   made.live().set(heldAll(elements, dtype));
   return made;

@@ -1,6 +1,5 @@
-/** Undo for steps that run out of memory: what they wrote in place, and the random numbers that they drew, are put back. */
-import { isJournaling, type Storage, withJournal } from "./memory.ts";
-import { engine, randomState, setRandomState } from "./runtime/engine.ts";
+/** Undo for steps that run out of memory: their writes in place and the random numbers that they drew. */
+import { isJournaling, Journal, withJournal } from "./memory.ts";
 import { OutOfMemoryError } from "./runtime/errors.ts";
 import { currentRecorder } from "./tensor.ts";
 
@@ -10,23 +9,15 @@ import { currentRecorder } from "./tensor.ts";
  */
 export function undoable<T>(f: () => T): T {
   // A function that is being recorded writes nothing.
-  if (isJournaling() || currentRecorder()) return f();
-  const before = randomState();
-  const journal = new Map<Storage, Uint8Array>();
+  if (isJournaling("shortage") || currentRecorder()) return f();
+  const journal = new Journal();
   try {
-    return withJournal(journal, f);
+    return withJournal("shortage", journal, f);
   } catch (error) {
-    if (error instanceof OutOfMemoryError) {
-      for (const [storage, bytes] of journal) {
-        if (!storage.isResident) continue; // f made and freed it
-        engine().heap.u8.set(bytes, storage.address);
-        storage.version++;
-      }
-      setRandomState(before);
-    }
+    if (error instanceof OutOfMemoryError) journal.restore();
     throw error;
   }
 }
 
 /** Runs f, which allocates nothing and so cannot run out of memory: its writes need no undo. */
-export const final = <T>(f: () => T): T => withJournal(null, f);
+export const final = <T>(f: () => T): T => withJournal("shortage", null, f);

@@ -561,7 +561,7 @@ describe("what cannot be recorded says so", () => {
     });
     f(tensor([1, 2]));
     expect(() => kept!.add(1)).toThrow(
-      "add: a float32 tensor [2] was made while compile recorded a function, and has no memory. Make what is to outlive the function outside of it, or return it.",
+      "add: a float32 tensor [2] was made while compile recorded a function, and has no memory. Make it outside of the function, or return it.",
     );
     expect(() => f(tensor([[1, 2]]))).toThrow("was made while another compiled function was recorded");
   });

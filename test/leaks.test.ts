@@ -74,6 +74,27 @@ describe("tensors made outside of scopes", () => {
     expect(all.every((x, i) => x.item() === i)).toBe(true);
   });
 
+  test("small ones move out as early, however many tensors are kept", () => {
+    const ways: ((i: number) => Tensor)[] = [
+      (i) => tensor([i]).keep(),
+      (i) => tidy(() => tensor([i]).keep()),
+      (i) => tensor([i], { requiresGrad: true }).keep(),
+    ];
+    for (const make of ways) {
+      const kept = Array.from({ length: 6000 }, (_, i) => make(i));
+      const before = memory().tensors;
+      let most = 0;
+      for (let i = 0; i < 6000; i++) {
+        kept[i]!.add(1);
+        kept[i]!.reshape([1, 1]);
+        most = Math.max(most, memory().tensors - before);
+      }
+      expect(most).toBeLessThan(1500);
+      expect(kept.every((x, i) => x.item() === i)).toBe(true);
+      for (const x of kept) x.dispose();
+    }
+  });
+
   test("what losses and composed ops make on the way is freed when they return", () => {
     const [x, t] = [tensor([[0.2, 0.7], [0.6, 0.4]], { requiresGrad: true }), tensor([[0.1, 0.8], [0.3, 0.5]])]; // biome-ignore format: matrices
     const labels = tensor([0, 1], { dtype: "int32" });

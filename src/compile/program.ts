@@ -2,8 +2,8 @@
  * A recording made runnable: passes, one arena, one list of instructions in linear memory. A run is one call into WebAssembly, or up to
  * three where values are checked: checks of arguments, what must run before all checks are known to hold, and the rest.
  */
-import { currentWatch, type Flaw, nonFinite } from "../anomaly.ts";
-import { epoch, Storage } from "../memory.ts";
+import { type Flaw, nonFinite } from "../anomaly.ts";
+import { epoch, noteWrite, Storage } from "../memory.ts";
 import type { Value } from "../ops/value.ts";
 import { encodeShared, isWorthWaking } from "../ops/work.ts";
 import { engine, execute, WordList } from "../runtime/engine.ts";
@@ -281,12 +281,11 @@ export class Program {
   private start(): void {
     this.requireCaptured();
     this.guard?.clear();
-    const watch = currentWatch();
-    if (watch) for (const storage of this.state) watch.remember(storage);
+    for (const storage of this.state) noteWrite(storage);
   }
 
   private count(storages: readonly Storage[]): void {
-    for (let i = 0; i < storages.length; i++) storages[i]!.version++;
+    for (let i = 0; i < storages.length; i++) storages[i]!.wrote();
   }
 
   /** Undoes what a call has done. @throws what the check that failed says */

@@ -24,7 +24,7 @@ type Metadata = Readonly<Record<string, string>>;
 
 /** The bytes of a tensor, where they lie. */
 export function bytesIn(tensor: Tensor): Uint8Array {
-  const { buffer, byteOffset, byteLength } = tensor.live();
+  const { buffer, byteOffset, byteLength } = tensor.peek("live");
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 

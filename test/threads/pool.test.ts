@@ -430,7 +430,7 @@ describe("init and dispose", () => {
     await dispose();
     expect(memory()).toMatchObject({ bytes: 0, tensors: 0 });
 
-    const gone = /disposed by nabla's own dispose\(\), which ends all tensors\. Copy what is to outlive it/;
+    const gone = /disposed by nabla's own dispose\(\), which ends all tensors\. Copy the elements before/;
     const uses: Record<string, () => unknown> = {
       data: () => x.data,
       live: () => x.live(),
