@@ -79,9 +79,10 @@ test("a gradient of a graph that saw an undone value is refused, and that of an 
     return fail();
   };
   expect(() => detectAnomaly(step)).toThrow(NonFiniteError);
+  older.backward();
+  expect(p.grad!.toArray()).toEqual([3]);
   s.copyFrom([3]);
   expect(() => newer!.backward()).toThrow(/in place|changed|overwritten/);
-  expect(() => older.backward()).toThrow(/in place|changed|overwritten/);
 });
 
 describe("a step that runs out of memory undoes writes to state that moved out", () => {
