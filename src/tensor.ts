@@ -14,13 +14,14 @@ import {
   requireShape,
   type Shape,
   type Spec,
+  sameShape,
   show,
   sizeOf,
   type Value,
 } from "./ops/value.ts";
 import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle, internally } from "./owners.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
-import { checker, installTensorTest } from "./runtime/arguments.ts";
+import { checker, checkNone, installTensorTest, requireKind } from "./runtime/arguments.ts";
 import { engine } from "./runtime/engine.ts";
 import { DisposedError, DTypeError, Error, ShapeError, TraceError, TypeError } from "./runtime/errors.ts";
 
@@ -132,11 +133,10 @@ export class Tensor implements Value {
   readonly dtype: DType;
   /** Elements. */
   readonly size: number;
-  /** The gradient that `backward` left here; null before. */
-  grad: Tensor | null = null;
   /** @internal */
   readonly handle: Handle<Node>;
   private leaf = false;
+  private gradient: Tensor | null = null;
   /** A function: structuredClone and postMessage refuse objects that hold one, and show its text. @internal */
   readonly refusal = cannotBeCloned;
 
@@ -212,8 +212,24 @@ export class Tensor implements Value {
       throw new Error("requiresGrad: this tensor is the result of an op. Set it on the op's inputs, or on detach().");
     if (value && this.dtype !== "float32")
       throw new DTypeError(`requiresGrad: ${this.dtype} tensors have no gradients. Use float32.`);
+    requireKind("requiresGrad", "value", "boolean", value);
     this.leaf = value;
     epoch.value++;
+  }
+
+  /** The gradient that `backward` left here; null before. @throws TypeError, ShapeError if set to something that is no gradient of it */
+  get grad(): Tensor | null {
+    return this.gradient;
+  }
+  set grad(value: Tensor | null) {
+    if (value !== null) {
+      if (!(value instanceof Tensor)) requireKind("grad", "value", "tensor|null", value);
+      if (!sameShape(value.shape, this.shape))
+        throw new ShapeError(
+          `grad: ${show(value.shape)} is not the shape of the tensor, ${show(this.shape)}. Reshape it.`,
+        );
+    }
+    this.gradient = value;
   }
 
   /** Whether a backward pass could still go through the op that made it. @internal */
@@ -228,6 +244,7 @@ export class Tensor implements Value {
 
   /** Gives its memory back now. Using the tensor afterwards throws a DisposedError. Twice is fine. */
   dispose(): void {
+    checkNone("dispose", arguments);
     this.disposeBecause("dispose()");
     this.grad?.dispose();
   }
@@ -241,6 +258,7 @@ export class Tensor implements Value {
 
   /** Forgets its gradient, and frees it. */
   clearGrad(): void {
+    checkNone("clearGrad", arguments);
     // While a function is recorded nothing is cleared for good: that is for its calls to do.
     if (recorder) recorder.gradient(this, "cleared");
     else this.grad?.dispose();
@@ -249,6 +267,7 @@ export class Tensor implements Value {
 
   /** Exempts it from the scopes that are open: it lives until dispose() or the garbage collector. */
   keep(): this {
+    checkNone("keep", arguments);
     const { handle } = this;
     if (!handle.kept) handle.storage?.pin();
     handle.kept = true;
@@ -280,12 +299,14 @@ export class Tensor implements Value {
 
   /** The same memory, with no gradient flowing back from here. */
   detach(): Tensor {
+    checkNone("detach", arguments);
     tick();
     return Tensor.wrap(this.storage("detach").retain(), this, null, "detach");
   }
 
   /** A copy with memory of its own, in the same graph. */
   clone(): Tensor {
+    checkNone("clone", arguments);
     this.storage("clone");
     const copy = Tensor.allocate(this, "clone");
     withGrad(false, () => assign(copy, this));
@@ -330,6 +351,7 @@ export class Tensor implements Value {
    * do not see writes to it.
    */
   live(): TypedArray {
+    checkNone("live", arguments);
     return this.elements("live");
   }
 
@@ -368,6 +390,7 @@ export class Tensor implements Value {
 
   /** The number that a tensor of one element holds. @throws ShapeError if it holds more or none */
   item(): number {
+    checkNone("item", arguments);
     if (this.size !== 1) {
       this.storage("item");
       throw new ShapeError(`item: ${show(this.shape)} has ${this.size} elements, not one. Use toArray() or data.`);
@@ -381,6 +404,7 @@ export class Tensor implements Value {
    */
   // biome-ignore lint/suspicious/noExplicitAny: any other type makes x.toArray()[0][0] need a cast
   toArray<T extends NestedArray = any>(): T {
+    checkNone("toArray", arguments);
     return nest(this.peek("toArray"), this.shape, this.dtype) as T;
   }
 

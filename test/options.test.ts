@@ -165,3 +165,65 @@ describe("functions of one tensor work as callbacks of map", () => {
     expect(() => [x, x].map(nabla.sum as () => unknown)).toThrow("options must be an object");
   });
 });
+
+describe("methods refuse arguments that they do not take", () => {
+  type Methods = Record<string, (...args: unknown[]) => unknown>;
+  const method = (owner: object, name: string) => (owner as unknown as Methods)[name]!.bind(owner);
+  const optimizer = sgd();
+  const names = ["detach", "clone", "item", "toArray", "dispose", "clearGrad", "keep", "live"];
+  test.each(names)("tensor.%s", (name) => {
+    expect(() => method(tensor([1]), name)(1)).toThrow(
+      `${name}: takes no arguments, got 1: argument 1 is 1. Remove it.`,
+    );
+  });
+  test.each<[string, object, unknown]>([
+    ["zeroGrad", optimizer, 1], ["zeroGrad", new nn.ReLU(), 1], ["eval", new nn.ReLU(), 1], ["dispose", new nn.ReLU(), 1], ["train", new nn.ReLU(), "no"],
+    ["step", optimizer, 1], ["step", new optim.ExponentialLR(sgd(), 1), "a"], ["step", new optim.SequentialLR([new optim.ExponentialLR(sgd(), 1)], []), 1],
+  ])("%s of %s", (name, owner, value) => {
+    expect(() => method(owner, name)(value)).toThrow(TypeError);
+  }); // biome-ignore format: a table
+  test("functions too", () => {
+    expect(() => (nabla.manualSeed as (...args: unknown[]) => void)(1, 2)).toThrow("manualSeed: takes 1 argument");
+    expect(() => nn.init.calculateGain("swish" as "relu")).toThrow(
+      'calculateGain: nonlinearity is "swish", but must be',
+    );
+  });
+  const forward: Record<string, unknown[]> = { ...layers, ...plain };
+  const several = ["MultiheadAttention", "SpectralNorm", "KeyValueCache", "Module"];
+  test.each(Object.entries(nn).filter(([name]) => /^[A-Z]/.test(name) && !several.includes(name)))(
+    "forward of %s",
+    (name, value) => {
+      const layer = new (value as unknown as Class)(...forward[name]!);
+      expect(() => method(layer as object, "forward")(ones([2, 2]), ...new Array(5).fill(1))).toThrow(TypeError);
+    },
+  );
+});
+
+test("step runs a function first, as in PyTorch, and returns what that returned", () => {
+  for (const make of [optim.SGD, optim.Adam, optim.Muon]) {
+    const w = tensor([[2]], { requiresGrad: true });
+    const optimizer = new (make as typeof optim.SGD)([w], { lr: 0.1 });
+    const loss = optimizer.step(() => {
+      optimizer.zeroGrad();
+      const value = w.square().sum();
+      value.backward();
+      return value;
+    });
+    expect(loss.item()).toBe(4);
+    expect(w.item()).toBeLessThan(2);
+    expect(() => optimizer.step(async () => {})).toThrow("returned a promise");
+  }
+});
+
+test("a gradient is a tensor of the same shape, and requiresGrad is true or false", () => {
+  const w = tensor([1, 2]);
+  for (const wrong of [1, [1, 2], "a", undefined])
+    expect(() => {
+      w.grad = wrong as never;
+    }).toThrow("grad: value must be a tensor, got ");
+  for (const wrong of ["yes", 1, null])
+    expect(() => {
+      w.requiresGrad = wrong as never;
+    }).toThrow("requiresGrad: value must be true or false, got ");
+  expect([w.grad, w.requiresGrad]).toEqual([null, false]);
+});

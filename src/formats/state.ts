@@ -83,7 +83,7 @@ const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [s
  * (`model.*`), the optimizer's options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the random numbers'
  * state, `step` and `extra`. A checksum in it lets loadState find damage.
  *
- * Other properties of the object are ignored, so that it can hold a whole training.
+ * Functions under other names, such as the loss, are ignored. Any other property is refused: it would not be saved.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));

@@ -1,7 +1,7 @@
 /** The derivative by its definition: differences with a step h, what they err by, and the step where they err least. */
 
 import { check } from "../runtime/arguments.ts";
-import { RangeError, TypeError } from "../runtime/errors.ts";
+import { quoted, RangeError, TypeError } from "../runtime/errors.ts";
 import { Complex } from "./complex.ts";
 import { slope } from "./vector.ts";
 
@@ -18,6 +18,12 @@ export interface DifferenceOptions {
   readonly epsilon?: number;
 }
 
+/** @throws RangeError */
+function requireMethod(op: string, method: string, methods: readonly string[] = ["forward", "central"]): void {
+  if (!methods.includes(method))
+    throw new RangeError(`${op}: method is ${quoted(method)}, but must be one of ${methods.join(", ")}.`);
+}
+
 /**
  * The step at which truncation and rounding are about equal, in proportion to x: √ε for forward differences, ∛ε for central ones
  * (Press et al. 2007, §5.7), rounded so that x + h − x is h.
@@ -25,6 +31,7 @@ export interface DifferenceOptions {
 export function bestStep(x: number, options: DifferenceOptions = {}): number {
   check("bestStep", arguments, "x:number {method:string epsilon:number step:number}");
   const { method = "central", epsilon = EPSILON64 } = options;
+  requireMethod("bestStep", method);
   const h = epsilon ** (method === "forward" ? 1 / 2 : 1 / 3) * Math.max(1, Math.abs(x));
   return x + h - x;
 }
@@ -39,6 +46,7 @@ export function bestStep(x: number, options: DifferenceOptions = {}): number {
 export function finiteDifference(f: (x: number) => number, x: number, options: DifferenceOptions = {}): number {
   check("finiteDifference", arguments, "f:function x:number {method:string step:number epsilon:number}");
   const { method = "central", step = bestStep(x, options) } = options;
+  requireMethod("finiteDifference", method);
   if (!(step > 0)) throw new RangeError(`finiteDifference: the step is ${step}, but must be above 0.`);
   return method === "forward" ? (f(x + step) - f(x)) / step : (f(x + step) - f(x - step)) / (2 * step);
 }
@@ -95,6 +103,7 @@ export function errorCurve(
     "f:function x:number derivative:number {method:string steps:numbers complex:function}",
   );
   const { method = "central", steps = defaultSteps(), complex } = options;
+  requireMethod("errorCurve", method, ["forward", "central", "complex"]);
   if (method === "complex" && !complex)
     throw new TypeError("errorCurve: the complex step needs f for complex numbers. Pass { complex: (z) => … }.");
   const points = steps.map((h): [number, number] => {

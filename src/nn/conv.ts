@@ -84,7 +84,7 @@ export class Conv2d extends Convolution<Conv2dOptions> {
     super(inChannels, outChannels, sizes2d(kernelSize), options, false, 2);
   }
   forward(x: Tensor): Tensor {
-    return ops.conv2d(inputOf(this, x), this.weight, this.bias, this.options);
+    return ops.conv2d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }
 }
 
@@ -96,7 +96,7 @@ export class Conv1d extends Convolution<Conv1dOptions> {
     super(inChannels, outChannels, [kernelSize], options, false, 1);
   }
   forward(x: Tensor): Tensor {
-    return ops.conv1d(inputOf(this, x), this.weight, this.bias, this.options);
+    return ops.conv1d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }
 }
 
@@ -113,7 +113,7 @@ export class ConvTranspose2d extends Convolution<ConvTranspose2dOptions> {
     super(inChannels, outChannels, sizes2d(kernelSize), options, true, 2);
   }
   forward(x: Tensor): Tensor {
-    return ops.convTranspose2d(inputOf(this, x), this.weight, this.bias, this.options);
+    return ops.convTranspose2d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }
 }
 
@@ -130,6 +130,6 @@ export class ConvTranspose1d extends Convolution<ConvTranspose1dOptions> {
     super(inChannels, outChannels, [kernelSize], options, true, 1);
   }
   forward(x: Tensor): Tensor {
-    return ops.convTranspose1d(inputOf(this, x), this.weight, this.bias, this.options);
+    return ops.convTranspose1d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }
 }

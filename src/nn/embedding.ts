@@ -36,7 +36,7 @@ export class Embedding extends Module {
     this.weight = parameter(weight, this);
   }
   forward(index: Tensor): Tensor {
-    const y = ops.embedding(inputOf(this, index, "index"), this.weight);
+    const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);
     if (this.paddingIdx === null) return y;
     // The same values everywhere, but no gradient from the padding's rows.
     return y.where(index.ne(this.paddingIdx).unsqueeze(-1), y.detach());

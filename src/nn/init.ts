@@ -7,7 +7,7 @@ import { normal as randomNormal, uniform as randomUniform } from "../creation.ts
 import { erfc64 } from "../ops/erf.ts";
 import { show, sizeOf } from "../ops/value.ts";
 import { check } from "../runtime/arguments.ts";
-import { RangeError, ShapeError } from "../runtime/errors.ts";
+import { quoted, RangeError, ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 
@@ -58,6 +58,7 @@ export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" 
 
 /** The factor that keeps variance through a nonlinearity (PyTorch's calculate_gain); `a` is leakyRelu's slope. */
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
+  check("calculateGain", arguments, "nonlinearity:string a?:number");
   const gains: Record<Nonlinearity, number> = {
     linear: 1,
     sigmoid: 1,
@@ -66,6 +67,10 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
     leakyRelu: Math.sqrt(2 / (1 + a * a)),
     selu: 3 / 4,
   };
+  if (!Object.hasOwn(gains, nonlinearity))
+    throw new RangeError(
+      `calculateGain: nonlinearity is ${quoted(nonlinearity)}, but must be one of ${Object.keys(gains).join(", ")}.`,
+    );
   return gains[nonlinearity];
 }
 

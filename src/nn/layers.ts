@@ -31,7 +31,7 @@ export class Linear extends Module {
     this.bias = bias ? parameter(init.uniform(zeros([outFeatures]), -bound, bound), this) : null;
   }
   forward(x: Tensor): Tensor {
-    return ops.linear(inputOf(this, x), this.weight, this.bias ?? undefined);
+    return ops.linear(inputOf(this, x, arguments), this.weight, this.bias ?? undefined);
   }
   protected override describe(): string {
     return `inFeatures=${this.inFeatures}, outFeatures=${this.outFeatures}, bias=${this.bias !== null}`;
@@ -42,7 +42,7 @@ export class Linear extends Module {
 export class Identity extends Module {
   static override readonly kind: string = "Identity";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x);
+    return inputOf(this, x, arguments);
   }
 }
 
@@ -57,7 +57,7 @@ export class Flatten extends Module {
     check("Flatten", arguments, "startDim?:number endDim?:number");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).flatten(this.startDim, this.endDim);
+    return inputOf(this, x, arguments).flatten(this.startDim, this.endDim);
   }
 }
 
@@ -70,7 +70,7 @@ export class Dropout extends Module {
     requireFraction("Dropout", { p });
   }
   forward(x: Tensor): Tensor {
-    inputOf(this, x);
+    inputOf(this, x, arguments);
     if (!this.training || this.p === 0) return x;
     return x.mul(ops.bernoulli(x.shape, 1 - this.p, this.p === 1 ? 0 : 1 / (1 - this.p)));
   }
@@ -79,61 +79,61 @@ export class Dropout extends Module {
 export class ReLU extends Module {
   static override readonly kind: string = "ReLU";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).relu();
+    return inputOf(this, x, arguments).relu();
   }
 }
 export class ReLU6 extends Module {
   static override readonly kind: string = "ReLU6";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).hardTanh(0, 6);
+    return inputOf(this, x, arguments).hardTanh(0, 6);
   }
 }
 export class SELU extends Module {
   static override readonly kind: string = "SELU";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).selu();
+    return inputOf(this, x, arguments).selu();
   }
 }
 export class SiLU extends Module {
   static override readonly kind: string = "SiLU";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).silu();
+    return inputOf(this, x, arguments).silu();
   }
 }
 export class Mish extends Module {
   static override readonly kind: string = "Mish";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).mish();
+    return inputOf(this, x, arguments).mish();
   }
 }
 export class Tanh extends Module {
   static override readonly kind: string = "Tanh";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).tanh();
+    return inputOf(this, x, arguments).tanh();
   }
 }
 export class Sigmoid extends Module {
   static override readonly kind: string = "Sigmoid";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).sigmoid();
+    return inputOf(this, x, arguments).sigmoid();
   }
 }
 export class LogSigmoid extends Module {
   static override readonly kind: string = "LogSigmoid";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).logSigmoid();
+    return inputOf(this, x, arguments).logSigmoid();
   }
 }
 export class Hardsigmoid extends Module {
   static override readonly kind: string = "Hardsigmoid";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).hardSigmoid();
+    return inputOf(this, x, arguments).hardSigmoid();
   }
 }
 export class Hardswish extends Module {
   static override readonly kind: string = "Hardswish";
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).hardSwish();
+    return inputOf(this, x, arguments).hardSwish();
   }
 }
 
@@ -144,7 +144,7 @@ export class LeakyReLU extends Module {
     check("LeakyReLU", arguments, "negativeSlope?:number");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).leakyRelu(this.negativeSlope);
+    return inputOf(this, x, arguments).leakyRelu(this.negativeSlope);
   }
 }
 export class ELU extends Module {
@@ -154,7 +154,7 @@ export class ELU extends Module {
     check("ELU", arguments, "alpha?:number");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).elu(this.alpha);
+    return inputOf(this, x, arguments).elu(this.alpha);
   }
 }
 export class GELU extends Module {
@@ -164,7 +164,7 @@ export class GELU extends Module {
     check("GELU", arguments, "{approximate:string}");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).gelu(this.options);
+    return inputOf(this, x, arguments).gelu(this.options);
   }
 }
 export class Softplus extends Module {
@@ -174,7 +174,7 @@ export class Softplus extends Module {
     check("Softplus", arguments, "beta?:number");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).softplus(this.beta);
+    return inputOf(this, x, arguments).softplus(this.beta);
   }
 }
 export class Hardtanh extends Module {
@@ -187,7 +187,7 @@ export class Hardtanh extends Module {
     check("Hardtanh", arguments, "minVal?:number maxVal?:number");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).hardTanh(this.minVal, this.maxVal);
+    return inputOf(this, x, arguments).hardTanh(this.minVal, this.maxVal);
   }
 }
 export class Softmax extends Module {
@@ -197,7 +197,7 @@ export class Softmax extends Module {
     check("Softmax", arguments, "dim?:number");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).softmax(this.dim);
+    return inputOf(this, x, arguments).softmax(this.dim);
   }
 }
 export class LogSoftmax extends Module {
@@ -207,6 +207,6 @@ export class LogSoftmax extends Module {
     check("LogSoftmax", arguments, "dim?:number");
   }
   forward(x: Tensor): Tensor {
-    return inputOf(this, x).logSoftmax(this.dim);
+    return inputOf(this, x, arguments).logSoftmax(this.dim);
   }
 }

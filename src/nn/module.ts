@@ -2,7 +2,7 @@
 
 import { refuseForeign } from "../copies.ts";
 import { sameShape, show } from "../ops/value.ts";
-import { check, kindOf, requireKind, shown } from "../runtime/arguments.ts";
+import { check, checkNone, kindOf, requireKind, shown } from "../runtime/arguments.ts";
 import { Error, quoted, ShapeError, TypeError } from "../runtime/errors.ts";
 import { register } from "../stateful.ts";
 import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
@@ -165,21 +165,25 @@ export abstract class Module {
 
   /** Switches this module and all inside it to training (or, with false, to evaluation). */
   train(mode = true): this {
+    check("train", arguments, "mode?:boolean");
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
   /** Switches to evaluation: dropout passes everything. */
   eval(): this {
+    checkNone("eval", arguments);
     return this.train(false);
   }
 
   /** Forgets all gradients. */
   zeroGrad(): void {
+    checkNone("zeroGrad", arguments);
     for (const p of this.parameters()) p.clearGrad();
   }
 
   /** Frees all parameters and buffers. */
   dispose(): void {
+    checkNone("dispose", arguments);
     this.zeroGrad();
     for (const [, value] of this.namedTensors()) value.dispose();
   }
@@ -241,9 +245,10 @@ export abstract class Module {
 export const nameOf = (module: Module): string =>
   Object.hasOwn(module.constructor, "kind") ? kindOf(module) : module.constructor.name || kindOf(module);
 
-/** The input of a module's forward pass. @throws TypeError unless it is a tensor */
-export function inputOf(module: Module, x: Tensor, name = "x"): Tensor {
+/** The input of a forward pass that takes one. @throws TypeError unless it is a tensor, and the only argument */
+export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, name = "x"): Tensor {
   if (!(x instanceof Tensor)) requireKind(kindOf(module), name, "tensor", x);
+  if (args.length > 1) check(kindOf(module), args, `${name}:tensor`);
   return x;
 }
 
@@ -284,7 +289,7 @@ export class Sequential extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    inputOf(this, x);
+    inputOf(this, x, arguments);
     const last = this.layers.length - 1;
     const pass = (value: Tensor, layer: Module, i: number): Tensor => {
       const result: unknown = layer.forward(value);

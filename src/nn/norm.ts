@@ -43,7 +43,7 @@ export class LayerNorm extends Module {
     this.options = options;
   }
   forward(x: Tensor): Tensor {
-    return ops.layerNorm(inputOf(this, x), this.normalizedShape, this.weight, this.bias, this.options);
+    return ops.layerNorm(inputOf(this, x, arguments), this.normalizedShape, this.weight, this.bias, this.options);
   }
   protected override describe(): string {
     return `[${this.normalizedShape.join(", ")}], elementwiseAffine=${this.weight !== null}`;
@@ -67,7 +67,7 @@ export class RMSNorm extends Module {
     this.options = options;
   }
   forward(x: Tensor): Tensor {
-    return ops.rmsNorm(inputOf(this, x), this.normalizedShape, this.weight, this.options);
+    return ops.rmsNorm(inputOf(this, x, arguments), this.normalizedShape, this.weight, this.options);
   }
   protected override describe(): string {
     return `[${this.normalizedShape.join(", ")}], elementwiseAffine=${this.weight !== null}`;
@@ -123,7 +123,7 @@ export class BatchNorm extends Module {
   protected readonly ranks: readonly number[] = [];
 
   forward(x: Tensor): Tensor {
-    inputOf(this, x);
+    inputOf(this, x, arguments);
     const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;
     if ((ranks.length && !ranks.includes(x.shape.length)) || x.shape.at(-1) !== numFeatures)
       throw new ShapeError(
@@ -208,7 +208,7 @@ export class GroupNorm extends Module {
     this.options = options;
   }
   forward(x: Tensor): Tensor {
-    return ops.groupNorm(inputOf(this, x), this.numGroups, this.weight, this.bias, this.options);
+    return ops.groupNorm(inputOf(this, x, arguments), this.numGroups, this.weight, this.bias, this.options);
   }
   protected override describe(): string {
     return `${this.numGroups}, ${this.numChannels}, affine=${this.weight !== null}`;

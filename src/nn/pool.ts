@@ -21,7 +21,7 @@ export class MaxPool2d extends Module {
     );
   }
   forward(x: Tensor): Tensor {
-    return ops.maxPool2d(inputOf(this, x), this.kernelSize, this.options);
+    return ops.maxPool2d(inputOf(this, x, arguments), this.kernelSize, this.options);
   }
 }
 
@@ -40,7 +40,7 @@ export class AvgPool2d extends Module {
     );
   }
   forward(x: Tensor): Tensor {
-    return ops.avgPool2d(inputOf(this, x), this.kernelSize, this.options);
+    return ops.avgPool2d(inputOf(this, x, arguments), this.kernelSize, this.options);
   }
 }
 
@@ -67,7 +67,9 @@ export class MaxPool1d extends Module {
     check("MaxPool1d", arguments, "kernelSize:number {stride:number padding:number dilation:number ceilMode:boolean}");
   }
   forward(x: Tensor): Tensor {
-    return ops.maxPool2d(inputOf(this, x).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
+    return ops
+      .maxPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options))
+      .squeeze(-3);
   }
 }
 
@@ -82,7 +84,9 @@ export class AvgPool1d extends Module {
     check("AvgPool1d", arguments, "kernelSize:number {stride:number padding:number countIncludePad:boolean}");
   }
   forward(x: Tensor): Tensor {
-    return ops.avgPool2d(inputOf(this, x).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options)).squeeze(-3);
+    return ops
+      .avgPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options))
+      .squeeze(-3);
   }
 }
 
@@ -90,6 +94,6 @@ export class AvgPool1d extends Module {
 export class GlobalAvgPool2d extends Module {
   static override readonly kind: string = "GlobalAvgPool2d";
   forward(x: Tensor): Tensor {
-    return ops.globalAvgPool2d(inputOf(this, x));
+    return ops.globalAvgPool2d(inputOf(this, x, arguments));
   }
 }

@@ -97,7 +97,7 @@ export class Upsample extends Module {
     check("Upsample", arguments, INTERPOLATE);
   }
   forward(x: Tensor): Tensor {
-    return interpolate(inputOf(this, x), this.options);
+    return interpolate(inputOf(this, x, arguments), this.options);
   }
 }
 
@@ -112,7 +112,7 @@ export class AdaptiveAvgPool2d extends Module {
     requireSize("AdaptiveAvgPool2d", this.outputSize);
   }
   forward(x: Tensor): Tensor {
-    requireImages("AdaptiveAvgPool2d", inputOf(this, x));
+    requireImages("AdaptiveAvgPool2d", inputOf(this, x, arguments));
     return this.outputSize.reduce((y, parts, i) => means(y, i + 1, parts), x);
   }
 }

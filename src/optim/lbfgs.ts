@@ -1,6 +1,6 @@
 /** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
 import { markListed } from "../nn/parameter.ts";
-import { check } from "../runtime/arguments.ts";
+import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { Tensor, withGrad } from "../tensor.ts";
@@ -114,6 +114,7 @@ export class LBFGS {
 
   /** Forgets all gradients. */
   zeroGrad(): void {
+    checkNone("zeroGrad", arguments);
     for (const p of this.params) p.clearGrad();
   }
 

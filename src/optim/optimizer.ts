@@ -7,7 +7,7 @@ import { markListed } from "../nn/parameter.ts";
 import { advance } from "../ops/random.ts";
 import { updateParameter } from "../ops/update.ts";
 import { sameShape, show } from "../ops/value.ts";
-import { check, checkOptions, kindOf, requireKind, shown } from "../runtime/arguments.ts";
+import { check, checkNone, checkOptions, kindOf, requireKind, shown } from "../runtime/arguments.ts";
 import { Error, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
 import { currentRecorder, Tensor, withGrad, withRecorder } from "../tensor.ts";
@@ -219,13 +219,28 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
 
   /** Forgets all gradients. */
   zeroGrad(): void {
+    checkNone("zeroGrad", arguments);
     for (const { params } of this.paramGroups) {
       for (const p of params) p.clearGrad();
     }
   }
 
-  /** Updates every parameter that has a gradient, in place. If memory runs out, nothing is changed. */
-  step(): void {
+  /**
+   * Updates every parameter that has a gradient, in place. If memory runs out, nothing is changed. Given a function that forgets the
+   * gradients, computes the loss and calls its backward, as in PyTorch, runs that first. `minimize` does all of this.
+   * @returns what the function returned
+   */
+  step(): void;
+  step<T>(closure: () => T): T;
+  step<T>(closure?: () => T): T | undefined {
+    if (arguments.length) check(`${kindOf(this)}.step`, arguments, "closure?:function");
+    const result = closure && withGrad(true, closure);
+    requireSynchronous(`${kindOf(this)}.step`, result);
+    this.updateAll();
+    return result;
+  }
+
+  private updateAll(): void {
     const made: (() => void)[] = [];
     const run = (): void => {
       const updates = this.prepare(made);

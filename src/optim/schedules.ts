@@ -2,7 +2,7 @@
  * Learning rates over time. Names, arguments and values are PyTorch's, but each schedule says what the rate *is*: two on one optimizer
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
-import { check, kindOf, requireKind } from "../runtime/arguments.ts";
+import { check, checkNone, kindOf, requireKind } from "../runtime/arguments.ts";
 import { Error, RangeError, requireFraction, requireRange, requireWhole, TypeError } from "../runtime/errors.ts";
 import { checked } from "./loadable.ts";
 import { checkRate, given, type Optimizer } from "./optimizer.ts";
@@ -44,6 +44,7 @@ export abstract class LRScheduler {
 
   /** Sets the rates of the next step. */
   step(): void {
+    checkNone(`${kindOf(this)}.step`, arguments);
     // A group that was added later joins with the rate it has now as its base.
     const bases = this.optimizer.paramGroups.map((group, i) => this.bases[i] ?? group.lr);
     this.planned(this.lastEpoch + 1, bases)();
@@ -285,6 +286,7 @@ export class SequentialLR {
     scheduler.loadStateDict({ ...scheduler.stateDict(), lastEpoch: 0 });
   }
   step(): void {
+    checkNone(`${kindOf(this)}.step`, arguments);
     const next = this.lastEpoch + 1;
     const which = this.milestones.filter((at) => at <= next).length;
     if (which && this.milestones[which - 1] === next) this.begin(which);

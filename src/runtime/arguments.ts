@@ -214,8 +214,8 @@ export function requireKind(op: string, name: string, kind: string, v: unknown):
 }
 
 /**
- * Stands in a signature's options for any others: of functions that are given one object with much else in it. Those that look like a
- * misspelt option, or that stand alone, are refused all the same.
+ * Stands in a signature's options for functions under any other name, such as the loss of a whole training. They are ignored; names that
+ * look like a misspelt option, and functions that stand alone, are refused all the same.
  */
 const OTHERS = "...";
 
@@ -284,8 +284,8 @@ function checkNames(op: string, given: Record<string, unknown>, options: Readonl
     const v = given[name];
     if (!option) {
       const valid = [...options.keys()].filter((key) => key !== OTHERS);
-      if (!options.has(OTHERS) || nearest(name, valid) !== undefined || !valid.some((key) => key in given))
-        unknownOption(op, name, valid);
+      const isIgnored = options.has(OTHERS) && isFunction(v) && valid.some((key) => key in given);
+      if (!isIgnored || nearest(name, valid) !== undefined) unknownOption(op, name, valid);
     } else if (v !== undefined && !option.test(v)) wrongKind(op, option, v);
   }
 }
@@ -371,6 +371,11 @@ export function checkedBy<A extends ArrayLike<unknown>>(op: string, args: A, own
     }
   }
   return args;
+}
+
+/** Refuses the arguments of a function that takes none. @throws TypeError */
+export function checkNone(op: string, args: ArrayLike<unknown>): void {
+  if (args.length) check(op, args, "");
 }
 
 /** checkedBy for a signature's text. */

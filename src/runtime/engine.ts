@@ -208,6 +208,7 @@ export function execute(program: number, count: number, shared: boolean): void {
 
 /** Seeds all random ops: the same seed gives the same numbers on every machine, in both builds, with any number of threads. */
 export function manualSeed(seed: number): void {
+  check("manualSeed", arguments, "seed:number");
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new RangeError(`manualSeed: ${seed} is not an integer in 0 … 2⁵³ − 1.`);
   }

@@ -58,7 +58,7 @@ export class TraceError extends CappedError {
 }
 
 /** NaN or ±∞ where `finite: true` or detectAnomaly rules them out. State is as it was before the call. */
-export class NonFiniteError extends Error {
+export class NonFiniteError extends CappedError {
   override name = "NonFiniteError";
 }
 

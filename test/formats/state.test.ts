@@ -1,6 +1,6 @@
 /** A training that was saved and resumed equals one that was not interrupted, byte for byte: here, in another process, and in a page. */
 import { execFileSync } from "node:child_process";
-import { compile, losses, manualSeed, memory, nn, optim, rand, randn, type Tensor, tensor } from "nabla";
+import { compile, losses, manualSeed, memory, nn, ones, optim, rand, randn, type Tensor, tensor } from "nabla";
 import { FormatError, loadState, readSafetensors, saveState, writeSafetensors } from "nabla/formats";
 import { KFAC, NaturalGradient } from "nabla/gradients";
 import { afterEach, describe, expect, test } from "vitest";
@@ -239,10 +239,7 @@ test("averages of weights go on where they were", () => {
   expect(() => whole.average.loadStateDict(single.stateDict())).toThrow(/^loadStateDict: missing: 1\./);
 });
 
-const schedules: Record<
-  string,
-  (o: optim.Adam) => Parameters<typeof loadState>[1]["scheduler"] & { step(v?: number): void }
-> = {
+const schedules: Record<string, (o: optim.Adam) => Parameters<typeof loadState>[1]["scheduler"]> = {
   OneCycleLR: (o) => new optim.OneCycleLR(o, 0.1, { totalSteps: 30 }),
   SequentialLR: (o) => new optim.SequentialLR([new optim.LinearLR(o), new optim.ExponentialLR(o, 0.9)], [5]),
   ReduceLROnPlateau: (o) => new optim.ReduceLROnPlateau(o, { patience: 1 }),
@@ -255,7 +252,8 @@ test.each(Object.keys(schedules))("%s goes on where it was", (name) => {
   };
   const rates = ({ optimizer, scheduler }: ReturnType<typeof make>, steps: number): number[] =>
     Array.from({ length: steps }, () => {
-      (scheduler as { step(v?: number): void }).step(1);
+      if (scheduler instanceof optim.ReduceLROnPlateau) scheduler.step(1);
+      else (scheduler as optim.LRScheduler).step();
       return optimizer.paramGroups[0]!.lr;
     });
   const first = make();
@@ -407,5 +405,22 @@ describe("what does not fit changes nothing", () => {
   });
   test("errors of the file are FormatErrors", () => {
     expect(() => loadState(new Uint8Array(3), {})).toThrow(FormatError);
+  });
+});
+
+describe("what would not be saved is refused", () => {
+  const model = new nn.Linear(2, 2);
+  const rest: [string, unknown][] = [
+    ["discriminator", new nn.Linear(2, 2)], ["second", new optim.SGD(model.parameters(), { lr: 1 })], ["mask", ones([2])], ["notes", "x"], ["strict", false],
+    ["schedule", { stateDict: () => ({}), loadStateDict() {} }], ["epoch", 3],
+  ]; // biome-ignore format: a table
+  test.each(rest)("%s", (name, value) => {
+    const training = { model, [name]: value } as Parameters<typeof saveState>[0];
+    expect(() => saveState(training)).toThrow(`saveState: unknown option "${name}". `);
+    expect(() => loadState(saveState({ model }), training)).toThrow(`loadState: unknown option "${name}". `);
+  });
+  test("functions, such as the loss of a training, are ignored", () => {
+    const training = { model, loss: () => ones([]) };
+    expect(loadState(saveState(training), training).step).toBe(0);
   });
 });
