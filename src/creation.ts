@@ -3,7 +3,7 @@ import "./eager.ts";
 import * as random from "./ops/random.ts";
 import { spaced, stepped } from "./ops/ranges.ts";
 import { full as fill } from "./ops/shape.ts";
-import { type DType, requireShape, type Shape, sizeOf } from "./ops/value.ts";
+import { type DType, requireHeld, requireShape, type Shape, sizeOf } from "./ops/value.ts";
 import type { NestedArray } from "./printing.ts";
 import { check, shown } from "./runtime/arguments.ts";
 import { DTypeError, ShapeError, TypeError } from "./runtime/errors.ts";
@@ -116,15 +116,15 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
   return finish(fromElements(elements.map(Number), given ?? own, dtype, "tensor"), chosen);
 }
 
-/** `value` everywhere. */
+/** `value` everywhere, converted as `tensor` does: int32 truncates and saturates, uint8 keeps the low eight bits of that. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   check("full", arguments, `shape:any value:number ${OPTIONS}`);
   return finish(fill(shape, value, options.dtype) as Tensor, options);
 }
 
-/** A number in memory that compiled functions read anew at each call, unlike plain numbers, which are part of a recording. */
+/** A number in memory that compiled functions re-read on every call, unlike plain numbers, which are part of a recording. */
 export type Scalar = Tensor & {
-  /** Setting it changes what compiled functions see, without recording them anew. */
+  /** Setting it changes what compiled functions see, without another recording. */
   value: number;
 };
 
@@ -166,10 +166,15 @@ export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
   return full(x.shape, 1, { dtype: x.dtype, ...options });
 }
 
+/** Ranges are monotonic: if both ends fit, all elements do. @throws RangeError */
+function requireEnds(op: string, values: Float64Array, dtype: DType): void {
+  if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireHeld(op, v, dtype);
+}
+
 /**
  * start, start + step, … below end (above it for a negative step). `arange(n)` is 0 … n − 1. Rounding errors never let `end`
  * itself in: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
- * @throws RangeError for a step that never gets to end
+ * @throws RangeError for a step that never gets to end, and for numbers outside the dtype
  */
 export function arange(end: number, options?: TensorOptions): Tensor;
 export function arange(start: number, end?: number, options?: TensorOptions): Tensor;
@@ -183,6 +188,7 @@ export function arange(...args: unknown[]): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
   const values = stepped("arange", from, to, step);
   const dtype = options.dtype ?? "float32";
+  requireEnds("arange", values, dtype);
   return finish(fromElements(values, [values.length], dtype, "arange"), options);
 }
 
@@ -190,7 +196,9 @@ export function arange(...args: unknown[]): Tensor {
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
   check("linspace", arguments, `start:number end:number n:number ${OPTIONS}`);
   const dtype = options.dtype ?? "float32";
-  return finish(fromElements(spaced("linspace", start, end, n), [n], dtype, "linspace"), options);
+  const values = spaced("linspace", start, end, n);
+  requireEnds("linspace", values, dtype);
+  return finish(fromElements(values, [n], dtype, "linspace"), options);
 }
 
 /** Ones on the diagonal of [n, m], zeros elsewhere. */
@@ -236,10 +244,11 @@ export function normal(shape: Shape, mean: number, std: number, options: TensorO
 }
 /**
  * Whole numbers low … high − 1, each equally likely, int32 unless options say otherwise.
- * @throws RangeError unless both are whole and in int32's range
+ * @throws RangeError unless both are whole and in the range of int32 and the dtype
  */
 export function randint(low: number, high: number, shape: Shape, options: TensorOptions = {}): Tensor {
   check("randint", arguments, `low:number high:number shape:any ${OPTIONS}`);
+  if (options.dtype === "uint8") for (const v of [low, high - 1]) requireHeld("randint", v, "uint8");
   const drawn = random.randint(low, high, shape) as Tensor;
   return finish(options.dtype === undefined ? drawn : drawn.to(options.dtype), options);
 }

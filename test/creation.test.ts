@@ -1,5 +1,5 @@
 /** arange and linspace: both ends exact, lengths that rounding does not change, every element type; full and eye. */
-import { arange, eye, full, linspace, type Tensor } from "nabla";
+import { arange, eye, full, linspace, randint, type Tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 
 const list = (x: Tensor): number[] => Array.from(x.data);
@@ -114,4 +114,29 @@ test("full and eye hold large whole numbers exactly in int32", () => {
     [1, 0, 0],
     [0, 1, 0],
   ]);
+});
+
+describe("ranges refuse numbers that the dtype does not hold", () => {
+  for (const [name, make, message] of [
+    [
+      "arange, int32",
+      () => arange(2147483646, 2147483650, 1, { dtype: "int32" }),
+      "arange: 2147483649 is outside int32",
+    ],
+    ["arange downwards", () => arange(0, -4e9, -1e9, { dtype: "int32" }), "arange: -3000000000 is outside int32"],
+    ["arange, uint8", () => arange(254, 258, 1, { dtype: "uint8" }), "arange: 257 is outside uint8, 0 … 255"],
+    ["arange below 0, uint8", () => arange(-1, 3, { dtype: "uint8" }), "arange: -1 is outside uint8"],
+    ["linspace, int32", () => linspace(0, 3e9, 3, { dtype: "int32" }), "linspace: 3000000000 is outside int32"],
+    ["linspace, uint8", () => linspace(256, 0, 3, { dtype: "uint8" }), "linspace: 256 is outside uint8"],
+    ["randint, uint8", () => randint(0, 300, [2], { dtype: "uint8" }), "randint: 299 is outside uint8"],
+    ["randint below 0, uint8", () => randint(-1, 3, [2], { dtype: "uint8" }), "randint: -1 is outside uint8"],
+  ] as const)
+    test(name, () => void expect(make).toThrow(message));
+  test("the whole range is accepted", () => {
+    expect(Array.from(arange(254, 256, { dtype: "uint8" }).data)).toEqual([254, 255]);
+    expect(Array.from(arange(2147483646, 2147483648, { dtype: "int32" }).data)).toEqual([2147483646, 2147483647]);
+    expect(Array.from(linspace(0, 255, 2, { dtype: "uint8" }).data)).toEqual([0, 255]);
+    expect(randint(0, 256, [3], { dtype: "uint8" }).dtype).toBe("uint8");
+    expect(full([1], 3e9, { dtype: "int32" }).item()).toBe(2147483647);
+  });
 });

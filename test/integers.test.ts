@@ -230,3 +230,117 @@ describe("one rule of conversion, wherever a number comes from", () => {
     expect(list(tensor(new Int32Array([300, 0, MIN]), { dtype: "uint8" }))).toEqual([44, 0, 0]);
   });
 });
+
+describe("a number beside int32", () => {
+  const [BEYOND, BELOW] = [3e9, -3e9];
+  const typed = (x: Tensor) => [x.dtype, ...list(x)];
+  test("bounds outside int32 never bind, and the result stays exact", () => {
+    tidy(() => {
+      const x = I([MAX, MIN, 0]);
+      for (const y of [
+        x.clamp(null, BEYOND),
+        x.clamp(BELOW, MAX + 1),
+        x.clamp(MIN, null),
+        x.minimum(BEYOND),
+        f.minimum(BEYOND, x),
+        x.maximum(BELOW),
+        f.maximum(MIN - 1, x),
+        compile((v: Tensor) => v.minimum(BEYOND).clamp(BELOW))(x),
+      ])
+        expect(typed(y)).toEqual(["int32", MAX, MIN, 0]);
+      expect(typed(I([MAX, -5]).clamp(0, MAX + 1))).toEqual(["int32", MAX, 0]);
+      expect(typed(x.maximum(BEYOND))).toEqual(["float32", BEYOND, BEYOND, BEYOND]);
+    });
+  });
+  test("mod by a number outside int32 is exact where int32 holds the result, else modulo 2³²", () => {
+    tidy(() => {
+      const wrapped = (v: number) => v | 0;
+      const values = [MAX, 5, 0, -5, MIN];
+      for (const b of [BEYOND, MAX + 1, BELOW, MIN - 1, 2 ** 40])
+        expect(typed(I(values).mod(b)), `mod ${b}`).toEqual([
+          "int32",
+          ...values.map((a) => wrapped(((a % b) + b) % b || 0)),
+        ]);
+    });
+  });
+  test("powers by whole numbers from 0 are exact modulo 2³²; others are float32", () => {
+    tidy(() => {
+      const bases = [3, -3, 0, 1, 65537, MAX, MIN, 46341];
+      for (const n of [0, 1, 2, 3, 19, 31, 100, MAX]) {
+        const power = (b: number) => Number(BigInt.asIntN(32, modular(BigInt(b), n)));
+        expect(typed(I(bases).pow(n)), `pow ${n}`).toEqual(["int32", ...bases.map(power)]);
+      }
+      expect(list(I(bases).pow(2))).toEqual(list(I(bases).square()));
+      expect(tensor([true, false]).pow(2).dtype).toBe("int32");
+      for (const n of [-1, 0.5, 2 ** 31]) expect(I([4]).pow(n).dtype).toBe("float32");
+    });
+  });
+  /** bⁿ modulo 2³². */
+  function modular(b: bigint, n: number): bigint {
+    if (n === 0) return 1n;
+    const half = modular(b, Math.floor(n / 2));
+    return BigInt.asUintN(32, half * half * (n % 2 ? b : 1n));
+  }
+  test("where takes two numbers as float32, and as int32 if float32 would round one", () => {
+    tidy(() => {
+      const mask = tensor([true, false]);
+      expect(typed(f.where(mask, EXACT + 1, 0))).toEqual(["int32", EXACT + 1, 0]);
+      expect(typed(f.where(mask, 0, -EXACT - 1))).toEqual(["int32", 0, -EXACT - 1]);
+      expect(typed(f.where(mask, MAX, 1))).toEqual(["int32", MAX, 1]);
+      expect(typed(f.where(mask, 1, 0))).toEqual(["float32", 1, 0]);
+      expect(f.where(mask, EXACT + 1, 0.5).dtype).toBe("float32");
+    });
+  });
+});
+
+test("the variance of int32 is exact where elements differ by little, at any distance from 0", () => {
+  tidy(() => {
+    expect(
+      I([MAX, MAX - 2])
+        .var()
+        .item(),
+    ).toBe(2);
+    expect(
+      I([MIN, MIN + 2])
+        .std()
+        .item(),
+    ).toBeCloseTo(Math.SQRT2, 6);
+    expect(
+      list(
+        I([
+          [MAX, MAX - 4],
+          [0, 4],
+        ]).var(1),
+      ),
+    ).toEqual([8, 8]);
+    expect(I([65535, 65536, 65537]).var().item()).toBe(1);
+    expect(
+      I([2 ** 24 + 1, 2 ** 24 + 2, 2 ** 24 + 3])
+        .var({ correction: 0 })
+        .item(),
+    ).toBeCloseTo(2 / 3, 6);
+    expect(I([MAX, MIN]).var().item() / 2 ** 63).toBeCloseTo(1, 6);
+  });
+}); // prettier-ignore
+
+test("sort and topK keep uint8 and bool", () => {
+  tidy(() => {
+    const bytes = tensor(new Uint8Array([3, 255, 0]));
+    const mask = tensor([true, false, true]);
+    expect(bytes.sort()[0]!.dtype).toBe("uint8");
+    expect(list(bytes.sort()[0]!)).toEqual([0, 3, 255]);
+    expect(mask.sort()[0]!.dtype).toBe("bool");
+    expect(list(bytes.topK(2)[0]!)).toEqual([255, 3]);
+    expect(bytes.topK(2)[0]!.dtype).toBe("uint8");
+    expect(mask.topK(1)[0]!.dtype).toBe("bool");
+    expect(tensor(true as never).sort()[0]!.dtype).toBe("bool");
+  });
+});
+
+test("pad refuses a fractional value beside whole numbers", () => {
+  for (const dtype of ["int32", "uint8", "bool"] as const)
+    for (const value of [0.5, -1.5, Number.NaN, Infinity])
+      expect(() => I([1]).to(dtype).pad([1, 1], value)).toThrow(`pad: ${dtype} does not hold the value ${value}`);
+  expect(list(I([1]).pad([1, 1], MAX))).toEqual([MAX, 1, MAX]);
+  expect(list(tensor([1]).pad([1, 0], 0.5))).toEqual([0.5, 1]);
+});

@@ -202,3 +202,67 @@ test("cosineEmbedding: vectors of any length have their angle", () => {
     );
   }
 });
+
+describe("clipping", () => {
+  const clipped = (values: number[], max: number, options = {}) => {
+    const p = tensor(
+      values.map(() => 1),
+      undefined,
+      { requiresGrad: true },
+    ); // prettier-ignore
+    p.grad = tensor(values);
+    const total = optim.clipGradNorm([p], max, options).item();
+    return { total, after: Array.from(p.grad.data) };
+  };
+  test("huge gradients are scaled to any maxNorm, however small", () => {
+    for (const max of [1e30, 1, 1e-3, 1e-6, 1e-7, 1e-20, 1e-30])
+      for (const normType of [2, 1, Infinity, 3]) {
+        relative(clipped([3e38], max, { normType }).after, [max], `${max}, p = ${normType}`, 1e-6);
+        const n = 2 ** (1 / normType);
+        relative(
+          clipped([1e38, -1e38], max, { normType }).after,
+          [max / n, -max / n],
+          `two, ${max}, p = ${normType}`,
+          1e-6,
+        );
+      }
+    expect(clipped([3e38], 0).after).toEqual([0]);
+    expect(clipped([3e38], Infinity).after).toEqual([Math.fround(3e38)]);
+  });
+  test("gradients below maxNorm keep their bits, and PyTorch's ε counts", () => {
+    expect(clipped([0.3, 1e-40], 1).after).toEqual([Math.fround(0.3), Math.fround(1e-40)]);
+    expect(clipped([1], 1).after).toEqual([Math.fround(1 / Math.fround(1 + 1e-6))]);
+    expect(clipped([1e-6], 1e-6).after[0]).toBeCloseTo(5e-7, 9);
+    expect(clipped([Number.NaN, 1], 1).after).toEqual([Number.NaN, Number.NaN]);
+  });
+  test("empty gradients count as 0", () => {
+    for (const normType of [2, 1, Infinity, -Infinity]) expect(clipped([], 1, { normType }).total).toBe(0);
+  });
+  test("negative and NaN limits are refused before any gradient changes", () => {
+    const p = tensor([1], { requiresGrad: true });
+    p.grad = tensor([2]);
+    for (const v of [-1, -1e-30, -Infinity, Number.NaN]) {
+      expect(() => optim.clipGradNorm([p], v)).toThrow(`clipGradNorm: maxNorm is ${v}, but must be at least 0.`);
+      expect(() => optim.clipGradValue([p], v)).toThrow(`clipGradValue: clipValue is ${v}, but must be at least 0.`);
+    }
+    expect(() => optim.clipGradNorm([p], 1, { normType: Number.NaN })).toThrow("normType is NaN");
+    for (const decay of [-0.1, 1.1, Number.NaN])
+      expect(() => new optim.EMA([p], { decay })).toThrow(`decay is ${decay}`);
+    expect(p.grad.item()).toBe(2);
+  });
+});
+
+describe("norms over no elements", () => {
+  for (const p of [Infinity, -Infinity, -1, -2.5])
+    test(`p = ${p}: refused in the name of norm, as it has no value`, () => {
+      for (const f of [
+        () => zeros([2, 0]).norm(p, 1),
+        () => zeros([0]).norm(p),
+        () => zeros([3, 0, 2]).norm(p, [1, 2]),
+      ])
+        expect(f).toThrow(/^norm: .*has no elements along the reduced dims/);
+      expect(zeros([2, 0]).norm(p, 0).shape).toEqual([0]);
+    });
+  for (const p of [0, 0.5, 1, 2, 3])
+    test(`p = ${p}: 0`, () => expect(Array.from(zeros([2, 0]).norm(p, 1).data)).toEqual([0, 0]));
+});

@@ -4,12 +4,11 @@ import { Op, Where } from "../../assembly/opcodes.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { apply, type OpDefinition, type Operand } from "./op.ts";
 import { binary, derivative, promote, type UnaryOp, unary } from "./pointwise.ts";
-import { broadcastTo, cast } from "./shape.ts";
-import { broadcastShapes, requireType, type Value } from "./value.ts";
+import { broadcastTo, cast, full } from "./shape.ts";
+import { broadcastShapes, INT32_MAX as MAX, INT32_MIN as MIN, requireType, type Value } from "./value.ts";
 
 const plain = { low: -4, high: 4, extreme: 1e30 };
 const positive = { low: 0.2, high: 4, extreme: 1e30 };
-
 export const neg: UnaryOp = unary({
   code: Op.Neg,
   name: "neg",
@@ -150,7 +149,7 @@ export const round = unary({
 export const clamp = unary({
   code: Op.Clamp,
   name: "clamp",
-  doc: "min(max(x, low), high). Derivative 1 inside, bounds included; 0 outside.",
+  doc: "min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.",
   saves: "input",
   parameters: (low?: number | null, high?: number | null) => {
     for (const bound of [low, high]) {
@@ -160,10 +159,12 @@ export const clamp = unary({
     return [low ?? -Infinity, high ?? Infinity];
   },
   integer(x, low, high) {
-    const isBound = (v: number, open: number) => v === open || (Number.isInteger(v) && Math.abs(v) < 2 ** 31);
-    if (!isBound(low, -Infinity) || !isBound(high, Infinity)) return null;
-    const raised = low === -Infinity ? x : maximum(x, low);
-    return high === Infinity ? raised : minimum(raised, high);
+    // A bound beyond int32 on the far side never binds; one on the near side is a result that int32 does not hold.
+    const isLow = low === -Infinity || (Number.isInteger(low) && low <= MAX);
+    const isHigh = high === Infinity || (Number.isInteger(high) && high >= MIN);
+    if (!isLow || !isHigh) return null;
+    const raised = low <= MIN ? x : maximum(x, low);
+    return high >= MAX ? raised : minimum(raised, high);
   },
   vjp: (dy, { x, p, q }) => [clampGrad(dy, x, p, q)],
   reference: (x, p, q) => Math.min(q, Math.max(p, x)),
@@ -221,8 +222,17 @@ export const div = binary({
 export const pow = binary({
   code: Op.Pow,
   name: "pow",
-  doc: "aᵇ (≤ 0.6 ulp). Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).",
+  doc: "aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).",
   saves: "both",
+  integer(x, exponent) {
+    if (exponent < 0 || exponent > MAX) return null;
+    const power = (base: Value, n: number): Value => {
+      if (n <= 1) return n ? base : full(x.shape, 1, "int32");
+      const even = power(mul(base, base), n >> 1);
+      return n & 1 ? mul(base, even) : even;
+    };
+    return power(x, exponent);
+  },
   vjp: (dy, { a, b, y, needs }) => {
     const flat = () => logicalAnd(eq(a, 0), ge(b, 0));
     return [
@@ -240,9 +250,11 @@ function share(loses: Value, ties: Value): Value {
 export const maximum = binary({
   code: Op.Maximum,
   name: "maximum",
-  doc: "The larger of a and b, NaN if either is. Ties share the gradient.",
+  doc: "The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.",
   type: "int",
   saves: "input",
+  integer: (x, c) => (c < MIN ? x : null),
+  commutes: true,
   vjp: (dy, { a, b, needs }) => [
     needs[0] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
     needs[1] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
@@ -253,9 +265,11 @@ export const maximum = binary({
 export const minimum = binary({
   code: Op.Minimum,
   name: "minimum",
-  doc: "The smaller of a and b, NaN if either is. Ties share the gradient.",
+  doc: "The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.",
   type: "int",
   saves: "input",
+  integer: (x, c) => (c > MAX ? x : null),
+  commutes: true,
   vjp: (dy, { a, b, needs }) => [
     needs[0] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
     needs[1] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
@@ -266,9 +280,11 @@ export const minimum = binary({
 export const mod = binary({
   code: Op.Mod,
   name: "mod",
-  doc: "a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32, 0 if b = 0. Derivatives 1, −⌊a/b⌋.",
+  doc: "a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1, −⌊a/b⌋.",
   type: "int",
   saves: "both",
+  // |b| > |a|: a stays, or becomes a + b if the signs differ.
+  integer: (x, b) => (b > MAX ? where(lt(x, 0), add(x, b | 0), x) : b < MIN ? where(gt(x, 0), add(x, b | 0), x) : null),
   // ⌊a/b⌋ from the remainder, since a/b may round up to the next whole number; −1 where the remainder is an infinite b.
   vjp: (dy, { a, b, y, needs }) => [
     dy,
@@ -278,7 +294,6 @@ export const mod = binary({
   // a/b stays inside one whole number, away from the jumps.
   sample: { low: 3.2, high: 3.8, second: { low: 1.3, high: 1.5 } },
 });
-
 export const eq = binary({
   code: Op.Equal,
   name: "eq",
@@ -329,9 +344,8 @@ export const logicalAnd = (a: Operand, b: Operand): Value => cast(mul(truth(a), 
 export const logicalOr = (a: Operand, b: Operand): Value => cast(maximum(truth(a), truth(b)), "bool");
 /** a ⊕ b, as bool. */
 export const logicalXor = (a: Operand, b: Operand): Value => ne(truth(a), truth(b));
-/** ¬x, as bool. */
 export const logicalNot = (x: Operand): Value => eq(x, 0);
-/** Where x is not a number, as bool. */
+/** Where x is NaN, as bool. */
 export const isNaN = (x: Operand): Value => ne(x, x);
 
 export const whereDefinition: OpDefinition<null> = {
@@ -368,7 +382,8 @@ export const whereDefinition: OpDefinition<null> = {
 };
 
 /**
- * condition ? a : b, element by element; the three broadcast.
+ * condition ? a : b, element by element; the three broadcast. Two numbers make float32, or int32 if both are int32 and float32 does not
+ * hold one of them.
  * @param condition bool
  */
 export function where(condition: Value, a: Operand, b: Operand): Value {

@@ -6,8 +6,8 @@ import { add, mul, neg, reciprocal, sub } from "./arithmetic.ts";
 import { gather } from "./gather.ts";
 import { matmul, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
 import { apply, applyAll, encodeWords, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
-import { float } from "./pointwise.ts";
-import { broadcastTo, full, narrow, reshape, transpose, unsqueeze } from "./shape.ts";
+import { exact, float } from "./pointwise.ts";
+import { broadcastTo, cast, full, narrow, reshape, transpose, unsqueeze } from "./shape.ts";
 import { tril, triu } from "./triangle.ts";
 import { broadcastShapes, normalizeDim, requireType, type Shape, show, type Value } from "./value.ts";
 
@@ -291,15 +291,19 @@ export function triangularSolve(
   return apply(triangularSolveDefinition, whole, { upper, transposed, unit });
 }
 
-/** Elements along `dim` in ascending order (or descending), and the places they had, int32. Equal ones stay as they stand. */
+/** Elements along `dim` in ascending order (or descending), of x's type, and the places they had, int32. Equal ones stay as they stand. */
 export function sort(x: Operand, dim = -1, { descending = false }: { readonly descending?: boolean } = {}): Value[] {
-  const v = typeof x !== "number" && x.dtype === "int32" ? x : float(x, "sort");
-  if (!v.shape.length) return sort(reshape(v, [1]), 0, { descending }).map((y) => reshape(y, []));
+  const v = exact(x, "sort");
+  const dtype = typeof x === "number" ? "float32" : x.dtype;
+  if (!v.shape.length) {
+    const [sorted, places] = sort(reshape(v, [1]), 0, { descending }).map((y) => reshape(y, []));
+    return [cast(sorted!, dtype), places!];
+  }
   const at = normalizeDim("sort", dim, v.shape.length);
   const last = v.shape.length - 1;
   const places = apply(argSortDefinition, [transpose(v, at, last)], { descending });
   const indices = transpose(places, at, last);
-  return [gather(v, at, indices), indices];
+  return [cast(gather(v, at, indices), dtype), indices];
 }
 
 /** Places of the elements along `dim` in their order: see sort. */
@@ -313,7 +317,7 @@ export function topK(x: Value, k: number, dim = -1, { largest = true }: { readon
   if (!(Number.isInteger(k) && k >= 0 && k <= x.shape[at]!))
     throw new ShapeError(`topK: k is ${k}, but dim ${dim} of ${show(x.shape)} has ${x.shape[at]} elements.`);
   const indices = narrow(argSort(x, at, { descending: largest }), at, 0, k);
-  return [gather(x.dtype === "int32" ? x : float(x, "topK"), at, indices), indices];
+  return [cast(gather(exact(x, "topK"), at, indices), x.dtype), indices];
 }
 
 export const linalgDefinitions = {

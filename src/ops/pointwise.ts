@@ -187,6 +187,10 @@ interface BinaryEntry {
   /** `int`: int32 operands stay int32;  `bool`: the result is a mask, of float32 or int32 operands. */
   type?: "float" | "int" | "bool";
   saves: "none" | "input" | "output" | "both";
+  /** The result of an int32 tensor and a number where it is exact but promotion would round, as int32; null if there is none. */
+  integer?: (x: Value, c: number) => Value | null;
+  /** Whether `integer` holds for a number that comes first, too. */
+  commutes?: boolean;
   /** Gradients before they are summed back over broadcast dimensions (the driver does that). */
   vjp?: (dy: Value, saved: { a: Value; b: Value; y: Value; needs: readonly boolean[] }) => [Value | null, Value | null];
   /** A comparison of order: how a number beside whole ones becomes a whole number. */
@@ -202,13 +206,17 @@ const PAIRS: [Shape, Shape][] = [
   [[2, 3, 4], [3, 1]], [[2, 1, 4], [1, 3, 1]], [[2, 1, 3, 1], [5, 1, 4]], [[1, 1], [2, 3]],
 ];
 
-/** Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. */
+/**
+ * Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. Two numbers are float32, unless both are
+ * int32 and float32 does not hold one of them.
+ */
 export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
   requireOperand(op, a);
   requireOperand(op, b);
   const isFloat = (x: Operand) => (typeof x === "number" ? !isInt32(x) : x.dtype === "float32");
-  const numbers = typeof a === "number" && typeof b === "number";
-  const dtype = keepInt && !numbers && !isFloat(a) && !isFloat(b) ? "int32" : "float32";
+  const isExact = (x: Operand) => typeof x !== "number" || Math.fround(x) === x;
+  const fits = typeof a === "number" && typeof b === "number" && isExact(a) && isExact(b);
+  const dtype = keepInt && !fits && !isFloat(a) && !isFloat(b) ? "int32" : "float32";
   const convert = (x: Operand) => (typeof x === "number" ? constant(x, dtype) : cast(x, dtype));
   return [convert(a), convert(b)];
 }
@@ -302,6 +310,12 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
     : definition;
   const operands = (a: Operand, b: Operand): [Value, Value] =>
     type === "bool" ? comparable(name, a, b, entry.round) : promote(name, a, b, type === "int");
-  const call = (a: Operand, b: Operand) => apply(complete, operands(a, b), null);
+  const { integer, commutes } = entry;
+  const beside = (x: Operand, c: Operand): Value | null => {
+    const isWhole = integer && Number.isInteger(c) && typeof x === "object" && x !== null && "dtype" in x;
+    return isWhole && x.dtype !== "float32" ? integer(cast(x, "int32"), c as number) : null;
+  };
+  const call = (a: Operand, b: Operand) =>
+    (integer && (beside(a, b) ?? (commutes ? beside(b, a) : null))) ?? apply(complete, operands(a, b), null);
   return Object.assign(call, { definition: complete, range: sample });
 }

@@ -159,7 +159,10 @@ export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: Ma
   return applyAll(maxPoolDefinition, [images], poolSizes("maxPool2d", images, kernelSize, options));
 }
 
-/** The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
+/**
+ * The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels], float32. Other types are
+ * converted first, so int32 beyond 2²⁴ is rounded. @throws ShapeError, RangeError
+ */
 export function maxPool2d(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value {
   return batched(float(x, "maxPool2d"), (images) => maxPool2dWithIndices(images, kernelSize, options)[0]!);
 }

@@ -10,9 +10,11 @@ import {
   log,
   logicalAnd,
   lt,
+  mod,
   mul,
   ne,
   pow,
+  round,
   sqrt,
   square,
   sub,
@@ -206,15 +208,27 @@ export interface VarianceOptions extends ReduceOptions {
   readonly correction?: number;
 }
 
-/** The variance over `dims` (all by default): Σ (x − mean)² / (n − correction), in two passes. */
+/** x − mean: the second mean is what the first lost by rounding, which matters if x is far from 0. */
+function centre(x: Value, dims: Dims | undefined): Value {
+  const near = sub(x, mean(x, dims, { keepdim: true }));
+  return sub(near, mean(near, dims, { keepdim: true }));
+}
+
+/** x − mean of int32: with the upper halves near 0, float32 holds what is left of each element. */
+function centreWhole(x: Value, dims: Dims | undefined): Value {
+  const low = mod(x, 2 ** 16);
+  const high = mul(float(sub(x, low)), 2 ** -16);
+  const near = sub(high, round(mean(high, dims, { keepdim: true })));
+  return centre(add(mul(near, 2 ** 16), float(low)), dims);
+}
+
+/** The variance over `dims` (all by default), float32: Σ (x − mean)² / (n − correction), in two passes. */
 export function variance(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
   const { dims: over, keepdim } = readArguments([dims, options]);
   const correction =
     (typeof dims === "object" && !Array.isArray(dims) ? (dims as VarianceOptions) : options)?.correction ?? 1;
   const v = float(x);
-  // The second mean is what the first lost by rounding: it counts where x lies far from 0.
-  const near = sub(v, mean(v, over, { keepdim: true }));
-  const centred = sub(near, mean(near, over, { keepdim: true }));
+  const centred = typeof x === "object" && x.dtype === "int32" ? centreWhole(x, over) : centre(v, over);
   return reduce(sumDefinition, square(centred), over, keepdim, Math.max(0, counted("var", v, over) - correction));
 }
 
@@ -225,10 +239,15 @@ export function std(x: Operand, dims?: Dims | VarianceOptions, options?: Varianc
 
 /**
  * The p-norm over `dims` (all by default): (Σ |x|ᵖ)^(1/p); p may be ∞ or −∞. It overflows or underflows only if its result does.
- * Its gradient is 0 where the norm is 0.
+ * Its gradient is 0 where the norm is 0. @throws ShapeError if there are no elements and p is ∞ or negative
  */
 export function norm(x: Operand, p = 2, dims?: Dims, options: ReduceOptions = {}): Value {
   const v = float(x);
+  const shape = reducedShape(v, normalizeDims("norm", dims, v.shape.length), options.keepdim ?? false);
+  if ((p < 0 || p === Infinity) && !counted("norm", v, dims) && sizeOf(shape))
+    throw new ShapeError(
+      `norm: ${show(v.shape)} has no elements along the reduced dims, so the ${p}-norm is undefined. Use a finite p ≥ 0.`,
+    );
   if (p === 1) return sum(abs(v), dims, options);
   if (p === Infinity) return max(abs(v), dims, options);
   if (p === -Infinity) return min(abs(v), dims, options);
@@ -244,7 +263,7 @@ export function norm(x: Operand, p = 2, dims?: Dims, options: ReduceOptions = {}
   const total = sum(p > 0 ? where(zero, 0, powers) : where(zero, Infinity, powers), dims, { keepdim: true });
   const empty = p > 0 ? eq(total, 0) : eq(total, Infinity);
   const result = where(empty, 0, mul(pow(where(empty, 1, total), 1 / p), scale));
-  return reshape(result, reducedShape(v, normalizeDims("norm", dims, v.shape.length), options.keepdim ?? false));
+  return reshape(result, shape);
 }
 
 /** Running sums along `dim`: int32 modulo 2³² for int32, bool and uint8. */

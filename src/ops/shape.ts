@@ -1,6 +1,6 @@
 /** Shapes as people change them: permute, slice, pad, broadcast, join, split, reshape, convert. */
 
-import { ShapeError } from "../runtime/errors.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { cut, unslice } from "./box.ts";
 import { moves } from "./move.ts";
 import { apply, reshaped } from "./op.ts";
@@ -109,7 +109,7 @@ export function flip(x: Value, dims: number | readonly number[]): Value {
 
 /**
  * Adds a border. `padding` lists pairs [before, after] flat, from the last dimension on, as PyTorch does; negative cuts off.
- * @throws ShapeError where more would be cut off than there is
+ * @throws ShapeError where more would be cut off than there is, RangeError if x is not float32 and `value` is not whole
  */
 export function pad(x: Value, padding: readonly number[], value = 0): Value {
   const rank = x.shape.length;
@@ -118,6 +118,10 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
       `pad: ${show(padding)} must list pairs of whole numbers, [before, after] from the last dim on, at most ${rank} of them.`,
     );
   }
+  if (x.dtype !== "float32" && !Number.isInteger(value))
+    throw new RangeError(
+      `pad: ${x.dtype} does not hold the value ${value}. Use x.to("float32").pad(…), or another value.`,
+    );
   const before = x.shape.map((_, i) => padding[2 * (rank - 1 - i)] ?? 0);
   const after = x.shape.map((_, i) => padding[2 * (rank - 1 - i) + 1] ?? 0);
   const shape = x.shape.map((n, i) => n + before[i]! + after[i]!);

@@ -1,6 +1,6 @@
 /** What ops work on, and shape arithmetic: broadcasting, dimensions, strides. Pure; touches no memory. */
 import { Type } from "../../assembly/opcodes.ts";
-import { DTypeError, ShapeError } from "../runtime/errors.ts";
+import { DTypeError, RangeError, ShapeError } from "../runtime/errors.ts";
 
 export type Shape = readonly number[];
 
@@ -35,6 +35,9 @@ export const typeCode: Record<DType, Type> = {
   uint8: Type.Uint8,
 };
 
+/** The bounds of int32. */
+export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1];
+
 /** Whether int32 holds a number as it is. */
 export const isInt32 = (value: number): boolean => value === (value | 0);
 
@@ -45,8 +48,17 @@ export const isInt32 = (value: number): boolean => value === (value | 0);
 export function held(value: number, dtype: DType): number {
   if (dtype === "float32") return value;
   if (dtype === "bool") return value === 0 ? 0 : 1;
-  const whole = Math.min(2 ** 31 - 1, Math.max(-(2 ** 31), value)) | 0;
+  const whole = Math.min(INT32_MAX, Math.max(INT32_MIN, value)) | 0;
   return dtype === "int32" ? whole : whole & 255;
+}
+
+/** @throws RangeError if an element type does not hold the whole part of a number */
+export function requireHeld(op: string, value: number, dtype: DType): void {
+  if (dtype !== "int32" && dtype !== "uint8") return;
+  const [low, high] = dtype === "int32" ? [INT32_MIN, INT32_MAX] : [0, 255];
+  const whole = Math.trunc(value);
+  if (whole < low || whole > high)
+    throw new RangeError(`${op}: ${value} is outside ${dtype}, ${low} … ${high}. Use other bounds, or another dtype.`);
 }
 
 /** Elements as their type holds them. */

@@ -1,8 +1,9 @@
 /** Gradient clipping, in place on `grad`. */
 
 import { full } from "../creation.ts";
-import { div, norm, stack } from "../functions.ts";
+import { div, norm, stack, where } from "../functions.ts";
 import { check } from "../runtime/arguments.ts";
+import { requireRange } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 
@@ -15,29 +16,40 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
   }
 }
 
+/** Below this, a scale is applied as two factors: one float32 would be denormal and lose digits, or become 0. */
+const SMALL = 2 ** -100;
+
 /**
- * Scales all gradients by maxNorm/norm where their common norm (over all parameters together) is larger (Pascanu et al.
- * 2013). Returns that norm, before clipping. `normType` may be Infinity.
+ * Scales all gradients by maxNorm/norm if their common norm (over all parameters together) exceeds maxNorm (Pascanu et al.
+ * 2013). Returns the norm before clipping. `normType` may be Infinity.
+ * @throws RangeError if maxNorm is negative or NaN
  */
 export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options: { normType?: number } = {}): Tensor {
   check("clipGradNorm", arguments, "params:list maxNorm:number {normType:number}");
   const { normType = 2 } = options;
+  requireRange("clipGradNorm", { maxNorm }, (v) => v >= 0, "at least 0");
+  requireRange("clipGradNorm", { normType }, (v) => !Number.isNaN(v), "a number other than NaN");
   const list = [...params];
   return withGrad(false, () =>
     tidy(() => {
-      const norms = list.flatMap((p) => (p.grad ? [norm(p.grad, normType)] : []));
+      const norms = list.flatMap((p) => (p.grad?.size ? [norm(p.grad, normType)] : []));
       if (!norms.length) return full([], 0);
       const total = norm(stack(norms), normType);
       // PyTorch's ε keeps the quotient finite.
-      const scale = div(maxNorm, total.add(1e-6)).clamp(null, 1);
-      replaceGradients(list, (g) => g.mul(scale));
+      const size = total.add(1e-6);
+      const scale = div(maxNorm, size).clamp(null, 1);
+      const root = div(Math.sqrt(maxNorm), size.sqrt());
+      const isSmall = scale.lt(SMALL);
+      const [first, second] = [where(isSmall, root, scale), where(isSmall, root, 1)];
+      replaceGradients(list, (g) => g.mul(first).mul(second));
       return total;
     }),
   );
 }
 
-/** Clamps every element of every gradient to ±clipValue. */
+/** Clamps every element of every gradient to ±clipValue. @throws RangeError if clipValue is negative or NaN */
 export function clipGradValue(params: Iterable<Tensor>, clipValue: number): void {
   check("clipGradValue", arguments, "params:list clipValue:number");
+  requireRange("clipGradValue", { clipValue }, (v) => v >= 0, "at least 0");
   withGrad(false, () => tidy(() => replaceGradients(params, (g) => g.clamp(-clipValue, clipValue))));
 }
