@@ -155,7 +155,7 @@ export function valuesOf(
   const unknown = Object.keys(given).filter((key) => !(key in parameters));
   if (unknown.length)
     throw new RangeError(
-      `"${unknown[0]}" is no parameter. There are: ${Object.keys(parameters).join(", ") || "none"}.`,
+      `"${unknown[0]}" is not a parameter. Valid parameters: ${Object.keys(parameters).join(", ") || "none"}.`,
     );
   return Object.fromEntries(
     Object.entries(parameters).map(([key, parameter]) => [key, checked(key, parameter, given[key])]),

@@ -1,6 +1,8 @@
 /** What saveFile and loadFile do with a disk, over the modules that Node, Deno and Bun share. */
-import { Error } from "../runtime/errors.ts";
+import { shown } from "../runtime/arguments.ts";
+import { Error, TypeError } from "../runtime/errors.ts";
 import { nodeModule } from "../runtime/nodeModule.ts";
+import { quote } from "./errors.ts";
 
 interface Stats {
   readonly mode: number;
@@ -25,13 +27,14 @@ interface Files {
   copyFile(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   realpath(path: string): Promise<string>;
+  readlink(path: string): Promise<string>;
   stat(path: string): Promise<Stats>;
 }
 interface Paths {
   basename(path: string): string;
   dirname(path: string): string;
   join(...parts: string[]): string;
-  resolve(path: string): string;
+  resolve(...parts: string[]): string;
 }
 interface Process {
   readonly pid: number;
@@ -44,6 +47,50 @@ interface Process {
 const STALE_MS = 24 * 60 * 60 * 1000;
 /** Bytes of one read: Node refuses 2 GiB and more. */
 const MOST_READ = 2 ** 30;
+
+/** The type of a file in its mode, and the type of folders. */
+const FILE_TYPE = 0o170000;
+const FOLDER = 0o040000;
+
+/** @throws TypeError for anything but a path or a file: URL */
+export function requirePath(op: string, path: unknown): asserts path is string | URL {
+  const got = (what: string): string => `${op}: path must be a string or a file: URL, got ${what}.`;
+  if (path instanceof URL) {
+    if (path.protocol !== "file:") throw new TypeError(`${got(quote(path.href))} Use new URL("…", import.meta.url).`);
+  } else if (typeof path !== "string" || !path || path.includes("\0"))
+    throw new TypeError(`${got(shown(path))} Pass the path of a file.`);
+}
+
+/** What is wrong, and its fix, by the code of an error of the file system. `folder` is that of the path. */
+const faults: Readonly<Record<string, (folder: string) => string>> = {
+  ENOENT: () => "it does not exist. Check the path.",
+  EISDIR: () => "it is a folder. Pass the path of a file.",
+  ENOTDIR: (folder) => `${quote(folder)} is not a folder. Check the path.`,
+  EACCES: () => "permission denied. Change the permissions of the file and its folder.",
+  EPERM: () => "permission denied. Change the permissions of the file and its folder.",
+  EROFS: () => "the file system is read-only. Choose another folder.",
+  ENOSPC: () => "the disk is full. Free some space.",
+  ELOOP: () => "its links form a loop. Remove the links.",
+  ENAMETOOLONG: () => "its name is too long. Choose a shorter one.",
+};
+
+/** Does something with a file. Errors of the file system name the operation, the file and the fix, and keep their `code`. */
+export async function naming<T>(op: string, path: string | URL, disk: Disk, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = codeOf(error);
+    const isNamed = error instanceof Error && error.message.startsWith(`${op}: `);
+    if (isNamed || typeof code !== "string") throw error;
+    const why = faults[code]?.(disk.folderOf(String(path))) ?? (error as { message?: unknown }).message;
+    const verb = op === "loadFile" ? "read" : "write";
+    throw Object.assign(new Error(`${op}: cannot ${verb} ${quote(String(path))}: ${why}`, { cause: error }), { code });
+  }
+}
+
+/** The error of a path that cannot be used, with a `code` like the file system's. */
+export const unusable = (message: string, code: "ENOENT" | "EISDIR"): Error =>
+  Object.assign(new Error(message), { code });
 
 /** The code of an error of the file system. */
 export const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code;
@@ -91,10 +138,26 @@ export class Disk {
     private readonly host: string,
   ) {}
 
-  /** The file that a path or a file: URL means; if it is a link, the file that it points to. */
+  /** The file that a path or a file: URL means; if it is a link, the file that it points to, even if that file is missing. */
   async locate(path: string | URL): Promise<string> {
-    const name = path instanceof URL ? this.url.fileURLToPath(path) : path;
-    return (await unlessMissing(this.files.realpath(name))) ?? this.paths.resolve(name);
+    let at = this.paths.resolve(path instanceof URL ? this.url.fileURLToPath(path) : path);
+    for (;;) {
+      const real = await unlessMissing(this.files.realpath(at));
+      if (real !== undefined) return real;
+      const link = await this.files.readlink(at).catch(() => undefined);
+      if (link === undefined) return at;
+      const folder = this.paths.dirname(at);
+      at = this.paths.resolve((await unlessMissing(this.files.realpath(folder))) ?? folder, link);
+    }
+  }
+
+  /** The folder of a path. */
+  folderOf(path: string): string {
+    return this.paths.dirname(path);
+  }
+
+  async isFolder(path: string): Promise<boolean> {
+    return (((await this.stat(path))?.mode ?? 0) & FILE_TYPE) === FOLDER;
   }
 
   /** A new name in the target's folder, which tells other processes who writes it. */
@@ -201,14 +264,16 @@ export class Disk {
     }
   }
 
-  /** The saves before a file, `path.1`, `path.2` …, the newest first. */
-  async olderThan(path: string): Promise<string[]> {
-    const prefix = `${this.paths.basename(path)}.`;
-    const names = (await unlessMissing(this.files.readdir(this.paths.dirname(path)))) ?? [];
-    return names
-      .filter((name) => name.startsWith(prefix) && /^[1-9]\d*$/.test(name.slice(prefix.length)))
-      .map((name) => Number(name.slice(prefix.length)))
-      .sort((a, b) => a - b)
-      .map((number) => `${path}.${number}`);
+  /**
+   * The saves before a file, `path.1`, `path.2` …, the newest first, up to the first number that is missing. Files with other numbers, such
+   * as `path.2024`, are the user's.
+   * @param gaps how many numbers may be missing before: a process that stopped while it shifted saves left one out
+   */
+  async olderThan(path: string, { gaps }: { readonly gaps: number }): Promise<string[]> {
+    const older: string[] = [];
+    for (let i = 1, missing = 0; missing <= gaps; i++)
+      if (await this.stat(`${path}.${i}`)) older.push(`${path}.${i}`);
+      else missing++;
+    return older;
   }
 }

@@ -4,13 +4,17 @@
  */
 import { check } from "../runtime/arguments.ts";
 import { requireWhole, TypeError } from "../runtime/errors.ts";
-import { codeOf, type Disk, openDisk } from "./disk.ts";
+import { codeOf, type Disk, naming, openDisk, requirePath, unusable } from "./disk.ts";
 import { FormatError, quote } from "./errors.ts";
 import { inspectSafetensors } from "./safetensors.ts";
 import { type Progress, saveState, type Training } from "./state.ts";
 
 export interface SaveOptions {
-  /** How many saves to keep: `path`, the one before it as `path.1`, and so on up to `path.(keep − 1)`. Default 1. */
+  /**
+   * How many saves to keep: `path`, the one before it as `path.1`, and so on up to `path.(keep − 1)`. Saves beyond are removed: `path.1`,
+   * `path.2` … up to the first number that is missing, so a file such as `path.2024` stays. Default 1, which leaves earlier `path.1` … as
+   * they are; an explicit 1 removes them.
+   */
   readonly keep?: number;
 }
 
@@ -39,8 +43,9 @@ export async function saveFile(
   options: SaveOptions = {},
 ): Promise<void> {
   check("saveFile", arguments, "path:any contents:any {keep:number}");
-  const { keep = 1 } = options;
-  requireWhole("saveFile", { keep });
+  requirePath("saveFile", path);
+  const { keep } = options;
+  if (keep !== undefined) requireWhole("saveFile", { keep });
   if (typeof contents !== "object" || contents === null)
     throw new TypeError(
       `saveFile: the contents must be bytes or a training such as { model, optimizer }, got ${quote(String(contents))}.`,
@@ -60,9 +65,31 @@ export async function saveFile(
   }
 }
 
-async function replace(path: string | URL, bytes: Uint8Array, keep: number): Promise<void> {
+async function replace(path: string | URL, bytes: Uint8Array, keep: number | undefined): Promise<void> {
   const disk = await openDisk("saveFile");
-  const target = await disk.locate(path);
+  await naming("saveFile", path, disk, async () => {
+    const target = await disk.locate(path);
+    const folder = disk.folderOf(target);
+    if (await disk.isFolder(target))
+      throw unusable(`saveFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
+    if (!(await disk.stat(folder)))
+      throw unusable(
+        `saveFile: the folder ${quote(folder)} does not exist. Create it first: mkdirSync(folder, { recursive: true }).`,
+        "ENOENT",
+      );
+    await write(disk, target, bytes, keep ?? 1);
+    if (keep !== undefined) await prune(disk, target, keep);
+    await disk.syncFolder(target);
+  });
+}
+
+/** Removes the saves beyond `keep`, the oldest first: if the process stops, the next save finds the rest. */
+async function prune(disk: Disk, target: string, keep: number): Promise<void> {
+  const older = await disk.olderThan(target, { gaps: 0 });
+  for (const path of older.slice(keep - 1).reverse()) await disk.remove(path);
+}
+
+async function write(disk: Disk, target: string, bytes: Uint8Array, keep: number): Promise<void> {
   await disk.removeStale(target);
   const temporary = disk.temporaryFor(target);
   try {
@@ -73,7 +100,6 @@ async function replace(path: string | URL, bytes: Uint8Array, keep: number): Pro
     await disk.remove(temporary);
     throw error;
   }
-  await disk.syncFolder(target);
 }
 
 /** Makes the save at `target` the save at `target.1` too, and shifts the older ones. Never removes `target`. */
@@ -100,15 +126,30 @@ async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
  * @throws FormatError if the file is damaged; what the file system throws, with its `code` ("ENOENT" if there is no save at all)
  */
 export async function loadFile(path: string | URL, options: LoadFileOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+  const parts = ["model", "optimizer", "scheduler", "average"].filter((name) => Object.hasOwn(options ?? {}, name));
+  if (parts.length)
+    throw new TypeError(
+      `loadFile: unknown option ${quote(parts[0]!)}. loadFile returns bytes: pass them to loadState(await loadFile(path), { ${parts.join(", ")} }).`,
+    );
   check("loadFile", arguments, "path:any {fallback:boolean}");
-  const { fallback = false } = options;
+  requirePath("loadFile", path);
   const disk = await openDisk("loadFile");
+  return await naming("loadFile", path, disk, () => load(disk, path, options));
+}
+
+async function load(
+  disk: Disk,
+  path: string | URL,
+  { fallback = false }: LoadFileOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
   const target = await disk.locate(path);
+  if (await disk.isFolder(target))
+    throw unusable(`loadFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
   try {
     return await readIntact(disk, target);
   } catch (error) {
     if (!isDamage(error)) throw error;
-    const older = await disk.olderThan(target);
+    const older = await disk.olderThan(target, { gaps: 1 });
     for (const candidate of older) {
       const bytes = await readIntact(disk, candidate).catch(() => undefined);
       if (!bytes) continue;

@@ -51,7 +51,7 @@ function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<M
   const found = new Map<Module, number>();
   for (const [path, channels] of Object.entries(flattened)) {
     const layer = modules.get(path);
-    if (!(layer instanceof Linear)) throw new ShapeError(`flattened: "${path}" is no Linear layer of the model.`);
+    if (!(layer instanceof Linear)) throw new ShapeError(`flattened: "${path}" is not a Linear layer of the model.`);
     if (!(Number.isInteger(channels) && channels > 0 && layer.weight.shape[1]! % channels === 0))
       throw new ShapeError(
         `flattened: "${path}" reads ${layer.weight.shape[1]} values, which are no images of ${channels} channels.`,

@@ -73,21 +73,24 @@ const record = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =
  * Lists what a file holds, without making tensors. Types that nabla does not read are listed too.
  * @throws FormatError if the file is malformed or damaged
  */
-export function inspectSafetensors(
-  file: Uint8Array | ArrayBuffer,
-  options: VerifyOptions = {},
-): {
+export function inspectSafetensors(file: Uint8Array | ArrayBuffer, options: VerifyOptions = {}): Inspected {
+  check("inspectSafetensors", arguments, "file:bytes {verify:boolean}");
+  return entriesOf("inspectSafetensors", file, options);
+}
+
+interface Inspected {
   readonly entries: ReadonlyMap<string, Entry>;
   readonly metadata: Record<string, string>;
-} {
-  check("inspectSafetensors", arguments, "file:bytes {verify:boolean}");
-  const { verify = true } = options;
+}
+
+/** inspectSafetensors under the name that errors of an entry's elements show. */
+function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }: VerifyOptions): Inspected {
   const { header, data } = open(file, verify);
   const entryOf = (name: string, place: Place): Entry => ({
     dtype: place.dtype,
     shape: place.shape,
     bytes: place.end - place.begin,
-    elements: ({ overflow } = {}) => decode(name, place, data.subarray(place.begin, place.end), overflow),
+    elements: ({ overflow } = {}) => decode(op, name, place, data.subarray(place.begin, place.end), overflow),
   });
   const entries = new Map(Array.from(header.places, ([name, place]) => [name, entryOf(name, place)]));
   return { entries, metadata: header.metadata };
@@ -117,7 +120,7 @@ function chosen(op: string, entries: ReadonlyMap<string, { readonly dtype: strin
     const entry = entries.get(name);
     if (!entry)
       throw new FormatError(`${op}: the file has no tensor ${quote(String(name))}. ${listed([...entries.keys()])}`);
-    requireStored(name, entry.dtype);
+    requireStored(op, name, entry.dtype);
   }
   return wanted;
 }
@@ -143,7 +146,7 @@ function listed(names: readonly string[]): string {
  */
 export function readSafetensors(file: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Contents {
   check("readSafetensors", arguments, `file:bytes {${READ}}`);
-  const { entries, metadata } = inspectSafetensors(file, { verify: options.verify ?? true });
+  const { entries, metadata } = entriesOf("readSafetensors", file, options);
   const wanted = chosen("readSafetensors", entries, options.names);
   const making = new Making();
   try {
@@ -235,14 +238,21 @@ export async function readSafetensorsStream(
   check("readSafetensorsStream", arguments, `source:any {maxBytes:number ${READ}}`);
   const { maxBytes = 2 ** 32, names, overflow = "error", verify = true } = options;
   const stream = source instanceof Blob ? source.stream() : source instanceof Response ? source.body : source;
-  if (!stream) throw new FormatError("readSafetensorsStream: the response has no body.");
+  if (!stream) throw new FormatError("readSafetensorsStream: the response has no body. Fetch the file itself.");
   if (typeof stream.getReader !== "function")
     throw new TypeError(
       `readSafetensorsStream: the source must be a ReadableStream, a Blob or a Response, got ${shown(source)}. Pass bytes to readSafetensors.`,
     );
+  if (stream.locked || (source instanceof Response && source.bodyUsed))
+    throw new TypeError(
+      `readSafetensorsStream: the ${source instanceof Response ? "response's body" : "stream"} is in use or was read already. ` +
+        "Read it once, or pass response.clone() before it is read.",
+    );
   if (source instanceof Response && !source.ok) {
     await stream.cancel();
-    throw new FormatError(`readSafetensorsStream: the response is ${source.status} ${source.statusText}, not a file.`);
+    throw new FormatError(
+      `readSafetensorsStream: the response is ${`${source.status} ${source.statusText}`.trim()}, not a file.`,
+    );
   }
   const arriving = new Arriving(stream as ReadableStream<Uint8Array>);
   const making = new Making();
@@ -280,7 +290,7 @@ function tensorOf(name: string, place: Place, pieces: readonly Uint8Array[], ove
   const op = "readSafetensorsStream";
   const { shape } = place;
   const type = stored[place.dtype as Stored];
-  if (type.convert) return fromElements(decode(name, place, joined(pieces), overflow), shape, type.dtype, op);
+  if (type.convert) return fromElements(decode(op, name, place, joined(pieces), overflow), shape, type.dtype, op);
   const tensor = Tensor.allocate({ shape, dtype: type.dtype }, op);
   const bytes = bytesIn(tensor);
   let at = 0;

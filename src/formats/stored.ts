@@ -124,10 +124,10 @@ export function bitsOf(dtype: string): number | undefined {
 }
 
 /** @throws FormatError if nabla does not read this type */
-export function requireStored(name: string, dtype: string): Stored {
+export function requireStored(op: string, name: string, dtype: string): Stored {
   if (isStored(dtype)) return dtype;
   throw new FormatError(
-    `safetensors: ${quote(name)} is ${dtype}, which nabla does not read. Read the other tensors with { names: [...] }, ` +
+    `${op}: ${quote(name)} is ${dtype}, which nabla does not read. Read the other tensors with { names: [...] }, ` +
       `or save it as one of ${Object.keys(stored).join(", ")}.`,
   );
 }
@@ -144,18 +144,19 @@ function placeOf(index: number, shape: readonly number[]): string {
  * @throws FormatError if a number does not fit, or nabla does not read the type
  */
 export function decode(
+  op: string,
   name: string,
   { dtype, shape }: { readonly dtype: string; readonly shape: readonly number[] },
   bytes: Uint8Array,
   overflow: Overflow = "error",
 ): TypedArray {
-  const type = stored[requireStored(name, dtype)];
+  const type = stored[requireStored(op, name, dtype)];
   if (overflow !== "error" && overflow !== "saturate")
-    throw new TypeError(`safetensors: overflow must be "error" or "saturate", got ${JSON.stringify(overflow)}.`);
+    throw new TypeError(`${op}: overflow must be "error" or "saturate", got ${JSON.stringify(overflow)}.`);
   const overflowed: Overflowed = (index, value) => {
     if (overflow === "error")
       throw new FormatError(
-        `safetensors: ${quote(name)}${placeOf(index, shape)} is ${value}, which ${type.dtype} cannot hold. ` +
+        `${op}: ${quote(name)}${placeOf(index, shape)} is ${value}, which ${type.dtype} cannot hold. ` +
           `Pass { overflow: "saturate" } to read it as ${type.dtype === "float32" ? "an infinity" : "the nearest int32"}.`,
       );
   };

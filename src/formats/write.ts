@@ -34,28 +34,30 @@ function* bytesOf(tensors: readonly Tensor[]): Generator<Uint8Array> {
 }
 
 /** @throws FormatError, TypeError */
-function requireWritable(tensors: Tensors, metadata: Metadata): void {
+function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void {
   const requireUnicode = (what: string, text: string): void => {
     if (hasLoneSurrogate(text))
       throw new FormatError(
-        `writeSafetensors: ${what} has half of a surrogate pair, which UTF-8 cannot hold. Use a well-formed string.`,
+        `${op}: ${what} has half of a surrogate pair, which UTF-8 cannot hold. Use a well-formed string.`,
       );
   };
   for (const [name, tensor] of Object.entries(tensors)) {
-    refuseForeign("writeSafetensors", quote(name), tensor);
+    refuseForeign(op, quote(name), tensor);
     if (!(tensor instanceof Tensor))
-      throw new TypeError(
-        `writeSafetensors: ${quote(name)} must be a tensor, got ${shown(tensor)}. Pass a state dict.`,
-      );
+      throw new TypeError(`${op}: ${quote(name)} must be a tensor, got ${shown(tensor)}. Pass a state dict.`);
     requireUnicode(`the name ${quote(name)}`, name);
   }
   if (Object.hasOwn(tensors, "__metadata__"))
-    throw new FormatError('writeSafetensors: "__metadata__" cannot be a tensor\'s name. Use another name.');
+    throw new FormatError(`${op}: "__metadata__" cannot be a tensor's name. Use another name.`);
   for (const [key, value] of Object.entries(metadata)) {
+    if (key === "metadata" && typeof value === "object")
+      throw new TypeError(
+        `${op}: metadata is the second argument itself. Pass ${op}(tensors, { key: "value" }), without { metadata: … }.`,
+      );
     if (typeof value !== "string")
-      throw new TypeError(`writeSafetensors: metadata ${quote(key)} is not a string. Use JSON.stringify(value).`);
+      throw new TypeError(`${op}: metadata ${quote(key)} is not a string. Use JSON.stringify(value).`);
     if (isReserved(key))
-      throw new FormatError(`writeSafetensors: metadata ${quote(key)} is reserved. Pass { checksum: true } instead.`);
+      throw new FormatError(`${op}: metadata ${quote(key)} is reserved. Pass { checksum: true } instead.`);
     requireUnicode(`the metadata key ${quote(key)}`, key);
     requireUnicode(`metadata ${quote(key)}`, value);
   }
@@ -66,8 +68,8 @@ const objectOf = (entries: readonly (readonly [string, string])[]): string =>
   `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join()}}`;
 
 /** The file's length and header, and its tensors in the order in which they are written: by size of elements, then by name. */
-function layOut(tensors: Tensors, metadata: Metadata, { checksum = false }: WriteOptions) {
-  requireWritable(tensors, metadata);
+function layOut(op: string, tensors: Tensors, metadata: Metadata, { checksum = false }: WriteOptions) {
+  requireWritable(op, tensors, metadata);
   const width = ({ dtype }: Tensor): number => bytesPerElement[dtype];
   const ordered = Object.entries(tensors).sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : Number(a > b)));
   let at = 0;
@@ -85,7 +87,7 @@ function layOut(tensors: Tensors, metadata: Metadata, { checksum = false }: Writ
   const length = Math.ceil(json.length / 8) * 8;
   if (length > MOST_HEADER_BYTES)
     throw new FormatError(
-      `writeSafetensors: names and metadata take ${length} bytes, but at most ${MOST_HEADER_BYTES} can be read. Shorten them.`,
+      `${op}: names and metadata take ${length} bytes, but at most ${MOST_HEADER_BYTES} can be read. Shorten them.`,
     );
   const head = new Uint8Array(LENGTH_BYTES + length).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
@@ -105,7 +107,7 @@ export function writeSafetensors(
   options: WriteOptions = {},
 ): Uint8Array<ArrayBuffer> {
   check("writeSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
-  const { head, parts, bytes } = layOut(tensors, metadata, options);
+  const { head, parts, bytes } = layOut("writeSafetensors", tensors, metadata, options);
   const file = new Uint8Array(bytes);
   file.set(head);
   let at = head.length;
@@ -130,7 +132,7 @@ export function streamSafetensors(
   options: WriteOptions = {},
 ): ReadableStream<Uint8Array> {
   check("streamSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
-  const { head, parts } = layOut(tensors, metadata, options);
+  const { head, parts } = layOut("streamSafetensors", tensors, metadata, options);
   function* pieces(): Generator<Uint8Array> {
     yield head;
     for (const tensor of parts)

@@ -92,7 +92,7 @@ export function pgd(lossOf: InputLoss, x: Tensor, options: PgdOptions): Tensor {
   requireCount("pgd", "steps", steps);
   requireNumber("pgd", "stepSize", stepSize, 0);
   requireBox("pgd", min, max);
-  if (!Object.hasOwn(balls, norm)) throw new RangeError(`pgd: "${String(norm)}" is no norm. Use "linf" or "l2".`);
+  if (!Object.hasOwn(balls, norm)) throw new RangeError(`pgd: "${String(norm)}" is not a norm. Use "linf" or "l2".`);
   const { within, direction, anywhere } = balls[norm];
   const allowed = (delta: Tensor): Tensor => intoBox(x.add(within(delta, epsilon)), min, max);
   return constant(() => {

@@ -33,7 +33,9 @@ function normals(factor: Matrix, n: number): Vector[] {
 const root = (name: string, m: Matrix): Vector[] =>
   ofEigenvalues(m, (value, largest) => {
     if (!(value >= -1e-12 * Math.abs(largest)))
-      throw new RangeError(`${name} is no covariance matrix: it has the eigenvalue ${value}, but none may be below 0.`);
+      throw new RangeError(
+        `${name} is not a covariance matrix: it has the eigenvalue ${value}, but none may be below 0.`,
+      );
     return Math.sqrt(Math.max(0, value));
   });
 /** P⁻¹. @throws RangeError where it is singular */

@@ -116,7 +116,7 @@ export function integratedGradients(
   requireCount(name, "steps", steps);
   requireCount(name, "batchSize", batchSize);
   if (!Object.hasOwn(rules, rule))
-    throw new RangeError(`${name}: "${String(rule)}" is no rule. There are: ${Object.keys(rules).join(", ")}.`);
+    throw new RangeError(`${name}: "${String(rule)}" is not a rule. Valid rules: ${Object.keys(rules).join(", ")}.`);
   return tidy(() =>
     withGrad(false, () => {
       const nodes = rules[rule](steps);

@@ -305,7 +305,7 @@ function toleranceOf({ tolerance = 1e-8 }: IntegrateOptions): Tolerance {
 function requireOptions({ method = "dopri5", duration, step, times, maxSteps = 100_000 }: IntegrateOptions): Tableau {
   const tableau: Tableau | undefined = tableaus[method];
   if (!tableau)
-    throw new RangeError(`integrate: "${method}" is no method. There are ${Object.keys(tableaus).join(", ")}.`);
+    throw new RangeError(`integrate: "${method}" is not a method. Valid methods: ${Object.keys(tableaus).join(", ")}.`);
   if (!(duration > 0 && Number.isFinite(duration)))
     throw new RangeError(`integrate: the duration is ${duration}, but must be finite and above 0.`);
   if (step === undefined ? !tableau.e : !(step > 0))

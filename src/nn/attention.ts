@@ -246,7 +246,7 @@ export class MultiheadAttention extends Module {
     requireWhole("MultiheadAttention", { embedDim, numHeads });
     if (embedDim % numHeads)
       throw new RangeError(
-        `MultiheadAttention: ${embedDim} numbers cannot be cut into ${numHeads} heads of one width.`,
+        `MultiheadAttention: embedDim must be a multiple of numHeads, got ${embedDim} and ${numHeads}.`,
       );
     requireFraction("MultiheadAttention", { dropout });
     if (rotary && rotary.dim !== embedDim / numHeads)

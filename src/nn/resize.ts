@@ -77,7 +77,7 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   if ((size === undefined) === (scaleFactor === undefined))
     throw new RangeError("interpolate: give either size or scaleFactor.");
   if (mode !== "nearest" && mode !== "bilinear")
-    throw new RangeError(`interpolate: "${String(mode)}" is no mode. Use "nearest" or "bilinear".`);
+    throw new RangeError(`interpolate: "${String(mode)}" is not a mode. Use "nearest" or "bilinear".`);
   if (alignCorners && mode === "nearest") throw new RangeError('interpolate: alignCorners is for mode "bilinear".');
   const factors = scaleFactor === undefined ? undefined : both(scaleFactor);
   const sizes = factors ? factors.map((f, i) => Math.floor(x.shape[i + 1]! * f)) : both(size!);

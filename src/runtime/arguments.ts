@@ -19,7 +19,8 @@ export const kindOf = (value: object): string => (value.constructor as { kind?: 
 
 const isObject = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null;
 const isFunction = (v: unknown): boolean => typeof v === "function";
-const isModule = (v: unknown): boolean => isObject(v) && isFunction(v.namedModules) && isFunction(v.forward);
+/** Whether a value is a module, of this copy of nabla or of another one. */
+export const isModule = (v: unknown): boolean => isObject(v) && isFunction(v.namedModules) && isFunction(v.forward);
 const isNumber = (v: unknown): boolean => typeof v === "number";
 const isIterable = (v: unknown): v is Iterable<unknown> =>
   isObject(v) && isFunction((v as Partial<Iterable<unknown>>)[Symbol.iterator]);

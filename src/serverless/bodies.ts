@@ -89,7 +89,7 @@ export function accepted<T extends string>({ headers }: Asked, offered: readonly
     .map((type) => ({ type, q: quality(accept, type) }))
     .filter(({ q }) => q > 0)
     .sort((a, b) => b.q - a.q);
-  if (!best) throw new Problem(406, `There is no answer of a type that you accept. Accept ${offered.join(" or ")}.`);
+  if (!best) throw new Problem(406, `None of the accepted types is available. Accept ${offered.join(" or ")}.`);
   return best.type;
 }
 
@@ -146,7 +146,7 @@ function requireShape(name: string, shape: readonly number[], spec: FullSpec, ba
   if (hasBatch && !single && shape[0]! > batch)
     throw new Problem(
       413,
-      `"${name}" has ${shape[0]} samples, but ${batch} are the most that are taken. Send fewer at a time.`,
+      `"${name}" has ${shape[0]} samples, but at most ${batch} are accepted. Send fewer at a time.`,
     );
   return single;
 }
@@ -174,7 +174,7 @@ function fromNested(name: string, nested: unknown, spec: FullSpec, batch: number
 
   const requireRows = (row: unknown, dim: number): void => {
     if (!Array.isArray(row) || row.length !== shape[dim]) {
-      const is = Array.isArray(row) ? `has ${row.length} elements` : "is no array";
+      const is = Array.isArray(row) ? `has ${row.length} elements` : "is not an array";
       throw new Problem(422, `${where()} ${is}, but must be an array of ${shape[dim]}: rows must have one length.`);
     }
     if (dim === rank - 1) return;
@@ -219,7 +219,7 @@ function readBinary(bytes: Uint8Array): Body {
   if (header > MOST_HEADER && header <= bytes.length)
     throw new Problem(
       413,
-      `The file's header has ${header} bytes, but ${MOST_HEADER} are the most that are taken. Send fewer tensors, and less metadata.`,
+      `The file's header has ${header} bytes, but at most ${MOST_HEADER} are accepted. Send fewer tensors, and less metadata.`,
     );
   /** What FormatError says of the file is for the client. */
   const checked = <T>(read: () => T): T => {
@@ -227,7 +227,10 @@ function readBinary(bytes: Uint8Array): Body {
       return read();
     } catch (error) {
       if (error instanceof FormatError)
-        throw new Problem(400, `The body is not a file that is read: ${error.message.slice(0, 300)}`);
+        throw new Problem(
+          400,
+          `The body is not a file that is read: ${error.message.replace(/^inspectSafetensors: /, "safetensors: ").slice(0, 300)}`,
+        );
       throw error;
     }
   };

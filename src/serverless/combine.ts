@@ -1,4 +1,5 @@
 /** Several functions behind one: by the beginning of the path. */
+import { check, shown } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { at, reading, readsLittle, routesOf, whole } from "./asked.ts";
 import { Problem, quote } from "./problems.ts";
@@ -13,13 +14,18 @@ import { telling } from "./telling.ts";
  * const handler = combine({ "/digits": inferenceHandler({ … }), "/train": trainingHandler({ … }) });
  * ```
  * What a handler throws is answered 500, and told to console.error.
- * @throws TypeError where a path does not begin with "/" or ends with one, or what is there is no function
+ * @throws TypeError where a path does not begin with "/" or ends with one, or if a handler is not a function
  */
 export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
+  if (typeof handlers === "function")
+    throw new TypeError(`combine: handlers must be an object of paths, got a function. Pass { "/path": handler }.`);
+  check("combine", arguments, "handlers:object");
   const below = Object.entries(handlers)
     .map(([path, handler]) => {
       if (typeof handler !== "function")
-        throw new TypeError(`combine: at ${quote(path)} must be a handler, a function that answers a Request.`);
+        throw new TypeError(
+          `combine: at ${quote(path)} must be a handler, a function that answers a Request, got ${shown(handler)}.`,
+        );
       return { path: readPath("combine", path).replace(/^\/$/, ""), handler };
     })
     .sort((a, b) => b.path.length - a.path.length);

@@ -1,7 +1,7 @@
 /** Cross-origin requests from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials stay off: tokens are headers. */
+import { checkOptions, shown } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import type { Asked } from "./asked.ts";
-import { quote } from "./problems.ts";
 
 /** Which pages may ask. */
 export interface Cors {
@@ -22,9 +22,12 @@ export type CrossOrigin = (request: Asked) => {
   readonly isPreflight: boolean;
 };
 
-/** @throws TypeError for an origin that no browser sends */
+/** What a header's name consists of (RFC 9110, section 5.6.2). */
+const HEADER = /^[\w!#$%&'*+.^`|~-]+$/;
+
+/** @throws TypeError for an origin that no browser sends, a name that no header has, or an unknown option */
 export function crossOrigin(what: string, cors: Cors): CrossOrigin {
-  if (typeof cors !== "object") throw new TypeError(`${what}: cors must be { origins: […] }, got ${typeof cors}.`);
+  checkOptions(`${what}: cors`, cors, "{origins:any headers:strings maxAge:number}");
   const { origins, headers = [], maxAge = 600 } = cors;
   const isOrigin = (origin: unknown): boolean => {
     try {
@@ -34,15 +37,21 @@ export function crossOrigin(what: string, cors: Cors): CrossOrigin {
     }
   };
   if (origins !== "*") {
-    if (!Array.isArray(origins)) throw new TypeError(`${what}: cors.origins must be "*" or an array of origins.`);
+    if (!Array.isArray(origins))
+      throw new TypeError(`${what}: cors.origins must be "*" or an array of origins, got ${shown(origins)}.`);
     const wrong = origins.find((origin) => !isOrigin(origin));
     if (wrong !== undefined)
       throw new TypeError(
-        `${what}: cors.origins has ${quote(String(wrong))}, which is not an origin. Write it as "https://example.com", without a path.`,
+        `${what}: cors.origins has ${shown(wrong)}, which is not an origin. Write it as "https://example.com", without a path.`,
       );
   }
   if (!(Number.isInteger(maxAge) && maxAge >= 0))
-    throw new TypeError(`${what}: cors.maxAge must be a whole number of seconds, got ${maxAge}.`);
+    throw new TypeError(`${what}: cors.maxAge must be a whole number of seconds, got ${maxAge}. Use 600, for example.`);
+  const unsendable = headers.find((name) => !HEADER.test(name));
+  if (unsendable !== undefined)
+    throw new TypeError(
+      `${what}: cors.headers has ${shown(unsendable)}, which is not the name of a header. Write it as "x-user".`,
+    );
   const allowed = [...OWN_HEADERS, ...headers].join(", ");
 
   return (request) => {

@@ -26,13 +26,14 @@ const tokenOf = (request: Asked): string | undefined =>
 
 /**
  * Whether two tokens are equal. The time it takes depends on the length of the first alone, which the client knows.
+ * Anything but a string, and an empty string, equals nothing.
  *
  * ```ts
  * authorize: (given) => isSameToken(given, tokens.get(user))
  * ```
  */
 export function isSameToken(given: string | undefined, expected: string | undefined): boolean {
-  if (!given || !expected) return false;
+  if (typeof given !== "string" || typeof expected !== "string" || !given || !expected) return false;
   let difference = given.length ^ expected.length;
   for (let i = 0; i < given.length; i++) difference |= given.charCodeAt(i) ^ expected.charCodeAt(i % expected.length);
   return difference === 0;

@@ -1,7 +1,7 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
 
 import { full, info, nn, noGrad, OutOfMemoryError, type Tensor, tensor, tidy, warmUp } from "nabla";
-import { check } from "../runtime/arguments.ts";
+import { check, isModule, shown } from "../runtime/arguments.ts";
 import { Error, TypeError } from "../runtime/errors.ts";
 import type { Answer, Asked, Reply } from "./asked.ts";
 import { Batcher, callSizes } from "./batching.ts";
@@ -88,9 +88,7 @@ const DEFAULTS: Omit<Limits, "unfinished"> = { bytes: 4 * 2 ** 20, batch: 1024, 
  */
 export function inferenceHandler(options: InferenceOptions): Handler {
   const what = "inferenceHandler";
-  check(what, arguments, `{load:any input:any output:any limits:any batching:any warm:boolean ${HANDLER}}`);
-  if (typeof options.load !== "function")
-    throw new TypeError(`${what}: "load" must be a function that gives the model.`);
+  check(what, arguments, `{load!:function input:any output:any limits:any batching:any warm:boolean ${HANDLER}}`);
   const input = readSpec(`${what}: input`, options.input);
   const output = options.output && readSpec(`${what}: output`, options.output);
   const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS, [input]);
@@ -110,7 +108,11 @@ export function inferenceHandler(options: InferenceOptions): Handler {
     try {
       const loaded = await options.load();
       if (!(loaded instanceof nn.Module || typeof loaded === "function"))
-        throw new TypeError(`${what}: load gave neither a module nor a function.`);
+        throw new TypeError(
+          isModule(loaded)
+            ? `${what}: load returned a module of another copy of nabla, which has its own memory. Use one copy: check for two installed versions with npm ls nabla.`
+            : `${what}: load must return a module or a function, got ${shown(loaded)}.`,
+        );
       const ready = loaded instanceof nn.Module ? loaded : { forward: loaded };
       // The number of rows decides by which kernel a product is made: its last bits may depend on it.
       joins = !info().deterministic;

@@ -50,7 +50,7 @@ export interface LambdaResult {
  * ```ts
  * export const handle = lambdaHandler(handler);
  * ```
- * @throws TypeError for an event that is no web request
+ * @throws TypeError for an event that is not a web request
  */
 export function lambdaHandler(handler: Handler): (event: LambdaEvent) => Promise<LambdaResult> {
   check("lambdaHandler", arguments, "handler:function");
@@ -94,7 +94,7 @@ export function lambdaStream(handler: Handler): LambdaStreamer {
   });
 }
 
-/** @throws TypeError for an event that is no web request */
+/** @throws TypeError for an event that is not a web request */
 async function answer(handler: Handler, event: LambdaEvent): Promise<Response> {
   let request: Request;
   try {
@@ -120,13 +120,13 @@ function headOf({ status, headers }: Response, event: LambdaEvent): Omit<LambdaR
   };
 }
 
-/** @throws TypeError for an event that is no web request; Problem 400 for a request that the web does not have */
+/** @throws TypeError for an event that is not a web request; Problem 400 for a request that the web does not have */
 function requestOf(event: LambdaEvent): Request {
   const method = event.requestContext?.http?.method ?? event.httpMethod;
   const path = event.rawPath ?? event.path;
   if (!method || !path?.startsWith("/"))
     throw new TypeError(
-      "lambdaHandler: the event is no web request. Call the function through its URL or through API Gateway.",
+      "lambdaHandler: the event is not a web request. Call the function through its URL or through API Gateway.",
     );
   const hasBody = typeof event.body === "string" && method !== "GET" && method !== "HEAD";
   let body: Uint8Array<ArrayBuffer> | undefined;

@@ -1,5 +1,5 @@
 /** What a handler may have around it: CORS, request ids, an access log, counts, a hook for refusals. All of it is off by default. */
-import { TypeError } from "../runtime/errors.ts";
+import { check, checkOptions } from "../runtime/arguments.ts";
 import { type Answer, type Asked, answerTo, detailOf, Reply, reading, readsLittle, routesOf, whole } from "./asked.ts";
 import { type Cors, crossOrigin } from "./cors.ts";
 import { Metrics } from "./metrics.ts";
@@ -46,6 +46,9 @@ export interface ObserveOptions {
 /** The options that observe takes. */
 export const OBSERVED = ["cors", "metrics", "requestIds", "accessLog", "onRefused"] as const;
 
+/** The same, as arguments are checked. */
+export const OBSERVE = "cors:object metrics:boolean requestIds:boolean accessLog:function onRefused:function";
+
 type Handler = (request: Request) => Promise<Response>;
 
 interface Inside {
@@ -70,14 +73,19 @@ const pathOf = ({ url }: Asked): string => /^(?:[a-z]+:\/\/[^/?#]*)?([^?#]*)/i.e
  * ```
  * @throws TypeError for options that cannot be used
  */
-export function observe(
+export function observe(handler: Handler, options: ObserveOptions): Handler {
+  check("observe", arguments, "handler:function options:object");
+  checkOptions("observe", options, `{${OBSERVE}}`);
+  return around("observe", handler, options, { metricsPath: "/metrics", requireAuthorized: async () => {} });
+}
+
+/** observe for a handler that has its own paths. `what` names it in errors. */
+export function around(
+  what: string,
   handler: Handler,
   options: ObserveOptions,
-  { metricsPath, requireAuthorized }: Inside = { metricsPath: "/metrics", requireAuthorized: async () => {} },
+  { metricsPath, requireAuthorized }: Inside,
 ): Handler {
-  const what = "observe";
-  if (typeof handler !== "function")
-    throw new TypeError(`${what}: the handler must be a function, got ${typeof handler}.`);
   const crossing = options.cors && crossOrigin(what, options.cors);
   const metrics = options.metrics ? new Metrics() : undefined;
   const log = options.accessLog && telling(options.accessLog);

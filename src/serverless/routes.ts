@@ -8,7 +8,7 @@ import { info } from "nabla";
 import { type Answer, type Asked, answerTo, Reply, reading } from "./asked.ts";
 import { guard } from "./guard.ts";
 import { type Place, Places } from "./limits.ts";
-import { OBSERVED, type ObserveOptions, observe } from "./observe.ts";
+import { around, OBSERVE, OBSERVED, type ObserveOptions } from "./observe.ts";
 import { Problem } from "./problems.ts";
 import { type Limits, readPath } from "./schema.ts";
 import { type Tell, telling } from "./telling.ts";
@@ -39,8 +39,7 @@ export interface HandlerOptions extends ObserveOptions {
 }
 
 /** The same, as arguments are checked. */
-export const HANDLER =
-  "name:string path:string token:any authorize:function onError:function cors:any metrics:any requestIds:any accessLog:any onRefused:any";
+export const HANDLER = `name:string path:string token:any authorize:function onError:function ${OBSERVE}`;
 
 interface Routes<B> extends HandlerOptions {
   /** Reads the body of a POST to the path. Slow clients take no place. */
@@ -139,7 +138,7 @@ export function routes<B>(what: string, options: Routes<B>): Handler {
     if (!route) throw new Problem(404, `There is nothing here. POST to ${path}, or GET ${below}/health.`);
     const { allow, method } = route;
     if (c.req.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
-    throw new Problem(405, `This is asked for with ${method}.`, { allow });
+    throw new Problem(405, `Method not allowed. Use ${method}.`, { allow });
   });
   app.onError((error) => {
     if (!(error instanceof Problem)) tell(error);
@@ -148,5 +147,5 @@ export function routes<B>(what: string, options: Routes<B>): Handler {
   });
   const handler = reading((request: Request) => answering(request, tell, () => app.fetch(request)), Object.keys(table));
   const isObserved = OBSERVED.some((option) => options[option]);
-  return isObserved ? observe(handler, options, { metricsPath: `${below}/metrics`, requireAuthorized }) : handler;
+  return isObserved ? around(what, handler, options, { metricsPath: `${below}/metrics`, requireAuthorized }) : handler;
 }

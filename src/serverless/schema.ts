@@ -3,7 +3,7 @@
 import type { DType } from "nabla";
 import * as v from "valibot";
 import type { Nesting } from "../formats/nesting.ts";
-import { checkOptions } from "../runtime/arguments.ts";
+import { checkOptions, shown } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { Problem, quote } from "./problems.ts";
 
@@ -56,9 +56,9 @@ export interface Course {
   readonly lr: number | undefined;
 }
 
-const count = (most = Number.MAX_SAFE_INTEGER) => {
-  const message = `must be a whole number in 1 … ${most}`;
-  return v.pipe(v.number(message), v.integer(message), v.minValue(1, message), v.maxValue(most, message));
+const count = (most = Number.MAX_SAFE_INTEGER, least = 1) => {
+  const message = `must be a whole number in ${least} … ${most === Number.MAX_SAFE_INTEGER ? "2^53-1" : most}`;
+  return v.pipe(v.number(message), v.integer(message), v.minValue(least, message), v.maxValue(most, message));
 };
 
 const spec = v.strictObject({
@@ -75,26 +75,27 @@ const spec = v.strictObject({
 });
 
 const path = v.pipe(
-  v.string("must be a text"),
+  v.string("must be a string"),
   v.regex(/^\/(?:[\w~.-]+(?:\/[\w~.-]+)*)?$/, 'must begin with "/", not end with one, and have plain letters'),
 );
 
-/** Where an issue lies: `limits.batch`. */
-const placeOf = (issue: v.BaseIssue<unknown>): string => issue.path?.map(({ key }) => String(key)).join(".") ?? "";
+/** Where an issue lies: ".shape[1]". */
+const placeOf = (issue: v.BaseIssue<unknown>): string =>
+  (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** What is wrong, for people. Schemas bring their own messages; keys that lack or are not known are valibot's. */
-function explain(issue: v.BaseIssue<unknown>): string {
-  const place = placeOf(issue);
-  if (issue.type !== "strict_object") return place ? `${quote(place)} ${issue.message}` : issue.message;
-  if (issue.expected === "never") return `${quote(place)} is not known here`;
-  return issue.path ? `${quote(place)} is missing` : "must be an object";
+/** What is wrong at `place`, for people. Schemas bring their own messages; keys that are missing or unknown are valibot's. */
+function explain(issue: v.BaseIssue<unknown>, place: string): string {
+  if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${shown(issue.input)}`;
+  if (issue.expected === "never") return `${place} is not known here`;
+  return issue.path ? `${place} is missing` : `${place} must be an object, got ${shown(issue.input)}`;
 }
 
 /** Reads a handler's options. @throws TypeError that says which is wrong */
 function read<S extends v.GenericSchema>(what: string, schema: S, value: unknown): v.InferOutput<S> {
   const { success, output, issues } = v.safeParse(schema, value, { abortEarly: true });
   if (success) return output;
-  throw new TypeError(`${what}: ${explain(issues![0])}.`);
+  const [issue] = issues!;
+  throw new TypeError(`${explain(issue, what + placeOf(issue))}.`);
 }
 
 /** A spec with its defaults. */
@@ -104,17 +105,18 @@ export function readSpec(what: string, value: unknown): FullSpec {
   checkOptions(what, value, "{shape dtype min max}");
   return read(what, spec, value);
 }
-export const readPath = (what: string, value: unknown = "/"): string => read(what, path, value);
+export const readPath = (what: string, value: unknown = "/"): string => read(`${what}: path`, path, value);
 
 /** Timers count no further. */
 const MOST_MILLISECONDS = 2 ** 31 - 1;
 
-/** @throws TypeError if an option is not a whole number above 0, or is unknown */
+/** @throws TypeError if an option is not a whole number in its range, or is unknown */
 function readCounts<L extends object>(what: string, given: object, defaults: L): L {
   checkOptions(what, given, `{${Object.keys(defaults).join(" ")}}`);
   const entries = Object.entries(defaults).map(([key, value]) => {
     const most = key === "milliseconds" || key === "writeTimeout" || key === "wait" ? MOST_MILLISECONDS : undefined;
-    return [key, value === undefined ? v.optional(count(most)) : v.optional(count(most), value)] as const;
+    const number = count(most, key === "wait" ? 0 : 1);
+    return [key, value === undefined ? v.optional(number) : v.optional(number, value)] as const;
   });
   return read(what, v.strictObject(Object.fromEntries(entries)), given) as unknown as L; // entries are those of L, which fromEntries forgets
 }
@@ -174,7 +176,7 @@ export function readLimits<L extends Limits>(
   const bytes = limits.bytes ?? Math.max(LEAST_BYTES, derived);
   const unfinished = limits.unfinished ?? Math.max(2 ** 26, bytes);
   if (unfinished < bytes)
-    throw new TypeError(`${what}: "unfinished" is ${unfinished}, but must be at least "bytes", which is ${bytes}.`);
+    throw new TypeError(`${what}.unfinished is ${unfinished}, but must be at least limits.bytes, which is ${bytes}.`);
   return { ...limits, bytes, unfinished };
 }
 
@@ -191,14 +193,12 @@ export function readBatching(
   if (input.shape[0] !== null)
     throw new TypeError(`${what}: batching needs an input whose first size is null, for the samples.`);
   const options = given === true ? {} : isObject(given) ? given : undefined;
-  if (!options) throw new TypeError(`${what}: batching must be true, false or { size, wait }, got ${typeof given}.`);
-  const { wait = 0, ...rest } = options;
-  const waits = wait === 0 ? {} : { wait };
-  const defaults = { size: Math.min(64, limits.batch), wait: undefined };
-  const { size, ...window } = readCounts(`${what}: batching`, { ...rest, ...waits }, defaults);
+  if (!options) throw new TypeError(`${what}: batching must be true, false or { size, wait }, got ${shown(given)}.`);
+  const defaults = { size: Math.min(64, limits.batch), wait: 0 };
+  const { size, wait } = readCounts(`${what}: batching`, options, defaults);
   if (size > limits.batch)
-    throw new TypeError(`${what}: batching: "size" is ${size}, but limits.batch is ${limits.batch}. Raise the limit.`);
-  return { size, wait: window.wait ?? 0 };
+    throw new TypeError(`${what}: batching.size is ${size}, but limits.batch is ${limits.batch}. Raise the limit.`);
+  return { size, wait };
 }
 
 /** nodeListener's options with their defaults. @throws TypeError if one is not a whole number above 0, or is unknown */
@@ -209,10 +209,8 @@ export const readNodeOptions = (what: string, given: object): { writeTimeout: nu
 function accept<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
   const { success, output, issues } = v.safeParse(schema, value, { abortEarly: true });
   if (success) return output;
-  throw new Problem(
-    422,
-    `${explain(issues![0])}.`.replace(/^./, (first) => first.toUpperCase()),
-  );
+  const [issue] = issues!;
+  throw new Problem(422, `${explain(issue, quote(placeOf(issue).slice(1)))}.`);
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>

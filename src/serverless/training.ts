@@ -124,10 +124,8 @@ interface Begun {
  */
 export function trainingHandler(options: TrainingOptions): Handler {
   const what = "trainingHandler";
-  check(what, arguments, `{create:any store:any input:any target:any limits:any ${HANDLER}}`);
+  check(what, arguments, `{create!:function store:any input:any target:any limits:any ${HANDLER}}`);
   const { create, store } = options;
-  if (typeof create !== "function")
-    throw new TypeError(`${what}: "create" must be a function that gives { model, optimizer, loss }.`);
   const input = readSpec(`${what}: input`, options.input);
   const target = readSpec(`${what}: target`, options.target);
   for (const [name, { shape }] of Object.entries({ input, target }))

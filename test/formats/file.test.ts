@@ -110,6 +110,96 @@ describe("older saves", () => {
   });
 });
 
+describe("keep", () => {
+  const others = ["run.safetensors.10", "run.safetensors.2024", "run.safetensors.old"];
+  test.each([
+    [4, 4, [7, 6, 5, 4]],
+    [4, 3, [7, 6, 5]],
+    [4, 2, [7, 6]],
+    [4, 1, [7]],
+    [6, 2, [7, 6]],
+    [2, 4, [7, 6, 5]],
+  ])("%s, then %s: older saves beyond are removed, files with other numbers stay", async (before, after, expected) => {
+    for (let i = 1; i <= 6; i++) await saveFile(path, fileOf(i), { keep: before });
+    for (const name of others) fs.writeFileSync(join(folder, name), "the user's");
+    await saveFile(path, fileOf(7), { keep: after });
+    const saves = files().filter((name) => !others.includes(name));
+    expect(saves.map((name) => valueAt(join(folder, name)))).toEqual(expected);
+    expect(files().filter((name) => others.includes(name))).toEqual(others);
+  });
+  test("left out: earlier saves stay as they are", async () => {
+    for (let i = 1; i <= 3; i++) await saveFile(path, fileOf(i), { keep: 3 });
+    await saveFile(path, fileOf(4));
+    expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 2, 1]);
+  });
+  test("files with other numbers are not loaded in place of a damaged file", async () => {
+    await saveFile(path, fileOf(1));
+    fs.writeFileSync(`${path}.2024`, fileOf(2));
+    damage(path);
+    await expect(loadFile(path, { fallback: true })).rejects.toThrow(/is damaged/);
+  });
+});
+
+describe("paths that cannot be used", () => {
+  const paths: [string, unknown, string][] = [
+    ["undefined", undefined, "got undefined. Pass the path of a file."],
+    ["empty", "", 'got "". Pass the path of a file.'],
+    ["a number", 7, "got 7. Pass the path of a file."],
+    ["null", null, "got null."],
+    ["with a NUL", "a\0b", 'got "a\\u0000b".'],
+    ["a URL of the web", new URL("https://example.com/a"), 'got "https://example.com/a".'],
+  ];
+  test.each(paths)("%s", async (_, wrong, message) => {
+    const path = wrong as string;
+    await expect(saveFile(path, fileOf(1))).rejects.toThrow(
+      `saveFile: path must be a string or a file: URL, ${message}`,
+    );
+    await expect(loadFile(path)).rejects.toThrow(`loadFile: path must be a string or a file: URL, ${message}`);
+  });
+  test("no arguments", async () => {
+    await expect((loadFile as () => Promise<unknown>)()).rejects.toThrow(/^loadFile: path must be a string/);
+    await expect((saveFile as () => Promise<unknown>)()).rejects.toThrow(/^saveFile: path must be a string/);
+  });
+  test("a folder", async () => {
+    const error = {
+      code: "EISDIR",
+      message: expect.stringMatching(/^(save|load)File: .* is a folder\. Pass the path of a file/),
+    };
+    await expect(saveFile(folder, fileOf(1))).rejects.toMatchObject(error);
+    await expect(loadFile(folder)).rejects.toMatchObject(error);
+    await expect(loadFile(pathToFileURL(folder))).rejects.toMatchObject(error);
+  });
+  test("a missing folder, a missing file", async () => {
+    const inside = join(folder, "none", "run");
+    await expect(saveFile(inside, fileOf(1))).rejects.toMatchObject({
+      code: "ENOENT",
+      message: expect.stringMatching(/^saveFile: the folder ".*none" does not exist\. Create it first: mkdirSync\(/),
+    });
+    for (const missing of [inside, path])
+      await expect(loadFile(missing)).rejects.toMatchObject({
+        code: "ENOENT",
+        message: expect.stringMatching(/^loadFile: cannot read ".*run.*": it does not exist\. Check the path\.$/),
+      });
+  });
+  test("a file where a folder should be", async () => {
+    fs.writeFileSync(path, "x");
+    for (const [op, attempt] of [
+      ["saveFile: cannot write", () => saveFile(join(path, "a"), fileOf(1))],
+      ["loadFile: cannot read", () => loadFile(join(path, "a"))],
+    ] as const)
+      await expect(attempt()).rejects.toMatchObject({
+        code: "ENOTDIR",
+        message: expect.stringMatching(new RegExp(`^${op} ".*": ".*run\\.safetensors" is not a folder\\.`)),
+      });
+  });
+});
+
+test.each([["model"], ["optimizer"], ["average"]])("loadFile with { %s } points to loadState", async (part) => {
+  await expect(loadFile(path, { [part]: {} } as object)).rejects.toThrow(
+    `loadFile: unknown option "${part}". loadFile returns bytes: pass them to loadState(await loadFile(path), { ${part} }).`,
+  );
+});
+
 describe("loadFile, if the file is", () => {
   const states: [string, (place: string) => void, RegExp][] = [
     ["damaged", damage, /"[^"]*run\.safetensors" is damaged \(the checksum does not match/],
@@ -216,6 +306,32 @@ describe.skipIf(process.platform === "win32")("what was there stays as it was", 
     expect([valueAt(real), valueAt(`${real}.1`)]).toEqual([2, 1]);
     damage(real);
     await expect(loadFile(path)).rejects.toThrow(/real\.safetensors\.1" is intact/);
+  });
+});
+
+describe.skipIf(process.platform === "win32")("links to files that are missing are followed", () => {
+  test.each<[string, (real: string) => string]>([
+    ["relative", (real) => basename(real)],
+    ["absolute", (real) => real],
+    ["in a folder", (real) => join("..", basename(folder), basename(real))],
+  ])("%s", async (_, to) => {
+    const real = join(folder, "real.safetensors");
+    fs.symlinkSync(to(real), path);
+    await saveFile(path, fileOf(2));
+    expect(fs.lstatSync(path).isSymbolicLink()).toBe(true);
+    expect([valueAt(real), valueIn(await loadFile(path))]).toEqual([2, 2]);
+  });
+  test("a link to a link", async () => {
+    fs.symlinkSync("middle", path);
+    fs.symlinkSync("real", join(folder, "middle"));
+    await saveFile(path, fileOf(3));
+    expect([path, join(folder, "middle")].every((link) => fs.lstatSync(link).isSymbolicLink())).toBe(true);
+    expect(valueAt(join(folder, "real"))).toBe(3);
+  });
+  test("links that form a loop are refused", async () => {
+    fs.symlinkSync("run.safetensors", path);
+    await expect(saveFile(path, fileOf(1))).rejects.toThrow(/^saveFile: cannot write ".*": its links form a loop/);
+    await expect(loadFile(path)).rejects.toThrow(/^loadFile: cannot read ".*": its links form a loop/);
   });
 });
 

@@ -130,7 +130,7 @@ test("a Linear layer behind an image that a module of one's own flattens is name
   expect(net.fc.weight.toArray()).not.toEqual(weight.toArray());
   expect(net.fc.weight.narrow(1, 1, 1).toArray()).toEqual(weight.narrow(1, 4, 1).toArray());
   expect(() => fromPyTorch(net, theirs, { flattened: { fc: 5 } })).toThrow(/reads 12 values, .* 5 channels/);
-  expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow('"conv" is no Linear layer');
+  expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow('"conv" is not a Linear layer');
 });
 
 describe("where the channels of a flattened image cannot be told, they are asked for", () => {

@@ -210,7 +210,9 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
   test("an integer that int32 cannot hold", () => {
     const file = fileOf({ a: u8(0, 2), x: { dtype: "I64", shape: [1], data_offsets: [2, 10] } }, 10);
     file[file.length - 1] = 1;
-    expect(() => readSafetensors(file)).toThrow(/^safetensors: "x"\[0\] is 72057594037927936, which int32 cannot hold/);
+    expect(() => readSafetensors(file)).toThrow(
+      /^readSafetensors: "x"\[0\] is 72057594037927936, which int32 cannot hold/,
+    );
     expectNothingHeld();
   });
   test("nesting without end takes no time to speak of, and no stack", () => {
@@ -374,4 +376,75 @@ describe("mutated files", () => {
     expect(seen.read).toBeGreaterThan(RUNS / 20);
     expect(seen.refused).toBeGreaterThan(RUNS / 2);
   }, 600_000);
+});
+
+describe("errors name the function that was called", () => {
+  let x: Tensor;
+  beforeEach(() => {
+    ({ x } = mine({ x: tensor([1]) }));
+  });
+  test.each<[string, () => unknown, RegExp]>([
+    ["a tensor that is none", () => [{ x: 1 }], /: "x" must be a tensor, got 1\./],
+    ["a reserved name", () => [{ __metadata__: x }], /: "__metadata__" cannot be a tensor's name/],
+    ["metadata that is no string", () => [{ x }, { a: 1 }], /: metadata "a" is not a string/],
+    ["a lone surrogate", () => [{ "\ud800": x }], /: the name .* has half of a surrogate pair/],
+    [
+      "metadata in options",
+      () => [{ x }, { metadata: { a: "b" } }],
+      /: metadata is the second argument itself\. Pass \w+\(/,
+    ],
+  ])("%s", (_, args, why) => {
+    const given = args() as [Record<string, never>];
+    expect(() => writeSafetensors(...given)).toThrow(new RegExp(`^writeSafetensors${why.source}`));
+    expect(() => streamSafetensors(...given)).toThrow(new RegExp(`^streamSafetensors${why.source}`));
+  });
+  test("readers name themselves when a number does not fit or an option is wrong", async () => {
+    const bytes = writeSafetensors({ x });
+    const overflow = "clip" as "error";
+    expect(() => readSafetensors(bytes, { overflow })).toThrow(/^readSafetensors: overflow must be "error" or/);
+    expect(() => inspectSafetensors(bytes).entries.get("x")!.elements({ overflow })).toThrow(
+      /^inspectSafetensors: overflow must be "error" or/,
+    );
+    expect(() => readSafetensors(bytes, { names: ["y"] })).toThrow(/^readSafetensors: the file has no tensor "y"/);
+    await expect(readSafetensorsStream(new Blob([bytes]), { names: ["y"] })).rejects.toThrow(
+      /^readSafetensorsStream: the file has no tensor "y"/,
+    );
+  });
+});
+
+describe("readSafetensorsStream refuses", () => {
+  let bytes: Uint8Array<ArrayBuffer>;
+  beforeEach(() => {
+    bytes = writeSafetensors(mine({ x: tensor([1]) }));
+  });
+  test("a response whose body was read", async () => {
+    const response = new Response(bytes);
+    await response.arrayBuffer();
+    await expect(readSafetensorsStream(response)).rejects.toThrow(
+      /^readSafetensorsStream: the response's body is in use or was read already\. Read it once, or pass response\.clone\(\)/,
+    );
+  });
+  test("a response that is being read, and the clone still can be", async () => {
+    const response = new Response(bytes);
+    const clone = response.clone();
+    response.body!.getReader();
+    await expect(readSafetensorsStream(response)).rejects.toThrow(
+      /^readSafetensorsStream: the response's body is in use/,
+    );
+    expect((await readSafetensorsStream(clone)).tensors.x!.item()).toBe(1);
+  });
+  test("a stream that is being read", async () => {
+    const stream = new Blob([bytes]).stream();
+    stream.getReader();
+    await expect(readSafetensorsStream(stream)).rejects.toThrow(/^readSafetensorsStream: the stream is in use/);
+  });
+  test("a response that is not a file, with and without a status text", async () => {
+    for (const [init, text] of [
+      [{ status: 404 }, "404"],
+      [{ status: 404, statusText: "Not Found" }, "404 Not Found"],
+    ] as const)
+      await expect(readSafetensorsStream(new Response("x", init))).rejects.toThrow(
+        `readSafetensorsStream: the response is ${text}, not a file.`,
+      );
+  });
 });

@@ -184,7 +184,7 @@ describe("Lande's equation", () => {
       ),
     ).toThrow(/P is singular: a trait does not vary, or follows from others. Leave it out/);
     expect(() => breed({ mean: [0], G: [[-1]], E: [[1]] }, () => 1)).toThrow(
-      /breed: G is no covariance matrix: it has the eigenvalue -1/,
+      /breed: G is not a covariance matrix: it has the eigenvalue -1/,
     );
     expect(() => breed({ mean: [], G: [], E: [] }, () => 1)).toThrow(/there are no traits/);
     expect(() => selectionAscent(population, (z) => z.sum())).toThrow(/ln w has shape \[\], but must be \[10000\]/);

@@ -113,7 +113,7 @@ describe("integrate", () => {
     expect(() => run({ duration: 0 })).toThrow("integrate: the duration is 0, but must be finite and above 0.");
     expect(() => run({ method: "rk4" })).toThrow(/step is undefined, but rk4 needs one above 0. Or use dopri5/);
     expect(() => run({ step: -1 })).toThrow(/step is -1/);
-    expect(() => run({ method: "rk5" as "rk4" })).toThrow('"rk5" is no method. There are euler, rk4, dopri5.');
+    expect(() => run({ method: "rk5" as "rk4" })).toThrow('"rk5" is not a method. Valid methods: euler, rk4, dopri5.');
     expect(() => run({ tolerance: { absolute: 0 } })).toThrow(
       /tolerance is 0 absolute and 1e-8 relative, but must be above 0/,
     );

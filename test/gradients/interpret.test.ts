@@ -528,7 +528,7 @@ describe("errors name the remedy", () => {
     [
       "rule",
       () => integratedGradients(linear, x, { rule: "simpson" as "midpoint" }),
-      '"simpson" is no rule. There are: midpoint, gaussLegendre.',
+      '"simpson" is not a rule. Valid rules: midpoint, gaussLegendre.',
     ],
     ["noise", () => smoothGrad(linear, x, { noise: -1 }), "smoothGrad: noise is -1, but must be ≥ 0."],
     [

@@ -632,7 +632,7 @@ describe("errors name the remedy", () => {
     ],
     ["steps", () => pgd(loss, x, { epsilon: 0.1, steps: 0 }), "pgd: steps is 0, but must be a whole number ≥ 1."],
     ["stepSize", () => pgd(loss, x, { epsilon: 0.1, stepSize: -1 }), "pgd: stepSize is -1, but must be a number ≥ 0."],
-    ["norm", () => pgd(loss, x, { epsilon: 0.1, norm: "l1" as "l2" }), 'pgd: "l1" is no norm. Use "linf" or "l2".'],
+    ["norm", () => pgd(loss, x, { epsilon: 0.1, norm: "l1" as "l2" }), 'pgd: "l1" is not a norm. Use "linf" or "l2".'],
     [
       "no tensor",
       () => fgsm(() => 1 as unknown as Tensor, x, { epsilon: 0.1 }),

@@ -135,6 +135,6 @@ describe("experiments as a whole", () => {
     expect(() => valuesOf(parameters, { depth: 1 })).toThrow("depth is 1, but must be a whole number from 2 to 40");
     expect(() => valuesOf(parameters, { depth: "" })).toThrow(/whole number/);
     expect(() => valuesOf(parameters, { init: "huge" })).toThrow("must be one of small, xavier, kaiming, large");
-    expect(() => valuesOf(parameters, { width: 3 })).toThrow(/"width" is no parameter. There are: depth/);
+    expect(() => valuesOf(parameters, { width: 3 })).toThrow(/"width" is not a parameter. Valid parameters: depth/);
   });
 });

@@ -145,7 +145,7 @@ describe("serve", () => {
     ["syntax.mjs", [], /syntax\.mjs cannot be loaded: .*\. `node \S+syntax\.mjs` shows where$/m],
     ["text.mjs", [], /^nabla: \S+text\.mjs cannot be loaded: no error, a text$/m],
     ["lost.mjs", [], /^nabla: \S+lost\.mjs: its own path, \S+\/health, cannot be reached/m],
-    ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input: must be an object/m],
+    ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input must be an object/m],
   ])("%s %j is refused", async (name, args, why) => {
     const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);
     expect(code).toBe(1);
@@ -203,9 +203,17 @@ describe("serve", () => {
       const pid = Number(/pid (\d+)/.exec(output)![1]);
       return { parent, pid };
     }
-    test("npx, by SIGTERM: it stops", async () => {
-      const { parent, pid } = await start("npx", ["nabla", "serve", join(folder, "pid.mjs"), "--port", "0"]);
-      parent.kill("SIGTERM");
+    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("npx, by %s: it stops", async (signal) => {
+      const args = ["--no-install", "nabla", "serve", join(folder, "pid.mjs"), "--port", "0"];
+      const { parent, pid } = await start("npx", args);
+      parent.kill(signal);
+      expect(await ends(pid, 5000)).toBe(true);
+    });
+    test("npm's stand-in above two shells: it stops", async () => {
+      const inner = `node dist/lab/cli.js serve ${join(folder, "pid.mjs")} --port 0; true`;
+      const program = `require("child_process").spawn("sh", ["-c", 'sh -c "$LINE"; true'], { stdio: "inherit" })`;
+      const { parent, pid } = await start("node", ["-e", program], { npm_execpath: "npm", LINE: inner });
+      parent.kill("SIGKILL");
       expect(await ends(pid, 5000)).toBe(true);
     });
     test("a shell of npm's: it stops, after running requests", async () => {
@@ -218,6 +226,7 @@ describe("serve", () => {
       const line = `node dist/lab/cli.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const { parent, pid } = await start("sh", ["-c", line], {
         npm_command: undefined,
+        npm_execpath: undefined,
         npm_lifecycle_event: undefined,
       });
       parent.kill("SIGTERM");

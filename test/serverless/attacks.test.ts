@@ -164,7 +164,7 @@ describe("unfinished bodies share a budget", () => {
   });
   test("a budget below one body is refused", () => {
     expect(() => twice({ limits: { bytes: 1000, unfinished: 999 } })).toThrow(
-      new TypeError('inferenceHandler: limits: "unfinished" is 999, but must be at least "bytes", which is 1000.'),
+      new TypeError("inferenceHandler: limits.unfinished is 999, but must be at least limits.bytes, which is 1000."),
     );
   });
 });
@@ -319,7 +319,7 @@ describe("limits follow from the input's shape", () => {
   test("a batch that is too large is told its size, though the body is measured before it is parsed", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
     const inputs = Array.from({ length: 1500 }, (_, i) => [i, "x".repeat(50)]);
-    expect((await problem(await post(handler, { inputs }), 413)).detail).toMatch(/has 1500 samples, but 1024/);
+    expect((await problem(await post(handler, { inputs }), 413)).detail).toMatch(/has 1500 samples, but at most 1024/);
   });
   test("brackets in texts are no levels", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
@@ -333,11 +333,11 @@ describe("one request does not block the others", () => {
     const inputs = Array.from({ length: 300 }, (_, i) => [i, 1]);
     const body = { inputs, targets: inputs.map(() => [1]) };
     const { detail } = await problem(await post(train(), { ...body, batchSize: 257 }), 422);
-    expect(detail).toBe('"batchSize" must be a whole number in 1 … 256.');
+    expect(detail).toBe('"batchSize" must be a whole number in 1 … 256, got 257.');
     expect((await allEvents(await post(train(), { ...body, batchSize: 256 }))).at(-1)!.event).toBe("done");
     expect(
       (await problem(await post(train({ limits: { batchSize: 8 } }), { ...body, batchSize: 9 }), 422)).detail,
-    ).toBe('"batchSize" must be a whole number in 1 … 8.');
+    ).toBe('"batchSize" must be a whole number in 1 … 8, got 9.');
     const { data } = (await allEvents(await post(train({ limits: { batchSize: 8 } }), body))).at(-1)!;
     expect(data.steps, "the default is not larger than the limit").toBe(Math.ceil(300 / 8));
   });

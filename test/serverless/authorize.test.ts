@@ -69,22 +69,27 @@ describe("isSameToken", () => {
     ["undefined", undefined, false],
     ["ä", "ä", true],
     ["a\u0000", "a", false],
-  ])("%j, %j: %j", (given, expected, same) => expect(isSameToken(given, expected)).toBe(same));
+    ["5", 5, false],
+    [5, "5", false],
+    [["abc"], "abc", false],
+    ["abc", null, false],
+    ["abc", {}, false],
+  ])("%j, %j: %j", (given, expected, same) => expect(isSameToken(given as string, expected as string)).toBe(same));
+  test("inside authorize a token that is not a string is refused with 403, not 500", async () => {
+    const tell = vi.fn();
+    const own = handlerOf({ authorize: (token) => isSameToken(token, 5 as never), onError: tell });
+    await problem(await post(own, body, bearer("5")), 403);
+    expect(tell).not.toHaveBeenCalled();
+  });
   test("looks at every character, wherever the first difference is", () => {
-    let looked = 0;
-    const watched = (text: string) =>
-      ({
-        length: text.length,
-        charCodeAt(i: number) {
-          looked++;
-          return text.charCodeAt(i);
-        },
-      }) as string;
-    for (const given of ["xbcdef", "abcdex", "abcdef"]) {
-      looked = 0;
-      isSameToken(watched(given), "abcdef");
-      expect(looked).toBe(6);
-    }
+    const looks = vi.spyOn(String.prototype, "charCodeAt");
+    const counts = ["xbcdef", "abcdex", "abcdef"].map((given) => {
+      looks.mockClear();
+      isSameToken(given, "abcdef");
+      return looks.mock.calls.length;
+    });
+    looks.mockRestore();
+    expect(counts).toEqual([12, 12, 12]);
   });
 });
 

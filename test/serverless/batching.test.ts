@@ -290,16 +290,16 @@ test("a batcher's callers get what they read, and errors of reading are their ow
 
 describe("options", () => {
   test.each<[Partial<InferenceOptions>, string]>([
-    [{ batching: { size: 0 } }, 'inferenceHandler: batching: "size" must be a whole number in 1 … 9007199254740991.'],
-    [{ batching: { wait: -1 } }, 'inferenceHandler: batching: "wait" must be a whole number in 1 … 2147483647.'],
+    [{ batching: { size: 0 } }, "inferenceHandler: batching.size must be a whole number in 1 … 2^53-1, got 0."],
+    [{ batching: { wait: -1 } }, "inferenceHandler: batching.wait must be a whole number in 0 … 2147483647, got -1."],
     [
       { batching: { milliseconds: 1 } as never },
       'inferenceHandler: batching: unknown option "milliseconds". Valid options: size, wait',
     ],
-    [{ batching: "yes" as never }, "inferenceHandler: batching must be true, false or { size, wait }, got string."],
+    [{ batching: "yes" as never }, 'inferenceHandler: batching must be true, false or { size, wait }, got "yes".'],
     [
       { batching: { size: 65 }, limits: { batch: 64 } },
-      'batching: "size" is 65, but limits.batch is 64. Raise the limit.',
+      "batching.size is 65, but limits.batch is 64. Raise the limit.",
     ],
     [{ input: { shape: [3] } }, "inferenceHandler: batching needs an input whose first size is null, for the samples."],
   ])("%j is refused", (options, message) => expect(() => handlerOf(options)).toThrow(message));

@@ -214,6 +214,8 @@ describe("examples that are not finite are refused, though a file can carry them
   test.each([0, -1, 1001, "1e400"])("lr %j", async (lr) => {
     const { handler } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
     const body = `{"inputs":[[1,2]],"targets":[[1]],"lr":${lr}}`;
-    expect((await problem(await post(handler, body), 422)).detail).toBe('"lr" must be a number > 0 and at most 1000.');
+    expect((await problem(await post(handler, body), 422)).detail).toBe(
+      `"lr" must be a number > 0 and at most 1000, got ${Number(lr)}.`,
+    );
   });
 });

@@ -184,7 +184,12 @@ describe("refuses, and names the remedy", () => {
       422,
       '"inputs[1]" has 1 elements, but must be an array of 4',
     ],
-    ["a row that is none", { inputs: [[1, 2, 3, 4], 5] }, 422, '"inputs[1]" is no array, but must be an array of 4'],
+    [
+      "a row that is none",
+      { inputs: [[1, 2, 3, 4], 5] },
+      422,
+      '"inputs[1]" is not an array, but must be an array of 4',
+    ],
     ["a text", { inputs: [[1, 2, "3", 4]] }, 422, '"inputs[0][2]" is not a number that float32 holds.'],
     ["null", { inputs: [1, null, 3, 4] }, 422, '"inputs[1]" is not a number'],
     ["what float32 cannot hold", { inputs: [1, 2, 3, 1e39] }, 422, '"inputs[3]" is not a number that float32 holds.'],
@@ -195,7 +200,12 @@ describe("refuses, and names the remedy", () => {
     ["an array", [1], 422, 'The body must be a JSON object with "inputs".'],
     ["no JSON", "{inputs:1}", 400, "The body is not JSON. Send a JSON object in UTF-8."],
     ["nothing", "", 400, "The body is not JSON."],
-    ["too many samples", { inputs: Array(1025).fill(x[0]) }, 413, '"inputs" has 1025 samples, but 1024 are the most'],
+    [
+      "too many samples",
+      { inputs: Array(1025).fill(x[0]) },
+      413,
+      '"inputs" has 1025 samples, but at most 1024 are accepted',
+    ],
     ["a file that is none", new Uint8Array([1, 2, 3]), 400, "The body is not a file that is read: safetensors:"],
     ["a file without inputs", file({ x: x }), 422, 'The file has no tensor called "inputs". Add it.'],
     [
@@ -274,7 +284,7 @@ describe("refuses, and names the remedy", () => {
       "Accept that cannot be met",
       { accept: "text/html" },
       406,
-      "There is no answer of a type that you accept. Accept application/json or",
+      "None of the accepted types is available. Accept application/json or",
     ],
   ])("%s", async (_, headers, status, detail) => {
     expect((await problem(await post(handler, { inputs: x }, { headers }), status)).detail).toContain(detail);
@@ -359,7 +369,7 @@ describe("routes", () => {
     expect(log).toHaveBeenCalledTimes(2);
     log.mockRestore();
     expect(() => combine({ "/a": handler, "/b": { fetch: handler } as never })).toThrow(
-      new TypeError('combine: at "/b" must be a handler, a function that answers a Request.'),
+      new TypeError('combine: at "/b" must be a handler, a function that answers a Request, got the object { fetch }.'),
     );
   });
   test.each<[string, PropertyDescriptor, Record<string, string>?]>([
@@ -581,8 +591,13 @@ describe("loading", () => {
     await problem(await get(own, "/health?ready"), 503);
     expect(memory().tensors).toBe(tensors);
   });
+  test("a module of another copy of nabla is 503, and onError is told to use one copy", async () => {
+    const other = { forward: (t: Tensor) => t, namedModules: () => [] } as object as nn.Module;
+    const { onError } = hearing(/load returned a module of another copy of nabla, .*npm ls nabla/);
+    await problem(await post(handlerOf({ load: () => other, onError }), { inputs: x }), 503);
+  });
   test("what is no model is 503", async () => {
-    const { onError } = hearing(/load gave neither a module nor a function/);
+    const { onError } = hearing(/load must return a module or a function, got the object \{\}/);
     await problem(await post(handlerOf({ load: () => ({}) as nn.Module, onError }), { inputs: x }), 503);
   });
 });
@@ -687,28 +702,37 @@ test("500 requests at the same time do not mix, and leave nothing behind", async
 
 describe("options that are wrong are said at once", () => {
   test.each([
-    [{ load: undefined }, 'inferenceHandler: "load" must be a function that gives the model.'],
-    [{ input: { shape: [null, 0] } }, 'inferenceHandler: input: "shape.1" must be a whole number in 1 … 2147483647.'],
+    [
+      { load: undefined },
+      "inferenceHandler: option load is missing, and has no default. Pass { load: … }, a function.",
+    ],
+    [
+      { input: { shape: [null, 0] } },
+      "inferenceHandler: input.shape[1] must be a whole number in 1 … 2147483647, got 0.",
+    ],
     [
       { input: { shape: [] } },
-      'inferenceHandler: input: "shape" must have at least one dimension, null for the batch.',
+      "inferenceHandler: input.shape must have at least one dimension, null for the batch, got the array [].",
     ],
-    [{ input: {} }, 'inferenceHandler: input: "shape" is missing.'],
-    [{ input: undefined }, "inferenceHandler: input: must be an object."],
+    [{ input: {} }, "inferenceHandler: input.shape is missing."],
+    [{ input: undefined }, "inferenceHandler: input must be an object, got undefined."],
     [
       { input: { shape: [1], dtype: "float64" } },
-      'inferenceHandler: input: "dtype" must be "float32", "int32", "bool" or "uint8".',
+      'inferenceHandler: input.dtype must be "float32", "int32", "bool" or "uint8", got "float64".',
     ],
     [
       { output: { shape: [null], size: 1 } },
       'inferenceHandler: output: unknown option "size". Valid options: shape, dtype, min, max.',
     ],
-    [{ limits: { batch: 0 } }, 'inferenceHandler: limits: "batch" must be a whole number in 1 … 9007199254740991.'],
+    [{ limits: { batch: 0 } }, "inferenceHandler: limits.batch must be a whole number in 1 … 2^53-1, got 0."],
     [
       { limits: { seconds: 1 } },
       'inferenceHandler: limits: unknown option "seconds". Valid options: bytes, batch, milliseconds, concurrency, unfinished.',
     ],
-    [{ path: "digits" }, 'inferenceHandler: must begin with "/", not end with one, and have plain letters.'],
+    [
+      { path: "digits" },
+      'inferenceHandler: path must begin with "/", not end with one, and have plain letters, got "digits".',
+    ],
   ])("%j", (options, message) => {
     expect(() => handlerOf(options as unknown as InferenceOptions)).toThrow(new TypeError(message));
   });

@@ -112,7 +112,7 @@ describe("cookies and queries, both ways", () => {
 });
 test("an event that is no web request is refused", async () => {
   await expect(handle({ Records: [] } as never)).rejects.toThrow(
-    "lambdaHandler: the event is no web request. Call the function through its URL or through API Gateway.",
+    "lambdaHandler: the event is not a web request. Call the function through its URL or through API Gateway.",
   );
 });
 

@@ -23,6 +23,7 @@ const handlerOf = (options: Partial<InferenceOptions> = {}) =>
 const body = { inputs: [[1, 2]] };
 const specs = { create: learner, input: { shape: [null, 2] }, target: { shape: [null, 1] } };
 const origin = "https://a.example";
+const plain = async (): Promise<Response> => new Response("x");
 
 test("by default there is none of it", async () => {
   const response = await post(handlerOf(), body, { headers: { origin, "x-request-id": "mine" } });
@@ -85,9 +86,9 @@ describe("cors", () => {
     [{ origins: ["https://a.example/"] }, 'cors.origins has "https://a.example/", which is not an origin.'],
     [{ origins: ["a.example"] }, 'cors.origins has "a.example", which is not an origin.'],
     [{ origins: ["*"] }, 'cors.origins has "*", which is not an origin.'],
-    [{ origins: "https://a.example" }, 'cors.origins must be "*" or an array of origins.'],
+    [{ origins: "https://a.example" }, 'cors.origins must be "*" or an array of origins, got "https://a.example".'],
     [{ origins: "*", maxAge: -1 }, "cors.maxAge must be a whole number of seconds, got -1."],
-    [true, "cors must be { origins: […] }, got boolean."],
+    [true, "cors must be an object, got true."],
   ])("%j is refused", (cors, message) => {
     expect(() => handlerOf({ cors: cors as never })).toThrow(message);
   });
@@ -230,7 +231,6 @@ describe("metrics", () => {
     await problem(await get(own, "/metrics"), 404);
   });
   test("of several functions behind one, and of handlers that are not nabla's", async () => {
-    const plain = async () => new Response("x");
     const own = observe(combine({ "/a": handlerOf(), "/": handlerOf(), "/plain": plain }), { metrics: true });
     await all(post(own, body, { path: "/a" }));
     await all(post(own, body));
@@ -254,7 +254,7 @@ describe("observe", () => {
     await problem(await get(own, "/"), 500);
     expect(String(log.mock.calls)).toContain("secret");
     log.mockRestore();
-    expect(() => observe({} as never, {})).toThrow("observe: the handler must be a function, got object.");
+    expect(() => observe({} as never, {})).toThrow("observe: handler must be a function, got the object {}.");
   });
   test("keeps statuses, headers, cookies and streams of answers, over a socket too", async () => {
     const headers = new Headers({ vary: "accept" });
@@ -271,4 +271,63 @@ describe("observe", () => {
     server.closeAllConnections();
     server.close();
   });
+  test.each<[unknown[], string]>([
+    [[], "observe: handler must be a function, got undefined"],
+    [[plain], "observe: options must be an object, got undefined"],
+    [[plain, "x"], 'observe: options must be an object, got "x"'],
+    [[plain, { bogus: 1 }], 'observe: unknown option "bogus". Valid options: cors, metrics, requestIds, accessLog'],
+    [[plain, { metric: true }], 'observe: unknown option "metric". Did you mean "metrics"?'],
+    [[plain, {}, "x"], "observe: takes 2 arguments (handler, options), got 3"],
+  ])("%j is refused", (args, message) =>
+    expect(() => (observe as (...all: unknown[]) => unknown)(...args)).toThrow(message),
+  );
 });
+
+describe.each<[string, (options: object) => unknown]>([
+  ["observe", (options) => observe(plain, options)],
+  ["inferenceHandler", (options) => handlerOf(options)],
+  ["trainingHandler", (options) => trainingHandler({ ...specs, ...options })],
+])("%s refuses what it cannot use, when the handler is made", (name, make) => {
+  test.each<[object, string]>([
+    [{ metrics: "yes" }, 'metrics must be true or false, got "yes"'],
+    [{ requestIds: 1 }, "requestIds must be true or false, got 1"],
+    [{ accessLog: true }, "accessLog must be a function, got true"],
+    [{ onRefused: 1 }, "onRefused must be a function, got 1"],
+    [{ cors: null }, "cors must be an object, got null"],
+    [{ cors: "*" }, 'cors must be an object, got "*"'],
+    [{ cors: true }, "cors must be an object, got true"],
+  ])("%j", (options, message) => expect(() => make(options)).toThrow(new RegExp(`^${name}: ${message}`)));
+  test.each<[object, string]>([
+    [{}, 'cors.origins must be "*" or an array of origins, got undefined.'],
+    [
+      { origins: "*", credentials: true },
+      'cors: unknown option "credentials". Valid options: origins, headers, maxAge.',
+    ],
+    [{ origins: "*", headers: "x" }, 'cors: headers must be an array of strings, got "x".'],
+    [{ origins: "*", headers: [1] }, "cors: headers must be an array of strings, got the array [1]."],
+    [{ origins: "*", headers: ["a\r\nb: c"] }, 'cors.headers has "a\\r\\nb: c", which is not the name of a header.'],
+    [{ origins: "*", headers: ["a, b"] }, 'cors.headers has "a, b", which is not the name of a header.'],
+    [{ origins: "*", headers: [""] }, 'cors.headers has "", which is not the name of a header.'],
+    [{ origins: "*", maxAge: "60" }, 'cors: maxAge must be a number, got "60".'],
+    [{ origins: [7] }, "cors.origins has 7, which is not an origin."],
+  ])("cors: %j", (cors, message) => expect(() => make({ cors })).toThrow(`${name}: ${message}`));
+});
+
+test.each<[unknown[], string]>([
+  [[], "combine: handlers must be an object, got undefined"],
+  [[plain], 'combine: handlers must be an object of paths, got a function. Pass { "/path": handler }.'],
+  [[[plain]], "combine: handlers must be an object, got the array"],
+  [[{ "/a": 1 }], 'combine: at "/a" must be a handler, a function that answers a Request, got 1.'],
+  [[{ a: plain }], 'combine: path must begin with "/", not end with one, and have plain letters, got "a".'],
+])("combine: %j is refused", (args, message) =>
+  expect(() => (combine as (...all: unknown[]) => unknown)(...args)).toThrow(message),
+);
+
+test.each([
+  ["inferenceHandler", () => inferenceHandler(undefined as never), "load"],
+  ["inferenceHandler", () => (inferenceHandler as (...all: unknown[]) => unknown)(), "load"],
+  ["trainingHandler", () => (trainingHandler as (...all: unknown[]) => unknown)(), "create"],
+  ["trainingHandler", () => trainingHandler({ input: { shape: [null] } } as never), "create"],
+])("%s without what it needs names the option", (name, make, option) =>
+  expect(make).toThrow(`${name}: option ${option} is missing, and has no default. Pass { ${option}: … }, a function.`),
+);

@@ -372,25 +372,25 @@ describe("is not begun", () => {
       "There are 4 inputs, but 1 targets. Send one target for each input.",
     ],
     ["one example", { inputs: [0, 1], targets: [1] }, 422, '"inputs" is one example. Send an array of examples.'],
-    ["no epochs", { ...xor, epochs: 0 }, 422, '"epochs" must be a whole number in 1 … 1000.'],
-    ["too many epochs", { ...xor, epochs: 1001 }, 422, '"epochs" must be a whole number in 1 … 1000.'],
-    ["half a batch", { ...xor, batchSize: 0.5 }, 422, '"batchSize" must be a whole number in 1 … 256.'],
-    ["a rate below 0", { ...xor, lr: -1 }, 422, '"lr" must be a number > 0 and at most 1000.'],
-    ["a word", { ...xor, shuffle: "yes" }, 422, '"shuffle" must be true or false.'],
+    ["no epochs", { ...xor, epochs: 0 }, 422, '"epochs" must be a whole number in 1 … 1000, got 0.'],
+    ["too many epochs", { ...xor, epochs: 1001 }, 422, '"epochs" must be a whole number in 1 … 1000, got 1001.'],
+    ["half a batch", { ...xor, batchSize: 0.5 }, 422, '"batchSize" must be a whole number in 1 … 256, got 0.5.'],
+    ["a rate below 0", { ...xor, lr: -1 }, 422, '"lr" must be a number > 0 and at most 1000, got -1.'],
+    ["a word", { ...xor, shuffle: "yes" }, 422, '"shuffle" must be true or false, got "yes".'],
     ["what is not known", { ...xor, momentum: 1 }, 422, '"momentum" is not known here.'],
     ["an array", [xor], 422, 'The body must be a JSON object with "inputs" and "targets".'],
     [
       "options of a file",
       file(xor, { metadata: { epochs: "many" } }),
       422,
-      '"epochs" must be a whole number in 1 … 1000.',
+      '"epochs" must be a whole number in 1 … 1000, got "many".',
     ],
   ])("%s", async (_, body, status, detail) => {
     expect((await problem(await post(handlerOf(), body), status)).detail).toBe(detail);
   });
   test("for a client that takes no events", async () => {
     const { detail } = await problem(await post(handlerOf(), xor, { headers: { accept: "application/json" } }), 406);
-    expect(detail).toBe("There is no answer of a type that you accept. Accept text/event-stream.");
+    expect(detail).toBe("None of the accepted types is available. Accept text/event-stream.");
   });
   test("without a token", async () => {
     await problem(await post(handlerOf({ authorize: () => false }), xor), 401);
@@ -521,10 +521,10 @@ describe("routes and options", () => {
       "trainingHandler: input: the first size must be null, for the examples.",
     );
     expect(() => handlerOf({ create: undefined as never })).toThrow(
-      '"create" must be a function that gives { model, optimizer, loss }.',
+      "trainingHandler: option create is missing, and has no default.",
     );
     expect(() => handlerOf({ limits: { epochs: 1.5 } })).toThrow(
-      'trainingHandler: limits: "epochs" must be a whole number',
+      "trainingHandler: limits.epochs must be a whole number",
     );
   });
 });
