@@ -260,13 +260,14 @@ export function noGrad<T>(f: () => T): T {
   check("noGrad", arguments, "f:function");
   const result = withGrad(false, f);
   requireSynchronous("noGrad", result);
+  for (const part of Array.isArray(result) ? result : [result]) refuseForeign("noGrad", "the result", part);
   return result;
 }
 
 /**
  * A function with a gradient of your own: f returns its value and the rule that sends dy back to each argument. The rule is
- * made of ops on dy and on the arguments, which it is given again, so it can be differentiated itself; what f computed on
- * the way is freed, and the rule computes anew what it needs of it.
+ * made of ops on dy and on the arguments, which it is given again, so it can be differentiated itself. What else f computed
+ * is freed, and the rule computes again what it needs of it.
  *
  * ```ts
  * const clipped = customGradient((x: Tensor) => [x, (dy: Tensor) => [dy.clamp(-1, 1)]]);
@@ -277,12 +278,19 @@ export function customGradient<A extends Tensor[]>(
 ): (...xs: A) => Tensor {
   check("customGradient", arguments, "f:function");
   return (...xs) => {
-    const [value, rule] = tidy(() => withGrad(false, () => f(...xs)));
-    const result = value.detach();
+    xs.forEach((x, i) => void refuseForeign("customGradient", `argument ${i}`, x));
+    const [result, rule] = tidy(() => {
+      const [value, own] = withGrad(false, () => f(...xs));
+      refuseForeign("customGradient", "the value", value);
+      return [value.detach(), own];
+    });
     if (!isGradEnabled() || !xs.some((x) => x.requiresGrad)) return result;
     const vjp: Rule["vjp"] = (dy, { inputs }) => {
       const gradients = rule(dy as Tensor, ...(inputs as Tensor[] as A));
-      if (Array.isArray(gradients) && gradients.length === xs.length) return gradients;
+      if (Array.isArray(gradients) && gradients.length === xs.length) {
+        gradients.forEach((g, i) => void refuseForeign("customGradient", `gradient ${i} of the rule`, g));
+        return gradients;
+      }
       throw new TypeError(
         `customGradient: the rule must return a list of ${xs.length}, a gradient (or null) for each argument.`,
       );

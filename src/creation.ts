@@ -1,4 +1,5 @@
 /** Making tensors: from values, of one number, of ranges, of random numbers. */
+import { refuseForeign } from "./copies.ts";
 import "./eager.ts";
 import * as random from "./ops/random.ts";
 import { spaced, stepped } from "./ops/ranges.ts";
@@ -57,6 +58,7 @@ function unnest(values: TensorValues): {
       return;
     }
     const row = part as ArrayLike<TensorValues>;
+    refuseForeign("tensor", "a value", part);
     if (typeof part !== "object" || part === null || typeof row.length !== "number")
       throw new TypeError(
         `tensor: values must be numbers, booleans or arrays of them, got ${shown(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : "Replace it by a number."}`,

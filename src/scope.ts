@@ -6,14 +6,22 @@ import { check } from "./runtime/arguments.ts";
 import { Error } from "./runtime/errors.ts";
 import { Tensor } from "./tensor.ts";
 
-/** All tensors in a value: itself, or inside arrays and objects. */
-export function tensorsIn(value: unknown, found = new Set<Tensor>(), seen = new Set<object>()): Set<Tensor> {
+/** All tensors in a value: itself, or inside arrays and objects. Adds those of other copies of nabla to `foreign`. */
+export function tensorsIn(
+  value: unknown,
+  found = new Set<Tensor>(),
+  seen = new Set<object>(),
+  foreign?: object[],
+): Set<Tensor> {
   if (value instanceof Tensor) found.add(value);
   else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen.has(value)) {
-    if (isForeign(value)) return found;
+    if (isForeign(value)) {
+      foreign?.push(value);
+      return found;
+    }
     seen.add(value);
     const parts = value instanceof Map || value instanceof Set ? value.values() : Object.values(value);
-    for (const part of parts) tensorsIn(part, found, seen);
+    for (const part of parts) tensorsIn(part, found, seen, foreign);
   }
   return found;
 }
@@ -48,11 +56,12 @@ export function requireSynchronous(name: string, result: unknown): void {
 export function tidy<T>(f: () => T): T {
   if (typeof f !== "function") check("tidy", arguments, "f:function");
   const own: Tensor[] = [];
+  const foreign: object[] = [];
   let result: T | undefined;
   try {
     result = collecting(own, f);
   } finally {
-    const returned = tensorsIn(result);
+    const returned = tensorsIn(result, undefined, undefined, foreign);
     for (const tensor of own) {
       if (tensor.isDisposed) continue;
       if (tensor.isKept || returned.has(tensor)) tensor.escape();
@@ -64,5 +73,6 @@ export function tidy<T>(f: () => T): T {
     }
   }
   requireSynchronous("tidy", result);
+  for (const x of foreign) refuseForeign("tidy", "the result", x);
   return result;
 }

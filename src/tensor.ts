@@ -1,6 +1,6 @@
 /** Tensor: an array in linear memory with a shape, and its place in the graph of gradients; and the modes that tensors are made in. */
 /// <reference lib="esnext.disposable" preserve="true" />
-import { announce, refuseForeign } from "./copies.ts";
+import { announce, isForeign, refuseForeign } from "./copies.ts";
 import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
 import { epoch, isJournaling, noteWrite, Storage, tick } from "./memory.ts";
 import { methods, type ShorterForms } from "./ops/methods.ts";
@@ -434,7 +434,7 @@ export class Tensor implements Value {
 }
 
 announce(Tensor.prototype);
-installTensorTest((value) => value instanceof Tensor);
+installTensorTest({ isTensor: (value) => value instanceof Tensor, isForeign, refuseForeign });
 
 for (const [name, method] of Object.entries(methods) as [keyof typeof methods, (...args: unknown[]) => unknown][]) {
   const check = checker(name, methodSignature(name));

@@ -129,6 +129,16 @@ test("blocks of equal sizes, allocated and freed for long, need no more memory",
   expect(heap.capacity).toBeLessThan(1.5 * heap.highWater);
 });
 
+test("the error shows the limit as it was given", () => {
+  for (const limit of [100e6, 3_000_001, 65_536 * 70]) {
+    const heap = new Heap({ memoryLimit: limit });
+    expect(() => heap.allocate(2 * limit)).toThrow(
+      `asked for ${2 * limit} bytes with 0 in use, and the memory may not grow past ${limit}.`,
+    );
+    expect(heap.limit).toBe(limit);
+  }
+});
+
 test("the error advises a higher limit only where there is one", () => {
   const small = new Heap({ memoryLimit: MB });
   expect(() => small.allocate(2 * MB)).toThrow("use smaller batches, or raise init({ memoryLimit }).");

@@ -1,5 +1,5 @@
 /** Two copies of nabla in one process: each refuses the other's tensors, wherever they arrive. */
-import { compile, grad, hvp, jvp, losses, nn, type Tensor as OwnTensor, optim, tensor, tidy, vjp, where } from "nabla"; // biome-ignore format: one line
+import { compile, concat, customGradient, grad, hvp, jvp, losses, nn, noGrad, type Tensor as OwnTensor, optim, stack, tensor, tidy, vjp, where } from "nabla"; // biome-ignore format: one line
 import { writeSafetensors } from "nabla/formats";
 import { beforeAll, expect, test, vi } from "vitest";
 
@@ -68,6 +68,81 @@ test("losses, layers, optimizers, gradients, compiled functions and files refuse
     ["writeSafetensors", () => writeSafetensors({ x: foreign })],
   ];
   for (const [name, call] of calls) expect(() => tidy(() => void call()), name).toThrow(REFUSED);
+});
+
+const MODULE_REFUSED = /^\w.*: .+ is a module of another copy of nabla, which has its own memory\. Use one copy: /;
+/** A module with something of the other copy in a property. */
+function holding(value: unknown): nn.Module {
+  class Net extends nn.Module {
+    readonly own = new nn.Linear(3, 1);
+    readonly part = value;
+    forward(x: OwnTensor) {
+      return this.own.forward(x);
+    }
+  }
+  return new Net();
+}
+
+test("a module refuses layers and parameters of the other copy, wherever it holds them", () => {
+  const layer = () => new other.nn.Linear(3, 1) as unknown as nn.Linear;
+  const weight = () => other.nn.parameter(other.randn([1, 3])) as unknown as OwnTensor;
+  expect(() => new nn.Sequential(new nn.Linear(3, 3), layer())).toThrow(MODULE_REFUSED);
+  expect(() => holding(new nn.Linear(3, 1)).parameters()).not.toThrow();
+  const places: ((value: unknown) => unknown)[] = [
+    (value) => value,
+    (value) => [new nn.Linear(3, 1), value],
+    (value) => ({ deep: { list: [value] } }),
+    (value) => new Map([["a", value]]),
+    (value) => new Set([value]),
+  ];
+  const walks: ((model: nn.Module) => unknown)[] = [
+    (model) => model.parameters(),
+    (model) => model.stateDict(),
+    (model) => model.train(),
+    (model) => model.buffers(),
+  ];
+  for (const place of places)
+    for (const walk of walks) {
+      expect(() => walk(holding(place(layer())))).toThrow(MODULE_REFUSED);
+      expect(() => walk(holding(place(weight())))).toThrow(REFUSED);
+    }
+  expect(() => holding([layer()]).parameters()).toThrow("Net: part.0 is a module of another copy");
+  const own = new nn.Linear(3, 1);
+  Object.assign(own, { weight: weight() });
+  expect(() => own.parameters()).toThrow(REFUSED);
+  expect(() => own.forward(tensor([[1, 2, 3]]))).toThrow(REFUSED);
+});
+
+test("lists, values, results of functions and gradient rules refuse them", () => {
+  const sgd = new optim.SGD([parameter()], { lr: 1 });
+  const calls: [string, () => unknown][] = [
+    ["concat", () => concat([own(), foreign])],
+    ["concat", () => concat([foreign, own()])],
+    ["stack", () => stack([own(), foreign])],
+    ["stack", () => stack([foreign, own()])],
+    ["tensor", () => tensor(foreign as never)],
+    ["tensor", () => tensor([foreign, foreign] as never)],
+    ["minimize", () => sgd.minimize(() => foreign.sum())],
+    ["minimize", () => sgd.minimize([() => foreign.sum()])],
+    ["minimize", () => sgd.minimize(foreign.sum())],
+    ["tidy", () => tidy(() => foreign.mul(2))],
+    ["tidy", () => tidy(() => ({ a: [own(), foreign.mul(2)] }))],
+    ["noGrad", () => noGrad(() => foreign.mul(2))],
+    ["noGrad", () => noGrad(() => [own(), foreign.mul(2)])],
+    [
+      "rule",
+      () =>
+        customGradient((x: OwnTensor) => [x.mul(2), () => [foreign]])(parameter())
+          .sum()
+          .backward(),
+    ],
+    ["value", () => customGradient((_: OwnTensor) => [foreign, (dy) => [dy]])(parameter())],
+    ["argument", () => customGradient((x: OwnTensor) => [x, (dy) => [dy]])(foreign)],
+    ["clipGradNorm", () => optim.clipGradNorm([foreign], 1)],
+    ["clipGradValue", () => optim.clipGradValue([foreign], 1)],
+    ["EMA", () => new optim.EMA([foreign], { decay: 0.5 })],
+  ];
+  for (const [name, call] of calls) expect(call, name).toThrow(REFUSED);
 });
 
 test("a copy computes with its own tensors, whatever the other did", () => {

@@ -1,6 +1,6 @@
 /** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
 
-import { refuseForeign } from "../copies.ts";
+import { mark, refuseForeign } from "../copies.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { check, checkNone, kindOf, requireKind, shown } from "../runtime/arguments.ts";
 import { Error, quoted, ShapeError, TypeError } from "../runtime/errors.ts";
@@ -76,6 +76,7 @@ export abstract class Module {
 
   constructor() {
     check(kindOf(this), arguments, "");
+    mark(this);
     register(this);
   }
 
@@ -99,7 +100,7 @@ export abstract class Module {
 
   /** Tensors and modules among its own properties, by path: `layers.0`, `heads.value`. */
   private *entries(): Generator<[string, Tensor | Module]> {
-    for (const [name, value] of Object.entries(this)) yield* partsOf(name, value, new Set());
+    for (const [name, value] of Object.entries(this)) yield* partsOf(this, name, value, new Set());
   }
 
   /** The modules directly inside, by name. */
@@ -252,15 +253,24 @@ export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, nam
   return x;
 }
 
-/** Tensors and modules in a value, by path, inside arrays, plain objects, Maps and Sets to any depth. */
-function* partsOf(path: string, value: unknown, open: Set<object>): Generator<[string, Tensor | Module]> {
+/**
+ * Tensors and modules in a property of a module, by path, inside arrays, plain objects, Maps and Sets to any depth.
+ * @throws TypeError if one belongs to another copy of nabla
+ */
+function* partsOf(
+  owner: Module,
+  path: string,
+  value: unknown,
+  open: Set<object>,
+): Generator<[string, Tensor | Module]> {
   if (value instanceof Tensor || value instanceof Module) yield [path, value];
   else if (typeof value === "object" && value !== null && !open.has(value)) {
+    refuseForeign(nameOf(owner), path, value);
     open.add(value);
     let i = 0;
     for (const [key, part] of insideOf(value)) {
       const name = typeof key === "object" || typeof key === "symbol" ? i : key;
-      if (typeof part === "object" && part !== null) yield* partsOf(`${path}.${String(name)}`, part, open);
+      if (typeof part === "object" && part !== null) yield* partsOf(owner, `${path}.${String(name)}`, part, open);
       i++;
     }
     open.delete(value);

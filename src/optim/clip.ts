@@ -1,5 +1,6 @@
 /** Gradient clipping, in place on `grad`. */
 
+import { refuseForeign } from "../copies.ts";
 import { full } from "../creation.ts";
 import { div, norm, stack, where } from "../functions.ts";
 import { check } from "../runtime/arguments.ts";
@@ -30,6 +31,7 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options:
   requireRange("clipGradNorm", { maxNorm }, (v) => v >= 0, "at least 0");
   requireRange("clipGradNorm", { normType }, (v) => !Number.isNaN(v), "a number other than NaN");
   const list = [...params];
+  for (const p of list) refuseForeign("clipGradNorm", "a parameter", p);
   return withGrad(false, () =>
     tidy(() => {
       const norms = list.flatMap((p) => (p.grad?.size ? [norm(p.grad, normType)] : []));
@@ -51,5 +53,7 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options:
 export function clipGradValue(params: Iterable<Tensor>, clipValue: number): void {
   check("clipGradValue", arguments, "params:list clipValue:number");
   requireRange("clipGradValue", { clipValue }, (v) => v >= 0, "at least 0");
-  withGrad(false, () => tidy(() => replaceGradients(params, (g) => g.clamp(-clipValue, clipValue))));
+  const list = [...params];
+  for (const p of list) refuseForeign("clipGradValue", "a parameter", p);
+  withGrad(false, () => tidy(() => replaceGradients(list, (g) => g.clamp(-clipValue, clipValue))));
 }

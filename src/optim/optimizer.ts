@@ -132,6 +132,7 @@ export interface UpdateRule extends StateRule {
 export function lossOf(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);
   if (value === undefined) throw new TypeError(`${name}: the function returned nothing. Return the loss from it.`);
+  refuseForeign(name, "the loss", value);
   if (!(value instanceof Tensor))
     throw new TypeError(
       `${name}: the loss must be a tensor, got ${shown(value)}. Return the loss tensor itself, without item() or toArray().`,
@@ -316,6 +317,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
    * const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
    * optimizer.minimize(parts.map(([x, y]) => () => losses.mse(model.forward(x), y)));
    * ```
+   * If linear memory runs out, parameters, state, running statistics and the random generator are as before the call, including what
+   * the loss function wrote.
    * @returns the loss before the step
    */
   minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[], options: MinimizeOptions = {}): Tensor {

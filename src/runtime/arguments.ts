@@ -4,12 +4,18 @@
  */
 import { capped, quoted, TypeError } from "./errors.ts";
 
-/** Whether a value is a tensor: tensor.ts installs the test, since nothing here may import it. */
-const known = { isTensor: (_: unknown): boolean => false };
+/** What tensor.ts installs, since nothing here may import it. */
+interface Known {
+  isTensor(value: unknown): boolean;
+  /** Whether a value belongs to another copy of nabla. */
+  isForeign(value: unknown): boolean;
+  refuseForeign(name: string, what: string, value: unknown): void;
+}
+let known: Known = { isTensor: () => false, isForeign: () => false, refuseForeign() {} };
 
 /** Called once, by tensor.ts. */
-export function installTensorTest(isTensor: (value: unknown) => boolean): void {
-  known.isTensor = isTensor;
+export function installTensorTest(tests: Known): void {
+  known = tests;
 }
 
 /**
@@ -46,7 +52,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     "an array of numbers",
   ],
   pair: [(v) => Array.isArray(v) && v.length === 2 && v.every(isNumber), "two numbers"],
-  tensors: [(v) => Array.isArray(v) && v.every(known.isTensor), "an array of tensors"],
+  tensors: [(v) => Array.isArray(v) && v.every((part) => known.isTensor(part)), "an array of tensors"],
   strings: [(v) => Array.isArray(v) && v.every((part) => typeof part === "string"), "an array of strings"],
   vectors: [
     (v) => Array.isArray(v) && v.every((part) => Array.isArray(part) || ArrayBuffer.isView(part)),
@@ -55,7 +61,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   array: [Array.isArray, "an array"],
   list: [isIterable, "an array"],
   object: [(v) => isOptions(v), "an object"],
-  module: [isModule, "a module"],
+  module: [(v) => isModule(v) && !known.isForeign(v), "a module"],
   optimizer: [(v) => isObject(v) && "paramGroups" in v, "an optimizer"],
   objective: [(v) => isObject(v) && isFunction(v.hvp) && isFunction(v.gradient), "an objective"],
   potential: [(v) => isObject(v) && isFunction(v.gradient), "an objective or { gradient }"],
@@ -195,16 +201,10 @@ const textOf = (wanted: readonly string[]): string =>
     .map((kind) => kinds[kind]![1])
     .join(" or ");
 
-/** What copies.ts marks tensors with. */
-const MARK = Symbol.for("nabla.tensor");
-
 /** @throws TypeError that names the argument, what it got, and the fix */
 function wrongKind(op: string, { name, kinds: wanted }: Pick<Parameter, "name" | "kinds">, v: unknown): never {
-  if (isObject(v) && MARK in v && !known.isTensor(v))
-    throw new TypeError(
-      `${op}: ${name} is a tensor of another copy of nabla, which has its own memory. ` +
-        "Use one copy: check for two installed versions with npm ls nabla, or pass x.data.",
-    );
+  known.refuseForeign(op, name, v);
+  if (Array.isArray(v)) v.forEach((part, i) => void known.refuseForeign(op, `${name}[${i}]`, part));
   throw new TypeError(`${op}: ${name} must be ${textOf(wanted)}, got ${shown(v)}. ${fix(wanted, v)}`);
 }
 

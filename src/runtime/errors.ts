@@ -67,7 +67,12 @@ export class ThreadError extends CappedError {
   override name = "ThreadError";
 }
 
-/** Linear memory that could not be allocated. Nothing already allocated is harmed. */
+/**
+ * Linear memory could not be allocated. Tensors stay valid. Optimizers' `minimize` and `step`, `EMA.update`, and the forward pass of
+ * Sequential and of every BatchNorm undo their writes and random numbers, so you can call them again. The forward pass of your own
+ * module does not: a BatchNorm that ran before the failure has updated its statistics, and dropout has advanced the random generator.
+ * Call it inside `minimize`, or put it into a Sequential.
+ */
 export class OutOfMemoryError extends CappedError {
   override name = "OutOfMemoryError";
   constructor(

@@ -18,8 +18,8 @@ const UNIT = 64;
 /** The most that 32-bit addresses reach. */
 export const MAX_BYTES = 65536 * PAGE;
 
-/** A limit in whole pages. */
-export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, Math.ceil(bytes / PAGE) * PAGE);
+/** A limit that is not above what addresses reach. */
+export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, bytes);
 
 /** Where checks of programs write what they found (opcodes.ts: Status). */
 export const STATUS = 0;
@@ -86,7 +86,7 @@ export class Heap {
   /** @throws RangeError where the host refuses the memory, which it may do to a large one that is shared */
   constructor({ memoryLimit = MAX_BYTES, shared = false }: { memoryLimit?: number; shared?: boolean } = {}) {
     this.limit = limitOf(memoryLimit);
-    const maximum = this.limit / PAGE;
+    const maximum = Math.ceil(this.limit / PAGE);
     this.memory = new WebAssembly.Memory({ initial: Math.min(64, maximum), maximum, shared });
     this.refreshViews();
   }
