@@ -93,6 +93,7 @@ export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
 /**
  * A tensor of given values: a number, nested arrays of numbers or booleans, or a typed array with the shape it is to have.
  * Numbers become float32, booleans bool; Float32Array float32, Int32Array int32, Uint8Array uint8. The values are copied.
+ * Numbers beyond float32, such as 1e300, become ±Infinity, as in PyTorch; readers of files refuse them instead.
  *
  * ```ts
  * tensor([[1, 2], [3, 4]]);
