@@ -210,9 +210,9 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
   const grain = rowGrain(inner), begin = shareBegin(units, grain, thread, threads), end = shareBegin(units, grain, thread + 1, threads);
   switch (op) {
     case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
-    case Op.IndexAdd: indexAdd(out, x, index, n, count, inner, begin, end); break;
+    case Op.IndexAdd: indexAdd(out, x, index, n, count, inner, word(at, Index.workspace) + thread * word(at, Index.listBytes), begin, end); break;
     case Op.Gather: gather(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
-    case Op.ScatterAdd: scatterAdd(out, x, index, n, count, inner, begin, end); break;
+    case Op.ScatterAdd: scatterAdd(out, x, index, n, count, inner, word(at, Index.workspace), begin, end); break;
   }
 }
 

@@ -423,6 +423,7 @@ export const enum Cast {
  * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, j, i], j < count;
  * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
  * n is the size of the indexed dimension. The adding ops clear out first. An index outside 0…n−1 is passed over (0).
+ * workspace: of IndexAdd, the lists of each share, `listBytes` apart; of ScatterAdd, as many floats as out, or 0 for short sums.
  */
 export const enum Index {
   out = Head.words,
@@ -433,6 +434,8 @@ export const enum Index {
   count,
   inner,
   elementBytes,
+  workspace,
+  listBytes,
   words,
 }
 

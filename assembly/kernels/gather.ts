@@ -2,7 +2,7 @@
  * Reading and adding at indices. x is seen as [outer, n, inner] with the indexed dimension in the middle.
  * An index outside 0…n−1 is passed over (reads give 0), so that nothing leaves its buffer; the callers check indices.
  */
-import { storeLanes } from "../simd";
+import { promoteHigh, storeLanes } from "../simd";
 import { fill } from "./shape";
 
 /** out[o, j, ·] = x[o, index[j], ·], rows of `inner` elements; the share counts the outer·count rows of out. */
@@ -17,24 +17,61 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
   }
 }
 
+// @ts-ignore: decorator
+@inline
+/** (low, high) + s, added in float64. */
+function added(low: v128, high: v128, s: v128): v128 {
+  const a = f64x2.add(low, f64x2.promote_low_f32x4(s)), b = f64x2.add(high, promoteHigh(s));
+  return i64x2.shuffle(f32x4.demote_f64x2_zero(a), f32x4.demote_f64x2_zero(b), 0, 2);
+}
+
+/** Rows that are added in float32 before a sum goes on in float64. */
+const BLOCK: u32 = 16;
+
 /**
- * out = 0; out[o, index[j], ·] += x[o, j, ·] in the order of j: the same bits always. The share counts the outer·n rows of out:
- * it looks at all indices, and adds where they point to its own.
+ * out[o, i, ·] = Σ x[o, j, ·] over index[j] = i, in the order of j: the same bits always. The share counts the outer·n rows of out.
+ * Each row follows its own list of j, eight columns at a time.
+ * scratch: for each row of out the first j that points there, for each j the next.
  */
-export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32, end: u32): void {
+export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, scratch: usize, begin: u32, end: u32): void {
   if (begin >= end) return;
-  const rowBytes: usize = <usize>inner << 2;
-  fill(out + begin * rowBytes, (end - begin) * <u32>rowBytes, 0);
-  for (let o = begin / n; o * n < end; o++) {
-    const low = o * n < begin ? begin - o * n : 0, own = min<u32>(n, end - o * n) - low;
-    for (let j: u32 = 0; j < count; j++) {
-      const i = load<u32>(index + (<usize>j << 2));
-      if (i - low >= own) continue;
-      const to = out + (<usize>o * n + i) * rowBytes, from = x + (<usize>o * count + j) * rowBytes;
-      for (let c: u32 = 0; c < inner; c += 4) {
-        const at: usize = c << 2;
-        storeLanes(to + at, f32x4.add(v128.load(to + at), v128.load(from + at)), inner - c);
+  const first = scratch, next = scratch + (<usize>n << 2), rowBytes: usize = <usize>inner << 2;
+  memory.fill(first, 0xff, <usize>n << 2);
+  for (let j = count; j-- > 0;) {
+    const i = load<u32>(index + (<usize>j << 2));
+    if (i >= n) continue;
+    store<u32>(next + (<usize>j << 2), load<u32>(first + (<usize>i << 2)));
+    store<u32>(first + (<usize>i << 2), j);
+  }
+  for (let r = begin; r < end; r++) {
+    const o = r / n, to = out + r * rowBytes, block = x + <usize>o * count * rowBytes;
+    const head = load<u32>(first + (<usize>(r - o * n) << 2));
+    if (head == <u32>-1) {
+      memory.fill(to, 0, rowBytes);
+      continue;
+    }
+    if (load<u32>(next + (<usize>head << 2)) == <u32>-1) {
+      memory.copy(to, block + head * rowBytes, rowBytes);
+      continue;
+    }
+    for (let c: u32 = 0; c < inner; c += 8) {
+      const at: usize = c << 2;
+      let s0 = f32x4.splat(0), s1 = s0, l0 = f64x2.splat(0), h0 = l0, l1 = l0, h1 = l0;
+      for (let j = head, terms: u32 = 0; j != <u32>-1; j = load<u32>(next + (<usize>j << 2))) {
+        const from = block + j * rowBytes + at;
+        s0 = f32x4.add(s0, v128.load(from));
+        s1 = f32x4.add(s1, v128.load(from, 16));
+        if (++terms == BLOCK) {
+          l0 = f64x2.add(l0, f64x2.promote_low_f32x4(s0));
+          h0 = f64x2.add(h0, promoteHigh(s0));
+          l1 = f64x2.add(l1, f64x2.promote_low_f32x4(s1));
+          h1 = f64x2.add(h1, promoteHigh(s1));
+          s0 = s1 = f32x4.splat(0);
+          terms = 0;
+        }
       }
+      storeLanes(to + at, added(l0, h0, s0), inner - c);
+      if (inner - c > 4) storeLanes(to + at + 16, added(l1, h1, s1), inner - c - 4);
     }
   }
 }
@@ -52,22 +89,38 @@ export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, i
   }
 }
 
-/** out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j: the same bits always. The share counts as indexAdd's does. */
-export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32, end: u32): void {
+/**
+ * out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j: the same bits always. The share counts the outer·n rows of out:
+ * it looks at all indices, and adds where they point to its own. `lost`, of out's size or 0, takes what rounding loses (Neumaier
+ * 1974); without it errors grow with the number of terms.
+ */
+export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize, begin: u32, end: u32): void {
   if (begin >= end) return;
-  fill(out + ((<usize>begin * inner) << 2), ((end - begin) * inner) << 2, 0);
+  const start = (<usize>begin * inner) << 2, bytes = (<usize>(end - begin) * inner) << 2;
+  memory.fill(out + start, 0, bytes);
+  if (lost) memory.fill(lost + start, 0, bytes);
   for (let o = begin / n; o * n < end; o++) {
     const low = o * n < begin ? begin - o * n : 0, own = min<u32>(n, end - o * n) - low;
-    const block = out + ((<usize>o * n * inner) << 2);
+    const block = (<usize>o * n * inner) << 2;
     for (let j: u32 = 0; j < count; j++) {
       const row: usize = (<usize>(o * count + j) * inner) << 2;
       for (let i: usize = 0; i < inner; i++) {
         const at = load<u32>(index + row + (i << 2));
         if (at - low >= own) continue;
-        const to = block + ((<usize>at * inner + i) << 2);
-        store<f32>(to, load<f32>(to) + load<f32>(x + row + (i << 2)));
+        const to = block + ((<usize>at * inner + i) << 2), a = load<f32>(out + to), b = load<f32>(x + row + (i << 2)), sum = a + b;
+        store<f32>(out + to, sum);
+        if (lost) {
+          const part = sum - a;
+          store<f32>(lost + to, load<f32>(lost + to) + ((a - (sum - part)) + (b - part)));
+        }
       }
     }
+  }
+  if (!lost) return;
+  for (let at = start; at < start + bytes; at += 4) {
+    const e = load<f32>(lost + at);
+    // ∞ − ∞ leaves nothing to correct.
+    if (e == e) store<f32>(out + at, load<f32>(out + at) + e);
   }
 }
 

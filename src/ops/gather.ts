@@ -20,7 +20,12 @@ interface IndexAttributes {
   readonly dim: number;
   /** The size of `dim` in the indexed tensor. */
   readonly n: number;
+  /** Scattering: at most so many elements meet at one place. Default: as many as there are. */
+  readonly most?: number;
 }
+
+/** Sums of up to so many terms need no compensation. */
+const SHORT = 16;
 
 /** A shape seen as [outer, middle, inner] around `dim`. */
 function around(shape: Shape, dim: number): { outer: number; middle: number; inner: number } {
@@ -94,17 +99,24 @@ function indexOp(
       ];
     },
     checks: (_, { n }) => [indexCheck(name, n)],
-    encode(encoder, { inputs: [x, index], outputs: [out], attributes: { dim, n }, address }) {
+    encode(encoder, { inputs: [x, index], outputs: [out], attributes: { dim, n, most }, address }) {
       const { outer, inner } = around(x!.shape, dim);
+      const count = index!.shape[elementwise ? dim : 0]!;
+      const listBytes = adds && !elementwise ? (4 * (n + count) + 63) & ~63 : 0;
+      const long = adds && elementwise && Math.min(count, most ?? count) > SHORT;
+      const workspace =
+        listBytes || long ? encoder.workspace(long ? Math.ceil((4 * out!.size) / encoder.shares) : listBytes) : 0;
       encoder.begin(code, Index.words);
       encoder.set(Index.out, address(out!));
       encoder.set(Index.x, address(x!));
       encoder.set(Index.index, address(index!));
       encoder.set(Index.outer, outer);
       encoder.set(Index.n, n);
-      encoder.set(Index.count, index!.shape[elementwise ? dim : 0]!);
+      encoder.set(Index.count, count);
       encoder.set(Index.inner, inner);
       encoder.set(Index.elementBytes, bytesPerElement[x!.dtype]);
+      encoder.set(Index.workspace, workspace);
+      encoder.set(Index.listBytes, listBytes);
       encoder.end();
     },
     vjp: (dy, { inputs: [x, index], attributes }) => [vjp(dy, index!, attributes, x!.shape), null],

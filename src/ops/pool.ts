@@ -7,8 +7,8 @@ import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { div } from "./arithmetic.ts";
 import type { Pair } from "./conv.ts";
 import { batched, conv2d, pair, type Size2d } from "./convolve.ts";
-import { scatterSum } from "./gather.ts";
-import { applyAll, encodeWords, type OpDefinition, type Operand, type Sample } from "./op.ts";
+import { gatherDefinitions } from "./gather.ts";
+import { apply, applyAll, encodeWords, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { mean } from "./reduce.ts";
 import { full, reshape } from "./shape.ts";
@@ -58,9 +58,13 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
       ...dilation,
     ]);
   },
-  vjp(dy, { inputs: [x], outputs: [, places] }) {
+  vjp(dy, { inputs: [x], outputs: [, places], attributes: { kernelSize, stride, dilation, outputSize } }) {
     const [, height, width] = x!.shape as [number, number, number];
-    return [reshape(scatterSum(planes(dy), 1, planes(places!), height * width), x!.shape)];
+    // Windows that read the same pixel.
+    const meet = (i: 0 | 1): number =>
+      Math.min(kernelSize[i], outputSize[i], Math.ceil((dilation[i] * (kernelSize[i] - 1) + 1) / stride[i]));
+    const attributes = { dim: 1, n: height * width, most: meet(0) * meet(1) };
+    return [reshape(apply(gatherDefinitions.scatterAdd, [planes(dy), planes(places!)], attributes), x!.shape)];
   },
   reference([x], { kernelSize, stride, pad, dilation, outputSize }) {
     const [n, h, w, channels] = x!.shape as [number, number, number, number];
