@@ -8,7 +8,7 @@ import { type DType, requireHeld, requireShape, type Shape, sizeOf } from "./ops
 import type { NestedArray } from "./printing.ts";
 import { check, shown } from "./runtime/arguments.ts";
 import { DTypeError, ShapeError, TypeError } from "./runtime/errors.ts";
-import { fromElements, type Tensor, type TypedArray } from "./tensor.ts";
+import { fromElements, Tensor, type TypedArray } from "./tensor.ts";
 
 const OPTIONS = "{dtype:string requiresGrad:boolean}";
 
@@ -61,7 +61,7 @@ function unnest(values: TensorValues): {
     refuseForeign("tensor", "a value", part);
     if (typeof part !== "object" || part === null || typeof row.length !== "number")
       throw new TypeError(
-        `tensor: values must be numbers, booleans or arrays of them, got ${shown(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : "Replace it by a number."}`,
+        `tensor: values must be numbers, booleans or arrays of them, got ${shown(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : part instanceof Tensor ? "Copy a tensor with clone(); join several with stack([…])." : part instanceof Promise ? "Await it first." : "Replace it by a number."}`,
       );
     if (dim === shape.length || row.length !== shape[dim]) {
       throw new ShapeError(

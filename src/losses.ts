@@ -8,7 +8,7 @@ import { crossEntropyRows } from "./ops/rows.ts";
 import { contiguousStrides, sameShape, show } from "./ops/value.ts";
 import { internally } from "./owners.ts";
 import { check } from "./runtime/arguments.ts";
-import { DTypeError, RangeError, requireFraction, requireRange, ShapeError } from "./runtime/errors.ts";
+import { DTypeError, quoted, RangeError, requireFraction, requireRange, ShapeError } from "./runtime/errors.ts";
 import { tidy } from "./scope.ts";
 import { currentRecorder, type Tensor, withGrad } from "./tensor.ts";
 
@@ -17,10 +17,10 @@ export interface LossOptions {
   readonly reduction?: "mean" | "sum" | "none";
 }
 
-function reduce(each: Tensor, reduction: LossOptions["reduction"] = "mean"): Tensor {
+function reduce(name: string, each: Tensor, reduction: LossOptions["reduction"] = "mean"): Tensor {
   if (!["mean", "sum", "none"].includes(reduction)) {
     throw new RangeError(
-      `loss: reduction "${reduction}" is not one of "mean", "sum", "none" (klDiv: also "batchMean").`,
+      `${name}: reduction ${quoted(String(reduction))} is not one of "mean", "sum", "none" (klDiv: also "batchMean").`,
     );
   }
   return reduction === "none" ? each : reduction === "sum" ? each.sum() : each.mean();
@@ -40,7 +40,7 @@ export function mse(x: Tensor, target: Tensor, options: LossOptions = {}): Tenso
   const { reduction } = options;
   return internally(() => {
     requireSame("mse", x, target);
-    return reduce(x.sub(target).square(), reduction);
+    return reduce("mse", x.sub(target).square(), reduction);
   });
 }
 
@@ -50,7 +50,7 @@ export function l1(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor
   const { reduction } = options;
   return internally(() => {
     requireSame("l1", x, target);
-    return reduce(x.sub(target).abs(), reduction);
+    return reduce("l1", x.sub(target).abs(), reduction);
   });
 }
 
@@ -64,7 +64,7 @@ export function huber(x: Tensor, target: Tensor, options: LossOptions & { delta?
     // With c = min(max(d, −δ), δ): c(d − ½c), smooth at d = 0 too.
     const d = x.sub(target);
     const c = d.clamp(-delta, delta);
-    return reduce(c.mul(d.sub(c.mul(0.5))), reduction);
+    return reduce("huber", c.mul(d.sub(c.mul(0.5))), reduction);
   });
 }
 
@@ -79,7 +79,7 @@ export function smoothL1(x: Tensor, target: Tensor, options: LossOptions & { bet
     // huber(δ = β)/β, divided before the product, which may underflow or overflow.
     const d = x.sub(target);
     const c = d.clamp(-beta, beta);
-    return reduce(c.div(beta).mul(d.sub(c.mul(0.5))), reduction);
+    return reduce("smoothL1", c.div(beta).mul(d.sub(c.mul(0.5))), reduction);
   });
 }
 
@@ -145,7 +145,7 @@ export function bce(x: Tensor, target: Tensor, options: WeightedOptions = {}): T
     const [p, t] = counted(x, target, weight);
     requireProbabilities("bce", "prediction", p, "Use bceWithLogits for logits, or apply sigmoid first.");
     requireProbabilities("bce", "target", t, "Give the probability of class 1.");
-    return reduce(weighted(bceElements(p, t), weight), reduction);
+    return reduce("bce", weighted(bceElements(p, t), weight), reduction);
   });
 }
 
@@ -167,7 +167,7 @@ export function bceWithLogits(
     const each = posWeight
       ? product(ops.softplus(z.neg()), t.mul(posWeight)).add(product(ops.softplus(z), ops.sub(1, t)))
       : (logisticLoss(z, t) as Tensor);
-    return reduce(weighted(each, weight), reduction);
+    return reduce("bceWithLogits", weighted(each, weight), reduction);
   });
 }
 
@@ -195,13 +195,14 @@ function asRows(name: string, x: Tensor, labels: Tensor): { rows: Tensor; flat: 
 
 /** Each row's loss and its weight, reduced: the mean is Σ loss / Σ weight. */
 function reduceWeighted(
+  name: string,
   each: Tensor,
   weights: Tensor,
   labels: Tensor,
   reduction: LossOptions["reduction"] = "mean",
 ): Tensor {
   if (reduction === "none" || !["mean", "sum"].includes(reduction))
-    return reduce(each, reduction).reshape(labels.shape);
+    return reduce(name, each, reduction).reshape(labels.shape);
   return reduction === "sum" ? each.sum() : each.sum().div(weights.sum());
 }
 
@@ -237,7 +238,7 @@ export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): 
       .gather(1, safe.reshape([-1, 1]))
       .reshape([-1])
       .where(counts, 0);
-    return reduceWeighted((weight ? product(picked, weights) : picked).neg(), weights, labels, reduction);
+    return reduceWeighted("nll", (weight ? product(picked, weights) : picked).neg(), weights, labels, reduction);
   });
 }
 
@@ -271,7 +272,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
       weighted(labelSmoothing ? p.mul(1 - labelSmoothing).add(labelSmoothing / classes) : p, weight);
     if (target.dtype === "float32" && sameShape(target.shape, logits.shape)) {
       const each = crossEntropyRows(logits.reshape([-1, classes]), spread(target.reshape([-1, classes]))) as Tensor;
-      return reduce(reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
+      return reduce("crossEntropy", reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
     }
     if (target.dtype === "float32") {
       throw new DTypeError(
@@ -282,14 +283,14 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
     const { rows, flat } = asRows("crossEntropy", logits, target);
     if (!labelSmoothing) {
       const each = crossEntropyRows(rows, flat, ignoreIndex) as Tensor;
-      if (!weight) return reduceWeighted(each, flat.ne(ignoreIndex), target, reduction);
+      if (!weight) return reduceWeighted("crossEntropy", each, flat.ne(ignoreIndex), target, reduction);
       const { weights } = rowWeights(flat, weight, ignoreIndex);
-      return reduceWeighted(product(each, weights), weights, target, reduction);
+      return reduceWeighted("crossEntropy", product(each, weights), weights, target, reduction);
     }
     const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
     // A row of zeros is what does not count.
     const shares = ops.where(counts.unsqueeze(-1), spread(oneHotLabels(safe, classes) as Tensor), 0);
-    return reduceWeighted(crossEntropyRows(rows, shares) as Tensor, weights, target, reduction);
+    return reduceWeighted("crossEntropy", crossEntropyRows(rows, shares) as Tensor, weights, target, reduction);
   });
 }
 
@@ -314,7 +315,7 @@ export function klDiv(
     const t = ops.where(impossible, logTarget ? 0 : 1, target);
     const logP = logTarget ? t : t.log();
     const each = (logTarget ? t.exp() : t).mul(logP.sub(ops.where(impossible, 0, x)));
-    return reduction === "batchMean" ? each.sum().div(x.shape[0] ?? 1) : reduce(each, reduction);
+    return reduction === "batchMean" ? each.sum().div(x.shape[0] ?? 1) : reduce("klDiv", each, reduction);
   });
 }
 
@@ -324,7 +325,7 @@ export function hinge(x: Tensor, target: Tensor, options: LossOptions & { margin
   const { margin = 1, reduction } = options;
   return internally(() => {
     requireSame("hinge", x, target);
-    return reduce(ops.sub(margin, x.mul(target)).relu(), reduction);
+    return reduce("hinge", ops.sub(margin, x.mul(target)).relu(), reduction);
   });
 }
 
@@ -347,6 +348,6 @@ export function cosineEmbedding(
     };
     const cosine = unit(a).mul(unit(b)).sum(-1);
     requireSame("cosineEmbedding", cosine, target);
-    return reduce(ops.where(target.gt(0), ops.sub(1, cosine), cosine.sub(margin).relu()), reduction);
+    return reduce("cosineEmbedding", ops.where(target.gt(0), ops.sub(1, cosine), cosine.sub(margin).relu()), reduction);
   });
 }

@@ -42,7 +42,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["mse(a, b, 'sum')", () => losses.mse(y, y, any("sum")), 'mse: options must be an object, got "sum". Did you mean { reduction: "sum" }? Valid options: reduction.'],
   ["mse([1], [2])", () => losses.mse(any([1]), any([2])), "mse: x must be a tensor, got the array [1]. Wrap values in tensor(…)."],
   ["crossEntropy(x, [0, 1])", () => losses.crossEntropy(x, any([0, 1])), "crossEntropy: target must be a tensor, got the array [0, 1]. Wrap values in tensor(…)."],
-  ["crossEntropy(model, labels)", () => losses.crossEntropy(any(model), y), "crossEntropy: logits must be a tensor, got a module (Sequential). Call its forward(x), and pass the result."],
+  ["crossEntropy(model, labels)", () => losses.crossEntropy(any(model), y), "crossEntropy: logits must be a tensor, got a module (Sequential). Pass the result of its forward(x), or a parameter such as its weight."],
   ["mse(promise, y)", () => losses.mse(any(Promise.resolve(y)), y), "mse: x must be a tensor, got a Promise. Await it first."],
   ["x.sum(1, true)", () => x.sum(1, any(true)), "sum: options must be an object, got true. Did you mean { keepdim: true }? Valid options: keepdim."],
   ["x.sum({ keepDim })", () => x.sum(1, any({ keepDim: true })), 'sum: unknown option "keepDim". Did you mean "keepdim"? Valid options: keepdim.'],
@@ -54,7 +54,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["x > 0", () => any<number>(x) > 0, "operator: +, -, <, > and == do not work on tensors, got a tensor [4, 2]. Use x.add(y), x.gt(y) or x.eq(y); x.item() for its number; String(x) for text."],
   ["indexSelect(0, [0, 1])", () => x.indexSelect(0, any([0, 1])), "indexSelect: index must be a tensor, got the array [0, 1]. Wrap values in tensor(…)."],
   ["concat(a, b)", () => concat(any(x), any(x)), "concat: tensors must be an array of tensors, got a float32 tensor [4, 2]. Put it into an array."],
-  ["stack([1, 2])", () => stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. Pass an array of tensors."],
+  ["stack([1, 2])", () => stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. For a tensor of numbers use tensor(…)."],
   ["tensor(['1'])", () => tensor(any(["1"])), 'tensor: values must be numbers, booleans or arrays of them, got "1". Convert texts with Number(…).'],
   ["full([2])", () => full([2], any(undefined)), "full: value must be a number, got undefined. Pass a number."],
   ["zeros(2)", () => zeros(any(2)), "zeros: 2 is not a shape: give an array of whole numbers, such as [2, 3]."],
@@ -83,11 +83,11 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["saveState(model)", () => saveState(any(model)), "saveState: options must be an object, got a module (Sequential). Did you mean { model: … }? Valid options: model, optimizer, scheduler, average, step, extra."],
   ["loadState(path)", () => loadState(any("a.safetensors"), { model }), 'loadState: file must be an ArrayBuffer or a Uint8Array, got "a.safetensors". Read the file first: readFileSync(path).'],
   ["readSafetensors(path)", () => readSafetensors(any("a.safetensors")), 'readSafetensors: file must be an ArrayBuffer or a Uint8Array, got "a.safetensors". Read the file first: readFileSync(path).'],
-  ["loadStateDict(bytes)", () => model.loadStateDict(any(new Uint8Array(9))), "loadStateDict: state must be an object, got a Uint8Array of 9 bytes. Pass an object."],
+  ["loadStateDict(bytes)", () => model.loadStateDict(any(new Uint8Array(9))), "loadStateDict: state must be an object, got a Uint8Array of 9 bytes. Read bytes with loadState or readSafetensors."],
   ["inferenceHandler({ inputs })", () => inferenceHandler(any({ load: () => model, inputs: { shape: [null, 2] } })), 'inferenceHandler: unknown option "inputs". Did you mean "input"?'],
   ["summary(model, 2)", () => summary(model, any(2)), "summary: inputShape must be an array, got 2. Pass an array."],
   ["saliency(x, model)", () => saliency(any(x), any(model)), "saliency: f must be a module or a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
-  ["hessianTrace(model)", () => hessianTrace(any(model)), "hessianTrace: objective must be an objective, got a module (Sequential). Pass an objective."],
+  ["hessianTrace(model)", () => hessianTrace(any(model)), "hessianTrace: objective must be an objective, got a module (Sequential). Pass objective(model, loss)."],
 ]; // biome-ignore format: a table
 
 test.each(mistakes)("%s is refused with the fix", (_, call, message) => {

@@ -262,7 +262,7 @@ describe("layers, losses, optimizers", () => {
       'crossEntropy: the target is float32 [3]; class labels must be int32. Use target.to("int32")',
     );
     expect(() => losses.mse(ones([1]), ones([1]), { reduction: "avg" as "mean" })).toThrow(
-      'loss: reduction "avg" is not one of "mean", "sum", "none"',
+      'mse: reduction "avg" is not one of "mean", "sum", "none"',
     );
     expect(() => losses.huber(ones([1]), ones([1]), { delta: -1 })).toThrow("huber: delta is -1, but must be above 0.");
   });

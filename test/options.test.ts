@@ -227,3 +227,35 @@ test("a gradient is a tensor of the same shape, and requiresGrad is true or fals
     }).toThrow("requiresGrad: value must be true or false, got ");
   expect([w.grad, w.requiresGrad]).toEqual([null, false]);
 });
+
+describe("values that used to pass silently, or failed inside, are refused by name", () => {
+  const any = <T>(value: unknown): T => value as T;
+  const v = ones([2, 4]);
+  const cyclic: Record<string, unknown> = {};
+  cyclic.self = cyclic;
+  test.each<[string, () => unknown, string]>([
+    ["gelu's approximation", () => v.gelu({ approximate: any("x") }), 'gelu: approximate is "x", but must be "none" or "tanh".'],
+    ["permute", () => v.permute(any<number>([1, 0]), 1), "permute: got an array and 1 more arguments."],
+    ["reshape", () => v.reshape(any<number>([8]), any<number>([4])), "reshape: got an array and 1 more arguments."],
+    ["slice with places", () => v.slice(any([0, 1, 2, 3])), "slice: a range must be null, a number or [start, end, step]"],
+    ["slice with an object", () => v.slice(any({})), "slice: a range must be null, a number or [start, end, step]"],
+    ["clamp without bounds", () => v.clamp(), "clamp: no bounds given."],
+    ["encoder layers", () => new nn.TransformerEncoder(any([1])), "TransformerEncoder: a layer must be a module, got 1."],
+    ["decoder layers", () => new nn.TransformerDecoder(any([1])), "TransformerDecoder: a layer must be a module, got 1."],
+    ["a reduction", () => losses.l1(v, v, { reduction: any("avg") }), 'l1: reduction "avg" is not one of'],
+    ["a weighted reduction", () => losses.nll(v, tensor([0, 1], { dtype: "int32" }), { reduction: any("avg") }), 'nll: reduction "avg" is not one of'],
+    ["a BigInt", () => tensor(any([1n])), "tensor: values must be numbers, booleans or arrays of them, got 1n."],
+    ["a tensor of a tensor", () => tensor(any(v)), "tensor: values must be numbers, booleans or arrays of them, got a float32 tensor [2, 4]. Copy a tensor with clone()"],
+    ["extra with a BigInt", () => formats.saveState({ extra: 1n }), "saveState: extra holds a BigInt or contains itself"],
+    ["extra that contains itself", () => formats.saveState({ extra: cyclic }), "saveState: extra holds a BigInt or contains itself"],
+    ["std({ unbiased })", () => v.std(any({ unbiased: false })), 'std: unknown option "unbiased". Did you mean "correction"?'],
+    ["softmax({ dim })", () => v.softmax(any({ dim: 1 })), "softmax: dim must be a number, got the object { dim }. Pass dim as an argument: 1."],
+    ["stack of numbers", () => nabla.stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. For a tensor of numbers use tensor(…)."],
+  ])("%s", (_, call, message) => expect(call).toThrow(message)); // biome-ignore format: a table
+  test("a module that holds its parent is printed once", () => {
+    const child = new nn.ReLU();
+    const parent = new nn.Sequential(child);
+    Object.assign(child, { parent });
+    expect(String(parent)).toBe("Sequential(\n  (0): ReLU(\n    (parent): Sequential(…)\n  )\n)");
+  });
+});

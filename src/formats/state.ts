@@ -112,9 +112,21 @@ export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer
       ...state.flatMap((slots, i) => prefixed(`optimizer.${i}`, slots)),
       ...prefixed("average", average?.stateDict() ?? {}),
     ];
-    const metadata = { format: "pt", [KEY]: JSON.stringify(notes, spell) };
+    const metadata = { format: "pt", [KEY]: written(notes) };
     return writeSafetensors(Object.fromEntries(tensors), metadata, { checksum: true });
   });
+}
+
+/** @throws TypeError if JSON cannot hold `extra` */
+function written(notes: Notes): string {
+  try {
+    return JSON.stringify(notes, spell);
+  } catch (error) {
+    if (error instanceof TypeError) throw error;
+    throw new TypeError("saveState: extra holds a BigInt or contains itself, which JSON cannot. Leave it out.", {
+      cause: error,
+    });
+  }
 }
 
 function notesOf(metadata: Readonly<Record<string, string>>): Notes {

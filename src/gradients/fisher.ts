@@ -125,7 +125,7 @@ export function fisherMatrix(source: Parametric, outputs: () => Tensor, options:
  * @param gradients what `perSampleGradients` returned
  */
 export function empiricalFisher(gradients: PerSample): Vector {
-  check("empiricalFisher", arguments, "gradients:any");
+  check("empiricalFisher", arguments, "gradients:object");
   return tidy(() => {
     const rows = Object.values(gradients).map((g) => g.reshape([g.shape[0]!, -1]));
     const g = concat(rows, 1);

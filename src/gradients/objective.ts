@@ -29,6 +29,9 @@ export class Objective {
     /** What evaluations must leave as it is: running statistics. */
     private readonly buffers: readonly Tensor[] = [],
   ) {
+    requireKind("Objective", "parameters", "array", parameters);
+    requireKind("Objective", "names", "array", names);
+    requireKind("Objective", "loss", "function", loss);
     if (!parameters.length)
       throw new Error("objective: there is nothing to differentiate by. Pass a model with parameters.");
     let at = 0;

@@ -77,6 +77,7 @@ export class Watcher {
     private readonly model: Module,
     always = false,
   ) {
+    check("Watcher", arguments, "model:module always?:boolean");
     const names = new Set([...model.namedParameters()].map(([name]) => name));
     if (!names.size) throw new Error("watch: the model has no parameters.");
     this.restore = intercept(model, ({ name, module, forward }) => {

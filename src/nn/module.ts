@@ -231,16 +231,27 @@ export abstract class Module {
 
   /** As PyTorch prints modules: one line each, children indented. */
   toString(): string {
-    const children = Array.from(
-      this.namedChildren(),
-      ([name, child]) => `  (${name}): ${child.toString().replaceAll("\n", "\n  ")}`,
-    );
+    // A module that holds one that it is in, such as its parent, is printed by name there.
+    if (printing.has(this)) return `${nameOf(this)}(…)`;
+    printing.add(this);
+    let children: string[];
+    try {
+      children = Array.from(
+        this.namedChildren(),
+        ([name, child]) => `  (${name}): ${child.toString().replaceAll("\n", "\n  ")}`,
+      );
+    } finally {
+      printing.delete(this);
+    }
     return `${nameOf(this)}(${children.length ? `\n${children.join("\n")}\n` : this.describe()})`;
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
   }
 }
+
+/** The modules whose text is being written. */
+const printing = new Set<Module>();
 
 /** How a module is printed: its kind, or the name of a class that has none of its own. Nothing is decided by that name. */
 export const nameOf = (module: Module): string =>

@@ -1,6 +1,6 @@
 /** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters of layers are PyTorch's. */
 
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check, kindOf, requireKind } from "../runtime/arguments.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { type KeyValueCache, MultiheadAttention, type RotaryEmbedding } from "./attention.ts";
@@ -181,6 +181,7 @@ export class TransformerDecoderLayer extends TransformerLayer {
 function requireLayers(name: string, layers: unknown): void {
   if (!Array.isArray(layers) || !layers.length)
     throw new TypeError(`${name}: give a list of layers: Array.from({ length: n }, () => new nn.${name}Layer(…)).`);
+  for (const layer of layers) requireKind(name, "a layer", "module", layer);
 }
 
 /** Encoder layers one behind the other, and a norm at the end where one is given (normFirst needs it). */

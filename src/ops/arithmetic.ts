@@ -156,6 +156,8 @@ export const clamp = unary({
       if (bound != null && typeof bound !== "number")
         throw new TypeError("clamp: bounds are numbers. Use maximum and minimum for tensors.");
     }
+    if (low == null && high == null)
+      throw new TypeError("clamp: no bounds given. Pass clamp(low, high); null leaves one open.");
     return [low ?? -Infinity, high ?? Infinity];
   },
   integer(x, low, high) {

@@ -1,5 +1,6 @@
 /** Shapes as people change them: permute, slice, pad, broadcast, join, split, reshape, convert. */
 
+import { shown } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { cut, unslice } from "./box.ts";
 import { moves } from "./move.ts";
@@ -15,6 +16,10 @@ export function full(shape: Shape, value: number, dtype: DType = "float32"): Val
 /** Numbers given one by one or as one list: reshape(2, 3) and reshape([2, 3]). */
 function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
   const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
+  if (list !== numbers && numbers.length > 1)
+    throw new ShapeError(
+      `${op}: got an array and ${numbers.length - 1} more arguments. Pass one array, or numbers alone.`,
+    );
   if (list.every((n) => typeof n === "number")) return list as readonly number[];
   throw new ShapeError(`${op}: ${JSON.stringify(list)} is not a list of numbers.`);
 }
@@ -75,6 +80,10 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
       steps.push(1);
       return;
     }
+    if (!Array.isArray(range) || range.length > 3)
+      throw new ShapeError(
+        `slice: a range must be null, a number or [start, end, step], got ${shown(range)}. For chosen places use indexSelect.`,
+      );
     const [first, last, step = 1] = range;
     for (const bound of [first, last]) {
       if (bound != null && !Number.isInteger(bound) && Math.abs(bound) !== Infinity) {

@@ -2,7 +2,7 @@
  * Learning rates over time. Names, arguments and values are PyTorch's, but each schedule says what the rate *is*: two on one optimizer
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
-import { check, checkNone, kindOf, requireKind } from "../runtime/arguments.ts";
+import { check, checkNone, kindOf } from "../runtime/arguments.ts";
 import { Error, RangeError, requireFraction, requireRange, requireWhole, TypeError } from "../runtime/errors.ts";
 import { checked } from "./loadable.ts";
 import { checkRate, given, type Optimizer } from "./optimizer.ts";
@@ -31,7 +31,7 @@ export abstract class LRScheduler {
   private bases: readonly number[];
 
   constructor(protected readonly optimizer: AnyOptimizer) {
-    requireKind(kindOf(this), "optimizer", "optimizer", optimizer);
+    check(kindOf(this), arguments, "optimizer:optimizer");
     this.bases = optimizer.paramGroups.map((group) => {
       const base = initial.get(group) ?? group.lr;
       initial.set(group, base);

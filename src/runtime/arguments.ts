@@ -144,7 +144,7 @@ export function signature(text: string): Signature {
 export function shown(v: unknown): string {
   if (typeof v === "string") return quoted(v, 40);
   if (typeof v === "function") return /^class\b/.test(Function.prototype.toString.call(v)) ? "a class" : "a function";
-  if (!isObject(v)) return capped(String(v), 40);
+  if (!isObject(v)) return capped(`${String(v)}${typeof v === "bigint" ? "n" : ""}`, 40);
   if (known.isTensor(v))
     return `${v.dtype === "int32" ? "an" : "a"} ${v.dtype} tensor [${capped((v.shape as number[]).join(", "), 40)}]`;
   if (Array.isArray(v)) {
@@ -158,7 +158,7 @@ export function shown(v: unknown): string {
   if (isFunction(v.then)) return "a Promise";
   if (isModule(v)) return `a module (${capped(kindOf(v), 40)})`;
   if ("paramGroups" in v) return `an optimizer (${capped(kindOf(v), 40)})`;
-  if (tag !== "Object") return `a ${tag}`;
+  if (tag !== "Object") return `${/^[AEIOU]/.test(tag) ? "an" : "a"} ${tag}`;
   const keys: string[] = [];
   for (const key in v) if (keys.push(capped(key, 30)) > 3) break;
   return `the object { ${keys.slice(0, 3).join(", ")}${keys.length > 3 ? ", …" : ""} }`.replace("{  }", "{}");
@@ -172,12 +172,17 @@ function fix(wanted: readonly string[], v: unknown): string {
     return "Make a module of it: a class needs new; for a function, extend nn.Module.";
   if (wants("module") && Array.isArray(v)) return "Spread the array: f(...layers).";
   if (wants("list") && isModule(v)) return "Pass model.parameters().";
+  if (wants("objective") && isModule(v)) return "Pass objective(model, loss).";
+  if (wants("object") && kinds.bytes![0](v)) return "Read bytes with loadState or readSafetensors.";
+  if (wants("tensors") && Array.isArray(v) && v.length && v.every(isNumber))
+    return "For a tensor of numbers use tensor(…).";
+  if (wants("number", "numbers") && isOptions(v) && "dim" in v) return `Pass dim as an argument: ${shown(v.dim)}.`;
   if (wants("list", "tensors") && known.isTensor(v)) return "Put it into an array.";
   if (wants("tensor")) {
     if (Array.isArray(v) && v.some(known.isTensor)) return "Pass one of the array's tensors.";
     if (Array.isArray(v) || ArrayBuffer.isView(v) || isNumber(v) || typeof v === "boolean" || typeof v === "string")
       return "Wrap values in tensor(…).";
-    if (isModule(v)) return "Call its forward(x), and pass the result.";
+    if (isModule(v)) return "Pass the result of its forward(x), or a parameter such as its weight.";
     if (isFunction(v)) return "Call it, and pass the result.";
   }
   if (wants("number")) {
@@ -231,6 +236,7 @@ const aliases: Readonly<Record<string, readonly string[]>> = {
   decay: ["momentum", "alpha"],
   weightDecay: ["wd", "decay", "l2"],
   keepdim: ["keepdims"],
+  correction: ["unbiased", "ddof"],
   dim: ["axis", "dims"],
   dropout: ["p", "rate", "dropoutrate"],
   numLayers: ["layers", "depth", "nlayers"],

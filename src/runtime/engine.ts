@@ -111,7 +111,7 @@ function requireEqual(running: Settings, asked: Settings, state: string): void {
  * @throws Error if nabla runs with other options already, or the requested build cannot run here
  */
 export async function init(options: InitOptions = {}): Promise<void> {
-  check("init", arguments, "{threads:any build:any module:any deterministic:boolean memoryLimit:number}");
+  check("init", arguments, "{threads:number|string build:any module:any deterministic:boolean memoryLimit:number}");
   const { deterministic, build, module, memoryLimit, threads = 1 } = options;
   if (deterministic && build === "relaxed") {
     throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');
