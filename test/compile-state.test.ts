@@ -1,6 +1,6 @@
 /** What recordings hold on to: state that changes outside of them is seen, and state set inside of them is refused. */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, TraceError, tensor, zeros } from "nabla";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 const one = tensor([1]).keep();
 
@@ -16,12 +16,22 @@ class Net extends nn.Module {
   inner: nn.Module = new nn.LeakyReLU(0.5);
   list: nn.Module[] = [new nn.Identity()];
   seen: unknown = null;
+  act = (x: Tensor) => x.mul(1);
+  table = new Map([["shift", 0]]);
+  tensors = new Map([["h", zeros([1]).keep()]]);
+  layers = new Map<string, nn.Module>([["last", new nn.LeakyReLU(0.5)]]);
+  flags = new Set<string>();
+  declare late?: number;
   forward(x: Tensor): Tensor {
     let y = x.mul(this.weight).mul(this.scale).add(this.options.shift).mul(this.options.deep.slope).add(this.sizes[0]!);
     if (this.inverted) y = y.neg();
     if (this.mode === "square") y = y.square();
     for (const layer of this.list) y = layer.forward(y) as Tensor;
-    return (this.inner.forward(y) as Tensor).add(this.h);
+    y = (this.inner.forward(y) as Tensor).add(this.h);
+    for (const shift of this.table.values()) y = y.add(shift);
+    if (this.flags.has("square")) y = y.square();
+    if (this.late) y = y.add(this.late);
+    return this.act(this.layers.get("last")!.forward(y) as Tensor).add(this.tensors.get("h")!);
   }
 }
 
@@ -40,6 +50,17 @@ describe("a change outside is seen by the next call", () => {
     "a field of a module inside": (net) => ((net.inner as unknown as { negativeSlope: number }).negativeSlope = 0.1),
     "a module of a list replaced": (net) => (net.list[0] = new nn.Tanh()),
     "a module added to a list": (net) => net.list.push(new nn.Sigmoid()),
+    "an activation function": (net) => (net.act = (x) => x.square()),
+    "an element of a Map": (net) => net.table.set("shift", 4),
+    "an element added to a Map": (net) => net.table.set("late", 4),
+    "a tensor in a Map": (net) => net.tensors.set("h", tensor([5]).keep()),
+    "a module in a Map": (net) => net.layers.set("last", new nn.Tanh()),
+    "a field of a module in a Map": (net) =>
+      ((net.layers.get("last") as unknown as { negativeSlope: number }).negativeSlope = 0.1),
+    "an element of a Set": (net) => net.flags.add("square"),
+    "forward of the instance": (net) => (net.forward = (x) => x.mul(50)),
+    "forward of a module inside": (net) => (net.inner.forward = (x: Tensor) => x.mul(50)),
+    "a field that was not there": (net) => (net.late = 6),
   };
   for (const [name, change] of Object.entries(changes)) {
     test(name, () => {
@@ -53,6 +74,58 @@ describe("a change outside is seen by the next call", () => {
       expect(f(x).item()).not.toBe(before);
     });
   }
+  test("fields of classes that inherit their methods", () => {
+    class A extends nn.Module {
+      s = 2;
+      w = nn.parameter(tensor([2]));
+      forward(x: Tensor): Tensor {
+        return x.mul(this.w).mul(this.s);
+      }
+    }
+    class B extends A {}
+    class C extends B {}
+    class L extends nn.Linear {}
+    class N extends nn.Sequential {}
+    class K extends nn.LeakyReLU {}
+    const weight = () => nn.parameter(tensor([[5]]));
+    const cases: [nn.Module, (m: never) => void][] = [
+      [new B(), (m: B) => (m.s = 7)],
+      [new C(), (m: C) => (m.s = 7)],
+      [new C(), (m: C) => (m.w = nn.parameter(tensor([9])))],
+      [new L(1, 1), (m: { weight: Tensor }) => (m.weight = weight())],
+      [new N(new nn.Linear(1, 1)), (m: { layers: { weight: Tensor }[] }) => (m.layers[0]!.weight = weight())],
+      [
+        new N(new nn.LeakyReLU(0.5)),
+        (m: { layers: nn.Module[] }) => ((m.layers[0] as unknown as K & { negativeSlope: number }).negativeSlope = 0.1),
+      ],
+      [new K(0.5), (m: { negativeSlope: number }) => (m.negativeSlope = 0.1)],
+    ];
+    const x = tensor([[-3]]);
+    for (const [i, [m, change]] of cases.entries()) {
+      const f = compile((x: Tensor) => m.forward(x) as Tensor);
+      for (let k = 0; k < 3; k++) expect(f(x).item()).toBe((m.forward(x) as Tensor).item());
+      const before = f(x).item();
+      (change as (m: nn.Module) => void)(m);
+      for (let k = 0; k < 3; k++) expect([i, f(x).item()]).toEqual([i, (m.forward(x) as Tensor).item()]);
+      expect([i, f(x).item()]).not.toEqual([i, before]);
+    }
+  });
+  test("a field that changes at every call is named in the warning", () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const net = new Net();
+    const f = compile((x: Tensor) => net.forward(x), { name: "step" });
+    for (let i = 0; i < 20; i++) {
+      net.seen = i;
+      f(one);
+    }
+    expect(warn.mock.calls).toEqual([
+      [
+        "compile: step has been recorded 16 times, for fields of modules that keep changing, the last time Net.seen. " +
+          "Keep counters and histories outside of modules, and numbers that ops use in a scalar(…).",
+      ],
+    ]);
+    warn.mockRestore();
+  });
   test("options of the library's layers", () => {
     const layers: [nn.Module, (layer: never) => void][] = [
       [new nn.Dropout(0.5), (d: { p: number }) => (d.p = 0)],
@@ -133,6 +206,10 @@ describe("state set inside is refused, and left as it was", () => {
     "something to look at later": [(net, x) => (net.seen = x.mul(2)), "Net.seen"],
     "a number in an object": [(net) => net.options.shift++, "Net.options.shift"],
     "an element": [(net) => net.sizes[1]!++, "Net.sizes[1]"],
+    "a function": [(net) => (net.act = (x) => x.neg()), "Net.act"],
+    "an element of a Map": [(net) => net.table.set("shift", net.table.get("shift")! + 1), "Net.table"],
+    "a tensor in a Map": [(net, x) => net.tensors.set("h", net.tensors.get("h")!.add(x)), "Net.tensors"],
+    "an element of a Set": [(net) => net.flags.add(String(net.flags.size)), "Net.flags"],
     "an element added": [(net) => net.sizes.push(3), "Net.sizes.length"],
     "a new field": [(net, x) => ((net as unknown as { late: Tensor }).late = x.add(1)), "Net.late"],
     "a field of a module inside": [
@@ -154,14 +231,35 @@ describe("state set inside is refused, and left as it was", () => {
       for (let i = 0; i < 2; i++) {
         expect(() => f(one)).toThrow(TraceError);
         expect(() => f(one)).toThrow(
-          `compile: the function sets ${path.replace("Net", "Module")}, which would happen when it is recorded and never again. Keep state in a tensor`,
+          `compile: the function sets ${path.replace("Net", "Stateful")}, which would happen when it is recorded and never again. Keep state in a tensor`,
         );
       }
       expect([net.h, net.scale, net.inverted, net.seen]).toEqual([h, scale, inverted, seen]);
       expect("late" in net).toBe(false);
-      expect(net.h.item()).toBe(0);
+      expect([net.h.item(), net.tensors.get("h")!.item(), net.table.get("shift"), net.flags.size]).toEqual([
+        0, 0, 0, 0,
+      ]);
     });
   }
+  test("by a method that the class inherits", () => {
+    class A extends nn.Module {
+      h = zeros([1]).keep();
+      forward(x: Tensor): Tensor {
+        return (this.h = this.h.add(x));
+      }
+    }
+    class B extends A {}
+    class C extends B {
+      override forward(x: Tensor): Tensor {
+        return super.forward(x).neg();
+      }
+    }
+    for (const m of [new B(), new C()]) {
+      const f = compile((x: Tensor) => m.forward(x));
+      for (let i = 0; i < 3; i++) expect(() => f(one)).toThrow(`compile: the function sets ${m.constructor.name}.h`);
+      expect(m.h.item()).toBe(0);
+    }
+  });
   test("in variables, plain objects, lists and maps, by the second call", () => {
     const holders: Record<string, () => (x: Tensor) => Tensor> = {
       "a variable": () => {

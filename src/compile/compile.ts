@@ -58,13 +58,19 @@ export interface Compiled<A extends unknown[], T> {
  * work as without it, bit for bit. Gradients flow inside of f, not through its results; called with a tensor that requires a
  * gradient, as grad(compile(f)) does, f runs as it is.
  *
- * Errors are those of eager mode: an index out of range throws, and parameters, optimizers' state, running statistics, gradients and
- * random numbers are as before the call. Results of earlier calls are undefined after it.
+ * Errors are those of eager mode: an index out of range throws. A compiled call that throws changes no state: parameters, optimizers'
+ * state, running statistics, gradients and random numbers are as before the call, where an eager call may already have updated BatchNorm's
+ * statistics and drawn random numbers. Results of earlier calls are undefined after it.
  *
- * A recording is made again if fields of the modules that f uses change (options, parameters, sub-modules, train or eval). State that
- * f sets in such a field throws: write tensors with copyFrom, numbers with a `scalar`. compile does not see numbers from closures,
- * contents of JavaScript arrays, Math.random(), Date.now(), or tensors in variables that are replaced after the second call: what
- * they were when f was recorded is used from then on. If f uses tensors from variables, the second call records f once more to compare.
+ * A recording is made again if fields change of the modules whose class methods f calls, and of modules inside these: values, functions,
+ * `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements, four levels deep. Any such change counts, even of
+ * a field that f never reads: keep counters and histories outside of modules. State that f sets in such a field throws: write tensors with
+ * copyFrom, numbers with a `scalar`. If f uses tensors from variables, the second call records f once more to compare.
+ *
+ * compile does not see these changes, and uses what f found when it was recorded: numbers from closures, Math.random(), Date.now(); tensors
+ * in variables, replaced after the second call; larger or deeper collections; elements of typed arrays; fields of other classes' instances;
+ * #private, static and symbol-keyed fields; accessors; fields of a module of which f calls no class method (it only reads `m.k`, or `forward`
+ * is an arrow function); fields added to an instance of a class that has its own `static kind`, as the library's layers have.
  *
  * ```ts
  * const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.mse(model.forward(x), y)));
@@ -90,9 +96,14 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
     if (traces.length > MAX_TRACES) {
       traces.pop()!.dispose();
       if (++evicted === MAX_TRACES) {
+        const field = traces[1]!.changedField;
         console.warn(
-          `compile: ${name} has been recorded ${evicted + MAX_TRACES} times, for arguments, modes or options that keep changing. ` +
-            "Pass changing numbers as scalar(…) or tensors, and pad batches to one size.",
+          `compile: ${name} has been recorded ${evicted + MAX_TRACES} times, for ${
+            field
+              ? `fields of modules that keep changing, the last time ${field}. Keep counters and histories outside of modules, and numbers ` +
+                "that ops use in a scalar(…)."
+              : "arguments, modes or options that keep changing. Pass changing numbers as scalar(…) or tensors, and pad batches to one size."
+          }`,
         );
       }
     }

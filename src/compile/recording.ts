@@ -44,6 +44,8 @@ export interface Recording<T> {
   readonly isLoose: boolean;
   /** Tensors from outside that it used: they must live as long as the recording is run. */
   readonly captured: readonly Captured[];
+  /** The first field of a module that has changed since, for messages. */
+  readonly changedField: () => string | undefined;
   /** What must still hold for the recording to stand for the function. */
   readonly guards: readonly (() => boolean)[];
   /** Memory that it reads or writes besides its own, retained for it. */
@@ -220,7 +222,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   restoreVersions();
   // What f made for itself on the way, constants among it, is held by its memory alone.
   const captured = Array.from(outside.values()).filter(({ tensor }) => !tensor.isDisposed && !own.has(tensor));
-  for (const x of properties.tensors()) held.add(x);
+  for (const x of properties.tensors) held.add(x);
   /** By memory: a detached or reshaped tensor shares that of the tensor that is held. */
   const holding = new Set(Array.from(held, (x) => !x.isDisposed && x.storage("compile")));
   return {
@@ -236,6 +238,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     finite,
     isLoose: captured.some(({ tensor }) => !holding.has(tensor.storage("compile")) && !isConstant(tensor)),
     captured,
+    changedField: () => properties.changed(),
     guards: properties.isEmpty ? guards : [...guards, properties.guard()],
     retained: [...retained],
   };

@@ -241,6 +241,11 @@ export class Trace<T> {
     return same;
   }
 
+  /** The first field of a module that has changed since it was recorded. */
+  get changedField(): string | undefined {
+    return this.recording.changedField();
+  }
+
   /** Copies arguments in. */
   bind(args: readonly unknown[]): void {
     const { parts } = this.signature;

@@ -4,12 +4,12 @@ import { mark, refuseForeign } from "../copies.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { check, checkNone, kindOf, requireKind, shown } from "../runtime/arguments.ts";
 import { Error, quoted, ShapeError, TypeError } from "../runtime/errors.ts";
-import { register } from "../stateful.ts";
+import { nameOf, register } from "../stateful.ts";
 import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
 import { undoable } from "../undo.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
 
-export { parameter };
+export { nameOf, parameter };
 
 /** Tensors by name: what `stateDict` returns and `loadStateDict` takes. */
 export type StateDict = Record<string, Tensor>;
@@ -252,10 +252,6 @@ export abstract class Module {
 
 /** The modules whose text is being written. */
 const printing = new Set<Module>();
-
-/** How a module is printed: its kind, or the name of a class that has none of its own. Nothing is decided by that name. */
-export const nameOf = (module: Module): string =>
-  Object.hasOwn(module.constructor, "kind") ? kindOf(module) : module.constructor.name || kindOf(module);
 
 /** The input of a forward pass that takes one. @throws TypeError unless it is a tensor, and the only argument */
 export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, name = "x"): Tensor {
