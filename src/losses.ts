@@ -2,6 +2,7 @@
 
 import { customGradient } from "./autograd.ts";
 import * as ops from "./functions.ts";
+import { checkedFraction } from "./ops/fraction.ts";
 import { oneHotLabels } from "./ops/gather.ts";
 import { logisticLoss } from "./ops/logistic.ts";
 import { crossEntropyRows } from "./ops/rows.ts";
@@ -87,7 +88,6 @@ interface WeightedOptions extends LossOptions {
   /** Factors that broadcast to the elements. Elements with a factor of 0 do not count, even if they are NaN or infinite. */
   readonly weight?: Tensor;
 }
-const weighted = (each: Tensor, weight?: Tensor): Tensor => (weight ? each.mul(weight) : each);
 
 /** Where x is infinite or NaN, as bool. */
 const isNotFinite = (x: Tensor): Tensor => x.mul(0).ne(0);
@@ -98,22 +98,39 @@ const product = customGradient((x: Tensor, w: Tensor) => [
   (dy, x, w) => [dy.mul(w), w.requiresGrad ? dy.mul(ops.where(ops.logicalAnd(w.eq(0), isNotFinite(x)), 0, x)) : null],
 ]);
 
-/** x and target with 0 for the elements that are not finite and have the weight 0, so that gradients skip them too. */
-function counted(x: Tensor, target: Tensor, weight?: Tensor): [x: Tensor, target: Tensor] {
-  if (!weight) return [x, target];
-  const skipped = ops.logicalAnd(weight.eq(0), isNotFinite(x.add(target)));
-  return [ops.where(skipped, 0, x), ops.where(skipped, 0, target)];
+/**
+ * The weighted losses of x and target, without the elements that `isInvalid` and have the weight 0: 0 stands in for them, and no
+ * gradient reaches x, the target or the weight there.
+ */
+function weightedLosses(
+  x: Tensor,
+  target: Tensor,
+  weight: Tensor | undefined,
+  isInvalid: () => Tensor,
+  f: (x: Tensor, target: Tensor, skipped?: Tensor) => Tensor,
+): Tensor {
+  if (!weight) return f(x, target);
+  const skipped = ops.logicalAnd(weight.eq(0), isInvalid());
+  const each = f(ops.where(skipped, 0, x), ops.where(skipped, 0, target), skipped);
+  return product(ops.where(skipped, 0, each), weight);
 }
 
-/** Checks values in eager mode; a function that compile records has none. @throws RangeError */
-function requireProbabilities(name: string, role: string, x: Tensor, remedy: string): void {
-  if (currentRecorder() || !x.size) return;
+/** Where x is outside 0 … 1 or NaN, as bool. */
+const isImprobable = (x: Tensor): Tensor => ops.logicalNot(ops.logicalAnd(x.ge(0), x.le(1)));
+
+/** x, once its values are checked: in eager mode at once, in compiled functions on each call. @throws RangeError */
+function probabilities(name: string, role: string, x: Tensor, remedy: string): Tensor {
+  if (!x.size) return x;
+  const error = (v: number, at: number): Error => {
+    const place = contiguousStrides(x.shape).map((stride, i) => Math.floor(at / stride) % x.shape[i]!);
+    return new RangeError(`${name}: the ${role} is ${v} at ${show(place)}, but must be in 0 … 1. ${remedy}`);
+  };
+  if (currentRecorder()) return checkedFraction(x, error) as Tensor;
   const [low, high] = tidy(() => withGrad(false, () => [x.min().item(), x.max().item()]));
-  if (low! >= 0 && high! <= 1) return;
+  if (low! >= 0 && high! <= 1) return x;
   const { data } = x;
   const at = data.findIndex((v) => !(v >= 0 && v <= 1));
-  const place = contiguousStrides(x.shape).map((stride, i) => Math.floor(at / stride) % x.shape[i]!);
-  throw new RangeError(`${name}: the ${role} is ${data[at]} at ${show(place)}, but must be in 0 … 1. ${remedy}`);
+  throw error(data[at]!, at);
 }
 
 /** log x, cut off at −100. */
@@ -133,8 +150,7 @@ const bceElements = customGradient((x: Tensor, target: Tensor) => [
 ]);
 
 /**
- * −t·log x − (1 − t)·log(1 − x) for probabilities x and t; logarithms are cut off at −100. A compiled function does not check
- * probabilities: its loss is NaN if x is outside 0 … 1.
+ * −t·log x − (1 − t)·log(1 − x) for probabilities x and t; logarithms are cut off at −100.
  * @throws ShapeError, RangeError if x or t is outside 0 … 1
  */
 export function bce(x: Tensor, target: Tensor, options: WeightedOptions = {}): Tensor {
@@ -142,10 +158,14 @@ export function bce(x: Tensor, target: Tensor, options: WeightedOptions = {}): T
   const { weight, reduction } = options;
   return internally(() => {
     requireSame("bce", x, target);
-    const [p, t] = counted(x, target, weight);
-    requireProbabilities("bce", "prediction", p, "Use bceWithLogits for logits, or apply sigmoid first.");
-    requireProbabilities("bce", "target", t, "Give the probability of class 1.");
-    return reduce("bce", weighted(bceElements(p, t), weight), reduction);
+    const isInvalid = (): Tensor => ops.logicalOr(isImprobable(x), isImprobable(target));
+    const each = weightedLosses(x, target, weight, isInvalid, (p, t) =>
+      bceElements(
+        probabilities("bce", "prediction", p, "Use bceWithLogits for logits, or apply sigmoid first."),
+        probabilities("bce", "target", t, "Give the probability of class 1."),
+      ),
+    );
+    return reduce("bce", each, reduction);
   });
 }
 
@@ -162,12 +182,14 @@ export function bceWithLogits(
   const { weight, posWeight, reduction } = options;
   return internally(() => {
     requireSame("bceWithLogits", x, target);
-    const [z, t] = counted(x, target, weight);
-    // log σ(x) = −softplus(−x).
-    const each = posWeight
-      ? product(ops.softplus(z.neg()), t.mul(posWeight)).add(product(ops.softplus(z), ops.sub(1, t)))
-      : (logisticLoss(z, t) as Tensor);
-    return reduce("bceWithLogits", weighted(each, weight), reduction);
+    const isInvalid = (): Tensor => isNotFinite(posWeight ? x.add(target).add(posWeight) : x.add(target));
+    const each = weightedLosses(x, target, weight, isInvalid, (z, t, skipped) => {
+      if (!posWeight) return logisticLoss(z, t) as Tensor;
+      const positive = skipped ? ops.where(skipped, 1, posWeight) : posWeight;
+      // log σ(x) = −softplus(−x).
+      return product(ops.softplus(z.neg()), t.mul(positive)).add(product(ops.softplus(z), ops.sub(1, t)));
+    });
+    return reduce("bceWithLogits", each, reduction);
   });
 }
 
@@ -268,8 +290,10 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
     const classes = logits.shape.at(-1) ?? 1;
     requireClassWeight("crossEntropy", weight, classes);
     /** Spread by ε over all C classes, and weighted: w·((1 − ε)·p + ε/C). */
-    const spread = (p: Tensor): Tensor =>
-      weighted(labelSmoothing ? p.mul(1 - labelSmoothing).add(labelSmoothing / classes) : p, weight);
+    const spread = (p: Tensor): Tensor => {
+      const smooth = labelSmoothing ? p.mul(1 - labelSmoothing).add(labelSmoothing / classes) : p;
+      return weight ? smooth.mul(weight) : smooth;
+    };
     if (target.dtype === "float32" && sameShape(target.shape, logits.shape)) {
       const each = crossEntropyRows(logits.reshape([-1, classes]), spread(target.reshape([-1, classes]))) as Tensor;
       return reduce("crossEntropy", reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
@@ -296,7 +320,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
 
 /**
  * t·(log t − x) for log-probabilities x and probabilities t, or log-probabilities with logTarget. Where the probability is 0, the
- * loss is 0, whatever x is; a negative one gives NaN.
+ * loss is 0, even if x is −∞; a negative probability or an x of NaN gives NaN.
  */
 export function klDiv(
   x: Tensor,
@@ -310,11 +334,12 @@ export function klDiv(
   const { logTarget = false, reduction = "mean" } = options;
   return internally(() => {
     requireSame("klDiv", x, target);
-    // 1·(log 1 − 0) stands for 0·(log 0 − x), and its gradients are cut off.
+    // Where t = 0, compute 1·(log 1 − 0) = 0 instead of 0·(log 0 − x), without a gradient.
     const impossible = target.eq(logTarget ? Number.NEGATIVE_INFINITY : 0);
     const t = ops.where(impossible, logTarget ? 0 : 1, target);
     const logP = logTarget ? t : t.log();
-    const each = (logTarget ? t.exp() : t).mul(logP.sub(ops.where(impossible, 0, x)));
+    const terms = (logTarget ? t.exp() : t).mul(logP.sub(ops.where(impossible, 0, x)));
+    const each = ops.where(ops.logicalAnd(impossible, ops.isNaN(x)), Number.NaN, terms);
     return reduction === "batchMean" ? each.sum().div(x.shape[0] ?? 1) : reduce("klDiv", each, reduction);
   });
 }

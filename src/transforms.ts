@@ -8,7 +8,7 @@ import { sum } from "./ops/reduce.ts";
 import { full, stack } from "./ops/shape.ts";
 import { sameShape, show } from "./ops/value.ts";
 import { check, requireKind, shown } from "./runtime/arguments.ts";
-import { RangeError, ShapeError, TypeError } from "./runtime/errors.ts";
+import { DTypeError, RangeError, ShapeError, TypeError } from "./runtime/errors.ts";
 import { refuseForeignIn, requireSynchronous, tensorsIn, tidy } from "./scope.ts";
 import { type Edge, fromElements, isGradEnabled, Tensor, withGrad } from "./tensor.ts";
 
@@ -18,7 +18,6 @@ const identityRule: Rule = { name: "identity", vjp: (dy) => [dy] };
 
 /** A stand-in for x at which gradients stop: a leaf, or an identity where x itself is being differentiated from outside. */
 function variable(x: Tensor): Tensor {
-  if (x.dtype !== "float32") x.detach().requiresGrad = true; // throws a DTypeError that says so
   const stand = x.detach();
   const { edge } = x;
   if (edge && isGradEnabled()) stand.attach(new Node<Tensor>(identityRule, null, [edge], [x], [stand]));
@@ -43,6 +42,8 @@ export function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
 
 /** Places among `count` arguments, negative ones counted from the end. @throws RangeError */
 function placesOf(argnums: readonly number[], count: number, name: string): number[] {
+  if (!count)
+    throw new TypeError(`${name}: the function was called without arguments. Pass it the tensors to differentiate by.`);
   return argnums.map((i) => {
     const at = i < 0 ? i + count : i;
     if (Number.isInteger(i) && at >= 0 && at < count) return at;
@@ -69,6 +70,10 @@ function makeVariables<A extends unknown[]>(
     variables.set(i, own);
     inputs[i] = mapTensors(args[i], (x) => {
       inside.delete(x);
+      if (x.dtype !== "float32")
+        throw new DTypeError(
+          `${name}: argument ${i} is ${shown(x)}, but only float32 is differentiable. Use x.to("float32").`,
+        );
       const stand = variable(x);
       own.push(stand);
       return stand;

@@ -1,5 +1,5 @@
 /** Losses of rows, classes and elements that do not count: ignored labels, weights and targets of 0, whatever the logits are. */
-import { grad, hessian, losses, type Tensor, tensor } from "nabla";
+import { compile, grad, hessian, losses, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { costs, labels, softplus, valuesOf } from "./support/losses.ts";
 import { expectClose } from "./support/oracle.ts";
@@ -221,4 +221,42 @@ describe("elements of weight 0 do not count, even if they are not numbers", () =
     const g = grad((w: Tensor) => bceWithLogits(tensor([0.5, 2]), tensor([1, 1]), { weight: w, reduction: "sum" }));
     expectClose(g(tensor([0, 1])).data, [softplus(-0.5), softplus(-2)], 1e-6);
   });
+});
+
+describe("elements with weight 0", () => {
+  const skipping = (loss: (x: Tensor, t: Tensor, o: object) => Tensor, x: number[]) =>
+    Array.from(grad((w: Tensor) => loss(tensor(x), tensor([0, 0]), { weight: w }))(tensor([0, 1])).data);
+  test("give the weight no gradient if their value is invalid", () => {
+    for (const bad of [Infinity, -Infinity, Number.NaN]) {
+      expect(skipping(losses.bceWithLogits as never, [bad, 1])[0]).toBe(0);
+      expect(skipping(losses.bce as never, [bad, 0.5])[0]).toBe(0);
+    }
+  });
+  test("are not checked by bce, and posWeight does not reach them", () => {
+    const weight = tensor([0, 1]);
+    for (const bad of [7, -1, Number.NaN])
+      expect(losses.bce(tensor([bad, 0.5]), tensor([1, 1]), { weight }).item()).toBeCloseTo(Math.LN2 / 2, 6);
+    expect(
+      losses.bceWithLogits(tensor([1, 0]), tensor([0, 1]), { weight, posWeight: tensor([Infinity, 1]) }).item(),
+    ).toBeCloseTo(Math.LN2 / 2, 6);
+  });
+});
+
+test("compiled bce throws the same error as eager bce", () => {
+  const step = compile((x: Tensor, t: Tensor) => losses.bce(x, t));
+  const good = tensor([0.5, 0.5]);
+  expect(step(good, good).item()).toBeCloseTo(Math.LN2, 6);
+  for (const bad of [1.5, -0.1, Number.NaN]) {
+    const wrong = tensor([0.5, bad]);
+    for (const f of [step, losses.bce]) {
+      expect(() => f(good, wrong)).toThrow(/^bce: the target is .* at \[1\], but must be in 0 … 1/);
+      expect(() => f(wrong, good)).toThrow(/^bce: the prediction is .* at \[1\]/);
+    }
+  }
+});
+
+test("klDiv: a NaN prediction shows even if the target is 0; −∞ does not count", () => {
+  expect(losses.klDiv(tensor([Number.NaN]), tensor([0])).item()).toBeNaN();
+  expect(losses.klDiv(tensor([-Infinity]), tensor([0])).item()).toBe(0);
+  expect(losses.klDiv(tensor([Number.NaN]), tensor([-Infinity]), { logTarget: true }).item()).toBeNaN();
 });

@@ -280,3 +280,10 @@ test("interpolate and AdaptiveAvgPool2d refuse sizes that make no sense", () => 
   expect(() => nn.interpolate(x, { size: 2, alignCorners: true })).toThrow('alignCorners is for mode "bilinear".');
   expect(() => new nn.AdaptiveAvgPool2d([2.5, 1])).toThrow("AdaptiveAvgPool2d: the size is [2.5, 1]");
 });
+
+test("init refuses unknown choices and suggests the nearest", () => {
+  const w = zeros([2, 2]);
+  expect(() => nn.init.kaimingNormal(w, { mode: "fan_out" as never })).toThrow('Did you mean "fanOut"?');
+  expect(() => nn.init.kaimingUniform(w, { nonlinearity: "gelu" as never })).toThrow("must be one of linear, sigmoid");
+  expect(() => nn.init.calculateGain("leaky_relu" as never)).toThrow('Did you mean "leakyRelu"?');
+});

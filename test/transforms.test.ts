@@ -163,3 +163,10 @@ describe("what cannot be differentiated by", () => {
     );
   });
 });
+
+test("arguments that cannot be differentiated are named", () => {
+  const f = grad((x: Tensor) => x.sum());
+  expect(() => (f as () => unknown)()).toThrow("grad: the function was called without arguments.");
+  expect(() => f(tensor([1], { dtype: "int32" }))).toThrow("grad: argument 0 is an int32 tensor [1]");
+  expect(() => jacobian((x: Tensor) => x)(tensor([1], { dtype: "int32" }))).toThrow(": argument 0 is an int32 tensor");
+});

@@ -6,8 +6,8 @@
 import { normal as randomNormal, uniform as randomUniform } from "../creation.ts";
 import { erfc64 } from "../ops/erf.ts";
 import { show, sizeOf } from "../ops/value.ts";
-import { check } from "../runtime/arguments.ts";
-import { quoted, RangeError, ShapeError } from "../runtime/errors.ts";
+import { check, requireChoice } from "../runtime/arguments.ts";
+import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { tidy } from "../scope.ts";
 import { type Tensor, withGrad } from "../tensor.ts";
 
@@ -56,6 +56,8 @@ export function fans(x: Tensor): { fanIn: number; fanOut: number } {
 
 export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
 
+const NONLINEARITIES = ["linear", "sigmoid", "tanh", "relu", "leakyRelu", "selu"];
+
 /** The factor that keeps variance through a nonlinearity (PyTorch's calculate_gain); `a` is leakyRelu's slope. */
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   check("calculateGain", arguments, "nonlinearity:string a?:number");
@@ -67,10 +69,7 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
     leakyRelu: Math.sqrt(2 / (1 + a * a)),
     selu: 3 / 4,
   };
-  if (!Object.hasOwn(gains, nonlinearity))
-    throw new RangeError(
-      `calculateGain: nonlinearity is ${quoted(nonlinearity)}, but must be one of ${Object.keys(gains).join(", ")}.`,
-    );
+  requireChoice("calculateGain", "nonlinearity", nonlinearity, NONLINEARITIES);
   return gains[nonlinearity];
 }
 
@@ -104,19 +103,25 @@ export interface KaimingOptions {
   nonlinearity?: Nonlinearity;
 }
 
-function kaimingStd(x: Tensor, { a = 0, mode = "fanIn", nonlinearity = "leakyRelu" }: KaimingOptions): number {
+function kaimingStd(
+  name: string,
+  x: Tensor,
+  { a = 0, mode = "fanIn", nonlinearity = "leakyRelu" }: KaimingOptions,
+): number {
+  requireChoice(name, "mode", mode, ["fanIn", "fanOut"]);
+  requireChoice(name, "nonlinearity", nonlinearity, NONLINEARITIES);
   return calculateGain(nonlinearity, a) / Math.sqrt(fans(x)[mode]);
 }
 /** Uniform with variance gain²/fan (He et al. 2015, eq. 10). */
 export function kaimingUniform(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingUniform", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
-  const bound = Math.sqrt(3) * kaimingStd(x, options);
+  const bound = Math.sqrt(3) * kaimingStd("kaimingUniform", x, options);
   return uniform(x, -bound, bound);
 }
 /** Normal with variance gain²/fan (He et al. 2015, eq. 10). */
 export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingNormal", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
-  return normal(x, 0, kaimingStd(x, options));
+  return normal(x, 0, kaimingStd("kaimingNormal", x, options));
 }
 
 /**

@@ -65,7 +65,7 @@ export class EMA {
     return Object.fromEntries(this.averages.map((average, i) => [String(i), average]));
   }
 
-  /** Takes over averages. Everything is checked before anything is changed. @throws ShapeError where they do not fit */
+  /** Loads averages. Everything is checked before anything is changed. @throws ShapeError where they do not fit */
   loadStateDict(state: StateDict): void {
     this.checkState(state)();
   }

@@ -184,7 +184,7 @@ export class LBFGS {
     return { groups: [{ ...this.options }], state: [packed(this.params, vectors)] };
   }
 
-  /** Takes over options and what was learnt. Everything is checked before anything is changed. @throws Error where they do not fit */
+  /** Loads options and what was learnt. Everything is checked before anything is changed. @throws Error where they do not fit */
   loadStateDict(saved: OptimizerState): void {
     this.checkState(saved)();
   }

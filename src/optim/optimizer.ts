@@ -366,7 +366,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     };
   }
 
-  /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  /** Loads options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
   loadStateDict(state: OptimizerState): void {
     tidy(() => this.checkState(state)());
   }

@@ -71,7 +71,7 @@ export abstract class LRScheduler {
   stateDict(): SchedulerState {
     return { lastEpoch: this.lastEpoch, bases: this.bases };
   }
-  /** Takes over a state, and sets the rates. Everything is checked before anything is changed. @throws Error where it does not fit */
+  /** Loads a state, and sets the rates. Everything is checked before anything is changed. @throws Error where it does not fit */
   loadStateDict(state: SchedulerState): void {
     this.checkState(state)();
   }
@@ -296,7 +296,7 @@ export class SequentialLR {
   stateDict(): { readonly lastEpoch: number; readonly schedulers: readonly SchedulerState[] } {
     return { lastEpoch: this.lastEpoch, schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };
   }
-  /** Takes over a state, and sets the rates. Everything is checked before anything is changed. @throws Error where it does not fit */
+  /** Loads a state, and sets the rates. Everything is checked before anything is changed. @throws Error where it does not fit */
   loadStateDict(state: ReturnType<SequentialLR["stateDict"]>): void {
     this.checkState(state)();
   }
@@ -401,7 +401,7 @@ export class ReduceLROnPlateau {
   stateDict(): Readonly<Record<"bad" | "cooling", number>> & { readonly best: number | null } {
     return { best: this.best, bad: this.bad, cooling: this.cooling };
   }
-  /** Takes over a state; rates are the optimizer's to save. @throws Error where it does not fit */
+  /** Loads a state; rates are the optimizer's to save. @throws Error where it does not fit */
   loadStateDict(state: ReturnType<ReduceLROnPlateau["stateDict"]>): void {
     this.checkState(state)();
   }

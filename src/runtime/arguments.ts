@@ -2,7 +2,7 @@
  * Checks of what callers pass. A signature such as "x:tensor dims?:number|numbers {keepdim:boolean}" lists a function's arguments, their
  * kinds and its options; it is parsed at the first call. Every message names the function, the argument, what it got, and the fix.
  */
-import { capped, quoted, TypeError } from "./errors.ts";
+import { capped, quoted, RangeError, TypeError } from "./errors.ts";
 
 /** What tensor.ts installs, since nothing here may import it. */
 interface Known {
@@ -274,6 +274,15 @@ export function nearest(name: string, valid: readonly string[]): string | undefi
   if (exact !== undefined) return exact;
   const [best] = valid.map((one) => ({ one, far: distance(wanted, plain(one)) })).sort((a, b) => a.far - b.far);
   return best && best.far <= Math.max(1, Math.floor(wanted.length / 3)) ? best.one : undefined;
+}
+
+/** @throws RangeError with the nearest choice and the valid ones, unless `v` is one of them @internal */
+export function requireChoice(op: string, name: string, v: string, valid: readonly string[]): void {
+  if (valid.includes(v)) return;
+  const near = nearest(String(v), valid);
+  throw new RangeError(
+    `${op}: ${name} is ${shown(v)}, but must be one of ${valid.join(", ")}. ${near === undefined ? "" : `Did you mean "${near}"?`}`.trimEnd(),
+  );
 }
 
 /** @throws TypeError with the nearest name and the valid ones */
