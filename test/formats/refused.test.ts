@@ -157,7 +157,8 @@ describe("schedules", () => {
     for (let i = 0; i < 2; i++) training.scheduler.step(1);
     expect(training.optimizer.paramGroups[0]!.lr).toBeCloseTo(0.01, 7);
     const resumed = begin();
-    loadState(saveState(training), resumed);
+    const { warmUp: _, ...whole } = training;
+    loadState(saveState(whole), { optimizer: resumed.optimizer, scheduler: resumed.scheduler });
     loadState(saveState({ scheduler: training.warmUp, optimizer: training.optimizer }), {
       scheduler: resumed.warmUp,
       optimizer: resumed.optimizer,
@@ -215,7 +216,7 @@ describe("schedules", () => {
     const training = begin();
     training.mine.told = 7;
     const resumed = begin();
-    loadState(saveState(training), resumed);
+    loadState(saveState({ scheduler: training.scheduler }), { scheduler: resumed.scheduler });
     expect(resumed.mine.told).toBe(7);
   });
   test("a group that was added later", () => {
