@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 
-const BUDGET = 117 * 1024;
+const BUDGET = 120 * 1024;
 const builds = ["simd", "relaxed"];
 /** Programs of this size: their files are in bench/bundles. */
 const BUNDLES = [
