@@ -274,7 +274,7 @@ describe("what is refused, and the remedy", () => {
       "requiresGrad: int32 tensors have no gradients. Use float32.",
     );
     expect(() => grad((z: Tensor) => z.to("float32").sum())(tensor([1], { dtype: "int32" }))).toThrow(
-      "int32 tensors have no gradients",
+      'grad: argument 0 is an int32 tensor [1], but only float32 is differentiable. Use x.to("float32").',
     );
   });
   test("requiresGrad on a result", () => {
