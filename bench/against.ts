@@ -73,7 +73,7 @@ async function build(revision: string, path: string, signal: AbortSignal): Promi
   await output("npm", ["run", "build", "--silent"], path, signal);
 }
 
-/** Removes a worktree, be it half made. */
+/** Removes a worktree, even one that is half made. */
 function remove(path: string): void {
   try {
     // Only the link: what it leads to is this tree's.

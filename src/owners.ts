@@ -37,7 +37,7 @@ interface Owned {
 
 /** Tensors made outside of scopes in this job, and kept ones until the next sweep. */
 const unowned: Owned[] = [];
-/** Kept tensors of this job that sweeps found: they cannot move, so they are no reason to sweep. */
+/** Kept tensors of this job that sweeps found: they cannot move, so they never trigger a sweep. */
 let kept: Owned[] = [];
 /** Tensors made in the innermost open scope. */
 let scope: Owned[] = unowned;

@@ -148,7 +148,7 @@ export class Properties {
     return found[0];
   }
 
-  /** What checks, often, that all properties hold what they held, that there are no new ones, and that modules run the same forward. */
+  /** Returns a cheap check: no property changed, none was added, and modules run the same forward. */
   guard(): () => boolean {
     const elements = this.all.filter(({ owner }) => Array.isArray(owner));
     const [lists, places] = [

@@ -593,7 +593,7 @@ describe("what cannot be recorded says so", () => {
     f(tensor([1]));
     w.dispose();
     expect(() => f(tensor([1]))).toThrow(
-      /^compile: a float32 tensor that the function used when it was recorded \(by add at compile\.test\.ts:\d+:\d+\) was disposed since\. Compile it anew\.$/,
+      /^compile: a float32 tensor that the function used when it was recorded \(by add at compile\.test\.ts:\d+:\d+\) was disposed since\. Compile the function again\.$/,
     );
   });
   test("values from JavaScript written in place, and arguments of other kinds", () => {

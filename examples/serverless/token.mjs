@@ -5,4 +5,4 @@ const file = process?.env?.TRAIN_TOKEN_FILE;
 export const token = file
   ? process.getBuiltinModule("node:fs").readFileSync(file, "utf8").trim()
   : process?.env?.TRAIN_TOKEN;
-if (!token) throw new Error("TRAIN_TOKEN is not set. Set it, or TRAIN_TOKEN_FILE: whoever has the token may train.");
+if (!token) throw new Error("TRAIN_TOKEN is not set. Set it, or TRAIN_TOKEN_FILE: clients with the token may train.");

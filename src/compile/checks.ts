@@ -87,7 +87,7 @@ export function schedule(steps: readonly Step[], isState: (storage: Storage) => 
   }
   const unsure = rest.findLastIndex(isCheck) + 1;
   if (!unsure) return { first, steps: rest, unsure, saved: [] };
-  // Writes of state, and what depends on them, move behind the last check.
+  // Writes of state, and what depends on them, move after the last check.
   const before: Step[] = [];
   const after: Step[] = [];
   const accesses = noAccesses();

@@ -197,7 +197,7 @@ export class Program {
     if (!this.disposed) return;
     const { tensor, use } = this.disposed;
     throw new TraceError(
-      `compile: a ${tensor.dtype} tensor that the function used when it was recorded (by ${use}) was disposed since. Compile it anew.`,
+      `compile: a ${tensor.dtype} tensor that the function used when it was recorded (by ${use}) was disposed since. Compile the function again.`,
     );
   }
 

@@ -52,7 +52,7 @@ export interface Recording<T> {
   readonly retained: readonly Storage[];
 }
 
-/** How tensors go that a recording has made, for the message of whoever uses one later. */
+/** Why a tensor that a recording made is gone: part of the error that a later use of it throws. */
 export const RECORDED =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 

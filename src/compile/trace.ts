@@ -60,7 +60,7 @@ interface Result {
   shown: Tensor;
 }
 
-/** Attributes as text; functions, which are made anew, are left out. */
+/** Attributes as text; functions, which every call makes again, are left out. */
 const textOf = (attributes: unknown): string =>
   JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? String(v) : v)) ?? "";
 
