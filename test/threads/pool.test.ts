@@ -371,7 +371,7 @@ describe("init and dispose", () => {
     await init({ threads: 2, memoryLimit: 2 ** 32, build: info().build as "simd" | "relaxed" });
     await expect(init()).rejects.toThrow(differs("threads is 2, not 1"));
     await expect(init({ threads: 2, memoryLimit: 1e8 })).rejects.toThrow(
-      differs("memoryLimit is 4294967296, not 100007936"),
+      differs("memoryLimit is 4294967296, not 100000000"),
     );
     expect(info().threads).toBe(2);
     expect(x.toArray()).toEqual([1, 2]);
