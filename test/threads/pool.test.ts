@@ -355,7 +355,11 @@ describe("init and dispose", () => {
     const nonsense = [0, 1.5, -1, Number.NaN, Number.POSITIVE_INFINITY, 1000, "two", "2", "", null, true, [2], {}];
     for (const threads of nonsense) {
       const failed = expect(init({ threads: threads as number }), String(threads)).rejects;
-      await failed.toThrow(/^init: threads is .*, but must be "auto" or a whole number in 1 … 64\.$/);
+      await failed.toThrow(
+        typeof threads === "number" || typeof threads === "string"
+          ? /^init: threads is .*, but must be "auto" or a whole number in 1 … 64\.$/
+          : /^init: threads must be a number or a string, got .+\.$/,
+      );
     }
     await init({ threads: 2 });
     expect(info()).toMatchObject({ threads: 2, reason: expect.stringMatching(/^as asked for/) });
