@@ -108,7 +108,7 @@ describe("an index out of range fails as in eager mode", () => {
     index.copyFrom([1, 0]);
     expect(f(tensor([1, 2])).toArray()).toEqual([2, 1]);
   });
-  test("masked rows are no mistakes, and a class that is both ignored and out of range passes", () => {
+  test("masked rows pass, and so does a class that is both ignored and out of range", () => {
     const f = compile((i: Tensor) => losses.crossEntropy(rows, i, { ignoreIndex: -1 }));
     for (const values of [
       [-1, 0, 4],

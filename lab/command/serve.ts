@@ -76,7 +76,7 @@ async function serve(model: string, options: Options): Promise<void> {
   const { port, host, threads, grace, maxConnections } = options;
   const stop = stopRequested();
   let isListening = false;
-  // While the model is being loaded there are no requests to wait for.
+  // The server accepts no requests before the model has loaded, so it waits for none.
   void stop.then(() => isListening || process.exit(0));
   // Before the model: it may make tensors at once.
   if (threads !== undefined) await init({ threads });

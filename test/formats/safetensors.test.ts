@@ -220,7 +220,7 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
     expect(() => readSafetensors(fileOf(deep))).toThrow(/the header is nested more than 16 levels deep/);
     const shallow = `{"x":${"[".repeat(15)}${"]".repeat(15)}}`;
     expect(() => readSafetensors(fileOf(shallow))).toThrow(/the entry of "x"/);
-    // Brackets in names and texts are no levels.
+    // Brackets in names and strings do not count as nesting.
     const named = `{"__metadata__":{"${"[".repeat(99)}":"${"{".repeat(99)}\\"${"[".repeat(99)}"}}`;
     expect(inspectSafetensors(fileOf(named)).entries.size).toBe(0);
   });

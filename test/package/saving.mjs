@@ -1,6 +1,6 @@
 /**
- * Saves states without end until it is killed: `node saving.mjs path first keep`. Each state is told by its step alone, so that whoever
- * finds the file can make the same bytes.
+ * Saves states without end until it is killed: `node saving.mjs path first keep`. The step alone determines each state, so the test
+ * can make the same bytes again.
  */
 import { pathToFileURL } from "node:url";
 import { manualSeed, nn } from "nabla";

@@ -321,7 +321,7 @@ describe("limits follow from the input's shape", () => {
     const inputs = Array.from({ length: 1500 }, (_, i) => [i, "x".repeat(50)]);
     expect((await problem(await post(handler, { inputs }), 413)).detail).toMatch(/has 1500 samples, but at most 1024/);
   });
-  test("brackets in texts are no levels", async () => {
+  test("brackets in strings do not count as nesting", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
     const { detail } = await problem(await post(handler, { inputs: ["[".repeat(1e5), '\\"[{'.repeat(1e4)] }), 422);
     expect(detail).toBe('"inputs[0]" is not a number that float32 holds.');
