@@ -126,11 +126,12 @@ describe.each(MAJORS)("a worker that dies, on Node %i:", (major) => {
     },
   );
 
-  test("right before a call, at many moments: the call is right or a ThreadError, the next one right, and helpers come again", async () => {
+  test("right before a call, at many moments: until it is dead calls are right or a ThreadError; then helpers come again, and calls are right", async () => {
     const delays = Array.from({ length: 24 }, (_, i) => (i < 12 ? i / 50 : i / 5));
     const { results, ...life } = await die<{ results: string[] }>("deaths", "around", { delays });
-    expect(life).toEqual({ recovered: true, left: 0 });
-    expect(results).toHaveLength(3 * delays.length);
+    expect(life).toEqual({ recovered: true, after: delays.map(() => "right"), left: 0 });
+    // Two calls at once, and at least one for each of the two helpers that come again.
+    expect(results.length).toBeGreaterThanOrEqual(4 * delays.length);
     expect(results.filter((result) => result !== "right" && !THREAD_ERROR.test(result))).toEqual([]);
   });
 
