@@ -119,7 +119,7 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
   const rate = splat(-lr * ofMean), direct = splat(-lr * ofGradient);
   const correction = splat(1 / Math.sqrt(1 - beta2t));
   const low = least(1 - beta1, ofGradient != 0 ? lr * ofGradient : 1), lowMean = least(lr * ofMean, 1);
-  const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = i32x4.splat(eps >= COARSE ? 0 : -1);
+  const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
   const decoupled = flags & UpdateFlag.DecoupledDecay;
   const keep = splat(decoupled ? 1 - lr * decay : 1);
   if (begin >= end) return;
@@ -132,7 +132,9 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
     let m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d)), v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d, root)));
     const moving = above(m, lowMean);
     m = v128.and(m, moving);
-    v = v128.and(v, v128.or(above(v, lowSquare), v128.and(moving, fine)));
+    let stays = above(v, lowSquare);
+    if (fine) stays = v128.or(stays, moving);
+    v = v128.and(v, stays);
     storeLanes(s0 + at, m, count);
     storeLanes(s1 + at, v, count);
     let second = v;
@@ -153,29 +155,43 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
  * s0: v, s1: b or 0, s2: a if centered.
  */
 export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
+  if (begin >= end) return;
+  if (flags & UpdateFlag.Centered) {
+    if (s1) rmsPropOf(true, true, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
+    else rmsPropOf(true, false, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
+  } else if (s1) rmsPropOf(false, true, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
+  else rmsPropOf(false, false, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
+}
+
+// @ts-ignore: decorator
+@inline
+/** A loop for each kind: with all kinds in one, V8 keeps too little in registers. */
+function rmsPropOf(isCentered: bool, hasMomentum: bool, p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
   const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
   const low = least(lr, 1), normal = least(1, 1);
-  const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = i32x4.splat(eps >= COARSE ? 0 : -1);
+  const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
   const noise = splat(Math.min(1, 5.960464477539063e-8 / (1 - alpha)));
-  if (begin >= end) return;
   let i = begin;
   do {
     const at: usize = i << 2, count = end - i;
     const w = v128.load(p + at);
     let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
-    const moving = above(d, normal);
-    d = v128.and(d, moving);
-    let v = fma(a, v128.load(s0 + at), f32x4.mul(c, square(d, root)));
-    v = v128.and(v, v128.or(above(v, lowSquare), v128.and(moving, fine)));
+    const counts = above(d, normal);
+    d = v128.and(d, counts);
+    const large = flushed(d, root);
+    let v = fma(a, v128.load(s0 + at), f32x4.mul(c, f32x4.mul(large, large)));
+    let stays = above(v, lowSquare);
+    if (fine) stays = v128.or(stays, counts);
+    v = v128.and(v, stays);
     storeLanes(s0 + at, v, count);
-    if (flags & UpdateFlag.Centered) {
-      const mean = flushed(fma(a, v128.load(s2 + at), f32x4.mul(c, flushed(d, root))), root);
+    if (isCentered) {
+      const mean = flushed(fma(a, v128.load(s2 + at), f32x4.mul(c, large)), root);
       storeLanes(s2 + at, mean, count);
       // pmax: ∞ − ∞ leaves ∞.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
-    if (s1) {
+    if (hasMomentum) {
       d = flushed(fma(mu, v128.load(s1 + at), d), low);
       storeLanes(s1 + at, d, count);
     }
