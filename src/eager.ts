@@ -15,6 +15,8 @@ import { currentRecorder, isGradEnabled, Tensor, withRecorder } from "./tensor.t
 const address = (value: Value): number => (value as Tensor).storage("op").address;
 const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
 
+const NOTHING: readonly number[] = [];
+
 /** An operand that has no place in this copy's memory. */
 function notATensor(op: string, i: number, value: unknown): TypeError {
   refuseForeign(op, `operand ${i + 1}`, value);
@@ -38,7 +40,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   if (op.checks && !recorder) verify(op, tensors, attributes, read);
   const watch = recorder ? null : currentWatch();
   watch?.before(op, tensors, attributes);
-  const written = op.mutates?.(tensors, attributes) ?? [];
+  const written = op.mutates?.(tensors, attributes) ?? NOTHING;
   if (!recorder) for (const i of written) noteWrite(tensors[i]!.storage(op.name));
   const outputs: Tensor[] = [];
   try {

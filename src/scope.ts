@@ -10,18 +10,19 @@ import { Tensor } from "./tensor.ts";
 export function tensorsIn(
   value: unknown,
   found = new Set<Tensor>(),
-  seen = new Set<object>(),
+  seen?: Set<object>,
   foreign?: object[],
 ): Set<Tensor> {
   if (value instanceof Tensor) found.add(value);
-  else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen.has(value)) {
-    if (isForeign(value)) {
+  else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen?.has(value)) {
+    if (!Array.isArray(value) && isForeign(value)) {
       foreign?.push(value);
       return found;
     }
-    seen.add(value);
+    const known = seen ?? new Set();
+    known.add(value);
     const parts = value instanceof Map || value instanceof Set ? value.values() : Object.values(value);
-    for (const part of parts) tensorsIn(part, found, seen, foreign);
+    for (const part of parts) tensorsIn(part, found, known, foreign);
   }
   return found;
 }

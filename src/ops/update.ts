@@ -18,16 +18,24 @@ export interface UpdateAttributes {
  * Eager mode updates one parameter at a time; compile's passes join updates that differ in nothing else.
  */
 function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttributes> {
-  const partsOf = ([, ...rest]: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
+  const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
     const size = 3 + slots.length;
-    return Array.from({ length: rest.length / size }, (_, i) => rest.slice(i * size, (i + 1) * size));
+    const parts: Value[][] = [];
+    for (let i = 1; i < inputs.length; i += size) parts.push(inputs.slice(i, i + size));
+    return parts;
   };
   return {
     code,
     name,
     doc,
-    mutates: (inputs, { slots }) =>
-      inputs.flatMap((_, i) => (i > 0 && ![1, 2].includes((i - 1) % (3 + slots.length)) ? [i] : [])),
+    mutates(inputs, { slots }) {
+      const places: number[] = [];
+      for (let i = 1; i < inputs.length; i += 3 + slots.length) {
+        places.push(i);
+        for (let k = 0; k < slots.length; k++) places.push(i + 3 + k);
+      }
+      return places;
+    },
     infer([, p, g, , ...state]) {
       for (const x of [p!, g!, ...state]) requireType(name, x, "float32");
       for (const s of state)
