@@ -4,18 +4,18 @@
  */
 import { unary, unaryGrad } from "./kernels/unary";
 import { binary, where } from "./kernels/binary";
-import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, sum, sumInt } from "./kernels/reduce";
+import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, sum, sumInt, sumPieces } from "./kernels/reduce";
 import {
   crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEntropy, softCrossEntropyGrad, softmax, softmaxGrad,
 } from "./kernels/softmax";
-import { norm } from "./kernels/euclid";
+import { norm, squares } from "./kernels/euclid";
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, bernoulli, normal, randomInteger, randomPermutation, uniform } from "./kernels/random";
 import { adagrad, adam, lion, power, rmsProp, sgd } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
-import { maxPool } from "./kernels/pool";
+import { avgPool, avgPoolGrad, maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { argSort, cholesky, eigh, eighWorkspace, triangularSolve } from "./kernels/linalg";
 import { attention } from "./kernels/attention";
@@ -24,7 +24,7 @@ import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import {
-  Advance, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
+  Advance, AvgPool, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
   Softmax, SoftmaxGrad, Solve, StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip,
 } from "./opcodes";
 
@@ -74,6 +74,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.Lion) stepUpdate(op, at, thread, threads);
   else if (op <= Op.ConvWeight) conv(op, at, thread, threads);
   else if (op == Op.MaxPool) stepPool(at, thread, threads);
+  else if (op <= Op.AvgPoolGrad) stepAvgPool(op, at, thread, threads);
   else if (op <= Op.NormalizeGrad) stepNorm(op, at, thread, threads);
   else if (op <= Op.Gru) recurrent(op, at, thread, threads);
   else if (op <= Op.GruGrad) recurrentGrad(op, at, thread, threads);
@@ -144,12 +145,14 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
   switch (op) {
     case Op.Sum:
       if (integer) sumInt(out, x, n, piece, inner, begin, end);
+      else if (word(at, Reduce.type) == <u32>Type.Float64) sumPieces(out, x, n, inner, double(at, Reduce.divisor), begin, end);
       else sum(out, x, n, piece, inner, double(at, Reduce.divisor), word(at, Reduce.workspace) + thread * Fold.stack, begin, end);
       break;
     case Op.Max: integer ? maxInt(out, x, n, piece, inner, begin, end) : max(out, x, n, piece, inner, begin, end); break;
     case Op.Min: integer ? minInt(out, x, n, piece, inner, begin, end) : min(out, x, n, piece, inner, begin, end); break;
     case Op.ArgMax: case Op.ArgMin: argExtreme(out, x, n, op == Op.ArgMin ? 1 : 0, integer, begin, end); break;
-    case Op.Norm: norm(out, x, n, piece, inner, begin, end); break;
+    case Op.Norm: norm(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
+    case Op.Squares: squares(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
     case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), integer, begin, end); break;
   }
 }
@@ -223,6 +226,22 @@ function stepPool(at: usize, thread: u32, threads: u32): void {
     word(at, MaxPool.channels), outHeight, outWidth, word(at, MaxPool.kernelH), word(at, MaxPool.kernelW), word(at, MaxPool.strideH),
     word(at, MaxPool.strideW), word(at, MaxPool.padTop), word(at, MaxPool.padLeft), word(at, MaxPool.dilationH),
     word(at, MaxPool.dilationW), shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
+}
+
+function stepAvgPool(op: Op, at: usize, thread: u32, threads: u32): void {
+  const out = word(at, AvgPool.out), x = word(at, AvgPool.x), height = word(at, AvgPool.height), width = word(at, AvgPool.width);
+  const channels = word(at, AvgPool.channels), outHeight = word(at, AvgPool.outHeight), outWidth = word(at, AvgPool.outWidth);
+  const kernelH = word(at, AvgPool.kernelH), kernelW = word(at, AvgPool.kernelW), strideH = word(at, AvgPool.strideH);
+  const strideW = word(at, AvgPool.strideW), padTop = word(at, AvgPool.padTop), padLeft = word(at, AvgPool.padLeft);
+  const forward = op == Op.AvgPool, pixels = word(at, AvgPool.batch) * (forward ? outHeight * outWidth : height * width);
+  const begin = shareBegin(pixels, 16, thread, threads), end = shareBegin(pixels, 16, thread + 1, threads);
+  if (forward) {
+    avgPool(out, x, height, width, channels, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft,
+      word(at, AvgPool.countPad), begin, end);
+  } else {
+    avgPoolGrad(out, x, height, width, channels, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft,
+      word(at, AvgPool.countPad), begin, end);
+  }
 }
 
 function stepNorm(op: Op, at: usize, thread: u32, threads: u32): void {

@@ -83,6 +83,7 @@ export const enum Op {
   ArgMax,
   ArgMin,
   Norm,
+  Squares,
   Cumsum,
   // Rows (layouts Softmax, SoftmaxGrad, CrossEntropy, CrossEntropyGrad).
   Softmax,
@@ -128,6 +129,9 @@ export const enum Op {
   ConvWeight,
   /** Layout MaxPool. */
   MaxPool,
+  // Layout AvgPool.
+  AvgPool,
+  AvgPoolGrad,
   /** Layout Normalize. */
   Normalize,
   /** Layout NormalizeGrad. */
@@ -169,6 +173,8 @@ export const enum Type {
   /** Of two operands that are compared: int32 and float32, or the other way round. */
   IntFloat,
   FloatInt,
+  /** Of sums of pieces, which a second instruction adds. */
+  Float64,
 }
 
 /**
@@ -296,8 +302,8 @@ export const enum Fold {
 }
 
 /**
- * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], by `divisor` (Sum of float32); Cumsum keeps the shape,
- * `reverse` from the end.
+ * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], by `divisor` (Sum of float32, Norm, Squares); Cumsum keeps
+ * the shape, `reverse` from the end.
  */
 export const enum Reduce {
   out = Head.words,
@@ -310,10 +316,7 @@ export const enum Reduce {
   reverse = divisor + 2,
   type,
   workspace,
-  /**
-   * 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner], and twice as many for a
-   * Sum of float32, whose pieces leave a sum and what rounding took from it.
-   */
+  /** 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner], float64 for a Sum of float32. */
   piece,
   words,
 }
@@ -549,6 +552,29 @@ export const enum MaxPool {
   padLeft,
   dilationH,
   dilationW,
+  words,
+}
+
+/**
+ * The geometry is that of the forward op. AvgPool: out: [batch, outHeight, outWidth, channels] from x: [batch, height, width,
+ * channels];  AvgPoolGrad: out = dx from x = dy. `countPad`: means divide by the whole window, not by what it has in the image.
+ */
+export const enum AvgPool {
+  out = Head.words,
+  x,
+  batch,
+  height,
+  width,
+  channels,
+  outHeight,
+  outWidth,
+  kernelH,
+  kernelW,
+  strideH,
+  strideW,
+  padTop,
+  padLeft,
+  countPad,
   words,
 }
 

@@ -1,6 +1,6 @@
 /**
- * Euclidean norms along the middle of [outer, n, inner]. They add squares in float64, which holds the square of any float32, so no
- * norm overflows or underflows before its result does. Rows and columns are shared, and cut into pieces, as other reductions are.
+ * Sums of squares and Euclidean norms along the middle of [outer, n, inner]. They add squares in float64, which holds the square of
+ * any float32, so none overflows or underflows before its result does. Rows and columns are shared, and cut into pieces, as other reductions are.
  */
 import { laneMask, storeLanes } from "../simd";
 import { piecesOf } from "./reduce";
@@ -17,7 +17,7 @@ function lowSquares(v: v128): v128 {
 /** Squares of the last two lanes, as float64. */
 function highSquares(v: v128): v128 { return lowSquares(i64x2.shuffle(v, v, 1, 0)); }
 
-function rowNorm(x: usize, n: u32): f32 {
+function rowSquares(x: usize, n: u32): f64 {
   let a = f64x2.splat(0), b = a, c = a, d = a, p = x, i = n;
   for (; i >= 8; i -= 8, p += 32) {
     const v = v128.load(p), w = v128.load(p, 16);
@@ -32,30 +32,53 @@ function rowNorm(x: usize, n: u32): f32 {
     b = f64x2.add(b, highSquares(v));
   }
   const total = f64x2.add(f64x2.add(a, b), f64x2.add(c, d));
-  return <f32>Math.sqrt(f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1));
+  return f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
 }
 
-/** Of four neighbouring columns of n rows, `stride` bytes apart. */
-function columnNorms(x: usize, n: u32, stride: usize): v128 {
+// @ts-ignore: decorator
+@inline
+/** √(Σ x² / divisor), or the quotient itself, of four neighbouring columns of n rows, `stride` bytes apart. */
+function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): v128 {
   let low = f64x2.splat(0), high = low;
   for (let i: u32 = 0, p = x; i < n; i++, p += stride) {
     const v = v128.load(p);
     low = f64x2.add(low, lowSquares(v));
     high = f64x2.add(high, highSquares(v));
   }
-  return i64x2.shuffle(f32x4.demote_f64x2_zero(f64x2.sqrt(low)), f32x4.demote_f64x2_zero(f64x2.sqrt(high)), 0, 2);
+  const by = f64x2.splat(divisor);
+  low = f64x2.div(low, by);
+  high = f64x2.div(high, by);
+  if (root) {
+    low = f64x2.sqrt(low);
+    high = f64x2.sqrt(high);
+  }
+  return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
 }
 
+// @ts-ignore: decorator
+@inline
 /**
- * [outer, n, inner] → [outer, pieces of n, inner]; the norm of the pieces' norms is that of all. The share [begin, end) counts
- * pieces where inner = 1, else groups of four columns of all pieces.
+ * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) counts pieces where inner = 1, else groups of four columns
+ * of all pieces.
  */
-export function norm(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
+function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   for (let q = begin; q < end; q++) {
     const p = q / quads, column = (q - p * quads) << 2, o = p / pieces, first = (p - o * pieces) * piece;
     const from = x + (((<usize>o * n + first) * inner + column) << 2), length = min<u32>(piece, n - first);
-    if (inner == 1) store<f32>(out + (<usize>p << 2), rowNorm(from, length));
-    else storeLanes(out + ((<usize>p * inner + column) << 2), columnNorms(from, length, <usize>inner << 2), inner - column);
+    if (inner == 1) {
+      const quotient = rowSquares(from, length) / divisor;
+      store<f32>(out + (<usize>p << 2), <f32>(root ? Math.sqrt(quotient) : quotient));
+    } else storeLanes(out + ((<usize>p * inner + column) << 2), columnFold(root, from, length, <usize>inner << 2, divisor), inner - column);
   }
+}
+
+/** √(Σ x² / divisor), as `fold` says; the norm of the pieces' norms is that of all. */
+export function norm(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
+  fold(true, out, x, n, piece, inner, divisor, begin, end);
+}
+
+/** Σ x² / divisor, as `fold` says. */
+export function squares(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
+  fold(false, out, x, n, piece, inner, divisor, begin, end);
 }

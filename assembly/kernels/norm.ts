@@ -3,18 +3,25 @@
  * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ is m, the rounded mean, which
  * is exact where all are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its digits:
  * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums go on in float64 after blocks. Bits depend on n alone: groups
- * are shared, never cut.
+ * are shared, never cut. A group whose squares float32 cannot hold is normalized in float64 (wide).
  *
  * The last loops test at their end: V8 then computes the rate and the like before them, not in every turn.
  */
 import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK, TREE, tree } from "../simd";
-import { rowTotal } from "./reduce";
+import { longTotal, rowTotal } from "./reduce";
 
 /** Rows whose terms are added in float32 before they go on in float64. */
 const COLUMN_BLOCK: u32 = 16;
 
 /** A group is far from 0 where m² is more than so many times the mean of (x − m)²: rounding m then shows. */
 const FAR: f32 = 1024;
+
+/**
+ * Where float32 holds the squares of a group and their products with gradients, σ² + ε is in this range. With an ε of 10⁻¹² or more,
+ * small squares do not count.
+ */
+const LEAST: f32 = 1.4e-14;
+const MOST: f32 = 1.2e24;
 
 /** Groups per unit of work: vectors of four where groups lie side by side. */
 export function normUnits(outer: u32, inner: u32): u32 {
@@ -120,6 +127,53 @@ function inverseRoot(variance: v128, eps: f32): v128 {
   return f32x4.div(f32x4.splat(1), f32x4.sqrt(f32x4.add(variance, f32x4.splat(eps))));
 }
 
+// @ts-ignore: decorator
+@inline
+/** The lanes whose groups float32 cannot hold. */
+function isWide(variance: v128, eps: f32): v128 {
+  const v = f32x4.add(variance, f32x4.splat(eps));
+  return v128.not(v128.and(f32x4.ge(v, f32x4.splat(LEAST)), f32x4.le(v, f32x4.splat(MOST))));
+}
+
+/** The mean of n numbers `step` bytes apart, in float64. */
+function wideMean(x: usize, n: u32, step: usize): f64 { return longTotal(x, n, step) / n; }
+
+/** 1/√(σ² + ε) of n numbers `step` bytes apart, in float64. */
+function wideRate(x: usize, n: u32, step: usize, mean: f64, eps: f32): f64 {
+  return 1 / Math.sqrt(wideVariance(x, n, step, mean) + eps);
+}
+
+function wideVariance(x: usize, n: u32, step: usize, mean: f64): f64 {
+  let squares: f64 = 0;
+  for (let i: u32 = 0; i < n; i++, x += step) {
+    const d = <f64>load<f32>(x) - mean;
+    squares += d * d;
+  }
+  return squares / n;
+}
+
+/** One group in float64: n numbers `step` bytes apart; its weights and biases, `affine` bytes apart. */
+function wideNormalize(out: usize, x: usize, weight: usize, bias: usize, affine: usize, n: u32, step: usize, center: u32, eps: f32): void {
+  const mean = center ? wideMean(x, n, step) : 0, rate = wideRate(x, n, step, mean, eps);
+  for (let i: u32 = 0; i < n; i++, x += step, out += step) {
+    let v = (<f64>load<f32>(x) - mean) * rate;
+    if (weight) v *= load<f32>(weight + i * affine);
+    if (bias) v += load<f32>(bias + i * affine);
+    store<f32>(out, <f32>v);
+  }
+}
+
+/** One group's gradient in float64. */
+function wideGrad(out: usize, dy: usize, x: usize, n: u32, step: usize, center: u32, eps: f32): void {
+  const mean = center ? wideMean(x, n, step) : 0, rate = wideRate(x, n, step, mean, eps), level = center ? wideMean(dy, n, step) : 0;
+  let along: f64 = 0;
+  for (let i: u32 = 0; i < n; i++) along += <f64>load<f32>(dy + i * step) * ((<f64>load<f32>(x + i * step) - mean) * rate);
+  along /= n;
+  for (let i: u32 = 0; i < n; i++, x += step, dy += step, out += step) {
+    store<f32>(out, <f32>(rate * (<f64>load<f32>(dy) - level - (<f64>load<f32>(x) - mean) * rate * along)));
+  }
+}
+
 /**
  * out = x̂·weight + bias (either may be 0: absent; [n] with rows, [inner] with columns); stats: [outer, 2, inner] takes μ and σ².
  * Units [begin, end) (normUnits).
@@ -132,6 +186,11 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
       const delta = f32x4.splat(v128.any_true(isFar(m, squares)) ? <f32>(rowOffset(row, m, n) / n) : 0), variance = varianceOf(squares, delta);
       v128.store32_lane(stats + (<usize>r << 3), m, 0);
       v128.store32_lane(stats + (<usize>r << 3), variance, 0, 4);
+      if (v128.any_true(isWide(variance, eps))) {
+        store<f32>(stats + (<usize>r << 3), <f32>wideVariance(row, n, 4, center ? wideMean(row, n, 4) : 0), 4);
+        wideNormalize(to, row, weight, bias, 4, n, 4, center, eps);
+        continue;
+      }
       const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
       if (!n) continue;
       let i: u32 = 0;
@@ -166,6 +225,14 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
       from += step;
       to += step;
     } while (--i);
+    const wide = i32x4.bitmask(isWide(variance, eps));
+    if (!wide) continue;
+    for (let lane: u32 = 0; lane < 4 && lane < rest; lane++) {
+      if (!(wide >> lane & 1)) continue;
+      const own: usize = lane << 2, column = x + first + own;
+      store<f32>(means + step + own, <f32>wideVariance(column, n, step, center ? wideMean(column, n, step) : 0));
+      wideNormalize(out + first + own, column, weight ? weight + at + own : 0, bias ? bias + at + own : 0, 0, n, step, center, eps);
+    }
   }
 }
 
@@ -178,9 +245,13 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
       const row = x + offset, gradients = dy + offset, to = out + offset;
       const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0), squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
       const delta: f64 = v128.any_true(isFar(m, squares)) ? rowOffset(row, m, n) / n : 0;
-      const rate = inverseRoot(varianceOf(squares, f32x4.splat(<f32>delta)), eps);
-      const mean: f64 = center ? rowTotal(gradients, n) / n : 0;
-      const along = f32x4.mul(f32x4.splat(<f32>(rowProducts(row, gradients, m, n) / n - delta * mean)), f32x4.mul(rate, rate));
+      const variance = varianceOf(squares, f32x4.splat(<f32>delta)), rate = inverseRoot(variance, eps);
+      const mean: f64 = center ? rowTotal(gradients, n) / n : 0, products = rowProducts(row, gradients, m, n);
+      if (!isFinite(products) || v128.any_true(isWide(variance, eps))) {
+        wideGrad(to, gradients, row, n, 4, center, eps);
+        continue;
+      }
+      const along = f32x4.mul(f32x4.splat(<f32>(products / n - delta * mean)), f32x4.mul(rate, rate));
       // dy − mean − (x − m − δ)·along
       const level = f32x4.sub(f32x4.splat(<f32>mean), f32x4.mul(f32x4.splat(<f32>delta), along));
       let i: u32 = 0;
@@ -199,7 +270,7 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
     const first = (<usize>o * n * inner + j) << 2;
     const m = center ? columnMeans(x + first, n, step) : f32x4.splat(0), mean = center ? columnMeans(dy + first, n, step) : m;
     const squares = columnSquares(x + first, m, n, step), delta = columnDeltas(x + first, m, squares, n, step);
-    const rate = inverseRoot(varianceOf(squares, delta), eps);
+    const variance = varianceOf(squares, delta), rate = inverseRoot(variance, eps);
     const products = f32x4.sub(columnProducts(x + first, dy + first, m, n, step), f32x4.mul(delta, mean));
     const along = f32x4.mul(products, f32x4.mul(rate, rate)), level = f32x4.sub(mean, f32x4.mul(delta, along));
     let from = x + first, gradients = dy + first, to = out + first, i = n;
@@ -211,5 +282,12 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
       gradients += step;
       to += step;
     } while (--i);
+    const finite = f32x4.eq(f32x4.sub(products, products), f32x4.splat(0));
+    const wide = i32x4.bitmask(v128.or(isWide(variance, eps), v128.not(finite)));
+    if (!wide) continue;
+    for (let lane: u32 = 0; lane < 4 && lane < rest; lane++) {
+      const own = first + (<usize>lane << 2);
+      if (wide >> lane & 1) wideGrad(out + own, dy + own, x + own, n, step, center, eps);
+    }
   }
 }

@@ -94,7 +94,14 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
   return f.of(a, b);
 }
 
-/** Σ of n contiguous elements. */
+/** Σ of n elements `step` bytes apart, in float64 throughout: where a block of float32 overflows. */
+export function longTotal(x: usize, n: u32, step: usize): f64 {
+  let total: f64 = 0;
+  for (let i: u32 = 0; i < n; i++, x += step) total += <f64>load<f32>(x);
+  return total;
+}
+
+/** Σ of n contiguous elements; not finite only if an element is not. */
 export function rowTotal(x: usize, n: u32): f64 {
   let low = f64x2.splat(0), high = low, p = x, i = n;
   for (; i >= 4 * TREE; i -= 4 * TREE, p += 16 * TREE) {
@@ -112,10 +119,11 @@ export function rowTotal(x: usize, n: u32): f64 {
     low = f64x2.add(low, f64x2.promote_low_f32x4(v));
     high = f64x2.add(high, promoteHigh(v));
   }
-  return pairSum(f64x2.add(low, high));
+  const total = pairSum(f64x2.add(low, high));
+  return isFinite(total) ? total : longTotal(x, n, 4);
 }
 
-/** Σ of 4·vectors neighbouring columns of n rows, as float64 to `to`; rows are read once. */
+/** Σ of 4·vectors neighbouring columns of n rows, as float64 to `to`; rows are read once. Not finite only if an element is not. */
 // @ts-ignore: decorator
 @inline
 function columnTotals(to: usize, x: usize, n: u32, stride: usize, vectors: usize): void {
@@ -132,20 +140,15 @@ function columnTotals(to: usize, x: usize, n: u32, stride: usize, vectors: usize
     i -= whole ? TREE : 1;
     p += whole ? stride * TREE : stride;
   }
+  for (let at = to; at < end; at += 8, x += 4) {
+    if (!isFinite(load<f64>(at))) store<f64>(at, longTotal(x, n, stride));
+  }
 }
 
-/** Four float64 sums by `divisor` as the first `count` float32 at `out`; what rounding leaves goes to `rest`, unless that is 0. */
-function storeTotals(out: usize, rest: usize, from: usize, divisor: f64, count: u32): void {
-  const by = f64x2.splat(divisor);
-  const low = f64x2.div(v128.load(from), by), high = f64x2.div(v128.load(from, 16), by);
-  const v = i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
-  storeLanes(out, v, count);
-  if (!rest) return;
-  const below = f32x4.demote_f64x2_zero(f64x2.sub(low, f64x2.promote_low_f32x4(v)));
-  const above = f32x4.demote_f64x2_zero(f64x2.sub(high, promoteHigh(v)));
-  const r = i64x2.shuffle(below, above, 0, 2);
-  // ∞ − ∞ leaves nothing.
-  storeLanes(rest, v128.and(r, f32x4.eq(r, r)), count);
+/** Four float64 sums by `divisor` as the first `count` float32 at `out`. */
+function storeTotals(out: usize, from: usize, divisor: f64, count: u32): void {
+  const by = f64x2.splat(divisor), low = f64x2.div(v128.load(from), by), high = f64x2.div(v128.load(from, 16), by);
+  storeLanes(out, i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2), count);
 }
 
 /** How many pieces of length `piece` n is cut into; the last may be shorter. */
@@ -177,33 +180,44 @@ function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u3
 }
 
 /**
- * Σ / divisor of float32, shared as `fold`; `stack` is scratch. Of several pieces, each leaves its sum and what rounding took from
- * it: [outer, pieces, 2, inner].
+ * Σ / divisor of float32, shared as `fold`; `stack` is scratch. Of several pieces, each leaves its sum as float64, undivided:
+ * [outer, pieces, inner].
  */
 export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, stack: usize, begin: u32, end: u32): void {
-  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2, parts: usize = pieces > 1 ? 2 : 1;
+  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   while (begin < end) {
     const p = begin / quads, column = (begin - p * quads) << 2;
     const o = p / pieces, first = (p - o * pieces) * piece;
     const from = x + (((<usize>o * n + first) * inner + column) << 2), length = shorter(piece, n - first);
-    const to = out + ((<usize>p * parts * inner + column) << 2), rest: usize = pieces > 1 ? to + (<usize>inner << 2) : 0;
     if (inner == 1) {
-      const total = rowTotal(from, length) / divisor;
-      store<f32>(to, <f32>total);
-      if (rest) {
-        const left = <f32>(total - <f64><f32>total);
-        store<f32>(rest, left == left ? left : 0);
-      }
+      const total = rowTotal(from, length);
+      if (pieces > 1) store<f64>(out + (<usize>p << 3), total);
+      else store<f32>(out + (<usize>p << 2), <f32>(total / divisor));
       begin++;
-    } else if (end - begin >= 4 && inner - column >= 16) {
-      // Whole lines of columns.
+      continue;
+    }
+    const to = <usize>p * inner + column, rest = inner - column;
+    let vectors: u32 = 1;
+    // Whole lines of columns.
+    if (end - begin >= 4 && rest >= 16) {
       columnTotals(stack, from, length, <usize>inner << 2, 4);
-      for (let i: usize = 0; i < 4; i++) storeTotals(to + (i << 4), rest ? rest + (i << 4) : 0, stack + (i << 5), divisor, 4);
-      begin += 4;
-    } else {
-      columnTotals(stack, from, length, <usize>inner << 2, 1);
-      storeTotals(to, rest, stack, divisor, inner - column);
-      begin++;
+      vectors = 4;
+    } else columnTotals(stack, from, length, <usize>inner << 2, 1);
+    if (pieces > 1) memory.copy(out + (to << 3), stack, <usize>shorter(rest, 4 * vectors) << 3);
+    else for (let i: u32 = 0; i < vectors; i++) storeTotals(out + ((to + 4 * i) << 2), stack + (<usize>i << 5), divisor, rest - 4 * i);
+    begin += vectors;
+  }
+}
+
+/** Σ / divisor of float64 sums of pieces, [outer, n, inner] → float32 [outer, inner], shared as `fold`. */
+export function sumPieces(out: usize, x: usize, n: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
+  const quads = (inner + 3) >> 2;
+  for (let q = begin; q < end; q++) {
+    const o = q / quads, first = (q - o * quads) << 2, last = shorter(inner, first + 4);
+    for (let column = first; column < last; column++) {
+      let total: f64 = 0, p = x + ((<usize>o * n * inner + column) << 3);
+      for (let i: u32 = 0; i < n; i++, p += <usize>inner << 3) total += load<f64>(p);
+      store<f32>(out + ((<usize>o * inner + column) << 2), <f32>(total / divisor));
     }
   }
 }

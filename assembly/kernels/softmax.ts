@@ -4,8 +4,8 @@
  * may be the input, the doc says so.
  */
 import { exp, expm1, log1p } from "../math";
-import { addPairs, fma, laneMask, pairSum, storeLanes, SUM_BLOCK } from "../simd";
-import { maxRow, sumRow } from "./reduce";
+import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
+import { maxRow, rowTotal, sumRow } from "./reduce";
 
 // @ts-ignore: decorator
 @inline
@@ -50,7 +50,7 @@ function isZeroRow(x: usize, n: u32): bool {
 }
 
 /** Σ exp(x[i] − shift); also writes the terms to `out`. */
-function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
+function sumExp(out: usize, x: usize, n: u32, shift: f32): f64 {
   const s = f32x4.splat(shift);
   let total = f64x2.splat(0);
   for (let i: u32 = 0; i < n;) {
@@ -64,7 +64,7 @@ function sumExp(out: usize, x: usize, n: u32, shift: f32): f32 {
     }
     total = addPairs(total, sum);
   }
-  return <f32>pairSum(total);
+  return pairSum(total);
 }
 
 /** out = x·scale + shift on a row. */
@@ -81,7 +81,7 @@ export function softmax(out: usize, x: usize, n: u32, begin: u32, end: u32): voi
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * n) << 2;
     const total = sumExp(out + at, x + at, n, maxRow(x + at, n));
-    scaleRow(out + at, out + at, n, 1 / total, 0);
+    scaleRow(out + at, out + at, n, 1 / <f32>total, 0);
   }
 }
 
@@ -235,21 +235,24 @@ export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target:
 
 /**
  * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; with p − 1 by expm1 where the target is more than M/2.
+ * softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal logits and equal targets give 0.
  * Exactly 0 where dy[r] or all of the target is 0, whatever the logits are.
  */
 export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, target: usize, lse: usize, classes: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
-    const at: usize = (<usize>r * classes) << 2, scale = load<f32>(dy + (<usize>r << 2)), total = sumRow(target + at, classes);
+    const at: usize = (<usize>r * classes) << 2, scale = load<f32>(dy + (<usize>r << 2)), total = rowTotal(target + at, classes);
     if (scale == 0 || (total == 0 && isZeroRow(target + at, classes))) {
       memory.fill(out + at, 0, <usize>classes << 2);
       continue;
     }
-    const s = f32x4.splat(scale), mass = f32x4.splat(total), half = f32x4.splat(0.5 * total);
+    const s = f32x4.splat(scale), mass = f32x4.splat(<f32>total), half = f32x4.splat(<f32>(0.5 * total));
     const m = v128.load32_splat(lse + (<usize>r << 3)), l = v128.load32_splat(lse + (<usize>r << 3), 4);
+    const rate = f64x2.splat(total / sumExp(out + at, logits + at, classes, load<f32>(lse + (<usize>r << 3))));
     for (let i: u32 = 0; i < classes; i += 4) {
       const p: usize = at + (i << 2), t = v128.load(target + p), most = f32x4.gt(t, half);
+      const e = v128.load(out + p), low = f64x2.mul(f64x2.promote_low_f32x4(e), rate), high = f64x2.mul(promoteHigh(e), rate);
+      let d = f32x4.sub(i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2), t);
       const logP = f32x4.sub(f32x4.sub(v128.load(logits + p), m), l);
-      let d = f32x4.sub(f32x4.mul(exp(logP), mass), t);
       if (i32x4.bitmask(most)) d = v128.bitselect(f32x4.add(f32x4.mul(expm1(logP), mass), f32x4.sub(mass, t)), d, most);
       storeLanes(out + p, f32x4.mul(s, d), classes - i);
     }

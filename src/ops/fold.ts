@@ -1,5 +1,5 @@
 /** Table entries of the reductions of [outer, n, inner] along its middle, and of running sums. */
-import { Fold, Op, Reduce } from "../../assembly/opcodes.ts";
+import { Fold, Op, Reduce, Type } from "../../assembly/opcodes.ts";
 import { encodeAlone } from "../runtime/engine.ts";
 import { div, eq, mul } from "./arithmetic.ts";
 import { apply, type OpDefinition, type Reference } from "./op.ts";
@@ -85,28 +85,28 @@ function fold(
       const inexact = code === Op.Sum && x!.dtype === "float32";
       const stack = inexact && inner > 1 ? Fold.stack : 0;
       const piece = pieceOf(code, attributes);
-      // A piece's sum leaves two numbers.
-      const pieces = piece && Math.ceil(n / piece) * (inexact ? 2 : 1);
-      const workspace = encoder.workspace(stack + 4 * outer * pieces * inner);
-      const encode = (to: number, from: number, length: number, cut: number, by: number): void => {
+      const pieces = piece && Math.ceil(n / piece);
+      const workspace = encoder.workspace(stack + (inexact ? 8 : 4) * outer * pieces * inner);
+      const type = typeCode[x!.dtype];
+      const encode = (to: number, from: number, length: number, cut: number, elements: Type): void => {
         encoder.begin(code, Reduce.words);
         encoder.set(Reduce.out, to);
         encoder.set(Reduce.x, from);
         encoder.set(Reduce.outer, outer);
         encoder.set(Reduce.n, length);
         encoder.set(Reduce.inner, inner);
-        encoder.setDouble(Reduce.divisor, by);
+        encoder.setDouble(Reduce.divisor, divisor);
         encoder.set(Reduce.reverse, attributes.reverse ? 1 : 0);
-        encoder.set(Reduce.type, typeCode[x!.dtype]);
+        encoder.set(Reduce.type, elements);
         encoder.set(Reduce.workspace, workspace);
         encoder.set(Reduce.piece, cut);
         encoder.end();
       };
-      if (!piece) return encode(address(out!), address(x!), n, 0, divisor);
+      if (!piece) return encode(address(out!), address(x!), n, 0, type);
       // The partial sums come after the stacks of all shares.
       const partial = workspace + stack * encoder.shares;
-      encode(partial, address(x!), n, piece, 1);
-      encodeAlone(encoder, () => encode(address(out!), partial, pieces, 0, divisor));
+      encode(partial, address(x!), n, piece, type);
+      encodeAlone(encoder, () => encode(address(out!), partial, pieces, 0, inexact ? Type.Float64 : type));
     },
     reference: ([x], attributes) => [{ shape: attributes.shape, data: rest.reference(x!, attributes) }],
     samples: cases.map(([outer, n, inner]) => ({

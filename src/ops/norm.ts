@@ -1,11 +1,12 @@
 /** Normalization along some dimensions: the op under layer, RMS, batch, instance and group norm, and its gradient. */
 import { Normalize, NormalizeGrad, Op } from "../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
-import { add, mul, neg, rsqrt, square, sub } from "./arithmetic.ts";
+import { add, div, mul, neg, reciprocal, rsqrt, sub } from "./arithmetic.ts";
+import { normDefinition } from "./euclid.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference } from "./op.ts";
 import { float } from "./pointwise.ts";
-import { mean, sum } from "./reduce.ts";
-import { permute, reshape } from "./shape.ts";
+import { centre, mean, sum } from "./reduce.ts";
+import { pad, permute, reshape } from "./shape.ts";
 import { requireType, type Shape, sameShape, show, sizeOf, type Value } from "./value.ts";
 
 /** x is [outer, n, inner], normalized along n; it is one group where the mean is taken off (center) or not (RMS). */
@@ -20,12 +21,15 @@ export interface NormAttributes {
 /** Means over n, in x's shape seen as [outer, n, inner]. */
 const groupMean = (x: Value): Value => mean(x, 1, { keepdim: true });
 
-/** What the gradients of gradients need, as ops of x: x̂ and r. */
-function parts(x: Value, attributes: NormAttributes): { hat: Value; rate: Value } {
-  const { eps, center } = attributes;
-  const centred = center ? sub(x, groupMean(x)) : x;
-  const rate = rsqrt(add(groupMean(square(centred)), eps));
-  return { hat: mul(centred, rate), rate };
+/**
+ * What the gradients of gradients need, as ops of x: x̂ and r. 1/r = √(σ² + ε) is the norm of x − μ and one more number, √(nε), over √n:
+ * no square overflows or underflows, and it has gradients of any order where σ = 0.
+ */
+function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { hat: Value; rate: Value } {
+  const centred = center ? centre(x, 1) : x;
+  const attributes = { outer, n: n + 1, inner, divisor: n, shape: [outer, 1, inner] };
+  const root = apply(normDefinition, [pad(centred, [0, 0, 0, 1], Math.sqrt(n * eps))], attributes);
+  return { hat: div(centred, root), rate: reciprocal(root) };
 }
 
 /** A group's elements in float64, with μ, σ² and where they lie. */
@@ -153,7 +157,7 @@ export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
       const moved = attributes.center ? sub(product, mul(groupMean(g), groupMean(dy!))) : product;
       const s = sub(moved, mul(a, b));
       const byHat = neg(mul(rate, add(mul(g, a), mul(dy!, b))));
-      return sub(apply(normalizeGradDefinition, [byHat, x!], attributes), mul(hat, mul(s, square(rate))));
+      return sub(apply(normalizeGradDefinition, [byHat, x!], attributes), mul(mul(hat, rate), mul(s, rate)));
     };
     return [needs[0] ? apply(normalizeGradDefinition, [g, x!], attributes) : null, needs[1] ? byX() : null];
   },

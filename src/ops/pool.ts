@@ -1,18 +1,17 @@
 /**
- * Pooling of images with channels last. The gradient of max pooling is a scatter by the places that it remembers; averages are
- * depthwise convolutions.
+ * Pooling of images with channels last. The gradient of max pooling is a scatter by the places that it remembers; averages and
+ * their gradients are each other's adjoints.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
-import { div } from "./arithmetic.ts";
 import type { Pair } from "./conv.ts";
-import { batched, conv2d, pair, type Size2d } from "./convolve.ts";
+import { batched, pair, type Size2d } from "./convolve.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { apply, applyAll, encodeWords, type OpDefinition, type Operand, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { mean } from "./reduce.ts";
-import { full, reshape } from "./shape.ts";
-import { requireType, show, sizeOf, type Value } from "./value.ts";
+import { reshape } from "./shape.ts";
+import { requireType, type Shape, show, sizeOf, type Value } from "./value.ts";
 
 interface MaxPoolAttributes {
   readonly kernelSize: Pair;
@@ -106,6 +105,107 @@ function maxPoolSamples(): Sample<MaxPoolAttributes>[] {
   ];
 }
 
+interface AvgPoolAttributes extends Omit<MaxPoolAttributes, "dilation"> {
+  readonly inputSize: Pair;
+  readonly countIncludePad: boolean;
+}
+
+const encodeAvgPool: (code: Op) => OpDefinition<AvgPoolAttributes>["encode"] =
+  (code) =>
+  (encoder, { inputs: [x], outputs: [out], attributes, address }) => {
+    const { kernelSize, stride, pad, inputSize, outputSize, countIncludePad } = attributes;
+    const [batch, channels] = [x!.shape[0]!, x!.shape[3]!];
+    // As in opcodes.ts: AvgPool.
+    encodeWords(encoder, code, [
+      address(out!),
+      address(x!),
+      batch,
+      ...inputSize,
+      channels,
+      ...outputSize,
+      ...kernelSize,
+      ...stride,
+      ...pad,
+      countIncludePad ? 1 : 0,
+    ]);
+  };
+
+/** Calls f for each pixel of each window, with the flat places of a channel in the image and in the result, and what to divide by. */
+function forEachPooled(
+  [batch, , , channels]: Shape,
+  { kernelSize: [kh, kw], stride, pad, inputSize: [h, w], outputSize: [oh, ow], countIncludePad }: AvgPoolAttributes,
+  f: (x: number, y: number, count: number) => void,
+): void {
+  const inside = (start: number, length: number, size: number): number[] =>
+    Array.from({ length }, (_, q) => start + q).filter((p) => p >= 0 && p < size);
+  for (let n = 0; n < batch!; n++)
+    for (let i = 0; i < oh; i++)
+      for (let j = 0; j < ow; j++) {
+        const rows = inside(i * stride[0] - pad[0], kh, h);
+        const columns = inside(j * stride[1] - pad[1], kw, w);
+        const count = countIncludePad ? kh * kw : rows.length * columns.length;
+        for (const r of rows)
+          for (const s of columns)
+            for (let c = 0; c < channels!; c++)
+              f(((n * h + r) * w + s) * channels! + c, ((n * oh + i) * ow + j) * channels! + c, count);
+      }
+}
+
+export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
+  code: Op.AvgPool,
+  name: "avgPool",
+  doc: "The mean of each window, channels last, of sums in float64. dx: avgPoolGrad.",
+  infer([x], { outputSize }) {
+    requireType("avgPool", x!, "float32");
+    return [{ shape: [x!.shape[0]!, ...outputSize, x!.shape[3]!], dtype: "float32" }];
+  },
+  flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
+  encode: encodeAvgPool(Op.AvgPool),
+  vjp: (dy, { attributes }) => [apply(avgPoolGradDefinition, [dy], attributes)],
+  reference([x], attributes) {
+    const shape = [x!.shape[0]!, ...attributes.outputSize, x!.shape[3]!];
+    const data = new Float64Array(sizeOf(shape));
+    forEachPooled(shape, attributes, (from, to, count) => (data[to]! += x!.data[from]! / count));
+    return [{ shape, data }];
+  },
+  samples: avgPoolSamples(({ inputSize }) => inputSize),
+};
+
+export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
+  code: Op.AvgPoolGrad,
+  name: "avgPoolGrad",
+  doc: "avgPool's gradient: Σ dy/n over the windows that read a pixel, n numbers each. d dy: avgPool.",
+  infer: ([dy], { inputSize }) => [{ shape: [dy!.shape[0]!, ...inputSize, dy!.shape[3]!], dtype: "float32" }],
+  flops: ([dy], _, { kernelSize }) => dy!.size * sizeOf(kernelSize),
+  encode: encodeAvgPool(Op.AvgPoolGrad),
+  vjp: (g, { attributes }) => [apply(avgPoolDefinition, [g], attributes)],
+  reference([dy], attributes) {
+    const shape = [dy!.shape[0]!, ...attributes.inputSize, dy!.shape[3]!];
+    const data = new Float64Array(sizeOf(shape));
+    forEachPooled(shape, attributes, (to, from, count) => (data[to]! += dy!.data[from]! / count));
+    return [{ shape, data }];
+  },
+  samples: avgPoolSamples(({ outputSize }) => outputSize),
+};
+
+function avgPoolSamples(sizeOfInput: (attributes: AvgPoolAttributes) => Pair): Sample<AvgPoolAttributes>[] {
+  // biome-ignore format: a table
+  const cases: [batch: number, input: Pair, channels: number, kernel: Pair, stride: Pair, pad: Pair, output: Pair][] = [
+    [2, [4, 6], 3, [2, 2], [2, 2], [0, 0], [2, 3]],
+    [1, [5, 5], 5, [3, 3], [2, 2], [1, 1], [3, 3]],
+    [2, [6, 5], 8, [3, 2], [1, 1], [1, 1], [6, 6]],
+    [1, [7, 6], 2, [2, 2], [3, 3], [0, 1], [2, 3]],
+    [1, [1, 9], 1, [1, 4], [1, 2], [0, 2], [1, 5]],
+    [0, [4, 4], 2, [2, 2], [2, 2], [0, 0], [2, 2]],
+  ];
+  return cases.flatMap(([batch, inputSize, channels, kernelSize, stride, pad, outputSize]) =>
+    [true, false].map((countIncludePad) => {
+      const attributes = { inputSize, kernelSize, stride, pad, outputSize, countIncludePad };
+      return { inputs: [{ shape: [batch, ...sizeOfInput(attributes), channels] }], attributes };
+    }),
+  );
+}
+
 export interface MaxPool2dOptions {
   /** Pixels between two windows. Default: the window's size. */
   readonly stride?: Size2d;
@@ -180,13 +280,9 @@ export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "c
 export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOptions = {}): Value {
   const { countIncludePad = true, ...rest } = options;
   return batched(float(x, "avgPool2d"), (images) => {
-    const { kernelSize: kernel, stride, pad } = poolSizes("avgPool2d", images, kernelSize, rest);
-    const sums = (of: Value): Value => {
-      const channels = of.shape[3]!;
-      return conv2d(of, full([channels, ...kernel, 1], 1), null, { stride, padding: pad, groups: channels });
-    };
-    if (countIncludePad || (pad[0] === 0 && pad[1] === 0)) return div(sums(images), sizeOf(kernel));
-    return div(sums(images), sums(full([1, images.shape[1]!, images.shape[2]!, 1], 1)));
+    const { dilation: _, ...sizes } = poolSizes("avgPool2d", images, kernelSize, rest);
+    const inputSize: Pair = [images.shape[1]!, images.shape[2]!];
+    return apply(avgPoolDefinition, [images], { ...sizes, inputSize, countIncludePad });
   });
 }
 

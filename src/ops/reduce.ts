@@ -1,26 +1,7 @@
 /** Reductions over any set of dimensions, and running sums. */
 import { ShapeError } from "../runtime/errors.ts";
-import {
-  abs,
-  add,
-  div,
-  eq,
-  exp,
-  gt,
-  log,
-  logicalAnd,
-  lt,
-  mod,
-  mul,
-  ne,
-  pow,
-  round,
-  sqrt,
-  square,
-  sub,
-  where,
-} from "./arithmetic.ts";
-import { normDefinition } from "./euclid.ts";
+import { abs, add, div, eq, exp, gt, log, logicalAnd, lt, mod, mul, ne, pow, round, sub, where } from "./arithmetic.ts";
+import { normDefinition, squaresDefinition } from "./euclid.ts";
 import {
   argMaxDefinition,
   argMinDefinition,
@@ -64,7 +45,8 @@ function reduce(
   const reduced = normalizeDims(name, dims, x.shape.length);
   const shape = reducedShape(x, reduced, keepdim);
   const n = sizeOf(reduced.map((dim) => x.shape[dim]!));
-  if (n === 0 && definition !== sumDefinition && sizeOf(shape) > 0) {
+  const hasEmpty = ([sumDefinition, squaresDefinition, normDefinition] as unknown[]).includes(definition);
+  if (n === 0 && !hasEmpty && sizeOf(shape) > 0) {
     throw new ShapeError(
       `${name}: ${show(x.shape)} has no elements along the reduced dims, so there is none to return.`,
     );
@@ -209,7 +191,7 @@ export interface VarianceOptions extends ReduceOptions {
 }
 
 /** x − mean: the second mean is what the first lost by rounding, which matters if x is far from 0. */
-function centre(x: Value, dims: Dims | undefined): Value {
+export function centre(x: Value, dims: Dims | undefined): Value {
   const near = sub(x, mean(x, dims, { keepdim: true }));
   return sub(near, mean(near, dims, { keepdim: true }));
 }
@@ -222,19 +204,37 @@ function centreWhole(x: Value, dims: Dims | undefined): Value {
   return centre(add(mul(near, 2 ** 16), float(low)), dims);
 }
 
-/** The variance over `dims` (all by default), float32: Σ (x − mean)² / (n − correction), in two passes. */
-export function variance(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
+/** `definition` of x − mean over `dims`, with n − correction as its divisor. */
+function deviation(
+  name: string,
+  definition: typeof squaresDefinition,
+  x: Operand,
+  dims?: Dims | VarianceOptions,
+  options?: VarianceOptions,
+): Value {
   const { dims: over, keepdim } = readArguments([dims, options]);
   const correction =
     (typeof dims === "object" && !Array.isArray(dims) ? (dims as VarianceOptions) : options)?.correction ?? 1;
   const v = float(x);
+  const divisor = Math.max(0, counted(name, v, over) - correction);
   const centred = typeof x === "object" && x.dtype === "int32" ? centreWhole(x, over) : centre(v, over);
-  return reduce(sumDefinition, square(centred), over, keepdim, Math.max(0, counted("var", v, over) - correction));
+  return reduce(definition, centred, over, keepdim, divisor);
 }
 
-/** The standard deviation over `dims` (all by default): √variance. Its gradient is 0 where the variance is 0. */
+/**
+ * The variance over `dims` (all by default), float32: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows
+ * only if its result does.
+ */
+export function variance(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
+  return deviation("var", squaresDefinition, x, dims, options);
+}
+
+/**
+ * The standard deviation over `dims` (all by default): √variance, finite even if the variance overflows. Its gradient is 0 where it
+ * is 0.
+ */
 export function std(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
-  return unlessZero(variance(x, dims, options), sqrt, 0);
+  return deviation("std", normDefinition, x, dims, options);
 }
 
 /**

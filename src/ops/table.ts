@@ -9,7 +9,7 @@ import { attentionDefinitions } from "./attention.ts";
 import { chainDefinition } from "./chain.ts";
 import { checkDefinition } from "./check.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
-import { normDefinition } from "./euclid.ts";
+import { normDefinition, squaresDefinition } from "./euclid.ts";
 import * as folds from "./fold.ts";
 import { gatherDefinitions } from "./gather.ts";
 import { linalgDefinitions } from "./linalg.ts";
@@ -18,7 +18,7 @@ import { matmulDefinition } from "./matmul.ts";
 import { moves } from "./move.ts";
 import { normalizeDefinition, normalizeGradDefinition } from "./norm.ts";
 import type { AnyOp } from "./op.ts";
-import { maxPoolDefinition } from "./pool.ts";
+import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./pool.ts";
 import { advanceDefinition, randomDefinitions } from "./random.ts";
 import { recurrences } from "./recurrent.ts";
 import { rowDefinitions } from "./rows.ts";
@@ -95,6 +95,7 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.ArgMax]: folds.argMaxDefinition,
   [Op.ArgMin]: folds.argMinDefinition,
   [Op.Norm]: normDefinition,
+  [Op.Squares]: squaresDefinition,
   [Op.Cumsum]: folds.cumsumDefinition,
   [Op.Softmax]: rowDefinitions.softmax,
   [Op.LogSoftmax]: rowDefinitions.logSoftmax,
@@ -133,6 +134,8 @@ export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.ConvInput]: convInputDefinition,
   [Op.ConvWeight]: convWeightDefinition,
   [Op.MaxPool]: maxPoolDefinition,
+  [Op.AvgPool]: avgPoolDefinition,
+  [Op.AvgPoolGrad]: avgPoolGradDefinition,
   [Op.Normalize]: normalizeDefinition,
   [Op.NormalizeGrad]: normalizeGradDefinition,
   [Op.Rnn]: recurrences.rnn.forward,
