@@ -4,6 +4,8 @@
  */
 import { createRequire } from "node:module";
 
+import { helps, until } from "./work.mjs";
+
 export { helps, Product, train, until } from "./work.mjs";
 
 const threads = createRequire(import.meta.url)("node:worker_threads");
@@ -28,6 +30,19 @@ threads.Worker = class extends Worker {
 export const replaceWorker = (Class) => (threads.Worker = Class);
 
 export const alive = () => workers.filter((worker) => worker.alive);
+
+/**
+ * Whether, within ten seconds, `count` workers live, each of which has helped with a `call`, and the `dying` one is dead. On a busy
+ * machine a worker may come too late for any one call.
+ */
+export function allHelp(count, call, dying) {
+  const helped = new Set();
+  return until(() => {
+    for (const worker of alive()) if (helps(worker, call)) helped.add(worker);
+    const left = alive();
+    return !dying?.alive && left.length === count && left.every((worker) => helped.has(worker));
+  });
+}
 
 /** nabla, loaded when it is asked for: after what it is to find has been changed. */
 export const load = () => import("../../../dist/src/index.js");

@@ -1,6 +1,6 @@
 /** Workers that die, at rest and at work. A call gives the right result or a ThreadError, and is never waited for in vain. */
 import { setTimeout } from "node:timers/promises";
-import { alive, helps, live, load, Product, spin, spoil, told, until, workers } from "./crew.mjs";
+import { alive, allHelp, live, load, Product, spin, spoil, told, until, workers } from "./crew.mjs";
 
 const nabla = await load();
 const { dispose, info, init } = nabla;
@@ -23,14 +23,11 @@ function symmetric(n) {
 }
 
 /**
- * Calls until `count` workers help, for at most ten seconds; returns whether they do. terminate() takes effect late: the `dying` worker
- * may still help, and die, in one of these calls, which then throws a ThreadError. `results` receives what each call came to.
+ * Whether `count` workers help again. terminate() takes effect late: the `dying` worker may still help, and die, in one of these calls,
+ * which then throws a ThreadError. `results` receives the result of each call.
  */
 const recovers = (product, count, { dying, results = [] } = {}) =>
-  until(() => {
-    const helping = alive().filter((worker) => helps(worker, () => results.push(attempt(product))));
-    return !dying?.alive && helping.length === count;
-  });
+  allHelp(count, () => results.push(attempt(product)), dying);
 
 await live({
   /** One that rests: nobody misses it but its place, which another takes. */

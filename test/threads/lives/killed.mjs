@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from "node:events";
 import { isMainThread, parentPort, Worker as Thread, workerData } from "node:worker_threads";
-import { alive, helps, live, load, Product, replaceWorker, spin, told, until, Worker, workers } from "./crew.mjs";
+import { alive, allHelp, live, load, Product, replaceWorker, spin, told, until, Worker, workers } from "./crew.mjs";
 
 /** Stands in nabla's thread for a worker that the main thread has started. */
 class Relayed extends EventEmitter {
@@ -55,8 +55,7 @@ async function serve({ threads, delays }) {
   for (const delay of delays) {
     await nabla.init({ threads });
     const product = new Product(nabla, 768);
-    const helped = () => alive().every((worker) => helps(worker, () => product.run()));
-    const recovers = () => until(() => alive().length === threads - 1 && helped());
+    const recovers = () => allHelp(threads - 1, () => product.run());
     outcome.recovered &&= await recovers();
     const [victim] = alive();
     const { tensors } = nabla.memory();
