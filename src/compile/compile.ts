@@ -152,6 +152,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   }
   const methods = {
     explain(args?: Arguments<A>): Explanation {
+      check("explain", arguments, "args?:array");
       const trace = args ? find(args) : traces[0];
       if (!trace)
         throw new Error(`compile(${name}): nothing is recorded yet. Call it first, or pass explain([…]) arguments.`);
