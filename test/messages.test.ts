@@ -1,0 +1,114 @@
+/** No message is longer than 300 characters, whatever any public function, class or method is given. */
+import * as nabla from "nabla";
+import { nn, ones, randn, Tensor, tidy } from "nabla";
+import * as formats from "nabla/formats";
+import * as gradients from "nabla/gradients";
+import * as serverless from "nabla/serverless";
+import { describe, expect, test } from "vitest";
+
+type Callable = (...args: unknown[]) => unknown;
+type Class = new (...args: unknown[]) => unknown;
+
+const x = ones([2, 4]);
+const model = new nn.Linear(4, 2);
+
+const huge: [string, () => unknown][] = [
+  ["an array of 2,000 numbers", () => new Array(2000).fill(7)],
+  ["an array of 2,000 strings", () => new Array(2000).fill("seven")],
+  ["a string of 10⁶ characters", () => "x".repeat(1e6)],
+  ["a bigint of 10⁴ digits", () => 10n ** 10_000n],
+  ["an object with 2,000 keys", () => Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`key${i}`, i]))],
+  ["an object with a key of 10⁶ characters", () => ({ ["k".repeat(1e6)]: 1 })],
+  ["2,000 bytes", () => new Uint8Array(2000)],
+  ["a tensor of many dimensions", () => randn(new Array(60).fill(1))],
+  ["an error with a message of 10⁶ characters", () => new Error("x".repeat(1e6))],
+];
+
+/** What ends or restarts the engine of this file. */
+const excluded = ["nabla.init", "nabla.dispose"];
+/** All functions and classes that a module exports, by path. */
+const callablesOf = (path: string, module: object): [string, Callable][] =>
+  Object.entries(module).flatMap(([name, value]): [string, Callable][] => {
+    if (excluded.includes(`${path}.${name}`)) return [];
+    if (typeof value === "function") return [[`${path}.${name}`, value as Callable]];
+    return typeof value === "object" && value !== null ? callablesOf(`${path}.${name}`, value as object) : [];
+  });
+const modules = { nabla, "nabla/formats": formats, "nabla/gradients": gradients, "nabla/serverless": serverless };
+const callables = Object.entries(modules).flatMap(([path, module]) => callablesOf(path, module));
+/** Methods of tensors, and of a module. */
+const methods = [x, model].flatMap((owner) => {
+  const names = new Set<string>();
+  for (let p: object = owner; p !== Object.prototype; p = Object.getPrototypeOf(p) as object)
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(p)))
+      if (typeof value === "function" && !["constructor", "dispose"].includes(name)) names.add(name);
+  return Array.from(names, (name): [string, Callable] => [
+    `${owner instanceof Tensor ? "tensor" : "model"}.${name}`,
+    (owner as unknown as Record<string, Callable>)[name]!.bind(owner),
+  ]);
+});
+
+const isClass = (f: Callable): boolean => /^class\b/.test(Function.prototype.toString.call(f));
+
+test("the list holds every entry point", () => {
+  const names = callables.map(([name]) => name);
+  for (const name of [
+    "nabla.matmul",
+    "nabla.nn.Linear",
+    "nabla.nn.init.orthogonal",
+    "nabla.optim.Adam",
+    "nabla.losses.mse",
+  ])
+    expect(names).toContain(name);
+  for (const name of ["formats.loadState", "gradients.lanczos", "serverless.inferenceHandler"])
+    expect(names).toContain(`nabla/${name}`);
+  expect(names.length).toBeGreaterThan(350);
+  expect(methods.length).toBeGreaterThan(130);
+});
+
+describe("no message is longer than 300 characters", () => {
+  test.each(huge)("of any function, class or method, given %s", async (_, make) => {
+    const value = make();
+    const faults: string[] = [];
+    let refused = 0;
+    for (const [name, f] of [...callables, ...methods]) {
+      const given = [
+        [value],
+        [value, value],
+        [value, value, value],
+        [x, value],
+        [x, x, value],
+        [model, value],
+        [() => x, value],
+        [1, value],
+      ];
+      for (const args of given) {
+        try {
+          let result: unknown;
+          // A function that keeps its result, or that returns a promise, is none of tidy's business.
+          tidy(() => {
+            result = isClass(f) ? new (f as unknown as Class)(...args) : f(...args);
+          });
+          if (typeof (result as Partial<Promise<unknown>> | undefined)?.then === "function") await result;
+        } catch (error) {
+          refused++;
+          if ((error as Error).message.length > 300)
+            faults.push(`${name}: ${(error as Error).message.length}: ${(error as Error).message.slice(0, 80)}`);
+        }
+      }
+    }
+    expect(faults).toEqual([]);
+    expect(refused).toBeGreaterThan(500);
+  });
+  test("a state with 10⁵ other names, and bytes for a state", () => {
+    const model = new nn.Linear(2, 2);
+    const state = Object.fromEntries(Array.from({ length: 1e5 }, (_, i) => [`key${i}`, x]));
+    for (const wrong of [state, new Uint8Array(1e6)])
+      try {
+        model.loadStateDict(wrong as never);
+        expect.unreachable();
+      } catch (error) {
+        expect((error as Error).message).toMatch(/^loadStateDict: /);
+        expect((error as Error).message.length).toBeLessThanOrEqual(300);
+      }
+  });
+});
