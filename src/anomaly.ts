@@ -5,6 +5,7 @@ import { Journal, type Storage, withJournal } from "./memory.ts";
 import { LARGEST } from "./ops/check.ts";
 import type { AnyOp } from "./ops/op.ts";
 import { show, type Value } from "./ops/value.ts";
+import { check } from "./runtime/arguments.ts";
 import { engine, kernels } from "./runtime/engine.ts";
 import { NonFiniteError } from "./runtime/errors.ts";
 import { requireSynchronous, tensorsIn } from "./scope.ts";
@@ -178,7 +179,10 @@ export const currentWatch = (): Watch | null => watch;
  * ```
  * @throws NonFiniteError
  */
-export const detectAnomaly = <T>(f: () => T): T => finitely("detectAnomaly", f);
+export function detectAnomaly<T>(f: () => T): T {
+  check("detectAnomaly", arguments, "f:function");
+  return finitely("detectAnomaly", f);
+}
 
 /** The same under another name. @internal */
 export function finitely<T>(who: string, f: () => T): T {

@@ -4,7 +4,7 @@ import "./eager.ts";
 import * as random from "./ops/random.ts";
 import { spaced, stepped } from "./ops/ranges.ts";
 import { full as fill } from "./ops/shape.ts";
-import { type DType, requireHeld, requireShape, type Shape, sizeOf } from "./ops/value.ts";
+import { type DType, requireDType, requireHeld, requireShape, type Shape, sizeOf } from "./ops/value.ts";
 import type { NestedArray } from "./printing.ts";
 import { check, shown } from "./runtime/arguments.ts";
 import { DTypeError, ShapeError, TypeError } from "./runtime/errors.ts";
@@ -122,7 +122,13 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
 /** `value` everywhere, converted as `tensor` does: int32 truncates and saturates, uint8 keeps the low eight bits of that. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   check("full", arguments, `shape:any value:number ${OPTIONS}`);
-  return finish(fill(shape, value, options.dtype) as Tensor, options);
+  return filled("full", shape, value, options);
+}
+function filled(op: string, shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  const { dtype = "float32" } = options;
+  requireShape(op, shape);
+  requireDType(op, dtype);
+  return finish(fill(shape, value, dtype) as Tensor, options);
 }
 
 /** A number in memory that compiled functions re-read on every call, unlike plain numbers, which are part of a recording. */
@@ -150,23 +156,21 @@ export function scalar(value: number): Scalar {
 }
 export function zeros(shape: Shape, options?: TensorOptions): Tensor {
   check("zeros", arguments, `shape:any ${OPTIONS}`);
-  requireShape("zeros", shape);
-  return full(shape, 0, options);
+  return filled("zeros", shape, 0, options);
 }
 export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
-  requireShape("ones", shape);
-  return full(shape, 1, options);
+  return filled("ones", shape, 1, options);
 }
 /** 0 everywhere, in the shape and type of x. */
 export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
   check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
-  return full(x.shape, 0, { dtype: x.dtype, ...options });
+  return filled("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
 }
 /** 1 everywhere, in the shape and type of x. */
 export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
   check("onesLike", arguments, `x:tensor ${OPTIONS}`);
-  return full(x.shape, 1, { dtype: x.dtype, ...options });
+  return filled("onesLike", x.shape, 1, { dtype: x.dtype, ...options });
 }
 
 /** Ranges are monotonic: if both ends fit, all elements do. @throws RangeError */

@@ -29,7 +29,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   tick();
   for (const tensor of tensors) {
     if (!(tensor instanceof Tensor)) throw notATensor(op.name, inputs.indexOf(tensor), tensor);
-    if (tensor.storage(op.name).symbolic && !recorder) {
+    if (tensor.intact(op.name).symbolic && !recorder) {
       throw new TraceError(
         `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, and has no memory. ` +
           "Make it outside of the function, or return it.",

@@ -10,7 +10,9 @@ import { methodSignature } from "./ops/signatures.ts";
 import {
   bytesPerElement,
   type DType,
+  fingerprint,
   heldAll,
+  requireDType,
   requireShape,
   type Shape,
   type Spec,
@@ -137,13 +139,16 @@ export class Tensor implements Value {
   readonly handle: Handle<Node>;
   private leaf = false;
   private gradient: Tensor | null = null;
+  private readonly made: number;
   /** A function: structuredClone and postMessage refuse objects that hold one, and show its text. @internal */
   readonly refusal = cannotBeCloned;
 
   private constructor(spec: Spec, storage: Storage, node: Node | null, op: string) {
+    if (!op) throw new TypeError("Tensor: new Tensor(…) is internal. Use tensor(values).");
     this.shape = spec.shape;
     this.dtype = spec.dtype;
     this.size = sizeOf(spec.shape);
+    this.made = fingerprint(spec.shape);
     this.handle = {
       storage,
       node,
@@ -159,12 +164,9 @@ export class Tensor implements Value {
 
   /** A tensor with memory of its own, contents undefined. @internal */
   static allocate(spec: Spec, op: string): Tensor {
-    const width: number | undefined = bytesPerElement[spec.dtype];
-    if (width === undefined) {
-      throw new DTypeError(`${op}: "${spec.dtype}" is not an element type. Use float32, int32, bool or uint8.`);
-    }
+    requireDType(op, spec.dtype);
     requireShape(op, spec.shape);
-    const storage = new Storage(sizeOf(spec.shape) * width, recorder !== null);
+    const storage = new Storage(sizeOf(spec.shape) * bytesPerElement[spec.dtype], recorder !== null);
     return new Tensor({ shape: [...spec.shape], dtype: spec.dtype }, storage, null, op);
   }
 
@@ -190,6 +192,18 @@ export class Tensor implements Value {
         ? `${what} nabla's own dispose(), which ends all tensors. Copy the elements before: x.data.`
         : `${what} ${gone}${gone.includes(". ") ? "" : ". Return it from the scope, or keep() or clone() it before"}.`,
     );
+  }
+
+  /** The same, for callers' tensors: their shape and dtype must be as they were. @throws Error @internal */
+  intact(op: string): Storage {
+    this.requireIntact(op);
+    return this.storage(op);
+  }
+  private requireIntact(op: string): void {
+    if (fingerprint(this.shape) !== this.made)
+      throw new Error(
+        `${op}: the shape of a tensor was changed to ${show(this.shape)}. It is read-only: use reshape(…).`,
+      );
   }
 
   /** Makes this the output of a node, which it now holds. @internal */
@@ -291,7 +305,7 @@ export class Tensor implements Value {
   /** The same memory under another shape. @internal */
   alias(shape: Shape): Tensor {
     tick();
-    const view = Tensor.wrap(this.storage("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
+    const view = Tensor.wrap(this.intact("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
     const { edge } = this;
     if (gradMode && edge) view.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
     return view;
@@ -356,7 +370,7 @@ export class Tensor implements Value {
   }
 
   private elements(op: string): TypedArray {
-    const storage = this.storage(op);
+    const storage = this.intact(op);
     const { address } = storage;
     if (storage.symbolic) {
       const site = recorder?.siteOf(storage);
@@ -370,6 +384,7 @@ export class Tensor implements Value {
 
   /** The elements for a read that ends at once. Bytes that moved to JavaScript stay there, so a loop of reads needs no linear memory. @internal */
   peek(op: string): TypedArray {
+    this.requireIntact(op);
     const moved = this.handle.storage?.moved;
     return moved ? this.elementsAt(moved.buffer, 0) : this.elements(op);
   }

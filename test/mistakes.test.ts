@@ -3,6 +3,7 @@ import {
   arange,
   compile,
   concat,
+  detectAnomaly,
   full,
   grad,
   init,
@@ -11,9 +12,11 @@ import {
   noGrad,
   ones,
   optim,
+  randn,
   stack,
   summary,
   type Tensor,
+  Tensor as TensorClass,
   tensor,
   tidy,
   zeros,
@@ -29,6 +32,7 @@ const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU(), new nn.Linea
 const params = model.parameters();
 const x = ones([4, 2]);
 const y = ones([4, 1]);
+const int = (values: number[]): Tensor => tensor(values, { dtype: "int32" });
 const sgd = (): optim.SGD => new optim.SGD(params, { lr: 0.1 });
 
 const mistakes: [code: string, call: () => unknown, message: string][] = [
@@ -58,7 +62,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["tensor(['1'])", () => tensor(any(["1"])), 'tensor: values must be numbers, booleans or arrays of them, got "1". Convert texts with Number(…).'],
   ["full([2])", () => full([2], any(undefined)), "full: value must be a number, got undefined. Pass a number."],
   ["zeros(2)", () => zeros(any(2)), "zeros: 2 is not a shape: give an array of whole numbers, such as [2, 3]."],
-  ["pad([1, 1], 'reflect')", () => x.pad([1, 1], any("reflect")), 'pad: value must be a number, got "reflect". Pass a number.'],
+  ["pad([1, 1], 'reflect')", () => x.pad([1, 1], any("reflect")), 'pad: value must be a number, got "reflect". pad fills with a number; for a mirrored border, use slice, flip and concat.'],
   ["Linear(2, 3, false)", () => new nn.Linear(2, 3, any(false)), "Linear: options must be an object, got false. Did you mean { bias: false }? Valid options: bias."],
   ["Linear('2', 3)", () => new nn.Linear(any("2"), 3), 'Linear: inFeatures must be a number, got "2". Write it without quotes: 2.'],
   ["LSTM(2, 3, 2)", () => new nn.LSTM(2, 3, any(2)), "LSTM: options must be an object, got 2. Did you mean { numLayers: 2 }? Valid options: numLayers, bias, batchFirst, dropout, bidirectional."],
@@ -70,7 +74,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["a class in Sequential", () => new nn.Sequential(any(nn.ReLU)), "Sequential: layer must be a module, got a class. Make a module of it: a class needs new; for a function, extend nn.Module."],
   ["an LSTM in Sequential", () => new nn.Sequential(any(new nn.LSTM(2, 3)), new nn.Linear(3, 1)).forward(ones([5, 4, 2])), "Sequential: layer 0 (LSTM) returned the array [a tensor, …], but the next layer needs one tensor. Write a module whose forward passes on the part that you need, such as the output of an LSTM."],
   ["minimize without a result", () => sgd().minimize(any(() => {})), "SGD.minimize: the function returned nothing. Return the loss from it."],
-  ["minimize with a number", () => sgd().minimize(any(() => losses.mse(model.forward(x), y).item())), "SGD.minimize: the loss must be a tensor, got"],
+  ["minimize with a number", () => sgd().minimize(any(() => full([1], 1.5).item())), "SGD.minimize: the loss must be a tensor, got 1.5. Return the loss tensor itself, without item() or toArray()."],
   ["minimize with a promise", () => sgd().minimize(any(async () => losses.mse(model.forward(x), y))), "SGD.minimize: f returned a promise, but SGD.minimize ends when f returns. Use it inside the async function instead."],
   ["minimize with each loss", () => sgd().minimize(() => losses.mse(model.forward(x), y, { reduction: "none" })), "SGD.minimize: the loss is [4, 1], not one number. Reduce it with mean() or sum()."],
   ["minimize with a constant", () => sgd().minimize(() => x.sum()), "SGD.minimize: the loss depends on nothing that requires a gradient. Compute it from the model's parameters, outside noGrad and without detach() or item()."],
@@ -84,10 +88,37 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["loadState(path)", () => loadState(any("a.safetensors"), { model }), 'loadState: file must be an ArrayBuffer or a Uint8Array, got "a.safetensors". Read the file first: readFileSync(path).'],
   ["readSafetensors(path)", () => readSafetensors(any("a.safetensors")), 'readSafetensors: file must be an ArrayBuffer or a Uint8Array, got "a.safetensors". Read the file first: readFileSync(path).'],
   ["loadStateDict(bytes)", () => model.loadStateDict(any(new Uint8Array(9))), "loadStateDict: state must be an object, got a Uint8Array of 9 bytes. Read bytes with loadState or readSafetensors."],
-  ["inferenceHandler({ inputs })", () => inferenceHandler(any({ load: () => model, inputs: { shape: [null, 2] } })), 'inferenceHandler: unknown option "inputs". Did you mean "input"?'],
+  ["inferenceHandler({ inputs })", () => inferenceHandler(any({ load: () => model, inputs: { shape: [null, 2] } })), 'inferenceHandler: unknown option "inputs". Did you mean "input"? Valid options: load, input, output, limits, batching, warm, name, path, token, authorize, onError, cors, metrics, requestIds, accessLog, onRefused.'],
   ["summary(model, 2)", () => summary(model, any(2)), "summary: inputShape must be an array, got 2. Pass an array."],
   ["saliency(x, model)", () => saliency(any(x), any(model)), "saliency: f must be a module or a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
   ["hessianTrace(model)", () => hessianTrace(any(model)), "hessianTrace: objective must be an objective, got a module (Sequential). Pass objective(model, loss)."],
+  ["x.shape[0] = 8", () => { const v = ones([2, 3]); any<number[]>(v.shape)[0] = 8; v.sum(); }, "sum: the shape of a tensor was changed to [8, 3]. It is read-only: use reshape(…)."],
+  ["x.shape.reverse()", () => { const v = ones([2, 3]); any<number[]>(v.shape).reverse(); v.add(1); }, "add: the shape of a tensor was changed to [3, 2]. It is read-only: use reshape(…)."],
+  ["x.shape = [8]", () => { const v = ones([2, 3]); any<{ shape: number[] }>(v).shape = [8]; v.toArray(); }, "toArray: the shape of a tensor was changed to [8]. It is read-only: use reshape(…)."],
+  ["oneHot of −1", () => int([0, -1]).oneHot(3), "oneHot: index -1 (at 1) is outside 0 … 2."],
+  ["oneHot of the number of classes", () => int([3]).oneHot(3), "oneHot: index 3 (at 0) is outside 0 … 2."],
+  ["oneHot of a fraction", () => tensor([0.5]).oneHot(3), 'oneHot: the index is float32, but must be int32. Convert it with .to("int32").'],
+  ["oneHot of −1, compiled", () => compile((v: Tensor) => v.oneHot(3))(int([-1])), "oneHot: index -1 (at 0) is outside 0 … 2."],
+  ["detectAnomaly(loss)", () => detectAnomaly(any(x)), "detectAnomaly: f must be a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["new Tensor([1, 2])", () => new (TensorClass as unknown as new (v: unknown) => Tensor)([1, 2]), "Tensor: new Tensor(…) is internal. Use tensor(values)."],
+  ["new ParamGroup()", () => new (optim.ParamGroup as new () => unknown)(), "ParamGroup: params must be an array, got undefined. Pass an array."],
+  ["new Optimizer(params)", () => new (optim.Optimizer as unknown as new (v: unknown, o: unknown) => unknown)(params, { lr: 1 }), "Optimizer: is abstract. Use one such as new optim.Adam(params)."],
+  ["new LRScheduler(optimizer)", () => new (optim.LRScheduler as unknown as new (v: unknown) => unknown)(sgd()), "LRScheduler: is abstract. Use one such as new optim.StepLR(…)."],
+  ["new KeyValueCache(8)", () => new (nn.KeyValueCache as new (n: number) => unknown)(8), "KeyValueCache: takes no arguments, got 1: argument 1 is 8. Remove it."],
+  ["cache.append(1)", () => any<{ append(v: number): void }>(new nn.KeyValueCache()).append(1), "KeyValueCache.append: layer must be a module, got 1. Pass a module."],
+  ["parameter(x, true)", () => nn.parameter(ones([2]), any(true)), "parameter: owner must be a module, got true. Pass a module."],
+  ["zeros of a dtype that is none", () => zeros([2], { dtype: any("double") }), 'zeros: "double" is not an element type. Use float32, int32, bool or uint8.'],
+  ["view of a wrong size", () => ones([4]).view(3), "view: [4] has 4 elements, which do not fit [3]."],
+  ["a token that does not exist", () => new nn.Embedding(3, 2).forward(int([5])), "embedding: index 5 (at 0) is outside 0 … 2."],
+  ["Upsample of no images", () => new nn.Upsample({ scaleFactor: 2 }).forward(ones([2])), "Upsample: images are [batch, height, width, channels], but this is [2]."],
+  ["group.lr = '1'", () => { sgd().paramGroups[0]!.lr = any("1"); }, 'SGD: lr must be a number, got "1". Write it without quotes: 1.'],
+  ["a LambdaLR of a string", () => new optim.LambdaLR(sgd(), any(() => "a")), `LambdaLR: lambda's result must be a number, got "a". Pass a number.`],
+  ["clamp({ min })", () => x.clamp(any({ min: 0 })), "clamp: low must be a number, got the object { min }. Pass min as an argument: 0."],
+  ["clamp('0', 1)", () => x.clamp(any("0"), 1), 'clamp: low must be a number, got "0". Write it without quotes: 0.'],
+  ["sum({ dim })", () => x.sum(any({ dim: 1 })), 'sum: unknown option "dim". Pass dims as an argument. Valid options: keepdim.'],
+  ["randn([2], 0, 1)", () => (randn as (...args: unknown[]) => Tensor)([2], 0, 1), "randn: options must be an object, got 0. Use normal(shape, mean, std). Valid options: dtype, requiresGrad."],
+  ["SequentialLR(optimizer, …)", () => new optim.SequentialLR(any(sgd()), any([])), "SequentialLR: schedulers must be an array, got an optimizer (SGD). Leave it out: each schedule has its optimizer."],
+  ["zeros([NaN])", () => zeros([Number.NaN]), "zeros: [NaN] is not a shape: give an array of whole numbers, such as [2, 3]."],
 ]; // biome-ignore format: a table
 
 test.each(mistakes)("%s is refused with the fix", (_, call, message) => {
@@ -99,7 +130,7 @@ test.each(mistakes)("%s is refused with the fix", (_, call, message) => {
   }
   expect(found).toBeInstanceOf(Error);
   const text = (found as Error).message;
-  expect(text.slice(0, message.length)).toBe(message);
+  expect(text).toBe(message);
   expect(text.length).toBeLessThanOrEqual(300);
 });
 test("an unknown option of init is refused before anything starts", async () => {
@@ -117,7 +148,7 @@ test("a tensor is data in JSON, text in templates, and refuses to be cloned with
 test("view is PyTorch's: sizes or a shape, and −1 for one of them", () => {
   expect(ones([4]).view(2, 2).shape).toEqual([2, 2]);
   expect(ones([4]).view([-1, 2]).shape).toEqual([2, 2]);
-  expect(() => ones([4]).view(3)).toThrow("reshape: [4] has 4 elements, which do not fit [3].");
+  expect(() => ones([4]).view(3)).toThrow("view: [4] has 4 elements, which do not fit [3].");
 });
 test("options follow any optional argument", () => {
   const m = tensor([[3, 1, 2], [6, 5, 4]]); // biome-ignore format: a matrix

@@ -75,10 +75,10 @@ describe("memory stays whole", () => {
   });
   test("unknown element types and sizes that are no sizes are refused", () => {
     expect(() => zeros([2], { dtype: "double" as DType })).toThrow(
-      'full: "double" is not an element type. Use float32, int32, bool or uint8.',
+      'zeros: "double" is not an element type. Use float32, int32, bool or uint8.',
     );
     expect(() => ones([2]).to("int64" as DType)).toThrow(/"int64" is not an element type/);
-    expect(() => int([0]).oneHot(Number.NaN)).toThrow("oneHot: [null] is not a shape");
+    expect(() => int([0]).oneHot(Number.NaN)).toThrow("oneHot: [NaN] is not a shape");
     expect(() => scatterSum(ones([1]), 0, int([0]), 1.5)).toThrow("scatterSum: [1.5] is not a shape");
     expect(() => ones([4]).slice([0.5, 3])).toThrow(
       "slice: 0.5 is not a place in dim 0 of [4]: use a whole number or null.",
@@ -106,7 +106,7 @@ describe("memory stays whole", () => {
       'linear: the weight is int32, but must be float32. Convert it with .to("float32").',
     );
     expect(() => ones([2]).clamp(ones([2]) as unknown as number)).toThrow(
-      "clamp: bounds are numbers. Use maximum and minimum for tensors.",
+      "clamp: low must be a number, got a float32 tensor [2]. For tensors as bounds use maximum and minimum.",
     );
   });
   test("gather and indexSelect move one-byte elements too", () => {

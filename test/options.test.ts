@@ -180,7 +180,7 @@ describe("values that used to pass silently, or failed inside, are refused by na
   const cyclic: Record<string, unknown> = {};
   cyclic.self = cyclic;
   test.each<[string, () => unknown, string]>([
-    ["gelu's approximation", () => v.gelu({ approximate: any("x") }), 'gelu: approximate is "x", but must be "none" or "tanh".'],
+    ["gelu's approximation", () => v.gelu({ approximate: any("x") }), 'gelu: approximate is "x", but must be one of none, tanh.'],
     ["permute", () => v.permute(any<number>([1, 0]), 1), "permute: got an array and 1 more arguments."],
     ["reshape", () => v.reshape(any<number>([8]), any<number>([4])), "reshape: got an array and 1 more arguments."],
     ["slice with places", () => v.slice(any([0, 1, 2, 3])), "slice: a range must be null, a number or [start, end, step]"],

@@ -73,7 +73,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "a cell's nonlinearity",
     () => new nn.RNNCell(3, 4, { nonlinearity: "elu" as "relu" }),
-    /RNNCell: nonlinearity is "elu", but must be "tanh" or "relu"/,
+    /RNNCell: nonlinearity is "elu", but must be one of tanh, relu/,
   ],
   ["a cell's input", () => new nn.LSTMCell(3, 4).forward(zeros([3])), /LSTMCell: x is \[3\], but must be \[batch, 3\]/],
 ])("%s: refused", (_, f, message) => expect(f).toThrow(message));

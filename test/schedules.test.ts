@@ -62,7 +62,7 @@ describe("OneCycleLR", () => {
     [{ totalSteps: 0 }, /OneCycleLR: totalSteps is 0/],
     [{ totalSteps: 5, divFactor: 0 }, /OneCycleLR: divFactor is 0, but must be above 0/],
     [{ totalSteps: 5, finalDivFactor: -1 }, /OneCycleLR: finalDivFactor is -1/],
-    [{ totalSteps: 5, annealStrategy: "poly" }, /annealStrategy is "poly", but must be "cos" or "linear"/],
+    [{ totalSteps: 5, annealStrategy: "poly" }, /annealStrategy is "poly", but must be one of cos, linear/],
   ])("%o is refused", (options, message) => {
     expect(() => cycle(options as { totalSteps: number })).toThrow(message);
   });

@@ -271,13 +271,13 @@ describe("errors name the op, the shapes and the remedy", () => {
       new DTypeError('where: the condition is float32, but must be bool. Convert it with .to("bool").'),
     );
     expect(() => embedding(tensor([0]), zeros([3, 2]))).toThrow(
-      'indexSelect: the index is float32, but must be int32. Convert it with .to("int32").',
+      'embedding: the index is float32, but must be int32. Convert it with .to("int32").',
     );
     expect(() => losses.crossEntropy(zeros([2, 3]), tensor([true, false]))).toThrow(DTypeError);
   });
   test("RangeError for indices and labels that do not exist, before anything is read", () => {
     const index = tensor([0, 3], { dtype: "int32" });
-    expect(() => embedding(index, zeros([3, 2]))).toThrow("indexSelect: index 3 (at 1) is outside 0 … 2.");
+    expect(() => embedding(index, zeros([3, 2]))).toThrow("embedding: index 3 (at 1) is outside 0 … 2.");
     expect(() => losses.crossEntropy(zeros([2, 3]), index)).toThrow(
       "crossEntropy: label 3 (at 1) is outside 0 … 2, the classes of logits [2, 3].",
     );

@@ -88,7 +88,7 @@ describe("recurrent layers, where bad input is refused", () => {
     [
       "nonlinearity",
       () => new nn.RNN(3, 5, { nonlinearity: "elu" as "relu" }),
-      /RNN: nonlinearity is "elu", but must be "tanh" or "relu"/,
+      /RNN: nonlinearity is "elu", but must be one of tanh, relu/,
     ],
     [
       "no steps",

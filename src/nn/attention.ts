@@ -2,7 +2,7 @@
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { additiveMask, attend, attentionWeights, type Layout } from "../ops/attention.ts";
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check, checkNone, kindOf } from "../runtime/arguments.ts";
 import {
   Error,
   RangeError,
@@ -142,6 +142,9 @@ export class SinusoidalEncoding extends Module {
 export class KeyValueCache {
   private readonly seen = new Map<Module, { k: Tensor; v: Tensor }>();
 
+  constructor() {
+    checkNone("KeyValueCache", arguments);
+  }
   /** Steps seen. */
   get length(): number {
     return this.lengthOf([...this.seen.keys()][0]);
@@ -156,6 +159,7 @@ export class KeyValueCache {
   }
   /** Appends k and v, [batch, steps, heads, width], and returns all there are. @internal */
   append(layer: Module, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+    check("KeyValueCache.append", arguments, "layer:module k:tensor v:tensor");
     if (currentRecorder())
       throw new TraceError(
         "KeyValueCache: a cache grows at each call, but compile's function is recorded once. Generate without compile.",

@@ -1,7 +1,7 @@
 /** Parameters: the tensors that modules learn; and a warning for those that no optimizer can know of. */
 import { installLeafCheck } from "../autograd.ts";
 import { show } from "../ops/value.ts";
-import { kindOf, requireKind } from "../runtime/arguments.ts";
+import { check, kindOf } from "../runtime/arguments.ts";
 import type { Tensor } from "../tensor.ts";
 
 const parameters = new WeakSet<Tensor>();
@@ -16,7 +16,7 @@ export function parameter(x: Tensor): Tensor;
 /** @param owner the layer that makes it @internal */
 export function parameter(x: Tensor, owner: object): Tensor;
 export function parameter(x: Tensor, owner: object | null = null): Tensor {
-  requireKind("parameter", "x", "tensor", x);
+  check("parameter", arguments, "x:tensor owner?:module");
   x.requiresGrad = true;
   parameters.add(x);
   unlisted.set(x, owner);

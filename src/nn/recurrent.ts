@@ -2,7 +2,7 @@
 import { tensor, zeros } from "../creation.ts";
 import * as ops from "../functions.ts";
 import { cells } from "../ops/cells.ts";
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check, kindOf, requireChoice } from "../runtime/arguments.ts";
 import { RangeError, requireWhole, ShapeError } from "../runtime/errors.ts";
 import { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
@@ -38,8 +38,7 @@ type States = readonly [h0: Tensor, c0: Tensor];
 type Last = [output: Tensor, hn: Tensor];
 
 function requireNonlinearity(name: string, nonlinearity: string): void {
-  if (nonlinearity !== "tanh" && nonlinearity !== "relu")
-    throw new RangeError(`${name}: nonlinearity is "${nonlinearity}", but must be "tanh" or "relu".`);
+  requireChoice(name, "nonlinearity", nonlinearity, ["tanh", "relu"]);
 }
 
 /** One direction of one layer's parameters, uniform in ±1/√hidden, under PyTorch's names with `suffix`. */

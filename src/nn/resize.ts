@@ -3,7 +3,7 @@ import { tensor } from "../creation.ts";
 import { concat } from "../functions.ts";
 import type { Size2d } from "../ops/convolve.ts";
 import { type Shape, show } from "../ops/value.ts";
-import { check } from "../runtime/arguments.ts";
+import { check, requireChoice } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { inputOf, Module } from "./module.ts";
@@ -72,16 +72,20 @@ function resizeAlong(
  */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   check("interpolate", arguments, `x:tensor ${INTERPOLATE}`);
+  return resized("interpolate", x, options);
+}
+
+/** interpolate for a caller of this name. */
+function resized(caller: string, x: Tensor, options: InterpolateOptions): Tensor {
   const { size, scaleFactor, mode = "nearest", alignCorners = false } = options ?? {};
-  requireImages("interpolate", x);
+  requireImages(caller, x);
   if ((size === undefined) === (scaleFactor === undefined))
-    throw new RangeError("interpolate: give either size or scaleFactor.");
-  if (mode !== "nearest" && mode !== "bilinear")
-    throw new RangeError(`interpolate: "${String(mode)}" is not a mode. Use "nearest" or "bilinear".`);
-  if (alignCorners && mode === "nearest") throw new RangeError('interpolate: alignCorners is for mode "bilinear".');
+    throw new RangeError(`${caller}: give either size or scaleFactor.`);
+  requireChoice(caller, "mode", mode, ["nearest", "bilinear"]);
+  if (alignCorners && mode === "nearest") throw new RangeError(`${caller}: alignCorners is for mode "bilinear".`);
   const factors = scaleFactor === undefined ? undefined : both(scaleFactor);
   const sizes = factors ? factors.map((f, i) => Math.floor(x.shape[i + 1]! * f)) : both(size!);
-  requireSize("interpolate", sizes);
+  requireSize(caller, sizes);
   const along = (image: Tensor, i: 0 | 1): Tensor => {
     const scale = factors ? 1 / factors[i] : x.shape[i + 1]! / sizes[i]!;
     return resizeAlong(image, i + 1, sizes[i]!, scale, mode === "bilinear", alignCorners);
@@ -97,7 +101,7 @@ export class Upsample extends Module {
     check("Upsample", arguments, INTERPOLATE);
   }
   forward(x: Tensor): Tensor {
-    return interpolate(inputOf(this, x, arguments), this.options);
+    return resized("Upsample", inputOf(this, x, arguments), this.options);
   }
 }
 

@@ -1,7 +1,8 @@
 /** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
 
 import { Op } from "../../assembly/opcodes.ts";
-import { quoted, RangeError } from "../runtime/errors.ts";
+import { requireChoice } from "../runtime/arguments.ts";
+import { RangeError } from "../runtime/errors.ts";
 import { abs, add, div, exp, le, lt, maximum, mul, neg, square, sub } from "./arithmetic.ts";
 import { erf64, erfc64 } from "./erf.ts";
 import type { Operand } from "./op.ts";
@@ -250,8 +251,7 @@ export const geluTanhGrad = derivative({
 });
 /** Gaussian error linear unit: x·Φ(x), or its approximation by tanh. */
 export function gelu(x: Operand, { approximate = "none" }: { approximate?: "none" | "tanh" } = {}): Value {
-  if (approximate !== "none" && approximate !== "tanh")
-    throw new RangeError(`gelu: approximate is ${quoted(String(approximate))}, but must be "none" or "tanh".`);
+  requireChoice("gelu", "approximate", approximate, ["none", "tanh"]);
   return approximate === "tanh" ? geluTanhOp(x) : geluErf(x);
 }
 

@@ -152,10 +152,6 @@ export const clamp = unary({
   doc: "min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.",
   saves: "input",
   parameters: (low?: number | null, high?: number | null) => {
-    for (const bound of [low, high]) {
-      if (bound != null && typeof bound !== "number")
-        throw new TypeError("clamp: bounds are numbers. Use maximum and minimum for tensors.");
-    }
     if (low == null && high == null)
       throw new TypeError("clamp: no bounds given. Pass clamp(low, high); null leaves one open.");
     return [low ?? -Infinity, high ?? Infinity];

@@ -20,6 +20,8 @@ interface IndexAttributes {
   readonly dim: number;
   /** The size of `dim` in the indexed tensor. */
   readonly n: number;
+  /** What messages about the index name. Default: the op. */
+  readonly caller?: string;
   /** Scattering: at most so many elements meet at one place. Default: as many as there are. */
   readonly most?: number;
 }
@@ -38,9 +40,9 @@ function around(shape: Shape, dim: number): { outer: number; middle: number; inn
 
 const resized = (shape: Shape, dim: number, n: number): number[] => shape.map((size, i) => (i === dim ? n : size));
 
-/** The check of an index, input 1, of a dimension of size n. */
-const indexCheck = (name: string, n: number): RangeCheck => ({
-  input: 1,
+/** The check of an index into a dimension of size n. */
+const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
+  input,
   low: 0,
   high: n - 1,
   error: (value, at) => new RangeError(`${name}: index ${value} (at ${at}) is outside 0 … ${n - 1}.`),
@@ -87,9 +89,9 @@ function indexOp(
     name,
     doc,
     saves: [1],
-    infer([x, index], { dim, n }) {
-      requireType(name, index!, "int32", "index");
-      if (adds) requireType(name, x!, "float32");
+    infer([x, index], { dim, n, caller = name }) {
+      requireType(caller, index!, "int32", "index");
+      if (adds) requireType(caller, x!, "float32");
       const count = index!.shape[elementwise ? dim : 0]!;
       return [
         {
@@ -98,7 +100,7 @@ function indexOp(
         },
       ];
     },
-    checks: (_, { n }) => [indexCheck(name, n)],
+    checks: (_, { n, caller = name }) => [indexCheck(caller, 1, n)],
     encode(encoder, { inputs: [x, index], outputs: [out], attributes: { dim, n, most }, address }) {
       const { outer, inner } = around(x!.shape, dim);
       const count = index!.shape[elementwise ? dim : 0]!;
@@ -236,18 +238,21 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
 
 /** Rows of `weight` [entries, size] at `index` (int32, any shape) → [...index.shape, size]. */
 export function embedding(index: Value, weight: Value): Value {
-  return reshape(indexSelect(weight, 0, reshape(index, [index.size])), [...index.shape, ...weight.shape.slice(1)]);
+  const n = weight.shape[normalizeDim("embedding", 0, weight.shape.length)]!;
+  const rows = apply(indexSelectDefinition, [weight, reshape(index, [index.size])], { dim: 0, n, caller: "embedding" });
+  return reshape(rows, [...index.shape, ...weight.shape.slice(1)]);
 }
 
-const oneHotDefinition: OpDefinition<{ classes: number; areLabels?: boolean }> = {
+const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" }> = {
   code: Op.OneHot,
   name: "oneHot",
-  doc: "1 at each index's place, else 0; an index outside gives zeros.",
+  doc: "1 at each index's place, else 0. Losses ignore rows whose label is outside; elsewhere that throws.",
   infer([index], { classes }) {
     requireType("oneHot", index!, "int32", "index");
     return [{ shape: [...index!.shape, classes], dtype: "float32" }];
   },
-  checks: ([index], { classes, areLabels }) => (areLabels ? [labelCheck(0, [index!.size, classes])] : []),
+  checks: ([index], { classes, of }) =>
+    of ? [of === "labels" ? labelCheck(0, [index!.size, classes]) : indexCheck("oneHot", 0, classes)] : [],
   encode(encoder, { inputs: [index], outputs: [out], attributes: { classes }, address }) {
     encoder.begin(Op.OneHot, OneHot.words);
     encoder.set(OneHot.out, address(out!));
@@ -270,13 +275,18 @@ const oneHotDefinition: OpDefinition<{ classes: number; areLabels?: boolean }> =
 
 /** The same for labels of a cross-entropy. @throws RangeError where a label is none of the classes */
 export function oneHotLabels(labels: Value, classes: number): Value {
-  return apply(oneHotDefinition, [labels], { classes, areLabels: true });
+  return apply(oneHotDefinition, [labels], { classes, of: "labels" });
 }
 
-/** float32 [...index.shape, classes]: 1 at each index's place, else 0. */
+/** The same with zeros where a label is none of the classes. */
+export function oneHotOrZeros(labels: Value, classes: number): Value {
+  return apply(oneHotDefinition, [labels], { classes });
+}
+
+/** float32 [...index.shape, classes]: 1 at each index's place, else 0. @throws RangeError where an index is outside 0 … classes − 1 */
 export function oneHot(index: Value, classes: number): Value {
   requireShape("oneHot", [classes]);
-  return apply(oneHotDefinition, [index], { classes });
+  return apply(oneHotDefinition, [index], { classes, of: "index" });
 }
 
 export const gatherDefinitions = {

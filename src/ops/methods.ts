@@ -95,6 +95,7 @@ import {
   t,
   transpose,
   unsqueeze,
+  view,
 } from "./shape.ts";
 import { tril, triu } from "./triangle.ts";
 import type { DType, Shape, Value } from "./value.ts";
@@ -110,7 +111,7 @@ export const methods = {
   sum, mean, max, min, argMax, argMin, prod, any, all, logSumExp, var: variance, std, norm, cumsum,
   softmax, logSoftmax,
   matmul, dot, mT,
-  reshape, view: reshape, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
+  reshape, view, flatten, squeeze, unsqueeze, permute, transpose, t, slice, flip, pad, broadcastTo, narrow, split,
   tril, triu, sort, argSort, topK, indexSelect, gather, scatterAdd, indexAdd, oneHot,
   /** Another element type: "float32", "int32", "bool" or "uint8". */
   to: (x: Value, dtype: DType): Value => cast(x, dtype),

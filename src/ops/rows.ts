@@ -2,7 +2,7 @@
 import { CrossEntropy, CrossEntropyGrad, Op, Softmax, SoftmaxGrad } from "../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../runtime/errors.ts";
 import { abs, eq, exp, logicalAnd, mul, ne, neg, sub, where } from "./arithmetic.ts";
-import { labelCheck, oneHot } from "./gather.ts";
+import { labelCheck, oneHotOrZeros } from "./gather.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "./op.ts";
 import { float } from "./pointwise.ts";
 import { sum } from "./reduce.ts";
@@ -296,7 +296,7 @@ const hard = crossEntropyOp(
   },
   ([logits], { ignoreIndex }) => [labelCheck(1, logits!.shape, ignoreIndex)],
   (logits, labels, { ignoreIndex }) => {
-    const t = oneHot(labels, logits.shape[1]!);
+    const t = oneHotOrZeros(labels, logits.shape[1]!);
     return ignoreIndex < 0 ? t : mul(t, unsqueeze(ne(labels, ignoreIndex), -1));
   },
   (target, row, classes, { ignoreIndex }) =>

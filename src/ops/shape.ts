@@ -212,12 +212,19 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
 
 /** The same elements under another shape, without a copy; one size may be −1. @throws ShapeError */
 export function reshape(x: Value, ...sizes: [shape: Shape] | number[]): Value {
-  const shape = listOf("reshape", sizes);
+  return reshapeAs("reshape", x, sizes);
+}
+/** PyTorch's name for reshape. */
+export function view(x: Value, ...sizes: [shape: Shape] | number[]): Value {
+  return reshapeAs("view", x, sizes);
+}
+function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Value {
+  const shape = listOf(op, sizes);
   const known = sizeOf(shape.filter((n) => n !== -1));
   const open = shape.filter((n) => n === -1).length;
   const target = shape.map((n) => (n === -1 ? x.size / known : n));
   if (open > 1 || target.some((n) => !Number.isInteger(n) || n < 0) || sizeOf(target) !== x.size) {
-    throw new ShapeError(`reshape: ${show(x.shape)} has ${x.size} elements, which do not fit ${show(shape)}.`);
+    throw new ShapeError(`${op}: ${show(x.shape)} has ${x.size} elements, which do not fit ${show(shape)}.`);
   }
   return sameShape(x.shape, target) ? x : reshaped(x, target);
 }

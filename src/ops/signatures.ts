@@ -35,7 +35,7 @@ export const signatures: Readonly<Record<keyof typeof methods | keyof typeof fun
   floor: X,
   ceil: X,
   round: X,
-  clamp: `${X} low?:any high?:any`,
+  clamp: `${X} low?:number|null high?:number|null`,
   add: PAIR,
   sub: PAIR,
   mul: PAIR,

@@ -78,7 +78,14 @@ export function sizeOf(shape: Shape): number {
 }
 
 export function sameShape(a: Shape, b: Shape): boolean {
-  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+  return a === b || (a.length === b.length && a.every((dim, i) => dim === b[i]));
+}
+
+/** A hash, by which a tensor notices that its shape was written to: frozen arrays would double the cost of a small op. */
+export function fingerprint(shape: Shape): number {
+  let hash = shape.length;
+  for (let i = 0; i < shape.length; i++) hash = (31 * hash + shape[i]!) | 0;
+  return hash;
 }
 
 /** `[2, 3]`, as messages write it. */
@@ -164,6 +171,12 @@ export function collapse(sizes: Shape, strides: readonly (readonly number[])[]):
   return walk;
 }
 
+/** @throws DTypeError unless it is an element type */
+export function requireDType(op: string, dtype: DType): void {
+  if (!Object.hasOwn(bytesPerElement, dtype))
+    throw new DTypeError(`${op}: "${dtype}" is not an element type. Use float32, int32, bool or uint8.`);
+}
+
 /** @throws DTypeError naming the op and what would do. */
 export function requireType(op: string, x: Value, dtype: DType, role = "input"): void {
   if (x.dtype !== dtype) {
@@ -179,7 +192,7 @@ export function requireShape(op: string, shape: Shape): void {
     !Number.isSafeInteger(4 * sizeOf(shape))
   ) {
     throw new ShapeError(
-      `${op}: ${JSON.stringify(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
+      `${op}: ${Array.isArray(shape) ? show(shape) : JSON.stringify(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
     );
   }
 }

@@ -1,8 +1,8 @@
 /** Muon: momentum, orthogonalized. For the weight matrices inside of a network; its other parameters are for Adam. */
 
 import { withoutDenormals } from "../denormals.ts";
-import { check } from "../runtime/arguments.ts";
-import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
+import { check, requireChoice } from "../runtime/arguments.ts";
+import { Error, requireRange, requireWhole } from "../runtime/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import {
   type CommonOptions,
@@ -68,8 +68,7 @@ export class Muon extends Optimizer<MuonOptions, StateRule> {
   protected validate({ momentum, weightDecay, nsSteps, adjustLrFn }: MuonOptions): void {
     requireRange("Muon", { momentum, weightDecay }, (v) => v >= 0, "≥ 0");
     requireWhole("Muon", { nsSteps });
-    if (adjustLrFn !== "original" && adjustLrFn !== "matchRmsAdamW")
-      throw new RangeError(`Muon: adjustLrFn is "${adjustLrFn}", but must be "original" or "matchRmsAdamW".`);
+    requireChoice("Muon", "adjustLrFn", adjustLrFn, ["original", "matchRmsAdamW"]);
   }
   protected rule(): StateRule {
     return { slots: ["momentumBuffer"] };

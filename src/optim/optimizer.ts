@@ -8,7 +8,7 @@ import { advance } from "../ops/random.ts";
 import { updateParameter } from "../ops/update.ts";
 import { sameShape, show } from "../ops/value.ts";
 import { check, checkNone, checkOptions, kindOf, requireKind, shown } from "../runtime/arguments.ts";
-import { Error, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
+import { Error, requireRange, ShapeError, TypeError } from "../runtime/errors.ts";
 import { requireSynchronous, tidy } from "../scope.ts";
 import { currentRecorder, Tensor, withGrad, withRecorder } from "../tensor.ts";
 import { final, undoable } from "../undo.ts";
@@ -31,7 +31,8 @@ export class ParamGroup<O extends CommonOptions> {
   /** How often an option other than lr was set: they are part of what compile records. */
   changes = 0;
 
-  constructor(params: Iterable<Tensor>, options: O) {
+  constructor(params: Iterable<Tensor>, options: O, optimizer = "ParamGroup") {
+    check(optimizer, [params, options], "params:list options:object");
     this.params = [...params];
     this.rate = full([], options.lr).keep();
     const values: Record<string, unknown> = Object.fromEntries(Object.entries(options));
@@ -40,7 +41,7 @@ export class ParamGroup<O extends CommonOptions> {
       get: () => values[key],
       set: (value: unknown) => {
         if (key === "lr") {
-          checkRate(value as number);
+          checkRate(optimizer, value);
           this.rate.copyFrom([value as number]);
         } else if (!isSame(value, values[key])) this.changes++;
         values[key] = value;
@@ -64,10 +65,10 @@ const isSame = (a: unknown, b: unknown): boolean =>
   Object.is(a, b) ||
   (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => isSame(v, b[i])));
 
-/** @throws RangeError */
-export function checkRate(lr: number): void {
-  requireKind("optimizer", "lr", "number", lr);
-  if (!(lr >= 0 && Number.isFinite(lr))) throw new RangeError(`lr is ${lr}, but must be a number ≥ 0.`);
+/** @throws TypeError, RangeError */
+export function checkRate(who: string, lr: unknown): void {
+  requireKind(who, "lr", "number", lr);
+  requireRange(who, { lr: lr as number }, (v) => v >= 0 && v < Infinity, "a number ≥ 0");
 }
 
 /** Options without those given as undefined, which would hide the defaults. */
@@ -157,6 +158,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     params: Iterable<Tensor | GroupOptions<O>>,
     private readonly defaults: O,
   ) {
+    if (new.target === Optimizer)
+      throw new TypeError("Optimizer: is abstract. Use one such as new optim.Adam(params).");
     requireKind(kindOf(this), "params", "list", params);
     const list = [...params];
     for (const item of list) refuseForeign(kindOf(this), "a parameter", item);
@@ -190,7 +193,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
 
   private add(list: readonly Tensor[], own: object): void {
     const options: O = { ...this.defaults, ...given(own) };
-    checkRate(options.lr);
+    checkRate(kindOf(this), options.lr);
     this.validate(options);
     const known = new Set(this.paramGroups.flatMap((group) => group.params));
     for (const p of list) {
@@ -207,7 +210,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       known.add(p);
     }
     markListed(list);
-    this.paramGroups.push(new ParamGroup(list, options));
+    this.paramGroups.push(new ParamGroup(list, options, kindOf(this)));
   }
 
   /** The first group's learning rate; setting it sets every group's. */
@@ -384,7 +387,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     const takes = this.paramGroups.flatMap((group, i) => {
       const options = mergedOptions(kindOf(this), group.options, groups[i]!);
       group.rate.storage("loadStateDict");
-      checkRate(options.lr);
+      checkRate(kindOf(this), options.lr);
       this.validate(options);
       const rule = this.rule(options);
       const states = group.params.map((p) => this.checkStateOf(p, state[place]!, rule, place++));

@@ -2,7 +2,7 @@
  * Learning rates over time. Names, arguments and values are PyTorch's, but each schedule says what the rate *is*: two on one optimizer
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
-import { check, checkNone, kindOf } from "../runtime/arguments.ts";
+import { check, checkNone, kindOf, requireChoice, requireKind } from "../runtime/arguments.ts";
 import { Error, RangeError, requireFraction, requireRange, requireWhole, TypeError } from "../runtime/errors.ts";
 import { checked } from "./loadable.ts";
 import { checkRate, given, type Optimizer } from "./optimizer.ts";
@@ -31,6 +31,8 @@ export abstract class LRScheduler {
   private bases: readonly number[];
 
   constructor(protected readonly optimizer: AnyOptimizer) {
+    if (new.target === LRScheduler)
+      throw new TypeError("LRScheduler: is abstract. Use one such as new optim.StepLR(…).");
     check(kindOf(this), arguments, "optimizer:optimizer");
     this.bases = optimizer.paramGroups.map((group) => {
       const base = initial.get(group) ?? group.lr;
@@ -55,7 +57,7 @@ export abstract class LRScheduler {
   /** The rates of step t, of the groups whose bases are given. @returns what sets them */
   private planned(t: number, bases: readonly number[]): () => void {
     const rates = bases.map((base) => this.rate(base, t));
-    rates.forEach(checkRate);
+    for (const rate of rates) checkRate(kindOf(this), rate);
     return () => {
       this.bases = bases;
       this.lastEpoch = t;
@@ -98,7 +100,9 @@ export class LambdaLR extends LRScheduler {
     this.apply();
   }
   rate(base: number, t: number): number {
-    return base * this.lambda(t);
+    const factor = this.lambda(t);
+    requireKind("LambdaLR", "lambda's result", "number", factor);
+    return base * factor;
   }
 }
 
@@ -236,8 +240,7 @@ export class OneCycleLR extends LRScheduler {
     requireRange("OneCycleLR", { maxLr }, (v) => v >= 0 && v < Infinity, "a number ≥ 0");
     const { annealStrategy, divFactor, finalDivFactor } = this.options;
     requireRange("OneCycleLR", { divFactor, finalDivFactor }, (v) => v > 0, "above 0");
-    if (annealStrategy !== "cos" && annealStrategy !== "linear")
-      throw new RangeError(`OneCycleLR: annealStrategy is "${annealStrategy}", but must be "cos" or "linear".`);
+    requireChoice("OneCycleLR", "annealStrategy", annealStrategy, ["cos", "linear"]);
     this.apply();
   }
   rate(_: number, t: number): number {
@@ -267,9 +270,7 @@ export class SequentialLR {
     private readonly schedulers: readonly LRScheduler[],
     private readonly milestones: readonly number[],
   ) {
-    check("SequentialLR", arguments, "schedulers:any milestones:any");
-    if (!Array.isArray(schedulers) || !Array.isArray(milestones))
-      throw new TypeError("SequentialLR: give a list of schedules and a list of milestones.");
+    check("SequentialLR", arguments, "schedulers:array milestones:numbers");
     if (milestones.some((at, i) => !Number.isInteger(at) || at <= (milestones[i - 1] ?? 0)))
       throw new RangeError(
         `SequentialLR: milestones are [${milestones.join(", ")}], but must be rising whole numbers above 0.`,
@@ -366,10 +367,8 @@ export class ReduceLROnPlateau {
       ...given(options),
     };
     const { mode, thresholdMode } = this.options;
-    if ((mode !== "min" && mode !== "max") || (thresholdMode !== "rel" && thresholdMode !== "abs"))
-      throw new RangeError(
-        `ReduceLROnPlateau: mode is "${mode}" and thresholdMode "${thresholdMode}": use "min" or "max", "rel" or "abs".`,
-      );
+    requireChoice("ReduceLROnPlateau", "mode", mode, ["min", "max"]);
+    requireChoice("ReduceLROnPlateau", "thresholdMode", thresholdMode, ["rel", "abs"]);
     requireRange("ReduceLROnPlateau", { factor: this.options.factor }, (v) => v < 1, "below 1");
   }
   private isBetter(value: number): boolean {

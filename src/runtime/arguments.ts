@@ -164,8 +164,16 @@ export function shown(v: unknown): string {
   return `the object { ${keys.slice(0, 3).join(", ")}${keys.length > 3 ? ", …" : ""} }`.replace("{  }", "{}");
 }
 
+/** What does the same as a call that other libraries have. */
+const instead: Readonly<Record<string, string>> = {
+  randn: "Use normal(shape, mean, std).",
+  rand: "Use uniform(shape, low, high).",
+  clamp: "For tensors as bounds use maximum and minimum.",
+  pad: "pad fills with a number; for a mirrored border, use slice, flip and concat.",
+};
+
 /** How to turn a value into one of these kinds. */
-function fix(wanted: readonly string[], v: unknown): string {
+function fix(op: string, wanted: readonly string[], v: unknown): string {
   const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
   if (isObject(v) && isFunction(v.then)) return "Await it first.";
   if (wants("module") && isFunction(v))
@@ -176,7 +184,11 @@ function fix(wanted: readonly string[], v: unknown): string {
   if (wants("object") && kinds.bytes![0](v)) return "Read bytes with loadState or readSafetensors.";
   if (wants("tensors") && Array.isArray(v) && v.length && v.every(isNumber))
     return "For a tensor of numbers use tensor(…).";
-  if (wants("number", "numbers") && isOptions(v) && "dim" in v) return `Pass dim as an argument: ${shown(v.dim)}.`;
+  if (wants("number", "numbers") && isOptions(v)) {
+    const [first] = Object.entries(v);
+    if (first) return `Pass ${capped(first[0], 40)} as an argument: ${shown(first[1])}.`;
+  }
+  if (wants("array") && isObject(v) && "paramGroups" in v) return "Leave it out: each schedule has its optimizer.";
   if (wants("list", "tensors") && known.isTensor(v)) return "Put it into an array.";
   if (wants("tensor")) {
     if (Array.isArray(v) && v.some(known.isTensor)) return "Pass one of the array's tensors.";
@@ -188,6 +200,7 @@ function fix(wanted: readonly string[], v: unknown): string {
   if (wants("number")) {
     if (typeof v === "string" && v.trim() && !Number.isNaN(Number(v)))
       return `Write it without quotes: ${capped(v, 30)}.`;
+    if (instead[op] && !isOptions(v)) return instead[op];
     if (known.isTensor(v)) return "Pass x.item().";
   }
   if (wants("bytes")) {
@@ -210,7 +223,7 @@ const textOf = (wanted: readonly string[]): string =>
 function wrongKind(op: string, { name, kinds: wanted }: Pick<Parameter, "name" | "kinds">, v: unknown): never {
   known.refuseForeign(op, name, v);
   if (Array.isArray(v)) v.forEach((part, i) => void known.refuseForeign(op, `${name}[${i}]`, part));
-  throw new TypeError(`${op}: ${name} must be ${textOf(wanted)}, got ${shown(v)}. ${fix(wanted, v)}`);
+  throw new TypeError(`${op}: ${name} must be ${textOf(wanted)}, got ${shown(v)}. ${fix(op, wanted, v)}`);
 }
 
 /** Checks one value. @throws TypeError @internal */
@@ -286,22 +299,33 @@ export function requireChoice(op: string, name: string, v: string, valid: readon
 }
 
 /** @throws TypeError with the nearest name and the valid ones */
-function unknownOption(op: string, name: string, valid: readonly string[]): never {
+function unknownOption(op: string, name: string, valid: readonly string[], parameters: readonly Parameter[]): never {
   const near = nearest(name, valid);
+  const own = nearest(
+    name,
+    parameters.map((one) => one.name),
+  ); // prettier-ignore
+  const hint =
+    near !== undefined ? `Did you mean "${near}"? ` : own === undefined ? "" : `Pass ${own} as an argument. `;
   throw new TypeError(
-    `${op}: unknown option ${quoted(name, 40)}. ${near === undefined ? "" : `Did you mean "${near}"? `}Valid options: ${capped(valid.join(", "), 180)}.`,
+    `${op}: unknown option ${quoted(name, 40)}. ${hint}Valid options: ${capped(valid.join(", "), 180)}.`,
   );
 }
 
 /** Checks options' names and kinds. undefined stands for an option that is not given. @throws TypeError */
-function checkNames(op: string, given: Record<string, unknown>, options: ReadonlyMap<string, Parameter>): void {
+function checkNames(
+  op: string,
+  given: Record<string, unknown>,
+  options: ReadonlyMap<string, Parameter>,
+  parameters: readonly Parameter[] = [],
+): void {
   for (const name in given) {
     const option = options.get(name);
     const v = given[name];
     if (!option) {
       const valid = [...options.keys()].filter((key) => key !== OTHERS);
       const isIgnored = options.has(OTHERS) && isFunction(v) && valid.some((key) => key in given);
-      if (!isIgnored || nearest(name, valid) !== undefined) unknownOption(op, name, valid);
+      if (!isIgnored || nearest(name, valid) !== undefined) unknownOption(op, name, valid, parameters);
     } else if (v !== undefined && !option.test(v)) wrongKind(op, option, v);
   }
 }
@@ -312,7 +336,7 @@ function notOptions(op: string, v: unknown, options: ReadonlyMap<string, Paramet
   const first = [...options.values()].find(({ kinds: own, test }) => !own.includes("any") && test(v));
   const hint = first ? `Did you mean { ${first.name}: ${isObject(v) || isFunction(v) ? "…" : shown(v)} }? ` : "";
   throw new TypeError(
-    `${op}: options must be an object, got ${shown(v)}. ${hint}Valid options: ${capped(valid, 160)}.`,
+    `${op}: options must be an object, got ${shown(v)}. ${instead[op] ? `${instead[op]} ` : hint}Valid options: ${capped(valid, 160)}.`,
   );
 }
 
@@ -325,19 +349,19 @@ function refuse(op: string, args: ArrayLike<unknown>, { parameters, rest, option
       const missing = v === undefined && own.optional;
       if (!missing && !own.test(v)) {
         // An option's value in place of an optional argument that has another kind.
-        if (own.optional && isOptions(v) && options) checkNames(op, v, options);
+        if (own.optional && isOptions(v) && options) checkNames(op, v, options, parameters);
         wrongKind(op, own, v);
       }
     } else if (i === parameters.length && options) {
       if (v === undefined) continue;
       if (!isOptions(v)) notOptions(op, v, options);
-      checkNames(op, v, options);
+      checkNames(op, v, options, parameters);
     } else if (v !== undefined && !(isOptions(v) && !Object.keys(v).length)) {
       const names = [...parameters.map(({ name }) => name), ...(options ? ["options"] : [])];
       const most = names.length;
       throw new TypeError(
         `${op}: takes ${most ? `${parameters.some(({ optional }) => optional) || options ? "at most " : ""}${most} argument${most > 1 ? "s" : ""} (${names.join(", ")})` : "no arguments"}, ` +
-          `got ${args.length}: argument ${i + 1} is ${shown(v)}. Remove it.`,
+          `got ${args.length}: argument ${i + 1} is ${shown(v)}. ${instead[op] ?? "Remove it."}`,
       );
     }
   }
@@ -370,7 +394,7 @@ export function checkedBy<A extends ArrayLike<unknown>>(op: string, args: A, own
     if (!parameter) {
       if (v === undefined) continue;
       if (!isOptions(v)) notOptions(op, v, options!);
-      checkNames(op, v, options!);
+      checkNames(op, v, options!, parameters);
     } else if (
       !(typeof v === "number" ? parameter.takesNumber : parameter.takesTensor && known.isTensor(v)) &&
       !parameter.test(v) &&
@@ -380,7 +404,7 @@ export function checkedBy<A extends ArrayLike<unknown>>(op: string, args: A, own
         refuse(op, args, own);
         return args;
       }
-      checkNames(op, v, options);
+      checkNames(op, v, options, parameters);
       const moved = Array.from(args).slice(0, i);
       moved[most] = v;
       return moved as ArrayLike<unknown> as A; // the same arguments, with the options moved behind those left out
