@@ -26,6 +26,15 @@ const withoutOracles = (checker) => (context) => (file) => {
   return ts.visitEachChild(file, visit, context);
 };
 
+/** Drops class fields without a value, which constructors assign. Modules keep them: the order of their parameters depends on it. */
+const withoutEmptyFields = (context) => (file) => {
+  if (/[\\/]src[\\/]nn[\\/]/.test(file.fileName)) return file;
+  const isEmpty = (node) =>
+    ts.isPropertyDeclaration(node) && ts.isIdentifier(node.name) && !node.initializer && !node.modifiers?.length;
+  const visit = (node) => (isEmpty(node) ? undefined : ts.visitEachChild(node, visit, context));
+  return ts.visitEachChild(file, visit, context);
+};
+
 /**
  * Writes a file without the helper that tsc puts around `import(id)`: it stands between bundlers and what they are told in comments there,
  * and its `this` is one that they warn of.
@@ -51,7 +60,10 @@ report(ts.getPreEmitDiagnostics(program));
 // Files of sources that are gone would be packed too.
 for (const folder of ["src", "assembly", "bench", "examples"])
   rmSync(`dist/${folder}`, { recursive: true, force: true });
-program.emit(undefined, write, undefined, false, { before: [withoutOracles(program.getTypeChecker())] });
+program.emit(undefined, write, undefined, false, {
+  before: [withoutOracles(program.getTypeChecker())],
+  after: [withoutEmptyFields],
+});
 
 // The binaries, for those who serve them themselves and for runtimes that compile them beforehand.
 mkdirSync("dist/wasm", { recursive: true });

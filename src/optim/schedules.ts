@@ -3,7 +3,7 @@
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
 import { check, checkNone, kindOf, requireChoice, requireKind } from "../runtime/arguments.ts";
-import { Error, RangeError, requireFraction, requireRange, requireWhole, TypeError } from "../runtime/errors.ts";
+import { Error, RangeError, requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
 import { checked } from "./loadable.ts";
 import { checkRate, given, type Optimizer } from "./optimizer.ts";
 
@@ -31,8 +31,6 @@ export abstract class LRScheduler {
   private bases: readonly number[];
 
   constructor(protected readonly optimizer: AnyOptimizer) {
-    if (new.target === LRScheduler)
-      throw new TypeError("LRScheduler: is abstract. Use one such as new optim.StepLR(…).");
     check(kindOf(this), arguments, "optimizer:optimizer");
     this.bases = optimizer.paramGroups.map((group) => {
       const base = initial.get(group) ?? group.lr;

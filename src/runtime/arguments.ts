@@ -169,7 +169,7 @@ const instead: Readonly<Record<string, string>> = {
   randn: "Use normal(shape, mean, std).",
   rand: "Use uniform(shape, low, high).",
   clamp: "For tensors as bounds use maximum and minimum.",
-  pad: "pad fills with a number; for a mirrored border, use slice, flip and concat.",
+  pad: "Only a number can fill.",
 };
 
 /** How to turn a value into one of these kinds. */
