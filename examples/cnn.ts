@@ -3,8 +3,8 @@
  * Two convolutions with pooling, then a linear layer; a training step is one compiled program.
  */
 import { compile, losses, manualSeed, nn, optim, type Tensor } from "nabla";
-import { options, trainAndTest } from "./mnist/classify.ts";
-import { CLASSES, PIXELS, SIDE } from "./mnist/data.ts";
+import { options, trainAndTest } from "../cli/mnist/classify.ts";
+import { CLASSES, PIXELS, SIDE } from "../cli/mnist/data.ts";
 
 const given = options("cnn", "a convolutional network", { epochs: 6, lr: 2e-3 });
 

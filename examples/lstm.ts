@@ -3,8 +3,8 @@
  * was. What it knows of the rows above is in its state alone; a training step is one compiled program.
  */
 import { compile, losses, manualSeed, nn, optim, type Tensor } from "nabla";
-import { options, trainAndTest } from "./mnist/classify.ts";
-import { CLASSES, PIXELS, SIDE } from "./mnist/data.ts";
+import { options, trainAndTest } from "../cli/mnist/classify.ts";
+import { CLASSES, PIXELS, SIDE } from "../cli/mnist/data.ts";
 
 const given = options("lstm", "a recurrent network that sees a row of pixels at a time", { epochs: 4, lr: 4e-3 });
 

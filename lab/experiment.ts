@@ -3,7 +3,7 @@
  * findings, each held against what theory says. The command and the page know experiments by this file alone; experiments know
  * neither terminals nor pages.
  */
-import type { Digits } from "../examples/mnist/packed.ts";
+import type { Digits } from "../cli/mnist/packed.ts";
 
 /** A number that can be turned. */
 export interface NumberParameter {

@@ -1,6 +1,6 @@
 /** Networks that read the lab's digits: the digits as tensors, training in a few seconds, the share read right. */
 import { compile, losses, type nn, optim, randperm, type Tensor, tensor, tidy } from "nabla";
-import { type Digits, SIDE } from "../examples/mnist/packed.ts";
+import { type Digits, SIDE } from "../cli/mnist/packed.ts";
 
 const PIXELS = SIDE * SIDE;
 

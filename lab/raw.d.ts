@@ -1,4 +1,4 @@
-/** A file's text, as Vite and lab/build.mjs import it. */
+/** A file's text, as Vite and tools/cli.mjs import it. */
 declare module "*?raw" {
   const text: string;
   export default text;

@@ -1,10 +1,11 @@
 /** nabla's public face. */
 
-export { detectAnomaly } from "./anomaly.ts";
-export { customGradient, noGrad } from "./autograd.ts";
+export { customGradient, noGrad } from "./autograd/backward.ts";
+export { type ArgNums, grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./autograd/transforms.ts";
 export { type Argument, type Compiled, type CompileOptions, compile } from "./compile/compile.ts";
 export type { ExplainedStep, Explanation } from "./compile/explain.ts";
 export type { Profile, ProfiledStep, ProfileOptions } from "./compile/profile.ts";
+export { detectAnomaly } from "./core/anomaly.ts";
 export {
   arange,
   eye,
@@ -24,16 +25,19 @@ export {
   uniform,
   zeros,
   zerosLike,
-} from "./creation.ts";
-export * from "./functions.ts";
-export * as losses from "./losses.ts";
-export { type MemoryInfo, memory } from "./memory.ts";
+} from "./core/creation.ts";
+export * from "./core/functions.ts";
+export { type MemoryInfo, memory } from "./core/memory.ts";
+export type { NestedArray } from "./core/printing.ts";
+export { tidy } from "./core/scope.ts";
+export { type BackwardOptions, Tensor, type TypedArray } from "./core/tensor.ts";
+export { warmUp } from "./core/warmUp.ts";
+export * as losses from "./losses/index.ts";
 export type { StateDict } from "./nn/index.ts";
 export * as nn from "./nn/index.ts";
 export { type Summary, type SummaryRow, summary } from "./nn/summary.ts";
-export type { DType, Shape } from "./ops/value.ts";
+export type { DType, Shape } from "./ops/definition/value.ts";
 export * as optim from "./optim/index.ts";
-export type { NestedArray } from "./printing.ts";
 export { dispose, type InitOptions, info, init, manualSeed } from "./runtime/engine.ts";
 export {
   DisposedError,
@@ -44,7 +48,3 @@ export {
   ThreadError,
   TraceError,
 } from "./runtime/errors.ts";
-export { tidy } from "./scope.ts";
-export { type BackwardOptions, Tensor, type TypedArray } from "./tensor.ts";
-export { type ArgNums, grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./transforms.ts";
-export { warmUp } from "./warmUp.ts";

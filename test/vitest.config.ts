@@ -14,6 +14,9 @@ const resolve = {
   ],
 };
 
+/** Folders whose tests run kernels: once in each build. */
+const LIBRARY = ["runtime", "ops", "core", "autograd", "compile", "nn", "losses", "optim"];
+
 /** The kernel and library tests run in both builds; the rest, which do not touch kernels' arithmetic, once, in the fastest. */
 export default defineConfig({
   test: {
@@ -26,14 +29,14 @@ export default defineConfig({
         test: {
           name: build,
           root,
-          include: ["test/*.test.ts"],
+          include: LIBRARY.map((folder) => `test/${folder}/*.test.ts`),
           env: { NABLA_BUILD: build },
           setupFiles: ["test/support/setup.ts"],
           execArgv,
           testTimeout: 60_000,
         },
       })),
-      ...["gradients", "formats", "serverless", "lab", "threads"].map((name) => ({
+      ...["gradients", "formats", "serverless", "cli", "lab", "threads"].map((name) => ({
         resolve,
         test: { name, root, include: [`test/${name}/*.test.ts`], execArgv, testTimeout: 120_000 },
       })),

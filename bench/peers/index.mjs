@@ -12,7 +12,7 @@ import { networkStart, networks } from "../../dist/bench/networks.js";
 import { figure, machine, table } from "../../dist/bench/report.js";
 import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainings } from "../../dist/bench/training.js";
 import { requireClose, shuffled, uniform } from "../../dist/bench/values.js";
-import { installedDirectory } from "../../dist/examples/mnist/data.js";
+import { installedDirectory } from "../../dist/cli/mnist/data.js";
 
 const ROUNDS = 9;
 /** Milliseconds of a round; a network takes longer, since its first steps after a pause find cold caches. */

@@ -1,6 +1,6 @@
 /** nabla's compiled training step, in the build that the process was asked for. */
 import { NablaEpoch, NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
-import { loadMnist } from "../../dist/examples/mnist/data.js";
+import { loadMnist } from "../../dist/cli/mnist/data.js";
 import { init } from "../../dist/src/index.js";
 
 /** The kinds of networks it trains too. */

@@ -1,7 +1,7 @@
 /** A convolution and its two gradients, as layers call them, against pure JS. GFLOP/s and shares of the ceiling. */
 import { type Tensor, tensor, tidy } from "../../src/index.ts";
-import { convDefinition, convInputDefinition, convWeightDefinition } from "../../src/ops/conv.ts";
-import { apply } from "../../src/ops/op.ts";
+import { apply } from "../../src/ops/definition/op.ts";
+import { convDefinition, convInputDefinition, convWeightDefinition } from "../../src/ops/image/conv.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";
 import * as pure from "../pure/conv.ts";
 import { requireClose, uniform } from "../values.ts";

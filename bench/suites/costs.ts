@@ -1,13 +1,13 @@
 /**
- * What ops cost on one thread, in nanoseconds per operation, beside what src/ops/work.ts takes them to cost when it decides what
+ * What ops cost on one thread, in nanoseconds per operation, beside what src/ops/definition/work.ts takes them to cost when it decides what
  * to share among threads.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import { manualSeed, rand, randint, type Tensor, tidy } from "../../src/index.ts";
-import { PLAIN_PRODUCT } from "../../src/ops/matmul.ts";
-import { type AnyOp, applyAll } from "../../src/ops/op.ts";
+import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
+import { costOf, operationsOf } from "../../src/ops/definition/work.ts";
+import { PLAIN_PRODUCT } from "../../src/ops/matrix/matmul.ts";
 import { table } from "../../src/ops/table.ts";
-import { costOf, operationsOf } from "../../src/ops/work.ts";
 import { type Case, median, type Suite } from "../measure.ts";
 
 const [ROWS, COLUMNS] = [1024, 64];

@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";
-import { sharing } from "../../src/ops/work.ts";
+import { sharing } from "../../src/ops/definition/work.ts";
 import { type Case, type Contender, median, type Suite } from "../measure.ts";
 import { NablaTraining } from "../nabla.ts";
 import { trainings } from "../training.ts";

@@ -1,7 +1,7 @@
 /** Small changes along the gradient by the inputs turn a network's answers; training on them makes it harder. */
 import { grad, losses, manualSeed, nn, type Tensor, tidy } from "nabla";
 import { adversarialLoss, fgsm, pgd } from "nabla/gradients";
-import { type Digits, SIDE } from "../../examples/mnist/packed.ts";
+import { type Digits, SIDE } from "../../cli/mnist/packed.ts";
 import { experiment, type Finding, type Picture } from "../experiment.ts";
 import { accuracy, images, labels, read, train } from "../network.ts";
 

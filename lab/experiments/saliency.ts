@@ -1,7 +1,7 @@
 /** Which pixels a network's answer hangs on: six explanations of one reading, held against what covering pixels does. */
 import { manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { gradCam, gradientTimesInput, integratedGradients, occlusion, saliency, smoothGrad } from "nabla/gradients";
-import { SIDE } from "../../examples/mnist/packed.ts";
+import { SIDE } from "../../cli/mnist/packed.ts";
 import { experiment, type Picture, type Series } from "../experiment.ts";
 import { accuracy, images, labels, read, train } from "../network.ts";
 

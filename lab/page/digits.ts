@@ -1,6 +1,7 @@
 /** The digits' file, for workers: fetched once, from beside the page. */
-import url from "../../dist/lab/digits.gz?url";
-import { readDigits } from "../../examples/mnist/packed.ts";
+
+import { readDigits } from "../../cli/mnist/packed.ts";
+import url from "../../dist/bin/digits.gz?url";
 
 let loading: ReturnType<typeof readDigits> | undefined;
 

@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-if (!existsSync(`${root}dist/lab/digits.gz`))
-  throw new Error("The page needs dist/lab/digits.gz: run `npm run build`.");
+if (!existsSync(`${root}dist/bin/digits.gz`))
+  throw new Error("The page needs dist/bin/digits.gz: run `npm run build`.");
 
 /** KaTeX's style sheet without the fonts that only old browsers read. */
 const modernFonts = {

@@ -3,9 +3,9 @@
  * checks come before the first write that outlives the call.
  */
 import { Op } from "../../assembly/opcodes.ts";
-import type { Storage } from "../memory.ts";
-import { type CheckAttributes, checkDefinition } from "../ops/check.ts";
-import type { RangeCheck } from "../ops/op.ts";
+import type { Storage } from "../core/memory.ts";
+import { type CheckAttributes, checkDefinition } from "../ops/definition/check.ts";
+import type { RangeCheck } from "../ops/definition/op.ts";
 import { addAccesses, collides, draws, mutated, noAccesses, type Operand, type Step, written } from "./step.ts";
 
 /** Ops that only move elements of some inputs, or leave zeros: what all of these are below, so are their outputs. */

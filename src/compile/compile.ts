@@ -3,11 +3,11 @@
  * without it, so the same bits.
  */
 
-import { currentWatch, finitely } from "../anomaly.ts";
-import { tensor } from "../creation.ts";
+import { currentWatch, finitely } from "../core/anomaly.ts";
+import { tensor } from "../core/creation.ts";
+import { currentRecorder, isGradEnabled, Tensor, type TypedArray } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
-import { currentRecorder, isGradEnabled, Tensor, type TypedArray } from "../tensor.ts";
 import { Explanation } from "./explain.ts";
 import { Profile, type ProfileOptions } from "./profile.ts";
 import { signatureOf, substitute } from "./signature.ts";

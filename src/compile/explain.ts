@@ -1,7 +1,8 @@
 /** A compiled function's program as people read it. */
-import { bytesPerElement } from "../ops/value.ts";
-import { flopsOf } from "../ops/work.ts";
-import { amount, table } from "../printing.ts";
+
+import { amount, table } from "../core/printing.ts";
+import { bytesPerElement } from "../ops/definition/value.ts";
+import { flopsOf } from "../ops/definition/work.ts";
 import { showSignature } from "./signature.ts";
 import type { Operand, Step } from "./step.ts";
 import type { Trace } from "./trace.ts";

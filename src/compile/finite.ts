@@ -1,7 +1,7 @@
 /** Which op of a recorded function made the first NaN or ±∞: the function is run again, op by op, as it was recorded. */
-import { type Flaw, flawOf, given, nonFiniteIn } from "../anomaly.ts";
-import { Storage } from "../memory.ts";
-import { encodeShared } from "../ops/work.ts";
+import { type Flaw, flawOf, given, nonFiniteIn } from "../core/anomaly.ts";
+import { Storage } from "../core/memory.ts";
+import { encodeShared } from "../ops/definition/work.ts";
 import { immediate } from "../runtime/engine.ts";
 import { mutated, type Operand, type Step, usesOf, written } from "./step.ts";
 

@@ -1,9 +1,9 @@
 /** What a program's checks found, and what undoes a call that fails: copies of the state that it writes, and the random counter. */
 import { Status } from "../../assembly/opcodes.ts";
-import type { Storage } from "../memory.ts";
-import { type CheckAttributes, checkDefinition, LARGEST } from "../ops/check.ts";
-import { moves } from "../ops/move.ts";
-import type { RangeCheck } from "../ops/op.ts";
+import type { Storage } from "../core/memory.ts";
+import { type CheckAttributes, checkDefinition, LARGEST } from "../ops/definition/check.ts";
+import type { RangeCheck } from "../ops/definition/op.ts";
+import { moves } from "../ops/shape/move.ts";
 import { engine } from "../runtime/engine.ts";
 import { RANDOM_STATE, STATUS } from "../runtime/heap.ts";
 import { isCheck } from "./checks.ts";

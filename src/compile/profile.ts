@@ -1,7 +1,7 @@
 /** How a compiled function's time is spent, instruction by instruction. */
 
-import { flopsOf } from "../ops/work.ts";
-import { amount, table } from "../printing.ts";
+import { amount, table } from "../core/printing.ts";
+import { flopsOf } from "../ops/definition/work.ts";
 import { kernels } from "../runtime/engine.ts";
 import { RangeError } from "../runtime/errors.ts";
 import { nameOf, shapesOf } from "./explain.ts";

@@ -2,13 +2,13 @@
  * A recording made runnable: passes, one arena, one list of instructions in linear memory. A run is one call into WebAssembly, or up to
  * three where values are checked: checks of arguments, what must run before all checks are known to hold, and the rest.
  */
-import { type Flaw, nonFinite } from "../anomaly.ts";
-import { epoch, noteWrite, Storage } from "../memory.ts";
-import type { Value } from "../ops/value.ts";
-import { encodeShared, isWorthWaking } from "../ops/work.ts";
+import { type Flaw, nonFinite } from "../core/anomaly.ts";
+import { epoch, noteWrite, Storage } from "../core/memory.ts";
+import { isGradEnabled } from "../core/tensor.ts";
+import type { Value } from "../ops/definition/value.ts";
+import { encodeShared, isWorthWaking } from "../ops/definition/work.ts";
 import { engine, execute, WordList } from "../runtime/engine.ts";
 import { Error, TraceError } from "../runtime/errors.ts";
-import { isGradEnabled } from "../tensor.ts";
 import { schedule, stateWrittenBy, withChecks } from "./checks.ts";
 import { firstFlaw } from "./finite.ts";
 import { Guard } from "./guard.ts";

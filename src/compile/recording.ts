@@ -1,14 +1,14 @@
 /** Running a function once on tensors without values, and taking down every op: forward, backward and update. */
-import { isConstant } from "../eager.ts";
-import { currentNode } from "../graph.ts";
-import { nextStorageId, type Storage } from "../memory.ts";
-import { verifyOne } from "../ops/check.ts";
-import { show } from "../ops/value.ts";
+import { isConstant } from "../core/eager.ts";
+import { currentNode } from "../core/graph.ts";
+import { nextStorageId, type Storage } from "../core/memory.ts";
+import { requireSynchronous, tensorsIn, tidy } from "../core/scope.ts";
+import { callSite } from "../core/site.ts";
+import { observed, Properties } from "../core/stateful.ts";
+import { isGradEnabled, type Recorder, type Tensor, withRecorder } from "../core/tensor.ts";
+import { verifyOne } from "../ops/definition/check.ts";
+import { show } from "../ops/definition/value.ts";
 import { TraceError } from "../runtime/errors.ts";
-import { requireSynchronous, tensorsIn, tidy } from "../scope.ts";
-import { callSite } from "../site.ts";
-import { observed, Properties } from "../stateful.ts";
-import { isGradEnabled, type Recorder, type Tensor, withRecorder } from "../tensor.ts";
 import { mutated, type Operand, type Step } from "./step.ts";
 
 /** A tensor from outside that a function used: what must still hold of it, and where it was used. */

@@ -2,12 +2,12 @@
  * What a recording is good for: shapes and types of the arguments' tensors, and the values of everything else. Matching and
  * binding run at every call and allocate nothing.
  */
-import { refuseForeign } from "../copies.ts";
-import { dtypeOf } from "../creation.ts";
-import { type DType, type Shape, sameShape, show } from "../ops/value.ts";
+import { refuseForeign } from "../core/copies.ts";
+import { dtypeOf } from "../core/creation.ts";
+import { Tensor, type TypedArray } from "../core/tensor.ts";
+import { type DType, type Shape, sameShape, show } from "../ops/definition/value.ts";
 import { engine } from "../runtime/engine.ts";
 import { TypeError } from "../runtime/errors.ts";
-import { Tensor, type TypedArray } from "../tensor.ts";
 
 /** An argument's description. Tensors and typed arrays have a number: their place among the recording's inputs. */
 type Part =

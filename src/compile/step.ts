@@ -1,8 +1,8 @@
 /** What compile's passes work on: a list of steps, each an op on memory. Passes are pure: steps in, steps out. */
 import { Op } from "../../assembly/opcodes.ts";
-import type { Storage } from "../memory.ts";
-import type { AnyOp } from "../ops/op.ts";
-import type { Value } from "../ops/value.ts";
+import type { Storage } from "../core/memory.ts";
+import type { AnyOp } from "../ops/definition/op.ts";
+import type { Value } from "../ops/definition/value.ts";
 
 /** Memory, read or written under a shape. Outlives the tensor it was recorded from. */
 export interface Operand extends Value {

@@ -1,12 +1,13 @@
 /** A function recorded for one kind of arguments: its inputs, its program, its results. */
-import { Node, type Rule } from "../graph.ts";
-import { Storage } from "../memory.ts";
-import { moves } from "../ops/move.ts";
-import type { DType, Shape } from "../ops/value.ts";
+
+import { mapTensors } from "../autograd/transforms.ts";
+import { Node, type Rule } from "../core/graph.ts";
+import { Storage } from "../core/memory.ts";
+import { tensorsIn } from "../core/scope.ts";
+import { Tensor, withRecorder } from "../core/tensor.ts";
+import type { DType, Shape } from "../ops/definition/value.ts";
+import { moves } from "../ops/shape/move.ts";
 import { DisposedError, TraceError, TypeError } from "../runtime/errors.ts";
-import { tensorsIn } from "../scope.ts";
-import { Tensor, withRecorder } from "../tensor.ts";
-import { mapTensors } from "../transforms.ts";
 import { Program } from "./program.ts";
 import { RECORDED, type Recording, record } from "./recording.ts";
 import { bind, matches, pathsOf, type Signature, signatureOf, substitute } from "./signature.ts";

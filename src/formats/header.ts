@@ -2,7 +2,7 @@
  * The header of a safetensors file: eight bytes of length, that many bytes of JSON, then the tensors' bytes
  * (https://github.com/huggingface/safetensors#format). Everything in it is checked here, before anything is allocated.
  */
-import { sizeOf } from "../ops/value.ts";
+import { sizeOf } from "../ops/definition/value.ts";
 import { FormatError, quote } from "./errors.ts";
 import { exceeded } from "./nesting.ts";
 import { bitsOf } from "./stored.ts";

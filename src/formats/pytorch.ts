@@ -3,18 +3,18 @@
  * of the kernel, and for what follows a flattened image, whose channels it has in front of the pixels.
  */
 
-import { noGrad } from "../autograd.ts";
+import { noGrad } from "../autograd/backward.ts";
+import { tidy } from "../core/scope.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "../nn/conv.ts";
 import { Embedding } from "../nn/embedding.ts";
 import * as nn from "../nn/index.ts";
 import { Flatten, Linear } from "../nn/layers.ts";
 import { type Module, Sequential, type StateDict } from "../nn/module.ts";
 import { BatchNorm, LayerNorm } from "../nn/norm.ts";
-import { sizeOf } from "../ops/value.ts";
+import { sizeOf } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import type { Tensor } from "../tensor.ts";
 
 export interface PyTorchOptions {
   /**

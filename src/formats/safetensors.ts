@@ -1,9 +1,9 @@
 /** Reads safetensors files: tensors by name, with texts about them, from bytes or as they arrive. */
 import { check, shown } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
-import "../autograd.ts";
-import "../eager.ts";
-import { fromElements, Tensor, type TypedArray } from "../tensor.ts";
+import "../autograd/backward.ts";
+import "../core/eager.ts";
+import { fromElements, Tensor, type TypedArray } from "../core/tensor.ts";
 import { startVerification, type Verification } from "./checksum.ts";
 import { FormatError, quote } from "./errors.ts";
 import { type Header, headerLength, LENGTH_BYTES, type Place, parseHeader } from "./header.ts";

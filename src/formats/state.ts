@@ -1,5 +1,7 @@
 /** Saving a training and going on with it: the model, the optimizer, the schedule, the random numbers, in one safetensors file. */
 
+import { tidy } from "../core/scope.ts";
+import type { Tensor } from "../core/tensor.ts";
 import type { Module, StateDict } from "../nn/module.ts";
 import type { EMA } from "../optim/average.ts";
 import { checked, type Loadable } from "../optim/loadable.ts";
@@ -7,8 +9,6 @@ import type { OptimizerState } from "../optim/optimizer.ts";
 import { check, requireKind, shown } from "../runtime/arguments.ts";
 import { randomState, setRandomState } from "../runtime/engine.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import type { Tensor } from "../tensor.ts";
 import { FormatError } from "./errors.ts";
 import { readSafetensors, type VerifyOptions } from "./safetensors.ts";
 import { writeSafetensors } from "./write.ts";

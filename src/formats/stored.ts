@@ -1,8 +1,8 @@
 /** Element types of safetensors files, and the types they are read into: float32, int32, uint8 or bool. */
 
-import type { DType } from "../ops/value.ts";
+import type { TypedArray } from "../core/tensor.ts";
+import type { DType } from "../ops/definition/value.ts";
 import { TypeError } from "../runtime/errors.ts";
-import type { TypedArray } from "../tensor.ts";
 import { FormatError, quote } from "./errors.ts";
 
 /** A type that nabla reads, as files name it. */

@@ -1,11 +1,11 @@
 /** Writes safetensors files, whole or in pieces. */
 import { check, shown } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
-import "../autograd.ts";
-import { refuseForeign } from "../copies.ts";
-import "../eager.ts";
-import { bytesPerElement } from "../ops/value.ts";
-import { Tensor } from "../tensor.ts";
+import "../autograd/backward.ts";
+import { refuseForeign } from "../core/copies.ts";
+import "../core/eager.ts";
+import { Tensor } from "../core/tensor.ts";
+import { bytesPerElement } from "../ops/definition/value.ts";
 import { isReserved, ROOM, seal } from "./checksum.ts";
 import { FormatError, quote } from "./errors.ts";
 import { hasLoneSurrogate, LENGTH_BYTES, MOST_HEADER_BYTES } from "./header.ts";

@@ -1,16 +1,6 @@
 /** What gradients tell, of any model and loss: the library's second face, `nabla/gradients`. */
 
-export {
-  type AdversarialLossOptions,
-  adversarialLoss,
-  type BoxOptions,
-  type FgsmOptions,
-  fgsm,
-  type InputLoss,
-  type PgdOptions,
-  pgd,
-} from "./adversaries.ts";
-export { Complex } from "./complex.ts";
+export { type PerSample, type PerSampleOptions, perSampleGradients } from "./backpropagation/perSample.ts";
 export {
   batchGradients,
   type Confusion,
@@ -20,44 +10,7 @@ export {
   gradientNoiseScale,
   type NoiseScale,
   signFlips,
-} from "./confusion.ts";
-export { type ConjugateOptions, conjugateGradient, type Solution } from "./conjugate.ts";
-export { type DepthRow, gradientByDepth } from "./depth.ts";
-export {
-  bestStep,
-  complexStep,
-  type DifferenceOptions,
-  type ErrorCurve,
-  type ErrorCurveOptions,
-  errorCurve,
-  finiteDifference,
-  logSlope,
-} from "./differences.ts";
-export { type Eigen, type LanczosOptions, lanczos, type Ritz, symmetricEigen } from "./eigen.ts";
-export { type Escape, type EscapeOptions, escape, predictedEscape } from "./escape.ts";
-export {
-  breed,
-  type DrawOptions,
-  type Generation,
-  landeResponse,
-  type Matrix,
-  type Population,
-  type SelectionAscent,
-  selectionAscent,
-  selectionDifferential,
-  selectionGradient,
-  selectionGradientError,
-} from "./evolution.ts";
-export {
-  type DiagonalOptions,
-  empiricalFisher,
-  type FisherOptions,
-  fisherDiagonal,
-  fisherMatrix,
-  fisherProduct,
-  type NaturalGradient as NaturalGradientResult,
-  naturalGradient,
-} from "./fisher.ts";
+} from "./confusion/confusion.ts";
 export {
   type Behaviour,
   type DescentOptions,
@@ -80,27 +33,32 @@ export {
   type StabilityOptions,
   type StabilityVerdict,
   stability,
-} from "./flow.ts";
+} from "./dynamics/flow.ts";
 export {
-  GradcheckError,
-  type GradcheckOptions,
-  type GradcheckResult,
-  gradcheck,
-  gradgradcheck,
-  type WorstCase,
-} from "./gradcheck.ts";
+  breed,
+  type DrawOptions,
+  type Generation,
+  landeResponse,
+  type Matrix,
+  type Population,
+  type SelectionAscent,
+  selectionAscent,
+  selectionDifferential,
+  selectionGradient,
+  selectionGradientError,
+} from "./evolution/evolution.ts";
 export {
-  type Completeness,
-  gradientTimesInput,
-  type IntegratedGradients,
-  type IntegratedGradientsOptions,
-  integratedGradients,
-  type SmoothGradOptions,
-  saliency,
-  smoothGrad,
-} from "./interpret.ts";
-export { type KroneckerFactors, kroneckerFactors } from "./kfac.ts";
-export { KFAC, type KFACOptions } from "./kfacOptimizer.ts";
+  centredRanks,
+  type EsError,
+  type EsErrorOptions,
+  type EsEstimate,
+  type EsOptions,
+  type Evaluable,
+  EvolutionStrategy,
+  esError,
+  esGradient,
+} from "./evolution/strategies.ts";
+export { type Escape, type EscapeOptions, escape, predictedEscape } from "./landscape/escape.ts";
 export {
   type Along,
   type CriticalKind,
@@ -117,12 +75,18 @@ export {
   hessianTrace,
   ravine,
   spectralDensity,
-} from "./landscape.ts";
-export type { Likelihood } from "./likelihood.ts";
-export { lipschitzBound } from "./lipschitz.ts";
-export { type GradCamOptions, gradCam, type OcclusionOptions, occlusion } from "./maps.ts";
-export { NaturalGradient, type NaturalGradientOptions } from "./naturalOptimizer.ts";
-export { Objective, objective, type Point } from "./objective.ts";
+} from "./landscape/landscape.ts";
+export {
+  type Plane,
+  plane,
+  randomDirection,
+  type SliceOptions,
+  slice,
+  topHessianDirections,
+} from "./landscape/slices.ts";
+export { Complex } from "./math/complex.ts";
+export { type ConjugateOptions, conjugateGradient, type Solution } from "./math/conjugate.ts";
+export { type Eigen, type LanczosOptions, lanczos, type Ritz, symmetricEigen } from "./math/eigen.ts";
 export {
   type IntegrateOptions,
   type IntegrationMethod,
@@ -130,10 +94,64 @@ export {
   type Tolerance,
   type Trajectory,
   type VectorField,
-} from "./ode.ts";
-export { type PerSample, type PerSampleOptions, perSampleGradients } from "./perSample.ts";
-export type { Rule as QuadratureRule } from "./quadrature.ts";
-export { gradientThroughTime, growthPerStep, type RecurrentState } from "./recurrence.ts";
+} from "./math/ode.ts";
+export type { Rule as QuadratureRule } from "./math/quadrature.ts";
+export type { Vector } from "./math/vector.ts";
+export {
+  type DiagonalOptions,
+  empiricalFisher,
+  type FisherOptions,
+  fisherDiagonal,
+  fisherMatrix,
+  fisherProduct,
+  type NaturalGradient as NaturalGradientResult,
+  naturalGradient,
+} from "./natural/fisher.ts";
+export { type KroneckerFactors, kroneckerFactors } from "./natural/kfac.ts";
+export { KFAC, type KFACOptions } from "./natural/kfacOptimizer.ts";
+export type { Likelihood } from "./natural/likelihood.ts";
+export { NaturalGradient, type NaturalGradientOptions } from "./natural/naturalOptimizer.ts";
+export { Objective, objective, type Point } from "./objective.ts";
+export {
+  type AdversarialLossOptions,
+  adversarialLoss,
+  type BoxOptions,
+  type FgsmOptions,
+  fgsm,
+  type InputLoss,
+  type PgdOptions,
+  pgd,
+} from "./sensitivities/adversaries.ts";
+export {
+  bestStep,
+  complexStep,
+  type DifferenceOptions,
+  type ErrorCurve,
+  type ErrorCurveOptions,
+  errorCurve,
+  finiteDifference,
+  logSlope,
+} from "./sensitivities/differences.ts";
+export {
+  GradcheckError,
+  type GradcheckOptions,
+  type GradcheckResult,
+  gradcheck,
+  gradgradcheck,
+  type WorstCase,
+} from "./sensitivities/gradcheck.ts";
+export {
+  type Completeness,
+  gradientTimesInput,
+  type IntegratedGradients,
+  type IntegratedGradientsOptions,
+  integratedGradients,
+  type SmoothGradOptions,
+  saliency,
+  smoothGrad,
+} from "./sensitivities/interpret.ts";
+export { lipschitzBound } from "./sensitivities/lipschitz.ts";
+export { type GradCamOptions, gradCam, type OcclusionOptions, occlusion } from "./sensitivities/maps.ts";
 export {
   type GradientPenaltyOptions,
   gradientPenalty,
@@ -142,7 +160,20 @@ export {
   jacobianPenalty,
   type LipschitzPenaltyOptions,
   lipschitzPenalty,
-} from "./regularize.ts";
+} from "./sensitivities/regularize.ts";
+export type { BatchOptions, Scorer, Target, TargetOptions } from "./sensitivities/scores.ts";
+export {
+  directionalDerivative,
+  type LogisticPulls,
+  linearGradients,
+  logisticPulls,
+  type Sensitivity,
+  sensitivities,
+  steepestDescent,
+} from "./sensitivities/sensitivity.ts";
+export { spectralNorm } from "./sensitivities/spectral.ts";
+export { type DepthRow, gradientByDepth } from "./vanishing/depth.ts";
+export { gradientThroughTime, growthPerStep, type RecurrentState } from "./vanishing/recurrence.ts";
 export {
   type Conditioning,
   conditioning,
@@ -152,31 +183,7 @@ export {
   type WeightBias,
   weightsAgainstBiases,
   whiten,
-} from "./scaling.ts";
-export type { BatchOptions, Scorer, Target, TargetOptions } from "./scores.ts";
-export {
-  directionalDerivative,
-  type LogisticPulls,
-  linearGradients,
-  logisticPulls,
-  type Sensitivity,
-  sensitivities,
-  steepestDescent,
-} from "./sensitivity.ts";
-export { type Plane, plane, randomDirection, type SliceOptions, slice, topHessianDirections } from "./slices.ts";
-export { spectralNorm } from "./spectral.ts";
-export {
-  centredRanks,
-  type EsError,
-  type EsErrorOptions,
-  type EsEstimate,
-  type EsOptions,
-  type Evaluable,
-  EvolutionStrategy,
-  esError,
-  esGradient,
-} from "./strategies.ts";
-export type { Vector } from "./vector.ts";
+} from "./vanishing/scaling.ts";
 export {
   type ActivationRow,
   LIMITS,
@@ -184,5 +191,5 @@ export {
   type Verdict,
   type VerdictKind,
   type WatchedStep,
-} from "./verdict.ts";
-export { diagnose, Watcher, WatchReport, watch } from "./watch.ts";
+} from "./vanishing/verdict.ts";
+export { diagnose, Watcher, WatchReport, watch } from "./vanishing/watch.ts";

@@ -2,14 +2,14 @@
  * Objective: a loss L(θ) as a function of one vector θ, whatever tensors it lies in: the parameters of a model, or a point. All of
  * nabla/gradients that walks landscapes works on objectives. Vectors are float64, what is evaluated is float32.
  */
-import { backpropagate, onesLike } from "../autograd.ts";
+import { backpropagate, onesLike } from "../autograd/backward.ts";
+import { tidy } from "../core/scope.ts";
+import { fromElements, Tensor, withGrad } from "../core/tensor.ts";
 import { Module } from "../nn/module.ts";
-import { show } from "../ops/value.ts";
+import { show } from "../ops/definition/value.ts";
 import { check, requireKind } from "../runtime/arguments.ts";
 import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import { fromElements, Tensor, withGrad } from "../tensor.ts";
-import { concatenated, type Vector, vector } from "./vector.ts";
+import { concatenated, type Vector, vector } from "./math/vector.ts";
 
 /** θ as people give it: an objective's own vectors, arrays, or a tensor's elements. */
 export type Point = ArrayLike<number>;

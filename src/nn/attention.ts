@@ -1,7 +1,8 @@
 /** Attention layers, positions, and the cache of keys and values that generation needs. */
-import { tensor, zeros } from "../creation.ts";
-import * as ops from "../functions.ts";
-import { additiveMask, attend, attentionWeights, type Layout } from "../ops/attention.ts";
+import { tensor, zeros } from "../core/creation.ts";
+import * as ops from "../core/functions.ts";
+import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
+import { additiveMask, attend, attentionWeights, type Layout } from "../ops/sequence/attention.ts";
 import { check, checkNone, kindOf } from "../runtime/arguments.ts";
 import {
   Error,
@@ -12,7 +13,6 @@ import {
   ShapeError,
   TraceError,
 } from "../runtime/errors.ts";
-import { currentRecorder, type Tensor, withGrad } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Linear } from "./layers.ts";
 import { Module, parameter } from "./module.ts";

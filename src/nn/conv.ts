@@ -1,18 +1,18 @@
 /** Convolution layers. Names, arguments, defaults and first weights are PyTorch's; images and weights have channels last. */
 
-import { zeros } from "../creation.ts";
-import * as ops from "../functions.ts";
+import { zeros } from "../core/creation.ts";
+import * as ops from "../core/functions.ts";
+import type { Tensor } from "../core/tensor.ts";
 import type {
   Conv1dOptions,
   Conv2dOptions,
   ConvTranspose1dOptions,
   ConvTranspose2dOptions,
   Size2d,
-} from "../ops/convolve.ts";
+} from "../ops/image/convolve.ts";
 import { CONV_OPTIONS, TRANSPOSE_OPTIONS } from "../ops/signatures.ts";
 import { check, kindOf } from "../runtime/arguments.ts";
 import { RangeError, requireWhole } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 

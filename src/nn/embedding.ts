@@ -1,10 +1,10 @@
 /** Embedding: a learnt vector for each of a number of things. */
 
-import { randn } from "../creation.ts";
-import * as ops from "../functions.ts";
+import { randn } from "../core/creation.ts";
+import * as ops from "../core/functions.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { RangeError, requireWhole } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
 /**

@@ -3,13 +3,13 @@
  * fanIn = in·|kernel|, fanOut = out·|kernel|.
  */
 
-import { normal as randomNormal, uniform as randomUniform } from "../creation.ts";
-import { erfc64 } from "../ops/erf.ts";
-import { show, sizeOf } from "../ops/value.ts";
+import { normal as randomNormal, uniform as randomUniform } from "../core/creation.ts";
+import { tidy } from "../core/scope.ts";
+import { type Tensor, withGrad } from "../core/tensor.ts";
+import { show, sizeOf } from "../ops/definition/value.ts";
+import { erfc64 } from "../ops/pointwise/erf.ts";
 import { check, requireChoice } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import { type Tensor, withGrad } from "../tensor.ts";
 
 function write(x: Tensor, values: () => Tensor): Tensor {
   withGrad(false, () => tidy(() => void x.copyFrom(values())));

@@ -1,10 +1,10 @@
 /** Layers without structure of their own: linear, dropout, flatten, activations. Names, arguments and defaults are PyTorch's. */
 
-import { zeros } from "../creation.ts";
-import * as ops from "../functions.ts";
+import { zeros } from "../core/creation.ts";
+import * as ops from "../core/functions.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireFraction, requireWhole } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 

@@ -1,12 +1,12 @@
 /** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
 
-import { mark, refuseForeign } from "../copies.ts";
-import { sameShape, show } from "../ops/value.ts";
+import { mark, refuseForeign } from "../core/copies.ts";
+import { nameOf, register } from "../core/stateful.ts";
+import { currentRecorder, Tensor, withGrad } from "../core/tensor.ts";
+import { undoable } from "../core/undo.ts";
+import { sameShape, show } from "../ops/definition/value.ts";
 import { check, checkNone, kindOf, requireKind, shown } from "../runtime/arguments.ts";
 import { Error, quoted, ShapeError, TypeError } from "../runtime/errors.ts";
-import { nameOf, register } from "../stateful.ts";
-import { currentRecorder, Tensor, withGrad } from "../tensor.ts";
-import { undoable } from "../undo.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
 
 export { nameOf, parameter };

@@ -1,14 +1,14 @@
 /** Normalization layers. Names, arguments and defaults are PyTorch's; channels are last. */
-import { noGrad } from "../autograd.ts";
-import { ones, zeros } from "../creation.ts";
-import { withoutDenormals } from "../denormals.ts";
-import * as ops from "../functions.ts";
-import type { Shape } from "../ops/value.ts";
+import { noGrad } from "../autograd/backward.ts";
+import { ones, zeros } from "../core/creation.ts";
+import { withoutDenormals } from "../core/denormals.ts";
+import * as ops from "../core/functions.ts";
+import { tidy } from "../core/scope.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { undoable } from "../core/undo.ts";
+import type { Shape } from "../ops/definition/value.ts";
 import { check, kindOf } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import type { Tensor } from "../tensor.ts";
-import { undoable } from "../undo.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
 export interface NormOptions {

@@ -1,8 +1,8 @@
 /** Parameters: the tensors that modules learn; and a warning for those that no optimizer can know of. */
-import { installLeafCheck } from "../autograd.ts";
-import { show } from "../ops/value.ts";
+import { installLeafCheck } from "../autograd/backward.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { show } from "../ops/definition/value.ts";
 import { check, kindOf } from "../runtime/arguments.ts";
-import type { Tensor } from "../tensor.ts";
 
 const parameters = new WeakSet<Tensor>();
 

@@ -1,9 +1,9 @@
 /** Pooling layers, for images with channels last. Names, arguments and defaults are PyTorch's. */
-import * as ops from "../functions.ts";
-import type { Size2d } from "../ops/convolve.ts";
-import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/pool.ts";
+import * as ops from "../core/functions.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Size2d } from "../ops/image/convolve.ts";
+import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/image/pool.ts";
 import { check } from "../runtime/arguments.ts";
-import type { Tensor } from "../tensor.ts";
 import { inputOf, Module } from "./module.ts";
 
 /** The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. */

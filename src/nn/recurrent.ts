@@ -1,10 +1,10 @@
 /** Recurrent layers and their cells. Names, arguments, defaults and parameters are PyTorch's, in camelCase. */
-import { tensor, zeros } from "../creation.ts";
-import * as ops from "../functions.ts";
-import { cells } from "../ops/cells.ts";
+import { tensor, zeros } from "../core/creation.ts";
+import * as ops from "../core/functions.ts";
+import { Tensor } from "../core/tensor.ts";
+import { cells } from "../ops/sequence/cells.ts";
 import { check, kindOf, requireChoice } from "../runtime/arguments.ts";
 import { RangeError, requireWhole, ShapeError } from "../runtime/errors.ts";
-import { Tensor } from "../tensor.ts";
 import * as init from "./init.ts";
 import { Dropout } from "./layers.ts";
 import { Module, parameter } from "./module.ts";

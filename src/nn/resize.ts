@@ -1,11 +1,11 @@
 /** Images in other sizes: nearest and bilinear interpolation, adaptive averages. Images are [batch, height, width, channels]. */
-import { tensor } from "../creation.ts";
-import { concat } from "../functions.ts";
-import type { Size2d } from "../ops/convolve.ts";
-import { type Shape, show } from "../ops/value.ts";
+import { tensor } from "../core/creation.ts";
+import { concat } from "../core/functions.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { type Shape, show } from "../ops/definition/value.ts";
+import type { Size2d } from "../ops/image/convolve.ts";
 import { check, requireChoice } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
 import { inputOf, Module } from "./module.ts";
 
 export interface InterpolateOptions {

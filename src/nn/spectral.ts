@@ -1,11 +1,11 @@
 /** Spectral normalization: a layer whose weight never stretches anything. */
 
-import { noGrad } from "../autograd.ts";
-import { randn } from "../creation.ts";
+import { noGrad } from "../autograd/backward.ts";
+import { randn } from "../core/creation.ts";
+import { tidy } from "../core/scope.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { check, kindOf } from "../runtime/arguments.ts";
 import { RangeError, requireWhole, TypeError } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import type { Tensor } from "../tensor.ts";
 import { ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
 import { Module } from "./module.ts";
 

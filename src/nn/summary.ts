@@ -1,12 +1,12 @@
 /** What a model is made of: its layers, what comes out of them, and what they cost. Nothing is computed for it. */
 
-import type { AnyOp } from "../ops/op.ts";
-import { bytesPerElement, type DType, type Shape, show } from "../ops/value.ts";
-import { flopsOf } from "../ops/work.ts";
-import { amount, table } from "../printing.ts";
+import { amount, table } from "../core/printing.ts";
+import { tensorsIn, tidy } from "../core/scope.ts";
+import { Tensor, withGrad, withRecorder } from "../core/tensor.ts";
+import type { AnyOp } from "../ops/definition/op.ts";
+import { bytesPerElement, type DType, type Shape, show } from "../ops/definition/value.ts";
+import { flopsOf } from "../ops/definition/work.ts";
 import { check } from "../runtime/arguments.ts";
-import { tensorsIn, tidy } from "../scope.ts";
-import { Tensor, withGrad, withRecorder } from "../tensor.ts";
 import { type Call, intercepted } from "./intercept.ts";
 import { type Module, nameOf } from "./module.ts";
 

@@ -1,4 +1,11 @@
 /** The ops as functions, one name each: functions.ts lifts them to tensors. */
+
+export { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./image/convolve.ts";
+export { avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices } from "./image/pool.ts";
+export { embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, scatterSum } from "./index/gather.ts";
+export { einsum } from "./matrix/einsum.ts";
+export { argSort, cholesky, eigh, sort, topK, triangularSolve } from "./matrix/linalg.ts";
+export { dot, linear, matmul, mT } from "./matrix/matmul.ts";
 export {
   atan2,
   cos,
@@ -19,7 +26,7 @@ export {
   softplus,
   tan,
   tanh,
-} from "./activation.ts";
+} from "./pointwise/activation.ts";
 export {
   abs,
   add,
@@ -56,16 +63,9 @@ export {
   square,
   sub,
   where,
-} from "./arithmetic.ts";
-export { scaledDotProductAttention } from "./attention.ts";
-export { conv1d, conv2d, convTranspose1d, convTranspose2d } from "./convolve.ts";
-export { einsum } from "./einsum.ts";
-export { embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, scatterSum } from "./gather.ts";
-export { argSort, cholesky, eigh, sort, topK, triangularSolve } from "./linalg.ts";
-export { dot, linear, matmul, mT } from "./matmul.ts";
-export { batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm } from "./norm.ts";
-export { avgPool2d, globalAvgPool2d, maxPool2d, maxPool2dWithIndices } from "./pool.ts";
-export { bernoulli, randperm } from "./random.ts";
+} from "./pointwise/arithmetic.ts";
+export { bernoulli, randperm } from "./random/random.ts";
+export { batchNorm, batchNormTrain, groupNorm, layerNorm, rmsNorm } from "./reduce/norm.ts";
 export {
   all,
   any,
@@ -81,9 +81,10 @@ export {
   std,
   sum,
   variance,
-} from "./reduce.ts";
-export { logSoftmax, softmax } from "./rows.ts";
-export { gru, lstm, rnn } from "./sequence.ts";
+} from "./reduce/reduce.ts";
+export { logSoftmax, softmax } from "./reduce/rows.ts";
+export { scaledDotProductAttention } from "./sequence/attention.ts";
+export { gru, lstm, rnn } from "./sequence/sequence.ts";
 export {
   broadcastTo,
   concat,
@@ -100,5 +101,5 @@ export {
   t,
   transpose,
   unsqueeze,
-} from "./shape.ts";
-export { tril, triu } from "./triangle.ts";
+} from "./shape/shape.ts";
+export { tril, triu } from "./shape/triangle.ts";

@@ -1,4 +1,11 @@
 /** The ops that are methods of Tensor. functions.ts lists those that are functions. */
+
+import type { Operand } from "./definition/op.ts";
+import type { DType, Shape, Value } from "./definition/value.ts";
+import type { Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions } from "./image/convolve.ts";
+import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./index/gather.ts";
+import { argSort, sort, topK } from "./matrix/linalg.ts";
+import { dot, matmul, mT } from "./matrix/matmul.ts";
 import {
   atan2,
   cos,
@@ -19,7 +26,7 @@ import {
   softplus,
   tan,
   tanh,
-} from "./activation.ts";
+} from "./pointwise/activation.ts";
 import {
   abs,
   add,
@@ -56,12 +63,7 @@ import {
   square,
   sub,
   where,
-} from "./arithmetic.ts";
-import type { Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions } from "./convolve.ts";
-import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./gather.ts";
-import { argSort, sort, topK } from "./linalg.ts";
-import { dot, matmul, mT } from "./matmul.ts";
-import type { Operand } from "./op.ts";
+} from "./pointwise/arithmetic.ts";
 import {
   all,
   any,
@@ -78,8 +80,8 @@ import {
   std,
   sum,
   variance,
-} from "./reduce.ts";
-import { logSoftmax, softmax } from "./rows.ts";
+} from "./reduce/reduce.ts";
+import { logSoftmax, softmax } from "./reduce/rows.ts";
 import {
   broadcastTo,
   cast,
@@ -96,9 +98,8 @@ import {
   transpose,
   unsqueeze,
   view,
-} from "./shape.ts";
-import { tril, triu } from "./triangle.ts";
-import type { DType, Shape, Value } from "./value.ts";
+} from "./shape/shape.ts";
+import { tril, triu } from "./shape/triangle.ts";
 
 /** Methods: `x.name(...rest)` is `name(x, ...rest)`. */
 // biome-ignore format: a list, as it is read

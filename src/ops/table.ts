@@ -3,26 +3,26 @@
  * encoder, the tests and the op reference read from here.
  */
 import { Op } from "../../assembly/opcodes.ts";
-import * as activation from "./activation.ts";
-import * as arithmetic from "./arithmetic.ts";
-import { attentionDefinitions } from "./attention.ts";
-import { chainDefinition } from "./chain.ts";
-import { checkDefinition } from "./check.ts";
-import { convDefinition, convInputDefinition, convWeightDefinition } from "./conv.ts";
-import { normDefinition, squaresDefinition } from "./euclid.ts";
-import * as folds from "./fold.ts";
-import { gatherDefinitions } from "./gather.ts";
-import { linalgDefinitions } from "./linalg.ts";
-import * as logistic from "./logistic.ts";
-import { matmulDefinition } from "./matmul.ts";
-import { moves } from "./move.ts";
-import { normalizeDefinition, normalizeGradDefinition } from "./norm.ts";
-import type { AnyOp } from "./op.ts";
-import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./pool.ts";
-import { advanceDefinition, randomDefinitions } from "./random.ts";
-import { recurrences } from "./recurrent.ts";
-import { rowDefinitions } from "./rows.ts";
-import { updateDefinitions } from "./update.ts";
+import { checkDefinition } from "./definition/check.ts";
+import type { AnyOp } from "./definition/op.ts";
+import { convDefinition, convInputDefinition, convWeightDefinition } from "./image/conv.ts";
+import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./image/pool.ts";
+import { gatherDefinitions } from "./index/gather.ts";
+import { linalgDefinitions } from "./matrix/linalg.ts";
+import { matmulDefinition } from "./matrix/matmul.ts";
+import * as activation from "./pointwise/activation.ts";
+import * as arithmetic from "./pointwise/arithmetic.ts";
+import { chainDefinition } from "./pointwise/chain.ts";
+import * as logistic from "./pointwise/logistic.ts";
+import { advanceDefinition, randomDefinitions } from "./random/random.ts";
+import { normDefinition, squaresDefinition } from "./reduce/euclid.ts";
+import * as folds from "./reduce/fold.ts";
+import { normalizeDefinition, normalizeGradDefinition } from "./reduce/norm.ts";
+import { rowDefinitions } from "./reduce/rows.ts";
+import { attentionDefinitions } from "./sequence/attention.ts";
+import { recurrences } from "./sequence/recurrent.ts";
+import { moves } from "./shape/move.ts";
+import { updateDefinitions } from "./update/update.ts";
 
 export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
   [Op.Neg]: arithmetic.neg.definition,

@@ -1,12 +1,12 @@
 /** Averages of weights over training. */
 
-import { withoutDenormals } from "../denormals.ts";
+import { withoutDenormals } from "../core/denormals.ts";
+import { requireSynchronous, tidy } from "../core/scope.ts";
+import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
+import { undoable } from "../core/undo.ts";
 import { fitted, type StateDict } from "../nn/module.ts";
 import { check, requireKind } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
-import { requireSynchronous, tidy } from "../scope.ts";
-import { currentRecorder, type Tensor, withGrad } from "../tensor.ts";
-import { undoable } from "../undo.ts";
 
 /**
  * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.

@@ -1,12 +1,12 @@
 /** Gradient clipping, in place on `grad`. */
 
-import { refuseForeign } from "../copies.ts";
-import { full } from "../creation.ts";
-import { div, norm, stack, where } from "../functions.ts";
+import { refuseForeign } from "../core/copies.ts";
+import { full } from "../core/creation.ts";
+import { div, norm, stack, where } from "../core/functions.ts";
+import { tidy } from "../core/scope.ts";
+import { type Tensor, withGrad } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import { type Tensor, withGrad } from "../tensor.ts";
 
 /** Replaces each gradient by f of it: all of them, or none if f throws. */
 function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {

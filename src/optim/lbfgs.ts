@@ -1,10 +1,11 @@
 /** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
+
+import { tidy } from "../core/scope.ts";
+import { Tensor, withGrad } from "../core/tensor.ts";
+import { undoable } from "../core/undo.ts";
 import { markListed } from "../nn/parameter.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
-import { tidy } from "../scope.ts";
-import { Tensor, withGrad } from "../tensor.ts";
-import { undoable } from "../undo.ts";
 import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
 import { foreign, given, lossOf, type OptimizerState } from "./optimizer.ts";
 import { concatenated, dot, packed, savedOptions, unpacked } from "./vectors.ts";

@@ -1,9 +1,9 @@
 /** Muon: momentum, orthogonalized. For the weight matrices inside of a network; its other parameters are for Adam. */
 
-import { withoutDenormals } from "../denormals.ts";
+import { withoutDenormals } from "../core/denormals.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { check, requireChoice } from "../runtime/arguments.ts";
 import { Error, requireRange, requireWhole } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
 import {
   type CommonOptions,
   type GroupOptions,

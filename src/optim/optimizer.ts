@@ -1,17 +1,17 @@
 /** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
 
-import { finitely } from "../anomaly.ts";
-import { refuseForeign } from "../copies.ts";
-import { full } from "../creation.ts";
+import { finitely } from "../core/anomaly.ts";
+import { refuseForeign } from "../core/copies.ts";
+import { full } from "../core/creation.ts";
+import { requireSynchronous, tidy } from "../core/scope.ts";
+import { currentRecorder, Tensor, withGrad, withRecorder } from "../core/tensor.ts";
+import { final, undoable } from "../core/undo.ts";
 import { markListed } from "../nn/parameter.ts";
-import { advance } from "../ops/random.ts";
-import { updateParameter } from "../ops/update.ts";
-import { sameShape, show } from "../ops/value.ts";
+import { sameShape, show } from "../ops/definition/value.ts";
+import { advance } from "../ops/random/random.ts";
+import { updateParameter } from "../ops/update/update.ts";
 import { check, checkNone, checkOptions, kindOf, requireKind, shown } from "../runtime/arguments.ts";
 import { Error, requireRange, ShapeError, TypeError } from "../runtime/errors.ts";
-import { requireSynchronous, tidy } from "../scope.ts";
-import { currentRecorder, Tensor, withGrad, withRecorder } from "../tensor.ts";
-import { final, undoable } from "../undo.ts";
 
 /** Options every optimizer has. */
 export interface CommonOptions {

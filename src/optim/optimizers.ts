@@ -1,9 +1,9 @@
 /** The optimizers: each says which kernel runs with which constants. Names, arguments and defaults are PyTorch's. */
 
 import { UpdateFlag } from "../../assembly/opcodes.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { check, kindOf } from "../runtime/arguments.ts";
 import { RangeError, requireFraction, requireRange } from "../runtime/errors.ts";
-import type { Tensor } from "../tensor.ts";
 import { type CommonOptions, type GroupOptions, given, Optimizer, type UpdateRule } from "./optimizer.ts";
 
 type Params<O> = Iterable<Tensor | GroupOptions<O>>;

@@ -1,6 +1,7 @@
 /** Vectors in float64, in JavaScript, of those who reckon with all parameters at once; in a state of tensors they are bytes. */
-import { show } from "../ops/value.ts";
-import { fromElements, type Tensor } from "../tensor.ts";
+
+import { fromElements, type Tensor } from "../core/tensor.ts";
+import { show } from "../ops/definition/value.ts";
 import { foreign, mergedOptions, type OptimizerState, type State } from "./optimizer.ts";
 
 /** The vectors one behind the other. */

@@ -8,8 +8,8 @@ import { check } from "./arguments.ts";
 import { Error, RangeError } from "./errors.ts";
 import { Heap, limitOf, RANDOM_STATE, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
-import type { Pool } from "./pool.ts";
-import type { Crew } from "./threads.ts";
+import type { Crew } from "./threads/index.ts";
+import type { Pool } from "./threads/pool.ts";
 
 export interface InitOptions {
   /** Which inlined build to run. Default: the fastest that the runtime can run. */
@@ -153,7 +153,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
 
 async function startThreads(threads: number | "auto", options: InitOptions): Promise<void> {
   // Those who want one thread load nothing of this.
-  const { assemble } = await import("./threads.ts");
+  const { assemble } = await import("./threads/index.ts");
   const compile = (): WebAssembly.Module => options.module ?? compileBuild(buildOf(options)!, true);
   const crew = await assemble(threads, options.memoryLimit, compile);
   if (current) {

@@ -61,7 +61,7 @@ function sharedFlag(bytes: Uint8Array): number {
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
-/** The bytes of an inlined build: assembly/build.mjs says how they are written. Node's bundle brings functions that give them. */
+/** The bytes of an inlined build: tools/wasm.mjs says how they are written. Node's bundle brings functions that give them. */
 export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
   const text = (build === "relaxed" ? relaxedText : simdText) as string | (() => Uint8Array<ArrayBuffer>);
   if (typeof text !== "string") return text();

@@ -9,8 +9,8 @@ import {
   selectionDifferential,
   selectionGradient,
   selectionGradientError,
-} from "../../src/gradients/evolution.ts";
-import { centredRanks, EvolutionStrategy, esError, esGradient } from "../../src/gradients/strategies.ts";
+} from "../../src/gradients/evolution/evolution.ts";
+import { centredRanks, EvolutionStrategy, esError, esGradient } from "../../src/gradients/evolution/strategies.ts";
 
 const population: Population = {
   mean: [1, -1],

@@ -11,8 +11,8 @@ import {
   momentumOf,
   type Potential,
   stability,
-} from "../../src/gradients/flow.ts";
-import { type IntegrateOptions, integrate, type VectorField } from "../../src/gradients/ode.ts";
+} from "../../src/gradients/dynamics/flow.ts";
+import { type IntegrateOptions, integrate, type VectorField } from "../../src/gradients/math/ode.ts";
 
 const oscillator: VectorField = (_, [x, v]) => [v!, -x!];
 /** The largest distance from (cos t, −sin t). */

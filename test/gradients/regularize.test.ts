@@ -18,14 +18,14 @@ import {
   zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
-import { adversarialLoss, fgsm, pgd } from "../../src/gradients/adversaries.ts";
-import { lipschitzBound } from "../../src/gradients/lipschitz.ts";
+import { adversarialLoss, fgsm, pgd } from "../../src/gradients/sensitivities/adversaries.ts";
+import { lipschitzBound } from "../../src/gradients/sensitivities/lipschitz.ts";
 import {
   gradientPenalty,
   inputGradientNorms,
   jacobianPenalty,
   lipschitzPenalty,
-} from "../../src/gradients/regularize.ts";
+} from "../../src/gradients/sensitivities/regularize.ts";
 import { expectClose } from "../support/oracle.ts";
 
 function network(outputs: number, seed = 3): nn.Sequential {

@@ -1,11 +1,11 @@
-/** The digits' file, as the build makes it. Needs dist/lab. */
+/** The digits' file, as the build makes it. Needs dist/bin. */
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { loadMnist } from "../../examples/mnist/data.ts";
-import { readDigits } from "../../examples/mnist/packed.ts";
+import { loadMnist } from "../../cli/mnist/data.ts";
+import { readDigits } from "../../cli/mnist/packed.ts";
 
-const file = new Uint8Array(readFileSync("dist/lab/digits.gz"));
+const file = new Uint8Array(readFileSync("dist/bin/digits.gz"));
 
 test("the file holds MNIST's first 6,000 training digits and first 1,000 test digits", async () => {
   const { train, test: tested } = await readDigits(file);

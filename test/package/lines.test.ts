@@ -2,9 +2,9 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { breakLines } from "../../assembly/lines.mjs";
+import { breakLines } from "../../tools/lines.mjs";
 
-const FOLDERS = ["dist/node", "dist/lab", "dist/src/serverless"];
+const FOLDERS = ["dist/node", "dist/bin", "dist/src/serverless"];
 
 describe.each(FOLDERS)("%s", (folder) => {
   const files = readdirSync(folder).filter((name) => name.endsWith(".js"));

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
-const script = fileURLToPath(new URL("../../dist/examples/mnist.js", import.meta.url));
+const script = fileURLToPath(new URL("../../dist/cli/mnist.js", import.meta.url));
 
 interface Ended {
   readonly code: number | null;

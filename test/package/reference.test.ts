@@ -1,7 +1,7 @@
 /** The op reference is the table's own words. `npm run vitest -- -u` writes it anew. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import type { AnyOp } from "../../src/ops/op.ts";
+import type { AnyOp } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
 
 test("src/ops/REFERENCE.md says what the op table says", async () => {
@@ -13,7 +13,7 @@ test("src/ops/REFERENCE.md says what the op table says", async () => {
     "# Op reference",
     "",
     "Written from the op table (`table.ts`) by the tests. Names ending in `Grad` are derivative kernels. `≤ n ulp` bounds the error",
-    "over all of float32, in both builds, in spacings of float32 at the exact result (test/accuracy.test.ts).",
+    "over all of float32, in both builds, in spacings of float32 at the exact result (test/ops/accuracy.test.ts).",
     "",
     "| op | what it computes, and its derivative | gradients |",
     "|---|---|---|",

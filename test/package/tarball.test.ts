@@ -19,7 +19,7 @@ describe("the tarball", () => {
       /^dist\/src\/serverless\/LICENSES$/,
       /^dist\/assembly\/opcodes\.(js|d\.ts)$/,
       /^dist\/node\/[\w-]+\.js$/,
-      /^dist\/lab\/([\w-]+\.js|LICENSES|digits\.gz)$/,
+      /^dist\/bin\/([\w-]+\.js|LICENSES|digits\.gz)$/,
       /^dist\/wasm\/(simd|relaxed)\.wasm$/,
     ];
     expect(files.filter((file) => !expected.some((pattern) => pattern.test(file)))).toEqual([]);
@@ -53,7 +53,7 @@ describe("the tarball", () => {
 });
 
 describe("licences", () => {
-  test.each(["dist/lab", "dist/src/serverless"])(
+  test.each(["dist/bin", "dist/src/serverless"])(
     "of every package bundled in %s are beside it, with their texts",
     (folder) => {
       const code = readdirSync(folder).filter((name) => name.endsWith(".js"));
@@ -74,13 +74,13 @@ describe("licences", () => {
   test.each(["delaunator", "robust-predicates", "internmap"])(
     "of %s, which another package has copied, are there too",
     (name) => {
-      expect(read("dist/lab/LICENSES")).toMatch(new RegExp(`^${name} [\\d.]+ \\(`, "m"));
+      expect(read("dist/bin/LICENSES")).toMatch(new RegExp(`^${name} [\\d.]+ \\(`, "m"));
     },
   );
   test("of the digits are in NOTICE, with their makers and source", () => {
-    expect(files).toContain("dist/lab/digits.gz");
+    expect(files).toContain("dist/bin/digits.gz");
     for (const word of [
-      /dist\/lab\/digits\.gz/,
+      /dist\/bin\/digits\.gz/,
       /MNIST/,
       /Yann LeCun/,
       /Corinna Cortes/,
@@ -98,12 +98,14 @@ const SOURCES = [
   "lab",
   "examples",
   "bench",
+  "cli",
+  "tools",
   "package.json",
   "tsconfig.json",
   "tsconfig.build.json",
   "asconfig.json",
 ];
-const BUILT = ["src", "assembly", "node", "lab", "wasm", "bench", "examples"];
+const BUILT = ["src", "assembly", "node", "bin", "wasm", "bench", "cli", "examples"];
 
 /** A hash of each file under the folders that a build makes. */
 function hashes(root: string): Record<string, string> {

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { losses, nn, optim, type Tensor, zeros } from "nabla";
 import { type Handler, inferenceHandler, type NodeOptions, nodeListener, trainingHandler } from "nabla/serverless";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { Budget } from "../../src/serverless/budget.ts";
+import { Budget } from "../../src/serverless/core/budget.ts";
 import { allEvents, learner, post, problem, xor } from "./requests.ts";
 
 const open: (Server | Socket)[] = [];

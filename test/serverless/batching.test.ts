@@ -3,7 +3,7 @@ import { compile, manualSeed, memory, nn, noGrad, type Tensor, tensor, tidy } fr
 import { readSafetensors } from "nabla/formats";
 import { type InferenceOptions, inferenceHandler } from "nabla/serverless";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { Batcher, callSizes } from "../../src/serverless/batching.ts";
+import { Batcher, callSizes } from "../../src/serverless/inference/batching.ts";
 import { file, get, post, problem, SAFETENSORS } from "./requests.ts";
 
 const unexpected: unknown[] = [];

@@ -1,6 +1,6 @@
 /** Places: given back once, with what was made for a request, whenever that comes. */
 import { expect, test, vi } from "vitest";
-import { Places } from "../../src/serverless/limits.ts";
+import { Places } from "../../src/serverless/core/limits.ts";
 
 test("what is made after its place was taken away is freed at once; else when it is given back, once", async () => {
   vi.useFakeTimers({ toFake: ["Date"] });

@@ -19,11 +19,11 @@ import {
   zeros,
 } from "nabla";
 import { Control, Head, type Op } from "../../assembly/opcodes.ts";
-import { type AnyOp, applyAll } from "../../src/ops/op.ts";
+import { tensorsIn } from "../../src/core/scope.ts";
+import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
+import { sharing } from "../../src/ops/definition/work.ts";
 import { table } from "../../src/ops/table.ts";
-import { sharing } from "../../src/ops/work.ts";
 import { engine } from "../../src/runtime/engine.ts";
-import { tensorsIn } from "../../src/scope.ts";
 import { type Case, cases, UPDATES, updateCase } from "./cases.ts";
 import { type Learner, layers, optimizers, schedules } from "./layers.ts";
 import { draw, seeded, toTensor } from "./oracle.ts";
@@ -356,7 +356,7 @@ class Watch {
     };
   }
 
-  /** As lead() in assembly/pool.ts, without taking part. */
+  /** As lead() in assembly/threads.ts, without taking part. */
   private leave(program: number, count: number, control: number): void {
     const { i32, u32 } = this.heap;
     const at = (word: Control): number => (control + word) / 4;

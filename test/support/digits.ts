@@ -1,5 +1,5 @@
-/** The lab's digits without a build: the first of MNIST's, as lab/build.mjs packs them. */
-import { firstDigits, loadMnist } from "../../examples/mnist/data.ts";
+/** The lab's digits without a build: the first of MNIST's, as tools/cli.mjs packs them. */
+import { firstDigits, loadMnist } from "../../cli/mnist/data.ts";
 import type { Context } from "../../lab/experiment.ts";
 
 let loaded: ReturnType<Context["digits"]> | undefined;

@@ -1,7 +1,7 @@
 /** What generated suites need: sample values, closeness, finite differences of the float64 oracle. No test runner, so that pages can load it. */
 import { type Tensor, tensor } from "nabla";
-import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/op.ts";
-import { sizeOf, type Value } from "../../src/ops/value.ts";
+import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/definition/op.ts";
+import { sizeOf, type Value } from "../../src/ops/definition/value.ts";
 import type { Encoder } from "../../src/runtime/engine.ts";
 import { engine } from "../../src/runtime/engine.ts";
 

@@ -3,7 +3,7 @@ import type { Tensor } from "nabla";
 import { signatureOf } from "../../src/compile/signature.ts";
 import type { Step } from "../../src/compile/step.ts";
 import { recordFor } from "../../src/compile/trace.ts";
-import type { Storage } from "../../src/memory.ts";
+import type { Storage } from "../../src/core/memory.ts";
 
 export function recorded<A extends unknown[]>(
   f: (...args: A) => unknown,

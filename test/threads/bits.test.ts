@@ -26,7 +26,7 @@ test("every layer, optimizer and schedule has a case", () => {
 let site: Served;
 beforeAll(async () => {
   const build = await rolldown({
-    input: { bits: "test/support/bits.ts", "nabla-worker": "src/runtime/nabla-worker.ts" },
+    input: { bits: "test/support/bits.ts", "nabla-worker": "src/runtime/threads/nabla-worker.ts" },
     platform: "neutral",
     resolve: { alias: { nabla: `${root}/src/index.ts` } },
   });

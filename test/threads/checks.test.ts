@@ -1,7 +1,7 @@
 /** Index checks and finite: true on several threads: the same errors, and no change of state. */
 import { compile, dispose, init, losses, manualSeed, nn, optim, randn, type Tensor, tensor } from "nabla";
 import { afterEach, describe, expect, test } from "vitest";
-import { sharing } from "../../src/ops/work.ts";
+import { sharing } from "../../src/ops/definition/work.ts";
 
 const defaults = { ...sharing };
 afterEach(async () => {

@@ -3,7 +3,7 @@ import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
 
-const WORKER = "/lab/dist/src/runtime/nabla-worker.js";
+const WORKER = "/lab/dist/src/runtime/threads/nabla-worker.js";
 const CSP = "content-security-policy";
 
 interface Told {
@@ -129,7 +129,7 @@ describe.each(BROWSERS)("%s", (name) => {
     ["on its main thread", false],
     ["in a worker", true],
   ])("where the worker's file is missing, its inlined source is used, %s", async (_, worker) => {
-    isolated.missing = /runtime\/nabla-worker\.js$/;
+    isolated.missing = /runtime\/threads\/nabla-worker\.js$/;
     try {
       const { told, errors, asked } = await visit(isolated, { worker });
       expectTrained(told[0]!);

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import os from "node:os";
 import { compile, dispose, info, init, losses, memory, nn, optim, tensor, zeros } from "nabla";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { availableCores } from "../../src/runtime/threads.ts";
+import { availableCores } from "../../src/runtime/threads/index.ts";
 
 const MAJORS = [20, 24];
 /** By the product that the lives compute, and by the net that they train. */

@@ -4,7 +4,7 @@
     /usr/bin/python3 test/torch/differential.py      # Debian's python3-torch, 1.13
 
 One seed draws every configuration: function, shapes, dims, options, and values from several distributions (plain, large,
-tiny, offset, tied, with zeros). test/torch-differential.test.ts runs each one eagerly and compiled. Floating-point results
+tiny, offset, tied, with zeros). test/ops/torch-differential.test.ts runs each one eagerly and compiled. Floating-point results
 are computed in float64 from inputs that float32 holds exactly; integer results must be equal.
 """
 import json

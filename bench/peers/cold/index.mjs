@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { median } from "../../../dist/bench/measure.js";
-import { whole } from "../../../dist/examples/mnist/numbers.js";
+import { whole } from "../../../dist/cli/mnist/numbers.js";
 
 const { rounds } = new Command("bench:cold")
   .description("Measures cold starts beside jax-js and tfjs on WebAssembly.")

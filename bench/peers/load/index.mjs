@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import autocannon from "autocannon";
 import { Command, Option } from "commander";
 import { median } from "../../../dist/bench/measure.js";
-import { whole } from "../../../dist/examples/mnist/numbers.js";
+import { whole } from "../../../dist/cli/mnist/numbers.js";
 import { networks } from "./networks.mjs";
 
 const {
@@ -31,7 +31,7 @@ const {
 /** Requests of the round that warms up. */
 const WARM_UP = 5000;
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
-const serve = (network) => [here("../../../dist/lab/cli.js"), "serve", here(`${network}.mjs`), "--port", "0"];
+const serve = (network) => [here("../../../dist/bin/nabla.js"), "serve", here(`${network}.mjs`), "--port", "0"];
 const joining = ["--batch", ...(batch === true ? [] : [String(batch)])];
 const commands = {
   nabla: serve,

@@ -4,7 +4,7 @@
  */
 import { compile, grad, losses, manualSeed, nn, optim, randint, randperm, type Tensor, tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
-import { type Digits, SIDE } from "../../../examples/mnist/packed.ts";
+import { type Digits, SIDE } from "../../../cli/mnist/packed.ts";
 
 const PIXELS = SIDE * SIDE;
 const CLASSES = 10;

@@ -1,5 +1,5 @@
 /** A square to draw in with a mouse, a finger or a pen: dark ink on white, whatever the theme. */
-import { SIDE } from "../../../examples/mnist/packed.ts";
+import { SIDE } from "../../../cli/mnist/packed.ts";
 import { maker } from "../../view/dom.ts";
 import type { Ink } from "./preprocess.ts";
 

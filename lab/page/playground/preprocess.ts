@@ -1,5 +1,5 @@
 /** A drawing as MNIST has its digits: cut out, scaled into 20 × 20, and set into 28 × 28 with its centre of mass in the middle. Pure. */
-import { SIDE } from "../../../examples/mnist/packed.ts";
+import { SIDE } from "../../../cli/mnist/packed.ts";
 
 /** The longer side of a digit. */
 const DIGIT = 20;

@@ -1,5 +1,5 @@
 /** The playground: a network that learns to read while one watches, and reads what one draws. */
-import { SIDE } from "../../../examples/mnist/packed.ts";
+import { SIDE } from "../../../cli/mnist/packed.ts";
 import { drawPlot } from "../../draw.ts";
 import { type Picture, type Plot, valuesOf } from "../../experiment.ts";
 import { maker } from "../../view/dom.ts";

@@ -2,8 +2,8 @@
  * The memory plan: every value that lives only during a call gets a place in one arena, such that no two that live at the same
  * time overlap. Where an operand dies in an op that may work in place, its result takes the operand's place.
  */
-import type { Storage } from "../../memory.ts";
-import { sameShape } from "../../ops/value.ts";
+import type { Storage } from "../../core/memory.ts";
+import { sameShape } from "../../ops/definition/value.ts";
 import { type Step, usesOf, written } from "../step.ts";
 
 const LINE = 64;

@@ -2,9 +2,9 @@
  * Pointwise steps over the same elements become one: each block of elements goes through all of them while it is in the
  * first-level cache, and what only they read never leaves a block of scratch memory.
  */
-import type { Storage } from "../../memory.ts";
-import { type ChainAttributes, chainDefinition, isChainable } from "../../ops/chain.ts";
-import { bytesPerElement, type Value } from "../../ops/value.ts";
+import type { Storage } from "../../core/memory.ts";
+import { bytesPerElement, type Value } from "../../ops/definition/value.ts";
+import { type ChainAttributes, chainDefinition, isChainable } from "../../ops/pointwise/chain.ts";
 import {
   type Accesses,
   addAccesses,

@@ -1,5 +1,5 @@
 /** Common subexpressions: what was computed before from the same values is not computed again. */
-import type { Storage } from "../../memory.ts";
+import type { Storage } from "../../core/memory.ts";
 import { isCheck } from "../checks.ts";
 import { hasEffect, mutated, type Operand, type Pass, type Step } from "../step.ts";
 

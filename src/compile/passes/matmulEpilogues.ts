@@ -3,7 +3,7 @@
  * activation, or the product with an activation's derivative, which is what the backward pass does to dY·W.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
-import type { MatmulAttributes } from "../../ops/matmul.ts";
+import type { MatmulAttributes } from "../../ops/matrix/matmul.ts";
 import { type Pass, type Step, usesOf } from "../step.ts";
 
 /** What a consumer of one operand becomes. */

@@ -1,6 +1,6 @@
 /** Optimizer updates that differ only in the parameter become one instruction. */
 import { Op } from "../../../assembly/opcodes.ts";
-import type { Storage } from "../../memory.ts";
+import type { Storage } from "../../core/memory.ts";
 import { type Pass, read, type Step, written } from "../step.ts";
 
 const isUpdate = ({ op }: Step): boolean => op.code >= Op.Sgd && op.code <= Op.Lion;

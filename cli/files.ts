@@ -1,0 +1,65 @@
+/** The files that the command writes: a result's plots as SVG, or all of it as a page that needs no other file. */
+import { parseHTML } from "linkedom";
+import { drawPlot } from "../lab/draw.ts";
+import type { AnyExperiment, Result } from "../lab/experiment.ts";
+import { drawHeading, drawResult } from "../lab/view/result.ts";
+import css from "../lab/view/view.css?raw";
+
+const [WIDTH, HEIGHT, TITLE] = [720, 420, 34];
+const THEMES = `svg{color:#1c2128;background:#fff}@media(prefers-color-scheme:dark){svg{color:#e6e8eb;background:#14171c}}`;
+
+/** A document that draws without a browser. */
+const newDocument = (): Document =>
+  parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document; // linkedom's own types are a subset
+
+/** The plots below each other in one SVG, dark where the reader's screen is. @throws Error where there is none */
+export function svgFile({ name, title }: AnyExperiment, { plots }: Result): string {
+  if (!plots.length) throw new Error(`${name} has no plots to write.`);
+  const document = newDocument();
+  let top = 0;
+  const parts = plots.map((plot) => {
+    const svg = drawPlot(document, plot, { width: WIDTH, height: HEIGHT });
+    svg.setAttribute("x", "16");
+    svg.setAttribute("y", String(top + TITLE));
+    const heading = `<text x="16" y="${top + 24}" font-size="16" font-weight="600" fill="currentColor">${escape(plot.title)}</text>`;
+    top += TITLE + Number(svg.getAttribute("height")) + 16;
+    return heading + svg.outerHTML;
+  });
+  const size = `width="${WIDTH + 32}" height="${top}" viewBox="0 0 ${WIDTH + 32} ${top}"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" ${size} font-family="system-ui, sans-serif">
+<title>${escape(title)}</title><style>${THEMES}</style>
+${parts.join("\n")}
+</svg>
+`;
+}
+
+const escape = (text: string): string => text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
+
+/** The experiment, the parameters it was run with, and its result as one HTML file. */
+export function htmlFile(
+  experiment: AnyExperiment,
+  values: Readonly<Record<string, string | number>>,
+  result: Result,
+): string {
+  const document = newDocument();
+  const parameters = Object.entries(experiment.parameters).map(([key, { label }]) => `${label} = ${values[key]}`);
+  const main = document.createElement("main");
+  main.append(drawHeading(document, experiment, "mathml"));
+  const line = main.appendChild(document.createElement("p"));
+  line.className = "section";
+  line.textContent = parameters.join(", ");
+  main.append(...drawResult(document, result, WIDTH));
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escape(experiment.title)}</title>
+<style>${css}main{max-width:${WIDTH + 64}px;margin:auto;padding:2rem 1rem}</style>
+</head>
+<body>
+${main.outerHTML}
+</body>
+</html>
+`;
+}

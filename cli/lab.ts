@@ -1,0 +1,149 @@
+/** `npx nabla lab`: lists the article's experiments, or runs one. Exit code 2: a finding does not hold, and --check was given. */
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type AnyExperiment, holds, type Parameter, type Result, valuesOf } from "../lab/experiment.ts";
+import { experiments } from "../lab/experiments/index.ts";
+import { run } from "./run.ts";
+import { print, terminalOf } from "./terminal.ts";
+
+interface Outputs {
+  readonly json?: boolean;
+  readonly svg?: string;
+  readonly html?: string;
+  readonly check?: boolean;
+}
+
+/** Adds the command. */
+export function addLab(program: Command): void {
+  const lab = program
+    .command("lab")
+    .description("Lists the experiments, or runs one: npx nabla lab <name>.")
+    .argument("[name]", "the experiment to run")
+    .option("--json", "print the list as JSON")
+    .action(async (name: string | undefined, { json }: { json?: boolean }) => {
+      if (name !== undefined) lab.error(`error: ${unknown(name)}`);
+      const { listing } = await import("./report.ts");
+      const list = experiments.map(({ name: own, title, section, claim, parameters }) => ({
+        name: own,
+        title,
+        section,
+        claim,
+        parameters,
+      }));
+      print(json ? JSON.stringify(list, null, 2) : listing(experiments, terminalOf(process.stdout)));
+    });
+
+  for (const experiment of experiments) {
+    const command = lab
+      .commandsGroup(`${experiment.section}:`)
+      .command(experiment.name)
+      .summary(experiment.title)
+      .description(`${experiment.title}\n\n${experiment.claim}`)
+      .allowExcessArguments(false)
+      .optionsGroup("Parameters:");
+    for (const [key, parameter] of Object.entries(experiment.parameters)) command.addOption(optionOf(key, parameter));
+    command
+      .optionsGroup("Output:")
+      .option("--json", "print the result as JSON, and nothing else")
+      .option("--svg <file>", "write the plots as SVG")
+      .option("--html <file>", "write a page that needs no other file")
+      .option("--check", "exit with 2 where a finding is not as theory says")
+      .action(async () => {
+        // --json is the list's option too, which takes it wherever it stands.
+        const { json, svg, html, check, ...given } = command.optsWithGlobals<Outputs & Record<string, unknown>>();
+        const values = valuesOf(experiment.parameters, given);
+        for (const file of [svg, html]) if (file !== undefined) requireFolder(file);
+        const result = await run(experiment, values);
+        if (json) print(JSON.stringify(asJson(experiment, values, result), spelt, 2));
+        else {
+          const { report } = await import("./report.ts");
+          print(report(experiment, result, terminalOf(process.stdout)));
+        }
+        await write(experiment, values, result, { svg, html } as Outputs);
+        if (check && !result.findings.every(holds)) process.exitCode = 2;
+      });
+  }
+}
+
+/** `--key <number>`: described, defaulted and checked as the parameter says. */
+function optionOf(key: string, parameter: Parameter): Option {
+  const allowed =
+    parameter.kind === "choice"
+      ? parameter.options.join(", ")
+      : `${parameter.integer ? "whole number, " : ""}${parameter.min} to ${parameter.max}`;
+  return new Option(`--${key} <${parameter.kind === "choice" ? "word" : "number"}>`, `${parameter.label}: ${allowed}`)
+    .default(parameter.default)
+    .argParser((text: string) => {
+      try {
+        return valuesOf({ [key]: parameter }, { [key]: text })[key];
+      } catch (error) {
+        throw new InvalidArgumentError(`\n${(error as Error).message}`);
+      }
+    });
+}
+
+/** A result must not be lost for want of a place: looked at before the run. */
+function requireFolder(file: string): void {
+  const folder = dirname(resolve(file));
+  if (!existsSync(folder)) throw new Error(`${file} cannot be written: there is no folder ${folder}. Make it first.`);
+}
+
+/** JSON has no word for numbers that are not finite. */
+const spelt = (_: string, value: unknown): unknown =>
+  typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+
+async function write(
+  experiment: AnyExperiment,
+  values: Readonly<Record<string, string | number>>,
+  result: Result,
+  { svg, html }: Outputs,
+): Promise<void> {
+  if (svg === undefined && html === undefined) return;
+  const { htmlFile, svgFile } = await import("./files.ts");
+  const save = async (file: string, text: string): Promise<void> => {
+    await writeFile(file, text);
+    console.error(`Wrote ${file}`);
+  };
+  if (svg !== undefined) await save(svg, svgFile(experiment, result));
+  if (html !== undefined) await save(html, htmlFile(experiment, values, result));
+}
+
+/** What --json prints. Numbers that JSON does not have are words: "NaN", "Infinity". */
+function asJson(
+  { name }: AnyExperiment,
+  parameters: Readonly<Record<string, string | number>>,
+  result: Result,
+): object {
+  const { findings, plots, tables = [], pictures = [] } = result;
+  return {
+    name,
+    parameters,
+    findings: findings.map((finding) => ({ ...finding, holds: holds(finding) })),
+    plots,
+    tables,
+    pictures,
+  };
+}
+
+/** Says that there is no such experiment, and which one may be meant. */
+function unknown(name: string): string {
+  const [nearest] = experiments
+    .map((experiment) => ({ name: experiment.name, edits: distance(name, experiment.name) }))
+    .sort((a, b) => a.edits - b.edits);
+  const meant = nearest && nearest.edits <= nearest.name.length / 2 ? ` Did you mean ${nearest.name}?` : "";
+  return `there is no experiment "${name}".${meant} npx nabla lab lists them all.`;
+}
+
+/** Levenshtein's distance: the fewest letters to insert, delete or replace. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + Number(a[i - 1] !== b[j - 1])));
+    row = next;
+  }
+  return row.at(-1)!;
+}

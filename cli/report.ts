@@ -1,0 +1,101 @@
+/** What the command says: the list of experiments, and a result in words, curves and tables. Pure: text from results. */
+
+import {
+  type AnyExperiment,
+  type Finding,
+  holds,
+  type Result,
+  showExpectation,
+  showNumber,
+  type Table,
+} from "../lab/experiment.ts";
+import { bySection } from "../lab/sections.ts";
+import { chart, drawPicture } from "./chart.ts";
+import { sideBySide } from "./mnist/draw.ts";
+import { visible } from "./mnist/style.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** All experiments, by the article's sections. */
+export function listing(experiments: readonly AnyExperiment[], { bold, dim }: Terminal): string {
+  const wide = Math.max(...experiments.map(({ name }) => name.length));
+  const line = ({ name, title }: AnyExperiment): string => `  ${name.padEnd(wide)}   ${title}`;
+  const blocks = [...bySection(experiments)].map(([section, members]) =>
+    [bold(section), ...members.map(line)].join("\n"),
+  );
+  return [...blocks, dim("npx nabla lab <name> runs one; --help after the name lists what can be changed.")].join(
+    "\n\n",
+  );
+}
+
+/** A result under its experiment's title and claim. */
+export function report({ title, section, claim }: AnyExperiment, result: Result, terminal: Terminal): string {
+  const width = Math.min(100, terminal.columns);
+  const { findings, plots, tables = [], pictures = [] } = result;
+  const cell = Math.max(...pictures.map((picture) => Math.max(picture.width, picture.title.length)));
+  const blocks = [
+    `${terminal.bold(title)}\n${terminal.dim(section)}`,
+    wrap(claim, width),
+    ...plots.map((plot) => chart(plot, width, terminal)),
+    ...(pictures.length
+      ? [
+          sideBySide(
+            pictures.map((picture) => drawPicture(picture, terminal)),
+            cell,
+            width,
+            visible,
+          ),
+        ]
+      : []),
+    ...tables.map((table) => drawTable(table, width, terminal)),
+    findings.map((finding) => drawFinding(finding, width, terminal)).join("\n"),
+  ];
+  return blocks.filter((block) => block !== "").join("\n\n");
+}
+
+function drawFinding(finding: Finding, width: number, { bold, dim, good, bad }: Terminal): string {
+  const { text, measured, expected, theory } = finding;
+  const [mark, paint] = holds(finding) ? ["✓", good] : ["✗", bad];
+  const first = wrap(`${text}: ${showNumber(measured)}`, width - 4).replace(/\S+$/, (value) => bold(value));
+  const second = wrap(`theory: ${showExpectation(expected)} (${theory})`, width - 4);
+  return `${paint(mark)} ${first.replaceAll("\n", "\n  ")}\n  ${dim(second).replaceAll("\n", "\n  ")}`;
+}
+
+/** Between two columns. */
+const GAP = "   ";
+/** A column of text is not made narrower than this. */
+const NARROW = 12;
+
+/** A table at most `width` wide where its text can be wrapped to that: its widest columns give way first. */
+function drawTable({ title, columns, rows }: Table, width: number, { bold, dim }: Terminal): string {
+  const texts = rows.map((row) => row.map((value) => (typeof value === "number" ? showNumber(value) : value)));
+  const widths = columns.map((column, i) => Math.max(column.length, ...texts.map((row) => row[i]?.length ?? 0)));
+  const isNumber = columns.map((_, i) => rows.every((row) => typeof row[i] === "number"));
+  const excess = (): number => widths.reduce((a, b) => a + b, GAP.length * (widths.length - 1)) - width;
+  while (excess() > 0) {
+    const widest = widths.indexOf(Math.max(...widths.filter((_, i) => !isNumber[i])));
+    if (widest < 0 || widths[widest]! <= NARROW) break;
+    widths[widest] = Math.max(NARROW, widths[widest]! - Math.max(1, Math.ceil(excess() / 2)));
+  }
+  const line = (cells: readonly string[]): string => {
+    const parts = cells.map((text, i) => (isNumber[i] ? [text] : wrap(text, widths[i]!).split("\n")));
+    const height = Math.max(...parts.map(({ length }) => length));
+    return Array.from({ length: height }, (_, row) =>
+      parts
+        .map((part, i) => (isNumber[i] ? (part[row] ?? "").padStart(widths[i]!) : (part[row] ?? "").padEnd(widths[i]!)))
+        .join(GAP)
+        .trimEnd(),
+    ).join("\n");
+  };
+  return [bold(title), dim(line(columns)), ...texts.map(line)].join("\n");
+}
+
+/** Text in lines of at most `width` characters, broken between words. */
+function wrap(text: string, width: number): string {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines.join("\n");
+}

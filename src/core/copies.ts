@@ -1,0 +1,45 @@
+/**
+ * Several copies of nabla in one process, such as two installed versions. Each has a memory of its own, so an address of one
+ * means nothing to another: tensors and modules carry a mark, by which each copy recognizes those of others and refuses them.
+ */
+import { TypeError } from "../runtime/errors.ts";
+
+const MARK = Symbol.for("nabla.tensor");
+const COPIES = Symbol.for("nabla.copies");
+/** What this copy's tensors are marked with. */
+const OWN = {};
+
+/** Marks an object of this copy, or a prototype. */
+export function mark(own: object): void {
+  Object.defineProperty(own, MARK, { value: OWN });
+}
+
+/** Marks this copy's tensors, and warns once if another copy is there already. */
+export function announce(prototype: object): void {
+  mark(prototype);
+  const shared = globalThis as { [COPIES]?: number };
+  const copies = (shared[COPIES] ?? 0) + 1;
+  Reflect.defineProperty(shared, COPIES, { value: copies, configurable: true, writable: true });
+  if (copies === 2) {
+    console.warn(
+      "nabla: a second copy was loaded. Each copy refuses the other's tensors. Check for two installed versions: npm ls nabla.",
+    );
+  }
+}
+
+/** Whether a value is a tensor or a module of another copy. */
+export function isForeign(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const own = (value as { readonly [MARK]?: unknown })[MARK];
+  return own !== undefined && own !== OWN;
+}
+
+/** @throws TypeError if a value is a tensor or a module of another copy */
+export function refuseForeign(name: string, what: string, value: unknown): void {
+  if (!isForeign(value)) return;
+  const isModule = typeof (value as { forward?: unknown }).forward === "function";
+  throw new TypeError(
+    `${name}: ${what} is a ${isModule ? "module" : "tensor"} of another copy of nabla, which has its own memory. ` +
+      `Use one copy: check for two installed versions with npm ls nabla${isModule ? "" : ", or pass x.data"}.`,
+  );
+}

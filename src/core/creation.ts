@@ -1,0 +1,261 @@
+/** Making tensors: from values, of one number, of ranges, of random numbers. */
+import { refuseForeign } from "./copies.ts";
+import "./eager.ts";
+import { type DType, requireDType, requireHeld, requireShape, type Shape, sizeOf } from "../ops/definition/value.ts";
+import * as random from "../ops/random/random.ts";
+import { spaced, stepped } from "../ops/random/ranges.ts";
+import { full as fill } from "../ops/shape/shape.ts";
+import { check, shown } from "../runtime/arguments.ts";
+import { DTypeError, ShapeError, TypeError } from "../runtime/errors.ts";
+import type { NestedArray } from "./printing.ts";
+import { fromElements, Tensor, type TypedArray } from "./tensor.ts";
+
+const OPTIONS = "{dtype:string requiresGrad:boolean}";
+
+export interface TensorOptions {
+  /** Element type. Default: by the values for `tensor`, else float32. */
+  readonly dtype?: DType;
+  /** Whether gradients are wanted for it. Default false. */
+  readonly requiresGrad?: boolean;
+}
+
+/** What `tensor` reads: a number, nested arrays, or a typed array. */
+export type TensorValues =
+  | NestedArray
+  | readonly TensorValues[]
+  | TypedArray
+  | Uint8ClampedArray
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Uint16Array;
+
+function finish(made: Tensor, { requiresGrad = false }: TensorOptions): Tensor {
+  if (requiresGrad) made.requiresGrad = true;
+  return made;
+}
+
+/** The shape of nested arrays, and their elements in order. @throws ShapeError where rows differ in length */
+function unnest(values: TensorValues): {
+  shape: number[];
+  elements: (number | boolean)[];
+} {
+  const shape: number[] = [];
+  for (
+    let level: TensorValues = values;
+    Array.isArray(level) || ArrayBuffer.isView(level);
+    level = level[0] as TensorValues
+  )
+    shape.push(level.length);
+  const elements: (number | boolean)[] = [];
+  const visit = (part: TensorValues, dim: number): void => {
+    if (typeof part === "number" || typeof part === "boolean") {
+      if (dim !== shape.length)
+        throw new ShapeError(
+          `tensor: a number stands where a row of ${shape[dim]} was expected: rows must nest alike.`,
+        );
+      elements.push(part);
+      return;
+    }
+    const row = part as ArrayLike<TensorValues>;
+    refuseForeign("tensor", "a value", part);
+    if (typeof part !== "object" || part === null || typeof row.length !== "number")
+      throw new TypeError(
+        `tensor: values must be numbers, booleans or arrays of them, got ${shown(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : part instanceof Tensor ? "Copy a tensor with clone(); join several with stack([…])." : part instanceof Promise ? "Await it first." : "Replace it by a number."}`,
+      );
+    if (dim === shape.length || row.length !== shape[dim]) {
+      throw new ShapeError(
+        `tensor: a row has ${row.length} elements where ${shape[dim] ?? "a number"} was expected: rows must have one length.`,
+      );
+    }
+    for (let i = 0; i < row.length; i++) visit(row[i]!, dim + 1);
+  };
+  visit(values, 0);
+  return { shape, elements };
+}
+
+/** By the name of a typed array's kind, which Buffers and arrays of other realms share. */
+const ownTypes: Record<string, DType> = {
+  Float32Array: "float32",
+  Float64Array: "float32",
+  Int32Array: "int32",
+  Int16Array: "int32",
+  Uint16Array: "int32",
+  Int8Array: "int32",
+  Uint8Array: "uint8",
+  Uint8ClampedArray: "uint8",
+};
+
+/** The element type of the tensor that a typed array becomes; undefined where there is none. @internal */
+export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
+  ownTypes[(values as TypedArray)[Symbol.toStringTag]];
+
+/**
+ * A tensor of given values: a number, nested arrays of numbers or booleans, or a typed array with the shape it is to have.
+ * Numbers become float32, booleans bool; Float32Array float32, Int32Array int32, Uint8Array uint8. The values are copied.
+ * Numbers beyond float32, such as 1e300, become ±Infinity, as in PyTorch; readers of files refuse them instead.
+ *
+ * ```ts
+ * tensor([[1, 2], [3, 4]]);
+ * tensor(new Float32Array(6), [2, 3], { requiresGrad: true });
+ * ```
+ * @throws ShapeError where rows differ in length or the shape does not hold the values
+ */
+export function tensor(values: TensorValues, shape?: Shape | TensorOptions, options?: TensorOptions): Tensor {
+  check("tensor", arguments, `values:any shape?:numbers ${OPTIONS}`);
+  const given = Array.isArray(shape) ? (shape as Shape) : undefined;
+  const chosen = (given ? options : ((shape as TensorOptions | undefined) ?? options)) ?? {};
+  if (ArrayBuffer.isView(values)) {
+    const dtype = chosen.dtype ?? dtypeOf(values);
+    if (!dtype)
+      throw new DTypeError(
+        `tensor: ${(values as TypedArray)[Symbol.toStringTag]} is not supported. Convert it to Float32Array, Int32Array or Uint8Array.`,
+      );
+    const elements = values as ArrayLike<number>;
+    return finish(fromElements(elements, given ?? [elements.length], dtype, "tensor"), chosen);
+  }
+  const { shape: own, elements } = unnest(values);
+  const dtype = chosen.dtype ?? (elements.length && elements.every((v) => typeof v === "boolean") ? "bool" : "float32");
+  return finish(fromElements(elements.map(Number), given ?? own, dtype, "tensor"), chosen);
+}
+
+/** `value` everywhere, converted as `tensor` does: int32 truncates and saturates, uint8 keeps the low eight bits of that. */
+export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  check("full", arguments, `shape:any value:number ${OPTIONS}`);
+  return filled("full", shape, value, options);
+}
+function filled(op: string, shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  const { dtype = "float32" } = options;
+  requireShape(op, shape);
+  requireDType(op, dtype);
+  return finish(fill(shape, value, dtype) as Tensor, options);
+}
+
+/** A number in memory that compiled functions re-read on every call, unlike plain numbers, which are part of a recording. */
+export type Scalar = Tensor & {
+  /** Setting it changes what compiled functions see, without another recording. */
+  value: number;
+};
+
+/**
+ * A float32 tensor without dimensions, kept until dispose(), whose value may be set at any time.
+ *
+ * ```ts
+ * const temperature = scalar(1);
+ * const f = compile((logits: Tensor) => logits.div(temperature).softmax());
+ * temperature.value = 0.5;   // the next call divides by 0.5
+ * ```
+ */
+export function scalar(value: number): Scalar {
+  check("scalar", arguments, "value:number");
+  const made = full([], value).keep();
+  return Object.defineProperty(made, "value", {
+    get: () => made.item(),
+    set: (v: number) => made.copyFrom([v]),
+  }) as Scalar;
+}
+export function zeros(shape: Shape, options?: TensorOptions): Tensor {
+  check("zeros", arguments, `shape:any ${OPTIONS}`);
+  return filled("zeros", shape, 0, options);
+}
+export function ones(shape: Shape, options?: TensorOptions): Tensor {
+  check("ones", arguments, `shape:any ${OPTIONS}`);
+  return filled("ones", shape, 1, options);
+}
+/** 0 everywhere, in the shape and type of x. */
+export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
+  check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
+  return filled("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
+}
+/** 1 everywhere, in the shape and type of x. */
+export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
+  check("onesLike", arguments, `x:tensor ${OPTIONS}`);
+  return filled("onesLike", x.shape, 1, { dtype: x.dtype, ...options });
+}
+
+/** Ranges are monotonic: if both ends fit, all elements do. @throws RangeError */
+function requireEnds(op: string, values: Float64Array, dtype: DType): void {
+  if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireHeld(op, v, dtype);
+}
+
+/**
+ * start, start + step, … below end (above it for a negative step). `arange(n)` is 0 … n − 1. Rounding errors never let `end`
+ * itself in: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
+ * @throws RangeError for a step that never gets to end, and for numbers outside the dtype
+ */
+export function arange(end: number, options?: TensorOptions): Tensor;
+export function arange(start: number, end?: number, options?: TensorOptions): Tensor;
+export function arange(start: number, end?: number, step?: number, options?: TensorOptions): Tensor;
+export function arange(...args: unknown[]): Tensor {
+  const [start, end, step = 1, options = {}] = check(
+    "arange",
+    args,
+    `start:number end?:number step?:number ${OPTIONS}`,
+  ) as [number, number?, number?, TensorOptions?];
+  const [from, to] = end === undefined ? [0, start] : [start, end];
+  const values = stepped("arange", from, to, step);
+  const dtype = options.dtype ?? "float32";
+  requireEnds("arange", values, dtype);
+  return finish(fromElements(values, [values.length], dtype, "arange"), options);
+}
+
+/** n numbers at equal distances from start to end, both exactly included; of one, start. @throws RangeError */
+export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
+  check("linspace", arguments, `start:number end:number n:number ${OPTIONS}`);
+  const dtype = options.dtype ?? "float32";
+  const values = spaced("linspace", start, end, n);
+  requireEnds("linspace", values, dtype);
+  return finish(fromElements(values, [n], dtype, "linspace"), options);
+}
+
+/** Ones on the diagonal of [n, m], zeros elsewhere. */
+export function eye(n: number, options?: TensorOptions): Tensor;
+export function eye(n: number, m?: number, options?: TensorOptions): Tensor;
+export function eye(...args: unknown[]): Tensor {
+  const [n, m = n, options = {}] = check("eye", args, `n:number m?:number ${OPTIONS}`) as [
+    number,
+    number?,
+    TensorOptions?,
+  ];
+  const values = new Float32Array(sizeOf([n, m]));
+  for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
+  return finish(fromElements(values, [n, m], options.dtype ?? "float32", "eye"), options);
+}
+
+/** Options of random numbers, which are float32. @throws DTypeError */
+function floating(op: string, options: TensorOptions): TensorOptions {
+  if (options.dtype !== undefined && options.dtype !== "float32")
+    throw new DTypeError(`${op}: dtype must be "float32", got ${shown(options.dtype)}. Use randint(…), or .to(…).`);
+  return options;
+}
+
+/** Uniform in [0, 1). */
+export function rand(shape: Shape, options: TensorOptions = {}): Tensor {
+  check("rand", arguments, `shape:any ${OPTIONS}`);
+  return finish(random.rand(shape) as Tensor, floating("rand", options));
+}
+/** Uniform in [low, high). */
+export function uniform(shape: Shape, low: number, high: number, options: TensorOptions = {}): Tensor {
+  check("uniform", arguments, `shape:any low:number high:number ${OPTIONS}`);
+  return finish(random.rand(shape, low, high) as Tensor, floating("uniform", options));
+}
+/** Normal with mean 0 and standard deviation 1. */
+export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
+  check("randn", arguments, `shape:any ${OPTIONS}`);
+  return finish(random.randn(shape) as Tensor, floating("randn", options));
+}
+/** Normal with the given mean and standard deviation. */
+export function normal(shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor {
+  check("normal", arguments, `shape:any mean:number std:number ${OPTIONS}`);
+  return finish(random.randn(shape, mean, std) as Tensor, floating("normal", options));
+}
+/**
+ * Whole numbers low … high − 1, each equally likely, int32 unless options say otherwise.
+ * @throws RangeError unless both are whole and in the range of int32 and the dtype
+ */
+export function randint(low: number, high: number, shape: Shape, options: TensorOptions = {}): Tensor {
+  check("randint", arguments, `low:number high:number shape:any ${OPTIONS}`);
+  if (options.dtype === "uint8") for (const v of [low, high - 1]) requireHeld("randint", v, "uint8");
+  const drawn = random.randint(low, high, shape) as Tensor;
+  return finish(options.dtype === undefined ? drawn : drawn.to(options.dtype), options);
+}

@@ -1,0 +1,79 @@
+/** Scopes: what is made inside and not returned is freed at their end. */
+
+import { check } from "../runtime/arguments.ts";
+import { Error } from "../runtime/errors.ts";
+import { isForeign, refuseForeign } from "./copies.ts";
+import { collecting } from "./owners.ts";
+import { Tensor } from "./tensor.ts";
+
+/** All tensors in a value: itself, or inside arrays and objects. Adds those of other copies of nabla to `foreign`. */
+export function tensorsIn(
+  value: unknown,
+  found = new Set<Tensor>(),
+  seen?: Set<object>,
+  foreign?: object[],
+): Set<Tensor> {
+  if (value instanceof Tensor) found.add(value);
+  else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen?.has(value)) {
+    if (!Array.isArray(value) && isForeign(value)) {
+      foreign?.push(value);
+      return found;
+    }
+    const known = seen ?? new Set();
+    known.add(value);
+    const parts = value instanceof Map || value instanceof Set ? value.values() : Object.values(value);
+    for (const part of parts) tensorsIn(part, found, known, foreign);
+  }
+  return found;
+}
+
+/** @throws TypeError if a value is, or an array or plain object in it contains, a tensor of another copy of nabla */
+export function refuseForeignIn(name: string, what: string, value: unknown): void {
+  if (value instanceof Tensor || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
+  refuseForeign(name, what, value);
+  if (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value)))
+    for (const part of Object.values(value)) refuseForeignIn(name, what, part);
+}
+
+const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
+
+/** Refuses an asynchronous function, whose work would go on after `name` has ended. */
+export function requireSynchronous(name: string, result: unknown): void {
+  if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== "function") return;
+  (result as PromiseLike<unknown>).then(undefined, () => {});
+  throw new Error(
+    `${name}: f returned a promise, but ${name} ends when f returns. Use it inside the async function instead.`,
+  );
+}
+
+/**
+ * Runs f and frees every tensor made inside that it does not return (in arrays and objects too) or keep().
+ *
+ * ```ts
+ * const y = tidy(() => x.mul(2).add(1));   // x.mul(2) is freed
+ * ```
+ * @throws Error if f returns a promise: a scope ends when f does
+ */
+export function tidy<T>(f: () => T): T {
+  if (typeof f !== "function") check("tidy", arguments, "f:function");
+  const own: Tensor[] = [];
+  const foreign: object[] = [];
+  let result: T | undefined;
+  try {
+    result = collecting(own, f);
+  } finally {
+    const returned = tensorsIn(result, undefined, undefined, foreign);
+    for (const tensor of own) {
+      if (tensor.isDisposed) continue;
+      if (tensor.isKept || returned.has(tensor)) tensor.escape();
+      else {
+        tensor.disposeBecause(SCOPE_END);
+        // A gradient is kept for its leaf's sake.
+        if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
+      }
+    }
+  }
+  requireSynchronous("tidy", result);
+  for (const x of foreign) refuseForeign("tidy", "the result", x);
+  return result;
+}

@@ -1,4 +1,0 @@
-/** nabla/formats in edge functions. */
-import "./modules.ts";
-
-export * from "../formats/index.ts";

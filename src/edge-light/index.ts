@@ -1,4 +1,0 @@
-/** nabla in edge functions. */
-import "./modules.ts";
-
-export * from "../index.ts";

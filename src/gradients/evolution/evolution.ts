@@ -1,0 +1,324 @@
+/** Lande's equation: how selection moves the mean of a population's traits, which is natural-gradient ascent of its mean fitness. */
+
+import { grad } from "../../autograd/transforms.ts";
+import { rand, tensor } from "../../core/creation.ts";
+import { tidy } from "../../core/scope.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import { check } from "../../runtime/arguments.ts";
+import { manualSeed } from "../../runtime/engine.ts";
+import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { randomVector, symmetricEigen } from "../math/eigen.ts";
+import { concatenated, dot, mean, meanOf, minus, plus, scale, type Vector, vector } from "../math/vector.ts";
+import type { Point } from "../objective.ts";
+
+/** A matrix as a list of rows. */
+export type Matrix = readonly Point[];
+
+const times = (m: Matrix, v: Point): Vector => Float64Array.from(m, (row) => dot(row, v));
+const sum = (a: Matrix, b: Matrix): Vector[] => a.map((row, i) => plus(vector(row), vector(b[i]!)));
+
+/** f of a symmetric matrix: of its eigenvalues, its eigenvectors staying. */
+function ofEigenvalues(m: Matrix, f: (value: number, largest: number) => number): Vector[] {
+  const { values, vectors } = symmetricEigen(concatenated(m), m.length);
+  const factors = values.map((value) => f(value, values.at(-1)!));
+  return m.map((_, i) => vectors.reduce((row, v, k) => plus(row, v, factors[k]! * v[i]!), new Float64Array(m.length)));
+}
+/** n draws from N(0, factor·factorᵀ). */
+function normals(factor: Matrix, n: number): Vector[] {
+  const d = factor.length;
+  const standard = randomVector(n * d);
+  return Array.from({ length: n }, (_, i) => times(factor, standard.subarray(i * d, (i + 1) * d)));
+}
+/** The symmetric root. @throws RangeError where an eigenvalue is below 0 */
+const root = (name: string, m: Matrix): Vector[] =>
+  ofEigenvalues(m, (value, largest) => {
+    if (!(value >= -1e-12 * Math.abs(largest)))
+      throw new RangeError(
+        `${name} is not a covariance matrix: it has the eigenvalue ${value}, but none may be below 0.`,
+      );
+    return Math.sqrt(Math.max(0, value));
+  });
+/** P⁻¹. @throws RangeError where it is singular */
+const inverse = (m: Matrix): Vector[] =>
+  ofEigenvalues(m, (value, largest) => {
+    if (!(value > 1e-12 * largest))
+      throw new RangeError(
+        "The traits' covariance P is singular: a trait does not vary, or follows from others. Leave it out, or take more individuals.",
+      );
+    return 1 / value;
+  });
+
+function requireSquare(name: string, m: Matrix, d: number): void {
+  if (m.length !== d || m.some((row) => row.length !== d))
+    throw new ShapeError(
+      `${name} is ${m.length} × ${m[0]?.length}, but there are ${d} traits: it must be ${d} × ${d}.`,
+    );
+}
+
+/**
+ * How far selection moves the traits' means from one generation to the next: Δz̄ = G·β (Lande 1979).
+ * @param G the traits' additive genetic covariance: [d][d] @param beta the selection gradient: [d]
+ *
+ * ```ts
+ * landeResponse([[0.5, 0.2], [0.2, 0.5]], [1, 0]);   // [0.5, 0.2]: a trait follows that is not selected itself
+ * ```
+ * @throws ShapeError
+ */
+export function landeResponse(G: Matrix, beta: Point): Vector {
+  check("landeResponse", arguments, "G:array beta:numbers");
+  requireSquare("landeResponse: G", G, beta.length);
+  return times(G, beta);
+}
+
+/** A sample of individuals: traits about their mean, fitness by its mean, and what selection does. */
+interface Sample {
+  /** zᵢ − z̄. */
+  readonly deviations: readonly Vector[];
+  /** wᵢ/w̄. */
+  readonly relative: Vector;
+  readonly differential: Vector;
+}
+
+function sampleOf(name: string, traits: Matrix, fitness: Point): Sample {
+  const [n, d] = [traits.length, traits[0]?.length ?? 0];
+  if (fitness.length !== n || n < 2 || traits.some((z) => z.length !== d))
+    throw new ShapeError(
+      `${name}: ${n} individuals with traits and ${fitness.length} with fitness. Pass traits [n][d] and fitness [n], n at least 2.`,
+    );
+  const w = vector(fitness);
+  const meanFitness = mean(w);
+  if (!(meanFitness > 0 && Number.isFinite(meanFitness) && w.every((v) => v >= 0)))
+    throw new RangeError(
+      `${name}: fitness must be 0 or more and finite, and not 0 for all; its mean is ${meanFitness}.`,
+    );
+  const centre = meanOf(traits);
+  const deviations = traits.map((z) => minus(vector(z), centre));
+  const relative = scale(w, 1 / meanFitness);
+  return { deviations, relative, differential: meanOf(deviations.map((z, i) => scale(z, relative[i]!))) };
+}
+
+/** (1/n)·Σ zᵢzᵢᵀ. */
+function secondMoment(rows: readonly Vector[]): Vector[] {
+  return Array.from({ length: rows[0]!.length }, (_, j) => meanOf(rows.map((z) => scale(z, z[j]!))));
+}
+
+/**
+ * The selection differential S = Cov(w/w̄, z): by how much the mean of those selected, weighted by fitness, differs from the mean of all
+ * (Robertson 1966; Price 1970).
+ * @param traits [n][d] @param fitness [n], 0 or more
+ *
+ * ```ts
+ * selectionDifferential([[0], [1]], [1, 3]);   // [0.25]: from 0.5 to 0.75
+ * ```
+ * @throws ShapeError, RangeError
+ */
+export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
+  check("selectionDifferential", arguments, "traits:array fitness:numbers");
+  return sampleOf("selectionDifferential", traits, fitness).differential;
+}
+
+/**
+ * The selection gradient β = P⁻¹·Cov(w/w̄, z), P the traits' covariance: the coefficients of relative fitness's regression on the traits,
+ * which tell selection of a trait from that of its correlates (Lande and Arnold 1983).
+ * @param traits [n][d] @param fitness [n], 0 or more
+ *
+ * ```ts
+ * selectionGradient(traits, traits.map(([z]) => Math.exp(0.3 * z)));   // [0.3, 0.0]
+ * ```
+ * @throws ShapeError, RangeError where P is singular
+ */
+export function selectionGradient(traits: Matrix, fitness: Point): Vector {
+  check("selectionGradient", arguments, "traits:array fitness:numbers");
+  const { deviations, differential } = sampleOf("selectionGradient", traits, fitness);
+  return times(inverse(secondMoment(deviations)), differential);
+}
+
+/**
+ * The standard error of each component of `selectionGradient`, whatever the residuals' variances: the root of
+ * Σ ψᵢ²/n², ψᵢ = P⁻¹·((zᵢ − z̄)·eᵢ − S·(wᵢ/w̄ − 1)), eᵢ the regression's residuals (White 1980, with the mean fitness's part).
+ * @throws ShapeError, RangeError
+ */
+export function selectionGradientError(traits: Matrix, fitness: Point): Vector {
+  check("selectionGradientError", arguments, "traits:array fitness:numbers");
+  const { deviations, relative, differential } = sampleOf("selectionGradientError", traits, fitness);
+  const inverseP = inverse(secondMoment(deviations));
+  const beta = times(inverseP, differential);
+  const squares = deviations.map((z, i) => {
+    const residual = relative[i]! - 1 - dot(z, beta);
+    const influence = times(inverseP, plus(scale(z, residual), differential, 1 - relative[i]!));
+    return influence.map((v) => v * v);
+  });
+  return meanOf(squares).map((v) => Math.sqrt(v / traits.length));
+}
+
+/** A population whose traits are normal: breeding values N(mean, G), and what environment adds, N(0, E). P = G + E. */
+export interface Population {
+  /** [d]. */
+  readonly mean: Point;
+  /** What is inherited: [d][d]. */
+  readonly G: Matrix;
+  /** What is not: [d][d]. */
+  readonly E: Matrix;
+}
+
+function requirePopulation(name: string, { mean: { length: d }, G, E }: Population): void {
+  if (!d) throw new ShapeError(`${name}: the mean is empty: there are no traits.`);
+  requireSquare(`${name}: G`, G, d);
+  requireSquare(`${name}: E`, E, d);
+}
+
+export interface DrawOptions {
+  /** Individuals. Default 10,000. */
+  readonly size?: number;
+  /** Default: go on with nabla's generator. */
+  readonly seed?: number;
+}
+
+/** A generation that was selected, and its offspring. */
+export interface Generation {
+  /** The parents' phenotypes [n][d], and their fitness [n]. */
+  readonly traits: readonly Vector[];
+  readonly fitness: Vector;
+  /** The offspring's mean phenotype. */
+  readonly offspring: Vector;
+  /** That less the population's mean. */
+  readonly response: Vector;
+  /** Of the response, by component: from the parents that were drawn, and the offspring. */
+  readonly standardError: Vector;
+}
+
+/**
+ * One generation of selection, individual by individual. Parents are drawn from the population; each of as many offspring has two of
+ * them, independently and in proportion to fitness; its breeding value is their mean and what segregation adds, N(0, G/2) (Fisher's
+ * infinitesimal model; Barton, Etheridge and Véber 2017), its phenotype that and a new N(0, E).
+ * Its expected response is G·P⁻¹·S = G·β (Lande 1979).
+ *
+ * ```ts
+ * const { response, traits, fitness } = breed({ mean: [0], G: [[0.4]], E: [[0.6]] }, ([z]) => Math.exp(0.3 * z!));   // [0.12]
+ * landeResponse([[0.4]], selectionGradient(traits, fitness));                                                        // [0.12]
+ * ```
+ * @param fitness of a phenotype [d]: 0 or more
+ * @throws ShapeError, RangeError
+ */
+export function breed(population: Population, fitness: (z: Vector) => number, options: DrawOptions = {}): Generation {
+  check("breed", arguments, "population:object fitness:function {size:number seed:number}");
+  const { size = 10_000, seed } = options;
+  requirePopulation("breed", population);
+  if (seed !== undefined) manualSeed(seed);
+  const centre = vector(population.mean);
+  const [genetic, environment] = [root("breed: G", population.G), root("breed: E", population.E)];
+  const genes = normals(genetic, size).map((g) => plus(centre, g));
+  const traits = normals(environment, size).map((e, i) => plus(genes[i]!, e));
+  const w = Float64Array.from(traits, fitness);
+  const { relative } = sampleOf("breed", traits, w);
+
+  const parent = byWeight(w, size);
+  const segregation = normals(genetic, size);
+  const offspring = normals(environment, size).map((e, i) => {
+    const inherited = scale(plus(genes[parent()]!, genes[parent()]!), 0.5);
+    return plus(plus(inherited, segregation[i]!, Math.SQRT1_2), e);
+  });
+  const result = meanOf(offspring);
+  // Var(Δz̄) = Var(weighted mean of the parents' breeding values) + Var(an offspring)/n.
+  const expected = meanOf(genes.map((g, i) => scale(g, relative[i]!)));
+  const squares = (rows: readonly Vector[], factor: (i: number) => number, about: Vector): Vector =>
+    meanOf(rows.map((row, i) => minus(row, about).map((v) => (factor(i) * v) ** 2)));
+  const ofParents = squares(genes, (i) => relative[i]!, expected);
+  const ofOffspring = squares(offspring, () => 1, result);
+  return {
+    traits,
+    fitness: w,
+    offspring: result,
+    response: minus(result, centre),
+    standardError: plus(ofParents, ofOffspring).map((v) => Math.sqrt(v / size)),
+  };
+}
+
+/** Draws places in proportion to weights, two for each of `size`. */
+function byWeight(weights: Vector, size: number): () => number {
+  let total = 0;
+  const upTo = weights.map((w) => (total += w));
+  const uniform = tidy(() => rand([2 * size]).data);
+  let next = 0;
+  return () => {
+    const wanted = uniform[next++]! * total;
+    let [low, high] = [0, upTo.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (upTo[middle]! > wanted) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  };
+}
+
+/** Selection as ascent of the logarithm of mean fitness, ln W̄(z̄). */
+export interface SelectionAscent {
+  /** ∇ ln W̄ by the population's mean, which is β. */
+  readonly gradient: Vector;
+  /** The natural gradient P·∇ ln W̄: steepest ascent in the metric P⁻¹, Fisher's information of N(z̄, P) about z̄. It is S. */
+  readonly natural: Vector;
+  /** S as the mean of those selected less that of all, from the same individuals. */
+  readonly differential: Vector;
+  /** Of natural − differential, by component. */
+  readonly standardError: Vector;
+  /** G·∇ ln W̄: what is inherited of the ascent, steepest in the metric G⁻¹. */
+  readonly response: Vector;
+}
+
+/**
+ * Lande's equation as natural-gradient ascent. With W̄(z̄) = E[w(z)], z normal with mean z̄ and covariance P = G + E: ∇ ln W̄ = P⁻¹·S = β
+ * (Lande 1979), so selection within a generation, S = P·∇ ln W̄, is the natural gradient (Amari 1998), and Δz̄ = G·∇ ln W̄. The
+ * gradient is taken by autograd, through each individual: E[w·∇ ln w]/W̄; S by who is selected. They agree as the sample grows.
+ * @param logFitness ln w of phenotypes [n, d]: [n], made of nabla's ops
+ *
+ * ```ts
+ * selectionAscent({ mean: [0], G: [[0.4]], E: [[0.6]] }, (z) => z.sub(1).square().sum(1).mul(-0.5));   // natural: [0.5]
+ * ```
+ * @throws ShapeError, RangeError
+ */
+export function selectionAscent(
+  population: Population,
+  logFitness: (z: Tensor) => Tensor,
+  options: DrawOptions = {},
+): SelectionAscent {
+  check("selectionAscent", arguments, "population:object logFitness:function {size:number seed:number}");
+  const { size = 10_000, seed } = options;
+  requirePopulation("selectionAscent", population);
+  if (seed !== undefined) manualSeed(seed);
+  const { G, E } = population;
+  const centre = vector(population.mean);
+  const d = centre.length;
+  const P = sum(G, E);
+  const factor = root("selectionAscent: P", P);
+  const deviations = normals(factor, size);
+  const { logs, slopes } = tidy(() => {
+    const z = tensor(concatenated(deviations.map((v) => plus(centre, v))), [size, d]);
+    const logs = logFitness(z);
+    if (logs.shape.length !== 1 || logs.size !== size)
+      throw new ShapeError(
+        `selectionAscent: ln w has shape [${logs.shape.join(", ")}], but must be [${size}]: one number for each row.`,
+      );
+    return { logs: vector(logs.data), slopes: vector(grad((x: Tensor) => logFitness(x).sum())(z).data) };
+  });
+  const highest = logs.reduce((a, b) => Math.max(a, b));
+  const w = logs.map((v) => Math.exp(v - highest));
+  const relative = scale(w, 1 / mean(w));
+  if (!relative.every(Number.isFinite))
+    throw new RangeError(
+      "selectionAscent: ln w is not finite everywhere. Let it be a finite number for each phenotype.",
+    );
+  const gradient = meanOf(deviations.map((_, i) => scale(slopes.subarray(i * d, (i + 1) * d), relative[i]!)));
+  const differential = meanOf(deviations.map((v, i) => scale(v, relative[i]!)));
+  // Each individual's part in the difference, which is 0 in expectation (Stein's lemma).
+  const apart = deviations.map((v, i) => minus(times(P, slopes.subarray(i * d, (i + 1) * d)), v));
+  const about = minus(times(P, gradient), differential);
+  const squares = meanOf(apart.map((v, i) => minus(v, about).map((x) => (relative[i]! * x) ** 2)));
+  return {
+    gradient,
+    natural: times(P, gradient),
+    differential,
+    standardError: squares.map((v) => Math.sqrt(v / size)),
+    response: times(G, gradient),
+  };
+}

@@ -1,0 +1,235 @@
+/**
+ * Evolution strategies: a loss's gradient estimated from its values at random points around θ, how far the estimate is from what
+ * backpropagation gives exactly, and training by it.
+ */
+
+import { tidy } from "../../core/scope.ts";
+import type { Optimizer } from "../../optim/optimizer.ts";
+import { check } from "../../runtime/arguments.ts";
+import { manualSeed } from "../../runtime/engine.ts";
+import { RangeError, TypeError } from "../../runtime/errors.ts";
+import { randomVector } from "../math/eigen.ts";
+import { mean, meanOf, minus, norm, plus, scale, type Vector, variance, vector } from "../math/vector.ts";
+import { Objective, type Point } from "../objective.ts";
+import { logSlope } from "../sensitivities/differences.ts";
+
+/** What an evolution strategy climbs down: an objective, or any function of a vector. It needs no derivative. */
+export type Evaluable = Objective | ((theta: Vector) => number);
+
+const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objective ? f.value(theta) : f(theta));
+
+export interface EsOptions {
+  /** Random points at which f is evaluated; even where antithetic. Default 100. */
+  readonly samples?: number;
+  /** σ, how far around θ they lie: the estimate is the gradient of f smoothed by N(0, σ²I). Default 0.1. */
+  readonly sigma?: number;
+  /** Points in pairs θ ± σε: even parts of f cancel. Default true. */
+  readonly antithetic?: boolean;
+  /** Where not antithetic, subtract f(θ), at one evaluation more: less variance, the same mean. Default true. */
+  readonly baseline?: boolean;
+  /**
+   * Values replaced by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1): outliers count no more than others, and f may be
+   * replaced by any rising function of it. No longer an estimate of the gradient's length. Default false.
+   */
+  readonly ranks?: boolean;
+  /** Default: go on with nabla's generator. */
+  readonly seed?: number;
+}
+
+export interface EsEstimate {
+  readonly gradient: Vector;
+  /** Of each component. */
+  readonly standardError: Vector;
+  /** The mean of f over the points: f smoothed. */
+  readonly value: number;
+  readonly evaluations: number;
+}
+
+/**
+ * The gradient of f smoothed, f_σ(θ) = E[f(θ + σε)], ε normal, from values alone: the mean of c·ε with c = (f(θ + σε) − f(θ − σε))/2σ
+ * for pairs, (f(θ + σε) − f(θ))/σ with a baseline, f(θ + σε)/σ without (Nesterov and Spokoiny 2017, §2; Salimans et al. 2017, §2).
+ * Without bias for ∇f_σ, which is ∇f for quadratic f and differs by O(σ²) for smooth ones.
+ * @param theta [d]; undefined: where an objective's parameters are, which stay there
+ *
+ * ```ts
+ * esGradient(objective(model, loss), undefined, { samples: 1000, seed: 1 }).gradient;
+ * esGradient(([x, y]) => x! ** 2 - y!, [1, 1]).gradient;   // about [2, −1]
+ * ```
+ * @throws RangeError, TypeError
+ */
+export function esGradient(f: Evaluable, theta?: Point, options: EsOptions = {}): EsEstimate {
+  check(
+    "esGradient",
+    arguments,
+    "f:objective|function theta?:numbers {samples:number sigma:number antithetic:boolean baseline:boolean ranks:boolean seed:number}",
+  );
+  const { samples = 100, sigma = 0.1, antithetic = true, baseline = true, ranks = false, seed } = options;
+  if (!(Number.isInteger(samples) && samples >= 2 && (!antithetic || samples % 2 === 0)))
+    throw new RangeError(
+      `esGradient: samples is ${samples}, but must be a whole number from 2, even where antithetic.`,
+    );
+  if (!(sigma > 0)) throw new RangeError(`esGradient: sigma is ${sigma}, but must be above 0.`);
+  const at = pointOf("esGradient", f, theta);
+  if (seed !== undefined) manualSeed(seed);
+  const directions = Array.from({ length: antithetic ? samples / 2 : samples }, () => randomVector(at.length));
+  const signs = antithetic ? [1, -1] : [1];
+  const values = Float64Array.from(
+    directions.flatMap((e) => signs.map((sign) => evaluate(f, plus(at, e, sign * sigma)))),
+  );
+  const finite = values.every(Number.isFinite);
+  if (!finite)
+    throw new RangeError(`esGradient: f is not finite at a point around θ. Take a smaller sigma than ${sigma}.`);
+  const subtracts = !antithetic && baseline && !ranks;
+  const reference = subtracts ? evaluate(f, at) : 0;
+  const scores = ranks ? centredRanks(values) : values;
+  const factors = directions.map((_, i) =>
+    antithetic ? (scores[2 * i]! - scores[2 * i + 1]!) / (2 * sigma) : (scores[i]! - reference) / sigma,
+  );
+  const terms = directions.map((e, i) => scale(e, factors[i]!));
+  const gradient = meanOf(terms);
+  const component = new Float64Array(terms.length);
+  return {
+    gradient,
+    standardError: gradient.map((_, j) => {
+      terms.forEach((term, i) => {
+        component[i] = term[j]!;
+      });
+      return Math.sqrt(variance(component) / terms.length);
+    }),
+    value: mean(values),
+    evaluations: samples + Number(subtracts),
+  };
+}
+
+function pointOf(name: string, f: Evaluable, theta: Point | undefined): Vector {
+  if (theta === undefined && !(f instanceof Objective))
+    throw new TypeError(`${name}: a plain function does not know where it stands. Pass θ as the second argument.`);
+  return theta === undefined ? (f as Objective).theta : vector(theta);
+}
+
+/** Ranks, the least −½, the greatest ½; equal values share the mean of theirs. */
+export function centredRanks(values: ArrayLike<number>): Vector {
+  check("centredRanks", arguments, "values:numbers");
+  const order = Array.from(values, (_, i) => i).sort((i, j) => values[i]! - values[j]!);
+  const ranks = new Float64Array(order.length);
+  for (let from = 0; from < order.length; ) {
+    let to = from + 1;
+    while (to < order.length && values[order[to]!] === values[order[from]!]) to++;
+    for (let k = from; k < to; k++) ranks[order[k]!] = (from + to - 1) / 2 / (order.length - 1) - 0.5;
+    from = to;
+  }
+  return ranks;
+}
+
+export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
+  /** Numbers of samples to try. */
+  readonly samples: readonly number[];
+  /** Estimates of each. Default 20. */
+  readonly repeats?: number;
+  /** ∇f(θ). Default: an objective's own. */
+  readonly exact?: Point;
+}
+
+export interface EsError {
+  /** [samples, the root of the mean of ‖estimate − ∇f‖², by ‖∇f‖]. */
+  readonly points: readonly (readonly [samples: number, error: number])[];
+  /** The standard error of each of these. */
+  readonly standardErrors: readonly number[];
+  /** The fitted slope of log error against log samples: −½. */
+  readonly slope: number;
+  /** What it is for linear f, and with pairs for quadratic f too: √((d + 1)/m), m the number of directions (see esError). */
+  readonly predicted: readonly (readonly [samples: number, error: number])[];
+}
+
+/**
+ * How far evolution strategies' estimates are from the gradient that backpropagation gives exactly, by number of samples. A direction's
+ * term is (∇f·ε)·ε for linear f, whose mean squared distance from ∇f is (d + 1)·‖∇f‖²: for an error of a half it takes four times as many
+ * directions as there are parameters. Without pairs and baseline, d·f(θ)²/σ² is added to it.
+ *
+ * ```ts
+ * esError(objective(model, loss), undefined, { samples: [100, 400, 1600], seed: 1 }).slope;   // −0.5
+ * ```
+ * @throws RangeError, TypeError
+ */
+export function esError(f: Evaluable, theta: Point | undefined, options: EsErrorOptions): EsError {
+  check(
+    "esError",
+    arguments,
+    "f:objective|function theta:any {samples!:numbers repeats:number exact:numbers sigma:number antithetic:boolean baseline:boolean seed:number}",
+  );
+  const { samples, repeats = 20, exact, seed, ...rest } = options;
+  const { antithetic = true, baseline = true, sigma = 0.1 } = rest;
+  const at = pointOf("esError", f, theta);
+  if (!exact && !(f instanceof Objective))
+    throw new TypeError("esError: the gradient of a plain function is not known. Pass { exact: [...] }.");
+  const gradient = vector(exact ?? (f as Objective).gradient(at));
+  const length = norm(gradient);
+  if (!(length > 0)) throw new RangeError("esError: the gradient is 0 here: errors have no scale. Take another θ.");
+  if (!(repeats >= 2)) throw new RangeError(`esError: repeats is ${repeats}, but must be 2 or more.`);
+  if (seed !== undefined) manualSeed(seed);
+  const plainPart = antithetic || baseline ? 0 : at.length * (evaluate(f, at) / (sigma * length)) ** 2;
+  const measured = samples.map((count) => {
+    const squares = Array.from({ length: repeats }, () => {
+      const estimate = esGradient(f, at, { ...rest, samples: count }).gradient;
+      return (norm(minus(estimate, gradient)) / length) ** 2;
+    });
+    const error = Math.sqrt(mean(squares));
+    return { count, error, standardError: Math.sqrt(variance(squares) / repeats) / (2 * error) };
+  });
+  const points = measured.map(({ count, error }) => [count, error] as const);
+  return {
+    points,
+    standardErrors: measured.map(({ standardError }) => standardError),
+    slope: logSlope(points),
+    predicted: samples.map((count) => [
+      count,
+      Math.sqrt((at.length + 1 + plainPart) / (antithetic ? count / 2 : count)),
+    ]),
+  };
+}
+
+/**
+ * Trains an objective by an evolution strategy: gradients are estimated by `esGradient`, updates are those of any optimizer over the
+ * objective's parameters (Salimans et al. 2017, algorithm 1). Nothing is differentiated: the loss may have steps.
+ *
+ * ```ts
+ * const strategy = new EvolutionStrategy(objective(model, loss), new optim.Adam(model.parameters(), { lr: 0.05 }), { samples: 50 });
+ * for (let i = 0; i < 300; i++) strategy.step();
+ * ```
+ */
+export class EvolutionStrategy {
+  static readonly kind: string = "EvolutionStrategy";
+  /** Evaluations of the loss so far. */
+  evaluations = 0;
+  private readonly options: EsOptions;
+
+  constructor(
+    readonly objective: Objective,
+    private readonly optimizer: Pick<Optimizer, "step" | "zeroGrad">,
+    given: EsOptions = {},
+  ) {
+    check(
+      "EvolutionStrategy",
+      arguments,
+      "objective:objective optimizer:any {samples:number sigma:number antithetic:boolean baseline:boolean ranks:boolean seed:number}",
+    );
+    const { seed, ...options } = given;
+    if (seed !== undefined) manualSeed(seed);
+    this.options = options;
+  }
+
+  /** One update. @returns the mean loss over the points around θ, before it */
+  step(): number {
+    const { gradient, value, evaluations } = esGradient(this.objective, undefined, this.options);
+    this.evaluations += evaluations;
+    tidy(() => {
+      this.optimizer.zeroGrad();
+      this.objective.parameters.forEach((p, i) => {
+        p.grad = this.objective.tensorOf(gradient, i);
+      });
+      this.optimizer.step();
+      this.optimizer.zeroGrad();
+    });
+    return value;
+  }
+}

@@ -1,0 +1,278 @@
+/** The shape of a loss around a point, without forming its Hessian: extreme curvatures, trace, spectrum, and what kind of point it is. */
+
+import { check } from "../../runtime/arguments.ts";
+import { RangeError } from "../../runtime/errors.ts";
+import {
+  type Eigen,
+  type LanczosOptions,
+  lanczos,
+  type Ritz,
+  rademacher,
+  randomVector,
+  symmetricEigen,
+} from "../math/eigen.ts";
+import { basis, dot, mean, norm, type Vector, variance } from "../math/vector.ts";
+import type { Objective } from "../objective.ts";
+
+/** Up to this many parameters the Hessian is formed where all of its eigenvalues are wanted. */
+const DENSE = 200;
+
+/** A direction of unit length, and the second derivative along it. */
+export interface Curvature {
+  readonly value: number;
+  readonly direction: Vector;
+  /** ‖H·v − λ·v‖: an eigenvalue of the Hessian is that near. */
+  readonly residual: number;
+}
+
+/**
+ * The Hessian's largest and smallest eigenvalues, by Lanczos on Hessian-vector products: `count` of each end, from the end inwards.
+ *
+ * ```ts
+ * const { largest, smallest } = hessianExtremes(objective(model, loss), { count: 3 });
+ * ```
+ * Interior values, and the small end of a badly conditioned Hessian, come last: look at `residual`, and give more `iterations`.
+ */
+export function hessianExtremes(
+  objective: Objective,
+  options: LanczosOptions = {},
+): { largest: Curvature[]; smallest: Curvature[]; products: number } {
+  check(
+    "hessianExtremes",
+    arguments,
+    "objective:objective {iterations:number tolerance:number count:number start:numbers}",
+  );
+  const { count = 1 } = options;
+  if (!Number.isInteger(count) || count < 1 || count > objective.size)
+    throw new RangeError(`hessianExtremes: count is ${count}, but must be a whole number from 1 to ${objective.size}.`);
+  const ritz = lanczos((v) => objective.hvp(v), objective.size, options);
+  const { values, residuals, products } = ritz;
+  const at = (i: number): Curvature => ({ value: values[i]!, direction: ritz.vector(i), residual: residuals[i]! });
+  const found = Math.min(count, values.length);
+  return {
+    largest: Array.from({ length: found }, (_, i) => at(values.length - 1 - i)),
+    smallest: Array.from({ length: found }, (_, i) => at(i)),
+    products,
+  };
+}
+
+/** The whole Hessian, row by row, made symmetric: one product for each parameter. For small models, and for checks. */
+export function denseHessian(objective: Objective): Vector {
+  check("denseHessian", arguments, "objective:objective");
+  const n = objective.size;
+  const h = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) h.set(objective.hvp(basis(n, i)), i * n);
+  return h.map((v, k) => (v + h[(k % n) * n + Math.floor(k / n)]!) / 2);
+}
+
+/** All of the Hessian's eigenvalues and vectors, ascending. For small models. */
+export function denseEigen(objective: Objective): Eigen {
+  check("denseEigen", arguments, "objective:objective");
+  return symmetricEigen(denseHessian(objective), objective.size);
+}
+
+/** A mean of random samples, and how far it may be off. */
+export interface Estimate {
+  readonly value: number;
+  readonly standardError: number;
+}
+
+/** The Hessian's trace, the sum of all curvatures: the mean of vᵀHv over random signs v (Hutchinson 1990). */
+export function hessianTrace(objective: Objective, options: { samples?: number } = {}): Estimate {
+  check("hessianTrace", arguments, "objective:objective {samples:number}");
+  const { samples = 30 } = options;
+  if (!(Number.isInteger(samples) && samples > 1))
+    throw new RangeError(
+      `hessianTrace: samples is ${samples}, but must be a whole number from 2 on, to tell how far off the mean is.`,
+    );
+  const products = Array.from({ length: samples }, () => {
+    const v = rademacher(objective.size);
+    return dot(v, objective.hvp(v));
+  });
+  return { value: mean(products), standardError: Math.sqrt(variance(products) / samples) };
+}
+
+export interface DensityOptions {
+  /** Random starts that are averaged. Default 4. */
+  readonly probes?: number;
+  /** Lanczos steps of each. Default 60. */
+  readonly iterations?: number;
+  /** Where the density is wanted. Default: 200 points around the spectrum. */
+  readonly points?: number;
+  /** The width of the Gaussian that stands for each value, in proportion to the spectrum's. Default 0.01. */
+  readonly width?: number;
+}
+
+/**
+ * How the Hessian's eigenvalues are spread, as a density of area 1: stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao 2019).
+ */
+export function spectralDensity(
+  objective: Objective,
+  options: DensityOptions = {},
+): { curvatures: Vector; density: Vector } {
+  check(
+    "spectralDensity",
+    arguments,
+    "objective:objective {probes:number iterations:number points:number width:number}",
+  );
+  const { probes = 4, iterations = 60, points = 200, width = 0.01 } = options;
+  const runs = Array.from(
+    { length: probes },
+    (): Ritz =>
+      lanczos((v) => objective.hvp(v), objective.size, {
+        iterations,
+        tolerance: 0,
+        start: randomVector(objective.size),
+      }),
+  );
+  const low = Math.min(...runs.map(({ values }) => values[0]!));
+  const high = Math.max(...runs.map(({ values }) => values.at(-1)!));
+  const sigma = width * Math.max(high - low, 1e-12 + 1e-6 * Math.abs(high));
+  const [from, to] = [low - 4 * sigma, high + 4 * sigma];
+  const curvatures = Float64Array.from({ length: points }, (_, i) => from + ((to - from) * i) / (points - 1));
+  const density = curvatures.map((x) => {
+    let total = 0;
+    for (const { values, weights } of runs)
+      values.forEach((v, i) => {
+        total += weights[i]! * Math.exp(-0.5 * ((x - v) / sigma) ** 2);
+      });
+    return total / (probes * sigma * Math.sqrt(2 * Math.PI));
+  });
+  return { curvatures, density };
+}
+
+export type CriticalKind =
+  | "minimum"
+  | "maximum"
+  | "saddle"
+  | "flat minimum"
+  | "flat maximum"
+  | "plateau"
+  | "undecided"
+  | "not critical";
+
+export interface CriticalPoint {
+  /**
+   * "flat …": no curvature of the other sign, but some that are nearly 0; "plateau": all are; "undecided": the ends of the spectrum were
+   * not found well enough to tell. Give more iterations.
+   */
+  readonly kind: CriticalKind;
+  readonly gradientNorm: number;
+  /** How many curvatures are below 0: the saddle's index. */
+  readonly index: number;
+  /** Whether all curvatures were looked at; if not, there are `index` or more. */
+  readonly exact: boolean;
+  readonly smallest: Curvature;
+  readonly largest: Curvature;
+}
+
+export interface CriticalOptions {
+  /** A gradient of this norm or less counts as none. Default 10⁻³. */
+  readonly gradientTolerance?: number;
+  /** Curvatures of this size or less count as none. Default 10⁻³ of the largest, at least 10⁻⁶. */
+  readonly curvatureTolerance?: number;
+  /** Lanczos steps where there are more than 200 parameters. Default 100. */
+  readonly iterations?: number;
+}
+
+/**
+ * What kind of point the parameters are at: whether the gradient vanishes, and which signs the curvatures have.
+ *
+ * ```ts
+ * classifyCriticalPoint(objective((t) => t.square().mul(tensor([1, -1])).sum(), [0, 0]));   // saddle, index 1
+ * ```
+ */
+export function classifyCriticalPoint(objective: Objective, options: CriticalOptions = {}): CriticalPoint {
+  check(
+    "classifyCriticalPoint",
+    arguments,
+    "objective:objective {gradientTolerance:number curvatureTolerance:number iterations:number}",
+  );
+  const { gradientTolerance = 1e-3, iterations = 100 } = options;
+  const gradientNorm = norm(objective.gradient());
+  if (!Number.isFinite(gradientNorm))
+    throw new RangeError(`classifyCriticalPoint: the gradient's norm is ${gradientNorm}. Is the loss finite here?`);
+  const exact = objective.size <= DENSE;
+  const { values, residuals, vector } = exact
+    ? asRitz(denseEigen(objective))
+    : lanczos((v) => objective.hvp(v), objective.size, { iterations, tolerance: 0 });
+  const top = values.length - 1;
+  const size = Math.max(Math.abs(values[0]!), Math.abs(values[top]!));
+  const { curvatureTolerance = Math.max(1e-6, 1e-3 * size) } = options;
+  // Each value below 0 that Lanczos finds stands for a curvature below 0 (Cauchy's interlacing), settled or not.
+  const index = values.filter((v) => v < -curvatureTolerance).length;
+  const flat = values.some((v) => Math.abs(v) <= curvatureTolerance);
+  const above = values[top]! > curvatureTolerance;
+  const kind = (): CriticalKind => {
+    if (gradientNorm > gradientTolerance) return "not critical";
+    if (index && above) return "saddle";
+    if (residuals[index ? top : 0]! > curvatureTolerance) return "undecided";
+    if (index) return flat ? "flat maximum" : "maximum";
+    if (above) return flat ? "flat minimum" : "minimum";
+    return "plateau";
+  };
+  const at = (i: number): Curvature => ({ value: values[i]!, direction: vector(i), residual: residuals[i]! });
+  return { kind: kind(), gradientNorm, index, exact, smallest: at(0), largest: at(top) };
+}
+
+/** All eigenvalues in the shape of those that Lanczos finds. */
+const asRitz = ({ values, vectors }: Eigen): Pick<Ritz, "values" | "residuals" | "vector"> => ({
+  values,
+  residuals: new Float64Array(values.length),
+  vector: (i) => vectors[i]!,
+});
+
+/** The largest and the smallest curvature: exact for few parameters, by Lanczos as far as it comes for many. */
+function ends(objective: Objective, options: LanczosOptions): { largest: Curvature; smallest: Curvature } {
+  if (objective.size > DENSE) {
+    const { largest, smallest } = hessianExtremes(objective, { iterations: 200, tolerance: 1e-7, ...options });
+    return { largest: largest[0]!, smallest: smallest[0]! };
+  }
+  const { values, residuals, vector } = asRitz(denseEigen(objective));
+  const at = (i: number): Curvature => ({ value: values[i]!, direction: vector(i), residual: residuals[i]! });
+  return { largest: at(values.length - 1), smallest: at(0) };
+}
+
+/**
+ * How far apart the curvatures of a minimum lie: largest by smallest. Infinity where there is none above 0 at the small end. Above 200
+ * parameters it is a lower bound, as good as Lanczos comes to the small end: the true number may be larger. The options are for those.
+ */
+export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
+  check(
+    "conditionNumber",
+    arguments,
+    "objective:objective {iterations:number tolerance:number count:number start:numbers}",
+  );
+  const { largest, smallest } = ends(objective, options);
+  return smallest.value > 0 ? largest.value / smallest.value : Infinity;
+}
+
+/** The slope and the curvature along one direction. */
+export interface Along {
+  readonly direction: Vector;
+  readonly slope: number;
+  readonly curvature: number;
+}
+
+/**
+ * A ravine, measured: slope and curvature across it (along the Hessian's largest eigenvector) and along its floor (the smallest), and
+ * how large a part of the gradient points across.
+ */
+export function ravine(
+  objective: Objective,
+  options: LanczosOptions = {},
+): { across: Along; along: Along; share: number; conditionNumber: number } {
+  check("ravine", arguments, "objective:objective {iterations:number tolerance:number count:number start:numbers}");
+  const gradient = objective.gradient();
+  const { largest, smallest } = ends(objective, options);
+  const measured = ({ value, direction }: Curvature): Along => {
+    return { direction, slope: dot(gradient, direction), curvature: value };
+  };
+  const [across, along] = [measured(largest), measured(smallest)];
+  return {
+    across,
+    along,
+    share: across.slope ? Math.abs(across.slope) / norm(gradient) : 0,
+    conditionNumber: along.curvature > 0 ? across.curvature / along.curvature : Infinity,
+  };
+}

@@ -1,0 +1,321 @@
+/**
+ * Solves θ̇ = f(t, θ) in float64 by explicit Runge–Kutta methods: a table of methods and one driver, which takes fixed steps or, where
+ * the method estimates its error, chooses them. Knows nothing of losses.
+ */
+import { check } from "../../runtime/arguments.ts";
+import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import type { Point } from "../objective.ts";
+import { minus, type Vector, vector } from "./vector.ts";
+
+/** f(t, θ): the velocity θ̇. It must leave θ as it is. */
+export type VectorField = (t: number, theta: Vector) => Point;
+
+export type IntegrationMethod = "euler" | "rk4" | "dopri5";
+
+export interface Tolerance {
+  /** What an element may err by in a step, whatever its size. */
+  readonly absolute: number;
+  /** What it may err by besides, in proportion to its size. */
+  readonly relative: number;
+}
+
+export interface IntegrateOptions {
+  /**
+   * euler: order 1, one evaluation a step. rk4: the classical method of order 4, four a step. dopri5: order 5 with steps as large as
+   * the tolerance allows (Dormand and Prince 1980), six a step. Default dopri5.
+   */
+  readonly method?: IntegrationMethod;
+  /** From t = 0 to this time, above 0. */
+  readonly duration: number;
+  /** euler and rk4: each step; the last is shorter where the duration is no multiple. dopri5: the first one tried. */
+  readonly step?: number;
+  /** dopri5: what a step may err by; one number is both kinds. Default 10⁻⁸. */
+  readonly tolerance?: number | Partial<Tolerance>;
+  /** Steps at most, those refused included. Default 100,000. */
+  readonly maxSteps?: number;
+  /** When states are wanted, ascending, in 0 … duration: interpolated within steps. Default: the start and the end of each step. */
+  readonly times?: readonly number[];
+}
+
+/** A path: where it was at which times, and what it took to find out. */
+export interface Trajectory {
+  readonly times: readonly number[];
+  readonly states: readonly Vector[];
+  /** Calls of f. */
+  readonly evaluations: number;
+  readonly steps: number;
+  /** Steps that erred by more than the tolerance and were tried again, smaller. */
+  readonly rejected: number;
+}
+
+/** Stage s is kₛ = f(t + cₛ·h, θ + h·Σⱼ aₛⱼ·kⱼ); the step ends at θ + h·Σ bₛ·kₛ. */
+interface Tableau {
+  readonly c: readonly number[];
+  readonly a: readonly (readonly number[])[];
+  readonly b: readonly number[];
+  /** The step's error is h·Σ eₛ·kₛ, the last k being f at its end, which is the next step's first. */
+  readonly e?: readonly number[];
+  /** What the interpolant has beyond a cubic: h·Σ dₛ·kₛ. */
+  readonly d?: readonly number[];
+}
+
+const tableaus: Readonly<Record<IntegrationMethod, Tableau>> = {
+  euler: { c: [0], a: [[]], b: [1] },
+  rk4: { c: [0, 1 / 2, 1 / 2, 1], a: [[], [1 / 2], [0, 1 / 2], [0, 0, 1]], b: [1 / 6, 1 / 3, 1 / 3, 1 / 6] },
+  dopri5: {
+    c: [0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1],
+    a: [
+      [],
+      [1 / 5],
+      [3 / 40, 9 / 40],
+      [44 / 45, -56 / 15, 32 / 9],
+      [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729],
+      [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656],
+    ],
+    b: [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    e: [71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40],
+    d: [
+      -12715105075 / 11282082432,
+      0,
+      87487479700 / 32700410799,
+      -10690763975 / 1880347072,
+      701980252875 / 199316789632,
+      -1453857185 / 822651844,
+      69997945 / 29380423,
+    ],
+  },
+};
+
+/** base + h·Σ factorsⱼ·kⱼ. */
+function combined(base: Vector, h: number, factors: readonly number[], k: readonly Vector[]): Vector {
+  const sum = base.slice();
+  factors.forEach((factor, j) => {
+    if (factor) for (let i = 0; i < sum.length; i++) sum[i]! += h * factor * k[j]![i]!;
+  });
+  return sum;
+}
+
+const allFinite = (v: Vector): boolean => v.every(Number.isFinite);
+
+type Slope = (t: number, theta: Vector) => Vector;
+
+/** One step from `from` at t to `to` at `end`. The slope at its end is evaluated when it is first asked for. */
+class Step {
+  readonly to: Vector;
+  private readonly k: Vector[];
+  private readonly h: number;
+
+  constructor(
+    private readonly tableau: Tableau,
+    private readonly slope: Slope,
+    readonly t: number,
+    readonly end: number,
+    readonly from: Vector,
+    first: Vector,
+  ) {
+    const { a, b, c } = tableau;
+    this.h = end - t;
+    this.k = [first];
+    for (let s = 1; s < c.length; s++) this.k.push(slope(t + c[s]! * this.h, combined(from, this.h, a[s]!, this.k)));
+    this.to = combined(from, this.h, b, this.k);
+  }
+
+  get slopeAtEnd(): Vector {
+    return (this.k[this.tableau.c.length] ??= this.slope(this.end, this.to));
+  }
+
+  /** The estimated error by the tolerance: 1 is as much as is allowed, infinity where the step left the finite numbers. */
+  error(tolerance: Tolerance): number {
+    if (!allFinite(this.to) || !allFinite(this.slopeAtEnd)) return Number.POSITIVE_INFINITY;
+    const error = combined(new Float64Array(this.to.length), this.h, this.tableau.e!, this.k);
+    return scaledNorm(error, this.from, this.to, tolerance);
+  }
+
+  /**
+   * θ within the step: the cubic through both ends with their slopes, and dopri5's term beyond it, which makes it of order 4
+   * (Hairer, Nørsett and Wanner 1993, §II.6).
+   */
+  at(time: number): Vector {
+    const { from, to, h, slopeAtEnd, k, tableau } = this;
+    const beyond = combined(new Float64Array(to.length), h, tableau.d ?? [], k);
+    const s = (time - this.t) / h;
+    return from.map((y, i) => {
+      const change = to[i]! - y;
+      const left = h * k[0]![i]! - change;
+      const right = change - h * slopeAtEnd[i]! - left;
+      return y + s * (change + (1 - s) * (left + s * (right + (1 - s) * beyond[i]!)));
+    });
+  }
+}
+
+/** The root of the mean of (vᵢ/(absolute + relative·max(|fromᵢ|, |toᵢ|)))². */
+function scaledNorm(v: Vector, from: Vector, to: Vector, { absolute, relative }: Tolerance): number {
+  let total = 0;
+  for (let i = 0; i < v.length; i++)
+    total += (v[i]! / (absolute + relative * Math.max(Math.abs(from[i]!), Math.abs(to[i]!)))) ** 2;
+  return Math.sqrt(total / (v.length || 1));
+}
+
+/** The next step's size by this one's error and a little by the one before: PI control (Hairer, Nørsett and Wanner 1993, §II.4). */
+class StepControl {
+  private static readonly BETA = 0.04;
+  private static readonly ALPHA = 1 / 5 - 0.75 * StepControl.BETA;
+  private last = 1e-4;
+  private refused = false;
+
+  constructor(public size: number) {}
+
+  /** Takes the error of a step of length h. @returns whether the step may stand */
+  accepts(error: number, h: number): boolean {
+    const { ALPHA, BETA } = StepControl;
+    const wasRefused = this.refused;
+    this.refused = !(error <= 1);
+    const factor = (0.9 * (this.refused ? 1 : this.last ** BETA)) / error ** ALPHA;
+    this.size = h * Math.min(wasRefused ? 1 : 10, Math.max(0.2, factor));
+    if (!this.refused) this.last = Math.max(error, 1e-4);
+    return !this.refused;
+  }
+}
+
+/** A first step such that Euler's would err by about a hundredth of the tolerance (Hairer, Nørsett and Wanner 1993, §II.4). */
+function firstStep(slope: Slope, theta: Vector, first: Vector, tolerance: Tolerance, duration: number): number {
+  const normOf = (v: Vector): number => scaledNorm(v, theta, theta, tolerance);
+  const [size, speed] = [normOf(theta), normOf(first)];
+  const guess = Math.min(duration, size < 1e-5 || speed < 1e-5 ? 1e-6 : (0.01 * size) / speed);
+  const there = slope(guess, combined(theta, guess, [1], [first]));
+  const steepest = Math.max(speed, normOf(minus(there, first)) / guess);
+  if (!Number.isFinite(steepest)) return guess;
+  const byOrder = steepest <= 1e-15 ? Math.max(1e-6, guess * 1e-3) : (0.01 / steepest) ** (1 / 5);
+  return Math.min(duration, 100 * guess, byOrder);
+}
+
+/**
+ * The path of θ̇ = f(t, θ) from θ(0) = start.
+ *
+ * ```ts
+ * integrate((_, x) => x.map((v) => -v), [1], { duration: 1 }).states.at(-1);                     // [0.36787944…]
+ * integrate((t) => [Math.cos(t)], [0], { duration: 3, method: "rk4", step: 0.1, times: [1, 2] });
+ * ```
+ * @param start [n]
+ * @throws RangeError where an option is out of range, where the path leaves the finite numbers, and where maxSteps do not suffice
+ * @throws ShapeError where f's result is not as long as θ
+ */
+export function integrate(field: VectorField, start: Point, options: IntegrateOptions): Trajectory {
+  check(
+    "integrate",
+    arguments,
+    "field:function start:numbers {duration!:number method:string step:number tolerance:any maxSteps:number times:numbers}",
+  );
+  const { method = "dopri5", duration, maxSteps = 100_000 } = options;
+  const tableau = requireOptions(options);
+  const tolerance = toleranceOf(options);
+  const count = { evaluations: 0, steps: 0, rejected: 0 };
+  const slope: Slope = (t, theta) => {
+    count.evaluations++;
+    const velocity = vector(field(t, theta));
+    if (velocity.length !== theta.length)
+      throw new ShapeError(
+        `integrate: the field gave ${velocity.length} numbers at t = ${t}, but θ has ${theta.length}.`,
+      );
+    return velocity;
+  };
+  let [t, theta] = [0, vector(start)];
+  let first = slope(t, theta);
+  if (!allFinite(theta) || !allFinite(first))
+    throw new RangeError("integrate: the start, or the field there, is not finite. Start where it is defined.");
+  const path = new Path(options.times, theta);
+  const fixed = tableau.e ? undefined : options.step;
+  const control = new StepControl(options.step ?? firstStep(slope, theta, first, tolerance, duration));
+  while (t < duration) {
+    if (count.steps + count.rejected >= maxSteps) throw tooManySteps(method, maxSteps, t, duration);
+    const h = control.size;
+    const next = fixed === undefined ? t + h : (count.steps + 1) * fixed;
+    // No step that is only what rounding left.
+    const end = next + 1e-10 * h >= duration ? duration : next;
+    // Where t hardly moves (Hairer's 10 units of rounding), steps shrink towards a pole.
+    if (end < duration && !(end - t > 10 * 2 ** -52 * t)) throw blowUp(method, count.steps, t, h);
+    const step = new Step(tableau, slope, t, end, theta, first);
+    if (fixed === undefined) {
+      if (!control.accepts(step.error(tolerance), end - t)) {
+        count.rejected++;
+        continue;
+      }
+    } else if (!allFinite(step.to)) throw blowUp(method, count.steps, end, h);
+    count.steps++;
+    path.record(step);
+    [t, theta] = [end, step.to];
+    if (t < duration) first = step.slopeAtEnd;
+  }
+  return { times: path.times, states: path.states, ...count };
+}
+
+/** What is kept of the steps. */
+class Path {
+  readonly times: number[] = [];
+  readonly states: Vector[] = [];
+
+  constructor(
+    private readonly wanted: readonly number[] | undefined,
+    start: Vector,
+  ) {
+    if (!wanted) this.add(0, start);
+    else while (this.next === 0) this.add(0, start);
+  }
+
+  record(step: Step): void {
+    if (!this.wanted) this.add(step.end, step.to);
+    else while (this.next <= step.end) this.add(this.next, this.next < step.end ? step.at(this.next) : step.to);
+  }
+
+  private get next(): number {
+    return this.wanted?.[this.times.length] ?? Number.POSITIVE_INFINITY;
+  }
+  private add(time: number, state: Vector): void {
+    this.times.push(time);
+    this.states.push(state);
+  }
+}
+
+function tooManySteps(method: IntegrationMethod, maxSteps: number, t: number, duration: number): RangeError {
+  const adaptive = tableaus[method].e !== undefined;
+  return new RangeError(
+    `integrate: ${maxSteps} steps of ${method} came to t = ${t} of ${duration}. Raise maxSteps, or ` +
+      `${adaptive ? "loosen the tolerance: a field that is stiff or rough wants small steps" : "take a larger step"}.`,
+  );
+}
+
+/** The error of a path that leaves the finite numbers. */
+export function blowUp(method: string, steps: number, t: number, step: number): RangeError {
+  return new RangeError(
+    `${method}: θ is not finite beyond ${steps} steps, near t = ${t} (step ${step}). ` +
+      "Take smaller steps; if it stays so, the path itself goes to infinity: end before.",
+  );
+}
+
+function toleranceOf({ tolerance = 1e-8 }: IntegrateOptions): Tolerance {
+  const both = typeof tolerance === "number" ? { absolute: tolerance, relative: tolerance } : tolerance;
+  const { absolute = 1e-8, relative = 1e-8 } = both;
+  if (!(absolute > 0 && relative >= 0))
+    throw new RangeError(
+      `integrate: the tolerance is ${absolute} absolute and ${relative} relative, but must be above 0 (relative: 0 or more).`,
+    );
+  return { absolute, relative };
+}
+
+function requireOptions({ method = "dopri5", duration, step, times, maxSteps = 100_000 }: IntegrateOptions): Tableau {
+  const tableau: Tableau | undefined = tableaus[method];
+  if (!tableau)
+    throw new RangeError(`integrate: "${method}" is not a method. Valid methods: ${Object.keys(tableaus).join(", ")}.`);
+  if (!(duration > 0 && Number.isFinite(duration)))
+    throw new RangeError(`integrate: the duration is ${duration}, but must be finite and above 0.`);
+  if (step === undefined ? !tableau.e : !(step > 0))
+    throw new RangeError(
+      `integrate: the step is ${step}, but ${method} needs one above 0. Or use dopri5, which chooses it.`,
+    );
+  if (!(maxSteps >= 1)) throw new RangeError(`integrate: maxSteps is ${maxSteps}, but must be 1 or more.`);
+  times?.forEach((time, i) => {
+    if (!(time >= (times[i - 1] ?? 0) && time <= duration))
+      throw new RangeError(`integrate: times must ascend within 0 … ${duration}, but time ${i} is ${time}.`);
+  });
+  return tableau;
+}

@@ -1,0 +1,231 @@
+/**
+ * Fisher's information matrix F = E[Jᵀ·H·J] of a model: J the Jacobian of its outputs by θ, H the information of the outputs under their
+ * likelihood (Amari 1998; Martens 2020, §9). As products, as a matrix where θ is small, as a diagonal; and the natural gradient F⁻¹∇L.
+ */
+import { backpropagate } from "../../autograd/backward.ts";
+import { valueAndGrad } from "../../autograd/transforms.ts";
+import { concat } from "../../core/functions.ts";
+import { tidy } from "../../core/scope.ts";
+import { type Tensor, type TypedArray, withGrad } from "../../core/tensor.ts";
+import type { Module } from "../../nn/module.ts";
+import { full } from "../../ops/shape/shape.ts";
+import { check } from "../../runtime/arguments.ts";
+import { Error } from "../../runtime/errors.ts";
+import { type PerSample, perSampleGradients } from "../backpropagation/perSample.ts";
+import { type ConjugateOptions, conjugateGradient, type Solution } from "../math/conjugate.ts";
+import { basis, concatenated, type Vector } from "../math/vector.ts";
+import { type Objective, objective, type Point } from "../objective.ts";
+import { EPSILON32 } from "../sensitivities/differences.ts";
+import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
+
+export interface FisherOptions {
+  readonly likelihood: Likelihood;
+}
+/** What has parameters: a model, or a list of tensors. */
+export type Parametric = Module | readonly Tensor[];
+
+/** Everything that can be asked of a model's outputs at one point, by passes over one graph. */
+export interface Linearized {
+  /** The outputs: [batch, outputs]. */
+  readonly outputs: Tensor;
+  /** J·v: [batch, outputs]. */
+  pushforward(v: Point): Tensor;
+  /** Jᵀ·w. */
+  pullback(w: Tensor): Vector;
+  /** F·v, the mean over the batch. */
+  product(v: Point): Vector;
+  /** uᵀ·F·v for all pairs of the given directions, from one pushforward each. */
+  form(directions: readonly Point[]): number[][];
+}
+
+/** Runs f with a model's outputs, linearized where the parameters are. What it makes is freed at the end. */
+export function linearized<T>(
+  layout: Objective,
+  outputs: () => Tensor,
+  likelihood: Likelihood,
+  f: (at: Linearized) => T,
+): T {
+  const { information } = rulesOf(likelihood);
+  return tidy(() => {
+    const y = requireOutputs(withGrad(true, outputs));
+    const batch = y.shape[0]!;
+    // Jᵀ·u as a function of u, which is linear: its gradient by u along v is J·v.
+    const u = full(y.shape, 0) as Tensor;
+    u.requiresGrad = true;
+    const targets = new Set(layout.parameters);
+    const { gradients } = backpropagate([[y, u]], { targets, retain: true, create: true });
+    const pushforward = (v: Point): Tensor => {
+      layout.requireSize(v);
+      const roots = layout.parameters.flatMap((p, i): [Tensor, Tensor][] => {
+        const g = gradients.get(p);
+        return g?.requiresGrad ? [[g, layout.tensorOf(v, i)]] : [];
+      });
+      const along = backpropagate(roots, { targets: new Set([u]), retain: true, create: false }).gradients.get(u);
+      return along ?? (full(y.shape, 0) as Tensor);
+    };
+    const pullback = (w: Tensor): Vector =>
+      tidy(() => layout.collect(backpropagate([[y, w]], { targets, retain: true, create: false }).gradients));
+    const at: Linearized = {
+      outputs: y.detach(),
+      pushforward,
+      pullback,
+      product: (v) => tidy(() => pullback(withGrad(false, () => information(y.detach(), pushforward(v)).div(batch)))),
+      form: (directions) =>
+        tidy(() =>
+          withGrad(false, () => {
+            const moved = directions.map(pushforward);
+            const informed = moved.map((d) => information(y.detach(), d));
+            return moved.map((a) => informed.map((b) => a.mul(b).sum().item() / batch));
+          }),
+        ),
+    };
+    try {
+      return f(at);
+    } finally {
+      for (const g of gradients.values()) g.dispose();
+    }
+  });
+}
+
+/** Only where parameters lie in a vector: the loss comes from a likelihood. */
+export const layoutOf = (source: Parametric): Objective =>
+  objective(source as Module, () => {
+    throw new Error("fisher: this objective has no loss.");
+  });
+
+/**
+ * F·v, without forming F. θ is all parameters in order, as in `objective`.
+ * @param outputs the model's outputs on a batch: [batch, outputs]
+ */
+export function fisherProduct(source: Parametric, outputs: () => Tensor, v: Point, options: FisherOptions): Vector {
+  check("fisherProduct", arguments, "source:module|array outputs:function v:numbers {likelihood!:string}");
+  const { likelihood } = options;
+  return linearized(layoutOf(source), outputs, likelihood, (at) => at.product(v));
+}
+
+/**
+ * F as a matrix, row by row: one product for each parameter. For small models.
+ *
+ * ```ts
+ * fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });   // n × n numbers
+ * ```
+ */
+export function fisherMatrix(source: Parametric, outputs: () => Tensor, options: FisherOptions): Vector {
+  check("fisherMatrix", arguments, "source:module|array outputs:function {likelihood!:string}");
+  const { likelihood } = options;
+  const layout = layoutOf(source);
+  return linearized(layout, outputs, likelihood, (at) =>
+    concatenated(Array.from({ length: layout.size }, (_, i) => at.product(basis(layout.size, i)))),
+  );
+}
+
+/**
+ * The empirical Fisher matrix: the mean of gᵢ·gᵢᵀ over samples' own gradients, with the labels that are there. Near a good fit it is like
+ * F; elsewhere it is not (Kunstner, Balles and Hennig 2019).
+ * @param gradients what `perSampleGradients` returned
+ */
+export function empiricalFisher(gradients: PerSample): Vector {
+  check("empiricalFisher", arguments, "gradients:object");
+  return tidy(() => {
+    const rows = Object.values(gradients).map((g) => g.reshape([g.shape[0]!, -1]));
+    const g = concat(rows, 1);
+    return Float64Array.from(g.t().matmul(g).div(g.shape[0]!).live());
+  });
+}
+
+export interface DiagonalOptions extends FisherOptions {
+  /** "exact": over all targets the model thinks possible; "sampled": over one target drawn for each sample. Default "exact". */
+  readonly kind?: "exact" | "sampled";
+}
+
+/**
+ * F's diagonal, by parameter: E[Σₖ (Jᵀ·sₖ)²] over the columns sₖ of a root of H; one pass of per-sample gradients for each output
+ * ("sampled": one pass for all).
+ * @param forward the model's outputs [batch, outputs] for inputs that have the batch first
+ */
+export function fisherDiagonal(
+  model: Module,
+  forward: (...inputs: Tensor[]) => Tensor,
+  inputs: readonly Tensor[],
+  options: DiagonalOptions,
+): Record<string, Vector> {
+  check("fisherDiagonal", arguments, "model:module forward:function inputs:tensors {likelihood!:string kind:string}");
+  const { likelihood, kind = "exact" } = options;
+  const { factor } = rulesOf(likelihood);
+  return tidy(() => {
+    const y = withGrad(false, () => requireOutputs(forward(...inputs)));
+    const seeded = perSampleGradients(model, (seed, ...xs) =>
+      forward(...xs)
+        .mul(seed)
+        .sum(-1),
+    );
+    const seeds = (): Tensor[] => {
+      if (kind === "exact") return Array.from({ length: y.shape[1]! }, (_, k) => factor(y, k));
+      return [score(y, likelihood)];
+    };
+    const squares = (seed: Tensor) =>
+      Object.fromEntries(Object.entries(seeded(seed, ...inputs)).map(([name, g]) => [name, g.square().mean(0).data]));
+    let sums: Record<string, TypedArray>[];
+    try {
+      sums = seeds().map(squares);
+    } finally {
+      seeded.dispose();
+    }
+    return Object.fromEntries(
+      Object.keys(sums[0]!).map((name) => [
+        name,
+        Float64Array.from({ length: sums[0]![name]!.length }, (_, i) =>
+          sums.reduce((total, s) => total + s[name]![i]!, 0),
+        ),
+      ]),
+    );
+  });
+}
+
+export interface NaturalGradient extends Solution {
+  /** (F + λ)⁻¹·∇L. */
+  readonly direction: Vector;
+  readonly gradient: Vector;
+  readonly loss: number;
+}
+
+/**
+ * The natural gradient (F + λ)⁻¹·∇L of the mean negative log-likelihood, by conjugate gradients on products (Martens 2010): the direction
+ * in which the loss falls fastest for a given change of what the model predicts, whatever its parameters are called.
+ *
+ * ```ts
+ * naturalGradient(model, () => model.forward(x), labels, { likelihood: "softmax", damping: 1e-3 }).direction;
+ * ```
+ */
+export function naturalGradient(
+  source: Parametric,
+  outputs: () => Tensor,
+  target: Tensor,
+  given: FisherOptions & ConjugateOptions,
+): NaturalGradient {
+  check(
+    "naturalGradient",
+    arguments,
+    "source:module|array outputs:function target:tensor {likelihood!:string damping:number iterations:number tolerance:number start:numbers}",
+  );
+  const { likelihood, ...options } = given;
+  return linearized(layoutOf(source), outputs, likelihood, (at) => {
+    const { loss, gradient } = lossAt(at, target, likelihood);
+    const solution = conjugateGradient(at.product, gradient, options);
+    return { ...solution, direction: solution.x, gradient, loss };
+  });
+}
+
+/** The mean negative log-likelihood, its gradient by θ, and how far float32's rounding of the outputs may put it off. */
+export function lossAt(
+  at: Linearized,
+  target: Tensor,
+  likelihood: Likelihood,
+): { loss: number; gradient: Vector; noise: number } {
+  return tidy(() => {
+    const [loss, dy] = valueAndGrad((y: Tensor) => rulesOf(likelihood).loss(y, target))(at.outputs);
+    const value = loss.item();
+    const noise = 4 * EPSILON32 * (Math.abs(value) + dy.mul(at.outputs).abs().sum().item());
+    return { loss: value, gradient: at.pullback(dy), noise };
+  });
+}

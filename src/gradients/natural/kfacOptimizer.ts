@@ -1,0 +1,289 @@
+/** The K-FAC optimizer: natural gradients by Kronecker factors, with steps whose length Fisher's matrix itself decides. */
+
+import { full } from "../../core/creation.ts";
+import { tidy } from "../../core/scope.ts";
+import { type Tensor, withGrad } from "../../core/tensor.ts";
+import type { Module } from "../../nn/module.ts";
+import { SpectralNorm } from "../../nn/spectral.ts";
+import { sameShape, show } from "../../ops/definition/value.ts";
+import { foreign, given, type OptimizerState, type State } from "../../optim/optimizer.ts";
+import { packed, savedOptions, unpacked } from "../../optim/vectors.ts";
+import { check } from "../../runtime/arguments.ts";
+import { Error, RangeError, requireRange, requireWhole } from "../../runtime/errors.ts";
+import { arrivals, observed } from "../backpropagation/layers.ts";
+import { concatenated, norm, plus, scale, type Vector } from "../math/vector.ts";
+import type { Objective } from "../objective.ts";
+import { layoutOf, linearized, lossAt } from "./fisher.ts";
+import {
+  factorsOf,
+  invertedFactors,
+  isKronecker,
+  type KroneckerFactors,
+  type KroneckerLayer,
+  preconditioned,
+} from "./kfac.ts";
+import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
+import { adaptedDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
+
+export interface KFACOptions {
+  /** What the outputs mean: the loss is its mean negative logarithm. */
+  readonly likelihood: Likelihood;
+  /** How much of the step that the quadratic model finds best is taken. Default 1. */
+  readonly lr?: number;
+  /** λ at first. Default 0.1. */
+  readonly damping?: number;
+  /** Whether λ follows how well the model predicts the loss. Default true. */
+  readonly adapt?: boolean;
+  /** How much of the factors is kept at each step. Default 0.95. */
+  readonly decay?: number;
+  /** Steps between two inversions. Default 10. */
+  readonly every?: number;
+}
+
+/** λ changes every so many steps, by this for each of them. */
+const ADAPT_EVERY = 5;
+const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
+
+function validate({ decay, every, ...options }: Required<KFACOptions>): void {
+  requireNatural("KFAC", options);
+  requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+  requireWhole("KFAC", { every });
+}
+
+/** By layer. */
+type Factors = Map<string, KroneckerFactors>;
+
+/**
+ * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(the step before), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with α and μ that are best under the
+ * exact Fisher matrix of the batch. For models whose parameters all lie in Linear and Conv2d (of one group) layers.
+ *
+ * ```ts
+ * const optimizer = new KFAC(model, { likelihood: "softmax" });
+ * for (const [x, labels] of batches) optimizer.minimize(() => model.forward(x), labels);
+ * ```
+ */
+export class KFAC {
+  static readonly kind: string = "KFAC";
+  /** λ now. */
+  damping: number;
+  private options: Required<KFACOptions>;
+  private readonly layout: Objective;
+  private readonly layers: ReadonlyMap<string, KroneckerLayer>;
+  private readonly factors: Factors = new Map();
+  private readonly inverses: Factors = new Map();
+  private last: Vector | undefined;
+  private steps = 0;
+
+  /** @throws Error where a parameter lies in another layer, RangeError */
+  constructor(
+    private readonly model: Module,
+    options: KFACOptions,
+  ) {
+    check(
+      "KFAC",
+      arguments,
+      "model:module {likelihood!:string lr:number damping:number adapt:boolean decay:number every:number}",
+    );
+    this.options = { lr: 1, damping: 0.1, adapt: true, decay: 0.95, every: 10, ...given(options) };
+    validate(this.options);
+    this.damping = this.options.damping;
+    this.layers = new Map(
+      [...model.namedModules()].flatMap(([name, module]) => (isKronecker(module) ? [[name, module] as const] : [])),
+    );
+    for (const [name, module] of model.namedModules())
+      if (module instanceof SpectralNorm)
+        throw new Error(
+          `KFAC: ${name || "the model"} is a SpectralNorm, which changes its layer's weight on its way. Use NaturalGradient.`,
+        );
+    const covered = new Set([...this.layers.values()].flatMap(({ weight, bias }) => [weight, bias]));
+    for (const [name, p] of model.namedParameters()) {
+      if (!p.requiresGrad)
+        throw new Error(`KFAC: ${name} is frozen: its layer has no whole block. Use NaturalGradient.`);
+      if (!covered.has(p))
+        throw new Error(
+          `KFAC: ${name} lies in no Linear or Conv2d of one group, whose Fisher matrix has Kronecker factors. Use NaturalGradient.`,
+        );
+    }
+    this.layout = layoutOf(model);
+  }
+
+  /**
+   * One step on a batch.
+   * @param outputs the model's outputs: [batch, outputs]
+   * @param target as the likelihood wants it
+   * @returns the loss before the step
+   * @throws RangeError where outputs, loss or the step are not finite; nothing is changed then
+   */
+  minimize(outputs: () => Tensor, target: Tensor): number {
+    const { likelihood, lr, adapt, every } = this.options;
+    const { layout } = this;
+    tidy(() => this.observe(outputs));
+    if (this.steps % every === 0) tidy(() => this.invert());
+    this.steps++;
+    const { loss, noise, step } = linearized(layout, outputs, likelihood, (at) => {
+      const { gradient, ...rest } = lossAt(at, target, likelihood);
+      requireFinite("loss", rest.loss);
+      requireFinite("gradient", norm(gradient));
+      const directions = [tidy(() => this.direction(gradient)), ...(this.last ? [this.last] : [])];
+      return { ...rest, step: bestStep(gradient, directions, at.form(directions), this.damping) };
+    });
+    requireFinite("step", norm(step.delta));
+    this.last = scale(step.delta, lr);
+    layout.moveTo(plus(layout.theta, this.last));
+    if (adapt && this.steps % ADAPT_EVERY === 0) {
+      const after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
+      this.damping = adaptedDamping(this.damping, step, { before: loss, after, noise, lr, factor: ADAPT_FACTOR });
+    }
+    return loss;
+  }
+
+  /** Takes this batch's factors into the running ones. */
+  private observe(outputs: () => Tensor): void {
+    const { likelihood, decay } = this.options;
+    const { result, passes } = observed(this.model, isKronecker, outputs);
+    const y = requireOutputs(result);
+    if (!y.size) throw new RangeError("KFAC: the batch is empty, so it has no factors. Give at least one sample.");
+    requireFinite("outputs' sum", y.sum().item());
+    // As in Martens and Grosse, §5: the mean of all batches at first, a running mean later.
+    const kept = Math.min(1 - 1 / (this.steps + 1), decay);
+    withGrad(false, () => {
+      const fresh = factorsOf(passes, arrivals(y, score(y, likelihood), passes));
+      for (const [name, { a, g }] of Object.entries(fresh)) {
+        const before = this.factors.get(name);
+        const mixed = (old: Tensor | undefined, now: Tensor): Tensor =>
+          (old ? now.add(old.sub(now).mul(full([], kept))) : now).keep();
+        this.factors.set(name, { a: mixed(before?.a, a), g: mixed(before?.g, g) });
+        free(before);
+      }
+    });
+  }
+
+  private invert(): void {
+    withGrad(false, () => {
+      for (const [name, factors] of this.factors) {
+        const { a, g } = invertedFactors(factors, this.damping);
+        free(this.inverses.get(name));
+        this.inverses.set(name, { a: a.keep(), g: g.keep() });
+      }
+    });
+  }
+
+  /** −F̂⁻¹·∇L. Layers that were not reached yet have no factors: their gradient is 0. */
+  private direction(gradient: Vector): Vector {
+    const { layout } = this;
+    const place = new Map(layout.parameters.map((p, i) => [p, i]));
+    const tensorOf = (p: Tensor | null): Tensor | null => p && layout.tensorOf(gradient, place.get(p)!);
+    const found = new Map<Tensor, Tensor>();
+    withGrad(false, () => {
+      for (const [name, layer] of this.layers) {
+        const inverses = this.inverses.get(name);
+        if (!inverses) continue;
+        const { weight, bias } = preconditioned(layer, inverses, tensorOf(layer.weight)!, tensorOf(layer.bias));
+        found.set(layer.weight, weight);
+        if (layer.bias && bias) found.set(layer.bias, bias);
+      }
+    });
+    return scale(concatenated(layout.parameters.map((p) => found.get(p)?.data ?? new Float32Array(p.size))), -1);
+  }
+
+  /**
+   * Options, λ and the steps so far, the last step, factors and inverses by layer, for saving. The tensors of the first part are new, the
+   * others the optimizer's own.
+   */
+  stateDict(): OptimizerState {
+    const numbers = packed(this.layout.parameters, {
+      progress: [Float64Array.of(this.damping, this.steps)],
+      last: this.last ? [this.last] : [],
+    });
+    return { groups: [{ ...this.options }], state: [numbers, byLayer(this.factors), byLayer(this.inverses)] };
+  }
+
+  /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  loadStateDict(saved: OptimizerState): void {
+    tidy(() => this.checkState(saved)());
+  }
+  /** In a scope. @internal */
+  checkState(saved: OptimizerState): () => void {
+    const options = savedOptions("KFAC", saved, this.options, 3);
+    requireSameLikelihood("KFAC", this.options, options);
+    const [numbers, ...parts] = saved.state as [State, State, State];
+    const lengths = { progress: 2, last: this.layout.theta.length };
+    const { progress, last } = unpacked("KFAC", this.layout.parameters, numbers, lengths);
+    const [damping = 0, steps = -1] = progress[0] ?? [];
+    const [factors, inverses] = parts.map((part) => this.factorsIn(part)) as [Factors, Factors];
+    const isWhole =
+      progress.length === 1 &&
+      last.length < 2 &&
+      Number.isInteger(steps) &&
+      steps >= 0 &&
+      [...inverses.keys()].every((layer) => factors.has(layer)) &&
+      (steps === 0 || inverses.size > 0);
+    if (!isWhole) throw foreign("KFAC", "is not whole");
+    validate(options);
+    validate({ ...options, damping });
+    return () => {
+      this.options = options;
+      this.damping = damping;
+      this.steps = steps;
+      [this.last] = last;
+      replace(this.factors, factors);
+      replace(this.inverses, inverses);
+    };
+  }
+
+  /** Copies of factors by layer, as byLayer names them. @throws Error where they are of other layers or shapes */
+  private factorsIn(state: State): Factors {
+    const found: Factors = new Map();
+    for (const [name, { weight, bias }] of this.layers) {
+      const [a, g] = [state[`${name}.a`], state[`${name}.g`]];
+      if (!a || !g) continue;
+      const out = weight.shape[0]!;
+      const width = weight.size / out + (bias ? 1 : 0);
+      for (const [factor, side] of [
+        [a, width],
+        [g, out],
+      ] as const)
+        if (factor.dtype !== "float32" || !sameShape(factor.shape, [side, side]))
+          throw foreign(
+            "KFAC",
+            `has a factor of ${name || "the model"} as ${factor.dtype} ${show(factor.shape)}, but it must be float32 ${show([side, side])}`,
+          );
+      found.set(name, { a: a.clone(), g: g.clone() });
+    }
+    if (2 * found.size !== Object.keys(state).length) throw foreign("KFAC", "has factors of other layers");
+    return found;
+  }
+
+  /** Frees factors and their inverses. The model is not its own. */
+  dispose(): void {
+    for (const factors of [...this.factors.values(), ...this.inverses.values()]) free(factors);
+    this.factors.clear();
+    this.inverses.clear();
+  }
+}
+
+/** @throws RangeError */
+function requireFinite(what: string, value: number): void {
+  if (!Number.isFinite(value))
+    throw new RangeError(`KFAC: the ${what} is ${value}. Look at the batch, or lower the rate.`);
+}
+
+/** Has factors where others were, which are freed. */
+function replace(own: Factors, factors: Factors): void {
+  for (const old of own.values()) free(old);
+  own.clear();
+  for (const [name, { a, g }] of factors) own.set(name, { a: a.keep(), g: g.keep() });
+}
+
+function free(factors: KroneckerFactors | undefined): void {
+  factors?.a.dispose();
+  factors?.g.dispose();
+}
+
+const byLayer = (factors: Factors): State =>
+  Object.fromEntries(
+    [...factors].flatMap(([name, { a, g }]) => [
+      [`${name}.a`, a],
+      [`${name}.g`, g],
+    ]),
+  );

@@ -1,0 +1,196 @@
+/**
+ * watch: what happens to the gradient in each layer of a model while it is trained, with a verdict in words. Works beside any training
+ * loop that runs eagerly; of a compiled one, look at single steps with `diagnose`.
+ */
+
+import { table } from "../../core/printing.ts";
+import { tidy } from "../../core/scope.ts";
+import { currentRecorder, Tensor, withGrad } from "../../core/tensor.ts";
+import { intercept } from "../../nn/intercept.ts";
+import * as layers from "../../nn/layers.ts";
+import { type Module, nameOf } from "../../nn/module.ts";
+import { check } from "../../runtime/arguments.ts";
+import { Error } from "../../runtime/errors.ts";
+import { norm } from "../math/vector.ts";
+import { objective } from "../objective.ts";
+import { type ActivationRow, type ParameterRow, type Verdict, verdictsOf, type WatchedStep } from "./verdict.ts";
+
+/** Where an activation is flat, as a mask of its outputs. */
+const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, oneSided: boolean][] = [
+  [layers.Sigmoid, (y) => y.sub(0.5).abs().gt(0.49), false],
+  [layers.Tanh, (y) => y.abs().gt(0.98), false],
+  [layers.ReLU, (y) => y.le(0), true],
+  [layers.ReLU6, (y) => y.le(0).logicalOr(y.ge(6)), true],
+  [layers.Hardtanh, (y) => y.abs().ge(1), false],
+  [layers.Hardsigmoid, (y) => y.le(0).logicalOr(y.ge(1)), false],
+];
+
+/** What stands in a report: the last steps' medians would hide a spike, so it is the last step that is shown. */
+export class WatchReport {
+  constructor(
+    readonly last: WatchedStep,
+    /** In words: what is wrong, if anything, and what to do about it. */
+    readonly verdicts: readonly Verdict[],
+  ) {}
+  get healthy(): boolean {
+    return this.verdicts.every(({ kind }) => kind === "healthy");
+  }
+  toString(): string {
+    const digits = (v: number): string => (Number.isNaN(v) ? "" : v.toPrecision(3));
+    const share = (v: number): string => `${(100 * v).toFixed(1)} %`;
+    const { parameters, activations } = this.last;
+    const tables = [
+      table(
+        [
+          ["parameter", "‖gradient‖", "‖weight‖", "update/weight"],
+          ...parameters.map((p) => [p.name, digits(p.gradient), digits(p.weight), digits(p.update)]),
+        ],
+        [1, 2, 3],
+      ),
+      activations.length &&
+        table(
+          [
+            ["activation", "saturated", "dead units", "rms"],
+            ...activations.map((a) => [`${a.name} ${a.type}`, share(a.saturated), share(a.dead), digits(a.rms)]),
+          ],
+          [1, 2, 3],
+        ),
+      this.verdicts.map(({ text, remedy }) => (remedy ? `${text} ${remedy}` : text)).join("\n"),
+    ];
+    return tables.filter(Boolean).join("\n\n");
+  }
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+}
+
+/** At work on a model until `stop`. */
+export class Watcher {
+  /** One for each call of `step`, the first first. */
+  readonly history: WatchedStep[] = [];
+  private activations: ActivationRow[] = [];
+  private before: Float64Array[] | undefined;
+  private readonly restore: () => void;
+
+  /** @param always look at forward passes in eval() too */
+  constructor(
+    private readonly model: Module,
+    always = false,
+  ) {
+    check("Watcher", arguments, "model:module always?:boolean");
+    const names = new Set([...model.namedParameters()].map(([name]) => name));
+    if (!names.size) throw new Error("watch: the model has no parameters.");
+    this.restore = intercept(model, ({ name, module, forward }) => {
+      const y = forward();
+      if (y instanceof Tensor && (always || module.training) && !currentRecorder()) this.look(name, module, y);
+      return y;
+    });
+  }
+
+  private look(name: string, module: Module, y: Tensor): void {
+    const [, flat, oneSided = false] = flatWhere.find(([type]) => module instanceof type) ?? [];
+    const units = y.shape.at(-1);
+    if (!flat || !units || !y.size) return;
+    tidy(() =>
+      withGrad(false, () => {
+        const mask = flat(y.detach()).reshape([-1, units]).to("float32");
+        const uses = this.activations.filter((row) => row.name === name || row.name.startsWith(`${name} (`)).length;
+        this.activations.push({
+          name: uses ? `${name} (use ${uses + 1})` : name,
+          type: nameOf(module),
+          oneSided,
+          saturated: mask.mean().item(),
+          dead: mask.min(0).mean().item(),
+          rows: mask.shape[0]!,
+          rms: y.square().mean().sqrt().item(),
+        });
+      }),
+    );
+  }
+
+  /**
+   * Ends a step: call it after the optimizer's, while the parameters still hold their gradients.
+   * @returns what was seen
+   */
+  step(): WatchedStep {
+    const named = [...this.model.namedParameters()];
+    const now = named.map(([, p]) => Float64Array.from(p.live()));
+    const rows = named.map(([name, p], i): ParameterRow => {
+      const weight = norm(now[i]!);
+      const old = this.before?.[i];
+      const moved = old ? Math.sqrt(now[i]!.reduce((sum, v, k) => sum + (v - old[k]!) ** 2, 0)) : Number.NaN;
+      return {
+        name,
+        gradient: p.grad ? norm(Float64Array.from(p.grad.live())) : 0,
+        weight,
+        shape: p.shape,
+        update: moved / weight,
+      };
+    });
+    this.before = now;
+    return this.take(rows);
+  }
+
+  /** Takes down a step whose gradients are given. @internal */
+  take(parameters: readonly ParameterRow[]): WatchedStep {
+    const seen = { parameters, activations: this.activations };
+    this.activations = [];
+    this.history.push(seen);
+    return seen;
+  }
+
+  /** The last step, and what it says. @throws Error before the first step */
+  report(): WatchReport {
+    const last = this.history.at(-1);
+    if (!last) throw new Error("watch: nothing was seen yet. Call step() after the optimizer's step.");
+    return new WatchReport(last, verdictsOf(last));
+  }
+
+  /** Leaves the model as it was. */
+  stop(): void {
+    this.restore();
+  }
+}
+
+/**
+ * Watches a model's layers from now on: gradient norms, updates by weights, saturated activations, dead units.
+ *
+ * ```ts
+ * const watcher = watch(model);
+ * for (const [x, y] of batches) { optimizer.minimize(() => losses.mse(model.forward(x), y)); watcher.step(); }
+ * console.log(watcher.report());
+ * ```
+ */
+export function watch(model: Module): Watcher {
+  check("watch", arguments, "model:module");
+  return new Watcher(model);
+}
+
+/**
+ * Looks at one step without making it: gradients of the loss, and the activations on its way, in train() or eval() as the model is. Nothing
+ * is changed: not `.grad`, nor running statistics.
+ *
+ * ```ts
+ * console.log(diagnose(model, () => losses.crossEntropy(model.forward(x), labels)));
+ * ```
+ */
+export function diagnose(model: Module, loss: () => Tensor): WatchReport {
+  check("diagnose", arguments, "model:module loss:function");
+  const watcher = new Watcher(model, true);
+  try {
+    const at = objective(model, loss);
+    const gradients = at.gradientsByName();
+    watcher.take(
+      at.names.map((name, i) => ({
+        name,
+        gradient: norm(gradients[name]!),
+        weight: norm(Float64Array.from(at.parameters[i]!.live())),
+        shape: at.parameters[i]!.shape,
+        update: Number.NaN,
+      })),
+    );
+    return watcher.report();
+  } finally {
+    watcher.stop();
+  }
+}

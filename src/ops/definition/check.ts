@@ -1,0 +1,46 @@
+/** Checks of element values: indices in range, and finite numbers. Eager mode looks before an op runs; compiled programs have instructions for it. */
+import { Op, Type } from "../../../assembly/opcodes.ts";
+import { bitsOf } from "../../runtime/engine.ts";
+import { STATUS } from "../../runtime/heap.ts";
+import { type AnyOp, encodeWords, type OpDefinition, type RangeCheck } from "./op.ts";
+import type { Value } from "./value.ts";
+
+/** The largest float32: what is not between it and its negative is infinite, or NaN. */
+export const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+
+/** @throws the error of the first check that fails */
+export function verify(
+  op: AnyOp,
+  inputs: readonly Value[],
+  attributes: unknown,
+  read: (value: Value) => ArrayLike<number>,
+): void {
+  for (const check of op.checks!(inputs, attributes)) verifyOne(check, read(inputs[check.input]!));
+}
+
+/** @throws the check's error for the first value that fails it */
+export function verifyOne({ low, high, skip, error }: RangeCheck, values: ArrayLike<number>): void {
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i]!;
+    if (!(v >= low && v <= high) && v !== skip) throw error(v, i);
+  }
+}
+
+/** What a check instruction does: `id` is what it writes down if an element is outside. */
+export interface CheckAttributes extends Pick<RangeCheck, "low" | "high" | "skip"> {
+  readonly id: number;
+}
+
+/** Only in compiled functions. */
+export const checkDefinition: OpDefinition<CheckAttributes> = {
+  code: Op.Check,
+  name: "check",
+  doc: "Notes the place of the first element that is out of range. Only in compiled functions.",
+  infer: () => [],
+  encode(encoder, { inputs: [x], attributes: { low, high, skip = low, id }, address }) {
+    const isFloat = x!.dtype === "float32";
+    const word = isFloat ? bitsOf : (v: number) => v | 0;
+    const type = isFloat ? Type.Float32 : Type.Int32;
+    encodeWords(encoder, Op.Check, [STATUS, id, address(x!), x!.size, type, word(low), word(high), word(skip)]);
+  },
+};

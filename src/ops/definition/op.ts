@@ -1,0 +1,155 @@
+/**
+ * What an op is: its shape rule, its instruction, its gradient, and what the tests hold it against. One entry per code;
+ * table.ts collects them. Whoever runs ops (tensor.ts) is installed from above, so that this floor stays pure.
+ */
+import { Head, type Op } from "../../../assembly/opcodes.ts";
+import type { Encoder } from "../../runtime/engine.ts";
+import type { DType, Shape, Spec, Value } from "./value.ts";
+
+/** An operand as people write it. */
+export type Operand = Value | number;
+
+/** What a gradient rule sees of the forward call: values where `saves` names them, else shape and type. */
+export interface Context<A> {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly attributes: A;
+  /** Which inputs' gradients are asked for; others may be left out (null). */
+  readonly needs: readonly boolean[];
+  /** Gradients that arrived at the outputs after the first, in their order; undefined where none did. */
+  readonly more: readonly (Value | undefined)[];
+}
+
+/** An array of the float64 oracle. */
+export interface Reference {
+  readonly shape: Shape;
+  readonly data: ArrayLike<number>;
+}
+
+/** One input of a generated test: values drawn uniformly from [low, high), at least 0.05 from any kink. */
+export interface SampleInput {
+  readonly shape: Shape;
+  readonly dtype?: DType;
+  readonly low?: number;
+  readonly high?: number;
+  readonly kinks?: readonly number[];
+  /** Added to the diagonals of the last two dimensions, in turns. */
+  readonly diagonal?: readonly number[];
+}
+
+/** One generated test of an op. */
+export interface Sample<A> {
+  readonly inputs: readonly SampleInput[];
+  readonly attributes: A;
+}
+
+/** What an op's instructions work on. */
+export interface EncodeIO<A> {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly attributes: A;
+  /** Where a value lives. */
+  readonly address: (value: Value) => number;
+}
+
+/** A range that all elements of an input (int32 or float32) must be in, from `low` to `high`. */
+export interface RangeCheck {
+  /** The input's number. */
+  readonly input: number;
+  readonly low: number;
+  readonly high: number;
+  /** Whether the input is float32; else it is int32. */
+  readonly isFloat?: boolean;
+  /** A value that is allowed besides. */
+  readonly skip?: number;
+  /** What to throw for a value, and the place in the flat array where it stands. */
+  readonly error: (value: number, at: number) => Error;
+}
+
+export interface OpDefinition<A = unknown> {
+  readonly code: Op;
+  readonly name: string;
+  /** What it computes, and its derivative's identity. */
+  readonly doc: string;
+  /** Results' shapes and types. @throws ShapeError, DTypeError */
+  readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
+  /** Writes the instructions. */
+  readonly encode: (encoder: Encoder, io: EncodeIO<A>) => void;
+  /**
+   * What the gradient rule needs to be kept: nothing (the default), the inputs (all, or those numbered), the outputs, or
+   * both. Of what is not kept, the rule sees shape and type only.
+   */
+  readonly saves?: "none" | "input" | "output" | "both" | readonly number[];
+  /**
+   * The gradient with respect to each input, in terms of ops; null is zero. Absent where the op is not differentiable.
+   */
+  readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
+  /** How many outputs, from the first, gradients flow back from (default 1); others serve the rule. */
+  readonly differentiable?: number;
+  /**
+   * The same outputs (those that are differentiable) from other ops: what gradients that are to be differentiated again go
+   * through, where the rule itself is a kernel. Needs all inputs saved.
+   */
+  readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
+  /** Inputs whose memory the first output may take over. */
+  readonly inPlace?: readonly number[];
+  /** Inputs that are written, for ops without outputs: their places. */
+  readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
+  /** Floating-point operations of a call. Default: one for each element of the largest operand. */
+  readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
+  /** Parts of a call that can be computed apart, where these may be few. Default: as many as are asked for. */
+  readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
+  /** Inputs whose elements must be in a range, such as indices. Checked on every call, before anything outside the call changes. */
+  readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
+  /** For each output: n if all its elements are in 0 … n − 1 whatever the inputs are. They need no check as indices. */
+  readonly below?: (inputs: readonly Value[], attributes: A) => readonly (number | undefined)[];
+  /** The float64 oracle. */
+  readonly reference?: (inputs: readonly Reference[], attributes: A) => Reference[];
+  readonly samples?: readonly Sample<A>[];
+}
+
+/** Writes an instruction whose operands are given in the order of its layout. */
+export function encodeWords(encoder: Encoder, code: Op, words: readonly number[]): void {
+  encoder.begin(code, Head.words + words.length);
+  words.forEach((value, i) => encoder.set(Head.words + i, value));
+  encoder.end();
+}
+
+/** An entry whose attributes' type is forgotten: the table and whoever runs ops only hand them through. */
+// biome-ignore lint/suspicious/noExplicitAny: attributes are both read and written by entries, so nothing narrower fits all
+export type AnyOp = OpDefinition<any>;
+
+/** Who runs ops: eager mode, or a recorder. */
+export interface Executor {
+  execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
+  /** A tensor without dimensions that holds a number. */
+  constant(value: number, dtype: DType): Value;
+  /** The same elements under another shape, without a copy. */
+  reshape(x: Value, shape: Shape): Value;
+}
+
+let executor: Executor;
+
+/** Called once, by the floor above. */
+export function installExecutor(e: Executor): void {
+  executor = e;
+}
+
+/** Runs an op with one result. */
+export function apply<A>(op: OpDefinition<A>, inputs: readonly Value[], attributes: A): Value {
+  return executor.execute(op, inputs, attributes)[0]!;
+}
+
+/** Runs an op with any number of results. */
+export function applyAll<A>(op: OpDefinition<A>, inputs: readonly Value[], attributes: A): Value[] {
+  return executor.execute(op, inputs, attributes);
+}
+
+export function constant(value: number, dtype: DType = "float32"): Value {
+  return executor.constant(value, dtype);
+}
+
+/** The same elements under another shape; `shape` must hold as many. */
+export function reshaped(x: Value, shape: Shape): Value {
+  return executor.reshape(x, shape);
+}

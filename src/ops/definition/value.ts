@@ -1,0 +1,198 @@
+/** What ops work on, and shape arithmetic: broadcasting, dimensions, strides. Pure; touches no memory. */
+import { Type } from "../../../assembly/opcodes.ts";
+import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
+
+export type Shape = readonly number[];
+
+/** `float32` computes; `int32` indexes and labels; `bool` masks; `uint8` holds pixels. */
+export type DType = "float32" | "int32" | "bool" | "uint8";
+
+/** A contiguous, row-major array in linear memory. Tensor is the only implementation. */
+export interface Value {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  /** Elements. */
+  readonly size: number;
+}
+
+/** What an op's result will be. */
+export interface Spec {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+export const bytesPerElement: Record<DType, number> = {
+  float32: 4,
+  int32: 4,
+  bool: 1,
+  uint8: 1,
+};
+
+export const typeCode: Record<DType, Type> = {
+  float32: Type.Float32,
+  int32: Type.Int32,
+  bool: Type.Bool,
+  uint8: Type.Uint8,
+};
+
+/** The bounds of int32. */
+export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1];
+
+/** Whether int32 holds a number as it is. */
+export const isInt32 = (value: number): boolean => value === (value | 0);
+
+/**
+ * A number as an element type holds it, wherever it comes from, as the Cast kernel has it: int32 truncates and saturates, NaN becomes
+ * 0; uint8 keeps the low eight bits of that; bool is whether it is not 0, so true for NaN.
+ */
+export function held(value: number, dtype: DType): number {
+  if (dtype === "float32") return value;
+  if (dtype === "bool") return value === 0 ? 0 : 1;
+  const whole = Math.min(INT32_MAX, Math.max(INT32_MIN, value)) | 0;
+  return dtype === "int32" ? whole : whole & 255;
+}
+
+/** @throws RangeError if an element type does not hold the whole part of a number */
+export function requireHeld(op: string, value: number, dtype: DType): void {
+  if (dtype !== "int32" && dtype !== "uint8") return;
+  const [low, high] = dtype === "int32" ? [INT32_MIN, INT32_MAX] : [0, 255];
+  const whole = Math.trunc(value);
+  if (whole < low || whole > high)
+    throw new RangeError(`${op}: ${value} is outside ${dtype}, ${low} … ${high}. Use other bounds, or another dtype.`);
+}
+
+/** Elements as their type holds them. */
+export function heldAll(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
+  const fits =
+    dtype === "float32" ||
+    (dtype === "int32"
+      ? values instanceof Int32Array
+      : dtype === "uint8" && (values instanceof Uint8Array || values instanceof Uint8ClampedArray)); // prettier-ignore
+  return fits ? values : Array.from(values, (v) => held(Number(v), dtype));
+}
+
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const dim of shape) size *= dim;
+  return size;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a === b || (a.length === b.length && a.every((dim, i) => dim === b[i]));
+}
+
+/** A hash, by which a tensor notices that its shape was written to: frozen arrays would double the cost of a small op. */
+export function fingerprint(shape: Shape): number {
+  let hash = shape.length;
+  for (let i = 0; i < shape.length; i++) hash = (31 * hash + shape[i]!) | 0;
+  return hash;
+}
+
+/** `[2, 3]`, as messages write it. */
+export function show(shape: Shape): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** The shape that NumPy's rule broadcasts a and b to. @throws ShapeError */
+export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
+  const rank = Math.max(a.length, b.length);
+  const out = new Array<number>(rank);
+  for (let i = 1; i <= rank; i++) {
+    const x = a[a.length - i] ?? 1;
+    const y = b[b.length - i] ?? 1;
+    if (x !== y && x !== 1 && y !== 1) {
+      throw new ShapeError(
+        `${op}: ${show(a)} and ${show(b)} do not broadcast: sizes ${x} and ${y} at dim ${-i} differ and neither is 1. ` +
+          "Reshape or unsqueeze one of them.",
+      );
+    }
+    out[rank - i] = x === 1 ? y : x;
+  }
+  return out;
+}
+
+/** A dimension counted from the end if negative. @throws ShapeError */
+export function normalizeDim(op: string, dim: number, rank: number): number {
+  const at = dim < 0 ? dim + rank : dim;
+  if (!Number.isInteger(dim) || at < 0 || at >= rank) {
+    throw new ShapeError(`${op}: dim ${dim} is not one of a tensor of ${rank} dimensions: use ${-rank} … ${rank - 1}.`);
+  }
+  return at;
+}
+
+/** Sorted, distinct dimensions; all of them where none are named. @throws ShapeError */
+export function normalizeDims(op: string, dims: number | readonly number[] | undefined, rank: number): number[] {
+  if (dims === undefined) return Array.from({ length: rank }, (_, i) => i);
+  const list = (typeof dims === "number" ? [dims] : dims).map((dim) => normalizeDim(op, dim, rank));
+  const distinct = [...new Set(list)].sort((a, b) => a - b);
+  if (distinct.length !== list.length) throw new ShapeError(`${op}: dims ${show(list)} name a dimension twice.`);
+  return distinct;
+}
+
+/** Row-major strides, in elements. */
+export function contiguousStrides(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = stride;
+    stride *= shape[i]!;
+  }
+  return strides;
+}
+
+/** Strides by which an operand of shape `from` is read as if it had shape `to`: 0 where it is broadcast. */
+export function broadcastStrides(from: Shape, to: Shape): number[] {
+  const own = contiguousStrides(from);
+  const offset = to.length - from.length;
+  return to.map((_, i) => (i < offset || from[i - offset] === 1 ? 0 : own[i - offset]!));
+}
+
+/** A loop nest over `sizes`, with one list of strides per operand. */
+export interface Walk {
+  sizes: number[];
+  strides: number[][];
+}
+
+/** The same walk with as few dimensions as possible: those of size 1 dropped, neighbours that step alike merged. */
+export function collapse(sizes: Shape, strides: readonly (readonly number[])[]): Walk {
+  const walk: Walk = { sizes: [], strides: strides.map(() => []) };
+  for (let i = 0; i < sizes.length; i++) {
+    const size = sizes[i]!;
+    if (size === 1) continue;
+    const last = walk.sizes.length - 1;
+    if (last >= 0 && strides.every((own, k) => walk.strides[k]![last] === own[i]! * size)) {
+      walk.sizes[last]! *= size;
+      for (let k = 0; k < strides.length; k++) walk.strides[k]![last] = strides[k]![i]!;
+    } else {
+      walk.sizes.push(size);
+      for (let k = 0; k < strides.length; k++) walk.strides[k]!.push(strides[k]![i]!);
+    }
+  }
+  return walk;
+}
+
+/** @throws DTypeError unless it is an element type */
+export function requireDType(op: string, dtype: DType): void {
+  if (!Object.hasOwn(bytesPerElement, dtype))
+    throw new DTypeError(`${op}: "${dtype}" is not an element type. Use float32, int32, bool or uint8.`);
+}
+
+/** @throws DTypeError naming the op and what would do. */
+export function requireType(op: string, x: Value, dtype: DType, role = "input"): void {
+  if (x.dtype !== dtype) {
+    throw new DTypeError(`${op}: the ${role} is ${x.dtype}, but must be ${dtype}. Convert it with .to("${dtype}").`);
+  }
+}
+
+/** @throws ShapeError unless every size is a whole number ≥ 0. */
+export function requireShape(op: string, shape: Shape): void {
+  if (
+    !Array.isArray(shape) ||
+    shape.some((dim) => !Number.isInteger(dim) || dim < 0) ||
+    !Number.isSafeInteger(4 * sizeOf(shape))
+  ) {
+    throw new ShapeError(
+      `${op}: ${Array.isArray(shape) ? show(shape) : JSON.stringify(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
+    );
+  }
+}

@@ -1,0 +1,267 @@
+/** Convolutions as people call them: their options, what they refuse, and the geometry that follows (conv.ts has the ops). */
+import { Activation } from "../../../assembly/opcodes.ts";
+import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { apply, type Operand } from "../definition/op.ts";
+import { show, type Value } from "../definition/value.ts";
+import { float } from "../pointwise/pointwise.ts";
+import { reshape } from "../shape/shape.ts";
+import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
+
+/** One number for both dimensions, or one each. */
+export type Size2d = number | readonly [height: number, width: number];
+
+/**
+ * Pixels of zeros around the image: the same on both sides of a dimension, [before, after] for each dimension, "valid" for
+ * none, or "same" for as many as make the output input/stride large (the odd one behind, as TensorFlow has it).
+ */
+export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, number], readonly [number, number]];
+
+export interface Conv2dOptions {
+  /** Pixels between two results. Default 1. */
+  readonly stride?: Size2d;
+  /** Default 0. */
+  readonly padding?: Padding2d;
+  /** Pixels between two taps of the kernel. Default 1. */
+  readonly dilation?: Size2d;
+  /** Channels are cut into groups that know nothing of each other; as many as channels: depthwise. Default 1. */
+  readonly groups?: number;
+}
+
+export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
+  /** Pixels cut off around the result. Default 0. */
+  readonly padding?: Size2d;
+  /** Pixels added behind the result, less than the stride or the dilation: of the sizes that stride maps to one, choose. Default 0. */
+  readonly outputPadding?: Size2d;
+}
+
+/** Sizes stay below this: kernels count pixels in 32 bits. */
+const MOST_PIXELS = 2 ** 31;
+
+/** @throws ShapeError where an image would have more pixels than can be counted */
+function requireCountable(name: string, ...sizes: number[]): void {
+  if (sizes.some((n) => !(n < MOST_PIXELS)) || !(sizes.reduce((a, b) => a * b, 1) < MOST_PIXELS))
+    throw new ShapeError(`${name}: ${sizes.join(" × ")} pixels are more than can be counted.`);
+}
+
+/** @throws RangeError unless whole numbers ≥ least */
+export function pair(name: string, option: string, value: Size2d, least: number): Pair {
+  const list = typeof value === "number" ? [value, value] : value;
+  if (!Array.isArray(list) || list.length !== 2 || list.some((v) => !Number.isInteger(v) || v < least))
+    throw new RangeError(
+      `${name}: ${option} is ${JSON.stringify(value)}, but must be a whole number ≥ ${least}, or [height, width] of them.`,
+    );
+  return list as unknown as Pair; // two numbers, as was just checked
+}
+
+/** Pixels before and behind along dimension i. @throws RangeError */
+export function paddingAlong(
+  name: string,
+  padding: Padding2d,
+  i: 0 | 1,
+  size: number,
+  spans: number,
+  stride: number,
+): Pair {
+  if (padding === "valid") return [0, 0];
+  if (padding === "same") {
+    const total = Math.max(0, (Math.ceil(size / stride) - 1) * stride + spans - size);
+    return [total >> 1, total - (total >> 1)];
+  }
+  const own = Array.isArray(padding) ? (padding[i] as number | Pair) : (padding as number);
+  const both = typeof own === "number" ? [own, own] : own;
+  if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < 0))
+    throw new RangeError(
+      `${name}: padding is ${JSON.stringify(padding)}, but must be a whole number ≥ 0, [height, width], [[top, bottom], [left, right]], "same" or "valid".`,
+    );
+  return both as unknown as Pair; // two numbers, as was just checked
+}
+
+/** @throws ShapeError unless x holds images and w the kernels for their channels */
+function requireFit(
+  name: string,
+  x: Value,
+  w: Value,
+  bias: Value | undefined,
+  inputs: number,
+  outputs: number,
+  groups: number,
+): void {
+  if (!Number.isInteger(groups) || groups < 1)
+    throw new RangeError(`${name}: groups is ${groups}, but must be a whole number ≥ 1.`);
+  if (x.shape.length !== 4 || w.shape.length !== 4)
+    throw new ShapeError(
+      `${name}: images are [batch, height, width, channels] and weights have 4 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
+    );
+  if (w.shape.some((n) => n === 0))
+    throw new ShapeError(`${name}: the weight ${show(w.shape)} has nothing in it: every size must be 1 or more.`);
+  if (inputs % groups || outputs % groups || x.shape[3] !== inputs)
+    throw new ShapeError(
+      `${name}: images ${show(x.shape)} do not fit the weight ${show(w.shape)} with ${groups} group${groups > 1 ? "s" : ""}: ` +
+        `they have ${x.shape[3]} channels where ${inputs} are wanted. Images are channels last: x.permute([0, 2, 3, 1]) turns PyTorch's.`,
+    );
+  if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outputs))
+    throw new ShapeError(`${name}: the bias is ${show(bias.shape)}, but must be [${outputs}].`);
+}
+
+/** Adds a batch of one around an image that comes alone. */
+export function batched(x: Value, f: (x: Value) => Value): Value {
+  if (x.shape.length !== 3) return f(x);
+  const y = f(reshape(x, [1, ...x.shape]));
+  return reshape(y, y.shape.slice(1));
+}
+
+/**
+ * Convolution (cross-correlation, as everywhere in the field) of x: [batch, height, width, in] (or without batch) with
+ * w: [out, kernelHeight, kernelWidth, in/groups], plus bias: [out] → [batch, outHeight, outWidth, out].
+ * @throws ShapeError, RangeError
+ */
+export function conv2d(x: Operand, w: Value, bias?: Value | null, options: Conv2dOptions = {}): Value {
+  return batched(float(x, "conv2d"), (images) => {
+    const { stride: s = 1, padding = 0, dilation: d = 1, groups = 1 } = options;
+    const [stride, dilation] = [pair("conv2d", "stride", s, 1), pair("conv2d", "dilation", d, 1)];
+    requireFit("conv2d", images, w, bias ?? undefined, w.shape[3]! * groups, w.shape[0]!, groups);
+    const inputSize: Pair = [images.shape[1]!, images.shape[2]!];
+    const kernelSize: Pair = [w.shape[1]!, w.shape[2]!];
+    const along = (i: 0 | 1): [pad: number, size: number, padded: number] => {
+      const spans = span(kernelSize[i], dilation[i]);
+      const [before, behind] = paddingAlong("conv2d", padding, i, inputSize[i], spans, stride[i]);
+      const padded = inputSize[i] + before + behind;
+      for (const n of [padded, spans, stride[i]]) requireCountable("conv2d", n);
+      if (padded < spans)
+        throw new ShapeError(
+          `conv2d: the kernel ${show(w.shape)} spans ${spans} pixels, but the padded image ${show(images.shape)} has ${padded} along ${i ? "its width" : "its height"}. Pad it, or use a smaller kernel.`,
+        );
+      return [before, Math.floor((padded - spans) / stride[i]) + 1, padded];
+    };
+    const [[top, outHeight, paddedHeight], [left, outWidth, paddedWidth]] = [along(0), along(1)];
+    requireCountable("conv2d", paddedHeight, paddedWidth);
+    return apply(convDefinition, bias ? [images, w, bias] : [images, w], {
+      stride,
+      dilation,
+      groups,
+      pad: [top, left],
+      activation: Activation.None,
+      inputSize,
+      outputSize: [outHeight, outWidth],
+      kernelSize,
+    });
+  });
+}
+
+/**
+ * The transposed convolution, conv2d's gradient by its input: x: [batch, height, width, in] with w: [in, kernelHeight,
+ * kernelWidth, out/groups], plus bias: [out] → [batch, outHeight, outWidth, out], where outHeight =
+ * (height − 1)·stride − 2·padding + dilation·(kernelHeight − 1) + outputPadding + 1.
+ * @throws ShapeError, RangeError
+ */
+export function convTranspose2d(
+  x: Operand,
+  w: Value,
+  bias?: Value | null,
+  options: ConvTranspose2dOptions = {},
+): Value {
+  const name = "convTranspose2d";
+  return batched(float(x, name), (images) => {
+    const { stride: s = 1, padding: p = 0, outputPadding: more = 0, dilation: d = 1, groups = 1 } = options;
+    const [stride, dilation] = [pair(name, "stride", s, 1), pair(name, "dilation", d, 1)];
+    const [pad, extra] = [pair(name, "padding", p, 0), pair(name, "outputPadding", more, 0)];
+    requireFit(name, images, w, bias ?? undefined, w.shape[0]!, w.shape[3]! * groups, groups);
+    const outputSize: Pair = [images.shape[1]!, images.shape[2]!];
+    const kernelSize: Pair = [w.shape[1]!, w.shape[2]!];
+    const along = (i: 0 | 1): number => {
+      if (extra[i] >= stride[i] && extra[i] >= dilation[i])
+        throw new RangeError(
+          `${name}: outputPadding is ${extra[i]}, but must be less than the stride or the dilation.`,
+        );
+      const size = (outputSize[i] - 1) * stride[i] - 2 * pad[i] + span(kernelSize[i], dilation[i]) + extra[i];
+      if (size < 1)
+        throw new ShapeError(
+          `${name}: ${show(images.shape)} with padding ${pad[i]} leaves ${size} pixels. Use less padding.`,
+        );
+      requireCountable(name, size);
+      return size;
+    };
+    const inputSize: Pair = [along(0), along(1)];
+    requireCountable(name, ...inputSize);
+    return apply(convInputDefinition, bias ? [images, w, bias] : [images, w], {
+      stride,
+      dilation,
+      groups,
+      pad,
+      activation: Activation.None,
+      inputSize,
+      outputSize,
+      kernelSize,
+    });
+  });
+}
+
+/** One dimension as images of height 1. */
+function asImages<O>(
+  name: string,
+  f: (x: Operand, w: Value, bias: Value | null | undefined, options: O) => Value,
+  x: Value,
+  w: Value,
+  bias: Value | null | undefined,
+  options: object,
+): Value {
+  if (w.shape.length !== 3 || (x.shape.length !== 3 && x.shape.length !== 2))
+    throw new ShapeError(
+      `${name}: sequences are [batch, length, channels] and weights have 3 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
+    );
+  // Along the height of 1 nothing is padded, skipped or spread.
+  const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
+  const wide = Object.fromEntries(
+    Object.entries(options).map(([key, v]) => {
+      if (!(key in alone) || v === undefined || (key === "padding" && typeof v === "string")) return [key, v];
+      if (key === "padding" && Array.isArray(v) && v.length === 2) return [key, [[0, 0], v]];
+      if (!Number.isInteger(v))
+        throw new RangeError(`${name}: ${key} is ${JSON.stringify(v)}, but must be a whole number.`);
+      return [key, [alone[key], v]];
+    }),
+  ) as O;
+  const single = x.shape.length === 2;
+  const images = reshape(x, single ? [1, 1, ...x.shape] : [x.shape[0]!, 1, x.shape[1]!, x.shape[2]!]);
+  const y = f(images, reshape(w, [w.shape[0]!, 1, w.shape[1]!, w.shape[2]!]), bias, wide);
+  return reshape(y, single ? y.shape.slice(2) : [y.shape[0]!, y.shape[2]!, y.shape[3]!]);
+}
+
+/** As for images, along the one dimension. */
+export interface Conv1dOptions {
+  readonly stride?: number;
+  /** Elements of zeros on both sides, or [before, behind]: [dilation·(kernel − 1), 0] is causal. */
+  readonly padding?: number | readonly [before: number, behind: number] | "same" | "valid";
+  readonly dilation?: number;
+  readonly groups?: number;
+}
+
+/** As for images, along the one dimension. */
+export interface ConvTranspose1dOptions {
+  readonly stride?: number;
+  readonly padding?: number;
+  readonly outputPadding?: number;
+  readonly dilation?: number;
+  readonly groups?: number;
+}
+
+/** conv2d of one dimension: x: [batch, length, in], w: [out, kernel, in/groups] → [batch, outLength, out]. */
+export function conv1d(x: Operand, w: Value, bias?: Value | null, options: Conv1dOptions = {}): Value {
+  return asImages<Conv2dOptions>("conv1d", conv2d, float(x, "conv1d"), w, bias, options);
+}
+
+/** convTranspose2d of one dimension: x: [batch, length, in], w: [in, kernel, out/groups] → [batch, outLength, out]. */
+export function convTranspose1d(
+  x: Operand,
+  w: Value,
+  bias?: Value | null,
+  options: ConvTranspose1dOptions = {},
+): Value {
+  return asImages<ConvTranspose2dOptions>(
+    "convTranspose1d",
+    convTranspose2d,
+    float(x, "convTranspose1d"),
+    w,
+    bias,
+    options,
+  );
+}

@@ -1,0 +1,290 @@
+/**
+ * Pooling of images with channels last. The gradient of max pooling is a scatter by the places that it remembers; averages and
+ * their gradients are each other's adjoints.
+ */
+import { Op } from "../../../assembly/opcodes.ts";
+import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { apply, applyAll, encodeWords, type OpDefinition, type Operand, type Sample } from "../definition/op.ts";
+import { requireType, type Shape, show, sizeOf, type Value } from "../definition/value.ts";
+import { gatherDefinitions } from "../index/gather.ts";
+import { float } from "../pointwise/pointwise.ts";
+import { mean } from "../reduce/reduce.ts";
+import { reshape } from "../shape/shape.ts";
+import type { Pair } from "./conv.ts";
+import { batched, pair, type Size2d } from "./convolve.ts";
+
+interface MaxPoolAttributes {
+  readonly kernelSize: Pair;
+  readonly stride: Pair;
+  /** Above and left. */
+  readonly pad: Pair;
+  readonly dilation: Pair;
+  readonly outputSize: Pair;
+}
+
+const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
+
+export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
+  code: Op.MaxPool,
+  name: "maxPool",
+  doc: "The largest value of each window, channels last, and its place in the image. dx: dy scattered to the places.",
+  saves: [2],
+  infer([x], { outputSize }) {
+    requireType("maxPool", x!, "float32");
+    const shape = [x!.shape[0]!, ...outputSize, x!.shape[3]!];
+    return [
+      { shape, dtype: "float32" },
+      { shape, dtype: "int32" },
+    ];
+  },
+  below: ([x]) => [undefined, x!.shape[1]! * x!.shape[2]!],
+  flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
+  encode(encoder, { inputs: [x], outputs: [y, places], attributes, address }) {
+    const { kernelSize, stride, pad, dilation, outputSize } = attributes;
+    // As in opcodes.ts: MaxPool.
+    encodeWords(encoder, Op.MaxPool, [
+      address(y!),
+      address(places!),
+      address(x!),
+      x!.shape[0]!,
+      x!.shape[1]!,
+      x!.shape[2]!,
+      x!.shape[3]!,
+      ...outputSize,
+      ...kernelSize,
+      ...stride,
+      ...pad,
+      ...dilation,
+    ]);
+  },
+  vjp(dy, { inputs: [x], outputs: [, places], attributes: { kernelSize, stride, dilation, outputSize } }) {
+    const [, height, width] = x!.shape as [number, number, number];
+    // Windows that read the same pixel.
+    const meet = (i: 0 | 1): number =>
+      Math.min(kernelSize[i], outputSize[i], Math.ceil((dilation[i] * (kernelSize[i] - 1) + 1) / stride[i]));
+    const attributes = { dim: 1, n: height * width, most: meet(0) * meet(1) };
+    return [reshape(apply(gatherDefinitions.scatterAdd, [planes(dy), planes(places!)], attributes), x!.shape)];
+  },
+  reference([x], { kernelSize, stride, pad, dilation, outputSize }) {
+    const [n, h, w, channels] = x!.shape as [number, number, number, number];
+    const shape = [n, ...outputSize, channels];
+    const [data, places] = [new Float64Array(sizeOf(shape)), new Float64Array(sizeOf(shape))];
+    let at = 0;
+    for (let b = 0; b < n; b++)
+      for (let i = 0; i < outputSize[0]; i++)
+        for (let j = 0; j < outputSize[1]; j++)
+          for (let c = 0; c < channels; c++, at++) {
+            data[at] = Number.NEGATIVE_INFINITY;
+            for (let p = 0; p < kernelSize[0]; p++)
+              for (let q = 0; q < kernelSize[1]; q++) {
+                const [r, s] = [i * stride[0] + p * dilation[0] - pad[0], j * stride[1] + q * dilation[1] - pad[1]];
+                if (r < 0 || r >= h || s < 0 || s >= w) continue;
+                const v = x!.data[((b * h + r) * w + s) * channels + c]!;
+                if (v > data[at]!) [data[at], places[at]] = [v, r * w + s];
+              }
+          }
+    return [
+      { shape, data },
+      { shape, data: places },
+    ];
+  },
+  samples: maxPoolSamples(),
+};
+
+function maxPoolSamples(): Sample<MaxPoolAttributes>[] {
+  const sample = (shape: number[], kernelSize: Pair, stride: Pair, pad: Pair, dilation: Pair, outputSize: Pair) => ({
+    inputs: [{ shape, low: -9, high: 9 }],
+    attributes: { kernelSize, stride, pad, dilation, outputSize },
+  });
+  return [
+    sample([2, 4, 6, 3], [2, 2], [2, 2], [0, 0], [1, 1], [2, 3]),
+    sample([1, 5, 5, 5], [3, 3], [2, 2], [1, 1], [1, 1], [3, 3]),
+    sample([1, 6, 5, 2], [2, 3], [1, 2], [0, 1], [2, 1], [4, 3]),
+    sample([1, 5, 4, 1], [2, 2], [2, 2], [0, 0], [1, 1], [3, 2]),
+    sample([0, 4, 4, 2], [2, 2], [2, 2], [0, 0], [1, 1], [2, 2]),
+  ];
+}
+
+interface AvgPoolAttributes extends Omit<MaxPoolAttributes, "dilation"> {
+  readonly inputSize: Pair;
+  readonly countIncludePad: boolean;
+}
+
+const encodeAvgPool: (code: Op) => OpDefinition<AvgPoolAttributes>["encode"] =
+  (code) =>
+  (encoder, { inputs: [x], outputs: [out], attributes, address }) => {
+    const { kernelSize, stride, pad, inputSize, outputSize, countIncludePad } = attributes;
+    const [batch, channels] = [x!.shape[0]!, x!.shape[3]!];
+    // As in opcodes.ts: AvgPool.
+    encodeWords(encoder, code, [
+      address(out!),
+      address(x!),
+      batch,
+      ...inputSize,
+      channels,
+      ...outputSize,
+      ...kernelSize,
+      ...stride,
+      ...pad,
+      countIncludePad ? 1 : 0,
+    ]);
+  };
+
+/** Calls f for each pixel of each window, with the flat places of a channel in the image and in the result, and what to divide by. */
+function forEachPooled(
+  [batch, , , channels]: Shape,
+  { kernelSize: [kh, kw], stride, pad, inputSize: [h, w], outputSize: [oh, ow], countIncludePad }: AvgPoolAttributes,
+  f: (x: number, y: number, count: number) => void,
+): void {
+  const inside = (start: number, length: number, size: number): number[] =>
+    Array.from({ length }, (_, q) => start + q).filter((p) => p >= 0 && p < size);
+  for (let n = 0; n < batch!; n++)
+    for (let i = 0; i < oh; i++)
+      for (let j = 0; j < ow; j++) {
+        const rows = inside(i * stride[0] - pad[0], kh, h);
+        const columns = inside(j * stride[1] - pad[1], kw, w);
+        const count = countIncludePad ? kh * kw : rows.length * columns.length;
+        for (const r of rows)
+          for (const s of columns)
+            for (let c = 0; c < channels!; c++)
+              f(((n * h + r) * w + s) * channels! + c, ((n * oh + i) * ow + j) * channels! + c, count);
+      }
+}
+
+export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
+  code: Op.AvgPool,
+  name: "avgPool",
+  doc: "The mean of each window, channels last, of sums in float64. dx: avgPoolGrad.",
+  infer([x], { outputSize }) {
+    requireType("avgPool", x!, "float32");
+    return [{ shape: [x!.shape[0]!, ...outputSize, x!.shape[3]!], dtype: "float32" }];
+  },
+  flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
+  encode: encodeAvgPool(Op.AvgPool),
+  vjp: (dy, { attributes }) => [apply(avgPoolGradDefinition, [dy], attributes)],
+  reference([x], attributes) {
+    const shape = [x!.shape[0]!, ...attributes.outputSize, x!.shape[3]!];
+    const data = new Float64Array(sizeOf(shape));
+    forEachPooled(shape, attributes, (from, to, count) => (data[to]! += x!.data[from]! / count));
+    return [{ shape, data }];
+  },
+  samples: avgPoolSamples(({ inputSize }) => inputSize),
+};
+
+export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
+  code: Op.AvgPoolGrad,
+  name: "avgPoolGrad",
+  doc: "avgPool's gradient: Σ dy/n over the windows that read a pixel, n numbers each. d dy: avgPool.",
+  infer: ([dy], { inputSize }) => [{ shape: [dy!.shape[0]!, ...inputSize, dy!.shape[3]!], dtype: "float32" }],
+  flops: ([dy], _, { kernelSize }) => dy!.size * sizeOf(kernelSize),
+  encode: encodeAvgPool(Op.AvgPoolGrad),
+  vjp: (g, { attributes }) => [apply(avgPoolDefinition, [g], attributes)],
+  reference([dy], attributes) {
+    const shape = [dy!.shape[0]!, ...attributes.inputSize, dy!.shape[3]!];
+    const data = new Float64Array(sizeOf(shape));
+    forEachPooled(shape, attributes, (to, from, count) => (data[to]! += dy!.data[from]! / count));
+    return [{ shape, data }];
+  },
+  samples: avgPoolSamples(({ outputSize }) => outputSize),
+};
+
+function avgPoolSamples(sizeOfInput: (attributes: AvgPoolAttributes) => Pair): Sample<AvgPoolAttributes>[] {
+  // biome-ignore format: a table
+  const cases: [batch: number, input: Pair, channels: number, kernel: Pair, stride: Pair, pad: Pair, output: Pair][] = [
+    [2, [4, 6], 3, [2, 2], [2, 2], [0, 0], [2, 3]],
+    [1, [5, 5], 5, [3, 3], [2, 2], [1, 1], [3, 3]],
+    [2, [6, 5], 8, [3, 2], [1, 1], [1, 1], [6, 6]],
+    [1, [7, 6], 2, [2, 2], [3, 3], [0, 1], [2, 3]],
+    [1, [1, 9], 1, [1, 4], [1, 2], [0, 2], [1, 5]],
+    [0, [4, 4], 2, [2, 2], [2, 2], [0, 0], [2, 2]],
+  ];
+  return cases.flatMap(([batch, inputSize, channels, kernelSize, stride, pad, outputSize]) =>
+    [true, false].map((countIncludePad) => {
+      const attributes = { inputSize, kernelSize, stride, pad, outputSize, countIncludePad };
+      return { inputs: [{ shape: [batch, ...sizeOfInput(attributes), channels] }], attributes };
+    }),
+  );
+}
+
+export interface MaxPool2dOptions {
+  /** Pixels between two windows. Default: the window's size. */
+  readonly stride?: Size2d;
+  /** Pixels of −∞ around the image, at most half the window. Default 0. */
+  readonly padding?: Size2d;
+  /** Pixels between two of a window. Default 1. */
+  readonly dilation?: Size2d;
+  /** Windows that begin inside of the image but end outside count too. Default false. */
+  readonly ceilMode?: boolean;
+}
+
+/** Window, stride and padding of a pool. @throws RangeError, ShapeError */
+function poolSizes(
+  name: string,
+  x: Value,
+  kernelSize: Size2d,
+  { stride, padding = 0, dilation = 1, ceilMode = false }: MaxPool2dOptions,
+): MaxPoolAttributes {
+  if (x.shape.length !== 4)
+    throw new ShapeError(`${name}: images are [batch, height, width, channels], but this is ${show(x.shape)}.`);
+  const kernel = pair(name, "kernelSize", kernelSize, 1);
+  const steps = pair(name, "stride", stride ?? kernelSize, 1);
+  const pad = pair(name, "padding", padding, 0);
+  const spread = pair(name, "dilation", dilation, 1);
+  const along = (i: 0 | 1): number => {
+    if (2 * pad[i] > kernel[i])
+      throw new RangeError(`${name}: padding is ${pad[i]}, but at most half the window of ${kernel[i]} is allowed.`);
+    const size = x.shape[i + 1]!;
+    const room = size + 2 * pad[i] - spread[i] * (kernel[i] - 1) - 1;
+    if (room < 0)
+      throw new ShapeError(
+        `${name}: the window ${kernel.join("×")} does not fit ${show(x.shape)} along ${i ? "its width" : "its height"}. Pad it, or use a smaller window.`,
+      );
+    // Spread windows could lie in the padding alone.
+    const reads = (at: number): boolean =>
+      Array.from({ length: kernel[i] }, (_, q) => at * steps[i] - pad[i] + q * spread[i]).some(
+        (p) => p >= 0 && p < size,
+      );
+    const windows = (ceilMode ? Math.ceil(room / steps[i]) : Math.floor(room / steps[i])) + 1;
+    // The last one must begin in the image or the padding before it.
+    const count = ceilMode && (windows - 1) * steps[i] >= size + pad[i] ? windows - 1 : windows;
+    for (let at = 0; at < count; at++)
+      if (!reads(at))
+        throw new RangeError(
+          `${name}: window ${at} of ${kernel[i]} with dilation ${spread[i]} reads nothing but padding of ${pad[i]}.`,
+        );
+    return count;
+  };
+  return { kernelSize: kernel, stride: steps, pad, dilation: spread, outputSize: [along(0), along(1)] };
+}
+
+/** The largest value of each window, and its place row·width + column: two tensors [batch, outHeight, outWidth, channels]. */
+export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value[] {
+  const images = float(x, "maxPool2d");
+  return applyAll(maxPoolDefinition, [images], poolSizes("maxPool2d", images, kernelSize, options));
+}
+
+/**
+ * The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels], float32. Other types are
+ * converted first, so int32 beyond 2²⁴ is rounded. @throws ShapeError, RangeError
+ */
+export function maxPool2d(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value {
+  return batched(float(x, "maxPool2d"), (images) => maxPool2dWithIndices(images, kernelSize, options)[0]!);
+}
+
+export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "ceilMode"> {
+  /** Whether the zeros of the padding count. Default true. */
+  readonly countIncludePad?: boolean;
+}
+
+/** The mean of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
+export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOptions = {}): Value {
+  const { countIncludePad = true, ...rest } = options;
+  return batched(float(x, "avgPool2d"), (images) => {
+    const { dilation: _, ...sizes } = poolSizes("avgPool2d", images, kernelSize, rest);
+    const inputSize: Pair = [images.shape[1]!, images.shape[2]!];
+    return apply(avgPoolDefinition, [images], { ...sizes, inputSize, countIncludePad });
+  });
+}
+
+/** The mean of all pixels: [batch, height, width, channels] → [batch, channels]. */
+export const globalAvgPool2d = (x: Operand): Value => mean(float(x, "globalAvgPool2d"), [-3, -2]);

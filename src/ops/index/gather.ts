@@ -1,0 +1,298 @@
+/** Reading and adding at indices. Index tensors are int32; their values are checked. */
+import { Index, OneHot, Op } from "../../../assembly/opcodes.ts";
+import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { apply, type OpDefinition, type RangeCheck, type Reference, type Sample } from "../definition/op.ts";
+import {
+  bytesPerElement,
+  normalizeDim,
+  requireShape,
+  requireType,
+  type Shape,
+  sameShape,
+  show,
+  sizeOf,
+  type Value,
+} from "../definition/value.ts";
+import { add } from "../pointwise/arithmetic.ts";
+import { reshape } from "../shape/shape.ts";
+
+interface IndexAttributes {
+  readonly dim: number;
+  /** The size of `dim` in the indexed tensor. */
+  readonly n: number;
+  /** What messages about the index name. Default: the op. */
+  readonly caller?: string;
+  /** Scattering: at most so many elements meet at one place. Default: as many as there are. */
+  readonly most?: number;
+}
+
+/** Sums of up to so many terms need no compensation. */
+const SHORT = 16;
+
+/** A shape seen as [outer, middle, inner] around `dim`. */
+function around(shape: Shape, dim: number): { outer: number; middle: number; inner: number } {
+  return {
+    outer: sizeOf(shape.slice(0, dim)),
+    middle: shape[dim]!,
+    inner: sizeOf(shape.slice(dim + 1)),
+  };
+}
+
+const resized = (shape: Shape, dim: number, n: number): number[] => shape.map((size, i) => (i === dim ? n : size));
+
+/** The check of an index into a dimension of size n. */
+const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
+  input,
+  low: 0,
+  high: n - 1,
+  error: (value, at) => new RangeError(`${name}: index ${value} (at ${at}) is outside 0 … ${n - 1}.`),
+});
+
+/** The check of a cross-entropy's labels, for logits [rows, classes]. */
+export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): RangeCheck => ({
+  input,
+  low: 0,
+  high: logits[1]! - 1,
+  ...(ignoreIndex !== undefined && { skip: ignoreIndex }),
+  error: (label, at) =>
+    new RangeError(
+      `crossEntropy: label ${label} (at ${at}) is outside 0 … ${logits[1]! - 1}, the classes of logits ${show(logits)}.`,
+    ),
+});
+
+function indexOp(
+  code: Op,
+  name: string,
+  doc: string,
+  /** Whether the index has the operand's rank, and picks element by element. */
+  elementwise: boolean,
+  /** Whether x is written to (adding) rather than read from. */
+  adds: boolean,
+  vjp: (dy: Value, index: Value, attributes: IndexAttributes, xShape: Shape) => Value,
+): OpDefinition<IndexAttributes> {
+  const shapes: [Shape, Shape, number, number][] = elementwise
+    ? [
+        [[5], [3], 0, 5],
+        [[3, 4], [3, 2], 1, 4],
+        [[6, 3], [2, 3], 0, 6],
+        [[2, 5, 3], [2, 4, 3], 1, 5],
+      ]
+    : [
+        [[5], [3], 0, 5],
+        [[3, 4], [6], 0, 3],
+        [[3, 4], [2], 1, 4],
+        [[2, 5, 7], [3], 1, 5],
+        [[3, 33], [4], 0, 3],
+      ];
+  return {
+    code,
+    name,
+    doc,
+    saves: [1],
+    infer([x, index], { dim, n, caller = name }) {
+      requireType(caller, index!, "int32", "index");
+      if (adds) requireType(caller, x!, "float32");
+      const count = index!.shape[elementwise ? dim : 0]!;
+      return [
+        {
+          shape: adds ? resized(x!.shape, dim, n) : elementwise ? index!.shape : resized(x!.shape, dim, count),
+          dtype: x!.dtype,
+        },
+      ];
+    },
+    checks: (_, { n, caller = name }) => [indexCheck(caller, 1, n)],
+    encode(encoder, { inputs: [x, index], outputs: [out], attributes: { dim, n, most }, address }) {
+      const { outer, inner } = around(x!.shape, dim);
+      const count = index!.shape[elementwise ? dim : 0]!;
+      const listBytes = adds && !elementwise ? (4 * (n + count) + 63) & ~63 : 0;
+      const long = adds && elementwise && Math.min(count, most ?? count) > SHORT;
+      const workspace =
+        listBytes || long ? encoder.workspace(long ? Math.ceil((4 * out!.size) / encoder.shares) : listBytes) : 0;
+      encoder.begin(code, Index.words);
+      encoder.set(Index.out, address(out!));
+      encoder.set(Index.x, address(x!));
+      encoder.set(Index.index, address(index!));
+      encoder.set(Index.outer, outer);
+      encoder.set(Index.n, n);
+      encoder.set(Index.count, count);
+      encoder.set(Index.inner, inner);
+      encoder.set(Index.elementBytes, bytesPerElement[x!.dtype]);
+      encoder.set(Index.workspace, workspace);
+      encoder.set(Index.listBytes, listBytes);
+      encoder.end();
+    },
+    vjp: (dy, { inputs: [x, index], attributes }) => [vjp(dy, index!, attributes, x!.shape), null],
+    reference([x, index], { dim, n }) {
+      const count = index!.shape[elementwise ? dim : 0]!;
+      const { outer, inner } = around(x!.shape, dim);
+      const shape = adds ? resized(x!.shape, dim, n) : elementwise ? index!.shape : resized(x!.shape, dim, count);
+      const data = new Float64Array(sizeOf(shape));
+      for (let o = 0; o < outer; o++)
+        for (let j = 0; j < count; j++)
+          for (let i = 0; i < inner; i++) {
+            const small = (o * count + j) * inner + i;
+            const large = (o * n + index!.data[elementwise ? small : j]!) * inner + i;
+            if (adds) data[large]! += x!.data[small]!;
+            else data[small] = x!.data[large]!;
+          }
+      return [{ shape, data }];
+    },
+    samples: shapes.map(
+      ([x, index, dim, n]): Sample<IndexAttributes> => ({
+        inputs: [
+          {
+            shape: adds ? (elementwise ? index : resized(x, dim, index[0]!)) : x,
+          },
+          { shape: index, dtype: "int32", low: 0, high: n },
+        ],
+        attributes: { dim, n },
+      }),
+    ),
+  };
+}
+
+const indexSelectDefinition = indexOp(
+  Op.IndexSelect,
+  "indexSelect",
+  "Slices of x at an index along a dim. The gradient is added back at the same places.",
+  false,
+  false,
+  (dy, index, attributes) => apply(indexAddDefinition, [dy, index], attributes),
+);
+const indexAddDefinition = indexOp(
+  Op.IndexAdd,
+  "indexAdd",
+  "Zeros with slices added at an index along a dim, in order. The gradient is read at the same places.",
+  false,
+  true,
+  (dy, index, attributes) => apply(indexSelectDefinition, [dy, index], attributes),
+);
+const gatherDefinition = indexOp(
+  Op.Gather,
+  "gather",
+  "Element by element, x at an index along a dim. The gradient is added back at the same places.",
+  true,
+  false,
+  (dy, index, attributes) => apply(scatterAddDefinition, [dy, index], attributes),
+);
+const scatterAddDefinition = indexOp(
+  Op.ScatterAdd,
+  "scatterAdd",
+  "Zeros with elements added at an index along a dim, in order. The gradient is read there.",
+  true,
+  true,
+  (dy, index, attributes) => apply(gatherDefinition, [dy, index], attributes),
+);
+
+/** Slices of x at `index` (int32, one dimension) along `dim`. @throws RangeError where an index does not exist */
+export function indexSelect(x: Value, dim: number, index: Value): Value {
+  const at = normalizeDim("indexSelect", dim, x.shape.length);
+  if (index.shape.length !== 1)
+    throw new ShapeError(`indexSelect: the index is ${show(index.shape)}, but must have one dimension.`);
+  return apply(indexSelectDefinition, [x, index], { dim: at, n: x.shape[at]! });
+}
+
+/** The same rank, and the same sizes everywhere but at `dim`. */
+function requireSameOuter(name: string, x: Value, index: Value, dim: number): void {
+  if (x.shape.length !== index.shape.length || x.shape.some((n, i) => i !== dim && n !== index.shape[i])) {
+    throw new ShapeError(
+      `${name}: the index ${show(index.shape)} must have the shape of ${show(x.shape)} but for dim ${dim}.`,
+    );
+  }
+}
+
+/** out[i][j] = x[index[i][j]][j] for dim 0, and so on. The index has x's shape but for `dim`. */
+export function gather(x: Value, dim: number, index: Value): Value {
+  const at = normalizeDim("gather", dim, x.shape.length);
+  requireSameOuter("gather", x, index, at);
+  return apply(gatherDefinition, [x, index], { dim: at, n: x.shape[at]! });
+}
+
+/** Zeros of size n along `dim`, with each element of `source` added where `index` (of its shape) says. */
+export function scatterSum(source: Value, dim: number, index: Value, n: number): Value {
+  const at = normalizeDim("scatterSum", dim, source.shape.length);
+  if (!sameShape(source.shape, index.shape)) {
+    throw new ShapeError(
+      `scatterSum: the index ${show(index.shape)} must have the source's shape ${show(source.shape)}. Narrow the longer one.`,
+    );
+  }
+  requireShape("scatterSum", [n]);
+  return apply(scatterAddDefinition, [source, index], { dim: at, n });
+}
+
+/** x with each element of `source` added where `index` says along `dim`: PyTorch's scatter_add, without writing to x. */
+export function scatterAdd(x: Value, dim: number, index: Value, source: Value): Value {
+  return add(x, scatterSum(source, dim, index, x.shape[normalizeDim("scatterAdd", dim, x.shape.length)]!));
+}
+
+/** x with slices of `source` added at `index` (int32, one dimension) along `dim`: PyTorch's index_add, without writing to x. */
+export function indexAdd(x: Value, dim: number, index: Value, source: Value): Value {
+  const at = normalizeDim("indexAdd", dim, x.shape.length);
+  if (index.shape.length !== 1 || source.shape[at] !== index.size) {
+    throw new ShapeError(
+      `indexAdd: the index ${show(index.shape)} must have one dimension, as long as dim ${dim} of the source ${show(source.shape)}.`,
+    );
+  }
+  return add(x, apply(indexAddDefinition, [source, index], { dim: at, n: x.shape[at]! }));
+}
+
+/** Rows of `weight` [entries, size] at `index` (int32, any shape) → [...index.shape, size]. */
+export function embedding(index: Value, weight: Value): Value {
+  const n = weight.shape[normalizeDim("embedding", 0, weight.shape.length)]!;
+  const rows = apply(indexSelectDefinition, [weight, reshape(index, [index.size])], { dim: 0, n, caller: "embedding" });
+  return reshape(rows, [...index.shape, ...weight.shape.slice(1)]);
+}
+
+const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" }> = {
+  code: Op.OneHot,
+  name: "oneHot",
+  doc: "1 at each index's place, else 0. Losses ignore rows whose label is outside; elsewhere that throws.",
+  infer([index], { classes }) {
+    requireType("oneHot", index!, "int32", "index");
+    return [{ shape: [...index!.shape, classes], dtype: "float32" }];
+  },
+  checks: ([index], { classes, of }) =>
+    of ? [of === "labels" ? labelCheck(0, [index!.size, classes]) : indexCheck("oneHot", 0, classes)] : [],
+  encode(encoder, { inputs: [index], outputs: [out], attributes: { classes }, address }) {
+    encoder.begin(Op.OneHot, OneHot.words);
+    encoder.set(OneHot.out, address(out!));
+    encoder.set(OneHot.index, address(index!));
+    encoder.set(OneHot.rows, index!.size);
+    encoder.set(OneHot.classes, classes);
+    encoder.end();
+  },
+  reference([index], { classes }): Reference[] {
+    const data: number[] = [];
+    for (let i = 0; i < index!.data.length; i++)
+      for (let c = 0; c < classes; c++) data.push(Number(index!.data[i] === c));
+    return [{ shape: [...index!.shape, classes], data }];
+  },
+  samples: [[], [0], [3], [2, 5]].map((shape) => ({
+    inputs: [{ shape, dtype: "int32", low: -1, high: 8 }],
+    attributes: { classes: 7 },
+  })),
+};
+
+/** The same for labels of a cross-entropy. @throws RangeError where a label is none of the classes */
+export function oneHotLabels(labels: Value, classes: number): Value {
+  return apply(oneHotDefinition, [labels], { classes, of: "labels" });
+}
+
+/** The same with zeros where a label is none of the classes. */
+export function oneHotOrZeros(labels: Value, classes: number): Value {
+  return apply(oneHotDefinition, [labels], { classes });
+}
+
+/** float32 [...index.shape, classes]: 1 at each index's place, else 0. @throws RangeError where an index is outside 0 … classes − 1 */
+export function oneHot(index: Value, classes: number): Value {
+  requireShape("oneHot", [classes]);
+  return apply(oneHotDefinition, [index], { classes, of: "index" });
+}
+
+export const gatherDefinitions = {
+  indexSelect: indexSelectDefinition,
+  indexAdd: indexAddDefinition,
+  gather: gatherDefinition,
+  scatterAdd: scatterAddDefinition,
+  oneHot: oneHotDefinition,
+};

@@ -1,0 +1,336 @@
+/** Factorizations, triangular systems, and the order of elements. Matrices are the last two dimensions, others are a batch. */
+import { Op } from "../../../assembly/opcodes.ts";
+import { kernels } from "../../runtime/engine.ts";
+import { ShapeError } from "../../runtime/errors.ts";
+import {
+  apply,
+  applyAll,
+  encodeWords,
+  type OpDefinition,
+  type Operand,
+  type Reference,
+  type Sample,
+} from "../definition/op.ts";
+import { broadcastShapes, normalizeDim, requireType, type Shape, show, type Value } from "../definition/value.ts";
+import { gather } from "../index/gather.ts";
+import { add, mul, neg, reciprocal, sub } from "../pointwise/arithmetic.ts";
+import { exact, float } from "../pointwise/pointwise.ts";
+import { broadcastTo, cast, full, narrow, reshape, transpose, unsqueeze } from "../shape/shape.ts";
+import { tril, triu } from "../shape/triangle.ts";
+import { matmul, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
+
+const mT = (x: Value): Value => transpose(x, -2, -1);
+const half = (x: Value): Value => mul(add(x, mT(x)), 0.5);
+const isSquare = ({ shape }: { shape: Shape }): boolean => shape.length >= 2 && shape.at(-1) === shape.at(-2);
+
+/** Sizes of a batch of n × n matrices. @throws ShapeError, DTypeError */
+function requireSquare(name: string, x: Value): void {
+  requireType(name, x, "float32");
+  if (!isSquare(x)) throw new ShapeError(`${name}: ${show(x.shape)} is not a square matrix, nor a batch of them.`);
+}
+
+/** Shapes with elements by place, for the oracles. */
+interface Matrix64 {
+  n: number;
+  count: number;
+  at: (m: number, i: number, j: number) => number;
+}
+function matrices64({ shape, data }: Reference): Matrix64 {
+  const n = shape.at(-1)!;
+  return { n, count: n ? data.length / (n * n) : 0, at: (m, i, j) => data[(m * n + i) * n + j]! };
+}
+const SQUARES: Shape[] = [
+  [1, 1],
+  [3, 3],
+  [2, 4, 4],
+  [2, 2, 2, 2],
+  [0, 3, 3],
+];
+
+/** How many matrices there are: each is one thread's. */
+const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
+
+/** An op of the layout Factor. */
+function encodeFactor(
+  code: Op,
+  workspaceOf: (n: number) => number,
+): OpDefinition<{ descending?: boolean } | null>["encode"] {
+  return (encoder, { inputs: [x], outputs: [out, second], attributes, address }) => {
+    const n = x!.shape.at(-1) ?? 1;
+    const workspace = encoder.workspace(workspaceOf(n));
+    const per = code === Op.ArgSort ? n : n * n;
+    const places = [address(out!), second ? address(second) : 0, address(x!)];
+    // As in opcodes.ts: Factor.
+    encodeWords(encoder, code, [
+      ...places,
+      per ? x!.size / per : 0,
+      n,
+      Number(attributes?.descending ?? 0),
+      Number(x!.dtype === "int32"),
+      workspace,
+    ]);
+  };
+}
+
+const choleskyDefinition: OpDefinition<null> = {
+  code: Op.Cholesky,
+  name: "cholesky",
+  doc: "L with L·Lᵀ = (A + Aᵀ)/2. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), Φ: the lower triangle, its diagonal halved (Murray 2016, eq. 10).",
+  saves: "output",
+  infer([a]) {
+    requireSquare("cholesky", a!);
+    return [{ shape: a!.shape, dtype: "float32" }];
+  },
+  flops: ([a]) => (a!.size * a!.shape.at(-1)!) / 3,
+  units: matrices,
+  encode: encodeFactor(Op.Cholesky, () => 0),
+  vjp(dy, { outputs: [l] }) {
+    const product = apply(matmulDefinition, [l!, tril(dy)], { ...PLAIN_PRODUCT, transA: true });
+    const phi = mul(add(tril(product), tril(product, -1)), 0.5);
+    const left = triangularSolve(l!, phi, { transpose: true });
+    return [half(mT(triangularSolve(l!, mT(left), { transpose: true })))];
+  },
+  reference([a]) {
+    const { n, count, at } = matrices64(a!);
+    const l = new Float64Array(a!.data.length);
+    for (let m = 0; m < count; m++)
+      for (let i = 0; i < n; i++)
+        for (let j = 0; j <= i; j++) {
+          let sum = (at(m, i, j) + at(m, j, i)) / 2;
+          for (let k = 0; k < j; k++) sum -= l[(m * n + i) * n + k]! * l[(m * n + j) * n + k]!;
+          l[(m * n + i) * n + j] = i === j ? Math.sqrt(sum) : sum / l[(m * n + j) * n + j]!;
+        }
+    return [{ shape: a!.shape, data: l }];
+  },
+  // Diagonally dominant.
+  samples: SQUARES.map((shape) => ({ inputs: [{ shape, low: -0.3, high: 0.3, diagonal: [2] }], attributes: null })),
+};
+
+interface SolveAttributes {
+  readonly upper: boolean;
+  readonly transposed: boolean;
+  readonly unit: boolean;
+}
+
+const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
+  code: Op.TriangularSolve,
+  name: "triangularSolve",
+  doc: "X with op(A)·X = B, A triangular. dB = op(A)⁻ᵀ·dX, dA = −dB·Xᵀ (transposed with A), its triangle.",
+  saves: "both",
+  infer([a, b]) {
+    requireSquare("triangularSolve", a!);
+    requireType("triangularSolve", b!, "float32");
+    const [n, batch] = [a!.shape.at(-1)!, a!.shape.slice(0, -2)];
+    if (b!.shape.at(-2) !== n || show(b!.shape.slice(0, -2)) !== show(batch))
+      throw new ShapeError(
+        `triangularSolve: A is ${show(a!.shape)} and B ${show(b!.shape)}, but B must be ${show([...batch, n])} with columns.`,
+      );
+    return [{ shape: b!.shape, dtype: "float32" }];
+  },
+  flops: ([a], [x]) => x!.size * a!.shape.at(-1)!,
+  units: matrices,
+  encode(encoder, { inputs: [a, b], outputs: [x], attributes: { upper, transposed, unit }, address }) {
+    const n = a!.shape.at(-1)!;
+    const words = [address(x!), address(a!), address(b!), n ? a!.size / (n * n) : 0, n, b!.shape.at(-1)!];
+    // As in opcodes.ts: Solve.
+    encodeWords(encoder, Op.TriangularSolve, [...words, Number(upper), Number(transposed), Number(unit)]);
+  },
+  vjp(dy, { inputs: [a], outputs: [x], attributes: { upper, transposed, unit }, needs }) {
+    const db = apply(triangularSolveDefinition, [a!, dy], { upper, transposed: !transposed, unit });
+    if (!needs[0]) return [null, db];
+    const [left, right] = transposed ? [x!, db] : [db, x!];
+    const whole = neg(apply(matmulDefinition, [left, right], { ...PLAIN_PRODUCT, transB: true }));
+    const diagonal = unit ? 1 : 0;
+    return [upper ? triu(whole, diagonal) : tril(whole, -diagonal), db];
+  },
+  reference([a, b], { upper, transposed, unit }) {
+    const { n, count, at } = matrices64(a!);
+    const columns = b!.shape.at(-1)!;
+    const x = new Float64Array(b!.data.length);
+    const forward = upper === transposed;
+    for (let m = 0; m < count; m++)
+      for (let c = 0; c < columns; c++)
+        for (let s = 0; s < n; s++) {
+          const i = forward ? s : n - 1 - s;
+          let sum = b!.data[(m * n + i) * columns + c]!;
+          for (let r = 0; r < s; r++) {
+            const k = forward ? r : n - 1 - r;
+            sum -= (transposed ? at(m, k, i) : at(m, i, k)) * x[(m * n + k) * columns + c]!;
+          }
+          x[(m * n + i) * columns + c] = unit ? sum : sum / at(m, i, i);
+        }
+    return [{ shape: b!.shape, data: x }];
+  },
+  samples: solveSamples(),
+};
+
+function solveSamples(): Sample<SolveAttributes>[] {
+  const sizes: [batch: number[], n: number, columns: number][] = [
+    [[], 3, 2],
+    [[2], 4, 5],
+    [[], 1, 1],
+    [[0], 2, 2],
+    [[2], 3, 0],
+  ];
+  return [0, 1, 2, 3, 4, 5, 6, 7].flatMap((bits) => {
+    const attributes = { upper: (bits & 1) > 0, transposed: (bits & 2) > 0, unit: (bits & 4) > 0 };
+    return sizes.map(([batch, n, columns]) => ({
+      inputs: [{ shape: [...batch, n, n], low: -0.8, high: 0.8, diagonal: [1.5] }, { shape: [...batch, n, columns] }],
+      attributes,
+    }));
+  });
+}
+
+const eighDefinition: OpDefinition<null> = {
+  code: Op.Eigh,
+  name: "eigh",
+  doc: "w, V with (A + Aᵀ)/2 = V·diag(w)·Vᵀ, ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ − wᵢ) off the diagonal (Giles 2008, §3.1).",
+  saves: "output",
+  differentiable: 2,
+  infer([a]) {
+    requireSquare("eigh", a!);
+    return [
+      { shape: a!.shape.slice(0, -1), dtype: "float32" },
+      { shape: a!.shape, dtype: "float32" },
+    ];
+  },
+  flops: ([a]) => 40 * a!.size * a!.shape.at(-1)!,
+  units: matrices,
+  encode: encodeFactor(Op.Eigh, (n) => kernels().eighWorkspace!(n)),
+  vjp(dw, { outputs: [w, v], more: [dv] }) {
+    const n = w!.shape.at(-1)!;
+    const identity = tril(triu(full([n, n], 1)));
+    let inner = mul(unsqueeze(dw, -1), identity);
+    if (dv) {
+      const gaps = sub(unsqueeze(w!, -2), unsqueeze(w!, -1));
+      const f = mul(sub(1, identity), reciprocal(add(gaps, identity)));
+      inner = add(inner, mul(f, apply(matmulDefinition, [v!, dv], { ...PLAIN_PRODUCT, transA: true })));
+    }
+    const product = apply(matmulDefinition, [matmul(v!, inner), v!], { ...PLAIN_PRODUCT, transB: true });
+    return [half(product)];
+  },
+  reference([a]) {
+    const { n, count, at } = matrices64(a!);
+    const [values, vectors] = [new Float64Array(count * n), new Float64Array(count * n * n)];
+    for (let m = 0; m < count; m++) {
+      const s = Array.from({ length: n }, (_, i) =>
+        Array.from({ length: n }, (__, j) => (at(m, i, j) + at(m, j, i)) / 2),
+      );
+      const v = s.map((row, i) => row.map((_, j) => Number(i === j)));
+      for (let sweep = 0; sweep < 40; sweep++)
+        for (let p = 0; p < n; p++)
+          for (let q = p + 1; q < n; q++) {
+            const angle = 0.5 * Math.atan2(2 * s[p]![q]!, s[q]![q]! - s[p]![p]!);
+            const [c, d] = [Math.cos(angle), Math.sin(angle)];
+            const turn = (x: number, y: number): [number, number] => [c * x - d * y, d * x + c * y];
+            for (const rows of [s, v]) for (const row of rows) [row[p], row[q]] = turn(row[p]!, row[q]!);
+            for (let k = 0; k < n; k++) [s[p]![k], s[q]![k]] = turn(s[p]![k]!, s[q]![k]!);
+          }
+      const order = s.map((_, i) => i).sort((i, j) => s[i]![i]! - s[j]![j]!);
+      order.forEach((from, to) => {
+        values[m * n + to] = s[from]![from]!;
+        const column = v.map((row) => row[from]!);
+        const sign = Math.sign(column.reduce((top, e) => (Math.abs(e) > Math.abs(top) ? e : top), 0));
+        column.forEach((e, k) => (vectors[(m * n + k) * n + to] = sign * e));
+      });
+    }
+    return [
+      { shape: a!.shape.slice(0, -1), data: values },
+      { shape: a!.shape, data: vectors },
+    ];
+  },
+  // Far from each other, or derivatives grow: 0, 3, 6, … on the diagonal.
+  samples: SQUARES.map((shape) => ({
+    inputs: [{ shape, low: -0.5, high: 0.5, diagonal: [0, 3, 6, 9] }],
+    attributes: null,
+  })),
+};
+
+const argSortDefinition: OpDefinition<{ descending: boolean }> = {
+  code: Op.ArgSort,
+  name: "argSort",
+  doc: "Places of each row's elements in their order, equal ones as they stand, NaN last (first if descending).",
+  infer([x]) {
+    if (x!.dtype !== "int32") requireType("argSort", x!, "float32");
+    return [{ shape: x!.shape, dtype: "int32" }];
+  },
+  below: ([x]) => [x!.shape.at(-1) ?? 1],
+  units: ([x]) => x!.size / Math.max(1, x!.shape.at(-1) ?? 1),
+  encode: encodeFactor(Op.ArgSort, (n) => (4 * n + 63) & ~63) as OpDefinition<{ descending: boolean }>["encode"],
+  reference([x], { descending }) {
+    const n = x!.shape.at(-1) ?? 1;
+    const data = new Float64Array(x!.data.length);
+    for (let r = 0; r * n < data.length; r++) {
+      const row = Array.from({ length: n }, (_, i) => x!.data[r * n + i]!);
+      const order = row.map((_, i) => i).sort((i, j) => (descending ? -1 : 1) * (row[i]! - row[j]!) || i - j);
+      data.set(order, r * n);
+    }
+    return [{ shape: x!.shape, data }];
+  },
+  samples: [[1], [2], [7], [3, 33], [2, 2, 64], [0, 4], [3, 1000]].flatMap((shape) =>
+    [false, true].map((descending) => ({ inputs: [{ shape }], attributes: { descending } })),
+  ),
+};
+
+/** L with L·Lᵀ = A for symmetric positive definite matrices [..., n, n] (of A + Aᵀ, the half is taken); NaN for others. @throws ShapeError */
+export const cholesky = (a: Value): Value => apply(choleskyDefinition, [float(a, "cholesky")], null);
+
+/** Eigenvalues [..., n], ascending, and eigenvectors [..., n, n], the columns, of symmetric matrices [..., n, n]. @throws ShapeError */
+export const eigh = (a: Value): Value[] => applyAll(eighDefinition, [float(a, "eigh")], null);
+
+/**
+ * X with A·X = B for triangular A: [..., n, n] and B: [..., n, columns]. Only A's lower triangle is read, or its upper; transposed, Aᵀ·X =
+ * B is solved; unitriangular, its diagonal is taken for ones. @throws ShapeError
+ */
+export function triangularSolve(
+  a: Value,
+  b: Value,
+  {
+    upper = false,
+    transpose: transposed = false,
+    unitriangular: unit = false,
+  }: { readonly upper?: boolean; readonly transpose?: boolean; readonly unitriangular?: boolean } = {},
+): Value {
+  const [left, right] = [float(a, "triangularSolve"), float(b, "triangularSolve")];
+  if (right.shape.length < 2)
+    throw new ShapeError(`triangularSolve: B is ${show(right.shape)}, but must have columns. Use b.unsqueeze(-1).`);
+  const batch = broadcastShapes("triangularSolve", left.shape.slice(0, -2), right.shape.slice(0, -2));
+  const whole = [left, right].map((x) => broadcastTo(x, [...batch, ...x.shape.slice(-2)]));
+  return apply(triangularSolveDefinition, whole, { upper, transposed, unit });
+}
+
+/** Elements along `dim` in ascending order (or descending), of x's type, and the places they had, int32. Equal ones stay as they stand. */
+export function sort(x: Operand, dim = -1, { descending = false }: { readonly descending?: boolean } = {}): Value[] {
+  const v = exact(x, "sort");
+  const dtype = typeof x === "number" ? "float32" : x.dtype;
+  if (!v.shape.length) {
+    const [sorted, places] = sort(reshape(v, [1]), 0, { descending }).map((y) => reshape(y, []));
+    return [cast(sorted!, dtype), places!];
+  }
+  const at = normalizeDim("sort", dim, v.shape.length);
+  const last = v.shape.length - 1;
+  const places = apply(argSortDefinition, [transpose(v, at, last)], { descending });
+  const indices = transpose(places, at, last);
+  return [cast(gather(v, at, indices), dtype), indices];
+}
+
+/** Places of the elements along `dim` in their order: see sort. */
+export const argSort = (x: Operand, dim = -1, options: { readonly descending?: boolean } = {}): Value =>
+  sort(x, dim, options)[1]!;
+
+/** The k largest elements along `dim` (or smallest), in their order, and their places, int32. @throws ShapeError */
+export function topK(x: Value, k: number, dim = -1, { largest = true }: { readonly largest?: boolean } = {}): Value[] {
+  if (!x.shape.length) return topK(reshape(x, [1]), k, 0, { largest }).map((y) => (k === 1 ? reshape(y, []) : y));
+  const at = normalizeDim("topK", dim, x.shape.length);
+  if (!(Number.isInteger(k) && k >= 0 && k <= x.shape[at]!))
+    throw new ShapeError(`topK: k is ${k}, but dim ${dim} of ${show(x.shape)} has ${x.shape[at]} elements.`);
+  const indices = narrow(argSort(x, at, { descending: largest }), at, 0, k);
+  return [cast(gather(exact(x, "topK"), at, indices), x.dtype), indices];
+}
+
+export const linalgDefinitions = {
+  cholesky: choleskyDefinition,
+  eigh: eighDefinition,
+  argSort: argSortDefinition,
+  triangularSolve: triangularSolveDefinition,
+};

@@ -1,0 +1,290 @@
+/** Matrix products: one op, in all transpositions, batched with broadcasting, with bias and activation. */
+import { Activation, Dim, Matmul, Op } from "../../../assembly/opcodes.ts";
+import { kernels } from "../../runtime/engine.ts";
+import { Error, ShapeError } from "../../runtime/errors.ts";
+import { apply, type OpDefinition, type Operand, type Sample } from "../definition/op.ts";
+import {
+  broadcastShapes,
+  broadcastStrides,
+  collapse,
+  requireType,
+  type Shape,
+  show,
+  sizeOf,
+  type Value,
+} from "../definition/value.ts";
+import { reluGrad, sigmoidGrad, tanhGrad } from "../pointwise/activation.ts";
+import { mul } from "../pointwise/arithmetic.ts";
+import { float } from "../pointwise/pointwise.ts";
+import { sum } from "../reduce/reduce.ts";
+import { reshape, transpose } from "../shape/shape.ts";
+
+export interface MatmulAttributes {
+  readonly transA: boolean;
+  readonly transB: boolean;
+  readonly alpha: number;
+  readonly activation: Activation;
+}
+
+export const PLAIN_PRODUCT: MatmulAttributes = {
+  transA: false,
+  transB: false,
+  alpha: 1,
+  activation: Activation.None,
+};
+
+/** Rows, columns and inner size of op(A)·op(B). */
+function sizes(
+  a: { shape: Shape },
+  b: { shape: Shape },
+  { transA, transB }: MatmulAttributes,
+): { m: number; n: number; k: number; kb: number } {
+  const [rowsA, colsA] = a.shape.slice(-2) as [number, number];
+  const [rowsB, colsB] = b.shape.slice(-2) as [number, number];
+  return {
+    m: transA ? colsA : rowsA,
+    k: transA ? rowsA : colsA,
+    kb: transB ? colsB : rowsB,
+    n: transB ? rowsB : colsB,
+  };
+}
+
+/** Products with a derivative are made by compile's passes, after all gradients have been recorded. */
+function fusedOnly(): never {
+  throw new Error("matmul: a product that was fused with a derivative has no gradient.");
+}
+
+export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> = {
+  [Activation.None]: (dy) => dy,
+  [Activation.Relu]: reluGrad,
+  [Activation.Tanh]: tanhGrad,
+  [Activation.Sigmoid]: sigmoidGrad,
+  [Activation.ReluGrad]: fusedOnly,
+  [Activation.TanhGrad]: fusedOnly,
+  [Activation.SigmoidGrad]: fusedOnly,
+};
+export const activation64: Record<Activation, (x: number, y: number) => number> = {
+  [Activation.None]: (x) => x,
+  [Activation.Relu]: (x) => Math.max(x, 0),
+  [Activation.Tanh]: Math.tanh,
+  [Activation.Sigmoid]: (x) => 1 / (1 + Math.exp(-x)),
+  [Activation.ReluGrad]: (x, y) => (y > 0 ? x : 0),
+  [Activation.TanhGrad]: (x, y) => x * (1 - y * y),
+  [Activation.SigmoidGrad]: (x, y) => x * y * (1 - y),
+};
+
+/** Whether the third operand is y, at which a derivative is taken, instead of a bias. */
+const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >= Activation.ReluGrad;
+
+export const matmulDefinition: OpDefinition<MatmulAttributes> = {
+  code: Op.Matmul,
+  name: "matmul",
+  doc: "act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition flags), dbias = Σ rows of dC.",
+  saves: "both",
+  infer([a, b, third], attributes) {
+    const bias = readsOutput(attributes) ? undefined : third;
+    for (const x of third ? [a!, b!, third] : [a!, b!]) requireType("matmul", x, "float32");
+    const { m, n, k, kb } = sizes(a!, b!, attributes);
+    if (k !== kb) {
+      const flipped = attributes.transB ? b!.shape.at(-2) : b!.shape.at(-1);
+      const hint =
+        flipped === k ? ` Did you mean x.matmul(w.${b!.shape.length > 2 ? "transpose(-2, -1)" : "t()"})?` : "";
+      throw new ShapeError(
+        `matmul: ${show(a!.shape)} × ${show(b!.shape)} do not fit: inner sizes ${k} and ${kb} differ.${hint}`,
+      );
+    }
+    if (bias && (bias.shape.length !== 1 || bias.shape[0] !== n)) {
+      throw new ShapeError(
+        `matmul: the bias is ${show(bias.shape)}, but the product has ${n} columns: it must be [${n}].`,
+      );
+    }
+    return [
+      {
+        shape: [...broadcastShapes("matmul", a!.shape.slice(0, -2), b!.shape.slice(0, -2)), m, n],
+        dtype: "float32",
+      },
+    ];
+  },
+  flops: ([a, b], [out], attributes) => 2 * out!.size * sizes(a!, b!, attributes).k,
+  encode(encoder, { inputs: [a, b, third], outputs: [out], attributes, address }) {
+    const { m, n, k } = sizes(a!, b!, attributes);
+    const [bias, y] = readsOutput(attributes) ? [undefined, third] : [third, undefined];
+    const batch = out!.shape.slice(0, -2);
+    const walk = collapse(
+      batch,
+      [a!, b!].map((x) => broadcastStrides(x.shape.slice(0, -2), batch)),
+    );
+    const rank = walk.sizes.length;
+    const flags = [attributes.transA ? 1 : 0, attributes.transB ? 1 : 0] as const;
+    const workspace = encoder.workspace(kernels().gemmWorkspace!(m, n, k, ...flags));
+    encoder.begin(Op.Matmul, Matmul.words + rank * Dim.words);
+    encoder.set(Matmul.out, address(out!));
+    encoder.set(Matmul.a, address(a!));
+    encoder.set(Matmul.b, address(b!));
+    encoder.set(Matmul.bias, bias ? address(bias) : 0);
+    encoder.set(Matmul.y, y ? address(y) : 0);
+    encoder.set(Matmul.m, m);
+    encoder.set(Matmul.n, n);
+    encoder.set(Matmul.k, k);
+    encoder.set(Matmul.transA, flags[0]);
+    encoder.set(Matmul.transB, flags[1]);
+    encoder.setFloat(Matmul.alpha, attributes.alpha);
+    encoder.set(Matmul.activation, attributes.activation);
+    encoder.set(Matmul.workspace, workspace);
+    encoder.set(Matmul.rank, rank);
+    for (let i = 0, at: number = Matmul.words; i < rank; i++, at += Dim.words) {
+      encoder.set(at + Dim.size, walk.sizes[i]!);
+      encoder.set(at + Dim.first, walk.strides[0]![i]!);
+      encoder.set(at + Dim.second, walk.strides[1]![i]!);
+    }
+    encoder.end();
+  },
+  vjp(dy, { inputs: [a, b, bias], outputs: [y], attributes: { transA, transB, alpha, activation }, needs }) {
+    const d = activationGrad[activation](dy, y!);
+    const product = (left: Value, right: Value, transLeft: boolean, transRight: boolean) =>
+      apply(matmulDefinition, [left, right], {
+        ...PLAIN_PRODUCT,
+        transA: transLeft,
+        transB: transRight,
+        alpha,
+      });
+    return [
+      needs[0] ? (transA ? product(b!, d, transB, true) : product(d, b!, false, !transB)) : null,
+      needs[1] ? (transB ? product(d, a!, true, transA) : product(a!, d, !transA, false)) : null,
+      ...(bias ? [needs[2] ? sum(d, d.shape.map((_, i) => i).slice(0, -1)) : null] : []),
+    ];
+  },
+  reference([a, b, third], attributes) {
+    const [bias, y] = readsOutput(attributes) ? [undefined, third] : [third, undefined];
+    const { m, n, k } = sizes(a!, b!, attributes);
+    const batch = broadcastShapes("matmul", a!.shape.slice(0, -2), b!.shape.slice(0, -2));
+    const [sa, sb] = [a!, b!].map((x) => broadcastStrides(x.shape.slice(0, -2), batch)) as [number[], number[]];
+    const data: number[] = [];
+    const one = (atA: number, atB: number) => {
+      for (let i = 0; i < m; i++)
+        for (let j = 0; j < n; j++) {
+          let total = 0;
+          for (let p = 0; p < k; p++) {
+            const x = a!.data[atA * m * k + (attributes.transA ? p * m + i : i * k + p)]!;
+            total += x * b!.data[atB * k * n + (attributes.transB ? j * k + p : p * n + j)]!;
+          }
+          const sum = attributes.alpha * total + (bias ? bias.data[j]! : 0);
+          data.push(activation64[attributes.activation](sum, y ? y.data[data.length]! : 0));
+        }
+    };
+    const visit = (dim: number, atA: number, atB: number): void => {
+      if (dim === batch.length) one(atA, atB);
+      else for (let i = 0; i < batch[dim]!; i++) visit(dim + 1, atA + i * sa[dim]!, atB + i * sb[dim]!);
+    };
+    visit(0, 0, 0);
+    return [{ shape: [...batch, m, n], data }];
+  },
+  samples: matmulSamples(),
+};
+
+function matmulSamples(): Sample<MatmulAttributes>[] {
+  const samples: Sample<MatmulAttributes>[] = [];
+  const bounds = { low: -1, high: 1 };
+  for (const transA of [false, true]) {
+    for (const transB of [false, true]) {
+      for (const [m, k, n] of [
+        [1, 1, 1],
+        [1, 5, 3],
+        [3, 4, 5],
+        [7, 9, 11],
+        [5, 0, 2],
+        [0, 3, 4],
+        [13, 2, 9],
+      ] as const) {
+        samples.push({
+          inputs: [
+            { ...bounds, shape: transA ? [k, m] : [m, k] },
+            { ...bounds, shape: transB ? [n, k] : [k, n] },
+          ],
+          attributes: { ...PLAIN_PRODUCT, transA, transB, alpha: 0.5 },
+        });
+      }
+      samples.push({
+        inputs: [
+          { ...bounds, shape: [2, 1, 3, 3] },
+          { ...bounds, shape: [4, 3, 3] },
+        ],
+        attributes: { ...PLAIN_PRODUCT, transA, transB },
+      });
+    }
+  }
+  for (const activation of [Activation.Relu, Activation.Tanh, Activation.Sigmoid]) {
+    samples.push({
+      // Positive operands: relu's kink is not met.
+      inputs: [
+        { shape: [5, 4], low: 0.1, high: 1 },
+        { shape: [3, 4], low: 0.1, high: 1 },
+        { shape: [3], low: 0.1, high: 1 },
+      ],
+      attributes: { ...PLAIN_PRODUCT, transB: true, activation },
+    });
+  }
+  return samples;
+}
+
+/** A batch of products with a shared right side is one tall product. */
+function tall(a: Value, b: Value, bias: Value | undefined, attributes: MatmulAttributes): Value {
+  const inputs = (x: Value) => (bias ? [x, b, bias] : [x, b]);
+  if (a.shape.length <= 2 || b.shape.length !== 2 || attributes.transA)
+    return apply(matmulDefinition, inputs(a), attributes);
+  const rows = sizeOf(a.shape.slice(0, -1));
+  const product = apply(matmulDefinition, inputs(reshape(a, [rows, a.shape.at(-1)!])), attributes);
+  return reshape(product, [...a.shape.slice(0, -1), product.shape[1]!]);
+}
+
+function operand(x: Operand): Value {
+  if (typeof x === "number" || !x.shape.length) throw new ShapeError("matmul: a number has no rows. Use mul.");
+  return float(x);
+}
+
+/**
+ * The product of matrices [m, k] × [k, n] → [m, n], or of batches of them whose leading dimensions broadcast. A vector
+ * counts as one row on the left, as one column on the right, and that dimension is dropped from the result.
+ * @throws ShapeError
+ */
+export function matmul(a: Operand, b: Operand): Value {
+  const [x, y] = [operand(a), operand(b)];
+  const left = x.shape.length === 1 ? reshape(x, [1, x.size]) : x;
+  const right = y.shape.length === 1 ? reshape(y, [y.size, 1]) : y;
+  const product = tall(left, right, undefined, PLAIN_PRODUCT);
+  const shape = product.shape.filter(
+    (_, i) =>
+      !(x.shape.length === 1 && i === product.shape.length - 2) &&
+      !(y.shape.length === 1 && i === product.shape.length - 1),
+  );
+  return reshape(product, shape);
+}
+
+/** The scalar product of two vectors. @throws ShapeError */
+export function dot(a: Operand, b: Operand): Value {
+  const [x, y] = [operand(a), operand(b)];
+  if (x.shape.length !== 1 || y.shape.length !== 1 || x.size !== y.size) {
+    throw new ShapeError(
+      `dot: ${show(x.shape)} and ${show(y.shape)} must be vectors of one length. Use matmul for matrices.`,
+    );
+  }
+  return sum(mul(x, y));
+}
+
+/** x·wᵀ + bias: x [..., in] of any type, w [out, in], bias [out] → [..., out]. @throws ShapeError, DTypeError for w and bias */
+export function linear(input: Operand, w: Value, bias?: Value): Value {
+  const x = float(input, "linear");
+  requireType("linear", w, "float32", "weight");
+  if (bias) requireType("linear", bias, "float32", "bias");
+  if (x.shape.at(-1) !== w.shape[1] || w.shape.length !== 2) {
+    throw new ShapeError(
+      `linear: ${show(x.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`,
+    );
+  }
+  const rows = x.shape.length === 1 ? reshape(x, [1, x.size]) : x;
+  const y = tall(rows, w, bias, { ...PLAIN_PRODUCT, transB: true });
+  return x.shape.length === 1 ? reshape(y, [w.shape[0]!]) : y;
+}
+
+/** The transpose of the two last dimensions. */
+export const mT = (x: Value): Value => transpose(x, -2, -1);

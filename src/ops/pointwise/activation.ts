@@ -1,0 +1,364 @@
+/** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
+
+import { Op } from "../../../assembly/opcodes.ts";
+import { requireChoice } from "../../runtime/arguments.ts";
+import { RangeError } from "../../runtime/errors.ts";
+import type { Operand } from "../definition/op.ts";
+import type { Value } from "../definition/value.ts";
+import { cast } from "../shape/shape.ts";
+import { abs, add, div, exp, le, lt, maximum, mul, neg, square, sub } from "./arithmetic.ts";
+import { erf64, erfc64 } from "./erf.ts";
+import { binary, derivative, type UnaryOp, unary } from "./pointwise.ts";
+
+const SELU_ALPHA = 1.6732632423543772;
+const SELU_SCALE = 1.0507009873554805;
+const plain = { low: -4, high: 4, extreme: 1e4 };
+
+/** 1 where a mask holds, else 0. */
+const indicator = (mask: Value): Value => cast(mask, "float32");
+const product = (...xs: Operand[]): Value => xs.reduce((a, b) => mul(a, b)) as Value;
+
+export const sin: UnaryOp = unary({
+  code: Op.Sin,
+  name: "sin",
+  doc: "sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.",
+  saves: "input",
+  vjp: (dy, { x }) => [mul(dy, cos(x))],
+  reference: Math.sin,
+  sample: plain,
+});
+export const cos: UnaryOp = unary({
+  code: Op.Cos,
+  name: "cos",
+  doc: "cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.",
+  saves: "input",
+  vjp: (dy, { x }) => [neg(mul(dy, sin(x)))],
+  reference: Math.cos,
+  sample: plain,
+});
+export const tan = unary({
+  code: Op.Tan,
+  name: "tan",
+  doc: "tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.",
+  saves: "output",
+  vjp: (dy, { y }) => [mul(dy, add(square(y), 1))],
+  reference: Math.tan,
+  sample: { low: -1.3, high: 1.3, extreme: 1e4 },
+});
+export const atan2 = binary({
+  code: Op.Atan2,
+  name: "atan2",
+  doc: "The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).",
+  saves: "input",
+  vjp(dy, { a, b }) {
+    const scaled = div(dy, add(square(a), square(b)));
+    return [mul(scaled, b), neg(mul(scaled, a))];
+  },
+  reference: Math.atan2,
+  sample: { low: 0.3, high: 4, second: { low: -4, high: 4 } },
+});
+
+export const tanh = unary({
+  code: Op.Tanh,
+  name: "tanh",
+  doc: "Hyperbolic tangent (≤ 1.4 ulp). d tanh(x)/dx = 1 − tanh²(x).",
+  saves: "output",
+  vjp: (dy, { y }) => [tanhGrad(dy, y)],
+  reference: Math.tanh,
+  sample: { ...plain, extreme: 400 },
+});
+export const tanhGrad = derivative({
+  code: Op.TanhGrad,
+  name: "tanhGrad",
+  doc: "dy·(1 − y²).",
+  vjp: (d, { dy, x: y }) => product(d, dy, y, -2),
+  reference: (y) => 1 - y * y,
+  sample: { low: -1, high: 1 },
+});
+export const sigmoid = unary({
+  code: Op.Sigmoid,
+  name: "sigmoid",
+  doc: "σ(x) = 1/(1 + e⁻ˣ) (≤ 1.9 ulp). Derivative σ(1 − σ), at most ¼.",
+  saves: "output",
+  vjp: (dy, { y }) => [sigmoidGrad(dy, y)],
+  reference: (x) => 1 / (1 + Math.exp(-x)),
+  sample: plain,
+});
+export const sigmoidGrad = derivative({
+  code: Op.SigmoidGrad,
+  name: "sigmoidGrad",
+  doc: "dy·y·(1 − y).",
+  vjp: (d, { dy, x: y }) => product(d, dy, sub(1, mul(y, 2))),
+  reference: (y) => y * (1 - y),
+  sample: { low: 0, high: 1 },
+});
+export const logSigmoid = unary({
+  code: Op.LogSigmoid,
+  name: "logSigmoid",
+  doc: "log σ(x), without overflow (≤ 1.8 ulp). Derivative σ(−x).",
+  saves: "input",
+  vjp: (dy, { x }) => [mul(dy, sigmoid(neg(x)))],
+  reference: (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x))),
+  sample: plain,
+});
+const softplusOp = unary({
+  code: Op.Softplus,
+  name: "softplus",
+  doc: "log(1 + eˣ), without overflow (≤ 1.8 ulp). Derivative σ(x).",
+  saves: "input",
+  vjp: (dy, { x }) => [mul(dy, sigmoid(x))],
+  reference: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+  sample: plain,
+});
+/** log(1 + e^(βx))/β, without overflow. Derivative σ(βx). */
+export function softplus(x: Operand, beta = 1): Value {
+  return beta === 1 ? softplusOp(x) : div(softplusOp(mul(x, beta)), beta);
+}
+
+export const relu = unary({
+  code: Op.Relu,
+  name: "relu",
+  doc: "max(x, 0). Derivative 1 above 0, else 0.",
+  saves: "output",
+  integer: (x) => maximum(x, 0),
+  vjp: (dy, { y }) => [reluGrad(dy, y)],
+  reference: (x) => Math.max(x, 0),
+  sample: { ...plain, kinks: [0] },
+});
+export const reluGrad = derivative({
+  code: Op.ReluGrad,
+  name: "reluGrad",
+  doc: "dy where y > 0, else 0.",
+  vjp: () => null,
+  reference: (y) => Number(y > 0),
+  sample: { ...plain, kinks: [0] },
+});
+export const leakyRelu = unary({
+  code: Op.LeakyRelu,
+  name: "leakyRelu",
+  doc: "x above 0, else slope·x. Derivative 1 or slope.",
+  saves: "input",
+  parameters: (slope: number = 0.01) => [slope, 0],
+  vjp: (dy, { x, p }) => [leakyReluGrad(dy, x, p)],
+  reference: (x, p) => (x > 0 ? x : p * x),
+  sample: { ...plain, parameters: [0.125, 0], kinks: [0] },
+});
+export const leakyReluGrad = derivative({
+  code: Op.LeakyReluGrad,
+  name: "leakyReluGrad",
+  doc: "dy where x > 0, else slope·dy.",
+  vjp: () => null,
+  reference: (x, p) => (x > 0 ? 1 : p),
+  sample: { ...plain, parameters: [0.125, 0], kinks: [0] },
+});
+export const elu = unary({
+  code: Op.Elu,
+  name: "elu",
+  doc: "x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.",
+  saves: "output",
+  parameters: (alpha: number = 1) => {
+    // The derivative is read off y, which tells x's sign only where α ≥ 0.
+    if (!(alpha >= 0)) throw new RangeError(`elu: alpha is ${alpha}, but must be ≥ 0.`);
+    return [alpha, 0];
+  },
+  vjp: (dy, { y, p }) => [eluGrad(dy, y, p)],
+  reference: (x, p) => (x > 0 ? x : p * Math.expm1(x)),
+  sample: { ...plain, parameters: [1.5, 0], kinks: [0] },
+});
+export const eluGrad = derivative({
+  code: Op.EluGrad,
+  name: "eluGrad",
+  doc: "dy where y > 0, else dy·(y + α).",
+  vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
+  reference: (y, p) => (y > 0 ? 1 : y + p),
+  sample: { low: -1.4, high: 4, parameters: [1.5, 0], kinks: [0] },
+});
+export const selu = unary({
+  code: Op.Selu,
+  name: "selu",
+  doc: "λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.",
+  saves: "output",
+  vjp: (dy, { y }) => [seluGrad(dy, y)],
+  reference: (x) => SELU_SCALE * (x > 0 ? x : SELU_ALPHA * Math.expm1(x)),
+  sample: { ...plain, kinks: [0] },
+});
+export const seluGrad = derivative({
+  code: Op.SeluGrad,
+  name: "seluGrad",
+  doc: "λ·dy where y > 0, else dy·(y + λα).",
+  vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
+  reference: (y) => (y > 0 ? SELU_SCALE : y + SELU_SCALE * SELU_ALPHA),
+  sample: { low: -1.6, high: 4, kinks: [0] },
+});
+
+/** φ(x), the density of the standard normal distribution. */
+const density = (x: Value): Value => mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+
+export const erf = unary({
+  code: Op.Erf,
+  name: "erf",
+  doc: "The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).",
+  saves: "input",
+  vjp: (dy, { x }) => [product(dy, exp(neg(square(x))), 2 / Math.sqrt(Math.PI))],
+  reference: erf64,
+  sample: plain,
+});
+const geluErf = unary({
+  code: Op.Gelu,
+  name: "gelu",
+  doc: "x·Φ(x) (Hendrycks and Gimpel 2016). Derivative Φ(x) + x·φ(x).",
+  saves: "input",
+  vjp: (dy, { x }) => [geluGrad(dy, x)],
+  reference: (x) => (x === -Infinity ? 0 : 0.5 * x * erfc64(-x / Math.SQRT2)),
+  sample: plain,
+});
+export const geluGrad = derivative({
+  code: Op.GeluGrad,
+  name: "geluGrad",
+  doc: "dy·(Φ(x) + x·φ(x)).",
+  vjp: (d, { dy, x }) => product(d, dy, density(x), sub(2, square(x))),
+  reference: (x) => 0.5 * erfc64(-x / Math.SQRT2) + (x * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI),
+  sample: plain,
+});
+// gelu_tanh(x) = ½x(1 + tanh u), u = c(x + 0.044715x³), c = √(2/π).
+const C = Math.sqrt(2 / Math.PI);
+const geluTanhOp = unary({
+  code: Op.GeluTanh,
+  name: "geluTanh",
+  doc: "½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh.",
+  saves: "input",
+  vjp: (dy, { x }) => [geluTanhGrad(dy, x)],
+  reference: (x) => 0.5 * x * (1 + Math.tanh(C * (x + 0.044715 * x ** 3))),
+  sample: { ...plain, extreme: 1e3 },
+});
+export const geluTanhGrad = derivative({
+  code: Op.GeluTanhGrad,
+  name: "geluTanhGrad",
+  doc: "dy·(½(1 + t) + ½x(1 − t²)u′) with t = tanh u.",
+  vjp(d, { dy, x }) {
+    // (1 − t²)·(u′ + ½x(u″ − 2t·u′²)), u′ = c(1 + 0.134145x²), u″ = 0.26829cx.
+    const x2 = square(x);
+    const t = tanh(mul(mul(x, add(mul(x2, 0.044715), 1)), C));
+    const u1 = mul(add(mul(x2, 0.134145), 1), C);
+    const bend = sub(mul(x, 0.26829 * C), product(t, square(u1), 2));
+    return product(d, dy, sub(1, square(t)), add(u1, product(x, bend, 0.5)));
+  },
+  reference(x) {
+    const t = Math.tanh(C * (x + 0.044715 * x ** 3));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * C * (1 + 0.134145 * x * x);
+  },
+  sample: { ...plain, extreme: 1e3 },
+});
+/** Gaussian error linear unit: x·Φ(x), or its approximation by tanh. */
+export function gelu(x: Operand, { approximate = "none" }: { approximate?: "none" | "tanh" } = {}): Value {
+  requireChoice("gelu", "approximate", approximate, ["none", "tanh"]);
+  return approximate === "tanh" ? geluTanhOp(x) : geluErf(x);
+}
+
+const logistic = (x: number) => 1 / (1 + Math.exp(-x));
+export const silu = unary({
+  code: Op.Silu,
+  name: "silu",
+  doc: "x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).",
+  saves: "input",
+  vjp: (dy, { x }) => [siluGrad(dy, x)],
+  reference: (x) => x * logistic(x),
+  sample: plain,
+});
+export const siluGrad = derivative({
+  code: Op.SiluGrad,
+  name: "siluGrad",
+  doc: "dy·σ(x)·(1 + x·(1 − σ(x))).",
+  vjp(d, { dy, x }) {
+    // σ(1 − σ)(2 + x(1 − 2σ)).
+    const s = sigmoid(x);
+    return product(d, dy, s, sub(1, s), add(mul(x, sub(1, mul(s, 2))), 2));
+  },
+  reference: (x) => logistic(x) * (1 + x * (1 - logistic(x))),
+  sample: plain,
+});
+export const mish = unary({
+  code: Op.Mish,
+  name: "mish",
+  doc: "x·tanh(softplus(x)) (Misra 2019). Derivative t + x(1 − t²)σ.",
+  saves: "input",
+  vjp: (dy, { x }) => [mishGrad(dy, x)],
+  reference: (x) => x * Math.tanh(Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
+  sample: plain,
+});
+export const mishGrad = derivative({
+  code: Op.MishGrad,
+  name: "mishGrad",
+  doc: "dy·(t + x(1 − t²)σ), t = tanh(softplus(x)), σ = sigmoid(x).",
+  vjp(d, { dy, x }) {
+    // 2t′ + x·t″, t′ = (1 − t²)σ, t″ = t′(1 − σ − 2tσ).
+    const s = sigmoid(x);
+    const t = tanh(softplusOp(x));
+    const t1 = mul(sub(1, square(t)), s);
+    const t2 = mul(t1, sub(sub(1, s), product(t, s, 2)));
+    return product(d, dy, add(mul(t1, 2), mul(x, t2)));
+  },
+  reference(x) {
+    const t = Math.tanh(Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))));
+    return t + x * (1 - t * t) * logistic(x);
+  },
+  sample: plain,
+});
+export const hardSigmoid = unary({
+  code: Op.HardSigmoid,
+  name: "hardSigmoid",
+  doc: "min(max(x + 3, 0), 6)/6 (≤ 1 ulp). Derivative 1/6 inside (−3, 3).",
+  saves: "input",
+  vjp: (dy, { x }) => [hardSigmoidGrad(dy, x)],
+  reference: (x) => Math.min(6, Math.max(0, x + 3)) / 6,
+  sample: { ...plain, kinks: [-3, 3] },
+});
+export const hardSigmoidGrad = derivative({
+  code: Op.HardSigmoidGrad,
+  name: "hardSigmoidGrad",
+  doc: "dy/6 inside (−3, 3), else 0.",
+  vjp: () => null,
+  reference: (x) => (Math.abs(x) < 3 ? 1 / 6 : 0),
+  sample: { ...plain, kinks: [-3, 3] },
+});
+export const hardSwish = unary({
+  code: Op.HardSwish,
+  name: "hardSwish",
+  doc: "x·hardSigmoid(x) (Howard et al. 2019; ≤ 2 ulp). Derivative x/3 + ½ inside (−3, 3), 0 below, 1 above.",
+  saves: "input",
+  vjp: (dy, { x }) => [hardSwishGrad(dy, x)],
+  reference: (x) => (x * Math.min(6, Math.max(0, x + 3))) / 6,
+  sample: { ...plain, kinks: [-3, 3] },
+});
+export const hardSwishGrad = derivative({
+  code: Op.HardSwishGrad,
+  name: "hardSwishGrad",
+  doc: "dy·(x/3 + ½) inside (−3, 3), 0 below, dy above.",
+  vjp: (d, { dy, x }) => product(d, dy, indicator(lt(abs(x), 3)), 1 / 3),
+  reference: (x) => (x <= -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6),
+  sample: { ...plain, kinks: [-3, 3] },
+});
+export const hardTanh = unary({
+  code: Op.HardTanh,
+  name: "hardTanh",
+  doc: "min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.",
+  saves: "input",
+  parameters: (low: number = -1, high: number = 1) => [low, high],
+  vjp: (dy, { x, p, q }) => [hardTanhGrad(dy, x, p, q)],
+  reference: (x, p, q) => Math.min(q, Math.max(p, x)),
+  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
+});
+export const hardTanhGrad = derivative({
+  code: Op.HardTanhGrad,
+  name: "hardTanhGrad",
+  doc: "dy where low < x < high, else 0.",
+  vjp: () => null,
+  reference: (x, p, q) => Number(x > p && x < q),
+  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
+});
+
+export const activationDefinitions = {
+  softplus: softplusOp,
+  gelu: geluErf,
+  geluTanh: geluTanhOp,
+};

@@ -1,0 +1,398 @@
+/** Elementary pointwise ops: signs, powers, exp and log, rounding, arithmetic, comparisons, choice by a mask. */
+
+import { Op, Where } from "../../../assembly/opcodes.ts";
+import { TypeError } from "../../runtime/errors.ts";
+import { apply, type OpDefinition, type Operand } from "../definition/op.ts";
+import { broadcastShapes, INT32_MAX as MAX, INT32_MIN as MIN, requireType, type Value } from "../definition/value.ts";
+import { broadcastTo, cast, full } from "../shape/shape.ts";
+import { binary, derivative, promote, type UnaryOp, unary } from "./pointwise.ts";
+
+const plain = { low: -4, high: 4, extreme: 1e30 };
+const positive = { low: 0.2, high: 4, extreme: 1e30 };
+export const neg: UnaryOp = unary({
+  code: Op.Neg,
+  name: "neg",
+  doc: "−x. Derivative −1.",
+  saves: "none",
+  integer: (x) => sub(0, x),
+  vjp: (dy) => [neg(dy)],
+  reference: (x) => -x,
+  sample: plain,
+});
+export const abs = unary({
+  code: Op.Abs,
+  name: "abs",
+  doc: "|x|. Derivative sign(x), 0 at 0.",
+  saves: "input",
+  integer: (x) => maximum(x, neg(x)),
+  vjp: (dy, { x }) => [mul(dy, sign(x))],
+  reference: Math.abs,
+  sample: { ...plain, kinks: [0] },
+});
+export const sign = unary({
+  code: Op.Sign,
+  name: "sign",
+  doc: "−1, 0 or 1. Derivative 0.",
+  saves: "none",
+  integer: (x) => minimum(maximum(x, -1), 1),
+  vjp: () => [null],
+  reference: Math.sign,
+  sample: { ...plain, kinks: [0] },
+});
+export const square = unary({
+  code: Op.Square,
+  name: "square",
+  doc: "x². Derivative 2x.",
+  saves: "input",
+  integer: (x) => mul(x, x),
+  vjp: (dy, { x }) => [mul(mul(dy, x), 2)],
+  reference: (x) => x * x,
+  sample: { ...plain, extreme: 1e18 },
+});
+export const sqrt = unary({
+  code: Op.Sqrt,
+  name: "sqrt",
+  doc: "√x, NaN below 0. Derivative 1/(2√x).",
+  saves: "output",
+  vjp: (dy, { y }) => [mul(div(dy, y), 0.5)],
+  reference: Math.sqrt,
+  sample: positive,
+});
+export const rsqrt = unary({
+  code: Op.Rsqrt,
+  name: "rsqrt",
+  doc: "1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).",
+  saves: "output",
+  vjp: (dy, { y }) => [mul(mul(dy, mul(square(y), y)), -0.5)],
+  reference: (x) => 1 / Math.sqrt(x),
+  sample: positive,
+});
+export const reciprocal = unary({
+  code: Op.Reciprocal,
+  name: "reciprocal",
+  doc: "1/x. Derivative −1/x².",
+  saves: "output",
+  vjp: (dy, { y }) => [neg(mul(dy, square(y)))],
+  reference: (x) => 1 / x,
+  sample: positive,
+});
+export const exp = unary({
+  code: Op.Exp,
+  name: "exp",
+  doc: "eˣ (≤ 1.1 ulp). Derivative eˣ.",
+  saves: "output",
+  vjp: (dy, { y }) => [mul(dy, y)],
+  reference: Math.exp,
+  sample: { low: -4, high: 4, extreme: 100 },
+});
+export const expm1 = unary({
+  code: Op.Expm1,
+  name: "expm1",
+  doc: "eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.",
+  saves: "output",
+  vjp: (dy, { y }) => [mul(dy, add(y, 1))],
+  reference: Math.expm1,
+  sample: { low: -4, high: 4, extreme: 100 },
+});
+export const log = unary({
+  code: Op.Log,
+  name: "log",
+  doc: "Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.",
+  saves: "input",
+  vjp: (dy, { x }) => [div(dy, x)],
+  reference: Math.log,
+  sample: positive,
+});
+export const log1p = unary({
+  code: Op.Log1p,
+  name: "log1p",
+  doc: "log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).",
+  saves: "input",
+  vjp: (dy, { x }) => [div(dy, add(x, 1))],
+  reference: Math.log1p,
+  sample: { low: -0.7, high: 4, extreme: 1e30 },
+});
+const steps = {
+  ...plain,
+  kinks: [-4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5],
+};
+export const floor = unary({
+  code: Op.Floor,
+  name: "floor",
+  doc: "The largest whole number ≤ x. Derivative 0.",
+  saves: "none",
+  integer: (x) => x,
+  vjp: () => [null],
+  reference: Math.floor,
+  sample: steps,
+});
+export const ceil = unary({
+  code: Op.Ceil,
+  name: "ceil",
+  doc: "The smallest whole number ≥ x. Derivative 0.",
+  saves: "none",
+  integer: (x) => x,
+  vjp: () => [null],
+  reference: Math.ceil,
+  sample: steps,
+});
+export const round = unary({
+  code: Op.Round,
+  name: "round",
+  doc: "The nearest whole number, halves to even. Derivative 0.",
+  saves: "none",
+  integer: (x) => x,
+  vjp: () => [null],
+  reference: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
+  sample: steps,
+});
+export const clamp = unary({
+  code: Op.Clamp,
+  name: "clamp",
+  doc: "min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.",
+  saves: "input",
+  parameters: (low?: number | null, high?: number | null) => {
+    if (low == null && high == null)
+      throw new TypeError("clamp: no bounds given. Pass clamp(low, high); null leaves one open.");
+    return [low ?? -Infinity, high ?? Infinity];
+  },
+  integer(x, low, high) {
+    // A bound beyond int32 on the far side never binds; one on the near side is a result that int32 does not hold.
+    const isLow = low === -Infinity || (Number.isInteger(low) && low <= MAX);
+    const isHigh = high === Infinity || (Number.isInteger(high) && high >= MIN);
+    if (!isLow || !isHigh) return null;
+    const raised = low <= MIN ? x : maximum(x, low);
+    return high >= MAX ? raised : minimum(raised, high);
+  },
+  vjp: (dy, { x, p, q }) => [clampGrad(dy, x, p, q)],
+  reference: (x, p, q) => Math.min(q, Math.max(p, x)),
+  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
+});
+export const clampGrad = derivative({
+  code: Op.ClampGrad,
+  name: "clampGrad",
+  doc: "dy where low ≤ x ≤ high, else 0.",
+  vjp: () => null,
+  reference: (x, p, q) => Number(x >= p && x <= q),
+  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
+});
+
+export const add = binary({
+  code: Op.Add,
+  name: "add",
+  doc: "a + b. Derivatives 1, 1.",
+  type: "int",
+  saves: "none",
+  vjp: (dy) => [dy, dy],
+  reference: (a, b) => a + b,
+  sample: plain,
+});
+export const sub = binary({
+  code: Op.Sub,
+  name: "sub",
+  doc: "a − b. Derivatives 1, −1.",
+  type: "int",
+  saves: "none",
+  vjp: (dy, { needs }) => [dy, needs[1] ? neg(dy) : null],
+  reference: (a, b) => a - b,
+  sample: plain,
+});
+export const mul = binary({
+  code: Op.Mul,
+  name: "mul",
+  doc: "a·b. Derivatives b, a.",
+  type: "int",
+  saves: "input",
+  vjp: (dy, { a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null],
+  reference: (a, b) => a * b,
+  sample: { ...plain, extreme: 1e18 },
+});
+export const div = binary({
+  code: Op.Div,
+  name: "div",
+  doc: "a / b, always float32. Derivatives 1/b, −a/b².",
+  saves: "both",
+  // (a/b)/b rather than (1/b)·(a/b): 1/b overflows first.
+  vjp: (dy, { b, y, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null],
+  reference: (a, b) => a / b,
+  sample: { ...plain, second: positive },
+});
+export const pow = binary({
+  code: Op.Pow,
+  name: "pow",
+  doc: "aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).",
+  saves: "both",
+  integer(x, exponent) {
+    if (exponent < 0 || exponent > MAX) return null;
+    const power = (base: Value, n: number): Value => {
+      if (n <= 1) return n ? base : full(x.shape, 1, "int32");
+      const even = power(mul(base, base), n >> 1);
+      return n & 1 ? mul(base, even) : even;
+    };
+    return power(x, exponent);
+  },
+  vjp: (dy, { a, b, y, needs }) => {
+    const flat = () => logicalAnd(eq(a, 0), ge(b, 0));
+    return [
+      needs[0] ? where(eq(b, 0), 0, mul(dy, mul(b, pow(a, sub(b, 1))))) : null,
+      needs[1] ? where(flat(), 0, mul(dy, mul(y, log(where(flat(), 1, a))))) : null,
+    ];
+  },
+  reference: Math.pow,
+  sample: { ...positive, second: { low: -3, high: 3 } },
+});
+/** What an operand gets of the gradient of a maximum or minimum: nothing if it loses, half in a tie, else (NaN too) all. */
+function share(loses: Value, ties: Value): Value {
+  return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));
+}
+export const maximum = binary({
+  code: Op.Maximum,
+  name: "maximum",
+  doc: "The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.",
+  type: "int",
+  saves: "input",
+  integer: (x, c) => (c < MIN ? x : null),
+  commutes: true,
+  vjp: (dy, { a, b, needs }) => [
+    needs[0] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
+    needs[1] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
+  ],
+  reference: Math.max,
+  sample: plain,
+});
+export const minimum = binary({
+  code: Op.Minimum,
+  name: "minimum",
+  doc: "The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.",
+  type: "int",
+  saves: "input",
+  integer: (x, c) => (c > MAX ? x : null),
+  commutes: true,
+  vjp: (dy, { a, b, needs }) => [
+    needs[0] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
+    needs[1] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
+  ],
+  reference: Math.min,
+  sample: plain,
+});
+export const mod = binary({
+  code: Op.Mod,
+  name: "mod",
+  doc: "a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1, −⌊a/b⌋.",
+  type: "int",
+  saves: "both",
+  // |b| > |a|: a stays, or becomes a + b if the signs differ.
+  integer: (x, b) => (b > MAX ? where(lt(x, 0), add(x, b | 0), x) : b < MIN ? where(gt(x, 0), add(x, b | 0), x) : null),
+  // ⌊a/b⌋ from the remainder, since a/b may round up to the next whole number; −1 where the remainder is an infinite b.
+  vjp: (dy, { a, b, y, needs }) => [
+    dy,
+    needs[1] ? neg(mul(dy, where(eq(abs(y), Infinity), -1, round(div(sub(a, y), b))))) : null,
+  ],
+  reference: (a, b) => a - b * Math.floor(a / b),
+  // a/b stays inside one whole number, away from the jumps.
+  sample: { low: 3.2, high: 3.8, second: { low: 1.3, high: 1.5 } },
+});
+export const eq = binary({
+  code: Op.Equal,
+  name: "eq",
+  doc: "a = b, as bool.",
+  type: "bool",
+  saves: "none",
+  reference: (a, b) => Number(a === b),
+  sample: plain,
+});
+export const ne = binary({
+  code: Op.NotEqual,
+  name: "ne",
+  doc: "a ≠ b, as bool.",
+  type: "bool",
+  saves: "none",
+  reference: (a, b) => Number(a !== b),
+  sample: plain,
+});
+export const lt = binary({
+  code: Op.Less,
+  name: "lt",
+  doc: "a < b, as bool.",
+  type: "bool",
+  round: { first: Math.floor, second: Math.ceil },
+  saves: "none",
+  reference: (a, b) => Number(a < b),
+  sample: plain,
+});
+export const le = binary({
+  code: Op.LessEqual,
+  name: "le",
+  doc: "a ≤ b, as bool.",
+  type: "bool",
+  round: { first: Math.ceil, second: Math.floor },
+  saves: "none",
+  reference: (a, b) => Number(a <= b),
+  sample: plain,
+});
+/** a > b, as bool. */
+export const gt = (a: Operand, b: Operand): Value => lt(b, a);
+/** a ≥ b, as bool. */
+export const ge = (a: Operand, b: Operand): Value => le(b, a);
+
+const truth = (x: Operand): Value => (typeof x === "object" && x.dtype === "bool" ? x : ne(x, 0));
+/** a ∧ b, as bool; numbers count as true unless 0. */
+export const logicalAnd = (a: Operand, b: Operand): Value => cast(mul(truth(a), truth(b)), "bool");
+/** a ∨ b, as bool. */
+export const logicalOr = (a: Operand, b: Operand): Value => cast(maximum(truth(a), truth(b)), "bool");
+/** a ⊕ b, as bool. */
+export const logicalXor = (a: Operand, b: Operand): Value => ne(truth(a), truth(b));
+export const logicalNot = (x: Operand): Value => eq(x, 0);
+/** Where x is NaN, as bool. */
+export const isNaN = (x: Operand): Value => ne(x, x);
+
+export const whereDefinition: OpDefinition<null> = {
+  code: Op.Where,
+  name: "where",
+  doc: "condition ? a : b. The gradient goes to whichever was taken.",
+  saves: [0],
+  inPlace: [1, 2],
+  infer: ([, a]) => [{ shape: a!.shape, dtype: a!.dtype }],
+  encode(encoder, { inputs: [condition, a, b], outputs: [out], address }) {
+    encoder.begin(Op.Where, Where.words);
+    encoder.set(Where.out, address(out!));
+    encoder.set(Where.condition, address(condition!));
+    encoder.set(Where.a, address(a!));
+    encoder.set(Where.b, address(b!));
+    encoder.set(Where.n, out!.size);
+    encoder.end();
+  },
+  vjp: (dy, { inputs: [condition], needs }) => [
+    null,
+    needs[1] ? where(condition!, dy, 0) : null,
+    needs[2] ? where(condition!, 0, dy) : null,
+  ],
+  reference: ([condition, a, b]) => [
+    {
+      shape: a!.shape,
+      data: Float64Array.from(condition!.data, (c, i) => (c ? a!.data[i]! : b!.data[i]!)),
+    },
+  ],
+  samples: [[], [0], [1], [3], [5], [31], [33]].map((shape) => ({
+    inputs: [{ shape, dtype: "bool" }, { shape }, { shape }],
+    attributes: null,
+  })),
+};
+
+/**
+ * condition ? a : b, element by element; the three broadcast. Two numbers make float32, or int32 if both are int32 and float32 does not
+ * hold one of them.
+ * @param condition bool
+ */
+export function where(condition: Value, a: Operand, b: Operand): Value {
+  requireType("where", condition, "bool", "condition");
+  const isBool = (x: Operand) => typeof x === "object" && x.dtype === "bool";
+  const [x, y] = promote("where", a, b, true);
+  const shape = broadcastShapes("where", broadcastShapes("where", x.shape, y.shape), condition.shape);
+  const chosen = apply(
+    whereDefinition,
+    [broadcastTo(condition, shape), broadcastTo(x, shape), broadcastTo(y, shape)],
+    null,
+  );
+  return isBool(a) && isBool(b) ? cast(chosen, "bool") : chosen;
+}

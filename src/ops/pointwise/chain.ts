@@ -1,0 +1,65 @@
+/** Several pointwise ops over the same elements as one instruction. Made by compile's passes alone. */
+import { Block, Chain, Op } from "../../../assembly/opcodes.ts";
+import { WordList } from "../../runtime/engine.ts";
+import type { AnyOp, OpDefinition } from "../definition/op.ts";
+import type { Value } from "../definition/value.ts";
+
+/** Bytes of scratch for 32-bit elements. */
+const BLOCK_BYTES = 4 * Block.elements;
+
+/** One op of a chain. */
+export interface ChainPart {
+  readonly op: AnyOp;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly attributes: unknown;
+}
+
+export interface ChainAttributes {
+  /** Elements. */
+  readonly n: number;
+  readonly parts: readonly ChainPart[];
+  /** The block of scratch memory in which a value lives that nothing outside of the chain reads; undefined for others. */
+  readonly blockOf: (value: Value) => number | undefined;
+  /** Blocks of scratch memory in use. */
+  readonly blocks: number;
+}
+
+export const chainDefinition: OpDefinition<ChainAttributes> = {
+  code: Op.Chain,
+  name: "chain",
+  doc: "Pointwise ops one behind the other, block by block. Only in compiled functions.",
+  infer: (_, { parts }) => parts.flatMap(({ outputs }) => outputs),
+  flops: (_, __, { n, parts }) => n * parts.length,
+  encode(encoder, { attributes: { parts, n, blockOf, blocks }, address }) {
+    const bytes = blocks * BLOCK_BYTES;
+    const scratch = encoder.workspace(bytes);
+    const list = new WordList();
+    const masks = parts.map(({ op, inputs, outputs, attributes }) => {
+      const place = (value: Value): number => {
+        const block = blockOf(value);
+        return block === undefined ? address(value) : scratch + block * BLOCK_BYTES;
+      };
+      op.encode(list, { inputs, outputs, attributes, address: place });
+      // Pointwise layouts name the output first, then the inputs in their order.
+      return [outputs[0]!, ...inputs].reduce((mask, x, j) => mask | (blockOf(x) === undefined ? 0 : 1 << j), 0);
+    });
+    encoder.begin(Op.Chain, Chain.words + masks.length + list.words.length);
+    encoder.set(Chain.n, n);
+    encoder.set(Chain.count, parts.length);
+    encoder.set(Chain.scratch, bytes);
+    [...masks, ...list.words].forEach((word, i) => encoder.set(Chain.words + i, word));
+    encoder.end();
+  },
+};
+
+/** Whether an instruction of this op can be part of a chain, given what it reads and writes. */
+export function isChainable(op: AnyOp, inputs: readonly Value[], [out]: readonly Value[]): boolean {
+  if ((op.code > Op.Where && op.code !== Op.Cast) || !out?.size) return false;
+  const scalars = op.code >= Op.Add && op.code <= Op.LessEqual;
+  return inputs.every(
+    (x) =>
+      (x.shape.length === out.shape.length && x.shape.every((dim, i) => dim === out.shape[i])) ||
+      (scalars && x.size === 1),
+  );
+}

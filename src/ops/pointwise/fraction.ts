@@ -1,0 +1,20 @@
+/** A check of float32 values that compiled functions keep. Losses use it; it has no public name. */
+
+import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
+import type { Value } from "../definition/value.ts";
+import { clamp } from "./arithmetic.ts";
+
+interface FractionAttributes extends Array<number> {
+  readonly error: RangeCheck["error"];
+}
+const definition = {
+  ...(clamp.definition as unknown as OpDefinition<FractionAttributes>),
+  saves: "none",
+  checks: (_, { error }) => [{ input: 0, low: 0, high: 1, isFloat: true, error }],
+  // Values inside are left as they are.
+  vjp: (dy) => [dy],
+} satisfies OpDefinition<FractionAttributes>;
+
+/** x, whose values must be in 0 … 1. @throws the error for the first that is not */
+export const checkedFraction = (x: Value, error: RangeCheck["error"]): Value =>
+  apply<FractionAttributes>(definition, [x], Object.assign([0, 1], { error }));

@@ -1,0 +1,34 @@
+/** The logistic loss of a logit and a probability, and its slope. Losses are built on them; they have no public names. */
+import { Op } from "../../../assembly/opcodes.ts";
+import { sigmoid } from "./activation.ts";
+import { mul, neg } from "./arithmetic.ts";
+import { binary } from "./pointwise.ts";
+
+const softplus64 = (x: number): number => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+const sample = { low: -4, high: 4, second: { low: 0, high: 1 } };
+
+export const logisticLoss = binary({
+  code: Op.LogisticLoss,
+  name: "logisticLoss",
+  doc: "−t·log σ(x) − (1 − t)·log σ(−x), where 0·∞ = 0. Derivatives σ(x) − t, −x.",
+  saves: "input",
+  vjp: (dy, { a: x, b: t, needs }) => [
+    needs[0] ? mul(dy, logisticSlope(x, t)) : null,
+    needs[1] ? neg(mul(dy, x)) : null,
+  ],
+  reference: (x, t) => (t === 0 ? 0 : t * softplus64(-x)) + (t === 1 ? 0 : (1 - t) * softplus64(x)),
+  sample,
+});
+
+export const logisticSlope = binary({
+  code: Op.LogisticSlope,
+  name: "logisticSlope",
+  doc: "σ(x) − t, as 1 − t − σ(−x) above 0: exact where t is 0 or 1. Derivatives σ(x)·σ(−x), −1.",
+  saves: "input",
+  vjp: (dy, { a: x, needs }) => [
+    needs[0] ? mul(dy, mul(sigmoid(x), sigmoid(neg(x)))) : null,
+    needs[1] ? neg(dy) : null,
+  ],
+  reference: (x, t) => (1 - t) / (1 + Math.exp(-x)) - t / (1 + Math.exp(x)),
+  sample,
+});

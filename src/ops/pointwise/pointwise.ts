@@ -1,0 +1,321 @@
+/** The three forms of a pointwise op (one operand, a derivative, two operands with broadcasting), as table entries. */
+import { Binary, Dim, type Op, Type, Unary, Zip } from "../../../assembly/opcodes.ts";
+import { ShapeError, TypeError } from "../../runtime/errors.ts";
+import { apply, constant, type OpDefinition, type Operand, type Sample, type SampleInput } from "../definition/op.ts";
+import {
+  broadcastShapes,
+  broadcastStrides,
+  collapse,
+  isInt32,
+  requireType,
+  type Shape,
+  sameShape,
+  show,
+  typeCode,
+  type Value,
+} from "../definition/value.ts";
+import { cast } from "../shape/shape.ts";
+
+/** A pointwise kernel's two parameters. */
+export type Parameters = readonly [p: number, q: number];
+
+/** Where a pointwise op is tested: uniformly in [low, high), away from kinks, and at ±extreme. */
+export interface Range {
+  readonly low: number;
+  readonly high: number;
+  readonly extreme?: number;
+  readonly kinks?: readonly number[];
+  readonly parameters?: Parameters;
+}
+
+/** A public function with its table entry. */
+export type Defined<F, A = unknown> = F & {
+  readonly definition: OpDefinition<A>;
+  readonly range: Range;
+};
+
+/** A pointwise op of one operand without arguments: named where entries refer to each other. */
+export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
+
+const NONE: Parameters = [0, 0];
+const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
+
+/** @throws TypeError unless x is a number or a tensor */
+export function requireOperand(op: string, x: Operand): void {
+  if (typeof x === "number" || (typeof x === "object" && x !== null && "dtype" in x && Array.isArray(x.shape))) return;
+  const what = Array.isArray(x) ? "an array" : typeof x === "string" ? `"${x}"` : String(x);
+  throw new TypeError(`${op}: ${what} is neither a tensor nor a number. Wrap values in tensor(…).`);
+}
+
+/** Converts numbers and other element types to float32. */
+export function float(x: Operand, op = "op"): Value {
+  requireOperand(op, x);
+  return typeof x === "number" ? constant(x) : cast(x, "float32");
+}
+
+/** Whole numbers as int32, where no digit is lost; all else as float32. */
+export function exact(x: Operand, op = "op"): Value {
+  requireOperand(op, x);
+  return typeof x === "number" || x.dtype === "float32" ? float(x, op) : cast(x, "int32");
+}
+
+interface UnaryEntry<Arguments extends unknown[]> {
+  code: Op;
+  name: string;
+  doc: string;
+  saves: "none" | "input" | "output";
+  /** How the public arguments become the kernel's parameters. */
+  parameters?: (...args: Arguments) => Parameters;
+  /** The same of int32, which then stays int32; null for parameters that ask for float32. Absent where results are not whole. */
+  integer?: (x: Value, p: number, q: number) => Value | null;
+  /** The gradient in terms of ops; null where it is zero everywhere. */
+  vjp: (dy: Value, saved: { x: Value; y: Value; p: number; q: number }) => [Value | null];
+  reference: (x: number, p: number, q: number) => number;
+  sample: Range;
+}
+
+/** A pointwise op of one operand. */
+export function unary<Arguments extends unknown[] = []>(
+  entry: UnaryEntry<Arguments>,
+): Defined<(x: Operand, ...args: Arguments) => Value, Parameters> {
+  const { code, name, doc, saves, reference, sample } = entry;
+  const definition: OpDefinition<Parameters> = {
+    code,
+    name,
+    doc,
+    saves,
+    inPlace: [0],
+    infer: ([x]) => [{ shape: x!.shape, dtype: "float32" }],
+    encode(encoder, { inputs, outputs, attributes, address }) {
+      encoder.begin(code, Unary.words);
+      encoder.set(Unary.out, address(outputs[0]!));
+      encoder.set(Unary.x, address(inputs[0]!));
+      encoder.set(Unary.n, inputs[0]!.size);
+      encoder.setFloat(Unary.p, attributes[0]);
+      encoder.setFloat(Unary.q, attributes[1]);
+      encoder.end();
+    },
+    vjp: (dy, { inputs, outputs, attributes: [p, q] }) => entry.vjp(dy, { x: inputs[0]!, y: outputs[0]!, p, q }),
+    reference: ([x], [p, q]) => [
+      {
+        shape: x!.shape,
+        data: Float64Array.from(x!.data, (v) => reference(v, p, q)),
+      },
+    ],
+    samples: LENGTHS.map((shape) => ({
+      inputs: [{ ...sample, shape }],
+      attributes: sample.parameters ?? [0, 0],
+    })),
+  };
+  const { integer } = entry;
+  const call = (x: Operand, ...args: Arguments) => {
+    const parameters = entry.parameters?.(...args) ?? NONE;
+    const isWhole = integer && typeof x === "object" && x !== null && "dtype" in x && x.dtype !== "float32";
+    const whole = isWhole ? integer(cast(x, "int32"), ...parameters) : null;
+    return whole ?? apply(definition, [float(x, name)], parameters);
+  };
+  return Object.assign(call, { definition, range: sample });
+}
+
+interface DerivativeEntry {
+  code: Op;
+  name: string;
+  doc: string;
+  /** The gradient with respect to the second operand, x or y, given d = the gradient of the result; null where zero. */
+  vjp: (d: Value, saved: { dy: Value; x: Value; p: number; q: number }) => Value | null;
+  /** The factor that multiplies dy. */
+  reference: (x: number, p: number, q: number) => number;
+  sample: Range;
+}
+
+/** A derivative kernel: (dy, x or y) → dx. Linear in dy, so its own gradient there is itself. */
+export function derivative(
+  entry: DerivativeEntry,
+): Defined<(dy: Value, x: Value, p?: number, q?: number) => Value, Parameters> {
+  const { code, name, doc, reference, sample } = entry;
+  const definition: OpDefinition<Parameters> = {
+    code,
+    name,
+    doc,
+    saves: "input",
+    inPlace: [0, 1],
+    infer([dy, x]) {
+      if (!sameShape(dy!.shape, x!.shape))
+        throw new ShapeError(`${name}: ${show(dy!.shape)} and ${show(x!.shape)} differ.`);
+      for (const input of [dy!, x!]) requireType(name, input, "float32");
+      return [{ shape: dy!.shape, dtype: "float32" }];
+    },
+    encode(encoder, { inputs, outputs, attributes: [p, q], address }) {
+      encoder.begin(code, Zip.words);
+      encoder.set(Zip.out, address(outputs[0]!));
+      encoder.set(Zip.a, address(inputs[0]!));
+      encoder.set(Zip.b, address(inputs[1]!));
+      encoder.set(Zip.n, inputs[0]!.size);
+      encoder.setFloat(Zip.p, p);
+      encoder.setFloat(Zip.q, q);
+      encoder.end();
+    },
+    vjp: (d, { inputs: [dy, x], attributes: [p, q], needs }) => [
+      needs[0] ? call(d, x!, p, q) : null,
+      needs[1] ? entry.vjp(d, { dy: dy!, x: x!, p, q }) : null,
+    ],
+    reference: ([dy, x], [p, q]) => [
+      {
+        shape: dy!.shape,
+        data: Float64Array.from(dy!.data, (v, i) => v * reference(x!.data[i]!, p, q)),
+      },
+    ],
+    samples: LENGTHS.map((shape) => ({
+      inputs: [{ shape }, { ...sample, shape }],
+      attributes: sample.parameters ?? [0, 0],
+    })),
+  };
+  const call = (dy: Value, x: Value, p = 0, q = 0) => apply(definition, [dy, x], [p, q]);
+  return Object.assign(call, { definition, range: sample });
+}
+
+/** How the first and the second operand are rounded. */
+interface Rounding {
+  readonly first: (x: number) => number;
+  readonly second: (x: number) => number;
+}
+
+interface BinaryEntry {
+  code: Op;
+  name: string;
+  doc: string;
+  /** `int`: int32 operands stay int32;  `bool`: the result is a mask, of float32 or int32 operands. */
+  type?: "float" | "int" | "bool";
+  saves: "none" | "input" | "output" | "both";
+  /** The result of an int32 tensor and a number where it is exact but promotion would round, as int32; null if there is none. */
+  integer?: (x: Value, c: number) => Value | null;
+  /** Whether `integer` holds for a number that comes first, too. */
+  commutes?: boolean;
+  /** Gradients before they are summed back over broadcast dimensions (the driver does that). */
+  vjp?: (dy: Value, saved: { a: Value; b: Value; y: Value; needs: readonly boolean[] }) => [Value | null, Value | null];
+  /** A comparison of order: how a number beside whole ones becomes a whole number. */
+  round?: Rounding;
+  reference: (a: number, b: number) => number;
+  sample: Range & { second?: Range };
+}
+
+// biome-ignore format: a list, as it is read
+const PAIRS: [Shape, Shape][] = [
+  [[], []], [[0], [0]], [[1], [1]], [[3], [3]], [[4], [4]], [[5], [5]], [[31], [31]], [[33], [33]],
+  [[5], []], [[], [5]], [[3, 5], [5]], [[5], [3, 5]], [[3, 5], [3, 1]], [[3, 1], [3, 5]], [[3, 1], [1, 5]], [[0, 4], [4]],
+  [[2, 3, 4], [3, 1]], [[2, 1, 4], [1, 3, 1]], [[2, 1, 3, 1], [5, 1, 4]], [[1, 1], [2, 3]],
+];
+
+/**
+ * Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. Two numbers are float32, unless both are
+ * int32 and float32 does not hold one of them.
+ */
+export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
+  requireOperand(op, a);
+  requireOperand(op, b);
+  const isFloat = (x: Operand) => (typeof x === "number" ? !isInt32(x) : x.dtype === "float32");
+  const isExact = (x: Operand) => typeof x !== "number" || Math.fround(x) === x;
+  const fits = typeof a === "number" && typeof b === "number" && isExact(a) && isExact(b);
+  const dtype = keepInt && !fits && !isFloat(a) && !isFloat(b) ? "int32" : "float32";
+  const convert = (x: Operand) => (typeof x === "number" ? constant(x, dtype) : cast(x, dtype));
+  return [convert(a), convert(b)];
+}
+
+/**
+ * Operands of a comparison, which loses no digit: int32 beside float32 stay what they are. Beside int32, a number that int32 does not
+ * hold becomes a whole one on the same side of every int32 (`first` and `second` round it), or ±∞ or NaN, which compare alike.
+ */
+function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Value, Value] {
+  requireOperand(op, a);
+  requireOperand(op, b);
+  const isWhole = (x: Operand) => typeof x === "object" && x.dtype !== "float32";
+  const beside = (x: Operand, other: Operand, rounded: ((x: number) => number) | undefined): Value => {
+    // float32 holds every bool and uint8.
+    if (typeof x === "object")
+      return cast(
+        x,
+        x.dtype === "float32" || (x.dtype !== "int32" && !isWhole(other) && typeof other === "object")
+          ? "float32"
+          : "int32",
+      ); // prettier-ignore
+    if (!isWhole(other) || Number.isNaN(x)) return constant(x);
+    const whole = rounded ? rounded(x) : x;
+    if (isInt32(whole)) return constant(whole, "int32");
+    return constant(Number.isInteger(x) || rounded ? Math.sign(x) * Infinity : Number.NaN);
+  };
+  return [beside(a, b, round?.first), beside(b, a, round?.second)];
+}
+
+/** A pointwise op of two operands that broadcast as NumPy's do. */
+export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => Value, null> {
+  const { code, name, doc, type = "float", saves, reference, sample } = entry;
+  const definition: OpDefinition<null> = {
+    code,
+    name,
+    doc,
+    saves,
+    inPlace: type === "bool" ? [] : [0, 1],
+    infer: ([a, b]) => [
+      {
+        shape: broadcastShapes(name, a!.shape, b!.shape),
+        dtype: type === "bool" ? "bool" : a!.dtype,
+      },
+    ],
+    encode(encoder, { inputs: [a, b], outputs: [out], address }) {
+      // A dimensionless walk still has one element.
+      const walk = sameShape(a!.shape, b!.shape)
+        ? { sizes: [a!.size], strides: [[1], [1]] }
+        : collapse(out!.shape, [broadcastStrides(a!.shape, out!.shape), broadcastStrides(b!.shape, out!.shape)]);
+      const { sizes, strides } = walk.sizes.length ? walk : { sizes: [1], strides: [[1], [1]] };
+      const rank = sizes.length;
+      encoder.begin(code, Binary.words + rank * Dim.words);
+      encoder.set(Binary.out, address(out!));
+      encoder.set(Binary.a, address(a!));
+      encoder.set(Binary.b, address(b!));
+      const mixed = a!.dtype === "int32" ? Type.IntFloat : Type.FloatInt;
+      encoder.set(Binary.type, a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed);
+      encoder.set(Binary.rank, rank);
+      for (let i = 0, at: number = Binary.words; i < rank; i++, at += Dim.words) {
+        encoder.set(at + Dim.size, sizes[i]!);
+        encoder.set(at + Dim.first, strides[0]![i]!);
+        encoder.set(at + Dim.second, strides[1]![i]!);
+      }
+      encoder.end();
+    },
+    reference([a, b]) {
+      const shape = broadcastShapes(name, a!.shape, b!.shape);
+      const [sa, sb] = [broadcastStrides(a!.shape, shape), broadcastStrides(b!.shape, shape)];
+      const data: number[] = [];
+      const visit = (dim: number, i: number, j: number): void => {
+        if (dim === shape.length) data.push(Number(reference(a!.data[i]!, b!.data[j]!)));
+        else for (let k = 0; k < shape[dim]!; k++) visit(dim + 1, i + k * sa[dim]!, j + k * sb[dim]!);
+      };
+      visit(0, 0, 0);
+      return [{ shape, data }];
+    },
+    samples: PAIRS.map(([a, b]): Sample<null> => {
+      const first: SampleInput = { ...sample, shape: a };
+      return {
+        inputs: [first, { ...(sample.second ?? sample), shape: b }],
+        attributes: null,
+      };
+    }),
+  };
+  const { vjp } = entry;
+  const complete: OpDefinition<null> = vjp
+    ? {
+        ...definition,
+        vjp: (dy, { inputs, outputs, needs }) => vjp(dy, { a: inputs[0]!, b: inputs[1]!, y: outputs[0]!, needs }),
+      }
+    : definition;
+  const operands = (a: Operand, b: Operand): [Value, Value] =>
+    type === "bool" ? comparable(name, a, b, entry.round) : promote(name, a, b, type === "int");
+  const { integer, commutes } = entry;
+  const beside = (x: Operand, c: Operand): Value | null => {
+    const isWhole = integer && Number.isInteger(c) && typeof x === "object" && x !== null && "dtype" in x;
+    return isWhole && x.dtype !== "float32" ? integer(cast(x, "int32"), c as number) : null;
+  };
+  const call = (a: Operand, b: Operand) =>
+    (integer && (beside(a, b) ?? (commutes ? beside(b, a) : null))) ?? apply(complete, operands(a, b), null);
+  return Object.assign(call, { definition: complete, range: sample });
+}

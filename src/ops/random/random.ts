@@ -1,0 +1,130 @@
+/** Random numbers from the one generator (manualSeed), and counters in memory. */
+import { Op, Random } from "../../../assembly/opcodes.ts";
+import { type Encoder, encodeAdvance } from "../../runtime/engine.ts";
+import { RangeError, requireRange } from "../../runtime/errors.ts";
+import { RANDOM_STATE } from "../../runtime/heap.ts";
+import { apply, type OpDefinition } from "../definition/op.ts";
+import { type DType, requireShape, type Shape, type Value } from "../definition/value.ts";
+
+interface RandomAttributes {
+  readonly shape: Shape;
+  readonly p: number;
+  readonly q: number;
+}
+
+/** Writes a distribution's parameters as its kernel reads them. */
+type EncodeParameters = (encoder: Encoder, p: number, q: number) => void;
+
+const floats: EncodeParameters = (encoder, p, q) => {
+  encoder.setFloat(Random.p, p);
+  encoder.setFloat(Random.q, q);
+};
+
+/** p as a count of 2⁻⁶⁴ less one, in two words: what is drawn if 64 random bits do not exceed it. p = 0 makes the value 0. */
+const probability: EncodeParameters = (encoder, p, value) => {
+  const scaled = p * 2 ** 32;
+  let high = Math.floor(scaled);
+  let low = Math.ceil((scaled - high) * 2 ** 32) - 1;
+  if (low < 0) {
+    high--;
+    low = 2 ** 32 - 1;
+  }
+  encoder.set(Random.p, low);
+  encoder.set(Random.q, high);
+  encoder.setFloat(Random.r, p > 0 ? value : 0);
+};
+
+/** The first number and how many there are, modulo 2³². */
+const interval: EncodeParameters = (encoder, low, high) => {
+  encoder.set(Random.p, low);
+  encoder.set(Random.q, high - low);
+};
+
+function random(
+  code: Op,
+  name: string,
+  doc: string,
+  dtype: DType = "float32",
+  parameters = floats,
+): OpDefinition<RandomAttributes> {
+  return {
+    code,
+    name,
+    doc,
+    infer: (_, { shape }) => [{ shape, dtype }],
+    encode(encoder, { outputs: [out], attributes: { p, q }, address }) {
+      encoder.begin(code, Random.words);
+      encoder.set(Random.out, address(out!));
+      encoder.set(Random.n, out!.size);
+      encoder.set(Random.state, RANDOM_STATE);
+      parameters(encoder, p, q);
+      encoder.end();
+      // A permutation uses a word pair an element; the others, a word.
+      encodeAdvance(encoder, RANDOM_STATE + 8, Math.ceil(out!.size / (code === Op.RandomPermutation ? 2 : 4)), true);
+    },
+  };
+}
+
+export const randomDefinitions = {
+  uniform: random(Op.Uniform, "rand", "Uniform in [p, q)."),
+  normal: random(Op.Normal, "randn", "Normal with mean p and standard deviation q."),
+  bernoulli: random(Op.Bernoulli, "bernoulli", "q with probability p, else 0.", "float32", probability),
+  integer: random(Op.RandomInteger, "randint", "Whole numbers p … q − 1, equally likely.", "int32", interval),
+  permutation: random(Op.RandomPermutation, "randperm", "0 … n − 1 in random order.", "int32"),
+};
+
+const BELOW = 2 ** 31;
+
+/** Uniform in [low, high). @throws RangeError unless low ≤ high, both float32 */
+export function rand(shape: Shape, low = 0, high = 1): Value {
+  requireShape("rand", shape);
+  requireRange("rand", { low, high }, (v) => Number.isFinite(Math.fround(v)), "a finite float32");
+  if (low > high) throw new RangeError(`rand: low is ${low}, but must not be above high, ${high}.`);
+  return apply(randomDefinitions.uniform, [], { shape, p: low, q: high });
+}
+
+/** Normal with the given mean and standard deviation. @throws RangeError for a negative deviation */
+export function randn(shape: Shape, mean = 0, std = 1): Value {
+  requireShape("randn", shape);
+  requireRange("randn", { mean }, Number.isFinite, "finite");
+  requireRange("randn", { std }, (v) => v >= 0 && Number.isFinite(v), "finite and at least 0");
+  return apply(randomDefinitions.normal, [], { shape, p: mean, q: std });
+}
+
+/** Whole numbers low … high − 1, each equally likely, int32. @throws RangeError unless both are whole and in int32's range */
+export function randint(low: number, high: number, shape: Shape): Value {
+  requireRange("randint", { low, high }, Number.isInteger, "a whole number");
+  requireShape("randint", shape);
+  if (low < -BELOW || high > BELOW)
+    throw new RangeError(`randint: ${low} … ${high - 1} leaves int32. Use bounds from −2³¹ to 2³¹.`);
+  if (low >= high) throw new RangeError(`randint: low is ${low}, but must be below high, ${high}.`);
+  return apply(randomDefinitions.integer, [], { shape, p: low, q: high });
+}
+
+/** `value` with probability p, to 2⁻⁶⁴, else 0. @throws RangeError unless 0 ≤ p ≤ 1 */
+export function bernoulli(shape: Shape, p: number, value = 1): Value {
+  requireShape("bernoulli", shape);
+  if (!(p >= 0 && p <= 1)) throw new RangeError(`bernoulli: p is ${p}, but must be in 0 … 1.`);
+  return apply(randomDefinitions.bernoulli, [], { shape, p, q: value });
+}
+
+/** 0 … n − 1 in random order, int32. */
+export function randperm(n: number): Value {
+  requireShape("randperm", [n]);
+  return apply(randomDefinitions.permutation, [], { shape: [n], p: 0, q: 0 });
+}
+
+export const advanceDefinition: OpDefinition<{ by: number }> = {
+  code: Op.Advance,
+  name: "advance",
+  doc: "Adds to an int32 counter in place.",
+  mutates: () => [0],
+  infer: () => [],
+  encode: (encoder, { inputs: [counter], attributes: { by }, address }) =>
+    encodeAdvance(encoder, address(counter!), by, false),
+};
+
+/** Adds `by` to an int32 counter, in place. */
+export function advance(counter: Value, by = 1): void {
+  apply(advanceDefinition, [counter], { by });
+}

@@ -1,0 +1,41 @@
+/** The numbers of arange and linspace, in float64, and their checks. */
+import { RangeError, requireRange } from "../../runtime/errors.ts";
+
+/** More elements than linear memory can hold. */
+const TOO_MANY = 2 ** 32;
+
+function formula(op: string, n: number, value: (i: number) => number): Float64Array {
+  if (n > TOO_MANY) throw new RangeError(`${op}: ${n} elements are more than memory can hold. Ask for fewer.`);
+  const values = new Float64Array(n);
+  for (let i = 0; i < n; i++) values[i] = value(i);
+  return values;
+}
+
+/**
+ * from, from + step, … below `to`, or above it for a negative step. There are ⌈(to − from)/step⌉, but a quotient that misses
+ * a whole number by no more than rounding errors counts as that number: from 1 to 1.3 by 0.1 there are three.
+ * @throws RangeError for a step that never gets there
+ */
+export function stepped(op: string, from: number, to: number, step: number): Float64Array {
+  requireRange(op, { start: from, end: to }, Number.isFinite, "finite");
+  const quotient = (to - from) / step;
+  if (!Number.isFinite(quotient)) throw new RangeError(`${op}: step ${step} never gets from ${from} to ${to}.`);
+  const nearest = Math.round(quotient);
+  const rounding = Number.EPSILON * ((Math.abs(from) + Math.abs(to)) / Math.abs(step) + Math.abs(quotient));
+  const n = Math.abs(quotient - nearest) <= rounding ? nearest : Math.ceil(quotient);
+  return formula(op, Math.max(0, n), (i) => from + i * step);
+}
+
+/**
+ * n numbers from start to end, at equal distances. Each half counts from its own end, so both ends are exact and nothing
+ * cancels, and multiplies before it divides, so whole numbers stay whole.
+ * @throws RangeError
+ */
+export function spaced(op: string, start: number, end: number, n: number): Float64Array {
+  requireRange(op, { start, end }, Number.isFinite, "finite");
+  requireRange(op, { n }, (v) => Number.isInteger(v) && v >= 0, "a whole number from 0");
+  const [length, last] = [end - start, n - 1];
+  return formula(op, n, (i) =>
+    i < n / 2 || n === 1 ? start + (i && (length * i) / last) : end - (i < last ? (length * (last - i)) / last : 0),
+  );
+}

@@ -1,0 +1,106 @@
+/** Table entries of sums of squares and Euclidean norms along the middle of [outer, n, inner]. reduce.ts has the functions. */
+import { Fold, Op, Reduce, Type } from "../../../assembly/opcodes.ts";
+import { encodeAlone } from "../../runtime/engine.ts";
+import type { OpDefinition, Reference } from "../definition/op.ts";
+import type { Value } from "../definition/value.ts";
+import { div, eq, mul, where } from "../pointwise/arithmetic.ts";
+import { reshape } from "../shape/shape.ts";
+import type { Middle } from "./fold.ts";
+
+export interface SquaresAttributes extends Middle {
+  /** What the sum of squares is divided by. */
+  readonly divisor: number;
+}
+
+/** Results that are too few to share by themselves, and the elements of the pieces that they are computed in. */
+const [FEW, PIECE] = [64, 8192];
+
+/** `code` over pieces, if these are worth sharing, divided by the divisor; then `finish` over the pieces' results. */
+const encodeFold: (code: Op, finish: Op) => OpDefinition<SquaresAttributes>["encode"] =
+  (code, finish) =>
+  (encoder, { inputs: [x], outputs: [y], attributes: { outer, n, inner, divisor }, address }) => {
+    const length = Math.max(32, Math.floor(PIECE / inner));
+    const pieces = outer * Math.ceil(inner / 4) < FEW && n >= 8 * length ? Math.ceil(n / length) : 0;
+    const stack = inner > 1 ? Fold.stack : 0;
+    const workspace = encoder.workspace(stack + 4 * outer * pieces * inner);
+    const partial = workspace + stack * encoder.shares;
+    const encode = (op: Op, out: number, from: number, count: number, piece: number, by: number): void => {
+      encoder.begin(op, Reduce.words);
+      encoder.set(Reduce.out, out);
+      encoder.set(Reduce.x, from);
+      encoder.set(Reduce.outer, outer);
+      encoder.set(Reduce.n, count);
+      encoder.set(Reduce.inner, inner);
+      encoder.setDouble(Reduce.divisor, by);
+      encoder.set(Reduce.type, Type.Float32);
+      encoder.set(Reduce.workspace, workspace);
+      encoder.set(Reduce.piece, piece);
+      encoder.end();
+    };
+    if (!pieces) return encode(code, address(y!), address(x!), n, 0, divisor);
+    encode(code, partial, address(x!), n, length, divisor);
+    encodeAlone(encoder, () => encode(finish, address(y!), partial, pieces, 0, 1));
+  };
+
+/** x and what has the result's shape, as [outer, n, inner] and [outer, 1, inner]. */
+const seen = (x: Value, { outer, n, inner }: Middle): Value => reshape(x, [outer, n, inner]);
+const seenResult = (y: Value, { outer, inner }: Middle): Value => reshape(y, [outer, 1, inner]);
+
+/** Σ x² / divisor in float64. */
+function squares64(x: Reference, { outer, n, inner, divisor }: SquaresAttributes): Float64Array {
+  return new Float64Array(outer * inner).map((_, to) => {
+    const [o, j] = [Math.floor(to / inner), to % inner];
+    let total = 0;
+    for (let i = 0; i < n; i++) total += x.data[(o * n + i) * inner + j]! ** 2;
+    return total / divisor;
+  });
+}
+
+const samples = [
+  [1, 1, 1],
+  [1, 5, 1],
+  [3, 33, 1],
+  [0, 3, 1],
+  [1, 5, 3],
+  [2, 33, 5],
+  [3, 70, 4],
+  [2, 97, 37],
+].flatMap(([outer, n, inner]) =>
+  [1, 3].map((divisor) => ({
+    inputs: [{ shape: [outer!, n!, inner!] }],
+    attributes: { outer: outer!, n: n!, inner: inner!, divisor, shape: [outer!, 1, inner!] },
+  })),
+);
+
+export const normDefinition: OpDefinition<SquaresAttributes> = {
+  code: Op.Norm,
+  name: "norm",
+  doc: "√(Σ x² / d), of squares in float64, so that none overflows. dx = dy·x/(d·y), 0 where y = 0.",
+  saves: "both",
+  infer: (_, { shape }) => [{ shape, dtype: "float32" }],
+  encode: encodeFold(Op.Norm, Op.Norm),
+  vjp(dy, { inputs: [x], outputs: [y], attributes }) {
+    const size = seenResult(y!, attributes);
+    const isZero = eq(size, 0);
+    // x/y is at most √d, however large or small both are.
+    const direction = div(seen(x!, attributes), where(isZero, 1, size));
+    const d = seenResult(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes);
+    return [reshape(mul(direction, where(isZero, 0, d)), x!.shape)];
+  },
+  reference: ([x], attributes) => [{ shape: attributes.shape, data: squares64(x!, attributes).map(Math.sqrt) }],
+  samples,
+};
+
+export const squaresDefinition: OpDefinition<SquaresAttributes> = {
+  code: Op.Squares,
+  name: "squares",
+  doc: "Σ x² / d, of squares in float64, so that none overflows or underflows by itself. dx = dy·2x/d.",
+  saves: "input",
+  infer: (_, { shape }) => [{ shape, dtype: "float32" }],
+  encode: encodeFold(Op.Squares, Op.Sum),
+  vjp: (dy, { inputs: [x], attributes }) => [
+    reshape(mul(seen(x!, attributes), seenResult(div(dy, attributes.divisor / 2), attributes)), x!.shape),
+  ],
+  reference: ([x], attributes) => [{ shape: attributes.shape, data: squares64(x!, attributes) }],
+  samples,
+};

@@ -1,0 +1,214 @@
+/** Table entries of the reductions of [outer, n, inner] along its middle, and of running sums. */
+import { Fold, Op, Reduce, Type } from "../../../assembly/opcodes.ts";
+import { encodeAlone } from "../../runtime/engine.ts";
+import { apply, type OpDefinition, type Reference } from "../definition/op.ts";
+import { type Shape, typeCode, type Value } from "../definition/value.ts";
+import { div, eq, mul } from "../pointwise/arithmetic.ts";
+import { broadcastTo, cast, reshape } from "../shape/shape.ts";
+
+/** The kernels see [outer, n, inner] and reduce the middle. */
+export interface Middle {
+  readonly outer: number;
+  readonly n: number;
+  readonly inner: number;
+  /** The result's shape. */
+  readonly shape: Shape;
+}
+
+export interface FoldAttributes extends Middle {
+  /** What a sum of float32 is divided by. */
+  readonly divisor: number;
+  /** Cumsum: from the end. */
+  readonly reverse: boolean;
+}
+
+/** Calls `visit` with each element's place in the input and in the result. */
+function eachInMiddle({ outer, n, inner }: Middle, visit: (from: number, to: number, i: number) => void): void {
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < n; i++) for (let j = 0; j < inner; j++) visit((o * n + i) * inner + j, o * inner + j, i);
+}
+
+/** Elements of a piece, and how many results are too few to share by themselves. */
+const PIECE = 4096;
+const FEW = 64;
+
+/**
+ * The length of the pieces that n is folded in, apart from each other, so that threads can share even a sum to one number; 0: in one.
+ * It depends on the shape alone, and so do the bits.
+ */
+function pieceOf(code: Op, { outer, n, inner }: Middle): number {
+  const piece = Math.max(32, 2 ** Math.floor(Math.log2(PIECE / inner)));
+  return code <= Op.Min && outer * Math.ceil(inner / 4) < FEW && n >= 16 * piece ? piece : 0;
+}
+
+function fold(
+  code: Op,
+  name: string,
+  doc: string,
+  rest: Pick<OpDefinition<FoldAttributes>, "vjp" | "saves" | "below"> & {
+    dtype?: "int32";
+    reference: (x: Reference, attributes: FoldAttributes) => ArrayLike<number>;
+    kinks?: readonly number[];
+  },
+): OpDefinition<FoldAttributes> {
+  const index = rest.dtype === "int32";
+  const cases: [number, number, number][] = [
+    [1, 1, 1],
+    [1, 5, 1],
+    [3, 33, 1],
+    [1, 1030, 1],
+    [5, 4, 1],
+    [0, 3, 1],
+    ...(index
+      ? []
+      : ([
+          [1, 5, 3],
+          [2, 33, 5],
+          [3, 70, 4],
+          [2, 3, 31],
+          [2, 97, 37],
+          [1, 160, 16],
+        ] as [number, number, number][])),
+  ];
+  return {
+    code,
+    name,
+    doc,
+    ...(rest.vjp ? { vjp: rest.vjp } : {}),
+    ...(rest.below ? { below: rest.below } : {}),
+    saves: rest.saves ?? "none",
+    // A running sum goes from end to end.
+    ...(code === Op.Cumsum && { units: (_, __, { outer, inner }) => outer * Math.ceil(inner / 4) }),
+    infer: ([x], { shape }) => [{ shape, dtype: rest.dtype ?? x!.dtype }],
+    encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
+      const { outer, n, inner, divisor } = attributes;
+      const inexact = code === Op.Sum && x!.dtype === "float32";
+      const stack = inexact && inner > 1 ? Fold.stack : 0;
+      const piece = pieceOf(code, attributes);
+      const pieces = piece && Math.ceil(n / piece);
+      const workspace = encoder.workspace(stack + (inexact ? 8 : 4) * outer * pieces * inner);
+      const type = typeCode[x!.dtype];
+      const encode = (to: number, from: number, length: number, cut: number, elements: Type): void => {
+        encoder.begin(code, Reduce.words);
+        encoder.set(Reduce.out, to);
+        encoder.set(Reduce.x, from);
+        encoder.set(Reduce.outer, outer);
+        encoder.set(Reduce.n, length);
+        encoder.set(Reduce.inner, inner);
+        encoder.setDouble(Reduce.divisor, divisor);
+        encoder.set(Reduce.reverse, attributes.reverse ? 1 : 0);
+        encoder.set(Reduce.type, elements);
+        encoder.set(Reduce.workspace, workspace);
+        encoder.set(Reduce.piece, cut);
+        encoder.end();
+      };
+      if (!piece) return encode(address(out!), address(x!), n, 0, type);
+      // The partial sums come after the stacks of all shares.
+      const partial = workspace + stack * encoder.shares;
+      encode(partial, address(x!), n, piece, type);
+      encodeAlone(encoder, () => encode(address(out!), partial, pieces, 0, inexact ? Type.Float64 : type));
+    },
+    reference: ([x], attributes) => [{ shape: attributes.shape, data: rest.reference(x!, attributes) }],
+    samples: cases.map(([outer, n, inner]) => ({
+      inputs: [{ shape: [outer, n, inner] }],
+      attributes: {
+        outer,
+        n,
+        inner,
+        divisor: code === Op.Sum ? 3 : 1,
+        reverse: false,
+        shape: code === Op.Cumsum ? [outer, n, inner] : [outer, 1, inner],
+      },
+    })),
+  };
+}
+
+/** The gradient of a reduction, spread over what was reduced: dy (of the result's shape) with the middle repeated. */
+function spread(dy: Value, { outer, n, inner }: Middle, shape: Shape): Value {
+  return reshape(broadcastTo(reshape(dy, [outer, 1, inner]), [outer, n, inner]), shape);
+}
+
+export const sumDefinition = fold(Op.Sum, "sum", "Σ x, over a divisor for means. The gradient is repeated.", {
+  vjp: (dy, { inputs: [x], attributes }) => [
+    spread(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes, x!.shape),
+  ],
+  reference(x, attributes) {
+    const out = new Float64Array(attributes.outer * attributes.inner);
+    eachInMiddle(attributes, (from, to) => (out[to]! += x.data[from]!));
+    return out.map((total) => total / attributes.divisor);
+  },
+});
+
+/** Extremes share the gradient evenly among the places where they stand. */
+function extreme(code: Op, name: string, pick: (a: number, b: number) => number): OpDefinition<FoldAttributes> {
+  return fold(code, name, `The ${name} element, NaN if there is one. Ties share the gradient.`, {
+    saves: "both",
+    vjp(dy, { inputs: [x], outputs: [y], attributes }) {
+      const { outer, n, inner } = attributes;
+      const hits = cast(eq(reshape(x!, [outer, n, inner]), reshape(y!, [outer, 1, inner])), "float32");
+      const share = div(
+        reshape(dy, [outer, 1, inner]),
+        apply(sumDefinition, [hits], { ...attributes, divisor: 1, shape: [outer, 1, inner] }),
+      );
+      return [reshape(mul(hits, share), x!.shape)];
+    },
+    reference(x, attributes) {
+      const out = new Float64Array(attributes.outer * attributes.inner);
+      eachInMiddle(attributes, (from, to, i) => (out[to] = i ? pick(out[to]!, x.data[from]!) : x.data[from]!));
+      return out;
+    },
+  });
+}
+export const maxDefinition = extreme(Op.Max, "max", Math.max);
+export const minDefinition = extreme(Op.Min, "min", Math.min);
+
+const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpDefinition<FoldAttributes> => ({
+  ...rest,
+  saves: "none",
+});
+/** The largest and the smallest element without a gradient: what results are shifted or scaled by, so that nothing overflows. */
+export const shiftDefinition = withoutGradient(maxDefinition);
+export const smallestDefinition = withoutGradient(minDefinition);
+
+function argExtreme(code: Op, name: string, better: (a: number, b: number) => boolean): OpDefinition<FoldAttributes> {
+  return fold(
+    code,
+    name,
+    `Where the first ${name.slice(3).toLowerCase()} element stands, as int32; NaN counts as extreme.`,
+    {
+      dtype: "int32",
+      reference(x, attributes) {
+        const out = new Float64Array(attributes.outer);
+        const best = new Float64Array(attributes.outer);
+        eachInMiddle(attributes, (from, to, i) => {
+          if (i && !better(x.data[from]!, best[to]!)) return;
+          best[to] = x.data[from]!;
+          out[to] = i;
+        });
+        return out;
+      },
+      below: (_, { n }) => [n],
+    },
+  );
+}
+export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax", (a, b) => a > b);
+export const argMinDefinition = argExtreme(Op.ArgMin, "argMin", (a, b) => a < b);
+
+export const cumsumDefinition = fold(Op.Cumsum, "cumsum", "Running sums. The gradient runs the other way.", {
+  vjp: (dy, { attributes }) => [
+    apply(cumsumDefinition, [dy], {
+      ...attributes,
+      reverse: !attributes.reverse,
+    }),
+  ],
+  reference(x, { outer, n, inner, reverse }) {
+    const out = Float64Array.from(x.data);
+    for (let o = 0; o < outer; o++)
+      for (let i = 1; i < n; i++)
+        for (let j = 0; j < inner; j++) {
+          const at = (o * n + (reverse ? n - 1 - i : i)) * inner + j;
+          out[at]! += out[at + (reverse ? inner : -inner)]!;
+        }
+    return out;
+  },
+});

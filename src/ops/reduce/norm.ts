@@ -1,0 +1,338 @@
+/** Normalization along some dimensions: the op under layer, RMS, batch, instance and group norm, and its gradient. */
+import { Normalize, NormalizeGrad, Op } from "../../../assembly/opcodes.ts";
+import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { apply, applyAll, type OpDefinition, type Operand, type Reference } from "../definition/op.ts";
+import { requireType, type Shape, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
+import { add, div, mul, neg, reciprocal, rsqrt, sub } from "../pointwise/arithmetic.ts";
+import { float } from "../pointwise/pointwise.ts";
+import { pad, permute, reshape } from "../shape/shape.ts";
+import { normDefinition } from "./euclid.ts";
+import { centre, mean, sum } from "./reduce.ts";
+
+/** x is [outer, n, inner], normalized along n; it is one group where the mean is taken off (center) or not (RMS). */
+export interface NormAttributes {
+  readonly outer: number;
+  readonly n: number;
+  readonly inner: number;
+  readonly eps: number;
+  readonly center: boolean;
+}
+
+/** Means over n, in x's shape seen as [outer, n, inner]. */
+const groupMean = (x: Value): Value => mean(x, 1, { keepdim: true });
+
+/**
+ * What the gradients of gradients need, as ops of x: x̂ and r. 1/r = √(σ² + ε) is the norm of x − μ and one more number, √(nε), over √n:
+ * no square overflows or underflows, and it has gradients of any order where σ = 0.
+ */
+function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { hat: Value; rate: Value } {
+  const centred = center ? centre(x, 1) : x;
+  const attributes = { outer, n: n + 1, inner, divisor: n, shape: [outer, 1, inner] };
+  const root = apply(normDefinition, [pad(centred, [0, 0, 0, 1], Math.sqrt(n * eps))], attributes);
+  return { hat: div(centred, root), rate: reciprocal(root) };
+}
+
+/** A group's elements in float64, with μ, σ² and where they lie. */
+function groups64(x: Reference, { outer, n, inner, center }: NormAttributes) {
+  const found: { at: number[]; mean: number; variance: number }[] = [];
+  for (let o = 0; o < outer; o++)
+    for (let j = 0; j < inner; j++) {
+      const at = Array.from({ length: n }, (_, i) => (o * n + i) * inner + j);
+      const average = center ? at.reduce((total, i) => total + x.data[i]!, 0) / n : 0;
+      found.push({ at, mean: average, variance: at.reduce((total, i) => total + (x.data[i]! - average) ** 2, 0) / n });
+    }
+  return found;
+}
+
+const CASES: [outer: number, n: number, inner: number][] = [
+  [3, 5, 1],
+  [2, 33, 1],
+  [1, 7, 3],
+  [2, 5, 6],
+  [1, 130, 5],
+  [0, 4, 1],
+  [2, 4, 1],
+];
+const samples = (extra: (n: number, inner: number) => Shape[]) =>
+  CASES.flatMap(([outer, n, inner]) =>
+    [true, false].map((center) => ({
+      inputs: [[outer, n, inner], ...extra(n, inner)].map((shape) => ({ shape })),
+      attributes: { outer, n, inner, eps: 1e-2, center },
+    })),
+  );
+
+export const normalizeDefinition: OpDefinition<NormAttributes> = {
+  code: Op.Normalize,
+  name: "normalize",
+  doc: "x̂·w + b, x̂ = (x − μ)/√(σ² + ε) along n of [outer, n, inner] (RMS: μ = 0), and μ and σ². dx: normalizeGrad(dy·w), dw: Σ dy·x̂, db: Σ dy.",
+  saves: [0, 1],
+  infer([x, ...affine], { outer, inner }) {
+    for (const v of [x!, ...affine]) requireType("normalize", v, "float32");
+    return [
+      { shape: x!.shape, dtype: "float32" },
+      { shape: [outer, 2, inner], dtype: "float32" },
+    ];
+  },
+  flops: ([x]) => 8 * x!.size,
+  encode(encoder, { inputs: [x, weight, bias], outputs: [y, stats], attributes, address }) {
+    const { outer, n, inner, eps, center } = attributes;
+    encoder.begin(Op.Normalize, Normalize.words);
+    encoder.set(Normalize.out, address(y!));
+    encoder.set(Normalize.stats, address(stats!));
+    encoder.set(Normalize.x, address(x!));
+    encoder.set(Normalize.weight, weight ? address(weight) : 0);
+    encoder.set(Normalize.bias, bias ? address(bias) : 0);
+    encoder.set(Normalize.outer, outer);
+    encoder.set(Normalize.n, n);
+    encoder.set(Normalize.inner, inner);
+    encoder.set(Normalize.center, center ? 1 : 0);
+    encoder.setFloat(Normalize.eps, eps);
+    encoder.end();
+  },
+  vjp(dy, { inputs: [x, weight, bias], attributes, needs }) {
+    const { outer, n, inner } = attributes;
+    const seen = (v: Value): Value => reshape(v, [outer, n, inner]);
+    // Along rows the weight is [n, 1], over columns [inner].
+    const affine = (v: Value): Value => (inner === 1 ? reshape(v, [n, 1]) : v);
+    const rowwise = (v: Value): Value => (inner === 1 ? reshape(sum(v, 0), [n]) : sum(v, [0, 1]));
+    const d = seen(dy);
+    const hat = (): Value => seen(applyAll(normalizeDefinition, [x!], attributes)[0]!);
+    return [
+      needs[0]
+        ? reshape(apply(normalizeGradDefinition, [weight ? mul(d, affine(weight)) : d, seen(x!)], attributes), x!.shape)
+        : null,
+      ...(weight ? [needs[1] ? rowwise(mul(d, hat())) : null] : []),
+      ...(bias ? [needs[2] ? rowwise(d) : null] : []),
+    ];
+  },
+  reference([x, weight, bias], attributes) {
+    const { outer, inner, eps } = attributes;
+    const data = new Float64Array(x!.data.length);
+    const stats = new Float64Array(outer * 2 * inner);
+    groups64(x!, attributes).forEach(({ at, mean: average, variance }, g) => {
+      const [o, j] = [Math.floor(g / inner), g % inner];
+      stats[o * 2 * inner + j] = average;
+      stats[(o * 2 + 1) * inner + j] = variance;
+      at.forEach((place, i) => {
+        const k = inner === 1 ? i : j;
+        const hat = (x!.data[place]! - average) / Math.sqrt(variance + eps);
+        data[place] = hat * (weight ? weight.data[k]! : 1) + (bias ? bias.data[k]! : 0);
+      });
+    });
+    return [
+      { shape: x!.shape, data },
+      { shape: [outer, 2, inner], data: stats },
+    ];
+  },
+  samples: [...samples(() => []), ...samples((n, inner) => [[inner === 1 ? n : inner], [inner === 1 ? n : inner]])],
+};
+
+export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
+  code: Op.NormalizeGrad,
+  name: "normalizeGrad",
+  doc: "r·(dy − mean(dy) − x̂·mean(dy·x̂)), r = 1/√(σ² + ε) (RMS: without mean(dy)).",
+  saves: "input",
+  infer: ([dy]) => [{ shape: dy!.shape, dtype: "float32" }],
+  flops: ([x]) => 12 * x!.size,
+  encode(encoder, { inputs: [dy, x], outputs: [out], attributes, address }) {
+    const { outer, n, inner, eps, center } = attributes;
+    encoder.begin(Op.NormalizeGrad, NormalizeGrad.words);
+    encoder.set(NormalizeGrad.out, address(out!));
+    encoder.set(NormalizeGrad.dy, address(dy!));
+    encoder.set(NormalizeGrad.x, address(x!));
+    encoder.set(NormalizeGrad.outer, outer);
+    encoder.set(NormalizeGrad.n, n);
+    encoder.set(NormalizeGrad.inner, inner);
+    encoder.set(NormalizeGrad.center, center ? 1 : 0);
+    encoder.setFloat(NormalizeGrad.eps, eps);
+    encoder.end();
+  },
+  // Linear in dy and its own adjoint. By x, with a = mean(dy·x̂), b = mean(g·x̂) and s = mean(g·dy) − mean(g)·mean(dy) − a·b:
+  // the same op on −r·(g·a + dy·b), for x̂'s part, and −s·r²·x̂ for r's.
+  vjp(g, { inputs: [dy, x], attributes, needs }) {
+    const byX = (): Value => {
+      const { hat, rate } = parts(x!, attributes);
+      const [a, b] = [groupMean(mul(dy!, hat)), groupMean(mul(g, hat))];
+      const product = groupMean(mul(g, dy!));
+      const moved = attributes.center ? sub(product, mul(groupMean(g), groupMean(dy!))) : product;
+      const s = sub(moved, mul(a, b));
+      const byHat = neg(mul(rate, add(mul(g, a), mul(dy!, b))));
+      return sub(apply(normalizeGradDefinition, [byHat, x!], attributes), mul(mul(hat, rate), mul(s, rate)));
+    };
+    return [needs[0] ? apply(normalizeGradDefinition, [g, x!], attributes) : null, needs[1] ? byX() : null];
+  },
+  reference([dy, x], attributes) {
+    const data = new Float64Array(x!.data.length);
+    for (const { at, mean: average, variance } of groups64(x!, attributes)) {
+      const rate = 1 / Math.sqrt(variance + attributes.eps);
+      const hat = at.map((i) => (x!.data[i]! - average) * rate);
+      const d = attributes.center ? at.reduce((total, i) => total + dy!.data[i]!, 0) / at.length : 0;
+      const along = at.reduce((total, i, k) => total + dy!.data[i]! * hat[k]!, 0) / at.length;
+      at.forEach((i, k) => {
+        data[i] = rate * (dy!.data[i]! - d - hat[k]! * along);
+      });
+    }
+    return [{ shape: x!.shape, data }];
+  },
+  samples: CASES.flatMap(([outer, n, inner]) =>
+    [true, false].map((center) => ({
+      inputs: [{ shape: [outer, n, inner] }, { shape: [outer, n, inner] }],
+      attributes: { outer, n, inner, eps: 1e-2, center },
+    })),
+  ),
+};
+
+/** @throws ShapeError unless weight and bias have this shape */
+function requireAffine(name: string, shape: Shape, ...affine: (Value | null | undefined)[]): void {
+  for (const v of affine)
+    if (v && !sameShape(v.shape, shape))
+      throw new ShapeError(`${name}: weight and bias must be ${show(shape)}, but one is ${show(v.shape)}.`);
+}
+
+/** Inputs of the op: x, and what there is of weight and bias. A bias alone comes with a weight of nothing. */
+function normalized(
+  x: Value,
+  weight: Value | null | undefined,
+  bias: Value | null | undefined,
+  attributes: NormAttributes,
+): Value[] {
+  if (weight || !bias) {
+    const inputs = weight ? (bias ? [x, weight, bias] : [x, weight]) : [x];
+    return applyAll(normalizeDefinition, inputs, attributes);
+  }
+  const [y, stats] = applyAll(normalizeDefinition, [x], attributes);
+  return [add(y!, bias), stats!];
+}
+
+/** @throws RangeError */
+function requireEps(name: string, eps: number): void {
+  if (!(eps >= 0 && Number.isFinite(eps))) throw new RangeError(`${name}: eps is ${eps}, but must be a number ≥ 0.`);
+}
+
+function lastDims(name: string, x: Value, shape: number | Shape, eps: number, center: boolean): NormAttributes {
+  requireEps(name, eps);
+  const own = typeof shape === "number" ? [shape] : shape;
+  const n = sizeOf(own);
+  if (!own.length || !sameShape(x.shape.slice(-own.length), own))
+    throw new ShapeError(`${name}: ${show(x.shape)} does not end in the normalized shape ${show(own)}.`);
+  return { outer: n ? x.size / n : 0, n, inner: 1, eps, center };
+}
+const flat = (v: Value | null | undefined): Value | undefined => (v ? reshape(v, [v.size]) : undefined);
+
+/**
+ * (x − μ)/√(σ² + ε)·weight + bias over the last dimensions, which have the shape given (Ba et al. 2016).
+ * @throws ShapeError
+ */
+export function layerNorm(
+  x: Operand,
+  normalizedShape: number | Shape,
+  weight?: Value | null,
+  bias?: Value | null,
+  { eps = 1e-5 }: { readonly eps?: number } = {},
+): Value {
+  const v = float(x, "layerNorm");
+  const attributes = lastDims("layerNorm", v, normalizedShape, eps, true);
+  requireAffine("layerNorm", v.shape.slice(v.shape.length - [normalizedShape].flat().length), weight, bias);
+  if (weight || !bias) return normalized(v, flat(weight), flat(bias), attributes)[0]!;
+  return add(normalized(v, null, null, attributes)[0]!, bias);
+}
+
+/** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019); ε is float32's precision, 2⁻²³. @throws ShapeError */
+export function rmsNorm(
+  x: Operand,
+  normalizedShape: number | Shape,
+  weight?: Value | null,
+  { eps = 2 ** -23 }: { readonly eps?: number } = {},
+): Value {
+  const v = float(x, "rmsNorm");
+  const attributes = lastDims("rmsNorm", v, normalizedShape, eps, false);
+  requireAffine("rmsNorm", v.shape.slice(v.shape.length - [normalizedShape].flat().length), weight);
+  return normalized(v, flat(weight), undefined, attributes)[0]!;
+}
+
+/** Channels last: what lies before them. */
+function channelDims(name: string, x: Value, least: number): { channels: number; pixels: number } {
+  if (x.shape.length < least)
+    throw new ShapeError(`${name}: ${show(x.shape)} must have at least ${least} dimensions, the channels last.`);
+  const channels = x.shape.at(-1)!;
+  return { channels, pixels: channels ? x.size / channels : 0 };
+}
+
+/**
+ * Batch normalization with the batch's own statistics (Ioffe and Szegedy 2015): x: [batch, …, channels] along all but the
+ * channels. Returns y, and μ and σ² (biased) as [2, channels], through which no gradients flow. @throws ShapeError
+ */
+export function batchNormTrain(
+  x: Operand,
+  weight?: Value | null,
+  bias?: Value | null,
+  { eps = 1e-5 }: { readonly eps?: number } = {},
+): [y: Value, stats: Value] {
+  const v = float(x, "batchNorm");
+  requireEps("batchNorm", eps);
+  const { channels, pixels } = channelDims("batchNorm", v, 2);
+  requireAffine("batchNorm", [channels], weight, bias);
+  // One channel is a row.
+  const attributes = { outer: 1, n: pixels, inner: channels, eps, center: true };
+  if (channels !== 1) {
+    const [y, stats] = normalized(v, weight, bias, attributes);
+    return [y!, reshape(stats!, [2, channels])];
+  }
+  const [y, stats] = normalized(v, null, null, attributes);
+  const scaled = weight ? mul(y!, weight) : y!;
+  return [bias ? add(scaled, bias) : scaled, reshape(stats!, [2, channels])];
+}
+
+/** Batch normalization with given statistics: (x − mean)/√(variance + ε)·weight + bias. @throws ShapeError */
+export function batchNorm(
+  x: Operand,
+  average: Value,
+  variance: Value,
+  weight?: Value | null,
+  bias?: Value | null,
+  { eps = 1e-5 }: { readonly eps?: number } = {},
+): Value {
+  const v = float(x, "batchNorm");
+  requireEps("batchNorm", eps);
+  const { channels } = channelDims("batchNorm", v, 2);
+  requireAffine("batchNorm", [channels], average, variance, weight, bias);
+  const rate = rsqrt(add(variance, eps));
+  const scale = weight ? mul(rate, weight) : rate;
+  const shift = bias ? sub(bias, mul(average, scale)) : neg(mul(average, scale));
+  return add(mul(v, scale), shift);
+}
+
+/**
+ * Normalization of each image along its pixels and a group's channels (Wu and He 2018): x: [batch, …, channels].
+ * As many groups as channels: instance norm. @throws ShapeError, RangeError
+ */
+export function groupNorm(
+  x: Operand,
+  groups: number,
+  weight?: Value | null,
+  bias?: Value | null,
+  { eps = 1e-5 }: { readonly eps?: number } = {},
+): Value {
+  const v = float(x, "groupNorm");
+  requireEps("groupNorm", eps);
+  const { channels } = channelDims("groupNorm", v, 2);
+  if (!Number.isInteger(groups) || groups < 1 || channels % groups)
+    throw new RangeError(`groupNorm: ${channels} channels cannot be cut into ${groups} groups.`);
+  requireAffine("groupNorm", [channels], weight, bias);
+  const batch = v.shape[0]!;
+  const pixels = sizeOf(v.shape.slice(1, -1));
+  const own = channels / groups;
+  const affine = (y: Value): Value => {
+    const scaled = weight ? mul(y, weight) : y;
+    return bias ? add(scaled, bias) : scaled;
+  };
+  if (own === 1 && channels > 1) {
+    return normalized(v, weight, bias, { outer: batch, n: pixels, inner: channels, eps, center: true })[0]!;
+  }
+  // A group's channels lie side by side, its pixels do not: brought together, normalized as rows, brought back.
+  const together = permute(reshape(v, [batch, pixels, groups, own]), [0, 2, 1, 3]);
+  const attributes = { outer: batch * groups, n: pixels * own, inner: 1, eps, center: true };
+  const [y] = applyAll(normalizeDefinition, [reshape(together, [batch * groups, pixels * own])], attributes);
+  const back = permute(reshape(y!, [batch, groups, pixels, own]), [0, 2, 1, 3]);
+  return affine(reshape(back, v.shape));
+}

@@ -1,0 +1,307 @@
+/** Reductions over any set of dimensions, and running sums. */
+import { ShapeError } from "../../runtime/errors.ts";
+import { apply, type OpDefinition, type Operand } from "../definition/op.ts";
+import { normalizeDim, normalizeDims, type Shape, show, sizeOf, type Value } from "../definition/value.ts";
+import {
+  abs,
+  add,
+  div,
+  eq,
+  exp,
+  gt,
+  log,
+  logicalAnd,
+  lt,
+  mod,
+  mul,
+  ne,
+  pow,
+  round,
+  sub,
+  where,
+} from "../pointwise/arithmetic.ts";
+import { exact, float } from "../pointwise/pointwise.ts";
+import { cast, narrow, pad, permute, reshape } from "../shape/shape.ts";
+import { normDefinition, squaresDefinition } from "./euclid.ts";
+import {
+  argMaxDefinition,
+  argMinDefinition,
+  cumsumDefinition,
+  type FoldAttributes,
+  maxDefinition,
+  minDefinition,
+  shiftDefinition,
+  smallestDefinition,
+  sumDefinition,
+} from "./fold.ts";
+
+/** Which dimensions to reduce: one, several, or all. */
+export type Dims = number | readonly number[];
+export interface ReduceOptions {
+  /** Keep the reduced dimensions with size 1. Default false. */
+  readonly keepdim?: boolean;
+}
+
+/** x's shape without the reduced dimensions, or with them as 1. */
+function reducedShape(x: Value, reduced: readonly number[], keepdim: boolean): number[] {
+  return keepdim
+    ? x.shape.map((n, i) => (reduced.includes(i) ? 1 : n))
+    : x.shape.filter((_, i) => !reduced.includes(i));
+}
+
+/** Runs a fold over `dims`: as it lies if they are neighbours, else after moving them to the end. */
+function reduce(
+  definition: Omit<OpDefinition<FoldAttributes>, "samples">,
+  x: Value,
+  dims: Dims | undefined,
+  keepdim: boolean,
+  divisor = 1,
+  innermost = false,
+): Value {
+  const { name } = definition;
+  const reduced = normalizeDims(name, dims, x.shape.length);
+  const shape = reducedShape(x, reduced, keepdim);
+  const n = sizeOf(reduced.map((dim) => x.shape[dim]!));
+  const hasEmpty = ([sumDefinition, squaresDefinition, normDefinition] as unknown[]).includes(definition);
+  if (n === 0 && !hasEmpty && sizeOf(shape) > 0) {
+    throw new ShapeError(
+      `${name}: ${show(x.shape)} has no elements along the reduced dims, so there is none to return.`,
+    );
+  }
+  const first = reduced[0] ?? x.shape.length;
+  const after = first + reduced.length;
+  const neighbours = reduced.every((dim, i) => dim === first + i);
+  const inner = sizeOf(x.shape.slice(after));
+  if (!neighbours || (innermost && inner !== 1)) {
+    const kept = x.shape.map((_, i) => i).filter((i) => !reduced.includes(i));
+    const moved = permute(x, [...kept, ...reduced]);
+    return apply(definition, [moved], {
+      outer: sizeOf(shape),
+      n,
+      inner: 1,
+      shape,
+      divisor,
+      reverse: false,
+    });
+  }
+  const outer = sizeOf(x.shape.slice(0, first));
+  return apply(definition, [x], {
+    outer,
+    n,
+    inner,
+    shape,
+    divisor,
+    reverse: false,
+  });
+}
+
+/** `sum(dim, { keepdim })` and `sum({ keepdim })` are both allowed. */
+type Arguments = [dims?: Dims | ReduceOptions | undefined, options?: ReduceOptions | undefined];
+function readArguments([dims, options]: Arguments): {
+  dims: Dims | undefined;
+  keepdim: boolean;
+} {
+  if (typeof dims === "object" && !Array.isArray(dims))
+    return {
+      dims: undefined,
+      keepdim: (dims as ReduceOptions).keepdim ?? false,
+    };
+  return { dims: dims as Dims | undefined, keepdim: options?.keepdim ?? false };
+}
+
+/** How many elements go into each result. */
+function counted(name: string, x: Value, dims: Dims | undefined): number {
+  return sizeOf(normalizeDims(name, dims, x.shape.length).map((dim) => x.shape[dim]!));
+}
+
+/** Σ x over `dims` (all by default): int32 modulo 2³² for int32, bool and uint8. */
+export function sum(x: Operand, ...args: Arguments): Value {
+  const { dims, keepdim } = readArguments(args);
+  return reduce(sumDefinition, exact(x), dims, keepdim);
+}
+
+/** The arithmetic mean over `dims` (all by default), float32. Other types are converted first, so int32 beyond 2²⁴ is rounded. */
+export function mean(x: Operand, ...args: Arguments): Value {
+  const { dims, keepdim } = readArguments(args);
+  const v = float(x);
+  return reduce(sumDefinition, v, dims, keepdim, counted("mean", v, dims));
+}
+
+function extreme(definition: OpDefinition<FoldAttributes>, x: Operand, args: Arguments): Value {
+  const { dims, keepdim } = readArguments(args);
+  return cast(reduce(definition, exact(x), dims, keepdim), typeof x === "number" ? "float32" : x.dtype);
+}
+
+/** The largest element over `dims` (all by default), of x's type; NaN if there is one. */
+export function max(x: Operand, ...args: Arguments): Value {
+  return extreme(maxDefinition, x, args);
+}
+
+/** The smallest element over `dims` (all by default), of x's type; NaN if there is one. */
+export function min(x: Operand, ...args: Arguments): Value {
+  return extreme(minDefinition, x, args);
+}
+
+/** Where the first largest element stands along `dim`, or in the flattened tensor; int32. */
+export function argMax(x: Operand, dim?: number, options: ReduceOptions = {}): Value {
+  return reduce(argMaxDefinition, exact(x), dim, options.keepdim ?? false, 1, true);
+}
+
+/** Where the first smallest element stands along `dim`, or in the flattened tensor; int32. */
+export function argMin(x: Operand, dim?: number, options: ReduceOptions = {}): Value {
+  return reduce(argMinDefinition, exact(x), dim, options.keepdim ?? false, 1, true);
+}
+
+/**
+ * Π x over `dims` (all by default), by halves: pairs are multiplied until one is left, so that gradients of any order are
+ * exact even where elements are 0. int32 modulo 2³² for int32, bool and uint8.
+ */
+export function prod(x: Operand, ...args: Arguments): Value {
+  const { dims, keepdim } = readArguments(args);
+  const v = exact(x);
+  const reduced = normalizeDims("prod", dims, v.shape.length);
+  const kept = v.shape.map((_, i) => i).filter((i) => !reduced.includes(i));
+  const shape = reducedShape(v, reduced, keepdim);
+  const n = counted("prod", v, dims);
+  let rest = reshape(permute(v, [...reduced, ...kept]), [n, sizeOf(shape)]);
+  if (n === 0) rest = pad(rest, [0, 0, 0, 1], 1);
+  while (rest.shape[0]! > 1) {
+    const half = Math.ceil(rest.shape[0]! / 2);
+    const even = rest.shape[0]! % 2 ? pad(rest, [0, 0, 0, 1], 1) : rest;
+    rest = mul(narrow(even, 0, 0, half), narrow(even, 0, half, half));
+  }
+  return reshape(rest, shape);
+}
+
+/** Whether any element over `dims` is not 0, as bool. */
+export function any(x: Operand, ...args: Arguments): Value {
+  return ne(sum(ne(x, 0), ...args), 0);
+}
+
+/** Whether no element over `dims` is 0, as bool. */
+export function all(x: Operand, ...args: Arguments): Value {
+  return eq(sum(eq(x, 0), ...args), 0);
+}
+
+/** log Σ eˣ over `dims` (all by default), without overflow; −∞ over none. Its gradient is the softmax, and 0 where all are −∞. */
+export function logSumExp(x: Operand, ...args: Arguments): Value {
+  const { dims, keepdim } = readArguments(args);
+  const v = float(x);
+  if (!counted("logSumExp", v, dims)) return add(sum(v, dims, { keepdim }), -Infinity);
+  const top = reduce(shiftDefinition, v, dims, true);
+  // ∞ − ∞ would be NaN: infinite maxima are not subtracted.
+  const shift = where(ne(mul(top, 0), 0), 0, top);
+  const total = sum(exp(sub(v, shift)), dims, { keepdim: true });
+  const result = add(unlessZero(total, log, -Infinity), shift);
+  return reshape(result, reducedShape(v, normalizeDims("logSumExp", dims, v.shape.length), keepdim));
+}
+
+/** f(x), but `atZero` where x = 0, with a gradient of 0 there, of any order: where f has no finite derivative at 0. */
+function unlessZero(x: Value, f: (x: Value) => Value, atZero: number): Value {
+  const zero = eq(x, 0);
+  return where(zero, atZero, f(where(zero, 1, x)));
+}
+
+export interface VarianceOptions extends ReduceOptions {
+  /** What is taken off the count: 1 (Bessel's correction, the default) or 0 (the population's variance). */
+  readonly correction?: number;
+}
+
+/** x − mean: the second mean is what the first lost by rounding, which matters if x is far from 0. */
+export function centre(x: Value, dims: Dims | undefined): Value {
+  const near = sub(x, mean(x, dims, { keepdim: true }));
+  return sub(near, mean(near, dims, { keepdim: true }));
+}
+
+/** x − mean of int32: with the upper halves near 0, float32 holds what is left of each element. */
+function centreWhole(x: Value, dims: Dims | undefined): Value {
+  const low = mod(x, 2 ** 16);
+  const high = mul(float(sub(x, low)), 2 ** -16);
+  const near = sub(high, round(mean(high, dims, { keepdim: true })));
+  return centre(add(mul(near, 2 ** 16), float(low)), dims);
+}
+
+/** `definition` of x − mean over `dims`, with n − correction as its divisor. */
+function deviation(
+  name: string,
+  definition: typeof squaresDefinition,
+  x: Operand,
+  dims?: Dims | VarianceOptions,
+  options?: VarianceOptions,
+): Value {
+  const { dims: over, keepdim } = readArguments([dims, options]);
+  const correction =
+    (typeof dims === "object" && !Array.isArray(dims) ? (dims as VarianceOptions) : options)?.correction ?? 1;
+  const v = float(x);
+  const divisor = Math.max(0, counted(name, v, over) - correction);
+  const centred = typeof x === "object" && x.dtype === "int32" ? centreWhole(x, over) : centre(v, over);
+  return reduce(definition, centred, over, keepdim, divisor);
+}
+
+/**
+ * The variance over `dims` (all by default), float32: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows
+ * only if its result does.
+ */
+export function variance(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
+  return deviation("var", squaresDefinition, x, dims, options);
+}
+
+/**
+ * The standard deviation over `dims` (all by default): √variance, finite even if the variance overflows. Its gradient is 0 where it
+ * is 0.
+ */
+export function std(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
+  return deviation("std", normDefinition, x, dims, options);
+}
+
+/**
+ * The p-norm over `dims` (all by default): (Σ |x|ᵖ)^(1/p); p may be ∞ or −∞. It overflows or underflows only if its result does.
+ * Its gradient is 0 where the norm is 0. @throws ShapeError if there are no elements and p is ∞ or negative
+ */
+export function norm(x: Operand, p = 2, dims?: Dims, options: ReduceOptions = {}): Value {
+  const v = float(x);
+  const shape = reducedShape(v, normalizeDims("norm", dims, v.shape.length), options.keepdim ?? false);
+  if ((p < 0 || p === Infinity) && !counted("norm", v, dims) && sizeOf(shape))
+    throw new ShapeError(
+      `norm: ${show(v.shape)} has no elements along the reduced dims, so the ${p}-norm is undefined. Use a finite p ≥ 0.`,
+    );
+  if (p === 1) return sum(abs(v), dims, options);
+  if (p === Infinity) return max(abs(v), dims, options);
+  if (p === -Infinity) return min(abs(v), dims, options);
+  if (p === 0) return sum(cast(ne(v, 0), "float32"), dims, options);
+  if (!counted("norm", v, dims)) return sum(v, dims, options);
+  if (p === 2) return reduce(normDefinition, v, dims, options.keepdim ?? false);
+  // ‖x‖ = s·‖x/s‖, where s is the largest element, or the smallest for p < 0: powers of x/s are at most 1.
+  const most = reduce(p > 0 ? shiftDefinition : smallestDefinition, abs(v), dims, true);
+  const scale = where(logicalAnd(gt(most, 0), lt(most, Infinity)), most, 1);
+  // |x|ᵖ has no derivative at 0 for p < 1, nor has the root of a total of 0: elements that are 0 get none, as in PyTorch.
+  const zero = eq(v, 0);
+  const powers = pow(abs(div(where(zero, 1, v), scale)), p);
+  const total = sum(p > 0 ? where(zero, 0, powers) : where(zero, Infinity, powers), dims, { keepdim: true });
+  const empty = p > 0 ? eq(total, 0) : eq(total, Infinity);
+  const result = where(empty, 0, mul(pow(where(empty, 1, total), 1 / p), scale));
+  return reshape(result, shape);
+}
+
+/** Running sums along `dim`: int32 modulo 2³² for int32, bool and uint8. */
+export function cumsum(x: Operand, dim: number): Value {
+  const v = exact(x);
+  const at = normalizeDim("cumsum", dim, v.shape.length);
+  const outer = sizeOf(v.shape.slice(0, at));
+  const inner = sizeOf(v.shape.slice(at + 1));
+  return apply(cumsumDefinition, [v], {
+    outer,
+    n: v.shape[at]!,
+    inner,
+    shape: v.shape,
+    divisor: 1,
+    reverse: false,
+  });
+}
+
+/** x summed back to `shape`, from which it was broadcast. */
+export function sumTo(x: Value, shape: Shape): Value {
+  const offset = x.shape.length - shape.length;
+  const dims = x.shape.map((_, i) => i).filter((i) => i < offset || (shape[i - offset] === 1 && x.shape[i] !== 1));
+  return reshape(dims.length ? sum(x, dims) : x, shape);
+}

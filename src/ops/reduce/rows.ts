@@ -1,0 +1,365 @@
+/** Softmax and cross-entropy, over rows of the last dimension. */
+import { CrossEntropy, CrossEntropyGrad, Op, Softmax, SoftmaxGrad } from "../../../assembly/opcodes.ts";
+import { DTypeError, ShapeError } from "../../runtime/errors.ts";
+import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "../definition/op.ts";
+import { normalizeDim, requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
+import { labelCheck, oneHotOrZeros } from "../index/gather.ts";
+import { abs, eq, exp, logicalAnd, mul, ne, neg, sub, where } from "../pointwise/arithmetic.ts";
+import { float } from "../pointwise/pointwise.ts";
+import { transpose, unsqueeze } from "../shape/shape.ts";
+import { sum } from "./reduce.ts";
+
+const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
+const SHAPES: Shape[] = [[1], [5], [33], [3, 4], [2, 3, 10], [4, 1], [0, 3]];
+
+/** Calls `f` on each row of the last dimension. */
+function mapRows(x: Reference, f: (row: number[], index: number) => number[]): Reference {
+  const n = lastDim(x);
+  const data: number[] = [];
+  for (let r = 0; r * n < x.data.length; r++)
+    data.push(
+      ...f(
+        Array.from({ length: n }, (_, i) => x.data[r * n + i]!),
+        r,
+      ),
+    );
+  return { shape: x.shape, data };
+}
+function logSumExp64(row: number[]): number {
+  const top = Math.max(...row);
+  return top + Math.log(row.reduce((total, v) => total + Math.exp(v - top), 0));
+}
+
+/** What one row op differs from another by. */
+interface RowEntry<Rule, Oracle> {
+  code: Op;
+  name: string;
+  doc: string;
+  vjp: Rule;
+  reference: Oracle;
+}
+
+function rowOp({
+  code,
+  name,
+  doc,
+  vjp,
+  reference,
+}: RowEntry<(dy: Value, y: Value) => Value, (row: number[]) => number[]>): OpDefinition<null> {
+  return {
+    code,
+    name,
+    doc,
+    saves: "output",
+    inPlace: [0],
+    infer: ([x]) => [{ shape: x!.shape, dtype: "float32" }],
+    encode(encoder, { inputs: [x], outputs: [out], address }) {
+      const n = lastDim(x!);
+      encoder.begin(code, Softmax.words);
+      encoder.set(Softmax.out, address(out!));
+      encoder.set(Softmax.x, address(x!));
+      encoder.set(Softmax.rows, n ? x!.size / n : 0);
+      encoder.set(Softmax.n, n);
+      encoder.end();
+    },
+    vjp: (dy, { outputs: [y] }) => [vjp(dy, y!)],
+    reference: ([x]) => [mapRows(x!, reference)],
+    samples: SHAPES.map((shape) => ({ inputs: [{ shape }], attributes: null })),
+  };
+}
+
+function rowGrad({
+  code,
+  name,
+  doc,
+  vjp,
+  reference,
+}: RowEntry<
+  (d: Value, dy: Value, y: Value) => [Value, Value],
+  (dy: number[], y: number[]) => number[]
+>): OpDefinition<null> {
+  return {
+    code,
+    name,
+    doc,
+    saves: "input",
+    inPlace: [0, 1],
+    infer: ([dy]) => [{ shape: dy!.shape, dtype: "float32" }],
+    encode(encoder, { inputs: [dy, y], outputs: [out], address }) {
+      const n = lastDim(y!);
+      encoder.begin(code, SoftmaxGrad.words);
+      encoder.set(SoftmaxGrad.out, address(out!));
+      encoder.set(SoftmaxGrad.dy, address(dy!));
+      encoder.set(SoftmaxGrad.y, address(y!));
+      encoder.set(SoftmaxGrad.rows, n ? y!.size / n : 0);
+      encoder.set(SoftmaxGrad.n, n);
+      encoder.end();
+    },
+    vjp: (d, { inputs: [dy, y] }) => vjp(d, dy!, y!),
+    reference: ([dy, y]) => [
+      mapRows(dy!, (row, r) =>
+        reference(
+          row,
+          Array.from({ length: row.length }, (_, i) => y!.data[r * row.length + i]!),
+        ),
+      ),
+    ],
+    samples: SHAPES.map((shape) => ({
+      inputs: [{ shape }, { shape, low: -1.5, high: 1 }],
+      attributes: null,
+    })),
+  };
+}
+
+const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
+/** x, but 0 along the rows whose weights are all 0: those do not count, whatever they hold. */
+const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
+const dot64 = (a: number[], b: number[]): number => a.reduce((total, v, i) => total + v * b[i]!, 0);
+
+const softmaxDefinition = rowOp({
+  code: Op.Softmax,
+  name: "softmax",
+  doc: "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
+  vjp: (dy, y) => softmaxGrad(dy, y),
+  reference: (row) => row.map((v) => Math.exp(v - logSumExp64(row))),
+});
+const softmaxGradDefinition = rowGrad({
+  code: Op.SoftmaxGrad,
+  name: "softmaxGrad",
+  doc: "y(dy − Σ dy·y).",
+  // With s = Σ dy·y: d/d dy is the op itself; d/dy = d·(dy − s) − dy·Σ d·y.
+  vjp(d, dy, y) {
+    const seen = counted(dy, y);
+    return [
+      apply(softmaxGradDefinition, [d, y], null),
+      sub(mul(d, sub(dy, rowSum(mul(dy, seen)))), mul(dy, rowSum(mul(d, seen)))),
+    ];
+  },
+  reference: (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
+});
+/** dx = y(dy − Σ dy·y) along the last dim, y = softmax(x). */
+export const softmaxGrad = (dy: Value, y: Value): Value => apply(softmaxGradDefinition, [dy, y], null);
+const logSoftmaxDefinition = rowOp({
+  code: Op.LogSoftmax,
+  name: "logSoftmax",
+  doc: "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
+  vjp: (dy, y) => apply(logSoftmaxGradDefinition, [dy, y], null),
+  reference: (row) => row.map((v) => v - logSumExp64(row)),
+});
+const logSoftmaxGradDefinition = rowGrad({
+  code: Op.LogSoftmaxGrad,
+  name: "logSoftmaxGrad",
+  doc: "dy − eʸ·Σ dy.",
+  vjp: (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(counted(dy, y))), rowSum(dy)))],
+  reference: (dy, y) => dy.map((v, i) => v - Math.exp(y[i]!) * dy.reduce((a, b) => a + b, 0)),
+});
+
+/** Applies a row op along any dimension. */
+function along(definition: OpDefinition<null>, x: Operand, dim: number): Value {
+  const v = float(x);
+  if (!v.shape.length) return along(definition, unsqueeze(v, 0), 0);
+  const at = normalizeDim(definition.name, dim, v.shape.length);
+  return transpose(apply(definition, [transpose(v, at, -1)], null), at, -1);
+}
+
+/** eˣ/Σeˣ along `dim`: positive, and adds up to 1. */
+export function softmax(x: Operand, dim = -1): Value {
+  return along(softmaxDefinition, x, dim);
+}
+
+/** log softmax(x) along `dim`, without underflow. */
+export function logSoftmax(x: Operand, dim = -1): Value {
+  return along(logSoftmaxDefinition, x, dim);
+}
+
+interface CrossEntropyAttributes {
+  readonly ignoreIndex: number;
+}
+
+/** −log softmax(logits); 0 where that is not finite and the target is 0, as the loss counts it. */
+function costs(logits: Value, target: Value): Value {
+  const logP = logSoftmax(logits);
+  return neg(where(logicalAnd(eq(target, 0), ne(mul(logP, 0), 0)), 0, logP));
+}
+
+function crossEntropyOp(
+  code: Op,
+  gradCode: Op,
+  name: string,
+  doc: string,
+  infer: (logits: Value, target: Value) => void,
+  checks: OpDefinition<CrossEntropyAttributes>["checks"],
+  /** The target as probabilities: zeros in rows that are ignored. */
+  probabilities: (logits: Value, target: Value, attributes: CrossEntropyAttributes) => Value,
+  /** The same for one row of the oracle. */
+  probabilities64: (target: Reference, row: number, classes: number, attributes: CrossEntropyAttributes) => number[],
+  samples: Sample<CrossEntropyAttributes>[],
+): {
+  forward: OpDefinition<CrossEntropyAttributes>;
+  grad: OpDefinition<CrossEntropyAttributes>;
+} {
+  const forward: OpDefinition<CrossEntropyAttributes> = {
+    code,
+    name,
+    doc,
+    saves: "both",
+    infer([logits, target]) {
+      requireType(name, logits!, "float32", "logits");
+      infer(logits!, target!);
+      return [
+        { shape: [logits!.shape[0]!], dtype: "float32" },
+        { shape: [logits!.shape[0]!, 2], dtype: "float32" },
+      ];
+    },
+    ...(checks ? { checks } : {}),
+    encode(encoder, { inputs: [logits, target], outputs: [loss, lse], attributes, address }) {
+      encoder.begin(code, CrossEntropy.words);
+      encoder.set(CrossEntropy.loss, address(loss!));
+      encoder.set(CrossEntropy.lse, address(lse!));
+      encoder.set(CrossEntropy.logits, address(logits!));
+      encoder.set(CrossEntropy.target, address(target!));
+      encoder.set(CrossEntropy.rows, logits!.shape[0]!);
+      encoder.set(CrossEntropy.classes, logits!.shape[1]!);
+      encoder.set(CrossEntropy.ignoreIndex, attributes.ignoreIndex);
+      encoder.end();
+    },
+    vjp: (dy, { inputs: [logits, target], outputs: [, lse], attributes, needs }) => [
+      needs[0] ? apply(grad, [dy, logits!, target!, lse!], attributes) : null,
+      // dL/dt = lse − logits, for probabilities.
+      needs[1] ? mul(costs(logits!, target!), unsqueeze(dy, -1)) : null,
+    ],
+    reference([logits, target], attributes) {
+      const loss: number[] = [];
+      const lse: number[] = [];
+      mapRows(logits!, (row, r) => {
+        const top = Math.max(...row);
+        const total = logSumExp64(row);
+        const p = probabilities64(target!, r, row.length, attributes);
+        lse.push(...(p.some((v) => v !== 0) ? [top, total - top] : [0, 0]));
+        loss.push(p.reduce((sum, v, i) => (v === 0 ? sum : sum + v * (total - row[i]!)), 0));
+        return row;
+      });
+      return [
+        { shape: [loss.length], data: loss },
+        { shape: [loss.length, 2], data: lse },
+      ];
+    },
+    samples,
+  };
+  const grad: OpDefinition<CrossEntropyAttributes> = {
+    code: gradCode,
+    name: `${name}Grad`,
+    doc: "dy·(softmax(logits)·Σ target − target), rows by rows; lse is what the forward op returned.",
+    saves: "input",
+    infer: ([, logits]) => [{ shape: logits!.shape, dtype: "float32" }],
+    encode(encoder, { inputs: [dy, logits, target, lse], outputs: [out], attributes, address }) {
+      encoder.begin(gradCode, CrossEntropyGrad.words);
+      encoder.set(CrossEntropyGrad.out, address(out!));
+      encoder.set(CrossEntropyGrad.dy, address(dy!));
+      encoder.set(CrossEntropyGrad.logits, address(logits!));
+      encoder.set(CrossEntropyGrad.target, address(target!));
+      encoder.set(CrossEntropyGrad.lse, address(lse!));
+      encoder.set(CrossEntropyGrad.rows, logits!.shape[0]!);
+      encoder.set(CrossEntropyGrad.classes, logits!.shape[1]!);
+      encoder.set(CrossEntropyGrad.ignoreIndex, attributes.ignoreIndex);
+      encoder.end();
+    },
+    vjp(d, { inputs: [dy, logits, target], attributes, needs }) {
+      // out = dy·(s·m − t) with s = softmax(logits), m = Σ t. Rows without a target do not count, whatever their logits are.
+      const t = probabilities(logits!, target!, attributes);
+      const m = rowSum(t);
+      const s = softmax(counted(t, logits!));
+      const scaled = mul(unsqueeze(dy!, -1), d);
+      return [
+        needs[0] ? sum(mul(d, sub(mul(s, m), t)), -1) : null,
+        needs[1] ? mul(m, apply(softmaxGradDefinition, [scaled, s], null)) : null,
+        needs[2] ? sub(rowSum(mul(scaled, s)), scaled) : null,
+        null,
+      ];
+    },
+  };
+  return { forward, grad };
+}
+
+const hard = crossEntropyOp(
+  Op.CrossEntropy,
+  Op.CrossEntropyGrad,
+  "crossEntropy",
+  "log Σ exp(logits) − logits[label] for each row, 0 where label = ignoreIndex. dx = dy·(softmax − onehot).",
+  (logits, labels) => {
+    requireType("crossEntropy", labels, "int32", "target");
+    if (logits.shape.length !== 2 || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0]) {
+      throw new ShapeError(
+        `crossEntropy: labels ${show(labels.shape)} must be one per row of logits ${show(logits.shape)}: [batch] and [batch, classes].`,
+      );
+    }
+  },
+  ([logits], { ignoreIndex }) => [labelCheck(1, logits!.shape, ignoreIndex)],
+  (logits, labels, { ignoreIndex }) => {
+    const t = oneHotOrZeros(labels, logits.shape[1]!);
+    return ignoreIndex < 0 ? t : mul(t, unsqueeze(ne(labels, ignoreIndex), -1));
+  },
+  (target, row, classes, { ignoreIndex }) =>
+    Array.from({ length: classes }, (_, i) => Number(target.data[row] === i && target.data[row] !== ignoreIndex)),
+  [
+    [1, 1],
+    [3, 4],
+    [5, 10],
+    [2, 33],
+    [0, 3],
+  ].map(([rows, classes]) => ({
+    inputs: [{ shape: [rows!, classes!] }, { shape: [rows!], dtype: "int32", low: 0, high: classes! }],
+    attributes: { ignoreIndex: 1 },
+  })),
+);
+const soft = crossEntropyOp(
+  Op.SoftCrossEntropy,
+  Op.SoftCrossEntropyGrad,
+  "crossEntropy",
+  "Σ target·(log Σ exp(logits) − logits) for each row, without the classes whose target is 0. dx = dy·(softmax·Σ target − target).",
+  (logits, target) => {
+    requireType("crossEntropy", target, "float32", "target");
+    if (logits.shape.length !== 2 || !sameShape(logits.shape, target.shape)) {
+      throw new ShapeError(
+        `crossEntropy: probabilities ${show(target.shape)} must have the shape of logits ${show(logits.shape)}, [batch, classes].`,
+      );
+    }
+  },
+  undefined,
+  (_, target) => target,
+  (target, row, classes) => Array.from({ length: classes }, (_, i) => target.data[row * classes + i]!),
+  [
+    [1, 1],
+    [3, 4],
+    [5, 10],
+    [2, 33],
+  ].map((shape) => ({
+    inputs: [{ shape }, { shape, low: 0, high: 1 }],
+    attributes: { ignoreIndex: -100 },
+  })),
+);
+
+/**
+ * The cross-entropy of each row: logits [batch, classes] with int32 labels [batch], or with probabilities
+ * [batch, classes]. Returns [batch].
+ * @throws ShapeError, DTypeError, RangeError where a label is none of the classes
+ */
+export function crossEntropyRows(logits: Value, target: Value, ignoreIndex = -100): Value {
+  if (target.dtype !== "int32" && target.dtype !== "float32") {
+    throw new DTypeError(
+      `crossEntropy: the target is ${target.dtype}, but must be int32 labels or float32 probabilities. Convert it with .to(…).`,
+    );
+  }
+  return applyAll(target.dtype === "int32" ? hard.forward : soft.forward, [logits, target], { ignoreIndex })[0]!;
+}
+
+export const rowDefinitions = {
+  softmax: softmaxDefinition,
+  softmaxGrad: softmaxGradDefinition,
+  logSoftmax: logSoftmaxDefinition,
+  logSoftmaxGrad: logSoftmaxGradDefinition,
+  crossEntropy: hard.forward,
+  crossEntropyGrad: hard.grad,
+  softCrossEntropy: soft.forward,
+  softCrossEntropyGrad: soft.grad,
+};

@@ -1,0 +1,402 @@
+/** Scaled dot-product attention and its gradient as one op each, for heads that may lie before or behind the steps. */
+import { Op } from "../../../assembly/opcodes.ts";
+import { bitsOf, type Encoder, kernels } from "../../runtime/engine.ts";
+import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
+import { apply, applyAll, encodeWords, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
+import {
+  broadcastShapes,
+  contiguousStrides,
+  type Shape,
+  sameShape,
+  show,
+  sizeOf,
+  type Value,
+} from "../definition/value.ts";
+import { matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
+import { add, eq, mul, where } from "../pointwise/arithmetic.ts";
+import { float } from "../pointwise/pointwise.ts";
+import { bernoulli } from "../random/random.ts";
+import { max } from "../reduce/reduce.ts";
+import { softmax, softmaxGrad } from "../reduce/rows.ts";
+import { broadcastTo, full, permute, reshape } from "../shape/shape.ts";
+import { causalMask } from "../shape/triangle.ts";
+
+/** The order of q's, k's, v's and the result's dimensions; d is a head's width. */
+export type Layout = "bhtd" | "bthd" | "tbhd";
+
+export interface AttentionAttributes {
+  readonly layout: Layout;
+  readonly scale: number;
+  /** Query i sees keys up to i + offset; null: all of them. */
+  readonly causal: number | null;
+  /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys], in this order. */
+  readonly masked: boolean;
+}
+
+const places = (layout: Layout): number[] => [..."bhtd"].map((dim) => layout.indexOf(dim));
+
+/** Sizes by meaning. */
+function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: AttentionAttributes) {
+  const [b, h, t, d] = places(layout) as [number, number, number, number];
+  const size = (x: { shape: Shape }, i: number): number => x.shape[i]!;
+  return {
+    batch: size(q, b),
+    heads: size(q, h),
+    queries: size(q, t),
+    keys: size(v, t),
+    width: size(q, d),
+    valueWidth: size(v, d),
+  };
+}
+
+/** The shape of t rows of d numbers for every batch and head. */
+function shaped({ batch, heads }: { batch: number; heads: number }, layout: Layout, t: number, d: number): number[] {
+  const by = { b: batch, h: heads, t, d };
+  return [...layout].map((dim) => by[dim as keyof typeof by]);
+}
+
+/** The result's shape. @throws ShapeError, DTypeError where operands do not fit */
+function infer(name: string, [q, k, v, mask]: readonly Value[], attributes: AttentionAttributes): Shape {
+  const all = sizes(q!, v!, attributes);
+  const { batch, heads, queries, keys, width, valueWidth } = all;
+  const lie = (t: number, d: number): number[] => shaped(all, attributes.layout, t, d);
+  if (!width || !valueWidth)
+    throw new ShapeError(`${name}: query ${show(q!.shape)} and value ${show(v!.shape)} need a width above 0.`);
+  for (const [what, x, shape] of [
+    ["query", q!, lie(queries, width)],
+    ["key", k!, lie(keys, width)],
+    ["value", v!, lie(keys, valueWidth)],
+  ] as const) {
+    if (x.dtype !== "float32") throw new DTypeError(`${name}: the ${what} is ${x.dtype}, but must be float32.`);
+    if (!sameShape(x.shape, shape))
+      throw new ShapeError(
+        `${name}: query ${show(q!.shape)}, key ${show(k!.shape)} and value ${show(v!.shape)} do not fit: the ${what} should be ${show(shape)}.`,
+      );
+  }
+  const scores = [batch, heads, queries, keys];
+  if (mask && (mask.shape.length !== 4 || mask.shape.some((n, i) => n !== scores[i] && (n !== 1 || i === 3))))
+    throw new ShapeError(`${name}: the mask is ${show(mask.shape)}, which does not broadcast to ${show(scores)}.`);
+  return lie(queries, valueWidth);
+}
+
+/** Strides of batches, heads and rows. */
+function strides(x: Value, layout: Layout): [number, number, number] {
+  const own = contiguousStrides(x.shape);
+  const [b, h, t] = places(layout) as [number, number, number];
+  return [own[b]!, own[h]!, own[t]!];
+}
+
+/** One instruction for both directions. */
+function encode(
+  encoder: Encoder,
+  code: Op,
+  [q, k, v, mask]: readonly Value[],
+  out: Value,
+  gradients: readonly Value[],
+  attributes: AttentionAttributes,
+  address: (value: Value) => number,
+): void {
+  const { layout, scale, causal } = attributes;
+  const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
+  const workspace = encoder.workspace(kernels().attentionWorkspace!(keys));
+  const [dq = 0, dk = 0, dv = 0] = gradients.map(address);
+  const maskStrides = mask ? contiguousStrides(mask.shape).map((s, i) => (mask.shape[i] === 1 ? 0 : s)) : [0, 0, 0];
+  // As in opcodes.ts: Attention. The scale is a float, so it is given by its bits.
+  encodeWords(encoder, code, [
+    ...[address(out), address(q!), address(k!), address(v!), dq, dk, dv, mask ? address(mask) : 0],
+    ...[batch, heads, queries, keys, width, valueWidth, bitsOf(scale), causal === null ? 0 : 1, causal ?? 0],
+    ...[out, q!, k!, v!].flatMap((x) => strides(x, layout)),
+    ...maskStrides.slice(0, 3),
+    workspace,
+  ]);
+}
+
+/** Weights as ops, for what the kernels do not do: gradients of gradients and of masks, dropout. q, k as [b, h, t, d]. */
+export function attentionWeights(
+  q: Value,
+  k: Value,
+  mask: Value | undefined,
+  { scale, causal }: Pick<AttentionAttributes, "scale" | "causal">,
+): Value {
+  const scores = apply(matmulDefinition, [q, k], { ...PLAIN_PRODUCT, transB: true, alpha: scale });
+  const [queries, keys] = scores.shape.slice(-2) as [number, number];
+  let masked = mask ? add(scores, mask) : scores;
+  if (causal !== null) masked = add(masked, causalMask(queries, keys, causal));
+  if (!mask && (causal === null || causal >= 0)) return softmax(masked);
+  // A row that may attend to nothing has weights 0, not 0/0.
+  const nothing = eq(max(masked, -1, { keepdim: true }), Number.NEGATIVE_INFINITY);
+  return where(nothing, 0, softmax(where(nothing, 0, masked)));
+}
+
+const inverse = (order: readonly number[]): number[] => order.map((_, i) => order.indexOf(i));
+const toHeads = (x: Value, layout: Layout): Value => permute(x, places(layout));
+const fromHeads = (x: Value, layout: Layout): Value => permute(x, inverse(places(layout)));
+
+/** The scores' rows in float64: for each batch, head and query, its weights. */
+function weights64([q, k, v, mask]: readonly Reference[], attributes: AttentionAttributes) {
+  const { layout, scale, causal } = attributes;
+  const { batch, heads, queries, keys, width } = sizes(q!, v!, attributes);
+  const at = (x: Reference, b: number, h: number, t: number): number => {
+    const own = contiguousStrides(x.shape);
+    return [b, h, t].reduce((sum, i, j) => sum + i * own[places(layout)[j]!]!, 0);
+  };
+  const maskAt = (b: number, h: number, i: number, j: number): number => {
+    if (!mask) return 0;
+    const own = contiguousStrides(mask.shape);
+    return mask.data[[b, h, i, j].reduce((sum, n, dim) => sum + (mask.shape[dim] === 1 ? 0 : n * own[dim]!), 0)]!;
+  };
+  const rows: { b: number; h: number; i: number; weights: number[] }[] = [];
+  for (let b = 0; b < batch; b++)
+    for (let h = 0; h < heads; h++)
+      for (let i = 0; i < queries; i++) {
+        const scores = Array.from({ length: keys }, (_, j) => {
+          if (causal !== null && j > i + causal) return Number.NEGATIVE_INFINITY;
+          let dot = 0;
+          for (let d = 0; d < width; d++) dot += q!.data[at(q!, b, h, i) + d]! * k!.data[at(k!, b, h, j) + d]!;
+          return scale * dot + maskAt(b, h, i, j);
+        });
+        const top = Math.max(...scores);
+        const terms = scores.map((s) => (top === Number.NEGATIVE_INFINITY ? 0 : Math.exp(s - top)));
+        const total = terms.reduce((a, c) => a + c, 0) || 1;
+        rows.push({ b, h, i, weights: terms.map((e) => e / total) });
+      }
+  return { rows, at };
+}
+
+export const attentionDefinition: OpDefinition<AttentionAttributes> = {
+  code: Op.Attention,
+  name: "attention",
+  doc: "softmax(scale·Q·Kᵀ + mask)·V, by blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad; dmask: P∘(dP − Σ dP∘P).",
+  saves: "input",
+  infer: (inputs, attributes) => [{ shape: infer("attention", inputs, attributes), dtype: "float32" }],
+  units: ([q, , v], _, attributes) => {
+    const { batch, heads } = sizes(q!, v!, attributes);
+    return batch * heads;
+  },
+  flops: ([q, , v], _, attributes) => {
+    const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
+    return 2 * batch * heads * queries * keys * (width + valueWidth);
+  },
+  encode: (encoder, { inputs, outputs: [out], attributes, address }) =>
+    encode(encoder, Op.Attention, inputs, out!, [], attributes, address),
+  vjp(dy, { inputs, attributes, needs }) {
+    const gradients: (Value | null)[] = needs.slice(0, 3).some((need) => need)
+      ? applyAll(attentionGradDefinition, [dy, ...inputs], attributes)
+      : [null, null, null];
+    if (needs[3]) {
+      const [q, k, v, mask] = inputs;
+      const [qh, kh, vh, dyh] = [q!, k!, v!, dy].map((x) => toHeads(x, attributes.layout)) as [
+        Value,
+        Value,
+        Value,
+        Value,
+      ];
+      const p = attentionWeights(qh, kh, mask, attributes);
+      const dp = apply(matmulDefinition, [dyh, vh], { ...PLAIN_PRODUCT, transB: true });
+      gradients.push(softmaxGrad(dp, p));
+    } else if (attributes.masked) gradients.push(null);
+    return gradients;
+  },
+  composed([q, k, v, mask], attributes) {
+    const { layout } = attributes;
+    const [qh, kh, vh] = [q!, k!, v!].map((x) => toHeads(x, layout)) as [Value, Value, Value];
+    const p = attentionWeights(qh, kh, mask, attributes);
+    return [fromHeads(apply(matmulDefinition, [p, vh], PLAIN_PRODUCT), layout)];
+  },
+  reference(inputs, attributes) {
+    const v = inputs[2]!;
+    const all = sizes(inputs[0]!, v, attributes);
+    const shape = shaped(all, attributes.layout, all.queries, all.valueWidth);
+    const y: Reference & { data: Float64Array } = { shape, data: new Float64Array(sizeOf(shape)) };
+    const { rows, at } = weights64(inputs, attributes);
+    for (const { b, h, i, weights } of rows)
+      weights.forEach((p, j) => {
+        for (let d = 0; d < all.valueWidth; d++) y.data[at(y, b, h, i) + d]! += p * v.data[at(v, b, h, j) + d]!;
+      });
+    return [y];
+  },
+  samples: samples(false),
+};
+
+const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
+  code: Op.AttentionGrad,
+  name: "attentionGrad",
+  doc: "dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q, where P is computed anew.",
+  infer: ([, ...inputs], attributes) => {
+    infer("attentionGrad", inputs, attributes);
+    return inputs.slice(0, 3).map(({ shape }) => ({ shape, dtype: "float32" }));
+  },
+  units: ([, q, , v], _, attributes) => {
+    const { batch, heads } = sizes(q!, v!, attributes);
+    return batch * heads;
+  },
+  flops: ([, q, , v], _, attributes) => {
+    const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
+    return 2 * batch * heads * queries * keys * (3 * width + 2 * valueWidth);
+  },
+  encode: (encoder, { inputs: [dy, ...inputs], outputs, attributes, address }) =>
+    encode(encoder, Op.AttentionGrad, inputs, dy!, outputs, attributes, address),
+  reference([dy, ...inputs], attributes) {
+    const [q, k, v] = inputs as [Reference, Reference, Reference];
+    const [dq, dk, dv] = [q, k, v].map(({ shape }) => ({ shape, data: new Float64Array(sizeOf(shape)) })) as [
+      Reference & { data: Float64Array },
+      Reference & { data: Float64Array },
+      Reference & { data: Float64Array },
+    ];
+    const { rows, at } = weights64(inputs, attributes);
+    const { width, valueWidth } = sizes(q, v, attributes);
+    for (const { b, h, i, weights } of rows) {
+      const from = at(dy!, b, h, i);
+      const dp = weights.map((_, j) => {
+        let dot = 0;
+        for (let d = 0; d < valueWidth; d++) dot += dy!.data[from + d]! * v.data[at(v, b, h, j) + d]!;
+        return dot;
+      });
+      const total = dp.reduce((sum, g, j) => sum + g * weights[j]!, 0);
+      weights.forEach((p, j) => {
+        const ds = attributes.scale * p * (dp[j]! - total);
+        for (let d = 0; d < valueWidth; d++) dv.data[at(v, b, h, j) + d]! += p * dy!.data[from + d]!;
+        for (let d = 0; d < width; d++) {
+          dq.data[at(q, b, h, i) + d]! += ds * k.data[at(k, b, h, j) + d]!;
+          dk.data[at(k, b, h, j) + d]! += ds * q.data[at(q, b, h, i) + d]!;
+        }
+      });
+    }
+    return [dq, dk, dv];
+  },
+  samples: samples(true),
+};
+
+function samples(grad: boolean): Sample<AttentionAttributes>[] {
+  const make = (
+    [batch, heads, queries, keys, width, valueWidth]: number[],
+    attributes: Partial<AttentionAttributes>,
+    mask?: Shape,
+  ): Sample<AttentionAttributes> => {
+    const all = { layout: "bhtd" as const, scale: 0.7, causal: null, masked: mask !== undefined, ...attributes };
+    const input = (t: number, d: number) => ({
+      shape: shaped({ batch: batch!, heads: heads! }, all.layout, t, d),
+      low: -1,
+      high: 1,
+    });
+    const [q, k, v] = [input(queries!, width!), input(keys!, width!), input(keys!, valueWidth!)];
+    const dy = grad ? [input(queries!, valueWidth!)] : [];
+    return { inputs: [...dy, q, k, v, ...(mask ? [{ shape: mask }] : [])], attributes: all };
+  };
+  return [
+    make([1, 1, 3, 3, 2, 2], {}),
+    make([2, 2, 2, 3, 3, 2], { layout: "bthd" }),
+    make([2, 1, 4, 4, 2, 1], { layout: "tbhd", causal: 0 }),
+    make([1, 2, 2, 5, 1, 3], { causal: 3 }, [1, 1, 2, 5]),
+    make([2, 2, 3, 2, 2, 2], { layout: "bthd" }, [2, 1, 1, 2]),
+    make([1, 2, 4, 3, 2, 2], { causal: -2 }),
+    make([1, 1, 66, 5, 1, 2], { causal: -62 }, [1, 1, 1, 5]),
+    // Too large for finite differences.
+    ...(grad
+      ? [
+          make([1, 2, 70, 67, 9, 5], { layout: "tbhd", causal: 0 }, [1, 2, 70, 67]),
+          make([3, 1, 65, 130, 4, 17], { layout: "bthd" }),
+        ]
+      : []),
+    make([0, 2, 3, 3, 2, 2], {}),
+    make([2, 2, 3, 0, 2, 2], {}),
+  ];
+}
+
+export interface AttentionOptions {
+  /** What may be attended to (bool: where it is true), or is added to the scores (float32); broadcasts to [..., queries, keys]. */
+  readonly mask?: Value;
+  /** Each query sees the keys up to its own place only. Default false. */
+  readonly isCausal?: boolean;
+  /** Part of the weights that is dropped, the rest scaled up. Default 0. */
+  readonly dropout?: number;
+  /** What scores are multiplied by. Default 1/√width. */
+  readonly scale?: number;
+}
+
+/** A mask to add: 0 where it is true, −∞ elsewhere. */
+export function additiveMask(mask: Value): Value {
+  if (mask.dtype === "bool") return where(mask, full([], 0), Number.NEGATIVE_INFINITY);
+  if (mask.dtype === "float32") return mask;
+  throw new DTypeError(
+    `attention: the mask is ${mask.dtype}, but must be bool or float32. Convert it with .to("bool").`,
+  );
+}
+
+/** Attention of heads that lie in `layout`: the op, or, with dropout, what it is composed of. */
+export function attend(
+  q: Value,
+  k: Value,
+  v: Value,
+  mask: Value | undefined,
+  attributes: Omit<AttentionAttributes, "masked">,
+  dropout = 0,
+): Value {
+  const { layout } = attributes;
+  if (!dropout) {
+    const inputs = mask ? [q, k, v, mask] : [q, k, v];
+    return apply(attentionDefinition, inputs, { ...attributes, masked: mask !== undefined });
+  }
+  const [qh, kh, vh] = [q, k, v].map((x) => toHeads(x, layout)) as [Value, Value, Value];
+  const p = attentionWeights(qh, kh, mask, attributes);
+  const kept = mul(p, bernoulli(p.shape, 1 - dropout, dropout === 1 ? 0 : 1 / (1 - dropout)));
+  return fromHeads(apply(matmulDefinition, [kept, vh], PLAIN_PRODUCT), layout);
+}
+
+/**
+ * softmax(q·kᵀ·scale + mask)·v (Vaswani et al. 2017, eq. 1) for q: [..., queries, width], k: [..., keys, width], v: [..., keys,
+ * valueWidth] → [..., queries, valueWidth]. The weights are never stored whole, but a block of queries at a time. A query that
+ * may attend to nothing gets 0. @throws ShapeError, DTypeError
+ */
+export function scaledDotProductAttention(
+  q: Value,
+  k: Value,
+  v: Value,
+  { mask, isCausal = false, dropout = 0, scale }: AttentionOptions = {},
+): Value {
+  const name = "scaledDotProductAttention";
+  const rank = q.shape.length;
+  if (rank < 2 || k.shape.length !== rank || v.shape.length !== rank)
+    throw new ShapeError(
+      `${name}: query ${show(q.shape)}, key ${show(k.shape)} and value ${show(v.shape)} must have the same number of dimensions, two or more.`,
+    );
+  if (!(dropout >= 0 && dropout <= 1)) throw new RangeError(`${name}: dropout is ${dropout}, but must be in 0 … 1.`);
+  // Leading dimensions as one batch and one head, or as they are.
+  const heads = rank > 2 ? q.shape[rank - 3]! : 1;
+  const batch = sizeOf(q.shape.slice(0, Math.max(0, rank - 3)));
+  const inner = (x: Value): Value => reshape(x, [batch, heads, ...x.shape.slice(-2)]);
+  for (const x of [k, v])
+    if (!sameShape(x.shape.slice(0, -2), q.shape.slice(0, -2)))
+      throw new ShapeError(
+        `${name}: query ${show(q.shape)}, key ${show(k.shape)} and value ${show(v.shape)} must agree in all but the last two dimensions.`,
+      );
+  let added: Value | undefined;
+  if (mask) {
+    const scores = [...q.shape.slice(0, -1), k.shape.at(-2)!];
+    if (!sameShape(broadcastShapes(name, mask.shape, scores), scores))
+      throw new ShapeError(`${name}: the mask is ${show(mask.shape)}, which does not broadcast to ${show(scores)}.`);
+    const additive = additiveMask(mask);
+    const ones = Array<number>(rank).fill(1);
+    const shape = [...ones.slice(mask.shape.length), ...mask.shape];
+    // Leading dimensions that are joined must be there whole.
+    const whole = shape.slice(0, Math.max(0, rank - 3)).every((n) => n === 1)
+      ? shape
+      : scores.slice(0, -3).concat(shape.slice(-3));
+    const last = whole.map((n, i) => (i === rank - 1 ? scores[i]! : n));
+    const full4 = broadcastTo(reshape(additive, shape), last);
+    added = reshape(full4, [
+      sizeOf(last.slice(0, Math.max(0, rank - 3))),
+      rank > 2 ? last[rank - 3]! : 1,
+      ...last.slice(-2),
+    ]);
+  }
+  const attributes = {
+    layout: "bhtd" as const,
+    scale: scale ?? 1 / Math.sqrt(q.shape[rank - 1]!),
+    causal: isCausal ? 0 : null,
+  };
+  const y = attend(inner(float(q, name)), inner(float(k, name)), inner(float(v, name)), added, attributes, dropout);
+  return reshape(y, [...q.shape.slice(0, -1), v.shape.at(-1)!]);
+}
+
+export const attentionDefinitions = { attention: attentionDefinition, attentionGrad: attentionGradDefinition };

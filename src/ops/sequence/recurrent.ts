@@ -1,0 +1,404 @@
+/**
+ * Recurrent layers: one layer in one direction over a whole sequence is one op, its gradient back through time another. What the
+ * inputs contribute is one product for all steps, made before. cells.ts has what a cell computes.
+ */
+import { kernels } from "../../runtime/engine.ts";
+import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import {
+  type AnyOp,
+  apply,
+  applyAll,
+  encodeWords,
+  type OpDefinition,
+  type Reference,
+  type Sample,
+} from "../definition/op.ts";
+import { requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
+import { linear, matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
+import { gt, where } from "../pointwise/arithmetic.ts";
+import { sum } from "../reduce/reduce.ts";
+import { concat, full, narrow, reshape, split, stack, unsqueeze } from "../shape/shape.ts";
+import { type Cell, cells } from "./cells.ts";
+
+export interface RecurrentAttributes {
+  /** Sequences before steps: [batch, steps, …] instead of [steps, batch, …]. */
+  readonly batchFirst: boolean;
+  /** From the last step to the first. */
+  readonly reverse: boolean;
+  /** Whether there is a state to start from; else it is 0. */
+  readonly initial: boolean;
+  /** Whether the state's product has a bias. */
+  readonly bias: boolean;
+  /** Whether sequences have lengths of their own. */
+  readonly masked: boolean;
+  /** Rnn: relu instead of tanh. */
+  readonly rectify: boolean;
+}
+
+interface GradAttributes extends RecurrentAttributes {
+  /** Whether a gradient arrives at the cell states (LSTM). */
+  readonly cellGradient: boolean;
+}
+
+/** The steps of a recurrence, in the order they are taken. */
+const stepsOf = (count: number, reverse: boolean): number[] =>
+  Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
+
+/** Inputs of the forward op by name: they follow each other, some are absent. */
+function namedInputs(cell: Cell, inputs: readonly Value[], { initial, bias, masked }: RecurrentAttributes) {
+  const rest = [...inputs];
+  const take = (there = true): Value | undefined => (there ? rest.shift() : undefined);
+  return {
+    x: take()!,
+    w: take()!,
+    h0: take(initial),
+    c0: take(initial && cell.hasCellState),
+    bias: take(bias),
+    lengths: take(masked),
+  };
+}
+
+/** The same for the gradient's op. */
+function namedGradInputs(cell: Cell, inputs: readonly Value[], { initial, masked, cellGradient }: GradAttributes) {
+  const rest = [...inputs];
+  const take = (there = true): Value | undefined => (there ? rest.shift() : undefined);
+  return {
+    dy: take()!,
+    y: take()!,
+    w: take()!,
+    h0: take(initial),
+    saved: take(cell.saved > 0),
+    c: take(cell.hasCellState),
+    c0: take(initial && cell.hasCellState),
+    dcs: take(cellGradient),
+    lengths: take(masked),
+  };
+}
+
+/** Sizes, and how far a row is from that of the next step and the next sequence. */
+function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
+  const [outer, inner] = y.shape as [number, number];
+  return batchFirst
+    ? { batch: outer, steps: inner, hidden, stepRows: 1, batchRows: inner }
+    : { batch: inner, steps: outer, hidden, stepRows: inner, batchRows: 1 };
+}
+
+/** How both ops walk: what their layouts end with, before the workspace. */
+const walkWords = (
+  { steps, batch, hidden, stepRows, batchRows }: ReturnType<typeof geometry>,
+  { reverse, rectify }: RecurrentAttributes,
+): number[] => [steps, batch, hidden, stepRows, batchRows, Number(reverse), Number(rectify)];
+
+/** The states before each step: y moved by one, h0 at the start. */
+function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
+  const dim = batchFirst ? 1 : 0;
+  const n = y.shape[dim]!;
+  const shape = y.shape.map((size, i) => (i === dim ? 1 : size));
+  const [start, rest] = [h0 ? reshape(h0, shape) : full(shape, 0), narrow(y, dim, reverse ? 1 : 0, n - 1)];
+  return concat(reverse ? [rest, start] : [start, rest], dim);
+}
+
+/** A row of a float64 array. */
+const row64 = (x: Reference, row: number, width: number): number[] =>
+  Array.from({ length: width }, (_, j) => x.data[row * width + j]!);
+
+/** The pair of ops of one kind of cell. */
+function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; grad: AnyOp } {
+  const { gates, saved, hasCellState, name } = cell;
+
+  const forward: OpDefinition<RecurrentAttributes> = {
+    code: cell.code,
+    name,
+    doc: `${cell.doc} Over a sequence: h for each step${hasCellState ? ", c, and the gates" : ""}. dx, dh₀: ${name}Grad, dW: Σ dzᵀ·h of the step before.`,
+    saves: "both",
+    differentiable: hasCellState ? 2 : 1,
+    infer(inputs, attributes) {
+      const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
+      const hidden = w.shape[1] ?? 0;
+      const { steps, batch } = geometry(x, hidden, attributes.batchFirst);
+      for (const v of [x, w, h0, c0, bias]) if (v) requireType(name, v, "float32");
+      const wanted: [string, Value | undefined, Shape][] = [
+        ["inputs' part", x, [...x.shape.slice(0, 2), gates * hidden]],
+        ["weight", w, [gates * hidden, hidden]],
+        ["bias", bias, [gates * hidden]],
+        ["initial state", h0, [batch, hidden]],
+        ["initial cell state", c0, [batch, hidden]],
+        ["list of lengths", lengths, [batch]],
+      ];
+      for (const [what, v, shape] of wanted)
+        if (v && !sameShape(v.shape, shape))
+          throw new ShapeError(`${name}: the ${what} is ${show(v.shape)}, but must be ${show(shape)}.`);
+      if (lengths) requireType(name, lengths, "int32", "list of lengths");
+      if (!steps) throw new ShapeError(`${name}: the sequence ${show(x.shape)} has no steps.`);
+      const rows = x.shape.slice(0, 2);
+      const sizes = [hidden, ...(hasCellState ? [hidden] : []), ...(saved ? [saved * hidden] : [])];
+      return sizes.map((size) => ({ shape: [...rows, size], dtype: "float32" as const }));
+    },
+    checks(inputs, attributes) {
+      const { x, lengths } = namedInputs(cell, inputs, attributes);
+      if (!lengths) return [];
+      const { steps } = geometry(x, 0, attributes.batchFirst);
+      const error = (length: number, at: number): Error =>
+        new RangeError(
+          `${name}: sequence ${at} has length ${length}, but lengths must be in 0 … ${steps}, the number of steps.`,
+        );
+      return [{ input: inputs.indexOf(lengths), low: 0, high: steps, error }];
+    },
+    flops: ([, w], [y]) => 2 * (y!.size / w!.shape[1]!) * w!.size,
+    units: ([x, w], _, { batchFirst }) => geometry(x!, w!.shape[1]!, batchFirst).batch,
+    encode(encoder, { inputs, outputs, attributes, address }) {
+      const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
+      const sizes = geometry(x, w.shape[1]!, attributes.batchFirst);
+      const at = (v?: Value): number => (v ? address(v) : 0);
+      const [y, ...more] = outputs;
+      const c = hasCellState ? more.shift() : undefined;
+      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.code, sizes.batch, sizes.hidden));
+      // As in opcodes.ts: Recurrent.
+      encodeWords(encoder, cell.code, [
+        at(y),
+        at(c),
+        at(more[0]),
+        at(x),
+        at(w),
+        at(bias),
+        at(h0),
+        at(c0),
+        at(lengths),
+        ...walkWords(sizes, attributes),
+        workspace,
+      ]);
+    },
+    vjp(dy, { inputs, outputs, attributes, needs, more: [dcs] }) {
+      const { w, h0, c0, lengths } = namedInputs(cell, inputs, attributes);
+      const [y, ...others] = outputs;
+      const present = [dy, y, w, h0, others.at(-1), hasCellState ? others[0] : undefined, c0, dcs, lengths];
+      const [dx, dh0, ...last] = applyAll(
+        grad,
+        present.filter((v) => v !== undefined),
+        { ...attributes, cellGradient: dcs !== undefined },
+      );
+      const dz = cell.splitsGradient ? last[0]! : dx!;
+      const flat = (v: Value): Value => reshape(v, [v.shape[0]! * v.shape[1]!, v.shape[2]!]);
+      const gradients: (Value | null)[] = [dx!];
+      gradients.push(
+        needs[1]
+          ? apply(matmulDefinition, [flat(dz), flat(statesBefore(y!, h0, attributes))], {
+              ...PLAIN_PRODUCT,
+              transA: true,
+            })
+          : null,
+      );
+      if (h0) gradients.push(dh0!);
+      if (c0) gradients.push(last[0]!);
+      if (attributes.bias) gradients.push(needs[gradients.length] ? sum(flat(dz), 0) : null);
+      if (attributes.masked) gradients.push(null);
+      return gradients;
+    },
+    composed(inputs, attributes) {
+      const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
+      const dim = attributes.batchFirst ? 1 : 0;
+      const count = x.shape[dim]!;
+      const xs = split(x, 1, dim);
+      const [hs, cs] = [new Array<Value>(count), new Array<Value>(count)];
+      const zero = (): Value => full([x.shape[1 - dim]!, w.shape[1]!], 0);
+      let h = h0 ?? zero();
+      let c = c0 ?? (hasCellState ? zero() : undefined);
+      for (const t of stepsOf(count, attributes.reverse)) {
+        const own = reshape(xs[t]!, [h.shape[0]!, x.shape[2]!]);
+        const next = cell.compose(own, linear(h, w, bias), h, c, attributes.rectify);
+        const active = lengths && unsqueeze(gt(lengths, t), 1);
+        h = active ? where(active, next.h, h) : next.h;
+        if (c && next.c) c = active ? where(active, next.c, c) : next.c;
+        hs[t] = h;
+        if (c) cs[t] = c;
+      }
+      return hasCellState ? [stack(hs, dim), stack(cs, dim)] : [stack(hs, dim)];
+    },
+    reference(inputs, attributes) {
+      // The oracle's inputs stand in the op's order: what names Values names them.
+      const named = namedInputs(cell, inputs as unknown as Value[], attributes) as unknown as Record<string, Reference>;
+      const { x, w, h0, c0, bias, lengths } = named as { x: Reference; w: Reference } & typeof named;
+      const hidden = w.shape[1]!;
+      const { batch, steps, stepRows, batchRows } = geometry(x, hidden, attributes.batchFirst);
+      const rows = batch * steps;
+      const widths = [1, Number(hasCellState), saved].map((n) => n * hidden);
+      const [y, c, kept] = widths.map((width) => new Float64Array(rows * width));
+      for (let b = 0; b < batch; b++) {
+        let h = h0 ? row64(h0, b, hidden) : new Array<number>(hidden).fill(0);
+        let state = c0 ? row64(c0, b, hidden) : new Array<number>(hidden).fill(0);
+        for (const t of stepsOf(steps, attributes.reverse)) {
+          const r = t * stepRows + b * batchRows;
+          if (!lengths || t < lengths.data[b]!) {
+            const g = Array.from({ length: gates * hidden }, (_, j) =>
+              h.reduce((total, v, i) => total + v * w.data[j * hidden + i]!, bias?.data[j] ?? 0),
+            );
+            const own = row64(x, r, gates * hidden);
+            const next = h.map((v, j) => {
+              const of = (from: number[]): number[] => Array.from({ length: gates }, (_, q) => from[q * hidden + j]!);
+              return cell.forward64(of(own), of(g), v, state[j]!, attributes.rectify);
+            });
+            next.forEach(({ saved: values }, j) => {
+              values.forEach((v, q) => (kept![r * saved * hidden + q * hidden + j] = v));
+            });
+            h = next.map((cellOf) => cellOf.h);
+            if (hasCellState) state = next.map((cellOf) => cellOf.c);
+          }
+          y!.set(h, r * hidden);
+          if (hasCellState) c!.set(state, r * hidden);
+        }
+      }
+      const outer = x.shape.slice(0, 2);
+      return [y!, c!, kept!].flatMap((data, i) => (widths[i] ? [{ shape: [...outer, widths[i]!], data }] : []));
+    },
+    samples: forwardSamples(cell),
+  };
+
+  const grad: OpDefinition<GradAttributes> = {
+    code: cell.gradCode,
+    name: `${name}Grad`,
+    doc: `Gradients of ${name} by what its inputs contribute, by h₀${hasCellState ? " and c₀" : ""}, back through time.`,
+    infer(inputs, { batchFirst, ...attributes }) {
+      const { dy, w } = namedGradInputs(cell, inputs, { batchFirst, ...attributes });
+      const hidden = w.shape[1]!;
+      const dx = { shape: [...dy.shape.slice(0, 2), gates * hidden], dtype: "float32" as const };
+      const state = { shape: [geometry(dy, hidden, batchFirst).batch, hidden], dtype: "float32" as const };
+      return [dx, state, ...(hasCellState ? [state] : []), ...(cell.splitsGradient ? [dx] : [])];
+    },
+    flops: ([dy, , w]) => 2 * (dy!.size / w!.shape[1]!) * w!.size,
+    units: ([dy, , w], _, { batchFirst }) => geometry(dy!, w!.shape[1]!, batchFirst).batch,
+    encode(encoder, { inputs, outputs, attributes, address }) {
+      const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = namedGradInputs(cell, inputs, attributes);
+      const sizes = geometry(dy, w.shape[1]!, attributes.batchFirst);
+      const at = (v?: Value): number => (v ? address(v) : 0);
+      const [dx, dh, last] = outputs;
+      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.gradCode, sizes.batch, sizes.hidden));
+      // As in opcodes.ts: RecurrentGrad.
+      encodeWords(encoder, cell.gradCode, [
+        at(dx),
+        cell.splitsGradient ? at(last) : 0,
+        at(dh),
+        hasCellState ? at(last) : 0,
+        at(dy),
+        at(dcs),
+        at(kept),
+        at(y),
+        at(c),
+        at(w),
+        at(h0),
+        at(c0),
+        at(lengths),
+        ...walkWords(sizes, attributes),
+        workspace,
+      ]);
+    },
+    reference(inputs, attributes) {
+      // As above, and the three that are always there are said to be.
+      const named = namedGradInputs(cell, inputs as unknown as Value[], attributes) as unknown as {
+        [name in "dy" | "y" | "w"]: Reference;
+      } & { [name in "h0" | "saved" | "c" | "c0" | "dcs" | "lengths"]?: Reference };
+      const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = named;
+      const hidden = w.shape[1]!;
+      const { batch, steps, stepRows, batchRows } = geometry(dy, hidden, attributes.batchFirst);
+      const n = gates * hidden;
+      const [dx, dg] = [new Float64Array(batch * steps * n), new Float64Array(batch * steps * n)];
+      const [dh, dc] = [new Float64Array(batch * hidden), new Float64Array(batch * hidden)];
+      for (let b = 0; b < batch; b++) {
+        const order = stepsOf(steps, attributes.reverse);
+        for (let s = steps - 1; s >= 0; s--) {
+          const r = order[s]! * stepRows + b * batchRows;
+          const before = s ? (order[s - 1]! * stepRows + b * batchRows) * hidden : b * hidden;
+          const active = !lengths || order[s]! < lengths.data[b]!;
+          for (let j = 0; j < hidden; j++) {
+            const [at, own] = [r * hidden + j, b * hidden + j];
+            dh[own]! += dy.data[at]!;
+            dc[own]! += dcs?.data[at] ?? 0;
+            if (!active) continue;
+            const values = Array.from({ length: saved }, (_, q) => kept!.data[(r * saved + q) * hidden + j]!);
+            const state = { y: y.data[at]!, c: c?.data[at] ?? 0 };
+            const previous = { h: (s ? y : h0)?.data[before + j] ?? 0, c: (s ? c : c0)?.data[before + j] ?? 0 };
+            const part = cell.backward64(dh[own]!, dc[own]!, values, state, previous, attributes.rectify);
+            part.dx.forEach((v, q) => (dx[r * n + q * hidden + j] = v));
+            part.dg.forEach((v, q) => (dg[r * n + q * hidden + j] = v));
+            dh[own] = part.dh;
+            dc[own] = part.dc;
+          }
+          if (!active || !(s || h0)) continue;
+          for (let j = 0; j < hidden; j++)
+            for (let q = 0; q < n; q++) dh[b * hidden + j]! += dg[r * n + q]! * w.data[q * hidden + j]!;
+        }
+      }
+      const [rows, state] = [
+        [...dy.shape.slice(0, 2), n],
+        [batch, hidden],
+      ];
+      return [
+        { shape: rows, data: dx },
+        { shape: state, data: dh },
+        ...(hasCellState ? [{ shape: state, data: dc }] : []),
+        ...(cell.splitsGradient ? [{ shape: rows, data: dg }] : []),
+      ];
+    },
+    samples: gradSamples(cell),
+  };
+  return { forward, grad };
+}
+
+type Case = [steps: number, batch: number, hidden: number, options: Partial<RecurrentAttributes>];
+const CASES: Case[] = [
+  [3, 2, 3, { bias: true }],
+  [2, 1, 2, { batchFirst: true, reverse: true }],
+  [3, 3, 1, { masked: true, reverse: true, bias: true }],
+  [2, 3, 2, { masked: true, batchFirst: true, rectify: true }],
+  [2, 14, 9, { bias: true }],
+  [1, 7, 4, { reverse: true, initial: false }],
+  [3, 2, 2, { masked: true, bias: true, initial: false }],
+  [2, 0, 3, {}],
+];
+const PLAIN = { batchFirst: false, reverse: false, initial: true, bias: false, masked: false, rectify: false };
+
+/** What the samples of both ops have in common. */
+function caseOf({ gates }: Cell, [steps, batch, hidden, options]: Case) {
+  const attributes = { ...PLAIN, ...options };
+  const outer = attributes.batchFirst ? [batch, steps] : [steps, batch];
+  return {
+    attributes,
+    rows: (width: number) => ({ shape: [...outer, width * hidden] }),
+    weight: { shape: [gates * hidden, hidden], low: -1, high: 1 },
+    state: { shape: [batch, hidden], low: -1, high: 1 },
+    bias: attributes.bias ? [{ shape: [gates * hidden] }] : [],
+    lengths: attributes.masked ? [{ shape: [batch], dtype: "int32" as const, low: 0, high: steps + 1 }] : [],
+  };
+}
+
+function forwardSamples(cell: Cell): Sample<RecurrentAttributes>[] {
+  return CASES.map((one) => {
+    const { attributes, rows, weight, state, bias, lengths } = caseOf(cell, one);
+    const count = attributes.initial ? 1 + Number(cell.hasCellState) : 0;
+    const states = new Array(count).fill(state);
+    return { inputs: [rows(cell.gates), weight, ...states, ...bias, ...lengths], attributes };
+  });
+}
+
+function gradSamples(cell: Cell): Sample<GradAttributes>[] {
+  return CASES.map((one, i) => {
+    const { attributes, rows, weight, state, lengths } = caseOf(cell, one);
+    const cellGradient = cell.hasCellState && i % 2 === 0;
+    const start = attributes.initial ? [state] : [];
+    const inputs = [
+      rows(1),
+      rows(1),
+      weight,
+      ...start,
+      ...(cell.saved ? [{ ...rows(cell.saved), low: 0, high: 1 }] : []),
+    ];
+    if (cell.hasCellState) inputs.push(rows(1), ...start);
+    if (cellGradient) inputs.push(rows(1));
+    return { inputs: [...inputs, ...lengths], attributes: { ...attributes, cellGradient } };
+  });
+}
+
+export const recurrences = {
+  rnn: recurrence(cells.rnn),
+  lstm: recurrence(cells.lstm),
+  gru: recurrence(cells.gru),
+};

@@ -1,0 +1,114 @@
+/** Recurrent layers as functions of a sequence: one layer, one direction. nn's layers stack them. */
+import { ShapeError, TypeError } from "../../runtime/errors.ts";
+import { applyAll } from "../definition/op.ts";
+import { requireType, show, type Value } from "../definition/value.ts";
+import { linear } from "../matrix/matmul.ts";
+import { add, le, where } from "../pointwise/arithmetic.ts";
+import { float } from "../pointwise/pointwise.ts";
+import { cast, narrow, reshape } from "../shape/shape.ts";
+import { counting } from "../shape/triangle.ts";
+import { recurrences } from "./recurrent.ts";
+
+/** How a sequence is walked. */
+export interface SequenceOptions {
+  /** x and the result are [batch, steps, …] instead of [steps, batch, …]. Default false. */
+  readonly batchFirst?: boolean;
+  /** From the last step to the first. Default false. */
+  readonly reverse?: boolean;
+  /** int32 [batch]: how many steps of each sequence count. Behind them results are 0, and the state stays as it was. */
+  readonly lengths?: Value | undefined;
+}
+
+/** The parameters of a layer in PyTorch's shapes: [gates·hidden, in], [gates·hidden, hidden] and twice [gates·hidden]. */
+export interface RecurrentWeights {
+  readonly weightIh: Value;
+  readonly weightHh: Value;
+  readonly biasIh?: Value | null;
+  readonly biasHh?: Value | null;
+}
+
+/** 1 where a step counts, as bool: [steps, batch, 1], or [batch, steps, 1]. */
+function activeSteps(lengths: Value, steps: number, batchFirst: boolean): Value {
+  const count = counting(steps);
+  const own = cast(lengths, "float32");
+  const batch = lengths.size;
+  return batchFirst
+    ? le(reshape(count, [1, steps, 1]), reshape(own, [batch, 1, 1]))
+    : le(reshape(count, [steps, 1, 1]), reshape(own, [1, batch, 1]));
+}
+
+function run(
+  kind: "rnn" | "lstm" | "gru",
+  x: Value,
+  states: readonly Value[],
+  { weightIh, weightHh, biasIh, biasHh }: RecurrentWeights,
+  { batchFirst = false, reverse = false, lengths }: SequenceOptions,
+  rectify = false,
+): Value[] {
+  const v = float(x, kind);
+  if (v.shape.length !== 3)
+    throw new ShapeError(
+      `${kind}: x is ${show(v.shape)}, but must be ${batchFirst ? "[batch, steps, in]" : "[steps, batch, in]"}.`,
+    );
+  if (v.shape[2] !== weightIh.shape[1])
+    throw new ShapeError(
+      `${kind}: x is ${show(v.shape)}, but the weight ${show(weightIh.shape)} takes ${weightIh.shape[1]} features.`,
+    );
+  if (lengths) requireType(kind, lengths, "int32", "list of lengths");
+  const dim = batchFirst ? 1 : 0;
+  const steps = v.shape[dim]!;
+  // A bias that is simply added joins that of the inputs: one product does both.
+  const joined = kind !== "gru" && biasIh && biasHh;
+  const active = lengths && activeSteps(lengths, steps, batchFirst);
+  // What lies behind a sequence's end, NaN even, must reach neither results nor gradients.
+  const projected = linear(
+    active ? where(active, v, 0) : v,
+    weightIh,
+    joined ? add(biasIh, biasHh) : (biasIh ?? undefined),
+  );
+  const bias = !joined && biasHh ? [biasHh] : [];
+  const initial = states.length > 0;
+  const attributes = { batchFirst, reverse, initial, bias: bias.length > 0, masked: lengths !== undefined, rectify };
+  const inputs = [projected, weightHh, ...states, ...bias, ...(lengths ? [lengths] : [])];
+  const [y, c] = applyAll(recurrences[kind].forward, inputs, attributes);
+  const last = (all: Value): Value =>
+    reshape(narrow(all, dim, reverse ? 0 : steps - 1, 1), [v.shape[1 - dim]!, weightHh.shape[1]!]);
+  const output = active ? where(active, y!, 0) : y!;
+  return [output, last(y!), ...(kind === "lstm" ? [last(c!)] : [])];
+}
+
+/**
+ * h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990). x: [steps, batch, in], h0: [batch, hidden], or null for zeros; returns the states of all
+ * steps [steps, batch, hidden] and the last one. @throws ShapeError, DTypeError, RangeError
+ */
+export function rnn(
+  x: Value,
+  h0: Value | null,
+  weights: RecurrentWeights,
+  { nonlinearity = "tanh", ...options }: SequenceOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
+): Value[] {
+  return run("rnn", x, h0 ? [h0] : [], weights, options, nonlinearity === "relu");
+}
+
+/**
+ * Long short-term memory (Hochreiter and Schmidhuber 1997; with PyTorch's gates i, f, g, o). x: [steps, batch, in], h0, c0:
+ * [batch, hidden], or null for zeros; returns the states of all steps, and the last h and c. @throws ShapeError, DTypeError, RangeError
+ */
+export function lstm(
+  x: Value,
+  h0: Value | null,
+  c0: Value | null,
+  weights: RecurrentWeights,
+  options: SequenceOptions = {},
+): Value[] {
+  if (!h0 !== !c0) throw new TypeError("lstm: one of h0 and c0 is missing. Give both, or null for both.");
+  return run("lstm", x, h0 && c0 ? [h0, c0] : [], weights, options);
+}
+
+/**
+ * Gated recurrent units (Cho et al. 2014; with PyTorch's gates r, z, n, where r scales the product with the state). x: [steps,
+ * batch, in], h0: [batch, hidden], or null for zeros; returns the states of all steps and the last one. @throws ShapeError, DTypeError, RangeError
+ */
+export function gru(x: Value, h0: Value | null, weights: RecurrentWeights, options: SequenceOptions = {}): Value[] {
+  return run("gru", x, h0 ? [h0] : [], weights, options);
+}

@@ -1,0 +1,44 @@
+/** Triangles of matrices, and the masks they make. */
+import { DTypeError, ShapeError } from "../../runtime/errors.ts";
+import { show, type Value } from "../definition/value.ts";
+import { le, logicalAnd, logicalNot, sub, where } from "../pointwise/arithmetic.ts";
+import { cumsum } from "../reduce/reduce.ts";
+import { full, reshape } from "./shape.ts";
+
+/** 1 … n. */
+export const counting = (n: number): Value => cumsum(full([n], 1), 0);
+
+/** Where column − row ≤ diagonal, as bool [rows, columns]. */
+function lower(rows: number, columns: number, diagonal: number): Value {
+  return le(sub(reshape(counting(columns), [1, columns]), reshape(counting(rows), [rows, 1])), diagonal);
+}
+
+/** What causal attention adds to scores: 0 where key ≤ query + offset, −∞ elsewhere. */
+export function causalMask(queries: number, keys: number, offset: number): Value {
+  return where(lower(queries, keys, offset), full([], 0), Number.NEGATIVE_INFINITY);
+}
+
+function sides(op: string, x: Value): [number, number] {
+  const [rows, columns] = x.shape.slice(-2);
+  if (rows === undefined || columns === undefined)
+    throw new ShapeError(`${op}: ${show(x.shape)} is not a matrix, nor a batch of them.`);
+  return [rows, columns];
+}
+
+/** x where the mask holds, 0 elsewhere, of x's type. */
+function kept(op: string, x: Value, mask: Value): Value {
+  if (x.dtype === "bool") return logicalAnd(x, mask);
+  if (x.dtype === "uint8")
+    throw new DTypeError(`${op}: the input is uint8. Convert it with .to("int32") or .to("float32").`);
+  return where(mask, x, full([], 0, x.dtype));
+}
+
+/** The lower triangle of matrices [..., rows, columns], up to the diagonal that many above the main one; 0 elsewhere. */
+export function tril(x: Value, diagonal = 0): Value {
+  return kept("tril", x, lower(...sides("tril", x), diagonal));
+}
+
+/** The upper triangle of matrices [..., rows, columns], from the diagonal that many above the main one; 0 elsewhere. */
+export function triu(x: Value, diagonal = 0): Value {
+  return kept("triu", x, logicalNot(lower(...sides("triu", x), diagonal - 1)));
+}

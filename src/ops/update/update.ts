@@ -1,0 +1,103 @@
+/** Optimizer updates: one pass over a parameter, its gradient and the optimizer's state, all in place. */
+import { Op, Update, UpdatePart } from "../../../assembly/opcodes.ts";
+import { ShapeError } from "../../runtime/errors.ts";
+import { apply, type OpDefinition } from "../definition/op.ts";
+import { requireType, sameShape, show, type Value } from "../definition/value.ts";
+
+export interface UpdateAttributes {
+  /** UpdateFlag bits (opcodes.ts). */
+  readonly flags: number;
+  /** The kernel's constants, in its order. */
+  readonly constants: readonly number[];
+  /** Which state slots (s0, s1, s2) the inputs after `step` fill. */
+  readonly slots: readonly number[];
+}
+
+/**
+ * Inputs: lr (float32 []), then for each of `count` parameters: parameter, gradient, step (int32 [], from 1), state….
+ * Eager mode updates one parameter at a time; compile's passes join updates that differ in nothing else.
+ */
+function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttributes> {
+  const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
+    const size = 3 + slots.length;
+    const parts: Value[][] = [];
+    for (let i = 1; i < inputs.length; i += size) parts.push(inputs.slice(i, i + size));
+    return parts;
+  };
+  return {
+    code,
+    name,
+    doc,
+    mutates(inputs, { slots }) {
+      const places: number[] = [];
+      for (let i = 1; i < inputs.length; i += 3 + slots.length) {
+        places.push(i);
+        for (let k = 0; k < slots.length; k++) places.push(i + 3 + k);
+      }
+      return places;
+    },
+    infer([, p, g, , ...state]) {
+      for (const x of [p!, g!, ...state]) requireType(name, x, "float32");
+      for (const s of state)
+        if (s.size !== p!.size)
+          throw new ShapeError(`${name}: state ${show(s.shape)} for parameter ${show(p!.shape)}.`);
+      if (!sameShape(p!.shape, g!.shape))
+        throw new ShapeError(`${name}: gradient ${show(g!.shape)} for parameter ${show(p!.shape)}.`);
+      return [];
+    },
+    flops: (inputs, _, attributes) =>
+      FLOPS_PER_ELEMENT * partsOf(inputs, attributes).reduce((total, [p]) => total + p!.size, 0),
+    encode(encoder, { inputs, attributes, address }) {
+      const { flags, constants, slots } = attributes;
+      const parts = partsOf(inputs, attributes);
+      encoder.begin(code, Update.words + parts.length * UpdatePart.words);
+      encoder.set(Update.lr, address(inputs[0]!));
+      encoder.set(Update.flags, flags);
+      for (let i = 0; i < 5; i++) encoder.setDouble(Update.c0 + 2 * i, constants[i] ?? 0);
+      encoder.set(Update.count, parts.length);
+      parts.forEach(([p, g, step, ...state], i) => {
+        const at = Update.words + i * UpdatePart.words;
+        encoder.set(at + UpdatePart.p, address(p!));
+        encoder.set(at + UpdatePart.g, address(g!));
+        for (let slot = 0; slot < 3; slot++) {
+          const found = slots.indexOf(slot);
+          encoder.set(at + UpdatePart.s0 + slot, found < 0 ? 0 : address(state[found]!));
+        }
+        encoder.set(at + UpdatePart.n, p!.size);
+        encoder.set(at + UpdatePart.step, address(step!));
+      });
+      encoder.end();
+    },
+  };
+}
+
+/** Of Adam: two running means, their corrections, a root, a quotient. The others take a few less. */
+const FLOPS_PER_ELEMENT = 12;
+
+export const updateDefinitions = {
+  sgd: update(Op.Sgd, "SGD", "b ← μb + (1 − τ)g; p ← p − lr·b."),
+  adam: update(Op.Adam, "Adam", "m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; p ← p − lr·m̂/(√v̂ + ε)."),
+  rmsProp: update(Op.RmsProp, "RMSProp", "v ← αv + (1 − α)g²; p ← p − lr·g/(√v + ε)."),
+  lion: update(Op.Lion, "Lion", "p ← p − lr·sign(β₁m + (1 − β₁)g); m ← β₂m + (1 − β₂)g."),
+  adagrad: update(Op.Adagrad, "Adagrad", "s ← s + g²; p ← p − lr·g/(√s + ε)."),
+};
+
+/** Runs an update in place on p and the state. */
+export function updateParameter(
+  kind: keyof typeof updateDefinitions,
+  io: {
+    p: Value;
+    g: Value;
+    lr: Value;
+    step: Value;
+    state: readonly (Value | undefined)[];
+  },
+  attributes: { flags: number; constants: readonly number[] },
+): void {
+  const slots = io.state.flatMap((s, slot) => (s ? [slot] : []));
+  const state = io.state.filter((s) => s !== undefined);
+  apply(updateDefinitions[kind], [io.lr, io.p, io.g, io.step, ...state], {
+    ...attributes,
+    slots,
+  });
+}

@@ -1,0 +1,4 @@
+/** nabla in edge functions. */
+import "./modules.ts";
+
+export * from "../../index.ts";

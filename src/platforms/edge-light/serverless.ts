@@ -1,0 +1,4 @@
+/** nabla/serverless in edge functions. */
+import "./modules.ts";
+
+export * from "../../serverless/index.ts";

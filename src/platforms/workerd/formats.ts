@@ -1,0 +1,4 @@
+/** nabla/formats in Workers. */
+import "./modules.ts";
+
+export * from "../../formats/index.ts";

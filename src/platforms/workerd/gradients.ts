@@ -1,0 +1,4 @@
+/** nabla/gradients in Workers. */
+import "./modules.ts";
+
+export * from "../../gradients/index.ts";

@@ -1,0 +1,4 @@
+/** nabla in Workers. */
+import "./modules.ts";
+
+export * from "../../index.ts";

@@ -1,0 +1,4 @@
+/** nabla/serverless in Workers. */
+import "./modules.ts";
+
+export * from "../../serverless/index.ts";

@@ -1,4 +1,0 @@
-/** nabla/formats in Workers. */
-import "./modules.ts";
-
-export * from "../formats/index.ts";

@@ -1,4 +1,0 @@
-/** nabla/gradients in Workers. */
-import "./modules.ts";
-
-export * from "../gradients/index.ts";

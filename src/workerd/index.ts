@@ -1,4 +1,0 @@
-/** nabla in Workers. */
-import "./modules.ts";
-
-export * from "../index.ts";

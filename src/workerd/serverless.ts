@@ -1,4 +1,0 @@
-/** nabla/serverless in Workers. */
-import "./modules.ts";
-
-export * from "../serverless/index.ts";

@@ -1,0 +1,183 @@
+/** `npx nabla lab` as people run it: the list, a run, its files, help, errors and exit codes. Needs the build in dist/. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { experiments } from "../../lab/experiments/index.ts";
+
+interface Ended {
+  readonly code: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Runs a command to its end, with no terminal. */
+function ended(command: string, args: readonly string[], cwd?: string): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...(cwd && { cwd }) });
+    let [output, errors] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text: string) => void (output += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => void (errors += text));
+    child.on("error", reject).on("close", (code) => resolve({ code, output, errors }));
+  });
+}
+const lab = (...args: string[]): Promise<Ended> => ended(process.execPath, ["dist/bin/nabla.js", "lab", ...args]);
+
+const NAME = "directional-derivative";
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "nabla-lab-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test("npx nabla lab, in the checkout, lists every experiment under its section", async () => {
+  const { code, output, errors } = await ended("npx", ["nabla", "lab"]);
+  expect(errors).toBe("");
+  expect(code).toBe(0);
+  for (const { name, title, section } of experiments) {
+    expect(output).toContain(`  ${name} `);
+    expect(output).toContain(title);
+    expect(output).toContain(section);
+  }
+});
+
+test("a run prints title, claim, a plot and the findings, without codes where there is no terminal", async () => {
+  const { code, output, errors } = await lab(NAME, "--x", "-1");
+  expect(errors).toBe("");
+  expect(code).toBe(0);
+  expect(output).toMatch(/^The directional derivative\n/);
+  expect(output).toContain("dot product with\nu: largest along");
+  expect(output).toMatch(/●.*\n.*┤/);
+  expect(output).toContain("● measured by differences    · ∇L·u");
+  expect(output).toMatch(/✓ largest slope by the gradient's length: 0\.99\d+\n {2}theory: ≈ 1 ± [\d.]+ \(max of/);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the point of the test
+  expect(output).not.toMatch(/[\x1b\r]/);
+});
+
+test("--json prints the result as JSON, and nothing else", async () => {
+  const { output, errors } = await lab(NAME, "--directions", "16", "--json");
+  expect(errors).toBe("");
+  const result = JSON.parse(output) as Record<string, object[]>;
+  expect(Object.keys(result)).toEqual(["name", "parameters", "findings", "plots", "tables", "pictures"]);
+  expect(result.name).toBe(NAME);
+  expect(result.parameters).toEqual({ x: 1, y: 0.5, directions: 16 });
+  expect(result.findings).toHaveLength(3);
+  expect(result.findings![0]).toMatchObject({ holds: true, expected: { atMost: expect.any(Number) } });
+  expect(result.plots![0]).toMatchObject({ series: [{ points: expect.any(Array) }, { style: "theory" }] });
+});
+
+test("--svg and --html write files that need no other", async () => {
+  const [svg, html] = [join(folder, "plots.svg"), join(folder, "page.html")];
+  const { code, output, errors } = await lab(NAME, "--json", "--svg", svg, "--html", html);
+  expect(code).toBe(0);
+  expect(errors).toBe(`Wrote ${svg}\nWrote ${html}\n`);
+  expect(() => JSON.parse(output)).not.toThrow();
+  const page = readFileSync(html, "utf8");
+  expect(page).toMatch(/<math .*<svg .*Findings/s);
+  expect(page).not.toMatch(/<(script|link)\b|src="(?!data:)/);
+  expect(readFileSync(svg, "utf8")).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg".*<\/svg>\n$/s);
+});
+
+test("--help lists an experiment's parameters with their ranges and defaults", async () => {
+  const { code, output } = await lab(NAME, "--help");
+  expect(code).toBe(0);
+  expect(output).toMatch(/--x <number> +θ₁: -2 to 2 \(default: 1\)/);
+  expect(output).toMatch(/--directions <number> +directions tried: whole number, 8 to 360 \(default: 72\)/);
+});
+
+describe("bad usage exits 1 and says what is allowed", () => {
+  test.each([
+    [["directional"], 'no experiment "directional".'],
+    [["directional-derivate"], "Did you mean directional-derivative?"],
+    [[NAME, "--x", "9"], 'x is "9", but must be a number from -2 to 2.'],
+    [[NAME, "--directions", "9.5"], 'directions is "9.5", but must be a whole number from 8 to 360.'],
+    [[NAME, "--direction", "9"], "Did you mean --directions?"],
+    [[NAME, "extra"], "too many arguments"],
+    [[NAME, "--svg", "/nonexistent/plots.svg"], "/nonexistent/plots.svg"],
+  ])("%j", async (args, message) => {
+    const { code, output, errors } = await lab(...args);
+    expect(code).toBe(1);
+    expect(output).toBe("");
+    expect(errors).toContain(message);
+    expect(errors).not.toMatch(/^ +at /m);
+  });
+});
+
+test("--check exits 0 where all findings are as theory says", async () => {
+  expect((await lab(NAME, "--check")).code).toBe(0);
+});
+
+test("an installed package runs it in an empty folder, with no other package", async () => {
+  const packed = await ended("npm", ["pack", "--silent", "--pack-destination", folder]);
+  expect(packed.code, packed.errors).toBe(0);
+  const install = ["install", "--offline", "--no-audit", "--no-fund", join(folder, packed.output.trim())];
+  const installed = await ended("npm", ["--prefix", folder, ...install], folder);
+  expect(installed.code, installed.errors).toBe(0);
+  const { code, output, errors } = await ended("npx", ["nabla", "lab", NAME], folder);
+  expect(errors).toBe("");
+  expect(code).toBe(0);
+  expect(output).toContain("✓ largest slope");
+});
+
+test("--check exits with 2 where a finding is not as theory says; JSON spells what is not finite", async () => {
+  // Twenty steps do not suffice for that loss.
+  const { code, output } = await lab("fisher-training", "--steps", "20", "--target", "0.05", "--json", "--check");
+  expect(code).toBe(2);
+  const { findings } = JSON.parse(output) as { findings: { measured: unknown; holds: boolean }[] };
+  expect(findings[0]).toMatchObject({ measured: "Infinity", holds: false });
+});
+
+test("the list as JSON, and the version", async () => {
+  const { output } = await lab("--json");
+  expect((JSON.parse(output) as { name: string }[]).map(({ name }) => name)).toEqual(
+    experiments.map(({ name }) => name),
+  );
+  const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+  expect((await ended(process.execPath, ["dist/bin/nabla.js", "--version"])).output.trim()).toBe(version);
+});
+
+test("a folder that is not there is told before the run", async () => {
+  const { code, output, errors } = await lab("saliency", "--svg", join(folder, "none", "x.svg"));
+  expect(code).toBe(1);
+  expect(output).toBe("");
+  expect(errors).toMatch(/there is no folder .*none. Make it first/);
+});
+
+test("tables are wrapped to the terminal's width", async () => {
+  const { output } = await lab("vanishing", "--depth", "20", "--init", "large");
+  for (const line of output.split("\n")) expect(line.length, line).toBeLessThanOrEqual(90);
+});
+
+// A full device is what Linux has.
+test.skipIf(process.platform !== "linux")(
+  "output that is lost is an error; a reader that stops early is not",
+  async () => {
+    const shell = (command: string) => ended("bash", ["-c", command]);
+    const full = await shell(`${process.execPath} dist/bin/nabla.js lab ${NAME} > /dev/full`);
+    expect(full.code).toBe(1);
+    expect(full.errors).toContain("could not be written");
+    const piped = await shell(`${process.execPath} dist/bin/nabla.js lab ${NAME} | head -n 1`);
+    expect(piped).toMatchObject({ code: 0, errors: "", output: "The directional derivative\n" });
+  },
+);
+
+test("with all that it draws, no two series of a plot look alike", async () => {
+  const { chart } = await import("../../cli/chart.ts");
+  const { terminalOf } = await import("../../cli/terminal.ts");
+  const terminal = terminalOf(process.stdout);
+  const series = [...Array(8).keys()].flatMap((i) =>
+    (["line", "theory"] as const).map((style) => ({
+      name: `s${i}${style}`,
+      style,
+      points: [
+        [0, i],
+        [1, i + 0.5],
+      ] as [number, number][],
+    })),
+  );
+  const text = chart({ title: "t", x: { label: "x" }, y: { label: "y" }, series }, 100, terminal);
+  const symbols = series.map(({ name }) => new RegExp(`(\\S) ${name}(?!\\w)`).exec(text)?.[1]);
+  expect(symbols.every(Boolean)).toBe(true);
+  expect(new Set(symbols).size).toBe(series.length);
+});

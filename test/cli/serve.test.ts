@@ -1,0 +1,345 @@
+/** `npx nabla serve`: models and handlers, tokens, options, signals, and what is refused. Needs the build in dist/. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, get } from "node:http";
+import { connect } from "node:net";
+import { join, resolve } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { nabla, Running } from "./running.ts";
+
+describe("serve", () => {
+  let folder: string;
+  const files: Record<string, string> = {
+    "options.mjs": `
+      import { nn, ones } from "nabla";
+      const model = new nn.Linear(2, 1);
+      model.loadStateDict({ weight: ones([1, 2]), bias: ones([1]) });
+      export default { name: "sum", load: () => model, input: { shape: [null, 2] } };`,
+    "handler.mjs": `export default async (request) => new Response("handled " + new URL(request.url).pathname);`,
+    "fetch.mjs": `
+      export default { fetch: async () => { await new Promise((wait) => setTimeout(wait, 700)); return new Response("late"); } };`,
+    "broken.mjs": `
+      export default { load: () => { throw new Error("no weights there"); }, input: { shape: [null, 2] }, onError: ({ message }) => console.error(message) };`,
+    "slow-load.mjs": `
+      const load = async () => { await new Promise((wait) => setTimeout(wait, 1000)); return (x) => x.sum(-1, { keepdim: true }); };
+      export default { load, input: { shape: [null, 2] }, limits: { milliseconds: 100 } };`,
+    "lost.mjs": `export default { path: "/v1/../x", load: () => (x) => x, input: { shape: [null, 2] } };`,
+    "nothing.mjs": "export const model = 3;",
+    "own.mjs": "export default { load: () => (x) => x, input: { shape: [null, 2] }, authorize: () => true };",
+    "syntax.mjs": "\nexport default { load: ;",
+    "text.mjs": `throw "no error, a text";`,
+    "input.mjs": "export default { load: () => (x) => x };",
+    "busy.mjs": `
+      setInterval(() => {}, 1000);
+      export default async () => { await new Promise((wait) => setTimeout(wait, 100)); return new Response("late"); };`,
+    "endless.mjs": `
+      export default async () => { await new Promise((wait) => setTimeout(wait, 60_000)); return new Response("never"); };`,
+    "pid.mjs": `
+      console.log("pid " + process.pid);
+      export default { load: () => (x) => x, input: { shape: [null, 2] } };`,
+    "never.mjs": `
+      export default { load: () => { console.log("loading"); return new Promise(() => setInterval(() => {}, 1000)); }, input: { shape: [null, 2] } };`,
+    "throws.mjs": `throw new Error("no weights here");`,
+  };
+  beforeAll(() => {
+    // Within the checkout: there "nabla" is known by its own name.
+    folder = mkdtempSync(resolve("build/serve-"));
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const started: Running[] = [];
+  afterEach(() => {
+    for (const { child } of started.splice(0)) child.kill("SIGKILL");
+  });
+  async function serve(name: string, args: string[] = [], env = {}): Promise<{ server: Running; url: string }> {
+    const server = new Running(["serve", join(folder, name), "--port", "0", ...args], env);
+    started.push(server);
+    const [, url] = await server.prints(/^Serving .* at (http:\S+)$/m);
+    return { server, url: url! };
+  }
+  const infer = (url: string, headers: Record<string, string> = {}): Promise<Response> =>
+    fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: '{"inputs":[[1,2],[3,4]]}',
+    });
+
+  test("options: the model answers, and SIGTERM ends it with 0", async () => {
+    const { server, url } = await serve("options.mjs");
+    const response = await infer(url);
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({ outputs: [[4], [8]] });
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+    expect(await (await fetch(`${url}/metadata`)).json()).toMatchObject({ name: "sum" });
+    server.child.kill("SIGTERM");
+    expect(await server.ended).toMatchObject({ code: 0, signal: null, errors: "" });
+  });
+  test.each([
+    [["--token", "secret"], {}],
+    [["--token", "secret"], { NABLA_TOKEN: "other" }],
+    [[], { NABLA_TOKEN: "secret" }],
+  ])("with a token %j %j only its bearer is answered", async (args, env) => {
+    const { url } = await serve("options.mjs", args, env);
+    expect((await infer(url)).status).toBe(401);
+    expect((await infer(url, { authorization: "Bearer wrong" })).status).toBe(403);
+    expect((await infer(url, { authorization: "Bearer secret" })).status).toBe(200);
+  });
+  test("a handler", async () => {
+    const { url } = await serve("handler.mjs");
+    expect(await (await fetch(`${url}/a/b`)).text()).toBe("handled /a/b");
+  });
+  test("requests under way end before the server does", async () => {
+    const { server, url } = await serve("fetch.mjs");
+    const late = fetch(url);
+    await new Promise((wait) => setTimeout(wait, 200));
+    server.child.kill("SIGINT");
+    expect(await (await late).text()).toBe("late");
+    expect(await server.ended).toMatchObject({ code: 0, signal: null });
+    await expect(fetch(url)).rejects.toThrow();
+  });
+  test("clients that keep their connections are told to close them: the server ends with its requests, whatever the model waits for", async () => {
+    const { server, url } = await serve("busy.mjs");
+    const agent = new Agent({ keepAlive: true });
+    const ask = (): Promise<string> =>
+      new Promise((answered, failed) => {
+        get(url, { agent }, (response) => {
+          response.resume().on("end", () => answered(response.headers.connection ?? ""));
+        }).on("error", failed);
+      });
+    expect(await ask()).toBe("keep-alive");
+    const last = ask();
+    await new Promise((wait) => setTimeout(wait, 30));
+    const told = performance.now();
+    server.child.kill("SIGTERM");
+    expect(await last).toMatch(/keep-alive|close/);
+    expect(await server.ended).toMatchObject({ code: 0, signal: null });
+    // Node would keep idle connections for five seconds.
+    expect(performance.now() - told).toBeLessThan(3000);
+    agent.destroy();
+  });
+  test("requests that take longer than --grace are cut off", async () => {
+    const { server, url } = await serve("endless.mjs", ["--grace", "1"]);
+    const cut = fetch(url).catch(() => "cut off");
+    await new Promise((wait) => setTimeout(wait, 200));
+    server.child.kill("SIGTERM");
+    expect(await server.ended).toMatchObject({ code: 0, signal: null });
+    expect(await cut).toBe("cut off");
+  });
+  test("a second signal ends it at once", async () => {
+    const { server, url } = await serve("fetch.mjs");
+    const late = fetch(url).catch(() => "broken off");
+    await new Promise((wait) => setTimeout(wait, 200));
+    server.child.kill("SIGTERM");
+    await new Promise((wait) => setTimeout(wait, 100));
+    server.child.kill("SIGTERM");
+    expect(await server.ended).toMatchObject({ signal: "SIGTERM" });
+    expect(await late).toBe("broken off");
+  });
+  test.each([
+    ["nothing.mjs", [], /has no default export that can be served/],
+    ["throws.mjs", [], /^nabla: \S+throws\.mjs cannot be loaded: no weights here$/m],
+    ["broken.mjs", [], /^no weights there\nnabla: \S+: the model could not be loaded\.$/m],
+    ["handler.mjs", ["--token", "x"], /a handler has its own \{ token \}/],
+    ["own.mjs", ["--token", "x"], /decides itself who may use it: leave --token/],
+    ["syntax.mjs", [], /syntax\.mjs cannot be loaded: .*\. `node \S+syntax\.mjs` shows where$/m],
+    ["text.mjs", [], /^nabla: \S+text\.mjs cannot be loaded: no error, a text$/m],
+    ["lost.mjs", [], /^nabla: \S+lost\.mjs: its own path, \S+\/health, cannot be reached/m],
+    ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input must be an object/m],
+  ])("%s %j is refused", async (name, args, why) => {
+    const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);
+    expect(code).toBe(1);
+    expect(errors).toMatch(why);
+  });
+  test("a model may take longer to load than a request may take", async () => {
+    const { url } = await serve("slow-load.mjs");
+    expect(await (await infer(url)).json()).toMatchObject({ outputs: [[3], [7]] });
+  });
+  test("a port that is taken is an error", async () => {
+    const { url } = await serve("handler.mjs");
+    const { code, errors } = await nabla("serve", join(folder, "handler.mjs"), "--port", new URL(url).port);
+    expect(code).toBe(1);
+    expect(errors).toMatch(/^nabla: listen EADDRINUSE/);
+  });
+
+  test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s: exit code 0", async (signal) => {
+    const { server } = await serve("options.mjs");
+    server.child.kill(signal);
+    expect(await server.ended).toMatchObject({ code: 0, signal: null, errors: "" });
+  });
+  test("a signal while the model is being loaded: exit code 0, at once", async () => {
+    const server = new Running(["serve", join(folder, "never.mjs"), "--port", "0"]);
+    started.push(server);
+    await server.prints(/loading/);
+    server.child.kill("SIGTERM");
+    expect(await server.ended).toMatchObject({ code: 0, signal: null });
+  });
+  describe("when what started it ends without a signal to it", () => {
+    /** Whether a process is there. */
+    const isAlive = (pid: number): boolean => {
+      try {
+        process.kill(pid, 0);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    async function ends(pid: number, milliseconds: number): Promise<boolean> {
+      for (
+        const began = Date.now();
+        Date.now() - began < milliseconds;
+        await new Promise((wait) => setTimeout(wait, 50))
+      )
+        if (!isAlive(pid)) return true;
+      return false;
+    }
+    /** Starts a shell that runs the server, as npm does, and waits for both. */
+    async function start(command: string, args: readonly string[], env = {}) {
+      const parent: ChildProcess = spawn(command, args, { env: { ...process.env, ...env } });
+      let output = "";
+      parent.stdout!.setEncoding("utf8").on("data", (text: string) => void (output += text));
+      for (let i = 0; i < 1000 && !/pid \d+[\s\S]*Serving/.test(output); i++)
+        await new Promise((wait) => setTimeout(wait, 20));
+      const pid = Number(/pid (\d+)/.exec(output)![1]);
+      return { parent, pid };
+    }
+    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("npx, by %s: it stops", async (signal) => {
+      const args = ["--no-install", "nabla", "serve", join(folder, "pid.mjs"), "--port", "0"];
+      const { parent, pid } = await start("npx", args);
+      parent.kill(signal);
+      expect(await ends(pid, 5000)).toBe(true);
+    });
+    test("npm's stand-in above two shells: it stops", async () => {
+      const inner = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
+      const program = `require("child_process").spawn("sh", ["-c", 'sh -c "$LINE"; true'], { stdio: "inherit" })`;
+      const { parent, pid } = await start("node", ["-e", program], { npm_execpath: "npm", LINE: inner });
+      parent.kill("SIGKILL");
+      expect(await ends(pid, 5000)).toBe(true);
+    });
+    test("a shell of npm's: it stops, after running requests", async () => {
+      const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
+      const { parent, pid } = await start("sh", ["-c", line], { npm_command: "exec" });
+      parent.kill("SIGTERM");
+      expect(await ends(pid, 5000)).toBe(true);
+    });
+    test("a shell of the user's: it goes on", async () => {
+      const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
+      const { parent, pid } = await start("sh", ["-c", line], {
+        npm_command: undefined,
+        npm_execpath: undefined,
+        npm_lifecycle_event: undefined,
+      });
+      parent.kill("SIGTERM");
+      expect(await ends(pid, 1500)).toBe(false);
+      process.kill(pid, "SIGKILL");
+    });
+  });
+
+  describe("tokens from files", () => {
+    const file = (text: string): string => {
+      const path = join(folder, `token-${Math.random()}`);
+      writeFileSync(path, text);
+      return path;
+    };
+    test("--token-file, and NABLA_TOKEN_FILE, whose last line break does not count", async () => {
+      for (const [args, env] of [
+        [["--token-file", file("secret\n")], { NABLA_TOKEN: "other" }],
+        [[], { NABLA_TOKEN_FILE: file("secret") }],
+      ] as const) {
+        const { url } = await serve("options.mjs", [...args], env);
+        expect((await infer(url)).status).toBe(401);
+        expect((await infer(url, { authorization: "Bearer other" })).status).toBe(403);
+        expect((await infer(url, { authorization: "Bearer secret" })).status).toBe(200);
+      }
+    });
+    test.each<[string, () => string[], RegExp]>([
+      ["that is empty", () => ["--token-file", file("\n")], /the token file \S+ is empty\. Write the token into it\./],
+      ["that is not there", () => ["--token-file", "/nonexistent"], /the token file cannot be read: ENOENT/],
+      ["and a token", () => ["--token-file", file("a"), "--token", "b"], /--token and --token-file exclude each other/],
+      ["with two words", () => ["--token-file", file("a b")], /characters that no Authorization header carries/],
+    ])("%s: exit code 1", async (_, args, why) => {
+      const { code, errors } = await nabla("serve", join(folder, "options.mjs"), "--port", "0", ...args());
+      expect(code).toBe(1);
+      expect(errors).toMatch(why);
+    });
+  });
+
+  test.each([
+    [["--host", "0.0.0.0"], true],
+    [["--host", "::"], true],
+    [["--host", "0.0.0.0", "--token", "a"], false],
+    [["--host", "localhost"], false],
+    [[], false],
+  ])("%j: a warning if everyone may use it: %j", async (args, warns) => {
+    const { server } = await serve("options.mjs", args);
+    server.child.kill("SIGTERM");
+    const { errors } = await server.ended;
+    if (warns)
+      expect(errors).toMatch(
+        /^nabla: everyone who can reach \S+ may use this server: no token is set\. Set --token-file/,
+      );
+    else expect(errors).toBe("");
+  });
+
+  test("--cors, --metrics, --request-ids and --access-log, for models and for handlers", async () => {
+    const args = ["--cors", "https://a.example", "--metrics", "--request-ids", "--access-log"];
+    for (const name of ["options.mjs", "handler.mjs"]) {
+      const { server, url } = await serve(name, args);
+      const response = await infer(url, { origin: "https://a.example", "x-request-id": "mine" });
+      expect(response.headers.get("access-control-allow-origin")).toBe("https://a.example");
+      expect(response.headers.get("x-request-id")).toBe("mine");
+      expect(await (await fetch(`${url}/metrics`)).text()).toContain('method="POST",status="200"} 1');
+      const line = (await server.prints(/^\{.*"id":"mine".*\}$/m))[0];
+      expect(JSON.parse(line)).toMatchObject({ method: "POST", path: "/", status: 200 });
+    }
+  });
+  test("none of them by default", async () => {
+    const { server, url } = await serve("options.mjs");
+    const response = await infer(url, { origin: "https://a.example", "x-request-id": "mine" });
+    for (const name of ["access-control-allow-origin", "x-request-id", "vary"])
+      expect(response.headers.get(name)).toBeNull();
+    expect((await fetch(`${url}/metrics`)).status).toBe(404);
+    expect(server.output).toMatch(/^Serving .*\n$/);
+  });
+  test("--metrics with a token is for its bearers", async () => {
+    const { url } = await serve("options.mjs", ["--metrics", "--token", "secret"]);
+    expect((await fetch(`${url}/metrics`)).status).toBe(401);
+    expect((await fetch(`${url}/metrics`, { headers: { authorization: "Bearer secret" } })).status).toBe(200);
+  });
+  test("--batch joins requests; each has its own answer", async () => {
+    const { url } = await serve("options.mjs", ["--batch", "5"]);
+    const ask = async (i: number): Promise<unknown> => {
+      const init = { method: "POST", headers: { "content-type": "application/json" }, body: `{"inputs":[${i},1]}` };
+      return ((await (await fetch(url, init)).json()) as { outputs: unknown }).outputs;
+    };
+    const all = await Promise.all(Array.from({ length: 50 }, (_, i) => ask(i)));
+    expect(all).toEqual(Array.from({ length: 50 }, (_, i) => [i + 2]));
+    const { code, errors } = await nabla("serve", join(folder, "handler.mjs"), "--port", "0", "--batch");
+    expect([code, errors]).toEqual([1, expect.stringMatching(/--batch is for models/)]);
+  });
+  test("--max-connections closes further ones", async () => {
+    const { url } = await serve("options.mjs", ["--max-connections", "2"]);
+    const port = Number(new URL(url).port);
+    const sockets = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const socket = connect(port, "127.0.0.1").on("error", () => {});
+        await new Promise((done) => socket.once("connect", done));
+        return socket;
+      }),
+    );
+    await new Promise((wait) => setTimeout(wait, 300));
+    expect(sockets.filter(({ destroyed, readableEnded }) => destroyed || readableEnded).length).toBe(2);
+    for (const socket of sockets) socket.destroy();
+  });
+  test("a connection that sends nothing, or half a head, is closed after 10 seconds", async () => {
+    const { url } = await serve("options.mjs");
+    const closes = ["", "POST / HTTP/1.1\r\nHost: a\r\n"].map(async (text) => {
+      const socket = connect(Number(new URL(url).port), "127.0.0.1").on("error", () => {});
+      if (text) socket.write(text);
+      const began = performance.now();
+      await new Promise((done) => socket.resume().once("close", done));
+      return performance.now() - began;
+    });
+    for (const milliseconds of await Promise.all(closes)) expect(milliseconds).toBeLessThan(20_000);
+  });
+});

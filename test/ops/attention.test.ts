@@ -1,0 +1,237 @@
+/** Attention beyond what the op table's samples and PyTorch's values reach: blocks, positions, generation, misuse. */
+import { compile, manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
+import { describe, expect, test } from "vitest";
+import { attentionDefinitions } from "../../src/ops/sequence/attention.ts";
+import { expectClose } from "../support/oracle.ts";
+
+const { attention } = attentionDefinitions;
+
+test.each([
+  [130, 130, 16, 16, true],
+  [70, 600, 8, 20, false],
+  [64, 1100, 5, 7, true],
+])("%d queries, %d keys, widths %d and %d, causal %s: the blocks make what the whole makes", (t, s, d, e, isCausal) => {
+  tidy(() => {
+    manualSeed(3);
+    const [q, k, v] = [randn([2, 2, t, d]), randn([2, 2, s, d]), randn([2, 2, s, e])];
+    const attributes = { layout: "bhtd" as const, scale: 0.4, causal: isCausal ? 0 : null, masked: false };
+    const whole = attention.composed!([q, k, v], attributes)[0] as Tensor;
+    const blocks = scaledDotProductAttention(q, k, v, { isCausal, scale: 0.4 });
+    expectClose(blocks.data, whole.data, 2e-6, "result");
+  });
+});
+
+test("queries that may attend to nothing get 0, and send no gradient", () => {
+  tidy(() => {
+    const [q, k, v] = [randn([2, 3]), randn([2, 3]), randn([2, 4])];
+    for (const x of [q, k, v]) x.requiresGrad = true;
+    const mask = tensor([
+      [true, true],
+      [false, false],
+    ]);
+    for (const dropout of [0, 0.5]) {
+      const y = scaledDotProductAttention(q, k, v, { mask, dropout });
+      expect(y.slice(1).toArray()).toEqual([0, 0, 0, 0]);
+      for (const x of [q, k, v]) x.clearGrad();
+      y.sum().backward();
+      expect(q.grad!.slice(1).toArray()).toEqual([0, 0, 0]);
+      expect([...k.grad!.data, ...v.grad!.data].every(Number.isFinite)).toBe(true);
+    }
+  });
+});
+
+test("a mask that is learnt gets its gradient", () => {
+  tidy(() => {
+    const [q, k, v, mask] = [randn([3, 2]), randn([3, 2]), randn([3, 2]), randn([3])];
+    mask.requiresGrad = true;
+    const loss = (m: Tensor) => scaledDotProductAttention(q, k, v, { mask: m }).square().sum();
+    loss(mask).backward();
+    const [h, values] = [1e-2, mask.data as Float32Array];
+    const numeric = Array.from(values, (_, i) => {
+      const moved = (by: number) => loss(tensor(values.map((m, j) => (i === j ? m + by : m)))).item();
+      return (moved(h) - moved(-h)) / (2 * h);
+    });
+    expectClose(mask.grad!.data, numeric, 1e-3, "gradient of the mask");
+  });
+});
+
+describe("positions", () => {
+  test.each([true, false])(
+    "rotary, interleaved %s: each pair turned by its angle, at any dim of steps",
+    (interleaved) => {
+      tidy(() => {
+        // As many heads as pairs: sizes must not be mixed up.
+        const x = randn([2, 5, 3, 6]);
+        const y = new nn.RotaryEmbedding(6, { base: 100, interleaved }).forward(x, { offset: 7, dim: 1 });
+        const expected = Float64Array.from(x.data);
+        for (let r = 0; r < 30; r++)
+          for (let i = 0; i < 3; i++) {
+            const angle = (7 + (Math.floor(r / 3) % 5)) * 100 ** (-i / 3);
+            const [p, q] = interleaved ? [2 * i, 2 * i + 1] : [i, 3 + i];
+            const [a, b] = [x.data[6 * r + p]!, x.data[6 * r + q]!];
+            expected[6 * r + p] = a * Math.cos(angle) - b * Math.sin(angle);
+            expected[6 * r + q] = a * Math.sin(angle) + b * Math.cos(angle);
+          }
+        expectClose(y.data, expected, 1e-6, "turned");
+      });
+    },
+  );
+
+  test("rotary: scores depend on distances alone", () => {
+    tidy(() => {
+      const rotary = new nn.RotaryEmbedding(4);
+      const [q, k] = [randn([1, 4]), randn([1, 4])];
+      const score = (i: number, j: number) =>
+        rotary
+          .forward(q, { offset: i })
+          .mul(rotary.forward(k, { offset: j }))
+          .sum()
+          .item();
+      expect(score(9, 5)).toBeCloseTo(score(104, 100), 4);
+    });
+  });
+
+  test("sinusoidal: Vaswani's formula, from any place", () => {
+    tidy(() => {
+      const y = new nn.SinusoidalEncoding(5).forward(tensor(new Float32Array(15), [3, 5]), { offset: 2 });
+      const expected = [2, 3, 4].flatMap((t) =>
+        [0, 1, 2, 3, 4].map((i) => (i % 2 ? Math.cos : Math.sin)(t / 10000 ** ((i - (i % 2)) / 5))),
+      );
+      expectClose(y.data, expected, 1e-6);
+    });
+  });
+});
+
+test("a cache gives step by step what the whole sequence gives at once, through several layers with rotary positions", () => {
+  tidy(() => {
+    manualSeed(5);
+    const options = { dimFeedforward: 12, dropout: 0, batchFirst: true, normFirst: true };
+    const layers = [0, 1].map(
+      () => new nn.TransformerEncoderLayer(8, 2, { ...options, rotary: new nn.RotaryEmbedding(4) }),
+    );
+    const model = new nn.TransformerEncoder(layers, new nn.LayerNorm(8));
+    const x = randn([2, 7, 8]);
+    const whole = model.forward(x, { isCausal: true });
+    const cache = new nn.KeyValueCache();
+    const parts = [3, 1, 2, 1].map((steps, i) => {
+      const from = [0, 3, 4, 6][i]!;
+      expect(cache.length).toBe(from);
+      return model.forward(x.narrow(1, from, steps), { isCausal: true, cache });
+    });
+    parts.forEach((y, i) => {
+      const from = [0, 3, 4, 6][i]!;
+      expectClose(y.data, whole.narrow(1, from, y.shape[1]!).data, 3e-6, `part ${i}`);
+    });
+    cache.clear();
+    expect(cache.length).toBe(0);
+  });
+});
+
+test("gradients flow through an encoder and a decoder, and eval() turns dropout off", () => {
+  manualSeed(9);
+  const options = { dimFeedforward: 16, dropout: 0.2 };
+  const encoder = new nn.TransformerEncoder([new nn.TransformerEncoderLayer(8, 2, options)]);
+  const decoder = new nn.TransformerDecoder([new nn.TransformerDecoderLayer(8, 2, options)]);
+  tidy(() => {
+    const [src, tgt] = [randn([5, 3, 8]), randn([4, 3, 8])];
+    const y = decoder.forward(tgt, encoder.forward(src), { tgtIsCausal: true });
+    expect(y.shape).toEqual([4, 3, 8]);
+    y.square().sum().backward();
+    for (const [name, p] of [...encoder.namedParameters(), ...decoder.namedParameters()])
+      expect(p.grad?.data.every(Number.isFinite), name).toBe(true);
+    // In eval() dropout is off: the same twice.
+    encoder.eval();
+    decoder.eval();
+    const twice = [0, 1].map(() => decoder.forward(tgt, encoder.forward(src)).data);
+    expect(twice[0]).toEqual(twice[1]);
+  });
+});
+
+describe("a cache", () => {
+  const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
+  test("is as it was where a call is refused", () => {
+    const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
+    layer.forward(x, x, x, { cache });
+    expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
+      /attnMask is \[5, 5\], but must be \[2, 4\]/,
+    );
+    expect(() => layer.forward(randn([2, 1, 6]), undefined, undefined, { cache })).toThrow(
+      /the cache holds a batch of 1, but the query one of 2\. Call cache\.clear\(\) before another text/,
+    );
+    expect(cache.length).toBe(2);
+  });
+  test("cannot be part of a compiled function", () => {
+    const [layer, cache] = [attend(), new nn.KeyValueCache()];
+    const f = compile((x: Tensor) => layer.forward(x, x, x, { cache })[0]);
+    expect(() => f(randn([1, 1, 6]))).toThrow(/KeyValueCache: .* Generate without compile/);
+  });
+});
+
+describe("bad input is refused", () => {
+  const x = () => randn([2, 4, 6]);
+  const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
+  test.each<[string, () => unknown, RegExp]>([
+    ["heads", () => new nn.MultiheadAttention(6, 4), /embedDim must be a multiple of numHeads, got 6 and 4\./],
+    ["dropout", () => new nn.MultiheadAttention(6, 2, { dropout: 2 }), /dropout is 2, but must be in 0 … 1/],
+    [
+      "width",
+      () => attend().forward(randn([2, 4, 5])),
+      /the query is \[2, 4, 5\], but must be \[batch, steps, 6\], or without the batch/,
+    ],
+    [
+      "padding",
+      () => attend().forward(x(), x(), x(), { keyPaddingMask: tensor([[true]]) }),
+      /keyPaddingMask is \[1, 1\], but must be \[2, 4\]: \[batch, keys\]/,
+    ],
+    [
+      "mask",
+      () => attend().forward(x(), x(), x(), { attnMask: randn([3, 4]) }),
+      /attnMask is \[3, 4\], but must be \[4, 4\] or \[4, 4, 4\]/,
+    ],
+    ["rotary", () => new nn.RotaryEmbedding(5), /RotaryEmbedding: dim is 5, but must be an even number above 0/],
+    [
+      "rotary width",
+      () => new nn.MultiheadAttention(6, 2, { rotary: new nn.RotaryEmbedding(4) }),
+      /for a width of 4, but heads have 3/,
+    ],
+    [
+      "key width",
+      () => scaledDotProductAttention(randn([3, 4]), randn([3, 5]), randn([3, 4])),
+      /attention: query .* the key should be \[1, 1, 3, 4\]/,
+    ],
+    [
+      "a mask that does not broadcast",
+      () => scaledDotProductAttention(randn([3, 4]), randn([5, 4]), randn([5, 4]), { mask: randn([4]) }),
+      /scaledDotProductAttention: .*do not broadcast|the mask is \[4\], which does not broadcast to \[3, 5\]/,
+    ],
+    [
+      "a mask of integers",
+      () =>
+        scaledDotProductAttention(randn([3, 4]), randn([5, 4]), randn([5, 4]), {
+          mask: tensor([1, 0, 1, 1, 1], { dtype: "int32" }),
+        }),
+      /the mask is int32, but must be bool or float32\. Convert it with \.to\("bool"\)/,
+    ],
+    ["no width", () => scaledDotProductAttention(randn([2, 0]), randn([2, 0]), randn([2, 4])), /need a width above 0/],
+    [
+      "a stack of one layer",
+      () => new nn.TransformerEncoder(new nn.TransformerEncoderLayer(4, 2) as never),
+      /TransformerEncoder: give a list of layers/,
+    ],
+    [
+      "ranks",
+      () => scaledDotProductAttention(randn([3]), randn([3]), randn([3])),
+      /must have the same number of dimensions, two or more/,
+    ],
+    [
+      "a cache with steps first",
+      () => new nn.MultiheadAttention(6, 2).forward(x(), x(), x(), { cache: new nn.KeyValueCache() }),
+      /a cache needs a layer with \{ batchFirst: true \}/,
+    ],
+    [
+      "activation",
+      () => new nn.TransformerEncoderLayer(6, 2, { activation: "tanh" as "relu" }),
+      /activation is "tanh", but must be "relu", "gelu" or a function/,
+    ],
+  ])("%s", (_, f, message) => expect(f).toThrow(message));
+});

@@ -1,0 +1,203 @@
+/** Pointwise ops at the edges of float32: signed zeros, infinities, NaN, the largest inputs. */
+import { grad, type Tensor, tensor } from "nabla";
+import { describe, expect, test } from "vitest";
+import { apply } from "../../src/ops/definition/op.ts";
+import * as activation from "../../src/ops/pointwise/activation.ts";
+import * as arithmetic from "../../src/ops/pointwise/arithmetic.ts";
+
+const SPECIAL = [0, -0, 1, -1, 0.5, -0.5, Infinity, -Infinity, Number.NaN, 1e-40, -1e-40, 88.7, -88.7, 104, -104];
+
+/** Equal as IEEE values go: NaN for NaN, the same infinity, else within `tolerance`. */
+function agrees(a: number, e: number, tolerance: number): boolean {
+  const expected = Math.fround(e);
+  if (Number.isNaN(expected)) return Number.isNaN(a);
+  if (!Number.isFinite(expected)) return a === expected;
+  return Math.abs(a - expected) <= tolerance * Math.max(1e-30, Math.abs(expected));
+}
+
+// Ops whose float64 formula itself breaks down at infinity; what they should give is said here.
+const LIMITS: Record<string, (x: number) => number | undefined> = {
+  gelu: (x) => (x === Infinity ? Infinity : undefined),
+  geluTanh: (x) => (x === -Infinity ? -0 : undefined),
+  silu: (x) => (x === -Infinity ? -0 : undefined),
+  mish: (x) => (x === -Infinity ? -0 : undefined),
+};
+
+const unaries = Object.entries({ ...arithmetic, ...activation, ...activation.activationDefinitions }).filter(
+  ([name, op]) =>
+    typeof op === "function" &&
+    "definition" in op &&
+    op.definition.samples![0]!.inputs.length === 1 &&
+    !name.endsWith("Grad"),
+);
+
+describe("one operand", () => {
+  for (const [name, op] of unaries) {
+    const { definition, range } = op as typeof arithmetic.exp;
+    test(`${name}: NaN, ±∞, ±0, denormals and ±extreme as the reference has them`, () => {
+      const extreme = range.extreme ?? 0;
+      const values = [...SPECIAL, extreme, -extreme].map(Math.fround);
+      const parameters = definition.samples![0]!.attributes;
+      const actual = (apply(definition, [tensor(values)], parameters) as Tensor).data;
+      for (const [i, x] of values.entries()) {
+        const e =
+          LIMITS[definition.name]?.(x) ?? definition.reference!([{ shape: [], data: [x] }], parameters)[0]!.data[0]!;
+        // Results below the smallest normal number may lose digits.
+        const tolerance = Math.abs(e) < 1.2e-38 ? 1 : 2e-6;
+        const tiny = Math.abs(e) < 1.2e-38 && Math.abs(actual[i]!) < 1.2e-38;
+        expect(tiny || agrees(actual[i]!, e, tolerance), `${name}(${x}) is ${actual[i]}, but should be ${e}`).toBe(
+          true,
+        );
+      }
+    });
+  }
+  test("odd functions keep the sign of zero", () => {
+    for (const name of [
+      "neg",
+      "abs",
+      "sign",
+      "expm1",
+      "log1p",
+      "sin",
+      "tan",
+      "tanh",
+      "erf",
+      "sqrt",
+      "floor",
+      "ceil",
+      "round",
+    ] as const) {
+      const y = (tensor([-0, 0])[name] as () => Tensor)().data;
+      const expected = name === "neg" ? [0, -0] : name === "abs" ? [0, 0] : [-0, 0];
+      expect(Array.from(y), name).toEqual(expected);
+    }
+  });
+});
+
+const binaries = ["add", "sub", "mul", "div", "pow", "maximum", "minimum"] as const;
+const reference: Record<(typeof binaries)[number], (a: number, b: number) => number> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
+  // C99, which PyTorch follows, says 1 where JavaScript says NaN.
+  pow: (a, b) => (a === 1 || (a === -1 && !Number.isFinite(b) && !Number.isNaN(b)) ? 1 : a ** b),
+  maximum: Math.max,
+  minimum: Math.min,
+};
+
+describe("two operands", () => {
+  const values = [0, -0, 1, -1, 2, -2, 0.5, 3, Infinity, -Infinity, Number.NaN, 1e38, -1e38, 1e-38];
+  for (const name of binaries) {
+    test(`${name}: every pair of special values`, () => {
+      const a = tensor(values.map(Math.fround)).reshape([-1, 1]);
+      const y = a[name](tensor(values.map(Math.fround))).data;
+      values.forEach((x, i) => {
+        for (const [j, z] of values.entries()) {
+          const e = reference[name](Math.fround(x), Math.fround(z));
+          const actual = y[i * values.length + j]!;
+          const tiny = Math.abs(e) < 1.2e-38 && Math.abs(actual) < 1.3e-38;
+          expect(tiny || agrees(actual, e, 2e-6), `${name}(${x}, ${z}) is ${actual}, but should be ${e}`).toBe(true);
+        }
+      });
+    });
+  }
+  test("atan2: the quadrants and axes of C99", () => {
+    const points = [0, -0, 1, -1, Infinity, -Infinity];
+    const a = tensor(points).reshape([-1, 1]).atan2(tensor(points)).data;
+    points.forEach((y, i) => {
+      for (const [j, x] of points.entries())
+        expect(a[i * points.length + j], `atan2(${y}, ${x})`).toBeCloseTo(Math.atan2(y, x), 6);
+    });
+  });
+  test("mod: the sign of the divisor, as Python and PyTorch have it", () => {
+    expect(
+      tensor([7, -7, 7, -7, 6])
+        .mod(tensor([3, 3, -3, -3, 3]))
+        .toArray(),
+    ).toEqual([1, 2, -2, -1, 0]);
+  });
+  test("mod: zeros, infinities and NaN as torch.remainder has them", () => {
+    const [inf, nan] = [Infinity, Number.NaN];
+    const cases: [number, number, number][] = [
+      [-6, 3, -0],
+      [6, -3, 0],
+      [-0, 3, -0],
+      [0, -3, 0],
+      [5, inf, 5],
+      [-5, inf, inf],
+      [5, -inf, -inf],
+      [-5, -inf, -5],
+      [0, inf, 0],
+      [inf, 3, nan],
+      [-inf, inf, nan],
+      [5, 0, nan],
+      [0, 0, nan],
+      [nan, 3, nan],
+      [3, nan, nan],
+      [-1e-20, 1, 1],
+    ];
+    const y = tensor(cases.map(([a]) => a)).mod(tensor(cases.map(([, b]) => b)));
+    expect(y.toArray()).toEqual(cases.map(([, , e]) => e));
+  });
+  test("div: the gradient by a divisor whose reciprocal overflows is a/b², not NaN", () => {
+    const slope = grad((b: Tensor) => tensor([0, 1e-44, 0, 1]).div(b).sum());
+    const got = slope(tensor([1e-40, 1e-40, -1e-45, 2])).toArray() as number[];
+    const second = -Math.fround(1e-44) / Math.fround(1e-40) ** 2;
+    expect(got[1]! / second).toBeCloseTo(1, 5);
+    expect(got).toEqual([-0, got[1], -0, -0.25]);
+  });
+  test("maximum and minimum pass the gradient on to both operands if one is NaN, as in PyTorch", () => {
+    for (const f of ["maximum", "minimum"] as const) {
+      const slopes = grad((a: Tensor, b: Tensor) => a[f](b).sum(), [0, 1]);
+      const [da, db] = slopes(tensor([Number.NaN, 1, 2, 3]), tensor([1, Number.NaN, 2, 4])) as [Tensor, Tensor];
+      expect(da.toArray(), f).toEqual([1, 1, 0.5, f === "maximum" ? 0 : 1]);
+      expect(db.toArray(), f).toEqual([1, 1, 0.5, f === "maximum" ? 1 : 0]);
+    }
+  });
+  test("clamp: NaN stays, inverted bounds give the upper one, an open bound holds nothing back", () => {
+    const x = tensor([Number.NaN, -5, 0, 5, Infinity, -Infinity]);
+    expect(x.clamp(-1, 1).toArray()).toEqual([Number.NaN, -1, 0, 1, 1, -1]);
+    expect(x.clamp(2, -2).toArray()).toEqual([Number.NaN, -2, -2, -2, -2, -2]);
+    expect(x.clamp(undefined, 1).toArray()).toEqual([Number.NaN, -5, 0, 1, 1, -Infinity]);
+    expect(grad((v: Tensor) => v.clamp(2, -2).sum())(tensor([-3, 0, 3])).toArray()).toEqual([0, 0, 0]);
+  });
+});
+
+describe("comparisons and extremes with NaN", () => {
+  test("NaN equals nothing, not even itself", () => {
+    const x = tensor([Number.NaN, 1]);
+    expect(x.eq(x).toArray()).toEqual([false, true]);
+    expect(x.ne(x).toArray()).toEqual([true, false]);
+    expect(x.isNaN().toArray()).toEqual([true, false]);
+    expect(x.lt(2).toArray()).toEqual([false, true]);
+  });
+  test("max, min and their arguments find NaN first, as in PyTorch", () => {
+    const x = tensor([1, Number.NaN, 3, Number.NaN]);
+    expect(x.max().item()).toBeNaN();
+    expect(x.min().item()).toBeNaN();
+    expect(x.argMax().item()).toBe(1);
+    expect(x.argMin().item()).toBe(1);
+  });
+  test("argMax and argMin name the first of equals", () => {
+    expect(tensor([1, 3, 3, 1, 1]).argMax().item()).toBe(1);
+    expect(tensor([2, 1, 3, 1, 1]).argMin().item()).toBe(1);
+  });
+});
+
+describe("no overflow at ±10⁴", () => {
+  const x = () => tensor([1e4, -1e4, 0]);
+  test("softplus, sigmoid, logSigmoid", () => {
+    expect(x().softplus().toArray()).toEqual([1e4, 0, Math.fround(Math.LN2)]);
+    expect(x().sigmoid().toArray()).toEqual([1, 0, 0.5]);
+    expect(Array.from(x().logSigmoid().data, (v) => v + 0)).toEqual([0, -1e4, Math.fround(-Math.LN2)]);
+  });
+  test("logSumExp, softmax, logSoftmax", () => {
+    expect(tensor([1e4, 1e4]).logSumExp().item()).toBeCloseTo(1e4 + Math.LN2, 2);
+    expect(tensor([-1e4, -1e4]).logSumExp().item()).toBeCloseTo(-1e4 + Math.LN2, 2);
+    expect(tensor([-Infinity, -Infinity]).logSumExp().item()).toBe(-Infinity);
+    expect(tensor([Infinity, 0]).logSumExp().item()).toBe(Infinity);
+    expect(x().softmax().toArray()).toEqual([1, 0, 0]);
+    expect(x().logSoftmax().toArray()).toEqual([0, -2e4, -1e4]);
+  });
+});

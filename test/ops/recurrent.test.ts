@@ -1,0 +1,79 @@
+/** Recurrent layers beyond the samples: more than one block of the inner sum, what lies behind a sequence's end, misuse. */
+import { gru, lstm, manualSeed, nn, randn, type Tensor, tensor, tidy, zeros } from "nabla";
+import { expect, test } from "vitest";
+import { applyAll } from "../../src/ops/definition/op.ts";
+import { recurrences } from "../../src/ops/sequence/recurrent.ts";
+import { expectClose } from "../support/oracle.ts";
+
+test.each([
+  ["rnn", 1],
+  ["lstm", 4],
+  ["gru", 3],
+] as const)("%s: 600 hidden units, more than one block, make what the ops make", (kind, gates) => {
+  tidy(() => {
+    manualSeed(3);
+    const { forward } = recurrences[kind];
+    const attributes = {
+      batchFirst: false,
+      reverse: false,
+      initial: false,
+      bias: false,
+      masked: false,
+      rectify: false,
+    };
+    const [x, w] = [randn([2, 7, gates * 600]), randn([gates * 600, 600]).mul(0.04)];
+    const run = (f: (inputs: Tensor[]) => Tensor): Tensor[] => {
+      const leaves = [x.clone(), w.clone()];
+      for (const leaf of leaves) leaf.requiresGrad = true;
+      const y = f(leaves);
+      y.square().sum().backward();
+      return [y, ...leaves.map((leaf) => leaf.grad!)];
+    };
+    const kernel = run((inputs) => applyAll(forward, inputs, attributes)[0] as Tensor);
+    const ops = run((inputs) => forward.composed!(inputs, attributes)[0] as Tensor);
+    kernel.forEach((got, i) => {
+      const largest = ops[i]!.abs().max().item();
+      expectClose(got.div(largest).data, ops[i]!.div(largest).data, 2e-5, `array ${i}`);
+    });
+  });
+});
+
+test("what lies behind a sequence's end, NaN even, reaches neither results nor gradients", () => {
+  tidy(() => {
+    const layer = new nn.LSTM(2, 3, { bidirectional: true });
+    const x = tensor([[[1, 2]], [[Number.NaN, Number.NaN]]]);
+    const [y, [hn]] = layer.forward(x, undefined, { lengths: [1] });
+    y.sum().add(hn.sum()).backward();
+    for (const values of [y, ...layer.parameters().map((p) => p.grad!)])
+      expect(values.data.every(Number.isFinite)).toBe(true);
+  });
+});
+
+test.each<[string, () => unknown, RegExp]>([
+  [
+    "weights that do not fit each other",
+    () => lstm(zeros([8, 8, 3]), null, null, { weightIh: zeros([16, 3]), weightHh: zeros([64, 16]) }),
+    /lstm: the inputs' part is \[8, 8, 16\], but must be \[8, 8, 64\]/,
+  ],
+  [
+    "one state of two",
+    () => lstm(zeros([1, 1, 3]), zeros([1, 4]), null, { weightIh: zeros([16, 3]), weightHh: zeros([16, 4]) }),
+    /lstm: one of h0 and c0 is missing/,
+  ],
+  [
+    "a weight for another cell",
+    () => gru(zeros([1, 1, 3]), null, { weightIh: zeros([3, 3]), weightHh: zeros([12, 4]) }),
+    /gru: the inputs' part is \[1, 1, 3\], but must be \[1, 1, 12\]/,
+  ],
+  [
+    "fractional lengths",
+    () => new nn.GRU(3, 4).forward(zeros([2, 2, 3]), undefined, { lengths: [1.7, 2] }),
+    /GRU: lengths are \[1\.7, 2\], but must be whole numbers/,
+  ],
+  [
+    "a cell's nonlinearity",
+    () => new nn.RNNCell(3, 4, { nonlinearity: "elu" as "relu" }),
+    /RNNCell: nonlinearity is "elu", but must be one of tanh, relu/,
+  ],
+  ["a cell's input", () => new nn.LSTMCell(3, 4).forward(zeros([3])), /LSTMCell: x is \[3\], but must be \[batch, 3\]/],
+])("%s: refused", (_, f, message) => expect(f).toThrow(message));

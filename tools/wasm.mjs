@@ -1,0 +1,74 @@
+// Compiles the kernels (asconfig.json) and inlines each build as a TypeScript module in src/runtime/binaries.
+// `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized, with a source map: run it by init({ module }).
+// Fails if a module holds state: it must have no data, global or start section, so that instances may share a memory.
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import asc from "assemblyscript/asc";
+import { hoistConstants } from "./hoist.mjs";
+
+const INLINED = ["simd", "relaxed"];
+const SECTIONS = { 6: "global", 8: "start", 11: "data" };
+
+/** The ids of a module's sections. */
+function sectionIds(bytes) {
+  const ids = [];
+  for (let at = 8; at < bytes.length; ) {
+    ids.push(bytes[at++]);
+    let size = 0;
+    for (let shift = 0, more = true; more; shift += 7) {
+      const byte = bytes[at++];
+      size |= (byte & 127) << shift;
+      more = byte > 127;
+    }
+    at += size;
+  }
+  return ids;
+}
+
+/** How many bytes are written as one character. */
+const SINGLES = 86;
+
+/**
+ * Bytes as printable text: the 86 most frequent ones are one character each, from "#" to "z" without the backslash; the others are
+ * such a character with "}" or "~" before it. Which those are stands in front: 256 bits in hexadecimal. gzip makes of it what it
+ * makes of the bytes themselves (hexadecimal takes 1.1 times as much, base64 1.4 times).
+ */
+function toText(bytes) {
+  const counts = new Array(256).fill(0);
+  for (const byte of bytes) counts[byte]++;
+  const all = [...counts.keys()];
+  const frequent = new Set([...all].sort((a, b) => counts[b] - counts[a]).slice(0, SINGLES));
+  const order = [...all.filter((byte) => frequent.has(byte)), ...all.filter((byte) => !frequent.has(byte))];
+  const digit = (d) => String.fromCharCode(d < 57 ? d + 35 : d + 36);
+  const characters = [];
+  order.forEach((byte, i) => (characters[byte] = ["", "}", "~"][Math.floor(i / SINGLES)] + digit(i % SINGLES)));
+  const bits = all.map((byte) => Number(frequent.has(byte))).join("");
+  const header = bits.match(/.{4}/g).map((four) => Number.parseInt(four, 2).toString(16));
+  return header.join("") + Array.from(bytes, (byte) => characters[byte]).join("");
+}
+
+/** What is called by name: by src, tests or benches. */
+const CALLED =
+  /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
+
+mkdirSync("src/runtime/binaries", { recursive: true });
+for (const target of process.argv.length > 2 ? process.argv.slice(2) : INLINED) {
+  const { error, stderr } = await asc.main(["--config", "asconfig.json", "--target", target]);
+  if (error) {
+    console.error(stderr.toString());
+    process.exit(1);
+  }
+  if (!INLINED.includes(target)) continue;
+  const { bytes, text } = hoistConstants(readFileSync(`build/${target}.wat`, "utf8"), CALLED);
+  writeFileSync(`build/${target}.wasm`, bytes);
+  writeFileSync(`build/${target}.wat`, text);
+  const state = sectionIds(bytes)
+    .filter((id) => id in SECTIONS)
+    .map((id) => SECTIONS[id]);
+  if (state.length) {
+    console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
+    process.exit(1);
+  }
+  const header = `/** The ${target} build of the kernels: ${bytes.length} bytes, as src/runtime/load.ts reads them. Made by \`npm run wasm\`. */\n`;
+  writeFileSync(`src/runtime/binaries/${target}.ts`, `${header}export default "${toText(bytes)}" as string;\n`);
+  console.error(`${target}: ${bytes.length} bytes`);
+}
