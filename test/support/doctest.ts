@@ -1,7 +1,9 @@
 /** Runs the code that documentation shows, against the built package, and collects what its comments claim. */
 import { mkdirSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import ts from "typescript";
+import { expect } from "vitest";
 
 export interface Claim {
   readonly expression: string;
@@ -9,28 +11,132 @@ export interface Claim {
   readonly expected: unknown;
 }
 
-/** A line that is a whole expression with its value behind it: `expression; // [1, 2], and words`. */
-const CLAIM = /^(?!import|const|let|for|\/\/)(\S.*?);?\s*\/\/\s*(\[[^a-z]*\]|-?[\d.]+)/;
+const { SyntaxKind } = ts;
+const KEYWORDS = new Map<ts.SyntaxKind, unknown>([
+  [SyntaxKind.TrueKeyword, true],
+  [SyntaxKind.FalseKeyword, false],
+  [SyntaxKind.NullKeyword, null],
+]);
+const NAMES: Readonly<Record<string, unknown>> = {
+  undefined,
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+};
+/** What a comment says if it is not a value. */
+const PROSE = Symbol();
+
+/** The value of a literal: a number, string, boolean, null, undefined, or an array or object of these; else PROSE. */
+function literal(node: ts.Expression): unknown {
+  if (ts.isNumericLiteral(node)) return Number(node.text);
+  if (ts.isStringLiteral(node)) return node.text;
+  if (KEYWORDS.has(node.kind)) return KEYWORDS.get(node.kind);
+  if (ts.isIdentifier(node)) return Object.hasOwn(NAMES, node.text) ? NAMES[node.text] : PROSE;
+  if (ts.isPrefixUnaryExpression(node) && node.operator === SyntaxKind.MinusToken) {
+    const value = literal(node.operand);
+    return typeof value === "number" ? -value : PROSE;
+  }
+  if (ts.isArrayLiteralExpression(node)) {
+    const values = node.elements.map(literal);
+    return values.includes(PROSE) ? PROSE : values;
+  }
+  if (ts.isObjectLiteralExpression(node)) {
+    const entries = node.properties.map((property): [string, unknown] =>
+      ts.isPropertyAssignment(property) && !ts.isComputedPropertyName(property.name)
+        ? [property.name.text, literal(property.initializer)]
+        : ["", PROSE],
+    );
+    return entries.some(([, value]) => value === PROSE) ? PROSE : Object.fromEntries(entries);
+  }
+  return PROSE;
+}
+
+/** TypeScript's parser accepts and repairs anything; JavaScript's does not. */
+function isProgram(text: string): boolean {
+  try {
+    new Function(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The value that a comment starts with. Words may follow after a comma, a semicolon, a colon or in parentheses:
+ * `[1, 2], the article's first example`. `≈ 0.69` is any number that rounds to it. PROSE if it starts with something else.
+ */
+export function valueOf(comment: string): unknown {
+  const rounded = /^≈ (-?\d+(?:\.(\d+))?)(?![\w.])/.exec(comment);
+  if (rounded) return expect.closeTo(Number(rounded[1]), rounded[2]?.length ?? 0);
+  const opening = /^[[{]/.test(comment);
+  // The longest text that is one literal: brackets may contain any text, so each closing bracket is tried.
+  const ends = opening
+    ? Array.from(comment.matchAll(/[\]}]/g), ({ index }) => index + 1)
+    : [/^("(?:[^"\\]|\\.)*"|-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|Infinity)|\w+)/.exec(comment)?.[0].length ?? 0];
+  for (const end of ends) {
+    if (!end || !/^\s*($|[,;:(])/.test(comment.slice(end))) continue;
+    const text = `(${comment.slice(0, end)})`;
+    if (!isProgram(text)) continue;
+    const file = ts.createSourceFile("claim.ts", text, ts.ScriptTarget.ES2022);
+    const [statement] = file.statements;
+    if (file.statements.length !== 1 || !statement || !ts.isExpressionStatement(statement)) continue;
+    if (!ts.isParenthesizedExpression(statement.expression)) continue;
+    const value = literal(statement.expression.expression);
+    if (value !== PROSE) return value;
+  }
+  return PROSE;
+}
+
+/** A statement that shows a value, and where its value stands: of an expression, of what is printed, or of a variable. */
+function shownIn(statement: ts.Statement): ts.Expression | undefined {
+  if (ts.isVariableStatement(statement)) {
+    const { declarations } = statement.declarationList;
+    return declarations.length === 1 ? declarations[0]!.initializer : undefined;
+  }
+  if (!ts.isExpressionStatement(statement)) return undefined;
+  const { expression } = statement;
+  const isPrinted = ts.isCallExpression(expression) && expression.expression.getText() === "console.log";
+  return isPrinted ? (expression.arguments.length === 1 ? expression.arguments[0] : undefined) : expression;
+}
+
+/** The program with its claims recorded: `x.sum().item(); // 6` becomes `__claim(0, x.sum().item());`. */
+function recording(source: string): { code: string; claims: { expression: string; expected: unknown }[] } {
+  const file = ts.createSourceFile("program.ts", source, ts.ScriptTarget.ES2022, true);
+  const claims: { expression: string; expected: unknown }[] = [];
+  let code = "";
+  let written = 0;
+  for (const statement of file.statements) {
+    const [comment] = ts.getTrailingCommentRanges(source, statement.end) ?? [];
+    const shown = comment && shownIn(statement);
+    if (!shown) continue;
+    const expected = valueOf(source.slice(comment.pos + 2, comment.end).trim());
+    if (expected === PROSE) continue;
+    const expression = shown.getText();
+    code += `${source.slice(written, shown.getStart())}__claim(${claims.length}, ${expression})`;
+    written = shown.end;
+    claims.push({ expression, expected });
+  }
+  return { code: code + source.slice(written), claims };
+}
 
 /** Runs TypeScript as a module of this package, on an engine of its own. The claims are in the order of the lines. */
 export async function run(source: string, name: string): Promise<Claim[]> {
-  const expected: unknown[] = [];
-  const expressions: string[] = [];
-  const lines = source.split("\n").map((line) => {
-    const match = CLAIM.exec(line);
-    if (!match) return line;
-    expressions.push(match[1]!);
-    expected.push(JSON.parse(match[2]!));
-    return `__actual.push(${match[1]});`;
-  });
-  const anew = 'import { dispose as __dispose } from "nabla";\nawait __dispose();';
-  const module = `${anew}\nexport const __actual: unknown[] = [];\n${lines.join("\n")}`;
-  const { outputText } = ts.transpileModule(module, {
+  const { code, claims } = recording(source);
+  const header = [
+    'import { dispose as __dispose } from "nabla";',
+    "await __dispose();",
+    "export const __actual: unknown[] = [];",
+    "const __claim = <T>(i: number, value: T): T => ((__actual[i] = value), value);",
+  ];
+  const { outputText } = ts.transpileModule(`${header.join("\n")}\n${code}`, {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });
-  mkdirSync("build/snippets", { recursive: true });
-  const file = `build/snippets/${name}.mjs`;
+  mkdirSync("build/snippets/files", { recursive: true });
+  const file = resolve(`build/snippets/${name}.mjs`);
   writeFileSync(file, outputText);
-  const { __actual } = (await import(/* @vite-ignore */ pathToFileURL(file).href)) as { __actual: unknown[] };
-  return expressions.map((expression, i) => ({ expression, actual: __actual[i], expected: expected[i] }));
+  // What it saves does not land in the checkout.
+  const folder = process.cwd();
+  process.chdir("build/snippets/files");
+  const run = import(/* @vite-ignore */ pathToFileURL(file).href).finally(() => process.chdir(folder));
+  const { __actual } = (await run) as { __actual: unknown[] };
+  return claims.map((claim, i) => ({ ...claim, actual: __actual[i] }));
 }
