@@ -18,6 +18,7 @@ import {
   wallClock,
 } from "./measure.ts";
 import { machine, suiteTable } from "./report.ts";
+import { save } from "./save.ts";
 import { conv } from "./suites/conv.ts";
 import { costs } from "./suites/costs.ts";
 import { elementwise } from "./suites/elementwise.ts";
@@ -38,6 +39,7 @@ const program = new Command("bench")
     ]),
   )
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
+  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .addOption(
     new Option("--build <build>", "the kernels' build; default: the fastest that runs here").choices([
       "simd",
@@ -55,6 +57,7 @@ const program = new Command("bench")
   .parse();
 const options = program.opts<{
   json?: boolean;
+  save?: boolean;
   cpuTime?: boolean;
   build?: "simd" | "relaxed";
   rounds?: number;
@@ -91,7 +94,8 @@ const asRow = ({ suite, case: name, impl, unit, median, min, samples }: Result):
 });
 
 await init(options.build ? { build: options.build } : {}).catch((error: Error) => program.error(error.message));
-print(machine(info().build, chosen.includes(threads) ? "one thread unless said" : undefined));
+const where = machine(info().build, chosen.includes(threads) ? "one thread unless said" : undefined);
+print(where);
 const rows: Row[] = [];
 for (const { name, cases } of chosen) {
   const results: Result[] = [];
@@ -113,4 +117,5 @@ for (const { name, cases } of chosen) {
   );
 }
 print("\n* by the least time per call");
+if (options.save) save("npm run bench", options.cpuTime ? `${where}, CPU time` : where, rows);
 if (options.json) console.log(JSON.stringify(rows, null, 2));

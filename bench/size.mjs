@@ -1,11 +1,12 @@
 /**
  * `npm run size` (after `npm run build`): gzipped sizes, zlib level 9, of what people ship. Fails if JS with one WASM build
  * is larger than the budget. A build is text in a module; measuring without it bundles an empty string in its place.
- * `npm run size -- --readme` keeps those of typical bundles in the README.
+ * `npm run size -- --docs` keeps them in docs/sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
+import { withBlock } from "../docs/tables.mjs";
 
 const BUDGET = 120 * 1024;
 const builds = ["simd", "relaxed"];
@@ -45,22 +46,28 @@ async function bundle(kept, input = "dist/src/index.js") {
 
 const zipped = (code) => gzipSync(code, { level: 9 }).length;
 const sizeOf = async (kept, input) => zipped((await bundle(kept, input)).atOnce);
-const print = (what, bytes, note = "") =>
-  console.log(`${what.padEnd(38)}${(bytes / 1024).toFixed(1).padStart(7)} KB${note}`);
+const inKB = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
+const print = (what, bytes, note = "") => console.log(`${what.padEnd(38)}${inKB(bytes).padStart(10)}${note}`);
+/** What is printed and also kept in the documentation. */
+const parts = ["| part | size |", "|---|---:|"];
+const keep = (what, bytes, note) => {
+  print(what, bytes, note);
+  parts.push(`| ${what} | ${inKB(bytes)} |`);
+};
 
 const js = await sizeOf([]);
-print("JS alone", js);
+keep("JavaScript alone", js);
 let failed = false;
 for (const build of builds) {
   const total = await sizeOf([build]);
-  print(`WASM ${build}, inlined`, total - js);
-  print(`JS + ${build}`, total, total > BUDGET ? `  TOO LARGE: the budget is ${BUDGET / 1024} KB` : "");
+  keep(`WASM ${build}, inlined`, total - js);
+  keep(`JavaScript with ${build}`, total, total > BUDGET ? `  TOO LARGE: the budget is ${BUDGET / 1024} KB` : "");
   failed ||= total > BUDGET;
 }
-print("everything", await sizeOf(builds));
+keep("JavaScript with both builds", await sizeOf(builds));
 // What a program that uses both faces ships more than one that uses the core.
-print("nabla/gradients, beside it", zipped((await bundle([], "bench/faces.mjs")).atOnce) - js);
-print("threads, loaded on demand", zipped((await bundle([])).onDemand));
+keep("nabla/gradients, beside it", zipped((await bundle([], "bench/faces.mjs")).atOnce) - js);
+keep("threads, loaded on demand", zipped((await bundle([])).onDemand));
 
 const table = ["| what a page does | JS | WASM | together |", "|---|---:|---:|---:|"];
 for (const [what, name] of BUNDLES) {
@@ -69,16 +76,12 @@ for (const [what, name] of BUNDLES) {
   const total = await sizeOf(["simd"], input);
   print(`${what}: JS`, alone);
   print(`${what}: with simd`, total);
-  const sizes = [alone, total - alone, total].map((bytes) => `${(bytes / 1024).toFixed(1)} KB`);
+  const sizes = [alone, total - alone, total].map(inKB);
   table.push(`| ${[what, ...sizes].join(" | ")} |`);
 }
-if (process.argv.includes("--readme")) {
-  const block = /(<!-- sizes -->\n)[\s\S]*?(<!-- \/sizes -->)/;
-  const readme = readFileSync("README.md", "utf8");
-  if (!block.test(readme)) throw new Error("README.md has no <!-- sizes --> … <!-- /sizes -->.");
-  writeFileSync(
-    "README.md",
-    readme.replace(block, (_, begin, end) => `${begin}\n${table.join("\n")}\n\n${end}`),
-  );
+if (process.argv.includes("--docs")) {
+  const page = "docs/sizes.md";
+  const withSizes = withBlock(readFileSync(page, "utf8"), "sizes", table.join("\n"));
+  writeFileSync(page, withBlock(withSizes, "parts", parts.join("\n")));
 }
 process.exitCode = failed ? 1 : 0;

@@ -52,6 +52,17 @@ export default defineConfig({
         },
       },
       {
+        resolve,
+        test: {
+          name: "docs",
+          root,
+          include: ["test/docs/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
         test: {
           name: "matrix",
           root,

@@ -10,6 +10,7 @@ import { Argument, Command } from "commander";
 import { median } from "../../dist/bench/measure.js";
 import { networkStart, networks } from "../../dist/bench/networks.js";
 import { figure, machine, table } from "../../dist/bench/report.js";
+import { save } from "../../dist/bench/save.js";
 import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainings } from "../../dist/bench/training.js";
 import { requireClose, shuffled, uniform } from "../../dist/bench/values.js";
 import { installedDirectory } from "../../dist/cli/mnist/data.js";
@@ -25,10 +26,11 @@ const program = new Command("bench:peers")
   )
   .addArgument(new Argument("[suite...]", "what to measure").choices(names).default(names, "all"))
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
+  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .option("--only <text>", "cases whose name contains this text")
   .option("--cpu-time", "count the time processes run instead of the wall clock's: for a machine that others use too")
   .parse();
-const { json, cpuTime, only = "" } = program.opts();
+const { json, save: isSaved, cpuTime, only = "" } = program.opts();
 
 const encode = (values) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
 
@@ -258,4 +260,8 @@ for (const suite of names.filter((name) => program.processedArgs[0].includes(nam
 }
 print("\n* by the least time per call");
 for (const peer of peers) peer.close();
+if (isSaved) {
+  const peerRows = rows.map((row) => ({ ...row, suite: `peers-${row.suite}` }));
+  save("npm run bench:peers", machine("in each build"), peerRows);
+}
 if (json) console.log(JSON.stringify(rows, null, 2));

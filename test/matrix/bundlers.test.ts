@@ -160,8 +160,8 @@ async function startVite(): Promise<[ChildProcess, string]> {
   return [server, address];
 }
 
-describe("the README's program for threads, bundled for Node", () => {
-  const [, program] = /## Threads\n\n```ts\n([\s\S]*?)```/.exec(readFileSync("README.md", "utf8"))!;
+describe("the program of docs/guide/threads.md, bundled for Node", () => {
+  const [, program] = /^```ts\n([\s\S]*?)```/m.exec(readFileSync("docs/guide/threads.md", "utf8"))!;
   const claims = program!.replace(/^(.*); \/\/ (\d+)$/m, "console.log($1 === $2);");
 
   test.each([

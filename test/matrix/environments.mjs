@@ -1,4 +1,4 @@
-/** Where the last run's record lies, where the README's table comes from, and its rows. */
+/** Where the last run's record lies, where the table of docs/runtimes.md comes from, and its rows. */
 export const RUN = "build/matrix.json";
 export const SEEN = "test/matrix/seen.json";
 

@@ -1,11 +1,13 @@
 /**
- * `node test/matrix/table.mjs`, after a whole run of the matrix: keeps what it has seen in seen.json, and writes the README's table
- * from that.
+ * `node test/matrix/table.mjs`, after a whole run of the matrix: keeps what it has seen in seen.json, and writes the table of
+ * docs/runtimes.md from that.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { withBlock } from "../../docs/tables.mjs";
 import { ENVIRONMENTS, RUN, SEEN } from "./environments.mjs";
 
-const BLOCK = /(<!-- matrix -->\n)[\s\S]*?(<!-- \/matrix -->)/;
+/** The page with the table. */
+export const PAGE = "docs/runtimes.md";
 
 /** The table of what was seen. */
 export function table(seen) {
@@ -17,11 +19,8 @@ export function table(seen) {
     .join("\n");
 }
 
-/** A README with this table in it. */
-export function withTable(readme, seen) {
-  if (!BLOCK.test(readme)) throw new Error("README.md has no <!-- matrix --> … <!-- /matrix -->.");
-  return readme.replace(BLOCK, (_, begin, end) => `${begin}\n${table(seen)}\n\n${end}`);
-}
+/** The page with this table in it. */
+export const withTable = (page, seen) => withBlock(page, "matrix", table(seen));
 
 if (process.argv[1] === import.meta.filename) {
   const run = JSON.parse(readFileSync(RUN, "utf8"));
@@ -33,5 +32,5 @@ if (process.argv[1] === import.meta.filename) {
     );
   }
   writeFileSync(SEEN, `${JSON.stringify(seen, null, 2)}\n`);
-  writeFileSync("README.md", withTable(readFileSync("README.md", "utf8"), seen));
+  writeFileSync(PAGE, withTable(readFileSync(PAGE, "utf8"), seen));
 }

@@ -1,23 +1,19 @@
-/** The programs of examples/ and of the README run as written, against the built package, and give what they say. */
+/** The programs of examples/, the README and the guide run as written, against the built package, and give what they say. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import { run } from "../support/doctest.ts";
+import { programs } from "../support/programs.ts";
 
-const readme = readFileSync("README.md", "utf8");
-const blocks = Array.from(
-  readme.matchAll(/```ts\n([\s\S]*?)```/g),
-  (match, i) => [`README, program ${i + 1}`, match[1]!] as const,
-);
 // Commands have tests of their own.
 const commands = ["mnist.ts", "cnn.ts", "lstm.ts", "transformer.ts"];
 const files = readdirSync("examples").filter((file) => file.endsWith(".ts") && !commands.includes(file));
-const programs = [
+const all = [
   ...files.map((file) => [`examples/${file}`, readFileSync(`examples/${file}`, "utf8")] as const),
-  ...blocks,
+  ...programs.map(({ title, source }) => [title, source] as const),
 ];
 
 describe("programs run as written", () => {
-  for (const [i, [name, source]] of programs.entries()) {
+  for (const [i, [name, source]] of all.entries()) {
     test(`${name}`, async () => {
       const log = vi.spyOn(console, "log").mockImplementation(() => {});
       const claims = await run(source, `program-${i}`);

@@ -1,9 +1,10 @@
-/** The types of the packed package, as users compile against them: the README's programs, every entry, every way to resolve it. */
+/** The types of the packed package, as users compile against them: the programs of README and guide, every entry, every way to resolve it. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { programs } from "../support/programs.ts";
 
 let project: string;
 beforeAll(() => {
@@ -65,9 +66,8 @@ function problems(files: Record<string, string>, options: ts.CompilerOptions): s
   });
 }
 
-const readme = readFileSync("README.md", "utf8");
-const programs = Object.fromEntries(
-  Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, text], i) => [`readme${i}.ts`, `${text}\nexport {};\n`]),
+const shown = Object.fromEntries(
+  programs.map(({ page, source }, i) => [`${page.replace(/\W/g, "-")}-${i}.ts`, `${source}\nexport {};\n`]),
 );
 const { exports } = JSON.parse(readFileSync("package.json", "utf8")) as { exports: Record<string, string | object> };
 const entries = Object.keys(exports).flatMap((name) =>
@@ -75,9 +75,9 @@ const entries = Object.keys(exports).flatMap((name) =>
 );
 
 describe.each(Object.entries(RESOLUTIONS))("resolved as %s", (_, options) => {
-  test("every program of the README compiles, without a complaint about a declaration", () => {
-    expect(Object.keys(programs).length).toBeGreaterThan(8);
-    expect(problems(programs, options)).toEqual([]);
+  test("every program of the README and the guide compiles, without a complaint about a declaration", () => {
+    expect(Object.keys(shown).length).toBeGreaterThan(20);
+    expect(problems(shown, options)).toEqual([]);
   });
   test("every entry has its own types, none of which is any", () => {
     expect(entries).toEqual(expect.arrayContaining(["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless"]));
@@ -102,12 +102,12 @@ describe("CommonJS", () => {
   test("compiles where TypeScript knows that require takes ES modules", () => {
     expect(problems({ ...required, ...imported }, { ...RESOLUTIONS.nodenext!, ...QUICK })).toEqual([]);
   });
-  test("needs import() as node16, as the README says", () => {
+  test("needs import() as node16, as the guide says", () => {
     expect(problems(required, { ...RESOLUTIONS.node16!, ...QUICK })).toEqual([
       expect.stringMatching(/^common\.cts:1: TS1479 /),
     ]);
     expect(problems(imported, { ...RESOLUTIONS.node16!, ...QUICK })).toEqual([]);
-    expect(readme).toMatch(/TS1479/);
+    expect(readFileSync("docs/guide/browsers.md", "utf8")).toMatch(/TS1479/);
   });
 });
 

@@ -11,6 +11,8 @@ const TYPES: Readonly<Record<string, string>> = {
   ".js": "text/javascript",
   ".mjs": "text/javascript",
   ".css": "text/css",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
   ".svg": "image/svg+xml",
   ".woff2": "font/woff2",
 };
@@ -37,7 +39,7 @@ const ISOLATION: Readonly<Record<string, string>> = {
  * Serves a folder under a path that is not the root, as many hosts do. Nothing is kept by the browser.
  * @param isolated whether pages are cross-origin isolated, and so may share memory
  */
-export async function serve(folder: string, { isolated = false } = {}): Promise<Served> {
+export async function serve(folder: string, { isolated = false, path = "/lab/" } = {}): Promise<Served> {
   const served: Served = {
     address: "",
     missing: undefined,
@@ -47,23 +49,18 @@ export async function serve(folder: string, { isolated = false } = {}): Promise<
   };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
-    const file = join(folder, pathname.replace(/^\/lab\//, "/").replace(/\/$/, "/index.html"));
+    const file = join(folder, pathname.slice(path.length - 1).replace(/\/$/, "/index.html"));
     response.setHeader("cache-control", "no-store");
     served.asked.push(pathname);
     for (const [name, value] of Object.entries(served.headers)) response.setHeader(name, value);
-    if (
-      served.missing?.test(pathname) ||
-      !pathname.startsWith("/lab/") ||
-      !existsSync(file) ||
-      !statSync(file).isFile()
-    )
+    if (served.missing?.test(pathname) || !pathname.startsWith(path) || !existsSync(file) || !statSync(file).isFile())
       return void response.writeHead(404).end();
     response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
     createReadStream(file).pipe(response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  return Object.assign(served, { address: `http://127.0.0.1:${port}/lab/` });
+  return Object.assign(served, { address: `http://127.0.0.1:${port}${path}` });
 }
 
 export const BROWSERS = ["chrome", "firefox"] as const;

@@ -6,11 +6,14 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { median } from "../../../dist/bench/measure.js";
+import { machine } from "../../../dist/bench/report.js";
+import { save } from "../../../dist/bench/save.js";
 import { whole } from "../../../dist/cli/mnist/numbers.js";
 
-const { rounds } = new Command("bench:cold")
+const { rounds, save: isSaved } = new Command("bench:cold")
   .description("Measures cold starts beside jax-js and tfjs on WebAssembly.")
   .option("--rounds <count>", "starts of each", whole(1), 21)
+  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .parse()
   .opts();
 
@@ -62,6 +65,15 @@ for (const name of Object.keys(PEERS)) {
     both("total"),
     ...["load", "compile", "instantiate", "first"].map((key) => cell(of(name, key))),
   ]);
+}
+if (isSaved) {
+  const cases = { "in process: import, compile, first call": "total", "the whole process": "whole" };
+  const rows = Object.entries(cases).flatMap(([name, key]) =>
+    Object.keys(PEERS)
+      .map((impl) => ({ suite: "cold", case: name, impl, unit: "ms", median: of(impl, key) }))
+      .filter(({ median }) => !Number.isNaN(median)),
+  );
+  save("npm run bench:cold", machine("fastest build"), rows);
 }
 const empty = of("no library", "whole");
 for (const peer of ["jax-js wasm", "tfjs-wasm", "tfjs-core wasm"]) {

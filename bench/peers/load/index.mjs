@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 import autocannon from "autocannon";
 import { Command, Option } from "commander";
 import { median } from "../../../dist/bench/measure.js";
+import { machine } from "../../../dist/bench/report.js";
+import { save } from "../../../dist/bench/save.js";
 import { whole } from "../../../dist/cli/mnist/numbers.js";
 import { networks } from "./networks.mjs";
 
@@ -17,6 +19,7 @@ const {
   only,
   network: wanted,
   batch,
+  save: isSaved,
 } = new Command("bench:load")
   .description("Measures served inference beside tfjs-wasm.")
   .option("--requests <count>", "requests in a round", whole(1), 10_000)
@@ -24,6 +27,7 @@ const {
   .option("--rounds <count>", "rounds of each server", whole(1), 3)
   .addOption(new Option("--only <server>", "one server alone").choices(["nabla", "tfjs-wasm"]).conflicts("batch"))
   .option("--batch [milliseconds]", "nabla that joins requests, beside nabla that does not", whole(0))
+  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .addOption(new Option("--network <name>", "one network alone").choices(Object.keys(networks)))
   .parse()
   .opts();
@@ -67,6 +71,7 @@ async function start(command) {
   return { child, url, state };
 }
 
+const saved = [];
 const row = (cells) => console.log(cells.map((text, i) => (i ? String(text).padStart(15) : text.padEnd(40))).join(""));
 console.log(
   `Node ${process.version}: ${clients} clients, ${requests.toLocaleString("en")} requests a round, medians of ${rounds} rounds\n`,
@@ -108,6 +113,7 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
     }
   for (const [name, results] of Object.entries(seen)) {
     const of = (key) => median(results.map((result) => result[key]));
+    saved.push({ suite: "load", case: title, impl: name, unit: "requests/s", median: of("rate") });
     const errors = results.reduce((sum, result) => sum + result.errors, 0);
     row([
       `${title}, ${name}`.slice(0, 40),
@@ -133,3 +139,4 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
   console.log();
   for (const { child } of Object.values(servers)) child.kill("SIGTERM");
 }
+if (isSaved) save("npm run bench:load", machine("fastest build"), saved);

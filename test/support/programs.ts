@@ -1,0 +1,41 @@
+/** The programs that the README and the guide show. */
+import { readdirSync, readFileSync } from "node:fs";
+
+export interface Program {
+  /** The page and the line of its first block. */
+  readonly title: string;
+  readonly page: string;
+  readonly source: string;
+}
+
+const pagesIn = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `${folder}/${name}`);
+
+/** Pages whose code is run: all that people wrote, without the reference. */
+export const pages: readonly string[] = ["README.md", "CONTRIBUTING.md", ...pagesIn("docs"), ...pagesIn("docs/guide")];
+
+/** Fenced blocks of a page: what follows the fence on its line, the text, and the line it stands in. */
+export function blocksOf(page: string): { info: string; text: string; line: number }[] {
+  const text = readFileSync(page, "utf8");
+  return Array.from(text.matchAll(/^```([^\n]*)\n([\s\S]*?)^```$/gm), ({ 1: info, 2: body, index }) => ({
+    info: info!,
+    text: body!,
+    line: text.slice(0, index).split("\n").length,
+  }));
+}
+
+/** A page's TypeScript. A block that imports starts a program; the blocks after it that do not import continue it. */
+export function programsOf(page: string): Program[] {
+  const programs: { title: string; page: string; source: string }[] = [];
+  for (const { info, text, line } of blocksOf(page)) {
+    if (!/^ts\b/.test(info)) continue;
+    const last = programs.at(-1);
+    if (last && !/^import /m.test(text)) last.source += `\n${text}`;
+    else programs.push({ title: `${page}:${line}`, page, source: text });
+  }
+  return programs;
+}
+
+export const programs: Program[] = pages.flatMap(programsOf);
