@@ -1,0 +1,2 @@
+export function nextVersion(current: string, wanted: string | undefined): string;
+export function released(changelog: string, version: string, date: string): string;
