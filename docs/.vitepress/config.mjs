@@ -63,6 +63,8 @@ export default defineConfig({
   title: "nabla",
   description: "Train and run neural networks in JavaScript.",
   lang: "en",
+  // The sidebars in a file of their own, instead of in every page.
+  metaChunk: true,
   base: process.env.DOCS_BASE ?? "/",
   outDir: "../dist/docs",
   cacheDir: "../node_modules/.vite/docs",
