@@ -8,11 +8,11 @@ export function load(app) {
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
     for (const module of project.children ?? []) if (module.name === "index") module.name = "nabla";
   });
-  /** What a base class of this library declares, or the language's Error. Members of a base without a page of its own stay. */
-  const isElsewhere = ({ inheritedFrom }) => inheritedFrom?.reflection || inheritedFrom?.name.startsWith("Error.");
   app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
     for (const type of project.getReflectionsByKind(ReflectionKind.Class | ReflectionKind.Interface))
+      // Members of a base without a page of its own stay.
       for (const member of [...(type.children ?? [])])
-        if (isElsewhere(member) && member.kind !== ReflectionKind.Constructor) project.removeReflection(member);
+        if (member.inheritedFrom?.reflection && member.kind !== ReflectionKind.Constructor)
+          project.removeReflection(member);
   });
 }

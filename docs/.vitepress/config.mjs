@@ -54,6 +54,7 @@ const guide = [
       { text: "Benchmarks", link: "/benchmarks" },
       { text: "Sizes", link: "/sizes" },
       { text: "Runtimes", link: "/runtimes" },
+      { text: "Op table", link: "/ops" },
       { text: "Architecture", link: "/architecture" },
     ],
   },

@@ -15,7 +15,7 @@ import { dirname, join, posix } from "node:path";
 import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { launch, type Served, serve, watchErrors } from "../support/pages.ts";
-import { blocksOf } from "../support/programs.ts";
+import { blocksOf, pages } from "../support/programs.ts";
 
 const SITE = "dist/docs";
 /** Other hosts that pages may link to. Nothing is loaded from them. */
@@ -77,12 +77,15 @@ describe("every link of the site", () => {
     expect([...new Set(dead)].slice(0, 50)).toEqual([]);
   });
 
-  test("is relative or of this site, in Markdown for readers of the repository", () => {
+  test("works in the repository too: pages link to each other's Markdown", () => {
     const dead: string[] = [];
-    for (const page of ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-      for (const [, target] of readFileSync(page, "utf8").matchAll(/(?:\]\(|src=")([^)"\s]+)/g))
-        if (!/^https?:/.test(target!) && !existsSync(posix.join(dirname(page), target!.replace(/#.*$/, ""))))
-          dead.push(`${page}: ${target}`);
+    for (const page of [...pages, "CHANGELOG.md"])
+      for (const [, target] of readFileSync(page, "utf8").matchAll(/(?:\]\(|src=")([^)"\s]+)/g)) {
+        // The reference is generated.
+        if (/^(https?:|#|\/reference\/)/.test(target!)) continue;
+        const path = target!.replace(/#.*$/, "");
+        if (path.startsWith("/") || !existsSync(posix.join(dirname(page), path))) dead.push(`${page}: ${target}`);
+      }
     expect(dead).toEqual([]);
   });
 });

@@ -15,7 +15,7 @@ const step = compile((a, b) => regressionOptimizer.minimize(() => losses.mse(reg
 let wrong = 0;
 
 const loops = {
-  readme: () => optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels)).dispose(),
+  disposed: () => optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels)).dispose(),
   dropped: () => void optimizer.minimize(() => losses.mse(model.forward(x).sum(1, { keepdim: true }), y)),
   pytorch() {
     optimizer.zeroGrad();

@@ -17,7 +17,7 @@ async function soak(kind: string): Promise<void> {
 
 describe("after 100,000 steps, heap, buffers and linear memory are at most 1.2 times those after 10,000", () => {
   const loops = {
-    readme: "the README's loop: minimize(…).dispose()",
+    disposed: "minimize(…).dispose()",
     dropped: "the same without dispose()",
     pytorch: "zeroGrad, forward, backward, step, without a scope; logits are readable after backward",
     compiled: "a compiled step on new random tensors",

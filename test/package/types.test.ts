@@ -30,7 +30,7 @@ const STRICT: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2022,
   lib: ["lib.es2022.d.ts", "lib.dom.d.ts"],
 };
-/** For small programs: the declarations were checked with the README's. */
+/** For small programs: the programs of README and guide check the declarations. */
 const QUICK: ts.CompilerOptions = { skipLibCheck: true };
 const { ModuleKind, ModuleResolutionKind } = ts;
 const RESOLUTIONS: Record<string, ts.CompilerOptions> = {
