@@ -1,4 +1,4 @@
-/** The programs of examples/, the README and the guide run as written, against the built package, and give what they say. */
+/** The programs of examples/, the README and the guide run as written, and give what they say. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import { run } from "../support/doctest.ts";

@@ -1,4 +1,4 @@
-/** Runs the code that documentation shows, against the built package, and collects what its comments claim. */
+/** Runs the code that documentation shows, and collects what its comments claim. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
