@@ -9,8 +9,8 @@ export function load(app) {
     for (const module of project.children ?? []) if (module.name === "index") module.name = "nabla";
   });
   app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
+    // Members of a base without a page of its own stay.
     for (const type of project.getReflectionsByKind(ReflectionKind.Class | ReflectionKind.Interface))
-      // Members of a base without a page of its own stay.
       for (const member of [...(type.children ?? [])])
         if (member.inheritedFrom?.reflection && member.kind !== ReflectionKind.Constructor)
           project.removeReflection(member);

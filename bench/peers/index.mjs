@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { Argument, Command } from "commander";
+import { Argument, Command, Option } from "commander";
 import { median } from "../../dist/bench/measure.js";
 import { networkStart, networks } from "../../dist/bench/networks.js";
 import { figure, machine, table } from "../../dist/bench/report.js";
@@ -26,7 +26,11 @@ const program = new Command("bench:peers")
   )
   .addArgument(new Argument("[suite...]", "what to measure").choices(names).default(names, "all"))
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
-  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
+  .addOption(
+    new Option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts(
+      "only",
+    ),
+  )
   .option("--only <text>", "cases whose name contains this text")
   .option("--cpu-time", "count the time processes run instead of the wall clock's: for a machine that others use too")
   .parse();

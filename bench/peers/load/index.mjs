@@ -27,7 +27,13 @@ const {
   .option("--rounds <count>", "rounds of each server", whole(1), 3)
   .addOption(new Option("--only <server>", "one server alone").choices(["nabla", "tfjs-wasm"]).conflicts("batch"))
   .option("--batch [milliseconds]", "nabla that joins requests, beside nabla that does not", whole(0))
-  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
+  .addOption(
+    new Option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts([
+      "only",
+      "network",
+      "batch",
+    ]),
+  )
   .addOption(new Option("--network <name>", "one network alone").choices(Object.keys(networks)))
   .parse()
   .opts();
