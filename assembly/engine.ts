@@ -4,10 +4,10 @@
  */
 import { unary, unaryGrad } from "./kernels/unary";
 import { binary, where } from "./kernels/binary";
-import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, sum, sumInt, sumPieces } from "./kernels/reduce";
-import {
-  crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEntropy, softCrossEntropyGrad, softmax, softmaxGrad,
-} from "./kernels/softmax";
+import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, sum, sumInt,
+  sumPieces } from "./kernels/reduce";
+import { crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEntropy, softCrossEntropyGrad, softmax,
+  softmaxGrad } from "./kernels/softmax";
 import { norm, squares } from "./kernels/euclid";
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
@@ -23,29 +23,24 @@ import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
-import {
-  Advance, AvgPool, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold, Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce,
-  Softmax, SoftmaxGrad, Solve, StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip,
-} from "./opcodes";
+import { Advance, AvgPool, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold,
+  Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce, Softmax, SoftmaxGrad, Solve,
+  StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip } from "./opcodes";
 
 /** Elements per chunk of elementwise work: a share is a whole number of chunks, so that cache lines are not shared. */
 const CHUNK: u32 = Block.elements;
 
-// @ts-ignore: decorator
-@inline
 /** Rows of n elements of 4 bytes that a share counts in: together whole cache lines. */
+@inline
 function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
 
-// @ts-ignore: decorator
-@inline
 /** The operand at word `index` of the instruction at `at`. */
+@inline
 function word(at: usize, index: i32): u32 { return load<u32>(at + (<usize>index << 2)); }
 
-// @ts-ignore: decorator
 @inline
 function float(at: usize, index: i32): f32 { return load<f32>(at + (<usize>index << 2)); }
 
-// @ts-ignore: decorator
 @inline
 function double(at: usize, index: i32): f64 { return load<f64>(at + (<usize>index << 2)); }
 
@@ -82,8 +77,8 @@ export function step(at: usize, thread: u32, threads: u32): void {
   else if (op <= Op.TriangularSolve) stepLinalg(op, at, thread, threads);
   else if (op == Op.Chain) stepChain(at, thread, threads);
   else if (!thread) {
-    check(word(at, Check.status), word(at, Check.id), word(at, Check.x), word(at, Check.n), word(at, Check.type), word(at, Check.low),
-      word(at, Check.high), word(at, Check.skip));
+    check(word(at, Check.status), word(at, Check.id), word(at, Check.x), word(at, Check.n), word(at, Check.type),
+      word(at, Check.low), word(at, Check.high), word(at, Check.skip));
   }
 }
 
@@ -117,7 +112,8 @@ function stepChain(at: usize, thread: u32, threads: u32): void {
   for (let begin = shareBegin(n, CHUNK, thread, threads); begin < end; begin += CHUNK) {
     let part = parts;
     for (let i: u32 = 0; i < count; i++) {
-      pointwise(<Op>word(part, Head.code), part, begin, begin + CHUNK < end ? begin + CHUNK : end, word(masks, i), scratch);
+      pointwise(<Op>word(part, Head.code), part, begin, begin + CHUNK < end ? begin + CHUNK : end, word(masks, i),
+        scratch);
       part += <usize>word(part, Head.length) << 2;
     }
   }
@@ -145,11 +141,17 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
   switch (op) {
     case Op.Sum:
       if (integer) sumInt(out, x, n, piece, inner, begin, end);
-      else if (word(at, Reduce.type) == <u32>Type.Float64) sumPieces(out, x, n, inner, double(at, Reduce.divisor), begin, end);
-      else sum(out, x, n, piece, inner, double(at, Reduce.divisor), word(at, Reduce.workspace) + thread * Fold.stack, begin, end);
+      else if (word(at, Reduce.type) == <u32>Type.Float64)
+        sumPieces(out, x, n, inner, double(at, Reduce.divisor), begin, end);
+      else sum(out, x, n, piece, inner, double(at, Reduce.divisor), word(at, Reduce.workspace) + thread * Fold.stack,
+          begin, end);
       break;
-    case Op.Max: integer ? maxInt(out, x, n, piece, inner, begin, end) : max(out, x, n, piece, inner, begin, end); break;
-    case Op.Min: integer ? minInt(out, x, n, piece, inner, begin, end) : min(out, x, n, piece, inner, begin, end); break;
+    case Op.Max:
+      integer ? maxInt(out, x, n, piece, inner, begin, end) : max(out, x, n, piece, inner, begin, end);
+      break;
+    case Op.Min:
+      integer ? minInt(out, x, n, piece, inner, begin, end) : min(out, x, n, piece, inner, begin, end);
+      break;
     case Op.ArgMax: case Op.ArgMin: argExtreme(out, x, n, op == Op.ArgMin ? 1 : 0, integer, begin, end); break;
     case Op.Norm: norm(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
     case Op.Squares: squares(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
@@ -161,12 +163,17 @@ function stepRows(op: Op, at: usize, thread: u32, threads: u32): void {
   if (op <= Op.LogSoftmaxGrad) {
     const grad = op >= Op.SoftmaxGrad;
     const rows = word(at, grad ? SoftmaxGrad.rows : Softmax.rows), n = word(at, grad ? SoftmaxGrad.n : Softmax.n);
-    const grain = rowGrain(n), begin = shareBegin(rows, grain, thread, threads), end = shareBegin(rows, grain, thread + 1, threads);
+    const grain = rowGrain(n), begin = shareBegin(rows, grain, thread, threads),
+      end = shareBegin(rows, grain, thread + 1, threads);
     switch (op) {
       case Op.Softmax: softmax(word(at, Softmax.out), word(at, Softmax.x), n, begin, end); break;
       case Op.LogSoftmax: logSoftmax(word(at, Softmax.out), word(at, Softmax.x), n, begin, end); break;
-      case Op.SoftmaxGrad: softmaxGrad(word(at, SoftmaxGrad.out), word(at, SoftmaxGrad.dy), word(at, SoftmaxGrad.y), n, begin, end); break;
-      case Op.LogSoftmaxGrad: logSoftmaxGrad(word(at, SoftmaxGrad.out), word(at, SoftmaxGrad.dy), word(at, SoftmaxGrad.y), n, begin, end); break;
+      case Op.SoftmaxGrad:
+        softmaxGrad(word(at, SoftmaxGrad.out), word(at, SoftmaxGrad.dy), word(at, SoftmaxGrad.y), n, begin, end);
+        break;
+      case Op.LogSoftmaxGrad:
+        logSoftmaxGrad(word(at, SoftmaxGrad.out), word(at, SoftmaxGrad.dy), word(at, SoftmaxGrad.y), n, begin, end);
+        break;
     }
     return;
   }
@@ -175,15 +182,18 @@ function stepRows(op: Op, at: usize, thread: u32, threads: u32): void {
     const begin = shareBegin(rows, 16, thread, threads), end = shareBegin(rows, 16, thread + 1, threads);
     const loss = word(at, CrossEntropy.loss), lse = word(at, CrossEntropy.lse);
     const logits = word(at, CrossEntropy.logits), target = word(at, CrossEntropy.target);
-    if (op == Op.CrossEntropy) crossEntropy(loss, lse, logits, target, classes, word(at, CrossEntropy.ignoreIndex), begin, end);
+    if (op == Op.CrossEntropy)
+      crossEntropy(loss, lse, logits, target, classes, word(at, CrossEntropy.ignoreIndex), begin, end);
     else softCrossEntropy(loss, lse, logits, target, classes, begin, end);
     return;
   }
   const rows = word(at, CrossEntropyGrad.rows), classes = word(at, CrossEntropyGrad.classes);
-  const grain = rowGrain(classes), begin = shareBegin(rows, grain, thread, threads), end = shareBegin(rows, grain, thread + 1, threads);
+  const grain = rowGrain(classes), begin = shareBegin(rows, grain, thread, threads),
+    end = shareBegin(rows, grain, thread + 1, threads);
   const out = word(at, CrossEntropyGrad.out), dy = word(at, CrossEntropyGrad.dy), lse = word(at, CrossEntropyGrad.lse);
   const logits = word(at, CrossEntropyGrad.logits), target = word(at, CrossEntropyGrad.target);
-  if (op == Op.CrossEntropyGrad) crossEntropyGrad(out, dy, logits, target, lse, classes, word(at, CrossEntropyGrad.ignoreIndex), begin, end);
+  if (op == Op.CrossEntropyGrad)
+    crossEntropyGrad(out, dy, logits, target, lse, classes, word(at, CrossEntropyGrad.ignoreIndex), begin, end);
   else softCrossEntropyGrad(out, dy, logits, target, lse, classes, begin, end);
 }
 
@@ -208,12 +218,17 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
     return;
   }
   const out = word(at, Index.out), x = word(at, Index.x), index = word(at, Index.index);
-  const outer = word(at, Index.outer), n = word(at, Index.n), count = word(at, Index.count), inner = word(at, Index.inner);
+  const outer = word(at, Index.outer), n = word(at, Index.n), count = word(at, Index.count),
+    inner = word(at, Index.inner);
   const units = outer * (op == Op.IndexSelect || op == Op.Gather ? count : n);
-  const grain = rowGrain(inner), begin = shareBegin(units, grain, thread, threads), end = shareBegin(units, grain, thread + 1, threads);
+  const grain = rowGrain(inner), begin = shareBegin(units, grain, thread, threads),
+    end = shareBegin(units, grain, thread + 1, threads);
   switch (op) {
     case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
-    case Op.IndexAdd: indexAdd(out, x, index, n, count, inner, word(at, Index.workspace) + thread * word(at, Index.listBytes), begin, end); break;
+    case Op.IndexAdd:
+      indexAdd(out, x, index, n, count, inner, word(at, Index.workspace) + thread * word(at, Index.listBytes), begin,
+        end);
+      break;
     case Op.Gather: gather(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
     case Op.ScatterAdd: scatterAdd(out, x, index, n, count, inner, word(at, Index.workspace), begin, end); break;
   }
@@ -222,25 +237,29 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
 function stepPool(at: usize, thread: u32, threads: u32): void {
   const outHeight = word(at, MaxPool.outHeight), outWidth = word(at, MaxPool.outWidth);
   const pixels = word(at, MaxPool.batch) * outHeight * outWidth;
-  maxPool(word(at, MaxPool.out), word(at, MaxPool.places), word(at, MaxPool.x), word(at, MaxPool.height), word(at, MaxPool.width),
-    word(at, MaxPool.channels), outHeight, outWidth, word(at, MaxPool.kernelH), word(at, MaxPool.kernelW), word(at, MaxPool.strideH),
-    word(at, MaxPool.strideW), word(at, MaxPool.padTop), word(at, MaxPool.padLeft), word(at, MaxPool.dilationH),
-    word(at, MaxPool.dilationW), shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
+  maxPool(word(at, MaxPool.out), word(at, MaxPool.places), word(at, MaxPool.x), word(at, MaxPool.height),
+    word(at, MaxPool.width), word(at, MaxPool.channels), outHeight, outWidth, word(at, MaxPool.kernelH),
+    word(at, MaxPool.kernelW), word(at, MaxPool.strideH), word(at, MaxPool.strideW), word(at, MaxPool.padTop),
+    word(at, MaxPool.padLeft), word(at, MaxPool.dilationH), word(at, MaxPool.dilationW),
+    shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
 }
 
 function stepAvgPool(op: Op, at: usize, thread: u32, threads: u32): void {
-  const out = word(at, AvgPool.out), x = word(at, AvgPool.x), height = word(at, AvgPool.height), width = word(at, AvgPool.width);
-  const channels = word(at, AvgPool.channels), outHeight = word(at, AvgPool.outHeight), outWidth = word(at, AvgPool.outWidth);
+  const out = word(at, AvgPool.out), x = word(at, AvgPool.x), height = word(at, AvgPool.height),
+    width = word(at, AvgPool.width);
+  const channels = word(at, AvgPool.channels), outHeight = word(at, AvgPool.outHeight),
+    outWidth = word(at, AvgPool.outWidth);
   const kernelH = word(at, AvgPool.kernelH), kernelW = word(at, AvgPool.kernelW), strideH = word(at, AvgPool.strideH);
   const strideW = word(at, AvgPool.strideW), padTop = word(at, AvgPool.padTop), padLeft = word(at, AvgPool.padLeft);
-  const forward = op == Op.AvgPool, pixels = word(at, AvgPool.batch) * (forward ? outHeight * outWidth : height * width);
+  const forward = op == Op.AvgPool,
+    pixels = word(at, AvgPool.batch) * (forward ? outHeight * outWidth : height * width);
   const begin = shareBegin(pixels, 16, thread, threads), end = shareBegin(pixels, 16, thread + 1, threads);
   if (forward) {
     avgPool(out, x, height, width, channels, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft,
       word(at, AvgPool.countPad), begin, end);
   } else {
-    avgPoolGrad(out, x, height, width, channels, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft,
-      word(at, AvgPool.countPad), begin, end);
+    avgPoolGrad(out, x, height, width, channels, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop,
+      padLeft, word(at, AvgPool.countPad), begin, end);
   }
 }
 
@@ -252,8 +271,8 @@ function stepNorm(op: Op, at: usize, thread: u32, threads: u32): void {
       shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
   } else {
     const inner = word(at, NormalizeGrad.inner), units = normUnits(word(at, NormalizeGrad.outer), inner);
-    normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x), word(at, NormalizeGrad.n),
-      inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
+    normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x),
+      word(at, NormalizeGrad.n), inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
       shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
   }
 }
@@ -261,15 +280,18 @@ function stepNorm(op: Op, at: usize, thread: u32, threads: u32): void {
 function stepLinalg(op: Op, at: usize, thread: u32, threads: u32): void {
   if (op == Op.TriangularSolve) {
     const count = word(at, Solve.count);
-    triangularSolve(word(at, Solve.out), word(at, Solve.a), word(at, Solve.b), word(at, Solve.n), word(at, Solve.columns), word(at, Solve.upper),
-      word(at, Solve.transposed), word(at, Solve.unit), shareBegin(count, 1, thread, threads), shareBegin(count, 1, thread + 1, threads));
+    triangularSolve(word(at, Solve.out), word(at, Solve.a), word(at, Solve.b), word(at, Solve.n),
+      word(at, Solve.columns), word(at, Solve.upper), word(at, Solve.transposed), word(at, Solve.unit),
+      shareBegin(count, 1, thread, threads), shareBegin(count, 1, thread + 1, threads));
     return;
   }
   const out = word(at, Factor.out), x = word(at, Factor.x), n = word(at, Factor.n), count = word(at, Factor.count);
-  const workspace = word(at, Factor.workspace), begin = shareBegin(count, 1, thread, threads), end = shareBegin(count, 1, thread + 1, threads);
+  const workspace = word(at, Factor.workspace), begin = shareBegin(count, 1, thread, threads),
+    end = shareBegin(count, 1, thread + 1, threads);
   if (op == Op.Cholesky) cholesky(out, x, n, begin, end);
   else if (op == Op.Eigh) eigh(out, word(at, Factor.second), x, n, workspace + thread * eighWorkspace(n), begin, end);
-  else argSort(out, x, n, word(at, Factor.descending), word(at, Factor.integer), workspace + thread * ((4 * n + 63) & ~63), begin, end);
+  else argSort(out, x, n, word(at, Factor.descending), word(at, Factor.integer),
+      workspace + thread * ((4 * n + 63) & ~63), begin, end);
 }
 
 function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {
@@ -282,7 +304,9 @@ function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {
   switch (op) {
     case Op.Uniform: uniform(out, state, float(at, Random.p), float(at, Random.q), begin, end); break;
     case Op.Normal: normal(out, state, float(at, Random.p), float(at, Random.q), begin, end); break;
-    case Op.Bernoulli: bernoulli(out, state, word(at, Random.p), word(at, Random.q), float(at, Random.r), begin, end); break;
+    case Op.Bernoulli:
+      bernoulli(out, state, word(at, Random.p), word(at, Random.q), float(at, Random.r), begin, end);
+      break;
     case Op.RandomInteger: randomInteger(out, state, word(at, Random.p), word(at, Random.q), begin, end); break;
     case Op.RandomPermutation: if (!thread) randomPermutation(out, state, n); break;
   }
@@ -290,7 +314,8 @@ function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {
 
 function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
   const lr = <f64>load<f32>(word(at, Update.lr)), flags = word(at, Update.flags);
-  const c0 = double(at, Update.c0), c1 = double(at, Update.c1), c2 = double(at, Update.c2), c3 = double(at, Update.c3), c4 = double(at, Update.c4);
+  const c0 = double(at, Update.c0), c1 = double(at, Update.c1), c2 = double(at, Update.c2), c3 = double(at, Update.c3),
+    c4 = double(at, Update.c4);
   let known: u32 = 0;
   let power0: f64 = 1, power1: f64 = 1;
   let part = at + (Update.words << 2);

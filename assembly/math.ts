@@ -19,76 +19,67 @@ const SQRT_HALF_BITS: i32 = 0x3f3504f3;
 /** 1.5·2²³ + 254: adding it rounds to an integer n and leaves n + 254, twice the exponent's bias, in the low bits. */
 const SHIFT: f32 = 12583166;
 
-// @ts-ignore: decorator
-@inline
 /** SHIFT + round(x·log₂e), for |x| < 2¹⁵ or so. */
+@inline
 function shifted(x: v128): v128 {
   return fma(x, splat(LOG2E), splat(SHIFT));
 }
 
-// @ts-ignore: decorator
-@inline
 /** r = x − n·ln 2, the product in two parts. */
+@inline
 function reduced(x: v128, t: v128): v128 {
   const n = f32x4.sub(t, splat(SHIFT));
   return fma(n, splat(-LN2_LO), fma(n, splat(-LN2_HI), x));
 }
 
-// @ts-ignore: decorator
-@inline
 /** eʳ ≈ 1 + r + r²·P(r), minimax, 3.3e-9. */
+@inline
 function expPoly(r: v128): v128 {
   const p = poly4(r, 0.49999994, 0.16666515, 0.041668084, 0.008369349, 0.0013840399);
   return f32x4.add(fma(f32x4.mul(r, r), p, r), splat(1));
 }
 
-// @ts-ignore: decorator
-@inline
 /** y·2ⁿ as y·2^⌊n/2⌋·2^⌈n/2⌉, so that it overflows and underflows with one rounding; −150 ≤ n ≤ 150. */
+@inline
 function scaled(y: v128, t: v128): v128 {
   const half = i32x4.shr_u(t, 1);
   const rest = i32x4.sub(t, half);
   return f32x4.mul(f32x4.mul(y, i32x4.shl(half, 23)), i32x4.shl(rest, 23));
 }
 
-// @ts-ignore: decorator
-@inline
 /** eˣ for −105 ≤ x ≤ 90. */
+@inline
 function expBounded(x: v128): v128 {
   const t = shifted(x);
   return scaled(expPoly(reduced(x, t)), t);
 }
 
-// @ts-ignore: decorator
-@inline
 /** eˣ for |x| < 87, scaled in one step. */
+@inline
 function expSmall(x: v128): v128 {
   const t = shifted(x);
   const power = i32x4.sub(i32x4.shl(t, 23), i32x4.splat(127 << 23));
   return f32x4.mul(expPoly(reduced(x, t)), power);
 }
 
-// @ts-ignore: decorator
-@inline
 /** e^−|x|: what every function with a sigmoid shape is made of, since it cannot overflow. */
+@inline
 function expNegAbs(x: v128): v128 {
   return expBounded(f32x4.neg(f32x4.pmin(f32x4.abs(x), splat(105))));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * eˣ = 2ⁿ·eʳ. At most 1.1 ulp; ∞ above 88.7228, gradual underflow, 0 below −103.98.
  */
+@inline
 export function exp(x: v128): v128 {
   return expBounded(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(90)));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. At most 1.5 ulp; keeps −0.
  */
+@inline
 export function expm1(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(89));
   const t = shifted(c);
@@ -101,35 +92,32 @@ export function expm1(x: v128): v128 {
 
 // ---- logarithms: x = 2ᵏ·(1 + f), √½ ≤ 1 + f < √2 -------------------------------------------------------------------
 
-// @ts-ignore: decorator
-@inline
 /** k·ln 2 + f − f²/2 + f³·P(f), with k·ln 2 in two parts. */
+@inline
 function logSum<M = Fast>(k: v128, f: v128): v128 {
-  const p = poly7<M>(f, 0.3333333, -0.25000823, 0.2000126, -0.16623345, 0.14201072, -0.13159549, 0.12765728, -0.07641177);
+  const p = poly7<M>(f, 0.3333333, -0.25000823, 0.2000126, -0.16623345, 0.14201072, -0.13159549, 0.12765728,
+    -0.07641177);
   const z = f32x4.mul(f, f);
   const tail = madd<M>(z, splat(-0.5), f32x4.mul(f32x4.mul(f, z), p));
   return madd<M>(k, splat(LN2_HI), f32x4.add(f, madd<M>(k, splat(LN2_LO), tail)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** Lanes that are not positive, finite and normal. */
+@inline
 function outsideNormal(x: v128): v128 {
   return i32x4.ge_u(i32x4.sub(x, i32x4.splat(0x00800000)), i32x4.splat(0x7f000000));
 }
 
-// @ts-ignore: decorator
-@inline
 /** What a logarithm of x is where x is 0, negative, ∞ or NaN; y elsewhere. */
+@inline
 function logLimits(y: v128, x: v128): v128 {
   y = v128.bitselect(y, x, f32x4.lt(x, splat(Infinity)));
   y = v128.bitselect(splat(-Infinity), y, f32x4.eq(x, splat(0)));
   return v128.bitselect(splat(NaN), y, f32x4.lt(x, splat(0)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** ln x = k·ln 2 + ln(1 + f). At most 1 ulp, for denormals too; −∞ at ±0, NaN below. */
+@inline
 export function log<M = Fast>(x: v128): v128 {
   const rare = v128.any_true(outsideNormal(x));
   let m = x;
@@ -145,9 +133,8 @@ export function log<M = Fast>(x: v128): v128 {
   return rare ? logLimits(y, x) : y;
 }
 
-// @ts-ignore: decorator
-@inline
 /** ln(hi + lo) for hi ≥ |lo|, hi + lo normal and finite: the rounding error of the sum is put back into f. */
+@inline
 function logOfSum(hi: v128, lo: v128): v128 {
   const u = f32x4.add(hi, lo);
   const error = f32x4.sub(lo, f32x4.sub(u, hi));
@@ -157,34 +144,30 @@ function logOfSum(hi: v128, lo: v128): v128 {
   return logSum(f32x4.convert_i32x4_s(k), fma(error, i32x4.sub(i32x4.splat(127 << 23), shift), f));
 }
 
-// @ts-ignore: decorator
-@inline
 /** ln(1 + x), with the rounding error of 1 + x put back. At most 1.5 ulp; −∞ at −1, NaN below; keeps −0. */
+@inline
 export function log1p(x: v128): v128 {
   const y = logOfSum(f32x4.pmax(x, splat(1)), f32x4.pmin(x, splat(1)));
   const u = f32x4.add(x, splat(1));
   return withSign(v128.any_true(outsideNormal(u)) ? logLimits(y, u) : y, x);
 }
 
-// @ts-ignore: decorator
-@inline
 /** ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|). At most 1.8 ulp. */
+@inline
 export function softplus(x: v128): v128 {
   return f32x4.add(f32x4.pmax(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** ln σ(x) = min(x, 0) − ln(1 + e^−|x|). At most 1.8 ulp; +0 at +∞. */
+@inline
 export function logSigmoid(x: v128): v128 {
   return f32x4.sub(f32x4.pmin(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
 }
 
 // ---- sigmoids ------------------------------------------------------------------------------------------------------
 
-// @ts-ignore: decorator
-@inline
 /** tanh x = 1 − 2/(e²ˣ + 1) for |x| ≥ 0.625, x + x³·P(x²) below. At most 1.4 ulp; keeps −0. */
+@inline
 export function tanh(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(10));
   const z = f32x4.mul(a, a);
@@ -195,12 +178,11 @@ export function tanh(x: v128): v128 {
   return withSign(v128.bitselect(near, far, f32x4.lt(a, splat(0.625))), x);
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * σ(x) = 1/(1 + e⁻ˣ) = b − b·e/(1 + e), where e = e^−|x| and b = e for x < 0, 1 for x ≥ 0.
  * At most 1.9 ulp (relaxed: 1.7).
  */
+@inline
 export function sigmoid(x: v128): v128 {
   const e = expNegAbs(x);
   const b = v128.bitselect(e, splat(1), f32x4.lt(x, splat(0)));
@@ -209,17 +191,15 @@ export function sigmoid(x: v128): v128 {
   return fma(f32x4.neg(b), q, b);
 }
 
-// @ts-ignore: decorator
-@inline
 /** σ(x) of a gate: at most 2 ulp for |x| ≤ 86; beyond, it stays what it is there, which is as good as 0 or 1. */
+@inline
 export function gateSigmoid(x: v128): v128 {
   const c = f32x4.neg(f32x4.pmin(f32x4.pmax(x, splat(-86)), splat(86)));
   return f32x4.div(splat(1), f32x4.add(splat(1), expSmall(c)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** d/dx x·σ(v(x)) = s(1 + x·(1 − s)·v′), with 1 − s = σ(−v) not taken by subtraction. */
+@inline
 function gateGrad(x: v128, v: v128, dv: v128): v128 {
   const e = expNegAbs(v);
   const d = f32x4.div(splat(1), f32x4.add(e, splat(1)));
@@ -230,28 +210,25 @@ function gateGrad(x: v128, v: v128, dv: v128): v128 {
   return f32x4.mul(s, fma(f32x4.mul(x, rest), dv, splat(1)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** silu x = x·σ(x). At most 2.8 ulp for x ≥ −87; below, where σ is denormal, an absolute error under 1e-43. */
+@inline
 export function silu(x: v128): v128 {
   const c = f32x4.pmax(x, splat(-110));
   return f32x4.mul(c, sigmoid(c));
 }
 
-// @ts-ignore: decorator
-@inline
 /** d silu/dx = σ(x)·(1 + x·(1 − σ(x))). Absolute error under 2.4e-7; it has a zero at −1.278. */
+@inline
 export function siluGrad(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-110)), splat(110));
   return gateGrad(c, c, splat(1));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * mish x = x·tanh(softplus x) = x·w/(w + 2), w = eˣ(eˣ + 2).
  * At most 5 ulp for x ≥ −87; below, where eˣ is denormal, an absolute error under 1e-43.
  */
+@inline
 export function mish(x: v128): v128 {
   const c = f32x4.pmax(x, splat(-110));
   const e = expBounded(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(20)));
@@ -259,12 +236,11 @@ export function mish(x: v128): v128 {
   return f32x4.mul(c, f32x4.div(w, f32x4.add(w, splat(2))));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2).
  * Absolute error under 2.5e-7; it has a zero at −1.192.
  */
+@inline
 export function mishGrad(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(20));
   const e = expBounded(c);
@@ -276,29 +252,27 @@ export function mishGrad(x: v128): v128 {
 
 // ---- the normal distribution ---------------------------------------------------------------------------------------
 
-// @ts-ignore: decorator
-@inline
 /** erf x = x + x·P(x²) for |x| < 0.875, 1 − e^Q(|x|) above. At most 1.5 ulp (relaxed: 1.2); keeps −0. */
+@inline
 export function erf(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(4));
   const p = poly5(f32x4.mul(a, a), 0.12837915, -0.37612504, 0.11281922, -0.026770486, 0.004998928, -0.0006020491);
   const near = fma(a, p, a);
-  const q = fma(poly5(a, -1.1279361, -0.6367372, -0.104327515, 0.022420226, -0.0030922939, 0.00020099612), a, splat(-0.00013357577));
+  const q = fma(poly5(a, -1.1279361, -0.6367372, -0.104327515, 0.022420226, -0.0030922939, 0.00020099612), a,
+    splat(-0.00013357577));
   const far = f32x4.sub(splat(1), expSmall(q));
   return withSign(v128.bitselect(near, far, f32x4.lt(a, splat(0.875))), x);
 }
 
-// @ts-ignore: decorator
-@inline
 /** Mills' ratio over √2π, R(a) = Φ(−a)·e^(a²/2), for 0 ≤ a ≤ 15: P(a)/Q(a), all coefficients positive, 1.2e-8. */
+@inline
 function mills(a: v128): v128 {
   const p = poly4(a, 0.5, 0.43928552, 0.18397006, 0.04088127, 0.004153195);
   return f32x4.div(p, poly5(a, 1, 1.676456, 1.2055535, 0.471411, 0.10248025, 0.010410405));
 }
 
-// @ts-ignore: decorator
-@inline
 /** m·e^(−a²/2) for 0 ≤ a ≤ 15: a² is taken in two exact parts, or the tail would lose its last seven bits. */
+@inline
 function timesGaussian(m: v128, a: v128): v128 {
   const hi = v128.and(a, i32x4.splat(0xfffff000));
   const lo = f32x4.mul(f32x4.mul(f32x4.sub(a, hi), f32x4.add(a, hi)), splat(-0.5));
@@ -307,23 +281,21 @@ function timesGaussian(m: v128, a: v128): v128 {
   return scaled(f32x4.mul(m, expPoly(f32x4.add(reduced(x, t), lo))), t);
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * gelu x = x·Φ(x) = max(x, 0) − a·Φ(−a), a = |x|.
  * Relative error under 6e-7 down the left tail to where it underflows (−14.3): at most 9 ulp (relaxed: 7).
  */
+@inline
 export function gelu(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(15));
   return f32x4.sub(f32x4.pmax(x, splat(0)), timesGaussian(f32x4.mul(a, mills(a)), a));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0, a = |x|.
  * Absolute error under 1.5e-7, relative error under 3e-7 for x < −2; it has a zero at −0.7518.
  */
+@inline
 export function geluGrad(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(15));
   const g = timesGaussian(fma(a, splat(-0.3989422804014327), mills(a)), a);
@@ -334,23 +306,21 @@ export function geluGrad(x: v128): v128 {
 const GELU_1: f32 = 1.5957691216057308;
 const GELU_3: f32 = 0.07135481627159945;
 
-// @ts-ignore: decorator
-@inline
 /**
  * gelu's tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) = x·σ(√(8/π)(x + 0.044715x³)).
  * Relative error under 4.5e-7 for x ≥ −2, growing with σ's argument to 1.5e-5 where it underflows (−10.2).
  */
+@inline
 export function geluTanh(x: v128): v128 {
   const c = f32x4.pmax(x, splat(-20));
   return f32x4.mul(c, sigmoid(f32x4.mul(c, fma(f32x4.mul(c, c), splat(GELU_3), splat(GELU_1)))));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³).
  * Absolute error under 2.5e-7; it has a zero at −0.7525.
  */
+@inline
 export function geluTanhGrad(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(20));
   const z = f32x4.mul(c, c);
@@ -358,22 +328,20 @@ export function geluTanhGrad(x: v128): v128 {
   return gateGrad(c, v, fma(z, splat(3.0 * GELU_3), splat(GELU_1)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** max(x, 0). */
+@inline
 export function relu(x: v128): v128 { return f32x4.max(x, f32x4.splat(0)); }
 
-// @ts-ignore: decorator
-@inline
 /** dy where y > 0. */
+@inline
 export function reluGrad(dy: v128, y: v128): v128 { return v128.and(dy, f32x4.gt(y, f32x4.splat(0))); }
 
-// @ts-ignore: decorator
-@inline
 /** dy·(1 − y²). */
+@inline
 export function tanhGrad(dy: v128, y: v128): v128 { return f32x4.mul(dy, f32x4.sub(f32x4.splat(1), f32x4.mul(y, y))); }
 
-// @ts-ignore: decorator
-@inline
 /** dy·y·(1 − y). */
-export function sigmoidGrad(dy: v128, y: v128): v128 { return f32x4.mul(dy, f32x4.mul(y, f32x4.sub(f32x4.splat(1), y))); }
+@inline
+export function sigmoidGrad(dy: v128, y: v128): v128 {
+  return f32x4.mul(dy, f32x4.mul(y, f32x4.sub(f32x4.splat(1), y)));
+}

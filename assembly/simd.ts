@@ -7,9 +7,8 @@
 /** Lanes of a 32-bit vector. */
 export const LANES: u32 = 4;
 
-// @ts-ignore: decorator
-@inline
 /** a·b + c: fused (one rounding) in the relaxed build, two roundings in the simd build. */
+@inline
 export function fma(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
   return f32x4.add(f32x4.mul(a, b), c);
@@ -19,23 +18,20 @@ export function fma(a: v128, b: v128, c: v128): v128 {
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 
-// @ts-ignore: decorator
-@inline
 /** a·b + c, computed as M does. */
+@inline
 export function madd<M>(a: v128, b: v128, c: v128): v128 {
   return changetype<M>(0).of(a, b, c);
 }
 
-// @ts-ignore: decorator
-@inline
 /** All ones in the first `count` lanes. */
+@inline
 export function laneMask(count: u32): v128 {
   return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>count));
 }
 
-// @ts-ignore: decorator
-@inline
 /** Stores the first min(count, 4) lanes, count ≥ 1. */
+@inline
 export function storeLanes(p: usize, v: v128, count: u32): void {
   if (count >= LANES) v128.store(p, v);
   else storeTail(p, v, count);
@@ -49,26 +45,23 @@ export function storeTail(p: usize, v: v128, count: u32): void {
   } else v128.store32_lane(p, v, 0);
 }
 
-// @ts-ignore: decorator
-@inline
 /** Four bools, one byte each, as a lane mask. */
+@inline
 export function loadMask(p: usize): v128 {
   const bytes = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
   return i32x4.ne(bytes, i32x4.splat(0));
 }
 
-// @ts-ignore: decorator
-@inline
 /** Stores a lane mask as min(count, 4) bools, one byte each. */
+@inline
 export function storeMask(p: usize, mask: v128, count: u32): void {
   const one = v128.and(mask, i32x4.splat(1));
   const bytes = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_u(one, one), i16x8.splat(0));
   storeBytes(p, bytes, count);
 }
 
-// @ts-ignore: decorator
-@inline
 /** Stores the first min(count, 4) bytes. */
+@inline
 export function storeBytes(p: usize, bytes: v128, count: u32): void {
   if (count >= LANES) v128.store32_lane(p, bytes, 0);
   else {
@@ -77,9 +70,8 @@ export function storeBytes(p: usize, bytes: v128, count: u32): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 /** The share of `thread` in n units of work, cut at multiples of `grain`: where it begins. It ends where the next begins. */
+@inline
 export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   if (threads == 1) return thread ? n : 0;
   const grains = (n + grain - 1) / grain;
@@ -89,31 +81,30 @@ export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
 /** Elements that a sum adds in float32 before it goes on in float64. A multiple of 4. */
 export const SUM_BLOCK: u32 = 256;
 
-// @ts-ignore: decorator
-@inline
 /** The last two lanes as float64. */
+@inline
 export function promoteHigh(v: v128): v128 { return f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 0)); }
 
-// @ts-ignore: decorator
-@inline
 /** total + (v₀ + v₂, v₁ + v₃) in float64: how long sums take a block's lanes in. */
+@inline
 export function addPairs(total: v128, v: v128): v128 {
   return f64x2.add(total, f64x2.add(f64x2.promote_low_f32x4(v), promoteHigh(v)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** v₀ + v₁ of float64. */
+@inline
 export function pairSum(v: v128): f64 { return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1); }
 
 /** Vectors, or rows of a column, that a sum adds pairwise in float32. */
 export const TREE: u32 = 8;
 
-// @ts-ignore: decorator
-@inline
 /** The sum of eight vectors `step` bytes apart, pairwise. */
+@inline
 export function tree(p: usize, step: usize): v128 {
-  const a = f32x4.add(f32x4.add(v128.load(p), v128.load(p + step)), f32x4.add(v128.load(p + 2 * step), v128.load(p + 3 * step)));
+  const a = f32x4.add(f32x4.add(v128.load(p), v128.load(p + step)),
+    f32x4.add(v128.load(p + 2 * step), v128.load(p + 3 * step)));
   const q = p + 4 * step;
-  return f32x4.add(a, f32x4.add(f32x4.add(v128.load(q), v128.load(q + step)), f32x4.add(v128.load(q + 2 * step), v128.load(q + 3 * step))));
+  return f32x4.add(a,
+    f32x4.add(f32x4.add(v128.load(q), v128.load(q + step)),
+      f32x4.add(v128.load(q + 2 * step), v128.load(q + 3 * step))));
 }

@@ -21,11 +21,9 @@ const TIMED_OUT: i32 = 2;
 /** Looks of a thread that must not sleep before it asks whether something is wrong. */
 const ROUNDS: u32 = 1 << 24;
 
-// @ts-ignore: decorator
 @inline
 function head(at: usize, index: usize): u32 { return load<u32>(at + (index << 2)); }
 
-// @ts-ignore: decorator
 @inline
 function sharesAt(at: usize): u32 { return head(at, Head.code) >> Head.shares; }
 
@@ -95,7 +93,7 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
   // Nobody may still walk this program when the next one is written down. Who does finds no share, and is soon done: nobody is
   // woken for it.
   const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
-  for (let i: u32 = 0; ; i++) {
+  for (let i: u32 = 0;; i++) {
     const inside = atomic.load<u32>(control, Control.inside);
     if (!inside) return;
     if (i < rounds) continue;

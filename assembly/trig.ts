@@ -7,70 +7,59 @@ import { Fast, fma, madd } from "./simd";
 
 const SIGN: i32 = 0x80000000;
 
-// @ts-ignore: decorator
 @inline
 export function splat(c: f32): v128 {
   return f32x4.splat(c);
 }
 
-// @ts-ignore: decorator
-@inline
 /** x with the sign of `s` added: for x ≥ +0. */
+@inline
 export function withSign(x: v128, s: v128): v128 {
   return v128.or(x, v128.and(s, i32x4.splat(SIGN)));
 }
 
 // Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …)), multiplied and added as M does
 
-// @ts-ignore: decorator
 @inline
 export function poly2<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32): v128 {
   return madd<M>(madd<M>(splat(c2), x, splat(c1)), x, splat(c0));
 }
-// @ts-ignore: decorator
 @inline
 export function poly4<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32): v128 {
   return madd<M>(madd<M>(poly2<M>(x, c2, c3, c4), x, splat(c1)), x, splat(c0));
 }
-// @ts-ignore: decorator
 @inline
 export function poly5<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32): v128 {
   return madd<M>(poly4<M>(x, c1, c2, c3, c4, c5), x, splat(c0));
 }
-// @ts-ignore: decorator
 @inline
 export function poly7<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32, c7: f32): v128 {
   return madd<M>(madd<M>(poly5<M>(x, c2, c3, c4, c5, c6, c7), x, splat(c1)), x, splat(c0));
 }
 
-// @ts-ignore: decorator
 @inline
 function low(x: v128): v128 {
   return f64x2.promote_low_f32x4(x);
 }
 
-// @ts-ignore: decorator
 @inline
 function high(x: v128): v128 {
   return f64x2.promote_low_f32x4(v128.shuffle<i32>(x, x, 2, 3, 0, 1));
 }
 
-// @ts-ignore: decorator
-@inline
 /** The inverse of low and high. */
+@inline
 function demoted(x0: v128, x1: v128): v128 {
   return v128.shuffle<i32>(f32x4.demote_f64x2_zero(x0), f32x4.demote_f64x2_zero(x1), 0, 1, 4, 5);
 }
 
-// @ts-ignore: decorator
 @inline
 function splat64(c: f64): v128 {
   return f64x2.splat(c);
 }
 
-// @ts-ignore: decorator
-@inline
 /** a·b + c in f64, two roundings in every build. */
+@inline
 function madd64(a: v128, b: v128, c: v128): v128 {
   return f64x2.add(f64x2.mul(a, b), c);
 }
@@ -118,30 +107,26 @@ function farTurn(x: f64): v128 {
   return f64x2.replace_lane(f64x2.splat(SHIFT + q), 1, r);
 }
 
-// @ts-ignore: decorator
 @inline
 function isFar(x: v128): bool {
   return v128.any_true(f32x4.gt(f32x4.abs(x), splat(FAR)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** SHIFT + q of two f64 lanes. */
+@inline
 function quadrant(x: v128): v128 {
   return madd64(x, splat64(TWO_OVER_PI), splat64(SHIFT));
 }
 
-// @ts-ignore: decorator
-@inline
 /** r = x − q·π/2 of two f64 lanes, the product in two parts. */
+@inline
 function angle(x: v128, t: v128): v128 {
   const q = f64x2.sub(t, splat64(SHIFT));
   return madd64(q, splat64(-HALF_PI_LO), madd64(q, splat64(-HALF_PI_HI), x));
 }
 
-// @ts-ignore: decorator
-@inline
 /** The low words of SHIFT + q: q as i32, of which two bits count. */
+@inline
 function lowWords(t0: v128, t1: v128): v128 {
   return v128.shuffle<i32>(t0, t1, 0, 2, 4, 6);
 }
@@ -154,9 +139,8 @@ const C1: f32 = 0.041666646;
 const C2: f32 = -0.001388731;
 const C3: f32 = 2.4432327e-5;
 
-// @ts-ignore: decorator
-@inline
 /** sin(x + phase·π/2): sin r or cos r by the quadrant's low bit, negated by the next. */
+@inline
 function sine<M>(x: v128, phase: i32): v128 {
   const x0 = low(x), x1 = high(x);
   let t0 = quadrant(x0), t1 = quadrant(x1);
@@ -180,23 +164,20 @@ function sine<M>(x: v128, phase: i32): v128 {
   return v128.xor(y, i32x4.shl(i32x4.shr_u(q, 1), 31));
 }
 
-// @ts-ignore: decorator
-@inline
 /** sin x, for every finite x. At most 1.6 ulp, near its zeros too; NaN at ±∞; keeps −0. */
+@inline
 export function sin<M = Fast>(x: v128): v128 {
   return sine<M>(x, 0);
 }
 
-// @ts-ignore: decorator
-@inline
 /** cos x = sin(x + π/2), for every finite x. At most 1.6 ulp, near its zeros too; NaN at ±∞. */
+@inline
 export function cos<M = Fast>(x: v128): v128 {
   return sine<M>(x, 1);
 }
 
-// @ts-ignore: decorator
-@inline
 /** tan x = sin r/cos r in even quadrants, −cos r/sin r in odd ones, of two f64 lanes. */
+@inline
 function tanHalf(x: v128, far: bool): v128 {
   let t = quadrant(x);
   let r = angle(x, t);
@@ -207,26 +188,25 @@ function tanHalf(x: v128, far: bool): v128 {
   }
   const z = f64x2.mul(r, r);
   const s = f64x2.mul(r, madd64(madd64(madd64(splat64(S3), z, splat64(S2)), z, splat64(S1)), z, splat64(1)));
-  const c = madd64(madd64(madd64(madd64(splat64(C3), z, splat64(C2)), z, splat64(C1)), z, splat64(-0.5)), z, splat64(1));
+  const c = madd64(madd64(madd64(madd64(splat64(C3), z, splat64(C2)), z, splat64(C1)), z, splat64(-0.5)), z,
+    splat64(1));
   const sign = i64x2.shl(t, 63);
   const odd = i64x2.ne(sign, i64x2.splat(0));
   return v128.xor(f64x2.div(v128.bitselect(c, s, odd), v128.bitselect(s, c, odd)), sign);
 }
 
-// @ts-ignore: decorator
-@inline
 /** tan x, for every finite x, in f64. At most 0.6 ulp, near its zeros and poles too; NaN at ±∞; keeps −0. */
+@inline
 export function tan(x: v128): v128 {
   const far = isFar(x);
   return demoted(tanHalf(low(x), far), tanHalf(high(x), far));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * The angle of the point (x, y): atan t = t + t³·P(t²), t = min(|x|, |y|)/max(|x|, |y|), mirrored at π/4 and π/2.
  * At most 2 ulp (17 million pairs); ±0 and ±∞ as in C99.
  */
+@inline
 export function atan2(y: v128, x: v128): v128 {
   const ax = f32x4.abs(x), ay = f32x4.abs(y);
   const max = f32x4.max(ax, ay), min = f32x4.min(ax, ay);
@@ -235,8 +215,11 @@ export function atan2(y: v128, x: v128): v128 {
   t = v128.bitselect(splat(1), t, f32x4.eq(min, splat(Infinity)));
   const z = f32x4.mul(t, t);
   const p = fma(
-    fma(fma(poly4(z, 0.106657684, -0.07551656, 0.043204635, -0.016363103, 0.0029193931), z, splat(-0.14211002)), z, splat(0.19993767)),
-    z, splat(-0.33333153));
+    fma(fma(poly4(z, 0.106657684, -0.07551656, 0.043204635, -0.016363103, 0.0029193931), z, splat(-0.14211002)), z,
+      splat(0.19993767)),
+    z,
+    splat(-0.33333153),
+  );
   const a = fma(f32x4.mul(t, z), p, t);
   // π/2 and π in two parts
   const b = v128.bitselect(f32x4.add(f32x4.sub(splat(-4.371139e-8), a), splat(1.5707964)), a, f32x4.gt(ay, ax));
@@ -248,16 +231,16 @@ export function atan2(y: v128, x: v128): v128 {
 
 const SQRT_HALF_BITS: i64 = 0x3fe6a09e667f3bcd;
 
-// @ts-ignore: decorator
-@inline
 /**
  * 2^(y·log₂x) for positive finite x: x = 2ᵏ·m, log₂m = s·P(s²) with s = (m − 1)/(m + 1);
  * 2ᶻ = 2ⁿ·(1 + f·Q(f)), n = round(z). Good to 35 bits.
  */
+@inline
 function powHalf(x: v128, y: v128): v128 {
   // bits of x/√½: the exponent field is k + 1023, the other bits are those of m above √½
   const bits = i64x2.add(x, i64x2.splat(0x3ff0000000000000 - SQRT_HALF_BITS));
-  const k = f64x2.sub(v128.or(i64x2.shr_u(bits, 52), i64x2.splat(0x4330000000000000)), splat64(4503599627370496.0 + 1023.0));
+  const k = f64x2.sub(v128.or(i64x2.shr_u(bits, 52), i64x2.splat(0x4330000000000000)),
+    splat64(4503599627370496.0 + 1023.0));
   const m = i64x2.add(v128.and(bits, i64x2.splat(0x000fffffffffffff)), i64x2.splat(SQRT_HALF_BITS));
   const s = f64x2.div(f64x2.sub(m, splat64(1)), f64x2.add(m, splat64(1)));
   const w = f64x2.mul(s, s);
@@ -276,9 +259,8 @@ function powHalf(x: v128, y: v128): v128 {
   return f64x2.mul(madd64(e, f, splat64(1)), i64x2.shl(t, 52));
 }
 
-// @ts-ignore: decorator
-@inline
 /** xʸ = ±2^(y·log₂|x|) in f64, with the special cases of C99's pow. At most 0.6 ulp (17 million pairs). */
+@inline
 export function pow(x: v128, y: v128): v128 {
   const a = f32x4.abs(x), b = f32x4.abs(y);
   let r = demoted(powHalf(low(a), low(y)), powHalf(high(a), high(y)));
@@ -316,7 +298,7 @@ function farRemainder(a: f64, b: f64): f64 {
   const bitsA = reinterpret<u64>(abs(a)), bitsB = reinterpret<u64>(abs(b));
   const divisor = ((bitsB & MANTISSA) | HIDDEN) >> 29;
   let rest = (((bitsA & MANTISSA) | HIDDEN) >> 29) % divisor;
-  for (let shift = (bitsA >> 52) - (bitsB >> 52); shift; ) {
+  for (let shift = (bitsA >> 52) - (bitsB >> 52); shift;) {
     const part = min<u64>(shift, 40);
     rest = (rest << part) % divisor;
     shift -= part;
@@ -334,27 +316,24 @@ function rareMod(a: f64, b: f64): f64 {
   return m * b < 0 ? m + b : m;
 }
 
-// @ts-ignore: decorator
-@inline
 /** trunc(a/b) of two f64 lanes. */
+@inline
 function quotient(a: v128, b: v128): v128 {
   return f64x2.trunc(f64x2.div(a, b));
 }
 
-// @ts-ignore: decorator
-@inline
 /** The remainder of trunc, a − q·b, which has the sign of a, plus b if the signs differ. */
+@inline
 function remainder(a: v128, b: v128, q: v128): v128 {
   const m = f64x2.sub(a, f64x2.mul(q, b));
   return f64x2.add(m, v128.and(b, f64x2.lt(f64x2.mul(m, b), splat64(0))));
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * a − ⌊a/b⌋·b with the sign of b, as torch.remainder and Python's %. Correctly rounded for all finite a and b, and exact
  * where their signs agree; a for b = ±∞ of its sign, NaN for b = 0 and a = ±∞. A remainder of 0 has the sign of a.
  */
+@inline
 export function mod(a: v128, b: v128): v128 {
   const a0 = low(a), b0 = low(b), a1 = high(a), b1 = high(b);
   const q0 = quotient(a0, b0), q1 = quotient(a1, b1);
@@ -362,8 +341,10 @@ export function mod(a: v128, b: v128): v128 {
   // A long quotient, or the NaN that an infinite b leaves.
   const size = f64x2.add(f64x2.abs(q0), f64x2.abs(q1)), sum = f64x2.add(m0, m1);
   if (v128.any_true(v128.or(f64x2.ge(size, splat64(EXACT_QUOTIENT)), f64x2.ne(sum, sum)))) {
-    const c0 = rareMod(f64x2.extract_lane(a0, 0), f64x2.extract_lane(b0, 0)), c1 = rareMod(f64x2.extract_lane(a0, 1), f64x2.extract_lane(b0, 1));
-    const c2 = rareMod(f64x2.extract_lane(a1, 0), f64x2.extract_lane(b1, 0)), c3 = rareMod(f64x2.extract_lane(a1, 1), f64x2.extract_lane(b1, 1));
+    const c0 = rareMod(f64x2.extract_lane(a0, 0), f64x2.extract_lane(b0, 0)),
+      c1 = rareMod(f64x2.extract_lane(a0, 1), f64x2.extract_lane(b0, 1));
+    const c2 = rareMod(f64x2.extract_lane(a1, 0), f64x2.extract_lane(b1, 0)),
+      c3 = rareMod(f64x2.extract_lane(a1, 1), f64x2.extract_lane(b1, 1));
     m0 = f64x2.replace_lane(f64x2.splat(c0), 1, c1);
     m1 = f64x2.replace_lane(f64x2.splat(c2), 1, c3);
   }
@@ -371,9 +352,8 @@ export function mod(a: v128, b: v128): v128 {
   return v128.or(m, v128.and(v128.and(a, i32x4.splat(SIGN)), f32x4.eq(m, splat(0))));
 }
 
-// @ts-ignore: decorator
-@inline
 /** a − ⌊a/b⌋·b of i32 lanes, exactly; 0 for b = 0. */
+@inline
 export function modInt(a: v128, b: v128): v128 {
   const a0 = f64x2.convert_low_i32x4_s(a), a1 = f64x2.convert_low_i32x4_s(v128.shuffle<i32>(a, a, 2, 3, 0, 1));
   const b0 = f64x2.convert_low_i32x4_s(b), b1 = f64x2.convert_low_i32x4_s(v128.shuffle<i32>(b, b, 2, 3, 0, 1));

@@ -22,7 +22,6 @@ export function attentionWorkspace(keys: u32): u32 {
   return gemmWorkspace(1, 1, 1, 1, 0) + <u32>(2 * ROWS * rowBytes(keys));
 }
 
-// @ts-ignore: decorator
 @inline
 function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>index << 2)); }
 
@@ -83,22 +82,23 @@ function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
   }
   if (n & 3) total = addPairs(total, v128.and(head, f32x4.mul(v128.load(end), v128.load(end + toP))));
   const sum = f32x4.splat(<f32>pairSum(total)), factor = f32x4.splat(scale);
-  for (let d = dp; d < end; d += 16) v128.store(d, f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum)));
+  for (let d = dp; d < end; d += 16)
+    v128.store(d, f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum)));
   // Rows end in padding: what is written there is never read.
   if (n & 3) v128.store(end, f32x4.mul(f32x4.mul(factor, v128.load(end + toP)), f32x4.sub(v128.load(end), sum)));
 }
 
 /** How many keys query i may attend to. */
-// @ts-ignore: decorator
 @inline
 function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
   return causal ? <u32>min<i32>(<i32>keys, max<i32>(0, <i32>i + 1 + offset)) : keys;
 }
 
 /** C = op(A)·op(B), or C += …, by the packed path; leading dimensions in elements. */
-// @ts-ignore: decorator
 @inline
-function product(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32, m: usize, n: usize, k: usize, accumulate: u32, workspace: usize): void {
+function product(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32, m: usize,
+  n: usize, k: usize, accumulate: u32, workspace: usize): void
+{
   blocks(c, ldc, a, lda, transA, b, ldb, transB, 0, m, n, k, 1, 0, 0, accumulate, workspace);
 }
 
@@ -110,8 +110,10 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
   const batch = <u32>word(at, Attention.batch), heads = <u32>word(at, Attention.heads);
   const queries = <u32>word(at, Attention.queries), keys = <u32>word(at, Attention.keys);
   const width = word(at, Attention.width), valueWidth = word(at, Attention.valueWidth);
-  const causal = word(at, Attention.causal) != 0, offset = <i32>word(at, Attention.offset), scale = load<f32>(at + (<usize>Attention.scale << 2));
-  const ldq = word(at, Attention.qRow) << 2, ldk = word(at, Attention.kRow) << 2, ldv = word(at, Attention.vRow) << 2, ldo = word(at, Attention.outRow) << 2;
+  const causal = word(at, Attention.causal) != 0, offset = <i32>word(at, Attention.offset),
+    scale = load<f32>(at + (<usize>Attention.scale << 2));
+  const ldq = word(at, Attention.qRow) << 2, ldk = word(at, Attention.kRow) << 2, ldv = word(at, Attention.vRow) << 2,
+    ldo = word(at, Attention.outRow) << 2;
   const backward = op == Op.AttentionGrad;
   const workspace = word(at, Attention.workspace) + thread * attentionWorkspace(keys);
   const p = workspace + gemmWorkspace(1, 1, 1, 1, 0), ld = rowBytes(keys), dp = p + ROWS * ld;
@@ -119,10 +121,13 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
   const units = batch * heads, end = shareBegin(units, 1, thread + 1, threads);
   for (let u = shareBegin(units, 1, thread, threads); u < end; u++) {
     const b: usize = u / heads, h: usize = u - <u32>b * heads;
-    const ofQ = (b * word(at, Attention.qBatch) + h * word(at, Attention.qHead)) << 2, ofK = (b * word(at, Attention.kBatch) + h * word(at, Attention.kHead)) << 2;
-    const ofV = (b * word(at, Attention.vBatch) + h * word(at, Attention.vHead)) << 2, ofOut = (b * word(at, Attention.outBatch) + h * word(at, Attention.outHead)) << 2;
+    const ofQ = (b * word(at, Attention.qBatch) + h * word(at, Attention.qHead)) << 2,
+      ofK = (b * word(at, Attention.kBatch) + h * word(at, Attention.kHead)) << 2;
+    const ofV = (b * word(at, Attention.vBatch) + h * word(at, Attention.vHead)) << 2,
+      ofOut = (b * word(at, Attention.outBatch) + h * word(at, Attention.outHead)) << 2;
     const q = word(at, Attention.q) + ofQ, k = word(at, Attention.k) + ofK, v = word(at, Attention.v) + ofV;
-    const mask0 = word(at, Attention.mask), mask = mask0 ? mask0 + ((b * word(at, Attention.maskBatch) + h * word(at, Attention.maskHead)) << 2) : 0;
+    const mask0 = word(at, Attention.mask),
+      mask = mask0 ? mask0 + ((b * word(at, Attention.maskBatch) + h * word(at, Attention.maskHead)) << 2) : 0;
     // y forward; dy backward, with dq, dk, dv laid out as q, k, v.
     const out = word(at, Attention.out) + ofOut;
     const dq = word(at, Attention.dq) + ofQ, dk = word(at, Attention.dk) + ofK, dv = word(at, Attention.dv) + ofV;

@@ -8,9 +8,8 @@ import { loadMask, storeLanes, storeMask } from "../simd";
 import { Dim, Op, Type } from "../opcodes";
 import { offsetAt } from "../walk";
 
-// @ts-ignore: decorator
-@inline
 /** One row: out[i] = f(a[i·sa], b[i·sb]) for i < n, with strides sa, sb ∈ {0, 1} in elements. */
+@inline
 function map2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
   if (sa && sb) {
@@ -34,9 +33,8 @@ function map2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void
   }
 }
 
-// @ts-ignore: decorator
-@inline
 /** As map2 in a single loop, small in the module: for ops that are rare, or whose work outweighs the choice of operand. */
+@inline
 function compact2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
   const fixedA = v128.load32_splat(a), fixedB = v128.load32_splat(b);
@@ -46,9 +44,8 @@ function compact2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): 
   }
 }
 
-// @ts-ignore: decorator
-@inline
 /** As map2, for a predicate: bools, a byte each. */
+@inline
 function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
   const fixedA = v128.load32_splat(a), fixedB = v128.load32_splat(b);
@@ -69,7 +66,8 @@ function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): v
 @final class Mod { @inline of(a: v128, b: v128): v128 { return trig.mod(a, b); } }
 /** −t·ln σ(x) − (1 − t)·ln σ(−x) = |x|·(t if x < 0, else 1 − t) + ln(1 + e^−|x|), where 0·∞ = 0. */
 @final class LogisticLoss {
-  @inline of(x: v128, t: v128): v128 {
+  @inline
+  of(x: v128, t: v128): v128 {
     const far = f32x4.abs(x), zero = f32x4.splat(0);
     const wrong = v128.bitselect(t, f32x4.sub(f32x4.splat(1), t), f32x4.lt(x, zero));
     return f32x4.add(v128.andnot(f32x4.mul(far, wrong), f32x4.eq(wrong, zero)), math.softplus(f32x4.neg(far)));
@@ -77,7 +75,8 @@ function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): v
 }
 /** σ(x) − t: q − t for x < 0, else 1 − t − q, where q = σ(−|x|). */
 @final class LogisticSlope {
-  @inline of(x: v128, t: v128): v128 {
+  @inline
+  of(x: v128, t: v128): v128 {
     const q = math.sigmoid(f32x4.neg(f32x4.abs(x)));
     return v128.bitselect(f32x4.sub(q, t), f32x4.sub(f32x4.sub(f32x4.splat(1), t), q), f32x4.lt(x, f32x4.splat(0)));
   }
@@ -101,40 +100,86 @@ export function add(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): v
 export function sub(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Sub>(out, a, b, n, sa, sb); }
 export function mul(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Mul>(out, a, b, n, sa, sb); }
 export function div(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Div>(out, a, b, n, sa, sb); }
-export function pow(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Pow>(out, a, b, n, sa, sb); }
-export function maximum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Maximum>(out, a, b, n, sa, sb); }
-export function minimum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { map2<Minimum>(out, a, b, n, sa, sb); }
-export function atan2(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Atan2>(out, a, b, n, sa, sb); }
-export function mod(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<Mod>(out, a, b, n, sa, sb); }
-export function logisticLoss(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<LogisticLoss>(out, a, b, n, sa, sb); }
-export function logisticSlope(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<LogisticSlope>(out, a, b, n, sa, sb); }
-export function addInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<AddInt>(out, a, b, n, sa, sb); }
-export function subInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<SubInt>(out, a, b, n, sa, sb); }
-export function mulInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<MulInt>(out, a, b, n, sa, sb); }
-export function maximumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<MaximumInt>(out, a, b, n, sa, sb); }
-export function minimumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<MinimumInt>(out, a, b, n, sa, sb); }
-export function equal(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<Equal>(out, a, b, n, sa, sb); }
-export function notEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<NotEqual>(out, a, b, n, sa, sb); }
-export function less(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<Less>(out, a, b, n, sa, sb); }
-export function lessEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessEqual>(out, a, b, n, sa, sb); }
-export function modInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compact2<ModInt>(out, a, b, n, sa, sb); }
-export function equalInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<EqualInt>(out, a, b, n, sa, sb); }
-export function notEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<NotEqualInt>(out, a, b, n, sa, sb); }
-export function lessInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessInt>(out, a, b, n, sa, sb); }
-export function lessEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void { compare<LessEqualInt>(out, a, b, n, sa, sb); }
+export function pow(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<Pow>(out, a, b, n, sa, sb);
+}
+export function maximum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  map2<Maximum>(out, a, b, n, sa, sb);
+}
+export function minimum(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  map2<Minimum>(out, a, b, n, sa, sb);
+}
+export function atan2(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<Atan2>(out, a, b, n, sa, sb);
+}
+export function mod(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<Mod>(out, a, b, n, sa, sb);
+}
+export function logisticLoss(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<LogisticLoss>(out, a, b, n, sa, sb);
+}
+export function logisticSlope(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<LogisticSlope>(out, a, b, n, sa, sb);
+}
+export function addInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<AddInt>(out, a, b, n, sa, sb);
+}
+export function subInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<SubInt>(out, a, b, n, sa, sb);
+}
+export function mulInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<MulInt>(out, a, b, n, sa, sb);
+}
+export function maximumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<MaximumInt>(out, a, b, n, sa, sb);
+}
+export function minimumInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<MinimumInt>(out, a, b, n, sa, sb);
+}
+export function equal(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<Equal>(out, a, b, n, sa, sb);
+}
+export function notEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<NotEqual>(out, a, b, n, sa, sb);
+}
+export function less(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<Less>(out, a, b, n, sa, sb);
+}
+export function lessEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<LessEqual>(out, a, b, n, sa, sb);
+}
+export function modInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compact2<ModInt>(out, a, b, n, sa, sb);
+}
+export function equalInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<EqualInt>(out, a, b, n, sa, sb);
+}
+export function notEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<NotEqualInt>(out, a, b, n, sa, sb);
+}
+export function lessInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<LessInt>(out, a, b, n, sa, sb);
+}
+export function lessEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  compare<LessEqualInt>(out, a, b, n, sa, sb);
+}
 
-// @ts-ignore: decorator
-@inline
 /** Two elements as float64, which holds both types: the first two of v, or the last two. */
+@inline
 function promotePair(v: v128, integer: bool, last: bool): v128 {
   if (last) v = i64x2.shuffle(v, v, 1, 0);
   return integer ? f64x2.convert_low_i32x4_s(v) : f64x2.promote_low_f32x4(v);
 }
 
-// @ts-ignore: decorator
 @inline
 function comparePair(op: Op, a: v128, b: v128): v128 {
-  return op == Op.Equal ? f64x2.eq(a, b) : op == Op.NotEqual ? f64x2.ne(a, b) : op == Op.Less ? f64x2.lt(a, b) : f64x2.le(a, b);
+  return op == Op.Equal
+    ? f64x2.eq(a, b)
+    : op == Op.NotEqual
+    ? f64x2.ne(a, b)
+    : op == Op.Less
+    ? f64x2.lt(a, b)
+    : f64x2.le(a, b);
 }
 
 /** A comparison of int32 with float32, or, unless `intFirst`, of float32 with int32. */
@@ -189,7 +234,9 @@ function rowInt(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32
  * Op.Add … Op.LessEqual over `rank` dimensions described by the words at `dims` (opcodes.ts: Binary).
  * The share [begin, end) counts rows, or elements where there is only one dimension.
  */
-export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank: u32, dims: usize, begin: u32, end: u32): void {
+export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank: u32, dims: usize, begin: u32,
+  end: u32): void
+{
   const inner = dims + (((rank - 1) * Dim.words) << 2);
   const sa = load<u32>(inner, Dim.first << 2), sb = load<u32>(inner, Dim.second << 2);
   const outBytes: usize = op >= Op.Equal ? 1 : 4;
@@ -205,7 +252,6 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function oneRow(op: Op, type: Type, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   if (type == Type.Int32) rowInt(op, out, a, b, n, sa, sb);

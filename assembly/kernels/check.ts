@@ -1,16 +1,14 @@
 /** Looking for elements outside of a range: indices before they are used, and numbers that are not finite. Reads only. */
 import { Status, Type } from "../opcodes";
 
-// @ts-ignore: decorator
-@inline
 /** Lanes of int32 in low … high, or `skip`. */
+@inline
 function inIntegers(v: v128, low: v128, high: v128, skip: v128): v128 {
   return v128.or(v128.and(i32x4.ge_s(v, low), i32x4.le_s(v, high)), i32x4.eq(v, skip));
 }
 
-// @ts-ignore: decorator
-@inline
 /** Lanes of float32 in low … high; NaN is in no range. */
+@inline
 function inFloats(v: v128, low: v128, high: v128): v128 {
   return v128.and(f32x4.ge(v, low), f32x4.le(v, high));
 }
@@ -58,7 +56,9 @@ export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
 export function check(status: usize, id: u32, x: usize, n: u32, type: u32, low: u32, high: u32, skip: u32): void {
   const known = load<u32>(status, Status.id);
   if (known && known <= id) return;
-  const at = type == Type.Float32 ? firstOutsideFloat(x, n, reinterpret<f32>(low), reinterpret<f32>(high)) : firstOutside(x, n, low, high, skip);
+  const at = type == Type.Float32
+    ? firstOutsideFloat(x, n, reinterpret<f32>(low), reinterpret<f32>(high))
+    : firstOutside(x, n, low, high, skip);
   if (at >= n) return;
   store<u32>(status, at, Status.at);
   store<u32>(status, load<u32>(x + (<usize>at << 2)), Status.value);

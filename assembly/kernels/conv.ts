@@ -19,7 +19,6 @@ const LEAST: u32 = 24;
 /** Room at the end of a row of patches: copies run up to three floats over. */
 const SPARE: u32 = 4;
 
-// @ts-ignore: decorator
 @inline
 function word(at: usize, index: i32): u32 { return load<u32>(at + (<usize>index << 2)); }
 
@@ -30,23 +29,23 @@ function blockRows(k: u32): u32 {
 }
 
 // The workspace: [gemm's | offsets of taps | rearranged weights | a block of patches | a block of results].
-// @ts-ignore: decorator
 @inline
 function gemmBytes(): usize { return gemmWorkspace(1, 1, 1 << 20, 1, 1); }
 
-// @ts-ignore: decorator
 @inline
 function lines(bytes: usize): usize { return (bytes + 63) & ~63; }
 
 /** Weights in another order, with room for whole vectors and panels. */
-// @ts-ignore: decorator
 @inline
 function weightBytes(kernelHeight: u32, kernelWidth: u32, channels: u32, outChannels: u32, groups: u32): usize {
   return lines((kernelHeight * kernelWidth * ((channels + 8) / groups + 1) * (outChannels + 8) + 64) << 2);
 }
 
 /** Bytes of scratch that one thread needs, for the convolution of this geometry and for its gradients. */
-export function convWorkspace(height: i32, width: i32, channels: u32, outHeight: i32, outWidth: i32, outChannels: u32, kernelHeight: i32, kernelWidth: i32, strideH: i32, strideW: i32, padTop: i32, padLeft: i32, dilationH: i32, dilationW: i32, groups: u32): u32 {
+export function convWorkspace(height: i32, width: i32, channels: u32, outHeight: i32, outWidth: i32, outChannels: u32,
+  kernelHeight: i32, kernelWidth: i32, strideH: i32, strideW: i32, padTop: i32, padLeft: i32, dilationH: i32,
+  dilationW: i32, groups: u32): u32
+{
   const taps: u32 = kernelHeight * kernelWidth;
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = taps * most;
@@ -56,7 +55,8 @@ export function convWorkspace(height: i32, width: i32, channels: u32, outHeight:
   // Bands of the image, and, backward, of the results' gradients.
   const reachH = (kernelHeight - 1) * dilationH, reachW = (kernelWidth - 1) * dilationW;
   const wide = paddedSize(width, -padLeft, reachW - padLeft, strideW, outWidth);
-  const wideBack = paddedSize(outWidth, (padLeft - reachW) / strideW - 1, (strideW + padLeft) / strideW, 1, (width + strideW - 1) / strideW);
+  const wideBack = paddedSize(outWidth, (padLeft - reachW) / strideW - 1, (strideW + padLeft) / strideW, 1,
+    (width + strideW - 1) / strideW);
   const band = bandFloats(reachH + 1, wide, channels), bandBack = bandFloats(reachH + 1, wideBack, outChannels);
   const bands = groups == 1 ? lines((band > bandBack ? band : bandBack) << 2) : 0;
   return <u32>(gemmBytes() + lines((kernelHeight + kernelWidth) << 3)
@@ -64,7 +64,6 @@ export function convWorkspace(height: i32, width: i32, channels: u32, outHeight:
 }
 
 /** The taps along one dimension that read something: pairs [place in the kernel, offset], by rising offset. */
-// @ts-ignore: decorator
 @inline
 function tapsForward(list: usize, kernel: u32, dilation: u32, pad: i32): u32 {
   for (let q: u32 = 0; q < kernel; q++) {
@@ -75,7 +74,6 @@ function tapsForward(list: usize, kernel: u32, dilation: u32, pad: i32): u32 {
 }
 
 /** Where a stride is undone: input pixel h is read by output pixel (h + pad − q·dilation)/stride, if that is whole. */
-// @ts-ignore: decorator
 @inline
 function tapsBackward(list: usize, kernel: u32, dilation: u32, pad: i32, stride: u32, phase: u32): u32 {
   let count: u32 = 0;
@@ -90,14 +88,12 @@ function tapsBackward(list: usize, kernel: u32, dilation: u32, pad: i32, stride:
 }
 
 /** Whether taps side by side read pixels side by side. */
-// @ts-ignore: decorator
 @inline
 function sideBySide(taps: usize, count: u32): bool {
   return count < 2 || load<i32>(taps, 12) == load<i32>(taps, 4) + 1;
 }
 
 /** Copies n floats; writes up to three more. */
-// @ts-ignore: decorator
 @inline
 function copy(to: usize, from: usize, n: u32): usize {
   let i: u32 = 0;
@@ -105,7 +101,6 @@ function copy(to: usize, from: usize, n: u32): usize {
   return to + (<usize>n << 2);
 }
 
-// @ts-ignore: decorator
 @inline
 function clear(to: usize, n: u32): usize {
   for (let i: u32 = 0; i < n; i += 4) v128.store(to + (<usize>i << 2), f32x4.splat(0));
@@ -116,7 +111,10 @@ function clear(to: usize, n: u32): usize {
  * The patches of pixels [begin, end) of a grid [batch, gridHeight, gridWidth]: a row of countH·countW·channels floats each,
  * `ld` bytes apart, from an image [height, width] whose pixels are `pixel` bytes apart. 0 outside of the image.
  */
-export function gather(to: usize, ld: usize, from: usize, height: u32, width: u32, channels: u32, pixel: usize, gridHeight: u32, gridWidth: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, begin: u32, end: u32): void {
+export function gather(to: usize, ld: usize, from: usize, height: u32, width: u32, channels: u32, pixel: usize,
+  gridHeight: u32, gridWidth: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32,
+  begin: u32, end: u32): void
+{
   const first = load<i32>(tapsW, 4);
   const joined = pixel == <usize>channels << 2 && sideBySide(tapsW, countW);
   const rowBytes = <usize>width * pixel;
@@ -159,9 +157,10 @@ export function gather(to: usize, ld: usize, from: usize, height: u32, width: u3
 /** One convolution's instruction (opcodes.ts: Conv). */
 export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
   const groups = word(at, Conv.groups), channels = word(at, Conv.channels), outChannels = word(at, Conv.outChannels);
-  const own = convWorkspace(word(at, Conv.height), word(at, Conv.width), channels, word(at, Conv.outHeight), word(at, Conv.outWidth),
-    outChannels, word(at, Conv.kernelHeight), word(at, Conv.kernelWidth), word(at, Conv.strideH), word(at, Conv.strideW),
-    word(at, Conv.padTop), word(at, Conv.padLeft), word(at, Conv.dilationH), word(at, Conv.dilationW), groups);
+  const own = convWorkspace(word(at, Conv.height), word(at, Conv.width), channels, word(at, Conv.outHeight),
+    word(at, Conv.outWidth), outChannels, word(at, Conv.kernelHeight), word(at, Conv.kernelWidth),
+    word(at, Conv.strideH), word(at, Conv.strideW), word(at, Conv.padTop), word(at, Conv.padLeft),
+    word(at, Conv.dilationH), word(at, Conv.dilationW), groups);
   const workspace = word(at, Conv.workspace) + <usize>thread * own;
   if (op == Op.ConvWeight) convWeight(at, workspace, thread, threads);
   else if (op == Op.Conv) {
@@ -175,9 +174,11 @@ export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
     // No more phases than pixels.
     const phasesH = min<u32>(strideH, word(at, Conv.height)), phasesW = min<u32>(strideW, word(at, Conv.width));
     for (let h: u32 = 0; h < phasesH; h++) {
-      const countH = tapsBackward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop), strideH, h);
+      const countH = tapsBackward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop),
+        strideH, h);
       for (let w: u32 = 0; w < phasesW; w++) {
-        const countW = tapsBackward(tapsW, word(at, Conv.kernelWidth), word(at, Conv.dilationW), word(at, Conv.padLeft), strideW, w);
+        const countW = tapsBackward(tapsW, word(at, Conv.kernelWidth), word(at, Conv.dilationW), word(at, Conv.padLeft),
+          strideW, w);
         phaseOf(op, at, workspace, tapsH, countH, tapsW, countW, h, w, thread, threads);
       }
     }
@@ -185,14 +186,19 @@ export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
 }
 
 /** The pixels of one phase: every strideH-th row from `phaseH`, every strideW-th column from `phaseW` (Op.ConvInput). */
-function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32, tapsW: usize, countW: u32, phaseH: u32, phaseW: u32, thread: u32, threads: u32): void {
+function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32, tapsW: usize, countW: u32, phaseH: u32,
+  phaseW: u32, thread: u32, threads: u32): void
+{
   const forward = op == Op.Conv;
-  const kernelHeight = word(at, Conv.kernelHeight), kernelWidth = word(at, Conv.kernelWidth), groups = word(at, Conv.groups);
+  const kernelHeight = word(at, Conv.kernelHeight), kernelWidth = word(at, Conv.kernelWidth),
+    groups = word(at, Conv.groups);
   const batch = word(at, Conv.batch), bias = word(at, Conv.bias), activation = word(at, Conv.activation);
   const out = word(at, Conv.out), x = word(at, Conv.a), w = word(at, Conv.b);
   // What is read, what is written, and how far apart pixels of the grid lie in both.
-  const height = word(at, forward ? Conv.height : Conv.outHeight), width = word(at, forward ? Conv.width : Conv.outWidth);
-  const inC = word(at, forward ? Conv.channels : Conv.outChannels), outC = word(at, forward ? Conv.outChannels : Conv.channels);
+  const height = word(at, forward ? Conv.height : Conv.outHeight),
+    width = word(at, forward ? Conv.width : Conv.outWidth);
+  const inC = word(at, forward ? Conv.channels : Conv.outChannels),
+    outC = word(at, forward ? Conv.outChannels : Conv.channels);
   const outH = word(at, forward ? Conv.outHeight : Conv.height), outW = word(at, forward ? Conv.outWidth : Conv.width);
   const stepH = forward ? word(at, Conv.strideH) : 1, stepW = forward ? word(at, Conv.strideW) : 1;
   const spreadH = forward ? 1 : word(at, Conv.strideH), spreadW = forward ? 1 : word(at, Conv.strideW);
@@ -212,13 +218,14 @@ function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32,
   // A phase without taps: one column of zeros.
   const k = taps ? taps * c : 1;
   const k0 = kernelHeight * kernelWidth * (word(at, Conv.channels) / groups);
-  const patches = weights + weightBytes(kernelHeight, kernelWidth, word(at, Conv.channels), word(at, Conv.outChannels), groups);
+  const patches = weights
+    + weightBytes(kernelHeight, kernelWidth, word(at, Conv.channels), word(at, Conv.outChannels), groups);
   const whole = forward && taps == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1 && stepW == 1
     && gridH == height && gridW == width;
   // In rows of one or two pixels, tiles would be empty for the most part.
   if (groups == 1 && taps && c && !whole && gridW > 2 && sideBySide(tapsW, countW)) {
-    direct(out, m, outH, outW, spreadH, spreadW, phaseH, phaseW, x, height, width, c, gridH, gridW, stepH, stepW, tapsH, countH,
-      tapsW, countW, w, k0, kernelWidth, forward, bias, activation, workspace, weights, patches,
+    direct(out, m, outH, outW, spreadH, spreadW, phaseH, phaseW, x, height, width, c, gridH, gridW, stepH, stepW, tapsH,
+      countH, tapsW, countW, w, k0, kernelWidth, forward, bias, activation, workspace, weights, patches,
       shareBegin(batch * gridH, 1, thread, threads), shareBegin(batch * gridH, 1, thread + 1, threads));
     return;
   }
@@ -241,18 +248,23 @@ function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32,
         a = source + ((<usize>r * inC) << 2);
         lda = inC << 2;
       } else if (taps) {
-        gather(patches, ld, source, height, width, c, inC << 2, gridH, gridW, stepH, stepW, tapsH, countH, tapsW, countW, r, r + count);
+        gather(patches, ld, source, height, width, c, inC << 2, gridH, gridW, stepH, stepW, tapsH, countH, tapsW,
+          countW, r, r + count);
       } else for (let i: u32 = 0; i < count; i++) store<f32>(patches + i * ld, 0);
       const target = dense ? out + ((<usize>r * outC + g * m) << 2) : results;
       const ldc = dense ? outC << 2 : (m + SPARE) << 2;
       blocks(target, ldc, a, lda, 0, b, ldb, forward ? 1 : 0, bias0, count, m, k, 1, activation, 0, 0, workspace);
-      if (!dense) scatter(out + ((g * m) << 2), outC, outH, outW, results, ldc, m, gridH, gridW, spreadH, spreadW, phaseH, phaseW, r, count);
+      if (!dense)
+        scatter(out + ((g * m) << 2), outC, outH, outW, results, ldc, m, gridH, gridW, spreadH, spreadW, phaseH, phaseW,
+          r, count);
     }
   }
 }
 
 /** B[(tap, o), i] = W[o, tap, i], for the taps listed: o in 0…c, i in 0…m. Without taps one row of zeros. */
-function arrange(b: usize, w: usize, k0: u32, c: u32, m: u32, kernelWidth: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32): void {
+function arrange(b: usize, w: usize, k0: u32, c: u32, m: u32, kernelWidth: u32, tapsH: usize, countH: u32, tapsW: usize,
+  countW: u32): void
+{
   if (!countH || !countW) {
     clear(b, m);
     return;
@@ -267,7 +279,9 @@ function arrange(b: usize, w: usize, k0: u32, c: u32, m: u32, kernelWidth: u32, 
 }
 
 /** Rows of results to the pixels of one phase. */
-function scatter(out: usize, outC: u32, outH: u32, outW: u32, results: usize, ld: usize, m: u32, gridH: u32, gridW: u32, spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32, begin: u32, count: u32): void {
+function scatter(out: usize, outC: u32, outH: u32, outW: u32, results: usize, ld: usize, m: u32, gridH: u32, gridW: u32,
+  spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32, begin: u32, count: u32): void
+{
   for (let i: u32 = 0; i < count; i++, results += ld) {
     const r = begin + i, j = r % gridW, row = r / gridW % gridH, n = r / gridW / gridH;
     const pixel = (n * outH + phaseH + row * spreadH) * outW + phaseW + j * spreadW;
@@ -277,7 +291,8 @@ function scatter(out: usize, outC: u32, outH: u32, outW: u32, results: usize, ld
 
 /** dW = Σ over blocks of pixels of dYᵀ·patches. A thread's share is a band of output channels, or of panels of columns. */
 function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): void {
-  const kernelHeight = word(at, Conv.kernelHeight), kernelWidth = word(at, Conv.kernelWidth), groups = word(at, Conv.groups);
+  const kernelHeight = word(at, Conv.kernelHeight), kernelWidth = word(at, Conv.kernelWidth),
+    groups = word(at, Conv.groups);
   const out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b);
   const height = word(at, Conv.height), width = word(at, Conv.width), inC = word(at, Conv.channels);
   const outH = word(at, Conv.outHeight), outW = word(at, Conv.outWidth), outC = word(at, Conv.outChannels);
@@ -290,21 +305,26 @@ function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): voi
   tapsForward(tapsW, kernelWidth, word(at, Conv.dilationW), word(at, Conv.padLeft));
   if (m == 1 && c == 1) {
     const begin = shareBegin(inC, 16, thread, threads), end = shareBegin(inC, 16, thread + 1, threads);
-    depthwiseWeight(out, x, dy, inC, height, width, outH, outW, word(at, Conv.batch), stepH, stepW,
-      tapsH, kernelHeight, tapsW, kernelWidth, begin, end);
+    depthwiseWeight(out, x, dy, inC, height, width, outH, outW, word(at, Conv.batch), stepH, stepW, tapsH, kernelHeight,
+      tapsW, kernelWidth, begin, end);
     return;
   }
   const patches = weights + weightBytes(kernelHeight, kernelWidth, inC, outC, groups);
   const ld = <usize>(k + SPARE) << 2;
   const rows = blockRows(k);
-  const whole = kernelHeight * kernelWidth == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1 && stepW == 1
+  const whole = kernelHeight * kernelWidth == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1
+    && stepW == 1
     && outH == height && outW == width;
   // A run of the kernel should fill panels.
   const run = kernelWidth * c;
-  if (groups == 1 && pixels && c && !whole && outH * outW >= 32 && sideBySide(tapsW, kernelWidth) && outW <= <u32>KC && (run >= 32 || run % 8 == 0)) {
+  if (
+    groups == 1 && pixels && c && !whole && outH * outW >= 32 && sideBySide(tapsW, kernelWidth) && outW <= <u32>KC
+    && (run >= 32 || run % 8 == 0)
+  ) {
     const panels = panelsOf(kernelHeight, run);
-    directWeight(out, dy, outC, outH, outW, x, word(at, Conv.batch), height, width, c, stepH, stepW, tapsH, kernelHeight, tapsW,
-      kernelWidth, workspace, patches, shareBegin(panels, 1, thread, threads), shareBegin(panels, 1, thread + 1, threads));
+    directWeight(out, dy, outC, outH, outW, x, word(at, Conv.batch), height, width, c, stepH, stepW, tapsH,
+      kernelHeight, tapsW, kernelWidth, workspace, patches, shareBegin(panels, 1, thread, threads),
+      shareBegin(panels, 1, thread + 1, threads));
     return;
   }
   const first = shareBegin(m, 4, thread, threads), last = shareBegin(m, 4, thread + 1, threads);
@@ -319,7 +339,8 @@ function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): voi
         b = x + ((<usize>r * inC + g * c) << 2);
         ldb = inC << 2;
       } else {
-        gather(patches, ld, x + ((g * c) << 2), height, width, c, inC << 2, outH, outW, stepH, stepW, tapsH, kernelHeight, tapsW, kernelWidth, r, r + count);
+        gather(patches, ld, x + ((g * c) << 2), height, width, c, inC << 2, outH, outW, stepH, stepW, tapsH,
+          kernelHeight, tapsW, kernelWidth, r, r + count);
       }
       const a = dy + ((<usize>r * outC + g * m + first) << 2);
       blocks(target, k << 2, a, outC << 2, 1, b, ldb, 0, 0, last - first, k, count, 1, 0, 0, r > 0 ? 1 : 0, workspace);

@@ -22,7 +22,9 @@ export function bandFloats(rows: u32, width: u32, channels: u32): u32 {
 }
 
 /** Rows of `width` pixels from row `top`, with `left` and `right` pixels of zeros beside them; zeros outside of the image. */
-function copyBand(to: usize, image: usize, top: i32, rows: u32, height: u32, rowBytes: usize, left: usize, right: usize): void {
+function copyBand(to: usize, image: usize, top: i32, rows: u32, height: u32, rowBytes: usize, left: usize,
+  right: usize): void
+{
   for (let r: u32 = 0; r < rows; r++, to += left + rowBytes + right) {
     const h = top + <i32>r;
     if (<u32>h >= height) memory.fill(to, 0, left + rowBytes + right);
@@ -41,7 +43,11 @@ const DEEP: u32 = 1024;
  * Rows [begin, end) of a grid [batch, gridH, gridW] of results with m channels; (n, i, j) is written at [n, phaseH + i·spreadH,
  * phaseW + j·spreadW]. W lies as [m, k], or, backward, as [c, taps, m] with rows of k0 floats.
  */
-export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32, x: usize, height: u32, width: u32, c: u32, gridH: u32, gridW: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, w: usize, k0: u32, kernelWidth: u32, forward: bool, bias: usize, activation: u32, scratch: usize, packed: usize, band: usize, begin: u32, end: u32): void {
+export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32,
+  x: usize, height: u32, width: u32, c: u32, gridH: u32, gridW: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32,
+  tapsW: usize, countW: u32, w: usize, k0: u32, kernelWidth: u32, forward: bool, bias: usize, activation: u32,
+  scratch: usize, packed: usize, band: usize, begin: u32, end: u32): void
+{
   const k = countH * countW * c;
   for (let jr: u32 = 0; jr < m; jr += NR) {
     let panel = packed + ((<usize>jr * k) << 2);
@@ -74,7 +80,8 @@ export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, s
     const row = <i32>(i * stepH) + top;
     let source = image + <isize>row * rowBytes + ((first * c) << 2);
     if (!asItLies) {
-      copyBand(band, image, row, (count - 1) * stepH + span, height, (width * c) << 2, (left * c) << 2, ((padded - width - left) * c) << 2);
+      copyBand(band, image, row, (count - 1) * stepH + span, height, (width * c) << 2, (left * c) << 2,
+        ((padded - width - left) * c) << 2);
       source = band + (((left + first) * c) << 2);
     }
     for (let jr: u32 = 0; jr < m; jr += NR) {
@@ -95,11 +102,14 @@ export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, s
 }
 
 /** As gemm's tile, for longer k: a row of the kernel at a time, KC floats of it at most. */
-export function deepTile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, k: usize, segments: usize, jump: usize, bias: usize, activation: u32, scratch: usize): void {
+export function deepTile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, k: usize,
+  segments: usize, jump: usize, bias: usize, activation: u32, scratch: usize): void
+{
   for (let s: usize = 0; s < segments; s++) {
     for (let p: usize = 0; p < k; p += KC) {
       const kc = min(KC, k - p), last = s + 1 == segments && p + kc == k;
-      tile(c, ldc, a + s * jump + (p << 2), lda, rows, cols, panel, kc, 1, 0, last ? bias : 0, last ? activation : <u32>Activation.None, s + p > 0, scratch);
+      tile(c, ldc, a + s * jump + (p << 2), lda, rows, cols, panel, kc, 1, 0, last ? bias : 0,
+        last ? activation : <u32>Activation.None, s + p > 0, scratch);
       panel += kc * NR * 4;
     }
   }
@@ -114,7 +124,10 @@ export function panelsOf(countH: u32, run: u32): u32 {
  * dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. Rows are 512 pixels at most. The share [begin, end) counts panels of
  * columns, `panelsOf` of them: each is copied once, by who needs it.
  */
-export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: u32, x: usize, batch: u32, height: u32, width: u32, c: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, workspace: usize, band: usize, begin: u32, end: u32): void {
+export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: u32, x: usize, batch: u32, height: u32,
+  width: u32, c: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, workspace: usize,
+  band: usize, begin: u32, end: u32): void
+{
   if (begin >= end) return;
   const k = countH * countW * c, run = countW * c, panels = (run + <u32>NR - 1) / <u32>NR;
   const panel = workspace + PANELS, block = workspace + BLOCK;
@@ -134,7 +147,8 @@ export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: 
       const row = <i32>(i * stepH) + top;
       let source = image + <isize>row * rowBytes + ((first * c) << 2);
       if (!asItLies) {
-        copyBand(band, image, row, (count - 1) * stepH + span, height, (width * c) << 2, (left * c) << 2, ((padded - width - left) * c) << 2);
+        copyBand(band, image, row, (count - 1) * stepH + span, height, (width * c) << 2, (left * c) << 2,
+          ((padded - width - left) * c) << 2);
         source = band + (((left + first) * c) << 2);
       }
       for (let ic: u32 = 0; ic < outC; ic += <u32>MC) {
@@ -143,11 +157,13 @@ export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: 
         for (let u = begin; u < end; u++) {
           const a = u / panels, jr = (u - a * panels) * NR, cols = min<u32>(NR, run - jr);
           for (let q: u32 = 0; q < count; q++) {
-            copyPanel(panel + <usize>(q * outW) * (NR * 4), source + <usize>(q * stepH + a * rise) * rowBytes + (jr << 2), <usize>stepW * (c << 2), cols, outW);
+            copyPanel(panel + <usize>(q * outW) * (NR * 4),
+              source + <usize>(q * stepH + a * rise) * rowBytes + (jr << 2), <usize>stepW * (c << 2), cols, outW);
           }
           const ct = out + (<usize>ic * k + a * run + jr << 2);
           for (let ir: u32 = 0; ir < mc; ir += MR) {
-            tile(ct + <usize>ir * (k << 2), k << 2, block + <usize>ir * LDA, LDA, min<u32>(MR, mc - ir), cols, panel, kc, 1, 0, 0, Activation.None, more, workspace);
+            tile(ct + <usize>ir * (k << 2), k << 2, block + <usize>ir * LDA, LDA, min<u32>(MR, mc - ir), cols, panel,
+              kc, 1, 0, 0, Activation.None, more, workspace);
           }
         }
       }

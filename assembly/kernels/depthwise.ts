@@ -15,10 +15,15 @@ const BLOCK: u32 = 128;
  * Pixels [begin, end) of a grid; pixel (n, i, j) is written at [n, phaseH + i·spreadH, phaseW + j·spreadW]. `scratch` takes
  * the weights with channels last.
  */
-export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels: u32, taps: u32, kernelWidth: u32, height: u32, width: u32, gridH: u32, gridW: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, outH: u32, outW: u32, spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32, activation: u32, scratch: usize, begin: u32, end: u32): void {
+export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels: u32, taps: u32, kernelWidth: u32,
+  height: u32, width: u32, gridH: u32, gridW: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize,
+  countW: u32, outH: u32, outW: u32, spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32, activation: u32,
+  scratch: usize, begin: u32, end: u32): void
+{
   // [channels, taps] → [taps, channels].
   for (let c: u32 = 0; c < channels; c++) {
-    for (let t: u32 = 0; t < taps; t++) store<f32>(scratch + ((t * channels + c) << 2), load<f32>(w + ((c * taps + t) << 2)));
+    for (let t: u32 = 0; t < taps; t++)
+      store<f32>(scratch + ((t * channels + c) << 2), load<f32>(w + ((c * taps + t) << 2)));
   }
   const pixelBytes = channels << 2;
   for (let r = begin; r < end; r++) {
@@ -41,7 +46,8 @@ export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels:
             const v = <i32>(j * stepW) + load<i32>(tapsW + (b << 3), 4);
             if (<u32>v >= width) continue;
             const p = image + <usize>(h * width + v) * pixelBytes + at;
-            const q = scratch + <usize>(load<u32>(tapsH + (a << 3)) * kernelWidth + load<u32>(tapsW + (b << 3))) * pixelBytes + at;
+            const q = scratch
+              + <usize>(load<u32>(tapsH + (a << 3)) * kernelWidth + load<u32>(tapsW + (b << 3))) * pixelBytes + at;
             s0 = fma(v128.load(p), v128.load(q), s0);
             s1 = fma(v128.load(p, 16), v128.load(q, 16), s1);
             s2 = fma(v128.load(p, 32), v128.load(q, 32), s2);
@@ -56,7 +62,11 @@ export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels:
             h2 = f64x2.add(h2, promoteHigh(s2));
             l3 = f64x2.add(l3, f64x2.promote_low_f32x4(s3));
             h3 = f64x2.add(h3, promoteHigh(s3));
-            s0 = s1 = s2 = s3 = f32x4.splat(0);
+            s0 =
+              s1 =
+              s2 =
+              s3 =
+                f32x4.splat(0);
             terms = 0;
             deep = true;
           }
@@ -82,7 +92,6 @@ function total(low: v128, high: v128, s: v128): v128 {
   return narrow(f64x2.add(low, f64x2.promote_low_f32x4(s)), f64x2.add(high, promoteHigh(s)));
 }
 
-// @ts-ignore: decorator
 @inline
 function narrow(low: v128, high: v128): v128 {
   return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
@@ -98,7 +107,10 @@ function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count:
 }
 
 /** dW[c, tap] = Σ over pixels of x·dy, for channels [begin, end); blocks along a row of pixels in float32, these in float64. */
-export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, height: u32, width: u32, outH: u32, outW: u32, batch: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, begin: u32, end: u32): void {
+export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, height: u32, width: u32, outH: u32,
+  outW: u32, batch: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, begin: u32,
+  end: u32): void
+{
   const pixelBytes = channels << 2;
   const taps = countH * countW;
   for (let c = begin; c < end; c += 4) {
@@ -118,7 +130,8 @@ export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, 
               let sum = f32x4.splat(0);
               for (; j < stop; j++) {
                 const v = <i32>(j * stepW) + offsetW;
-                if (<u32>v < width) sum = fma(v128.load(row + <usize>v * pixelBytes), v128.load(gradients + <usize>j * pixelBytes), sum);
+                if (<u32>v < width)
+                  sum = fma(v128.load(row + <usize>v * pixelBytes), v128.load(gradients + <usize>j * pixelBytes), sum);
               }
               low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
               high = f64x2.add(high, promoteHigh(sum));

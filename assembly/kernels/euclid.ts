@@ -5,16 +5,14 @@
 import { laneMask, storeLanes } from "../simd";
 import { piecesOf } from "./reduce";
 
-// @ts-ignore: decorator
-@inline
 /** Squares of the first two lanes, as float64. */
+@inline
 function lowSquares(v: v128): v128 {
   const x = f64x2.promote_low_f32x4(v);
   return f64x2.mul(x, x);
 }
-// @ts-ignore: decorator
-@inline
 /** Squares of the last two lanes, as float64. */
+@inline
 function highSquares(v: v128): v128 { return lowSquares(i64x2.shuffle(v, v, 1, 0)); }
 
 function rowSquares(x: usize, n: u32): f64 {
@@ -35,9 +33,8 @@ function rowSquares(x: usize, n: u32): f64 {
   return f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
 }
 
-// @ts-ignore: decorator
-@inline
 /** √(Σ x² / divisor), or the quotient itself, of four neighbouring columns of n rows, `stride` bytes apart. */
+@inline
 function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): v128 {
   let low = f64x2.splat(0), high = low;
   for (let i: u32 = 0, p = x; i < n; i++, p += stride) {
@@ -55,13 +52,14 @@ function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): 
   return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
 }
 
-// @ts-ignore: decorator
-@inline
 /**
  * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) counts pieces where inner = 1, else groups of four columns
  * of all pieces.
  */
-function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
+@inline
+function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32,
+  end: u32): void
+{
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   for (let q = begin; q < end; q++) {
     const p = q / quads, column = (q - p * quads) << 2, o = p / pieces, first = (p - o * pieces) * piece;
@@ -69,7 +67,8 @@ function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, 
     if (inner == 1) {
       const quotient = rowSquares(from, length) / divisor;
       store<f32>(out + (<usize>p << 2), <f32>(root ? Math.sqrt(quotient) : quotient));
-    } else storeLanes(out + ((<usize>p * inner + column) << 2), columnFold(root, from, length, <usize>inner << 2, divisor), inner - column);
+    } else storeLanes(out + ((<usize>p * inner + column) << 2),
+        columnFold(root, from, length, <usize>inner << 2, divisor), inner - column);
   }
 }
 
@@ -79,6 +78,8 @@ export function norm(out: usize, x: usize, n: u32, piece: u32, inner: u32, divis
 }
 
 /** Σ x² / divisor, as `fold` says. */
-export function squares(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
+export function squares(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32,
+  end: u32): void
+{
   fold(false, out, x, n, piece, inner, divisor, begin, end);
 }

@@ -6,7 +6,9 @@ import { promoteHigh, storeLanes } from "../simd";
 import { fill } from "./shape";
 
 /** out[o, j, ·] = x[o, index[j], ·], rows of `inner` elements; the share counts the outer·count rows of out. */
-export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32, begin: u32, end: u32): void {
+export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32,
+  begin: u32, end: u32): void
+{
   const rowBytes: usize = inner * elementBytes;
   for (let r = begin; r < end; r++) {
     const o = r / count;
@@ -17,9 +19,8 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
   }
 }
 
-// @ts-ignore: decorator
-@inline
 /** (low, high) + s, added in float64. */
+@inline
 function added(low: v128, high: v128, s: v128): v128 {
   const a = f64x2.add(low, f64x2.promote_low_f32x4(s)), b = f64x2.add(high, promoteHigh(s));
   return i64x2.shuffle(f32x4.demote_f64x2_zero(a), f32x4.demote_f64x2_zero(b), 0, 2);
@@ -33,7 +34,9 @@ const BLOCK: u32 = 16;
  * Each row follows its own list of j, eight columns at a time.
  * scratch: for each row of out the first j that points there, for each j the next.
  */
-export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, scratch: usize, begin: u32, end: u32): void {
+export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, scratch: usize, begin: u32,
+  end: u32): void
+{
   if (begin >= end) return;
   const first = scratch, next = scratch + (<usize>n << 2), rowBytes: usize = <usize>inner << 2;
   memory.fill(first, 0xff, <usize>n << 2);
@@ -77,7 +80,9 @@ export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32,
 }
 
 /** out[o, j, i] = x[o, index[o, j, i], i]; the share counts the outer·count rows of out. */
-export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32, begin: u32, end: u32): void {
+export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32,
+  begin: u32, end: u32): void
+{
   for (let r = begin; r < end; r++) {
     const block: usize = <usize>(r / count) * n * inner, row: usize = <usize>r * inner;
     for (let i: usize = 0; i < inner; i++) {
@@ -94,7 +99,9 @@ export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, i
  * it looks at all indices, and adds where they point to its own. `lost`, of out's size or 0, takes what rounding loses (Neumaier
  * 1974); without it errors grow with the number of terms.
  */
-export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize, begin: u32, end: u32): void {
+export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize, begin: u32,
+  end: u32): void
+{
   if (begin >= end) return;
   const start = (<usize>begin * inner) << 2, bytes = (<usize>(end - begin) * inner) << 2;
   memory.fill(out + start, 0, bytes);
@@ -107,7 +114,8 @@ export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u3
       for (let i: usize = 0; i < inner; i++) {
         const at = load<u32>(index + row + (i << 2));
         if (at - low >= own) continue;
-        const to = block + ((<usize>at * inner + i) << 2), a = load<f32>(out + to), b = load<f32>(x + row + (i << 2)), sum = a + b;
+        const to = block + ((<usize>at * inner + i) << 2), a = load<f32>(out + to), b = load<f32>(x + row + (i << 2)),
+          sum = a + b;
         store<f32>(out + to, sum);
         if (lost) {
           const part = sum - a;

@@ -5,48 +5,39 @@
  */
 import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
-import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE, wideRow } from "./pack";
+import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE,
+  wideRow } from "./pack";
 
 /** Longest k of one block: a panel of B, KC × NR, stays in the first-level cache. */
-// @ts-ignore: decorator
 @inline
 export const KC: usize = 512;
 
 /** Rows of a block: MC × KC of A stay in the second-level cache. A multiple of every MR. */
-// @ts-ignore: decorator
 @inline
 export const MC: usize = 192;
 
 /** Columns of B packed at once. A multiple of NR. */
-// @ts-ignore: decorator
 @inline
 const NC: usize = 32;
 
 /** Up to so many rows, packing does not pay; nor, if a row of C fills a wide step, up to so short a k. */
-// @ts-ignore: decorator
 @inline
 const FEW: usize = 8;
-// @ts-ignore: decorator
 @inline
 const SHORT: usize = 16;
 
 /** Products that one lane adds before what it has is added to C: where rows are few and nothing is packed. */
-// @ts-ignore: decorator
 @inline
 const DEPTH: usize = 256;
 
 // The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is cut].
 // The odd leading dimension of A spreads its rows over the cache's sets.
-// @ts-ignore: decorator
 @inline
 export const LDA: usize = (KC + 16) * 4;
-// @ts-ignore: decorator
 @inline
 export const PANELS: usize = 256;
-// @ts-ignore: decorator
 @inline
 export const BLOCK: usize = PANELS + NC * KC * 4;
-// @ts-ignore: decorator
 @inline
 const PARTIAL: usize = BLOCK + MC * LDA;
 
@@ -115,7 +106,8 @@ export function gemm(
   const lda: usize = (transA ? m : k) << 2;
   const ldb: usize = (transB ? k : n) << 2;
   if (!accumulate || k <= KC) {
-    blocks(c, ldc, a0, lda, transA, b0, ldb, transB, bias0, rows, cols, k, alpha, activation, toY, accumulate, workspace);
+    blocks(c, ldc, a0, lda, transA, b0, ldb, transB, bias0, rows, cols, k, alpha, activation, toY, accumulate,
+      workspace);
     return;
   }
   // The old C is added last: until then the partial sums live in the workspace, a square of C at a time.
@@ -126,8 +118,10 @@ export function gemm(
     const mc = min(MC, rows - i);
     for (let j: usize = 0; j < cols; j += MC) {
       const nc = min(MC, cols - j);
-      blocks(partial, MC * 4, a0 + i * stepA, lda, transA, b0 + j * stepB, ldb, transB, 0, mc, nc, k, 1, 0, 0, 0, workspace);
-      finish(c + i * ldc + (j << 2), ldc, partial, MC * 4, mc, nc, 0, alpha, bias0 ? bias0 + (j << 2) : 0, activation, toY, 1);
+      blocks(partial, MC * 4, a0 + i * stepA, lda, transA, b0 + j * stepB, ldb, transB, 0, mc, nc, k, 1, 0, 0, 0,
+        workspace);
+      finish(c + i * ldc + (j << 2), ldc, partial, MC * 4, mc, nc, 0, alpha, bias0 ? bias0 + (j << 2) : 0, activation,
+        toY, 1);
     }
   }
 }
@@ -173,7 +167,9 @@ export function thin(
 }
 
 /** c[WIDE or NR] = a[k]·B[k, …], DEPTH products at a time; `more` is scratch for as many elements. */
-export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, wide: bool, cols: usize, k: usize, more: usize): void {
+export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, wide: bool, cols: usize, k: usize,
+  more: usize): void
+{
   for (let p: usize = 0; p < k; p += DEPTH) {
     const target = p ? more : c, depth = min(DEPTH, k - p);
     if (wide) rowWide(target, a + p * stepA, stepA, b + p * ldb, ldb, depth);
@@ -183,10 +179,10 @@ export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, 
 }
 
 /** c += more, `count` elements, a multiple of 4. */
-// @ts-ignore: decorator
 @inline
 function addTile(c: usize, more: usize, count: usize): void {
-  for (const end = c + (count << 2); c < end; c += 16, more += 16) v128.store(c, f32x4.add(v128.load(c), v128.load(more)));
+  for (const end = c + (count << 2); c < end; c += 16, more += 16)
+    v128.store(c, f32x4.add(v128.load(c), v128.load(more)));
 }
 
 /** Rows of A against rows of B, both as they lie. */
@@ -215,7 +211,8 @@ function dots(
         rowDots(tile + WIDE * 4, a + i * ld + (p << 2), bt + (p << 2), ld, cols, min(4 * DEPTH, k - p));
         addTile(tile, tile + WIDE * 4, NR);
       }
-      finish(c + i * ldc + (j << 2), ldc, tile, 0, 1, cols, 0, alpha, bias ? bias + (j << 2) : 0, activation, toY, accumulate);
+      finish(c + i * ldc + (j << 2), ldc, tile, 0, 1, cols, 0, alpha, bias ? bias + (j << 2) : 0, activation, toY,
+        accumulate);
     }
   }
 }
@@ -295,30 +292,29 @@ export function blocks(
   }
 }
 
-// @ts-ignore: decorator
 @inline
-function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize, jump: usize, load: bool): void {
+function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize,
+  jump: usize, load: bool): void
+{
   if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
   else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
 /** How many of `rest` rows the next tile takes: 8 are two tiles of 4, not one of 6 and a ragged one of 2. */
-// @ts-ignore: decorator
 @inline
 export function tileRows(rest: usize): usize {
   return rest < MR ? rest : rest == 8 ? 4 : MR;
 }
 
 /** What follows the last sum of a whole tile. */
-// @ts-ignore: decorator
 @inline
 function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32, toY: usize): void {
-  if (alpha == 1 && bias && activation <= <u32>Activation.Relu) biased(c, ldc, rows, bias, activation == Activation.Relu);
+  if (alpha == 1 && bias && activation <= <u32>Activation.Relu)
+    biased(c, ldc, rows, bias, activation == Activation.Relu);
   else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
 }
 
 /** A whole tile's c ← c + bias, or max(c + bias, 0): what `finish` computes, at less cost. */
-// @ts-ignore: decorator
 @inline
 function biased(c: usize, ldc: usize, rows: usize, bias: usize, rectify: bool): void {
   const b0 = v128.load(bias), b1 = v128.load(bias, 16);
@@ -333,7 +329,9 @@ function biased(c: usize, ldc: usize, rows: usize, bias: usize, rectify: bool): 
  * One tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of an image (pack.ts:
  * micro6). `scratch` takes NR·MR floats.
  */
-export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, kc: usize, segments: usize, jump: usize, bias: usize, activation: u32, load: bool, scratch: usize): void {
+export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, kc: usize,
+  segments: usize, jump: usize, bias: usize, activation: u32, load: bool, scratch: usize): void
+{
   const plain = !bias && activation == Activation.None;
   if ((rows == MR || rows == 4) && cols == NR) {
     micro(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
@@ -380,7 +378,6 @@ function finish(
 }
 
 /** Stores the first min(count, 4) lanes. */
-// @ts-ignore: decorator
 @inline
 function storeHead(at: usize, v: v128, count: usize): void {
   if (count >= 4) v128.store(at, v);

@@ -4,7 +4,6 @@
  */
 import { fma, storeLanes } from "../simd";
 
-// @ts-ignore: decorator
 @inline
 function at(x: usize, n: u32, i: u32, j: u32): usize { return x + ((<usize>i * n + j) << 2); }
 
@@ -24,10 +23,13 @@ export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): vo
 }
 
 /** X with op(A)·X = B, B: [n, columns], A triangular: row by row of X, from the first if op(A) is lower. */
-export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns: u32, upper: u32, transposed: u32, unit: u32, begin: u32, end: u32): void {
+export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns: u32, upper: u32, transposed: u32,
+  unit: u32, begin: u32, end: u32): void
+{
   const forward = upper == transposed;
   for (let m = begin; m < end; m++) {
-    const t = a + ((<usize>m * n * n) << 2), x = out + ((<usize>m * n * columns) << 2), y = b + ((<usize>m * n * columns) << 2);
+    const t = a + ((<usize>m * n * n) << 2), x = out + ((<usize>m * n * columns) << 2),
+      y = b + ((<usize>m * n * columns) << 2);
     for (let s: u32 = 0; s < n; s++) {
       const i = forward ? s : n - 1 - s;
       const row = x + ((<usize>i * columns) << 2), from = y + ((<usize>i * columns) << 2);
@@ -58,7 +60,8 @@ function eighRow(n: u32): usize { return (((<usize>n << 3) + 63) & ~63) | 64; }
 export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace: usize, begin: u32, end: u32): void {
   const ld = eighRow(n), s = workspace, v = workspace + ld * n;
   for (let m = begin; m < end; m++) {
-    const a = x + ((<usize>m * n * n) << 2), w = values + ((<usize>m * n) << 2), out = vectors + ((<usize>m * n * n) << 2);
+    const a = x + ((<usize>m * n * n) << 2), w = values + ((<usize>m * n) << 2),
+      out = vectors + ((<usize>m * n * n) << 2);
     let norm: f64 = 0;
     for (let i: u32 = 0; i < n; i++) {
       for (let j: u32 = 0; j < n; j++) {
@@ -90,7 +93,8 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
     // The smallest first: selection, since n is small beside n³.
     for (let i: u32 = 0; i < n; i++) {
       let least = i;
-      for (let j = i + 1; j < n; j++) if (load<f32>(w + (<usize>j << 2)) < load<f32>(w + (<usize>least << 2))) least = j;
+      for (let j = i + 1; j < n; j++)
+        if (load<f32>(w + (<usize>j << 2)) < load<f32>(w + (<usize>least << 2))) least = j;
       if (least != i) {
         const kept = load<f32>(w + (<usize>i << 2));
         store<f32>(w + (<usize>i << 2), load<f32>(w + (<usize>least << 2)));
@@ -104,7 +108,8 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
         if (Math.abs(e) > Math.abs(largest)) largest = e;
       }
       const sign: f64 = largest < 0 ? -1 : 1;
-      for (let k: u32 = 0; k < n; k++) store<f32>(at(out, n, k, i), <f32>(sign * load<f64>(v + k * ld + (<usize>i << 3))));
+      for (let k: u32 = 0; k < n; k++)
+        store<f32>(at(out, n, k, i), <f32>(sign * load<f64>(v + k * ld + (<usize>i << 3))));
     }
   }
 }
@@ -118,23 +123,23 @@ function rotate(x: usize, y: usize, step: usize, n: u32, c: f64, s: f64): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 /** Whether a comes after b; NaN comes after all numbers. */
+@inline
 function after(a: f64, b: f64, descending: u32): bool {
   return descending ? a < b || (b != b && a == a) : a > b || (a != a && b == b);
 }
 
-// @ts-ignore: decorator
-@inline
 /** An element as float64, which holds every int32 too. */
+@inline
 function element(row: usize, i: u32, integer: u32): f64 {
   const p = row + (<usize>i << 2);
   return integer ? <f64>load<i32>(p) : <f64>load<f32>(p);
 }
 
 /** Places of each row's elements in their order, equal ones as they stand (merging runs); scratch takes n of 32 bits. */
-export function argSort(out: usize, x: usize, n: u32, descending: u32, integer: u32, scratch: usize, begin: u32, end: u32): void {
+export function argSort(out: usize, x: usize, n: u32, descending: u32, integer: u32, scratch: usize, begin: u32,
+  end: u32): void
+{
   const bytes: usize = n << 2;
   for (let r = begin; r < end; r++) {
     const row = x + r * bytes, target = out + r * bytes;
@@ -146,7 +151,8 @@ export function argSort(out: usize, x: usize, n: u32, descending: u32, integer: 
         let i = low, j = middle;
         for (let k = low; k < high; k++) {
           const a = load<u32>(from + (<usize>i << 2)), b = load<u32>(from + (<usize>j << 2));
-          const takesB = i == middle || (j < high && after(element(row, a, integer), element(row, b, integer), descending));
+          const takesB = i == middle
+            || (j < high && after(element(row, a, integer), element(row, b, integer), descending));
           store<u32>(to + (<usize>k << 2), takesB ? b : a);
           if (takesB) j++;
           else i++;

@@ -14,7 +14,6 @@ const COLUMNS: u32 = 8;
 const PACKING: u64 = 6;
 
 /** The longest of `parts` shares of n. */
-// @ts-ignore: decorator
 @inline
 function longest(n: u32, grain: u32, parts: u32): u64 {
   const grains = (n + grain - 1) / grain;
@@ -61,8 +60,8 @@ export function batchedGemm(at: usize, thread: u32, threads: u32): void {
   for (let i = first; i < last; i++) {
     const atA = offsetAt(i, dims, dimsEnd, Dim.first), atB = offsetAt(i, dims, dimsEnd, Dim.second);
     const atC = (<usize>i * m * n) << 2;
-    gemm(out + atC, a + ((atA * m * k) << 2), b + ((atB * k * n) << 2),
-      load<usize>(at, Matmul.bias << 2), load<usize>(at, Matmul.y << 2) + atC, m, n, k, transA, transB,
-      load<f32>(at, Matmul.alpha << 2), load<u32>(at, Matmul.activation << 2), 0, workspace, rowBegin, rowEnd, colBegin, colEnd);
+    gemm(out + atC, a + ((atA * m * k) << 2), b + ((atB * k * n) << 2), load<usize>(at, Matmul.bias << 2),
+      load<usize>(at, Matmul.y << 2) + atC, m, n, k, transA, transB, load<f32>(at, Matmul.alpha << 2),
+      load<u32>(at, Matmul.activation << 2), 0, workspace, rowBegin, rowEnd, colBegin, colEnd);
   }
 }

@@ -28,9 +28,8 @@ export function normUnits(outer: u32, inner: u32): u32 {
   return inner == 1 ? outer : outer * ((inner + 3) >> 2);
 }
 
-// @ts-ignore: decorator
-@inline
 /** Σ along a row: kind 0: of x − m, 1: of (x − m)², 2: of y·(x − m). */
+@inline
 function rowFold(kind: i32, x: usize, y: usize, m: v128, n: u32): f64 {
   const whole = n & ~3;
   let total = f64x2.splat(0);
@@ -54,9 +53,8 @@ export function rowSquares(x: usize, m: v128, n: u32): f64 { return rowFold(1, x
 export function rowProducts(x: usize, y: usize, m: v128, n: u32): f64 { return rowFold(2, x, y, m, n); }
 export function rowOffset(x: usize, m: v128, n: u32): f64 { return rowFold(0, x, x, m, n); }
 
-// @ts-ignore: decorator
-@inline
 /** (low, high)/n in float32. */
+@inline
 function quotient(low: v128, high: v128, n: u32): v128 {
   const by = f64x2.splat(<f64>n);
   return i64x2.shuffle(f32x4.demote_f64x2_zero(f64x2.div(low, by)), f32x4.demote_f64x2_zero(f64x2.div(high, by)), 0, 2);
@@ -78,9 +76,8 @@ function columnMeans(x: usize, n: u32, step: usize): v128 {
   return quotient(low, high, n);
 }
 
-// @ts-ignore: decorator
-@inline
 /** The mean down four columns: kind 0: of x − m, 1: of (x − m)², 2: of y·(x − m). */
+@inline
 function columnFold(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
   let low = f64x2.splat(0), high = low;
   for (let i: u32 = 0; i < n;) {
@@ -96,40 +93,37 @@ function columnFold(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize)
   return quotient(low, high, n);
 }
 export function columnSquares(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(1, x, x, m, n, step); }
-export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize): v128 { return columnFold(2, x, y, m, n, step); }
+export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
+  return columnFold(2, x, y, m, n, step);
+}
 export function columnOffsets(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(0, x, x, m, n, step); }
 
-// @ts-ignore: decorator
-@inline
 /** The lanes that are so far from 0 that δ counts: each decides for itself, so that no column depends on its neighbours. */
+@inline
 function isFar(m: v128, squares: v128): v128 {
   return f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR)));
 }
 
-// @ts-ignore: decorator
-@inline
 /** δ of four columns: the means of x − m where they are far from 0, else 0. */
+@inline
 function columnDeltas(x: usize, m: v128, squares: v128, n: u32, step: usize): v128 {
   const far = isFar(m, squares);
   return v128.any_true(far) ? v128.and(columnOffsets(x, m, n, step), far) : f32x4.splat(0);
 }
 
-// @ts-ignore: decorator
-@inline
 /** σ² from the mean of (x − m)². */
+@inline
 function varianceOf(squares: v128, delta: v128): v128 {
   return f32x4.max(f32x4.sub(squares, f32x4.mul(delta, delta)), f32x4.splat(0));
 }
 
-// @ts-ignore: decorator
 @inline
 function inverseRoot(variance: v128, eps: f32): v128 {
   return f32x4.div(f32x4.splat(1), f32x4.sqrt(f32x4.add(variance, f32x4.splat(eps))));
 }
 
-// @ts-ignore: decorator
-@inline
 /** The lanes whose groups float32 cannot hold. */
+@inline
 function isWide(variance: v128, eps: f32): v128 {
   const v = f32x4.add(variance, f32x4.splat(eps));
   return v128.not(v128.and(f32x4.ge(v, f32x4.splat(LEAST)), f32x4.le(v, f32x4.splat(MOST))));
@@ -153,7 +147,9 @@ function wideVariance(x: usize, n: u32, step: usize, mean: f64): f64 {
 }
 
 /** One group in float64: n numbers `step` bytes apart; its weights and biases, `affine` bytes apart. */
-function wideNormalize(out: usize, x: usize, weight: usize, bias: usize, affine: usize, n: u32, step: usize, center: u32, eps: f32): void {
+function wideNormalize(out: usize, x: usize, weight: usize, bias: usize, affine: usize, n: u32, step: usize,
+  center: u32, eps: f32): void
+{
   const mean = center ? wideMean(x, n, step) : 0, rate = wideRate(x, n, step, mean, eps);
   for (let i: u32 = 0; i < n; i++, x += step, out += step) {
     let v = (<f64>load<f32>(x) - mean) * rate;
@@ -165,9 +161,11 @@ function wideNormalize(out: usize, x: usize, weight: usize, bias: usize, affine:
 
 /** One group's gradient in float64. */
 function wideGrad(out: usize, dy: usize, x: usize, n: u32, step: usize, center: u32, eps: f32): void {
-  const mean = center ? wideMean(x, n, step) : 0, rate = wideRate(x, n, step, mean, eps), level = center ? wideMean(dy, n, step) : 0;
+  const mean = center ? wideMean(x, n, step) : 0, rate = wideRate(x, n, step, mean, eps),
+    level = center ? wideMean(dy, n, step) : 0;
   let along: f64 = 0;
-  for (let i: u32 = 0; i < n; i++) along += <f64>load<f32>(dy + i * step) * ((<f64>load<f32>(x + i * step) - mean) * rate);
+  for (let i: u32 = 0; i < n; i++)
+    along += <f64>load<f32>(dy + i * step) * ((<f64>load<f32>(x + i * step) - mean) * rate);
   along /= n;
   for (let i: u32 = 0; i < n; i++, x += step, dy += step, out += step) {
     store<f32>(out, <f32>(rate * (<f64>load<f32>(dy) - level - (<f64>load<f32>(x) - mean) * rate * along)));
@@ -178,12 +176,16 @@ function wideGrad(out: usize, dy: usize, x: usize, n: u32, step: usize, center: 
  * out = x̂·weight + bias (either may be 0: absent; [n] with rows, [inner] with columns); stats: [outer, 2, inner] takes μ and σ².
  * Units [begin, end) (normUnits).
  */
-export function normalize(out: usize, stats: usize, x: usize, weight: usize, bias: usize, n: u32, inner: u32, center: u32, eps: f32, begin: u32, end: u32): void {
+export function normalize(out: usize, stats: usize, x: usize, weight: usize, bias: usize, n: u32, inner: u32,
+  center: u32, eps: f32, begin: u32, end: u32): void
+{
   if (inner == 1) {
     for (let r = begin; r < end; r++) {
       const row = x + <usize>r * (n << 2), to = out + <usize>r * (n << 2);
-      const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0), squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
-      const delta = f32x4.splat(v128.any_true(isFar(m, squares)) ? <f32>(rowOffset(row, m, n) / n) : 0), variance = varianceOf(squares, delta);
+      const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0),
+        squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
+      const delta = f32x4.splat(v128.any_true(isFar(m, squares)) ? <f32>(rowOffset(row, m, n) / n) : 0),
+        variance = varianceOf(squares, delta);
       v128.store32_lane(stats + (<usize>r << 3), m, 0);
       v128.store32_lane(stats + (<usize>r << 3), variance, 0, 4);
       if (v128.any_true(isWide(variance, eps))) {
@@ -214,7 +216,8 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
     storeLanes(means, m, rest);
     storeLanes(means + step, variance, rest);
     const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
-    const scale = weight ? v128.load(weight + at) : f32x4.splat(1), offset = bias ? v128.load(bias + at) : f32x4.splat(0);
+    const scale = weight ? v128.load(weight + at) : f32x4.splat(1),
+      offset = bias ? v128.load(bias + at) : f32x4.splat(0);
     if (!n) continue;
     let from = x + first, to = out + first, i = n;
     do {
@@ -231,19 +234,23 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
       if (!(wide >> lane & 1)) continue;
       const own: usize = lane << 2, column = x + first + own;
       store<f32>(means + step + own, <f32>wideVariance(column, n, step, center ? wideMean(column, n, step) : 0));
-      wideNormalize(out + first + own, column, weight ? weight + at + own : 0, bias ? bias + at + own : 0, 0, n, step, center, eps);
+      wideNormalize(out + first + own, column, weight ? weight + at + own : 0, bias ? bias + at + own : 0, 0, n, step,
+        center, eps);
     }
   }
 }
 
 /** out = r·(dy − mean(dy) − x̂·mean(dy·x̂)), without centring r·(dy − x̂·mean(dy·x̂)). Units [begin, end). */
-export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u32, center: u32, eps: f32, begin: u32, end: u32): void {
+export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u32, center: u32, eps: f32, begin: u32,
+  end: u32): void
+{
   if (!n) return;
   if (inner == 1) {
     for (let r = begin; r < end; r++) {
       const offset = <usize>r * (n << 2);
       const row = x + offset, gradients = dy + offset, to = out + offset;
-      const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0), squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
+      const m = f32x4.splat(center ? <f32>(rowTotal(row, n) / n) : 0),
+        squares = f32x4.splat(<f32>(rowSquares(row, m, n) / n));
       const delta: f64 = v128.any_true(isFar(m, squares)) ? rowOffset(row, m, n) / n : 0;
       const variance = varianceOf(squares, f32x4.splat(<f32>delta)), rate = inverseRoot(variance, eps);
       const mean: f64 = center ? rowTotal(gradients, n) / n : 0, products = rowProducts(row, gradients, m, n);
@@ -268,7 +275,8 @@ export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u3
   for (let u = begin; u < end; u++) {
     const o = u / vectors, j = (u - o * vectors) << 2, rest = inner - j;
     const first = (<usize>o * n * inner + j) << 2;
-    const m = center ? columnMeans(x + first, n, step) : f32x4.splat(0), mean = center ? columnMeans(dy + first, n, step) : m;
+    const m = center ? columnMeans(x + first, n, step) : f32x4.splat(0),
+      mean = center ? columnMeans(dy + first, n, step) : m;
     const squares = columnSquares(x + first, m, n, step), delta = columnDeltas(x + first, m, squares, n, step);
     const variance = varianceOf(squares, delta), rate = inverseRoot(variance, eps);
     const products = f32x4.sub(columnProducts(x + first, dy + first, m, n, step), f32x4.mul(delta, mean));

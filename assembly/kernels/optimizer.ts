@@ -15,18 +15,15 @@
 import { fma, storeLanes } from "../simd";
 import { UpdateFlag } from "../opcodes";
 
-// @ts-ignore: decorator
 @inline
 function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
 
-// @ts-ignore: decorator
-@inline
 /** Where |x| is more than the float32 whose bits are `bits`, or x is NaN. */
+@inline
 function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), bits); }
 
-// @ts-ignore: decorator
-@inline
 /** x, or 0 where |x| is at most the float32 whose bits are `bits`. NaN stays. */
+@inline
 function flushed(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
 
 /** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. At most those of 2⁻⁸⁰. */
@@ -38,17 +35,16 @@ function least(a: f64, b: f64): v128 {
 /** The ε from which on the root of a mean of squares of 2⁻¹²⁰ does not show. */
 const COARSE: f64 = 5.820766091346741e-11;
 
-// @ts-ignore: decorator
-@inline
 /** The bits of the largest gradient whose square is 0. */
+@inline
 function leastRoot(eps: f64): v128 { return i32x4.splat((eps >= COARSE ? 127 - 56 : 127 - 75) << 23); }
 
-// @ts-ignore: decorator
-@inline
 /** The bits of the largest mean of squares that becomes 0. */
-function leastSquare(eps: f64): v128 { return i32x4.splat(eps >= COARSE ? (127 - 120) << 23 : eps > 0 ? 0x7fffff : -1); }
+@inline
+function leastSquare(eps: f64): v128 {
+  return i32x4.splat(eps >= COARSE ? (127 - 120) << 23 : eps > 0 ? 0x7fffff : -1);
+}
 
-// @ts-ignore: decorator
 @inline
 function square(d: v128, bits: v128): v128 {
   const g = flushed(d, bits);
@@ -72,9 +68,8 @@ function momentumProduct(beta1: f64, q: f64, t: u32): f64 {
   return product;
 }
 
-// @ts-ignore: decorator
-@inline
 /** The gradient to follow: g, or −g to maximize, plus decay·p. */
+@inline
 function direction(g: v128, p: v128, maximize: u32, decay: f64): v128 {
   if (maximize) g = f32x4.neg(g);
   return decay != 0 ? fma(splat(decay), p, g) : g;
@@ -84,8 +79,11 @@ function direction(g: v128, p: v128, maximize: u32, decay: f64): v128 {
  * b ← μ·b + (1 − τ)·g (b = g at the first step);  p ← p − lr·(g + μ·b  if nesterov, else b).
  * s0: b, or 0 where momentum μ is 0.
  */
-export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, momentum: f64, dampening: f64, decay: f64, begin: u32, end: u32): void {
-  const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening), low = least(lr, s0 ? 1 - dampening : 1);
+export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, momentum: f64, dampening: f64,
+  decay: f64, begin: u32, end: u32): void
+{
+  const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening),
+    low = least(lr, s0 ? 1 - dampening : 1);
   if (begin >= end) return;
   let i = begin;
   do {
@@ -107,7 +105,9 @@ export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u3
  * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ. Nadam (Dozat 2016) replaces m/(1 − β₁ᵗ) by
  * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m with μᵢ = β₁(1 − ½·qⁱ).
  */
-export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, beta1t: f64, beta2t: f64, t: u32, flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, q: f64, begin: u32, end: u32): void {
+export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, beta1t: f64, beta2t: f64, t: u32,
+  flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, q: f64, begin: u32, end: u32): void
+{
   const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), e = splat(eps);
   let ofGradient: f64 = 0, ofMean = 1 / (1 - beta1t);
   if (flags & UpdateFlag.Nadam) {
@@ -129,7 +129,8 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
     let w = v128.load(p + at);
     const d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay), low);
     if (decoupled) w = f32x4.mul(w, keep);
-    let m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d)), v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d, root)));
+    let m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d)),
+      v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d, root)));
     const moving = above(m, lowMean);
     m = v128.and(m, moving);
     let stays = above(v, lowSquare);
@@ -154,7 +155,9 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
  * with momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
  * s0: v, s1: b or 0, s2: a if centered.
  */
-export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
+export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64,
+  decay: f64, momentum: f64, begin: u32, end: u32): void
+{
   if (begin >= end) return;
   if (flags & UpdateFlag.Centered) {
     if (s1) rmsPropOf(true, true, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
@@ -163,10 +166,11 @@ export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr:
   else rmsPropOf(false, false, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
 }
 
-// @ts-ignore: decorator
-@inline
 /** A loop for each kind: with all kinds in one, V8 keeps too little in registers. */
-function rmsPropOf(isCentered: bool, hasMomentum: bool, p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void {
+@inline
+function rmsPropOf(isCentered: bool, hasMomentum: bool, p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64,
+  flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void
+{
   const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
   const low = least(lr, 1), normal = least(1, 1);
   const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
@@ -200,7 +204,9 @@ function rmsPropOf(isCentered: bool, hasMomentum: bool, p: usize, g: usize, s0: 
 }
 
 /** s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011). s0: s. */
-export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, eps: f64, decay: f64, lrDecay: f64, begin: u32, end: u32): void {
+export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, eps: f64, decay: f64,
+  lrDecay: f64, begin: u32, end: u32): void
+{
   const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), e = splat(eps), root = leastRoot(eps), low = least(1, 1);
   if (begin >= end) return;
   let i = begin;
@@ -215,8 +221,11 @@ export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags
 }
 
 /** p ← p·(1 − lr·decay) − lr·sign(β₁m + (1 − β₁)g);  m ← β₂m + (1 − β₂)g  (Chen et al. 2023, algorithm 2). s0: m. */
-export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: f64, beta2: f64, decay: f64, begin: u32, end: u32): void {
-  const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), keep = splat(1 - lr * decay);
+export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: f64, beta2: f64, decay: f64, begin: u32,
+  end: u32): void
+{
+  const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2),
+    keep = splat(1 - lr * decay);
   const low = least(1 - beta1, 1), lowMean = least(1 - beta2, beta1);
   const rate = splat(-lr), zero = f32x4.splat(0), bits = i32x4.splat(0x80000000);
   if (begin >= end) return;

@@ -9,17 +9,14 @@ import { fma } from "../simd";
  * Rows of a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add; without one, the
  * product takes another.
  */
-// @ts-ignore: decorator
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
 /** Columns of a tile, and of a packed panel of B. */
-// @ts-ignore: decorator
 @inline
 export const NR: usize = 8;
 
 /** Columns that `rowWide` takes at once. */
-// @ts-ignore: decorator
 @inline
 export const WIDE: usize = 32;
 
@@ -68,16 +65,19 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
  * C[6, NR] = A[6, k]·panel[k, NR] (+ C if load). The rows of A past `rows` repeat the last. k is `segments` ≥ 1 times kc; in A,
  * which may be an image, a segment begins `jump` bytes after the one before.
  */
-export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize, jump: usize, load: bool): void {
+export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
+  segments: usize, jump: usize, load: bool): void
+{
   micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
 /** The same for 4 rows. */
-export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize, jump: usize, load: bool): void {
+export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
+  segments: usize, jump: usize, load: bool): void
+{
   micro(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
-// @ts-ignore: decorator
 @inline
 function micro(
   six: bool,
@@ -230,16 +230,15 @@ function micro(
     b += skip;
   }
   storeRow(c, c00, c01, load);
-  storeRow((c += ldc), c10, c11, load);
-  storeRow((c += ldc), c20, c21, load);
-  storeRow((c += ldc), c30, c31, load);
+  storeRow(c += ldc, c10, c11, load);
+  storeRow(c += ldc, c20, c21, load);
+  storeRow(c += ldc, c30, c31, load);
   if (six) {
-    storeRow((c += ldc), c40, c41, load);
-    storeRow((c += ldc), c50, c51, load);
+    storeRow(c += ldc, c40, c41, load);
+    storeRow(c += ldc, c50, c51, load);
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function storeRow(c: usize, v0: v128, v1: v128, load: bool): void {
   if (load) {
@@ -283,7 +282,7 @@ export function rowDots(c: usize, a: usize, b: usize, ldb: usize, cols: usize, k
     c6 = fma(x, v128.and(v128.load(b6 + whole), mask), c6);
     c7 = fma(x, v128.and(v128.load(b7 + whole), mask), c7);
   }
-  for (const end = a + whole; a < end; ) {
+  for (const end = a + whole; a < end;) {
     x = v128.load(a);
     c0 = fma(x, v128.load(b0), c0);
     c1 = fma(x, v128.load(b1), c1);
@@ -308,14 +307,12 @@ export function rowDots(c: usize, a: usize, b: usize, ldb: usize, cols: usize, k
 }
 
 /** All ones in the first `count` lanes. */
-// @ts-ignore: decorator
 @inline
 function headMask(count: usize): v128 {
   return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>count));
 }
 
 /** [Σ a, Σ b, Σ c, Σ d] */
-// @ts-ignore: decorator
 @inline
 function sums(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
@@ -324,11 +321,12 @@ function sums(a: v128, b: v128, c: v128, d: v128): v128 {
 }
 
 /** c[WIDE] = a[k]·B[k, WIDE], a's elements `stepA` bytes apart. */
-export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void { wideRow(c, a, stepA, b, ldb, k); }
+export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
+  wideRow(c, a, stepA, b, ldb, k);
+}
 
-// @ts-ignore: decorator
-@inline
 /** The same without a call: for short k. */
+@inline
 export function wideRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
   let c0 = f32x4.splat(0);
   let c1 = c0;
@@ -364,9 +362,8 @@ export function rowNarrow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize
   narrowRow(c, a, stepA, b, ldb, cols, k);
 }
 
-// @ts-ignore: decorator
-@inline
 /** The same without a call: for short k. */
+@inline
 export function narrowRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
   const second: usize = cols > 4 ? 16 : 0;
   let c0 = f32x4.splat(0);

@@ -5,7 +5,10 @@ import { promoteHigh, storeLanes } from "../simd";
  * Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and its place row·width +
  * column in the image, the first where there are several. NaN counts as the largest. A window reads at least one pixel.
  */
-export function maxPool(out: usize, places: usize, x: usize, height: u32, width: u32, channels: u32, outHeight: u32, outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: i32, padLeft: i32, dilationH: u32, dilationW: u32, begin: u32, end: u32): void {
+export function maxPool(out: usize, places: usize, x: usize, height: u32, width: u32, channels: u32, outHeight: u32,
+  outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: i32, padLeft: i32, dilationH: u32,
+  dilationW: u32, begin: u32, end: u32): void
+{
   const pixelBytes = <usize>channels << 2;
   for (let r = begin; r < end; r++) {
     const j = r % outWidth, i = r / outWidth % outHeight, n = r / outWidth / outHeight;
@@ -34,19 +37,20 @@ export function maxPool(out: usize, places: usize, x: usize, height: u32, width:
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function bounded(v: i32, low: i32, high: i32): i32 { return v < low ? low : v > high ? high : v; }
 
-// @ts-ignore: decorator
-@inline
 /** Float64 pairs as four float32. */
+@inline
 function narrow(low: v128, high: v128): v128 {
   return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
 }
 
 /** Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the mean of each window, which reads at least one pixel. */
-export function avgPool(out: usize, x: usize, height: u32, width: u32, channels: u32, outHeight: u32, outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: i32, padLeft: i32, countPad: u32, begin: u32, end: u32): void {
+export function avgPool(out: usize, x: usize, height: u32, width: u32, channels: u32, outHeight: u32, outWidth: u32,
+  kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: i32, padLeft: i32, countPad: u32, begin: u32,
+  end: u32): void
+{
   const pixelBytes = <usize>channels << 2, rowBytes = <usize>width * pixelBytes;
   for (let r = begin; r < end; r++) {
     const j = r % outWidth, i = r / outWidth % outHeight, n = r / outWidth / outHeight;
@@ -66,13 +70,17 @@ export function avgPool(out: usize, x: usize, height: u32, width: u32, channels:
           high = f64x2.add(high, promoteHigh(v));
         }
       }
-      storeLanes(out + <usize>r * pixelBytes + (<usize>c << 2), narrow(f64x2.mul(low, rate), f64x2.mul(high, rate)), channels - c);
+      storeLanes(out + <usize>r * pixelBytes + (<usize>c << 2), narrow(f64x2.mul(low, rate), f64x2.mul(high, rate)),
+        channels - c);
     }
   }
 }
 
 /** Pixels [begin, end) of dx: [batch, height, width, channels]: Σ dy/n over the windows that read them, n as in `avgPool`. */
-export function avgPoolGrad(out: usize, dy: usize, height: u32, width: u32, channels: u32, outHeight: u32, outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: u32, padLeft: u32, countPad: u32, begin: u32, end: u32): void {
+export function avgPoolGrad(out: usize, dy: usize, height: u32, width: u32, channels: u32, outHeight: u32,
+  outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: u32, padLeft: u32, countPad: u32,
+  begin: u32, end: u32): void
+{
   const pixelBytes = <usize>channels << 2, whole = 1 / (<f64>kernelH * <f64>kernelW);
   for (let r = begin; r < end; r++) {
     // Places in the padded image, and the windows [i0, i1) × [j0, j1) over them.

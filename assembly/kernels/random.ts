@@ -31,9 +31,8 @@ function philox(state: usize, block: u32, attempt: u32 = 0): v128 {
   return v;
 }
 
-// @ts-ignore: decorator
-@inline
 /** Uniform in [0, 1) with 24 bits. */
+@inline
 function unit(words: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_u(i32x4.shr_u(words, 8)), f32x4.splat(5.9604644775390625e-8));
 }
@@ -47,7 +46,8 @@ export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u3
   for (let i = begin; i < end; i += 4) {
     const u = f32x4.mul(f32x4.add(f32x4.mul(unit(philox(state, i >> 2)), scale), start), unscale);
     // low + u·(high − low) may round up to high, which the interval excludes: low stands in.
-    storeLanes(out + (<usize>i << 2), v128.bitselect(shift, u, v128.and(f32x4.ge(u, limit), f32x4.gt(limit, shift))), end - i);
+    storeLanes(out + (<usize>i << 2), v128.bitselect(shift, u, v128.and(f32x4.ge(u, limit), f32x4.gt(limit, shift))),
+      end - i);
   }
 }
 
@@ -60,7 +60,8 @@ export function normal(out: usize, state: usize, mean: f32, std: f32, begin: u32
     const angle = f32x4.mul(f32x4.splat(6.283185307179586), i32x4.shuffle(u, u, 2, 3, 2, 3));
     const radius = f32x4.sqrt(f32x4.mul(f32x4.splat(-2), log<Same>(u1)));
     const turn = i32x4.shuffle(cos<Same>(angle), sin<Same>(angle), 0, 1, 6, 7);
-    storeLanes(out + (<usize>i << 2), f32x4.add(f32x4.mul(f32x4.mul(radius, turn), f32x4.splat(std)), f32x4.splat(mean)), end - i);
+    storeLanes(out + (<usize>i << 2),
+      f32x4.add(f32x4.mul(f32x4.mul(radius, turn), f32x4.splat(std)), f32x4.splat(mean)), end - i);
   }
 }
 
@@ -87,7 +88,7 @@ export function randomInteger(out: usize, state: usize, low: i32, range: u32, be
   for (let i = begin; i < end; i += 4) {
     let words = philox(state, i >> 2), results = words;
     if (range) {
-      for (let attempt = 1; ; attempt++) {
+      for (let attempt = 1;; attempt++) {
         const p0 = i64x2.extmul_low_i32x4_u(words, ranges), p1 = i64x2.extmul_high_i32x4_u(words, ranges);
         results = v128.shuffle<i32>(p0, p1, 1, 3, 5, 7);
         const rejected = i32x4.lt_u(v128.shuffle<i32>(p0, p1, 0, 2, 4, 6), biased);

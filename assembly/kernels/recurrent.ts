@@ -14,7 +14,6 @@ import { copyPanel, MR, NR, transpose } from "./pack";
 const TILE: usize = 256;
 
 /** Gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
-// @ts-ignore: decorator
 @inline
 function gatesOf(op: Op): u32 {
   return op == Op.Lstm || op == Op.LstmGrad ? 4 : op == Op.Gru || op == Op.GruGrad ? 3 : 1;
@@ -37,13 +36,16 @@ function rowBytes(gates: u32, hidden: u32): usize {
 }
 
 /** C[rows, n] = A[rows, k]·B (+ C if load), B in panels of NR columns for each block of k. */
-function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usize, k: usize, panel: usize, load: bool, scratch: usize): void {
+function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usize, k: usize, panel: usize, load: bool,
+  scratch: usize): void
+{
   for (let pc: usize = 0; pc < k; pc += KC) {
     const kc = min(KC, k - pc);
     for (let j: usize = 0; j < n; j += NR, panel += kc * NR * 4) {
       for (let i: usize = 0, own: usize = 0; i < rows; i += own) {
         own = tileRows(rows - i);
-        tile(c + i * ldc + (j << 2), ldc, a + i * lda + (pc << 2), lda, own, min(NR, n - j), panel, kc, 1, 0, 0, Activation.None, load || pc > 0, scratch);
+        tile(c + i * ldc + (j << 2), ldc, a + i * lda + (pc << 2), lda, own, min(NR, n - j), panel, kc, 1, 0, 0,
+          Activation.None, load || pc > 0, scratch);
       }
     }
   }
@@ -61,14 +63,12 @@ function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): voi
   }
 }
 
-// @ts-ignore: decorator
-@inline
 /** What a gate's activation is taken of: from the input, from the state, and the bias of the latter (or 0). */
+@inline
 function gate(x: usize, g: usize, bias: usize, at: usize): v128 {
   return f32x4.add(v128.load(x + at), hiddenPart(g, bias, at));
 }
 
-// @ts-ignore: decorator
 @inline
 function hiddenPart(g: usize, bias: usize, at: usize): v128 {
   return bias ? f32x4.add(v128.load(g + at), v128.load(bias + at)) : v128.load(g + at);
@@ -115,24 +115,25 @@ function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: us
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>index << 2)); }
 
 /** Whether step t belongs to sequence b. */
-// @ts-ignore: decorator
 @inline
 function isActive(lengths: usize, b: u32, t: u32): bool {
   return !lengths || <i32>t < load<i32>(lengths + (<usize>b << 2));
 }
 
 export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
-  const steps = <u32>word(at, Recurrent.steps), batch = <u32>word(at, Recurrent.batch), hidden = <u32>word(at, Recurrent.hidden);
+  const steps = <u32>word(at, Recurrent.steps), batch = <u32>word(at, Recurrent.batch),
+    hidden = <u32>word(at, Recurrent.hidden);
   const begin = shareBegin(batch, <u32>MR, thread, threads), end = shareBegin(batch, <u32>MR, thread + 1, threads);
   if (begin >= end) return;
   const stepRows = word(at, Recurrent.stepRows), batchRows = word(at, Recurrent.batchRows);
-  const y = word(at, Recurrent.y), c = word(at, Recurrent.c), saved = word(at, Recurrent.saved), x = word(at, Recurrent.x);
-  const bias = word(at, Recurrent.bias), h0 = word(at, Recurrent.h0), c0 = word(at, Recurrent.c0), lengths = word(at, Recurrent.lengths);
+  const y = word(at, Recurrent.y), c = word(at, Recurrent.c), saved = word(at, Recurrent.saved),
+    x = word(at, Recurrent.x);
+  const bias = word(at, Recurrent.bias), h0 = word(at, Recurrent.h0), c0 = word(at, Recurrent.c0),
+    lengths = word(at, Recurrent.lengths);
   const rectify = <u32>word(at, Recurrent.rectify), reverse = word(at, Recurrent.reverse);
   const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, ldg = rowBytes(gates, hidden);
   const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, batch, hidden);
@@ -175,7 +176,9 @@ function rnnCellGrad(dx: usize, dh: usize, dy: usize, y: usize, n: u32, rectify:
 }
 
 /** dc ← dc + dh·o·(1 − tanh² c), then each gate's part through its activation; what is left for the step before is dc·f. */
-function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, saved: usize, c: usize, c0: usize, n: u32): void {
+function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, saved: usize, c: usize, c0: usize,
+  n: u32): void
+{
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
     const rest = n - j, at: usize = j << 2, atF = at + ld, atG = atF + ld, atO = atG + ld;
@@ -197,7 +200,8 @@ function gruCellGrad(dx: usize, dg: usize, dh: usize, dy: usize, saved: usize, h
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
     const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
-    const r = v128.load(saved + at), z = v128.load(saved + atZ), u = v128.load(saved + atN), part = v128.load(saved + atN + ld);
+    const r = v128.load(saved + at), z = v128.load(saved + atZ), u = v128.load(saved + atN),
+      part = v128.load(saved + atN + ld);
     const d = f32x4.add(v128.load(dh + at), v128.load(dy + at));
     const du = tanhGrad(f32x4.sub(d, f32x4.mul(d, z)), u);
     const dr = sigmoidGrad(f32x4.mul(du, part), r), dz = sigmoidGrad(f32x4.mul(d, f32x4.sub(v128.load(h0 + at), u)), z);
@@ -221,16 +225,21 @@ function addRow(to: usize, from: usize, n: u32): void {
 
 /** dh and dc: [batch, hidden] carry the gradient from step to step, and end as those of h0 and c0, if there are such. */
 export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): void {
-  const steps = <u32>word(at, RecurrentGrad.steps), batch = <u32>word(at, RecurrentGrad.batch), hidden = <u32>word(at, RecurrentGrad.hidden);
+  const steps = <u32>word(at, RecurrentGrad.steps), batch = <u32>word(at, RecurrentGrad.batch),
+    hidden = <u32>word(at, RecurrentGrad.hidden);
   const begin = shareBegin(batch, <u32>MR, thread, threads), end = shareBegin(batch, <u32>MR, thread + 1, threads);
   if (begin >= end) return;
   const stepRows = word(at, RecurrentGrad.stepRows), batchRows = word(at, RecurrentGrad.batchRows);
-  const dx = word(at, RecurrentGrad.dx), dg = word(at, RecurrentGrad.dg), dh = word(at, RecurrentGrad.dh), dc = word(at, RecurrentGrad.dc);
+  const dx = word(at, RecurrentGrad.dx), dg = word(at, RecurrentGrad.dg), dh = word(at, RecurrentGrad.dh),
+    dc = word(at, RecurrentGrad.dc);
   const dy = word(at, RecurrentGrad.dy), dcs = word(at, RecurrentGrad.dcs), saved = word(at, RecurrentGrad.saved);
-  const y = word(at, RecurrentGrad.y), c = word(at, RecurrentGrad.c), h0 = word(at, RecurrentGrad.h0), c0 = word(at, RecurrentGrad.c0);
-  const lengths = word(at, RecurrentGrad.lengths), rectify = <u32>word(at, RecurrentGrad.rectify), reverse = word(at, RecurrentGrad.reverse);
+  const y = word(at, RecurrentGrad.y), c = word(at, RecurrentGrad.c), h0 = word(at, RecurrentGrad.h0),
+    c0 = word(at, RecurrentGrad.c0);
+  const lengths = word(at, RecurrentGrad.lengths), rectify = <u32>word(at, RecurrentGrad.rectify),
+    reverse = word(at, RecurrentGrad.reverse);
   const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden;
-  const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, batch, hidden), packed = scratch + TILE;
+  const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, batch, hidden),
+    packed = scratch + TILE;
   pack(packed, word(at, RecurrentGrad.w), hidden, n, false);
   const zeros = packed + packedBytes(gates, hidden);
   memory.fill(zeros, 0, row);
@@ -242,18 +251,25 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
     const t = reverse ? s : steps - 1 - s, last = s + 1 == steps;
     const first = t * stepRows, before = (reverse ? t + 1 : t - 1) * stepRows;
     for (let b = begin; b < end; b++) {
-      const r = first + b * batchRows, own = b * row, dxb = dx + r * row * gates, dyb = dy + r * row, kept = saved + r * row * 4;
+      const r = first + b * batchRows, own = b * row, dxb = dx + r * row * gates, dyb = dy + r * row,
+        kept = saved + r * row * 4;
       const previous = (before + b * batchRows) * row, first0 = h0 ? own : 0;
       if (!isActive(lengths, b, t)) {
         memory.fill(dxb, 0, row * gates);
         if (op == Op.GruGrad) memory.fill(dg + r * row * gates, 0, row * gates);
         addRow(dh + own, dyb, hidden);
         if (dcs) addRow(dc + own, dcs + r * row, hidden);
-      } else if (op == Op.LstmGrad) lstmCellGrad(dxb, dh + own, dc + own, dyb, dcs ? dcs + r * row : 0, kept, c + r * row, last ? (c0 ? c0 : zeros) + first0 : c + previous, hidden);
-      else if (op == Op.GruGrad) gruCellGrad(dxb, dg + r * row * gates, dh + own, dyb, kept, last ? (h0 ? h0 : zeros) + first0 : y + previous, hidden);
+      } else if (op == Op.LstmGrad)
+        lstmCellGrad(dxb, dh + own, dc + own, dyb, dcs ? dcs + r * row : 0, kept, c + r * row,
+          last ? (c0 ? c0 : zeros) + first0 : c + previous, hidden);
+      else if (op == Op.GruGrad)
+        gruCellGrad(dxb, dg + r * row * gates, dh + own, dyb, kept, last ? (h0 ? h0 : zeros) + first0 : y + previous,
+          hidden);
       else rnnCellGrad(dxb, dh + own, dyb, y + r * row, hidden, rectify);
     }
     const ld = batchRows * n << 2;
-    if (!last || h0) product(dh + begin * row, row, dz + (first * n << 2) + begin * ld, ld, end - begin, hidden, n, packed, true, scratch);
+    if (!last || h0)
+      product(dh + begin * row, row, dz + (first * n << 2) + begin * ld, ld, end - begin, hidden, n, packed, true,
+        scratch);
   }
 }

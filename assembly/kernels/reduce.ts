@@ -39,9 +39,8 @@ const COLUMN_BLOCK: u32 = 32;
   @inline at(x: v128, y: v128): v128 { return i32x4.eq(x, y); }
 }
 
-// @ts-ignore: decorator
-@inline
 /** Where to cut n > block in two: the largest block·2ᵏ below n. */
+@inline
 function cut(n: u32, block: u32): u32 { return block << (31 - clz<u32>((n - 1) / block)); }
 
 /** Four partial folds of n contiguous elements, one per lane. */
@@ -66,9 +65,8 @@ function rowLanes<F>(x: usize, n: u32): v128 {
   return f.of(f.of(a, b), f.of(c, d));
 }
 
-// @ts-ignore: decorator
-@inline
 /** The fold of n contiguous elements, in every lane. */
+@inline
 function foldRow<F>(x: usize, n: u32): v128 {
   const f = changetype<F>(0);
   const v = rowLanes<F>(x, n);
@@ -124,7 +122,6 @@ export function rowTotal(x: usize, n: u32): f64 {
 }
 
 /** Σ of 4·vectors neighbouring columns of n rows, as float64 to `to`; rows are read once. Not finite only if an element is not. */
-// @ts-ignore: decorator
 @inline
 function columnTotals(to: usize, x: usize, n: u32, stride: usize, vectors: usize): void {
   const end = to + (vectors << 5);
@@ -152,22 +149,19 @@ function storeTotals(out: usize, from: usize, divisor: f64, count: u32): void {
 }
 
 /** How many pieces of length `piece` n is cut into; the last may be shorter. */
-// @ts-ignore: decorator
 @inline
 export function piecesOf(n: u32, piece: u32): u32 {
   return piece < n ? (n + piece - 1) / piece : 1;
 }
 
-// @ts-ignore: decorator
 @inline
 function shorter(a: u32, b: u32): u32 { return a < b ? a : b; }
 
-// @ts-ignore: decorator
-@inline
 /**
  * [outer, n, inner] → [outer, pieces of n, inner], each folded apart (one piece: all of n). The share [begin, end) counts pieces where
  * inner = 1, else groups of four columns (quads) of all pieces.
  */
+@inline
 function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   for (let q = begin; q < end; q++) {
@@ -175,7 +169,8 @@ function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u3
     const o = p / pieces, first = (p - o * pieces) * piece;
     const from = x + (((<usize>o * n + first) * inner + column) << 2), length = shorter(piece, n - first);
     if (inner == 1) v128.store32_lane(out + (<usize>p << 2), foldRow<F>(from, length), 0);
-    else storeLanes(out + ((<usize>p * inner + column) << 2), foldColumns<F>(from, length, <usize>inner << 2), inner - column);
+    else storeLanes(out + ((<usize>p * inner + column) << 2), foldColumns<F>(from, length, <usize>inner << 2),
+        inner - column);
   }
 }
 
@@ -183,7 +178,9 @@ function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u3
  * Σ / divisor of float32, shared as `fold`; `stack` is scratch. Of several pieces, each leaves its sum as float64, undivided:
  * [outer, pieces, inner].
  */
-export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, stack: usize, begin: u32, end: u32): void {
+export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, stack: usize, begin: u32,
+  end: u32): void
+{
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
   while (begin < end) {
     const p = begin / quads, column = (begin - p * quads) << 2;
@@ -204,7 +201,8 @@ export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, diviso
       vectors = 4;
     } else columnTotals(stack, from, length, <usize>inner << 2, 1);
     if (pieces > 1) memory.copy(out + (to << 3), stack, <usize>shorter(rest, 4 * vectors) << 3);
-    else for (let i: u32 = 0; i < vectors; i++) storeTotals(out + ((to + 4 * i) << 2), stack + (<usize>i << 5), divisor, rest - 4 * i);
+    else for (let i: u32 = 0; i < vectors; i++)
+        storeTotals(out + ((to + 4 * i) << 2), stack + (<usize>i << 5), divisor, rest - 4 * i);
     begin += vectors;
   }
 }
@@ -257,7 +255,11 @@ function firstOf<F>(x: usize, n: u32): u32 {
 export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const row = x + ((<usize>r * n) << 2);
-    const at = least ? (integer ? firstOf<MinInt>(row, n) : firstOf<Min>(row, n)) : integer ? firstOf<MaxInt>(row, n) : firstOf<Max>(row, n);
+    const at = least
+      ? (integer ? firstOf<MinInt>(row, n) : firstOf<Min>(row, n))
+      : integer
+      ? firstOf<MaxInt>(row, n)
+      : firstOf<Max>(row, n);
     store<u32>(out + (<usize>r << 2), at);
   }
 }
@@ -266,7 +268,9 @@ export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u3
  * Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads as `fold` does.
  * Those of float32 run in float64, those of int32 modulo 2³².
  */
-export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, integer: u32, begin: u32, end: u32): void {
+export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, integer: u32, begin: u32,
+  end: u32): void
+{
   const quads = (inner + 3) >> 2;
   const stride: isize = reverse ? -(<isize>inner << 2) : <isize>inner << 2;
   for (let q = begin; q < end; q++) {

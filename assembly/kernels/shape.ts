@@ -38,7 +38,8 @@ export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: us
     let i: u32 = 0;
     for (; i + 4 <= n; i += 4) {
       const p = from + i * stride, q = to + (<usize>i << 2);
-      const a = v128.load(p), b = v128.load(p + stride), c = v128.load(p + (stride << 1)), d = v128.load(p + stride * 3);
+      const a = v128.load(p), b = v128.load(p + stride), c = v128.load(p + (stride << 1)),
+        d = v128.load(p + stride * 3);
       const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), AB = i32x4.shuffle(a, b, 2, 6, 3, 7);
       const cd = i32x4.shuffle(c, d, 0, 4, 1, 5), CD = i32x4.shuffle(c, d, 2, 6, 3, 7);
       v128.store(q, i64x2.shuffle(ab, cd, 0, 2));
@@ -58,7 +59,9 @@ export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: us
  * Copies over `rank` dimensions described by the words at `dims` (opcodes.ts: StridedCopy).
  * The share [begin, end) counts rows, or, where the two innermost dimensions are a transposition, bands of 16 of them.
  */
-export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, dims: usize, begin: u32, end: u32): void {
+export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, dims: usize, begin: u32,
+  end: u32): void
+{
   const inner = dims + (((rank - 1) * Dim.words) << 2);
   const n = load<u32>(inner, Dim.size << 2);
   const outStride = load<i32>(inner, Dim.first << 2), stride = load<i32>(inner, Dim.second << 2);
@@ -74,11 +77,11 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
     return;
   }
   for (let r = begin; r < end; r++) {
-    copyRow(out + offsetAt(r, dims, inner, Dim.first), x + offsetAt(r, dims, inner, Dim.second), n, elementBytes, outStride, stride);
+    copyRow(out + offsetAt(r, dims, inner, Dim.first), x + offsetAt(r, dims, inner, Dim.second), n, elementBytes,
+      outStride, stride);
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function bandsOf(rows: u32): u32 { return (rows + BAND - 1) / BAND; }
 
@@ -105,14 +108,19 @@ export function cast(out: usize, x: usize, from: Type, to: Type, begin: u32, end
     const p = x + i * fromBytes, q = out + i * toBytes;
     let v: v128;
     // To int32 lanes first (a float that becomes bool becomes its test) …
-    if (from == Type.Float32) v = to == Type.Bool ? f32x4.ne(v128.load(p), f32x4.splat(0)) : i32x4.trunc_sat_f32x4_s(v128.load(p));
+    if (from == Type.Float32)
+      v = to == Type.Bool
+        ? f32x4.ne(v128.load(p), f32x4.splat(0))
+        : i32x4.trunc_sat_f32x4_s(v128.load(p));
     else if (from == Type.Int32) v = v128.load(p);
     else v = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
     // … then to what is asked.
     if (to == Type.Float32) storeLanes(q, f32x4.convert_i32x4_s(v), end - i);
     else if (to == Type.Int32) storeLanes(q, v, end - i);
     else {
-      const low = to == Type.Bool ? v128.and(i32x4.ne(v, i32x4.splat(0)), i32x4.splat(1)) : v128.and(v, i32x4.splat(255));
+      const low = to == Type.Bool
+        ? v128.and(i32x4.ne(v, i32x4.splat(0)), i32x4.splat(1))
+        : v128.and(v, i32x4.splat(255));
       storeBytes(q, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_u(low, low), low), end - i);
     }
   }

@@ -7,9 +7,8 @@ import { exp, expm1, log1p } from "../math";
 import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
 import { maxRow, rowTotal, sumRow } from "./reduce";
 
-// @ts-ignore: decorator
-@inline
 /** Where the block of a sum that begins at i ends. */
+@inline
 function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOCK : n; }
 
 /**
@@ -35,7 +34,8 @@ function logSumExp(x: usize, n: u32, top: f32): f32 {
     }
     total = addPairs(total, part);
   }
-  const others = i32x4.extract_lane(tops, 0) + i32x4.extract_lane(tops, 1) + i32x4.extract_lane(tops, 2) + i32x4.extract_lane(tops, 3) - 1;
+  const others = i32x4.extract_lane(tops, 0) + i32x4.extract_lane(tops, 1) + i32x4.extract_lane(tops, 2)
+    + i32x4.extract_lane(tops, 3) - 1;
   const rest = pairSum(total) + <f64>others;
   return f32x4.extract_lane(log1p(f32x4.splat(<f32>rest)), 0);
 }
@@ -144,7 +144,8 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
       continue;
     }
     for (let i: u32 = 0; i < n; i += 4) {
-      const p: usize = at + (i << 2), logP = v128.load(y + p), d = v128.load(dy + p), probability = exp(logP), likely = f32x4.gt(probability, half);
+      const p: usize = at + (i << 2), logP = v128.load(y + p), d = v128.load(dy + p), probability = exp(logP),
+        likely = f32x4.gt(probability, half);
       let dx = fma(probability, f32x4.neg(total), d);
       if (i32x4.bitmask(likely)) {
         const rest = f32x4.add(f32x4.mul(d, expm1(logP)), f32x4.mul(probability, f32x4.sub(total, d)));
@@ -160,7 +161,9 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
  * loss[r] = l + (m − logits[r, label[r]]). All are 0 where label = ignoreIndex, whatever the logits are.
  * A label outside 0…classes−1 gives NaN; nothing is read out of bounds.
  */
-export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usize, classes: u32, ignoreIndex: i32, begin: u32, end: u32): void {
+export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usize, classes: u32, ignoreIndex: i32,
+  begin: u32, end: u32): void
+{
   for (let r = begin; r < end; r++) {
     const row = logits + ((<usize>r * classes) << 2), at: usize = <usize>r << 2;
     const label = load<i32>(labels + at);
@@ -180,7 +183,9 @@ export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usi
  * dx[r] = dy[r]·(softmax(logits[r]) − onehot(label[r])), at the label by expm1 of its log-probability, which keeps the digits of
  * 1 − p. Exactly 0 where label = ignoreIndex or dy[r] = 0, whatever the logits are.
  */
-export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: usize, lse: usize, classes: u32, ignoreIndex: i32, begin: u32, end: u32): void {
+export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: usize, lse: usize, classes: u32,
+  ignoreIndex: i32, begin: u32, end: u32): void
+{
   for (let r = begin; r < end; r++) {
     const row: usize = (<usize>r * classes) << 2, at: usize = <usize>r << 2;
     const label = load<i32>(labels + at), scale = load<f32>(dy + at);
@@ -205,7 +210,9 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
  * loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets, of which 0 takes no part, whatever its logit is;
  * lse[r] = [m, l] as above. All are 0 where all of the target is 0.
  */
-export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32, end: u32): void {
+export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32,
+  end: u32): void
+{
   const zero = f32x4.splat(0);
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * classes) << 2;
@@ -238,9 +245,12 @@ export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target:
  * softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal logits and equal targets give 0.
  * Exactly 0 where dy[r] or all of the target is 0, whatever the logits are.
  */
-export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, target: usize, lse: usize, classes: u32, begin: u32, end: u32): void {
+export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, target: usize, lse: usize, classes: u32,
+  begin: u32, end: u32): void
+{
   for (let r = begin; r < end; r++) {
-    const at: usize = (<usize>r * classes) << 2, scale = load<f32>(dy + (<usize>r << 2)), total = rowTotal(target + at, classes);
+    const at: usize = (<usize>r * classes) << 2, scale = load<f32>(dy + (<usize>r << 2)),
+      total = rowTotal(target + at, classes);
     if (scale == 0 || (total == 0 && isZeroRow(target + at, classes))) {
       memory.fill(out + at, 0, <usize>classes << 2);
       continue;
@@ -250,7 +260,8 @@ export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, targe
     const rate = f64x2.splat(total / sumExp(out + at, logits + at, classes, load<f32>(lse + (<usize>r << 3))));
     for (let i: u32 = 0; i < classes; i += 4) {
       const p: usize = at + (i << 2), t = v128.load(target + p), most = f32x4.gt(t, half);
-      const e = v128.load(out + p), low = f64x2.mul(f64x2.promote_low_f32x4(e), rate), high = f64x2.mul(promoteHigh(e), rate);
+      const e = v128.load(out + p), low = f64x2.mul(f64x2.promote_low_f32x4(e), rate),
+        high = f64x2.mul(promoteHigh(e), rate);
       let d = f32x4.sub(i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2), t);
       const logP = f32x4.sub(f32x4.sub(v128.load(logits + p), m), l);
       if (i32x4.bitmask(most)) d = v128.bitselect(f32x4.add(f32x4.mul(expm1(logP), mass), f32x4.sub(mass, t)), d, most);

@@ -11,30 +11,25 @@ import { Op } from "../opcodes";
 const SELU_ALPHA: f32 = 1.6732632423543772;
 const SELU_SCALE: f32 = 1.0507009873554805;
 
-// @ts-ignore: decorator
 @inline
 function splat(x: f32): v128 { return f32x4.splat(x); }
 
-// @ts-ignore: decorator
-@inline
 /** where(mask, a, b). */
+@inline
 function select(mask: v128, a: v128, b: v128): v128 { return v128.bitselect(a, b, mask); }
 
-// @ts-ignore: decorator
-@inline
 /** max(0, min(6, x + 3))/6: unlike x/6 + 1/2, it keeps its digits near −3, where x + 3 is exact. At most 1 ulp. */
+@inline
 function hardSigmoidOf(x: v128): v128 {
   return f32x4.div(f32x4.min(splat(6), f32x4.max(splat(0), f32x4.add(x, splat(3)))), splat(6));
 }
 
-// @ts-ignore: decorator
-@inline
 /** x where it is positive (or NaN), `otherwise` elsewhere. */
+@inline
 function positiveOr(x: v128, otherwise: v128): v128 { return select(f32x4.le(x, splat(0)), otherwise, x); }
 
-// @ts-ignore: decorator
-@inline
 /** out[i] = f(x[i]; p, q). */
+@inline
 function map1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
   const pp = splat(p), qq = splat(q);
@@ -48,9 +43,8 @@ function map1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): vo
   } while (i < end);
 }
 
-// @ts-ignore: decorator
-@inline
 /** As map1, for an f of few instructions: unrolled, so that the loop does not cost more than its work. */
+@inline
 function stream1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
   const pp = splat(p), qq = splat(q);
@@ -66,9 +60,8 @@ function stream1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32):
   for (; rest > 0; rest -= 4, out += 16, x += 16) storeLanes(out, f.of(v128.load(x), pp, qq), rest);
 }
 
-// @ts-ignore: decorator
-@inline
 /** As zip, for an f of few instructions. */
+@inline
 function stream2<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
   const pp = splat(p), qq = splat(q);
@@ -80,12 +73,12 @@ function stream2<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32
     v128.store(out, f.of(v128.load(a), v128.load(b), pp, qq));
     v128.store(out, f.of(v128.load(a, 16), v128.load(b, 16), pp, qq), 16);
   }
-  for (; rest > 0; rest -= 4, out += 16, a += 16, b += 16) storeLanes(out, f.of(v128.load(a), v128.load(b), pp, qq), rest);
+  for (; rest > 0; rest -= 4, out += 16, a += 16, b += 16)
+    storeLanes(out, f.of(v128.load(a), v128.load(b), pp, qq), rest);
 }
 
-// @ts-ignore: decorator
-@inline
 /** out[i] = f(a[i], b[i]; p, q). */
+@inline
 function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
   const pp = splat(p), qq = splat(q);
@@ -100,7 +93,13 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 
 @final class Neg { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.neg(x); } }
 @final class Abs { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.abs(x); } }
-@final class Sign { @inline of(x: v128, p: v128, q: v128): v128 { return select(f32x4.ne(x, x), x, v128.or(v128.and(f32x4.gt(f32x4.abs(x), splat(0)), splat(1)), v128.and(x, splat(-0.0)))); } }
+@final class Sign {
+  @inline
+  of(x: v128, p: v128, q: v128): v128 {
+    return select(f32x4.ne(x, x), x,
+      v128.or(v128.and(f32x4.gt(f32x4.abs(x), splat(0)), splat(1)), v128.and(x, splat(-0.0))));
+  }
+}
 @final class Square { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.mul(x, x); } }
 @final class Sqrt { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.sqrt(x); } }
 @final class Rsqrt { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.div(splat(1), f32x4.sqrt(x)); } }
@@ -119,7 +118,12 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 @final class Relu { @inline of(x: v128, p: v128, q: v128): v128 { return math.relu(x); } }
 @final class LeakyRelu { @inline of(x: v128, p: v128, q: v128): v128 { return positiveOr(x, f32x4.mul(p, x)); } }
 @final class Elu { @inline of(x: v128, p: v128, q: v128): v128 { return positiveOr(x, f32x4.mul(p, math.expm1(x))); } }
-@final class Selu { @inline of(x: v128, p: v128, q: v128): v128 { return f32x4.mul(splat(SELU_SCALE), positiveOr(x, f32x4.mul(splat(SELU_ALPHA), math.expm1(x)))); } }
+@final class Selu {
+  @inline
+  of(x: v128, p: v128, q: v128): v128 {
+    return f32x4.mul(splat(SELU_SCALE), positiveOr(x, f32x4.mul(splat(SELU_ALPHA), math.expm1(x))));
+  }
+}
 @final class Gelu { @inline of(x: v128, p: v128, q: v128): v128 { return math.gelu(x); } }
 @final class GeluTanh { @inline of(x: v128, p: v128, q: v128): v128 { return math.geluTanh(x); } }
 @final class Silu { @inline of(x: v128, p: v128, q: v128): v128 { return math.silu(x); } }
@@ -136,79 +140,231 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
 @final class SigmoidGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return math.sigmoidGrad(dy, y); } }
 @final class ReluGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return math.reluGrad(dy, y); } }
 /** dy, or p·dy where x ≤ 0. */
-@final class LeakyReluGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return select(f32x4.gt(x, splat(0)), dy, f32x4.mul(p, dy)); } }
+@final class LeakyReluGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return select(f32x4.gt(x, splat(0)), dy, f32x4.mul(p, dy));
+  }
+}
 /** dy, or dy·(y + p) where y ≤ 0, since p·eˣ = y + p. */
-@final class EluGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return select(f32x4.gt(y, splat(0)), dy, f32x4.mul(dy, f32x4.add(y, p))); } }
+@final class EluGrad {
+  @inline
+  of(dy: v128, y: v128, p: v128, q: v128): v128 {
+    return select(f32x4.gt(y, splat(0)), dy, f32x4.mul(dy, f32x4.add(y, p)));
+  }
+}
 /** dy·λ, or dy·(y + λα) where y ≤ 0. */
-@final class SeluGrad { @inline of(dy: v128, y: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, select(f32x4.gt(y, splat(0)), splat(SELU_SCALE), f32x4.add(y, splat(SELU_SCALE * SELU_ALPHA)))); } }
+@final class SeluGrad {
+  @inline
+  of(dy: v128, y: v128, p: v128, q: v128): v128 {
+    return f32x4.mul(dy,
+      select(f32x4.gt(y, splat(0)), splat(SELU_SCALE), f32x4.add(y, splat(SELU_SCALE * SELU_ALPHA))));
+  }
+}
 /** dy·(Φ(x) + x·φ(x)). */
-@final class GeluGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, math.geluGrad(x)); } }
+@final class GeluGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return f32x4.mul(dy, math.geluGrad(x));
+  }
+}
 /** dy·d gelu_tanh(x)/dx. */
-@final class GeluTanhGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, math.geluTanhGrad(x)); } }
+@final class GeluTanhGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return f32x4.mul(dy, math.geluTanhGrad(x));
+  }
+}
 /** dy·σ(x)·(1 + x·(1 − σ(x))). */
-@final class SiluGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, math.siluGrad(x)); } }
+@final class SiluGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return f32x4.mul(dy, math.siluGrad(x));
+  }
+}
 /** dy·d mish(x)/dx. */
-@final class MishGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, math.mishGrad(x)); } }
+@final class MishGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return f32x4.mul(dy, math.mishGrad(x));
+  }
+}
 /** dy/6 inside (−3, 3). */
-@final class HardSigmoidGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(f32x4.div(dy, splat(6)), f32x4.lt(f32x4.abs(x), splat(3))); } }
+@final class HardSigmoidGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return v128.and(f32x4.div(dy, splat(6)), f32x4.lt(f32x4.abs(x), splat(3)));
+  }
+}
 /** dy·(2x + 3)/6 inside (−3, 3), dy above, 0 below. */
-@final class HardSwishGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return f32x4.mul(dy, select(f32x4.lt(f32x4.abs(x), splat(3)), f32x4.div(f32x4.add(f32x4.add(x, x), splat(3)), splat(6)), v128.and(splat(1), f32x4.gt(x, splat(0))))); } }
+@final class HardSwishGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return f32x4.mul(dy,
+      select(f32x4.lt(f32x4.abs(x), splat(3)), f32x4.div(f32x4.add(f32x4.add(x, x), splat(3)), splat(6)),
+        v128.and(splat(1), f32x4.gt(x, splat(0)))));
+  }
+}
 /** dy where p < x < q. */
-@final class HardTanhGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(dy, v128.and(f32x4.gt(x, p), f32x4.lt(x, q))); } }
+@final class HardTanhGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return v128.and(dy, v128.and(f32x4.gt(x, p), f32x4.lt(x, q)));
+  }
+}
 /** dy where p ≤ x ≤ q. */
-@final class ClampGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return v128.and(dy, v128.and(f32x4.ge(x, p), f32x4.le(x, q))); } }
+@final class ClampGrad {
+  @inline
+  of(dy: v128, x: v128, p: v128, q: v128): v128 {
+    return v128.and(dy, v128.and(f32x4.ge(x, p), f32x4.le(x, q)));
+  }
+}
 
 // Each kernel is exported under its own name, for tests and benches. asc folds small ones into their dispatcher even so,
 // where one big function would wait long for V8's optimizing tier; unrolled, they are too large for that
 // (test/package/emitted.test.ts watches).
-export function neg(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Neg>(out, x, begin, end, p, q); }
-export function abs(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Abs>(out, x, begin, end, p, q); }
-export function sign(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Sign>(out, x, begin, end, p, q); }
-export function square(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Square>(out, x, begin, end, p, q); }
-export function sqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Sqrt>(out, x, begin, end, p, q); }
-export function rsqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Rsqrt>(out, x, begin, end, p, q); }
-export function reciprocal(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Reciprocal>(out, x, begin, end, p, q); }
-export function exp(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Exp>(out, x, begin, end, p, q); }
-export function expm1(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Expm1>(out, x, begin, end, p, q); }
-export function log(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Log>(out, x, begin, end, p, q); }
-export function log1p(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Log1p>(out, x, begin, end, p, q); }
-export function sin(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Sin>(out, x, begin, end, p, q); }
-export function cos(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Cos>(out, x, begin, end, p, q); }
-export function tan(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Tan>(out, x, begin, end, p, q); }
-export function tanh(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Tanh>(out, x, begin, end, p, q); }
-export function sigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Sigmoid>(out, x, begin, end, p, q); }
-export function logSigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<LogSigmoid>(out, x, begin, end, p, q); }
-export function softplus(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Softplus>(out, x, begin, end, p, q); }
-export function relu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Relu>(out, x, begin, end, p, q); }
-export function leakyRelu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<LeakyRelu>(out, x, begin, end, p, q); }
-export function elu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Elu>(out, x, begin, end, p, q); }
-export function selu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Selu>(out, x, begin, end, p, q); }
-export function gelu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Gelu>(out, x, begin, end, p, q); }
-export function geluTanh(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<GeluTanh>(out, x, begin, end, p, q); }
-export function silu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Silu>(out, x, begin, end, p, q); }
-export function mish(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Mish>(out, x, begin, end, p, q); }
-export function hardSigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<HardSigmoid>(out, x, begin, end, p, q); }
-export function hardSwish(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<HardSwish>(out, x, begin, end, p, q); }
-export function clamp(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Clamp>(out, x, begin, end, p, q); }
-export function erf(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { map1<Erf>(out, x, begin, end, p, q); }
-export function floor(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Floor>(out, x, begin, end, p, q); }
-export function ceil(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Ceil>(out, x, begin, end, p, q); }
-export function round(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void { stream1<Round>(out, x, begin, end, p, q); }
+export function neg(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Neg>(out, x, begin, end, p, q);
+}
+export function abs(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Abs>(out, x, begin, end, p, q);
+}
+export function sign(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Sign>(out, x, begin, end, p, q);
+}
+export function square(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Square>(out, x, begin, end, p, q);
+}
+export function sqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Sqrt>(out, x, begin, end, p, q);
+}
+export function rsqrt(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Rsqrt>(out, x, begin, end, p, q);
+}
+export function reciprocal(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Reciprocal>(out, x, begin, end, p, q);
+}
+export function exp(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Exp>(out, x, begin, end, p, q);
+}
+export function expm1(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Expm1>(out, x, begin, end, p, q);
+}
+export function log(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Log>(out, x, begin, end, p, q);
+}
+export function log1p(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Log1p>(out, x, begin, end, p, q);
+}
+export function sin(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Sin>(out, x, begin, end, p, q);
+}
+export function cos(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Cos>(out, x, begin, end, p, q);
+}
+export function tan(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Tan>(out, x, begin, end, p, q);
+}
+export function tanh(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Tanh>(out, x, begin, end, p, q);
+}
+export function sigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Sigmoid>(out, x, begin, end, p, q);
+}
+export function logSigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<LogSigmoid>(out, x, begin, end, p, q);
+}
+export function softplus(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Softplus>(out, x, begin, end, p, q);
+}
+export function relu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Relu>(out, x, begin, end, p, q);
+}
+export function leakyRelu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<LeakyRelu>(out, x, begin, end, p, q);
+}
+export function elu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Elu>(out, x, begin, end, p, q);
+}
+export function selu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Selu>(out, x, begin, end, p, q);
+}
+export function gelu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Gelu>(out, x, begin, end, p, q);
+}
+export function geluTanh(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<GeluTanh>(out, x, begin, end, p, q);
+}
+export function silu(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Silu>(out, x, begin, end, p, q);
+}
+export function mish(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Mish>(out, x, begin, end, p, q);
+}
+export function hardSigmoid(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<HardSigmoid>(out, x, begin, end, p, q);
+}
+export function hardSwish(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<HardSwish>(out, x, begin, end, p, q);
+}
+export function clamp(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Clamp>(out, x, begin, end, p, q);
+}
+export function erf(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  map1<Erf>(out, x, begin, end, p, q);
+}
+export function floor(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Floor>(out, x, begin, end, p, q);
+}
+export function ceil(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Ceil>(out, x, begin, end, p, q);
+}
+export function round(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream1<Round>(out, x, begin, end, p, q);
+}
 
-export function tanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<TanhGrad>(out, a, b, begin, end, p, q); }
-export function sigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<SigmoidGrad>(out, a, b, begin, end, p, q); }
-export function reluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<ReluGrad>(out, a, b, begin, end, p, q); }
-export function leakyReluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<LeakyReluGrad>(out, a, b, begin, end, p, q); }
-export function eluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<EluGrad>(out, a, b, begin, end, p, q); }
-export function seluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<SeluGrad>(out, a, b, begin, end, p, q); }
-export function geluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<GeluGrad>(out, a, b, begin, end, p, q); }
-export function geluTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<GeluTanhGrad>(out, a, b, begin, end, p, q); }
-export function siluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<SiluGrad>(out, a, b, begin, end, p, q); }
-export function mishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { zip<MishGrad>(out, a, b, begin, end, p, q); }
-export function hardSigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<HardSigmoidGrad>(out, a, b, begin, end, p, q); }
-export function hardSwishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<HardSwishGrad>(out, a, b, begin, end, p, q); }
-export function hardTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<HardTanhGrad>(out, a, b, begin, end, p, q); }
-export function clampGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void { stream2<ClampGrad>(out, a, b, begin, end, p, q); }
+export function tanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<TanhGrad>(out, a, b, begin, end, p, q);
+}
+export function sigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<SigmoidGrad>(out, a, b, begin, end, p, q);
+}
+export function reluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<ReluGrad>(out, a, b, begin, end, p, q);
+}
+export function leakyReluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<LeakyReluGrad>(out, a, b, begin, end, p, q);
+}
+export function eluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<EluGrad>(out, a, b, begin, end, p, q);
+}
+export function seluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<SeluGrad>(out, a, b, begin, end, p, q);
+}
+export function geluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  zip<GeluGrad>(out, a, b, begin, end, p, q);
+}
+export function geluTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  zip<GeluTanhGrad>(out, a, b, begin, end, p, q);
+}
+export function siluGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  zip<SiluGrad>(out, a, b, begin, end, p, q);
+}
+export function mishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  zip<MishGrad>(out, a, b, begin, end, p, q);
+}
+export function hardSigmoidGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<HardSigmoidGrad>(out, a, b, begin, end, p, q);
+}
+export function hardSwishGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<HardSwishGrad>(out, a, b, begin, end, p, q);
+}
+export function hardTanhGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<HardTanhGrad>(out, a, b, begin, end, p, q);
+}
+export function clampGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  stream2<ClampGrad>(out, a, b, begin, end, p, q);
+}
 
 /** Op.Neg … Op.Round on elements [begin, end). */
 export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
