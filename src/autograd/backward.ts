@@ -6,8 +6,8 @@
  */
 
 import { currentWatch } from "../core/anomaly.ts";
-import { refuseForeign } from "../core/copies.ts";
-import { Node, type Rule, within } from "../core/graph.ts";
+import { rejectOtherCopy } from "../core/copies.ts";
+import { type GradientRule, Node, within } from "../core/graph.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
 import { type BackwardOptions, currentRecorder, type Edge, isGradEnabled, Tensor, withGrad } from "../core/tensor.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
@@ -109,7 +109,7 @@ export function backpropagate(
   });
 }
 
-type Context = Parameters<NonNullable<Rule["vjp"]>>[1];
+type Context = Parameters<NonNullable<GradientRule["vjp"]>>[1];
 
 /**
  * The gradients by an op's own kernel, recorded as one node, which goes through what the op is composed of only when it is itself
@@ -123,7 +123,7 @@ function recorded({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor
   const sources = [dy, ...more.filter((seed) => seed), ...inputs] as Tensor[];
   if (!wanted.length) return results;
   const outputs = wanted.map((k) => withGrad(false, () => reduceTo(results[k]!, inputs[k]!.shape, rule.name)).detach());
-  const vjp: Rule["vjp"] = (d, second) => {
+  const vjp: GradientRule["vjp"] = (d, second) => {
     const seconds = [d, ...second.more] as (Tensor | undefined)[];
     const { stands, gradients: first } = withGrad(true, () => {
       const own = standsFor(second);
@@ -152,7 +152,7 @@ function recorded({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor
 
 /** The gradients of an op by way of the ops that it could be composed of: recorded, they can be differentiated again. */
 function throughComposed(
-  composed: NonNullable<Rule["composed"]>,
+  composed: NonNullable<GradientRule["composed"]>,
   dy: Tensor,
   { inputs, attributes, needs, more }: Context,
 ): (Tensor | null)[] {
@@ -211,7 +211,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   checkOptions("backward", options, "{gradient:tensor retainGraph:boolean createGraph:boolean}");
   const { gradient, createGraph = false, retainGraph = createGraph } = options;
   loss.storage("backward");
-  refuseForeign("backward", "the gradient", gradient);
+  rejectOtherCopy("backward", "the gradient", gradient);
   if (!loss.requiresGrad) {
     throw new Error(
       "backward: the tensor depends on nothing that requires a gradient. Set requiresGrad on what is to be learnt, and compute it outside noGrad.",
@@ -260,7 +260,7 @@ export function noGrad<T>(f: () => T): T {
   check("noGrad", arguments, "f:function");
   const result = withGrad(false, f);
   requireSynchronous("noGrad", result);
-  for (const part of Array.isArray(result) ? result : [result]) refuseForeign("noGrad", "the result", part);
+  for (const part of Array.isArray(result) ? result : [result]) rejectOtherCopy("noGrad", "the result", part);
   return result;
 }
 
@@ -278,17 +278,17 @@ export function customGradient<A extends Tensor[]>(
 ): (...xs: A) => Tensor {
   check("customGradient", arguments, "f:function");
   return (...xs) => {
-    xs.forEach((x, i) => void refuseForeign("customGradient", `argument ${i}`, x));
+    xs.forEach((x, i) => void rejectOtherCopy("customGradient", `argument ${i}`, x));
     const [result, rule] = tidy(() => {
       const [value, own] = withGrad(false, () => f(...xs));
-      refuseForeign("customGradient", "the value", value);
+      rejectOtherCopy("customGradient", "the value", value);
       return [value.detach(), own];
     });
     if (!isGradEnabled() || !xs.some((x) => x.requiresGrad)) return result;
-    const vjp: Rule["vjp"] = (dy, { inputs }) => {
+    const vjp: GradientRule["vjp"] = (dy, { inputs }) => {
       const gradients = rule(dy as Tensor, ...(inputs as Tensor[] as A));
       if (Array.isArray(gradients) && gradients.length === xs.length) {
-        gradients.forEach((g, i) => void refuseForeign("customGradient", `gradient ${i} of the rule`, g));
+        gradients.forEach((g, i) => void rejectOtherCopy("customGradient", `gradient ${i} of the rule`, g));
         return gradients;
       }
       throw new TypeError(

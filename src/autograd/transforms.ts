@@ -1,20 +1,21 @@
 /** Functions of functions: gradients, pullbacks, derivatives along directions, Jacobians and Hessians. */
 
-import { refuseForeign } from "../core/copies.ts";
-import { Node, type Rule } from "../core/graph.ts";
-import { refuseForeignIn, requireSynchronous, tensorsIn, tidy } from "../core/scope.ts";
+import { rejectOtherCopy } from "../core/copies.ts";
+import { type GradientRule, Node } from "../core/graph.ts";
+import { rejectOtherCopyIn, requireSynchronous, tensorsIn, tidy } from "../core/scope.ts";
 import { type Edge, fromElements, isGradEnabled, Tensor, withGrad } from "../core/tensor.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { mul } from "../ops/pointwise/arithmetic.ts";
 import { sum } from "../ops/reduce/reduce.ts";
 import { full, stack } from "../ops/shape/shape.ts";
-import { check, requireKind, shown } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { DTypeError, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
+import { describe, requireKind } from "../runtime/kinds.ts";
 import { backpropagate, onesLike } from "./backward.ts";
 
 const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
 
-const identityRule: Rule = { name: "identity", vjp: (dy) => [dy] };
+const identityRule: GradientRule = { name: "identity", vjp: (dy) => [dy] };
 
 /** A stand-in for x at which gradients stop: a leaf, or an identity where x itself is being differentiated from outside. */
 function variable(x: Tensor): Tensor {
@@ -63,7 +64,7 @@ function makeVariables<A extends unknown[]>(
   const variables = new Map<number, Tensor[]>();
   for (const i of places) {
     if (variables.has(i)) continue;
-    refuseForeignIn(name, `argument ${i}`, args[i]);
+    rejectOtherCopyIn(name, `argument ${i}`, args[i]);
     const inside = tensorsIn(args[i]);
     if (!inside.size) throw new TypeError(`${name}: argument ${i} holds no tensor to differentiate by.`);
     const own: Tensor[] = [];
@@ -72,7 +73,7 @@ function makeVariables<A extends unknown[]>(
       inside.delete(x);
       if (x.dtype !== "float32")
         throw new DTypeError(
-          `${name}: argument ${i} is ${shown(x)}, but only float32 is differentiable. Use x.to("float32").`,
+          `${name}: argument ${i} is ${describe(x)}, but only float32 is differentiable. Use x.to("float32").`,
         );
       const stand = variable(x);
       own.push(stand);
@@ -98,10 +99,10 @@ function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; varia
 /** The result that differentiation starts from. */
 function requireTensor(name: string, y: unknown): Tensor {
   requireSynchronous(name, y);
-  refuseForeign(name, "the function's result", y);
+  rejectOtherCopy(name, "the function's result", y);
   if (!(y instanceof Tensor))
     throw new TypeError(
-      `${name}: the function must return a tensor, got ${shown(y)}. Return the result of the last op, without item() or toArray().`,
+      `${name}: the function must return a tensor, got ${describe(y)}. Return the result of the last op, without item() or toArray().`,
     );
   return y;
 }
@@ -208,7 +209,7 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
   });
   const pullback = (dy: Tensor): Tensor[] =>
     tidy(() => {
-      refuseForeign("vjp", "the gradient", dy);
+      rejectOtherCopy("vjp", "the gradient", dy);
       requireKind("vjp", "the gradient", "tensor", dy);
       if (!sameShape(dy.shape, y.shape))
         throw new ShapeError(`vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}.`);

@@ -3,7 +3,7 @@
  * without it, so the same bits.
  */
 
-import { currentWatch, finitely } from "../core/anomaly.ts";
+import { currentWatch, runFinite } from "../core/anomaly.ts";
 import { tensor } from "../core/creation.ts";
 import { currentRecorder, isGradEnabled, Tensor, type TypedArray } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
@@ -121,7 +121,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
 
   const asItIs = (args: readonly unknown[]): T => {
     const run = (): T => inline(name, call, args);
-    return finite ? finitely(`compile(${name})`, run) : run();
+    return finite ? runFinite(`compile(${name})`, run) : run();
   };
   const invoke = (args: readonly unknown[]): T => {
     // Gradients that are to flow through f are for eager mode.

@@ -1,5 +1,5 @@
 /** Which op of a recorded function made the first NaN or ±∞: the function is run again, op by op, as it was recorded. */
-import { type Flaw, flawOf, given, nonFiniteIn } from "../core/anomaly.ts";
+import { externalFlaw, type Flaw, flawOf, nonFiniteIn } from "../core/anomaly.ts";
 import { Storage } from "../core/memory.ts";
 import { encodeShared } from "../ops/definition/work.ts";
 import { immediate } from "../runtime/engine.ts";
@@ -25,7 +25,7 @@ export function firstFlaw(
     if (flaws.has(x.storage)) return flaws.get(x.storage);
     const found = nonFiniteIn(x, placeOf(x));
     const name = nameOf(x.storage) ?? `a tensor from outside${site && `, used at ${site},`}`;
-    const flaw = found && given(name, x, found);
+    const flaw = found && externalFlaw(name, x, found);
     flaws.set(x.storage, flaw);
     return flaw;
   };

@@ -3,7 +3,7 @@
  * three where values are checked: checks of arguments, what must run before all checks are known to hold, and the rest.
  */
 import { type Flaw, nonFinite } from "../core/anomaly.ts";
-import { epoch, noteWrite, Storage } from "../core/memory.ts";
+import { epoch, journalWrite, Storage } from "../core/memory.ts";
 import { isGradEnabled } from "../core/tensor.ts";
 import type { Value } from "../ops/definition/value.ts";
 import { encodeShared, isWorthWaking } from "../ops/definition/work.ts";
@@ -281,7 +281,7 @@ export class Program {
   private start(): void {
     this.requireCaptured();
     this.guard?.clear();
-    for (const storage of this.state) noteWrite(storage);
+    for (const storage of this.state) journalWrite(storage);
   }
 
   private count(storages: readonly Storage[]): void {

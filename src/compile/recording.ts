@@ -4,7 +4,7 @@ import { currentNode } from "../core/graph.ts";
 import { nextStorageId, type Storage } from "../core/memory.ts";
 import { requireSynchronous, tensorsIn, tidy } from "../core/scope.ts";
 import { callSite } from "../core/site.ts";
-import { observed, Properties } from "../core/stateful.ts";
+import { observe, Properties } from "../core/stateful.ts";
 import { isGradEnabled, type Recorder, type Tensor, withRecorder } from "../core/tensor.ts";
 import { verifyOne } from "../ops/definition/check.ts";
 import { show } from "../ops/definition/value.ts";
@@ -188,7 +188,7 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
   const { result, gradients, storageOf, differentiable } = tidy(() => {
     let value: T;
     try {
-      value = observed(properties, () => withRecorder(recorder, () => f(...inputs)));
+      value = observe(properties, () => withRecorder(recorder, () => f(...inputs)));
       requireSynchronous("compile", value);
       requireUnchanged(properties);
     } catch (error) {

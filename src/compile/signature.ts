@@ -2,7 +2,7 @@
  * What a recording is good for: shapes and types of the arguments' tensors, and the values of everything else. Matching and
  * binding run at every call and allocate nothing.
  */
-import { refuseForeign } from "../core/copies.ts";
+import { rejectOtherCopy } from "../core/copies.ts";
 import { dtypeOf } from "../core/creation.ts";
 import { Tensor, type TypedArray } from "../core/tensor.ts";
 import { type DType, type Shape, sameShape, show } from "../ops/definition/value.ts";
@@ -38,7 +38,7 @@ export function signatureOf(name: string, args: readonly unknown[], found?: (Ten
       const shape = value instanceof Tensor ? value.shape : [(value as TypedArray).length];
       return { kind: "tensor", input: inputs.push({ shape, dtype }) - 1, shape, dtype };
     }
-    refuseForeign(`compile(${name})`, "an argument", value);
+    rejectOtherCopy(`compile(${name})`, "an argument", value);
     if (typeof value === "function" || typeof value === "symbol") throw unsupported(name);
     if (typeof value !== "object" || value === null) return { kind: "value", value };
     if (above.includes(value)) throw new TypeError(`compile(${name}): an argument contains itself.`);

@@ -1,7 +1,7 @@
 /** A function recorded for one kind of arguments: its inputs, its program, its results. */
 
 import { mapTensors } from "../autograd/transforms.ts";
-import { Node, type Rule } from "../core/graph.ts";
+import { type GradientRule, Node } from "../core/graph.ts";
 import { Storage } from "../core/memory.ts";
 import { tensorsIn } from "../core/scope.ts";
 import { Tensor, withRecorder } from "../core/tensor.ts";
@@ -27,7 +27,7 @@ const silent = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
 const symbol = (x: Kind): Tensor => withRecorder(silent, () => Tensor.allocate(x, "compile's argument").keep());
 
 /** Gradients do not flow through results of a compiled function: whoever asks for them is told. */
-const opaque: Rule = {
+const opaque: GradientRule = {
   name: "compile",
   vjp() {
     throw new TraceError(

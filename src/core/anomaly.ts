@@ -44,7 +44,7 @@ export function nonFiniteIn(x: Value, address: number): Found | undefined {
 const element = ({ at }: Found, x: Value): string => `element ${at} of ${x.dtype} ${show(x.shape)}`;
 
 /** The flaw of something that was there before the first op. */
-export const given = (what: string, x: Value, found: Found): Flaw => ({
+export const externalFlaw = (what: string, x: Value, found: Found): Flaw => ({
   order: -1,
   isNaN: Number.isNaN(found.value),
   isMade: false,
@@ -137,7 +137,7 @@ export class Watch {
     const storage = x.storage("detectAnomaly");
     const found = nonFiniteIn(x, storage.address);
     if (!found) return undefined;
-    const made = given("a tensor from outside", x, found);
+    const made = externalFlaw("a tensor from outside", x, found);
     this.flaws.set(storage, made);
     return made;
   }
@@ -181,11 +181,11 @@ export const currentWatch = (): Watch | null => watch;
  */
 export function detectAnomaly<T>(f: () => T): T {
   check("detectAnomaly", arguments, "f:function");
-  return finitely("detectAnomaly", f);
+  return runFinite("detectAnomaly", f);
 }
 
 /** The same under another name. @internal */
-export function finitely<T>(who: string, f: () => T): T {
+export function runFinite<T>(who: string, f: () => T): T {
   const recorder = currentRecorder();
   if (recorder) recorder.finite?.();
   if (recorder || watch) return f();

@@ -15,7 +15,7 @@ export function mark(own: object): void {
 }
 
 /** Marks this copy's tensors, and warns once if another copy is there already. */
-export function announce(prototype: object): void {
+export function registerCopy(prototype: object): void {
   mark(prototype);
   const shared = globalThis as { [COPIES]?: number };
   const copies = (shared[COPIES] ?? 0) + 1;
@@ -28,15 +28,15 @@ export function announce(prototype: object): void {
 }
 
 /** Whether a value is a tensor or a module of another copy. */
-export function isForeign(value: unknown): boolean {
+export function isFromOtherCopy(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const own = (value as { readonly [MARK]?: unknown })[MARK];
   return own !== undefined && own !== OWN;
 }
 
 /** @throws TypeError if a value is a tensor or a module of another copy */
-export function refuseForeign(name: string, what: string, value: unknown): void {
-  if (!isForeign(value)) return;
+export function rejectOtherCopy(name: string, what: string, value: unknown): void {
+  if (!isFromOtherCopy(value)) return;
   const isModule = typeof (value as { forward?: unknown }).forward === "function";
   throw new TypeError(
     `${name}: ${what} is a ${isModule ? "module" : "tensor"} of another copy of nabla, which has its own memory. ` +

@@ -1,12 +1,13 @@
 /** Making tensors: from values, of one number, of ranges, of random numbers. */
-import { refuseForeign } from "./copies.ts";
+import { rejectOtherCopy } from "./copies.ts";
 import "./eager.ts";
 import { type DType, requireDType, requireHeld, requireShape, type Shape, sizeOf } from "../ops/definition/value.ts";
 import * as random from "../ops/random/random.ts";
 import { spaced, stepped } from "../ops/random/ranges.ts";
 import { full as fill } from "../ops/shape/shape.ts";
-import { check, shown } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { DTypeError, ShapeError, TypeError } from "../runtime/errors.ts";
+import { describe } from "../runtime/kinds.ts";
 import type { NestedArray } from "./printing.ts";
 import { fromElements, Tensor, type TypedArray } from "./tensor.ts";
 
@@ -58,10 +59,10 @@ function unnest(values: TensorValues): {
       return;
     }
     const row = part as ArrayLike<TensorValues>;
-    refuseForeign("tensor", "a value", part);
+    rejectOtherCopy("tensor", "a value", part);
     if (typeof part !== "object" || part === null || typeof row.length !== "number")
       throw new TypeError(
-        `tensor: values must be numbers, booleans or arrays of them, got ${shown(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : part instanceof Tensor ? "Copy a tensor with clone(); join several with stack([…])." : part instanceof Promise ? "Await it first." : "Replace it by a number."}`,
+        `tensor: values must be numbers, booleans or arrays of them, got ${describe(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : part instanceof Tensor ? "Copy a tensor with clone(); join several with stack([…])." : part instanceof Promise ? "Await it first." : "Replace it by a number."}`,
       );
     if (dim === shape.length || row.length !== shape[dim]) {
       throw new ShapeError(
@@ -225,7 +226,7 @@ export function eye(...args: unknown[]): Tensor {
 /** Options of random numbers, which are float32. @throws DTypeError */
 function floating(op: string, options: TensorOptions): TensorOptions {
   if (options.dtype !== undefined && options.dtype !== "float32")
-    throw new DTypeError(`${op}: dtype must be "float32", got ${shown(options.dtype)}. Use randint(…), or .to(…).`);
+    throw new DTypeError(`${op}: dtype must be "float32", got ${describe(options.dtype)}. Use randint(…), or .to(…).`);
   return options;
 }
 

@@ -5,4 +5,4 @@ import type { Tensor } from "./tensor.ts";
 const LEAST = 2 ** -100;
 
 /** x moved towards 0 by at most 2⁻¹⁰⁰, which changes nothing above 2⁻⁷⁵: what is less becomes 0. */
-export const withoutDenormals = (x: Tensor): Tensor => x.sub(x.clamp(-LEAST, LEAST));
+export const flushDenormals = (x: Tensor): Tensor => x.sub(x.clamp(-LEAST, LEAST));

@@ -7,9 +7,9 @@ import { encodeShared } from "../ops/definition/work.ts";
 import { immediate } from "../runtime/engine.ts";
 import { TraceError, TypeError } from "../runtime/errors.ts";
 import { currentWatch } from "./anomaly.ts";
-import { refuseForeign } from "./copies.ts";
+import { rejectOtherCopy } from "./copies.ts";
 import { currentNode, Node as GraphNode } from "./graph.ts";
-import { noteWrite, tick } from "./memory.ts";
+import { journalWrite, tick } from "./memory.ts";
 import { captureSite } from "./site.ts";
 import { currentRecorder, isGradEnabled, Tensor, withRecorder } from "./tensor.ts";
 
@@ -20,7 +20,7 @@ const NOTHING: readonly number[] = [];
 
 /** An operand that has no place in this copy's memory. */
 function notATensor(op: string, i: number, value: unknown): TypeError {
-  refuseForeign(op, `operand ${i + 1}`, value);
+  rejectOtherCopy(op, `operand ${i + 1}`, value);
   return new TypeError(`${op}: operand ${i + 1} must be a tensor, got ${value === null ? "null" : typeof value}.`);
 }
 
@@ -42,7 +42,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   const watch = recorder ? null : currentWatch();
   watch?.before(op, tensors, attributes);
   const written = op.mutates?.(tensors, attributes) ?? NOTHING;
-  if (!recorder) for (const i of written) noteWrite(tensors[i]!.storage(op.name));
+  if (!recorder) for (const i of written) journalWrite(tensors[i]!.storage(op.name));
   const outputs: Tensor[] = [];
   try {
     for (const spec of specs) outputs.push(Tensor.allocate(spec, op.name));

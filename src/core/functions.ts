@@ -7,7 +7,7 @@ import * as ops from "../ops/functions.ts";
 import type { ShorterForms } from "../ops/methods.ts";
 import { signatures } from "../ops/signatures.ts";
 import { checker } from "../runtime/arguments.ts";
-import { contained } from "./owners.ts";
+import { asInternal } from "./owners.ts";
 import type { LiftedFunction } from "./tensor.ts";
 
 type Name = keyof typeof ops;
@@ -17,7 +17,7 @@ type Lifted<K extends Name> = LiftedFunction<(typeof ops)[K]> &
 /** An op in terms of tensors, with its arguments checked. */
 function lift<K extends Name>(name: K, f: (typeof ops)[K]): Lifted<K> {
   const check = checker(name, signatures[name]);
-  const run = contained(f as (...args: unknown[]) => unknown);
+  const run = asInternal(f as (...args: unknown[]) => unknown);
   // Ops speak of Value, whose only implementation is Tensor; the cast says so in one place.
   return ((...args: unknown[]) => run(...check(args))) as unknown as Lifted<K>;
 }

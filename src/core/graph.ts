@@ -6,7 +6,7 @@ import { Error } from "../runtime/errors.ts";
 import type { Storage } from "./memory.ts";
 
 /** How a node sends a gradient back. Table entries are such rules; so are reshape and custom gradients. */
-export type Rule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
+export type GradientRule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
 
 /** A tensor, as the graph sees it; as an edge it is a leaf, whose gradient is wanted. */
 export interface Stored extends Value {
@@ -45,7 +45,7 @@ export function within<T>(node: Node<Stored>, f: () => T): T {
 }
 
 /** What stands for a further output of a node: the driver hands its gradient to the node's own rule. */
-const outputRule: Rule = { name: "output" };
+const outputRule: GradientRule = { name: "output" };
 
 /** One op in the graph of gradients. Held by its output and by the nodes after it; counted, as storages are. */
 export class Node<Leaf extends Stored> {
@@ -61,7 +61,7 @@ export class Node<Leaf extends Stored> {
   private saved: (Saved<Leaf> | Spec)[] | null;
 
   constructor(
-    readonly rule: Rule,
+    readonly rule: GradientRule,
     readonly attributes: unknown,
     /** Where each input's gradient goes; null where none is wanted. */
     readonly edges: readonly (Edge<Leaf> | null)[],
@@ -105,7 +105,7 @@ export class Node<Leaf extends Stored> {
     needs: readonly boolean[],
     more: readonly (Value | undefined)[],
     wrap: (storage: Storage, spec: Spec, edge: Edge<Leaf> | null) => Value,
-  ): Parameters<NonNullable<Rule["vjp"]>>[1] {
+  ): Parameters<NonNullable<GradientRule["vjp"]>>[1] {
     const { saved, rule } = this;
     if (!saved) {
       throw new Error(

@@ -236,7 +236,7 @@ export function withJournal<T>(cause: Cause, own: Journal | null, f: () => T): T
 }
 
 /** Called before a storage is written in place. */
-export function noteWrite(storage: Storage): void {
+export function journalWrite(storage: Storage): void {
   journals.shortage?.note(storage);
   journals.nonFinite?.note(storage);
 }

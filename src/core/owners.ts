@@ -97,7 +97,7 @@ export function adoptKept(tensor: Owned): void {
 }
 
 /** Runs f with all tensors that it makes, except those of scopes inside it, added to `own`. */
-export function collecting<T, O extends Owned>(own: O[], f: () => T): T {
+export function collectTensors<T, O extends Owned>(own: O[], f: () => T): T {
   const outer = scope;
   scope = own as Owned[];
   try {
@@ -140,7 +140,7 @@ function holds(value: unknown, tensor: Owned): boolean {
 }
 
 /** A library function, which calls no code of users: what it makes outside of scopes but does not return is freed. */
-export function contained<A extends unknown[], T>(f: (...args: A) => T): (...args: A) => T {
+export function asInternal<A extends unknown[], T>(f: (...args: A) => T): (...args: A) => T {
   return (...args) => {
     const start = beginInternal();
     let result: T | undefined;
@@ -153,8 +153,8 @@ export function contained<A extends unknown[], T>(f: (...args: A) => T): (...arg
   };
 }
 
-/** Runs a part of a library function as `contained` does. */
-export const internally = <T>(f: () => T): T => contained(f)();
+/** Runs a part of a library function as `asInternal` does. */
+export const runInternal = <T>(f: () => T): T => asInternal(f)();
 
 function schedule(): void {
   scheduled = true;

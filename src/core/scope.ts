@@ -2,8 +2,8 @@
 
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
-import { isForeign, refuseForeign } from "./copies.ts";
-import { collecting } from "./owners.ts";
+import { isFromOtherCopy, rejectOtherCopy } from "./copies.ts";
+import { collectTensors } from "./owners.ts";
 import { Tensor } from "./tensor.ts";
 
 /** All tensors in a value: itself, or inside arrays and objects. Adds those of other copies of nabla to `foreign`. */
@@ -15,7 +15,7 @@ export function tensorsIn(
 ): Set<Tensor> {
   if (value instanceof Tensor) found.add(value);
   else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value) && !seen?.has(value)) {
-    if (!Array.isArray(value) && isForeign(value)) {
+    if (!Array.isArray(value) && isFromOtherCopy(value)) {
       foreign?.push(value);
       return found;
     }
@@ -28,11 +28,11 @@ export function tensorsIn(
 }
 
 /** @throws TypeError if a value is, or an array or plain object in it contains, a tensor of another copy of nabla */
-export function refuseForeignIn(name: string, what: string, value: unknown): void {
+export function rejectOtherCopyIn(name: string, what: string, value: unknown): void {
   if (value instanceof Tensor || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
-  refuseForeign(name, what, value);
+  rejectOtherCopy(name, what, value);
   if (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value)))
-    for (const part of Object.values(value)) refuseForeignIn(name, what, part);
+    for (const part of Object.values(value)) rejectOtherCopyIn(name, what, part);
 }
 
 const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
@@ -60,7 +60,7 @@ export function tidy<T>(f: () => T): T {
   const foreign: object[] = [];
   let result: T | undefined;
   try {
-    result = collecting(own, f);
+    result = collectTensors(own, f);
   } finally {
     const returned = tensorsIn(result, undefined, undefined, foreign);
     for (const tensor of own) {
@@ -74,6 +74,6 @@ export function tidy<T>(f: () => T): T {
     }
   }
   requireSynchronous("tidy", result);
-  for (const x of foreign) refuseForeign("tidy", "the result", x);
+  for (const x of foreign) rejectOtherCopy("tidy", "the result", x);
   return result;
 }

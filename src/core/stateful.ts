@@ -2,7 +2,7 @@
  * What recorded functions see of objects with state, which are modules: whose methods they call, what their properties hold, and
  * what has changed since. The classes are known from their instances; their methods are wrapped only while a function is recorded.
  */
-import { kindOf } from "../runtime/arguments.ts";
+import { kindOf } from "../runtime/kinds.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Prototypes of classes with instances, and of those that they extend, except the base of all. */
@@ -192,7 +192,7 @@ type Method = (this: object, ...args: unknown[]) => unknown;
 /**
  * Runs f. Adds to `properties` those of all objects whose methods it calls, as they are at the first call, except of objects that f made.
  */
-export function observed<T>(properties: Properties, f: () => T): T {
+export function observe<T>(properties: Properties, f: () => T): T {
   const own = new WeakSet<object>();
   const undo: (() => void)[] = [];
   const wrap = (prototype: object, key: string): void => {

@@ -19,13 +19,14 @@ import {
 import { methods, type ShorterForms } from "../ops/methods.ts";
 import { assign } from "../ops/shape/shape.ts";
 import { methodSignature } from "../ops/signatures.ts";
-import { checker, checkNone, installTensorTest, requireKind } from "../runtime/arguments.ts";
+import { checker, checkNone } from "../runtime/arguments.ts";
 import { engine } from "../runtime/engine.ts";
 import { DisposedError, DTypeError, Error, ShapeError, TraceError, TypeError } from "../runtime/errors.ts";
-import { announce, isForeign, refuseForeign } from "./copies.ts";
-import { type Edge as GraphEdge, Node as GraphNode, type Rule } from "./graph.ts";
-import { epoch, isJournaling, noteWrite, Storage, tick } from "./memory.ts";
-import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle, internally } from "./owners.ts";
+import { installTensorChecks, requireKind } from "../runtime/kinds.ts";
+import { isFromOtherCopy, registerCopy, rejectOtherCopy } from "./copies.ts";
+import { type GradientRule, type Edge as GraphEdge, Node as GraphNode } from "./graph.ts";
+import { epoch, isJournaling, journalWrite, Storage, tick } from "./memory.ts";
+import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle, runInternal } from "./owners.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
 
 /** @internal */
@@ -341,7 +342,7 @@ export class Tensor implements Value {
       assign(this, source);
       return this;
     }
-    refuseForeign("copyFrom", "the source", source);
+    rejectOtherCopy("copyFrom", "the source", source);
     if (source.length !== this.size)
       throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
     if (recorder)
@@ -350,12 +351,12 @@ export class Tensor implements Value {
       );
     if (isJournaling("nonFinite")) {
       // As an op, whose operands and results are checked.
-      internally(() => void assign(this, fromElements(source, this.shape, this.dtype, "copyFrom")));
+      runInternal(() => void assign(this, fromElements(source, this.shape, this.dtype, "copyFrom")));
       return this;
     }
     tick();
     const [elements, storage] = [this.elements("copyFrom"), this.storage("copyFrom")];
-    noteWrite(storage);
+    journalWrite(storage);
     elements.set(heldAll(source, this.dtype));
     storage.wrote();
     return this;
@@ -449,8 +450,8 @@ export class Tensor implements Value {
   }
 }
 
-announce(Tensor.prototype);
-installTensorTest({ isTensor: (value) => value instanceof Tensor, isForeign, refuseForeign });
+registerCopy(Tensor.prototype);
+installTensorChecks({ isTensor: (value) => value instanceof Tensor, isFromOtherCopy, rejectOtherCopy });
 
 for (const [name, method] of Object.entries(methods) as [keyof typeof methods, (...args: unknown[]) => unknown][]) {
   const check = checker(name, methodSignature(name));
@@ -474,7 +475,7 @@ for (const [name, method] of Object.entries(methods) as [keyof typeof methods, (
 }
 
 /** The gradient of a reshape, an alias or a copy: the same elements in the input's shape. */
-const reshapeRule: Rule = {
+const reshapeRule: GradientRule = {
   name: "reshape",
   vjp: (dy, { inputs: [x] }) => [(dy as Tensor).alias(x!.shape)],
 };

@@ -8,7 +8,7 @@ import { currentRecorder } from "./tensor.ts";
  * Runs f. If linear memory runs out, parameters, buffers and the random generator are then as before, so that a retry gives equal
  * results.
  */
-export function undoable<T>(f: () => T): T {
+export function withUndo<T>(f: () => T): T {
   // A function that is being recorded writes nothing.
   if (isJournaling("shortage") || currentRecorder()) return f();
   const journal = new Journal();
@@ -21,4 +21,4 @@ export function undoable<T>(f: () => T): T {
 }
 
 /** Runs f, which allocates nothing and so cannot run out of memory: its writes need no undo. */
-export const final = <T>(f: () => T): T => withJournal("shortage", null, f);
+export const withoutUndo = <T>(f: () => T): T => withJournal("shortage", null, f);

@@ -1,6 +1,7 @@
 /** What saveFile and loadFile do with a disk, over the modules that Node, Deno and Bun share. */
-import { shown } from "../runtime/arguments.ts";
+
 import { Error, TypeError } from "../runtime/errors.ts";
+import { describe } from "../runtime/kinds.ts";
 import { nodeModule } from "../runtime/nodeModule.ts";
 import { quote } from "./errors.ts";
 
@@ -58,7 +59,7 @@ export function requirePath(op: string, path: unknown): asserts path is string |
   if (path instanceof URL) {
     if (path.protocol !== "file:") throw new TypeError(`${got(quote(path.href))} Use new URL("…", import.meta.url).`);
   } else if (typeof path !== "string" || !path || path.includes("\0"))
-    throw new TypeError(`${got(shown(path))} Pass the path of a file.`);
+    throw new TypeError(`${got(describe(path))} Pass the path of a file.`);
 }
 
 /** What is wrong, and its fix, by the code of an error of the file system. `folder` is that of the path. */

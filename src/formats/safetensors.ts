@@ -1,6 +1,7 @@
 /** Reads safetensors files: tensors by name, with texts about them, from bytes or as they arrive. */
-import { check, shown } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
+import { describe } from "../runtime/kinds.ts";
 import "../autograd/backward.ts";
 import "../core/eager.ts";
 import { fromElements, Tensor, type TypedArray } from "../core/tensor.ts";
@@ -241,7 +242,7 @@ export async function readSafetensorsStream(
   if (!stream) throw new FormatError("readSafetensorsStream: the response has no body. Fetch the file itself.");
   if (typeof stream.getReader !== "function")
     throw new TypeError(
-      `readSafetensorsStream: the source must be a ReadableStream, a Blob or a Response, got ${shown(source)}. Pass bytes to readSafetensors.`,
+      `readSafetensorsStream: the source must be a ReadableStream, a Blob or a Response, got ${describe(source)}. Pass bytes to readSafetensors.`,
     );
   if (stream.locked || (source instanceof Response && source.bodyUsed))
     throw new TypeError(

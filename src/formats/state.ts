@@ -6,9 +6,10 @@ import type { Module, StateDict } from "../nn/module.ts";
 import type { EMA } from "../optim/average.ts";
 import { checked, type Loadable } from "../optim/loadable.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
-import { check, requireKind, shown } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { randomState, setRandomState } from "../runtime/engine.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
+import { describe, requireKind } from "../runtime/kinds.ts";
 import { FormatError } from "./errors.ts";
 import { readSafetensors, type VerifyOptions } from "./safetensors.ts";
 import { writeSafetensors } from "./write.ts";
@@ -189,7 +190,7 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
   for (const part of Object.values(parts) as (Partial<Stateful<unknown>> | undefined)[])
     if (part && !(typeof part.stateDict === "function" && typeof part.loadStateDict === "function"))
       throw new TypeError(
-        `${name}: ${shown(part)} has no stateDict() and loadStateDict(), so it cannot be saved. Leave it out.`,
+        `${name}: ${describe(part)} has no stateDict() and loadStateDict(), so it cannot be saved. Leave it out.`,
       );
 }
 

@@ -1,8 +1,9 @@
 /** Writes safetensors files, whole or in pieces. */
-import { check, shown } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
+import { describe } from "../runtime/kinds.ts";
 import "../autograd/backward.ts";
-import { refuseForeign } from "../core/copies.ts";
+import { rejectOtherCopy } from "../core/copies.ts";
 import "../core/eager.ts";
 import { Tensor } from "../core/tensor.ts";
 import { bytesPerElement } from "../ops/definition/value.ts";
@@ -42,9 +43,9 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
       );
   };
   for (const [name, tensor] of Object.entries(tensors)) {
-    refuseForeign(op, quote(name), tensor);
+    rejectOtherCopy(op, quote(name), tensor);
     if (!(tensor instanceof Tensor))
-      throw new TypeError(`${op}: ${quote(name)} must be a tensor, got ${shown(tensor)}. Pass a state dict.`);
+      throw new TypeError(`${op}: ${quote(name)} must be a tensor, got ${describe(tensor)}. Pass a state dict.`);
     requireUnicode(`the name ${quote(name)}`, name);
   }
   if (Object.hasOwn(tensors, "__metadata__"))

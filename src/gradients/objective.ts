@@ -7,8 +7,9 @@ import { tidy } from "../core/scope.ts";
 import { fromElements, Tensor, withGrad } from "../core/tensor.ts";
 import { Module } from "../nn/module.ts";
 import { show } from "../ops/definition/value.ts";
-import { check, requireKind } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
+import { requireKind } from "../runtime/kinds.ts";
 import { concatenated, type Vector, vector } from "./math/vector.ts";
 
 /** θ as people give it: an objective's own vectors, arrays, or a tensor's elements. */

@@ -2,7 +2,7 @@
 
 import { customGradient } from "../autograd/backward.ts";
 import * as ops from "../core/functions.ts";
-import { internally } from "../core/owners.ts";
+import { runInternal } from "../core/owners.ts";
 import { tidy } from "../core/scope.ts";
 import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
 import { contiguousStrides, sameShape, show } from "../ops/definition/value.ts";
@@ -11,7 +11,7 @@ import { checkedFraction } from "../ops/pointwise/fraction.ts";
 import { logisticLoss } from "../ops/pointwise/logistic.ts";
 import { crossEntropyRows } from "../ops/reduce/rows.ts";
 import { check } from "../runtime/arguments.ts";
-import { DTypeError, quoted, RangeError, requireFraction, requireRange, ShapeError } from "../runtime/errors.ts";
+import { DTypeError, quote, RangeError, requireFraction, requireRange, ShapeError } from "../runtime/errors.ts";
 
 export interface LossOptions {
   /** The mean over elements (default), their sum, or each. */
@@ -21,7 +21,7 @@ export interface LossOptions {
 function reduce(name: string, each: Tensor, reduction: LossOptions["reduction"] = "mean"): Tensor {
   if (!["mean", "sum", "none"].includes(reduction)) {
     throw new RangeError(
-      `${name}: reduction ${quoted(String(reduction))} is not one of "mean", "sum", "none" (klDiv: also "batchMean").`,
+      `${name}: reduction ${quote(String(reduction))} is not one of "mean", "sum", "none" (klDiv: also "batchMean").`,
     );
   }
   return reduction === "none" ? each : reduction === "sum" ? each.sum() : each.mean();
@@ -39,7 +39,7 @@ function requireSame(name: string, x: Tensor, target: Tensor): void {
 export function mse(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   check("mse", arguments, "x:tensor target:tensor {reduction:string}");
   const { reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("mse", x, target);
     return reduce("mse", x.sub(target).square(), reduction);
   });
@@ -49,7 +49,7 @@ export function mse(x: Tensor, target: Tensor, options: LossOptions = {}): Tenso
 export function l1(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   check("l1", arguments, "x:tensor target:tensor {reduction:string}");
   const { reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("l1", x, target);
     return reduce("l1", x.sub(target).abs(), reduction);
   });
@@ -59,7 +59,7 @@ export function l1(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor
 export function huber(x: Tensor, target: Tensor, options: LossOptions & { delta?: number } = {}): Tensor {
   check("huber", arguments, "x:tensor target:tensor {reduction:string delta:number}");
   const { delta = 1, reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("huber", x, target);
     requireRange("huber", { delta }, (v) => v > 0, "above 0");
     // With c = min(max(d, −δ), δ): c(d − ½c), smooth at d = 0 too.
@@ -73,7 +73,7 @@ export function huber(x: Tensor, target: Tensor, options: LossOptions & { delta?
 export function smoothL1(x: Tensor, target: Tensor, options: LossOptions & { beta?: number } = {}): Tensor {
   check("smoothL1", arguments, "x:tensor target:tensor {reduction:string beta:number}");
   const { beta = 1, reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     if (beta === 0) return l1(x, target, reduction ? { reduction } : {});
     requireSame("smoothL1", x, target);
     requireRange("smoothL1", { beta }, (v) => v > 0, "≥ 0");
@@ -156,7 +156,7 @@ const bceElements = customGradient((x: Tensor, target: Tensor) => [
 export function bce(x: Tensor, target: Tensor, options: WeightedOptions = {}): Tensor {
   check("bce", arguments, "x:tensor target:tensor {weight:tensor reduction:string}");
   const { weight, reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("bce", x, target);
     const isInvalid = (): Tensor => ops.logicalOr(isImprobable(x), isImprobable(target));
     const each = weightedLosses(x, target, weight, isInvalid, (p, t) =>
@@ -180,7 +180,7 @@ export function bceWithLogits(
 ): Tensor {
   check("bceWithLogits", arguments, "x:tensor target:tensor {weight:tensor posWeight:tensor reduction:string}");
   const { weight, posWeight, reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("bceWithLogits", x, target);
     const isInvalid = (): Tensor => isNotFinite(posWeight ? x.add(target).add(posWeight) : x.add(target));
     const each = weightedLosses(x, target, weight, isInvalid, (z, t, skipped) => {
@@ -252,7 +252,7 @@ function rowWeights(
 export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): Tensor {
   check("nll", arguments, "x:tensor labels:tensor {weight:tensor ignoreIndex:number reduction:string}");
   const { weight, ignoreIndex = -100, reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     const { rows, flat, classes } = asRows("nll", x, labels);
     requireClassWeight("nll", weight, classes);
     const { counts, weights, safe } = rowWeights(flat, weight, ignoreIndex);
@@ -284,7 +284,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
     arguments,
     "logits:tensor target:tensor {weight:tensor labelSmoothing:number ignoreIndex:number reduction:string}",
   );
-  return internally(() => {
+  return runInternal(() => {
     const { weight, labelSmoothing = 0, ignoreIndex = -100, reduction } = options;
     requireFraction("crossEntropy", { labelSmoothing });
     const classes = logits.shape.at(-1) ?? 1;
@@ -332,7 +332,7 @@ export function klDiv(
 ): Tensor {
   check("klDiv", arguments, "x:tensor target:tensor {reduction:string logTarget:boolean}");
   const { logTarget = false, reduction = "mean" } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("klDiv", x, target);
     // Where t = 0, compute 1·(log 1 − 0) = 0 instead of 0·(log 0 − x), without a gradient.
     const impossible = target.eq(logTarget ? Number.NEGATIVE_INFINITY : 0);
@@ -348,7 +348,7 @@ export function klDiv(
 export function hinge(x: Tensor, target: Tensor, options: LossOptions & { margin?: number } = {}): Tensor {
   check("hinge", arguments, "x:tensor target:tensor {margin:number reduction:string}");
   const { margin = 1, reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("hinge", x, target);
     return reduce("hinge", ops.sub(margin, x.mul(target)).relu(), reduction);
   });
@@ -363,7 +363,7 @@ export function cosineEmbedding(
 ): Tensor {
   check("cosineEmbedding", arguments, "a:tensor b:tensor target:tensor {margin:number reduction:string}");
   const { margin = 0, reduction } = options;
-  return internally(() => {
+  return runInternal(() => {
     requireSame("cosineEmbedding", a, b);
     // x/√(|x|² + ε), ε = 10⁻¹²: PyTorch's ε keeps the quotient finite at 0. Norms do not overflow where squares would.
     const unit = (x: Tensor): Tensor => {

@@ -3,7 +3,7 @@ import { tensor, zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
 import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
 import { additiveMask, attend, attentionWeights, type Layout } from "../ops/sequence/attention.ts";
-import { check, checkNone, kindOf } from "../runtime/arguments.ts";
+import { check, checkNone } from "../runtime/arguments.ts";
 import {
   Error,
   RangeError,
@@ -13,6 +13,7 @@ import {
   ShapeError,
   TraceError,
 } from "../runtime/errors.ts";
+import { kindOf } from "../runtime/kinds.ts";
 import * as init from "./init.ts";
 import { Linear } from "./layers.ts";
 import { Module, parameter } from "./module.ts";

@@ -11,8 +11,9 @@ import type {
   Size2d,
 } from "../ops/image/convolve.ts";
 import { CONV_OPTIONS, TRANSPOSE_OPTIONS } from "../ops/signatures.ts";
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { RangeError, requireWhole } from "../runtime/errors.ts";
+import { kindOf } from "../runtime/kinds.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 

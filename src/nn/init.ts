@@ -8,8 +8,9 @@ import { tidy } from "../core/scope.ts";
 import { type Tensor, withGrad } from "../core/tensor.ts";
 import { show, sizeOf } from "../ops/definition/value.ts";
 import { erfc64 } from "../ops/pointwise/erf.ts";
-import { check, requireChoice } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
+import { requireChoice } from "../runtime/names.ts";
 
 function write(x: Tensor, values: () => Tensor): Tensor {
   withGrad(false, () => tidy(() => void x.copyFrom(values())));

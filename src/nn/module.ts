@@ -1,12 +1,13 @@
 /** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
 
-import { mark, refuseForeign } from "../core/copies.ts";
+import { mark, rejectOtherCopy } from "../core/copies.ts";
 import { nameOf, register } from "../core/stateful.ts";
 import { currentRecorder, Tensor, withGrad } from "../core/tensor.ts";
-import { undoable } from "../core/undo.ts";
+import { withUndo } from "../core/undo.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
-import { check, checkNone, kindOf, requireKind, shown } from "../runtime/arguments.ts";
-import { Error, quoted, ShapeError, TypeError } from "../runtime/errors.ts";
+import { check, checkNone } from "../runtime/arguments.ts";
+import { Error, quote, ShapeError, TypeError } from "../runtime/errors.ts";
+import { describe, kindOf, requireKind } from "../runtime/kinds.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
 
 export { nameOf, parameter };
@@ -27,7 +28,7 @@ export function fitted(
 ): { missing: string[]; unexpected: string[]; copy: () => void } {
   requireKind("loadStateDict", "state", "object", state);
   for (const name in state)
-    if (Object.hasOwn(own, name)) requireKind("loadStateDict", quoted(name), "tensor", state[name]);
+    if (Object.hasOwn(own, name)) requireKind("loadStateDict", quote(name), "tensor", state[name]);
   // A tensor that has several names is there if one of them is.
   const given = new Set(Object.keys(own).flatMap((name) => (Object.hasOwn(state, name) ? [own[name]] : [])));
   const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name) && !given.has(own[name]));
@@ -38,7 +39,7 @@ export function fitted(
   // Throw now if any tensor was disposed.
   for (const [name, ...both] of pairs)
     for (const x of both) {
-      refuseForeign("loadStateDict", name, x);
+      rejectOtherCopy("loadStateDict", name, x);
       x.storage("loadStateDict");
     }
   const problems = pairs.flatMap(([name, target, source]) =>
@@ -198,7 +199,7 @@ export abstract class Module {
     const state = new Map<string, Tensor>();
     for (const [name, value] of this.namedTensors()) {
       if ((state.get(name) ?? value) !== value)
-        throw new Error(`stateDict: two tensors are named ${quoted(name)}. Rename a property or a key.`);
+        throw new Error(`stateDict: two tensors are named ${quote(name)}. Rename a property or a key.`);
       state.set(name, value);
     }
     markListed(state.values());
@@ -272,7 +273,7 @@ function* partsOf(
 ): Generator<[string, Tensor | Module]> {
   if (value instanceof Tensor || value instanceof Module) yield [path, value];
   else if (typeof value === "object" && value !== null && !open.has(value)) {
-    refuseForeign(nameOf(owner), path, value);
+    rejectOtherCopy(nameOf(owner), path, value);
     open.add(value);
     let i = 0;
     for (const [key, part] of insideOf(value)) {
@@ -312,11 +313,11 @@ export class Sequential extends Module {
       const result: unknown = layer.forward(value);
       if (i < last && !(result instanceof Tensor))
         throw new TypeError(
-          `Sequential: layer ${i} (${kindOf(layer)}) returned ${shown(result)}, but the next layer needs one tensor. ` +
+          `Sequential: layer ${i} (${kindOf(layer)}) returned ${describe(result)}, but the next layer needs one tensor. ` +
             "Write a module whose forward passes on the part that you need, such as the output of an LSTM.",
         );
       return result as Tensor;
     };
-    return undoable(() => this.layers.reduce(pass, x));
+    return withUndo(() => this.layers.reduce(pass, x));
   }
 }

@@ -1,14 +1,15 @@
 /** Normalization layers. Names, arguments and defaults are PyTorch's; channels are last. */
 import { noGrad } from "../autograd/backward.ts";
 import { ones, zeros } from "../core/creation.ts";
-import { withoutDenormals } from "../core/denormals.ts";
+import { flushDenormals } from "../core/denormals.ts";
 import * as ops from "../core/functions.ts";
 import { tidy } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { undoable } from "../core/undo.ts";
+import { withUndo } from "../core/undo.ts";
 import type { Shape } from "../ops/definition/value.ts";
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
+import { kindOf } from "../runtime/kinds.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
 export interface NormOptions {
@@ -137,7 +138,7 @@ export class BatchNorm extends Module {
       throw new RangeError(
         `${kindOf(this)}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
       );
-    return undoable(() => {
+    return withUndo(() => {
       const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
       // An empty batch has no statistics.
       if (this.training && runningMean && runningVar && pixels) this.track(stats, pixels);
@@ -164,7 +165,7 @@ export class BatchNorm extends Module {
           [runningMean!, mean],
           [runningVar!, variance],
         ] as const)
-          running.copyFrom(withoutDenormals(running.add(now.sub(running).mul(part))));
+          running.copyFrom(flushDenormals(running.add(now.sub(running).mul(part))));
       }),
     );
   }

@@ -2,7 +2,8 @@
 import { installLeafCheck } from "../autograd/backward.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { show } from "../ops/definition/value.ts";
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
+import { kindOf } from "../runtime/kinds.ts";
 
 const parameters = new WeakSet<Tensor>();
 

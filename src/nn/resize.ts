@@ -4,8 +4,9 @@ import { concat } from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { type Shape, show } from "../ops/definition/value.ts";
 import type { Size2d } from "../ops/image/convolve.ts";
-import { check, requireChoice } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
+import { requireChoice } from "../runtime/names.ts";
 import { inputOf, Module } from "./module.ts";
 
 export interface InterpolateOptions {

@@ -4,8 +4,9 @@ import { noGrad } from "../autograd/backward.ts";
 import { randn } from "../core/creation.ts";
 import { tidy } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { RangeError, requireWhole, TypeError } from "../runtime/errors.ts";
+import { kindOf } from "../runtime/kinds.ts";
 import { ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
 import { Module } from "./module.ts";
 

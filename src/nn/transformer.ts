@@ -1,8 +1,9 @@
 /** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters of layers are PyTorch's. */
 
 import type { Tensor } from "../core/tensor.ts";
-import { check, kindOf, requireKind } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
+import { kindOf, requireKind } from "../runtime/kinds.ts";
 import { type KeyValueCache, MultiheadAttention, type RotaryEmbedding } from "./attention.ts";
 import { Dropout, Linear } from "./layers.ts";
 import { Module } from "./module.ts";

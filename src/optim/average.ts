@@ -1,12 +1,13 @@
 /** Averages of weights over training. */
 
-import { withoutDenormals } from "../core/denormals.ts";
+import { flushDenormals } from "../core/denormals.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
 import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
-import { undoable } from "../core/undo.ts";
+import { withUndo } from "../core/undo.ts";
 import { fitted, type StateDict } from "../nn/module.ts";
-import { check, requireKind } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
+import { requireKind } from "../runtime/kinds.ts";
 
 /**
  * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.
@@ -40,9 +41,9 @@ export class EMA {
     const work = (): void =>
       this.params.forEach((p, i) => {
         const average = this.averages[i]!;
-        average.copyFrom(withoutDenormals(average.add(p.sub(average).mul(1 - this.decay))));
+        average.copyFrom(flushDenormals(average.add(p.sub(average).mul(1 - this.decay))));
       });
-    withGrad(false, () => undoable(() => tidy(work)));
+    withGrad(false, () => withUndo(() => tidy(work)));
   }
 
   /** Runs f with the averages in the parameters' place, and puts the parameters back. */

@@ -1,6 +1,6 @@
 /** Gradient clipping, in place on `grad`. */
 
-import { refuseForeign } from "../core/copies.ts";
+import { rejectOtherCopy } from "../core/copies.ts";
 import { full } from "../core/creation.ts";
 import { div, norm, stack, where } from "../core/functions.ts";
 import { tidy } from "../core/scope.ts";
@@ -31,7 +31,7 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options:
   requireRange("clipGradNorm", { maxNorm }, (v) => v >= 0, "at least 0");
   requireRange("clipGradNorm", { normType }, (v) => !Number.isNaN(v), "a number other than NaN");
   const list = [...params];
-  for (const p of list) refuseForeign("clipGradNorm", "a parameter", p);
+  for (const p of list) rejectOtherCopy("clipGradNorm", "a parameter", p);
   return withGrad(false, () =>
     tidy(() => {
       const norms = list.flatMap((p) => (p.grad?.size ? [norm(p.grad, normType)] : []));
@@ -54,6 +54,6 @@ export function clipGradValue(params: Iterable<Tensor>, clipValue: number): void
   check("clipGradValue", arguments, "params:list clipValue:number");
   requireRange("clipGradValue", { clipValue }, (v) => v >= 0, "at least 0");
   const list = [...params];
-  for (const p of list) refuseForeign("clipGradValue", "a parameter", p);
+  for (const p of list) rejectOtherCopy("clipGradValue", "a parameter", p);
   withGrad(false, () => tidy(() => replaceGradients(list, (g) => g.clamp(-clipValue, clipValue))));
 }

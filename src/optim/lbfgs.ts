@@ -2,7 +2,7 @@
 
 import { tidy } from "../core/scope.ts";
 import { Tensor, withGrad } from "../core/tensor.ts";
-import { undoable } from "../core/undo.ts";
+import { withUndo } from "../core/undo.ts";
 import { markListed } from "../nn/parameter.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
@@ -124,7 +124,7 @@ export class LBFGS {
     check("LBFGS.minimize", arguments, "loss:function");
     const [values, pairs, scale, last] = [this.values(), [...this.pairs], this.scale, this.last];
     try {
-      return undoable(() => this.iterate(loss));
+      return withUndo(() => this.iterate(loss));
     } catch (error) {
       this.moveTo(values, new Float64Array(values.length), 0);
       Object.assign(this, { pairs, scale, last });

@@ -1,9 +1,10 @@
 /** Muon: momentum, orthogonalized. For the weight matrices inside of a network; its other parameters are for Adam. */
 
-import { withoutDenormals } from "../core/denormals.ts";
+import { flushDenormals } from "../core/denormals.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { check, requireChoice } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { Error, requireRange, requireWhole } from "../runtime/errors.ts";
+import { requireChoice } from "../runtime/names.ts";
 import {
   type CommonOptions,
   type GroupOptions,
@@ -78,7 +79,7 @@ export class Muon extends Optimizer<MuonOptions, StateRule> {
     const [rows, columns] = p.shape as [number, number];
     const buffer = state.momentumBuffer!;
     // b ← b + (1 − μ)(g − b);  d = g + μ(b − g)
-    const kept = withoutDenormals(buffer.add(g.sub(buffer).mul(1 - momentum)));
+    const kept = flushDenormals(buffer.add(g.sub(buffer).mul(1 - momentum)));
     buffer.copyFrom(kept);
     const direction = orthogonalized(nesterov ? g.add(kept.sub(g).mul(momentum)) : kept, nsSteps);
     const factor =

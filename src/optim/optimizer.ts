@@ -1,17 +1,18 @@
 /** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
 
-import { finitely } from "../core/anomaly.ts";
-import { refuseForeign } from "../core/copies.ts";
+import { runFinite } from "../core/anomaly.ts";
+import { rejectOtherCopy } from "../core/copies.ts";
 import { full } from "../core/creation.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
 import { currentRecorder, Tensor, withGrad, withRecorder } from "../core/tensor.ts";
-import { final, undoable } from "../core/undo.ts";
+import { withoutUndo, withUndo } from "../core/undo.ts";
 import { markListed } from "../nn/parameter.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { advance } from "../ops/random/random.ts";
 import { updateParameter } from "../ops/update/update.ts";
-import { check, checkNone, checkOptions, kindOf, requireKind, shown } from "../runtime/arguments.ts";
+import { check, checkNone, checkOptions } from "../runtime/arguments.ts";
 import { Error, requireRange, ShapeError, TypeError } from "../runtime/errors.ts";
+import { describe, kindOf, requireKind } from "../runtime/kinds.ts";
 
 /** Options every optimizer has. */
 export interface CommonOptions {
@@ -133,10 +134,10 @@ export interface UpdateRule extends StateRule {
 export function lossOf(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);
   if (value === undefined) throw new TypeError(`${name}: the function returned nothing. Return the loss from it.`);
-  refuseForeign(name, "the loss", value);
+  rejectOtherCopy(name, "the loss", value);
   if (!(value instanceof Tensor))
     throw new TypeError(
-      `${name}: the loss must be a tensor, got ${shown(value)}. Return the loss tensor itself, without item() or toArray().`,
+      `${name}: the loss must be a tensor, got ${describe(value)}. Return the loss tensor itself, without item() or toArray().`,
     );
   if (value.size !== 1)
     throw new ShapeError(`${name}: the loss is ${show(value.shape)}, not one number. Reduce it with mean() or sum().`);
@@ -162,7 +163,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       throw new TypeError("Optimizer: is abstract. Use one such as new optim.Adam(params).");
     requireKind(kindOf(this), "params", "list", params);
     const list = [...params];
-    for (const item of list) refuseForeign(kindOf(this), "a parameter", item);
+    for (const item of list) rejectOtherCopy(kindOf(this), "a parameter", item);
     if (!list.length) throw new Error(`${kindOf(this)}: no parameters given. Pass model.parameters().`);
     const loose = list.filter((item) => item instanceof Tensor);
     const groups = list.filter((item): item is GroupOptions<O> => !(item instanceof Tensor));
@@ -183,7 +184,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     // A group of tensors, or of an object with a list of them.
     if (typeof group !== "object" || group === null || !("params" in group))
       throw new TypeError(
-        `${name}: params must be tensors or groups { params, … }, got ${shown(group)}. Pass model.parameters().`,
+        `${name}: params must be tensors or groups { params, … }, got ${describe(group)}. Pass model.parameters().`,
       );
     const { params, ...own } = group;
     checkOptions(name, own, `{${Object.keys(this.defaults).join(" ")}}`);
@@ -197,9 +198,9 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.validate(options);
     const known = new Set(this.paramGroups.flatMap((group) => group.params));
     for (const p of list) {
-      refuseForeign(kindOf(this), "a parameter", p);
+      rejectOtherCopy(kindOf(this), "a parameter", p);
       if (!(p instanceof Tensor))
-        throw new TypeError(`${kindOf(this)}: params must be tensors, got ${shown(p)}. Pass model.parameters().`);
+        throw new TypeError(`${kindOf(this)}: params must be tensors, got ${describe(p)}. Pass model.parameters().`);
       if (p.requiresGrad && p.edge !== p) {
         throw new Error(
           `${kindOf(this)}: a tensor ${show(p.shape)} is the result of an op, not a parameter: only leaves are learnt.`,
@@ -255,11 +256,11 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         }
       };
       // A kernel's update allocates nothing.
-      if (updates.every(({ rule }) => "kind" in rule)) final(update);
+      if (updates.every(({ rule }) => "kind" in rule)) withoutUndo(update);
       else update();
     };
     try {
-      withGrad(false, () => undoable(run));
+      withGrad(false, () => withUndo(run));
     } catch (error) {
       for (const undo of made) undo();
       throw error;
@@ -327,8 +328,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[], options: MinimizeOptions = {}): Tensor {
     const name = `${kindOf(this)}.minimize`;
     check(name, arguments, "loss:tensor|function|array {finite:boolean}");
-    if (options.finite) return finitely(name, () => this.minimize(loss));
-    return undoable(() =>
+    if (options.finite) return runFinite(name, () => this.minimize(loss));
+    return withUndo(() =>
       tidy(() => {
         const several = Array.isArray(loss) ? (loss as readonly (() => Tensor)[]) : undefined;
         if (several?.length === 0) throw new Error(`${kindOf(this)}: minimize was given no losses.`);

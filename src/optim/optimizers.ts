@@ -2,8 +2,9 @@
 
 import { UpdateFlag } from "../../assembly/opcodes.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { check, kindOf } from "../runtime/arguments.ts";
+import { check } from "../runtime/arguments.ts";
 import { RangeError, requireFraction, requireRange } from "../runtime/errors.ts";
+import { kindOf } from "../runtime/kinds.ts";
 import { type CommonOptions, type GroupOptions, given, Optimizer, type UpdateRule } from "./optimizer.ts";
 
 type Params<O> = Iterable<Tensor | GroupOptions<O>>;

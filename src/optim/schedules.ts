@@ -2,8 +2,10 @@
  * Learning rates over time. Names, arguments and values are PyTorch's, but each schedule says what the rate *is*: two on one optimizer
  * do not multiply, the last to step counts (SequentialLR puts them one after the other). A step is whatever the caller counts.
  */
-import { check, checkNone, kindOf, requireChoice, requireKind } from "../runtime/arguments.ts";
+import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, RangeError, requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
+import { kindOf, requireKind } from "../runtime/kinds.ts";
+import { requireChoice } from "../runtime/names.ts";
 import { checked } from "./loadable.ts";
 import { checkRate, given, type Optimizer } from "./optimizer.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The one engine: a memory, a build's kernels, and the instruction that eager mode runs. Started at first use, or
- * beforehand by `init` for those who want to choose.
+ * The single engine: linear memory, the kernels of one build, and the instruction that eager mode runs. It starts on first use, or with
+ * chosen options by `init`.
  */
 
 import { Advance, Head, Op } from "../../assembly/opcodes.ts";
@@ -8,24 +8,24 @@ import { check } from "./arguments.ts";
 import { Error, RangeError } from "./errors.ts";
 import { Heap, limitOf, RANDOM_STATE, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
-import type { Crew } from "./threads/index.ts";
-import type { Pool } from "./threads/pool.ts";
+import type { ThreadSetup } from "./threads/index.ts";
+import type { WorkerPool } from "./threads/workerPool.ts";
 
 export interface InitOptions {
-  /** Which inlined build to run. Default: the fastest that the runtime can run. */
+  /** The inlined build to run. Default: the fastest that the runtime supports. */
   build?: Build;
   /**
-   * A compiled module instead of the inlined bytes, for runtimes that forbid compiling bytes. With `threads`, one whose memory is
-   * shared; with another, nabla runs on one thread, and info() says why.
+   * A compiled module to run instead of an inlined build, for runtimes that cannot compile bytes. `threads` needs a module that imports
+   * shared memory; with any other module nabla runs on one thread, and info() says why.
    */
   module?: WebAssembly.Module;
-  /** The same bits on every machine: forces the `simd` build. Default false. */
+  /** Compute the same bits on every machine: selects the `simd` build. Default false. */
   deterministic?: boolean;
-  /** Bytes that linear memory may grow to. Default 4 GiB, the most that WebAssembly can address. */
+  /** The size in bytes that linear memory may grow to, at least 65536. Default 4 GiB, the most that WebAssembly can address. */
   memoryLimit?: number;
   /**
-   * Threads to run on: a number, or "auto" for as many as the process has cores, 8 at most. Results are the same bits for any
-   * number. One where workers or shared memory are refused: `info()` says why. Default 1.
+   * The number of threads, 1 … 64, or "auto" for one per available core, at most 8. Results have the same bits for any number. If the
+   * runtime does not allow workers or shared memory, nabla runs on one thread, and `info()` says why. Default 1.
    */
   threads?: number | "auto";
 }
@@ -35,12 +35,12 @@ interface Engine {
   readonly kernels: Kernels;
   readonly build: Build | "custom";
   readonly deterministic: boolean;
-  readonly pool: Pool | undefined;
+  readonly pool: WorkerPool | undefined;
   readonly reason: string;
   readonly settings: Settings;
 }
 
-/** What options come to: two inits with equal settings are one. */
+/** Options with defaults filled in. A second init with equal settings does nothing. */
 interface Settings {
   readonly build: Build | "custom";
   readonly deterministic: boolean;
@@ -50,37 +50,37 @@ interface Settings {
 }
 
 let current: Engine | undefined;
-let relieve: (() => void) | undefined;
+let onFull: (() => void) | undefined;
 
-/** Has f called when linear memory cannot grow: it frees blocks whose contents can move elsewhere. */
+/** Registers the function that frees memory if linear memory cannot grow: it frees blocks whose contents can move elsewhere. */
 export function onShortage(f: () => void): void {
-  relieve = f;
+  onFull = f;
 }
-/** An `init` that is under way. */
+/** An `init` that has not finished yet. */
 let starting: { readonly settings: Settings; readonly end: Promise<void> } | undefined;
 
-/** The engine, started with defaults if `init` was not called. */
+/** The engine. Starts it with default options if `init` was not called. */
 export function engine(): Engine {
   current ??= start({}, { reason: "init({ threads }) was not called" });
   return current;
 }
 
-/** The memory in use; undefined before the engine has started. */
+/** The current heap; undefined before the engine has started. */
 export const currentHeap = (): Heap | undefined => current?.heap;
 
-/** How many threads a program is cut for. */
+/** The number of threads that programs are divided for. */
 export const threadCount = (): number => engine().pool?.threads ?? 1;
 
 const buildOf = ({ deterministic, build, module }: InitOptions): Build | undefined =>
   deterministic ? "simd" : (build ?? (module ? undefined : bestBuild()));
 
-function start(options: InitOptions, { heap = new Heap(options), pool, reason }: Crew): Engine {
+function start(options: InitOptions, { heap = new Heap(options), pool, reason }: ThreadSetup): Engine {
   const build = buildOf(options);
   const kernels = pool?.kernels ?? instantiate(options.module ?? compileBuild(build ?? "simd"), heap.memory);
-  // Not a secret: and Node takes ten times as long to load its crypto as all of this takes.
+  // Not a secret, so Math.random() will do: loading crypto takes Node ten times as long as the rest of this function.
   const seed = (): number => Math.floor(Math.random() * 2 ** 32);
   heap.u32.set([seed(), seed()], RANDOM_STATE / 4);
-  heap.relieve = relieve;
+  heap.onFull = onFull;
   const settings = settingsOf(options);
   return { heap, kernels, build: build ?? "custom", deterministic: settings.deterministic, pool, reason, settings };
 }
@@ -93,22 +93,27 @@ const settingsOf = (options: InitOptions): Settings => ({
   threads: options.threads ?? 1,
 });
 
-/** @throws Error listing the settings that differ from those that nabla runs with, or starts with */
-function requireEqual(running: Settings, asked: Settings, state: string): void {
+/** @throws Error that lists the requested settings that differ from those in use */
+function requireEqual(running: Settings, requested: Settings, state: string): void {
   const showSetting = (value: unknown): string => (typeof value === "object" ? "[module]" : String(value));
-  const differ = (Object.keys(running) as (keyof Settings)[]).filter((key) => running[key] !== asked[key]);
+  const differ = (Object.keys(running) as (keyof Settings)[]).filter((key) => running[key] !== requested[key]);
   if (!differ.length) return;
-  const list = differ.map((key) => `${key} is ${showSetting(running[key])}, not ${showSetting(asked[key])}`);
+  const list = differ.map((key) => `${key} is ${showSetting(running[key])}, not ${showSetting(requested[key])}`);
   throw new Error(
     `init: nabla ${state} with other options: ${list.join("; ")}. ` +
-      "Call init once, before the first tensor is made, or await dispose() before you call it again.",
+      "Call init once, before the first tensor, or await dispose() first.",
   );
 }
 
 /**
- * Chooses how nabla runs. Call it before the first tensor is made if you want something other than the defaults. Calling it
- * again with equal options does nothing; calls at the same time share one start.
- * @throws Error if nabla runs with other options already, or the requested build cannot run here
+ * Starts nabla with other options than the defaults. Call it before you make the first tensor. Another call with equal options does
+ * nothing; concurrent calls share one start.
+ *
+ * ```ts
+ * await init({ threads: "auto" });
+ * ```
+ * @throws Error if nabla already runs with other options, or if the runtime does not support the requested build
+ * @throws RangeError if `memoryLimit` or `threads` is out of range
  */
 export async function init(options: InitOptions = {}): Promise<void> {
   check("init", arguments, "{threads:number|string build:any module:any deterministic:boolean memoryLimit:number}");
@@ -117,10 +122,10 @@ export async function init(options: InitOptions = {}): Promise<void> {
     throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');
   }
   if (build !== undefined && build !== "simd" && build !== "relaxed") {
-    throw new Error(`init: "${build}" is not a build. Use "simd" or "relaxed".`);
+    throw new Error(`init: unknown build "${build}". Use "simd" or "relaxed".`);
   }
   if (module && (build || deterministic)) {
-    throw new Error("init: a module of your own is what it is. Leave out { build, deterministic }.");
+    throw new Error("init: build and deterministic do not apply to a custom module. Leave them out.");
   }
   if (build === "relaxed" && !probe().relaxed) {
     throw new Error(
@@ -130,8 +135,8 @@ export async function init(options: InitOptions = {}): Promise<void> {
   if (memoryLimit !== undefined && !(memoryLimit >= 65536)) {
     throw new RangeError(`init: memoryLimit is ${memoryLimit}, but must be at least 65536 bytes.`);
   }
-  if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
-    throw new RangeError(`init: threads is ${threads}, but must be "auto" or a whole number in 1 … ${MOST_THREADS}.`);
+  if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
+    throw new RangeError(`init: threads is ${threads}, but must be "auto" or a whole number in 1 … ${MAX_THREADS}.`);
   }
   const settings = settingsOf(options);
   if (current) return requireEqual(current.settings, settings, "runs");
@@ -140,7 +145,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
     return starting.end;
   }
   if (threads === 1) {
-    current = start(options, { reason: "as asked for" });
+    current = start(options, { reason: "as requested" });
     return;
   }
   starting = { settings, end: startThreads(threads, options) };
@@ -152,29 +157,29 @@ export async function init(options: InitOptions = {}): Promise<void> {
 }
 
 async function startThreads(threads: number | "auto", options: InitOptions): Promise<void> {
-  // Those who want one thread load nothing of this.
-  const { assemble } = await import("./threads/index.ts");
+  // Imported on demand: most programs use one thread.
+  const { setUpThreads } = await import("./threads/index.ts");
   const compile = (): WebAssembly.Module => options.module ?? compileBuild(buildOf(options)!, true);
-  const crew = await assemble(threads, options.memoryLimit, compile);
+  const setup = await setUpThreads(threads, options.memoryLimit, compile);
   if (current) {
-    await crew.pool?.close();
+    await setup.pool?.close();
     throw new Error(
       "init: a tensor was made while nabla was starting its threads. Await init before the first tensor.",
     );
   }
-  current = start(options, crew);
+  current = start(options, setup);
 }
 
-/** More workers than this are a mistake. */
-const MOST_THREADS = 64;
+/** A larger number is taken for a mistake. */
+const MAX_THREADS = 64;
 
 /**
- * Ends nabla: its threads leave, and its memory goes. Tensors made until then are disposed, and compiled functions that use any
- * from outside; others are recorded anew. `init`, or the next tensor, starts anew. Twice is fine; an `init` that is under way is
- * awaited, and what it started ended.
+ * Stops nabla: ends its threads and frees its memory. All tensors are disposed. Compiled functions that use tensors from outside throw
+ * from then on; others are recorded again on their next call. `init`, or the next tensor, starts nabla again. Waits for an `init` that
+ * has not finished. Calling it twice is fine.
  */
 export async function dispose(): Promise<void> {
-  // Whoever called init hears of its failure.
+  // The caller of init handles its failure.
   if (starting) await starting.end.catch(() => {});
   const ended = current;
   current = undefined;
@@ -182,15 +187,15 @@ export async function dispose(): Promise<void> {
   ended?.heap.close();
 }
 
-/** What was chosen, and why. */
+/** How nabla runs: the build and threads in use, and why. Starts nabla if necessary. */
 export function info(): {
   build: Build | "custom";
-  /** Whether init asked for the same bits on every machine. */
+  /** Whether init requested the same bits on every machine. */
   deterministic: boolean;
-  /** What the runtime can run. */
+  /** The builds that the runtime supports. */
   simd: boolean;
   relaxed: boolean;
-  /** Threads that programs are cut for, and why there are so many. */
+  /** The number of threads, and the reason for it. */
   threads: number;
   reason: string;
 } {
@@ -199,44 +204,47 @@ export function info(): {
   return { build, deterministic, ...probe(), threads: threadCount(), reason: trouble };
 }
 
-/** Runs instructions; `shared` if any of them is worth the other threads' time. */
+/** Runs `count` instructions from the address `program`. `shared`: whether other threads should help. */
 export function execute(program: number, count: number, shared: boolean): void {
   const { kernels, pool } = engine();
   if (shared && pool) pool.run(program, count);
   else kernels.run!(program, count, 0, 1);
 }
 
-/** Seeds all random ops: the same seed gives the same numbers on every machine, in both builds, with any number of threads. */
+/**
+ * Seeds all random ops. The same seed gives the same numbers on every machine, in both builds, with any number of threads.
+ * @param seed an integer in 0 … 2⁵³ − 1 @throws RangeError
+ */
 export function manualSeed(seed: number): void {
   check("manualSeed", arguments, "seed:number");
   if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new RangeError(`manualSeed: ${seed} is not an integer in 0 … 2⁵³ − 1.`);
+    throw new RangeError(`manualSeed: seed is ${seed}, but must be an integer in 0 … 2⁵³ − 1.`);
   }
   engine().heap.u32.set([seed >>> 0, Math.floor(seed / 2 ** 32), 0, 0], RANDOM_STATE / 4);
 }
 
-/** The generator's state: seed and counter, four words. */
+/** The state of the random generator: four words, [seed low, seed high, counter low, counter high]. */
 export const randomState = (): Uint32Array => engine().heap.u32.slice(RANDOM_STATE / 4, RANDOM_STATE / 4 + 4);
 
-/** Has the generator go on from such a state. */
+/** Sets the state of the random generator. */
 export function setRandomState(state: ArrayLike<number>): void {
   engine().heap.u32.set(state, RANDOM_STATE / 4);
 }
 
 /**
- * Writes instructions. `begin` opens one, `set…` fill its words (numbered as in opcodes.ts), `end` closes it. Workspace is
- * asked for before `begin`, since memory may grow.
+ * Writes instructions. `begin` opens one, `set…` fill its words (numbered as in opcodes.ts), `end` closes it. Request workspace before
+ * `begin`, because it may grow the memory.
  */
 export interface Encoder {
-  /** Into how many shares the next instructions are cut; 1: they are not. */
+  /** The number of shares that the next instructions are divided into; 1 if they are not divided. */
   shares: number;
   begin(code: Op, words: number): void;
   set(word: number, value: number): void;
   setFloat(word: number, value: number): void;
   setDouble(word: number, value: number): void;
   end(): void;
-  /** The address of scratch memory for the next instruction: so many bytes for each share. */
-  workspace(bytes: number): number;
+  /** The address of scratch memory for the next instruction, with this number of bytes for each share. */
+  workspace(bytesPerShare: number): number;
 }
 
 const double = new Float64Array(1);
@@ -244,7 +252,7 @@ const doubleWords = new Uint32Array(double.buffer);
 const float = new Float32Array(1);
 const floatWord = new Uint32Array(float.buffer);
 
-/** The bits of a number as float32. */
+/** The bits of a number, converted to float32. */
 export function bitsOf(value: number): number {
   float[0] = value;
   return floatWord[0]!;
@@ -278,9 +286,9 @@ class Immediate implements Encoder {
   end(): void {
     execute(SCRATCH, 1, this.shares > 1);
   }
-  workspace(bytesOfOne: number): number {
+  workspace(bytesPerShare: number): number {
     const { heap } = engine();
-    const bytes = bytesOfOne * this.shares;
+    const bytes = bytesPerShare * this.shares;
     if (heap !== this.heap) {
       this.heap = heap;
       this.scratchBytes = 0;
@@ -295,7 +303,7 @@ class Immediate implements Encoder {
   }
 }
 
-/** Writes instructions one behind the other into a list of words, to be run later. */
+/** Appends instructions to a list of words, to run later. */
 export class WordList implements Encoder {
   readonly words: number[] = [];
   /** Where each instruction begins. */
@@ -304,7 +312,7 @@ export class WordList implements Encoder {
   shares = 1;
   private start = 0;
 
-  /** @param workspaceAddress scratch memory, which all instructions share: `workspaceBytes` says how much they need */
+  /** @param workspaceAddress scratch memory shared by all instructions; they need `workspaceBytes` bytes */
   constructor(private readonly workspaceAddress = 0) {}
   begin(code: Op, words: number): void {
     this.start = this.words.length;
@@ -325,8 +333,8 @@ export class WordList implements Encoder {
     this.set(word + 1, doubleWords[1]!);
   }
   end(): void {}
-  workspace(bytes: number): number {
-    this.workspaceBytes = Math.max(this.workspaceBytes, bytes * this.shares);
+  workspace(bytesPerShare: number): number {
+    this.workspaceBytes = Math.max(this.workspaceBytes, bytesPerShare * this.shares);
     return this.workspaceAddress;
   }
 }
@@ -336,7 +344,7 @@ export const kernels = (): Kernels => engine().kernels;
 
 export const immediate: Encoder = new Immediate();
 
-/** Writes instructions that are too small to be shared, among some that are. */
+/** Writes instructions that are too small to be divided, whatever `encoder.shares` is. */
 export function encodeAlone(encoder: Encoder, write: () => void): void {
   const { shares } = encoder;
   encoder.shares = 1;
@@ -344,7 +352,7 @@ export function encodeAlone(encoder: Encoder, write: () => void): void {
   encoder.shares = shares;
 }
 
-/** An instruction that moves the random counter on by `blocks` of four words. */
+/** Writes an instruction that advances a counter: @param by the increment @param wide whether the counter has two words */
 export function encodeAdvance(encoder: Encoder, address: number, by: number, wide: boolean): void {
   encodeAlone(encoder, () => {
     encoder.begin(Op.Advance, Advance.words);

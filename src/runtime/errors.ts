@@ -1,97 +1,97 @@
 /**
- * The error classes of the package, and checks of numbers. Every message names the op, what it got, and the fix, and has at most
- * 300 characters: files that throw import `Error`, `RangeError` and `TypeError` from here, which cut longer ones.
+ * The package's error classes, and range checks of numbers. Every message names the op, what it got, and the fix, in at most 300
+ * characters. Files that throw import `Error`, `RangeError` and `TypeError` from here: these truncate longer messages.
  */
 
-/** The most characters that a message has. */
+/** The maximum length of a message, in characters. */
 export const MAX_MESSAGE = 300;
 
-/** Text of at most `most` characters: of longer ones the middle is cut out, because the end holds the fix. */
-export function capped(text: string, most = MAX_MESSAGE): string {
+/** Shortens text to `most` characters by removing its middle: the end of a message holds the fix. */
+export function truncate(text: string, most = MAX_MESSAGE): string {
   if (text.length <= most) return text;
   const tail = Math.floor(most * 0.45);
-  // A surrogate pair is not cut in two.
+  // Do not split a surrogate pair.
   const whole = (part: string): string => part.replace(/[\ud800-\udbff]$/, "").replace(/^[\udc00-\udfff]/, "");
   return `${whole(text.slice(0, most - tail - 3))} … ${whole(text.slice(-tail))}`;
 }
 
-/** A string in quotes, as messages write it; long ones are cut. */
-export const quoted = (text: string, most = 60): string => JSON.stringify(capped(text, most));
+/** A string in quotes, truncated, for messages. */
+export const quote = (text: string, most = 60): string => JSON.stringify(truncate(text, most));
 
-/** The global class, with messages cut to MAX_MESSAGE characters. */
+/** The global class, with messages truncated to MAX_MESSAGE characters. */
 class CappedError extends globalThis.Error {
   constructor(message?: string, options?: ErrorOptions) {
-    super(message === undefined ? message : capped(message), options);
+    super(message === undefined ? message : truncate(message), options);
   }
 }
 class CappedTypeError extends globalThis.TypeError {
   constructor(message?: string, options?: ErrorOptions) {
-    super(message === undefined ? message : capped(message), options);
+    super(message === undefined ? message : truncate(message), options);
   }
 }
 class CappedRangeError extends globalThis.RangeError {
   constructor(message?: string, options?: ErrorOptions) {
-    super(message === undefined ? message : capped(message), options);
+    super(message === undefined ? message : truncate(message), options);
   }
 }
 
 export { CappedError as Error, CappedRangeError as RangeError, CappedTypeError as TypeError };
 
-/** Shapes or dimensions that do not fit the op. */
+/** Thrown if shapes or dimensions do not fit the op. */
 export class ShapeError extends CappedError {
   override name = "ShapeError";
 }
 
-/** An element type that the op does not take. */
+/** Thrown if the op does not support an element type. */
 export class DTypeError extends CappedError {
   override name = "DTypeError";
 }
 
-/** A tensor used after its memory was freed. */
+/** Thrown if a tensor is used after its memory was freed. */
 export class DisposedError extends CappedError {
   override name = "DisposedError";
 }
 
-/** Something that a recorded function (compile) cannot do: read a value, branch on one, depend on a tensor that was disposed. */
+/** Thrown if a function given to `compile` reads a value, branches on one, or depends on a disposed tensor. */
 export class TraceError extends CappedError {
   override name = "TraceError";
 }
 
-/** NaN or ±∞ where `finite: true` or detectAnomaly rules them out. State is as it was before the call. */
+/** Thrown if NaN or ±∞ appear where `finite: true` or detectAnomaly rules them out. State is the same as before the call. */
 export class NonFiniteError extends CappedError {
   override name = "NonFiniteError";
 }
 
-/** Threads that could not be started, or that died at work. */
+/** Thrown if a thread could not be started or died during a call. */
 export class ThreadError extends CappedError {
   override name = "ThreadError";
 }
 
 /**
- * Linear memory could not be allocated. Tensors stay valid. Optimizers' `minimize` and `step`, `EMA.update`, and the forward pass of
- * Sequential and of every BatchNorm undo their writes and random numbers, so you can call them again. The forward pass of your own
+ * Thrown if linear memory could not be allocated. Tensors stay valid. Optimizers' `minimize` and `step`, `EMA.update`, and the forward pass
+ * of Sequential and of every BatchNorm undo their writes and random numbers, so you can call them again. The forward pass of your own
  * module does not: a BatchNorm that ran before the failure has updated its statistics, and dropout has advanced the random generator.
- * Call it inside `minimize`, or put it into a Sequential.
+ * Call such a module inside `minimize`, or put it into a Sequential.
  */
 export class OutOfMemoryError extends CappedError {
   override name = "OutOfMemoryError";
   constructor(
-    /** Bytes that were asked for. */
+    /** The bytes requested. */
     readonly requested: number,
-    /** Bytes that tensors hold. */
+    /** The bytes that tensors hold. */
     readonly inUse: number,
-    /** Bytes that the memory may grow to. */
+    /** The bytes that memory may grow to. */
     readonly limit: number,
   ) {
     super(
-      `out of memory: asked for ${requested} bytes with ${inUse} in use, and the memory may not grow past ${limit}. ` +
+      `out of memory: requested ${requested} bytes with ${inUse} in use; the limit is ${limit}. ` +
         "Free tensors with tidy(() => …) or dispose(), use smaller batches" +
         (limit < 2 ** 32 ? ", or raise init({ memoryLimit })." : ". WebAssembly cannot address more."),
     );
   }
 }
 
-/** Checks that arguments lie in their ranges. @throws RangeError, or TypeError for what is not a number */
+/** Checks that arguments are numbers in a range. @throws RangeError, TypeError */
 export function requireRange(
   name: string,
   values: Readonly<Record<string, number>>,
@@ -101,7 +101,7 @@ export function requireRange(
   for (const [key, v] of Object.entries(values)) {
     if (typeof v !== "number")
       throw new CappedTypeError(
-        `${name}: ${key} must be a number, got ${typeof v === "string" ? quoted(v) : String(v)}. Pass a number.`,
+        `${name}: ${key} must be a number, got ${typeof v === "string" ? quote(v) : String(v)}. Pass a number.`,
       );
     if (!inRange(v)) throw new CappedRangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
   }

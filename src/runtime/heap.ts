@@ -1,42 +1,42 @@
 /**
- * Linear memory and who owns which part of it. TypeScript alone allocates; kernels only see addresses.
+ * Linear memory and its allocator. Only TypeScript allocates; kernels see addresses.
  *
  *     0        64            128                 4096
  *     ┌────────┬─────────────┬───────────────────┬──────────────── … ───────┬──────────┐
  *     │ status │ random state│ eager instruction │ blocks, 64-byte aligned  │ 64 bytes │
  *     └────────┴─────────────┴───────────────────┴──────────────── … ───────┴──────────┘
  *
- * Small blocks come in size classes, eight to a power of two (at most 12.5 % unused), each with its own list of free blocks.
- * Large blocks have their exact size; when freed they join their free neighbours at once, and the untouched memory above `top`.
- * Before memory grows, the small free blocks are joined too. So after any sequence of calls, a request succeeds if enough
- * contiguous memory is free. The last 64 bytes are never allocated: kernels may read up to 16 bytes past a buffer.
+ * Small blocks come in size classes, eight per power of two (at most 12.5 % unused), each with a list of free blocks. Large blocks have
+ * their exact size; freeing one merges it with free neighbors and with the untouched memory above `top`. Before memory grows, free small
+ * blocks are merged too. So after any sequence of calls, a request succeeds if enough contiguous memory is free. The last 64 bytes are
+ * never allocated: kernels may read up to 16 bytes past the end of a buffer.
  */
 import { OutOfMemoryError } from "./errors.ts";
 
 const PAGE = 65536;
 const UNIT = 64;
-/** The most that 32-bit addresses reach. */
+/** The number of bytes that 32-bit addresses can reach. */
 export const MAX_BYTES = 65536 * PAGE;
 
-/** A limit that is not above what addresses reach. */
+/** A limit capped to the addressable range. */
 export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, bytes);
 
-/** Where checks of programs write what they found (opcodes.ts: Status). */
+/** Where the checks of programs write their result (opcodes.ts: Status). */
 export const STATUS = 0;
-/** Where the random generator's state lives: [seed low, seed high, counter low, counter high]. */
+/** Address of the random generator's state: [seed low, seed high, counter low, counter high]. */
 export const RANDOM_STATE = 64;
-/** Where eager mode writes its one instruction, and the words that fit there. */
+/** Address of the instruction that eager mode writes, and the number of words that fit. */
 export const SCRATCH = 128;
 export const SCRATCH_WORDS = (4096 - SCRATCH) / 4;
 const HEAP_BASE = 4096;
 
-/** Blocks of this size and above are not rounded to a size class. */
+/** Blocks of this size and larger are not rounded to a size class. */
 const LARGE = 32768;
 
-/** Units of 64 bytes between the size classes around `units`. */
+/** The distance between the size classes around `units`, in units of 64 bytes. */
 const classStep = (units: number): number => 2 ** Math.max(0, 28 - Math.clz32(units));
 
-/** Bytes of the block that holds `bytes`. */
+/** The size of the block that holds `bytes` bytes. */
 function blockSize(bytes: number): number {
   const units = Math.max(1, Math.ceil(bytes / UNIT));
   if (units * UNIT >= LARGE) return units * UNIT;
@@ -44,7 +44,7 @@ function blockSize(bytes: number): number {
   return Math.ceil(units / step) * step * UNIT;
 }
 
-/** The largest size class that fits into `bytes`, which are below LARGE. */
+/** The largest size class that fits into `bytes`, which is less than LARGE. */
 function classWithin(bytes: number): number {
   const units = bytes / UNIT;
   const step = classStep(units);
@@ -59,31 +59,31 @@ interface Span {
 
 export class Heap {
   memory: WebAssembly.Memory;
-  /** Bytes the memory may grow to. */
+  /** The bytes that memory may grow to. */
   readonly limit: number;
   f32!: Float32Array;
   i32!: Int32Array;
   u32!: Uint32Array;
   u8!: Uint8Array;
-  /** Bytes in blocks that are given out, and the most there ever were. */
+  /** Bytes in allocated blocks, and the maximum so far. */
   inUse = 0;
   highWater = 0;
-  /** Tensors that live in it: counted by who makes them. */
+  /** The number of tensors in this memory. Storage (core/memory.ts) keeps the count. */
   tensors = 0;
 
-  /** Called when memory cannot grow: frees blocks whose contents can move elsewhere. */
-  relieve: (() => void) | undefined;
+  /** Called if memory cannot grow: frees blocks whose contents can move elsewhere. */
+  onFull: (() => void) | undefined;
 
-  /** Free small blocks by size: addresses. */
+  /** Addresses of free small blocks, by size. */
   private free = new Map<number, number[]>();
-  /** Bytes in free small blocks. */
+  /** Total bytes of free small blocks. */
   private freeBytes = 0;
-  /** Free ranges by address; no two touch each other, and none touches `top`. */
+  /** Free ranges sorted by address. No two are adjacent, and none is adjacent to `top`. */
   private spans: Span[] = [];
-  /** Where untouched memory begins. */
+  /** Start of the untouched memory. */
   private top = HEAP_BASE;
 
-  /** @throws RangeError where the host refuses the memory, which it may do to a large one that is shared */
+  /** @throws RangeError if the host refuses the memory; some refuse large shared ones */
   constructor({ memoryLimit = MAX_BYTES, shared = false }: { memoryLimit?: number; shared?: boolean } = {}) {
     this.limit = limitOf(memoryLimit);
     const maximum = Math.ceil(this.limit / PAGE);
@@ -91,7 +91,7 @@ export class Heap {
     this.refreshViews();
   }
 
-  /** The address of a block of at least `bytes` bytes. Its contents are undefined. @throws OutOfMemoryError */
+  /** Allocates a block of at least `bytes` bytes with undefined contents. Returns its address. @throws OutOfMemoryError */
   allocate(bytes: number): number {
     const size = blockSize(bytes);
     const address = this.free.get(size)?.pop();
@@ -110,18 +110,18 @@ export class Heap {
     this.inUse -= size;
   }
 
-  /** Lets go of the memory, whoever still holds the heap. */
+  /** Drops the memory, even if something still references the heap. */
   close(): void {
     this.memory = new WebAssembly.Memory({ initial: 0 });
     this.refreshViews();
   }
 
-  /** Bytes of linear memory held from the host. */
+  /** The current size of linear memory in bytes. */
   get capacity(): number {
     return this.memory.buffer.byteLength;
   }
 
-  /** Free memory without growth: a large block from the span that fits best; a small one from untouched memory first. */
+  /** Finds a block without growing memory. Large blocks prefer the best-fitting span, small ones untouched memory. */
   private find(size: number): number | undefined {
     if (size >= LARGE) return this.takeSpan(size) ?? this.takeFresh(size);
     return this.takeFresh(size) ?? this.takeSpan(size) ?? this.split(size);
@@ -155,7 +155,7 @@ export class Heap {
     return address;
   }
 
-  /** Takes a small block from the smallest free one that is larger. */
+  /** Splits the smallest free block that is large enough. */
   private split(size: number): number | undefined {
     let best = Number.POSITIVE_INFINITY;
     for (const [bytes, list] of this.free) if (list.length && bytes >= size && bytes < best) best = bytes;
@@ -173,7 +173,7 @@ export class Heap {
     this.freeBytes += size;
   }
 
-  /** Puts a range below LARGE into the lists of small blocks, the largest first. */
+  /** Divides a range smaller than LARGE into free small blocks, the largest first. */
   private scatter(from: number, bytes: number): void {
     for (let address = from, left = bytes; left > 0; ) {
       const size = classWithin(left);
@@ -183,7 +183,7 @@ export class Heap {
     }
   }
 
-  /** Adds a free large range: joined with the spans and the untouched memory that it touches. */
+  /** Frees a large range: merges it with adjacent spans and with adjacent untouched memory. */
   private join(address: number, bytes: number): void {
     const { spans } = this;
     let [low, high] = [0, spans.length];
@@ -211,7 +211,7 @@ export class Heap {
     } else spans.splice(at, count, span);
   }
 
-  /** Joins all free blocks, and those at the end with the untouched memory. */
+  /** Merges all adjacent free blocks, and the last one with the untouched memory. */
   private merge(): void {
     const all = this.spans;
     for (const [bytes, list] of this.free) for (const address of list) all.push({ address, bytes });
@@ -233,7 +233,7 @@ export class Heap {
     for (const { address, bytes } of joined) if (bytes < LARGE) this.scatter(address, bytes);
   }
 
-  /** Joins free blocks, then grows memory, then has others free theirs. @throws OutOfMemoryError */
+  /** Merges free blocks, then grows memory, then calls `onFull`, until a block is found. @throws OutOfMemoryError */
   private reclaim(size: number, requested: number): number {
     const joined = (): number | undefined => {
       if (!this.freeBytes) return undefined;
@@ -242,18 +242,18 @@ export class Heap {
     };
     const address = joined() ?? this.grow(size);
     if (address !== undefined) return address;
-    this.relieve?.();
+    this.onFull?.();
     const freed = this.find(size) ?? joined() ?? this.grow(size);
     if (freed === undefined) throw new OutOfMemoryError(requested, this.inUse, this.limit);
     return freed;
   }
 
-  /** A block at the end of memory, which grows for it; undefined if it may not or the host refuses. */
+  /** Grows memory for a block at its end; undefined if the limit or the host does not allow it. */
   private grow(size: number): number | undefined {
     const pages = Math.ceil((this.top + size + UNIT - this.capacity) / PAGE);
     const most = (this.limit - this.capacity) / PAGE;
     if (pages > most) return undefined;
-    // By a quarter at a time where the limit allows, so that growth is rare; if the host refuses, by the least that suffices.
+    // Grow by a quarter if the limit allows, so that growth is rare. If the host refuses, grow by as little as possible.
     for (const amount of new Set([Math.floor(Math.min(Math.max(pages, this.capacity / PAGE / 4), most)), pages])) {
       try {
         this.memory.grow(amount);
@@ -266,7 +266,7 @@ export class Heap {
     return undefined;
   }
 
-  /** `memory.grow` detaches old views; of a shared memory it leaves them too short. */
+  /** Needed after `memory.grow`, which detaches old views; with shared memory they stay valid but too short. */
   private refreshViews(): void {
     const { buffer } = this.memory;
     this.f32 = new Float32Array(buffer);

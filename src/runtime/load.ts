@@ -1,28 +1,22 @@
-/**
- * Choosing and starting the WebAssembly build. The bytes are inlined and compiled synchronously, so nothing has to be
- * fetched, configured or awaited.
- */
+/** Selects, compiles and instantiates a WebAssembly build. The bytes are inlined and compiled synchronously: nothing to fetch or await. */
 
 import relaxedText from "./binaries/relaxed.ts";
 import simdText from "./binaries/simd.ts";
 import { Error } from "./errors.ts";
 
-/**
- * `simd`: the same bits on every machine. `relaxed`: fused multiply-add; faster, and the last bits may differ between
- * machines.
- */
+/** `simd` computes the same bits on every machine. `relaxed` uses fused multiply-add: faster, but the last bits may differ. */
 export type Build = "simd" | "relaxed";
 
-/** What the kernels export: addresses and sizes in, nothing out. `run(program, count, thread, threads)` is the engine. */
+/** The exports of a build. Kernels take addresses and sizes; `run(program, count, thread, threads)` runs instructions. */
 export type Kernels = Record<string, (...args: number[]) => number>;
 
-// (module (func (result v128) v128.const i32x4 0 0 0 0)) and the same with f32x4.relaxed_madd of three such constants.
+// (module (func (result v128) v128.const i32x4 0 0 0 0)), and the same with f32x4.relaxed_madd of three such constants.
 const HEADER = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10];
 const CONST = [253, 12, ...new Array<number>(16).fill(0)];
 const SIMD = [...HEADER, 22, 1, 20, 0, ...CONST, 11];
 const RELAXED = [...HEADER, 61, 1, 59, 0, ...CONST, ...CONST, ...CONST, 253, 133, 2, 11];
 
-/** What this runtime can run, found by validating a module that uses it: never by version. */
+/** The features of this runtime, found by validating modules that use them, never by version. */
 export function probe(): { simd: boolean; relaxed: boolean } {
   return {
     simd: WebAssembly.validate(new Uint8Array(SIMD)),
@@ -30,7 +24,7 @@ export function probe(): { simd: boolean; relaxed: boolean } {
   };
 }
 
-/** The fastest build that this runtime can run. */
+/** The fastest build that this runtime supports. @throws Error without WebAssembly SIMD */
 export function bestBuild(): Build {
   const can = probe();
   if (!can.simd) {
@@ -39,15 +33,15 @@ export function bestBuild(): Build {
   return can.relaxed ? "relaxed" : "simd";
 }
 
-/** Modules that were compiled beforehand, where bytes cannot be. */
+/** Precompiled modules, for runtimes that cannot compile bytes. */
 let provided: Readonly<Record<Build, WebAssembly.Module>> | undefined;
 
-/** Has builds come from these modules, for memory that is not shared. */
-export function provide(modules: Readonly<Record<Build, WebAssembly.Module>>): void {
+/** Registers precompiled builds for memory that is not shared. */
+export function provideModules(modules: Readonly<Record<Build, WebAssembly.Module>>): void {
   provided = modules;
 }
 
-/** Compiles an inlined build, for a memory that is shared or not. */
+/** Compiles an inlined build. @param shared whether its memory is shared */
 export function compileBuild(build: Build, shared = false): WebAssembly.Module {
   if (provided && !shared) return provided[build];
   const bytes = decodeBuild(build);
@@ -55,25 +49,25 @@ export function compileBuild(build: Build, shared = false): WebAssembly.Module {
   return new WebAssembly.Module(bytes);
 }
 
-/** Where the flags of the imported memory stand: behind its name and its kind, 2. */
+/** The position of the flags of the imported memory: after its name and its kind, 2. */
 function sharedFlag(bytes: Uint8Array): number {
   const name = [..."memory"].map((c) => c.charCodeAt(0));
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
-/** The bytes of an inlined build: tools/wasm.mjs says how they are written. Node's bundle brings functions that give them. */
+/** Decodes the bytes of an inlined build; tools/wasm.mjs documents the encoding. In Node's bundle, functions return the bytes. */
 export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
   const text = (build === "relaxed" ? relaxedText : simdText) as string | (() => Uint8Array<ArrayBuffer>);
   if (typeof text !== "string") return text();
   const bytes = new Uint8Array(text.length);
-  // The bytes that are one character, then the others, each in ascending order.
+  // The bytes that take one character, then the others, each in ascending order.
   const isSingle = (byte: number): number => (Number.parseInt(text[byte >> 2]!, 16) >> (3 - (byte & 3))) & 1;
   const all = Array.from({ length: 256 }, (_, byte) => byte);
   const order = [...all.filter(isSingle), ...all.filter((byte) => !isSingle(byte))];
   let size = 0;
   for (let i = 64; i < text.length; i++) {
     let code = text.charCodeAt(i);
-    // "}" is 125, "~" 126: a page and the digit behind it.
+    // "}" (125) and "~" (126) select a page; the digit follows.
     const page = code < 125 ? 0 : code - 124;
     if (page) code = text.charCodeAt(++i);
     bytes[size++] = order[86 * page + code - (code < 92 ? 35 : 36)]!;
@@ -81,7 +75,7 @@ export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
   return bytes.subarray(0, size);
 }
 
-/** Starts a module on a memory. `stalled` is called when a thread has waited long for others. */
+/** Instantiates a module with a memory. `stalled` is called if a thread has waited for others for long. */
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,

@@ -1,6 +1,6 @@
-/** Access to Node's own modules, for code that browsers and bundlers read too: they never see an import of one. */
+/** Imports Node's built-in modules in code that also runs in browsers, without an import that bundlers see. */
 
-/** A module of Node, Deno or Bun, such as "fs/promises"; undefined on the web. */
+/** A built-in module of Node, Deno or Bun, such as "fs/promises"; undefined on the web. */
 export async function nodeModule<T>(name: string): Promise<T | undefined> {
   const { process } = globalThis as { process?: { versions?: { node?: string }; getBuiltinModule?(name: string): T } };
   if (!process?.versions?.node) return undefined;

@@ -39,14 +39,12 @@ describe("info", () => {
   test("says which build runs, on how many threads, and why", async () => {
     const { code, output } = await nabla("info", "--threads", "2");
     expect(code).toBe(0);
-    expect(output).toMatch(
-      /^nabla {9}\d+\.\d+\.\d+\nruntime {7}node v\d+.*\nthreads {7}2: as asked for, with \d+ cores/s,
-    );
+    expect(output).toMatch(/^nabla {9}\d+\.\d+\.\d+\nruntime {7}node v\d+.*\nthreads {7}2: as requested, \d+ cores/s);
     expect(output).not.toContain("\x1b");
   });
   test("--json is JSON and nothing else", async () => {
     const { output } = await nabla("info", "--threads", "1", "--json");
-    expect(JSON.parse(output)).toMatchObject({ simd: true, threads: 1, reason: "as asked for" });
+    expect(JSON.parse(output)).toMatchObject({ simd: true, threads: 1, reason: "as requested" });
   });
 });
 

@@ -10,7 +10,7 @@ const warnings: unknown[][] = [];
 beforeAll(async () => {
   vi.resetModules();
   const warn = vi.spyOn(console, "warn").mockImplementation((...args) => void warnings.push(args));
-  const index: string = "../src/index.ts";
+  const index: string = "../../src/index.ts";
   other = (await import(index)) as typeof other;
   vi.resetModules();
   await import(index);

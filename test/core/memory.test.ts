@@ -66,7 +66,7 @@ describe("the allocator", () => {
     }
     expect(error).toBeInstanceOf(OutOfMemoryError);
     expect((error as OutOfMemoryError).message).toBe(
-      `out of memory: asked for ${4 * MB} bytes with ${before} in use, and the memory may not grow past ${2 * MB}. ` +
+      `out of memory: requested ${4 * MB} bytes with ${before} in use; the limit is ${2 * MB}. ` +
         "Free tensors with tidy(() => …) or dispose(), use smaller batches, or raise init({ memoryLimit }).",
     );
     expect((error as OutOfMemoryError).limit).toBe(2 * MB);

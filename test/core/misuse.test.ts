@@ -106,7 +106,7 @@ describe("memory stays whole", () => {
       'linear: the weight is int32, but must be float32. Convert it with .to("float32").',
     );
     expect(() => ones([2]).clamp(ones([2]) as unknown as number)).toThrow(
-      "clamp: low must be a number, got a float32 tensor [2]. For tensors as bounds use maximum and minimum.",
+      "clamp: low must be a number, got a float32 tensor [2]. For tensor bounds, use maximum and minimum.",
     );
   });
   test("gather and indexSelect move one-byte elements too", () => {

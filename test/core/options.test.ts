@@ -196,7 +196,7 @@ describe("values that used to pass silently, or failed inside, are refused by na
     ["extra that contains itself", () => formats.saveState({ extra: cyclic }), "saveState: extra holds a BigInt or contains itself"],
     ["std({ unbiased })", () => v.std(any({ unbiased: false })), 'std: unknown option "unbiased". Did you mean "correction"?'],
     ["softmax({ dim })", () => v.softmax(any({ dim: 1 })), "softmax: dim must be a number, got the object { dim }. Pass dim as an argument: 1."],
-    ["stack of numbers", () => nabla.stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. For a tensor of numbers use tensor(…)."],
+    ["stack of numbers", () => nabla.stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. Use tensor(…) for a tensor of numbers."],
   ])("%s", (_, call, message) => expect(call).toThrow(message)); // biome-ignore format: a table
   test("a module that holds its parent is printed once", () => {
     const child = new nn.ReLU();

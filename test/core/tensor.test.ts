@@ -316,7 +316,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     expect(x.toArray()).toEqual([1, 2]);
     const differs = (list: string): string =>
       `init: nabla runs with other options: ${list}. ` +
-      "Call init once, before the first tensor is made, or await dispose() before you call it again.";
+      "Call init once, before the first tensor, or await dispose() first.";
     await expect(init({ build, threads: 2 })).rejects.toThrow(differs("threads is 1, not 2"));
     await expect(init({ build, memoryLimit: 65536 })).rejects.toThrow(differs("memoryLimit is 4294967296, not 65536"));
     await expect(init({ deterministic: true, threads: "auto" })).rejects.toThrow(

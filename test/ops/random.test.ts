@@ -308,7 +308,7 @@ describe("seeds", () => {
     expect(Array.from(rand([5000]).data.slice(0, 37))).toEqual(short);
   });
   test("a seed must be a whole number from 0", () => {
-    expect(() => manualSeed(-1)).toThrow("manualSeed: -1 is not an integer in 0 … 2⁵³ − 1.");
+    expect(() => manualSeed(-1)).toThrow("manualSeed: seed is -1, but must be an integer in 0 … 2⁵³ − 1.");
     expect(() => manualSeed(0.5)).toThrow(RangeError);
   });
 });

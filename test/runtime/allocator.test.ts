@@ -133,7 +133,7 @@ test("the error shows the limit as it was given", () => {
   for (const limit of [100e6, 3_000_001, 65_536 * 70]) {
     const heap = new Heap({ memoryLimit: limit });
     expect(() => heap.allocate(2 * limit)).toThrow(
-      `asked for ${2 * limit} bytes with 0 in use, and the memory may not grow past ${limit}.`,
+      `requested ${2 * limit} bytes with 0 in use; the limit is ${limit}.`,
     );
     expect(heap.limit).toBe(limit);
   }

@@ -702,10 +702,7 @@ test("500 requests at the same time do not mix, and leave nothing behind", async
 
 describe("options that are wrong are said at once", () => {
   test.each([
-    [
-      { load: undefined },
-      "inferenceHandler: option load is missing, and has no default. Pass { load: … }, a function.",
-    ],
+    [{ load: undefined }, "inferenceHandler: option load is required. Pass { load: … }, a function."],
     [
       { input: { shape: [null, 0] } },
       "inferenceHandler: input.shape[1] must be a whole number in 1 … 2147483647, got 0.",

@@ -329,5 +329,5 @@ test.each([
   ["trainingHandler", () => (trainingHandler as (...all: unknown[]) => unknown)(), "create"],
   ["trainingHandler", () => trainingHandler({ input: { shape: [null] } } as never), "create"],
 ])("%s without what it needs names the option", (name, make, option) =>
-  expect(make).toThrow(`${name}: option ${option} is missing, and has no default. Pass { ${option}: … }, a function.`),
+  expect(make).toThrow(`${name}: option ${option} is required. Pass { ${option}: … }, a function.`),
 );

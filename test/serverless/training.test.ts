@@ -520,9 +520,7 @@ describe("routes and options", () => {
     expect(() => handlerOf({ input: { shape: [2] } })).toThrow(
       "trainingHandler: input: the first size must be null, for the examples.",
     );
-    expect(() => handlerOf({ create: undefined as never })).toThrow(
-      "trainingHandler: option create is missing, and has no default.",
-    );
+    expect(() => handlerOf({ create: undefined as never })).toThrow("trainingHandler: option create is required.");
     expect(() => handlerOf({ limits: { epochs: 1.5 } })).toThrow(
       "trainingHandler: limits.epochs must be a whole number",
     );

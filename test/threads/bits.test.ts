@@ -86,7 +86,7 @@ async function check(
     const what = `${where}, ${nameOf(run)}`;
     const { running, threads, workers, jobs, alone, learnt, hashes } = run;
     expect(running, what).toMatchObject({ threads, build: run.build });
-    expect(running.reason, what).toMatch(/^as asked for(?!.*died)/);
+    expect(running.reason, what).toMatch(/^as requested(?!.*died)/);
     expect(workers, `${what}: workers that took part`).toBe(threads - 1);
     const least = threads > 1 ? (run.everything ? 5000 : 200) : 0;
     expect(jobs, `${what}: programs that were shared`).toBeGreaterThanOrEqual(least);

@@ -98,7 +98,7 @@ describe.each(BROWSERS)("%s", (name) => {
     expect(told).toHaveLength(3);
     for (const life of told) {
       expectTrained(life);
-      expect(life).toMatchObject({ threads: 2, helped: true, reason: expect.stringMatching(/^as asked for, with/) });
+      expect(life).toMatchObject({ threads: 2, helped: true, reason: expect.stringMatching(/^as requested, /) });
     }
     expect({ errors, asked }).toEqual({ errors: [], asked: 3 });
   });
@@ -111,8 +111,8 @@ describe.each(BROWSERS)("%s", (name) => {
     async (_, worker) => {
       const { told, errors } = await visit(isolated, { worker, lost: true });
       const { error, reason, ...rest } = told[0]!.loses!;
-      expect(error).toMatch(/^ThreadError: a worker died in the midst of this call\. .*load parameters anew/);
-      expect(reason).toMatch(/; a worker died in the midst of a program$/);
+      expect(error).toMatch(/^ThreadError: a worker died during this call, .*Reload parameters/);
+      expect(reason).toMatch(/; a worker died during a program$/);
       expect(rest).toEqual({ right: true, recovered: true, started: 1 });
       expect(errors).toEqual([]);
     },

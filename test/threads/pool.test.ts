@@ -12,7 +12,7 @@ import { availableCores } from "../../src/runtime/threads/index.ts";
 const MAJORS = [20, 24];
 /** By the product that the lives compute, and by the net that they train. */
 const LEARNT = 0.1;
-const THREAD_ERROR = /^ThreadError: a worker died in the midst of this call\. .*load parameters anew/;
+const THREAD_ERROR = /^ThreadError: a worker died during this call, .*Reload parameters/;
 
 /** The executable of a Node of the given major version, from the registry where it is not this one. */
 function nodeOf(major: number): string {
@@ -159,7 +159,7 @@ describe.each(MAJORS)("a worker that dies, on Node %i:", (major) => {
     const { results, reason, ...life } = await die<{ results: string[]; reason: string }>("deaths", "waiting", { how });
     expect(results.at(-1)).toMatch(THREAD_ERROR);
     expect(results.slice(0, -1).every((result) => result === "right")).toBe(true);
-    expect(reason).toMatch(/; a worker died in the midst of a program/);
+    expect(reason).toMatch(/; a worker died during a program/);
     expect(life).toEqual({ atOnce: "right", recovered: true, again: "right", after: "right" });
   });
 
@@ -178,7 +178,7 @@ describe.each(MAJORS)("a worker that dies, on Node %i:", (major) => {
   test("nine times: then there are no more, and one thread goes on", async () => {
     const { results, reason, ...life } = await die<{ results: string[]; reason: string }>("deaths", "all");
     expect(results).toEqual(new Array(10).fill("right"));
-    expect(reason).toContain("and so did 8 in its place: there will be no more");
+    expect(reason).toContain("and so did 8 replacements; no more are started");
     expect(life).toEqual({ threads: 2, started: 9, left: 0 });
   });
 
@@ -214,14 +214,14 @@ describe("workers that cannot start: one thread, a reason, and training works:",
   ])("in the place of one that died, which info() says: %s, silent: %o", async (how, silent, why) => {
     const { reason, ...rest } = await told<{ reason: string }>("refusals", "replacement", { how, silent });
     expect(rest).toEqual({ right: true, left: 0 });
-    expect(reason).toContain(`; a worker died (${why}), and so did 8 in its place: there will be no more`);
+    expect(reason).toContain(`; a worker died (${why}), and so did 8 replacements; no more are started`);
   });
 });
 
 describe("shared memory that is refused", () => {
   test("altogether: one thread, and a reason", async () => {
     const { loss, ...rest } = await told<{ loss: number }>("refusals", "noMemory");
-    const reason = "shared memory was refused";
+    const reason = "the runtime refused shared memory";
     expect(rest).toEqual({ error: "", threads: 1, reason, right: true, started: 0, left: 0 });
     expect(loss).toBeLessThan(LEARNT);
   });
@@ -238,7 +238,7 @@ describe("shared memory that is refused", () => {
     expect(life).toMatchObject({ error: "", threads: 3, right: true });
     expect(loss).toBeLessThan(LEARNT);
     if (options.memoryLimit === options.granted) expect(reason).not.toContain("memory");
-    else expect(reason).toMatch(new RegExp(`; memory to ${options.granted} bytes$`));
+    else expect(reason).toMatch(new RegExp(`; memory limited to ${options.granted} bytes$`));
     expect(full).toMatch(/^OutOfMemoryError: /);
   });
 });
@@ -314,7 +314,7 @@ describe("over time", () => {
     expect(life).toEqual({ right: true, threads: 8, started: 7, left: 0 });
     expect(helped).toBe(true);
     expect(loss).toBeLessThan(LEARNT);
-    expect(reason).toMatch(/^as asked for, with /);
+    expect(reason).toMatch(/^as requested, /);
   });
 
   test("finalizers of what dispose() ended do no harm to the next engine", async () => {
@@ -363,7 +363,7 @@ describe("init and dispose", () => {
       );
     }
     await init({ threads: 2 });
-    expect(info()).toMatchObject({ threads: 2, reason: expect.stringMatching(/^as asked for/) });
+    expect(info()).toMatchObject({ threads: 2, reason: expect.stringMatching(/^as requested/) });
   });
 
   test("a second init with equal options does nothing; one with others lists what differs, whatever came first", async () => {
@@ -498,13 +498,13 @@ describe("init and dispose", () => {
   const V1 = "/sys/fs/cgroup/cpu/cpu.cfs_";
 
   test.each<[string, number, Record<string, string>, number, string]>([
-    ["no control groups", 64, {}, 64, "64 cores to use"],
-    ["one core", 1, {}, 1, "1 core to use"],
+    ["no control groups", 64, {}, 64, "64 cores available"],
+    ["one core", 1, {}, 1, "1 core available"],
     ["a quota of 1.5", 64, { [V2]: "150000 100000\n" }, 1, "a cgroup allows 1.5 of 64 cores"],
     ["a quota of 2.5", 64, { [V2]: "250000 100000\n" }, 2, "a cgroup allows 2.5 of 64 cores"],
     ["a quota of half a core", 64, { [V2]: "50000 100000\n" }, 1, "a cgroup allows 0.5 of 64 cores"],
-    ["a quota above the cores", 4, { [V2]: "800000 100000\n" }, 4, "4 cores to use"],
-    ["no limit", 4, { [V2]: "max 100000\n" }, 4, "4 cores to use"],
+    ["a quota above the cores", 4, { [V2]: "800000 100000\n" }, 4, "4 cores available"],
+    ["no limit", 4, { [V2]: "max 100000\n" }, 4, "4 cores available"],
     [
       "a group below the root",
       64,
@@ -530,17 +530,23 @@ describe("init and dispose", () => {
       3,
       "a cgroup allows 3 of 64 cores",
     ],
-    ["version 1, no limit", 64, { [`${V1}quota_us`]: "-1\n", [`${V1}period_us`]: "100000\n" }, 64, "64 cores to use"],
-    ["nonsense", 8, { [V2]: "", "/proc/self/cgroup": "12:cpu:/x\n" }, 8, "8 cores to use"],
+    [
+      "version 1, no limit",
+      64,
+      { [`${V1}quota_us`]: "-1\n", [`${V1}period_us`]: "100000\n" },
+      64,
+      "64 cores available",
+    ],
+    ["nonsense", 8, { [V2]: "", "/proc/self/cgroup": "12:cpu:/x\n" }, 8, "8 cores available"],
   ])("cores: %s", async (_, cores, files, count, why) => {
     pretend(cores, files);
     expect(await availableCores()).toEqual({ count, why });
   });
 
   test.each<[number, string | undefined, number, string]>([
-    [64, undefined, 8, "64 cores to use"],
-    [3, undefined, 3, "3 cores to use"],
-    [1, undefined, 1, "1 core to use"],
+    [64, undefined, 8, "64 cores available"],
+    [3, undefined, 3, "3 cores available"],
+    [1, undefined, 1, "1 core available"],
     [64, "150000 100000\n", 1, "a cgroup allows 1.5 of 64 cores"],
     [64, "200000 100000\n", 2, "a cgroup allows 2 of 64 cores"],
   ])('threads: "auto" with %i cores and a quota of %o', async (cores, quota, threads, reason) => {

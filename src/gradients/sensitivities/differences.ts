@@ -1,7 +1,7 @@
 /** The derivative by its definition: differences with a step h, what they err by, and the step where they err least. */
 
 import { check } from "../../runtime/arguments.ts";
-import { quoted, RangeError, TypeError } from "../../runtime/errors.ts";
+import { quote, RangeError, TypeError } from "../../runtime/errors.ts";
 import { Complex } from "../math/complex.ts";
 import { slope } from "../math/vector.ts";
 
@@ -21,7 +21,7 @@ export interface DifferenceOptions {
 /** @throws RangeError */
 function requireMethod(op: string, method: string, methods: readonly string[] = ["forward", "central"]): void {
   if (!methods.includes(method))
-    throw new RangeError(`${op}: method is ${quoted(method)}, but must be one of ${methods.join(", ")}.`);
+    throw new RangeError(`${op}: method is ${quote(method)}, but must be one of ${methods.join(", ")}.`);
 }
 
 /**

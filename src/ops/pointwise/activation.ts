@@ -1,8 +1,8 @@
 /** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
 
 import { Op } from "../../../assembly/opcodes.ts";
-import { requireChoice } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
+import { requireChoice } from "../../runtime/names.ts";
 import type { Operand } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 import { cast } from "../shape/shape.ts";

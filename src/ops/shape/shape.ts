@@ -1,7 +1,7 @@
 /** Shapes as people change them: permute, slice, pad, broadcast, join, split, reshape, convert. */
 
-import { shown } from "../../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import { apply, reshaped } from "../definition/op.ts";
 import {
   type DType,
@@ -91,7 +91,7 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
     }
     if (!Array.isArray(range) || range.length > 3)
       throw new ShapeError(
-        `slice: a range must be null, a number or [start, end, step], got ${shown(range)}. For chosen places use indexSelect.`,
+        `slice: a range must be null, a number or [start, end, step], got ${describe(range)}. For chosen places use indexSelect.`,
       );
     const [first, last, step = 1] = range;
     for (const bound of [first, last]) {

@@ -1,6 +1,6 @@
-/** Edge functions compile no bytes at run time: the bundler compiles these. */
+/** Edge functions cannot compile bytes at run time. The bundler compiles these modules. */
 import relaxed from "../../../wasm/relaxed.wasm?module";
 import simd from "../../../wasm/simd.wasm?module";
-import { provide } from "../../runtime/load.ts";
+import { provideModules } from "../../runtime/load.ts";
 
-provide({ simd, relaxed });
+provideModules({ simd, relaxed });

@@ -1,6 +1,6 @@
-/** Workers compile no bytes at run time: the runtime compiles these when the function is deployed. */
+/** Workers cannot compile bytes at run time. The platform compiles these modules on deployment. */
 import relaxed from "../../../wasm/relaxed.wasm";
 import simd from "../../../wasm/simd.wasm";
-import { provide } from "../../runtime/load.ts";
+import { provideModules } from "../../runtime/load.ts";
 
-provide({ simd, relaxed });
+provideModules({ simd, relaxed });

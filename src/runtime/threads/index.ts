@@ -1,19 +1,20 @@
-/** How many threads to run, and why. */
+/** Decides how many threads to run, and starts them. */
 import { Heap, MAX_BYTES } from "../heap.ts";
 import { nodeModule } from "../nodeModule.ts";
-import { Pool } from "./pool.ts";
+import { WorkerPool } from "./workerPool.ts";
 
-/** More seldom pay: steps of small and medium networks have little to share. */
-const MOST_BY_ITSELF = 8;
-/** Bytes below which a shared memory is not worth having. */
-const LEAST_MEMORY = 2 ** 26;
+/** The most threads that "auto" chooses. More threads rarely help: steps of small and medium networks have little to share. */
+const MAX_AUTO_THREADS = 8;
+/** The smallest shared memory that is useful, in bytes. */
+const MIN_MEMORY = 2 ** 26;
 
 interface Cores {
   readonly count: number;
-  readonly why: string;
+  /** How the count was found, for info(). */
+  readonly reason: string;
 }
 
-/** Cores that this process may use. */
+/** The number of cores that this process may use. */
 export async function availableCores(): Promise<Cores> {
   const os = await nodeModule<{ availableParallelism?(): number; cpus(): unknown[] }>("os");
   const count = os
@@ -21,11 +22,11 @@ export async function availableCores(): Promise<Cores> {
     : (globalThis.navigator?.hardwareConcurrency ?? 1);
   const quota = await cgroupQuota();
   return quota !== undefined && quota < count
-    ? { count: Math.max(1, Math.floor(quota)), why: `a cgroup allows ${quota} of ${count} cores` }
-    : { count, why: `${count} core${count === 1 ? "" : "s"} to use` };
+    ? { count: Math.max(1, Math.floor(quota)), reason: `a cgroup allows ${quota} of ${count} cores` }
+    : { count, reason: `${count} core${count === 1 ? "" : "s"} available` };
 }
 
-/** Cores' worth of time that Linux grants a process, by version 2 or 1 of control groups; undefined where it does not say. */
+/** The CPU quota in cores that Linux control groups (version 2 or 1) grant this process; undefined if there is none. */
 async function cgroupQuota(): Promise<number | undefined> {
   const fs = await nodeModule<{ readFileSync(path: string, encoding: "utf8"): string }>("fs");
   const read = (path: string): string => {
@@ -45,56 +46,59 @@ async function cgroupQuota(): Promise<number | undefined> {
   return quotas.length ? Math.min(...quotas) : undefined;
 }
 
-/** A shared memory, smaller where the host refuses a large one; undefined where it gives none. */
+/** A heap in shared memory, smaller if the host refuses a large one; undefined if it refuses any. */
 function sharedHeap(limit = MAX_BYTES): Heap | undefined {
   for (let bytes = limit; ; bytes /= 2) {
     try {
       return new Heap({ memoryLimit: bytes, shared: true });
     } catch {
-      if (bytes / 2 < LEAST_MEMORY) return undefined;
+      if (bytes / 2 < MIN_MEMORY) return undefined;
     }
   }
 }
 
-/** What keeps this runtime from sharing memory; "" if nothing does. */
-function refusal(): string {
+/** Why this runtime cannot run threads; "" if it can. */
+function obstacle(): string {
   const scope = globalThis as { crossOriginIsolated?: boolean; process?: { versions?: { node?: string } } };
   if (scope.process?.versions?.node) return "";
   if (scope.crossOriginIsolated === false) {
     return "the page is not cross-origin isolated: serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
   }
-  if (typeof SharedArrayBuffer === "undefined") return "there is no shared memory here";
-  return typeof Worker === "undefined" ? "there are no workers here" : "";
+  if (typeof SharedArrayBuffer === "undefined") return "SharedArrayBuffer is not available";
+  return typeof Worker === "undefined" ? "Worker is not available" : "";
 }
 
-/** The pool, if there is to be one, with its heap; and why there are as many threads as there are. */
-export interface Crew {
+/** A pool and its heap, both undefined for one thread; and the reason for the number of threads. */
+export interface ThreadSetup {
   readonly heap?: Heap;
-  readonly pool?: Pool;
+  readonly pool?: WorkerPool;
   readonly reason: string;
 }
 
-/** @param limit bytes that the memory may grow to @param compile the kernels, for a memory that is shared */
-export async function assemble(
+/**
+ * Starts a pool if possible. Never throws: without threads, `reason` says why.
+ * @param limit bytes that the memory may grow to @param compile compiles the kernels for shared memory
+ */
+export async function setUpThreads(
   wanted: number | "auto",
   limit: number | undefined,
   compile: () => WebAssembly.Module,
-): Promise<Crew> {
-  const refused = refusal();
-  if (refused) return { reason: refused };
+): Promise<ThreadSetup> {
+  const problem = obstacle();
+  if (problem) return { reason: problem };
   const cores = await availableCores();
-  const threads = wanted === "auto" ? Math.min(cores.count, MOST_BY_ITSELF) : wanted;
-  if (threads === 1) return { reason: cores.why };
+  const threads = wanted === "auto" ? Math.min(cores.count, MAX_AUTO_THREADS) : wanted;
+  if (threads === 1) return { reason: cores.reason };
   const heap = sharedHeap(limit);
-  if (!heap) return { reason: "shared memory was refused" };
+  if (!heap) return { reason: "the runtime refused shared memory" };
   try {
-    const pool = new Pool(compile(), heap, threads, threads > cores.count);
+    const pool = new WorkerPool(compile(), heap, threads, threads > cores.count);
     await pool.open();
-    const reason = wanted === "auto" ? cores.why : `as asked for, with ${cores.why}`;
+    const reason = wanted === "auto" ? cores.reason : `as requested, ${cores.reason}`;
     return {
       heap,
       pool,
-      reason: heap.limit < (limit ?? MAX_BYTES) ? `${reason}; memory to ${heap.limit} bytes` : reason,
+      reason: heap.limit < (limit ?? MAX_BYTES) ? `${reason}; memory limited to ${heap.limit} bytes` : reason,
     };
   } catch (error) {
     return { reason: error instanceof Error ? error.message : String(error) };

@@ -1,13 +1,13 @@
-/** The file of a worker, for pages: bundlers follow it, and a strict content security policy allows it. */
-import { type Orders, serve } from "./serve.ts";
+/** The worker file for web pages: bundlers find it, and a strict content security policy allows it. */
+import { runWorker, type WorkerInit } from "./worker.ts";
 
-// What a worker has of its own; the types here are a page's.
+// The types of this project describe a page's global scope, not a worker's.
 const worker = globalThis as unknown as {
-  onmessage: (event: { readonly data: Orders }) => void;
+  onmessage: (event: { readonly data: WorkerInit }) => void;
   postMessage(message: unknown): void;
   close(): void;
 };
 worker.onmessage = ({ data }) => {
-  serve(data, (report) => worker.postMessage(report));
+  runWorker(data, (message) => worker.postMessage(message));
   worker.close();
 };

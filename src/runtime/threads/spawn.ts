@@ -1,22 +1,22 @@
-/** Starting a worker: Node's, Deno's and Bun's (worker_threads), or the web's. */
+/** Starts a worker: with worker_threads in Node, Deno and Bun, with `Worker` on the web. */
 import { nodeModule } from "../nodeModule.ts";
-import { type Orders, type Report, serve } from "./serve.ts";
+import { runWorker, type WorkerInit, type WorkerMessage } from "./worker.ts";
 
-/** A worker that was started. */
+/** A started worker. */
 export interface Thread {
-  /** Whether it runs no more. Where that cannot be told at once, false. */
+  /** Whether it no longer runs. False if the runtime cannot tell synchronously. */
   isDead(): boolean;
-  /** Ends it at once, whatever it does. */
+  /** Stops it immediately. */
   terminate(): void;
 }
 
-export interface Events {
-  report(report: Report): void;
-  /** It runs no more, for good or ill. */
-  gone(why: string): void;
+export interface ThreadEvents {
+  message(message: WorkerMessage): void;
+  /** It no longer runs, for whatever reason. */
+  exit(reason: string): void;
 }
 
-/** What nabla uses of node:worker_threads. */
+/** The part of node:worker_threads that nabla uses. */
 interface NodeWorker {
   on(event: string, listener: (value: never) => void): void;
   unref(): void;
@@ -28,39 +28,39 @@ interface WorkerThreads {
 }
 
 /**
- * Starts a worker with its orders. It does not keep the process alive once it is ready.
- * @throws Error where workers are refused
+ * Starts a worker. Once ready, it does not keep the process alive.
+ * @throws Error if the runtime does not allow workers
  */
-export async function spawn(orders: Orders, events: Events): Promise<Thread> {
+export async function spawn(init: WorkerInit, events: ThreadEvents): Promise<Thread> {
   const threads = await nodeModule<WorkerThreads>("worker_threads");
-  return threads ? spawnNode(threads, orders, events) : spawnWeb(orders, events);
+  return threads ? spawnNode(threads, init, events) : spawnWeb(init, events);
 }
 
-function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): Thread {
+function spawnNode({ Worker }: WorkerThreads, init: WorkerInit, events: ThreadEvents): Thread {
   const source = `const { parentPort, workerData } = require("node:worker_threads");
-    (${serve})(workerData, (report) => parentPort.postMessage(report));`;
-  const worker = new Worker(source, { eval: true, workerData: orders, execArgv: [], name: "nabla" });
+    (${runWorker})(workerData, (message) => parentPort.postMessage(message));`;
+  const worker = new Worker(source, { eval: true, workerData: init, execArgv: [], name: "nabla" });
   let ended = false;
   const utilization = hasUtilization() ? () => worker.performance?.eventLoopUtilization?.() : () => undefined;
-  worker.on("message", (report: Report) => {
-    if (report === "ready") {
+  worker.on("message", (message: WorkerMessage) => {
+    if (message === "ready") {
       worker.unref();
-      // What is not read while it lives cannot be read when it is dead.
+      // The first read must happen while the worker lives, or later reads return nothing.
       utilization();
     }
-    events.report(report);
+    events.message(message);
   });
-  let why = "";
+  let failure = "";
   let terminated = false;
   worker.on("error", (error: Error) => {
-    why = String(error);
+    failure = String(error);
   });
   worker.on("exit", (code: number) => {
     ended = true;
-    events.gone(why || (code === 1 || terminated ? "it was terminated" : `it exited with code ${code}`));
+    events.exit(failure || (code === 1 || terminated ? "it was terminated" : `it exited with code ${code}`));
   });
   return {
-    // A loop that has been stopped tells −1, before the event comes.
+    // A stopped event loop reports an idle time of −1 before the exit event arrives.
     isDead: () => ended || utilization()?.idle === -1,
     terminate() {
       terminated = true;
@@ -69,51 +69,51 @@ function spawnNode({ Worker }: WorkerThreads, orders: Orders, events: Events): T
   };
 }
 
-/** Whether worker.performance tells how busy a loop was: Bun warns instead. */
+/** Whether worker.performance reports the utilization of its event loop. Bun prints a warning instead. */
 function hasUtilization(): boolean {
   const { process } = globalThis as { process?: { versions?: { bun?: string } } };
   return !process?.versions?.bun;
 }
 
-function spawnWeb(orders: Orders, events: Events): Thread {
+function spawnWeb(init: WorkerInit, events: ThreadEvents): Thread {
   let worker: Worker | undefined;
-  let begun = false;
+  let started = false;
   let ended = false;
-  const end = (why: string): void => {
-    if (!ended) events.gone(why);
+  const end = (reason: string): void => {
+    if (!ended) events.exit(reason);
     ended = true;
   };
-  const start = (make: () => Worker, otherwise: (why: string) => void): void => {
+  const start = (make: () => Worker, fallback: (reason: string) => void): void => {
     try {
       worker = make();
-      worker.postMessage(orders);
+      worker.postMessage(init);
     } catch (error) {
-      otherwise(String(error));
+      fallback(String(error));
       return;
     }
-    worker.onmessage = ({ data }: MessageEvent<Report>) => {
-      begun = true;
-      events.report(data);
-      if (data !== "ready") end(data === "left" ? "it was told to" : data.error);
+    worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
+      started = true;
+      events.message(data);
+      if (data !== "ready") end(data === "stopped" ? "it was stopped" : data.error);
     };
     worker.onerror = (event) => {
       event.preventDefault();
       worker?.terminate();
-      const why = event.message || "its script could not be loaded";
-      if (begun) end(why);
-      else otherwise(why);
+      const reason = event.message || "its script could not be loaded";
+      if (started) end(reason);
+      else fallback(reason);
     };
   };
-  const fromText = (): void => {
-    const text = `onmessage = ({ data }) => { (${serve})(data, (report) => postMessage(report)); close(); };`;
-    // Not a data: URL, whose origin is nobody's: memory cannot be shared with it.
+  const startFromText = (): void => {
+    const text = `onmessage = ({ data }) => { (${runWorker})(data, (message) => postMessage(message)); close(); };`;
+    // Not a data: URL: its origin is opaque, and memory cannot be shared with it.
     const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     start(() => new Worker(url), end);
-    // By then it has been fetched, or never will be.
+    // After a minute the script has been fetched, or never will be.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
-  // Bundlers know a worker's file by exactly this. Those that do not leave its name, which is not to be that of a file of their user's.
-  start(() => new Worker(new URL("./nabla-worker.js", import.meta.url), { type: "module" }), fromText);
+  // Bundlers recognize exactly this expression. Those that do not leave the file name as it is, so it must not equal one of the user's.
+  start(() => new Worker(new URL("./nabla-worker.js", import.meta.url), { type: "module" }), startFromText);
   return {
     isDead: () => ended,
     terminate: () => {

@@ -1,6 +1,7 @@
 /** Several functions behind one: by the beginning of the path. */
-import { check, shown } from "../../runtime/arguments.ts";
+import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import { at, reading, readsLittle, routesOf, whole } from "./asked.ts";
 import { Problem, quote } from "./problems.ts";
 import { answering, type Handler } from "./routes.ts";
@@ -24,7 +25,7 @@ export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
     .map(([path, handler]) => {
       if (typeof handler !== "function")
         throw new TypeError(
-          `combine: at ${quote(path)} must be a handler, a function that answers a Request, got ${shown(handler)}.`,
+          `combine: at ${quote(path)} must be a handler, a function that answers a Request, got ${describe(handler)}.`,
         );
       return { path: readPath("combine", path).replace(/^\/$/, ""), handler };
     })

@@ -1,6 +1,7 @@
 /** Cross-origin requests from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials stay off: tokens are headers. */
-import { checkOptions, shown } from "../../runtime/arguments.ts";
+import { checkOptions } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import type { Asked } from "./asked.ts";
 
 /** Which pages may ask. */
@@ -38,11 +39,11 @@ export function crossOrigin(what: string, cors: Cors): CrossOrigin {
   };
   if (origins !== "*") {
     if (!Array.isArray(origins))
-      throw new TypeError(`${what}: cors.origins must be "*" or an array of origins, got ${shown(origins)}.`);
+      throw new TypeError(`${what}: cors.origins must be "*" or an array of origins, got ${describe(origins)}.`);
     const wrong = origins.find((origin) => !isOrigin(origin));
     if (wrong !== undefined)
       throw new TypeError(
-        `${what}: cors.origins has ${shown(wrong)}, which is not an origin. Write it as "https://example.com", without a path.`,
+        `${what}: cors.origins has ${describe(wrong)}, which is not an origin. Write it as "https://example.com", without a path.`,
       );
   }
   if (!(Number.isInteger(maxAge) && maxAge >= 0))
@@ -50,7 +51,7 @@ export function crossOrigin(what: string, cors: Cors): CrossOrigin {
   const unsendable = headers.find((name) => !HEADER.test(name));
   if (unsendable !== undefined)
     throw new TypeError(
-      `${what}: cors.headers has ${shown(unsendable)}, which is not the name of a header. Write it as "x-user".`,
+      `${what}: cors.headers has ${describe(unsendable)}, which is not the name of a header. Write it as "x-user".`,
     );
   const allowed = [...OWN_HEADERS, ...headers].join(", ");
 

@@ -3,8 +3,9 @@
 import type { DType } from "nabla";
 import * as v from "valibot";
 import type { Nesting } from "../../formats/nesting.ts";
-import { checkOptions, shown } from "../../runtime/arguments.ts";
+import { checkOptions } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import { Problem, quote } from "./problems.ts";
 
 /** The tensors that a function takes or gives. */
@@ -85,9 +86,9 @@ const placeOf = (issue: v.BaseIssue<unknown>): string =>
 
 /** What is wrong at `place`, for people. Schemas bring their own messages; keys that are missing or unknown are valibot's. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
-  if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${shown(issue.input)}`;
+  if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}`;
   if (issue.expected === "never") return `${place} is not known here`;
-  return issue.path ? `${place} is missing` : `${place} must be an object, got ${shown(issue.input)}`;
+  return issue.path ? `${place} is missing` : `${place} must be an object, got ${describe(issue.input)}`;
 }
 
 /** Reads a handler's options. @throws TypeError that says which is wrong */
@@ -193,7 +194,7 @@ export function readBatching(
   if (input.shape[0] !== null)
     throw new TypeError(`${what}: batching needs an input whose first size is null, for the samples.`);
   const options = given === true ? {} : isObject(given) ? given : undefined;
-  if (!options) throw new TypeError(`${what}: batching must be true, false or { size, wait }, got ${shown(given)}.`);
+  if (!options) throw new TypeError(`${what}: batching must be true, false or { size, wait }, got ${describe(given)}.`);
   const defaults = { size: Math.min(64, limits.batch), wait: 0 };
   const { size, wait } = readCounts(`${what}: batching`, options, defaults);
   if (size > limits.batch)

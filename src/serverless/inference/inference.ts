@@ -1,8 +1,9 @@
 /** A trained model as a web function: tensors in, tensors out. The model is loaded once; requests share nothing else. */
 
 import { full, info, nn, noGrad, OutOfMemoryError, type Tensor, tensor, tidy, warmUp } from "nabla";
-import { check, isModule, shown } from "../../runtime/arguments.ts";
+import { check } from "../../runtime/arguments.ts";
 import { Error, TypeError } from "../../runtime/errors.ts";
+import { describe, isModule } from "../../runtime/kinds.ts";
 import type { Answer, Asked, Reply } from "../core/asked.ts";
 import { answerType, type BodyType, bodyType, type Elements, readTensors, rowsOf, showSpec } from "../core/bodies.ts";
 import { REQUEST_BYTES, readBody } from "../core/body.ts";
@@ -111,7 +112,7 @@ export function inferenceHandler(options: InferenceOptions): Handler {
         throw new TypeError(
           isModule(loaded)
             ? `${what}: load returned a module of another copy of nabla, which has its own memory. Use one copy: check for two installed versions with npm ls nabla.`
-            : `${what}: load must return a module or a function, got ${shown(loaded)}.`,
+            : `${what}: load must return a module or a function, got ${describe(loaded)}.`,
         );
       const ready = loaded instanceof nn.Module ? loaded : { forward: loaded };
       // The number of rows decides by which kernel a product is made: its last bits may depend on it.

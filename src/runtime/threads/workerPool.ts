@@ -1,0 +1,238 @@
+/** Workers that help to run programs over one shared memory (assembly/threads.ts): starts, supervises and replaces them. */
+import { Control } from "../../../assembly/opcodes.ts";
+import { ThreadError } from "../errors.ts";
+import type { Heap } from "../heap.ts";
+import { instantiate, type Kernels } from "../load.ts";
+import { spawn, type Thread } from "./spawn.ts";
+import type { WorkerMessage } from "./worker.ts";
+
+/** Bytes of two cache lines. Processors fetch lines in pairs, so each worker's state word gets a pair of its own. */
+const PAIR = 128;
+/** How long workers may take to start and to stop, in milliseconds. */
+const START_TIMEOUT = 20_000;
+const STOP_TIMEOUT = 2_000;
+/** The pool gives up after so many replacements of crashed workers. */
+const MAX_REPLACEMENTS = 8;
+/** Polls of a waiting thread before it sleeps, a nanosecond or two each: few if there are more threads than cores. */
+const SPINS = { dedicated: 1_000_000, oversubscribed: 200 };
+
+interface Helper {
+  /** The address of its state word (see WorkerInit). */
+  readonly mark: number;
+  thread: Thread | undefined;
+  /** Whether it reported ready and is not known to have ended. */
+  isReady: boolean;
+}
+
+const hasEnded = ({ thread }: Helper): boolean => !thread || thread.isDead();
+
+/** Whether this thread may sleep. The main thread of a page may not. */
+function canSleep(): boolean {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export class WorkerPool {
+  readonly kernels: Kernels;
+  /** What happened to crashed workers, for info(). */
+  trouble = "";
+  private readonly canSleep = canSleep();
+  private readonly bytes: number;
+  private helpers: Helper[] = [];
+  private control = 0;
+  private replacements = 0;
+  private closing: Promise<void> | undefined;
+  /** Workers that close() waits for. */
+  private readonly stopping = new Set<Helper>();
+  private onAllStopped: () => void = () => {};
+
+  /** @param threads including this one @param oversubscribed whether there are fewer cores than threads */
+  constructor(
+    private readonly module: WebAssembly.Module,
+    private readonly heap: Heap,
+    readonly threads: number,
+    private readonly oversubscribed: boolean,
+  ) {
+    this.kernels = instantiate(module, heap.memory, () => this.checkHelpers());
+    this.bytes = Control.bytes + threads * PAIR;
+  }
+
+  /** Starts the workers. @throws ThreadError if one cannot be started; the others are stopped */
+  async open(): Promise<void> {
+    try {
+      await this.startAll();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  private async startAll(): Promise<void> {
+    this.control = Math.ceil(this.heap.allocate(this.bytes + PAIR) / PAIR) * PAIR;
+    this.heap.u8.fill(0, this.control, this.control + this.bytes);
+    const spins = this.oversubscribed ? SPINS.oversubscribed : SPINS.dedicated;
+    this.set(Control.patience, spins);
+    this.set(Control.idle, spins);
+    this.helpers = Array.from({ length: this.threads - 1 }, (_, i) => ({
+      mark: this.control + Control.bytes + i * PAIR,
+      thread: undefined,
+      isReady: false,
+    }));
+    await Promise.all(this.helpers.map((helper) => this.start(helper)));
+  }
+
+  /** Runs a program on all available threads. @throws ThreadError if a worker died during the program */
+  run(program: number, count: number): void {
+    if (!this.helpers.length) {
+      this.kernels.run!(program, count, 0, 1);
+      return;
+    }
+    try {
+      this.kernels.lead!(program, count, this.control, this.canSleep ? 1 : 0);
+    } catch (error) {
+      // This thread trapped. Workers still in this program's shares must not run later programs.
+      if (!(error instanceof ThreadError)) this.restart();
+      throw error;
+    }
+  }
+
+  /** Stops the workers, and terminates those that do not stop in time. Calling it twice is fine. */
+  close(): Promise<void> {
+    this.closing ??= this.stopAll();
+    return this.closing;
+  }
+
+  private async stopAll(): Promise<void> {
+    const running = this.helpers.filter(({ thread }) => thread);
+    this.helpers = [];
+    for (const helper of running) this.stopping.add(helper);
+    this.signalStop();
+    if (!running.length) return;
+    const allStopped = new Promise<void>((resolve) => {
+      this.onAllStopped = resolve;
+    });
+    const timer = setTimeout(() => {
+      for (const { thread } of running) thread?.terminate();
+      this.onAllStopped();
+    }, STOP_TIMEOUT);
+    await allStopped;
+    clearTimeout(timer);
+  }
+
+  /** Tells workers to stop and wakes the sleeping ones. */
+  private signalStop(): void {
+    const words = new Int32Array(this.heap.memory.buffer);
+    // Close the job, then bump the epoch, so a thread about to sleep wakes instead.
+    this.set(Control.open, 0);
+    this.set(Control.stop, 1);
+    Atomics.add(words, (this.control + Control.epoch) / 4, 1);
+    for (const word of [Control.epoch, Control.done]) Atomics.notify(words, (this.control + word) / 4);
+  }
+
+  private set(word: Control, value: number): void {
+    Atomics.store(this.heap.i32, (this.control + word) / 4, value);
+  }
+
+  /** Starts a worker. Settles when it is ready for jobs. */
+  private async start(helper: Helper): Promise<void> {
+    const { module, heap, control } = this;
+    let resolve = (): void => {};
+    let reject = (_: Error): void => {};
+    const ready = new Promise<void>((onReady, onFailure) => {
+      resolve = onReady;
+      reject = onFailure;
+    });
+    const timer = setTimeout(
+      () => reject(new ThreadError(`a worker did not start within ${START_TIMEOUT / 1000} s`)),
+      START_TIMEOUT,
+    );
+    let failure = "";
+    const message = (message: WorkerMessage): void => {
+      if (message === "ready") resolve();
+      else if (message !== "stopped") failure = message.error;
+    };
+    let ended = false;
+    const exit = (reason: string): void => {
+      ended = true;
+      reject(new ThreadError(`a worker could not be started: ${failure || reason}`));
+      helper.thread = undefined;
+      this.handleExit(helper, failure || reason);
+    };
+    try {
+      const thread = await spawn({ module, memory: heap.memory, control, mark: helper.mark }, { message, exit });
+      if (!ended) helper.thread = thread;
+      await ready;
+      helper.isReady = true;
+    } catch (error) {
+      // A worker that never got ready would keep the process alive.
+      helper.thread?.terminate();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** A worker no longer runs. */
+  private handleExit(helper: Helper, reason: string): void {
+    if (this.stopping.delete(helper) && !this.stopping.size) this.onAllStopped();
+    // start() reports a worker that never got ready.
+    if (this.closing || !helper.isReady || !this.helpers.includes(helper)) return;
+    helper.isReady = false;
+    this.trouble = `a worker died (${reason})`;
+    // If it died during a job, its share is missing and the control block is unusable.
+    if (this.stateOf(helper)) this.restart();
+    else this.replace(() => this.start(helper));
+  }
+
+  private stateOf({ mark }: Helper): number {
+    return Atomics.load(this.heap.i32, mark / 4);
+  }
+
+  /** Terminates all workers and starts new ones with a new control block. */
+  private restart(): void {
+    const old = this.helpers;
+    // From here on, handleExit ignores the old workers.
+    this.helpers = [];
+    this.signalStop();
+    // A worker in a share writes to memory that its owner may free as soon as the error is thrown, so wait for it.
+    const deadline = performance.now() + STOP_TIMEOUT;
+    while (old.some((helper) => this.isWorking(helper)) && performance.now() < deadline) {}
+    for (const { thread } of old) thread?.terminate();
+    this.replace(() => this.startAll());
+  }
+
+  private isWorking(helper: Helper): boolean {
+    return this.stateOf(helper) === 1 && !hasEnded(helper);
+  }
+
+  private replace(start: () => Promise<void>): void {
+    if (++this.replacements > MAX_REPLACEMENTS) {
+      this.trouble += `, and so did ${MAX_REPLACEMENTS} replacements; no more are started`;
+      return;
+    }
+    start().catch((error: unknown) => {
+      if (this.closing) return;
+      this.trouble = `a worker died (${error instanceof Error ? error.message : error})`;
+      this.restart();
+    });
+  }
+
+  /** Called by a thread that has waited for long. @throws ThreadError if the wait cannot end because a worker is dead */
+  private checkHelpers(): void {
+    const isStuck = this.helpers.some((helper) => {
+      const state = this.stateOf(helper);
+      return state === 2 || (state === 1 && hasEnded(helper));
+    });
+    if (!isStuck) return;
+    this.trouble = "a worker died during a program";
+    this.restart();
+    throw new ThreadError(
+      "a worker died during this call, so what it was writing is undefined. Reload parameters from a checkpoint. " +
+        "Threads are restarting; until then, calls run on one thread.",
+    );
+  }
+}
