@@ -16,7 +16,7 @@ import {
   sizeOf,
   type Value,
 } from "../ops/definition/value.ts";
-import { methods, type ShorterForms } from "../ops/methods.ts";
+import { type Methods, methods } from "../ops/methods.ts";
 import { assign } from "../ops/shape/shape.ts";
 import { methodSignature } from "../ops/signatures.ts";
 import { checker, checkNone } from "../runtime/arguments.ts";
@@ -98,23 +98,8 @@ export interface BackwardOptions {
   readonly createGraph?: boolean;
 }
 
-/** A type with Tensor wherever ops speak of the Value below it. */
-export type Lifted<T> = T extends Value ? Tensor : T extends readonly Value[] ? Tensor[] : T;
-type LiftedArguments<A extends unknown[]> = { [K in keyof A]: Lifted<A[K]> };
-/** An op's function, in terms of tensors. */
-export type LiftedFunction<F> = F extends (...args: infer A) => infer R
-  ? (...args: LiftedArguments<A>) => Lifted<R>
-  : never;
-type Method<F> = F extends (first: infer _, ...rest: infer A) => infer R
-  ? (...rest: LiftedArguments<A>) => Lifted<R>
-  : never;
-type Methods = {
-  [K in keyof typeof methods]: Method<(typeof methods)[K]> &
-    (K extends keyof ShorterForms ? Method<ShorterForms[K]> : unknown);
-};
-
 // The ops' methods are attached to the prototype below; this interface gives them their types.
-export interface Tensor extends Methods {
+export interface Tensor extends Methods<Tensor> {
   /**
    * Adds dthis/dp to `p.grad` of every leaf p that this tensor depends on. Set by autograd.ts.
    * @throws ShapeError if it is not one number and no gradient is given

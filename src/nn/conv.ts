@@ -10,7 +10,12 @@ import type {
   ConvTranspose2dOptions,
   Size2d,
 } from "../ops/image/convolve.ts";
-import { CONV_OPTIONS, TRANSPOSE_OPTIONS } from "../ops/signatures.ts";
+import {
+  CONV_TRANSPOSE1D_OPTIONS,
+  CONV_TRANSPOSE2D_OPTIONS,
+  CONV1D_OPTIONS,
+  CONV2D_OPTIONS,
+} from "../ops/signatures.ts";
 import { check } from "../runtime/arguments.ts";
 import { RangeError, requireWhole } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
@@ -81,7 +86,7 @@ const sizes2d = (kernel: Size2d): readonly number[] => (typeof kernel === "numbe
 export class Conv2d extends Convolution<Conv2dOptions> {
   static override readonly kind: string = "Conv2d";
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dOptions & WithBias = {}) {
-    check("Conv2d", arguments, `${CHANNELS} kernelSize:number|numbers {bias:boolean ${CONV_OPTIONS}}`);
+    check("Conv2d", arguments, `${CHANNELS} kernelSize:number|numbers {bias:boolean ${CONV2D_OPTIONS}}`);
     super(inChannels, outChannels, sizes2d(kernelSize), options, false, 2);
   }
   forward(x: Tensor): Tensor {
@@ -93,7 +98,7 @@ export class Conv2d extends Convolution<Conv2dOptions> {
 export class Conv1d extends Convolution<Conv1dOptions> {
   static override readonly kind: string = "Conv1d";
   constructor(inChannels: number, outChannels: number, kernelSize: number, options: Conv1dOptions & WithBias = {}) {
-    check("Conv1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${CONV_OPTIONS}}`);
+    check("Conv1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${CONV1D_OPTIONS}}`);
     super(inChannels, outChannels, [kernelSize], options, false, 1);
   }
   forward(x: Tensor): Tensor {
@@ -110,7 +115,11 @@ export class ConvTranspose2d extends Convolution<ConvTranspose2dOptions> {
     kernelSize: Size2d,
     options: ConvTranspose2dOptions & WithBias = {},
   ) {
-    check("ConvTranspose2d", arguments, `${CHANNELS} kernelSize:number|numbers {bias:boolean ${TRANSPOSE_OPTIONS}}`);
+    check(
+      "ConvTranspose2d",
+      arguments,
+      `${CHANNELS} kernelSize:number|numbers {bias:boolean ${CONV_TRANSPOSE2D_OPTIONS}}`,
+    );
     super(inChannels, outChannels, sizes2d(kernelSize), options, true, 2);
   }
   forward(x: Tensor): Tensor {
@@ -127,7 +136,7 @@ export class ConvTranspose1d extends Convolution<ConvTranspose1dOptions> {
     kernelSize: number,
     options: ConvTranspose1dOptions & WithBias = {},
   ) {
-    check("ConvTranspose1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${TRANSPOSE_OPTIONS}}`);
+    check("ConvTranspose1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${CONV_TRANSPOSE1D_OPTIONS}}`);
     super(inChannels, outChannels, [kernelSize], options, true, 1);
   }
   forward(x: Tensor): Tensor {

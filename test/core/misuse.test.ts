@@ -25,7 +25,7 @@ import {
   zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
-import * as functions from "../../src/ops/functions.ts";
+import * as functions from "../../src/core/functions.ts";
 import { methods } from "../../src/ops/methods.ts";
 
 const int = (values: number[]) => tensor(values, { dtype: "int32" });

@@ -111,9 +111,24 @@ export function batched(x: Value, f: (x: Value) => Value): Value {
 }
 
 /**
- * Convolution (cross-correlation, as everywhere in the field) of x: [batch, height, width, in] (or without batch) with
- * w: [out, kernelHeight, kernelWidth, in/groups], plus bias: [out] → [batch, outHeight, outWidth, out].
- * @throws ShapeError, RangeError
+ * 2-d convolution (cross-correlation, as in all frameworks): each output is Σ x·w over the kernel's taps and a
+ * group's channels, plus bias. dx: convTranspose2d of dy.
+ *
+ * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
+ * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
+ * 1)/stride⌋ + 1.
+ *
+ * @param w The kernels' weights, float32.
+ * @param bias A number for each output channel; null or none adds nothing.
+ * @throws ShapeError if the sizes or the channels do not fit
+ * @throws RangeError if an option is out of its range
+ * @example
+ * ```ts
+ * const x = ones([1, 4, 4, 1]);
+ * const w = ones([1, 3, 3, 1]);
+ * conv2d(x, w).flatten().toArray(); // [9, 9, 9, 9]
+ * ```
+ * @op function
  */
 export function conv2d(x: Operand, w: Value, bias?: Value | null, options: Conv2dOptions = {}): Value {
   return batched(float(x, "conv2d"), (images) => {
@@ -149,10 +164,22 @@ export function conv2d(x: Operand, w: Value, bias?: Value | null, options: Conv2
 }
 
 /**
- * The transposed convolution, conv2d's gradient by its input: x: [batch, height, width, in] with w: [in, kernelHeight,
- * kernelWidth, out/groups], plus bias: [out] → [batch, outHeight, outWidth, out], where outHeight =
- * (height − 1)·stride − 2·padding + dilation·(kernelHeight − 1) + outputPadding + 1.
- * @throws ShapeError, RangeError
+ * The transposed 2-d convolution: conv2d's gradient by its input, plus bias. dx: conv2d of dy.
+ *
+ * x: [batch, height, width, in] or [height, width, in], w: [in, kernelHeight, kernelWidth, out/groups], bias: [out] →
+ * [batch, outHeight, outWidth, out], float32, where outHeight = (height − 1)·stride − 2·padding +
+ * dilation·(kernelHeight − 1) + outputPadding + 1.
+ *
+ * @param w The kernels' weights, float32.
+ * @param bias A number for each output channel; null or none adds nothing.
+ * @throws ShapeError if the sizes or the channels do not fit
+ * @throws RangeError if an option is out of its range
+ * @example
+ * ```ts
+ * const x = ones([1, 2, 2, 1]);
+ * convTranspose2d(x, ones([1, 2, 2, 1]), null, { stride: 2 }).shape; // [1, 4, 4, 1]
+ * ```
+ * @op function
  */
 export function convTranspose2d(
   x: Operand,
@@ -244,12 +271,45 @@ export interface ConvTranspose1dOptions {
   readonly groups?: number;
 }
 
-/** conv2d of one dimension: x: [batch, length, in], w: [out, kernel, in/groups] → [batch, outLength, out]. */
+/**
+ * 1-d convolution: conv2d along one dim. Each output is Σ x·w over the kernel's taps and a group's channels, plus
+ * bias.
+ *
+ * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
+ * float32.
+ *
+ * @param w The kernels' weights, float32.
+ * @param bias A number for each output channel; null or none adds nothing.
+ * @throws ShapeError if the sizes or the channels do not fit
+ * @throws RangeError if an option is out of its range
+ * @example
+ * ```ts
+ * const x = tensor([[[1], [2], [3], [4]]]);
+ * conv1d(x, ones([1, 2, 1])).flatten().toArray(); // [3, 5, 7]
+ * ```
+ * @op function
+ */
 export function conv1d(x: Operand, w: Value, bias?: Value | null, options: Conv1dOptions = {}): Value {
   return asImages<Conv2dOptions>("conv1d", conv2d, float(x, "conv1d"), w, bias, options);
 }
 
-/** convTranspose2d of one dimension: x: [batch, length, in], w: [in, kernel, out/groups] → [batch, outLength, out]. */
+/**
+ * The transposed 1-d convolution: convTranspose2d along one dim.
+ *
+ * x: [batch, length, in] or [length, in], w: [in, kernel, out/groups], bias: [out] → [batch, outLength, out],
+ * float32.
+ *
+ * @param w The kernels' weights, float32.
+ * @param bias A number for each output channel; null or none adds nothing.
+ * @throws ShapeError if the sizes or the channels do not fit
+ * @throws RangeError if an option is out of its range
+ * @example
+ * ```ts
+ * const x = tensor([[[1], [2]]]);
+ * convTranspose1d(x, ones([1, 2, 1])).flatten().toArray(); // [1, 3, 2]
+ * ```
+ * @op function
+ */
 export function convTranspose1d(
   x: Operand,
   w: Value,

@@ -257,15 +257,42 @@ function poolSizes(
   return { kernelSize: kernel, stride: steps, pad, dilation: spread, outputSize: [along(0), along(1)] };
 }
 
-/** The largest value of each window, and its place row·width + column: two tensors [batch, outHeight, outWidth, channels]. */
+/**
+ * The largest value of each window, and its place in the image, row·width + column. The gradient goes to that place.
+ *
+ * x: [batch, height, width, channels] → [values, indices], both [batch, outHeight, outWidth, channels]: values
+ * float32, indices int32.
+ *
+ * @param kernelSize The window's size: one number, or [height, width].
+ * @throws ShapeError if the window does not fit the image
+ * @throws RangeError if an option is out of its range
+ * @example
+ * ```ts
+ * const x = arange(16).reshape(1, 4, 4, 1);
+ * maxPool2dWithIndices(x, 2)[1]!.flatten().toArray(); // [5, 7, 13, 15]
+ * ```
+ * @op function
+ */
 export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value[] {
   const images = float(x, "maxPool2d");
   return applyAll(maxPoolDefinition, [images], poolSizes("maxPool2d", images, kernelSize, options));
 }
 
 /**
- * The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels], float32. Other types are
- * converted first, so int32 beyond 2²⁴ is rounded. @throws ShapeError, RangeError
+ * The largest value of each window, channels last. The gradient goes to where that value was.
+ *
+ * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
+ * Other types are converted first, so int32 beyond 2²⁴ is rounded.
+ *
+ * @param kernelSize The window's size: one number, or [height, width].
+ * @throws ShapeError if the window does not fit the image
+ * @throws RangeError if an option is out of its range
+ * @example
+ * ```ts
+ * const x = arange(16).reshape(1, 4, 4, 1);
+ * maxPool2d(x, 2).flatten().toArray(); // [5, 7, 13, 15]
+ * ```
+ * @op function
  */
 export function maxPool2d(x: Operand, kernelSize: Size2d, options: MaxPool2dOptions = {}): Value {
   return batched(float(x, "maxPool2d"), (images) => maxPool2dWithIndices(images, kernelSize, options)[0]!);
@@ -276,7 +303,21 @@ export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "c
   readonly countIncludePad?: boolean;
 }
 
-/** The mean of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
+/**
+ * The mean of each window, channels last, of sums in float64. The gradient spreads evenly over the window.
+ *
+ * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
+ *
+ * @param kernelSize The window's size: one number, or [height, width].
+ * @throws ShapeError if the window does not fit the image
+ * @throws RangeError if an option is out of its range
+ * @example
+ * ```ts
+ * const x = arange(16).reshape(1, 4, 4, 1);
+ * avgPool2d(x, 2).flatten().toArray(); // [2.5, 4.5, 10.5, 12.5]
+ * ```
+ * @op function
+ */
 export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOptions = {}): Value {
   const { countIncludePad = true, ...rest } = options;
   return batched(float(x, "avgPool2d"), (images) => {
@@ -286,5 +327,17 @@ export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOpti
   });
 }
 
-/** The mean of all pixels: [batch, height, width, channels] → [batch, channels]. */
+/**
+ * The mean of all pixels of each channel.
+ *
+ * x: [batch, height, width, channels] → [batch, channels], float32.
+ *
+ * @throws ShapeError if x has fewer than 3 dims
+ * @example
+ * ```ts
+ * const x = arange(8).reshape(1, 2, 2, 2);
+ * globalAvgPool2d(x).toArray(); // [[3, 4]]
+ * ```
+ * @op function
+ */
 export const globalAvgPool2d = (x: Operand): Value => mean(float(x, "globalAvgPool2d"), [-3, -2]);

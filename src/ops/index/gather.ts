@@ -184,7 +184,22 @@ const scatterAddDefinition = indexOp(
   (dy, index, attributes) => apply(gatherDefinition, [dy, index], attributes),
 );
 
-/** Slices of x at `index` (int32, one dimension) along `dim`. @throws RangeError where an index does not exist */
+/**
+ * The slices of x at the given indices along `dim`. The gradient is added back at these indices.
+ *
+ * x: any shape, index: [n] → x's shape with size n at `dim`, x's type.
+ *
+ * @param dim The dim to select from.
+ * @param index The indices, int32.
+ * @throws ShapeError if the index does not have one dim
+ * @throws RangeError if an index is outside the dim
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.indexSelect(0, tensor([1, 1], { dtype: "int32" })).toArray(); // [[3, 4], [3, 4]]
+ * ```
+ * @op
+ */
 export function indexSelect(x: Value, dim: number, index: Value): Value {
   const at = normalizeDim("indexSelect", dim, x.shape.length);
   if (index.shape.length !== 1)
@@ -201,14 +216,48 @@ function requireSameOuter(name: string, x: Value, index: Value, dim: number): vo
   }
 }
 
-/** out[i][j] = x[index[i][j]][j] for dim 0, and so on. The index has x's shape but for `dim`. */
+/**
+ * Picks one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
+ * x[i][index[i][j]] for dim 1. The gradient is added back at these places.
+ *
+ * x: any shape, index: x's shape but for `dim` → index's shape, x's type.
+ *
+ * @param dim The dim to pick from.
+ * @param index The indices, int32.
+ * @throws ShapeError if the shapes differ at another dim
+ * @throws RangeError if an index is outside the dim
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.gather(1, tensor([[1], [0]], { dtype: "int32" })).toArray(); // [[2], [3]]
+ * ```
+ * @op
+ */
 export function gather(x: Value, dim: number, index: Value): Value {
   const at = normalizeDim("gather", dim, x.shape.length);
   requireSameOuter("gather", x, index, at);
   return apply(gatherDefinition, [x, index], { dim: at, n: x.shape[at]! });
 }
 
-/** Zeros of size n along `dim`, with each element of `source` added where `index` (of its shape) says. */
+/**
+ * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is read at these
+ * indices.
+ *
+ * source, index: the same shape → that shape with size n at `dim`, source's type.
+ *
+ * @param source What is added.
+ * @param dim The dim that the indices count along.
+ * @param index The indices, int32.
+ * @param n The result's size at `dim`.
+ * @throws ShapeError if the shapes differ
+ * @throws RangeError if an index is outside the dim
+ * @example
+ * ```ts
+ * const index = tensor([0, 2, 0], { dtype: "int32" });
+ * scatterSum(tensor([1, 2, 3]), 0, index, 3).toArray(); // [4, 0, 2]
+ * ```
+ * @op function
+ */
 export function scatterSum(source: Value, dim: number, index: Value, n: number): Value {
   const at = normalizeDim("scatterSum", dim, source.shape.length);
   if (!sameShape(source.shape, index.shape)) {
@@ -220,12 +269,44 @@ export function scatterSum(source: Value, dim: number, index: Value, n: number):
   return apply(scatterAddDefinition, [source, index], { dim: at, n });
 }
 
-/** x with each element of `source` added where `index` says along `dim`: PyTorch's scatter_add, without writing to x. */
+/**
+ * x with each element of `source` added at its index along `dim`: PyTorch's scatter_add, without writing to x.
+ *
+ * x: any shape; source, index: the same shape, x's but for `dim` → x's shape.
+ *
+ * @param dim The dim that the indices count along.
+ * @param index The indices, int32.
+ * @param source What is added.
+ * @throws ShapeError if the shapes do not fit
+ * @throws RangeError if an index is outside the dim
+ * @example
+ * ```ts
+ * const x = tensor([10, 10]);
+ * x.scatterAdd(0, tensor([1, 1], { dtype: "int32" }), tensor([1, 2])).toArray(); // [10, 13]
+ * ```
+ * @op
+ */
 export function scatterAdd(x: Value, dim: number, index: Value, source: Value): Value {
   return add(x, scatterSum(source, dim, index, x.shape[normalizeDim("scatterAdd", dim, x.shape.length)]!));
 }
 
-/** x with slices of `source` added at `index` (int32, one dimension) along `dim`: PyTorch's index_add, without writing to x. */
+/**
+ * x with slices of `source` added at the given indices along `dim`: PyTorch's index_add, without writing to x.
+ *
+ * x: any shape, index: [n], source: x's shape with size n at `dim` → x's shape.
+ *
+ * @param dim The dim that the indices count along.
+ * @param index The indices, int32.
+ * @param source The slices to add.
+ * @throws ShapeError if the index does not have one dim as long as source's
+ * @throws RangeError if an index is outside the dim
+ * @example
+ * ```ts
+ * const x = zeros([2, 2]);
+ * x.indexAdd(0, tensor([1], { dtype: "int32" }), tensor([[5, 6]])).toArray(); // [[0, 0], [5, 6]]
+ * ```
+ * @op
+ */
 export function indexAdd(x: Value, dim: number, index: Value, source: Value): Value {
   const at = normalizeDim("indexAdd", dim, x.shape.length);
   if (index.shape.length !== 1 || source.shape[at] !== index.size) {
@@ -236,7 +317,21 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
   return add(x, apply(indexAddDefinition, [source, index], { dim: at, n: x.shape[at]! }));
 }
 
-/** Rows of `weight` [entries, size] at `index` (int32, any shape) → [...index.shape, size]. */
+/**
+ * The rows of `weight` at the given indices. The gradient is added up in these rows.
+ *
+ * index: any shape, weight: [entries, size] → [...index.shape, size], weight's type.
+ *
+ * @param index The rows' numbers, int32.
+ * @param weight The table.
+ * @throws RangeError if an index is outside the table
+ * @example
+ * ```ts
+ * const weight = tensor([[1, 2], [3, 4]]);
+ * embedding(tensor([1, 0, 1], { dtype: "int32" }), weight).toArray(); // [[3, 4], [1, 2], [3, 4]]
+ * ```
+ * @op function
+ */
 export function embedding(index: Value, weight: Value): Value {
   const n = weight.shape[normalizeDim("embedding", 0, weight.shape.length)]!;
   const rows = apply(indexSelectDefinition, [weight, reshape(index, [index.size])], { dim: 0, n, caller: "embedding" });
@@ -283,7 +378,21 @@ export function oneHotOrZeros(labels: Value, classes: number): Value {
   return apply(oneHotDefinition, [labels], { classes });
 }
 
-/** float32 [...index.shape, classes]: 1 at each index's place, else 0. @throws RangeError where an index is outside 0 … classes − 1 */
+/**
+ * 1 at each index's place, 0 elsewhere. No gradient.
+ *
+ * index: any shape, int32 → [...index.shape, classes], float32.
+ *
+ * @param classes The number of classes.
+ * @throws DTypeError if the index is not int32
+ * @throws RangeError if an index is outside 0 … classes − 1
+ * @example
+ * ```ts
+ * const index = tensor([2, 0], { dtype: "int32" });
+ * index.oneHot(3).toArray(); // [[0, 0, 1], [1, 0, 0]]
+ * ```
+ * @op
+ */
 export function oneHot(index: Value, classes: number): Value {
   requireShape("oneHot", [classes]);
   return apply(oneHotDefinition, [index], { classes, of: "index" });

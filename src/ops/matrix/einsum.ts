@@ -92,10 +92,22 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
 }
 
 /**
- * Products and sums by letters (Einstein 1916): "ij,jk->ik" is a matrix product, "bij->bji" a transposition, "ii->" a trace. A letter names a
- * dimension; one that is not in the result is summed over. Without "->", the result has the letters that occur once, sorted.
- * "..." stands for dimensions that broadcast. Operands are multiplied from left to right, each time by one matrix product.
- * @throws ShapeError
+ * Products and sums by letters (Einstein 1916). A letter names a dim; the result sums over letters that it does not
+ * name. Without "->", the result has the letters that occur once, sorted. "..." stands for dims that broadcast.
+ * Operands are multiplied from left to right, each time by one matrix product.
+ *
+ * operands: any shapes that fit their letters → the sizes of the letters after "->", float32.
+ *
+ * @param equation Such as "ij,jk->ik" (a matrix product), "bij->bji" (a transpose) or "ii->" (a trace).
+ * @param operands One tensor for each term of the equation.
+ * @throws ShapeError if the equation does not fit the operands
+ * @example
+ * ```ts
+ * const a = tensor([[1, 2], [3, 4]]);
+ * einsum("ij,jk->ik", a, a).toArray(); // [[7, 10], [15, 22]]
+ * einsum("ii->", a).item(); // 5
+ * ```
+ * @op function
  */
 export function einsum(equation: string, ...operands: Value[]): Value {
   const [left = "", right, more] = equation.replaceAll(" ", "").split("->");

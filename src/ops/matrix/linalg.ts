@@ -272,24 +272,66 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
   ),
 };
 
-/** L with L·Lᵀ = A for symmetric positive definite matrices [..., n, n] (of A + Aᵀ, the half is taken); NaN for others. @throws ShapeError */
+/**
+ * The lower triangular L with L·Lᵀ = (a + aᵀ)/2, for symmetric positive definite matrices; NaN for others. dA =
+ * sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹) (Murray 2016, eq. 10).
+ *
+ * a: [..., n, n] → [..., n, n], float32.
+ *
+ * @throws ShapeError if the matrices are not square
+ * @example
+ * ```ts
+ * const a = tensor([[4, 2], [2, 5]]);
+ * cholesky(a).toArray(); // [[2, 0], [1, 2]]
+ * ```
+ * @op function
+ */
 export const cholesky = (a: Value): Value => apply(choleskyDefinition, [float(a, "cholesky")], null);
 
-/** Eigenvalues [..., n], ascending, and eigenvectors [..., n, n], the columns, of symmetric matrices [..., n, n]. @throws ShapeError */
+/**
+ * Eigenvalues and eigenvectors of symmetric matrices: (a + aᵀ)/2 = V·diag(w)·Vᵀ. The gradient is that of Giles (2008,
+ * §3.1); it is infinite where eigenvalues are equal.
+ *
+ * a: [..., n, n] → [w, V]: w: [..., n], ascending; V: [..., n, n], whose columns are the eigenvectors; float32.
+ *
+ * @throws ShapeError if the matrices are not square
+ * @example
+ * ```ts
+ * const a = tensor([[2, 1], [1, 2]]);
+ * eigh(a)[0]!.toArray(); // [1, 3]
+ * ```
+ * @op function
+ */
 export const eigh = (a: Value): Value[] => applyAll(eighDefinition, [float(a, "eigh")], null);
 
+export interface TriangularSolveOptions {
+  /** Read the upper triangle of A instead of the lower one. Default false. */
+  readonly upper?: boolean;
+  /** Solve Aᵀ·X = B. Default false. */
+  readonly transpose?: boolean;
+  /** Use ones in place of the diagonal of A. Default false. */
+  readonly unitriangular?: boolean;
+}
+
 /**
- * X with A·X = B for triangular A: [..., n, n] and B: [..., n, columns]. Only A's lower triangle is read, or its upper; transposed, Aᵀ·X =
- * B is solved; unitriangular, its diagonal is taken for ones. @throws ShapeError
+ * The X with a·X = b, where a is triangular. dB = a⁻ᵀ·dX, dA = −dB·Xᵀ in its triangle.
+ *
+ * a: [..., n, n], b: [..., n, columns] → [..., n, columns], float32. Leading dims broadcast.
+ *
+ * @param a The triangular matrices; only one triangle is read.
+ * @param b The right-hand sides, as columns.
+ * @throws ShapeError if the sizes do not fit
+ * @example
+ * ```ts
+ * const a = tensor([[2, 0], [1, 4]]);
+ * triangularSolve(a, tensor([[2], [9]])).toArray(); // [[1], [2]]
+ * ```
+ * @op function
  */
 export function triangularSolve(
   a: Value,
   b: Value,
-  {
-    upper = false,
-    transpose: transposed = false,
-    unitriangular: unit = false,
-  }: { readonly upper?: boolean; readonly transpose?: boolean; readonly unitriangular?: boolean } = {},
+  { upper = false, transpose: transposed = false, unitriangular: unit = false }: TriangularSolveOptions = {},
 ): Value {
   const [left, right] = [float(a, "triangularSolve"), float(b, "triangularSolve")];
   if (right.shape.length < 2)
@@ -299,8 +341,28 @@ export function triangularSolve(
   return apply(triangularSolveDefinition, whole, { upper, transposed, unit });
 }
 
-/** Elements along `dim` in ascending order (or descending), of x's type, and the places they had, int32. Equal ones stay as they stand. */
-export function sort(x: Operand, dim = -1, { descending = false }: { readonly descending?: boolean } = {}): Value[] {
+export interface SortOptions {
+  /** Put the largest elements first. Default false. */
+  readonly descending?: boolean;
+}
+
+/**
+ * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order;
+ * NaN comes last (first if descending). The gradient goes back to where each element was.
+ *
+ * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
+ *
+ * @param dim The dim to sort along. Default -1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([3, 1, 2]);
+ * x.sort()[0]!.toArray(); // [1, 2, 3]
+ * x.sort({ descending: true })[1]!.toArray(); // [0, 2, 1]
+ * ```
+ * @op
+ */
+export function sort(x: Operand, dim = -1, { descending = false }: SortOptions = {}): Value[] {
   const v = exact(x, "sort");
   const dtype = typeof x === "number" ? "float32" : x.dtype;
   if (!v.shape.length) {
@@ -314,12 +376,46 @@ export function sort(x: Operand, dim = -1, { descending = false }: { readonly de
   return [cast(gather(v, at, indices), dtype), indices];
 }
 
-/** Places of the elements along `dim` in their order: see sort. */
-export const argSort = (x: Operand, dim = -1, options: { readonly descending?: boolean } = {}): Value =>
-  sort(x, dim, options)[1]!;
+/**
+ * The indices that sort the elements along `dim`; equal elements keep their order. No gradient.
+ *
+ * x: any shape → the same shape, int32.
+ *
+ * @param dim The dim to sort along. Default -1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([3, 1, 2]);
+ * x.argSort().toArray(); // [1, 2, 0]
+ * ```
+ * @op
+ */
+export const argSort = (x: Operand, dim = -1, { descending = false }: SortOptions = {}): Value =>
+  sort(x, dim, { descending })[1]!;
 
-/** The k largest elements along `dim` (or smallest), in their order, and their places, int32. @throws ShapeError */
-export function topK(x: Value, k: number, dim = -1, { largest = true }: { readonly largest?: boolean } = {}): Value[] {
+export interface TopKOptions {
+  /** Return the largest elements; false returns the smallest. Default true. */
+  readonly largest?: boolean;
+}
+
+/**
+ * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to where
+ * each element was.
+ *
+ * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
+ *
+ * @param k How many elements to return.
+ * @param dim The dim to search. Default -1.
+ * @throws ShapeError if the dim does not exist or has fewer than k elements
+ * @example
+ * ```ts
+ * const x = tensor([3, 1, 2]);
+ * x.topK(2)[0]!.toArray(); // [3, 2]
+ * x.topK(1, { largest: false })[1]!.toArray(); // [1]
+ * ```
+ * @op
+ */
+export function topK(x: Value, k: number, dim = -1, { largest = true }: TopKOptions = {}): Value[] {
   if (!x.shape.length) return topK(reshape(x, [1]), k, 0, { largest }).map((y) => (k === 1 ? reshape(y, []) : y));
   const at = normalizeDim("topK", dim, x.shape.length);
   if (!(Number.isInteger(k) && k >= 0 && k <= x.shape[at]!))

@@ -243,9 +243,19 @@ function operand(x: Operand): Value {
 }
 
 /**
- * The product of matrices [m, k] × [k, n] → [m, n], or of batches of them whose leading dimensions broadcast. A vector
- * counts as one row on the left, as one column on the right, and that dimension is dropped from the result.
- * @throws ShapeError
+ * The matrix product a·b. dA = dC·Bᵀ, dB = Aᵀ·dC.
+ *
+ * a: [..., m, k], b: [..., k, n] → [..., m, n], float32. Leading dims broadcast. A vector counts as a row on the left
+ * and as a column on the right, and the result drops that dim.
+ *
+ * @throws ShapeError if the inner sizes differ or an operand is a number
+ * @example
+ * ```ts
+ * const a = tensor([[1, 2], [3, 4]]);
+ * a.matmul(tensor([[1, 0], [1, 1]])).toArray(); // [[3, 2], [7, 4]]
+ * a.matmul(tensor([1, 1])).toArray(); // [3, 7]
+ * ```
+ * @op
  */
 export function matmul(a: Operand, b: Operand): Value {
   const [x, y] = [operand(a), operand(b)];
@@ -260,7 +270,19 @@ export function matmul(a: Operand, b: Operand): Value {
   return reshape(product, shape);
 }
 
-/** The scalar product of two vectors. @throws ShapeError */
+/**
+ * The scalar product Σ aᵢ·bᵢ of two vectors. Derivatives b, a.
+ *
+ * a, b: [n] → [], float32.
+ *
+ * @throws ShapeError if the operands are not vectors of one length
+ * @example
+ * ```ts
+ * const a = tensor([1, 2, 3]);
+ * a.dot(tensor([4, 5, 6])).item(); // 32
+ * ```
+ * @op
+ */
 export function dot(a: Operand, b: Operand): Value {
   const [x, y] = [operand(a), operand(b)];
   if (x.shape.length !== 1 || y.shape.length !== 1 || x.size !== y.size) {
@@ -271,20 +293,47 @@ export function dot(a: Operand, b: Operand): Value {
   return sum(mul(x, y));
 }
 
-/** x·wᵀ + bias: x [..., in] of any type, w [out, in], bias [out] → [..., out]. @throws ShapeError, DTypeError for w and bias */
-export function linear(input: Operand, w: Value, bias?: Value): Value {
-  const x = float(input, "linear");
+/**
+ * A linear layer: x·wᵀ + bias. dx = dy·w, dw = dyᵀ·x, dbias = Σ dy.
+ *
+ * x: [..., in] of any type, w: [out, in], bias: [out] → [..., out], float32.
+ *
+ * @param w The weight, float32.
+ * @param bias What is added to each row, float32; null or none adds nothing.
+ * @throws ShapeError if the sizes do not fit
+ * @throws DTypeError if w or bias is not float32
+ * @example
+ * ```ts
+ * const w = tensor([[1, 2], [3, 4], [5, 6]]);
+ * linear(tensor([1, 1]), w, tensor([0, 0, 1])).toArray(); // [3, 7, 12]
+ * ```
+ * @op function
+ */
+export function linear(x: Value, w: Value, bias?: Value | null): Value {
+  const input = float(x, "linear");
   requireType("linear", w, "float32", "weight");
   if (bias) requireType("linear", bias, "float32", "bias");
-  if (x.shape.at(-1) !== w.shape[1] || w.shape.length !== 2) {
+  if (input.shape.at(-1) !== w.shape[1] || w.shape.length !== 2) {
     throw new ShapeError(
-      `linear: ${show(x.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`,
+      `linear: ${show(input.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`,
     );
   }
-  const rows = x.shape.length === 1 ? reshape(x, [1, x.size]) : x;
-  const y = tall(rows, w, bias, { ...PLAIN_PRODUCT, transB: true });
-  return x.shape.length === 1 ? reshape(y, [w.shape[0]!]) : y;
+  const rows = input.shape.length === 1 ? reshape(input, [1, input.size]) : input;
+  const y = tall(rows, w, bias ?? undefined, { ...PLAIN_PRODUCT, transB: true });
+  return input.shape.length === 1 ? reshape(y, [w.shape[0]!]) : y;
 }
 
-/** The transpose of the two last dimensions. */
+/**
+ * The transpose of the last two dims.
+ *
+ * x: [..., m, n] → [..., n, m], x's type.
+ *
+ * @throws ShapeError if x has fewer than 2 dims
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.mT().toArray(); // [[1, 3], [2, 4]]
+ * ```
+ * @op
+ */
 export const mT = (x: Value): Value => transpose(x, -2, -1);

@@ -9,6 +9,16 @@ import { binary, derivative, promote, type UnaryOp, unary } from "./pointwise.ts
 
 const plain = { low: -4, high: 4, extreme: 1e30 };
 const positive = { low: 0.2, high: 4, extreme: 1e30 };
+/**
+ * −x. Derivative −1.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, -2]);
+ * x.neg().toArray(); // [-1, 2]
+ * ```
+ * @op
+ */
 export const neg: UnaryOp = unary({
   code: Op.Neg,
   name: "neg",
@@ -19,6 +29,16 @@ export const neg: UnaryOp = unary({
   reference: (x) => -x,
   sample: plain,
 });
+/**
+ * |x|. Derivative sign(x), 0 at 0.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, -2]);
+ * x.abs().toArray(); // [1, 2]
+ * ```
+ * @op
+ */
 export const abs = unary({
   code: Op.Abs,
   name: "abs",
@@ -29,6 +49,16 @@ export const abs = unary({
   reference: Math.abs,
   sample: { ...plain, kinks: [0] },
 });
+/**
+ * −1, 0 or 1. Derivative 0.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([3, 0, -2]);
+ * x.sign().toArray(); // [1, 0, -1]
+ * ```
+ * @op
+ */
 export const sign = unary({
   code: Op.Sign,
   name: "sign",
@@ -39,6 +69,16 @@ export const sign = unary({
   reference: Math.sign,
   sample: { ...plain, kinks: [0] },
 });
+/**
+ * x². Derivative 2x.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([3, -2]);
+ * x.square().toArray(); // [9, 4]
+ * ```
+ * @op
+ */
 export const square = unary({
   code: Op.Square,
   name: "square",
@@ -49,6 +89,16 @@ export const square = unary({
   reference: (x) => x * x,
   sample: { ...plain, extreme: 1e18 },
 });
+/**
+ * √x, NaN below 0. Derivative 1/(2√x).
+ *
+ * @example
+ * ```ts
+ * const x = tensor([4, 9]);
+ * x.sqrt().toArray(); // [2, 3]
+ * ```
+ * @op
+ */
 export const sqrt = unary({
   code: Op.Sqrt,
   name: "sqrt",
@@ -58,6 +108,16 @@ export const sqrt = unary({
   reference: Math.sqrt,
   sample: positive,
 });
+/**
+ * 1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).
+ *
+ * @example
+ * ```ts
+ * const x = tensor([4, 16]);
+ * x.rsqrt().toArray(); // [0.5, 0.25]
+ * ```
+ * @op
+ */
 export const rsqrt = unary({
   code: Op.Rsqrt,
   name: "rsqrt",
@@ -67,6 +127,16 @@ export const rsqrt = unary({
   reference: (x) => 1 / Math.sqrt(x),
   sample: positive,
 });
+/**
+ * 1/x. Derivative −1/x².
+ *
+ * @example
+ * ```ts
+ * const x = tensor([2, 4]);
+ * x.reciprocal().toArray(); // [0.5, 0.25]
+ * ```
+ * @op
+ */
 export const reciprocal = unary({
   code: Op.Reciprocal,
   name: "reciprocal",
@@ -76,6 +146,16 @@ export const reciprocal = unary({
   reference: (x) => 1 / x,
   sample: positive,
 });
+/**
+ * eˣ (≤ 1.1 ulp). Derivative eˣ.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, 1]);
+ * x.exp().toArray(); // [1, 2.7183]
+ * ```
+ * @op
+ */
 export const exp = unary({
   code: Op.Exp,
   name: "exp",
@@ -85,6 +165,16 @@ export const exp = unary({
   reference: Math.exp,
   sample: { low: -4, high: 4, extreme: 100 },
 });
+/**
+ * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, 1]);
+ * x.expm1().toArray(); // [0, 1.7183]
+ * ```
+ * @op
+ */
 export const expm1 = unary({
   code: Op.Expm1,
   name: "expm1",
@@ -94,6 +184,16 @@ export const expm1 = unary({
   reference: Math.expm1,
   sample: { low: -4, high: 4, extreme: 100 },
 });
+/**
+ * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 10]);
+ * x.log().toArray(); // [0, 2.3026]
+ * ```
+ * @op
+ */
 export const log = unary({
   code: Op.Log,
   name: "log",
@@ -103,6 +203,16 @@ export const log = unary({
   reference: Math.log,
   sample: positive,
 });
+/**
+ * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, 9]);
+ * x.log1p().toArray(); // [0, 2.3026]
+ * ```
+ * @op
+ */
 export const log1p = unary({
   code: Op.Log1p,
   name: "log1p",
@@ -116,6 +226,16 @@ const steps = {
   ...plain,
   kinks: [-4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5],
 };
+/**
+ * The largest whole number ≤ x. Derivative 0.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1.5, -1.5]);
+ * x.floor().toArray(); // [1, -2]
+ * ```
+ * @op
+ */
 export const floor = unary({
   code: Op.Floor,
   name: "floor",
@@ -126,6 +246,16 @@ export const floor = unary({
   reference: Math.floor,
   sample: steps,
 });
+/**
+ * The smallest whole number ≥ x. Derivative 0.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1.5, -1.5]);
+ * x.ceil().toArray(); // [2, -1]
+ * ```
+ * @op
+ */
 export const ceil = unary({
   code: Op.Ceil,
   name: "ceil",
@@ -136,6 +266,16 @@ export const ceil = unary({
   reference: Math.ceil,
   sample: steps,
 });
+/**
+ * The nearest whole number, halves to even. Derivative 0.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0.5, 1.5, 1.7]);
+ * x.round().toArray(); // [0, 2, 2]
+ * ```
+ * @op
+ */
 export const round = unary({
   code: Op.Round,
   name: "round",
@@ -146,6 +286,20 @@ export const round = unary({
   reference: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
   sample: steps,
 });
+/**
+ * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
+ *
+ * @param low The lower bound; null or none leaves it open.
+ * @param high The upper bound; null or none leaves it open.
+ * @throws TypeError if both bounds are missing
+ * @example
+ * ```ts
+ * const x = tensor([-2, 0.5, 3]);
+ * x.clamp(0, 1).toArray(); // [0, 0.5, 1]
+ * x.clamp(null, 1).toArray(); // [-2, 0.5, 1]
+ * ```
+ * @op
+ */
 export const clamp = unary({
   code: Op.Clamp,
   name: "clamp",
@@ -177,6 +331,17 @@ export const clampGrad = derivative({
   sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
 });
 
+/**
+ * a + b. Derivatives 1, 1.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.add(tensor([10, 20])).toArray(); // [[11, 22], [13, 24]]
+ * x.add(1).toArray(); // [[2, 3], [4, 5]]
+ * ```
+ * @op
+ */
 export const add = binary({
   code: Op.Add,
   name: "add",
@@ -187,6 +352,16 @@ export const add = binary({
   reference: (a, b) => a + b,
   sample: plain,
 });
+/**
+ * a − b. Derivatives 1, −1.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([5, 7]);
+ * x.sub(tensor([1, 2])).toArray(); // [4, 5]
+ * ```
+ * @op
+ */
 export const sub = binary({
   code: Op.Sub,
   name: "sub",
@@ -197,6 +372,16 @@ export const sub = binary({
   reference: (a, b) => a - b,
   sample: plain,
 });
+/**
+ * a·b. Derivatives b, a.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([5, 7]);
+ * x.mul(tensor([1, 2])).toArray(); // [5, 14]
+ * ```
+ * @op
+ */
 export const mul = binary({
   code: Op.Mul,
   name: "mul",
@@ -207,6 +392,16 @@ export const mul = binary({
   reference: (a, b) => a * b,
   sample: { ...plain, extreme: 1e18 },
 });
+/**
+ * a / b, always float32. Derivatives 1/b, −a/b².
+ *
+ * @example
+ * ```ts
+ * const x = tensor([5, 7]);
+ * x.div(2).toArray(); // [2.5, 3.5]
+ * ```
+ * @op
+ */
 export const div = binary({
   code: Op.Div,
   name: "div",
@@ -217,6 +412,18 @@ export const div = binary({
   reference: (a, b) => a / b,
   sample: { ...plain, second: positive },
 });
+/**
+ * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
+ * and aᵇ·log a (0 where a = 0 ≤ b).
+ *
+ * @example
+ * ```ts
+ * const x = tensor([2, 3]);
+ * x.pow(2).toArray(); // [4, 9]
+ * pow(2, x).toArray(); // [4, 8]
+ * ```
+ * @op
+ */
 export const pow = binary({
   code: Op.Pow,
   name: "pow",
@@ -245,6 +452,16 @@ export const pow = binary({
 function share(loses: Value, ties: Value): Value {
   return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));
 }
+/**
+ * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 5]);
+ * x.maximum(3).toArray(); // [3, 5]
+ * ```
+ * @op
+ */
 export const maximum = binary({
   code: Op.Maximum,
   name: "maximum",
@@ -260,6 +477,16 @@ export const maximum = binary({
   reference: Math.max,
   sample: plain,
 });
+/**
+ * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 5]);
+ * x.minimum(3).toArray(); // [1, 3]
+ * ```
+ * @op
+ */
 export const minimum = binary({
   code: Op.Minimum,
   name: "minimum",
@@ -275,6 +502,17 @@ export const minimum = binary({
   reference: Math.min,
   sample: plain,
 });
+/**
+ * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
+ * −⌊a/b⌋.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([5, -5]);
+ * x.mod(3).toArray(); // [2, 1]
+ * ```
+ * @op
+ */
 export const mod = binary({
   code: Op.Mod,
   name: "mod",
@@ -292,6 +530,16 @@ export const mod = binary({
   // a/b stays inside one whole number, away from the jumps.
   sample: { low: 3.2, high: 3.8, second: { low: 1.3, high: 1.5 } },
 });
+/**
+ * a = b, as bool.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 2]);
+ * x.eq(2).toArray(); // [false, true]
+ * ```
+ * @op
+ */
 export const eq = binary({
   code: Op.Equal,
   name: "eq",
@@ -301,6 +549,16 @@ export const eq = binary({
   reference: (a, b) => Number(a === b),
   sample: plain,
 });
+/**
+ * a ≠ b, as bool.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 2]);
+ * x.ne(2).toArray(); // [true, false]
+ * ```
+ * @op
+ */
 export const ne = binary({
   code: Op.NotEqual,
   name: "ne",
@@ -310,6 +568,16 @@ export const ne = binary({
   reference: (a, b) => Number(a !== b),
   sample: plain,
 });
+/**
+ * a < b, as bool.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3]);
+ * x.lt(2).toArray(); // [true, false, false]
+ * ```
+ * @op
+ */
 export const lt = binary({
   code: Op.Less,
   name: "lt",
@@ -320,6 +588,16 @@ export const lt = binary({
   reference: (a, b) => Number(a < b),
   sample: plain,
 });
+/**
+ * a ≤ b, as bool.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3]);
+ * x.le(2).toArray(); // [true, true, false]
+ * ```
+ * @op
+ */
 export const le = binary({
   code: Op.LessEqual,
   name: "le",
@@ -330,20 +608,103 @@ export const le = binary({
   reference: (a, b) => Number(a <= b),
   sample: plain,
 });
-/** a > b, as bool. */
+/**
+ * a > b, as bool. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3]);
+ * x.gt(2).toArray(); // [false, false, true]
+ * ```
+ * @op
+ */
 export const gt = (a: Operand, b: Operand): Value => lt(b, a);
-/** a ≥ b, as bool. */
+/**
+ * a ≥ b, as bool. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3]);
+ * x.ge(2).toArray(); // [false, true, true]
+ * ```
+ * @op
+ */
 export const ge = (a: Operand, b: Operand): Value => le(b, a);
 
 const truth = (x: Operand): Value => (typeof x === "object" && x.dtype === "bool" ? x : ne(x, 0));
-/** a ∧ b, as bool; numbers count as true unless 0. */
+/**
+ * a ∧ b: true where both are true. Numbers other than 0, and NaN, count as true. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalAnd(tensor([true, true])).toArray(); // [true, false]
+ * ```
+ * @op
+ */
 export const logicalAnd = (a: Operand, b: Operand): Value => cast(mul(truth(a), truth(b)), "bool");
-/** a ∨ b, as bool. */
+/**
+ * a ∨ b: true where at least one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalOr(tensor([false, false])).toArray(); // [true, false]
+ * ```
+ * @op
+ */
 export const logicalOr = (a: Operand, b: Operand): Value => cast(maximum(truth(a), truth(b)), "bool");
-/** a ⊕ b, as bool. */
+/**
+ * a ⊕ b: true where exactly one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalXor(tensor([true, true])).toArray(); // [false, true]
+ * ```
+ * @op
+ */
 export const logicalXor = (a: Operand, b: Operand): Value => ne(truth(a), truth(b));
+/**
+ * ¬x: true where x is 0 or false. No gradient.
+ *
+ * x: any shape → the same shape, bool.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalNot().toArray(); // [false, true]
+ * ```
+ * @op
+ */
 export const logicalNot = (x: Operand): Value => eq(x, 0);
-/** Where x is NaN, as bool. */
+/**
+ * True where x is NaN. No gradient.
+ *
+ * x: any shape → the same shape, bool.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, Number.NaN]);
+ * x.isNaN().toArray(); // [false, true]
+ * ```
+ * @op
+ */
 export const isNaN = (x: Operand): Value => ne(x, x);
 
 export const whereDefinition: OpDefinition<null> = {
@@ -380,9 +741,22 @@ export const whereDefinition: OpDefinition<null> = {
 };
 
 /**
- * condition ? a : b, element by element; the three broadcast. Two numbers make float32, or int32 if both are int32 and float32 does not
- * hold one of them.
- * @param condition bool
+ * condition ? a : b, element by element. The gradient goes to the operand that was taken.
+ *
+ * condition: bool; a, b: any shapes that broadcast with it → the broadcast shape. int32 if no operand is float32; two
+ * numbers give float32 where float32 holds both; two masks give bool.
+ *
+ * @param condition A mask of type bool.
+ * @param a Taken where the mask is true.
+ * @param b Taken where the mask is false.
+ * @throws DTypeError if the condition is not bool
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([1, -2, 3]);
+ * where(x.gt(0), x, 0).toArray(); // [1, 0, 3]
+ * ```
+ * @op function
  */
 export function where(condition: Value, a: Operand, b: Operand): Value {
   requireType("where", condition, "bool", "condition");
@@ -396,3 +770,21 @@ export function where(condition: Value, a: Operand, b: Operand): Value {
   );
   return isBool(a) && isBool(b) ? cast(chosen, "bool") : chosen;
 }
+
+/**
+ * This tensor where the condition is true, `other` elsewhere. The gradient goes to the one that was taken.
+ *
+ * condition: bool; the three shapes broadcast → the broadcast shape.
+ *
+ * @param condition A mask of type bool.
+ * @param other Taken where the mask is false.
+ * @throws DTypeError if the condition is not bool
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([1, -2, 3]);
+ * x.where(x.gt(0), 0).toArray(); // [1, 0, 3]
+ * ```
+ * @op method where
+ */
+export const whereElse = (x: Value, condition: Value, other: Operand): Value => where(condition, x, other);

@@ -101,14 +101,44 @@ export function randint(low: number, high: number, shape: Shape): Value {
   return apply(randomDefinitions.integer, [], { shape, p: low, q: high });
 }
 
-/** `value` with probability p, to 2⁻⁶⁴, else 0. @throws RangeError unless 0 ≤ p ≤ 1 */
+/**
+ * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes it
+ * repeatable. No gradient.
+ *
+ * → `shape`, float32.
+ *
+ * @param shape The sizes of the result.
+ * @param p The probability, from 0 to 1.
+ * @param value The number drawn instead of 0. Default 1.
+ * @throws RangeError if p is not in 0 … 1
+ * @example
+ * ```ts
+ * const kept = bernoulli([1000], 0.25);
+ * kept.max().item(); // 1
+ * bernoulli([2], 1, 5).toArray(); // [5, 5]
+ * ```
+ * @op function
+ */
 export function bernoulli(shape: Shape, p: number, value = 1): Value {
   requireShape("bernoulli", shape);
   if (!(p >= 0 && p <= 1)) throw new RangeError(`bernoulli: p is ${p}, but must be in 0 … 1.`);
   return apply(randomDefinitions.bernoulli, [], { shape, p, q: value });
 }
 
-/** 0 … n − 1 in random order, int32. */
+/**
+ * The numbers 0 … n − 1 in random order; manualSeed makes it repeatable. No gradient.
+ *
+ * → [n], int32.
+ *
+ * @param n How many numbers.
+ * @throws ShapeError if n is not a whole number ≥ 0
+ * @example
+ * ```ts
+ * const order = randperm(5);
+ * order.sort()[0]!.toArray(); // [0, 1, 2, 3, 4]
+ * ```
+ * @op function
+ */
 export function randperm(n: number): Value {
   requireShape("randperm", [n]);
   return apply(randomDefinitions.permutation, [], { shape: [n], p: 0, q: 0 });

@@ -204,6 +204,15 @@ function normalized(
   return [add(y!, bias), stats!];
 }
 
+export interface NormOptions {
+  /** ε, added to the variance before the root. Default 1e-5. */
+  readonly eps?: number;
+}
+export interface RmsNormOptions {
+  /** ε, added to the mean of squares before the root. Default 2 ** -23, the precision of float32. */
+  readonly eps?: number;
+}
+
 /** @throws RangeError */
 function requireEps(name: string, eps: number): void {
   if (!(eps >= 0 && Number.isFinite(eps))) throw new RangeError(`${name}: eps is ${eps}, but must be a number ≥ 0.`);
@@ -220,15 +229,28 @@ function lastDims(name: string, x: Value, shape: number | Shape, eps: number, ce
 const flat = (v: Value | null | undefined): Value | undefined => (v ? reshape(v, [v.size]) : undefined);
 
 /**
- * (x − μ)/√(σ² + ε)·weight + bias over the last dimensions, which have the shape given (Ba et al. 2016).
- * @throws ShapeError
+ * Layer normalization over the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
+ *
+ * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
+ *
+ * @param normalizedShape The sizes of the last dims, which are normalized together.
+ * @param weight Multiplied after normalizing; null or none is 1.
+ * @param bias Added after that; null or none is 0.
+ * @throws ShapeError if the sizes do not fit
+ * @throws RangeError if eps is negative
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2, 3]]);
+ * layerNorm(x, 3).toArray(); // [[-1.2247, 0, 1.2247]]
+ * ```
+ * @op function
  */
 export function layerNorm(
   x: Operand,
   normalizedShape: number | Shape,
   weight?: Value | null,
   bias?: Value | null,
-  { eps = 1e-5 }: { readonly eps?: number } = {},
+  { eps = 1e-5 }: NormOptions = {},
 ): Value {
   const v = float(x, "layerNorm");
   const attributes = lastDims("layerNorm", v, normalizedShape, eps, true);
@@ -237,12 +259,27 @@ export function layerNorm(
   return add(normalized(v, null, null, attributes)[0]!, bias);
 }
 
-/** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019); ε is float32's precision, 2⁻²³. @throws ShapeError */
+/**
+ * Root mean square normalization over the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
+ *
+ * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
+ *
+ * @param normalizedShape The sizes of the last dims, which are normalized together.
+ * @param weight Multiplied after normalizing; null or none is 1.
+ * @throws ShapeError if the sizes do not fit
+ * @throws RangeError if eps is negative
+ * @example
+ * ```ts
+ * const x = tensor([[3, 4]]);
+ * rmsNorm(x, 2).toArray(); // [[0.8485, 1.1314]]
+ * ```
+ * @op function
+ */
 export function rmsNorm(
   x: Operand,
   normalizedShape: number | Shape,
   weight?: Value | null,
-  { eps = 2 ** -23 }: { readonly eps?: number } = {},
+  { eps = 2 ** -23 }: RmsNormOptions = {},
 ): Value {
   const v = float(x, "rmsNorm");
   const attributes = lastDims("rmsNorm", v, normalizedShape, eps, false);
@@ -259,14 +296,29 @@ function channelDims(name: string, x: Value, least: number): { channels: number;
 }
 
 /**
- * Batch normalization with the batch's own statistics (Ioffe and Szegedy 2015): x: [batch, …, channels] along all but the
- * channels. Returns y, and μ and σ² (biased) as [2, channels], through which no gradients flow. @throws ShapeError
+ * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
+ * Szegedy 2015).
+ *
+ * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
+ * channels], μ and the biased σ², through which no gradient flows. float32.
+ *
+ * @param weight Multiplied after normalizing; null or none is 1.
+ * @param bias Added after that; null or none is 0.
+ * @throws ShapeError if the sizes do not fit
+ * @throws RangeError if eps is negative
+ * @example
+ * ```ts
+ * const x = tensor([[1, 10], [3, 30]]);
+ * batchNormTrain(x)[0].toArray(); // [[-1, -1], [1, 1]]
+ * batchNormTrain(x)[1].toArray(); // [[2, 20], [1, 100]]
+ * ```
+ * @op function
  */
 export function batchNormTrain(
   x: Operand,
   weight?: Value | null,
   bias?: Value | null,
-  { eps = 1e-5 }: { readonly eps?: number } = {},
+  { eps = 1e-5 }: NormOptions = {},
 ): [y: Value, stats: Value] {
   const v = float(x, "batchNorm");
   requireEps("batchNorm", eps);
@@ -283,14 +335,32 @@ export function batchNormTrain(
   return [bias ? add(scaled, bias) : scaled, reshape(stats!, [2, channels])];
 }
 
-/** Batch normalization with given statistics: (x − mean)/√(variance + ε)·weight + bias. @throws ShapeError */
+/**
+ * Batch normalization with given statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe and
+ * Szegedy 2015).
+ *
+ * x: [batch, ..., channels]; average, variance, weight, bias: [channels] → x's shape, float32.
+ *
+ * @param average The mean of each channel.
+ * @param variance The variance of each channel.
+ * @param weight Multiplied after normalizing; null or none is 1.
+ * @param bias Added after that; null or none is 0.
+ * @throws ShapeError if the sizes do not fit
+ * @throws RangeError if eps is negative
+ * @example
+ * ```ts
+ * const x = tensor([[1, 10], [3, 30]]);
+ * batchNorm(x, tensor([2, 20]), tensor([1, 100])).toArray(); // [[-1, -1], [1, 1]]
+ * ```
+ * @op function
+ */
 export function batchNorm(
   x: Operand,
   average: Value,
   variance: Value,
   weight?: Value | null,
   bias?: Value | null,
-  { eps = 1e-5 }: { readonly eps?: number } = {},
+  { eps = 1e-5 }: NormOptions = {},
 ): Value {
   const v = float(x, "batchNorm");
   requireEps("batchNorm", eps);
@@ -303,15 +373,29 @@ export function batchNorm(
 }
 
 /**
- * Normalization of each image along its pixels and a group's channels (Wu and He 2018): x: [batch, …, channels].
- * As many groups as channels: instance norm. @throws ShapeError, RangeError
+ * Group normalization: of each image, over its pixels and the channels of a group (Wu and He 2018). With as many
+ * groups as channels it is instance normalization.
+ *
+ * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
+ *
+ * @param groups The number of groups, a divisor of the number of channels.
+ * @param weight Multiplied after normalizing; null or none is 1.
+ * @param bias Added after that; null or none is 0.
+ * @throws ShapeError if the sizes do not fit
+ * @throws RangeError if groups does not divide the channels or eps is negative
+ * @example
+ * ```ts
+ * const x = tensor([[1, 3, 10, 30]]);
+ * groupNorm(x, 2).toArray(); // [[-1, 1, -1, 1]]
+ * ```
+ * @op function
  */
 export function groupNorm(
   x: Operand,
   groups: number,
   weight?: Value | null,
   bias?: Value | null,
-  { eps = 1e-5 }: { readonly eps?: number } = {},
+  { eps = 1e-5 }: NormOptions = {},
 ): Value {
   const v = float(x, "groupNorm");
   requireEps("groupNorm", eps);

@@ -95,69 +95,157 @@ function reduce(
   });
 }
 
-/** `sum(dim, { keepdim })` and `sum({ keepdim })` are both allowed. */
-type Arguments = [dims?: Dims | ReduceOptions | undefined, options?: ReduceOptions | undefined];
-function readArguments([dims, options]: Arguments): {
-  dims: Dims | undefined;
-  keepdim: boolean;
-} {
-  if (typeof dims === "object" && !Array.isArray(dims))
-    return {
-      dims: undefined,
-      keepdim: (dims as ReduceOptions).keepdim ?? false,
-    };
-  return { dims: dims as Dims | undefined, keepdim: options?.keepdim ?? false };
-}
-
 /** How many elements go into each result. */
 function counted(name: string, x: Value, dims: Dims | undefined): number {
   return sizeOf(normalizeDims(name, dims, x.shape.length).map((dim) => x.shape[dim]!));
 }
 
-/** Σ x over `dims` (all by default): int32 modulo 2³² for int32, bool and uint8. */
-export function sum(x: Operand, ...args: Arguments): Value {
-  const { dims, keepdim } = readArguments(args);
+/**
+ * Σ x over `dims`. Derivative 1.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
+ * int32, bool and uint8.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.sum().item(); // 10
+ * x.sum(0).toArray(); // [4, 6]
+ * ```
+ * @op
+ */
+export function sum(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
   return reduce(sumDefinition, exact(x), dims, keepdim);
 }
 
-/** The arithmetic mean over `dims` (all by default), float32. Other types are converted first, so int32 beyond 2²⁴ is rounded. */
-export function mean(x: Operand, ...args: Arguments): Value {
-  const { dims, keepdim } = readArguments(args);
+/**
+ * The arithmetic mean Σ x / n over `dims`. Derivative 1/n.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32. Other types are converted
+ * first, so int32 beyond 2²⁴ is rounded.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.mean().item(); // 2.5
+ * x.mean(1).toArray(); // [1.5, 3.5]
+ * ```
+ * @op
+ */
+export function mean(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
   const v = float(x);
   return reduce(sumDefinition, v, dims, keepdim, counted("mean", v, dims));
 }
 
-function extreme(definition: OpDefinition<FoldAttributes>, x: Operand, args: Arguments): Value {
-  const { dims, keepdim } = readArguments(args);
+function extreme(
+  definition: OpDefinition<FoldAttributes>,
+  x: Operand,
+  dims: Dims | undefined,
+  keepdim: boolean,
+): Value {
   return cast(reduce(definition, exact(x), dims, keepdim), typeof x === "number" ? "float32" : x.dtype);
 }
 
-/** The largest element over `dims` (all by default), of x's type; NaN if there is one. */
-export function max(x: Operand, ...args: Arguments): Value {
-  return extreme(maxDefinition, x, args);
-}
-
-/** The smallest element over `dims` (all by default), of x's type; NaN if there is one. */
-export function min(x: Operand, ...args: Arguments): Value {
-  return extreme(minDefinition, x, args);
-}
-
-/** Where the first largest element stands along `dim`, or in the flattened tensor; int32. */
-export function argMax(x: Operand, dim?: number, options: ReduceOptions = {}): Value {
-  return reduce(argMaxDefinition, exact(x), dim, options.keepdim ?? false, 1, true);
-}
-
-/** Where the first smallest element stands along `dim`, or in the flattened tensor; int32. */
-export function argMin(x: Operand, dim?: number, options: ReduceOptions = {}): Value {
-  return reduce(argMinDefinition, exact(x), dim, options.keepdim ?? false, 1, true);
+/**
+ * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax tells where it
+ * is.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+ * @example
+ * ```ts
+ * const x = tensor([[1, 5], [3, 4]]);
+ * x.max().item(); // 5
+ * x.max(0).toArray(); // [3, 5]
+ * ```
+ * @op
+ */
+export function max(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
+  return extreme(maxDefinition, x, dims, keepdim);
 }
 
 /**
- * Π x over `dims` (all by default), by halves: pairs are multiplied until one is left, so that gradients of any order are
- * exact even where elements are 0. int32 modulo 2³² for int32, bool and uint8.
+ * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin tells where it
+ * is.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+ * @example
+ * ```ts
+ * const x = tensor([[1, 5], [3, 4]]);
+ * x.min().item(); // 1
+ * x.min(0).toArray(); // [1, 4]
+ * ```
+ * @op
  */
-export function prod(x: Operand, ...args: Arguments): Value {
-  const { dims, keepdim } = readArguments(args);
+export function min(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
+  return extreme(minDefinition, x, dims, keepdim);
+}
+
+/**
+ * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
+ *
+ * x: any shape → x's shape without `dim`, int32.
+ *
+ * @param dim The dim to search. Default: the flattened tensor.
+ * @throws ShapeError if the dim does not exist or has no elements
+ * @example
+ * ```ts
+ * const x = tensor([[1, 5], [3, 4]]);
+ * x.argMax().item(); // 1
+ * x.argMax(1).toArray(); // [1, 1]
+ * ```
+ * @op
+ */
+export function argMax(x: Operand, dim?: number, { keepdim = false }: ReduceOptions = {}): Value {
+  return reduce(argMaxDefinition, exact(x), dim, keepdim, 1, true);
+}
+
+/**
+ * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
+ *
+ * x: any shape → x's shape without `dim`, int32.
+ *
+ * @param dim The dim to search. Default: the flattened tensor.
+ * @throws ShapeError if the dim does not exist or has no elements
+ * @example
+ * ```ts
+ * const x = tensor([[1, 5], [3, 4]]);
+ * x.argMin().item(); // 0
+ * x.argMin(1).toArray(); // [0, 0]
+ * ```
+ * @op
+ */
+export function argMin(x: Operand, dim?: number, { keepdim = false }: ReduceOptions = {}): Value {
+  return reduce(argMinDefinition, exact(x), dim, keepdim, 1, true);
+}
+
+/**
+ * Π x over `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even where
+ * elements are 0.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
+ * int32, bool and uint8.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.prod().item(); // 24
+ * x.prod(0).toArray(); // [3, 8]
+ * ```
+ * @op
+ */
+export function prod(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
   const v = exact(x);
   const reduced = normalizeDims("prod", dims, v.shape.length);
   const kept = v.shape.map((_, i) => i).filter((i) => !reduced.includes(i));
@@ -173,19 +261,58 @@ export function prod(x: Operand, ...args: Arguments): Value {
   return reshape(rest, shape);
 }
 
-/** Whether any element over `dims` is not 0, as bool. */
-export function any(x: Operand, ...args: Arguments): Value {
-  return ne(sum(ne(x, 0), ...args), 0);
+/**
+ * True where at least one element over `dims` is not 0. No gradient.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([[0, 1], [0, 0]]);
+ * x.any(1).toArray(); // [true, false]
+ * ```
+ * @op
+ */
+export function any(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
+  return ne(sum(ne(x, 0), dims, { keepdim }), 0);
 }
 
-/** Whether no element over `dims` is 0, as bool. */
-export function all(x: Operand, ...args: Arguments): Value {
-  return eq(sum(eq(x, 0), ...args), 0);
+/**
+ * True where no element over `dims` is 0. No gradient.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([[1, 1], [0, 1]]);
+ * x.all(1).toArray(); // [true, false]
+ * ```
+ * @op
+ */
+export function all(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
+  return eq(sum(eq(x, 0), dims, { keepdim }), 0);
 }
 
-/** log Σ eˣ over `dims` (all by default), without overflow; −∞ over none. Its gradient is the softmax, and 0 where all are −∞. */
-export function logSumExp(x: Operand, ...args: Arguments): Value {
-  const { dims, keepdim } = readArguments(args);
+/**
+ * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
+ * are −∞.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([1000, 1000]);
+ * x.logSumExp().item(); // 1000.6932
+ * ```
+ * @op
+ */
+export function logSumExp(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
   const v = float(x);
   if (!counted("logSumExp", v, dims)) return add(sum(v, dims, { keepdim }), -Infinity);
   const top = reduce(shiftDefinition, v, dims, true);
@@ -226,51 +353,86 @@ function deviation(
   name: string,
   definition: typeof squaresDefinition,
   x: Operand,
-  dims?: Dims | VarianceOptions,
-  options?: VarianceOptions,
+  dims: Dims | undefined,
+  keepdim: boolean,
+  correction: number,
 ): Value {
-  const { dims: over, keepdim } = readArguments([dims, options]);
-  const correction =
-    (typeof dims === "object" && !Array.isArray(dims) ? (dims as VarianceOptions) : options)?.correction ?? 1;
   const v = float(x);
-  const divisor = Math.max(0, counted(name, v, over) - correction);
-  const centred = typeof x === "object" && x.dtype === "int32" ? centreWhole(x, over) : centre(v, over);
-  return reduce(definition, centred, over, keepdim, divisor);
+  const divisor = Math.max(0, counted(name, v, dims) - correction);
+  const centred = typeof x === "object" && x.dtype === "int32" ? centreWhole(x, dims) : centre(v, dims);
+  return reduce(definition, centred, dims, keepdim, divisor);
 }
 
 /**
- * The variance over `dims` (all by default), float32: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows
- * only if its result does.
+ * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
+ * result does.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3, 4]);
+ * x.var().item(); // 1.6667
+ * x.var({ correction: 0 }).item(); // 1.25
+ * ```
+ * @op function var
  */
-export function variance(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
-  return deviation("var", squaresDefinition, x, dims, options);
+export function variance(x: Operand, dims?: Dims, { keepdim = false, correction = 1 }: VarianceOptions = {}): Value {
+  return deviation("var", squaresDefinition, x, dims, keepdim, correction);
 }
 
 /**
- * The standard deviation over `dims` (all by default): √variance, finite even if the variance overflows. Its gradient is 0 where it
- * is 0.
+ * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. Its
+ * gradient is 0 where it is 0.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ *
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3, 4]);
+ * x.std().item(); // 1.291
+ * x.std({ correction: 0 }).item(); // 1.118
+ * ```
+ * @op
  */
-export function std(x: Operand, dims?: Dims | VarianceOptions, options?: VarianceOptions): Value {
-  return deviation("std", normDefinition, x, dims, options);
+export function std(x: Operand, dims?: Dims, { keepdim = false, correction = 1 }: VarianceOptions = {}): Value {
+  return deviation("std", normDefinition, x, dims, keepdim, correction);
 }
 
 /**
- * The p-norm over `dims` (all by default): (Σ |x|ᵖ)^(1/p); p may be ∞ or −∞. It overflows or underflows only if its result does.
- * Its gradient is 0 where the norm is 0. @throws ShapeError if there are no elements and p is ∞ or negative
+ * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
+ * the norm is 0.
+ *
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ *
+ * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
+ * @param dims One dim, several, or all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+ * @example
+ * ```ts
+ * const x = tensor([3, -4]);
+ * x.norm().item(); // 5
+ * x.norm(1).item(); // 7
+ * ```
+ * @op
  */
-export function norm(x: Operand, p = 2, dims?: Dims, options: ReduceOptions = {}): Value {
+export function norm(x: Operand, p = 2, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Value {
   const v = float(x);
-  const shape = reducedShape(v, normalizeDims("norm", dims, v.shape.length), options.keepdim ?? false);
+  const shape = reducedShape(v, normalizeDims("norm", dims, v.shape.length), keepdim);
   if ((p < 0 || p === Infinity) && !counted("norm", v, dims) && sizeOf(shape))
     throw new ShapeError(
       `norm: ${show(v.shape)} has no elements along the reduced dims, so the ${p}-norm is undefined. Use a finite p ≥ 0.`,
     );
-  if (p === 1) return sum(abs(v), dims, options);
-  if (p === Infinity) return max(abs(v), dims, options);
-  if (p === -Infinity) return min(abs(v), dims, options);
-  if (p === 0) return sum(cast(ne(v, 0), "float32"), dims, options);
-  if (!counted("norm", v, dims)) return sum(v, dims, options);
-  if (p === 2) return reduce(normDefinition, v, dims, options.keepdim ?? false);
+  if (p === 1) return sum(abs(v), dims, { keepdim });
+  if (p === Infinity) return max(abs(v), dims, { keepdim });
+  if (p === -Infinity) return min(abs(v), dims, { keepdim });
+  if (p === 0) return sum(cast(ne(v, 0), "float32"), dims, { keepdim });
+  if (!counted("norm", v, dims)) return sum(v, dims, { keepdim });
+  if (p === 2) return reduce(normDefinition, v, dims, keepdim);
   // ‖x‖ = s·‖x/s‖, where s is the largest element, or the smallest for p < 0: powers of x/s are at most 1.
   const most = reduce(p > 0 ? shiftDefinition : smallestDefinition, abs(v), dims, true);
   const scale = where(logicalAnd(gt(most, 0), lt(most, Infinity)), most, 1);
@@ -283,7 +445,20 @@ export function norm(x: Operand, p = 2, dims?: Dims, options: ReduceOptions = {}
   return reshape(result, shape);
 }
 
-/** Running sums along `dim`: int32 modulo 2³² for int32, bool and uint8. */
+/**
+ * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
+ *
+ * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
+ *
+ * @param dim The dim to sum along.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3]);
+ * x.cumsum(0).toArray(); // [1, 3, 6]
+ * ```
+ * @op
+ */
 export function cumsum(x: Operand, dim: number): Value {
   const v = exact(x);
   const at = normalizeDim("cumsum", dim, v.shape.length);

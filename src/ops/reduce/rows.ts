@@ -162,12 +162,39 @@ function along(definition: OpDefinition<null>, x: Operand, dim: number): Value {
   return transpose(apply(definition, [transpose(v, at, -1)], null), at, -1);
 }
 
-/** eˣ/Σeˣ along `dim`: positive, and adds up to 1. */
+/**
+ * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @param dim The dim whose elements add up to 1. Default -1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2, 3]]);
+ * x.softmax().toArray(); // [[0.09, 0.2447, 0.6652]]
+ * ```
+ * @op
+ */
 export function softmax(x: Operand, dim = -1): Value {
   return along(softmaxDefinition, x, dim);
 }
 
-/** log softmax(x) along `dim`, without underflow. */
+/**
+ * x − log Σⱼ eˣʲ along `dim`: the logarithm of softmax(x), without underflow. With y = logSoftmax(x), dx = dy − eʸ·Σ
+ * dy.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @param dim The dim whose probabilities add up to 1. Default -1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([0, 1000]);
+ * x.logSoftmax().toArray(); // [-1000, 0]
+ * ```
+ * @op
+ */
 export function logSoftmax(x: Operand, dim = -1): Value {
   return along(logSoftmaxDefinition, x, dim);
 }

@@ -344,9 +344,23 @@ export function attend(
 }
 
 /**
- * softmax(q·kᵀ·scale + mask)·v (Vaswani et al. 2017, eq. 1) for q: [..., queries, width], k: [..., keys, width], v: [..., keys,
- * valueWidth] → [..., queries, valueWidth]. The weights are never stored whole, but a block of queries at a time. A query that
- * may attend to nothing gets 0. @throws ShapeError, DTypeError
+ * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). Weights are computed for a block of queries
+ * at a time, never stored whole. A query that may attend to nothing gets 0.
+ *
+ * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
+ *
+ * @param q The queries.
+ * @param k The keys.
+ * @param v The values.
+ * @throws ShapeError if the sizes do not fit
+ * @throws DTypeError if the mask is neither bool nor float32
+ * @throws RangeError if dropout is outside 0 … 1
+ * @example
+ * ```ts
+ * const x = tensor([[1, 0], [0, 1]]);
+ * scaledDotProductAttention(x, x, x).toArray(); // [[0.6698, 0.3302], [0.3302, 0.6698]]
+ * ```
+ * @op function
  */
 export function scaledDotProductAttention(
   q: Value,

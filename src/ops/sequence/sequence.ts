@@ -19,6 +19,11 @@ export interface SequenceOptions {
   readonly lengths?: Value | undefined;
 }
 
+export interface RnnOptions extends SequenceOptions {
+  /** The activation of the state. Default "tanh". */
+  readonly nonlinearity?: "tanh" | "relu";
+}
+
 /** The parameters of a layer in PyTorch's shapes: [gates·hidden, in], [gates·hidden, hidden] and twice [gates·hidden]. */
 export interface RecurrentWeights {
   readonly weightIh: Value;
@@ -78,21 +83,54 @@ function run(
 }
 
 /**
- * h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990). x: [steps, batch, in], h0: [batch, hidden], or null for zeros; returns the states of all
- * steps [steps, batch, hidden] and the last one. @throws ShapeError, DTypeError, RangeError
+ * A recurrent layer over a sequence: h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990).
+ *
+ * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output has the states of all steps, [steps, batch,
+ * hidden]; h is the last one, [batch, hidden]. float32.
+ *
+ * @param h0 The first state, [batch, hidden]; null for zeros.
+ * @param weights The parameters in PyTorch's shapes.
+ * @throws ShapeError if the sizes do not fit
+ * @throws DTypeError if lengths is not int32
+ * @throws RangeError if a length is outside 0 … steps
+ * @example
+ * ```ts
+ * const weights = { weightIh: ones([1, 2]).mul(0.5), weightHh: zeros([1, 1]) };
+ * const [output, h] = rnn(ones([3, 1, 2]), null, weights);
+ * [...output!.shape, ...h!.shape]; // [3, 1, 1, 1, 1]
+ * ```
+ * @op function
  */
 export function rnn(
   x: Value,
   h0: Value | null,
   weights: RecurrentWeights,
-  { nonlinearity = "tanh", ...options }: SequenceOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
+  { nonlinearity = "tanh", ...options }: RnnOptions = {},
 ): Value[] {
   return run("rnn", x, h0 ? [h0] : [], weights, options, nonlinearity === "relu");
 }
 
 /**
- * Long short-term memory (Hochreiter and Schmidhuber 1997; with PyTorch's gates i, f, g, o). x: [steps, batch, in], h0, c0:
- * [batch, hidden], or null for zeros; returns the states of all steps, and the last h and c. @throws ShapeError, DTypeError, RangeError
+ * Long short-term memory over a sequence: i, f, o = σ(W·x + U·h + b), g = tanh(…), c = f·c + i·g, h = o·tanh c
+ * (Hochreiter and Schmidhuber 1997), with PyTorch's order of gates i, f, g, o.
+ *
+ * x: [steps, batch, in]; h0, c0: [batch, hidden] → [output, h, c]: output has the states of all steps, [steps, batch,
+ * hidden]; h and c are the last ones, [batch, hidden]. float32.
+ *
+ * @param h0 The first state, [batch, hidden]; null for zeros.
+ * @param c0 The first cell state, [batch, hidden]; null for zeros.
+ * @param weights The parameters in PyTorch's shapes.
+ * @throws TypeError if only one of h0 and c0 is given
+ * @throws ShapeError if the sizes do not fit
+ * @throws DTypeError if lengths is not int32
+ * @throws RangeError if a length is outside 0 … steps
+ * @example
+ * ```ts
+ * const weights = { weightIh: ones([4, 2]).mul(0.5), weightHh: zeros([4, 1]) };
+ * const [output, h, c] = lstm(ones([3, 1, 2]), null, null, weights);
+ * [...output!.shape, ...h!.shape, ...c!.shape]; // [3, 1, 1, 1, 1, 1, 1]
+ * ```
+ * @op function
  */
 export function lstm(
   x: Value,
@@ -106,8 +144,24 @@ export function lstm(
 }
 
 /**
- * Gated recurrent units (Cho et al. 2014; with PyTorch's gates r, z, n, where r scales the product with the state). x: [steps,
- * batch, in], h0: [batch, hidden], or null for zeros; returns the states of all steps and the last one. @throws ShapeError, DTypeError, RangeError
+ * Gated recurrent units over a sequence: r, z = σ(W·x + U·h + b), n = tanh(W·x + b + r·(U·h + b)), h = n + z·(h − n)
+ * (Cho et al. 2014), with PyTorch's order of gates r, z, n.
+ *
+ * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output has the states of all steps, [steps, batch,
+ * hidden]; h is the last one, [batch, hidden]. float32.
+ *
+ * @param h0 The first state, [batch, hidden]; null for zeros.
+ * @param weights The parameters in PyTorch's shapes.
+ * @throws ShapeError if the sizes do not fit
+ * @throws DTypeError if lengths is not int32
+ * @throws RangeError if a length is outside 0 … steps
+ * @example
+ * ```ts
+ * const weights = { weightIh: ones([3, 2]).mul(0.5), weightHh: zeros([3, 1]) };
+ * const [output, h] = gru(ones([3, 1, 2]), null, weights);
+ * [...output!.shape, ...h!.shape]; // [3, 1, 1, 1, 1]
+ * ```
+ * @op function
  */
 export function gru(x: Value, h0: Value | null, weights: RecurrentWeights, options: SequenceOptions = {}): Value[] {
   return run("gru", x, h0 ? [h0] : [], weights, options);

@@ -33,19 +33,46 @@ function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
   throw new ShapeError(`${op}: ${JSON.stringify(list)} is not a list of numbers.`);
 }
 
-/** Dimensions in the order `dims`. */
-export function permute(x: Value, ...order: [dims: readonly number[]] | number[]): Value {
-  const dims = listOf("permute", order);
-  const places = dims.map((dim) => normalizeDim("permute", dim, x.shape.length));
+/**
+ * The dims in another order. The gradient goes back by the inverse order.
+ *
+ * x: any shape → the sizes in the order of `dims`, x's type.
+ *
+ * @param dims Every dim of x once, as numbers or as one array.
+ * @throws ShapeError if `dims` does not name every dim once
+ * @example
+ * ```ts
+ * const x = ones([2, 3, 4]);
+ * x.permute(2, 0, 1).shape; // [4, 2, 3]
+ * ```
+ * @op
+ */
+export function permute(x: Value, ...dims: [dims: readonly number[]] | number[]): Value {
+  const order = listOf("permute", dims);
+  const places = order.map((dim) => normalizeDim("permute", dim, x.shape.length));
   if (new Set(places).size !== x.shape.length) {
     throw new ShapeError(
-      `permute: dims ${show(dims)} must name each of the ${x.shape.length} dimensions of ${show(x.shape)} once.`,
+      `permute: dims ${show(order)} must name each of the ${x.shape.length} dimensions of ${show(x.shape)} once.`,
     );
   }
   return places.every((dim, i) => dim === i) ? x : apply(moves.permute, [x], { dims: places });
 }
 
-/** Two dimensions exchanged. */
+/**
+ * Swaps two dims.
+ *
+ * x: any shape → x's shape with the two sizes swapped, x's type.
+ *
+ * @param dim0 The first dim.
+ * @param dim1 The second dim.
+ * @throws ShapeError if a dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2, 3]]);
+ * x.transpose(0, 1).toArray(); // [[1], [2], [3]]
+ * ```
+ * @op
+ */
 export function transpose(x: Value, dim0: number, dim1: number): Value {
   const [a, b] = [normalizeDim("transpose", dim0, x.shape.length), normalizeDim("transpose", dim1, x.shape.length)];
   return permute(
@@ -54,7 +81,19 @@ export function transpose(x: Value, dim0: number, dim1: number): Value {
   );
 }
 
-/** The transpose of a matrix; a vector stays as it is. */
+/**
+ * The transpose of a matrix; a vector or a single number stays as it is.
+ *
+ * x: [m, n] → [n, m], x's type.
+ *
+ * @throws ShapeError if x has more than 2 dims
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.t().toArray(); // [[1, 3], [2, 4]]
+ * ```
+ * @op
+ */
 export function t(x: Value): Value {
   if (x.shape.length > 2)
     throw new ShapeError(`t: ${show(x.shape)} has more than 2 dimensions. Use transpose(-2, -1).`);
@@ -65,8 +104,20 @@ export function t(x: Value): Value {
 export type SliceRange = null | number | readonly [start?: number | null, end?: number | null, step?: number];
 
 /**
- * Part of each dimension, as NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). Dimensions not named stay whole.
- * @throws ShapeError where a place does not exist
+ * Part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for elements
+ * left out.
+ *
+ * x: any shape → the sizes of the ranges; a number drops its dim. x's type.
+ *
+ * @param ranges For each dim: null for all of it, an index, or [start, end, step]. Dims without a range stay whole.
+ * @throws ShapeError if an index does not exist or there are more ranges than dims
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2, 3], [4, 5, 6]]);
+ * x.slice(1).toArray(); // [4, 5, 6]
+ * x.slice(null, [0, 2]).toArray(); // [[1, 2], [4, 5]]
+ * ```
+ * @op
  */
 export function slice(x: Value, ...ranges: SliceRange[]): Value {
   if (ranges.length > x.shape.length) {
@@ -117,7 +168,20 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
   return reshape(same ? x : cut(x, { starts, sizes, steps }), kept);
 }
 
-/** The elements in reverse along `dims`. */
+/**
+ * Reverses the elements along `dims`.
+ *
+ * x: any shape → the same shape, x's type.
+ *
+ * @param dims One dim or several.
+ * @throws ShapeError if a dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2], [3, 4]]);
+ * x.flip(1).toArray(); // [[2, 1], [4, 3]]
+ * ```
+ * @op
+ */
 export function flip(x: Value, dims: number | readonly number[]): Value {
   const flipped = new Set(
     (typeof dims === "number" ? [dims] : dims).map((dim) => normalizeDim("flip", dim, x.shape.length)),
@@ -126,8 +190,22 @@ export function flip(x: Value, dims: number | readonly number[]): Value {
 }
 
 /**
- * Adds a border. `padding` lists pairs [before, after] flat, from the last dimension on, as PyTorch does; negative cuts off.
- * @throws ShapeError where more would be cut off than there is, RangeError if x is not float32 and `value` is not whole
+ * Adds a border of one value. The gradient is the inner part of dy.
+ *
+ * x: any shape → each size plus its border, x's type.
+ *
+ * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number cuts
+ * off.
+ * @param value The border's value. Default 0.
+ * @throws ShapeError if the list does not fit x or cuts off more than there is
+ * @throws RangeError if x is not float32 and `value` is not whole
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2]]);
+ * x.pad([1, 0]).toArray(); // [[0, 1, 2]]
+ * x.pad([0, 0, 1, 0], 9).toArray(); // [[9, 9], [1, 2]]
+ * ```
+ * @op
  */
 export function pad(x: Value, padding: readonly number[], value = 0): Value {
   const rank = x.shape.length;
@@ -151,7 +229,20 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
   return unslice(kept, shape, { starts, sizes: kept.shape, steps: shape.map(() => 1) }, value);
 }
 
-/** Repeats x along new leading dimensions and along dimensions of size 1. @throws ShapeError */
+/**
+ * Repeats x along new leading dims and along dims of size 1. The gradient is summed over them.
+ *
+ * x: any shape → `shape`, x's type.
+ *
+ * @param shape The sizes of the result.
+ * @throws ShapeError if x does not broadcast to the shape
+ * @example
+ * ```ts
+ * const x = tensor([1, 2]);
+ * x.broadcastTo([2, 2]).toArray(); // [[1, 2], [1, 2]]
+ * ```
+ * @op
+ */
 export function broadcastTo(x: Value, shape: Shape): Value {
   requireShape("broadcastTo", shape);
   const offset = shape.length - x.shape.length;
@@ -163,30 +254,75 @@ export function broadcastTo(x: Value, shape: Shape): Value {
   return sameShape(x.shape, shape) ? x : apply(moves.broadcastTo, [x], { shape });
 }
 
-/** Tensors side by side along `dim`; the other sizes must agree. @throws ShapeError */
-export function concat(xs: readonly Value[], dim = 0): Value {
-  if (!xs.length) throw new ShapeError("concat: no tensors given.");
-  return apply(moves.concat, xs, {
-    dim: normalizeDim("concat", dim, xs[0]!.shape.length),
+/**
+ * Joins tensors along `dim`. The gradient is cut into the same pieces.
+ *
+ * tensors: the same shape but for `dim` → the sizes at `dim` added up; the type of the tensors.
+ *
+ * @param tensors The tensors to join, at least one.
+ * @param dim The dim to join along. Default 0.
+ * @throws ShapeError if the list is empty or other sizes differ
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2]]);
+ * concat([x, x]).toArray(); // [[1, 2], [1, 2]]
+ * concat([x, x], 1).toArray(); // [[1, 2, 1, 2]]
+ * ```
+ * @op function
+ */
+export function concat(tensors: readonly Value[], dim = 0): Value {
+  if (!tensors.length) throw new ShapeError("concat: no tensors given.");
+  return apply(moves.concat, tensors, {
+    dim: normalizeDim("concat", dim, tensors[0]!.shape.length),
   });
 }
 
-/** Tensors of one shape along a new dimension. @throws ShapeError */
-export function stack(xs: readonly Value[], dim = 0): Value {
-  if (!xs.length) throw new ShapeError("stack: no tensors given.");
-  const first = xs[0]!;
-  for (const x of xs) {
+/**
+ * Joins tensors of one shape along a new dim.
+ *
+ * tensors: the same shape → that shape with their number at `dim`; the type of the tensors.
+ *
+ * @param tensors The tensors to join, at least one.
+ * @param dim Where the new dim goes. Default 0.
+ * @throws ShapeError if the list is empty or the shapes differ
+ * @example
+ * ```ts
+ * const x = tensor([1, 2]);
+ * stack([x, x]).toArray(); // [[1, 2], [1, 2]]
+ * stack([x, x], 1).shape; // [2, 2]
+ * ```
+ * @op function
+ */
+export function stack(tensors: readonly Value[], dim = 0): Value {
+  if (!tensors.length) throw new ShapeError("stack: no tensors given.");
+  const first = tensors[0]!;
+  for (const x of tensors) {
     if (!sameShape(x.shape, first.shape))
       throw new ShapeError(`stack: ${show(first.shape)} and ${show(x.shape)} differ; all must have one shape.`);
   }
   const at = normalizeDim("stack", dim, first.shape.length + 1);
   return concat(
-    xs.map((x) => unsqueeze(x, at)),
+    tensors.map((x) => unsqueeze(x, at)),
     at,
   );
 }
 
-/** `length` places of `dim` from `start`. */
+/**
+ * `length` elements of `dim`, from `start`. The gradient is 0 for elements left out.
+ *
+ * x: any shape → x's shape with size `length` at `dim`, x's type.
+ *
+ * @param dim The dim to cut.
+ * @param start The first index.
+ * @param length How many elements to keep.
+ * @throws ShapeError if the range is outside the dim
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3, 4]);
+ * x.narrow(0, 1, 2).toArray(); // [2, 3]
+ * ```
+ * @op
+ */
 export function narrow(x: Value, dim: number, start: number, length: number): Value {
   const at = normalizeDim("narrow", dim, x.shape.length);
   if (
@@ -203,7 +339,21 @@ export function narrow(x: Value, dim: number, start: number, length: number): Va
   return slice(x, ...x.shape.map((_, i): SliceRange => (i === at ? [start, start + length] : null)));
 }
 
-/** Pieces of the given size (the last may be shorter), or of the given sizes, along `dim`. */
+/**
+ * Cuts x into pieces along `dim`.
+ *
+ * x: any shape → an array of tensors with x's sizes but for `dim`, x's type.
+ *
+ * @param sizes The size of each piece (the last may be smaller), or a list of sizes.
+ * @param dim The dim to cut. Default 0.
+ * @throws ShapeError if the sizes do not add up to the dim's size
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3]);
+ * x.split(2).map((part) => part.toArray()); // [[1, 2], [3]]
+ * ```
+ * @op
+ */
 export function split(x: Value, sizes: number | readonly number[], dim = 0): Value[] {
   const at = normalizeDim("split", dim, x.shape.length);
   const n = x.shape[at]!;
@@ -219,13 +369,40 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
   return lengths.map((length) => narrow(x, at, (start += length) - length, length));
 }
 
-/** The same elements under another shape, without a copy; one size may be −1. @throws ShapeError */
-export function reshape(x: Value, ...sizes: [shape: Shape] | number[]): Value {
-  return reshapeAs("reshape", x, sizes);
+/**
+ * The same elements with another shape, without a copy. The gradient has x's shape again.
+ *
+ * x: any shape → `shape`, x's type.
+ *
+ * @param shape The new sizes, as numbers or as one array; one size may be -1.
+ * @throws ShapeError if the sizes do not fit the number of elements
+ * @example
+ * ```ts
+ * const x = arange(6);
+ * x.reshape(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
+ * x.reshape([3, -1]).shape; // [3, 2]
+ * ```
+ * @op
+ */
+export function reshape(x: Value, ...shape: [shape: Shape] | number[]): Value {
+  return reshapeAs("reshape", x, shape);
 }
-/** PyTorch's name for reshape. */
-export function view(x: Value, ...sizes: [shape: Shape] | number[]): Value {
-  return reshapeAs("view", x, sizes);
+/**
+ * PyTorch's name for reshape: the same elements with another shape, without a copy.
+ *
+ * x: any shape → `shape`, x's type.
+ *
+ * @param shape The new sizes, as numbers or as one array; one size may be -1.
+ * @throws ShapeError if the sizes do not fit the number of elements
+ * @example
+ * ```ts
+ * const x = arange(6);
+ * x.view(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
+ * ```
+ * @op method
+ */
+export function view(x: Value, ...shape: [shape: Shape] | number[]): Value {
+  return reshapeAs("view", x, shape);
 }
 function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Value {
   const shape = listOf(op, sizes);
@@ -238,7 +415,22 @@ function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Valu
   return sameShape(x.shape, target) ? x : reshaped(x, target);
 }
 
-/** Dimensions startDim … endDim as one. */
+/**
+ * Joins the dims from startDim to endDim into one.
+ *
+ * x: any shape → x's shape with the product of these sizes in their place, x's type.
+ *
+ * @param startDim The first dim to join. Default 0.
+ * @param endDim The last dim to join. Default -1.
+ * @throws ShapeError if a dim does not exist or startDim comes after endDim
+ * @example
+ * ```ts
+ * const x = ones([2, 3, 4]);
+ * x.flatten().shape; // [24]
+ * x.flatten(1).shape; // [2, 12]
+ * ```
+ * @op
+ */
 export function flatten(x: Value, startDim = 0, endDim = -1): Value {
   if (!x.shape.length) return reshape(x, [1]);
   const [from, to] = [
@@ -249,7 +441,21 @@ export function flatten(x: Value, startDim = 0, endDim = -1): Value {
   return reshape(x, [...x.shape.slice(0, from), sizeOf(x.shape.slice(from, to + 1)), ...x.shape.slice(to + 1)]);
 }
 
-/** Without the dimensions of size 1, or without `dim` if its size is 1. */
+/**
+ * Drops the dims of size 1, or only `dim` if its size is 1.
+ *
+ * x: any shape → x's shape without these dims, x's type.
+ *
+ * @param dim The dim to drop. Default: every dim of size 1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = ones([1, 3, 1]);
+ * x.squeeze().shape; // [3]
+ * x.squeeze(0).shape; // [3, 1]
+ * ```
+ * @op
+ */
 export function squeeze(x: Value, dim?: number): Value {
   const at = dim === undefined ? undefined : normalizeDim("squeeze", dim, x.shape.length);
   return reshape(
@@ -258,13 +464,42 @@ export function squeeze(x: Value, dim?: number): Value {
   );
 }
 
-/** With a new dimension of size 1 at `dim`. */
+/**
+ * Inserts a dim of size 1.
+ *
+ * x: any shape → x's shape with a 1 at `dim`, x's type.
+ *
+ * @param dim Where the new dim goes; -1 appends it.
+ * @throws ShapeError if the position does not exist
+ * @example
+ * ```ts
+ * const x = ones([3]);
+ * x.unsqueeze(0).shape; // [1, 3]
+ * x.unsqueeze(-1).shape; // [3, 1]
+ * ```
+ * @op
+ */
 export function unsqueeze(x: Value, dim: number): Value {
   const at = normalizeDim("unsqueeze", dim, x.shape.length + 1);
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
-/** The elements as another type; the same value if it is of that type already. */
+/**
+ * The elements as another type. To int32, numbers are truncated and saturate (NaN becomes 0); to uint8, the low 8
+ * bits of that; to bool, whether they are not 0 (NaN is true). The gradient passes between float32 only.
+ *
+ * x: any shape → the same shape, `dtype`.
+ *
+ * @param dtype "float32", "int32", "bool" or "uint8".
+ * @throws DTypeError if `dtype` is not an element type
+ * @example
+ * ```ts
+ * const x = tensor([1.7, -2.5, 0]);
+ * x.to("int32").toArray(); // [1, -2, 0]
+ * x.to("bool").toArray(); // [true, true, false]
+ * ```
+ * @op method to
+ */
 export function cast(x: Value, dtype: DType): Value {
   return x.dtype === dtype ? x : apply(moves.cast, [x], { dtype });
 }

@@ -33,12 +33,40 @@ function kept(op: string, x: Value, mask: Value): Value {
   return where(mask, x, full([], 0, x.dtype));
 }
 
-/** The lower triangle of matrices [..., rows, columns], up to the diagonal that many above the main one; 0 elsewhere. */
+/**
+ * The lower triangle of matrices; 0 elsewhere.
+ *
+ * x: [..., rows, columns] → the same shape, x's type.
+ *
+ * @param diagonal The last diagonal to keep, counted from the main one upwards. Default 0.
+ * @throws ShapeError if x has fewer than 2 dims
+ * @throws DTypeError if x is uint8
+ * @example
+ * ```ts
+ * const x = ones([3, 3]);
+ * x.tril().toArray(); // [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+ * ```
+ * @op
+ */
 export function tril(x: Value, diagonal = 0): Value {
   return kept("tril", x, lower(...sides("tril", x), diagonal));
 }
 
-/** The upper triangle of matrices [..., rows, columns], from the diagonal that many above the main one; 0 elsewhere. */
+/**
+ * The upper triangle of matrices; 0 elsewhere.
+ *
+ * x: [..., rows, columns] → the same shape, x's type.
+ *
+ * @param diagonal The first diagonal to keep, counted from the main one upwards. Default 0.
+ * @throws ShapeError if x has fewer than 2 dims
+ * @throws DTypeError if x is uint8
+ * @example
+ * ```ts
+ * const x = ones([3, 3]);
+ * x.triu(1).toArray(); // [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
+ * ```
+ * @op
+ */
 export function triu(x: Value, diagonal = 0): Value {
   return kept("triu", x, logicalNot(lower(...sides("triu", x), diagonal - 1)));
 }
