@@ -3,6 +3,7 @@
 import type { TypedArray } from "../core/tensor.ts";
 import type { DType } from "../ops/definition/value.ts";
 import { TypeError } from "../runtime/errors.ts";
+import { describe } from "../runtime/kinds.ts";
 import { FormatError, quote } from "./errors.ts";
 
 /** A type that nabla reads, as files name it. */
@@ -152,7 +153,7 @@ export function decode(
 ): TypedArray {
   const type = stored[requireStored(op, name, dtype)];
   if (overflow !== "error" && overflow !== "saturate")
-    throw new TypeError(`${op}: overflow must be "error" or "saturate", got ${JSON.stringify(overflow)}.`);
+    throw new TypeError(`${op}: overflow must be "error" or "saturate", got ${describe(overflow)}.`);
   const overflowed: Overflowed = (index, value) => {
     if (overflow === "error")
       throw new FormatError(

@@ -6,7 +6,7 @@ import { currentRecorder, Tensor, withGrad } from "../core/tensor.ts";
 import { withUndo } from "../core/undo.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
-import { Error, quote, ShapeError, TypeError } from "../runtime/errors.ts";
+import { Error, listed, quote, ShapeError, TypeError } from "../runtime/errors.ts";
 import { describe, kindOf, requireKind } from "../runtime/kinds.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
 
@@ -48,8 +48,8 @@ export function fitted(
       : [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`],
   );
   const strange: string[] = [];
-  if (strict && missing.length) strange.push(`missing: ${missing.join(", ")}`);
-  if (strict && unexpected.length) strange.push(`unexpected: ${unexpected.join(", ")}`);
+  if (strict && missing.length) strange.push(`missing: ${listed(missing)}`);
+  if (strict && unexpected.length) strange.push(`unexpected: ${listed(unexpected)}`);
   if (problems.length || strange.length)
     throw new ShapeError(`loadStateDict: ${[...problems, ...strange].join("; ")}.${strange.length ? remedy : ""}`);
   const copy = (): void => withGrad(false, () => pairs.forEach(([, target, source]) => void target.copyFrom(source)));

@@ -89,11 +89,20 @@ const isAlike = (own: unknown, saved: unknown): boolean =>
       ? own === saved || typeof (own ?? saved) === "string"
       : typeof own === typeof saved;
 
+/** @throws TypeError unless a value is a group { params, … } */
+function requireGroup(name: string, group: unknown): void {
+  rejectOtherCopy(name, "a parameter", group);
+  if (typeof group !== "object" || group === null || !("params" in group))
+    throw new TypeError(
+      `${name}: params must be tensors or groups { params, … }, got ${describe(group)}. Pass model.parameters().`,
+    );
+}
+
 /** One's own values with saved ones over them. @throws Error where those have other names, or are of other kinds */
 export function mergedOptions<O extends object>(optimizer: string, own: O, saved: object): O {
   for (const [key, value] of Object.entries(saved ?? {}))
     if (!Object.hasOwn(own, key) || !isAlike(own[key as keyof O], value))
-      throw foreign(optimizer, `has ${key} as ${JSON.stringify(value)}`);
+      throw foreign(optimizer, `has ${key} as ${describe(value)}`);
   return { ...own, ...saved };
 }
 
@@ -163,8 +172,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       throw new TypeError("Optimizer: is abstract. Use one such as new optim.Adam(params).");
     requireKind(kindOf(this), "params", "list", params);
     const list = [...params];
-    for (const item of list) rejectOtherCopy(kindOf(this), "a parameter", item);
     if (!list.length) throw new Error(`${kindOf(this)}: no parameters given. Pass model.parameters().`);
+    for (const item of list) if (!(item instanceof Tensor)) requireGroup(kindOf(this), item);
     const loose = list.filter((item) => item instanceof Tensor);
     const groups = list.filter((item): item is GroupOptions<O> => !(item instanceof Tensor));
     if (loose.length) this.add(loose, {});
@@ -181,11 +190,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   /** Adds parameters, with options of their own. @throws Error where one belongs to a group already */
   addParamGroup(group: GroupOptions<O>): void {
     const name = kindOf(this);
-    // A group of tensors, or of an object with a list of them.
-    if (typeof group !== "object" || group === null || !("params" in group))
-      throw new TypeError(
-        `${name}: params must be tensors or groups { params, … }, got ${describe(group)}. Pass model.parameters().`,
-      );
+    requireGroup(name, group);
     const { params, ...own } = group;
     checkOptions(name, own, `{${Object.keys(this.defaults).join(" ")}}`);
     requireKind(name, "params", "list", params);

@@ -18,6 +18,10 @@ export function truncate(text: string, most = MAX_MESSAGE): string {
 /** A string in quotes, truncated, for messages. */
 export const quote = (text: string, most = 60): string => JSON.stringify(truncate(text, most));
 
+/** The first 20 of many values, and their number: messages about long lists cost no more than those about short ones. */
+export const listed = (values: readonly unknown[]): string =>
+  values.length > 20 ? `${values.slice(0, 20).join(", ")}, … (${values.length} in all)` : values.join(", ");
+
 /** The global class, with messages truncated to MAX_MESSAGE characters. */
 class CappedError extends globalThis.Error {
   constructor(message?: string, options?: ErrorOptions) {

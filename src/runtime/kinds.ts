@@ -113,8 +113,7 @@ function remedy(op: string, wanted: readonly string[], v: unknown): string {
   if (wants("tensors") && Array.isArray(v) && v.length && v.every(isNumber))
     return "Use tensor(…) for a tensor of numbers.";
   if (wants("number", "numbers") && isOptions(v)) {
-    const [first] = Object.entries(v);
-    if (first) return `Pass ${truncate(first[0], 40)} as an argument: ${describe(first[1])}.`;
+    for (const name in v) return `Pass ${truncate(name, 40)} as an argument: ${describe(v[name])}.`;
   }
   if (wants("array") && isObject(v) && "paramGroups" in v) return "Leave out the optimizer: each schedule has one.";
   if (wants("list", "tensors") && tensors.isTensor(v)) return "Wrap it in an array.";
@@ -151,7 +150,8 @@ export const kindsText = (wanted: readonly string[]): string =>
 /** @throws TypeError that names the argument, what it got, and the fix */
 export function throwWrongKind(op: string, name: string, wanted: readonly string[], v: unknown): never {
   tensors.rejectOtherCopy(op, name, v);
-  if (Array.isArray(v)) v.forEach((part, i) => void tensors.rejectOtherCopy(op, `${name}[${i}]`, part));
+  const other = Array.isArray(v) ? v.findIndex(tensors.isFromOtherCopy) : -1;
+  if (other >= 0) tensors.rejectOtherCopy(op, `${name}[${other}]`, (v as unknown[])[other]);
   throw new TypeError(`${op}: ${name} must be ${kindsText(wanted)}, got ${describe(v)}. ${remedy(op, wanted, v)}`);
 }
 

@@ -1,6 +1,7 @@
 /** What ops work on, and shape arithmetic: broadcasting, dimensions, strides. Pure; touches no memory. */
 import { Type } from "../../../assembly/opcodes.ts";
-import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
+import { DTypeError, listed, RangeError, ShapeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 
 export type Shape = readonly number[];
 
@@ -90,7 +91,7 @@ export function fingerprint(shape: Shape): number {
 
 /** `[2, 3]`, as messages write it. */
 export function show(shape: Shape): string {
-  return `[${shape.join(", ")}]`;
+  return `[${listed(shape)}]`;
 }
 
 /** The shape that NumPy's rule broadcasts a and b to. @throws ShapeError */
@@ -192,7 +193,7 @@ export function requireShape(op: string, shape: Shape): void {
     !Number.isSafeInteger(4 * sizeOf(shape))
   ) {
     throw new ShapeError(
-      `${op}: ${Array.isArray(shape) ? show(shape) : JSON.stringify(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
+      `${op}: ${Array.isArray(shape) ? show(shape) : describe(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
     );
   }
 }

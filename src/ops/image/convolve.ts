@@ -1,6 +1,8 @@
 /** Convolutions as people call them: their options, what they refuse, and the geometry that follows (conv.ts has the ops). */
+
 import { Activation } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import { apply, type Operand } from "../definition/op.ts";
 import { show, type Value } from "../definition/value.ts";
 import { float } from "../pointwise/pointwise.ts";
@@ -48,7 +50,7 @@ export function pair(name: string, option: string, value: Size2d, least: number)
   const list = typeof value === "number" ? [value, value] : value;
   if (!Array.isArray(list) || list.length !== 2 || list.some((v) => !Number.isInteger(v) || v < least))
     throw new RangeError(
-      `${name}: ${option} is ${JSON.stringify(value)}, but must be a whole number ≥ ${least}, or [height, width] of them.`,
+      `${name}: ${option} is ${describe(value)}, but must be a whole number ≥ ${least}, or [height, width] of them.`,
     );
   return list as unknown as Pair; // two numbers, as was just checked
 }
@@ -71,7 +73,7 @@ export function paddingAlong(
   const both = typeof own === "number" ? [own, own] : own;
   if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < 0))
     throw new RangeError(
-      `${name}: padding is ${JSON.stringify(padding)}, but must be a whole number ≥ 0, [height, width], [[top, bottom], [left, right]], "same" or "valid".`,
+      `${name}: padding is ${describe(padding)}, but must be a whole number ≥ 0, [height, width], [[top, bottom], [left, right]], "same" or "valid".`,
     );
   return both as unknown as Pair; // two numbers, as was just checked
 }
@@ -242,8 +244,7 @@ function asImages<O>(
     Object.entries(options).map(([key, v]) => {
       if (!(key in alone) || v === undefined || (key === "padding" && typeof v === "string")) return [key, v];
       if (key === "padding" && Array.isArray(v) && v.length === 2) return [key, [[0, 0], v]];
-      if (!Number.isInteger(v))
-        throw new RangeError(`${name}: ${key} is ${JSON.stringify(v)}, but must be a whole number.`);
+      if (!Number.isInteger(v)) throw new RangeError(`${name}: ${key} is ${describe(v)}, but must be a whole number.`);
       return [key, [alone[key], v]];
     }),
   ) as O;

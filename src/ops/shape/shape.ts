@@ -30,7 +30,7 @@ function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
       `${op}: got an array and ${numbers.length - 1} more arguments. Pass one array, or numbers alone.`,
     );
   if (list.every((n) => typeof n === "number")) return list as readonly number[];
-  throw new ShapeError(`${op}: ${JSON.stringify(list)} is not a list of numbers.`);
+  throw new ShapeError(`${op}: ${describe(list)} is not a list of numbers. Pass numbers, or one array of them.`);
 }
 
 /**
@@ -406,10 +406,13 @@ export function view(x: Value, ...shape: [shape: Shape] | number[]): Value {
 }
 function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Value {
   const shape = listOf(op, sizes);
-  const known = sizeOf(shape.filter((n) => n !== -1));
-  const open = shape.filter((n) => n === -1).length;
+  const known = shape.reduce((product, n) => (n === -1 ? product : product * n), 1);
   const target = shape.map((n) => (n === -1 ? x.size / known : n));
-  if (open > 1 || target.some((n) => !Number.isInteger(n) || n < 0) || sizeOf(target) !== x.size) {
+  if (
+    sizeOf(target) !== x.size ||
+    target.some((n) => !Number.isInteger(n) || n < 0) ||
+    shape.indexOf(-1) !== shape.lastIndexOf(-1)
+  ) {
     throw new ShapeError(`${op}: ${show(x.shape)} has ${x.size} elements, which do not fit ${show(shape)}.`);
   }
   return sameShape(x.shape, target) ? x : reshaped(x, target);
