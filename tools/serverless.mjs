@@ -1,5 +1,5 @@
-// Bundles nabla/serverless over what tsc made of it, with the router and the schemas that it uses: the installed package depends on
-// nothing. nabla itself stays outside: the package's own exports resolve it.
+// Replaces tsc's output of nabla/serverless with one bundle that includes its router and its schema library, so that the installed
+// package has no dependencies. nabla itself stays external: the package's own exports resolve it.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rolldown } from "rolldown";
 import { licences } from "./licences.mjs";
@@ -8,7 +8,7 @@ import { lines, READABLE } from "./lines.mjs";
 const OUT = "dist/src/serverless";
 const { version } = JSON.parse(readFileSync("package.json", "utf8"));
 
-for (const file of readdirSync(OUT)) if (file.endsWith(".js")) rmSync(`${OUT}/${file}`);
+for (const file of readdirSync(OUT, { recursive: true })) if (file.endsWith(".js")) rmSync(`${OUT}/${file}`);
 const bundle = await rolldown({
   input: "src/serverless/index.ts",
   external: ["nabla", "nabla/formats"],

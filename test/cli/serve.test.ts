@@ -256,7 +256,7 @@ describe("serve", () => {
       ["that is empty", () => ["--token-file", file("\n")], /the token file \S+ is empty\. Write the token into it\./],
       ["that is not there", () => ["--token-file", "/nonexistent"], /the token file cannot be read: ENOENT/],
       ["and a token", () => ["--token-file", file("a"), "--token", "b"], /--token and --token-file exclude each other/],
-      ["with two words", () => ["--token-file", file("a b")], /characters that no Authorization header carries/],
+      ["with two words", () => ["--token-file", file("a b")], /characters that an Authorization header cannot carry/],
     ])("%s: exit code 1", async (_, args, why) => {
       const { code, errors } = await nabla("serve", join(folder, "options.mjs"), "--port", "0", ...args());
       expect(code).toBe(1);

@@ -100,7 +100,7 @@ describe("unfinished bodies share a budget", () => {
     expect(refused.slice(0, 14).every(Boolean), "the oldest").toBe(true);
     expect(refused.slice(-3).some(Boolean), "the youngest").toBe(false);
     expect(answers[0]!).toMatch(/retry-after: 1\r\n/i);
-    expect(answers[0]!).toContain("Too many bodies are arriving at once. Try again, and send it faster.");
+    expect(answers[0]!).toContain("Too many request bodies are arriving at once. Try again later.");
     for (let i = 0; i < 50; i++) expect((await ask(url, { inputs: [[i, 1]] })).status).toBe(200);
   });
   test("bodies that arrived, broke off, or were refused count no longer", async () => {
@@ -153,8 +153,8 @@ describe("unfinished bodies share a budget", () => {
     for (const share of shares) share.hold(40);
     expect(evicted).toEqual([0]);
     shares[0]!.hold(1000);
-    shares[1]!.end();
-    shares[1]!.end();
+    shares[1]!.release();
+    shares[1]!.release();
     shares[2]!.hold(100);
     expect(evicted).toEqual([0]);
     shares[2]!.hold(101);
@@ -319,7 +319,9 @@ describe("limits follow from the input's shape", () => {
   test("a batch that is too large is told its size, though the body is measured before it is parsed", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
     const inputs = Array.from({ length: 1500 }, (_, i) => [i, "x".repeat(50)]);
-    expect((await problem(await post(handler, { inputs }), 413)).detail).toMatch(/has 1500 samples, but at most 1024/);
+    expect((await problem(await post(handler, { inputs }), 413)).detail).toMatch(
+      /has 1500 samples, but the limit is 1024/,
+    );
   });
   test("brackets in strings do not count as nesting", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
@@ -333,11 +335,11 @@ describe("one request does not block the others", () => {
     const inputs = Array.from({ length: 300 }, (_, i) => [i, 1]);
     const body = { inputs, targets: inputs.map(() => [1]) };
     const { detail } = await problem(await post(train(), { ...body, batchSize: 257 }), 422);
-    expect(detail).toBe('"batchSize" must be a whole number in 1 … 256, got 257.');
+    expect(detail).toBe('"batchSize" must be an integer from 1 to 256, got 257.');
     expect((await allEvents(await post(train(), { ...body, batchSize: 256 }))).at(-1)!.event).toBe("done");
     expect(
       (await problem(await post(train({ limits: { batchSize: 8 } }), { ...body, batchSize: 9 }), 422)).detail,
-    ).toBe('"batchSize" must be a whole number in 1 … 8, got 9.');
+    ).toBe('"batchSize" must be an integer from 1 to 8, got 9.');
     const { data } = (await allEvents(await post(train({ limits: { batchSize: 8 } }), body))).at(-1)!;
     expect(data.steps, "the default is not larger than the limit").toBe(Math.ceil(300 / 8));
   });

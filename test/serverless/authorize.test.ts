@@ -35,14 +35,14 @@ describe("token", () => {
     await problem(await post(both, body, bearer("ol")), 403);
   });
   test.each<[unknown, string]>([
-    [undefined, "token must be a string, got undefined. Set it, or leave the option out to admit everyone."],
-    ["", "token is empty. Set it, or leave the option out to admit everyone."],
+    [undefined, "token must be a string, got undefined. Set it, or remove the option to admit everyone."],
+    ["", "token is empty. Set it, or remove the option to admit everyone."],
     [[], "token is an empty list."],
     [["a", undefined], "token must be a string, got undefined."],
     [null, "token must be a string, got object."],
     [12, "token must be a string, got number."],
-    ["two words", "token has characters that no Authorization header carries."],
-    ["line\n", "token has characters that no Authorization header carries."],
+    ["two words", "token contains characters that an Authorization header cannot carry."],
+    ["line\n", "token contains characters that an Authorization header cannot carry."],
   ])("%j is refused when the handler is made, as from a variable that is not set", (token, message) => {
     const options = { token } as Partial<InferenceOptions>;
     expect(() => handlerOf(options)).toThrow(`inferenceHandler: ${message}`);
@@ -52,7 +52,7 @@ describe("token", () => {
     );
   });
   test("excludes authorize", () => {
-    expect(() => handlerOf({ token: "a", authorize: () => true })).toThrow("token and authorize exclude each other");
+    expect(() => handlerOf({ token: "a", authorize: () => true })).toThrow("token and authorize cannot be combined");
     expect(() => handlerOf({ authorize: "a" as never })).toThrow('authorize must be a function, got "a"');
   });
 });
@@ -135,7 +135,7 @@ describe("only true admits", () => {
     await problem(await post(own, body, bearer("t")), 403);
     expect(onError).toHaveBeenCalledOnce();
     expect(String(onError.mock.calls[0])).toBe(
-      `TypeError: inferenceHandler: authorize returned ${shown}, which is refused. Return true to admit a client.`,
+      `TypeError: inferenceHandler: authorize returned ${shown}, so the request was refused. Return true to admit a client.`,
     );
   });
   test("false is refused in silence, now or later; true admits, now or later", async () => {

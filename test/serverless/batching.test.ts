@@ -3,7 +3,7 @@ import { compile, manualSeed, memory, nn, noGrad, type Tensor, tensor, tidy } fr
 import { readSafetensors } from "nabla/formats";
 import { type InferenceOptions, inferenceHandler } from "nabla/serverless";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { Batcher, callSizes } from "../../src/serverless/inference/batching.ts";
+import { Batcher, batchSizes } from "../../src/serverless/inference/batching.ts";
 import { file, get, post, problem, SAFETENSORS } from "./requests.ts";
 
 const unexpected: unknown[] = [];
@@ -168,7 +168,7 @@ describe("one that fails fails alone", () => {
     await get(own, "/health?ready");
     const all = await many(4, (i) => post(own, { inputs: [[i === 2 ? -1 : 1, 1]] }));
     expect(all.map(({ status }) => status)).toEqual([200, 200, 422, 200]);
-    expect((await problem(all[2]!, 422)).detail).toContain("the model's outputs hold NaN");
+    expect((await problem(all[2]!, 422)).detail).toContain("The outputs contain NaN");
     expect(sizes).toEqual([4]);
   });
   test("all of them, if the model loses the batch", async () => {
@@ -216,7 +216,7 @@ describe("a compiled model", () => {
     [128, [128, 64, 32, 16, 8, 4, 2, 1]],
     [1000, [1000, 512, 256, 128, 64, 32, 16, 8]],
     [4096, [4096, 2048, 1024, 512, 256, 128, 64, 32]],
-  ])("of up to %d samples: sizes %j", (size, sizes) => expect(callSizes(size)).toEqual(sizes));
+  ])("of up to %d samples: sizes %j", (size, sizes) => expect(batchSizes(size)).toEqual(sizes));
 });
 
 describe("an answer and its batch-mates", () => {
@@ -290,8 +290,8 @@ test("a batcher's callers get what they read, and errors of reading are their ow
 
 describe("options", () => {
   test.each<[Partial<InferenceOptions>, string]>([
-    [{ batching: { size: 0 } }, "inferenceHandler: batching.size must be a whole number in 1 … 2^53-1, got 0."],
-    [{ batching: { wait: -1 } }, "inferenceHandler: batching.wait must be a whole number in 0 … 2147483647, got -1."],
+    [{ batching: { size: 0 } }, "inferenceHandler: batching.size must be an integer of at least 1, got 0."],
+    [{ batching: { wait: -1 } }, "inferenceHandler: batching.wait must be an integer from 0 to 2147483647, got -1."],
     [
       { batching: { milliseconds: 1 } as never },
       'inferenceHandler: batching: unknown option "milliseconds". Valid options: size, wait',
@@ -301,7 +301,10 @@ describe("options", () => {
       { batching: { size: 65 }, limits: { batch: 64 } },
       "batching.size is 65, but limits.batch is 64. Raise the limit.",
     ],
-    [{ input: { shape: [3] } }, "inferenceHandler: batching needs an input whose first size is null, for the samples."],
+    [
+      { input: { shape: [3] } },
+      "inferenceHandler: batching needs a batch dimension. Set the first size of input.shape to null.",
+    ],
   ])("%j is refused", (options, message) => expect(() => handlerOf(options)).toThrow(message));
   test("a size above limits.batch is not the default", async () => {
     const { sizes, load } = counted();

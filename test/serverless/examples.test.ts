@@ -39,7 +39,7 @@ describe("without a token the example does not start", () => {
     type Worker = { fetch(request: Request, env: object): Promise<Response> };
     const { default: worker } = (await load("worker.mjs")) as unknown as { default: Worker };
     expect(() => worker.fetch(new Request("http://localhost/train", { method: "POST" }), {})).toThrow(
-      "trainingHandler: token must be a string, got undefined. Set it, or leave the option out to admit everyone.",
+      "trainingHandler: token must be a string, got undefined. Set it, or remove the option to admit everyone.",
     );
   });
 });

@@ -54,7 +54,7 @@ describe("a training that diverges stores nothing, and says what diverged", () =
       expect(last.event).toBe("error");
       expect(last.data).toMatchObject({ status: 422 });
       expect(last.data.detail).toMatch(
-        /^The training diverged: model\.weight\[0\] became -?Infinity\. Nothing was saved\. Ask for a smaller lr, or scale the inputs\.$/,
+        /^The training diverged: model\.weight\[0\] became -?Infinity\. Nothing was saved\. Use a smaller lr, or scale the inputs\.$/,
       );
       expect(shelf.saved).toEqual([]);
       expect(onError).not.toHaveBeenCalled();
@@ -67,7 +67,7 @@ describe("a training that diverges stores nothing, and says what diverged", () =
       const { handler, shelf } = handlerOf(create);
       const last = (await allEvents(await post(handler, { ...huge, lr: 1000 }))).at(-1)!;
       expect(last.data.detail).toBe(
-        "The training diverged: optimizer.0.expAvgSq[0] became Infinity. Nothing was saved. Ask for a smaller lr, or scale the inputs.",
+        "The training diverged: optimizer.0.expAvgSq[0] became Infinity. Nothing was saved. Use a smaller lr, or scale the inputs.",
       );
       expect(shelf.saved).toEqual([]);
     });
@@ -170,7 +170,7 @@ describe("a state that is not finite is not trained on", () => {
     shelf.saved.push(stored(change));
     const before = memory();
     const { detail } = await problem(await post(handler, { inputs: [[1, 2]], targets: [[1]] }), 500);
-    expect(detail).toBe("The weights to begin with are not finite. The function's log says which.");
+    expect(detail).toBe("The initial weights are not finite. See the function's log.");
     expect(String(onError.mock.calls)).toMatch(place);
     expect(shelf.saved).toHaveLength(1);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
@@ -188,12 +188,12 @@ describe("examples that are not finite are refused, though a file can carry them
         ],
         targets: [[0], [1]],
       },
-      '"inputs[1]" holds NaN. Send finite numbers.',
+      '"inputs[1]" contains NaN. Send finite numbers.',
     ],
     [
       "inputs",
       { inputs: [[Number.POSITIVE_INFINITY, 2]], targets: [[0]] },
-      '"inputs[0]" holds Infinity. Send finite numbers.',
+      '"inputs[0]" contains Infinity. Send finite numbers.',
     ],
     [
       "targets",
@@ -204,7 +204,7 @@ describe("examples that are not finite are refused, though a file can carry them
         ],
         targets: [[0], [Number.NEGATIVE_INFINITY]],
       },
-      '"targets[1]" holds -Infinity. Send finite numbers.',
+      '"targets[1]" contains -Infinity. Send finite numbers.',
     ],
   ])("%s", async (_, arrays, detail) => {
     const { handler, shelf } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
@@ -215,7 +215,7 @@ describe("examples that are not finite are refused, though a file can carry them
     const { handler } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
     const body = `{"inputs":[[1,2]],"targets":[[1]],"lr":${lr}}`;
     expect((await problem(await post(handler, body), 422)).detail).toBe(
-      `"lr" must be a number > 0 and at most 1000, got ${Number(lr)}.`,
+      `"lr" must be a number above 0 and at most 1000, got ${Number(lr)}.`,
     );
   });
 });

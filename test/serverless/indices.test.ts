@@ -16,7 +16,7 @@ test("an index that a compiled model has no entry for is answered with 422, and 
     expect((await post(handler, { inputs: [[0, 1, 4]] })).status).toBe(200);
     for (const token of [7, -1, 5])
       expect((await problem(await post(handler, { inputs: [[token, 1, 2]] }), 422)).detail).toMatch(
-        '"inputs" holds one',
+        '"inputs" contains a number that is negative or too large',
       );
     expect((await post(handler, { inputs: [[0, 1, 4]] })).status).toBe(200);
   }

@@ -49,7 +49,7 @@ test("warm: what was loaded is called until it is fast, and only then is ready; 
   const open = inferenceHandler({ load, warm: true, input: { shape: [null, null] } });
   expect((await get(open, "/health?ready")).status).toBe(200);
   expect(calls).toBe(0);
-  const { onError } = hearing(/must give float32 \[batch, 5\]/);
+  const { onError } = hearing(/must return float32 \[batch, 5\]/);
   const wrong = inferenceHandler({
     load,
     warm: true,
@@ -173,58 +173,63 @@ describe("refuses, and names the remedy", () => {
       "a wrong size",
       { inputs: [[1, 2, 3]] },
       422,
-      '"inputs" has the shape [1, 3], but must have [batch, 4], or [4] for one sample.',
+      '"inputs" has shape [1, 3], but must have [batch, 4], or [4] for one sample.',
     ],
-    ["too deep", { inputs: [[[1, 2, 3, 4]]] }, 422, '"inputs" has the shape [1, 1, 4], but must have'],
-    ["a number", { inputs: 1 }, 422, '"inputs" has the shape [], but'],
-    ["an empty batch", { inputs: [] }, 422, '"inputs" has the shape [0], but'],
+    ["too deep", { inputs: [[[1, 2, 3, 4]]] }, 422, '"inputs" has shape [1, 1, 4], but must have'],
+    ["a number", { inputs: 1 }, 422, '"inputs" has shape [], but'],
+    ["an empty batch", { inputs: [] }, 422, '"inputs" has shape [0], but'],
     [
       "rows of two lengths",
       { inputs: [[1, 2, 3, 4], [1]] },
       422,
-      '"inputs[1]" has 1 elements, but must be an array of 4',
+      '"inputs[1]" has length 1, but the first row has 4. Send equal rows.',
+    ],
+    ["a row that is none", { inputs: [[1, 2, 3, 4], 5] }, 422, '"inputs[1]" is not an array. Send an array of 4.'],
+    ["a text", { inputs: [[1, 2, "3", 4]] }, 422, '"inputs[0][2]" must be a number in float32\'s range, got "3".'],
+    ["null", { inputs: [1, null, 3, 4] }, 422, '"inputs[1]" must be a number in float32\'s range, got null.'],
+    [
+      "what float32 cannot hold",
+      { inputs: [1, 2, 3, 1e39] },
+      422,
+      '"inputs[3]" must be a number in float32\'s range, got 1e+39.',
     ],
     [
-      "a row that is none",
-      { inputs: [[1, 2, 3, 4], 5] },
+      "what JSON cannot hold",
+      '{"inputs":[1,2,3,1e999]}',
       422,
-      '"inputs[1]" is not an array, but must be an array of 4',
+      '"inputs[3]" must be a number in float32\'s range, got Infinity.',
     ],
-    ["a text", { inputs: [[1, 2, "3", 4]] }, 422, '"inputs[0][2]" is not a number that float32 holds.'],
-    ["null", { inputs: [1, null, 3, 4] }, 422, '"inputs[1]" is not a number'],
-    ["what float32 cannot hold", { inputs: [1, 2, 3, 1e39] }, 422, '"inputs[3]" is not a number that float32 holds.'],
-    ["what JSON cannot hold", '{"inputs":[1,2,3,1e999]}', 422, '"inputs[3]" is not a number that float32 holds.'],
-    ["no inputs", {}, 422, '"inputs" is missing.'],
-    ["what is not known", { inputs: x, instances: 1 }, 422, '"instances" is not known here.'],
-    ["a pollution", '{"inputs":[1,2,3,4],"__proto__":{"a":1},"b":1}', 422, "is not known here."],
+    ["no inputs", {}, 422, '"inputs" is missing. Add it.'],
+    ["what is not known", { inputs: x, instances: 1 }, 422, 'The name "instances" is unknown. Valid names: inputs.'],
+    ["a pollution", '{"inputs":[1,2,3,4],"__proto__":{"a":1},"b":1}', 422, "is unknown. Valid names: inputs."],
     ["an array", [1], 422, 'The body must be a JSON object with "inputs".'],
-    ["no JSON", "{inputs:1}", 400, "The body is not JSON. Send a JSON object in UTF-8."],
-    ["nothing", "", 400, "The body is not JSON."],
+    ["no JSON", "{inputs:1}", 400, "The body is not valid JSON. Send a JSON object in UTF-8."],
+    ["nothing", "", 400, "The body is not valid JSON."],
     [
       "too many samples",
       { inputs: Array(1025).fill(x[0]) },
       413,
-      '"inputs" has 1025 samples, but at most 1024 are accepted',
+      '"inputs" has 1025 samples, but the limit is 1024. Send fewer',
     ],
-    ["a file that is none", new Uint8Array([1, 2, 3]), 400, "The body is not a file that is read: safetensors:"],
-    ["a file without inputs", file({ x: x }), 422, 'The file has no tensor called "inputs". Add it.'],
+    ["a file that is none", new Uint8Array([1, 2, 3]), 400, "The body is not a valid safetensors file:"],
+    ["a file without inputs", file({ x: x }), 422, 'The file has no tensor named "inputs". Add it.'],
     [
       "a file of a wrong type",
       file({ inputs: x }, { dtype: "int32" }),
       422,
-      '"inputs" is I32, which is read as int32, but must be float32. Convert it.',
+      '"inputs" has type I32, which is read as int32, but must be float32. Convert it.',
     ],
-    ["a file of a wrong shape", file({ inputs: [1] }), 422, '"inputs" has the shape [1], but must have [batch, 4]'],
+    ["a file of a wrong shape", file({ inputs: [1] }), 422, '"inputs" has shape [1], but must have [batch, 4]'],
   ])("%s", async (_, body, status, detail) => {
     expect((await problem(await post(handler, body), status)).detail).toContain(detail);
   });
   test("deep nesting: with the shape if the body is small, before it is parsed if it is large", async () => {
     const nested = (depth: number) => post(handler, `{"inputs":${"[".repeat(depth)}${"]".repeat(depth)}}`);
     expect((await problem(await nested(2 ** 14), 422)).detail).toBe(
-      '"inputs" has the shape [1, 1, 1], but must have [batch, 4], or [4] for one sample.',
+      '"inputs" has shape [1, 1, 1], but must have [batch, 4], or [4] for one sample.',
     );
     expect((await problem(await nested(2 ** 16), 422)).detail).toBe(
-      "The body is nested deeper than the inputs' shape. Send the arrays that /metadata describes.",
+      "The body is nested deeper than the input's shape. Send the arrays that /metadata describes.",
     );
   });
   test("numbers that the type does not hold, or that lie outside", async () => {
@@ -235,24 +240,24 @@ describe("refuses, and names the remedy", () => {
       output: { shape: [null], dtype: "int32" },
     });
     expect((await problem(await post(labels, { inputs: [1, 1.5] }), 422)).detail).toBe(
-      '"inputs[1]" is not a whole number that int32 holds.',
+      '"inputs[1]" must be an integer in int32\'s range, got 1.5.',
     );
     expect((await problem(await post(labels, { inputs: [1, 10] }), 422)).detail).toBe(
-      '"inputs" holds 10, but its elements must lie in 0 … 9.',
+      '"inputs" contains 10. Send numbers from 0 to 9.',
     );
     const body = file({ inputs: [-1] }, { dtype: "int32" });
-    expect((await problem(await post(labels, body), 422)).detail).toContain("must lie in 0 … 9");
+    expect((await problem(await post(labels, body), 422)).detail).toContain("Send numbers from 0 to 9.");
     const bytes = handlerOf({
       load,
       input: { shape: [null], dtype: "uint8" },
       output: { shape: [null], dtype: "uint8" },
     });
     expect((await problem(await post(bytes, { inputs: [256] }), 422)).detail).toBe(
-      '"inputs[0]" is not a whole number in 0 … 255.',
+      '"inputs[0]" must be an integer from 0 to 255, got 256.',
     );
     const bits = handlerOf({ load, input: { shape: [null], dtype: "bool" }, output: { shape: [null], dtype: "bool" } });
     expect((await problem(await post(bits, { inputs: [true, 2] }), 422)).detail).toBe(
-      '"inputs[1]" is not true or false.',
+      '"inputs[1]" must be true or false, got 2.',
     );
   });
   test.each([
@@ -260,25 +265,25 @@ describe("refuses, and names the remedy", () => {
       "no Content-Type",
       { "content-type": "" },
       415,
-      "The body's type is not said. Send Content-Type: application/json or application/vnd.safetensors.",
+      "Content-Type is missing. Send Content-Type: application/json or application/vnd.safetensors.",
     ],
     [
       "an unknown one",
       { "content-type": "text/csv" },
       415,
-      'Bodies of type "text/csv" are not read. Send Content-Type:',
+      'Content-Type "text/csv" is not supported. Send Content-Type:',
     ],
     [
       "another charset",
       { "content-type": "application/json;charset=latin1" },
       415,
-      'JSON is read as UTF-8, not as "latin1".',
+      'The charset "latin1" is not supported. Send the body as UTF-8.',
     ],
     [
       "an encoding",
       { "content-encoding": "gzip" },
       415,
-      "Encoded bodies are not read. Send it without Content-Encoding.",
+      "Encoded bodies are not supported. Send the body without Content-Encoding.",
     ],
     [
       "Accept that cannot be met",
@@ -369,7 +374,7 @@ describe("routes", () => {
     expect(log).toHaveBeenCalledTimes(2);
     log.mockRestore();
     expect(() => combine({ "/a": handler, "/b": { fetch: handler } as never })).toThrow(
-      new TypeError('combine: at "/b" must be a handler, a function that answers a Request, got the object { fetch }.'),
+      new TypeError('combine: the handler at "/b" must be a function of a Request, got the object { fetch }.'),
     );
   });
   test.each<[string, PropertyDescriptor, Record<string, string>?]>([
@@ -381,7 +386,7 @@ describe("routes", () => {
     for (const own of [handler, combine({ "/": handler }), combine({ "/v1": handler })]) {
       const request = Object.defineProperty(new Request("http://localhost/health", { headers }), "url", url);
       expect((await problem(await own(request), 400)).detail).toBe(
-        "The request's method, path or host is none that can be served.",
+        "The request's method, URL or Host header is invalid. Correct it.",
       );
     }
   });
@@ -393,7 +398,9 @@ describe("authorize", () => {
   test("without a token: 401, and how to ask", async () => {
     const response = await post(own, { inputs: x });
     expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
-    expect((await problem(response, 401)).detail).toBe("A token is needed. Send Authorization: Bearer, and the token.");
+    expect((await problem(response, 401)).detail).toBe(
+      "A token is required. Send the header Authorization: Bearer <token>.",
+    );
     await problem(await post(own, { inputs: x }, { headers: { authorization: "Basic b3Blbg==" } }), 401);
     await problem(await get(own, "/metadata"), 401);
   });
@@ -422,11 +429,11 @@ describe("authorize", () => {
     expect(authorize).toHaveBeenCalledOnce();
   });
   test("one that hangs is not waited for, and no more wait for it than there may be", async () => {
-    const hanging = handlerOf({ authorize: () => new Promise(() => {}), limits: { milliseconds: 30 } });
+    const hanging = handlerOf({ authorize: () => new Promise(() => {}), limits: { milliseconds: 500 } });
     const answers = await Promise.all(Array.from({ length: 70 }, () => post(hanging, { inputs: x })));
     const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
     expect(details.filter((detail) => detail.startsWith("Authorization timed out"))).toHaveLength(64);
-    expect(details.filter((detail) => detail.startsWith("64 requests are under way"))).toHaveLength(6);
+    expect(details.filter((detail) => detail.startsWith("The limit of 64 requests at once"))).toHaveLength(6);
   });
   test("those who wait to be let in take no places from those who work", async () => {
     let open!: (may: boolean) => void;
@@ -450,7 +457,7 @@ describe("authorize", () => {
 describe("limits", () => {
   test("bytes that are declared, and bytes that are not", async () => {
     const own = handlerOf({ limits: { bytes: 100 } });
-    const detail = "The body is larger than 100 bytes, which is the most that is taken. Send less at a time.";
+    const detail = "The body exceeds the limit of 100 bytes. Send less per request.";
     expect((await problem(await post(own, { inputs: Array(30).fill(x[0]) }), 413)).detail).toBe(detail);
     let sent = 0;
     const body = new ReadableStream({
@@ -477,10 +484,10 @@ describe("limits", () => {
     expect(sent, "reading stops").toBeLessThan(500);
   });
   test("those who ask for ?ready are counted too", async () => {
-    const own = handlerOf({ load: () => new Promise<nn.Module>(() => {}), limits: { milliseconds: 30 } });
+    const own = handlerOf({ load: () => new Promise<nn.Module>(() => {}), limits: { milliseconds: 500 } });
     const answers = await Promise.all(Array.from({ length: 70 }, () => get(own, "/health?ready")));
     const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
-    expect(details.filter((detail) => detail.startsWith("64 requests are under way"))).toHaveLength(6);
+    expect(details.filter((detail) => detail.startsWith("The limit of 64 requests at once"))).toHaveLength(6);
     expect((await get(own, "/health")).status).toBe(200);
   });
   test("a body that does not come: 408; one that breaks off: 400", async () => {
@@ -491,7 +498,7 @@ describe("limits", () => {
     expect((await problem(slow, 408)).detail).toBe("The body did not arrive within 20 ms. Send it faster.");
     const broken = new ReadableStream({ pull: (controller) => controller.error(new Error("gone")) });
     expect((await problem(await own(new Request("http://localhost/", init(broken))), 400)).detail).toBe(
-      "The body ended too early. Send it whole.",
+      "The body is incomplete. Send all of it.",
     );
   });
   test("requests at once: one more is answered 503 with Retry-After", async () => {
@@ -504,7 +511,7 @@ describe("limits", () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
     const refused = await post(own, { inputs: x });
     expect(refused.headers.get("retry-after")).toBe("1");
-    expect((await problem(refused, 503)).detail).toContain("2 requests are under way");
+    expect((await problem(refused, 503)).detail).toContain("The limit of 2 requests at once");
     load(model);
     for (const response of await Promise.all(waiting)) expect(response.status).toBe(200);
     expect((await post(own, { inputs: x })).status).toBe(200);
@@ -544,9 +551,7 @@ describe("loading", () => {
     let late!: (m: nn.Module) => void;
     const load = vi.fn(() => new Promise<nn.Module>((resolve) => (late ??= resolve)));
     const own = handlerOf({ load, limits: { milliseconds: 20 } });
-    expect((await problem(await post(own, { inputs: x }), 503)).detail).toBe(
-      "The model is still being loaded. Try again.",
-    );
+    expect((await problem(await post(own, { inputs: x }), 503)).detail).toBe("The model is still loading. Try again.");
     await problem(await get(own, "/health?ready"), 503);
     await Promise.all(Array.from({ length: 9 }, async () => problem(await post(own, { inputs: x }), 503)));
     expect(load).toHaveBeenCalledOnce();
@@ -586,7 +591,7 @@ describe("loading", () => {
   });
   test("a module that cannot be warmed is freed", async () => {
     const { tensors } = memory();
-    const { onError } = hearing(/must give float32 \[batch, 5\]/);
+    const { onError } = hearing(/must return float32 \[batch, 5\]/);
     const own = handlerOf({ load: network, warm: true, output: { shape: [null, 5] }, onError });
     await problem(await get(own, "/health?ready"), 503);
     expect(memory().tensors).toBe(tensors);
@@ -604,25 +609,30 @@ describe("loading", () => {
 
 describe("a model that goes wrong is 500, and says nothing of itself", () => {
   test.each([
-    ["throws", () => expect.unreachable("secret"), /secret/, "The model failed at these inputs."],
+    ["throws", () => expect.unreachable("secret"), /secret/, "The model failed on these inputs."],
     [
       "gives another shape",
       (t: Tensor) => t,
-      /gave float32 \[2, 4\], but must give float32 \[batch, 2\]/,
-      "not of the shape and type that this function promises",
+      /returned float32 \[2, 4\], but must return float32 \[batch, 2\]/,
+      "do not have the declared shape and type",
     ],
     [
       "loses the batch",
       (t: Tensor) => t.narrow(0, 0, 1).narrow(1, 0, 2),
-      /gave float32 \[1, 2\], but/,
-      "not of the shape",
+      /returned float32 \[1, 2\], but/,
+      "do not have the declared shape",
     ],
-    ["gives another type", (t: Tensor) => t.narrow(1, 0, 2).to("int32"), /gave int32/, "not of the shape"],
-    ["gives nothing", () => undefined as unknown as Tensor, /gave undefined/, "The model failed"],
+    [
+      "gives another type",
+      (t: Tensor) => t.narrow(1, 0, 2).to("int32"),
+      /returned int32/,
+      "do not have the declared shape",
+    ],
+    ["gives nothing", () => undefined as unknown as Tensor, /returned undefined/, "The model failed"],
     [
       "gives a promise",
       (async (t: Tensor) => t) as unknown as (t: Tensor) => Tensor,
-      /the model gave a promise: models are synchronous/,
+      /the model returned a promise\. Make it synchronous/,
       "The model failed",
     ],
   ])("one that %s", async (_, forward, message, detail) => {
@@ -637,7 +647,7 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
     const own = handlerOf({ load: () => (t: Tensor) => t.log(), input: { shape: [null] }, output: { shape: [null] } });
     const { detail } = await problem(await post(own, { inputs: [1, -1] }), 422);
     expect(detail).toBe(
-      "For these inputs the model's outputs hold NaN, which JSON cannot carry. Send other inputs, or Accept: application/vnd.safetensors.",
+      "The outputs contain NaN, which JSON cannot represent. Send other inputs, or Accept: application/vnd.safetensors.",
     );
     const response = await post(own, { inputs: [0, -1] }, { headers: { accept: SAFETENSORS } });
     const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
@@ -646,7 +656,7 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
   test("sizes that it does not take are 422 where they are the client's choice", async () => {
     const own = handlerOf({ load: () => model, input: { shape: [null, null] } });
     expect((await problem(await post(own, { inputs: [1, 2, 3] }), 422)).detail).toBe(
-      "The model takes no inputs of these sizes. Send others.",
+      'The model rejects these sizes of "inputs". Send other sizes.',
     );
   });
   test("numbers that it has no place for are 422 where the spec leaves them open", async () => {
@@ -660,7 +670,7 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
       });
     expect((await post(own(), { inputs: [4] })).status).toBe(200);
     expect((await problem(await post(own(), { inputs: [5] }), 422)).detail).toBe(
-      'The model takes no such numbers: "inputs" holds one that is too large, or below 0. Send others.',
+      '"inputs" contains a number that is negative or too large for the model. Send other numbers.',
     );
     await problem(await post(own(9), { inputs: [5] }), 500);
     words.dispose();
@@ -668,7 +678,7 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
   test("a promise that rejects is heard by nobody else", async () => {
     const rejected = vi.fn();
     process.on("unhandledRejection", rejected);
-    const { onError } = hearing(/models are synchronous/);
+    const { onError } = hearing(/returned a promise/);
     const forward = (async () => expect.unreachable("later")) as unknown as (t: Tensor) => Tensor;
     await problem(await post(handlerOf({ load: () => forward, onError }), { inputs: x }), 500);
     const failing = async () => Promise.reject(new Error("log is full"));
@@ -705,13 +715,13 @@ describe("options that are wrong are said at once", () => {
     [{ load: undefined }, "inferenceHandler: option load is required. Pass { load: … }, a function."],
     [
       { input: { shape: [null, 0] } },
-      "inferenceHandler: input.shape[1] must be a whole number in 1 … 2147483647, got 0.",
+      "inferenceHandler: input.shape[1] must be an integer from 1 to 2147483647, got 0.",
     ],
     [
       { input: { shape: [] } },
-      "inferenceHandler: input.shape must have at least one dimension, null for the batch, got the array [].",
+      "inferenceHandler: input.shape must have at least one dimension, such as null for the batch, got the array [].",
     ],
-    [{ input: {} }, "inferenceHandler: input.shape is missing."],
+    [{ input: {} }, "inferenceHandler: input.shape is missing. Add it."],
     [{ input: undefined }, "inferenceHandler: input must be an object, got undefined."],
     [
       { input: { shape: [1], dtype: "float64" } },
@@ -721,14 +731,14 @@ describe("options that are wrong are said at once", () => {
       { output: { shape: [null], size: 1 } },
       'inferenceHandler: output: unknown option "size". Valid options: shape, dtype, min, max.',
     ],
-    [{ limits: { batch: 0 } }, "inferenceHandler: limits.batch must be a whole number in 1 … 2^53-1, got 0."],
+    [{ limits: { batch: 0 } }, "inferenceHandler: limits.batch must be an integer of at least 1, got 0."],
     [
       { limits: { seconds: 1 } },
       'inferenceHandler: limits: unknown option "seconds". Valid options: bytes, batch, milliseconds, concurrency, unfinished.',
     ],
     [
       { path: "digits" },
-      'inferenceHandler: path must begin with "/", not end with one, and have plain letters, got "digits".',
+      'inferenceHandler: path must start with "/", not end with "/", and contain only letters, digits and _ ~ . - /, got "digits".',
     ],
   ])("%j", (options, message) => {
     expect(() => handlerOf(options as unknown as InferenceOptions)).toThrow(new TypeError(message));

@@ -54,7 +54,7 @@ test("a training's events arrive together", async () => {
   expect(result.body).toMatch(/event: done\ndata: \{.*"steps":50,.*\}\n\n$/);
 });
 describe("what the web has no request for is 400", () => {
-  const detail = "The request's method, path or host is none that can be served.";
+  const detail = "The request's method, URL or Host header is invalid. Correct it.";
   test.each([
     ["a method", restApiEvent({ method: "TRACE", path: "/", headers: {} }), detail],
     [
@@ -71,7 +71,7 @@ describe("what the web has no request for is 400", () => {
     [
       "base64 that is none",
       { ...functionUrlEvent({ method: "POST", path: "/", headers, body: "%" }), isBase64Encoded: true },
-      "The body is not the base64 that it is said to be. Send it anew.",
+      "The body is not valid base64. Encode it again.",
     ],
   ])("%s", async (_, event, detail) => {
     const result = await handle(event);
@@ -155,6 +155,6 @@ describe("a stream of Lambda's", () => {
   });
   test("is refused elsewhere", () => {
     vi.unstubAllGlobals();
-    expect(train).toThrow("lambdaStream: this is not Lambda's Node runtime. Use lambdaHandler.");
+    expect(train).toThrow("lambdaStream: only Lambda's Node runtime can stream. Use lambdaHandler.");
   });
 });

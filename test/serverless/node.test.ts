@@ -82,7 +82,7 @@ describe("requests", () => {
     );
     expect(answer).toContain("HTTP/1.1 413 ");
     expect(answer).toContain("connection: close");
-    expect(answer).toContain("The body is larger than 10000 bytes");
+    expect(answer).toContain("The body exceeds the limit of 10000 bytes");
   });
   test("a connection goes on where a small body is not looked at", async () => {
     const body = "x".repeat(20_000);

@@ -183,11 +183,11 @@ test("onRefused is told of every error, with what the client was told", async ()
   await post(own, "x".repeat(200), { headers: bearer });
   await get(own, "/nothing");
   expect(onRefused.mock.calls.map(([{ method, path, status, detail }]) => [method, path, status, detail])).toEqual([
-    ["POST", "/", 401, "A token is needed. Send Authorization: Bearer, and the token."],
-    ["POST", "/", 403, "This token does not have permission. Use another one."],
-    ["POST", "/", 422, '"inputs" is missing.'],
-    ["POST", "/", 413, "The body is larger than 100 bytes, which is the most that is taken. Send less at a time."],
-    ["GET", "/nothing", 404, expect.stringContaining("There is nothing here.")],
+    ["POST", "/", 401, "A token is required. Send the header Authorization: Bearer <token>."],
+    ["POST", "/", 403, "This token does not have permission. Use another token."],
+    ["POST", "/", 422, '"inputs" is missing. Add it.'],
+    ["POST", "/", 413, "The body exceeds the limit of 100 bytes. Send less per request."],
+    ["GET", "/nothing", 404, expect.stringContaining("Nothing is served at this path.")],
   ]);
 });
 
@@ -305,9 +305,9 @@ describe.each<[string, (options: object) => unknown]>([
     ],
     [{ origins: "*", headers: "x" }, 'cors: headers must be an array of strings, got "x".'],
     [{ origins: "*", headers: [1] }, "cors: headers must be an array of strings, got the array [1]."],
-    [{ origins: "*", headers: ["a\r\nb: c"] }, 'cors.headers has "a\\r\\nb: c", which is not the name of a header.'],
-    [{ origins: "*", headers: ["a, b"] }, 'cors.headers has "a, b", which is not the name of a header.'],
-    [{ origins: "*", headers: [""] }, 'cors.headers has "", which is not the name of a header.'],
+    [{ origins: "*", headers: ["a\r\nb: c"] }, 'cors.headers has "a\\r\\nb: c", which is not a valid header name.'],
+    [{ origins: "*", headers: ["a, b"] }, 'cors.headers has "a, b", which is not a valid header name.'],
+    [{ origins: "*", headers: [""] }, 'cors.headers has "", which is not a valid header name.'],
     [{ origins: "*", maxAge: "60" }, 'cors: maxAge must be a number, got "60".'],
     [{ origins: [7] }, "cors.origins has 7, which is not an origin."],
   ])("cors: %j", (cors, message) => expect(() => make({ cors })).toThrow(`${name}: ${message}`));
@@ -317,8 +317,11 @@ test.each<[unknown[], string]>([
   [[], "combine: handlers must be an object, got undefined"],
   [[plain], 'combine: handlers must be an object of paths, got a function. Pass { "/path": handler }.'],
   [[[plain]], "combine: handlers must be an object, got the array"],
-  [[{ "/a": 1 }], 'combine: at "/a" must be a handler, a function that answers a Request, got 1.'],
-  [[{ a: plain }], 'combine: path must begin with "/", not end with one, and have plain letters, got "a".'],
+  [[{ "/a": 1 }], 'combine: the handler at "/a" must be a function of a Request, got 1.'],
+  [
+    [{ a: plain }],
+    'combine: path must start with "/", not end with "/", and contain only letters, digits and _ ~ . - /, got "a".',
+  ],
 ])("combine: %j is refused", (args, message) =>
   expect(() => (combine as (...all: unknown[]) => unknown)(...args)).toThrow(message),
 );

@@ -106,7 +106,7 @@ describe("a training", () => {
       event: "done",
     });
     const { detail } = await problem(await post(handler, { inputs: xor.inputs, targets: [0, 1, 3, 0] }), 422);
-    expect(detail).toBe('"targets" holds 3, but its elements must lie in 0 … 2.');
+    expect(detail).toBe('"targets" contains 3. Send numbers from 0 to 2.');
   });
   test("takes lr from the request, for this one only", async () => {
     const [slow, fast] = [new Shelf(), new Shelf()];
@@ -192,7 +192,7 @@ describe("a client who leaves", () => {
       save: async () => unexpected.push("saved") as unknown as undefined,
     };
     const response = await post(handlerOf({ create, store }), { ...xor, epochs: 100 }, { signal: request.signal });
-    expect((await problem(response, 400)).detail).toBe("The client has left.");
+    expect((await problem(response, 400)).detail).toBe("The client disconnected.");
     expect(counted, "nothing was made").toEqual({ steps: 0, disposed: 0 });
   });
   test.each<[string, (settle: () => Promise<void>) => Partial<TrainingOptions>]>([
@@ -262,7 +262,7 @@ describe("ends with an error, and stores nothing", () => {
     expect(last.event).toBe("error");
     expect(last.data).toMatchObject({ status: 422, title: "Unprocessable Content" });
     expect(last.data.detail).toMatch(
-      /^The training did not end within 100 ms, but was at step \d+ of 1000\. Nothing was saved\. Ask for fewer/,
+      /^The training reached its time limit of 100 ms at step \d+ of 1000\. Nothing was saved\. Use fewer/,
     );
     expect(shelf.saved).toEqual([]);
     expect(counted.disposed).toBe(1);
@@ -273,7 +273,7 @@ describe("ends with an error, and stores nothing", () => {
     const handler = handlerOf({ create: () => ({ ...learner(), loss }), store: shelf });
     const last = (await allEvents(await post(handler, { inputs: [[1e38, 1e38]], targets: [[-1e38]] }))).at(-1)!;
     expect(last.data.detail).toMatch(
-      /^The loss became (Infinity|NaN) at step 1\. Nothing was saved\. Ask for a smaller lr/,
+      /^The loss became (Infinity|NaN) at step 1\. Nothing was saved\. Use a smaller lr/,
     );
     expect(shelf.saved).toEqual([]);
   });
@@ -292,7 +292,7 @@ describe("ends with an error, and stores nothing", () => {
         type: "about:blank",
         title: "Internal Server Error",
         status: 500,
-        detail: "The training failed. The function's log says why.",
+        detail: "The training failed. See the function's log.",
       },
     });
     expect(String(onError.mock.calls)).toContain("secret");
@@ -305,7 +305,7 @@ describe("ends with an error, and stores nothing", () => {
     for (const compiled of [true, false])
       expect(
         await last({ ...open, create: () => ({ ...learner(), compiled }) }, { inputs: [[1, 2, 3]], targets: [[1]] }),
-      ).toMatchObject({ status: 422, detail: "The model takes no inputs of these sizes. Send others." });
+      ).toMatchObject({ status: 422, detail: 'The model rejects these sizes of "inputs". Send other sizes.' });
     const classes = (compiled: boolean) => ({
       create() {
         const model = new nn.Linear(2, 3);
@@ -318,7 +318,7 @@ describe("ends with an error, and stores nothing", () => {
     for (const compiled of [true, false])
       expect(await last(classes(compiled), body)).toMatchObject({
         status: 422,
-        detail: 'The model takes no such numbers: "targets" holds one that is too large, or below 0. Send others.',
+        detail: '"targets" contains a number that is negative or too large for the model. Send other numbers.',
       });
   });
   test.each<[string, () => object]>([
@@ -333,22 +333,24 @@ describe("ends with an error, and stores nothing", () => {
     await pause(5);
     process.off("unhandledRejection", rejected);
     expect(rejected).not.toHaveBeenCalled();
-    expect(String(onError.mock.calls)).toContain(`the ${part} gave a promise: models are synchronous.`);
+    expect(String(onError.mock.calls)).toContain(`the ${part} returned a promise. Make it synchronous.`);
   });
   test("when all of it takes too long, though no part does", async () => {
     const limits = { milliseconds: 1800 };
     const load = () => pause(1050).then(() => undefined);
     const late = { create: () => pause(1050).then(learner), store: { load, save: async () => {} }, limits };
-    expect((await problem(await post(handlerOf(late), xor), 503)).detail).toContain("could not be begun in time");
+    expect((await problem(await post(handlerOf(late), xor), 503)).detail).toContain("did not start in time");
     const saving = { store: { load, save: () => pause(1050).then(() => {}) }, limits };
     const last = (await allEvents(await post(handlerOf(saving), xor))).at(-1)!;
-    expect(last.data.detail).toContain("was not stored in time");
+    expect(last.data.detail).toContain("storing it timed out");
     await pause(1080);
   });
   test("when it cannot be stored in time", async () => {
     const store = { load: async () => undefined, save: () => new Promise<void>(() => {}) };
     const last = (await allEvents(await post(handlerOf({ store, limits: { milliseconds: 200 } }), xor))).at(-1)!;
-    expect(last.data.detail).toBe("The training has ended, but was not stored in time. Look before you try again.");
+    expect(last.data.detail).toBe(
+      "The training finished, but storing it timed out. Check the stored state before you try again.",
+    );
   });
   test("when it cannot be stored", async () => {
     const onError = vi.fn();
@@ -356,7 +358,7 @@ describe("ends with an error, and stores nothing", () => {
     const last = (await allEvents(await post(handlerOf({ store, onError }), xor))).at(-1)!;
     expect(last).toMatchObject({
       event: "error",
-      data: { status: 503, detail: "The training has ended, but could not be stored. Try again later." },
+      data: { status: 503, detail: "The training finished, but could not be stored. Try again later." },
     });
     expect(String(onError.mock.calls)).toContain("disk is full");
   });
@@ -364,26 +366,31 @@ describe("ends with an error, and stores nothing", () => {
 
 describe("is not begun", () => {
   test.each([
-    ["no targets", { inputs: xor.inputs }, 422, '"targets" is missing.'],
+    ["no targets", { inputs: xor.inputs }, 422, '"targets" is missing. Add it.'],
     [
       "one target too few",
       { ...xor, targets: [[0]] },
       422,
-      "There are 4 inputs, but 1 targets. Send one target for each input.",
+      '"inputs" has 4 examples, but "targets" has 1. Send one target for each input.',
     ],
-    ["one example", { inputs: [0, 1], targets: [1] }, 422, '"inputs" is one example. Send an array of examples.'],
-    ["no epochs", { ...xor, epochs: 0 }, 422, '"epochs" must be a whole number in 1 … 1000, got 0.'],
-    ["too many epochs", { ...xor, epochs: 1001 }, 422, '"epochs" must be a whole number in 1 … 1000, got 1001.'],
-    ["half a batch", { ...xor, batchSize: 0.5 }, 422, '"batchSize" must be a whole number in 1 … 256, got 0.5.'],
-    ["a rate below 0", { ...xor, lr: -1 }, 422, '"lr" must be a number > 0 and at most 1000, got -1.'],
+    ["one example", { inputs: [0, 1], targets: [1] }, 422, '"inputs" is a single example. Send an array of examples.'],
+    ["no epochs", { ...xor, epochs: 0 }, 422, '"epochs" must be an integer from 1 to 1000, got 0.'],
+    ["too many epochs", { ...xor, epochs: 1001 }, 422, '"epochs" must be an integer from 1 to 1000, got 1001.'],
+    ["half a batch", { ...xor, batchSize: 0.5 }, 422, '"batchSize" must be an integer from 1 to 256, got 0.5.'],
+    ["a rate below 0", { ...xor, lr: -1 }, 422, '"lr" must be a number above 0 and at most 1000, got -1.'],
     ["a word", { ...xor, shuffle: "yes" }, 422, '"shuffle" must be true or false, got "yes".'],
-    ["what is not known", { ...xor, momentum: 1 }, 422, '"momentum" is not known here.'],
+    [
+      "what is not known",
+      { ...xor, momentum: 1 },
+      422,
+      'The name "momentum" is unknown. Valid names: inputs, targets, epochs, batchSize, shuffle, lr.',
+    ],
     ["an array", [xor], 422, 'The body must be a JSON object with "inputs" and "targets".'],
     [
       "options of a file",
       file(xor, { metadata: { epochs: "many" } }),
       422,
-      '"epochs" must be a whole number in 1 … 1000, got "many".',
+      '"epochs" must be an integer from 1 to 1000, got "many".',
     ],
   ])("%s", async (_, body, status, detail) => {
     expect((await problem(await post(handlerOf(), body), status)).detail).toBe(detail);
@@ -408,7 +415,7 @@ describe("is not begun", () => {
     let made!: (made: Learner) => void;
     const create = () => new Promise<Learner>((resolve) => (made = resolve));
     const response = await post(handlerOf({ create, limits: { milliseconds: 20 } }), xor);
-    expect((await problem(response, 503)).detail).toBe("The training could not be begun in time. Try again.");
+    expect((await problem(response, 503)).detail).toBe("The training did not start in time. Try again.");
     made(learner());
     await pause(1);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
@@ -427,7 +434,7 @@ describe("is not begun", () => {
       };
       await problem(await post(handlerOf({ create, onError }), xor), 500);
       expect(String(onError.mock.calls[0])).toBe(
-        `TypeError: trainingHandler: create gave no "${part}". It must give { model, optimizer, loss }.`,
+        `TypeError: trainingHandler: create returned no ${part}. Return { model, optimizer, loss }.`,
       );
       expect(onError).toHaveBeenCalledOnce();
       expect(dispose).toHaveBeenCalledOnce();
@@ -467,9 +474,7 @@ describe("trainings at the same time", () => {
     const first = await post(handler, { ...xor, epochs: 50 });
     const response = await post(handler, xor);
     expect(response.headers.get("retry-after")).toBe("1");
-    expect((await problem(response, 503)).detail).toBe(
-      "1 requests are under way, which is all that are taken at once. Try again.",
-    );
+    expect((await problem(response, 503)).detail).toBe("The limit of 1 requests at once is reached. Try again later.");
     await allEvents(first);
     await allEvents(await post(handler, xor));
   });
@@ -518,11 +523,9 @@ describe("routes and options", () => {
   });
   test("options that are wrong are said at once", () => {
     expect(() => handlerOf({ input: { shape: [2] } })).toThrow(
-      "trainingHandler: input: the first size must be null, for the examples.",
+      "trainingHandler: input.shape[0] must be null, for the examples, got 2.",
     );
     expect(() => handlerOf({ create: undefined as never })).toThrow("trainingHandler: option create is required.");
-    expect(() => handlerOf({ limits: { epochs: 1.5 } })).toThrow(
-      "trainingHandler: limits.epochs must be a whole number",
-    );
+    expect(() => handlerOf({ limits: { epochs: 1.5 } })).toThrow("trainingHandler: limits.epochs must be an integer");
   });
 });

@@ -1,34 +1,34 @@
-/** A budget of bytes that many requests share, for bodies that are still arriving. When it is spent, the oldest holder loses its share. */
+/** A budget of bytes that many requests share while their bodies arrive. If it runs out, the oldest request loses its share. */
 
 /** One request's share of a budget. */
 export class Share {
   bytes = 0;
   constructor(
     private readonly budget: Budget,
-    /** Called once if the share is taken away. */
+    /** Called once, if the share is evicted. */
     readonly evict: () => void,
   ) {}
-  /** Sets how many bytes the request holds. May evict this share or an older one. */
+  /** Sets the number of bytes that the request holds. May evict older shares, or this one. */
   hold(bytes: number): void {
     this.budget.resize(this, bytes);
   }
-  /** Gives the bytes back. Calling it again has no effect. */
-  end(): void {
+  /** Returns the bytes to the budget. Calling it again has no effect. */
+  release(): void {
     this.budget.remove(this);
   }
 }
 
 export class Budget {
-  /** The oldest first. */
+  /** Oldest first. */
   readonly #shares = new Set<Share>();
-  readonly #most: number;
+  readonly #limit: number;
   #held = 0;
 
   constructor(bytes: number) {
-    this.#most = bytes;
+    this.#limit = bytes;
   }
 
-  /** @param evict what ends the request if others need its bytes */
+  /** @param evict ends the request if others need its bytes */
   share(evict: () => void): Share {
     const share = new Share(this, evict);
     this.#shares.add(share);
@@ -39,9 +39,9 @@ export class Budget {
     if (!this.#shares.has(share)) return;
     this.#held += bytes - share.bytes;
     share.bytes = bytes;
-    // Honest bodies arrive in a moment. The ones that have been arriving for longest are the ones to lose.
+    // Honest bodies arrive quickly, so evict those that have been arriving for longest.
     for (const oldest of this.#shares) {
-      if (this.#held <= this.#most) return;
+      if (this.#held <= this.#limit) return;
       this.remove(oldest);
       oldest.evict();
     }

@@ -1,47 +1,52 @@
-/** Several functions behind one: by the beginning of the path. */
+/** Serves several handlers as one: the start of the path chooses the handler. */
 import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
-import { at, reading, readsLittle, routesOf, whole } from "./asked.ts";
-import { Problem, quote } from "./problems.ts";
-import { answering, type Handler } from "./routes.ts";
+import { type Handler, handlerOf, responderOf, routesOf } from "./handler.ts";
+import { notifier } from "./notify.ts";
+import { Problem, problemOf, quote } from "./problems.ts";
 import { readPath } from "./schema.ts";
-import { telling } from "./telling.ts";
+import { urlOf } from "./urls.ts";
 
 /**
- * One handler of several, each below its path, which it does not see.
+ * One handler that serves several, each below its path. A handler sees the path without that prefix. The longest matching path wins.
+ * If a handler throws, the response is 500, and the error goes to console.error.
  *
  * ```ts
  * const handler = combine({ "/digits": inferenceHandler({ … }), "/train": trainingHandler({ … }) });
  * ```
- * What a handler throws is answered 500, and told to console.error.
- * @throws TypeError where a path does not begin with "/" or ends with one, or if a handler is not a function
+ * @param handlers handlers by path, such as `{ "/digits": handler }`; "/" serves all other paths
+ * @throws TypeError if a path does not start with "/" or ends with one, or if a handler is not a function
  */
 export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
   if (typeof handlers === "function")
     throw new TypeError(`combine: handlers must be an object of paths, got a function. Pass { "/path": handler }.`);
   check("combine", arguments, "handlers:object");
-  const below = Object.entries(handlers)
+  const mounts = Object.entries(handlers)
     .map(([path, handler]) => {
       if (typeof handler !== "function")
         throw new TypeError(
-          `combine: at ${quote(path)} must be a handler, a function that answers a Request, got ${describe(handler)}.`,
+          `combine: the handler at ${quote(path)} must be a function of a Request, got ${describe(handler)}.`,
         );
-      return { path: readPath("combine", path).replace(/^\/$/, ""), handler };
+      const prefix = readPath("combine", path).replace(/^\/$/, "");
+      return { prefix, respond: responderOf(handler), routes: routesOf(handler) };
     })
-    .sort((a, b) => b.path.length - a.path.length);
-  const answer = (request: Request): Promise<Response> =>
-    answering(request, telling(), async (url) => {
-      const { pathname } = url;
-      const found = below.find(({ path }) => pathname === path || pathname.startsWith(`${path}/`));
-      if (!found) throw new Problem(404, "There is nothing here. Ask at the path of a function.");
-      const { path, handler } = found;
-      url.pathname = pathname.slice(path.length) || "/";
-      const inner = path ? at(request, url) : request;
-      return handler(readsLittle(handler) ? (inner as Request) : whole(inner));
-    });
-  const routes = below.flatMap(({ path, handler }) =>
-    routesOf(handler).map((route) => (route === "/" && path ? path : path + route)),
+    .sort((a, b) => b.prefix.length - a.prefix.length);
+  const notify = notifier();
+  const routes = mounts.flatMap(({ prefix, routes }) =>
+    routes.map((route) => (route === "/" && prefix ? prefix : prefix + route)),
   );
-  return reading(answer, routes);
+  return handlerOf(async (request) => {
+    try {
+      const url = urlOf(request);
+      const { pathname } = url;
+      const mount = mounts.find(({ prefix }) => pathname === prefix || pathname.startsWith(`${prefix}/`));
+      if (!mount) throw new Problem(404, "No function is served at this path. Check the URL.");
+      const { prefix, respond } = mount;
+      url.pathname = pathname.slice(prefix.length) || "/";
+      return await respond(prefix ? request.at(url) : request);
+    } catch (error) {
+      return problemOf(error, notify).reply();
+    }
+  }, routes);
 }

@@ -2,31 +2,31 @@
 import { checkOptions } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
-import type { Asked } from "./asked.ts";
+import type { HandlerRequest } from "./request.ts";
 
-/** Which pages may ask. */
+/** Which web pages may call the function from a browser. */
 export interface Cors {
-  /** Origins such as "https://example.com", or "*" for all. */
+  /** The allowed origins, such as `["https://example.com"]`, or "*" for all. Required. */
   readonly origins: "*" | readonly string[];
-  /** Request headers beyond Content-Type, Authorization and X-Request-Id. */
+  /** Request headers that pages may send besides Content-Type, Authorization and X-Request-Id. Default none. */
   readonly headers?: readonly string[];
-  /** Seconds for which a browser may keep a preflight's answer. Default 600. */
+  /** How long a browser may cache the answer to a preflight request, in seconds. Default 600. */
   readonly maxAge?: number;
 }
 
 const OWN_HEADERS = ["content-type", "authorization", "x-request-id"];
 const EXPOSED = "retry-after, www-authenticate, x-request-id";
 
-/** Headers for a request, and whether it is a preflight, which is answered with them alone. */
-export type CrossOrigin = (request: Asked) => {
+/** The headers to add to a response, and whether the request is a preflight, whose response has nothing else. */
+export type CrossOrigin = (request: HandlerRequest) => {
   readonly headers: Record<string, string>;
   readonly isPreflight: boolean;
 };
 
-/** What a header's name consists of (RFC 9110, section 5.6.2). */
+/** A valid header name (RFC 9110, section 5.6.2). */
 const HEADER = /^[\w!#$%&'*+.^`|~-]+$/;
 
-/** @throws TypeError for an origin that no browser sends, a name that no header has, or an unknown option */
+/** @throws TypeError if an origin is not one that browsers send, if a header's name is invalid, or if an option is unknown */
 export function crossOrigin(what: string, cors: Cors): CrossOrigin {
   checkOptions(`${what}: cors`, cors, "{origins:any headers:strings maxAge:number}");
   const { origins, headers = [], maxAge = 600 } = cors;
@@ -51,16 +51,16 @@ export function crossOrigin(what: string, cors: Cors): CrossOrigin {
   const unsendable = headers.find((name) => !HEADER.test(name));
   if (unsendable !== undefined)
     throw new TypeError(
-      `${what}: cors.headers has ${describe(unsendable)}, which is not the name of a header. Write it as "x-user".`,
+      `${what}: cors.headers has ${describe(unsendable)}, which is not a valid header name. Write it as "x-user".`,
     );
   const allowed = [...OWN_HEADERS, ...headers].join(", ");
 
   return (request) => {
-    const origin = request.headers.get("origin");
+    const origin = request.header("origin");
     const vary: Record<string, string> = origins === "*" ? {} : { vary: "origin" };
     if (origin === null || (origins !== "*" && !origins.includes(origin))) return { headers: vary, isPreflight: false };
     const own = { ...vary, "access-control-allow-origin": origins === "*" ? "*" : origin };
-    if (request.method !== "OPTIONS" || request.headers.get("access-control-request-method") === null)
+    if (request.method !== "OPTIONS" || request.header("access-control-request-method") === null)
       return { headers: { ...own, "access-control-expose-headers": EXPOSED }, isPreflight: false };
     const preflight = {
       ...own,

@@ -1,6 +1,7 @@
-/** Counts requests, and writes the counts as Prometheus reads them (text format 0.0.4). Labels have few values, whatever is asked for. */
+/** Counts requests, and writes the counts in Prometheus's text format 0.0.4. Labels take few values, whatever clients request. */
 
-export interface Counted {
+/** One request, as it is counted. */
+export interface Measurement {
   readonly method: string;
   /** A route of the handler, or "other". */
   readonly route: string;
@@ -10,12 +11,12 @@ export interface Counted {
   readonly bytesOut: number;
 }
 
-/** Upper bounds of the latencies' buckets, in seconds. */
+/** Upper bounds of the latency buckets, in seconds. */
 const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const METHODS = ["GET", "HEAD", "POST", "OPTIONS"];
 
 interface Latencies {
-  /** Requests by the first bound that they keep; the last is of those that keep none. */
+  /** Requests per bucket. The last bucket holds those above every bound. */
   readonly counts: number[];
   sum: number;
 }
@@ -28,7 +29,7 @@ const labels = (pairs: Readonly<Record<string, string>>): string =>
 export class Metrics {
   static readonly type = "text/plain; version=0.0.4; charset=utf-8";
   #inFlight = 0;
-  /** By labels, as they are written. */
+  /** Keys are labels in their written form. */
   readonly #requests = new Map<string, number>();
   readonly #received = new Map<string, number>();
   readonly #sent = new Map<string, number>();
@@ -38,7 +39,7 @@ export class Metrics {
     this.#inFlight++;
   }
 
-  end({ method, route, status, seconds, bytesIn, bytesOut }: Counted): void {
+  end({ method, route, status, seconds, bytesIn, bytesOut }: Measurement): void {
     this.#inFlight--;
     const own = labels({ route, method: METHODS.includes(method) ? method : "other", status: String(status) });
     const add = (counts: Map<string, number>, value: number): void =>
@@ -57,7 +58,7 @@ export class Metrics {
     latencies.sum += seconds;
   }
 
-  /** All counts as text. */
+  /** All counts, as text. */
   write(): string {
     const lines: string[] = [];
     const family = (name: string, kind: string, help: string, samples: Iterable<readonly [string, number]>): void => {
@@ -65,14 +66,19 @@ export class Metrics {
       for (const [suffix, value] of samples) lines.push(`${name}${suffix} ${value}`);
     };
     const labelled = (counts: Map<string, number>) => [...counts].map(([own, value]) => [`{${own}}`, value] as const);
-    family("nabla_requests_total", "counter", "Requests that were answered.", labelled(this.#requests));
-    family("nabla_requests_in_flight", "gauge", "Requests that are being answered.", [["", this.#inFlight]]);
-    family("nabla_request_bytes_total", "counter", "Bytes of bodies, by Content-Length.", labelled(this.#received));
-    family("nabla_response_bytes_total", "counter", "Bytes of answers' bodies.", labelled(this.#sent));
+    family("nabla_requests_total", "counter", "Completed requests.", labelled(this.#requests));
+    family("nabla_requests_in_flight", "gauge", "Requests in progress.", [["", this.#inFlight]]);
+    family(
+      "nabla_request_bytes_total",
+      "counter",
+      "Bytes of request bodies, as Content-Length declares.",
+      labelled(this.#received),
+    );
+    family("nabla_response_bytes_total", "counter", "Bytes of response bodies.", labelled(this.#sent));
     family(
       "nabla_request_duration_seconds",
       "histogram",
-      "Seconds from a request's head to the end of its answer.",
+      "Seconds from the request's head to the end of the response.",
       [...this.#latencies].flatMap(([own, { counts, sum }]) => {
         let total = 0;
         const buckets = counts.map((count, i) => {

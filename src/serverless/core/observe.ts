@@ -1,145 +1,146 @@
-/** What a handler may have around it: CORS, request ids, an access log, counts, a hook for refusals. All of it is off by default. */
+/** Optional layers around a handler: CORS, request ids, an access log, metrics, and a hook for refused requests. All are off by default. */
 import { check, checkOptions } from "../../runtime/arguments.ts";
-import { type Answer, type Asked, answerTo, detailOf, Reply, reading, readsLittle, routesOf, whole } from "./asked.ts";
 import { type Cors, crossOrigin } from "./cors.ts";
+import { type Handler, handlerOf, type Responder, responderOf, routesOf } from "./handler.ts";
 import { Metrics } from "./metrics.ts";
-import { Problem } from "./problems.ts";
-import { telling } from "./telling.ts";
+import { notifier } from "./notify.ts";
+import { Problem, problemOf } from "./problems.ts";
+import { type Answer, detailOf, Reply } from "./reply.ts";
+import type { HandlerRequest } from "./request.ts";
 
-/** A request that was answered, for an access log. */
+/** One completed request, for an access log. */
 export interface Access {
-  /** When it came, as ISO 8601. */
+  /** When the request arrived, in ISO 8601. */
   readonly time: string;
-  /** With `requestIds`. */
+  /** The request id. Present if `requestIds` is on. */
   readonly id?: string;
+  /** The HTTP method. */
   readonly method: string;
-  /** Without its query, which may hold secrets. */
+  /** The path, without the query, which may contain secrets. */
   readonly path: string;
+  /** The HTTP status of the response. */
   readonly status: number;
-  /** Until its answer was read, or the client left. */
+  /** Milliseconds until the whole response was read, or the client disconnected. */
   readonly milliseconds: number;
-  /** Of the request's body, as its Content-Length says. */
+  /** Bytes of the request's body, as its Content-Length declares; 0 without one. */
   readonly bytesIn: number;
-  /** Of the answer's body. */
+  /** Bytes of the response's body. */
   readonly bytesOut: number;
 }
 
-/** A request that was answered with an error. */
+/** One request that was answered with an error. */
 export interface Refusal extends Pick<Access, "id" | "method" | "path" | "status"> {
-  /** What the client was told; empty if the answer is not one of nabla's. */
+  /** The detail that the client received; empty if the response was not made by nabla. */
   readonly detail: string;
 }
 
+/** The options of observe, which handlers made by nabla take too. */
 export interface ObserveOptions {
-  /** Lets pages of other origins ask. */
+  /** Lets web pages of other origins call the handler. Default: not allowed. */
   readonly cors?: Cors;
-  /** Answers GET /metrics, below the handler's path, with counts and latencies in Prometheus's text format. */
+  /** Serves counts and latencies in Prometheus's text format at GET /metrics, below the handler's path. Default false. */
   readonly metrics?: boolean;
-  /** Answers with X-Request-Id: the client's if it is up to 128 plain characters, else a random one. */
+  /** Adds X-Request-Id to responses: the client's id if it is up to 128 plain characters, else a random one. Default false. */
   readonly requestIds?: boolean;
-  /** Is told of every request when its answer has ended. */
+  /** Called for every request when its response has ended. Default: no log. */
   readonly accessLog?: (access: Access) => void;
-  /** Is told of every request that is answered with a status of 400 or more. */
+  /** Called for every request that is answered with a status of 400 or more. Default: no hook. */
   readonly onRefused?: (refusal: Refusal) => void;
 }
 
-/** The options that observe takes. */
-export const OBSERVED = ["cors", "metrics", "requestIds", "accessLog", "onRefused"] as const;
+export const isObserved = ({ cors, metrics, requestIds, accessLog, onRefused }: ObserveOptions): boolean =>
+  Boolean(cors || metrics || requestIds || accessLog || onRefused);
 
-/** The same, as arguments are checked. */
+/** Their names and kinds, for argument checks. */
 export const OBSERVE = "cors:object metrics:boolean requestIds:boolean accessLog:function onRefused:function";
 
-type Handler = (request: Request) => Promise<Response>;
+interface Inner {
+  readonly respond: Responder;
+  /** The paths that it serves. */
+  readonly routes: readonly string[];
+}
 
-interface Inside {
-  /** Where the counts are answered. */
+interface MetricsRoute {
   readonly metricsPath: string;
-  /** Refuses those who may not read them. */
-  readonly requireAuthorized: (request: Asked) => Promise<void>;
+  /** Rejects clients that may not read the metrics. */
+  readonly requireAuthorized: (request: HandlerRequest) => Promise<void>;
 }
 
 const ID = /^[\w.:+/=-]{1,128}$/;
 const utf8 = new TextEncoder();
 
-/** The path of a URL, without making one of it. */
-const pathOf = ({ url }: Asked): string => /^(?:[a-z]+:\/\/[^/?#]*)?([^?#]*)/i.exec(url)?.[1] || "/";
+/** The path of a URL, without parsing all of it. */
+const pathOf = ({ url }: HandlerRequest): string => /^(?:[a-z]+:\/\/[^/?#]*)?([^?#]*)/i.exec(url)?.[1] || "/";
 
 /**
- * A handler with CORS, metrics, request ids, an access log or a hook for refusals around it. Handlers of nabla take these as options
- * of their own; this is for others, and for what `combine` gives.
+ * Adds CORS, metrics, request ids, an access log or a hook for refused requests to any handler, such as one that `combine` returns.
+ * inferenceHandler and trainingHandler take the same options themselves.
  *
  * ```ts
  * const handler = observe(combine({ "/digits": digits, "/train": train }), { metrics: true, accessLog: console.log });
  * ```
- * @throws TypeError for options that cannot be used
+ * @param handler the handler to wrap. If it throws, the response is 500, and the error goes to console.error
+ * @throws TypeError if an option is unknown or invalid
  */
 export function observe(handler: Handler, options: ObserveOptions): Handler {
   check("observe", arguments, "handler:function options:object");
   checkOptions("observe", options, `{${OBSERVE}}`);
-  return around("observe", handler, options, { metricsPath: "/metrics", requireAuthorized: async () => {} });
+  const inner = { respond: responderOf(handler), routes: routesOf(handler) };
+  return observed("observe", inner, options, { metricsPath: "/metrics", requireAuthorized: async () => {} });
 }
 
-/** observe for a handler that has its own paths. `what` names it in errors. */
-export function around(
+/** observe for a responder. `what` names it in errors. */
+export function observed(
   what: string,
-  handler: Handler,
+  { respond, routes: inner }: Inner,
   options: ObserveOptions,
-  { metricsPath, requireAuthorized }: Inside,
+  { metricsPath, requireAuthorized }: MetricsRoute,
 ): Handler {
-  const crossing = options.cors && crossOrigin(what, options.cors);
+  const corsOf = options.cors && crossOrigin(what, options.cors);
   const metrics = options.metrics ? new Metrics() : undefined;
-  const log = options.accessLog && telling(options.accessLog);
-  const refused = options.onRefused && telling(options.onRefused);
-  const routes = new Set([...routesOf(handler), metricsPath]);
+  const log = options.accessLog && notifier(options.accessLog);
+  const refused = options.onRefused && notifier(options.onRefused);
+  const routes = new Set([...inner, metricsPath]);
 
-  const answer = async (request: Asked, path: string): Promise<Answer> => {
-    if (metrics && path === metricsPath) {
-      await requireAuthorized(request);
-      if (request.method !== "GET" && request.method !== "HEAD")
-        throw new Problem(405, "Method not allowed. Use GET.", { allow: "GET, HEAD" });
-      return new Reply(metrics.write(), { "content-type": Metrics.type, "cache-control": "no-store" });
-    }
-    return handler(readsLittle(handler) ? (request as Request) : whole(request));
+  const answer = async (request: HandlerRequest, path: string): Promise<Answer> => {
+    if (!metrics || path !== metricsPath) return respond(request);
+    await requireAuthorized(request);
+    if (request.method !== "GET" && request.method !== "HEAD")
+      throw new Problem(405, "Method not allowed. Use GET.", { allow: "GET, HEAD" });
+    return new Reply(metrics.write(), { "content-type": Metrics.type, "cache-control": "no-store" });
   };
 
-  return reading(
-    async (request: Request) => {
-      const began = performance.now();
+  return handlerOf(
+    async (request) => {
+      const started = performance.now();
       const time = new Date().toISOString();
       const { method } = request;
       const path = pathOf(request);
-      const given = request.headers.get("x-request-id") ?? "";
+      const given = request.header("x-request-id") ?? "";
       const id = options.requestIds ? (ID.test(given) ? given : crypto.randomUUID()) : undefined;
-      const { headers = {}, isPreflight = false } = crossing?.(request) ?? {};
+      const { headers = {}, isPreflight = false } = corsOf?.(request) ?? {};
       metrics?.begin();
-      const answered = await (isPreflight
+      const answered = isPreflight
         ? new Response(null, { status: 204 })
-        : answer(request, path).catch((error: unknown) => {
-            if (error instanceof Problem) return error.reply();
-            console.error(error);
-            return new Problem(500, "The function failed. Its log says why.").reply();
-          }));
+        : await answer(request, path).catch((error: unknown) => problemOf(error, console.error).reply());
       const { status } = answered;
       const about = { ...(id !== undefined && { id }), method, path, status };
       if (status >= 400) refused?.({ ...about, detail: detailOf(answered) ?? "" });
       const end = (bytesOut: number): void => {
-        const milliseconds = performance.now() - began;
-        const bytesIn = Number(request.headers.get("content-length")) || 0;
+        const milliseconds = performance.now() - started;
+        const bytesIn = Number(request.header("content-length")) || 0;
         const route = routes.has(path) ? path : "other";
         metrics?.end({ method, route, status, seconds: milliseconds / 1000, bytesIn, bytesOut });
         log?.({ time, ...about, milliseconds: Math.round(1000 * milliseconds) / 1000, bytesIn, bytesOut });
       };
-      const added = { ...headers, ...(id !== undefined && { "x-request-id": id }) };
-      return answerTo(
-        request,
-        metrics || log ? counted(withHeaders(answered, added), end) : withHeaders(answered, added),
-      );
+      const complete = withHeaders(answered, { ...headers, ...(id !== undefined && { "x-request-id": id }) });
+      return metrics || log ? counted(complete, end) : complete;
     },
     [...routes],
   );
 }
 
-/** The same answer with more headers. A Vary that is there stays. */
+/** The answer with more headers. An existing Vary is extended, other headers are replaced. */
 function withHeaders(answer: Answer, added: Readonly<Record<string, string>>): Answer {
   if (!Object.keys(added).length) return answer;
   if (answer instanceof Reply)
@@ -153,7 +154,7 @@ function withHeaders(answer: Answer, added: Readonly<Record<string, string>>): A
   return new Response(body, { status, statusText, headers });
 }
 
-/** The same answer. `end` is told once how many bytes of it were sent, when it has ended or the client has left. */
+/** The answer, counted: calls `end` once with the bytes sent, when the response has ended or the client has disconnected. */
 function counted(answer: Answer, end: (bytes: number) => void): Answer {
   if (answer instanceof Reply) {
     const bytes = typeof answer.body === "string" ? utf8.encode(answer.body) : answer.body;

@@ -1,7 +1,7 @@
-/** Errors as clients see them: application/problem+json (RFC 9457). The detail names the remedy; no stack, no path, nothing internal. */
+/** Errors as clients see them: application/problem+json (RFC 9457). The detail says what is wrong and how to fix it, and nothing internal. */
 
 import { Error } from "../../runtime/errors.ts";
-import { Reply } from "./asked.ts";
+import { Reply } from "./reply.ts";
 
 const titles = {
   400: "Bad Request",
@@ -18,12 +18,12 @@ const titles = {
   503: "Service Unavailable",
 } as const;
 
-/** What is answered instead of a result. Thrown wherever it is noticed, answered by the router. */
+/** An error response. Any code may throw it; the router answers with it. */
 export class Problem extends Error {
   override name = "Problem";
   constructor(
     readonly status: keyof typeof titles,
-    /** One or two sentences for whoever sent the request. */
+    /** One or two sentences for the client. */
     readonly detail: string,
     readonly headers: Readonly<Record<string, string>> = {},
   ) {
@@ -41,9 +41,19 @@ export class Problem extends Error {
   }
 }
 
-/** Too much to do, or something that is needed is not there now: another try may succeed. */
+/** 503 with Retry-After: a later request may succeed. */
 export const unavailable = (detail: string, seconds = 1): Problem =>
   new Problem(503, detail, { "retry-after": String(seconds) });
 
-/** A piece of what was sent, short enough to be repeated. */
+/** 500: the error is in the function's log, not in the response. */
+export const internalError = (): Problem => new Problem(500, "The function failed. See its log.");
+
+/** The problem that an error is reported as. `notify` receives errors that are not problems. */
+export function problemOf(error: unknown, notify: (error: unknown) => void): Problem {
+  if (error instanceof Problem) return error;
+  notify(error);
+  return internalError();
+}
+
+/** Text from the client, shortened so that it can be repeated in a message. */
 export const quote = (text: string): string => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);

@@ -1,4 +1,4 @@
-/** What options and bodies must look like, as schemas; and what is said where they do not. */
+/** The shapes of options and of requests, as schemas, and the messages for those that do not fit. */
 
 import type { DType } from "nabla";
 import * as v from "valibot";
@@ -8,64 +8,73 @@ import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
 import { Problem, quote } from "./problems.ts";
 
-/** The tensors that a function takes or gives. */
+/** Describes a tensor that a function receives or returns. */
 export interface TensorSpec {
-  /** Sizes; null stands for any. A first null is the batch: so many samples. */
+  /** The size of each dimension; null for any size. A first size of null makes it the batch dimension. Required. */
   readonly shape: readonly (number | null)[];
-  /** Element type. Default "float32". */
+  /** The type of the elements. Default "float32". */
   readonly dtype?: DType;
-  /** The least that an element may be, such as 0 for indices. Default: whatever the type holds. */
+  /** The smallest allowed element, such as 0 for indices. Default: the smallest number of the dtype. */
   readonly min?: number;
-  /** The most that an element may be, such as classes − 1 for labels. Default: whatever the type holds. */
+  /** The largest allowed element, such as the number of classes − 1 for labels. Default: the largest number of the dtype. */
   readonly max?: number;
 }
 
-/** What a request may cost. */
+/** How much a request may cost. */
 export interface Limits {
   /**
-   * Bytes of a body. Default: what `batch` samples take as JSON, but at least 64 KiB, and at most 4 MiB (16 MiB for a training), or what
-   * one sample takes if that is more. If a size is open: 4 MiB.
+   * Bytes of a request's body. Default: the size of `batch` samples as JSON, but at least 64 KiB and at most 4 MiB (16 MiB for training),
+   * or the size of one sample if that is larger. If a size other than the batch is open: 4 MiB.
    */
   readonly bytes: number;
-  /** Samples in a request. */
+  /** Samples per request. Default 1024 for inference, 65,536 for training. */
   readonly batch: number;
-  /** Milliseconds. */
+  /**
+   * Milliseconds for the body to arrive, and again for the model to load (default 10,000); for training, milliseconds for the whole
+   * request (default 60,000).
+   */
   readonly milliseconds: number;
-  /** Requests at once whose bodies have arrived; one more is answered 503 with Retry-After. */
+  /**
+   * Requests processed at once, counted from when their bodies have arrived. Further ones are answered with 503 and Retry-After.
+   * Default 64 for inference, 1 for training.
+   */
   readonly concurrency: number;
   /**
-   * Bytes of bodies that are still arriving, all requests together. Each counts 16 KiB more. Beyond that, the request that has been
-   * sending for longest is answered 503. Default 64 MiB, or `bytes` if that is more.
+   * Bytes of all bodies that are still arriving, plus 16 KiB for each. Beyond the limit, the request that has been arriving for longest is
+   * answered with 503. Default 64 MiB, or `bytes` if that is more.
    */
   readonly unfinished: number;
 }
 
-/** How requests are joined. */
+/** How requests are joined into batches. */
 export interface Batching {
-  /** Samples of a call at most. A request with more of them runs alone. Default 64, or `limits.batch` if that is less. */
+  /** The largest number of samples in a batch. Larger requests run alone. Default 64, or `limits.batch` if that is less. */
   readonly size: number;
-  /** Milliseconds that a request waits for others. Default 0: it is joined with those of the same turn of the event loop. */
+  /** Milliseconds that a request waits for others. Default 0: joins the requests of one turn of the event loop. */
   readonly wait: number;
 }
 
-/** What a training's request says besides its examples. */
-export interface Course {
+/** The options of a training request. */
+export interface TrainingParameters {
   readonly epochs: number;
   readonly batchSize: number;
   readonly shuffle: boolean;
-  /** undefined: as the optimizer has it. */
+  /** undefined for the optimizer's own rate. */
   readonly lr: number | undefined;
 }
 
 const count = (most = Number.MAX_SAFE_INTEGER, least = 1) => {
-  const message = `must be a whole number in ${least} … ${most === Number.MAX_SAFE_INTEGER ? "2^53-1" : most}`;
+  const message =
+    most === Number.MAX_SAFE_INTEGER
+      ? `must be an integer of at least ${least}`
+      : `must be an integer from ${least} to ${most}`;
   return v.pipe(v.number(message), v.integer(message), v.minValue(least, message), v.maxValue(most, message));
 };
 
 const spec = v.strictObject({
   shape: v.pipe(
-    v.array(v.nullable(count(2 ** 31 - 1)), "must be an array of sizes, null for any"),
-    v.minLength(1, "must have at least one dimension, null for the batch"),
+    v.array(v.nullable(count(2 ** 31 - 1)), "must be an array of sizes, with null for any size"),
+    v.minLength(1, "must have at least one dimension, such as null for the batch"),
   ),
   dtype: v.optional(
     v.picklist(["float32", "int32", "bool", "uint8"], 'must be "float32", "int32", "bool" or "uint8"'),
@@ -77,26 +86,28 @@ const spec = v.strictObject({
 
 const path = v.pipe(
   v.string("must be a string"),
-  v.regex(/^\/(?:[\w~.-]+(?:\/[\w~.-]+)*)?$/, 'must begin with "/", not end with one, and have plain letters'),
+  v.regex(
+    /^\/(?:[\w~.-]+(?:\/[\w~.-]+)*)?$/,
+    'must start with "/", not end with "/", and contain only letters, digits and _ ~ . - /',
+  ),
 );
 
-/** Where an issue lies: ".shape[1]". */
+/** The place of an issue, such as ".shape[1]". */
 const placeOf = (issue: v.BaseIssue<unknown>): string =>
   (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** What is wrong at `place`, for people. Schemas bring their own messages; keys that are missing or unknown are valibot's. */
+/** What is wrong at `place`. Only missing and unknown keys have messages of valibot's, which are replaced. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
-  if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}`;
-  if (issue.expected === "never") return `${place} is not known here`;
-  return issue.path ? `${place} is missing` : `${place} must be an object, got ${describe(issue.input)}`;
+  if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}.`;
+  return issue.path ? `${place} is missing. Add it.` : `${place} must be an object, got ${describe(issue.input)}.`;
 }
 
-/** Reads a handler's options. @throws TypeError that says which is wrong */
+/** Reads an option of a handler. @throws TypeError that names what is wrong */
 function read<S extends v.GenericSchema>(what: string, schema: S, value: unknown): v.InferOutput<S> {
   const { success, output, issues } = v.safeParse(schema, value, { abortEarly: true });
   if (success) return output;
   const [issue] = issues!;
-  throw new TypeError(`${explain(issue, what + placeOf(issue))}.`);
+  throw new TypeError(explain(issue, what + placeOf(issue)));
 }
 
 /** A spec with its defaults. */
@@ -108,29 +119,31 @@ export function readSpec(what: string, value: unknown): FullSpec {
 }
 export const readPath = (what: string, value: unknown = "/"): string => read(`${what}: path`, path, value);
 
-/** Timers count no further. */
-const MOST_MILLISECONDS = 2 ** 31 - 1;
+/** The longest time that setTimeout takes. */
+const MAX_MILLISECONDS = 2 ** 31 - 1;
+const DURATIONS = ["milliseconds", "writeTimeout", "wait"];
 
-/** @throws TypeError if an option is not a whole number in its range, or is unknown */
-function readCounts<L extends object>(what: string, given: object, defaults: L): L {
+/** Reads options that are integers. @throws TypeError if one is out of its range, or unknown */
+function readCounts<K extends string>(what: string, given: object, defaults: Record<K, number>): Record<K, number> {
   checkOptions(what, given, `{${Object.keys(defaults).join(" ")}}`);
-  const entries = Object.entries(defaults).map(([key, value]) => {
-    const most = key === "milliseconds" || key === "writeTimeout" || key === "wait" ? MOST_MILLISECONDS : undefined;
-    const number = count(most, key === "wait" ? 0 : 1);
-    return [key, value === undefined ? v.optional(number) : v.optional(number, value)] as const;
-  });
-  return read(what, v.strictObject(Object.fromEntries(entries)), given) as unknown as L; // entries are those of L, which fromEntries forgets
+  const counts = { ...defaults };
+  const options: Partial<Record<K, unknown>> = given;
+  for (const key in defaults) {
+    const schema = count(DURATIONS.includes(key) ? MAX_MILLISECONDS : undefined, key === "wait" ? 0 : 1);
+    if (options[key] !== undefined) counts[key] = read(`${what}.${key}`, schema, options[key]);
+  }
+  return counts;
 }
 
-/** Characters of an element in JSON at most, with its comma and some space around it. */
+/** Characters of an element in JSON, at most, with a comma and some space. */
 const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool: 14 };
-/** Bytes of a body's frame: names, brackets, options, the header of a file. */
+/** Bytes of a body besides its elements: names, brackets, options, the header of a file. */
 const FRAME_BYTES = 2 ** 12;
-const LEAST_BYTES = 2 ** 16;
-/** If a size is open. Small arrays take many times the memory of their text. */
+const MIN_BYTES = 2 ** 16;
+/** The limit if a size is open. Small arrays take many times the memory of their text. */
 const OPEN_BYTES = 2 ** 22;
 
-/** Bytes of a JSON body of `batch` samples, by the specs of what is in it; Infinity if a size is open. */
+/** Bytes of a JSON body with `batch` samples of these specs; Infinity if a size is open. */
 function bytesOf(specs: readonly FullSpec[], batch: number): number {
   return specs.reduce((sum, { shape, dtype }) => {
     const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));
@@ -142,40 +155,43 @@ function bytesOf(specs: readonly FullSpec[], batch: number): number {
   }, FRAME_BYTES);
 }
 
-/** Arrays that a spec's nested arrays consist of. */
+/** The number of arrays that nested arrays of a spec consist of. */
 function arraysOf({ shape }: FullSpec, batch: number): number {
   const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));
   return sizes.slice(0, -1).reduceRight((inner, size) => 1 + size * inner, 1);
 }
 
-/** How a JSON body may be nested. Twice the arrays that fit: a body with too many samples is told how many it has. */
+/**
+ * How a JSON body may be nested. Allows twice the arrays of the largest batch, so that the message for a batch that is too large can tell
+ * its size.
+ */
 export function nestingOf(specs: readonly FullSpec[], batch: number): Nesting {
   const arrays = specs.reduce((sum, spec) => sum + arraysOf(spec, batch), 0);
   return { depth: Math.max(...specs.map(({ shape }) => shape.length)) + 2, containers: 2 * arrays + 64, names: 64 };
 }
 
+/** Limits with their defaults, without those that derive from others. `bytes` bounds the derived default. */
+type LimitDefaults<K extends string> = Record<K | Exclude<keyof Limits, "unfinished">, number>;
+
 /**
- * Limits with their defaults. Bytes follow from what `specs` say of a body.
- * @param defaults its `bytes` are the most that is derived
- * @throws TypeError if one is not a whole number above 0, or is unknown
+ * Limits with their defaults. The default of `bytes` derives from the specs of the body.
+ * @throws TypeError if a limit is not an integer above 0, or is unknown
  */
-export function readLimits<L extends Limits>(
+export function readLimits<K extends string>(
   what: string,
   given: object | undefined,
-  defaults: Omit<L, "unfinished">,
+  defaults: LimitDefaults<K>,
   specs: readonly FullSpec[],
-): L {
-  const limits = readCounts(what, given ?? {}, {
-    ...defaults,
-    bytes: undefined,
-    unfinished: undefined,
-  } as unknown as L);
+): Record<K | keyof Limits, number> {
+  // 0 stands for a limit that derives from others.
+  const derived: Record<K | keyof Limits, number> = { ...defaults, bytes: 0, unfinished: 0 };
+  const limits = readCounts(what, given ?? {}, derived);
   const one = bytesOf(specs, 1);
-  const derived = Number.isFinite(one)
+  const most = Number.isFinite(one)
     ? Math.min(bytesOf(specs, limits.batch), Math.max(defaults.bytes, one))
     : OPEN_BYTES;
-  const bytes = limits.bytes ?? Math.max(LEAST_BYTES, derived);
-  const unfinished = limits.unfinished ?? Math.max(2 ** 26, bytes);
+  const bytes = limits.bytes || Math.max(MIN_BYTES, most);
+  const unfinished = limits.unfinished || Math.max(2 ** 26, bytes);
   if (unfinished < bytes)
     throw new TypeError(`${what}.unfinished is ${unfinished}, but must be at least limits.bytes, which is ${bytes}.`);
   return { ...limits, bytes, unfinished };
@@ -183,7 +199,7 @@ export function readLimits<L extends Limits>(
 
 /**
  * Batching with its defaults; undefined if it is off.
- * @throws TypeError if an option is wrong, or if the input has no batch
+ * @throws TypeError if an option is invalid, or if the input has no batch dimension
  */
 export function readBatching(
   what: string,
@@ -192,7 +208,7 @@ export function readBatching(
 ): Batching | undefined {
   if (given === undefined || given === false) return undefined;
   if (input.shape[0] !== null)
-    throw new TypeError(`${what}: batching needs an input whose first size is null, for the samples.`);
+    throw new TypeError(`${what}: batching needs a batch dimension. Set the first size of input.shape to null.`);
   const options = given === true ? {} : isObject(given) ? given : undefined;
   if (!options) throw new TypeError(`${what}: batching must be true, false or { size, wait }, got ${describe(given)}.`);
   const defaults = { size: Math.min(64, limits.batch), wait: 0 };
@@ -202,38 +218,63 @@ export function readBatching(
   return { size, wait };
 }
 
-/** nodeListener's options with their defaults. @throws TypeError if one is not a whole number above 0, or is unknown */
+/** nodeListener's options with their defaults. @throws TypeError if one is not an integer above 0, or is unknown */
 export const readNodeOptions = (what: string, given: object): { writeTimeout: number; unsent: number } =>
   readCounts(what, given, { writeTimeout: 10_000, unsent: 2 ** 26 });
 
-/** Reads what a client sent. @throws Problem 422 that says what is wrong with it */
-function accept<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
-  const { success, output, issues } = v.safeParse(schema, value, { abortEarly: true });
-  if (success) return output;
-  const [issue] = issues!;
-  throw new Problem(422, `${explain(issue, quote(placeOf(issue).slice(1)))}.`);
+/** @throws Problem 422 if an object that a client sent has names that are not allowed */
+function refuseUnknown(value: object, allowed: readonly string[], valid = allowed): void {
+  const unknown = Object.keys(value).find((name) => !allowed.includes(name));
+  if (unknown !== undefined)
+    throw new Problem(422, `The name ${quote(unknown)} is unknown. Valid names: ${valid.join(", ")}.`);
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** A body of named nested arrays: `{ "inputs": […] }`, each to be looked at by whoever knows its shape. @throws Problem 422 */
-export function acceptArrays(names: readonly string[], body: unknown): Record<string, unknown> {
+/**
+ * A body of named nested arrays, such as `{ "inputs": […] }`. Their elements are checked later.
+ * @param options names that may stand beside them, for messages
+ * @throws Problem 422
+ */
+export function acceptArrays(
+  names: readonly string[],
+  body: unknown,
+  options: readonly string[] = [],
+): Record<string, unknown> {
   if (!isObject(body)) throw new Problem(422, `The body must be a JSON object with ${names.map(quote).join(" and ")}.`);
-  return accept(v.strictObject(Object.fromEntries(names.map((name) => [name, v.unknown()]))), body);
+  refuseUnknown(body, names, [...names, ...options]);
+  const missing = names.find((name) => !Object.hasOwn(body, name));
+  if (missing !== undefined) throw new Problem(422, `${quote(missing)} is missing. Add it.`);
+  return body;
 }
 
-/** The options of a training's request. */
-export const COURSE = ["epochs", "batchSize", "shuffle", "lr"] as const;
+/** The names of a training request's options. */
+export const TRAINING_PARAMETERS = ["epochs", "batchSize", "shuffle", "lr"] as const;
 
-/** Checks them. @throws Problem 422 */
-export function acceptCourse(options: object, most: { readonly epochs: number; readonly batchSize: number }): Course {
-  const rate = "must be a number > 0 and at most 1000";
+/** Checks a training request's options. @throws Problem 422 */
+export function acceptParameters(
+  options: object,
+  limits: { readonly epochs: number; readonly batchSize: number },
+): TrainingParameters {
+  refuseUnknown(options, TRAINING_PARAMETERS);
+  const rate = "must be a number above 0 and at most 1000";
   const schema = v.strictObject({
-    epochs: v.optional(count(most.epochs), 1),
-    batchSize: v.optional(count(most.batchSize), Math.min(32, most.batchSize)),
+    epochs: v.optional(count(limits.epochs), 1),
+    batchSize: v.optional(count(limits.batchSize), Math.min(32, limits.batchSize)),
     shuffle: v.optional(v.boolean("must be true or false"), true),
     lr: v.optional(v.pipe(v.number(rate), v.gtValue(0, rate), v.maxValue(1000, rate))),
   });
-  return { lr: undefined, ...accept(schema, options) };
+  const { success, output, issues } = v.safeParse(schema, options, { abortEarly: true });
+  if (success) return { lr: undefined, ...output };
+  const [issue] = issues;
+  throw new Problem(422, explain(issue, quote(placeOf(issue).slice(1))));
 }
+
+/** A spec as /metadata shows it: without bounds that are infinite. */
+export const describeSpec = ({ shape, dtype, min, max }: FullSpec): TensorSpec => ({
+  shape,
+  dtype,
+  ...(Number.isFinite(min) && { min }),
+  ...(Number.isFinite(max) && { max }),
+});

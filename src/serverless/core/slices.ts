@@ -1,34 +1,34 @@
-/** Cuts long work into short slices, between which the event loop runs: other requests are answered, and clients that leave are noticed. */
+/** Cuts long work into short slices. The event loop runs between them: other requests are served, and disconnects are noticed. */
 
-/** Milliseconds of a slice, where steps are not longer. */
+/** Milliseconds of a slice, unless one step takes longer. */
 const SLICE = 10;
-/** Steps in a slice, at most: clocks of Workers stand still while they compute. */
-const MOST = 256;
-/** As many where the clock says nothing. */
-const MOST_UNTIMED = 16;
+/** Steps in a slice, at most. */
+const MAX_STEPS = 256;
+/** The same if the clock does not advance: in Workers it stands still during computation. */
+const MAX_STEPS_UNTIMED = 16;
 
-/** Settles after the event loop has gone round: timers, sockets and messages were looked at. */
-export const turn: () => Promise<void> =
+/** Resolves after one turn of the event loop: timers, sockets and messages have been processed. */
+export const nextTurn: () => Promise<void> =
   typeof setImmediate === "function"
     ? () => new Promise((resolve) => setImmediate(resolve))
     : () => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** Finds how many steps make a slice. */
-export class Pace {
+/** Runs steps in slices, and learns how many steps fit into one. */
+export class Slicer {
   #steps = 1;
 
-  /** Steps until there is no more or the slice is full, then lets the event loop run. `step` tells whether there is more. */
+  /** Runs steps until `step` returns false or the slice is full, then lets the event loop run. */
   async slice(step: () => boolean): Promise<void> {
-    const began = performance.now();
+    const started = performance.now();
     let taken = 0;
     while (taken < this.#steps) {
       taken++;
-      if (!step() || performance.now() - began >= SLICE) break;
+      if (!step() || performance.now() - started >= SLICE) break;
     }
-    await turn();
-    // Where the clock moves between slices only, it has moved by now.
-    const elapsed = performance.now() - began;
-    const most = elapsed > 0 ? MOST : MOST_UNTIMED;
+    await nextTurn();
+    // A clock that stands still during computation has advanced by now.
+    const elapsed = performance.now() - started;
+    const most = elapsed > 0 ? MAX_STEPS : MAX_STEPS_UNTIMED;
     const fitting = elapsed > 0 ? Math.floor((taken * SLICE) / elapsed) : most;
     this.#steps = Math.max(1, Math.min(2 * this.#steps, fitting, most));
   }

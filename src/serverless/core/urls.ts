@@ -1,32 +1,32 @@
-/** Where requests go. The one place where a client's path and host become a URL. */
-import type { Asked } from "./asked.ts";
+/** Builds URLs from the path and the host that a client sent. No other code does. */
 import { Problem } from "./problems.ts";
+import type { HandlerRequest } from "./request.ts";
 
-export const unserved = (): Problem =>
-  new Problem(400, "The request's method, path or host is none that can be served.");
+export const invalidTarget = (): Problem =>
+  new Problem(400, "The request's method, URL or Host header is invalid. Correct it.");
 
-/** What `text` gives, as a URL. @throws Problem 400 where it is none, or has a user's name in it, which no Request may have */
+/** The URL of a text. @throws Problem 400 if it is invalid, or contains a user name, which a web Request may not have */
 export function readUrl(text: () => string): URL {
   let url: URL | undefined;
   try {
     url = new URL(text());
   } catch {}
-  if (!url || url.username || url.password) throw unserved();
+  if (!url || url.username || url.password) throw invalidTarget();
   return url;
 }
 
-/** Names and addresses, with a port perhaps: nothing that ends the host and begins a path. */
+/** A name or an address, with an optional port: nothing that ends the host and starts a path. */
 const HOST = /^[\w.:[\]-]+$/;
 
-/** Runtimes form a request's URL of whatever host was sent, some of them only when it is asked for. @throws Problem 400 */
-export function urlOf(request: Asked): URL {
-  const host = request.headers.get("host");
-  if (host && !HOST.test(host)) throw unserved();
+/** The URL of a request. Runtimes build it from any Host header, some of them only when it is read. @throws Problem 400 */
+export function urlOf(request: HandlerRequest): URL {
+  const host = request.header("host");
+  if (host && !HOST.test(host)) throw invalidTarget();
   return readUrl(() => request.url);
 }
 
-/** The URL of a path, or more, at the host that a client named. @throws Problem 400 */
+/** The URL of a path with its query, on the host that the client sent. @throws Problem 400 */
 export function urlAt(protocol: "http" | "https", host: string, path: string): URL {
-  if (!HOST.test(host)) throw unserved();
+  if (!HOST.test(host)) throw invalidTarget();
   return readUrl(() => `${protocol}://${host}${path}`);
 }

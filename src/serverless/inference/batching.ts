@@ -1,142 +1,156 @@
-/** Joins samples of several requests into one call of the model. It knows nothing of requests: each caller waits for its own rows. */
-import type { Elements } from "../core/bodies.ts";
+/** Joins the samples of several callers into one call of the model. Each caller waits for its own rows of the output. */
 import type { Batching } from "../core/schema.ts";
-import { turn } from "../core/slices.ts";
+import { nextTurn } from "../core/slices.ts";
+import type { Elements } from "../core/tensors.ts";
 
-/** A compiled function keeps 8 recordings: calls have no more sizes than that. */
-const MOST_SIZES = 8;
+/** The number of recordings that a compiled function keeps, and so of batch sizes. */
+const MAX_SIZES = 8;
 
 /**
- * The sizes that calls have, from the largest to the smallest: `size`, then powers of two. Fewer samples are padded, so that a compiled
- * model is not recorded for every number of them.
+ * The batch sizes in descending order: `size`, then powers of two. Batches are padded to the next size, so that a compiled model is not
+ * recorded for every number of samples.
  */
-export function callSizes(size: number): readonly number[] {
+export function batchSizes(size: number): readonly number[] {
   const sizes = [size];
-  for (let next = 2 ** (Math.ceil(Math.log2(size)) - 1); next >= 1 && sizes.length < MOST_SIZES; next /= 2)
+  for (let next = 2 ** (Math.ceil(Math.log2(size)) - 1); next >= 1 && sizes.length < MAX_SIZES; next /= 2)
     sizes.push(next);
   return sizes;
 }
 
-/** Reads a caller's rows of the output, while the output lives. */
+/** Reads a caller's rows of an output, which is freed afterwards. */
 type Read<Y, T> = (y: Y, from: number, count: number) => T;
 
-interface Waiting<Y, T> {
+/** One caller's samples, and how to settle its promise. */
+interface Entry<Y, T> {
   readonly elements: Elements;
   readonly read: Read<Y, T>;
   readonly resolve: (part: T) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Callers whose samples have one shape. */
+/** Entries that wait to be run together: their samples have the same shape. */
 interface Queue<Y, T> {
-  list: Waiting<Y, T>[];
+  readonly entries: Entry<Y, T>[];
+  /** Their number of samples. */
   count: number;
 }
 
-const countOf = ({ shape }: Elements): number => shape[0]!;
+type Samples = Pick<Entry<unknown, unknown>, "elements">;
+const samplesIn = ({ elements }: Samples): number => elements.shape[0]!;
 
 export class Batcher<Y, T> {
-  /** By the shape of a sample. */
+  /** The open queues, by the shape of a sample. */
   readonly #queues = new Map<string, Queue<Y, T>>();
   readonly #size: number;
   readonly #wait: number;
   readonly #sizes: readonly number[];
   readonly #run: (elements: Elements, use: (y: Y) => void) => void;
 
-  /** @param run calls the model on samples, and `use` with its output */
+  /** @param run runs the model on samples, and passes its output to `use` */
   constructor({ size, wait }: Batching, run: (elements: Elements, use: (y: Y) => void) => void) {
-    [this.#size, this.#wait, this.#sizes, this.#run] = [size, wait, callSizes(size), run];
+    this.#size = size;
+    this.#wait = wait;
+    this.#sizes = batchSizes(size);
+    this.#run = run;
   }
 
   /**
-   * Runs the model on samples, together with those of others.
-   * @returns what `read` makes of their rows. Rejects with what the model throws if it is called with these samples alone
+   * Runs the model on samples, together with those of other callers.
+   * @returns the result of `read` for their rows. Rejects if `read` throws, or if the model throws for these samples alone
    */
   add(elements: Elements, read: Read<Y, T>): Promise<T> {
-    const count = countOf(elements);
-    return new Promise((resolve, reject) => {
-      const waiting = { elements, read, resolve, reject };
-      if (count > this.#size) {
-        this.#call([waiting], count);
-        return;
-      }
-      const key = String(elements.shape.slice(1));
-      let queue = this.#queues.get(key);
-      if (queue && queue.count + count > this.#size) {
-        this.#flush(key);
-        queue = undefined;
-      }
-      if (!queue) {
-        queue = { list: [], count: 0 };
-        this.#queues.set(key, queue);
-        this.#flushLater(key, queue);
-      }
-      queue.list.push(waiting);
-      queue.count += count;
-      if (queue.count === this.#size) this.#flush(key);
-    });
+    return new Promise((resolve, reject) => this.#enqueue({ elements, read, resolve, reject }));
+  }
+
+  #enqueue(entry: Entry<Y, T>): void {
+    const count = samplesIn(entry);
+    if (count > this.#size) {
+      this.#runBatch([entry]);
+      return;
+    }
+    const key = String(entry.elements.shape.slice(1));
+    let queue = this.#queues.get(key);
+    if (queue && queue.count + count > this.#size) {
+      this.#flush(key, queue);
+      queue = undefined;
+    }
+    if (!queue) {
+      queue = { entries: [], count: 0 };
+      this.#queues.set(key, queue);
+      this.#flushLater(key, queue);
+    }
+    queue.entries.push(entry);
+    queue.count += count;
+    if (queue.count === this.#size) this.#flush(key, queue);
   }
 
   #flushLater(key: string, queue: Queue<Y, T>): void {
     const flush = (): void => {
-      if (this.#queues.get(key) === queue) this.#flush(key);
+      if (this.#queues.get(key) === queue) this.#flush(key, queue);
     };
     if (this.#wait > 0) setTimeout(flush, this.#wait);
-    else void turn().then(flush);
+    else void nextTurn().then(flush);
   }
 
-  #flush(key: string): void {
-    const { list, count } = this.#queues.get(key)!;
+  #flush(key: string, { entries }: Queue<Y, T>): void {
     this.#queues.delete(key);
-    this.#call(list, count);
+    this.#runBatch(entries);
   }
 
-  #call(list: readonly Waiting<Y, T>[], count: number): void {
-    const parts: (() => void)[] = [];
+  #runBatch(entries: readonly Entry<Y, T>[]): void {
+    /** Promises are settled after the model's call, in which they could not be rejected with its error any more. */
+    const settlements: (() => void)[] = [];
     try {
-      this.#run(this.#joined(list, count), (y) => {
+      this.#run(this.#join(entries), (y) => {
         let from = 0;
-        for (const { elements, read, resolve, reject } of list) {
-          const rows = countOf(elements);
-          try {
-            const part = read(y, from, rows);
-            parts.push(() => resolve(part));
-          } catch (error) {
-            parts.push(() => reject(error));
-          }
-          from += rows;
+        for (const entry of entries) {
+          const count = samplesIn(entry);
+          settlements.push(settlement(entry, y, from, count));
+          from += count;
         }
       });
     } catch (error) {
-      // One of them may be at fault: the others must not fail with it.
-      if (list.length === 1) {
-        list[0]!.reject(error);
-        return;
-      }
-      const half = list.length >> 1;
-      for (const part of [list.slice(0, half), list.slice(half)])
-        this.#call(
-          part,
-          part.reduce((sum, { elements }) => sum + countOf(elements), 0),
-        );
+      this.#retryApart(entries, error);
       return;
     }
-    for (const settle of parts) settle();
+    for (const settle of settlements) settle();
   }
 
-  /** The samples of all callers, and copies of the last one up to the next size. */
-  #joined(list: readonly Waiting<Y, T>[], count: number): Elements {
-    const { values: first, shape, dtype } = list[0]!.elements;
+  /** Runs both halves of a batch that failed, so that in the end only the entries at fault fail. */
+  #retryApart(entries: readonly Entry<Y, T>[], error: unknown): void {
+    if (entries.length === 1) {
+      entries[0]!.reject(error);
+      return;
+    }
+    const half = entries.length >> 1;
+    this.#runBatch(entries.slice(0, half));
+    this.#runBatch(entries.slice(half));
+  }
+
+  /** The samples of all entries, padded to the next batch size with copies of the last one. */
+  #join(entries: readonly Entry<Y, T>[]): Elements {
+    const count = entries.reduce((sum, entry) => sum + samplesIn(entry), 0);
+    const { values: first, shape, dtype } = entries[0]!.elements;
     const size = this.#sizes.findLast((own) => own >= count) ?? count;
-    if (list.length === 1 && size === count) return list[0]!.elements;
+    if (entries.length === 1 && size === count) return entries[0]!.elements;
     const width = first.length / shape[0]!;
-    const values = new (first.constructor as Float32ArrayConstructor)(size * width);
+    const values = new (first.constructor as Float32ArrayConstructor)(size * width); // any typed array takes a length
     let at = 0;
-    for (const { elements } of list) {
+    for (const { elements } of entries) {
       values.set(elements.values, at);
       at += elements.values.length;
     }
     for (; at < values.length; at += width) values.copyWithin(at, at - width, at);
     return { values, shape: [size, ...shape.slice(1)], dtype };
+  }
+}
+
+/** Reads an entry's rows now, and returns how to settle its promise. */
+function settlement<Y, T>({ read, resolve, reject }: Entry<Y, T>, y: Y, from: number, count: number): () => void {
+  try {
+    const part = read(y, from, count);
+    return () => resolve(part);
+  } catch (error) {
+    return () => reject(error);
   }
 }

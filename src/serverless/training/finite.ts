@@ -1,20 +1,20 @@
-/** Finds NaN and infinities in what a training would store, so that a training that diverged never replaces good weights. */
+/** Finds NaN and infinities in the state that a training would store, so that a diverged training never replaces good weights. */
 import { tidy } from "nabla";
 import type { Learner } from "./learner.ts";
 
-/** One tensor, or the options of one parameter group, under the name that errors show. */
+/** A tensor or an option, under the name that errors show. */
 interface Named {
   readonly name: string;
   readonly values: ArrayLike<number>;
 }
 
-/** A number that is not finite, and where it is: `model.0.weight[12]`. */
+/** A number that is not finite, and its place, such as `model.0.weight[12]`. */
 export interface NonFinite {
   readonly place: string;
   readonly value: number;
 }
 
-/** Everything with fractions that saveState writes for a learner. */
+/** All floating-point numbers that saveState writes for a learner. */
 function* numbersOf({ model, optimizer }: Learner): Generator<Named> {
   for (const [name, tensor] of Object.entries(model.stateDict()))
     if (tensor.dtype === "float32") yield { name: `model.${name}`, values: tensor.live() };
@@ -28,16 +28,15 @@ function* numbersOf({ model, optimizer }: Learner): Generator<Named> {
 }
 
 /**
- * What a model and its options hold before training that is not finite, such as a causal mask of −∞ or a limit of Infinity. These are
- * constants: they may be stored.
+ * The buffers and options that are not finite before training, such as a causal mask of −∞ or a limit of Infinity. They may be stored.
  */
 export type Constants = ReadonlyMap<string, ArrayLike<number>>;
 
 export function constantsOf(learner: Learner): Constants {
-  const learnt = new Set(learner.model.parameters());
+  const trained = new Set(learner.model.parameters());
   const parameters = new Set(
     Object.entries(learner.model.stateDict()).flatMap(([name, tensor]) =>
-      learnt.has(tensor) ? [`model.${name}`] : [],
+      trained.has(tensor) ? [`model.${name}`] : [],
     ),
   );
   return tidy(() => {
@@ -48,9 +47,9 @@ export function constantsOf(learner: Learner): Constants {
   });
 }
 
-/** The first number that is not finite and not one of the constants. */
+/** The first number that is neither finite nor one of the constants. */
 export function findNonFinite(learner: Learner, constants: Constants): NonFinite | undefined {
-  // Some optimizers make their state's tensors when they are asked for it.
+  // stateDict of some optimizers allocates tensors.
   return tidy(() => {
     for (const { name, values } of numbersOf(learner)) {
       const i = firstNonFinite(values, constants.get(name));
@@ -63,7 +62,7 @@ export function findNonFinite(learner: Learner, constants: Constants): NonFinite
 function firstNonFinite(values: ArrayLike<number>, constant?: ArrayLike<number>): number {
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
-    // NaN and infinities are the numbers whose difference from themselves is not 0.
+    // v − v is 0 for every number except NaN and infinities.
     if (value - value !== 0 && !(constant && Object.is(value, constant[i]))) return i;
   }
   return -1;

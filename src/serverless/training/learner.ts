@@ -1,23 +1,24 @@
-/** What a training request trains: a model, its optimizer and its loss, as `create` makes them. */
+/** A learner: the model that a request trains, with its optimizer and its loss. */
 
 import type { nn, optim, Tensor } from "nabla";
 import { TypeError } from "../../runtime/errors.ts";
 
-/** What a request trains: its own, made for it. */
+/** A model with its optimizer and its loss. Each training request has its own. */
 export interface Learner {
-  /** Disposed at the end, as the optimizer is. */
+  /** The model to train. Disposed at the end of the request. Required. */
   readonly model: nn.Module;
+  /** The optimizer of the model's parameters. Disposed at the end of the request. Required. */
   // biome-ignore lint/suspicious/noExplicitAny: any optimizer, whatever its options
   readonly optimizer: optim.Optimizer<any, any>;
-  /** The loss of a batch, one number: such as losses.mse. */
+  /** The loss of a batch, a tensor of one element, such as losses.mse. Required. */
   readonly loss: (output: Tensor, target: Tensor) => Tensor;
-  /** Whether steps are compiled, which is faster. Default true; false for a model that reads values while it computes. */
+  /** Whether to compile the training step, which is faster. Set it to false if the model reads values while it computes. Default true. */
   readonly compiled?: boolean;
-  /** Frees whatever else was made for it. */
+  /** Frees whatever else was allocated for the request. Called at its end. Default: nothing. */
   dispose?(): void;
 }
 
-/** @throws TypeError that names what create did not return */
+/** @throws TypeError that names what is missing in the result of create */
 export function requireLearner(what: string, learner: Partial<Learner> | undefined): void {
   const { model, optimizer, loss } = learner ?? {};
   const missing = Object.entries({
@@ -25,16 +26,16 @@ export function requireLearner(what: string, learner: Partial<Learner> | undefin
     optimizer: typeof optimizer?.minimize === "function",
     loss: typeof loss === "function",
   }).find(([, isThere]) => !isThere);
-  if (missing) throw new TypeError(`${what}: create gave no "${missing[0]}". It must give { model, optimizer, loss }.`);
+  if (missing) throw new TypeError(`${what}: create returned no ${missing[0]}. Return { model, optimizer, loss }.`);
 }
 
 /** Frees every part of a learner, even if another part throws. */
-export function free(learner: Partial<Learner> | undefined, tell: (error: unknown) => void): void {
+export function free(learner: Partial<Learner> | undefined, notify: (error: unknown) => void): void {
   const parts = [() => learner?.optimizer?.dispose?.(), () => learner?.model?.dispose?.(), () => learner?.dispose?.()];
   for (const dispose of parts)
     try {
       dispose();
     } catch (error) {
-      tell(error);
+      notify(error);
     }
 }

@@ -1,71 +1,49 @@
 /**
- * Training as a web function: examples in, progress out as server-sent events. Every request trains a model of its own, from stored
- * weights if there are any; they are replaced once, at the end, by a training that was not broken off.
+ * trainingHandler: training as a web function. Each request trains its own model, from the stored weights if there are any. They are
+ * replaced once, at the end, unless the training fails.
  */
-import { OutOfMemoryError } from "nabla";
-import { loadState, saveState } from "nabla/formats";
 import { check } from "../../runtime/arguments.ts";
-import { RangeError, TypeError } from "../../runtime/errors.ts";
-import type { Asked } from "../core/asked.ts";
-import { accepted, type BodyType, bodyType, type Elements, readTensors } from "../core/bodies.ts";
-import { REQUEST_BYTES, readBody } from "../core/body.ts";
+import { TypeError } from "../../runtime/errors.ts";
 import { Budget } from "../core/budget.ts";
-import { events, type Send } from "../core/events.ts";
-import { faultOf } from "../core/faults.ts";
-import { left, type Place, within } from "../core/limits.ts";
-import { Problem, unavailable } from "../core/problems.ts";
-import { HANDLER, type Handler, type HandlerOptions, routes } from "../core/routes.ts";
-import {
-  acceptArrays,
-  acceptCourse,
-  COURSE,
-  isObject,
-  type Limits,
-  nestingOf,
-  readLimits,
-  readSpec,
-  type TensorSpec,
-} from "../core/schema.ts";
-import { Pace } from "../core/slices.ts";
-import { telling } from "../core/telling.ts";
-import { described } from "../inference/inference.ts";
-import { type Examples, Run } from "../inference/run.ts";
-import { type Constants, constantsOf, findNonFinite } from "./finite.ts";
-import { free, type Learner, requireLearner } from "./learner.ts";
+import { type BodyType, bodyType, negotiate } from "../core/content.ts";
+import { eventStream } from "../core/event-stream.ts";
+import type { Handler } from "../core/handler.ts";
+import { notifier } from "../core/notify.ts";
+import { REQUEST_BYTES, receiveBody } from "../core/receive.ts";
+import type { HandlerRequest } from "../core/request.ts";
+import { HANDLER, type HandlerOptions, serve } from "../core/routes.ts";
+import { describeSpec, type Limits, readLimits, readSpec, type TensorSpec } from "../core/schema.ts";
+import { exampleReader } from "./examples.ts";
+import type { Learner } from "./learner.ts";
+import { type Trainer, TrainingSession } from "./session.ts";
+import type { Store } from "./store.ts";
 
-/** Where weights are kept between requests: a file, an object store, a key-value store. */
-export interface Store {
-  /** What was saved last; undefined before. */
-  load(): Promise<Uint8Array | undefined>;
-  /** Replaces it, whole: what saveState of nabla/formats gives. */
-  save(state: Uint8Array): Promise<void>;
-}
-
-/** What a training may cost. `batch` bounds the examples of a request. */
+/** How much a training may cost. `batch` limits the examples of a request. */
 export interface TrainingLimits extends Limits {
-  /** Passes over the examples in a request. */
+  /** Passes over the examples per request. Default 1000. */
   readonly epochs: number;
-  /** Examples in a step. Nothing else is answered during a step, so that it should take a few milliseconds. */
+  /** Examples per step. No other request is processed during a step, so it should take a few milliseconds. Default 256. */
   readonly batchSize: number;
 }
 
+/** The options of trainingHandler. */
 export interface TrainingOptions extends HandlerOptions {
-  /** Makes a model, its optimizer and its loss, for one request. Synchronous, all three. */
+  /** Returns a model, its optimizer and its loss for one request. All three must be synchronous. Required. */
   readonly create: () => Learner | Promise<Learner>;
-  /** What the model takes: the first size is null, the examples. */
+  /** The tensor that the model takes. The first size must be null, for the examples. Required. */
   readonly input: TensorSpec;
-  /** What it is to give: the first size is null. Labels have a `min` and a `max`. */
+  /** The tensor that the model should return. The first size must be null. Give labels a `min` and a `max`. Required. */
   readonly target: TensorSpec;
-  /** Where trainings begin and end. Default: each begins anew, and is forgotten. */
+  /** Where the weights are kept between requests. Default: each training starts anew, and its result is discarded. */
   readonly store?: Store;
   /**
-   * What a request may cost. Default: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000, for the whole of it;
-   * concurrency 1; bytes and unfinished as Limits says.
+   * How much a request may cost. Defaults: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000 for the whole request;
+   * concurrency 1; for bytes and unfinished see Limits.
    */
   readonly limits?: Partial<TrainingLimits>;
 }
 
-const DEFAULTS: Omit<TrainingLimits, "unfinished"> = {
+const DEFAULTS = {
   bytes: 2 ** 24,
   batch: 65_536,
   batchSize: 256,
@@ -74,41 +52,20 @@ const DEFAULTS: Omit<TrainingLimits, "unfinished"> = {
   epochs: 1000,
 };
 
-/** Milliseconds between two events of progress, at least. */
-const PROGRESS_EVERY = 50;
-
-/** A body that has arrived. */
-interface Arrived {
-  /** When the request came. */
-  readonly began: number;
-  readonly type: BodyType;
-  readonly bytes: Uint8Array;
-}
-
-/** A training that goes on from what was stored. */
-interface Begun {
-  readonly learner: Learner;
-  /** What its state holds that is not finite by design. */
-  readonly constants: Constants;
-  /** Steps that were taken before. */
-  readonly step: number;
-  /** The learning rates that it is stored with. */
-  readonly rates: readonly number[];
-}
-
 /**
- * A web function that trains.
+ * Trains a model over HTTP.
  *
- * `POST /` with `{ "inputs": […], "targets": […], "epochs"?, "batchSize"?, "shuffle"?, "lr"? }` (defaults 1, 32, true, and the
- * optimizer's), or a safetensors file with tensors "inputs" and "targets" and the options in its metadata, answers text/event-stream:
+ * `POST /` with `{ "inputs": […], "targets": […], "epochs"?, "batchSize"?, "shuffle"?, "lr"? }` (defaults: 1, 32, true, and the
+ * optimizer's rate), or with a safetensors file that has tensors "inputs" and "targets" and the options in its metadata, returns
+ * text/event-stream:
  *
- * - `progress` with `{ epoch, step, steps, loss }`, at most 20 a second; loss is the mean over the epoch so far;
- * - at the end `done` with `{ loss, steps, milliseconds }`, after the store has the new state; or `error` with a problem.
+ * - `progress` with `{ epoch, step, steps, loss }`, at most 20 times a second; loss is the mean over the epoch so far;
+ * - at the end `done` with `{ loss, steps, milliseconds }`, after the state was stored, or `error` with a problem.
  *
- * Training goes in slices of 10 ms, or one step if that takes longer: other requests are answered between them. A client that leaves
- * ends its training. If it leaves before the new state is being stored, nothing is saved. Nothing is saved either after an error, after
- * the time limit, or if a parameter, a buffer or the optimizer's state is no longer finite. Trainings at the same time each begin with
- * what is stored and save their own whole state: the last one stays. `GET /health` and `GET /metadata` are those of inferenceHandler.
+ * Training runs in slices of 10 ms, or of one step if that takes longer; other requests are processed between them. The training stops if
+ * its client disconnects. Nothing is stored if the client disconnects before the end, after an error, after the time limit, or if a
+ * parameter, a buffer or the optimizer's state is no longer finite. Concurrent trainings each start from the stored state and store their
+ * own whole state, so the last one wins. `GET /health` and `GET /metadata` work as for inferenceHandler.
  *
  * ```ts
  * const handler = trainingHandler({
@@ -120,196 +77,55 @@ interface Begun {
  *   target: { shape: [null, 1] },
  * });
  * ```
- * @throws TypeError where an option is not what it should be
+ * @param options the learner, its tensors, the store and the limits
+ * @throws TypeError if an option is missing, unknown or invalid
  */
 export function trainingHandler(options: TrainingOptions): Handler {
   const what = "trainingHandler";
   check(what, arguments, `{create!:function store:any input:any target:any limits:any ${HANDLER}}`);
-  const { create, store } = options;
   const input = readSpec(`${what}: input`, options.input);
   const target = readSpec(`${what}: target`, options.target);
   for (const [name, { shape }] of Object.entries({ input, target }))
-    if (shape[0] !== null) throw new TypeError(`${what}: ${name}: the first size must be null, for the examples.`);
+    if (shape[0] !== null)
+      throw new TypeError(`${what}: ${name}.shape[0] must be null, for the examples, got ${shape[0]}.`);
   const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS, [input, target]);
-  const nesting = nestingOf([input, target], limits.batch);
-  const budget = new Budget(limits.unfinished + REQUEST_BYTES);
-  const tell = telling(options.onError);
+  const { create, store } = options;
+  const notify = notifier(options.onError);
+  const { milliseconds } = limits;
+  const trainer: Trainer = { what, create, store, input, target, notify, milliseconds };
+  const parse = exampleReader({ input, target }, limits);
 
-  const read = async (request: Asked): Promise<Arrived> => {
-    const began = performance.now();
-    const type = bodyType(request);
-    accepted(request, ["text/event-stream"]);
-    return { began, type, bytes: await readBody(request, limits, budget, request.signal) };
-  };
-
-  const parse = ({ type, bytes }: Arrived): Examples => {
-    const body = readTensors(type, bytes, nesting, (json) => {
-      const { epochs, batchSize, shuffle, lr, ...arrays } = isObject(json) ? json : {};
-      const named = acceptArrays(["inputs", "targets"], isObject(json) ? arrays : json);
-      return { arrays: named, options: { epochs, batchSize, shuffle, lr } };
-    });
-    const examples = (name: string, spec: typeof input): Elements => {
-      const { single, ...elements } = body.elements(name, spec, limits.batch);
-      if (single) throw new Problem(422, `"${name}" is one example. Send an array of examples.`);
-      // JSON has no NaN and no infinities; files have.
-      const wrong = type === "application/json" ? -1 : elements.values.findIndex((value) => value - value !== 0);
-      if (wrong >= 0) {
-        const at = Math.floor((wrong * elements.shape[0]!) / elements.values.length);
-        throw new Problem(422, `"${name}[${at}]" holds ${elements.values[wrong]}. Send finite numbers.`);
-      }
-      return elements;
-    };
-    const [inputs, targets] = [examples("inputs", input), examples("targets", target)];
-    const [n, m] = [inputs.shape[0]!, targets.shape[0]!];
-    if (n !== m) throw new Problem(422, `There are ${n} inputs, but ${m} targets. Send one target for each input.`);
-    return { inputs, targets, course: acceptCourse(courseOf(body.options), limits) };
-  };
-
-  /** A learner that goes on from what is stored. */
-  const begin = async ({ course }: Examples, signal: AbortSignal): Promise<Begun> => {
-    const stored = await (async () => store?.load())().catch((error) => {
-      tell(error);
-      throw unavailable("The stored weights could not be read. Try again later.", 5);
-    });
-    if (signal.aborted) throw left();
-    const learner = await create();
-    try {
-      requireLearner(what, learner);
-      const { model, optimizer } = learner;
-      const constants = constantsOf(learner);
-      const { step } = stored ? loadState(stored, { model, optimizer, random: false }) : { step: 0 };
-      const wrong = findNonFinite(learner, constants);
-      if (wrong) {
-        const [whose, remedy] = stored
-          ? ["the stored state", "Restore an earlier one"]
-          : ["create", "Fix its initialization"];
-        tell(
-          new RangeError(`${what}: ${whose} has ${wrong.value} in ${wrong.place}: it cannot be trained. ${remedy}.`),
-        );
-        throw new Problem(500, "The weights to begin with are not finite. The function's log says which.");
-      }
-      const rates = optimizer.paramGroups.map(({ lr }) => lr);
-      if (course.lr !== undefined) optimizer.lr = course.lr;
-      model.train();
-      return { learner, constants, step, rates };
-    } catch (error) {
-      free(learner, tell);
-      throw error;
-    }
-  };
-
-  const work = async (arrived: Arrived, place: Place, request: Asked): Promise<Response> => {
-    const { began } = arrived;
-    const { signal } = request;
-    /** Milliseconds that there are yet. */
-    const remaining = (): number => Math.max(1, began + limits.milliseconds - performance.now());
-    const examples = parse(arrived);
-    const beginning = begin(examples, signal);
-    const late = (): Problem => unavailable("The training could not be begun in time. Try again.", 5);
-    const begun = await within(beginning, remaining(), late, signal).catch((error) => {
-      // What comes all the same is not wanted any more.
-      beginning.then(({ learner }) => free(learner, tell)).catch(() => {});
-      throw error;
-    });
-    const { learner } = begun;
-    let run: Run | undefined;
-    place.onLeave = () => {
-      try {
-        run?.dispose();
-      } catch (error) {
-        tell(error);
-      }
-      free(learner, tell);
-    };
-    if (place.isLeft) throw late();
-    run = new Run(learner, examples);
-
-    /** Trains to the end. @returns the last event; undefined where the client has left */
-    const train = async (
-      run: Run,
-      send: Send,
-      isGone: () => boolean,
-    ): Promise<readonly [string, object] | undefined> => {
-      const pace = new Pace();
-      let told = Number.NEGATIVE_INFINITY;
-      while (!run.isDone) {
-        await pace.slice(() => run.step());
-        if (isGone()) return undefined;
-        const now = performance.now();
-        if (now - began > limits.milliseconds) throw run.overtime(limits.milliseconds);
-        if (run.isDone || now - told < PROGRESS_EVERY) continue;
-        send("progress", run.progress());
-        told = now;
-      }
-      send("progress", run.progress());
-      const { steps, loss } = run.progress();
-      const wrong = findNonFinite(learner, begun.constants);
-      if (wrong)
-        throw new Problem(
-          422,
-          `The training diverged: ${wrong.place} became ${wrong.value}. Nothing was saved. Ask for a smaller lr, or scale the inputs.`,
-        );
-      await save(begun, steps, remaining());
-      return ["done", { loss, steps, milliseconds: Math.round(performance.now() - began) }];
-    };
-    const failed = (error: unknown): Problem => {
-      if (error instanceof Problem) return error;
-      const fault = faultOf(error, { inputs: input, targets: target });
-      if (fault) return fault;
-      tell(error);
-      return error instanceof OutOfMemoryError
-        ? unavailable("There is not enough memory for that. Ask for smaller batches.")
-        : new Problem(500, "The training failed. The function's log says why.");
-    };
-    const running = run;
-    return events(
-      request,
-      (send, isGone) => train(running, send, isGone),
-      failed,
-      () => place.leave(),
-    );
-  };
-
-  const save = async (
-    { learner: { model, optimizer }, step, rates }: Begun,
-    steps: number,
-    milliseconds: number,
-  ): Promise<void> => {
-    if (!store) return;
-    // A request's own rate is not the next one's.
-    for (const [i, group] of optimizer.paramGroups.entries()) group.lr = rates[i]!;
-    const state = saveState({ model, optimizer, step: step + steps });
-    const late = (): Problem =>
-      unavailable("The training has ended, but was not stored in time. Look before you try again.", 5);
-    await within((async () => store.save(state))(), milliseconds, late).catch((error) => {
-      if (error instanceof Problem) throw error;
-      tell(error);
-      throw unavailable("The training has ended, but could not be stored. Try again later.", 5);
-    });
-  };
-
-  return routes(what, {
-    ...options,
-    limits,
-    read,
-    work,
-    ready: async () => {},
+  return serve(what, options, {
+    read: reader(limits),
+    async respond({ started, type, bytes }, slot, request) {
+      const { signal } = request;
+      const session = await TrainingSession.start(trainer, { examples: parse(type, bytes), started, slot, signal });
+      return eventStream(request, {
+        run: (send, isGone) => session.train(send, isGone),
+        failed: (error) => session.problemOf(error),
+        end: () => slot.release(),
+      });
+    },
+    load: async () => {},
     isReady: () => true,
-    metadata: { input: described(input), target: described(target), limits },
+    limits,
+    metadata: { input: describeSpec(input), target: describeSpec(target), limits },
   });
 }
 
-/** The options that were given; as text in a file's metadata, which may hold other things too. */
-function courseOf(options: Readonly<Record<string, unknown>>): object {
-  const given = COURSE.filter((key) => Object.hasOwn(options, key) && options[key] !== undefined);
-  const value = (key: string): unknown => {
-    const sent = options[key];
-    if (typeof sent !== "string") return sent;
-    try {
-      return JSON.parse(sent) as unknown;
-    } catch {
-      return sent;
-    }
+interface ReceivedBody {
+  /** When the request arrived. */
+  readonly started: number;
+  readonly type: BodyType;
+  readonly bytes: Uint8Array;
+}
+
+function reader(limits: Limits): (request: HandlerRequest) => Promise<ReceivedBody> {
+  const budget = new Budget(limits.unfinished + REQUEST_BYTES);
+  return async (request) => {
+    const started = performance.now();
+    const type = bodyType(request);
+    negotiate(request, ["text/event-stream"]);
+    return { started, type, bytes: await receiveBody(request, limits, budget, request.signal) };
   };
-  return Object.fromEntries(given.map((key) => [key, value(key)]));
 }

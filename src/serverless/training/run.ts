@@ -1,19 +1,12 @@
-/** One training: batches of examples in a new order each epoch, one step at a time. */
+/** The steps of one training: batches of examples, in a new order each epoch. */
 import { compile, type Tensor, tensor, tidy } from "nabla";
-import type { Elements } from "../core/bodies.ts";
-import { synchronous } from "../core/faults.ts";
+import { synchronous } from "../core/model-errors.ts";
 import { Problem } from "../core/problems.ts";
-import type { Course } from "../core/schema.ts";
-import type { Learner } from "../training/learner.ts";
+import type { Elements } from "../core/tensors.ts";
+import type { Examples } from "./examples.ts";
+import type { Learner } from "./learner.ts";
 
-/** The examples of a request, and how it wants them trained. */
-export interface Examples {
-  readonly inputs: Elements;
-  readonly targets: Elements;
-  readonly course: Course;
-}
-
-export class Run {
+export class TrainingRun {
   readonly #order: Uint32Array;
   readonly #batches: number;
   readonly #steps: number;
@@ -27,8 +20,8 @@ export class Run {
     const n = examples.inputs.shape[0]!;
     this.#examples = examples;
     this.#order = Uint32Array.from({ length: n }, (_, i) => i);
-    this.#batches = Math.ceil(n / examples.course.batchSize);
-    this.#steps = this.#batches * examples.course.epochs;
+    this.#batches = Math.ceil(n / examples.parameters.batchSize);
+    this.#steps = this.#batches * examples.parameters.epochs;
     const update = (x: Tensor, y: Tensor): Tensor =>
       optimizer.minimize(() => {
         const output = synchronous("trainingHandler: the model", model.forward(x));
@@ -45,35 +38,34 @@ export class Run {
     return this.#step === this.#steps;
   }
 
-  /** @throws Problem 422 where the loss is no longer a number */
+  /** Takes one step. @returns whether more remain. @throws Problem 422 if the loss is not finite */
   step(): boolean {
-    const { inputs, targets, course } = this.#examples;
+    const { inputs, targets, parameters } = this.#examples;
     const batch = this.#step % this.#batches;
     if (batch === 0) {
       this.#sum = 0;
-      if (course.shuffle) shuffle(this.#order);
+      if (parameters.shuffle) shuffle(this.#order);
     }
-    const rows = this.#order.subarray(batch * course.batchSize, (batch + 1) * course.batchSize);
+    const rows = this.#order.subarray(batch * parameters.batchSize, (batch + 1) * parameters.batchSize);
     const loss = tidy(() => this.#update(gather(inputs, rows), gather(targets, rows)).item());
     this.#step++;
     this.#sum += loss;
-    if (!Number.isFinite(loss)) {
-      const remedy = "Ask for a smaller lr, or scale the inputs.";
-      throw new Problem(422, `The loss became ${loss} at step ${this.#step}. Nothing was saved. ${remedy}`);
-    }
+    if (!Number.isFinite(loss)) throw diverged(`The loss became ${loss} at step ${this.#step}.`);
     return !this.isDone;
   }
 
+  /** The progress after the last step. The loss is the mean over the current epoch so far. */
   progress(): { epoch: number; step: number; steps: number; loss: number } {
     const [step, steps, last] = [this.#step, this.#steps, this.#step - 1];
     return { epoch: Math.floor(last / this.#batches) + 1, step, steps, loss: this.#sum / ((last % this.#batches) + 1) };
   }
 
+  /** The problem of a training that takes too long. */
   overtime(milliseconds: number): Problem {
     return new Problem(
       422,
-      `The training did not end within ${milliseconds} ms, but was at step ${this.#step} of ${this.#steps}. Nothing was saved. ` +
-        "Ask for fewer epochs, or send fewer examples.",
+      `The training reached its time limit of ${milliseconds} ms at step ${this.#step} of ${this.#steps}. Nothing was saved. ` +
+        "Use fewer epochs or fewer examples.",
     );
   }
 
@@ -82,7 +74,11 @@ export class Run {
   }
 }
 
-/** Fisher and Yates: every order is as likely. */
+/** The problem of a training whose numbers are no longer finite. */
+export const diverged = (what: string): Problem =>
+  new Problem(422, `${what} Nothing was saved. Use a smaller lr, or scale the inputs.`);
+
+/** Shuffles in place (Fisher and Yates): every order is equally likely. */
 function shuffle(order: Uint32Array): void {
   for (let i = order.length - 1; i > 0; i--) {
     const j = Math.floor(Math.random() * (i + 1));
@@ -90,7 +86,7 @@ function shuffle(order: Uint32Array): void {
   }
 }
 
-/** Examples by number, as a tensor. */
+/** The examples at these rows, as a tensor. */
 function gather({ values, shape, dtype }: Elements, rows: Uint32Array): Tensor {
   const size = values.length / shape[0]!;
   const chosen = new (values.constructor as Float32ArrayConstructor)(rows.length * size);

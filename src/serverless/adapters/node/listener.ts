@@ -1,0 +1,55 @@
+/** nodeListener: handlers under Node's http, https and http2. Bodies and responses are streamed, and disconnects are noticed. */
+import { check } from "../../../runtime/arguments.ts";
+import { type Handler, responderOf } from "../../core/handler.ts";
+import { problemOf } from "../../core/problems.ts";
+import type { Answer } from "../../core/reply.ts";
+import { readNodeOptions } from "../../core/schema.ts";
+import { IncomingRequest } from "./request.ts";
+import { send } from "./response.ts";
+import { Outbox } from "./sink.ts";
+import type { NodeRequest, NodeResponse } from "./types.ts";
+
+/** The options of nodeListener: limits for clients that do not read their responses. */
+export interface NodeOptions {
+  /** Milliseconds for which a client may read nothing of its response before its connection is closed. Default 10,000. */
+  readonly writeTimeout?: number;
+  /**
+   * Bytes of all responses above 64 KiB that clients have not read yet. Beyond that, clients that have read nothing for a second are
+   * disconnected; if that is not enough, requests are answered with 503. A single response may be larger. Default 64 MiB.
+   */
+  readonly unsent?: number;
+}
+
+/**
+ * A handler as a request listener of node:http, node:https, or node:http2 with its compatibility API.
+ *
+ * ```ts
+ * createServer(nodeListener(handler)).listen(8080);
+ * ```
+ * Also set the server's own limits: headersTimeout, requestTimeout and maxConnections.
+ * @param handler any web handler. If it throws, the response is 500, and the error goes to console.error
+ * @param options writeTimeout in milliseconds (default 10,000); unsent in bytes (default 64 MiB)
+ * @throws TypeError if an option is not an integer above 0, or is unknown
+ */
+export function nodeListener(
+  handler: Handler,
+  options: NodeOptions = {},
+): (request: NodeRequest, response: NodeResponse) => void {
+  check("nodeListener", arguments, "handler:function {writeTimeout unsent}");
+  const { writeTimeout, unsent } = readNodeOptions("nodeListener", options);
+  const outbox = new Outbox(unsent, writeTimeout);
+  const respond = responderOf(handler);
+  const answer = async (incoming: NodeRequest, outgoing: NodeResponse): Promise<Answer> => {
+    try {
+      return await respond(new IncomingRequest(incoming, outgoing));
+    } catch (error) {
+      return problemOf(error, console.error).reply();
+    }
+  };
+  return (incoming, outgoing) => {
+    answer(incoming, outgoing)
+      .then((result) => send(result, incoming, outgoing, { outbox, writeTimeout }))
+      // A response that fails halfway must not look complete.
+      .catch(() => outgoing.destroy());
+  };
+}

@@ -1,0 +1,124 @@
+/** Writes responses into Node streams, no faster than the client reads, and not to clients that stop reading. */
+
+/** The part of Node's Writable that is used. */
+export interface Sink {
+  readonly destroyed: boolean;
+  readonly writableFinished: boolean;
+  write(chunk: Uint8Array): boolean;
+  end(): unknown;
+  end(whole: Uint8Array): unknown;
+  once(event: string, listener: () => void): unknown;
+  off?(event: string, listener: () => void): unknown;
+  destroy(): unknown;
+}
+
+/** Calls `abort` if the sink closes before everything was written, now or later. */
+export function onAbort(sink: Sink, abort: () => void): void {
+  const closed = (): void => {
+    if (!sink.writableFinished) abort();
+  };
+  if (sink.destroyed) closed();
+  else sink.once("close", closed);
+}
+
+/** Waits until the sink accepts more or closes. Disconnects a client that reads nothing for `milliseconds`. */
+function drained(sink: Sink, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      sink.off?.("drain", end);
+      sink.off?.("close", end);
+      resolve();
+    };
+    const timer = Number.isFinite(milliseconds) ? setTimeout(() => sink.destroy(), milliseconds) : undefined;
+    sink.once("drain", end);
+    sink.once("close", end);
+  });
+}
+
+/**
+ * Writes a body and ends the sink. If the body fails, the sink stays open; if the sink closes, the body is cancelled.
+ * @param writeTimeout milliseconds for which a client may read nothing. Default: no limit
+ */
+export async function pipe(
+  body: ReadableStream<Uint8Array> | null,
+  sink: Sink,
+  writeTimeout = Number.POSITIVE_INFINITY,
+): Promise<void> {
+  const reader = body?.getReader();
+  if (reader) onAbort(sink, () => void reader.cancel().catch(() => {}));
+  for (;;) {
+    const { done, value } = (await reader?.read()) ?? { done: true };
+    if (done) break;
+    if (!sink.write(value!) && !sink.destroyed) await drained(sink, writeTimeout);
+  }
+  sink.end();
+}
+
+/** Bytes that are written at once. A client must read that much within the write timeout. */
+const CHUNK = 2 ** 16;
+
+/** A response that its client has not read yet. */
+interface Unsent {
+  readonly bytes: number;
+  /** When the client last read something. */
+  lastRead: number;
+  readonly sink: Sink;
+}
+
+/** Milliseconds after which a client that reads nothing is disconnected if another response needs its memory. */
+const STALLED = 1000;
+
+/** The large responses that clients have not read yet, within a budget of bytes. */
+export class Outbox {
+  readonly #unsent = new Set<Unsent>();
+  readonly #limit: number;
+  readonly #writeTimeout: number;
+  #held = 0;
+
+  /** @param writeTimeout milliseconds for which a client may read nothing */
+  constructor(bytes: number, writeTimeout: number) {
+    this.#limit = bytes;
+    this.#writeTimeout = writeTimeout;
+  }
+
+  /** Whether there is room for a response of `bytes`. Disconnects clients that read nothing to make room. */
+  admits(bytes: number): boolean {
+    if (bytes <= CHUNK) return true;
+    const stalled = [...this.#unsent]
+      .filter(({ lastRead }) => performance.now() - lastRead > STALLED)
+      .sort((a, b) => a.lastRead - b.lastRead);
+    const isFull = (): boolean => this.#unsent.size > 0 && this.#held + bytes > this.#limit;
+    for (const own of stalled) {
+      if (!isFull()) break;
+      this.#remove(own);
+      own.sink.destroy();
+    }
+    return !isFull();
+  }
+
+  #remove(own: Unsent): void {
+    if (this.#unsent.delete(own)) this.#held -= own.bytes;
+  }
+
+  /** Writes a whole response and ends the sink. */
+  async send(bytes: Uint8Array, sink: Sink): Promise<void> {
+    if (bytes.length <= CHUNK) {
+      sink.end(bytes);
+      return;
+    }
+    const own: Unsent = { bytes: bytes.length, lastRead: performance.now(), sink };
+    this.#unsent.add(own);
+    this.#held += own.bytes;
+    try {
+      for (let at = 0; at < bytes.length && !sink.destroyed; at += CHUNK) {
+        if (sink.write(bytes.subarray(at, at + CHUNK)) || sink.destroyed) continue;
+        await drained(sink, this.#writeTimeout);
+        own.lastRead = performance.now();
+      }
+      if (!sink.destroyed) sink.end();
+    } finally {
+      this.#remove(own);
+    }
+  }
+}

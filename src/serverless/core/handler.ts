@@ -1,0 +1,31 @@
+/**
+ * Handlers in two forms. Users and platforms call a web Handler. Behind each of nabla's own handlers stands a Responder, which adapters
+ * and wrappers call directly, so that no web Request and Response are built between two parts of nabla.
+ */
+import { type Answer, responseOf } from "./reply.ts";
+import { type HandlerRequest, WebRequest } from "./request.ts";
+
+/**
+ * A web function: takes a Request and returns a Response. Workers, Deno and Bun call it as it is; `nodeListener` and `lambdaHandler`
+ * adapt it to Node and AWS Lambda. Handlers made by nabla never reject.
+ */
+export type Handler = (request: Request) => Promise<Response>;
+
+/** A handler in nabla's own form. */
+export type Responder = (request: HandlerRequest) => Promise<Answer>;
+
+const own = new WeakMap<Handler, { readonly respond: Responder; readonly routes: readonly string[] }>();
+
+/** The web Handler of a responder. `routes` are the paths that it serves. */
+export function handlerOf(respond: Responder, routes: readonly string[]): Handler {
+  const handler: Handler = async (request) => responseOf(await respond(new WebRequest(request)));
+  own.set(handler, { respond, routes });
+  return handler;
+}
+
+/** The responder of any handler. It may throw if the handler is not nabla's. */
+export const responderOf = (handler: Handler): Responder =>
+  own.get(handler)?.respond ?? (async (request) => handler(request.toRequest()));
+
+/** The paths that a handler serves; none are known if it is not nabla's. */
+export const routesOf = (handler: Handler): readonly string[] => own.get(handler)?.routes ?? [];

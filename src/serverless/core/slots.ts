@@ -1,0 +1,72 @@
+/** Limits how many requests are processed at once: each one takes a slot. */
+import { unavailable } from "./problems.ts";
+
+/** The slot of one request. It is released once, together with what was allocated for the request. */
+export class Slot {
+  #free: (() => void) | undefined;
+  #isReleased = false;
+  readonly #onRelease: (slot: Slot) => void;
+  constructor(
+    /** The time, as Date.now() counts, by which the request must have ended. */
+    readonly deadline: number,
+    onRelease: (slot: Slot) => void,
+  ) {
+    this.#onRelease = onRelease;
+  }
+  get isReleased(): boolean {
+    return this.#isReleased;
+  }
+  /** Frees what was allocated for the request when the slot is released; at once if it has been. */
+  set onRelease(free: () => void) {
+    if (this.#isReleased) free();
+    else this.#free = free;
+  }
+  /** Calling it again has no effect. */
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#onRelease(this);
+    this.#free?.();
+  }
+}
+
+/**
+ * A fixed number of slots. Slots past their deadline are reclaimed: if a client disconnects, Workers stop its request without running
+ * any more of its code.
+ */
+export class Slots {
+  readonly #taken = new Set<Slot>();
+  readonly #count: number;
+  readonly #milliseconds: number;
+  constructor({ concurrency, milliseconds }: { readonly concurrency: number; readonly milliseconds: number }) {
+    this.#count = concurrency;
+    this.#milliseconds = milliseconds;
+  }
+
+  /** @throws Problem 503 if all slots are taken */
+  requireFree(): void {
+    const now = Date.now();
+    for (const slot of this.#taken) if (now > slot.deadline) slot.release();
+    if (this.#taken.size >= this.#count)
+      throw unavailable(`The limit of ${this.#count} requests at once is reached. Try again later.`);
+  }
+
+  /** @throws Problem 503 if all slots are taken */
+  take(): Slot {
+    this.requireFree();
+    // Loading and computing may each take the whole time.
+    const slot = new Slot(Date.now() + 2 * this.#milliseconds, (own) => this.#taken.delete(own));
+    this.#taken.add(slot);
+    return slot;
+  }
+
+  /** Runs `work` in a slot. @throws Problem 503 if all slots are taken */
+  async run<T>(work: () => T | Promise<T>): Promise<T> {
+    const slot = this.take();
+    try {
+      return await work();
+    } finally {
+      slot.release();
+    }
+  }
+}

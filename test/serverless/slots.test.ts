@@ -1,0 +1,22 @@
+/** Slots: released once, together with what was allocated for the request. */
+import { expect, test, vi } from "vitest";
+import { Slots } from "../../src/serverless/core/slots.ts";
+
+test("slots: frees a request's resources once, on release, or at once if the slot has been reclaimed", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  const slots = new Slots({ concurrency: 1, milliseconds: 10 });
+  const late = slots.take();
+  expect(() => slots.take()).toThrow("The limit of 1 requests at once");
+  vi.setSystemTime(Date.now() + 21);
+  const slot = slots.take();
+  vi.useRealTimers();
+  expect([late.isReleased, slot.isReleased]).toEqual([true, false]);
+  const [first, second] = [vi.fn(), vi.fn()];
+  late.onRelease = first;
+  expect(first).toHaveBeenCalledOnce();
+  slot.onRelease = second;
+  expect(second).not.toHaveBeenCalled();
+  for (const own of [late, slot, slot]) own.release();
+  expect(first).toHaveBeenCalledOnce();
+  expect(second).toHaveBeenCalledOnce();
+});
