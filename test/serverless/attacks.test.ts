@@ -326,7 +326,7 @@ describe("limits follow from the input's shape", () => {
   test("brackets in strings do not count as nesting", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
     const { detail } = await problem(await post(handler, { inputs: ["[".repeat(1e5), '\\"[{'.repeat(1e4)] }), 422);
-    expect(detail).toBe('"inputs[0]" is not a number that float32 holds.');
+    expect(detail).toMatch(/^"inputs\[0\]" must be a number in float32's range, got "\[/);
   });
 });
 
