@@ -16,6 +16,7 @@ import { Trace } from "./trace.ts";
 /** Recordings kept for one function; the least recently used goes. */
 const MAX_TRACES = 8;
 
+/** Options of compile. */
 export interface CompileOptions {
   /** How errors, warnings and listings call the function. */
   readonly name?: string;

@@ -29,14 +29,17 @@ export const shapesOf = (step: Step): string =>
 
 /** One instruction of a program. */
 export interface ExplainedStep {
+  /** The op, or the names of a fused chain of ops. */
   readonly name: string;
   /** The ops that were fused into it; empty where it is one op. */
   readonly fused: readonly string[];
+  /** The shapes that go in and come out, as text. */
   readonly shapes: string;
   /** Bytes written. */
   readonly bytes: number;
   /** Where its outputs live. */
   readonly places: readonly string[];
+  /** Floating-point operations of one call. */
   readonly flops: number;
   /** Where the function calls it. */
   readonly site: string;
@@ -44,12 +47,15 @@ export interface ExplainedStep {
 
 /** What compiled.explain() returns. Printing it shows a table; its fields are for programs. */
 export class Explanation {
+  /** The instructions of one call, in order. */
   readonly steps: readonly ExplainedStep[];
+  /** Floating-point operations of one call, of all instructions. */
   readonly flops: number;
   /** Ops that were recorded, before passes. */
   readonly recorded: number;
   /** Bytes of the arena, and what its values would take without sharing. */
   readonly arenaBytes: number;
+  /** The memory that results would take if each had its own, in bytes. */
   readonly naiveBytes: number;
   private readonly title: string;
 
@@ -71,6 +77,7 @@ export class Explanation {
     this.flops = this.steps.reduce((total, { flops }) => total + flops, 0);
   }
 
+  /** A table of the instructions, for printing. */
   toString(): string {
     const rows = this.steps.map(({ name, shapes, bytes, places, flops, site }, i) => [
       String(i),

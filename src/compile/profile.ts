@@ -7,6 +7,7 @@ import { RangeError } from "../runtime/errors.ts";
 import { nameOf, shapesOf } from "./explain.ts";
 import type { Trace } from "./trace.ts";
 
+/** Options of a compiled function's profile. */
 export interface ProfileOptions {
   /** How often the function is called for it. Default 50. */
   readonly calls?: number;
@@ -14,7 +15,9 @@ export interface ProfileOptions {
 
 /** One instruction's part. */
 export interface ProfiledStep {
+  /** The op, or the names of a fused chain of ops, that was measured. */
   readonly name: string;
+  /** The shapes that the measured instruction reads and writes, as text. */
   readonly shapes: string;
   /** Median of the calls, in microseconds. */
   readonly microseconds: number;
@@ -93,6 +96,7 @@ export class Profile {
     });
   }
 
+  /** A table of the steps, the slowest first, for printing. */
   toString(): string {
     const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
     const rows = [...this.steps]

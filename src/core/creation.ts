@@ -13,6 +13,7 @@ import { fromElements, Tensor, type TypedArray } from "./tensor.ts";
 
 const OPTIONS = "{dtype:string requiresGrad:boolean}";
 
+/** Options of the functions that create tensors. */
 export interface TensorOptions {
   /** Element type. Default: by the values for `tensor`, else float32. */
   readonly dtype?: DType;
@@ -155,10 +156,18 @@ export function scalar(value: number): Scalar {
     set: (v: number) => made.copyFrom([v]),
   }) as Scalar;
 }
+/**
+ * A tensor of `shape` filled with 0.
+ * @throws ShapeError, DTypeError
+ */
 export function zeros(shape: Shape, options?: TensorOptions): Tensor {
   check("zeros", arguments, `shape:any ${OPTIONS}`);
   return filled("zeros", shape, 0, options);
 }
+/**
+ * A tensor of `shape` filled with 1.
+ * @throws ShapeError, DTypeError
+ */
 export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
   return filled("ones", shape, 1, options);

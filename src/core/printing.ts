@@ -1,6 +1,7 @@
 /** Elements as nested arrays and as text. */
 import { type DType, type Shape, type Spec, show, sizeOf } from "../ops/definition/value.ts";
 
+/** What toArray returns: numbers or booleans, nested once for each dim. */
 export type NestedArray = number | boolean | NestedArray[];
 
 /** Elements beyond which the middle of long dimensions is left out, and how many are shown at either end. */

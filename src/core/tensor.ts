@@ -89,6 +89,7 @@ export function withGrad<T>(enabled: boolean, f: () => T): T {
 /** Elements as JavaScript holds them. */
 export type TypedArray = Float32Array | Int32Array | Uint8Array;
 
+/** Options of Tensor.backward. */
 export interface BackwardOptions {
   /** The gradient that arrives at the tensor; 1 by default, which needs a tensor of one element. */
   readonly gradient?: Tensor;
@@ -118,7 +119,9 @@ export interface Tensor extends Methods<Tensor> {
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: see above
 export class Tensor implements Value {
+  /** The size of each dim; [] for a single number. Read-only: reshape returns another shape. */
   readonly shape: Shape;
+  /** The element type: "float32", "int32", "bool" or "uint8". */
   readonly dtype: DType;
   /** Elements. */
   readonly size: number;

@@ -23,8 +23,16 @@ const GAIN = 0.1;
  */
 export async function warmUp(
   f: () => unknown,
-  options: { readonly milliseconds?: number } = {},
-): Promise<{ calls: number; first: number; fastest: number }> {
+  options: {
+    /** How long to call the function at most, in milliseconds. Default 500. */
+    readonly milliseconds?: number;
+  } = {},
+): Promise<{
+  /** How often the function was called. */
+  calls: number /** The time of the first call, in milliseconds. */;
+  first: number /** The time of the fastest call, in milliseconds. */;
+  fastest: number;
+}> {
   check("warmUp", arguments, "f:function {milliseconds:number}");
   const { milliseconds = 500 } = options;
   const end = performance.now() + milliseconds;

@@ -9,6 +9,7 @@ import { FormatError, quote } from "./errors.ts";
 import { inspectSafetensors } from "./safetensors.ts";
 import { type Progress, saveState, type Training } from "./state.ts";
 
+/** Options of saveFile. */
 export interface SaveOptions {
   /**
    * How many saves to keep: `path`, the one before it as `path.1`, and so on up to `path.(keep − 1)`. Saves beyond are removed: `path.1`,
@@ -18,6 +19,7 @@ export interface SaveOptions {
   readonly keep?: number;
 }
 
+/** Options of loadFile. */
 export interface LoadFileOptions {
   /** If `path` is damaged or missing, loads the newest intact save before it, with a warning. Default false: throws, and names it. */
   readonly fallback?: boolean;

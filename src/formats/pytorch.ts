@@ -16,6 +16,7 @@ import { sizeOf } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";
 
+/** Options of fromPyTorch. */
 export interface PyTorchOptions {
   /**
    * Linear layers that read a flattened image, by path, with its number of channels (1 changes nothing): PyTorch flattens channels first.

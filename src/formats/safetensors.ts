@@ -13,7 +13,9 @@ import { bytesIn } from "./write.ts";
 
 /** Tensors by name, and the file's metadata. */
 export interface Contents {
+  /** The tensors by name. */
   readonly tensors: Record<string, Tensor>;
+  /** The file's own texts by name. */
   readonly metadata: Record<string, string>;
 }
 
@@ -21,7 +23,9 @@ export interface Contents {
 export interface Entry {
   /** As the file names it: F32, I64, BF16 …, or a type that nabla does not read, such as U64 or F8_E4M3. */
   readonly dtype: Stored | (string & {});
+  /** The tensor's shape. */
   readonly shape: readonly number[];
+  /** The tensor's size in the file, in bytes. */
   readonly bytes: number;
   /**
    * Its elements as the tensor would hold them (float32, int32, uint8, bool): a view of the file if they lie aligned and need no
@@ -30,11 +34,13 @@ export interface Entry {
   elements(options?: Pick<ReadOptions, "overflow">): TypedArray;
 }
 
+/** Whether checksums are verified. */
 export interface VerifyOptions {
   /** Compares the file with its checksum, if it has one. Default true; false reads damaged files. */
   readonly verify?: boolean;
 }
 
+/** Options of reading safetensors. */
 export interface ReadOptions extends VerifyOptions {
   /** Reads these tensors only. Default: all. */
   readonly names?: readonly string[];
@@ -80,7 +86,9 @@ export function inspectSafetensors(file: Uint8Array | ArrayBuffer, options: Veri
 }
 
 interface Inspected {
+  /** What the header says of each tensor, by name. */
   readonly entries: ReadonlyMap<string, Entry>;
+  /** The header's texts by name. */
   readonly metadata: Record<string, string>;
 }
 
@@ -220,6 +228,7 @@ class Arriving {
   }
 }
 
+/** Options of reading safetensors from a stream. */
 export interface StreamOptions extends ReadOptions {
   /** Bytes of the file at most. Default: what linear memory can hold, 4 GiB. */
   readonly maxBytes?: number;

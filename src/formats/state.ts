@@ -26,9 +26,11 @@ interface Scheduler {
 
 /** What a training consists of. */
 export interface Training {
+  /** The model that the state is loaded into. */
   readonly model?: Module;
   /** Any of nabla's: those of `nabla/gradients` too. */
   readonly optimizer?: Stateful<OptimizerState>;
+  /** The schedule that the state is loaded into. */
   readonly scheduler?: Scheduler;
   /** A moving average of the weights. */
   readonly average?: EMA;
@@ -42,6 +44,7 @@ export interface Progress {
   readonly extra?: unknown;
 }
 
+/** Options of loadState. */
 export interface LoadOptions extends VerifyOptions {
   /** Continues the random numbers where they were. Default true. */
   readonly random?: boolean;
@@ -202,7 +205,7 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 export function loadState(
   file: Uint8Array | ArrayBuffer,
   training: Training & LoadOptions,
-): { step: number; extra: unknown } {
+): { /** The step at which the state was saved. */ step: number /** What was saved as extra. */; extra: unknown } {
   check("loadState", arguments, `file:bytes {${PARTS} random:boolean verify:boolean ...}`);
   requireKind("loadState", "training", "object", training);
   const { model, optimizer, scheduler, average, random = true, verify = true } = training;

@@ -12,6 +12,7 @@ import { FormatError, quote } from "./errors.ts";
 import { hasLoneSurrogate, LENGTH_BYTES, MOST_HEADER_BYTES } from "./header.ts";
 import { storedAs } from "./stored.ts";
 
+/** Options of writing safetensors. */
 export interface WriteOptions {
   /**
    * Adds a checksum of the whole file to its metadata, which readers of nabla verify and others ignore. Default false; saveState always

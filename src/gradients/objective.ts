@@ -23,6 +23,7 @@ export class Objective {
   readonly offsets: readonly number[];
 
   constructor(
+    /** The tensors that make up θ, in this order. */
     readonly parameters: readonly Tensor[],
     /** What each is called. */
     readonly names: readonly string[],
@@ -84,7 +85,7 @@ export class Objective {
   }
 
   /** L(θ) and ∇L(θ), by one pass. Gradients that parameters hold stay as they are. */
-  valueAndGradient(theta?: Point): { value: number; gradient: Vector } {
+  valueAndGradient(theta?: Point): { /** L(θ). */ value: number /** ∇L(θ). */; gradient: Vector } {
     return this.at(theta, () =>
       tidy(() => {
         const y = withGrad(true, () => this.scalar());

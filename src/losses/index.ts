@@ -13,6 +13,7 @@ import { crossEntropyRows } from "../ops/reduce/rows.ts";
 import { check } from "../runtime/arguments.ts";
 import { DTypeError, quote, RangeError, requireFraction, requireRange, ShapeError } from "../runtime/errors.ts";
 
+/** What every loss takes: how its elements are combined. */
 export interface LossOptions {
   /** The mean over elements (default), their sum, or each. */
   readonly reduction?: "mean" | "sum" | "none";
@@ -56,7 +57,14 @@ export function l1(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor
 }
 
 /** ½d² where |d| ≤ δ, else δ(|d| − ½δ), d = x − t (Huber 1964). */
-export function huber(x: Tensor, target: Tensor, options: LossOptions & { delta?: number } = {}): Tensor {
+export function huber(
+  x: Tensor,
+  target: Tensor,
+  options: LossOptions & {
+    /** δ, where the loss turns from quadratic to linear; above 0. Default 1. */
+    delta?: number;
+  } = {},
+): Tensor {
   check("huber", arguments, "x:tensor target:tensor {reduction:string delta:number}");
   const { delta = 1, reduction } = options;
   return runInternal(() => {
@@ -70,7 +78,14 @@ export function huber(x: Tensor, target: Tensor, options: LossOptions & { delta?
 }
 
 /** ½d²/β where |d| ≤ β, else |d| − ½β, d = x − t; l1 where β = 0. */
-export function smoothL1(x: Tensor, target: Tensor, options: LossOptions & { beta?: number } = {}): Tensor {
+export function smoothL1(
+  x: Tensor,
+  target: Tensor,
+  options: LossOptions & {
+    /** β, where the loss turns from quadratic to linear; 0 makes it l1. Default 1. */
+    beta?: number;
+  } = {},
+): Tensor {
   check("smoothL1", arguments, "x:tensor target:tensor {reduction:string beta:number}");
   const { beta = 1, reduction } = options;
   return runInternal(() => {
@@ -176,7 +191,10 @@ export function bce(x: Tensor, target: Tensor, options: WeightedOptions = {}): T
 export function bceWithLogits(
   x: Tensor,
   target: Tensor,
-  options: WeightedOptions & { posWeight?: Tensor } = {},
+  options: WeightedOptions & {
+    /** The factor of each positive target's term; broadcasts to the logits. */
+    posWeight?: Tensor;
+  } = {},
 ): Tensor {
   check("bceWithLogits", arguments, "x:tensor target:tensor {weight:tensor posWeight:tensor reduction:string}");
   const { weight, posWeight, reduction } = options;
@@ -193,6 +211,7 @@ export function bceWithLogits(
   });
 }
 
+/** Options of losses over classes. */
 export interface ClassLossOptions extends LossOptions {
   /** A factor for each class: [classes]. Classes with a factor of 0 do not count, even if their logits are NaN or infinite. */
   readonly weight?: Tensor;
@@ -264,6 +283,7 @@ export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): 
   });
 }
 
+/** Options of crossEntropy. */
 export interface CrossEntropyOptions extends ClassLossOptions {
   /** How much of the target is spread evenly over all classes: 0 … 1. Default 0. */
   readonly labelSmoothing?: number;
@@ -326,7 +346,11 @@ export function klDiv(
   x: Tensor,
   target: Tensor,
   options: {
+    /** Whether the target holds logarithms of probabilities. Default false. */
     logTarget?: boolean;
+    /**
+     * How elements are combined; "batchMean" divides the sum by the batch, as the definition does. Default "mean".
+     */
     reduction?: LossOptions["reduction"] | "batchMean";
   } = {},
 ): Tensor {
@@ -345,7 +369,14 @@ export function klDiv(
 }
 
 /** max(0, margin − t·x) for targets ±1. */
-export function hinge(x: Tensor, target: Tensor, options: LossOptions & { margin?: number } = {}): Tensor {
+export function hinge(
+  x: Tensor,
+  target: Tensor,
+  options: LossOptions & {
+    /** How far from 0 a prediction must be to cost nothing. Default 1. */
+    margin?: number;
+  } = {},
+): Tensor {
   check("hinge", arguments, "x:tensor target:tensor {margin:number reduction:string}");
   const { margin = 1, reduction } = options;
   return runInternal(() => {
@@ -359,7 +390,10 @@ export function cosineEmbedding(
   a: Tensor,
   b: Tensor,
   target: Tensor,
-  options: LossOptions & { margin?: number } = {},
+  options: LossOptions & {
+    /** The cosine up to which a pair with target −1 costs nothing. Default 0. */
+    margin?: number;
+  } = {},
 ): Tensor {
   check("cosineEmbedding", arguments, "a:tensor b:tensor target:tensor {margin:number reduction:string}");
   const { margin = 0, reduction } = options;

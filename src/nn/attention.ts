@@ -48,8 +48,13 @@ export class RotaryEmbedding extends Module {
   private readonly interleaved: boolean;
 
   constructor(
+    /** The size of the last dim, an even number. */
     readonly dim: number,
-    options: { readonly base?: number; readonly interleaved?: boolean } = {},
+    options: {
+      /** The base of the frequencies base^(−2i/dim). Default 10000. */
+      readonly base?: number /** Rotate neighbours (0, 1), (2, 3), …; false rotates halves. Default true. */;
+      readonly interleaved?: boolean;
+    } = {},
   ) {
     super();
     check("RotaryEmbedding", arguments, "dim:number {base:number interleaved:boolean}");
@@ -79,8 +84,18 @@ export class RotaryEmbedding extends Module {
   }
   #kept: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
 
-  /** @param offset the place of the first step @param dim the dimension of the steps */
-  forward(x: Tensor, options: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+  /**
+   * Rotates the pairs of x by their step's angles. x: [..., steps, dim] → the same shape.
+   * @throws ShapeError
+   */
+  forward(
+    x: Tensor,
+    options: {
+      /** The position of the first step. Default 0. */
+      readonly offset?: number /** The dim of the steps. Default -2. */;
+      readonly dim?: number;
+    } = {},
+  ): Tensor {
     check(kindOf(this), arguments, PLACE);
     const { offset = 0, dim = -2 } = options;
     const rank = x.shape.length;
@@ -108,14 +123,24 @@ export class RotaryEmbedding extends Module {
  */
 export class SinusoidalEncoding extends Module {
   static override readonly kind: string = "SinusoidalEncoding";
-  constructor(readonly dim: number) {
+  constructor(/** The size of the last dim of what the encoding is added to. */ readonly dim: number) {
     super();
     check("SinusoidalEncoding", arguments, "dim:number");
     requireWhole("SinusoidalEncoding", { dim });
   }
 
-  /** @param offset the place of the first step @param dim the dimension of the steps: 0 for [steps, batch, dim] */
-  forward(x: Tensor, options: { readonly offset?: number; readonly dim?: number } = {}): Tensor {
+  /**
+   * Adds the sines and cosines of each step's position. x: [..., steps, dim] → the same shape.
+   * @throws ShapeError
+   */
+  forward(
+    x: Tensor,
+    options: {
+      /** The position of the first encoded step. Default 0. */
+      readonly offset?: number /** The dim along which positions count; 0 for [steps, batch, dim]. Default -2. */;
+      readonly dim?: number;
+    } = {},
+  ): Tensor {
     check(kindOf(this), arguments, PLACE);
     const { offset = 0, dim = -2 } = options;
     const rank = x.shape.length;
@@ -186,6 +211,7 @@ export class KeyValueCache {
   }
 }
 
+/** Options of MultiheadAttention. */
 export interface MultiheadAttentionOptions {
   /** Part of the weights dropped in training. Default 0. */
   readonly dropout?: number;
@@ -229,15 +255,21 @@ const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? ma
  */
 export class MultiheadAttention extends Module {
   static override readonly kind: string = "MultiheadAttention";
+  /** The weights of query, key and value, [3·embedDim, embedDim]. */
   readonly inProjWeight: Tensor;
+  /** The biases of query, key and value, [3·embedDim]; null without bias. */
   readonly inProjBias: Tensor | null;
+  /** The layer that mixes the heads' results. */
   readonly outProj: Linear;
+  /** The rotation of queries and keys by their position; null for none. */
   readonly rotary: RotaryEmbedding | null;
   private readonly dropout: number;
   private readonly batchFirst: boolean;
 
   constructor(
+    /** The width of queries and results. */
     readonly embedDim: number,
+    /** The number of heads, a divisor of embedDim. */
     readonly numHeads: number,
     options: MultiheadAttentionOptions = {},
   ) {
@@ -267,6 +299,12 @@ export class MultiheadAttention extends Module {
     this.batchFirst = batchFirst;
   }
 
+  /**
+   * Attends from each query to the keys. query: [queries, batch, embedDim] (batchFirst: [batch, queries, …]), key,
+   * value: [keys, batch, embedDim], by default the query → [output, weights]: output has the query's shape; weights
+   * is null unless needWeights.
+   * @throws ShapeError, DTypeError
+   */
   forward(
     query: Tensor,
     key: Tensor = query,

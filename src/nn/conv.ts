@@ -39,8 +39,11 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
   readonly options: O;
 
   constructor(
+    /** Channels of the input, its last dim. */
     readonly inChannels: number,
+    /** Channels of the result: the number of kernels. */
     readonly outChannels: number,
+    /** The kernel's sizes, [height, width], or [length]. */
     readonly kernelSize: readonly number[],
     given: O & WithBias,
     transposed: boolean,
@@ -89,6 +92,10 @@ export class Conv2d extends Convolution<Conv2dOptions> {
     check("Conv2d", arguments, `${CHANNELS} kernelSize:number|numbers {bias:boolean ${CONV2D_OPTIONS}}`);
     super(inChannels, outChannels, sizes2d(kernelSize), options, false, 2);
   }
+  /**
+   * x: [batch, height, width, inChannels] → [batch, outHeight, outWidth, outChannels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.conv2d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }
@@ -101,6 +108,10 @@ export class Conv1d extends Convolution<Conv1dOptions> {
     check("Conv1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${CONV1D_OPTIONS}}`);
     super(inChannels, outChannels, [kernelSize], options, false, 1);
   }
+  /**
+   * x: [batch, length, inChannels] → [batch, outLength, outChannels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.conv1d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }
@@ -122,6 +133,10 @@ export class ConvTranspose2d extends Convolution<ConvTranspose2dOptions> {
     );
     super(inChannels, outChannels, sizes2d(kernelSize), options, true, 2);
   }
+  /**
+   * x: [batch, height, width, inChannels] → [batch, outHeight, outWidth, outChannels], larger by the stride.
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.convTranspose2d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }
@@ -139,6 +154,10 @@ export class ConvTranspose1d extends Convolution<ConvTranspose1dOptions> {
     check("ConvTranspose1d", arguments, `${CHANNELS} kernelSize:number {bias:boolean ${CONV_TRANSPOSE1D_OPTIONS}}`);
     super(inChannels, outChannels, [kernelSize], options, true, 1);
   }
+  /**
+   * x: [batch, length, inChannels] → [batch, outLength, outChannels], longer by the stride.
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.convTranspose1d(inputOf(this, x, arguments), this.weight, this.bias, this.options);
   }

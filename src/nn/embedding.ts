@@ -14,14 +14,20 @@ import { inputOf, Module, parameter } from "./module.ts";
  */
 export class Embedding extends Module {
   static override readonly kind: string = "Embedding";
+  /** The table of vectors, [numEmbeddings, embeddingDim]. */
   readonly weight: Tensor;
   /** The row that is not learnt; null where all are. */
   readonly paddingIdx: number | null;
 
   constructor(
+    /** The number of vectors. */
     readonly numEmbeddings: number,
+    /** The size of each vector. */
     readonly embeddingDim: number,
-    options: { readonly paddingIdx?: number } = {},
+    options: {
+      /** The row that is 0 and is not trained; a negative number counts from the end. Default: none. */
+      readonly paddingIdx?: number;
+    } = {},
   ) {
     super();
     check("Embedding", arguments, "numEmbeddings:number embeddingDim:number {paddingIdx:number}");
@@ -35,6 +41,10 @@ export class Embedding extends Module {
     if (padding !== null) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
     this.weight = parameter(weight, this);
   }
+  /**
+   * Looks up vectors. index: any shape, int32 → [...index.shape, embeddingDim].
+   * @throws RangeError for an index outside the table
+   */
   forward(index: Tensor): Tensor {
     const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);
     if (this.paddingIdx === null) return y;

@@ -22,10 +22,18 @@ export function constant(x: Tensor, value: number): Tensor {
   check("constant", arguments, "x:tensor value:number");
   return withGrad(false, () => x.copyFrom(new Float32Array(x.size).fill(value)));
 }
+/**
+ * Fills x with 0, in place. x: any shape.
+ * @returns x
+ */
 export function zeros(x: Tensor): Tensor {
   check("zeros", arguments, "x:tensor");
   return constant(x, 0);
 }
+/**
+ * Fills x with 1, in place. x: any shape.
+ * @returns x
+ */
 export function ones(x: Tensor): Tensor {
   check("ones", arguments, "x:tensor");
   return constant(x, 1);
@@ -35,6 +43,11 @@ export function uniform(x: Tensor, low = 0, high = 1): Tensor {
   check("uniform", arguments, "x:tensor low?:number high?:number");
   return write(x, () => randomUniform(x.shape, low, high));
 }
+/**
+ * Fills x, of any shape, with normal numbers of the given mean and standard deviation, in place.
+ * @returns x
+ * @throws RangeError if std is negative
+ */
 export function normal(x: Tensor, mean = 0, std = 1): Tensor {
   check("normal", arguments, "x:tensor mean?:number std?:number");
   return write(x, () => randomNormal(x.shape, mean, std));
@@ -45,7 +58,11 @@ export function normal(x: Tensor, mean = 0, std = 1): Tensor {
  * that of one group. A transposed convolution has [in, …kernel, out], and PyTorch takes its fans the same way.
  * @throws ShapeError below two dimensions
  */
-export function fans(x: Tensor): { fanIn: number; fanOut: number } {
+export function fans(x: Tensor): {
+  /** Inputs that each output reads. */
+  fanIn: number /** Outputs that each input reaches. */;
+  fanOut: number;
+} {
   check("fans", arguments, "x:tensor");
   if (x.shape.length < 2)
     throw new ShapeError(
@@ -55,6 +72,7 @@ export function fans(x: Tensor): { fanIn: number; fanOut: number } {
   return { fanIn: x.shape.at(-1)! * kernel, fanOut: x.shape[0]! * kernel };
 }
 
+/** The activations whose gain calculateGain knows. */
 export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
 
 const NONLINEARITIES = ["linear", "sigmoid", "tanh", "relu", "leakyRelu", "selu"];
@@ -74,6 +92,7 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   return gains[nonlinearity];
 }
 
+/** Options of the Xavier and orthogonal initializations. */
 export interface GainOptions {
   /** What the values are multiplied by. Default 1. */
   gain?: number;
@@ -96,11 +115,13 @@ export function xavierNormal(x: Tensor, options: GainOptions = {}): Tensor {
   return normal(x, 0, gain * Math.sqrt(2 / (fanIn + fanOut)));
 }
 
+/** Options of the Kaiming initializations. */
 export interface KaimingOptions {
   /** leakyRelu's slope. Default 0. */
   a?: number;
   /** Which variance to keep: of activations (fanIn, the default) or of gradients. */
   mode?: "fanIn" | "fanOut";
+  /** The activation that follows, which sets the gain. Default "leakyRelu". */
   nonlinearity?: Nonlinearity;
 }
 
@@ -129,7 +150,16 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
  * Normal, cut off outside [a, b]: Φ⁻¹ of numbers drawn uniformly between Φ((a − mean)/std) and Φ((b − mean)/std).
  * @throws RangeError if the interval is empty
  */
-export function truncNormal(x: Tensor, options: { mean?: number; std?: number; a?: number; b?: number } = {}): Tensor {
+export function truncNormal(
+  x: Tensor,
+  options: {
+    /** The mean before truncation. Default 0. */
+    mean?: number /** The standard deviation before truncation. Default 1. */;
+    std?: number /** The smallest value. Default -2. */;
+    a?: number /** The largest value. Default 2. */;
+    b?: number;
+  } = {},
+): Tensor {
   check("truncNormal", arguments, "x:tensor {mean:number std:number a:number b:number}");
   const { mean = 0, std = 1, a = -2, b = 2 } = options;
   if (!(a < b && std > 0 && Number.isFinite(std))) {

@@ -96,6 +96,7 @@ export abstract class Module {
   #training = true;
   #setDuring: object | null = null;
 
+  /** Computes the module's result. Pointwise modules take any shape and return the same shape; others say theirs. */
   // biome-ignore lint/suspicious/noExplicitAny: what a module takes is its own affair
   abstract forward(...inputs: any[]): any;
 
@@ -153,6 +154,7 @@ export abstract class Module {
     markListed(all.map(([, value]) => value));
     yield* all;
   }
+  /** The trainable tensors of this module and of the modules in it, each once: what optimizers take. */
   parameters(): Tensor[] {
     return Array.from(this.namedParameters(), ([, value]) => value);
   }
@@ -161,6 +163,9 @@ export abstract class Module {
   *namedBuffers(): Generator<[string, Tensor]> {
     yield* this.distinct(false);
   }
+  /**
+   * The tensors of this module and of the modules in it that are saved but not trained, such as running statistics.
+   */
   buffers(): Tensor[] {
     return Array.from(this.namedBuffers(), ([, value]) => value);
   }
@@ -211,7 +216,17 @@ export abstract class Module {
    * @param strict whether missing and unexpected names are errors (default) or only reported
    * @throws ShapeError listing every entry that does not fit
    */
-  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): { missing: string[]; unexpected: string[] } {
+  loadStateDict(
+    state: StateDict,
+    options: {
+      /** Throw if names are missing or unexpected, instead of returning them. Default true. */
+      strict?: boolean;
+    } = {},
+  ): {
+    /** Names of the module that the state does not have. */
+    missing: string[] /** Names of the state that the module does not have. */;
+    unexpected: string[];
+  } {
     check("loadStateDict", arguments, "state:object {strict:boolean}");
     const { strict = true } = options;
     const remedy = " Pass { strict: false } to load what fits by name.";
@@ -295,6 +310,7 @@ function insideOf(value: object): Iterable<[unknown, unknown]> {
 /** Modules one after the other. Their names are their places: `0.weight`. */
 export class Sequential extends Module {
   static override readonly kind: string = "Sequential";
+  /** The modules, in the order in which they run. */
   readonly layers: readonly Module[];
 
   constructor(...layers: Module[]) {
@@ -306,6 +322,7 @@ export class Sequential extends Module {
     Object.defineProperty(this, "layers", { enumerable: false });
   }
 
+  /** Passes x through the layers in order: each takes what the one before returned. */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const last = this.layers.length - 1;

@@ -12,6 +12,7 @@ import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
+/** Options of the normalizing layers. */
 export interface NormOptions {
   /** Added to the variance. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
   readonly eps?: number;
@@ -25,14 +26,22 @@ function requireSizes(name: string, sizes: readonly number[]): void {
 /** (x − μ)/√(σ² + ε)·weight + bias over the last dimensions (Ba et al. 2016). Starts with weight 1 and bias 0. */
 export class LayerNorm extends Module {
   static override readonly kind: string = "LayerNorm";
+  /** The sizes of the last dims, which are normalized together. */
   readonly normalizedShape: Shape;
+  /** What normalized values are multiplied by, of normalizedShape; null without it. */
   readonly weight: Tensor | null;
+  /** What is added after that, of normalizedShape; null without it. */
   readonly bias: Tensor | null;
+  /** ε, as it was given. */
   readonly options: NormOptions;
 
   constructor(
     normalizedShape: number | Shape,
-    given: NormOptions & { readonly elementwiseAffine?: boolean; readonly bias?: boolean } = {},
+    given: NormOptions & {
+      /** Train a weight and a bias. Default true. */
+      readonly elementwiseAffine?: boolean /** Train a bias beside the weight. Default true. */;
+      readonly bias?: boolean;
+    } = {},
   ) {
     super();
     check("LayerNorm", arguments, "normalizedShape:number|numbers {eps:number elementwiseAffine:boolean bias:boolean}");
@@ -43,6 +52,10 @@ export class LayerNorm extends Module {
     this.bias = elementwiseAffine && bias ? parameter(zeros(this.normalizedShape), this) : null;
     this.options = options;
   }
+  /**
+   * (x − μ)/√(σ² + ε)·weight + bias over the last dims. x: [..., ...normalizedShape] → the same shape.
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.layerNorm(inputOf(this, x, arguments), this.normalizedShape, this.weight, this.bias, this.options);
   }
@@ -54,11 +67,17 @@ export class LayerNorm extends Module {
 /** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019). Starts with weight 1. */
 export class RMSNorm extends Module {
   static override readonly kind: string = "RMSNorm";
+  /** The sizes of the last dims, whose root mean square is taken together. */
   readonly normalizedShape: Shape;
+  /** What x/rms(x) is multiplied by, of normalizedShape; null without it. */
   readonly weight: Tensor | null;
+  /** The ε under the root, as it was given. */
   readonly options: NormOptions;
 
-  constructor(normalizedShape: number | Shape, given: NormOptions & { readonly elementwiseAffine?: boolean } = {}) {
+  constructor(
+    normalizedShape: number | Shape,
+    given: NormOptions & { /** Train a weight. Default true. */ readonly elementwiseAffine?: boolean } = {},
+  ) {
     super();
     check("RMSNorm", arguments, "normalizedShape:number|numbers {eps:number elementwiseAffine:boolean}");
     const { elementwiseAffine = true, ...options } = given;
@@ -67,6 +86,10 @@ export class RMSNorm extends Module {
     this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape), this) : null;
     this.options = options;
   }
+  /**
+   * x/√(mean(x²) + ε)·weight over the last dims. x: [..., ...normalizedShape] → the same shape.
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.rmsNorm(inputOf(this, x, arguments), this.normalizedShape, this.weight, this.options);
   }
@@ -75,6 +98,7 @@ export class RMSNorm extends Module {
   }
 }
 
+/** Options of BatchNorm. */
 export interface BatchNormOptions extends NormOptions {
   /** How much of a batch's statistics the running ones take over; null: all batches count alike. Default 0.1. */
   readonly momentum?: number | null;
@@ -91,16 +115,22 @@ export interface BatchNormOptions extends NormOptions {
  */
 export class BatchNorm extends Module {
   static override readonly kind: string = "BatchNorm";
+  /** The scale of each channel, [numFeatures]; null if affine is false. */
   readonly weight: Tensor | null;
+  /** The shift of each channel, [numFeatures]; null if affine is false. */
   readonly bias: Tensor | null;
+  /** The running mean of each channel, used in evaluation; null if it is not tracked. */
   readonly runningMean: Tensor | null;
+  /** The running variance of each channel, used in evaluation; null if it is not tracked. */
   readonly runningVar: Tensor | null;
   /** float32 [] */
   readonly numBatchesTracked: Tensor | null;
   private readonly momentum: number | null;
+  /** The ε beside the variance, as it was given. */
   readonly options: NormOptions;
 
   constructor(
+    /** The number of channels, the last dim of the input. */
     readonly numFeatures: number,
     given: BatchNormOptions = {},
   ) {
@@ -123,6 +153,11 @@ export class BatchNorm extends Module {
   /** How many dimensions inputs may have. */
   protected readonly ranks: readonly number[] = [];
 
+  /**
+   * Normalizes each channel: by the batch's statistics in training, by the running ones in evaluation. x: [batch,
+   * ..., numFeatures] → the same shape.
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;
@@ -189,14 +224,22 @@ export class BatchNorm2d extends BatchNorm {
 /** Normalization of each image along its pixels and a group's channels (Wu and He 2018): [batch, …, channels]. */
 export class GroupNorm extends Module {
   static override readonly kind: string = "GroupNorm";
+  /** The scale of each channel after the groups are normalized, [numChannels]; null if affine is false. */
   readonly weight: Tensor | null;
+  /** The shift of each channel after the groups are normalized, [numChannels]; null if affine is false. */
   readonly bias: Tensor | null;
+  /** The ε beside each group's variance, as it was given. */
   readonly options: NormOptions;
 
   constructor(
+    /** The number of groups, a divisor of numChannels. */
     readonly numGroups: number,
+    /** The number of channels that the groups share, the last dim of the input. */
     readonly numChannels: number,
-    given: NormOptions & { readonly affine?: boolean } = {},
+    given: NormOptions & {
+      /** Train a scale and a shift for each channel. Default true. */
+      readonly affine?: boolean;
+    } = {},
   ) {
     super();
     check("GroupNorm", arguments, "numGroups:number numChannels:number {eps:number affine:boolean}");
@@ -208,6 +251,10 @@ export class GroupNorm extends Module {
     this.bias = affine ? parameter(zeros([numChannels]), this) : null;
     this.options = options;
   }
+  /**
+   * Normalizes each image over its pixels and a group's channels. x: [batch, ..., numChannels] → the same shape.
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.groupNorm(inputOf(this, x, arguments), this.numGroups, this.weight, this.bias, this.options);
   }

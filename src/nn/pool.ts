@@ -10,7 +10,9 @@ import { inputOf, Module } from "./module.ts";
 export class MaxPool2d extends Module {
   static override readonly kind: string = "MaxPool2d";
   constructor(
+    /** The size of the windows whose largest value is taken. */
     readonly kernelSize: Size2d,
+    /** Stride, padding, dilation and ceilMode, as they were given. */
     readonly options: MaxPool2dOptions = {},
   ) {
     super();
@@ -20,6 +22,10 @@ export class MaxPool2d extends Module {
       "kernelSize:number|pair {stride:number|pair padding:number|pair dilation:number|pair ceilMode:boolean}",
     );
   }
+  /**
+   * The largest value of each window. x: [batch, height, width, channels] → [batch, outHeight, outWidth, channels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.maxPool2d(inputOf(this, x, arguments), this.kernelSize, this.options);
   }
@@ -29,7 +35,9 @@ export class MaxPool2d extends Module {
 export class AvgPool2d extends Module {
   static override readonly kind: string = "AvgPool2d";
   constructor(
+    /** The size of the windows whose mean is taken. */
     readonly kernelSize: Size2d,
+    /** Stride, padding and countIncludePad, as they were given. */
     readonly options: AvgPool2dOptions = {},
   ) {
     super();
@@ -39,6 +47,10 @@ export class AvgPool2d extends Module {
       "kernelSize:number|pair {stride:number|pair padding:number|pair countIncludePad:boolean}",
     );
   }
+  /**
+   * The mean of each window. x: [batch, height, width, channels] → [batch, outHeight, outWidth, channels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.avgPool2d(inputOf(this, x, arguments), this.kernelSize, this.options);
   }
@@ -60,12 +72,17 @@ function alongWidth(options: object): object {
 export class MaxPool1d extends Module {
   static override readonly kind: string = "MaxPool1d";
   constructor(
+    /** The length of the windows whose largest value is taken. */
     readonly kernelSize: number,
     private readonly options: Along<MaxPool2dOptions> = {},
   ) {
     super();
     check("MaxPool1d", arguments, "kernelSize:number {stride:number padding:number dilation:number ceilMode:boolean}");
   }
+  /**
+   * The largest value of each window. x: [batch, length, channels] → [batch, outLength, channels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops
       .maxPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options))
@@ -77,12 +94,17 @@ export class MaxPool1d extends Module {
 export class AvgPool1d extends Module {
   static override readonly kind: string = "AvgPool1d";
   constructor(
+    /** The length of the windows whose mean is taken. */
     readonly kernelSize: number,
     private readonly options: Along<AvgPool2dOptions> = {},
   ) {
     super();
     check("AvgPool1d", arguments, "kernelSize:number {stride:number padding:number countIncludePad:boolean}");
   }
+  /**
+   * The mean of each window. x: [batch, length, channels] → [batch, outLength, channels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops
       .avgPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options))
@@ -93,6 +115,10 @@ export class AvgPool1d extends Module {
 /** The mean of all pixels: [batch, height, width, channels] → [batch, channels]. */
 export class GlobalAvgPool2d extends Module {
   static override readonly kind: string = "GlobalAvgPool2d";
+  /**
+   * The mean of all pixels of each channel. x: [batch, height, width, channels] → [batch, channels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return ops.globalAvgPool2d(inputOf(this, x, arguments));
   }

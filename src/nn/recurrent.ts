@@ -11,6 +11,7 @@ import * as init from "./init.ts";
 import { Dropout } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
 
+/** Options of RNN, LSTM and GRU. */
 export interface RecurrentOptions {
   /** Layers on top of each other. Default 1. */
   readonly numLayers?: number;
@@ -26,6 +27,10 @@ export interface RecurrentOptions {
 
 /** How many steps of each sequence count: int32 [batch], or a list. */
 export interface ForwardOptions {
+  /**
+   * How many steps of each sequence count, [batch]: an int32 tensor or numbers. Later outputs are 0. Default: all
+   * steps.
+   */
   readonly lengths?: Tensor | readonly number[];
 }
 
@@ -74,14 +79,19 @@ function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[
 /** What RNN, LSTM and GRU share: layers, directions, states, dropout. */
 abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
+  /** The number of layers, each of which reads the one before. */
   readonly numLayers: number;
+  /** Whether a second network reads each sequence from its end. */
   readonly bidirectional: boolean;
+  /** Whether x and the output are [batch, steps, …] instead of [steps, batch, …]. */
   readonly batchFirst: boolean;
   private readonly between: Dropout;
 
   constructor(
     private readonly kind: Kind,
+    /** The size of each step's input. */
     readonly inputSize: number,
+    /** The size of the state. */
     readonly hiddenSize: number,
     { numLayers = 1, bias = true, batchFirst = false, dropout = 0, bidirectional = false }: RecurrentOptions = {},
   ) {
@@ -184,7 +194,10 @@ export class RNN extends Recurrent {
   constructor(
     inputSize: number,
     hiddenSize: number,
-    given: RecurrentOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
+    given: RecurrentOptions & {
+      /** The state's activation. Default "tanh". */
+      readonly nonlinearity?: "tanh" | "relu";
+    } = {},
   ) {
     check("RNN", arguments, `${SIZES} {${OPTIONS} nonlinearity:string}`);
     const { nonlinearity = "tanh", ...options } = given;
@@ -192,6 +205,11 @@ export class RNN extends Recurrent {
     requireNonlinearity("RNN", nonlinearity);
     this.nonlinearity = nonlinearity;
   }
+  /**
+   * Runs the sequence. x: [steps, batch, inputSize], h0: [layers·directions, batch, hiddenSize], by default 0 →
+   * [output, hn]: output [steps, batch, directions·hiddenSize], hn like h0.
+   * @throws ShapeError
+   */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): Last {
@@ -215,6 +233,11 @@ export class LSTM extends Recurrent {
     check("LSTM", arguments, `${SIZES} {${OPTIONS}}`);
     super("lstm", inputSize, hiddenSize, options);
   }
+  /**
+   * Runs the sequence. x: [steps, batch, inputSize], state: [h0, c0], each [layers·directions, batch, hiddenSize],
+   * by default 0 → [output, [hn, cn]]: output [steps, batch, directions·hiddenSize].
+   * @throws ShapeError
+   */
   forward(
     ...inputs: [x: Tensor, state?: States | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): [output: Tensor, state: [hn: Tensor, cn: Tensor]] {
@@ -231,6 +254,11 @@ export class GRU extends Recurrent {
     check("GRU", arguments, `${SIZES} {${OPTIONS}}`);
     super("gru", inputSize, hiddenSize, options);
   }
+  /**
+   * Runs the sequence through gated units. x: [steps, batch, inputSize], h0: [layers·directions, batch, hiddenSize],
+   * by default 0 → [output, hn]: output [steps, batch, directions·hiddenSize].
+   * @throws ShapeError
+   */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): Last {
@@ -244,7 +272,9 @@ export class GRU extends Recurrent {
 abstract class RecurrentCell extends Module {
   constructor(
     kind: Kind,
+    /** The size of the input of one step. */
     readonly inputSize: number,
+    /** The size of the cell's state. */
     readonly hiddenSize: number,
     { bias = true }: { readonly bias?: boolean } = {},
   ) {
@@ -269,12 +299,20 @@ export class RNNCell extends RecurrentCell {
   constructor(
     inputSize: number,
     hiddenSize: number,
-    private readonly options: { readonly bias?: boolean; readonly nonlinearity?: "tanh" | "relu" } = {},
+    private readonly options: {
+      /** Add trainable biases. Default true. */
+      readonly bias?: boolean /** The activation of the new state. Default "tanh". */;
+      readonly nonlinearity?: "tanh" | "relu";
+    } = {},
   ) {
     super("rnn", inputSize, hiddenSize, options);
     check("RNNCell", arguments, `${SIZES} {bias:boolean nonlinearity:string}`);
     requireNonlinearity("RNNCell", options.nonlinearity ?? "tanh");
   }
+  /**
+   * One step. x: [batch, inputSize], h: [batch, hiddenSize], by default 0 → the next h.
+   * @throws ShapeError
+   */
   forward(x: Tensor, h?: Tensor): Tensor {
     check(kindOf(this), arguments, "x:tensor h?:tensor");
     const { nonlinearity = "tanh" } = this.options;
@@ -285,10 +323,18 @@ export class RNNCell extends RecurrentCell {
 /** One step of an LSTM: x [batch, inputSize], [h, c] [batch, hiddenSize] each → [h, c]. */
 export class LSTMCell extends RecurrentCell {
   static override readonly kind: string = "LSTMCell";
-  constructor(inputSize: number, hiddenSize: number, options: { readonly bias?: boolean } = {}) {
+  constructor(
+    inputSize: number,
+    hiddenSize: number,
+    options: { /** Add trainable biases to the four gates. Default true. */ readonly bias?: boolean } = {},
+  ) {
     check("LSTMCell", arguments, `${SIZES} {bias:boolean}`);
     super("lstm", inputSize, hiddenSize, options);
   }
+  /**
+   * One step. x: [batch, inputSize], state: [h, c], each [batch, hiddenSize], by default 0 → the next [h, c].
+   * @throws ShapeError
+   */
   forward(x: Tensor, state?: readonly [h: Tensor, c: Tensor]): [h: Tensor, c: Tensor] {
     check(kindOf(this), arguments, "x:tensor state?:tensors");
     const [h = null, c = null] = state ?? [];
@@ -300,10 +346,18 @@ export class LSTMCell extends RecurrentCell {
 /** One step of a GRU: x [batch, inputSize], h [batch, hiddenSize] → h. */
 export class GRUCell extends RecurrentCell {
   static override readonly kind: string = "GRUCell";
-  constructor(inputSize: number, hiddenSize: number, options: { readonly bias?: boolean } = {}) {
+  constructor(
+    inputSize: number,
+    hiddenSize: number,
+    options: { /** Add trainable biases to the three gates. Default true. */ readonly bias?: boolean } = {},
+  ) {
     check("GRUCell", arguments, `${SIZES} {bias:boolean}`);
     super("gru", inputSize, hiddenSize, options);
   }
+  /**
+   * One step of gated units. x: [batch, inputSize], h: [batch, hiddenSize], by default 0 → the next h.
+   * @throws ShapeError
+   */
   forward(x: Tensor, h?: Tensor): Tensor {
     check(kindOf(this), arguments, "x:tensor h?:tensor");
     return ops.gru(this.step(x), h ?? null, weightsOf(this, ""))[1]!;

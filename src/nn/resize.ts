@@ -9,6 +9,7 @@ import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { requireChoice } from "../runtime/names.ts";
 import { inputOf, Module } from "./module.ts";
 
+/** Options of interpolate and Upsample. */
 export interface InterpolateOptions {
   /** Height and width of the result; this or scaleFactor. */
   readonly size?: Size2d;
@@ -101,6 +102,10 @@ export class Upsample extends Module {
     super();
     check("Upsample", arguments, INTERPOLATE);
   }
+  /**
+   * Resizes images. x: [batch, height, width, channels] → [batch, outHeight, outWidth, channels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     return resized("Upsample", inputOf(this, x, arguments), this.options);
   }
@@ -116,6 +121,11 @@ export class AdaptiveAvgPool2d extends Module {
     this.outputSize = both(outputSize);
     requireSize("AdaptiveAvgPool2d", this.outputSize);
   }
+  /**
+   * The means of as many windows as the output has pixels. x: [batch, height, width, channels] → [batch, outHeight,
+   * outWidth, channels].
+   * @throws ShapeError
+   */
   forward(x: Tensor): Tensor {
     requireImages("AdaptiveAvgPool2d", inputOf(this, x, arguments));
     return this.outputSize.reduce((y, parts, i) => means(y, i + 1, parts), x);

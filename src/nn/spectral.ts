@@ -32,8 +32,14 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   private readonly dim: number;
 
   constructor(
+    /** The layer whose weight is divided by its spectral norm. */
     readonly layer: L,
-    options: { readonly nPowerIterations?: number; readonly eps?: number; readonly dim?: number } = {},
+    options: {
+      /** Power iterations of each step in training. Default 1. */
+      readonly nPowerIterations?: number /** The smallest length that a vector is divided by. Default 1e-12. */;
+      readonly eps?: number /** The dim of the outputs in the weight. Default 0, or -1 for transposed convolutions. */;
+      readonly dim?: number;
+    } = {},
   ) {
     super();
     check("SpectralNorm", arguments, "layer:module {nPowerIterations:number eps:number dim:number}");
@@ -90,6 +96,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
     return this.layer.weight.div(sigma);
   }
 
+  /** Runs the layer with its weight divided by its largest singular value. Takes and returns what the layer does. */
   forward(...inputs: Parameters<L["forward"]>): ReturnType<L["forward"]> {
     if (this.training) this.iterate(this.iterations);
     const own = this.layer.weight;

@@ -14,6 +14,7 @@ import { type Module, nameOf } from "./module.ts";
 export interface SummaryRow {
   /** Its path in the model; "" is the model. */
   readonly name: string;
+  /** The layer's class. */
   readonly type: string;
   /** What it returns. */
   readonly outputs: readonly Shape[];
@@ -40,6 +41,7 @@ export class Summary {
     return this.rows.reduce((total, { flops }) => total + flops, 0);
   }
 
+  /** The table of layers, for printing. */
   toString(): string {
     const count = (n: number): string => (n ? n.toLocaleString("en") : "");
     const rows = this.rows.map(({ name, type, outputs, parameters, flops, bytes }) => [
@@ -71,7 +73,10 @@ export class Summary {
 export function summary(
   model: Module,
   inputShape: Shape | readonly Shape[],
-  options: { readonly dtype?: DType | readonly DType[] } = {},
+  options: {
+    /** The type of the inputs, or of each input. Default "float32". */
+    readonly dtype?: DType | readonly DType[];
+  } = {},
 ): Summary {
   check("summary", arguments, "model:module inputShape:array {dtype:any}");
   const { dtype = "float32" } = options;

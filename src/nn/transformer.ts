@@ -9,6 +9,7 @@ import { Dropout, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./norm.ts";
 
+/** Options of the Transformer's encoder and decoder layers. */
 export interface TransformerLayerOptions {
   /** Width between the two linear layers. Default 2048. */
   readonly dimFeedforward?: number;
@@ -28,6 +29,7 @@ export interface TransformerLayerOptions {
   readonly rotary?: RotaryEmbedding;
 }
 
+/** What an encoder's forward takes besides the source. */
 export interface EncoderOptions {
   /** [steps, steps] or [batch·heads, steps, steps]: true where attention is not allowed, or what is added to scores. */
   readonly mask?: Tensor;
@@ -39,11 +41,17 @@ export interface EncoderOptions {
   readonly cache?: KeyValueCache;
 }
 
+/** What a decoder's forward takes besides the target and the memory. */
 export interface DecoderOptions {
+  /** Which target steps each target step may see; broadcasts to [batch·heads, steps, steps]. */
   readonly tgtMask?: Tensor;
+  /** Which memory steps each target step may see; broadcasts to [batch·heads, steps, memory steps]. */
   readonly memoryMask?: Tensor;
+  /** Target steps that are padding, bool [batch, steps]. */
   readonly tgtKeyPaddingMask?: Tensor;
+  /** Memory steps that are padding, bool [batch, memory steps]. */
   readonly memoryKeyPaddingMask?: Tensor;
+  /** Each target step sees only itself and earlier steps. Default false. */
   readonly tgtIsCausal?: boolean;
   /** Keys and values of the target's earlier steps: see KeyValueCache. */
   readonly cache?: KeyValueCache;
@@ -66,8 +74,11 @@ function present<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K],
 
 /** What encoder and decoder layers share: the residual parts, each with its norm and dropout. */
 abstract class TransformerLayer extends Module {
+  /** Attention of the sequence to itself. */
   readonly selfAttn: MultiheadAttention;
+  /** The first feed-forward layer, dModel to dimFeedforward. */
   readonly linear1: Linear;
+  /** The second feed-forward layer, dimFeedforward to dModel. */
   readonly linear2: Linear;
   private readonly between: Dropout;
   private readonly behind: Dropout;
@@ -130,7 +141,9 @@ abstract class TransformerLayer extends Module {
  */
 export class TransformerEncoderLayer extends TransformerLayer {
   static override readonly kind: string = "TransformerEncoderLayer";
+  /** The norm around self-attention. */
   readonly norm1: LayerNorm;
+  /** The norm around the feed-forward layers. */
   readonly norm2: LayerNorm;
 
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
@@ -139,6 +152,11 @@ export class TransformerEncoderLayer extends TransformerLayer {
     this.norm1 = this.makeNorm();
     this.norm2 = this.makeNorm();
   }
+  /**
+   * Self-attention and feed-forward layers. src: [steps, batch, dModel] (batchFirst: [batch, steps, dModel]) → the
+   * same shape.
+   * @throws ShapeError
+   */
   forward(src: Tensor, options: EncoderOptions = {}): Tensor {
     check(kindOf(this), arguments, ENCODER);
     const { mask, srcKeyPaddingMask, isCausal, cache } = options;
@@ -154,9 +172,13 @@ export class TransformerEncoderLayer extends TransformerLayer {
  */
 export class TransformerDecoderLayer extends TransformerLayer {
   static override readonly kind: string = "TransformerDecoderLayer";
+  /** Attention from the target to the memory. */
   readonly multiheadAttn: MultiheadAttention;
+  /** The norm around the target's self-attention. */
   readonly norm1: LayerNorm;
+  /** The norm around attention to the memory. */
   readonly norm2: LayerNorm;
+  /** The norm around the decoder's feed-forward layers. */
   readonly norm3: LayerNorm;
 
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
@@ -167,6 +189,11 @@ export class TransformerDecoderLayer extends TransformerLayer {
     this.norm2 = this.makeNorm();
     this.norm3 = this.makeNorm();
   }
+  /**
+   * Self-attention, attention to the memory, feed-forward layers. tgt: [steps, batch, dModel], memory: [memory
+   * steps, batch, dModel] → tgt's shape.
+   * @throws ShapeError
+   */
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
     check(kindOf(this), arguments, DECODER);
     const { tgtMask, memoryMask, tgtKeyPaddingMask, memoryKeyPaddingMask, tgtIsCausal, cache } = options;
@@ -189,13 +216,19 @@ function requireLayers(name: string, layers: unknown): void {
 export class TransformerEncoder extends Module {
   static override readonly kind: string = "TransformerEncoder";
   constructor(
+    /** The encoder layers, in the order in which they run. */
     readonly layers: readonly TransformerEncoderLayer[],
+    /** The norm after the last encoder layer; null for none. */
     readonly norm: LayerNorm | null = null,
   ) {
     super();
     check("TransformerEncoder", arguments, "layers:any norm?:module|null");
     requireLayers("TransformerEncoder", layers);
   }
+  /**
+   * Passes src through the layers and the norm. src: [steps, batch, dModel] → the same shape.
+   * @throws ShapeError
+   */
   forward(src: Tensor, options: EncoderOptions = {}): Tensor {
     check(kindOf(this), arguments, ENCODER);
     const x = this.layers.reduce((y, layer) => layer.forward(y, options), src);
@@ -207,13 +240,20 @@ export class TransformerEncoder extends Module {
 export class TransformerDecoder extends Module {
   static override readonly kind: string = "TransformerDecoder";
   constructor(
+    /** The decoder layers, in the order in which they run. */
     readonly layers: readonly TransformerDecoderLayer[],
+    /** The norm after the last decoder layer; null for none. */
     readonly norm: LayerNorm | null = null,
   ) {
     super();
     check("TransformerDecoder", arguments, "layers:any norm?:module|null");
     requireLayers("TransformerDecoder", layers);
   }
+  /**
+   * Passes tgt through the layers and the norm; each layer attends to the memory. tgt: [steps, batch, dModel] → the
+   * same shape.
+   * @throws ShapeError
+   */
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
     check(kindOf(this), arguments, DECODER);
     const x = this.layers.reduce((y, layer) => layer.forward(y, memory, options), tgt);

@@ -21,12 +21,19 @@ import { requireKind } from "../runtime/kinds.ts";
  */
 export class EMA {
   static readonly kind: string = "EMA";
+  /** The tensors that are averaged. */
   readonly params: readonly Tensor[];
   /** In the parameters' order. */
   readonly averages: readonly Tensor[];
   private readonly decay: number;
 
-  constructor(params: Iterable<Tensor>, options: { readonly decay?: number } = {}) {
+  constructor(
+    params: Iterable<Tensor>,
+    options: {
+      /** How much of the average each update keeps, from 0 to 1. Default 0.999. */
+      readonly decay?: number;
+    } = {},
+  ) {
     check("EMA", arguments, "params:list {decay:number}");
     const { decay = 0.999 } = options;
     requireFraction("EMA", { decay });
@@ -36,6 +43,7 @@ export class EMA {
     this.averages = withGrad(false, () => tidy(() => this.params.map((p) => p.detach().clone().keep())));
   }
 
+  /** Moves each average towards its parameter: a ← decay·a + (1 − decay)·p. */
   update(): void {
     currentRecorder()?.hold?.([...this.params, ...this.averages]);
     const work = (): void =>
@@ -75,6 +83,7 @@ export class EMA {
     return fitted(this.stateDict(), state).copy;
   }
 
+  /** Frees the averages. Using them afterwards throws a DisposedError. */
   dispose(): void {
     for (const average of this.averages) average.dispose();
   }

@@ -25,7 +25,11 @@ const SMALL = 2 ** -100;
  * 2013). Returns the norm before clipping. `normType` may be Infinity.
  * @throws RangeError if maxNorm is negative or NaN
  */
-export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options: { normType?: number } = {}): Tensor {
+export function clipGradNorm(
+  params: Iterable<Tensor>,
+  maxNorm: number,
+  options: { /** p of the p-norm; Infinity clips by the largest element. Default 2. */ normType?: number } = {},
+): Tensor {
   check("clipGradNorm", arguments, "params:list maxNorm:number {normType:number}");
   const { normType = 2 } = options;
   requireRange("clipGradNorm", { maxNorm }, (v) => v >= 0, "at least 0");

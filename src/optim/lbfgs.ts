@@ -10,6 +10,7 @@ import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
 import { foreign, given, lossOf, type OptimizerState } from "./optimizer.ts";
 import { concatenated, dot, packed, savedOptions, unpacked } from "./vectors.ts";
 
+/** Options of LBFGS. */
 export interface LBFGSOptions {
   /** Default 1. */
   readonly lr?: number;
@@ -86,6 +87,7 @@ function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Floa
  */
 export class LBFGS {
   static readonly kind: string = "LBFGS";
+  /** The tensors that step moves. */
   readonly params: readonly Tensor[];
   private options: Required<LBFGSOptions>;
   /** What it has learnt from earlier steps. */

@@ -15,6 +15,7 @@ import {
   type StateRule,
 } from "./optimizer.ts";
 
+/** Options of Muon. */
 export interface MuonOptions extends CommonOptions {
   /** How much of the last direction is kept. Default 0.95. */
   momentum: number;

@@ -21,11 +21,13 @@ export interface CommonOptions {
 }
 
 /** Parameters with options of their own: those not given are the optimizer's. */
-export type GroupOptions<O> = Partial<O> & { params: Iterable<Tensor> };
+export type GroupOptions<O> = Partial<O> & { /** The tensors of the group. */ params: Iterable<Tensor> };
 
 /** Parameters that share options. All of them may be set at any time. */
 export class ParamGroup<O extends CommonOptions> {
+  /** The tensors that the group moves. */
   readonly params: readonly Tensor[];
+  /** The group's options; a change applies from the next step. */
   readonly options: O;
   /** float32 []: read by the update kernels, so that a new rate needs no new program. */
   readonly rate: Tensor;
@@ -53,6 +55,7 @@ export class ParamGroup<O extends CommonOptions> {
       Object.fromEntries(Object.keys(values).map((key) => [key, property(key)])),
     ) as O;
   }
+  /** The group's learning rate; schedules set it. */
   get lr(): number {
     return this.options.lr;
   }
@@ -111,6 +114,7 @@ export type State = Record<string, Tensor>;
 
 /** What stateDict returns. */
 export interface OptimizerState {
+  /** The options and state of each parameter group. */
   readonly groups: readonly object[];
   /** State by the parameter's place among all groups' parameters. */
   readonly state: readonly State[];
@@ -161,6 +165,7 @@ export function lossOf(name: string, value: unknown): Tensor {
 export abstract class Optimizer<O extends CommonOptions = CommonOptions, R extends StateRule = UpdateRule> {
   /** What it is, whatever a minifier makes of the class's name. */
   static readonly kind: string = "Optimizer";
+  /** The groups of parameters, each with its own options. */
   readonly paramGroups: ParamGroup<O>[] = [];
   private readonly state = new Map<Tensor, State>();
 

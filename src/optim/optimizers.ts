@@ -11,6 +11,7 @@ type Params<O> = Iterable<Tensor | GroupOptions<O>>;
 const notNegative = (name: string, options: Record<string, number>): void =>
   requireRange(name, options, (v) => v >= 0, "≥ 0");
 
+/** Options of SGD. */
 export interface SGDOptions extends CommonOptions {
   /** μ: how much of the last direction is kept. Default 0. */
   momentum: number;
@@ -57,6 +58,7 @@ export class SGD extends Optimizer<SGDOptions> {
   }
 }
 
+/** Options of Adam and AdamW. */
 export interface AdamOptions extends CommonOptions {
   /** How much of the running means of g and g² is kept. Default [0.9, 0.999]. */
   betas: readonly [number, number];
@@ -66,6 +68,7 @@ export interface AdamOptions extends CommonOptions {
   weightDecay: number;
   /** Divide by the largest mean of g² so far (Reddi et al. 2018). Default false. */
   amsgrad: boolean;
+  /** Ascend instead of descend. Default false. */
   maximize: boolean;
 }
 
@@ -119,6 +122,7 @@ export class AdamW extends Adam {
   }
 }
 
+/** Options of NAdam. */
 export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
   /** How fast the momentum grows to β₁. Default 4e-3. */
   momentumDecay: number;
@@ -155,11 +159,13 @@ export class NAdam extends Optimizer<NAdamOptions> {
   }
 }
 
+/** Options of Lion. */
 export interface LionOptions extends CommonOptions {
   /** How much of the momentum goes into the step, and how much of it is kept. Default [0.9, 0.99]. */
   betas: readonly [number, number];
   /** Decoupled. Default 0. */
   weightDecay: number;
+  /** Step against descent, to maximize. Default false. */
   maximize: boolean;
 }
 
@@ -180,14 +186,19 @@ export class Lion extends Optimizer<LionOptions> {
   }
 }
 
+/** Options of RMSProp. */
 export interface RMSPropOptions extends CommonOptions {
   /** How much of the running mean of g² is kept. Default 0.99. */
   alpha: number;
+  /** ε, added to √v in the denominator. Default 1e-8. */
   eps: number;
+  /** λ: λ·p is added to the gradient. Default 0. */
   weightDecay: number;
+  /** μ of the momentum on the scaled gradient. Default 0. */
   momentum: number;
   /** Divide by the deviation instead of the root mean square. Default false. */
   centered: boolean;
+  /** Follow the gradient upwards. Default false. */
   maximize: boolean;
 }
 
@@ -224,13 +235,17 @@ export class RMSProp extends Optimizer<RMSPropOptions> {
   }
 }
 
+/** Options of Adagrad. */
 export interface AdagradOptions extends CommonOptions {
   /** The rate shrinks as lr/(1 + t·lrDecay). Default 0. */
   lrDecay: number;
+  /** λ: λ·p is added to the gradient before it is squared. Default 0. */
   weightDecay: number;
   /** What the sums of g² start from. Default 0. */
   initialAccumulatorValue: number;
+  /** ε, added to √s in the denominator. Default 1e-10. */
   eps: number;
+  /** Climb instead of descend. Default false. */
   maximize: boolean;
 }
 

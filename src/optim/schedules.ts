@@ -70,6 +70,7 @@ export abstract class LRScheduler {
   getLastLr(): number[] {
     return this.optimizer.paramGroups.map(({ lr }) => lr);
   }
+  /** The number of steps taken, for loadStateDict. */
   stateDict(): SchedulerState {
     return { lastEpoch: this.lastEpoch, bases: this.bases };
   }
@@ -202,7 +203,9 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
   }
 }
 
+/** Options of OneCycleLR. */
 export interface OneCycleOptions {
+  /** The number of steps in the cycle. */
   readonly totalSteps: number;
   /** Part of the steps in which the rate rises. Default 0.3. */
   readonly pctStart?: number;
@@ -265,6 +268,7 @@ export class OneCycleLR extends LRScheduler {
 /** One schedule after the other: the next begins, at its own step 0, at each milestone. */
 export class SequentialLR {
   static readonly kind: string = "SequentialLR";
+  /** Steps taken so far, over all schedules. */
   lastEpoch = 0;
   constructor(
     private readonly schedulers: readonly LRScheduler[],
@@ -286,6 +290,7 @@ export class SequentialLR {
     const scheduler = this.schedulers[which]!;
     scheduler.loadStateDict({ ...scheduler.stateDict(), lastEpoch: 0 });
   }
+  /** Moves the schedule whose turn it is by one step. */
   step(): void {
     checkNone(`${kindOf(this)}.step`, arguments);
     const next = this.lastEpoch + 1;
@@ -294,7 +299,12 @@ export class SequentialLR {
     else this.schedulers[which]!.step();
     this.lastEpoch = next;
   }
-  stateDict(): { readonly lastEpoch: number; readonly schedulers: readonly SchedulerState[] } {
+  /** The number of steps taken and the state of each schedule, for loadStateDict. */
+  stateDict(): {
+    /** Steps taken, over all schedules. */
+    readonly lastEpoch: number /** The state of each schedule. */;
+    readonly schedulers: readonly SchedulerState[];
+  } {
     return { lastEpoch: this.lastEpoch, schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };
   }
   /** Loads a state, and sets the rates. Everything is checked before anything is changed. @throws Error where it does not fit */
@@ -317,6 +327,7 @@ export class SequentialLR {
   }
 }
 
+/** Options of ReduceLROnPlateau. */
 export interface PlateauOptions {
   /** Whether the value is to fall ("min", default) or rise. */
   readonly mode?: "min" | "max";
@@ -326,6 +337,7 @@ export interface PlateauOptions {
   readonly patience?: number;
   /** How much better counts: relatively ("rel", default) or by itself. Default 1e-4. */
   readonly threshold?: number;
+  /** Whether threshold is a share of the best value ("rel") or a distance from it ("abs"). Default "rel". */
   readonly thresholdMode?: "rel" | "abs";
   /** Steps after a reduction that count for nothing. Default 0. */
   readonly cooldown?: number;
@@ -378,6 +390,7 @@ export class ReduceLROnPlateau {
     if (mode === "min") return value < (thresholdMode === "rel" ? best * (1 - threshold) : best - threshold);
     return value > (thresholdMode === "rel" ? best * (1 + threshold) : best + threshold);
   }
+  /** Takes the watched value of an epoch, and lowers the rate if it has not improved for `patience` epochs. */
   step(value: number): void {
     check("ReduceLROnPlateau.step", arguments, "value:number");
     const { factor, patience, cooldown, minLr, eps } = this.options;
@@ -397,7 +410,11 @@ export class ReduceLROnPlateau {
     this.cooling = cooldown;
     this.bad = 0;
   }
-  stateDict(): Readonly<Record<"bad" | "cooling", number>> & { readonly best: number | null } {
+  /** The best value and the counts of epochs, for loadStateDict. */
+  stateDict(): Readonly<Record<"bad" | "cooling", number>> & {
+    /** The best value so far; null before the first step. */
+    readonly best: number | null;
+  } {
     return { best: this.best, bad: this.bad, cooling: this.cooling };
   }
   /** Loads a state; rates are the optimizer's to save. @throws Error where it does not fit */

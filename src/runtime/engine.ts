@@ -11,6 +11,7 @@ import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe }
 import type { ThreadSetup } from "./threads/index.ts";
 import type { WorkerPool } from "./threads/workerPool.ts";
 
+/** Options of init. */
 export interface InitOptions {
   /** The inlined build to run. Default: the fastest that the runtime supports. */
   build?: Build;
@@ -189,14 +190,17 @@ export async function dispose(): Promise<void> {
 
 /** How nabla runs: the build and threads in use, and why. Starts nabla if necessary. */
 export function info(): {
+  /** The WASM build that runs. */
   build: Build | "custom";
   /** Whether init requested the same bits on every machine. */
   deterministic: boolean;
   /** The builds that the runtime supports. */
   simd: boolean;
+  /** Whether the machine supports relaxed SIMD. */
   relaxed: boolean;
   /** The number of threads, and the reason for it. */
   threads: number;
+  /** Why this build was chosen. */
   reason: string;
 } {
   const { build, deterministic, pool, reason } = engine();

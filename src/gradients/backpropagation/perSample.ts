@@ -13,6 +13,7 @@ import { Error, ShapeError } from "../../runtime/errors.ts";
 import { objective } from "../objective.ts";
 import { arrivals, observed, ruleOf } from "./layers.ts";
 
+/** Options of the gradients of single samples. */
 export interface PerSampleOptions {
   /**
    * "batch": one compiled backward pass over the batch, for models whose parameters all lie in Linear, Conv2d (of one group), Embedding,

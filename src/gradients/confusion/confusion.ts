@@ -34,12 +34,17 @@ export interface Confusion {
   readonly cosines: readonly (readonly number[])[];
   /** Their mean and least, without the diagonal. */
   readonly meanCosine: number;
+  /** The smallest cosine between two of the gradients; negative where they conflict. */
   readonly leastCosine: number;
   /** The least product gᵢ·gⱼ, negated, not below 0: the η of gradient confusion (Sankararaman et al. 2020, definition 2.1). */
   readonly bound: number;
 }
 
-/** @param gradients of successive mini-batches, two or more */
+/**
+ * How much gradients conflict: the smallest cosine and inner product of any two (Sankararaman et al. 2020).
+ * @param gradients of successive mini-batches, two or more, all of one length
+ * @throws RangeError if there are fewer than two
+ */
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   check("gradientConfusion", arguments, "gradients:vectors");
   if (gradients.length < 2)
@@ -65,6 +70,7 @@ export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   };
 }
 
+/** The gradient's noise, and the batch at which it is as large as the signal. */
 export interface NoiseScale {
   /** ‖G‖² of the true gradient, without bias; may come out below 0 where noise hides it. */
   readonly signal: number;
@@ -97,12 +103,25 @@ export function gradientNoiseScale(gradients: readonly Vector[], batchSize: numb
   return { signal, noise, scale: signal > 0 ? noise / signal : Infinity };
 }
 
+/** How samples are ordered: by their gradients' signs, by difficulty, or at random. */
 export type Curriculum =
   /** Each next one of those whose gradient's signs differ least from the last one's, beginning with the one nearest to the mean. */
-  | { readonly by: "signs"; readonly gradients: readonly Vector[] }
+  | {
+      /** The rule of the order. */
+      readonly by: "signs" /** The gradient of each sample, whose signs are compared. */;
+      readonly gradients: readonly Vector[];
+    }
   /** The easiest first: by loss, or whatever tells difficulty. */
-  | { readonly by: "difficulty"; readonly difficulty: ArrayLike<number> }
-  | { readonly by: "random"; readonly count: number };
+  | {
+      /** The rule of the order. */
+      readonly by: "difficulty" /** The difficulty of each sample; easy ones come first. */;
+      readonly difficulty: ArrayLike<number>;
+    }
+  | {
+      /** The rule of the order. */
+      readonly by: "random" /** The number of samples to shuffle. */;
+      readonly count: number;
+    };
 
 /**
  * An order for mini-batches: their places, the first to come first. A curriculum by signs is a path along near neighbours, chosen greedily:

@@ -13,6 +13,7 @@ import { logSlope } from "../sensitivities/differences.ts";
 
 /** What flows fall in: a loss by its gradient. An objective (which reckons in float32), or a closed form in float64. */
 export interface Potential {
+  /** ∇L at θ. */
   gradient(theta: Vector): Point;
   /** Where it starts, if nothing else is said. */
   readonly theta?: Point;
@@ -48,6 +49,7 @@ export function gradientFlow(potential: Potential, options: IntegrateOptions & S
   return integrate(downhill, startOf("gradientFlow", potential, options), how);
 }
 
+/** Options of heavyBall. */
 export interface HeavyBallOptions extends IntegrateOptions, Start {
   /** γ, 0 or more. */
   readonly friction: number;
@@ -59,6 +61,7 @@ export interface HeavyBallOptions extends IntegrateOptions, Start {
 
 /** A path with the velocities on it. */
 export interface HeavyBallTrajectory extends Trajectory {
+  /** The velocity at each time. */
   readonly velocities: readonly Vector[];
 }
 
@@ -108,7 +111,15 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
  * ```
  * @throws RangeError
  */
-export function heavyBallOf(options: { lr: number; momentum: number }): { step: number; friction: number } {
+export function heavyBallOf(options: {
+  /** SGD's learning rate. */
+  lr: number /** SGD's momentum. */;
+  momentum: number;
+}): {
+  /** The time that one step of SGD stands for, √lr. */
+  step: number /** The friction γ of the ball. */;
+  friction: number;
+} {
   check("heavyBallOf", arguments, "{lr!:number momentum!:number}");
   const { lr, momentum } = options;
   requireRates("heavyBallOf", lr, momentum);
@@ -120,7 +131,11 @@ export function heavyBallOf(options: { lr: number; momentum: number }): { step: 
  * SGD's arguments by which it follows a heavy ball of mass 1 with a given step: lr = h², μ = 1 − γh. See heavyBallOf.
  * @throws RangeError where γh is beyond 1: momentum would be negative
  */
-export function momentumOf(options: { step: number; friction: number }): { lr: number; momentum: number } {
+export function momentumOf(options: {
+  /** The time h of one step. */
+  step: number /** The ball's friction γ. */;
+  friction: number;
+}): { /** The learning rate h² of SGD. */ lr: number /** The momentum 1 − γh of SGD. */; momentum: number } {
   check("momentumOf", arguments, "{step!:number friction!:number}");
   const { step, friction } = options;
   if (!(step > 0 && friction >= 0 && step * friction <= 1))
@@ -135,10 +150,13 @@ function requireRates(name: string, lr: number, momentum: number): void {
     throw new RangeError(`${name}: lr ${lr} must be above 0, and momentum ${momentum} in 0 … 1.`);
 }
 
+/** Options of discrete gradient descent. */
 export interface DescentOptions extends Start {
+  /** The learning rate. */
   readonly lr: number;
   /** μ. Default 0. */
   readonly momentum?: number;
+  /** The number of steps to take. */
   readonly steps: number;
 }
 
@@ -168,7 +186,9 @@ export function gradientDescent(potential: Potential, options: DescentOptions): 
   return { times: states.map((_, k) => k * step), states, evaluations: steps, steps, rejected: 0 };
 }
 
+/** Options of discretizationError. */
 export interface DiscretizationOptions extends Start {
+  /** The time that the flow is followed for. */
   readonly duration: number;
   /** Into how many steps the duration is cut. */
   readonly steps: readonly number[];
@@ -183,11 +203,13 @@ export interface DiscretizationOptions extends Start {
   readonly floor?: number;
 }
 
+/** The error of a method of steps against the exact flow. */
 export interface DiscretizationError {
   /** [h, the largest distance from the exact path at any step]. */
   readonly points: readonly (readonly [step: number, error: number])[];
   /** The fitted slope of log error against log h: 1 for euler and momentum, 4 for rk4. NaN for fewer than two errors above the floor. */
   readonly order: number;
+  /** The error below which rounding dominates. */
   readonly floor: number;
 }
 
@@ -232,6 +254,7 @@ export type StabilityVerdict = "stable" | "marginal" | "unstable";
 
 /** What happens near a critical point. */
 export interface Behaviour {
+  /** Whether steps near the critical point converge, oscillate or escape. */
   readonly verdict: StabilityVerdict;
   /** How fast the logarithm of the distance grows along the fastest direction: per unit of time, or per step. 0 if none grows. */
   readonly escapeRate: number;
@@ -244,6 +267,7 @@ export interface DiscreteBehaviour extends Behaviour {
 
 /** One of the Hessian's eigenvalues h, and what becomes of a push along its direction. */
 export interface Mode {
+  /** λ, the eigenvalue of the Hessian along this direction. */
   readonly curvature: number;
   /** e^{rate·t} under gradient flow: −h. */
   readonly flow: number;
@@ -255,18 +279,25 @@ export interface Mode {
   readonly momentum: readonly [Complex, Complex] | undefined;
 }
 
+/** What a critical point does to the flow, to a heavy ball and to their discrete steps. */
 export interface Stability {
+  /** One for each direction of curvature. */
   readonly modes: readonly Mode[];
+  /** The behaviour of gradient flow. */
   readonly flow: Behaviour;
+  /** The behaviour of a heavy ball. */
   readonly heavyBall: Behaviour;
   /** Per step, with lr; undefined without. */
   readonly descent: DiscreteBehaviour | undefined;
+  /** The behaviour of SGD with momentum; undefined without lr. */
   readonly momentum: DiscreteBehaviour | undefined;
 }
 
+/** Options of stability. */
 export interface StabilityOptions {
   /** γ of the heavy ball of mass 1. Default: that of lr and momentum, by heavyBallOf. */
   readonly friction?: number;
+  /** The learning rate of the discrete steps. Default: only the flow and the ball are examined. */
   readonly lr?: number;
   /** μ. Default: that of friction and lr, by momentumOf. */
   readonly momentum?: number;
@@ -347,6 +378,7 @@ function roots(p: number, q: number, size: (z: Complex) => number): [Complex, Co
   return size(pair[0]) >= size(pair[1]) ? pair : [pair[1], pair[0]];
 }
 
+/** Options of escapeRate. */
 export interface EscapeRateOptions {
   /** The critical point. */
   readonly from: Point;

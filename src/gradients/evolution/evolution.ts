@@ -167,6 +167,7 @@ function requirePopulation(name: string, { mean: { length: d }, G, E }: Populati
   requireSquare(`${name}: E`, E, d);
 }
 
+/** Options of drawing individuals from a population. */
 export interface DrawOptions {
   /** Individuals. Default 10,000. */
   readonly size?: number;
@@ -178,6 +179,7 @@ export interface DrawOptions {
 export interface Generation {
   /** The parents' phenotypes [n][d], and their fitness [n]. */
   readonly traits: readonly Vector[];
+  /** The fitness of each individual. */
   readonly fitness: Vector;
   /** The offspring's mean phenotype. */
   readonly offspring: Vector;

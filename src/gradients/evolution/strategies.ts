@@ -18,6 +18,7 @@ export type Evaluable = Objective | ((theta: Vector) => number);
 
 const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objective ? f.value(theta) : f(theta));
 
+/** Options of esGradient. */
 export interface EsOptions {
   /** Random points at which f is evaluated; even where antithetic. Default 100. */
   readonly samples?: number;
@@ -36,12 +37,15 @@ export interface EsOptions {
   readonly seed?: number;
 }
 
+/** A gradient estimated from values alone. */
 export interface EsEstimate {
+  /** The estimate of ∇f_σ. */
   readonly gradient: Vector;
   /** Of each component. */
   readonly standardError: Vector;
   /** The mean of f over the points: f smoothed. */
   readonly value: number;
+  /** How often f was evaluated. */
   readonly evaluations: number;
 }
 
@@ -121,6 +125,7 @@ export function centredRanks(values: ArrayLike<number>): Vector {
   return ranks;
 }
 
+/** Options of esError. */
 export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
   /** Numbers of samples to try. */
   readonly samples: readonly number[];
@@ -130,6 +135,7 @@ export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
   readonly exact?: Point;
 }
 
+/** The error of an evolution strategy's gradients. */
 export interface EsError {
   /** [samples, the root of the mean of ‖estimate − ∇f‖², by ‖∇f‖]. */
   readonly points: readonly (readonly [samples: number, error: number])[];
@@ -204,6 +210,7 @@ export class EvolutionStrategy {
   private readonly options: EsOptions;
 
   constructor(
+    /** What is minimized. */
     readonly objective: Objective,
     private readonly optimizer: Pick<Optimizer, "step" | "zeroGrad">,
     given: EsOptions = {},

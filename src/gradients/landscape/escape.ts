@@ -6,7 +6,9 @@ import { randomVector } from "../math/eigen.ts";
 import { minus, norm, plus, type Vector } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
 
+/** Options of escape. */
 export interface EscapeOptions {
+  /** The learning rate of each noisy step. */
   readonly lr: number;
   /** σ: the standard deviation of what is added to each component of the gradient. 0 is plain gradient descent. */
   readonly noise: number;
@@ -17,6 +19,7 @@ export interface EscapeOptions {
   /** Told θ after each step. */
   readonly onStep?: (theta: Vector) => void;
 }
+/** How noisy gradient descent left a saddle. */
 export interface Escape {
   /** Steps taken to get there; Infinity where it did not. */
   readonly steps: number;

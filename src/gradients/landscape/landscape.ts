@@ -19,7 +19,9 @@ const DENSE = 200;
 
 /** A direction of unit length, and the second derivative along it. */
 export interface Curvature {
+  /** The eigenvalue. */
   readonly value: number;
+  /** Its eigenvector, of length 1. */
   readonly direction: Vector;
   /** ‖H·v − λ·v‖: an eigenvalue of the Hessian is that near. */
   readonly residual: number;
@@ -36,7 +38,12 @@ export interface Curvature {
 export function hessianExtremes(
   objective: Objective,
   options: LanczosOptions = {},
-): { largest: Curvature[]; smallest: Curvature[]; products: number } {
+): {
+  /** The largest eigenvalues and their directions, the largest first. */
+  largest: Curvature[] /** The smallest eigenvalues and their directions, the smallest first. */;
+  smallest: Curvature[] /** How many Hessian-vector products it took. */;
+  products: number;
+} {
   check(
     "hessianExtremes",
     arguments,
@@ -73,12 +80,17 @@ export function denseEigen(objective: Objective): Eigen {
 
 /** A mean of random samples, and how far it may be off. */
 export interface Estimate {
+  /** The mean of the samples. */
   readonly value: number;
+  /** The standard error of that mean. */
   readonly standardError: number;
 }
 
 /** The Hessian's trace, the sum of all curvatures: the mean of vᵀHv over random signs v (Hutchinson 1990). */
-export function hessianTrace(objective: Objective, options: { samples?: number } = {}): Estimate {
+export function hessianTrace(
+  objective: Objective,
+  options: { /** How many random vectors to average over. Default 30. */ samples?: number } = {},
+): Estimate {
   check("hessianTrace", arguments, "objective:objective {samples:number}");
   const { samples = 30 } = options;
   if (!(Number.isInteger(samples) && samples > 1))
@@ -92,6 +104,7 @@ export function hessianTrace(objective: Objective, options: { samples?: number }
   return { value: mean(products), standardError: Math.sqrt(variance(products) / samples) };
 }
 
+/** Options of spectralDensity. */
 export interface DensityOptions {
   /** Random starts that are averaged. Default 4. */
   readonly probes?: number;
@@ -109,7 +122,11 @@ export interface DensityOptions {
 export function spectralDensity(
   objective: Objective,
   options: DensityOptions = {},
-): { curvatures: Vector; density: Vector } {
+): {
+  /** The curvatures at which the density was computed. */
+  curvatures: Vector /** The density of the Hessian's eigenvalues at each of these curvatures. */;
+  density: Vector;
+} {
   check(
     "spectralDensity",
     arguments,
@@ -141,6 +158,7 @@ export function spectralDensity(
   return { curvatures, density };
 }
 
+/** What the Hessian's eigenvalues make of a point with a small gradient. */
 export type CriticalKind =
   | "minimum"
   | "maximum"
@@ -151,21 +169,26 @@ export type CriticalKind =
   | "undecided"
   | "not critical";
 
+/** A point with a small gradient, classified by its curvature. */
 export interface CriticalPoint {
   /**
    * "flat …": no curvature of the other sign, but some that are nearly 0; "plateau": all are; "undecided": the ends of the spectrum were
    * not found well enough to tell. Give more iterations.
    */
   readonly kind: CriticalKind;
+  /** The length of the gradient there. */
   readonly gradientNorm: number;
   /** How many curvatures are below 0: the saddle's index. */
   readonly index: number;
   /** Whether all curvatures were looked at; if not, there are `index` or more. */
   readonly exact: boolean;
+  /** The smallest eigenvalue of the Hessian and its direction. */
   readonly smallest: Curvature;
+  /** The largest eigenvalue of the Hessian and its direction. */
   readonly largest: Curvature;
 }
 
+/** Options of criticalPoint. */
 export interface CriticalOptions {
   /** A gradient of this norm or less counts as none. Default 10⁻³. */
   readonly gradientTolerance?: number;
@@ -249,8 +272,11 @@ export function conditionNumber(objective: Objective, options: LanczosOptions = 
 
 /** The slope and the curvature along one direction. */
 export interface Along {
+  /** The unit vector that it was measured along. */
   readonly direction: Vector;
+  /** The first derivative along the direction. */
   readonly slope: number;
+  /** The second derivative along the direction. */
   readonly curvature: number;
 }
 
@@ -261,7 +287,13 @@ export interface Along {
 export function ravine(
   objective: Objective,
   options: LanczosOptions = {},
-): { across: Along; along: Along; share: number; conditionNumber: number } {
+): {
+  /** Slope and curvature along the largest eigenvector. */
+  across: Along /** Slope and curvature along the smallest eigenvector, the ravine's floor. */;
+  along: Along /** The share of the gradient that points across the ravine, from 0 to 1. */;
+  share: number /** The ratio of the largest curvature to the smallest. */;
+  conditionNumber: number;
+} {
   check("ravine", arguments, "objective:objective {iterations:number tolerance:number count:number start:numbers}");
   const gradient = objective.gradient();
   const { largest, smallest } = ends(objective, options);

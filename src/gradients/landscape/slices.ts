@@ -5,9 +5,11 @@ import { norm, plus, scale, unit, type Vector, vector } from "../math/vector.ts"
 import type { Objective, Point } from "../objective.ts";
 import { hessianExtremes } from "./landscape.ts";
 
+/** The range of coordinates of a slice through the loss. */
 export interface SliceOptions {
   /** How far to go, in lengths of the direction. Default −1 … 1. */
   readonly from?: number;
+  /** The last coordinate of the grid. Default 1. */
   readonly to?: number;
   /** Default 41 for a line, 21 to a side for a plane. */
   readonly points?: number;
@@ -49,7 +51,13 @@ export function plane(objective: Objective, u: Point, v: Point, options: SliceOp
  * A random direction. "filter": each filter (the part of a weight that makes one output) as long as the filter of the model itself,
  * and none for biases and scales, so that pictures of different networks can be compared (Li et al. 2018, §4); "unit": of length 1.
  */
-export function randomDirection(objective: Objective, options: { normalize?: "filter" | "unit" } = {}): Vector {
+export function randomDirection(
+  objective: Objective,
+  options: {
+    /** Scale the direction to its parameters, filter by filter, or to length 1 ("unit"). Default "filter". */
+    normalize?: "filter" | "unit";
+  } = {},
+): Vector {
   check("randomDirection", arguments, "objective:objective {normalize:string}");
   const { normalize = "filter" } = options;
   const d = randomVector(objective.size);

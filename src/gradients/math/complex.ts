@@ -3,24 +3,31 @@
 /** re + i·im. Immutable. Operands may be plain numbers. */
 export class Complex {
   constructor(
+    /** The real part. */
     readonly re: number,
+    /** The imaginary part. */
     readonly im = 0,
   ) {}
+  /** A number as a complex one; a complex one as it is. */
   static of(z: Complex | number): Complex {
     return z instanceof Complex ? z : new Complex(z);
   }
+  /** z + w. */
   add(other: Complex | number): Complex {
     const z = Complex.of(other);
     return new Complex(this.re + z.re, this.im + z.im);
   }
+  /** z − w. */
   sub(other: Complex | number): Complex {
     const z = Complex.of(other);
     return new Complex(this.re - z.re, this.im - z.im);
   }
+  /** z·w. */
   mul(other: Complex | number): Complex {
     const z = Complex.of(other);
     return new Complex(this.re * z.re - this.im * z.im, this.re * z.im + this.im * z.re);
   }
+  /** z / w. */
   div(other: Complex | number): Complex {
     const z = Complex.of(other);
     // Smith's way: no square of a large number (Smith 1962).
@@ -33,13 +40,16 @@ export class Complex {
     const bottom = z.re * ratio + z.im;
     return new Complex((this.re * ratio + this.im) / bottom, (this.im * ratio - this.re) / bottom);
   }
+  /** −z. */
   neg(): Complex {
     return new Complex(-this.re, -this.im);
   }
+  /** eᶻ. */
   exp(): Complex {
     const size = Math.exp(this.re);
     return new Complex(size * Math.cos(this.im), size * Math.sin(this.im));
   }
+  /** The principal logarithm, log |z| + i·arg z. */
   log(): Complex {
     return new Complex(Math.log(Math.hypot(this.re, this.im)), Math.atan2(this.im, this.re));
   }
@@ -62,17 +72,21 @@ export class Complex {
     }
     return this.log().mul(exponent).exp();
   }
+  /** sin z = sin re·cosh im + i·cos re·sinh im. */
   sin(): Complex {
     return new Complex(Math.sin(this.re) * Math.cosh(this.im), Math.cos(this.re) * Math.sinh(this.im));
   }
+  /** cos z = cos re·cosh im − i·sin re·sinh im. */
   cos(): Complex {
     return new Complex(Math.cos(this.re) * Math.cosh(this.im), -Math.sin(this.re) * Math.sinh(this.im));
   }
+  /** tanh z, the hyperbolic tangent. */
   tanh(): Complex {
     // tanh(a + ib) = (t + i·s)/(1 + i·t·s) with t = tanh a, s = tan b: no overflow.
     const [t, s] = [Math.tanh(this.re), Math.tan(this.im)];
     return new Complex(t, s).div(new Complex(1, t * s));
   }
+  /** 1/(1 + e⁻ᶻ). */
   sigmoid(): Complex {
     return this.div(2).tanh().add(1).div(2);
   }

@@ -4,6 +4,7 @@ import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
 import { dot, norm, plus, type Vector } from "./vector.ts";
 
+/** When conjugateGradient stops. */
 export interface ConjugateOptions {
   /** λ ≥ 0, added to the matrix's diagonal. Default 0. */
   readonly damping?: number;
@@ -15,8 +16,11 @@ export interface ConjugateOptions {
   readonly start?: Vector;
 }
 
+/** What conjugateGradient found. */
 export interface Solution {
+  /** The solution. */
   readonly x: Vector;
+  /** Iterations until the residual was small enough. */
   readonly iterations: number;
   /** ‖b − (A + λ)x‖/‖b‖, as the recurrence has it. */
   readonly residual: number;

@@ -8,7 +8,9 @@ import { addScaled, basis, dot, norm, plus, scale, unit, type Vector, vector } f
 
 /** Eigenvalues, ascending, and eigenvector k as vectors[k]. */
 export interface Eigen {
+  /** The eigenvalues, ascending. */
   readonly values: Vector;
+  /** The eigenvector of each eigenvalue, of length 1. */
   readonly vectors: readonly Vector[];
 }
 
@@ -146,6 +148,7 @@ function turn(u: Vector, v: Vector, c: number, s: number): void {
   }
 }
 
+/** Options of lanczos. */
 export interface LanczosOptions {
   /** Products at most. Default 100, or n if that is less. */
   readonly iterations?: number;
@@ -159,6 +162,7 @@ export interface LanczosOptions {
 
 /** What Lanczos found: Ritz values, ascending. */
 export interface Ritz {
+  /** Approximations of the extreme eigenvalues, ascending. */
   readonly values: Vector;
   /** The vector of value i, of unit length. */
   vector(i: number): Vector;
@@ -166,6 +170,7 @@ export interface Ritz {
   readonly residuals: Vector;
   /** The squared first components of the tridiagonal matrix's vectors: the weights of a Gauss quadrature over the spectrum. */
   readonly weights: Vector;
+  /** How often the matrix was applied. */
   readonly products: number;
 }
 

@@ -10,8 +10,10 @@ import { minus, type Vector, vector } from "./vector.ts";
 /** f(t, θ): the velocity θ̇. It must leave θ as it is. */
 export type VectorField = (t: number, theta: Vector) => Point;
 
+/** Euler's method, the classical Runge-Kutta method, or Dormand and Prince's with steps of adapted size. */
 export type IntegrationMethod = "euler" | "rk4" | "dopri5";
 
+/** The error that a step of adapted size may make. */
 export interface Tolerance {
   /** What an element may err by in a step, whatever its size. */
   readonly absolute: number;
@@ -19,6 +21,7 @@ export interface Tolerance {
   readonly relative: number;
 }
 
+/** Options of integrate. */
 export interface IntegrateOptions {
   /**
    * euler: order 1, one evaluation a step. rk4: the classical method of order 4, four a step. dopri5: order 5 with steps as large as
@@ -39,10 +42,13 @@ export interface IntegrateOptions {
 
 /** A path: where it was at which times, and what it took to find out. */
 export interface Trajectory {
+  /** The time of each state. */
   readonly times: readonly number[];
+  /** θ at each time. */
   readonly states: readonly Vector[];
   /** Calls of f. */
   readonly evaluations: number;
+  /** The steps that were taken. */
   readonly steps: number;
   /** Steps that erred by more than the tolerance and were tried again, smaller. */
   readonly rejected: number;

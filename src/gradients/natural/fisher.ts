@@ -18,7 +18,9 @@ import { type Objective, objective, type Point } from "../objective.ts";
 import { EPSILON32 } from "../sensitivities/differences.ts";
 import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
 
+/** Options of the Fisher matrix. */
 export interface FisherOptions {
+  /** What the model's outputs mean: the distribution whose Fisher matrix it is. */
   readonly likelihood: Likelihood;
 }
 /** What has parameters: a model, or a list of tensors. */
@@ -133,6 +135,7 @@ export function empiricalFisher(gradients: PerSample): Vector {
   });
 }
 
+/** Options of fisherDiagonal. */
 export interface DiagonalOptions extends FisherOptions {
   /** "exact": over all targets the model thinks possible; "sampled": over one target drawn for each sample. Default "exact". */
   readonly kind?: "exact" | "sampled";
@@ -182,10 +185,13 @@ export function fisherDiagonal(
   });
 }
 
+/** A natural gradient, and how it was found. */
 export interface NaturalGradient extends Solution {
   /** (F + λ)⁻¹·∇L. */
   readonly direction: Vector;
+  /** The plain gradient ∇L. */
   readonly gradient: Vector;
+  /** The loss at these parameters. */
   readonly loss: number;
 }
 

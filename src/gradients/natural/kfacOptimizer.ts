@@ -25,6 +25,7 @@ import {
 import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
 import { adaptedDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 
+/** Options of KFAC. */
 export interface KFACOptions {
   /** What the outputs mean: the loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;

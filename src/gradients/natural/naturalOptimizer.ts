@@ -14,6 +14,7 @@ import { layoutOf, linearized, lossAt } from "./fisher.ts";
 import { type Likelihood, rulesOf } from "./likelihood.ts";
 import { adaptedDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 
+/** Options of NaturalGradient, the optimizer. */
 export interface NaturalGradientOptions {
   /** What the outputs mean: the loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;

@@ -16,6 +16,7 @@ import { requireCount, requireInputs, requireNumber } from "./scores.ts";
 /** A loss of the inputs: one number, or one for each sample (then their sum is attacked). Labels belong to its closure. */
 export type InputLoss = (x: Tensor) => Tensor;
 
+/** The range that adversarial inputs must stay in. */
 export interface BoxOptions {
   /** The least value that inputs may have. Default: none. */
   readonly min?: number;
@@ -23,6 +24,7 @@ export interface BoxOptions {
   readonly max?: number;
 }
 
+/** Options of fgsm. */
 export interface FgsmOptions extends BoxOptions {
   /** How far each input may move. */
   readonly epsilon: number;
@@ -46,6 +48,7 @@ export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor
   return constant(() => intoBox(x.add(ascent("fgsm", lossOf, x).sign().mul(epsilon)), min, max));
 }
 
+/** Options of pgd. */
 export interface PgdOptions extends BoxOptions {
   /** How far x may move: each input (linf), or each sample by its length (l2). */
   readonly epsilon: number;
@@ -154,6 +157,7 @@ function requireBox(name: string, min = Number.NEGATIVE_INFINITY, max = Number.P
   if (!(min < max)) throw new RangeError(`${name}: min is ${min} and max ${max}, but min must be below max.`);
 }
 
+/** Options of adversarialLoss. */
 export interface AdversarialLossOptions {
   /** How much the loss at x itself counts, 0 … 1. Default 0.5; 0: adversaries only (Madry et al. 2018). */
   readonly clean?: number;

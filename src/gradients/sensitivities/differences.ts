@@ -9,6 +9,7 @@ import { slope } from "../math/vector.ts";
 export const EPSILON64 = 2 ** -52;
 export const EPSILON32 = 2 ** -23;
 
+/** Options of finite differences. */
 export interface DifferenceOptions {
   /** forward: (f(x + h) − f(x))/h, errs by h; central: (f(x + h) − f(x − h))/2h, errs by h². Default central. */
   readonly method?: "forward" | "central";
@@ -59,7 +60,11 @@ export function finiteDifference(f: (x: number) => number, x: number, options: D
  * complexStep((z) => z.exp().mul(z.sin()), 1);
  * ```
  */
-export function complexStep(f: (z: Complex) => Complex, x: number, options: { step?: number } = {}): number {
+export function complexStep(
+  f: (z: Complex) => Complex,
+  x: number,
+  options: { /** h, the imaginary step. Default 1e-20. */ step?: number } = {},
+): number {
   check("complexStep", arguments, "f:function x:number {step:number}");
   const { step = 1e-20 } = options;
   return f(new Complex(x, step)).im / step;
@@ -67,6 +72,7 @@ export function complexStep(f: (z: Complex) => Complex, x: number, options: { st
 
 /** How far an approximation of a derivative is off, by step, with what theory says of both branches. */
 export interface ErrorCurve {
+  /** The formula of the difference. */
   readonly method: "forward" | "central" | "complex";
   /** [h, |error|]. */
   readonly points: readonly (readonly [h: number, error: number])[];
@@ -78,7 +84,9 @@ export interface ErrorCurve {
   readonly best: number;
 }
 
+/** Options of differenceErrors. */
 export interface ErrorCurveOptions {
+  /** The formula whose error is measured. Default "central". */
   readonly method?: ErrorCurve["method"];
   /** Steps. Default 10⁰ … 10⁻¹⁵, four to a decade. */
   readonly steps?: readonly number[];

@@ -15,6 +15,7 @@ import { EPSILON32 } from "./differences.ts";
 
 const OPTIONS = "{step:number atol:number rtol:number raise:boolean directions:number components:number}";
 
+/** Options of gradcheck. */
 export interface GradcheckOptions {
   /** h, in proportion to the point's size where that is above 1. Default 10⁻². */
   readonly step?: number;
@@ -26,6 +27,7 @@ export interface GradcheckOptions {
   readonly raise?: boolean;
   /** Of an objective: random directions, and single parameters, that are tried. Default 10 and 20. */
   readonly directions?: number;
+  /** How many single components to check. Default 20. */
   readonly components?: number;
 }
 
@@ -37,14 +39,18 @@ export interface WorstCase {
   readonly analytic: number;
   /** What differences say. */
   readonly numeric: number;
+  /** The relative difference. */
   readonly error: number;
   /** What was allowed there. */
   readonly allowed: number;
 }
+/** What gradcheck found. */
 export interface GradcheckResult {
+  /** Whether every difference is within the tolerance. */
   readonly ok: boolean;
   /** How many derivatives were compared. */
   readonly compared: number;
+  /** The largest difference. */
   readonly worst: WorstCase;
 }
 

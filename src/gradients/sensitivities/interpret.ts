@@ -62,6 +62,7 @@ export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions 
   return tidy(() => withGrad(false, () => scoreGradient("gradientTimesInput", f, x, target).mul(x)));
 }
 
+/** Options of integratedGradients. */
 export interface IntegratedGradientsOptions extends TargetOptions, BatchOptions {
   /** Where the path begins, an input that says nothing: a number, or a tensor that broadcasts to x. Default 0. */
   readonly baseline?: number | Tensor;
@@ -81,6 +82,7 @@ export interface Completeness {
   readonly error: number;
 }
 
+/** What integratedGradients returns. */
 export interface IntegratedGradients {
   /** In x's shape, signed. */
   readonly attributions: Tensor;
@@ -142,6 +144,7 @@ export function integratedGradients(
   );
 }
 
+/** Options of smoothGrad. */
 export interface SmoothGradOptions extends TargetOptions, BatchOptions {
   /** The noise's standard deviation, as a part of the sample's range, largest minus least value. Default 0.15. */
   readonly noise?: number;

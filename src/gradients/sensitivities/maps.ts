@@ -27,6 +27,7 @@ import {
   targetRows,
 } from "./scores.ts";
 
+/** Options of gradCam. */
 export interface GradCamOptions extends TargetOptions {
   /** Whether the map is made as large as x: [batch, height, width, channels], by bilinear interpolation. Default false. */
   readonly resize?: boolean;
@@ -100,6 +101,7 @@ function captured(model: Module, layer: Module, f: () => Tensor): { output: Tens
   return { output: outputs[0]!, score };
 }
 
+/** Options of occlusion. */
 export interface OcclusionOptions extends TargetOptions, BatchOptions {
   /** How much is covered at a time: one number for each dimension between batch and channels, or one for all. Default 1. */
   readonly window?: number | readonly number[];

@@ -55,6 +55,7 @@ export function inputGradientNorms(f: Scorer, x: Tensor): Tensor {
   return tidy(() => roots(squaredNorms("inputGradientNorms", f, x)));
 }
 
+/** Options of gradientPenalty. */
 export interface GradientPenaltyOptions {
   /** The norm that is asked for. Default 0: a flat function; 1: WGAN-GP. */
   readonly target?: number;
@@ -81,6 +82,7 @@ export function gradientPenalty(f: Scorer, x: Tensor, options: GradientPenaltyOp
   });
 }
 
+/** Options of lipschitzPenalty. */
 export interface LipschitzPenaltyOptions {
   /** The steepness that is free. Default 1. */
   readonly bound?: number;
@@ -108,6 +110,7 @@ export function lipschitzPenalty(f: Scorer, x: Tensor, options: LipschitzPenalty
   );
 }
 
+/** Options of jacobianPenalty. */
 export interface JacobianPenaltyOptions {
   /** Random directions that outputs are projected on, for each sample. As many as there are outputs, or more: exact. Default 1. */
   readonly projections?: number;

@@ -20,11 +20,13 @@ export type Scorer = Module | ((x: Tensor) => Tensor);
 /** Which class's score: one for all samples, int32 [batch] with one for each, or, undefined, each sample's highest. */
 export type Target = number | Tensor | undefined;
 
+/** Which score is explained. */
 export interface TargetOptions {
   /** The class whose score is explained, for all samples or, as int32 [batch], for each. Default: each sample's highest score. */
   readonly target?: Target;
 }
 
+/** How many inputs are computed together. */
 export interface BatchOptions {
   /** Rows that the network is given at a time, at most: memory grows with it. Default 256. */
   readonly batchSize?: number;

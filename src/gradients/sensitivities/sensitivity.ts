@@ -24,7 +24,10 @@ export interface Sensitivity {
  * sensitivities(objective(model, loss), { top: 10 });
  * ```
  */
-export function sensitivities(objective: Objective, options: { top?: number } = {}): Sensitivity[] {
+export function sensitivities(
+  objective: Objective,
+  options: { /** How many parameters to return. Default: all of them. */ top?: number } = {},
+): Sensitivity[] {
   check("sensitivities", arguments, "objective:objective {top:number}");
   const { top = Infinity } = options;
   const gradient = objective.gradient();
@@ -52,7 +55,10 @@ export function directionalDerivative(objective: Objective, u: Point, theta?: Po
 }
 
 /** The direction in which the loss falls fastest, −∇L/‖∇L‖, and how fast, ‖∇L‖. @throws RangeError where the gradient is zero */
-export function steepestDescent(objective: Objective, theta?: Point): { direction: Vector; slope: number } {
+export function steepestDescent(
+  objective: Objective,
+  theta?: Point,
+): { /** −∇L/‖∇L‖, of length 1. */ direction: Vector /** The slope along it, −‖∇L‖. */; slope: number } {
   check("steepestDescent", arguments, "objective:objective theta?:numbers");
   const gradient = objective.gradient(theta);
   return { direction: scale(unit(gradient), -1), slope: norm(gradient) };
@@ -91,7 +97,10 @@ export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
  * @param g ∂L/∂y: [n, out] @param x [n, in]
  * @throws ShapeError
  */
-export function linearGradients(g: Tensor, x: Tensor): { weight: Tensor; bias: Tensor } {
+export function linearGradients(
+  g: Tensor,
+  x: Tensor,
+): { /** dL/dW = g·xᵀ, of the weight's shape. */ weight: Tensor /** dL/db = g, of the bias's shape. */; bias: Tensor } {
   check("linearGradients", arguments, "g:tensor x:tensor");
   if (g.shape.length !== 2 || x.shape.length !== 2 || g.shape[0] !== x.shape[0])
     throw new ShapeError(`linearGradients: g ${show(g.shape)} and x ${show(x.shape)} must be [n, out] and [n, in].`);

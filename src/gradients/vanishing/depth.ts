@@ -8,8 +8,11 @@ import { check } from "../../runtime/arguments.ts";
 import { arrivals, observed } from "../backpropagation/layers.ts";
 import { norm } from "../math/vector.ts";
 
+/** The gradient that arrives at one layer. */
 export interface DepthRow {
+  /** The layer's name in the model. */
   readonly name: string;
+  /** The class of the layer. */
   readonly type: string;
   /** ‖∂L/∂y‖ of the layer's output y. */
   readonly gradient: number;
@@ -29,7 +32,10 @@ export interface DepthRow {
 export function gradientByDepth(
   model: Module,
   loss: () => Tensor,
-  options: { which?: (module: Module) => boolean } = {},
+  options: {
+    /** The modules to watch. Default: those without modules in them. */
+    which?: (module: Module) => boolean;
+  } = {},
 ): DepthRow[] {
   check("gradientByDepth", arguments, "model:module loss:function {which:function}");
   const { which = isLeaf } = options;

@@ -16,7 +16,9 @@ import type { Objective } from "../objective.ts";
 
 /** The curvatures that least squares has on inputs: those of XᵀX/n, with a column of ones for the bias. */
 export interface Conditioning {
+  /** The smallest eigenvalue of the inputs' second moments. */
   readonly smallest: number;
+  /** The largest eigenvalue of the inputs' second moments. */
   readonly largest: number;
   /** Their ratio: how much longer gradient descent takes along the floor of the ravine. Infinity for inputs that depend on each other. */
   readonly conditionNumber: number;
@@ -28,9 +30,11 @@ export interface Scaling {
   readonly apply: (x: Tensor) => Tensor;
   /** Of each feature: [d]. */
   readonly mean: Vector;
+  /** The standard deviation of each feature before scaling. */
   readonly std: Vector;
   /** Of the inputs given. Computed when first asked for: of order n·d² + d³. */
   readonly before: Conditioning;
+  /** The conditioning of the scaled inputs. */
   readonly after: Conditioning;
 }
 
@@ -129,6 +133,7 @@ export function standardize(x: Tensor): Scaling {
 export function whiten(
   x: Tensor,
   options: {
+    /** "zca" stays close to the inputs; "pca" returns principal components. Default "zca". */
     readonly kind?: "zca" | "pca";
     /** Added to variances, in proportion to the largest. */
     readonly epsilon?: number;
@@ -167,7 +172,11 @@ export function partialsUnderScaling(
   objectiveOf: (x: Tensor) => Objective,
   x: Tensor,
   factors: readonly number[],
-): { before: Vector; after: Vector } {
+): {
+  /** The partial derivatives before the scaling. */
+  before: Vector /** The partial derivatives after the scaling. */;
+  after: Vector;
+} {
   check("partialsUnderScaling", arguments, "objectiveOf:function x:tensor factors:numbers");
   if (factors.length !== x.shape.at(-1))
     throw new ShapeError(`partialsUnderScaling: ${factors.length} factors for ${x.shape.at(-1)} features.`);
@@ -179,6 +188,7 @@ export function partialsUnderScaling(
 
 /** A linear layer's gradients by weight and by bias. */
 export interface WeightBias {
+  /** The name of the layer that has both. */
   readonly name: string;
   /** ‖∂L/∂W‖. */
   readonly weight: number;

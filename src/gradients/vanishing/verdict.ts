@@ -2,10 +2,13 @@
 
 /** One parameter in one step. */
 export interface ParameterRow {
+  /** The parameter's name in the model. */
   readonly name: string;
+  /** The parameter's shape. */
   readonly shape: readonly number[];
   /** ‖∂L/∂W‖₂. */
   readonly gradient: number;
+  /** The root mean square of the parameter. */
   readonly weight: number;
   /** ‖ΔW‖/‖W‖ of the step before last to last; NaN where it is not known. About 10⁻³ is healthy. */
   readonly update: number;
@@ -13,7 +16,9 @@ export interface ParameterRow {
 
 /** One activation in one step. */
 export interface ActivationRow {
+  /** The name of the layer whose results were watched. */
   readonly name: string;
+  /** The class of that layer. */
   readonly type: string;
   /** Whether it is flat on one side by design, as relu is: then it does not count as saturated. */
   readonly oneSided: boolean;
@@ -29,10 +34,13 @@ export interface ActivationRow {
 
 /** What was seen in one step. */
 export interface WatchedStep {
+  /** One row for each parameter. */
   readonly parameters: readonly ParameterRow[];
+  /** One row for each watched layer. */
   readonly activations: readonly ActivationRow[];
 }
 
+/** The findings that watch can report. */
 export type VerdictKind =
   | "healthy"
   | "vanishing"
@@ -43,7 +51,9 @@ export type VerdictKind =
   | "too slow"
   | "no gradient";
 
+/** One finding about a layer or parameter. */
 export interface Verdict {
+  /** What was found. */
   readonly kind: VerdictKind;
   /** What is seen, with the numbers. */
   readonly text: string;

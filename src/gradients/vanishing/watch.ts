@@ -28,13 +28,16 @@ const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, 
 /** What stands in a report: the last steps' medians would hide a spike, so it is the last step that is shown. */
 export class WatchReport {
   constructor(
+    /** The last step that was watched. */
     readonly last: WatchedStep,
     /** In words: what is wrong, if anything, and what to do about it. */
     readonly verdicts: readonly Verdict[],
   ) {}
+  /** Whether there are no findings. */
   get healthy(): boolean {
     return this.verdicts.every(({ kind }) => kind === "healthy");
   }
+  /** The findings as text. */
   toString(): string {
     const digits = (v: number): string => (Number.isNaN(v) ? "" : v.toPrecision(3));
     const share = (v: number): string => `${(100 * v).toFixed(1)} %`;

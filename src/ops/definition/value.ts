@@ -3,6 +3,7 @@ import { Type } from "../../../assembly/opcodes.ts";
 import { DTypeError, listed, RangeError, ShapeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
 
+/** The sizes of a tensor's dims, such as [32, 784]. */
 export type Shape = readonly number[];
 
 /** `float32` computes; `int32` indexes and labels; `bool` masks; `uint8` holds pixels. */
@@ -18,7 +19,9 @@ export interface Value {
 
 /** What an op's result will be. */
 export interface Spec {
+  /** The size of each dim; [] for a single number. */
   readonly shape: Shape;
+  /** The element type. */
   readonly dtype: DType;
 }
 

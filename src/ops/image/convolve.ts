@@ -256,19 +256,27 @@ function asImages<O>(
 
 /** As for images, along the one dimension. */
 export interface Conv1dOptions {
+  /** Steps between two results. Default 1. */
   readonly stride?: number;
   /** Elements of zeros on both sides, or [before, behind]: [dilation·(kernel − 1), 0] is causal. */
   readonly padding?: number | readonly [before: number, behind: number] | "same" | "valid";
+  /** Steps between two taps of the kernel. Default 1. */
   readonly dilation?: number;
+  /** Channels are split into groups that do not see each other. Default 1. */
   readonly groups?: number;
 }
 
 /** As for images, along the one dimension. */
 export interface ConvTranspose1dOptions {
+  /** Steps between the places of two inputs in the result. Default 1. */
   readonly stride?: number;
+  /** Elements cut off at both ends of the result. Default 0. */
   readonly padding?: number;
+  /** Elements added at the end of the result, fewer than the stride or the dilation. Default 0. */
   readonly outputPadding?: number;
+  /** Steps between two taps of the transposed kernel. Default 1. */
   readonly dilation?: number;
+  /** Groups of channels, each with its own kernels. Default 1. */
   readonly groups?: number;
 }
 

@@ -26,9 +26,13 @@ export interface RnnOptions extends SequenceOptions {
 
 /** The parameters of a layer in PyTorch's shapes: [gates·hidden, in], [gates·hidden, hidden] and twice [gates·hidden]. */
 export interface RecurrentWeights {
+  /** The weight of the input, [gates·hidden, in]. */
   readonly weightIh: Value;
+  /** The weight of the state, [gates·hidden, hidden]. */
   readonly weightHh: Value;
+  /** The bias beside weightIh, [gates·hidden]; null or none adds nothing. */
   readonly biasIh?: Value | null;
+  /** The bias beside weightHh, [gates·hidden]; null or none adds nothing. */
   readonly biasHh?: Value | null;
 }
 
