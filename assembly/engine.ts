@@ -23,8 +23,8 @@ import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
-import { Advance, AvgPool, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Fold,
-  Head, Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce, Softmax, SoftmaxGrad, Solve,
+import { Advance, AvgPool, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Head,
+  Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce, Softmax, SoftmaxGrad, Solve,
   StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip } from "./opcodes";
 
 /** Elements per chunk of elementwise work: a share is a whole number of chunks, so that cache lines are not shared. */
@@ -143,8 +143,7 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
       if (integer) sumInt(out, x, n, piece, inner, begin, end);
       else if (word(at, Reduce.type) == <u32>Type.Float64)
         sumPieces(out, x, n, inner, double(at, Reduce.divisor), begin, end);
-      else sum(out, x, n, piece, inner, double(at, Reduce.divisor), word(at, Reduce.workspace) + thread * Fold.stack,
-          begin, end);
+      else sum(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end);
       break;
     case Op.Max:
       integer ? maxInt(out, x, n, piece, inner, begin, end) : max(out, x, n, piece, inner, begin, end);

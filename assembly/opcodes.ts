@@ -296,11 +296,6 @@ export const enum Where {
   words,
 }
 
-/** Bytes of `workspace` that a sum of columns needs for each thread: float64 sums of 16 columns. */
-export const enum Fold {
-  stack = 128,
-}
-
 /**
  * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], by `divisor` (Sum of float32, Norm, Squares); Cumsum keeps
  * the shape, `reverse` from the end.
@@ -315,7 +310,6 @@ export const enum Reduce {
   divisor,
   reverse = divisor + 2,
   type,
-  workspace,
   /** 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner], float64 for a Sum of float32. */
   piece,
   words,

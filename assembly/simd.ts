@@ -78,33 +78,52 @@ export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   return min<u32>(n, <u32>(<u64>grains * thread / threads) * grain);
 }
 
-/** Elements that a sum adds in float32 before it goes on in float64. A multiple of 4. */
+/** Elements that a sum adds in float32 before it goes on in float64. A multiple of 16. */
 export const SUM_BLOCK: u32 = 256;
 
 /** The last two lanes as float64. */
 @inline
 export function promoteHigh(v: v128): v128 { return f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 0)); }
 
-/** total + (v₀ + v₂, v₁ + v₃) in float64: how long sums take a block's lanes in. */
+/** total + (v₀ + v₂, v₁ + v₃): how long sums take a block's lanes in. */
 @inline
 export function addPairs(total: v128, v: v128): v128 {
-  return f64x2.add(total, f64x2.add(f64x2.promote_low_f32x4(v), promoteHigh(v)));
+  return f64x2.add(total, f64x2.promote_low_f32x4(f32x4.add(v, i64x2.shuffle(v, v, 1, 0))));
 }
 
 /** v₀ + v₁ of float64. */
 @inline
 export function pairSum(v: v128): f64 { return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1); }
 
-/** Vectors, or rows of a column, that a sum adds pairwise in float32. */
+/** Float64 pairs as four float32. */
+@inline
+export function narrow(low: v128, high: v128): v128 {
+  return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
+}
+
+/** Vectors that a sum adds pairwise in float32: of equal numbers, such a sum is exact. */
 export const TREE: u32 = 8;
+
+/** Which vector at an address: the n-th from there. */
+@final export class At0 { @inline load(p: usize): v128 { return v128.load(p); } }
+@final export class At1 { @inline load(p: usize): v128 { return v128.load(p, 16); } }
+@final export class At2 { @inline load(p: usize): v128 { return v128.load(p, 32); } }
+@final export class At3 { @inline load(p: usize): v128 { return v128.load(p, 48); } }
 
 /** The sum of eight vectors `step` bytes apart, pairwise. */
 @inline
-export function tree(p: usize, step: usize): v128 {
-  const a = f32x4.add(f32x4.add(v128.load(p), v128.load(p + step)),
-    f32x4.add(v128.load(p + 2 * step), v128.load(p + 3 * step)));
-  const q = p + 4 * step;
-  return f32x4.add(a,
-    f32x4.add(f32x4.add(v128.load(q), v128.load(q + step)),
-      f32x4.add(v128.load(q + 2 * step), v128.load(q + 3 * step))));
+export function tree<A = At0>(p: usize, step: usize): v128 {
+  return f32x4.add(quad<A>(p, step), quad<A>(p + 4 * step, step));
+}
+
+/** The same of four. */
+@inline
+export function quad<A = At0>(p: usize, step: usize): v128 {
+  return f32x4.add(duo<A>(p, step), duo<A>(p + 2 * step, step));
+}
+
+/** The same of two. */
+@inline
+export function duo<A = At0>(p: usize, step: usize): v128 {
+  return f32x4.add(changetype<A>(0).load(p), changetype<A>(0).load(p + step));
 }

@@ -3,7 +3,7 @@
  * Taps are lists of [place in the kernel, offset] along each dimension (conv.ts).
  */
 import { relu, sigmoid, tanh } from "../math";
-import { fma, promoteHigh, storeLanes } from "../simd";
+import { fma, narrow, promoteHigh, storeLanes } from "../simd";
 import { Activation } from "../opcodes";
 
 /** Channels at a time. */
@@ -25,60 +25,37 @@ export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels:
     for (let t: u32 = 0; t < taps; t++)
       store<f32>(scratch + ((t * channels + c) << 2), load<f32>(w + ((c * taps + t) << 2)));
   }
-  const pixelBytes = channels << 2;
+  const pixelBytes = channels << 2, long = countH * countW > BLOCK;
   for (let r = begin; r < end; r++) {
     const j = r % gridW, i = r / gridW % gridH, n = r / gridW / gridH;
     const target = out + <usize>((n * outH + phaseH + i * spreadH) * outW + phaseW + j * spreadW) * pixelBytes;
     const image = x + <usize>(n * height * width) * pixelBytes;
     for (let c: u32 = 0; c < channels; c += WIDE) {
-      const at: usize = c << 2;
+      const at: usize = c << 2, rest = channels - c;
+      if (long) {
+        for (let k: usize = 0; k < 64 && k >> 2 < rest; k += 16) {
+          const v = longPixel(image + at + k, scratch + at + k, pixelBytes, kernelWidth, height, width, i * stepH,
+            j * stepW, tapsH, countH, tapsW, countW);
+          put(target + at + k, v, bias, at + k, activation, rest - <u32>(k >> 2));
+        }
+        continue;
+      }
       let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
-      // Longer sums go on in float64: a block is a run of at most BLOCK taps, or as many rows of taps as reach BLOCK.
-      let l0 = f64x2.splat(0), l1 = l0, l2 = l0, l3 = l0, h0 = l0, h1 = l0, h2 = l0, h3 = l0;
-      let terms: u32 = 0, deep = false;
       for (let a: u32 = 0; a < countH; a++) {
         const h = <i32>(i * stepH) + load<i32>(tapsH + (a << 3), 4);
         if (<u32>h >= height) continue;
-        for (let b: u32 = 0; b < countW;) {
-          const stop = countW - b > BLOCK ? b + BLOCK : countW;
-          terms += stop - b;
-          for (; b < stop; b++) {
-            const v = <i32>(j * stepW) + load<i32>(tapsW + (b << 3), 4);
-            if (<u32>v >= width) continue;
-            const p = image + <usize>(h * width + v) * pixelBytes + at;
-            const q = scratch
-              + <usize>(load<u32>(tapsH + (a << 3)) * kernelWidth + load<u32>(tapsW + (b << 3))) * pixelBytes + at;
-            s0 = fma(v128.load(p), v128.load(q), s0);
-            s1 = fma(v128.load(p, 16), v128.load(q, 16), s1);
-            s2 = fma(v128.load(p, 32), v128.load(q, 32), s2);
-            s3 = fma(v128.load(p, 48), v128.load(q, 48), s3);
-          }
-          if (terms >= BLOCK) {
-            l0 = f64x2.add(l0, f64x2.promote_low_f32x4(s0));
-            h0 = f64x2.add(h0, promoteHigh(s0));
-            l1 = f64x2.add(l1, f64x2.promote_low_f32x4(s1));
-            h1 = f64x2.add(h1, promoteHigh(s1));
-            l2 = f64x2.add(l2, f64x2.promote_low_f32x4(s2));
-            h2 = f64x2.add(h2, promoteHigh(s2));
-            l3 = f64x2.add(l3, f64x2.promote_low_f32x4(s3));
-            h3 = f64x2.add(h3, promoteHigh(s3));
-            s0 =
-              s1 =
-              s2 =
-              s3 =
-                f32x4.splat(0);
-            terms = 0;
-            deep = true;
-          }
+        for (let b: u32 = 0; b < countW; b++) {
+          const v = <i32>(j * stepW) + load<i32>(tapsW + (b << 3), 4);
+          if (<u32>v >= width) continue;
+          const p = image + <usize>(h * width + v) * pixelBytes + at;
+          const q = scratch
+            + <usize>(load<u32>(tapsH + (a << 3)) * kernelWidth + load<u32>(tapsW + (b << 3))) * pixelBytes + at;
+          s0 = fma(v128.load(p), v128.load(q), s0);
+          s1 = fma(v128.load(p, 16), v128.load(q, 16), s1);
+          s2 = fma(v128.load(p, 32), v128.load(q, 32), s2);
+          s3 = fma(v128.load(p, 48), v128.load(q, 48), s3);
         }
       }
-      if (deep) {
-        s0 = total(l0, h0, s0);
-        s1 = total(l1, h1, s1);
-        s2 = total(l2, h2, s2);
-        s3 = total(l3, h3, s3);
-      }
-      const rest = channels - c;
       put(target + at, s0, bias, at, activation, rest);
       if (rest > 4) put(target + at + 16, s1, bias, at + 16, activation, rest - 4);
       if (rest > 8) put(target + at + 32, s2, bias, at + 32, activation, rest - 8);
@@ -87,14 +64,29 @@ export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels:
   }
 }
 
-/** (low, high) + s, added in float64. */
-function total(low: v128, high: v128, s: v128): v128 {
-  return narrow(f64x2.add(low, f64x2.promote_low_f32x4(s)), f64x2.add(high, promoteHigh(s)));
-}
-
-@inline
-function narrow(low: v128, high: v128): v128 {
-  return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
+/** Four channels of a pixel with many taps: runs of at most BLOCK taps of a row in float32, these in float64. */
+function longPixel(image: usize, weights: usize, pixelBytes: u32, kernelWidth: u32, height: u32, width: u32, top: u32,
+  left: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32): v128
+{
+  let low = f64x2.splat(0), high = low;
+  for (let a: u32 = 0; a < countH; a++) {
+    const h = <i32>top + load<i32>(tapsH + (a << 3), 4);
+    if (<u32>h >= height) continue;
+    const row = image + <usize>(h * <i32>width) * pixelBytes, place = load<u32>(tapsH + (a << 3)) * kernelWidth;
+    for (let b: u32 = 0; b < countW;) {
+      const stop = countW - b > BLOCK ? b + BLOCK : countW;
+      let sum = f32x4.splat(0);
+      for (; b < stop; b++) {
+        const v = <i32>left + load<i32>(tapsW + (b << 3), 4);
+        if (<u32>v >= width) continue;
+        sum = fma(v128.load(row + <usize>v * pixelBytes),
+          v128.load(weights + <usize>(place + load<u32>(tapsW + (b << 3))) * pixelBytes), sum);
+      }
+      low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
+      high = f64x2.add(high, promoteHigh(sum));
+    }
+  }
+  return narrow(low, high);
 }
 
 /** Not inlined: its activations would stand there four times. */
@@ -118,7 +110,7 @@ export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, 
     for (let a: u32 = 0; a < countH; a++) {
       for (let b: u32 = 0; b < countW; b++) {
         const offsetW = load<i32>(tapsW + (b << 3), 4);
-        let low = f64x2.splat(0), high = low;
+        let low = f64x2.splat(0), high = low, sum = f32x4.splat(0), terms: u32 = 0;
         for (let n: u32 = 0; n < batch; n++) {
           for (let i: u32 = 0; i < outH; i++) {
             const h = <i32>(i * stepH) + load<i32>(tapsH + (a << 3), 4);
@@ -127,17 +119,22 @@ export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, 
             const gradients = dy + <usize>((n * outH + i) * outW) * pixelBytes + at;
             for (let j: u32 = 0; j < outW;) {
               const stop = outW - j > BLOCK ? j + BLOCK : outW;
-              let sum = f32x4.splat(0);
+              terms += stop - j;
               for (; j < stop; j++) {
                 const v = <i32>(j * stepW) + offsetW;
                 if (<u32>v < width)
                   sum = fma(v128.load(row + <usize>v * pixelBytes), v128.load(gradients + <usize>j * pixelBytes), sum);
               }
+              if (terms < BLOCK) continue;
               low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
               high = f64x2.add(high, promoteHigh(sum));
+              sum = f32x4.splat(0);
+              terms = 0;
             }
           }
         }
+        low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
+        high = f64x2.add(high, promoteHigh(sum));
         const sums = narrow(low, high);
         const tap = a * countW + b;
         store<f32>(out + ((c * taps + tap) << 2), f32x4.extract_lane(sums, 0));

@@ -2,7 +2,7 @@
  * Reading and adding at indices. x is seen as [outer, n, inner] with the indexed dimension in the middle.
  * An index outside 0…n−1 is passed over (reads give 0), so that nothing leaves its buffer; the callers check indices.
  */
-import { promoteHigh, storeLanes } from "../simd";
+import { narrow, promoteHigh, storeLanes } from "../simd";
 import { fill } from "./shape";
 
 /** out[o, j, ·] = x[o, index[j], ·], rows of `inner` elements; the share counts the outer·count rows of out. */
@@ -19,19 +19,12 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
   }
 }
 
-/** (low, high) + s, added in float64. */
-@inline
-function added(low: v128, high: v128, s: v128): v128 {
-  const a = f64x2.add(low, f64x2.promote_low_f32x4(s)), b = f64x2.add(high, promoteHigh(s));
-  return i64x2.shuffle(f32x4.demote_f64x2_zero(a), f32x4.demote_f64x2_zero(b), 0, 2);
-}
-
 /** Rows that are added in float32 before a sum goes on in float64. */
 const BLOCK: u32 = 16;
 
 /**
  * out[o, i, ·] = Σ x[o, j, ·] over index[j] = i, in the order of j: the same bits always. The share counts the outer·n rows of out.
- * Each row follows its own list of j, eight columns at a time.
+ * Each row follows its own list of j, 16 columns at a time.
  * scratch: for each row of out the first j that points there, for each j the next.
  */
 export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, scratch: usize, begin: u32,
@@ -50,33 +43,70 @@ export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32,
     const o = r / n, to = out + r * rowBytes, block = x + <usize>o * count * rowBytes;
     const head = load<u32>(first + (<usize>(r - o * n) << 2));
     if (head == <u32>-1) {
-      memory.fill(to, 0, rowBytes);
+      // A run of rows to which nothing is added.
+      const from = r, last = min<u32>(end, (o + 1) * n);
+      while (++r < last && load<u32>(first + (<usize>(r - o * n) << 2)) == <u32>-1) {}
+      memory.fill(to, 0, (r - from) * rowBytes);
+      r--;
       continue;
     }
-    if (load<u32>(next + (<usize>head << 2)) == <u32>-1) {
-      memory.copy(to, block + head * rowBytes, rowBytes);
-      continue;
-    }
-    for (let c: u32 = 0; c < inner; c += 8) {
-      const at: usize = c << 2;
-      let s0 = f32x4.splat(0), s1 = s0, l0 = f64x2.splat(0), h0 = l0, l1 = l0, h1 = l0;
-      for (let j = head, terms: u32 = 0; j != <u32>-1; j = load<u32>(next + (<usize>j << 2))) {
-        const from = block + j * rowBytes + at;
-        s0 = f32x4.add(s0, v128.load(from));
-        s1 = f32x4.add(s1, v128.load(from, 16));
-        if (++terms == BLOCK) {
-          l0 = f64x2.add(l0, f64x2.promote_low_f32x4(s0));
-          h0 = f64x2.add(h0, promoteHigh(s0));
-          l1 = f64x2.add(l1, f64x2.promote_low_f32x4(s1));
-          h1 = f64x2.add(h1, promoteHigh(s1));
-          s0 = s1 = f32x4.splat(0);
-          terms = 0;
-        }
+    for (let c: u32 = 0; c < inner; c += 16) {
+      const at: usize = c << 2, from = block + at, zero = f32x4.splat(0);
+      let s0 = zero, s1 = zero, s2 = zero, s3 = zero, j = head, terms = BLOCK;
+      for (; j != <u32>-1 && terms > 0; j = load<u32>(next + (<usize>j << 2)), terms--) {
+        const p = from + j * rowBytes;
+        s0 = f32x4.add(s0, v128.load(p));
+        s1 = f32x4.add(s1, v128.load(p, 16));
+        s2 = f32x4.add(s2, v128.load(p, 32));
+        s3 = f32x4.add(s3, v128.load(p, 48));
       }
-      storeLanes(to + at, added(l0, h0, s0), inner - c);
-      if (inner - c > 4) storeLanes(to + at + 16, added(l1, h1, s1), inner - c - 4);
+      if (j != <u32>-1) {
+        longRow(to + at, s0, s1, s2, s3, from, j, next, rowBytes, inner - c);
+        continue;
+      }
+      storeLine(to + at, s0, s1, s2, s3, inner - c);
     }
   }
+}
+
+/** Stores the first `count` of 16 columns. */
+@inline
+function storeLine(to: usize, a: v128, b: v128, c: v128, d: v128, count: u32): void {
+  storeLanes(to, a, count);
+  if (count > 4) storeLanes(to + 16, b, count - 4);
+  if (count > 8) storeLanes(to + 32, c, count - 8);
+  if (count > 12) storeLanes(to + 48, d, count - 12);
+}
+
+/** Stores the sums of 16 columns and what the rest of a list, from j on, adds to them: float64 sums of blocks. */
+function longRow(to: usize, a: v128, b: v128, c: v128, d: v128, from: usize, j: u32, next: usize, rowBytes: usize,
+  count: u32): void
+{
+  let l0 = f64x2.splat(0), h0 = l0, l1 = l0, h1 = l0, l2 = l0, h2 = l0, l3 = l0, h3 = l0;
+  for (;;) {
+    l0 = f64x2.add(l0, f64x2.promote_low_f32x4(a));
+    h0 = f64x2.add(h0, promoteHigh(a));
+    l1 = f64x2.add(l1, f64x2.promote_low_f32x4(b));
+    h1 = f64x2.add(h1, promoteHigh(b));
+    l2 = f64x2.add(l2, f64x2.promote_low_f32x4(c));
+    h2 = f64x2.add(h2, promoteHigh(c));
+    l3 = f64x2.add(l3, f64x2.promote_low_f32x4(d));
+    h3 = f64x2.add(h3, promoteHigh(d));
+    if (j == <u32>-1) break;
+    a =
+      b =
+      c =
+      d =
+        f32x4.splat(0);
+    for (let terms = BLOCK; j != <u32>-1 && terms > 0; j = load<u32>(next + (<usize>j << 2)), terms--) {
+      const p = from + j * rowBytes;
+      a = f32x4.add(a, v128.load(p));
+      b = f32x4.add(b, v128.load(p, 16));
+      c = f32x4.add(c, v128.load(p, 32));
+      d = f32x4.add(d, v128.load(p, 48));
+    }
+  }
+  storeLine(to, narrow(l0, h0), narrow(l1, h1), narrow(l2, h2), narrow(l3, h3), count);
 }
 
 /** out[o, j, i] = x[o, index[o, j, i], i]; the share counts the outer·count rows of out. */
@@ -105,7 +135,23 @@ export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u3
   if (begin >= end) return;
   const start = (<usize>begin * inner) << 2, bytes = (<usize>(end - begin) * inner) << 2;
   memory.fill(out + start, 0, bytes);
-  if (lost) memory.fill(lost + start, 0, bytes);
+  if (!lost) {
+    scatter(false, out, x, index, n, count, inner, 0, begin, end);
+    return;
+  }
+  memory.fill(lost + start, 0, bytes);
+  scatter(true, out, x, index, n, count, inner, lost, begin, end);
+  for (let at = start; at < start + bytes; at += 4) {
+    const e = load<f32>(lost + at);
+    // ∞ − ∞ leaves nothing to correct.
+    if (e == e) store<f32>(out + at, load<f32>(out + at) + e);
+  }
+}
+
+@inline
+function scatter(exact: bool, out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize,
+  begin: u32, end: u32): void
+{
   for (let o = begin / n; o * n < end; o++) {
     const low = o * n < begin ? begin - o * n : 0, own = min<u32>(n, end - o * n) - low;
     const block = (<usize>o * n * inner) << 2;
@@ -117,18 +163,12 @@ export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u3
         const to = block + ((<usize>at * inner + i) << 2), a = load<f32>(out + to), b = load<f32>(x + row + (i << 2)),
           sum = a + b;
         store<f32>(out + to, sum);
-        if (lost) {
+        if (exact) {
           const part = sum - a;
           store<f32>(lost + to, load<f32>(lost + to) + ((a - (sum - part)) + (b - part)));
         }
       }
     }
-  }
-  if (!lost) return;
-  for (let at = start; at < start + bytes; at += 4) {
-    const e = load<f32>(lost + at);
-    // ∞ − ∞ leaves nothing to correct.
-    if (e == e) store<f32>(out + at, load<f32>(out + at) + e);
   }
 }
 

@@ -7,11 +7,12 @@
  *
  * The last loops test at their end: V8 then computes the rate and the like before them, not in every turn.
  */
-import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK, TREE, tree } from "../simd";
+import { addPairs, duo, fma, laneMask, narrow, pairSum, promoteHigh, storeLanes, storeTail, SUM_BLOCK, TREE,
+  tree } from "../simd";
 import { longTotal, rowTotal } from "./reduce";
 
 /** Rows whose terms are added in float32 before they go on in float64. */
-const COLUMN_BLOCK: u32 = 16;
+const COLUMN_BLOCK: u32 = 32;
 
 /** A group is far from 0 where m² is more than so many times the mean of (x − m)²: rounding m then shows. */
 const FAR: f32 = 1024;
@@ -28,25 +29,31 @@ export function normUnits(outer: u32, inner: u32): u32 {
   return inner == 1 ? outer : outer * ((inner + 3) >> 2);
 }
 
-/** Σ along a row: kind 0: of x − m, 1: of (x − m)², 2: of y·(x − m). */
+/** One vector's terms: kind 0: x − m, 1: (x − m)², 2: y·(x − m); added to sum. */
+@inline
+function term(kind: i32, p: usize, toY: usize, m: v128, sum: v128): v128 {
+  const v = f32x4.sub(v128.load(p), m);
+  return kind ? fma(v, kind == 1 ? v : v128.load(p + toY), sum) : f32x4.add(sum, v);
+}
+
+/** Σ of such terms along a row. */
 @inline
 function rowFold(kind: i32, x: usize, y: usize, m: v128, n: u32): f64 {
-  const whole = n & ~3;
-  let total = f64x2.splat(0);
+  const whole = n & ~3, zero = f32x4.splat(0), toY = y - x;
+  let total = f64x2.splat(0), p = x;
   for (let i: u32 = 0; i < whole;) {
     const end = whole - i > SUM_BLOCK ? i + SUM_BLOCK : whole;
-    let sum = f32x4.splat(0);
-    for (; i < end; i += 4) {
-      const at: usize = i << 2, v = f32x4.sub(v128.load(x + at), m);
-      sum = kind ? fma(v, kind == 1 ? v : v128.load(y + at), sum) : f32x4.add(sum, v);
+    let a = zero, b = zero, c = zero, d = zero;
+    for (; i + 16 <= end; i += 16, p += 64) {
+      a = term(kind, p, toY, m, a);
+      b = term(kind, p + 16, toY, m, b);
+      c = term(kind, p + 32, toY, m, c);
+      d = term(kind, p + 48, toY, m, d);
     }
-    total = addPairs(total, sum);
+    for (; i < end; i += 4, p += 16) a = term(kind, p, toY, m, a);
+    total = addPairs(total, f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
   }
-  if (n & 3) {
-    const at: usize = whole << 2, v = f32x4.sub(v128.load(x + at), m);
-    const term = kind ? f32x4.mul(v, kind == 1 ? v : v128.load(y + at)) : v;
-    total = addPairs(total, v128.and(term, laneMask(n & 3)));
-  }
+  if (n & 3) total = addPairs(total, v128.and(term(kind, p, toY, m, zero), laneMask(n & 3)));
   return pairSum(total);
 }
 export function rowSquares(x: usize, m: v128, n: u32): f64 { return rowFold(1, x, x, m, n); }
@@ -57,18 +64,27 @@ export function rowOffset(x: usize, m: v128, n: u32): f64 { return rowFold(0, x,
 @inline
 function quotient(low: v128, high: v128, n: u32): v128 {
   const by = f64x2.splat(<f64>n);
-  return i64x2.shuffle(f32x4.demote_f64x2_zero(f64x2.div(low, by)), f32x4.demote_f64x2_zero(f64x2.div(high, by)), 0, 2);
+  return narrow(f64x2.div(low, by), f64x2.div(high, by));
 }
 
 /** Means of four columns of n rows, `step` bytes apart. */
 function columnMeans(x: usize, n: u32, step: usize): v128 {
-  let low = f64x2.splat(0), high = low, i = n;
-  for (; i >= TREE; i -= TREE, x += TREE * step) {
-    const v = tree(x, step);
+  let low = f64x2.splat(0), high = low, rows = n;
+  const block = TREE * step;
+  for (; rows >= 4 * TREE; rows -= 4 * TREE) {
+    let v = f32x4.add(tree(x, step), tree(x + block, step));
+    x += 2 * block;
+    v = f32x4.add(v, f32x4.add(tree(x, step), tree(x + block, step)));
+    x += 2 * block;
     low = f64x2.add(low, f64x2.promote_low_f32x4(v));
     high = f64x2.add(high, promoteHigh(v));
   }
-  for (; i > 0; i--, x += step) {
+  for (; rows >= 2; rows -= 2, x += 2 * step) {
+    const v = duo(x, step);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+    high = f64x2.add(high, promoteHigh(v));
+  }
+  if (rows) {
     const v = v128.load(x);
     low = f64x2.add(low, f64x2.promote_low_f32x4(v));
     high = f64x2.add(high, promoteHigh(v));
@@ -76,19 +92,25 @@ function columnMeans(x: usize, n: u32, step: usize): v128 {
   return quotient(low, high, n);
 }
 
-/** The mean down four columns: kind 0: of x − m, 1: of (x − m)², 2: of y·(x − m). */
+/** The mean of terms down four columns. */
 @inline
 function columnFold(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
+  const toY = y - x, zero = f32x4.splat(0);
   let low = f64x2.splat(0), high = low;
-  for (let i: u32 = 0; i < n;) {
-    const end = n - i > COLUMN_BLOCK ? i + COLUMN_BLOCK : n;
-    let sum = f32x4.splat(0);
-    for (; i < end; i++, x += step, y += step) {
-      const v = f32x4.sub(v128.load(x), m);
-      sum = kind ? fma(v, kind == 1 ? v : v128.load(y), sum) : f32x4.add(sum, v);
+  for (let rows = n; rows > 0;) {
+    let i = rows > COLUMN_BLOCK ? COLUMN_BLOCK : rows, a = zero, b = zero;
+    rows -= i;
+    for (; i >= 2; i -= 2, x += 2 * step) {
+      a = term(kind, x, toY, m, a);
+      b = term(kind, x + step, toY, m, b);
     }
-    low = f64x2.add(low, f64x2.promote_low_f32x4(sum));
-    high = f64x2.add(high, promoteHigh(sum));
+    if (i) {
+      a = term(kind, x, toY, m, a);
+      x += step;
+    }
+    a = f32x4.add(a, b);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(a));
+    high = f64x2.add(high, promoteHigh(a));
   }
   return quotient(low, high, n);
 }
@@ -127,6 +149,14 @@ function inverseRoot(variance: v128, eps: f32): v128 {
 function isWide(variance: v128, eps: f32): v128 {
   const v = f32x4.add(variance, f32x4.splat(eps));
   return v128.not(v128.and(f32x4.ge(v, f32x4.splat(LEAST)), f32x4.le(v, f32x4.splat(MOST))));
+}
+
+/** The lanes whose products with a weight leave float32's range, unless the weight is 0. */
+@inline
+function isExtreme(scale: v128): v128 {
+  const size = f32x4.abs(scale), zero = f32x4.eq(size, f32x4.splat(0));
+  const held = v128.and(f32x4.ge(size, f32x4.splat(1e-30)), f32x4.le(size, f32x4.splat(1e30)));
+  return v128.not(v128.or(held, zero));
 }
 
 /** The mean of n numbers `step` bytes apart, in float64. */
@@ -215,20 +245,25 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
     const delta = columnDeltas(x + first, m, squares, n, step), variance = varianceOf(squares, delta);
     storeLanes(means, m, rest);
     storeLanes(means + step, variance, rest);
-    const rate = inverseRoot(variance, eps), shift = f32x4.neg(f32x4.mul(delta, rate));
-    const scale = weight ? v128.load(weight + at) : f32x4.splat(1),
-      offset = bias ? v128.load(bias + at) : f32x4.splat(0);
+    // (x − m)·(rate·weight) + (bias − δ·rate·weight)
+    const rate = inverseRoot(variance, eps), scale = weight ? f32x4.mul(rate, v128.load(weight + at)) : rate;
+    const turn = f32x4.mul(delta, scale), shift = bias ? f32x4.sub(v128.load(bias + at), turn) : f32x4.neg(turn);
     if (!n) continue;
     let from = x + first, to = out + first, i = n;
-    do {
-      let v = fma(f32x4.sub(v128.load(from), m), rate, shift);
-      if (weight) v = f32x4.mul(v, scale);
-      if (bias) v = f32x4.add(v, offset);
-      storeLanes(to, v, rest);
-      from += step;
-      to += step;
-    } while (--i);
-    const wide = i32x4.bitmask(isWide(variance, eps));
+    if (rest >= 4) {
+      do {
+        v128.store(to, fma(f32x4.sub(v128.load(from), m), scale, shift));
+        from += step;
+        to += step;
+      } while (--i);
+    } else {
+      do {
+        storeTail(to, fma(f32x4.sub(v128.load(from), m), scale, shift), rest);
+        from += step;
+        to += step;
+      } while (--i);
+    }
+    const wide = i32x4.bitmask(v128.or(isWide(variance, eps), isExtreme(scale)));
     if (!wide) continue;
     for (let lane: u32 = 0; lane < 4 && lane < rest; lane++) {
       if (!(wide >> lane & 1)) continue;

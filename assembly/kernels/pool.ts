@@ -1,5 +1,5 @@
 /** Pooling of images with channels last: vectors run over channels. Averages are sums in float64, divided once. */
-import { promoteHigh, storeLanes } from "../simd";
+import { narrow, promoteHigh, storeLanes } from "../simd";
 
 /**
  * Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and its place row·width +
@@ -40,12 +40,6 @@ export function maxPool(out: usize, places: usize, x: usize, height: u32, width:
 @inline
 function bounded(v: i32, low: i32, high: i32): i32 { return v < low ? low : v > high ? high : v; }
 
-/** Float64 pairs as four float32. */
-@inline
-function narrow(low: v128, high: v128): v128 {
-  return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
-}
-
 /** Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the mean of each window, which reads at least one pixel. */
 export function avgPool(out: usize, x: usize, height: u32, width: u32, channels: u32, outHeight: u32, outWidth: u32,
   kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: i32, padLeft: i32, countPad: u32, begin: u32,
@@ -61,17 +55,21 @@ export function avgPool(out: usize, x: usize, height: u32, width: u32, channels:
     // Of float32 sums in float64, the product with 1/n rounds to what the quotient by n rounds to.
     const rate = f64x2.splat(1 / (countPad ? <f64>kernelH * <f64>kernelW : <f64>down * <f64>across));
     const first = x + (<usize>n * height + h0) * rowBytes + <usize>w0 * pixelBytes;
-    for (let c: u32 = 0; c < channels; c += 4) {
-      let row = first + (<usize>c << 2), low = f64x2.splat(0), high = low;
+    for (let c: u32 = 0; c < channels; c += 8) {
+      const zero = f64x2.splat(0);
+      let row = first + (<usize>c << 2), l0 = zero, h0 = zero, l1 = zero, h1 = zero;
       for (let a = down; a > 0; a--, row += rowBytes) {
         for (let b = across, p = row; b > 0; b--, p += pixelBytes) {
-          const v = v128.load(p);
-          low = f64x2.add(low, f64x2.promote_low_f32x4(v));
-          high = f64x2.add(high, promoteHigh(v));
+          const v = v128.load(p), w = v128.load(p, 16);
+          l0 = f64x2.add(l0, f64x2.promote_low_f32x4(v));
+          h0 = f64x2.add(h0, promoteHigh(v));
+          l1 = f64x2.add(l1, f64x2.promote_low_f32x4(w));
+          h1 = f64x2.add(h1, promoteHigh(w));
         }
       }
-      storeLanes(out + <usize>r * pixelBytes + (<usize>c << 2), narrow(f64x2.mul(low, rate), f64x2.mul(high, rate)),
-        channels - c);
+      const to = out + <usize>r * pixelBytes + (<usize>c << 2);
+      storeLanes(to, narrow(f64x2.mul(l0, rate), f64x2.mul(h0, rate)), channels - c);
+      if (channels - c > 4) storeLanes(to + 16, narrow(f64x2.mul(l1, rate), f64x2.mul(h1, rate)), channels - c - 4);
     }
   }
 }
@@ -81,30 +79,49 @@ export function avgPoolGrad(out: usize, dy: usize, height: u32, width: u32, chan
   outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: u32, padLeft: u32, countPad: u32,
   begin: u32, end: u32): void
 {
-  const pixelBytes = <usize>channels << 2, whole = 1 / (<f64>kernelH * <f64>kernelW);
+  const pixelBytes = <usize>channels << 2, whole = f64x2.splat(1 / (<f64>kernelH * <f64>kernelW));
   for (let r = begin; r < end; r++) {
     // Places in the padded image, and the windows [i0, i1) × [j0, j1) over them.
     const w = r % width + padLeft, h = r / width % height + padTop, n = r / width / height;
     const i0: u32 = h < kernelH ? 0 : (h - kernelH) / strideH + 1, i1 = min<u32>(h / strideH + 1, outHeight);
     const j0: u32 = w < kernelW ? 0 : (w - kernelW) / strideW + 1, j1 = min<u32>(w / strideW + 1, outWidth);
-    for (let c: u32 = 0; c < channels; c += 4) {
-      let low = f64x2.splat(0), high = low;
-      for (let i = i0; i < i1; i++) {
-        const top = <i32>(i * strideH) - <i32>padTop;
-        const down = bounded(top + kernelH, 0, height) - bounded(top, 0, height);
-        let p = dy + <usize>((n * outHeight + i) * outWidth + j0) * pixelBytes + (<usize>c << 2);
-        for (let j = j0; j < j1; j++, p += pixelBytes) {
-          let rate = whole;
-          if (!countPad) {
-            const left = <i32>(j * strideW) - <i32>padLeft;
-            rate = 1 / (<f64>down * <f64>(bounded(left + kernelW, 0, width) - bounded(left, 0, width)));
-          }
-          const v = v128.load(p), by = f64x2.splat(rate);
-          low = f64x2.add(low, f64x2.mul(f64x2.promote_low_f32x4(v), by));
-          high = f64x2.add(high, f64x2.mul(promoteHigh(v), by));
+    const target = out + <usize>r * pixelBytes,
+      source = dy + <usize>((n * outHeight + i0) * outWidth + j0) * pixelBytes;
+    if (i1 - i0 == 1 && j1 - j0 == 1) {
+      // By n in float32, which rounds as the product with 1/n in float64 does.
+      const by = f32x4.splat(
+        <f32>(countPad
+          ? kernelH * kernelW
+          : inWindow(i0 * strideH, padTop, kernelH, height) * inWindow(j0 * strideW, padLeft, kernelW, width)),
+      );
+      for (let c: u32 = 0; c < channels; c += 4)
+        storeLanes(target + (<usize>c << 2), f32x4.div(v128.load(source + (<usize>c << 2)), by), channels - c);
+      continue;
+    }
+    for (let c: u32 = 0; c < channels; c += 8) {
+      const zero = f64x2.splat(0);
+      let row = source + (<usize>c << 2), l0 = zero, h0 = zero, l1 = zero, h1 = zero;
+      for (let i = i0; i < i1; i++, row += outWidth * pixelBytes) {
+        const down = countPad ? 1 : inWindow(i * strideH, padTop, kernelH, height);
+        for (let j = j0, p = row; j < j1; j++, p += pixelBytes) {
+          const v = v128.load(p), w = v128.load(p, 16);
+          const by = countPad ? whole : f64x2.splat(1 / <f64>(down * inWindow(j * strideW, padLeft, kernelW, width)));
+          l0 = f64x2.add(l0, f64x2.mul(f64x2.promote_low_f32x4(v), by));
+          h0 = f64x2.add(h0, f64x2.mul(promoteHigh(v), by));
+          l1 = f64x2.add(l1, f64x2.mul(f64x2.promote_low_f32x4(w), by));
+          h1 = f64x2.add(h1, f64x2.mul(promoteHigh(w), by));
         }
       }
-      storeLanes(out + <usize>r * pixelBytes + (<usize>c << 2), narrow(low, high), channels - c);
+      const to = target + (<usize>c << 2);
+      storeLanes(to, narrow(l0, h0), channels - c);
+      if (channels - c > 4) storeLanes(to + 16, narrow(l1, h1), channels - c - 4);
     }
   }
+}
+
+/** How many places of a window along one dimension lie in the image. */
+@inline
+function inWindow(start: u32, pad: u32, kernel: u32, size: u32): u32 {
+  const first = <i32>start - <i32>pad;
+  return <u32>(bounded(first + kernel, 0, size) - bounded(first, 0, size));
 }

@@ -5,7 +5,8 @@
  * of n equal numbers is that number. Other folds go in blocks of fixed size. The bits of a result depend on n alone, never on
  * how the work is shared.
  */
-import { laneMask, pairSum, promoteHigh, storeLanes, TREE, tree } from "../simd";
+import { addPairs, At1, At2, At3, duo, laneMask, narrow, pairSum, promoteHigh, quad, storeLanes, TREE,
+  tree } from "../simd";
 import { Op } from "../opcodes";
 
 /** Elements (of a row) and rows (of a column) that are folded in order before folding pairwise. */
@@ -101,51 +102,148 @@ export function longTotal(x: usize, n: u32, step: usize): f64 {
 
 /** Σ of n contiguous elements; not finite only if an element is not. */
 export function rowTotal(x: usize, n: u32): f64 {
+  let total = f64x2.splat(0), p = x, i = n;
+  for (; i >= 8 * TREE; i -= 8 * TREE, p += 32 * TREE)
+    total = addPairs(total, f32x4.add(tree(p, 16), tree(p + 16 * TREE, 16)));
+  if (i & 32) {
+    total = addPairs(total, tree(p, 16));
+    p += 128;
+  }
+  if (i & 16) {
+    total = addPairs(total, quad(p, 16));
+    p += 64;
+  }
+  if (i & 8) {
+    total = addPairs(total, duo(p, 16));
+    p += 32;
+  }
+  if (i & 4) {
+    total = addPairs(total, v128.load(p));
+    p += 16;
+  }
+  if (i & 3) total = addPairs(total, v128.and(v128.load(p), laneMask(i & 3)));
+  const sum = pairSum(total);
+  return isFinite(sum) ? sum : longTotal(x, n, 4);
+}
+
+/** Two sums of neighbouring columns, again in float64 throughout where they are not finite. */
+function repaired(totals: v128, x: usize, n: u32, stride: usize): v128 {
+  const a = f64x2.extract_lane(totals, 0), b = f64x2.extract_lane(totals, 1);
+  return f64x2(isFinite(a) ? a : longTotal(x, n, stride), isFinite(b) ? b : longTotal(x + 4, n, stride));
+}
+
+/** 0 in lanes where all of four sums are finite, else NaN. */
+@inline
+function doubt(low: v128, high: v128): v128 { return f64x2.add(f64x2.sub(low, low), f64x2.sub(high, high)); }
+
+/** Stores the first `count` of four sums of columns: as float64, or by `divisor` as float32. */
+@inline
+function storeTotals(out: usize, asDouble: bool, low: v128, high: v128, divisor: f64, count: u32): void {
+  if (!asDouble) {
+    if (divisor != 1) {
+      const by = f64x2.splat(divisor);
+      low = f64x2.div(low, by);
+      high = f64x2.div(high, by);
+    }
+    storeLanes(out, narrow(low, high), count);
+    return;
+  }
+  if (count > 1) v128.store(out, low);
+  else v128.store64_lane(out, low, 0);
+  if (count > 3) v128.store(out, high, 16);
+  else if (count == 3) v128.store64_lane(out, high, 0, 16);
+}
+
+/** Sums of four neighbouring columns of n rows, stored as `storeTotals` does. */
+function columnTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usize, divisor: f64, count: u32): void {
   let low = f64x2.splat(0), high = low, p = x, i = n;
-  for (; i >= 4 * TREE; i -= 4 * TREE, p += 16 * TREE) {
-    const v = tree(p, 16);
+  for (; i >= TREE; i -= TREE, p += stride * TREE) {
+    let v = tree(p, stride);
+    if (i >= 4 * TREE) {
+      p += stride * TREE;
+      v = f32x4.add(v, tree(p, stride));
+      p += stride * TREE;
+      const w = tree(p, stride);
+      p += stride * TREE;
+      v = f32x4.add(v, f32x4.add(w, tree(p, stride)));
+      i -= 3 * TREE;
+    }
     low = f64x2.add(low, f64x2.promote_low_f32x4(v));
     high = f64x2.add(high, promoteHigh(v));
   }
-  for (; i >= 4; i -= 4, p += 16) {
+  for (; i > 0; i--, p += stride) {
     const v = v128.load(p);
     low = f64x2.add(low, f64x2.promote_low_f32x4(v));
     high = f64x2.add(high, promoteHigh(v));
   }
-  if (i) {
-    const v = v128.and(v128.load(p), laneMask(i));
-    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
-    high = f64x2.add(high, promoteHigh(v));
+  const wrong = doubt(low, high);
+  if (v128.any_true(f64x2.ne(wrong, wrong))) {
+    low = repaired(low, x, n, stride);
+    high = repaired(high, x + 8, n, stride);
   }
-  const total = pairSum(f64x2.add(low, high));
-  return isFinite(total) ? total : longTotal(x, n, 4);
+  storeTotals(out, asDouble, low, high, divisor, count);
 }
 
-/** Σ of 4·vectors neighbouring columns of n rows, as float64 to `to`; rows are read once. Not finite only if an element is not. */
-@inline
-function columnTotals(to: usize, x: usize, n: u32, stride: usize, vectors: usize): void {
-  const end = to + (vectors << 5);
-  for (let at = to; at < end; at += 16) v128.store(at, f64x2.splat(0));
-  let p = x;
-  for (let i = n; i > 0;) {
-    const whole = i >= TREE;
-    for (let at = to, q = p; at < end; at += 32, q += 16) {
-      const v = whole ? tree(q, stride) : v128.load(q);
-      v128.store(at, f64x2.add(v128.load(at), f64x2.promote_low_f32x4(v)));
-      v128.store(at, f64x2.add(v128.load(at, 16), promoteHigh(v)), 16);
+/** The same of 16 columns, a cache line of each row: it is read once. */
+function lineTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usize, divisor: f64): void {
+  const zero = f64x2.splat(0);
+  let l0 = zero, h0 = zero, l1 = zero, h1 = zero, l2 = zero, h2 = zero, l3 = zero, h3 = zero, p = x;
+  for (let rest = n; rest > 0;) {
+    let a = zero, b = zero, c = zero, d = zero;
+    if (rest >= 4 * TREE) {
+      for (const stop = rest - 4 * TREE; rest > stop; rest -= 2 * TREE) {
+        let e = tree(p, stride), f = tree<At1>(p, stride), g = tree<At2>(p, stride), h = tree<At3>(p, stride);
+        p += stride * TREE;
+        e = f32x4.add(e, tree(p, stride));
+        f = f32x4.add(f, tree<At1>(p, stride));
+        g = f32x4.add(g, tree<At2>(p, stride));
+        h = f32x4.add(h, tree<At3>(p, stride));
+        p += stride * TREE;
+        a = f32x4.add(a, e);
+        b = f32x4.add(b, f);
+        c = f32x4.add(c, g);
+        d = f32x4.add(d, h);
+      }
+    } else if (rest >= TREE) {
+      a = tree(p, stride);
+      b = tree<At1>(p, stride);
+      c = tree<At2>(p, stride);
+      d = tree<At3>(p, stride);
+      p += stride * TREE;
+      rest -= TREE;
+    } else {
+      a = v128.load(p);
+      b = v128.load(p, 16);
+      c = v128.load(p, 32);
+      d = v128.load(p, 48);
+      p += stride;
+      rest--;
     }
-    i -= whole ? TREE : 1;
-    p += whole ? stride * TREE : stride;
+    l0 = f64x2.add(l0, f64x2.promote_low_f32x4(a));
+    h0 = f64x2.add(h0, promoteHigh(a));
+    l1 = f64x2.add(l1, f64x2.promote_low_f32x4(b));
+    h1 = f64x2.add(h1, promoteHigh(b));
+    l2 = f64x2.add(l2, f64x2.promote_low_f32x4(c));
+    h2 = f64x2.add(h2, promoteHigh(c));
+    l3 = f64x2.add(l3, f64x2.promote_low_f32x4(d));
+    h3 = f64x2.add(h3, promoteHigh(d));
   }
-  for (let at = to; at < end; at += 8, x += 4) {
-    if (!isFinite(load<f64>(at))) store<f64>(at, longTotal(x, n, stride));
+  const wrong = f64x2.add(f64x2.add(doubt(l0, h0), doubt(l1, h1)), f64x2.add(doubt(l2, h2), doubt(l3, h3)));
+  if (v128.any_true(f64x2.ne(wrong, wrong))) {
+    l0 = repaired(l0, x, n, stride);
+    h0 = repaired(h0, x + 8, n, stride);
+    l1 = repaired(l1, x + 16, n, stride);
+    h1 = repaired(h1, x + 24, n, stride);
+    l2 = repaired(l2, x + 32, n, stride);
+    h2 = repaired(h2, x + 40, n, stride);
+    l3 = repaired(l3, x + 48, n, stride);
+    h3 = repaired(h3, x + 56, n, stride);
   }
-}
-
-/** Four float64 sums by `divisor` as the first `count` float32 at `out`. */
-function storeTotals(out: usize, from: usize, divisor: f64, count: u32): void {
-  const by = f64x2.splat(divisor), low = f64x2.div(v128.load(from), by), high = f64x2.div(v128.load(from, 16), by);
-  storeLanes(out, i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2), count);
+  const step: usize = asDouble ? 32 : 16;
+  storeTotals(out, asDouble, l0, h0, divisor, 4);
+  storeTotals(out + step, asDouble, l1, h1, divisor, 4);
+  storeTotals(out + 2 * step, asDouble, l2, h2, divisor, 4);
+  storeTotals(out + 3 * step, asDouble, l3, h3, divisor, 4);
 }
 
 /** How many pieces of length `piece` n is cut into; the last may be shorter. */
@@ -174,35 +272,26 @@ function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u3
   }
 }
 
-/**
- * Σ / divisor of float32, shared as `fold`; `stack` is scratch. Of several pieces, each leaves its sum as float64, undivided:
- * [outer, pieces, inner].
- */
-export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, stack: usize, begin: u32,
-  end: u32): void
-{
-  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2;
+/** Σ / divisor of float32, shared as `fold`. Of several pieces, each leaves its sum as float64, undivided: [outer, pieces, inner]. */
+export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
+  const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2, stride = <usize>inner << 2;
+  if (inner == 1 && pieces == 1) {
+    for (let r = begin; r < end; r++)
+      store<f32>(out + (<usize>r << 2), <f32>(rowTotal(x + ((<usize>r * n) << 2), n) / divisor));
+    return;
+  }
+  const shift: usize = pieces > 1 ? 3 : 2;
   while (begin < end) {
     const p = begin / quads, column = (begin - p * quads) << 2;
     const o = p / pieces, first = (p - o * pieces) * piece;
     const from = x + (((<usize>o * n + first) * inner + column) << 2), length = shorter(piece, n - first);
-    if (inner == 1) {
-      const total = rowTotal(from, length);
-      if (pieces > 1) store<f64>(out + (<usize>p << 3), total);
-      else store<f32>(out + (<usize>p << 2), <f32>(total / divisor));
-      begin++;
-      continue;
-    }
-    const to = <usize>p * inner + column, rest = inner - column;
+    const to = out + ((<usize>p * inner + column) << shift), rest = inner - column;
     let vectors: u32 = 1;
-    // Whole lines of columns.
-    if (end - begin >= 4 && rest >= 16) {
-      columnTotals(stack, from, length, <usize>inner << 2, 4);
+    if (inner == 1) store<f64>(to, rowTotal(from, length));
+    else if (end - begin >= 4 && rest >= 16) {
+      lineTotals(to, pieces > 1, from, length, stride, divisor);
       vectors = 4;
-    } else columnTotals(stack, from, length, <usize>inner << 2, 1);
-    if (pieces > 1) memory.copy(out + (to << 3), stack, <usize>shorter(rest, 4 * vectors) << 3);
-    else for (let i: u32 = 0; i < vectors; i++)
-        storeTotals(out + ((to + 4 * i) << 2), stack + (<usize>i << 5), divisor, rest - 4 * i);
+    } else columnTotals(to, pieces > 1, from, length, stride, divisor, rest);
     begin += vectors;
   }
 }
@@ -286,8 +375,7 @@ export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, i
       }
       low = f64x2.add(low, f64x2.promote_low_f32x4(v));
       high = f64x2.add(high, promoteHigh(v));
-      const total = i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
-      storeLanes(out + at, total, inner - column);
+      storeLanes(out + at, narrow(low, high), inner - column);
     }
   }
 }

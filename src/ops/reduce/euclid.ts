@@ -1,5 +1,5 @@
 /** Table entries of sums of squares and Euclidean norms along the middle of [outer, n, inner]. reduce.ts has the functions. */
-import { Fold, Op, Reduce, Type } from "../../../assembly/opcodes.ts";
+import { Op, Reduce, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/engine.ts";
 import type { OpDefinition, Reference } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
@@ -21,9 +21,6 @@ const encodeFold: (code: Op, finish: Op) => OpDefinition<SquaresAttributes>["enc
   (encoder, { inputs: [x], outputs: [y], attributes: { outer, n, inner, divisor }, address }) => {
     const length = Math.max(32, Math.floor(PIECE / inner));
     const pieces = outer * Math.ceil(inner / 4) < FEW && n >= 8 * length ? Math.ceil(n / length) : 0;
-    const stack = inner > 1 ? Fold.stack : 0;
-    const workspace = encoder.workspace(stack + 4 * outer * pieces * inner);
-    const partial = workspace + stack * encoder.shares;
     const encode = (op: Op, out: number, from: number, count: number, piece: number, by: number): void => {
       encoder.begin(op, Reduce.words);
       encoder.set(Reduce.out, out);
@@ -33,11 +30,11 @@ const encodeFold: (code: Op, finish: Op) => OpDefinition<SquaresAttributes>["enc
       encoder.set(Reduce.inner, inner);
       encoder.setDouble(Reduce.divisor, by);
       encoder.set(Reduce.type, Type.Float32);
-      encoder.set(Reduce.workspace, workspace);
       encoder.set(Reduce.piece, piece);
       encoder.end();
     };
     if (!pieces) return encode(code, address(y!), address(x!), n, 0, divisor);
+    const partial = encoder.workspace(4 * outer * pieces * inner);
     encode(code, partial, address(x!), n, length, divisor);
     encodeAlone(encoder, () => encode(finish, address(y!), partial, pieces, 0, 1));
   };

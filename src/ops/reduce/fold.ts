@@ -1,5 +1,5 @@
 /** Table entries of the reductions of [outer, n, inner] along its middle, and of running sums. */
-import { Fold, Op, Reduce, Type } from "../../../assembly/opcodes.ts";
+import { Op, Reduce, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/engine.ts";
 import { apply, type OpDefinition, type Reference } from "../definition/op.ts";
 import { type Shape, typeCode, type Value } from "../definition/value.ts";
@@ -83,10 +83,7 @@ function fold(
     encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
       const { outer, n, inner, divisor } = attributes;
       const inexact = code === Op.Sum && x!.dtype === "float32";
-      const stack = inexact && inner > 1 ? Fold.stack : 0;
       const piece = pieceOf(code, attributes);
-      const pieces = piece && Math.ceil(n / piece);
-      const workspace = encoder.workspace(stack + (inexact ? 8 : 4) * outer * pieces * inner);
       const type = typeCode[x!.dtype];
       const encode = (to: number, from: number, length: number, cut: number, elements: Type): void => {
         encoder.begin(code, Reduce.words);
@@ -98,13 +95,12 @@ function fold(
         encoder.setDouble(Reduce.divisor, divisor);
         encoder.set(Reduce.reverse, attributes.reverse ? 1 : 0);
         encoder.set(Reduce.type, elements);
-        encoder.set(Reduce.workspace, workspace);
         encoder.set(Reduce.piece, cut);
         encoder.end();
       };
       if (!piece) return encode(address(out!), address(x!), n, 0, type);
-      // The partial sums come after the stacks of all shares.
-      const partial = workspace + stack * encoder.shares;
+      const pieces = Math.ceil(n / piece);
+      const partial = encoder.workspace((inexact ? 8 : 4) * outer * pieces * inner);
       encode(partial, address(x!), n, piece, type);
       encodeAlone(encoder, () => encode(address(out!), partial, pieces, 0, inexact ? Type.Float64 : type));
     },
