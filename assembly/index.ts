@@ -9,7 +9,7 @@ export * from "./kernels/shape";
 export * from "./kernels/gather";
 export * from "./kernels/random";
 export * from "./kernels/optimizer";
-export { colStep, deepRow, gemm, gemmWorkspace, rowStep, thin } from "./kernels/gemm";
+export { colStep, deepRow, deepThin, gemm, gemmWorkspace, rowStep, thin } from "./kernels/gemm";
 export { rowNarrow, rowWide } from "./kernels/pack";
 export * from "./kernels/matmul";
 export { convWorkspace } from "./kernels/conv";

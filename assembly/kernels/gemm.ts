@@ -5,6 +5,7 @@
  */
 import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
+import { narrow, promoteHigh } from "../simd";
 import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE,
   wideRow } from "./pack";
 
@@ -30,7 +31,12 @@ const SHORT: usize = 16;
 @inline
 const DEPTH: usize = 256;
 
-// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is cut].
+/** A longer k is cut, and the products of the parts are added in float64: errors do not grow with the number of blocks. */
+@inline
+const LONG: usize = 16384;
+
+// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is cut | their
+// float64 totals, if k is long].
 // The odd leading dimension of A spreads its rows over the cache's sets.
 @inline
 export const LDA: usize = (KC + 16) * 4;
@@ -40,6 +46,8 @@ export const PANELS: usize = 256;
 export const BLOCK: usize = PANELS + NC * KC * 4;
 @inline
 const PARTIAL: usize = BLOCK + MC * LDA;
+@inline
+const TOTALS: usize = PARTIAL + MC * MC * 4;
 
 /** A share's rows begin at a multiple of this. */
 export function rowStep(): u32 {
@@ -53,33 +61,17 @@ export function colStep(): u32 {
 
 /** Bytes of scratch that one thread needs, 64-byte aligned. */
 export function gemmWorkspace(m: u32, n: u32, k: u32, transA: u32, transB: u32): u32 {
-  return <u32>(<usize>k > KC ? PARTIAL + MC * MC * 4 : transA ? PARTIAL : BLOCK);
+  return <u32>(<usize>k > LONG ? TOTALS + MC * MC * 8 : <usize>k > KC ? TOTALS : transA ? PARTIAL : BLOCK);
 }
 
 /**
  * The share [rowBegin, rowEnd) × [colBegin, colEnd) of C[m, n]; op(A): [m, k], op(B): [k, n], bias: [n] or 0. A share begins
  * at multiples of `rowStep` and `colStep` and ends at one, or at C's edge. With k = 0 the product is 0.
  */
-export function gemm(
-  out: usize,
-  a: usize,
-  b: usize,
-  bias: usize,
-  y: usize,
-  m: usize,
-  n: usize,
-  k: usize,
-  transA: u32,
-  transB: u32,
-  alpha: f32,
-  activation: u32,
-  accumulate: u32,
-  workspace: usize,
-  rowBegin: usize,
-  rowEnd: usize,
-  colBegin: usize,
-  colEnd: usize,
-): void {
+export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: usize, n: usize, k: usize, transA: u32,
+  transB: u32, alpha: f32, activation: u32, accumulate: u32, workspace: usize, rowBegin: usize, rowEnd: usize,
+  colBegin: usize, colEnd: usize): void
+{
   if (rowBegin >= rowEnd || colBegin >= colEnd) return;
   const rows = rowEnd - rowBegin;
   const cols = colEnd - colBegin;
@@ -92,59 +84,99 @@ export function gemm(
   // From an element of C to that of y.
   const toY = y - out;
 
-  if (!transB || !k) {
-    if (m <= 2 || k <= 1 || (n >= WIDE && (m <= FEW || k <= SHORT))) {
-      const stepA: usize = transA ? m << 2 : 4;
-      const lda: usize = transA ? 4 : k << 2;
-      thin(c, ldc, a0, lda, stepA, b0, ldc, bias0, rows, cols, k, alpha, activation, toY, accumulate, workspace);
-      return;
-    }
-  } else if (!transA && m <= FEW) {
-    dots(c, ldc, a0, b0, bias0, rows, cols, k, alpha, activation, toY, accumulate, workspace);
-    return;
-  }
-  const lda: usize = (transA ? m : k) << 2;
-  const ldb: usize = (transB ? k : n) << 2;
-  if (!accumulate || k <= KC) {
-    blocks(c, ldc, a0, lda, transA, b0, ldb, transB, bias0, rows, cols, k, alpha, activation, toY, accumulate,
+  // From an element of op(A), and of op(B), to the next along k, and along the other dimension.
+  const lda: usize = (transA ? m : k) << 2, ldb: usize = (transB ? k : n) << 2;
+  const stepA: usize = transA ? lda : 4, stepB: usize = transB ? 4 : ldb;
+  const path = pathOf(m, n, k, transA, transB);
+  const cut = k > LONG;
+  if (!cut && (path != Path.Blocks || !accumulate || k <= KC)) {
+    product(path, c, ldc, a0, lda, transA, b0, ldb, transB, bias0, rows, cols, k, alpha, activation, toY, accumulate,
       workspace);
     return;
   }
   // The old C is added last: until then the partial sums live in the workspace, a square of C at a time.
-  const partial = workspace + PARTIAL;
-  const stepA: usize = transA ? 4 : lda;
-  const stepB: usize = transB ? ldb : 4;
+  const partial = workspace + PARTIAL, totals = workspace + TOTALS;
+  const downA: usize = transA ? 4 : lda, acrossB: usize = transB ? ldb : 4;
   for (let i: usize = 0; i < rows; i += MC) {
     const mc = min(MC, rows - i);
     for (let j: usize = 0; j < cols; j += MC) {
       const nc = min(MC, cols - j);
-      blocks(partial, MC * 4, a0 + i * stepA, lda, transA, b0 + j * stepB, ldb, transB, 0, mc, nc, k, 1, 0, 0, 0,
-        workspace);
+      for (let p: usize = 0; p < k; p += LONG) {
+        const from = a0 + i * downA + p * stepA, other = b0 + j * acrossB + p * stepB;
+        product(path, partial, MC * 4, from, lda, transA, other, ldb, transB, 0, mc, nc, min(LONG, k - p), 1, 0, 0, 0,
+          workspace);
+        if (cut) addTotals(totals, partial, mc, nc, p > 0, p + LONG >= k);
+      }
       finish(c + i * ldc + (j << 2), ldc, partial, MC * 4, mc, nc, 0, alpha, bias0 ? bias0 + (j << 2) : 0, activation,
-        toY, 1);
+        toY, accumulate);
     }
   }
 }
 
-/** Few rows, or a short k, and B as it lies: a row of C is the sum of k rows of B, DEPTH at a time. */
-export function thin(
-  c: usize,
-  ldc: usize,
-  a: usize,
-  lda: usize,
-  stepA: usize,
-  b: usize,
-  ldb: usize,
-  bias: usize,
-  m: usize,
-  n: usize,
-  k: usize,
-  alpha: f32,
-  activation: u32,
-  toY: usize,
-  accumulate: u32,
-  tile: usize,
-): void {
+/** How a product is computed. */
+const enum Path {
+  Thin,
+  DeepThin,
+  Dots,
+  Blocks,
+}
+
+@inline
+function pathOf(m: usize, n: usize, k: usize, transA: u32, transB: u32): Path {
+  if (transB && k) return !transA && m <= FEW ? Path.Dots : Path.Blocks;
+  if (m > 2 && k > 1 && (n < WIDE || (m > FEW && k > SHORT))) return Path.Blocks;
+  return k > SHORT ? Path.DeepThin : Path.Thin;
+}
+
+@inline
+function product(path: Path, c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32,
+  bias: usize, m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32,
+  workspace: usize): void
+{
+  const down: usize = transA ? 4 : lda, step: usize = transA ? lda : 4;
+  if (path == Path.Thin)
+    thin(c, ldc, a, down, step, b, ldb, bias, m, n, k, alpha, activation, toY, accumulate, workspace);
+  else if (path == Path.DeepThin)
+    deepThin(c, ldc, a, down, step, b, ldb, bias, m, n, k, alpha, activation, toY, accumulate, workspace);
+  else if (path == Path.Dots) dots(c, ldc, a, b, bias, m, n, k, lda, alpha, activation, toY, accumulate, workspace);
+  else blocks(c, ldc, a, lda, transA, b, ldb, transB, bias, m, n, k, alpha, activation, toY, accumulate, workspace);
+}
+
+/** Adds a part, [m, n] with rows of MC, to float64 totals, or starts them; after the `last` part it becomes their float32. */
+function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, last: bool): void {
+  for (let i: usize = 0; i < m; i++, totals += MC * 8, part += MC * 4) {
+    for (let j: usize = 0; j < n; j += 4) {
+      const v = v128.load(part + (j << 2)), at = totals + (j << 3);
+      let low = f64x2.promote_low_f32x4(v), high = promoteHigh(v);
+      if (more) {
+        low = f64x2.add(v128.load(at), low);
+        high = f64x2.add(v128.load(at, 16), high);
+      }
+      v128.store(at, low);
+      v128.store(at, high, 16);
+      if (last) v128.store(part + (j << 2), narrow(low, high));
+    }
+  }
+}
+
+/** Few rows, or a short k, and B as it lies: a row of C is the sum of k rows of B. k ≤ SHORT: without calls. */
+export function thin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
+  m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
+{
+  thinOf(false, c, ldc, a, lda, stepA, b, ldb, bias, m, n, k, alpha, activation, toY, accumulate, tile);
+}
+
+/** The same of any k, DEPTH products at a time. */
+export function deepThin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
+  m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
+{
+  thinOf(true, c, ldc, a, lda, stepA, b, ldb, bias, m, n, k, alpha, activation, toY, accumulate, tile);
+}
+
+@inline
+function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
+  m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
+{
   const plain = alpha == 1 && !bias && activation == Activation.None && !accumulate;
   const wide = n >= WIDE;
   const step = wide ? WIDE : NR;
@@ -155,10 +187,10 @@ export function thin(
     const bt = b + (j << 2) - back;
     const bj = bias ? bias + (j << 2) : 0;
     for (let i: usize = 0; i < m; i++) {
+      const at = a + i * lda;
       const ct = c + i * ldc + (j << 2);
       const target = plain && cols == step ? ct : tile;
-      const at = a + i * lda;
-      if (k > SHORT) deepRow(target, at, stepA, bt, ldb, wide, cols, k, tile + WIDE * 4);
+      if (deep) deepRow(target, at, stepA, bt, ldb, wide, cols, k, tile + WIDE * 4);
       else if (wide) wideRow(target, at, stepA, bt, ldb, k);
       else narrowRow(target, at, stepA, bt, ldb, cols, k);
       if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, toY, accumulate);
@@ -185,23 +217,10 @@ function addTile(c: usize, more: usize, count: usize): void {
     v128.store(c, f32x4.add(v128.load(c), v128.load(more)));
 }
 
-/** Rows of A against rows of B, both as they lie. */
-function dots(
-  c: usize,
-  ldc: usize,
-  a: usize,
-  b: usize,
-  bias: usize,
-  m: usize,
-  n: usize,
-  k: usize,
-  alpha: f32,
-  activation: u32,
-  toY: usize,
-  accumulate: u32,
-  tile: usize,
-): void {
-  const ld = k << 2;
+/** Rows of A against rows of B, both as they lie, `ld` bytes apart. */
+function dots(c: usize, ldc: usize, a: usize, b: usize, bias: usize, m: usize, n: usize, k: usize, ld: usize,
+  alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
+{
   for (let j: usize = 0; j < n; j += NR) {
     const cols = min(NR, n - j);
     const bt = b + j * ld;
@@ -221,25 +240,10 @@ function dots(
  * C, rows `ldc` bytes apart, from blocks of A against panels of B. With more than one block of k, C itself holds the partial
  * sums; to `accumulate`, k may be one block (512) at most.
  */
-export function blocks(
-  c: usize,
-  ldc: usize,
-  a: usize,
-  lda: usize,
-  transA: u32,
-  b: usize,
-  ldb: usize,
-  transB: u32,
-  bias: usize,
-  m: usize,
-  n: usize,
-  k: usize,
-  alpha: f32,
-  activation: u32,
-  toY: usize,
-  accumulate: u32,
-  workspace: usize,
-): void {
+export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32,
+  bias: usize, m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32,
+  workspace: usize): void
+{
   const panels = workspace + PANELS;
   const plain = alpha == 1 && !bias && activation == Activation.None;
   // Equal blocks of k, a multiple of 4 long.
@@ -343,20 +347,9 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
 }
 
 /** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements and not one more; y = c + toY. */
-function finish(
-  c: usize,
-  ldc: usize,
-  tile: usize,
-  ldt: usize,
-  rows: usize,
-  cols: usize,
-  partial: u32,
-  alpha: f32,
-  bias: usize,
-  activation: u32,
-  toY: usize,
-  accumulate: u32,
-): void {
+function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usize, cols: usize, partial: u32, alpha: f32,
+  bias: usize, activation: u32, toY: usize, accumulate: u32): void
+{
   const scale = f32x4.splat(alpha);
   for (let i: usize = 0; i < rows; i++, c += ldc, tile += ldt) {
     for (let j: usize = 0; j < cols; j += 4) {

@@ -74,18 +74,11 @@ describe.each(LONG)("rows of %i", (n) => {
       for (let i = 0; i < n; i += 997) {
         for (const y of [p, dx, dl]) near(y.data[i]!, e[i]! / total, 1e-6);
       }
-      // Σ p = 1, so softmax's own gradient sums to 0 exactly enough.
-      near(
-        grad((v: Tensor) =>
-          v
-            .softmax()
-            .mul(ones([n]))
-            .sum()
-            .add(1),
-        )(x).add(1),
-        1,
-        1e-6,
-      );
+      // dx = p·(u − Σ u·p), u = 1, 3, 1, 3, …
+      const u = Float32Array.from(x.data, (_, i) => 1 + 2 * (i % 2));
+      const level = u.reduce((sum, v, i) => sum + v * e[i]!, 0) / total;
+      const dp = grad((v: Tensor) => v.softmax().mul(tensor(u)).sum())(x);
+      for (let i = 0; i < n; i += 997) near(dp.data[i]!, (e[i]! / total) * (u[i]! - level), 1e-6);
     });
   });
   test("attention over as many keys", () => {
@@ -98,6 +91,22 @@ describe.each(LONG)("rows of %i", (n) => {
 
 describe("a million numbers", () => {
   const n = 1_000_000;
+  test.each([1, 3, 8, 9])("products of %i rows", (m) => {
+    tidy(() => {
+      const a = full([m, n], 0.1);
+      for (const columns of [1, 9]) {
+        near(a.matmul(ones([n, columns])), tenth * n, 1e-5);
+        near(a.matmul(ones([columns, n]).t()), tenth * n, 1e-5);
+      }
+      near(
+        full([n, m], 0.1)
+          .t()
+          .matmul(ones([n, 33])),
+        tenth * n,
+        1e-5,
+      );
+    });
+  });
   test("sums along every axis, running sums, sums back to what was broadcast", () => {
     tidy(() => {
       near(full([n], 0.1).sum(), tenth * n, 1e-7);
