@@ -192,13 +192,35 @@ test("a norm's second derivatives where all numbers are equal", () => {
   });
 });
 
-test("eval batch norm of 1e20, and layers with their default ε", () => {
+test("layer, RMS and batch norm of 1e20 with their default ε", () => {
   tidy(() => {
     const x = tensor([[1e20, -2e20, 4e20, 0.5e20]]);
     const unit = f.layerNorm(tensor([[1, -2, 4, 0.5]]), 4, null, null, { eps: 0 });
     near(new nn.LayerNorm(4).forward(x), list(unit));
     near(new nn.RMSNorm(4).forward(x), list(f.rmsNorm(tensor([[1, -2, 4, 0.5]]), 4, null, { eps: 0 })));
     near(new nn.BatchNorm1d(1).forward(x.t()), list(unit));
+  });
+});
+
+test("eval batch norm keeps the digits of channels far from 0, eager and compiled", () => {
+  manualSeed(13);
+  tidy(() => {
+    const x = randn([1000, 3])
+      .mul(0.01)
+      .add(tensor([1000, -3e4, 0]));
+    const [weight, bias] = [tensor([2, -1, 0.5]), tensor([0.1, 0, -3])];
+    const [average, variance] = [x.mean(0), x.var(0, { correction: 0 })];
+    const centred = x.sub(average).data;
+    const rate = Array.from(variance.data, (v) => 1 / Math.sqrt(v + 1e-5));
+    const plain = list(x).map((_, i) => centred[i]! * rate[i % 3]!);
+    const bare = (v: Tensor): Tensor => f.batchNorm(v, average, variance);
+    const affine = (v: Tensor): Tensor => f.batchNorm(v, average, variance, weight, bias);
+    for (const norm of [bare, compile(bare)]) near(norm(x), plain);
+    for (const norm of [affine, compile(affine)])
+      near(
+        norm(x),
+        plain.map((v, i) => v * weight.data[i % 3]! + bias.data[i % 3]!),
+      );
   });
 });
 

@@ -367,9 +367,9 @@ export function batchNorm(
   const { channels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], average, variance, weight, bias);
   const rate = rsqrt(add(variance, eps));
-  const scale = weight ? mul(rate, weight) : rate;
-  const shift = bias ? sub(bias, mul(average, scale)) : neg(mul(average, scale));
-  return add(mul(v, scale), shift);
+  // x·scale + shift would lose the digits of channels far from 0.
+  const y = mul(sub(v, average), weight ? mul(rate, weight) : rate);
+  return bias ? add(y, bias) : y;
 }
 
 /**
