@@ -14,6 +14,7 @@ const kinds: Record<string, (p: Tensor) => Stepper> = {
   NAdam: (p) => new optim.NAdam([p], { lr: 1e-3, betas: [0.9, 0.9] }),
   RMSProp: (p) => new optim.RMSProp([p], { lr: 1e-3, alpha: 0.9, momentum: 0.9 }),
   "RMSProp, centered": (p) => new optim.RMSProp([p], { lr: 1e-3, alpha: 0.9, centered: true }),
+  Adagrad: (p) => new optim.Adagrad([p], { lr: 1e-3 }),
   Lion: (p) => new optim.Lion([p], { lr: 1e-3, betas: [0.9, 0.9] }),
 };
 
@@ -34,6 +35,16 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
     for (let i = 0; i < 3000; i++) optimizer.step();
     expect(numbers(optimizer.stateDict()).filter(isDenormal)).toEqual([]);
     expect(Array.from(p.data).every(Number.isFinite)).toBe(true);
+    optimizer.dispose();
+  });
+  test("no denormal number if gradients are small from the first step", () => {
+    const p = tensor([1, -2, 3, 0.5, 7], { requiresGrad: true });
+    const optimizer = kinds[kind]!(p);
+    p.grad = tensor([1e-19, 1e-20, -1e-22, 1e-30, 1e-37]);
+    for (let i = 0; i < 10; i++) {
+      optimizer.step();
+      expect(numbers(optimizer.stateDict()).filter(isDenormal)).toEqual([]);
+    }
     optimizer.dispose();
   });
   test("NaN and infinity in a gradient still reach the parameter", () => {
