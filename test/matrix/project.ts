@@ -34,10 +34,10 @@ export interface Result {
  * What the network comes to after 200 steps in the `simd` build, everywhere. Another order of operations in a kernel is allowed to
  * change it; another runtime is not.
  */
-export const KNOWN = { build: "simd", loss: 0.05873793736100197, hash: "d6eb0ed5" } as const;
+export const KNOWN = { build: "simd", loss: 0.05873793363571167, hash: "ec95f940" } as const;
 
 /** The state's file after half of the steps: its letters. */
-const KNOWN_FILE = "20d4f49b";
+const KNOWN_FILE = "633b5970";
 
 /** What save.mjs tells: the files that three saves leave, the last save, and the one before it once the last is damaged. */
 export const SAVED = {
