@@ -26,11 +26,12 @@ export {
   zeros,
   zerosLike,
 } from "./core/creation.ts";
+export type { TypedArray } from "./core/elements.ts";
 export * from "./core/functions.ts";
 export { type MemoryInfo, memory } from "./core/memory.ts";
 export type { NestedArray } from "./core/printing.ts";
 export { tidy } from "./core/scope.ts";
-export { type BackwardOptions, Tensor, type TypedArray } from "./core/tensor.ts";
+export { type BackwardOptions, Tensor } from "./core/tensor.ts";
 export { warmUp } from "./core/warmUp.ts";
 export * as losses from "./losses/index.ts";
 export type { StateDict } from "./nn/index.ts";

@@ -1,15 +1,16 @@
 /**
- * Reverse mode over the op table, to any order. Gradients are computed by ops, so with `createGraph` they are recorded
- * themselves and can be differentiated again; that is all that higher orders need.
+ * Reverse-mode differentiation over the op table, to any order. Gradients are computed with ops, so with `createGraph` autograd records them
+ * too, and they can be differentiated again; higher orders need nothing else.
  *
- * This file alone sums gradients back over broadcast dimensions, accumulates, and checks their shapes.
+ * Only this file sums gradients over broadcast dimensions, accumulates them, and checks their shapes.
  */
 
 import { currentWatch } from "../core/anomaly.ts";
+import { currentRecorder, isGradEnabled, withGrad } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
-import { type GradientRule, Node, within } from "../core/graph.ts";
+import { type GradientRule, Node, withNode } from "../core/graph.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
-import { type BackwardOptions, currentRecorder, type Edge, isGradEnabled, Tensor, withGrad } from "../core/tensor.ts";
+import { type BackwardOptions, type Edge, Tensor } from "../core/tensor.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { add } from "../ops/pointwise/arithmetic.ts";
 import { sumTo } from "../ops/reduce/reduce.ts";
@@ -19,21 +20,24 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
-/** The nodes between some results and the targets, earliest first, and whether other leaves were met on the way. */
+/**
+ * Finds the nodes between the roots and the targets, earliest first, and whether the graph contains anything else to differentiate.
+ * @param targets null for all leaves
+ */
 function nodesBetween(
   roots: readonly Edge[],
   targets: ReadonlySet<Edge> | null,
-): { nodes: Node<Tensor>[]; needed: Set<Edge>; otherLeaves: boolean } {
+): { nodes: Node<Tensor>[]; needed: Set<Edge>; hasOtherLeaves: boolean } {
   const found = new Set<Node<Tensor>>();
   const needed = new Set<Edge>();
-  let otherLeaves = false;
+  let hasOtherLeaves = false;
   const pending = [...roots];
   for (let edge = pending.pop(); edge; edge = pending.pop()) {
     if (targets?.has(edge) || edge instanceof Tensor) {
       if (edge instanceof Tensor && !edge.requiresGrad) continue;
       if (!targets || targets.has(edge)) needed.add(edge);
-      // A target in the midst of a graph, or another leaf: someone outside differentiates too.
-      if (edge instanceof Node || !targets?.has(edge)) otherLeaves = true;
+      // An inner target or another leaf: code outside may differentiate further.
+      if (edge instanceof Node || !targets?.has(edge)) hasOtherLeaves = true;
     } else if (!found.has(edge)) {
       found.add(edge);
       for (const next of edge.edges) if (next) pending.push(next);
@@ -41,33 +45,34 @@ function nodesBetween(
   }
   const nodes = [...found].sort((a, b) => a.id - b.id);
   for (const node of nodes) if (node.edges.some((edge) => edge && needed.has(edge))) needed.add(node);
-  return { nodes, needed, otherLeaves };
+  return { nodes, needed, hasOtherLeaves };
 }
 
 /** @internal */
 export interface BackpropagateOptions {
-  /** Whose gradients are asked for; null: of every leaf. */
+  /** The edges whose gradients are wanted; null for all leaves. */
   targets: ReadonlySet<Edge> | null;
-  /** Keep the graph for another pass. */
+  /** Keep the graph for another backward pass. */
   retain: boolean;
-  /** Record the gradients themselves; "auto": if anything besides the targets could be differentiated. */
+  /** Record the gradients for autograd; "auto" does if anything besides the targets can be differentiated. */
   create: boolean | "auto";
 }
 
 /**
- * Σ over roots of (∂root/∂target)ᵀ·seed, for each target that was reached: tensors of the open scope, each with a handle of its own.
- * If it fails, nothing that it made remains. @internal
+ * Computes Σ over roots of (∂root/∂target)ᵀ·seed for each target that the roots depend on. The results are new tensors in the open scope.
+ * If it throws, it frees everything that it made.
+ * @returns the gradients, and whether they were recorded for autograd @internal
  */
 export function backpropagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
   options: BackpropagateOptions,
 ): { gradients: Map<Edge, Tensor>; created: boolean } {
   const edges = roots.flatMap(([root]) => root.edge ?? []);
-  const { nodes, needed, otherLeaves } = nodesBetween(edges, options.targets);
-  const create = options.create === "auto" ? isGradEnabled() && otherLeaves : options.create;
+  const { nodes, needed, hasOtherLeaves } = nodesBetween(edges, options.targets);
+  const create = options.create === "auto" ? isGradEnabled() && hasOtherLeaves : options.create;
   const gradients = new Map<Edge, Tensor>();
 
-  /** Adds a gradient to what an edge has so far; the sum gets a handle of its own. */
+  /** Adds a gradient to the sum so far. The new sum is always a new tensor. */
   const accumulate = (edge: Edge, g: Tensor): Tensor => {
     const before = gradients.get(edge);
     const sum = before ? (add(before, g) as Tensor) : g.alias(g.shape);
@@ -87,14 +92,14 @@ export function backpropagate(
         const needs = node.edges.map((edge) => edge !== null && needed.has(edge));
         const dy = first ?? (full(node.outputShape, 0) as Tensor);
         const context = node.context(needs, more, Tensor.wrap);
-        const results = create && composed ? recorded(node, dy, context) : vjp(dy, context);
+        const results = create && composed ? recordGradient(node, dy, context) : vjp(dy, context);
         return node.edges.map((edge, k) => {
           const g = results[k];
           if (!edge || !needs[k] || !g) return null;
           return accumulate(edge, reduceTo(g as Tensor, node.inputShapes[k]!, node.rule.name));
         });
       };
-      tidy(() => within(node, backward));
+      tidy(() => withNode(node, backward));
       for (const output of node.outputs) {
         if (!output) continue;
         gradients.get(output)?.dispose();
@@ -112,31 +117,31 @@ export function backpropagate(
 type Context = Parameters<NonNullable<GradientRule["vjp"]>>[1];
 
 /**
- * The gradients by an op's own kernel, recorded as one node, which goes through what the op is composed of only when it is itself
- * differentiated.
+ * Computes gradients with an op's gradient kernel and records them for autograd as one node. Only if that node is differentiated does it
+ * use the ops that the op is composed of.
  */
-function recorded({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor | null)[] {
+function recordGradient({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor | null)[] {
   const { inputs, attributes, needs, more } = context;
   const results = withGrad(false, () => rule.vjp!(dy, context)) as (Tensor | null)[];
   const wanted = results.flatMap((g, k) => (g && needs[k] ? [k] : []));
-  const arrived = more.map((seed) => seed !== undefined);
+  const hasSeed = more.map((seed) => seed !== undefined);
   const sources = [dy, ...more.filter((seed) => seed), ...inputs] as Tensor[];
   if (!wanted.length) return results;
   const outputs = wanted.map((k) => withGrad(false, () => reduceTo(results[k]!, inputs[k]!.shape, rule.name)).detach());
   const vjp: GradientRule["vjp"] = (d, second) => {
     const seconds = [d, ...second.more] as (Tensor | undefined)[];
-    const { stands, gradients: first } = withGrad(true, () => {
-      const own = standsFor(second);
-      const rest = own.slice(1);
-      const seeds = arrived.map((there) => (there ? rest.shift() : undefined));
+    const { proxies, gradients: first } = withGrad(true, () => {
+      const proxies = proxiesOf(second);
+      const rest = proxies.slice(1);
+      const seeds = hasSeed.map((has) => (has ? rest.shift() : undefined));
       const again = { inputs: rest, outputs: [], attributes, needs, more: seeds };
-      return { stands: own, gradients: throughComposed(rule.composed!, own[0]!, again) };
+      return { proxies, gradients: composedGradients(rule.composed!, proxies[0]!, again) };
     });
     const roots = wanted.flatMap((k, i): [Tensor, Tensor][] => {
       const [g, seed] = [first[k], seconds[i]];
       return g?.requiresGrad && seed ? [[g, seed]] : [];
     });
-    return gradientsOf(stands, second.needs, roots, isGradEnabled());
+    return gradientsOf(proxies, second.needs, roots, isGradEnabled());
   };
   const name = `${rule.name}Grad`;
   const node = new Node<Tensor>(
@@ -150,47 +155,47 @@ function recorded({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor
   return results.map((_, k) => outputs[wanted.indexOf(k)] ?? null);
 }
 
-/** The gradients of an op by way of the ops that it could be composed of: recorded, they can be differentiated again. */
-function throughComposed(
+/** The gradients of an op, computed with the ops that it is composed of and recorded for autograd. */
+function composedGradients(
   composed: NonNullable<GradientRule["composed"]>,
   dy: Tensor,
   { inputs, attributes, needs, more }: Context,
 ): (Tensor | null)[] {
-  const stands = standsFor({ inputs, needs });
-  const outputs = composed(stands, attributes) as Tensor[];
+  const proxies = proxiesOf({ inputs, needs });
+  const outputs = composed(proxies, attributes) as Tensor[];
   const roots = outputs.flatMap((y, k): [Tensor, Tensor][] => {
     const seed = k ? more[k - 1] : dy;
     return seed && y.requiresGrad ? [[y, seed as Tensor]] : [];
   });
-  return gradientsOf(stands, needs, roots, true);
+  return gradientsOf(proxies, needs, roots, true);
 }
 
-/** What stands for an op's inputs, with places of their own in the graph, where the gradients of this op alone end. */
-const standsFor = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
+/** Aliases of an op's inputs with new nodes in the graph, at which the gradients of this op end. */
+const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
 
-/** The gradients of roots by those stands that need one. */
+/** The gradients of the roots with respect to the proxies that need one; null for others. */
 function gradientsOf(
-  stands: readonly Tensor[],
+  proxies: readonly Tensor[],
   needs: readonly boolean[],
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
   create: boolean,
 ): (Tensor | null)[] {
-  const targets = new Set(stands.flatMap((x, i) => (needs[i] ? x.edge! : [])));
+  const targets = new Set(proxies.flatMap((x, i) => (needs[i] ? x.edge! : [])));
   const { gradients } = backpropagate(roots, { targets, retain: true, create });
-  return stands.map((x, i) => {
+  return proxies.map((x, i) => {
     const g = needs[i] && gradients.get(x.edge!);
     return g ? g : null;
   });
 }
 
-/** A gradient summed back over the dimensions along which its input was broadcast. */
+/** Sums a gradient over the dimensions along which its input was broadcast. */
 function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
   if (sameShape(g.shape, shape)) return g;
   const offset = g.shape.length - shape.length;
   if (offset < 0 || shape.some((n, i) => n !== 1 && n !== g.shape[i + offset])) {
     throw new ShapeError(
-      `${op}: its gradient rule returned ${show(g.shape)} for an input ${show(shape)}: that is a defect in the rule.`,
+      `${op}: its gradient rule returned ${show(g.shape)} for an input ${show(shape)}. This is a bug in the rule.`,
     );
   }
   return sumTo(g, shape) as Tensor;
@@ -198,15 +203,12 @@ function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
 
 let leafCheck: ((leaves: Iterable<Edge>) => void) | null = null;
 
-/** Called by nn/, with what looks at the leaves that a backward pass reached. @internal */
+/** Registers a check of the leaves that backward reached; nn/ calls it once. @internal */
 export function installLeafCheck(check: (leaves: Iterable<Edge>) => void): void {
   leafCheck = check;
 }
 
-/**
- * Adds dloss/dp to `p.grad` of every leaf p that `loss` depends on.
- * @throws ShapeError if loss is not one number and no gradient is given
- */
+/** Tensor.backward as a function. @throws ShapeError, Error */
 export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   checkOptions("backward", options, "{gradient:tensor retainGraph:boolean createGraph:boolean}");
   const { gradient, createGraph = false, retainGraph = createGraph } = options;
@@ -214,7 +216,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   rejectOtherCopy("backward", "the gradient", gradient);
   if (!loss.requiresGrad) {
     throw new Error(
-      "backward: the tensor depends on nothing that requires a gradient. Set requiresGrad on what is to be learnt, and compute it outside noGrad.",
+      "backward: the tensor depends on no tensor that requires a gradient. Set requiresGrad on the parameters, and compute it outside noGrad.",
     );
   }
   if (!gradient && loss.size !== 1) {
@@ -223,7 +225,9 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
     );
   }
   if (gradient && !sameShape(gradient.shape, loss.shape)) {
-    throw new ShapeError(`backward: the gradient is ${show(gradient.shape)}, but the tensor is ${show(loss.shape)}.`);
+    throw new ShapeError(
+      `backward: the gradient is ${show(gradient.shape)}, but the tensor is ${show(loss.shape)}. Reshape it.`,
+    );
   }
   currentWatch()?.require(loss, "a loss");
   tidy(() => {
@@ -233,20 +237,20 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
       create: createGraph,
     });
     leafCheck?.(gradients.keys());
-    // All are made before the first is put into its leaf: if memory runs out, .grad is as before.
-    const arrived = Array.from(gradients).flatMap(([leaf, g]) => {
+    // Compute all before writing any: if memory runs out, every .grad is unchanged.
+    const updates = Array.from(gradients).flatMap(([leaf, g]) => {
       if (!(leaf instanceof Tensor) || leaf.isDisposed) return [];
       currentWatch()?.require(g, `the gradient of a parameter ${show(leaf.shape)}`);
       currentRecorder()?.gradient(leaf, "added");
       const before = leaf.grad;
-      // What is left in .grad is the leaf's alone: writing to it must not change another's.
+      // .grad must not share memory: writing to it must not change another gradient.
       const own = withGrad(createGraph, () => (before ? (add(before, g) as Tensor) : g.isShared ? g.clone() : g));
       if (own !== g) g.dispose();
       return [{ leaf, before, own }];
     });
-    for (const { leaf, before, own } of arrived) {
+    for (const { leaf, before, own } of updates) {
       leaf.grad = own.keep();
-      before?.disposeBecause("backward, which put a new gradient in its place");
+      before?.disposeBecause("backward, which replaced the gradient");
     }
   });
 }
@@ -255,7 +259,10 @@ Tensor.prototype.backward = function (options) {
   backward(this, options);
 };
 
-/** Runs f without recording for gradients. */
+/**
+ * Runs f without autograd: results do not require gradients.
+ * @returns the result of f @throws Error if f returns a promise
+ */
 export function noGrad<T>(f: () => T): T {
   check("noGrad", arguments, "f:function");
   const result = withGrad(false, f);
@@ -265,9 +272,9 @@ export function noGrad<T>(f: () => T): T {
 }
 
 /**
- * A function with a gradient of your own: f returns its value and the rule that sends dy back to each argument. The rule is
- * made of ops on dy and on the arguments, which it is given again, so it can be differentiated itself. What else f computed
- * is freed, and the rule computes again what it needs of it.
+ * Makes a function with a custom gradient. f returns its value and a rule that maps dy to the gradient of each argument (null for none).
+ * The rule uses ops on dy and on the arguments, which it receives again, so it can be differentiated too. Other tensors that f computes are
+ * freed; the rule must compute them again if it needs them.
  *
  * ```ts
  * const clipped = customGradient((x: Tensor) => [x, (dy: Tensor) => [dy.clamp(-1, 1)]]);
@@ -292,7 +299,7 @@ export function customGradient<A extends Tensor[]>(
         return gradients;
       }
       throw new TypeError(
-        `customGradient: the rule must return a list of ${xs.length}, a gradient (or null) for each argument.`,
+        `customGradient: the rule must return an array of ${xs.length}: a gradient or null for each argument.`,
       );
     };
     return result.attach(

@@ -1,9 +1,10 @@
-/** Functions of functions: gradients, pullbacks, derivatives along directions, Jacobians and Hessians. */
+/** Transforms of functions: gradients, pullbacks, directional derivatives, Jacobians and Hessians. */
 
+import { isGradEnabled, withGrad } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
 import { type GradientRule, Node } from "../core/graph.ts";
 import { rejectOtherCopyIn, requireSynchronous, tensorsIn, tidy } from "../core/scope.ts";
-import { type Edge, fromElements, isGradEnabled, Tensor, withGrad } from "../core/tensor.ts";
+import { type Edge, fromElements, Tensor } from "../core/tensor.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { mul } from "../ops/pointwise/arithmetic.ts";
 import { sum } from "../ops/reduce/reduce.ts";
@@ -17,21 +18,21 @@ const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
 
 const identityRule: GradientRule = { name: "identity", vjp: (dy) => [dy] };
 
-/** A stand-in for x at which gradients stop: a leaf, or an identity where x itself is being differentiated from outside. */
+/** A copy of x at which gradients stop: a leaf, or an identity op if x itself is differentiated outside. */
 function variable(x: Tensor): Tensor {
-  const stand = x.detach();
+  const copy = x.detach();
   const { edge } = x;
-  if (edge && isGradEnabled()) stand.attach(new Node<Tensor>(identityRule, null, [edge], [x], [stand]));
-  else stand.requiresGrad = true;
-  return stand;
+  if (edge && isGradEnabled()) copy.attach(new Node<Tensor>(identityRule, null, [edge], [x], [copy]));
+  else copy.requiresGrad = true;
+  return copy;
 }
 
-/** Ends the variables' time as leaves: gradients recorded of them must not be sent back to what nobody can reach. */
+/** Makes variables constants: autograd must not propagate gradients to leaves that no one can reach. */
 function retire(variables: readonly Tensor[]): void {
   for (const x of variables) if (x.edge === x) x.requiresGrad = false;
 }
 
-/** The same structure with every tensor replaced. */
+/** Copies a structure of arrays and plain objects with every tensor replaced. */
 export function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   if (value instanceof Tensor) return f(value) as T;
   if (Array.isArray(value)) return value.map((part) => mapTensors(part, f)) as T;
@@ -41,10 +42,12 @@ export function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   return value;
 }
 
-/** Places among `count` arguments, negative ones counted from the end. @throws RangeError */
-function placesOf(argnums: readonly number[], count: number, name: string): number[] {
+/** Resolves negative argument indices. @throws RangeError, TypeError */
+function resolveIndices(argnums: readonly number[], count: number, name: string): number[] {
   if (!count)
-    throw new TypeError(`${name}: the function was called without arguments. Pass it the tensors to differentiate by.`);
+    throw new TypeError(
+      `${name}: the function was called without arguments. Pass the tensors to differentiate with respect to.`,
+    );
   return argnums.map((i) => {
     const at = i < 0 ? i + count : i;
     if (Number.isInteger(i) && at >= 0 && at < count) return at;
@@ -54,19 +57,20 @@ function placesOf(argnums: readonly number[], count: number, name: string): numb
   });
 }
 
-/** Arguments with those at `places` replaced by variables, and the variables of each place, in its argument's order. */
+/** Replaces the tensors in the arguments at `indices` by variables. Returns the new arguments, and the variables of each index in order. */
 function makeVariables<A extends unknown[]>(
   args: A,
-  places: readonly number[],
+  indices: readonly number[],
   name: string,
 ): { inputs: A; variables: ReadonlyMap<number, readonly Tensor[]> } {
   const inputs = [...args] as A;
   const variables = new Map<number, Tensor[]>();
-  for (const i of places) {
+  for (const i of indices) {
     if (variables.has(i)) continue;
     rejectOtherCopyIn(name, `argument ${i}`, args[i]);
     const inside = tensorsIn(args[i]);
-    if (!inside.size) throw new TypeError(`${name}: argument ${i} holds no tensor to differentiate by.`);
+    if (!inside.size)
+      throw new TypeError(`${name}: argument ${i} contains no tensor. Pass one to differentiate with respect to.`);
     const own: Tensor[] = [];
     variables.set(i, own);
     inputs[i] = mapTensors(args[i], (x) => {
@@ -75,13 +79,13 @@ function makeVariables<A extends unknown[]>(
         throw new DTypeError(
           `${name}: argument ${i} is ${describe(x)}, but only float32 is differentiable. Use x.to("float32").`,
         );
-      const stand = variable(x);
-      own.push(stand);
-      return stand;
+      const copy = variable(x);
+      own.push(copy);
+      return copy;
     });
     if (inside.size) {
       throw new TypeError(
-        `${name}: only tensors, arrays and plain objects of them are differentiated. For a module's parameters use ` +
+        `${name}: arguments must be tensors, or arrays and plain objects of them. For a module's parameters use ` +
           "backward(), or pass Object.fromEntries(model.namedParameters()).",
       );
     }
@@ -89,14 +93,14 @@ function makeVariables<A extends unknown[]>(
   return { inputs, variables };
 }
 
-/** Variables of arguments that are one tensor each. */
+/** makeVariables for arguments that are one tensor each. */
 function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; variables: Tensor[] } {
-  const places = args.map((_, i) => i);
-  const { inputs, variables } = makeVariables(args, places, name);
-  return { inputs, variables: places.flatMap((i) => variables.get(i)!) };
+  const indices = args.map((_, i) => i);
+  const { inputs, variables } = makeVariables(args, indices, name);
+  return { inputs, variables: indices.flatMap((i) => variables.get(i)!) };
 }
 
-/** The result that differentiation starts from. */
+/** Checks the result of a function to differentiate. @throws TypeError unless it is a tensor of this copy of nabla */
 function requireTensor(name: string, y: unknown): Tensor {
   requireSynchronous(name, y);
   rejectOtherCopy(name, "the function's result", y);
@@ -106,6 +110,7 @@ function requireTensor(name: string, y: unknown): Tensor {
     );
   return y;
 }
+/** @throws ShapeError unless the result is one number */
 function requireScalar(name: string, y: unknown): Tensor {
   const tensor = requireTensor(name, y);
   if (tensor.size !== 1) {
@@ -116,7 +121,7 @@ function requireScalar(name: string, y: unknown): Tensor {
   return tensor;
 }
 
-/** Gradients by variable, zeros where none arrived. */
+/** The gradients of variables; zeros if there is none. */
 function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tensor>): Tensor[] {
   return variables.map((x) => gradients.get(x.edge!) ?? zerosLike(x));
 }
@@ -124,11 +129,11 @@ function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tens
 const targetsOf = (variables: readonly Tensor[]): Set<Edge> => new Set(variables.map((x) => x.edge!));
 
 /**
- * Which arguments to differentiate by: one, whose gradient is returned as it is, or several, whose gradients are returned as a list
- * in the same order. −1 is the last argument. An argument may be named twice.
+ * The indices of the arguments to differentiate with respect to: one number, for one gradient, or an array, for an array of gradients in the
+ * same order. −1 is the last argument. An index may appear twice.
  */
 export type ArgNums = number | readonly number[];
-/** The type of an argument; which one a negative number names is not known. */
+/** The type of an argument. For a negative index, the argument is unknown. */
 type Argument<A extends unknown[], N> = N extends number
   ? `${N}` extends `-${string}`
     ? A[number]
@@ -137,13 +142,15 @@ type Argument<A extends unknown[], N> = N extends number
 type Gradients<A extends unknown[], N> = N extends number ? Argument<A, N> : { [K in keyof N]: Argument<A, N[K]> };
 
 /**
- * f's value and its gradient with respect to the arguments `argnums` (the first by default), which may be tensors or
- * nested arrays and objects of them; the gradient has the same structure. f must return one number.
+ * Returns a function that computes f's value and its gradient with respect to the arguments `argnums` (default: the first). These may be
+ * float32 tensors or nested arrays and plain objects of them; a gradient has the structure and shapes of its argument. f must return one
+ * number.
  *
  * ```ts
  * const [y, g] = valueAndGrad((x: Tensor) => x.square().sum())(tensor([1, 2]));   // 5, [2, 4]
  * ```
- * @throws ShapeError, TypeError
+ * @throws ShapeError if f does not return one number
+ * @throws TypeError, RangeError, DTypeError if an argument cannot be differentiated
  */
 export function valueAndGrad<A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => [Tensor, A[0]];
 export function valueAndGrad<A extends unknown[], const N extends ArgNums>(
@@ -158,8 +165,8 @@ export function valueAndGrad<A extends unknown[]>(
   const list = typeof chosen === "number" ? [chosen] : chosen;
   return (...args) =>
     tidy(() => {
-      const places = placesOf(list, args.length, "grad");
-      const { inputs, variables } = makeVariables(args, places, "grad");
+      const indices = resolveIndices(list, args.length, "grad");
+      const { inputs, variables } = makeVariables(args, indices, "grad");
       const all = [...variables.values()].flat();
       const y = requireScalar(
         "grad",
@@ -172,10 +179,10 @@ export function valueAndGrad<A extends unknown[]>(
       });
       const found = new Map(all.map((x) => [x, gradients.get(x.edge!) ?? zerosLike(x)]));
       retire(all);
-      const structured = places.map((i, k) => {
+      const structured = indices.map((i, k) => {
         const own = variables.get(i)!.values();
-        // An argument that is named again gets gradients of its own: writing to one must not change the other.
-        const isFirst = places.indexOf(i) === k;
+        // A repeated argument gets separate gradients: writing to one must not change the other.
+        const isFirst = indices.indexOf(i) === k;
         return mapTensors(args[i], () => {
           const g = found.get(own.next().value!)!;
           return isFirst ? g : g.clone();
@@ -185,7 +192,13 @@ export function valueAndGrad<A extends unknown[]>(
     });
 }
 
-/** f's gradient with respect to the arguments `argnums` (the first by default): see valueAndGrad. */
+/**
+ * Returns a function that computes f's gradient with respect to the arguments `argnums` (default: the first). See valueAndGrad.
+ *
+ * ```ts
+ * grad((x: Tensor) => x.square().sum())(tensor([1, 2]));   // [2, 4]
+ * ```
+ */
 export function grad<A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => A[0];
 export function grad<A extends unknown[], const N extends ArgNums>(
   f: (...args: A) => Tensor,
@@ -197,11 +210,13 @@ export function grad<A extends unknown[]>(f: (...args: A) => Tensor, argnums: Ar
 }
 
 /**
- * f's value and its pullback: dy ↦ (∂f/∂x)ᵀ·dy for each argument. The pullback may be called any number of times.
+ * Computes f's value and its pullback, which maps dy, in the shape of the value, to (∂f/∂x)ᵀ·dy for each argument x. You can call the pullback
+ * any number of times.
+ * @throws TypeError if f does not return a tensor
  */
 export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Tensor, (dy: Tensor) => Tensor[]] {
   check("vjp", [f, ...xs], "f:function ...xs:tensor");
-  // The variables outlive the scope with the value: the pullback needs their places in the graph.
+  // Return the variables from the scope with the value: the pullback needs their nodes.
   const { y, variables } = tidy(() => {
     const made = makeEach(xs, "vjp");
     const value = withGrad(true, () => f(...made.inputs));
@@ -212,8 +227,8 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
       rejectOtherCopy("vjp", "the gradient", dy);
       requireKind("vjp", "the gradient", "tensor", dy);
       if (!sameShape(dy.shape, y.shape))
-        throw new ShapeError(`vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}.`);
-      // Retained by create or by a live dy: the pullback is a function of dy too.
+        throw new ShapeError(`vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}. Reshape it.`);
+      // The pullback is differentiable with respect to dy too.
       const { gradients } = backpropagate([[y, dy]], {
         targets: targetsOf(variables),
         retain: true,
@@ -225,8 +240,10 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
 }
 
 /**
- * f's value and its derivative along a direction: [f(x), (∂f/∂x)·v], by differentiating the pullback, which is linear, once
- * more. `xs` and `vs` are one tensor each, or lists.
+ * Computes f's value and its derivative in a direction: [f(x), (∂f/∂x)·v]. It differentiates the pullback, which is linear in dy.
+ * @param xs the point: a tensor, or an array with one for each argument
+ * @param vs the direction, in the same shapes
+ * @throws ShapeError if shapes differ, TypeError if the counts differ
  */
 export function jvp<X extends Tensor | Tensor[]>(
   f: (...xs: X extends Tensor[] ? X : [X]) => Tensor,
@@ -236,14 +253,12 @@ export function jvp<X extends Tensor | Tensor[]>(
   check("jvp", arguments, "f:function xs:tensor|tensors vs:tensor|tensors");
   const [points, directions] = [[xs].flat() as Tensor[], [vs].flat() as Tensor[]];
   if (directions.length > points.length)
-    throw new TypeError(
-      `jvp: there are ${directions.length} directions, but ${points.length} point(s). Give one for each.`,
-    );
+    throw new TypeError(`jvp: got ${directions.length} directions for ${points.length} point(s). Pass one for each.`);
   points.forEach((x, i) => {
     const v = directions[i];
     if (!v || !sameShape(v.shape, x.shape))
       throw new ShapeError(
-        `jvp: direction ${i} is ${v ? show(v.shape) : "missing"}, but the point is ${show(x.shape)}.`,
+        `jvp: direction ${i} is ${v ? show(v.shape) : "missing"}, but the point is ${show(x.shape)}. Use one shape.`,
       );
   });
   return tidy(() => {
@@ -275,15 +290,19 @@ export function jvp<X extends Tensor | Tensor[]>(
   });
 }
 
-/** The Hessian of f at x times v, without forming it: the gradient of ∇f·v. f must return one number. */
+/**
+ * Computes the product of f's Hessian at x with v, in the shape of x, without forming the Hessian: the gradient of ∇f·v. f must return one
+ * number.
+ * @throws ShapeError if v does not have the shape of x
+ */
 export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
   check("hvp", arguments, "f:function x:tensor v:tensor");
   if (!sameShape(v.shape, x.shape))
-    throw new ShapeError(`hvp: the direction is ${show(v.shape)}, but the point is ${show(x.shape)}.`);
+    throw new ShapeError(`hvp: the direction is ${show(v.shape)}, but the point is ${show(x.shape)}. Use one shape.`);
   return grad((z: Tensor) => sum(mul(grad(f)(z), v)) as Tensor)(x);
 }
 
-/** All derivatives of a function of one tensor: shape [...f(x).shape, ...x.shape]. One pullback for each result. */
+/** Returns a function that computes all derivatives of f: shape [...f(x).shape, ...x.shape]. It takes one backward pass per element of f(x). */
 export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
   check("jacobian", arguments, "f:function");
   return (x) =>
@@ -299,7 +318,7 @@ export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
     });
 }
 
-/** The matrix of second derivatives of a function that returns one number: shape [...x.shape, ...x.shape]. */
+/** Returns a function that computes the second derivatives of f, which must return one number: shape [...x.shape, ...x.shape]. */
 export function hessian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
   check("hessian", arguments, "f:function");
   return jacobian((x) => grad(f)(x));

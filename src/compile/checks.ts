@@ -1,6 +1,6 @@
 /**
- * Index checks of a compiled function: which values a program must look at before it uses them, and an order of its steps in which all
- * checks come before the first write that outlives the call.
+ * Index checks of a compiled function: inserts those that a program needs, and orders its steps so that all checks run before the first
+ * write that outlives the call.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import type { Storage } from "../core/memory.ts";
@@ -8,7 +8,7 @@ import { type CheckAttributes, checkDefinition } from "../ops/definition/check.t
 import type { RangeCheck } from "../ops/definition/op.ts";
 import { addAccesses, collides, draws, mutated, noAccesses, type Operand, type Step, written } from "./step.ts";
 
-/** Ops that only move elements of some inputs, or leave zeros: what all of these are below, so are their outputs. */
+/** Ops whose outputs contain only elements of some inputs, or zeros: they have the same upper bound. */
 const movers = new Map<Op, (inputs: readonly Operand[]) => readonly Operand[]>([
   [Op.Permute, (all) => all],
   [Op.Slice, (all) => all],
@@ -19,7 +19,7 @@ const movers = new Map<Op, (inputs: readonly Operand[]) => readonly Operand[]>([
   [Op.Gather, ([x]) => [x!]],
 ]);
 
-/** Of each memory: n if all its elements are in 0 … n − 1, whatever the arguments are. */
+/** The storages whose elements are in 0 … n − 1 for any arguments, with their n. */
 function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   const bounds = new Map<Storage, number>();
   for (const { op, inputs, outputs, attributes } of steps) {
@@ -29,14 +29,15 @@ function boundsOf(steps: readonly Step[]): Map<Storage, number> {
       .map(({ storage }) => bounds.get(storage) ?? Number.POSITIVE_INFINITY);
     if (sources?.length) bounds.set(outputs[0]!.storage, Math.max(...sources));
   }
-  // What is written later may hold anything.
+  // Later writes may store anything.
   for (const step of steps) for (const storage of mutated(step)) bounds.delete(storage);
   return bounds;
 }
 
 /**
- * The steps, with a check before each that needs one, and what the checks throw: number n is that of the check with id n + 1.
- * @param known memory whose values cannot change, and have been looked at
+ * Inserts a check before each step that needs one.
+ * @param known storages whose values cannot change and were checked
+ * @returns the steps, and the checks by id: the check with id n + 1 has index n
  */
 export function withChecks(
   steps: readonly Step[],
@@ -52,26 +53,26 @@ export function withChecks(
         size > 0 && !known.has(storage) && !(low <= 0 && (bounds.get(storage) ?? Number.POSITIVE_INFINITY) <= high + 1)
       );
     });
-    const made = own.map((check): Step => {
+    const inserted = own.map((check): Step => {
       const { low, high, skip } = check;
       const attributes: CheckAttributes = { low, high, ...(skip !== undefined && { skip }), id: checks.push(check) };
       return { op: checkDefinition, inputs: [step.inputs[check.input]!], outputs: [], attributes, site: step.site };
     });
-    return [...made, step];
+    return [...inserted, step];
   });
   return { steps: all, checks };
 }
 
 export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
-/** An order of steps in which a call that fails changes nothing. */
+/** An order of steps in which a failing call changes nothing. */
 export interface Schedule {
-  /** Checks of what is there before the first step: arguments, and tensors from outside. */
+  /** Checks that can run before all steps: of arguments and of tensors from outside. */
   readonly first: readonly Step[];
   readonly steps: readonly Step[];
-  /** How many steps must have run before it is known that all checks hold. */
-  readonly unsure: number;
-  /** State that these steps write: to be put back if a check fails. */
+  /** The number of steps up to the last check. */
+  readonly uncertain: number;
+  /** State that these steps write, to restore if a check fails. */
   readonly saved: readonly Storage[];
 }
 
@@ -85,16 +86,16 @@ export function schedule(steps: readonly Step[], isState: (storage: Storage) => 
     else rest.push(step);
     for (const storage of written(step)) touched.add(storage);
   }
-  const unsure = rest.findLastIndex(isCheck) + 1;
-  if (!unsure) return { first, steps: rest, unsure, saved: [] };
-  // Writes of state, and what depends on them, move after the last check.
+  const uncertain = rest.findLastIndex(isCheck) + 1;
+  if (!uncertain) return { first, steps: rest, uncertain, saved: [] };
+  // Move writes to state, and steps that depend on them, after the last check.
   const before: Step[] = [];
   const after: Step[] = [];
   const accesses = noAccesses();
   let drawsAfter = false;
-  for (const step of rest.slice(0, unsure)) {
-    const waits = written(step).some(isState) || collides(step, accesses) || (drawsAfter && draws(step));
-    if (!waits) {
+  for (const step of rest.slice(0, uncertain)) {
+    const isLate = written(step).some(isState) || collides(step, accesses) || (drawsAfter && draws(step));
+    if (!isLate) {
       before.push(step);
       continue;
     }
@@ -103,9 +104,9 @@ export function schedule(steps: readonly Step[], isState: (storage: Storage) => 
     drawsAfter ||= draws(step);
   }
   if (!after.some(isCheck))
-    return { first, steps: [...before, ...after, ...rest.slice(unsure)], unsure: before.length, saved: [] };
-  // Indices that depend on state which the function has changed by then: the order stays, and state is copied.
-  return { first, steps: rest, unsure, saved: stateWrittenBy(rest.slice(0, unsure), isState) };
+    return { first, steps: [...before, ...after, ...rest.slice(uncertain)], uncertain: before.length, saved: [] };
+  // Some indices depend on state that the function has changed: keep the order, and save the state.
+  return { first, steps: rest, uncertain, saved: stateWrittenBy(rest.slice(0, uncertain), isState) };
 }
 
 export const stateWrittenBy = (steps: readonly Step[], isState: (storage: Storage) => boolean): Storage[] => [

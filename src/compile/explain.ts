@@ -1,4 +1,4 @@
-/** A compiled function's program as people read it. */
+/** Lists the program of a compiled function. */
 
 import { amount, table } from "../core/printing.ts";
 import { bytesPerElement } from "../ops/definition/value.ts";
@@ -7,7 +7,7 @@ import { showSignature } from "./signature.ts";
 import type { Operand, Step } from "./step.ts";
 import type { Trace } from "./trace.ts";
 
-/** What a step does: its op, or what was fused into it. */
+/** The name of a step: its op, or the ops fused into it. */
 export function nameOf({ op, fused, attributes }: Step): string {
   const { transA, transB } = (attributes ?? {}) as { transA?: boolean; transB?: boolean };
   const flags = transA || transB ? `(${transA ? "Aᵀ" : "A"}·${transB ? "Bᵀ" : "B"})` : "";
@@ -27,35 +27,35 @@ const shapes = (operands: readonly Operand[]): string => {
 export const shapesOf = (step: Step): string =>
   [shapes(step.inputs), shapes(step.outputs)].filter((text) => text).join(" → ");
 
-/** One instruction of a program. */
+/** One instruction of a compiled program. */
 export interface ExplainedStep {
-  /** The op, or the names of a fused chain of ops. */
+  /** Its op, or the ops fused into it. */
   readonly name: string;
-  /** The ops that were fused into it; empty where it is one op. */
+  /** The ops fused into it; empty for a single op. */
   readonly fused: readonly string[];
-  /** The shapes that go in and come out, as text. */
+  /** Shapes of inputs and outputs: `[32×784] [784×128] → [32×128]`. */
   readonly shapes: string;
-  /** Bytes written. */
+  /** Bytes that it writes. */
   readonly bytes: number;
-  /** Where its outputs live. */
+  /** The memory of its outputs: `arena+1c0` (hexadecimal bytes), `own` for results, gradients and copies of arguments, or `outside`. */
   readonly places: readonly string[];
-  /** Floating-point operations of one call. */
+  /** Floating-point operations. */
   readonly flops: number;
-  /** Where the function calls it. */
+  /** File, line and column of the call in the function; "" if unknown. */
   readonly site: string;
 }
 
-/** What compiled.explain() returns. Printing it shows a table; its fields are for programs. */
+/** The result of explain(). Print it for a table, or read its fields. */
 export class Explanation {
-  /** The instructions of one call, in order. */
+  /** The instructions, in order. */
   readonly steps: readonly ExplainedStep[];
-  /** Floating-point operations of one call, of all instructions. */
+  /** Floating-point operations per call. */
   readonly flops: number;
-  /** Ops that were recorded, before passes. */
+  /** The number of recorded ops, before optimization. */
   readonly recorded: number;
-  /** Bytes of the arena, and what its values would take without sharing. */
+  /** The size of the arena in bytes. */
   readonly arenaBytes: number;
-  /** The memory that results would take if each had its own, in bytes. */
+  /** The bytes that its values would need without sharing memory. */
   readonly naiveBytes: number;
   private readonly title: string;
 

@@ -1,4 +1,4 @@
-/** Which op of a recorded function made the first NaN or ±∞: the function is run again, op by op, as it was recorded. */
+/** Finds the op of a recorded function that made the first NaN or ±∞, by running the recording again op by op. */
 import { externalFlaw, type Flaw, flawOf, nonFiniteIn } from "../core/anomaly.ts";
 import { Storage } from "../core/memory.ts";
 import { encodeShared } from "../ops/definition/work.ts";
@@ -6,8 +6,8 @@ import { immediate } from "../runtime/engine.ts";
 import { mutated, type Operand, type Step, usesOf, written } from "./step.ts";
 
 /**
- * How the first flaw came into any of `wanted`, which hold NaN or ±∞ after a call; undefined where none does.
- * @param real memory of arguments, results and gradients @param nameOf an argument, as messages call it
+ * The earliest flaw in any of the `wanted` storages; undefined if there is none.
+ * @param real the real storages of symbolic arguments, results and gradients @param nameOf the name of an argument in messages
  */
 export function firstFlaw(
   steps: readonly Step[],
@@ -16,12 +16,12 @@ export function firstFlaw(
   nameOf: (storage: Storage) => string | undefined,
 ): Flaw | undefined {
   const uses = usesOf(steps);
-  /** Memory of values that live only during the call. */
+  /** Storages for values that live only during the call. */
   const own = new Map<Storage, Storage>();
   const flaws = new Map<Storage, Flaw | undefined>();
   const placeOf = ({ storage }: Operand): number => (real.get(storage) ?? own.get(storage) ?? storage).address;
 
-  const look = (x: Operand, site: string): Flaw | undefined => {
+  const inputFlaw = (x: Operand, site: string): Flaw | undefined => {
     if (flaws.has(x.storage)) return flaws.get(x.storage);
     const found = nonFiniteIn(x, placeOf(x));
     const name = nameOf(x.storage) ?? `a tensor from outside${site && `, used at ${site},`}`;
@@ -32,7 +32,7 @@ export function firstFlaw(
   try {
     steps.forEach((step, i) => {
       const { op, inputs, outputs, attributes, site, gradientOf } = step;
-      const before = inputs.flatMap((x) => look(x, site) ?? []);
+      const before = inputs.flatMap((x) => inputFlaw(x, site) ?? []);
       for (const storage of written(step))
         if (storage.symbolic && !real.has(storage) && !own.has(storage)) own.set(storage, new Storage(storage.bytes));
       encodeShared(op, immediate, { inputs, outputs, attributes, address: (x) => placeOf(x as Operand) }, true);

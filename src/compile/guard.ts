@@ -1,4 +1,4 @@
-/** What a program's checks found, and what undoes a call that fails: copies of the state that it writes, and the random counter. */
+/** The result of a program's checks, and the undo of a failed call: copies of the state that it writes, and the random counter. */
 import { Status } from "../../assembly/opcodes.ts";
 import type { Storage } from "../core/memory.ts";
 import { type CheckAttributes, checkDefinition, LARGEST } from "../ops/definition/check.ts";
@@ -9,31 +9,31 @@ import { RANDOM_STATE, STATUS } from "../runtime/heap.ts";
 import { isCheck } from "./checks.ts";
 import { draws, mutated, type Operand, type Step } from "./step.ts";
 
-/** Checks for NaN and ±∞ have ids from here on, so that a wrong index, which may be their cause, counts before them. */
-const FINITE = 0x40000000;
+/** The id of checks for NaN and ±∞. It is above those of index checks, because a wrong index may be the cause and is reported first. */
+const FINITE_ID = 0x40000000;
 
 export interface GuardOptions {
-  /** What checks throw: number n belongs to id n + 1. */
+  /** The index checks: index n has id n + 1. */
   readonly checks: readonly RangeCheck[];
   readonly steps: readonly Step[];
-  /** State that is copied before it is written. */
+  /** State to copy before it is written. */
   readonly saved: readonly Storage[];
-  /** Symbolic values that outlive the call: they and state must be finite. Undefined where nothing must. */
+  /** Symbolic storages that outlive the call: they and state must be finite. Undefined without such checks. */
   readonly finite: ReadonlySet<Storage> | undefined;
   readonly allocate: (bytes: number) => Storage;
 }
 
 export class Guard {
-  /** Steps that copy state, to be run before all others. */
+  /** Steps that copy state. They run before all others. */
   readonly saving: readonly Step[];
-  /** Steps that look for NaN and ±∞, to be run after all others. */
+  /** Steps that check for NaN and ±∞. They run after all others. */
   readonly finite: readonly Step[];
-  /** What these look at. */
+  /** The storages that these check. */
   readonly watched: ReadonlySet<Storage>;
   private readonly copies: readonly (readonly [state: Storage, copy: Storage])[];
   private readonly checks: readonly RangeCheck[];
   private readonly draws: boolean;
-  /** The lowest id of a check among the steps. */
+  /** The lowest id of the checks among the steps. */
   private readonly earliest: number;
   private readonly counter = new Uint32Array(2);
 
@@ -43,7 +43,7 @@ export class Guard {
     this.earliest = Math.min(...steps.filter(isCheck).map(({ attributes }) => (attributes as CheckAttributes).id));
     this.copies = saved.map((state) => [state, allocate(state.bytes)]);
     this.saving = this.copies.map(([from, to]): Step => {
-      const inputs = [bytesOf(to, from.bytes), bytesOf(from, from.bytes)];
+      const inputs = [wholeOf(to, from.bytes), wholeOf(from, from.bytes)];
       return { op: moves.assign, inputs, outputs: [], attributes: null, site: "" };
     });
     const watched = new Map<Storage, Operand>();
@@ -55,17 +55,17 @@ export class Guard {
     }
     this.watched = new Set(watched.keys());
     this.finite = Array.from(watched.values(), (x): Step => {
-      const attributes = { low: -LARGEST, high: LARGEST, id: FINITE };
+      const attributes = { low: -LARGEST, high: LARGEST, id: FINITE_ID };
       return { op: checkDefinition, inputs: [x], outputs: [], attributes, site: "" };
     });
   }
 
-  /** Before a run. */
+  /** Must be called before a run. */
   clear(): void {
     engine().heap.u32[(STATUS + Status.id) / 4] = 0;
   }
 
-  /** Before the first step that may have to be undone. */
+  /** Must be called before the first step that may be undone. */
   begin(): void {
     if (!this.draws) return;
     const { u32 } = engine().heap;
@@ -78,22 +78,22 @@ export class Guard {
     return engine().heap.u32[(STATUS + Status.id) / 4] !== 0;
   }
 
-  /** Whether a check among the steps comes before the one that has failed. */
+  /** Whether eager mode would run one of the steps' checks before the one that failed. */
   get mayFailBefore(): boolean {
     return this.earliest < engine().heap.u32[(STATUS + Status.id) / 4]!;
   }
 
-  /** @throws the error of the index check that failed; returns where all hold, and where NaN or ±∞ was found */
+  /** @throws the error of a failed index check. Returns if there is none, even if NaN or ±∞ was found */
   require(): void {
     const { u32, i32, f32 } = engine().heap;
     const id = u32[(STATUS + Status.id) / 4]!;
-    if (!id || id >= FINITE) return;
+    if (!id || id >= FINITE_ID) return;
     const check = this.checks[id - 1]!;
     const value = (check.isFloat ? f32 : i32)[(STATUS + Status.value) / 4]!;
     throw check.error(value, u32[(STATUS + Status.at) / 4]!);
   }
 
-  /** Puts state back as it was before the call. */
+  /** Restores the state from before the call. */
   undo(): void {
     const { u8, u32 } = engine().heap;
     for (const [{ address, bytes }, copy] of this.copies) u8.copyWithin(address, copy.address, copy.address + bytes);
@@ -101,8 +101,8 @@ export class Guard {
   }
 }
 
-/** A memory's bytes, for a copy: words where they fill words. */
-function bytesOf(storage: Storage, bytes: number): Operand {
+/** An operand of all bytes of a storage, in words if possible, to copy them. */
+function wholeOf(storage: Storage, bytes: number): Operand {
   const size = bytes % 4 ? bytes : bytes / 4;
   return { storage, shape: [size], dtype: bytes % 4 ? "uint8" : "int32", size };
 }

@@ -1,4 +1,4 @@
-/** How a compiled function's time is spent, instruction by instruction. */
+/** Measures a compiled function, instruction by instruction. */
 
 import { amount, table } from "../core/printing.ts";
 import { flopsOf } from "../ops/definition/work.ts";
@@ -9,23 +9,23 @@ import type { Trace } from "./trace.ts";
 
 /** Options of a compiled function's profile. */
 export interface ProfileOptions {
-  /** How often the function is called for it. Default 50. */
+  /** The number of calls to measure, at least 1. Default 50. */
   readonly calls?: number;
 }
 
-/** One instruction's part. */
+/** The measurement of one instruction. */
 export interface ProfiledStep {
-  /** The op, or the names of a fused chain of ops, that was measured. */
+  /** Its op, or the ops fused into it. */
   readonly name: string;
-  /** The shapes that the measured instruction reads and writes, as text. */
+  /** Shapes of inputs and outputs. */
   readonly shapes: string;
-  /** Median of the calls, in microseconds. */
+  /** Median time of a call in microseconds. */
   readonly microseconds: number;
-  /** Part of all instructions' time, 0 … 1. */
+  /** Fraction of the time of all instructions, 0 … 1. */
   readonly share: number;
   /** Floating-point operations per nanosecond. */
   readonly gflops: number;
-  /** gflops as a part of what nothing but multiply-adds reaches on this machine. */
+  /** gflops divided by the ceiling (see Profile). */
   readonly ofCeiling: number;
 }
 
@@ -34,11 +34,11 @@ function median(values: readonly number[]): number {
   return sorted.length ? sorted[sorted.length >> 1]! : 0;
 }
 
-/** Multiply-adds in one call of the ceiling's kernel, by the length of its chain. */
+/** The length of the chain of multiply-adds in the ceiling kernel, and its operations. */
 const CHAIN = 4000;
 const FLOPS = 96 * CHAIN;
 
-/** GFLOP/s of nothing but multiply-adds: the best of several rounds. */
+/** Measures the ceiling: GFLOP/s of a kernel of independent multiply-adds, the best of several rounds. */
 export function measureCeiling(): number {
   const { fmaCeiling } = kernels();
   let least = Number.POSITIVE_INFINITY;
@@ -50,13 +50,13 @@ export function measureCeiling(): number {
   return FLOPS / least / 1e6;
 }
 
-/** What compiled.profile() returns. Printing it shows a table, the largest share first; its fields are for programs. */
+/** The result of profile(). Print it for a table, sorted by time, or read its fields. */
 export class Profile {
-  /** In the order they run in. */
+  /** The instructions, in execution order. */
   readonly steps: readonly ProfiledStep[];
-  /** Median of whole calls, in microseconds: copying arguments in and crossing into WebAssembly included. */
+  /** Median time of a whole call in microseconds, including the copy of arguments and the call into WebAssembly. */
   readonly microseconds: number;
-  /** GFLOP/s of nothing but multiply-adds, in one thread. */
+  /** The speed in GFLOP/s that a kernel of multiply-adds reaches on this machine with one thread. */
   readonly ceiling: number;
   private readonly title: string;
 
@@ -67,7 +67,7 @@ export class Profile {
     const { program } = trace;
     const times = program.steps.map((): number[] => []);
     const whole: number[] = [];
-    // Whole calls and timed ones take turns, so that both see the same machine.
+    // Alternate between whole and instrumented calls, so that both run under the same conditions.
     for (let i = 0; i < calls; i++) {
       const before = performance.now();
       trace.bind(args);

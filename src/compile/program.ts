@@ -1,10 +1,10 @@
 /**
- * A recording made runnable: passes, one arena, one list of instructions in linear memory. A run is one call into WebAssembly, or up to
- * three where values are checked: checks of arguments, what must run before all checks are known to hold, and the rest.
+ * Turns a recording into a program: optimization passes, one arena, one list of instructions in linear memory. A run is one call into
+ * WebAssembly. If values are checked, it is up to three: the checks of arguments, the steps up to the last check, and the rest.
  */
 import { type Flaw, nonFinite } from "../core/anomaly.ts";
+import { isGradEnabled } from "../core/context.ts";
 import { epoch, journalWrite, Storage } from "../core/memory.ts";
-import { isGradEnabled } from "../core/tensor.ts";
 import type { Value } from "../ops/definition/value.ts";
 import { encodeShared, isWorthWaking } from "../ops/definition/work.ts";
 import { engine, execute, WordList } from "../runtime/engine.ts";
@@ -21,14 +21,14 @@ import { joinUpdates } from "./passes/updates.ts";
 import type { Captured, Recording } from "./recording.ts";
 import type { Operand, Pass, Step } from "./step.ts";
 
-/** The net under dispose(): memory of programs that nobody can call any more. */
+/** Frees the memory of programs that were garbage collected without dispose(). */
 const finalizer = new FinalizationRegistry<Storage[]>(release);
 
 function release(storages: Storage[]): void {
-  for (const storage of storages.splice(0)) storage.letGo();
+  for (const storage of storages.splice(0)) storage.releasePinned();
 }
 
-/** In this order: each finds more when the ones before it are done. */
+/** The passes, in order: each one benefits from those before it. */
 const passes: readonly Pass[] = [
   withoutDeadCode,
   withoutCommonSubexpressions,
@@ -43,76 +43,76 @@ interface Place {
   readonly count: number;
 }
 
-/** For what cannot be found again, such as a fault of a thread. */
+/** For a NaN or ±∞ that does not appear again when the recording is replayed. */
 const UNKNOWN: Flaw = {
   order: 0,
   isNaN: true,
-  isMade: true,
+  isFromOp: true,
   origin: "a value is NaN or infinite",
   details: "",
-  remedy: "Look with detectAnomaly.",
+  remedy: "Find it with detectAnomaly.",
 };
 
-/** What a program needs to know besides its recording. */
+/** What a program needs besides its recording. */
 export interface ProgramOptions {
-  /** How errors call the function. */
+  /** The name of the function in errors. */
   readonly name: string;
-  /** Memory for symbolic values that outlive a call: arguments, results, gradients. */
+  /** The real storages of symbolic ones that outlive a call: arguments, results, gradients. */
   readonly real: ReadonlyMap<Storage, Storage>;
-  /** The symbolic values among these that are left as gradients. */
+  /** The symbolic storages of gradients. */
   readonly gradients: ReadonlySet<Storage>;
-  /** How messages call an argument; undefined for what is not one. */
+  /** The name of an argument in messages; undefined for other storages. */
   readonly nameOf: (storage: Storage) => string | undefined;
-  /** Whether NaN and ±∞ may not reach results, gradients or state. */
+  /** Whether NaN and ±∞ must not reach results, gradients or state. */
   readonly finite: boolean;
 }
 
 export class Program {
   readonly steps: readonly Step[];
   readonly plan: Plan;
-  /** Ops that were recorded, before passes. */
+  /** The number of recorded ops, before passes. */
   readonly recordedSteps: number;
-  /** Where each step's instructions begin, and how many there are. */
+  /** The instructions of each step. */
   readonly places: readonly Place[];
-  /** All that it holds: arena, instructions, what it uses from outside, inputs and results. */
+  /** All storages that it holds: arena, instructions, inputs, results, and those from outside. */
   private readonly memory: Storage[];
   private readonly address: number;
-  private readonly addresses: readonly [first: number, unsure: number, rest: number];
-  /** Instructions that belong to no step: those that copy state, and those that look for NaN and ±∞. */
-  private readonly aside: { readonly saving: number; readonly finite: Place };
-  /** Whether other threads take part. */
+  private readonly addresses: readonly [first: number, uncertain: number, rest: number];
+  /** Instructions outside of steps: the number of those that copy state, and those that check for NaN and ±∞. */
+  private readonly extra: { readonly saving: number; readonly finite: Place };
+  /** Whether other threads help. */
   private readonly isShared: boolean;
-  /** Memory whose version a run counts up: results, which every call overwrites, and state. */
+  /** Storages that a run overwrites: results, and state. */
   private readonly results: readonly Storage[];
   private readonly state: readonly Storage[];
-  /** What finds that a call must fail, and undoes what it did; undefined where nothing is checked. */
+  /** Detects that a call must fail, and undoes it; undefined if nothing is checked. */
   private readonly guard: Guard | undefined;
-  /** How many instructions run first, how many more until all checks are known to hold, and how many are left. */
-  private readonly counts: readonly [first: number, unsure: number, rest: number];
-  /** The epoch at which all tensors that it uses were looked at. */
-  private seen = -1;
-  /** A tensor that it uses and that was disposed. */
+  /** The number of instructions that check arguments, of those up to the last check, and of the rest. */
+  private readonly counts: readonly [first: number, uncertain: number, rest: number];
+  /** The epoch at which the captured tensors were checked. */
+  private checkedEpoch = -1;
+  /** A captured tensor that was disposed. */
   private disposed: Captured | undefined;
-  /** How many steps these are. */
-  private readonly unsureSteps: number;
+  /** The number of steps up to the last check. */
+  private readonly uncertainSteps: number;
 
-  /** Takes over what the recording retained. */
+  /** Takes over the storages that the recording retained. */
   constructor(
     private readonly recording: Recording<unknown>,
     private readonly options: ProgramOptions,
   ) {
     const { real, finite } = options;
     const placed = new Set(real.keys());
-    this.memory = [...recording.retained, ...Array.from(real.values(), (storage) => storage.hold())];
+    this.memory = [...recording.retained, ...Array.from(real.values(), (storage) => storage.retainPinned())];
     finalizer.register(this, this.memory, this);
     try {
       this.recordedSteps = recording.steps.length;
-      const checked = withChecks(recording.steps, recording.fixed);
+      const checked = withChecks(recording.steps, recording.checkedConstants);
       const fused = passes.reduce<Step[]>((steps, pass) => pass(steps, placed), [...checked.steps]);
       const { gradients } = options;
       const { first, ...plan } = schedule(fused, (storage) => !storage.symbolic || gradients.has(storage));
       this.steps = plan.steps;
-      this.unsureSteps = finite ? plan.steps.length : plan.unsure;
+      this.uncertainSteps = finite ? plan.steps.length : plan.uncertain;
       const state = stateWrittenBy(plan.steps, ({ symbolic }) => !symbolic);
       this.plan = planArena(this.steps, placed);
       const arena = this.allocate(this.plan.bytes);
@@ -120,7 +120,7 @@ export class Program {
         const { storage } = value as Operand;
         if (!storage.symbolic) return storage.address;
         const place = real.get(storage)?.address ?? arena + (this.plan.offsets.get(storage) ?? Number.NaN);
-        if (Number.isNaN(place)) throw new Error("compile: a value has no place; that is a defect of the plan.");
+        if (Number.isNaN(place)) throw new Error("compile: a value has no place in the arena. This is a bug in nabla.");
         return place;
       };
       if (checked.checks.length || finite) {
@@ -149,7 +149,7 @@ export class Program {
         for (const step of this.guard?.finite ?? []) add(step);
         return { list, firsts: firsts.slice(0, this.steps.length + 1), starts, saved };
       };
-      // The first writing tells how much workspace is needed, the second knows where it is.
+      // The first pass finds the size of the workspace, the second writes its address.
       const { list, firsts, starts, saved } = encode(this.allocate(encode(0).list.workspaceBytes));
       this.isShared = isWorthWaking(saved);
       const total = list.starts.length;
@@ -158,14 +158,17 @@ export class Program {
       const addressOf = (instruction: number): number =>
         this.address + 4 * (list.starts[instruction] ?? list.words.length);
       this.places = this.steps.map((_, i) => ({ address: addressOf(firsts[i]!), count: firsts[i + 1]! - firsts[i]! }));
-      const [begin, sure] = [starts[0]!, finite ? total : this.unsureSteps ? firsts[this.unsureSteps]! : starts[0]!];
+      const [begin, sure] = [
+        starts[0]!,
+        finite ? total : this.uncertainSteps ? firsts[this.uncertainSteps]! : starts[0]!,
+      ];
       this.counts = [begin, sure - begin, total - sure];
       this.addresses = [this.address, addressOf(begin), addressOf(sure)];
-      this.aside = {
+      this.extra = {
         saving: starts[1]! - begin,
         finite: { address: addressOf(firsts.at(-1)!), count: total - firsts.at(-1)! },
       };
-      // A gradient that still needs the last results must say so.
+      // Their versions change on every run, so that a gradient that needs the overwritten results throws.
       this.results = [...real.values()];
       this.state = state;
     } catch (error) {
@@ -180,32 +183,32 @@ export class Program {
     return storage.address;
   }
 
-  /** How listings name the memory of a value: `arena+0x40`, or what holds it. */
+  /** The memory of a value in listings: `arena+40` (hexadecimal), `own` or `outside`. */
   placeOf({ storage }: Operand): string {
     const offset = this.plan.offsets.get(storage);
     if (offset !== undefined) return `arena+${offset.toString(16)}`;
     return this.options.real.has(storage) ? "own" : "outside";
   }
 
-  /** Whether a tensor that it uses was disposed, so that a run will throw. */
+  /** Whether a captured tensor was disposed, so that a run will throw. */
   get isBroken(): boolean {
     return this.disposed !== undefined;
   }
 
-  /** Refuses to run on memory that is gone. @throws TraceError */
+  /** @throws TraceError if a captured tensor was disposed */
   private requireCaptured(): void {
     if (!this.disposed) return;
     const { tensor, use } = this.disposed;
     throw new TraceError(
-      `compile: a ${tensor.dtype} tensor that the function used when it was recorded (by ${use}) was disposed since. Compile the function again.`,
+      `compile: a ${tensor.dtype} tensor that the function used when it was recorded (in ${use}) was disposed. Compile the function again.`,
     );
   }
 
-  /** Whether what the recording took for granted still holds. To be asked before a run, which tensors that are gone then refuse. */
+  /** Whether the recording is still valid. Must be read before a run; if a captured tensor was disposed, the run throws. */
   get isValid(): boolean {
     const { captured, guards, gradEnabled } = this.recording;
     if (isGradEnabled() !== gradEnabled || this.memory[0]?.isGone) return false;
-    if (this.seen !== epoch.value && !this.hasSameTensors(captured)) return false;
+    if (this.checkedEpoch !== epoch.value && !this.hasSameTensors(captured)) return false;
     for (let i = 0; i < guards.length; i++) if (!guards[i]!()) return false;
     return true;
   }
@@ -217,60 +220,60 @@ export class Program {
       if (tensor.isDisposed) this.disposed = captured[i];
       else if (tensor.requiresGrad !== requiresGrad) return false;
     }
-    this.seen = epoch.value;
+    this.checkedEpoch = epoch.value;
     return true;
   }
 
   /**
-   * Runs the whole list. @throws TraceError where a tensor that it uses was disposed, the error of a check that fails, as eager mode throws
-   * it, and NonFiniteError; state is then as it was before
+   * Runs the program. If it throws, state is the same as before.
+   * @throws TraceError if a captured tensor was disposed, the error of a failed check (the same as in eager mode), or NonFiniteError
    */
   run(): void {
     this.start();
     const { guard, addresses, counts, isShared } = this;
     if (guard) {
       if (counts[0]) this.checkFirst(guard);
-      this.count(this.results);
+      this.bumpVersions(this.results);
       if (counts[1]) {
         guard.begin();
         execute(addresses[1], counts[1], isShared);
         if (guard.failed) this.fail(guard);
       }
-    } else this.count(this.results);
-    this.count(this.state);
+    } else this.bumpVersions(this.results);
+    this.bumpVersions(this.state);
     if (counts[2]) execute(addresses[2], counts[2], isShared);
   }
 
-  /** Runs the list step by step; `time` is given each step's number and the milliseconds it took. */
+  /** Runs the program step by step. @param time receives the index of each step and its time in milliseconds */
   runTimed(time: (step: number, milliseconds: number) => void): void {
     this.start();
     const { guard, addresses, counts, isShared, places } = this;
     if (guard && counts[0]) this.checkFirst(guard);
-    this.count(this.results);
+    this.bumpVersions(this.results);
     if (guard && counts[1]) {
       guard.begin();
-      execute(addresses[1], this.aside.saving, isShared);
+      execute(addresses[1], this.extra.saving, isShared);
     }
     for (let i = 0; i < places.length; i++) {
       const { address, count } = places[i]!;
       const before = performance.now();
       execute(address, count, isShared);
       time(i, performance.now() - before);
-      if (guard && i + 1 === this.unsureSteps) {
-        execute(this.aside.finite.address, this.aside.finite.count, isShared);
+      if (guard && i + 1 === this.uncertainSteps) {
+        execute(this.extra.finite.address, this.extra.finite.count, isShared);
         if (guard.failed) this.fail(guard);
       }
     }
-    this.count(this.state);
+    this.bumpVersions(this.state);
   }
 
-  /** Runs the checks of what is there beforehand. @throws the error that eager mode would throw first */
+  /** Runs the checks of arguments. @throws the error that eager mode would throw first */
   private checkFirst(guard: Guard): void {
     const { addresses, counts, isShared } = this;
     execute(addresses[0], counts[0], false);
     if (!guard.failed) return;
     if (guard.mayFailBefore) {
-      // Eager mode might come to another bad index before this one.
+      // Eager mode might fail at another check before this one.
       guard.begin();
       execute(addresses[1], counts[1], isShared);
       guard.undo();
@@ -284,11 +287,11 @@ export class Program {
     for (const storage of this.state) journalWrite(storage);
   }
 
-  private count(storages: readonly Storage[]): void {
-    for (let i = 0; i < storages.length; i++) storages[i]!.wrote();
+  private bumpVersions(storages: readonly Storage[]): void {
+    for (let i = 0; i < storages.length; i++) storages[i]!.bumpVersion();
   }
 
-  /** Undoes what a call has done. @throws what the check that failed says */
+  /** Undoes a call. @throws the error of the failed check */
   private fail(guard: Guard): never {
     guard.undo();
     guard.require();
@@ -302,7 +305,7 @@ export class Program {
     throw nonFinite(`compile(${name})`, flaw ?? UNKNOWN);
   }
 
-  /** Gives back all that it holds. Twice is fine. */
+  /** Frees its memory. Calling it twice is fine. */
   dispose(): void {
     finalizer.unregister(this);
     release(this.memory);

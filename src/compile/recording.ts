@@ -1,245 +1,313 @@
-/** Running a function once on tensors without values, and taking down every op: forward, backward and update. */
+/** Records a function for compile: runs it once on tensors without values and lists every op, forward, backward and update. */
+import { isGradEnabled, type Recorder, withRecorder } from "../core/context.ts";
 import { isConstant } from "../core/eager.ts";
 import { currentNode } from "../core/graph.ts";
 import { nextStorageId, type Storage } from "../core/memory.ts";
 import { requireSynchronous, tensorsIn, tidy } from "../core/scope.ts";
 import { callSite } from "../core/site.ts";
-import { observe, Properties } from "../core/stateful.ts";
-import { isGradEnabled, type Recorder, type Tensor, withRecorder } from "../core/tensor.ts";
+import { ModuleState, observe } from "../core/stateful.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { verifyOne } from "../ops/definition/check.ts";
+import type { AnyOp } from "../ops/definition/op.ts";
 import { show } from "../ops/definition/value.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { mutated, type Operand, type Step } from "./step.ts";
 
-/** A tensor from outside that a function used: what must still hold of it, and where it was used. */
+/** A tensor from outside that a function used: what the recording assumes of it, and where it was used. */
 export interface Captured {
   readonly tensor: Tensor;
   readonly requiresGrad: boolean;
   readonly use: string;
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** What a function did. */
+/** A recorded function. */
 export interface Recording<T> {
   readonly steps: readonly Step[];
-  /** What it returned. Its tensors may be symbolic. */
+  /** What the function returned. Its tensors may be symbolic. */
   readonly result: T;
+  /** The storages of the tensors in the result and of gradients. */
   readonly storageOf: ReadonlyMap<Tensor, Storage>;
-  /** Leaves whose gradients it left behind, with them. */
+  /** Leaves to which the function assigned a gradient, with the gradient. */
   readonly gradients: ReadonlyMap<Tensor, Tensor>;
-  /** Leaves whose gradients it forgot. */
+  /** Leaves whose gradient the function only cleared. */
   readonly cleared: readonly Tensor[];
-  /** Results through which gradients would flow on, if the function were not compiled. */
+  /** Results through which gradients would flow if the function were not compiled. */
   readonly differentiable: ReadonlySet<Tensor>;
-  /** Whether gradients were recorded around it. */
+  /** Whether autograd was on around the call. */
   readonly gradEnabled: boolean;
-  /** Whether memory was made by the function, not found by it: constants. */
+  /** Whether the function made a storage itself. */
   readonly isOwn: (storage: Storage) => boolean;
-  /** Constants of the function whose values are known to be good indices. */
-  readonly fixed: ReadonlySet<Storage>;
-  /** Whether it asked for finite values, by `minimize(…, { finite: true })` or detectAnomaly. */
+  /** Constants of the function that were checked as indices. */
+  readonly checkedConstants: ReadonlySet<Storage>;
+  /** Whether it requires finite values, by `minimize(…, { finite: true })` or detectAnomaly. */
   readonly finite: boolean;
-  /** Whether it used tensors from outside that may be replaced unseen: no module that it used, no optimizer and no EMA holds them. */
-  readonly isLoose: boolean;
-  /** Tensors from outside that it used: they must live as long as the recording is run. */
+  /** Whether it used tensors from outside that may be replaced unnoticed, because no module, optimizer or EMA that it used holds them. */
+  readonly usesReplaceable: boolean;
+  /** Tensors from outside that it used. They must not be disposed before the recording. */
   readonly captured: readonly Captured[];
   /** The first field of a module that has changed since, for messages. */
   readonly changedField: () => string | undefined;
-  /** What must still hold for the recording to stand for the function. */
+  /** The recording is valid while all of these return true. */
   readonly guards: readonly (() => boolean)[];
-  /** Memory that it reads or writes besides its own, retained for it. */
+  /** Storages from outside that it reads or writes, retained and pinned for it. */
   readonly retained: readonly Storage[];
 }
 
-/** Why a tensor that a recording made is gone: part of the error that a later use of it throws. */
-export const RECORDED =
+/** Why a tensor made during a recording is disposed: a part of the error of later uses. */
+export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 
-/** Refuses state that the function would set in its recording alone. @throws TraceError */
-function requireUnchanged(properties: Properties): void {
-  const changed = properties.changed();
-  if (!changed) return;
-  throw new TraceError(
-    `compile: the function sets ${changed}, which would happen when it is recorded and never again. ` +
-      "Keep state in a tensor made outside and write it with copyFrom(…), a number in scalar(…); return what you want to read.",
-  );
-}
+const operand = (x: Tensor, op: string): Operand => ({
+  storage: x.storage(op),
+  shape: x.shape,
+  dtype: x.dtype,
+  size: x.size,
+});
 
-/** Runs f once on `inputs`, which are symbolic. @throws TraceError where f needs a value */
-export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A): Recording<T> {
-  const steps: Step[] = [];
-  const guards: (() => boolean)[] = [];
-  const retained = new Set<Storage>();
-  const outside = new Map<Tensor, Captured>();
-  const cleared = new Set<Tensor>();
-  const leaves = new Set<Tensor>();
-  const own = tensorsIn(inputs);
-  const made: Tensor[] = [];
-  const args = new Set(Array.from(own, (x) => x.storage("compile")));
-  const sites = new Map<Storage, string>();
-  /** Gradients as they were: recording changes nothing. */
-  const before = new Map<Tensor, Tensor | null>();
-  const first = nextStorageId();
-  const isOwn = (storage: Storage): boolean => storage.id >= first;
-
-  /** Whether its values were given inside the function, and stay as they are: writes to it are refused. */
-  const isFixed = (storage: Storage, owner: Tensor): boolean => !storage.symbolic && isOwn(storage) && !owner.isKept;
-  /** Such memory that was read as indices, and looked at. */
-  const fixed = new Set<Storage>();
+/** Collects what a function does. */
+class FunctionRecorder implements Recorder<Tensor> {
+  readonly steps: Step[] = [];
+  readonly guards: (() => boolean)[] = [];
+  readonly retained = new Set<Storage>();
+  readonly cleared = new Set<Tensor>();
+  readonly checkedConstants = new Set<Storage>();
   /** Tensors of optimizers and the like, which never replace them. */
-  const held = new Set<Tensor>();
-  let finite = false;
+  readonly fixed = new Set<Tensor>();
+  finite = false;
+  private readonly outside = new Map<Tensor, Captured>();
+  /** Leaves to whose gradient backward added. */
+  private readonly leaves = new Set<Tensor>();
+  /** Arguments, and outputs of ops. */
+  private readonly own: Set<Tensor>;
+  private readonly outputs: Tensor[] = [];
+  private readonly argumentStorages: ReadonlySet<Storage>;
+  private readonly sites = new Map<Storage, string>();
+  /** The gradients before the recording, which changes none. */
+  private readonly gradientsBefore = new Map<Tensor, Tensor | null>();
+  private readonly firstId = nextStorageId();
 
-  const recorder: Recorder = {
-    record(op, used, outputs, attributes) {
-      const node = currentNode();
-      const site = node?.site?.() || callSite();
-      const operand = (x: Tensor): Operand => ({
-        storage: x.storage(op.name),
-        shape: x.shape,
-        dtype: x.dtype,
-        size: x.size,
-      });
-      const step: Mutable<Step> = { op, inputs: used.map(operand), outputs: outputs.map(operand), attributes, site };
-      if (node) step.gradientOf = node.rule.name;
-      for (const { storage, shape } of step.inputs) {
-        if (!storage.symbolic || isOwn(storage) || args.has(storage)) continue;
-        throw new TraceError(
-          `${op.name}: a tensor ${show(shape)} was made while another compiled function was recorded, and has no memory. ` +
-            "Make what is to outlive a function outside of it, or return it.",
-        );
-      }
-      for (const storage of mutated(step)) requireWritable(op.name, storage, used);
-      for (const check of op.checks?.(used, attributes) ?? []) {
-        const { storage } = step.inputs[check.input]!;
-        if (!isFixed(storage, used[check.input]!)) continue;
-        verifyOne(check, used[check.input]!.live());
-        fixed.add(storage);
-      }
-      used.forEach((x, i) => {
-        const { storage } = step.inputs[i]!;
-        if (storage.symbolic) return;
-        const use = site ? `${op.name} at ${site}` : op.name;
-        if (!outside.has(x)) outside.set(x, { tensor: x, requiresGrad: x.requiresGrad, use });
-        if (!retained.has(storage)) retained.add(storage.hold());
-      });
-      for (const x of outputs) {
-        own.add(x);
-        made.push(x);
-      }
-      for (const { storage } of step.outputs) sites.set(storage, site);
-      steps.push(step);
-    },
-    finite: () => void (finite = true),
-    hold(tensors) {
-      for (const x of tensors) held.add(x);
-    },
-    siteOf: (storage) => sites.get(storage) ?? "",
-    guard: (check) => void guards.push(check),
-    gradient(leaf, event) {
-      if (!before.has(leaf)) before.set(leaf, leaf.grad);
-      if (event === "cleared") {
-        cleared.add(leaf);
-        if (leaf.grad?.storage("clearGrad").symbolic) leaf.grad.dispose();
-      } else if (!cleared.has(leaf)) {
-        // The next call would have to add to what this one leaves.
-        if (leaf.grad && !leaf.grad.storage("backward").symbolic) {
-          throw new TraceError(
-            `backward: a parameter ${show(leaf.shape)} has a gradient from before compile's function, to which each call would add. ` +
-              "Call optimizer.zeroGrad() inside the function, before backward (optimizer.minimize does).",
-          );
-        }
-        leaves.add(leaf);
-      }
-      if (event === "added") leaves.add(leaf);
-    },
-  };
+  /** @param inputs the symbolic arguments */
+  constructor(inputs: unknown) {
+    this.own = tensorsIn(inputs);
+    this.argumentStorages = new Set(Array.from(this.own, (x) => x.storage("compile")));
+  }
 
-  /** Refuses writes that would be lost, or would be seen by the next call. @throws TraceError */
-  const requireWritable = (op: string, storage: Storage, used: readonly Tensor[]): void => {
-    if (args.has(storage)) {
+  isOwn = (storage: Storage): boolean => storage.id >= this.firstId;
+
+  record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void {
+    const node = currentNode();
+    const site = node?.site?.() || callSite();
+    const step: Step = {
+      op,
+      inputs: inputs.map((x) => operand(x, op.name)),
+      outputs: outputs.map((x) => operand(x, op.name)),
+      attributes,
+      site,
+      ...(node && { gradientOf: node.rule.name }),
+    };
+    this.requireKnown(step);
+    for (const storage of mutated(step)) this.requireWritable(op.name, storage, inputs);
+    this.checkConstants(step, inputs);
+    this.capture(step, inputs);
+    for (const x of outputs) {
+      this.own.add(x);
+      this.outputs.push(x);
+    }
+    for (const { storage } of step.outputs) this.sites.set(storage, site);
+    this.steps.push(step);
+  }
+
+  siteOf(storage: Storage): string {
+    return this.sites.get(storage) ?? "";
+  }
+
+  guard(check: () => boolean): void {
+    this.guards.push(check);
+  }
+
+  requireFinite(): void {
+    this.finite = true;
+  }
+
+  addFixed(tensors: Iterable<Tensor>): void {
+    for (const x of tensors) this.fixed.add(x);
+  }
+
+  gradient(leaf: Tensor, event: "cleared" | "added"): void {
+    if (!this.gradientsBefore.has(leaf)) this.gradientsBefore.set(leaf, leaf.grad);
+    if (event === "cleared") {
+      this.cleared.add(leaf);
+      if (leaf.grad?.storage("clearGrad").symbolic) leaf.grad.dispose();
+      return;
+    }
+    if (!this.cleared.has(leaf) && leaf.grad && !leaf.grad.storage("backward").symbolic) {
+      throw new TraceError(
+        `backward: a parameter ${show(leaf.shape)} has a gradient from before compile's function, so each call would add to it. ` +
+          "Call optimizer.zeroGrad() inside the function, before backward (optimizer.minimize does).",
+      );
+    }
+    this.leaves.add(leaf);
+  }
+
+  /** @throws TraceError if an input is a symbolic tensor of another recording */
+  private requireKnown({ op, inputs }: Step): void {
+    for (const { storage, shape } of inputs) {
+      if (!storage.symbolic || this.isOwn(storage) || this.argumentStorages.has(storage)) continue;
+      throw new TraceError(
+        `${op.name}: a tensor ${show(shape)} was made while compile recorded another function, so it has no memory. ` +
+          "Make tensors that outlive a function outside of it, or return them.",
+      );
+    }
+  }
+
+  /** Whether the function made the values from JavaScript numbers. They are constants, so writes to them are rejected. */
+  private isConstantOf(storage: Storage, owner: Tensor): boolean {
+    return !storage.symbolic && this.isOwn(storage) && !owner.isKept;
+  }
+
+  /** @throws TraceError for a write that would be lost, or that later calls would see */
+  private requireWritable(op: string, storage: Storage, inputs: readonly Tensor[]): void {
+    if (this.argumentStorages.has(storage)) {
       throw new TraceError(
         `${op}: compile's function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.`,
       );
     }
-    const owner = used.find((x) => x.storage(op) === storage);
-    if (isFixed(storage, owner!)) {
+    const owner = inputs.find((x) => x.storage(op) === storage);
+    if (this.isConstantOf(storage, owner!)) {
       throw new TraceError(
-        `${op}: values given inside compile's function are made once, and would stay as this write leaves them. Write to a clone() of them.`,
+        `${op}: values made inside compile's function from numbers are constants, and a write would change them for all calls. Write to a clone().`,
       );
     }
-  };
-  const restore = (): void => {
-    for (const [leaf, grad] of before) leaf.grad = grad?.isDisposed ? null : grad;
-  };
-  /** f failed: nothing of the recording may be left behind. */
-  const undo = (): void => {
-    for (const leaf of leaves)
-      if (leaf.grad && !leaf.grad.isDisposed && leaf.grad.storage("compile").symbolic) leaf.grad.dispose();
-    restore();
-    for (const storage of retained) storage.letGo();
-  };
-  const properties = new Properties();
-  /** Writes that were recorded have not happened: graphs from before stay valid, should the call fail. */
-  const restoreVersions = (): void => {
-    for (const step of steps) for (const storage of mutated(step)) if (!storage.symbolic) storage.version--;
-  };
-  const { result, gradients, storageOf, differentiable } = tidy(() => {
-    let value: T;
-    try {
-      value = observe(properties, () => withRecorder(recorder, () => f(...inputs)));
-      requireSynchronous("compile", value);
-      requireUnchanged(properties);
-    } catch (error) {
-      undo();
-      properties.changed(true);
-      throw error;
+  }
+
+  /** Checks constants that are used as indices. Their values never change, so the program need not check them. */
+  private checkConstants({ op, inputs: operands, attributes }: Step, inputs: readonly Tensor[]): void {
+    for (const check of op.checks?.(inputs, attributes) ?? []) {
+      const { storage } = operands[check.input]!;
+      const x = inputs[check.input]!;
+      if (!this.isConstantOf(storage, x)) continue;
+      verifyOne(check, x.live());
+      this.checkedConstants.add(storage);
     }
-    const left = new Map(
-      Array.from(leaves).flatMap((leaf) => (leaf.grad && !leaf.isDisposed ? [[leaf, leaf.grad] as const] : [])),
-    );
-    for (const leaf of left.keys()) {
-      if (cleared.has(leaf)) continue;
-      undo();
+  }
+
+  /** Retains the inputs that are not symbolic. */
+  private capture({ op, inputs: operands, site }: Step, inputs: readonly Tensor[]): void {
+    inputs.forEach((x, i) => {
+      const { storage } = operands[i]!;
+      if (storage.symbolic) return;
+      const use = site ? `${op.name} at ${site}` : op.name;
+      if (!this.outside.has(x)) this.outside.set(x, { tensor: x, requiresGrad: x.requiresGrad, use });
+      if (!this.retained.has(storage)) this.retained.add(storage.retainPinned());
+    });
+  }
+
+  /** Restores the gradients from before. */
+  restoreGradients(): void {
+    for (const [leaf, grad] of this.gradientsBefore) leaf.grad = grad?.isDisposed ? null : grad;
+  }
+
+  /** Restores versions: recorded writes have not happened, so graphs from before stay valid even if the call fails. */
+  restoreVersions(): void {
+    for (const step of this.steps) for (const storage of mutated(step)) if (!storage.symbolic) storage.version--;
+  }
+
+  /** Undoes everything after f failed. */
+  undo(): void {
+    for (const leaf of this.leaves)
+      if (leaf.grad && !leaf.grad.isDisposed && leaf.grad.storage("compile").symbolic) leaf.grad.dispose();
+    this.restoreGradients();
+    for (const storage of this.retained) storage.releasePinned();
+  }
+
+  /** The gradients that the function assigned. @throws TraceError if the next call would add to one of them */
+  takeGradients(): Map<Tensor, Tensor> {
+    const gradients = new Map<Tensor, Tensor>();
+    for (const leaf of this.leaves) if (leaf.grad && !leaf.isDisposed) gradients.set(leaf, leaf.grad);
+    for (const leaf of gradients.keys()) {
+      if (this.cleared.has(leaf)) continue;
+      this.undo();
       throw new TraceError(
-        `backward: compile's function leaves a gradient for a parameter ${show(leaf.shape)}, to which the next call would add. ` +
+        `backward: compile's function leaves a gradient for a parameter ${show(leaf.shape)}, so the next call would add to it. ` +
           "Call optimizer.zeroGrad() inside the function (optimizer.minimize does).",
       );
     }
-    restore();
-    const results = [...tensorsIn(value)];
-    const kept = [...results, ...left.values()];
-    const stay = new Set(kept);
-    for (const x of made) if (!stay.has(x) && !x.isKept) x.disposeBecause(RECORDED);
+    this.restoreGradients();
+    return gradients;
+  }
+
+  /** Disposes the outputs of ops that are not in `results`. */
+  disposeOutputs(results: ReadonlySet<Tensor>): void {
+    for (const x of this.outputs) if (!results.has(x) && !x.isKept) x.disposeBecause(DISPOSED_BY_COMPILE);
+  }
+
+  /** Tensors from outside. Those made by the function, such as constants, need only their memory. */
+  get captured(): Captured[] {
+    return Array.from(this.outside.values()).filter(({ tensor }) => !tensor.isDisposed && !this.own.has(tensor));
+  }
+
+  /** Leaves from outside whose gradient was cleared and not assigned again. */
+  clearedOnly(gradients: ReadonlyMap<Tensor, Tensor>): Tensor[] {
+    return Array.from(this.cleared).filter((leaf) => !gradients.has(leaf) && !this.own.has(leaf));
+  }
+}
+
+/** @throws TraceError if the function has set a field of a module */
+function requireUnchanged(state: ModuleState): void {
+  const field = state.changed();
+  if (!field) return;
+  throw new TraceError(
+    `compile: the function sets ${field}, which would happen when it is recorded and never again. ` +
+      "Keep state in a tensor made outside and write it with copyFrom(…), a number in scalar(…); return what you want to read.",
+  );
+}
+
+/** Runs f once on `inputs`, which are symbolic. @throws TraceError if f needs a value */
+export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A): Recording<T> {
+  const recorder = new FunctionRecorder(inputs);
+  const state = new ModuleState();
+  const { result, gradients, storageOf, differentiable } = tidy(() => {
+    let result: T;
+    try {
+      result = observe(state, () => withRecorder(recorder, () => f(...inputs)));
+      requireSynchronous("compile", result);
+      requireUnchanged(state);
+    } catch (error) {
+      recorder.undo();
+      state.changed(true);
+      throw error;
+    }
+    const gradients = recorder.takeGradients();
+    const results = [...tensorsIn(result)];
+    const kept = [...results, ...gradients.values()];
+    recorder.disposeOutputs(new Set(kept));
     return {
-      result: value,
-      gradients: left,
+      result,
+      gradients,
       storageOf: new Map(kept.map((x) => [x, x.storage("compile")])),
       differentiable: new Set(results.filter((x) => x.hasLiveGraph)),
     };
   });
-  restoreVersions();
-  // What f made for itself on the way, constants among it, is held by its memory alone.
-  const captured = Array.from(outside.values()).filter(({ tensor }) => !tensor.isDisposed && !own.has(tensor));
-  for (const x of properties.tensors) held.add(x);
-  /** By memory: a detached or reshaped tensor shares that of the tensor that is held. */
-  const holding = new Set(Array.from(held, (x) => !x.isDisposed && x.storage("compile")));
+  recorder.restoreVersions();
+  const { steps, guards, captured, checkedConstants, finite, isOwn, retained } = recorder;
+  recorder.addFixed(state.tensors);
+  // Compare storages: a detached or reshaped tensor shares the storage of the tensor that an optimizer or module holds.
+  const fixed = new Set(Array.from(recorder.fixed, (x) => !x.isDisposed && x.storage("compile")));
   return {
     steps,
     result,
     storageOf,
     gradients,
-    cleared: Array.from(cleared).filter((leaf) => !gradients.has(leaf) && !own.has(leaf)),
+    cleared: recorder.clearedOnly(gradients),
     differentiable,
     gradEnabled: isGradEnabled(),
     isOwn,
-    fixed,
+    checkedConstants,
     finite,
-    isLoose: captured.some(({ tensor }) => !holding.has(tensor.storage("compile")) && !isConstant(tensor)),
+    usesReplaceable: captured.some(({ tensor }) => !fixed.has(tensor.storage("compile")) && !isConstant(tensor)),
     captured,
-    changedField: () => properties.changed(),
-    guards: properties.isEmpty ? guards : [...guards, properties.guard()],
+    changedField: () => state.changed(),
+    guards: state.isEmpty ? guards : [...guards, state.guard()],
     retained: [...retained],
   };
 }

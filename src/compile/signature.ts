@@ -1,15 +1,16 @@
 /**
- * What a recording is good for: shapes and types of the arguments' tensors, and the values of everything else. Matching and
- * binding run at every call and allocate nothing.
+ * The signature of a recording: shapes and dtypes of tensors in the arguments, and the values of everything else. Matching and binding run
+ * on every call and allocate nothing.
  */
 import { rejectOtherCopy } from "../core/copies.ts";
 import { dtypeOf } from "../core/creation.ts";
-import { Tensor, type TypedArray } from "../core/tensor.ts";
+import type { TypedArray } from "../core/elements.ts";
+import { Tensor } from "../core/tensor.ts";
 import { type DType, type Shape, sameShape, show } from "../ops/definition/value.ts";
 import { engine } from "../runtime/engine.ts";
 import { TypeError } from "../runtime/errors.ts";
 
-/** An argument's description. Tensors and typed arrays have a number: their place among the recording's inputs. */
+/** The description of an argument. `input` is the index of a tensor or typed array among the inputs of the recording. */
 type Part =
   | { readonly kind: "tensor"; readonly input: number; readonly shape: Shape; readonly dtype: DType }
   | { readonly kind: "value"; readonly value: unknown }
@@ -18,7 +19,7 @@ type Part =
 
 export interface Signature {
   readonly parts: readonly Part[];
-  /** Shape and type of each tensor or typed array, in order. */
+  /** Shape and dtype of each tensor or typed array, in order. */
   readonly inputs: readonly { readonly shape: Shape; readonly dtype: DType }[];
 }
 
@@ -27,7 +28,7 @@ function isRecord(value: object): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** @param found if given, takes the tensors and typed arrays in order. @throws TypeError for what compile does not take */
+/** Describes arguments. @param found receives the tensors and typed arrays in order @throws TypeError for unsupported values */
 export function signatureOf(name: string, args: readonly unknown[], found?: (Tensor | TypedArray)[]): Signature {
   const inputs: { shape: Shape; dtype: DType }[] = [];
   const describe = (value: unknown, above: readonly object[]): Part => {
@@ -41,7 +42,10 @@ export function signatureOf(name: string, args: readonly unknown[], found?: (Ten
     rejectOtherCopy(`compile(${name})`, "an argument", value);
     if (typeof value === "function" || typeof value === "symbol") throw unsupported(name);
     if (typeof value !== "object" || value === null) return { kind: "value", value };
-    if (above.includes(value)) throw new TypeError(`compile(${name}): an argument contains itself.`);
+    if (above.includes(value))
+      throw new TypeError(
+        `compile(${name}): an argument contains itself. Pass tensors, arrays or plain objects without cycles.`,
+      );
     const inside = [...above, value];
     if (Array.isArray(value)) return { kind: "array", parts: value.map((part) => describe(part, inside)) };
     if (!isRecord(value)) throw unsupported(name);
@@ -53,10 +57,10 @@ export function signatureOf(name: string, args: readonly unknown[], found?: (Ten
 
 const unsupported = (name: string): TypeError =>
   new TypeError(
-    `compile(${name}): arguments are tensors, typed arrays, numbers, strings, booleans, and arrays and plain objects of them.`,
+    `compile(${name}): arguments must be tensors, typed arrays, numbers, strings, booleans, or arrays and plain objects of them.`,
   );
 
-/** Whether a recording stands for these arguments. @throws DisposedError */
+/** Whether a value matches the description. @throws DisposedError */
 export function matches(part: Part, value: unknown): boolean {
   switch (part.kind) {
     case "tensor":
@@ -90,7 +94,7 @@ export function matches(part: Part, value: unknown): boolean {
   }
 }
 
-/** Copies the elements of an argument that matches into the recording's inputs. */
+/** Copies the elements of a matching argument to the inputs of the recording. */
 export function bind(part: Part, value: unknown, inputs: readonly Tensor[]): void {
   if (part.kind === "tensor") {
     const { address } = inputs[part.input]!.storage("compile");
@@ -108,7 +112,7 @@ export function bind(part: Part, value: unknown, inputs: readonly Tensor[]): voi
   }
 }
 
-/** The arguments with `make` of each tensor or typed array, in the signature's order, in its place. */
+/** Rebuilds the arguments, with `make(input)` in the place of each tensor or typed array. */
 export function substitute(parts: readonly Part[], make: (input: number) => Tensor): unknown[] {
   const visit = (part: Part): unknown => {
     switch (part.kind) {
@@ -125,7 +129,7 @@ export function substitute(parts: readonly Part[], make: (input: number) => Tens
   return parts.map(visit);
 }
 
-/** Where each tensor or typed array stands among the arguments: `arguments[0].labels[1]`. */
+/** The path of each tensor or typed array: `arguments[0].labels[1]`. */
 export function pathsOf({ parts }: Signature): string[] {
   const visit = (part: Part, path: string): string[] => {
     switch (part.kind) {
@@ -142,7 +146,7 @@ export function pathsOf({ parts }: Signature): string[] {
   return parts.flatMap((part, i) => visit(part, `arguments[${i}]`));
 }
 
-/** `float32[4, 2], 3`, as listings name the arguments. */
+/** The arguments in listings: `float32[4, 2], 3`. */
 export function showSignature({ parts }: Signature): string {
   const visit = (part: Part): string => {
     switch (part.kind) {

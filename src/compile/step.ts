@@ -1,10 +1,10 @@
-/** What compile's passes work on: a list of steps, each an op on memory. Passes are pure: steps in, steps out. */
+/** Steps, which compile's passes transform: ops on storages. Passes are pure functions from steps to steps. */
 import { Op } from "../../assembly/opcodes.ts";
 import type { Storage } from "../core/memory.ts";
 import type { AnyOp } from "../ops/definition/op.ts";
 import type { Value } from "../ops/definition/value.ts";
 
-/** Memory, read or written under a shape. Outlives the tensor it was recorded from. */
+/** A storage that a step reads or writes with a shape. It outlives the recorded tensor. */
 export interface Operand extends Value {
   readonly storage: Storage;
 }
@@ -15,18 +15,18 @@ export interface Step {
   readonly inputs: readonly Operand[];
   readonly outputs: readonly Operand[];
   readonly attributes: unknown;
-  /** Where the function called it: file, line and column; "" where that cannot be told. */
+  /** File, line and column of the call in the function; "" if unknown. */
   readonly site: string;
-  /** The op whose gradient it belongs to. */
+  /** The op to whose gradient it belongs. */
   readonly gradientOf?: string | undefined;
-  /** The ops that a pass made one of. */
+  /** The ops that a pass fused into it. */
   readonly fused?: readonly string[];
 }
 
-/** A pass. `placed`: memory that is read after the call, such as results and gradients. */
+/** An optimization pass. @param placed storages that outlive the call: arguments, results, gradients */
 export type Pass = (steps: readonly Step[], placed: ReadonlySet<Storage>) => Step[];
 
-/** Memory that a step changes in place. */
+/** The storages that a step changes in place. */
 export const mutated = ({ op, inputs, attributes }: Step): Storage[] =>
   (op.mutates?.(inputs, attributes) ?? []).map((i) => inputs[i]!.storage);
 
@@ -34,10 +34,10 @@ export const read = ({ inputs }: Step): Storage[] => inputs.map(({ storage }) =>
 
 export const written = (step: Step): Storage[] => [...step.outputs.map(({ storage }) => storage), ...mutated(step)];
 
-/** Whether a step draws random numbers, which moves the generator on. */
+/** Whether a step draws random numbers and so advances the generator. */
 export const draws = ({ op }: Step): boolean => op.code >= Op.Uniform && op.code <= Op.RandomPermutation;
 
-/** Whether a step does something besides values that live only during the call. */
+/** Whether a step has an effect besides its outputs. */
 export const hasEffect = (step: Step): boolean =>
   draws(step) || step.op.code === Op.Check || mutated(step).some(({ symbolic }) => !symbolic);
 
@@ -50,7 +50,7 @@ export function conflict(a: Step, b: Step): boolean {
   );
 }
 
-/** What several steps read and write. */
+/** The storages that several steps read and write. */
 export interface Accesses {
   readonly reads: Set<Storage>;
   readonly writes: Set<Storage>;
@@ -63,12 +63,12 @@ export function addAccesses({ reads, writes }: Accesses, step: Step): void {
   for (const storage of written(step)) writes.add(storage);
 }
 
-/** Whether the order of a step and of these accesses matters. Neither may draw random numbers. */
+/** Whether the order of a step and of these accesses matters, apart from random numbers. */
 export const collides = (step: Step, { reads, writes }: Accesses): boolean =>
   read(step).some((storage) => writes.has(storage)) ||
   written(step).some((storage) => reads.has(storage) || writes.has(storage));
 
-/** Where each memory is read and written: places in the list, in order. */
+/** The indices of the steps that read and write each storage, in ascending order. */
 export function usesOf(steps: readonly Step[]): Map<Storage, { reads: number[]; writes: number[] }> {
   const uses = new Map<Storage, { reads: number[]; writes: number[] }>();
   const of = (storage: Storage) => {

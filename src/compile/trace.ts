@@ -1,50 +1,24 @@
-/** A function recorded for one kind of arguments: its inputs, its program, its results. */
-
+/** A function recorded for one signature: its inputs, its program and its results. */
 import { mapTensors } from "../autograd/transforms.ts";
-import { type GradientRule, Node } from "../core/graph.ts";
-import { Storage } from "../core/memory.ts";
+import type { Storage } from "../core/memory.ts";
 import { tensorsIn } from "../core/scope.ts";
-import { Tensor, withRecorder } from "../core/tensor.ts";
-import type { DType, Shape } from "../ops/definition/value.ts";
-import { moves } from "../ops/shape/move.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { DisposedError, TraceError, TypeError } from "../runtime/errors.ts";
 import { Program } from "./program.ts";
-import { RECORDED, type Recording, record } from "./recording.ts";
+import { DISPOSED_BY_COMPILE, type Recording, record } from "./recording.ts";
 import { bind, matches, pathsOf, type Signature, signatureOf, substitute } from "./signature.ts";
-import type { Operand, Step } from "./step.ts";
+import type { Operand } from "./step.ts";
+import { barrierHandleOf, handleOf, symbolFor, TraceMemory } from "./traceMemory.ts";
 
-type Kind = { readonly shape: Shape; readonly dtype: DType };
+/** Gradients that traces have assigned to leaves. A trace does not dispose those of another trace. */
+const assigned = new WeakSet<Tensor>();
 
-/** A tensor with memory of its own. */
-const materialize = (x: Kind): Tensor => withRecorder(null, () => Tensor.allocate(x, "compile").keep());
-
-/** Another handle of the same memory, that lives until it is disposed: what people are given. */
-const alias = (x: Tensor, shape = x.shape): Tensor =>
-  Tensor.wrap(x.storage("compile").retain(), { shape, dtype: x.dtype }, null, "compile").keep();
-
-const silent = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
-/** A tensor without memory, for an argument. */
-const symbol = (x: Kind): Tensor => withRecorder(silent, () => Tensor.allocate(x, "compile's argument").keep());
-
-/** Gradients do not flow through results of a compiled function: whoever asks for them is told. */
-const opaque: GradientRule = {
-  name: "compile",
-  vjp() {
-    throw new TraceError(
-      "backward: gradients do not flow through the results of a compiled function. Differentiate inside of it, and return the gradients.",
-    );
-  },
-};
-
-/** Gradients that traces have put into leaves: a trace that finds another's there leaves it alive. */
-const installed = new WeakSet<Tensor>();
-
-/** f's recording on symbolic arguments. The caller disposes `symbols`. */
+/** Records f on symbolic arguments, which the caller must dispose. */
 export function recordFor<A extends unknown[], T>(
   f: (...args: A) => T,
   signature: Signature,
 ): { recording: Recording<T>; symbols: Tensor[] } {
-  const symbols = signature.inputs.map(symbol);
+  const symbols = signature.inputs.map(symbolFor);
   const args = substitute(signature.parts, (i) => symbols[i]!) as A;
   try {
     return { recording: record(f, args), symbols };
@@ -54,18 +28,31 @@ export function recordFor<A extends unknown[], T>(
   }
 }
 
-/** A result as recorded, the memory that it is computed into, and the tensor that people have. */
+/** Disposes the symbolic tensors of a recording. */
+function disposeSymbols({ storageOf }: Recording<unknown>, symbols: readonly Tensor[]): void {
+  for (const [x, storage] of storageOf) if (storage.symbolic) x.disposeBecause(DISPOSED_BY_COMPILE);
+  for (const x of symbols) x.dispose();
+}
+
+/** A result: the recorded tensor, the memory it is computed into, and the tensor that the caller gets. */
 interface Result {
   readonly recorded: Tensor;
   readonly memory: Tensor;
-  shown: Tensor;
+  handle: Tensor;
 }
 
-/** Attributes as text; functions, which every call makes again, are left out. */
+/** A gradient: its leaf, its memory, and the tensor in the leaf's `grad`. Clearing the leaf's gradient frees only that tensor. */
+interface Gradient {
+  readonly leaf: Tensor;
+  readonly memory: Tensor;
+  handle: Tensor;
+}
+
+/** Attributes as text, without functions, which every call makes again. */
 const textOf = (attributes: unknown): string =>
   JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? String(v) : v)) ?? "";
 
-/** Whether two recordings do the same to the same tensors from outside. */
+/** Whether two recordings run the same ops on the same tensors from outside. */
 function isSame(a: Recording<unknown>, b: Recording<unknown>): boolean {
   const sameStorage = (x: Operand, y: Operand): boolean =>
     x.storage === y.storage ||
@@ -86,130 +73,88 @@ function isSame(a: Recording<unknown>, b: Recording<unknown>): boolean {
 
 export class Trace<T> {
   readonly program: Program;
-  /** Whether f is known to do the same again. */
-  isProven: boolean;
+  /** Whether it is known that f does the same on every call. */
+  isVerified: boolean;
   private readonly recording: Recording<T>;
+  private readonly memory: TraceMemory;
   private readonly inputs: readonly Tensor[];
-  private readonly leaves: readonly Tensor[];
-  private readonly gradients: readonly Tensor[];
-  /** The gradients as leaves hold them: whoever clears a leaf's gradient frees this handle, not the trace's memory. */
-  private readonly shownGradients: Tensor[];
-  private readonly cleared: readonly Tensor[];
+  private readonly gradients: readonly Gradient[];
   private readonly results: readonly Result[];
-  private readonly template: T;
-  private readonly differentiable: ReadonlySet<Tensor>;
   private result: T;
-  /** Every tensor that was made for the trace. */
-  private readonly own: Tensor[] = [];
 
   constructor(
     name: string,
     f: (...args: unknown[]) => T,
     args: readonly unknown[],
-    /** Whether NaN and ±∞ may not reach results, gradients or state. */
+    /** Whether NaN and ±∞ must not reach results, gradients or state. */
     readonly finite = false,
     readonly signature: Signature = signatureOf(name, args),
   ) {
     const { recording, symbols } = recordFor(f, signature);
-    const paths = pathsOf(signature);
-    const argumentNames = new Map(symbols.map((x, i) => [x.storage("compile"), paths[i]!]));
-    const { storageOf, isOwn } = recording;
-    const make = (x: Kind): Tensor => {
-      const made = materialize(x);
-      this.own.push(made);
-      return made;
-    };
     this.recording = recording;
-    this.isProven = !recording.isLoose;
-    let handedOver = false;
-    /** What people would have been given, had it not failed. */
-    const shown: Tensor[] = [];
+    this.isVerified = !recording.usesReplaceable;
+    const argumentNames = this.nameArguments(symbols);
+    const handles: Tensor[] = [];
+    const addHandle = (handle: Tensor): Tensor => {
+      handles.push(handle);
+      return handle;
+    };
+    const memory = new TraceMemory(recording);
+    this.memory = memory;
+    let isProgramOwner = false;
     try {
       requireMappable(name, recording.result);
-      this.inputs = signature.inputs.map(make);
-      const places = new Map<Storage, Tensor>();
-      symbols.forEach((x, i) => places.set(x.storage("compile"), this.inputs[i]!));
-      const taken = new Set(places.keys());
-      const copies: Step[] = [];
-      /** Memory for a result. Arguments and constants are copied there: the next call, or its caller, may overwrite it. */
-      const place = (x: Tensor): Tensor => {
-        const storage = storageOf.get(x)!;
-        if (taken.has(storage) || (!storage.symbolic && isOwn(storage) && !x.isKept)) {
-          const copy = make(x);
-          const to: Operand = {
-            storage: new Storage(storage.bytes, true),
-            shape: x.shape,
-            dtype: x.dtype,
-            size: x.size,
-          };
-          places.set(to.storage, copy);
-          const inputs = [to, { ...to, storage }];
-          copies.push({ op: moves.assign, inputs, outputs: [], attributes: null, site: "" });
-          return copy;
-        }
-        const known = places.get(storage);
-        if (known) return known;
-        const made = make(x);
-        places.set(storage, made);
-        return made;
-      };
-      this.leaves = [...recording.gradients.keys()];
-      this.gradients = [...recording.gradients.values()].map(place);
-      this.shownGradients = this.gradients.map((x) => {
-        shown.push(alias(x));
-        return shown.at(-1)!;
+      this.inputs = memory.addInputs(symbols);
+      this.gradients = Array.from(recording.gradients, ([leaf, gradient]) => {
+        const place = memory.placeFor(gradient);
+        return { leaf, memory: place, handle: addHandle(handleOf(place)) };
       });
-      this.cleared = recording.cleared;
-      this.differentiable = recording.differentiable;
-      this.template = recording.result;
-      // What the function found outside and returns as it is, stays what it is.
-      const made = [...tensorsIn(recording.result)].filter((x) => {
-        const storage = storageOf.get(x)!;
-        return storage.symbolic || (isOwn(storage) && !x.isKept);
-      });
+      const made = [...tensorsIn(recording.result)].filter((x) => memory.isMade(x));
       this.results = made.map((recorded) => {
-        const memory = place(recorded);
-        shown.push(this.show(recorded, memory));
-        return { recorded, memory, shown: shown.at(-1)! };
+        const place = memory.placeFor(recorded);
+        return { recorded, memory: place, handle: addHandle(this.resultHandle(recorded, place)) };
       });
       this.result = this.assemble();
-      const real = new Map(Array.from(places, ([storage, x]) => [storage, x.storage("compile")]));
-      // From here on the program holds what the recording retained.
-      handedOver = true;
+      const { real } = memory;
+      // From here on, the program releases what the recording retained.
+      isProgramOwner = true;
       this.program = new Program(
-        { ...recording, steps: [...recording.steps, ...copies] },
+        { ...recording, steps: [...recording.steps, ...memory.copies] },
         {
           name,
           real,
-          gradients: new Set(Array.from(recording.gradients.values(), (x) => storageOf.get(x)!)),
+          gradients: new Set(Array.from(recording.gradients.values(), (x) => recording.storageOf.get(x)!)),
           nameOf: (storage) => argumentNames.get(storage),
           finite: finite || recording.finite,
         },
       );
     } catch (error) {
-      for (const x of [...this.own, ...shown]) x.dispose();
-      if (!handedOver) for (const storage of recording.retained) storage.letGo();
+      memory.dispose();
+      for (const x of handles) x.dispose();
+      if (!isProgramOwner) for (const storage of recording.retained) storage.releasePinned();
       throw error;
     } finally {
-      for (const x of symbols) x.dispose();
-      for (const [x, storage] of storageOf) if (storage.symbolic) x.disposeBecause(RECORDED);
+      disposeSymbols(recording, symbols);
     }
   }
 
-  private show(recorded: Tensor, memory: Tensor): Tensor {
-    const shown = alias(memory, recorded.shape);
-    if (!this.differentiable.has(recorded)) return shown;
-    // The memory, which nobody sees, stands for what gradients would flow to.
-    memory.requiresGrad = true;
-    return shown.attach(new Node<Tensor>(opaque, null, [memory], [memory], [shown]));
+  /** The names of arguments in messages, by symbolic storage. */
+  private nameArguments(symbols: readonly Tensor[]): Map<Storage, string> {
+    const paths = pathsOf(this.signature);
+    return new Map(symbols.map((x, i) => [x.storage("compile"), paths[i]!]));
+  }
+
+  private resultHandle(recorded: Tensor, memory: Tensor): Tensor {
+    const { differentiable } = this.recording;
+    return differentiable.has(recorded) ? barrierHandleOf(memory, recorded.shape) : handleOf(memory, recorded.shape);
   }
 
   private assemble(): T {
-    const shown = new Map(this.results.map((one) => [one.recorded, one.shown]));
-    return mapTensors(this.template, (x) => shown.get(x) ?? x);
+    const handles = new Map(this.results.map(({ recorded, handle }) => [recorded, handle]));
+    return mapTensors(this.recording.result, (x) => handles.get(x) ?? x);
   }
 
-  /** Whether the recording stands for these arguments. @throws DisposedError */
+  /** Whether the trace is valid for these arguments. @throws DisposedError */
   fits(args: readonly unknown[]): boolean {
     const { parts } = this.signature;
     if (parts.length !== args.length) return false;
@@ -218,85 +163,83 @@ export class Trace<T> {
   }
 
   /**
-   * Runs f on symbolic tensors once more, where the recording depends on tensors that f may have replaced by itself, such as a state
-   * in a variable: whether it does the same. @throws TraceError where f uses what the recording has left there; every later call then
-   * compares again, and throws until that tensor is replaced
+   * Records f again and compares. Needed if the recording depends on tensors that f may replace itself, such as a state in a variable.
+   * @throws TraceError if f uses a tensor that the first recording left in a variable; later calls compare again
    */
-  prove(f: (...args: unknown[]) => T, name: string): boolean {
+  verify(f: (...args: unknown[]) => T, name: string): boolean {
     let again: ReturnType<typeof recordFor<unknown[], T>>;
     try {
       again = recordFor(f, this.signature);
     } catch (error) {
-      if (!(error instanceof DisposedError && error.message.includes(RECORDED))) throw error;
+      if (!(error instanceof DisposedError && error.message.includes(DISPOSED_BY_COMPILE))) throw error;
       throw new TraceError(
-        `compile(${name}): the function uses a tensor that it made in an earlier call. A call that is recorded leaves no values in ` +
-          "variables: keep state in a tensor made outside, and write it with copyFrom(…).",
+        `compile(${name}): the function uses a tensor that it made in an earlier call. A recorded call leaves no values in variables. ` +
+          "Keep state in a tensor made outside, and write it with copyFrom(…).",
       );
     }
     const { recording, symbols } = again;
-    const same = isSame(this.recording, recording);
-    for (const storage of recording.retained) storage.letGo();
-    for (const [x, storage] of recording.storageOf) if (storage.symbolic) x.disposeBecause(RECORDED);
-    for (const x of symbols) x.dispose();
-    this.isProven = same;
-    return same;
+    this.isVerified = isSame(this.recording, recording);
+    for (const storage of recording.retained) storage.releasePinned();
+    disposeSymbols(recording, symbols);
+    return this.isVerified;
   }
 
-  /** The first field of a module that has changed since it was recorded. */
+  /** The first field of a module that has changed since the recording. */
   get changedField(): string | undefined {
     return this.recording.changedField();
   }
 
-  /** Copies arguments in. */
+  /** Copies arguments to the inputs. */
   bind(args: readonly unknown[]): void {
     const { parts } = this.signature;
     for (let i = 0; i < parts.length; i++) bind(parts[i]!, args[i], this.inputs);
   }
 
-  /** What a run leaves behind, where people look for it: its results, and gradients in their leaves. */
+  /** Assigns gradients to their leaves after a run, and returns the results. */
   finish(): T {
-    const { leaves, gradients, shownGradients, cleared, results } = this;
-    for (let i = 0; i < leaves.length; i++) {
-      const leaf = leaves[i]!;
-      if (leaf.grad === shownGradients[i] && !leaf.grad.isDisposed) continue;
-      // What eager mode left there goes, as a new gradient would have it.
-      if (leaf.grad && !installed.has(leaf.grad)) leaf.grad.dispose();
-      if (shownGradients[i]!.isDisposed) shownGradients[i] = alias(gradients[i]!);
-      leaf.grad = shownGradients[i]!;
-      installed.add(leaf.grad);
+    const { gradients, results } = this;
+    const { cleared } = this.recording;
+    for (let i = 0; i < gradients.length; i++) {
+      const gradient = gradients[i]!;
+      const { leaf, memory } = gradient;
+      if (leaf.grad === gradient.handle && !leaf.grad.isDisposed) continue;
+      // A gradient from eager mode is replaced, so it is freed.
+      if (leaf.grad && !assigned.has(leaf.grad)) leaf.grad.dispose();
+      if (gradient.handle.isDisposed) gradient.handle = handleOf(memory);
+      leaf.grad = gradient.handle;
+      assigned.add(leaf.grad);
     }
     for (let i = 0; i < cleared.length; i++) {
       const leaf = cleared[i]!;
-      if (leaf.grad && installed.has(leaf.grad)) leaf.grad = null;
+      if (leaf.grad && assigned.has(leaf.grad)) leaf.grad = null;
       else if (leaf.grad) leaf.clearGrad();
     }
-    let gone = false;
+    let isStale = false;
     for (let i = 0; i < results.length; i++) {
-      if (!results[i]!.shown.isDisposed) continue;
-      results[i]!.shown = this.show(results[i]!.recorded, results[i]!.memory);
-      gone = true;
+      const result = results[i]!;
+      if (!result.handle.isDisposed) continue;
+      result.handle = this.resultHandle(result.recorded, result.memory);
+      isStale = true;
     }
-    if (gone) this.result = this.assemble();
+    if (isStale) this.result = this.assemble();
     return this.result;
   }
 
-  /** Gives back the recording's memory; results that people still hold keep theirs, unless they are to go too. */
+  /** Frees the program and its memory. Results and gradients in use keep theirs. @param results dispose results too */
   dispose({ results = false } = {}): void {
     this.program.dispose();
-    for (const x of this.own) x.dispose();
-    this.shownGradients.forEach((x, i) => {
-      if (this.leaves[i]!.grad !== x) x.dispose();
-    });
-    if (results) for (const { shown } of this.results) shown.dispose();
+    this.memory.dispose();
+    for (const { leaf, handle } of this.gradients) if (leaf.grad !== handle) handle.dispose();
+    if (results) for (const { handle } of this.results) handle.dispose();
   }
 }
 
-/** Refuses results that tensors cannot be replaced in. @throws TypeError */
+/** @throws TypeError if a result is of a type in which tensors cannot be replaced */
 function requireMappable(name: string, result: unknown): void {
   const found = new Set<Tensor>();
   mapTensors(result, (x) => void found.add(x));
   if (found.size !== tensorsIn(result).size)
     throw new TypeError(
-      `compile(${name}): results are tensors, and arrays and plain objects of them, not Maps or classes.`,
+      `compile(${name}): results must be tensors, or arrays and plain objects of them, not Maps or classes.`,
     );
 }

@@ -1,4 +1,4 @@
-/** Finding NaN and ±∞: what made them, where, and the eager mode that looks at every op's result (detectAnomaly). */
+/** Finds the op that made a NaN or ±∞: detectAnomaly, which checks the result of every eager op, and what compile shares with it. */
 import { Op } from "../../assembly/opcodes.ts";
 import { LARGEST } from "../ops/definition/check.ts";
 import type { AnyOp } from "../ops/definition/op.ts";
@@ -6,101 +6,110 @@ import { show, type Value } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { engine, kernels } from "../runtime/engine.ts";
 import { NonFiniteError } from "../runtime/errors.ts";
+import { currentRecorder } from "./context.ts";
 import { currentNode } from "./graph.ts";
 import { Journal, type Storage, withJournal } from "./memory.ts";
 import { requireSynchronous, tensorsIn } from "./scope.ts";
 import { captureSite } from "./site.ts";
-import { currentRecorder, type Tensor } from "./tensor.ts";
+import type { Tensor } from "./tensor.ts";
 
-/** How NaN or ±∞ came into a value. */
+/** The origin of a NaN or ±∞. */
 export interface Flaw {
-  /** The lower, the earlier. */
+  /** Position in time: a lower number is earlier. */
   readonly order: number;
   readonly isNaN: boolean;
-  /** Whether an op made it: it did not come in with an argument, a constant or a tensor from outside. */
-  readonly isMade: boolean;
-  /** As a clause: `log made -Infinity at train.ts:3:10`, and what else is known: ` from finite inputs (element 0 of float32 [4])`. */
+  /** Whether an op made it. If not, it came with an argument, a constant or a tensor from outside. */
+  readonly isFromOp: boolean;
+  /** A clause such as `log made -Infinity at train.ts:3:10`. */
   readonly origin: string;
+  /** More about it, such as ` from finite inputs (element 0 of float32 [4])`. */
   readonly details: string;
   readonly remedy: string;
 }
 
-interface Found {
+/** An element that is not finite. */
+interface NonFiniteElement {
   readonly value: number;
-  readonly at: number;
+  readonly index: number;
 }
 
-/** The first element that is not finite, NaN before ±∞. `address` is where x lies. */
-export function nonFiniteIn(x: Value, address: number): Found | undefined {
+/** The first NaN of x, or else the first ±∞; undefined if all elements are finite. @param address of x */
+export function nonFiniteIn(x: Value, address: number): NonFiniteElement | undefined {
   if (x.dtype !== "float32") return undefined;
   const at = kernels().firstOutsideFloat!(address, x.size, -LARGEST, LARGEST) >>> 0;
   if (at >= x.size) return undefined;
   const { f32 } = engine().heap;
   const first = address / 4;
-  for (let i = at; i < x.size; i++) if (Number.isNaN(f32[first + i])) return { value: Number.NaN, at: i };
-  return { value: f32[first + at]!, at };
+  for (let i = at; i < x.size; i++) if (Number.isNaN(f32[first + i])) return { value: Number.NaN, index: i };
+  return { value: f32[first + at]!, index: at };
 }
 
-const element = ({ at }: Found, x: Value): string => `element ${at} of ${x.dtype} ${show(x.shape)}`;
+const elementText = ({ index }: NonFiniteElement, x: Value): string =>
+  `element ${index} of ${x.dtype} ${show(x.shape)}`;
 
-/** The flaw of something that was there before the first op. */
-export const externalFlaw = (what: string, x: Value, found: Found): Flaw => ({
+/** The flaw of a value that no op made. */
+export const externalFlaw = (what: string, x: Value, found: NonFiniteElement): Flaw => ({
   order: -1,
   isNaN: Number.isNaN(found.value),
-  isMade: false,
+  isFromOp: false,
   origin: `${what} holds ${found.value}`,
-  details: ` (${element(found, x)})`,
+  details: ` (${elementText(found, x)})`,
   remedy: "Clean the values before the call.",
 });
 
-/** An op that has run, as messages name it. */
-export interface Ran {
+/** An executed op, for messages. */
+export interface ExecutedOp {
   readonly op: AnyOp;
   readonly order: number;
   readonly site: string;
-  /** The op whose gradient it belongs to. */
+  /** The op to whose gradient it belongs. */
   readonly gradientOf?: string | undefined;
 }
 
 /**
- * The flaw of an op's result: its inputs', if an op made that, else made by this op. NaN made of an infinity that was given, such as a
- * mask's, is this op's own.
+ * The flaw of an op's result. It is inherited from an input, unless the op turned an infinity that no op made, such as that of a mask, into
+ * NaN; then it is the op's own.
  */
-export function flawOf({ op, order, site, gradientOf }: Ran, x: Value, found: Found, inputs: readonly Flaw[]): Flaw {
+export function flawOf(
+  { op, order, site, gradientOf }: ExecutedOp,
+  x: Value,
+  found: NonFiniteElement,
+  inputs: readonly Flaw[],
+): Flaw {
   const isNaN = Number.isNaN(found.value);
-  const inherited = inputs.find((flaw) => !isNaN || flaw.isNaN || flaw.isMade);
+  const inherited = inputs.find((flaw) => !isNaN || flaw.isNaN || flaw.isFromOp);
   if (inherited) return { ...inherited, isNaN };
-  const who = gradientOf ? `the gradient of ${gradientOf}, in ${op.name},` : op.name;
+  const subject = gradientOf ? `the gradient of ${gradientOf}, in ${op.name},` : op.name;
   const from = inputs.length ? ` from ±Infinity, since ${inputs[0]!.origin}` : " from finite inputs";
   return {
     order,
     isNaN,
-    isMade: op.code !== Op.Fill,
-    origin: `${who} made ${found.value}${site && ` at ${site}`}`,
-    details: `${from} (${element(found, x)})`,
+    isFromOp: op.code !== Op.Fill,
+    origin: `${subject} made ${found.value}${site && ` at ${site}`}`,
+    details: `${from} (${elementText(found, x)})`,
     remedy: "Keep its inputs in range (clamp, an eps, a lower lr).",
   };
 }
 
-/** The error for a flaw that got as far as `reach`. */
-export const nonFinite = (who: string, { origin, details, remedy }: Flaw, reach = ""): NonFiniteError =>
-  new NonFiniteError(`${who}: ${origin}${details}${reach && `, which reaches ${reach}`}. ${remedy}`);
+/** The error for a flaw. @param reached where it was found, such as "a result" */
+export const nonFinite = (caller: string, { origin, details, remedy }: Flaw, reached = ""): NonFiniteError =>
+  new NonFiniteError(`${caller}: ${origin}${details}${reached && `, which reaches ${reached}`}. ${remedy}`);
 
-/** Knows, while detectAnomaly runs, which values are not finite. */
+/** Tracks values that are not finite while detectAnomaly runs. */
 export class Watch {
   private readonly flaws = new WeakMap<Storage, Flaw>();
   private ops = 0;
 
-  constructor(private readonly who: string) {}
+  constructor(private readonly caller: string) {}
 
-  /** Refuses to write a value that is not finite to state. @throws NonFiniteError */
+  /** Called before an op. @throws NonFiniteError if it would write a NaN or ±∞ to state */
   before(op: AnyOp, inputs: readonly Tensor[], attributes: unknown): void {
     const mutated = op.mutates?.(inputs, attributes) ?? [];
     if (!mutated.some((i) => this.isState(inputs[i]!))) return;
     for (const x of inputs) this.require(x, `a write (${op.name})`);
   }
 
-  /** Looks at what an op has written. @throws NonFiniteError where that is state */
+  /** Called after an op: checks what it wrote. @throws NonFiniteError if it wrote a NaN or ±∞ to state */
   after(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void {
     this.ops++;
     const mutated = (op.mutates?.(inputs, attributes) ?? []).map((i) => inputs[i]!);
@@ -112,13 +121,13 @@ export class Watch {
         continue;
       }
       const node = currentNode();
-      const ran = { op, order: this.ops, site: node?.site?.() || captureSite()(), gradientOf: node?.rule.name };
-      // What lay in a tensor before the write is known only if it was looked at.
+      const executed = { op, order: this.ops, site: node?.site?.() || captureSite()(), gradientOf: node?.rule.name };
+      // The old contents of an overwritten tensor are known only if they were checked before.
       const flawBefore = (input: Tensor) => (mutated.includes(input) ? this.known(input) : this.flawIn(input));
       this.flaws.set(
         storage,
         flawOf(
-          ran,
+          executed,
           x,
           found,
           inputs.flatMap((input) => flawBefore(input) ?? []),
@@ -137,25 +146,25 @@ export class Watch {
     const storage = x.storage("detectAnomaly");
     const found = nonFiniteIn(x, storage.address);
     if (!found) return undefined;
-    const made = externalFlaw("a tensor from outside", x, found);
-    this.flaws.set(storage, made);
-    return made;
+    const flaw = externalFlaw("a tensor from outside", x, found);
+    this.flaws.set(storage, flaw);
+    return flaw;
   }
 
-  /** @throws NonFiniteError where a tensor holds what is not finite */
-  require(x: Tensor, reach: string): void {
+  /** @throws NonFiniteError if a tensor contains NaN or ±∞ */
+  require(x: Tensor, reached: string): void {
     if (x.storage("detectAnomaly").symbolic) return;
     const flaw = this.flawIn(x);
-    if (flaw) throw nonFinite(this.who, flaw, reach);
+    if (flaw) throw nonFinite(this.caller, flaw, reached);
   }
 
-  /** Whether a write to it outlives the function that is watched: what is not kept does not. */
+  /** Whether a write to x outlives the watched function. */
   private isState(x: Tensor): boolean {
     return x.isKept || !this.made.has(x.storage("detectAnomaly"));
   }
-  /** Made by the function. */
+  /** Storages made by the watched function. */
   private readonly made = new WeakSet<Storage>();
-  /** Notes tensors that an op is about to fill. */
+  /** Registers the outputs of an op before it runs. */
   add(outputs: readonly Tensor[]): void {
     for (const x of outputs) this.made.add(x.storage("detectAnomaly"));
   }
@@ -163,15 +172,15 @@ export class Watch {
 
 let watch: Watch | null = null;
 
-/** What looks at every op; null outside of detectAnomaly. */
+/** The active watch; null outside of detectAnomaly. */
 export const currentWatch = (): Watch | null => watch;
 
 /**
- * Runs f and looks at the result of every op, forward and backward. Where NaN or ±∞ reaches a result of f, a loss that backward is
- * called on, a gradient, or a write (an update, a running statistic, copyFrom), it throws, names the op that made it first, and the
- * line that called the op; of a gradient, the op that it is the gradient of. Parameters, optimizers' state, running statistics and
- * the random counter are then as they were before. What is masked out on the way does not count, such as −∞ among attention scores.
- * Compiled functions called inside run as with `{ finite: true }`. Slow: for finding faults.
+ * Runs f and checks the result of every op, forward and backward. Throws if NaN or ±∞ reach a result of f, a loss that backward is called on,
+ * a gradient, or a write (an update, a running statistic, copyFrom). The error names the first op that made one and the line that called it;
+ * for a gradient, also the op that it belongs to. Parameters, optimizers' state, running statistics and the random generator are then
+ * restored. Values that are masked out later do not count, such as −∞ in attention scores. Compiled functions called inside run as with
+ * `{ finite: true }`. Slow: use it to find faults.
  *
  * ```ts
  * detectAnomaly(() => optimizer.minimize(() => losses.mse(model.forward(x), y)));
@@ -184,18 +193,18 @@ export function detectAnomaly<T>(f: () => T): T {
   return runFinite("detectAnomaly", f);
 }
 
-/** The same under another name. @internal */
-export function runFinite<T>(who: string, f: () => T): T {
+/** detectAnomaly, with another name in errors. @internal */
+export function runFinite<T>(caller: string, f: () => T): T {
   const recorder = currentRecorder();
-  if (recorder) recorder.finite?.();
+  recorder?.requireFinite?.();
   if (recorder || watch) return f();
-  const own = new Watch(who);
+  const own = new Watch(caller);
   const journal = new Journal();
   watch = own;
   try {
     return withJournal("nonFinite", journal, () => {
       const result = f();
-      requireSynchronous(who, result);
+      requireSynchronous(caller, result);
       for (const x of tensorsIn(result)) own.require(x, "a result");
       return result;
     });

@@ -1,20 +1,20 @@
 /**
- * Several copies of nabla in one process, such as two installed versions. Each has a memory of its own, so an address of one
- * means nothing to another: tensors and modules carry a mark, by which each copy recognizes those of others and refuses them.
+ * Several copies of nabla in one process, such as two installed versions. Each has its own memory, so they cannot exchange tensors. Tensors
+ * and modules carry a mark by which each copy recognizes and rejects those of others.
  */
 import { TypeError } from "../runtime/errors.ts";
 
 const MARK = Symbol.for("nabla.tensor");
 const COPIES = Symbol.for("nabla.copies");
-/** What this copy's tensors are marked with. */
+/** The mark of this copy. */
 const OWN = {};
 
-/** Marks an object of this copy, or a prototype. */
+/** Marks an object or prototype of this copy. */
 export function mark(own: object): void {
   Object.defineProperty(own, MARK, { value: OWN });
 }
 
-/** Marks this copy's tensors, and warns once if another copy is there already. */
+/** Marks this copy's tensors, and warns once if another copy was loaded before. */
 export function registerCopy(prototype: object): void {
   mark(prototype);
   const shared = globalThis as { [COPIES]?: number };
@@ -22,19 +22,19 @@ export function registerCopy(prototype: object): void {
   Reflect.defineProperty(shared, COPIES, { value: copies, configurable: true, writable: true });
   if (copies === 2) {
     console.warn(
-      "nabla: a second copy was loaded. Each copy refuses the other's tensors. Check for two installed versions: npm ls nabla.",
+      "nabla: a second copy was loaded. Copies cannot exchange tensors. Check for two installed versions: npm ls nabla.",
     );
   }
 }
 
-/** Whether a value is a tensor or a module of another copy. */
+/** Whether a value is a tensor or module of another copy. */
 export function isFromOtherCopy(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const own = (value as { readonly [MARK]?: unknown })[MARK];
   return own !== undefined && own !== OWN;
 }
 
-/** @throws TypeError if a value is a tensor or a module of another copy */
+/** @throws TypeError if a value is a tensor or module of another copy */
 export function rejectOtherCopy(name: string, what: string, value: unknown): void {
   if (!isFromOtherCopy(value)) return;
   const isModule = typeof (value as { forward?: unknown }).forward === "function";

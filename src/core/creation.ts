@@ -1,4 +1,4 @@
-/** Making tensors: from values, of one number, of ranges, of random numbers. */
+/** Functions that make tensors: from values, constants, ranges and random numbers. */
 import { rejectOtherCopy } from "./copies.ts";
 import "./eager.ts";
 import { type DType, requireDType, requireHeld, requireShape, type Shape, sizeOf } from "../ops/definition/value.ts";
@@ -8,16 +8,17 @@ import { full as fill } from "../ops/shape/shape.ts";
 import { check } from "../runtime/arguments.ts";
 import { DTypeError, ShapeError, TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
+import type { TypedArray } from "./elements.ts";
 import type { NestedArray } from "./printing.ts";
-import { fromElements, Tensor, type TypedArray } from "./tensor.ts";
+import { fromElements, Tensor } from "./tensor.ts";
 
 const OPTIONS = "{dtype:string requiresGrad:boolean}";
 
 /** Options of the functions that create tensors. */
 export interface TensorOptions {
-  /** Element type. Default: by the values for `tensor`, else float32. */
+  /** The element type. Default: depends on the values for `tensor`, int32 for `randint`, else float32. */
   readonly dtype?: DType;
-  /** Whether gradients are wanted for it. Default false. */
+  /** Whether autograd computes gradients for it. Default false. */
   readonly requiresGrad?: boolean;
 }
 
@@ -37,7 +38,7 @@ function finish(made: Tensor, { requiresGrad = false }: TensorOptions): Tensor {
   return made;
 }
 
-/** The shape of nested arrays, and their elements in order. @throws ShapeError where rows differ in length */
+/** The shape and the row-major elements of nested arrays. @throws ShapeError if rows differ in length */
 function unnest(values: TensorValues): {
   shape: number[];
   elements: (number | boolean)[];
@@ -53,9 +54,7 @@ function unnest(values: TensorValues): {
   const visit = (part: TensorValues, dim: number): void => {
     if (typeof part === "number" || typeof part === "boolean") {
       if (dim !== shape.length)
-        throw new ShapeError(
-          `tensor: a number stands where a row of ${shape[dim]} was expected: rows must nest alike.`,
-        );
+        throw new ShapeError(`tensor: expected a row of ${shape[dim]} elements, got a number. Nest all rows equally.`);
       elements.push(part);
       return;
     }
@@ -63,11 +62,11 @@ function unnest(values: TensorValues): {
     rejectOtherCopy("tensor", "a value", part);
     if (typeof part !== "object" || part === null || typeof row.length !== "number")
       throw new TypeError(
-        `tensor: values must be numbers, booleans or arrays of them, got ${describe(part)}. ${typeof part === "string" ? "Convert texts with Number(…)." : part instanceof Tensor ? "Copy a tensor with clone(); join several with stack([…])." : part instanceof Promise ? "Await it first." : "Replace it by a number."}`,
+        `tensor: values must be numbers, booleans or arrays of them, got ${describe(part)}. ${typeof part === "string" ? "Convert strings with Number(…)." : part instanceof Tensor ? "Copy a tensor with clone(); join several with stack([…])." : part instanceof Promise ? "Await it first." : "Replace it with a number."}`,
       );
     if (dim === shape.length || row.length !== shape[dim]) {
       throw new ShapeError(
-        `tensor: a row has ${row.length} elements where ${shape[dim] ?? "a number"} was expected: rows must have one length.`,
+        `tensor: expected ${shape[dim] === undefined ? "a number" : `a row of ${shape[dim]} elements`}, got a row of ${row.length}. Give all rows the same length.`,
       );
     }
     for (let i = 0; i < row.length; i++) visit(row[i]!, dim + 1);
@@ -76,8 +75,8 @@ function unnest(values: TensorValues): {
   return { shape, elements };
 }
 
-/** By the name of a typed array's kind, which Buffers and arrays of other realms share. */
-const ownTypes: Record<string, DType> = {
+/** By toStringTag, which is the same for Buffers and for arrays of other realms. */
+const dtypesByTag: Record<string, DType> = {
   Float32Array: "float32",
   Float64Array: "float32",
   Int32Array: "int32",
@@ -88,20 +87,22 @@ const ownTypes: Record<string, DType> = {
   Uint8ClampedArray: "uint8",
 };
 
-/** The element type of the tensor that a typed array becomes; undefined where there is none. @internal */
+/** The dtype of the tensor made from a typed array; undefined if it is not supported. @internal */
 export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
-  ownTypes[(values as TypedArray)[Symbol.toStringTag]];
+  dtypesByTag[(values as TypedArray)[Symbol.toStringTag]];
 
 /**
- * A tensor of given values: a number, nested arrays of numbers or booleans, or a typed array with the shape it is to have.
- * Numbers become float32, booleans bool; Float32Array float32, Int32Array int32, Uint8Array uint8. The values are copied.
- * Numbers beyond float32, such as 1e300, become ±Infinity, as in PyTorch; readers of files refuse them instead.
+ * Makes a tensor from a copy of values: a number, nested arrays of numbers or booleans, or a typed array. Numbers become float32 and booleans
+ * bool; Float32Array becomes float32, Int32Array int32 and Uint8Array uint8. Numbers beyond float32, such as 1e300, become ±Infinity, as in
+ * PyTorch (readers of files reject them instead).
  *
  * ```ts
  * tensor([[1, 2], [3, 4]]);
  * tensor(new Float32Array(6), [2, 3], { requiresGrad: true });
  * ```
- * @throws ShapeError where rows differ in length or the shape does not hold the values
+ * @param shape of the tensor; default: that of the nested arrays, or one dimension for a typed array
+ * @throws ShapeError if rows differ in length or the shape has another number of elements
+ * @throws TypeError if a value is not a number, DTypeError if a typed array is not supported
  */
 export function tensor(values: TensorValues, shape?: Shape | TensorOptions, options?: TensorOptions): Tensor {
   check("tensor", arguments, `values:any shape?:numbers ${OPTIONS}`);
@@ -121,7 +122,7 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
   return finish(fromElements(elements.map(Number), given ?? own, dtype, "tensor"), chosen);
 }
 
-/** `value` everywhere, converted as `tensor` does: int32 truncates and saturates, uint8 keeps the low eight bits of that. */
+/** Makes a tensor filled with one value, float32 by default. int32 truncates and saturates it; uint8 keeps the low eight bits of that. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   check("full", arguments, `shape:any value:number ${OPTIONS}`);
   return filled("full", shape, value, options);
@@ -133,14 +134,14 @@ function filled(op: string, shape: Shape, value: number, options: TensorOptions 
   return finish(fill(shape, value, dtype) as Tensor, options);
 }
 
-/** A number in memory that compiled functions re-read on every call, unlike plain numbers, which are part of a recording. */
+/** A number that compiled functions re-read on every call, unlike plain numbers, which become constants. */
 export type Scalar = Tensor & {
-  /** Setting it changes what compiled functions see, without another recording. */
+  /** The number. Setting it does not make compile record again. */
   value: number;
 };
 
 /**
- * A float32 tensor without dimensions, kept until dispose(), whose value may be set at any time.
+ * Makes a float32 tensor without dimensions whose `value` you can set. It lives until dispose().
  *
  * ```ts
  * const temperature = scalar(1);
@@ -157,7 +158,7 @@ export function scalar(value: number): Scalar {
   }) as Scalar;
 }
 /**
- * A tensor of `shape` filled with 0.
+ * Makes a tensor of `shape` filled with zeros, float32 by default.
  * @throws ShapeError, DTypeError
  */
 export function zeros(shape: Shape, options?: TensorOptions): Tensor {
@@ -165,33 +166,33 @@ export function zeros(shape: Shape, options?: TensorOptions): Tensor {
   return filled("zeros", shape, 0, options);
 }
 /**
- * A tensor of `shape` filled with 1.
+ * Makes a tensor of `shape` filled with ones, float32 by default.
  * @throws ShapeError, DTypeError
  */
 export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
   return filled("ones", shape, 1, options);
 }
-/** 0 everywhere, in the shape and type of x. */
+/** Makes a tensor filled with zeros, in the shape and, unless options say otherwise, the dtype of x. */
 export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
   check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
   return filled("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
 }
-/** 1 everywhere, in the shape and type of x. */
+/** Makes a tensor filled with ones, in the shape and, unless options say otherwise, the dtype of x. */
 export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
   check("onesLike", arguments, `x:tensor ${OPTIONS}`);
   return filled("onesLike", x.shape, 1, { dtype: x.dtype, ...options });
 }
 
-/** Ranges are monotonic: if both ends fit, all elements do. @throws RangeError */
+/** Checks the first and last value of a range, which is monotonic. @throws RangeError if one is outside the dtype */
 function requireEnds(op: string, values: Float64Array, dtype: DType): void {
   if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireHeld(op, v, dtype);
 }
 
 /**
- * start, start + step, … below end (above it for a negative step). `arange(n)` is 0 … n − 1. Rounding errors never let `end`
- * itself in: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
- * @throws RangeError for a step that never gets to end, and for numbers outside the dtype
+ * Makes the numbers start, start + step, … less than end (greater for a negative step). `arange(n)` is 0 … n − 1. `end` is excluded even
+ * under rounding: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
+ * @throws RangeError if step does not lead to end, or if a number is outside the dtype
  */
 export function arange(end: number, options?: TensorOptions): Tensor;
 export function arange(start: number, end?: number, options?: TensorOptions): Tensor;
@@ -209,7 +210,7 @@ export function arange(...args: unknown[]): Tensor {
   return finish(fromElements(values, [values.length], dtype, "arange"), options);
 }
 
-/** n numbers at equal distances from start to end, both exactly included; of one, start. @throws RangeError */
+/** Makes n evenly spaced numbers from start to end, both included exactly; for n = 1, start. @throws RangeError */
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
   check("linspace", arguments, `start:number end:number n:number ${OPTIONS}`);
   const dtype = options.dtype ?? "float32";
@@ -218,7 +219,7 @@ export function linspace(start: number, end: number, n: number, options: TensorO
   return finish(fromElements(values, [n], dtype, "linspace"), options);
 }
 
-/** Ones on the diagonal of [n, m], zeros elsewhere. */
+/** Makes an [n, m] matrix with ones on the diagonal and zeros elsewhere. m defaults to n. */
 export function eye(n: number, options?: TensorOptions): Tensor;
 export function eye(n: number, m?: number, options?: TensorOptions): Tensor;
 export function eye(...args: unknown[]): Tensor {
@@ -232,36 +233,36 @@ export function eye(...args: unknown[]): Tensor {
   return finish(fromElements(values, [n, m], options.dtype ?? "float32", "eye"), options);
 }
 
-/** Options of random numbers, which are float32. @throws DTypeError */
-function floating(op: string, options: TensorOptions): TensorOptions {
+/** @throws DTypeError unless the dtype is float32, as random numbers are */
+function requireFloat(op: string, options: TensorOptions): TensorOptions {
   if (options.dtype !== undefined && options.dtype !== "float32")
     throw new DTypeError(`${op}: dtype must be "float32", got ${describe(options.dtype)}. Use randint(…), or .to(…).`);
   return options;
 }
 
-/** Uniform in [0, 1). */
+/** Draws float32 numbers uniformly from [0, 1). */
 export function rand(shape: Shape, options: TensorOptions = {}): Tensor {
   check("rand", arguments, `shape:any ${OPTIONS}`);
-  return finish(random.rand(shape) as Tensor, floating("rand", options));
+  return finish(random.rand(shape) as Tensor, requireFloat("rand", options));
 }
-/** Uniform in [low, high). */
+/** Draws float32 numbers uniformly from [low, high). */
 export function uniform(shape: Shape, low: number, high: number, options: TensorOptions = {}): Tensor {
   check("uniform", arguments, `shape:any low:number high:number ${OPTIONS}`);
-  return finish(random.rand(shape, low, high) as Tensor, floating("uniform", options));
+  return finish(random.rand(shape, low, high) as Tensor, requireFloat("uniform", options));
 }
-/** Normal with mean 0 and standard deviation 1. */
+/** Draws float32 numbers from the normal distribution with mean 0 and standard deviation 1. */
 export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
   check("randn", arguments, `shape:any ${OPTIONS}`);
-  return finish(random.randn(shape) as Tensor, floating("randn", options));
+  return finish(random.randn(shape) as Tensor, requireFloat("randn", options));
 }
-/** Normal with the given mean and standard deviation. */
+/** Draws float32 numbers from the normal distribution with this mean and standard deviation. */
 export function normal(shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor {
   check("normal", arguments, `shape:any mean:number std:number ${OPTIONS}`);
-  return finish(random.randn(shape, mean, std) as Tensor, floating("normal", options));
+  return finish(random.randn(shape, mean, std) as Tensor, requireFloat("normal", options));
 }
 /**
- * Whole numbers low … high − 1, each equally likely, int32 unless options say otherwise.
- * @throws RangeError unless both are whole and in the range of int32 and the dtype
+ * Draws integers uniformly from low … high − 1, int32 by default.
+ * @throws RangeError unless both are integers in the range of int32 and of the dtype
  */
 export function randint(low: number, high: number, shape: Shape, options: TensorOptions = {}): Tensor {
   check("randint", arguments, `low:number high:number shape:any ${OPTIONS}`);

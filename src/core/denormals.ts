@@ -1,8 +1,8 @@
-/** Keeps state that decays out of denormal numbers, which make processors several times slower. */
+/** Keeps decaying state out of the denormal numbers, which slow processors down several times. */
 import type { Tensor } from "./tensor.ts";
 
-/** Far below what the state of a model in use holds. */
+/** Far below the values in the state of a working model. */
 const LEAST = 2 ** -100;
 
-/** x moved towards 0 by at most 2⁻¹⁰⁰, which changes nothing above 2⁻⁷⁵: what is less becomes 0. */
+/** Moves x towards 0 by at most 2⁻¹⁰⁰: values below become 0, and values above 2⁻⁷⁵ do not change. */
 export const flushDenormals = (x: Tensor): Tensor => x.sub(x.clamp(-LEAST, LEAST));

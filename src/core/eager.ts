@@ -1,4 +1,4 @@
-/** Eager mode, installed when this is imported: an op checks, allocates, runs and is recorded for gradients, one at a time. */
+/** Eager mode, installed on import: checks each op, allocates its outputs, runs it, and records it for autograd. */
 
 import { verify } from "../ops/definition/check.ts";
 import { type AnyOp, installExecutor } from "../ops/definition/op.ts";
@@ -7,18 +7,19 @@ import { encodeShared } from "../ops/definition/work.ts";
 import { immediate } from "../runtime/engine.ts";
 import { TraceError, TypeError } from "../runtime/errors.ts";
 import { currentWatch } from "./anomaly.ts";
+import { currentRecorder, isGradEnabled, withRecorder } from "./context.ts";
 import { rejectOtherCopy } from "./copies.ts";
 import { currentNode, Node as GraphNode } from "./graph.ts";
 import { journalWrite, tick } from "./memory.ts";
 import { captureSite } from "./site.ts";
-import { currentRecorder, isGradEnabled, Tensor, withRecorder } from "./tensor.ts";
+import { Tensor } from "./tensor.ts";
 
 const address = (value: Value): number => (value as Tensor).storage("op").address;
 const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
 
 const NOTHING: readonly number[] = [];
 
-/** An operand that has no place in this copy's memory. */
+/** The error for an operand that is not a tensor of this copy of nabla. */
 function notATensor(op: string, i: number, value: unknown): TypeError {
   rejectOtherCopy(op, `operand ${i + 1}`, value);
   return new TypeError(`${op}: operand ${i + 1} must be a tensor, got ${value === null ? "null" : typeof value}.`);
@@ -32,7 +33,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     if (!(tensor instanceof Tensor)) throw notATensor(op.name, inputs.indexOf(tensor), tensor);
     if (tensor.intact(op.name).symbolic && !recorder) {
       throw new TraceError(
-        `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, and has no memory. ` +
+        `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, so it has no memory. ` +
           "Make it outside of the function, or return it.",
       );
     }
@@ -53,7 +54,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     for (const output of outputs) output.dispose();
     throw error;
   }
-  for (const i of written) tensors[i]!.storage(op.name).wrote();
+  for (const i of written) tensors[i]!.storage(op.name).bumpVersion();
   watch?.after(op, tensors, outputs, attributes);
   if (isGradEnabled() && op.vjp && tensors.some((x) => x.requiresGrad)) {
     const edges = tensors.map((x) => x.edge);
@@ -67,22 +68,22 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   return outputs;
 }
 
-/** Numbers used as operands, by type: made once, kept. The least recently used goes when there are too many. */
+/** A cache of tensors for numbers used as operands, by dtype. The least recently used is evicted. */
 const constants: Partial<Record<DType, Map<number | string, Tensor>>> = {};
 const MAX_CONSTANTS = 256;
 const allConstants = new WeakSet<Tensor>();
 
-/** Whether a tensor is such a number: nobody else can have it, or put another in its place. */
+/** Whether a tensor is from this cache. Users cannot reach or replace such tensors. */
 export const isConstant = (x: Tensor): boolean => allConstants.has(x);
 
 function constant(value: number, dtype: DType): Tensor {
   constants[dtype] ??= new Map();
   const known = constants[dtype];
-  // A Map takes −0 for 0.
+  // Map treats −0 and 0 as equal.
   const key = Object.is(value, -0) ? "-0" : value;
   let made = known.get(key);
   if (made && !made.isDisposed) {
-    // The most recently used is evicted last: no op may lose an operand while it reads the next.
+    // Move it to the end: an op must not lose an operand while it reads the next.
     known.delete(key);
     known.set(key, made);
     return made;

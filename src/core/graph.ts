@@ -1,40 +1,40 @@
-/** The graph of gradients: what each op's rule keeps, and who holds what. Walked by autograd.ts. */
+/** The autograd graph: nodes, and the tensors that their gradient rules save. autograd/backward.ts traverses it. */
 
 import type { AnyOp } from "../ops/definition/op.ts";
 import { type Shape, type Spec, show, sizeOf, type Value } from "../ops/definition/value.ts";
 import { Error } from "../runtime/errors.ts";
 import type { Storage } from "./memory.ts";
 
-/** How a node sends a gradient back. Table entries are such rules; so are reshape and custom gradients. */
+/** How a node propagates a gradient to its inputs. Entries of the op table are such rules; so are reshape and custom gradients. */
 export type GradientRule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
 
-/** A tensor, as the graph sees it; as an edge it is a leaf, whose gradient is wanted. */
+/** A tensor as the graph sees it. As an edge it is a leaf that collects a gradient. */
 export interface Stored extends Value {
-  /** The memory, for the op that is about to use it. @throws DisposedError */
+  /** Its memory, for an op that is about to use it. @throws DisposedError */
   storage(op: string): Storage;
 }
 
-/** Where a gradient goes: to the op that made an input, or to a leaf. */
+/** Where the gradient of an input goes: to the node that made it, or to a leaf. */
 export type Edge<Leaf extends Stored> = Node<Leaf> | Leaf;
 
-/** An input or output that a rule keeps. */
+/** A saved input or output. */
 interface Saved<Leaf extends Stored> {
   readonly storage: Storage;
   readonly version: number;
   readonly spec: Spec;
   readonly edge: Edge<Leaf> | null;
-  /** Which output of the node itself it is; −1: an input. */
+  /** The index of the node's output; negative for an input. */
   readonly output: number;
 }
 
 let nodes = 0;
 
 let current: Node<Stored> | null = null;
-/** The node whose rule is at work: ops are then part of its op's gradient. */
+/** The node whose gradient rule runs now: current ops belong to that gradient. */
 export const currentNode = (): Node<Stored> | null => current;
 
-/** Runs f, a part of a node's rule. */
-export function within<T>(node: Node<Stored>, f: () => T): T {
+/** Runs f as a part of a node's gradient rule. */
+export function withNode<T>(node: Node<Stored>, f: () => T): T {
   const outer = current;
   current = node;
   try {
@@ -44,18 +44,18 @@ export function within<T>(node: Node<Stored>, f: () => T): T {
   }
 }
 
-/** What stands for a further output of a node: the driver hands its gradient to the node's own rule. */
+/** The rule of nodes for second and further outputs. backward passes their gradients to the owner's rule. */
 const outputRule: GradientRule = { name: "output" };
 
-/** One op in the graph of gradients. Held by its output and by the nodes after it; counted, as storages are. */
+/** One op in the autograd graph. Reference-counted: its outputs and the nodes after it hold it. */
 export class Node<Leaf extends Stored> {
-  /** Creation order: every node comes after the nodes it depends on. */
+  /** Creation order: a node comes after the nodes that it depends on. */
   readonly id = nodes++;
   readonly inputShapes: readonly Shape[];
-  /** This node, for its first output, and those that stand for further ones. */
+  /** This node, for the first output, and the nodes of further outputs. */
   readonly outputs: (Node<Leaf> | undefined)[] = [this];
   readonly outputShape: Shape;
-  /** Where its op was called, as far as that is known: while functions are recorded or watched. */
+  /** Where its op was called. Known only if compile or detectAnomaly runs. */
   site: (() => string) | undefined;
   private references = 1;
   private saved: (Saved<Leaf> | Spec)[] | null;
@@ -63,7 +63,7 @@ export class Node<Leaf extends Stored> {
   constructor(
     readonly rule: GradientRule,
     readonly attributes: unknown,
-    /** Where each input's gradient goes; null where none is wanted. */
+    /** Where the gradient of each input goes; null if none is needed. */
     readonly edges: readonly (Edge<Leaf> | null)[],
     inputs: readonly Leaf[],
     outputs: readonly Leaf[],
@@ -89,7 +89,7 @@ export class Node<Leaf extends Stored> {
     for (const edge of edges) if (edge instanceof Node) edge.references++;
   }
 
-  /** What output k is attached to. */
+  /** The node to attach to output k. */
   output(k: number): Node<Leaf> {
     if (!k) return this;
     const made = new Node<Leaf>(outputRule, null, [this], [], []);
@@ -98,8 +98,9 @@ export class Node<Leaf extends Stored> {
   }
 
   /**
-   * What the rule kept, as tensors of the graph they were in, made by `wrap` on a retained storage; of the rest, shape and
-   * type.
+   * The arguments of the gradient rule after dy. Saved inputs and outputs are tensors in their place of the graph, made by `wrap` on a
+   * retained storage; of the others, only shape and dtype are known.
+   * @throws Error if the graph was freed, or a saved tensor was changed in place
    */
   context(
     needs: readonly boolean[],
@@ -109,10 +110,10 @@ export class Node<Leaf extends Stored> {
     const { saved, rule } = this;
     if (!saved) {
       throw new Error(
-        `${rule.name}: its part of the graph was freed by an earlier backward. Pass backward({ retainGraph: true }) the first time.`,
+        `${rule.name}: an earlier backward freed this part of the graph. Pass backward({ retainGraph: true }) the first time.`,
       );
     }
-    /** Stand-ins made for outputs whose tensors are gone, held until they are wrapped. */
+    /** Nodes made again for outputs whose tensors were freed, held until they are wrapped. */
     const fresh: Node<Leaf>[] = [];
     const edgeOf = (s: Saved<Leaf>): Edge<Leaf> | null => {
       if (s.output < 0) return s.edge;
@@ -124,7 +125,7 @@ export class Node<Leaf extends Stored> {
     for (const s of saved) {
       if ("storage" in s && s.storage.version !== s.version) {
         throw new Error(
-          `${rule.name}: a tensor ${show(s.spec.shape)} that its gradient needs was changed in place since. Use clone() before changing it.`,
+          `${rule.name}: a tensor ${show(s.spec.shape)} that its gradient needs was changed in place. Change a clone() instead.`,
         );
       }
     }
@@ -142,13 +143,13 @@ export class Node<Leaf extends Stored> {
     };
   }
 
-  /** Gives back what the rule kept; the node cannot send gradients any more. */
+  /** Frees the saved tensors. The node can no longer propagate gradients. */
   free(): void {
     for (const s of this.saved ?? []) if ("storage" in s) s.storage.release();
     this.saved = null;
   }
 
-  /** Whether it can still send gradients. */
+  /** Whether it can still propagate gradients. */
   get isLive(): boolean {
     return this.saved !== null;
   }
@@ -158,13 +159,13 @@ export class Node<Leaf extends Stored> {
     return this;
   }
 
-  /** One holder less; the last one frees the node, and lets go of the nodes before it (without recursion: chains are long). */
+  /** Removes a holder. Without holders, frees the node and releases the nodes before it: iteratively, because chains are long. */
   release(): void {
     const pending: Node<Leaf>[] = [this];
     for (let node = pending.pop(); node; node = pending.pop()) {
       if (--node.references > 0) continue;
       node.free();
-      // A stand-in that nobody holds is none any more: its place in the node it stood for is free.
+      // Remove the node of a further output from its owner.
       if (node.rule === outputRule) {
         const owner = node.edges[0] as Node<Leaf>;
         owner.outputs[owner.outputs.indexOf(node)] = undefined;

@@ -1,4 +1,4 @@
-/** An op as a function of tensors, with its arguments checked: functions.ts has one for each. */
+/** Turns an op's function on Values into a function on tensors that checks its arguments. functions.ts exports one for each op. */
 import "./eager.ts";
 import { signatures } from "../ops/signatures.ts";
 import { checker } from "../runtime/arguments.ts";
@@ -7,6 +7,6 @@ import { asInternal } from "./owners.ts";
 export function lift<F>(name: keyof typeof signatures, f: unknown): F {
   const check = checker(name, signatures[name]);
   const run = asInternal(f as (...args: unknown[]) => unknown);
-  // Ops speak of Value, whose only implementation is Tensor; the cast says so in one place.
+  // Safe because Tensor is the only implementation of Value.
   return ((...args: unknown[]) => run(...check(args))) as F;
 }

@@ -1,54 +1,54 @@
 /**
- * What tensors hold: counted storages in linear memory. A storage that nobody seems to need can move to a buffer in
- * JavaScript, which garbage collection frees even during a synchronous loop. The next use moves it back.
+ * Storages: reference-counted blocks of linear memory that tensors hold. An idle storage can move to a buffer in JavaScript's memory, which
+ * the garbage collector can free even during a synchronous loop. The next use moves it back.
  */
 import { currentHeap, engine, randomState, setRandomState } from "../runtime/engine.ts";
 import type { Heap } from "../runtime/heap.ts";
 
 let created = 0;
-/** Storages made from now on have this id or a greater one. */
+/** The id of the next storage. Ids increase. */
 export const nextStorageId = (): number => created;
 
-/** Writes in place so far: every write gives its storage a version that no storage had before. */
+/** The number of writes in place so far. Each write gives its storage a version that no storage had before. */
 let writes = 0;
 
 let clock = 0;
-/** Starts an op. Storages that it uses stay in linear memory until the next one starts. */
+/** Starts an op. Storages that it uses stay in linear memory until the next op starts. */
 export function tick(): void {
   clock++;
 }
-/** The op at work: ops are numbered. */
+/** The number of the current op. */
 export const currentOp = (): number => clock;
 
 /**
- * Changes whenever a tensor on pinned memory, such as programs use, is disposed, and whenever requiresGrad is set: what a program knows
- * of its tensors holds until then.
+ * Changes when a tensor with pinned memory is disposed and when requiresGrad is set. Compiled programs check their tensors again only if it
+ * has changed.
  */
 export const epoch = { value: 0 };
 
-/** Bytes in linear memory, shared by tensors that show them under different shapes and by what gradients need. */
+/** A block of linear memory, shared by tensors with different shapes and by graph nodes. */
 export class Storage {
   /** Order of creation. */
   readonly id = created++;
-  /** How many hold it. */
+  /** The number of holders. */
   references = 1;
   /** Changes on every write in place, so that a gradient never silently uses a changed value. */
   version = 0;
-  /** Where it lies; NaN for the values of a function that is being recorded, which have no memory yet. */
+  /** Its address; NaN for symbolic storages. */
   address: number;
-  /** How many times it moved to JavaScript. */
+  /** How many times it moved to JavaScript's memory. */
   private moves = 0;
-  /** Tensors that hold it, as memory() counts them. */
+  /** The tensors that hold it, as memory() counts them. */
   private tensors = 0;
-  /** Tensors that show it and that nobody may be able to reach: its bytes outlive the last reference, in JavaScript. */
+  /** Weakened tensors, which may be unreachable: after the last reference, the bytes move to JavaScript's memory for them. */
   private weak = 0;
-  /** Reasons to stay where it is: kept tensors, and programs that contain its address. */
+  /** The number of kept tensors and programs that need a fixed address. */
   private pins = 0;
-  /** The op that last used it. */
+  /** The number of the op that last used it. */
   lastUse = clock;
-  /** Whether no tensor is known to hold it, only the graph. */
+  /** Whether only graph nodes are known to hold it. */
   private ownerless = false;
-  // Not to be listed: whoever prints or serializes a tensor would print all memory.
+  // A private field, so that printing or serializing a tensor does not print all memory.
   readonly #heap = engine().heap;
   /** The heap that holds its bytes; null after they moved or were freed. */
   #home: Heap | null = this.#heap;
@@ -56,11 +56,12 @@ export class Storage {
 
   constructor(
     readonly bytes: number,
+    /** Whether it stands for a value of a function that compile records, and has no memory. */
     readonly symbolic = false,
   ) {
     this.address = symbolic ? Number.NaN : this.#heap.allocate(bytes);
   }
-  /** Whether the memory it lay in no longer exists: nabla was disposed. */
+  /** Whether its memory no longer exists because nabla was disposed. */
   get isGone(): boolean {
     return this.#heap !== currentHeap();
   }
@@ -69,7 +70,7 @@ export class Storage {
     return this.#home !== null && this.#home === currentHeap();
   }
 
-  /** Makes sure, for the current op, that its bytes are in linear memory. False if they no longer exist. */
+  /** Ensures that its bytes are in linear memory during the current op. Returns false if they no longer exist. */
   use(): boolean {
     this.lastUse = clock;
     return this.isResident || this.#moveBack();
@@ -84,30 +85,30 @@ export class Storage {
     this.#abandon();
     return true;
   }
-  /** Its bytes if they are in JavaScript's memory: a read does not need to move them back. */
+  /** Its bytes if they are in JavaScript's memory, for reads that need not move them back. */
   get moved(): Uint8Array | null {
     return this.isGone ? null : this.#moved;
   }
-  /** Call it after every write in place. */
-  wrote(): void {
+  /** Must be called after every write in place. */
+  bumpVersion(): void {
     this.version = ++writes;
   }
-  /** Undoes writes, wherever the bytes are now. Does nothing if they were freed. */
+  /** Restores bytes and version from before a write, wherever the bytes are now. Does nothing if they were freed. */
   restore(bytes: Uint8Array, version: number): void {
     if (this.isResident) this.#heap.u8.set(bytes, this.address);
     else if (this.#moved) this.#moved.set(bytes);
     else return;
     this.version = version;
   }
-  /** Whether its bytes may move to JavaScript during this op: nobody has their address. */
+  /** Whether its bytes may move to JavaScript's memory. */
   get isMovable(): boolean {
     return this.isResident && this.pins === 0 && !this.symbolic;
   }
-  /** Whether it moved out and back, which proves that someone can reach it. */
+  /** Whether it has moved out and back, which proves that it is reachable. */
   get isReachable(): boolean {
     return this.moves > 0;
   }
-  /** Moves its bytes to JavaScript. It must be movable. @throws RangeError if JavaScript has no memory for them */
+  /** Moves its bytes to JavaScript's memory. It must be movable. @throws RangeError if that memory is full */
   moveOut(): void {
     const heap = this.#heap;
     this.#moved = heap.u8.slice(this.address, this.address + this.bytes);
@@ -119,13 +120,13 @@ export class Storage {
     if (this.ownerless) this.#claim();
   }
 
-  /** A new tensor holds it. Returns what `uncount` takes. */
+  /** Registers a tensor that holds it. Returns the argument for `uncount`. */
   count(): number {
     this.tensors++;
     this.#heap.tensors++;
     return this.moves;
   }
-  /** A tensor that held it is gone. One that was counted before a move is uncounted already. */
+  /** Unregisters a tensor. A move out has already uncounted the tensors registered before it. */
   uncount(counted: number): void {
     if (counted === this.moves) {
       this.tensors--;
@@ -134,7 +135,7 @@ export class Storage {
     this.release();
     if (this.tensors === 0 && this.references > 0 && !this.pins && !this.symbolic) this.#abandon();
   }
-  /** Only the graph holds it, and the graph may be garbage. */
+  /** From now on only graph nodes hold it, and the graph may be garbage. */
   #abandon(): void {
     if (this.ownerless) return;
     this.ownerless = true;
@@ -145,16 +146,16 @@ export class Storage {
     this.ownerless = false;
     ownerless.delete(this);
   }
-  /** A tensor that holds it, among others that do, becomes one that only shows it. */
+  /** Makes a tensor's reference weak. Another tensor must hold the storage. */
   weaken(counted: number): void {
     this.weak++;
     this.uncount(counted);
   }
-  /** A tensor that only showed it was disposed. */
+  /** Ends a weak reference. */
   releaseWeak(): void {
     if (--this.weak === 0 && this.references === 0) this.#free();
   }
-  /** Whether anything besides one tensor has its bytes. */
+  /** Whether it has more than one holder. */
   get isShared(): boolean {
     return this.references + this.weak > 1;
   }
@@ -176,7 +177,7 @@ export class Storage {
   get isPinned(): boolean {
     return this.pins > 0;
   }
-  /** Keeps its bytes where they are, until `unpin`. */
+  /** Fixes its address until `unpin`. */
   pin(): this {
     this.pins++;
     return this;
@@ -184,23 +185,23 @@ export class Storage {
   unpin(): void {
     this.pins--;
   }
-  /** Retains it where it is, until `letGo`: for programs, which contain its address. */
-  hold(): this {
+  /** Retains and pins it, for programs, which contain its address. */
+  retainPinned(): this {
     return this.retain().pin();
   }
-  letGo(): void {
+  releasePinned(): void {
     this.unpin();
     this.release();
   }
 }
 
-/** Storages that no tensor is known to hold. */
+/** Storages that only graph nodes are known to hold. */
 export const ownerless = new Set<Storage>();
 
-/** Bytes in linear memory that no scope frees: at most so many. */
+/** An upper bound of the bytes in linear memory that no scope frees. */
 export const unscoped = { bytes: 0 };
 
-/** State before a function ran: what it overwrites in place, and the random generator. */
+/** Undo log of a function: the contents that it overwrites in place, and the state of the random generator before it. */
 export class Journal {
   private readonly before = new Map<Storage, { readonly bytes: Uint8Array; readonly version: number }>();
   private readonly random = randomState();
@@ -208,7 +209,7 @@ export class Journal {
 
   note(storage: Storage): void {
     if (storage.symbolic || this.before.has(storage)) return;
-    // A new storage is not state, except one that the function keeps, such as an optimizer's.
+    // A storage made by the function is not state, unless the function keeps it, as an optimizer does.
     if (storage.id >= this.start && !storage.isPinned) return;
     const { address, bytes, version } = storage;
     this.before.set(storage, { bytes: engine().heap.u8.slice(address, address + bytes), version });
@@ -219,15 +220,15 @@ export class Journal {
   }
 }
 
-/** The open journals, by the error that they undo: OutOfMemoryError (undo.ts) and NonFiniteError (anomaly.ts). */
+/** The open journals, by the error after which they restore: OutOfMemoryError (undo.ts) and NonFiniteError (anomaly.ts). */
 const journals: { shortage: Journal | null; nonFinite: Journal | null } = { shortage: null, nonFinite: null };
 type Cause = keyof typeof journals;
 export const isJournaling = (cause: Cause): boolean => journals[cause] !== null;
 
-/** Runs f with its writes noted in `own`. */
-export function withJournal<T>(cause: Cause, own: Journal | null, f: () => T): T {
+/** Runs f and logs its writes in `journal`. */
+export function withJournal<T>(cause: Cause, journal: Journal | null, f: () => T): T {
   const outer = journals[cause];
-  journals[cause] = own;
+  journals[cause] = journal;
   try {
     return f();
   } finally {
@@ -235,25 +236,25 @@ export function withJournal<T>(cause: Cause, own: Journal | null, f: () => T): T
   }
 }
 
-/** Called before a storage is written in place. */
+/** Must be called before every write in place. */
 export function journalWrite(storage: Storage): void {
   journals.shortage?.note(storage);
   journals.nonFinite?.note(storage);
 }
 
-/** Memory in use. */
+/** Memory in use, as memory() reports it. */
 export interface MemoryInfo {
   /** Bytes of linear memory that tensors hold, rounded up to the allocator's blocks. */
   readonly bytes: number;
-  /** Tensors in linear memory, not disposed yet. */
+  /** The number of tensors in linear memory that are not disposed. */
   readonly tensors: number;
-  /** The most bytes ever held. */
+  /** The maximum of `bytes` so far. */
   readonly highWater: number;
-  /** Bytes of linear memory taken from the host. */
+  /** The size of linear memory in bytes. It never shrinks before dispose(). */
   readonly capacity: number;
 }
 
-/** What nabla holds now; nothing before the first tensor. */
+/** Reports the memory that nabla uses. All numbers are 0 before the first tensor. */
 export function memory(): MemoryInfo {
   const heap = currentHeap();
   return {

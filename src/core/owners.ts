@@ -1,48 +1,22 @@
 /**
- * Who frees tensors: the scope they are made in; outside of scopes, dispose(), or the garbage collector.
+ * Frees tensors that the program does not dispose: at the end of their scope, or outside of scopes when they are garbage collected.
  *
- * A FinalizationRegistry never runs during a synchronous loop, and its cells are never freed there either. So a tensor
- * made outside of scopes waits in `unowned` until its job ends, and only then is it registered. Where a loop makes more than a job
- * should, storages that were not used for a while move to JavaScript (memory.ts) and their tensors are let go: what
- * nobody can reach is collected at once, what somebody can reach moves back when used.
+ * A FinalizationRegistry never runs during a synchronous loop, and its cells are not freed there either. So a tensor made outside of
+ * scopes waits in `unowned` until its job (a turn of the event loop) ends, and only then is it registered. If a job makes too many, the
+ * least recently used storages move to JavaScript's memory (memory.ts) and `unowned` drops their tensors: unreachable ones are then
+ * collected even during the loop, and reachable ones move back when used.
  */
 
 import { onShortage } from "../runtime/engine.ts";
+import { context } from "./context.ts";
+import type { AnyHandle, Owned } from "./handle.ts";
 import { currentOp, epoch, ownerless, type Storage, tick, unscoped } from "./memory.ts";
-
-/** What a tensor holds. Apart from it, so that the finalizer can free it without holding the tensor. */
-export interface Handle<N> {
-  storage: Storage | null;
-  /** The node of the graph of gradients that made the tensor. */
-  node: N | null;
-  /** The op that made the tensor. */
-  readonly op: string;
-  /** How it was freed. */
-  gone: string;
-  /** Whether keep() exempted it from scopes. */
-  kept: boolean;
-  /** Whether the finalizer watches over it. */
-  registered: boolean;
-  /** Whether it only shows its storage (see Storage.weaken). */
-  weak: boolean;
-  /** What Storage.count returned. */
-  readonly counted: number;
-}
-type AnyHandle = Handle<{ release(): void }>;
-
-/** A tensor, as far as its memory goes. */
-interface Owned {
-  /** @internal */
-  readonly handle: AnyHandle;
-}
 
 /** Tensors made outside of scopes in this job, and kept ones until the next sweep. */
 const unowned: Owned[] = [];
-/** Kept tensors of this job that sweeps found: they cannot move, so they never trigger a sweep. */
+/** Kept tensors of this job that sweeps took out of `unowned`: they cannot move, so they must not trigger sweeps. */
 let kept: Owned[] = [];
-/** Tensors made in the innermost open scope. */
-let scope: Owned[] = unowned;
-/** Handles of tensors from earlier jobs, which the finalizer watches over. */
+/** Handles of tensors from earlier jobs, which are registered with the finalizer. */
 let registered: AnyHandle[] = [];
 
 const finalizer = new FinalizationRegistry<AnyHandle>((handle) => {
@@ -50,14 +24,14 @@ const finalizer = new FinalizationRegistry<AnyHandle>((handle) => {
   freeHandle(handle, "the garbage collector");
 });
 
-/** Frees what a handle holds; `how` is what a DisposedError will say. Twice is fine. */
-export function freeHandle(handle: AnyHandle, how: string): void {
+/** Frees what a handle holds. @param freedBy what freed it, for DisposedError. Calling it twice is fine. */
+export function freeHandle(handle: AnyHandle, freedBy: string): void {
   const { storage, node } = handle;
   if (!storage) return;
   if (storage.isPinned) epoch.value++;
   handle.storage = null;
   handle.node = null;
-  handle.gone = how;
+  handle.freedBy = freedBy;
   if (handle.registered) finalizer.unregister(handle);
   if (handle.kept) storage.unpin();
   node?.release();
@@ -65,56 +39,49 @@ export function freeHandle(handle: AnyHandle, how: string): void {
   else storage.uncount(handle.counted);
 }
 
-/** How much unscoped tensors may hold of linear memory. */
-const MOST_BYTES = 64 * 2 ** 20;
-/** How many there may be of one job, and of earlier jobs, whose finalizers may not get to run between jobs. */
-const MOST_TENSORS = 1024;
-const MOST_REGISTERED = 16384;
-/** At how many bytes and tensors to look again. */
-let sweepAtBytes = MOST_BYTES;
-let sweepAtTensors = MOST_TENSORS;
-/** At how many kept tensors to let go of disposed ones. */
-let pruneAtKept = MOST_TENSORS;
-/** The op that was at work at the last sweep. */
+/** The bytes of linear memory that unscoped tensors may hold before a sweep. */
+const MAX_BYTES = 64 * 2 ** 20;
+/** The number of tensors that one job may make before a sweep, and that earlier jobs may leave: finalizers may not run between jobs. */
+const MAX_TENSORS = 1024;
+const MAX_REGISTERED = 16384;
+/** The bytes and tensors at which the next sweep runs. */
+let sweepAtBytes = MAX_BYTES;
+let sweepAtTensors = MAX_TENSORS;
+/** The number of kept tensors at which disposed ones are dropped. */
+let pruneAtKept = MAX_TENSORS;
+/** The op that ran at the last sweep. */
 let lastSweep = 0;
-/** Library functions at work outside of scopes: positions in `unowned` must not change until they end. */
+/** Running library functions outside of scopes: positions in `unowned` must not change until they end. */
 let depth = 0;
 let scheduled = false;
 
-/** Gives a new tensor to the open scope. */
+/** Adds a new tensor to the open scope. */
 export function adopt(tensor: Owned): void {
-  scope.push(tensor);
-  if (scope !== unowned) return;
+  const { scope } = context;
+  if (scope) {
+    scope.push(tensor);
+    return;
+  }
+  unowned.push(tensor);
   unscoped.bytes += tensor.handle.storage!.bytes;
   if (!scheduled) schedule();
   if (depth === 0) sweepIfDue();
 }
 
-/** Takes a tensor that is to be kept out of all scopes. */
+/** Moves a kept tensor out of all scopes. */
 export function adoptKept(tensor: Owned): void {
   unowned.push(tensor);
   if (!scheduled) schedule();
 }
 
-/** Runs f with all tensors that it makes, except those of scopes inside it, added to `own`. */
-export function collectTensors<T, O extends Owned>(own: O[], f: () => T): T {
-  const outer = scope;
-  scope = own as Owned[];
-  try {
-    return f();
-  } finally {
-    scope = outer;
-  }
-}
-
-/** Starts a library function. Returns what `endInternal` takes. */
+/** Starts a library function. Returns the argument for `endInternal`. */
 export function beginInternal(): number {
-  if (scope !== unowned) return -1;
+  if (context.scope) return -1;
   depth++;
   return unowned.length;
 }
 
-/** Ends a library function: frees what it made outside of scopes and does not return, which nobody else can reach. */
+/** Ends a library function: frees the tensors that it made outside of scopes and does not return, which no one else can reach. */
 export function endInternal(start: number, result: unknown): void {
   if (start < 0) return;
   depth--;
@@ -123,7 +90,7 @@ export function endInternal(start: number, result: unknown): void {
     let count = start;
     for (let i = start; i < unowned.length; i++) {
       const tensor = unowned[i]!;
-      if (tensor.handle.kept || holds(result, tensor)) unowned[count++] = tensor;
+      if (tensor.handle.kept || contains(result, tensor)) unowned[count++] = tensor;
       else freeHandle(tensor.handle, "the library function that made it");
     }
     unowned.length = count;
@@ -131,15 +98,15 @@ export function endInternal(start: number, result: unknown): void {
   if (depth === 0) sweepIfDue();
 }
 
-/** Whether a result is a tensor, or an array or object that contains it. */
-function holds(value: unknown, tensor: Owned): boolean {
+/** Whether a value is this tensor, or an array or object that contains it. */
+function contains(value: unknown, tensor: Owned): boolean {
   if (value === tensor) return true;
-  if (Array.isArray(value)) return value.some((part) => holds(part, tensor));
+  if (Array.isArray(value)) return value.some((part) => contains(part, tensor));
   if (typeof value !== "object" || value === null || "handle" in value) return false;
-  return Object.values(value).some((part) => holds(part, tensor));
+  return Object.values(value).some((part) => contains(part, tensor));
 }
 
-/** A library function, which calls no code of users: what it makes outside of scopes but does not return is freed. */
+/** Makes a library function free the tensors that it makes outside of scopes and does not return. It must not call user code. */
 export function asInternal<A extends unknown[], T>(f: (...args: A) => T): (...args: A) => T {
   return (...args) => {
     const start = beginInternal();
@@ -153,7 +120,7 @@ export function asInternal<A extends unknown[], T>(f: (...args: A) => T): (...ar
   };
 }
 
-/** Runs a part of a library function as `asInternal` does. */
+/** Runs f like a library function (see asInternal). */
 export const runInternal = <T>(f: () => T): T => asInternal(f)();
 
 function schedule(): void {
@@ -161,7 +128,7 @@ function schedule(): void {
   void Promise.resolve().then(endJob);
 }
 
-/** Registers what the job leaves behind. */
+/** Registers the tensors that the job leaves. */
 function endJob(): void {
   scheduled = false;
   for (const tensor of kept) register(tensor);
@@ -179,30 +146,30 @@ function register(tensor: Owned): void {
 }
 
 function sweepIfDue(): void {
-  const isCrowded = registered.length >= MOST_REGISTERED;
+  const isCrowded = registered.length >= MAX_REGISTERED;
   if (unowned.length < sweepAtTensors && unscoped.bytes < sweepAtBytes && !isCrowded) return;
   dropGone();
   setKeptAside();
   const all = liveStorages(true);
   const isFull = bytesOf(all) >= sweepAtBytes;
-  // Too many small ones are this job's: those of others are left alone.
+  // If bytes are not the problem, only move tensors of this job.
   const live = isFull ? all : liveStorages(isCrowded);
-  // What came back and was used since the last sweep will be used again.
+  // A storage that moved back and was used since the last sweep will probably be used again.
   const isIdle = (storage: Storage): boolean => !storage.isReachable || storage.lastUse < lastSweep;
   const idle = [...live].filter(isIdle);
-  const newest = moveOldest(idle, isFull ? MOST_BYTES / 2 : MOST_BYTES, 0.75 * MOST_TENSORS);
+  const newest = moveOldest(idle, isFull ? MAX_BYTES / 2 : MAX_BYTES, 0.75 * MAX_TENSORS);
   if (newest) {
     if (isFull) warn();
-    // What only the graphs of those hold is as idle.
+    // Storages that only the graphs of the moved tensors hold are idle too.
     else for (const storage of ownerless) if (storage.isMovable && storage.lastUse <= newest) storage.moveOut();
     tick();
     lastSweep = currentOp();
     dropGone();
   }
-  if (unowned.length > 0.75 * MOST_TENSORS) weakenAliases();
+  if (unowned.length > 0.75 * MAX_TENSORS) weakenAliases();
   unscoped.bytes = bytesOf(liveStorages(true));
-  sweepAtBytes = Math.max(MOST_BYTES, unscoped.bytes + MOST_BYTES / 2);
-  sweepAtTensors = Math.max(MOST_TENSORS, (4 / 3) * unowned.length);
+  sweepAtBytes = Math.max(MAX_BYTES, unscoped.bytes + MAX_BYTES / 2);
+  sweepAtTensors = Math.max(MAX_TENSORS, (4 / 3) * unowned.length);
 }
 
 let warned = false;
@@ -212,7 +179,7 @@ function warn(): void {
   warned = true;
   console.warn(
     "nabla: more than 64 MB of tensors were made outside of scopes and not disposed. The oldest now move to JavaScript's memory, " +
-      "and back when used, which takes time. Wrap each step in tidy(() => …), or dispose() of tensors.",
+      "and back when used, which takes time. Wrap each step in tidy(() => …), or dispose() tensors.",
   );
 }
 
@@ -222,7 +189,7 @@ const bytesOf = (storages: Iterable<Storage>): number => {
   return total;
 };
 
-/** Storages that unscoped tensors of this job hold and that may move; or all, with those of earlier jobs and of the graph. */
+/** Movable storages of unscoped tensors of this job. @param all include those of earlier jobs and those that only graphs hold */
 function liveStorages(all: boolean): Set<Storage> {
   const live = new Set<Storage>();
   for (const { handle } of unowned) if (handle.storage?.isMovable) live.add(handle.storage);
@@ -236,13 +203,13 @@ function liveStorages(all: boolean): Set<Storage> {
 }
 
 /**
- * Moves the least recently used out until so many bytes and storages are left. Returns the op that last used any of those moved; 0 if
- * none was.
+ * Moves the least recently used storages out until at most `maxBytes` and `max` storages are left.
+ * @returns the last use of the newest one moved, as the number of an op; 0 if none was moved
  */
-function moveOldest(storages: Storage[], mostBytes: number, most: number): number {
+function moveOldest(storages: Storage[], maxBytes: number, max: number): number {
   let [bytes, count, newest] = [bytesOf(storages), storages.length, 0];
   for (const storage of storages.sort((a, b) => a.lastUse - b.lastUse || a.id - b.id)) {
-    if (bytes <= mostBytes && count <= most) break;
+    if (bytes <= maxBytes && count <= max) break;
     try {
       storage.moveOut();
     } catch {
@@ -255,7 +222,7 @@ function moveOldest(storages: Storage[], mostBytes: number, most: number): numbe
   return newest;
 }
 
-/** Lets go of tensors that were disposed or whose bytes moved out: if nobody else holds them, they are garbage. */
+/** Drops tensors that were disposed or whose bytes moved out, so that unreachable ones can be collected. */
 function dropGone(): void {
   const stays = (handle: AnyHandle): boolean => {
     if (handle.storage?.isResident) return true;
@@ -269,7 +236,7 @@ function dropGone(): void {
   unowned.length = count;
 }
 
-/** Takes kept tensors out of `unowned`. */
+/** Moves kept tensors from `unowned` to `kept`. */
 function setKeptAside(): void {
   let count = 0;
   for (const tensor of unowned)
@@ -278,10 +245,10 @@ function setKeptAside(): void {
   unowned.length = count;
   if (kept.length < pruneAtKept) return;
   kept = kept.filter(({ handle }) => handle.storage?.isResident);
-  pruneAtKept = Math.max(MOST_TENSORS, 2 * kept.length);
+  pruneAtKept = Math.max(MAX_TENSORS, 2 * kept.length);
 }
 
-/** Lets go of old tensors whose storage another tensor holds. */
+/** Drops old tensors whose storage another tensor holds. */
 function weakenAliases(): void {
   const held = new Set<Storage>();
   const stays = (handle: AnyHandle, isOld: boolean): boolean => {
@@ -296,8 +263,8 @@ function weakenAliases(): void {
     storage.weaken(handle.counted);
     return false;
   };
-  if (registered.length >= MOST_REGISTERED / 2) registered = registered.filter((handle) => stays(handle, true));
-  const old = unowned.length - MOST_TENSORS / 4;
+  if (registered.length >= MAX_REGISTERED / 2) registered = registered.filter((handle) => stays(handle, true));
+  const old = unowned.length - MAX_TENSORS / 4;
   let count = 0;
   unowned.forEach((tensor, i) => {
     if (stays(tensor.handle, i < old)) unowned[count++] = tensor;

@@ -1,14 +1,14 @@
-/** Elements as nested arrays and as text. */
+/** Formats elements as nested arrays and as text. */
 import { type DType, type Shape, type Spec, show, sizeOf } from "../ops/definition/value.ts";
 
 /** What toArray returns: numbers or booleans, nested once for each dim. */
 export type NestedArray = number | boolean | NestedArray[];
 
-/** Elements beyond which the middle of long dimensions is left out, and how many are shown at either end. */
+/** Tensors with more elements are abbreviated: long dimensions show only so many elements at each end. */
 const BRIEF = 1000;
 const EDGE = 3;
 
-/** Row-major elements as nested arrays. */
+/** Converts row-major elements to nested arrays. */
 export function nest(elements: ArrayLike<number>, shape: Shape, dtype: DType): NestedArray {
   let at = 0;
   const level = (dim: number): NestedArray => {
@@ -19,8 +19,8 @@ export function nest(elements: ArrayLike<number>, shape: Shape, dtype: DType): N
 }
 
 /**
- * A number as tensors print it: whole numbers exactly (up to 2⁵³), others with five significant digits, and at least one
- * behind the point. Zero keeps its sign.
+ * Formats a number as tensors print it: integers exactly (up to 2⁵³), others with five significant digits and at least one decimal. Zero
+ * keeps its sign.
  */
 export function formatNumber(v: number): string {
   if (Object.is(v, -0)) return "-0";
@@ -30,7 +30,7 @@ export function formatNumber(v: number): string {
   return String(Number(v.toPrecision(size < 1e4 ? 5 : Math.floor(Math.log10(size)) + 2)));
 }
 
-/** `tensor([[1, 2], [3, 4]], int32)`: the elements by formatNumber, and what is not obvious from them. */
+/** Formats a tensor: `tensor([[1, 2], [3, 4]], int32)`. Shape and dtype follow only if the elements do not show them. */
 export function formatTensor(elements: ArrayLike<number>, { shape, dtype }: Spec, requiresGrad: boolean): string {
   const strides = shape.map((_, i) => sizeOf(shape.slice(i + 1)));
   const brief = sizeOf(shape) > BRIEF;
@@ -58,7 +58,7 @@ export function formatTensor(elements: ArrayLike<number>, { shape, dtype }: Spec
   return `tensor(${[write(0, 0), ...notes.filter(Boolean)].join(", ")})`;
 }
 
-/** Rows of cells as columns, numbered ones to the right. */
+/** Aligns rows of cells in columns. @param right the indices of right-aligned columns */
 export function table(rows: readonly (readonly string[])[], right: readonly number[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows
@@ -71,11 +71,11 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
     .join("\n");
 }
 
-/** `1.25 M`: three digits with the unit's prefix, from nano to tera. */
+/** Formats a number with three digits and a prefix from nano to tera: `1.25 M`. */
 export function amount(value: number, unit = ""): string {
   if (!Number.isFinite(value)) return `${value} ${unit}`.trimEnd();
   const prefixes = ["n", "µ", "m", "", "k", "M", "G", "T"];
-  // Of the rounded value: 999.7 is 1 k, not 1.00e+3.
+  // Round first: 999.7 is 1 k, not 1.00e+3.
   const size = Math.abs(Number(value.toPrecision(3)));
   const step = size === 0 ? 0 : Math.max(-3, Math.min(4, Math.floor(Math.log10(size) / 3 + 1e-9)));
   const scaled = value / 1000 ** step;

@@ -1,12 +1,12 @@
-/** Scopes: what is made inside and not returned is freed at their end. */
+/** Scopes: at their end, they free the tensors that were made inside and are not returned. */
 
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
+import { withScope } from "./context.ts";
 import { isFromOtherCopy, rejectOtherCopy } from "./copies.ts";
-import { collectTensors } from "./owners.ts";
 import { Tensor } from "./tensor.ts";
 
-/** All tensors in a value: itself, or inside arrays and objects. Adds those of other copies of nabla to `foreign`. */
+/** All tensors in a value: the value itself, or those in arrays, objects, Maps and Sets. Adds those of other copies to `foreign`. */
 export function tensorsIn(
   value: unknown,
   found = new Set<Tensor>(),
@@ -27,7 +27,7 @@ export function tensorsIn(
   return found;
 }
 
-/** @throws TypeError if a value is, or an array or plain object in it contains, a tensor of another copy of nabla */
+/** @throws TypeError if a value, or an array or plain object in it, contains a tensor of another copy of nabla */
 export function rejectOtherCopyIn(name: string, what: string, value: unknown): void {
   if (value instanceof Tensor || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
   rejectOtherCopy(name, what, value);
@@ -37,7 +37,7 @@ export function rejectOtherCopyIn(name: string, what: string, value: unknown): v
 
 const SCOPE_END = "the end of its scope (tidy, grad, minimize or compile)";
 
-/** Refuses an asynchronous function, whose work would go on after `name` has ended. */
+/** @throws Error if `result` is a promise: the function would continue after `name` has ended */
 export function requireSynchronous(name: string, result: unknown): void {
   if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== "function") return;
   (result as PromiseLike<unknown>).then(undefined, () => {});
@@ -47,12 +47,12 @@ export function requireSynchronous(name: string, result: unknown): void {
 }
 
 /**
- * Runs f and frees every tensor made inside that it does not return (in arrays and objects too) or keep().
+ * Runs f and frees the tensors made inside, except those that f returns (also in arrays and objects) or keeps with keep().
  *
  * ```ts
  * const y = tidy(() => x.mul(2).add(1));   // x.mul(2) is freed
  * ```
- * @throws Error if f returns a promise: a scope ends when f does
+ * @throws Error if f returns a promise, because the scope ends when f returns
  */
 export function tidy<T>(f: () => T): T {
   if (typeof f !== "function") check("tidy", arguments, "f:function");
@@ -60,7 +60,7 @@ export function tidy<T>(f: () => T): T {
   const foreign: object[] = [];
   let result: T | undefined;
   try {
-    result = collectTensors(own, f);
+    result = withScope(own, f);
   } finally {
     const returned = tensorsIn(result, undefined, undefined, foreign);
     for (const tensor of own) {
@@ -68,7 +68,7 @@ export function tidy<T>(f: () => T): T {
       if (tensor.isKept || returned.has(tensor)) tensor.escape();
       else {
         tensor.disposeBecause(SCOPE_END);
-        // A gradient is kept for its leaf's sake.
+        // backward keeps gradients as long as their leaf lives.
         if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
       }
     }

@@ -1,14 +1,14 @@
-/** Where a user's program called nabla, for messages and listings. */
+/** Finds where the user's program called nabla, for messages and listings. */
 import type { Error } from "../runtime/errors.ts";
 
-/** The folder of nabla's own modules, as stack traces write it. Bundled with the user's program, it tells nothing. */
-const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/[\w-]+\.\w+$/, "");
+/** The folder of nabla's own modules, as in stack traces. Useless if nabla is bundled with the program. */
+const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(core\/)?[\w-]+\.\w+$/, "");
 
-/** Frames of nabla between its caller and here are fewer than this; in most cases fewer than the first number. */
+/** Stack depths to try. Usually fewer than the first number of nabla's frames lie above the caller, always fewer than the last. */
 const DEPTHS = [16, 64];
 
 function stackOf(depth: number): Error {
-  // The host's own class, which alone decides how many frames a stack has.
+  // stackTraceLimit has an effect only on the built-in class.
   const { Error } = globalThis;
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = depth;
@@ -17,7 +17,7 @@ function stackOf(depth: number): Error {
   return error;
 }
 
-/** The first place outside of nabla; undefined where all are inside. */
+/** The first frame outside of nabla; undefined if there is none. */
 function placeIn({ stack = "" }: Error): string | undefined {
   for (const line of stack.split("\n").slice(1)) {
     const place = line.match(/([^/\\(\s]+:\d+:\d+)\)?\s*$/)?.[1];
@@ -26,7 +26,7 @@ function placeIn({ stack = "" }: Error): string | undefined {
   return undefined;
 }
 
-/** `train.ts:12:30`, of the innermost caller outside of nabla; "" where that cannot be told. */
+/** The innermost caller outside of nabla, such as `train.ts:12:30`; "" if unknown. */
 export function callSite(): string {
   for (const depth of DEPTHS) {
     const place = placeIn(stackOf(depth));
@@ -35,7 +35,7 @@ export function callSite(): string {
   return "";
 }
 
-/** The same, found only when it is asked for: a stack is cheap to keep, and slow to read. */
+/** The same, computed when the function is called: a stack is cheap to capture and slow to read. */
 export function captureSite(): () => string {
   const error = stackOf(DEPTHS.at(-1)!);
   return () => placeIn(error) ?? "";

@@ -1,17 +1,17 @@
 /**
- * What recorded functions see of objects with state, which are modules: whose methods they call, what their properties hold, and
- * what has changed since. The classes are known from their instances; their methods are wrapped only while a function is recorded.
+ * Tracks the state of modules for compile: which modules a recorded function uses, the values of their properties, and whether these have
+ * changed since. Classes become known by their instances; their methods are wrapped only while compile records.
  */
 import { kindOf } from "../runtime/kinds.ts";
 import { Tensor } from "./tensor.ts";
 
-/** Prototypes of classes with instances, and of those that they extend, except the base of all. */
+/** Prototypes of the classes that have instances, and of their superclasses except nn.Module. */
 const prototypes = new Set<object>();
-/** Instances made by the function that is being recorded: their state is its own affair. */
-let made: WeakSet<object> | null = null;
+/** Instances made by the function that compile records: their state does not outlive the call. */
+let created: WeakSet<object> | null = null;
 
-/** Called by the constructor of each. */
-export function register(instance: object): void {
+/** Called by the constructor of every module. */
+export function registerModule(instance: object): void {
   let prototype = Object.getPrototypeOf(instance) as object;
   while (!prototypes.has(prototype)) {
     const parent: unknown = Object.getPrototypeOf(prototype);
@@ -19,48 +19,48 @@ export function register(instance: object): void {
     prototypes.add(prototype);
     prototype = parent as object;
   }
-  made?.add(instance);
+  created?.add(instance);
 }
 
-/** How an instance is printed: its kind, or the name of a class that has none of its own. Nothing is decided by that name. */
+/** The printed name of an instance: the kind of its class, or else the class name. For messages only: minifiers change class names. */
 export const nameOf = (instance: object): string =>
   Object.hasOwn(instance.constructor, "kind") ? kindOf(instance) : instance.constructor.name || kindOf(instance);
 
 const isStateful = (value: object): boolean => prototypes.has(Object.getPrototypeOf(value) as object);
 
 type Owner = Record<string, unknown>;
-/** Maps are compared by key, Sets as Maps of their elements to undefined. */
+/** Maps are compared by key. Sets count as Maps from elements to undefined. */
 type Collection = Map<unknown, unknown> | Set<unknown>;
 const valueIn = (owner: Collection, key: unknown): unknown => (owner instanceof Map ? owner.get(key) : undefined);
 
-/** A Map or Set, and what it held. */
-interface Contents {
+/** A Map or Set and its recorded entries. */
+interface CollectionState {
   readonly owner: Collection;
   readonly entries: readonly (readonly [key: unknown, value: unknown])[];
   readonly path: string;
 }
-const holds = ({ owner, entries }: Contents): boolean => {
+const isUnchanged = ({ owner, entries }: CollectionState): boolean => {
   if (owner.size !== entries.length) return false;
   for (const [key, value] of entries) if (!owner.has(key) || !Object.is(valueIn(owner, key), value)) return false;
   return true;
 };
 
-/** A property, and what it held. */
-interface Property {
+/** A property and its recorded value. */
+interface PropertyState {
   readonly owner: Owner;
   readonly key: string;
   readonly value: unknown;
-  /** As errors name it: `Net.layers[0].h`. */
+  /** Its name in errors: `Net.layers[0].h`. */
   readonly path: string;
 }
 
-/** Elements of an array, Map or Set that are looked at, and how deep plain objects and arrays are nested. */
-const MOST_ELEMENTS = 64;
-const MOST_DEPTH = 4;
+/** Larger arrays, Maps and Sets and deeper objects are not tracked. */
+const MAX_ELEMENTS = 64;
+const MAX_DEPTH = 4;
 
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value);
-  return Array.isArray(value) ? value.length <= MOST_ELEMENTS : prototype === Object.prototype || prototype === null;
+  return Array.isArray(value) ? value.length <= MAX_ELEMENTS : prototype === Object.prototype || prototype === null;
 };
 
 function sizeOf(owner: object): number {
@@ -69,17 +69,17 @@ function sizeOf(owner: object): number {
   return count;
 }
 
-/** Whether a property is a method that stands in for another for a while, as interception does. */
+/** Whether a property is a method that temporarily replaces another, as nabla/gradients does to observe layers. */
 const isHidden = ({ value, enumerable }: PropertyDescriptor): boolean => typeof value === "function" && !enumerable;
 
-/** The properties of objects and of all that they are made of. */
-export class Properties {
-  private readonly all: Property[] = [];
-  private readonly collections: Contents[] = [];
-  private readonly held = new Set<Tensor>();
+/** The recorded properties of objects and of the objects, arrays and collections inside. */
+export class ModuleState {
+  private readonly all: PropertyState[] = [];
+  private readonly collections: CollectionState[] = [];
+  private readonly tensorSet = new Set<Tensor>();
   private readonly owners = new Map<object, { readonly path: string; readonly names: ReadonlySet<string> }>();
 
-  /** Takes an object as it is now, if it is not known. */
+  /** Records the current properties of an object, unless they are recorded already. */
   add(value: object, path = nameOf(value), depth = 0): void {
     if (this.owners.has(value)) return;
     const owner = value as Owner;
@@ -87,41 +87,41 @@ export class Properties {
     this.owners.set(owner, { path, names: new Set(names) });
     for (const key of names) {
       const descriptor = Object.getOwnPropertyDescriptor(owner, key)!;
-      const held: unknown = descriptor.value;
+      const current: unknown = descriptor.value;
       if (!("value" in descriptor) || isHidden(descriptor)) continue;
-      const own = Array.isArray(owner) && key !== "length" ? `${path}[${key}]` : `${path}.${key}`;
-      if (descriptor.writable) this.all.push({ owner, key, value: held, path: own });
-      this.addHeld(held, own, depth);
+      const inner = Array.isArray(owner) && key !== "length" ? `${path}[${key}]` : `${path}.${key}`;
+      if (descriptor.writable) this.all.push({ owner, key, value: current, path: inner });
+      this.addValue(current, inner, depth);
     }
   }
 
-  private addHeld(value: unknown, path: string, depth: number): void {
+  private addValue(value: unknown, path: string, depth: number): void {
     if (typeof value !== "object" || value === null) return;
-    if (value instanceof Tensor) this.held.add(value);
+    if (value instanceof Tensor) this.tensorSet.add(value);
     else if (isStateful(value)) this.add(value, path);
-    else if (depth >= MOST_DEPTH) return;
+    else if (depth >= MAX_DEPTH) return;
     else if (value instanceof Map || value instanceof Set) this.addCollection(value, path, depth + 1);
     else if (isPlain(value)) this.add(value, path, depth + 1);
   }
 
   private addCollection(owner: Collection, path: string, depth: number): void {
-    if (owner.size > MOST_ELEMENTS || this.collections.some((known) => known.owner === owner)) return;
+    if (owner.size > MAX_ELEMENTS || this.collections.some((known) => known.owner === owner)) return;
     const entries = Array.from(owner.keys(), (key) => [key, valueIn(owner, key)] as const);
     this.collections.push({ owner, entries, path });
     for (const [key, value] of entries)
-      this.addHeld(owner instanceof Map ? value : key, `${path}.${typeof key === "string" ? key : "element"}`, depth);
+      this.addValue(owner instanceof Map ? value : key, `${path}.${typeof key === "string" ? key : "element"}`, depth);
   }
 
-  /** The tensors that properties hold. */
+  /** The tensors in the recorded properties. */
   get tensors(): ReadonlySet<Tensor> {
-    return this.held;
+    return this.tensorSet;
   }
 
   get isEmpty(): boolean {
     return !this.owners.size;
   }
 
-  /** The first property that holds something else now, or is new; with `undo`, all of them are as they were afterwards. */
+  /** The path of the first property that has changed or is new; undefined if none. @param undo restore all of them */
   changed(undo = false): string | undefined {
     const found: string[] = [];
     for (const { owner, key, value, path } of this.all) {
@@ -135,9 +135,9 @@ export class Properties {
         found.push(`${path}.${key}`);
         if (undo) delete (owner as Owner)[key];
       }
-    for (const contents of this.collections) {
-      if (holds(contents)) continue;
-      const { owner, entries, path } = contents;
+    for (const collection of this.collections) {
+      if (isUnchanged(collection)) continue;
+      const { owner, entries, path } = collection;
       found.push(path);
       if (!undo) continue;
       owner.clear();
@@ -148,7 +148,7 @@ export class Properties {
     return found[0];
   }
 
-  /** Returns a cheap check: no property changed, none was added, and modules run the same forward. */
+  /** Returns a fast check that no property has changed or was added, and that modules have the same forward. */
   guard(): () => boolean {
     const elements = this.all.filter(({ owner }) => Array.isArray(owner));
     const [lists, places] = [
@@ -157,9 +157,9 @@ export class Properties {
     ];
     const named = this.all.filter(({ owner }) => !Array.isArray(owner));
     const [owners, keys] = [named.map(({ owner }) => owner), named.map(({ key }) => key)];
-    const [held, values] = [elements.map(({ value }) => value), named.map(({ value }) => value)];
+    const [items, values] = [elements.map(({ value }) => value), named.map(({ value }) => value)];
     const all = Array.from(this.owners.keys()) as Owner[];
-    // Classes with a kind of their own, such as the library's layers, are not counted: that takes long, and they read no other fields.
+    // Counting properties is slow. Classes with their own kind, such as nabla's layers, read no added fields, so they are not counted.
     const counted = all.filter(
       (owner) => !Array.isArray(owner) && !(isStateful(owner) && Object.hasOwn(owner.constructor as object, "kind")),
     );
@@ -167,7 +167,7 @@ export class Properties {
     const modules = all.filter(isStateful);
     const forwards = modules.map(({ forward }) => forward);
     const { collections } = this;
-    // Elements apart from named properties: engines read each kind fast where it does not meet the other.
+    // Array elements and named properties in separate loops: engines are fast if each loop sees one kind.
     return () => {
       for (let i = 0; i < owners.length; i++) {
         const value = owners[i]![keys[i]!];
@@ -177,11 +177,11 @@ export class Properties {
         const list = lists[i]!;
         const at = places[i]!;
         const value = at < 0 ? list.length : list[at];
-        if (value !== held[i] && !Object.is(value, held[i])) return false;
+        if (value !== items[i] && !Object.is(value, items[i])) return false;
       }
       for (let i = 0; i < modules.length; i++) if (modules[i]!.forward !== forwards[i]) return false;
       for (let i = 0; i < counted.length; i++) if (sizeOf(counted[i]!) !== sizes[i]) return false;
-      for (let i = 0; i < collections.length; i++) if (!holds(collections[i]!)) return false;
+      for (let i = 0; i < collections.length; i++) if (!isUnchanged(collections[i]!)) return false;
       return true;
     };
   }
@@ -189,18 +189,16 @@ export class Properties {
 
 type Method = (this: object, ...args: unknown[]) => unknown;
 
-/**
- * Runs f. Adds to `properties` those of all objects whose methods it calls, as they are at the first call, except of objects that f made.
- */
-export function observe<T>(properties: Properties, f: () => T): T {
-  const own = new WeakSet<object>();
+/** Runs f. Records in `state` every module, at the first call of one of its methods, except modules that f makes. */
+export function observe<T>(state: ModuleState, f: () => T): T {
+  const inside = new WeakSet<object>();
   const undo: (() => void)[] = [];
   const wrap = (prototype: object, key: string): void => {
     const before = Object.getOwnPropertyDescriptor(prototype, key)!;
     const method = before.value as Method;
     if (typeof method !== "function" || key === "constructor" || !before.configurable) return;
     const value: Method = function (...args) {
-      if (!own.has(this)) properties.add(this);
+      if (!inside.has(this)) state.add(this);
       return method.apply(this, args);
     };
     Object.defineProperty(prototype, key, { ...before, value });
@@ -209,13 +207,13 @@ export function observe<T>(properties: Properties, f: () => T): T {
         Object.defineProperty(prototype, key, before);
     });
   };
-  const outer = made;
-  made = own;
+  const outer = created;
+  created = inside;
   for (const prototype of prototypes) for (const key of Object.getOwnPropertyNames(prototype)) wrap(prototype, key);
   try {
     return f();
   } finally {
-    made = outer;
+    created = outer;
     for (const restore of undo) restore();
   }
 }

@@ -1,7 +1,6 @@
-/** Tensor: an array in linear memory with a shape, and its place in the graph of gradients; and the modes that tensors are made in. */
+/** Tensor: an array in linear memory with a shape and a place in the autograd graph. */
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import type { AnyOp } from "../ops/definition/op.ts";
 import {
   bytesPerElement,
   type DType,
@@ -16,17 +15,20 @@ import {
   sizeOf,
   type Value,
 } from "../ops/definition/value.ts";
-import { type Methods, methods } from "../ops/methods.ts";
+import type { Methods } from "../ops/methods.ts";
 import { assign } from "../ops/shape/shape.ts";
-import { methodSignature } from "../ops/signatures.ts";
-import { checker, checkNone } from "../runtime/arguments.ts";
+import { checkNone } from "../runtime/arguments.ts";
 import { engine } from "../runtime/engine.ts";
-import { DisposedError, DTypeError, Error, ShapeError, TraceError, TypeError } from "../runtime/errors.ts";
+import { DTypeError, Error, ShapeError, TraceError, TypeError } from "../runtime/errors.ts";
 import { installTensorChecks, requireKind } from "../runtime/kinds.ts";
+import { context, withGrad, withRecorder } from "./context.ts";
 import { isFromOtherCopy, registerCopy, rejectOtherCopy } from "./copies.ts";
+import { cannotBeCloned, disposedError, elementsAt, noValueError, operatorError, type TypedArray } from "./elements.ts";
 import { type GradientRule, type Edge as GraphEdge, Node as GraphNode } from "./graph.ts";
+import { type Handle, newHandle } from "./handle.ts";
 import { epoch, isJournaling, journalWrite, Storage, tick } from "./memory.ts";
-import { adopt, adoptKept, beginInternal, endInternal, freeHandle, type Handle, runInternal } from "./owners.ts";
+import { attachMethods } from "./methods.ts";
+import { adopt, adoptKept, freeHandle, runInternal } from "./owners.ts";
 import { formatTensor, type NestedArray, nest } from "./printing.ts";
 
 /** @internal */
@@ -34,83 +36,34 @@ export type Node = GraphNode<Tensor>;
 /** @internal */
 export type Edge = GraphEdge<Tensor>;
 
-/** Records ops instead of running them: compile/. */
-export interface Recorder {
-  /** An op, with tensors whose storages may be symbolic. */
-  record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void;
-  /** Where a recorded function made a value: file, line and column; "" where that cannot be told. */
-  siteOf(storage: Storage): string;
-  /** Something outside of tensors that the recording depends on: it holds while `check` returns true. */
-  guard(check: () => boolean): void;
-  /** From here on, what is recorded must not let NaN or ±∞ reach results, gradients or state. */
-  finite?(): void;
-  /** These tensors belong to an object that never replaces them, such as an optimizer. */
-  hold?(tensors: Iterable<Tensor>): void;
-  /** A leaf's gradient was forgotten (the recorder takes over what was there), or is about to be added to. */
-  gradient(leaf: Tensor, event: "cleared" | "added"): void;
-}
-
-let recorder: Recorder | null = null;
-
-/** Runs f with a recorder; with null, ops run even during a recording. */
-export function withRecorder<T>(r: Recorder | null, f: () => T): T {
-  const outer = recorder;
-  recorder = r;
-  try {
-    return f();
-  } finally {
-    recorder = outer;
-  }
-}
-
-/** The recorder at work; null when ops run. */
-export const currentRecorder = (): Recorder | null => recorder;
-
-/** Its text is what structuredClone says. */
-const cannotBeCloned = () =>
-  "A tensor lives in WASM memory. Send x.data and x.shape, and make it again with tensor(data, shape).";
-
-let gradMode = true;
-
-/** Whether ops are recorded for gradients now. */
-export const isGradEnabled = (): boolean => gradMode;
-
-/** Runs f with recording on or off. */
-export function withGrad<T>(enabled: boolean, f: () => T): T {
-  const outer = gradMode;
-  gradMode = enabled;
-  try {
-    return f();
-  } finally {
-    gradMode = outer;
-  }
-}
-
-/** Elements as JavaScript holds them. */
-export type TypedArray = Float32Array | Int32Array | Uint8Array;
-
 /** Options of Tensor.backward. */
 export interface BackwardOptions {
-  /** The gradient that arrives at the tensor; 1 by default, which needs a tensor of one element. */
+  /** The gradient of the tensor itself, in its shape. Default 1, for tensors with one element. */
   readonly gradient?: Tensor;
-  /** Keep the graph, so that backward can be called again. Default: as createGraph. */
+  /** Keep the graph, so that backward can be called again. Default: the value of createGraph. */
   readonly retainGraph?: boolean;
-  /** Record the gradients, so that they can be differentiated. Default false. */
+  /** Record the gradients for autograd, so that they can be differentiated. Default false. */
   readonly createGraph?: boolean;
 }
 
-// The ops' methods are attached to the prototype below; this interface gives them their types.
+// The types of the methods that are attached to the prototype below.
 export interface Tensor extends Methods<Tensor> {
   /**
-   * Adds dthis/dp to `p.grad` of every leaf p that this tensor depends on. Set by autograd.ts.
-   * @throws ShapeError if it is not one number and no gradient is given
+   * Computes gradients: adds dthis/dp to `p.grad` of every leaf p that this tensor depends on.
+   *
+   * ```ts
+   * x.requiresGrad = true;
+   * x.square().sum().backward();
+   * x.grad;                    // 2x
+   * ```
+   * @throws ShapeError if the tensor does not have one element and no gradient is given
+   * @throws Error if no input requires a gradient
    */
   backward(options?: BackwardOptions): void;
 }
 
 /**
- * An array of numbers in linear memory: contiguous, row-major, immutable but for the methods that say so (`copyFrom`,
- * and optimizers' steps).
+ * An array of numbers in linear memory: contiguous and row-major. Only methods that say so change it (`copyFrom`, optimizers' steps).
  *
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -119,18 +72,19 @@ export interface Tensor extends Methods<Tensor> {
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: see above
 export class Tensor implements Value {
-  /** The size of each dim; [] for a single number. Read-only: reshape returns another shape. */
+  /** The size of each dimension. */
   readonly shape: Shape;
-  /** The element type: "float32", "int32", "bool" or "uint8". */
+  /** The element type. */
   readonly dtype: DType;
-  /** Elements. */
+  /** The number of elements. */
   readonly size: number;
   /** @internal */
   readonly handle: Handle<Node>;
   private leaf = false;
   private gradient: Tensor | null = null;
-  private readonly made: number;
-  /** A function: structuredClone and postMessage refuse objects that hold one, and show its text. @internal */
+  /** The fingerprint of its shape, which must not change. */
+  private readonly shapeFingerprint: number;
+  /** structuredClone and postMessage reject objects that hold a function, and show its text. @internal */
   readonly refusal = cannotBeCloned;
 
   private constructor(spec: Spec, storage: Storage, node: Node | null, op: string) {
@@ -138,31 +92,22 @@ export class Tensor implements Value {
     this.shape = spec.shape;
     this.dtype = spec.dtype;
     this.size = sizeOf(spec.shape);
-    this.made = fingerprint(spec.shape);
-    this.handle = {
-      storage,
-      node,
-      op,
-      gone: "",
-      kept: false,
-      registered: false,
-      weak: false,
-      counted: storage.count(),
-    };
+    this.shapeFingerprint = fingerprint(spec.shape);
+    this.handle = newHandle(storage, node, op);
     adopt(this);
   }
 
-  /** A tensor with memory of its own, contents undefined. @internal */
+  /** A tensor with new memory and undefined contents. @internal */
   static allocate(spec: Spec, op: string): Tensor {
     requireDType(op, spec.dtype);
     requireShape(op, spec.shape);
-    const storage = new Storage(sizeOf(spec.shape) * bytesPerElement[spec.dtype], recorder !== null);
+    const storage = new Storage(sizeOf(spec.shape) * bytesPerElement[spec.dtype], context.recorder !== null);
     return new Tensor({ shape: [...spec.shape], dtype: spec.dtype }, storage, null, op);
   }
 
-  /** A tensor on a storage already retained for it, at an edge of the graph. @internal */
+  /** A tensor on a storage that is already retained for it, at an edge of the graph. @internal */
   static wrap(storage: Storage, spec: Spec, edge: Edge | null, op = "alias"): Tensor {
-    // A leaf stands for itself: gradients must reach the very object whose .grad people read.
+    // A leaf stays the same object: its gradient must reach the .grad that users read.
     if (edge instanceof Tensor && edge.handle.storage === storage && edge.shape === spec.shape) {
       storage.release();
       return edge;
@@ -172,48 +117,46 @@ export class Tensor implements Value {
     return tensor;
   }
 
-  /** The memory, for the op that is about to use it. @throws DisposedError @internal */
+  /** Its memory, for an op that is about to use it. @throws DisposedError @internal */
   storage(op: string): Storage {
-    const { storage, op: maker, gone } = this.handle;
+    const { storage } = this.handle;
     if (storage?.use()) return storage;
-    const what = `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${maker} was disposed by`;
-    throw new DisposedError(
-      storage
-        ? `${what} nabla's own dispose(), which ends all tensors. Copy the elements before: x.data.`
-        : `${what} ${gone}${gone.includes(". ") ? "" : ". Return it from the scope, or keep() or clone() it before"}.`,
-    );
+    throw disposedError(op, this, this.handle);
   }
 
-  /** The same, for callers' tensors: their shape and dtype must be as they were. @throws Error @internal */
+  /** Like `storage`, and checks that the caller did not change the shape. @throws DisposedError, Error @internal */
   intact(op: string): Storage {
     this.requireIntact(op);
     return this.storage(op);
   }
   private requireIntact(op: string): void {
-    if (fingerprint(this.shape) !== this.made)
+    if (fingerprint(this.shape) !== this.shapeFingerprint)
       throw new Error(
-        `${op}: the shape of a tensor was changed to ${show(this.shape)}. It is read-only: use reshape(…).`,
+        `${op}: the shape of a tensor was changed to ${show(this.shape)}. Shapes are read-only: use reshape(…).`,
       );
   }
 
-  /** Makes this the output of a node, which it now holds. @internal */
+  /** Makes this tensor the output of a node, and takes over the caller's reference to the node. @internal */
   attach(node: Node): this {
     this.handle.node = node;
     return this;
   }
 
-  /** Where its gradient goes. @internal */
+  /** Where its gradient goes: to its node, to itself if it is a leaf, or nowhere. @internal */
   get edge(): Edge | null {
     return this.handle.node ?? (this.leaf ? this : null);
   }
 
-  /** Whether gradients flow to or through it. Set it on parameters. @throws DTypeError unless float32 */
+  /**
+   * Whether autograd computes gradients for it. Set it to true on parameters and other leaves; results of ops inherit it.
+   * @throws DTypeError if set on a tensor that is not float32, Error on the result of an op
+   */
   get requiresGrad(): boolean {
     return this.edge !== null;
   }
   set requiresGrad(value: boolean) {
     if (this.handle.node)
-      throw new Error("requiresGrad: this tensor is the result of an op. Set it on the op's inputs, or on detach().");
+      throw new Error("requiresGrad: this tensor is the result of an op. Set it on the op's inputs, or on x.detach().");
     if (value && this.dtype !== "float32")
       throw new DTypeError(`requiresGrad: ${this.dtype} tensors have no gradients. Use float32.`);
     requireKind("requiresGrad", "value", "boolean", value);
@@ -221,7 +164,7 @@ export class Tensor implements Value {
     epoch.value++;
   }
 
-  /** The gradient that `backward` left here; null before. @throws TypeError, ShapeError if set to something that is no gradient of it */
+  /** The gradient that `backward` computed; null before. @throws TypeError, ShapeError unless set to a tensor of the same shape or null */
   get grad(): Tensor | null {
     return this.gradient;
   }
@@ -230,23 +173,23 @@ export class Tensor implements Value {
       if (!(value instanceof Tensor)) requireKind("grad", "value", "tensor|null", value);
       if (!sameShape(value.shape, this.shape))
         throw new ShapeError(
-          `grad: ${show(value.shape)} is not the shape of the tensor, ${show(this.shape)}. Reshape it.`,
+          `grad: the gradient is ${show(value.shape)}, but the tensor is ${show(this.shape)}. Reshape it.`,
         );
     }
     this.gradient = value;
   }
 
-  /** Whether a backward pass could still go through the op that made it. @internal */
+  /** Whether backward can still go through the op that made it. @internal */
   get hasLiveGraph(): boolean {
     return this.handle.node?.isLive ?? false;
   }
 
-  /** Whether its memory was given back. */
+  /** Whether its memory was freed. */
   get isDisposed(): boolean {
     return this.handle.storage?.isGone ?? true;
   }
 
-  /** Gives its memory back now. Using the tensor afterwards throws a DisposedError. Twice is fine. */
+  /** Frees its memory, and that of its gradient. Using the tensor afterwards throws a DisposedError. Calling it twice is fine. */
   dispose(): void {
     checkNone("dispose", arguments);
     this.disposeBecause("dispose()");
@@ -256,20 +199,20 @@ export class Tensor implements Value {
     this.dispose();
   }
   /** @internal */
-  disposeBecause(how: string): void {
-    freeHandle(this.handle, how);
+  disposeBecause(reason: string): void {
+    freeHandle(this.handle, reason);
   }
 
-  /** Forgets its gradient, and frees it. */
+  /** Sets `grad` to null and frees the gradient. */
   clearGrad(): void {
     checkNone("clearGrad", arguments);
-    // While a function is recorded nothing is cleared for good: that is for its calls to do.
-    if (recorder) recorder.gradient(this, "cleared");
+    // While compile records, the gradient is restored afterwards: only calls of the compiled function clear it.
+    if (context.recorder) context.recorder.gradient(this, "cleared");
     else this.grad?.dispose();
     this.grad = null;
   }
 
-  /** Exempts it from the scopes that are open: it lives until dispose() or the garbage collector. */
+  /** Exempts the tensor from all open scopes: it lives until dispose() or garbage collection. Returns it. */
   keep(): this {
     checkNone("keep", arguments);
     const { handle } = this;
@@ -281,49 +224,53 @@ export class Tensor implements Value {
   get isKept(): boolean {
     return this.handle.kept;
   }
-  /** The scope it was made in has ended, and returned or kept it. @internal */
+  /** Called if the scope it was made in ends and returns or keeps it. @internal */
   escape(): void {
     if (this.handle.kept) adoptKept(this);
     else adopt(this);
   }
 
-  /** Whether another tensor, or a node of the graph, holds the same memory. @internal */
+  /** Whether another tensor or a graph node holds the same memory. @internal */
   get isShared(): boolean {
     return this.storage("isShared").isShared;
   }
 
-  /** The same memory under another shape. @internal */
+  /** The same memory with another shape. @internal */
   alias(shape: Shape): Tensor {
     tick();
     const view = Tensor.wrap(this.intact("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
     const { edge } = this;
-    if (gradMode && edge) view.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
+    if (context.gradEnabled && edge) view.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
     return view;
   }
 
-  /** The same memory, with no gradient flowing back from here. */
+  /** A tensor with the same memory that autograd treats as a constant. */
   detach(): Tensor {
     checkNone("detach", arguments);
     tick();
     return Tensor.wrap(this.storage("detach").retain(), this, null, "detach");
   }
 
-  /** A copy with memory of its own, in the same graph. */
+  /** A copy with its own memory. Gradients flow through it. */
   clone(): Tensor {
     checkNone("clone", arguments);
     this.storage("clone");
     const copy = Tensor.allocate(this, "clone");
     withGrad(false, () => assign(copy, this));
     const { edge } = this;
-    if (gradMode && edge) copy.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
+    if (context.gradEnabled && edge) copy.attach(new GraphNode<Tensor>(reshapeRule, null, [edge], [this], []));
     return copy;
   }
 
-  /** Overwrites the elements, in place. @throws ShapeError where sizes differ */
+  /**
+   * Overwrites the elements in place and returns the tensor. Autograd does not record it.
+   * @param source a tensor whose shape broadcasts to this one, or as many numbers as the tensor has elements
+   * @throws ShapeError if the sizes differ, Error if autograd would have to record it
+   */
   copyFrom(source: Tensor | ArrayLike<number>): this {
-    if (gradMode && (this.handle.node || (source instanceof Tensor && source.requiresGrad))) {
+    if (context.gradEnabled && (this.handle.node || (source instanceof Tensor && source.requiresGrad))) {
       throw new Error(
-        "copyFrom: writes in place are not recorded for gradients. Wrap it in noGrad(() => …), or detach() the source.",
+        "copyFrom: autograd does not record writes in place. Wrap it in noGrad(() => …), or detach() the source.",
       );
     }
     if (source instanceof Tensor) {
@@ -333,12 +280,12 @@ export class Tensor implements Value {
     rejectOtherCopy("copyFrom", "the source", source);
     if (source.length !== this.size)
       throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
-    if (recorder)
+    if (context.recorder)
       throw new TraceError(
         "copyFrom: values from JavaScript would be written once, not on every call. Pass them as an argument.",
       );
     if (isJournaling("nonFinite")) {
-      // As an op, whose operands and results are checked.
+      // Write with an op, so that detectAnomaly checks the values.
       runInternal(() => void assign(this, fromElements(source, this.shape, this.dtype, "copyFrom")));
       return this;
     }
@@ -346,13 +293,13 @@ export class Tensor implements Value {
     const [elements, storage] = [this.elements("copyFrom"), this.storage("copyFrom")];
     journalWrite(storage);
     elements.set(heldAll(source, this.dtype));
-    storage.wrote();
+    storage.bumpVersion();
     return this;
   }
 
   /**
-   * A view of the elements in linear memory, without a copy. It is valid until the next op, so use it at once. Gradients
-   * do not see writes to it.
+   * A view of the elements in linear memory, row-major, without a copy. It is valid only until the next op. Autograd does not notice writes
+   * to it.
    */
   live(): TypedArray {
     checkNone("live", arguments);
@@ -361,31 +308,15 @@ export class Tensor implements Value {
 
   private elements(op: string): TypedArray {
     const storage = this.intact(op);
-    const { address } = storage;
-    if (storage.symbolic) {
-      const site = recorder?.siteOf(storage);
-      throw new TraceError(
-        `${op}: the ${this.dtype} tensor ${show(this.shape)} made by ${this.handle.op}${site ? ` at ${site}` : ""} has no value ` +
-          "while compile records the function. Return it and read it outside; choose between values with where(…).",
-      );
-    }
-    return this.elementsAt(engine().heap.memory.buffer, address);
+    if (storage.symbolic) throw noValueError(op, this, this.handle.op, storage);
+    return elementsAt(engine().heap.memory.buffer, storage.address, this);
   }
 
-  /** The elements for a read that ends at once. Bytes that moved to JavaScript stay there, so a loop of reads needs no linear memory. @internal */
+  /** The elements for an immediate read. Bytes in JavaScript's memory stay there, so that a loop of reads needs no linear memory. @internal */
   peek(op: string): TypedArray {
     this.requireIntact(op);
     const moved = this.handle.storage?.moved;
-    return moved ? this.elementsAt(moved.buffer, 0) : this.elements(op);
-  }
-
-  private elementsAt(buffer: ArrayBufferLike, at: number): TypedArray {
-    const { dtype, size } = this;
-    return dtype === "float32"
-      ? new Float32Array(buffer, at, size)
-      : dtype === "int32"
-        ? new Int32Array(buffer, at, size)
-        : new Uint8Array(buffer, at, size);
+    return moved ? elementsAt(moved.buffer, 0, this) : this.elements(op);
   }
 
   /** A copy of the elements, row-major. */
@@ -393,7 +324,7 @@ export class Tensor implements Value {
     return this.peek("data").slice();
   }
 
-  /** The number that a tensor of one element holds. @throws ShapeError if it holds more or none */
+  /** The element of a tensor with one element. @throws ShapeError if it has more or none */
   item(): number {
     checkNone("item", arguments);
     if (this.size !== 1) {
@@ -404,71 +335,45 @@ export class Tensor implements Value {
   }
 
   /**
-   * Nested arrays of the elements; a number if there are no dimensions. Bools become booleans. The rank is not part of a tensor's type, so
-   * results can be indexed to any depth unchecked; name a type to have them checked: `x.toArray<number[][]>()`.
+   * The elements as nested arrays; a number if the tensor has no dimensions. bool becomes booleans. The type of a tensor does not include its
+   * rank, so the result is not type-checked unless you name its type: `x.toArray<number[][]>()`.
    */
-  // biome-ignore lint/suspicious/noExplicitAny: any other type makes x.toArray()[0][0] need a cast
+  // biome-ignore lint/suspicious/noExplicitAny: with any other type, x.toArray()[0][0] needs a cast
   toArray<T extends NestedArray = any>(): T {
     checkNone("toArray", arguments);
     return nest(this.peek("toArray"), this.shape, this.dtype) as T;
   }
 
-  /** As PyTorch prints: `tensor([[1, 2], [3, 4]])`, long dimensions with their middle left out. */
+  /** Text in PyTorch's format: `tensor([[1, 2], [3, 4]])`. Long dimensions are abbreviated. */
   toString(): string {
-    if (this.isDisposed) return `tensor(disposed by ${this.handle.gone || "dispose()"}, shape ${show(this.shape)})`;
+    if (this.isDisposed) return `tensor(disposed by ${this.handle.freedBy || "dispose()"}, shape ${show(this.shape)})`;
     return formatTensor(this.peek("live"), this, this.requiresGrad);
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
   }
-  /** As text it prints itself; as a number, in `x + 1` or `x > 0`, it is refused. @throws TypeError */
+  /** Converts to text; `x + 1` and `x > 0` throw, because JavaScript has no operator overloading. @throws TypeError */
   [Symbol.toPrimitive](hint: "string" | "number" | "default"): string {
     if (hint === "string") return this.toString();
-    throw new TypeError(
-      `operator: +, -, <, > and == do not work on tensors, got a tensor ${show(this.shape)}. ` +
-        "Use x.add(y), x.gt(y) or x.eq(y); x.item() for its number; String(x) for text.",
-    );
+    throw operatorError(this);
   }
-  /**
-   * Nested arrays, so that `tensor(JSON.parse(JSON.stringify(x)))` has the same elements. JSON has neither NaN nor infinities: they
-   * become null.
-   */
+  /** The elements as nested arrays, so that `tensor(JSON.parse(JSON.stringify(x)))` works. JSON turns NaN and ±∞ into null. */
   toJSON(): NestedArray {
     return this.toArray();
   }
 }
 
 registerCopy(Tensor.prototype);
+attachMethods(Tensor.prototype);
 installTensorChecks({ isTensor: (value) => value instanceof Tensor, isFromOtherCopy, rejectOtherCopy });
 
-for (const [name, method] of Object.entries(methods) as [keyof typeof methods, (...args: unknown[]) => unknown][]) {
-  const check = checker(name, methodSignature(name));
-  const value = function (this: Tensor, ...rest: unknown[]) {
-    const args = check(rest);
-    const start = beginInternal();
-    let result: unknown = null;
-    try {
-      result = method(this, ...args);
-    } finally {
-      endInternal(start, result);
-    }
-    // An op with nothing to do returns its operand; callers get a tensor that they may dispose.
-    return result === this ? this.alias(this.shape) : result;
-  };
-  Object.defineProperty(Tensor.prototype, name, {
-    value,
-    writable: true,
-    configurable: true,
-  });
-}
-
-/** The gradient of a reshape, an alias or a copy: the same elements in the input's shape. */
+/** The gradient of a reshape, an alias or a copy: the same elements in the shape of the input. */
 const reshapeRule: GradientRule = {
   name: "reshape",
   vjp: (dy, { inputs: [x] }) => [(dy as Tensor).alias(x!.shape)],
 };
 
-/** A tensor from elements in row-major order. @throws ShapeError @internal */
+/** A tensor from row-major elements. @throws ShapeError @internal */
 export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: DType, op: string): Tensor {
   requireShape(op, shape);
   if (elements.length !== sizeOf(shape))

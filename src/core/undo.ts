@@ -1,15 +1,12 @@
-/** Undo for steps that run out of memory: their writes in place and the random numbers that they drew. */
+/** Undoes steps that run out of memory: their writes in place, and their use of the random generator. */
 
 import { OutOfMemoryError } from "../runtime/errors.ts";
+import { currentRecorder } from "./context.ts";
 import { isJournaling, Journal, withJournal } from "./memory.ts";
-import { currentRecorder } from "./tensor.ts";
 
-/**
- * Runs f. If linear memory runs out, parameters, buffers and the random generator are then as before, so that a retry gives equal
- * results.
- */
+/** Runs f. If linear memory runs out, restores parameters, buffers and the random generator, so that a retry gives equal results. */
 export function withUndo<T>(f: () => T): T {
-  // A function that is being recorded writes nothing.
+  // While compile records, nothing is written.
   if (isJournaling("shortage") || currentRecorder()) return f();
   const journal = new Journal();
   try {
@@ -20,5 +17,5 @@ export function withUndo<T>(f: () => T): T {
   }
 }
 
-/** Runs f, which allocates nothing and so cannot run out of memory: its writes need no undo. */
+/** Runs f, which must not allocate. It cannot run out of memory, so its writes need no undo. */
 export const withoutUndo = <T>(f: () => T): T => withJournal("shortage", null, f);

@@ -1,25 +1,25 @@
-/** Calling a function until the engine has compiled what it runs. */
+/** Warms up a function: calls it until the JavaScript engine has optimized its kernels. */
 
 import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { tidy } from "./scope.ts";
 
-/** Calls that are looked at together: the first of them all run in the baseline tier. */
-const SERIES = 8;
-/** A series that is not faster than the last by this part has arrived. */
+/** The number of calls that are compared as a group. The first group runs in the baseline tier. */
+const GROUP = 8;
+/** Warm-up ends when a group is not faster than the best one by this fraction. */
 const GAIN = 0.1;
 
 /**
- * Calls f until it no longer gets faster, and lets the runtime compile in between. A kernel's first calls run in the engine's baseline tier,
- * five to ten times as slow as the later ones: a server that warms up before it listens spares its first clients that.
+ * Calls f until it stops getting faster, and lets the runtime compile between calls. The first calls of a kernel run in the engine's baseline
+ * tier, five to ten times as slow as later ones. A server that warms up before it listens serves its first clients at full speed.
  *
  * ```ts
  * await warmUp(() => model.forward(zeros([1, 784])));
  * ```
- * @param f what is to be fast; tensors that it makes are freed
- * @param options milliseconds: after how long no further call begins (default 500)
- * @throws TypeError where f is asynchronous, and whatever it throws
- * @returns how many calls there were, and what the first and the fastest took, in milliseconds
+ * @param f the function to warm up; tensors that it makes are freed
+ * @param options milliseconds: no call starts later than this (default 500)
+ * @throws TypeError if f is asynchronous; rethrows errors of f
+ * @returns the number of calls, and the times of the first and the fastest in milliseconds
  */
 export async function warmUp(
   f: () => unknown,
@@ -42,22 +42,22 @@ export async function warmUp(
     const before = times.length;
     do {
       const start = performance.now();
-      tidy(() => requireResult(f()));
+      tidy(() => requireSettled(f()));
       times.push(performance.now() - start);
-    } while (times.length < before + SERIES && performance.now() < end);
-    // A turn of the event loop, in which what was compiled in the background arrives.
+    } while (times.length < before + GROUP && performance.now() < end);
+    // Let the event loop turn once, so that code compiled in the background is installed.
     await new Promise((resolve) => setTimeout(resolve));
     const least = Math.min(...times.slice(before));
-    if (times.length > 4 * SERIES && least > best * (1 - GAIN)) break;
+    if (times.length > 4 * GROUP && least > best * (1 - GAIN)) break;
     best = Math.min(best, least);
   } while (performance.now() < end);
   return { calls: times.length, first: times[0]!, fastest: Math.min(...times) };
 }
 
-/** Promises would go on where nobody looks. @throws TypeError */
-function requireResult(result: unknown): void {
+/** @throws TypeError if the result is a promise, whose work could not be timed */
+function requireSettled(result: unknown): void {
   if (typeof (result as PromiseLike<unknown> | undefined)?.then === "function")
     throw new TypeError(
-      "warmUp: the function is asynchronous. Await what it needs before, and give one that calls the model alone.",
+      "warmUp: f must be synchronous. Await its inputs first, and pass a function that only calls the model.",
     );
 }

@@ -1,6 +1,6 @@
 /** Element types of safetensors files, and the types they are read into: float32, int32, uint8 or bool. */
 
-import type { TypedArray } from "../core/tensor.ts";
+import type { TypedArray } from "../core/elements.ts";
 import type { DType } from "../ops/definition/value.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";

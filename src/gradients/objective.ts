@@ -3,8 +3,9 @@
  * nabla/gradients that walks landscapes works on objectives. Vectors are float64, what is evaluated is float32.
  */
 import { backpropagate, onesLike } from "../autograd/backward.ts";
+import { withGrad } from "../core/context.ts";
 import { tidy } from "../core/scope.ts";
-import { fromElements, Tensor, withGrad } from "../core/tensor.ts";
+import { fromElements, Tensor } from "../core/tensor.ts";
 import { Module } from "../nn/module.ts";
 import { show } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";

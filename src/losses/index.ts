@@ -1,10 +1,11 @@
 /** Losses, written on tensors only. Names, arguments, defaults and formulas are PyTorch's (torch.nn.functional). */
 
 import { customGradient } from "../autograd/backward.ts";
+import { currentRecorder, withGrad } from "../core/context.ts";
 import * as ops from "../core/functions.ts";
 import { runInternal } from "../core/owners.ts";
 import { tidy } from "../core/scope.ts";
-import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { contiguousStrides, sameShape, show } from "../ops/definition/value.ts";
 import { oneHotLabels } from "../ops/index/gather.ts";
 import { checkedFraction } from "../ops/pointwise/fraction.ts";

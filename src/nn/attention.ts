@@ -1,7 +1,9 @@
 /** Attention layers, positions, and the cache of keys and values that generation needs. */
+
+import { currentRecorder, withGrad } from "../core/context.ts";
 import { tensor, zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
-import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { additiveMask, attend, attentionWeights, type Layout } from "../ops/sequence/attention.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import {

@@ -3,9 +3,10 @@
  * fanIn = in·|kernel|, fanOut = out·|kernel|.
  */
 
+import { withGrad } from "../core/context.ts";
 import { normal as randomNormal, uniform as randomUniform } from "../core/creation.ts";
 import { tidy } from "../core/scope.ts";
-import { type Tensor, withGrad } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { show, sizeOf } from "../ops/definition/value.ts";
 import { erfc64 } from "../ops/pointwise/erf.ts";
 import { check } from "../runtime/arguments.ts";

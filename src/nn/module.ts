@@ -1,8 +1,9 @@
 /** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
 
+import { currentRecorder, withGrad } from "../core/context.ts";
 import { mark, rejectOtherCopy } from "../core/copies.ts";
-import { nameOf, register } from "../core/stateful.ts";
-import { currentRecorder, Tensor, withGrad } from "../core/tensor.ts";
+import { nameOf, registerModule } from "../core/stateful.ts";
+import { Tensor } from "../core/tensor.ts";
 import { withUndo } from "../core/undo.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
@@ -78,7 +79,7 @@ export abstract class Module {
   constructor() {
     check(kindOf(this), arguments, "");
     mark(this);
-    register(this);
+    registerModule(this);
   }
 
   /** Whether dropout and the like behave as in training. See train() and eval(). */

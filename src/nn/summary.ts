@@ -1,8 +1,9 @@
 /** What a model is made of: its layers, what comes out of them, and what they cost. Nothing is computed for it. */
 
+import { withGrad, withRecorder } from "../core/context.ts";
 import { amount, table } from "../core/printing.ts";
 import { tensorsIn, tidy } from "../core/scope.ts";
-import { Tensor, withGrad, withRecorder } from "../core/tensor.ts";
+import { Tensor } from "../core/tensor.ts";
 import type { AnyOp } from "../ops/definition/op.ts";
 import { bytesPerElement, type DType, type Shape, show } from "../ops/definition/value.ts";
 import { flopsOf } from "../ops/definition/work.ts";

@@ -1,8 +1,9 @@
 /** Averages of weights over training. */
 
+import { currentRecorder, withGrad } from "../core/context.ts";
 import { flushDenormals } from "../core/denormals.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
-import { currentRecorder, type Tensor, withGrad } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { withUndo } from "../core/undo.ts";
 import { fitted, type StateDict } from "../nn/module.ts";
 import { check } from "../runtime/arguments.ts";
@@ -45,7 +46,7 @@ export class EMA {
 
   /** Moves each average towards its parameter: a ← decay·a + (1 − decay)·p. */
   update(): void {
-    currentRecorder()?.hold?.([...this.params, ...this.averages]);
+    currentRecorder()?.addFixed?.([...this.params, ...this.averages]);
     const work = (): void =>
       this.params.forEach((p, i) => {
         const average = this.averages[i]!;

@@ -1,10 +1,11 @@
 /** Gradient clipping, in place on `grad`. */
 
+import { withGrad } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
 import { full } from "../core/creation.ts";
 import { div, norm, stack, where } from "../core/functions.ts";
 import { tidy } from "../core/scope.ts";
-import { type Tensor, withGrad } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
 

@@ -1,7 +1,8 @@
 /** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
 
+import { withGrad } from "../core/context.ts";
 import { tidy } from "../core/scope.ts";
-import { Tensor, withGrad } from "../core/tensor.ts";
+import { Tensor } from "../core/tensor.ts";
 import { withUndo } from "../core/undo.ts";
 import { markListed } from "../nn/parameter.ts";
 import { check, checkNone } from "../runtime/arguments.ts";

@@ -1,10 +1,11 @@
 /** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
 
 import { runFinite } from "../core/anomaly.ts";
+import { currentRecorder, withGrad, withRecorder } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
 import { full } from "../core/creation.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
-import { currentRecorder, Tensor, withGrad, withRecorder } from "../core/tensor.ts";
+import { Tensor } from "../core/tensor.ts";
 import { withoutUndo, withUndo } from "../core/undo.ts";
 import { markListed } from "../nn/parameter.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
@@ -289,7 +290,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         const { grad } = p;
         if (!grad) return [];
         const state = this.stateOf(p, rule, made);
-        currentRecorder()?.hold?.([p, group.rate, ...Object.values(state)]);
+        currentRecorder()?.addFixed?.([p, group.rate, ...Object.values(state)]);
         for (const x of [p, grad, ...Object.values(state)]) x.storage(kindOf(this));
         return [{ state, rule, update: () => this.update(p, grad, state, group, rule) }];
       });

@@ -239,13 +239,15 @@ describe("what is refused, and the remedy", () => {
   });
   test("backward from nothing that needs a gradient", () => {
     expect(() => tensor([1]).sum().backward()).toThrow(
-      "backward: the tensor depends on nothing that requires a gradient.",
+      "backward: the tensor depends on no tensor that requires a gradient.",
     );
   });
   test("backward twice", () => {
     const y = x().square().sum();
     y.backward();
-    expect(() => y.backward()).toThrow(/freed by an earlier backward. Pass backward\(\{ retainGraph: true \}\)/);
+    expect(() => y.backward()).toThrow(
+      /an earlier backward freed this part of the graph. Pass backward\(\{ retainGraph: true \}\)/,
+    );
     const z = x().square().sum();
     z.backward({ retainGraph: true });
     expect(() => z.backward()).not.toThrow();
@@ -255,7 +257,7 @@ describe("what is refused, and the remedy", () => {
     const y = a.square().sum();
     a.copyFrom([5, 6]);
     expect(() => y.backward()).toThrow(
-      "square: a tensor [2] that its gradient needs was changed in place since. Use clone() before changing it.",
+      "square: a tensor [2] that its gradient needs was changed in place. Change a clone() instead.",
     );
   });
   test("grad of a function that returns more than one number, or no tensor", () => {
@@ -266,7 +268,7 @@ describe("what is refused, and the remedy", () => {
       "grad: the function must return a tensor, got 3. Return the result of the last op, without item() or toArray().",
     );
     expect(() => grad((_a: number, z: Tensor) => z.sum())(1, tensor([1]))).toThrow(
-      "grad: argument 0 holds no tensor to differentiate by.",
+      "grad: argument 0 contains no tensor. Pass one to differentiate with respect to.",
     );
   });
   test("gradients of int32", () => {

@@ -151,7 +151,7 @@ describe("what cannot be differentiated by", () => {
   test("a module still says what to pass instead", () => {
     const f = (m: nn.Linear, x: Tensor) => m.forward(x).sum();
     expect(() => grad(f, [0])(new nn.Linear(2, 2), tensor([[1, 2]]))).toThrow(
-      "grad: only tensors, arrays and plain objects of them are differentiated.",
+      "grad: arguments must be tensors, or arrays and plain objects of them.",
     );
     const held = { tensors: new Map([["a", tensor([1])]]), b: tensor([1]) };
     expect(() => grad((p: typeof held) => p.b.sum())(held)).toThrow(/only tensors, arrays and plain objects/);
@@ -159,7 +159,7 @@ describe("what cannot be differentiated by", () => {
   test("more directions than points", () => {
     const v = tensor([1]);
     expect(() => jvp((a: Tensor) => a, v, [v, v] as never)).toThrow(
-      "jvp: there are 2 directions, but 1 point(s). Give one for each.",
+      "jvp: got 2 directions for 1 point(s). Pass one for each.",
     );
   });
 });

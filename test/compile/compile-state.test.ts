@@ -120,7 +120,7 @@ describe("a change outside is seen by the next call", () => {
     }
     expect(warn.mock.calls).toEqual([
       [
-        "compile: step has been recorded 16 times, for fields of modules that keep changing, the last time Net.seen. " +
+        "compile: step was recorded 16 times because fields of modules keep changing, last Net.seen. " +
           "Keep counters and histories outside of modules, and numbers that ops use in a scalar(…).",
       ],
     ]);
@@ -291,8 +291,8 @@ describe("state set inside is refused, and left as it was", () => {
       // Every later call throws: none may return what an earlier one has left.
       for (let i = 0; i < 3; i++)
         expect(() => f(one), name).toThrow(
-          "compile(f): the function uses a tensor that it made in an earlier call. A call that is recorded leaves no values in variables: " +
-            "keep state in a tensor made outside, and write it with copyFrom(…).",
+          "compile(f): the function uses a tensor that it made in an earlier call. A recorded call leaves no values in variables. " +
+            "Keep state in a tensor made outside, and write it with copyFrom(…).",
         );
     }
   });

@@ -274,11 +274,11 @@ describe("results", () => {
       .mul(w)
       .sum();
     f(tensor([100, 100]));
-    expect(() => z.backward()).toThrow("was changed in place since");
+    expect(() => z.backward()).toThrow("was changed in place");
   });
   test("are tensors in arrays and plain objects, and not promises", () => {
     const f = compile((x: Tensor) => new Map([["a", x.mul(2)]]));
-    expect(() => f(tensor([1]))).toThrow("compile(f): results are tensors, and arrays and plain objects of them");
+    expect(() => f(tensor([1]))).toThrow("compile(f): results must be tensors, or arrays and plain objects of them");
     expect(() => compile(async (x: Tensor) => x.mul(2))(tensor([1]))).toThrow("compile: f returned a promise");
   });
 });
@@ -299,7 +299,7 @@ describe("gradients", () => {
     const w = nn.parameter(tensor([1, 1]));
     const y = compile((x: Tensor) => x.mul(w).sum())(tensor([1, 2]));
     expect(() => y.add(w.sum()).backward()).toThrow(
-      "backward: gradients do not flow through the results of a compiled function. Differentiate inside of it, and return the gradients.",
+      "backward: gradients do not flow through the results of a compiled function. Differentiate inside it and return the gradients.",
     );
   });
   test("are as they were after explain, which runs nothing", () => {
@@ -401,7 +401,7 @@ describe("what a recording takes for granted", () => {
     for (let k = 0; k < 40; k++) expect(f(tensor([1]), k).item()).toBe(k);
     expect(warn.mock.calls).toEqual([
       [
-        "compile: scale has been recorded 16 times, for arguments, modes or options that keep changing. " +
+        "compile: scale was recorded 16 times because arguments, modes or options keep changing. " +
           "Pass changing numbers as scalar(…) or tensors, and pad batches to one size.",
       ],
     ]);
@@ -421,7 +421,7 @@ describe("explain and profile", () => {
   test("explain lists instructions with shapes, places, FLOPs and what was fused", () => {
     const step = make();
     expect(() => step.explain()).toThrow(
-      "compile(step): nothing is recorded yet. Call it first, or pass explain([…]) arguments.",
+      "compile(step): nothing is recorded yet. Call the function first, or explain([…]) with arguments.",
     );
     const explained = step.explain(args());
     const [first] = explained.steps;
@@ -545,7 +545,7 @@ describe("what cannot be recorded says so", () => {
     );
     const lasting = compile((x: Tensor) => tensor([0]).copyFrom(x));
     expect(() => lasting(tensor([1]))).toThrow(
-      "copyFrom: values given inside compile's function are made once, and would stay as this write leaves them. Write to a clone() of them.",
+      "copyFrom: values made inside compile's function from numbers are constants, and a write would change them for all calls. Write to a clone().",
     );
     const clone = compile((x: Tensor) => {
       const sum = tensor([1]).clone();
@@ -561,9 +561,9 @@ describe("what cannot be recorded says so", () => {
     });
     f(tensor([1, 2]));
     expect(() => kept!.add(1)).toThrow(
-      "add: a float32 tensor [2] was made while compile recorded a function, and has no memory. Make it outside of the function, or return it.",
+      "add: a float32 tensor [2] was made while compile recorded a function, so it has no memory. Make it outside of the function, or return it.",
     );
-    expect(() => f(tensor([[1, 2]]))).toThrow("was made while another compiled function was recorded");
+    expect(() => f(tensor([[1, 2]]))).toThrow("was made while compile recorded another function");
   });
   test("reading a value, and what to do instead", () => {
     const f = compile((x: Tensor) => (x.sum().item() > 0 ? x : x.neg()));
@@ -572,7 +572,7 @@ describe("what cannot be recorded says so", () => {
     expect(() => f(tensor([1]))).toThrow(
       new RegExp(
         `^item: the float32 tensor \\[\\] made by sum at compile\\.test\\.ts:\\d+:\\d+ has no value while compile records the function. ` +
-          "Return it and read it outside; choose between values with where\\(…\\)\\.$",
+          "Return it and read it outside, or choose between values with where\\(…\\)\\.$",
       ),
     );
     const g = compile((x: Tensor) => where(x.sum().gt(0), x, x.neg()));
@@ -593,7 +593,7 @@ describe("what cannot be recorded says so", () => {
     f(tensor([1]));
     w.dispose();
     expect(() => f(tensor([1]))).toThrow(
-      /^compile: a float32 tensor that the function used when it was recorded \(by add at compile\.test\.ts:\d+:\d+\) was disposed since\. Compile the function again\.$/,
+      /^compile: a float32 tensor that the function used when it was recorded \(in add at compile\.test\.ts:\d+:\d+\) was disposed\. Compile the function again\.$/,
     );
   });
   test("values from JavaScript written in place, and arguments of other kinds", () => {

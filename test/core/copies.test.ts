@@ -25,7 +25,7 @@ const REFUSED = /^\w.*: .+ is a tensor of another copy of nabla, which has its o
 
 test("the second copy that loads warns, and the third does not", () => {
   expect(warnings).toEqual([
-    ["nabla: a second copy was loaded. Each copy refuses the other's tensors. Check for two installed versions: npm ls nabla."],
+    ["nabla: a second copy was loaded. Copies cannot exchange tensors. Check for two installed versions: npm ls nabla."],
   ]); // biome-ignore format: one line
 });
 

@@ -160,7 +160,7 @@ describe("gradients", () => {
     const x = tensor([3], { requiresGrad: true });
     const y = x.mul(2);
     expect(() => y.copyFrom([100])).toThrow(
-      "copyFrom: writes in place are not recorded for gradients. Wrap it in noGrad(() => …), or detach() the source.",
+      "copyFrom: autograd does not record writes in place. Wrap it in noGrad(() => …), or detach() the source.",
     );
     expect(() => zeros([1]).copyFrom(y)).toThrow("copyFrom:");
     noGrad(() => x.copyFrom([4]));
@@ -188,7 +188,7 @@ describe("gradients", () => {
     w.mul(2).sum().backward();
     const held = w.grad!;
     w.mul(2).sum().backward();
-    expect(() => held.toArray()).toThrow(/disposed by backward, which put a new gradient in its place/);
+    expect(() => held.toArray()).toThrow(/disposed by backward, which replaced the gradient/);
   });
   test("vjp frees what it made on the way", () => {
     const x = tensor([1, 2]);

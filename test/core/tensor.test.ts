@@ -58,12 +58,12 @@ describe("tensor(values, shape?, options?)", () => {
   });
   test("says what is wrong", () => {
     expect(() => tensor([[1, 2], [3]])).toThrow(
-      "tensor: a row has 1 elements where 2 was expected: rows must have one length.",
+      "tensor: expected a row of 2 elements, got a row of 1. Give all rows the same length.",
     );
     expect(() => tensor([[1], 2])).toThrow(ShapeError);
     expect(() => tensor([1, 2, 3], [2, 2])).toThrow("tensor: 3 values do not fill [2, 2], which has 4.");
     expect(() => tensor(["1"] as unknown as number[])).toThrow(
-      'tensor: values must be numbers, booleans or arrays of them, got "1". Convert texts with Number(…).',
+      'tensor: values must be numbers, booleans or arrays of them, got "1". Convert strings with Number(…).',
     );
     expect(() => tensor(new BigInt64Array(1) as unknown as Int32Array)).toThrow(
       "tensor: BigInt64Array is not supported.",
@@ -289,7 +289,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     y.dispose();
     expect(() => y.add(1)).toThrow(
       new DisposedError(
-        "add: the float32 tensor [2] made by mul was disposed by dispose(). Return it from the scope, or keep() or clone() it before.",
+        "add: the float32 tensor [2] made by mul was disposed by dispose(). Return it from the scope, or keep() or clone() it first.",
       ),
     );
     let inner = x;
@@ -303,7 +303,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     const p = tensor([1, 2], { requiresGrad: true });
     expect(() => {
       p.grad = zeros([3]);
-    }).toThrow("grad: [3] is not the shape of the tensor, [2]. Reshape it.");
+    }).toThrow("grad: the gradient is [3], but the tensor is [2]. Reshape it.");
     expect([p.grad, p.toArray()]).toEqual([null, [1, 2]]);
   });
   test("init after the first tensor: equal options do nothing, others are listed", async () => {

@@ -41,5 +41,5 @@ test("what the function throws is thrown", async () => {
 });
 
 test("an asynchronous function is refused", async () => {
-  await expect(warmUp(async () => 1)).rejects.toThrow(/^warmUp: the function is asynchronous\. Await/);
+  await expect(warmUp(async () => 1)).rejects.toThrow(/^warmUp: f must be synchronous\. Await/);
 });

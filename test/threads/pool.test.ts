@@ -337,7 +337,7 @@ describe("over time", () => {
     });
     expect(life.second).toBe(
       "Error: init: nabla is starting with other options: threads is 3, not 2. " +
-        "Call init once, before the first tensor is made, or await dispose() before you call it again.",
+        "Call init once, before the first tensor, or await dispose() first.",
     );
     expect(life.both).toEqual({ threads: 3, left: 2 });
     expect(life.disturbed).toBe(
@@ -369,7 +369,7 @@ describe("init and dispose", () => {
   test("a second init with equal options does nothing; one with others lists what differs, whatever came first", async () => {
     const differs = (list: string): string =>
       `init: nabla runs with other options: ${list}. ` +
-      "Call init once, before the first tensor is made, or await dispose() before you call it again.";
+      "Call init once, before the first tensor, or await dispose() first.";
     await init({ threads: 2 });
     const x = tensor([1, 2]);
     await init({ threads: 2 });

@@ -1,6 +1,6 @@
 /**
- * The memory plan: every value that lives only during a call gets a place in one arena, such that no two that live at the same
- * time overlap. Where an operand dies in an op that may work in place, its result takes the operand's place.
+ * The memory plan: places every value that lives only during a call in one arena, so that no two values that live at the same time overlap.
+ * If an operand is last used by an op that can work in place, the result reuses its place.
  */
 import type { Storage } from "../../core/memory.ts";
 import { sameShape } from "../../ops/definition/value.ts";
@@ -8,34 +8,34 @@ import { type Step, usesOf, written } from "../step.ts";
 
 const LINE = 64;
 
-/** A value's life: from the step that makes it to the last that reads it, and the bytes it takes. */
+/** The lifetime of a place, from the step that first writes it to the last that reads it, and its size. */
 interface Life {
   readonly from: number;
   to: number;
   readonly bytes: number;
-  /** The values that have this place, one after the other. */
+  /** The values in this place, one after another. */
   readonly storages: Storage[];
 }
 
-/** Where each value lives in one arena, in bytes from its start, and how large that is. */
+/** The offsets of values in the arena, in bytes, and the size of the arena. */
 export interface Plan {
   readonly offsets: ReadonlyMap<Storage, number>;
   readonly bytes: number;
-  /** What it would take if every value had memory of its own. */
+  /** The size if every value had its own memory. */
   readonly naive: number;
-  /** Values that took over an operand's place. */
+  /** Values that reuse the place of an operand. */
   readonly inPlace: ReadonlySet<Storage>;
-  /** How many places were looked at to find free ones: what planning costs, whatever the machine. */
+  /** The number of places compared: the cost of planning, independent of the machine. */
   readonly looks: number;
 }
 
-/** An operand whose memory the step's first output may take over. */
-function takenOver(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Life | undefined {
+/** The lifetime of an operand whose place the step's first output can reuse. */
+function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Life | undefined {
   const out = step.outputs[0];
   for (const k of (out && step.op.inPlace) ?? []) {
     const x = step.inputs[k];
     const life = x && lives.get(x.storage);
-    // Read elsewhere in the step under another shape, it would be overwritten before it is read.
+    // If the step also reads it with another shape, it would be overwritten before it is read.
     const same = step.inputs.every((other) => other.storage !== x?.storage || sameShape(other.shape, out!.shape));
     if (life?.to === i && life.storages.at(-1) === x!.storage && x!.storage.bytes === out!.storage.bytes && same)
       return life;
@@ -43,20 +43,20 @@ function takenOver(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Li
   return undefined;
 }
 
-/** Lives that are placed one against all others, which takes time that grows with the square of their number. */
+/** The number of values that are placed exactly, in quadratic time. */
 const EXACT = 1024;
 
-/** Where lives have their places, where these end, and how many other places were looked at to find them. */
+/** Offsets of lifetimes, the end of the last one, and the number of comparisons. */
 interface Places {
   readonly offsets: readonly number[];
   readonly bytes: number;
   readonly looks: number;
 }
 
-/** The largest first, each at the lowest offset that is free during its life. */
+/** Places each lifetime, the largest first, at the lowest offset that is free during it. */
 function placeLargest(lives: readonly Life[]): Places {
   const offsets: number[] = [];
-  /** Numbers of the lives that have a place, by offset. */
+  /** Indices of the placed lifetimes, by offset. */
   const done: number[] = [];
   let [bytes, looks] = [0, 0];
   lives.forEach((life, number) => {
@@ -82,7 +82,7 @@ function placeLargest(lives: readonly Life[]): Places {
   return { offsets, bytes, looks };
 }
 
-/** In the order of time, each at a place of its size that is free again, else behind all others. */
+/** Places each lifetime in time order: at a free place of the same size, or else at the end. */
 function placeRest(lives: readonly Life[], start: number): Places {
   const offsets: number[] = [];
   const free = new Map<number, number[]>();
@@ -97,13 +97,14 @@ function placeRest(lives: readonly Life[], start: number): Places {
       if (known) known.push(offsets[over]!);
       else free.set(lives[over]!.bytes, [offsets[over]!]);
     }
-    const again = free.get(life.bytes)?.pop();
-    offsets[number] = again ?? bytes;
-    if (again === undefined) bytes += life.bytes;
+    const reused = free.get(life.bytes)?.pop();
+    offsets[number] = reused ?? bytes;
+    if (reused === undefined) bytes += life.bytes;
   }
   return { offsets, bytes, looks: lives.length };
 }
 
+/** @param placed storages that outlive the call and so are not in the arena */
 export function planArena(steps: readonly Step[], placed: ReadonlySet<Storage>): Plan {
   const uses = usesOf(steps);
   const lives = new Map<Storage, Life>();
@@ -116,7 +117,7 @@ export function planArena(steps: readonly Step[], placed: ReadonlySet<Storage>):
       const to = Math.max(i, reads.at(-1) ?? 0, writes.at(-1) ?? 0);
       const bytes = Math.max(LINE, Math.ceil(storage.bytes / LINE) * LINE);
       naive += bytes;
-      const place = k === 0 && step.outputs.length ? takenOver(step, i, lives) : undefined;
+      const place = k === 0 && step.outputs.length ? reusable(step, i, lives) : undefined;
       const life = place ?? { from: i, to, bytes, storages: [] };
       life.to = to;
       life.storages.push(storage);

@@ -1,6 +1,6 @@
 /**
- * Pointwise steps over the same elements become one: each block of elements goes through all of them while it is in the
- * first-level cache, and what only they read never leaves a block of scratch memory.
+ * Fuses pointwise steps over the same elements: each block of elements goes through all of them while it is in the L1 cache. Values that only
+ * these steps read stay in a block of scratch memory.
  */
 import type { Storage } from "../../core/memory.ts";
 import { bytesPerElement, type Value } from "../../ops/definition/value.ts";
@@ -19,7 +19,7 @@ import {
   written,
 } from "../step.ts";
 
-/** How far a step may move up to join a chain. */
+/** How many positions a step may move up to join a chain. */
 const REACH = 32;
 
 interface Group extends Accesses {
@@ -27,7 +27,7 @@ interface Group extends Accesses {
   readonly parts: Step[];
 }
 
-/** Steps and groups of them, in an order that computes the same. */
+/** Groups chainable steps, in an order with the same results. */
 function group(steps: readonly Step[]): (Step | Group)[] {
   const list: (Step | Group)[] = [];
   for (const step of steps) {
@@ -52,8 +52,8 @@ function group(steps: readonly Step[]): (Step | Group)[] {
 }
 
 /**
- * Whether a step reads what a chain reads or writes: else nothing is gained. A number that the chain makes is not there before
- * its first block is through; with one element there is no difference.
+ * Whether a step reads elements that a chain reads or writes; otherwise fusing gains nothing. The step must not read a single number that the
+ * chain writes, because the chain has not finished then (if n is 1, that is an element).
  */
 function sharesElements(step: Step, { n, reads, writes }: Group): boolean {
   const whole = step.inputs.filter(({ size }) => size === n);
@@ -63,7 +63,7 @@ function sharesElements(step: Step, { n, reads, writes }: Group): boolean {
   );
 }
 
-/** Blocks of scratch memory for what lives inside of a chain alone, each free again after its last use. */
+/** Assigns blocks of scratch memory to the values inside a chain. A block is reused after the last use of its value. */
 function placeBlocks(
   parts: readonly Step[],
   inside: ReadonlySet<Storage>,
@@ -86,7 +86,7 @@ function placeBlocks(
 
 export const fuseChains: Pass = (steps, placed) => {
   const grouped = group(steps);
-  /** Groups and steps by which each memory is read. */
+  /** The groups and steps that read each storage. */
   const readers = new Map<Storage, Set<Step | Group>>();
   for (const item of grouped) {
     for (const storage of ("parts" in item ? item.parts : [item]).flatMap((step) => [

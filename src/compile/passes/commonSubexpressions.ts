@@ -1,15 +1,15 @@
-/** Common subexpressions: what was computed before from the same values is not computed again. */
+/** Common subexpression elimination: removes steps that compute the same from the same values as an earlier step. */
 import type { Storage } from "../../core/memory.ts";
 import { isCheck } from "../checks.ts";
 import { hasEffect, mutated, type Operand, type Pass, type Step } from "../step.ts";
 
-/** Attributes as text. JSON has no words for −0, NaN and the infinities. */
+/** Attributes as text. JSON cannot represent −0, NaN and ±∞. */
 const textOf = (attributes: unknown): string =>
   JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? (Object.is(v, -0) ? "-0" : String(v)) : v)) ??
   "";
 
 export const withoutCommonSubexpressions: Pass = (steps, placed) => {
-  /** A number for each memory, and how often it was written so far. */
+  /** A number for each storage, and the number of writes so far. */
   const numbers = new Map<Storage, number>();
   const writes = new Map<Storage, number>();
   const replaced = new Map<Storage, Storage>();
@@ -28,7 +28,7 @@ export const withoutCommonSubexpressions: Pass = (steps, placed) => {
     const step = { ...original, inputs: original.inputs.map(current) };
     for (const storage of mutated(step)) writes.set(storage, (writes.get(storage) ?? 0) + 1);
     kept.push(step);
-    // A result is its own: people may write to it. Of equal checks the first is enough, whatever their ids.
+    // Users may write to results, so these are never shared. Of equal checks only the first is needed, whatever their ids.
     const check = isCheck(step);
     if (!check && (hasEffect(step) || !step.outputs.length || !fixed(step))) continue;
     const key = [

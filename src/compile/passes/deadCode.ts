@@ -1,4 +1,4 @@
-/** Dead code: steps whose outputs nobody reads go, unless they do something else. */
+/** Dead code elimination: removes steps without effects whose outputs are never read. */
 import { hasEffect, type Pass, read, type Step, written } from "../step.ts";
 
 export const withoutDeadCode: Pass = (steps, placed) => {

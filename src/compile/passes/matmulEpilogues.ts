@@ -1,18 +1,18 @@
 /**
- * What follows a matrix product or a convolution element by element is done while its result is still in registers: an
- * activation, or the product with an activation's derivative, which is what the backward pass does to dY·W.
+ * Fuses a pointwise step into the matrix product or convolution before it, which applies it while the result is in registers: an activation,
+ * or the multiplication by its derivative, as the backward pass applies to dY·W.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { MatmulAttributes } from "../../ops/matrix/matmul.ts";
 import { type Pass, type Step, usesOf } from "../step.ts";
 
-/** What a consumer of one operand becomes. */
+/** Epilogues for consumers with one operand. */
 const activations = new Map([
   [Op.Relu, Activation.Relu],
   [Op.Tanh, Activation.Tanh],
   [Op.Sigmoid, Activation.Sigmoid],
 ]);
-/** What a consumer of (product, y) becomes. */
+/** Epilogues for consumers of (product, y). */
 const derivatives = new Map([
   [Op.ReluGrad, Activation.ReluGrad],
   [Op.TanhGrad, Activation.TanhGrad],
@@ -23,7 +23,7 @@ const isProduct = ({ op }: Step): boolean => op.code === Op.Matmul || op.code ==
 
 export const fuseMatmulEpilogues: Pass = (steps, placed) => {
   const uses = usesOf(steps);
-  const gone = new Set<number>();
+  const removed = new Set<number>();
   const result = [...steps];
   steps.forEach((step, i) => {
     const attributes = step.attributes as MatmulAttributes;
@@ -40,12 +40,12 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
       activations.get(next.op.code) ?? (step.op.code === Op.Matmul ? derivatives.get(next.op.code) : undefined);
     if (activation === undefined) return;
     if (y) {
-      // y must be there by now, and stay as it is.
+      // y must exist before the product, and must not change until the consumer.
       if (step.inputs.length > 2 || (uses.get(y.storage)?.writes ?? []).some((at) => at >= i && at <= j)) return;
       const made = uses.get(y.storage)?.writes[0];
       if (y.storage.symbolic && made !== undefined && made > i) return;
     }
-    gone.add(j);
+    removed.add(j);
     const out = step.outputs[0]!;
     const fused: Step = {
       ...step,
@@ -56,5 +56,5 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
     };
     result[i] = fused;
   });
-  return result.filter((_, i) => !gone.has(i));
+  return result.filter((_, i) => !removed.has(i));
 };

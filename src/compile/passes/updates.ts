@@ -1,20 +1,20 @@
-/** Optimizer updates that differ only in the parameter become one instruction. */
+/** Joins optimizer updates that differ only in the parameter into one instruction. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Storage } from "../../core/memory.ts";
 import { type Pass, read, type Step, written } from "../step.ts";
 
 const isUpdate = ({ op }: Step): boolean => op.code >= Op.Sgd && op.code <= Op.Lion;
 
-/** Updates that become one instruction. */
+/** Updates to join. */
 interface Group {
-  /** Its place in the list, which is built from the last step to the first. */
+  /** Its index in the list, which is built from the last step to the first. */
   readonly at: number;
   /** The last update first. */
   readonly members: Step[];
 }
 
-/** Of each memory, the place of the earliest step of the program that reads it, and of the earliest that writes it. */
-class Places {
+/** For each storage, the positions of the earliest step that reads it and of the earliest that writes it. */
+class EarliestUses {
   private readonly reads = new Map<Storage, number>();
   private readonly writes = new Map<Storage, number>();
 
@@ -23,21 +23,21 @@ class Places {
     for (const storage of written(step)) this.writes.set(storage, Math.max(at, this.writes.get(storage) ?? -1));
   }
 
-  /** Whether the order of a step and of any step that stands before place `at` in the program matters. */
+  /** Whether the order of a step and of any step after position `at` of the reversed list matters. */
   conflicts(step: Step, at: number): boolean {
-    const isBehind = (place = -1): boolean => place > at;
+    const isEarlier = (position = -1): boolean => position > at;
     return (
-      read(step).some((storage) => isBehind(this.writes.get(storage))) ||
-      written(step).some((storage) => isBehind(this.reads.get(storage)) || isBehind(this.writes.get(storage)))
+      read(step).some((storage) => isEarlier(this.writes.get(storage))) ||
+      written(step).some((storage) => isEarlier(this.reads.get(storage)) || isEarlier(this.writes.get(storage)))
     );
   }
 }
 
-/** Each update moves down to the group of its kind, unless a step in between depends on the order. */
+/** Moves each update down to the group of its kind, unless a step in between depends on the order. */
 export const joinUpdates: Pass = (steps) => {
-  /** The list so far, last step first. */
+  /** The steps so far, the last one first. */
   const later: Step[] = [];
-  const places = new Places();
+  const uses = new EarliestUses();
   const groups = new Map<string, Group>();
   const all: Group[] = [];
   for (let i = steps.length - 1; i >= 0; i--) {
@@ -46,7 +46,7 @@ export const joinUpdates: Pass = (steps) => {
     if (isUpdate(step)) {
       const kind = `${step.op.code} ${step.inputs[0]!.storage.id} ${JSON.stringify(step.attributes)}`;
       const known = groups.get(kind);
-      if (known && !places.conflicts(step, known.at)) {
+      if (known && !uses.conflicts(step, known.at)) {
         at = known.at;
         known.members.push(step);
       } else {
@@ -55,14 +55,14 @@ export const joinUpdates: Pass = (steps) => {
         all.push(made);
       }
     }
-    places.add(step, at);
+    uses.add(step, at);
     if (at === later.length) later.push(step);
   }
-  for (const { at, members } of all) if (members.length > 1) later[at] = joined(members.reverse());
+  for (const { at, members } of all) if (members.length > 1) later[at] = join(members.reverse());
   return later.reverse();
 };
 
-function joined(members: readonly Step[]): Step {
+function join(members: readonly Step[]): Step {
   const last = members.at(-1)!;
   return {
     ...last,

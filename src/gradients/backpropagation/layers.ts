@@ -3,9 +3,10 @@
  * part in the gradient of a weight. Per-sample gradients and the Kronecker factors of Fisher's matrix are made of these.
  */
 import { backpropagate } from "../../autograd/backward.ts";
+import { withGrad } from "../../core/context.ts";
 import { arange } from "../../core/creation.ts";
 import * as ops from "../../core/functions.ts";
-import { type Edge, Tensor, withGrad } from "../../core/tensor.ts";
+import { type Edge, Tensor } from "../../core/tensor.ts";
 import { Conv2d } from "../../nn/conv.ts";
 import { Embedding } from "../../nn/embedding.ts";
 import { intercepted, isPlain } from "../../nn/intercept.ts";

@@ -4,9 +4,11 @@
  */
 import { backpropagate } from "../../autograd/backward.ts";
 import { valueAndGrad } from "../../autograd/transforms.ts";
+import { withGrad } from "../../core/context.ts";
+import type { TypedArray } from "../../core/elements.ts";
 import { concat } from "../../core/functions.ts";
 import { tidy } from "../../core/scope.ts";
-import { type Tensor, type TypedArray, withGrad } from "../../core/tensor.ts";
+import type { Tensor } from "../../core/tensor.ts";
 import type { Module } from "../../nn/module.ts";
 import { full } from "../../ops/shape/shape.ts";
 import { check } from "../../runtime/arguments.ts";

@@ -3,10 +3,11 @@
  * inverse is that of two small matrices (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
  */
 
+import { withGrad } from "../../core/context.ts";
 import { eye, full, ones } from "../../core/creation.ts";
 import * as ops from "../../core/functions.ts";
 import { tidy } from "../../core/scope.ts";
-import { type Tensor, withGrad } from "../../core/tensor.ts";
+import type { Tensor } from "../../core/tensor.ts";
 import { Conv2d } from "../../nn/conv.ts";
 import { isPlain } from "../../nn/intercept.ts";
 import { Linear } from "../../nn/layers.ts";

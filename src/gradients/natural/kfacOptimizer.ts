@@ -1,8 +1,9 @@
 /** The K-FAC optimizer: natural gradients by Kronecker factors, with steps whose length Fisher's matrix itself decides. */
 
+import { withGrad } from "../../core/context.ts";
 import { full } from "../../core/creation.ts";
 import { tidy } from "../../core/scope.ts";
-import { type Tensor, withGrad } from "../../core/tensor.ts";
+import type { Tensor } from "../../core/tensor.ts";
 import type { Module } from "../../nn/module.ts";
 import { SpectralNorm } from "../../nn/spectral.ts";
 import { sameShape, show } from "../../ops/definition/value.ts";

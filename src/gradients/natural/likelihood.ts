@@ -1,8 +1,9 @@
 /** What a network's outputs say of its target: the three likelihoods whose Fisher information is known in closed form. */
 
 import { grad } from "../../autograd/transforms.ts";
+import { withGrad } from "../../core/context.ts";
 import { eye, rand, randn } from "../../core/creation.ts";
-import { type Tensor, withGrad } from "../../core/tensor.ts";
+import type { Tensor } from "../../core/tensor.ts";
 import * as losses from "../../losses/index.ts";
 import { show } from "../../ops/definition/value.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";

@@ -1,7 +1,8 @@
 /** An optimizer that follows the natural gradient, for networks of any layers: conjugate gradients on products with Fisher's matrix. */
 
+import { withGrad } from "../../core/context.ts";
 import { tidy } from "../../core/scope.ts";
-import { type Tensor, withGrad } from "../../core/tensor.ts";
+import type { Tensor } from "../../core/tensor.ts";
 import type { Module } from "../../nn/module.ts";
 import { foreign, given, type OptimizerState } from "../../optim/optimizer.ts";
 import { packed, savedOptions, unpacked } from "../../optim/vectors.ts";

@@ -4,9 +4,10 @@
  */
 
 import { grad } from "../../autograd/transforms.ts";
+import { withGrad } from "../../core/context.ts";
 import { uniform } from "../../core/creation.ts";
 import { tidy } from "../../core/scope.ts";
-import { Tensor, withGrad } from "../../core/tensor.ts";
+import { Tensor } from "../../core/tensor.ts";
 import { type Shape, sameShape, show } from "../../ops/definition/value.ts";
 import { check } from "../../runtime/arguments.ts";
 import { RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";

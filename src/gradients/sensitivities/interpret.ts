@@ -3,10 +3,11 @@
  * What each returns has the shape of the inputs. Parameters and their gradients stay as they are.
  */
 
+import { withGrad } from "../../core/context.ts";
 import { full, randn } from "../../core/creation.ts";
 import { concat } from "../../core/functions.ts";
 import { tidy } from "../../core/scope.ts";
-import { fromElements, Tensor, withGrad } from "../../core/tensor.ts";
+import { fromElements, Tensor } from "../../core/tensor.ts";
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
 import { type Nodes, type Rule, rules } from "../math/quadrature.ts";

@@ -3,8 +3,9 @@
  * refuses.
  */
 
+import { withGrad } from "../../core/context.ts";
 import { tidy } from "../../core/scope.ts";
-import { type Tensor, withGrad } from "../../core/tensor.ts";
+import type { Tensor } from "../../core/tensor.ts";
 import { Conv2d } from "../../nn/conv.ts";
 import { isPlain } from "../../nn/intercept.ts";
 import * as layers from "../../nn/layers.ts";

@@ -3,9 +3,10 @@
  * needs no gradient and so is the control of all that do. Parameters and their gradients stay as they are.
  */
 import { backpropagate, onesLike } from "../../autograd/backward.ts";
+import { withGrad } from "../../core/context.ts";
 import { where } from "../../core/functions.ts";
 import { tidy } from "../../core/scope.ts";
-import { fromElements, Tensor, withGrad } from "../../core/tensor.ts";
+import { fromElements, Tensor } from "../../core/tensor.ts";
 import { type Call, intercepted } from "../../nn/intercept.ts";
 import { type Module, nameOf } from "../../nn/module.ts";
 import { interpolate } from "../../nn/resize.ts";

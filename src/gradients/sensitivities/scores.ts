@@ -4,9 +4,10 @@
  */
 
 import { grad } from "../../autograd/transforms.ts";
+import { withGrad } from "../../core/context.ts";
 import { concat } from "../../core/functions.ts";
 import { tidy } from "../../core/scope.ts";
-import { fromElements, Tensor, withGrad } from "../../core/tensor.ts";
+import { fromElements, Tensor } from "../../core/tensor.ts";
 import { Module } from "../../nn/module.ts";
 import { type Shape, show } from "../../ops/definition/value.ts";
 import { DTypeError, RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";

@@ -1,7 +1,8 @@
 /** The gradient through time: how much of it reaches each step of a recurrence, against the powers of its weight's norm. */
 import { backpropagate } from "../../autograd/backward.ts";
+import { withGrad } from "../../core/context.ts";
 import { tidy } from "../../core/scope.ts";
-import { type Edge, type Tensor, withGrad } from "../../core/tensor.ts";
+import type { Edge, Tensor } from "../../core/tensor.ts";
 import { full } from "../../ops/shape/shape.ts";
 import { check } from "../../runtime/arguments.ts";
 import { norm, slope, vector } from "../math/vector.ts";

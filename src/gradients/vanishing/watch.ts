@@ -3,9 +3,10 @@
  * loop that runs eagerly; of a compiled one, look at single steps with `diagnose`.
  */
 
+import { currentRecorder, withGrad } from "../../core/context.ts";
 import { table } from "../../core/printing.ts";
 import { tidy } from "../../core/scope.ts";
-import { currentRecorder, Tensor, withGrad } from "../../core/tensor.ts";
+import { Tensor } from "../../core/tensor.ts";
 import { intercept } from "../../nn/intercept.ts";
 import * as layers from "../../nn/layers.ts";
 import { type Module, nameOf } from "../../nn/module.ts";

@@ -1,0 +1,69 @@
+/** The context that ops run in: the recorder, if compile records a function; whether autograd records; and the innermost open scope. */
+import type { AnyOp } from "../ops/definition/op.ts";
+import type { Stored } from "./graph.ts";
+import type { Owned } from "./handle.ts";
+import type { Storage } from "./memory.ts";
+
+/** Records ops instead of running them: compile/recording.ts. */
+export interface Recorder<T extends Stored = Stored> {
+  /** Records an op. The tensors may have symbolic storages. */
+  record(op: AnyOp, inputs: readonly T[], outputs: readonly T[], attributes: unknown): void;
+  /** The file, line and column where the function made a value; "" if unknown. */
+  siteOf(storage: Storage): string;
+  /** Registers a condition outside of tensors that the recording depends on: it is valid while `check` returns true. */
+  guard(check: () => boolean): void;
+  /** From here on, NaN and ±∞ must not reach results, gradients or state. */
+  requireFinite?(): void;
+  /** Registers tensors of an object that never replaces them, such as an optimizer. */
+  addFixed?(tensors: Iterable<T>): void;
+  /** A leaf's gradient was cleared (the recorder then owns the old one), or is about to be added to. */
+  gradient(leaf: T, event: "cleared" | "added"): void;
+}
+
+/** One object for all modes, so that what an op depends on is in one place. */
+export const context: {
+  recorder: Recorder | null;
+  /** Whether autograd records ops. */
+  gradEnabled: boolean;
+  /** The tensors made in the innermost open scope; null outside of scopes. */
+  scope: Owned[] | null;
+} = { recorder: null, gradEnabled: true, scope: null };
+
+/** The active recorder; null if ops run. */
+export const currentRecorder = (): Recorder | null => context.recorder;
+
+/** Runs f with a recorder. With null, ops run even while compile records. */
+export function withRecorder<T>(recorder: Recorder | null, f: () => T): T {
+  const outer = context.recorder;
+  context.recorder = recorder;
+  try {
+    return f();
+  } finally {
+    context.recorder = outer;
+  }
+}
+
+/** Whether autograd records ops. */
+export const isGradEnabled = (): boolean => context.gradEnabled;
+
+/** Runs f with autograd on or off. */
+export function withGrad<T>(enabled: boolean, f: () => T): T {
+  const outer = context.gradEnabled;
+  context.gradEnabled = enabled;
+  try {
+    return f();
+  } finally {
+    context.gradEnabled = outer;
+  }
+}
+
+/** Runs f and adds all tensors that it makes to `made`, except those made in scopes inside. */
+export function withScope<T, O extends Owned>(made: O[], f: () => T): T {
+  const outer = context.scope;
+  context.scope = made as Owned[];
+  try {
+    return f();
+  } finally {
+    context.scope = outer;
+  }
+}

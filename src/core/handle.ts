@@ -1,0 +1,39 @@
+/** What a tensor holds, apart from the tensor, so that its finalizer can free it without keeping the tensor alive. */
+import type { Storage } from "./memory.ts";
+
+export interface Handle<N> {
+  /** null after the tensor was disposed. */
+  storage: Storage | null;
+  /** The graph node that made the tensor. */
+  node: N | null;
+  /** The op that made the tensor. */
+  readonly op: string;
+  /** What freed it, for DisposedError. */
+  freedBy: string;
+  /** Whether keep() exempted it from scopes. */
+  kept: boolean;
+  /** Whether the finalizer is registered for it. */
+  registered: boolean;
+  /** Whether it only refers to its storage (see Storage.weaken). */
+  weak: boolean;
+  /** What Storage.count returned. */
+  readonly counted: number;
+}
+export type AnyHandle = Handle<{ release(): void }>;
+
+/** A tensor, as far as its memory is concerned. */
+export interface Owned {
+  /** @internal */
+  readonly handle: AnyHandle;
+}
+
+export const newHandle = <N>(storage: Storage, node: N | null, op: string): Handle<N> => ({
+  storage,
+  node,
+  op,
+  freedBy: "",
+  kept: false,
+  registered: false,
+  weak: false,
+  counted: storage.count(),
+});
