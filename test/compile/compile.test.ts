@@ -600,7 +600,7 @@ describe("what cannot be recorded says so", () => {
     const x = zeros([1]);
     expect(() => compile(() => x.copyFrom([1]))()).toThrow("copyFrom: values from JavaScript would be written once");
     expect(() => compile((m: unknown) => m)(new Map())).toThrow(
-      "compile(f): arguments are tensors, typed arrays, numbers, strings, booleans",
+      "compile(f): arguments must be tensors, typed arrays, numbers, strings, booleans",
     );
     const loop: unknown[] = [];
     loop.push(loop);

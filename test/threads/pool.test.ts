@@ -435,7 +435,7 @@ describe("init and dispose", () => {
     await dispose();
     expect(memory()).toMatchObject({ bytes: 0, tensors: 0 });
 
-    const gone = /disposed by nabla's own dispose\(\), which ends all tensors\. Copy the elements before/;
+    const gone = /disposed by nabla's dispose\(\), which frees all tensors\. Copy the elements first/;
     const uses: Record<string, () => unknown> = {
       data: () => x.data,
       live: () => x.live(),
