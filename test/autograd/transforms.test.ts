@@ -154,7 +154,9 @@ describe("what cannot be differentiated by", () => {
       "grad: arguments must be tensors, or arrays and plain objects of them.",
     );
     const held = { tensors: new Map([["a", tensor([1])]]), b: tensor([1]) };
-    expect(() => grad((p: typeof held) => p.b.sum())(held)).toThrow(/arguments must be tensors, or arrays and plain objects/);
+    expect(() => grad((p: typeof held) => p.b.sum())(held)).toThrow(
+      /arguments must be tensors, or arrays and plain objects/,
+    );
   });
   test("more directions than points", () => {
     const v = tensor([1]);
