@@ -1,14 +1,14 @@
-/** Curves in character cells: where on a grid of cells a plot's points, lines and bars lie. Pure. */
+/** Places a plot's points, lines and bars on a grid of character cells. Pure functions. */
 import type { Plot, Series } from "../lab/experiment.ts";
 import { barPlace, barTicks, canShow, extent, linearTicks, logTicks, showTick } from "../lab/scale.ts";
 
-/** One of a plot's two axes, in cells. */
+/** An axis of a plot, measured in cells. */
 export interface Cells {
   readonly low: number;
   readonly high: number;
-  /** The cell of a value, with fractions. */
+  /** The position of a value in cells, with its fraction. */
   cell(value: number): number;
-  /** The labels of ticks, by their cells. */
+  /** The labels of the ticks, by cell. */
   readonly ticks: ReadonlyMap<number, string>;
 }
 
@@ -23,13 +23,13 @@ export function cellsOf(plot: Plot, dimension: 0 | 1, count: number, wanted: num
   return { low, high, cell, ticks: new Map(ticks.map((v) => [Math.round(cell(v)), showTick(v)])) };
 }
 
-/** What an axis spans: all points that can be shown; for bars also zero, and room on either side. */
+/** The range of an axis: that of all points that can be shown. For bars it includes zero and has a margin on both sides. */
 function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
   const shown = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
   const [low, high] = (dimension ? plot.field?.y : plot.field?.x) ?? extent(shown, dimension) ?? [1, 10];
   const bars = !log && plot.series.some(({ style }) => style === "bars");
   if (bars && dimension === 1) return [Math.min(0, low), Math.max(0, high) || 1];
-  // A single value stands in the middle.
+  // Center a single value.
   if (low === high) {
     const half = (Math.abs(low) || 1) / 2;
     return log ? [low / 2, high * 2] : [low - half, high + half];
@@ -38,7 +38,7 @@ function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
   return [low - room, high + room];
 }
 
-/** The cells that series i takes: its points, and for curves those between them. */
+/** The cells that series i covers: its points, and for curves also the cells between them. */
 export function* cellsTaken(plot: Plot, i: number, x: Cells, y: Cells): Generator<[column: number, row: number]> {
   const { points, style } = plot.series[i]!;
   const shown = points.filter((p) => canShow(p, plot)).map(([a, b]) => [x.cell(a), y.cell(b)] as const);
@@ -55,7 +55,7 @@ function* line([column, row]: Place, [toColumn, toRow]: Place): Generator<[numbe
     yield [column + (step / steps) * (toColumn - column), row + (step / steps) * (toRow - row)];
 }
 
-/** Bars two cells wide, beside those of other series. */
+/** Bars of two cells' width, next to those of other series. */
 function* bars(
   places: readonly Place[],
   series: readonly Series[],

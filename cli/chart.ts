@@ -1,4 +1,4 @@
-/** A Plot or a Picture as lines of text. Curves are put into character cells here; simple-ascii-chart draws the axes around them. */
+/** Draws a Plot or a Picture as text. This file places the curves in character cells; simple-ascii-chart draws the axes around them. */
 import asciiChart from "simple-ascii-chart";
 import type { Picture, Plot, Series } from "../lab/experiment.ts";
 import { barPlace, canShow, theoryFirst } from "../lab/scale.ts";
@@ -8,16 +8,16 @@ import { sideBySide } from "./mnist/draw.ts";
 import { visible } from "./mnist/style.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** One for each series: told apart without colours, too. */
+/** One symbol per series, so that they can be told apart without colours. */
 const SYMBOLS = ["●", "○", "▲", "△", "■", "□", "◆", "◇"];
-/** One for each series of bars. */
+/** One symbol per series of bars. */
 const BARS = ["█", "▒", "░", "▓"];
-/** One for each series of theory. */
+/** One symbol per series of theory. */
 const THEORIES = ["·", "∘", "×", "+", "~", "^", "=", "*"];
-/** A field's shades, from its lowest values to its highest. */
+/** The shades of a field, from the lowest values to the highest. */
 const SHADES = [" ", " ", " ", "░", "░", "▒", "▒", "▓"];
 
-/** What series i is drawn with. */
+/** The symbol of series i. */
 function symbolOf({ series }: Plot, i: number, style: Series["style"]): string {
   if (style === "bars") return BARS[barPlace(series, i).index % BARS.length]!;
   const before = series.slice(0, i).filter((other) => (other.style === "theory") === (style === "theory")).length;
@@ -25,14 +25,14 @@ function symbolOf({ series }: Plot, i: number, style: Series["style"]): string {
   return symbols[before % symbols.length]!;
 }
 
-/** The plot, at most `columns` wide: title, axes, curves, legend. */
+/** The plot with title, axes, curves and legend, at most `columns` wide. */
 export function chart(plot: Plot, columns: number, terminal: Terminal): string {
   if (!plot.field && !plot.series.some(({ points }) => points.some((p) => canShow(p, plot))))
-    return `${terminal.bold(plot.title)}\nNo point that these axes can show.`;
+    return `${terminal.bold(plot.title)}\nThese axes cannot show any of the points.`;
   const width = Math.max(20, Math.min(90, columns - 14));
   const height = 16;
   const [x, y] = [cellsOf(plot, 0, width, width / 14), cellsOf(plot, 1, height, 4)];
-  // The corners are taken, so that the axes span all cells.
+  // Points in two corners make the axes span all cells.
   const symbols = new Map<string, string>([
     ["0,0", " "],
     [`${width - 1},${height - 1}`, " "],
@@ -73,7 +73,7 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
   ].join("\n");
 }
 
-/** The field behind the curves: each cell's shade by the rank of its value. */
+/** The shades of the field behind the curves. The rank of a value chooses its shade. */
 function* shaded({ field }: Plot, width: number, height: number): Generator<[number, number, string]> {
   if (!field) return;
   const { columns, values } = field;
@@ -89,7 +89,7 @@ function* shaded({ field }: Plot, width: number, height: number): Generator<[num
     }
 }
 
-/** The picture under its title, two pixels to a character. */
+/** The picture with its title below, two pixels per character. */
 export function drawPicture(picture: Picture, terminal: Terminal): string[] {
   const { title, width, height, values } = picture;
   const colours = coloursOf(picture);
@@ -105,7 +105,7 @@ export function drawPicture(picture: Picture, terminal: Terminal): string[] {
   return [...lines, title];
 }
 
-/** How much of a pixel shows where there are no colours, 0 … 1. */
+/** The ink of a pixel if there are no colours, 0 … 1. */
 function strength(value: number | undefined, { colours, values }: Picture): number {
   if (value === undefined || colours === "grey") return value ?? 0;
   return Math.abs(value) / (Math.max(...values.map(Math.abs)) || 1);

@@ -1,4 +1,4 @@
-/** The files that the command writes: a result's plots as SVG, or all of it as a page that needs no other file. */
+/** The files that the command writes: the plots of a result as SVG, or the whole result as one HTML page. */
 import { parseHTML } from "linkedom";
 import { drawPlot } from "../lab/draw.ts";
 import type { AnyExperiment, Result } from "../lab/experiment.ts";
@@ -8,13 +8,13 @@ import css from "../lab/view/view.css?raw";
 const [WIDTH, HEIGHT, TITLE] = [720, 420, 34];
 const THEMES = `svg{color:#1c2128;background:#fff}@media(prefers-color-scheme:dark){svg{color:#e6e8eb;background:#14171c}}`;
 
-/** A document that draws without a browser. */
+/** A document for drawing without a browser. */
 const newDocument = (): Document =>
   parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document; // linkedom's own types are a subset
 
-/** The plots below each other in one SVG, dark where the reader's screen is. @throws Error where there is none */
+/** All plots in one SVG, one below the other. It follows the reader's dark mode. @throws Error if there are no plots */
 export function svgFile({ name, title }: AnyExperiment, { plots }: Result): string {
-  if (!plots.length) throw new Error(`${name} has no plots to write.`);
+  if (!plots.length) throw new Error(`${name} has no plots, so --svg cannot write any. Use --html.`);
   const document = newDocument();
   let top = 0;
   const parts = plots.map((plot) => {
@@ -35,7 +35,7 @@ ${parts.join("\n")}
 
 const escape = (text: string): string => text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
 
-/** The experiment, the parameters it was run with, and its result as one HTML file. */
+/** The experiment, its parameters and its result as one HTML file. */
 export function htmlFile(
   experiment: AnyExperiment,
   values: Readonly<Record<string, string | number>>,

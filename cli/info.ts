@@ -1,4 +1,4 @@
-/** `npx nabla info`: which build runs here, on how many threads, and why. */
+/** `npx nabla info`: shows the build that runs here and the number of threads, with the reason. */
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { info, init } from "nabla";
@@ -9,9 +9,9 @@ import { print } from "./terminal.ts";
 export function addInfo(program: Command): void {
   program
     .command("info")
-    .description("Says which build runs here, what this machine can do, and why so many threads.")
+    .description("Show which build runs here, the number of threads, and what this machine supports.")
     .addOption(threadsOption().default("auto"))
-    .option("--json", "print it as JSON")
+    .option("--json", "print JSON")
     .allowExcessArguments(false)
     .action(async ({ threads, json }: { threads: number | "auto"; json?: boolean }) => {
       await init({ threads });
@@ -30,7 +30,7 @@ export function addInfo(program: Command): void {
     });
 }
 
-const can = (does: unknown): string => (does ? "yes" : "no");
+const yesNo = (value: unknown): string => (value ? "yes" : "no");
 
 function lines(facts: Record<string, unknown>): string {
   const rows = [
@@ -39,11 +39,11 @@ function lines(facts: Record<string, unknown>): string {
     ["cores", facts.cores],
     [
       "build",
-      facts.build === "simd" ? "simd: the same bits on every machine" : "relaxed: fused multiply-add, the fastest",
+      facts.build === "simd" ? "simd (the same bits on every machine)" : "relaxed (fused multiply-add, the fastest)",
     ],
-    ["SIMD", can(facts.simd)],
-    ["relaxed SIMD", can(facts.relaxed)],
-    ["threads", `${facts.threads}: ${facts.reason}`],
+    ["SIMD", yesNo(facts.simd)],
+    ["relaxed SIMD", yesNo(facts.relaxed)],
+    ["threads", `${facts.threads} (${facts.reason})`],
   ];
   return rows.map(([name, value]) => `${String(name).padEnd(14)}${value}`).join("\n");
 }

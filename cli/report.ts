@@ -1,4 +1,4 @@
-/** What the command says: the list of experiments, and a result in words, curves and tables. Pure: text from results. */
+/** The text that the command prints: the list of experiments, and a result as words, curves and tables. Pure functions. */
 
 import {
   type AnyExperiment,
@@ -15,19 +15,17 @@ import { sideBySide } from "./mnist/draw.ts";
 import { visible } from "./mnist/style.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** All experiments, by the article's sections. */
+/** All experiments, grouped by the article's sections. */
 export function listing(experiments: readonly AnyExperiment[], { bold, dim }: Terminal): string {
   const wide = Math.max(...experiments.map(({ name }) => name.length));
   const line = ({ name, title }: AnyExperiment): string => `  ${name.padEnd(wide)}   ${title}`;
   const blocks = [...bySection(experiments)].map(([section, members]) =>
     [bold(section), ...members.map(line)].join("\n"),
   );
-  return [...blocks, dim("npx nabla lab <name> runs one; --help after the name lists what can be changed.")].join(
-    "\n\n",
-  );
+  return [...blocks, dim("Run one with npx nabla lab <name>. Add --help for its parameters.")].join("\n\n");
 }
 
-/** A result under its experiment's title and claim. */
+/** A result, below its experiment's title and claim. */
 export function report({ title, section, claim }: AnyExperiment, result: Result, terminal: Terminal): string {
   const width = Math.min(100, terminal.columns);
   const { findings, plots, tables = [], pictures = [] } = result;
@@ -62,10 +60,10 @@ function drawFinding(finding: Finding, width: number, { bold, dim, good, bad }: 
 
 /** Between two columns. */
 const GAP = "   ";
-/** A column of text is not made narrower than this. */
+/** The smallest width of a column of text. */
 const NARROW = 12;
 
-/** A table at most `width` wide where its text can be wrapped to that: its widest columns give way first. */
+/** A table, at most `width` wide if its text can be wrapped that far. The widest columns shrink first. */
 function drawTable({ title, columns, rows }: Table, width: number, { bold, dim }: Terminal): string {
   const texts = rows.map((row) => row.map((value) => (typeof value === "number" ? showNumber(value) : value)));
   const widths = columns.map((column, i) => Math.max(column.length, ...texts.map((row) => row[i]?.length ?? 0)));

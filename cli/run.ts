@@ -1,10 +1,10 @@
-/** Runs an experiment in Node: digits from the file beside the command, progress as a bar on stderr where that is a terminal. */
+/** Runs an experiment in Node. Reads digits from the file next to the command; shows a progress bar if stderr is a terminal. */
 import { readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import type { AnyExperiment, Context, Result } from "../lab/experiment.ts";
 import { readDigits } from "./mnist/packed.ts";
 
-/** @throws whatever the experiment throws; the bar is gone by then */
+/** @throws what the experiment throws, after the progress bar was removed */
 export async function run(
   experiment: AnyExperiment,
   values: Readonly<Record<string, string | number>>,

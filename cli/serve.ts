@@ -1,4 +1,4 @@
-/** `npx nabla serve MODEL`: a model as a web function on Node, until it is told to stop. */
+/** `npx nabla serve <model>`: serves a model over HTTP until it receives a signal to stop. */
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -38,56 +38,61 @@ interface Options {
 export function addServe(program: Command): void {
   program
     .command("serve")
-    .description("Serves a model over HTTP.")
+    .description("Serve a model over HTTP.")
     .argument(
       "<model>",
-      "a module whose default export is what inferenceHandler takes ({ load, input, … }), a handler, or { fetch: handler }",
+      "a module whose default export is the options of inferenceHandler ({ load, input, … }), a handler, or { fetch: handler }",
     )
-    .option("-p, --port <n>", "port to listen on; 0 takes a free one", whole(0, 65_535), 8000)
-    .option("--host <name>", "address to listen on; 0.0.0.0 for all", "127.0.0.1")
-    .option("--token <token>", "token that clients must send as Authorization: Bearer; also NABLA_TOKEN")
-    .option("--token-file <file>", "file that holds the token, which other users cannot list; also NABLA_TOKEN_FILE")
-    .addOption(threadsOption().default(undefined, "as the model chooses, else 1"))
+    .option("-p, --port <n>", "port to listen on; 0 for any free port", whole(0, 65_535), 8000)
+    .option("--host <name>", "address to listen on; 0.0.0.0 for all interfaces", "127.0.0.1")
+    .option("--token <token>", "token that clients must send as Authorization: Bearer (env: NABLA_TOKEN)")
+    .option(
+      "--token-file <file>",
+      "read the token from a file, so that it is not visible in the process list (env: NABLA_TOKEN_FILE)",
+    )
+    .addOption(threadsOption().default(undefined, "the model's choice, else 1"))
     .option(
       "--batch [ms]",
-      "join requests that wait, for so many milliseconds (default 0: what arrives together)",
+      "join waiting requests into batches, waiting up to so many milliseconds for others (default: 0)",
       whole(0, 10_000),
     )
-    .option("--max-connections <n>", "connections at once; more are closed", whole(1))
-    .option("--cors <origin...>", 'origins whose pages may ask, or "*"')
-    .option("--metrics", "answer /metrics for Prometheus; with a token, for its bearers only")
-    .option("--request-ids", "answer with X-Request-Id")
-    .option("--access-log", "print a line of JSON for each request")
-    .option("--grace <seconds>", "how long requests may go on after a signal to stop", whole(0, 3600), 10)
+    .option("--max-connections <n>", "limit of open connections; further ones are closed", whole(1))
+    .option("--cors <origin...>", 'origins whose web pages may call the server, or "*"')
+    .option("--metrics", "serve Prometheus metrics at /metrics; requires the token if there is one")
+    .option("--request-ids", "add X-Request-Id to responses")
+    .option("--access-log", "print one line of JSON per request")
+    .option("--grace <seconds>", "time for running requests to finish after a signal to stop", whole(0, 3600), 10)
     .addHelpText(
       "after",
       `
-Ctrl-C (SIGINT), SIGTERM or SIGHUP stops listening, lets running requests end, and exits with 0; a second one ends at once. Started by
-npx or npm, it also stops when they end. Exits with 1 if the model cannot be served.`,
+On Ctrl-C (SIGINT), SIGTERM or SIGHUP, the server stops listening, lets running
+requests finish, and exits with code 0. A second signal ends it at once. If npx
+or npm started the server, it also stops when they end. The exit code is 1 if
+the model cannot be served.`,
     )
     .allowExcessArguments(false)
     .action(serve);
 }
 
-/** Milliseconds for the head of a request, and for all of it. Bodies have the model's own limits, which are shorter. */
+/** Milliseconds for the head of a request, and for all of it. The handler's own limits for bodies are shorter. */
 const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 120_000, connectionsCheckingInterval: 2000 };
 
 async function serve(model: string, options: Options): Promise<void> {
   const { port, host, threads, grace, maxConnections } = options;
   const stop = stopRequested();
   let isListening = false;
-  // The server accepts no requests before the model has loaded, so it waits for none.
+  // Before the model has loaded, the server has no requests to wait for.
   void stop.then(() => isListening || process.exit(0));
-  // Before the model: it may make tensors at once.
+  // Before the module is imported: it may create tensors at once.
   if (threads !== undefined) await init({ threads });
   const token = tokenOf(options);
   const handler = await load(model, token, options);
   const listener = nodeListener(handler);
-  let stops = false;
+  let isStopping = false;
   const server = createServer(TIMEOUTS, (request, response) => {
-    // Connections that are kept alive would bring more requests.
-    if (stops) response.setHeader("connection", "close");
-    response.once("close", () => stops && server.closeIdleConnections());
+    // A connection that is kept alive would bring more requests.
+    if (isStopping) response.setHeader("connection", "close");
+    response.once("close", () => isStopping && server.closeIdleConnections());
     listener(request, response);
   });
   if (maxConnections !== undefined) server.maxConnections = maxConnections;
@@ -99,21 +104,21 @@ async function serve(model: string, options: Options): Promise<void> {
   print(`Serving ${model} at http://${host.includes(":") ? `[${host}]` : host}:${chosen}`);
   if (!token && !isLocal(host))
     console.warn(
-      `nabla: everyone who can reach ${host} may use this server: no token is set. Set --token-file, or leave --host out.`,
+      `nabla: no token is set, so everyone who can reach ${host} can use this server. Set --token-file, or omit --host.`,
     );
   await stop;
-  stops = true;
+  isStopping = true;
   await closed(server, grace);
-  // Whatever the model still waits for, its server has ended.
+  // The model may still have timers or sockets open.
   process.exit(0);
 }
 
 const isLocal = (host: string): boolean => /^(localhost|127(\.\d+){3}|(::ffff:)?127(\.\d+){3}|::1)$/i.test(host);
 
-/** The token of the options or the environment. @throws Error if there are two, or a file that cannot be read or is empty */
+/** The token from the options or the environment. @throws Error if there are two, or if its file is empty or cannot be read */
 function tokenOf({ token, tokenFile }: Options): string | undefined {
   if (token !== undefined && tokenFile !== undefined)
-    throw new Error("--token and --token-file exclude each other. Leave one of them out.");
+    throw new Error("--token and --token-file cannot be combined. Remove one of them.");
   const { NABLA_TOKEN, NABLA_TOKEN_FILE } = process.env;
   if (token !== undefined) return token;
   const file = tokenFile ?? (NABLA_TOKEN ? undefined : NABLA_TOKEN_FILE || undefined);
@@ -122,105 +127,106 @@ function tokenOf({ token, tokenFile }: Options): string | undefined {
   try {
     text = readFileSync(file, "utf8").trim();
   } catch (error) {
-    throw new Error(`the token file cannot be read: ${why(error)}`, { cause: error });
+    throw new Error(`cannot read the token file: ${messageOf(error)}`, { cause: error });
   }
   if (!text) throw new Error(`the token file ${file} is empty. Write the token into it.`);
   return text;
 }
 
-/** What is put around a handler. */
-const observed = ({ cors, metrics, requestIds, accessLog }: Options): ObserveOptions => ({
+/** The options of observe. */
+const observeOptions = ({ cors, metrics, requestIds, accessLog }: Options): ObserveOptions => ({
   ...(cors && { cors: { origins: cors.includes("*") ? "*" : cors } }),
   ...(metrics && { metrics }),
   ...(requestIds && { requestIds }),
   ...(accessLog && { accessLog: (access) => print(JSON.stringify(access)) }),
 });
 
-/** The handler that a module exports. @throws Error if it exports something else */
+/** The handler that a module exports, or that its options describe. @throws Error if it exports something else */
 async function load(model: string, token: string | undefined, options: Options): Promise<Handler> {
-  const { default: exported } = await moduleOf(model);
+  const { default: exported } = await importModule(model);
   if (typeof exported === "object" && exported !== null) {
-    if ("load" in exported) return ready(model, exported as InferenceOptions, token, options);
+    if ("load" in exported) return loadModel(model, exported as InferenceOptions, token, options);
     if ("fetch" in exported && typeof exported.fetch === "function")
-      return own(exported.fetch as Handler, token, options);
+      return wrap(exported.fetch as Handler, token, options);
   }
-  if (typeof exported === "function") return own(exported as Handler, token, options);
+  if (typeof exported === "function") return wrap(exported as Handler, token, options);
   throw new Error(
-    `${model} has no default export that can be served: export what inferenceHandler takes, a handler, or { fetch: handler }.`,
+    `${model} has no default export that can be served. Export the options of inferenceHandler, a handler, or { fetch: handler }.`,
   );
 }
 
-async function moduleOf(model: string): Promise<{ default?: unknown }> {
+async function importModule(model: string): Promise<{ default?: unknown }> {
   try {
     return (await import(pathToFileURL(resolve(model)).href)) as { default?: unknown };
   } catch (error) {
-    const where = error instanceof SyntaxError ? `. \`node ${model}\` shows where` : "";
-    throw new Error(`${model} cannot be loaded: ${why(error)}${where}`, { cause: error });
+    const hint = error instanceof SyntaxError ? `. Run \`node ${model}\` to see where` : "";
+    throw new Error(`cannot load ${model}: ${messageOf(error)}${hint}`, { cause: error });
   }
 }
 
-/** What went wrong in a module. */
-function why(error: unknown): string {
+/** The message of an error, with a hint for TypeScript modules. */
+function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const isTypeScript = (error as NodeJS.ErrnoException).code === "ERR_UNKNOWN_FILE_EXTENSION";
   return isTypeScript
-    ? `${error.message}. TypeScript runs in Node 22.18 and newer; else build it first.`
+    ? `${error.message}. Use Node 22.18 or newer to run TypeScript, or compile the file first.`
     : error.message;
 }
 
-/** The handler of a model that has been loaded, however long that takes, and called until it is fast. @throws Error if it cannot be loaded */
-async function ready(
+/** The handler of a model, which has been loaded and warmed up. @throws Error if the model cannot be loaded */
+async function loadModel(
   model: string,
-  own: InferenceOptions,
+  exported: InferenceOptions,
   token: string | undefined,
   options: Options,
 ): Promise<Handler> {
-  if ((own.authorize || Object.hasOwn(own, "token")) && token !== undefined)
-    throw new Error(`${model} decides itself who may use it: leave --token, --token-file and NABLA_TOKEN out.`);
+  if ((exported.authorize || Object.hasOwn(exported, "token")) && token !== undefined)
+    throw new Error(`${model} has its own token or authorize option. Remove --token, --token-file and NABLA_TOKEN.`);
   const { batch } = options;
   const given: Partial<InferenceOptions> = {
-    ...observed(options),
+    ...observeOptions(options),
     ...(token !== undefined && { token }),
-    ...(batch !== undefined && { batching: { ...joining(own), ...(batch !== true && { wait: batch }) } }),
+    ...(batch !== undefined && { batching: { ...batchingOf(exported), ...(batch !== true && { wait: batch }) } }),
   };
   let handler: Handler;
   let failed = false;
   const onError = (error: unknown): unknown => {
     failed = true;
-    return (own.onError ?? console.error)(error);
+    return (exported.onError ?? console.error)(error);
   };
   try {
-    handler = inferenceHandler({ warm: true, ...own, ...given, onError });
+    handler = inferenceHandler({ warm: true, ...exported, ...given, onError });
   } catch (error) {
-    throw new Error(`${model}: ${why(error)}`, { cause: error });
+    throw new Error(`${model}: ${messageOf(error)}`, { cause: error });
   }
-  const below = own.path === "/" ? "" : (own.path ?? "");
+  const below = exported.path === "/" ? "" : (exported.path ?? "");
   for (;;) {
-    // Each time it is asked, it waits as long as a request may take.
+    // Each request waits for at most the handler's own time limit.
     const { ok, status } = await handler(new Request(`http://localhost${below}/health?ready`));
     if (ok) return handler;
-    // Why, the handler has said.
+    // onError has reported the reason.
     if (failed) throw new Error(`${model}: the model could not be loaded.`);
-    if (status !== 503) throw new Error(`${model}: its own path, ${below}/health, cannot be reached.`);
+    if (status !== 503)
+      throw new Error(`${model}: ${below}/health answered with status ${status}. Check the option path.`);
   }
 }
 
-/** What a model's own options say of joining. */
-const joining = ({ batching }: InferenceOptions) => (typeof batching === "object" ? batching : {});
+/** The batching options that a module exports. */
+const batchingOf = ({ batching }: InferenceOptions) => (typeof batching === "object" ? batching : {});
 
-/** A handler that was made already. */
-function own(handler: Handler, token: string | undefined, options: Options): Handler {
+/** A handler that a module exports, with the options of observe. @throws Error if an option applies only to models */
+function wrap(handler: Handler, token: string | undefined, options: Options): Handler {
   if (token !== undefined)
     throw new Error(
-      "--token, --token-file and NABLA_TOKEN are for models; a handler has its own { token }. Leave them out, or export the options.",
+      "--token, --token-file and NABLA_TOKEN apply only to models. Remove them, or set the option token in your handler.",
     );
   if (options.batch !== undefined)
-    throw new Error("--batch is for models; a handler has its own { batching }. Leave it out, or export the options.");
-  const around = observed(options);
+    throw new Error("--batch applies only to models. Remove it, or set the option batching in your handler.");
+  const around = observeOptions(options);
   return Object.keys(around).length ? observe(handler, around) : handler;
 }
 
-/** Settles when the server's requests have ended, or had `grace` seconds to. */
+/** Resolves when all requests have ended, or after `grace` seconds. */
 async function closed(server: Server, grace: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([

@@ -1,15 +1,15 @@
-/** When a server must stop: on a signal, or when the npm or npx that started it ends without passing the signal on. */
+/** Tells a server when to stop: on a signal, or if the npm or npx that started it ends without forwarding the signal. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Milliseconds between two checks of the ancestors. */
+/** Milliseconds between checks of the parent processes. */
 const EVERY = 250;
 
-/** npm, npx and the like set these variables for every command that they run. */
-const isOfNpm = (): boolean =>
+/** npm and npx set these variables for each command that they run. */
+const isRunByNpm = (): boolean =>
   ["npm_execpath", "npm_lifecycle_event", "npm_command"].some((name) => process.env[name] !== undefined);
 
 interface Ancestor {
@@ -18,8 +18,8 @@ interface Ancestor {
   readonly name: string;
 }
 
-/** A process's name and parent; undefined if it has ended, or if the platform does not tell. */
-function look(pid: number): Ancestor | undefined {
+/** The name and the parent of a process; undefined if it has ended, or if the platform does not report them. */
+function inspect(pid: number): Ancestor | undefined {
   try {
     if (process.platform === "linux") {
       // "pid (name) state parent …", and the name may contain parentheses.
@@ -36,10 +36,10 @@ function look(pid: number): Ancestor | undefined {
 
 const isShell = ({ name }: Ancestor): boolean => /^-?(a|ba|da|fi|k|z)?sh$/.test(name);
 
-/** npm runs commands in a shell, which outlives npm: the shells above this process, the nearest first. */
+/** The shells above this process, nearest first. npm runs commands in a shell, which outlives npm. */
 function shells(): Ancestor[] {
   const found: Ancestor[] = [];
-  for (let next = look(process.ppid); next && isShell(next) && next.parent > 0; next = look(next.parent))
+  for (let next = inspect(process.ppid); next && isShell(next) && next.parent > 0; next = inspect(next.parent))
     found.push(next);
   return found;
 }
@@ -54,23 +54,23 @@ function hasEnded(pid: number): boolean {
   }
 }
 
-/** Settles at the first signal to stop; the second one finds no listener, and ends the process. */
+/** Resolves at the first signal to stop. A second signal finds no listener and ends the process. */
 export function stopRequested(): Promise<void> {
   return new Promise((resolve) => {
     const own = process.ppid;
-    const above = isOfNpm() ? shells() : [];
-    /** Whether a process above has ended. Linux gives a process another parent at once; elsewhere a look takes a process of its own. */
+    const above = isRunByNpm() ? shells() : [];
+    /** Whether a parent process has ended. Linux reassigns the parent at once; elsewhere, inspecting a process would start another. */
     const isOrphan = (): boolean =>
       process.ppid !== own ||
       above.some(({ pid, parent }) =>
-        process.platform === "linux" ? look(pid)?.parent !== parent : hasEnded(pid) || hasEnded(parent),
+        process.platform === "linux" ? inspect(pid)?.parent !== parent : hasEnded(pid) || hasEnded(parent),
       );
     const stop = (): void => {
       clearInterval(timer);
       for (const signal of SIGNALS) process.removeListener(signal, stop);
       resolve();
     };
-    const timer = isOfNpm()
+    const timer = isRunByNpm()
       ? setInterval(() => {
           if (isOrphan()) stop();
         }, EVERY).unref()

@@ -1,11 +1,11 @@
-/** The terminal that text goes to: the examples' style, with the colours of series and of pictures. */
+/** A terminal: the styles of mnist/style.ts, with colours for series and pictures. */
 
 import type { Rgb } from "../lab/view/picture.ts";
 import { type Style, styleOf } from "./mnist/style.ts";
 
 export interface Pixel {
   readonly colour: Rgb;
-  /** What it is where there are no colours: 0 paper … 1 ink. */
+  /** Its ink if there are no colours: 0 paper … 1 ink. */
   readonly strength: number;
 }
 
@@ -13,16 +13,16 @@ export interface Terminal extends Pick<Style, "bold" | "dim" | "good" | "bad"> {
   readonly columns: number;
   /** Text in the colour of series i. */
   series(i: number, text: string): string;
-  /** One character that shows two pixels, the upper over the lower. */
+  /** One character that shows two pixels, one above the other. */
   halves(upper: Pixel, lower: Pixel): string;
 }
 
-/** As lab/scale.ts's colours, in the 256-colour palette. */
+/** The colours of lab/scale.ts in the 256-colour palette. */
 const SERIES = [33, 166, 36, 169, 136, 99];
 const cube = (rgb: Rgb): number => rgb.reduce((code, v) => 6 * code + Math.round((v / 255) * 5), 0) + 16;
 const ink = ({ strength }: Pixel): number => (strength >= 0.5 ? 255 : 0);
 
-/** Colours only where the stream is a terminal that has 256 of them, and NO_COLOR is not set. */
+/** Uses colours only if the stream is a terminal with 256 colours and NO_COLOR is not set. */
 export function terminalOf(stream: NodeJS.WriteStream): Terminal {
   const style = styleOf(stream);
   const columns = stream.columns || 80;

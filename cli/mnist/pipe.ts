@@ -1,10 +1,10 @@
-/** Output that is piped. */
+/** Handles errors of piped output. */
 
-/** Has the program end where whoever reads its output stops early; other errors of it end it with 1. */
-export function endWithReader(name: string): void {
+/** Exits quietly if the reader of the output stops early; exits with 1 on other output errors. */
+export function exitOnOutputError(name: string): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit();
-    console.error(`${name}: the output could not be written: ${error.message}`);
+    console.error(`${name}: could not write the output: ${error.message}`);
     process.exit(1);
   });
 }

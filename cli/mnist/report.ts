@@ -1,4 +1,4 @@
-/** What the program says: the model, a line for each epoch, the confusion table, misread digits, the sum of it all. Pure: text from results. */
+/** The text that the program prints: the model, a line per epoch, the confusion table, misread digits, a summary. Pure functions. */
 import { CLASSES, type Digits, PIXELS } from "./data.ts";
 import { DRAWN, drawDigit, sideBySide } from "./draw.ts";
 import { type Style, visible } from "./style.ts";
@@ -12,7 +12,7 @@ export const rate = (images: number, seconds: number): string =>
 const plural = (n: number, noun: string): string => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MB`;
 
-/** What is about to be trained, on what. */
+/** The network and the data, before training. */
 export function heading(
   { epochs, batch, width, lr, seed }: TrainOptions,
   counts: { train: number; test: number },
@@ -22,7 +22,7 @@ export function heading(
   const parameters = (PIXELS + 1) * width + (width + 1) * CLASSES;
   return [
     `${style.bold("MNIST")}  ${PIXELS} → ${width} → ${CLASSES}, ReLU between: ${number(parameters)} parameters, Adam, ${build} kernels`,
-    `${plural(counts.train, "digit")} to learn, ${number(counts.test)} to test; ${plural(epochs, "epoch")}, batch ${batch}, lr ${lr}, seed ${seed}`,
+    `${plural(counts.train, "training digit")}, ${plural(counts.test, "test digit")}; ${plural(epochs, "epoch")}, batch ${batch}, lr ${lr}, seed ${seed}`,
   ].join("\n");
 }
 
@@ -31,7 +31,7 @@ const row = (cells: readonly string[]): string => cells.map((cell, i) => cell.pa
 
 export const epochHeader = (style: Style): string => style.dim(row(COLUMNS));
 
-/** An epoch's line, under the header. */
+/** The line of an epoch, below the header. */
 export function epochLine(result: EpochResult, secondsBefore: number): string {
   const { epoch, epochs, seen, count, loss, accuracy, test, seconds } = result;
   const took = seconds - secondsBefore;
@@ -46,11 +46,11 @@ export function epochLine(result: EpochResult, secondsBefore: number): string {
   return row(cells) + (seen < count ? `   stopped after ${number(seen)} of ${number(count)}` : "");
 }
 
-/** Labels down, what they were read as across; 0 is a dot. The last column says how many of a row were read right. */
+/** Labels in rows, predictions in columns; a dot is 0. The last column is the accuracy of a label. */
 export function confusionTable(confusion: Evaluation["confusion"], style: Style): string {
   const largest = Math.max(...confusion.flat());
   const wide = Math.max(4, number(largest).length + 1);
-  const head = `label ${confusion.map((_, digit) => String(digit).padStart(wide)).join("")}${"right".padStart(9)}`;
+  const head = `label ${confusion.map((_, digit) => String(digit).padStart(wide)).join("")}${"accuracy".padStart(9)}`;
   const lines = confusion.map((counts, label) => {
     const total = counts.reduce((sum, n) => sum + n, 0);
     const cells = counts.map((n, digit) => {
@@ -62,7 +62,7 @@ export function confusionTable(confusion: Evaluation["confusion"], style: Style)
   return [style.dim(head), ...lines].join("\n");
 }
 
-/** The places of misread digits, the surest mistakes first. */
+/** The indices of misread digits, those of the highest probability first. */
 export function misread(
   { labels }: Pick<Digits, "labels">,
   { read, probability }: Pick<Evaluation, "read" | "probability">,
@@ -71,7 +71,7 @@ export function misread(
   return wrong.sort((a, b) => probability[b]! - probability[a]!);
 }
 
-/** Digits drawn side by side over what they are and were read as. */
+/** Digits drawn side by side, each above its label and its prediction. */
 export function drawMisread(
   digits: Digits,
   test: Evaluation,
@@ -88,14 +88,14 @@ export function drawMisread(
 }
 
 export interface Costs {
-  /** From the start of the program to now. */
+  /** Since the start of the program. */
   readonly seconds: number;
-  /** The most that tensors held, and that the process did, in bytes. */
+  /** Peak bytes of tensors, and of the whole process. */
   readonly tensorBytes: number;
   readonly processBytes: number;
 }
 
-/** The sum: how well it reads, and what that cost. */
+/** The summary: accuracy, time and memory. */
 export function summary(
   { test, images, seconds, stopped }: TrainResult,
   perEpoch: number,
@@ -111,20 +111,20 @@ export function summary(
     : "Not trained.";
   return [
     `${style.bold(`Test accuracy ${percent(test.accuracy)}`)}  (${number(right)} of ${number(test.read.length)})`,
-    `${trained} ${costs.seconds.toFixed(1)} s in all, with reading and testing.`,
+    `${trained} ${costs.seconds.toFixed(1)} s in total, including loading and testing.`,
     `Peak memory: ${megabytes(costs.tensorBytes)} in tensors, ${megabytes(costs.processBytes)} in the whole process.`,
   ].join("\n");
 }
 
-/** The tables and pictures of a tested network. */
+/** The confusion table and the misread digits of a tested network. */
 export function details(digits: Digits, test: Evaluation, width: number, style: Style, shown = 6): string {
   const wrong = misread(digits, test);
-  const table = ["How each label (down) was read (across):", confusionTable(test.confusion, style)];
+  const table = ["Labels (rows) and predictions (columns):", confusionTable(test.confusion, style)];
   if (!wrong.length) return [...table, "", "No digit was misread."].join("\n");
   const places = wrong.slice(0, shown);
   const title =
     places.length < wrong.length
-      ? `${plural(wrong.length, "digit")} misread; the ${places.length} it was surest of:`
+      ? `${plural(wrong.length, "digit")} misread; the ${places.length} most confident mistakes:`
       : `${plural(wrong.length, "digit")} misread:`;
   return [...table, "", title, "", drawMisread(digits, test, places, width, style)].join("\n");
 }

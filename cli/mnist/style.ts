@@ -1,11 +1,11 @@
-/** How text looks in this terminal: with colours, or (NO_COLOR, files, pipes) without. */
+/** Styles text for a terminal with colours, or for one without (NO_COLOR, files, pipes). */
 
 export interface Style {
   bold(text: string): string;
   dim(text: string): string;
   good(text: string): string;
   bad(text: string): string;
-  /** One character that shows two pixels, the upper over the lower, each 0 (paper) … 255 (ink). */
+  /** One character that shows two pixels, one above the other, each 0 (paper) … 255 (ink). */
   halves(upper: number, lower: number): string;
 }
 
@@ -25,14 +25,14 @@ const coloured: Style = {
 };
 
 const same = (text: string): string => text;
-/** By whether the upper pixel is ink, then the lower. */
+/** Indexed by whether the upper pixel is ink, then the lower one. */
 const BLOCKS = [
   [" ", "▄"],
   ["▀", "█"],
 ] as const;
 const half = (ink: number): 0 | 1 => (ink >= 128 ? 1 : 0);
 
-/** No codes at all. */
+/** Plain text, without escape codes. */
 export const plain: Style = {
   bold: same,
   dim: same,
@@ -41,12 +41,12 @@ export const plain: Style = {
   halves: (upper, lower) => BLOCKS[half(upper)][half(lower)],
 };
 
-/** The style for a stream: colours only in a terminal that has 256 of them and no NO_COLOR. */
+/** The style of a stream. Uses colours only in a terminal with 256 colours, if NO_COLOR is not set. */
 export function styleOf(stream: NodeJS.WriteStream): Style {
   return stream.isTTY && stream.hasColors(256) ? coloured : plain;
 }
 
-/** Characters that a text takes on the screen. */
+/** The number of characters that a text takes on the screen. */
 export function visible(text: string): number {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes that `paint` writes
   return [...text.replace(/\x1b\[[\d;]*m/g, "")].length;

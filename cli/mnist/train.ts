@@ -1,50 +1,50 @@
 /**
- * Trains a network of one hidden layer on digits, and tests it. Knows nothing of terminals: those who want to watch pass
- * functions, those who want to stop it pass a signal.
+ * Trains a network with one hidden layer on digits, and tests it. Knows nothing about terminals: callers pass functions to watch the
+ * progress, and a signal to stop it.
  */
 import { type Compiled, compile, losses, manualSeed, nn, optim, randperm, type Tensor, tidy } from "nabla";
 import { CLASSES, type Digits, type Mnist, PIXELS } from "./data.ts";
 
 export interface TrainOptions {
-  /** How often every digit is seen. 0 tests the untrained network. */
+  /** Passes over the training digits. 0 tests the untrained network. */
   readonly epochs: number;
-  /** Digits in a step. */
+  /** Digits per step. */
   readonly batch: number;
   /** Neurons in the hidden layer. */
   readonly width: number;
-  /** Adam's learning rate. The last of several epochs runs at a tenth of it. */
+  /** Learning rate of Adam. The last of several epochs uses a tenth of it. */
   readonly lr: number;
-  /** Of the first weights and of the order of the digits. */
+  /** Seed of the initial weights and of the order of the digits. */
   readonly seed: number;
 }
 
-/** How far training is. Loss and accuracy are means over the epoch so far, on the digits trained on. */
+/** The progress of training. Loss and accuracy are means over the epoch so far, on training digits. */
 export interface Progress {
   readonly epoch: number;
   readonly epochs: number;
-  /** Digits seen in this epoch, of how many. */
+  /** Digits seen in this epoch; `count` is their total. */
   readonly seen: number;
   readonly count: number;
   readonly loss: number;
   readonly accuracy: number;
-  /** Digits seen in all epochs, of how many. */
+  /** Digits seen in all epochs; `allImages` is their total. */
   readonly images: number;
   readonly allImages: number;
-  /** Time spent training, without tests. */
+  /** Training time, without tests. */
   readonly seconds: number;
 }
 
-/** How the network did on digits it has not seen. */
+/** The results on digits that the network has not been trained on. */
 export interface Evaluation {
   readonly accuracy: number;
-  /** How often the label (row) was read as the digit (column). */
+  /** How often each label (row) was read as each digit (column). */
   readonly confusion: readonly (readonly number[])[];
-  /** What each digit was read as, and the probability that the network gave to that. */
+  /** The prediction for each digit, and its probability. */
   readonly read: Uint8Array;
   readonly probability: Float32Array;
 }
 
-/** An epoch's end: `seen` is less than `count` if it was stopped. */
+/** The end of an epoch. `seen` is less than `count` if training was stopped. */
 export interface EpochResult extends Progress {
   readonly test: Evaluation;
 }
@@ -53,9 +53,9 @@ export interface TrainResult {
   readonly model: nn.Sequential;
   readonly epochs: readonly EpochResult[];
   readonly test: Evaluation;
-  /** Digits trained on, each as often as it was seen. */
+  /** Digits seen in training, counted once per pass. */
   readonly images: number;
-  /** Time spent training, without tests. */
+  /** Training time, without tests. */
   readonly seconds: number;
   readonly stopped: boolean;
 }
@@ -63,22 +63,22 @@ export interface TrainResult {
 export interface Watcher {
   onProgress?(progress: Progress): void;
   onEpoch?(result: EpochResult): void;
-  /** Stops training within a few steps; what was learnt so far is tested and returned. */
+  /** Stops training within a few steps. The network is still tested and returned. */
   readonly signal?: AbortSignal;
 }
 
-/** Of the pixels of the 60,000 digits, from 0 (paper) to 1 (ink): inputs with mean 0 and deviation 1 learn faster. */
+/** Mean and deviation of the pixels of the 60,000 digits, 0 (paper) … 1 (ink). Training is faster on normalized inputs. */
 const MEAN = 0.1307;
 const DEVIATION = 0.3081;
 
-/** Steps between two breaths, in which timers and signals are handled. */
+/** Steps between two turns of the event loop, in which timers and signals are handled. */
 const STRIDE = 8;
-const breath = (): Promise<unknown> => new Promise(setImmediate);
+const nextTurn = (): Promise<unknown> => new Promise(setImmediate);
 
 /**
- * Trains [784 → width → 10] with Adam on the cross-entropy, and tests it after each epoch. The same options give the same
- * network. The caller owns the model.
- * @throws RangeError where the loss stops being a number
+ * Trains a network 784 → width → 10 with Adam on the cross-entropy, and tests it after each epoch. The same options produce the same
+ * network. The caller must dispose the model.
+ * @throws RangeError if the loss becomes NaN or infinite
  */
 export async function trainMnist(
   { train, test }: Mnist,
@@ -89,7 +89,7 @@ export async function trainMnist(
   manualSeed(seed);
   const model = new nn.Sequential(new nn.Linear(PIXELS, width), new nn.ReLU(), new nn.Linear(width, CLASSES));
   const optimizer = new optim.Adam(model.parameters(), { lr });
-  // Forward, backward and update as one program, recorded for whole batches and once more for the last, smaller one.
+  // Forward, backward and update as one program. It is recorded for full batches, and again for the smaller last batch.
   const trainOn = compile((pixels: Tensor, labels: Tensor) => {
     const logits = model.forward(normalized(pixels, labels.size));
     const loss = losses.crossEntropy(logits, labels);
@@ -131,10 +131,10 @@ export async function trainMnist(
       if (step % STRIDE && seen < train.count) continue;
       if (!Number.isFinite(lossSum))
         throw new RangeError(
-          `The loss is no number any more (epoch ${epoch}, image ${seen}). Try a smaller --lr than ${lr}.`,
+          `The loss became ${lossSum} (epoch ${epoch}, image ${seen}). Use a smaller --lr than ${lr}.`,
         );
       watcher.onProgress?.(progress(seen));
-      await breath();
+      await nextTurn();
       stopped = watcher.signal?.aborted ?? false;
     }
     const ended = progress(seen);
@@ -142,7 +142,7 @@ export async function trainMnist(
     const result: EpochResult = { ...ended, test: evaluate(model, test) };
     results.push(result);
     watcher.onEpoch?.(result);
-    await breath();
+    await nextTurn();
     stopped ||= watcher.signal?.aborted ?? false;
   }
   trainOn.dispose();
@@ -151,7 +151,7 @@ export async function trainMnist(
   return { model, epochs: results, test: results.at(-1)?.test ?? evaluate(model, test), images, seconds, stopped };
 }
 
-/** Reads every digit, a thousand at a time. */
+/** Reads all digits, a thousand at a time. */
 export function evaluate(model: nn.Module, digits: Digits, batch = 1000): Evaluation {
   const read = new Uint8Array(digits.count);
   const probability = new Float32Array(digits.count);
@@ -170,7 +170,7 @@ export function evaluate(model: nn.Module, digits: Digits, batch = 1000): Evalua
   return { ...compare(digits.labels, read), read, probability };
 }
 
-/** Accuracy and confusion of what was read, against the labels. */
+/** Accuracy and confusion of predictions, compared with the labels. */
 export function compare(labels: Uint8Array, read: Uint8Array): Pick<Evaluation, "accuracy" | "confusion"> {
   const confusion = Array.from({ length: CLASSES }, () => new Array<number>(CLASSES).fill(0));
   let hits = 0;
@@ -181,16 +181,16 @@ export function compare(labels: Uint8Array, read: Uint8Array): Pick<Evaluation, 
   return { accuracy: hits / labels.length, confusion };
 }
 
-/** Pixels from 0 to 255, n digits one behind the other, as the network wants them: [n, 784]. */
+/** The input of the network: pixels of n digits, 0 … 255, normalized, in shape [n, 784]. */
 const normalized = (pixels: Tensor, n: number): Tensor =>
   pixels.reshape([n, PIXELS]).to("float32").div(255).sub(MEAN).div(DEVIATION);
 
-/** A function that gathers digits: their pixels one behind the other, and their labels; at most `size` digits at a time. */
+/** Returns a function that gathers the pixels and labels of up to `size` digits. */
 function batches(
   { pixels, labels }: Digits,
   size: number,
 ): (picks: Int32Array) => { pixels: Uint8Array; labels: Int32Array } {
-  // Used by every batch: compiled functions copy what they are given.
+  // All batches share it, because compiled functions copy their inputs.
   const batch = { pixels: new Uint8Array(size * PIXELS), labels: new Int32Array(size) };
   return (picks) => {
     picks.forEach((pick, row) => {

@@ -1,4 +1,4 @@
-/** Shows training as it goes on: in a terminal a bar under the epochs' lines, elsewhere a line for each quarter of an epoch. */
+/** Shows the progress of training: a progress bar in a terminal, elsewhere a line per quarter of an epoch. */
 import cliProgress from "cli-progress";
 import { epochHeader, epochLine, percent, rate } from "./report.ts";
 import type { Style } from "./style.ts";
@@ -7,11 +7,11 @@ import type { EpochResult, Progress } from "./train.ts";
 export interface Watch {
   onProgress(progress: Progress): void;
   onEpoch(result: EpochResult): void;
-  /** Takes the bar away. Twice is fine. */
+  /** Removes the bar. Calling it again has no effect. */
   stop(): void;
 }
 
-/** Watches by writing to a stream. */
+/** Writes progress to a stream. */
 export function watch(stream: NodeJS.WriteStream, style: Style): Watch {
   const print = (line: string): void => void stream.write(`${line}\n`);
   const shown = stream.isTTY && process.env.TERM !== "dumb" ? bar(stream) : lines(print);
@@ -51,7 +51,7 @@ function lines(print: (line: string) => void): Shown {
     onProgress(progress) {
       const { epoch, epochs, seen, count } = progress;
       const done = Math.floor((4 * seen) / count);
-      // The epoch's end has a line of its own.
+      // The end of an epoch has its own line.
       if (done > quarters && done < 4)
         print(
           `${`${epoch}/${epochs}`.padStart(5)}   ${`${Math.floor((100 * seen) / count)}%`.padStart(4)}  ${state(progress)}`,
@@ -62,7 +62,7 @@ function lines(print: (line: string) => void): Shown {
   };
 }
 
-/** A bar of `width` characters, filled to the eighth of one. */
+/** A bar of `width` characters, filled to an eighth of a character. */
 function filled(fraction: number, width: number): string {
   const eighths = Math.round(fraction * width * 8);
   return ("█".repeat(eighths >> 3) + " ▏▎▍▌▋▊▉"[eighths & 7]!.trim()).padEnd(width, "░");
@@ -73,11 +73,11 @@ function bar(stream: NodeJS.WriteStream): Shown {
   const line = (_: unknown, { maxWidth }: { maxWidth: number }): string => {
     if (!latest) return "";
     const [before, after] = [`${latest.epoch}/${latest.epochs}`.padStart(5), state(latest)];
-    // Two columns stay free for the terminal's own ^C.
+    // Leave two columns free for the terminal's own ^C.
     const room = Math.min(30, maxWidth - before.length - after.length - 6);
     return [before, ...(room < 5 ? [] : [filled(latest.images / latest.allImages, room)]), after].join("  ");
   };
-  // With these, no settings of the terminal are changed: nothing is left to restore if the program is killed.
+  // These options change no settings of the terminal, so there is nothing to restore if the program is killed.
   const shown = new cliProgress.SingleBar({
     stream,
     format: line,

@@ -1,4 +1,4 @@
-/** `npx nabla lab` as people run it: the list, a run, its files, help, errors and exit codes. Needs the build in dist/. */
+/** `npx nabla lab`: the list, runs, files, help, errors and exit codes. Needs the build in dist/. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ interface Ended {
   readonly errors: string;
 }
 
-/** Runs a command to its end, with no terminal. */
+/** Runs a command to its end, without a terminal. */
 function ended(command: string, args: readonly string[], cwd?: string): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...(cwd && { cwd }) });
@@ -31,7 +31,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test("npx nabla lab, in the checkout, lists every experiment under its section", async () => {
+test("lab: lists every experiment below its section, in a checkout", async () => {
   const { code, output, errors } = await ended("npx", ["nabla", "lab"]);
   expect(errors).toBe("");
   expect(code).toBe(0);
@@ -42,7 +42,7 @@ test("npx nabla lab, in the checkout, lists every experiment under its section",
   }
 });
 
-test("a run prints title, claim, a plot and the findings, without codes where there is no terminal", async () => {
+test("lab: prints title, claim, plot and findings, without escape codes if there is no terminal", async () => {
   const { code, output, errors } = await lab(NAME, "--x", "-1");
   expect(errors).toBe("");
   expect(code).toBe(0);
@@ -55,7 +55,7 @@ test("a run prints title, claim, a plot and the findings, without codes where th
   expect(output).not.toMatch(/[\x1b\r]/);
 });
 
-test("--json prints the result as JSON, and nothing else", async () => {
+test("lab --json: prints only the result as JSON", async () => {
   const { output, errors } = await lab(NAME, "--directions", "16", "--json");
   expect(errors).toBe("");
   const result = JSON.parse(output) as Record<string, object[]>;
@@ -67,7 +67,7 @@ test("--json prints the result as JSON, and nothing else", async () => {
   expect(result.plots![0]).toMatchObject({ series: [{ points: expect.any(Array) }, { style: "theory" }] });
 });
 
-test("--svg and --html write files that need no other", async () => {
+test("lab --svg, --html: write self-contained files", async () => {
   const [svg, html] = [join(folder, "plots.svg"), join(folder, "page.html")];
   const { code, output, errors } = await lab(NAME, "--json", "--svg", svg, "--html", html);
   expect(code).toBe(0);
@@ -79,16 +79,16 @@ test("--svg and --html write files that need no other", async () => {
   expect(readFileSync(svg, "utf8")).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg".*<\/svg>\n$/s);
 });
 
-test("--help lists an experiment's parameters with their ranges and defaults", async () => {
+test("lab --help: lists the parameters of an experiment with ranges and defaults", async () => {
   const { code, output } = await lab(NAME, "--help");
   expect(code).toBe(0);
   expect(output).toMatch(/--x <number> +θ₁: -2 to 2 \(default: 1\)/);
   expect(output).toMatch(/--directions <number> +directions tried: whole number, 8 to 360 \(default: 72\)/);
 });
 
-describe("bad usage exits 1 and says what is allowed", () => {
+describe("lab: bad usage exits with 1 and says what is valid", () => {
   test.each([
-    [["directional"], 'no experiment "directional".'],
+    [["directional"], 'unknown experiment "directional".'],
     [["directional-derivate"], "Did you mean directional-derivative?"],
     [[NAME, "--x", "9"], 'x is "9", but must be a number from -2 to 2.'],
     [[NAME, "--directions", "9.5"], 'directions is "9.5", but must be a whole number from 8 to 360.'],
@@ -104,11 +104,11 @@ describe("bad usage exits 1 and says what is allowed", () => {
   });
 });
 
-test("--check exits 0 where all findings are as theory says", async () => {
+test("lab --check: exits with 0 if all findings match theory", async () => {
   expect((await lab(NAME, "--check")).code).toBe(0);
 });
 
-test("an installed package runs it in an empty folder, with no other package", async () => {
+test("lab: runs from the installed package, without other packages", async () => {
   const packed = await ended("npm", ["pack", "--silent", "--pack-destination", folder]);
   expect(packed.code, packed.errors).toBe(0);
   const install = ["install", "--offline", "--no-audit", "--no-fund", join(folder, packed.output.trim())];
@@ -120,15 +120,15 @@ test("an installed package runs it in an empty folder, with no other package", a
   expect(output).toContain("✓ largest slope");
 });
 
-test("--check exits with 2 where a finding is not as theory says; JSON spells what is not finite", async () => {
-  // Twenty steps do not suffice for that loss.
+test("lab --check: exits with 2 if a finding does not match theory; JSON spells out Infinity", async () => {
+  // Twenty steps are not enough for this loss.
   const { code, output } = await lab("fisher-training", "--steps", "20", "--target", "0.05", "--json", "--check");
   expect(code).toBe(2);
   const { findings } = JSON.parse(output) as { findings: { measured: unknown; holds: boolean }[] };
   expect(findings[0]).toMatchObject({ measured: "Infinity", holds: false });
 });
 
-test("the list as JSON, and the version", async () => {
+test("lab --json: prints the list; --version: prints the version", async () => {
   const { output } = await lab("--json");
   expect((JSON.parse(output) as { name: string }[]).map(({ name }) => name)).toEqual(
     experiments.map(({ name }) => name),
@@ -137,32 +137,32 @@ test("the list as JSON, and the version", async () => {
   expect((await ended(process.execPath, ["dist/bin/nabla.js", "--version"])).output.trim()).toBe(version);
 });
 
-test("a folder that is not there is told before the run", async () => {
+test("lab: reports a missing folder before the run", async () => {
   const { code, output, errors } = await lab("saliency", "--svg", join(folder, "none", "x.svg"));
   expect(code).toBe(1);
   expect(output).toBe("");
-  expect(errors).toMatch(/there is no folder .*none. Make it first/);
+  expect(errors).toMatch(/the folder .*none does not exist\. Create it first/);
 });
 
-test("tables are wrapped to the terminal's width", async () => {
+test("lab: wraps tables to the width of the terminal", async () => {
   const { output } = await lab("vanishing", "--depth", "20", "--init", "large");
   for (const line of output.split("\n")) expect(line.length, line).toBeLessThanOrEqual(90);
 });
 
-// A full device is what Linux has.
+// Only Linux has /dev/full.
 test.skipIf(process.platform !== "linux")(
-  "output that is lost is an error; a reader that stops early is not",
+  "lab: lost output is an error; a reader that stops early is not",
   async () => {
     const shell = (command: string) => ended("bash", ["-c", command]);
     const full = await shell(`${process.execPath} dist/bin/nabla.js lab ${NAME} > /dev/full`);
     expect(full.code).toBe(1);
-    expect(full.errors).toContain("could not be written");
+    expect(full.errors).toContain("could not write the output");
     const piped = await shell(`${process.execPath} dist/bin/nabla.js lab ${NAME} | head -n 1`);
     expect(piped).toMatchObject({ code: 0, errors: "", output: "The directional derivative\n" });
   },
 );
 
-test("with all that it draws, no two series of a plot look alike", async () => {
+test("chart: no two series of a plot have the same symbol", async () => {
   const { chart } = await import("../../cli/chart.ts");
   const { terminalOf } = await import("../../cli/terminal.ts");
   const terminal = terminalOf(process.stdout);

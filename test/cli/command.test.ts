@@ -1,4 +1,4 @@
-/** `npx nabla` beside the lab: info, mnist and bench, their help and exit codes. Needs the build in dist/. */
+/** `npx nabla`: info, mnist and bench, with help and exit codes. Needs the build in dist/. */
 import { describe, expect, test } from "vitest";
 import { nabla, Running } from "./running.ts";
 
@@ -20,14 +20,14 @@ describe("help", () => {
 
 test.each([
   [["nonsense"], /unknown command 'nonsense'/],
-  [["info", "--threads", "0"], /whole number from 1 to 64/],
+  [["info", "--threads", "0"], /an integer from 1 to 64/],
   [["info", "more"], /too many arguments/],
-  [["mnist", "--epochs", "-1"], /whole number of 0 or more/],
+  [["mnist", "--epochs", "-1"], /an integer of at least 0/],
   [["bench", "nonsense"], /Allowed choices are matmul/],
   [["serve"], /missing required argument 'model'/],
-  [["serve", "x.mjs", "--port", "70000"], /whole number from 0 to 65535/],
-  [["serve", "/nonexistent.mjs"], /^nabla: \/nonexistent\.mjs cannot be loaded: Cannot find module/],
-])("%j: exit code 1, and what is wrong", async (args, wrong) => {
+  [["serve", "x.mjs", "--port", "70000"], /an integer from 0 to 65535/],
+  [["serve", "/nonexistent.mjs"], /^nabla: cannot load \/nonexistent\.mjs: Cannot find module/],
+])("%j: exits with 1 and says what is wrong", async (args, wrong) => {
   const { code, output, errors } = await nabla(...args);
   expect(code).toBe(1);
   expect(errors).toMatch(wrong);
@@ -36,34 +36,34 @@ test.each([
 });
 
 describe("info", () => {
-  test("says which build runs, on how many threads, and why", async () => {
+  test("info: shows the build, and the number of threads with the reason", async () => {
     const { code, output } = await nabla("info", "--threads", "2");
     expect(code).toBe(0);
     expect(output).toMatch(/^nabla {9}\d+\.\d+\.\d+\nruntime {7}node v\d+.*\nthreads {7}2: as requested, \d+ cores/s);
     expect(output).not.toContain("\x1b");
   });
-  test("--json is JSON and nothing else", async () => {
+  test("info --json: prints only JSON", async () => {
     const { output } = await nabla("info", "--threads", "1", "--json");
     expect(JSON.parse(output)).toMatchObject({ simd: true, threads: 1, reason: "as requested" });
   });
 });
 
-test("mnist learns from the digits that come along", async () => {
+test("mnist: trains on the digits that come with the package", async () => {
   const { code, output } = await nabla("mnist", "--epochs", "3");
   expect(code).toBe(0);
-  expect(output).toContain("6,000 digits to learn, 1,000 to test");
+  expect(output).toContain("6,000 training digits, 1,000 test digits");
   expect(Number(/Test accuracy ([\d.]+)%/.exec(output)?.[1])).toBeGreaterThan(90);
   expect(output).not.toContain("\x1b");
 }, 60_000);
 
-test("whoever reads mnist's output may stop early", async () => {
+test("mnist: exits without an error if the reader of its output stops early", async () => {
   const running = new Running(["mnist", "--epochs", "2"]);
   running.child.stdout!.once("data", () => running.child.stdout!.destroy());
   const { errors } = await running.ended;
   expect(errors).toBe("");
 }, 60_000);
 
-test("bench measures", async () => {
+test("bench: prints results", async () => {
   const { code, output } = await nabla("bench", "elementwise", "--rounds", "1", "--json");
   expect(code).toBe(0);
   expect(JSON.parse(output)[0]).toMatchObject({ suite: "elementwise" });

@@ -1,4 +1,4 @@
-/** `npx nabla` as a process of its own. Needs the build in dist/. */
+/** Runs `npx nabla` in its own process. Needs the build in dist/. */
 import { type ChildProcess, spawn } from "node:child_process";
 
 export interface Ended {
@@ -8,7 +8,7 @@ export interface Ended {
   readonly errors: string;
 }
 
-/** A command that runs, with no terminal. */
+/** A running command, without a terminal. */
 export class Running {
   readonly child: ChildProcess;
   output = "";
@@ -24,7 +24,7 @@ export class Running {
         .on("close", (code, signal) => done({ code, signal, output: this.output, errors: this.errors }));
     });
   }
-  /** Waits for what it prints. */
+  /** Waits until it prints a match. */
   async prints(pattern: RegExp): Promise<RegExpExecArray> {
     for (let i = 0; i < 1000; i++) {
       const found = pattern.exec(this.output);

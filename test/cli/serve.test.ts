@@ -1,4 +1,4 @@
-/** `npx nabla serve`: models and handlers, tokens, options, signals, and what is refused. Needs the build in dist/. */
+/** `npx nabla serve`: models, handlers, tokens, options, signals and errors. Needs the build in dist/. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, get } from "node:http";
@@ -65,7 +65,7 @@ describe("serve", () => {
       body: '{"inputs":[[1,2],[3,4]]}',
     });
 
-  test("options: the model answers, and SIGTERM ends it with 0", async () => {
+  test("serves exported options, and exits with 0 on SIGTERM", async () => {
     const { server, url } = await serve("options.mjs");
     const response = await infer(url);
     expect(response.status).toBe(200);
@@ -85,11 +85,11 @@ describe("serve", () => {
     expect((await infer(url, { authorization: "Bearer wrong" })).status).toBe(403);
     expect((await infer(url, { authorization: "Bearer secret" })).status).toBe(200);
   });
-  test("a handler", async () => {
+  test("serves an exported handler", async () => {
     const { url } = await serve("handler.mjs");
     expect(await (await fetch(`${url}/a/b`)).text()).toBe("handled /a/b");
   });
-  test("requests under way end before the server does", async () => {
+  test("finishes running requests before it ends", async () => {
     const { server, url } = await serve("fetch.mjs");
     const late = fetch(url);
     await new Promise((wait) => setTimeout(wait, 200));
@@ -98,7 +98,7 @@ describe("serve", () => {
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
     await expect(fetch(url)).rejects.toThrow();
   });
-  test("clients that keep their connections are told to close them: the server ends with its requests, whatever the model waits for", async () => {
+  test("closes kept-alive connections and ends after its last request, even if the model has open timers", async () => {
     const { server, url } = await serve("busy.mjs");
     const agent = new Agent({ keepAlive: true });
     const ask = (): Promise<string> =>
@@ -118,7 +118,7 @@ describe("serve", () => {
     expect(performance.now() - told).toBeLessThan(3000);
     agent.destroy();
   });
-  test("requests that take longer than --grace are cut off", async () => {
+  test("aborts requests that take longer than --grace", async () => {
     const { server, url } = await serve("endless.mjs", ["--grace", "1"]);
     const cut = fetch(url).catch(() => "cut off");
     await new Promise((wait) => setTimeout(wait, 200));
@@ -138,24 +138,24 @@ describe("serve", () => {
   });
   test.each([
     ["nothing.mjs", [], /has no default export that can be served/],
-    ["throws.mjs", [], /^nabla: \S+throws\.mjs cannot be loaded: no weights here$/m],
+    ["throws.mjs", [], /^nabla: cannot load \S+throws\.mjs: no weights here$/m],
     ["broken.mjs", [], /^no weights there\nnabla: \S+: the model could not be loaded\.$/m],
-    ["handler.mjs", ["--token", "x"], /a handler has its own \{ token \}/],
-    ["own.mjs", ["--token", "x"], /decides itself who may use it: leave --token/],
-    ["syntax.mjs", [], /syntax\.mjs cannot be loaded: .*\. `node \S+syntax\.mjs` shows where$/m],
-    ["text.mjs", [], /^nabla: \S+text\.mjs cannot be loaded: no error, a text$/m],
-    ["lost.mjs", [], /^nabla: \S+lost\.mjs: its own path, \S+\/health, cannot be reached/m],
+    ["handler.mjs", ["--token", "x"], /--token, --token-file and NABLA_TOKEN apply only to models/],
+    ["own.mjs", ["--token", "x"], /has its own token or authorize option\. Remove --token/],
+    ["syntax.mjs", [], /cannot load \S+syntax\.mjs: .*\. Run `node \S+syntax\.mjs` to see where$/m],
+    ["text.mjs", [], /^nabla: cannot load \S+text\.mjs: no error, a text$/m],
+    ["lost.mjs", [], /^nabla: \S+lost\.mjs: \S+\/health answered with status 404\. Check the option path/m],
     ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input must be an object/m],
-  ])("%s %j is refused", async (name, args, why) => {
+  ])("rejects %s %j", async (name, args, why) => {
     const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);
     expect(code).toBe(1);
     expect(errors).toMatch(why);
   });
-  test("a model may take longer to load than a request may take", async () => {
+  test("a model may take longer to load than the limit of a request", async () => {
     const { url } = await serve("slow-load.mjs");
     expect(await (await infer(url)).json()).toMatchObject({ outputs: [[3], [7]] });
   });
-  test("a port that is taken is an error", async () => {
+  test("a port in use is an error", async () => {
     const { url } = await serve("handler.mjs");
     const { code, errors } = await nabla("serve", join(folder, "handler.mjs"), "--port", new URL(url).port);
     expect(code).toBe(1);
@@ -167,15 +167,15 @@ describe("serve", () => {
     server.child.kill(signal);
     expect(await server.ended).toMatchObject({ code: 0, signal: null, errors: "" });
   });
-  test("a signal while the model is being loaded: exit code 0, at once", async () => {
+  test("a signal while the model loads ends it at once with exit code 0", async () => {
     const server = new Running(["serve", join(folder, "never.mjs"), "--port", "0"]);
     started.push(server);
     await server.prints(/loading/);
     server.child.kill("SIGTERM");
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
   });
-  describe("when what started it ends without a signal to it", () => {
-    /** Whether a process is there. */
+  describe("its parent ends without forwarding a signal", () => {
+    /** Whether a process is running. */
     const isAlive = (pid: number): boolean => {
       try {
         process.kill(pid, 0);
@@ -203,26 +203,26 @@ describe("serve", () => {
       const pid = Number(/pid (\d+)/.exec(output)![1]);
       return { parent, pid };
     }
-    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("npx, by %s: it stops", async (signal) => {
+    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("npx ends by %s: the server stops", async (signal) => {
       const args = ["--no-install", "nabla", "serve", join(folder, "pid.mjs"), "--port", "0"];
       const { parent, pid } = await start("npx", args);
       parent.kill(signal);
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("npm's stand-in above two shells: it stops", async () => {
+    test("a stand-in for npm above two shells ends: the server stops", async () => {
       const inner = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const program = `require("child_process").spawn("sh", ["-c", 'sh -c "$LINE"; true'], { stdio: "inherit" })`;
       const { parent, pid } = await start("node", ["-e", program], { npm_execpath: "npm", LINE: inner });
       parent.kill("SIGKILL");
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("a shell of npm's: it stops, after running requests", async () => {
+    test("a shell of npm ends: the server stops", async () => {
       const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const { parent, pid } = await start("sh", ["-c", line], { npm_command: "exec" });
       parent.kill("SIGTERM");
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("a shell of the user's: it goes on", async () => {
+    test("a shell of the user ends: the server continues", async () => {
       const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const { parent, pid } = await start("sh", ["-c", line], {
         npm_command: undefined,
@@ -241,7 +241,7 @@ describe("serve", () => {
       writeFileSync(path, text);
       return path;
     };
-    test("--token-file, and NABLA_TOKEN_FILE, whose last line break does not count", async () => {
+    test("--token-file and NABLA_TOKEN_FILE: the last line break is ignored", async () => {
       for (const [args, env] of [
         [["--token-file", file("secret\n")], { NABLA_TOKEN: "other" }],
         [[], { NABLA_TOKEN_FILE: file("secret") }],
@@ -254,10 +254,10 @@ describe("serve", () => {
     });
     test.each<[string, () => string[], RegExp]>([
       ["that is empty", () => ["--token-file", file("\n")], /the token file \S+ is empty\. Write the token into it\./],
-      ["that is not there", () => ["--token-file", "/nonexistent"], /the token file cannot be read: ENOENT/],
-      ["and a token", () => ["--token-file", file("a"), "--token", "b"], /--token and --token-file exclude each other/],
+      ["that is not there", () => ["--token-file", "/nonexistent"], /cannot read the token file: ENOENT/],
+      ["and a token", () => ["--token-file", file("a"), "--token", "b"], /--token and --token-file cannot be combined/],
       ["with two words", () => ["--token-file", file("a b")], /characters that an Authorization header cannot carry/],
-    ])("%s: exit code 1", async (_, args, why) => {
+    ])("%s: exits with 1", async (_, args, why) => {
       const { code, errors } = await nabla("serve", join(folder, "options.mjs"), "--port", "0", ...args());
       expect(code).toBe(1);
       expect(errors).toMatch(why);
@@ -270,18 +270,18 @@ describe("serve", () => {
     [["--host", "0.0.0.0", "--token", "a"], false],
     [["--host", "localhost"], false],
     [[], false],
-  ])("%j: a warning if everyone may use it: %j", async (args, warns) => {
+  ])("%j: warns that everyone can use the server: %j", async (args, warns) => {
     const { server } = await serve("options.mjs", args);
     server.child.kill("SIGTERM");
     const { errors } = await server.ended;
     if (warns)
       expect(errors).toMatch(
-        /^nabla: everyone who can reach \S+ may use this server: no token is set\. Set --token-file/,
+        /^nabla: no token is set, so everyone who can reach \S+ can use this server\. Set --token-file/,
       );
     else expect(errors).toBe("");
   });
 
-  test("--cors, --metrics, --request-ids and --access-log, for models and for handlers", async () => {
+  test("--cors, --metrics, --request-ids and --access-log work for models and for handlers", async () => {
     const args = ["--cors", "https://a.example", "--metrics", "--request-ids", "--access-log"];
     for (const name of ["options.mjs", "handler.mjs"]) {
       const { server, url } = await serve(name, args);
@@ -293,7 +293,7 @@ describe("serve", () => {
       expect(JSON.parse(line)).toMatchObject({ method: "POST", path: "/", status: 200 });
     }
   });
-  test("none of them by default", async () => {
+  test("CORS, metrics, request ids and the access log are off by default", async () => {
     const { server, url } = await serve("options.mjs");
     const response = await infer(url, { origin: "https://a.example", "x-request-id": "mine" });
     for (const name of ["access-control-allow-origin", "x-request-id", "vary"])
@@ -301,12 +301,12 @@ describe("serve", () => {
     expect((await fetch(`${url}/metrics`)).status).toBe(404);
     expect(server.output).toMatch(/^Serving .*\n$/);
   });
-  test("--metrics with a token is for its bearers", async () => {
+  test("--metrics: requires the token if there is one", async () => {
     const { url } = await serve("options.mjs", ["--metrics", "--token", "secret"]);
     expect((await fetch(`${url}/metrics`)).status).toBe(401);
     expect((await fetch(`${url}/metrics`, { headers: { authorization: "Bearer secret" } })).status).toBe(200);
   });
-  test("--batch joins requests; each has its own answer", async () => {
+  test("--batch: joins requests, and each has its own response", async () => {
     const { url } = await serve("options.mjs", ["--batch", "5"]);
     const ask = async (i: number): Promise<unknown> => {
       const init = { method: "POST", headers: { "content-type": "application/json" }, body: `{"inputs":[${i},1]}` };
@@ -315,9 +315,9 @@ describe("serve", () => {
     const all = await Promise.all(Array.from({ length: 50 }, (_, i) => ask(i)));
     expect(all).toEqual(Array.from({ length: 50 }, (_, i) => [i + 2]));
     const { code, errors } = await nabla("serve", join(folder, "handler.mjs"), "--port", "0", "--batch");
-    expect([code, errors]).toEqual([1, expect.stringMatching(/--batch is for models/)]);
+    expect([code, errors]).toEqual([1, expect.stringMatching(/--batch applies only to models/)]);
   });
-  test("--max-connections closes further ones", async () => {
+  test("--max-connections: closes further connections", async () => {
     const { url } = await serve("options.mjs", ["--max-connections", "2"]);
     const port = Number(new URL(url).port);
     const sockets = await Promise.all(
@@ -331,7 +331,7 @@ describe("serve", () => {
     expect(sockets.filter(({ destroyed, readableEnded }) => destroyed || readableEnded).length).toBe(2);
     for (const socket of sockets) socket.destroy();
   });
-  test("a connection that sends nothing, or half a head, is closed after 10 seconds", async () => {
+  test("closes a connection that sends nothing, or half a head, after 10 seconds", async () => {
     const { url } = await serve("options.mjs");
     const closes = ["", "POST / HTTP/1.1\r\nHost: a\r\n"].map(async (text) => {
       const socket = connect(Number(new URL(url).port), "127.0.0.1").on("error", () => {});
