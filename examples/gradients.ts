@@ -6,5 +6,5 @@ const loss = (theta: Tensor) =>
     .sub(8)
     .square()
     .mul(0.5);
-grad(loss)(tensor([1, 1])).toArray(); // [-12, -4], the article's first example
+grad(loss)(tensor([1, 1])).toArray(); // [-12, -4]
 hvp(loss, tensor([1, 1]), tensor([1, 0])).toArray(); // [9, 3]

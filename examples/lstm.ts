@@ -1,6 +1,6 @@
 /**
- * `npm run lstm`: a recurrent network reads handwritten digits row by row, from the top, and says at the last row which digit it
- * was. What it knows of the rows above is in its state alone; a training step is one compiled program.
+ * `npm run lstm`: a recurrent network reads handwritten digits row by row, and predicts the digit after the last row. Its state is all that
+ * it remembers of earlier rows. A training step is one compiled program.
  */
 import { compile, losses, manualSeed, nn, optim, type Tensor } from "nabla";
 import { options, trainAndTest } from "../cli/mnist/classify.ts";

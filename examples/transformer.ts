@@ -1,7 +1,6 @@
 /**
- * `npm run transformer`: a small language model learns to write, a character at a time, from the Book of Genesis, then writes.
- * Training sees every place of a window at once, each attending to what is before it; writing passes each character once, since
- * a cache keeps the keys and values of those before.
+ * `npm run transformer`: trains a small character-level language model on the Book of Genesis, then generates text. Training computes all
+ * positions of a window at once, with causal attention. Generation computes each character once, with a cache of keys and values.
  */
 import { readFileSync } from "node:fs";
 import cliProgress from "cli-progress";
@@ -9,17 +8,17 @@ import { Command } from "commander";
 import { compile, losses, manualSeed, nn, noGrad, optim, rand, type Tensor, tensor, tidy } from "nabla";
 
 const program = new Command("transformer")
-  .description("Trains a character transformer on the Book of Genesis (King James, 1611), and has it write.")
+  .description("Train a character-level transformer on the Book of Genesis (King James, 1611), and generate text.")
   .option("-s, --steps <n>", "training steps", Number, 1000)
-  .option("-b, --batch <n>", "windows in a step", Number, 24)
-  .option("-c, --context <n>", "characters in a window", Number, 64)
-  .option("-w, --width <n>", "numbers that stand for a character", Number, 96)
+  .option("-b, --batch <n>", "windows per training step", Number, 24)
+  .option("-c, --context <n>", "characters per window", Number, 64)
+  .option("-w, --width <n>", "size of a character's embedding", Number, 96)
   .option("-l, --layers <n>", "transformer layers", Number, 3)
-  .option("--lr <rate>", "AdamW's learning rate at its highest", Number, 4e-3)
-  .option("--seed <n>", "of the first weights and all that is drawn", Number, 1)
-  .option("-n, --characters <n>", "characters to write", Number, 400)
-  .option("-t, --temperature <t>", "how daring: 0 always takes the likeliest", Number, 0.7)
-  .option("-p, --prompt <text>", "what the writing begins with", "And God said, ")
+  .option("--lr <rate>", "peak learning rate of AdamW", Number, 4e-3)
+  .option("--seed <n>", "seed of the initial weights and of sampling", Number, 1)
+  .option("-n, --characters <n>", "characters to generate", Number, 400)
+  .option("-t, --temperature <t>", "sampling temperature; 0 always takes the most likely character", Number, 0.7)
+  .option("-p, --prompt <text>", "start of the text", "And God said, ")
   .parse();
 const given = program.opts<
   Record<"steps" | "batch" | "context" | "width" | "layers" | "lr" | "seed" | "characters" | "temperature", number> & {
@@ -32,7 +31,7 @@ for (const [name, value] of Object.entries(sizes)) {
   const whole = Number.isInteger(value) || name === "lr" || name === "temperature";
   if (!(whole && (value > 0 || (value === 0 && name === "temperature"))))
     program.error(
-      `error: --${name} must be a ${name === "lr" || name === "temperature" ? "" : "whole "}number above 0.`,
+      `error: --${name} must be ${name === "temperature" ? "a number, 0 or more" : name === "lr" ? "a number above 0" : "an integer above 0"}.`,
     );
 }
 const { steps, batch, context, width, layers, characters, temperature } = sizes;
@@ -44,7 +43,7 @@ const numbers = new Map(alphabet.map((character, i) => [character, i]));
 const encode = (s: string): Int32Array => Int32Array.from(s, (character) => numbers.get(character) ?? -1);
 const start = encode(prompt);
 if (!start.length || start.includes(-1))
-  program.error(`error: --prompt must have a character, and only these: ${alphabet.join("").trim()}`);
+  program.error(`error: --prompt must not be empty, and may contain only: ${alphabet.join("").trim()}`);
 const all = encode(text);
 const split = Math.floor(0.9 * all.length);
 const [train, held] = [all.subarray(0, split), all.subarray(split)];
@@ -85,7 +84,7 @@ const step = compile((x: Tensor, next: Tensor) => {
 });
 const evaluate = compile((x: Tensor, next: Tensor) => noGrad(() => lossOf(x, next)));
 
-/** Windows from the given places, and the characters that follow each place of them. */
+/** Windows that start at `places`, and the next character of each position. */
 function windows(from: Int32Array, places: Iterable<number>): [Int32Array, Int32Array] {
   const starts = [...places];
   const [x, next] = [new Int32Array(starts.length * context), new Int32Array(starts.length * context)];
@@ -95,12 +94,12 @@ function windows(from: Int32Array, places: Iterable<number>): [Int32Array, Int32
   });
   return [x, next];
 }
-const drawn = (): Iterable<number> => {
+const randomPlaces = (): Iterable<number> => {
   const uniform = tidy(() => rand([batch]).data);
   return Array.from(uniform, (u) => Math.floor(u * (train.length - context)));
 };
 
-/** Mean loss, in nats a character, of the tenth of the text that training never sees. */
+/** The mean loss, in nats per character, on the last tenth of the text, which is not used in training. */
 function heldOut(): number {
   const count = Math.floor((held.length - 1) / context);
   let total = 0;
@@ -118,13 +117,13 @@ function heldOut(): number {
   return total / count;
 }
 
-/** What the model goes on with, a character at a time. */
+/** Generates text, one character at a time. */
 function* write(): Generator<string> {
   const cache = new nn.KeyValueCache();
   const written = [...start];
   let fresh = written.slice(-context);
   for (let i = 0; i < characters; i++) {
-    // It has learnt no distances beyond a window: at its end, the second half is read anew.
+    // The model knows no distances beyond a window. At its end, clear the cache and read the second half again.
     if (cache.length + fresh.length > context) {
       cache.clear();
       fresh = written.slice(-Math.ceil(context / 2));
@@ -153,20 +152,20 @@ const started = performance.now();
 bar.start(steps, 0, { loss: "", rate: "" });
 let mean = 0;
 for (let done = 0; done < steps; done++) {
-  // Up within the first twentieth, then down to a tenth along a cosine.
+  // Linear warm-up over the first twentieth, then cosine decay to a tenth.
   const warm = Math.min(1, (done + 1) / (0.05 * steps));
   optimizer.lr = given.lr * warm * (0.1 + 0.45 * (1 + Math.cos((Math.PI * done) / steps)));
-  const loss = step(...windows(train, drawn())).item();
+  const loss = step(...windows(train, randomPlaces())).item();
   mean = done ? 0.98 * mean + 0.02 * loss : loss;
   if (done % 4) continue;
   const rate = Math.round((done * batch * context * 1000) / (performance.now() - started)).toLocaleString("en");
   bar.update(done, { loss: mean.toFixed(3), rate });
-  await new Promise(setImmediate); // a breath, in which the bar is drawn and Ctrl-C is heard
+  await new Promise(setImmediate); // lets the event loop draw the bar and handle Ctrl-C
 }
 bar.stop();
 const seconds = ((performance.now() - started) / 1000).toFixed(1);
 model.eval();
-console.log(`${steps} steps in ${seconds} s; ${heldOut().toFixed(3)} nats a character on text it has not seen.\n`);
+console.log(`${steps} steps in ${seconds} s; ${heldOut().toFixed(3)} nats per character on held-out text.\n`);
 process.stdout.write(prompt);
 for (const character of write()) process.stdout.write(character);
 process.stdout.write("\n");

@@ -1,6 +1,6 @@
 /**
- * Draws a Plot as SVG by Observable Plot, in whatever document it is given: a browser's or linkedom's. Axes take the text's colour;
- * the series' colours, from scale.ts, can be seen in both themes and told apart by the colour-blind.
+ * Draws a Plot as SVG with Observable Plot, in a browser's document or in linkedom's. Axes have the colour of the text. The colours of
+ * series, from scale.ts, work in both themes and for colour-blind readers.
  */
 import * as marks from "@observablehq/plot";
 import type { Axis, Plot, Series } from "./experiment.ts";
@@ -24,10 +24,10 @@ export interface Size {
   readonly height: number;
 }
 const ROW = 20;
-/** Before a series' number, the description that its marks have until they are drawn, and data-series then. */
+/** Prefix of a series' number in the description of its marks. After drawing, data-series replaces the description. */
 const SERIES = "series ";
 
-/** The plot, with its legend above the axes and its name for those who cannot see it. */
+/** The plot, with its legend above the axes and a name for screen readers. */
 export function drawPlot(document: Document, plot: Plot, { width, height }: Size): SVGSVGElement {
   const shown = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
   const legend = plot.series.length > 1 ? layOut(plot.series, width) : [];
@@ -51,11 +51,11 @@ export function drawPlot(document: Document, plot: Plot, { width, height }: Size
       ...theoryFirst(shown).flatMap((i) =>
         drawSeries(shown[i]!, i, COLOURS[i % COLOURS.length]!, barPlace(shown, i), plot, width),
       ),
-      ...(empty ? [marks.text(["No point that these axes can show"], { frameAnchor: "middle" })] : []),
+      ...(empty ? [marks.text(["These axes cannot show any of the points"], { frameAnchor: "middle" })] : []),
     ],
-  }) as SVGSVGElement; // a figure only where Plot draws titles and legends
+  }) as SVGSVGElement; // Plot returns a figure only if it draws titles or legends
   svg.setAttribute("role", "img");
-  // An image has one name: those of its parts would be read by none, and are allowed on none.
+  // An image has one name. Names of its parts are not allowed, and screen readers ignore them.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
   for (const part of svg.querySelectorAll("[aria-description]")) {
     const name = part.getAttribute("aria-description")!;
@@ -82,7 +82,7 @@ function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: n
   return { ...common, type: "log", ticks: logTicks(low, high, count) };
 }
 
-/** Contours at the field's quantiles, each a veil over the one below: the higher, the darker. The grid's ends are its axes' ends. */
+/** Contours at the quantiles of the field, in transparent layers: the higher, the darker. The grid spans the axes. */
 function field({ x, y, columns, values }: NonNullable<Plot["field"]>): Mark[] {
   const rows = values.length / columns;
   const finite = values.filter(Number.isFinite).sort((a, b) => a - b);
@@ -109,10 +109,10 @@ function field({ x, y, columns, values }: NonNullable<Plot["field"]>): Mark[] {
 const x = ([value]: Point): number => value;
 const y = ([, value]: Point): number => value;
 
-/** A curve to compare with: thin, and solid. */
+/** A thin solid curve for comparison. */
 const REFERENCE = { strokeWidth: 1, strokeOpacity: 0.8 } as const;
 
-/** Of dots: the fewer, the larger. */
+/** The radius of dots: the fewer dots, the larger. */
 const radius = (count: number, width: number): number =>
   Math.min(count > 5 ? 3 : 5, Math.max(1.6, width / (3 * count)));
 
@@ -150,7 +150,7 @@ function drawSeries(
   }
 }
 
-/** Bars as wide as the nearest two allow, side by side with those of other series. */
+/** Bars as wide as the smallest distance allows, next to those of other series. */
 function drawBars(
   points: readonly Point[],
   ariaDescription: string,
@@ -179,7 +179,7 @@ function drawBars(
   });
 }
 
-/** The legend's entries in rows, by an estimate of their widths: text cannot be measured in every document. */
+/** Rows of the legend's entries. Their widths are estimates, because not every document can measure text. */
 function layOut(series: readonly Series[], width: number): { series: Series; x: number; row: number }[] {
   let [at, row] = [4, 0];
   return series.map((entry) => {

@@ -1,23 +1,22 @@
 /**
- * What an experiment is: a claim of the article, parameters that can be turned, and a run that gives curves, tables, images and
- * findings, each held against what theory says. The command and the page know experiments by this file alone; experiments know
- * neither terminals nor pages.
+ * Defines an experiment: a claim of the article, parameters, and a run that returns curves, tables, pictures and findings, which are
+ * compared with theory. The command and the page use experiments only through this file. Experiments know nothing of either.
  */
 import type { Digits } from "../cli/mnist/packed.ts";
 
-/** A number that can be turned. */
+/** A numeric parameter. */
 export interface NumberParameter {
   readonly kind: "number";
   readonly label: string;
   readonly min: number;
   readonly max: number;
   readonly default: number;
-  /** The slider's step; on a log scale, ignored. Default: 1 for integers, else a hundredth of the range. */
+  /** The step of the slider; ignored on a log scale. Default: 1 for integers, else a hundredth of the range. */
   readonly step?: number;
   readonly integer?: boolean;
   readonly scale?: "linear" | "log";
 }
-/** One of several words. */
+/** A parameter with a fixed set of values. */
 export interface ChoiceParameter<T extends string = string> {
   readonly kind: "choice";
   readonly label: string;
@@ -26,19 +25,19 @@ export interface ChoiceParameter<T extends string = string> {
 }
 export type Parameter = NumberParameter | ChoiceParameter;
 export type Parameters = Readonly<Record<string, Parameter>>;
-/** The values that parameters were given. */
+/** The values of parameters. */
 export type Values<P extends Parameters> = {
   readonly [K in keyof P]: P[K] extends ChoiceParameter<infer T> ? T : number;
 };
 
-/** A number that was measured, held against what theory says of it. */
+/** A measured number, with the value that theory predicts. */
 export interface Finding {
-  /** What was measured, in words: "gradient of the first layer by that of the last". */
+  /** What was measured, such as "gradient of the first layer by that of the last". */
   readonly text: string;
   readonly measured: number;
-  /** What theory says: a number with a tolerance, or a bound. */
+  /** The prediction of theory: a number with a tolerance, or a bound. */
   readonly expected: Expectation;
-  /** Where the expectation comes from: a formula in words or a paper. */
+  /** The source of the prediction: a formula or a paper. */
   readonly theory: string;
 }
 export type Expectation =
@@ -46,13 +45,16 @@ export type Expectation =
   | { readonly atMost: number }
   | { readonly atLeast: number };
 
-/** Whether a finding is as theory says. */
+/** Whether a finding matches theory. */
 export function holds({ measured, expected }: Finding): boolean {
   if ("equals" in expected) return Math.abs(measured - expected.equals) <= expected.within;
   return "atMost" in expected ? measured <= expected.atMost : measured >= expected.atLeast;
 }
 
-/** A whole number below a million in full, others in four digits; below a thousandth and from a million on, with a power of ten: 1.69e-5, 6.07e8. */
+/**
+ * Formats a number: integers below a million in full, others with four digits; below a thousandth and from a million on, with a power of
+ * ten, such as 1.69e-5 or 6.07e8.
+ */
 export function showNumber(value: number): string {
   const rounded = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number(value.toPrecision(4));
   const size = Math.abs(rounded);
@@ -71,11 +73,11 @@ export interface Axis {
   readonly label: string;
   readonly scale?: "linear" | "log";
 }
-/** Points that belong together. Those that an axis cannot show (NaN, or ≤ 0 on a log scale) are left out by who draws. */
+/** A series of points. Points that an axis cannot show (NaN, or ≤ 0 on a log scale) are not drawn. */
 export interface Series {
   readonly name: string;
   readonly points: readonly (readonly [x: number, y: number])[];
-  /** "theory": dashed, what was expected; "reference": thin, what was measured to compare with. Default "line". */
+  /** "theory" is dashed and shows the prediction; "reference" is thin and shows a measurement for comparison. Default "line". */
   readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path";
 }
 export interface Plot {
@@ -83,7 +85,7 @@ export interface Plot {
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly Series[];
-  /** A field of values behind the curves, on a grid: rows from y's least to its greatest. */
+  /** A field of values behind the curves, on a grid whose rows go from the smallest y to the largest. */
   readonly field?: {
     readonly x: readonly [from: number, to: number];
     readonly y: readonly [from: number, to: number];
@@ -96,7 +98,7 @@ export interface Table {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
 }
-/** A picture of numbers, row by row: grey from 0 to 1, or diverging around 0 (what is negative in one colour, positive in another). */
+/** A picture of numbers, row by row: greys from 0 to 1, or two colours for negative and positive numbers. */
 export interface Picture {
   readonly title: string;
   readonly width: number;
@@ -112,42 +114,42 @@ export interface Result {
   readonly pictures?: readonly Picture[];
 }
 
-/** What an experiment may ask of where it runs. */
+/** What the command or the page provides to an experiment. */
 export interface Context {
-  /** How far it has come, 0 … 1; gives the page or the terminal a breath. */
+  /** Reports the progress, 0 … 1, and lets the event loop run. */
   progress(fraction: number, what?: string): Promise<void>;
-  /** Handwritten digits: the first of MNIST's. */
+  /** Handwritten digits: the first ones of MNIST. */
   digits(): Promise<{ readonly train: Digits; readonly test: Digits }>;
 }
 
 export interface Experiment<P extends Parameters = Parameters> {
-  /** As its file is called. */
+  /** The name of its file. */
   readonly name: string;
   readonly title: string;
-  /** The article's section. */
+  /** The section of the article. */
   readonly section: string;
-  /** What the article says, in a sentence or two. */
+  /** The article's claim, in one or two sentences. */
   readonly claim: string;
-  /** The mathematics, as TeX. */
+  /** The formula, as TeX. */
   readonly formula: string;
-  /** What of nabla/gradients it shows. */
+  /** The functions of nabla/gradients that it uses. */
   readonly functions: readonly string[];
   readonly parameters: P;
-  /** Whether it takes more than a second or two with its defaults. */
+  /** Whether it runs for more than two seconds with its defaults. */
   readonly long?: boolean;
   run(values: Values<P>, context: Context): Result | Promise<Result>;
 }
 
-/** An experiment as others see it: types of its own parameters checked here, then forgotten. */
+/** Defines an experiment. The types of its own parameters are checked here, then erased. */
 export const experiment = <const P extends Parameters>(definition: Experiment<P>): AnyExperiment =>
-  definition as unknown as AnyExperiment; // run is only ever given values checked against these parameters
+  definition as unknown as AnyExperiment; // run receives only values that were checked against these parameters
 
-/** An experiment whose parameters are known at run time only: `run` takes what `valuesOf` returns. */
+/** An experiment whose parameters are known only at run time. `run` takes the result of `valuesOf`. */
 export interface AnyExperiment extends Omit<Experiment, "run"> {
   run(values: Readonly<Record<string, string | number>>, context: Context): Result | Promise<Result>;
 }
 
-/** Values for all parameters: those given, checked, and defaults. @throws RangeError that says what is allowed */
+/** The values of all parameters: the given ones, checked, and defaults. @throws RangeError that says what is valid */
 export function valuesOf(
   parameters: Parameters,
   given: Readonly<Record<string, unknown>> = {},

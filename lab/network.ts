@@ -1,4 +1,4 @@
-/** Networks that read the lab's digits: the digits as tensors, training in a few seconds, the share read right. */
+/** Helpers for networks that read digits: digits as tensors, training within seconds, accuracy. */
 import { compile, losses, type nn, optim, randperm, type Tensor, tensor, tidy } from "nabla";
 import { type Digits, SIDE } from "../cli/mnist/packed.ts";
 
@@ -10,7 +10,7 @@ export function images({ pixels }: Digits, from: number, count: number): Tensor 
   return tensor(ink, [count, SIDE, SIDE, 1]);
 }
 
-/** What the digits are, int32 [count]. */
+/** The labels of digits, int32 [count]. */
 export const labels = (digits: Digits, from: number, count: number): Tensor =>
   tensor(Int32Array.from(digits.labels.subarray(from, from + count)));
 
@@ -20,11 +20,11 @@ export interface TrainOptions {
   readonly batch?: number;
   /** The loss of a batch. Default: the cross-entropy. */
   readonly loss?: (x: Tensor, labels: Tensor) => Tensor;
-  /** Told how far it has come, 0 … 1. */
+  /** Receives the progress, 0 … 1. */
   readonly progress: (fraction: number) => Promise<void>;
 }
 
-/** Trains a model by Adam: [batch, 28, 28, 1] → [batch, 10]. The digits' order is from manualSeed's generator. */
+/** Trains a model [batch, 28, 28, 1] → [batch, 10] with Adam. manualSeed's generator decides the order of the digits. */
 export async function train(
   model: nn.Module,
   digits: Digits,
@@ -55,11 +55,11 @@ export async function train(
   }
 }
 
-/** Which of [count, classes] is the highest score, by row. */
+/** The index of the highest score in each row of [count, classes]. */
 export const read = (model: nn.Module, x: Tensor): ArrayLike<number> =>
   tidy(() => (model.forward(x) as Tensor).argMax(-1).data);
 
-/** The share of x that is read right. */
+/** The fraction of x that is read correctly. */
 export function accuracy(model: nn.Module, x: Tensor, y: Tensor): number {
   const answers = y.data;
   return Array.from(read(model, x)).filter((digit, i) => digit === answers[i]).length / answers.length;

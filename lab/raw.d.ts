@@ -1,4 +1,4 @@
-/** A file's text, as Vite and tools/cli.mjs import it. */
+/** The text of a file. Vite and tools/cli.mjs resolve this import. */
 declare module "*?raw" {
   const text: string;
   export default text;

@@ -1,9 +1,9 @@
-/** What all who draw a Plot share: colours, which points an axis can show, ticks and their labels. Pure. */
+/** Shared by everything that draws a Plot: colours, points that an axis can show, ticks and labels. Pure functions. */
 import { type Axis, type Plot, type Series, showNumber } from "./experiment.ts";
 
 /**
- * The series' colours, in turn: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast of at least 3.2 on
- * both themes' backgrounds; any two are at least 0.12 apart in OKLab, and 0.06 as protanopes, deuteranopes and tritanopes see them
+ * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast of at least 3.2 on the
+ * backgrounds of both themes. Any two are at least 0.12 apart in OKLab, and 0.06 as protanopes, deuteranopes and tritanopes see them
  * (Machado et al. 2009, severity 1).
  */
 export const COLOURS = [
@@ -19,17 +19,17 @@ export const COLOURS = [
 
 const fits = (value: number, { scale }: Axis): boolean => Number.isFinite(value) && (scale !== "log" || value > 0);
 
-/** Whether a point has a place on the plot's axes. */
+/** Whether the plot's axes can show a point. */
 export const canShow = ([x, y]: Series["points"][number], plot: Plot): boolean => fits(x, plot.x) && fits(y, plot.y);
 
-/** Where bars stand, if they are few enough to name each: ticks of their own. */
+/** The positions of bars as ticks, if there are few enough to label each. */
 export function barTicks(series: readonly Series[]): number[] | undefined {
   const places = series.filter(({ style }) => style === "bars").flatMap(({ points }) => points.map(([x]) => x));
   const distinct = [...new Set(places)].filter(Number.isFinite).sort((a, b) => a - b);
   return distinct.length > 0 && distinct.length <= 12 ? distinct : undefined;
 }
 
-/** Where a series' bars stand among those of others. */
+/** The position of a series' bars among those of other series. */
 export interface BarPlace {
   readonly index: number;
   readonly count: number;
@@ -39,11 +39,11 @@ export function barPlace(series: readonly Series[], i: number): BarPlace {
   return { index: series.slice(0, i).filter(isBars).length, count: series.filter(isBars).length };
 }
 
-/** In which order series are drawn: what theory says lies below what was measured. */
+/** The order in which series are drawn: theory below measurements. */
 export const theoryFirst = (series: readonly Series[]): number[] =>
   [...series.keys()].sort((a, b) => Number(series[b]!.style === "theory") - Number(series[a]!.style === "theory"));
 
-/** The least and the greatest coordinate; undefined where there is none. `positive` looks at those above 0 only. */
+/** The smallest and the largest coordinate; undefined if there is none. `positive` ignores those that are not above 0. */
 export function extent(series: readonly Series[], dimension: 0 | 1, positive = false): [number, number] | undefined {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const { points } of series)
@@ -67,7 +67,7 @@ export function linearTicks(low: number, high: number, count: number): number[] 
   return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** Powers of ten from low to high, at most about `count`; round numbers between where there are fewer than two powers. */
+/** At most about `count` powers of ten from low to high; round numbers if there are fewer than two powers. */
 export function logTicks(low: number, high: number, count: number): number[] {
   const first = Math.ceil(Math.log10(low) - 1e-9);
   const last = Math.floor(Math.log10(high) + 1e-9);
@@ -82,7 +82,7 @@ export function logTicks(low: number, high: number, count: number): number[] {
 
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
-/** A tick's label: a short number, with a power of ten where it is very small or large. */
+/** The label of a tick: a short number, with a power of ten if it is very small or large. */
 export function showTick(value: number): string {
   const size = Math.abs(value);
   if (size === 0 || (size >= 1e-3 && size < 1e5)) return showNumber(value).replace("-", "−");

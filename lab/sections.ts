@@ -1,4 +1,4 @@
-/** Experiments by the article's sections, in its order. */
+/** Groups experiments by section, in the article's order. */
 import type { AnyExperiment } from "./experiment.ts";
 
 export function bySection(experiments: readonly AnyExperiment[]): Map<string, AnyExperiment[]> {

@@ -1,4 +1,4 @@
-// A network that knows nothing at first, as two web functions: POST to /train with the token to train it, and to / to ask it.
+// An untrained network as two web functions: POST to /train with the token to train it, and to / to run it.
 import { losses, nn, optim } from "nabla";
 import { loadState } from "nabla/formats";
 import { combine, inferenceHandler, trainingHandler } from "nabla/serverless";
@@ -7,16 +7,16 @@ const network = () => new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new 
 const input = { shape: [null, 2] };
 const output = { shape: [null, 1] };
 
-/** The model that answers. Made at the first request: Workers do nothing before. */
+/** The model for inference. Created at the first request, because Workers may not compute before. */
 let model;
-const answering = () => (model ??= network());
+const servedModel = () => (model ??= network());
 
-/** What was learnt, while the process lives. A file, a bucket or a key-value store keeps it longer. */
+/** Keeps the weights in memory. Use a file, a bucket or a key-value store to keep them longer. */
 let stored;
 const store = {
   load: async () => stored,
   async save(state) {
-    loadState(state, { model: answering() });
+    loadState(state, { model: servedModel() });
     stored = state;
   },
 };
@@ -26,9 +26,9 @@ function create() {
   return { model, optimizer: new optim.Adam(model.parameters(), { lr: 0.02 }), loss: losses.bceWithLogits };
 }
 
-/** Both functions. Whoever has the token may train: without one, trainingHandler throws. */
+/** Both functions. Clients with the token may train; without a token, trainingHandler throws. */
 export const functions = (token) =>
   combine({
-    "/": inferenceHandler({ name: "xor", load: answering, input, output }),
+    "/": inferenceHandler({ name: "xor", load: servedModel, input, output }),
     "/train": trainingHandler({ name: "xor", create, input, target: output, store, token }),
   });

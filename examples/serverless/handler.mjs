@@ -1,4 +1,4 @@
-// The functions with the token of the environment. The files beside this one bring them to each platform.
+// The functions, with the token from the environment. The other files in this folder run them on each platform.
 import { functions } from "./functions.mjs";
 import { token } from "./token.mjs";
 

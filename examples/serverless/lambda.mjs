@@ -1,4 +1,4 @@
-// AWS Lambda, behind a function URL or API Gateway: the function's handler is "lambda.handler".
+// AWS Lambda, behind a function URL or API Gateway. Set the function's handler to "lambda.handler".
 import { lambdaHandler } from "nabla/serverless";
 import web from "./handler.mjs";
 

@@ -1,4 +1,4 @@
-// Node: `TRAIN_TOKEN=… node node.mjs`. `npx nabla serve handler.mjs` does the same, and also ends gracefully.
+// Node: `TRAIN_TOKEN=… node node.mjs`. `npx nabla serve handler.mjs` does the same, with graceful shutdown.
 import { createServer } from "node:http";
 import { nodeListener } from "nabla/serverless";
 import handler from "./handler.mjs";

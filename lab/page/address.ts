@@ -1,4 +1,4 @@
-/** The address's hash: `#name?key=value&…`, which view it asks for, and the parameters that are not as by default. Pure. */
+/** The hash of the address, `#name?key=value&…`: the view, and the parameters that differ from their defaults. Pure functions. */
 import type { Parameters } from "../experiment.ts";
 
 export interface Address {
@@ -6,13 +6,13 @@ export interface Address {
   readonly given: Readonly<Record<string, string>>;
 }
 
-/** What a hash asks for; what is no percent encoding stands for itself. */
+/** Parses a hash. Invalid percent encodings stay as they are. */
 export function readHash(hash: string): Address {
   const [name = "", ...query] = hash.replace(/^#/, "").split("?");
   return { name: decoded(name), given: Object.fromEntries(new URLSearchParams(query.join("?"))) };
 }
 
-/** The hash that `readHash` reads. */
+/** Writes a hash for `readHash`. */
 export function hashOf(
   name: string,
   parameters: Parameters,

@@ -1,2 +1,2 @@
-/** What the page imports by Vite: style sheets, addresses of files, and modules by a pattern. */
+/** Imports that Vite resolves: style sheets, URLs of files, and modules by pattern. */
 /// <reference types="vite/client" />

@@ -8,11 +8,11 @@ const STEPS = 200;
 export type Values = Record<string, string | number>;
 
 export interface ControlsOptions {
-  /** What they show first. */
+  /** The initial values. */
   readonly values: Values;
-  /** The button's text that gives all parameters their defaults. */
+  /** The text of the button that resets all parameters. */
   readonly reset: string;
-  /** Gets all values whenever one was turned. */
+  /** Called with all values after each change. */
   onChange(values: Values): void;
 }
 
@@ -66,7 +66,7 @@ function drawField(
   }
   const scale = sliderOf(parameter);
   const input = make("input", { id: key, name: key, type: "range", min: scale.min, max: scale.max, step: scale.step });
-  // No <output>: that would be read aloud at each step, beside the slider's own value.
+  // Not <output>: screen readers would read it at each step, in addition to the slider's value.
   const shown = make("span", { class: "value", "aria-hidden": "true" });
   const tell = (value: number): void => {
     shown.textContent = showNumber(value);
@@ -85,7 +85,7 @@ function drawField(
   return { element: make("div", { class: "field" }, label, shown, input), show: () => show(parameter.default) };
 }
 
-/** Where a number lies on its slider: itself, or on a log scale its place among STEPS. */
+/** The position of a number on its slider: the number itself, or its step on a log scale. */
 interface Slider {
   readonly min: number;
   readonly max: number;

@@ -1,11 +1,11 @@
-/** The digits' file, for workers: fetched once, from beside the page. */
+/** Fetches the file of digits once, for workers. */
 
 import { readDigits } from "../../cli/mnist/packed.ts";
 import url from "../../dist/bin/digits.gz?url";
 
 let loading: ReturnType<typeof readDigits> | undefined;
 
-/** @throws Error where the file is not to be had; another call then asks for it again */
+/** @throws Error if the file cannot be loaded; the next call tries again */
 export function loadDigits(): ReturnType<typeof readDigits> {
   loading ??= fetchDigits().catch((error: unknown) => {
     loading = undefined;

@@ -1,4 +1,4 @@
-/** An experiment on the page: what it claims, what can be turned, what came out, and the code that made it. */
+/** The view of an experiment: its claim, parameters, results and source code. */
 import { type AnyExperiment, type Parameters, type Result, valuesOf } from "../experiment.ts";
 import { maker } from "../view/dom.ts";
 import { drawHeading, drawResult } from "../view/result.ts";
@@ -10,10 +10,10 @@ import type { View } from "./view.ts";
 
 const make = maker(document);
 const sources = import.meta.glob<string>("../experiments/*.ts", { query: "?raw", import: "default" });
-/** How long a slider rests before the experiment runs again. */
+/** Milliseconds without a change before the experiment runs again. */
 const REST = 120;
 
-/** `given`: parameters as the address has them; where one is not allowed, it says so and takes the defaults. */
+/** `given` are the parameters in the address. If one is invalid, the view reports it and uses the defaults. */
 export function showExperiment(experiment: AnyExperiment, given: Readonly<Record<string, string>>): View {
   const { name, parameters } = experiment;
   const runner = new Runner();
@@ -48,7 +48,7 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
       onError: (message) => status.fail(`It failed: ${message}`),
     });
   };
-  /** What is shown is no longer of these values; what runs for others ends. */
+  /** Marks the results as outdated, and stops a run with other values. */
   const soon = (latest: Values, rest = REST): void => {
     values = latest;
     clearTimeout(timer);
@@ -84,7 +84,7 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
   };
 }
 
-/** The address's values, or, where one is not allowed, the defaults and why. */
+/** The values in the address; if one is invalid, the defaults and the reason. */
 function read(parameters: Parameters, given: Readonly<Record<string, string>>): { values: Values; refused?: string } {
   try {
     return { values: valuesOf(parameters, given) };
@@ -94,11 +94,11 @@ function read(parameters: Parameters, given: Readonly<Record<string, string>>): 
   }
 }
 
-/** What fits into a figure's frame: drawn at its own size, so that text stays readable on a phone. */
+/** The width for a figure: plots are drawn at the size of their frame, so that text stays readable on a phone. */
 const plotWidth = (results: HTMLElement): number =>
   Math.min(900, Math.max(240, Math.floor(results.clientWidth || 640) - 34));
 
-/** The experiment's own file, loaded when it is asked for. */
+/** The experiment's source file, loaded on demand. */
 function drawSource({ name, functions }: AnyExperiment): HTMLElement {
   const code = make("code", {});
   const shows = functions.length ? make("p", {}, `It shows ${functions.join(", ")} of nabla/gradients.`) : undefined;

@@ -1,4 +1,4 @@
-/** The page: contents, theme, and which view the address's hash asks for. */
+/** The page: contents, theme, and the view that the address selects. */
 import "katex/dist/katex.min.css";
 import "../view/view.css";
 import "./page.css";
@@ -20,7 +20,7 @@ let shown: View | undefined;
 const link = (hash: string, text: string): HTMLElement => make("a", { href: `#${hash}` }, text);
 const linkTo = ({ name, title }: AnyExperiment): HTMLElement => make("li", {}, link(name, title));
 
-/** The list beside the view; on narrow screens it is folded away above it. */
+/** The list next to the view. On narrow screens it is collapsed above the view. */
 function drawContents(): HTMLElement {
   const groups = [...bySection(experiments)].flatMap(([section, members]) => [
     make("h2", {}, section),
@@ -40,7 +40,7 @@ function drawContents(): HTMLElement {
   return details;
 }
 
-/** The first page: what there is; above it a notice, where something was asked for that there is not. */
+/** The start page, with a notice if the address named an unknown view. */
 function home(notice?: string): View {
   const groups = [...bySection(experiments)].map(([section, members]) =>
     make(
@@ -70,7 +70,7 @@ function home(notice?: string): View {
   return { title: "What gradients do", element, close: () => {} };
 }
 
-/** Names that stand for the first page: no hash, the link to it, and the skip link's target where it is loaded directly. */
+/** The hashes of the start page: none, its link, and the target of the skip link if the page is loaded with it. */
 const HOME = ["", "home", "main"];
 
 function viewOf({ name, given }: Address): View {
@@ -80,7 +80,7 @@ function viewOf({ name, given }: Address): View {
   return home(HOME.includes(name) ? undefined : `There is no experiment “${name}”.`);
 }
 
-/** Shows what the hash says. `#main` is the skip link's: it changes no view. */
+/** Shows the view that the hash selects. `#main`, the target of the skip link, keeps the current view. */
 function route(moveFocus: boolean): void {
   const address = readHash(location.hash);
   const { name } = address;

@@ -1,4 +1,4 @@
-/** Runs experiments in a worker, one at a time: a new run ends the one before it, by ending its worker. */
+/** Runs experiments in a worker, one at a time. A new run terminates the worker of the previous one. */
 import type { Result } from "../experiment.ts";
 import type { Answer, Request } from "./worker.ts";
 
@@ -17,7 +17,7 @@ export class Runner {
     this.worker ??= new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     this.busy = true;
     const { worker } = this;
-    // Messages of a worker that was ended may still be on their way.
+    // A terminated worker may still have messages in the queue.
     worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       if (worker !== this.worker) return;
       this.busy = data.kind === "progress";
@@ -30,17 +30,17 @@ export class Runner {
       this.close();
       listener.onError(message);
     };
-    worker.onerror = ({ message }) => fail(message || "The worker could not be started.");
-    worker.onmessageerror = () => fail("The worker's answer could not be read.");
+    worker.onerror = ({ message }) => fail(message || "The worker could not start.");
+    worker.onmessageerror = () => fail("The worker's message could not be read.");
     worker.postMessage({ name, values } satisfies Request);
   }
 
-  /** Ends what runs; a worker that is idle stays for the next run. */
+  /** Stops the current run. An idle worker is kept for the next run. */
   stop(): void {
     if (this.busy) this.close();
   }
 
-  /** Ends the worker. Another run starts anew. */
+  /** Terminates the worker. The next run starts a new one. */
   close(): void {
     this.worker?.terminate();
     this.worker = undefined;

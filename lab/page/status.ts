@@ -1,6 +1,6 @@
 /**
- * How far a run has come: a bar and words that change as it goes, which screen readers leave alone, and beside them what those do
- * say by themselves: that it started, how it ended, or why it failed.
+ * The progress of a run: a bar and a text, which screen readers ignore, and a live region that announces the start, the end or the
+ * failure of the run.
  */
 import { maker } from "../view/dom.ts";
 
@@ -9,7 +9,7 @@ const make = maker(document);
 export interface Status {
   readonly element: HTMLElement;
   start(said: string): void;
-  /** Without a fraction, how far it is is not known. */
+  /** Without a fraction, the bar is indeterminate. */
   progress(fraction: number | undefined, words: string): void;
   end(said: string): void;
   fail(message: string): void;
@@ -19,7 +19,7 @@ export interface StatusOptions {
   /** What the bar measures. */
   readonly label: string;
   onStop(): void;
-  /** Where given, a button that starts anew once it ended. */
+  /** Adds a button that starts a new run after the end. */
   readonly again?: { readonly text: string; onAgain(): void };
 }
 

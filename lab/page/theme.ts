@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it until the reader chooses, then as chosen, remembered where the browser allows. */
+/** Light or dark theme: follows the system until the reader chooses. The choice is stored if the browser allows it. */
 
 type Theme = "light" | "dark";
 const KEY = "nabla-lab-theme";
@@ -26,7 +26,7 @@ export function offerThemes(button: HTMLButtonElement): void {
     try {
       localStorage.setItem(KEY, chosen);
     } catch {
-      // It holds until the page is left.
+      // The choice holds until the page is closed.
     }
     show();
   });

@@ -1,4 +1,4 @@
-/** What the page shows at one address: taken away by its `close`, which ends its work. */
+/** The content of the page at one address. `close` ends its work. */
 export interface View {
   readonly title: string;
   readonly element: HTMLElement;

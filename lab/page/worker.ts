@@ -17,7 +17,7 @@ const answer = (message: Answer): void => postMessage(message);
 addEventListener("message", async ({ data: { name, values } }: MessageEvent<Request>) => {
   try {
     const experiment = experiments.find((one) => one.name === name);
-    if (!experiment) throw new Error(`There is no experiment "${name}".`);
+    if (!experiment) throw new Error(`Unknown experiment "${name}".`);
     const started = performance.now();
     const result = await experiment.run(values, {
       progress: async (fraction, what = "") => answer({ kind: "progress", fraction, what }),

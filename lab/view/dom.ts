@@ -1,15 +1,15 @@
-/** Elements made in one expression, in whatever document: the browser's, or linkedom's in the command. */
+/** Creates elements in one expression, in the browser's document or in linkedom's. */
 
 type Child = Node | string | undefined | false;
 
-/** Makes elements of a document. */
+/** Creates elements of a document. */
 export type Make = <K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes?: Readonly<Record<string, string | number | boolean>>,
   ...children: readonly Child[]
 ) => HTMLElementTagNameMap[K];
 
-/** `const make = maker(document); make("p", { class: "claim" }, "text")`. Attributes that are true have no value, false ones are left out. */
+/** `const make = maker(document); make("p", { class: "claim" }, "text")`. Attributes that are true get no value; false ones are omitted. */
 export const maker =
   (document: Document): Make =>
   (tag, attributes = {}, ...children) => {

@@ -1,10 +1,10 @@
-/** A Picture's colours, and the picture as an image: a bitmap in a data: address, which needs no canvas and no file. */
+/** The colours of a Picture, and the picture as a bitmap in a data: URL, which needs no canvas and no file. */
 import type { Picture } from "../experiment.ts";
 
 export type Rgb = readonly [red: number, green: number, blue: number];
 
 const mix = (from: Rgb, to: Rgb, part: number): Rgb =>
-  [0, 1, 2].map((i) => from[i]! + part * (to[i]! - from[i]!)) as unknown as Rgb; // three of them
+  [0, 1, 2].map((i) => from[i]! + part * (to[i]! - from[i]!)) as unknown as Rgb; // three elements
 const [PAPER, INK]: Rgb[] = [
   [255, 255, 255],
   [16, 20, 28],
@@ -15,7 +15,7 @@ const [NEGATIVE, MIDDLE, POSITIVE]: Rgb[] = [
   [178, 60, 0],
 ];
 
-/** Each value's colour: paper to ink for 0 … 1, or blue through white to vermilion around 0, the largest value at full strength. */
+/** The colour of each value: paper to ink for 0 … 1, or blue through white to vermilion around 0, scaled to the largest value. */
 export function coloursOf({ values, colours }: Picture): Rgb[] {
   const finite = values.map((v) => (Number.isFinite(v) ? v : 0));
   if (colours === "grey") return finite.map((v) => mix(PAPER!, INK!, Math.min(1, Math.max(0, v))));
@@ -23,7 +23,7 @@ export function coloursOf({ values, colours }: Picture): Rgb[] {
   return finite.map((v) => mix(MIDDLE!, v < 0 ? NEGATIVE! : POSITIVE!, Math.abs(v) / most));
 }
 
-/** The picture as `data:image/bmp`: 24 bits a pixel, rows from the bottom up, each padded to four bytes. */
+/** The picture as `data:image/bmp`: 24 bits per pixel, rows from bottom to top, each padded to four bytes. */
 export function imageOf(picture: Picture): string {
   const { width, height } = picture;
   const stride = (3 * width + 3) & ~3;

@@ -1,4 +1,4 @@
-/** An experiment and its result as elements: the page shows them, and the command writes them to a file. */
+/** Elements for an experiment and its result. The page shows them, and the command writes them to a file. */
 import katex from "katex";
 import { drawPlot } from "../draw.ts";
 import {
@@ -104,7 +104,7 @@ function drawTable(document: Document, { title, columns, rows }: Table): HTMLEle
   const make = maker(document);
   const cell = (value: string | number): HTMLElement =>
     typeof value === "number" ? make("td", { class: "number" }, showNumber(value)) : make("td", {}, value);
-  // A corner has nothing to head.
+  // The corner cell is not a header.
   const head = columns.map((column, i) =>
     column
       ? make("th", { scope: "col", class: typeof rows[0]?.[i] === "number" ? "number" : "" }, column)

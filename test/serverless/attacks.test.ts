@@ -1,4 +1,4 @@
-/** Clients that send slowly, never read, or send what is costly to parse: everyone else is served, and memory is bounded. */
+/** Clients that send slowly, never read, or send bodies that are expensive to parse: others are served, and memory is bounded. */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
@@ -46,12 +46,12 @@ const twice = (options: object = {}) =>
 const train = (options: object = {}) =>
   trainingHandler({ create: learner, input: { shape: [null, 2] }, target: { shape: [null, 1] }, ...options });
 
-describe("sockets that send a few bytes and wait take no place", () => {
+describe("sockets that send a few bytes and wait take no slot", () => {
   test.each<[string, number | "chunked", string]>([
     ["6 bytes of a body", 1000, '{"inpu'],
     ["a head alone", 1000, ""],
     ["a chunk of 6 bytes", "chunked", '6\r\n{"inpu\r\n'],
-  ])("64 sockets that send %s: every honest request is answered", async (_, length, bytes) => {
+  ])("64 sockets that send %s: all honest requests are served", async (_, length, bytes) => {
     const { port, url } = await serve(twice());
     for (let i = 0; i < 64; i++) (await socketTo(port)).write(head(length) + bytes);
     await pause(50);
@@ -61,13 +61,13 @@ describe("sockets that send a few bytes and wait take no place", () => {
     expect(answers.filter((status) => status !== 200 && status !== 503)).toEqual([]);
     for (let i = 0; i < 147; i++) expect((await ask(url, { inputs: [[i, 1]] })).status).toBe(200);
   });
-  test("one socket does not block a training, whose handler has one place", async () => {
+  test("one socket does not block a training handler with one slot", async () => {
     const { port, url } = await serve(train());
     (await socketTo(port)).write(`${head(1000)}{"inpu`);
     await pause(50);
     expect((await allEvents(await ask(url, xor))).at(-1)).toMatchObject({ event: "done" });
   });
-  test("a body that comes byte by byte is answered 408 when its time is up, and its connection ends", async () => {
+  test("a body that arrives byte by byte: 408 after the time limit, and the connection closes", async () => {
     const { port, url } = await serve(twice({ limits: { milliseconds: 200 } }));
     const socket = await socketTo(port);
     let answer = "";
@@ -83,9 +83,9 @@ describe("sockets that send a few bytes and wait take no place", () => {
   });
 });
 
-describe("unfinished bodies share a budget", () => {
+describe("unfinished bodies share a budget of bytes", () => {
   const limits = { bytes: 100_000, unfinished: 400_000 };
-  test("beyond it the one that has been sending for longest is answered 503, and honest ones are served", async () => {
+  test("over budget: the oldest unfinished requests get 503, and honest ones are served", async () => {
     const { port, url } = await serve(twice({ limits }));
     const answers: string[] = [];
     for (let i = 0; i < 20; i++) {
@@ -103,7 +103,7 @@ describe("unfinished bodies share a budget", () => {
     expect(answers[0]!).toContain("Too many request bodies are arriving at once. Try again later.");
     for (let i = 0; i < 50; i++) expect((await ask(url, { inputs: [[i, 1]] })).status).toBe(200);
   });
-  test("bodies that arrived, broke off, or were refused count no longer", async () => {
+  test("bodies that are complete, aborted or refused no longer count", async () => {
     const { port, url } = await serve(twice({ limits: { ...limits, milliseconds: 300 } }));
     for (let round = 0; round < 5; round++) {
       const sockets = await Promise.all(Array.from({ length: 3 }, () => socketTo(port)));
@@ -117,7 +117,7 @@ describe("unfinished bodies share a budget", () => {
       }
     }
   });
-  test("single bytes are held as bytes: a body of 200,000 chunks costs no more than one", async () => {
+  test("a body of 200,000 chunks takes no more memory than one chunk", async () => {
     const { port } = await serve(twice({ limits: { bytes: 1_000_000 } }));
     const socket = await socketTo(port);
     socket.write(head("chunked"));
@@ -129,7 +129,7 @@ describe("unfinished bodies share a budget", () => {
     expect(after.arrayBuffers - arrayBuffers).toBeLessThan(20e6);
     expect(after.heapUsed - heapUsed).toBeLessThan(60e6);
   });
-  test("the web's own requests are counted too", async () => {
+  test("web Requests count too", async () => {
     const handler = twice({ limits });
     const stuck = (bytes: number) => {
       const body = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(bytes).fill(32)) });
@@ -146,7 +146,7 @@ describe("unfinished bodies share a budget", () => {
     await problem(await first, 503);
     expect((await post(handler, { inputs: [[1, 1]] })).status).toBe(200);
   });
-  test("an entry that ends twice, or grows after it was evicted, changes nothing", () => {
+  test("Budget: releasing twice, or growing after an eviction, has no effect", () => {
     const budget = new Budget(100);
     const evicted: number[] = [];
     const shares = [0, 1, 2].map((i) => budget.share(() => evicted.push(i)));
@@ -162,7 +162,7 @@ describe("unfinished bodies share a budget", () => {
     budget.share(() => evicted.push(3)).hold(100);
     expect(evicted).toEqual([0, 2]);
   });
-  test("a budget below one body is refused", () => {
+  test("limits.unfinished below limits.bytes is rejected", () => {
     expect(() => twice({ limits: { bytes: 1000, unfinished: 999 } })).toThrow(
       new TypeError("inferenceHandler: limits.unfinished is 999, but must be at least limits.bytes, which is 1000."),
     );
@@ -186,7 +186,7 @@ describe("clients that never read", () => {
     return process.memoryUsage().arrayBuffers;
   };
 
-  test("12 of them hold no more than the budget; the last ones are told to try again; readers get all of it", async () => {
+  test("12 of them hold no more than the budget; the last ones get 503; clients that read get everything", async () => {
     const { port, url } = await serve(large(), { unsent: 20e6, writeTimeout: 4000 });
     const first = new Uint8Array(await (await fetchLarge(url)).arrayBuffer());
     expect(first.length).toBeGreaterThan(8e6);
@@ -215,7 +215,7 @@ describe("clients that never read", () => {
     expect(statuses.filter((status) => status === "503").length).toBeGreaterThanOrEqual(5);
     expect(sockets.slice(0, 2).every((socket) => socket.bytesRead < 8e6)).toBe(true);
   });
-  test("a client that stalls loses its answer to one that reads, if memory is short", async () => {
+  test("a stalled client is disconnected if a reading client needs the memory", async () => {
     const { port, url } = await serve(large(), { unsent: 12e6 });
     const socket = await socketTo(port);
     socket.pause();
@@ -228,7 +228,7 @@ describe("clients that never read", () => {
     await once(socket, "close");
     expect(socket.bytesRead).toBeLessThan(8e6);
   });
-  test("a small answer that is never read does not keep its connection", async () => {
+  test("a small response that is never read does not keep its connection", async () => {
     const handler = async () => new Response("x".repeat(50_000));
     const { port } = await serve(handler, { writeTimeout: 300 });
     const socket = await socketTo(port);
@@ -241,7 +241,7 @@ describe("clients that never read", () => {
     await closed;
     expect(socket.bytesRead).toBeLessThan(2000 * 50_000);
   });
-  test("a client that reads slowly, but reads, gets all of it", async () => {
+  test("a client that reads slowly gets the whole response", async () => {
     const { port } = await serve(large(), { writeTimeout: 400 });
     const socket = await socketTo(port);
     socket.write(request);
@@ -257,7 +257,7 @@ describe("clients that never read", () => {
     await ended;
     expect(bytes).toBeGreaterThan(8e6);
   });
-  test("a training's events, unread, end its connection and free its place", async () => {
+  test("unread events of a training close its connection and free its slot", async () => {
     const events = async () =>
       new Response(new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(1e5)) }));
     const { port } = await serve(events, { writeTimeout: 300 });
@@ -269,12 +269,15 @@ describe("clients that never read", () => {
     socket.resume();
     await closed;
   });
-  test.each([[{ writeTimeout: 0 }], [{ unsent: 1.5 }], [{ timeout: 5 }]])("options that are wrong: %j", (options) => {
-    expect(() => nodeListener(twice(), options as NodeOptions)).toThrow(TypeError);
-  });
+  test.each([[{ writeTimeout: 0 }], [{ unsent: 1.5 }], [{ timeout: 5 }]])(
+    "invalid options are rejected: %j",
+    (options) => {
+      expect(() => nodeListener(twice(), options as NodeOptions)).toThrow(TypeError);
+    },
+  );
 });
 
-describe("bodies that are costly to parse: a process of 256 MB survives them, and answers the next request", () => {
+describe("bodies that are expensive to parse: a process with 256 MB survives and serves the next request", () => {
   const program = fileURLToPath(new URL("./deep.mjs", import.meta.url));
   const kinds = ["arrays", "unclosed", "objects", "empty arrays", "short arrays", "names", "file"];
   // 4 MiB, all that a handler takes by default; and 16 MiB, as a handler may be told to take.
@@ -294,13 +297,13 @@ describe("bodies that are costly to parse: a process of 256 MB survives them, an
     });
 });
 
-describe("limits follow from the input's shape", () => {
+describe("default limits derive from the input's shape", () => {
   const bytesOf = async (shape: (number | null)[], limits = {}, dtype = "float32") => {
     const handler = twice({ input: { shape, dtype }, limits });
     const metadata = await (await handler(new Request("http://localhost/metadata"))).json();
     return (metadata as { limits: { bytes: number } }).limits.bytes;
   };
-  test("bytes: what the largest batch takes, within bounds; one sample always fits", async () => {
+  test("bytes: the size of the largest batch, within bounds; one sample always fits", async () => {
     expect(await bytesOf([null, 4])).toBe(4096 + 32 * 1024 * 5);
     expect(await bytesOf([null, 4], { batch: 8 })).toBe(2 ** 16);
     expect(await bytesOf([null, 784])).toBe(2 ** 22);
@@ -309,14 +312,14 @@ describe("limits follow from the input's shape", () => {
     expect(await bytesOf([null, 100], {}, "uint8")).toBe(4096 + 12 * 1024 * 101);
     expect(await bytesOf([null, 4], { bytes: 77 })).toBe(77);
   });
-  test("the largest batch with all digits, and spaces, fits", async () => {
+  test("the largest batch fits with all digits and spaces", async () => {
     const handler = twice({ input: { shape: [null, 3] }, limits: { batch: 4000 } });
     const inputs = Array.from({ length: 4000 }, () => [
       -1.2345678901234567e-30, 1.2345678901234567e30, -0.1234567890123456,
     ]);
     expect((await post(handler, JSON.stringify({ inputs }, null, 1))).status).toBe(200);
   });
-  test("a batch that is too large is told its size, though the body is measured before it is parsed", async () => {
+  test("the message for a batch that is too large has its size, even if nesting is checked first", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
     const inputs = Array.from({ length: 1500 }, (_, i) => [i, "x".repeat(50)]);
     expect((await problem(await post(handler, { inputs }), 413)).detail).toMatch(
@@ -330,8 +333,8 @@ describe("limits follow from the input's shape", () => {
   });
 });
 
-describe("one request does not block the others", () => {
-  test("batchSize is bounded by its own limit, 256 by default", async () => {
+describe("one request does not block others", () => {
+  test("batchSize has its own limit, 256 by default", async () => {
     const inputs = Array.from({ length: 300 }, (_, i) => [i, 1]);
     const body = { inputs, targets: inputs.map(() => [1]) };
     const { detail } = await problem(await post(train(), { ...body, batchSize: 257 }), 422);
@@ -343,7 +346,7 @@ describe("one request does not block the others", () => {
     const { data } = (await allEvents(await post(train({ limits: { batchSize: 8 } }), body))).at(-1)!;
     expect(data.steps, "the default is not larger than the limit").toBe(Math.ceil(300 / 8));
   });
-  test("the largest training that is allowed answers others within 250 ms", async () => {
+  test("during the largest allowed training, other requests are served within 250 ms", async () => {
     const create = () => {
       const model = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
       return { model, optimizer: new optim.Adam(model.parameters()), loss: losses.crossEntropy };

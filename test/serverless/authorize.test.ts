@@ -1,4 +1,4 @@
-/** Who may ask: tokens, and functions of the user's own. Only true admits. */
+/** Authorization: by tokens, and by the user's own function, of which only true admits. */
 import type { Tensor } from "nabla";
 import { type InferenceOptions, inferenceHandler, isSameToken, trainingHandler } from "nabla/serverless";
 import { describe, expect, test, vi } from "vitest";
@@ -11,7 +11,7 @@ const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}`
 
 describe("token", () => {
   const own = handlerOf({ token: "open+sesame/1=" });
-  test("without it 401, with another one 403, with it the answer; health is open", async () => {
+  test("no token: 401; another token: 403; the right token: 200; /health is open", async () => {
     const response = await post(own, body);
     expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
     await problem(response, 401);
@@ -28,7 +28,7 @@ describe("token", () => {
     await problem(await get(own, "/metadata"), 401);
     expect((await get(own, "/health")).status).toBe(200);
   });
-  test("any of several, so that one can replace another", async () => {
+  test("any of several tokens is accepted, so that tokens can be rotated", async () => {
     const both = handlerOf({ token: ["old", "new"] });
     expect((await post(both, body, bearer("old"))).status).toBe(200);
     expect((await post(both, body, bearer("new"))).status).toBe(200);
@@ -43,7 +43,7 @@ describe("token", () => {
     [12, "token must be a string, got number."],
     ["two words", "token contains characters that an Authorization header cannot carry."],
     ["line\n", "token contains characters that an Authorization header cannot carry."],
-  ])("%j is refused when the handler is made, as from a variable that is not set", (token, message) => {
+  ])("%j is rejected when the handler is created, as from a variable that is not set", (token, message) => {
     const options = { token } as Partial<InferenceOptions>;
     expect(() => handlerOf(options)).toThrow(`inferenceHandler: ${message}`);
     const specs = { input: { shape: [null, 2] }, target: { shape: [null, 1] } };
@@ -51,7 +51,7 @@ describe("token", () => {
       `trainingHandler: ${message}`,
     );
   });
-  test("excludes authorize", () => {
+  test("cannot be combined with authorize", () => {
     expect(() => handlerOf({ token: "a", authorize: () => true })).toThrow("token and authorize cannot be combined");
     expect(() => handlerOf({ authorize: "a" as never })).toThrow('authorize must be a function, got "a"');
   });
@@ -75,13 +75,13 @@ describe("isSameToken", () => {
     ["abc", null, false],
     ["abc", {}, false],
   ])("%j, %j: %j", (given, expected, same) => expect(isSameToken(given as string, expected as string)).toBe(same));
-  test("inside authorize a token that is not a string is refused with 403, not 500", async () => {
+  test("isSameToken in authorize: a token that is not a string gives 403, not 500", async () => {
     const tell = vi.fn();
     const own = handlerOf({ authorize: (token) => isSameToken(token, 5 as never), onError: tell });
     await problem(await post(own, body, bearer("5")), 403);
     expect(tell).not.toHaveBeenCalled();
   });
-  test("looks at every character, wherever the first difference is", () => {
+  test("compares all characters, wherever the first difference is", () => {
     const looks = vi.spyOn(String.prototype, "charCodeAt");
     const counts = ["xbcdef", "abcdex", "abcdef"].map((given) => {
       looks.mockClear();
@@ -93,7 +93,7 @@ describe("isSameToken", () => {
   });
 });
 
-describe("authorize is given the request, whatever its parameters look like", () => {
+describe("authorize receives the request, whatever its parameters look like", () => {
   const seen = vi.fn();
   const may = (token: unknown, request: Request) => {
     seen(token, request instanceof Request, request.headers.get("x-user"));
@@ -129,7 +129,7 @@ describe("only true admits", () => {
     [Promise.resolve({}), "object"],
     [Object(true), "object"],
     [() => true, "function"],
-  ])("%j is refused, and its author is told", async (answer, shown) => {
+  ])("%j refuses the client, and onError is called", async (answer, shown) => {
     const onError = vi.fn();
     const own = handlerOf({ authorize: () => answer as boolean, onError });
     await problem(await post(own, body, bearer("t")), 403);
@@ -138,7 +138,7 @@ describe("only true admits", () => {
       `TypeError: inferenceHandler: authorize returned ${shown}, so the request was refused. Return true to admit a client.`,
     );
   });
-  test("false is refused in silence, now or later; true admits, now or later", async () => {
+  test("false refuses without onError, true admits, also as promises", async () => {
     const onError = vi.fn();
     for (const answer of [false, Promise.resolve(false)])
       await problem(await post(handlerOf({ authorize: () => answer, onError }), body), 401);

@@ -1,4 +1,4 @@
-/** Batching: requests are joined into one call of the model, each gets its own rows, and one that fails fails alone. */
+/** Batching: requests are joined into one call of the model, each gets its own rows, and one that fails does not affect others. */
 import { compile, manualSeed, memory, nn, noGrad, type Tensor, tensor, tidy } from "nabla";
 import { readSafetensors } from "nabla/formats";
 import { type InferenceOptions, inferenceHandler } from "nabla/serverless";
@@ -9,7 +9,7 @@ import { file, get, post, problem, SAFETENSORS } from "./requests.ts";
 const unexpected: unknown[] = [];
 afterEach(() => expect(unexpected.splice(0)).toEqual([]));
 
-/** A model that counts its calls, and remembers how many samples each had. */
+/** A model that records the number of samples of each call. */
 function counted(forward: (x: Tensor) => Tensor = (x) => x.mul(2)) {
   const sizes: number[] = [];
   return {
@@ -34,8 +34,8 @@ const outputsOf = async (response: Promise<Response>): Promise<unknown> =>
 const many = <T>(count: number, ask: (i: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, i) => ask(i)));
 
-describe("requests that wait are joined", () => {
-  test("100 of them in a few calls; each has its own rows", async () => {
+describe("waiting requests are joined", () => {
+  test("100 requests need a few calls, and each gets its own rows", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load });
     await get(own, "/health?ready");
@@ -44,7 +44,7 @@ describe("requests that wait are joined", () => {
     expect(sizes.length).toBeLessThanOrEqual(4);
     expect(sizes[0]).toBe(64);
   });
-  test("of several samples each, of one in kind, and as safetensors", async () => {
+  test("requests with several samples, with a single sample, and with safetensors", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load });
     await get(own, "/health?ready");
@@ -89,7 +89,7 @@ describe("requests that wait are joined", () => {
     ]);
     expect(sizes).toEqual([8]);
   });
-  test("up to `size`; one with more samples runs alone", async () => {
+  test("batches have at most `size` samples; a larger request runs alone", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load, batching: { size: 4 } });
     await get(own, "/health?ready");
@@ -99,7 +99,7 @@ describe("requests that wait are joined", () => {
     expect(Math.max(...sizes)).toBe(5);
     expect(sizes.filter((size) => size > 4)).toEqual([5]);
   });
-  test("for `wait` milliseconds", async () => {
+  test("requests wait for `wait` milliseconds", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load, batching: { wait: 100 } });
     await get(own, "/health?ready");
@@ -109,7 +109,7 @@ describe("requests that wait are joined", () => {
     expect(await Promise.all([first, second])).toEqual([[[2, 2]], [[4, 4]]]);
     expect(sizes).toEqual([2]);
   });
-  test("not those whose samples have other sizes", async () => {
+  test("samples of different shapes are not joined", async () => {
     const { sizes, load } = counted((x) => x.sum(1));
     const own = handlerOf({ load, input: { shape: [null, null] } });
     await get(own, "/health?ready");
@@ -117,7 +117,7 @@ describe("requests that wait are joined", () => {
     expect(all).toEqual(Array.from({ length: 12 }, (_, i) => [1 + (i % 3)]));
     expect(sizes).toEqual([4, 4, 4]);
   });
-  test("integers with a least value above 0: what pads a batch is valid too", async () => {
+  test("padding respects the input's min", async () => {
     const seen: number[] = [];
     const { load } = counted((x) => {
       seen.push(...x.data);
@@ -129,7 +129,7 @@ describe("requests that wait are joined", () => {
     expect(seen).toHaveLength(8);
     expect(seen.every((id) => id >= 5 && id <= 9)).toBe(true);
   });
-  test("not by default", async () => {
+  test("batching is off by default", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load, batching: false });
     await get(own, "/health?ready");
@@ -138,8 +138,8 @@ describe("requests that wait are joined", () => {
   });
 });
 
-describe("one that fails fails alone", () => {
-  test("because it is malformed: it joins nobody", async () => {
+describe("a request that fails does not affect others", () => {
+  test("a malformed request is not joined", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load });
     await get(own, "/health?ready");
@@ -150,7 +150,7 @@ describe("one that fails fails alone", () => {
   test.each<[string, (x: Tensor) => Tensor, number]>([
     ["an index that an embedding does not have", embedding(), 422],
     ["a model that throws", throwing, 500],
-  ])("because of %s", async (_, forward, status) => {
+  ])("a request fails because of %s", async (_, forward, status) => {
     const onError = vi.fn();
     const own = handlerOf({ load: () => forward, input: { shape: [null, 1], dtype: "int32" }, onError });
     await get(own, "/health?ready");
@@ -162,7 +162,7 @@ describe("one that fails fails alone", () => {
     expect(onError).toHaveBeenCalledTimes(status === 500 ? 2 : 0);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("because its outputs are not finite, and it asked for JSON", async () => {
+  test("a request for JSON whose outputs are not finite", async () => {
     const { sizes, load } = counted((x) => x.log());
     const own = handlerOf({ load });
     await get(own, "/health?ready");
@@ -171,7 +171,7 @@ describe("one that fails fails alone", () => {
     expect((await problem(all[2]!, 422)).detail).toContain("The outputs contain NaN");
     expect(sizes).toEqual([4]);
   });
-  test("all of them, if the model loses the batch", async () => {
+  test("all requests fail if the model loses the batch dimension", async () => {
     const onError = vi.fn();
     const own = handlerOf({ load: () => (x: Tensor) => x.sum(), onError });
     const all = await many(4, (i) => post(own, { inputs: [[i, 1]] }));
@@ -189,7 +189,7 @@ function throwing(x: Tensor): Tensor {
 }
 
 describe("a compiled model", () => {
-  test("is recorded for 8 sizes at most, whatever numbers of requests arrive, and for all of them beforehand with warm", async () => {
+  test("is recorded for at most 8 sizes, and with warm for all of them before the first request", async () => {
     let recordings = 0;
     const load = () =>
       compile((x: Tensor) => {
@@ -216,16 +216,16 @@ describe("a compiled model", () => {
     [128, [128, 64, 32, 16, 8, 4, 2, 1]],
     [1000, [1000, 512, 256, 128, 64, 32, 16, 8]],
     [4096, [4096, 2048, 1024, 512, 256, 128, 64, 32]],
-  ])("of up to %d samples: sizes %j", (size, sizes) => expect(batchSizes(size)).toEqual(sizes));
+  ])("batches of up to %d samples: sizes %j", (size, sizes) => expect(batchSizes(size)).toEqual(sizes));
 });
 
-describe("an answer and its batch-mates", () => {
+describe("the other requests of a batch", () => {
   const layers = () => {
     manualSeed(5);
     return new nn.Sequential(new nn.Linear(6, 40), new nn.BatchNorm1d(40), new nn.Tanh(), new nn.Linear(40, 3)).eval();
   };
   const sample = (i: number) => Array.from({ length: 6 }, (_, j) => Math.sin(7 * i + j));
-  test("are the same numbers, to the last bits", async () => {
+  test("change an answer in the last bits at most", async () => {
     const model = layers();
     const own = handlerOf({ load: () => model, input: { shape: [null, 6] } });
     await get(own, "/health?ready");
@@ -240,7 +240,7 @@ describe("an answer and its batch-mates", () => {
     );
     model.dispose();
   });
-  test("models that are training are put in evaluation mode for the call", async () => {
+  test("a model in training mode is in evaluation mode during the call", async () => {
     const model = layers().train();
     const own = handlerOf({ load: () => model, input: { shape: [null, 6] } });
     const [one] = (await many(8, (i) => outputsOf(post(own, { inputs: sample(i) })))) as number[][];
@@ -251,7 +251,7 @@ describe("an answer and its batch-mates", () => {
   });
 });
 
-test("nothing is left behind, and requests at once are still bounded", async () => {
+test("no tensors leak, and limits.concurrency still holds", async () => {
   const own = handlerOf({ limits: { concurrency: 10 } });
   await get(own, "/health?ready");
   const before = memory();
@@ -262,7 +262,7 @@ test("nothing is left behind, and requests at once are still bounded", async () 
   expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
 });
 
-test("a batcher's callers get what they read, and errors of reading are their own", async () => {
+test("Batcher: callers get what they read, and their own errors of reading", async () => {
   const calls: number[][] = [];
   const batcher = new Batcher<number[], string>({ size: 4, wait: 0 }, ({ values }, use) => {
     calls.push([...values]);
@@ -305,8 +305,8 @@ describe("options", () => {
       { input: { shape: [3] } },
       "inferenceHandler: batching needs a batch dimension. Set the first size of input.shape to null.",
     ],
-  ])("%j is refused", (options, message) => expect(() => handlerOf(options)).toThrow(message));
-  test("a size above limits.batch is not the default", async () => {
+  ])("%j is rejected", (options, message) => expect(() => handlerOf(options)).toThrow(message));
+  test("the default size does not exceed limits.batch", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load, limits: { batch: 3, concurrency: 100 } });
     await get(own, "/health?ready");

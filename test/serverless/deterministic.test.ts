@@ -1,4 +1,4 @@
-/** After init({ deterministic: true }) an answer has the same bits, whatever requests arrive with it. */
+/** After init({ deterministic: true }), an answer has the same bits, whatever other requests arrive. */
 import { info, init, manualSeed, nn, type Tensor } from "nabla";
 import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";

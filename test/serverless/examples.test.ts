@@ -26,7 +26,7 @@ test("clients with the token may train", async () => {
   expect(outputs.map(([logit]) => [Number(logit! > 0)])).toEqual(xor.targets);
 });
 
-describe("without a token the example does not start", () => {
+describe("the example does not start without a token", () => {
   test.each([[{}], [{ TRAIN_TOKEN: "" }]])("%j", async (env) => {
     await expect(load("handler.mjs", env)).rejects.toThrow("TRAIN_TOKEN is not set. Set it, or TRAIN_TOKEN_FILE");
   });
@@ -35,7 +35,7 @@ describe("without a token the example does not start", () => {
       await expect(load("handler.mjs", { TRAIN_TOKEN_FILE: file })).rejects.toThrow("TRAIN_TOKEN is not set");
     });
   });
-  test("a Worker whose secret is not set answers no training", async () => {
+  test("a Worker without its secret does not train", async () => {
     type Worker = { fetch(request: Request, env: object): Promise<Response> };
     const { default: worker } = (await load("worker.mjs")) as unknown as { default: Worker };
     expect(() => worker.fetch(new Request("http://localhost/train", { method: "POST" }), {})).toThrow(
@@ -44,7 +44,7 @@ describe("without a token the example does not start", () => {
   });
 });
 
-test("the token may come from a file, without its last line break", async () => {
+test("the token may come from a file; its last line break is ignored", async () => {
   await withFile("from-a-file\n", async (file) => {
     const { default: handler } = await load("handler.mjs", { TRAIN_TOKEN_FILE: file });
     await problem(await post(handler, xor, bearer("from-a-file\n".trim().slice(1))), 403);

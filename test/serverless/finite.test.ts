@@ -40,7 +40,7 @@ const learner =
 const huge = { inputs: [[1e18, -1e18]], targets: [[0]] };
 const square = (y: Tensor, t: Tensor) => losses.mse(y, t);
 
-describe("a training that diverges stores nothing, and says what diverged", () => {
+describe("a diverging training stores nothing and names what diverged", () => {
   for (const compiled of [true, false]) {
     const kind = compiled ? "compiled" : "eager";
     test(`parameters after the last step, whose loss was finite (${kind})`, async () => {
@@ -102,7 +102,7 @@ describe("a training that diverges stores nothing, and says what diverged", () =
     );
     expect(shelf.saved).toEqual([]);
   });
-  test("and what was stored before stays as it was; the next training begins with it", async () => {
+  test("the stored state stays unchanged, and the next training starts from it", async () => {
     const create = learner((m) => new optim.Adam(m.parameters(), { lr: 0.01 }));
     const { handler, shelf } = handlerOf(() => ({ ...create(), loss: square }));
     const good = { inputs: [[1, 2]], targets: [[1]] };
@@ -119,7 +119,7 @@ describe("a training that diverges stores nothing, and says what diverged", () =
   });
 });
 
-test("a constant of the model may be infinite: a causal mask is stored, and loaded", async () => {
+test("constants of the model may be infinite: a causal mask is stored and loaded", async () => {
   class Masked extends nn.Module {
     readonly inner = new nn.Linear(2, 1);
     readonly mask = tensor([0, Number.NEGATIVE_INFINITY]).keep();
@@ -137,7 +137,7 @@ test("a constant of the model may be infinite: a causal mask is stored, and load
   }
 });
 
-describe("a state that is not finite is not trained on", () => {
+describe("a stored state that is not finite is not trained", () => {
   const create = (): Learner => {
     const model = new nn.Linear(2, 1);
     return { model, optimizer: new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 }), loss: square };
@@ -177,7 +177,7 @@ describe("a state that is not finite is not trained on", () => {
   });
 });
 
-describe("examples that are not finite are refused, though a file can carry them", () => {
+describe("examples that are not finite are rejected in files too", () => {
   test.each([
     [
       "inputs",

@@ -40,7 +40,7 @@ const twice = (options = {}) =>
   inferenceHandler({ load: () => (x: Tensor) => x.mul(2), input: { shape: [null, 2] }, ...options });
 
 describe("over HTTP/2", () => {
-  test("a model answers, with a length and without; health and metadata too", async () => {
+  test("serves a model, with and without Content-Length, and health and metadata", async () => {
     const session = await serve(twice());
     const body = '{"inputs":[[1,2]]}';
     for (const length of [{}, { "content-length": String(body.length) }]) {
@@ -52,7 +52,7 @@ describe("over HTTP/2", () => {
     expect((await ask(session, { ":method": "HEAD", ":path": "/health" })).text).toBe("");
     expect((await ask(session, { ":path": "/nothing" })).status).toBe(404);
   });
-  test("authorize is given the method, the URL and the headers, without pseudo-headers", async () => {
+  test("authorize receives method, URL and headers, without pseudo-headers", async () => {
     const authorize = vi.fn((token: string | undefined, request: Request) => {
       expect(new URL(request.url).pathname).toMatch(/^\/v1/);
       expect([...request.headers.keys()].filter((name) => name.startsWith(":"))).toEqual([]);
@@ -66,7 +66,7 @@ describe("over HTTP/2", () => {
     expect((await ask(session, { ":path": "/v1/metadata" })).status).toBe(401);
     expect(authorize).toHaveBeenCalledTimes(3);
   });
-  test("any handler is given the web's request; what HTTP/2 forbids is left out of its answer; cookies stay apart", async () => {
+  test("any handler receives a web Request; headers that HTTP/2 forbids are removed; cookies stay separate", async () => {
     const session = await serve(async (request) => {
       const headers = new Headers({ connection: "close", "keep-alive": "timeout=5", "x-own": "1" });
       headers.append("set-cookie", "a=1");
@@ -81,7 +81,7 @@ describe("over HTTP/2", () => {
     expect(headers).toMatchObject({ "x-own": "1", "set-cookie": ["a=1", "b=2"] });
     expect(headers.connection).toBeUndefined();
   });
-  test("several functions behind one, among them one that knows nothing of nabla", async () => {
+  test("combine works, also with a handler that is not nabla's", async () => {
     const session = await serve(combine({ "/model": twice(), "/plain": async (request) => new Response(request.url) }));
     expect((await ask(session, { ...json, ":path": "/model" }, '{"inputs":[[1,2]]}')).status).toBe(200);
     expect((await ask(session, { ":path": "/plain/x" })).text).toMatch(/\/x$/);
@@ -93,7 +93,7 @@ describe("over HTTP/2", () => {
     expect(status).toBe(200);
     expect(text).toMatch(/event: progress[\s\S]*event: done/);
   });
-  test("a body that is too large is refused, and the connection goes on", async () => {
+  test("a body that is too large is refused, and the connection stays open", async () => {
     const session = await serve(twice({ limits: { bytes: 1000 } }));
     expect((await ask(session, json, Buffer.alloc(5000, " "))).status).toBe(413);
     const endless = session.request(json);
@@ -105,7 +105,7 @@ describe("over HTTP/2", () => {
     if (!endless.closed) await once(endless, "close");
     expect((await ask(session, json, '{"inputs":[[1,2]]}')).status).toBe(200);
   });
-  test("a client that resets its stream during the body leaves nothing behind", async () => {
+  test("a client that resets its stream during the body frees its slot", async () => {
     const session = await serve(twice({ limits: { concurrency: 1 } }));
     for (let i = 0; i < 5; i++) {
       const stream = session.request(json);
@@ -120,7 +120,7 @@ describe("over HTTP/2", () => {
     const session = await serve(twice());
     expect((await ask(session, { ":path": "/health", ":authority": "u@h" })).status).toBe(400);
   });
-  test("200 requests at once on one connection", async () => {
+  test("serves 200 requests at once on one connection", async () => {
     const session = await serve(twice({ limits: { concurrency: 200 } }));
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, i) => ask(session, json, JSON.stringify({ inputs: [[i, 1]] }))),

@@ -1,4 +1,4 @@
-/** inferenceHandler: what it answers to good requests and to bad ones, and what it holds. */
+/** inferenceHandler: responses to valid and invalid requests, limits, loading, and memory. */
 import { compile, memory, nn, noGrad, type Tensor, tensor, tidy } from "nabla";
 import { readSafetensors } from "nabla/formats";
 import { combine, type InferenceOptions, inferenceHandler } from "nabla/serverless";
@@ -11,10 +11,10 @@ const x = [
   [1, 2, 3, 4],
   [0, -1, 0.5, 2],
 ];
-/** What the network gives, in evaluation mode. */
+/** The network's outputs in evaluation mode. */
 const expected = tidy(() => noGrad(() => model.eval().forward(tensor(x)).toArray())) as number[][];
 
-/** What handlers told nobody who listened for it. */
+/** Errors that a handler reported and no test expected. */
 const unexpected: unknown[] = [];
 afterEach(() => expect(unexpected.splice(0)).toEqual([]));
 
@@ -27,14 +27,14 @@ const handlerOf = (options: Partial<InferenceOptions> = {}) =>
     ...options,
   });
 const handler = handlerOf();
-/** Listens for what onError is to be told, once. */
-const hearing = (message: RegExp) => ({
+/** An onError that expects a message. */
+const expectError = (message: RegExp) => ({
   onError: vi.fn((error: unknown) => {
     if (!message.test(String(error))) unexpected.push(error);
   }),
 });
 
-test("warm: what was loaded is called until it is fast, and only then is ready; open sizes are left alone", async () => {
+test("warm: the model is ready only after its warm-up; open sizes are not warmed up", async () => {
   let calls = 0;
   const load = () => (x: Tensor) => {
     calls++;
@@ -49,7 +49,7 @@ test("warm: what was loaded is called until it is fast, and only then is ready; 
   const open = inferenceHandler({ load, warm: true, input: { shape: [null, null] } });
   expect((await get(open, "/health?ready")).status).toBe(200);
   expect(calls).toBe(0);
-  const { onError } = hearing(/must return float32 \[batch, 5\]/);
+  const { onError } = expectError(/must return float32 \[batch, 5\]/);
   const wrong = inferenceHandler({
     load,
     warm: true,
@@ -68,7 +68,7 @@ describe("answers", () => {
     expect(response.headers.get("content-type")).toBe(JSON_TYPE);
     expect(await response.json()).toEqual({ outputs: expected, shape: [2, 2] });
   });
-  test("one sample in kind", async () => {
+  test("a single sample returns a single output", async () => {
     expect(await (await post(handler, { inputs: x[1] })).json()).toEqual({ outputs: expected[1], shape: [2] });
   });
   test.each([SAFETENSORS, "application/octet-stream"])("a batch as %s", async (type) => {
@@ -79,7 +79,7 @@ describe("answers", () => {
     const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
     expect(outputs!.toArray()).toEqual(expected);
   });
-  test("half precision is read as float32", async () => {
+  test("float16 is read as float32", async () => {
     const json = `{"inputs":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}`;
     const file = new Uint8Array(8 + json.length + 8);
     file[0] = json.length;
@@ -94,16 +94,16 @@ describe("answers", () => {
     ["text/html, application/octet-stream;q=0.2, application/*;q=0.1", "application/octet-stream"],
     ["*/*;q=0.1, application/json;q=0", SAFETENSORS],
     ["text/html, */*;q=0.5", JSON_TYPE],
-  ])("Accept: %s is answered as %s", async (accept, type) => {
+  ])("Accept: %s is answered with %s", async (accept, type) => {
     const response = await post(handler, { inputs: x }, { headers: { accept } });
     expect(response.headers.get("content-type")).toBe(type);
   });
-  test("a charset that is UTF-8 is taken", async () => {
+  test("the charset UTF-8 is accepted", async () => {
     expect(
       (await post(handler, { inputs: x }, { headers: { "content-type": 'application/json; charset="UTF-8"' } })).status,
     ).toBe(200);
   });
-  test("a body without a length, in pieces", async () => {
+  test("a body in chunks, without Content-Length", async () => {
     const bytes = new TextEncoder().encode(JSON.stringify({ inputs: x }));
     const body = new ReadableStream({
       start(controller) {
@@ -121,7 +121,7 @@ describe("answers", () => {
     );
     expect(await response.json()).toEqual({ outputs: expected, shape: [2, 2] });
   });
-  test("integers, booleans and bytes, each as its own type", async () => {
+  test("int32, bool and uint8 keep their types", async () => {
     for (const [dtype, inputs, sum] of [
       ["int32", [-7, 9], 2],
       ["uint8", [255, 1], 256],
@@ -135,7 +135,7 @@ describe("answers", () => {
       expect(await (await post(own, { inputs })).json()).toEqual({ outputs: [sum], shape: [1] });
     }
   });
-  test("sizes that are not given are the client's; a shape without a batch is one", async () => {
+  test("the client chooses open sizes; a shape may have no batch dimension", async () => {
     const sums = handlerOf({
       load: () => (t: Tensor) => t.sum(1),
       input: { shape: [null, null] },
@@ -146,14 +146,14 @@ describe("answers", () => {
     const whole = handlerOf({ load: () => (t: Tensor) => t.mul(2), input: { shape: [2] }, output: { shape: [2] } });
     expect(await (await post(whole, { inputs: [1, 2] })).json()).toEqual({ outputs: [2, 4], shape: [2] });
   });
-  test("a compiled function is a model", async () => {
+  test("a compiled function works as a model", async () => {
     const program = compile((t: Tensor) => model.eval().forward(t) as Tensor);
     const compiled = handlerOf({ load: () => program });
     for (let i = 0; i < 3; i++)
       expect(await (await post(compiled, { inputs: x })).json()).toEqual({ outputs: expected, shape: [2, 2] });
     program.dispose();
   });
-  test("the model is in evaluation mode, whoever trains it meanwhile", async () => {
+  test("the model runs in evaluation mode and keeps its own mode", async () => {
     model.train();
     expect(await (await post(handler, { inputs: x })).json()).toEqual({ outputs: expected, shape: [2, 2] });
     expect(model.training, "and in its own afterwards").toBe(true);
@@ -167,7 +167,7 @@ describe("answers", () => {
   });
 });
 
-describe("refuses, and names the remedy", () => {
+describe("rejects, and says how to fix the request", () => {
   test.each([
     [
       "a wrong size",
@@ -184,34 +184,34 @@ describe("refuses, and names the remedy", () => {
       422,
       '"inputs[1]" has length 1, but the first row has 4. Send equal rows.',
     ],
-    ["a row that is none", { inputs: [[1, 2, 3, 4], 5] }, 422, '"inputs[1]" is not an array. Send an array of 4.'],
+    ["a row that is a number", { inputs: [[1, 2, 3, 4], 5] }, 422, '"inputs[1]" is not an array. Send an array of 4.'],
     ["a text", { inputs: [[1, 2, "3", 4]] }, 422, '"inputs[0][2]" must be a number in float32\'s range, got "3".'],
     ["null", { inputs: [1, null, 3, 4] }, 422, '"inputs[1]" must be a number in float32\'s range, got null.'],
     [
-      "what float32 cannot hold",
+      "a number beyond float32",
       { inputs: [1, 2, 3, 1e39] },
       422,
       '"inputs[3]" must be a number in float32\'s range, got 1e+39.',
     ],
     [
-      "what JSON cannot hold",
+      "a number beyond float64",
       '{"inputs":[1,2,3,1e999]}',
       422,
       '"inputs[3]" must be a number in float32\'s range, got Infinity.',
     ],
     ["no inputs", {}, 422, '"inputs" is missing. Add it.'],
-    ["what is not known", { inputs: x, instances: 1 }, 422, 'The name "instances" is unknown. Valid names: inputs.'],
-    ["a pollution", '{"inputs":[1,2,3,4],"__proto__":{"a":1},"b":1}', 422, "is unknown. Valid names: inputs."],
+    ["an unknown name", { inputs: x, instances: 1 }, 422, 'The name "instances" is unknown. Valid names: inputs.'],
+    ["__proto__", '{"inputs":[1,2,3,4],"__proto__":{"a":1},"b":1}', 422, "is unknown. Valid names: inputs."],
     ["an array", [1], 422, 'The body must be a JSON object with "inputs".'],
-    ["no JSON", "{inputs:1}", 400, "The body is not valid JSON. Send a JSON object in UTF-8."],
-    ["nothing", "", 400, "The body is not valid JSON."],
+    ["invalid JSON", "{inputs:1}", 400, "The body is not valid JSON. Send a JSON object in UTF-8."],
+    ["an empty body", "", 400, "The body is not valid JSON."],
     [
       "too many samples",
       { inputs: Array(1025).fill(x[0]) },
       413,
       '"inputs" has 1025 samples, but the limit is 1024. Send fewer',
     ],
-    ["a file that is none", new Uint8Array([1, 2, 3]), 400, "The body is not a valid safetensors file:"],
+    ["an invalid file", new Uint8Array([1, 2, 3]), 400, "The body is not a valid safetensors file:"],
     ["a file without inputs", file({ x: x }), 422, 'The file has no tensor named "inputs". Add it.'],
     [
       "a file of a wrong type",
@@ -223,7 +223,7 @@ describe("refuses, and names the remedy", () => {
   ])("%s", async (_, body, status, detail) => {
     expect((await problem(await post(handler, body), status)).detail).toContain(detail);
   });
-  test("deep nesting: with the shape if the body is small, before it is parsed if it is large", async () => {
+  test("deep nesting: a small body is rejected by shape, a large one before it is parsed", async () => {
     const nested = (depth: number) => post(handler, `{"inputs":${"[".repeat(depth)}${"]".repeat(depth)}}`);
     expect((await problem(await nested(2 ** 14), 422)).detail).toBe(
       '"inputs" has shape [1, 1, 1], but must have [batch, 4], or [4] for one sample.',
@@ -232,7 +232,7 @@ describe("refuses, and names the remedy", () => {
       "The body is nested deeper than the input's shape. Send the arrays that /metadata describes.",
     );
   });
-  test("numbers that the type does not hold, or that lie outside", async () => {
+  test("numbers outside of the dtype or of min and max", async () => {
     const load = () => (t: Tensor) => t;
     const labels = handlerOf({
       load,
@@ -294,7 +294,7 @@ describe("refuses, and names the remedy", () => {
   ])("%s", async (_, headers, status, detail) => {
     expect((await problem(await post(handler, { inputs: x }, { headers }), status)).detail).toContain(detail);
   });
-  test("415 says what is read", async () => {
+  test("415 lists the supported types", async () => {
     const response = await post(handler, "a", { headers: { "content-type": "text/plain" } });
     expect(response.headers.get("accept-post")).toBe(
       "application/json, application/vnd.safetensors, application/octet-stream",
@@ -303,7 +303,7 @@ describe("refuses, and names the remedy", () => {
 });
 
 describe("routes", () => {
-  test("health is open, and says whether the model is there; ?ready loads it", async () => {
+  test("/health is open and says whether the model is loaded; ?ready loads it", async () => {
     const load = vi.fn(() => model);
     const own = handlerOf({ load });
     expect(await (await get(own, "/health")).json()).toEqual({ status: "ok", ready: false });
@@ -311,7 +311,7 @@ describe("routes", () => {
     expect(await (await get(own, "/health?ready")).json()).toEqual({ status: "ok", ready: true });
     expect(await (await get(own, "/health")).json()).toEqual({ status: "ok", ready: true });
   });
-  test("metadata", async () => {
+  test("/metadata describes the function", async () => {
     const own = handlerOf({ name: "digits", input: { shape: [null, 4], min: 0 }, limits: { batch: 7 } });
     expect(await (await get(own, "/metadata")).json()).toEqual({
       name: "digits",
@@ -339,13 +339,13 @@ describe("routes", () => {
     expect(response.status).toBe(status);
     expect(response.headers.get("allow")).toBe(allow);
   });
-  test("below a path", async () => {
+  test("routes lie below the option path", async () => {
     const own = handlerOf({ path: "/v1/digits" });
     expect((await post(own, { inputs: x }, { path: "/v1/digits" })).status).toBe(200);
     expect((await get(own, "/v1/digits/health")).status).toBe(200);
     await problem(await get(own, "/health"), 404);
   });
-  test("several functions behind one", async () => {
+  test("combine serves several functions", async () => {
     const twice = handlerOf({
       load: () => (t: Tensor) => t.mul(2),
       input: { shape: [null] },
@@ -364,7 +364,7 @@ describe("routes", () => {
     await problem(await get(both, "/digitsx"), 404);
     await problem(await get(both, "/"), 404);
   });
-  test("one of several that throws is answered for", async () => {
+  test("combine: a handler that throws gives 500", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const broken = combine({
       "/a": () => Promise.reject(new Error("secret")),
@@ -379,10 +379,10 @@ describe("routes", () => {
   });
   test.each<[string, PropertyDescriptor, Record<string, string>?]>([
     ["of a host with a path, as Deno has it", { value: "http://a/health?/" }, { host: "a/health?" }],
-    ["none, as Bun has it without a Host", { value: "/health" }],
-    ["one that throws, as Deno's", { get: () => new URL("http://").href }],
-    ["one with a user's name", { value: "http://u:p@h/health" }],
-  ])("a URL that is %s: 400", async (_, url, headers = {}) => {
+    ["without a host, as Bun has it without Host", { value: "/health" }],
+    ["that throws when it is read, as in Deno", { get: () => new URL("http://").href }],
+    ["with a user name", { value: "http://u:p@h/health" }],
+  ])("a URL %s: 400", async (_, url, headers = {}) => {
     for (const own of [handler, combine({ "/": handler }), combine({ "/v1": handler })]) {
       const request = Object.defineProperty(new Request("http://localhost/health", { headers }), "url", url);
       expect((await problem(await own(request), 400)).detail).toBe(
@@ -395,7 +395,7 @@ describe("routes", () => {
 describe("authorize", () => {
   const own = handlerOf({ authorize: async (token) => token === "open+sesame/1=" });
   const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
-  test("without a token: 401, and how to ask", async () => {
+  test("no token: 401 with WWW-Authenticate", async () => {
     const response = await post(own, { inputs: x });
     expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
     expect((await problem(response, 401)).detail).toBe(
@@ -404,17 +404,17 @@ describe("authorize", () => {
     await problem(await post(own, { inputs: x }, { headers: { authorization: "Basic b3Blbg==" } }), 401);
     await problem(await get(own, "/metadata"), 401);
   });
-  test("with another's: 403, before the body is looked at", async () => {
-    await problem(await post(own, "no JSON", bearer("guess")), 403);
+  test("another token: 403, before the body is read", async () => {
+    await problem(await post(own, "invalid JSON", bearer("guess")), 403);
   });
-  test("with the right one: the answer", async () => {
+  test("the right token: 200", async () => {
     expect((await post(own, { inputs: x }, bearer("open+sesame/1="))).status).toBe(200);
     expect((await get(own, "/metadata", bearer("open+sesame/1=").headers)).status).toBe(200);
   });
-  test("health needs none", async () => {
+  test("/health needs no token", async () => {
     expect((await get(own, "/health")).status).toBe(200);
   });
-  test("one that takes the request is given its head: the body is not its to read", async () => {
+  test("authorize receives the request without its body", async () => {
     const authorize = vi.fn(async (_: unknown, request: Request) => {
       expect(request).toBeInstanceOf(Request);
       expect([request.method, new URL(request.url).pathname, request.headers.get("x-user")]).toEqual([
@@ -428,14 +428,14 @@ describe("authorize", () => {
     expect(response.status).toBe(200);
     expect(authorize).toHaveBeenCalledOnce();
   });
-  test("one that hangs is not waited for, and no more wait for it than there may be", async () => {
+  test("authorize that hangs: 503, and the number of waiting requests is limited", async () => {
     const hanging = handlerOf({ authorize: () => new Promise(() => {}), limits: { milliseconds: 500 } });
     const answers = await Promise.all(Array.from({ length: 70 }, () => post(hanging, { inputs: x })));
     const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
     expect(details.filter((detail) => detail.startsWith("Authorization timed out"))).toHaveLength(64);
     expect(details.filter((detail) => detail.startsWith("The limit of 64 requests at once"))).toHaveLength(6);
   });
-  test("those who wait to be let in take no places from those who work", async () => {
+  test("requests that wait for authorize take no slots from others", async () => {
     let open!: (may: boolean) => void;
     const slow = handlerOf({
       authorize: (token) => (token ? true : new Promise((resolve) => (open = resolve))),
@@ -446,8 +446,8 @@ describe("authorize", () => {
     open(false);
     await problem(await waiting, 401);
   });
-  test("one that throws lets nobody in", async () => {
-    const { onError } = hearing(/no database/);
+  test("authorize that throws: 500", async () => {
+    const { onError } = expectError(/no database/);
     const broken = handlerOf({ onError, authorize: () => Promise.reject(new Error("no database")) });
     await problem(await post(broken, { inputs: x }, bearer("a")), 500);
     expect(onError).toHaveBeenCalledOnce();
@@ -455,7 +455,7 @@ describe("authorize", () => {
 });
 
 describe("limits", () => {
-  test("bytes that are declared, and bytes that are not", async () => {
+  test("bytes: with and without Content-Length", async () => {
     const own = handlerOf({ limits: { bytes: 100 } });
     const detail = "The body exceeds the limit of 100 bytes. Send less per request.";
     expect((await problem(await post(own, { inputs: Array(30).fill(x[0]) }), 413)).detail).toBe(detail);
@@ -470,7 +470,7 @@ describe("limits", () => {
     expect((await problem(await own(new Request("http://localhost/", init)), 413)).detail).toBe(detail);
     expect(sent, "reading stops").toBeLessThan(500);
   });
-  test("bytes that are more than was declared", async () => {
+  test("bytes: more than Content-Length declares", async () => {
     let sent = 0;
     const body = new ReadableStream({
       pull(controller) {
@@ -483,14 +483,14 @@ describe("limits", () => {
     await problem(await handlerOf({ limits: { bytes: 100 } })(new Request("http://localhost/", init)), 413);
     expect(sent, "reading stops").toBeLessThan(500);
   });
-  test("those who ask for ?ready are counted too", async () => {
+  test("requests for ?ready are limited too", async () => {
     const own = handlerOf({ load: () => new Promise<nn.Module>(() => {}), limits: { milliseconds: 500 } });
     const answers = await Promise.all(Array.from({ length: 70 }, () => get(own, "/health?ready")));
     const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
     expect(details.filter((detail) => detail.startsWith("The limit of 64 requests at once"))).toHaveLength(6);
     expect((await get(own, "/health")).status).toBe(200);
   });
-  test("a body that does not come: 408; one that breaks off: 400", async () => {
+  test("a body that does not arrive: 408; one that is aborted: 400", async () => {
     const own = handlerOf({ limits: { milliseconds: 20 } });
     const init = (body: ReadableStream) =>
       ({ method: "POST", body, duplex: "half", headers: { "content-type": JSON_TYPE } }) as RequestInit;
@@ -501,7 +501,7 @@ describe("limits", () => {
       "The body is incomplete. Send all of it.",
     );
   });
-  test("requests at once: one more is answered 503 with Retry-After", async () => {
+  test("concurrency: further requests get 503 with Retry-After", async () => {
     let load!: (m: nn.Module) => void;
     const own = handlerOf({
       load: () => new Promise<nn.Module>((resolve) => (load = resolve)),
@@ -523,18 +523,18 @@ describe("loading", () => {
   afterEach(() => vi.useRealTimers());
   const pass = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds);
 
-  test("once, for all who wait", async () => {
+  test("happens once for all waiting requests", async () => {
     const load = vi.fn(async () => model);
     const own = handlerOf({ load });
     await Promise.all(Array.from({ length: 20 }, () => post(own, { inputs: x })));
     expect(load).toHaveBeenCalledOnce();
   });
-  test("that fails is 503, told to onError alone, and tried again after a second", async () => {
+  test("that fails: 503, reported only to onError, and retried after a second", async () => {
     const load = vi
       .fn<() => Promise<nn.Module>>()
       .mockRejectedValueOnce(new Error("secret bucket"))
       .mockResolvedValue(model);
-    const { onError } = hearing(/secret bucket/);
+    const { onError } = expectError(/secret bucket/);
     const own = handlerOf({ load, onError });
     const response = await post(own, { inputs: x });
     expect(response.headers.get("retry-after")).toBe("5");
@@ -547,7 +547,7 @@ describe("loading", () => {
     expect((await post(own, { inputs: x })).status).toBe(200);
     expect(load).toHaveBeenCalledTimes(2);
   });
-  test("that is slow is not waited for, but goes on, and what comes late is used", async () => {
+  test("that is slow: 503, but loading continues, and the model is used later", async () => {
     let late!: (m: nn.Module) => void;
     const load = vi.fn(() => new Promise<nn.Module>((resolve) => (late ??= resolve)));
     const own = handlerOf({ load, limits: { milliseconds: 20 } });
@@ -558,7 +558,7 @@ describe("loading", () => {
     late(model);
     expect((await post(own, { inputs: x })).status).toBe(200);
   });
-  test("that is dead, as Workers leave it, is begun anew; of two models the second is freed", async () => {
+  test("that is dead, as in Workers, starts again; of two models the second is freed", async () => {
     const before = memory();
     const coming: ((m: nn.Module) => void)[] = [];
     const load = vi.fn(() => new Promise<nn.Module>((resolve) => coming.push(resolve)));
@@ -579,35 +579,35 @@ describe("loading", () => {
     second.dispose();
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("that failed often is as soon taken for dead as any", async () => {
+  test("that failed often counts as dead as soon as any other", async () => {
     const load = vi.fn<() => Promise<nn.Module>>(() => new Promise(() => {}));
     for (let i = 0; i < 5; i++) load.mockRejectedValueOnce(new Error("no such bucket"));
-    const own = handlerOf({ load, ...hearing(/no such bucket/), limits: { milliseconds: 5 } });
+    const own = handlerOf({ load, ...expectError(/no such bucket/), limits: { milliseconds: 5 } });
     for (let i = 0; i < 6; i++, pass(1000)) await problem(await get(own, "/health?ready"), 503);
     expect(load).toHaveBeenCalledTimes(6);
     pass(60_000);
     await problem(await get(own, "/health?ready"), 503);
     expect(load).toHaveBeenCalledTimes(7);
   });
-  test("a module that cannot be warmed is freed", async () => {
+  test("a module whose warm-up fails is freed", async () => {
     const { tensors } = memory();
-    const { onError } = hearing(/must return float32 \[batch, 5\]/);
+    const { onError } = expectError(/must return float32 \[batch, 5\]/);
     const own = handlerOf({ load: network, warm: true, output: { shape: [null, 5] }, onError });
     await problem(await get(own, "/health?ready"), 503);
     expect(memory().tensors).toBe(tensors);
   });
-  test("a module of another copy of nabla is 503, and onError is told to use one copy", async () => {
+  test("a module of another copy of nabla: 503, and onError says to use one copy", async () => {
     const other = { forward: (t: Tensor) => t, namedModules: () => [] } as object as nn.Module;
-    const { onError } = hearing(/load returned a module of another copy of nabla, .*npm ls nabla/);
+    const { onError } = expectError(/load returned a module of another copy of nabla, .*npm ls nabla/);
     await problem(await post(handlerOf({ load: () => other, onError }), { inputs: x }), 503);
   });
-  test("what is no model is 503", async () => {
-    const { onError } = hearing(/load must return a module or a function, got the object \{\}/);
+  test("a value that is not a model: 503", async () => {
+    const { onError } = expectError(/load must return a module or a function, got the object \{\}/);
     await problem(await post(handlerOf({ load: () => ({}) as nn.Module, onError }), { inputs: x }), 503);
   });
 });
 
-describe("a model that goes wrong is 500, and says nothing of itself", () => {
+describe("a model that fails: 500, without details", () => {
   test.each([
     ["throws", () => expect.unreachable("secret"), /secret/, "The model failed on these inputs."],
     [
@@ -636,14 +636,14 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
       "The model failed",
     ],
   ])("one that %s", async (_, forward, message, detail) => {
-    const { onError } = hearing(message as RegExp);
+    const { onError } = expectError(message as RegExp);
     const before = memory().tensors;
     const own = handlerOf({ load: () => forward as (t: Tensor) => Tensor, onError });
     expect((await problem(await post(own, { inputs: x }), 500)).detail).toContain(detail);
     expect(onError).toHaveBeenCalledOnce();
     expect(memory().tensors).toBe(before);
   });
-  test("outputs that JSON cannot carry are 422, and safetensors carries them", async () => {
+  test("outputs that JSON cannot represent: 422, but safetensors can", async () => {
     const own = handlerOf({ load: () => (t: Tensor) => t.log(), input: { shape: [null] }, output: { shape: [null] } });
     const { detail } = await problem(await post(own, { inputs: [1, -1] }), 422);
     expect(detail).toBe(
@@ -653,20 +653,20 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
     const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
     expect([...outputs!.data]).toEqual([Number.NEGATIVE_INFINITY, Number.NaN]);
   });
-  test("sizes that it does not take are 422 where they are the client's choice", async () => {
+  test("sizes that the model rejects: 422 if the spec leaves them open", async () => {
     const own = handlerOf({ load: () => model, input: { shape: [null, null] } });
     expect((await problem(await post(own, { inputs: [1, 2, 3] }), 422)).detail).toBe(
       'The model rejects these sizes of "inputs". Send other sizes.',
     );
   });
-  test("numbers that it has no place for are 422 where the spec leaves them open", async () => {
+  test("indices out of range: 422 if the spec leaves the range open", async () => {
     const words = new nn.Embedding(5, 2);
     const own = (max?: number) =>
       handlerOf({
         load: () => words,
         input: { shape: [null, 1], dtype: "int32", min: 0, ...(max && { max }) },
         output: { shape: [null, 1, 2] },
-        ...(max && hearing(/RangeError/)),
+        ...(max && expectError(/RangeError/)),
       });
     expect((await post(own(), { inputs: [4] })).status).toBe(200);
     expect((await problem(await post(own(), { inputs: [5] }), 422)).detail).toBe(
@@ -675,10 +675,10 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
     await problem(await post(own(9), { inputs: [5] }), 500);
     words.dispose();
   });
-  test("a promise that rejects is heard by nobody else", async () => {
+  test("a rejected promise of a model is not unhandled", async () => {
     const rejected = vi.fn();
     process.on("unhandledRejection", rejected);
-    const { onError } = hearing(/returned a promise/);
+    const { onError } = expectError(/returned a promise/);
     const forward = (async () => expect.unreachable("later")) as unknown as (t: Tensor) => Tensor;
     await problem(await post(handlerOf({ load: () => forward, onError }), { inputs: x }), 500);
     const failing = async () => Promise.reject(new Error("log is full"));
@@ -688,7 +688,7 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
     expect(rejected).not.toHaveBeenCalled();
     expect(onError).toHaveBeenCalledOnce();
   });
-  test("an onError that throws changes nothing", async () => {
+  test("an onError that throws has no effect", async () => {
     const onError = () => {
       throw new Error("log is full");
     };
@@ -696,7 +696,7 @@ describe("a model that goes wrong is 500, and says nothing of itself", () => {
   });
 });
 
-test("500 requests at the same time do not mix, and leave nothing behind", async () => {
+test("500 requests at once do not mix, and leak nothing", async () => {
   await post(handler, { inputs: x });
   const before = memory();
   const own = handlerOf({ load: () => model, limits: { concurrency: 500 } });
@@ -710,7 +710,7 @@ test("500 requests at the same time do not mix, and leave nothing behind", async
   expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
 });
 
-describe("options that are wrong are said at once", () => {
+describe("invalid options are rejected at once", () => {
   test.each([
     [{ load: undefined }, "inferenceHandler: option load is required. Pass { load: … }, a function."],
     [

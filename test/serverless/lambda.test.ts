@@ -1,4 +1,4 @@
-/** lambdaHandler: events as AWS documents them, and what Lambda takes for an answer. */
+/** lambdaHandler: events and results as AWS documents them. */
 import { PassThrough } from "node:stream";
 import type { Tensor } from "nabla";
 import { readSafetensors } from "nabla/formats";
@@ -30,7 +30,7 @@ test.each([
   expect(JSON.parse(health.body)).toEqual({ status: "ok", ready: true });
   expect((await handle(event({ method: "POST", path: "/", headers: {}, body }))).statusCode).toBe(401);
 });
-test("bytes, in base64 both ways", async () => {
+test("binary bodies are base64 in events and results", async () => {
   const bytes = Buffer.from(file({ inputs: [[1, 2]] })).toString("base64");
   const event = functionUrlEvent({
     method: "POST",
@@ -43,7 +43,7 @@ test("bytes, in base64 both ways", async () => {
   const { outputs } = readSafetensors(Buffer.from(result.body, "base64")).tensors;
   expect(outputs!.toArray()).toEqual([[2, 4]]);
 });
-test("a training's events arrive together", async () => {
+test("the events of a training arrive together", async () => {
   const train = lambdaHandler(
     trainingHandler({ create: learner, input: { shape: [null, 2] }, target: { shape: [null, 1] } }),
   );
@@ -53,7 +53,7 @@ test("a training's events arrive together", async () => {
   expect(result.headers["content-type"]).toBe("text/event-stream");
   expect(result.body).toMatch(/event: done\ndata: \{.*"steps":50,.*\}\n\n$/);
 });
-describe("what the web has no request for is 400", () => {
+describe("events that a web Request cannot represent: 400", () => {
   const detail = "The request's method, URL or Host header is invalid. Correct it.";
   test.each([
     ["a method", restApiEvent({ method: "TRACE", path: "/", headers: {} }), detail],
@@ -79,7 +79,7 @@ describe("what the web has no request for is 400", () => {
     expect(JSON.parse(result.body)).toMatchObject({ status: 400, detail });
   });
 });
-describe("cookies and queries, both ways", () => {
+describe("cookies and queries of events and results", () => {
   const echo = lambdaHandler(async (request) => {
     const answer = Response.json([request.headers.get("cookie"), new URL(request.url).search], {
       headers: { "x-y": "z" },
@@ -89,7 +89,7 @@ describe("cookies and queries, both ways", () => {
   });
   const call = { method: "GET", path: "/", headers: { cookie: "c=3; d=4" } };
   const both = ["a=1; Path=/", "b=2"];
-  test("of a function URL: cookies on their own", async () => {
+  test("function URL: cookies have their own field", async () => {
     const { cookies, headers, multiValueHeaders, body } = await echo(
       functionUrlEvent({ ...call, headers: {}, query: { e: "f g" } }),
     );
@@ -97,27 +97,27 @@ describe("cookies and queries, both ways", () => {
     expect(headers).toEqual({ "content-type": "application/json", "x-y": "z" });
     expect(JSON.parse(body)).toEqual(["cookie1; cookie2", "?e=f+g"]);
   });
-  test("of a REST API: several headers of a name; its queries are decoded", async () => {
+  test("REST API: headers have lists of values; queries are decoded", async () => {
     const { cookies, headers, multiValueHeaders, body } = await echo(restApiEvent({ ...call, query: { e: "f g&" } }));
     expect(cookies).toBeUndefined();
     expect(multiValueHeaders).toEqual({ "content-type": ["application/json"], "x-y": ["z"], "set-cookie": both });
     expect(headers["set-cookie"]).toBe("b=2");
     expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f+g%26"]);
   });
-  test("of a load balancer, whose queries are as they came", async () => {
+  test("load balancer: queries are not decoded", async () => {
     const { multiValueHeaders, body } = await echo(albEvent({ ...call, query: { e: "f%20g%26", h: "" } }));
     expect(multiValueHeaders!["set-cookie"]).toEqual(both);
     expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f%20g%26&h="]);
   });
 });
-test("an event that is no web request is refused", async () => {
+test("an event that is not a web request is rejected", async () => {
   await expect(handle({ Records: [] } as never)).rejects.toThrow(
     "lambdaHandler: the event is not a web request. Call the function through its URL or through API Gateway.",
   );
 });
 
-describe("a stream of Lambda's", () => {
-  /** As Lambda's Node runtime has it: the head, eight zeros, and the body. */
+describe("lambdaStream", () => {
+  /** As in Lambda's Node runtime: the head, eight zeros, and the body. */
   const runtime = {
     streamifyResponse: (f: LambdaStreamer) => f,
     HttpResponseStream: {
@@ -134,7 +134,7 @@ describe("a stream of Lambda's", () => {
   const event = (course: object) =>
     functionUrlEvent({ method: "POST", path: "/", headers, body: JSON.stringify({ ...xor, ...course }) });
 
-  test("has the events as they come", async () => {
+  test("sends events as they come", async () => {
     const stream = new PassThrough();
     const pieces: string[] = [];
     stream.on("data", (piece) => pieces.push(String(piece)));
@@ -145,7 +145,7 @@ describe("a stream of Lambda's", () => {
     expect(pieces.length).toBeGreaterThan(2);
     expect(stream.writableEnded).toBe(true);
   });
-  test("that closes ends the training", async () => {
+  test("a closed stream ends the training", async () => {
     const stream = new PassThrough();
     stream.once("data", () => stream.destroy());
     const began = performance.now();
@@ -153,7 +153,7 @@ describe("a stream of Lambda's", () => {
     await train()(event(course), stream);
     expect(performance.now() - began).toBeLessThan(5000);
   });
-  test("is refused elsewhere", () => {
+  test("is rejected outside of Lambda", () => {
     vi.unstubAllGlobals();
     expect(train).toThrow("lambdaStream: only Lambda's Node runtime can stream. Use lambdaHandler.");
   });

@@ -1,4 +1,4 @@
-/** nodeListener under node:http: what a real socket brings. */
+/** nodeListener under node:http, with real sockets. */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
@@ -67,14 +67,14 @@ async function raw(place: string, text: string): Promise<string> {
 }
 
 describe("requests", () => {
-  test("are answered, on one connection after the other", async () => {
+  test("are served, one after the other", async () => {
     for (let i = 0; i < 20; i++) {
       const response = await send("infer", { inputs: [[1, 2, 3, i]] });
       expect(response.status).toBe(200);
       expect(((await response.json()) as { shape: number[] }).shape).toEqual([1, 2]);
     }
   });
-  test("a body in chunks, too large: 413, and the connection ends", async () => {
+  test("a chunked body that is too large: 413, and the connection closes", async () => {
     const chunk = `1000\r\n${" ".repeat(4096)}\r\n`;
     const answer = await raw(
       "infer",
@@ -84,7 +84,7 @@ describe("requests", () => {
     expect(answer).toContain("connection: close");
     expect(answer).toContain("The body exceeds the limit of 10000 bytes");
   });
-  test("a connection goes on where a small body is not looked at", async () => {
+  test("the connection stays open after a small refused body", async () => {
     const body = "x".repeat(20_000);
     const head = `Host: a\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
     const refused = `POST / HTTP/1.1\r\n${head}\r\n\r\n${body}`;
@@ -92,7 +92,7 @@ describe("requests", () => {
     const answer = await raw("infer", refused + refused + last);
     expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 413", "HTTP/1.1 413", "HTTP/1.1 200"]);
   });
-  test("a body that is too large is answered while it is being sent, and the client comes to read it", async () => {
+  test("a client that is still sending a body that is too large reads the 413", async () => {
     for (let i = 0; i < 20; i++) {
       const response = await send("infer", undefined, { body: "x".repeat(5_000_000) });
       await problem(response, 413);
@@ -107,7 +107,7 @@ describe("requests", () => {
     for (let i = 0; i < 20; i++)
       await problem(await send("infer", undefined, { body: pieces(), duplex: "half" } as RequestInit), 413);
   });
-  test("a length that is too large is refused before the body comes", async () => {
+  test("a Content-Length that is too large is refused before the body arrives", async () => {
     const answer = await raw(
       "infer",
       "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n",
@@ -141,7 +141,7 @@ describe("requests", () => {
   ])("%s", async (_, request, status) => {
     expect(await raw("infer", request)).toContain(status);
   });
-  test("a client that breaks off amid its body leaves nothing behind", async () => {
+  test("a client that disconnects during its body leaks nothing", async () => {
     await send("infer", { inputs: [1, 2, 3, 4] });
     const before = memory();
     for (let i = 0; i < 20; i++) {
@@ -160,11 +160,11 @@ describe("requests", () => {
 
 describe("a training of ten seconds", () => {
   const course = { ...xor, epochs: 1000, batchSize: 2 };
-  test("may be a short one, which is stored", async () => {
+  test("a short training is stored", async () => {
     expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
     expect(counted.saved).toBe(1);
   });
-  test("streams progress, and stops within 100 ms of the client leaving; nothing is stored", async () => {
+  test("streams progress, and stops within 100 ms after a disconnect, without storing", async () => {
     Object.assign(counted, { steps: 0, saved: 0 });
     const before = memory();
     const leaving = new AbortController();
@@ -181,7 +181,7 @@ describe("a training of ten seconds", () => {
     expect(counted.saved).toBe(0);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("its place is free afterwards", async () => {
+  test("frees its slot", async () => {
     expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
     expect(counted.saved).toBe(1);
   });
@@ -195,7 +195,7 @@ describe("any handler", () => {
     servers.push(server);
     return fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/a?b=c`, init);
   }
-  test("is given a request that is the web's", async () => {
+  test("receives a web Request", async () => {
     const response = await ask(
       async (request) => {
         expect(request).toBeInstanceOf(Request);
@@ -209,7 +209,7 @@ describe("any handler", () => {
     expect(response.status).toBe(201);
     expect(await response.json()).toEqual(["/a", "?b=c", "z", "hello"]);
   });
-  test("may answer with a stream, or with nothing", async () => {
+  test("may return a stream or no body", async () => {
     const pieces = new ReadableStream({
       start(controller) {
         for (let i = 0; i < 100; i++) controller.enqueue(new Uint8Array(10_000).fill(i));
@@ -220,20 +220,20 @@ describe("any handler", () => {
     expect((await ask(async () => new Response(null, { status: 204 }))).status).toBe(204);
     expect(await (await ask(async () => new Response("x"), { method: "HEAD" })).text()).toBe("");
   });
-  test("whose response breaks off ends the connection: half an answer does not look like one", async () => {
+  test("a response that fails halfway closes the connection, so that it does not look complete", async () => {
     const broken = new ReadableStream({
       start: (controller) => controller.enqueue(new Uint8Array(10)),
       pull: (controller) => controller.error(new Error("no more")),
     });
     await expect(ask(async () => new Response(broken)).then((answer) => answer.text())).rejects.toThrow();
   });
-  test("that rejects is answered for", async () => {
+  test("a handler that rejects: 500", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     await problem(await ask(() => Promise.reject(new Error("secret"))), 500);
     expect(String(log.mock.calls)).toContain("secret");
     log.mockRestore();
   });
-  test("authorize may read what it is given, and the body is there all the same", async () => {
+  test("authorize may read its request, and the body is still available", async () => {
     const handler = inferenceHandler({
       load: () => model,
       input: { shape: [null, 4] },
@@ -245,7 +245,7 @@ describe("any handler", () => {
     const response = await ask(handler, { method: "POST", headers, body: '{"inputs":[1,2,3,4]}' });
     expect(response.status).toBe(200);
   });
-  test("authorize is given a request that is the web's", async () => {
+  test("authorize receives a web Request", async () => {
     const handler = combine({
       "/a": inferenceHandler({
         load: () => model,

@@ -1,4 +1,4 @@
-/** What handlers may have around them: CORS, request ids, an access log, metrics, a hook for refusals. */
+/** Layers around handlers: CORS, request ids, an access log, metrics, a hook for refused requests. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Tensor } from "nabla";
@@ -15,7 +15,7 @@ import {
 import { describe, expect, test, vi } from "vitest";
 import { allEvents, get, learner, post, problem, xor } from "./requests.ts";
 
-/** Reads an answer to its end. */
+/** Reads a whole response. */
 const all = async (answer: Promise<Response>): Promise<string> => (await answer).text();
 
 const handlerOf = (options: Partial<InferenceOptions> = {}) =>
@@ -25,7 +25,7 @@ const specs = { create: learner, input: { shape: [null, 2] }, target: { shape: [
 const origin = "https://a.example";
 const plain = async (): Promise<Response> => new Response("x");
 
-test("by default there is none of it", async () => {
+test("all layers are off by default", async () => {
   const response = await post(handlerOf(), body, { headers: { origin, "x-request-id": "mine" } });
   expect([...response.headers.keys()].sort()).toEqual(["cache-control", "content-type"]);
   await problem(await get(handlerOf(), "/metrics"), 404);
@@ -36,7 +36,7 @@ test("by default there is none of it", async () => {
 describe("cors", () => {
   const own = handlerOf({ cors: { origins: [origin, "http://localhost:5173"], headers: ["x-user"] }, token: "t" });
   const ask = { origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization" };
-  test("a preflight is answered without a token, for origins that are listed", async () => {
+  test("a preflight from a listed origin needs no token", async () => {
     const response = await get(own, "/", ask, "OPTIONS");
     expect(response.status).toBe(204);
     expect(Object.fromEntries(response.headers)).toEqual({
@@ -47,7 +47,7 @@ describe("cors", () => {
       vary: "origin",
     });
   });
-  test("answers and errors carry the origin, and never credentials", async () => {
+  test("responses and errors have the origin, and never credentials", async () => {
     for (const [headers, status] of [
       [{ authorization: "Bearer t" }, 200],
       [{ authorization: "Bearer x" }, 403],
@@ -62,7 +62,7 @@ describe("cors", () => {
     }
   });
   test.each(["https://b.example", "http://a.example", "https://a.example.b.example", "https://a.example:8443", "null"])(
-    "%s is not allowed, and caches are told that answers differ",
+    "%s is not allowed, and Vary is set",
     async (other) => {
       const response = await get(own, "/", { ...ask, origin: other }, "OPTIONS");
       expect(response.headers.get("access-control-allow-origin")).toBeNull();
@@ -70,14 +70,14 @@ describe("cors", () => {
       expect(response.headers.get("vary")).toBe("origin");
     },
   );
-  test("* allows all, and needs no Vary; events of a training are allowed too", async () => {
+  test("* allows all origins without Vary, also for events of a training", async () => {
     const open = trainingHandler({ ...specs, cors: { origins: "*" } });
     const response = await post(open, xor, { headers: { origin } });
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
     expect(response.headers.get("vary")).toBeNull();
     expect((await allEvents(response)).at(-1)!.event).toBe("done");
   });
-  test("an OPTIONS request that is not a preflight is the handler's", async () => {
+  test("an OPTIONS request that is not a preflight reaches the handler", async () => {
     const response = await get(own, "/", { origin }, "OPTIONS");
     expect(response.headers.get("allow")).toBe("POST, OPTIONS");
     expect(response.headers.get("access-control-allow-origin")).toBe(origin);
@@ -89,7 +89,7 @@ describe("cors", () => {
     [{ origins: "https://a.example" }, 'cors.origins must be "*" or an array of origins, got "https://a.example".'],
     [{ origins: "*", maxAge: -1 }, "cors.maxAge must be a whole number of seconds, got -1."],
     [true, "cors must be an object, got true."],
-  ])("%j is refused", (cors, message) => {
+  ])("%j is rejected", (cors, message) => {
     expect(() => handlerOf({ cors: cors as never })).toThrow(message);
   });
 });
@@ -98,21 +98,21 @@ describe("request ids", () => {
   const own = handlerOf({ requestIds: true });
   const idOf = async (id?: string) =>
     (await post(own, body, { headers: id === undefined ? {} : { "x-request-id": id } })).headers.get("x-request-id")!;
-  test("the client's, if it is plain; else a random one", async () => {
+  test("a plain id of the client is kept; others are replaced by a random one", async () => {
     expect(await idOf("a1-b2_c3.d4:e5")).toBe("a1-b2_c3.d4:e5");
     const random = /^[0-9a-f]{8}-[0-9a-f-]{27}$/;
     for (const id of [undefined, "", "two words", 'a"b', "x".repeat(129), "<script>"])
       expect(await idOf(id)).toMatch(random);
     expect(await idOf()).not.toBe(await idOf());
   });
-  test("errors have one too", async () => {
+  test("errors have an id too", async () => {
     const response = await post(own, "no JSON", { headers: { "x-request-id": "mine" } });
     expect([response.status, response.headers.get("x-request-id")]).toEqual([400, "mine"]);
   });
 });
 
 describe("access log", () => {
-  test("an entry for each request, with its id; without its query", async () => {
+  test("has an entry per request, with its id and without its query", async () => {
     const accessLog = vi.fn<(access: Access) => void>();
     const own = handlerOf({ accessLog, requestIds: true });
     await all(post(own, body, { headers: { "x-request-id": "a", "content-length": "18" } }));
@@ -151,7 +151,7 @@ describe("access log", () => {
       },
     ]);
   });
-  test("a training's entry comes at its end, with the bytes of its events; also if its client leaves", async () => {
+  test("a training is logged at its end, with the bytes of its events, also after a disconnect", async () => {
     const accessLog = vi.fn<(access: Access) => void>();
     const own = trainingHandler({ ...specs, accessLog });
     const response = await post(own, { ...xor, epochs: 3 });
@@ -162,7 +162,7 @@ describe("access log", () => {
     await left.body!.cancel();
     expect(accessLog).toHaveBeenCalledTimes(2);
   });
-  test("a log that throws, or rejects, changes nothing", async () => {
+  test("a log that throws or rejects has no effect", async () => {
     const throwing = () => {
       throw new Error("disk is full");
     };
@@ -172,7 +172,7 @@ describe("access log", () => {
   });
 });
 
-test("onRefused is told of every error, with what the client was told", async () => {
+test("onRefused receives every error, with the detail that the client received", async () => {
   const onRefused = vi.fn<(refusal: Refusal) => void>();
   const own = handlerOf({ onRefused, token: "t", limits: { bytes: 100 } });
   const bearer = { authorization: "Bearer t" };
@@ -197,7 +197,7 @@ describe("metrics", () => {
     expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
     return response.text();
   };
-  test("requests, bytes and latencies, by route, method and status; one of them is in flight", async () => {
+  test("count requests, bytes and latencies by route, method and status", async () => {
     const own = handlerOf({ metrics: true });
     for (let i = 0; i < 3; i++) await all(post(own, body, { headers: { "content-length": "18" } }));
     await all(post(own, {}));
@@ -221,7 +221,7 @@ describe("metrics", () => {
     expect(buckets).toEqual([...buckets].sort((a, b) => a - b));
     expect(await read(own)).toContain('nabla_requests_total{route="/metrics",method="GET",status="200"} 1\n');
   });
-  test("are for those with the token, below the path, by GET", async () => {
+  test("are served below the path, by GET, and need the token", async () => {
     const own = handlerOf({ metrics: true, token: "t", path: "/v1" });
     await problem(await get(own, "/v1/metrics"), 401);
     expect(await read(own, "/v1/metrics", { authorization: "Bearer t" })).toContain(
@@ -230,7 +230,7 @@ describe("metrics", () => {
     await problem(await get(own, "/v1/metrics", { authorization: "Bearer t" }, "POST"), 405);
     await problem(await get(own, "/metrics"), 404);
   });
-  test("of several functions behind one, and of handlers that are not nabla's", async () => {
+  test("work with combine, and with handlers that are not nabla's", async () => {
     const own = observe(combine({ "/a": handlerOf(), "/": handlerOf(), "/plain": plain }), { metrics: true });
     await all(post(own, body, { path: "/a" }));
     await all(post(own, body));
@@ -238,7 +238,7 @@ describe("metrics", () => {
     const text = await read(own);
     for (const route of ["/a", "/", "other"]) expect(text).toContain(`{route="${route}",`);
   });
-  test("a request whose client leaves is no longer in flight", async () => {
+  test("a request is no longer in progress after a disconnect", async () => {
     const own = trainingHandler({ ...specs, metrics: true });
     const left = await post(own, { ...xor, epochs: 1000, batchSize: 1 });
     expect(await read(own)).toContain("nabla_requests_in_flight 2\n");
@@ -248,7 +248,7 @@ describe("metrics", () => {
 });
 
 describe("observe", () => {
-  test("answers 500 for a handler that throws, and says nothing of it", async () => {
+  test("a handler that throws: 500, without the error's message", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const own = observe(() => Promise.reject(new Error("secret")), { requestIds: true });
     await problem(await get(own, "/"), 500);
@@ -256,7 +256,7 @@ describe("observe", () => {
     log.mockRestore();
     expect(() => observe({} as never, {})).toThrow("observe: handler must be a function, got the object {}.");
   });
-  test("keeps statuses, headers, cookies and streams of answers, over a socket too", async () => {
+  test("keeps status, headers, cookies and streams, also over a socket", async () => {
     const headers = new Headers({ vary: "accept" });
     for (const cookie of ["a=1", "b=2"]) headers.append("set-cookie", cookie);
     const plain = async (request: Request) => new Response(`${await request.text()}!`, { status: 201, headers });
@@ -278,7 +278,7 @@ describe("observe", () => {
     [[plain, { bogus: 1 }], 'observe: unknown option "bogus". Valid options: cors, metrics, requestIds, accessLog'],
     [[plain, { metric: true }], 'observe: unknown option "metric". Did you mean "metrics"?'],
     [[plain, {}, "x"], "observe: takes 2 arguments (handler, options), got 3"],
-  ])("%j is refused", (args, message) =>
+  ])("%j is rejected", (args, message) =>
     expect(() => (observe as (...all: unknown[]) => unknown)(...args)).toThrow(message),
   );
 });
@@ -287,7 +287,7 @@ describe.each<[string, (options: object) => unknown]>([
   ["observe", (options) => observe(plain, options)],
   ["inferenceHandler", (options) => handlerOf(options)],
   ["trainingHandler", (options) => trainingHandler({ ...specs, ...options })],
-])("%s refuses what it cannot use, when the handler is made", (name, make) => {
+])("%s rejects invalid options when the handler is created", (name, make) => {
   test.each<[object, string]>([
     [{ metrics: "yes" }, 'metrics must be true or false, got "yes"'],
     [{ requestIds: 1 }, "requestIds must be true or false, got 1"],
@@ -322,7 +322,7 @@ test.each<[unknown[], string]>([
     [{ a: plain }],
     'combine: path must start with "/", not end with "/", and contain only letters, digits and _ ~ . - /, got "a".',
   ],
-])("combine: %j is refused", (args, message) =>
+])("combine: %j is rejected", (args, message) =>
   expect(() => (combine as (...all: unknown[]) => unknown)(...args)).toThrow(message),
 );
 
@@ -331,6 +331,6 @@ test.each([
   ["inferenceHandler", () => (inferenceHandler as (...all: unknown[]) => unknown)(), "load"],
   ["trainingHandler", () => (trainingHandler as (...all: unknown[]) => unknown)(), "create"],
   ["trainingHandler", () => trainingHandler({ input: { shape: [null] } } as never), "create"],
-])("%s without what it needs names the option", (name, make, option) =>
+])("%s names a missing option", (name, make, option) =>
   expect(make).toThrow(`${name}: option ${option} is required. Pass { ${option}: … }, a function.`),
 );

@@ -1,4 +1,4 @@
-/** What the tests of nabla/serverless send, and how they read what comes back. */
+/** Sends requests and reads responses in the tests of nabla/serverless. */
 import { type DType, losses, manualSeed, nn, optim, type TensorValues, tensor, tidy } from "nabla";
 import { writeSafetensors } from "nabla/formats";
 import type { Handler, Learner } from "nabla/serverless";
@@ -43,7 +43,7 @@ export async function problem(response: Response, status: number): Promise<Probl
   return body;
 }
 
-/** A safetensors file of these arrays. Nothing is left in memory. */
+/** A safetensors file of these arrays. */
 export const file = (
   arrays: Readonly<Record<string, TensorValues>>,
   { dtype = "float32", metadata = {} }: { dtype?: DType; metadata?: Record<string, string> } = {},
@@ -58,7 +58,7 @@ export interface Event {
   readonly data: Record<string, never>;
 }
 
-/** Server-sent events as they come. */
+/** Yields server-sent events as they arrive. */
 export async function* events(response: Response): AsyncGenerator<Event> {
   const utf8 = new TextDecoder();
   let text = "";
@@ -72,7 +72,7 @@ export async function* events(response: Response): AsyncGenerator<Event> {
   }
 }
 
-/** All of them. */
+/** All events of a response. */
 export async function allEvents(response: Response): Promise<Event[]> {
   expect(response.headers.get("content-type"), response.statusText).toBe("text/event-stream");
   const all: Event[] = [];
@@ -80,7 +80,7 @@ export async function allEvents(response: Response): Promise<Event[]> {
   return all;
 }
 
-/** A network whose weights are the same each time. */
+/** A network with fixed weights. */
 export function network(): nn.Sequential {
   manualSeed(3);
   return new nn.Sequential(new nn.Linear(4, 8), new nn.ReLU(), new nn.Dropout(0.5), new nn.Linear(8, 2));
@@ -96,7 +96,7 @@ export const xor = {
   targets: [[0], [1], [1], [0]],
 };
 
-/** What learns it. */
+/** A learner for XOR. */
 export function learner(): Learner {
   const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
   return { model, optimizer: new optim.Adam(model.parameters(), { lr: 0.02 }), loss: losses.bceWithLogits };

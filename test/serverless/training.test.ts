@@ -1,15 +1,15 @@
-/** trainingHandler: progress as it comes, what is stored and when, and that a client who leaves ends it. */
+/** trainingHandler: progress, storing, disconnects, errors and limits. */
 import { losses, manualSeed, memory, nn, optim, type Tensor, tensor, tidy } from "nabla";
 import { loadState, readSafetensors } from "nabla/formats";
 import { type Learner, type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { allEvents, events, file, get, learner, post, problem, xor } from "./requests.ts";
 
-/** What handlers told nobody who listened for it. */
+/** Errors that a handler reported and no test expected. */
 const unexpected: unknown[] = [];
 afterEach(() => expect(unexpected.splice(0)).toEqual([]));
 
-/** Keeps what is saved, and every state there was. */
+/** A store that keeps every saved state. */
 class Shelf implements Store {
   readonly saved: Uint8Array[] = [];
   async load() {
@@ -29,7 +29,7 @@ const handlerOf = (options: Partial<TrainingOptions> = {}) =>
     ...options,
   });
 
-/** A training that takes about `milliseconds` for each of its steps, and counts them. */
+/** A training whose steps take about `milliseconds` each, and are counted. */
 function slow(milliseconds: number) {
   const counted = { steps: 0, disposed: 0 };
   const create = () => ({
@@ -48,7 +48,7 @@ function slow(milliseconds: number) {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 describe("a training", () => {
-  test("learns, tells how it goes, and stores what it learnt", async () => {
+  test("trains, reports progress, and stores the result", async () => {
     const shelf = new Shelf();
     const all = await allEvents(await post(handlerOf({ store: shelf }), { ...xor, epochs: 1000, batchSize: 4 }));
     const [first] = all;
@@ -73,7 +73,7 @@ describe("a training", () => {
       model.dispose();
     });
   });
-  test("goes on from what is stored, step by step as one that was not interrupted", async () => {
+  test("continues from the stored state as an uninterrupted training would", async () => {
     const course = { ...xor, batchSize: 3, shuffle: false };
     const [once, twice] = [new Shelf(), new Shelf()];
     const initial = new Shelf();
@@ -87,14 +87,14 @@ describe("a training", () => {
     const random = /\\"random\\":\[[^\]]*\] *|"nabla.checksum":"[\w:]+"/g;
     expect(a!.replace(random, "").trimEnd()).toBe(b!.replace(random, "").trimEnd());
   });
-  test("as a safetensors file, with options in its metadata", async () => {
+  test("accepts a safetensors file with options in its metadata", async () => {
     const body = file(xor, { metadata: { epochs: "3", batchSize: "2", shuffle: "false", lr: "0.1", format: "pt" } });
     expect((await allEvents(await post(handlerOf(), body))).at(-1)).toMatchObject({
       event: "done",
       data: { steps: 6 },
     });
   });
-  test("labels, by their spec", async () => {
+  test("accepts labels, and checks their range", async () => {
     const handler = handlerOf({
       create() {
         const model = new nn.Linear(2, 3);
@@ -108,7 +108,7 @@ describe("a training", () => {
     const { detail } = await problem(await post(handler, { inputs: xor.inputs, targets: [0, 1, 3, 0] }), 422);
     expect(detail).toBe('"targets" contains 3. Send numbers from 0 to 2.');
   });
-  test("takes lr from the request, for this one only", async () => {
+  test("uses the lr of a request for this request only", async () => {
     const [slow, fast] = [new Shelf(), new Shelf()];
     const course = { ...xor, epochs: 3, shuffle: false };
     const weights: number[] = [];
@@ -123,7 +123,7 @@ describe("a training", () => {
     }
     expect(Math.abs(weights[0]! - weights[1]!)).toBeGreaterThan(0.1);
   });
-  test("progress comes at most twenty times, and at least once, a second", async () => {
+  test("reports progress at least once and at most twenty times a second", async () => {
     const { create } = slow(5);
     const times: number[] = [];
     const response = await post(handlerOf({ create }), { ...xor, epochs: 240, batchSize: 4 });
@@ -133,7 +133,7 @@ describe("a training", () => {
     expect(times.length).toBeLessThanOrEqual(20 * seconds + 2);
     expect(Math.max(...gaps)).toBeLessThan(1000);
   });
-  test("lets others be answered between its slices", async () => {
+  test("serves other requests between its slices", async () => {
     const { create } = slow(5);
     const handler = handlerOf({ create });
     const response = await post(handler, { ...xor, epochs: 100, batchSize: 4 });
@@ -148,7 +148,7 @@ describe("a training", () => {
   });
 });
 
-describe("a client who leaves", () => {
+describe("a client that disconnects", () => {
   /** Lets a training of at least ten seconds run for half of one, leaves, and sees what happens. */
   async function leaving(leave: (request: AbortController, reader: ReadableStreamDefaultReader<Uint8Array>) => void) {
     const { counted, create } = slow(5);
@@ -178,10 +178,10 @@ describe("a client who leaves", () => {
     await pause(100);
     expect(counted.steps).toBe(steps);
   }
-  test("by the request's signal: no step after 100 ms", () => leaving((request) => request.abort()));
-  test("by closing the stream: no step after 100 ms", () => leaving((_, reader) => void reader.cancel()));
+  test("aborts the request: no step after 100 ms", () => leaving((request) => request.abort()));
+  test("closes the stream: no step after 100 ms", () => leaving((_, reader) => void reader.cancel()));
 
-  test("before it has begun", async () => {
+  test("before the training starts: nothing is allocated", async () => {
     const { counted, create } = slow(1);
     const request = new AbortController();
     const store: Store = {
@@ -201,7 +201,7 @@ describe("a client who leaves", () => {
       (settle) => ({ store: { load: () => settle().then(() => undefined), save: async () => {} } }),
     ],
     ["a learner is made", (settle) => ({ create: () => settle().then(learner) })],
-  ])("while %s: its place is free at once, and what comes late is freed", async (_, options) => {
+  ])("while %s: its slot is free at once, and late results are freed", async (_, options) => {
     const before = memory();
     let settle!: () => void;
     let isFirst = true;
@@ -219,7 +219,7 @@ describe("a client who leaves", () => {
     await pause(5);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("amid its body: its place is free at once", async () => {
+  test("during its body: its slot is free at once", async () => {
     const handler = handlerOf();
     const request = new AbortController();
     const headers = { "content-type": "application/json" };
@@ -233,7 +233,7 @@ describe("a client who leaves", () => {
     await problem(await response, 400);
     expect((await allEvents(await post(handler, xor))).at(-1)).toMatchObject({ event: "done" });
   });
-  test("whose runtime stops everything there and then: its place is free when its time is up, and nothing is held", async () => {
+  test("in a runtime that stops its code: its slot is free after the time limit, and nothing leaks", async () => {
     const before = memory();
     const handler = handlerOf({ limits: { milliseconds: 200 } });
     // The event loop never goes round for it again.
@@ -246,14 +246,14 @@ describe("a client who leaves", () => {
     expect((await allEvents(await post(handler, xor))).at(-1)).toMatchObject({ event: "done" });
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("who does not read gets the end all the same, when they do", async () => {
+  test("a client that reads late still gets the last event", async () => {
     const response = await post(handlerOf(), { ...xor, epochs: 1000, batchSize: 1 });
     await pause(1500);
     expect((await allEvents(response)).at(-1)).toMatchObject({ event: "done", data: { steps: 4000 } });
   });
 });
 
-describe("ends with an error, and stores nothing", () => {
+describe("ends with an error and stores nothing", () => {
   test("after the time limit", async () => {
     const { counted, create } = slow(5);
     const shelf = new Shelf();
@@ -267,7 +267,7 @@ describe("ends with an error, and stores nothing", () => {
     expect(shelf.saved).toEqual([]);
     expect(counted.disposed).toBe(1);
   });
-  test("when the loss is no number any more", async () => {
+  test("if the loss is not finite", async () => {
     const shelf = new Shelf();
     const loss = (output: Tensor, target: Tensor) => losses.mse(output, target).mul(1e30);
     const handler = handlerOf({ create: () => ({ ...learner(), loss }), store: shelf });
@@ -277,7 +277,7 @@ describe("ends with an error, and stores nothing", () => {
     );
     expect(shelf.saved).toEqual([]);
   });
-  test("when the model throws, which only onError hears of", async () => {
+  test("if the model throws, which only onError sees", async () => {
     const onError = vi.fn();
     const loss = () => {
       throw new Error("secret");
@@ -298,7 +298,7 @@ describe("ends with an error, and stores nothing", () => {
     expect(String(onError.mock.calls)).toContain("secret");
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("which names the remedy for sizes and labels that the specs leave open", async () => {
+  test("for sizes and labels that the specs leave open, with a fix", async () => {
     const last = async (options: Partial<TrainingOptions>, body: object) =>
       (await allEvents(await post(handlerOf(options), body))).at(-1)!.data;
     const open = { input: { shape: [null, null] } };
@@ -324,7 +324,7 @@ describe("ends with an error, and stores nothing", () => {
   test.each<[string, () => object]>([
     ["model", () => ({ model: Object.assign(new nn.Tanh(), { forward: async () => Promise.reject(new Error("a")) }) })],
     ["loss", () => ({ loss: async () => Promise.reject(new Error("b")) })],
-  ])("when the %s gives a promise, which no process ends of", async (part, options) => {
+  ])("if the %s returns a promise, without an unhandled rejection", async (part, options) => {
     const rejected = vi.fn();
     process.on("unhandledRejection", rejected);
     const onError = vi.fn();
@@ -335,7 +335,7 @@ describe("ends with an error, and stores nothing", () => {
     expect(rejected).not.toHaveBeenCalled();
     expect(String(onError.mock.calls)).toContain(`the ${part} returned a promise. Make it synchronous.`);
   });
-  test("when all of it takes too long, though no part does", async () => {
+  test("if the whole request takes too long, although no part does", async () => {
     const limits = { milliseconds: 1800 };
     const load = () => pause(1050).then(() => undefined);
     const late = { create: () => pause(1050).then(learner), store: { load, save: async () => {} }, limits };
@@ -345,14 +345,14 @@ describe("ends with an error, and stores nothing", () => {
     expect(last.data.detail).toContain("storing it timed out");
     await pause(1080);
   });
-  test("when it cannot be stored in time", async () => {
+  test("if storing takes too long", async () => {
     const store = { load: async () => undefined, save: () => new Promise<void>(() => {}) };
     const last = (await allEvents(await post(handlerOf({ store, limits: { milliseconds: 200 } }), xor))).at(-1)!;
     expect(last.data.detail).toBe(
       "The training finished, but storing it timed out. Check the stored state before you try again.",
     );
   });
-  test("when it cannot be stored", async () => {
+  test("if storing fails", async () => {
     const onError = vi.fn();
     const store = { load: async () => undefined, save: () => Promise.reject(new Error("disk is full")) };
     const last = (await allEvents(await post(handlerOf({ store, onError }), xor))).at(-1)!;
@@ -364,7 +364,7 @@ describe("ends with an error, and stores nothing", () => {
   });
 });
 
-describe("is not begun", () => {
+describe("does not start", () => {
   test.each([
     ["no targets", { inputs: xor.inputs }, 422, '"targets" is missing. Add it.'],
     [
@@ -395,14 +395,14 @@ describe("is not begun", () => {
   ])("%s", async (_, body, status, detail) => {
     expect((await problem(await post(handlerOf(), body), status)).detail).toBe(detail);
   });
-  test("for a client that takes no events", async () => {
+  test("for a client that does not accept events", async () => {
     const { detail } = await problem(await post(handlerOf(), xor, { headers: { accept: "application/json" } }), 406);
     expect(detail).toBe("None of the accepted types is available. Accept text/event-stream.");
   });
   test("without a token", async () => {
     await problem(await post(handlerOf({ authorize: () => false }), xor), 401);
   });
-  test("from stored bytes that are none", async () => {
+  test("from an invalid stored state", async () => {
     const onError = vi.fn();
     const before = memory();
     const store = { load: async () => new Uint8Array([1, 2, 3]), save: async () => {} };
@@ -410,7 +410,7 @@ describe("is not begun", () => {
     expect(String(onError.mock.calls)).toContain("FormatError");
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("where that takes too long; what comes late is freed", async () => {
+  test("if starting takes too long; a late learner is freed", async () => {
     const before = memory();
     let made!: (made: Learner) => void;
     const create = () => new Promise<Learner>((resolve) => (made = resolve));
@@ -421,7 +421,7 @@ describe("is not begun", () => {
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
   test.each(["model", "optimizer", "loss"])(
-    "where create gives no %s: it says so, and frees the rest",
+    "if create returns no %s: onError names it, and the rest is freed",
     async (part) => {
       const before = memory();
       const onError = vi.fn();
@@ -442,7 +442,7 @@ describe("is not begun", () => {
       await problem(await post(handlerOf({ create: () => undefined as never, onError }), xor), 500);
     },
   );
-  test("a part that cannot be freed does not keep the others", async () => {
+  test("a part that cannot be freed does not keep the other parts", async () => {
     const before = memory();
     const onError = vi.fn();
     const create = () => {
@@ -459,7 +459,7 @@ describe("is not begun", () => {
     expect(String(onError.mock.calls)).toBe("Error: stuck");
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("from a store that fails", async () => {
+  test("if the store fails", async () => {
     const onError = vi.fn();
     const store = { load: () => Promise.reject(new Error("no such bucket")), save: async () => {} };
     await problem(await post(handlerOf({ store, onError }), xor), 503);
@@ -468,7 +468,7 @@ describe("is not begun", () => {
 });
 
 describe("trainings at the same time", () => {
-  test("are one by default: another is answered 503", async () => {
+  test("one at a time by default: another gets 503", async () => {
     const { create } = slow(2);
     const handler = handlerOf({ create });
     const first = await post(handler, { ...xor, epochs: 50 });
@@ -478,7 +478,7 @@ describe("trainings at the same time", () => {
     await allEvents(first);
     await allEvents(await post(handler, xor));
   });
-  test("do not mix: each learns its own, and the last one's state is whole", async () => {
+  test("do not mix: each trains its own model and stores its whole state", async () => {
     const shelf = new Shelf();
     const handler = handlerOf({ store: shelf, limits: { concurrency: 8 } });
     const before = memory();
@@ -521,7 +521,7 @@ describe("routes and options", () => {
       limits: { batch: 65536, batchSize: 256, milliseconds: 60000, concurrency: 1, epochs: 1000 },
     });
   });
-  test("options that are wrong are said at once", () => {
+  test("invalid options are rejected at once", () => {
     expect(() => handlerOf({ input: { shape: [2] } })).toThrow(
       "trainingHandler: input.shape[0] must be null, for the examples, got 2.",
     );

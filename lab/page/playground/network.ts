@@ -1,6 +1,6 @@
 /**
- * A small convolutional network that learns to read digits while one watches: training in short spells, and what it reads in a
- * drawing with the gradient of its answer by each pixel. It knows neither workers nor pages.
+ * A small convolutional network that learns to read digits while the reader watches. It trains in short bursts, and reads drawings with
+ * the gradient of its answer by each pixel. It knows nothing of workers or pages.
  */
 import { compile, grad, losses, manualSeed, nn, optim, randint, randperm, type Tensor, tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
@@ -14,25 +14,25 @@ const EPOCHS = 8;
 const SPELL = 15;
 const TESTED = 60;
 
-/** What a spell of training came to. */
-export interface Spell {
+/** The result of a burst of training. */
+export interface Burst {
   readonly step: number;
   readonly steps: number;
-  /** Mean over the spell. */
+  /** Mean loss over the burst. */
   readonly loss: number;
   /** ‖∂L/∂W‖ of each layer's weight, on the last batch. */
   readonly norms: Readonly<Record<string, number>>;
-  /** On the digits it does not learn from, where it was tested. */
+  /** Accuracy on test digits, if it was tested. */
   readonly accuracy?: number;
 }
 
 export interface Reading {
   readonly probabilities: readonly number[];
-  /** |∂ score / ∂ pixel|, where the score is the likeliest digit's logit. */
+  /** |∂ score / ∂ pixel|, where the score is the logit of the most likely digit. */
   readonly saliency: readonly number[];
 }
 
-/** The layers whose gradients are shown, by the names that model.namedParameters() gives their weights. */
+/** The layers whose gradients are shown. Keys are names of model.namedParameters(). */
 const LAYERS: Readonly<Record<string, string>> = {
   "0.weight": "first convolution",
   "3.weight": "second convolution",
@@ -60,8 +60,8 @@ export class Reader {
     this.logits = (pixels) => this.model.forward(images(pixels));
   }
 
-  /** Trains to the end, a spell at a time: whoever iterates may do other things between two. lr falls to zero in the second half. */
-  *train(lr: number): Generator<Spell> {
+  /** Trains to the end, one burst per iteration. lr falls to zero in the second half. */
+  *train(lr: number): Generator<Burst> {
     const optimizer = new optim.Adam(this.model.parameters(), { lr });
     const lossOf = (pixels: Tensor, labels: Tensor): Tensor => losses.crossEntropy(this.logits(pixels), labels);
     const step = compile((pixels: Tensor, labels: Tensor) => optimizer.minimize(() => lossOf(pixels, labels)));
@@ -121,7 +121,7 @@ interface Batch {
   readonly labels: Int32Array;
 }
 
-/** Digits in a new order each time round, each moved by up to a pixel: no two drawings sit in quite the same place. */
+/** Digits in a new order for each pass, each shifted by up to a pixel, as drawings are. */
 function* batchesOf({ pixels, labels, count }: Digits): Generator<Batch, never> {
   const batch = { pixels: new Float32Array(BATCH * PIXELS), labels: new Int32Array(BATCH) };
   for (;;) {
@@ -131,7 +131,7 @@ function* batchesOf({ pixels, labels, count }: Digits): Generator<Batch, never> 
         const from = order[at + k]!;
         const shift = down[at + k]! * SIDE + across[at + k]!;
         batch.labels[k] = labels[from]!;
-        // What leaves one side would come in at the other; MNIST's digits keep four pixels from the rim.
+        // A shift wraps around, but MNIST's digits have margins of four pixels.
         for (let p = 0; p < PIXELS; p++) batch.pixels[k * PIXELS + p] = (pixels[from * PIXELS + p + shift] ?? 0) / 255;
       }
       yield batch;

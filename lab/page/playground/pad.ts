@@ -1,4 +1,4 @@
-/** A square to draw in with a mouse, a finger or a pen: dark ink on white, whatever the theme. */
+/** A square to draw in with a mouse, a finger or a pen: dark ink on white in both themes. */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 import { maker } from "../../view/dom.ts";
 import type { Ink } from "./preprocess.ts";
@@ -16,7 +16,7 @@ export interface Pad {
 
 /** The pad; `onDraw` is called whenever there is more ink. */
 export function newPad(onDraw: () => void): Pad {
-  const label = "A square to draw a digit in. Without a pointer, load an example by the buttons below.";
+  const label = "A square to draw a digit in. Without a pointer, load an example with the buttons below.";
   const element = maker(document)("canvas", {
     class: "pad",
     width: SIZE,
@@ -25,7 +25,7 @@ export function newPad(onDraw: () => void): Pad {
     "aria-label": label,
   });
   const context = element.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new Error("This browser draws on no canvas.");
+  if (!context) throw new Error("This browser does not support canvas.");
   Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "#10141c" });
   let last: readonly [number, number] | undefined;
   const place = ({ clientX, clientY }: PointerEvent): readonly [number, number] => {
@@ -49,7 +49,7 @@ export function newPad(onDraw: () => void): Pad {
   });
   element.addEventListener("pointermove", (event) => {
     if (!last || !element.hasPointerCapture(event.pointerId)) return;
-    // A fast hand makes more points than frames.
+    // Fast strokes have several points per frame.
     for (const point of event.getCoalescedEvents?.() ?? []) lineTo(place(point));
     lineTo(place(event));
     onDraw();

@@ -1,4 +1,4 @@
-/** A drawing as MNIST has its digits: cut out, scaled into 20 × 20, and set into 28 × 28 with its centre of mass in the middle. Pure. */
+/** Prepares drawings as MNIST does: crops, scales to 20 × 20, and centers the mass in 28 × 28. Pure functions. */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 
 /** The longer side of a digit. */
@@ -11,12 +11,12 @@ export interface Ink {
   readonly values: Float32Array;
 }
 
-/** The 28 × 28 values; undefined where nothing is drawn. */
+/** The 28 × 28 values; undefined if nothing is drawn. */
 export function preprocess(ink: Ink): Float32Array | undefined {
   const box = boundsOf(ink);
   if (!box) return undefined;
   const scale = DIGIT / Math.max(box.right - box.left, box.bottom - box.top);
-  // Scaled about the middle of its box first, to find its centre of mass; then with that in the middle.
+  // Scale around the middle of the box to find the centre of mass, then around that centre.
   const middle = [(box.left + box.right) / 2, (box.top + box.bottom) / 2] as const;
   const [x, y] = centreOf(scaled(ink, scale, middle));
   const half = SIDE / 2;
@@ -40,7 +40,7 @@ function boundsOf({
   return right > left ? { left, right, top, bottom } : undefined;
 }
 
-/** 28 × 28 pixels around a point of the ink, each the mean of the square it covers. */
+/** 28 × 28 pixels around a point. Each is the mean of the square that it covers. */
 function scaled({ width, height, values }: Ink, scale: number, [x, y]: readonly [number, number]): Float32Array {
   const half = SIDE / 2;
   const [columns, rows] = [weights(width, scale, x - half / scale), weights(height, scale, y - half / scale)];
@@ -52,7 +52,7 @@ function scaled({ width, height, values }: Ink, scale: number, [x, y]: readonly 
   });
 }
 
-/** For each of the 28 pixels along one side, the source pixels that it covers, and how much of each. */
+/** The source pixels that each of the 28 pixels of a side covers, with weights. */
 function weights(size: number, scale: number, from: number): (readonly [index: number, part: number])[][] {
   return Array.from({ length: SIDE }, (_, i) => {
     const [low, high] = [Math.max(0, from + i / scale), Math.min(size, from + (i + 1) / scale)];

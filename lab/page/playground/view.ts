@@ -1,4 +1,4 @@
-/** The playground: a network that learns to read while one watches, and reads what one draws. */
+/** The playground: a network that learns to read digits while the reader watches, and reads drawings. */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 import { drawPlot } from "../../draw.ts";
 import { type Picture, type Plot, valuesOf } from "../../experiment.ts";
@@ -7,7 +7,7 @@ import { imageOf } from "../../view/picture.ts";
 import { drawControls } from "../controls.ts";
 import { newStatus } from "../status.ts";
 import type { View } from "../view.ts";
-import type { Reading, Spell } from "./network.ts";
+import type { Burst, Reading } from "./network.ts";
 import { newPad } from "./pad.ts";
 import { preprocess } from "./preprocess.ts";
 import type { Answer, Request } from "./worker.ts";
@@ -26,7 +26,7 @@ export function showPlayground(): View {
   let waiting = false;
 
   const ask = (request: Request): void => worker?.postMessage(request);
-  /** Asks for a reading, one at a time: while one is made, more ink only says that another is wanted. */
+  /** Requests a reading, one at a time. More ink during a reading requests another one after it. */
   let wanted = false;
   const read = (): void => {
     wanted = waiting && drawing !== undefined;
@@ -48,8 +48,8 @@ export function showPlayground(): View {
     worker = own;
     own.onmessage = ({ data }: MessageEvent<Answer>) => {
       if (own !== worker) return;
-      if (data.kind === "spell") {
-        training.add(data.spell);
+      if (data.kind === "burst") {
+        training.add(data.burst);
         read();
       } else if (data.kind === "reading") {
         waiting = false;
@@ -70,8 +70,8 @@ export function showPlayground(): View {
       waiting = false;
       training.fail(message);
     };
-    own.onerror = ({ message }) => fail(message || "The worker could not be started.");
-    own.onmessageerror = () => fail("The worker's answer could not be read.");
+    own.onerror = ({ message }) => fail(message || "The worker could not start.");
+    own.onmessageerror = () => fail("The worker's message could not be read.");
     ask({ kind: "train", lr });
   };
   const clear = make("button", { type: "button" }, "Clear");
@@ -140,7 +140,7 @@ export function showPlayground(): View {
   };
 }
 
-/** The ten probabilities, what the network was given, and which pixels its answer hangs on. */
+/** The ten probabilities, the network's input, and the pixels that its answer depends on. */
 function drawAnswers() {
   const heading = make("h2", {});
   const bars = Array.from({ length: 10 }, (_, digit) => {
@@ -182,9 +182,9 @@ function drawAnswers() {
     },
     show({ probabilities, saliency }: Reading, drawing: Float32Array): void {
       const best = probabilities.indexOf(Math.max(...probabilities));
-      const said = best < 0 ? "It cannot tell" : `It reads ${best}`; // where training went to NaN
+      const said = best < 0 ? "It cannot tell" : `It reads ${best}`; // if training ended in NaN
       failure.textContent = "";
-      if (heading.textContent !== said) heading.textContent = said; // a screen reader says it once
+      if (heading.textContent !== said) heading.textContent = said; // so that screen readers announce it once
       set(probabilities);
       const most = Math.max(...saliency) || 1;
       seen.replaceChildren(
@@ -209,7 +209,7 @@ function drawSeen(caption: string, alt: string, values: readonly number[]): HTML
   );
 }
 
-/** The curves of training so far, and a line that says how far it is. */
+/** The curves of training, and a line with its progress. */
 function drawTraining(onStop: () => void) {
   let running = false;
   const status = newStatus({
@@ -217,21 +217,21 @@ function drawTraining(onStop: () => void) {
     onStop() {
       onStop();
       running = false;
-      status.end(`Stopped at step ${spells.at(-1)?.step ?? 0}${said(spells)}`);
+      status.end(`Stopped at step ${bursts.at(-1)?.step ?? 0}${said(bursts)}`);
     },
   });
   const plots = make("div", { class: "training" });
   const element = make("section", { "aria-label": "Training" }, status.element, plots);
-  let spells: Spell[] = [];
+  let bursts: Burst[] = [];
   let started = 0;
   let drawn = true;
   let width = 0;
-  /** Each into its own frame, as wide as that is. */
+  /** Draws each plot at the width of its frame. */
   const draw = (): void => {
     drawn = true;
     width = plots.clientWidth;
-    if (!spells.length) return;
-    const figures = curves(spells).map((plot) => ({ plot, frame: newFrame(plot.title) }));
+    if (!bursts.length) return;
+    const figures = curves(bursts).map((plot) => ({ plot, frame: newFrame(plot.title) }));
     plots.replaceChildren(...figures.map(({ frame }) => frame));
     for (const { plot, frame } of figures)
       frame.append(drawPlot(document, plot, { width: Math.max(200, frame.clientWidth - 34), height: 220 }));
@@ -242,22 +242,22 @@ function drawTraining(onStop: () => void) {
   resized.observe(plots);
   return {
     element,
-    /** The curves of before stay until there are new ones: what lies below does not jump. */
+    /** Old curves stay until there are new ones, so that the page does not jump. */
     clear(): void {
-      spells = [];
+      bursts = [];
       started = performance.now();
       running = true;
       plots.setAttribute("aria-busy", "true");
       status.start("Training");
       status.progress(undefined, "loading the digits");
     },
-    add(spell: Spell): void {
+    add(burst: Burst): void {
       if (!running) return;
-      spells.push(spell);
-      const { step, steps } = spell;
+      bursts.push(burst);
+      const { step, steps } = burst;
       running = step < steps;
-      if (running) status.progress(step / steps, `step ${step} of ${steps}${said(spells)}`);
-      else status.end(`Learnt in ${((performance.now() - started) / 1000).toFixed(1)} s${said(spells)}`);
+      if (running) status.progress(step / steps, `step ${step} of ${steps}${said(bursts)}`);
+      else status.end(`Learnt in ${((performance.now() - started) / 1000).toFixed(1)} s${said(bursts)}`);
       plots.removeAttribute("aria-busy");
       if (drawn) requestAnimationFrame(draw);
       drawn = false;
@@ -270,12 +270,12 @@ function drawTraining(onStop: () => void) {
   };
 }
 
-/** One in ten is right by chance. A network that a fifth of the training brought no further than this has not begun to learn. */
+/** Chance is one in ten. A network with no more than this after a fifth of its training is not learning. */
 const CHANCE = 0.2;
 
-/** What it read when it was last tested. */
-function said(spells: readonly Spell[]): string {
-  const last = spells.findLast(({ accuracy }) => accuracy !== undefined);
+/** The accuracy of the last test. */
+function said(bursts: readonly Burst[]): string {
+  const last = bursts.findLast(({ accuracy }) => accuracy !== undefined);
   if (last?.accuracy === undefined) return "";
   const hint =
     last.accuracy <= CHANCE && last.step > last.steps / 5
@@ -287,10 +287,10 @@ function said(spells: readonly Spell[]): string {
 const newFrame = (title: string): HTMLElement =>
   make("figure", { class: "plot-figure" }, make("figcaption", {}, title));
 
-function curves(spells: readonly Spell[]): Plot[] {
+function curves(bursts: readonly Burst[]): Plot[] {
   const x = { label: "step" };
-  const layers = Object.keys(spells[0]?.norms ?? {});
-  const tested = spells.flatMap(({ step, accuracy }) =>
+  const layers = Object.keys(bursts[0]?.norms ?? {});
+  const tested = bursts.flatMap(({ step, accuracy }) =>
     accuracy === undefined ? [] : [[step, 100 * accuracy] as const],
   );
   return [
@@ -298,14 +298,14 @@ function curves(spells: readonly Spell[]): Plot[] {
       title: "Loss",
       x,
       y: { label: "cross-entropy", scale: "log" },
-      series: [{ name: "loss", points: spells.map(({ step, loss }) => [step, loss]) }],
+      series: [{ name: "loss", points: bursts.map(({ step, loss }) => [step, loss]) }],
     },
     { title: "Test accuracy", x, y: { label: "% of 1,000" }, series: [{ name: "accuracy", points: tested }] },
     {
       title: "Gradient norms",
       x,
       y: { label: "‖∂L/∂W‖", scale: "log" },
-      series: layers.map((name) => ({ name, points: spells.map(({ step, norms }) => [step, norms[name] ?? 0]) })),
+      series: layers.map((name) => ({ name, points: bursts.map(({ step, norms }) => [step, norms[name] ?? 0]) })),
     },
   ];
 }

@@ -1,6 +1,6 @@
-/** The worker that the playground's network learns in. Between two spells of training it reads what is drawn. */
+/** The worker of the playground's network. It reads drawings between two bursts of training. */
 import { loadDigits } from "../digits.ts";
-import { Reader, type Reading, type Spell } from "./network.ts";
+import { type Burst, Reader, type Reading } from "./network.ts";
 
 export type Request =
   | { readonly kind: "train"; readonly lr: number }
@@ -8,7 +8,7 @@ export type Request =
   | { readonly kind: "example"; readonly digit: number }
   | { readonly kind: "stop" };
 export type Answer =
-  | { readonly kind: "spell"; readonly spell: Spell }
+  | { readonly kind: "burst"; readonly burst: Burst }
   | { readonly kind: "reading"; readonly reading: Reading; readonly drawing: Float32Array }
   | { readonly kind: "example"; readonly drawing: Float32Array }
   | { readonly kind: "error"; readonly of: Request["kind"]; readonly message: string };
@@ -16,10 +16,10 @@ export type Answer =
 const answer = (message: Answer): void => postMessage(message);
 let made: Promise<Reader> | undefined;
 let stopped = false;
-/** How often each digit was asked for: the next one is another. */
+/** How many examples of each digit were requested, so that the next one differs. */
 const asked = new Array<number>(10).fill(0);
 
-/** The network, made once; where that failed, the next who asks tries again. */
+/** The network, created once. If that failed, the next call tries again. */
 function theReader(): Promise<Reader> {
   made ??= loadDigits().then(
     (digits) => new Reader(digits),
@@ -31,7 +31,7 @@ function theReader(): Promise<Reader> {
   return made;
 }
 
-/** Lets messages in. */
+/** Lets the event loop deliver messages. */
 const breath = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
 
 async function exampleOf(digit: number): Promise<Float32Array> {
@@ -44,9 +44,9 @@ async function exampleOf(digit: number): Promise<Float32Array> {
 addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
     if (data.kind === "train") {
-      for (const spell of (await theReader()).train(data.lr)) {
+      for (const burst of (await theReader()).train(data.lr)) {
         if (stopped) break;
-        answer({ kind: "spell", spell });
+        answer({ kind: "burst", burst });
         await breath();
       }
     } else if (data.kind === "stop") stopped = true;
