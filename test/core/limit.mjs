@@ -1,0 +1,71 @@
+// Trains with a small init({ memoryLimit }) while ballast fills the memory, so that allocations fail at every stage of a step. Each step
+// is retried with a little more free memory until it succeeds. Prints, as JSON, how many attempts failed, how many of those changed any
+// state, and the losses and state at the end.
+import { createHash } from "node:crypto";
+import { compile, init, losses, manualSeed, memory, nn, optim, randn, tensor, tidy, zeros } from "nabla";
+
+const [kind, build, filled] = process.argv.slice(2);
+await init({ memoryLimit: 3 << 20, build });
+manualSeed(5);
+const model = new nn.Sequential(
+  new nn.Linear(64, 64),
+  new nn.BatchNorm1d(64),
+  new nn.ReLU(),
+  new nn.Dropout(0.5),
+  new nn.Linear(64, 2),
+);
+const optimizer = new optim.Adam(model.parameters(), { lr: 0.01, amsgrad: true });
+const [x, labels] = [randn([32, 64]), tensor(new Int32Array(32).map((_, i) => i % 2))];
+const minimize = (a, b) => optimizer.minimize(() => losses.crossEntropy(model.forward(a), b));
+// Recording a step makes the optimizer's state, which eager steps make when they succeed.
+if (kind === "compiled") minimize(x, labels).dispose();
+const step = kind === "compiled" ? compile(minimize) : minimize;
+
+const BLOCK = 2048; // float32 elements
+const ballast = [];
+function fill() {
+  for (;;)
+    try {
+      ballast.push(zeros([BLOCK]));
+    } catch (error) {
+      if (error.name === "OutOfMemoryError") return;
+      throw error;
+    }
+}
+
+const values = (tensors) => tensors.map((t) => Array.from(t.data));
+const hash = (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex");
+const state = () =>
+  hash({
+    parameters: values(Object.values(model.stateDict())),
+    optimizer: optimizer.stateDict().state.map((own) => values(Object.values(own))),
+  });
+
+let [failures, changes] = [0, 0];
+const seen = [];
+/** One step, retried until there is memory enough for it. */
+function train() {
+  for (;;) {
+    const before = state();
+    try {
+      const loss = step(x, labels);
+      seen.push(loss.item());
+      if (kind !== "compiled") loss.dispose();
+      return;
+    } catch (error) {
+      if (error.name !== "OutOfMemoryError" || !ballast.length) throw error;
+      failures++;
+      if (state() !== before) changes++;
+      ballast.pop().dispose();
+    }
+  }
+}
+// Tensors outside of a scope would move to JavaScript's memory instead of filling this one.
+tidy(() => {
+  for (let i = 0; i < 3; i++) {
+    if (filled === "filled") fill();
+    train();
+  }
+});
+for (const block of ballast) block.dispose();
+console.log(JSON.stringify({ failures, changes, tensors: memory().tensors, end: { losses: seen, state: state() } }));
