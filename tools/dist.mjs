@@ -1,13 +1,14 @@
-// Emits dist/ as tsconfig.build.json says, without what only tests and docs read of the op table: oracles, samples, descriptions.
+// Compiles src, bench, cli and examples to dist/ (tsconfig.build.json), leaving out the parts of the op table that only tests and docs
+// read: float64 oracles, samples and descriptions.
 import { copyFileSync, mkdirSync, rmSync } from "node:fs";
 import ts from "typescript";
 
 const LEFT_OUT = new Set(["reference", "samples", "sample", "doc"]);
 
-/** Whether only tests and docs read what has this name: float64 oracles end in 64. */
+/** Whether only tests and docs read a property or parameter of this name. The names of float64 oracles end in 64. */
 const isLeftOut = (name) => LEFT_OUT.has(name) || name.endsWith("64");
 
-/** Drops such properties and arguments in src/ops; what only they used falls to any bundler. */
+/** Drops these properties and arguments in src/ops. Bundlers then drop the functions that only they used. */
 const withoutOracles = (checker) => (context) => (file) => {
   if (!/[\\/]src[\\/]ops[\\/]/.test(file.fileName)) return file;
   const visit = (node) => {
@@ -26,7 +27,7 @@ const withoutOracles = (checker) => (context) => (file) => {
   return ts.visitEachChild(file, visit, context);
 };
 
-/** Drops class fields without a value, which constructors assign. Modules keep them: the order of their parameters depends on it. */
+/** Drops class fields without an initializer. Modules keep theirs: the fields set the order of parameters. */
 const withoutEmptyFields = (context) => (file) => {
   if (/[\\/]src[\\/]nn[\\/]/.test(file.fileName)) return file;
   const isEmpty = (node) =>
@@ -36,8 +37,8 @@ const withoutEmptyFields = (context) => (file) => {
 };
 
 /**
- * Writes a file without the helper that tsc puts around `import(id)`: it stands between bundlers and what they are told in comments there,
- * and its `this` is one that they warn of.
+ * Writes a file without the helper that tsc wraps around `import(id)`: it hides the comments in that call from bundlers, and they warn
+ * about its top-level `this`.
  */
 function write(path, text, ...rest) {
   const plain = text
@@ -57,7 +58,7 @@ report(config.errors);
 const compiler = ts.createCompilerHost(config.options);
 const program = ts.createProgram(config.fileNames, config.options, compiler);
 report(ts.getPreEmitDiagnostics(program));
-// Files of sources that are gone would be packed too.
+// Otherwise files of deleted sources would be packed too.
 for (const folder of ["src", "assembly", "bench", "cli", "examples"])
   rmSync(`dist/${folder}`, { recursive: true, force: true });
 program.emit(undefined, write, undefined, false, {
@@ -65,6 +66,6 @@ program.emit(undefined, write, undefined, false, {
   after: [withoutEmptyFields],
 });
 
-// The binaries, for those who serve them themselves and for runtimes that compile them beforehand.
+// The binaries, for servers that host them and for runtimes that compile WebAssembly ahead of time.
 mkdirSync("dist/wasm", { recursive: true });
 for (const build of ["simd", "relaxed"]) copyFileSync(`build/${build}.wasm`, `dist/wasm/${build}.wasm`);

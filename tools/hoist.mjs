@@ -1,11 +1,11 @@
-// A pass over the emitted text: a v128.const inside a loop becomes a local that is set once, at the function's entry.
-// V8 from version 12 on (Node ≥ 22) builds a v128.const anew, in four instructions, at every use; a local stays in a
-// register or on the stack. It halves the time of the polynomial kernels; asc itself has no such pass.
+// A pass over the text that asc emits: it moves each v128.const inside a loop to a local that is set once, on function entry.
+// V8 ≥ 12 (Node ≥ 22) rebuilds a v128.const at every use, in four instructions; a local stays in a register or on the stack.
+// This halves the time of the polynomial kernels. asc has no such pass.
 import binaryen from "binaryen";
 
-const ZERO = /^v128\.const i32x4( 0x0{8}){4}$/; // costs one instruction as it is
+const ZERO = /^v128\.const i32x4( 0x0{8}){4}$/; // takes one instruction already
 
-/** A constant as text: four equal lanes take 6 bytes as a splat, 18 as they stand, and are set up once. */
+/** A constant as text. Four equal lanes are written as a splat, which takes 6 bytes instead of 18. */
 function shorten(constant) {
   const [, lane] = /^v128\.const i32x4 (0x[0-9a-f]{8}) \1 \1 \1$/.exec(constant) ?? [];
   return lane ? [`  i32.const ${lane}`, "  i32x4.splat"] : [`  ${constant}`];
@@ -15,7 +15,7 @@ function shorten(constant) {
 function hoistFunction(lines) {
   const body = lines.findIndex((line, i) => i > 0 && !/^ {2}\(local /.test(line));
   const names = new Map();
-  let loop = -1; // the indentation of the outermost loop that is open
+  let loop = -1; // the indentation of the outermost open loop
   const code = lines.slice(body).map((line) => {
     const indent = line.search(/\S/);
     const text = line.trim();
@@ -32,8 +32,8 @@ function hoistFunction(lines) {
 }
 
 /**
- * The module of a text that asc emitted, with its loops' constants hoisted: { bytes, text }. Every kernel is exported, or asc would
- * inline it into its dispatcher; of these exports, only what is `called` by name stays.
+ * Hoists the constants of a module, given as text; returns { bytes, text }. assembly/ exports every kernel so that asc does not inline
+ * it into its dispatcher: of these exports, only those that match `called` stay.
  */
 export function hoistConstants(wat, called) {
   const lines = wat.split("\n");
@@ -50,7 +50,10 @@ export function hoistConstants(wat, called) {
   const text = out.join("\n");
   const module = binaryen.parseText(text);
   module.setFeatures(binaryen.Features.All);
-  if (!module.validate()) throw new Error("hoistConstants: the module it made is not valid.");
+  if (!module.validate())
+    throw new Error(
+      "hoistConstants: the rewritten module is not valid. Check hoistFunction against the text in build/.",
+    );
   const names = Array.from(
     { length: module.getNumExports() },
     (_, i) => binaryen.getExportInfo(module.getExportByIndex(i)).name,

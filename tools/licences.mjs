@@ -1,10 +1,10 @@
-// The licences of third-party code that the package carries, for the files that are beside its bundles.
+// Collects the licences of the third-party packages in a bundle, for the LICENSES file next to it.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 const manifestOf = (directory) => JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
 
-/** Where Node finds a package that code in `directory` imports; undefined if it is not installed. */
+/** The folder of a package that code in `directory` imports; undefined if it is not installed. */
 function resolve(directory, name) {
   for (let at = directory; ; at = dirname(at)) {
     const found = join(at, "node_modules", name);
@@ -13,7 +13,7 @@ function resolve(directory, name) {
   }
 }
 
-/** Some packages ship copies of their dependencies within their own files: all of these count as bundled. */
+/** Packages and all their dependencies: some packages ship copies of theirs in their own files. */
 function withDependencies(directories) {
   const found = new Set();
   const add = (directory) => {
@@ -33,7 +33,7 @@ function licenceOf(directory) {
   const [, section] =
     /\n#+ licen[cs]e\s*\n([\s\S]*?)(\n#|$)/i.exec(readme ? readFileSync(join(directory, readme), "utf8") : "") ?? [];
   if (section?.trim()) return section.trim();
-  throw new Error(`${directory} has no licence to ship.`);
+  throw new Error(`${directory} has no licence text. Add a LICENSE file upstream or replace the package.`);
 }
 
 /** The texts of the licences of all packages in a bundle, by name. */

@@ -1,20 +1,20 @@
-// How bundles are written: names and lines as the source has them, so an uncaught error shows a line that a person can read. What
-// bundlers put on one line (lists of imports, long texts, the kernels) is broken into several.
+// Keeps bundles readable: they have the names and lines of the source, so an uncaught error prints a short line. Lines that bundlers
+// make long (import lists, long strings, the kernels) are broken.
 import ts from "typescript";
 
-/** No line that can be broken is longer. */
+/** Longer lines are broken where possible. */
 const LONGEST = 240;
-/** Columns of the lines that a long one is broken into. */
+/** The width of the pieces of a broken line. */
 const COLUMNS = 116;
 
-/** Rolldown's options of output. */
+/** Rolldown's output options. */
 export const READABLE = {
   comments: { legal: true, annotation: true, jsdoc: false },
   minify: { compress: false, mangle: false, codegen: { removeWhitespace: false } },
   minifyInternalExports: false,
 };
 
-/** Tokens after which JavaScript allows a line to end, whatever comes next. */
+/** Tokens after which JavaScript allows a line break, whatever follows. */
 const ENDS = new Set([
   ts.SyntaxKind.CommaToken,
   ts.SyntaxKind.SemicolonToken,
@@ -38,7 +38,7 @@ const TEXTS = new Set([
   ts.SyntaxKind.TemplateTail,
 ]);
 
-/** Where the lines that are too long begin and end. */
+/** The ranges of lines that are too long. */
 function longLines(code) {
   const found = [];
   for (let begin = 0; begin < code.length; ) {
@@ -50,13 +50,13 @@ function longLines(code) {
   return found;
 }
 
-/** A long regular expression as a text, which can be broken. */
+/** A regular expression as a string, which can be broken. */
 function asText(literal) {
   const end = literal.lastIndexOf("/");
   return `new RegExp(${JSON.stringify(literal.slice(1, end))}, "${literal.slice(end + 1)}")`;
 }
 
-/** Where a text may be continued on the next line by a backslash: not within an escape, and not where a template is tagged. */
+/** Where a backslash may continue a string on the next line: not inside an escape, and not in a tagged template. */
 function breaksInText(code, node) {
   const at = node.getStart();
   const isTagged =
@@ -68,7 +68,7 @@ function breaksInText(code, node) {
   return places.slice(1, -2).map((place) => ({ place, by: "\\\n" }));
 }
 
-/** The code with its long lines broken. */
+/** Breaks the long lines of code. */
 export function breakLines(code) {
   const long = longLines(code);
   if (!long.length) return code;
@@ -107,7 +107,7 @@ export function breakLines(code) {
   return broken + code.slice(at);
 }
 
-/** Breaks the long lines of all that is bundled. */
+/** A Rolldown plugin that breaks the long lines of every chunk. */
 export const lines = {
   name: "lines",
   generateBundle(_, output) {

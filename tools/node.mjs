@@ -1,15 +1,15 @@
-// Bundles dist/src into few files for Node, Deno and Bun, which start several times faster from them: a file costs a millisecond.
-// Bundlers for pages take dist/src itself and leave out what is not used.
+// Bundles dist/src into a few files in dist/node for Node, Deno and Bun: each file they load costs about a millisecond at startup.
+// Browser bundlers use dist/src directly and drop what a page does not use.
 import { readFileSync, rmSync } from "node:fs";
 import { rolldown } from "rolldown";
 import { lines, READABLE } from "./lines.mjs";
 
 const OUT = "dist/node";
 rmSync(OUT, { recursive: true, force: true });
-/** What `import "nabla"` loads: everything but the other entries and what only threads need. */
+/** Modules that `import "nabla"` loads: all except the other entries and those that only threads need. */
 const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|runtime[\\/]threads[\\/])/;
 
-/** The kernels in base64, which these runtimes decode natively, faster than our own denser encoding. */
+/** Stores the kernels as base64, which these runtimes decode natively: faster than the denser encoding of tools/wasm.mjs. */
 const binaries = {
   name: "binaries",
   load(id) {
@@ -20,7 +20,7 @@ const binaries = {
   },
 };
 
-/** ASCII, which V8 reads faster: other characters are in texts and names, where escapes are allowed. */
+/** Escapes non-ASCII characters, because V8 parses ASCII faster. They occur only in strings and names, where escapes are valid. */
 const ascii = {
   name: "ascii",
   generateBundle(_, output) {
@@ -35,13 +35,13 @@ const bundle = await rolldown({
   platform: "neutral",
   external: ["node:buffer"],
   plugins: [binaries, ascii, lines],
-  // A module's side effects count even if none of its names is used.
+  // Keep modules with side effects even if none of their exports is used.
   treeshake: { moduleSideEffects: true },
 });
 await bundle.write({
   ...READABLE,
   dir: OUT,
-  // The core is one file, whatever the other entries share with it.
+  // The core is one file, even where other entries share parts of it.
   codeSplitting: { groups: [{ name: "core", test: CORE }] },
   chunkFileNames: "[name]-[hash].js",
 });

@@ -1,6 +1,6 @@
-// Compiles the kernels (asconfig.json) and inlines each build as a TypeScript module in src/runtime/binaries.
-// `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized, with a source map: run it by init({ module }).
-// Fails if a module holds state: it must have no data, global or start section, so that instances may share a memory.
+// Compiles assembly/ to build/*.wasm (asconfig.json) and writes each build as text to src/runtime/binaries, which load.ts decodes.
+// `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized and with a source map. Load it with init({ module }).
+// Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
 import { hoistConstants } from "./hoist.mjs";
@@ -24,13 +24,13 @@ function sectionIds(bytes) {
   return ids;
 }
 
-/** How many bytes are written as one character. */
+/** The number of byte values that have a one-character code. */
 const SINGLES = 86;
 
 /**
- * Bytes as printable text: the 86 most frequent ones are one character each, from "#" to "z" without the backslash; the others are
- * such a character with "}" or "~" before it. Which those are stands in front: 256 bits in hexadecimal. gzip makes of it what it
- * makes of the bytes themselves (hexadecimal takes 1.1 times as much, base64 1.4 times).
+ * Encodes bytes as printable text. The 86 most frequent byte values take one character, from "#" to "z" without the backslash; the
+ * others take two, of which the first is "}" or "~". A header of 256 bits, in hexadecimal, says which values are frequent. After gzip
+ * the text is as small as the bytes (hexadecimal is 1.1 times as large, base64 1.4 times).
  */
 function toText(bytes) {
   const counts = new Array(256).fill(0);
@@ -46,7 +46,7 @@ function toText(bytes) {
   return header.join("") + Array.from(bytes, (byte) => characters[byte]).join("");
 }
 
-/** What is called by name: by src, tests or benches. */
+/** Exports that src, tests or benches call by name. All others are removed. */
 const CALLED =
   /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
 
