@@ -11,6 +11,7 @@ import { joinUpdates } from "../../src/compile/passes/updates.ts";
 import type { Pass } from "../../src/compile/step.ts";
 import type { ChainAttributes } from "../../src/ops/pointwise/chain.ts";
 import { names, recorded } from "../support/recorded.ts";
+import { runs } from "../support/runs.ts";
 
 const vector = () => rand([6]);
 const matrix = () => rand([4, 3]);
@@ -273,7 +274,7 @@ test("random programs: the same bits, eager and compiled", () => {
         expect(run(true)).toEqual(expected);
       });
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   expect(ran).toBeGreaterThan(100);
 });

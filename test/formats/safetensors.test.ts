@@ -10,6 +10,7 @@ import {
   writeSafetensors,
 } from "nabla/formats";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { runs } from "../support/runs.ts";
 
 /** A file with this header, as text or as what JSON makes of it, and so many bytes behind it. */
 function fileOf(header: unknown, bytes = 0, length?: bigint): Uint8Array<ArrayBuffer> {
@@ -294,7 +295,7 @@ test("what cannot be written is refused", () => {
 });
 
 describe("mutated files", () => {
-  const RUNS = Number(process.env.NABLA_FUZZ ?? 5000);
+  const RUNS = runs(5000);
   test(`of ${RUNS} each is read or refused by name, and nothing of it is held`, () => {
     const small = { w: tensor([[1, 2], [3, 4]]), i: tensor([7], { dtype: "int32" }), m: tensor([true]) }; // biome-ignore format: small
     mine(small);

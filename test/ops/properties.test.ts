@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { arange, concat, grad, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import type { SliceRange } from "../../src/ops/shape/shape.ts";
+import { runs } from "../support/runs.ts";
 
 type Nested = number | Nested[];
 const dims = (max = 4, rank = 4) => fc.array(fc.integer({ min: 0, max }), { maxLength: rank });
@@ -15,7 +16,7 @@ const check = <A extends unknown[]>(
 ): void => {
   fc.assert(
     fc.property(fc.tuple(...(arbitraries as fc.Arbitrary<unknown>[])), (args) => tidy(() => f(...(args as A)))),
-    { numRuns: 300, seed: 7 },
+    { numRuns: runs(300), seed: 7 },
   );
 };
 

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
 import { Heap } from "../../src/runtime/heap.ts";
+import { runs } from "../support/runs.ts";
 
 const MB = 1 << 20;
 const BASE = 4096;
@@ -112,7 +113,7 @@ test("after any calls, a request succeeds exactly if as much contiguous memory i
     expect(heap.inUse).toBe(0);
     expect(heap.allocate(limit - BASE - LAST)).toBe(BASE);
   });
-  fc.assert(property, { numRuns: 150, seed: 15 });
+  fc.assert(property, { numRuns: runs(150), seed: 15 });
 });
 
 test("blocks of equal sizes, allocated and freed for long, need no more memory", () => {

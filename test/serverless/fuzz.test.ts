@@ -1,6 +1,6 @@
 /**
  * Requests that nobody should send: mutated bodies, headers, methods and paths. Whatever comes, the answer is a result or a problem of
- * the client's (4xx); nothing is thrown, hangs, or stays in memory. NABLA_FUZZ says how many; the seed is fixed.
+ * the client's (4xx); nothing is thrown, hangs, or stays in memory. `npm run test:deep` sends more; the seed is fixed.
  */
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -9,9 +9,10 @@ import fc from "fast-check";
 import { memory, type Tensor } from "nabla";
 import { combine, inferenceHandler, nodeListener, trainingHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
+import { runs } from "../support/runs.ts";
 import { file, JSON_TYPE, learner, network, SAFETENSORS } from "./requests.ts";
 
-const runs = Number(process.env.NABLA_FUZZ ?? 5000);
+const requests = runs(5000);
 /** Fewer runs than were asked for are a failure. */
 const inTime = { interruptAfterTimeLimit: 3_000_000, markInterruptAsFailure: true };
 
@@ -272,16 +273,16 @@ async function check(sent: Sent): Promise<void> {
   }
 }
 
-test(`${runs} mutated requests: no exception, no 5xx, no hang, and memory stays flat`, async () => {
+test(`${requests} mutated requests: no exception, no 5xx, no hang, and memory stays flat`, async () => {
   // What is kept on purpose is made by the first ones: workspace, and numbers used as operands, such as the size of a batch.
   const settle = { numRuns: 300, seed: 1 };
   await fc.assert(fc.asyncProperty(request, check), settle);
   const before = memory();
   const began = performance.now();
-  await fc.assert(fc.asyncProperty(request, check), { numRuns: runs, seed: 7, ...inTime });
+  await fc.assert(fc.asyncProperty(request, check), { numRuns: requests, seed: 7, ...inTime });
   const seconds = (performance.now() - began) / 1000;
   const statuses = [...seen].sort(([a], [b]) => a - b).map(([status, count]) => `${status}: ${count}`);
-  console.log(`${runs} requests in ${seconds.toFixed(1)} s, by status ${statuses.join(", ")}`);
+  console.log(`${requests} requests in ${seconds.toFixed(1)} s, by status ${statuses.join(", ")}`);
   expect(errors).toEqual([]);
   const { tensors, bytes } = memory();
   expect(tensors - before.tensors).toBeLessThanOrEqual(limits.batch);
@@ -356,7 +357,7 @@ const written = fc.record({
   leaves: fc.boolean(),
 });
 
-const sockets = Math.ceil(runs / 10);
+const sockets = runs(500);
 test(`${sockets} mutated writes to a socket: no 5xx, no exception, and memory stays flat`, async () => {
   const server = createServer(nodeListener(handler)).listen(0, "127.0.0.1");
   await once(server, "listening");
