@@ -1,6 +1,6 @@
 /**
- * The engine: walks a list of instructions (opcodes.ts) and gives each kernel this thread's share of its work.
- * It holds no state; what it needs is in the instruction.
+ * The engine: runs a list of instructions (opcodes.ts), calling each kernel with this thread's share of the work. It holds no state:
+ * an instruction carries everything its kernel needs.
  */
 import { unary, unaryGrad } from "./kernels/unary";
 import { binary, where } from "./kernels/binary";
@@ -27,10 +27,10 @@ import { Advance, AvgPool, Binary, Block, Cast, Chain, Check, CrossEntropy, Cros
   Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce, Softmax, SoftmaxGrad, Solve,
   StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip } from "./opcodes";
 
-/** Elements per chunk of elementwise work: a share is a whole number of chunks, so that cache lines are not shared. */
+/** Elements per chunk of pointwise work. A share is a whole number of chunks, so no two threads write one cache line. */
 const CHUNK: u32 = Block.elements;
 
-/** Rows of n elements of 4 bytes that a share counts in: together whole cache lines. */
+/** The least number of rows of n 4-byte elements that fills whole cache lines: shares are multiples of it. */
 @inline
 function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
 
@@ -44,7 +44,7 @@ function float(at: usize, index: i32): f32 { return load<f32>(at + (<usize>index
 @inline
 function double(at: usize, index: i32): f64 { return load<f64>(at + (<usize>index << 2)); }
 
-/** Runs `count` instructions from `program`: this thread's share of each, that is number `thread` of `threads`. */
+/** Runs share `thread` of `threads` of each of the `count` instructions at `program`. */
 export function run(program: usize, count: u32, thread: u32, threads: u32): void {
   let at = program;
   for (let i: u32 = 0; i < count; i++) {
@@ -53,7 +53,7 @@ export function run(program: usize, count: u32, thread: u32, threads: u32): void
   }
 }
 
-/** One instruction. */
+/** Runs this thread's share of one instruction. */
 export function step(at: usize, thread: u32, threads: u32): void {
   const op = <Op>(word(at, Head.code) & 0xffff);
   if (op <= Op.ClampGrad || op == Op.Where || op == Op.Cast) {
@@ -83,8 +83,8 @@ export function step(at: usize, thread: u32, threads: u32): void {
 }
 
 /**
- * A pointwise instruction on elements [begin, end). Operands whose bits are set in `locals` hold only these elements, in
- * scratch memory moved on by `scratch` bytes.
+ * Runs a pointwise instruction on elements [begin, end). Operands whose bit is set in `locals` hold only these elements, in this
+ * thread's scratch memory, `scratch` bytes further on.
  */
 function pointwise(op: Op, at: usize, begin: u32, end: u32, locals: u32, scratch: usize): void {
   const move = scratch - (<usize>begin << 2);
@@ -104,7 +104,7 @@ function pointwise(op: Op, at: usize, begin: u32, end: u32, locals: u32, scratch
   else binary(op, word(at, Binary.type), out, a, b, 1, at + (Binary.words << 2), begin, end);
 }
 
-/** Every block goes through the whole chain before the next one starts: what lies between stays in the first-level cache. */
+/** Runs the whole chain on one block before the next, so intermediate results stay in the L1 cache. */
 function stepChain(at: usize, thread: u32, threads: u32): void {
   const n = word(at, Chain.n), count = word(at, Chain.count), scratch = <usize>word(at, Chain.scratch) * thread;
   const masks = at + (Chain.words << 2), parts = masks + (<usize>count << 2);

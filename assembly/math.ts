@@ -1,8 +1,8 @@
 /**
  * Elementary functions of four f32 lanes: exponentials, logarithms, the error function and the activations built from
- * them (angles, powers and remainders come from trig.ts). Inlined, no state, no branches but for rare lanes, and a
- * lane's result never depends on its neighbours. NaN in is NaN out; infinities give the limit. A bound holds over all
- * of f32, denormals included, and in both builds unless it names one; 1 ulp is the spacing of f32 at the exact result.
+ * them (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare
+ * lanes; the result of a lane never depends on its neighbours. NaN gives NaN, infinities give the limit. Bounds hold for
+ * all of f32, including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32 at the exact result.
  */
 import { Fast, fma, madd } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
@@ -62,7 +62,7 @@ function expSmall(x: v128): v128 {
   return f32x4.mul(expPoly(reduced(x, t)), power);
 }
 
-/** e^−|x|: what every function with a sigmoid shape is made of, since it cannot overflow. */
+/** e^−|x|: the building block of all sigmoids, because it cannot overflow. */
 @inline
 function expNegAbs(x: v128): v128 {
   return expBounded(f32x4.neg(f32x4.pmin(f32x4.abs(x), splat(105))));
@@ -102,13 +102,13 @@ function logSum<M = Fast>(k: v128, f: v128): v128 {
   return madd<M>(k, splat(LN2_HI), f32x4.add(f, madd<M>(k, splat(LN2_LO), tail)));
 }
 
-/** Lanes that are not positive, finite and normal. */
+/** The lanes of x that are not positive, finite and normal. */
 @inline
 function outsideNormal(x: v128): v128 {
   return i32x4.ge_u(i32x4.sub(x, i32x4.splat(0x00800000)), i32x4.splat(0x7f000000));
 }
 
-/** What a logarithm of x is where x is 0, negative, ∞ or NaN; y elsewhere. */
+/** The logarithm of x in lanes where x is 0, negative, ∞ or NaN; y in the others. */
 @inline
 function logLimits(y: v128, x: v128): v128 {
   y = v128.bitselect(y, x, f32x4.lt(x, splat(Infinity)));
@@ -191,7 +191,7 @@ export function sigmoid(x: v128): v128 {
   return fma(f32x4.neg(b), q, b);
 }
 
-/** σ(x) of a gate: at most 2 ulp for |x| ≤ 86; beyond, it stays what it is there, which is as good as 0 or 1. */
+/** σ(x) of a gate: at most 2 ulp for |x| ≤ 86; beyond that it is constant, within 1e-37 of 0 or equal to 1. */
 @inline
 export function gateSigmoid(x: v128): v128 {
   const c = f32x4.neg(f32x4.pmin(f32x4.pmax(x, splat(-86)), splat(86)));

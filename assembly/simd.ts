@@ -1,7 +1,6 @@
 /**
- * The vector vocabulary of the kernels: fused multiply-add, lane masks, horizontal folds, loads and stores of a tail.
- * Everything is inlined and stateless. Buffers are padded, so a tail may be *read* past its end; it is never *written*
- * past its end.
+ * Vector helpers for the kernels: fused multiply-add, lane masks, horizontal sums, loads and stores of tails. All are inlined and
+ * stateless. Buffers are padded, so kernels may *read* past the end of a tail; they never *write* past it.
  */
 
 /** Lanes of a 32-bit vector. */
@@ -14,7 +13,7 @@ export function fma(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** How a formula computes a·b + c: as the build does (fma), or with two roundings in both builds, for equal bits. */
+/** Whether a formula rounds a·b + c as the build does (fma), or twice in both builds so that their bits are equal. */
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 
@@ -70,7 +69,7 @@ export function storeBytes(p: usize, bytes: v128, count: u32): void {
   }
 }
 
-/** The share of `thread` in n units of work, cut at multiples of `grain`: where it begins. It ends where the next begins. */
+/** Where the share of `thread` in n units of work begins, a multiple of `grain`. It ends where the next share begins. */
 @inline
 export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   if (threads == 1) return thread ? n : 0;
@@ -85,7 +84,7 @@ export const SUM_BLOCK: u32 = 256;
 @inline
 export function promoteHigh(v: v128): v128 { return f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 0)); }
 
-/** total + (v₀ + v₂, v₁ + v₃): how long sums take a block's lanes in. */
+/** total + (v₀ + v₂, v₁ + v₃): how a long sum adds the lanes of a block. */
 @inline
 export function addPairs(total: v128, v: v128): v128 {
   return f64x2.add(total, f64x2.promote_low_f32x4(f32x4.add(v, i64x2.shuffle(v, v, 1, 0))));

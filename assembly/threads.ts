@@ -1,24 +1,24 @@
 /**
- * Threads at one program. It is cut into shares, numbered through: an instruction that is worth sharing is as many as its head
- * says, a run of others is one. Whoever is free takes the next number, walks to it, and waits until all instructions before
- * it are done. So nobody is waited for who has taken nothing: a thread that wakes late, or never, costs no more than its help.
- * Which thread takes which share does not matter to the result.
+ * Threads that run one program together. The program is cut into numbered shares: an instruction worth sharing has as many as its
+ * head says, a run of other instructions is one. A free thread takes the next number and waits until all earlier instructions are
+ * done. A thread that took no share is never waited for, so one that wakes late, or never, costs only its own help. The result does
+ * not depend on which thread takes which share.
  *
- * What they know of each other lies in a control block (opcodes.ts: Control); the module itself holds nothing.
+ * Threads share a control block in memory (opcodes.ts: Control); the module itself holds no state.
  */
 import { run, step } from "./engine";
 import { Control, Head } from "./opcodes";
 
-/** Called when a wait has lasted long; throws where there is nothing left to wait for. */
+/** Called when a wait takes long. Throws if the awaited threads are dead. */
 @external("env", "stalled")
 declare function stalled(): void;
 
-/** Nanoseconds of a sleep: whoever sleeps looks up now and then, should nobody wake them. */
+/** Nanoseconds of one sleep. A sleeping thread checks again at this interval in case a wake-up was lost. */
 const NAP: i64 = 100_000_000;
 const BLINK: i64 = 1_000_000;
-/** What a sleep returns that nobody ended. */
+/** The result of a wait that timed out. */
 const TIMED_OUT: i32 = 2;
-/** Looks of a thread that must not sleep before it asks whether something is wrong. */
+/** How often a thread that must not sleep checks before it calls `stalled`. */
 const ROUNDS: u32 = 1 << 24;
 
 @inline
@@ -27,7 +27,7 @@ function head(at: usize, index: usize): u32 { return load<u32>(at + (index << 2)
 @inline
 function sharesAt(at: usize): u32 { return head(at, Head.code) >> Head.shares; }
 
-/** Waits until `target` shares are done; false where that will not be, because the pool stops. */
+/** Waits until `target` shares are done. Returns false if the pool stops first. */
 function reached(control: usize, target: u32, sleeps: bool): bool {
   const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
   while (true) {
@@ -44,7 +44,7 @@ function reached(control: usize, target: u32, sleeps: bool): bool {
   }
 }
 
-/** Takes part in `count` instructions from `program` until no share is left; returns how many there were, 0 if the pool stops. */
+/** Runs shares of the `count` instructions at `program` until none is left. Returns the number of shares, or 0 if the pool stops. */
 function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
   let at = program, first: u32 = 0;
   let taken = atomic.add<u32>(control, 1, Control.taken);
@@ -77,8 +77,8 @@ function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
 }
 
 /**
- * Runs `count` instructions from `program` with whoever serves at this control block; returns when all is done. `sleeps`:
- * whether this thread may sleep while it waits for others; a page's main thread may not.
+ * Runs the `count` instructions at `program` together with the threads that serve this control block; returns when all are done.
+ * `sleeps` says whether this thread may sleep while it waits: the main thread of a page may not.
  */
 export function lead(program: usize, count: u32, control: usize, sleeps: bool): void {
   store<u32>(control, program, Control.program);
@@ -104,8 +104,8 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
 }
 
 /**
- * A worker's life: from job to job, asleep when none comes, until it is told to stop. `mark` is a word that is set while it is
- * at a job, so that others can tell whether they wait for the dead.
+ * The main loop of a worker: runs jobs, sleeps between them, and returns when the pool stops. `mark` is a word that is set during a
+ * job, so other threads can detect that the worker died in one.
  */
 export function serve(control: usize, mark: usize): void {
   let seen: u32 = 0;

@@ -1,6 +1,6 @@
 /**
- * Angles, powers and remainders of four f32 lanes, and the small vocabulary math.ts shares with them; import from
- * math.ts. Where f32 has too few bits for the reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to
+ * Trigonometry, powers and remainders of four f32 lanes, and helpers that math.ts shares; import them from math.ts.
+ * Where f32 has too few bits for the range reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to
  * f64x2. Bounds as in math.ts: over all of f32, in both builds.
  */
 import { Fast, fma, madd } from "./simd";

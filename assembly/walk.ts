@@ -1,4 +1,4 @@
-/** Walking several dimensions: where an operand stands at the i-th step of a loop nest (opcodes.ts: Dim). */
+/** Offsets of operands in a nest of loops over several dimensions (opcodes.ts: Dim). */
 import { Dim } from "./opcodes";
 
 /**

@@ -1,18 +1,18 @@
 /**
  * Scaled dot-product attention and its gradient, a block of query rows at a time: softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al.
- * 2017, eq. 1). The weights of one block and all keys are the most that is ever stored; the gradient recomputes them. Strides
- * are in elements, so heads may lie anywhere. A share is a run of pairs of batch and head, which do not know of each other.
+ * 2017, eq. 1). At most the weights of one block and all keys are stored; the gradient recomputes them. Strides are in
+ * elements, so heads may have any layout. A share is a run of (batch, head) pairs, which are independent.
  */
 import { Attention, Op } from "../opcodes";
 import { exp } from "../math";
 import { addPairs, fma, laneMask, pairSum, shareBegin, SUM_BLOCK } from "../simd";
 import { blocks, gemmWorkspace } from "./gemm";
 
-/** Query rows of a block; half as many for short causal attention, of which more is left out then. */
+/** Query rows of a block. Short causal attention uses half as many, which skips more masked keys. */
 const ROWS: u32 = 64;
 const SHORT: u32 = 128;
 
-/** Bytes from row to row of weights: odd in cache lines. */
+/** The stride of the weights in bytes: an odd number of cache lines. */
 function rowBytes(keys: u32): usize {
   return (((<usize>keys << 2) + 63) & ~63) | 64;
 }
@@ -26,8 +26,8 @@ export function attentionWorkspace(keys: u32): u32 {
 function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>index << 2)); }
 
 /**
- * A row of weights in place: softmax(scale·s + mask) of the first `limit` of n scores, 0 behind them. All 0 where nothing is left
- * to attend to.
+ * A row of weights in place: softmax(scale·s + mask) of the first `limit` of n scores, 0 after them. All 0 if no key
+ * may be attended to.
  */
 function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   if (mask || scale < 0) {

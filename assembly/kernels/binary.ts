@@ -1,6 +1,6 @@
 /**
- * Kernels of two operands with broadcasting, comparisons to bool, and the choice by a mask.
- * The walk over dimensions is shared; a kernel sees one row: contiguous out, and operands that advance or stand still.
+ * Kernels of two operands with broadcasting, comparisons to bool, and `where`.
+ * One driver walks the dimensions. A kernel sees one row: `out` is contiguous, each operand advances or repeats one element.
  */
 import * as math from "../math";
 import * as trig from "../trig";
@@ -33,7 +33,7 @@ function map2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void
   }
 }
 
-/** As map2 in a single loop, small in the module: for ops that are rare, or whose work outweighs the choice of operand. */
+/** map2 as a single small loop: for rare ops, and for ops so costly that selecting the operand does not matter. */
 @inline
 function compact2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
@@ -44,7 +44,7 @@ function compact2<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): 
   }
 }
 
-/** As map2, for a predicate: bools, a byte each. */
+/** map2 for predicates: writes bools, one byte each. */
 @inline
 function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);

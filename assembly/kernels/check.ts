@@ -1,4 +1,4 @@
-/** Looking for elements outside of a range: indices before they are used, and numbers that are not finite. Reads only. */
+/** Finds elements outside a range: invalid indices before they are used, and values that are not finite. Reads only. */
 import { Status, Type } from "../opcodes";
 
 /** Lanes of int32 in low … high, or `skip`. */
@@ -13,7 +13,7 @@ function inFloats(v: v128, low: v128, high: v128): v128 {
   return v128.and(f32x4.ge(v, low), f32x4.le(v, high));
 }
 
-/** The place of the first of n int32 that is neither in low … high nor `skip`; n if there is none. */
+/** The position of the first of n int32 that is neither in low … high nor equal to `skip`; n if there is none. */
 export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): u32 {
   const l = i32x4.splat(low), h = i32x4.splat(high), s = i32x4.splat(skip);
   const whole = n & ~15;
@@ -31,7 +31,7 @@ export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): 
   return n;
 }
 
-/** The place of the first of n float32 that is not in low … high; n if there is none. */
+/** The position of the first of n float32 outside low … high; n if there is none. */
 export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
   const l = f32x4.splat(low), h = f32x4.splat(high);
   const whole = n & ~15;
@@ -50,8 +50,8 @@ export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
 }
 
 /**
- * Notes check `id` at `status`, with the place and the value, if an element is outside. The lowest id counts: it is what eager mode would
- * have come to first. `low`, `high` and `skip` are words of the element type.
+ * Records check `id` at `status`, with position and value, if an element is out of range. The lowest id wins: eager mode would have
+ * failed there first. `low`, `high` and `skip` are words of the element type.
  */
 export function check(status: usize, id: u32, x: usize, n: u32, type: u32, low: u32, high: u32, skip: u32): void {
   const known = load<u32>(status, Status.id);

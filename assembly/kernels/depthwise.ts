@@ -1,5 +1,5 @@
 /**
- * Depthwise convolutions: every channel has a kernel of its own. Nothing to multiply as matrices: vectors run over channels.
+ * Depthwise convolutions: each channel has its own kernel. They are not matrix products: vectors run over channels.
  * Taps are lists of [place in the kernel, offset] along each dimension (conv.ts).
  */
 import { relu, sigmoid, tanh } from "../math";
@@ -8,7 +8,7 @@ import { Activation } from "../opcodes";
 
 /** Channels at a time. */
 const WIDE: u32 = 16;
-/** Terms that are added in float32 before a sum goes on in float64. */
+/** The number of terms a sum adds in float32 before it continues in float64. */
 const BLOCK: u32 = 128;
 
 /**
@@ -89,7 +89,7 @@ function longPixel(image: usize, weights: usize, pixelBytes: u32, kernelWidth: u
   return narrow(low, high);
 }
 
-/** Not inlined: its activations would stand there four times. */
+/** Not inlined: the activations would be emitted four times. */
 function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count: u32): void {
   if (bias) v = f32x4.add(v, v128.load(bias + at));
   if (activation == Activation.Relu) v = relu(v);

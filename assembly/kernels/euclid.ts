@@ -1,6 +1,6 @@
 /**
  * Sums of squares and Euclidean norms along the middle of [outer, n, inner]. They add squares in float64, which holds the square of
- * any float32, so none overflows or underflows before its result does. Rows and columns are shared, and cut into pieces, as other reductions are.
+ * any float32, so nothing overflows or underflows before the result does. Work is shared and cut into pieces as in reduce.ts.
  */
 import { laneMask, storeLanes } from "../simd";
 import { piecesOf } from "./reduce";

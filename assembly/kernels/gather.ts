@@ -1,6 +1,6 @@
 /**
- * Reading and adding at indices. x is seen as [outer, n, inner] with the indexed dimension in the middle.
- * An index outside 0…n−1 is passed over (reads give 0), so that nothing leaves its buffer; the callers check indices.
+ * Gather and scatter-add. x is viewed as [outer, n, inner] with the indexed dimension in the middle. Callers check indices; an
+ * index outside 0 … n−1 is still skipped (reads give 0), so no access leaves its buffer.
  */
 import { narrow, promoteHigh, storeLanes } from "../simd";
 import { fill } from "./shape";

@@ -1,7 +1,7 @@
 /**
  * C = act(α·op(A)·op(B) + bias) (+ C), after Goto and BLIS. Matrices are row-major and dense; op transposes or not; act may be
- * the product with an activation's derivative at y, a matrix like C. Computes exactly the share of C asked for and writes nothing else of C. Which path is taken, and how the sum over k is cut and
- * ordered, depends on the whole product's shape alone: an element has the same bits whatever the share.
+ * the product with an activation's derivative at y, a matrix like C. Writes only the requested share of C. The path and
+ * the order of the sum over k depend only on the shape of the whole product, so an element has the same bits in every share.
  */
 import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
@@ -9,11 +9,11 @@ import { narrow, promoteHigh } from "../simd";
 import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE,
   wideRow } from "./pack";
 
-/** Longest k of one block: a panel of B, KC × NR, stays in the first-level cache. */
+/** The longest k of one block: a panel of B, KC × NR, stays in the L1 cache. */
 @inline
 export const KC: usize = 512;
 
-/** Rows of a block: MC × KC of A stay in the second-level cache. A multiple of every MR. */
+/** Rows of a block: MC × KC of A stay in the L2 cache. A multiple of every MR. */
 @inline
 export const MC: usize = 192;
 
@@ -21,13 +21,13 @@ export const MC: usize = 192;
 @inline
 const NC: usize = 32;
 
-/** Up to so many rows, packing does not pay; nor, if a row of C fills a wide step, up to so short a k. */
+/** Packing does not pay for at most FEW rows, nor, if a row of C fills a wide step, for k up to SHORT. */
 @inline
 const FEW: usize = 8;
 @inline
 const SHORT: usize = 16;
 
-/** Products that one lane adds before what it has is added to C: where rows are few and nothing is packed. */
+/** The number of products one lane sums before adding to C, on the paths that do not pack. */
 @inline
 const DEPTH: usize = 256;
 
@@ -49,12 +49,12 @@ const PARTIAL: usize = BLOCK + MC * LDA;
 @inline
 const TOTALS: usize = PARTIAL + MC * MC * 4;
 
-/** A share's rows begin at a multiple of this. */
+/** Row shares begin at multiples of this. */
 export function rowStep(): u32 {
   return <u32>MR;
 }
 
-/** A share's columns begin at a multiple of this. */
+/** Column shares begin at multiples of this. */
 export function colStep(): u32 {
   return <u32>NR;
 }
@@ -304,13 +304,13 @@ function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: u
   else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
-/** How many of `rest` rows the next tile takes: 8 are two tiles of 4, not one of 6 and a ragged one of 2. */
+/** How many of `rest` rows the next tile takes: 8 rows are two tiles of 4 rather than one of 6 and a partial one of 2. */
 @inline
 export function tileRows(rest: usize): usize {
   return rest < MR ? rest : rest == 8 ? 4 : MR;
 }
 
-/** What follows the last sum of a whole tile. */
+/** Applies α, bias and activation after the last sum of a whole tile. */
 @inline
 function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32, toY: usize): void {
   if (alpha == 1 && bias && activation <= <u32>Activation.Relu)

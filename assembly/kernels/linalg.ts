@@ -1,6 +1,6 @@
 /**
- * Factorizations and solutions of small matrices, [batch, n, n], row-major; shares count matrices. Factorizations sum in float64.
- * Also the order of rows' elements.
+ * Cholesky, triangular solve and eigendecomposition of small row-major matrices [batch, n, n], and argSort of rows. Shares count
+ * matrices or rows. Factorizations sum in float64.
  */
 import { fma, storeLanes } from "../simd";
 
@@ -77,7 +77,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
         for (let q = p + 1; q < n; q++) {
           const apq = load<f64>(s + p * ld + (<usize>q << 3));
           off += apq * apq;
-          // What does not count beside the diagonal is not worth a turn.
+          // Skip elements that are negligible next to the diagonal.
           if (apq * apq <= norm * 1e-34) continue;
           const theta = (load<f64>(s + q * ld + (<usize>q << 3)) - load<f64>(s + p * ld + (<usize>p << 3))) / (2 * apq);
           const t = (theta < 0 ? -1.0 : 1.0) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
@@ -90,7 +90,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
       if (!(off > norm * 1e-20)) break;
     }
     for (let i: u32 = 0; i < n; i++) store<f32>(w + (<usize>i << 2), <f32>load<f64>(s + i * ld + (<usize>i << 3)));
-    // The smallest first: selection, since n is small beside n³.
+    // Sort ascending by selection: n² is small compared with n³.
     for (let i: u32 = 0; i < n; i++) {
       let least = i;
       for (let j = i + 1; j < n; j++)
@@ -99,7 +99,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
         const kept = load<f32>(w + (<usize>i << 2));
         store<f32>(w + (<usize>i << 2), load<f32>(w + (<usize>least << 2)));
         store<f32>(w + (<usize>least << 2), kept);
-        // A quarter turn exchanges two columns, but for a sign.
+        // A quarter turn swaps two columns up to sign.
         rotate(v + (<usize>i << 3), v + (<usize>least << 3), ld, n, 0, 1);
       }
       let largest: f64 = 0;

@@ -1,6 +1,6 @@
 /**
- * The Matmul instruction: gemm for each matrix of a batch whose operands may be broadcast.
- * A thread's share is a run of matrices where there are enough of them, else a rectangle of the one product.
+ * The Matmul instruction: gemm for each matrix of a batch, with broadcast operands.
+ * A share is a run of matrices if there are enough, otherwise a rectangle of one product.
  */
 import { gemm, gemmWorkspace } from "./gemm";
 import { shareBegin } from "../simd";
@@ -10,7 +10,7 @@ import { offsetAt, stepsOf } from "../walk";
 /** A share begins at multiples of so many rows and columns of C: multiples of every tile. */
 const ROWS: u32 = 12;
 const COLUMNS: u32 = 8;
-/** What packing an element costs, in multiply-adds. */
+/** The cost of packing one element, in multiply-adds. */
 const PACKING: u64 = 6;
 
 /** The longest of `parts` shares of n. */

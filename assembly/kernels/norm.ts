@@ -2,8 +2,8 @@
  * Normalization along the middle of [outer, n, inner], and its gradient: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring,
  * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ is m, the rounded mean, which
  * is exact where all are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its digits:
- * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums go on in float64 after blocks. Bits depend on n alone: groups
- * are shared, never cut. A group whose squares float32 cannot hold is normalized in float64 (wide).
+ * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block. Bits depend only on n: a group
+ * is never split between threads. A group whose squares float32 cannot hold is normalized in float64 (wide).
  *
  * The last loops test at their end: V8 then computes the rate and the like before them, not in every turn.
  */
@@ -11,7 +11,7 @@ import { addPairs, duo, fma, laneMask, narrow, pairSum, promoteHigh, storeLanes,
   tree } from "../simd";
 import { longTotal, rowTotal } from "./reduce";
 
-/** Rows whose terms are added in float32 before they go on in float64. */
+/** The number of rows a sum adds in float32 before it continues in float64. */
 const COLUMN_BLOCK: u32 = 32;
 
 /** A group is far from 0 where m² is more than so many times the mean of (x − m)²: rounding m then shows. */

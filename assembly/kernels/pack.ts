@@ -1,7 +1,7 @@
 /**
- * The vector work under gemm: packing, which leads every transposition to one order, and the micro-kernels, which hold
- * a tile of C in registers. Sizes are counts of elements, leading dimensions (ld…) are bytes. Reads up to 12 bytes past
- * the end of an operand; what comes of them lies in lanes, rows or columns that are never stored in C.
+ * The inner loops of gemm: packing, which brings every transposition into one layout, and micro-kernels, which hold a tile
+ * of C in registers. Sizes are counts of elements, leading dimensions (ld…) are bytes. Reads up to 12 bytes past
+ * the end of an operand; they only affect lanes, rows or columns that are never stored in C.
  */
 import { fma } from "../simd";
 
@@ -325,7 +325,7 @@ export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, 
   wideRow(c, a, stepA, b, ldb, k);
 }
 
-/** The same without a call: for short k. */
+/** The same, inlined, for short k. */
 @inline
 export function wideRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
   let c0 = f32x4.splat(0);
@@ -362,7 +362,7 @@ export function rowNarrow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize
   narrowRow(c, a, stepA, b, ldb, cols, k);
 }
 
-/** The same without a call: for short k. */
+/** The same, inlined, for short k. */
 @inline
 export function narrowRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
   const second: usize = cols > 4 ? 16 : 0;

@@ -1,4 +1,4 @@
-/** Pooling of images with channels last: vectors run over channels. Averages are sums in float64, divided once. */
+/** Max and average pooling of images, channels last. Vectors run over channels; averages are float64 sums, divided once. */
 import { narrow, promoteHigh, storeLanes } from "../simd";
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The machine's ceiling, for benchmarks: nothing but multiply-adds, in as many independent chains as hide their latency
- * and still fit the registers. Not part of any op.
+ * The peak rate of the machine, for benchmarks: multiply-adds only, in as many independent chains as hide the latency and still
+ * fit the registers. No op uses it.
  */
 import { addPairs, fma, pairSum } from "../simd";
 

@@ -1,8 +1,8 @@
 /**
  * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed once; each
- * step is a product with what the micro-kernel reads and a fused cell. x: [steps, batch, gates·hidden] holds what the inputs
+ * step is one product with the packed weights and one fused cell. x: [steps, batch, gates·hidden] holds what the inputs
  * contribute (its rows are `stepRows` and `batchRows` apart, as are those of y, c and saved). A share is a run of sequences:
- * they do not know of each other, so threads meet no barrier until the end. A sequence that is over keeps its state.
+ * sequences are independent, so threads need no barrier before the end. A sequence that has ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation, Recurrent, RecurrentGrad, Op } from "../opcodes";
@@ -139,7 +139,7 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
   const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, batch, hidden);
   const packed = scratch + TILE, g = packed + packedBytes(gates, hidden);
   pack(packed, word(at, Recurrent.w), n, hidden, true);
-  // Without a state to start from, a row of zeros stands for every sequence's.
+  // Without an initial state, all sequences share a row of zeros.
   const zeros = g + (end - begin) * ldg;
   memory.fill(zeros, 0, row);
   let stateH = h0 ? h0 : zeros, stateC = c0 ? c0 : zeros, ld = h0 ? row : 0;
@@ -215,7 +215,7 @@ function gruCellGrad(dx: usize, dg: usize, dh: usize, dy: usize, saved: usize, h
   }
 }
 
-/** to += from. */
+/** to ← to + from. */
 function addRow(to: usize, from: usize, n: u32): void {
   for (let j: u32 = 0; j < n; j += 4) {
     const at: usize = j << 2;

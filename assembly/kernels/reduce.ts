@@ -2,7 +2,7 @@
  * Reductions of the middle of [outer, n, inner], and running sums along it, of float32 and int32.
  *
  * Sums of float32 add blocks of eight vectors pairwise and the blocks in float64, so their error does not grow with n, and a mean
- * of n equal numbers is that number. Other folds go in blocks of fixed size. The bits of a result depend on n alone, never on
+ * of n equal numbers is that number. Other folds use blocks of a fixed size. The bits of a result depend only on n, never on
  * how the work is shared.
  */
 import { addPairs, At1, At2, At3, duo, laneMask, narrow, pairSum, promoteHigh, quad, storeLanes, TREE,
@@ -246,7 +246,7 @@ function lineTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usize,
   storeTotals(out + 3 * step, asDouble, l3, h3, divisor, 4);
 }
 
-/** How many pieces of length `piece` n is cut into; the last may be shorter. */
+/** The number of pieces of length `piece` in n; the last may be shorter. */
 @inline
 export function piecesOf(n: u32, piece: u32): u32 {
   return piece < n ? (n + piece - 1) / piece : 1;

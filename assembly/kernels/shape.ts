@@ -1,6 +1,6 @@
 /**
- * Kernels that move elements without changing them (permute, slice, pad, broadcast, concatenate: all one strided copy),
- * fill, and convert between types. Elements are 1 or 4 bytes.
+ * Kernels that move elements (permute, slice, pad, broadcast and concatenate are one strided copy), fill memory, and convert
+ * between types. Elements are 1 or 4 bytes.
  */
 import { storeBytes, storeLanes } from "../simd";
 import { Dim, Type } from "../opcodes";
@@ -114,7 +114,7 @@ export function cast(out: usize, x: usize, from: Type, to: Type, begin: u32, end
         : i32x4.trunc_sat_f32x4_s(v128.load(p));
     else if (from == Type.Int32) v = v128.load(p);
     else v = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
-    // … then to what is asked.
+    // … then to the target type.
     if (to == Type.Float32) storeLanes(q, f32x4.convert_i32x4_s(v), end - i);
     else if (to == Type.Int32) storeLanes(q, v, end - i);
     else {

@@ -1,6 +1,6 @@
 /**
- * Pointwise kernels of one operand, and the derivatives that pay for themselves (dy and x or y → dx).
- * Each works on elements [begin, end); out may be an operand itself.
+ * Pointwise kernels of one operand, and fused derivatives (dy and x or y → dx) where they are faster than composed ops.
+ * Each works on elements [begin, end) and may write over an operand.
  */
 import * as math from "../math";
 import * as trig from "../trig";
