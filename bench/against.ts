@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- --against REV [suite…]`: this tree (B) against another commit (A), which is built in a temporary worktree. Processes
- * of both take turns, A B A B … A, and only what they print with --json is compared, so that the commits' benches may differ.
+ * `npm run bench -- --against REV [suite…]`: compares this tree (B) with another commit (A), built in a temporary worktree. Processes
+ * of both alternate, A B A B … A. Only their --json output is compared, so the benchmarks of the two commits may differ.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Two trees measured in turns, A B A B … A, as ratios that cancel the machine's drift, with the noise of A against itself.
- * Pure: rows in, comparisons and text out.
+ * Compares two trees from alternating runs, A B A B … A: ratios cancel the drift of the machine, and A against A gives the noise.
+ * Pure functions from rows to comparisons and text.
  */
 import { median, type Row } from "./measure.ts";
 import { figure, table } from "./report.ts";

@@ -1,6 +1,6 @@
 /**
- * How everything here is measured: the contenders of a case take turns over several rounds, each round gives a median,
- * and what is reported are medians over the rounds. Noise that lasts longer than a round then hits all alike.
+ * The measurement method: the contenders of a case alternate over several rounds, each round gives a median, and the report is the
+ * median over the rounds. Noise that lasts longer than a round then affects all contenders equally.
  */
 import { Bench } from "tinybench";
 

@@ -1,4 +1,4 @@
-/** The compared training as users of nabla write it: run op by op, or compiled. */
+/** The compared training steps in nabla, as users write them: eager or compiled. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, type TypedArray, tensor } from "../src/index.ts";
 import { type Cnn, type Network, networkStart, type RecurrentNetwork, type Transformer } from "./networks.ts";
 import { type EPOCH, LR, startOf, type Training } from "./training.ts";

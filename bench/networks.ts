@@ -1,4 +1,4 @@
-/** Networks whose training step is compared with PyTorch's: their shapes, and the numbers that everyone starts from. */
+/** Networks whose training step is compared with PyTorch: their shapes and initial values. */
 import { uniform } from "./values.ts";
 
 /** Two convolutions 3×3 with padding 1 and relu, max pooling 2×2, a linear layer; mean cross-entropy; Adam. */

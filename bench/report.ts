@@ -1,8 +1,8 @@
-/** Results as people read them: a line on the machine, and aligned tables. */
+/** Prints results: one line about the machine, then aligned tables. */
 import { cpus } from "node:os";
 import type { Result } from "./measure.ts";
 
-/** What the numbers depend on: Node, V8, nabla's build and the processor. */
+/** The environment of a run: Node, V8, nabla's build and the processor. */
 export function machine(build: string, threads = "one thread"): string {
   const { node, v8 } = process.versions;
   return `Node ${node}, V8 ${v8}, nabla ${build}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, ${threads}`;

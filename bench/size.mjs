@@ -1,6 +1,6 @@
 /**
- * `npm run size` (after `npm run build`): gzipped sizes, zlib level 9, of what people ship. Fails if JS with one WASM build
- * is larger than the budget. A build is text in a module; measuring without it bundles an empty string in its place.
+ * `npm run size` (after `npm run build`): gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM build
+ * exceeds the budget. A build is a string in a module; sizes without it are measured with an empty string.
  * `npm run size -- --docs` keeps them in docs/sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";

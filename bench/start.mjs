@@ -1,4 +1,4 @@
-/** Out here "nabla" is known by its name, as a user has it; the peers are known where they are installed. */
+/** Measures the cold start of nabla. It runs outside bench/peers, so "nabla" resolves to the package, as for a user. */
 import { network, report } from "./peers/cold/timed.mjs";
 
 await report(async () => {

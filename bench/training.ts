@@ -1,4 +1,4 @@
-/** The training steps that are compared, here and with peers: models of two linear layers, their data, their start. */
+/** The training steps compared with pure JavaScript and with peers: models of two linear layers, their data and initial values. */
 import { uniform } from "./values.ts";
 
 /**

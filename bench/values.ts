@@ -1,4 +1,4 @@
-/** The same numbers for everyone: reproducible inputs, and the check that contenders compute the same thing. */
+/** Reproducible inputs for all contenders, and the check that they compute the same results. */
 
 /** n float32 values, uniform in [low, high), from a linear congruential generator (Numerical Recipes, § 7.1). */
 export function uniform(n: number, low: number, high: number, seed: number): Float32Array {

@@ -1,6 +1,6 @@
 /**
- * What ops cost on one thread, in nanoseconds per operation, beside what src/ops/definition/work.ts takes them to cost when it decides what
- * to share among threads.
+ * The measured cost of ops on one thread, in nanoseconds per operation, next to the estimate with which src/ops/definition/work.ts decides
+ * what threads share.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import { manualSeed, rand, randint, type Tensor, tidy } from "../../src/index.ts";

@@ -1,6 +1,6 @@
 /**
  * Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS, which must reach the same loss. Then
- * optimizers' updates alone, with gradients and long after these have vanished.
+ * optimizer updates alone, with normal gradients and long after the gradients have vanished.
  */
 import { optim, randn, type Tensor, zeros } from "../../src/index.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";

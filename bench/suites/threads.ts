@@ -1,6 +1,6 @@
 /**
- * Threads against one, in the same process and the same memory: the one-thread contender is encoded without shares. Twice as many
- * threads as cores come last: that is to cost little. And what threads cost: a barrier, and a call that finds them asleep.
+ * Several threads against one, in the same process and memory; the one-thread contender is encoded without shares. The last row has
+ * twice as many threads as cores, which should cost little. Also the overhead of threads: a barrier, and a call that must wake them.
  */
 import { availableParallelism } from "node:os";
 import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";

@@ -1,4 +1,4 @@
-/** The installed tarball through every bundler. What comes out is run: pages in Chromium, programs in Node. */
+/** Bundles the installed tarball with every bundler and runs the result: pages in Chromium, programs in Node. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";

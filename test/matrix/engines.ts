@@ -1,4 +1,4 @@
-/** The three browser engines behind one face: Chromium and Firefox as puppeteer drives them, WebKitGTK through WebDriver. */
+/** One interface to three browser engines: Chromium and Firefox through puppeteer, WebKitGTK through WebDriver. */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";

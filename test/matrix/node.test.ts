@@ -1,4 +1,4 @@
-/** The installed tarball in every Node that is alive, by import and by require. */
+/** The installed tarball in every maintained version of Node, with import and require. */
 import { describe, expect, inject, test } from "vitest";
 import { expectKnown, expectLearnt, expectWhole, MAJORS, missed, type Result, SAVED, saw, told } from "./project.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Before all tests of the matrix: the package is packed, and the tarball installed in an empty project outside of the checkout, beside
- * the programs of program/. After them: what they have seen is written to build/matrix.json.
+ * Global setup of the matrix: packs the package and installs the tarball in an empty project outside of the checkout, next to the
+ * programs of program/. After all tests it writes what they observed to build/matrix.json.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

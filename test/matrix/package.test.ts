@@ -1,4 +1,4 @@
-/** The tarball as its readers take it: exports under every condition, types, publint, are-the-types-wrong; nothing that is run from text. */
+/** The tarball as tools read it: exports under every condition, types, publint, are-the-types-wrong, and no eval. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, relative } from "node:path";

@@ -1,4 +1,4 @@
-/** What the tests of the matrix share: the project that the tarball is installed in, the tools, and the record of what was seen. */
+/** Shared by the tests of the matrix: the project with the installed tarball, the tools, and the record of observations. */
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, inject } from "vitest";

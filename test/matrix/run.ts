@@ -1,8 +1,8 @@
-/** Other programs, run to their end. */
+/** Runs another program to completion. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
-/** Beside the caller's own environment: output for programs to read. */
+/** Added to the environment: makes programs print plain output. */
 const ENV = { NO_COLOR: "1", FORCE_COLOR: "0", NODE_NO_WARNINGS: "1", DO_NOT_TRACK: "1", NODE_OPTIONS: "" };
 
 /**

@@ -1,4 +1,4 @@
-/** The installed tarball where there is no Node: Deno, Bun, Workers and edge functions. */
+/** The installed tarball in runtimes other than Node: Deno, Bun, Workers and edge functions. */
 import { expect, inject, test } from "vitest";
 import {
   binaryOf,

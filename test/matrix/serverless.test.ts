@@ -1,4 +1,4 @@
-/** examples/serverless from the installed tarball, each in its own runtime: taught, asked, and left in the midst of a training. */
+/** examples/serverless with the installed tarball, each in its runtime: trains, predicts, and survives a client that disconnects during training. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** The table of docs/runtimes.md is what the script makes of the record of a whole run. */
+/** The table of docs/runtimes.md equals the output of the script for the record of a complete run. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ENVIRONMENTS, SEEN } from "./environments.mjs";

@@ -1,4 +1,4 @@
-/** What the emitted text of the kernels must look like: no state, and dispatchers that have not swallowed kernels. */
+/** The emitted WebAssembly text: modules hold no state, and no kernel is inlined into its dispatcher. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 
@@ -18,9 +18,9 @@ for (const build of ["simd", "relaxed"]) {
       expect(wat).toMatch(/\(import "env" "memory"/);
     });
 
-    // V8 does not replace a running function by its optimized form: a kernel inlined into its dispatcher would wait for the
-    // dispatcher to be optimized, and a dispatcher full of loops for ever longer.
-    test("dispatchers call kernels; none has been inlined into them", () => {
+    // V8 never replaces a running function with its optimized code. A kernel inlined into its dispatcher would stay slow until the
+    // whole dispatcher is optimized, which takes longer the more loops it has.
+    test("dispatchers call kernels: no kernel is inlined", () => {
       for (const name of ["kernels/unary/unary", "kernels/unary/unaryGrad", "kernels/binary/row", "engine/stepRows"]) {
         const text = functions.get(`assembly/${name}`);
         expect(text, `${name} is a function of its own`).toBeDefined();
@@ -29,7 +29,7 @@ for (const build of ["simd", "relaxed"]) {
       }
     });
 
-    test("no constant is built anew in a kernel's loop", () => {
+    test("kernels build no constant inside a loop", () => {
       for (const [name, text] of functions) {
         if (!name.startsWith("assembly/kernels/unary/")) continue;
         const loop = text.indexOf("loop");
@@ -46,7 +46,7 @@ for (const build of ["simd", "relaxed"]) {
   });
 }
 
-test("the inlined builds decode to the bytes that were built", async () => {
+test("the builds in src/runtime/binaries decode to the bytes of build/*.wasm", async () => {
   const { decodeBuild } = await import("../../src/runtime/load.ts");
   for (const build of ["simd", "relaxed"] as const) {
     expect(Buffer.from(decodeBuild(build)).equals(readFileSync(`build/${build}.wasm`)), build).toBe(true);

@@ -1,6 +1,6 @@
 /**
- * Nabla's results as hashes of their bits, for any number of threads: ops, layers, optimizers, training. Runs in Node, on pages
- * and in their workers; test/threads/bits.test.ts bundles it and compares what it returns.
+ * Hashes of the bits of nabla's results, for any number of threads: ops, layers, optimizers, training. Runs in Node, on pages and in
+ * workers; test/threads/bits.test.ts bundles it and compares the hashes.
  */
 import {
   compile,

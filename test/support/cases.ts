@@ -1,4 +1,4 @@
-/** Calls of ops that are large enough to be cut among threads: what the tests of shares and of threads run. */
+/** Op calls large enough to be shared among threads, for the tests of shares and threads. */
 import { manualSeed, rand, randint, type Tensor } from "nabla";
 import { Op } from "../../assembly/opcodes.ts";
 import { table } from "../../src/ops/table.ts";

@@ -1,4 +1,4 @@
-/** Runs the code that documentation shows, and collects what its comments claim. */
+/** Runs code samples of the documentation and collects the results their comments claim. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";

@@ -1,6 +1,6 @@
 /**
- * Every layer of nn, every optimizer and schedule of optim, at sizes that can be cut among threads. A new one that has no case here
- * does not compile.
+ * Every layer of nn, every optimizer and schedule of optim, at sizes that threads share. A new one without a case here
+ * is a compile error.
  */
 import { arange, nn, optim, randint, randn, type Tensor } from "nabla";
 

@@ -1,4 +1,4 @@
-/** What the tests of losses share: values and gradients in both modes, and float64 references. */
+/** Helpers for the tests of losses: values and gradients, eager and compiled, and float64 references. */
 import { compile, type Tensor, tensor, valueAndGrad } from "nabla";
 
 export const labels = (v: number[]): Tensor => tensor(v, { dtype: "int32" });

@@ -1,4 +1,4 @@
-/** What generated suites need: sample values, closeness, finite differences of the float64 oracle. No test runner, so that pages can load it. */
+/** Helpers for generated suites: sample values, tolerances, finite differences of the float64 oracle. Pages load it, so it imports no test runner. */
 import { type Tensor, tensor } from "nabla";
 import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/definition/op.ts";
 import { sizeOf, type Value } from "../../src/ops/definition/value.ts";

@@ -1,4 +1,4 @@
-/** The programs that the README and the guide show. */
+/** The programs in the README and the guide. */
 import { readdirSync, readFileSync } from "node:fs";
 
 export interface Program {

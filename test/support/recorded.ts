@@ -1,4 +1,4 @@
-/** What compile's passes see of a function: its recorded steps, and the memory that outlives a call. */
+/** A function as the passes of compile see it: its recorded steps, and the memory that outlives a call. */
 import type { Tensor } from "nabla";
 import { signatureOf } from "../../src/compile/signature.ts";
 import type { Step } from "../../src/compile/step.ts";

@@ -1,4 +1,4 @@
-/** PyTorch's values (test/torch/values.json, made by make.py beside it) as tensors, and the one tolerance they are held to. */
+/** PyTorch's values (test/torch/values.json, made by make.py beside it) as tensors, and the tolerance for all comparisons. */
 import { readFileSync } from "node:fs";
 import * as nabla from "nabla";
 import { grad, hvp, type Tensor, tensor } from "nabla";

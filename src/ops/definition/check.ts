@@ -1,4 +1,4 @@
-/** Checks of element values: indices in range, and finite numbers. Eager mode looks before an op runs; compiled programs have instructions for it. */
+/** Checks of element values: indices in range and finite numbers. Eager mode checks before an op runs; compiled programs contain check instructions. */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { bitsOf } from "../../runtime/engine.ts";
 import { STATUS } from "../../runtime/heap.ts";

@@ -1,6 +1,6 @@
 /**
- * What an op is: its shape rule, its instruction, its gradient, and what the tests hold it against. One entry per code;
- * table.ts collects them. Whoever runs ops (tensor.ts) is installed from above, so that this floor stays pure.
+ * The definition of an op: shape rule, instruction, gradient and float64 oracle. There is one entry per op code; table.ts collects
+ * them. core installs the function that runs ops, so this layer imports nothing above it.
  */
 import { Head, type Op } from "../../../assembly/opcodes.ts";
 import type { Encoder } from "../../runtime/engine.ts";

@@ -1,4 +1,4 @@
-/** What ops work on, and shape arithmetic: broadcasting, dimensions, strides. Pure; touches no memory. */
+/** Values that ops take, and shape arithmetic: broadcasting, dimensions, strides. Pure functions that never touch memory. */
 import { Type } from "../../../assembly/opcodes.ts";
 import { DTypeError, listed, RangeError, ShapeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";

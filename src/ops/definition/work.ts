@@ -1,4 +1,4 @@
-/** What a call of an op costs, and whether it is worth sharing among threads. */
+/** Estimates the cost of an op call, to decide whether threads should share it. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Encoder, threadCount } from "../../runtime/engine.ts";
 import type { AnyOp, EncodeIO } from "./op.ts";

@@ -1,4 +1,4 @@
-/** Convolutions as people call them: their options, what they refuse, and the geometry that follows (conv.ts has the ops). */
+/** The public convolution functions: options, argument checks and output geometry. The ops are in conv.ts. */
 
 import { Activation } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";

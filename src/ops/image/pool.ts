@@ -1,6 +1,6 @@
 /**
- * Pooling of images with channels last. The gradient of max pooling is a scatter by the places that it remembers; averages and
- * their gradients are each other's adjoints.
+ * Pooling of images with channels last. The gradient of max pooling scatters to the saved positions of the maxima; average
+ * pooling and its gradient are adjoint.
  */
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";

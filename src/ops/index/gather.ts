@@ -1,4 +1,4 @@
-/** Reading and adding at indices. Index tensors are int32; their values are checked. */
+/** Gather, scatter-add, index select and one-hot. Index tensors are int32, and their values are checked. */
 import { Index, OneHot, Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { apply, type OpDefinition, type RangeCheck, type Reference, type Sample } from "../definition/op.ts";

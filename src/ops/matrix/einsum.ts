@@ -1,4 +1,4 @@
-/** Einstein's summation: what to multiply and sum over is said by letters. */
+/** Einstein summation: letters name the dimensions to multiply and sum over. */
 import { ShapeError } from "../../runtime/errors.ts";
 import { show, sizeOf, type Value } from "../definition/value.ts";
 import { mul } from "../pointwise/arithmetic.ts";

@@ -1,4 +1,4 @@
-/** Factorizations, triangular systems, and the order of elements. Matrices are the last two dimensions, others are a batch. */
+/** Factorizations, triangular solves and sorting. Matrices are the last two dimensions; the others are the batch. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { ShapeError } from "../../runtime/errors.ts";

@@ -1,4 +1,4 @@
-/** Trigonometry, the activations of neural networks, and the derivative kernels that pay for themselves. */
+/** Trigonometry, the activations of neural networks, and derivatives that have their own kernel because it is faster. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError } from "../../runtime/errors.ts";

@@ -1,4 +1,4 @@
-/** Elementary pointwise ops: signs, powers, exp and log, rounding, arithmetic, comparisons, choice by a mask. */
+/** Elementary pointwise ops: signs, powers, exp and log, rounding, arithmetic, comparisons, where. */
 
 import { Op, Where } from "../../../assembly/opcodes.ts";
 import { TypeError } from "../../runtime/errors.ts";

@@ -1,4 +1,4 @@
-/** Several pointwise ops over the same elements as one instruction. Made by compile's passes alone. */
+/** Runs several pointwise ops over the same elements as one instruction. Only the passes of compile make it. */
 import { Block, Chain, Op } from "../../../assembly/opcodes.ts";
 import { WordList } from "../../runtime/engine.ts";
 import type { AnyOp, OpDefinition } from "../definition/op.ts";

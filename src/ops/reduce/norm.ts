@@ -1,4 +1,4 @@
-/** Normalization along some dimensions: the op under layer, RMS, batch, instance and group norm, and its gradient. */
+/** Normalization along some dimensions: the op behind layer, RMS, batch, instance and group norm, and its gradient. */
 import { Normalize, NormalizeGrad, Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference } from "../definition/op.ts";

@@ -1,4 +1,4 @@
-/** Scaled dot-product attention and its gradient as one op each, for heads that may lie before or behind the steps. */
+/** Scaled dot-product attention and its gradient as one op each. Heads may come before or after the steps. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { bitsOf, type Encoder, kernels } from "../../runtime/engine.ts";
 import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";

@@ -1,4 +1,4 @@
-/** What the cells of recurrent layers compute, as ops and in float64, and what their kernels keep for the gradient. */
+/** The formulas of recurrent cells, as ops and in float64, and the values their kernels save for the gradient. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Value } from "../definition/value.ts";
 import { relu, sigmoid, tanh } from "../pointwise/activation.ts";

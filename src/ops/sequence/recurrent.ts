@@ -1,6 +1,6 @@
 /**
- * Recurrent layers: one layer in one direction over a whole sequence is one op, its gradient back through time another. What the
- * inputs contribute is one product for all steps, made before. cells.ts has what a cell computes.
+ * Recurrent layers: one layer in one direction over a whole sequence is one op, its gradient back through time another. One
+ * product computes the contribution of the inputs for all steps beforehand. The formulas of the cells are in cells.ts.
  */
 import { kernels } from "../../runtime/engine.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";

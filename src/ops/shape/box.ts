@@ -1,4 +1,4 @@
-/** Boxes of elements: cut out of an array, and put into a constant surrounding. Each is the other's gradient. */
+/** Slice and pad: cut a box of elements out of an array, or put one into a constant surrounding. Each is the other's gradient. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { contiguousStrides, type Shape, sizeOf, type Value } from "../definition/value.ts";

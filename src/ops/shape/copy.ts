@@ -1,4 +1,4 @@
-/** How elements are copied and filled: the instructions that ops which move elements are made of, and their oracle. */
+/** Copy and fill instructions, which implement all ops that move elements, and their oracle. */
 import { Dim, Fill, Op, StridedCopy } from "../../../assembly/opcodes.ts";
 import type { Encoder } from "../../runtime/engine.ts";
 import type { Reference } from "../definition/op.ts";

@@ -1,4 +1,4 @@
-/** Shapes as people change them: permute, slice, pad, broadcast, join, split, reshape, convert. */
+/** Public functions that change shapes: permute, slice, pad, broadcast, join, split, reshape, convert. */
 
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
