@@ -6,7 +6,7 @@
 //
 // `npm run generate` writes the files; `-- --check` fails if they are not what the declarations say.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { optionsText, readDeclarations, signatureOf } from "./declarations.mjs";
 
@@ -173,15 +173,17 @@ export const methodSignature = (name: keyof typeof methods): string =>
 /** The text of each generated file, by its path. */
 export function generated(root = dirname(import.meta.dirname)) {
   const read = readDeclarations(root);
-  return new Map([
+  const files = new Map([
     ["src/ops/methods.ts", methodsFile(read, root)],
     ["src/ops/signatures.ts", signaturesFile(read)],
     ["src/core/functions.ts", functionsFile(read, root)],
   ]);
+  return formatted(files, root);
 }
 
 /** The same text as Biome formats it. */
 function formatted(files, root) {
+  mkdirSync(join(root, "build"), { recursive: true });
   const folder = mkdtempSync(join(root, "build", "generated-"));
   try {
     for (const [file, text] of files) writeFileSync(join(folder, basename(file)), text);
@@ -198,7 +200,7 @@ function formatted(files, root) {
 
 if (process.argv[1] === import.meta.filename) {
   const root = dirname(import.meta.dirname);
-  for (const [file, text] of formatted(generated(root), root)) {
+  for (const [file, text] of generated(root)) {
     const path = join(root, file);
     if (!process.argv.includes("--check")) writeFileSync(path, text);
     else if (readFileSync(path, "utf8") !== text)

@@ -29,8 +29,10 @@ export async function warmUp(
   } = {},
 ): Promise<{
   /** How often the function was called. */
-  calls: number /** The time of the first call, in milliseconds. */;
-  first: number /** The time of the fastest call, in milliseconds. */;
+  calls: number;
+  /** The time of the first call, in milliseconds. */
+  first: number;
+  /** The time of the fastest call, in milliseconds. */
   fastest: number;
 }> {
   check("warmUp", arguments, "f:function {milliseconds:number}");

@@ -205,7 +205,12 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 export function loadState(
   file: Uint8Array | ArrayBuffer,
   training: Training & LoadOptions,
-): { /** The step at which the state was saved. */ step: number /** What was saved as extra. */; extra: unknown } {
+): {
+  /** The step at which the state was saved. */
+  step: number;
+  /** What was saved as extra. */
+  extra: unknown;
+} {
   check("loadState", arguments, `file:bytes {${PARTS} random:boolean verify:boolean ...}`);
   requireKind("loadState", "training", "object", training);
   const { model, optimizer, scheduler, average, random = true, verify = true } = training;

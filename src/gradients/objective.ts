@@ -86,7 +86,12 @@ export class Objective {
   }
 
   /** L(θ) and ∇L(θ), by one pass. Gradients that parameters hold stay as they are. */
-  valueAndGradient(theta?: Point): { /** L(θ). */ value: number /** ∇L(θ). */; gradient: Vector } {
+  valueAndGradient(theta?: Point): {
+    /** L(θ). */
+    value: number;
+    /** ∇L(θ). */
+    gradient: Vector;
+  } {
     return this.at(theta, () =>
       tidy(() => {
         const y = withGrad(true, () => this.scalar());

@@ -54,7 +54,8 @@ export class RotaryEmbedding extends Module {
     readonly dim: number,
     options: {
       /** The base of the frequencies base^(−2i/dim). Default 10000. */
-      readonly base?: number /** Rotate neighbours (0, 1), (2, 3), …; false rotates halves. Default true. */;
+      readonly base?: number;
+      /** Rotate neighbours (0, 1), (2, 3), …; false rotates halves. Default true. */
       readonly interleaved?: boolean;
     } = {},
   ) {
@@ -94,7 +95,8 @@ export class RotaryEmbedding extends Module {
     x: Tensor,
     options: {
       /** The position of the first step. Default 0. */
-      readonly offset?: number /** The dim of the steps. Default -2. */;
+      readonly offset?: number;
+      /** The dim of the steps. Default -2. */
       readonly dim?: number;
     } = {},
   ): Tensor {
@@ -139,7 +141,8 @@ export class SinusoidalEncoding extends Module {
     x: Tensor,
     options: {
       /** The position of the first encoded step. Default 0. */
-      readonly offset?: number /** The dim along which positions count; 0 for [steps, batch, dim]. Default -2. */;
+      readonly offset?: number;
+      /** The dim along which positions count; 0 for [steps, batch, dim]. Default -2. */
       readonly dim?: number;
     } = {},
   ): Tensor {

@@ -39,7 +39,10 @@ export function ones(x: Tensor): Tensor {
   check("ones", arguments, "x:tensor");
   return constant(x, 1);
 }
-/** Uniform in [low, high). */
+/**
+ * Fills x, of any shape, with uniform numbers in [low, high), in place. @returns x
+ * @throws RangeError if low is above high
+ */
 export function uniform(x: Tensor, low = 0, high = 1): Tensor {
   check("uniform", arguments, "x:tensor low?:number high?:number");
   return write(x, () => randomUniform(x.shape, low, high));
@@ -61,7 +64,8 @@ export function normal(x: Tensor, mean = 0, std = 1): Tensor {
  */
 export function fans(x: Tensor): {
   /** Inputs that each output reads. */
-  fanIn: number /** Outputs that each input reaches. */;
+  fanIn: number;
+  /** Outputs that each input reaches. */
   fanOut: number;
 } {
   check("fans", arguments, "x:tensor");
@@ -155,9 +159,12 @@ export function truncNormal(
   x: Tensor,
   options: {
     /** The mean before truncation. Default 0. */
-    mean?: number /** The standard deviation before truncation. Default 1. */;
-    std?: number /** The smallest value. Default -2. */;
-    a?: number /** The largest value. Default 2. */;
+    mean?: number;
+    /** The standard deviation before truncation. Default 1. */
+    std?: number;
+    /** The smallest value. Default -2. */
+    a?: number;
+    /** The largest value. Default 2. */
     b?: number;
   } = {},
 ): Tensor {

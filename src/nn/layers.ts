@@ -24,7 +24,10 @@ export class Linear extends Module {
     readonly inFeatures: number,
     /** The last size of the result. */
     readonly outFeatures: number,
-    options: { /** Add a trainable bias. Default true. */ bias?: boolean } = {},
+    options: {
+      /** Add a trainable bias. Default true. */
+      bias?: boolean;
+    } = {},
   ) {
     super();
     check("Linear", arguments, "inFeatures:number outFeatures:number {bias:boolean}");

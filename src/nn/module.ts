@@ -225,7 +225,8 @@ export abstract class Module {
     } = {},
   ): {
     /** Names of the module that the state does not have. */
-    missing: string[] /** Names of the state that the module does not have. */;
+    missing: string[];
+    /** Names of the state that the module does not have. */
     unexpected: string[];
   } {
     check("loadStateDict", arguments, "state:object {strict:boolean}");

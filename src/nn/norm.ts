@@ -39,7 +39,8 @@ export class LayerNorm extends Module {
     normalizedShape: number | Shape,
     given: NormOptions & {
       /** Train a weight and a bias. Default true. */
-      readonly elementwiseAffine?: boolean /** Train a bias beside the weight. Default true. */;
+      readonly elementwiseAffine?: boolean;
+      /** Train a bias beside the weight. Default true. */
       readonly bias?: boolean;
     } = {},
   ) {
@@ -76,7 +77,10 @@ export class RMSNorm extends Module {
 
   constructor(
     normalizedShape: number | Shape,
-    given: NormOptions & { /** Train a weight. Default true. */ readonly elementwiseAffine?: boolean } = {},
+    given: NormOptions & {
+      /** Train a weight. Default true. */
+      readonly elementwiseAffine?: boolean;
+    } = {},
   ) {
     super();
     check("RMSNorm", arguments, "normalizedShape:number|numbers {eps:number elementwiseAffine:boolean}");

@@ -301,7 +301,8 @@ export class RNNCell extends RecurrentCell {
     hiddenSize: number,
     private readonly options: {
       /** Add trainable biases. Default true. */
-      readonly bias?: boolean /** The activation of the new state. Default "tanh". */;
+      readonly bias?: boolean;
+      /** The activation of the new state. Default "tanh". */
       readonly nonlinearity?: "tanh" | "relu";
     } = {},
   ) {
@@ -326,7 +327,10 @@ export class LSTMCell extends RecurrentCell {
   constructor(
     inputSize: number,
     hiddenSize: number,
-    options: { /** Add trainable biases to the four gates. Default true. */ readonly bias?: boolean } = {},
+    options: {
+      /** Add trainable biases to the four gates. Default true. */
+      readonly bias?: boolean;
+    } = {},
   ) {
     check("LSTMCell", arguments, `${SIZES} {bias:boolean}`);
     super("lstm", inputSize, hiddenSize, options);
@@ -349,7 +353,10 @@ export class GRUCell extends RecurrentCell {
   constructor(
     inputSize: number,
     hiddenSize: number,
-    options: { /** Add trainable biases to the three gates. Default true. */ readonly bias?: boolean } = {},
+    options: {
+      /** Add trainable biases to the three gates. Default true. */
+      readonly bias?: boolean;
+    } = {},
   ) {
     check("GRUCell", arguments, `${SIZES} {bias:boolean}`);
     super("gru", inputSize, hiddenSize, options);

@@ -15,7 +15,7 @@ export interface InterpolateOptions {
   readonly size?: Size2d;
   /** Times height and width, rounded down; this or size. */
   readonly scaleFactor?: Size2d;
-  /** Default "nearest". */
+  /** How pixels between the given ones are computed. Default "nearest". */
   readonly mode?: "nearest" | "bilinear";
   /** bilinear: whether the corners' centres stay where they are, instead of the images' edges. Default false. */
   readonly alignCorners?: boolean;

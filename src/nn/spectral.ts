@@ -36,8 +36,10 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
     readonly layer: L,
     options: {
       /** Power iterations of each step in training. Default 1. */
-      readonly nPowerIterations?: number /** The smallest length that a vector is divided by. Default 1e-12. */;
-      readonly eps?: number /** The dim of the outputs in the weight. Default 0, or -1 for transposed convolutions. */;
+      readonly nPowerIterations?: number;
+      /** The smallest length that a vector is divided by. Default 1e-12. */
+      readonly eps?: number;
+      /** The dim of the outputs in the weight. Default 0, or -1 for transposed convolutions. */
       readonly dim?: number;
     } = {},
   ) {

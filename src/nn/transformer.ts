@@ -17,7 +17,7 @@ export interface TransformerLayerOptions {
   readonly dropout?: number;
   /** Between the two linear layers: "relu" (default), "gelu", or a function. */
   readonly activation?: "relu" | "gelu" | ((x: Tensor) => Tensor);
-  /** Default 1e-5. */
+  /** ε of the layer norms. Default 1e-5. */
   readonly layerNormEps?: number;
   /** Tensors are [batch, steps, dModel] instead of [steps, batch, dModel]. Default false. */
   readonly batchFirst?: boolean;

@@ -29,7 +29,10 @@ const SMALL = 2 ** -100;
 export function clipGradNorm(
   params: Iterable<Tensor>,
   maxNorm: number,
-  options: { /** p of the p-norm; Infinity clips by the largest element. Default 2. */ normType?: number } = {},
+  options: {
+    /** p of the p-norm; Infinity clips by the largest element. Default 2. */
+    normType?: number;
+  } = {},
 ): Tensor {
   check("clipGradNorm", arguments, "params:list maxNorm:number {normType:number}");
   const { normType = 2 } = options;

@@ -13,7 +13,7 @@ import { concatenated, dot, packed, savedOptions, unpacked } from "./vectors.ts"
 
 /** Options of LBFGS. */
 export interface LBFGSOptions {
-  /** Default 1. */
+  /** The length of the first step that a line search tries, or of every step without one. Default 1. */
   readonly lr?: number;
   /** Iterations of one minimize. Default 20. */
   readonly maxIter?: number;

@@ -22,7 +22,10 @@ export interface CommonOptions {
 }
 
 /** Parameters with options of their own: those not given are the optimizer's. */
-export type GroupOptions<O> = Partial<O> & { /** The tensors of the group. */ params: Iterable<Tensor> };
+export type GroupOptions<O> = Partial<O> & {
+  /** The tensors of the group. */
+  params: Iterable<Tensor>;
+};
 
 /** Parameters that share options. All of them may be set at any time. */
 export class ParamGroup<O extends CommonOptions> {

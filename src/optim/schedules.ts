@@ -302,7 +302,8 @@ export class SequentialLR {
   /** The number of steps taken and the state of each schedule, for loadStateDict. */
   stateDict(): {
     /** Steps taken, over all schedules. */
-    readonly lastEpoch: number /** The state of each schedule. */;
+    readonly lastEpoch: number;
+    /** The state of each schedule. */
     readonly schedulers: readonly SchedulerState[];
   } {
     return { lastEpoch: this.lastEpoch, schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };
@@ -341,7 +342,7 @@ export interface PlateauOptions {
   readonly thresholdMode?: "rel" | "abs";
   /** Steps after a reduction that count for nothing. Default 0. */
   readonly cooldown?: number;
-  /** Default 0. */
+  /** The rate does not fall below this. Default 0. */
   readonly minLr?: number;
   /** Smaller changes of a rate are not made. Default 1e-8. */
   readonly eps?: number;

@@ -108,18 +108,21 @@ export type Curriculum =
   /** Each next one of those whose gradient's signs differ least from the last one's, beginning with the one nearest to the mean. */
   | {
       /** The rule of the order. */
-      readonly by: "signs" /** The gradient of each sample, whose signs are compared. */;
+      readonly by: "signs";
+      /** The gradient of each sample, whose signs are compared. */
       readonly gradients: readonly Vector[];
     }
   /** The easiest first: by loss, or whatever tells difficulty. */
   | {
       /** The rule of the order. */
-      readonly by: "difficulty" /** The difficulty of each sample; easy ones come first. */;
+      readonly by: "difficulty";
+      /** The difficulty of each sample; easy ones come first. */
       readonly difficulty: ArrayLike<number>;
     }
   | {
       /** The rule of the order. */
-      readonly by: "random" /** The number of samples to shuffle. */;
+      readonly by: "random";
+      /** The number of samples to shuffle. */
       readonly count: number;
     };
 

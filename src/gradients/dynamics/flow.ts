@@ -113,11 +113,13 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
  */
 export function heavyBallOf(options: {
   /** SGD's learning rate. */
-  lr: number /** SGD's momentum. */;
+  lr: number;
+  /** SGD's momentum. */
   momentum: number;
 }): {
   /** The time that one step of SGD stands for, √lr. */
-  step: number /** The friction γ of the ball. */;
+  step: number;
+  /** The friction γ of the ball. */
   friction: number;
 } {
   check("heavyBallOf", arguments, "{lr!:number momentum!:number}");
@@ -133,9 +135,15 @@ export function heavyBallOf(options: {
  */
 export function momentumOf(options: {
   /** The time h of one step. */
-  step: number /** The ball's friction γ. */;
+  step: number;
+  /** The ball's friction γ. */
   friction: number;
-}): { /** The learning rate h² of SGD. */ lr: number /** The momentum 1 − γh of SGD. */; momentum: number } {
+}): {
+  /** The learning rate h² of SGD. */
+  lr: number;
+  /** The momentum 1 − γh of SGD. */
+  momentum: number;
+} {
   check("momentumOf", arguments, "{step!:number friction!:number}");
   const { step, friction } = options;
   if (!(step > 0 && friction >= 0 && step * friction <= 1))

@@ -171,7 +171,7 @@ function requirePopulation(name: string, { mean: { length: d }, G, E }: Populati
 export interface DrawOptions {
   /** Individuals. Default 10,000. */
   readonly size?: number;
-  /** Default: go on with nabla's generator. */
+  /** The seed of the random numbers. Default: continue nabla's generator. */
   readonly seed?: number;
 }
 

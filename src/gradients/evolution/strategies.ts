@@ -33,7 +33,7 @@ export interface EsOptions {
    * replaced by any rising function of it. No longer an estimate of the gradient's length. Default false.
    */
   readonly ranks?: boolean;
-  /** Default: go on with nabla's generator. */
+  /** The seed of the random numbers. Default: continue nabla's generator. */
   readonly seed?: number;
 }
 

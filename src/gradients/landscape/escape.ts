@@ -14,7 +14,7 @@ export interface EscapeOptions {
   readonly noise: number;
   /** It has escaped when it is this far from where it started. */
   readonly distance: number;
-  /** Default 10,000. */
+  /** Steps after which it gives up. Default 10,000. */
   readonly maxSteps?: number;
   /** Told θ after each step. */
   readonly onStep?: (theta: Vector) => void;

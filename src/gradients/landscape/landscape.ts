@@ -40,8 +40,10 @@ export function hessianExtremes(
   options: LanczosOptions = {},
 ): {
   /** The largest eigenvalues and their directions, the largest first. */
-  largest: Curvature[] /** The smallest eigenvalues and their directions, the smallest first. */;
-  smallest: Curvature[] /** How many Hessian-vector products it took. */;
+  largest: Curvature[];
+  /** The smallest eigenvalues and their directions, the smallest first. */
+  smallest: Curvature[];
+  /** How many Hessian-vector products it took. */
   products: number;
 } {
   check(
@@ -89,7 +91,10 @@ export interface Estimate {
 /** The Hessian's trace, the sum of all curvatures: the mean of vᵀHv over random signs v (Hutchinson 1990). */
 export function hessianTrace(
   objective: Objective,
-  options: { /** How many random vectors to average over. Default 30. */ samples?: number } = {},
+  options: {
+    /** How many random vectors to average over. Default 30. */
+    samples?: number;
+  } = {},
 ): Estimate {
   check("hessianTrace", arguments, "objective:objective {samples:number}");
   const { samples = 30 } = options;
@@ -124,7 +129,8 @@ export function spectralDensity(
   options: DensityOptions = {},
 ): {
   /** The curvatures at which the density was computed. */
-  curvatures: Vector /** The density of the Hessian's eigenvalues at each of these curvatures. */;
+  curvatures: Vector;
+  /** The density of the Hessian's eigenvalues at each of these curvatures. */
   density: Vector;
 } {
   check(
@@ -289,9 +295,12 @@ export function ravine(
   options: LanczosOptions = {},
 ): {
   /** Slope and curvature along the largest eigenvector. */
-  across: Along /** Slope and curvature along the smallest eigenvector, the ravine's floor. */;
-  along: Along /** The share of the gradient that points across the ravine, from 0 to 1. */;
-  share: number /** The ratio of the largest curvature to the smallest. */;
+  across: Along;
+  /** Slope and curvature along the smallest eigenvector, the ravine's floor. */
+  along: Along;
+  /** The share of the gradient that points across the ravine, from 0 to 1. */
+  share: number;
+  /** The ratio of the largest curvature to the smallest. */
   conditionNumber: number;
 } {
   check("ravine", arguments, "objective:objective {iterations:number tolerance:number count:number start:numbers}");

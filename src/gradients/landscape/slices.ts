@@ -11,7 +11,7 @@ export interface SliceOptions {
   readonly from?: number;
   /** The last coordinate of the grid. Default 1. */
   readonly to?: number;
-  /** Default 41 for a line, 21 to a side for a plane. */
+  /** Points along each coordinate. Default 41 for a line, 21 for a plane. */
   readonly points?: number;
 }
 

@@ -36,7 +36,10 @@ export interface KroneckerFactors {
 export function kroneckerFactors(
   model: Module,
   outputs: () => Tensor,
-  options: { /** The distribution whose Fisher matrix is factored. */ likelihood: Likelihood },
+  options: {
+    /** The distribution whose Fisher matrix is factored. */
+    likelihood: Likelihood;
+  },
 ): Record<string, KroneckerFactors> {
   check("kroneckerFactors", arguments, "model:module outputs:function {likelihood!:string}");
   const { likelihood } = options;

@@ -59,7 +59,7 @@ export interface PgdOptions extends BoxOptions {
   readonly stepSize?: number;
   /** Whether to begin anywhere within ε of x, by manualSeed's generator, instead of at x. Default true. */
   readonly randomStart?: boolean;
-  /** Default "linf". */
+  /** The norm that bounds the change of the input. Default "linf". */
   readonly norm?: "linf" | "l2";
 }
 

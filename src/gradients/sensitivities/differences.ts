@@ -63,7 +63,10 @@ export function finiteDifference(f: (x: number) => number, x: number, options: D
 export function complexStep(
   f: (z: Complex) => Complex,
   x: number,
-  options: { /** h, the imaginary step. Default 1e-20. */ step?: number } = {},
+  options: {
+    /** h, the imaginary step. Default 1e-20. */
+    step?: number;
+  } = {},
 ): number {
   check("complexStep", arguments, "f:function x:number {step:number}");
   const { step = 1e-20 } = options;

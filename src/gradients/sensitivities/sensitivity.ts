@@ -26,7 +26,10 @@ export interface Sensitivity {
  */
 export function sensitivities(
   objective: Objective,
-  options: { /** How many parameters to return. Default: all of them. */ top?: number } = {},
+  options: {
+    /** How many parameters to return. Default: all of them. */
+    top?: number;
+  } = {},
 ): Sensitivity[] {
   check("sensitivities", arguments, "objective:objective {top:number}");
   const { top = Infinity } = options;
@@ -58,7 +61,12 @@ export function directionalDerivative(objective: Objective, u: Point, theta?: Po
 export function steepestDescent(
   objective: Objective,
   theta?: Point,
-): { /** −∇L/‖∇L‖, of length 1. */ direction: Vector /** The slope along it, −‖∇L‖. */; slope: number } {
+): {
+  /** −∇L/‖∇L‖, of length 1. */
+  direction: Vector;
+  /** The slope along it, −‖∇L‖. */
+  slope: number;
+} {
   check("steepestDescent", arguments, "objective:objective theta?:numbers");
   const gradient = objective.gradient(theta);
   return { direction: scale(unit(gradient), -1), slope: norm(gradient) };
@@ -100,7 +108,12 @@ export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
 export function linearGradients(
   g: Tensor,
   x: Tensor,
-): { /** dL/dW = g·xᵀ, of the weight's shape. */ weight: Tensor /** dL/db = g, of the bias's shape. */; bias: Tensor } {
+): {
+  /** dL/dW = g·xᵀ, of the weight's shape. */
+  weight: Tensor;
+  /** dL/db = g, of the bias's shape. */
+  bias: Tensor;
+} {
   check("linearGradients", arguments, "g:tensor x:tensor");
   if (g.shape.length !== 2 || x.shape.length !== 2 || g.shape[0] !== x.shape[0])
     throw new ShapeError(`linearGradients: g ${show(g.shape)} and x ${show(x.shape)} must be [n, out] and [n, in].`);

@@ -174,7 +174,8 @@ export function partialsUnderScaling(
   factors: readonly number[],
 ): {
   /** The partial derivatives before the scaling. */
-  before: Vector /** The partial derivatives after the scaling. */;
+  before: Vector;
+  /** The partial derivatives after the scaling. */
   after: Vector;
 } {
   check("partialsUnderScaling", arguments, "objectiveOf:function x:tensor factors:numbers");

@@ -21,7 +21,7 @@ export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, 
 export interface Conv2dOptions {
   /** Pixels between two results. Default 1. */
   readonly stride?: Size2d;
-  /** Default 0. */
+  /** Pixels of zeros around the image, "same" or "valid". Default 0. */
   readonly padding?: Padding2d;
   /** Pixels between two taps of the kernel. Default 1. */
   readonly dilation?: Size2d;

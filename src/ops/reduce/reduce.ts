@@ -330,7 +330,7 @@ function unlessZero(x: Value, f: (x: Value) => Value, atZero: number): Value {
 }
 
 export interface VarianceOptions extends ReduceOptions {
-  /** What is taken off the count: 1 (Bessel's correction, the default) or 0 (the population's variance). */
+  /** What is subtracted from the count: 1 is Bessel's correction, 0 gives the population's variance. Default 1. */
   readonly correction?: number;
 }
 

@@ -2,13 +2,21 @@
 
 /** The part of Node's Writable that is used. */
 export interface Sink {
+  /** Whether the connection is closed. */
   readonly destroyed: boolean;
+  /** Whether the whole response has been sent. */
   readonly writableFinished: boolean;
+  /** Sends a chunk; false means that the buffer is full until "drain". */
   write(chunk: Uint8Array): boolean;
+  /** Ends the response. */
   end(): unknown;
+  /** Sends the last chunk and ends the response. */
   end(whole: Uint8Array): unknown;
+  /** Listens to an event of the response, once. */
   once(event: string, listener: () => void): unknown;
+  /** Stops listening to an event of the response. */
   off?(event: string, listener: () => void): unknown;
+  /** Closes the connection at once. */
   destroy(): unknown;
 }
 

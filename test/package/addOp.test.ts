@@ -1,0 +1,48 @@
+/** src/ops/README.md is followed: its composed op is added to a copy of the sources, and works. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { rolldown } from "rolldown";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { generated } from "../../tools/generate.mjs";
+
+const root = mkdtempSync(join(tmpdir(), "nabla-op-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** The op that the README shows. */
+const [, op = ""] = /\n```ts\n([\s\S]*?\n}\n)```\n/.exec(readFileSync("src/ops/README.md", "utf8")) ?? [];
+
+beforeAll(async () => {
+  for (const path of ["src", "assembly", ".biome.json", ".gitignore", "tsconfig.json"])
+    cpSync(path, join(root, path), { recursive: true });
+  symlinkSync(resolve("node_modules"), join(root, "node_modules"));
+  const file = join(root, "src/ops/pointwise/activation.ts");
+  writeFileSync(file, `${readFileSync(file, "utf8")}\n${op}`);
+  for (const [name, text] of generated(root)) writeFileSync(join(root, name), text);
+  const bundle = await rolldown({ input: join(root, "src/index.ts"), platform: "neutral" });
+  await bundle.write({ file: join(root, "bundle.mjs"), codeSplitting: false });
+});
+
+test("the function of the README becomes a method, a function and a signature", async () => {
+  expect(op).toContain("export function sinh(");
+  const { sinh, tensor, grad } = (await import(pathToFileURL(join(root, "bundle.mjs")).href)) as Record<
+    string,
+    (...args: unknown[]) => { toArray(): number[]; sinh(...args: unknown[]): { toArray(): number[]; sum(): unknown } }
+  >;
+  const x = tensor!([0, 1]);
+  expect(x.sinh().toArray()[1]).toBeCloseTo(Math.sinh(1), 5);
+  expect(sinh!(x).toArray()[1]).toBeCloseTo(Math.sinh(1), 5);
+  expect(() => x.sinh(1)).toThrow("sinh: takes no arguments, got 1");
+  expect(() => sinh!("1")).toThrow('sinh: x must be a tensor or a number, got "1"');
+  const slope = grad!((y: typeof x) => y.sinh().sum()) as unknown as (y: unknown) => { toArray(): number[] };
+  expect(slope(x).toArray()[1]).toBeCloseTo(Math.cosh(1), 5);
+});
+
+test("its documentation is part of the method's type, unchanged", () => {
+  const methods = readFileSync(join(root, "src/ops/methods.ts"), "utf8");
+  expect(methods).toMatch(
+    /\* sinh x = \(eˣ − e⁻ˣ\)\/2, the hyperbolic sine\.[^/]*?x: any shape → the same shape, float32\./,
+  );
+  expect(methods).toContain("  sinh(): Tensor;");
+});
