@@ -2,21 +2,21 @@
 // Browser bundlers use dist/src directly and drop what a page does not use.
 import { readFileSync, rmSync } from "node:fs";
 import { rolldown } from "rolldown";
-import { lines, READABLE } from "./lines.mjs";
+import { lines } from "./lines.mjs";
 
 const OUT = "dist/node";
 rmSync(OUT, { recursive: true, force: true });
 /** Modules that `import "nabla"` loads: all except the other entries and those that only threads need. */
 const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|runtime[\\/]threads[\\/])/;
 
-/** Stores the kernels as base64, which these runtimes decode natively: faster than the denser encoding of tools/wasm.mjs. */
-const binaries = {
-  name: "binaries",
+/** Stores the kernels as base64, which these runtimes decode natively. An import of node:buffer would cost a millisecond. */
+const kernels = {
+  name: "kernels",
   load(id) {
     const build = /binaries[\\/](\w+)\.js$/.exec(id)?.[1];
     if (!build) return null;
     const text = readFileSync(`build/${build}.wasm`, "base64");
-    return `import { Buffer } from "node:buffer"; export default () => new Uint8Array(Buffer.from("${text}", "base64"));`;
+    return `export default () => new Uint8Array(Buffer.from("${text}", "base64"));`;
   },
 };
 
@@ -33,14 +33,16 @@ const ascii = {
 const bundle = await rolldown({
   input: { index: "dist/src/index.js", gradients: "dist/src/gradients/index.js", formats: "dist/src/formats/index.js" },
   platform: "neutral",
-  external: ["node:buffer"],
-  plugins: [binaries, ascii, lines],
+  plugins: [kernels, ascii, lines],
   // Keep modules with side effects even if none of their exports is used.
   treeshake: { moduleSideEffects: true },
 });
 await bundle.write({
-  ...READABLE,
   dir: OUT,
+  // Functions and classes keep their names for stack traces; short local names make the bundle compile faster.
+  comments: { legal: true, annotation: false, jsdoc: false },
+  minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
+  minifyInternalExports: false,
   // The core is one file, even where other entries share parts of it.
   codeSplitting: { groups: [{ name: "core", test: CORE }] },
   chunkFileNames: "[name]-[hash].js",

@@ -76,7 +76,9 @@ async function run(minify: boolean): Promise<{ told: Record<string, unknown>; si
   try {
     const bundle = await rolldown({
       input: "program",
-      platform: "node",
+      // Not "node": dist/node has short local names already.
+      platform: "neutral",
+      external: /^node:/,
       plugins: [
         {
           name: "program",

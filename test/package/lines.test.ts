@@ -19,7 +19,10 @@ describe.each(FOLDERS)("%s", (folder) => {
 test("the kernels are in lines of at most 120 characters, and are what was built", () => {
   const core = readdirSync("dist/node").find((name) => name.startsWith("core"))!;
   const text = readFileSync(`dist/node/${core}`, "utf8");
-  const binaries = Array.from(text.matchAll(/Buffer\S*\.from\(\s*"([A-Za-z0-9+/=\\\n]+)"/g), ([, base64]) => base64!);
+  const binaries = Array.from(
+    text.matchAll(/Buffer\S*\.from\(\s*["`]([A-Za-z0-9+/=\\\n]+)["`]/g),
+    ([, base64]) => base64!,
+  );
   expect(binaries).toHaveLength(2);
   for (const base64 of binaries) for (const line of base64.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
   const built = ["simd", "relaxed"].map((build) => readFileSync(`build/${build}.wasm`, "base64"));
