@@ -1,7 +1,7 @@
 /**
- * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with zeros where its own digits
- * stand. XXH32 is a bijection of each 32-bit word of its input, so any damage within one word always changes it; other damage goes
- * unnoticed once in 2³². It needs no table and reads 2–3 GB/s, more than CRC-32 in JavaScript.
+ * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with zeros in place of its own digits.
+ * XXH32 is a bijection of each 32-bit word of its input, so it detects any damage within one word; it misses other damage with probability
+ * 2⁻³². It needs no table and is faster than CRC-32 in JavaScript.
  */
 import { FormatError } from "./errors.ts";
 import { LENGTH_BYTES } from "./header.ts";
@@ -10,7 +10,7 @@ import { LENGTH_BYTES } from "./header.ts";
 const KEY = "nabla.checksum";
 const LABEL = "xxh32:";
 const DIGITS = 8;
-/** Files with a checksum begin like this, after the eight bytes of length; then come the digits. */
+/** How files with a checksum begin, after the eight bytes of length. The digits follow. */
 const START = `{"__metadata__":{"${KEY}":"${LABEL}`;
 const DIGITS_AT = LENGTH_BYTES + START.length;
 const VALUE = new RegExp(`^${LABEL}[0-9a-f]{${DIGITS}}$`);
@@ -22,26 +22,26 @@ const round = (lane: number, word: number): number => Math.imul(rotate((lane + M
 /** Bytes of a stripe: one word for each of the four lanes. */
 const STRIPE = 16;
 
-/** XXH32 with seed 0, of bytes that arrive in pieces. */
+/** Streaming XXH32 with seed 0. */
 export class XXH32 {
   private readonly lanes = Int32Array.of(P1 + P2, P2, 0, -P1);
-  /** The beginning of a stripe whose end has not arrived. */
+  /** The beginning of an incomplete stripe. */
   private readonly rest = new Int32Array(STRIPE / 4);
   private readonly restBytes = new Uint8Array(this.rest.buffer);
   private total = 0;
 
   update(bytes: Uint8Array): this {
-    const held = this.total % STRIPE;
+    const buffered = this.total % STRIPE;
     this.total += bytes.length;
     let at = 0;
-    if (held) {
-      at = Math.min(STRIPE - held, bytes.length);
-      this.restBytes.set(bytes.subarray(0, at), held);
-      if (held + at < STRIPE) return this;
-      this.stripes(this.rest);
+    if (buffered) {
+      at = Math.min(STRIPE - buffered, bytes.length);
+      this.restBytes.set(bytes.subarray(0, at), buffered);
+      if (buffered + at < STRIPE) return this;
+      this.mix(this.rest);
     }
     const end = at + Math.floor((bytes.length - at) / STRIPE) * STRIPE;
-    this.aligned(bytes.subarray(at, end));
+    this.processStripes(bytes.subarray(at, end));
     this.restBytes.set(bytes.subarray(end));
     return this;
   }
@@ -50,28 +50,28 @@ export class XXH32 {
     const [a, b, c, d] = this.lanes as unknown as [number, number, number, number];
     let hash = this.total < STRIPE ? P5 : rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18);
     hash = (hash + this.total) | 0;
-    const held = this.total % STRIPE;
-    const words = held >> 2;
+    const buffered = this.total % STRIPE;
+    const words = buffered >> 2;
     for (let i = 0; i < words; i++) hash = Math.imul(rotate((hash + Math.imul(this.rest[i]!, P3)) | 0, 17), P4);
-    for (let i = 4 * words; i < held; i++)
+    for (let i = 4 * words; i < buffered; i++)
       hash = Math.imul(rotate((hash + Math.imul(this.restBytes[i]!, P5)) | 0, 11), P1);
     hash = Math.imul(hash ^ (hash >>> 15), P2);
     hash = Math.imul(hash ^ (hash >>> 13), P3);
     return (hash ^ (hash >>> 16)) >>> 0;
   }
 
-  /** Whole stripes at any address: unless words can be read there, parts are copied first. */
-  private aligned(bytes: Uint8Array): void {
+  /** Mixes in whole stripes. Unaligned bytes are copied in chunks, so that they can be read as words. */
+  private processStripes(bytes: Uint8Array): void {
     const { buffer, byteOffset, length } = bytes;
-    const part = byteOffset % 4 ? 2 ** 16 : length;
-    for (let at = 0; at < length; at += part) {
-      const size = Math.min(part, length - at);
+    const chunk = byteOffset % 4 ? 2 ** 16 : length;
+    for (let at = 0; at < length; at += chunk) {
+      const size = Math.min(chunk, length - at);
       const words = byteOffset % 4 ? new Uint8Array(bytes.subarray(at, at + size)).buffer : buffer;
-      this.stripes(new Int32Array(words, byteOffset % 4 ? 0 : byteOffset, size / 4));
+      this.mix(new Int32Array(words, byteOffset % 4 ? 0 : byteOffset, size / 4));
     }
   }
 
-  private stripes(words: Int32Array): void {
+  private mix(words: Int32Array): void {
     let [a, b, c, d] = this.lanes as unknown as [number, number, number, number];
     for (let i = 0; i < words.length; i += 4) {
       a = round(a, words[i]!);
@@ -85,22 +85,22 @@ export class XXH32 {
 
 const digitsOf = (hash: XXH32): string => hash.digest().toString(16).padStart(DIGITS, "0");
 
-/** Whether metadata may not have this key: the checksum's own. */
+/** Whether a metadata key is reserved for the checksum. */
 export const isReserved = (key: string): boolean => key === KEY;
 
-/** The metadata's first entry in a file with a checksum: room for it, which `seal` fills. */
-export const ROOM: readonly [string, string] = [KEY, LABEL + "0".repeat(DIGITS)];
+/** Placeholder for the checksum, the first metadata entry; `seal` fills it in. */
+export const CHECKSUM_PLACEHOLDER: readonly [string, string] = [KEY, LABEL + "0".repeat(DIGITS)];
 
-/** Fills the room in `head`, which is the file's length and header; `parts` is all that follows. */
+/** Fills in the checksum. @param head the file's length and header @param parts the rest of the file */
 export function seal(head: Uint8Array, parts: Iterable<Uint8Array>): void {
   const hash = new XXH32().update(head);
   for (const part of parts) hash.update(part);
   head.set(new TextEncoder().encode(digitsOf(hash)), DIGITS_AT);
 }
 
-/** Compares a file, as its bytes arrive, with its checksum. */
+/** Verifies a file against its checksum as its bytes arrive. */
 export interface Verification {
-  /** The next bytes after the header. */
+  /** Adds the next bytes after the header. */
   update(bytes: Uint8Array): void;
   /** @throws FormatError if the checksum does not match */
   end(): void;
@@ -108,13 +108,13 @@ export interface Verification {
 
 const damaged = (): FormatError =>
   new FormatError(
-    "safetensors: the checksum does not match: the file is damaged, or another program edited it. " +
+    "safetensors: the checksum does not match, so the file is damaged or was edited by another program. " +
       "Load an older copy, or pass { verify: false } to read it anyway.",
   );
 
 /**
- * Starts to verify a file, and removes the checksum from its metadata. A flipped bit can change the entry's key or its value, not both:
- * each alone shows that the file has a checksum.
+ * Starts to verify a file, and removes the checksum from its metadata. The key or the value alone shows that the file has a checksum,
+ * because one flipped bit cannot change both.
  * @param head the length and the header @param verify false only removes the entry
  * @returns undefined if there is nothing to verify @throws FormatError if the entry is damaged or was moved
  */

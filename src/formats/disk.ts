@@ -1,5 +1,4 @@
-/** What saveFile and loadFile do with a disk, over the modules that Node, Deno and Bun share. */
-
+/** The file operations of saveFile and loadFile, on the modules that Node, Deno and Bun share. */
 import { Error, TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 import { nodeModule } from "../runtime/nodeModule.ts";
@@ -44,12 +43,12 @@ interface Process {
   kill(pid: number, signal: 0): unknown;
 }
 
-/** After this long a temporary file of another machine, or of a process that seems to run, is stale. */
+/** Age at which a temporary file is stale, even if its process seems to be running or ran on another machine. */
 const STALE_MS = 24 * 60 * 60 * 1000;
-/** Bytes of one read: Node refuses 2 GiB and more. */
-const MOST_READ = 2 ** 30;
+/** Most bytes per read: Node refuses 2 GiB and more. */
+const MAX_READ = 2 ** 30;
 
-/** The type of a file in its mode, and the type of folders. */
+/** The file-type bits of a mode, and their value for folders. */
 const FILE_TYPE = 0o170000;
 const FOLDER = 0o040000;
 
@@ -62,8 +61,8 @@ export function requirePath(op: string, path: unknown): asserts path is string |
     throw new TypeError(`${got(describe(path))} Pass the path of a file.`);
 }
 
-/** What is wrong, and its fix, by the code of an error of the file system. `folder` is that of the path. */
-const faults: Readonly<Record<string, (folder: string) => string>> = {
+/** Problem and fix for each error code of the file system. */
+const explanations: Readonly<Record<string, (folder: string) => string>> = {
   ENOENT: () => "it does not exist. Check the path.",
   EISDIR: () => "it is a folder. Pass the path of a file.",
   ENOTDIR: (folder) => `${quote(folder)} is not a folder. Check the path.`,
@@ -71,39 +70,39 @@ const faults: Readonly<Record<string, (folder: string) => string>> = {
   EPERM: () => "permission denied. Change the permissions of the file and its folder.",
   EROFS: () => "the file system is read-only. Choose another folder.",
   ENOSPC: () => "the disk is full. Free some space.",
-  ELOOP: () => "its links form a loop. Remove the links.",
+  ELOOP: () => "its symbolic links form a loop. Remove them.",
   ENAMETOOLONG: () => "its name is too long. Choose a shorter one.",
 };
 
-/** Does something with a file. Errors of the file system name the operation, the file and the fix, and keep their `code`. */
-export async function naming<T>(op: string, path: string | URL, disk: Disk, work: () => Promise<T>): Promise<T> {
+/** Runs f. Errors of the file system get a message with the operation, the file and the fix, and keep their `code`. */
+export async function explainErrors<T>(op: string, path: string | URL, disk: Disk, f: () => Promise<T>): Promise<T> {
   try {
-    return await work();
+    return await f();
   } catch (error) {
     const code = codeOf(error);
-    const isNamed = error instanceof Error && error.message.startsWith(`${op}: `);
-    if (isNamed || typeof code !== "string") throw error;
-    const why = faults[code]?.(disk.folderOf(String(path))) ?? (error as { message?: unknown }).message;
+    const isExplained = error instanceof Error && error.message.startsWith(`${op}: `);
+    if (isExplained || typeof code !== "string") throw error;
+    const why = explanations[code]?.(disk.folderOf(String(path))) ?? (error as { message?: unknown }).message;
     const verb = op === "loadFile" ? "read" : "write";
     throw Object.assign(new Error(`${op}: cannot ${verb} ${quote(String(path))}: ${why}`, { cause: error }), { code });
   }
 }
 
-/** The error of a path that cannot be used, with a `code` like the file system's. */
-export const unusable = (message: string, code: "ENOENT" | "EISDIR"): Error =>
+/** An error with a `code` like the file system's. */
+export const fileError = (message: string, code: "ENOENT" | "EISDIR"): Error =>
   Object.assign(new Error(message), { code });
 
 /** The code of an error of the file system. */
 export const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code;
 
-/** `undefined` if the file is missing. */
+/** The promise's result, or undefined if the file is missing. */
 const unlessMissing = <T>(promise: Promise<T>): Promise<T | undefined> =>
   promise.catch((error) => {
     if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   });
 
-/** @throws Error where there is no file system */
+/** Loads the file system's modules. @throws Error if the platform has none */
 export async function openDisk(op: string): Promise<Disk> {
   const [files, paths, url, os] = await Promise.all([
     nodeModule<Files>("fs/promises"),
@@ -112,13 +111,11 @@ export async function openDisk(op: string): Promise<Disk> {
     nodeModule<{ hostname(): string }>("os"),
   ]);
   if (!files || !paths || !url || !os)
-    throw new Error(
-      `${op}: there is no file system here. Store the bytes of saveState where this platform keeps data.`,
-    );
+    throw new Error(`${op}: this platform has no file system. Use saveState, and store its bytes elsewhere.`);
   return new Disk(files, paths, url, hostOf(os));
 }
 
-/** This machine's name, as it may stand in a file's; if Deno does not permit it, a name that no other process has. */
+/** The host name in a form that file names allow; without permission to read it (Deno), a random one. */
 function hostOf(os: { hostname(): string }): string {
   try {
     const name = os
@@ -130,6 +127,7 @@ function hostOf(os: { hostname(): string }): string {
   return `host-${Math.random().toString(16).slice(2)}`;
 }
 
+/** The file system, as saveFile and loadFile use it. */
 export class Disk {
   private readonly process = (globalThis as unknown as { process: Process }).process;
   constructor(
@@ -139,7 +137,7 @@ export class Disk {
     private readonly host: string,
   ) {}
 
-  /** The file that a path or a file: URL means; if it is a link, the file that it points to, even if that file is missing. */
+  /** The absolute path of a file, following symbolic links, even to a missing file. */
   async locate(path: string | URL): Promise<string> {
     let at = this.paths.resolve(path instanceof URL ? this.url.fileURLToPath(path) : path);
     for (;;) {
@@ -161,12 +159,12 @@ export class Disk {
     return (((await this.stat(path))?.mode ?? 0) & FILE_TYPE) === FOLDER;
   }
 
-  /** A new name in the target's folder, which tells other processes who writes it. */
+  /** A new name in the target's folder. It contains host and process id, so that other processes can tell whether the file is stale. */
   temporaryFor(target: string): string {
     return `${target}.${this.host}.${this.process.pid}.${Math.random().toString(16).slice(2)}.tmp`;
   }
 
-  /** Removes temporary files of the target whose processes stopped before they could. */
+  /** Removes temporary files of the target that stopped processes left behind. */
   async removeStale(target: string): Promise<void> {
     const folder = this.paths.dirname(target);
     const prefix = `${this.paths.basename(target)}.`;
@@ -179,11 +177,11 @@ export class Disk {
     }
   }
 
-  /** Whether the process that wrote a file may be writing it still. */
+  /** Whether the process that created a temporary file may still be writing it. */
   private mayRun(host: string, pid: number, modified: number): boolean {
     if (modified < Date.now() - STALE_MS) return false;
     if (host !== this.host) return true;
-    // After a restart a container gives the same number to another process.
+    // After a container restarts, another process can have the same id.
     if (pid === this.process.pid) return modified > Date.now() - 1000 * (this.process.uptime() + 1);
     try {
       this.process.kill(pid, 0);
@@ -193,7 +191,7 @@ export class Disk {
     return true;
   }
 
-  /** undefined if the file is missing. */
+  /** The file's metadata, or undefined if it is missing. */
   stat(path: string): Promise<Stats | undefined> {
     return unlessMissing(this.files.stat(path));
   }
@@ -204,7 +202,7 @@ export class Disk {
     try {
       const bytes = new Uint8Array((await file.stat()).size);
       for (let at = 0; at < bytes.length; ) {
-        const { bytesRead } = await file.read(bytes, at, Math.min(MOST_READ, bytes.length - at));
+        const { bytesRead } = await file.read(bytes, at, Math.min(MAX_READ, bytes.length - at));
         if (!bytesRead) return bytes.slice(0, at);
         at += bytesRead;
       }
@@ -214,7 +212,7 @@ export class Disk {
     }
   }
 
-  /** Writes a new file, and returns once the disk has it. @param mode the permissions that it gets, if not the default ones */
+  /** Writes a new file and flushes it to disk. @param mode its permissions, if not the default ones */
   async write(path: string, bytes: Uint8Array, mode: number | undefined): Promise<void> {
     const file = await this.files.open(path, "wx");
     try {
@@ -231,14 +229,14 @@ export class Disk {
     await (mayBeMissing ? unlessMissing(renamed) : renamed);
   }
 
-  /** Gives a file a second name; copies it where file systems have no links. Returns false if the file is missing. */
+  /** Hard-links a file, or copies it if the file system has no hard links. @returns false if the file is missing */
   async link(from: string, to: string): Promise<boolean> {
     while (await this.stat(from))
       try {
         await this.files.link(from, to);
         return true;
       } catch (error) {
-        // Linux says so too if another process replaces the file at this moment.
+        // Linux also reports ENOENT if another process replaces the file at this moment.
         if (codeOf(error) === "ENOENT") continue;
         await this.files.copyFile(from, to);
         await this.sync(to, "r+");
@@ -251,7 +249,7 @@ export class Disk {
     await unlessMissing(this.files.unlink(path));
   }
 
-  /** Waits until the disk has the names in the file's folder. Windows does that by itself, and cannot open folders. */
+  /** Flushes the file's folder to disk, so that renames survive a crash. Windows does so itself, and cannot open folders. */
   async syncFolder(path: string): Promise<void> {
     if (this.process.platform !== "win32") await this.sync(this.paths.dirname(path), "r");
   }
@@ -266,9 +264,9 @@ export class Disk {
   }
 
   /**
-   * The saves before a file, `path.1`, `path.2` …, the newest first, up to the first number that is missing. Files with other numbers, such
-   * as `path.2024`, are the user's.
-   * @param gaps how many numbers may be missing before: a process that stopped while it shifted saves left one out
+   * The earlier saves of a file, `path.1`, `path.2` …, newest first, up to the first missing number. Files with other numbers, such as
+   * `path.2024`, belong to the user.
+   * @param gaps how many missing numbers to skip; a process that stops during a rotation leaves one
    */
   async olderThan(path: string, { gaps }: { readonly gaps: number }): Promise<string[]> {
     const older: string[] = [];

@@ -1,12 +1,12 @@
-/** The error of this folder, and how its messages quote. */
+/** FormatError, and quoting for its messages. */
 import { Error } from "../runtime/errors.ts";
 
-/** A file that is malformed, damaged, hostile, or of another kind. Nothing was changed, and nothing is held. */
+/** Thrown if a file is malformed, damaged or of another format. No tensor was created or changed. */
 export class FormatError extends Error {
   override name = "FormatError";
 }
 
-/** A name in quotes, as messages show it. */
+/** A name in quotes, shortened to about 80 characters. */
 export function quote(name: string): string {
   const quoted = JSON.stringify(name);
   return quoted.length > 80 ? `${quoted.slice(0, 80)}…"` : quoted;

@@ -1,10 +1,10 @@
 /**
- * Files that survive crashes, in Node, Deno and Bun. A file is written beside the old one, flushed to disk and renamed over it, so the path
- * always holds a whole file, the old one or the new one. There is no lock: if several processes save to one path, the last one wins.
+ * saveFile and loadFile, which survive crashes, in Node, Deno and Bun. A new file is written next to the old one, flushed to disk and
+ * renamed over it, so the path always holds a complete file. There is no lock: if several processes save to one path, the last one wins.
  */
 import { check } from "../runtime/arguments.ts";
 import { requireWhole, TypeError } from "../runtime/errors.ts";
-import { codeOf, type Disk, naming, openDisk, requirePath, unusable } from "./disk.ts";
+import { codeOf, type Disk, explainErrors, fileError, openDisk, requirePath } from "./disk.ts";
 import { FormatError, quote } from "./errors.ts";
 import { inspectSafetensors } from "./safetensors.ts";
 import { type Progress, saveState, type Training } from "./state.ts";
@@ -12,32 +12,31 @@ import { type Progress, saveState, type Training } from "./state.ts";
 /** Options of saveFile. */
 export interface SaveOptions {
   /**
-   * How many saves to keep: `path`, the one before it as `path.1`, and so on up to `path.(keep − 1)`. Saves beyond are removed: `path.1`,
-   * `path.2` … up to the first number that is missing, so a file such as `path.2024` stays. Default 1, which leaves earlier `path.1` … as
-   * they are; an explicit 1 removes them.
+   * How many saves to keep: `path`, the one before it as `path.1`, up to `path.(keep − 1)`. Older ones are removed, up to the first missing
+   * number, so a file such as `path.2024` stays. Default: 1, without removing earlier `path.1` …; an explicit 1 removes them.
    */
   readonly keep?: number;
 }
 
 /** Options of loadFile. */
 export interface LoadFileOptions {
-  /** If `path` is damaged or missing, loads the newest intact save before it, with a warning. Default false: throws, and names it. */
+  /** If `path` is damaged or missing, loads the newest intact save before it and warns. Default false, which throws an error with its name. */
   readonly fallback?: boolean;
 }
 
-/** The last save to each path, so that saves to one path run in the order of their calls. */
+/** The last pending save to each path, so that saves to one path run in order. */
 const saves = new Map<string, Promise<void>>();
 
 /**
- * Saves a training (what saveState takes) or the bytes of a file, in Node, Deno and Bun. If the process or the machine stops during a save,
- * `path` still holds the save before. A training is captured at once: it may go on before the promise resolves. Do not change bytes
- * until then.
+ * Saves a training state (see saveState) or bytes to a file, in Node, Deno and Bun. If the process or the machine stops during a save,
+ * `path` still holds the previous save. The state is captured synchronously, so you can continue training before the promise resolves; do
+ * not change bytes until then.
  *
  * ```ts
  * await saveFile("run.safetensors", { model, optimizer, step }, { keep: 3 });
  * const { step } = loadState(await loadFile("run.safetensors"), { model, optimizer });
  * ```
- * @throws what the file system throws, with its `code`; Error where there is none. Then `path` is as it was
+ * @throws Error with the file system's `code`, or if there is no file system; TypeError, RangeError. `path` is unchanged then
  */
 export async function saveFile(
   path: string | URL,
@@ -50,7 +49,7 @@ export async function saveFile(
   if (keep !== undefined) requireWhole("saveFile", { keep });
   if (typeof contents !== "object" || contents === null)
     throw new TypeError(
-      `saveFile: the contents must be bytes or a training such as { model, optimizer }, got ${quote(String(contents))}.`,
+      `saveFile: the contents must be bytes or an object such as { model, optimizer }, got ${quote(String(contents))}.`,
     );
   const bytes = ArrayBuffer.isView(contents)
     ? new Uint8Array(contents.buffer, contents.byteOffset, contents.byteLength)
@@ -69,13 +68,13 @@ export async function saveFile(
 
 async function replace(path: string | URL, bytes: Uint8Array, keep: number | undefined): Promise<void> {
   const disk = await openDisk("saveFile");
-  await naming("saveFile", path, disk, async () => {
+  await explainErrors("saveFile", path, disk, async () => {
     const target = await disk.locate(path);
     const folder = disk.folderOf(target);
     if (await disk.isFolder(target))
-      throw unusable(`saveFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
+      throw fileError(`saveFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
     if (!(await disk.stat(folder)))
-      throw unusable(
+      throw fileError(
         `saveFile: the folder ${quote(folder)} does not exist. Create it first: mkdirSync(folder, { recursive: true }).`,
         "ENOENT",
       );
@@ -85,7 +84,7 @@ async function replace(path: string | URL, bytes: Uint8Array, keep: number | und
   });
 }
 
-/** Removes the saves beyond `keep`, the oldest first: if the process stops, the next save finds the rest. */
+/** Removes the saves beyond `keep`, oldest first: if the process stops, the next save finds the remaining ones. */
 async function prune(disk: Disk, target: string, keep: number): Promise<void> {
   const older = await disk.olderThan(target, { gaps: 0 });
   for (const path of older.slice(keep - 1).reverse()) await disk.remove(path);
@@ -104,12 +103,12 @@ async function write(disk: Disk, target: string, bytes: Uint8Array, keep: number
   }
 }
 
-/** Makes the save at `target` the save at `target.1` too, and shifts the older ones. Never removes `target`. */
+/** Renames older saves to the next number and hard-links `target` as `target.1`. Never removes `target`. */
 async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
   const current = await disk.stat(target);
   if (keep < 2 || !current) return;
   const first = await disk.stat(`${target}.1`);
-  // A process that stopped after this step has done it already.
+  // An interrupted save has rotated already.
   if (first && first.ino === current.ino && first.dev === current.dev) return;
   let last = 1;
   while (last < keep - 1 && (await disk.stat(`${target}.${last}`))) last++;
@@ -123,9 +122,13 @@ async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
 }
 
 /**
- * The bytes of a safetensors file, once its structure and its checksum are verified: for loadState or readSafetensors. If it is damaged or
- * missing and an older save is intact (see `keep` of saveFile), the error names that one.
- * @throws FormatError if the file is damaged; what the file system throws, with its `code` ("ENOENT" if there is no save at all)
+ * Reads a safetensors file and verifies its structure and checksum. Pass the bytes to loadState or readSafetensors. If the file is damaged
+ * or missing and an older save is intact (see `keep` of saveFile), the error names that save.
+ *
+ * ```ts
+ * loadState(await loadFile("run.safetensors", { fallback: true }), { model, optimizer });
+ * ```
+ * @throws FormatError if the file is damaged; Error with the file system's `code` ("ENOENT" if there is no save at all)
  */
 export async function loadFile(path: string | URL, options: LoadFileOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
   const parts = ["model", "optimizer", "scheduler", "average"].filter((name) => Object.hasOwn(options ?? {}, name));
@@ -136,7 +139,7 @@ export async function loadFile(path: string | URL, options: LoadFileOptions = {}
   check("loadFile", arguments, "path:any {fallback:boolean}");
   requirePath("loadFile", path);
   const disk = await openDisk("loadFile");
-  return await naming("loadFile", path, disk, () => load(disk, path, options));
+  return await explainErrors("loadFile", path, disk, () => load(disk, path, options));
 }
 
 async function load(
@@ -146,7 +149,7 @@ async function load(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const target = await disk.locate(path);
   if (await disk.isFolder(target))
-    throw unusable(`loadFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
+    throw fileError(`loadFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
   try {
     return await readIntact(disk, target);
   } catch (error) {
@@ -164,7 +167,7 @@ async function load(
       return bytes;
     }
     if (!older.length && !(error instanceof FormatError)) throw error;
-    const also = older.length ? ` The saves before it are damaged too: ${older.length}.` : "";
+    const also = older.length ? ` So are the ${older.length} saves before it.` : "";
     throw new FormatError(`loadFile: ${quote(target)} is ${reason(error)}.${also}`, { cause: error });
   }
 }
@@ -177,7 +180,7 @@ async function readIntact(disk: Disk, path: string): Promise<Uint8Array<ArrayBuf
 
 const isDamage = (error: unknown): boolean => error instanceof FormatError || codeOf(error) === "ENOENT";
 
-/** "missing", or "damaged" with the first sentence of why. */
+/** "missing", or "damaged" with the first sentence of the error. */
 const reason = (error: unknown): string =>
   error instanceof FormatError
     ? `damaged (${error.message

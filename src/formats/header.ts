@@ -1,43 +1,45 @@
 /**
- * The header of a safetensors file: eight bytes of length, that many bytes of JSON, then the tensors' bytes
- * (https://github.com/huggingface/safetensors#format). Everything in it is checked here, before anything is allocated.
+ * Parses and validates the header of a safetensors file before anything is allocated. The file is eight bytes of length, that many bytes
+ * of JSON, and the tensors' bytes (https://github.com/huggingface/safetensors#format).
  */
 import { sizeOf } from "../ops/definition/value.ts";
 import { FormatError, quote } from "./errors.ts";
-import { exceeded } from "./nesting.ts";
+import { exceededLimit } from "./nesting.ts";
 import { bitsOf } from "./stored.ts";
 
-/** Bytes of the length, which comes first. */
+/** Bytes of the length field at the start of the file. */
 export const LENGTH_BYTES = 8;
-/** The longest header that is read or written. The largest models need less than a tenth of it. */
-export const MOST_HEADER_BYTES = 2 ** 24;
+/** The longest header to read or write. The largest models need less than a tenth of it. */
+export const MAX_HEADER_BYTES = 2 ** 24;
 /** The most dimensions of a tensor. */
-const MOST_DIMENSIONS = 32;
-/** The header's object, an entry, a list of sizes: more levels mean nothing, and deep ones take JSON.parse much memory. */
-const MOST_LEVELS = 16;
+const MAX_DIMENSIONS = 32;
+/** The deepest nesting of the JSON. Valid headers have three levels; JSON.parse needs much memory for deep ones. */
+const MAX_LEVELS = 16;
 
-/** Where a tensor lies in the file, and its type and shape. */
-export interface Place {
-  /** As the file names it, whether or not nabla reads this type. */
+/** Type, shape and location of a tensor in the file. */
+export interface TensorInfo {
+  /** The type as the file names it, whether or not nabla reads it. */
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** From the end of the header. */
+  /** First byte, counted from the end of the header. */
   readonly begin: number;
+  /** The byte after the last. */
   readonly end: number;
 }
 
+/** A parsed header. */
 export interface Header {
-  /** In the order of their bytes. */
-  readonly places: ReadonlyMap<string, Place>;
+  /** The tensors by name, in the order of their bytes. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Record<string, string>;
-  /** All tensors' bytes. */
+  /** Bytes of all tensors together. */
   readonly bytes: number;
 }
 
 const fail = (what: string): never => {
   throw new FormatError(`safetensors: ${what}`);
 };
-/** Whether a text has half of a surrogate pair, which UTF-8 cannot hold. */
+/** Whether a string contains a lone surrogate, which UTF-8 cannot encode. */
 export const hasLoneSurrogate = (text: string): boolean => /\p{Surrogate}/u.test(text);
 
 /** The length of the header, from the first eight bytes. @throws FormatError */
@@ -45,12 +47,12 @@ export function headerLength(first: Uint8Array): number {
   if (first.length < LENGTH_BYTES) fail(`the file has ${first.length} bytes, too few for a header.`);
   const view = new DataView(first.buffer, first.byteOffset, LENGTH_BYTES);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
-  if (length > MOST_HEADER_BYTES)
-    fail(`the header claims ${length} bytes, but at most ${MOST_HEADER_BYTES} are read. Is it a safetensors file?`);
+  if (length > MAX_HEADER_BYTES)
+    fail(`the header claims ${length} bytes, but the limit is ${MAX_HEADER_BYTES}. Is it a safetensors file?`);
   return length;
 }
 
-/** JSON.parse drops the first of two equal names, so this looks at the text, which is valid JSON. */
+/** Scans the text, which is valid JSON, because JSON.parse silently drops the first of two equal names. @throws FormatError */
 function requireUniqueNames(text: string): void {
   const open: (Set<string> | null)[] = [];
   for (let i = 0; i < text.length; i++) {
@@ -67,7 +69,7 @@ function requireUniqueNames(text: string): void {
       if (!names || text[next] !== ":") continue;
       const name = JSON.parse(text.slice(start, i + 1)) as string;
       if (names.has(name)) fail(`the header has the name ${quote(name)} twice.`);
-      if (hasLoneSurrogate(name)) fail(`the name ${quote(name)} has half of a surrogate pair, which is not Unicode.`);
+      if (hasLoneSurrogate(name)) fail(`the name ${quote(name)} has a lone surrogate, which is not valid Unicode.`);
       names.add(name);
     }
   }
@@ -77,7 +79,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-function parsePlace(name: string, entry: unknown): Place {
+function parseEntry(name: string, entry: unknown): TensorInfo {
   const what = `the entry of ${quote(name)}`;
   if (!isObject(entry)) return fail(`${what} is not an object.`);
   const { dtype, shape, data_offsets: offsets, ...rest } = entry;
@@ -86,10 +88,10 @@ function parsePlace(name: string, entry: unknown): Place {
   const bits = typeof dtype === "string" ? bitsOf(dtype) : undefined;
   if (typeof dtype !== "string" || bits === undefined)
     return fail(
-      `${what} has dtype ${typeof dtype === "string" ? quote(dtype) : `of type ${typeof dtype}`}, which is not one.`,
+      `${what} has an unknown dtype ${typeof dtype === "string" ? quote(dtype) : `of type ${typeof dtype}`}.`,
     );
-  if (!Array.isArray(shape) || shape.length > MOST_DIMENSIONS || !shape.every(isSize))
-    return fail(`${what} has an invalid shape: it must be at most ${MOST_DIMENSIONS} whole numbers.`);
+  if (!Array.isArray(shape) || shape.length > MAX_DIMENSIONS || !shape.every(isSize))
+    return fail(`${what} has an invalid shape: it must be at most ${MAX_DIMENSIONS} whole numbers.`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
     return fail(`${what} has invalid data_offsets: they must be two whole numbers.`);
   const [begin, end] = offsets as [number, number];
@@ -101,13 +103,13 @@ function parsePlace(name: string, entry: unknown): Place {
   return { dtype, shape, begin, end };
 }
 
-/** As the reference implementation reads it, null is none. */
+/** null means no metadata, as in the reference implementation. */
 function parseMetadata(metadata: unknown): Record<string, string> {
   if (metadata === null || metadata === undefined) return {};
   if (!isObject(metadata)) return fail("__metadata__ is not an object of strings.");
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== "string") return fail("__metadata__ is not an object of strings.");
-    if (hasLoneSurrogate(value)) fail(`metadata ${quote(key)} has half of a surrogate pair, which is not Unicode.`);
+    if (hasLoneSurrogate(value)) fail(`metadata ${quote(key)} has a lone surrogate, which is not valid Unicode.`);
   }
   return metadata as Record<string, string>;
 }
@@ -116,8 +118,8 @@ function parseJson(json: Uint8Array): Record<string, unknown> {
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
     if (!text.startsWith("{")) fail("the header does not begin with {. Is it a safetensors file?");
-    if (exceeded(json, { depth: MOST_LEVELS }))
-      fail(`the header is nested more than ${MOST_LEVELS} levels deep. Is it a safetensors file?`);
+    if (exceededLimit(json, { depth: MAX_LEVELS }))
+      fail(`the header is nested more than ${MAX_LEVELS} levels deep. Is it a safetensors file?`);
     const parsed = JSON.parse(text) as Record<string, unknown>;
     requireUniqueNames(text);
     return parsed;
@@ -128,21 +130,21 @@ function parseJson(json: Uint8Array): Record<string, unknown> {
 }
 
 /**
- * @param json the header's bytes @param dataBytes how many bytes follow it; undefined if that is not known
- * @throws FormatError if entries are malformed, overlap, leave holes, or reach beyond the file
+ * @param json the header's bytes @param dataBytes how many bytes follow it; undefined if unknown
+ * @throws FormatError if entries are malformed, overlap, leave gaps, or reach beyond the file
  */
 export function parseHeader(json: Uint8Array, dataBytes: number | undefined): Header {
   const { __metadata__: metadata, ...entries } = parseJson(json);
-  const places = Object.entries(entries)
-    .map(([name, entry]) => [name, parsePlace(name, entry)] as const)
+  const tensors = Object.entries(entries)
+    .map(([name, entry]) => [name, parseEntry(name, entry)] as const)
     .sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let bytes = 0;
-  for (const [name, { begin, end }] of places) {
+  for (const [name, { begin, end }] of tensors) {
     if (begin < bytes) fail(`${quote(name)} begins at ${begin}, within the tensor before it, which ends at ${bytes}.`);
     if (begin > bytes) fail(`bytes ${bytes} to ${begin}, before ${quote(name)}, belong to no tensor.`);
     bytes = end;
   }
   if (dataBytes !== undefined && bytes !== dataBytes)
-    fail(`the header lists ${bytes} bytes of tensors, but the file has ${dataBytes}. Is it complete?`);
-  return { places: new Map(places), metadata: parseMetadata(metadata), bytes };
+    fail(`the header lists ${bytes} bytes of tensors, but the file has ${dataBytes}. Is the file complete?`);
+  return { tensors: new Map(tensors), metadata: parseMetadata(metadata), bytes };
 }

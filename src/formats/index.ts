@@ -1,4 +1,4 @@
-/** nabla/formats: weights and training states in files. */
+/** nabla/formats: reads and writes weights and training states as safetensors files, and converts PyTorch state dicts. */
 export { FormatError } from "./errors.ts";
 export { type LoadFileOptions, loadFile, type SaveOptions, saveFile } from "./file.ts";
 export { fromPyTorch, type PyTorchOptions, toPyTorch } from "./pytorch.ts";

@@ -1,6 +1,6 @@
 /**
- * PyTorch's state dicts: its names are ours in snake_case, and so are its layouts but for convolutions, whose channels it has in front
- * of the kernel, and for what follows a flattened image, whose channels it has in front of the pixels.
+ * Converts PyTorch's state dicts. PyTorch's names are nabla's in snake_case. Layouts differ in convolutions, where PyTorch puts channels
+ * before the kernel's dimensions, and in layers after a flattened image, where it puts channels before pixels.
  */
 
 import { noGrad } from "../autograd/backward.ts";
@@ -19,14 +19,14 @@ import { ShapeError } from "../runtime/errors.ts";
 /** Options of fromPyTorch. */
 export interface PyTorchOptions {
   /**
-   * Linear layers that read a flattened image, by path, with its number of channels (1 changes nothing): PyTorch flattens channels first.
-   * Inside a Sequential that holds the convolutions, Flatten and the layer, this is found out; where that shows that it cannot be, it is asked for. A forward() of one's own that flattens is not seen: name the
-   * layer behind it.
+   * Channels of the images that Linear layers read flattened, by the layer's path; 1 changes nothing. Needed because PyTorch flattens
+   * channels first. Inferred for layers in one Sequential with the convolutions and Flatten; name the layer after a custom forward() that
+   * flattens. Default: {}.
    */
   readonly flattened?: Readonly<Record<string, number>>;
 }
 
-/** nabla's own layers: of others nothing is known. */
+/** nabla's own layers; custom ones may change channels. */
 const library = new Set<unknown>(Object.values(nn));
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -34,18 +34,18 @@ const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${l
 const isConv = (module: Module): module is Conv2d =>
   [Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d].some((layer) => module instanceof layer);
 const isNorm = (module: Module): boolean => module instanceof BatchNorm || module instanceof LayerNorm;
-/** Layers whose results have other channels than what they read, or none. */
+/** Whether a layer may change the number of channels. */
 const changesChannels = (module: Module): boolean =>
   module instanceof Embedding || [...module.namedChildren()].length > 0 || !library.has(module.constructor);
 
-/** What is known of the values between two layers of a Sequential. */
-interface Between {
-  /** Channels of images; null where they cannot be told. */
+/** What is known about the values that flow from one layer of a Sequential to the next. */
+interface Flow {
+  /** Channels of images; null if unknown. */
   readonly channels: number | null;
   readonly isFlat: boolean;
 }
 
-/** What follows a flattened image, with its number of channels: a Linear layer, and norms before it. @throws ShapeError */
+/** The layers that read flattened images (a Linear layer, and norms before it), with the images' channels. @throws ShapeError */
 function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<Module, number> {
   const modules = new Map(model.modulesByPath());
   const paths = new Map(Array.from(modules, ([path, module]) => [module, path]));
@@ -55,28 +55,28 @@ function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<M
     if (!(layer instanceof Linear)) throw new ShapeError(`flattened: "${path}" is not a Linear layer of the model.`);
     if (!(Number.isInteger(channels) && channels > 0 && layer.weight.shape[1]! % channels === 0))
       throw new ShapeError(
-        `flattened: "${path}" reads ${layer.weight.shape[1]} values, which are no images of ${channels} channels.`,
+        `flattened: "${path}" reads ${layer.weight.shape[1]} values, which do not divide into ${channels} channels.`,
       );
     found.set(layer, channels);
   }
-  // Without convolutions there is nothing to go by: images are taken as they are.
-  const first: Between = { channels: [...modules.values()].some(isConv) ? null : 1, isFlat: false };
-  const after = (layer: Module, between: Between): Between => {
-    if (layer instanceof Sequential) return layer.layers.reduce((now, part) => after(part, now), between);
+  // Without convolutions, assume one channel, which changes nothing.
+  const first: Flow = { channels: [...modules.values()].some(isConv) ? null : 1, isFlat: false };
+  const after = (layer: Module, flow: Flow): Flow => {
+    if (layer instanceof Sequential) return layer.layers.reduce((now, part) => after(part, now), flow);
     if (isConv(layer)) return { channels: layer.outChannels, isFlat: false };
-    if (layer instanceof Flatten) return { ...between, isFlat: true };
-    if (between.isFlat && (layer instanceof Linear || isNorm(layer))) {
-      const channels = found.get(layer) ?? between.channels;
+    if (layer instanceof Flatten) return { ...flow, isFlat: true };
+    if (flow.isFlat && (layer instanceof Linear || isNorm(layer))) {
+      const channels = found.get(layer) ?? flow.channels;
       if (channels === null)
         throw new ShapeError(
-          `flattened: "${paths.get(layer)}" reads a flattened image, whose number of channels cannot be told. ` +
-            'Say it: { flattened: { "path of the Linear layer": channels } }; 1 where PyTorch flattens something else.',
+          `flattened: "${paths.get(layer)}" reads a flattened image with an unknown number of channels. ` +
+            "Pass { flattened: { [path]: channels } }; 1 if PyTorch does not flatten an image there.",
         );
       found.set(layer, channels);
-      return layer instanceof Linear ? { channels: null, isFlat: false } : between;
+      return layer instanceof Linear ? { channels: null, isFlat: false } : flow;
     }
     if (layer instanceof Linear) return { channels: null, isFlat: false };
-    return changesChannels(layer) ? { channels: null, isFlat: false } : between;
+    return changesChannels(layer) ? { channels: null, isFlat: false } : flow;
   };
   const inner = new Set<Module>();
   for (const module of modules.values()) {
@@ -87,20 +87,20 @@ function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<M
   return found;
 }
 
-/** A change of layout, there and back. */
+/** A change of layout and its inverse. */
 interface Layout {
   fromPyTorch(x: Tensor): Tensor;
   toPyTorch(x: Tensor): Tensor;
 }
 const SAME: Layout = { fromPyTorch: (x) => x, toPyTorch: (x) => x };
 
-/** Kernels: [first, last, …kernel] there, [first, …kernel, last] here. */
+/** Kernels: [first, last, …kernel] in PyTorch, [first, …kernel, last] in nabla. */
 const KERNEL: Layout = {
   fromPyTorch: (x) => x.permute(0, ...x.shape.slice(2).map((_, i) => i + 2), 1),
   toPyTorch: (x) => x.permute(0, x.shape.length - 1, ...x.shape.slice(2).map((_, i) => i + 1)),
 };
 
-/** [..., channels·pixels] there, [..., pixels·channels] here. */
+/** Flattened images: [..., channels·pixels] in PyTorch, [..., pixels·channels] in nabla. */
 const flat = (channels: number): Layout => {
   const swap = (x: Tensor, outer: number, inner: number): Tensor =>
     x.reshape(-1, outer, inner).permute(0, 2, 1).reshape(x.shape);
@@ -111,14 +111,15 @@ const flat = (channels: number): Layout => {
   };
 };
 
+/** How a tensor of a model corresponds to one of PyTorch's state dict. */
 interface Counterpart {
   readonly name: string;
-  /** Its names there, the likeliest first. */
-  readonly theirs: readonly string[];
+  /** Possible names in PyTorch, the most likely first. */
+  readonly torchNames: readonly string[];
   readonly own: Tensor;
   readonly layout: Layout;
-  /** int64 there: float32 here. */
-  readonly counts: boolean;
+  /** Whether this is a count, int64 in PyTorch and float32 in nabla. */
+  readonly isCount: boolean;
 }
 
 function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
@@ -130,55 +131,60 @@ function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
     const last = name.slice(dot + 1);
     const channels = module && flattened.get(module);
     const isKernel = module && isConv(module) && last === "weight";
-    // Of a Linear layer what it reads is turned; of a norm, all that it has of each value.
-    const isTurned = channels !== undefined && own.shape.length && (last === "weight" || isNorm(module!));
-    const layout = isKernel ? KERNEL : isTurned ? flat(channels) : SAME;
-    const counts = last === "numBatchesTracked" && module instanceof BatchNorm;
-    const theirs = [snake(name), `${name.slice(0, dot + 1)}${snake(last)}`, name];
-    return { name, theirs, own, layout, counts };
+    // A Linear layer's weight changes along its inputs, every tensor of a norm along its features.
+    const isFlattened = channels !== undefined && own.shape.length && (last === "weight" || isNorm(module!));
+    const layout = isKernel ? KERNEL : isFlattened ? flat(channels) : SAME;
+    const isCount = last === "numBatchesTracked" && module instanceof BatchNorm;
+    const torchNames = [snake(name), `${name.slice(0, dot + 1)}${snake(last)}`, name];
+    return { name, torchNames, own, layout, isCount };
   });
 }
 
 /**
- * A PyTorch state dict (saved there with safetensors.torch.save_file) as `model.loadStateDict` takes it: names and layouts are
- * turned into ours. Linear, convolutions, LSTM, GRU, RNN, normalizations, embeddings and transformers are known; names that the
- * model does not know stay as they are, so that loadStateDict tells of them. What is turned is new; the rest are the tensors given.
+ * Converts a PyTorch state dict (saved with safetensors.torch.save_file) for `model.loadStateDict`. Supports Linear, convolutions, LSTM,
+ * GRU, RNN, normalizations, embeddings and transformers. Keeps unknown names, so that loadStateDict reports them. Converted tensors are
+ * new; the others are the given ones.
  *
  * ```ts
  * const { tensors } = readSafetensors(readFileSync("model.safetensors"));
  * model.loadStateDict(fromPyTorch(model, tensors));
  * ```
- * @throws ShapeError where `flattened` does not fit the model, or is needed
+ * @throws ShapeError if `flattened` does not fit the model, or is needed and missing
  */
 export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchOptions = {}): StateDict {
   check("fromPyTorch", arguments, "model:module tensors:object {flattened:object}");
   const rest = new Map(Object.entries(tensors));
   return tidy(() => {
     const found: [string, Tensor][] = [];
-    for (const { name, theirs, own, layout, counts } of counterparts(model, options)) {
-      const key = theirs.find((candidate) => rest.has(candidate));
+    for (const { name, torchNames, own, layout, isCount } of counterparts(model, options)) {
+      const key = torchNames.find((candidate) => rest.has(candidate));
       if (key === undefined) continue;
       const tensor = rest.get(key)!;
       rest.delete(key);
-      // What has other sizes is left to loadStateDict to complain of.
+      // Leave tensors of other sizes as they are, so that loadStateDict reports them.
       const fits = sizeOf(tensor.shape) === sizeOf(own.shape) && tensor.shape.length === own.shape.length;
-      const taken = counts && tensor.dtype !== "float32" ? tensor.to("float32") : tensor;
-      found.push([name, fits ? layout.fromPyTorch(taken) : taken]);
+      const converted = isCount && tensor.dtype !== "float32" ? tensor.to("float32") : tensor;
+      found.push([name, fits ? layout.fromPyTorch(converted) : converted]);
     }
     return Object.fromEntries([...found, ...rest]);
   });
 }
 
 /**
- * The model's state dict as PyTorch has it: write it with writeSafetensors and load it there with
- * `model.load_state_dict(safetensors.torch.load_file(path))`. All its tensors are new. @throws ShapeError as fromPyTorch does
+ * Converts the model's state dict for PyTorch. Write it with writeSafetensors, then load it with
+ * `model.load_state_dict(safetensors.torch.load_file(path))`. All tensors are new.
+ *
+ * ```ts
+ * writeFileSync("model.safetensors", writeSafetensors(toPyTorch(model)));
+ * ```
+ * @throws ShapeError if `flattened` does not fit the model, or is needed and missing
  */
 export function toPyTorch(model: Module, options: PyTorchOptions = {}): StateDict {
   check("toPyTorch", arguments, "model:module {flattened:object}");
   return tidy(() => {
-    const entries = counterparts(model, options).map(({ theirs, own, layout, counts }): [string, Tensor] => [
-      theirs[0]!,
-      noGrad(() => (layout === SAME ? (counts ? own.to("int32") : own.clone()) : layout.toPyTorch(own))),
+    const entries = counterparts(model, options).map(({ torchNames, own, layout, isCount }): [string, Tensor] => [
+      torchNames[0]!,
+      noGrad(() => (layout === SAME ? (isCount ? own.to("int32") : own.clone()) : layout.toPyTorch(own))),
     ]);
     return Object.fromEntries(entries);
   });

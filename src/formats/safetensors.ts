@@ -1,4 +1,4 @@
-/** Reads safetensors files: tensors by name, with texts about them, from bytes or as they arrive. */
+/** Reads safetensors files: tensors by name and metadata, from bytes or from a stream. */
 import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
@@ -8,55 +8,56 @@ import type { TypedArray } from "../core/elements.ts";
 import { fromElements, Tensor } from "../core/tensor.ts";
 import { startVerification, type Verification } from "./checksum.ts";
 import { FormatError, quote } from "./errors.ts";
-import { type Header, headerLength, LENGTH_BYTES, type Place, parseHeader } from "./header.ts";
+import { type Header, headerLength, LENGTH_BYTES, parseHeader, type TensorInfo } from "./header.ts";
 import { decode, type Overflow, requireStored, type Stored, stored } from "./stored.ts";
 import { bytesIn } from "./write.ts";
 
-/** Tensors by name, and the file's metadata. */
+/** The contents of a file. */
 export interface Contents {
   /** The tensors by name. */
   readonly tensors: Record<string, Tensor>;
-  /** The file's own texts by name. */
+  /** The file's metadata. */
   readonly metadata: Record<string, string>;
 }
 
 /** A tensor in a file. */
 export interface Entry {
-  /** As the file names it: F32, I64, BF16 …, or a type that nabla does not read, such as U64 or F8_E4M3. */
+  /** The type as the file names it: F32, I64, BF16 …, or a type that nabla does not read, such as U64 or F8_E4M3. */
   readonly dtype: Stored | (string & {});
   /** The tensor's shape. */
   readonly shape: readonly number[];
-  /** The tensor's size in the file, in bytes. */
+  /** Bytes in the file. */
   readonly bytes: number;
   /**
-   * Its elements as the tensor would hold them (float32, int32, uint8, bool): a view of the file if they lie aligned and need no
-   * conversion, else a copy. @throws FormatError if a number does not fit, or nabla does not read the type
+   * The elements as a tensor would hold them (float32, int32, uint8, bool): a view of the file if they are aligned and need no conversion,
+   * else a copy. @throws FormatError if a number does not fit, or nabla does not read the type
    */
   elements(options?: Pick<ReadOptions, "overflow">): TypedArray;
 }
 
 /** Whether checksums are verified. */
 export interface VerifyOptions {
-  /** Compares the file with its checksum, if it has one. Default true; false reads damaged files. */
+  /** Verifies the file's checksum, if it has one. false reads damaged files. Default true. */
   readonly verify?: boolean;
 }
 
 /** Options of reading safetensors. */
 export interface ReadOptions extends VerifyOptions {
-  /** Reads these tensors only. Default: all. */
+  /** Names of the tensors to read. Default: all. */
   readonly names?: readonly string[];
-  /** float64 beyond float32 and integers beyond int32: "error" (default) refuses them, "saturate" reads ±Infinity or the nearest int32. */
+  /** Numbers beyond float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. Default "error". */
   readonly overflow?: Overflow;
 }
 
 const READ = "names:strings overflow:string verify:boolean";
 
-/** Node's Buffers are Uint8Arrays whose slice() shares memory: this makes plain ones of them. */
+/** The file as a plain Uint8Array. Node's Buffer is a subclass whose slice() shares memory. */
 function bytesOf(file: Uint8Array | ArrayBuffer): Uint8Array {
   if (ArrayBuffer.isView(file)) return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   return new Uint8Array(file);
 }
 
+/** Parses and verifies a file. @throws FormatError */
 function open(file: Uint8Array | ArrayBuffer, verify: boolean): { header: Header; data: Uint8Array } {
   const bytes = bytesOf(file);
   const length = headerLength(bytes);
@@ -73,12 +74,12 @@ function open(file: Uint8Array | ArrayBuffer, verify: boolean): { header: Header
   return { header, data };
 }
 
-/** A record that holds any name, even `__proto__`. */
+/** An object that can have any key, even `__proto__`. */
 const record = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =>
   Object.assign(Object.create(null), Object.fromEntries(entries));
 
 /**
- * Lists what a file holds, without making tensors. Types that nabla does not read are listed too.
+ * Lists the tensors and the metadata of a file without creating tensors, including types that nabla does not read.
  * @throws FormatError if the file is malformed or damaged
  */
 export function inspectSafetensors(file: Uint8Array | ArrayBuffer, options: VerifyOptions = {}): Inspected {
@@ -86,57 +87,58 @@ export function inspectSafetensors(file: Uint8Array | ArrayBuffer, options: Veri
   return entriesOf("inspectSafetensors", file, options);
 }
 
-interface Inspected {
-  /** What the header says of each tensor, by name. */
+/** The result of inspectSafetensors. */
+export interface Inspected {
+  /** The tensors by name, in the order of their bytes. */
   readonly entries: ReadonlyMap<string, Entry>;
-  /** The header's texts by name. */
+  /** The file's metadata. */
   readonly metadata: Record<string, string>;
 }
 
-/** inspectSafetensors under the name that errors of an entry's elements show. */
+/** @param op the name for errors of an entry's elements */
 function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }: VerifyOptions): Inspected {
   const { header, data } = open(file, verify);
-  const entryOf = (name: string, place: Place): Entry => ({
-    dtype: place.dtype,
-    shape: place.shape,
-    bytes: place.end - place.begin,
-    elements: ({ overflow } = {}) => decode(op, name, place, data.subarray(place.begin, place.end), overflow),
+  const entryOf = (name: string, info: TensorInfo): Entry => ({
+    dtype: info.dtype,
+    shape: info.shape,
+    bytes: info.end - info.begin,
+    elements: ({ overflow } = {}) => decode(op, name, info, data.subarray(info.begin, info.end), overflow),
   });
-  const entries = new Map(Array.from(header.places, ([name, place]) => [name, entryOf(name, place)]));
+  const entries = new Map(Array.from(header.tensors, ([name, info]) => [name, entryOf(name, info)]));
   return { entries, metadata: header.metadata };
 }
 
-/** Makes tensors one by one; if one cannot be made, none is kept. */
-class Making {
-  private readonly made: [string, Tensor][] = [];
+/** Collects tensors, and disposes all of them if one cannot be created. */
+class TensorCollector {
+  private readonly collected: [string, Tensor][] = [];
   add(name: string, tensor: Tensor): Tensor {
-    this.made.push([name, tensor]);
+    this.collected.push([name, tensor]);
     return tensor;
   }
-  abandon(): void {
-    for (const [, tensor] of this.made) tensor.dispose();
+  dispose(): void {
+    for (const [, tensor] of this.collected) tensor.dispose();
   }
   contents(metadata: Record<string, string>): Contents {
-    return { tensors: record(this.made), metadata };
+    return { tensors: record(this.collected), metadata };
   }
 }
 
 /** The names to read. @throws FormatError if the file lacks one, or nabla does not read its type */
-function chosen(op: string, entries: ReadonlyMap<string, { readonly dtype: string }>, names?: readonly string[]) {
+function selectNames(op: string, entries: ReadonlyMap<string, { readonly dtype: string }>, names?: readonly string[]) {
   if (names !== undefined && !Array.isArray(names))
     throw new TypeError(`${op}: names must be an array of strings, got ${quote(String(names))}.`);
-  const wanted = new Set(names ?? entries.keys());
-  for (const name of wanted) {
+  const selected = new Set(names ?? entries.keys());
+  for (const name of selected) {
     const entry = entries.get(name);
     if (!entry)
-      throw new FormatError(`${op}: the file has no tensor ${quote(String(name))}. ${listed([...entries.keys()])}`);
+      throw new FormatError(`${op}: the file has no tensor ${quote(String(name))}. ${listNames([...entries.keys()])}`);
     requireStored(op, name, entry.dtype);
   }
-  return wanted;
+  return selected;
 }
 
-/** "It has "a", "b" and 3 more." */
-function listed(names: readonly string[]): string {
+/** 'It has "a", "b" and 3 more.' */
+function listNames(names: readonly string[]): string {
   if (!names.length) return "It has none.";
   let text = quote(names[0]!);
   let shown = 1;
@@ -145,85 +147,86 @@ function listed(names: readonly string[]): string {
 }
 
 /**
- * The tensors of a file, or those that `names` lists: F32, F64, F16 and BF16 become float32 (rounded); I32, I64, U32, I16, U16 and I8
- * int32; U8 uint8; BOOL bool.
+ * Reads the tensors of a file: F32, F64, F16 and BF16 become float32 (rounded); I32, I64, U32, I16, U16 and I8 become int32; U8 becomes
+ * uint8, BOOL bool.
  *
  * ```ts
  * const { tensors } = readSafetensors(readFileSync("model.safetensors"), { names: ["embed.weight"] });
  * ```
- * @throws FormatError if the file is malformed, damaged, or lacks a name; if a number does not fit its type; or if nabla does not read a
- * tensor's type. OutOfMemoryError. Then nothing is held
+ * @throws FormatError if the file is malformed or damaged, lacks a name, has a number that does not fit, or a type that nabla does not read;
+ * OutOfMemoryError. No tensor remains allocated then
  */
 export function readSafetensors(file: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Contents {
   check("readSafetensors", arguments, `file:bytes {${READ}}`);
   const { entries, metadata } = entriesOf("readSafetensors", file, options);
-  const wanted = chosen("readSafetensors", entries, options.names);
-  const making = new Making();
+  const selected = selectNames("readSafetensors", entries, options.names);
+  const collector = new TensorCollector();
   try {
     for (const [name, { dtype, shape, elements }] of entries)
-      if (wanted.has(name))
-        making.add(name, fromElements(elements(options), shape, stored[dtype as Stored].dtype, "readSafetensors"));
+      if (selected.has(name))
+        collector.add(name, fromElements(elements(options), shape, stored[dtype as Stored].dtype, "readSafetensors"));
   } catch (error) {
-    making.abandon();
+    collector.dispose();
     throw error;
   }
-  return making.contents(metadata);
+  return collector.contents(metadata);
 }
 
-/** One after the other, in one. */
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+/** Joins chunks end to end. */
+function join(chunks: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
   }
   return all;
 }
 
-/** Bytes that arrive in pieces. */
-class Arriving {
-  /** Sees all bytes that are taken from now on. */
+/** Reads a stream by byte counts instead of chunks. */
+class ByteReader {
+  /** If set, receives all bytes that are read from then on. */
   verification: Verification | undefined;
-  private piece: Uint8Array = new Uint8Array(0);
+  private chunk: Uint8Array = new Uint8Array(0);
   private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
   constructor(stream: ReadableStream<Uint8Array>) {
     this.reader = stream.getReader();
   }
-  /** The next `count` bytes, in pieces, so memory grows only by what arrives. @throws FormatError if the stream ends before */
-  async take(count: number): Promise<Uint8Array[]> {
-    const pieces: Uint8Array[] = [];
-    await this.pass(count, (bytes) => pieces.push(bytes));
-    return pieces;
+  /** The next `count` bytes, in chunks, so that memory grows only with the bytes that arrive. @throws FormatError if the stream ends early */
+  async read(count: number): Promise<Uint8Array[]> {
+    const chunks: Uint8Array[] = [];
+    await this.skip(count, (bytes) => chunks.push(bytes));
+    return chunks;
   }
-  /** Shows the next `count` bytes to `see`, piece by piece. @throws FormatError if the stream ends before */
-  async pass(count: number, see: (bytes: Uint8Array) => void = () => {}): Promise<void> {
-    for (let left = count; left > 0; ) {
-      if (!this.piece.length && !(await this.more()))
-        throw new FormatError(`safetensors: the file ends ${left} bytes too early. Is it complete?`);
-      const bytes = this.piece.subarray(0, left);
-      this.piece = this.piece.subarray(bytes.length);
+  /** Skips `count` bytes, after passing each chunk to `visit`. @throws FormatError if the stream ends early */
+  async skip(count: number, visit: (bytes: Uint8Array) => void = () => {}): Promise<void> {
+    for (let remaining = count; remaining > 0; ) {
+      if (!this.chunk.length && !(await this.fill()))
+        throw new FormatError(`safetensors: the file ends ${remaining} bytes too early. Is it complete?`);
+      const bytes = this.chunk.subarray(0, remaining);
+      this.chunk = this.chunk.subarray(bytes.length);
       this.verification?.update(bytes);
-      see(bytes);
-      left -= bytes.length;
+      visit(bytes);
+      remaining -= bytes.length;
     }
   }
-  /** @throws FormatError if there is more, or the checksum does not match */
+  /** @throws FormatError if bytes remain, or the checksum does not match */
   async end(): Promise<void> {
-    if (this.piece.length || (await this.more()))
+    if (this.chunk.length || (await this.fill()))
       throw new FormatError("safetensors: the file has trailing bytes after the last tensor.");
     this.verification?.end();
   }
   cancel(why: unknown): Promise<void> {
     return this.reader.cancel(why);
   }
-  private async more(): Promise<boolean> {
+  /** Gets the next chunk. @returns false at the end of the stream */
+  private async fill(): Promise<boolean> {
     for (;;) {
       const { done, value } = await this.reader.read();
       if (done) return false;
       if (!(value instanceof Uint8Array))
         throw new TypeError("readSafetensorsStream: the stream must yield Uint8Arrays.");
-      this.piece = value;
+      this.chunk = value;
       if (value.length) return true;
     }
   }
@@ -231,16 +234,19 @@ class Arriving {
 
 /** Options of reading safetensors from a stream. */
 export interface StreamOptions extends ReadOptions {
-  /** Bytes of the file at most. Default: what linear memory can hold, 4 GiB. */
+  /** The largest file to read, in bytes. Default 2³² (4 GiB), the size of linear memory. */
   readonly maxBytes?: number;
 }
 
 /**
- * The tensors of a file that arrives piece by piece: a stream, a Blob (a File), or the Response of fetch. Each tensor is made once its
- * bytes have arrived, so the file is never held as a whole, and a file that claims to be large and ends early takes no memory.
- * Everything else is as in readSafetensors.
- * @throws FormatError as readSafetensors does, and if the file ends early or is larger than `maxBytes`; then nothing is held, and the
- * stream is cancelled
+ * Like readSafetensors, but reads a stream, a Blob (or File) or the Response of fetch. Each tensor is created once its bytes have arrived,
+ * so the file is never held as a whole, and a file that claims to be large but ends early takes no memory.
+ *
+ * ```ts
+ * const { tensors } = await readSafetensorsStream(await fetch("/model.safetensors"));
+ * ```
+ * @throws as readSafetensors, and FormatError if the file is larger than `maxBytes` or the response is not ok; TypeError for any other
+ * source or one that was read already. The stream is cancelled then
  */
 export async function readSafetensorsStream(
   source: ReadableStream<Uint8Array> | Blob | Response,
@@ -256,8 +262,8 @@ export async function readSafetensorsStream(
     );
   if (stream.locked || (source instanceof Response && source.bodyUsed))
     throw new TypeError(
-      `readSafetensorsStream: the ${source instanceof Response ? "response's body" : "stream"} is in use or was read already. ` +
-        "Read it once, or pass response.clone() before it is read.",
+      `readSafetensorsStream: the ${source instanceof Response ? "response's body" : "stream"} is locked or was read already. ` +
+        "Pass response.clone() to read it twice.",
     );
   if (source instanceof Response && !source.ok) {
     await stream.cancel();
@@ -265,10 +271,10 @@ export async function readSafetensorsStream(
       `readSafetensorsStream: the response is ${`${source.status} ${source.statusText}`.trim()}, not a file.`,
     );
   }
-  const arriving = new Arriving(stream as ReadableStream<Uint8Array>);
-  const making = new Making();
+  const reader = new ByteReader(stream as ReadableStream<Uint8Array>);
+  const collector = new TensorCollector();
   try {
-    const first = joined(await arriving.take(LENGTH_BYTES));
+    const first = join(await reader.read(LENGTH_BYTES));
     const length = headerLength(first);
     const start = LENGTH_BYTES + length;
     const requireSize = (bytes: number): void => {
@@ -277,37 +283,37 @@ export async function readSafetensorsStream(
     };
     requireSize(start);
     const known = source instanceof Blob ? source.size - start : undefined;
-    const json = joined(await arriving.take(length));
-    const { places, metadata, bytes } = parseHeader(json, known);
+    const json = join(await reader.read(length));
+    const { tensors, metadata, bytes } = parseHeader(json, known);
     requireSize(start + bytes);
-    const wanted = chosen("readSafetensorsStream", places, names);
-    arriving.verification = startVerification(joined([first, json]), metadata, verify);
-    for (const [name, place] of places) {
-      const size = place.end - place.begin;
-      if (wanted.has(name)) making.add(name, tensorOf(name, place, await arriving.take(size), overflow));
-      else await arriving.pass(size);
+    const selected = selectNames("readSafetensorsStream", tensors, names);
+    reader.verification = startVerification(join([first, json]), metadata, verify);
+    for (const [name, info] of tensors) {
+      const size = info.end - info.begin;
+      if (selected.has(name)) collector.add(name, tensorOf(name, info, await reader.read(size), overflow));
+      else await reader.skip(size);
     }
-    await arriving.end();
-    return making.contents(metadata);
+    await reader.end();
+    return collector.contents(metadata);
   } catch (error) {
-    making.abandon();
-    await arriving.cancel(error).catch(() => {});
+    collector.dispose();
+    await reader.cancel(error).catch(() => {});
     throw error;
   }
 }
 
-/** A tensor of bytes that are there. */
-function tensorOf(name: string, place: Place, pieces: readonly Uint8Array[], overflow: Overflow): Tensor {
+/** Creates a tensor from its bytes in the file. */
+function tensorOf(name: string, info: TensorInfo, chunks: readonly Uint8Array[], overflow: Overflow): Tensor {
   const op = "readSafetensorsStream";
-  const { shape } = place;
-  const type = stored[place.dtype as Stored];
-  if (type.convert) return fromElements(decode(op, name, place, joined(pieces), overflow), shape, type.dtype, op);
+  const { shape } = info;
+  const type = stored[info.dtype as Stored];
+  if (type.convert) return fromElements(decode(op, name, info, join(chunks), overflow), shape, type.dtype, op);
   const tensor = Tensor.allocate({ shape, dtype: type.dtype }, op);
   const bytes = bytesIn(tensor);
   let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
   }
   return tensor;
 }

@@ -1,11 +1,11 @@
-/** Saving a training and going on with it: the model, the optimizer, the schedule, the random numbers, in one safetensors file. */
+/** Saves and restores a training: model, optimizer, schedule, averages and random numbers, in one safetensors file. */
 
 import { tidy } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Module, StateDict } from "../nn/module.ts";
 import type { EMA } from "../optim/average.ts";
-import { checked, type Loadable } from "../optim/loadable.ts";
-import type { OptimizerState } from "../optim/optimizer.ts";
+import { checkLoad, type Loadable } from "../optim/loadable.ts";
+import type { OptimizerState } from "../optim/optimizerState.ts";
 import { check } from "../runtime/arguments.ts";
 import { randomState, setRandomState } from "../runtime/engine.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
@@ -14,85 +14,85 @@ import { FormatError } from "./errors.ts";
 import { readSafetensors, type VerifyOptions } from "./safetensors.ts";
 import { writeSafetensors } from "./write.ts";
 
-/** What has a state of a kind. */
+/** An object with a state of type S. */
 interface Stateful<S> extends Loadable<S> {
   stateDict(): S;
 }
-/** A schedule: its state is of numbers. */
+/** A schedule, whose state is JSON. */
 interface Scheduler {
   stateDict(): unknown;
   loadStateDict(state: never): void;
 }
 
-/** What a training consists of. */
+/** The parts of a training. */
 export interface Training {
-  /** The model that the state is loaded into. */
+  /** The model. Default: none. */
   readonly model?: Module;
-  /** Any of nabla's: those of `nabla/gradients` too. */
+  /** The optimizer, also one of `nabla/gradients`. Default: none. */
   readonly optimizer?: Stateful<OptimizerState>;
-  /** The schedule that the state is loaded into. */
+  /** The learning-rate schedule. Default: none. */
   readonly scheduler?: Scheduler;
-  /** A moving average of the weights. */
+  /** The moving average of the weights. Default: none. */
   readonly average?: EMA;
 }
 
-/** What else is saved with it. */
+/** Values that saveState stores with a training, and loadState returns. */
 export interface Progress {
-  /** How far it has come. Default 0. */
+  /** How many steps were taken. Default 0. */
   readonly step?: number;
-  /** Whatever JSON can hold. */
+  /** Any JSON value; also NaN and ±Infinity. Default: none. */
   readonly extra?: unknown;
 }
 
 /** Options of loadState. */
 export interface LoadOptions extends VerifyOptions {
-  /** Continues the random numbers where they were. Default true. */
+  /** Restores the state of the random generator. Default true. */
   readonly random?: boolean;
 }
 
-/** The parts of a training, as arguments. */
+/** The options for the parts of a training. */
 const PARTS = "model:module|object optimizer:any scheduler:any average:any";
 
-/** The metadata's entry, and what stands in it. */
+/** The metadata entry with everything but tensors. */
 const KEY = "nabla.training";
 const VERSION = 1;
-interface Notes {
+interface TrainingRecord {
   readonly version: number;
   readonly step: number;
   readonly random: readonly number[];
-  /** For each parameter, or other part, the names of its state's tensors. */
+  /** Options, and for each parameter (or other part) the names of its state tensors. */
   readonly optimizer?: { readonly groups: readonly object[]; readonly slots: readonly (readonly string[])[] };
   readonly scheduler?: unknown;
   readonly extra?: unknown;
 }
 
-/** JSON knows no infinities and no NaN: they are objects of one text. */
+/** JSON has no infinities and no NaN, so they are encoded as { [NUMBER]: "NaN" }. */
 const NUMBER = "nabla.number";
-const isSpelt = (value: unknown): value is { [NUMBER]: string } =>
+const isEncoded = (value: unknown): value is { [NUMBER]: string } =>
   typeof value === "object" && value !== null && Object.keys(value).join() === NUMBER;
-function spell(_: string, value: unknown): unknown {
-  if (isSpelt(value))
+function encodeNumber(_: string, value: unknown): unknown {
+  if (isEncoded(value))
     throw new TypeError(
-      `saveState: extra has an object of "${NUMBER}" alone, which stands for a number. Name it otherwise.`,
+      `saveState: extra has an object whose only key is "${NUMBER}", which is reserved. Use another key.`,
     );
   return typeof value === "number" && !Number.isFinite(value) ? { [NUMBER]: String(value) } : value;
 }
-const read = (_: string, value: unknown): unknown => (isSpelt(value) ? Number(value[NUMBER]) : value);
+const decodeNumber = (_: string, value: unknown): unknown => (isEncoded(value) ? Number(value[NUMBER]) : value);
 
-const prefixed = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, Tensor][] =>
+const addPrefix = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, Tensor][] =>
   Object.entries(tensors).map(([name, tensor]) => [`${prefix}.${name}`, tensor]);
 
 /**
- * A safetensors file with all that a training needs to go on as if it had not been interrupted, byte for byte: parameters and buffers
- * (`model.*`), the optimizer's options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the random numbers'
- * state, `step` and `extra`. A checksum in it lets loadState find damage.
+ * Writes a safetensors file from which a training resumes byte for byte: parameters and buffers (`model.*`), the optimizer's options and
+ * state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the random generator, `step` and `extra`. A checksum
+ * lets loadState detect damage.
  *
- * Functions under other names, such as the loss, are ignored. Any other property is refused: it would not be saved.
+ * Functions under other names, such as the loss, are ignored. Other properties are errors, because they would not be saved.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
  * ```
- * @throws TypeError for what has no stateDict(), FormatError where `extra` is too large (16 MiB)
+ * @throws TypeError if a part has no stateDict(), or JSON cannot hold `extra`; RangeError if step is not finite; FormatError if `extra` exceeds 16 MiB
  */
 export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer> {
   check("saveState", arguments, `{${PARTS} step:number extra:any ...}`);
@@ -100,10 +100,10 @@ export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer
   const { model, optimizer, scheduler, average, step = 0, extra } = training;
   if (!Number.isFinite(step)) throw new RangeError(`saveState: step is ${step}, but must be a number.`);
   requireStateful("saveState", { model, optimizer, scheduler, average });
-  // Some optimizers make their state's tensors for this.
+  // Some optimizers create tensors for their state.
   return tidy(() => {
     const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
-    const notes: Notes = {
+    const record: TrainingRecord = {
       version: VERSION,
       step,
       random: Array.from(randomState()),
@@ -112,46 +112,49 @@ export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer
       ...(extra !== undefined && { extra }),
     };
     const tensors = [
-      ...prefixed("model", model?.stateDict() ?? {}),
-      ...state.flatMap((slots, i) => prefixed(`optimizer.${i}`, slots)),
-      ...prefixed("average", average?.stateDict() ?? {}),
+      ...addPrefix("model", model?.stateDict() ?? {}),
+      ...state.flatMap((slots, i) => addPrefix(`optimizer.${i}`, slots)),
+      ...addPrefix("average", average?.stateDict() ?? {}),
     ];
-    const metadata = { format: "pt", [KEY]: written(notes) };
+    const metadata = { format: "pt", [KEY]: encode(record) };
     return writeSafetensors(Object.fromEntries(tensors), metadata, { checksum: true });
   });
 }
 
 /** @throws TypeError if JSON cannot hold `extra` */
-function written(notes: Notes): string {
+function encode(record: TrainingRecord): string {
   try {
-    return JSON.stringify(notes, spell);
+    return JSON.stringify(record, encodeNumber);
   } catch (error) {
     if (error instanceof TypeError) throw error;
-    throw new TypeError("saveState: extra holds a BigInt or contains itself, which JSON cannot. Leave it out.", {
+    throw new TypeError("saveState: extra has a BigInt or a cycle, which JSON cannot hold. Remove it.", {
       cause: error,
     });
   }
 }
 
-function notesOf(metadata: Readonly<Record<string, string>>): Notes {
+/** @throws FormatError if the entry is missing, malformed or of another version */
+function decodeRecord(metadata: Readonly<Record<string, string>>): TrainingRecord {
   const text = metadata[KEY];
   if (text === undefined)
     throw new FormatError(
-      "loadState: the file was not written by saveState. Load weights alone with model.loadStateDict(readSafetensors(file).tensors).",
+      "loadState: the file was not written by saveState. Load weights with model.loadStateDict(readSafetensors(file).tensors).",
     );
-  const malformed = (): FormatError => new FormatError("loadState: what the file says of the training is not whole.");
-  let notes: Notes | null;
+  const malformed = (): FormatError => new FormatError(`loadState: the metadata entry "${KEY}" is malformed.`);
+  let record: TrainingRecord | null;
   try {
-    notes = JSON.parse(text, read) as Notes | null;
+    record = JSON.parse(text, decodeNumber) as TrainingRecord | null;
   } catch {
     throw malformed();
   }
-  if (notes?.version !== VERSION)
-    throw new FormatError(`loadState: the file is of version ${notes?.version}, but ${VERSION} is read here.`);
-  const { step, random, optimizer } = notes;
+  if (record?.version !== VERSION)
+    throw new FormatError(
+      `loadState: the file has version ${record?.version}, but this release reads version ${VERSION}.`,
+    );
+  const { step, random, optimizer } = record;
   const isWord = (word: unknown): boolean =>
     Number.isInteger(word) && (word as number) >= 0 && (word as number) < 2 ** 32;
-  const isWhole =
+  const isValid =
     Number.isFinite(step) &&
     Array.isArray(random) &&
     random.length === 4 &&
@@ -161,19 +164,19 @@ function notesOf(metadata: Readonly<Record<string, string>>): Notes {
         optimizer.groups.every((group) => typeof group === "object" && group !== null) &&
         Array.isArray(optimizer.slots) &&
         optimizer.slots.every(Array.isArray)));
-  if (!isWhole) throw malformed();
-  return notes;
+  if (!isValid) throw malformed();
+  return record;
 }
 
-/** What `prefixed` put together: the tensors by their own names. */
-const unprefixed = (prefix: string, tensors: StateDict): StateDict =>
+/** Undoes addPrefix: the tensors with this prefix, by their own names. */
+const removePrefix = (prefix: string, tensors: StateDict): StateDict =>
   Object.fromEntries(
     Object.entries(tensors).flatMap(([name, tensor]) =>
       name.startsWith(`${prefix}.`) ? [[name.slice(prefix.length + 1), tensor]] : [],
     ),
   );
 
-function optimizerState({ optimizer }: Notes, tensors: StateDict): OptimizerState {
+function optimizerState({ optimizer }: TrainingRecord, tensors: StateDict): OptimizerState {
   if (!optimizer)
     throw new FormatError("loadState: the file has no optimizer. Leave it out, or save it with saveState.");
   const state = optimizer.slots.map((slots, i) =>
@@ -188,7 +191,7 @@ function optimizerState({ optimizer }: Notes, tensors: StateDict): OptimizerStat
   return { groups: optimizer.groups, state };
 }
 
-/** @throws TypeError where one has no state */
+/** @throws TypeError if a part has no state */
 function requireStateful(name: string, parts: Readonly<Record<string, object | undefined>>): void {
   for (const part of Object.values(parts) as (Partial<Stateful<unknown>> | undefined)[])
     if (part && !(typeof part.stateDict === "function" && typeof part.loadStateDict === "function"))
@@ -198,9 +201,14 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 }
 
 /**
- * Restores what saveState wrote, into a model and an optimizer made as they were then. If the file is damaged or does not fit, nothing
- * changes; only a custom loadStateDict is not checked beforehand. States without a checksum load too.
- * @throws FormatError if the file is malformed, damaged, or lacks something; ShapeError or Error if it does not fit
+ * Restores a training from a file of saveState, into a model, optimizer and so on that were created as before. Checks everything first, so
+ * an error changes nothing, except that a custom loadStateDict is not checked. Files without a checksum load too.
+ *
+ * ```ts
+ * const { step } = loadState(readFileSync("training.safetensors"), { model, optimizer });
+ * ```
+ * @returns the saved `step` and `extra`
+ * @throws FormatError if the file is malformed, damaged, or lacks a part; ShapeError or Error if a part does not fit
  */
 export function loadState(
   file: Uint8Array | ArrayBuffer,
@@ -217,22 +225,22 @@ export function loadState(
   requireStateful("loadState", { model, optimizer, scheduler, average });
   return tidy(() => {
     const { tensors, metadata } = readSafetensors(file, { verify });
-    const notes = notesOf(metadata);
-    const saved = optimizer && optimizerState(notes, tensors);
-    if (scheduler && notes.scheduler === undefined)
+    const record = decodeRecord(metadata);
+    const saved = optimizer && optimizerState(record, tensors);
+    if (scheduler && record.scheduler === undefined)
       throw new FormatError("loadState: the file has no schedule. Leave it out, or save it with saveState.");
-    const averages = unprefixed("average", tensors);
+    const averages = removePrefix("average", tensors);
     if (average && !Object.keys(averages).length)
       throw new FormatError("loadState: the file has no averages. Leave them out, or save them with saveState.");
-    // The optimizer comes after the schedule, which sets rates: they may have been changed since.
-    const takes = [
-      checked(scheduler as Stateful<unknown> | undefined, notes.scheduler),
-      checked(model, unprefixed("model", tensors)),
-      checked(optimizer, saved!),
-      checked(average, averages),
+    // Load the optimizer after the schedule, because rates may have been changed since the schedule set them.
+    const loads = [
+      checkLoad(scheduler as Stateful<unknown> | undefined, record.scheduler),
+      checkLoad(model, removePrefix("model", tensors)),
+      checkLoad(optimizer, saved!),
+      checkLoad(average, averages),
     ];
-    for (const take of takes) take();
-    if (random) setRandomState(notes.random);
-    return { step: notes.step, extra: notes.extra };
+    for (const load of loads) load();
+    if (random) setRandomState(record.random);
+    return { step: record.step, extra: record.extra };
   });
 }

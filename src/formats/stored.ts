@@ -1,4 +1,4 @@
-/** Element types of safetensors files, and the types they are read into: float32, int32, uint8 or bool. */
+/** Element types of safetensors files, and their conversion to float32, int32, uint8 or bool. */
 
 import type { TypedArray } from "../core/elements.ts";
 import type { DType } from "../ops/definition/value.ts";
@@ -6,22 +6,22 @@ import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 import { FormatError, quote } from "./errors.ts";
 
-/** A type that nabla reads, as files name it. */
+/** Element types that nabla reads, as files name them. */
 export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I64" | "U32" | "I16" | "U16" | "I8";
 
-/** What happens to numbers beyond float32 or int32: "error" refuses them, "saturate" makes them ±Infinity or the nearest int32. */
+/** What to do with numbers beyond float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. */
 export type Overflow = "error" | "saturate";
 
-/** Called with the index and the value of a number that does not fit; it returns if the number may saturate. */
-type Overflowed = (index: number, value: number | bigint) => void;
+/** Called with the index and the value of a number that does not fit. Throws unless it may saturate. */
+type OnOverflow = (index: number, value: number | bigint) => void;
 
 interface StoredType {
   /** Bytes of an element. */
   readonly bytes: number;
-  /** The type of the tensors it is read into. */
+  /** The type of the tensors that hold it. */
   readonly dtype: DType;
-  /** Elements of that type; absent if the bytes are the same. */
-  readonly convert?: (bytes: Uint8Array, overflowed: Overflowed) => TypedArray;
+  /** Converts to elements of that type; absent if the bytes are the same. */
+  readonly convert?: (bytes: Uint8Array, onOverflow: OnOverflow) => TypedArray;
 }
 
 type Constructor<T> = {
@@ -29,14 +29,14 @@ type Constructor<T> = {
   readonly BYTES_PER_ELEMENT: number;
 };
 
-/** Bytes as elements: a view where they are aligned, else a copy. */
+/** Bytes as typed elements: a view if they are aligned, else a copy. */
 export function elementsOf<T>(Type: Constructor<T>, bytes: Uint8Array): T {
   const { BYTES_PER_ELEMENT: width } = Type;
   const { buffer, byteOffset, length } = bytes.byteOffset % width ? bytes.slice() : bytes;
   return new Type(buffer, byteOffset, length / width);
 }
 
-/** float32 of IEEE half precision that is no normal number: zero, subnormal, infinite, or none. */
+/** Converts a float16 that is not a normal number: zero, subnormal, infinite or NaN. */
 function specialHalf(half: number): number {
   const sign = half & 0x8000 ? -1 : 1;
   const fraction = half & 1023;
@@ -51,7 +51,7 @@ function fromHalf(bytes: Uint8Array): Float32Array {
   for (let i = 0; i < halves.length; i++) {
     const half = halves[i]!;
     const exponent = half & 0x7c00;
-    // Normal numbers: another bias of the exponent, and a longer fraction.
+    // Normal numbers: change the exponent's bias and extend the fraction.
     if (exponent && exponent !== 0x7c00) bits[i] = ((half & 0x8000) << 16) | (((half & 0x7fff) << 13) + (112 << 23));
     else values[i] = specialHalf(half);
   }
@@ -67,32 +67,32 @@ function fromBrain(bytes: Uint8Array): Float32Array {
 
 const INT32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
 
-/** float64, rounded. Only finite numbers overflow. */
-function fromDouble(bytes: Uint8Array, overflowed: Overflowed): Float32Array {
+/** Rounds float64. Only finite numbers overflow. */
+function fromDouble(bytes: Uint8Array, onOverflow: OnOverflow): Float32Array {
   const doubles = elementsOf(Float64Array, bytes);
   const values = new Float32Array(doubles);
   for (let i = 0; i < values.length; i++)
-    if (Math.abs(values[i]!) === Number.POSITIVE_INFINITY && Number.isFinite(doubles[i]!)) overflowed(i, doubles[i]!);
+    if (Math.abs(values[i]!) === Number.POSITIVE_INFINITY && Number.isFinite(doubles[i]!)) onOverflow(i, doubles[i]!);
   return values;
 }
 
-/** int64, as pairs of int32: the higher one only carries on the lower one's sign. */
-function fromLong(bytes: Uint8Array, overflowed: Overflowed): Int32Array {
+/** Reads int64 as pairs of int32. A value fits if the high word only extends the low word's sign. */
+function fromLong(bytes: Uint8Array, onOverflow: OnOverflow): Int32Array {
   const words = elementsOf(Int32Array, bytes);
   const values = new Int32Array(words.length / 2);
   for (let i = 0; i < values.length; i++) {
     const [low, high] = [words[2 * i]!, words[2 * i + 1]!];
-    if (high !== low >> 31) overflowed(i, (BigInt(high) << 32n) | BigInt(low >>> 0));
+    if (high !== low >> 31) onOverflow(i, (BigInt(high) << 32n) | BigInt(low >>> 0));
     values[i] = high === low >> 31 ? low : high < 0 ? INT32.min : INT32.max;
   }
   return values;
 }
 
-function fromUnsigned(bytes: Uint8Array, overflowed: Overflowed): Int32Array {
+function fromUnsigned(bytes: Uint8Array, onOverflow: OnOverflow): Int32Array {
   const values = elementsOf(Int32Array, bytes);
   if (!values.some((value) => value < 0)) return values;
   return values.map((value, i) => {
-    if (value < 0) overflowed(i, value >>> 0);
+    if (value < 0) onOverflow(i, value >>> 0);
     return value < 0 ? INT32.max : value;
   });
 }
@@ -112,12 +112,12 @@ export const stored: Readonly<Record<Stored, StoredType>> = {
   I8: { bytes: 1, dtype: "int32", convert: (bytes) => new Int32Array(elementsOf(Int8Array, bytes)) },
 };
 
-/** The types that nabla's own are written as. */
+/** The stored type of each tensor type. */
 export const storedAs: Readonly<Record<DType, Stored>> = { float32: "F32", int32: "I32", uint8: "U8", bool: "BOOL" };
 
 export const isStored = (dtype: string): dtype is Stored => Object.hasOwn(stored, dtype);
 
-/** Bits of an element of any type that files may have. Types that nabla does not read (U64, F8_E4M3, F4) have them in their names. */
+/** Bits per element of any type, or undefined. Types that nabla does not read (U64, F8_E4M3, F4) contain the number in their names. */
 export function bitsOf(dtype: string): number | undefined {
   if (isStored(dtype)) return 8 * stored[dtype].bytes;
   const bits = /^[A-Z]{1,4}(\d{1,3})(_[A-Z0-9]+)?$/.exec(dtype)?.[1];
@@ -133,15 +133,15 @@ export function requireStored(op: string, name: string, dtype: string): Stored {
   );
 }
 
-/** "[1, 2]", of the element with this number. */
-function placeOf(index: number, shape: readonly number[]): string {
-  const place: number[] = [];
-  for (let dim = shape.length; dim-- > 0; index = Math.floor(index / shape[dim]!)) place.unshift(index % shape[dim]!);
-  return shape.length ? `[${place.join(", ")}]` : "";
+/** The indices of a flat index, as "[1, 2]". */
+function showIndex(index: number, shape: readonly number[]): string {
+  const indices: number[] = [];
+  for (let dim = shape.length; dim-- > 0; index = Math.floor(index / shape[dim]!)) indices.unshift(index % shape[dim]!);
+  return shape.length ? `[${indices.join(", ")}]` : "";
 }
 
 /**
- * Elements of a stored type as tensors hold them: a view of `bytes` if they need no conversion. @param name for messages
+ * Decodes elements of a stored type: a view of `bytes` if they need no conversion. @param name for error messages
  * @throws FormatError if a number does not fit, or nabla does not read the type
  */
 export function decode(
@@ -154,14 +154,14 @@ export function decode(
   const type = stored[requireStored(op, name, dtype)];
   if (overflow !== "error" && overflow !== "saturate")
     throw new TypeError(`${op}: overflow must be "error" or "saturate", got ${describe(overflow)}.`);
-  const overflowed: Overflowed = (index, value) => {
+  const onOverflow: OnOverflow = (index, value) => {
     if (overflow === "error")
       throw new FormatError(
-        `${op}: ${quote(name)}${placeOf(index, shape)} is ${value}, which ${type.dtype} cannot hold. ` +
+        `${op}: ${quote(name)}${showIndex(index, shape)} is ${value}, which ${type.dtype} cannot hold. ` +
           `Pass { overflow: "saturate" } to read it as ${type.dtype === "float32" ? "an infinity" : "the nearest int32"}.`,
       );
   };
-  if (type.convert) return type.convert(bytes, overflowed);
+  if (type.convert) return type.convert(bytes, onOverflow);
   if (type.dtype === "float32") return elementsOf(Float32Array, bytes);
   return type.dtype === "int32" ? elementsOf(Int32Array, bytes) : bytes;
 }

@@ -1,4 +1,4 @@
-/** Writes safetensors files, whole or in pieces. */
+/** Writes safetensors files, as bytes or as a stream. */
 import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
@@ -7,16 +7,16 @@ import { rejectOtherCopy } from "../core/copies.ts";
 import "../core/eager.ts";
 import { Tensor } from "../core/tensor.ts";
 import { bytesPerElement } from "../ops/definition/value.ts";
-import { isReserved, ROOM, seal } from "./checksum.ts";
+import { CHECKSUM_PLACEHOLDER, isReserved, seal } from "./checksum.ts";
 import { FormatError, quote } from "./errors.ts";
-import { hasLoneSurrogate, LENGTH_BYTES, MOST_HEADER_BYTES } from "./header.ts";
+import { hasLoneSurrogate, LENGTH_BYTES, MAX_HEADER_BYTES } from "./header.ts";
 import { storedAs } from "./stored.ts";
 
 /** Options of writing safetensors. */
 export interface WriteOptions {
   /**
-   * Adds a checksum of the whole file to its metadata, which readers of nabla verify and others ignore. Default false; saveState always
-   * adds one.
+   * Adds a checksum of the whole file to the metadata, which nabla verifies when reading and other readers ignore. Default false;
+   * saveState always adds one.
    */
   readonly checksum?: boolean;
 }
@@ -24,23 +24,23 @@ export interface WriteOptions {
 type Tensors = Readonly<Record<string, Tensor>>;
 type Metadata = Readonly<Record<string, string>>;
 
-/** The bytes of a tensor, where they lie. */
+/** A view of a tensor's bytes in linear memory. */
 export function bytesIn(tensor: Tensor): Uint8Array {
   const { buffer, byteOffset, byteLength } = tensor.peek("live");
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** The bytes of each: a view is valid until the next is made. */
+/** Views of each tensor's bytes, each valid until the next one. */
 function* bytesOf(tensors: readonly Tensor[]): Generator<Uint8Array> {
   for (const tensor of tensors) yield bytesIn(tensor);
 }
 
-/** @throws FormatError, TypeError */
+/** @throws FormatError or TypeError unless the format can hold the tensors and the metadata */
 function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void {
   const requireUnicode = (what: string, text: string): void => {
     if (hasLoneSurrogate(text))
       throw new FormatError(
-        `${op}: ${what} has half of a surrogate pair, which UTF-8 cannot hold. Use a well-formed string.`,
+        `${op}: ${what} has a lone surrogate, which UTF-8 cannot encode. Use a well-formed string.`,
       );
   };
   for (const [name, tensor] of Object.entries(tensors)) {
@@ -54,7 +54,7 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
   for (const [key, value] of Object.entries(metadata)) {
     if (key === "metadata" && typeof value === "object")
       throw new TypeError(
-        `${op}: metadata is the second argument itself. Pass ${op}(tensors, { key: "value" }), without { metadata: … }.`,
+        `${op}: the second argument is the metadata. Pass ${op}(tensors, { key: "value" }), not { metadata: { … } }.`,
       );
     if (typeof value !== "string")
       throw new TypeError(`${op}: metadata ${quote(key)} is not a string. Use JSON.stringify(value).`);
@@ -65,12 +65,12 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
   }
 }
 
-/** JSON of an object with these keys in this order, even keys like "1" and "__proto__", and values that are JSON already. */
+/** JSON of an object whose values are JSON already. Keeps the order of keys, even of "1" and "__proto__". */
 const objectOf = (entries: readonly (readonly [string, string])[]): string =>
   `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join()}}`;
 
-/** The file's length and header, and its tensors in the order in which they are written: by size of elements, then by name. */
-function layOut(op: string, tensors: Tensors, metadata: Metadata, { checksum = false }: WriteOptions) {
+/** The file's length field and header, and its tensors in file order: larger elements first, then by name. @throws FormatError, TypeError */
+function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum = false }: WriteOptions) {
   requireWritable(op, tensors, metadata);
   const width = ({ dtype }: Tensor): number => bytesPerElement[dtype];
   const ordered = Object.entries(tensors).sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : Number(a > b)));
@@ -78,18 +78,17 @@ function layOut(op: string, tensors: Tensors, metadata: Metadata, { checksum = f
   const entries = ordered.map(([name, tensor]): [string, string] => {
     const begin = at;
     at += tensor.size * width(tensor);
-    const place = { dtype: storedAs[tensor.dtype], shape: tensor.shape, data_offsets: [begin, at] };
-    return [name, JSON.stringify(place)];
+    const info = { dtype: storedAs[tensor.dtype], shape: tensor.shape, data_offsets: [begin, at] };
+    return [name, JSON.stringify(info)];
   });
-  const about = [...(checksum ? [ROOM] : []), ...Object.entries(metadata)];
-  if (about.length)
-    entries.unshift(["__metadata__", objectOf(about.map(([key, value]) => [key, JSON.stringify(value)]))]);
+  const all = [...(checksum ? [CHECKSUM_PLACEHOLDER] : []), ...Object.entries(metadata)];
+  if (all.length) entries.unshift(["__metadata__", objectOf(all.map(([key, value]) => [key, JSON.stringify(value)]))]);
   const json = new TextEncoder().encode(objectOf(entries));
-  // Spaces up to a multiple of eight, so the tensors are aligned.
+  // Pad with spaces to a multiple of eight, so that tensors are aligned.
   const length = Math.ceil(json.length / 8) * 8;
-  if (length > MOST_HEADER_BYTES)
+  if (length > MAX_HEADER_BYTES)
     throw new FormatError(
-      `${op}: names and metadata take ${length} bytes, but at most ${MOST_HEADER_BYTES} can be read. Shorten them.`,
+      `${op}: names and metadata take ${length} bytes, but the limit is ${MAX_HEADER_BYTES}. Shorten them.`,
     );
   const head = new Uint8Array(LENGTH_BYTES + length).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
@@ -100,8 +99,12 @@ function layOut(op: string, tensors: Tensors, metadata: Metadata, { checksum = f
 }
 
 /**
- * A file of these tensors, with metadata about them.
- * @throws FormatError for names that UTF-8 or the format cannot hold, TypeError for what is not a tensor, DisposedError
+ * Writes tensors of any type and shape, and metadata, as a safetensors file.
+ *
+ * ```ts
+ * writeFileSync("model.safetensors", writeSafetensors(model.stateDict()));
+ * ```
+ * @throws FormatError for names or metadata that the format cannot hold; TypeError for values that are not tensors; DisposedError
  */
 export function writeSafetensors(
   tensors: Tensors,
@@ -109,7 +112,7 @@ export function writeSafetensors(
   options: WriteOptions = {},
 ): Uint8Array<ArrayBuffer> {
   check("writeSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
-  const { head, parts, bytes } = layOut("writeSafetensors", tensors, metadata, options);
+  const { head, parts, bytes } = planFile("writeSafetensors", tensors, metadata, options);
   const file = new Uint8Array(bytes);
   file.set(head);
   let at = head.length;
@@ -121,12 +124,13 @@ export function writeSafetensors(
   return file;
 }
 
-/** Bytes of a piece of a stream, at most. */
-const PIECE = 2 ** 16;
+/** The most bytes of a chunk of a stream. */
+const CHUNK = 2 ** 16;
 
 /**
- * The same file as a stream of pieces, for files too large to hold twice. Tensors are read as the stream is: do not change or dispose
- * them until it has ended. A checksum is computed at once.
+ * Like writeSafetensors, but returns a stream, for files too large to hold in memory twice. Do not change or dispose the tensors until the
+ * stream has ended. A checksum is computed before the stream starts.
+ * @throws as writeSafetensors
  */
 export function streamSafetensors(
   tensors: Tensors,
@@ -134,14 +138,14 @@ export function streamSafetensors(
   options: WriteOptions = {},
 ): ReadableStream<Uint8Array> {
   check("streamSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
-  const { head, parts } = layOut("streamSafetensors", tensors, metadata, options);
-  function* pieces(): Generator<Uint8Array> {
+  const { head, parts } = planFile("streamSafetensors", tensors, metadata, options);
+  function* chunks(): Generator<Uint8Array> {
     yield head;
     for (const tensor of parts)
-      for (let at = 0, { length } = bytesIn(tensor); at < length; at += PIECE)
-        yield bytesIn(tensor).slice(at, at + PIECE);
+      for (let at = 0, { length } = bytesIn(tensor); at < length; at += CHUNK)
+        yield bytesIn(tensor).slice(at, at + CHUNK);
   }
-  const source = pieces();
+  const source = chunks();
   return new ReadableStream({
     pull(controller) {
       const { done, value } = source.next();

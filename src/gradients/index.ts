@@ -1,5 +1,6 @@
-/** What gradients tell, of any model and loss: the library's second face, `nabla/gradients`. */
+/** nabla/gradients: tools that analyse the gradients of any model and loss. Folders follow the sections of the article. */
 
+export { type LogisticPulls, linearGradients, logisticPulls } from "./backpropagation/closedForms.ts";
 export { type PerSample, type PerSampleOptions, perSampleGradients } from "./backpropagation/perSample.ts";
 export {
   batchGradients,
@@ -11,6 +12,7 @@ export {
   type NoiseScale,
   signFlips,
 } from "./confusion/confusion.ts";
+export { type WeightBias, weightsAgainstBiases } from "./confusion/weightsAgainstBiases.ts";
 export {
   type Behaviour,
   type DescentOptions,
@@ -58,6 +60,18 @@ export {
   esError,
   esGradient,
 } from "./evolution/strategies.ts";
+export {
+  type Completeness,
+  gradientTimesInput,
+  type IntegratedGradients,
+  type IntegratedGradientsOptions,
+  integratedGradients,
+  type SmoothGradOptions,
+  saliency,
+  smoothGrad,
+} from "./interpretation/interpret.ts";
+export { type GradCamOptions, gradCam, type OcclusionOptions, occlusion } from "./interpretation/maps.ts";
+export type { BatchOptions, Scorer, Target, TargetOptions } from "./interpretation/scores.ts";
 export { type Escape, type EscapeOptions, escape, predictedEscape } from "./landscape/escape.ts";
 export {
   type Along,
@@ -76,6 +90,14 @@ export {
   ravine,
   spectralDensity,
 } from "./landscape/landscape.ts";
+export {
+  type Conditioning,
+  conditioning,
+  partialsUnderScaling,
+  type Scaling,
+  standardize,
+  whiten,
+} from "./landscape/scaling.ts";
 export {
   type Plane,
   plane,
@@ -121,7 +143,17 @@ export {
   type InputLoss,
   type PgdOptions,
   pgd,
-} from "./sensitivities/adversaries.ts";
+} from "./regularization/adversaries.ts";
+export { lipschitzBound } from "./regularization/lipschitz.ts";
+export {
+  type GradientPenaltyOptions,
+  gradientPenalty,
+  inputGradientNorms,
+  type JacobianPenaltyOptions,
+  jacobianPenalty,
+  type LipschitzPenaltyOptions,
+  lipschitzPenalty,
+} from "./regularization/regularize.ts";
 export {
   bestStep,
   complexStep,
@@ -141,49 +173,14 @@ export {
   type WorstCase,
 } from "./sensitivities/gradcheck.ts";
 export {
-  type Completeness,
-  gradientTimesInput,
-  type IntegratedGradients,
-  type IntegratedGradientsOptions,
-  integratedGradients,
-  type SmoothGradOptions,
-  saliency,
-  smoothGrad,
-} from "./sensitivities/interpret.ts";
-export { lipschitzBound } from "./sensitivities/lipschitz.ts";
-export { type GradCamOptions, gradCam, type OcclusionOptions, occlusion } from "./sensitivities/maps.ts";
-export {
-  type GradientPenaltyOptions,
-  gradientPenalty,
-  inputGradientNorms,
-  type JacobianPenaltyOptions,
-  jacobianPenalty,
-  type LipschitzPenaltyOptions,
-  lipschitzPenalty,
-} from "./sensitivities/regularize.ts";
-export type { BatchOptions, Scorer, Target, TargetOptions } from "./sensitivities/scores.ts";
-export {
   directionalDerivative,
-  type LogisticPulls,
-  linearGradients,
-  logisticPulls,
   type Sensitivity,
   sensitivities,
   steepestDescent,
 } from "./sensitivities/sensitivity.ts";
-export { spectralNorm } from "./sensitivities/spectral.ts";
 export { type DepthRow, gradientByDepth } from "./vanishing/depth.ts";
 export { gradientThroughTime, growthPerStep, type RecurrentState } from "./vanishing/recurrence.ts";
-export {
-  type Conditioning,
-  conditioning,
-  partialsUnderScaling,
-  type Scaling,
-  standardize,
-  type WeightBias,
-  weightsAgainstBiases,
-  whiten,
-} from "./vanishing/scaling.ts";
+export { spectralNorm } from "./vanishing/spectral.ts";
 export {
   type ActivationRow,
   LIMITS,

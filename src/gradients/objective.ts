@@ -1,7 +1,8 @@
 /**
- * Objective: a loss L(θ) as a function of one vector θ, whatever tensors it lies in: the parameters of a model, or a point. All of
- * nabla/gradients that walks landscapes works on objectives. Vectors are float64, what is evaluated is float32.
+ * Objective: a loss L(θ) as a function of one vector θ, which holds the parameters of a model or a point. Most of nabla/gradients works on
+ * objectives. Vectors are float64; the loss is evaluated in float32.
  */
+
 import { backpropagate, onesLike } from "../autograd/backward.ts";
 import { withGrad } from "../core/context.ts";
 import { tidy } from "../core/scope.ts";
@@ -11,37 +12,37 @@ import { show } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 import { requireKind } from "../runtime/kinds.ts";
-import { concatenated, type Vector, vector } from "./math/vector.ts";
+import { concatenate, type Vector, vector } from "./math/vector.ts";
 
-/** θ as people give it: an objective's own vectors, arrays, or a tensor's elements. */
+/** A vector of numbers: an objective's own vectors, arrays, or a tensor's elements. */
 export type Point = ArrayLike<number>;
 
-/** A loss and its derivatives by a vector θ of n numbers. Where no θ is given, it is where the parameters stand. */
+/** A loss and its derivatives with respect to a vector θ: [n]. If you leave θ out, methods use the current parameters. */
 export class Objective {
-  /** How many numbers θ has. */
+  /** The length n of θ. */
   readonly size: number;
-  /** Where each parameter begins in θ. */
+  /** The index in θ at which each parameter begins. */
   readonly offsets: readonly number[];
 
   constructor(
-    /** The tensors that make up θ, in this order. */
+    /** The parameters that θ concatenates. */
     readonly parameters: readonly Tensor[],
-    /** What each is called. */
+    /** The name of each parameter. */
     readonly names: readonly string[],
     private readonly loss: () => Tensor,
-    /** What evaluations must leave as it is: running statistics. */
+    /** Running statistics, which evaluations restore. */
     private readonly buffers: readonly Tensor[] = [],
   ) {
     requireKind("Objective", "parameters", "array", parameters);
     requireKind("Objective", "names", "array", names);
     requireKind("Objective", "loss", "function", loss);
     if (!parameters.length)
-      throw new Error("objective: there is nothing to differentiate by. Pass a model with parameters.");
+      throw new Error("objective: there are no parameters. Pass a model with parameters that require gradients.");
     let at = 0;
     this.offsets = parameters.map((p, i) => {
       if (!(p instanceof Tensor) || p.edge !== p)
         throw new TypeError(
-          `objective: parameter ${names[i] ?? i} is no tensor that requires a gradient, or is the result of an op. Set requiresGrad on it.`,
+          `objective: parameter ${names[i] ?? i} must be a leaf tensor that requires a gradient. Set requiresGrad on it.`,
         );
       at += p.size;
       return at - p.size;
@@ -49,12 +50,12 @@ export class Objective {
     this.size = at;
   }
 
-  /** θ as it is now. */
+  /** The current θ, as a copy. */
   get theta(): Vector {
-    return concatenated(this.parameters.map((p) => p.data));
+    return concatenate(this.parameters.map((p) => p.data));
   }
 
-  /** Moves the parameters to θ, for good. */
+  /** Sets the parameters to θ. @throws ShapeError if θ has another length */
   moveTo(theta: Point): void {
     this.requireSize(theta);
     withGrad(false, () => {
@@ -62,16 +63,16 @@ export class Objective {
     });
   }
 
-  /** Runs f with the parameters at θ, and puts them back. */
+  /** Runs f with the parameters at θ, then restores them and the running statistics. @returns f's result */
   at<T>(theta: Point | undefined, f: () => T): T {
     const before = theta && this.theta;
-    const kept = this.buffers.map((buffer) => buffer.data);
+    const saved = this.buffers.map((buffer) => buffer.data);
     if (theta) this.moveTo(theta);
     try {
       return f();
     } finally {
       if (before) this.moveTo(before);
-      withGrad(false, () => kept.forEach((values, i) => void this.buffers[i]!.copyFrom(values)));
+      withGrad(false, () => saved.forEach((values, i) => void this.buffers[i]!.copyFrom(values)));
     }
   }
 
@@ -85,13 +86,8 @@ export class Objective {
     return this.valueAndGradient(theta).gradient;
   }
 
-  /** L(θ) and ∇L(θ), by one pass. Gradients that parameters hold stay as they are. */
-  valueAndGradient(theta?: Point): {
-    /** L(θ). */
-    value: number;
-    /** ∇L(θ). */
-    gradient: Vector;
-  } {
+  /** L(θ) and ∇L(θ) from one pass. Does not change the parameters' `grad`. */
+  valueAndGradient(theta?: Point): { value: number; gradient: Vector } {
     return this.at(theta, () =>
       tidy(() => {
         const y = withGrad(true, () => this.scalar());
@@ -100,7 +96,7 @@ export class Objective {
     );
   }
 
-  /** ∇²L(θ)·v, without forming ∇²L: the gradient of ∇L·v (Pearlmutter 1994). */
+  /** The Hessian-vector product ∇²L(θ)·v: [n], computed as the gradient of ∇L·v (Pearlmutter 1994). @throws ShapeError */
   hvp(v: Point, theta?: Point): Vector {
     this.requireSize(v);
     return this.at(theta, () =>
@@ -118,23 +114,23 @@ export class Objective {
     );
   }
 
-  /** ∂L/∂θ by parameter name, as vectors. */
+  /** ∂L/∂θ as one vector per parameter, by name. */
   gradientsByName(theta?: Point): Record<string, Vector> {
     return this.byName(this.gradient(theta));
   }
 
-  /** Copies of a vector's parts, by the parameter they belong to. */
+  /** Splits a vector [n] into copies of its parts, by parameter name. @throws ShapeError */
   byName(v: Point): Record<string, Vector> {
     this.requireSize(v);
     return Object.fromEntries(this.names.map((name, i) => [name, vector(this.part(v, i))]));
   }
 
-  /** Part i of a vector, as a tensor in the parameter's shape. */
+  /** Part i of a vector [n], as a tensor with the shape of parameter i. */
   tensorOf(v: Point, i: number): Tensor {
     return fromElements(this.part(v, i), this.parameters[i]!.shape, "float32", "objective");
   }
 
-  /** Frees the parameters: for an objective made of a function and a point, whose copy is its own. */
+  /** Frees the parameters. Use it for an objective of a function and a point, which owns a copy of the point. */
   dispose(): void {
     for (const p of this.parameters) p.dispose();
   }
@@ -161,9 +157,9 @@ export class Objective {
     return backpropagate(roots, { targets: new Set(this.parameters), retain: create, create }).gradients;
   }
 
-  /** Gradients by parameter as one vector, zeros where there is none. Takes them over. @internal */
+  /** Gradients by parameter as one vector, with zeros for missing ones. @internal */
   collect(gradients: ReturnType<typeof backpropagate>["gradients"]): Vector {
-    return concatenated(
+    return concatenate(
       this.parameters.map((p) => {
         const g = gradients.get(p);
         return g?.live() ?? new Float32Array(p.size);
@@ -171,7 +167,7 @@ export class Objective {
     );
   }
 
-  /** @throws ShapeError unless v has a number for each of θ's @internal */
+  /** @throws ShapeError unless v has the length of θ @internal */
   requireSize(v: Point): void {
     if (v.length !== this.size)
       throw new ShapeError(`objective: a vector has ${v.length} numbers, but θ has ${this.size}.`);
@@ -179,14 +175,15 @@ export class Objective {
 }
 
 /**
- * A loss as an objective: of a model's parameters, of a list of tensors, or a function of one tensor at a point.
+ * Creates an objective from a loss of a model's parameters or of a list of tensors, or from a function of one tensor at a point.
  *
  * ```ts
  * objective(model, () => losses.crossEntropy(model.forward(x), labels)).gradient();
  * objective((theta) => theta.square().sum(), tensor([1, 2])).hvp([1, 0]);   // [2, 0]
  * ```
- * The loss is evaluated anew for each question: it must be the same function each time (eval() where there is dropout). A model's frozen
- * parameters are not part of θ; its running statistics stay as they are.
+ * Each method evaluates the loss again, so it must be the same function each time: call eval() on models with dropout. θ leaves out frozen
+ * parameters. Evaluations do not change running statistics.
+ * @throws Error if there are no parameters; TypeError if one is not a leaf that requires a gradient
  */
 export function objective(model: Module | readonly Tensor[], loss: () => Tensor): Objective;
 export function objective(f: (theta: Tensor) => Tensor, at: Tensor | readonly number[]): Objective;

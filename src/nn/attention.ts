@@ -1,4 +1,4 @@
-/** Attention layers, positions, and the cache of keys and values that generation needs. */
+/** Attention, positional encodings, and the key-value cache for generation. */
 
 import { currentRecorder, withGrad } from "../core/context.ts";
 import { tensor, zeros } from "../core/creation.ts";
@@ -21,8 +21,8 @@ import { Linear } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
 
 /**
- * baseᵖ for p in [0, 1), within 1e-14 of it: the product of those roots √base, √√base, … that p's binary digits name. By roots and
- * products alone, which every engine rounds alike; Math.pow is no such thing, and a place far from the first tells the difference.
+ * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … selected by p's binary digits.
+ * Math.pow differs between engines, which shows in the angles of distant positions. Square roots and products do not.
  */
 function rootPower(base: number, p: number): number {
   let [product, root, rest] = [1, base, p];
@@ -36,28 +36,42 @@ function rootPower(base: number, p: number): number {
   return product;
 }
 
-/** What encodings of positions take. */
-const PLACE = "x:tensor {offset:number dim:number}";
+const POSITIONAL = "x:tensor {offset:number dim:number}";
+
+/** Options of `forward` of the positional encodings. */
+export interface PositionOptions {
+  /** Position of the first step. Default 0. */
+  readonly offset?: number;
+  /** Dimension of the steps; 0 for [steps, batch, dim]. Default -2. */
+  readonly dim?: number;
+}
+
+export interface RotaryOptions {
+  /** Pair i rotates by position/base^(2i/dim). Default 10000. */
+  readonly base?: number;
+  /** Pairs neighbouring elements; false pairs the two halves of a row, as in Llama's published weights. Default true. */
+  readonly interleaved?: boolean;
+}
 
 /**
- * Rotary positions (Su et al. 2021, eq. 34): turns each pair of numbers of x: [..., steps, dim] by an angle that grows with the
- * place, so that scores depend on how far apart query and key are. Pairs are neighbours (interleaved), or halves of the row, as in
- * Llama's published weights.
+ * Rotary position embedding (Su et al. 2021, eq. 34): rotates each pair of elements of x: [..., steps, dim] by an angle proportional
+ * to the position, so that attention scores depend on the distance between query and key. Returns x's shape.
+ *
+ * ```ts
+ * new nn.RotaryEmbedding(4).forward(randn([2, 5, 4])).shape; // [2, 5, 4]
+ * ```
+ * @throws RangeError if dim is not an even number above 0; ShapeError if x does not fit
  */
 export class RotaryEmbedding extends Module {
   static override readonly kind: string = "RotaryEmbedding";
   private readonly base: number;
   private readonly interleaved: boolean;
 
+  /** @param dim elements per row, even: the width of an attention head */
   constructor(
     /** The size of the last dim, an even number. */
     readonly dim: number,
-    options: {
-      /** The base of the frequencies base^(−2i/dim). Default 10000. */
-      readonly base?: number;
-      /** Rotate neighbours (0, 1), (2, 3), …; false rotates halves. Default true. */
-      readonly interleaved?: boolean;
-    } = {},
+    options: RotaryOptions = {},
   ) {
     super();
     check("RotaryEmbedding", arguments, "dim:number {base:number interleaved:boolean}");
@@ -70,10 +84,10 @@ export class RotaryEmbedding extends Module {
   private get half(): number {
     return this.dim / 2;
   }
-  /** cos and sin of the angles of each step and pair, kept for the next call: queries and keys ask for the same. */
+  /** cos and sin of each step's and pair's angle, cached: queries and keys use the same tables. */
   private tables(steps: number, offset: number): [Float32Array, Float32Array] {
     const { half, base } = this;
-    if (this.#kept?.steps === steps && this.#kept.offset === offset) return this.#kept.tables;
+    if (this.#cached?.steps === steps && this.#cached.offset === offset) return this.#cached.tables;
     const tables: [Float32Array, Float32Array] = [new Float32Array(steps * half), new Float32Array(steps * half)];
     for (let i = 0; i < half; i++) {
       const period = rootPower(base, i / half);
@@ -82,25 +96,14 @@ export class RotaryEmbedding extends Module {
         tables[1][t * half + i] = Math.sin((offset + t) / period);
       }
     }
-    this.#kept = { steps, offset, tables };
+    this.#cached = { steps, offset, tables };
     return tables;
   }
-  #kept: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
+  #cached: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
 
-  /**
-   * Rotates the pairs of x by their step's angles. x: [..., steps, dim] → the same shape.
-   * @throws ShapeError
-   */
-  forward(
-    x: Tensor,
-    options: {
-      /** The position of the first step. Default 0. */
-      readonly offset?: number;
-      /** The dim of the steps. Default -2. */
-      readonly dim?: number;
-    } = {},
-  ): Tensor {
-    check(kindOf(this), arguments, PLACE);
+  /** Rotates x: [..., steps, dim] → the same shape. @throws ShapeError */
+  forward(x: Tensor, options: PositionOptions = {}): Tensor {
+    check(kindOf(this), arguments, POSITIONAL);
     const { offset = 0, dim = -2 } = options;
     const rank = x.shape.length;
     const at = dim < 0 ? dim + rank : dim;
@@ -114,39 +117,31 @@ export class RotaryEmbedding extends Module {
     const axis = this.interleaved ? rank : rank - 1;
     const parts = x.reshape([...x.shape.slice(0, -1), ...pairs]);
     const [a, b] = [0, 1].map((i) => parts.narrow(axis, i, 1)) as [Tensor, Tensor];
-    const wide = this.interleaved ? rank - 1 : rank;
-    const shape = a.shape.map((n, i) => (i === at || i === wide ? n : 1));
+    const pairAxis = this.interleaved ? rank - 1 : rank;
+    const shape = a.shape.map((n, i) => (i === at || i === pairAxis ? n : 1));
     const [cos, sin] = this.tables(steps, offset).map((values) => tensor(values, shape)) as [Tensor, Tensor];
-    const turned = ops.concat([a.mul(cos).sub(b.mul(sin)), a.mul(sin).add(b.mul(cos))], axis);
-    return turned.reshape(x.shape);
+    const rotated = ops.concat([a.mul(cos).sub(b.mul(sin)), a.mul(sin).add(b.mul(cos))], axis);
+    return rotated.reshape(x.shape);
   }
 }
 
 /**
- * Adds sin(t/10000^(2i/dim)) and cos(…) to places 2i and 2i + 1 of x: [..., steps, dim] (Vaswani et al. 2017, §3.5).
+ * Sinusoidal positional encoding (Vaswani et al. 2017, §3.5): adds sin(t/10000^(2i/dim)) to element 2i and cos(t/10000^(2i/dim)) to
+ * element 2i + 1 of step t of x: [..., steps, dim]. Returns x's shape.
+ * @throws RangeError if dim is not a whole number above 0; ShapeError if x does not fit
  */
 export class SinusoidalEncoding extends Module {
   static override readonly kind: string = "SinusoidalEncoding";
-  constructor(/** The size of the last dim of what the encoding is added to. */ readonly dim: number) {
+  /** @param dim elements per row */
+  constructor(readonly dim: number) {
     super();
     check("SinusoidalEncoding", arguments, "dim:number");
     requireWhole("SinusoidalEncoding", { dim });
   }
 
-  /**
-   * Adds the sines and cosines of each step's position. x: [..., steps, dim] → the same shape.
-   * @throws ShapeError
-   */
-  forward(
-    x: Tensor,
-    options: {
-      /** The position of the first encoded step. Default 0. */
-      readonly offset?: number;
-      /** The dim along which positions count; 0 for [steps, batch, dim]. Default -2. */
-      readonly dim?: number;
-    } = {},
-  ): Tensor {
-    check(kindOf(this), arguments, PLACE);
+  /** Adds the encoding to x: [..., steps, dim] → the same shape. @throws ShapeError */
+  forward(x: Tensor, options: PositionOptions = {}): Tensor {
+    check(kindOf(this), arguments, POSITIONAL);
     const { offset = 0, dim = -2 } = options;
     const rank = x.shape.length;
     const at = dim < 0 ? dim + rank : dim;
@@ -167,8 +162,13 @@ export class SinusoidalEncoding extends Module {
 }
 
 /**
- * What attention layers have seen so far, so that generation passes each step once: give the same cache to every call, and call
- * `clear()` before another text.
+ * Keys and values of the steps that attention layers have processed, so that generation computes each step once. Pass the same cache
+ * to every call, and call `clear()` before the next sequence.
+ *
+ * ```ts
+ * const cache = new nn.KeyValueCache();
+ * layer.forward(nextStep, { cache, isCausal: true });
+ * ```
  */
 export class KeyValueCache {
   private readonly seen = new Map<Module, { k: Tensor; v: Tensor }>();
@@ -176,24 +176,24 @@ export class KeyValueCache {
   constructor() {
     checkNone("KeyValueCache", arguments);
   }
-  /** Steps seen. */
+  /** How many steps are cached. */
   get length(): number {
     return this.lengthOf([...this.seen.keys()][0]);
   }
-  /** Steps that one layer has seen. @internal */
+  /** How many steps are cached for one layer. @internal */
   lengthOf(layer: Module | undefined): number {
     return (layer && this.seen.get(layer)?.k.shape[1]) ?? 0;
   }
-  /** The batch one layer has seen. @internal */
+  /** The batch size cached for one layer. @internal */
   batchOf(layer: Module): number | undefined {
     return this.seen.get(layer)?.k.shape[0];
   }
-  /** Appends k and v, [batch, steps, heads, width], and returns all there are. @internal */
+  /** Appends k and v: [batch, steps, heads, width], and returns all cached keys and values. @internal */
   append(layer: Module, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
     check("KeyValueCache.append", arguments, "layer:module k:tensor v:tensor");
     if (currentRecorder())
       throw new TraceError(
-        "KeyValueCache: a cache grows at each call, but compile's function is recorded once. Generate without compile.",
+        "KeyValueCache: a compiled function is recorded once, but the cache grows with each call. Generate without compile.",
       );
     const before = this.seen.get(layer);
     const all = withGrad(false, () =>
@@ -206,7 +206,7 @@ export class KeyValueCache {
     this.seen.set(layer, all);
     return all;
   }
-  /** Forgets everything, and frees it. */
+  /** Empties the cache and frees its memory. */
   clear(): void {
     for (const { k, v } of this.seen.values()) {
       k.dispose();
@@ -218,27 +218,27 @@ export class KeyValueCache {
 
 /** Options of MultiheadAttention. */
 export interface MultiheadAttentionOptions {
-  /** Part of the weights dropped in training. Default 0. */
+  /** Probability, in 0 … 1, of dropping an attention weight in training. Default 0. */
   readonly dropout?: number;
-  /** Whether there are biases. Default true. */
+  /** Whether the projections have biases. Default true. */
   readonly bias?: boolean;
   /** Tensors are [batch, steps, embedDim] instead of [steps, batch, embedDim]. Default false. */
   readonly batchFirst?: boolean;
-  /** Positions that queries and keys are turned by, of a head's width. Default: none. */
+  /** Rotary embedding for queries and keys, as wide as one head. Default: none. */
   readonly rotary?: RotaryEmbedding;
 }
 
-/** What a call may see. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added. */
+/** Masks and cache of one call. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added to scores. */
 export interface MultiheadOptions {
-  /** [batch, keys]: which keys are padding. */
+  /** Which keys are padding: [batch, keys]. Default: none. */
   readonly keyPaddingMask?: Tensor;
-  /** [queries, keys], or [batch·heads, queries, keys]. */
+  /** Attention mask: [queries, keys] or [batch·heads, queries, keys]. Default: none. */
   readonly attnMask?: Tensor;
-  /** Queries see no key behind their own place. With a cache, places count from the first step cached. Default false. */
+  /** A query attends only to its own and earlier positions. With a cache, positions count from the first cached step. Default false. */
   readonly isCausal?: boolean;
-  /** Whether weights, averaged over heads, are returned too; they are then stored whole. Default false (PyTorch: true). */
+  /** Also returns the weights, averaged over heads. This stores them in full. Default false (PyTorch: true). */
   readonly needWeights?: boolean;
-  /** Keys and values of earlier calls, to which this call's are added. For self-attention, and without gradients. */
+  /** Keys and values of earlier calls; this call appends its own. For self-attention without gradients. Default: none. */
   readonly cache?: KeyValueCache;
 }
 
@@ -246,17 +246,17 @@ const MULTIHEAD =
   "query:tensor key?:tensor value?:tensor " +
   "{keyPaddingMask:tensor attnMask:tensor isCausal:boolean needWeights:boolean cache:any}";
 
-/** A mask of forbidden places as what is added to scores. */
+/** Converts a mask of forbidden positions to one that is added to scores. */
 const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? mask.logicalNot() : mask) as Tensor;
 
 /**
- * Attention by several heads (Vaswani et al. 2017, §3.2.2): query: [steps, batch, embedDim] (batchFirst: [batch, steps, …]; without
- * a batch: [steps, …]), key and value: [keys, batch, embedDim] → [output, weights or null], output like query. Key and value are the
- * query where they are left out. Parameters: inProjWeight [3·embedDim, embedDim] (query, key, value), inProjBias, outProj.
+ * Multi-head attention (Vaswani et al. 2017, §3.2.2). Parameters: inProjWeight [3·embedDim, embedDim] (query, key, value),
+ * inProjBias [3·embedDim], and the layer outProj.
  *
  * ```ts
  * const [y] = new nn.MultiheadAttention(16, 4, { batchFirst: true }).forward(randn([2, 5, 16]));   // [2, 5, 16]
  * ```
+ * @throws RangeError if embedDim is not a multiple of numHeads, dropout is not in 0 … 1, or the rotary embedding has another width
  */
 export class MultiheadAttention extends Module {
   static override readonly kind: string = "MultiheadAttention";
@@ -271,6 +271,7 @@ export class MultiheadAttention extends Module {
   private readonly dropout: number;
   private readonly batchFirst: boolean;
 
+  /** @param embedDim width of queries and outputs @param numHeads heads, each embedDim/numHeads wide */
   constructor(
     /** The width of queries and results. */
     readonly embedDim: number,
@@ -293,7 +294,7 @@ export class MultiheadAttention extends Module {
     requireFraction("MultiheadAttention", { dropout });
     if (rotary && rotary.dim !== embedDim / numHeads)
       throw new RangeError(
-        `MultiheadAttention: the rotary positions are for a width of ${rotary.dim}, but heads have ${embedDim / numHeads}.`,
+        `MultiheadAttention: rotary is ${rotary.dim} wide, but heads are ${embedDim / numHeads} wide.`,
       );
     this.inProjWeight = parameter(init.xavierUniform(zeros([3 * embedDim, embedDim])), this);
     this.inProjBias = bias ? parameter(zeros([3 * embedDim]), this) : null;
@@ -305,10 +306,9 @@ export class MultiheadAttention extends Module {
   }
 
   /**
-   * Attends from each query to the keys. query: [queries, batch, embedDim] (batchFirst: [batch, queries, …]), key,
-   * value: [keys, batch, embedDim], by default the query → [output, weights]: output has the query's shape; weights
-   * is null unless needWeights.
-   * @throws ShapeError, DTypeError
+   * query: [steps, batch, embedDim] (batchFirst: [batch, steps, embedDim]; unbatched: [steps, embedDim]), key and value:
+   * [keys, batch, embedDim], by default the query → the output, with query's shape, and the weights [batch, queries, keys] or null.
+   * @throws ShapeError
    */
   forward(
     query: Tensor,
@@ -344,11 +344,11 @@ export class MultiheadAttention extends Module {
       [q, k] = [q, k].map((x) => this.rotary!.forward(x, { offset, dim })) as [Tensor, Tensor];
     }
     const [batch, queries] = batchFirst ? [query.shape[0]!, query.shape[1]!] : [query.shape[1]!, query.shape[0]!];
-    // All is checked before the cache grows.
+    // Check everything before the cache grows.
     if (cache && !batchFirst) throw new Error("MultiheadAttention: a cache needs a layer with { batchFirst: true }.");
     if (offset && cache!.batchOf(this) !== batch)
       throw new ShapeError(
-        `MultiheadAttention: the cache holds a batch of ${cache!.batchOf(this)}, but the query one of ${batch}. Call cache.clear() before another text.`,
+        `MultiheadAttention: the cache has batch size ${cache!.batchOf(this)}, but the query has ${batch}. Call cache.clear() before the next sequence.`,
       );
     const mask = this.mask(options, batch, queries, offset + k.shape[batchFirst ? 1 : 0]!);
     if (cache) ({ k, v } = cache.append(this, k, v));
@@ -365,7 +365,7 @@ export class MultiheadAttention extends Module {
     return [this.outProj.forward(y.reshape(query.shape)), weights];
   }
 
-  /** Query, key and value, each by its part of the weight. */
+  /** Projects query, key and value, each with its third of inProjWeight. */
   private project(query: Tensor, key: Tensor, value: Tensor): Tensor[] {
     const { embedDim, inProjWeight, inProjBias } = this;
     const part = (x: Tensor, i: number): Tensor =>
@@ -373,7 +373,7 @@ export class MultiheadAttention extends Module {
     return [part(query, 0), part(key, 1), part(value, 2)];
   }
 
-  /** All masks as one to be added, [batch or 1, heads or 1, queries or 1, keys]. */
+  /** Combines all masks into one that is added to scores: [batch or 1, heads or 1, queries or 1, keys]. */
   private mask({ keyPaddingMask, attnMask }: MultiheadOptions, batch: number, queries: number, keys: number) {
     const show = (x: Tensor): string => `[${x.shape.join(", ")}]`;
     if (keyPaddingMask && (keyPaddingMask.shape[0] !== batch || keyPaddingMask.shape[1] !== keys))

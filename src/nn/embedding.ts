@@ -1,4 +1,4 @@
-/** Embedding: a learnt vector for each of a number of things. */
+/** Embedding: a learnable vector per index. */
 
 import { randn } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
@@ -7,27 +7,34 @@ import { check } from "../runtime/arguments.ts";
 import { RangeError, requireWhole } from "../runtime/errors.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
+export interface EmbeddingOptions {
+  /** Row that is initially 0 and never learnt, counted from the end if negative. Default: none. */
+  readonly paddingIdx?: number;
+}
+
 /**
- * Rows of weight [numEmbeddings, embeddingDim] at an index, int32 of any shape: [...] → [..., embeddingDim]. The weight starts
- * normal, and `paddingIdx`'s row 0; that row has no gradient. To tie weights, multiply by
- * `weight.t()` where the vectors are to be read back.
+ * Looks up rows of a learnable weight [numEmbeddings, embeddingDim], initially N(0, 1). To tie input and output embeddings, multiply
+ * by `weight.t()` at the output.
+ *
+ * ```ts
+ * new nn.Embedding(100, 8).forward(tensor([3, 7], { dtype: "int32" })).shape; // [2, 8]
+ * ```
+ * @throws RangeError if a size is not a whole number above 0, or paddingIdx is not a row
  */
 export class Embedding extends Module {
   static override readonly kind: string = "Embedding";
   /** The table of vectors, [numEmbeddings, embeddingDim]. */
   readonly weight: Tensor;
-  /** The row that is not learnt; null where all are. */
+  /** Row that is not learnt, or null. */
   readonly paddingIdx: number | null;
 
+  /** @param numEmbeddings rows: how many indices there are @param embeddingDim elements per row */
   constructor(
     /** The number of vectors. */
     readonly numEmbeddings: number,
     /** The size of each vector. */
     readonly embeddingDim: number,
-    options: {
-      /** The row that is 0 and is not trained; a negative number counts from the end. Default: none. */
-      readonly paddingIdx?: number;
-    } = {},
+    options: EmbeddingOptions = {},
   ) {
     super();
     check("Embedding", arguments, "numEmbeddings:number embeddingDim:number {paddingIdx:number}");
@@ -35,20 +42,17 @@ export class Embedding extends Module {
     requireWhole("Embedding", { numEmbeddings, embeddingDim });
     const padding = paddingIdx === undefined ? null : paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
     if (padding !== null && !(Number.isInteger(padding) && padding >= 0 && padding < numEmbeddings))
-      throw new RangeError(`Embedding: paddingIdx is ${paddingIdx}, but must be one of ${numEmbeddings} rows.`);
+      throw new RangeError(`Embedding: paddingIdx is ${paddingIdx}, but there are ${numEmbeddings} rows.`);
     this.paddingIdx = padding;
     const weight = randn([numEmbeddings, embeddingDim]);
     if (padding !== null) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
     this.weight = parameter(weight, this);
   }
-  /**
-   * Looks up vectors. index: any shape, int32 → [...index.shape, embeddingDim].
-   * @throws RangeError for an index outside the table
-   */
+  /** index: int32 of any shape [...] → [..., embeddingDim]. @throws DTypeError, RangeError if an index is not a row */
   forward(index: Tensor): Tensor {
     const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);
     if (this.paddingIdx === null) return y;
-    // The same values everywhere, but no gradient from the padding's rows.
+    // Both branches have the same values; padding rows get no gradient.
     return y.where(index.ne(this.paddingIdx).unsqueeze(-1), y.detach());
   }
   protected override describe(): string {

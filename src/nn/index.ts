@@ -4,7 +4,14 @@ export * from "./conv.ts";
 export * from "./embedding.ts";
 export * as init from "./init.ts";
 export * from "./layers.ts";
-export { Module, parameter, Sequential, type StateDict } from "./module.ts";
+export {
+  type LoadStateDictOptions,
+  Module,
+  parameter,
+  Sequential,
+  type StateDict,
+  type StateDictMismatch,
+} from "./module.ts";
 export * from "./norm.ts";
 export * from "./pool.ts";
 export * from "./recurrent.ts";

@@ -1,6 +1,6 @@
 /**
- * Initial values for parameters, written in place. Fans are those of a weight [out, …kernel, in], as layers have it: channels last,
- * fanIn = in·|kernel|, fanOut = out·|kernel|.
+ * Initialisers for parameters. Each writes in place, without recording gradients, and returns its tensor. Weights are
+ * [out, …kernel, in], channels last: fanIn = in·|kernel|, fanOut = out·|kernel|.
  */
 
 import { withGrad } from "../core/context.ts";
@@ -18,49 +18,36 @@ function write(x: Tensor, values: () => Tensor): Tensor {
   return x;
 }
 
-/** `value` everywhere. */
+/** Sets every element to `value`. @returns x */
 export function constant(x: Tensor, value: number): Tensor {
   check("constant", arguments, "x:tensor value:number");
   return withGrad(false, () => x.copyFrom(new Float32Array(x.size).fill(value)));
 }
-/**
- * Fills x with 0, in place. x: any shape.
- * @returns x
- */
+/** Sets every element to 0. @returns x */
 export function zeros(x: Tensor): Tensor {
   check("zeros", arguments, "x:tensor");
   return constant(x, 0);
 }
-/**
- * Fills x with 1, in place. x: any shape.
- * @returns x
- */
+/** Sets every element to 1. @returns x */
 export function ones(x: Tensor): Tensor {
   check("ones", arguments, "x:tensor");
   return constant(x, 1);
 }
-/**
- * Fills x, of any shape, with uniform numbers in [low, high), in place. @returns x
- * @throws RangeError if low is above high
- */
+/** Draws from the uniform distribution on [low, high), by default [0, 1). @returns x */
 export function uniform(x: Tensor, low = 0, high = 1): Tensor {
   check("uniform", arguments, "x:tensor low?:number high?:number");
   return write(x, () => randomUniform(x.shape, low, high));
 }
-/**
- * Fills x, of any shape, with normal numbers of the given mean and standard deviation, in place.
- * @returns x
- * @throws RangeError if std is negative
- */
+/** Draws from N(mean, std²), by default N(0, 1). @returns x */
 export function normal(x: Tensor, mean = 0, std = 1): Tensor {
   check("normal", arguments, "x:tensor mean?:number std?:number");
   return write(x, () => randomNormal(x.shape, mean, std));
 }
 
 /**
- * Inputs and outputs of each unit of a weight [out, …kernel, in]: PyTorch's values for its [out, in, …kernel]. With groups, `in` is
- * that of one group. A transposed convolution has [in, …kernel, out], and PyTorch takes its fans the same way.
- * @throws ShapeError below two dimensions
+ * Inputs and outputs per unit of a weight [out, …kernel, in], equal to PyTorch's for [out, in, …kernel]. With groups, `in` counts one
+ * group. A transposed convolution's weight is [in, …kernel, out], so its fans are swapped, as in PyTorch.
+ * @throws ShapeError if x has fewer than two dimensions
  */
 export function fans(x: Tensor): {
   /** Inputs that each output reads. */
@@ -71,18 +58,18 @@ export function fans(x: Tensor): {
   check("fans", arguments, "x:tensor");
   if (x.shape.length < 2)
     throw new ShapeError(
-      `init: ${show(x.shape)} has no fans; a weight is [out, in] or [out, …kernel, in]. Use uniform or normal.`,
+      `init: ${show(x.shape)} has no fanIn: a weight is [out, in] or [out, …kernel, in]. Use uniform or normal.`,
     );
   const kernel = sizeOf(x.shape.slice(1, -1));
   return { fanIn: x.shape.at(-1)! * kernel, fanOut: x.shape[0]! * kernel };
 }
 
-/** The activations whose gain calculateGain knows. */
+/** Activations that `calculateGain` knows. */
 export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
 
 const NONLINEARITIES = ["linear", "sigmoid", "tanh", "relu", "leakyRelu", "selu"];
 
-/** The factor that keeps variance through a nonlinearity (PyTorch's calculate_gain); `a` is leakyRelu's slope. */
+/** The gain that preserves variance through a nonlinearity (PyTorch's calculate_gain). @param a leakyRelu's slope, default 0.01 @throws RangeError */
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   check("calculateGain", arguments, "nonlinearity:string a?:number");
   const gains: Record<Nonlinearity, number> = {
@@ -99,11 +86,11 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
 
 /** Options of the Xavier and orthogonal initializations. */
 export interface GainOptions {
-  /** What the values are multiplied by. Default 1. */
+  /** Factor of the values. Default 1. */
   gain?: number;
 }
 
-/** Uniform with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 16). */
+/** Xavier: uniform with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 16). @returns x @throws ShapeError below two dimensions */
 export function xavierUniform(x: Tensor, options: GainOptions = {}): Tensor {
   check("xavierUniform", arguments, "x:tensor {gain:number}");
   const { gain = 1 } = options;
@@ -112,7 +99,7 @@ export function xavierUniform(x: Tensor, options: GainOptions = {}): Tensor {
   return uniform(x, -bound, bound);
 }
 
-/** Normal with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 12). */
+/** Xavier: normal with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 12). @returns x @throws ShapeError below two dimensions */
 export function xavierNormal(x: Tensor, options: GainOptions = {}): Tensor {
   check("xavierNormal", arguments, "x:tensor {gain:number}");
   const { gain = 1 } = options;
@@ -122,11 +109,11 @@ export function xavierNormal(x: Tensor, options: GainOptions = {}): Tensor {
 
 /** Options of the Kaiming initializations. */
 export interface KaimingOptions {
-  /** leakyRelu's slope. Default 0. */
+  /** leakyRelu's slope for negative inputs. Default 0. */
   a?: number;
-  /** Which variance to keep: of activations (fanIn, the default) or of gradients. */
+  /** "fanIn" preserves the variance of activations, "fanOut" that of gradients. Default "fanIn". */
   mode?: "fanIn" | "fanOut";
-  /** The activation that follows, which sets the gain. Default "leakyRelu". */
+  /** The activation after the layer, which sets the gain. Default "leakyRelu". */
   nonlinearity?: Nonlinearity;
 }
 
@@ -139,41 +126,40 @@ function kaimingStd(
   requireChoice(name, "nonlinearity", nonlinearity, NONLINEARITIES);
   return calculateGain(nonlinearity, a) / Math.sqrt(fans(x)[mode]);
 }
-/** Uniform with variance gain²/fan (He et al. 2015, eq. 10). */
+/** Kaiming (He): uniform with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError below two dimensions, RangeError */
 export function kaimingUniform(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingUniform", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   const bound = Math.sqrt(3) * kaimingStd("kaimingUniform", x, options);
   return uniform(x, -bound, bound);
 }
-/** Normal with variance gain²/fan (He et al. 2015, eq. 10). */
+/** Kaiming (He): normal with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError below two dimensions, RangeError */
 export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingNormal", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   return normal(x, 0, kaimingStd("kaimingNormal", x, options));
 }
 
+export interface TruncNormalOptions {
+  /** Mean of the untruncated distribution. Default 0. */
+  mean?: number;
+  /** Standard deviation of the untruncated distribution, above 0. Default 1. */
+  std?: number;
+  /** Lower bound. Default -2. */
+  a?: number;
+  /** Upper bound. Default 2. */
+  b?: number;
+}
+
 /**
- * Normal, cut off outside [a, b]: Φ⁻¹ of numbers drawn uniformly between Φ((a − mean)/std) and Φ((b − mean)/std).
- * @throws RangeError if the interval is empty
+ * Draws from N(mean, std²) truncated to [a, b]: Φ⁻¹(u) for u uniform between Φ((a − mean)/std) and Φ((b − mean)/std).
+ * @returns x @throws RangeError if a ≥ b, or std is not a finite number above 0
  */
-export function truncNormal(
-  x: Tensor,
-  options: {
-    /** The mean before truncation. Default 0. */
-    mean?: number;
-    /** The standard deviation before truncation. Default 1. */
-    std?: number;
-    /** The smallest value. Default -2. */
-    a?: number;
-    /** The largest value. Default 2. */
-    b?: number;
-  } = {},
-): Tensor {
+export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor {
   check("truncNormal", arguments, "x:tensor {mean:number std:number a:number b:number}");
   const { mean = 0, std = 1, a = -2, b = 2 } = options;
   if (!(a < b && std > 0 && Number.isFinite(std))) {
-    throw new RangeError(`truncNormal: needs a < b and a finite std > 0, but a = ${a}, b = ${b}, std = ${std}.`);
+    throw new RangeError(`truncNormal: needs a < b and a finite std > 0, got a = ${a}, b = ${b}, std = ${std}.`);
   }
-  // In the left tail, where probabilities keep their digits: the right tail is its mirror image.
+  // Compute right tails as mirrored left tails: probabilities near 0 keep their digits, those near 1 do not.
   const mirrored = a > mean;
   const [low, high] = mirrored ? [mean - b, mean - a] : [a - mean, b - mean];
   const [from, to] = [normalCdf(low / std), normalCdf(high / std)];
@@ -188,7 +174,7 @@ export function truncNormal(
 /** Φ(x). */
 const normalCdf = (x: number): number => 0.5 * erfc64(-x / Math.SQRT2);
 
-/** Φ⁻¹(p): Acklam's rational approximation (relative error 1.2e-9). */
+/** Φ⁻¹(p), by Acklam's rational approximation (relative error below 1.2e-9). */
 function inverseNormalCdf(p: number): number {
   const polynomial = (t: number, ...c: number[]): number => c.reduce((sum, v) => sum * t + v, 0);
   const tail = (q: number): number =>
@@ -229,8 +215,9 @@ function inverseNormalCdf(p: number): number {
 }
 
 /**
- * A (semi-)orthogonal matrix of the flattened [out, …·in], times gain (Saxe et al. 2013): the Q of a random matrix, its
- * signs fixed by R's diagonal, which makes it uniform over rotations.
+ * Fills x, seen as a matrix [out, fanIn], with a random (semi-)orthogonal matrix times gain (Saxe et al. 2013): the Q of a Gaussian
+ * matrix's QR decomposition with a positive diagonal of R, which makes Q uniformly distributed.
+ * @returns x @throws ShapeError if x has fewer than two dimensions
  */
 export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
   check("orthogonal", arguments, "x:tensor {gain:number}");
@@ -238,7 +225,7 @@ export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
   const { fanIn } = fans(x);
   const rows = x.shape[0]!;
   const [n, k] = rows >= fanIn ? [rows, fanIn] : [fanIn, rows];
-  // k columns of length n, made orthonormal by Gram and Schmidt, twice over for the last digits.
+  // k columns of length n, orthonormalised by Gram–Schmidt; a second pass removes rounding errors.
   const q = Float64Array.from(tidy(() => randomNormal([k, n], 0, 1).data));
   const dot = (i: number, j: number): number => {
     let sum = 0;

@@ -1,69 +1,70 @@
-/** Standing between a model and its layers' forward passes: to see what goes in and comes out, or to change it. */
+/** Wraps the forward passes of a model's modules, to observe or replace their inputs and outputs. */
 import type { Module } from "./module.ts";
 
-/** A module's forward pass that is about to be made. */
+/** A forward pass of a module that is about to run. */
 export interface Call {
-  /** The module's path in the model; "" is the model. */
+  /** The module's path in the model; "" for the model itself. */
   readonly name: string;
   readonly module: Module;
   readonly inputs: readonly unknown[];
-  /** Makes it. */
+  /** Runs the forward pass. */
   readonly forward: () => unknown;
 }
 
-type Around = (inputs: readonly unknown[], forward: () => unknown) => unknown;
+type Wrapper = (inputs: readonly unknown[], forward: () => unknown) => unknown;
 
-/** Who stands before a module, the innermost first. */
-const standing = new WeakMap<Module, Around[]>();
+/** The wrappers of each module, innermost first. */
+const wrappers = new WeakMap<Module, Wrapper[]>();
+/** How to restore the original `forward` of each wrapped module. */
+const restores = new WeakMap<Module, () => void>();
 
-/** Puts one more before the module's forward pass; the first takes its place. Returns how to take it away again. */
-function stand(module: Module, own: Around): () => void {
-  const all = standing.get(module) ?? [];
+/** Adds a wrapper to the module; the first one replaces `forward`. Returns a function that removes the wrapper. */
+function wrap(module: Module, wrapper: Wrapper): () => void {
+  const all = wrappers.get(module) ?? [];
   if (!all.length) {
-    const before = Object.getOwnPropertyDescriptor(module, "forward");
+    const original = Object.getOwnPropertyDescriptor(module, "forward");
     const { forward } = module;
-    standing.set(module, all);
-    // Not enumerable: a module is printed by its own properties.
+    wrappers.set(module, all);
+    // Not enumerable, because printing a module lists its own properties.
     Object.defineProperty(module, "forward", {
       configurable: true,
       writable: true,
       value: (...inputs: unknown[]) =>
         all.reduce<() => unknown>(
-          (inner, around) => () => around(inputs, inner),
+          (inner, outer) => () => outer(inputs, inner),
           () => forward.apply(module, inputs) as unknown,
         )(),
     });
     restores.set(module, () => {
-      standing.delete(module);
-      if (before) Object.defineProperty(module, "forward", before);
+      wrappers.delete(module);
+      if (original) Object.defineProperty(module, "forward", original);
       else delete (module as Partial<Module>).forward;
     });
   }
-  all.push(own);
+  all.push(wrapper);
   return () => {
-    const at = all.indexOf(own);
+    const at = all.indexOf(wrapper);
     if (at < 0) return;
     all.splice(at, 1);
     if (!all.length) restores.get(module)!();
   };
 }
-const restores = new WeakMap<Module, () => void>();
 
 /**
- * From now on every forward pass of the model's modules is made by `around`, until the function that is returned is called. Several may be
- * at work on one model, and end in any order.
+ * Calls `around` instead of each forward pass of the model's modules, until you call the returned function. Several interceptions of one
+ * model can be active at once, and end in any order.
  */
 export function intercept(model: Module, around: (call: Call) => unknown): () => void {
   const undo = Array.from(model.namedModules(), ([name, module]) =>
-    stand(module, (inputs, forward) => around({ name, module, inputs, forward })),
+    wrap(module, (inputs, forward) => around({ name, module, inputs, forward })),
   );
   return () => {
     for (const remove of undo) remove();
   };
 }
 
-/** Runs f with all forward passes made by `around`. */
-export function intercepted<T>(model: Module, around: (call: Call) => unknown, f: () => T): T {
+/** Calls `around` instead of each forward pass while f runs. */
+export function interceptDuring<T>(model: Module, around: (call: Call) => unknown, f: () => T): T {
   const restore = intercept(model, around);
   try {
     return f();
@@ -72,6 +73,6 @@ export function intercepted<T>(model: Module, around: (call: Call) => unknown, f
   }
 }
 
-/** Whether a module's forward pass is that of its class `type`, not one of a subclass or its own: what is known of the class then holds. */
+/** Whether a module runs the forward pass of class `type`, not an override by a subclass or instance. */
 export const isPlain = (module: Module, type: abstract new (...args: never[]) => Module): boolean =>
   module instanceof type && (Object.getPrototypeOf(module) as Module).forward === (type.prototype as Module).forward;

@@ -1,4 +1,4 @@
-/** Layers without structure of their own: linear, dropout, flatten, activations. Names, arguments and defaults are PyTorch's. */
+/** Linear, identity, flatten, dropout and activation layers. Names, arguments and defaults are PyTorch's. */
 
 import { zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
@@ -8,9 +8,19 @@ import { requireFraction, requireWhole } from "../runtime/errors.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
+export interface LinearOptions {
+  /** Whether to add a learnable bias. Default true. */
+  bias?: boolean;
+}
+
 /**
- * y = x·Wᵀ + b. x: [..., inFeatures] → [..., outFeatures]; weight: [outFeatures, inFeatures], bias: [outFeatures].
- * Both start uniform in ±1/√inFeatures.
+ * Fully connected layer: y = x·Wᵀ + b. weight: [outFeatures, inFeatures], bias: [outFeatures] or null, both initially uniform in
+ * ±1/√inFeatures.
+ *
+ * ```ts
+ * new nn.Linear(4, 2).forward(randn([8, 4])).shape; // [8, 2]
+ * ```
+ * @throws RangeError if a size is not a whole number above 0
  */
 export class Linear extends Module {
   static override readonly kind: string = "Linear";
@@ -24,10 +34,7 @@ export class Linear extends Module {
     readonly inFeatures: number,
     /** The last size of the result. */
     readonly outFeatures: number,
-    options: {
-      /** Add a trainable bias. Default true. */
-      bias?: boolean;
-    } = {},
+    options: LinearOptions = {},
   ) {
     super();
     check("Linear", arguments, "inFeatures:number outFeatures:number {bias:boolean}");
@@ -37,10 +44,7 @@ export class Linear extends Module {
     const bound = 1 / Math.sqrt(inFeatures);
     this.bias = bias ? parameter(init.uniform(zeros([outFeatures]), -bound, bound), this) : null;
   }
-  /**
-   * x·wᵀ + bias. x: [..., inFeatures] → [..., outFeatures].
-   * @throws ShapeError
-   */
+  /** x: [..., inFeatures] → [..., outFeatures]. @throws ShapeError */
   forward(x: Tensor): Tensor {
     return ops.linear(inputOf(this, x, arguments), this.weight, this.bias ?? undefined);
   }
@@ -49,7 +53,7 @@ export class Linear extends Module {
   }
 }
 
-/** Returns what it gets. */
+/** Returns its input unchanged. */
 export class Identity extends Module {
   static override readonly kind: string = "Identity";
   /** Returns x, of any shape. */
@@ -58,9 +62,10 @@ export class Identity extends Module {
   }
 }
 
-/** Dimensions startDim … endDim as one; by default all but the batch. */
+/** Joins dimensions startDim … endDim into one. By default joins all but the first: [batch, …] → [batch, size]. */
 export class Flatten extends Module {
   static override readonly kind: string = "Flatten";
+  /** @param startDim first dimension to join, default 1 @param endDim last dimension to join, default -1 */
   constructor(
     /** The first dim that is joined. */
     readonly startDim = 1,
@@ -79,10 +84,15 @@ export class Flatten extends Module {
   }
 }
 
-/** In training, each element is 0 with probability p and scaled by 1/(1 − p) otherwise (Srivastava et al. 2014). */
+/**
+ * In training, zeroes each element with probability p and scales the others by 1/(1 − p) (Srivastava et al. 2014). In evaluation,
+ * returns its input. Any shape.
+ * @throws RangeError if p is not in 0 … 1
+ */
 export class Dropout extends Module {
   static override readonly kind: string = "Dropout";
-  constructor(/** The probability that an element becomes 0. */ readonly p = 0.5) {
+  /** @param p probability of dropping an element, 0 … 1, default 0.5 */
+  constructor(readonly p = 0.5) {
     super();
     check("Dropout", arguments, "p?:number");
     requireFraction("Dropout", { p });
@@ -98,70 +108,70 @@ export class Dropout extends Module {
   }
 }
 
-/** max(x, 0), element by element. */
+/** max(0, x), for any shape. */
 export class ReLU extends Module {
   static override readonly kind: string = "ReLU";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).relu();
   }
 }
-/** min(max(x, 0), 6), element by element. */
+/** min(max(0, x), 6), for any shape. */
 export class ReLU6 extends Module {
   static override readonly kind: string = "ReLU6";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).hardTanh(0, 6);
   }
 }
-/** Self-normalizing units: λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). */
+/** Scaled ELU: λx where x > 0, else λα(eˣ − 1), for any shape (Klambauer et al. 2017). */
 export class SELU extends Module {
   static override readonly kind: string = "SELU";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).selu();
   }
 }
-/** x·σ(x), also called swish. */
+/** x·σ(x), also called swish, for any shape. */
 export class SiLU extends Module {
   static override readonly kind: string = "SiLU";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).silu();
   }
 }
-/** x·tanh(softplus(x)) (Misra 2019). */
+/** x·tanh(log(1 + eˣ)), for any shape (Misra 2019). */
 export class Mish extends Module {
   static override readonly kind: string = "Mish";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).mish();
   }
 }
-/** tanh x, element by element. */
+/** tanh x, for any shape. */
 export class Tanh extends Module {
   static override readonly kind: string = "Tanh";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).tanh();
   }
 }
-/** σ(x) = 1/(1 + e⁻ˣ), element by element. */
+/** σ(x) = 1/(1 + e⁻ˣ), for any shape. */
 export class Sigmoid extends Module {
   static override readonly kind: string = "Sigmoid";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).sigmoid();
   }
 }
-/** log σ(x), without overflow. */
+/** log σ(x), for any shape. */
 export class LogSigmoid extends Module {
   static override readonly kind: string = "LogSigmoid";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).logSigmoid();
   }
 }
-/** min(max(x + 3, 0), 6)/6: a sigmoid of straight lines. */
+/** min(max(0, x/6 + ½), 1), for any shape. */
 export class Hardsigmoid extends Module {
   static override readonly kind: string = "Hardsigmoid";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).hardSigmoid();
   }
 }
-/** x·min(max(x + 3, 0), 6)/6 (Howard et al. 2019). */
+/** x·hardsigmoid(x), for any shape (Howard et al. 2019). */
 export class Hardswish extends Module {
   static override readonly kind: string = "Hardswish";
   forward(x: Tensor): Tensor {
@@ -169,10 +179,11 @@ export class Hardswish extends Module {
   }
 }
 
-/** x above 0, else negativeSlope·x. */
+/** x where x > 0, else negativeSlope·x, for any shape. */
 export class LeakyReLU extends Module {
   static override readonly kind: string = "LeakyReLU";
-  constructor(/** The factor of negative elements. */ readonly negativeSlope = 0.01) {
+  /** @param negativeSlope slope below 0, default 0.01 */
+  constructor(readonly negativeSlope = 0.01) {
     super();
     check("LeakyReLU", arguments, "negativeSlope?:number");
   }
@@ -180,10 +191,11 @@ export class LeakyReLU extends Module {
     return inputOf(this, x, arguments).leakyRelu(this.negativeSlope);
   }
 }
-/** x above 0, else α(eˣ − 1). */
+/** x where x > 0, else alpha·(eˣ − 1), for any shape (Clevert et al. 2016). */
 export class ELU extends Module {
   static override readonly kind: string = "ELU";
-  constructor(/** α: large negative elements approach −α. */ readonly alpha = 1) {
+  /** @param alpha minus the limit at −∞, default 1 */
+  constructor(readonly alpha = 1) {
     super();
     check("ELU", arguments, "alpha?:number");
   }
@@ -191,16 +203,15 @@ export class ELU extends Module {
     return inputOf(this, x, arguments).elu(this.alpha);
   }
 }
-/** x·Φ(x), or its approximation by tanh (Hendrycks and Gimpel 2016). */
+export interface GELUOptions {
+  /** "none": exact, by erf; "tanh": the approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Default "none". */
+  approximate?: "none" | "tanh";
+}
+
+/** x·Φ(x), Φ being the standard normal distribution function, for any shape (Hendrycks and Gimpel 2016). */
 export class GELU extends Module {
   static override readonly kind: string = "GELU";
-  constructor(
-    /** The options given. */
-    readonly options: {
-      /** "none" for x·Φ(x), or "tanh" for the approximation. Default "none". */
-      approximate?: "none" | "tanh";
-    } = {},
-  ) {
+  constructor(readonly options: GELUOptions = {}) {
     super();
     check("GELU", arguments, "{approximate:string}");
   }
@@ -208,10 +219,11 @@ export class GELU extends Module {
     return inputOf(this, x, arguments).gelu(this.options);
   }
 }
-/** log(1 + e^(βx))/β, a smooth ReLU. */
+/** log(1 + e^(beta·x))/beta, for any shape. */
 export class Softplus extends Module {
   static override readonly kind: string = "Softplus";
-  constructor(/** β, which sharpens the bend. */ readonly beta = 1) {
+  /** @param beta sharpness, default 1 */
+  constructor(readonly beta = 1) {
     super();
     check("Softplus", arguments, "beta?:number");
   }
@@ -219,9 +231,10 @@ export class Softplus extends Module {
     return inputOf(this, x, arguments).softplus(this.beta);
   }
 }
-/** min(max(x, minVal), maxVal). */
+/** min(max(minVal, x), maxVal), for any shape. */
 export class Hardtanh extends Module {
   static override readonly kind: string = "Hardtanh";
+  /** @param minVal lower bound, default -1 @param maxVal upper bound, default 1 */
   constructor(
     /** The lower bound. */
     readonly minVal = -1,
@@ -235,10 +248,11 @@ export class Hardtanh extends Module {
     return inputOf(this, x, arguments).hardTanh(this.minVal, this.maxVal);
   }
 }
-/** eˣ / Σ eˣ along a dim: positive, and adds up to 1. */
+/** eˣ/Σeˣ along `dim`, for any shape. */
 export class Softmax extends Module {
   static override readonly kind: string = "Softmax";
-  constructor(/** The dim whose elements add up to 1. */ readonly dim = -1) {
+  /** @param dim the dimension that sums to 1, default -1 */
+  constructor(readonly dim = -1) {
     super();
     check("Softmax", arguments, "dim?:number");
   }
@@ -246,10 +260,11 @@ export class Softmax extends Module {
     return inputOf(this, x, arguments).softmax(this.dim);
   }
 }
-/** The logarithm of the softmax along a dim. */
+/** x − log Σeˣ along `dim`, for any shape. */
 export class LogSoftmax extends Module {
   static override readonly kind: string = "LogSoftmax";
-  constructor(/** The dim whose probabilities add up to 1. */ readonly dim = -1) {
+  /** @param dim the dimension of the classes, default -1 */
+  constructor(readonly dim = -1) {
     super();
     check("LogSoftmax", arguments, "dim?:number");
   }

@@ -1,4 +1,4 @@
-/** Module: what layers and networks are. Finds its own parameters, buffers and sub-modules among its properties. */
+/** Module, the base class of layers and networks. It finds parameters, buffers and child modules among its own properties. */
 
 import { currentRecorder, withGrad } from "../core/context.ts";
 import { mark, rejectOtherCopy } from "../core/copies.ts";
@@ -13,15 +13,15 @@ import { isParameter, markListed, parameter } from "./parameter.ts";
 
 export { nameOf, parameter };
 
-/** Tensors by name: what `stateDict` returns and `loadStateDict` takes. */
+/** Tensors by name, as `stateDict` returns and `loadStateDict` accepts them. */
 export type StateDict = Record<string, Tensor>;
 
 /**
- * Checks values for tensors by their names.
- * @returns what copies them, and cannot fail
+ * Checks a state dict against the module's own tensors.
+ * @returns the names that do not match, and `copy`, which copies the values and cannot fail
  * @throws ShapeError listing every entry that does not fit @internal
  */
-export function fitted(
+export function checkStateDict(
   own: StateDict,
   state: StateDict,
   strict = true,
@@ -30,9 +30,9 @@ export function fitted(
   requireKind("loadStateDict", "state", "object", state);
   for (const name in state)
     if (Object.hasOwn(own, name)) requireKind("loadStateDict", quote(name), "tensor", state[name]);
-  // A tensor that has several names is there if one of them is.
-  const given = new Set(Object.keys(own).flatMap((name) => (Object.hasOwn(state, name) ? [own[name]] : [])));
-  const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name) && !given.has(own[name]));
+  // A tensor with several names is present if one of them is.
+  const present = new Set(Object.keys(own).flatMap((name) => (Object.hasOwn(state, name) ? [own[name]] : [])));
+  const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name) && !present.has(own[name]));
   const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
   const pairs = Object.entries(own).flatMap(([name, target]) =>
     Object.hasOwn(state, name) && state[name] ? [[name, target, state[name]] as const] : [],
@@ -48,19 +48,35 @@ export function fitted(
       ? []
       : [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`],
   );
-  const strange: string[] = [];
-  if (strict && missing.length) strange.push(`missing: ${listed(missing)}`);
-  if (strict && unexpected.length) strange.push(`unexpected: ${listed(unexpected)}`);
-  if (problems.length || strange.length)
-    throw new ShapeError(`loadStateDict: ${[...problems, ...strange].join("; ")}.${strange.length ? remedy : ""}`);
+  const mismatches: string[] = [];
+  if (strict && missing.length) mismatches.push(`missing: ${listed(missing)}`);
+  if (strict && unexpected.length) mismatches.push(`unexpected: ${listed(unexpected)}`);
+  if (problems.length || mismatches.length)
+    throw new ShapeError(
+      `loadStateDict: ${[...problems, ...mismatches].join("; ")}.${mismatches.length ? remedy : ""}`,
+    );
   const copy = (): void => withGrad(false, () => pairs.forEach(([, target, source]) => void target.copyFrom(source)));
   return { missing, unexpected, copy };
 }
 
+/** Options of `loadStateDict`. */
+export interface LoadStateDictOptions {
+  /** Whether missing and unexpected names are errors; if false, they are only returned. Default true. */
+  strict?: boolean;
+}
+
+/** Names that did not match in `loadStateDict`. */
+export interface StateDictMismatch {
+  /** Names of the module that the state dict lacks. */
+  missing: string[];
+  /** Names of the state dict that the module lacks. */
+  unexpected: string[];
+}
+
 /**
- * The base of layers and networks. Assign parameters (`parameter(x)`, or leaves with requiresGrad), other tensors (buffers) and modules
- * as properties, or in arrays, plain objects, Maps and Sets, and write `forward`. Do not use `#private` fields for them: a module
- * cannot see those.
+ * Base class of layers and networks. Implement `forward`, and assign parameters (`parameter(x)`, or leaves with requiresGrad), other
+ * tensors (buffers) and modules to properties, or put them in arrays, plain objects, Maps and Sets there. Do not use `#private` fields
+ * for them: a module cannot see those.
  *
  * ```ts
  * class Residual extends nn.Module {
@@ -71,8 +87,8 @@ export function fitted(
  */
 export abstract class Module {
   /**
-   * What it is, whatever a minifier makes of the class's name. A class without a kind of its own has its nearest ancestor's; give yours
-   * one (`static kind = "Residual"`) to see it in summaries of minified bundles.
+   * The class's name for printing and errors, which minifiers do not change. Inherited: set your own (`static kind = "Residual"`) to
+   * see it in summaries of minified bundles.
    */
   static readonly kind: string = "Module";
 
@@ -82,11 +98,11 @@ export abstract class Module {
     registerModule(this);
   }
 
-  /** Whether dropout and the like behave as in training. See train() and eval(). */
+  /** Whether layers such as dropout and batch normalization run in training mode. Default true. See train() and eval(). */
   get training(): boolean {
     const mode = this.#training;
     const recorder = currentRecorder();
-    // A mode that the recorded function sets itself is no condition of it.
+    // A recording depends on the mode, unless the recorded function sets it itself.
     if (recorder !== this.#setDuring) recorder?.guard(() => this.#training === mode);
     return mode;
   }
@@ -97,21 +113,21 @@ export abstract class Module {
   #training = true;
   #setDuring: object | null = null;
 
-  /** Computes the module's result. Pointwise modules take any shape and return the same shape; others say theirs. */
-  // biome-ignore lint/suspicious/noExplicitAny: what a module takes is its own affair
+  /** Computes the module's output. Implement it in subclasses, with any inputs and outputs. */
+  // biome-ignore lint/suspicious/noExplicitAny: each module declares its own inputs and outputs
   abstract forward(...inputs: any[]): any;
 
-  /** Tensors and modules among its own properties, by path: `layers.0`, `heads.value`. */
+  /** Tensors and modules among the module's own properties, by path: `layers.0`, `heads.value`. */
   private *entries(): Generator<[string, Tensor | Module]> {
     for (const [name, value] of Object.entries(this)) yield* partsOf(this, name, value, new Set());
   }
 
-  /** The modules directly inside, by name. */
+  /** Direct child modules by name. */
   *namedChildren(): Generator<[string, Module]> {
     for (const [name, value] of this.entries()) if (value instanceof Module) yield [name, value];
   }
 
-  /** This module and all inside it, by path, each once. */
+  /** This module (with the path `prefix`, default "") and its descendants by path, each module once. */
   *namedModules(prefix = "", seen = new Set<Module>()): Generator<[string, Module]> {
     if (seen.has(this)) return;
     seen.add(this);
@@ -121,9 +137,9 @@ export abstract class Module {
     }
   }
 
-  /** This module and all inside it, each under every path that it has. @internal */
+  /** This module and its descendants, each under every one of its paths. @internal */
   *modulesByPath(prefix = "", open = new Set<Module>()): Generator<[string, Module]> {
-    // A module that holds one that it is in, such as its parent, has no end of paths.
+    // A module that contains one of its ancestors would have endless paths.
     if (open.has(this)) return;
     open.add(this);
     yield [prefix, this];
@@ -132,64 +148,62 @@ export abstract class Module {
     open.delete(this);
   }
 
-  /** All tensors by path, each under every name that it has. */
+  /** All tensors by path, each under every one of its names. */
   private *namedTensors(): Generator<[string, Tensor]> {
     for (const [path, module] of this.modulesByPath()) {
       for (const [name, value] of module.entries())
         if (value instanceof Tensor) yield [path ? `${path}.${name}` : name, value];
     }
   }
-  /** The tensors that are learnt, or those that are not, by their first name. */
-  private *distinct(learnt: boolean): Generator<[string, Tensor]> {
+  /** Parameters, or buffers, each once under its first name. */
+  private *distinct(parameters: boolean): Generator<[string, Tensor]> {
     const seen = new Set<Tensor>();
     for (const [name, value] of this.namedTensors()) {
-      if (isParameter(value) !== learnt || seen.has(value)) continue;
+      if (isParameter(value) !== parameters || seen.has(value)) continue;
       seen.add(value);
       yield [name, value];
     }
   }
 
-  /** What is learnt, by path, each tensor once. */
+  /** Parameters of this module and its descendants by path, each tensor once. */
   *namedParameters(): Generator<[string, Tensor]> {
     const all = [...this.distinct(true)];
     markListed(all.map(([, value]) => value));
     yield* all;
   }
-  /** The trainable tensors of this module and of the modules in it, each once: what optimizers take. */
+  /** Parameters of this module and its descendants, each once: what an optimizer takes. */
   parameters(): Tensor[] {
     return Array.from(this.namedParameters(), ([, value]) => value);
   }
 
-  /** What is kept but not learnt, such as running statistics, by path, each tensor once. */
+  /** Tensors that are saved but not learnt, such as running statistics, by path, each tensor once. */
   *namedBuffers(): Generator<[string, Tensor]> {
     yield* this.distinct(false);
   }
-  /**
-   * The tensors of this module and of the modules in it that are saved but not trained, such as running statistics.
-   */
+  /** Tensors that are saved but not learnt, each once. */
   buffers(): Tensor[] {
     return Array.from(this.namedBuffers(), ([, value]) => value);
   }
 
-  /** Switches this module and all inside it to training (or, with false, to evaluation). */
+  /** Switches this module and its descendants to training mode, or with false to evaluation mode. @returns this module */
   train(mode = true): this {
     check("train", arguments, "mode?:boolean");
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
-  /** Switches to evaluation: dropout passes everything. */
+  /** Switches to evaluation mode: dropout does nothing, batch normalization uses running statistics. @returns this module */
   eval(): this {
     checkNone("eval", arguments);
     return this.train(false);
   }
 
-  /** Forgets all gradients. */
+  /** Clears the gradients of all parameters. */
   zeroGrad(): void {
     checkNone("zeroGrad", arguments);
     for (const p of this.parameters()) p.clearGrad();
   }
 
-  /** Frees all parameters and buffers. */
+  /** Frees all parameters, their gradients and buffers. */
   dispose(): void {
     checkNone("dispose", arguments);
     this.zeroGrad();
@@ -197,9 +211,9 @@ export abstract class Module {
   }
 
   /**
-   * All parameters and buffers by path, under every name that they have: a module used twice is there twice, as in PyTorch. They are the
-   * module's own: clone() what is to stay as it is.
-   * @throws Error if two tensors have one name
+   * All parameters and buffers by path, under every one of their names: a module used twice appears twice, as in PyTorch. The tensors are
+   * the module's own and change in training; clone() them to keep a snapshot.
+   * @throws Error if two tensors have the same name
    */
   stateDict(): StateDict {
     const state = new Map<string, Tensor>();
@@ -213,43 +227,31 @@ export abstract class Module {
   }
 
   /**
-   * Copies values into parameters and buffers. Everything is checked before anything is changed.
-   * @param strict whether missing and unexpected names are errors (default) or only reported
+   * Copies values into parameters and buffers. Checks the whole state dict first, so an error changes nothing.
    * @throws ShapeError listing every entry that does not fit
    */
-  loadStateDict(
-    state: StateDict,
-    options: {
-      /** Throw if names are missing or unexpected, instead of returning them. Default true. */
-      strict?: boolean;
-    } = {},
-  ): {
-    /** Names of the module that the state does not have. */
-    missing: string[];
-    /** Names of the state that the module does not have. */
-    unexpected: string[];
-  } {
+  loadStateDict(state: StateDict, options: LoadStateDictOptions = {}): StateDictMismatch {
     check("loadStateDict", arguments, "state:object {strict:boolean}");
     const { strict = true } = options;
-    const remedy = " Pass { strict: false } to load what fits by name.";
-    const { copy, ...told } = fitted(this.stateDict(), state, strict, remedy);
+    const remedy = " Pass { strict: false } to load only matching names.";
+    const { copy, ...mismatch } = checkStateDict(this.stateDict(), state, strict, remedy);
     copy();
-    return told;
+    return mismatch;
   }
-  /** Checks a state. @returns what takes it over, and cannot fail @internal */
+  /** Checks a state dict. @returns a function that loads it and cannot fail @internal */
   checkState(state: StateDict): () => void {
-    return fitted(this.stateDict(), state).copy;
+    return checkStateDict(this.stateDict(), state).copy;
   }
 
-  /** What stands in parentheses when the module is printed. */
+  /** The text in parentheses when the module is printed. */
   protected describe(): string {
     const own = Object.entries(this).filter(([, value]) => typeof value !== "object");
     return own.map(([name, value]) => `${name}=${value}`).join(", ");
   }
 
-  /** As PyTorch prints modules: one line each, children indented. */
+  /** Prints modules as PyTorch does: one line each, children indented. */
   toString(): string {
-    // A module that holds one that it is in, such as its parent, is printed by name there.
+    // A module that contains one of its ancestors prints only the ancestor's name.
     if (printing.has(this)) return `${nameOf(this)}(…)`;
     printing.add(this);
     let children: string[];
@@ -268,10 +270,10 @@ export abstract class Module {
   }
 }
 
-/** The modules whose text is being written. */
+/** Modules that are being printed. */
 const printing = new Set<Module>();
 
-/** The input of a forward pass that takes one. @throws TypeError unless it is a tensor, and the only argument */
+/** Checks the input of a forward pass with one argument. @returns x @throws TypeError if x is not a tensor or not the only argument */
 export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, name = "x"): Tensor {
   if (!(x instanceof Tensor)) requireKind(kindOf(module), name, "tensor", x);
   if (args.length > 1) check(kindOf(module), args, `${name}:tensor`);
@@ -279,8 +281,8 @@ export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, nam
 }
 
 /**
- * Tensors and modules in a property of a module, by path, inside arrays, plain objects, Maps and Sets to any depth.
- * @throws TypeError if one belongs to another copy of nabla
+ * Tensors and modules in a module's property, by path: also those in arrays, plain objects, Maps and Sets, at any depth.
+ * @throws TypeError if one of them belongs to another copy of nabla
  */
 function* partsOf(
   owner: Module,
@@ -293,7 +295,7 @@ function* partsOf(
     rejectOtherCopy(nameOf(owner), path, value);
     open.add(value);
     let i = 0;
-    for (const [key, part] of insideOf(value)) {
+    for (const [key, part] of elementsOf(value)) {
       const name = typeof key === "object" || typeof key === "symbol" ? i : key;
       if (typeof part === "object" && part !== null) yield* partsOf(owner, `${path}.${String(name)}`, part, open);
       i++;
@@ -301,7 +303,7 @@ function* partsOf(
     open.delete(value);
   }
 }
-function insideOf(value: object): Iterable<[unknown, unknown]> {
+function elementsOf(value: object): Iterable<[unknown, unknown]> {
   if (Array.isArray(value)) return value.entries();
   if (value instanceof Map) return value;
   if (value instanceof Set) return [...value].entries();
@@ -309,7 +311,14 @@ function insideOf(value: object): Iterable<[unknown, unknown]> {
   return prototype === null || prototype === Object.prototype ? Object.entries(value) : [];
 }
 
-/** Modules one after the other. Their names are their places: `0.weight`. */
+/**
+ * Runs modules in order, each on the result of the one before. Its parameters are named by position: `0.weight`.
+ *
+ * ```ts
+ * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.ReLU(), new nn.Linear(8, 2));
+ * ```
+ * @throws TypeError if a layer is not a module
+ */
 export class Sequential extends Module {
   static override readonly kind: string = "Sequential";
   /** The modules, in the order in which they run. */
@@ -319,12 +328,12 @@ export class Sequential extends Module {
     super();
     check("Sequential", layers, "...layer:module");
     this.layers = layers;
-    // PyTorch's names: 0, 1, …, so that its state dicts load.
+    // PyTorch's names (0, 1, …), so that its state dicts load.
     for (const [i, layer] of layers.entries()) Object.defineProperty(this, i, { value: layer, enumerable: true });
     Object.defineProperty(this, "layers", { enumerable: false });
   }
 
-  /** Passes x through the layers in order: each takes what the one before returned. */
+  /** Passes x through all layers. @throws TypeError if a layer but the last returns anything but one tensor */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const last = this.layers.length - 1;
@@ -333,7 +342,7 @@ export class Sequential extends Module {
       if (i < last && !(result instanceof Tensor))
         throw new TypeError(
           `Sequential: layer ${i} (${kindOf(layer)}) returned ${describe(result)}, but the next layer needs one tensor. ` +
-            "Write a module whose forward passes on the part that you need, such as the output of an LSTM.",
+            "Wrap it in a module whose forward returns the tensor you need.",
         );
       return result as Tensor;
     };

@@ -1,4 +1,5 @@
-/** Normalization layers. Names, arguments and defaults are PyTorch's; channels are last. */
+/** Normalization layers. Names, arguments and defaults are PyTorch's; channels come last. */
+
 import { noGrad } from "../autograd/backward.ts";
 import { ones, zeros } from "../core/creation.ts";
 import { flushDenormals } from "../core/denormals.ts";
@@ -14,16 +15,37 @@ import { inputOf, Module, parameter } from "./module.ts";
 
 /** Options of the normalizing layers. */
 export interface NormOptions {
-  /** Added to the variance. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
+  /** Added to the variance, ≥ 0. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
   readonly eps?: number;
+}
+
+export interface RMSNormOptions extends NormOptions {
+  /** Whether there is a learnable weight, initially 1. Default true. */
+  readonly elementwiseAffine?: boolean;
+}
+
+export interface LayerNormOptions extends NormOptions {
+  /** Whether there are a learnable weight, initially 1, and bias. Default true. */
+  readonly elementwiseAffine?: boolean;
+  /** Whether there is a learnable bias, initially 0; needs elementwiseAffine. Default true. */
+  readonly bias?: boolean;
+}
+
+export interface GroupNormOptions extends NormOptions {
+  /** Whether there are a learnable weight, initially 1, and bias, initially 0. Default true. */
+  readonly affine?: boolean;
 }
 
 function requireSizes(name: string, sizes: readonly number[]): void {
   if (!sizes.length || sizes.some((n) => !Number.isInteger(n) || n < 1))
-    throw new RangeError(`${name}: the normalized sizes are [${sizes.join(", ")}], but must be whole numbers above 0.`);
+    throw new RangeError(`${name}: sizes must be whole numbers above 0, got [${sizes.join(", ")}].`);
 }
 
-/** (x − μ)/√(σ² + ε)·weight + bias over the last dimensions (Ba et al. 2016). Starts with weight 1 and bias 0. */
+/**
+ * Layer normalization over the last dimensions, [..., …normalizedShape]: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016). Keeps the
+ * shape.
+ * @throws RangeError if a size is not a whole number above 0
+ */
 export class LayerNorm extends Module {
   static override readonly kind: string = "LayerNorm";
   /** The sizes of the last dims, which are normalized together. */
@@ -35,28 +57,17 @@ export class LayerNorm extends Module {
   /** ε, as it was given. */
   readonly options: NormOptions;
 
-  constructor(
-    normalizedShape: number | Shape,
-    given: NormOptions & {
-      /** Train a weight and a bias. Default true. */
-      readonly elementwiseAffine?: boolean;
-      /** Train a bias beside the weight. Default true. */
-      readonly bias?: boolean;
-    } = {},
-  ) {
+  constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
     super();
     check("LayerNorm", arguments, "normalizedShape:number|numbers {eps:number elementwiseAffine:boolean bias:boolean}");
-    const { elementwiseAffine = true, bias = true, ...options } = given;
+    const { elementwiseAffine = true, bias = true, ...opOptions } = options;
     this.normalizedShape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
     requireSizes("LayerNorm", this.normalizedShape);
     this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape), this) : null;
     this.bias = elementwiseAffine && bias ? parameter(zeros(this.normalizedShape), this) : null;
-    this.options = options;
+    this.options = opOptions;
   }
-  /**
-   * (x − μ)/√(σ² + ε)·weight + bias over the last dims. x: [..., ...normalizedShape] → the same shape.
-   * @throws ShapeError
-   */
+  /** x: [..., …normalizedShape] → the same shape. @throws ShapeError */
   forward(x: Tensor): Tensor {
     return ops.layerNorm(inputOf(this, x, arguments), this.normalizedShape, this.weight, this.bias, this.options);
   }
@@ -65,7 +76,11 @@ export class LayerNorm extends Module {
   }
 }
 
-/** x/√(mean(x²) + ε)·weight over the last dimensions (Zhang and Sennrich 2019). Starts with weight 1. */
+/**
+ * Root-mean-square normalization over the last dimensions, [..., …normalizedShape]: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
+ * Keeps the shape.
+ * @throws RangeError if a size is not a whole number above 0
+ */
 export class RMSNorm extends Module {
   static override readonly kind: string = "RMSNorm";
   /** The sizes of the last dims, whose root mean square is taken together. */
@@ -75,25 +90,16 @@ export class RMSNorm extends Module {
   /** The ε under the root, as it was given. */
   readonly options: NormOptions;
 
-  constructor(
-    normalizedShape: number | Shape,
-    given: NormOptions & {
-      /** Train a weight. Default true. */
-      readonly elementwiseAffine?: boolean;
-    } = {},
-  ) {
+  constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {
     super();
     check("RMSNorm", arguments, "normalizedShape:number|numbers {eps:number elementwiseAffine:boolean}");
-    const { elementwiseAffine = true, ...options } = given;
+    const { elementwiseAffine = true, ...opOptions } = options;
     this.normalizedShape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
     requireSizes("RMSNorm", this.normalizedShape);
     this.weight = elementwiseAffine ? parameter(ones(this.normalizedShape), this) : null;
-    this.options = options;
+    this.options = opOptions;
   }
-  /**
-   * x/√(mean(x²) + ε)·weight over the last dims. x: [..., ...normalizedShape] → the same shape.
-   * @throws ShapeError
-   */
+  /** x: [..., …normalizedShape] → the same shape. @throws ShapeError */
   forward(x: Tensor): Tensor {
     return ops.rmsNorm(inputOf(this, x, arguments), this.normalizedShape, this.weight, this.options);
   }
@@ -104,18 +110,19 @@ export class RMSNorm extends Module {
 
 /** Options of BatchNorm. */
 export interface BatchNormOptions extends NormOptions {
-  /** How much of a batch's statistics the running ones take over; null: all batches count alike. Default 0.1. */
+  /** Weight of a batch in the running statistics, 0 … 1; null averages all batches equally. Default 0.1. */
   readonly momentum?: number | null;
-  /** Whether there are a weight and a bias. Default true. */
+  /** Whether there are a learnable weight, initially 1, and bias, initially 0. Default true. */
   readonly affine?: boolean;
-  /** Whether running statistics are kept, for eval(). Without them a batch's own are always used. Default true. */
+  /** Whether to keep running statistics for eval(). If false, eval() also uses the batch's own. Default true. */
   readonly trackRunningStats?: boolean;
 }
 
 /**
- * Batch normalization (Ioffe and Szegedy 2015) of [batch, …, channels] along all but the channels. In training by the batch's
- * own mean and variance, of which running means are kept (the variance unbiased, as PyTorch keeps it); in eval() by those. An empty
- * batch leaves the running means and the count of batches as they are.
+ * Batch normalization over all dimensions but the channels (Ioffe and Szegedy 2015): [batch, …, channels] → the same shape. Training
+ * uses the batch's mean and variance and updates the running statistics (with the unbiased variance, as in PyTorch); evaluation uses
+ * the running statistics. An empty batch does not change them.
+ * @throws RangeError if numFeatures is not a whole number above 0
  */
 export class BatchNorm extends Module {
   static override readonly kind: string = "BatchNorm";
@@ -127,16 +134,17 @@ export class BatchNorm extends Module {
   readonly runningMean: Tensor | null;
   /** The running variance of each channel, used in evaluation; null if it is not tracked. */
   readonly runningVar: Tensor | null;
-  /** float32 [] */
+  /** How many batches the running statistics include: float32 []. */
   readonly numBatchesTracked: Tensor | null;
   private readonly momentum: number | null;
   /** The ε beside the variance, as it was given. */
   readonly options: NormOptions;
 
+  /** @param numFeatures channels */
   constructor(
     /** The number of channels, the last dim of the input. */
     readonly numFeatures: number,
-    given: BatchNormOptions = {},
+    options: BatchNormOptions = {},
   ) {
     super();
     check(
@@ -144,7 +152,7 @@ export class BatchNorm extends Module {
       arguments,
       "numFeatures:number {eps:number momentum:number|null affine:boolean trackRunningStats:boolean}",
     );
-    const { momentum = 0.1, affine = true, trackRunningStats = true, ...options } = given;
+    const { momentum = 0.1, affine = true, trackRunningStats = true, ...opOptions } = options;
     requireSizes(kindOf(this), [numFeatures]);
     this.weight = affine ? parameter(ones([numFeatures]), this) : null;
     this.bias = affine ? parameter(zeros([numFeatures]), this) : null;
@@ -152,30 +160,26 @@ export class BatchNorm extends Module {
     this.runningVar = trackRunningStats ? ones([numFeatures]).keep() : null;
     this.numBatchesTracked = trackRunningStats ? zeros([]).keep() : null;
     this.momentum = momentum;
-    this.options = options;
+    this.options = opOptions;
   }
-  /** How many dimensions inputs may have. */
+  /** How many dimensions inputs may have; empty for any number. */
   protected readonly ranks: readonly number[] = [];
 
-  /**
-   * Normalizes each channel: by the batch's statistics in training, by the running ones in evaluation. x: [batch,
-   * ..., numFeatures] → the same shape.
-   * @throws ShapeError
-   */
+  /** x: [batch, …, channels] → the same shape. @throws ShapeError; RangeError in training if a channel has one value */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;
     if ((ranks.length && !ranks.includes(x.shape.length)) || x.shape.at(-1) !== numFeatures)
       throw new ShapeError(
-        `${kindOf(this)}: the input is [${x.shape.join(", ")}], but must have ${ranks.join(" or ") || "some"} dimensions, ` +
-          `the last of them ${numFeatures} channels. Channels are last: x.permute([0, 2, 3, 1]) turns PyTorch's images.`,
+        `${kindOf(this)}: x is [${x.shape.join(", ")}], but must have ${ranks.join(" or ") || "some"} dimensions, ` +
+          `the last of them ${numFeatures} channels. Use x.permute([0, 2, 3, 1]) for PyTorch's images.`,
       );
     if (!this.training && runningMean && runningVar)
       return ops.batchNorm(x, runningMean, runningVar, weight, bias, options);
     const pixels = x.size / this.numFeatures;
     if (pixels === 1)
       throw new RangeError(
-        `${kindOf(this)}: a batch [${x.shape.join(", ")}] has one value a channel, whose variance says nothing. Use larger batches, or eval().`,
+        `${kindOf(this)}: the batch [${x.shape.join(", ")}] has one value per channel, so no variance. Use larger batches, or eval().`,
       );
     return withUndo(() => {
       const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
@@ -213,19 +217,23 @@ export class BatchNorm extends Module {
   }
 }
 
-/** BatchNorm of [batch, channels] or [batch, length, channels]. */
+/** Batch normalization of [batch, channels] or [batch, length, channels]. See `BatchNorm` for options and errors. */
 export class BatchNorm1d extends BatchNorm {
   static override readonly kind: string = "BatchNorm1d";
   protected override readonly ranks = [2, 3];
 }
 
-/** BatchNorm of images [batch, height, width, channels]. */
+/** Batch normalization of images [batch, height, width, channels]. See `BatchNorm` for options and errors. */
 export class BatchNorm2d extends BatchNorm {
   static override readonly kind: string = "BatchNorm2d";
   protected override readonly ranks = [4];
 }
 
-/** Normalization of each image along its pixels and a group's channels (Wu and He 2018): [batch, …, channels]. */
+/**
+ * Group normalization (Wu and He 2018): normalizes each sample of [batch, …, channels] over its pixels and the channels of one group.
+ * Keeps the shape.
+ * @throws RangeError if numGroups does not divide numChannels
+ */
 export class GroupNorm extends Module {
   static override readonly kind: string = "GroupNorm";
   /** The scale of each channel after the groups are normalized, [numChannels]; null if affine is false. */
@@ -240,25 +248,19 @@ export class GroupNorm extends Module {
     readonly numGroups: number,
     /** The number of channels that the groups share, the last dim of the input. */
     readonly numChannels: number,
-    given: NormOptions & {
-      /** Train a scale and a shift for each channel. Default true. */
-      readonly affine?: boolean;
-    } = {},
+    options: GroupNormOptions = {},
   ) {
     super();
     check("GroupNorm", arguments, "numGroups:number numChannels:number {eps:number affine:boolean}");
-    const { affine = true, ...options } = given;
+    const { affine = true, ...opOptions } = options;
     requireSizes("GroupNorm", [numGroups, numChannels]);
     if (numChannels % numGroups)
-      throw new RangeError(`GroupNorm: ${numChannels} channels cannot be cut into ${numGroups} groups.`);
+      throw new RangeError(`GroupNorm: ${numChannels} channels do not divide into ${numGroups} groups.`);
     this.weight = affine ? parameter(ones([numChannels]), this) : null;
     this.bias = affine ? parameter(zeros([numChannels]), this) : null;
-    this.options = options;
+    this.options = opOptions;
   }
-  /**
-   * Normalizes each image over its pixels and a group's channels. x: [batch, ..., numChannels] → the same shape.
-   * @throws ShapeError
-   */
+  /** x: [batch, …, channels] → the same shape. @throws ShapeError */
   forward(x: Tensor): Tensor {
     return ops.groupNorm(inputOf(this, x, arguments), this.numGroups, this.weight, this.bias, this.options);
   }

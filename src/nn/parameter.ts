@@ -1,4 +1,5 @@
-/** Parameters: the tensors that modules learn; and a warning for those that no optimizer can know of. */
+/** Parameters: tensors that are learnt. Warns about parameters that receive gradients but that no optimizer can find. */
+
 import { installLeafCheck } from "../autograd/backward.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { show } from "../ops/definition/value.ts";
@@ -7,14 +8,17 @@ import { kindOf } from "../runtime/kinds.ts";
 
 const parameters = new WeakSet<Tensor>();
 
-/** The parameters that no list has held so far, and the layers that made them. */
+/** Parameters that no `parameters()` call or state dict has returned yet, with the layers that created them. */
 const unlisted = new WeakMap<Tensor, object | null>();
-/** Whether there was any list. Without one nothing was meant to be trained through a list. */
+/** Whether parameters were ever listed. Without a list, the caller trains in some other way, so there is nothing to warn about. */
 let anyList = false;
 
-/** Marks a tensor as one to be learnt: it requires gradients, and outlives the scope it is made in. */
+/**
+ * Marks a tensor of any shape as a parameter: it requires gradients, modules list it, and it outlives the scope it is created in.
+ * @returns x
+ */
 export function parameter(x: Tensor): Tensor;
-/** @param owner the layer that makes it @internal */
+/** @param owner the layer that creates it @internal */
 export function parameter(x: Tensor, owner: object): Tensor;
 export function parameter(x: Tensor, owner: object | null = null): Tensor {
   check("parameter", arguments, "x:tensor owner?:module");
@@ -25,22 +29,22 @@ export function parameter(x: Tensor, owner: object | null = null): Tensor {
   return x.keep();
 }
 
-/** Whether a tensor of a module is learnt: parameters, frozen ones too, and leaves that require gradients. */
+/** Whether a module learns this tensor: true for parameters, even frozen ones, and for leaves that require gradients. */
 export function isParameter(x: Tensor): boolean {
   if (parameters.has(x)) return true;
   if (x.edge !== x) return false;
-  // It stays one if it is frozen later.
+  // It remains a parameter if it is frozen later.
   parameters.add(x);
   return true;
 }
 
-/** Notes that tensors were listed for an optimizer or a file. */
+/** Marks tensors as listed, for an optimizer or a file. */
 export function markListed(tensors: Iterable<Tensor>): void {
   anyList = true;
   for (const x of tensors) unlisted.delete(x);
 }
 
-/** Warns of parameters that received a gradient though no list holds them: each once. */
+/** Warns once about each parameter that received a gradient but was never listed. */
 function warnOfUnlisted(leaves: Iterable<unknown>): void {
   if (!anyList) return;
   const found: Tensor[] = [];
@@ -50,7 +54,7 @@ function warnOfUnlisted(leaves: Iterable<unknown>): void {
   const owner = unlisted.get(first);
   for (const x of found) unlisted.delete(x);
   const name = owner && Object.entries(owner).find(([, value]) => value === first)?.[0];
-  const more = found.length > 1 ? ` (nor ${found.length - 1} more that received gradients)` : "";
+  const more = found.length > 1 ? ` (nor ${found.length - 1} more with gradients)` : "";
   console.warn(
     `nabla: a ${owner ? kindOf(owner) : "parameter"} ${show(first.shape)} received a gradient, but no parameters() call has returned its ` +
       `${name ?? "tensor"}${more}, so no optimizer trains it. A module cannot see #private fields or instances of other classes: ` +

@@ -1,4 +1,5 @@
-/** Pooling layers, for images with channels last. Names, arguments and defaults are PyTorch's. */
+/** Pooling layers, channels last. Names, arguments and defaults are PyTorch's. */
+
 import * as ops from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Size2d } from "../ops/image/convolve.ts";
@@ -6,9 +7,10 @@ import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/image/pool.ts";
 import { check } from "../runtime/arguments.ts";
 import { inputOf, Module } from "./module.ts";
 
-/** The largest value of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. */
+/** Maximum of each window of an image. */
 export class MaxPool2d extends Module {
   static override readonly kind: string = "MaxPool2d";
+  /** @param kernelSize height and width of the window in pixels; one number for a square */
   constructor(
     /** The size of the windows whose largest value is taken. */
     readonly kernelSize: Size2d,
@@ -22,18 +24,16 @@ export class MaxPool2d extends Module {
       "kernelSize:number|pair {stride:number|pair padding:number|pair dilation:number|pair ceilMode:boolean}",
     );
   }
-  /**
-   * The largest value of each window. x: [batch, height, width, channels] → [batch, outHeight, outWidth, channels].
-   * @throws ShapeError
-   */
+  /** x: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
   forward(x: Tensor): Tensor {
     return ops.maxPool2d(inputOf(this, x, arguments), this.kernelSize, this.options);
   }
 }
 
-/** The mean of each window: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. */
+/** Mean of each window of an image. */
 export class AvgPool2d extends Module {
   static override readonly kind: string = "AvgPool2d";
+  /** @param kernelSize height and width of the window in pixels; one number for a square */
   constructor(
     /** The size of the windows whose mean is taken. */
     readonly kernelSize: Size2d,
@@ -47,20 +47,17 @@ export class AvgPool2d extends Module {
       "kernelSize:number|pair {stride:number|pair padding:number|pair countIncludePad:boolean}",
     );
   }
-  /**
-   * The mean of each window. x: [batch, height, width, channels] → [batch, outHeight, outWidth, channels].
-   * @throws ShapeError
-   */
+  /** x: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
   forward(x: Tensor): Tensor {
     return ops.avgPool2d(inputOf(this, x, arguments), this.kernelSize, this.options);
   }
 }
 
-/** Options of a pool along one dimension. */
-type Along<O> = { readonly [K in keyof O]: K extends "stride" | "padding" | "dilation" ? number : O[K] };
+/** Options of a 2-D pool with one number per size. */
+type Pool1dOptions<O> = { readonly [K in keyof O]: K extends "stride" | "padding" | "dilation" ? number : O[K] };
 
-/** Options for a row of pixels, one high. */
-function alongWidth(options: object): object {
+/** The same options for an image of height 1. */
+function to2d(options: object): object {
   const widths = Object.entries(options).map(([key, v]) => [
     key,
     typeof v === "number" ? [key === "padding" ? 0 : 1, v] : v,
@@ -68,51 +65,47 @@ function alongWidth(options: object): object {
   return Object.fromEntries(widths);
 }
 
-/** The largest value of each window: [batch, length, channels] → [batch, outLength, channels]. */
+/** Maximum of each window of a sequence. */
 export class MaxPool1d extends Module {
   static override readonly kind: string = "MaxPool1d";
+  /** @param kernelSize length of the window in steps */
   constructor(
     /** The length of the windows whose largest value is taken. */
     readonly kernelSize: number,
-    private readonly options: Along<MaxPool2dOptions> = {},
+    private readonly options: Pool1dOptions<MaxPool2dOptions> = {},
   ) {
     super();
     check("MaxPool1d", arguments, "kernelSize:number {stride:number padding:number dilation:number ceilMode:boolean}");
   }
-  /**
-   * The largest value of each window. x: [batch, length, channels] → [batch, outLength, channels].
-   * @throws ShapeError
-   */
+  /** x: [batch, length, channels] → [batch, outLength, channels]. @throws ShapeError, RangeError */
   forward(x: Tensor): Tensor {
     return ops
-      .maxPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options))
+      .maxPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], to2d(this.options))
       .squeeze(-3);
   }
 }
 
-/** The mean of each window: [batch, length, channels] → [batch, outLength, channels]. */
+/** Mean of each window of a sequence. */
 export class AvgPool1d extends Module {
   static override readonly kind: string = "AvgPool1d";
+  /** @param kernelSize length of the window in steps */
   constructor(
     /** The length of the windows whose mean is taken. */
     readonly kernelSize: number,
-    private readonly options: Along<AvgPool2dOptions> = {},
+    private readonly options: Pool1dOptions<AvgPool2dOptions> = {},
   ) {
     super();
     check("AvgPool1d", arguments, "kernelSize:number {stride:number padding:number countIncludePad:boolean}");
   }
-  /**
-   * The mean of each window. x: [batch, length, channels] → [batch, outLength, channels].
-   * @throws ShapeError
-   */
+  /** x: [batch, length, channels] → [batch, outLength, channels]. @throws ShapeError, RangeError */
   forward(x: Tensor): Tensor {
     return ops
-      .avgPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], alongWidth(this.options))
+      .avgPool2d(inputOf(this, x, arguments).unsqueeze(-3), [1, this.kernelSize], to2d(this.options))
       .squeeze(-3);
   }
 }
 
-/** The mean of all pixels: [batch, height, width, channels] → [batch, channels]. */
+/** Mean over all pixels: [batch, height, width, channels] → [batch, channels]. */
 export class GlobalAvgPool2d extends Module {
   static override readonly kind: string = "GlobalAvgPool2d";
   /**

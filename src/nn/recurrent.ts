@@ -1,4 +1,5 @@
-/** Recurrent layers and their cells. Names, arguments, defaults and parameters are PyTorch's, in camelCase. */
+/** Recurrent layers and cells. Names, arguments, defaults and parameters are PyTorch's, in camelCase. */
+
 import { tensor, zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -13,28 +14,40 @@ import { Module, parameter } from "./module.ts";
 
 /** Options of RNN, LSTM and GRU. */
 export interface RecurrentOptions {
-  /** Layers on top of each other. Default 1. */
+  /** Stacked layers. Default 1. */
   readonly numLayers?: number;
   /** Whether there are biases. Default true. */
   readonly bias?: boolean;
-  /** x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not. Default false. */
+  /** x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not affected. Default false. */
   readonly batchFirst?: boolean;
-  /** Dropout between layers, in training. Default 0. */
+  /** Probability, in 0 … 1, of dropping an element between layers in training. Default 0. */
   readonly dropout?: number;
-  /** A second layer beside each that walks from the end; results lie side by side. Default false. */
+  /** Adds to each layer a second one that reads from the end; their outputs are concatenated. Default false. */
   readonly bidirectional?: boolean;
 }
 
-/** How many steps of each sequence count: int32 [batch], or a list. */
+export interface RNNOptions extends RecurrentOptions {
+  /** Activation of the new state. Default "tanh". */
+  readonly nonlinearity?: "tanh" | "relu";
+}
+
+export interface CellOptions {
+  /** Whether there are biases. Default true. */
+  readonly bias?: boolean;
+}
+
+export interface RNNCellOptions extends CellOptions {
+  /** Activation of the new state. Default "tanh". */
+  readonly nonlinearity?: "tanh" | "relu";
+}
+
+/** Options of `forward` of the recurrent layers. */
 export interface ForwardOptions {
-  /**
-   * How many steps of each sequence count, [batch]: an int32 tensor or numbers. Later outputs are 0. Default: all
-   * steps.
-   */
+  /** Steps of each sequence, int32 [batch] or a list; later outputs are 0. Default: all steps. */
   readonly lengths?: Tensor | readonly number[];
 }
 
-type Kind = keyof typeof cells;
+type CellName = keyof typeof cells;
 
 const SIZES = "inputSize:number hiddenSize:number";
 const OPTIONS = "numLayers:number bias:boolean batchFirst:boolean dropout:number bidirectional:boolean";
@@ -48,17 +61,17 @@ function requireNonlinearity(name: string, nonlinearity: string): void {
   requireChoice(name, "nonlinearity", nonlinearity, ["tanh", "relu"]);
 }
 
-/** One direction of one layer's parameters, uniform in ±1/√hidden, under PyTorch's names with `suffix`. */
+/** Creates the parameters of one direction of a layer, uniform in ±1/√hidden, under PyTorch's names plus `suffix`. */
 function defineWeights(
   module: Module,
-  kind: Kind,
+  cell: CellName,
   inputSize: number,
   hiddenSize: number,
   bias: boolean,
   suffix: string,
 ): void {
   const bound = 1 / Math.sqrt(hiddenSize);
-  const rows = cells[kind].gates * hiddenSize;
+  const rows = cells[cell].gates * hiddenSize;
   const make = (name: string, shape: number[]): void => {
     const value = parameter(init.uniform(zeros(shape), -bound, bound), module);
     Object.defineProperty(module, name + suffix, { value, enumerable: true });
@@ -71,12 +84,12 @@ function defineWeights(
 }
 
 function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[3] {
-  const own = module as unknown as Record<string, Tensor | undefined>; // as defineWeights named them
+  const own = module as unknown as Record<string, Tensor | undefined>; // defineWeights created these properties
   const [weightIh, weightHh] = [own[`weightIh${suffix}`]!, own[`weightHh${suffix}`]!];
   return { weightIh, weightHh, biasIh: own[`biasIh${suffix}`] ?? null, biasHh: own[`biasHh${suffix}`] ?? null };
 }
 
-/** What RNN, LSTM and GRU share: layers, directions, states, dropout. */
+/** Base of RNN, LSTM and GRU: layers, directions, states, dropout. */
 abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
   /** The number of layers, each of which reads the one before. */
@@ -85,11 +98,11 @@ abstract class Recurrent extends Module {
   readonly bidirectional: boolean;
   /** Whether x and the output are [batch, steps, …] instead of [steps, batch, …]. */
   readonly batchFirst: boolean;
-  private readonly between: Dropout;
+  private readonly dropout: Dropout;
 
+  /** @param inputSize elements of each step's input @param hiddenSize elements of the state */
   constructor(
-    private readonly kind: Kind,
-    /** The size of each step's input. */
+    private readonly cell: CellName,
     readonly inputSize: number,
     /** The size of the state. */
     readonly hiddenSize: number,
@@ -100,10 +113,10 @@ abstract class Recurrent extends Module {
     this.numLayers = numLayers;
     this.bidirectional = bidirectional;
     this.batchFirst = batchFirst;
-    this.between = new Dropout(dropout);
+    this.dropout = new Dropout(dropout);
     for (let layer = 0; layer < numLayers; layer++)
       for (const suffix of this.suffixes(layer))
-        defineWeights(this, kind, layer ? hiddenSize * this.directions : inputSize, hiddenSize, bias, suffix);
+        defineWeights(this, cell, layer ? hiddenSize * this.directions : inputSize, hiddenSize, bias, suffix);
   }
 
   private get directions(): number {
@@ -113,8 +126,8 @@ abstract class Recurrent extends Module {
     return this.bidirectional ? [`L${layer}`, `L${layer}Reverse`] : [`L${layer}`];
   }
 
-  /** A state given by the caller, [layers·directions, batch, hidden], cut into its parts; null where there is none. */
-  private parts(name: string, state: Tensor | undefined, batch: number): (Tensor | null)[] {
+  /** Splits a state [layers·directions, batch, hidden] by layer and direction; nulls if there is none. @throws ShapeError */
+  private splitState(name: string, state: Tensor | undefined, batch: number): (Tensor | null)[] {
     const count = this.numLayers * this.directions;
     const shape = [count, batch, this.hiddenSize];
     if (state && (state.shape.length !== 3 || state.shape.some((n, i) => n !== shape[i])))
@@ -126,9 +139,9 @@ abstract class Recurrent extends Module {
     );
   }
 
-  /** The output of the last layer, and the last states of all, [layers·directions, batch, hidden] each. */
+  /** @returns the last layer's output, and the final states of all layers, [layers·directions, batch, hidden] each @throws ShapeError, RangeError */
   protected run(x: Tensor, states: readonly (Tensor | undefined)[], { lengths }: ForwardOptions): [Tensor, Tensor[]] {
-    const { batchFirst, kind, nonlinearity } = this;
+    const { batchFirst, cell, nonlinearity } = this;
     const name = kindOf(this);
     if (x.shape.length === 2) {
       const [y, last] = this.run(
@@ -144,22 +157,22 @@ abstract class Recurrent extends Module {
       );
     const batch = x.shape[batchFirst ? 0 : 1]!;
     const names = ["the initial state", "the initial cell state"];
-    const parts = states.map((state, i) => this.parts(names[i]!, state, batch));
+    const parts = states.map((state, i) => this.splitState(names[i]!, state, batch));
     if (Array.isArray(lengths) && lengths.some((n) => !Number.isInteger(n)))
-      throw new RangeError(`${name}: lengths are [${lengths.join(", ")}], but must be whole numbers.`);
+      throw new RangeError(`${name}: lengths must be whole numbers, got [${lengths.join(", ")}].`);
     const counts = lengths && !(lengths instanceof Tensor) ? tensor([...lengths], { dtype: "int32" }) : lengths;
     const last: Tensor[][] = states.map(() => []);
     let y = x;
     for (let layer = 0; layer < this.numLayers; layer++) {
-      if (layer) y = this.between.forward(y);
+      if (layer) y = this.dropout.forward(y);
       const outputs = this.suffixes(layer).map((suffix, direction) => {
         const own = parts.map((part) => part[layer * this.directions + direction]!);
         const options = { batchFirst, reverse: direction === 1, ...(counts ? { lengths: counts } : {}) };
         const weights = weightsOf(this, suffix);
         const [output, ...ends] =
-          kind === "lstm"
+          cell === "lstm"
             ? ops.lstm(y, own[0]!, own[1]!, weights, options)
-            : kind === "gru"
+            : cell === "gru"
               ? ops.gru(y, own[0]!, weights, options)
               : ops.rnn(y, own[0]!, weights, { ...options, nonlinearity });
         ends.forEach((end, i) => void last[i]!.push(end));
@@ -177,38 +190,30 @@ abstract class Recurrent extends Module {
 }
 
 /**
- * Elman's recurrent network, h = tanh(W·x + U·h + b) (or relu), in one or more layers. x: [steps, batch, inputSize] (batchFirst:
- * [batch, steps, …]; without a batch: [steps, …]) → [output, hn] with output [steps, batch, directions·hiddenSize] and hn
- * [layers·directions, batch, hiddenSize]. Parameters: weightIhL0 [hiddenSize, inputSize], weightHhL0, biasIhL0, biasHhL0, …,
- * uniform in ±1/√hiddenSize. `lengths` says how many steps of each sequence count: behind them outputs are 0, and hn is the
- * state at the sequence's own end.
+ * Elman's recurrent network: hₜ = tanh(W·xₜ + U·hₜ₋₁ + b), or relu (Elman 1990). Parameters, initially uniform in ±1/√hiddenSize:
+ * weightIhL0 [hiddenSize, inputSize], weightHhL0 [hiddenSize, hiddenSize], biasIhL0 and biasHhL0 [hiddenSize], and so on per layer.
  *
  * ```ts
  * const [output, hn] = new nn.RNN(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8]
  * ```
+ * @throws RangeError for invalid sizes or options
  */
 export class RNN extends Recurrent {
   static override readonly kind: string = "RNN";
   protected override readonly nonlinearity: "tanh" | "relu";
 
-  constructor(
-    inputSize: number,
-    hiddenSize: number,
-    given: RecurrentOptions & {
-      /** The state's activation. Default "tanh". */
-      readonly nonlinearity?: "tanh" | "relu";
-    } = {},
-  ) {
+  constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
     check("RNN", arguments, `${SIZES} {${OPTIONS} nonlinearity:string}`);
-    const { nonlinearity = "tanh", ...options } = given;
     super("rnn", inputSize, hiddenSize, options);
+    const { nonlinearity = "tanh" } = options;
     requireNonlinearity("RNN", nonlinearity);
     this.nonlinearity = nonlinearity;
   }
   /**
-   * Runs the sequence. x: [steps, batch, inputSize], h0: [layers·directions, batch, hiddenSize], by default 0 →
-   * [output, hn]: output [steps, batch, directions·hiddenSize], hn like h0.
-   * @throws ShapeError
+   * x: [steps, batch, inputSize] (batchFirst: [batch, steps, inputSize]; unbatched: [steps, inputSize]); h0:
+   * [layers·directions, batch, hiddenSize], by default zeros → output [steps, batch, directions·hiddenSize] and hn, with h0's shape: the
+   * state at the end of each sequence.
+   * @throws ShapeError, RangeError for invalid lengths
    */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
@@ -220,12 +225,13 @@ export class RNN extends Recurrent {
 }
 
 /**
- * Long short-term memory (Hochreiter and Schmidhuber 1997): as RNN, with a cell state beside the state, and returns [output,
- * [hn, cn]]. Gates lie in PyTorch's order, i, f, g, o.
+ * Long short-term memory (Hochreiter and Schmidhuber 1997). Parameters are named as in RNN, with 4·hiddenSize rows: gates i, f, g, o,
+ * PyTorch's order.
  *
  * ```ts
  * const [output, [hn, cn]] = new nn.LSTM(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8] each
  * ```
+ * @throws RangeError for invalid sizes or options
  */
 export class LSTM extends Recurrent {
   static override readonly kind: string = "LSTM";
@@ -233,11 +239,7 @@ export class LSTM extends Recurrent {
     check("LSTM", arguments, `${SIZES} {${OPTIONS}}`);
     super("lstm", inputSize, hiddenSize, options);
   }
-  /**
-   * Runs the sequence. x: [steps, batch, inputSize], state: [h0, c0], each [layers·directions, batch, hiddenSize],
-   * by default 0 → [output, [hn, cn]]: output [steps, batch, directions·hiddenSize].
-   * @throws ShapeError
-   */
+  /** As RNN's, with a state [h0, c0], by default zeros → output and [hn, cn]. @throws ShapeError, RangeError for invalid lengths */
   forward(
     ...inputs: [x: Tensor, state?: States | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): [output: Tensor, state: [hn: Tensor, cn: Tensor]] {
@@ -247,18 +249,21 @@ export class LSTM extends Recurrent {
   }
 }
 
-/** Gated recurrent units (Cho et al. 2014): as RNN. Gates lie in PyTorch's order, r, z, n. */
+/**
+ * Gated recurrent unit (Cho et al. 2014). Parameters are named as in RNN, with 3·hiddenSize rows: gates r, z, n, PyTorch's order.
+ *
+ * ```ts
+ * const [output, hn] = new nn.GRU(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8]
+ * ```
+ * @throws RangeError for invalid sizes or options
+ */
 export class GRU extends Recurrent {
   static override readonly kind: string = "GRU";
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
     check("GRU", arguments, `${SIZES} {${OPTIONS}}`);
     super("gru", inputSize, hiddenSize, options);
   }
-  /**
-   * Runs the sequence through gated units. x: [steps, batch, inputSize], h0: [layers·directions, batch, hiddenSize],
-   * by default 0 → [output, hn]: output [steps, batch, directions·hiddenSize].
-   * @throws ShapeError
-   */
+  /** As RNN's: x and h0 → output and hn. @throws ShapeError, RangeError for invalid lengths */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): Last {
@@ -268,21 +273,21 @@ export class GRU extends Recurrent {
   }
 }
 
-/** One step of a recurrence: what the cells share. */
+/** Base of the cells, which compute one step of a recurrence. */
 abstract class RecurrentCell extends Module {
+  /** @param inputSize elements of the input @param hiddenSize elements of the state */
   constructor(
-    kind: Kind,
-    /** The size of the input of one step. */
+    cell: CellName,
     readonly inputSize: number,
     /** The size of the cell's state. */
     readonly hiddenSize: number,
-    { bias = true }: { readonly bias?: boolean } = {},
+    { bias = true }: CellOptions = {},
   ) {
     super();
     requireWhole(kindOf(this), { inputSize, hiddenSize });
-    defineWeights(this, kind, inputSize, hiddenSize, bias, "");
+    defineWeights(this, cell, inputSize, hiddenSize, bias, "");
   }
-  /** x as a sequence of one step. */
+  /** x as a sequence of one step. @throws ShapeError */
   protected step(x: Tensor): Tensor {
     if (x.shape.length !== 2 || x.shape[1] !== this.inputSize)
       throw new ShapeError(`${kindOf(this)}: x is [${x.shape.join(", ")}], but must be [batch, ${this.inputSize}].`);
@@ -293,27 +298,19 @@ abstract class RecurrentCell extends Module {
   }
 }
 
-/** One step of an RNN: x [batch, inputSize], h [batch, hiddenSize] → h. */
+/** One step of an RNN. Parameters: weightIh [hiddenSize, inputSize], weightHh, biasIh, biasHh. @throws RangeError for invalid sizes or options */
 export class RNNCell extends RecurrentCell {
   static override readonly kind: string = "RNNCell";
   constructor(
     inputSize: number,
     hiddenSize: number,
-    private readonly options: {
-      /** Add trainable biases. Default true. */
-      readonly bias?: boolean;
-      /** The activation of the new state. Default "tanh". */
-      readonly nonlinearity?: "tanh" | "relu";
-    } = {},
+    private readonly options: RNNCellOptions = {},
   ) {
     super("rnn", inputSize, hiddenSize, options);
     check("RNNCell", arguments, `${SIZES} {bias:boolean nonlinearity:string}`);
     requireNonlinearity("RNNCell", options.nonlinearity ?? "tanh");
   }
-  /**
-   * One step. x: [batch, inputSize], h: [batch, hiddenSize], by default 0 → the next h.
-   * @throws ShapeError
-   */
+  /** x: [batch, inputSize], h: [batch, hiddenSize], by default zeros → the next h. @throws ShapeError */
   forward(x: Tensor, h?: Tensor): Tensor {
     check(kindOf(this), arguments, "x:tensor h?:tensor");
     const { nonlinearity = "tanh" } = this.options;
@@ -321,24 +318,14 @@ export class RNNCell extends RecurrentCell {
   }
 }
 
-/** One step of an LSTM: x [batch, inputSize], [h, c] [batch, hiddenSize] each → [h, c]. */
+/** One step of an LSTM. Parameters: weightIh [4·hiddenSize, inputSize], weightHh, biasIh, biasHh. @throws RangeError for invalid sizes */
 export class LSTMCell extends RecurrentCell {
   static override readonly kind: string = "LSTMCell";
-  constructor(
-    inputSize: number,
-    hiddenSize: number,
-    options: {
-      /** Add trainable biases to the four gates. Default true. */
-      readonly bias?: boolean;
-    } = {},
-  ) {
+  constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     check("LSTMCell", arguments, `${SIZES} {bias:boolean}`);
     super("lstm", inputSize, hiddenSize, options);
   }
-  /**
-   * One step. x: [batch, inputSize], state: [h, c], each [batch, hiddenSize], by default 0 → the next [h, c].
-   * @throws ShapeError
-   */
+  /** x: [batch, inputSize], h and c: [batch, hiddenSize], by default zeros → the next [h, c]. @throws ShapeError */
   forward(x: Tensor, state?: readonly [h: Tensor, c: Tensor]): [h: Tensor, c: Tensor] {
     check(kindOf(this), arguments, "x:tensor state?:tensors");
     const [h = null, c = null] = state ?? [];
@@ -347,24 +334,14 @@ export class LSTMCell extends RecurrentCell {
   }
 }
 
-/** One step of a GRU: x [batch, inputSize], h [batch, hiddenSize] → h. */
+/** One step of a GRU. Parameters: weightIh [3·hiddenSize, inputSize], weightHh, biasIh, biasHh. @throws RangeError for invalid sizes */
 export class GRUCell extends RecurrentCell {
   static override readonly kind: string = "GRUCell";
-  constructor(
-    inputSize: number,
-    hiddenSize: number,
-    options: {
-      /** Add trainable biases to the three gates. Default true. */
-      readonly bias?: boolean;
-    } = {},
-  ) {
+  constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     check("GRUCell", arguments, `${SIZES} {bias:boolean}`);
     super("gru", inputSize, hiddenSize, options);
   }
-  /**
-   * One step of gated units. x: [batch, inputSize], h: [batch, hiddenSize], by default 0 → the next h.
-   * @throws ShapeError
-   */
+  /** x: [batch, inputSize], h: [batch, hiddenSize], by default zeros → the next h. @throws ShapeError */
   forward(x: Tensor, h?: Tensor): Tensor {
     check(kindOf(this), arguments, "x:tensor h?:tensor");
     return ops.gru(this.step(x), h ?? null, weightsOf(this, ""))[1]!;

@@ -1,4 +1,5 @@
-/** Images in other sizes: nearest and bilinear interpolation, adaptive averages. Images are [batch, height, width, channels]. */
+/** Resizing of images [batch, height, width, channels]: nearest and bilinear interpolation, adaptive average pooling. */
+
 import { tensor } from "../core/creation.ts";
 import { concat } from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -11,13 +12,13 @@ import { inputOf, Module } from "./module.ts";
 
 /** Options of interpolate and Upsample. */
 export interface InterpolateOptions {
-  /** Height and width of the result; this or scaleFactor. */
+  /** Height and width of the result in pixels. Give either size or scaleFactor; there is no default. */
   readonly size?: Size2d;
-  /** Times height and width, rounded down; this or size. */
+  /** Factor for height and width; results are rounded down. Give either size or scaleFactor; there is no default. */
   readonly scaleFactor?: Size2d;
-  /** How pixels between the given ones are computed. Default "nearest". */
+  /** How to interpolate. Default "nearest". */
   readonly mode?: "nearest" | "bilinear";
-  /** bilinear: whether the corners' centres stay where they are, instead of the images' edges. Default false. */
+  /** For "bilinear": aligns the centres of the corner pixels instead of the image's edges. Default false. */
   readonly alignCorners?: boolean;
 }
 
@@ -27,18 +28,16 @@ const both = (v: Size2d): readonly [number, number] => (typeof v === "number" ? 
 
 function requireImages(name: string, { shape }: { shape: Shape }): void {
   if (shape.length !== 4)
-    throw new ShapeError(`${name}: images are [batch, height, width, channels], but this is ${show(shape)}.`);
+    throw new ShapeError(`${name}: x is ${show(shape)}, but must be [batch, height, width, channels].`);
 }
 
 /** @throws RangeError */
 function requireSize(name: string, size: readonly number[]): void {
   if (size.length !== 2 || !size.every((n) => Number.isInteger(n) && n > 0))
-    throw new RangeError(
-      `${name}: the size is [${size.join(", ")}], but must be [height, width], whole numbers above 0.`,
-    );
+    throw new RangeError(`${name}: size must be [height, width], whole numbers above 0, got [${size.join(", ")}].`);
 }
 
-/** x read at `size` places along a dimension; `at(i)` says where, in pixels, by PyTorch's rules. */
+/** Samples x at `size` positions along a dimension, placed by PyTorch's rules. */
 function resizeAlong(
   x: Tensor,
   dim: number,
@@ -52,33 +51,33 @@ function resizeAlong(
     x.indexSelect(dim, tensor(Int32Array.from({ length: size }, (_, i) => Math.min(index(i), from - 1))));
   if (from === size && (scale === 1 || alignCorners)) return x;
   if (!bilinear) return select((i) => Math.floor(i * scale));
-  const place = (i: number): number =>
+  const position = (i: number): number =>
     alignCorners ? (size > 1 ? (i * (from - 1)) / (size - 1) : 0) : Math.max(0, (i + 0.5) * scale - 0.5);
-  const low = select((i) => Math.floor(place(i)));
-  const high = select((i) => Math.floor(place(i)) + 1);
+  const low = select((i) => Math.floor(position(i)));
+  const high = select((i) => Math.floor(position(i)) + 1);
   const shape = x.shape.map((_, d) => (d === dim ? size : 1));
   const part = tensor(
-    Float32Array.from({ length: size }, (_, i) => place(i) - Math.floor(place(i))),
+    Float32Array.from({ length: size }, (_, i) => position(i) - Math.floor(position(i))),
     shape,
   );
   return low.add(high.sub(low).mul(part));
 }
 
 /**
- * Images in another size: PyTorch's interpolate.
+ * Resizes images [batch, height, width, channels], as PyTorch's interpolate does.
  *
  * ```ts
  * nn.interpolate(images, { scaleFactor: 2, mode: "bilinear" });
  * ```
- * @throws ShapeError, RangeError
+ * @throws ShapeError if x is not a batch of images; RangeError for invalid options
  */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   check("interpolate", arguments, `x:tensor ${INTERPOLATE}`);
-  return resized("interpolate", x, options);
+  return resize("interpolate", x, options);
 }
 
-/** interpolate for a caller of this name. */
-function resized(caller: string, x: Tensor, options: InterpolateOptions): Tensor {
+/** @param caller the name for error messages */
+function resize(caller: string, x: Tensor, options: InterpolateOptions): Tensor {
   const { size, scaleFactor, mode = "nearest", alignCorners = false } = options ?? {};
   requireImages(caller, x);
   if ((size === undefined) === (scaleFactor === undefined))
@@ -95,7 +94,7 @@ function resized(caller: string, x: Tensor, options: InterpolateOptions): Tensor
   return along(along(x, 0), 1);
 }
 
-/** interpolate as a layer. */
+/** `interpolate` as a layer: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. Throws as it does. */
 export class Upsample extends Module {
   static override readonly kind: string = "Upsample";
   constructor(private readonly options: InterpolateOptions) {
@@ -107,14 +106,15 @@ export class Upsample extends Module {
    * @throws ShapeError
    */
   forward(x: Tensor): Tensor {
-    return resized("Upsample", inputOf(this, x, arguments), this.options);
+    return resize("Upsample", inputOf(this, x, arguments), this.options);
   }
 }
 
-/** Means over windows that cut the image into height × width parts of nearly one size: [batch, height, width, channels]. */
+/** Averages windows that divide an image into outputSize parts: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
 export class AdaptiveAvgPool2d extends Module {
   static override readonly kind: string = "AdaptiveAvgPool2d";
   private readonly outputSize: readonly [number, number];
+  /** @param outputSize height and width of the result in pixels; one number for a square */
   constructor(outputSize: Size2d) {
     super();
     check("AdaptiveAvgPool2d", arguments, "outputSize:number|pair");
@@ -128,12 +128,12 @@ export class AdaptiveAvgPool2d extends Module {
    */
   forward(x: Tensor): Tensor {
     requireImages("AdaptiveAvgPool2d", inputOf(this, x, arguments));
-    return this.outputSize.reduce((y, parts, i) => means(y, i + 1, parts), x);
+    return this.outputSize.reduce((y, parts, i) => averageParts(y, i + 1, parts), x);
   }
 }
 
-/** Means along a dimension of n: part i from ⌊i·n/parts⌋ to ⌈(i + 1)·n/parts⌉. */
-function means(x: Tensor, dim: number, parts: number): Tensor {
+/** Averages along a dimension of length n: part i spans ⌊i·n/parts⌋ … ⌈(i + 1)·n/parts⌉. */
+function averageParts(x: Tensor, dim: number, parts: number): Tensor {
   const n = x.shape[dim]!;
   const slices = Array.from({ length: parts }, (_, i) => {
     const [begin, end] = [Math.floor((i * n) / parts), Math.ceil(((i + 1) * n) / parts)];

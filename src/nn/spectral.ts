@@ -1,4 +1,4 @@
-/** Spectral normalization: a layer whose weight never stretches anything. */
+/** Spectral normalization: a wrapper that divides a layer's weight by its largest singular value. */
 
 import { noGrad } from "../autograd/backward.ts";
 import { randn } from "../core/creation.ts";
@@ -10,22 +10,31 @@ import { kindOf } from "../runtime/kinds.ts";
 import { ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
 import { Module } from "./module.ts";
 
-/** A vector of length 1. */
-const normalized = (x: Tensor, eps: number): Tensor => x.div(x.norm().add(eps));
+/** x/‖x‖. */
+const toUnit = (x: Tensor, eps: number): Tensor => x.div(x.norm().add(eps));
+
+export interface SpectralNormOptions {
+  /** Power iterations per forward pass in training. Default 1. */
+  readonly nPowerIterations?: number;
+  /** Added to norms before dividing by them. Default 1e-12. */
+  readonly eps?: number;
+  /** The weight's output dimension. Default 0; -1 for transposed convolutions. */
+  readonly dim?: number;
+}
 
 /**
- * A layer that computes with W/σ, σ being the largest singular value of its weight as [out, …] (Miyato et al. 2018; `dim` is where the
- * weight has its outputs: first, but last in transposed convolutions), by a power iteration at each training step. Gradients flow through σ, but not through the iteration's vectors.
+ * Runs a layer with W/σ, where σ is the largest singular value of its weight W as a matrix [out, rest] (Miyato et al. 2018). Each
+ * forward pass in training refines σ by power iteration. Gradients flow through σ, but not through the singular vectors.
  *
  * ```ts
  * const layer = new nn.SpectralNorm(new nn.Linear(8, 8));
  * ```
- * @throws TypeError where the layer has no weight of two or more dimensions
+ * @throws TypeError if the layer's weight has fewer than two dimensions; RangeError for invalid options
  */
 export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extends Module {
-  /** The left singular vector, [out]. */
+  /** Estimate of the left singular vector: [out]. */
   readonly u: Tensor;
-  /** The right one, of the other dimensions as one. */
+  /** Estimate of the right singular vector: [rest]. */
   readonly v: Tensor;
   private readonly iterations: number;
   private readonly eps: number;
@@ -34,14 +43,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   constructor(
     /** The layer whose weight is divided by its spectral norm. */
     readonly layer: L,
-    options: {
-      /** Power iterations of each step in training. Default 1. */
-      readonly nPowerIterations?: number;
-      /** The smallest length that a vector is divided by. Default 1e-12. */
-      readonly eps?: number;
-      /** The dim of the outputs in the weight. Default 0, or -1 for transposed convolutions. */
-      readonly dim?: number;
-    } = {},
+    options: SpectralNormOptions = {},
   ) {
     super();
     check("SpectralNorm", arguments, "layer:module {nPowerIterations:number eps:number dim:number}");
@@ -59,12 +61,12 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
     this.dim = dim < 0 ? dim + weight.shape.length : dim;
     const rows = weight.shape[this.dim];
     if (rows === undefined)
-      throw new RangeError(`SpectralNorm: dim ${dim} is not one of the weight [${weight.shape.join(", ")}].`);
-    [this.u, this.v] = [rows, weight.size / rows].map((n) => tidy(() => normalized(randn([n]), eps)).keep()) as [
+      throw new RangeError(`SpectralNorm: dim ${dim} is out of range for the weight [${weight.shape.join(", ")}].`);
+    [this.u, this.v] = [rows, weight.size / rows].map((n) => tidy(() => toUnit(randn([n]), eps)).keep()) as [
       Tensor,
       Tensor,
     ];
-    // As PyTorch does, so that the first steps are about right.
+    // As in PyTorch, so that σ is close from the first step.
     this.iterate(15);
   }
 
@@ -77,7 +79,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   private iterate(times: number): void {
     noGrad(() =>
       tidy(() => {
-        // Of weights at most 1: the vectors stay the same, and ε is small beside them.
+        // Scale the matrix to a maximum of 1: this keeps the singular vectors, and ε stays negligible.
         const w = this.matrix;
         const unit = w.div(
           w
@@ -86,28 +88,28 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
             .clamp(2 ** -126),
         );
         for (let i = 0; i < times; i++) {
-          this.v.copyFrom(normalized(this.u.matmul(unit), this.eps));
-          this.u.copyFrom(normalized(unit.matmul(this.v), this.eps));
+          this.v.copyFrom(toUnit(this.u.matmul(unit), this.eps));
+          this.u.copyFrom(toUnit(unit.matmul(this.v), this.eps));
         }
       }),
     );
   }
-  /** The layer's weight, divided by its largest singular value. */
+  /** The layer's weight divided by its largest singular value. */
   get weight(): Tensor {
     const sigma = this.u.clone().dot(this.matrix.matmul(this.v.clone()));
     return this.layer.weight.div(sigma);
   }
 
-  /** Runs the layer with its weight divided by its largest singular value. Takes and returns what the layer does. */
+  /** The layer's forward pass, with the normalized weight. */
   forward(...inputs: Parameters<L["forward"]>): ReturnType<L["forward"]> {
     if (this.training) this.iterate(this.iterations);
-    const own = this.layer.weight;
+    const original = this.layer.weight;
     const layer = this.layer as { weight: Tensor };
     layer.weight = this.weight;
     try {
       return this.layer.forward(...inputs) as ReturnType<L["forward"]>;
     } finally {
-      layer.weight = own;
+      layer.weight = original;
     }
   }
 }

@@ -1,4 +1,4 @@
-/** What a model is made of: its layers, what comes out of them, and what they cost. Nothing is computed for it. */
+/** Summarizes a model's layers, output shapes and costs, without computing anything. */
 
 import { withGrad, withRecorder } from "../core/context.ts";
 import { amount, table } from "../core/printing.ts";
@@ -8,41 +8,41 @@ import type { AnyOp } from "../ops/definition/op.ts";
 import { bytesPerElement, type DType, type Shape, show } from "../ops/definition/value.ts";
 import { flopsOf } from "../ops/definition/work.ts";
 import { check } from "../runtime/arguments.ts";
-import { type Call, intercepted } from "./intercept.ts";
+import { type Call, interceptDuring } from "./intercept.ts";
 import { type Module, nameOf } from "./module.ts";
 
 /** One call of a module. */
 export interface SummaryRow {
-  /** Its path in the model; "" is the model. */
+  /** The module's path in the model; "" for the model itself. */
   readonly name: string;
-  /** The layer's class. */
+  /** The module's kind, such as "Linear". */
   readonly type: string;
-  /** What it returns. */
+  /** Shapes of the returned tensors. */
   readonly outputs: readonly Shape[];
-  /** Elements of parameters that are its own, not its children's. */
+  /** Elements of the module's own parameters, without its children's. */
   readonly parameters: number;
-  /** Floating-point operations of its own, not its children's. */
+  /** The module's own floating-point operations, without its children's. */
   readonly flops: number;
-  /** Bytes of what it returns. */
+  /** Bytes of the returned tensors. */
   readonly bytes: number;
 }
 
-/** What `summary` returns. Printing it shows a table; its fields are for programs. */
+/** The result of `summary`. It prints as a table. */
 export class Summary {
   constructor(
-    /** In the order in which calls begin. */
+    /** The calls, in the order in which they begin. */
     readonly rows: readonly SummaryRow[],
     /** Elements of all parameters, each counted once. */
     readonly parameters: number,
     /** Bytes of parameters and buffers. */
     readonly parameterBytes: number,
   ) {}
-  /** Floating-point operations of a forward pass. */
+  /** Floating-point operations of one forward pass. */
   get flops(): number {
     return this.rows.reduce((total, { flops }) => total + flops, 0);
   }
 
-  /** The table of layers, for printing. */
+  /** The table as text. */
   toString(): string {
     const count = (n: number): string => (n ? n.toLocaleString("en") : "");
     const rows = this.rows.map(({ name, type, outputs, parameters, flops, bytes }) => [
@@ -62,23 +62,21 @@ export class Summary {
   }
 }
 
+export interface SummaryOptions {
+  /** Type of the input, or of each input. Default "float32". */
+  readonly dtype?: DType | readonly DType[];
+}
+
 /**
- * A model's layers, the shapes of their outputs, parameters, operations and bytes, for input of the given shape, batch included (or
- * several shapes and types, for several inputs). Nothing is computed or changed.
+ * Lists a model's layers with their output shapes, parameters, operations and bytes. Computes and changes nothing.
  *
  * ```ts
  * console.log(summary(model, [32, 28, 28, 1]));
  * ```
- * @throws ShapeError where the input does not fit, TraceError where the model looks at values
+ * @param inputShape shape of the input with the batch, or a list of shapes for several inputs
+ * @throws ShapeError if the input does not fit the model; TraceError if the model reads values of tensors
  */
-export function summary(
-  model: Module,
-  inputShape: Shape | readonly Shape[],
-  options: {
-    /** The type of the inputs, or of each input. Default "float32". */
-    readonly dtype?: DType | readonly DType[];
-  } = {},
-): Summary {
+export function summary(model: Module, inputShape: Shape | readonly Shape[], options: SummaryOptions = {}): Summary {
   check("summary", arguments, "model:module inputShape:array {dtype:any}");
   const { dtype = "float32" } = options;
   const shapes = (inputShape.length && typeof inputShape[0] !== "number" ? inputShape : [inputShape]) as Shape[];
@@ -94,10 +92,10 @@ export function summary(
     guard() {},
     gradient() {},
   };
-  const own = new Set(model.parameters());
+  const learnt = new Set(model.parameters());
   const around = ({ name, module, forward }: Call): unknown => {
-    const mine = Object.values(module).filter((x) => x instanceof Tensor && own.has(x)) as Tensor[];
-    const parameters = mine.reduce((total, { size }) => total + size, 0);
+    const own = Object.values(module).filter((x) => x instanceof Tensor && learnt.has(x)) as Tensor[];
+    const parameters = own.reduce((total, { size }) => total + size, 0);
     open.push(rows.push({ name, type: nameOf(module), outputs: [], parameters, flops: 0, bytes: 0 }) - 1);
     const result = forward();
     const row = rows[open.pop()!]!;
@@ -106,7 +104,7 @@ export function summary(
     row.bytes = outputs.reduce((total, x) => total + x.size * bytesPerElement[x.dtype], 0);
     return result;
   };
-  intercepted(model, around, () =>
+  interceptDuring(model, around, () =>
     withRecorder(recorder, () =>
       withGrad(false, () =>
         tidy(
@@ -120,6 +118,6 @@ export function summary(
     (total, x) => total + x.size * bytesPerElement[x.dtype],
     0,
   );
-  const parameters = [...own].reduce((total, { size }) => total + size, 0);
+  const parameters = [...learnt].reduce((total, { size }) => total + size, 0);
   return new Summary(rows, parameters, bytes);
 }

@@ -1,10 +1,11 @@
-/** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters of layers are PyTorch's. */
+/** Transformer layers (Vaswani et al. 2017) and stacks of them. Names, arguments, defaults and parameters are PyTorch's. */
 
 import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
 import { kindOf, requireKind } from "../runtime/kinds.ts";
-import { type KeyValueCache, MultiheadAttention, type RotaryEmbedding } from "./attention.ts";
+import { withoutUndefined } from "../runtime/options.ts";
+import { type KeyValueCache, MultiheadAttention, type MultiheadOptions, type RotaryEmbedding } from "./attention.ts";
 import { Dropout, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./norm.ts";
@@ -13,47 +14,47 @@ import { LayerNorm } from "./norm.ts";
 export interface TransformerLayerOptions {
   /** Width between the two linear layers. Default 2048. */
   readonly dimFeedforward?: number;
-  /** Dropout of attention weights, of each part's result and between the linear layers, in training. Default 0.1. */
+  /** Probability, in 0 … 1, of dropping attention weights, block outputs and feed-forward activations in training. Default 0.1. */
   readonly dropout?: number;
-  /** Between the two linear layers: "relu" (default), "gelu", or a function. */
+  /** Activation between the two linear layers: "relu", "gelu" or a function. Default "relu". */
   readonly activation?: "relu" | "gelu" | ((x: Tensor) => Tensor);
-  /** ε of the layer norms. Default 1e-5. */
+  /** Added to the variance in the norms. Default 1e-5. */
   readonly layerNormEps?: number;
   /** Tensors are [batch, steps, dModel] instead of [steps, batch, dModel]. Default false. */
   readonly batchFirst?: boolean;
-  /** Norms before each part instead of behind it, which trains deep stacks more easily. Default false. */
+  /** Normalizes before each block instead of after it, which trains deep stacks more easily. Default false. */
   readonly normFirst?: boolean;
   /** Whether linear layers, attention and norms have biases. Default true. */
   readonly bias?: boolean;
-  /** Positions for self-attention. Default: none. */
+  /** Rotary embedding for self-attention, as wide as one head. Default: none. */
   readonly rotary?: RotaryEmbedding;
 }
 
-/** What an encoder's forward takes besides the source. */
+/** Options of an encoder's `forward`. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added to scores. */
 export interface EncoderOptions {
-  /** [steps, steps] or [batch·heads, steps, steps]: true where attention is not allowed, or what is added to scores. */
+  /** Attention mask: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
   readonly mask?: Tensor;
-  /** [batch, steps]: which steps are padding. */
+  /** Which steps are padding: [batch, steps]. Default: none. */
   readonly srcKeyPaddingMask?: Tensor;
-  /** Each step sees itself and what is before it. Default false. */
+  /** Each step attends only to itself and earlier steps. Default false. */
   readonly isCausal?: boolean;
-  /** Keys and values of earlier calls: see KeyValueCache. */
+  /** Keys and values of earlier calls; see KeyValueCache. Default: none. */
   readonly cache?: KeyValueCache;
 }
 
-/** What a decoder's forward takes besides the target and the memory. */
+/** Options of a decoder's `forward`. Masks are as in EncoderOptions. */
 export interface DecoderOptions {
-  /** Which target steps each target step may see; broadcasts to [batch·heads, steps, steps]. */
+  /** Mask of the self-attention: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
   readonly tgtMask?: Tensor;
-  /** Which memory steps each target step may see; broadcasts to [batch·heads, steps, memory steps]. */
+  /** Mask of the attention to `memory`: [steps, keys] or [batch·heads, steps, keys]. Default: none. */
   readonly memoryMask?: Tensor;
-  /** Target steps that are padding, bool [batch, steps]. */
+  /** Which steps of the target are padding: [batch, steps]. Default: none. */
   readonly tgtKeyPaddingMask?: Tensor;
-  /** Memory steps that are padding, bool [batch, memory steps]. */
+  /** Which steps of `memory` are padding: [batch, keys]. Default: none. */
   readonly memoryKeyPaddingMask?: Tensor;
-  /** Each target step sees only itself and earlier steps. Default false. */
+  /** Each step of the target attends only to itself and earlier steps. Default false. */
   readonly tgtIsCausal?: boolean;
-  /** Keys and values of the target's earlier steps: see KeyValueCache. */
+  /** Keys and values of the target's earlier steps; see KeyValueCache. Default: none. */
   readonly cache?: KeyValueCache;
 }
 
@@ -65,14 +66,7 @@ const DECODER =
   "tgt:tensor memory:tensor {tgtMask:tensor memoryMask:tensor tgtKeyPaddingMask:tensor memoryKeyPaddingMask:tensor " +
   "tgtIsCausal:boolean cache:any}";
 
-/** Only those options that are there. */
-function present<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
-}
-
-/** What encoder and decoder layers share: the residual parts, each with its norm and dropout. */
+/** Base of the encoder and decoder layers: residual blocks, each with a norm and dropout. */
 abstract class TransformerLayer extends Module {
   /** Attention of the sequence to itself. */
   readonly selfAttn: MultiheadAttention;
@@ -80,11 +74,13 @@ abstract class TransformerLayer extends Module {
   readonly linear1: Linear;
   /** The second feed-forward layer, dimFeedforward to dModel. */
   readonly linear2: Linear;
-  private readonly between: Dropout;
-  private readonly behind: Dropout;
+  /** Between the two linear layers. */
+  private readonly dropout: Dropout;
+  /** After each block. */
+  private readonly blockDropout: Dropout;
   private readonly normFirst: boolean;
   private readonly activation: (x: Tensor) => Tensor;
-  /** Makes a norm, or another attention, as this layer's are. */
+  /** Create norms and attentions with this layer's options. */
   protected readonly makeNorm: () => LayerNorm;
   protected readonly makeAttention: () => MultiheadAttention;
 
@@ -104,7 +100,7 @@ abstract class TransformerLayer extends Module {
   ) {
     super();
     if (typeof activation === "string" && activation !== "relu" && activation !== "gelu")
-      throw new RangeError(`${kindOf(this)}: activation is "${activation}", but must be "relu", "gelu" or a function.`);
+      throw new RangeError(`${kindOf(this)}: activation must be "relu", "gelu" or a function, got "${activation}".`);
     this.makeAttention = () => new MultiheadAttention(dModel, nhead, { dropout, batchFirst, bias });
     this.makeNorm = () => new LayerNorm(dModel, { eps: layerNormEps, bias });
     this.selfAttn = rotary
@@ -112,32 +108,33 @@ abstract class TransformerLayer extends Module {
       : this.makeAttention();
     this.linear1 = new Linear(dModel, dimFeedforward, { bias });
     this.linear2 = new Linear(dimFeedforward, dModel, { bias });
-    this.between = new Dropout(dropout);
-    this.behind = new Dropout(dropout);
+    this.dropout = new Dropout(dropout);
+    this.blockDropout = new Dropout(dropout);
     this.normFirst = normFirst;
     this.activation =
       typeof activation === "function" ? activation : (x) => (activation === "relu" ? x.relu() : x.gelu());
   }
 
-  /** x + part(norm(x)), or norm(x + part(x)). */
-  protected residual(x: Tensor, norm: LayerNorm, part: (x: Tensor) => Tensor): Tensor {
+  /** x + block(norm(x)) with normFirst, else norm(x + block(x)). */
+  protected residual(x: Tensor, norm: LayerNorm, block: (x: Tensor) => Tensor): Tensor {
     return this.normFirst
-      ? x.add(this.behind.forward(part(norm.forward(x))))
-      : norm.forward(x.add(this.behind.forward(part(x))));
+      ? x.add(this.blockDropout.forward(block(norm.forward(x))))
+      : norm.forward(x.add(this.blockDropout.forward(block(x))));
   }
   protected feedForward(x: Tensor): Tensor {
-    return this.linear2.forward(this.between.forward(this.activation(this.linear1.forward(x))));
+    return this.linear2.forward(this.dropout.forward(this.activation(this.linear1.forward(x))));
   }
 }
 
 /**
- * Self-attention, then two linear layers, each with a residual, dropout and a norm. src: [steps, batch, dModel] (batchFirst:
- * [batch, steps, …]) → the same shape. With isCausal it is the layer of a decoder-only language model.
+ * Transformer encoder layer: self-attention, then two linear layers, each block with a residual connection, dropout and a norm. With
+ * `isCausal` it is the layer of a decoder-only language model.
  *
  * ```ts
  * const layer = new nn.TransformerEncoderLayer(16, 4, { dimFeedforward: 32, batchFirst: true });
  * layer.forward(randn([2, 5, 16]), { isCausal: true });   // [2, 5, 16]
  * ```
+ * @throws RangeError for invalid sizes or options
  */
 export class TransformerEncoderLayer extends TransformerLayer {
   static override readonly kind: string = "TransformerEncoderLayer";
@@ -146,29 +143,32 @@ export class TransformerEncoderLayer extends TransformerLayer {
   /** The norm around the feed-forward layers. */
   readonly norm2: LayerNorm;
 
+  /** @param dModel width of each step @param nhead attention heads; must divide dModel */
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
     check("TransformerEncoderLayer", arguments, LAYER);
     super(dModel, nhead, options);
     this.norm1 = this.makeNorm();
     this.norm2 = this.makeNorm();
   }
-  /**
-   * Self-attention and feed-forward layers. src: [steps, batch, dModel] (batchFirst: [batch, steps, dModel]) → the
-   * same shape.
-   * @throws ShapeError
-   */
+  /** src: [steps, batch, dModel] (batchFirst: [batch, steps, dModel]) → the same shape. @throws ShapeError */
   forward(src: Tensor, options: EncoderOptions = {}): Tensor {
     check(kindOf(this), arguments, ENCODER);
     const { mask, srcKeyPaddingMask, isCausal, cache } = options;
-    const masks = present({ attnMask: mask, keyPaddingMask: srcKeyPaddingMask, isCausal, cache });
+    const masks = withoutUndefined<MultiheadOptions>({
+      attnMask: mask,
+      keyPaddingMask: srcKeyPaddingMask,
+      isCausal,
+      cache,
+    });
     const x = this.residual(src, this.norm1, (y) => this.selfAttn.forward(y, y, y, masks)[0]);
     return this.residual(x, this.norm2, (y) => this.feedForward(y));
   }
 }
 
 /**
- * Self-attention, attention to an encoder's output, then two linear layers. tgt: [steps, batch, dModel], memory: [keys, batch,
- * dModel] → as tgt.
+ * Transformer decoder layer: self-attention, attention to an encoder's output, then two linear layers, each block with a residual
+ * connection, dropout and a norm.
+ * @throws RangeError for invalid sizes or options
  */
 export class TransformerDecoderLayer extends TransformerLayer {
   static override readonly kind: string = "TransformerDecoderLayer";
@@ -181,6 +181,7 @@ export class TransformerDecoderLayer extends TransformerLayer {
   /** The norm around the decoder's feed-forward layers. */
   readonly norm3: LayerNorm;
 
+  /** @param dModel width of each step @param nhead attention heads; must divide dModel */
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
     check("TransformerDecoderLayer", arguments, LAYER);
     super(dModel, nhead, options);
@@ -190,31 +191,36 @@ export class TransformerDecoderLayer extends TransformerLayer {
     this.norm3 = this.makeNorm();
   }
   /**
-   * Self-attention, attention to the memory, feed-forward layers. tgt: [steps, batch, dModel], memory: [memory
-   * steps, batch, dModel] → tgt's shape.
+   * tgt: [steps, batch, dModel], memory, the encoder's output: [keys, batch, dModel] (batchFirst: batch comes first) → tgt's shape.
    * @throws ShapeError
    */
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
     check(kindOf(this), arguments, DECODER);
     const { tgtMask, memoryMask, tgtKeyPaddingMask, memoryKeyPaddingMask, tgtIsCausal, cache } = options;
-    const own = present({ attnMask: tgtMask, keyPaddingMask: tgtKeyPaddingMask, isCausal: tgtIsCausal, cache });
-    const cross = present({ attnMask: memoryMask, keyPaddingMask: memoryKeyPaddingMask });
+    const own = withoutUndefined<MultiheadOptions>({
+      attnMask: tgtMask,
+      keyPaddingMask: tgtKeyPaddingMask,
+      isCausal: tgtIsCausal,
+      cache,
+    });
+    const cross = withoutUndefined<MultiheadOptions>({ attnMask: memoryMask, keyPaddingMask: memoryKeyPaddingMask });
     const x = this.residual(tgt, this.norm1, (y) => this.selfAttn.forward(y, y, y, own)[0]);
     const z = this.residual(x, this.norm2, (y) => this.multiheadAttn.forward(y, memory, memory, cross)[0]);
     return this.residual(z, this.norm3, (y) => this.feedForward(y));
   }
 }
 
-/** PyTorch makes a stack of copies of one layer, which start alike; here each is its own. */
+/** @throws TypeError if layers is not a list of modules. PyTorch copies one layer instead, so all start with equal weights. */
 function requireLayers(name: string, layers: unknown): void {
   if (!Array.isArray(layers) || !layers.length)
-    throw new TypeError(`${name}: give a list of layers: Array.from({ length: n }, () => new nn.${name}Layer(…)).`);
+    throw new TypeError(`${name}: pass a list of layers: Array.from({ length: n }, () => new nn.${name}Layer(…)).`);
   for (const layer of layers) requireKind(name, "a layer", "module", layer);
 }
 
-/** Encoder layers one behind the other, and a norm at the end where one is given (normFirst needs it). */
+/** A stack of encoder layers, with an optional norm at the end. @throws TypeError if layers is not a list of modules */
 export class TransformerEncoder extends Module {
   static override readonly kind: string = "TransformerEncoder";
+  /** @param norm applied to the last layer's output, which layers with normFirst leave unnormalized; default null */
   constructor(
     /** The encoder layers, in the order in which they run. */
     readonly layers: readonly TransformerEncoderLayer[],
@@ -225,10 +231,7 @@ export class TransformerEncoder extends Module {
     check("TransformerEncoder", arguments, "layers:any norm?:module|null");
     requireLayers("TransformerEncoder", layers);
   }
-  /**
-   * Passes src through the layers and the norm. src: [steps, batch, dModel] → the same shape.
-   * @throws ShapeError
-   */
+  /** src: [steps, batch, dModel] (batchFirst: [batch, steps, dModel]) → the same shape. @throws ShapeError */
   forward(src: Tensor, options: EncoderOptions = {}): Tensor {
     check(kindOf(this), arguments, ENCODER);
     const x = this.layers.reduce((y, layer) => layer.forward(y, options), src);
@@ -236,9 +239,10 @@ export class TransformerEncoder extends Module {
   }
 }
 
-/** Decoder layers one behind the other, and a norm at the end where one is given. */
+/** A stack of decoder layers, with an optional norm at the end. @throws TypeError if layers is not a list of modules */
 export class TransformerDecoder extends Module {
   static override readonly kind: string = "TransformerDecoder";
+  /** @param norm applied to the last layer's output, which layers with normFirst leave unnormalized; default null */
   constructor(
     /** The decoder layers, in the order in which they run. */
     readonly layers: readonly TransformerDecoderLayer[],
@@ -249,11 +253,7 @@ export class TransformerDecoder extends Module {
     check("TransformerDecoder", arguments, "layers:any norm?:module|null");
     requireLayers("TransformerDecoder", layers);
   }
-  /**
-   * Passes tgt through the layers and the norm; each layer attends to the memory. tgt: [steps, batch, dModel] → the
-   * same shape.
-   * @throws ShapeError
-   */
+  /** tgt: [steps, batch, dModel], memory: [keys, batch, dModel] (batchFirst: batch comes first) → tgt's shape. @throws ShapeError */
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {
     check(kindOf(this), arguments, DECODER);
     const x = this.layers.reduce((y, layer) => layer.forward(y, memory, options), tgt);

@@ -1,40 +1,40 @@
-/** Averages of weights over training. */
+/** Exponential moving averages of weights. */
 
 import { currentRecorder, withGrad } from "../core/context.ts";
 import { flushDenormals } from "../core/denormals.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { withUndo } from "../core/undo.ts";
-import { fitted, type StateDict } from "../nn/module.ts";
+import { checkStateDict, type StateDict } from "../nn/module.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireKind } from "../runtime/kinds.ts";
 
+export interface EMAOptions {
+  /** How much of the average each update keeps, 0 … 1. Default 0.999. */
+  readonly decay?: number;
+}
+
 /**
- * An exponential moving average of parameters: ā ← d·ā + (1 − d)·p at each `update()`, which may stand inside a compiled step.
+ * Exponential moving average of parameters: ā ← d·ā + (1 − d)·p with each `update()`, which may run inside a compiled step.
  *
  * ```ts
  * const ema = new optim.EMA(model.parameters(), { decay: 0.99 });
  * optimizer.minimize(() => losses.mse(model.forward(x), y));
  * ema.update();
- * ema.average(() => model.forward(x));   // by the averaged weights
+ * ema.average(() => model.forward(x));   // with the averaged weights
  * ```
+ * @throws TypeError if params are not tensors; RangeError if decay is not in 0 … 1
  */
 export class EMA {
   static readonly kind: string = "EMA";
-  /** The tensors that are averaged. */
+  /** The parameters that are averaged. */
   readonly params: readonly Tensor[];
-  /** In the parameters' order. */
+  /** The averages, in the order of the parameters and with their shapes. */
   readonly averages: readonly Tensor[];
   private readonly decay: number;
 
-  constructor(
-    params: Iterable<Tensor>,
-    options: {
-      /** How much of the average each update keeps, from 0 to 1. Default 0.999. */
-      readonly decay?: number;
-    } = {},
-  ) {
+  constructor(params: Iterable<Tensor>, options: EMAOptions = {}) {
     check("EMA", arguments, "params:list {decay:number}");
     const { decay = 0.999 } = options;
     requireFraction("EMA", { decay });
@@ -44,47 +44,47 @@ export class EMA {
     this.averages = withGrad(false, () => tidy(() => this.params.map((p) => p.detach().clone().keep())));
   }
 
-  /** Moves each average towards its parameter: a ← decay·a + (1 − decay)·p. */
+  /** Moves the averages towards the current parameters. */
   update(): void {
     currentRecorder()?.addFixed?.([...this.params, ...this.averages]);
-    const work = (): void =>
+    const updateAll = (): void =>
       this.params.forEach((p, i) => {
         const average = this.averages[i]!;
         average.copyFrom(flushDenormals(average.add(p.sub(average).mul(1 - this.decay))));
       });
-    withGrad(false, () => withUndo(() => tidy(work)));
+    withGrad(false, () => withUndo(() => tidy(updateAll)));
   }
 
-  /** Runs f with the averages in the parameters' place, and puts the parameters back. */
+  /** Runs f with the averages in place of the parameters, then restores the parameters. @returns f's result @throws TypeError if f is asynchronous */
   average<T>(f: () => T): T {
-    const kept = this.params.map((p) => p.data);
-    const put = (values: readonly (Tensor | ArrayLike<number>)[]): void =>
+    const saved = this.params.map((p) => p.data);
+    const assign = (values: readonly (Tensor | ArrayLike<number>)[]): void =>
       withGrad(false, () => this.params.forEach((p, i) => void p.copyFrom(values[i]!)));
-    put(this.averages);
+    assign(this.averages);
     try {
       const result = f();
       requireSynchronous("EMA.average", result);
       return result;
     } finally {
-      put(kept);
+      assign(saved);
     }
   }
 
-  /** The averages by their place, for saving: they are its own, clone() what is to stay as it is. */
+  /** The averages by index, for saving. The tensors change with each update; clone() them to keep a snapshot. */
   stateDict(): StateDict {
     return Object.fromEntries(this.averages.map((average, i) => [String(i), average]));
   }
 
-  /** Loads averages. Everything is checked before anything is changed. @throws ShapeError where they do not fit */
+  /** Loads averages. Checks everything first, so an error changes nothing. @throws ShapeError if they do not fit */
   loadStateDict(state: StateDict): void {
     this.checkState(state)();
   }
-  /** @internal */
+  /** Checks averages. @returns a function that loads them and cannot fail @internal */
   checkState(state: StateDict): () => void {
-    return fitted(this.stateDict(), state).copy;
+    return checkStateDict(this.stateDict(), state).copy;
   }
 
-  /** Frees the averages. Using them afterwards throws a DisposedError. */
+  /** Frees the averages, but not the parameters. */
   dispose(): void {
     for (const average of this.averages) average.dispose();
   }

@@ -1,4 +1,4 @@
-/** Gradient clipping, in place on `grad`. */
+/** Gradient clipping, in place on the parameters' `grad`. */
 
 import { withGrad } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
@@ -9,7 +9,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
 
-/** Replaces each gradient by f of it: all of them, or none if f throws. */
+/** Replaces each gradient g by f(g): all of them, or none if f throws. */
 function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {
   const replaced = Array.from(new Set(params)).flatMap((p) => (p.grad ? [{ p, before: p.grad, now: f(p.grad) }] : []));
   for (const { p, before, now } of replaced) {
@@ -18,22 +18,20 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
   }
 }
 
-/** Below this, a scale is applied as two factors: one float32 would be denormal and lose digits, or become 0. */
+/** Smaller scales are applied as two factors, because a single float32 would be denormal and lose digits, or be 0. */
 const SMALL = 2 ** -100;
 
+export interface ClipGradNormOptions {
+  /** Order p of the norm; Infinity for the largest magnitude. Default 2. */
+  normType?: number;
+}
+
 /**
- * Scales all gradients by maxNorm/norm if their common norm (over all parameters together) exceeds maxNorm (Pascanu et al.
- * 2013). Returns the norm before clipping. `normType` may be Infinity.
- * @throws RangeError if maxNorm is negative or NaN
+ * Scales all gradients by maxNorm/norm if the norm over all parameters together exceeds maxNorm (Pascanu et al. 2013).
+ * @returns the norm before clipping, float32 []
+ * @throws RangeError if maxNorm is negative or NaN, or normType is NaN
  */
-export function clipGradNorm(
-  params: Iterable<Tensor>,
-  maxNorm: number,
-  options: {
-    /** p of the p-norm; Infinity clips by the largest element. Default 2. */
-    normType?: number;
-  } = {},
-): Tensor {
+export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options: ClipGradNormOptions = {}): Tensor {
   check("clipGradNorm", arguments, "params:list maxNorm:number {normType:number}");
   const { normType = 2 } = options;
   requireRange("clipGradNorm", { maxNorm }, (v) => v >= 0, "at least 0");

@@ -1,4 +1,4 @@
-/** L-BFGS: Newton's method with a curvature learnt from the last steps. For smooth losses of a whole data set. */
+/** L-BFGS: a quasi-Newton method that estimates curvature from recent steps. For smooth losses over a whole data set. */
 
 import { withGrad } from "../core/context.ts";
 import { tidy } from "../core/scope.ts";
@@ -7,25 +7,27 @@ import { withUndo } from "../core/undo.ts";
 import { markListed } from "../nn/parameter.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
+import { withoutUndefined } from "../runtime/options.ts";
 import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
-import { foreign, given, lossOf, type OptimizerState } from "./optimizer.ts";
-import { concatenated, dot, packed, savedOptions, unpacked } from "./vectors.ts";
+import { requireLoss } from "./optimizer.ts";
+import { type OptimizerState, stateError } from "./optimizerState.ts";
+import { concatenate, dot, packVectors, readOptions, unpackVectors } from "./vectors.ts";
 
 /** Options of LBFGS. */
 export interface LBFGSOptions {
-  /** The length of the first step that a line search tries, or of every step without one. Default 1. */
+  /** Learning rate, above 0: the step size, or the first one that the line search tries. Default 1. */
   readonly lr?: number;
-  /** Iterations of one minimize. Default 20. */
+  /** Maximal iterations per minimize. Default 20. */
   readonly maxIter?: number;
-  /** Evaluations of the loss in one minimize. Default 1.25·maxIter. */
+  /** Maximal evaluations of the loss per minimize. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
-  /** It ends where no gradient is larger. Default 1e-7. */
+  /** Stops once no gradient has a larger magnitude, ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;
-  /** Or where the step or the loss change by less. Default 1e-9. */
+  /** Stops once the step or the loss changes by less, ≥ 0. Default 1e-9. */
   readonly toleranceChange?: number;
-  /** Steps remembered. Default 100. */
+  /** How many steps the curvature estimate remembers. Default 100. */
   readonly historySize?: number;
-  /** "strongWolfe", or null (default): every step of size lr. */
+  /** "strongWolfe" searches along each direction; null takes steps of size lr. Default null. */
   readonly lineSearchFn?: "strongWolfe" | null;
 }
 
@@ -33,9 +35,9 @@ const OPTIONS =
   "params:list {lr:number maxIter:number maxEval:number toleranceGrad:number toleranceChange:number historySize:number " +
   "lineSearchFn:string|null}";
 
-const largest = (a: Float64Array): number => a.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
+const maxAbs = (a: Float64Array): number => a.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
 
-/** A step s and the change of gradient y along it. */
+/** A step s, the change of the gradient y along it, and ρ = 1/(yᵀs). */
 interface Pair {
   readonly s: Float64Array;
   readonly y: Float64Array;
@@ -56,10 +58,10 @@ function validate({
   requireRange("LBFGS", { maxEval }, (v) => v >= 1, "at least 1");
   requireRange("LBFGS", { toleranceGrad, toleranceChange }, (v) => v >= 0, "≥ 0");
   if (lineSearchFn !== null && lineSearchFn !== "strongWolfe")
-    throw new RangeError(`LBFGS: lineSearchFn is "${lineSearchFn}", but must be "strongWolfe" or null.`);
+    throw new RangeError(`LBFGS: lineSearchFn must be "strongWolfe" or null, got "${lineSearchFn}".`);
 }
 
-/** −H·g by the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), H starting from `scale`. */
+/** −H·g by the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), starting from H = scale·I. */
 function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Float64Array {
   const q = g.map((v) => -v);
   const alphas = new Array<number>(pairs.length);
@@ -77,21 +79,22 @@ function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Floa
 }
 
 /**
- * L-BFGS (Liu and Nocedal 1989), as PyTorch's: each `minimize` takes up to maxIter iterations, for which it evaluates the loss as often
- * as it needs. Its vectors are float64 in JavaScript. It has neither groups nor schedules, and its loss runs eagerly.
+ * L-BFGS (Liu and Nocedal 1989), as in PyTorch: each `minimize` takes up to maxIter iterations and evaluates the loss as often as it
+ * needs. Vectors are float64 in JavaScript. Groups and schedules are not supported, and the loss runs in eager mode.
  *
  * ```ts
  * const x = tensor([-1.2, 1], { requiresGrad: true });
  * const optimizer = new optim.LBFGS([x], { lineSearchFn: "strongWolfe", maxIter: 100 });
  * optimizer.minimize(() => rosenbrock(x));   // x is [1, 1]
  * ```
+ * @throws Error if params are not tensors; RangeError for an invalid option
  */
 export class LBFGS {
   static readonly kind: string = "LBFGS";
-  /** The tensors that step moves. */
+  /** The parameters that are optimized. */
   readonly params: readonly Tensor[];
   private options: Required<LBFGSOptions>;
-  /** What it has learnt from earlier steps. */
+  /** The history of steps, oldest first. */
   private pairs: Pair[] = [];
   private scale = 1;
   private last: { d: Float64Array; t: number; g: Float64Array } | undefined;
@@ -100,7 +103,7 @@ export class LBFGS {
     check("LBFGS", arguments, OPTIONS);
     this.params = [...params];
     if (!this.params.length || this.params.some((p) => !(p instanceof Tensor)))
-      throw new Error("LBFGS: no parameters given, or not tensors. Pass model.parameters(); groups are not supported.");
+      throw new Error("LBFGS: params must be a list of tensors. Pass model.parameters(); groups are not supported.");
     markListed(this.params);
     const { maxIter = 20 } = options;
     this.options = {
@@ -111,18 +114,22 @@ export class LBFGS {
       toleranceChange: 1e-9,
       historySize: 100,
       lineSearchFn: null,
-      ...given(options),
+      ...withoutUndefined(options),
     };
     validate(this.options);
   }
 
-  /** Forgets all gradients. */
+  /** Clears the gradients of all parameters. */
   zeroGrad(): void {
     checkNone("zeroGrad", arguments);
     for (const p of this.params) p.clearGrad();
   }
 
-  /** Moves the parameters towards the loss's minimum; if the loss throws, they stay where they were. @returns the loss before */
+  /**
+   * Moves the parameters towards a minimum of the loss []. If the loss function throws, parameters and history are unchanged.
+   * @returns the loss before the first step
+   * @throws TypeError, ShapeError or Error if the loss is not one number that depends on parameters
+   */
   minimize(loss: () => Tensor): number {
     check("LBFGS.minimize", arguments, "loss:function");
     const [values, pairs, scale, last] = [this.values(), [...this.pairs], this.scale, this.last];
@@ -141,7 +148,7 @@ export class LBFGS {
     let now = this.evaluate(loss);
     const before = now.loss;
     let evaluations = 1;
-    for (let i = 1; i <= maxIter && largest(now.gradient) > toleranceGrad; i++) {
+    for (let i = 1; i <= maxIter && maxAbs(now.gradient) > toleranceGrad; i++) {
       const { d, t: first } = this.next(now.gradient, historySize, lr);
       const slope = dot(now.gradient, d);
       if (!(slope <= -toleranceChange)) {
@@ -158,7 +165,7 @@ export class LBFGS {
       let t = first;
       const previous = now;
       if (lineSearchFn) {
-        const found = strongWolfe(at, start, first, toleranceChange / largest(d));
+        const found = strongWolfe(at, start, first, toleranceChange / maxAbs(d));
         evaluations += found.evaluations;
         t = found.point.t;
         now = found.point;
@@ -168,15 +175,15 @@ export class LBFGS {
         evaluations++;
       } else this.moveTo(origin, d, t);
       this.last = { d, t, g: previous.gradient };
-      if (evaluations >= maxEval || largest(d) * t <= toleranceChange) break;
-      // A float32 loss may stand still long before its gradient does.
+      if (evaluations >= maxEval || maxAbs(d) * t <= toleranceChange) break;
+      // A float32 loss can stop changing long before its gradient vanishes.
       const resolved = toleranceChange > RESOLUTION * Math.abs(now.loss) && (lineSearchFn || i < maxIter);
       if (resolved && Math.abs(now.loss - previous.loss) < toleranceChange) break;
     }
     return before;
   }
 
-  /** Options and what earlier steps taught, for saving: vectors in float64, as bytes. The tensors are new. */
+  /** Options and history, for saving: float64 vectors, as bytes. The tensors are new. */
   stateDict(): OptimizerState {
     const { pairs, scale, last } = this;
     const vectors = {
@@ -185,28 +192,28 @@ export class LBFGS {
       last: last ? [last.d, last.g] : [],
       numbers: [Float64Array.of(scale, last?.t ?? 0)],
     };
-    return { groups: [{ ...this.options }], state: [packed(this.params, vectors)] };
+    return { groups: [{ ...this.options }], state: [packVectors(this.params, vectors)] };
   }
 
-  /** Loads options and what was learnt. Everything is checked before anything is changed. @throws Error where they do not fit */
+  /** Loads options and history. Checks everything first, so an error changes nothing. @throws Error if they do not fit */
   loadStateDict(saved: OptimizerState): void {
     this.checkState(saved)();
   }
-  /** @internal */
+  /** Checks a state. @returns a function that loads it and cannot fail @internal */
   checkState(saved: OptimizerState): () => void {
-    const options = savedOptions("LBFGS", saved, this.options, 1);
+    const options = readOptions("LBFGS", saved, this.options, 1);
     validate(options);
     const n = this.params.reduce((total, { size }) => total + size, 0);
     const lengths = { s: n, y: n, last: n, numbers: 2 };
-    const { s, y, last, numbers } = unpacked("LBFGS", this.params, saved.state[0]!, lengths);
+    const { s, y, last, numbers } = unpackVectors("LBFGS", this.params, saved.state[0]!, lengths);
     const pairs = s.map((step, i) => ({ s: step, y: y[i]!, rho: 1 / dot(y[i] ?? [], step) }));
     const [scale = 0, t = 0] = numbers[0] ?? [];
-    const isWhole =
+    const isComplete =
       s.length === y.length &&
       s.length <= options.historySize &&
       (last.length === 0 || last.length === 2) &&
       [scale, ...pairs.map(({ rho }) => rho)].every((v) => v > 0 && v < Number.POSITIVE_INFINITY);
-    if (!isWhole) throw foreign("LBFGS", "is not whole");
+    if (!isComplete) throw stateError("LBFGS", "is incomplete");
     return () => {
       this.options = options;
       this.pairs = pairs;
@@ -215,7 +222,7 @@ export class LBFGS {
     };
   }
 
-  /** The next direction, and the step to try first, with what the last step taught. */
+  /** Adds the last step to the history. @returns the next direction, and the step to try first */
   private next(g: Float64Array, historySize: number, lr: number): { d: Float64Array; t: number } {
     if (!this.last) {
       const sum = g.reduce((total, v) => total + Math.abs(v), 0);
@@ -233,18 +240,18 @@ export class LBFGS {
     return { d: direction(g, this.pairs, this.scale), t: lr };
   }
 
-  /** The loss, and its gradient by all parameters as one vector. */
+  /** The loss, and its gradient with respect to all parameters as one vector. */
   private evaluate(loss: () => Tensor): { loss: number; gradient: Float64Array } {
     return tidy(() => {
       this.zeroGrad();
-      const value = lossOf("LBFGS.minimize", withGrad(true, loss));
+      const value = requireLoss("LBFGS.minimize", withGrad(true, loss));
       value.backward();
       const parts = this.params.map((p) => p.grad?.data ?? new Float32Array(p.size));
-      return { loss: value.item(), gradient: concatenated(parts) };
+      return { loss: value.item(), gradient: concatenate(parts) };
     });
   }
   private values(): Float64Array {
-    return concatenated(this.params.map((p) => p.data));
+    return concatenate(this.params.map((p) => p.data));
   }
   private moveTo(origin: Float64Array, d: Float64Array, t: number): void {
     let from = 0;

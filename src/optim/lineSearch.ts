@@ -1,24 +1,26 @@
 /** A line search for the strong Wolfe conditions (Nocedal and Wright 2006, algorithms 3.5 and 3.6). */
 
-/** A point along a line: the step, the loss and its gradient there, and the slope. */
+/** A point along a line. */
 export interface LinePoint {
+  /** The step. */
   readonly t: number;
   readonly loss: number;
   readonly gradient: Float64Array;
+  /** The directional derivative along the line. */
   readonly slope: number;
 }
 
-/** Sufficient decrease, and how flat it must get (equations 3.7). */
+/** Constants of the sufficient decrease and curvature conditions (equations 3.7). */
 const [C1, C2] = [1e-4, 0.9];
 const MAX_STEPS = 25;
 
 /**
- * Differences of a float32 loss that say nothing, relatively: where losses agree to so much, slopes decide (the approximate
- * Wolfe conditions of Hager and Zhang 2005).
+ * Relative resolution of a float32 loss. Smaller differences are rounding noise, so slopes decide instead (the approximate Wolfe
+ * conditions of Hager and Zhang 2005).
  */
 export const RESOLUTION = 2 ** -22;
 
-/** Where the cubic through two points with their slopes is least, kept within bounds (equation 3.59). */
+/** The minimizer of the cubic that interpolates two points and their slopes, clamped to bounds (equation 3.59). */
 function cubicMinimum(a: LinePoint, b: LinePoint, low = Math.min(a.t, b.t), high = Math.max(a.t, b.t)): number {
   const d1 = a.slope + b.slope - (3 * (a.loss - b.loss)) / (a.t - b.t);
   const square = d1 * d1 - a.slope * b.slope;
@@ -30,11 +32,11 @@ function cubicMinimum(a: LinePoint, b: LinePoint, low = Math.min(a.t, b.t), high
 }
 
 /**
- * A step along the line that satisfies the strong Wolfe conditions, or the best of what was tried.
- * @param at the loss and its gradient at a step
- * @param start the point of step 0
+ * Finds a step along the line that satisfies the strong Wolfe conditions, or else the best step tried.
+ * @param at evaluates the loss and its gradient at a step
+ * @param start the point at step 0
  * @param first the step to try first
- * @param smallest changes of the step below this end the search
+ * @param smallest the search ends once the interval is shorter
  */
 export function strongWolfe(
   at: (t: number) => LinePoint,
@@ -47,13 +49,13 @@ export function strongWolfe(
   let evaluations = 1;
   let before = start;
   const slack = RESOLUTION * Math.abs(start.loss);
-  const tooHigh = (p: LinePoint): boolean => !(p.loss <= start.loss + C1 * p.t * start.slope + slack);
-  const flat = (p: LinePoint): boolean => Math.abs(p.slope) <= -C2 * start.slope;
-  /** The interval that holds a good step; undefined while it grows. */
+  const isTooHigh = (p: LinePoint): boolean => !(p.loss <= start.loss + C1 * p.t * start.slope + slack);
+  const isFlat = (p: LinePoint): boolean => Math.abs(p.slope) <= -C2 * start.slope;
+  /** An interval that contains a step with the strong Wolfe conditions; undefined during bracketing. */
   let interval: [LinePoint, LinePoint] | undefined;
   while (!interval && steps < MAX_STEPS) {
-    if (tooHigh(now) || (steps > 1 && now.loss >= before.loss + slack)) interval = [before, now];
-    else if (flat(now)) return { point: now, evaluations };
+    if (isTooHigh(now) || (steps > 1 && now.loss >= before.loss + slack)) interval = [before, now];
+    else if (isFlat(now)) return { point: now, evaluations };
     else if (now.slope >= 0) interval = [before, now];
     else {
       const t = cubicMinimum(before, now, now.t + 0.01 * (now.t - before.t), now.t * 10);
@@ -70,7 +72,7 @@ export function strongWolfe(
   while (steps < MAX_STEPS && Math.abs(best.t - other.t) >= smallest) {
     const [low, high] = [Math.min(best.t, other.t), Math.max(best.t, other.t)];
     let t = cubicMinimum(best, other);
-    // Twice near an end, or outside: a tenth away from it, so that the interval shrinks.
+    // If t is near an end twice in a row, or outside, move it a tenth of the interval inside, so that the interval shrinks.
     const margin = 0.1 * (high - low);
     if (Math.min(high - t, t - low) < margin) {
       if (stuck || t >= high || t <= low) {
@@ -78,15 +80,15 @@ export function strongWolfe(
         stuck = false;
       } else stuck = true;
     } else stuck = false;
-    // Beyond where the loss is a number, its cubic says nothing.
+    // The cubic is useless if the loss at an end is not finite: bisect.
     if (!Number.isFinite(t)) t = (low + high) / 2;
     const tried = at(t);
     evaluations++;
     steps++;
-    if (tooHigh(tried) || tried.loss >= best.loss)
+    if (isTooHigh(tried) || tried.loss >= best.loss)
       [best, other] = tried.loss < best.loss ? [tried, best] : [best, tried];
     else {
-      if (flat(tried)) return { point: tried, evaluations };
+      if (isFlat(tried)) return { point: tried, evaluations };
       if (tried.slope * (other.t - best.t) >= 0) other = best;
       best = tried;
     }

@@ -1,19 +1,22 @@
-/** What can take over a state. nabla's own can check one whole beforehand. */
+/** Loading states in two phases, so that several parts can all be checked before the first one changes. */
+
+/** An object that can load a state. nabla's own classes can check it first. */
 export interface Loadable<S> {
+  /** Loads a state. */
   loadStateDict(state: S): unknown;
-  /** Checks a state. @returns what takes it over, and cannot fail @internal */
+  /** Checks a state. @returns a function that loads it and cannot fail @internal */
   checkState?(state: S): () => void;
 }
 
-/** Checks a state, where that can be. @returns what takes it over */
-export function checked<S>(part: Loadable<S> | undefined, state: S): () => void {
+/** Checks a state if the part supports it. @returns a function that loads the state */
+export function checkLoad<S>(part: Loadable<S> | undefined, state: S): () => void {
   if (!part) return () => {};
-  // Who has a loadStateDict of its own checks there.
+  // A class that overrides only loadStateDict checks there.
   const isOwn = ownerOf(part, "checkState") === ownerOf(part, "loadStateDict");
   return isOwn && part.checkState ? part.checkState(state) : () => void part.loadStateDict(state);
 }
 
-/** The object on a part's chain of prototypes that a method is of. */
+/** The object on the prototype chain that defines a method. */
 function ownerOf(part: object, method: string): object | null {
   let owner: object | null = part;
   while (owner && !Object.hasOwn(owner, method)) owner = Object.getPrototypeOf(owner) as object | null;

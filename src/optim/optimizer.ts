@@ -1,4 +1,4 @@
-/** What all optimizers share: parameter groups, learning rates in memory, state per parameter, minimize. */
+/** The base class of optimizers: parameter groups, state per parameter, step and minimize. */
 
 import { runFinite } from "../core/anomaly.ts";
 import { currentRecorder, withGrad, withRecorder } from "../core/context.ts";
@@ -12,143 +12,38 @@ import { sameShape, show } from "../ops/definition/value.ts";
 import { advance } from "../ops/random/random.ts";
 import { updateParameter } from "../ops/update/update.ts";
 import { check, checkNone, checkOptions } from "../runtime/arguments.ts";
-import { Error, requireRange, ShapeError, TypeError } from "../runtime/errors.ts";
+import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 import { describe, kindOf, requireKind } from "../runtime/kinds.ts";
+import { withoutUndefined } from "../runtime/options.ts";
+import { mergeOptions, type OptimizerState, type State, stateError } from "./optimizerState.ts";
+import { type CommonOptions, checkRate, type GroupOptions, ParamGroup } from "./paramGroup.ts";
 
-/** Options every optimizer has. */
-export interface CommonOptions {
-  /** Learning rate. */
-  lr: number;
-}
-
-/** Parameters with options of their own: those not given are the optimizer's. */
-export type GroupOptions<O> = Partial<O> & {
-  /** The tensors of the group. */
-  params: Iterable<Tensor>;
-};
-
-/** Parameters that share options. All of them may be set at any time. */
-export class ParamGroup<O extends CommonOptions> {
-  /** The tensors that the group moves. */
-  readonly params: readonly Tensor[];
-  /** The group's options; a change applies from the next step. */
-  readonly options: O;
-  /** float32 []: read by the update kernels, so that a new rate needs no new program. */
-  readonly rate: Tensor;
-  /** How often an option other than lr was set: they are part of what compile records. */
-  changes = 0;
-
-  constructor(params: Iterable<Tensor>, options: O, optimizer = "ParamGroup") {
-    check(optimizer, [params, options], "params:list options:object");
-    this.params = [...params];
-    this.rate = full([], options.lr).keep();
-    const values: Record<string, unknown> = Object.fromEntries(Object.entries(options));
-    const property = (key: string): PropertyDescriptor => ({
-      enumerable: true,
-      get: () => values[key],
-      set: (value: unknown) => {
-        if (key === "lr") {
-          checkRate(optimizer, value);
-          this.rate.copyFrom([value as number]);
-        } else if (!isSame(value, values[key])) this.changes++;
-        values[key] = value;
-      },
-    });
-    this.options = Object.defineProperties(
-      {},
-      Object.fromEntries(Object.keys(values).map((key) => [key, property(key)])),
-    ) as O;
-  }
-  /** The group's learning rate; schedules set it. */
-  get lr(): number {
-    return this.options.lr;
-  }
-  set lr(lr: number) {
-    this.options.lr = lr;
-  }
-}
-
-/** Whether two values of an option are one: numbers, flags, or lists of them. */
-const isSame = (a: unknown, b: unknown): boolean =>
-  Object.is(a, b) ||
-  (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => isSame(v, b[i])));
-
-/** @throws TypeError, RangeError */
-export function checkRate(who: string, lr: unknown): void {
-  requireKind(who, "lr", "number", lr);
-  requireRange(who, { lr: lr as number }, (v) => v >= 0 && v < Infinity, "a number ≥ 0");
-}
-
-/** Options without those given as undefined, which would hide the defaults. */
-export function given<T extends object>(options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
-}
-
-/** What does not fit. */
-export const foreign = (optimizer: string, what: string): Error =>
-  new Error(`${optimizer}: the state ${what}. Is it another optimizer's, or another model's?`);
-
-/** Whether a saved value is of the kind of one's own: null stands for a name that is not given. */
-const isAlike = (own: unknown, saved: unknown): boolean =>
-  Array.isArray(own)
-    ? Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]))
-    : own === null || saved === null
-      ? own === saved || typeof (own ?? saved) === "string"
-      : typeof own === typeof saved;
-
-/** @throws TypeError unless a value is a group { params, … } */
-function requireGroup(name: string, group: unknown): void {
-  rejectOtherCopy(name, "a parameter", group);
-  if (typeof group !== "object" || group === null || !("params" in group))
-    throw new TypeError(
-      `${name}: params must be tensors or groups { params, … }, got ${describe(group)}. Pass model.parameters().`,
-    );
-}
-
-/** One's own values with saved ones over them. @throws Error where those have other names, or are of other kinds */
-export function mergedOptions<O extends object>(optimizer: string, own: O, saved: object): O {
-  for (const [key, value] of Object.entries(saved ?? {}))
-    if (!Object.hasOwn(own, key) || !isAlike(own[key as keyof O], value))
-      throw foreign(optimizer, `has ${key} as ${describe(value)}`);
-  return { ...own, ...saved };
-}
-
-/** Tensors of a parameter by name. */
-export type State = Record<string, Tensor>;
-
-/** What stateDict returns. */
-export interface OptimizerState {
-  /** The options and state of each parameter group. */
-  readonly groups: readonly object[];
-  /** State by the parameter's place among all groups' parameters. */
-  readonly state: readonly State[];
-}
-
-/** The state of one parameter. */
+/** The state that an optimizer keeps per parameter. */
 export interface StateRule {
-  /** The kernel's state slots by name, undefined where a slot is not used; each starts at `initial` (0). */
+  /** Names of the kernel's state slots; undefined if a slot is unused. */
   slots: readonly (string | undefined)[];
+  /** Initial value of the slots. Default 0. */
   initial?: number;
 }
 
 export interface MinimizeOptions {
   /**
-   * Whether to look for NaN and ±∞ in the loss, gradients, parameters and state. If there is one, minimize throws a NonFiniteError that
-   * names the op and line that made the first, and changes nothing. Inside compile it holds for all that the function does, as
-   * `compile(f, { finite: true })`; outside it is slow, as detectAnomaly. Default false.
+   * Checks the loss, gradients, parameters and state for NaN and ±∞. If there is one, minimize changes nothing and throws a
+   * NonFiniteError with the op and line that produced the first. Inside compile this covers the whole function, like
+   * `compile(f, { finite: true })`; in eager mode it is as slow as detectAnomaly. Default false.
    */
   readonly finite?: boolean;
 }
 
-/** What one update needs from an optimizer whose formula is a kernel. */
+/** The kernel of an optimizer, with its state slots and constants. */
 export interface UpdateRule extends StateRule {
   kind: Parameters<typeof updateParameter>[0];
   flags: number;
   constants: readonly number[];
 }
 
-/** What a loss function returned. @throws TypeError unless it is a tensor, ShapeError unless of one number, Error without a gradient */
-export function lossOf(name: string, value: unknown): Tensor {
+/** Checks the result of a loss function. @returns it @throws TypeError if it is not a tensor; ShapeError if it is not one number; Error if it needs no gradient */
+export function requireLoss(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);
   if (value === undefined) throw new TypeError(`${name}: the function returned nothing. Return the loss from it.`);
   rejectOtherCopy(name, "the loss", value);
@@ -165,11 +60,20 @@ export function lossOf(name: string, value: unknown): Tensor {
   return value;
 }
 
-/** The base of optimizers: a subclass says which kernel runs with which constants, or updates a parameter by ops. */
+/** @throws TypeError unless a value from the caller is a group */
+function requireGroup(name: string, group: unknown): void {
+  rejectOtherCopy(name, "a parameter", group);
+  if (typeof group !== "object" || group === null || !("params" in group))
+    throw new TypeError(
+      `${name}: params must be tensors or groups { params, … }, got ${describe(group)}. Pass model.parameters().`,
+    );
+}
+
+/** Base class of optimizers. A subclass names the kernel and its constants in `rule`, or overrides `update`. */
 export abstract class Optimizer<O extends CommonOptions = CommonOptions, R extends StateRule = UpdateRule> {
-  /** What it is, whatever a minifier makes of the class's name. */
+  /** The class's name for errors, which minifiers do not change. */
   static readonly kind: string = "Optimizer";
-  /** The groups of parameters, each with its own options. */
+  /** The parameter groups; their options can be set at any time. */
   readonly paramGroups: ParamGroup<O>[] = [];
   private readonly state = new Map<Tensor, State>();
 
@@ -178,7 +82,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     private readonly defaults: O,
   ) {
     if (new.target === Optimizer)
-      throw new TypeError("Optimizer: is abstract. Use one such as new optim.Adam(params).");
+      throw new TypeError("Optimizer: this class is abstract. Use a subclass, such as new optim.Adam(params).");
     requireKind(kindOf(this), "params", "list", params);
     const list = [...params];
     if (!list.length) throw new Error(`${kindOf(this)}: no parameters given. Pass model.parameters().`);
@@ -189,14 +93,14 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     for (const group of groups) this.addParamGroup(group);
   }
 
-  /** Kernel and constants for a group. */
+  /** The kernel, its constants and state slots for a group's options. */
   protected abstract rule(options: O): R;
-  /** @throws RangeError where an option is out of range */
+  /** @throws RangeError if an option is out of range */
   protected abstract validate(options: O): void;
-  /** @throws Error where a parameter is not of a kind that it can update */
+  /** @throws Error if the optimizer cannot update this parameter */
   protected validateParameter(_p: Tensor): void {}
 
-  /** Adds parameters, with options of their own. @throws Error where one belongs to a group already */
+  /** Adds a group of parameters; options it leaves out are the optimizer's. @throws Error if a parameter is in a group already; TypeError */
   addParamGroup(group: GroupOptions<O>): void {
     const name = kindOf(this);
     requireGroup(name, group);
@@ -207,7 +111,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   private add(list: readonly Tensor[], own: object): void {
-    const options: O = { ...this.defaults, ...given(own) };
+    const options: O = { ...this.defaults, ...withoutUndefined<object>(own) };
     checkRate(kindOf(this), options.lr);
     this.validate(options);
     const known = new Set(this.paramGroups.flatMap((group) => group.params));
@@ -217,7 +121,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         throw new TypeError(`${kindOf(this)}: params must be tensors, got ${describe(p)}. Pass model.parameters().`);
       if (p.requiresGrad && p.edge !== p) {
         throw new Error(
-          `${kindOf(this)}: a tensor ${show(p.shape)} is the result of an op, not a parameter: only leaves are learnt.`,
+          `${kindOf(this)}: a tensor ${show(p.shape)} is the result of an op. Pass parameters, such as model.parameters().`,
         );
       }
       this.validateParameter(p);
@@ -228,7 +132,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.paramGroups.push(new ParamGroup(list, options, kindOf(this)));
   }
 
-  /** The first group's learning rate; setting it sets every group's. */
+  /** The learning rate of the first group. Setting it sets every group's. */
   get lr(): number {
     return this.paramGroups[0]!.lr;
   }
@@ -236,7 +140,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     for (const group of this.paramGroups) group.lr = lr;
   }
 
-  /** Forgets all gradients. */
+  /** Clears the gradients of all parameters. */
   zeroGrad(): void {
     checkNone("zeroGrad", arguments);
     for (const { params } of this.paramGroups) {
@@ -245,9 +149,9 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   /**
-   * Updates every parameter that has a gradient, in place. If memory runs out, nothing is changed. Given a function that forgets the
-   * gradients, computes the loss and calls its backward, as in PyTorch, runs that first. `minimize` does all of this.
-   * @returns what the function returned
+   * Updates every parameter that has a gradient, in place. If memory runs out, it changes nothing. As in PyTorch, you can pass a closure
+   * that clears gradients, computes the loss and calls backward; it runs first. `minimize` does all of this for you.
+   * @returns the closure's result
    */
   step(): void;
   step<T>(closure: () => T): T;
@@ -260,29 +164,29 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   private updateAll(): void {
-    const made: (() => void)[] = [];
+    const undos: (() => void)[] = [];
     const run = (): void => {
-      const updates = this.prepare(made);
+      const updates = this.prepare(undos);
       const update = (): void => {
-        for (const one of updates) {
-          advance(one.state.step!);
-          tidy(one.update);
+        for (const { state, run: updateOne } of updates) {
+          advance(state.step!);
+          tidy(updateOne);
         }
       };
-      // A kernel's update allocates nothing.
+      // Kernels allocate nothing, so their updates cannot fail.
       if (updates.every(({ rule }) => "kind" in rule)) withoutUndo(update);
       else update();
     };
     try {
       withGrad(false, () => withUndo(run));
     } catch (error) {
-      for (const undo of made) undo();
+      for (const undo of undos) undo();
       throw error;
     }
   }
 
-  /** Makes all that the next step needs memory for, the state of every parameter that has a gradient; `made` removes it again. */
-  private prepare(made: (() => void)[]): { readonly state: State; readonly rule: R; readonly update: () => void }[] {
+  /** Allocates the state of every parameter that has a gradient, before any update. Adds to `undos` how to remove new state. */
+  private prepare(undos: (() => void)[]): { readonly state: State; readonly rule: R; readonly run: () => void }[] {
     const groups = this.paramGroups.length;
     currentRecorder()?.guard(() => this.paramGroups.length === groups);
     return this.paramGroups.flatMap((group) => {
@@ -292,52 +196,54 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       return group.params.flatMap((p) => {
         const { grad } = p;
         if (!grad) return [];
-        const state = this.stateOf(p, rule, made);
+        const state = this.stateOf(p, rule, undos);
         currentRecorder()?.addFixed?.([p, group.rate, ...Object.values(state)]);
         for (const x of [p, grad, ...Object.values(state)]) x.storage(kindOf(this));
-        return [{ state, rule, update: () => this.update(p, grad, state, group, rule) }];
+        return [{ state, rule, run: () => this.update(p, grad, state, group, rule) }];
       });
     });
   }
 
-  /** One parameter's update in place, by its kernel. */
+  /** Updates one parameter in place, with the kernel. */
   protected update(p: Tensor, g: Tensor, state: State, { rate }: ParamGroup<O>, rule: R): void {
     const kernel = rule as StateRule as UpdateRule; // optimizers without a kernel override this method
     const slots = rule.slots.map((name) => (name === undefined ? undefined : state[name]));
     updateParameter(kernel.kind, { p, g, lr: rate, step: state.step!, state: slots }, kernel);
   }
 
-  /** A parameter's state, made if it is not there yet; `made` receives what removes it again. */
-  private stateOf(p: Tensor, { slots, initial = 0 }: StateRule, made: (() => void)[]): State {
+  /** A parameter's state, created on first use. Adds to `undos` how to remove new state. */
+  private stateOf(p: Tensor, { slots, initial = 0 }: StateRule, undos: (() => void)[]): State {
     const state: State = this.state.get(p) ?? {};
     const make = (name: string, create: () => Tensor): void => {
       if (state[name]) return;
-      // State outlives the step: it is made for real even while the step is being recorded.
+      // State outlives the step, so create it outside the recording.
       state[name] = withRecorder(null, create).keep();
-      made.push(() => {
+      undos.push(() => {
         state[name]!.dispose();
         delete state[name];
         if (name === "step") this.state.delete(p);
       });
     };
     make("step", () => full([], 0, { dtype: "int32" }));
-    // An option that was switched on later brings a slot that is not there yet.
+    // Options that are switched on later, such as momentum, add slots.
     for (const name of slots) if (name !== undefined) make(name, () => full(p.shape, initial));
     this.state.set(p, state);
     return state;
   }
 
   /**
-   * One step on a loss: forgets old gradients, runs backward, updates. Given a function, all that it makes is freed; given several,
-   * one step on their mean, of which each is run backward before the next: gradient accumulation, with memory for one at a time.
+   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. Pass a function to free everything that it
+   * creates. Pass several functions to step on their mean: each runs backward before the next, so memory holds one at a time (gradient
+   * accumulation).
    *
    * ```ts
    * const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
    * optimizer.minimize(parts.map(([x, y]) => () => losses.mse(model.forward(x), y)));
    * ```
-   * If linear memory runs out, parameters, state, running statistics and the random generator are as before the call, including what
-   * the loss function wrote.
-   * @returns the loss before the step
+   * If linear memory runs out, parameters, state, running statistics, the random generator and everything that the loss function wrote
+   * are as before the call.
+   * @returns the loss before the step, float32 []
+   * @throws TypeError, ShapeError or Error if the loss is not one number that depends on parameters; NonFiniteError with `finite`
    */
   minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[], options: MinimizeOptions = {}): Tensor {
     const name = `${kindOf(this)}.minimize`;
@@ -346,8 +252,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     return withUndo(() =>
       tidy(() => {
         const several = Array.isArray(loss) ? (loss as readonly (() => Tensor)[]) : undefined;
-        if (several?.length === 0) throw new Error(`${kindOf(this)}: minimize was given no losses.`);
-        const value = !several && lossOf(name, typeof loss === "function" ? withGrad(true, loss) : loss);
+        if (several?.length === 0) throw new Error(`${name}: the list of losses is empty. Pass at least one function.`);
+        const value = !several && requireLoss(name, typeof loss === "function" ? withGrad(true, loss) : loss);
         this.zeroGrad();
         try {
           if (value) value.backward();
@@ -362,13 +268,13 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     );
   }
 
-  /** Adds the gradients of the mean of several losses, one after the other. */
+  /** Accumulates the gradients of the mean of several losses. @returns the mean */
   private accumulate(losses: readonly (() => Tensor)[]): Tensor {
     return losses
       .map((loss) =>
         tidy(() => {
-          requireKind(`${kindOf(this)}.minimize`, "a loss of the list", "function", loss);
-          const part = lossOf(`${kindOf(this)}.minimize`, withGrad(true, loss)).div(losses.length);
+          requireKind(`${kindOf(this)}.minimize`, "each loss", "function", loss);
+          const part = requireLoss(`${kindOf(this)}.minimize`, withGrad(true, loss)).div(losses.length);
           part.backward();
           return part.detach();
         }),
@@ -376,7 +282,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       .reduce((a, b) => a.add(b));
   }
 
-  /** Options and state, for saving. Tensors are the optimizer's own: clone() what is to stay as it is. */
+  /** Options and state, for saving. The tensors are the optimizer's own and change with each step; clone() them to keep a snapshot. */
   stateDict(): OptimizerState {
     return {
       groups: this.paramGroups.map((group) => ({ ...group.options })),
@@ -384,51 +290,51 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     };
   }
 
-  /** Loads options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  /** Loads options and state. Checks everything first, so an error changes nothing. @throws Error if they do not fit */
   loadStateDict(state: OptimizerState): void {
     tidy(() => this.checkState(state)());
   }
 
-  /** Checks a state, in a scope. @returns what takes it over there, and cannot fail @internal */
+  /** Checks a state; call it in a scope. @returns a function that loads it in that scope and cannot fail @internal */
   checkState({ groups, state }: OptimizerState): () => void {
     const params = this.paramGroups.flatMap((group) => group.params);
     if (groups?.length !== this.paramGroups.length || state?.length !== params.length) {
-      throw foreign(
+      throw stateError(
         kindOf(this),
-        `is of ${groups?.length} groups with ${state?.length} parameters, but must be of ${this.paramGroups.length} with ${params.length}`,
+        `has ${groups?.length ?? 0} groups and ${state?.length ?? 0} parameters, but must have ${this.paramGroups.length} and ${params.length}`,
       );
     }
-    let place = 0;
-    const takes = this.paramGroups.flatMap((group, i) => {
-      const options = mergedOptions(kindOf(this), group.options, groups[i]!);
+    let index = 0;
+    const loads = this.paramGroups.flatMap((group, i) => {
+      const options = mergeOptions(kindOf(this), group.options, groups[i]!);
       group.rate.storage("loadStateDict");
       checkRate(kindOf(this), options.lr);
       this.validate(options);
       const rule = this.rule(options);
-      const states = group.params.map((p) => this.checkStateOf(p, state[place]!, rule, place++));
+      const states = group.params.map((p) => this.checkStateOf(p, state[index]!, rule, index++));
       return [...states, () => Object.assign(group.options, options)];
     });
-    return () => withGrad(false, () => takes.forEach((take) => take()));
+    return () => withGrad(false, () => loads.forEach((load) => load()));
   }
 
-  /** Checks the saved state of one parameter: none, or a step count and at least the slots that are in use. @throws Error */
-  private checkStateOf(p: Tensor, saved: State, { slots, initial = 0 }: StateRule, place: number): () => void {
+  /** Checks the saved state of one parameter: empty, or a step count and at least the slots in use. @returns a function that loads it @throws Error */
+  private checkStateOf(p: Tensor, saved: State, { slots, initial = 0 }: StateRule, index: number): () => void {
     const names = Object.keys(saved);
     const expected = ["step", ...slots.filter((name) => name !== undefined)];
-    const wrong = (what: string): Error => foreign(kindOf(this), `of parameter ${place} has ${what}`);
+    const wrong = (what: string): Error => stateError(kindOf(this), `of parameter ${index} has ${what}`);
     if (names.length && expected.some((name) => !Object.hasOwn(saved, name)))
       throw wrong(`${names.join(", ")}, but must have ${expected.join(", ")}`);
     for (const [name, tensor] of Object.entries(saved)) {
       const [dtype, shape] = name === "step" ? ["int32", []] : ["float32", p.shape];
       if (tensor.dtype !== dtype || !sameShape(tensor.shape, shape))
-        throw wrong(`${name} as ${tensor.dtype} ${show(tensor.shape)}, but it must be ${dtype} ${show(shape)}`);
+        throw wrong(`${name} as ${tensor.dtype} ${show(tensor.shape)}, but must be ${dtype} ${show(shape)}`);
     }
     const own = this.state.get(p) ?? {};
-    // Who was disposed says so now.
+    // Throw now if any tensor was disposed.
     for (const x of [...Object.values(own), ...Object.values(saved)]) x.storage("loadStateDict");
     const fresh = names.flatMap((name) => (Object.hasOwn(own, name) ? [] : [[name, saved[name]!.clone()] as const]));
     return () => {
-      // A state that is there already stays where it is: what compile recorded uses it.
+      // Write existing state in place: compiled functions refer to it.
       for (const [name, tensor] of Object.entries(own))
         tensor.copyFrom(saved[name] ?? new Float32Array(tensor.size).fill(name === "step" ? 0 : initial));
       for (const [name, tensor] of fresh) own[name] = tensor.keep();
@@ -436,7 +342,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     };
   }
 
-  /** Frees the optimizer's state. The parameters are not its own. */
+  /** Frees the optimizer's state, but not the parameters. */
   dispose(): void {
     for (const state of this.state.values()) for (const tensor of Object.values(state)) tensor.dispose();
     this.state.clear();

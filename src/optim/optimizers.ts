@@ -1,11 +1,13 @@
-/** The optimizers: each says which kernel runs with which constants. Names, arguments and defaults are PyTorch's. */
+/** The optimizers that run as one kernel per parameter. Names, arguments and defaults are PyTorch's. */
 
 import { UpdateFlag } from "../../assembly/opcodes.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { RangeError, requireFraction, requireRange } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
-import { type CommonOptions, type GroupOptions, given, Optimizer, type UpdateRule } from "./optimizer.ts";
+import { withoutUndefined } from "../runtime/options.ts";
+import { Optimizer, type UpdateRule } from "./optimizer.ts";
+import type { CommonOptions, GroupOptions } from "./paramGroup.ts";
 
 type Params<O> = Iterable<Tensor | GroupOptions<O>>;
 const notNegative = (name: string, options: Record<string, number>): void =>
@@ -13,19 +15,24 @@ const notNegative = (name: string, options: Record<string, number>): void =>
 
 /** Options of SGD. */
 export interface SGDOptions extends CommonOptions {
-  /** μ: how much of the last direction is kept. Default 0. */
+  /** Learning rate, ≥ 0. Required. */
+  lr: number;
+  /** μ, the factor of the previous direction, ≥ 0. Default 0. */
   momentum: number;
-  /** How much of the new gradient is left out of the momentum. Default 0. */
+  /** Share of the new gradient that the momentum leaves out. Default 0. */
   dampening: number;
-  /** L2 penalty: adds weightDecay·p to the gradient. Default 0. */
+  /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
-  /** Look ahead by the momentum. Default false. */
+  /** Whether to use Nesterov momentum. Default false. */
   nesterov: boolean;
-  /** Climb instead. Default false. */
+  /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;
 }
 
-/** Stochastic gradient descent, with momentum (Sutskever et al. 2013). */
+/**
+ * Stochastic gradient descent with momentum (Sutskever et al. 2013): b ← μ·b + (1 − dampening)·g, p ← p − lr·b.
+ * @throws RangeError for an invalid option
+ */
 export class SGD extends Optimizer<SGDOptions> {
   static override readonly kind: string = "SGD";
   constructor(params: Params<SGDOptions>, options: Partial<SGDOptions> & CommonOptions) {
@@ -40,7 +47,7 @@ export class SGD extends Optimizer<SGDOptions> {
       weightDecay: 0,
       nesterov: false,
       maximize: false,
-      ...given(options),
+      ...withoutUndefined(options),
     });
   }
   protected validate({ momentum, weightDecay, nesterov, dampening }: SGDOptions): void {
@@ -60,15 +67,17 @@ export class SGD extends Optimizer<SGDOptions> {
 
 /** Options of Adam and AdamW. */
 export interface AdamOptions extends CommonOptions {
-  /** How much of the running means of g and g² is kept. Default [0.9, 0.999]. */
+  /** Learning rate, ≥ 0. Default 1e-3; NAdam: 2e-3. */
+  lr: number;
+  /** Decay of the running means of g and g², 0 … 1, below 1. Default [0.9, 0.999]. */
   betas: readonly [number, number];
-  /** Added to the denominator. Default 1e-8. */
+  /** Added to the denominator, ≥ 0. Default 1e-8. */
   eps: number;
-  /** Adam: L2 penalty, default 0. AdamW: decoupled decay, default 0.01. */
+  /** Adam, NAdam: L2 penalty, default 0. AdamW: decoupled weight decay, default 0.01. */
   weightDecay: number;
-  /** Divide by the largest mean of g² so far (Reddi et al. 2018). Default false. */
+  /** Divides by the largest mean of g² so far (Reddi et al. 2018). Default false. */
   amsgrad: boolean;
-  /** Ascend instead of descend. Default false. */
+  /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;
 }
 
@@ -82,18 +91,18 @@ const ADAM: AdamOptions = {
   maximize: false,
 };
 
-/** Adam (Kingma and Ba 2015). */
+/** Adam (Kingma and Ba 2015). @throws RangeError for an invalid option */
 export class Adam extends Optimizer<AdamOptions> {
   static override readonly kind: string = "Adam";
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
     check("Adam", arguments, `params:any {${ADAM_OPTIONS}}`);
-    super(params, { ...ADAM, ...given(options) });
+    super(params, { ...ADAM, ...withoutUndefined(options) });
   }
   protected validate({ betas: [beta1, beta2], eps, weightDecay }: AdamOptions): void {
     notNegative(kindOf(this), { eps, weightDecay });
     requireRange(kindOf(this), { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
   }
-  /** Whether weights decay apart from the gradient. */
+  /** Whether weight decay is decoupled from the gradient. */
   protected get decoupled(): boolean {
     return false;
   }
@@ -110,12 +119,12 @@ export class Adam extends Optimizer<AdamOptions> {
   }
 }
 
-/** Adam with decoupled weight decay (Loshchilov and Hutter 2019). */
+/** Adam with decoupled weight decay (Loshchilov and Hutter 2019). @throws RangeError for an invalid option */
 export class AdamW extends Adam {
   static override readonly kind: string = "AdamW";
   constructor(params: Params<AdamOptions>, options: Partial<AdamOptions> = {}) {
     check("AdamW", arguments, `params:any {${ADAM_OPTIONS}}`);
-    super(params, { weightDecay: 0.01, ...given(options) });
+    super(params, { weightDecay: 0.01, ...withoutUndefined(options) });
   }
   protected override get decoupled(): boolean {
     return true;
@@ -124,13 +133,13 @@ export class AdamW extends Adam {
 
 /** Options of NAdam. */
 export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
-  /** How fast the momentum grows to β₁. Default 4e-3. */
+  /** How fast the momentum approaches β₁, ≥ 0. Default 4e-3. */
   momentumDecay: number;
-  /** Whether weights decay apart from the gradient, as in AdamW. Default false. */
+  /** Whether weight decay is decoupled from the gradient, as in AdamW. Default false. */
   decoupledWeightDecay: boolean;
 }
 
-/** Adam with Nesterov's momentum (Dozat 2016). */
+/** Adam with Nesterov momentum (Dozat 2016). @throws RangeError for an invalid option */
 export class NAdam extends Optimizer<NAdamOptions> {
   static override readonly kind: string = "NAdam";
   constructor(params: Params<NAdamOptions>, options: Partial<NAdamOptions> = {}) {
@@ -140,7 +149,13 @@ export class NAdam extends Optimizer<NAdamOptions> {
       "params:any {lr:number betas:pair eps:number weightDecay:number momentumDecay:number decoupledWeightDecay:boolean maximize:boolean}",
     );
     const { amsgrad: _, ...adam } = ADAM;
-    super(params, { ...adam, lr: 2e-3, momentumDecay: 4e-3, decoupledWeightDecay: false, ...given(options) });
+    super(params, {
+      ...adam,
+      lr: 2e-3,
+      momentumDecay: 4e-3,
+      decoupledWeightDecay: false,
+      ...withoutUndefined(options),
+    });
   }
   protected validate({ betas: [beta1, beta2], eps, weightDecay, momentumDecay }: NAdamOptions): void {
     notNegative("NAdam", { eps, weightDecay, momentumDecay });
@@ -161,20 +176,22 @@ export class NAdam extends Optimizer<NAdamOptions> {
 
 /** Options of Lion. */
 export interface LionOptions extends CommonOptions {
-  /** How much of the momentum goes into the step, and how much of it is kept. Default [0.9, 0.99]. */
+  /** Learning rate, ≥ 0. Default 1e-4. */
+  lr: number;
+  /** Weight of the momentum in the step, and decay of the momentum, 0 … 1. Default [0.9, 0.99]. */
   betas: readonly [number, number];
-  /** Decoupled. Default 0. */
+  /** Decoupled weight decay, ≥ 0. Default 0. */
   weightDecay: number;
-  /** Step against descent, to maximize. Default false. */
+  /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;
 }
 
-/** Lion: steps of one size along signs (Chen et al. 2023). Its rate is a third to a tenth of Adam's. */
+/** Lion (Chen et al. 2023): steps of size lr along the sign of the momentum. Use a third to a tenth of Adam's lr. @throws RangeError for an invalid option */
 export class Lion extends Optimizer<LionOptions> {
   static override readonly kind: string = "Lion";
   constructor(params: Params<LionOptions>, options: Partial<LionOptions> = {}) {
     check("Lion", arguments, "params:any {lr:number betas:pair weightDecay:number maximize:boolean}");
-    super(params, { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0, maximize: false, ...given(options) });
+    super(params, { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0, maximize: false, ...withoutUndefined(options) });
   }
   protected validate({ betas: [beta1, beta2], weightDecay }: LionOptions): void {
     notNegative("Lion", { weightDecay });
@@ -188,21 +205,23 @@ export class Lion extends Optimizer<LionOptions> {
 
 /** Options of RMSProp. */
 export interface RMSPropOptions extends CommonOptions {
-  /** How much of the running mean of g² is kept. Default 0.99. */
+  /** Learning rate, ≥ 0. Default 1e-2. */
+  lr: number;
+  /** Decay of the running mean of g², ≥ 0. Default 0.99. */
   alpha: number;
-  /** ε, added to √v in the denominator. Default 1e-8. */
+  /** Added to the denominator, ≥ 0. Default 1e-8. */
   eps: number;
-  /** λ: λ·p is added to the gradient. Default 0. */
+  /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
-  /** μ of the momentum on the scaled gradient. Default 0. */
+  /** Factor of the previous direction, ≥ 0. Default 0. */
   momentum: number;
-  /** Divide by the deviation instead of the root mean square. Default false. */
+  /** Divides by the standard deviation instead of the root mean square. Default false. */
   centered: boolean;
-  /** Follow the gradient upwards. Default false. */
+  /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;
 }
 
-/** RMSProp (Tieleman and Hinton 2012). */
+/** RMSProp (Tieleman and Hinton 2012). @throws RangeError for an invalid option */
 export class RMSProp extends Optimizer<RMSPropOptions> {
   static override readonly kind: string = "RMSProp";
   constructor(params: Params<RMSPropOptions>, options: Partial<RMSPropOptions> = {}) {
@@ -219,7 +238,7 @@ export class RMSProp extends Optimizer<RMSPropOptions> {
       momentum: 0,
       centered: false,
       maximize: false,
-      ...given(options),
+      ...withoutUndefined(options),
     });
   }
   protected validate({ alpha, eps, weightDecay, momentum }: RMSPropOptions): void {
@@ -237,19 +256,21 @@ export class RMSProp extends Optimizer<RMSPropOptions> {
 
 /** Options of Adagrad. */
 export interface AdagradOptions extends CommonOptions {
-  /** The rate shrinks as lr/(1 + t·lrDecay). Default 0. */
+  /** Learning rate, ≥ 0. Default 1e-2. */
+  lr: number;
+  /** Decay of the learning rate, ≥ 0: lr/(1 + t·lrDecay) at step t. Default 0. */
   lrDecay: number;
-  /** λ: λ·p is added to the gradient before it is squared. Default 0. */
+  /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
-  /** What the sums of g² start from. Default 0. */
+  /** Initial sum of g², ≥ 0. Default 0. */
   initialAccumulatorValue: number;
-  /** ε, added to √s in the denominator. Default 1e-10. */
+  /** Added to the denominator, ≥ 0. Default 1e-10. */
   eps: number;
-  /** Climb instead of descend. Default false. */
+  /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;
 }
 
-/** Adagrad (Duchi et al. 2011). */
+/** Adagrad (Duchi et al. 2011). @throws RangeError for an invalid option */
 export class Adagrad extends Optimizer<AdagradOptions> {
   static override readonly kind: string = "Adagrad";
   constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
@@ -265,7 +286,7 @@ export class Adagrad extends Optimizer<AdagradOptions> {
       initialAccumulatorValue: 0,
       eps: 1e-10,
       maximize: false,
-      ...given(options),
+      ...withoutUndefined(options),
     });
   }
   protected validate({ lrDecay, weightDecay, initialAccumulatorValue, eps }: AdagradOptions): void {

@@ -1,11 +1,11 @@
-/** Vectors in float64, in JavaScript, of those who reckon with all parameters at once; in a state of tensors they are bytes. */
+/** float64 vectors in JavaScript, for optimizers that treat all parameters as one vector. Saved states hold them as bytes. */
 
 import { fromElements, type Tensor } from "../core/tensor.ts";
 import { show } from "../ops/definition/value.ts";
-import { foreign, mergedOptions, type OptimizerState, type State } from "./optimizer.ts";
+import { mergeOptions, type OptimizerState, type State, stateError } from "./optimizerState.ts";
 
-/** The vectors one behind the other. */
-export function concatenated(parts: readonly ArrayLike<number>[]): Float64Array<ArrayBuffer> {
+/** Joins vectors end to end. */
+export function concatenate(parts: readonly ArrayLike<number>[]): Float64Array<ArrayBuffer> {
   const all = new Float64Array(parts.reduce((total, { length }) => total + length, 0));
   let at = 0;
   for (const part of parts) {
@@ -15,17 +15,21 @@ export function concatenated(parts: readonly ArrayLike<number>[]): Float64Array<
   return all;
 }
 
+/** Σ aᵢbᵢ. */
 export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let total = 0;
   for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
   return total;
 }
 
-/** Lists of vectors of one length each, by name, as uint8 [count, 8·length], with the sizes of `params`; empty ones are left out. */
-export function packed(params: readonly Tensor[], vectors: Readonly<Record<string, readonly Float64Array[]>>): State {
+/** Encodes lists of vectors as uint8 [count, 8·length] tensors, by name, with the sizes of `params`. Leaves out empty lists. */
+export function packVectors(
+  params: readonly Tensor[],
+  vectors: Readonly<Record<string, readonly Float64Array[]>>,
+): State {
   const state: State = {};
   for (const [name, list] of Object.entries({ ...vectors, sizes: [sizesOf(params)] })) {
-    const bytes = new Uint8Array(concatenated(list).buffer);
+    const bytes = new Uint8Array(concatenate(list).buffer);
     if (list.length) state[name] = fromElements(bytes, [list.length, bytes.length / list.length], "uint8", "stateDict");
   }
   return state;
@@ -33,11 +37,11 @@ export function packed(params: readonly Tensor[], vectors: Readonly<Record<strin
 const sizesOf = (params: readonly Tensor[]): Float64Array => Float64Array.from(params, ({ size }) => size);
 
 /**
- * The lists again.
- * @param lengths of the vectors of each list
- * @throws Error where the state has others, or another form, or is of parameters of other sizes
+ * Decodes what packVectors encoded.
+ * @param lengths the length of the vectors in each list
+ * @throws Error if the state has unknown lists, vectors of other lengths, or parameters of other sizes
  */
-export function unpacked<K extends string>(
+export function unpackVectors<K extends string>(
   optimizer: string,
   params: readonly Tensor[],
   state: State,
@@ -47,28 +51,32 @@ export function unpacked<K extends string>(
     if (!Object.hasOwn(state, name)) return [];
     const { dtype, shape } = state[name]!;
     if (dtype !== "uint8" || shape.length !== 2 || shape[1] !== 8 * length)
-      throw foreign(optimizer, `has ${name} as ${dtype} ${show(shape)}, but it must be uint8 [n, ${8 * length}]`);
+      throw stateError(optimizer, `has ${name} as ${dtype} ${show(shape)}, but must be uint8 [n, ${8 * length}]`);
     const { buffer, byteOffset } = state[name]!.live();
     return Array.from({ length: shape[0]! }, (_, i) =>
       new Float64Array(buffer, byteOffset + 8 * length * i, length).slice(),
     );
   };
-  const other = Object.keys(state).find((name) => name !== "sizes" && !Object.hasOwn(lengths, name));
-  if (other !== undefined) throw foreign(optimizer, `has ${other}`);
+  const unknown = Object.keys(state).find((name) => name !== "sizes" && !Object.hasOwn(lengths, name));
+  if (unknown !== undefined) throw stateError(optimizer, `has an unknown entry ${unknown}`);
   const [sizes] = vectors("sizes", params.length);
-  if (String(sizes) !== String(sizesOf(params))) throw foreign(optimizer, `is of parameters of ${sizes} numbers`);
+  if (String(sizes) !== String(sizesOf(params))) throw stateError(optimizer, `is for parameters of sizes ${sizes}`);
   return Object.fromEntries(
     Object.entries<number>(lengths).map(([name, length]) => [name, vectors(name, length)]),
   ) as Record<K, Float64Array[]>;
 }
 
-/** The options of a state with one group and some parts, over one's own. @throws Error where it is of another form, or has other options */
-export function savedOptions<O extends object>(
+/** Own options, overridden by those of a state with one group and `parts` parts. @throws Error if the state has another form or other options */
+export function readOptions<O extends object>(
   optimizer: string,
   { groups, state }: OptimizerState,
   own: O,
   parts: number,
 ): O {
-  if (groups?.length !== 1 || state?.length !== parts) throw foreign(optimizer, "is of another form");
-  return mergedOptions(optimizer, own, groups[0]!);
+  if (groups?.length !== 1 || state?.length !== parts)
+    throw stateError(
+      optimizer,
+      `has ${groups?.length ?? 0} groups and ${state?.length ?? 0} parts, but must have 1 and ${parts}`,
+    );
+  return mergeOptions(optimizer, own, groups[0]!);
 }

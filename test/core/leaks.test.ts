@@ -1,7 +1,7 @@
 /** What synchronous loops, exceptions and forgotten tensors leave behind: nothing, or what JavaScript can collect. */
 import { compile, customGradient, grad, hessian, hvp, jacobian, jvp, losses, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, valueAndGrad, vjp, zeros } from "nabla"; // biome-ignore format: one line
 import { describe, expect, test, vi } from "vitest";
-import { intercepted } from "../../src/nn/intercept.ts";
+import { interceptDuring } from "../../src/nn/intercept.ts";
 
 const MB = 2 ** 20;
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
@@ -166,7 +166,7 @@ describe("exceptions leave no tensor behind", () => {
     "a function that is recorded": () => compile((y: Tensor) => stop(y.exp(), optimizer.minimize(() => model.forward(y).sum())))(x), // biome-ignore format: one line
     "a recorded function that reads a value": () => compile((y: Tensor) => y.exp().item())(x),
     "a hook, on the way forward": () =>
-      tidy(() => intercepted(model, ({ name, forward }) => (name === "2" ? stop() : forward()), () => model.forward(x))), // biome-ignore format: one line
+      tidy(() => interceptDuring(model, ({ name, forward }) => (name === "2" ? stop() : forward()), () => model.forward(x))), // biome-ignore format: one line
     "an op, for its shapes": () => x.exp().matmul(zeros([3, 1]).keep()),
     "an op, in noGrad in a scope": () => tidy(() => noGrad(() => x.exp().add(zeros([7])))),
     "backward through a freed graph": () =>

@@ -223,19 +223,19 @@ describe("layers, losses, optimizers", () => {
     sgd.minimize(() => w.sum());
     const adam = new optim.Adam([w]);
     expect(() => adam.loadStateDict(sgd.stateDict())).toThrow(
-      "Adam: the state has momentum as 0.9. Is it another optimizer's, or another model's?",
+      "Adam: the state has momentum = 0.9. Was it saved by this optimizer, for this model?",
     );
     expect(() => adam.loadStateDict({ ...sgd.stateDict(), groups: [{ lr: 0.1 }] })).toThrow(
-      "Adam: the state of parameter 0 has step, momentumBuffer, but must have step, expAvg, expAvgSq. Is it another optimizer's, or another model's?",
+      "Adam: the state of parameter 0 has step, momentumBuffer, but must have step, expAvg, expAvgSq. Was it saved by this optimizer, for this model?",
     );
     adam.minimize(() => w.sum());
     const { groups, state } = adam.stateDict();
     expect(() => adam.loadStateDict({ groups, state: [{ ...state[0], expAvg: zeros([2]) }] })).toThrow(
-      "Adam: the state of parameter 0 has expAvg as float32 [2], but it must be float32 [3]. Is it another optimizer's, or another model's?",
+      "Adam: the state of parameter 0 has expAvg as float32 [2], but must be float32 [3]. Was it saved by this optimizer, for this model?",
     );
     expect(() => adam.loadStateDict({ groups: [{ lr: Number.NaN }], state })).toThrow("lr is NaN");
     expect(() => adam.loadStateDict({} as ReturnType<typeof adam.stateDict>)).toThrow(
-      "Adam: the state is of undefined groups",
+      "Adam: the state has 0 groups and 0 parameters",
     );
     expect(() => adam.loadStateDict({ groups: [{ betas: [2, 2] }], state })).toThrow("Adam: beta1 is 2");
     expect([adam.lr, canary.sum().item()]).toEqual([1e-3, 7 * 512]);
@@ -252,17 +252,17 @@ describe("layers, losses, optimizers", () => {
   test("what is no leaf is not learnt; options given as undefined are the defaults", () => {
     const w = nn.parameter(ones([3]));
     expect(() => new optim.SGD([w.mul(2)], { lr: 1 })).toThrow(
-      "SGD: a tensor [3] is the result of an op, not a parameter: only leaves are learnt.",
+      "SGD: a tensor [3] is the result of an op. Pass parameters, such as model.parameters().",
     );
     const options = { weightDecay: undefined } as unknown as { weightDecay: number };
     expect(new optim.Adam([w], options).paramGroups[0]!.options.weightDecay).toBe(0);
   });
   test("float labels, unknown reductions, thresholds below 0", () => {
     expect(() => losses.crossEntropy(zeros([3, 4]), tensor([1, 2, 0]))).toThrow(
-      'crossEntropy: the target is float32 [3]; class labels must be int32. Use target.to("int32")',
+      'crossEntropy: the target is float32 [3], but labels must be int32: use target.to("int32")',
     );
     expect(() => losses.mse(ones([1]), ones([1]), { reduction: "avg" as "mean" })).toThrow(
-      'mse: reduction "avg" is not one of "mean", "sum", "none"',
+      'mse: unknown reduction "avg". Valid: "mean", "sum", "none"',
     );
     expect(() => losses.huber(ones([1]), ones([1]), { delta: -1 })).toThrow("huber: delta is -1, but must be above 0.");
   });

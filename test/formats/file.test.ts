@@ -230,7 +230,7 @@ describe("loadFile, if the file is", () => {
     });
     test("says so if none is", async () => {
       for (const i of [1, 2, 3]) damage(`${path}.${i}`);
-      await expect(loadFile(path, { fallback: true })).rejects.toThrow(/The saves before it are damaged too: 3\.$/);
+      await expect(loadFile(path, { fallback: true })).rejects.toThrow(/So are the 3 saves before it\.$/);
     });
   });
   test("missing, without older saves: the file system's own error", async () => {
@@ -330,14 +330,16 @@ describe.skipIf(process.platform === "win32")("links to files that are missing a
   });
   test("links that form a loop are refused", async () => {
     fs.symlinkSync("run.safetensors", path);
-    await expect(saveFile(path, fileOf(1))).rejects.toThrow(/^saveFile: cannot write ".*": its links form a loop/);
-    await expect(loadFile(path)).rejects.toThrow(/^loadFile: cannot read ".*": its links form a loop/);
+    await expect(saveFile(path, fileOf(1))).rejects.toThrow(
+      /^saveFile: cannot write ".*": its symbolic links form a loop/,
+    );
+    await expect(loadFile(path)).rejects.toThrow(/^loadFile: cannot read ".*": its symbolic links form a loop/);
   });
 });
 
 test.each([["text"], [null], [7]])("%j is not something to save", async (contents) => {
   await expect(saveFile(path, contents as unknown as Uint8Array)).rejects.toThrow(
-    /^saveFile: the contents must be bytes or a training such as \{ model, optimizer \}, got/,
+    /^saveFile: the contents must be bytes or an object such as \{ model, optimizer \}, got/,
   );
   expect(files()).toEqual([]);
 });
@@ -347,9 +349,9 @@ test("without a file system, the error says where bytes go instead", async () =>
   Object.defineProperty(process, "versions", { value: {}, configurable: true });
   try {
     await expect(saveFile(path, fileOf(1))).rejects.toThrow(
-      /^saveFile: there is no file system here\. Store the bytes/,
+      /^saveFile: this platform has no file system\. Use saveState/,
     );
-    await expect(loadFile(path)).rejects.toThrow(/^loadFile: there is no file system here/);
+    await expect(loadFile(path)).rejects.toThrow(/^loadFile: this platform has no file system/);
   } finally {
     Object.defineProperty(process, "versions", { value: versions, configurable: true });
   }

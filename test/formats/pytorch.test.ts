@@ -133,7 +133,7 @@ test("a Linear layer behind an image that a module of one's own flattens is name
   expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow('"conv" is not a Linear layer');
 });
 
-describe("where the channels of a flattened image cannot be told, they are asked for", () => {
+describe("if the channels of a flattened image are unknown, an error asks for them", () => {
   class Vgg extends nn.Module {
     readonly features = new nn.Sequential(new nn.Conv2d(1, 3, 2), new nn.ReLU());
     readonly classifier = new nn.Sequential(new nn.Flatten(), new nn.Linear(12, 2));
@@ -157,7 +157,7 @@ describe("where the channels of a flattened image cannot be told, they are asked
     ],
   ])("%s", (_, make, path, channels) => {
     const model = make();
-    expect(() => toPyTorch(model)).toThrow(new RegExp(`"${path}" reads a flattened image, .*{ flattened: {`));
+    expect(() => toPyTorch(model)).toThrow(new RegExp(`"${path}" reads a flattened image with .*{ flattened: {`));
     const options = { flattened: { [path]: channels } };
     const theirs = toPyTorch(model, options);
     const again = fromPyTorch(model, theirs, options);

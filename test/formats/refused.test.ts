@@ -52,30 +52,30 @@ const bytes = (...values: number[]): Tensor =>
   tensor(new Uint8Array(Float64Array.of(...values).buffer), [1, 8 * values.length]);
 
 const cases: [Kind, string, (notes: Notes) => void, RegExp, ((tensors: Record<string, Tensor>) => void)?][] = [
-  ["Adam", "betas of texts", options({ betas: ["0.9", "0.99"] }), /^Adam: the state has betas as \["0.9","0.99"\]/],
-  ["Adam", "betas that are no list", options({ betas: {} }), /^Adam: the state has betas as {}/],
-  ["Adam", "no betas", options({ betas: null }), /^Adam: the state has betas as null/],
-  ["Adam", "eps null", options({ eps: null }), /^Adam: the state has eps as null/],
-  ["Adam", "another option", options({ constructor: 1 }), /^Adam: the state has constructor as 1/],
-  ["Adam", "a group that is none", (notes) => (notes.optimizer.groups = [null]), /is not whole/],
-  ["Adam", "a list of groups", options({ lr: [0.1] }), /^Adam: the state has lr as \[0.1\]/],
-  ["LBFGS", "a tolerance of text", options({ toleranceGrad: "x" }), /^LBFGS: the state has toleranceGrad as "x"/],
+  ["Adam", "betas of texts", options({ betas: ["0.9", "0.99"] }), /^Adam: the state has betas = \["0.9","0.99"\]/],
+  ["Adam", "betas that are no list", options({ betas: {} }), /^Adam: the state has betas = {}/],
+  ["Adam", "no betas", options({ betas: null }), /^Adam: the state has betas = null/],
+  ["Adam", "eps null", options({ eps: null }), /^Adam: the state has eps = null/],
+  ["Adam", "another option", options({ constructor: 1 }), /^Adam: the state has constructor = 1/],
+  ["Adam", "a group that is none", (notes) => (notes.optimizer.groups = [null]), /is malformed/],
+  ["Adam", "a list of groups", options({ lr: [0.1] }), /^Adam: the state has lr = \[0.1\]/],
+  ["LBFGS", "a tolerance of text", options({ toleranceGrad: "x" }), /^LBFGS: the state has toleranceGrad = "x"/],
   ["LBFGS", "no evaluations", options({ maxEval: 0 }), /^LBFGS: maxEval is 0, but must be at least 1/],
-  ["LBFGS", "a rate of text", options({ lr: "1" }), /^LBFGS: the state has lr as "1"/],
-  ["LBFGS", "a line search of its own", options({ lineSearchFn: "toString" }), /^LBFGS: lineSearchFn is "toString"/],
-  ["LBFGS", "a scale of NaN", none, /not whole/, (t) => (t["optimizer.0.numbers"] = bytes(Number.NaN, 1))],
-  ["LBFGS", "no curvature", none, /not whole/, (t) => (t["optimizer.0.y"] = zeros(t["optimizer.0.y"]!.shape, { dtype: "uint8" }))],
-  ["LBFGS", "half of the last step", none, /not whole/, (t) => (t["optimizer.0.last"] = t["optimizer.0.last"]!.narrow(0, 0, 1))],
-  ["LBFGS", "other sizes", none, /^LBFGS: the state is of parameters of 20,5,14,4 numbers/, (t) => (t["optimizer.0.sizes"] = bytes(20, 5, 14, 4))],
+  ["LBFGS", "a rate of text", options({ lr: "1" }), /^LBFGS: the state has lr = "1"/],
+  ["LBFGS", "a line search of its own", options({ lineSearchFn: "toString" }), /^LBFGS: lineSearchFn must be "strongWolfe" or null, got "toString"/],
+  ["LBFGS", "a scale of NaN", none, /incomplete/, (t) => (t["optimizer.0.numbers"] = bytes(Number.NaN, 1))],
+  ["LBFGS", "no curvature", none, /incomplete/, (t) => (t["optimizer.0.y"] = zeros(t["optimizer.0.y"]!.shape, { dtype: "uint8" }))],
+  ["LBFGS", "half of the last step", none, /incomplete/, (t) => (t["optimizer.0.last"] = t["optimizer.0.last"]!.narrow(0, 0, 1))],
+  ["LBFGS", "other sizes", none, /^LBFGS: the state is for parameters of sizes 20,5,14,4/, (t) => (t["optimizer.0.sizes"] = bytes(20, 5, 14, 4))],
   ["NaturalGradient", "λ without end", none, /^NaturalGradient: damping is Infinity/, (t) => (t["optimizer.0.damping"] = bytes(Number.POSITIVE_INFINITY))],
-  ["NaturalGradient", "a flag of text", options({ adapt: "no" }), /^NaturalGradient: the state has adapt as "no"/],
-  ["NaturalGradient", "another likelihood", options({ likelihood: "gaussian" }), /is of the likelihood "gaussian"/],
+  ["NaturalGradient", "a flag of text", options({ adapt: "no" }), /^NaturalGradient: the state has adapt = "no"/],
+  ["NaturalGradient", "another likelihood", options({ likelihood: "gaussian" }), /has the likelihood "gaussian"/],
   ["KFAC", "λ without end", none, /^KFAC: damping is Infinity/, (t) => (t["optimizer.0.progress"] = bytes(Number.POSITIVE_INFINITY, 3))],
-  ["KFAC", "steps below 0", none, /not whole/, (t) => (t["optimizer.0.progress"] = bytes(0.1, -1))],
-  ["KFAC", "a likelihood that objects have", options({ likelihood: "constructor" }), /is of the likelihood "constructor"/],
-  ["KFAC", "no inverses", (notes) => (notes.optimizer.slots[2] = []), /^KFAC: the state is not whole/],
-  ["KFAC", "no factors", (notes) => (notes.optimizer.slots[1] = []), /^KFAC: the state is not whole/],
-  ["KFAC", "a decay of null", options({ decay: null }), /^KFAC: the state has decay as null/],
+  ["KFAC", "steps below 0", none, /incomplete/, (t) => (t["optimizer.0.progress"] = bytes(0.1, -1))],
+  ["KFAC", "a likelihood that objects have", options({ likelihood: "constructor" }), /has the likelihood "constructor"/],
+  ["KFAC", "no inverses", (notes) => (notes.optimizer.slots[2] = []), /^KFAC: the state is incomplete/],
+  ["KFAC", "no factors", (notes) => (notes.optimizer.slots[1] = []), /^KFAC: the state is incomplete/],
+  ["KFAC", "a decay of null", options({ decay: null }), /^KFAC: the state has decay = null/],
 ]; // biome-ignore format: a table
 
 test.each(cases)("%s: %s", (kind, _, edit, why, change) => {
@@ -254,7 +254,7 @@ describe("schedules", () => {
     training.optimizer.paramGroups[0]!.lr = 0.03;
     const before = training.scheduler.stateDict();
     expect(() => loadState(file, { scheduler: training.scheduler })).toThrow(
-      /^StepLR: the state is not that of a schedule with 1 groups/,
+      /^StepLR: the state does not fit a schedule with 1 group/,
     );
     expect([rate(training), training.scheduler.stateDict()]).toEqual([0.03, before]);
   });
@@ -268,14 +268,14 @@ describe("schedules", () => {
       { ...before, lastEpoch: "7" },
       { lastEpoch: 1, schedulers: [] },
     ])
-      expect(() => several.loadStateDict(state as typeof before)).toThrow(/^SequentialLR: the state is not that of 2/);
+      expect(() => several.loadStateDict(state as typeof before)).toThrow(/^SequentialLR: the state does not fit 2/);
     expect(() => several.loadStateDict({ lastEpoch: 1, schedulers: [before.schedulers[0]!, {}] })).toThrow(
       /^LinearLR: /,
     );
     expect(several.stateDict()).toEqual(before);
     const plateau = new optim.ReduceLROnPlateau(optimizer);
     for (const state of [null, { best: "x", bad: 0, cooling: 0 }, { best: 1, bad: Number.NaN, cooling: 0 }])
-      expect(() => plateau.loadStateDict(state as never)).toThrow(/^ReduceLROnPlateau: the state is another/);
+      expect(() => plateau.loadStateDict(state as never)).toThrow(/^ReduceLROnPlateau: the state does not fit/);
   });
 });
 
@@ -325,7 +325,7 @@ describe("extra", () => {
     const extra = { a: { "nabla.number": "hello", b: 2 }, c: [Number.NaN, Number.NEGATIVE_INFINITY] };
     expect(kept(extra)).toEqual(extra);
     expect(() => saveState({ extra: { "nabla.number": { toString: 1 } } })).toThrow(
-      /^saveState: extra has an object of "nabla.number" alone/,
+      /^saveState: extra has an object whose only key is "nabla.number"/,
     );
   });
 });

@@ -72,7 +72,7 @@ describe("gradcheck", () => {
   test("finds a wrong rule, and says where", () => {
     const wrong = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z).mul(2.1)]]);
     expect(() => gradcheck(wrong, [tensor([1, 2])])).toThrow(
-      /output 1 by input 0, element 1: backward says 4.2.*differences say 4 /,
+      /output 1 by input 0, element 1: backward gives 4.2.*differences give 4 /,
     );
     expect(gradcheck(wrong, [tensor([1, 2])], { raise: false }).ok).toBe(false);
     // The first derivative is right, the second wrong: only the second order shows it.
@@ -84,9 +84,9 @@ describe("gradcheck", () => {
     const wrong = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z)]]);
     const beside = (x: Tensor) => concat([wrong(x), x.mul(0).add(1e6)]);
     expect(() => gradcheck(beside, [tensor([2])])).toThrow(/output 0 by input 0/);
-    expect(() => gradcheck((x) => wrong(x).mul(1e-4), [tensor([1])])).toThrow(/backward says/);
+    expect(() => gradcheck((x) => wrong(x).mul(1e-4), [tensor([1])])).toThrow(/backward gives/);
     expect(() => gradcheck((x) => x.mul(200).exp(), [tensor([1])])).toThrow(/Infinity|NaN/);
-    expect(() => gradcheck((x) => x.add(1e7), [tensor([1])])).toThrow(/too coarse to tell/);
+    expect(() => gradcheck((x) => x.add(1e7), [tensor([1])])).toThrow(/rounding errors of float32 hide/);
   });
   test("finds a kink", () => {
     expect(() => gradcheck((x) => x.abs(), [tensor([1e-3])])).toThrow(/a kink\?/);
@@ -97,7 +97,7 @@ describe("gradcheck", () => {
     const [x, labels] = [randn([6, 4]), tensor([0, 1, 2, 0, 1, 2], { dtype: "int32" })];
     const loss = () => losses.crossEntropy(model.forward(x), labels);
     expect(gradcheck(objective(model, loss))).toMatchObject({ ok: true, compared: 30 });
-    expect(() => gradcheck(objective(model, () => loss().mul(randn([]))))).toThrow(/the same at each call/);
+    expect(() => gradcheck(objective(model, () => loss().mul(randn([]))))).toThrow(/the function random/);
   });
 });
 

@@ -1,14 +1,14 @@
 /** Explanations by gradients against closed forms, by-hand formulas and loops. */
 import { compile, manualSeed, memory, nn, ones, rand, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
-import { rules } from "../../src/gradients/math/quadrature.ts";
 import {
   gradientTimesInput,
   integratedGradients,
   saliency,
   smoothGrad,
-} from "../../src/gradients/sensitivities/interpret.ts";
-import { gradCam, occlusion } from "../../src/gradients/sensitivities/maps.ts";
+} from "../../src/gradients/interpretation/interpret.ts";
+import { gradCam, occlusion } from "../../src/gradients/interpretation/maps.ts";
+import { rules } from "../../src/gradients/math/quadrature.ts";
 import { expectClose } from "../support/oracle.ts";
 
 /** A linear model with known weights: scores x·W + b, [batch, 3] of [batch, 4]. */

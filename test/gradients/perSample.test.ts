@@ -137,7 +137,7 @@ describe("what does not allow it", () => {
     const found = perSampleGradients(model, classify(model))(images.narrow(0, 0, 3), labels);
     expect(found["0.weight"]!.shape).toEqual([3, 4, 3, 3, 1]);
     expect(() => perSampleGradients(model, classify(model), { method: "batch" })).toThrow(
-      /0.weight lies in no layer.*Leave the method out/,
+      /0.weight belongs to a layer without a rule.*Leave the method out/,
     );
   });
   test.each([
@@ -147,9 +147,14 @@ describe("what does not allow it", () => {
       "an input reshaped before its layer",
       () => new Reshaped(),
       randn([3, 2, 4]),
-      "input is [6, 4], without the 3 samples",
+      "input is [6, 4], but its first dimension must be the 3 samples",
     ],
-    ["a subclass with a forward of its own", () => new Doubled(4, 4), randn([3, 4]), "lies in no layer"],
+    [
+      "a subclass with a forward of its own",
+      () => new Doubled(4, 4),
+      randn([3, 4]),
+      "belongs to a layer without a rule",
+    ],
     [
       "a spectrally normalized layer",
       () => new nn.SpectralNorm(new nn.Linear(4, 4)),

@@ -18,14 +18,14 @@ import {
   zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
-import { adversarialLoss, fgsm, pgd } from "../../src/gradients/sensitivities/adversaries.ts";
-import { lipschitzBound } from "../../src/gradients/sensitivities/lipschitz.ts";
+import { adversarialLoss, fgsm, pgd } from "../../src/gradients/regularization/adversaries.ts";
+import { lipschitzBound } from "../../src/gradients/regularization/lipschitz.ts";
 import {
   gradientPenalty,
   inputGradientNorms,
   jacobianPenalty,
   lipschitzPenalty,
-} from "../../src/gradients/sensitivities/regularize.ts";
+} from "../../src/gradients/regularization/regularize.ts";
 import { expectClose } from "../support/oracle.ts";
 
 function network(outputs: number, seed = 3): nn.Sequential {
@@ -440,7 +440,7 @@ describe("lipschitzBound", () => {
     expect(() => lipschitzBound(new Twice(new nn.ReLU()))).toThrow("nothing is known of Twice.");
     const odd = new nn.Linear(2, 2);
     noGrad(() => odd.weight.copyFrom([1, Number.NaN, 0, 0]));
-    expect(() => lipschitzBound(odd)).toThrow("a weight [2, 2] has values that are not finite");
+    expect(() => lipschitzBound(odd)).toThrow("the weight [2, 2] has values that are not finite");
   });
 });
 

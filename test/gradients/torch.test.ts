@@ -1,8 +1,8 @@
 /** Explanations and penalties, with the penalties' gradients by parameters (double backward), against PyTorch's. */
 import { losses, nn, noGrad, type Tensor } from "nabla";
 import { describe, expect, test } from "vitest";
-import { gradientTimesInput, integratedGradients, saliency } from "../../src/gradients/sensitivities/interpret.ts";
-import { gradientPenalty, jacobianPenalty, lipschitzPenalty } from "../../src/gradients/sensitivities/regularize.ts";
+import { gradientTimesInput, integratedGradients, saliency } from "../../src/gradients/interpretation/interpret.ts";
+import { gradientPenalty, jacobianPenalty, lipschitzPenalty } from "../../src/gradients/regularization/regularize.ts";
 import { expectTorch, load, type Stored, values } from "../support/torch.ts";
 
 /** What make_gradients of test/torch/make.py writes. */

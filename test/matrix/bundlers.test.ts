@@ -124,7 +124,7 @@ describe.each(BUNDLERS)("$name", (bundler) => {
     await bundler.bundle("saving.js", folder);
     expect(codeIn(folder)).not.toMatch(/(from|import\(|require\()\s*["'`](node:)?(fs|os|path)\b/);
     const { value, errors } = await visit(folder, "saving.js", "run()");
-    expect(value).toMatch(/^saveFile: there is no file system here/);
+    expect(value).toMatch(/^saveFile: this platform has no file system/);
     expect(errors).toEqual([]);
   });
 });

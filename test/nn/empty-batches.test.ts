@@ -1,4 +1,4 @@
-/** Batches without elements, or with one value a channel: running statistics, gradients and results of the norm layers. */
+/** Batches without elements, or with one value per channel: running statistics, gradients and results of the norm layers. */
 import { compile, grad, manualSeed, nn, type Tensor, tensor, zeros } from "nabla";
 import { KFAC } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
@@ -75,7 +75,7 @@ describe("other norms of nothing are nothing, with gradients of 0", () => {
   });
 });
 
-describe("one value a channel has no variance: refused where the batch's statistics are used, as in PyTorch", () => {
+describe("one value per channel has no variance: refused where the batch's statistics are used, as in PyTorch", () => {
   test.each<[string, nn.BatchNorm, number[]]>([
     ["BatchNorm1d", new nn.BatchNorm1d(2), [1, 2]],
     ["BatchNorm1d of one position", new nn.BatchNorm1d(2), [1, 1, 2]],
@@ -87,7 +87,7 @@ describe("one value a channel has no variance: refused where the batch's statist
     ],
   ])("%s", (_, layer, shape) => {
     const before = layer.runningMean && statistics(layer);
-    expect(() => layer.forward(zeros(shape))).toThrow(/one value a channel/);
+    expect(() => layer.forward(zeros(shape))).toThrow(/one value per channel/);
     if (before) expect(statistics(layer)).toEqual(before);
   });
   test("eval() with running statistics takes it", () => {

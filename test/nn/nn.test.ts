@@ -94,7 +94,7 @@ describe("stateDict and loadStateDict", () => {
     const bad: StateDict = { ...rest, "2.weight": zeros([1, 4]), extra: zeros([1]) };
     expect(() => model.loadStateDict(bad)).toThrow(
       "loadStateDict: 2.weight is float32 [1, 4], but must be float32 [1, 3]; missing: 0.bias; unexpected: extra. " +
-        "Pass { strict: false } to load what fits by name.",
+        "Pass { strict: false } to load only matching names.",
     );
     expect(model.forward(tensor([[1, 2]])).item()).toBe(before);
     expect(model.loadStateDict({ extra: zeros([1]), "2.bias": tensor([7]) }, { strict: false })).toEqual({
@@ -166,7 +166,7 @@ describe("optimizers", () => {
     expect(optim.clipGradNorm([p], 1).item()).toBe(0);
     const other = new optim.Adam([p, tensor([2], { requiresGrad: true })]);
     expect(() => new optim.Adam([p]).loadStateDict(other.stateDict())).toThrow(
-      "Adam: the state is of 1 groups with 2 parameters, but must be of 1 with 1. Is it another optimizer's, or another model's?",
+      "Adam: the state has 1 groups and 2 parameters, but must have 1 and 1. Was it saved by this optimizer, for this model?",
     );
   });
 });
@@ -223,7 +223,7 @@ describe("initialisation", () => {
       "truncNormal: needs a < b and a finite std > 0",
     );
     expect(() => nn.init.xavierUniform(zeros([3]))).toThrow(
-      "init: [3] has no fans; a weight is [out, in] or [out, …kernel, in].",
+      "init: [3] has no fanIn: a weight is [out, in] or [out, …kernel, in].",
     );
   });
 });
@@ -265,7 +265,7 @@ describe("Embedding", () => {
       [0, 0],
     ]);
     expect(() => new nn.Embedding(4, 2, { paddingIdx: 4 })).toThrow(
-      "Embedding: paddingIdx is 4, but must be one of 4 rows.",
+      "Embedding: paddingIdx is 4, but there are 4 rows.",
     );
   });
 });
@@ -273,12 +273,16 @@ describe("Embedding", () => {
 test("interpolate and AdaptiveAvgPool2d refuse sizes that make no sense", () => {
   const x = zeros([1, 4, 4, 1]);
   expect(() => nn.interpolate(x, {})).toThrow("interpolate: give either size or scaleFactor.");
-  expect(() => nn.interpolate(x, { size: 0 })).toThrow("interpolate: the size is [0, 0], but must be [height, width]");
+  expect(() => nn.interpolate(x, { size: 0 })).toThrow(
+    "interpolate: size must be [height, width], whole numbers above 0, got [0, 0]",
+  );
   expect(() => nn.interpolate(zeros([4, 4]), { size: 2 })).toThrow(
-    "images are [batch, height, width, channels], but this is [4, 4].",
+    "x is [4, 4], but must be [batch, height, width, channels].",
   );
   expect(() => nn.interpolate(x, { size: 2, alignCorners: true })).toThrow('alignCorners is for mode "bilinear".');
-  expect(() => new nn.AdaptiveAvgPool2d([2.5, 1])).toThrow("AdaptiveAvgPool2d: the size is [2.5, 1]");
+  expect(() => new nn.AdaptiveAvgPool2d([2.5, 1])).toThrow(
+    "AdaptiveAvgPool2d: size must be [height, width], whole numbers above 0, got [2.5, 1]",
+  );
 });
 
 test("init refuses unknown choices and suggests the nearest", () => {

@@ -156,7 +156,7 @@ describe("a cache", () => {
       /attnMask is \[5, 5\], but must be \[2, 4\]/,
     );
     expect(() => layer.forward(randn([2, 1, 6]), undefined, undefined, { cache })).toThrow(
-      /the cache holds a batch of 1, but the query one of 2\. Call cache\.clear\(\) before another text/,
+      /the cache has batch size 1, but the query has 2\. Call cache\.clear\(\) before the next sequence/,
     );
     expect(cache.length).toBe(2);
   });
@@ -192,7 +192,7 @@ describe("bad input is refused", () => {
     [
       "rotary width",
       () => new nn.MultiheadAttention(6, 2, { rotary: new nn.RotaryEmbedding(4) }),
-      /for a width of 4, but heads have 3/,
+      /rotary is 4 wide, but heads are 3 wide/,
     ],
     [
       "key width",
@@ -216,7 +216,7 @@ describe("bad input is refused", () => {
     [
       "a stack of one layer",
       () => new nn.TransformerEncoder(new nn.TransformerEncoderLayer(4, 2) as never),
-      /TransformerEncoder: give a list of layers/,
+      /TransformerEncoder: pass a list of layers/,
     ],
     [
       "ranks",
@@ -231,7 +231,7 @@ describe("bad input is refused", () => {
     [
       "activation",
       () => new nn.TransformerEncoderLayer(6, 2, { activation: "tanh" as "relu" }),
-      /activation is "tanh", but must be "relu", "gelu" or a function/,
+      /activation must be "relu", "gelu" or a function, got "tanh"/,
     ],
   ])("%s", (_, f, message) => expect(f).toThrow(message));
 });

@@ -220,8 +220,8 @@ describe("misuse is refused with a remedy", () => {
     [() => maxPool2d(rand([1, 6, 6, 1]), 3, 2 as never), "maxPool2d: options must be an object, got 2. Did you mean { stride: 2 }?"],
     [() => avgPool2d(rand([1, 5, 5, 1]), 2, { ceilMode: true } as object), 'avgPool2d: unknown option "ceilMode". Valid options: stride, padding, countIncludePad.'],
     [() => new nn.Conv2d(1, 2, 3, 2 as never), "Conv2d: options must be an object, got 2. Did you mean { stride: 2 }?"],
-    [() => new nn.Conv2d(3, 4, [3, 3, 3] as never), "Conv2d: the kernel is [3, 3, 3], but has 2 dimension(s)."],
-    [() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "Conv2d: 3 → 4 channels cannot be cut into 2 groups."],
+    [() => new nn.Conv2d(3, 4, [3, 3, 3] as never), "Conv2d: kernelSize is [3, 3, 3], but must have 2 dimension(s)."],
+    [() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "Conv2d: 3 → 4 channels do not divide into 2 groups."],
     [() => new nn.Conv2d(3, 0, 3), "Conv2d: outChannels is 0, but must be a whole number above 0."],
   ]; // biome-ignore format: a table
   for (const [call, message] of refused) test(message.slice(0, 70), () => expect(call).toThrow(message));

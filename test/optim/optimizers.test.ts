@@ -85,7 +85,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 0.1 });
     const schedule = new optim.OneCycleLR(optimizer, 1, { totalSteps: 5 });
     for (let i = 0; i < 5; i++) schedule.step();
-    expect(() => schedule.step()).toThrow("OneCycleLR: step 6 of 5. Give it as many totalSteps as there are.");
+    expect(() => schedule.step()).toThrow("OneCycleLR: step 6 is beyond totalSteps 5. Pass a larger totalSteps.");
     expect(schedule.lastEpoch).toBe(5);
     expect(() => new optim.OneCycleLR(optimizer, 1, { totalSteps: 10, pctStart: 0.1 })).not.toThrow();
   });
@@ -107,7 +107,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     for (const value of [5, 4, 3, 2, 1]) plateau.step(value);
     expect(optimizer.lr).toBe(1);
     expect(() => plateau.loadStateDict({ lastEpoch: 1 } as never)).toThrow(
-      "ReduceLROnPlateau: the state is another schedule's.",
+      "ReduceLROnPlateau: the state does not fit. Was it saved by this schedule?",
     );
     const make = () =>
       new optim.SequentialLR([new optim.LinearLR(optimizer, 0.5, 1, 2), new optim.ExponentialLR(optimizer, 0.5)], [2]);
@@ -119,7 +119,9 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     expect(optimizer.lr).toBe(rate);
     other.step();
     expect(optimizer.lr).toBe(rate / 2);
-    expect(() => new optim.SequentialLR([], [4, 2])).toThrow(/milestones are \[4, 2\], but must be rising/);
+    expect(() => new optim.SequentialLR([], [4, 2])).toThrow(
+      /milestones must be increasing whole numbers above 0, got \[4, 2\]/,
+    );
   });
 
   test("a compiled step is not recorded anew when the rate changes", () => {
@@ -220,7 +222,7 @@ describe("Muon", () => {
       "Muon: a parameter is [1]",
     );
     expect(() => new optim.Muon([tensor([1], { requiresGrad: true })])).toThrow(
-      "Muon: a parameter is [1], but must be a matrix. Give the others to Adam.",
+      "Muon: a parameter is [1], but must be a matrix. Use Adam for other parameters.",
     );
   });
 });
@@ -267,7 +269,7 @@ describe("L-BFGS", () => {
   test.each<[object, RegExp]>([
     [{ lr: 0 }, /LBFGS: lr is 0, but must be a number above 0/],
     [{ maxIter: 1.5 }, /LBFGS: maxIter is 1.5, but must be a whole number above 0/],
-    [{ lineSearchFn: "armijo" }, /LBFGS: lineSearchFn is "armijo", but must be "strongWolfe" or null/],
+    [{ lineSearchFn: "armijo" }, /LBFGS: lineSearchFn must be "strongWolfe" or null, got "armijo"/],
   ])("%o is refused", (options, message) => {
     expect(() => new optim.LBFGS([tensor([1], { requiresGrad: true })], options)).toThrow(message);
   });
@@ -365,7 +367,7 @@ describe("gradient accumulation", () => {
   });
   test("no losses are refused", () => {
     expect(() => new optim.SGD([tensor([1], { requiresGrad: true })], { lr: 1 }).minimize([])).toThrow(
-      "SGD: minimize was given no losses.",
+      "SGD.minimize: the list of losses is empty. Pass at least one function.",
     );
   });
 });

@@ -37,7 +37,7 @@ describe("OneCycleLR", () => {
         expect(all.at(-1)).toBeCloseTo(final, 12);
         expect(optimizer.lr).toBe(all.at(-1));
         const before = schedule.stateDict();
-        expect(() => schedule.step()).toThrow(`OneCycleLR: step ${totalSteps + 1} of ${totalSteps}.`);
+        expect(() => schedule.step()).toThrow(`OneCycleLR: step ${totalSteps + 1} is beyond totalSteps ${totalSteps}.`);
         expect(schedule.stateDict()).toEqual(before);
         expect(optimizer.lr).toBe(all.at(-1));
       }
@@ -92,7 +92,7 @@ describe("the last step reaches the end exactly, and one more step stays in rang
     const sequence = new optim.SequentialLR([part, new optim.ExponentialLR(optimizer, 0.5)], [5]);
     for (let i = 0; i < 2; i++) sequence.step();
     const before = JSON.stringify(sequence.stateDict());
-    expect(() => sequence.step()).toThrow("OneCycleLR: step 3 of 2");
+    expect(() => sequence.step()).toThrow("OneCycleLR: step 3 is beyond totalSteps 2");
     expect(JSON.stringify(sequence.stateDict())).toBe(before);
   });
 });

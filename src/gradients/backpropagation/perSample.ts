@@ -1,4 +1,5 @@
-/** The gradient of each sample of a batch by itself: by one backward pass for all, where the layers allow it. */
+/** Per-sample gradients: one backward pass for the whole batch if the layers allow it, else one per sample. */
+
 import { backpropagate, onesLike } from "../../autograd/backward.ts";
 import { type Compiled, compile } from "../../compile/compile.ts";
 import { stack } from "../../core/functions.ts";
@@ -11,40 +12,41 @@ import { full } from "../../ops/shape/shape.ts";
 import { check } from "../../runtime/arguments.ts";
 import { Error, ShapeError } from "../../runtime/errors.ts";
 import { objective } from "../objective.ts";
-import { arrivals, observed, ruleOf } from "./layers.ts";
+import { outputGradients, perSampleRuleOf, recordPasses } from "./layers.ts";
 
 /** Options of the gradients of single samples. */
 export interface PerSampleOptions {
   /**
-   * "batch": one compiled backward pass over the batch, for models whose parameters all lie in Linear, Conv2d (of one group), Embedding,
-   * LayerNorm and RMSNorm, and where no sample sees another. "loop": sample by sample, for any model. Default: "batch" where it can be.
+   * "batch": one compiled backward pass, for models whose parameters all belong to Linear, Conv2d (one group), Embedding, LayerNorm and
+   * RMSNorm layers, and whose samples do not affect each other. "loop": one pass per sample, for any model. Default: "batch" if possible.
    */
   readonly method?: "batch" | "loop";
 }
 
-/** Gradients by parameter name, the batch first: [batch, …shape]. */
+/** Gradients by parameter name: [batch, …shape of the parameter]. */
 export type PerSample = Record<string, Tensor>;
 
-/** A function of a batch that returns each sample's gradients. */
+/** Computes each sample's gradients for a batch. */
 export interface PerSampleFunction {
   (...inputs: Tensor[]): PerSample;
-  /** Frees what "batch" has recorded, its last results included. */
+  /** Frees the recording of "batch", including its last results. */
   dispose(): void;
 }
 
 /**
- * A function of a batch that returns each sample's gradient of its own loss by every parameter. `losses` takes tensors that all have
- * the batch as their first dimension, and returns one loss for each sample: [batch].
+ * Creates a function that computes, for a batch, the gradient of each sample's loss with respect to every parameter. `losses` takes tensors
+ * [batch, …] and returns one loss per sample: [batch].
  *
  * ```ts
  * const gradients = perSampleGradients(model, (x, labels) =>
  *   losses.crossEntropy(model.forward(x), labels, { reduction: "none" }));
  * gradients(x, labels)["0.weight"].shape;   // [batch, out, in]
  * ```
- * The results of "batch" are overwritten by the next call: clone() one to keep it. On the first batch its sum is held against the gradient
- * of the sum: a model that uses a parameter outside of its layer goes sample by sample. An Embedding's gradient is dense, [batch, rows,
- * width]: for large vocabularies that is much.
- * @throws Error where the method is "batch" and a layer does not allow it, ShapeError where the losses are not one for each sample
+ * The next call overwrites the results of "batch"; clone() them to keep them. The first call compares their sum with the gradient of the
+ * summed loss, and falls back to "loop" if a model uses a parameter outside of its layer. An Embedding's gradients are dense:
+ * [batch, rows, width], which is large for large vocabularies.
+ * @throws Error if the method is "batch" and a layer does not allow it, or a BatchNorm is in training mode; ShapeError if `losses` does not
+ * return [batch]
  */
 export function perSampleGradients(
   model: Module,
@@ -57,105 +59,106 @@ export function perSampleGradients(
     if (method === "batch")
       throw new Error(`perSampleGradients: ${obstacle}. Leave the method out, or pass { method: "loop" }.`);
   };
-  const known = obstacleIn(model);
-  if (known) refuse(known);
-  let slow = method === "loop" || known !== undefined;
+  const obstacleInModel = findObstacle(model);
+  if (obstacleInModel) refuse(obstacleInModel);
+  let slow = method === "loop" || obstacleInModel !== undefined;
   let checked = slow;
-  const together = (...inputs: Tensor[]): PerSample => {
-    const { samples, odd } = batch(model, losses, inputs);
-    if (odd) throw new Error(`perSampleGradients: ${odd}. Pass { method: "loop" }.`);
+  const wholeBatch = (...inputs: Tensor[]): PerSample => {
+    const { samples, problem } = batch(model, losses, inputs);
+    if (problem) throw new Error(`perSampleGradients: ${problem}. Pass { method: "loop" }.`);
     return samples;
   };
-  const all: Compiled<Tensor[], PerSample> = compile(together, { name: "perSampleGradients" });
+  const compiled: Compiled<Tensor[], PerSample> = compile(wholeBatch, { name: "perSampleGradients" });
   const run = (...inputs: Tensor[]): PerSample => {
     requireSeparate(model);
     if (!checked) {
       const count = inputs[0]?.shape[0] ?? 0;
-      // With one sample less too: what has as many rows as the batch by chance then has not.
-      const less = count > 1 ? inputs.map((x) => x.narrow(0, 0, count - 1)) : inputs;
-      const obstacle = tidy(() => disagreement(model, losses, inputs) ?? disagreement(model, losses, less));
+      // Check with one sample fewer too, in case a tensor without a batch has as many rows as the batch by chance.
+      const fewer = count > 1 ? inputs.map((x) => x.narrow(0, 0, count - 1)) : inputs;
+      const obstacle = tidy(() => findMismatch(model, losses, inputs) ?? findMismatch(model, losses, fewer));
       if (obstacle) refuse(obstacle);
       slow = obstacle !== undefined;
       checked = slow || count > 1;
     }
-    return slow ? loop(model, losses, inputs) : all(...inputs);
+    return slow ? loop(model, losses, inputs) : compiled(...inputs);
   };
-  return Object.assign(run, { dispose: all.dispose });
+  return Object.assign(run, { dispose: compiled.dispose });
 }
 
-/** @throws Error where samples see each other */
+/** @throws Error if a layer mixes the samples of a batch */
 function requireSeparate(model: Module): void {
   for (const [name, module] of model.namedModules())
     if (module instanceof BatchNorm && module.training)
       throw new Error(
-        `perSampleGradients: in training ${name || "the model"}, a ${nameOf(module)}, mixes the samples of a batch, which then have no gradients of their own. Call model.eval(), or use GroupNorm or LayerNorm.`,
+        `perSampleGradients: ${name || "the model"} is a ${nameOf(module)}, which mixes the samples of a batch in training. Call model.eval(), or use GroupNorm or LayerNorm.`,
       );
 }
 
 /**
- * Why the samples' gradients by layers do not sum up to the gradient of the sum, if so: a parameter is used outside of its layer (tied, or
- * changed on its way, as by SpectralNorm), or a layer's input does not have the batch first. Looked at once, on the first batch.
+ * Why the per-sample gradients do not add up to the gradient of the summed loss, or undefined if they do: a parameter is used outside of its
+ * layer (it is tied, or changed as by SpectralNorm), or a layer's input does not have the batch first.
  */
-function disagreement(
+function findMismatch(
   model: Module,
   losses: (...inputs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],
 ): string | undefined {
-  const { samples, whole, odd } = batch(model, losses, inputs, true);
-  if (odd) return odd;
+  const { samples, whole, problem } = batch(model, losses, inputs, true);
+  if (problem) return problem;
   for (const [name, g] of Object.entries(whole)) {
     const [sum, scale] = [samples[name]!.sum(0), samples[name]!.abs().sum(0).max().item()];
-    const off = sum.sub(g).abs().max().item();
-    if (off > 1e-3 * (scale + 1e-6)) return `${name} is also used outside of its layer's forward pass`;
+    const error = sum.sub(g).abs().max().item();
+    if (error > 1e-3 * (scale + 1e-6)) return `${name} is also used outside of its layer's forward pass`;
   }
   return undefined;
 }
 
-/** What keeps a model from the fast way; undefined: nothing. */
-function obstacleIn(model: Module): string | undefined {
+/** Why a model does not support "batch", or undefined if it does. */
+function findObstacle(model: Module): string | undefined {
   const covered = new Set<Tensor>();
   for (const [, module] of model.namedModules())
-    if (ruleOf(module)) for (const value of Object.values(module)) if (value instanceof Tensor) covered.add(value);
+    if (perSampleRuleOf(module))
+      for (const value of Object.values(module)) if (value instanceof Tensor) covered.add(value);
   for (const [name, p] of model.namedParameters())
-    if (!covered.has(p)) return `${name} lies in no layer whose gradient can be told apart by sample`;
+    if (!covered.has(p)) return `${name} belongs to a layer without a rule for per-sample gradients`;
   return undefined;
 }
 
 function requireLosses(y: unknown, count: number): Tensor {
   if (y instanceof Tensor && y.shape.length === 1 && y.size === count) return y;
   throw new ShapeError(
-    `perSampleGradients: the losses are ${y instanceof Tensor ? show(y.shape) : typeof y}, but must be [${count}], one for each sample. ` +
+    `perSampleGradients: the losses are ${y instanceof Tensor ? show(y.shape) : typeof y}, but must be [${count}], one per sample. ` +
       'Pass { reduction: "none" } to the loss.',
   );
 }
 
-/** Each sample's gradients by layers; with `check` also the whole gradient by parameters, and what is odd about a layer's input. */
+/** Per-sample gradients from one backward pass, or the problem with a layer's input. With `check` also the gradient of the summed loss. */
 function batch(
   model: Module,
   losses: (...inputs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],
   check = false,
-): { samples: PerSample; whole: PerSample; odd?: string } {
+): { samples: PerSample; whole: PerSample; problem?: string } {
   const count = inputs[0]?.shape[0] ?? 0;
-  const { result, passes } = observed(
+  const { result, passes } = recordPasses(
     model,
-    (module) => ruleOf(module) !== undefined,
+    (module) => perSampleRuleOf(module) !== undefined,
     () => losses(...inputs),
   );
   const total = requireLosses(result, count).sum();
-  const odd = passes.find(({ input }) => input.shape[0] !== count);
-  if (odd)
+  const other = passes.find(({ input }) => input.shape[0] !== count);
+  if (other)
     return {
       samples: {},
       whole: {},
-      odd: `${odd.name || "the model"}'s input is ${show(odd.input.shape)}, without the ${count} samples as its first dimension`,
+      problem: `${other.name || "the model"}'s input is ${show(other.input.shape)}, but its first dimension must be the ${count} samples`,
     };
   const samples: PerSample = {};
   const named = [...model.namedParameters()];
   const nameOf = new Map(named.map(([name, p]) => [p, name]));
-  const dys = arrivals(total, onesLike(total), passes, check);
+  const dys = outputGradients(total, onesLike(total), passes, check);
   passes.forEach(({ module, input }, i) => {
-    for (const [key, g] of Object.entries(ruleOf(module)!(module, input, dys[i]!))) {
+    for (const [key, g] of Object.entries(perSampleRuleOf(module)!(module, input, dys[i]!))) {
       const p = (module as unknown as Record<string, Tensor>)[key]!; // rules name their layer's parameters
       const name = nameOf.get(p);
       if (!g || name === undefined) continue;
@@ -174,6 +177,7 @@ function batch(
   return { samples, whole };
 }
 
+/** Per-sample gradients from one backward pass per sample. */
 function loop(model: Module, losses: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[]): PerSample {
   const count = inputs[0]?.shape[0] ?? 0;
   return tidy(() => {

@@ -1,4 +1,4 @@
-/** How much mini-batches contradict each other: sign flips, cosines and the noise scale of their gradients, and orders that soften it. */
+/** How much the gradients of mini-batches contradict each other: sign flips, cosines, noise scale; and curricula that reduce it. */
 
 import type { Tensor } from "../../core/tensor.ts";
 import type { Module } from "../../nn/module.ts";
@@ -8,7 +8,7 @@ import { randomVector } from "../math/eigen.ts";
 import { dot, mean, norm, plus, scale, type Vector } from "../math/vector.ts";
 import { objective } from "../objective.ts";
 
-/** The gradient of each mini-batch's loss, where the parameters are: one vector for each. */
+/** The gradient of each mini-batch's loss at the current parameters: [n] per batch. */
 export function batchGradients<B>(
   model: Module | readonly Tensor[],
   loss: (batch: B) => Tensor,
@@ -18,7 +18,7 @@ export function batchGradients<B>(
   return batches.map((batch) => objective(model as Module, () => loss(batch)).gradient());
 }
 
-/** The share of components whose signs are opposite: 0 … 1. Components that are 0 in either count as agreeing. */
+/** The share of components with opposite signs, 0 … 1. A component that is 0 in a or b does not count. @param a [n] @param b [n] */
 export function signFlips(a: Vector, b: Vector): number {
   check("signFlips", arguments, "a:numbers b:numbers");
   let flips = 0;
@@ -26,39 +26,35 @@ export function signFlips(a: Vector, b: Vector): number {
   return flips / a.length;
 }
 
-/** How far mini-batches disagree. */
+/** How much the gradients of mini-batches disagree. */
 export interface Confusion {
-  /** The mean share of signs that flip from one mini-batch to the next, in their order. */
+  /** Mean share of signs that flip from one mini-batch to the next, 0 … 1. */
   readonly signFlips: number;
-  /** The cosine between each two gradients. */
+  /** The cosine of each pair of gradients: a symmetric matrix. */
   readonly cosines: readonly (readonly number[])[];
-  /** Their mean and least, without the diagonal. */
+  /** The mean cosine of different gradients. */
   readonly meanCosine: number;
-  /** The smallest cosine between two of the gradients; negative where they conflict. */
+  /** The smallest cosine. */
   readonly leastCosine: number;
-  /** The least product gᵢ·gⱼ, negated, not below 0: the η of gradient confusion (Sankararaman et al. 2020, definition 2.1). */
+  /** The gradient confusion bound η = max(0, −min gᵢ·gⱼ) (Sankararaman et al. 2020, definition 2.1). */
   readonly bound: number;
 }
 
-/**
- * How much gradients conflict: the smallest cosine and inner product of any two (Sankararaman et al. 2020).
- * @param gradients of successive mini-batches, two or more, all of one length
- * @throws RangeError if there are fewer than two
- */
+/** Measures how much gradients disagree. @param gradients of successive mini-batches, [n] each, at least two @throws RangeError for fewer than two */
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   check("gradientConfusion", arguments, "gradients:vectors");
   if (gradients.length < 2)
-    throw new RangeError(`gradientConfusion: ${gradients.length} gradients: confusion is between two or more.`);
+    throw new RangeError(`gradientConfusion: needs at least two gradients, got ${gradients.length}.`);
   const lengths = gradients.map(norm);
   const cosines = gradients.map(() => new Array<number>(gradients.length).fill(1));
   let [total, least, bound] = [0, 1, 0];
   for (let i = 0; i < gradients.length; i++)
     for (let j = 0; j < i; j++) {
       const product = dot(gradients[i]!, gradients[j]!);
-      const between = lengths[i]! * lengths[j]! > 0 ? product / (lengths[i]! * lengths[j]!) : 0;
-      cosines[i]![j] = cosines[j]![i] = between;
-      total += between;
-      least = Math.min(least, between);
+      const cosine = lengths[i]! * lengths[j]! > 0 ? product / (lengths[i]! * lengths[j]!) : 0;
+      cosines[i]![j] = cosines[j]![i] = cosine;
+      total += cosine;
+      least = Math.min(least, cosine);
       bound = Math.max(bound, -product);
     }
   return {
@@ -70,26 +66,27 @@ export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   };
 }
 
-/** The gradient's noise, and the batch at which it is as large as the signal. */
+/** The noise scale of gradients. */
 export interface NoiseScale {
-  /** ‖G‖² of the true gradient, without bias; may come out below 0 where noise hides it. */
+  /** Unbiased estimate of ‖G‖² of the true gradient; can be negative if noise dominates. */
   readonly signal: number;
-  /** tr Σ, the variance of one sample's gradient, summed over parameters. */
+  /** Estimate of tr Σ, the variance of one sample's gradient summed over parameters. */
   readonly noise: number;
-  /** tr Σ/‖G‖²: the batch size beyond which larger batches help little. Infinity where no signal is seen. */
+  /** tr Σ/‖G‖²: the batch size beyond which larger batches help little. Infinity if noise dominates. */
   readonly scale: number;
 }
 
 /**
- * The simple noise scale (McCandlish et al. 2018, appendix A.1), from gradients of mini-batches of one size and from their mean.
- * @param batchSize samples in each mini-batch
+ * Estimates the simple noise scale (McCandlish et al. 2018, appendix A.1) from gradients of equally large mini-batches.
+ * @param gradients [n] each, at least two @param batchSize samples in each mini-batch
+ * @throws RangeError for fewer than two gradients, or a batchSize that is not above 0
  */
 export function gradientNoiseScale(gradients: readonly Vector[], batchSize: number): NoiseScale {
   check("gradientNoiseScale", arguments, "gradients:vectors batchSize:number");
   const k = gradients.length;
   if (k < 2 || !(batchSize > 0))
     throw new RangeError(
-      `gradientNoiseScale: ${k} gradients of batches of ${batchSize}: two or more are needed, of 1 or more.`,
+      `gradientNoiseScale: needs at least two gradients and a batchSize above 0, got ${k} and ${batchSize}.`,
     );
   const small = mean(gradients.map((g) => dot(g, g)));
   const average = scale(
@@ -103,16 +100,16 @@ export function gradientNoiseScale(gradients: readonly Vector[], batchSize: numb
   return { signal, noise, scale: signal > 0 ? noise / signal : Infinity };
 }
 
-/** How samples are ordered: by their gradients' signs, by difficulty, or at random. */
+/** How to order mini-batches. */
 export type Curriculum =
-  /** Each next one of those whose gradient's signs differ least from the last one's, beginning with the one nearest to the mean. */
+  /** Each next gradient differs from the last one in the fewest signs, starting nearest to the mean. */
   | {
       /** The rule of the order. */
       readonly by: "signs";
       /** The gradient of each sample, whose signs are compared. */
       readonly gradients: readonly Vector[];
     }
-  /** The easiest first: by loss, or whatever tells difficulty. */
+  /** By increasing difficulty, such as the loss. */
   | {
       /** The rule of the order. */
       readonly by: "difficulty";
@@ -127,8 +124,8 @@ export type Curriculum =
     };
 
 /**
- * An order for mini-batches: their places, the first to come first. A curriculum by signs is a path along near neighbours, chosen greedily:
- * the shortest of all would be a travelling salesman's.
+ * Orders mini-batches. "signs" is a greedy nearest-neighbour path, because the shortest path is a travelling salesman problem.
+ * @returns the indices of the mini-batches in order
  */
 export function curriculum(choice: Curriculum): number[] {
   check("curriculum", arguments, "{by!:string gradients:vectors difficulty:numbers count:number}");

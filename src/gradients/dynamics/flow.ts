@@ -7,7 +7,7 @@ import { check } from "../../runtime/arguments.ts";
 import { RangeError, TypeError } from "../../runtime/errors.ts";
 import { Complex } from "../math/complex.ts";
 import { blowUp, type IntegrateOptions, integrate, type Trajectory } from "../math/ode.ts";
-import { concatenated, minus, norm, plus, slope, type Vector, vector } from "../math/vector.ts";
+import { concatenate, minus, norm, plus, slope, type Vector, vector } from "../math/vector.ts";
 import { Objective, type Point } from "../objective.ts";
 import { logSlope } from "../sensitivities/differences.ts";
 
@@ -91,9 +91,9 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
   const field = (_: number, state: Vector): Vector => {
     const v = state.subarray(n);
     const g = potential.gradient(state.slice(0, n));
-    return concatenated([v, v.map((vi, i) => -(friction * vi + g[i]!) / mass)]);
+    return concatenate([v, v.map((vi, i) => -(friction * vi + g[i]!) / mass)]);
   };
-  const { states, ...rest } = integrate(field, concatenated([start, velocity]), how);
+  const { states, ...rest } = integrate(field, concatenate([start, velocity]), how);
   return { ...rest, states: states.map((s) => s.slice(0, n)), velocities: states.map((s) => s.slice(n)) };
 }
 

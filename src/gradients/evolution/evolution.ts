@@ -8,7 +8,7 @@ import { check } from "../../runtime/arguments.ts";
 import { manualSeed } from "../../runtime/engine.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { randomVector, symmetricEigen } from "../math/eigen.ts";
-import { concatenated, dot, mean, meanOf, minus, plus, scale, type Vector, vector } from "../math/vector.ts";
+import { concatenate, dot, mean, meanOf, minus, plus, scale, type Vector, vector } from "../math/vector.ts";
 import type { Point } from "../objective.ts";
 
 /** A matrix as a list of rows. */
@@ -19,7 +19,7 @@ const sum = (a: Matrix, b: Matrix): Vector[] => a.map((row, i) => plus(vector(ro
 
 /** f of a symmetric matrix: of its eigenvalues, its eigenvectors staying. */
 function ofEigenvalues(m: Matrix, f: (value: number, largest: number) => number): Vector[] {
-  const { values, vectors } = symmetricEigen(concatenated(m), m.length);
+  const { values, vectors } = symmetricEigen(concatenate(m), m.length);
   const factors = values.map((value) => f(value, values.at(-1)!));
   return m.map((_, i) => vectors.reduce((row, v, k) => plus(row, v, factors[k]! * v[i]!), new Float64Array(m.length)));
 }
@@ -295,7 +295,7 @@ export function selectionAscent(
   const factor = root("selectionAscent: P", P);
   const deviations = normals(factor, size);
   const { logs, slopes } = tidy(() => {
-    const z = tensor(concatenated(deviations.map((v) => plus(centre, v))), [size, d]);
+    const z = tensor(concatenate(deviations.map((v) => plus(centre, v))), [size, d]);
     const logs = logFitness(z);
     if (logs.shape.length !== 1 || logs.size !== size)
       throw new ShapeError(

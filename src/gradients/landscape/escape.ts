@@ -1,4 +1,4 @@
-/** Leaving a saddle by noise: gradient descent with a random push at each step, and how long it takes by theory. */
+/** Escape from saddle points by noise: noisy gradient descent, and the time it takes in theory. */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -8,33 +8,35 @@ import type { Objective } from "../objective.ts";
 
 /** Options of escape. */
 export interface EscapeOptions {
-  /** The learning rate of each noisy step. */
+  /** Learning rate, above 0. Required. */
   readonly lr: number;
-  /** σ: the standard deviation of what is added to each component of the gradient. 0 is plain gradient descent. */
+  /** Standard deviation σ of the noise on each component of the gradient, ≥ 0; 0 is plain gradient descent. Required. */
   readonly noise: number;
-  /** It has escaped when it is this far from where it started. */
+  /** Distance from the start at which θ has escaped, above 0. Required. */
   readonly distance: number;
-  /** Steps after which it gives up. Default 10,000. */
+  /** Most steps to take. Default 10,000. */
   readonly maxSteps?: number;
-  /** Told θ after each step. */
+  /** Called with θ after each step. Default: none. */
   readonly onStep?: (theta: Vector) => void;
 }
-/** How noisy gradient descent left a saddle. */
+
+/** The result of `escape`. */
 export interface Escape {
-  /** Steps taken to get there; Infinity where it did not. */
+  /** Steps until the escape; Infinity if it did not happen. */
   readonly steps: number;
-  /** How far away after each step, the start first. */
+  /** Distance from the start before the first and after each step. */
   readonly distances: readonly number[];
 }
 
 function requireEscape({ lr, noise, distance }: EscapeOptions): void {
   if (!(lr > 0 && noise >= 0 && distance > 0))
-    throw new RangeError(`escape: lr ${lr}, noise ${noise}, distance ${distance}: must be above 0 (noise: 0 or more).`);
+    throw new RangeError(`escape: lr, noise, distance must be > 0, ≥ 0, > 0, got ${lr}, ${noise}, ${distance}.`);
 }
 
 /**
- * θ ← θ − lr·(∇L(θ) + σξ), ξ normal, from where the parameters are, until they are `distance` away (as in Jin et al. 2017, with noise
- * at every step). The parameters are put back.
+ * Runs noisy gradient descent θ ← θ − lr·(∇L(θ) + σξ), ξ ~ N(0, I), from the current parameters until they are `distance` away (Jin et al.
+ * 2017, with noise at every step). Restores the parameters.
+ * @throws RangeError for an invalid option
  */
 export function escape(objective: Objective, options: EscapeOptions): Escape {
   check(
@@ -58,9 +60,11 @@ export function escape(objective: Objective, options: EscapeOptions): Escape {
 }
 
 /**
- * The median of the steps that `escape` takes from a saddle, along the direction of its most negative curvature −h: there
- * xₜ₊₁ = (1 + lr·h)·xₜ + lr·σ·ξ is normal with variance (lr·σ)²·(a²ᵗ − 1)/(a² − 1), a = 1 + lr·h, and is beyond the distance with
- * probability ½ when its standard deviation is distance/0.6745.
+ * The median number of steps that `escape` takes from a saddle with the most negative curvature −h. Along that direction
+ * xₜ₊₁ = (1 + lr·h)·xₜ + lr·σ·ξ, which is normal with variance (lr·σ)²·(a²ᵗ − 1)/(a² − 1), a = 1 + lr·h, and exceeds the distance with
+ * probability ½ once its standard deviation is distance/0.6745.
+ * @param curvature −h, below 0
+ * @throws RangeError for an invalid option or a curvature that is not below 0
  */
 export function predictedEscape(curvature: number, options: EscapeOptions): number {
   check(
@@ -71,7 +75,7 @@ export function predictedEscape(curvature: number, options: EscapeOptions): numb
   requireEscape(options);
   const { lr, noise, distance } = options;
   const a = 1 + lr * Math.abs(curvature);
-  if (!(curvature < 0)) throw new RangeError(`predictedEscape: the curvature is ${curvature}, but must be below 0.`);
+  if (!(curvature < 0)) throw new RangeError(`predictedEscape: curvature must be below 0, got ${curvature}.`);
   const growth = ((distance / 0.6744897501960817) ** 2 * (a * a - 1)) / (lr * noise) ** 2;
   return Math.log1p(growth) / (2 * Math.log(a));
 }

@@ -1,4 +1,4 @@
-/** Pictures of a landscape: the loss along a direction, and over a plane of two. */
+/** Plots of the loss landscape: along one direction, and over a plane of two. */
 import { check } from "../../runtime/arguments.ts";
 import { randomVector } from "../math/eigen.ts";
 import { norm, plus, scale, unit, type Vector, vector } from "../math/vector.ts";
@@ -7,18 +7,18 @@ import { hessianExtremes } from "./landscape.ts";
 
 /** The range of coordinates of a slice through the loss. */
 export interface SliceOptions {
-  /** How far to go, in lengths of the direction. Default −1 … 1. */
+  /** First step, in units of the direction's length. Default -1. */
   readonly from?: number;
-  /** The last coordinate of the grid. Default 1. */
+  /** Last step, in units of the direction's length. Default 1. */
   readonly to?: number;
-  /** Points along each coordinate. Default 41 for a line, 21 for a plane. */
+  /** Points along each direction. Default 41 for a line, 21 for a plane. */
   readonly points?: number;
 }
 
 const grid = ({ from = -1, to = 1 }: SliceOptions, points: number): number[] =>
   Array.from({ length: points }, (_, i) => from + ((to - from) * i) / Math.max(1, points - 1));
 
-/** The loss along θ + t·direction, from where the parameters are: [t, L]. They are put back. */
+/** The loss along θ + t·direction, θ being the current parameters, which are restored. @returns pairs [t, loss] @throws ShapeError */
 export function slice(objective: Objective, direction: Point, options: SliceOptions = {}): [t: number, loss: number][] {
   check("slice", arguments, "objective:objective direction:numbers {from:number to:number points:number}");
   objective.requireSize(direction);
@@ -26,15 +26,15 @@ export function slice(objective: Objective, direction: Point, options: SliceOpti
   return grid(options, options.points ?? 41).map((t) => [t, objective.value(plus(origin, d, t))]);
 }
 
-/** A plane of losses. */
+/** Losses on a plane. */
 export interface Plane {
-  /** Steps along both directions. */
+  /** The steps along both directions. */
   readonly ticks: readonly number[];
   /** losses[j][i] at θ + ticks[i]·u + ticks[j]·v. */
   readonly losses: readonly (readonly number[])[];
 }
 
-/** The loss over θ + a·u + b·v. The parameters are put back. */
+/** The loss over θ + a·u + b·v, θ being the current parameters, which are restored. @param u [n] @param v [n] @throws ShapeError */
 export function plane(objective: Objective, u: Point, v: Point, options: SliceOptions = {}): Plane {
   check("plane", arguments, "objective:objective u:numbers v:numbers {from:number to:number points:number}");
   for (const direction of [u, v]) objective.requireSize(direction);
@@ -47,17 +47,16 @@ export function plane(objective: Objective, u: Point, v: Point, options: SliceOp
   };
 }
 
-/**
- * A random direction. "filter": each filter (the part of a weight that makes one output) as long as the filter of the model itself,
- * and none for biases and scales, so that pictures of different networks can be compared (Li et al. 2018, §4); "unit": of length 1.
- */
-export function randomDirection(
-  objective: Objective,
-  options: {
-    /** Scale the direction to its parameters, filter by filter, or to length 1 ("unit"). Default "filter". */
-    normalize?: "filter" | "unit";
-  } = {},
-): Vector {
+export interface DirectionOptions {
+  /**
+   * "filter" scales each filter (the weights of one output) to the norm of the model's filter, and zeroes biases and scales, so that plots
+   * of different networks are comparable (Li et al. 2018, §4). "unit" gives length 1. Default "filter".
+   */
+  normalize?: "filter" | "unit";
+}
+
+/** A random Gaussian direction in the space of θ: [n]. */
+export function randomDirection(objective: Objective, options: DirectionOptions = {}): Vector {
   check("randomDirection", arguments, "objective:objective {normalize:string}");
   const { normalize = "filter" } = options;
   const d = randomVector(objective.size);
@@ -78,7 +77,7 @@ export function randomDirection(
   return d;
 }
 
-/** The two directions of the largest curvatures: what a plane of the steepest valleys is spanned by. */
+/** The Hessian's eigenvectors of the two largest eigenvalues, [n] each, which span the plane of highest curvature. */
 export function topHessianDirections(objective: Objective): [Vector, Vector] {
   check("topHessianDirections", arguments, "objective:objective");
   const { largest } = hessianExtremes(objective, { count: 2 });

@@ -48,12 +48,12 @@ export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
   const rows = Array.from({ length: n }, (_, i) => Float64Array.from({ length: n }, (_, j) => matrix[i * n + j]!));
   if (rows.some((row) => !row.every(Number.isFinite)))
     throw new RangeError("symmetricEigen: the matrix has elements that are not finite.");
-  const { diagonal, below } = tridiagonalized(rows);
+  const { diagonal, below } = tridiagonalize(rows);
   return tridiagonalEigen(diagonal, below, rows);
 }
 
 /** A symmetric matrix as Q·T·Qᵀ with T tridiagonal; the rows given become those of Qᵀ. */
-function tridiagonalized(a: readonly Vector[]): { diagonal: Vector; below: Vector } {
+function tridiagonalize(a: readonly Vector[]): { diagonal: Vector; below: Vector } {
   const n = a.length;
   const reflections: { v: Vector; beta: number }[] = [];
   const below = new Float64Array(Math.max(0, n - 1));

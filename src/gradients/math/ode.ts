@@ -93,7 +93,7 @@ const tableaus: Readonly<Record<IntegrationMethod, Tableau>> = {
 };
 
 /** base + h·Σ factorsⱼ·kⱼ. */
-function combined(base: Vector, h: number, factors: readonly number[], k: readonly Vector[]): Vector {
+function addWeighted(base: Vector, h: number, factors: readonly number[], k: readonly Vector[]): Vector {
   const sum = base.slice();
   factors.forEach((factor, j) => {
     if (factor) for (let i = 0; i < sum.length; i++) sum[i]! += h * factor * k[j]![i]!;
@@ -122,8 +122,8 @@ class Step {
     const { a, b, c } = tableau;
     this.h = end - t;
     this.k = [first];
-    for (let s = 1; s < c.length; s++) this.k.push(slope(t + c[s]! * this.h, combined(from, this.h, a[s]!, this.k)));
-    this.to = combined(from, this.h, b, this.k);
+    for (let s = 1; s < c.length; s++) this.k.push(slope(t + c[s]! * this.h, addWeighted(from, this.h, a[s]!, this.k)));
+    this.to = addWeighted(from, this.h, b, this.k);
   }
 
   get slopeAtEnd(): Vector {
@@ -133,7 +133,7 @@ class Step {
   /** The estimated error by the tolerance: 1 is as much as is allowed, infinity where the step left the finite numbers. */
   error(tolerance: Tolerance): number {
     if (!allFinite(this.to) || !allFinite(this.slopeAtEnd)) return Number.POSITIVE_INFINITY;
-    const error = combined(new Float64Array(this.to.length), this.h, this.tableau.e!, this.k);
+    const error = addWeighted(new Float64Array(this.to.length), this.h, this.tableau.e!, this.k);
     return scaledNorm(error, this.from, this.to, tolerance);
   }
 
@@ -143,7 +143,7 @@ class Step {
    */
   at(time: number): Vector {
     const { from, to, h, slopeAtEnd, k, tableau } = this;
-    const beyond = combined(new Float64Array(to.length), h, tableau.d ?? [], k);
+    const beyond = addWeighted(new Float64Array(to.length), h, tableau.d ?? [], k);
     const s = (time - this.t) / h;
     return from.map((y, i) => {
       const change = to[i]! - y;
@@ -188,7 +188,7 @@ function firstStep(slope: Slope, theta: Vector, first: Vector, tolerance: Tolera
   const normOf = (v: Vector): number => scaledNorm(v, theta, theta, tolerance);
   const [size, speed] = [normOf(theta), normOf(first)];
   const guess = Math.min(duration, size < 1e-5 || speed < 1e-5 ? 1e-6 : (0.01 * size) / speed);
-  const there = slope(guess, combined(theta, guess, [1], [first]));
+  const there = slope(guess, addWeighted(theta, guess, [1], [first]));
   const steepest = Math.max(speed, normOf(minus(there, first)) / guess);
   if (!Number.isFinite(steepest)) return guess;
   const byOrder = steepest <= 1e-15 ? Math.max(1e-6, guess * 1e-3) : (0.01 / steepest) ** (1 / 5);

@@ -1,10 +1,9 @@
 /** Vectors in float64: what the algorithms above gradients (Lanczos, conjugate gradients, integrators) reckon with. */
 
-import { concatenated, dot } from "../../optim/vectors.ts";
+import { concatenate, dot } from "../../optim/vectors.ts";
 import { RangeError } from "../../runtime/errors.ts";
 
-export { concatenated, dot };
-/** A vector in float64. */
+export { concatenate, dot };
 export type Vector = Float64Array;
 
 export const vector = (values: ArrayLike<number>): Vector => new Float64Array(values);

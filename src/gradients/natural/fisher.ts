@@ -2,6 +2,7 @@
  * Fisher's information matrix F = E[Jᵀ·H·J] of a model: J the Jacobian of its outputs by θ, H the information of the outputs under their
  * likelihood (Amari 1998; Martens 2020, §9). As products, as a matrix where θ is small, as a diagonal; and the natural gradient F⁻¹∇L.
  */
+
 import { backpropagate } from "../../autograd/backward.ts";
 import { valueAndGrad } from "../../autograd/transforms.ts";
 import { withGrad } from "../../core/context.ts";
@@ -15,10 +16,10 @@ import { check } from "../../runtime/arguments.ts";
 import { Error } from "../../runtime/errors.ts";
 import { type PerSample, perSampleGradients } from "../backpropagation/perSample.ts";
 import { type ConjugateOptions, conjugateGradient, type Solution } from "../math/conjugate.ts";
-import { basis, concatenated, type Vector } from "../math/vector.ts";
+import { basis, concatenate, type Vector } from "../math/vector.ts";
 import { type Objective, objective, type Point } from "../objective.ts";
 import { EPSILON32 } from "../sensitivities/differences.ts";
-import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
+import { type Likelihood, likelihoodOf, requireOutputs, score } from "./likelihood.ts";
 
 /** Options of the Fisher matrix. */
 export interface FisherOptions {
@@ -42,14 +43,14 @@ export interface Linearized {
   form(directions: readonly Point[]): number[][];
 }
 
-/** Runs f with a model's outputs, linearized where the parameters are. What it makes is freed at the end. */
-export function linearized<T>(
+/** Runs f with a model's outputs, linearize where the parameters are. What it makes is freed at the end. */
+export function linearize<T>(
   layout: Objective,
   outputs: () => Tensor,
   likelihood: Likelihood,
   f: (at: Linearized) => T,
 ): T {
-  const { information } = rulesOf(likelihood);
+  const { information } = likelihoodOf(likelihood);
   return tidy(() => {
     const y = requireOutputs(withGrad(true, outputs));
     const batch = y.shape[0]!;
@@ -104,7 +105,7 @@ export const layoutOf = (source: Parametric): Objective =>
 export function fisherProduct(source: Parametric, outputs: () => Tensor, v: Point, options: FisherOptions): Vector {
   check("fisherProduct", arguments, "source:module|array outputs:function v:numbers {likelihood!:string}");
   const { likelihood } = options;
-  return linearized(layoutOf(source), outputs, likelihood, (at) => at.product(v));
+  return linearize(layoutOf(source), outputs, likelihood, (at) => at.product(v));
 }
 
 /**
@@ -118,8 +119,8 @@ export function fisherMatrix(source: Parametric, outputs: () => Tensor, options:
   check("fisherMatrix", arguments, "source:module|array outputs:function {likelihood!:string}");
   const { likelihood } = options;
   const layout = layoutOf(source);
-  return linearized(layout, outputs, likelihood, (at) =>
-    concatenated(Array.from({ length: layout.size }, (_, i) => at.product(basis(layout.size, i)))),
+  return linearize(layout, outputs, likelihood, (at) =>
+    concatenate(Array.from({ length: layout.size }, (_, i) => at.product(basis(layout.size, i)))),
   );
 }
 
@@ -156,7 +157,7 @@ export function fisherDiagonal(
 ): Record<string, Vector> {
   check("fisherDiagonal", arguments, "model:module forward:function inputs:tensors {likelihood!:string kind:string}");
   const { likelihood, kind = "exact" } = options;
-  const { factor } = rulesOf(likelihood);
+  const { factor } = likelihoodOf(likelihood);
   return tidy(() => {
     const y = withGrad(false, () => requireOutputs(forward(...inputs)));
     const seeded = perSampleGradients(model, (seed, ...xs) =>
@@ -217,7 +218,7 @@ export function naturalGradient(
     "source:module|array outputs:function target:tensor {likelihood!:string damping:number iterations:number tolerance:number start:numbers}",
   );
   const { likelihood, ...options } = given;
-  return linearized(layoutOf(source), outputs, likelihood, (at) => {
+  return linearize(layoutOf(source), outputs, likelihood, (at) => {
     const { loss, gradient } = lossAt(at, target, likelihood);
     const solution = conjugateGradient(at.product, gradient, options);
     return { ...solution, direction: solution.x, gradient, loss };
@@ -231,7 +232,7 @@ export function lossAt(
   likelihood: Likelihood,
 ): { loss: number; gradient: Vector; noise: number } {
   return tidy(() => {
-    const [loss, dy] = valueAndGrad((y: Tensor) => rulesOf(likelihood).loss(y, target))(at.outputs);
+    const [loss, dy] = valueAndGrad((y: Tensor) => likelihoodOf(likelihood).loss(y, target))(at.outputs);
     const value = loss.item();
     const noise = 4 * EPSILON32 * (Math.abs(value) + dy.mul(at.outputs).abs().sum().item());
     return { loss: value, gradient: at.pullback(dy), noise };

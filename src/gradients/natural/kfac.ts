@@ -13,12 +13,19 @@ import { isPlain } from "../../nn/intercept.ts";
 import { Linear } from "../../nn/layers.ts";
 import type { Module } from "../../nn/module.ts";
 import { check } from "../../runtime/arguments.ts";
-import { arrivals, asPositions, observed, oneGroup, type Pass, patches } from "../backpropagation/layers.ts";
+import {
+  asPositions,
+  hasOneGroup,
+  outputGradients,
+  type Pass,
+  patches,
+  recordPasses,
+} from "../backpropagation/layers.ts";
 import { type Likelihood, requireOutputs, score } from "./likelihood.ts";
 
 export type KroneckerLayer = Linear | Conv2d;
 export const isKronecker = (module: Module): module is KroneckerLayer =>
-  isPlain(module, Linear) || (isPlain(module, Conv2d) && oneGroup(module as Conv2d));
+  isPlain(module, Linear) || (isPlain(module, Conv2d) && hasOneGroup(module as Conv2d));
 
 /** The two factors of a layer's block of F. */
 export interface KroneckerFactors {
@@ -44,9 +51,9 @@ export function kroneckerFactors(
   check("kroneckerFactors", arguments, "model:module outputs:function {likelihood!:string}");
   const { likelihood } = options;
   return tidy(() => {
-    const { result, passes } = observed(model, isKronecker, outputs);
+    const { result, passes } = recordPasses(model, isKronecker, outputs);
     const y = requireOutputs(result);
-    return withGrad(false, () => factorsOf(passes, arrivals(y, score(y, likelihood), passes)));
+    return withGrad(false, () => factorsOf(passes, outputGradients(y, score(y, likelihood), passes)));
   });
 }
 
@@ -81,7 +88,7 @@ const withOne = (rows: Tensor, bias: boolean): Tensor =>
   bias ? ops.concat([rows, ones([rows.shape[0]!, 1])], 1) : rows;
 
 /** (A + π·√λ)⁻¹ and (G + √λ/π)⁻¹, π² the ratio of their mean eigenvalues (Martens and Grosse 2015, §6.3). @throws Error where one is not finite */
-export function invertedFactors({ a, g }: KroneckerFactors, damping: number): KroneckerFactors {
+export function invertFactors({ a, g }: KroneckerFactors, damping: number): KroneckerFactors {
   const meanEigenvalue = (m: Tensor): number => m.mul(eye(m.shape[0]!)).sum().item() / m.shape[0]!;
   const ratio = meanEigenvalue(a) / meanEigenvalue(g);
   const pi = Number.isFinite(ratio) && ratio > 0 ? Math.sqrt(ratio) : 1;
@@ -97,7 +104,7 @@ function inverse(m: Tensor, damping: number): Tensor {
 }
 
 /** G⁻¹·[∂W, ∂b]·A⁻¹, as the gradients of a layer's weight and bias. */
-export function preconditioned(
+export function precondition(
   layer: KroneckerLayer,
   inverses: KroneckerFactors,
   weight: Tensor,

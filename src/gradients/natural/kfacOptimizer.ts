@@ -7,24 +7,25 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Module } from "../../nn/module.ts";
 import { SpectralNorm } from "../../nn/spectral.ts";
 import { sameShape, show } from "../../ops/definition/value.ts";
-import { foreign, given, type OptimizerState, type State } from "../../optim/optimizer.ts";
-import { packed, savedOptions, unpacked } from "../../optim/vectors.ts";
+import { type OptimizerState, type State, stateError } from "../../optim/optimizerState.ts";
+import { packVectors, readOptions, unpackVectors } from "../../optim/vectors.ts";
 import { check } from "../../runtime/arguments.ts";
 import { Error, RangeError, requireRange, requireWhole } from "../../runtime/errors.ts";
-import { arrivals, observed } from "../backpropagation/layers.ts";
-import { concatenated, norm, plus, scale, type Vector } from "../math/vector.ts";
+import { withoutUndefined } from "../../runtime/options.ts";
+import { outputGradients, recordPasses } from "../backpropagation/layers.ts";
+import { concatenate, norm, plus, scale, type Vector } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
-import { layoutOf, linearized, lossAt } from "./fisher.ts";
+import { layoutOf, linearize, lossAt } from "./fisher.ts";
 import {
   factorsOf,
-  invertedFactors,
+  invertFactors,
   isKronecker,
   type KroneckerFactors,
   type KroneckerLayer,
-  preconditioned,
+  precondition,
 } from "./kfac.ts";
-import { type Likelihood, requireOutputs, rulesOf, score } from "./likelihood.ts";
-import { adaptedDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
+import { type Likelihood, likelihoodOf, requireOutputs, score } from "./likelihood.ts";
+import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 
 /** Options of KFAC. */
 export interface KFACOptions {
@@ -86,7 +87,7 @@ export class KFAC {
       arguments,
       "model:module {likelihood!:string lr:number damping:number adapt:boolean decay:number every:number}",
     );
-    this.options = { lr: 1, damping: 0.1, adapt: true, decay: 0.95, every: 10, ...given(options) };
+    this.options = { lr: 1, damping: 0.1, adapt: true, decay: 0.95, every: 10, ...withoutUndefined(options) };
     validate(this.options);
     this.damping = this.options.damping;
     this.layers = new Map(
@@ -122,7 +123,7 @@ export class KFAC {
     tidy(() => this.observe(outputs));
     if (this.steps % every === 0) tidy(() => this.invert());
     this.steps++;
-    const { loss, noise, step } = linearized(layout, outputs, likelihood, (at) => {
+    const { loss, noise, step } = linearize(layout, outputs, likelihood, (at) => {
       const { gradient, ...rest } = lossAt(at, target, likelihood);
       requireFinite("loss", rest.loss);
       requireFinite("gradient", norm(gradient));
@@ -133,8 +134,8 @@ export class KFAC {
     this.last = scale(step.delta, lr);
     layout.moveTo(plus(layout.theta, this.last));
     if (adapt && this.steps % ADAPT_EVERY === 0) {
-      const after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
-      this.damping = adaptedDamping(this.damping, step, { before: loss, after, noise, lr, factor: ADAPT_FACTOR });
+      const after = tidy(() => withGrad(false, () => likelihoodOf(likelihood).loss(outputs(), target).item()));
+      this.damping = adaptDamping(this.damping, step, { before: loss, after, noise, lr, factor: ADAPT_FACTOR });
     }
     return loss;
   }
@@ -142,14 +143,14 @@ export class KFAC {
   /** Takes this batch's factors into the running ones. */
   private observe(outputs: () => Tensor): void {
     const { likelihood, decay } = this.options;
-    const { result, passes } = observed(this.model, isKronecker, outputs);
+    const { result, passes } = recordPasses(this.model, isKronecker, outputs);
     const y = requireOutputs(result);
     if (!y.size) throw new RangeError("KFAC: the batch is empty, so it has no factors. Give at least one sample.");
     requireFinite("outputs' sum", y.sum().item());
     // As in Martens and Grosse, §5: the mean of all batches at first, a running mean later.
     const kept = Math.min(1 - 1 / (this.steps + 1), decay);
     withGrad(false, () => {
-      const fresh = factorsOf(passes, arrivals(y, score(y, likelihood), passes));
+      const fresh = factorsOf(passes, outputGradients(y, score(y, likelihood), passes));
       for (const [name, { a, g }] of Object.entries(fresh)) {
         const before = this.factors.get(name);
         const mixed = (old: Tensor | undefined, now: Tensor): Tensor =>
@@ -163,7 +164,7 @@ export class KFAC {
   private invert(): void {
     withGrad(false, () => {
       for (const [name, factors] of this.factors) {
-        const { a, g } = invertedFactors(factors, this.damping);
+        const { a, g } = invertFactors(factors, this.damping);
         free(this.inverses.get(name));
         this.inverses.set(name, { a: a.keep(), g: g.keep() });
       }
@@ -180,12 +181,12 @@ export class KFAC {
       for (const [name, layer] of this.layers) {
         const inverses = this.inverses.get(name);
         if (!inverses) continue;
-        const { weight, bias } = preconditioned(layer, inverses, tensorOf(layer.weight)!, tensorOf(layer.bias));
+        const { weight, bias } = precondition(layer, inverses, tensorOf(layer.weight)!, tensorOf(layer.bias));
         found.set(layer.weight, weight);
         if (layer.bias && bias) found.set(layer.bias, bias);
       }
     });
-    return scale(concatenated(layout.parameters.map((p) => found.get(p)?.data ?? new Float32Array(p.size))), -1);
+    return scale(concatenate(layout.parameters.map((p) => found.get(p)?.data ?? new Float32Array(p.size))), -1);
   }
 
   /**
@@ -193,7 +194,7 @@ export class KFAC {
    * others the optimizer's own.
    */
   stateDict(): OptimizerState {
-    const numbers = packed(this.layout.parameters, {
+    const numbers = packVectors(this.layout.parameters, {
       progress: [Float64Array.of(this.damping, this.steps)],
       last: this.last ? [this.last] : [],
     });
@@ -206,11 +207,11 @@ export class KFAC {
   }
   /** In a scope. @internal */
   checkState(saved: OptimizerState): () => void {
-    const options = savedOptions("KFAC", saved, this.options, 3);
+    const options = readOptions("KFAC", saved, this.options, 3);
     requireSameLikelihood("KFAC", this.options, options);
     const [numbers, ...parts] = saved.state as [State, State, State];
     const lengths = { progress: 2, last: this.layout.theta.length };
-    const { progress, last } = unpacked("KFAC", this.layout.parameters, numbers, lengths);
+    const { progress, last } = unpackVectors("KFAC", this.layout.parameters, numbers, lengths);
     const [damping = 0, steps = -1] = progress[0] ?? [];
     const [factors, inverses] = parts.map((part) => this.factorsIn(part)) as [Factors, Factors];
     const isWhole =
@@ -220,7 +221,7 @@ export class KFAC {
       steps >= 0 &&
       [...inverses.keys()].every((layer) => factors.has(layer)) &&
       (steps === 0 || inverses.size > 0);
-    if (!isWhole) throw foreign("KFAC", "is not whole");
+    if (!isWhole) throw stateError("KFAC", "is incomplete");
     validate(options);
     validate({ ...options, damping });
     return () => {
@@ -246,13 +247,13 @@ export class KFAC {
         [g, out],
       ] as const)
         if (factor.dtype !== "float32" || !sameShape(factor.shape, [side, side]))
-          throw foreign(
+          throw stateError(
             "KFAC",
             `has a factor of ${name || "the model"} as ${factor.dtype} ${show(factor.shape)}, but it must be float32 ${show([side, side])}`,
           );
       found.set(name, { a: a.clone(), g: g.clone() });
     }
-    if (2 * found.size !== Object.keys(state).length) throw foreign("KFAC", "has factors of other layers");
+    if (2 * found.size !== Object.keys(state).length) throw stateError("KFAC", "has factors of other layers");
     return found;
   }
 

@@ -83,7 +83,7 @@ function variances(y: Tensor): Tensor {
 }
 
 /** @throws RangeError where there is no such likelihood */
-export function rulesOf(likelihood: Likelihood): Rules {
+export function likelihoodOf(likelihood: Likelihood): Rules {
   if (Object.hasOwn(rules, likelihood)) return rules[likelihood];
   throw new RangeError(`likelihood is "${likelihood}", but must be one of ${Object.keys(rules).join(", ")}.`);
 }
@@ -96,7 +96,7 @@ export function requireOutputs(y: Tensor): Tensor {
 
 /** ∂(−log p)/∂y of each sample, for targets drawn from p: [batch, outputs]. */
 export function score(y: Tensor, likelihood: Likelihood): Tensor {
-  const { loss, sample } = rulesOf(likelihood);
+  const { loss, sample } = likelihoodOf(likelihood);
   const at = y.detach();
   const target = withGrad(false, () => sample(at));
   // The loss is the samples' mean.

@@ -4,16 +4,17 @@ import { withGrad } from "../../core/context.ts";
 import { tidy } from "../../core/scope.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Module } from "../../nn/module.ts";
-import { foreign, given, type OptimizerState } from "../../optim/optimizer.ts";
-import { packed, savedOptions, unpacked } from "../../optim/vectors.ts";
+import { type OptimizerState, stateError } from "../../optim/optimizerState.ts";
+import { packVectors, readOptions, unpackVectors } from "../../optim/vectors.ts";
 import { check } from "../../runtime/arguments.ts";
 import { requireRange, requireWhole } from "../../runtime/errors.ts";
+import { withoutUndefined } from "../../runtime/options.ts";
 import { conjugateGradient } from "../math/conjugate.ts";
 import { plus, scale, type Vector } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
-import { layoutOf, linearized, lossAt } from "./fisher.ts";
-import { type Likelihood, rulesOf } from "./likelihood.ts";
-import { adaptedDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
+import { layoutOf, linearize, lossAt } from "./fisher.ts";
+import { type Likelihood, likelihoodOf } from "./likelihood.ts";
+import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 
 /** Options of NaturalGradient, the optimizer. */
 export interface NaturalGradientOptions {
@@ -61,7 +62,7 @@ export class NaturalGradient {
       arguments,
       "parameters:module|array {likelihood!:string lr:number damping:number adapt:boolean iterations:number tolerance:number}",
     );
-    this.options = { lr: 1, damping: 0.1, adapt: true, iterations: 20, tolerance: 1e-2, ...given(options) };
+    this.options = { lr: 1, damping: 0.1, adapt: true, iterations: 20, tolerance: 1e-2, ...withoutUndefined(options) };
     validate(this.options);
     this.damping = this.options.damping;
     this.layout = layoutOf(parameters);
@@ -77,7 +78,7 @@ export class NaturalGradient {
   minimize(outputs: () => Tensor, target: Tensor): number {
     const { likelihood, lr, adapt, iterations, tolerance } = this.options;
     const { layout, damping } = this;
-    const { loss, noise, step } = linearized(layout, outputs, likelihood, (at) => {
+    const { loss, noise, step } = linearize(layout, outputs, likelihood, (at) => {
       const { gradient, ...rest } = lossAt(at, target, likelihood);
       const start = this.last && scale(this.last, 0.95);
       const { x } = conjugateGradient(at.product, gradient, {
@@ -93,20 +94,20 @@ export class NaturalGradient {
     layout.moveTo(plus(theta, step.delta, lr));
     let after = Number.NaN;
     try {
-      after = tidy(() => withGrad(false, () => rulesOf(likelihood).loss(outputs(), target).item()));
+      after = tidy(() => withGrad(false, () => likelihoodOf(likelihood).loss(outputs(), target).item()));
     } finally {
       if (!(after <= loss)) {
         layout.moveTo(theta);
         this.last = undefined;
       }
     }
-    if (adapt) this.damping = adaptedDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
+    if (adapt) this.damping = adaptDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
   }
   /** Options and λ now, and the last step, for saving: vectors in float64, as bytes. The tensors are new. */
   stateDict(): OptimizerState {
     const vectors = { damping: [Float64Array.of(this.damping)], last: this.last ? [this.last] : [] };
-    return { groups: [{ ...this.options }], state: [packed(this.layout.parameters, vectors)] };
+    return { groups: [{ ...this.options }], state: [packVectors(this.layout.parameters, vectors)] };
   }
 
   /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
@@ -116,11 +117,11 @@ export class NaturalGradient {
   /** @internal */
   checkState(saved: OptimizerState): () => void {
     const name = "NaturalGradient";
-    const options = savedOptions(name, saved, this.options, 1);
+    const options = readOptions(name, saved, this.options, 1);
     requireSameLikelihood(name, this.options, options);
     const lengths = { damping: 1, last: this.layout.theta.length };
-    const { damping, last } = unpacked(name, this.layout.parameters, saved.state[0]!, lengths);
-    if (damping.length !== 1 || last.length > 1) throw foreign(name, "is not whole");
+    const { damping, last } = unpackVectors(name, this.layout.parameters, saved.state[0]!, lengths);
+    if (damping.length !== 1 || last.length > 1) throw stateError(name, "is incomplete");
     const [now] = damping[0]!;
     validate(options);
     validate({ ...options, damping: now! });

@@ -3,10 +3,10 @@
  * model, by what it promised and what came (Levenberg and Marquardt; Martens and Grosse 2015, §6.4–7).
  */
 
-import { foreign } from "../../optim/optimizer.ts";
+import { stateError } from "../../optim/optimizerState.ts";
 import { requireRange } from "../../runtime/errors.ts";
 import { dot, plus, scale, type Vector } from "../math/vector.ts";
-import { type Likelihood, rulesOf } from "./likelihood.ts";
+import { type Likelihood, likelihoodOf } from "./likelihood.ts";
 
 /** Options of both. */
 export interface NaturalOptions {
@@ -16,13 +16,13 @@ export interface NaturalOptions {
 }
 /** @throws RangeError where one is out of range */
 export function requireNatural(name: string, { likelihood, lr, damping }: NaturalOptions): void {
-  rulesOf(likelihood);
+  likelihoodOf(likelihood);
   requireRange(name, { damping }, (v) => v > 0 && v < Number.POSITIVE_INFINITY, "above 0, and finite");
   requireRange(name, { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
 }
 /** What the outputs mean belongs to the model, not to a state. @throws Error */
 export function requireSameLikelihood(name: string, own: NaturalOptions, saved: NaturalOptions): void {
-  if (own.likelihood !== saved.likelihood) throw foreign(name, `is of the likelihood "${saved.likelihood}"`);
+  if (own.likelihood !== saved.likelihood) throw stateError(name, `has the likelihood "${saved.likelihood}"`);
 }
 
 /** A step, and what the quadratic model says it changes of the loss. */
@@ -70,7 +70,7 @@ const [LEAST, MOST] = [1e-8, 1e6];
  * λ after lr times a step: less where the loss fell as the model said it would, more where it did not, the same where it said less than
  * the loss's rounding. Along the step M(lr·δ) = lr·(2 − lr)·M(δ), since δ is its minimum.
  */
-export function adaptedDamping(
+export function adaptDamping(
   damping: number,
   { predicted }: Step,
   { before, after, noise, lr, factor }: { before: number; after: number; noise: number; lr: number; factor: number },

@@ -1,33 +1,34 @@
-/** The derivative by its definition: differences with a step h, what they err by, and the step where they err least. */
+/** Derivatives by finite differences with a step h, their errors, and the step with the smallest error. */
 
 import { check } from "../../runtime/arguments.ts";
 import { quote, RangeError, TypeError } from "../../runtime/errors.ts";
 import { Complex } from "../math/complex.ts";
 import { slope } from "../math/vector.ts";
 
-/** Float64's and float32's distance from 1 to the next number. */
+/** Machine epsilon: the distance from 1 to the next float64 or float32. */
 export const EPSILON64 = 2 ** -52;
 export const EPSILON32 = 2 ** -23;
 
 /** Options of finite differences. */
 export interface DifferenceOptions {
-  /** forward: (f(x + h) − f(x))/h, errs by h; central: (f(x + h) − f(x − h))/2h, errs by h². Default central. */
+  /** "forward": (f(x + h) − f(x))/h, error O(h); "central": (f(x + h) − f(x − h))/2h, error O(h²). Default "central". */
   readonly method?: "forward" | "central";
-  /** h. Default: `bestStep`. */
+  /** The step h, above 0. Default: that of `bestStep`. */
   readonly step?: number;
-  /** The relative error of f's values, for the default step. Default float64's 2⁻⁵²; float32's is 2⁻²³. */
+  /** Relative error of f's values, which sets the default step. Default 2⁻⁵² (float64); float32 has 2⁻²³. */
   readonly epsilon?: number;
 }
 
 /** @throws RangeError */
 function requireMethod(op: string, method: string, methods: readonly string[] = ["forward", "central"]): void {
   if (!methods.includes(method))
-    throw new RangeError(`${op}: method is ${quote(method)}, but must be one of ${methods.join(", ")}.`);
+    throw new RangeError(`${op}: unknown method ${quote(method)}. Valid: ${methods.join(", ")}.`);
 }
 
 /**
- * The step at which truncation and rounding are about equal, in proportion to x: √ε for forward differences, ∛ε for central ones
- * (Press et al. 2007, §5.7), rounded so that x + h − x is h.
+ * The step that balances truncation and rounding errors, relative to max(1, |x|): √ε for forward differences, ∛ε for central ones (Press
+ * et al. 2007, §5.7), rounded so that (x + h) − x = h.
+ * @throws RangeError for an unknown method
  */
 export function bestStep(x: number, options: DifferenceOptions = {}): number {
   check("bestStep", arguments, "x:number {method:string epsilon:number step:number}");
@@ -38,69 +39,69 @@ export function bestStep(x: number, options: DifferenceOptions = {}): number {
 }
 
 /**
- * f′(x) by differences.
+ * f′(x) by finite differences.
  *
  * ```ts
  * finiteDifference(Math.exp, 0);   // 1.00000000001
  * ```
+ * @throws RangeError for an unknown method or a step that is not above 0
  */
 export function finiteDifference(f: (x: number) => number, x: number, options: DifferenceOptions = {}): number {
   check("finiteDifference", arguments, "f:function x:number {method:string step:number epsilon:number}");
   const { method = "central", step = bestStep(x, options) } = options;
   requireMethod("finiteDifference", method);
-  if (!(step > 0)) throw new RangeError(`finiteDifference: the step is ${step}, but must be above 0.`);
+  if (!(step > 0)) throw new RangeError(`finiteDifference: step must be above 0, got ${step}.`);
   return method === "forward" ? (f(x + step) - f(x)) / step : (f(x + step) - f(x - step)) / (2 * step);
 }
 
+export interface ComplexStepOptions {
+  /** The step h. Default 1e-20. */
+  step?: number;
+}
+
 /**
- * f′(x) = Im f(x + ih)/h, which errs by h² and subtracts nothing, so h may be as small as 10⁻²⁰ (Squire and Trapp 1998). f must be
- * analytic, and written for complex numbers: abs, max and comparisons are not.
+ * f′(x) by the complex step: Im f(x + ih)/h has error O(h²) and no cancellation, so h can be as small as 10⁻²⁰ (Squire and Trapp 1998).
+ * f must be analytic and written for complex numbers, so without abs, max and comparisons.
  *
  * ```ts
  * complexStep((z) => z.exp().mul(z.sin()), 1);
  * ```
  */
-export function complexStep(
-  f: (z: Complex) => Complex,
-  x: number,
-  options: {
-    /** h, the imaginary step. Default 1e-20. */
-    step?: number;
-  } = {},
-): number {
+export function complexStep(f: (z: Complex) => Complex, x: number, options: ComplexStepOptions = {}): number {
   check("complexStep", arguments, "f:function x:number {step:number}");
   const { step = 1e-20 } = options;
   return f(new Complex(x, step)).im / step;
 }
 
-/** How far an approximation of a derivative is off, by step, with what theory says of both branches. */
+/** The error of an approximate derivative as a function of the step h. */
 export interface ErrorCurve {
-  /** The formula of the difference. */
+  /** The method that was measured. */
   readonly method: "forward" | "central" | "complex";
-  /** [h, |error|]. */
+  /** Pairs [h, |error|]. */
   readonly points: readonly (readonly [h: number, error: number])[];
-  /** The fitted slope of log |error| against log h where truncation rules: 1 for forward, 2 for central and complex. */
+  /** Slope of log |error| against log h where truncation dominates: about 1 for "forward", 2 for "central" and "complex". */
   readonly truncationSlope: number;
-  /** The same where rounding rules: −1; NaN for the complex step, which has no such branch. */
+  /** The same slope where rounding dominates: about −1; NaN for "complex", which has no rounding error. */
   readonly roundingSlope: number;
-  /** Where the error is least. */
+  /** The step with the smallest error. */
   readonly best: number;
 }
 
 /** Options of differenceErrors. */
 export interface ErrorCurveOptions {
-  /** The formula whose error is measured. Default "central". */
+  /** The method to measure. Default "central". */
   readonly method?: ErrorCurve["method"];
-  /** Steps. Default 10⁰ … 10⁻¹⁵, four to a decade. */
+  /** The steps h. Default: 61 from 10⁰ to 10⁻¹⁵, four per decade. */
   readonly steps?: readonly number[];
-  /** f for complex numbers: for the complex step. */
+  /** f for complex numbers. Required for method "complex". */
   readonly complex?: (z: Complex) => Complex;
 }
 
 /**
- * The error of a difference against h: for large h it falls with truncation (h·|f″|/2 or h²·|f‴|/6), for small h it rises with
- * rounding (ε·|f|/h); the complex step only falls.
+ * Measures the error of a finite difference for many steps h: for large h truncation dominates (h·|f″|/2 or h²·|f‴|/6), for small h
+ * rounding does (ε·|f|/h). The complex step has only truncation errors.
  * @param derivative the exact f′(x)
+ * @throws RangeError for an unknown method; TypeError if `complex` is missing
  */
 export function errorCurve(
   f: (x: number) => number,
@@ -122,9 +123,9 @@ export function errorCurve(
       method === "complex" ? complexStep(complex!, x, { step: h }) : finiteDifference(f, x, { method, step: h });
     return [h, Math.abs(d - derivative)];
   });
-  const best = points.reduce((least, point) => (point[1] < least[1] || Number.isNaN(least[1]) ? point : least))[0];
+  const best = points.reduce((a, b) => (b[1] < a[1] || Number.isNaN(a[1]) ? b : a))[0];
   const order = method === "forward" ? 2 : 3;
-  // Each branch two decades and more away from where they meet, and above what float64 resolves.
+  // Fit each branch away from the step where they meet, and above float64's resolution.
   const meeting = EPSILON64 ** (1 / order);
   const floor = EPSILON64 * Math.abs(derivative);
   const truncated = points.filter(([h, e]) => h > 30 * meeting && h < 0.1 && e > 4 * floor);
@@ -142,7 +143,7 @@ function defaultSteps(): number[] {
   return Array.from({ length: 61 }, (_, i) => 10 ** (-i / 4));
 }
 
-/** The least-squares slope of log y against log x; NaN for fewer than two points. */
+/** The least-squares slope of log y against log x; NaN for fewer than two points with x, y > 0. */
 export function logSlope(points: readonly (readonly [x: number, y: number])[]): number {
   check("logSlope", arguments, "points:array");
   const usable = points.filter(([x, y]) => x > 0 && y > 0);

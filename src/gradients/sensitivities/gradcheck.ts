@@ -1,4 +1,4 @@
-/** Gradients held against differences: the user's tool for ops, layers and losses of their own. */
+/** Checks gradients against finite differences. Use it to test your own ops, layers and losses. */
 
 import { vjp } from "../../autograd/transforms.ts";
 import { randn } from "../../core/creation.ts";
@@ -17,66 +17,67 @@ const OPTIONS = "{step:number atol:number rtol:number raise:boolean directions:n
 
 /** Options of gradcheck. */
 export interface GradcheckOptions {
-  /** h, in proportion to the point's size where that is above 1. Default 10⁻². */
+  /** The step h, multiplied by max(1, |x|). Default 1e-2. */
   readonly step?: number;
-  /** Allowed absolute error. Default 10⁻³ of the largest derivative that is compared. */
+  /** Allowed absolute error. Default: 1e-3 of the largest derivative compared. */
   readonly atol?: number;
-  /** Allowed error in proportion to the gradient. Default 10⁻². */
+  /** Allowed relative error. Default 1e-2. */
   readonly rtol?: number;
-  /** Throw where a gradient is wrong. Default true. */
+  /** Throws if a gradient is wrong; if false, only returns the result. Default true. */
   readonly raise?: boolean;
-  /** Of an objective: random directions, and single parameters, that are tried. Default 10 and 20. */
+  /** For objectives: how many random directions to compare. Default 10. */
   readonly directions?: number;
-  /** How many single components to check. Default 20. */
+  /** For objectives: how many single parameters to compare, those with the largest gradients. Default 20. */
   readonly components?: number;
 }
 
-/** The comparison that came out worst. */
+/** The comparison with the largest error relative to its tolerance. */
 export interface WorstCase {
-  /** Where: "output 3 by input 0, element 5", "by direction 2", "by 0.weight[7]". */
+  /** What was compared: "output 3 by input 0, element 5", "by direction 2", "by 0.weight[7]". */
   readonly where: string;
-  /** What backward says. */
+  /** The derivative from backward. */
   readonly analytic: number;
-  /** What differences say. */
+  /** The derivative from finite differences. */
   readonly numeric: number;
-  /** The relative difference. */
+  /** Their distance. */
   readonly error: number;
-  /** What was allowed there. */
+  /** The allowed distance. */
   readonly allowed: number;
 }
-/** What gradcheck found. */
+
+/** The result of a gradient check. */
 export interface GradcheckResult {
-  /** Whether every difference is within the tolerance. */
+  /** Whether all errors are within their tolerances. */
   readonly ok: boolean;
   /** How many derivatives were compared. */
   readonly compared: number;
-  /** The largest difference. */
+  /** The worst comparison. */
   readonly worst: WorstCase;
 }
 
-/** A gradient that differences do not confirm. */
+/** Thrown if finite differences contradict a gradient, or cannot resolve it. */
 export class GradcheckError extends Error {
   override name = "GradcheckError";
 }
 
-/** Collects comparisons; the worst by error/allowed. */
+/** Collects comparisons and finds the worst, by error/allowed. */
 class Comparison {
   private readonly all: { where: string; analytic: number; numeric: number; noise: number }[] = [];
   constructor(private readonly options: GradcheckOptions) {}
 
-  /** `noise`: how far off rounding may put the numeric value. */
+  /** @param noise the rounding error of the numeric value */
   add(where: string, analytic: number, numeric: number, noise: number): void {
     this.all.push({ where, analytic, numeric, noise });
   }
 
-  private judged(): WorstCase[] {
+  private evaluate(): WorstCase[] {
     const finite = this.all.map(({ analytic }) => Math.abs(analytic)).filter(Number.isFinite);
     const largest = finite.reduce((a, b) => Math.max(a, b), 0);
     const { atol = 1e-3 * largest + 1e-12, rtol = 1e-2 } = this.options;
     return this.all.map(({ where, analytic, numeric, noise }) => {
       const error = Math.abs(analytic - numeric);
       const allowed = atol + rtol * Math.abs(numeric) + noise;
-      // What is not finite is never right.
+      // A value that is not finite is always wrong.
       return {
         where,
         analytic,
@@ -88,31 +89,32 @@ class Comparison {
   }
 
   finish(name: string): GradcheckResult {
-    const judged = this.judged();
-    const compared = judged.length;
-    const worst = judged.reduce<WorstCase | undefined>(
+    const cases = this.evaluate();
+    const compared = cases.length;
+    const worst = cases.reduce<WorstCase | undefined>(
       (top, c) => (!top || c.error / c.allowed > top.error / top.allowed ? c : top),
       undefined,
     );
-    if (!worst) throw new Error(`${name}: there was nothing to compare: no inputs, or no outputs.`);
+    if (!worst)
+      throw new Error(`${name}: there are no derivatives to compare. Pass inputs and return outputs with elements.`);
     const ok = worst.error <= worst.allowed;
     if (!ok && this.options.raise !== false) {
       throw new GradcheckError(
-        `${name}: ${worst.where}: backward says ${formatNumber(worst.analytic)}, differences say ${formatNumber(worst.numeric)} (allowed: ±${worst.allowed.toPrecision(2)}). ` +
-          "Is the rule wrong, the function not the same at each call, or the point a kink?",
+        `${name}: ${worst.where}: backward gives ${formatNumber(worst.analytic)}, differences give ${formatNumber(worst.numeric)} (tolerance ±${worst.allowed.toPrecision(2)}). ` +
+          "Is the gradient rule wrong, the function random, or the point at a kink?",
       );
     }
     const resolved = this.all.some(({ analytic, noise }) => noise < 0.1 * Math.abs(analytic));
     if (ok && !resolved && this.all.some(({ analytic }) => analytic !== 0)) {
       throw new GradcheckError(
-        `${name}: float32 is too coarse to tell: rounding of the function's values is as large as its derivatives. Scale it, leave out large constants, or give a larger step.`,
+        `${name}: rounding errors of float32 hide the derivatives. Scale the function, remove large constants, or pass a larger step.`,
       );
     }
     return { ok, compared, worst };
   }
 }
 
-/** D(h) = (f(x + h) − f(x − h))/2h and D(h/2), joined so that the error is of order h⁴ (Richardson); and what rounding adds, by output. */
+/** Richardson extrapolation of D(h) = (f(x + h) − f(x − h))/2h: (4·D(h/2) − D(h))/3, error O(h⁴). @returns the derivative and the rounding noise of each output */
 function richardson(at: (t: number) => Vector, h: number): { derivative: Vector; noise: Vector } {
   const values = [h, -h, h / 2, -h / 2].map(at) as [Vector, Vector, Vector, Vector];
   const [above, below, nearAbove, nearBelow] = values;
@@ -126,15 +128,15 @@ function richardson(at: (t: number) => Vector, h: number): { derivative: Vector;
 }
 
 /**
- * Checks the gradients of f, element by element, against central differences: of every output by every element of every input. f takes
- * float32 tensors, so differences are only good to about 10⁻⁴: `step`, `atol` and `rtol` say what is allowed. Or checks an
- * objective's ∇L along random directions and by single parameters.
+ * Compares the derivative of every output of f with respect to every element of every input with central differences. For an objective,
+ * compares ∇L along random directions and for single parameters. Float32 limits the differences' accuracy to about 10⁻⁴; set the tolerance
+ * with `atol` and `rtol`.
  *
  * ```ts
  * gradcheck((x) => x.mul(x.sigmoid()), [randn([3, 4])]);
  * gradcheck(objective(model, () => losses.mse(model.forward(x), y)));
  * ```
- * @throws GradcheckError that names the worst element, unless { raise: false }
+ * @throws GradcheckError with the worst element, unless { raise: false }; Error if there is nothing to compare
  */
 export function gradcheck(f: Objective, options?: GradcheckOptions): GradcheckResult;
 export function gradcheck(
@@ -154,7 +156,7 @@ export function gradcheck(
     : checkFunction("gradcheck", f, second as readonly Tensor[], third);
 }
 
-/** Checks second derivatives: gradcheck of f's pullback, as a function of the inputs and of the gradient that arrives. */
+/** Checks second derivatives: runs gradcheck on f's pullback as a function of the inputs and of the output's gradient. @throws as gradcheck */
 export function gradgradcheck(
   f: (...xs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],
@@ -194,8 +196,8 @@ function checkFunction(
         const moved = values.slice();
         moved[element]! += t;
         return tidy(() => {
-          const stand = fromElements(moved, x.shape, "float32", name);
-          return vector(f(...inputs.map((input, k) => (k === i ? stand : input.detach()))).live());
+          const replaced = fromElements(moved, x.shape, "float32", name);
+          return vector(f(...inputs.map((input, k) => (k === i ? replaced : input.detach()))).live());
         });
       }, h);
       derivative.forEach((numeric, k) => {
@@ -215,20 +217,16 @@ function checkObjective(f: Objective, options: GradcheckOptions): GradcheckResul
     const { derivative, noise } = richardson((t) => vector([f.value(plus(theta, u, t))]), h);
     comparison.add(where, dot(gradient, u), derivative[0]!, noise[0]!);
   };
-  // Along a unit vector of n parameters each moves by h/√n: a longer step is as gentle.
+  // Along a unit vector each of n parameters moves by about h/√n, so a longer step is accurate enough.
   const reach = step * Math.sqrt(Math.min(f.size, 100));
   for (let k = 0; k < directions; k++) {
     compare(`by direction ${k}`, unit(vector(tidy(() => randn([f.size]).data))), reach);
   }
-  // The components with the largest gradients, where a wrong rule shows most.
+  // Compare the components with the largest gradients, where errors show most.
   const order = Array.from(gradient.keys()).sort((a, b) => Math.abs(gradient[b]!) - Math.abs(gradient[a]!));
   for (const i of order.slice(0, components)) {
-    const place = f.offsets.findLastIndex((offset) => offset <= i);
-    compare(
-      `by ${f.names[place]}[${i - f.offsets[place]!}]`,
-      basis(f.size, i),
-      step * Math.max(1, Math.abs(theta[i]!)),
-    );
+    const k = f.offsets.findLastIndex((offset) => offset <= i);
+    compare(`by ${f.names[k]}[${i - f.offsets[k]!}]`, basis(f.size, i), step * Math.max(1, Math.abs(theta[i]!)));
   }
   return comparison.finish("gradcheck");
 }

@@ -1,51 +1,48 @@
-/** The gradient's path through a network's depth: what of it arrives at each layer's output. What residuals, gates and norms are for. */
+/** Gradient norms through the depth of a network: how much of the gradient reaches each layer's output. */
 
 import { onesLike } from "../../autograd/backward.ts";
 import { tidy } from "../../core/scope.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { type Module, nameOf } from "../../nn/module.ts";
 import { check } from "../../runtime/arguments.ts";
-import { arrivals, observed } from "../backpropagation/layers.ts";
+import { outputGradients, recordPasses } from "../backpropagation/layers.ts";
 import { norm } from "../math/vector.ts";
 
-/** The gradient that arrives at one layer. */
+/** The gradient at the output y of one layer. */
 export interface DepthRow {
-  /** The layer's name in the model. */
+  /** The layer's path in the model. */
   readonly name: string;
-  /** The class of the layer. */
+  /** The layer's kind, such as "Linear". */
   readonly type: string;
-  /** ‖∂L/∂y‖ of the layer's output y. */
+  /** ‖∂L/∂y‖. */
   readonly gradient: number;
-  /** How many numbers y has. */
+  /** Elements of y. */
   readonly size: number;
 }
 
+export interface DepthOptions {
+  /** Selects the modules to measure. Default: those without children. */
+  which?: (module: Module) => boolean;
+}
+
 /**
- * ‖∂L/∂y‖ at the output of every module that `which` picks, in the order of the forward pass. By default those inside of the model that
- * have no modules inside themselves.
+ * ‖∂L/∂y‖ at the output y of each selected module, in the order of the forward pass.
  *
  * ```ts
  * gradientByDepth(model, () => losses.mse(model.forward(x), y));   // [{ name: "0", type: "Linear", gradient: 0.01, … }, …]
  * ```
- * @param loss one number, from a forward pass of the model
+ * @param loss runs a forward pass of the model and returns one number
  */
-export function gradientByDepth(
-  model: Module,
-  loss: () => Tensor,
-  options: {
-    /** The modules to watch. Default: those without modules in them. */
-    which?: (module: Module) => boolean;
-  } = {},
-): DepthRow[] {
+export function gradientByDepth(model: Module, loss: () => Tensor, options: DepthOptions = {}): DepthRow[] {
   check("gradientByDepth", arguments, "model:module loss:function {which:function}");
   const { which = isLeaf } = options;
   return tidy(() => {
-    const { result, passes } = observed(model, which, loss);
-    const arrived = arrivals(result, onesLike(result), passes);
+    const { result, passes } = recordPasses(model, which, loss);
+    const gradients = outputGradients(result, onesLike(result), passes);
     return passes.map(({ name, module, probe }, i) => ({
       name,
       type: nameOf(module),
-      gradient: norm(Float64Array.from(arrived[i]!.live())),
+      gradient: norm(Float64Array.from(gradients[i]!.live())),
       size: probe.size,
     }));
   });

@@ -1,4 +1,5 @@
-/** The gradient through time: how much of it reaches each step of a recurrence, against the powers of its weight's norm. */
+/** Gradient norms through time: how much of the gradient reaches each step of a recurrence, and how fast it grows or vanishes. */
+
 import { backpropagate } from "../../autograd/backward.ts";
 import { withGrad } from "../../core/context.ts";
 import { tidy } from "../../core/scope.ts";
@@ -7,19 +8,20 @@ import { full } from "../../ops/shape/shape.ts";
 import { check } from "../../runtime/arguments.ts";
 import { norm, slope, vector } from "../math/vector.ts";
 
-/** A recurrence's state: one tensor, or several as of an LSTM. */
+/** The state of a recurrence: one tensor, or several, as in an LSTM. */
 export type RecurrentState = Tensor | readonly Tensor[];
 
 /**
- * ‖∂L/∂hₜ‖ for t = 0 … T: how much the loss of the last state depends on each state before. States of several tensors count together.
+ * ‖∂L/∂hₜ‖ for t = 0 … T: how much a loss of the last state depends on each earlier state. The tensors of one state are combined in one norm.
  *
  * ```ts
  * const cell = new nn.RNNCell(3, 16);
  * gradientThroughTime((h, x) => cell.forward(x, h), zeros([1, 16]), inputs, (h) => h.square().sum());
  * ```
- * @param step the next state
+ * @param step computes the next state
+ * @param initial h₀
  * @param inputs x₁ … x_T
- * @param loss a number, of the last state
+ * @param loss computes one number from the last state
  */
 export function gradientThroughTime<S extends RecurrentState>(
   step: (state: S, x: Tensor) => S,
@@ -30,19 +32,19 @@ export function gradientThroughTime<S extends RecurrentState>(
   check("gradientThroughTime", arguments, "step:function initial:any inputs:tensors loss:function");
   return tidy(() => {
     const probes: Tensor[][] = [];
-    // Zeros that are added to a state: the gradient by them is the gradient by the state.
-    const probed = (state: S): S => {
+    // Adds zeros to a state. Their gradient is the gradient of the state.
+    const addProbe = (state: S): S => {
       const parts = [state].flat() as Tensor[];
-      const own = parts.map(({ shape }) => {
+      const added = parts.map(({ shape }) => {
         const probe = full(shape, 0) as Tensor;
         probe.requiresGrad = true;
         return probe;
       });
-      probes.push(own);
-      const sums = parts.map((part, i) => part.add(own[i]!));
-      return (Array.isArray(state) ? sums : sums[0]!) as unknown as S; // the shape that S has
+      probes.push(added);
+      const sums = parts.map((part, i) => part.add(added[i]!));
+      return (Array.isArray(state) ? sums : sums[0]!) as unknown as S; // sums has the structure of S
     };
-    const y = withGrad(true, () => loss(inputs.reduce((state, x) => probed(step(state, x)), probed(initial))));
+    const y = withGrad(true, () => loss(inputs.reduce((state, x) => addProbe(step(state, x)), addProbe(initial))));
     const targets = new Set<Edge>(probes.flat());
     const { gradients } = backpropagate([[y, full(y.shape, 1) as Tensor]], { targets, retain: false, create: false });
     return probes.map((parts) =>
@@ -57,8 +59,8 @@ export function gradientThroughTime<S extends RecurrentState>(
 }
 
 /**
- * The slope of log ‖∂L/∂hₜ‖ by steps back from the end: above 0 the gradient grows on its way back, below it vanishes. Norms of 0 or that
- * are not finite are left out; NaN for fewer than two.
+ * The growth rate of ‖∂L/∂hₜ‖ per step back in time: the slope of its logarithm. Above 0 the gradient explodes, below 0 it vanishes.
+ * Ignores norms that are 0 or not finite; NaN for fewer than two others.
  */
 export function growthPerStep(norms: readonly number[]): number {
   check("growthPerStep", arguments, "norms:numbers");

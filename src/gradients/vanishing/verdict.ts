@@ -1,46 +1,46 @@
-/** What a step's numbers say of a model's health, in words, with a remedy for each illness. */
+/** Diagnoses a training step from its norms and activations: names the problem and a remedy. */
 
-/** One parameter in one step. */
+/** A parameter W in one step. */
 export interface ParameterRow {
-  /** The parameter's name in the model. */
+  /** Its path in the model. */
   readonly name: string;
   /** The parameter's shape. */
   readonly shape: readonly number[];
   /** ‖∂L/∂W‖₂. */
   readonly gradient: number;
-  /** The root mean square of the parameter. */
+  /** ‖W‖₂. */
   readonly weight: number;
-  /** ‖ΔW‖/‖W‖ of the step before last to last; NaN where it is not known. About 10⁻³ is healthy. */
+  /** ‖ΔW‖/‖W‖ since the step before; NaN if unknown. About 10⁻³ is healthy. */
   readonly update: number;
 }
 
-/** One activation in one step. */
+/** An activation in one step. */
 export interface ActivationRow {
-  /** The name of the layer whose results were watched. */
+  /** Its path in the model. */
   readonly name: string;
-  /** The class of that layer. */
+  /** Its kind, such as "ReLU". */
   readonly type: string;
-  /** Whether it is flat on one side by design, as relu is: then it does not count as saturated. */
+  /** Whether it is flat on one side by design, as relu is, so that it does not count as saturated. */
   readonly oneSided: boolean;
-  /** The share of its outputs in the flat part: |σ − ½| > 0.49 (slope below 1/25 of the steepest), |tanh| > 0.98, relu at 0. */
+  /** Share of outputs in the flat part, 0 … 1: |σ − ½| > 0.49 (slope below 1/25 of the maximum), |tanh| > 0.98, relu at 0. */
   readonly saturated: number;
-  /** The share of its units that were in the flat part for all of the batch. */
+  /** Share of units that were in the flat part for the whole batch, 0 … 1. */
   readonly dead: number;
-  /** Over how many rows (samples, times places) that was seen. */
+  /** How many rows were seen: samples times positions. */
   readonly rows: number;
-  /** The root of the outputs' mean square. */
+  /** Root mean square of the outputs. */
   readonly rms: number;
 }
 
-/** What was seen in one step. */
+/** The measurements of one step. */
 export interface WatchedStep {
-  /** One row for each parameter. */
+  /** One row per parameter. */
   readonly parameters: readonly ParameterRow[];
-  /** One row for each watched layer. */
+  /** One row per use of an activation. */
   readonly activations: readonly ActivationRow[];
 }
 
-/** The findings that watch can report. */
+/** What a diagnosis found. */
 export type VerdictKind =
   | "healthy"
   | "vanishing"
@@ -51,56 +51,59 @@ export type VerdictKind =
   | "too slow"
   | "no gradient";
 
-/** One finding about a layer or parameter. */
+/** One finding of a diagnosis. */
 export interface Verdict {
   /** What was found. */
   readonly kind: VerdictKind;
-  /** What is seen, with the numbers. */
+  /** The observation, with numbers. */
   readonly text: string;
-  /** What to try; "" where all is well. */
+  /** What to try; "" for "healthy". */
   readonly remedy: string;
 }
 
-/** Bounds between what is healthy and what is not. */
+/** The thresholds of the diagnosis. */
 export const LIMITS = {
-  /** The first weight matrix's gradient by the last's, in root mean square per element: below, it vanishes. */
+  /** Gradients vanish if the first weight matrix's rms gradient is below this times the last one's. */
   vanishing: 1e-3,
-  /** Above, it explodes. */
+  /** Gradients explode if it is above this times the last one's. */
   exploding: 1e3,
-  /** A gradient larger than this many times its weights explodes too. */
+  /** Gradients also explode above this many times the weight's norm. */
   overWeights: 1e3,
+  /** Share of saturated outputs. */
   saturated: 0.5,
+  /** Share of dead units. */
   dead: 0.5,
-  /** Fewer rows than this say nothing of dead units. */
+  /** Fewest rows from which to conclude that units are dead. */
   rows: 16,
-  /** ‖ΔW‖/‖W‖ of a step. */
+  /** Updates are too fast above this ‖ΔW‖/‖W‖. */
   fast: 0.1,
-  /** Weights smaller than this per element (a head that starts from 0) have no size to move by. */
+  /** Weights with a smaller rms, such as a head that starts at 0, are not judged by their updates. */
   size: 0.01,
+  /** Updates are too slow if all ‖ΔW‖/‖W‖ are below this. */
   slow: 1e-6,
 };
 
 const digits = (v: number): string => v.toPrecision(2);
 const REMEDIES = {
   vanishing:
-    "Try another initialisation (nn.init.xavierUniform for tanh, kaimingNormal for relu), relu or gelu for sigmoid, residual connections, or a normalization layer.",
+    "Try another initialisation (nn.init.xavierUniform for tanh, kaimingNormal for relu), relu or gelu instead of sigmoid, residual connections, or a normalization layer.",
   exploding:
     "Clip the gradient (optim.clipGradNorm), start from smaller weights, or use a normalization layer or gates (nn.LSTM, nn.GRU).",
   saturated: "Start from smaller weights, standardize the inputs, or put a normalization layer before it.",
   dead: "Lower the learning rate, use nn.LeakyReLU or nn.GELU, or start from biases of 0.",
   fast: "Lower the learning rate, or warm it up.",
   slow: "Raise the learning rate.",
-  none: "Does the loss depend on it? Was step() called after backward?",
+  none: "Check that the loss depends on it, and that step() was called after backward.",
 };
 
-/** Verdicts on a step: what is wrong, or that nothing is. */
+/** Diagnoses a step: all problems found, or one "healthy" verdict. */
 export function verdictsOf({ parameters, activations }: WatchedStep): Verdict[] {
   const found = [...gradientVerdicts(parameters), ...updateVerdicts(parameters)];
   for (const { name, type, oneSided, saturated, dead, rows } of activations) {
     if (!oneSided && saturated > LIMITS.saturated)
       found.push({
         kind: "saturated",
-        text: `${name} (${type}) is saturated in ${(100 * saturated).toFixed(0)} % of its outputs: little gradient passes.`,
+        text: `${name} (${type}) is saturated in ${(100 * saturated).toFixed(0)} % of its outputs, so little gradient passes.`,
         remedy: REMEDIES.saturated,
       });
     if (rows >= LIMITS.rows && dead > LIMITS.dead)
@@ -115,31 +118,32 @@ export function verdictsOf({ parameters, activations }: WatchedStep): Verdict[] 
   return found;
 }
 
-/** Weights are matrices and what has more dimensions: biases and scales have no depth to speak of. */
+/** Only weights with two or more dimensions are compared across layers, not biases and scales. */
 const isWeight = ({ shape }: ParameterRow): boolean => shape.length > 1;
 const perElement = (value: number, { shape }: ParameterRow): number =>
   value / Math.sqrt(shape.reduce((a, b) => a * b, 1));
 
-/** Gradients of weights, first layer against last. */
+/** Compares the gradients of the first and last layer's weights. */
 function gradientVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
-  const odd = parameters.find(({ gradient }) => !Number.isFinite(gradient));
-  if (odd) return [{ kind: "exploding", text: `${odd.name}'s gradient is not finite.`, remedy: REMEDIES.exploding }];
+  const infinite = parameters.find(({ gradient }) => !Number.isFinite(gradient));
+  if (infinite)
+    return [{ kind: "exploding", text: `${infinite.name}'s gradient is not finite.`, remedy: REMEDIES.exploding }];
   const weights = parameters.filter(isWeight);
-  const still = weights.filter(({ gradient }) => gradient === 0);
-  if (still.length)
+  const untouched = weights.filter(({ gradient }) => gradient === 0);
+  if (untouched.length)
     return [
       {
         kind: "no gradient",
-        text: `No gradient reaches ${still.map(({ name }) => name).join(", ")}.`,
+        text: `No gradient reaches ${untouched.map(({ name }) => name).join(", ")}.`,
         remedy: REMEDIES.none,
       },
     ];
-  const wrong = weights.find(({ gradient, weight }) => gradient > LIMITS.overWeights * Math.max(weight, 1));
-  if (wrong)
+  const huge = weights.find(({ gradient, weight }) => gradient > LIMITS.overWeights * Math.max(weight, 1));
+  if (huge)
     return [
       {
         kind: "exploding",
-        text: `${wrong.name}'s gradient is ${digits(wrong.gradient)}, its weights ${digits(wrong.weight)}: exploding.`,
+        text: `${huge.name}'s gradient is ${digits(huge.gradient)}, but its weights' norm is ${digits(huge.weight)}: exploding.`,
         remedy: REMEDIES.exploding,
       },
     ];

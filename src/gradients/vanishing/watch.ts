@@ -1,6 +1,6 @@
 /**
- * watch: what happens to the gradient in each layer of a model while it is trained, with a verdict in words. Works beside any training
- * loop that runs eagerly; of a compiled one, look at single steps with `diagnose`.
+ * watch: measures gradients, updates and activations in each layer during training, and diagnoses problems. Works with any training loop in
+ * eager mode. For compiled loops, check single steps with `diagnose`.
  */
 
 import { currentRecorder, withGrad } from "../../core/context.ts";
@@ -16,7 +16,7 @@ import { norm } from "../math/vector.ts";
 import { objective } from "../objective.ts";
 import { type ActivationRow, type ParameterRow, type Verdict, verdictsOf, type WatchedStep } from "./verdict.ts";
 
-/** Where an activation is flat, as a mask of its outputs. */
+/** For each activation, a mask of the outputs in its flat part. */
 const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, oneSided: boolean][] = [
   [layers.Sigmoid, (y) => y.sub(0.5).abs().gt(0.49), false],
   [layers.Tanh, (y) => y.abs().gt(0.98), false],
@@ -26,19 +26,19 @@ const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, 
   [layers.Hardsigmoid, (y) => y.le(0).logicalOr(y.ge(1)), false],
 ];
 
-/** What stands in a report: the last steps' medians would hide a spike, so it is the last step that is shown. */
+/** A diagnosis of the last step. It prints as tables. */
 export class WatchReport {
   constructor(
-    /** The last step that was watched. */
+    /** The measurements of the last step; an average over steps would hide spikes. */
     readonly last: WatchedStep,
-    /** In words: what is wrong, if anything, and what to do about it. */
+    /** The findings, with remedies. */
     readonly verdicts: readonly Verdict[],
   ) {}
-  /** Whether there are no findings. */
+  /** Whether no problem was found. */
   get healthy(): boolean {
     return this.verdicts.every(({ kind }) => kind === "healthy");
   }
-  /** The findings as text. */
+  /** The tables as text. */
   toString(): string {
     const digits = (v: number): string => (Number.isNaN(v) ? "" : v.toPrecision(3));
     const share = (v: number): string => `${(100 * v).toFixed(1)} %`;
@@ -68,30 +68,30 @@ export class WatchReport {
   }
 }
 
-/** At work on a model until `stop`. */
+/** Watches a model until you call `stop`. */
 export class Watcher {
-  /** One for each call of `step`, the first first. */
+  /** The measurements of each `step`, oldest first. */
   readonly history: WatchedStep[] = [];
   private activations: ActivationRow[] = [];
   private before: Float64Array[] | undefined;
   private readonly restore: () => void;
 
-  /** @param always look at forward passes in eval() too */
+  /** @param always also observe forward passes in evaluation mode, default false @throws Error if the model has no parameters */
   constructor(
     private readonly model: Module,
     always = false,
   ) {
     check("Watcher", arguments, "model:module always?:boolean");
     const names = new Set([...model.namedParameters()].map(([name]) => name));
-    if (!names.size) throw new Error("watch: the model has no parameters.");
+    if (!names.size) throw new Error("watch: the model has no parameters. Pass a model with parameters.");
     this.restore = intercept(model, ({ name, module, forward }) => {
       const y = forward();
-      if (y instanceof Tensor && (always || module.training) && !currentRecorder()) this.look(name, module, y);
+      if (y instanceof Tensor && (always || module.training) && !currentRecorder()) this.observe(name, module, y);
       return y;
     });
   }
 
-  private look(name: string, module: Module, y: Tensor): void {
+  private observe(name: string, module: Module, y: Tensor): void {
     const [, flat, oneSided = false] = flatWhere.find(([type]) => module instanceof type) ?? [];
     const units = y.shape.at(-1);
     if (!flat || !units || !y.size) return;
@@ -113,8 +113,8 @@ export class Watcher {
   }
 
   /**
-   * Ends a step: call it after the optimizer's, while the parameters still hold their gradients.
-   * @returns what was seen
+   * Ends a step. Call it after the optimizer's step, while the parameters still have their gradients.
+   * @returns the measurements
    */
   step(): WatchedStep {
     const named = [...this.model.namedParameters()];
@@ -132,32 +132,32 @@ export class Watcher {
       };
     });
     this.before = now;
-    return this.take(rows);
+    return this.record(rows);
   }
 
-  /** Takes down a step whose gradients are given. @internal */
-  take(parameters: readonly ParameterRow[]): WatchedStep {
-    const seen = { parameters, activations: this.activations };
+  /** Records a step with these parameters and the activations observed since the last one. @internal */
+  record(parameters: readonly ParameterRow[]): WatchedStep {
+    const step = { parameters, activations: this.activations };
     this.activations = [];
-    this.history.push(seen);
-    return seen;
+    this.history.push(step);
+    return step;
   }
 
-  /** The last step, and what it says. @throws Error before the first step */
+  /** Diagnoses the last step. @throws Error before the first step */
   report(): WatchReport {
     const last = this.history.at(-1);
-    if (!last) throw new Error("watch: nothing was seen yet. Call step() after the optimizer's step.");
+    if (!last) throw new Error("watch: there is no step to report yet. Call step() after the optimizer's step.");
     return new WatchReport(last, verdictsOf(last));
   }
 
-  /** Leaves the model as it was. */
+  /** Stops watching and restores the model. */
   stop(): void {
     this.restore();
   }
 }
 
 /**
- * Watches a model's layers from now on: gradient norms, updates by weights, saturated activations, dead units.
+ * Starts to watch a model's layers: gradient norms, relative updates, saturated activations and dead units.
  *
  * ```ts
  * const watcher = watch(model);
@@ -171,8 +171,7 @@ export function watch(model: Module): Watcher {
 }
 
 /**
- * Looks at one step without making it: gradients of the loss, and the activations on its way, in train() or eval() as the model is. Nothing
- * is changed: not `.grad`, nor running statistics.
+ * Diagnoses one forward and backward pass, in the model's current mode. Changes nothing: no parameter, `grad` or running statistic.
  *
  * ```ts
  * console.log(diagnose(model, () => losses.crossEntropy(model.forward(x), labels)));
@@ -184,7 +183,7 @@ export function diagnose(model: Module, loss: () => Tensor): WatchReport {
   try {
     const at = objective(model, loss);
     const gradients = at.gradientsByName();
-    watcher.take(
+    watcher.record(
       at.names.map((name, i) => ({
         name,
         gradient: norm(gradients[name]!),

@@ -2,7 +2,7 @@
 
 import type { DType } from "nabla";
 import * as v from "valibot";
-import type { Nesting } from "../../formats/nesting.ts";
+import type { JsonLimits } from "../../formats/nesting.ts";
 import { checkOptions } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
@@ -165,7 +165,7 @@ function arraysOf({ shape }: FullSpec, batch: number): number {
  * How a JSON body may be nested. Allows twice the arrays of the largest batch, so that the message for a batch that is too large can tell
  * its size.
  */
-export function nestingOf(specs: readonly FullSpec[], batch: number): Nesting {
+export function nestingOf(specs: readonly FullSpec[], batch: number): JsonLimits {
   const arrays = specs.reduce((sum, spec) => sum + arraysOf(spec, batch), 0);
   return { depth: Math.max(...specs.map(({ shape }) => shape.length)) + 2, containers: 2 * arrays + 64, names: 64 };
 }

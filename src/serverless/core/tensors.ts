@@ -1,7 +1,7 @@
 /** Tensors in bodies: nested arrays in JSON, or a safetensors file. Reads them into elements of a checked shape and type, and writes them. */
 import type { DType, Tensor, TypedArray } from "nabla";
 import { FormatError, inspectSafetensors, writeSafetensors } from "nabla/formats";
-import { exceeded, type Nesting } from "../../formats/nesting.ts";
+import { exceededLimit, type JsonLimits } from "../../formats/nesting.ts";
 import { describe } from "../../runtime/kinds.ts";
 import { BINARY_TYPES, type BodyType, JSON_TYPE } from "./content.ts";
 import { Problem } from "./problems.ts";
@@ -44,7 +44,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 /** Bodies up to this size are parsed without a look at their nesting: they cannot take much memory. */
 const SMALL = 2 ** 16;
 
-const EXCESS: Record<keyof Nesting, string> = {
+const EXCESS: Record<keyof JsonLimits, string> = {
   depth: "is nested deeper than the input's shape",
   containers: "has more arrays than the largest batch",
   names: "has too many names",
@@ -57,11 +57,11 @@ const EXCESS: Record<keyof Nesting, string> = {
 export function readTensors(
   type: BodyType,
   bytes: Uint8Array,
-  nesting: Nesting,
+  nesting: JsonLimits,
   split: (json: unknown) => { arrays: Record<string, unknown>; options?: Record<string, unknown> },
 ): Body {
   if (type !== JSON_TYPE) return readBinary(bytes);
-  const excess = bytes.length > SMALL && exceeded(bytes, nesting);
+  const excess = bytes.length > SMALL && exceededLimit(bytes, nesting);
   if (excess) throw new Problem(422, `The body ${EXCESS[excess]}. Send the arrays that /metadata describes.`);
   let json: unknown;
   try {

@@ -14,7 +14,7 @@ import { GlobalAvgPool2d, MaxPool2d } from "../../nn/pool.ts";
 import { SpectralNorm } from "../../nn/spectral.ts";
 import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
-import { spectralNorm } from "./spectral.ts";
+import { spectralNorm } from "../vanishing/spectral.ts";
 
 /** The largest slope of an activation, or what bounds a layer without a weight. */
 type BoundOf = (layer: never) => number;

@@ -98,13 +98,13 @@ function classesOf(name: string, scores: Tensor, target: Target): Tensor {
 }
 
 /** The chosen score of each sample, [batch]. @throws RangeError where a target is none of the classes */
-export function chosenScores(name: string, f: Scorer, x: Tensor, target: Target): Tensor {
+export function selectScores(name: string, f: Scorer, x: Tensor, target: Target): Tensor {
   const scores = scoresOf(name, f, x);
   return scores.gather(1, classesOf(name, scores, target)).reshape([-1]);
 }
 
 /** The target, settled: where it is each sample's highest score, which class that is at x, int32 [batch]. */
-export function settledTarget(name: string, f: Scorer, x: Tensor, target: Target, batchSize: number): number | Tensor {
+export function resolveTarget(name: string, f: Scorer, x: Tensor, target: Target, batchSize: number): number | Tensor {
   if (target !== undefined) return target;
   const classes = Array.from(parts(x.shape[0]!, batchSize), ([from, count]) =>
     tidy(() => {
@@ -116,7 +116,7 @@ export function settledTarget(name: string, f: Scorer, x: Tensor, target: Target
 }
 
 /** The chosen scores, at most batchSize rows at a time. */
-export function scoresInParts(
+export function scoresInBatches(
   name: string,
   f: Scorer,
   x: Tensor,
@@ -127,7 +127,7 @@ export function scoresInParts(
   for (const [from, count] of parts(scores.length, batchSize)) {
     tidy(() => {
       const chosen = withGrad(false, () =>
-        chosenScores(name, f, x.narrow(0, from, count), targetRows(target, from, count)),
+        selectScores(name, f, x.narrow(0, from, count), targetRows(target, from, count)),
       );
       scores.set(chosen.data, from);
     });
@@ -137,7 +137,7 @@ export function scoresInParts(
 
 /** ∂score/∂x in x's shape: samples do not depend on each other, so the sum's gradient is each one's. */
 export function scoreGradient(name: string, f: Scorer, x: Tensor, target: Target): Tensor {
-  return withGrad(false, () => grad((z: Tensor) => chosenScores(name, f, z, target).sum())(x));
+  return withGrad(false, () => grad((z: Tensor) => selectScores(name, f, z, target).sum())(x));
 }
 
 /** Samples `from` … `from + count` of a target. */
@@ -145,7 +145,7 @@ export const targetRows = (target: number | Tensor, from: number, count: number)
   typeof target === "number" ? target : target.narrow(0, from, count);
 
 /** A settled target for `times` copies of its samples, one copy behind the other. */
-export function repeatedTarget(target: number | Tensor, times: number): number | Tensor {
+export function repeatTarget(target: number | Tensor, times: number): number | Tensor {
   if (typeof target === "number") return target;
   return target.reshape([1, -1]).broadcastTo([times, target.size]).reshape([-1]);
 }

@@ -1,40 +1,36 @@
-/** What the scale of inputs does to gradients: conditioning before and after, feature by feature, and weights against biases. */
+/** How the scale of input features affects gradients: conditioning of least squares, standardization and whitening. */
 
-import { onesLike } from "../../autograd/backward.ts";
 import { tensor } from "../../core/creation.ts";
 import { tidy } from "../../core/scope.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { Linear } from "../../nn/layers.ts";
-import type { Module } from "../../nn/module.ts";
 import { show } from "../../ops/definition/value.ts";
 import { check } from "../../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
-import { arrivals, asPositions, observed } from "../backpropagation/layers.ts";
 import { symmetricEigen } from "../math/eigen.ts";
-import { norm, type Vector } from "../math/vector.ts";
+import type { Vector } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
 
-/** The curvatures that least squares has on inputs: those of XᵀX/n, with a column of ones for the bias. */
+/** The curvatures of a least-squares loss: the eigenvalues of XᵀX/n, with a column of ones for the bias. */
 export interface Conditioning {
-  /** The smallest eigenvalue of the inputs' second moments. */
+  /** The smallest curvature. */
   readonly smallest: number;
-  /** The largest eigenvalue of the inputs' second moments. */
+  /** The largest curvature. */
   readonly largest: number;
-  /** Their ratio: how much longer gradient descent takes along the floor of the ravine. Infinity for inputs that depend on each other. */
+  /** largest/smallest: how many times slower gradient descent is along the flattest direction. Infinity for dependent features. */
   readonly conditionNumber: number;
 }
 
-/** How the inputs were changed, and what it did. */
+/** A transformation of input features, and its effect on conditioning. */
 export interface Scaling {
-  /** The same change, of inputs to come: [n, d] → [n, d]. */
+  /** Applies the transformation to other inputs: [n, d] → [n, d]. */
   readonly apply: (x: Tensor) => Tensor;
-  /** Of each feature: [d]. */
+  /** The mean of each feature: [d]. */
   readonly mean: Vector;
-  /** The standard deviation of each feature before scaling. */
+  /** The standard deviation of each feature: [d]; 0 for a constant one. */
   readonly std: Vector;
-  /** Of the inputs given. Computed when first asked for: of order n·d² + d³. */
+  /** The conditioning of the original inputs, computed on first use in O(n·d² + d³). */
   readonly before: Conditioning;
-  /** The conditioning of the scaled inputs. */
+  /** The conditioning of the transformed inputs, computed on first use. */
   readonly after: Conditioning;
 }
 
@@ -42,9 +38,7 @@ export interface Scaling {
 function means(name: string, x: Tensor): { n: number; d: number; mean: Vector } {
   const [n, d] = x.shape;
   if (x.shape.length !== 2 || !n || !d)
-    throw new ShapeError(
-      `${name}: the inputs are ${show(x.shape)}, but must be [samples, features], one or more of each.`,
-    );
+    throw new ShapeError(`${name}: x is ${show(x.shape)}, but must be [samples, features], with at least one of each.`);
   const values = x.data;
   const mean = new Float64Array(d);
   for (let i = 0; i < n; i++) for (let j = 0; j < d; j++) mean[j]! += values[i * d + j]! / n;
@@ -64,7 +58,7 @@ function moments(name: string, x: Tensor): { d: number; mean: Vector; covariance
   return { d, mean, covariance };
 }
 
-/** The conditioning of least squares with a bias on inputs x: [samples, features]. @throws ShapeError */
+/** The conditioning of least squares with a bias. @param x [samples, features] @throws ShapeError */
 export function conditioning(x: Tensor): Conditioning {
   check("conditioning", arguments, "x:tensor");
   const { d, mean, covariance } = moments("conditioning", x);
@@ -79,10 +73,10 @@ export function conditioning(x: Tensor): Conditioning {
   return { smallest, largest, conditionNumber: smallest > 1e-12 * largest ? largest / smallest : Infinity };
 }
 
-/** Standard deviations this small by the largest value are rounding: the feature never changes. */
+/** A feature is constant if its standard deviation is below this times its largest magnitude: that is rounding noise. */
 const CONSTANT = 1e-6;
 
-/** A scaling that holds no tensors: they are made when it is applied. */
+/** A scaling that holds no tensors; `apply` creates them. */
 function scalingOf(x: Tensor, mean: Vector, std: Vector, apply: (x: Tensor) => Tensor): Scaling {
   const [values, shape] = [x.data, x.shape];
   const of = (change: (z: Tensor) => Tensor): Conditioning => tidy(() => conditioning(change(tensor(values, shape))));
@@ -101,7 +95,7 @@ function scalingOf(x: Tensor, mean: Vector, std: Vector, apply: (x: Tensor) => T
 }
 
 /**
- * Features of mean 0 and standard deviation 1; one that never changes becomes 0.
+ * Shifts and scales features to mean 0 and standard deviation 1. Constant features become 0. x: [n, d].
  *
  * ```ts
  * const { apply, before, after } = standardize(x);   // x: [n, d]
@@ -125,32 +119,30 @@ export function standardize(x: Tensor): Scaling {
   return scalingOf(x, mean, std, (z) => z.sub(tensor(mean)).mul(tensor(factors)));
 }
 
+export interface WhitenOptions {
+  /** "zca": W = Σ^(−½), which changes x least; "pca": along principal axes, largest variance first. Default "zca". */
+  readonly kind?: "zca" | "pca";
+  /** Added to the variances, relative to the largest. Default 1e-8. */
+  readonly epsilon?: number;
+}
+
 /**
- * Features of mean 0, standard deviation 1 and no correlation: W·(x − μ) with W = Σ^(−½), the whitening that changes x least (ZCA), or
- * along principal axes, the largest first (PCA).
- * @throws ShapeError; RangeError where features depend on each other and epsilon is 0
+ * Transforms features to mean 0, standard deviation 1 and no correlation: W·(x − μ). x: [n, d].
+ * @throws ShapeError; RangeError if features are linearly dependent and epsilon is 0
  */
-export function whiten(
-  x: Tensor,
-  options: {
-    /** "zca" stays close to the inputs; "pca" returns principal components. Default "zca". */
-    readonly kind?: "zca" | "pca";
-    /** Added to variances, in proportion to the largest. */
-    readonly epsilon?: number;
-  } = {},
-): Scaling {
+export function whiten(x: Tensor, options: WhitenOptions = {}): Scaling {
   check("whiten", arguments, "x:tensor {kind:string epsilon:number}");
   const { kind = "zca", epsilon = 1e-8 } = options;
   const { d, mean, covariance } = moments("whiten", x);
   const { values, vectors } = symmetricEigen(covariance, d);
   const added = epsilon * values.at(-1)!;
-  // Below this an eigenvalue is rounding.
+  // Smaller eigenvalues are rounding noise.
   if (!(values[0]! + added > 1e-10 * values.at(-1)!))
     throw new RangeError(
-      "whiten: some features are combinations of others, or never change. Leave them out, or give an epsilon.",
+      "whiten: some features are constant or linearly dependent. Remove them, or pass a larger epsilon.",
     );
   const scales = values.map((v) => 1 / Math.sqrt(v + added));
-  // The transposed matrix, for rows: Σᵢ sᵢ·vᵢ·vᵢᵀ, or columns sᵢ·vᵢ.
+  // The transpose of W, which multiplies rows: Σᵢ sᵢ·vᵢ·vᵢᵀ (ZCA), or columns sᵢ·vᵢ (PCA).
   const w = new Float64Array(d * d);
   vectors.forEach((v, i) => {
     const column = d - 1 - i;
@@ -164,9 +156,10 @@ export function whiten(
 }
 
 /**
- * ∂L/∂θ before and after the features were multiplied by factors: for a linear model whose predictions stay the same (θ divided by them),
- * each partial grows by its factor.
- * @param objectiveOf the loss of parameters on inputs [n, d]
+ * ∂L/∂θ before and after multiplying the features by factors. For a linear model with equal predictions (θ divided by the factors), each
+ * partial derivative grows by its factor.
+ * @param objectiveOf creates the objective for inputs [n, d] @param factors [d]
+ * @throws ShapeError
  */
 export function partialsUnderScaling(
   objectiveOf: (x: Tensor) => Objective,
@@ -185,37 +178,4 @@ export function partialsUnderScaling(
     before: objectiveOf(x).gradient(),
     after: objectiveOf(x.mul(tensor([...factors]))).gradient(),
   }));
-}
-
-/** A linear layer's gradients by weight and by bias. */
-export interface WeightBias {
-  /** The name of the layer that has both. */
-  readonly name: string;
-  /** ‖∂L/∂W‖. */
-  readonly weight: number;
-  /** ‖∂L/∂b‖. */
-  readonly bias: number;
-  /** Their ratio: of one sample exactly the length of its input, since ∂L/∂W = g·xᵀ and ∂L/∂b = g. */
-  readonly ratio: number;
-  /** The root of the mean squared length of what went in. */
-  readonly inputLength: number;
-}
-
-/**
- * Weights against biases, for each Linear layer with a bias: which of them a step moves more.
- * @param loss one number, from a forward pass of the model
- */
-export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {
-  check("weightsAgainstBiases", arguments, "model:module loss:function");
-  return tidy(() => {
-    const { result, passes } = observed(model, (module) => module instanceof Linear && module.bias !== null, loss);
-    const arrived = arrivals(result, onesLike(result), passes);
-    return passes.map(({ name, input }, i) => {
-      const [x, g] = [asPositions(input), asPositions(arrived[i]!)];
-      const [rows, gradients] = [x.reshape([-1, x.shape[2]!]), g.reshape([-1, g.shape[2]!])];
-      const lengthOf = (t: Tensor): number => norm(Float64Array.from(t.live()));
-      const [weight, bias] = [lengthOf(gradients.t().matmul(rows)), lengthOf(gradients.sum(0))];
-      return { name, weight, bias, ratio: weight / bias, inputLength: lengthOf(rows) / Math.sqrt(rows.shape[0]!) };
-    });
-  });
 }

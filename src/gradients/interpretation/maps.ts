@@ -2,12 +2,13 @@
  * Where in an image, or a sequence, a network's answer comes from: Grad-CAM by the gradient at a layer's output, and occlusion, which
  * needs no gradient and so is the control of all that do. Parameters and their gradients stay as they are.
  */
+
 import { backpropagate, onesLike } from "../../autograd/backward.ts";
 import { withGrad } from "../../core/context.ts";
 import { where } from "../../core/functions.ts";
 import { tidy } from "../../core/scope.ts";
 import { fromElements, Tensor } from "../../core/tensor.ts";
-import { type Call, intercepted } from "../../nn/intercept.ts";
+import { type Call, interceptDuring } from "../../nn/intercept.ts";
 import { type Module, nameOf } from "../../nn/module.ts";
 import { interpolate } from "../../nn/resize.ts";
 import { show, sizeOf } from "../../ops/definition/value.ts";
@@ -15,15 +16,15 @@ import { check } from "../../runtime/arguments.ts";
 import { Error, RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";
 import {
   type BatchOptions,
-  chosenScores,
   parts,
-  repeatedTarget,
+  repeatTarget,
   requireBroadcast,
   requireCount,
   requireInputs,
+  resolveTarget,
   type Scorer,
-  scoresInParts,
-  settledTarget,
+  scoresInBatches,
+  selectScores,
   type TargetOptions,
   targetRows,
 } from "./scores.ts";
@@ -56,8 +57,8 @@ export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCa
       `gradCam: resize is for images [batch, height, width, channels], but the inputs are ${show(x.shape)}. Leave it out.`,
     );
   return tidy(() => {
-    const { output, score } = captured(model, layer, () =>
-      chosenScores("gradCam", model, x.detach(), target instanceof Tensor ? target.detach() : target).sum(),
+    const { output, score } = captureOutput(model, layer, () =>
+      selectScores("gradCam", model, x.detach(), target instanceof Tensor ? target.detach() : target).sum(),
     );
     const { gradients } = backpropagate([[score, onesLike(score)]], {
       targets: new Set([output]),
@@ -79,7 +80,7 @@ export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCa
 }
 
 /** Runs f with the layer's output in its place as a leaf of the graph of gradients. */
-function captured(model: Module, layer: Module, f: () => Tensor): { output: Tensor; score: Tensor } {
+function captureOutput(model: Module, layer: Module, f: () => Tensor): { output: Tensor; score: Tensor } {
   const outputs: Tensor[] = [];
   const around = ({ module, forward }: Call): unknown => {
     const y = forward();
@@ -93,7 +94,7 @@ function captured(model: Module, layer: Module, f: () => Tensor): { output: Tens
     outputs.push(leaf);
     return leaf;
   };
-  const score = intercepted(layer, around, () => withGrad(true, f));
+  const score = interceptDuring(layer, around, () => withGrad(true, f));
   if (outputs.length !== 1)
     throw new Error(
       `gradCam: ${nameOf(model)} runs the layer ${nameOf(layer)} ${outputs.length} times, but must run it once. ` +
@@ -156,8 +157,8 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
   for (const cover of covered) for (const at of cover) counts[at]!++;
 
   tidy(() => {
-    const classes = settledTarget(name, f, x, target, batchSize);
-    const whole = scoresInParts(name, f, x, classes, batchSize);
+    const classes = resolveTarget(name, f, x, target, batchSize);
+    const whole = scoresInBatches(name, f, x, classes, batchSize);
     for (const [first, samples] of parts(batch, batchSize)) {
       const some = x.detach().narrow(0, first, samples).unsqueeze(0);
       for (const [k, n] of parts(corners.length, Math.max(1, Math.floor(batchSize / samples)))) {
@@ -167,11 +168,11 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
           const shape = [n, 1, ...places, ...rest.slice(places.length).map(() => 1)];
           const z = where(fromElements(mask, shape, "bool", name), fill instanceof Tensor ? fill.detach() : fill, some);
           const rows = z.reshape([n * samples, ...rest]);
-          const scores = scoresInParts(
+          const scores = scoresInBatches(
             name,
             f,
             rows,
-            repeatedTarget(targetRows(classes, first, samples), n),
+            repeatTarget(targetRows(classes, first, samples), n),
             batchSize,
           );
           scores.forEach((score, row) => {

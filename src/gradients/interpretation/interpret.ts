@@ -14,14 +14,14 @@ import { type Nodes, type Rule, rules } from "../math/quadrature.ts";
 import {
   type BatchOptions,
   parts,
-  repeatedTarget,
+  repeatTarget,
   requireBroadcast,
   requireCount,
   requireInputs,
+  resolveTarget,
   type Scorer,
   scoreGradient,
-  scoresInParts,
-  settledTarget,
+  scoresInBatches,
   type TargetOptions,
   targetRows,
 } from "./scores.ts";
@@ -125,13 +125,13 @@ export function integratedGradients(
       const nodes = rules[rule](steps);
       const from = startOfPath(x, baseline);
       const way = x.sub(from);
-      const classes = settledTarget(name, f, x, target, batchSize);
-      const integral = averagedGradients(name, f, x, classes, nodes.weights, batchSize, (samples, points) => {
+      const classes = resolveTarget(name, f, x, target, batchSize);
+      const integral = averageGradients(name, f, x, classes, nodes.weights, batchSize, (samples, points) => {
         const along = column(nodes, points, x.shape.length);
         return rows(from, samples).add(rows(way, samples).mul(along));
       });
       const attributions = integral.mul(way);
-      const ends = [x, from].map((z) => scoresInParts(name, f, z, classes, batchSize));
+      const ends = [x, from].map((z) => scoresInBatches(name, f, z, classes, batchSize));
       const each = x.size / x.shape[0]!;
       const values = attributions.data;
       const completeness = Array.from({ length: x.shape[0]! }, (_, i) => {
@@ -182,9 +182,9 @@ export function smoothGrad(f: Scorer, x: Tensor, options: SmoothGradOptions = {}
       const flat = x.flatten(1);
       const range = flat.max(1).sub(flat.min(1));
       const std = range.mul(noise).reshape([-1, ...x.shape.slice(1).map(() => 1)]);
-      const classes = settledTarget(name, f, x, target, batchSize);
+      const classes = resolveTarget(name, f, x, target, batchSize);
       const even = Array.from({ length: copies }, () => 1 / copies);
-      return averagedGradients(name, f, x, classes, even, batchSize, (samples, [, points]) => {
+      return averageGradients(name, f, x, classes, even, batchSize, (samples, [, points]) => {
         const z = rows(x, samples);
         return z.add(rows(std, samples).mul(randn([points, ...z.shape.slice(1)])));
       });
@@ -217,7 +217,7 @@ function startOfPath(x: Tensor, baseline: number | Tensor): Tensor {
  * Σₖ wₖ·∂score/∂x(zₖ), in x's shape, for points zₖ near each sample: `at` makes some of them, [points, samples, …], for some of the
  * samples. The network is given at most batchSize rows at a time.
  */
-function averagedGradients(
+function averageGradients(
   name: string,
   f: Scorer,
   x: Tensor,
@@ -237,7 +237,7 @@ function averagedGradients(
         total = tidy(() => {
           const [k, n] = points;
           const z = at(samples, points).reshape([n * count, ...inner]);
-          const g = scoreGradient(name, f, z, repeatedTarget(classes, n)).reshape([n, count * (x.size / x.shape[0]!)]);
+          const g = scoreGradient(name, f, z, repeatTarget(classes, n)).reshape([n, count * (x.size / x.shape[0]!)]);
           const part = fromElements(weights.slice(k, k + n), [1, n], "float32", name).matmul(g);
           return before ? before.add(part) : part;
         });

@@ -7,13 +7,13 @@ import { ShapeError } from "../../runtime/errors.ts";
 import { lanczos } from "../math/eigen.ts";
 import { type Vector, vector } from "../math/vector.ts";
 
-/** ‖W‖₂, a matrix's largest singular value: the root of WᵀW's largest eigenvalue, by Lanczos. W: [out, …], the rest as one dimension. @throws ShapeError unless finite */
+/** The spectral norm ‖W‖₂ of a weight [out, …] as a matrix [out, rest]: the square root of the largest eigenvalue of WᵀW, by Lanczos. @throws ShapeError if a value is not finite */
 export function spectralNorm(weight: Tensor): number {
   check("spectralNorm", arguments, "weight:tensor");
   const rows = weight.shape[0] ?? 1;
   const w = vector(weight.data);
   if (!w.every(Number.isFinite))
-    throw new ShapeError(`spectralNorm: a weight ${show(weight.shape)} has values that are not finite.`);
+    throw new ShapeError(`spectralNorm: the weight ${show(weight.shape)} has values that are not finite.`);
   const columns = w.length / rows;
   const product = (v: Vector): Vector => {
     const y = new Float64Array(rows);

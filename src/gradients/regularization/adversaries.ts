@@ -11,8 +11,8 @@ import { Tensor } from "../../core/tensor.ts";
 import { type Shape, sameShape, show } from "../../ops/definition/value.ts";
 import { check } from "../../runtime/arguments.ts";
 import { RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";
+import { requireCount, requireInputs, requireNumber } from "../interpretation/scores.ts";
 import { onSphere, unitRows } from "../math/sphere.ts";
-import { requireCount, requireInputs, requireNumber } from "./scores.ts";
 
 /** A loss of the inputs: one number, or one for each sample (then their sum is attacked). Labels belong to its closure. */
 export type InputLoss = (x: Tensor) => Tensor;

@@ -10,8 +10,8 @@ import { Module } from "../../nn/module.ts";
 import { sameShape, show } from "../../ops/definition/value.ts";
 import { check } from "../../runtime/arguments.ts";
 import { ShapeError } from "../../runtime/errors.ts";
+import { requireCount, requireInputs, requireNumber, type Scorer, scoresOf } from "../interpretation/scores.ts";
 import { onSphere } from "../math/sphere.ts";
-import { requireCount, requireInputs, requireNumber, type Scorer, scoresOf } from "./scores.ts";
 
 /** Below the root, so that a gradient of 0 has a norm with a derivative. */
 const TINY = 1e-12;

@@ -1,0 +1,36 @@
+/** The saved state of optimizers, and the checks that it fits before it is loaded. */
+
+import type { Tensor } from "../core/tensor.ts";
+import { Error } from "../runtime/errors.ts";
+import { describe } from "../runtime/kinds.ts";
+
+/** The error of a state that does not fit. @param what completes "the state …" */
+export const stateError = (optimizer: string, what: string): Error =>
+  new Error(`${optimizer}: the state ${what}. Was it saved by this optimizer, for this model?`);
+
+/** Whether a saved value has the type of the current one. null stands for a string that is not set. */
+const isAlike = (own: unknown, saved: unknown): boolean =>
+  Array.isArray(own)
+    ? Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]))
+    : own === null || saved === null
+      ? own === saved || typeof (own ?? saved) === "string"
+      : typeof own === typeof saved;
+
+/** Own values, overridden by saved ones. @throws Error if saved ones have unknown names or other types */
+export function mergeOptions<O extends object>(optimizer: string, own: O, saved: object): O {
+  for (const [key, value] of Object.entries(saved ?? {}))
+    if (!Object.hasOwn(own, key) || !isAlike(own[key as keyof O], value))
+      throw stateError(optimizer, `has ${key} = ${describe(value)}`);
+  return { ...own, ...saved };
+}
+
+/** The state tensors of one parameter, by name. */
+export type State = Record<string, Tensor>;
+
+/** The state of an optimizer, as `stateDict` returns it. */
+export interface OptimizerState {
+  /** The options of each parameter group. */
+  readonly groups: readonly object[];
+  /** The state of each parameter, in the order of the groups' parameters. */
+  readonly state: readonly State[];
+}
