@@ -39,7 +39,9 @@ describe("info", () => {
   test("info: shows the build, and the number of threads with the reason", async () => {
     const { code, output } = await nabla("info", "--threads", "2");
     expect(code).toBe(0);
-    expect(output).toMatch(/^nabla {9}\d+\.\d+\.\d+\nruntime {7}node v\d+.*\nthreads {7}2 \(as requested, \d+ cores? available\)/s);
+    expect(output).toMatch(
+      /^nabla {9}\d+\.\d+\.\d+\nruntime {7}node v\d+.*\nthreads {7}2 \(as requested, \d+ cores? available\)/s,
+    );
     expect(output).not.toContain("\x1b");
   });
   test("info --json: prints only JSON", async () => {

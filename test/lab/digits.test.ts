@@ -26,5 +26,7 @@ test("what a server already had decompressed reads the same", async () => {
 
 test("a file that is cut off says what to do", async () => {
   const part = Uint8Array.from(gunzipSync(file).subarray(0, 1000));
-  await expect(readDigits(part)).rejects.toThrow("digits.gz: got 1000 bytes, which is wrong for 6000 + 1000 digits. Build the package again.");
+  await expect(readDigits(part)).rejects.toThrow(
+    "digits.gz: got 1000 bytes, which is wrong for 6000 + 1000 digits. Build the package again.",
+  );
 });

