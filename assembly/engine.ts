@@ -1,5 +1,5 @@
 /**
- * The engine: runs a list of instructions (opcodes.ts), calling each kernel with this thread's share of the work. It holds no state:
+ * The engine: runs a list of instructions (layouts.ts), calling each kernel with this thread's share of the work. It holds no state:
  * an instruction carries everything its kernel needs.
  */
 import { unary, unaryGrad } from "./kernels/unary";
@@ -23,9 +23,12 @@ import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
-import { Advance, AvgPool, Binary, Block, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Dim, Factor, Fill, Head,
-  Index, Matmul, MaxPool, Normalize, NormalizeGrad, OneHot, Op, Random, Reduce, Softmax, SoftmaxGrad, Solve,
-  StridedCopy, Type, Unary, Update, UpdatePart, Where, Zip } from "./opcodes";
+import { AvgPool, Factor, MaxPool, Normalize, NormalizeGrad, Solve } from "./layerLayouts";
+import { Advance, Bernoulli, Binary, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Derivative, Dim, Distribution,
+  Fill, Index, OneHot, RandomInteger, RandomPermutation, Reduce, Softmax, SoftmaxGrad, StridedCopy, Unary, Update,
+  UpdatePart, Where } from "./layouts";
+import { double, float, word } from "./operands";
+import { Block, Family, Head, Op, Type } from "./opcodes";
 
 /** Elements per chunk of pointwise work. A share is a whole number of chunks, so no two threads write one cache line. */
 const CHUNK: u32 = Block.elements;
@@ -33,16 +36,6 @@ const CHUNK: u32 = Block.elements;
 /** The least number of rows of n 4-byte elements that fills whole cache lines: shares are multiples of it. */
 @inline
 function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
-
-/** The operand at word `index` of the instruction at `at`. */
-@inline
-function word(at: usize, index: i32): u32 { return load<u32>(at + (<usize>index << 2)); }
-
-@inline
-function float(at: usize, index: i32): f32 { return load<f32>(at + (<usize>index << 2)); }
-
-@inline
-function double(at: usize, index: i32): f64 { return load<f64>(at + (<usize>index << 2)); }
 
 /** Runs share `thread` of `threads` of each of the `count` instructions at `program`. */
 export function run(program: usize, count: u32, thread: u32, threads: u32): void {
@@ -53,55 +46,94 @@ export function run(program: usize, count: u32, thread: u32, threads: u32): void
   }
 }
 
-/** Runs this thread's share of one instruction. */
+/**
+ * Runs this thread's share of one instruction, found by its family and then by its code. A code without a case traps, here and in the
+ * kernels, so that it never runs another op's kernel.
+ */
 export function step(at: usize, thread: u32, threads: u32): void {
   const op = <Op>(word(at, Head.code) & 0xffff);
-  if (op <= Op.ClampGrad || op == Op.Where || op == Op.Cast) {
-    const n = word(at, op <= Op.Round ? Unary.n : op <= Op.ClampGrad ? Zip.n : op == Op.Where ? Where.n : Cast.n);
-    pointwise(op, at, shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads), 0, 0);
-  } else if (op <= Op.LessEqual) stepBinary(op, at, thread, threads);
-  else if (op <= Op.Cumsum) stepReduce(op, at, thread, threads);
-  else if (op <= Op.SoftCrossEntropyGrad) stepRows(op, at, thread, threads);
-  else if (op == Op.Matmul) batchedGemm(at, thread, threads);
-  else if (op <= Op.Cast) stepShape(op, at, thread, threads);
-  else if (op <= Op.OneHot) stepIndex(op, at, thread, threads);
-  else if (op <= Op.Advance) stepRandom(op, at, thread, threads);
-  else if (op <= Op.Lion) stepUpdate(op, at, thread, threads);
-  else if (op <= Op.ConvWeight) conv(op, at, thread, threads);
-  else if (op == Op.MaxPool) stepPool(at, thread, threads);
-  else if (op <= Op.AvgPoolGrad) stepAvgPool(op, at, thread, threads);
-  else if (op <= Op.NormalizeGrad) stepNorm(op, at, thread, threads);
-  else if (op <= Op.Gru) recurrent(op, at, thread, threads);
-  else if (op <= Op.GruGrad) recurrentGrad(op, at, thread, threads);
-  else if (op <= Op.AttentionGrad) attention(op, at, thread, threads);
-  else if (op <= Op.TriangularSolve) stepLinalg(op, at, thread, threads);
-  else if (op == Op.Chain) stepChain(at, thread, threads);
-  else if (!thread) {
-    check(word(at, Check.status), word(at, Check.id), word(at, Check.x), word(at, Check.n), word(at, Check.type),
-      word(at, Check.low), word(at, Check.high), word(at, Check.skip));
+  switch (<Family>(<i32>op >> Head.family)) {
+    case Family.Unary: stepPointwise(at, word(at, Unary.n), thread, threads); break;
+    case Family.Derivative: stepPointwise(at, word(at, Derivative.n), thread, threads); break;
+    case Family.Binary: case Family.Compare: stepBinary(op, at, thread, threads); break;
+    case Family.Where: stepPointwise(at, word(at, Where.n), thread, threads); break;
+    case Family.Reduce: stepReduce(op, at, thread, threads); break;
+    case Family.Softmax: stepSoftmax(op, at, thread, threads); break;
+    case Family.SoftmaxGrad: stepSoftmaxGrad(op, at, thread, threads); break;
+    case Family.CrossEntropy: stepCrossEntropy(op, at, thread, threads); break;
+    case Family.CrossEntropyGrad: stepCrossEntropyGrad(op, at, thread, threads); break;
+    case Family.Matmul: only(op, Op.Matmul); batchedGemm(at, thread, threads); break;
+    case Family.Fill: only(op, Op.Fill); stepFill(at, thread, threads); break;
+    case Family.StridedCopy: stepCopy(at, thread, threads); break;
+    case Family.Cast: stepPointwise(at, word(at, Cast.n), thread, threads); break;
+    case Family.Index: stepIndex(op, at, thread, threads); break;
+    case Family.OneHot: only(op, Op.OneHot); stepOneHot(at, thread, threads); break;
+    case Family.Distribution: stepDistribution(op, at, thread, threads); break;
+    case Family.Bernoulli: only(op, Op.Bernoulli); stepBernoulli(at, thread, threads); break;
+    case Family.RandomInteger: only(op, Op.RandomInteger); stepRandomInteger(at, thread, threads); break;
+    case Family.RandomPermutation:
+      only(op, Op.RandomPermutation);
+      if (!thread)
+        randomPermutation(word(at, RandomPermutation.out), word(at, RandomPermutation.state),
+          word(at, RandomPermutation.n));
+      break;
+    case Family.Advance:
+      only(op, Op.Advance);
+      if (!thread) advance(word(at, Advance.address), word(at, Advance.by), word(at, Advance.wide));
+      break;
+    case Family.Update: stepUpdate(op, at, thread, threads); break;
+    case Family.Conv: conv(op, at, thread, threads); break;
+    case Family.MaxPool: only(op, Op.MaxPool); stepMaxPool(at, thread, threads); break;
+    case Family.AvgPool: stepAvgPool(op, at, thread, threads); break;
+    case Family.Normalize: only(op, Op.Normalize); stepNormalize(at, thread, threads); break;
+    case Family.NormalizeGrad: only(op, Op.NormalizeGrad); stepNormalizeGrad(at, thread, threads); break;
+    case Family.Recurrent: recurrent(op, at, thread, threads); break;
+    case Family.RecurrentGrad: recurrentGrad(op, at, thread, threads); break;
+    case Family.Attention: attention(op, at, thread, threads); break;
+    case Family.Factor: stepFactor(op, at, thread, threads); break;
+    case Family.Solve: only(op, Op.TriangularSolve); stepSolve(at, thread, threads); break;
+    case Family.Chain: only(op, Op.Chain); stepChain(at, thread, threads); break;
+    case Family.Check: only(op, Op.Check); if (!thread) check(at); break;
+    default:
+      unreachable();
   }
+}
+
+/** Traps unless an instruction is its family's only op. */
+@inline
+function only(op: Op, own: Op): void { if (op != own) unreachable(); }
+
+function stepPointwise(at: usize, n: u32, thread: u32, threads: u32): void {
+  pointwise(at, shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads), 0, 0);
 }
 
 /**
  * Runs a pointwise instruction on elements [begin, end). Operands whose bit is set in `locals` hold only these elements, in this
  * thread's scratch memory, `scratch` bytes further on.
  */
-function pointwise(op: Op, at: usize, begin: u32, end: u32, locals: u32, scratch: usize): void {
+function pointwise(at: usize, begin: u32, end: u32, locals: u32, scratch: usize): void {
+  const op = <Op>(word(at, Head.code) & 0xffff);
   const move = scratch - (<usize>begin << 2);
   const out = word(at, Head.words) + (locals & 1 ? move : 0);
   const a = word(at, Head.words + 1) + (locals & 2 ? move : 0);
-  if (op <= Op.Round) {
-    unary(op, out, a, begin, end, float(at, Unary.p), float(at, Unary.q));
-    return;
-  }
-  if (op == Op.Cast) {
-    cast(out, a, word(at, Cast.from), word(at, Cast.to), begin, end);
-    return;
-  }
   const b = word(at, Head.words + 2) + (locals & 4 ? move : 0);
-  if (op <= Op.ClampGrad) unaryGrad(op, out, a, b, begin, end, float(at, Zip.p), float(at, Zip.q));
-  else if (op == Op.Where) where(out, a, b, word(at, Where.b) + (locals & 8 ? move : 0), begin, end);
-  else binary(op, word(at, Binary.type), out, a, b, 1, at + (Binary.words << 2), begin, end);
+  switch (<Family>(<i32>op >> Head.family)) {
+    case Family.Unary: unary(op, out, a, begin, end, float(at, Unary.p), float(at, Unary.q)); break;
+    case Family.Derivative:
+      unaryGrad(op, out, a, b, begin, end, float(at, Derivative.p), float(at, Derivative.q));
+      break;
+    case Family.Binary:
+    case Family.Compare:
+      binary(op, word(at, Binary.type), out, a, b, 1, at + (Binary.words << 2), begin, end);
+      break;
+    case Family.Where:
+      only(op, Op.Where);
+      where(out, a, b, word(at, Where.b) + (locals & 8 ? move : 0), begin, end);
+      break;
+    case Family.Cast: only(op, Op.Cast); cast(out, a, word(at, Cast.from), word(at, Cast.to), begin, end); break;
+    default:
+      unreachable();
+  }
 }
 
 /** Runs the whole chain on one block before the next, so intermediate results stay in the L1 cache. */
@@ -112,8 +144,7 @@ function stepChain(at: usize, thread: u32, threads: u32): void {
   for (let begin = shareBegin(n, CHUNK, thread, threads); begin < end; begin += CHUNK) {
     let part = parts;
     for (let i: u32 = 0; i < count; i++) {
-      pointwise(<Op>word(part, Head.code), part, begin, begin + CHUNK < end ? begin + CHUNK : end, word(masks, i),
-        scratch);
+      pointwise(part, begin, begin + CHUNK < end ? begin + CHUNK : end, word(masks, i), scratch);
       part += <usize>word(part, Head.length) << 2;
     }
   }
@@ -155,67 +186,87 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
     case Op.Norm: norm(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
     case Op.Squares: squares(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
     case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), integer, begin, end); break;
+    default:
+      unreachable();
   }
 }
 
-function stepRows(op: Op, at: usize, thread: u32, threads: u32): void {
-  if (op <= Op.LogSoftmaxGrad) {
-    const grad = op >= Op.SoftmaxGrad;
-    const rows = word(at, grad ? SoftmaxGrad.rows : Softmax.rows), n = word(at, grad ? SoftmaxGrad.n : Softmax.n);
-    const grain = rowGrain(n), begin = shareBegin(rows, grain, thread, threads),
-      end = shareBegin(rows, grain, thread + 1, threads);
-    switch (op) {
-      case Op.Softmax: softmax(word(at, Softmax.out), word(at, Softmax.x), n, begin, end); break;
-      case Op.LogSoftmax: logSoftmax(word(at, Softmax.out), word(at, Softmax.x), n, begin, end); break;
-      case Op.SoftmaxGrad:
-        softmaxGrad(word(at, SoftmaxGrad.out), word(at, SoftmaxGrad.dy), word(at, SoftmaxGrad.y), n, begin, end);
-        break;
-      case Op.LogSoftmaxGrad:
-        logSoftmaxGrad(word(at, SoftmaxGrad.out), word(at, SoftmaxGrad.dy), word(at, SoftmaxGrad.y), n, begin, end);
-        break;
-    }
-    return;
+function stepSoftmax(op: Op, at: usize, thread: u32, threads: u32): void {
+  const out = word(at, Softmax.out), x = word(at, Softmax.x), rows = word(at, Softmax.rows), n = word(at, Softmax.n);
+  const grain = rowGrain(n), begin = shareBegin(rows, grain, thread, threads),
+    end = shareBegin(rows, grain, thread + 1, threads);
+  switch (op) {
+    case Op.Softmax: softmax(out, x, n, begin, end); break;
+    case Op.LogSoftmax: logSoftmax(out, x, n, begin, end); break;
+    default:
+      unreachable();
   }
-  if (op == Op.CrossEntropy || op == Op.SoftCrossEntropy) {
-    const rows = word(at, CrossEntropy.rows), classes = word(at, CrossEntropy.classes);
-    const begin = shareBegin(rows, 16, thread, threads), end = shareBegin(rows, 16, thread + 1, threads);
-    const loss = word(at, CrossEntropy.loss), lse = word(at, CrossEntropy.lse);
-    const logits = word(at, CrossEntropy.logits), target = word(at, CrossEntropy.target);
-    if (op == Op.CrossEntropy)
+}
+
+function stepSoftmaxGrad(op: Op, at: usize, thread: u32, threads: u32): void {
+  const out = word(at, SoftmaxGrad.out), dy = word(at, SoftmaxGrad.dy), y = word(at, SoftmaxGrad.y);
+  const rows = word(at, SoftmaxGrad.rows), n = word(at, SoftmaxGrad.n);
+  const grain = rowGrain(n), begin = shareBegin(rows, grain, thread, threads),
+    end = shareBegin(rows, grain, thread + 1, threads);
+  switch (op) {
+    case Op.SoftmaxGrad: softmaxGrad(out, dy, y, n, begin, end); break;
+    case Op.LogSoftmaxGrad: logSoftmaxGrad(out, dy, y, n, begin, end); break;
+    default:
+      unreachable();
+  }
+}
+
+function stepCrossEntropy(op: Op, at: usize, thread: u32, threads: u32): void {
+  const rows = word(at, CrossEntropy.rows), classes = word(at, CrossEntropy.classes);
+  const begin = shareBegin(rows, 16, thread, threads), end = shareBegin(rows, 16, thread + 1, threads);
+  const loss = word(at, CrossEntropy.loss), lse = word(at, CrossEntropy.lse);
+  const logits = word(at, CrossEntropy.logits), target = word(at, CrossEntropy.target);
+  switch (op) {
+    case Op.CrossEntropy:
       crossEntropy(loss, lse, logits, target, classes, word(at, CrossEntropy.ignoreIndex), begin, end);
-    else softCrossEntropy(loss, lse, logits, target, classes, begin, end);
-    return;
+      break;
+    case Op.SoftCrossEntropy: softCrossEntropy(loss, lse, logits, target, classes, begin, end); break;
+    default:
+      unreachable();
   }
+}
+
+function stepCrossEntropyGrad(op: Op, at: usize, thread: u32, threads: u32): void {
   const rows = word(at, CrossEntropyGrad.rows), classes = word(at, CrossEntropyGrad.classes);
   const grain = rowGrain(classes), begin = shareBegin(rows, grain, thread, threads),
     end = shareBegin(rows, grain, thread + 1, threads);
   const out = word(at, CrossEntropyGrad.out), dy = word(at, CrossEntropyGrad.dy), lse = word(at, CrossEntropyGrad.lse);
   const logits = word(at, CrossEntropyGrad.logits), target = word(at, CrossEntropyGrad.target);
-  if (op == Op.CrossEntropyGrad)
-    crossEntropyGrad(out, dy, logits, target, lse, classes, word(at, CrossEntropyGrad.ignoreIndex), begin, end);
-  else softCrossEntropyGrad(out, dy, logits, target, lse, classes, begin, end);
+  switch (op) {
+    case Op.CrossEntropyGrad:
+      crossEntropyGrad(out, dy, logits, target, lse, classes, word(at, CrossEntropyGrad.ignoreIndex), begin, end);
+      break;
+    case Op.SoftCrossEntropyGrad: softCrossEntropyGrad(out, dy, logits, target, lse, classes, begin, end); break;
+    default:
+      unreachable();
+  }
 }
 
-function stepShape(op: Op, at: usize, thread: u32, threads: u32): void {
-  if (op == Op.Fill) {
-    const bytes = word(at, Fill.bytes), begin = shareBegin(bytes, 4 * CHUNK, thread, threads);
-    fill(word(at, Fill.out) + begin, shareBegin(bytes, 4 * CHUNK, thread + 1, threads) - begin, word(at, Fill.value));
-  } else {
-    const elementBytes = word(at, StridedCopy.elementBytes), rank = word(at, StridedCopy.rank);
-    const dims = at + (StridedCopy.words << 2);
-    const units = copyUnits(elementBytes, rank, dims);
-    stridedCopy(word(at, StridedCopy.out), word(at, StridedCopy.x), elementBytes, rank, dims,
-      shareBegin(units, 1, thread, threads), shareBegin(units, 1, thread + 1, threads));
-  }
+function stepFill(at: usize, thread: u32, threads: u32): void {
+  const bytes = word(at, Fill.bytes), begin = shareBegin(bytes, 4 * CHUNK, thread, threads);
+  fill(word(at, Fill.out) + begin, shareBegin(bytes, 4 * CHUNK, thread + 1, threads) - begin, word(at, Fill.value));
+}
+
+function stepCopy(at: usize, thread: u32, threads: u32): void {
+  const elementBytes = word(at, StridedCopy.elementBytes), rank = word(at, StridedCopy.rank);
+  const dims = at + (StridedCopy.words << 2);
+  const units = copyUnits(elementBytes, rank, dims);
+  stridedCopy(word(at, StridedCopy.out), word(at, StridedCopy.x), elementBytes, rank, dims,
+    shareBegin(units, 1, thread, threads), shareBegin(units, 1, thread + 1, threads));
+}
+
+function stepOneHot(at: usize, thread: u32, threads: u32): void {
+  const rows = word(at, OneHot.rows);
+  oneHot(word(at, OneHot.out), word(at, OneHot.index), word(at, OneHot.classes), shareBegin(rows, 16, thread, threads),
+    shareBegin(rows, 16, thread + 1, threads));
 }
 
 function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
-  if (op == Op.OneHot) {
-    const rows = word(at, OneHot.rows);
-    oneHot(word(at, OneHot.out), word(at, OneHot.index), word(at, OneHot.classes),
-      shareBegin(rows, 16, thread, threads), shareBegin(rows, 16, thread + 1, threads));
-    return;
-  }
   const out = word(at, Index.out), x = word(at, Index.x), index = word(at, Index.index);
   const outer = word(at, Index.outer), n = word(at, Index.n), count = word(at, Index.count),
     inner = word(at, Index.inner);
@@ -230,85 +281,90 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
       break;
     case Op.Gather: gather(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
     case Op.ScatterAdd: scatterAdd(out, x, index, n, count, inner, word(at, Index.workspace), begin, end); break;
+    default:
+      unreachable();
   }
 }
 
-function stepPool(at: usize, thread: u32, threads: u32): void {
-  const outHeight = word(at, MaxPool.outHeight), outWidth = word(at, MaxPool.outWidth);
-  const pixels = word(at, MaxPool.batch) * outHeight * outWidth;
-  maxPool(word(at, MaxPool.out), word(at, MaxPool.places), word(at, MaxPool.x), word(at, MaxPool.height),
-    word(at, MaxPool.width), word(at, MaxPool.channels), outHeight, outWidth, word(at, MaxPool.kernelH),
-    word(at, MaxPool.kernelW), word(at, MaxPool.strideH), word(at, MaxPool.strideW), word(at, MaxPool.padTop),
-    word(at, MaxPool.padLeft), word(at, MaxPool.dilationH), word(at, MaxPool.dilationW),
-    shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
+function stepMaxPool(at: usize, thread: u32, threads: u32): void {
+  const pixels = word(at, MaxPool.batch) * word(at, MaxPool.outHeight) * word(at, MaxPool.outWidth);
+  maxPool(at, shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
 }
 
 function stepAvgPool(op: Op, at: usize, thread: u32, threads: u32): void {
-  const out = word(at, AvgPool.out), x = word(at, AvgPool.x), height = word(at, AvgPool.height),
-    width = word(at, AvgPool.width);
-  const channels = word(at, AvgPool.channels), outHeight = word(at, AvgPool.outHeight),
-    outWidth = word(at, AvgPool.outWidth);
-  const kernelH = word(at, AvgPool.kernelH), kernelW = word(at, AvgPool.kernelW), strideH = word(at, AvgPool.strideH);
-  const strideW = word(at, AvgPool.strideW), padTop = word(at, AvgPool.padTop), padLeft = word(at, AvgPool.padLeft);
-  const forward = op == Op.AvgPool,
-    pixels = word(at, AvgPool.batch) * (forward ? outHeight * outWidth : height * width);
+  const forward = op == Op.AvgPool, batch = word(at, AvgPool.batch);
+  const pixels = batch
+    * (forward
+      ? word(at, AvgPool.outHeight) * word(at, AvgPool.outWidth)
+      : word(at, AvgPool.height) * word(at, AvgPool.width));
   const begin = shareBegin(pixels, 16, thread, threads), end = shareBegin(pixels, 16, thread + 1, threads);
-  if (forward) {
-    avgPool(out, x, height, width, channels, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft,
-      word(at, AvgPool.countPad), begin, end);
-  } else {
-    avgPoolGrad(out, x, height, width, channels, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop,
-      padLeft, word(at, AvgPool.countPad), begin, end);
+  switch (op) {
+    case Op.AvgPool: avgPool(at, begin, end); break;
+    case Op.AvgPoolGrad: avgPoolGrad(at, begin, end); break;
+    default:
+      unreachable();
   }
 }
 
-function stepNorm(op: Op, at: usize, thread: u32, threads: u32): void {
-  if (op == Op.Normalize) {
-    const inner = word(at, Normalize.inner), units = normUnits(word(at, Normalize.outer), inner);
-    normalize(word(at, Normalize.out), word(at, Normalize.stats), word(at, Normalize.x), word(at, Normalize.weight),
-      word(at, Normalize.bias), word(at, Normalize.n), inner, word(at, Normalize.center), float(at, Normalize.eps),
-      shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
-  } else {
-    const inner = word(at, NormalizeGrad.inner), units = normUnits(word(at, NormalizeGrad.outer), inner);
-    normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x),
-      word(at, NormalizeGrad.n), inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
-      shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
-  }
+function stepNormalize(at: usize, thread: u32, threads: u32): void {
+  const inner = word(at, Normalize.inner), units = normUnits(word(at, Normalize.outer), inner);
+  normalize(word(at, Normalize.out), word(at, Normalize.stats), word(at, Normalize.x), word(at, Normalize.weight),
+    word(at, Normalize.bias), word(at, Normalize.n), inner, word(at, Normalize.center), float(at, Normalize.eps),
+    shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
 }
 
-function stepLinalg(op: Op, at: usize, thread: u32, threads: u32): void {
-  if (op == Op.TriangularSolve) {
-    const count = word(at, Solve.count);
-    triangularSolve(word(at, Solve.out), word(at, Solve.a), word(at, Solve.b), word(at, Solve.n),
-      word(at, Solve.columns), word(at, Solve.upper), word(at, Solve.transposed), word(at, Solve.unit),
-      shareBegin(count, 1, thread, threads), shareBegin(count, 1, thread + 1, threads));
-    return;
-  }
+function stepNormalizeGrad(at: usize, thread: u32, threads: u32): void {
+  const inner = word(at, NormalizeGrad.inner), units = normUnits(word(at, NormalizeGrad.outer), inner);
+  normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x),
+    word(at, NormalizeGrad.n), inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
+    shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
+}
+
+function stepSolve(at: usize, thread: u32, threads: u32): void {
+  const count = word(at, Solve.count);
+  triangularSolve(word(at, Solve.out), word(at, Solve.a), word(at, Solve.b), word(at, Solve.n), word(at, Solve.columns),
+    word(at, Solve.upper), word(at, Solve.transposed), word(at, Solve.unit), shareBegin(count, 1, thread, threads),
+    shareBegin(count, 1, thread + 1, threads));
+}
+
+function stepFactor(op: Op, at: usize, thread: u32, threads: u32): void {
   const out = word(at, Factor.out), x = word(at, Factor.x), n = word(at, Factor.n), count = word(at, Factor.count);
   const workspace = word(at, Factor.workspace), begin = shareBegin(count, 1, thread, threads),
     end = shareBegin(count, 1, thread + 1, threads);
-  if (op == Op.Cholesky) cholesky(out, x, n, begin, end);
-  else if (op == Op.Eigh) eigh(out, word(at, Factor.second), x, n, workspace + thread * eighWorkspace(n), begin, end);
-  else argSort(out, x, n, word(at, Factor.descending), word(at, Factor.integer),
-      workspace + thread * ((4 * n + 63) & ~63), begin, end);
+  switch (op) {
+    case Op.Cholesky: cholesky(out, x, n, begin, end); break;
+    case Op.Eigh: eigh(out, word(at, Factor.second), x, n, workspace + thread * eighWorkspace(n), begin, end); break;
+    case Op.ArgSort:
+      argSort(out, x, n, word(at, Factor.descending), word(at, Factor.integer),
+        workspace + thread * ((4 * n + 63) & ~63), begin, end);
+      break;
+    default:
+      unreachable();
+  }
 }
 
-function stepRandom(op: Op, at: usize, thread: u32, threads: u32): void {
-  if (op == Op.Advance) {
-    if (!thread) advance(word(at, Advance.address), word(at, Advance.by), word(at, Advance.wide));
-    return;
-  }
-  const out = word(at, Random.out), n = word(at, Random.n), state = word(at, Random.state);
+function stepDistribution(op: Op, at: usize, thread: u32, threads: u32): void {
+  const out = word(at, Distribution.out), n = word(at, Distribution.n), state = word(at, Distribution.state);
+  const p = float(at, Distribution.p), q = float(at, Distribution.q);
   const begin = shareBegin(n, CHUNK, thread, threads), end = shareBegin(n, CHUNK, thread + 1, threads);
   switch (op) {
-    case Op.Uniform: uniform(out, state, float(at, Random.p), float(at, Random.q), begin, end); break;
-    case Op.Normal: normal(out, state, float(at, Random.p), float(at, Random.q), begin, end); break;
-    case Op.Bernoulli:
-      bernoulli(out, state, word(at, Random.p), word(at, Random.q), float(at, Random.r), begin, end);
-      break;
-    case Op.RandomInteger: randomInteger(out, state, word(at, Random.p), word(at, Random.q), begin, end); break;
-    case Op.RandomPermutation: if (!thread) randomPermutation(out, state, n); break;
+    case Op.Uniform: uniform(out, state, p, q, begin, end); break;
+    case Op.Normal: normal(out, state, p, q, begin, end); break;
+    default:
+      unreachable();
   }
+}
+
+function stepBernoulli(at: usize, thread: u32, threads: u32): void {
+  const n = word(at, Bernoulli.n);
+  bernoulli(word(at, Bernoulli.out), word(at, Bernoulli.state), word(at, Bernoulli.low), word(at, Bernoulli.high),
+    float(at, Bernoulli.value), shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads));
+}
+
+function stepRandomInteger(at: usize, thread: u32, threads: u32): void {
+  const n = word(at, RandomInteger.n);
+  randomInteger(word(at, RandomInteger.out), word(at, RandomInteger.state), word(at, RandomInteger.low),
+    word(at, RandomInteger.range), shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads));
 }
 
 function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
@@ -336,6 +392,8 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
       case Op.RmsProp: rmsProp(p, g, s0, s1, s2, lr, flags, c0, c1, c2, c3, begin, end); break;
       case Op.Lion: lion(p, g, s0, lr, flags, c0, c1, c2, begin, end); break;
       case Op.Adagrad: adagrad(p, g, s0, lr, t, flags, c0, c1, c2, begin, end); break;
+      default:
+        unreachable();
     }
   }
 }

@@ -1,15 +1,94 @@
 /**
- * Op codes and operand layouts: the one place that both sides of the boundary read (compiled by asc and by tsc).
- *
- * An instruction is a run of 32-bit words, [code, length in words, operands …]. Operands are addresses (bytes), sizes
- * (elements unless said), floats (the bits of an f32) and flags. The layout enums below name the word of each operand,
- * one layout per family; `words` is the length, to which a family with `rank` adds a run of words per dimension.
+ * Op codes and what else both sides of the boundary name by numbers (compiled by asc and by tsc). An instruction is a run of 32-bit
+ * words, [code, length in words, operands …]; layouts.ts and layerLayouts.ts name the operands.
  */
 
-/** Every primitive. The order groups the families: the engine tells them apart by ranges. */
+/** The first two words of every instruction. */
+export const enum Head {
+  /** The op's code, and above it the number of shares that threads cut the instruction into; 0: it is not cut. */
+  code,
+  /** In words, with the head. */
+  length,
+  words,
+  /** The first bit of the family within a code. */
+  family = 8,
+  /** The first bit of the number of shares. */
+  shares = 16,
+}
+
+/**
+ * Ops that share a layout and a kernel's dispatch. Each has the layout of its name (layouts.ts, layerLayouts.ts), or the one that a
+ * comment names. 0 is no family, so that a word of zeros is no instruction.
+ */
+export const enum Family {
+  /** Pointwise, one operand. */
+  Unary = 1,
+  /** Pointwise derivatives, (dy, x or y) → dx. */
+  Derivative,
+  /** Two operands with broadcasting. */
+  Binary,
+  /** Comparisons with broadcasting, to bool. */
+  Compare, // layout Binary
+  /** An element of one of two operands, by a mask. */
+  Where,
+  /** Reductions of the middle of [outer, n, inner], and running sums. */
+  Reduce,
+  /** Rows. */
+  Softmax,
+  SoftmaxGrad,
+  /** Losses of rows, with labels or with probabilities. */
+  CrossEntropy,
+  CrossEntropyGrad,
+  /** Products of matrices. */
+  Matmul,
+  /** Writing one value. */
+  Fill,
+  /** Moving elements. */
+  StridedCopy,
+  /** Converting elements. */
+  Cast,
+  /** Reading and adding at indices. */
+  Index,
+  OneHot,
+  /** Random float32. */
+  Distribution,
+  Bernoulli,
+  /** Random int32. */
+  RandomInteger,
+  RandomPermutation,
+  /** Counters. */
+  Advance,
+  /** Optimizer updates in place. */
+  Update,
+  /** Convolutions. */
+  Conv,
+  /** Pooling. */
+  MaxPool,
+  AvgPool,
+  /** Normalization. */
+  Normalize,
+  NormalizeGrad,
+  /** Recurrent layers over a sequence. */
+  Recurrent,
+  /** Gradients of recurrent layers. */
+  RecurrentGrad,
+  /** Scaled dot-product attention. */
+  Attention,
+  /** Small matrices, and the order of rows. */
+  Factor,
+  Solve,
+  /** Several pointwise instructions as one pass. */
+  Chain,
+  /** Looks whether elements are in a range. */
+  Check,
+}
+
+/**
+ * Every primitive. A code's second byte is its family, its first byte its number there. Nothing depends on that number or on the order
+ * of families: an op goes anywhere among those of its family.
+ */
 export const enum Op {
-  // Pointwise, one operand (layout Unary).
-  Neg,
+  Neg = Family.Unary << Head.family,
   Abs,
   Sign,
   Square,
@@ -43,8 +122,8 @@ export const enum Op {
   Floor,
   Ceil,
   Round,
-  // Pointwise derivatives, (dy, x or y) → dx (layout Zip).
-  TanhGrad,
+
+  TanhGrad = Family.Derivative << Head.family,
   SigmoidGrad,
   ReluGrad,
   LeakyReluGrad,
@@ -58,8 +137,8 @@ export const enum Op {
   HardSwishGrad,
   HardTanhGrad,
   ClampGrad,
-  // Two operands with broadcasting (layout Binary).
-  Add,
+
+  Add = Family.Binary << Head.family,
   Sub,
   Mul,
   Div,
@@ -70,14 +149,15 @@ export const enum Op {
   Mod,
   LogisticLoss,
   LogisticSlope,
-  // Comparisons, to bool (layout Binary).
-  Equal,
+
+  Equal = Family.Compare << Head.family,
   NotEqual,
   Less,
   LessEqual,
-  Where,
-  // Reductions of the middle of [outer, n, inner] (layout Reduce).
-  Sum,
+
+  Where = Family.Where << Head.family,
+
+  Sum = Family.Reduce << Head.family,
   Max,
   Min,
   ArgMax,
@@ -85,78 +165,89 @@ export const enum Op {
   Norm,
   Squares,
   Cumsum,
-  // Rows (layouts Softmax, SoftmaxGrad, CrossEntropy, CrossEntropyGrad).
-  Softmax,
+
+  Softmax = Family.Softmax << Head.family,
   LogSoftmax,
-  SoftmaxGrad,
+
+  SoftmaxGrad = Family.SoftmaxGrad << Head.family,
   LogSoftmaxGrad,
-  CrossEntropy,
-  CrossEntropyGrad,
+
+  CrossEntropy = Family.CrossEntropy << Head.family,
   SoftCrossEntropy,
+
+  CrossEntropyGrad = Family.CrossEntropyGrad << Head.family,
   SoftCrossEntropyGrad,
-  Matmul,
-  // Moving elements (layouts Fill, StridedCopy, Cast).
-  Fill,
-  Permute,
+
+  Matmul = Family.Matmul << Head.family,
+
+  Fill = Family.Fill << Head.family,
+
+  Permute = Family.StridedCopy << Head.family,
   Slice,
   Unslice,
   BroadcastTo,
   Concat,
   Assign,
-  Cast,
-  // Indexing (layouts Index, OneHot).
-  IndexSelect,
+
+  Cast = Family.Cast << Head.family,
+
+  IndexSelect = Family.Index << Head.family,
   IndexAdd,
   Gather,
   ScatterAdd,
-  OneHot,
-  // Random numbers and counters (layouts Random, Advance).
-  Uniform,
+
+  OneHot = Family.OneHot << Head.family,
+
+  Uniform = Family.Distribution << Head.family,
   Normal,
-  Bernoulli,
-  RandomInteger,
-  RandomPermutation,
-  Advance,
-  // Optimizer updates in place (layout Update).
-  Sgd,
+
+  Bernoulli = Family.Bernoulli << Head.family,
+
+  RandomInteger = Family.RandomInteger << Head.family,
+
+  RandomPermutation = Family.RandomPermutation << Head.family,
+
+  Advance = Family.Advance << Head.family,
+
+  Sgd = Family.Update << Head.family,
   Adam,
   RmsProp,
   Adagrad,
   Lion,
-  // Convolutions (layout Conv).
-  Conv,
+
+  Conv = Family.Conv << Head.family,
   ConvInput,
   ConvWeight,
-  /** Layout MaxPool. */
-  MaxPool,
-  // Layout AvgPool.
-  AvgPool,
+
+  MaxPool = Family.MaxPool << Head.family,
+
+  AvgPool = Family.AvgPool << Head.family,
   AvgPoolGrad,
-  /** Layout Normalize. */
-  Normalize,
-  /** Layout NormalizeGrad. */
-  NormalizeGrad,
-  // Recurrent layers over a sequence (layout Recurrent), and their gradients (layout RecurrentGrad).
-  Rnn,
+
+  Normalize = Family.Normalize << Head.family,
+
+  NormalizeGrad = Family.NormalizeGrad << Head.family,
+
+  Rnn = Family.Recurrent << Head.family,
   Lstm,
   Gru,
-  RnnGrad,
+
+  RnnGrad = Family.RecurrentGrad << Head.family,
   LstmGrad,
   GruGrad,
-  // Scaled dot-product attention (layout Attention).
-  Attention,
+
+  Attention = Family.Attention << Head.family,
   AttentionGrad,
-  // Small matrices, and the order of rows (layout Factor; TriangularSolve: Solve).
-  Cholesky,
+
+  Cholesky = Family.Factor << Head.family,
   Eigh,
   ArgSort,
-  TriangularSolve,
-  // Several pointwise instructions as one pass (layout Chain).
-  Chain,
-  /** Looks whether elements are in a range (layout Check). */
-  Check,
-  /** How many codes there are; not an op. */
-  Count,
+
+  TriangularSolve = Family.Solve << Head.family,
+
+  Chain = Family.Chain << Head.family,
+
+  Check = Family.Check << Head.family,
 }
 
 /** Elements of pointwise work that belong together: a share is a whole number of them, a chain takes one at a time. */
@@ -191,13 +282,21 @@ export const enum Activation {
   SigmoidGrad,
 }
 
-/** The first two words of every instruction. The code's upper half says into how many shares it is cut among threads; 0: none. */
-export const enum Head {
-  code,
-  length,
-  words,
-  /** Where the number of shares begins in the code's word. */
-  shares = 16,
+/** Flags of optimizer updates. */
+export const enum UpdateFlag {
+  Nesterov = 1,
+  Maximize = 2,
+  Amsgrad = 4,
+  DecoupledDecay = 8,
+  Centered = 16,
+  Nadam = 32,
+}
+
+/** What a program's checks found, as byte offsets: the lowest number of a check that failed (0: none), the element's place, its word. */
+export const enum Status {
+  id = 0,
+  at = 4,
+  value = 8,
 }
 
 /**
@@ -227,521 +326,4 @@ export const enum Control {
   /** Threads asleep until shares are done. */
   waiting = 640,
   bytes = 768,
-}
-
-/** What a program's checks found, as byte offsets: the lowest number of a check that failed (0: none), the element's place, its word. */
-export const enum Status {
-  id = 0,
-  at = 4,
-  value = 8,
-}
-
-/**
- * Writes `id` at the address `status` (layout Status) if one of n elements of `type` Int32 or Float32 is neither in low … high nor
- * `skip`, which are words of that type. NaN is in no range.
- */
-export const enum Check {
-  status = Head.words,
-  id,
-  x,
-  n,
-  type,
-  low,
-  high,
-  skip,
-  words,
-}
-
-/** out[i] = f(x[i]; p, q) for i < n. */
-export const enum Unary {
-  out = Head.words,
-  x,
-  n,
-  p,
-  q,
-  words,
-}
-
-/** out[i] = f(a[i], b[i]; p, q) for i < n. */
-export const enum Zip {
-  out = Head.words,
-  a,
-  b,
-  n,
-  p,
-  q,
-  words,
-}
-
-/**
- * out = f(a, b) over `rank` ≥ 1 dimensions, outermost first, each [size, stride of a, stride of b] in elements;
- * out is contiguous. Strides are 0 where an operand is broadcast; the innermost are 0 or 1.
- */
-export const enum Binary {
-  out = Head.words,
-  a,
-  b,
-  type,
-  rank,
-  words,
-}
-
-/** out[i] = condition[i] ? a[i] : b[i]. */
-export const enum Where {
-  out = Head.words,
-  condition,
-  a,
-  b,
-  n,
-  words,
-}
-
-/**
- * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], by `divisor` (Sum of float32, Norm, Squares); Cumsum keeps
- * the shape, `reverse` from the end.
- */
-export const enum Reduce {
-  out = Head.words,
-  x,
-  outer,
-  n,
-  inner,
-  /** float64, two words. */
-  divisor,
-  reverse = divisor + 2,
-  type,
-  /** 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner], float64 for a Sum of float32. */
-  piece,
-  words,
-}
-
-/** out, x: [rows, n]. */
-export const enum Softmax {
-  out = Head.words,
-  x,
-  rows,
-  n,
-  words,
-}
-
-/** dx, dy, y: [rows, n], where y is what the forward op returned. */
-export const enum SoftmaxGrad {
-  out = Head.words,
-  dy,
-  y,
-  rows,
-  n,
-  words,
-}
-
-/** loss: [rows], lse: [rows, 2] from logits: [rows, classes] and target: int32 [rows], or float32 [rows, classes] (Soft…). */
-export const enum CrossEntropy {
-  loss = Head.words,
-  lse,
-  logits,
-  target,
-  rows,
-  classes,
-  ignoreIndex,
-  words,
-}
-
-/** dx: [rows, classes] from dy: [rows], lse: [rows, 2]. */
-export const enum CrossEntropyGrad {
-  out = Head.words,
-  dy,
-  logits,
-  target,
-  lse,
-  rows,
-  classes,
-  ignoreIndex,
-  words,
-}
-
-/**
- * C = act(alpha·op(A)·op(B) + bias) for each batch; then `rank` times [size, stride of A, stride of B], in matrices.
- * C's batches are contiguous, and so are those of `y`, which a derivative reads (else 0).
- */
-export const enum Matmul {
-  out = Head.words,
-  a,
-  b,
-  bias,
-  y,
-  m,
-  n,
-  k,
-  transA,
-  transB,
-  alpha,
-  activation,
-  workspace,
-  rank,
-  words,
-}
-
-/** `value` is the pattern of one element, repeated to fill 32 bits; `bytes` are counted, not elements. */
-export const enum Fill {
-  out = Head.words,
-  bytes,
-  value,
-  words,
-}
-
-/** out[…] = x[…] over `rank` ≥ 1 dimensions, outermost first, each [size, stride of out, stride of x] in bytes, signed. */
-export const enum StridedCopy {
-  out = Head.words,
-  x,
-  elementBytes,
-  rank,
-  words,
-}
-
-/** Words per dimension in Binary, Matmul and StridedCopy. */
-export const enum Dim {
-  size,
-  first,
-  second,
-  words,
-}
-
-/** out[i] = x[i], converted. */
-export const enum Cast {
-  out = Head.words,
-  x,
-  n,
-  from,
-  to,
-  words,
-}
-
-/**
- * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, j, i], j < count;
- * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
- * n is the size of the indexed dimension. The adding ops clear out first. An index outside 0…n−1 is passed over (0).
- * workspace: of IndexAdd, the lists of each share, `listBytes` apart; of ScatterAdd, as many floats as out, or 0 for short sums.
- */
-export const enum Index {
-  out = Head.words,
-  x,
-  index,
-  outer,
-  n,
-  count,
-  inner,
-  elementBytes,
-  workspace,
-  listBytes,
-  words,
-}
-
-/** out: float32 [rows, classes] from index: int32 [rows]. */
-export const enum OneHot {
-  out = Head.words,
-  index,
-  rows,
-  classes,
-  words,
-}
-
-/** `state` is the address of [seed low, seed high, counter low, counter high]; p, q, r are the distribution's parameters. */
-export const enum Random {
-  out = Head.words,
-  n,
-  state,
-  p,
-  q,
-  r,
-  words,
-}
-
-/** Adds `by` to the 64-bit (wide) or 32-bit counter at `address`. */
-export const enum Advance {
-  address = Head.words,
-  by,
-  wide,
-  words,
-}
-
-/**
- * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that schedules trace
- * nothing anew; c0 … c4 are the optimizer's constants, float64 (two words each), in the kernel's order.
- */
-export const enum Update {
-  lr = Head.words,
-  flags,
-  c0,
-  c1 = c0 + 2,
-  c2 = c1 + 2,
-  c3 = c2 + 2,
-  c4 = c3 + 2,
-  count = c4 + 2,
-  words,
-}
-
-/**
- * n elements of a parameter p with its gradient g; s0, s1, s2 are the optimizer's state (0 where unused), `step` is the
- * address of one u32, from 1.
- */
-export const enum UpdatePart {
-  p,
-  g,
-  s0,
-  s1,
-  s2,
-  n,
-  step,
-  words,
-}
-
-/**
- * The geometry is that of the forward convolution x: [batch, height, width, channels] with w: [outChannels, kernelHeight,
- * kernelWidth, channels/groups] to y: [batch, outHeight, outWidth, outChannels], whatever is computed:
- * Conv: out = y from a = x, b = w;  ConvInput: out = dx from a = dy, b = w;  ConvWeight: out = dw from a = x, b = dy.
- * Conv and ConvInput add `bias` (or 0) for each channel of out, then apply `activation`. Padding may be negative.
- */
-export const enum Conv {
-  out = Head.words,
-  a,
-  b,
-  bias,
-  batch,
-  height,
-  width,
-  channels,
-  outHeight,
-  outWidth,
-  outChannels,
-  kernelHeight,
-  kernelWidth,
-  strideH,
-  strideW,
-  padTop,
-  padLeft,
-  dilationH,
-  dilationW,
-  groups,
-  activation,
-  workspace,
-  words,
-}
-
-/** out and places (int32): [batch, outHeight, outWidth, channels] from x: [batch, height, width, channels]. */
-export const enum MaxPool {
-  out = Head.words,
-  places,
-  x,
-  batch,
-  height,
-  width,
-  channels,
-  outHeight,
-  outWidth,
-  kernelH,
-  kernelW,
-  strideH,
-  strideW,
-  padTop,
-  padLeft,
-  dilationH,
-  dilationW,
-  words,
-}
-
-/**
- * The geometry is that of the forward op. AvgPool: out: [batch, outHeight, outWidth, channels] from x: [batch, height, width,
- * channels];  AvgPoolGrad: out = dx from x = dy. `countPad`: means divide by the whole window, not by what it has in the image.
- */
-export const enum AvgPool {
-  out = Head.words,
-  x,
-  batch,
-  height,
-  width,
-  channels,
-  outHeight,
-  outWidth,
-  kernelH,
-  kernelW,
-  strideH,
-  strideW,
-  padTop,
-  padLeft,
-  countPad,
-  words,
-}
-
-/** out = x̂·weight + bias (addresses or 0) along n of [outer, n, inner]; stats: [outer, 2, inner] takes μ and σ². */
-export const enum Normalize {
-  out = Head.words,
-  stats,
-  x,
-  weight,
-  bias,
-  outer,
-  n,
-  inner,
-  center,
-  eps,
-  words,
-}
-
-/** out, dy, x: [outer, n, inner]. */
-export const enum NormalizeGrad {
-  out = Head.words,
-  dy,
-  x,
-  outer,
-  n,
-  inner,
-  center,
-  eps,
-  words,
-}
-
-/**
- * y, c (LSTM) and saved (LSTM, GRU: 4 rows of `hidden` each) from x: rows of gates·hidden, `stepRows` apart from step to step and
- * `batchRows` from sequence to sequence, as are those of the outputs. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0:
- * [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: relu instead of tanh (Rnn).
- */
-export const enum Recurrent {
-  y = Head.words,
-  c,
-  saved,
-  x,
-  w,
-  bias,
-  h0,
-  c0,
-  lengths,
-  steps,
-  batch,
-  hidden,
-  stepRows,
-  batchRows,
-  reverse,
-  rectify,
-  workspace,
-  words,
-}
-
-/** dx, dg (GRU), dh, dc (LSTM) from dy, dcs (or 0) and what the forward op read and returned, laid out as in Recurrent. */
-export const enum RecurrentGrad {
-  dx = Head.words,
-  dg,
-  dh,
-  dc,
-  dy,
-  dcs,
-  saved,
-  y,
-  c,
-  w,
-  h0,
-  c0,
-  lengths,
-  steps,
-  batch,
-  hidden,
-  stepRows,
-  batchRows,
-  reverse,
-  rectify,
-  workspace,
-  words,
-}
-
-/**
- * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each lies in batches, heads and rows so many elements apart
- * (gradients as what they are of): `queries` rows of q and out, `keys` rows of k and v, `width` numbers in a row of q and k,
- * `valueWidth` in one of v and out. mask: 0, or what is added to the scores. Causal: query i sees keys up to i + offset.
- */
-export const enum Attention {
-  out = Head.words,
-  q,
-  k,
-  v,
-  dq,
-  dk,
-  dv,
-  mask,
-  batch,
-  heads,
-  queries,
-  keys,
-  width,
-  valueWidth,
-  scale,
-  causal,
-  offset,
-  outBatch,
-  outHead,
-  outRow,
-  qBatch,
-  qHead,
-  qRow,
-  kBatch,
-  kHead,
-  kRow,
-  vBatch,
-  vHead,
-  vRow,
-  maskBatch,
-  maskHead,
-  maskRow,
-  workspace,
-  words,
-}
-
-/**
- * Cholesky: out from x: [count, n, n];  Eigh: out: [count, n] (values) and second: [count, n, n] (vectors);  ArgSort: out: int32
- * [count, n], places of x: [count, n], float32 or `integer`, in their order, from the largest if `descending`.
- */
-export const enum Factor {
-  out = Head.words,
-  second,
-  x,
-  count,
-  n,
-  descending,
-  integer,
-  workspace,
-  words,
-}
-
-/** out = op(a)⁻¹·b; a: [count, n, n], triangular, with ones on the diagonal if `unit`; b and out: [count, n, columns]. */
-export const enum Solve {
-  out = Head.words,
-  a,
-  b,
-  count,
-  n,
-  columns,
-  upper,
-  transposed,
-  unit,
-  words,
-}
-
-/**
- * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where, Cast) over the same n elements, done block
- * by block. After the head `count` masks, then the instructions, which `length` includes. Bit j of a mask says that operand
- * word Head.words + j is no whole array but one block of 32-bit elements in this thread's scratch memory of `scratch` bytes.
- */
-export const enum Chain {
-  n = Head.words,
-  count,
-  scratch,
-  words,
-}
-
-/** Flags of Update. */
-export const enum UpdateFlag {
-  Nesterov = 1,
-  Maximize = 2,
-  Amsgrad = 4,
-  DecoupledDecay = 8,
-  Centered = 16,
-  Nadam = 32,
 }

@@ -1,5 +1,5 @@
-/** Offsets of operands in a nest of loops over several dimensions (opcodes.ts: Dim). */
-import { Dim } from "./opcodes";
+/** Offsets of operands in a nest of loops over several dimensions (layouts.ts: Dim). */
+import { Dim } from "./layouts";
 
 /**
  * The offset of an operand (Dim.first or Dim.second) at step `index` of the dimensions whose words lie in [dims, end),

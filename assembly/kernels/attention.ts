@@ -3,10 +3,12 @@
  * 2017, eq. 1). At most the weights of one block and all keys are stored; the gradient recomputes them. Strides are in
  * elements, so heads may have any layout. A share is a run of (batch, head) pairs, which are independent.
  */
-import { Attention, Op } from "../opcodes";
+import { Attention } from "../layerLayouts";
+import { Op } from "../opcodes";
 import { exp } from "../math";
 import { addPairs, fma, laneMask, pairSum, shareBegin, SUM_BLOCK } from "../simd";
 import { blocks, gemmWorkspace } from "./gemm";
+import { word } from "../operands";
 
 /** Query rows of a block. Short causal attention uses half as many, which skips more masked keys. */
 const ROWS: u32 = 64;
@@ -21,9 +23,6 @@ function rowBytes(keys: u32): usize {
 export function attentionWorkspace(keys: u32): u32 {
   return gemmWorkspace(1, 1, 1, 1, 0) + <u32>(2 * ROWS * rowBytes(keys));
 }
-
-@inline
-function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>index << 2)); }
 
 /**
  * A row of weights in place: softmax(scale·s + mask) of the first `limit` of n scores, 0 after them. All 0 if no key
@@ -115,6 +114,7 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
   const ldq = word(at, Attention.qRow) << 2, ldk = word(at, Attention.kRow) << 2, ldv = word(at, Attention.vRow) << 2,
     ldo = word(at, Attention.outRow) << 2;
   const backward = op == Op.AttentionGrad;
+  if (!backward && op != Op.Attention) unreachable();
   const workspace = word(at, Attention.workspace) + thread * attentionWorkspace(keys);
   const p = workspace + gemmWorkspace(1, 1, 1, 1, 0), ld = rowBytes(keys), dp = p + ROWS * ld;
   const step: u32 = causal && queries <= SHORT ? ROWS / 2 : ROWS;

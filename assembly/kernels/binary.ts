@@ -5,7 +5,8 @@
 import * as math from "../math";
 import * as trig from "../trig";
 import { loadMask, storeLanes, storeMask } from "../simd";
-import { Dim, Op, Type } from "../opcodes";
+import { Dim } from "../layouts";
+import { Family, Head, Op, Type } from "../opcodes";
 import { offsetAt } from "../walk";
 
 /** One row: out[i] = f(a[i·sa], b[i·sb]) for i < n, with strides sa, sb ∈ {0, 1} in elements. */
@@ -184,6 +185,7 @@ function comparePair(op: Op, a: v128, b: v128): v128 {
 
 /** A comparison of int32 with float32, or, unless `intFirst`, of float32 with int32. */
 export function compareMixed(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32, intFirst: bool): void {
+  if (op != Op.Equal && op != Op.NotEqual && op != Op.Less && op != Op.LessEqual) unreachable();
   for (let i: u32 = 0; i < n; i += 4) {
     const at: usize = i << 2;
     const v = sa ? v128.load(a + at) : v128.load32_splat(a), w = sb ? v128.load(b + at) : v128.load32_splat(b);
@@ -211,6 +213,8 @@ function row(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): 
     case Op.NotEqual: notEqual(out, a, b, n, sa, sb); break;
     case Op.Less: less(out, a, b, n, sa, sb); break;
     case Op.LessEqual: lessEqual(out, a, b, n, sa, sb); break;
+    default:
+      unreachable();
   }
 }
 
@@ -227,11 +231,13 @@ function rowInt(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32
     case Op.NotEqual: notEqualInt(out, a, b, n, sa, sb); break;
     case Op.Less: lessInt(out, a, b, n, sa, sb); break;
     case Op.LessEqual: lessEqualInt(out, a, b, n, sa, sb); break;
+    default:
+      unreachable();
   }
 }
 
 /**
- * Op.Add … Op.LessEqual over `rank` dimensions described by the words at `dims` (opcodes.ts: Binary).
+ * Family.Binary and Family.Compare over `rank` dimensions described by the words at `dims` (layouts.ts: Binary).
  * The share [begin, end) counts rows, or elements where there is only one dimension.
  */
 export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank: u32, dims: usize, begin: u32,
@@ -239,7 +245,7 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
 {
   const inner = dims + (((rank - 1) * Dim.words) << 2);
   const sa = load<u32>(inner, Dim.first << 2), sb = load<u32>(inner, Dim.second << 2);
-  const outBytes: usize = op >= Op.Equal ? 1 : 4;
+  const outBytes: usize = <i32>op >> Head.family == Family.Compare ? 1 : 4;
   if (rank == 1) {
     const at: usize = begin;
     oneRow(op, type, out + at * outBytes, a + ((at * sa) << 2), b + ((at * sb) << 2), end - begin, sa, sb);
@@ -255,7 +261,8 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
 @inline
 function oneRow(op: Op, type: Type, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   if (type == Type.Int32) rowInt(op, out, a, b, n, sa, sb);
-  else if (type >= Type.IntFloat) compareMixed(op, out, a, b, n, sa, sb, type == Type.IntFloat);
+  else if (type == Type.IntFloat || type == Type.FloatInt)
+    compareMixed(op, out, a, b, n, sa, sb, type == Type.IntFloat);
   else row(op, out, a, b, n, sa, sb);
 }
 

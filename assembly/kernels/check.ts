@@ -1,5 +1,7 @@
 /** Finds elements outside a range: invalid indices before they are used, and values that are not finite. Reads only. */
+import { Check } from "../layouts";
 import { Status, Type } from "../opcodes";
+import { double, word } from "../operands";
 
 /** Lanes of int32 in low … high, or `skip`. */
 @inline
@@ -50,15 +52,19 @@ export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
 }
 
 /**
- * Records check `id` at `status`, with position and value, if an element is out of range. The lowest id wins: eager mode would have
- * failed there first. `low`, `high` and `skip` are words of the element type.
+ * Records a check's id at its `status` (layouts.ts: Check), with position and value, if an element is out of range. The lowest id wins:
+ * eager mode would have failed there first.
  */
-export function check(status: usize, id: u32, x: usize, n: u32, type: u32, low: u32, high: u32, skip: u32): void {
+export function check(instruction: usize): void {
+  const status = word(instruction, Check.status), id = word(instruction, Check.id), x = word(instruction, Check.x),
+    n = word(instruction, Check.n);
+  const low = double(instruction, Check.low), high = double(instruction, Check.high),
+    skip = double(instruction, Check.skip);
   const known = load<u32>(status, Status.id);
   if (known && known <= id) return;
-  const at = type == Type.Float32
-    ? firstOutsideFloat(x, n, reinterpret<f32>(low), reinterpret<f32>(high))
-    : firstOutside(x, n, low, high, skip);
+  const at = word(instruction, Check.type) == <u32>Type.Float32
+    ? firstOutsideFloat(x, n, <f32>low, <f32>high)
+    : firstOutside(x, n, <i32>low, <i32>high, <i32>skip);
   if (at >= n) return;
   store<u32>(status, at, Status.at);
   store<u32>(status, load<u32>(x + (<usize>at << 2)), Status.value);

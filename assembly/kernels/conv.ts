@@ -8,8 +8,10 @@ import { blocks, gemmWorkspace, KC } from "./gemm";
 import { bandFloats, direct, directWeight, paddedSize, panelsOf } from "./convDirect";
 import { depthwise, depthwiseWeight } from "./depthwise";
 import { fill } from "./shape";
-import { Conv, Op } from "../opcodes";
+import { Conv } from "../layerLayouts";
+import { Op } from "../opcodes";
 import { shareBegin } from "../simd";
+import { word } from "../operands";
 
 /** Floats of patches that are gathered at once: with a panel of B they stay in the second-level cache. */
 const GATHERED: u32 = 98304;
@@ -18,9 +20,6 @@ const MOST: u32 = 192;
 const LEAST: u32 = 24;
 /** Room at the end of a row of patches: copies run up to three floats over. */
 const SPARE: u32 = 4;
-
-@inline
-function word(at: usize, index: i32): u32 { return load<u32>(at + (<usize>index << 2)); }
 
 /** Pixels to a block of patches of `k` floats. */
 function blockRows(k: u32): u32 {
@@ -154,7 +153,7 @@ export function gather(to: usize, ld: usize, from: usize, height: u32, width: u3
   }
 }
 
-/** One convolution's instruction (opcodes.ts: Conv). */
+/** One convolution's instruction (layerLayouts.ts: Conv). */
 export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
   const groups = word(at, Conv.groups), channels = word(at, Conv.channels), outChannels = word(at, Conv.outChannels);
   const own = convWorkspace(word(at, Conv.height), word(at, Conv.width), channels, word(at, Conv.outHeight),
@@ -162,34 +161,42 @@ export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
     word(at, Conv.strideH), word(at, Conv.strideW), word(at, Conv.padTop), word(at, Conv.padLeft),
     word(at, Conv.dilationH), word(at, Conv.dilationW), groups);
   const workspace = word(at, Conv.workspace) + <usize>thread * own;
-  if (op == Op.ConvWeight) convWeight(at, workspace, thread, threads);
-  else if (op == Op.Conv) {
-    const tapsH = workspace + gemmBytes(), tapsW = tapsH + (word(at, Conv.kernelHeight) << 3);
-    const countH = tapsForward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop));
-    const countW = tapsForward(tapsW, word(at, Conv.kernelWidth), word(at, Conv.dilationW), word(at, Conv.padLeft));
-    phaseOf(op, at, workspace, tapsH, countH, tapsW, countW, 0, 0, thread, threads);
-  } else {
-    const tapsH = workspace + gemmBytes(), tapsW = tapsH + (word(at, Conv.kernelHeight) << 3);
-    const strideH = word(at, Conv.strideH), strideW = word(at, Conv.strideW);
-    // No more phases than pixels.
-    const phasesH = min<u32>(strideH, word(at, Conv.height)), phasesW = min<u32>(strideW, word(at, Conv.width));
-    for (let h: u32 = 0; h < phasesH; h++) {
-      const countH = tapsBackward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop),
-        strideH, h);
-      for (let w: u32 = 0; w < phasesW; w++) {
-        const countW = tapsBackward(tapsW, word(at, Conv.kernelWidth), word(at, Conv.dilationW), word(at, Conv.padLeft),
-          strideW, w);
-        phaseOf(op, at, workspace, tapsH, countH, tapsW, countW, h, w, thread, threads);
-      }
+  switch (op) {
+    case Op.Conv: convForward(at, workspace, thread, threads); break;
+    case Op.ConvInput: convInput(at, workspace, thread, threads); break;
+    case Op.ConvWeight: convWeight(at, workspace, thread, threads); break;
+    default:
+      unreachable();
+  }
+}
+
+function convForward(at: usize, workspace: usize, thread: u32, threads: u32): void {
+  const tapsH = workspace + gemmBytes(), tapsW = tapsH + (word(at, Conv.kernelHeight) << 3);
+  const countH = tapsForward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop));
+  const countW = tapsForward(tapsW, word(at, Conv.kernelWidth), word(at, Conv.dilationW), word(at, Conv.padLeft));
+  phaseOf(true, at, workspace, tapsH, countH, tapsW, countW, 0, 0, thread, threads);
+}
+
+function convInput(at: usize, workspace: usize, thread: u32, threads: u32): void {
+  const tapsH = workspace + gemmBytes(), tapsW = tapsH + (word(at, Conv.kernelHeight) << 3);
+  const strideH = word(at, Conv.strideH), strideW = word(at, Conv.strideW);
+  // No more phases than pixels.
+  const phasesH = min<u32>(strideH, word(at, Conv.height)), phasesW = min<u32>(strideW, word(at, Conv.width));
+  for (let h: u32 = 0; h < phasesH; h++) {
+    const countH = tapsBackward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop),
+      strideH, h);
+    for (let w: u32 = 0; w < phasesW; w++) {
+      const countW = tapsBackward(tapsW, word(at, Conv.kernelWidth), word(at, Conv.dilationW), word(at, Conv.padLeft),
+        strideW, w);
+      phaseOf(false, at, workspace, tapsH, countH, tapsW, countW, h, w, thread, threads);
     }
   }
 }
 
-/** The pixels of one phase: every strideH-th row from `phaseH`, every strideW-th column from `phaseW` (Op.ConvInput). */
-function phaseOf(op: Op, at: usize, workspace: usize, tapsH: usize, countH: u32, tapsW: usize, countW: u32, phaseH: u32,
-  phaseW: u32, thread: u32, threads: u32): void
+/** The pixels of one phase: every strideH-th row from `phaseH`, every strideW-th column from `phaseW` (of Op.ConvInput). */
+function phaseOf(forward: bool, at: usize, workspace: usize, tapsH: usize, countH: u32, tapsW: usize, countW: u32,
+  phaseH: u32, phaseW: u32, thread: u32, threads: u32): void
 {
-  const forward = op == Op.Conv;
   const kernelHeight = word(at, Conv.kernelHeight), kernelWidth = word(at, Conv.kernelWidth),
     groups = word(at, Conv.groups);
   const batch = word(at, Conv.batch), bias = word(at, Conv.bias), activation = word(at, Conv.activation);

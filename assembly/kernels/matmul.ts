@@ -4,7 +4,7 @@
  */
 import { gemm, gemmWorkspace } from "./gemm";
 import { shareBegin } from "../simd";
-import { Dim, Matmul } from "../opcodes";
+import { Dim, Matmul } from "../layouts";
 import { offsetAt, stepsOf } from "../walk";
 
 /** A share begins at multiples of so many rows and columns of C: multiples of every tile. */

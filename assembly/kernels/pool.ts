@@ -1,14 +1,22 @@
 /** Max and average pooling of images, channels last. Vectors run over channels; averages are float64 sums, divided once. */
+import { AvgPool, MaxPool } from "../layerLayouts";
+import { word } from "../operands";
 import { narrow, promoteHigh, storeLanes } from "../simd";
 
 /**
  * Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and its place row·width +
  * column in the image, the first where there are several. NaN counts as the largest. A window reads at least one pixel.
  */
-export function maxPool(out: usize, places: usize, x: usize, height: u32, width: u32, channels: u32, outHeight: u32,
-  outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: i32, padLeft: i32, dilationH: u32,
-  dilationW: u32, begin: u32, end: u32): void
-{
+export function maxPool(instruction: usize, begin: u32, end: u32): void {
+  const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),
+    x = word(instruction, MaxPool.x);
+  const height = word(instruction, MaxPool.height), width = word(instruction, MaxPool.width),
+    channels = word(instruction, MaxPool.channels);
+  const outHeight = word(instruction, MaxPool.outHeight), outWidth = word(instruction, MaxPool.outWidth);
+  const kernelH = word(instruction, MaxPool.kernelH), kernelW = word(instruction, MaxPool.kernelW);
+  const strideH = word(instruction, MaxPool.strideH), strideW = word(instruction, MaxPool.strideW);
+  const padTop = <i32>word(instruction, MaxPool.padTop), padLeft = <i32>word(instruction, MaxPool.padLeft);
+  const dilationH = word(instruction, MaxPool.dilationH), dilationW = word(instruction, MaxPool.dilationW);
   const pixelBytes = <usize>channels << 2;
   for (let r = begin; r < end; r++) {
     const j = r % outWidth, i = r / outWidth % outHeight, n = r / outWidth / outHeight;
@@ -41,10 +49,15 @@ export function maxPool(out: usize, places: usize, x: usize, height: u32, width:
 function bounded(v: i32, low: i32, high: i32): i32 { return v < low ? low : v > high ? high : v; }
 
 /** Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the mean of each window, which reads at least one pixel. */
-export function avgPool(out: usize, x: usize, height: u32, width: u32, channels: u32, outHeight: u32, outWidth: u32,
-  kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: i32, padLeft: i32, countPad: u32, begin: u32,
-  end: u32): void
-{
+export function avgPool(instruction: usize, begin: u32, end: u32): void {
+  const out = word(instruction, AvgPool.out), x = word(instruction, AvgPool.x);
+  const height = word(instruction, AvgPool.height), width = word(instruction, AvgPool.width),
+    channels = word(instruction, AvgPool.channels);
+  const outHeight = word(instruction, AvgPool.outHeight), outWidth = word(instruction, AvgPool.outWidth);
+  const kernelH = word(instruction, AvgPool.kernelH), kernelW = word(instruction, AvgPool.kernelW);
+  const strideH = word(instruction, AvgPool.strideH), strideW = word(instruction, AvgPool.strideW);
+  const padTop = <i32>word(instruction, AvgPool.padTop), padLeft = <i32>word(instruction, AvgPool.padLeft),
+    countPad = word(instruction, AvgPool.countPad);
   const pixelBytes = <usize>channels << 2, rowBytes = <usize>width * pixelBytes;
   for (let r = begin; r < end; r++) {
     const j = r % outWidth, i = r / outWidth % outHeight, n = r / outWidth / outHeight;
@@ -75,10 +88,15 @@ export function avgPool(out: usize, x: usize, height: u32, width: u32, channels:
 }
 
 /** Pixels [begin, end) of dx: [batch, height, width, channels]: Σ dy/n over the windows that read them, n as in `avgPool`. */
-export function avgPoolGrad(out: usize, dy: usize, height: u32, width: u32, channels: u32, outHeight: u32,
-  outWidth: u32, kernelH: u32, kernelW: u32, strideH: u32, strideW: u32, padTop: u32, padLeft: u32, countPad: u32,
-  begin: u32, end: u32): void
-{
+export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
+  const out = word(instruction, AvgPool.out), dy = word(instruction, AvgPool.x);
+  const height = word(instruction, AvgPool.height), width = word(instruction, AvgPool.width),
+    channels = word(instruction, AvgPool.channels);
+  const outHeight = word(instruction, AvgPool.outHeight), outWidth = word(instruction, AvgPool.outWidth);
+  const kernelH = word(instruction, AvgPool.kernelH), kernelW = word(instruction, AvgPool.kernelW);
+  const strideH = word(instruction, AvgPool.strideH), strideW = word(instruction, AvgPool.strideW);
+  const padTop = word(instruction, AvgPool.padTop), padLeft = word(instruction, AvgPool.padLeft),
+    countPad = word(instruction, AvgPool.countPad);
   const pixelBytes = <usize>channels << 2, whole = f64x2.splat(1 / (<f64>kernelH * <f64>kernelW));
   for (let r = begin; r < end; r++) {
     // Places in the padded image, and the windows [i0, i1) × [j0, j1) over them.

@@ -5,10 +5,12 @@
  * sequences are independent, so threads need no barrier before the end. A sequence that has ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
-import { Activation, Recurrent, RecurrentGrad, Op } from "../opcodes";
+import { Recurrent, RecurrentGrad } from "../layerLayouts";
+import { Activation, Op } from "../opcodes";
 import { fma, shareBegin, storeLanes } from "../simd";
 import { KC, tile, tileRows } from "./gemm";
 import { copyPanel, MR, NR, transpose } from "./pack";
+import { word } from "../operands";
 
 /** Bytes of a tile's scratch. */
 const TILE: usize = 256;
@@ -16,7 +18,20 @@ const TILE: usize = 256;
 /** Gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
 @inline
 function gatesOf(op: Op): u32 {
-  return op == Op.Lstm || op == Op.LstmGrad ? 4 : op == Op.Gru || op == Op.GruGrad ? 3 : 1;
+  switch (op) {
+    case Op.Lstm:
+    case Op.LstmGrad:
+      return 4;
+    case Op.Gru:
+    case Op.GruGrad:
+      return 3;
+    case Op.Rnn:
+    case Op.RnnGrad:
+      return 1;
+    default:
+      unreachable();
+  }
+  return 0;
 }
 
 function packedBytes(gates: u32, hidden: u32): usize {
@@ -114,9 +129,6 @@ function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: us
     storeLanes(h + at, fma(z, f32x4.sub(v128.load(h0 + at), u), u), rest);
   }
 }
-
-@inline
-function word(at: usize, index: i32): usize { return load<u32>(at + (<usize>index << 2)); }
 
 /** Whether step t belongs to sequence b. */
 @inline

@@ -3,7 +3,8 @@
  * between types. Elements are 1 or 4 bytes.
  */
 import { storeBytes, storeLanes } from "../simd";
-import { Dim, Type } from "../opcodes";
+import { Dim } from "../layouts";
+import { Type } from "../opcodes";
 import { offsetAt, stepsOf } from "../walk";
 
 /** Rows of a transposition that go together: of what they read, whole lines. */
@@ -56,7 +57,7 @@ export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: us
 }
 
 /**
- * Copies over `rank` dimensions described by the words at `dims` (opcodes.ts: StridedCopy).
+ * Copies over `rank` dimensions described by the words at `dims` (layouts.ts: StridedCopy).
  * The share [begin, end) counts rows, or, where the two innermost dimensions are a transposition, bands of 16 of them.
  */
 export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, dims: usize, begin: u32,

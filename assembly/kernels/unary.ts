@@ -366,7 +366,7 @@ export function clampGrad(out: usize, a: usize, b: usize, begin: u32, end: u32, 
   stream2<ClampGrad>(out, a, b, begin, end, p, q);
 }
 
-/** Op.Neg … Op.Round on elements [begin, end). */
+/** Family.Unary on elements [begin, end). */
 export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   switch (op) {
     case Op.Neg: neg(out, x, begin, end, p, q); break;
@@ -403,10 +403,12 @@ export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32
     case Op.Floor: floor(out, x, begin, end, p, q); break;
     case Op.Ceil: ceil(out, x, begin, end, p, q); break;
     case Op.Round: round(out, x, begin, end, p, q); break;
+    default:
+      unreachable();
   }
 }
 
-/** Op.TanhGrad … Op.ClampGrad on elements [begin, end). */
+/** Family.Derivative on elements [begin, end). */
 export function unaryGrad(op: Op, out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
   switch (op) {
     case Op.TanhGrad: tanhGrad(out, a, b, begin, end, p, q); break;
@@ -423,5 +425,7 @@ export function unaryGrad(op: Op, out: usize, a: usize, b: usize, begin: u32, en
     case Op.HardSwishGrad: hardSwishGrad(out, a, b, begin, end, p, q); break;
     case Op.HardTanhGrad: hardTanhGrad(out, a, b, begin, end, p, q); break;
     case Op.ClampGrad: clampGrad(out, a, b, begin, end, p, q); break;
+    default:
+      unreachable();
   }
 }

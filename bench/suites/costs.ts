@@ -1,11 +1,11 @@
 /**
- * The measured cost of ops on one thread, in nanoseconds per operation, next to the estimate with which src/ops/definition/work.ts decides
+ * The measured cost of ops on one thread, in nanoseconds per operation, next to the estimate in their entries (`cost`), which decides
  * what threads share.
  */
-import { Op } from "../../assembly/opcodes.ts";
+import { Family, Op } from "../../assembly/opcodes.ts";
 import { manualSeed, rand, randint, type Tensor, tidy } from "../../src/index.ts";
-import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
-import { costOf, operationsOf } from "../../src/ops/definition/work.ts";
+import { type AnyOp, applyAll, familyOf } from "../../src/ops/definition/op.ts";
+import { operationsOf } from "../../src/ops/definition/work.ts";
 import { PLAIN_PRODUCT } from "../../src/ops/matrix/matmul.ts";
 import { table } from "../../src/ops/table.ts";
 import { type Case, median, type Suite } from "../measure.ts";
@@ -21,33 +21,56 @@ const middle = (outer: number, n: number, inner: number, shape: number[]) => ({
   shape,
 });
 
-/** A call of N elements or so, for families that are taken to cost something each. */
-function callOf(code: Op): { inputs: Tensor[]; attributes: unknown } | undefined {
+/** A call of N elements or so, of ops that stand for their family. */
+function callOf(op: AnyOp): { inputs: Tensor[]; attributes: unknown } | undefined {
   const rows = (): Tensor => rand([ROWS, COLUMNS]);
   const labels = (): Tensor => randint(0, COLUMNS, [ROWS]);
-  if (code <= Op.Round) return { inputs: [rand([N])], attributes: [0.25, 0.75] };
-  if (code <= Op.ClampGrad) return { inputs: [rand([N]), rand([N])], attributes: [0.25, 0.75] };
-  if (code <= Op.LessEqual) return { inputs: [rand([N]), rand([N])], attributes: null };
-  if (code === Op.Where) return { inputs: [rand([N]).gt(0.5), rand([N]), rand([N])], attributes: null };
-  if (code <= Op.ArgMin) return { inputs: [rows()], attributes: middle(ROWS, COLUMNS, 1, [ROWS]) };
-  if (code === Op.Cumsum) return { inputs: [rows()], attributes: middle(1, ROWS, COLUMNS, [ROWS, COLUMNS]) };
-  if (code <= Op.LogSoftmax) return { inputs: [rows()], attributes: null };
-  if (code <= Op.LogSoftmaxGrad) return { inputs: [rows(), rows()], attributes: null };
-  if (code === Op.CrossEntropy) return { inputs: [rows(), labels()], attributes: { ignoreIndex: -100 } };
-  if (code === Op.CrossEntropyGrad)
-    return { inputs: [rand([ROWS]), rows(), labels(), rand([ROWS, 2])], attributes: { ignoreIndex: -100 } };
-  if (code === Op.Matmul) return { inputs: [rand([256, 256]), rand([256, 256])], attributes: PLAIN_PRODUCT };
-  if (code === Op.Fill) return { inputs: [], attributes: { shape: [N], dtype: "float32", value: 3 } };
-  if (code === Op.Permute) return { inputs: [rows()], attributes: { dims: [1, 0] } };
-  if (code === Op.Cast) return { inputs: [rand([N])], attributes: { dtype: "int32" } };
-  if (code === Op.OneHot) return { inputs: [labels()], attributes: { classes: COLUMNS } };
-  if (code === Op.RandomInteger) return { inputs: [], attributes: { shape: [N], p: -7, q: 1000 } };
-  if (code >= Op.Uniform && code <= Op.Bernoulli) return { inputs: [], attributes: { shape: [N], p: 0.25, q: 0.75 } };
-  if (code !== Op.Adam) return undefined;
-  return {
-    inputs: [rand([]), rand([N]), rand([N]), randint(2, 3, []), rand([N]), rand([N])],
-    attributes: { flags: 0, constants: [0.9, 0.999, 1e-8, 0], slots: [0, 1] },
-  };
+  switch (familyOf(op)) {
+    case Family.Unary:
+      return { inputs: [rand([N])], attributes: [0.25, 0.75] };
+    case Family.Derivative:
+      return { inputs: [rand([N]), rand([N])], attributes: [0.25, 0.75] };
+    case Family.Binary:
+    case Family.Compare:
+      return { inputs: [rand([N]), rand([N])], attributes: null };
+    case Family.Where:
+      return { inputs: [rand([N]).gt(0.5), rand([N]), rand([N])], attributes: null };
+    case Family.Reduce:
+      return op.code === Op.Cumsum
+        ? { inputs: [rows()], attributes: middle(1, ROWS, COLUMNS, [ROWS, COLUMNS]) }
+        : { inputs: [rows()], attributes: middle(ROWS, COLUMNS, 1, [ROWS]) };
+    case Family.Softmax:
+      return { inputs: [rows()], attributes: null };
+    case Family.SoftmaxGrad:
+      return { inputs: [rows(), rows()], attributes: null };
+    case Family.OneHot:
+      return { inputs: [labels()], attributes: { classes: COLUMNS } };
+    case Family.Distribution:
+    case Family.Bernoulli:
+      return { inputs: [], attributes: { shape: [N], p: 0.25, q: 0.75 } };
+    case Family.RandomInteger:
+      return { inputs: [], attributes: { shape: [N], p: -7, q: 1000 } };
+  }
+  switch (op.code) {
+    case Op.CrossEntropy:
+      return { inputs: [rows(), labels()], attributes: { ignoreIndex: -100 } };
+    case Op.CrossEntropyGrad:
+      return { inputs: [rand([ROWS]), rows(), labels(), rand([ROWS, 2])], attributes: { ignoreIndex: -100 } };
+    case Op.Matmul:
+      return { inputs: [rand([256, 256]), rand([256, 256])], attributes: PLAIN_PRODUCT };
+    case Op.Fill:
+      return { inputs: [], attributes: { shape: [N], dtype: "float32", value: 3 } };
+    case Op.Permute:
+      return { inputs: [rows()], attributes: { dims: [1, 0] } };
+    case Op.Cast:
+      return { inputs: [rand([N])], attributes: { dtype: "int32" } };
+    case Op.Adam:
+      return {
+        inputs: [rand([]), rand([N]), rand([N]), randint(2, 3, []), rand([N]), rand([N])],
+        attributes: { flags: 0, constants: [0.9, 0.999, 1e-8, 0], slots: [0, 1] },
+      };
+  }
+  return undefined;
 }
 
 /** Nanoseconds of a call, the median of many. */
@@ -64,7 +87,7 @@ function time(run: () => void): number {
 function* cases(): Generator<Case> {
   manualSeed(1);
   for (const op of Object.values(table) as AnyOp[]) {
-    const call = callOf(op.code);
+    const call = callOf(op);
     if (!call) continue;
     const { inputs, attributes } = call;
     const run = (): void => tidy(() => void applyAll(op, inputs, attributes));
@@ -76,7 +99,7 @@ function* cases(): Generator<Case> {
     yield {
       name: op.name,
       contenders: [{ impl: "nabla API", run }],
-      note: `${op.name}: ${cost.toFixed(3)} ns, taken as ${costOf(op)}`,
+      note: `${op.name}: ${cost.toFixed(3)} ns, taken as ${op.cost}`,
     };
     for (const x of inputs) x.dispose();
   }

@@ -2,7 +2,7 @@
 import { externalFlaw, type Flaw, flawOf, nonFiniteIn } from "../core/anomaly.ts";
 import { Storage } from "../core/memory.ts";
 import { encodeShared } from "../ops/definition/work.ts";
-import { immediate } from "../runtime/engine.ts";
+import { immediate } from "../runtime/encoder.ts";
 import { mutated, type Operand, type Step, usesOf, written } from "./step.ts";
 
 /**

@@ -35,7 +35,7 @@ export const read = ({ inputs }: Step): Storage[] => inputs.map(({ storage }) =>
 export const written = (step: Step): Storage[] => [...step.outputs.map(({ storage }) => storage), ...mutated(step)];
 
 /** Whether a step draws random numbers and so advances the generator. */
-export const draws = ({ op }: Step): boolean => op.code >= Op.Uniform && op.code <= Op.RandomPermutation;
+export const draws = ({ op }: Step): boolean => op.random === true;
 
 /** Whether a step has an effect besides its outputs. */
 export const hasEffect = (step: Step): boolean =>

@@ -4,7 +4,7 @@ import { verify } from "../ops/definition/check.ts";
 import { type AnyOp, installExecutor } from "../ops/definition/op.ts";
 import { type DType, show, type Value } from "../ops/definition/value.ts";
 import { encodeShared } from "../ops/definition/work.ts";
-import { immediate } from "../runtime/engine.ts";
+import { immediate } from "../runtime/encoder.ts";
 import { TraceError, TypeError } from "../runtime/errors.ts";
 import { currentWatch } from "./anomaly.ts";
 import { currentRecorder, isGradEnabled, withRecorder } from "./context.ts";

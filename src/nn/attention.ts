@@ -4,7 +4,8 @@ import { currentRecorder, withGrad } from "../core/context.ts";
 import { tensor, zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { additiveMask, attend, attentionWeights, type Layout } from "../ops/sequence/attention.ts";
+import { additiveMask, attend, attentionWeights } from "../ops/sequence/attention.ts";
+import type { Layout } from "../ops/sequence/heads.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import {
   Error,

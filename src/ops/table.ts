@@ -24,7 +24,7 @@ import { recurrences } from "./sequence/recurrent.ts";
 import { moves } from "./shape/move.ts";
 import { updateDefinitions } from "./update/update.ts";
 
-export const table: { readonly [code in Exclude<Op, Op.Count>]: AnyOp } = {
+export const table: { readonly [code in Op]: AnyOp } = {
   [Op.Neg]: arithmetic.neg.definition,
   [Op.Abs]: arithmetic.abs.definition,
   [Op.Sign]: arithmetic.sign.definition,

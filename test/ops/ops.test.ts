@@ -1,7 +1,6 @@
 /** The suite that the op table generates: every op against its oracle, its gradients against finite differences. */
 import { grad, mul, sum, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
-import { Op } from "../../assembly/opcodes.ts";
 import { type AnyOp, applyAll, type Reference, type Sample } from "../../src/ops/definition/op.ts";
 import { bytesPerElement } from "../../src/ops/definition/value.ts";
 import { table } from "../../src/ops/table.ts";
@@ -28,7 +27,6 @@ const SECOND = 2e-4;
 const ops = Object.values(table) as AnyOp[];
 
 test("every code has an entry under its own number", () => {
-  expect(ops.length).toBe(Op.Count);
   for (const [code, op] of Object.entries(table)) expect(op.code, op.name).toBe(Number(code));
 });
 

@@ -1,6 +1,7 @@
 /** Op calls large enough to be shared among threads, for the tests of shares and threads. */
 import { manualSeed, rand, randint, type Tensor } from "nabla";
-import { Op } from "../../assembly/opcodes.ts";
+import { Family, Op } from "../../assembly/opcodes.ts";
+import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
 import { draw, seeded, toTensor } from "./oracle.ts";
 
@@ -22,45 +23,56 @@ const middle = (outer: number, n: number, inner: number, keep = false) => ({
   shape: keep ? [outer, n, inner] : [outer, 1, inner],
 });
 
-/** Inputs large enough to be cut, for each family of codes. */
+/** Inputs large enough to be cut. */
 export function cases(code: Op): Case[] {
-  if (code <= Op.Round) return [{ inputs: [floats([5001])], attributes: [0.25, 0.75] }];
-  if (code <= Op.ClampGrad) return [{ inputs: [floats([5001]), floats([5001])], attributes: [0.25, 0.75] }];
-  if (code <= Op.LessEqual) {
-    return [
-      [[5001], [5001]],
-      [[70, 33], [33]],
-      [
-        [70, 33],
-        [70, 1],
-      ],
-    ].map(([a, b]) => ({ inputs: [floats(a!), floats(b!)], attributes: null }));
+  const op = table[code];
+  const target = (rows: number): Tensor =>
+    code === Op.CrossEntropy || code === Op.CrossEntropyGrad ? randint(0, 7, [rows]) : floats([rows, 7]);
+  switch (familyOf(op)) {
+    case Family.Unary:
+      return [{ inputs: [floats([5001])], attributes: [0.25, 0.75] }];
+    case Family.Derivative:
+      return [{ inputs: [floats([5001]), floats([5001])], attributes: [0.25, 0.75] }];
+    case Family.Binary:
+    case Family.Compare:
+      return [
+        [[5001], [5001]],
+        [[70, 33], [33]],
+        [
+          [70, 33],
+          [70, 1],
+        ],
+      ].map(([a, b]) => ({ inputs: [floats(a!), floats(b!)], attributes: null }));
+    case Family.Where:
+      return [{ inputs: [floats([5001]).gt(0.5), floats([5001]), floats([5001])], attributes: null }];
+    case Family.Reduce:
+      if (code === Op.ArgMax || code === Op.ArgMin)
+        return [{ inputs: [floats([70, 33])], attributes: { ...middle(70, 33, 1), shape: [70] } }];
+      return [
+        [70, 33, 1],
+        [3, 33, 90],
+      ].map(([o, n, i]) => ({ inputs: [floats([o!, n!, i!])], attributes: middle(o!, n!, i!, code === Op.Cumsum) }));
+    case Family.Softmax:
+      return [{ inputs: [floats([70, 7])], attributes: null }];
+    case Family.SoftmaxGrad:
+      return [{ inputs: [floats([70, 7]), floats([70, 7])], attributes: null }];
+    case Family.CrossEntropy:
+      return [{ inputs: [floats([70, 7]), target(70)], attributes: { ignoreIndex: -100 } }];
+    case Family.CrossEntropyGrad:
+      return [{ inputs: [floats([70]), floats([70, 7]), target(70), floats([70, 2])], attributes: { ignoreIndex: 2 } }];
+    case Family.Fill:
+      return [{ inputs: [], attributes: { shape: [5001], dtype: "float32", value: 3 } }];
+    case Family.Cast:
+      return [{ inputs: [floats([5001])], attributes: { dtype: "int32" } }];
+    case Family.OneHot:
+      return [{ inputs: [randint(0, 7, [70])], attributes: { classes: 7 } }];
+    case Family.Distribution:
+    case Family.Bernoulli:
+      return [{ inputs: [], attributes: { shape: [5001], p: 0.25, q: 0.75 } }];
+    case Family.RandomInteger:
+      return [{ inputs: [], attributes: { shape: [5001], p: -9, q: 2 ** 31 } }];
   }
-  if (code === Op.Where)
-    return [{ inputs: [floats([5001]).gt(0.5), floats([5001]), floats([5001])], attributes: null }];
-  if (code === Op.ArgMax || code === Op.ArgMin)
-    return [{ inputs: [floats([70, 33])], attributes: { ...middle(70, 33, 1), shape: [70] } }];
-  if (code <= Op.Cumsum) {
-    return [
-      [70, 33, 1],
-      [3, 33, 90],
-    ].map(([o, n, i]) => ({ inputs: [floats([o!, n!, i!])], attributes: middle(o!, n!, i!, code === Op.Cumsum) }));
-  }
-  if (code <= Op.LogSoftmax) return [{ inputs: [floats([70, 7])], attributes: null }];
-  if (code <= Op.LogSoftmaxGrad) return [{ inputs: [floats([70, 7]), floats([70, 7])], attributes: null }];
-  const target = code === Op.CrossEntropy || code === Op.CrossEntropyGrad ? randint(0, 7, [70]) : floats([70, 7]);
-  if (code === Op.CrossEntropy || code === Op.SoftCrossEntropy)
-    return [{ inputs: [floats([70, 7]), target], attributes: { ignoreIndex: -100 } }];
-  if (code <= Op.SoftCrossEntropyGrad) {
-    return [{ inputs: [floats([70]), floats([70, 7]), target, floats([70, 2])], attributes: { ignoreIndex: 2 } }];
-  }
-  if (code === Op.Fill) return [{ inputs: [], attributes: { shape: [5001], dtype: "float32", value: 3 } }];
-  if (code === Op.Cast) return [{ inputs: [floats([5001])], attributes: { dtype: "int32" } }];
-  if (code === Op.OneHot) return [{ inputs: [randint(0, 7, [70])], attributes: { classes: 7 } }];
-  if (code === Op.RandomInteger) return [{ inputs: [], attributes: { shape: [5001], p: -9, q: 2 ** 31 } }];
-  if (code >= Op.Uniform && code <= Op.Bernoulli)
-    return [{ inputs: [], attributes: { shape: [5001], p: 0.25, q: 0.75 } }];
-  const sample = table[code as keyof typeof table].samples?.[SAMPLES[code] ?? -1];
+  const sample = op.samples?.[SAMPLES[code] ?? -1];
   if (!sample) return [];
   const random = seeded(code);
   return [
@@ -84,8 +96,8 @@ const SAMPLES: Partial<Record<Op, number>> = {
 };
 
 /** The codes of updates, and one call of each: a parameter, its gradient and the optimizer's state, all changed in place. */
-export const UPDATES = [Op.Sgd, Op.Adam, Op.RmsProp, Op.Adagrad, Op.Lion] as const;
-export function updateCase(code: (typeof UPDATES)[number]): Case {
+export const UPDATES = Object.values(table).flatMap((op: AnyOp) => (op.update ? [op.code] : []));
+export function updateCase(code: Op): Case {
   manualSeed(5);
   const state = [floats([5001]), floats([5001]), floats([5001])];
   return {

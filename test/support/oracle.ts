@@ -2,7 +2,7 @@
 import { type Tensor, tensor } from "nabla";
 import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/definition/op.ts";
 import { sizeOf, type Value } from "../../src/ops/definition/value.ts";
-import type { Encoder } from "../../src/runtime/engine.ts";
+import type { Encoder } from "../../src/runtime/encoder.ts";
 import { engine } from "../../src/runtime/engine.ts";
 
 /** A small generator with a seed (mulberry32), so that a failure can be repeated. */

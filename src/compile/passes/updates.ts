@@ -1,9 +1,6 @@
 /** Joins optimizer updates that differ only in the parameter into one instruction. */
-import { Op } from "../../../assembly/opcodes.ts";
 import type { Storage } from "../../core/memory.ts";
 import { type Pass, read, type Step, written } from "../step.ts";
-
-const isUpdate = ({ op }: Step): boolean => op.code >= Op.Sgd && op.code <= Op.Lion;
 
 /** Updates to join. */
 interface Group {
@@ -43,7 +40,7 @@ export const joinUpdates: Pass = (steps) => {
   for (let i = steps.length - 1; i >= 0; i--) {
     const step = steps[i]!;
     let at = later.length;
-    if (isUpdate(step)) {
+    if (step.op.update) {
       const kind = `${step.op.code} ${step.inputs[0]!.storage.id} ${JSON.stringify(step.attributes)}`;
       const known = groups.get(kind);
       if (known && !uses.conflicts(step, known.at)) {

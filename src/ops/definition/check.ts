@@ -1,8 +1,8 @@
 /** Checks of element values: indices in range and finite numbers. Eager mode checks before an op runs; compiled programs contain check instructions. */
 import { Op, Type } from "../../../assembly/opcodes.ts";
-import { bitsOf } from "../../runtime/engine.ts";
 import { STATUS } from "../../runtime/heap.ts";
-import { type AnyOp, encodeWords, type OpDefinition, type RangeCheck } from "./op.ts";
+import { encodeCheck } from "../../runtime/instructions.ts";
+import type { AnyOp, OpDefinition, RangeCheck } from "./op.ts";
 import type { Value } from "./value.ts";
 
 /** The largest float32: what is not between it and its negative is infinite, or NaN. */
@@ -36,11 +36,11 @@ export const checkDefinition: OpDefinition<CheckAttributes> = {
   code: Op.Check,
   name: "check",
   doc: "Notes the place of the first element that is out of range. Only in compiled functions.",
+  // One thread looks.
+  cost: 0,
   infer: () => [],
   encode(encoder, { inputs: [x], attributes: { low, high, skip = low, id }, address }) {
-    const isFloat = x!.dtype === "float32";
-    const word = isFloat ? bitsOf : (v: number) => v | 0;
-    const type = isFloat ? Type.Float32 : Type.Int32;
-    encodeWords(encoder, Op.Check, [STATUS, id, address(x!), x!.size, type, word(low), word(high), word(skip)]);
+    const type = x!.dtype === "float32" ? Type.Float32 : Type.Int32;
+    encodeCheck(encoder, { status: STATUS, id, x: address(x!), n: x!.size, type, low, high, skip });
   },
 };

@@ -2,8 +2,8 @@
  * The definition of an op: shape rule, instruction, gradient and float64 oracle. There is one entry per op code; table.ts collects
  * them. core installs the function that runs ops, so this layer imports nothing above it.
  */
-import { Head, type Op } from "../../../assembly/opcodes.ts";
-import type { Encoder } from "../../runtime/engine.ts";
+import { type Family, Head, type Op } from "../../../assembly/opcodes.ts";
+import type { Encoder } from "../../runtime/encoder.ts";
 import type { DType, Shape, Spec, Value } from "./value.ts";
 
 /** An operand as people write it. */
@@ -73,6 +73,11 @@ export interface OpDefinition<A = unknown> {
   readonly doc: string;
   /** Results' shapes and types. @throws ShapeError, DTypeError */
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
+  /**
+   * Nanoseconds of one thread per operation. `npm run bench -- costs` measures them; those of the table are from an Intel Sapphire Rapids
+   * at 2.6 GHz. Half or twice as much does no harm: they only decide what is worth sharing among threads. 0: never shared.
+   */
+  readonly cost: number;
   /** Writes the instructions. */
   readonly encode: (encoder: Encoder, io: EncodeIO<A>) => void;
   /**
@@ -95,6 +100,15 @@ export interface OpDefinition<A = unknown> {
   readonly inPlace?: readonly number[];
   /** Inputs that are written, for ops without outputs: their places. */
   readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
+  /**
+   * Whether its instruction can be part of a chain (pointwise/chain.ts): "same" if all operands have the result's shape, "scalar" if those
+   * of one element may be broadcast, too.
+   */
+  readonly chainable?: "same" | "scalar";
+  /** Whether it draws random numbers, which moves the generator on. */
+  readonly random?: boolean;
+  /** Whether it is an optimizer's update: calls that differ only in the parameter can become one instruction. */
+  readonly update?: boolean;
   /** Floating-point operations of a call. Default: one for each element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /** Parts of a call that can be computed apart, where these may be few. Default: as many as are asked for. */
@@ -108,16 +122,12 @@ export interface OpDefinition<A = unknown> {
   readonly samples?: readonly Sample<A>[];
 }
 
-/** Writes an instruction whose operands are given in the order of its layout. */
-export function encodeWords(encoder: Encoder, code: Op, words: readonly number[]): void {
-  encoder.begin(code, Head.words + words.length);
-  words.forEach((value, i) => encoder.set(Head.words + i, value));
-  encoder.end();
-}
-
 /** An entry whose attributes' type is forgotten: the table and whoever runs ops only hand them through. */
 // biome-ignore lint/suspicious/noExplicitAny: attributes are both read and written by entries, so nothing narrower fits all
 export type AnyOp = OpDefinition<any>;
+
+/** The ops that it shares its layout and its kernels' dispatch with. */
+export const familyOf = ({ code }: AnyOp): Family => code >> Head.family;
 
 /** Who runs ops: eager mode, or a recorder. */
 export interface Executor {

@@ -151,28 +151,25 @@ export function broadcastStrides(from: Shape, to: Shape): number[] {
   return to.map((_, i) => (i < offset || from[i - offset] === 1 ? 0 : own[i - offset]!));
 }
 
-/** A loop nest over `sizes`, with one list of strides per operand. */
-export interface Walk {
-  sizes: number[];
-  strides: number[][];
+/** One dimension of a loop nest over two operands: its size, and how far each of them steps. */
+export interface Dimension {
+  size: number;
+  first: number;
+  second: number;
 }
 
-/** The same walk with as few dimensions as possible: those of size 1 dropped, neighbours that step alike merged. */
-export function collapse(sizes: Shape, strides: readonly (readonly number[])[]): Walk {
-  const walk: Walk = { sizes: [], strides: strides.map(() => []) };
+/** A loop nest over `sizes` with as few dimensions as possible: those of size 1 dropped, neighbours that step alike merged. */
+export function collapse(sizes: Shape, first: readonly number[], second: readonly number[]): Dimension[] {
+  const dims: Dimension[] = [];
   for (let i = 0; i < sizes.length; i++) {
-    const size = sizes[i]!;
-    if (size === 1) continue;
-    const last = walk.sizes.length - 1;
-    if (last >= 0 && strides.every((own, k) => walk.strides[k]![last] === own[i]! * size)) {
-      walk.sizes[last]! *= size;
-      for (let k = 0; k < strides.length; k++) walk.strides[k]![last] = strides[k]![i]!;
-    } else {
-      walk.sizes.push(size);
-      for (let k = 0; k < strides.length; k++) walk.strides[k]!.push(strides[k]![i]!);
-    }
+    const own = { size: sizes[i]!, first: first[i]!, second: second[i]! };
+    if (own.size === 1) continue;
+    const last = dims.at(-1);
+    if (last && last.first === own.first * own.size && last.second === own.second * own.size) {
+      dims[dims.length - 1] = { ...own, size: last.size * own.size };
+    } else dims.push(own);
   }
-  return walk;
+  return dims;
 }
 
 /** @throws DTypeError unless it is an element type */

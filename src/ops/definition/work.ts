@@ -1,6 +1,6 @@
 /** Estimates the cost of an op call, to decide whether threads should share it. */
-import { Op } from "../../../assembly/opcodes.ts";
-import { type Encoder, threadCount } from "../../runtime/engine.ts";
+import type { Encoder } from "../../runtime/encoder.ts";
+import { threadCount } from "../../runtime/engine.ts";
 import type { AnyOp, EncodeIO } from "./op.ts";
 import type { Value } from "./value.ts";
 
@@ -20,63 +20,8 @@ function largest({ inputs, outputs }: Call): number {
 }
 
 /** Floating-point operations of a call. */
-export function flopsOf(op: AnyOp, call: Call): number {
-  if (op.flops) return op.flops(call.inputs, call.outputs, call.attributes);
-  // Moving and looking up elements computes nothing.
-  return op.code >= Op.Fill && op.code <= Op.OneHot ? 0 : largest(call);
-}
-
-/**
- * Nanoseconds of one thread per operation, by families of codes up to the one named. `npm run bench -- costs` measures them; these are
- * from an Intel Sapphire Rapids at 2.6 GHz. Half or twice as much does no harm: they only decide what is worth sharing.
- */
-const COSTS: readonly (readonly [Op, number])[] = [
-  [Op.Reciprocal, 0.2],
-  [Op.Softplus, 1],
-  [Op.LeakyRelu, 0.2],
-  [Op.Mish, 1],
-  [Op.Clamp, 0.4],
-  [Op.Erf, 1.2],
-  [Op.SeluGrad, 0.14],
-  [Op.MishGrad, 1.3],
-  [Op.Div, 0.15],
-  [Op.Pow, 4],
-  [Op.Minimum, 0.2],
-  [Op.Mod, 1.5],
-  [Op.LogisticSlope, 1],
-  [Op.Where, 0.25],
-  [Op.Sum, 0.1],
-  [Op.ArgMin, 0.5],
-  [Op.Squares, 0.15],
-  [Op.Cumsum, 1],
-  [Op.LogSoftmax, 1.6],
-  [Op.LogSoftmaxGrad, 0.5],
-  [Op.SoftCrossEntropyGrad, 1.5],
-  [Op.Matmul, 0.02],
-  [Op.Cast, 0.25],
-  [Op.OneHot, 0.3],
-  [Op.Uniform, 6],
-  [Op.Normal, 11],
-  [Op.RandomInteger, 6],
-  // Permutations and counters are done by one.
-  [Op.Advance, 0],
-  [Op.Lion, 0.06],
-  [Op.ConvWeight, 0.02],
-  [Op.AvgPoolGrad, 0.2],
-  [Op.NormalizeGrad, 0.1],
-  [Op.AttentionGrad, 0.03],
-  [Op.TriangularSolve, 1],
-  [Op.Chain, 0.25],
-  // One thread looks.
-  [Op.Check, 0],
-];
-
-/** The same by code, since every call of an op asks for it. */
-const costs: number[] = [];
-for (const [last, nanoseconds] of COSTS) while (costs.length <= last) costs.push(nanoseconds);
-
-/** What an operation of an op is taken to cost on one thread, in nanoseconds. */
-export const costOf = ({ code }: AnyOp): number => costs[code] ?? 0;
+export const flopsOf = (op: AnyOp, call: Call): number =>
+  op.flops ? op.flops(call.inputs, call.outputs, call.attributes) : largest(call);
 
 /** What a call's cost is counted in: floating-point operations, or elements where they are more. */
 export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), largest(call));
@@ -102,7 +47,7 @@ export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, is
     op.encode(encoder, io);
     return 0;
   }
-  const nanoseconds = costOf(op) * operationsOf(op, io);
+  const nanoseconds = op.cost * operationsOf(op, io);
   const most = op.units ? Math.min(threads, op.units(io.inputs, io.outputs, io.attributes)) : threads;
   const shares = Math.max(1, Math.min(most, Math.floor(nanoseconds / sharing.least)));
   const saved = nanoseconds * (1 - 1 / shares);

@@ -4,7 +4,8 @@
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
-import { apply, encodeWords, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
+import { type ConvCode, encodeConv } from "../../runtime/instructions.ts";
+import { apply, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
 import { requireType, type Shape, type Value } from "../definition/value.ts";
 import { activation64, activationGrad } from "../matrix/matmul.ts";
 import { sum } from "../reduce/reduce.ts";
@@ -29,7 +30,7 @@ export interface ConvAttributes {
 /** Pixels that one result of a kernel spans. */
 export const span = (kernel: number, dilation: number): number => dilation * (kernel - 1) + 1;
 
-const encodeConv: (code: Op) => OpDefinition<ConvAttributes>["encode"] =
+const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
   (code) =>
   (encoder, { inputs: [a, b, bias], outputs: [out], attributes, address }) => {
     const { stride, pad, dilation, groups, activation, inputSize, outputSize, kernelSize } = attributes;
@@ -49,25 +50,33 @@ const encodeConv: (code: Op) => OpDefinition<ConvAttributes>["encode"] =
         groups,
       ),
     );
-    // As in opcodes.ts: Conv.
-    encodeWords(encoder, code, [
-      address(out!),
-      address(a!),
-      address(b!),
-      bias ? address(bias) : 0,
-      x.shape[0]!,
-      ...inputSize,
+    const [[height, width], [outHeight, outWidth]] = [inputSize, outputSize];
+    const [[kernelHeight, kernelWidth], [strideH, strideW]] = [kernelSize, stride];
+    const [[padTop, padLeft], [dilationH, dilationW]] = [pad, dilation];
+    encodeConv(encoder, code, {
+      out: address(out!),
+      a: address(a!),
+      b: address(b!),
+      bias: bias ? address(bias) : 0,
+      batch: x.shape[0]!,
+      height,
+      width,
       channels,
-      ...outputSize,
+      outHeight,
+      outWidth,
       outChannels,
-      ...kernelSize,
-      ...stride,
-      ...pad,
-      ...dilation,
+      kernelHeight,
+      kernelWidth,
+      strideH,
+      strideW,
+      padTop,
+      padLeft,
+      dilationH,
+      dilationW,
       groups,
       activation,
       workspace,
-    ]);
+    });
   };
 
 /** Calls f for every product of the forward convolution, with flat indices into x, w and y. */
@@ -106,6 +115,7 @@ const channelSums = (dy: Value): Value => sum(dy, [0, 1, 2]);
 
 export const convDefinition: OpDefinition<ConvAttributes> = {
   code: Op.Conv,
+  cost: 0.02,
   name: "conv",
   doc: "act(Σ x·w over the kernel's taps and a group's channels + bias), channels last. dx: convInput, dw: convWeight, dbias: Σ dy.",
   saves: "both",
@@ -114,7 +124,7 @@ export const convDefinition: OpDefinition<ConvAttributes> = {
     return [{ shape: [x!.shape[0]!, ...outputSize, w!.shape[0]!], dtype: "float32" }];
   },
   flops: ([, w], [y]) => flopsOf(y!.size / y!.shape[3]!, w!),
-  encode: encodeConv(Op.Conv),
+  encode: encodeAs(Op.Conv),
   vjp(dy, { inputs: [x, w, bias], outputs: [y], attributes, needs }) {
     const d = activationGrad[attributes.activation](dy, y!);
     const plain = { ...attributes, activation: Activation.None };
@@ -137,6 +147,7 @@ export const convDefinition: OpDefinition<ConvAttributes> = {
 
 export const convInputDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvInput,
+  cost: 0.02,
   name: "convInput",
   doc: "conv's gradient by its input, from dy and w: the transposed convolution, act(… + bias). d dy: conv, dw: convWeight.",
   saves: "both",
@@ -145,7 +156,7 @@ export const convInputDefinition: OpDefinition<ConvAttributes> = {
     return [{ shape: [dy!.shape[0]!, ...inputSize, w!.shape[3]! * groups], dtype: "float32" }];
   },
   flops: ([dy, w]) => flopsOf(dy!.size / dy!.shape[3]!, w!),
-  encode: encodeConv(Op.ConvInput),
+  encode: encodeAs(Op.ConvInput),
   vjp(g, { inputs: [dy, w, bias], outputs: [dx], attributes, needs }) {
     const d = activationGrad[attributes.activation](g, dx!);
     const plain = { ...attributes, activation: Activation.None };
@@ -168,6 +179,7 @@ export const convInputDefinition: OpDefinition<ConvAttributes> = {
 
 export const convWeightDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvWeight,
+  cost: 0.02,
   name: "convWeight",
   doc: "conv's gradient by its weight, from x and dy. dx: convInput, d dy: conv.",
   saves: "input",
@@ -175,7 +187,7 @@ export const convWeightDefinition: OpDefinition<ConvAttributes> = {
     { shape: [dy!.shape[3]!, ...kernelSize, x!.shape[3]! / groups], dtype: "float32" },
   ],
   flops: ([, dy], [dw]) => flopsOf(dy!.size / dy!.shape[3]!, dw!),
-  encode: encodeConv(Op.ConvWeight),
+  encode: encodeAs(Op.ConvWeight),
   vjp: (g, { inputs: [x, dy], attributes, needs }) => [
     needs[0] ? apply(convInputDefinition, [dy!, g], attributes) : null,
     needs[1] ? apply(convDefinition, [x!, g], attributes) : null,

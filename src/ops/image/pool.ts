@@ -4,7 +4,8 @@
  */
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
-import { apply, applyAll, encodeWords, type OpDefinition, type Operand, type Sample } from "../definition/op.ts";
+import { type AvgPoolCode, encodeAvgPool, encodeMaxPool } from "../../runtime/instructions.ts";
+import { apply, applyAll, type OpDefinition, type Operand, type Sample } from "../definition/op.ts";
 import { requireType, type Shape, show, sizeOf, type Value } from "../definition/value.ts";
 import { gatherDefinitions } from "../index/gather.ts";
 import { float } from "../pointwise/pointwise.ts";
@@ -24,8 +25,24 @@ interface MaxPoolAttributes {
 
 const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
 
+/** Operands of both layouts: an image's and a result's size, and where windows lie. */
+function windows(
+  x: Value,
+  [height, width]: Pair,
+  {
+    kernelSize: [kernelH, kernelW],
+    stride: [strideH, strideW],
+    pad: [padTop, padLeft],
+    outputSize: [outHeight, outWidth],
+  }: Omit<MaxPoolAttributes, "dilation">,
+) {
+  const image = { batch: x.shape[0]!, height, width, channels: x.shape[3]! };
+  return { ...image, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft };
+}
+
 export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   code: Op.MaxPool,
+  cost: 0.2,
   name: "maxPool",
   doc: "The largest value of each window, channels last, and its place in the image. dx: dy scattered to the places.",
   saves: [2],
@@ -40,22 +57,16 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   below: ([x]) => [undefined, x!.shape[1]! * x!.shape[2]!],
   flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
   encode(encoder, { inputs: [x], outputs: [y, places], attributes, address }) {
-    const { kernelSize, stride, pad, dilation, outputSize } = attributes;
-    // As in opcodes.ts: MaxPool.
-    encodeWords(encoder, Op.MaxPool, [
-      address(y!),
-      address(places!),
-      address(x!),
-      x!.shape[0]!,
-      x!.shape[1]!,
-      x!.shape[2]!,
-      x!.shape[3]!,
-      ...outputSize,
-      ...kernelSize,
-      ...stride,
-      ...pad,
-      ...dilation,
-    ]);
+    const [, height, width] = x!.shape as [number, number, number];
+    const [dilationH, dilationW] = attributes.dilation;
+    encodeMaxPool(encoder, {
+      out: address(y!),
+      places: address(places!),
+      x: address(x!),
+      ...windows(x!, [height, width], attributes),
+      dilationH,
+      dilationW,
+    });
   },
   vjp(dy, { inputs: [x], outputs: [, places], attributes: { kernelSize, stride, dilation, outputSize } }) {
     const [, height, width] = x!.shape as [number, number, number];
@@ -110,25 +121,15 @@ interface AvgPoolAttributes extends Omit<MaxPoolAttributes, "dilation"> {
   readonly countIncludePad: boolean;
 }
 
-const encodeAvgPool: (code: Op) => OpDefinition<AvgPoolAttributes>["encode"] =
+const encodeAs: (code: AvgPoolCode) => OpDefinition<AvgPoolAttributes>["encode"] =
   (code) =>
-  (encoder, { inputs: [x], outputs: [out], attributes, address }) => {
-    const { kernelSize, stride, pad, inputSize, outputSize, countIncludePad } = attributes;
-    const [batch, channels] = [x!.shape[0]!, x!.shape[3]!];
-    // As in opcodes.ts: AvgPool.
-    encodeWords(encoder, code, [
-      address(out!),
-      address(x!),
-      batch,
-      ...inputSize,
-      channels,
-      ...outputSize,
-      ...kernelSize,
-      ...stride,
-      ...pad,
-      countIncludePad ? 1 : 0,
-    ]);
-  };
+  (encoder, { inputs: [x], outputs: [out], attributes, address }) =>
+    encodeAvgPool(encoder, code, {
+      out: address(out!),
+      x: address(x!),
+      ...windows(x!, attributes.inputSize, attributes),
+      countPad: Number(attributes.countIncludePad),
+    });
 
 /** Calls f for each pixel of each window, with the flat places of a channel in the image and in the result, and what to divide by. */
 function forEachPooled(
@@ -153,6 +154,7 @@ function forEachPooled(
 
 export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPool,
+  cost: 0.2,
   name: "avgPool",
   doc: "The mean of each window, channels last, of sums in float64. dx: avgPoolGrad.",
   infer([x], { outputSize }) {
@@ -160,7 +162,7 @@ export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
     return [{ shape: [x!.shape[0]!, ...outputSize, x!.shape[3]!], dtype: "float32" }];
   },
   flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
-  encode: encodeAvgPool(Op.AvgPool),
+  encode: encodeAs(Op.AvgPool),
   vjp: (dy, { attributes }) => [apply(avgPoolGradDefinition, [dy], attributes)],
   reference([x], attributes) {
     const shape = [x!.shape[0]!, ...attributes.outputSize, x!.shape[3]!];
@@ -173,11 +175,12 @@ export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
 
 export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPoolGrad,
+  cost: 0.2,
   name: "avgPoolGrad",
   doc: "avgPool's gradient: Σ dy/n over the windows that read a pixel, n numbers each. d dy: avgPool.",
   infer: ([dy], { inputSize }) => [{ shape: [dy!.shape[0]!, ...inputSize, dy!.shape[3]!], dtype: "float32" }],
   flops: ([dy], _, { kernelSize }) => dy!.size * sizeOf(kernelSize),
-  encode: encodeAvgPool(Op.AvgPoolGrad),
+  encode: encodeAs(Op.AvgPoolGrad),
   vjp: (g, { attributes }) => [apply(avgPoolDefinition, [g], attributes)],
   reference([dy], attributes) {
     const shape = [dy!.shape[0]!, ...attributes.inputSize, dy!.shape[3]!];

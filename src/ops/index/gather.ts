@@ -1,6 +1,7 @@
 /** Gather, scatter-add, index select and one-hot. Index tensors are int32, and their values are checked. */
-import { Index, OneHot, Op } from "../../../assembly/opcodes.ts";
+import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { encodeIndex, encodeOneHot, type IndexCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition, type RangeCheck, type Reference, type Sample } from "../definition/op.ts";
 import {
   bytesPerElement,
@@ -61,7 +62,7 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
 });
 
 function indexOp(
-  code: Op,
+  code: IndexCode,
   name: string,
   doc: string,
   /** Whether the index has the operand's rank, and picks element by element. */
@@ -88,6 +89,8 @@ function indexOp(
     code,
     name,
     doc,
+    cost: 0.3,
+    flops: () => 0,
     saves: [1],
     infer([x, index], { dim, n, caller = name }) {
       requireType(caller, index!, "int32", "index");
@@ -108,18 +111,18 @@ function indexOp(
       const long = adds && elementwise && Math.min(count, most ?? count) > SHORT;
       const workspace =
         listBytes || long ? encoder.workspace(long ? Math.ceil((4 * out!.size) / encoder.shares) : listBytes) : 0;
-      encoder.begin(code, Index.words);
-      encoder.set(Index.out, address(out!));
-      encoder.set(Index.x, address(x!));
-      encoder.set(Index.index, address(index!));
-      encoder.set(Index.outer, outer);
-      encoder.set(Index.n, n);
-      encoder.set(Index.count, count);
-      encoder.set(Index.inner, inner);
-      encoder.set(Index.elementBytes, bytesPerElement[x!.dtype]);
-      encoder.set(Index.workspace, workspace);
-      encoder.set(Index.listBytes, listBytes);
-      encoder.end();
+      encodeIndex(encoder, code, {
+        out: address(out!),
+        x: address(x!),
+        index: address(index!),
+        outer,
+        n,
+        count,
+        inner,
+        elementBytes: bytesPerElement[x!.dtype],
+        workspace,
+        listBytes,
+      });
     },
     vjp: (dy, { inputs: [x, index], attributes }) => [vjp(dy, index!, attributes, x!.shape), null],
     reference([x, index], { dim, n }) {
@@ -340,6 +343,8 @@ export function embedding(index: Value, weight: Value): Value {
 
 const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" }> = {
   code: Op.OneHot,
+  cost: 0.3,
+  flops: () => 0,
   name: "oneHot",
   doc: "1 at each index's place, else 0. Losses ignore rows whose label is outside; elsewhere that throws.",
   infer([index], { classes }) {
@@ -349,12 +354,7 @@ const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" 
   checks: ([index], { classes, of }) =>
     of ? [of === "labels" ? labelCheck(0, [index!.size, classes]) : indexCheck("oneHot", 0, classes)] : [],
   encode(encoder, { inputs: [index], outputs: [out], attributes: { classes }, address }) {
-    encoder.begin(Op.OneHot, OneHot.words);
-    encoder.set(OneHot.out, address(out!));
-    encoder.set(OneHot.index, address(index!));
-    encoder.set(OneHot.rows, index!.size);
-    encoder.set(OneHot.classes, classes);
-    encoder.end();
+    encodeOneHot(encoder, { out: address(out!), index: address(index!), rows: index!.size, classes });
   },
   reference([index], { classes }): Reference[] {
     const data: number[] = [];

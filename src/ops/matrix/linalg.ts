@@ -2,15 +2,8 @@
 import { Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { ShapeError } from "../../runtime/errors.ts";
-import {
-  apply,
-  applyAll,
-  encodeWords,
-  type OpDefinition,
-  type Operand,
-  type Reference,
-  type Sample,
-} from "../definition/op.ts";
+import { encodeFactor, encodeSolve, type FactorCode } from "../../runtime/instructions.ts";
+import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "../definition/op.ts";
 import { broadcastShapes, normalizeDim, requireType, type Shape, show, type Value } from "../definition/value.ts";
 import { gather } from "../index/gather.ts";
 import { add, mul, neg, reciprocal, sub } from "../pointwise/arithmetic.ts";
@@ -50,30 +43,31 @@ const SQUARES: Shape[] = [
 /** How many matrices there are: each is one thread's. */
 const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
 
-/** An op of the layout Factor. */
-function encodeFactor(
-  code: Op,
+/** @param workspaceOf bytes of scratch for n */
+function encodeAs(
+  code: FactorCode,
   workspaceOf: (n: number) => number,
 ): OpDefinition<{ descending?: boolean } | null>["encode"] {
   return (encoder, { inputs: [x], outputs: [out, second], attributes, address }) => {
     const n = x!.shape.at(-1) ?? 1;
     const workspace = encoder.workspace(workspaceOf(n));
     const per = code === Op.ArgSort ? n : n * n;
-    const places = [address(out!), second ? address(second) : 0, address(x!)];
-    // As in opcodes.ts: Factor.
-    encodeWords(encoder, code, [
-      ...places,
-      per ? x!.size / per : 0,
+    encodeFactor(encoder, code, {
+      out: address(out!),
+      second: second ? address(second) : 0,
+      x: address(x!),
+      count: per ? x!.size / per : 0,
       n,
-      Number(attributes?.descending ?? 0),
-      Number(x!.dtype === "int32"),
+      descending: Number(attributes?.descending ?? 0),
+      integer: Number(x!.dtype === "int32"),
       workspace,
-    ]);
+    });
   };
 }
 
 const choleskyDefinition: OpDefinition<null> = {
   code: Op.Cholesky,
+  cost: 1,
   name: "cholesky",
   doc: "L with L·Lᵀ = (A + Aᵀ)/2. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), Φ: the lower triangle, its diagonal halved (Murray 2016, eq. 10).",
   saves: "output",
@@ -83,7 +77,7 @@ const choleskyDefinition: OpDefinition<null> = {
   },
   flops: ([a]) => (a!.size * a!.shape.at(-1)!) / 3,
   units: matrices,
-  encode: encodeFactor(Op.Cholesky, () => 0),
+  encode: encodeAs(Op.Cholesky, () => 0),
   vjp(dy, { outputs: [l] }) {
     const product = apply(matmulDefinition, [l!, tril(dy)], { ...PLAIN_PRODUCT, transA: true });
     const phi = mul(add(tril(product), tril(product, -1)), 0.5);
@@ -114,6 +108,7 @@ interface SolveAttributes {
 
 const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
   code: Op.TriangularSolve,
+  cost: 1,
   name: "triangularSolve",
   doc: "X with op(A)·X = B, A triangular. dB = op(A)⁻ᵀ·dX, dA = −dB·Xᵀ (transposed with A), its triangle.",
   saves: "both",
@@ -131,9 +126,17 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
   units: matrices,
   encode(encoder, { inputs: [a, b], outputs: [x], attributes: { upper, transposed, unit }, address }) {
     const n = a!.shape.at(-1)!;
-    const words = [address(x!), address(a!), address(b!), n ? a!.size / (n * n) : 0, n, b!.shape.at(-1)!];
-    // As in opcodes.ts: Solve.
-    encodeWords(encoder, Op.TriangularSolve, [...words, Number(upper), Number(transposed), Number(unit)]);
+    encodeSolve(encoder, {
+      out: address(x!),
+      a: address(a!),
+      b: address(b!),
+      count: n ? a!.size / (n * n) : 0,
+      n,
+      columns: b!.shape.at(-1)!,
+      upper: Number(upper),
+      transposed: Number(transposed),
+      unit: Number(unit),
+    });
   },
   vjp(dy, { inputs: [a], outputs: [x], attributes: { upper, transposed, unit }, needs }) {
     const db = apply(triangularSolveDefinition, [a!, dy], { upper, transposed: !transposed, unit });
@@ -183,6 +186,7 @@ function solveSamples(): Sample<SolveAttributes>[] {
 
 const eighDefinition: OpDefinition<null> = {
   code: Op.Eigh,
+  cost: 1,
   name: "eigh",
   doc: "w, V with (A + Aᵀ)/2 = V·diag(w)·Vᵀ, ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ − wᵢ) off the diagonal (Giles 2008, §3.1).",
   saves: "output",
@@ -196,7 +200,7 @@ const eighDefinition: OpDefinition<null> = {
   },
   flops: ([a]) => 40 * a!.size * a!.shape.at(-1)!,
   units: matrices,
-  encode: encodeFactor(Op.Eigh, (n) => kernels().eighWorkspace!(n)),
+  encode: encodeAs(Op.Eigh, (n) => kernels().eighWorkspace!(n)),
   vjp(dw, { outputs: [w, v], more: [dv] }) {
     const n = w!.shape.at(-1)!;
     const identity = tril(triu(full([n, n], 1)));
@@ -248,6 +252,7 @@ const eighDefinition: OpDefinition<null> = {
 
 const argSortDefinition: OpDefinition<{ descending: boolean }> = {
   code: Op.ArgSort,
+  cost: 1,
   name: "argSort",
   doc: "Places of each row's elements in their order, equal ones as they stand, NaN last (first if descending).",
   infer([x]) {
@@ -256,7 +261,7 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
   },
   below: ([x]) => [x!.shape.at(-1) ?? 1],
   units: ([x]) => x!.size / Math.max(1, x!.shape.at(-1) ?? 1),
-  encode: encodeFactor(Op.ArgSort, (n) => (4 * n + 63) & ~63) as OpDefinition<{ descending: boolean }>["encode"],
+  encode: encodeAs(Op.ArgSort, (n) => (4 * n + 63) & ~63) as OpDefinition<{ descending: boolean }>["encode"],
   reference([x], { descending }) {
     const n = x!.shape.at(-1) ?? 1;
     const data = new Float64Array(x!.data.length);

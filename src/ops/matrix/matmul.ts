@@ -1,7 +1,8 @@
 /** Matrix products: one op, in all transpositions, batched with broadcasting, with bias and activation. */
-import { Activation, Dim, Matmul, Op } from "../../../assembly/opcodes.ts";
+import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { Error, ShapeError } from "../../runtime/errors.ts";
+import { encodeMatmul } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition, type Operand, type Sample } from "../definition/op.ts";
 import {
   broadcastShapes,
@@ -78,6 +79,7 @@ const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >=
 
 export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   code: Op.Matmul,
+  cost: 0.02,
   name: "matmul",
   doc: "act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition flags), dbias = Σ rows of dC.",
   saves: "both",
@@ -110,34 +112,24 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
     const { m, n, k } = sizes(a!, b!, attributes);
     const [bias, y] = readsOutput(attributes) ? [undefined, third] : [third, undefined];
     const batch = out!.shape.slice(0, -2);
-    const walk = collapse(
-      batch,
-      [a!, b!].map((x) => broadcastStrides(x.shape.slice(0, -2), batch)),
-    );
-    const rank = walk.sizes.length;
-    const flags = [attributes.transA ? 1 : 0, attributes.transB ? 1 : 0] as const;
-    const workspace = encoder.workspace(kernels().gemmWorkspace!(m, n, k, ...flags));
-    encoder.begin(Op.Matmul, Matmul.words + rank * Dim.words);
-    encoder.set(Matmul.out, address(out!));
-    encoder.set(Matmul.a, address(a!));
-    encoder.set(Matmul.b, address(b!));
-    encoder.set(Matmul.bias, bias ? address(bias) : 0);
-    encoder.set(Matmul.y, y ? address(y) : 0);
-    encoder.set(Matmul.m, m);
-    encoder.set(Matmul.n, n);
-    encoder.set(Matmul.k, k);
-    encoder.set(Matmul.transA, flags[0]);
-    encoder.set(Matmul.transB, flags[1]);
-    encoder.setFloat(Matmul.alpha, attributes.alpha);
-    encoder.set(Matmul.activation, attributes.activation);
-    encoder.set(Matmul.workspace, workspace);
-    encoder.set(Matmul.rank, rank);
-    for (let i = 0, at: number = Matmul.words; i < rank; i++, at += Dim.words) {
-      encoder.set(at + Dim.size, walk.sizes[i]!);
-      encoder.set(at + Dim.first, walk.strides[0]![i]!);
-      encoder.set(at + Dim.second, walk.strides[1]![i]!);
-    }
-    encoder.end();
+    const [first, second] = [a!, b!].map((x) => broadcastStrides(x.shape.slice(0, -2), batch)) as [number[], number[]];
+    const [transA, transB] = [Number(attributes.transA), Number(attributes.transB)];
+    encodeMatmul(encoder, {
+      out: address(out!),
+      a: address(a!),
+      b: address(b!),
+      bias: bias ? address(bias) : 0,
+      y: y ? address(y) : 0,
+      m,
+      n,
+      k,
+      transA,
+      transB,
+      alpha: attributes.alpha,
+      activation: attributes.activation,
+      workspace: encoder.workspace(kernels().gemmWorkspace!(m, n, k, transA, transB)),
+      dims: collapse(batch, first, second),
+    });
   },
   vjp(dy, { inputs: [a, b, bias], outputs: [y], attributes: { transA, transB, alpha, activation }, needs }) {
     const d = activationGrad[activation](dy, y!);

@@ -30,6 +30,7 @@ const product = (...xs: Operand[]): Value => xs.reduce((a, b) => mul(a, b)) as V
  */
 export const sin: UnaryOp = unary({
   code: Op.Sin,
+  cost: 1,
   name: "sin",
   doc: "sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.",
   saves: "input",
@@ -49,6 +50,7 @@ export const sin: UnaryOp = unary({
  */
 export const cos: UnaryOp = unary({
   code: Op.Cos,
+  cost: 1,
   name: "cos",
   doc: "cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.",
   saves: "input",
@@ -68,6 +70,7 @@ export const cos: UnaryOp = unary({
  */
 export const tan = unary({
   code: Op.Tan,
+  cost: 1,
   name: "tan",
   doc: "tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.",
   saves: "output",
@@ -87,6 +90,7 @@ export const tan = unary({
  */
 export const atan2 = binary({
   code: Op.Atan2,
+  cost: 1.5,
   name: "atan2",
   doc: "The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).",
   saves: "input",
@@ -110,6 +114,7 @@ export const atan2 = binary({
  */
 export const tanh = unary({
   code: Op.Tanh,
+  cost: 1,
   name: "tanh",
   doc: "Hyperbolic tangent (≤ 1.4 ulp). d tanh(x)/dx = 1 − tanh²(x).",
   saves: "output",
@@ -137,6 +142,7 @@ export const tanhGrad = derivative({
  */
 export const sigmoid = unary({
   code: Op.Sigmoid,
+  cost: 1,
   name: "sigmoid",
   doc: "σ(x) = 1/(1 + e⁻ˣ) (≤ 1.9 ulp). Derivative σ(1 − σ), at most ¼.",
   saves: "output",
@@ -164,6 +170,7 @@ export const sigmoidGrad = derivative({
  */
 export const logSigmoid = unary({
   code: Op.LogSigmoid,
+  cost: 1,
   name: "logSigmoid",
   doc: "log σ(x), without overflow (≤ 1.8 ulp). Derivative σ(−x).",
   saves: "input",
@@ -173,6 +180,7 @@ export const logSigmoid = unary({
 });
 const softplusOp = unary({
   code: Op.Softplus,
+  cost: 1,
   name: "softplus",
   doc: "log(1 + eˣ), without overflow (≤ 1.8 ulp). Derivative σ(x).",
   saves: "input",
@@ -268,6 +276,7 @@ export const leakyReluGrad = derivative({
  */
 export const elu = unary({
   code: Op.Elu,
+  cost: 1,
   name: "elu",
   doc: "x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.",
   saves: "output",
@@ -300,6 +309,7 @@ export const eluGrad = derivative({
  */
 export const selu = unary({
   code: Op.Selu,
+  cost: 1,
   name: "selu",
   doc: "λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.",
   saves: "output",
@@ -331,6 +341,7 @@ const density = (x: Value): Value => mul(exp(mul(square(x), -0.5)), 1 / Math.sqr
  */
 export const erf = unary({
   code: Op.Erf,
+  cost: 1.2,
   name: "erf",
   doc: "The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).",
   saves: "input",
@@ -340,6 +351,7 @@ export const erf = unary({
 });
 const geluErf = unary({
   code: Op.Gelu,
+  cost: 1,
   name: "gelu",
   doc: "x·Φ(x) (Hendrycks and Gimpel 2016). Derivative Φ(x) + x·φ(x).",
   saves: "input",
@@ -349,6 +361,7 @@ const geluErf = unary({
 });
 export const geluGrad = derivative({
   code: Op.GeluGrad,
+  cost: 1.3,
   name: "geluGrad",
   doc: "dy·(Φ(x) + x·φ(x)).",
   vjp: (d, { dy, x }) => product(d, dy, density(x), sub(2, square(x))),
@@ -359,6 +372,7 @@ export const geluGrad = derivative({
 const C = Math.sqrt(2 / Math.PI);
 const geluTanhOp = unary({
   code: Op.GeluTanh,
+  cost: 1,
   name: "geluTanh",
   doc: "½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh.",
   saves: "input",
@@ -368,6 +382,7 @@ const geluTanhOp = unary({
 });
 export const geluTanhGrad = derivative({
   code: Op.GeluTanhGrad,
+  cost: 1.3,
   name: "geluTanhGrad",
   doc: "dy·(½(1 + t) + ½x(1 − t²)u′) with t = tanh u.",
   vjp(d, { dy, x }) {
@@ -422,6 +437,7 @@ const logistic = (x: number) => 1 / (1 + Math.exp(-x));
  */
 export const silu = unary({
   code: Op.Silu,
+  cost: 1,
   name: "silu",
   doc: "x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).",
   saves: "input",
@@ -431,6 +447,7 @@ export const silu = unary({
 });
 export const siluGrad = derivative({
   code: Op.SiluGrad,
+  cost: 1.3,
   name: "siluGrad",
   doc: "dy·σ(x)·(1 + x·(1 − σ(x))).",
   vjp(d, { dy, x }) {
@@ -453,6 +470,7 @@ export const siluGrad = derivative({
  */
 export const mish = unary({
   code: Op.Mish,
+  cost: 1,
   name: "mish",
   doc: "x·tanh(softplus(x)) (Misra 2019). Derivative t + x(1 − t²)σ.",
   saves: "input",
@@ -462,6 +480,7 @@ export const mish = unary({
 });
 export const mishGrad = derivative({
   code: Op.MishGrad,
+  cost: 1.3,
   name: "mishGrad",
   doc: "dy·(t + x(1 − t²)σ), t = tanh(softplus(x)), σ = sigmoid(x).",
   vjp(d, { dy, x }) {
@@ -490,6 +509,7 @@ export const mishGrad = derivative({
  */
 export const hardSigmoid = unary({
   code: Op.HardSigmoid,
+  cost: 0.4,
   name: "hardSigmoid",
   doc: "min(max(x + 3, 0), 6)/6 (≤ 1 ulp). Derivative 1/6 inside (−3, 3).",
   saves: "input",
@@ -517,6 +537,7 @@ export const hardSigmoidGrad = derivative({
  */
 export const hardSwish = unary({
   code: Op.HardSwish,
+  cost: 0.4,
   name: "hardSwish",
   doc: "x·hardSigmoid(x) (Howard et al. 2019; ≤ 2 ulp). Derivative x/3 + ½ inside (−3, 3), 0 below, 1 above.",
   saves: "input",
@@ -546,6 +567,7 @@ export const hardSwishGrad = derivative({
  */
 export const hardTanh = unary({
   code: Op.HardTanh,
+  cost: 0.4,
   name: "hardTanh",
   doc: "min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.",
   saves: "input",

@@ -1,7 +1,8 @@
 /** Elementary pointwise ops: signs, powers, exp and log, rounding, arithmetic, comparisons, where. */
 
-import { Op, Where } from "../../../assembly/opcodes.ts";
+import { Op } from "../../../assembly/opcodes.ts";
 import { TypeError } from "../../runtime/errors.ts";
+import { encodeWhere } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition, type Operand } from "../definition/op.ts";
 import { broadcastShapes, INT32_MAX as MAX, INT32_MIN as MIN, requireType, type Value } from "../definition/value.ts";
 import { broadcastTo, cast, full } from "../shape/shape.ts";
@@ -158,6 +159,7 @@ export const reciprocal = unary({
  */
 export const exp = unary({
   code: Op.Exp,
+  cost: 1,
   name: "exp",
   doc: "eˣ (≤ 1.1 ulp). Derivative eˣ.",
   saves: "output",
@@ -177,6 +179,7 @@ export const exp = unary({
  */
 export const expm1 = unary({
   code: Op.Expm1,
+  cost: 1,
   name: "expm1",
   doc: "eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.",
   saves: "output",
@@ -196,6 +199,7 @@ export const expm1 = unary({
  */
 export const log = unary({
   code: Op.Log,
+  cost: 1,
   name: "log",
   doc: "Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.",
   saves: "input",
@@ -215,6 +219,7 @@ export const log = unary({
  */
 export const log1p = unary({
   code: Op.Log1p,
+  cost: 1,
   name: "log1p",
   doc: "log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).",
   saves: "input",
@@ -302,6 +307,7 @@ export const round = unary({
  */
 export const clamp = unary({
   code: Op.Clamp,
+  cost: 0.4,
   name: "clamp",
   doc: "min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.",
   saves: "input",
@@ -426,6 +432,7 @@ export const div = binary({
  */
 export const pow = binary({
   code: Op.Pow,
+  cost: 4,
   name: "pow",
   doc: "aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).",
   saves: "both",
@@ -515,6 +522,7 @@ export const minimum = binary({
  */
 export const mod = binary({
   code: Op.Mod,
+  cost: 1.5,
   name: "mod",
   doc: "a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1, −⌊a/b⌋.",
   type: "int",
@@ -711,17 +719,14 @@ export const whereDefinition: OpDefinition<null> = {
   code: Op.Where,
   name: "where",
   doc: "condition ? a : b. The gradient goes to whichever was taken.",
+  cost: 0.25,
+  chainable: "same",
   saves: [0],
   inPlace: [1, 2],
   infer: ([, a]) => [{ shape: a!.shape, dtype: a!.dtype }],
   encode(encoder, { inputs: [condition, a, b], outputs: [out], address }) {
-    encoder.begin(Op.Where, Where.words);
-    encoder.set(Where.out, address(out!));
-    encoder.set(Where.condition, address(condition!));
-    encoder.set(Where.a, address(a!));
-    encoder.set(Where.b, address(b!));
-    encoder.set(Where.n, out!.size);
-    encoder.end();
+    const n = out!.size;
+    encodeWhere(encoder, { out: address(out!), condition: address(condition!), a: address(a!), b: address(b!), n });
   },
   vjp: (dy, { inputs: [condition], needs }) => [
     null,

@@ -1,6 +1,7 @@
 /** Runs several pointwise ops over the same elements as one instruction. Only the passes of compile make it. */
-import { Block, Chain, Op } from "../../../assembly/opcodes.ts";
-import { WordList } from "../../runtime/engine.ts";
+import { Block, Op } from "../../../assembly/opcodes.ts";
+import { WordList } from "../../runtime/encoder.ts";
+import { encodeChain } from "../../runtime/instructions.ts";
 import type { AnyOp, OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 
@@ -29,6 +30,7 @@ export const chainDefinition: OpDefinition<ChainAttributes> = {
   code: Op.Chain,
   name: "chain",
   doc: "Pointwise ops one behind the other, block by block. Only in compiled functions.",
+  cost: 0.25,
   infer: (_, { parts }) => parts.flatMap(({ outputs }) => outputs),
   flops: (_, __, { n, parts }) => n * parts.length,
   encode(encoder, { attributes: { parts, n, blockOf, blocks }, address }) {
@@ -44,22 +46,16 @@ export const chainDefinition: OpDefinition<ChainAttributes> = {
       // Pointwise layouts name the output first, then the inputs in their order.
       return [outputs[0]!, ...inputs].reduce((mask, x, j) => mask | (blockOf(x) === undefined ? 0 : 1 << j), 0);
     });
-    encoder.begin(Op.Chain, Chain.words + masks.length + list.words.length);
-    encoder.set(Chain.n, n);
-    encoder.set(Chain.count, parts.length);
-    encoder.set(Chain.scratch, bytes);
-    [...masks, ...list.words].forEach((word, i) => encoder.set(Chain.words + i, word));
-    encoder.end();
+    encodeChain(encoder, { n, masks, scratch: bytes, instructions: list.words });
   },
 };
 
 /** Whether an instruction of this op can be part of a chain, given what it reads and writes. */
 export function isChainable(op: AnyOp, inputs: readonly Value[], [out]: readonly Value[]): boolean {
-  if ((op.code > Op.Where && op.code !== Op.Cast) || !out?.size) return false;
-  const scalars = op.code >= Op.Add && op.code <= Op.LessEqual;
+  if (!op.chainable || !out?.size) return false;
   return inputs.every(
     (x) =>
       (x.shape.length === out.shape.length && x.shape.every((dim, i) => dim === out.shape[i])) ||
-      (scalars && x.size === 1),
+      (op.chainable === "scalar" && x.size === 1),
   );
 }

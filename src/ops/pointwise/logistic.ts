@@ -9,6 +9,7 @@ const sample = { low: -4, high: 4, second: { low: 0, high: 1 } };
 
 export const logisticLoss = binary({
   code: Op.LogisticLoss,
+  cost: 1,
   name: "logisticLoss",
   doc: "−t·log σ(x) − (1 − t)·log σ(−x), where 0·∞ = 0. Derivatives σ(x) − t, −x.",
   saves: "input",
@@ -22,6 +23,7 @@ export const logisticLoss = binary({
 
 export const logisticSlope = binary({
   code: Op.LogisticSlope,
+  cost: 1,
   name: "logisticSlope",
   doc: "σ(x) − t, as 1 − t − σ(−x) above 0: exact where t is 0 or 1. Derivatives σ(x)·σ(−x), −1.",
   saves: "input",

@@ -1,6 +1,15 @@
 /** The three forms of a pointwise op (one operand, a derivative, two operands with broadcasting), as table entries. */
-import { Binary, Dim, type Op, Type, Unary, Zip } from "../../../assembly/opcodes.ts";
+import { Type } from "../../../assembly/opcodes.ts";
 import { ShapeError, TypeError } from "../../runtime/errors.ts";
+import {
+  type BinaryCode,
+  type CompareCode,
+  type DerivativeCode,
+  encodeBinary,
+  encodeDerivative,
+  encodeUnary,
+  type UnaryCode,
+} from "../../runtime/instructions.ts";
 import { apply, constant, type OpDefinition, type Operand, type Sample, type SampleInput } from "../definition/op.ts";
 import {
   broadcastShapes,
@@ -60,9 +69,11 @@ export function exact(x: Operand, op = "op"): Value {
 }
 
 interface UnaryEntry<Arguments extends unknown[]> {
-  code: Op;
+  code: UnaryCode;
   name: string;
   doc: string;
+  /** Default 0.2. */
+  cost?: number;
   saves: "none" | "input" | "output";
   /** How the public arguments become the kernel's parameters. */
   parameters?: (...args: Arguments) => Parameters;
@@ -83,18 +94,13 @@ export function unary<Arguments extends unknown[] = []>(
     code,
     name,
     doc,
+    cost: entry.cost ?? 0.2,
+    chainable: "same",
     saves,
     inPlace: [0],
     infer: ([x]) => [{ shape: x!.shape, dtype: "float32" }],
-    encode(encoder, { inputs, outputs, attributes, address }) {
-      encoder.begin(code, Unary.words);
-      encoder.set(Unary.out, address(outputs[0]!));
-      encoder.set(Unary.x, address(inputs[0]!));
-      encoder.set(Unary.n, inputs[0]!.size);
-      encoder.setFloat(Unary.p, attributes[0]);
-      encoder.setFloat(Unary.q, attributes[1]);
-      encoder.end();
-    },
+    encode: (encoder, { inputs: [x], outputs: [out], attributes: [p, q], address }) =>
+      encodeUnary(encoder, code, { out: address(out!), x: address(x!), n: x!.size, p, q }),
     vjp: (dy, { inputs, outputs, attributes: [p, q] }) => entry.vjp(dy, { x: inputs[0]!, y: outputs[0]!, p, q }),
     reference: ([x], [p, q]) => [
       {
@@ -118,9 +124,11 @@ export function unary<Arguments extends unknown[] = []>(
 }
 
 interface DerivativeEntry {
-  code: Op;
+  code: DerivativeCode;
   name: string;
   doc: string;
+  /** Default 0.15. */
+  cost?: number;
   /** The gradient with respect to the second operand, x or y, given d = the gradient of the result; null where zero. */
   vjp: (d: Value, saved: { dy: Value; x: Value; p: number; q: number }) => Value | null;
   /** The factor that multiplies dy. */
@@ -137,6 +145,8 @@ export function derivative(
     code,
     name,
     doc,
+    cost: entry.cost ?? 0.15,
+    chainable: "same",
     saves: "input",
     inPlace: [0, 1],
     infer([dy, x]) {
@@ -145,16 +155,8 @@ export function derivative(
       for (const input of [dy!, x!]) requireType(name, input, "float32");
       return [{ shape: dy!.shape, dtype: "float32" }];
     },
-    encode(encoder, { inputs, outputs, attributes: [p, q], address }) {
-      encoder.begin(code, Zip.words);
-      encoder.set(Zip.out, address(outputs[0]!));
-      encoder.set(Zip.a, address(inputs[0]!));
-      encoder.set(Zip.b, address(inputs[1]!));
-      encoder.set(Zip.n, inputs[0]!.size);
-      encoder.setFloat(Zip.p, p);
-      encoder.setFloat(Zip.q, q);
-      encoder.end();
-    },
+    encode: (encoder, { inputs: [dy, x], outputs: [out], attributes: [p, q], address }) =>
+      encodeDerivative(encoder, code, { out: address(out!), dy: address(dy!), x: address(x!), n: x!.size, p, q }),
     vjp: (d, { inputs: [dy, x], attributes: [p, q], needs }) => [
       needs[0] ? call(d, x!, p, q) : null,
       needs[1] ? entry.vjp(d, { dy: dy!, x: x!, p, q }) : null,
@@ -181,9 +183,11 @@ interface Rounding {
 }
 
 interface BinaryEntry {
-  code: Op;
+  code: BinaryCode | CompareCode;
   name: string;
   doc: string;
+  /** Default 0.2. */
+  cost?: number;
   /** `int`: int32 operands stay int32;  `bool`: the result is a mask, of float32 or int32 operands. */
   type?: "float" | "int" | "bool";
   saves: "none" | "input" | "output" | "both";
@@ -253,6 +257,8 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
     code,
     name,
     doc,
+    cost: entry.cost ?? 0.2,
+    chainable: "scalar",
     saves,
     inPlace: type === "bool" ? [] : [0, 1],
     infer: ([a, b]) => [
@@ -262,25 +268,14 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
       },
     ],
     encode(encoder, { inputs: [a, b], outputs: [out], address }) {
-      // A dimensionless walk still has one element.
-      const walk = sameShape(a!.shape, b!.shape)
-        ? { sizes: [a!.size], strides: [[1], [1]] }
-        : collapse(out!.shape, [broadcastStrides(a!.shape, out!.shape), broadcastStrides(b!.shape, out!.shape)]);
-      const { sizes, strides } = walk.sizes.length ? walk : { sizes: [1], strides: [[1], [1]] };
-      const rank = sizes.length;
-      encoder.begin(code, Binary.words + rank * Dim.words);
-      encoder.set(Binary.out, address(out!));
-      encoder.set(Binary.a, address(a!));
-      encoder.set(Binary.b, address(b!));
+      const dims = sameShape(a!.shape, b!.shape)
+        ? []
+        : collapse(out!.shape, broadcastStrides(a!.shape, out!.shape), broadcastStrides(b!.shape, out!.shape));
+      // Operands that lie alike are one row, and a walk without dimensions still has one element.
+      if (!dims.length) dims.push({ size: out!.size, first: 1, second: 1 });
       const mixed = a!.dtype === "int32" ? Type.IntFloat : Type.FloatInt;
-      encoder.set(Binary.type, a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed);
-      encoder.set(Binary.rank, rank);
-      for (let i = 0, at: number = Binary.words; i < rank; i++, at += Dim.words) {
-        encoder.set(at + Dim.size, sizes[i]!);
-        encoder.set(at + Dim.first, strides[0]![i]!);
-        encoder.set(at + Dim.second, strides[1]![i]!);
-      }
-      encoder.end();
+      const type = a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed;
+      encodeBinary(encoder, code, { out: address(out!), a: address(a!), b: address(b!), type, dims });
     },
     reference([a, b]) {
       const shape = broadcastShapes(name, a!.shape, b!.shape);

@@ -1,8 +1,16 @@
 /** Random numbers from the one generator (manualSeed), and counters in memory. */
-import { Op, Random } from "../../../assembly/opcodes.ts";
-import { type Encoder, encodeAdvance } from "../../runtime/engine.ts";
+import { Op } from "../../../assembly/opcodes.ts";
+import { type Encoder, encodeAlone } from "../../runtime/encoder.ts";
 import { RangeError, requireRange } from "../../runtime/errors.ts";
 import { RANDOM_STATE } from "../../runtime/heap.ts";
+import {
+  type DistributionCode,
+  encodeAdvance,
+  encodeBernoulli,
+  encodeDistribution,
+  encodeRandomInteger,
+  encodeRandomPermutation,
+} from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { type DType, requireShape, type Shape, type Value } from "../definition/value.ts";
 
@@ -12,16 +20,16 @@ interface RandomAttributes {
   readonly q: number;
 }
 
-/** Writes a distribution's parameters as its kernel reads them. */
-type EncodeParameters = (encoder: Encoder, p: number, q: number) => void;
+/** Writes the instruction of n numbers with parameters p and q. */
+type Draw = (encoder: Encoder, places: { out: number; n: number; state: number }, p: number, q: number) => void;
 
-const floats: EncodeParameters = (encoder, p, q) => {
-  encoder.setFloat(Random.p, p);
-  encoder.setFloat(Random.q, q);
-};
+const distribution =
+  (code: DistributionCode): Draw =>
+  (encoder, places, p, q) =>
+    encodeDistribution(encoder, code, { out: places.out, n: places.n, state: places.state, p, q });
 
 /** p as a count of 2⁻⁶⁴ less one, in two words: what is drawn if 64 random bits do not exceed it. p = 0 makes the value 0. */
-const probability: EncodeParameters = (encoder, p, value) => {
+const drawBernoulli: Draw = (encoder, places, p, value) => {
   const scaled = p * 2 ** 32;
   let high = Math.floor(scaled);
   let low = Math.ceil((scaled - high) * 2 ** 32) - 1;
@@ -29,48 +37,64 @@ const probability: EncodeParameters = (encoder, p, value) => {
     high--;
     low = 2 ** 32 - 1;
   }
-  encoder.set(Random.p, low);
-  encoder.set(Random.q, high);
-  encoder.setFloat(Random.r, p > 0 ? value : 0);
+  encodeBernoulli(encoder, {
+    out: places.out,
+    n: places.n,
+    state: places.state,
+    low,
+    high,
+    value: p > 0 ? value : 0,
+  });
 };
 
 /** The first number and how many there are, modulo 2³². */
-const interval: EncodeParameters = (encoder, low, high) => {
-  encoder.set(Random.p, low);
-  encoder.set(Random.q, high - low);
-};
+const drawInteger: Draw = (encoder, places, low, high) =>
+  encodeRandomInteger(encoder, { out: places.out, n: places.n, state: places.state, low, range: high - low });
 
+/** @param words random words that an element takes */
 function random(
   code: Op,
   name: string,
   doc: string,
+  cost: number,
+  draw: Draw,
   dtype: DType = "float32",
-  parameters = floats,
+  words = 1,
 ): OpDefinition<RandomAttributes> {
   return {
     code,
     name,
     doc,
+    cost,
+    random: true,
     infer: (_, { shape }) => [{ shape, dtype }],
     encode(encoder, { outputs: [out], attributes: { p, q }, address }) {
-      encoder.begin(code, Random.words);
-      encoder.set(Random.out, address(out!));
-      encoder.set(Random.n, out!.size);
-      encoder.set(Random.state, RANDOM_STATE);
-      parameters(encoder, p, q);
-      encoder.end();
-      // A permutation uses a word pair an element; the others, a word.
-      encodeAdvance(encoder, RANDOM_STATE + 8, Math.ceil(out!.size / (code === Op.RandomPermutation ? 2 : 4)), true);
+      draw(encoder, { out: address(out!), n: out!.size, state: RANDOM_STATE }, p, q);
+      // The counter counts blocks of four words.
+      advanceBy(encoder, RANDOM_STATE + 8, Math.ceil((out!.size * words) / 4), true);
     },
   };
 }
 
+/** Moves a counter on, of 64 bits if `wide`. */
+const advanceBy = (encoder: Encoder, address: number, by: number, wide: boolean): void =>
+  encodeAlone(encoder, () => encodeAdvance(encoder, { address, by, wide: Number(wide) }));
+
 export const randomDefinitions = {
-  uniform: random(Op.Uniform, "rand", "Uniform in [p, q)."),
-  normal: random(Op.Normal, "randn", "Normal with mean p and standard deviation q."),
-  bernoulli: random(Op.Bernoulli, "bernoulli", "q with probability p, else 0.", "float32", probability),
-  integer: random(Op.RandomInteger, "randint", "Whole numbers p … q − 1, equally likely.", "int32", interval),
-  permutation: random(Op.RandomPermutation, "randperm", "0 … n − 1 in random order.", "int32"),
+  uniform: random(Op.Uniform, "rand", "Uniform in [p, q).", 6, distribution(Op.Uniform)),
+  normal: random(Op.Normal, "randn", "Normal with mean p and standard deviation q.", 11, distribution(Op.Normal)),
+  bernoulli: random(Op.Bernoulli, "bernoulli", "q with probability p, else 0.", 6, drawBernoulli),
+  integer: random(Op.RandomInteger, "randint", "Whole numbers p … q − 1, equally likely.", 6, drawInteger, "int32"),
+  // One thread draws a permutation.
+  permutation: random(
+    Op.RandomPermutation,
+    "randperm",
+    "0 … n − 1 in random order.",
+    0,
+    encodeRandomPermutation,
+    "int32",
+    2,
+  ),
 };
 
 const BELOW = 2 ** 31;
@@ -146,12 +170,13 @@ export function randperm(n: number): Value {
 
 export const advanceDefinition: OpDefinition<{ by: number }> = {
   code: Op.Advance,
+  cost: 0,
   name: "advance",
   doc: "Adds to an int32 counter in place.",
   mutates: () => [0],
   infer: () => [],
   encode: (encoder, { inputs: [counter], attributes: { by }, address }) =>
-    encodeAdvance(encoder, address(counter!), by, false),
+    advanceBy(encoder, address(counter!), by, false),
 };
 
 /** Adds `by` to an int32 counter, in place. */

@@ -1,6 +1,7 @@
 /** Table entries of sums of squares and Euclidean norms along the middle of [outer, n, inner]. reduce.ts has the functions. */
-import { Op, Reduce, Type } from "../../../assembly/opcodes.ts";
-import { encodeAlone } from "../../runtime/engine.ts";
+import { Op, Type } from "../../../assembly/opcodes.ts";
+import { encodeAlone } from "../../runtime/encoder.ts";
+import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
 import type { OpDefinition, Reference } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 import { div, eq, mul, where } from "../pointwise/arithmetic.ts";
@@ -16,27 +17,18 @@ export interface SquaresAttributes extends Middle {
 const [FEW, PIECE] = [64, 8192];
 
 /** `code` over pieces, if these are worth sharing, divided by the divisor; then `finish` over the pieces' results. */
-const encodeFold: (code: Op, finish: Op) => OpDefinition<SquaresAttributes>["encode"] =
+const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<SquaresAttributes>["encode"] =
   (code, finish) =>
   (encoder, { inputs: [x], outputs: [y], attributes: { outer, n, inner, divisor }, address }) => {
     const length = Math.max(32, Math.floor(PIECE / inner));
     const pieces = outer * Math.ceil(inner / 4) < FEW && n >= 8 * length ? Math.ceil(n / length) : 0;
-    const encode = (op: Op, out: number, from: number, count: number, piece: number, by: number): void => {
-      encoder.begin(op, Reduce.words);
-      encoder.set(Reduce.out, out);
-      encoder.set(Reduce.x, from);
-      encoder.set(Reduce.outer, outer);
-      encoder.set(Reduce.n, count);
-      encoder.set(Reduce.inner, inner);
-      encoder.setDouble(Reduce.divisor, by);
-      encoder.set(Reduce.type, Type.Float32);
-      encoder.set(Reduce.piece, piece);
-      encoder.end();
-    };
-    if (!pieces) return encode(code, address(y!), address(x!), n, 0, divisor);
+    const [out, from, type, reverse] = [address(y!), address(x!), Type.Float32, 0];
+    if (!pieces)
+      return encodeReduce(encoder, code, { out, x: from, outer, n, inner, divisor, reverse, type, piece: 0 });
     const partial = encoder.workspace(4 * outer * pieces * inner);
-    encode(code, partial, address(x!), n, length, divisor);
-    encodeAlone(encoder, () => encode(finish, address(y!), partial, pieces, 0, 1));
+    encodeReduce(encoder, code, { out: partial, x: from, outer, n, inner, divisor, reverse, type, piece: length });
+    const all = { out, x: partial, outer, n: pieces, inner, divisor: 1, reverse, type, piece: 0 };
+    encodeAlone(encoder, () => encodeReduce(encoder, finish, all));
   };
 
 /** x and what has the result's shape, as [outer, n, inner] and [outer, 1, inner]. */
@@ -73,6 +65,7 @@ export const normDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Norm,
   name: "norm",
   doc: "√(Σ x² / d), of squares in float64, so that none overflows. dx = dy·x/(d·y), 0 where y = 0.",
+  cost: 0.15,
   saves: "both",
   infer: (_, { shape }) => [{ shape, dtype: "float32" }],
   encode: encodeFold(Op.Norm, Op.Norm),
@@ -92,6 +85,7 @@ export const squaresDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Squares,
   name: "squares",
   doc: "Σ x² / d, of squares in float64, so that none overflows or underflows by itself. dx = dy·2x/d.",
+  cost: 0.15,
   saves: "input",
   infer: (_, { shape }) => [{ shape, dtype: "float32" }],
   encode: encodeFold(Op.Squares, Op.Sum),

@@ -1,6 +1,7 @@
 /** Table entries of the reductions of [outer, n, inner] along its middle, and of running sums. */
-import { Op, Reduce, Type } from "../../../assembly/opcodes.ts";
-import { encodeAlone } from "../../runtime/engine.ts";
+import { Op, Type } from "../../../assembly/opcodes.ts";
+import { encodeAlone } from "../../runtime/encoder.ts";
+import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition, type Reference } from "../definition/op.ts";
 import { type Shape, typeCode, type Value } from "../definition/value.ts";
 import { div, eq, mul } from "../pointwise/arithmetic.ts";
@@ -36,16 +37,18 @@ const FEW = 64;
  * The length of the pieces that n is folded in, apart from each other, so that threads can share even a sum to one number; 0: in one.
  * It depends on the shape alone, and so do the bits.
  */
-function pieceOf(code: Op, { outer, n, inner }: Middle): number {
+function pieceOf({ outer, n, inner }: Middle): number {
   const piece = Math.max(32, 2 ** Math.floor(Math.log2(PIECE / inner)));
-  return code <= Op.Min && outer * Math.ceil(inner / 4) < FEW && n >= 16 * piece ? piece : 0;
+  return outer * Math.ceil(inner / 4) < FEW && n >= 16 * piece ? piece : 0;
 }
 
 function fold(
-  code: Op,
+  code: ReduceCode,
   name: string,
   doc: string,
-  rest: Pick<OpDefinition<FoldAttributes>, "vjp" | "saves" | "below"> & {
+  rest: Pick<OpDefinition<FoldAttributes>, "cost" | "vjp" | "saves" | "below" | "units"> & {
+    /** Whether n may be folded in pieces, whose results are folded again. */
+    pieces?: boolean;
     dtype?: "int32";
     reference: (x: Reference, attributes: FoldAttributes) => ArrayLike<number>;
     kinks?: readonly number[];
@@ -74,35 +77,27 @@ function fold(
     code,
     name,
     doc,
+    cost: rest.cost,
     ...(rest.vjp ? { vjp: rest.vjp } : {}),
     ...(rest.below ? { below: rest.below } : {}),
     saves: rest.saves ?? "none",
-    // A running sum goes from end to end.
-    ...(code === Op.Cumsum && { units: (_, __, { outer, inner }) => outer * Math.ceil(inner / 4) }),
+    ...(rest.units ? { units: rest.units } : {}),
     infer: ([x], { shape }) => [{ shape, dtype: rest.dtype ?? x!.dtype }],
     encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
       const { outer, n, inner, divisor } = attributes;
       const inexact = code === Op.Sum && x!.dtype === "float32";
-      const piece = pieceOf(code, attributes);
+      const piece = rest.pieces ? pieceOf(attributes) : 0;
       const type = typeCode[x!.dtype];
-      const encode = (to: number, from: number, length: number, cut: number, elements: Type): void => {
-        encoder.begin(code, Reduce.words);
-        encoder.set(Reduce.out, to);
-        encoder.set(Reduce.x, from);
-        encoder.set(Reduce.outer, outer);
-        encoder.set(Reduce.n, length);
-        encoder.set(Reduce.inner, inner);
-        encoder.setDouble(Reduce.divisor, divisor);
-        encoder.set(Reduce.reverse, attributes.reverse ? 1 : 0);
-        encoder.set(Reduce.type, elements);
-        encoder.set(Reduce.piece, cut);
-        encoder.end();
-      };
-      if (!piece) return encode(address(out!), address(x!), n, 0, type);
+      const reverse = Number(attributes.reverse);
+      const [to, from] = [address(out!), address(x!)];
+      if (!piece)
+        return encodeReduce(encoder, code, { out: to, x: from, outer, n, inner, divisor, reverse, type, piece });
       const pieces = Math.ceil(n / piece);
       const partial = encoder.workspace((inexact ? 8 : 4) * outer * pieces * inner);
-      encode(partial, address(x!), n, piece, type);
-      encodeAlone(encoder, () => encode(address(out!), partial, pieces, 0, inexact ? Type.Float64 : type));
+      encodeReduce(encoder, code, { out: partial, x: from, outer, n, inner, divisor, reverse, type, piece });
+      const elements = inexact ? Type.Float64 : type;
+      const all = { out: to, x: partial, outer, n: pieces, inner, divisor, reverse, type: elements, piece: 0 };
+      encodeAlone(encoder, () => encodeReduce(encoder, code, all));
     },
     reference: ([x], attributes) => [{ shape: attributes.shape, data: rest.reference(x!, attributes) }],
     samples: cases.map(([outer, n, inner]) => ({
@@ -125,6 +120,8 @@ function spread(dy: Value, { outer, n, inner }: Middle, shape: Shape): Value {
 }
 
 export const sumDefinition = fold(Op.Sum, "sum", "Σ x, over a divisor for means. The gradient is repeated.", {
+  cost: 0.1,
+  pieces: true,
   vjp: (dy, { inputs: [x], attributes }) => [
     spread(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes, x!.shape),
   ],
@@ -136,8 +133,10 @@ export const sumDefinition = fold(Op.Sum, "sum", "Σ x, over a divisor for means
 });
 
 /** Extremes share the gradient evenly among the places where they stand. */
-function extreme(code: Op, name: string, pick: (a: number, b: number) => number): OpDefinition<FoldAttributes> {
+function extreme(code: ReduceCode, name: string, pick: (a: number, b: number) => number): OpDefinition<FoldAttributes> {
   return fold(code, name, `The ${name} element, NaN if there is one. Ties share the gradient.`, {
+    cost: 0.5,
+    pieces: true,
     saves: "both",
     vjp(dy, { inputs: [x], outputs: [y], attributes }) {
       const { outer, n, inner } = attributes;
@@ -166,12 +165,17 @@ const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpD
 export const shiftDefinition = withoutGradient(maxDefinition);
 export const smallestDefinition = withoutGradient(minDefinition);
 
-function argExtreme(code: Op, name: string, better: (a: number, b: number) => boolean): OpDefinition<FoldAttributes> {
+function argExtreme(
+  code: ReduceCode,
+  name: string,
+  better: (a: number, b: number) => boolean,
+): OpDefinition<FoldAttributes> {
   return fold(
     code,
     name,
     `Where the first ${name.slice(3).toLowerCase()} element stands, as int32; NaN counts as extreme.`,
     {
+      cost: 0.5,
       dtype: "int32",
       reference(x, attributes) {
         const out = new Float64Array(attributes.outer);
@@ -191,6 +195,9 @@ export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax", (a, b) => a > b)
 export const argMinDefinition = argExtreme(Op.ArgMin, "argMin", (a, b) => a < b);
 
 export const cumsumDefinition = fold(Op.Cumsum, "cumsum", "Running sums. The gradient runs the other way.", {
+  cost: 1,
+  // A running sum goes from end to end.
+  units: (_, __, { outer, inner }) => outer * Math.ceil(inner / 4),
   vjp: (dy, { attributes }) => [
     apply(cumsumDefinition, [dy], {
       ...attributes,

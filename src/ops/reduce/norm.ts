@@ -1,6 +1,7 @@
 /** Normalization along some dimensions: the op behind layer, RMS, batch, instance and group norm, and its gradient. */
-import { Normalize, NormalizeGrad, Op } from "../../../assembly/opcodes.ts";
+import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { encodeNormalize, encodeNormalizeGrad } from "../../runtime/instructions.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference } from "../definition/op.ts";
 import { requireType, type Shape, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 import { add, div, mul, neg, reciprocal, rsqrt, sub } from "../pointwise/arithmetic.ts";
@@ -73,21 +74,22 @@ export const normalizeDefinition: OpDefinition<NormAttributes> = {
       { shape: [outer, 2, inner], dtype: "float32" },
     ];
   },
+  cost: 0.1,
   flops: ([x]) => 8 * x!.size,
   encode(encoder, { inputs: [x, weight, bias], outputs: [y, stats], attributes, address }) {
     const { outer, n, inner, eps, center } = attributes;
-    encoder.begin(Op.Normalize, Normalize.words);
-    encoder.set(Normalize.out, address(y!));
-    encoder.set(Normalize.stats, address(stats!));
-    encoder.set(Normalize.x, address(x!));
-    encoder.set(Normalize.weight, weight ? address(weight) : 0);
-    encoder.set(Normalize.bias, bias ? address(bias) : 0);
-    encoder.set(Normalize.outer, outer);
-    encoder.set(Normalize.n, n);
-    encoder.set(Normalize.inner, inner);
-    encoder.set(Normalize.center, center ? 1 : 0);
-    encoder.setFloat(Normalize.eps, eps);
-    encoder.end();
+    encodeNormalize(encoder, {
+      out: address(y!),
+      stats: address(stats!),
+      x: address(x!),
+      weight: weight ? address(weight) : 0,
+      bias: bias ? address(bias) : 0,
+      outer,
+      n,
+      inner,
+      center: Number(center),
+      eps,
+    });
   },
   vjp(dy, { inputs: [x, weight, bias], attributes, needs }) {
     const { outer, n, inner } = attributes;
@@ -133,19 +135,20 @@ export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
   doc: "r·(dy − mean(dy) − x̂·mean(dy·x̂)), r = 1/√(σ² + ε) (RMS: without mean(dy)).",
   saves: "input",
   infer: ([dy]) => [{ shape: dy!.shape, dtype: "float32" }],
+  cost: 0.1,
   flops: ([x]) => 12 * x!.size,
   encode(encoder, { inputs: [dy, x], outputs: [out], attributes, address }) {
     const { outer, n, inner, eps, center } = attributes;
-    encoder.begin(Op.NormalizeGrad, NormalizeGrad.words);
-    encoder.set(NormalizeGrad.out, address(out!));
-    encoder.set(NormalizeGrad.dy, address(dy!));
-    encoder.set(NormalizeGrad.x, address(x!));
-    encoder.set(NormalizeGrad.outer, outer);
-    encoder.set(NormalizeGrad.n, n);
-    encoder.set(NormalizeGrad.inner, inner);
-    encoder.set(NormalizeGrad.center, center ? 1 : 0);
-    encoder.setFloat(NormalizeGrad.eps, eps);
-    encoder.end();
+    encodeNormalizeGrad(encoder, {
+      out: address(out!),
+      dy: address(dy!),
+      x: address(x!),
+      outer,
+      n,
+      inner,
+      center: Number(center),
+      eps,
+    });
   },
   // Linear in dy and its own adjoint. By x, with a = mean(dy·x̂), b = mean(g·x̂) and s = mean(g·dy) − mean(g)·mean(dy) − a·b:
   // the same op on −r·(g·a + dy·b), for x̂'s part, and −s·r²·x̂ for r's.

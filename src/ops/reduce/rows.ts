@@ -1,6 +1,16 @@
 /** Softmax and cross-entropy, over rows of the last dimension. */
-import { CrossEntropy, CrossEntropyGrad, Op, Softmax, SoftmaxGrad } from "../../../assembly/opcodes.ts";
+import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
+import {
+  type CrossEntropyCode,
+  type CrossEntropyGradCode,
+  encodeCrossEntropy,
+  encodeCrossEntropyGrad,
+  encodeSoftmax,
+  encodeSoftmaxGrad,
+  type SoftmaxCode,
+  type SoftmaxGradCode,
+} from "../../runtime/instructions.ts";
 import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "../definition/op.ts";
 import { normalizeDim, requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 import { labelCheck, oneHotOrZeros } from "../index/gather.ts";
@@ -31,8 +41,8 @@ function logSumExp64(row: number[]): number {
 }
 
 /** What one row op differs from another by. */
-interface RowEntry<Rule, Oracle> {
-  code: Op;
+interface RowEntry<Code, Rule, Oracle> {
+  code: Code;
   name: string;
   doc: string;
   vjp: Rule;
@@ -45,22 +55,18 @@ function rowOp({
   doc,
   vjp,
   reference,
-}: RowEntry<(dy: Value, y: Value) => Value, (row: number[]) => number[]>): OpDefinition<null> {
+}: RowEntry<SoftmaxCode, (dy: Value, y: Value) => Value, (row: number[]) => number[]>): OpDefinition<null> {
   return {
     code,
     name,
     doc,
+    cost: 1.6,
     saves: "output",
     inPlace: [0],
     infer: ([x]) => [{ shape: x!.shape, dtype: "float32" }],
     encode(encoder, { inputs: [x], outputs: [out], address }) {
       const n = lastDim(x!);
-      encoder.begin(code, Softmax.words);
-      encoder.set(Softmax.out, address(out!));
-      encoder.set(Softmax.x, address(x!));
-      encoder.set(Softmax.rows, n ? x!.size / n : 0);
-      encoder.set(Softmax.n, n);
-      encoder.end();
+      encodeSoftmax(encoder, code, { out: address(out!), x: address(x!), rows: n ? x!.size / n : 0, n });
     },
     vjp: (dy, { outputs: [y] }) => [vjp(dy, y!)],
     reference: ([x]) => [mapRows(x!, reference)],
@@ -75,6 +81,7 @@ function rowGrad({
   vjp,
   reference,
 }: RowEntry<
+  SoftmaxGradCode,
   (d: Value, dy: Value, y: Value) => [Value, Value],
   (dy: number[], y: number[]) => number[]
 >): OpDefinition<null> {
@@ -82,18 +89,14 @@ function rowGrad({
     code,
     name,
     doc,
+    cost: 0.5,
     saves: "input",
     inPlace: [0, 1],
     infer: ([dy]) => [{ shape: dy!.shape, dtype: "float32" }],
     encode(encoder, { inputs: [dy, y], outputs: [out], address }) {
       const n = lastDim(y!);
-      encoder.begin(code, SoftmaxGrad.words);
-      encoder.set(SoftmaxGrad.out, address(out!));
-      encoder.set(SoftmaxGrad.dy, address(dy!));
-      encoder.set(SoftmaxGrad.y, address(y!));
-      encoder.set(SoftmaxGrad.rows, n ? y!.size / n : 0);
-      encoder.set(SoftmaxGrad.n, n);
-      encoder.end();
+      const rows = n ? y!.size / n : 0;
+      encodeSoftmaxGrad(encoder, code, { out: address(out!), dy: address(dy!), y: address(y!), rows, n });
     },
     vjp: (d, { inputs: [dy, y] }) => vjp(d, dy!, y!),
     reference: ([dy, y]) => [
@@ -210,8 +213,8 @@ function costs(logits: Value, target: Value): Value {
 }
 
 function crossEntropyOp(
-  code: Op,
-  gradCode: Op,
+  code: CrossEntropyCode,
+  gradCode: CrossEntropyGradCode,
   name: string,
   doc: string,
   infer: (logits: Value, target: Value) => void,
@@ -229,6 +232,7 @@ function crossEntropyOp(
     code,
     name,
     doc,
+    cost: 1.5,
     saves: "both",
     infer([logits, target]) {
       requireType(name, logits!, "float32", "logits");
@@ -240,15 +244,16 @@ function crossEntropyOp(
     },
     ...(checks ? { checks } : {}),
     encode(encoder, { inputs: [logits, target], outputs: [loss, lse], attributes, address }) {
-      encoder.begin(code, CrossEntropy.words);
-      encoder.set(CrossEntropy.loss, address(loss!));
-      encoder.set(CrossEntropy.lse, address(lse!));
-      encoder.set(CrossEntropy.logits, address(logits!));
-      encoder.set(CrossEntropy.target, address(target!));
-      encoder.set(CrossEntropy.rows, logits!.shape[0]!);
-      encoder.set(CrossEntropy.classes, logits!.shape[1]!);
-      encoder.set(CrossEntropy.ignoreIndex, attributes.ignoreIndex);
-      encoder.end();
+      const [rows, classes] = logits!.shape as [number, number];
+      encodeCrossEntropy(encoder, code, {
+        loss: address(loss!),
+        lse: address(lse!),
+        logits: address(logits!),
+        target: address(target!),
+        rows,
+        classes,
+        ignoreIndex: attributes.ignoreIndex,
+      });
     },
     vjp: (dy, { inputs: [logits, target], outputs: [, lse], attributes, needs }) => [
       needs[0] ? apply(grad, [dy, logits!, target!, lse!], attributes) : null,
@@ -277,19 +282,21 @@ function crossEntropyOp(
     code: gradCode,
     name: `${name}Grad`,
     doc: "dy·(softmax(logits)·Σ target − target), rows by rows; lse is what the forward op returned.",
+    cost: 1.5,
     saves: "input",
     infer: ([, logits]) => [{ shape: logits!.shape, dtype: "float32" }],
     encode(encoder, { inputs: [dy, logits, target, lse], outputs: [out], attributes, address }) {
-      encoder.begin(gradCode, CrossEntropyGrad.words);
-      encoder.set(CrossEntropyGrad.out, address(out!));
-      encoder.set(CrossEntropyGrad.dy, address(dy!));
-      encoder.set(CrossEntropyGrad.logits, address(logits!));
-      encoder.set(CrossEntropyGrad.target, address(target!));
-      encoder.set(CrossEntropyGrad.lse, address(lse!));
-      encoder.set(CrossEntropyGrad.rows, logits!.shape[0]!);
-      encoder.set(CrossEntropyGrad.classes, logits!.shape[1]!);
-      encoder.set(CrossEntropyGrad.ignoreIndex, attributes.ignoreIndex);
-      encoder.end();
+      const [rows, classes] = logits!.shape as [number, number];
+      encodeCrossEntropyGrad(encoder, gradCode, {
+        out: address(out!),
+        dy: address(dy!),
+        logits: address(logits!),
+        target: address(target!),
+        lse: address(lse!),
+        rows,
+        classes,
+        ignoreIndex: attributes.ignoreIndex,
+      });
     },
     vjp(d, { inputs: [dy, logits, target], attributes, needs }) {
       // out = dy·(s·m − t) with s = softmax(logits), m = Σ t. Rows without a target do not count, whatever their logits are.

@@ -1,8 +1,7 @@
 /** Scaled dot-product attention and its gradient as one op each. Heads may come before or after the steps. */
 import { Op } from "../../../assembly/opcodes.ts";
-import { bitsOf, type Encoder, kernels } from "../../runtime/engine.ts";
 import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
-import { apply, applyAll, encodeWords, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
+import { apply, applyAll, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
 import {
   broadcastShapes,
   contiguousStrides,
@@ -20,96 +19,7 @@ import { max } from "../reduce/reduce.ts";
 import { softmax, softmaxGrad } from "../reduce/rows.ts";
 import { broadcastTo, full, permute, reshape } from "../shape/shape.ts";
 import { causalMask } from "../shape/triangle.ts";
-
-/** The order of q's, k's, v's and the result's dimensions; d is a head's width. */
-export type Layout = "bhtd" | "bthd" | "tbhd";
-
-export interface AttentionAttributes {
-  readonly layout: Layout;
-  readonly scale: number;
-  /** Query i sees keys up to i + offset; null: all of them. */
-  readonly causal: number | null;
-  /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys], in this order. */
-  readonly masked: boolean;
-}
-
-const places = (layout: Layout): number[] => [..."bhtd"].map((dim) => layout.indexOf(dim));
-
-/** Sizes by meaning. */
-function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: AttentionAttributes) {
-  const [b, h, t, d] = places(layout) as [number, number, number, number];
-  const size = (x: { shape: Shape }, i: number): number => x.shape[i]!;
-  return {
-    batch: size(q, b),
-    heads: size(q, h),
-    queries: size(q, t),
-    keys: size(v, t),
-    width: size(q, d),
-    valueWidth: size(v, d),
-  };
-}
-
-/** The shape of t rows of d numbers for every batch and head. */
-function shaped({ batch, heads }: { batch: number; heads: number }, layout: Layout, t: number, d: number): number[] {
-  const by = { b: batch, h: heads, t, d };
-  return [...layout].map((dim) => by[dim as keyof typeof by]);
-}
-
-/** The result's shape. @throws ShapeError, DTypeError where operands do not fit */
-function infer(name: string, [q, k, v, mask]: readonly Value[], attributes: AttentionAttributes): Shape {
-  const all = sizes(q!, v!, attributes);
-  const { batch, heads, queries, keys, width, valueWidth } = all;
-  const lie = (t: number, d: number): number[] => shaped(all, attributes.layout, t, d);
-  if (!width || !valueWidth)
-    throw new ShapeError(`${name}: query ${show(q!.shape)} and value ${show(v!.shape)} need a width above 0.`);
-  for (const [what, x, shape] of [
-    ["query", q!, lie(queries, width)],
-    ["key", k!, lie(keys, width)],
-    ["value", v!, lie(keys, valueWidth)],
-  ] as const) {
-    if (x.dtype !== "float32") throw new DTypeError(`${name}: the ${what} is ${x.dtype}, but must be float32.`);
-    if (!sameShape(x.shape, shape))
-      throw new ShapeError(
-        `${name}: query ${show(q!.shape)}, key ${show(k!.shape)} and value ${show(v!.shape)} do not fit: the ${what} should be ${show(shape)}.`,
-      );
-  }
-  const scores = [batch, heads, queries, keys];
-  if (mask && (mask.shape.length !== 4 || mask.shape.some((n, i) => n !== scores[i] && (n !== 1 || i === 3))))
-    throw new ShapeError(`${name}: the mask is ${show(mask.shape)}, which does not broadcast to ${show(scores)}.`);
-  return lie(queries, valueWidth);
-}
-
-/** Strides of batches, heads and rows. */
-function strides(x: Value, layout: Layout): [number, number, number] {
-  const own = contiguousStrides(x.shape);
-  const [b, h, t] = places(layout) as [number, number, number];
-  return [own[b]!, own[h]!, own[t]!];
-}
-
-/** One instruction for both directions. */
-function encode(
-  encoder: Encoder,
-  code: Op,
-  [q, k, v, mask]: readonly Value[],
-  out: Value,
-  gradients: readonly Value[],
-  attributes: AttentionAttributes,
-  address: (value: Value) => number,
-): void {
-  const { layout, scale, causal } = attributes;
-  const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
-  const workspace = encoder.workspace(kernels().attentionWorkspace!(keys));
-  const [dq = 0, dk = 0, dv = 0] = gradients.map(address);
-  const maskStrides = mask ? contiguousStrides(mask.shape).map((s, i) => (mask.shape[i] === 1 ? 0 : s)) : [0, 0, 0];
-  // As in opcodes.ts: Attention. The scale is a float, so it is given by its bits.
-  encodeWords(encoder, code, [
-    ...[address(out), address(q!), address(k!), address(v!), dq, dk, dv, mask ? address(mask) : 0],
-    ...[batch, heads, queries, keys, width, valueWidth, bitsOf(scale), causal === null ? 0 : 1, causal ?? 0],
-    ...[out, q!, k!, v!].flatMap((x) => strides(x, layout)),
-    ...maskStrides.slice(0, 3),
-    workspace,
-  ]);
-}
+import { type AttentionAttributes, encodeDirection, infer, type Layout, places, shaped, sizes } from "./heads.ts";
 
 /** Weights as ops, for what the kernels do not do: gradients of gradients and of masks, dropout. q, k as [b, h, t, d]. */
 export function attentionWeights(
@@ -165,6 +75,7 @@ function weights64([q, k, v, mask]: readonly Reference[], attributes: AttentionA
 
 export const attentionDefinition: OpDefinition<AttentionAttributes> = {
   code: Op.Attention,
+  cost: 0.03,
   name: "attention",
   doc: "softmax(scale·Q·Kᵀ + mask)·V, by blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad; dmask: P∘(dP − Σ dP∘P).",
   saves: "input",
@@ -178,7 +89,7 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
     return 2 * batch * heads * queries * keys * (width + valueWidth);
   },
   encode: (encoder, { inputs, outputs: [out], attributes, address }) =>
-    encode(encoder, Op.Attention, inputs, out!, [], attributes, address),
+    encodeDirection(encoder, Op.Attention, inputs, out!, [], attributes, address),
   vjp(dy, { inputs, attributes, needs }) {
     const gradients: (Value | null)[] = needs.slice(0, 3).some((need) => need)
       ? applyAll(attentionGradDefinition, [dy, ...inputs], attributes)
@@ -220,6 +131,7 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
 
 const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
   code: Op.AttentionGrad,
+  cost: 0.03,
   name: "attentionGrad",
   doc: "dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q, where P is computed anew.",
   infer: ([, ...inputs], attributes) => {
@@ -235,7 +147,7 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
     return 2 * batch * heads * queries * keys * (3 * width + 2 * valueWidth);
   },
   encode: (encoder, { inputs: [dy, ...inputs], outputs, attributes, address }) =>
-    encode(encoder, Op.AttentionGrad, inputs, dy!, outputs, attributes, address),
+    encodeDirection(encoder, Op.AttentionGrad, inputs, dy!, outputs, attributes, address),
   reference([dy, ...inputs], attributes) {
     const [q, k, v] = inputs as [Reference, Reference, Reference];
     const [dq, dk, dv] = [q, k, v].map(({ shape }) => ({ shape, data: new Float64Array(sizeOf(shape)) })) as [

@@ -1,5 +1,6 @@
 /** The formulas of recurrent cells, as ops and in float64, and the values their kernels save for the gradient. */
 import { Op } from "../../../assembly/opcodes.ts";
+import type { RecurrentCode, RecurrentGradCode } from "../../runtime/instructions.ts";
 import type { Value } from "../definition/value.ts";
 import { relu, sigmoid, tanh } from "../pointwise/activation.ts";
 import { add, mul, sub } from "../pointwise/arithmetic.ts";
@@ -7,8 +8,8 @@ import { split } from "../shape/shape.ts";
 
 /** One kind of cell. x is what the input contributes to each gate, g what the state does. */
 export interface Cell {
-  readonly code: Op;
-  readonly gradCode: Op;
+  readonly code: RecurrentCode;
+  readonly gradCode: RecurrentGradCode;
   readonly name: string;
   readonly doc: string;
   readonly gates: number;

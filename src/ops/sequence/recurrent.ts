@@ -4,15 +4,8 @@
  */
 import { kernels } from "../../runtime/engine.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
-import {
-  type AnyOp,
-  apply,
-  applyAll,
-  encodeWords,
-  type OpDefinition,
-  type Reference,
-  type Sample,
-} from "../definition/op.ts";
+import { encodeRecurrent, encodeRecurrentGrad } from "../../runtime/instructions.ts";
+import { type AnyOp, apply, applyAll, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
 import { requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
 import { gt, where } from "../pointwise/arithmetic.ts";
@@ -83,11 +76,12 @@ function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
     : { batch: inner, steps: outer, hidden, stepRows: inner, batchRows: 1 };
 }
 
-/** How both ops walk: what their layouts end with, before the workspace. */
-const walkWords = (
-  { steps, batch, hidden, stepRows, batchRows }: ReturnType<typeof geometry>,
-  { reverse, rectify }: RecurrentAttributes,
-): number[] => [steps, batch, hidden, stepRows, batchRows, Number(reverse), Number(rectify)];
+/** How both ops walk, as operands. */
+const walkOf = (sizes: ReturnType<typeof geometry>, { reverse, rectify }: RecurrentAttributes) => ({
+  ...sizes,
+  reverse: Number(reverse),
+  rectify: Number(rectify),
+});
 
 /** The states before each step: y moved by one, h0 at the start. */
 function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
@@ -108,6 +102,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
 
   const forward: OpDefinition<RecurrentAttributes> = {
     code: cell.code,
+    cost: 0.03,
     name,
     doc: `${cell.doc} Over a sequence: h for each step${hasCellState ? ", c, and the gates" : ""}. dx, dh₀: ${name}Grad, dW: Σ dzᵀ·h of the step before.`,
     saves: "both",
@@ -153,20 +148,19 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const [y, ...more] = outputs;
       const c = hasCellState ? more.shift() : undefined;
       const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.code, sizes.batch, sizes.hidden));
-      // As in opcodes.ts: Recurrent.
-      encodeWords(encoder, cell.code, [
-        at(y),
-        at(c),
-        at(more[0]),
-        at(x),
-        at(w),
-        at(bias),
-        at(h0),
-        at(c0),
-        at(lengths),
-        ...walkWords(sizes, attributes),
+      encodeRecurrent(encoder, cell.code, {
+        y: at(y),
+        c: at(c),
+        saved: at(more[0]),
+        x: at(x),
+        w: at(w),
+        bias: at(bias),
+        h0: at(h0),
+        c0: at(c0),
+        lengths: at(lengths),
+        ...walkOf(sizes, attributes),
         workspace,
-      ]);
+      });
     },
     vjp(dy, { inputs, outputs, attributes, needs, more: [dcs] }) {
       const { w, h0, c0, lengths } = namedInputs(cell, inputs, attributes);
@@ -255,6 +249,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
 
   const grad: OpDefinition<GradAttributes> = {
     code: cell.gradCode,
+    cost: 0.03,
     name: `${name}Grad`,
     doc: `Gradients of ${name} by what its inputs contribute, by h₀${hasCellState ? " and c₀" : ""}, back through time.`,
     infer(inputs, { batchFirst, ...attributes }) {
@@ -272,24 +267,23 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const at = (v?: Value): number => (v ? address(v) : 0);
       const [dx, dh, last] = outputs;
       const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.gradCode, sizes.batch, sizes.hidden));
-      // As in opcodes.ts: RecurrentGrad.
-      encodeWords(encoder, cell.gradCode, [
-        at(dx),
-        cell.splitsGradient ? at(last) : 0,
-        at(dh),
-        hasCellState ? at(last) : 0,
-        at(dy),
-        at(dcs),
-        at(kept),
-        at(y),
-        at(c),
-        at(w),
-        at(h0),
-        at(c0),
-        at(lengths),
-        ...walkWords(sizes, attributes),
+      encodeRecurrentGrad(encoder, cell.gradCode, {
+        dx: at(dx),
+        dg: cell.splitsGradient ? at(last) : 0,
+        dh: at(dh),
+        dc: hasCellState ? at(last) : 0,
+        dy: at(dy),
+        dcs: at(dcs),
+        saved: at(kept),
+        y: at(y),
+        c: at(c),
+        w: at(w),
+        h0: at(h0),
+        c0: at(c0),
+        lengths: at(lengths),
+        ...walkOf(sizes, attributes),
         workspace,
-      ]);
+      });
     },
     reference(inputs, attributes) {
       // As above, and the three that are always there are said to be.

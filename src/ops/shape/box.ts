@@ -2,7 +2,7 @@
 import { Op } from "../../../assembly/opcodes.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { contiguousStrides, type Shape, sizeOf, type Value } from "../definition/value.ts";
-import { encodeCopy, encodeFill, strided, whole } from "./copy.ts";
+import { copyElements, fillWith, strided, whole } from "./copy.ts";
 
 /** A box of elements: `sizes` of them from `starts`, `steps` apart (negative: backwards). */
 export interface Box {
@@ -20,11 +20,13 @@ function boxLayout(shape: Shape, box: Box): { offset: number; strides: number[] 
 
 export const sliceDefinition: OpDefinition<Box> = {
   code: Op.Slice,
+  cost: 0.25,
+  flops: () => 0,
   name: "slice",
   doc: "A box of elements. The gradient is put back into zeros.",
   infer: ([x], { sizes }) => [{ shape: sizes, dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
-    encodeCopy(encoder, Op.Slice, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
+    copyElements(encoder, Op.Slice, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
       address: address(x!),
       ...boxLayout(x!.shape, attributes),
     });
@@ -60,12 +62,14 @@ export const sliceDefinition: OpDefinition<Box> = {
 
 export const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number }> = {
   code: Op.Unslice,
+  cost: 0.25,
+  flops: () => 0,
   name: "pad",
   doc: "A box of elements put into a constant surrounding. The gradient is the box cut out again.",
   infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
-    encodeFill(encoder, address(out!), out!, attributes.value);
-    encodeCopy(
+    fillWith(encoder, address(out!), out!, attributes.value);
+    copyElements(
       encoder,
       Op.Unslice,
       x!.dtype,

@@ -1,6 +1,6 @@
 /** Copy and fill instructions, which implement all ops that move elements, and their oracle. */
-import { Dim, Fill, Op, StridedCopy } from "../../../assembly/opcodes.ts";
-import type { Encoder } from "../../runtime/engine.ts";
+import { bitsOf, type Encoder } from "../../runtime/encoder.ts";
+import { encodeFill, encodeStridedCopy, type StridedCopyCode } from "../../runtime/instructions.ts";
 import type { Reference } from "../definition/op.ts";
 import {
   bytesPerElement,
@@ -14,41 +14,29 @@ import {
 } from "../definition/value.ts";
 
 /** Writes a strided copy of `shape` elements; offsets and strides in elements. */
-export function encodeCopy(
+export function copyElements(
   encoder: Encoder,
-  code: Op,
+  code: StridedCopyCode,
   dtype: DType,
   shape: Shape,
   to: { address: number; offset: number; strides: readonly number[] },
   from: { address: number; offset: number; strides: readonly number[] },
 ): void {
   const bytes = bytesPerElement[dtype];
-  const { sizes, strides } = collapse(shape, [to.strides, from.strides]);
-  if (!sizes.length) {
-    sizes.push(sizeOf(shape));
-    for (const own of strides) own.push(1);
-  }
-  encoder.begin(code, StridedCopy.words + sizes.length * Dim.words);
-  encoder.set(StridedCopy.out, to.address + to.offset * bytes);
-  encoder.set(StridedCopy.x, from.address + from.offset * bytes);
-  encoder.set(StridedCopy.elementBytes, bytes);
-  encoder.set(StridedCopy.rank, sizes.length);
-  for (let i = 0, at: number = StridedCopy.words; i < sizes.length; i++, at += Dim.words) {
-    encoder.set(at + Dim.size, sizes[i]!);
-    encoder.set(at + Dim.first, strides[0]![i]! * bytes);
-    encoder.set(at + Dim.second, strides[1]![i]! * bytes);
-  }
-  encoder.end();
+  const dims = collapse(shape, to.strides, from.strides);
+  if (!dims.length) dims.push({ size: sizeOf(shape), first: 1, second: 1 });
+  encodeStridedCopy(encoder, code, {
+    out: to.address + to.offset * bytes,
+    x: from.address + from.offset * bytes,
+    elementBytes: bytes,
+    dims: dims.map(({ size, first, second }) => ({ size, first: first * bytes, second: second * bytes })),
+  });
 }
 
 /** Writes a fill of a whole value with one number. */
-export function encodeFill(encoder: Encoder, address: number, x: Value, value: number): void {
-  encoder.begin(Op.Fill, Fill.words);
-  encoder.set(Fill.out, address);
-  encoder.set(Fill.bytes, x.size * bytesPerElement[x.dtype]);
-  if (x.dtype === "float32") encoder.setFloat(Fill.value, value);
-  else encoder.set(Fill.value, held(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101));
-  encoder.end();
+export function fillWith(encoder: Encoder, address: number, x: Value, value: number): void {
+  const pattern = x.dtype === "float32" ? bitsOf(value) : held(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101);
+  encodeFill(encoder, { out: address, bytes: x.size * bytesPerElement[x.dtype], value: pattern });
 }
 
 /** The oracle of a strided read: element k of `shape` is x[offset + Σ index·stride]. */

@@ -1,6 +1,7 @@
 /** Table entries of the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, copy in place. */
-import { Cast, Op } from "../../../assembly/opcodes.ts";
+import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
+import { encodeCast } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import {
   broadcastStrides,
@@ -13,7 +14,7 @@ import {
   typeCode,
 } from "../definition/value.ts";
 import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
-import { encodeCopy, encodeFill, strided, whole } from "./copy.ts";
+import { copyElements, fillWith, strided, whole } from "./copy.ts";
 
 const fillDefinition: OpDefinition<{
   shape: Shape;
@@ -21,11 +22,13 @@ const fillDefinition: OpDefinition<{
   value: number;
 }> = {
   code: Op.Fill,
+  cost: 0.25,
+  flops: () => 0,
   name: "full",
   doc: "One number everywhere.",
   infer: (_, { shape, dtype }) => [{ shape, dtype }],
   encode: (encoder, { outputs: [out], attributes, address }) =>
-    encodeFill(encoder, address(out!), out!, attributes.value),
+    fillWith(encoder, address(out!), out!, attributes.value),
   reference: (_, { shape, value }) => [{ shape, data: new Array<number>(sizeOf(shape)).fill(value) }],
   samples: [
     { inputs: [], attributes: { shape: [33], dtype: "float32", value: 1.5 } },
@@ -36,12 +39,14 @@ const fillDefinition: OpDefinition<{
 
 const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   code: Op.Permute,
+  cost: 0.25,
+  flops: () => 0,
   name: "permute",
   doc: "Dimensions in another order. The gradient goes back by the inverse order.",
   infer: ([x], { dims }) => [{ shape: dims.map((dim) => x!.shape[dim]!), dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], attributes: { dims }, address }) {
     const own = contiguousStrides(x!.shape);
-    encodeCopy(encoder, Op.Permute, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
+    copyElements(encoder, Op.Permute, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
       address: address(x!),
       offset: 0,
       strides: dims.map((dim) => own[dim]!),
@@ -78,11 +83,13 @@ const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
 
 const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   code: Op.BroadcastTo,
+  cost: 0.25,
+  flops: () => 0,
   name: "broadcastTo",
   doc: "Repeats along new dimensions and dimensions of size 1. The gradient is summed back over them.",
   infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], address }) {
-    encodeCopy(encoder, Op.BroadcastTo, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
+    copyElements(encoder, Op.BroadcastTo, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
       address: address(x!),
       offset: 0,
       strides: broadcastStrides(x!.shape, out!.shape),
@@ -104,6 +111,8 @@ const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
 
 const concatDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Concat,
+  cost: 0.25,
+  flops: () => 0,
   name: "concat",
   doc: "Side by side along a dimension. The gradient is cut into the same pieces.",
   infer([first, ...rest], { dim }) {
@@ -127,7 +136,7 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
     const strides = contiguousStrides(out!.shape);
     let at = 0;
     for (const x of inputs) {
-      encodeCopy(
+      copyElements(
         encoder,
         Op.Concat,
         x.dtype,
@@ -179,17 +188,15 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
 
 const castDefinition: OpDefinition<{ dtype: DType }> = {
   code: Op.Cast,
+  chainable: "same",
+  cost: 0.25,
+  flops: () => 0,
   name: "to",
   doc: "Another element type: to int32 truncates and saturates (NaN: 0), to uint8 keeps the low 8 bits of that, to bool tests ≠ 0 (NaN: true). The gradient passes between float32 only.",
   infer: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
   encode(encoder, { inputs: [x], outputs: [out], address }) {
-    encoder.begin(Op.Cast, Cast.words);
-    encoder.set(Cast.out, address(out!));
-    encoder.set(Cast.x, address(x!));
-    encoder.set(Cast.n, x!.size);
-    encoder.set(Cast.from, typeCode[x!.dtype]);
-    encoder.set(Cast.to, typeCode[out!.dtype]);
-    encoder.end();
+    const [from, to] = [typeCode[x!.dtype], typeCode[out!.dtype]];
+    encodeCast(encoder, { out: address(out!), x: address(x!), n: x!.size, from, to });
   },
   reference: ([x], { dtype }) => [
     {
@@ -211,12 +218,14 @@ const castDefinition: OpDefinition<{ dtype: DType }> = {
 
 const assignDefinition: OpDefinition<null> = {
   code: Op.Assign,
+  cost: 0.25,
+  flops: () => 0,
   name: "copyFrom",
   doc: "Overwrites the first operand with the second.",
   mutates: () => [0],
   infer: () => [],
   encode(encoder, { inputs: [to, from], address }) {
-    encodeCopy(
+    copyElements(
       encoder,
       Op.Assign,
       to!.dtype,

@@ -1,6 +1,7 @@
 /** Optimizer updates: one pass over a parameter, its gradient and the optimizer's state, all in place. */
-import { Op, Update, UpdatePart } from "../../../assembly/opcodes.ts";
+import { Op } from "../../../assembly/opcodes.ts";
 import { ShapeError } from "../../runtime/errors.ts";
+import { encodeUpdate, type UpdateCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { requireType, sameShape, show, type Value } from "../definition/value.ts";
 
@@ -17,7 +18,7 @@ export interface UpdateAttributes {
  * Inputs: lr (float32 []), then for each of `count` parameters: parameter, gradient, step (int32 [], from 1), state….
  * Eager mode updates one parameter at a time; compile's passes join updates that differ in nothing else.
  */
-function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttributes> {
+function update(code: UpdateCode, name: string, doc: string): OpDefinition<UpdateAttributes> {
   const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
     const size = 3 + slots.length;
     const parts: Value[][] = [];
@@ -28,6 +29,8 @@ function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttribu
     code,
     name,
     doc,
+    cost: 0.06,
+    update: true,
     mutates(inputs, { slots }) {
       const places: number[] = [];
       for (let i = 1; i < inputs.length; i += 3 + slots.length) {
@@ -49,24 +52,23 @@ function update(code: Op, name: string, doc: string): OpDefinition<UpdateAttribu
       FLOPS_PER_ELEMENT * partsOf(inputs, attributes).reduce((total, [p]) => total + p!.size, 0),
     encode(encoder, { inputs, attributes, address }) {
       const { flags, constants, slots } = attributes;
-      const parts = partsOf(inputs, attributes);
-      encoder.begin(code, Update.words + parts.length * UpdatePart.words);
-      encoder.set(Update.lr, address(inputs[0]!));
-      encoder.set(Update.flags, flags);
-      for (let i = 0; i < 5; i++) encoder.setDouble(Update.c0 + 2 * i, constants[i] ?? 0);
-      encoder.set(Update.count, parts.length);
-      parts.forEach(([p, g, step, ...state], i) => {
-        const at = Update.words + i * UpdatePart.words;
-        encoder.set(at + UpdatePart.p, address(p!));
-        encoder.set(at + UpdatePart.g, address(g!));
-        for (let slot = 0; slot < 3; slot++) {
+      const [c0 = 0, c1 = 0, c2 = 0, c3 = 0, c4 = 0] = constants;
+      const parts = partsOf(inputs, attributes).map(([p, g, step, ...state]) => {
+        const stateAt = (slot: number): number => {
           const found = slots.indexOf(slot);
-          encoder.set(at + UpdatePart.s0 + slot, found < 0 ? 0 : address(state[found]!));
-        }
-        encoder.set(at + UpdatePart.n, p!.size);
-        encoder.set(at + UpdatePart.step, address(step!));
+          return found < 0 ? 0 : address(state[found]!);
+        };
+        return {
+          p: address(p!),
+          g: address(g!),
+          s0: stateAt(0),
+          s1: stateAt(1),
+          s2: stateAt(2),
+          n: p!.size,
+          step: address(step!),
+        };
       });
-      encoder.end();
+      encodeUpdate(encoder, code, { lr: address(inputs[0]!), flags, c0, c1, c2, c3, c4, parts });
     },
   };
 }

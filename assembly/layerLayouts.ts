@@ -1,0 +1,231 @@
+/** The operands of instructions for layers and small matrices. layouts.ts says how to read them. */
+import { Head } from "./opcodes.ts";
+
+/**
+ * The geometry is that of the forward convolution x: [batch, height, width, channels] with w: [outChannels, kernelHeight,
+ * kernelWidth, channels/groups] to y: [batch, outHeight, outWidth, outChannels], whatever is computed:
+ * Conv: out = y from a = x, b = w;  ConvInput: out = dx from a = dy, b = w;  ConvWeight: out = dw from a = x, b = dy.
+ * Conv and ConvInput add `bias` (or 0) for each channel of out, then apply `activation`. Padding may be negative.
+ */
+export const enum Conv {
+  out = Head.words,
+  a,
+  b,
+  bias,
+  batch,
+  height,
+  width,
+  channels,
+  outHeight,
+  outWidth,
+  outChannels,
+  kernelHeight,
+  kernelWidth,
+  strideH,
+  strideW,
+  padTop,
+  padLeft,
+  dilationH,
+  dilationW,
+  groups,
+  activation,
+  workspace,
+  words,
+}
+
+/** out and places (int32): [batch, outHeight, outWidth, channels] from x: [batch, height, width, channels]. */
+export const enum MaxPool {
+  out = Head.words,
+  places,
+  x,
+  batch,
+  height,
+  width,
+  channels,
+  outHeight,
+  outWidth,
+  kernelH,
+  kernelW,
+  strideH,
+  strideW,
+  padTop,
+  padLeft,
+  dilationH,
+  dilationW,
+  words,
+}
+
+/**
+ * The geometry is that of the forward op. AvgPool: out: [batch, outHeight, outWidth, channels] from x: [batch, height, width,
+ * channels];  AvgPoolGrad: out = dx from x = dy. `countPad`: means divide by the whole window, not by what it has in the image.
+ */
+export const enum AvgPool {
+  out = Head.words,
+  x,
+  batch,
+  height,
+  width,
+  channels,
+  outHeight,
+  outWidth,
+  kernelH,
+  kernelW,
+  strideH,
+  strideW,
+  padTop,
+  padLeft,
+  countPad,
+  words,
+}
+
+/** out = x̂·weight + bias (addresses or 0) along n of [outer, n, inner]; stats: [outer, 2, inner] takes μ and σ². */
+export const enum Normalize {
+  out = Head.words,
+  stats,
+  x,
+  weight,
+  bias,
+  outer,
+  n,
+  inner,
+  center,
+  eps, // f32
+  words,
+}
+
+/** out, dy, x: [outer, n, inner]. */
+export const enum NormalizeGrad {
+  out = Head.words,
+  dy,
+  x,
+  outer,
+  n,
+  inner,
+  center,
+  eps, // f32
+  words,
+}
+
+/**
+ * y, c (LSTM) and saved (LSTM, GRU: 4 rows of `hidden` each) from x: rows of gates·hidden, `stepRows` apart from step to step and
+ * `batchRows` from sequence to sequence, as are those of the outputs. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0:
+ * [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: relu instead of tanh (Rnn).
+ */
+export const enum Recurrent {
+  y = Head.words,
+  c,
+  saved,
+  x,
+  w,
+  bias,
+  h0,
+  c0,
+  lengths,
+  steps,
+  batch,
+  hidden,
+  stepRows,
+  batchRows,
+  reverse,
+  rectify,
+  workspace,
+  words,
+}
+
+/** dx, dg (GRU), dh, dc (LSTM) from dy, dcs (or 0) and what the forward op read and returned, laid out as in Recurrent. */
+export const enum RecurrentGrad {
+  dx = Head.words,
+  dg,
+  dh,
+  dc,
+  dy,
+  dcs,
+  saved,
+  y,
+  c,
+  w,
+  h0,
+  c0,
+  lengths,
+  steps,
+  batch,
+  hidden,
+  stepRows,
+  batchRows,
+  reverse,
+  rectify,
+  workspace,
+  words,
+}
+
+/**
+ * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each lies in batches, heads and rows so many elements apart
+ * (gradients as what they are of): `queries` rows of q and out, `keys` rows of k and v, `width` numbers in a row of q and k,
+ * `valueWidth` in one of v and out. mask: 0, or what is added to the scores. Causal: query i sees keys up to i + offset.
+ */
+export const enum Attention {
+  out = Head.words,
+  q,
+  k,
+  v,
+  dq,
+  dk,
+  dv,
+  mask,
+  batch,
+  heads,
+  queries,
+  keys,
+  width,
+  valueWidth,
+  scale, // f32
+  causal,
+  offset,
+  outBatch,
+  outHead,
+  outRow,
+  qBatch,
+  qHead,
+  qRow,
+  kBatch,
+  kHead,
+  kRow,
+  vBatch,
+  vHead,
+  vRow,
+  maskBatch,
+  maskHead,
+  maskRow,
+  workspace,
+  words,
+}
+
+/**
+ * Cholesky: out from x: [count, n, n];  Eigh: out: [count, n] (values) and second: [count, n, n] (vectors);  ArgSort: out: int32
+ * [count, n], places of x: [count, n], float32 or `integer`, in their order, from the largest if `descending`.
+ */
+export const enum Factor {
+  out = Head.words,
+  second,
+  x,
+  count,
+  n,
+  descending,
+  integer,
+  workspace,
+  words,
+}
+
+/** out = op(a)⁻¹·b; a: [count, n, n], triangular, with ones on the diagonal if `unit`; b and out: [count, n, columns]. */
+export const enum Solve {
+  out = Head.words,
+  a,
+  b,
+  count,
+  n,
+  columns,
+  upper,
+  transposed,
+  unit,
+  words,
+}

@@ -1,0 +1,307 @@
+/**
+ * The operands of instructions: one layout for each family of ops, whose members number the operands' words (compiled by asc and by
+ * tsc). layerLayouts.ts goes on with those of layers.
+ *
+ * Operands are addresses (bytes), sizes (elements unless said) and flags, of one word each. A comment marks the others: `f32`, `f64` (two
+ * words), and in brackets what follows the layout's `words` as often as the operand says. From all that `npm run generate` makes
+ * src/runtime/instructions.ts, the functions that write instructions.
+ */
+import { Head } from "./opcodes.ts";
+
+/** out[i] = f(x[i]; p, q) for i < n. */
+export const enum Unary {
+  out = Head.words,
+  x,
+  n,
+  p, // f32
+  q, // f32
+  words,
+}
+
+/** out[i] = f(dy[i], x[i]; p, q) for i < n. */
+export const enum Derivative {
+  out = Head.words,
+  dy,
+  x,
+  n,
+  p, // f32
+  q, // f32
+  words,
+}
+
+/**
+ * out = f(a, b) over `rank` ≥ 1 dimensions, outermost first, each [size, stride of a, stride of b] in elements;
+ * out is contiguous. Strides are 0 where an operand is broadcast; the innermost are 0 or 1.
+ */
+export const enum Binary {
+  out = Head.words,
+  a,
+  b,
+  type,
+  rank, // [dims: Dim]
+  words,
+}
+
+/** Words per dimension in Binary, Matmul and StridedCopy. */
+export const enum Dim {
+  size,
+  first,
+  second,
+  words,
+}
+
+/** out[i] = condition[i] ? a[i] : b[i]. */
+export const enum Where {
+  out = Head.words,
+  condition,
+  a,
+  b,
+  n,
+  words,
+}
+
+/**
+ * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], by `divisor` (Sum of float32, Norm, Squares); Cumsum keeps
+ * the shape, `reverse` from the end.
+ */
+export const enum Reduce {
+  out = Head.words,
+  x,
+  outer,
+  n,
+  inner,
+  divisor, // f64
+  reverse = divisor + 2,
+  type,
+  /** 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner], float64 for a Sum of float32. */
+  piece,
+  words,
+}
+
+/** out, x: [rows, n]. */
+export const enum Softmax {
+  out = Head.words,
+  x,
+  rows,
+  n,
+  words,
+}
+
+/** dx, dy, y: [rows, n], where y is what the forward op returned. */
+export const enum SoftmaxGrad {
+  out = Head.words,
+  dy,
+  y,
+  rows,
+  n,
+  words,
+}
+
+/** loss: [rows], lse: [rows, 2] from logits: [rows, classes] and target: int32 [rows], or float32 [rows, classes] (Soft…). */
+export const enum CrossEntropy {
+  loss = Head.words,
+  lse,
+  logits,
+  target,
+  rows,
+  classes,
+  ignoreIndex,
+  words,
+}
+
+/** dx: [rows, classes] from dy: [rows], lse: [rows, 2]. */
+export const enum CrossEntropyGrad {
+  out = Head.words,
+  dy,
+  logits,
+  target,
+  lse,
+  rows,
+  classes,
+  ignoreIndex,
+  words,
+}
+
+/**
+ * C = act(alpha·op(A)·op(B) + bias) for each batch; then `rank` times [size, stride of A, stride of B], in matrices.
+ * C's batches are contiguous, and so are those of `y`, which a derivative reads (else 0).
+ */
+export const enum Matmul {
+  out = Head.words,
+  a,
+  b,
+  bias,
+  y,
+  m,
+  n,
+  k,
+  transA,
+  transB,
+  alpha, // f32
+  activation,
+  workspace,
+  rank, // [dims: Dim]
+  words,
+}
+
+/** `value` is the pattern of one element, repeated to fill 32 bits; `bytes` are counted, not elements. */
+export const enum Fill {
+  out = Head.words,
+  bytes,
+  value,
+  words,
+}
+
+/** out[…] = x[…] over `rank` ≥ 1 dimensions, outermost first, each [size, stride of out, stride of x] in bytes, signed. */
+export const enum StridedCopy {
+  out = Head.words,
+  x,
+  elementBytes,
+  rank, // [dims: Dim]
+  words,
+}
+
+/** out[i] = x[i], converted. */
+export const enum Cast {
+  out = Head.words,
+  x,
+  n,
+  from,
+  to,
+  words,
+}
+
+/**
+ * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, j, i], j < count;
+ * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
+ * n is the size of the indexed dimension. The adding ops clear out first. An index outside 0…n−1 is passed over (0).
+ * workspace: of IndexAdd, the lists of each share, `listBytes` apart; of ScatterAdd, as many floats as out, or 0 for short sums.
+ */
+export const enum Index {
+  out = Head.words,
+  x,
+  index,
+  outer,
+  n,
+  count,
+  inner,
+  elementBytes,
+  workspace,
+  listBytes,
+  words,
+}
+
+/** out: float32 [rows, classes] from index: int32 [rows]. */
+export const enum OneHot {
+  out = Head.words,
+  index,
+  rows,
+  classes,
+  words,
+}
+
+/** Uniform in [p, q), or normal with mean p and deviation q. `state` is the address of [seed low, seed high, counter low, counter high]. */
+export const enum Distribution {
+  out = Head.words,
+  n,
+  state,
+  p, // f32
+  q, // f32
+  words,
+}
+
+/** `value` with probability (2³²·high + low + 1)/2⁶⁴, else 0. */
+export const enum Bernoulli {
+  out = Head.words,
+  n,
+  state,
+  low,
+  high,
+  value, // f32
+  words,
+}
+
+/** int32 low … low + range − 1; range 0 is 2³². */
+export const enum RandomInteger {
+  out = Head.words,
+  n,
+  state,
+  low,
+  range,
+  words,
+}
+
+/** int32 0 … n − 1 in random order. */
+export const enum RandomPermutation {
+  out = Head.words,
+  n,
+  state,
+  words,
+}
+
+/** Adds `by` to the 64-bit (wide) or 32-bit counter at `address`. */
+export const enum Advance {
+  address = Head.words,
+  by,
+  wide,
+  words,
+}
+
+/**
+ * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that schedules trace
+ * nothing anew; c0 … c4 are the optimizer's constants, float64 (two words each), in the kernel's order.
+ */
+export const enum Update {
+  lr = Head.words,
+  flags,
+  c0, // f64
+  c1 = c0 + 2, // f64
+  c2 = c1 + 2, // f64
+  c3 = c2 + 2, // f64
+  c4 = c3 + 2, // f64
+  count = c4 + 2, // [parts: UpdatePart]
+  words,
+}
+
+/**
+ * n elements of a parameter p with its gradient g; s0, s1, s2 are the optimizer's state (0 where unused), `step` is the
+ * address of one u32, from 1.
+ */
+export const enum UpdatePart {
+  p,
+  g,
+  s0,
+  s1,
+  s2,
+  n,
+  step,
+  words,
+}
+
+/**
+ * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where, Cast) over the same n elements, done block
+ * by block. After the head `count` masks, then the instructions, which `length` includes. Bit j of a mask says that operand
+ * word Head.words + j is no whole array but one block of 32-bit elements in this thread's scratch memory of `scratch` bytes.
+ */
+export const enum Chain {
+  n = Head.words,
+  count, // [masks]
+  scratch,
+  words, // [instructions]
+}
+
+/**
+ * Writes `id` at the address `status` (layout Status) if one of n elements of `type` Int32 or Float32 is neither in low … high nor
+ * `skip`, which are words of that type. NaN is in no range.
+ */
+export const enum Check {
+  status = Head.words,
+  id,
+  x,
+  n,
+  type,
+  low, // f64
+  high = low + 2, // f64
+  skip = high + 2, // f64
+  words = skip + 2,
+}

@@ -1,0 +1,134 @@
+/** How the heads of attention lie in memory: sizes, shapes and strides by layout, and the instruction that names them. */
+import type { Encoder } from "../../runtime/encoder.ts";
+import { kernels } from "../../runtime/engine.ts";
+import { DTypeError, ShapeError } from "../../runtime/errors.ts";
+import { type AttentionCode, encodeAttention } from "../../runtime/instructions.ts";
+import { contiguousStrides, type Shape, sameShape, show, type Value } from "../definition/value.ts";
+
+/** The order of q's, k's, v's and the result's dimensions; d is a head's width. */
+export type Layout = "bhtd" | "bthd" | "tbhd";
+
+export interface AttentionAttributes {
+  readonly layout: Layout;
+  readonly scale: number;
+  /** Query i sees keys up to i + offset; null: all of them. */
+  readonly causal: number | null;
+  /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys], in this order. */
+  readonly masked: boolean;
+}
+
+export const places = (layout: Layout): number[] => [..."bhtd"].map((dim) => layout.indexOf(dim));
+
+/** Sizes by meaning. */
+export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: AttentionAttributes) {
+  const [b, h, t, d] = places(layout) as [number, number, number, number];
+  const size = (x: { shape: Shape }, i: number): number => x.shape[i]!;
+  return {
+    batch: size(q, b),
+    heads: size(q, h),
+    queries: size(q, t),
+    keys: size(v, t),
+    width: size(q, d),
+    valueWidth: size(v, d),
+  };
+}
+
+/** The shape of t rows of d numbers for every batch and head. */
+export function shaped(
+  { batch, heads }: { batch: number; heads: number },
+  layout: Layout,
+  t: number,
+  d: number,
+): number[] {
+  const by = { b: batch, h: heads, t, d };
+  return [...layout].map((dim) => by[dim as keyof typeof by]);
+}
+
+/** The result's shape. @throws ShapeError, DTypeError where operands do not fit */
+export function infer(name: string, [q, k, v, mask]: readonly Value[], attributes: AttentionAttributes): Shape {
+  const all = sizes(q!, v!, attributes);
+  const { batch, heads, queries, keys, width, valueWidth } = all;
+  const lie = (t: number, d: number): number[] => shaped(all, attributes.layout, t, d);
+  if (!width || !valueWidth)
+    throw new ShapeError(`${name}: query ${show(q!.shape)} and value ${show(v!.shape)} need a width above 0.`);
+  for (const [what, x, shape] of [
+    ["query", q!, lie(queries, width)],
+    ["key", k!, lie(keys, width)],
+    ["value", v!, lie(keys, valueWidth)],
+  ] as const) {
+    if (x.dtype !== "float32") throw new DTypeError(`${name}: the ${what} is ${x.dtype}, but must be float32.`);
+    if (!sameShape(x.shape, shape))
+      throw new ShapeError(
+        `${name}: query ${show(q!.shape)}, key ${show(k!.shape)} and value ${show(v!.shape)} do not fit: the ${what} should be ${show(shape)}.`,
+      );
+  }
+  const scores = [batch, heads, queries, keys];
+  if (mask && (mask.shape.length !== 4 || mask.shape.some((n, i) => n !== scores[i] && (n !== 1 || i === 3))))
+    throw new ShapeError(`${name}: the mask is ${show(mask.shape)}, which does not broadcast to ${show(scores)}.`);
+  return lie(queries, valueWidth);
+}
+
+/** Strides of batches, heads and rows. */
+function strides(x: Value, layout: Layout): [number, number, number] {
+  const own = contiguousStrides(x.shape);
+  const [b, h, t] = places(layout) as [number, number, number];
+  return [own[b]!, own[h]!, own[t]!];
+}
+
+/** Writes the instruction of attention, or of its gradient. */
+export function encodeDirection(
+  encoder: Encoder,
+  code: AttentionCode,
+  [q, k, v, mask]: readonly Value[],
+  out: Value,
+  gradients: readonly Value[],
+  attributes: AttentionAttributes,
+  address: (value: Value) => number,
+): void {
+  const { layout, scale, causal } = attributes;
+  const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
+  const workspace = encoder.workspace(kernels().attentionWorkspace!(keys));
+  const [dq = 0, dk = 0, dv = 0] = gradients.map(address);
+  const [outBatch, outHead, outRow] = strides(out, layout);
+  const [qBatch, qHead, qRow] = strides(q!, layout);
+  const [kBatch, kHead, kRow] = strides(k!, layout);
+  const [vBatch, vHead, vRow] = strides(v!, layout);
+  const [maskBatch = 0, maskHead = 0, maskRow = 0] = mask
+    ? contiguousStrides(mask.shape).map((s, i) => (mask.shape[i] === 1 ? 0 : s))
+    : [];
+  encodeAttention(encoder, code, {
+    out: address(out),
+    q: address(q!),
+    k: address(k!),
+    v: address(v!),
+    dq,
+    dk,
+    dv,
+    mask: mask ? address(mask) : 0,
+    batch,
+    heads,
+    queries,
+    keys,
+    width,
+    valueWidth,
+    scale,
+    causal: Number(causal !== null),
+    offset: causal ?? 0,
+    outBatch,
+    outHead,
+    outRow,
+    qBatch,
+    qHead,
+    qRow,
+    kBatch,
+    kHead,
+    kRow,
+    vBatch,
+    vHead,
+    vRow,
+    maskBatch,
+    maskHead,
+    maskRow,
+    workspace,
+  });
+}

@@ -1,0 +1,42 @@
+/** The engine runs no instruction whose code has no kernel. */
+import { describe, expect, test } from "vitest";
+import { Family, Head, Op } from "../../assembly/opcodes.ts";
+import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
+import { table } from "../../src/ops/table.ts";
+import { type Build, compileBuild, instantiate } from "../../src/runtime/load.ts";
+
+const WORDS = 64;
+const AT = 4096;
+
+/** Runs an instruction whose operands are all 1: one element or row at address 1, and so on. */
+function run(code: number): void {
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536 });
+  const { run: start } = instantiate(compileBuild(process.env.NABLA_BUILD as Build), memory);
+  const words = new Uint32Array(memory.buffer, AT, WORDS).fill(1);
+  words[Head.code] = code;
+  words[Head.length] = WORDS;
+  start!(AT, 1, 0, 1);
+}
+
+const families = new Map<Family, AnyOp[]>();
+for (const op of Object.values(table)) families.set(familyOf(op), [...(families.get(familyOf(op)) ?? []), op]);
+
+describe("an instruction traps whose code is", () => {
+  // All copies have one kernel.
+  test.each([...families].filter(([family]) => family !== Family.StridedCopy))(
+    "the next one of family %i, which has no kernel yet",
+    (family, ops) => {
+      const next = (family << Head.family) | ops.length;
+      expect(table).not.toHaveProperty(`${next}`);
+      expect(() => run(next)).toThrow(WebAssembly.RuntimeError);
+    },
+  );
+
+  test.each([0, 1, (families.size + 1) << Head.family, 0xff << Head.family])("%i, of no family", (code) => {
+    expect(() => run(code)).toThrow(WebAssembly.RuntimeError);
+  });
+});
+
+test("an instruction of the same kind whose code has a kernel does not trap", () => {
+  for (const code of [Op.Neg, Op.Add, Op.Less, Op.Sum, Op.OneHot, Op.Lion]) run(code);
+});
