@@ -87,7 +87,12 @@ export class Objective {
   }
 
   /** L(θ) and ∇L(θ) from one pass. Does not change the parameters' `grad`. */
-  valueAndGradient(theta?: Point): { value: number; gradient: Vector } {
+  valueAndGradient(theta?: Point): {
+    /** L(θ). */
+    value: number;
+    /** ∇L(θ): [n]. */
+    gradient: Vector;
+  } {
     return this.at(theta, () =>
       tidy(() => {
         const y = withGrad(true, () => this.scalar());

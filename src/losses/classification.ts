@@ -10,6 +10,7 @@ import { check } from "../runtime/arguments.ts";
 import { DTypeError, requireFraction, ShapeError } from "../runtime/errors.ts";
 import { type LossOptions, maskedProduct, reduce } from "./reduction.ts";
 
+/** Options of `nll`. */
 export interface ClassLossOptions extends LossOptions {
   /** Factor of each class: [classes]. A factor of 0 excludes a class, even if its logits are NaN or infinite. Default: none. */
   readonly weight?: Tensor;
@@ -83,6 +84,7 @@ export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): 
   });
 }
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions extends ClassLossOptions {
   /** Share of the target that is spread evenly over all classes, 0 … 1. Default 0. */
   readonly labelSmoothing?: number;

@@ -6,11 +6,13 @@ import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
+/** Options of `hinge`. */
 export interface HingeOptions extends LossOptions {
   /** Predictions with t·x of at least this have no loss. Default 1. */
   margin?: number;
 }
 
+/** Options of `cosineEmbedding`. */
 export interface CosineEmbeddingOptions extends LossOptions {
   /** Dissimilar pairs with a cosine of at most this have no loss. Default 0. */
   margin?: number;

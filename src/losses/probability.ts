@@ -13,16 +13,19 @@ import { check } from "../runtime/arguments.ts";
 import { RangeError } from "../runtime/errors.ts";
 import { isNotFinite, type LossOptions, maskedProduct, reduce, requireSame } from "./reduction.ts";
 
+/** Options of `bce`. */
 export interface WeightedLossOptions extends LossOptions {
   /** Factors that broadcast to the elements. A factor of 0 excludes an element, even if it is NaN or infinite. Default: none. */
   readonly weight?: Tensor;
 }
 
+/** Options of `bceWithLogits`. */
 export interface LogitsLossOptions extends WeightedLossOptions {
   /** Factors of the positive term t·log σ(x), broadcast to the elements. Default: none. */
   posWeight?: Tensor;
 }
 
+/** Options of `klDiv`. */
 export interface KLDivOptions {
   /** Whether the target holds log-probabilities. Default false. */
   logTarget?: boolean;

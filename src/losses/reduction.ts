@@ -6,6 +6,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { quote, RangeError, ShapeError } from "../runtime/errors.ts";
 
+/** Options that every loss has. */
 export interface LossOptions {
   /** How to reduce the losses: their mean, their sum, or "none" for one loss per element or row. Default "mean". */
   readonly reduction?: "mean" | "sum" | "none";

@@ -6,11 +6,13 @@ import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
 import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
+/** Options of `huber`. */
 export interface HuberOptions extends LossOptions {
   /** Where the loss turns from quadratic to linear, above 0. Default 1. */
   delta?: number;
 }
 
+/** Options of `smoothL1`. */
 export interface SmoothL1Options extends LossOptions {
   /** Where the loss turns from quadratic to linear, ≥ 0; 0 gives l1. Default 1. */
   beta?: number;

@@ -47,6 +47,7 @@ export interface PositionOptions {
   readonly dim?: number;
 }
 
+/** Options of RotaryEmbedding. */
 export interface RotaryOptions {
   /** Pair i rotates by position/base^(2i/dim). Default 10000. */
   readonly base?: number;

@@ -138,6 +138,7 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
   return normal(x, 0, kaimingStd("kaimingNormal", x, options));
 }
 
+/** Options of `truncNormal`. */
 export interface TruncNormalOptions {
   /** Mean of the untruncated distribution. Default 0. */
   mean?: number;

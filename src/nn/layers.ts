@@ -8,6 +8,7 @@ import { requireFraction, requireWhole } from "../runtime/errors.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
+/** Options of Linear. */
 export interface LinearOptions {
   /** Whether to add a learnable bias. Default true. */
   bias?: boolean;
@@ -203,6 +204,7 @@ export class ELU extends Module {
     return inputOf(this, x, arguments).elu(this.alpha);
   }
 }
+/** Options of GELU. */
 export interface GELUOptions {
   /** "none": exact, by erf; "tanh": the approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Default "none". */
   approximate?: "none" | "tanh";
@@ -211,7 +213,10 @@ export interface GELUOptions {
 /** x·Φ(x), Φ being the standard normal distribution function, for any shape (Hendrycks and Gimpel 2016). */
 export class GELU extends Module {
   static override readonly kind: string = "GELU";
-  constructor(readonly options: GELUOptions = {}) {
+  constructor(
+    /** The options it was created with. */
+    readonly options: GELUOptions = {},
+  ) {
     super();
     check("GELU", arguments, "{approximate:string}");
   }

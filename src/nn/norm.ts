@@ -19,11 +19,13 @@ export interface NormOptions {
   readonly eps?: number;
 }
 
+/** Options of RMSNorm. */
 export interface RMSNormOptions extends NormOptions {
   /** Whether there is a learnable weight, initially 1. Default true. */
   readonly elementwiseAffine?: boolean;
 }
 
+/** Options of LayerNorm. */
 export interface LayerNormOptions extends NormOptions {
   /** Whether there are a learnable weight, initially 1, and bias. Default true. */
   readonly elementwiseAffine?: boolean;
@@ -31,6 +33,7 @@ export interface LayerNormOptions extends NormOptions {
   readonly bias?: boolean;
 }
 
+/** Options of GroupNorm. */
 export interface GroupNormOptions extends NormOptions {
   /** Whether there are a learnable weight, initially 1, and bias, initially 0. Default true. */
   readonly affine?: boolean;

@@ -26,16 +26,19 @@ export interface RecurrentOptions {
   readonly bidirectional?: boolean;
 }
 
+/** Options of RNN. */
 export interface RNNOptions extends RecurrentOptions {
   /** Activation of the new state. Default "tanh". */
   readonly nonlinearity?: "tanh" | "relu";
 }
 
+/** Options of LSTMCell and GRUCell. */
 export interface CellOptions {
   /** Whether there are biases. Default true. */
   readonly bias?: boolean;
 }
 
+/** Options of RNNCell. */
 export interface RNNCellOptions extends CellOptions {
   /** Activation of the new state. Default "tanh". */
   readonly nonlinearity?: "tanh" | "relu";

@@ -10,6 +10,7 @@ import { check } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireKind } from "../runtime/kinds.ts";
 
+/** Options of EMA. */
 export interface EMAOptions {
   /** How much of the average each update keeps, 0 … 1. Default 0.999. */
   readonly decay?: number;

@@ -13,10 +13,14 @@ export interface CommonOptions {
 }
 
 /** Parameters with their own options. Options that a group leaves out are the optimizer's. */
-export type GroupOptions<O> = Partial<O> & { params: Iterable<Tensor> };
+export type GroupOptions<O> = Partial<O> & {
+  /** The tensors of the group. */
+  params: Iterable<Tensor>;
+};
 
 /** Parameters that share options. You can set options at any time. */
 export class ParamGroup<O extends CommonOptions> {
+  /** The parameters of the group. */
   readonly params: readonly Tensor[];
   /** The group's options; assign to change them. Options other than lr make compiled functions record again. */
   readonly options: O;

@@ -5,6 +5,7 @@ import { requireChoice } from "../runtime/names.ts";
 import { withoutUndefined } from "../runtime/options.ts";
 import { type AnyOptimizer, isNumber } from "./scheduler.ts";
 
+/** Options of ReduceLROnPlateau. */
 export interface PlateauOptions {
   /** Whether smaller ("min") or larger ("max") metrics are better. Default "min". */
   readonly mode?: "min" | "max";

@@ -38,7 +38,15 @@ export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
  * @param g ∂L/∂y: [n, out] @param x [n, in]
  * @throws ShapeError
  */
-export function linearGradients(g: Tensor, x: Tensor): { weight: Tensor; bias: Tensor } {
+export function linearGradients(
+  g: Tensor,
+  x: Tensor,
+): {
+  /** ∂L/∂W: [out, in]. */
+  weight: Tensor;
+  /** ∂L/∂b: [out]. */
+  bias: Tensor;
+} {
   check("linearGradients", arguments, "g:tensor x:tensor");
   if (g.shape.length !== 2 || x.shape.length !== 2 || g.shape[0] !== x.shape[0])
     throw new ShapeError(`linearGradients: g ${show(g.shape)} and x ${show(x.shape)} must be [n, out] and [n, in].`);

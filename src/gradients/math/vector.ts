@@ -4,6 +4,7 @@ import { concatenate, dot } from "../../optim/vectors.ts";
 import { RangeError } from "../../runtime/errors.ts";
 
 export { concatenate, dot };
+/** A vector in float64. */
 export type Vector = Float64Array;
 
 export const vector = (values: ArrayLike<number>): Vector => new Float64Array(values);

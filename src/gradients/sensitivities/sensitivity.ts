@@ -54,7 +54,15 @@ export function directionalDerivative(objective: Objective, u: Point, theta?: Po
 }
 
 /** The direction of steepest descent, −∇L/‖∇L‖: [n], and the slope ‖∇L‖. @param theta [n], default the current parameters @throws RangeError if the gradient is 0 */
-export function steepestDescent(objective: Objective, theta?: Point): { direction: Vector; slope: number } {
+export function steepestDescent(
+  objective: Objective,
+  theta?: Point,
+): {
+  /** −∇L/‖∇L‖: [n]. */
+  direction: Vector;
+  /** ‖∇L‖, how fast L falls in that direction. */
+  slope: number;
+} {
   check("steepestDescent", arguments, "objective:objective theta?:numbers");
   const gradient = objective.gradient(theta);
   return { direction: scale(unit(gradient), -1), slope: norm(gradient) };
