@@ -20,7 +20,7 @@ const isAlike = (own: unknown, saved: unknown): boolean =>
 export function mergeOptions<O extends object>(optimizer: string, own: O, saved: object): O {
   for (const [key, value] of Object.entries(saved ?? {}))
     if (!Object.hasOwn(own, key) || !isAlike(own[key as keyof O], value))
-      throw stateError(optimizer, `has ${key} = ${describe(value)}`);
+      throw stateError(optimizer, `has ${key} as ${describe(value)}`);
   return { ...own, ...saved };
 }
 

@@ -223,7 +223,7 @@ describe("layers, losses, optimizers", () => {
     sgd.minimize(() => w.sum());
     const adam = new optim.Adam([w]);
     expect(() => adam.loadStateDict(sgd.stateDict())).toThrow(
-      "Adam: the state has momentum = 0.9. Was it saved by this optimizer, for this model?",
+      "Adam: the state has momentum as 0.9. Was it saved by this optimizer, for this model?",
     );
     expect(() => adam.loadStateDict({ ...sgd.stateDict(), groups: [{ lr: 0.1 }] })).toThrow(
       "Adam: the state of parameter 0 has step, momentumBuffer, but must have step, expAvg, expAvgSq. Was it saved by this optimizer, for this model?",
