@@ -57,7 +57,7 @@ function rows(): Row[] {
     },
     {
       name: "sum",
-      kernel: ({ out, a }) => void sum!(out, a, N, N, 1, 1, 0, 0, 1),
+      kernel: ({ out, a }) => void sum!(out, a, N, N, 1, 1, 0, 1),
       api: (a) => a.sum(),
       pure: pure.sum,
       results: 1,
