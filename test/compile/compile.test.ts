@@ -605,7 +605,7 @@ describe("what cannot be recorded says so", () => {
     const loop: unknown[] = [];
     loop.push(loop);
     expect(() => compile((m: unknown) => m)(loop)).toThrow("an argument contains itself");
-    expect(() => compile((m: unknown) => m)(new DataView(new ArrayBuffer(4)))).toThrow("arguments are tensors");
+    expect(() => compile((m: unknown) => m)(new DataView(new ArrayBuffer(4)))).toThrow("arguments must be tensors");
   });
   test("a function that fails leaves nothing behind", () => {
     const w = nn.parameter(tensor([1]));
