@@ -1,167 +1,18 @@
-/** Attention, positional encodings, and the key-value cache for generation. */
+/** Attention, and the key-value cache for generation. */
 
 import { currentRecorder, withGrad } from "../core/context.ts";
-import { tensor, zeros } from "../core/creation.ts";
+import { zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { additiveMask, attend, attentionWeights } from "../ops/sequence/attention.ts";
 import type { Layout } from "../ops/sequence/heads.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
-import {
-  Error,
-  RangeError,
-  requireFraction,
-  requireRange,
-  requireWhole,
-  ShapeError,
-  TraceError,
-} from "../runtime/errors.ts";
+import { Error, RangeError, requireFraction, requireWhole, ShapeError, TraceError } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
 import * as init from "./init.ts";
 import { Linear } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
-
-/**
- * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … selected by p's binary digits.
- * Math.pow differs between engines, which shows in the angles of distant positions. Square roots and products do not.
- */
-function rootPower(base: number, p: number): number {
-  let [product, root, rest] = [1, base, p];
-  for (let digit = 0; digit < 52 && rest; digit++) {
-    root = Math.sqrt(root);
-    rest *= 2;
-    if (rest < 1) continue;
-    product *= root;
-    rest -= 1;
-  }
-  return product;
-}
-
-const POSITIONAL = "x:tensor {offset:number dim:number}";
-
-/** Options of `forward` of the positional encodings. */
-export interface PositionOptions {
-  /** Position of the first step. Default 0. */
-  readonly offset?: number;
-  /** Dimension of the steps; 0 for [steps, batch, dim]. Default -2. */
-  readonly dim?: number;
-}
-
-/** Options of RotaryEmbedding. */
-export interface RotaryOptions {
-  /** Pair i rotates by position/base^(2i/dim). Default 10000. */
-  readonly base?: number;
-  /** Pairs neighbouring elements; false pairs the two halves of a row, as in Llama's published weights. Default true. */
-  readonly interleaved?: boolean;
-}
-
-/**
- * Rotary position embedding (Su et al. 2021, eq. 34): rotates each pair of elements of x: [..., steps, dim] by an angle proportional
- * to the position, so that attention scores depend on the distance between query and key. Returns x's shape.
- *
- * ```ts
- * new nn.RotaryEmbedding(4).forward(randn([2, 5, 4])).shape; // [2, 5, 4]
- * ```
- * @throws RangeError if dim is not an even number above 0; ShapeError if x does not fit
- */
-export class RotaryEmbedding extends Module {
-  static override readonly kind: string = "RotaryEmbedding";
-  private readonly base: number;
-  private readonly interleaved: boolean;
-
-  /** @param dim elements per row, even: the width of an attention head */
-  constructor(
-    /** The size of the last dim, an even number. */
-    readonly dim: number,
-    options: RotaryOptions = {},
-  ) {
-    super();
-    check("RotaryEmbedding", arguments, "dim:number {base:number interleaved:boolean}");
-    const { base = 10000, interleaved = true } = options;
-    requireRange("RotaryEmbedding", { dim }, (n) => Number.isInteger(n / 2) && n > 0, "an even number above 0");
-    this.base = base;
-    this.interleaved = interleaved;
-  }
-
-  private get half(): number {
-    return this.dim / 2;
-  }
-  /** cos and sin of each step's and pair's angle, cached: queries and keys use the same tables. */
-  private tables(steps: number, offset: number): [Float32Array, Float32Array] {
-    const { half, base } = this;
-    if (this.#cached?.steps === steps && this.#cached.offset === offset) return this.#cached.tables;
-    const tables: [Float32Array, Float32Array] = [new Float32Array(steps * half), new Float32Array(steps * half)];
-    for (let i = 0; i < half; i++) {
-      const period = rootPower(base, i / half);
-      for (let t = 0; t < steps; t++) {
-        tables[0][t * half + i] = Math.cos((offset + t) / period);
-        tables[1][t * half + i] = Math.sin((offset + t) / period);
-      }
-    }
-    this.#cached = { steps, offset, tables };
-    return tables;
-  }
-  #cached: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
-
-  /** Rotates x: [..., steps, dim] → the same shape. @throws ShapeError */
-  forward(x: Tensor, options: PositionOptions = {}): Tensor {
-    check(kindOf(this), arguments, POSITIONAL);
-    const { offset = 0, dim = -2 } = options;
-    const rank = x.shape.length;
-    const at = dim < 0 ? dim + rank : dim;
-    if (rank < 2 || x.shape[rank - 1] !== this.dim || !(at >= 0 && at < rank - 1))
-      throw new ShapeError(
-        `RotaryEmbedding: x is [${x.shape.join(", ")}], but must be [..., steps, ${this.dim}], with steps at dim ${dim}.`,
-      );
-    const steps = x.shape[at]!;
-    const { half } = this;
-    const pairs = this.interleaved ? [half, 2] : [2, half];
-    const axis = this.interleaved ? rank : rank - 1;
-    const parts = x.reshape([...x.shape.slice(0, -1), ...pairs]);
-    const [a, b] = [0, 1].map((i) => parts.narrow(axis, i, 1)) as [Tensor, Tensor];
-    const pairAxis = this.interleaved ? rank - 1 : rank;
-    const shape = a.shape.map((n, i) => (i === at || i === pairAxis ? n : 1));
-    const [cos, sin] = this.tables(steps, offset).map((values) => tensor(values, shape)) as [Tensor, Tensor];
-    const rotated = ops.concat([a.mul(cos).sub(b.mul(sin)), a.mul(sin).add(b.mul(cos))], axis);
-    return rotated.reshape(x.shape);
-  }
-}
-
-/**
- * Sinusoidal positional encoding (Vaswani et al. 2017, §3.5): adds sin(t/10000^(2i/dim)) to element 2i and cos(t/10000^(2i/dim)) to
- * element 2i + 1 of step t of x: [..., steps, dim]. Returns x's shape.
- * @throws RangeError if dim is not a whole number above 0; ShapeError if x does not fit
- */
-export class SinusoidalEncoding extends Module {
-  static override readonly kind: string = "SinusoidalEncoding";
-  /** @param dim elements per row */
-  constructor(readonly dim: number) {
-    super();
-    check("SinusoidalEncoding", arguments, "dim:number");
-    requireWhole("SinusoidalEncoding", { dim });
-  }
-
-  /** Adds the encoding to x: [..., steps, dim] → the same shape. @throws ShapeError */
-  forward(x: Tensor, options: PositionOptions = {}): Tensor {
-    check(kindOf(this), arguments, POSITIONAL);
-    const { offset = 0, dim = -2 } = options;
-    const rank = x.shape.length;
-    const at = dim < 0 ? dim + rank : dim;
-    const width = this.dim;
-    if (x.shape[rank - 1] !== width || !(at >= 0 && at < rank - 1))
-      throw new ShapeError(
-        `SinusoidalEncoding: x is [${x.shape.join(", ")}], but must be [..., steps, ${width}], with steps at dim ${dim}.`,
-      );
-    const steps = x.shape[at]!;
-    const values = new Float32Array(steps * width);
-    for (let i = 0; i < width; i++) {
-      const period = rootPower(10000, (i - (i % 2)) / width);
-      for (let t = 0; t < steps; t++)
-        values[t * width + i] = i % 2 ? Math.cos((offset + t) / period) : Math.sin((offset + t) / period);
-    }
-    return x.add(tensor(values, [steps, ...x.shape.slice(at + 1, -1).map(() => 1), width]));
-  }
-}
+import type { RotaryEmbedding } from "./positional.ts";
 
 /**
  * Keys and values of the steps that attention layers have processed, so that generation computes each step once. Pass the same cache

@@ -14,6 +14,7 @@ export {
 } from "./module.ts";
 export * from "./norm.ts";
 export * from "./pool.ts";
+export * from "./positional.ts";
 export * from "./recurrent.ts";
 export * from "./resize.ts";
 export * from "./spectral.ts";

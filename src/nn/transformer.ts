@@ -5,10 +5,11 @@ import { check } from "../runtime/arguments.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
 import { kindOf, requireKind } from "../runtime/kinds.ts";
 import { withoutUndefined } from "../runtime/options.ts";
-import { type KeyValueCache, MultiheadAttention, type MultiheadOptions, type RotaryEmbedding } from "./attention.ts";
+import { type KeyValueCache, MultiheadAttention, type MultiheadOptions } from "./attention.ts";
 import { Dropout, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./norm.ts";
+import type { RotaryEmbedding } from "./positional.ts";
 
 /** Options of the Transformer's encoder and decoder layers. */
 export interface TransformerLayerOptions {
