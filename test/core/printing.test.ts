@@ -106,5 +106,5 @@ test.each([
 
 test("gradcheck's message gives large derivatives in full", () => {
   const wrong = (x: Tensor): Tensor => x.detach().mul(128256).sum().add(x.mul(2).sum());
-  expect(() => gradcheck(wrong, [tensor([1])])).toThrow(/differences say 12825\d/);
+  expect(() => gradcheck(wrong, [tensor([1])])).toThrow(/differences give 12825\d/);
 });
