@@ -56,8 +56,8 @@ function warnOfUnlisted(leaves: Iterable<unknown>): void {
   const name = owner && Object.entries(owner).find(([, value]) => value === first)?.[0];
   const more = found.length > 1 ? ` (nor ${found.length - 1} more with gradients)` : "";
   console.warn(
-    `nabla: a ${owner ? kindOf(owner) : "parameter"} ${show(first.shape)} received a gradient, but no parameters() call has returned its ` +
-      `${name ?? "tensor"}${more}, so no optimizer trains it. A module cannot see #private fields or instances of other classes: ` +
+    `nabla: ${name ?? "a parameter"} ${show(first.shape)}${owner ? ` of ${kindOf(owner)}` : ""} received a gradient, but no parameters() ` +
+      `call has returned it${more}, so no optimizer trains it. A module cannot see #private fields or instances of other classes: ` +
       "assign the layer to a public property.",
   );
 }
