@@ -538,9 +538,9 @@ describe("init and dispose", () => {
       "64 cores available",
     ],
     ["nonsense", 8, { [V2]: "", "/proc/self/cgroup": "12:cpu:/x\n" }, 8, "8 cores available"],
-  ])("cores: %s", async (_, cores, files, count, why) => {
+  ])("cores: %s", async (_, cores, files, count, reason) => {
     pretend(cores, files);
-    expect(await availableCores()).toEqual({ count, why });
+    expect(await availableCores()).toEqual({ count, reason });
   });
 
   test.each<[number, string | undefined, number, string]>([
