@@ -9,7 +9,7 @@ const run = (...args: string[]) => promisify(execFile)(process.execPath, ["dist/
 test("learns to spell within 400 small steps, and writes on from a prompt", async () => {
   const small = ["--steps", "400", "--width", "32", "--layers", "2", "--context", "32", "--batch", "16"];
   const { stdout } = await run(...small, "--characters", "100", "--prompt", "And Joseph");
-  const found = /^400 steps in [\d.]+ s; ([\d.]+) nats a character on text it has not seen\.\n\n([\s\S]*)\n$/.exec(
+  const found = /^400 steps in [\d.]+ s; ([\d.]+) nats per character on held-out text\.\n\n([\s\S]*)\n$/.exec(
     stdout,
   );
   const written = found![2]!;
@@ -24,9 +24,9 @@ test("learns to spell within 400 small steps, and writes on from a prompt", asyn
 });
 
 test.each([
-  [["--steps", "0"], "error: --steps must be a whole number above 0."],
+  [["--steps", "0"], "error: --steps must be an integer above 0."],
   [["--width", "20"], "error: --width must be a multiple of 8."],
-  [["--prompt", "π"], "error: --prompt must have a character, and only these:"],
+  [["--prompt", "π"], "error: --prompt must not be empty, and may contain only:"],
 ])("%s is refused", async (args, message) => {
   await expect(run(...args)).rejects.toThrow(message);
 });
