@@ -4,6 +4,7 @@ export { lead, serve } from "./threads";
 export * from "./kernels/unary";
 export * from "./kernels/binary";
 export * from "./kernels/reduce";
+export { norm, squares } from "./kernels/euclid";
 export * from "./kernels/softmax";
 export * from "./kernels/shape";
 export * from "./kernels/gather";
