@@ -26,7 +26,6 @@ for (const build of ["simd", "relaxed"]) {
         "kernels/unary/unaryGrad",
         "kernels/binary/row",
         "engine/stepReduce",
-        "engine/stepUpdate",
       ]) {
         const text = functions.get(`assembly/${name}`);
         expect(text, `${name} is a function of its own`).toBeDefined();

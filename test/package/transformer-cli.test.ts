@@ -9,9 +9,7 @@ const run = (...args: string[]) => promisify(execFile)(process.execPath, ["dist/
 test("learns to spell within 400 small steps, and writes on from a prompt", async () => {
   const small = ["--steps", "400", "--width", "32", "--layers", "2", "--context", "32", "--batch", "16"];
   const { stdout } = await run(...small, "--characters", "100", "--prompt", "And Joseph");
-  const found = /^400 steps in [\d.]+ s; ([\d.]+) nats per character on held-out text\.\n\n([\s\S]*)\n$/.exec(
-    stdout,
-  );
+  const found = /^400 steps in [\d.]+ s; ([\d.]+) nats per character on held-out text\.\n\n([\s\S]*)\n$/.exec(stdout);
   const written = found![2]!;
   // Single letters' frequencies alone give 2.8, pairs of letters 2.3.
   expect(Number(found![1])).toBeLessThan(2.1);
