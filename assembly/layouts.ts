@@ -248,8 +248,8 @@ export const enum Advance {
 }
 
 /**
- * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that schedules trace
- * nothing anew; c0 … c4 are the optimizer's constants, float64 (two words each), in the kernel's order.
+ * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that a
+ * schedule can change it without a new recording; c0 … c4 are the optimizer's constants, float64 (two words each), in the kernel's order.
  */
 export const enum Update {
   lr = Head.words,

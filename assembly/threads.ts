@@ -90,8 +90,8 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
   if (atomic.load<u32>(control, Control.asleep)) atomic.notify(control + Control.epoch, -1);
   reached(control, share(program, count, control, sleeps), sleeps);
   atomic.store<u32>(control, 0, Control.open);
-  // Nobody may still walk this program when the next one is written down. Who does finds no share, and is soon done: nobody is
-  // woken for it.
+  // No thread may still walk this program when the next one is written. A thread that does finds no share and leaves soon, so
+  // no thread is woken for it.
   const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
   for (let i: u32 = 0;; i++) {
     const inside = atomic.load<u32>(control, Control.inside);

@@ -89,7 +89,7 @@ function parametersOf(network: Network): [shape: number[], fanIn: number][] {
   }
   if (network.kind === "transformer") {
     const { width, feedforward, layers, outputs } = network;
-    // Norms start at random too: nobody has to know which parameters they are.
+    // Norms start at random too, so this code needs no list of parameter kinds.
     const block = [
       ...layer(3 * width, width),
       ...layer(width, width),

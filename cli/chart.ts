@@ -105,7 +105,7 @@ export function drawPicture(picture: Picture, terminal: Terminal): string[] {
   return [...lines, title];
 }
 
-/** The ink of a pixel if there are no colours, 0 … 1. */
+/** Brightness of a pixel in a terminal without colours, 0 … 1. */
 function strength(value: number | undefined, { colours, values }: Picture): number {
   if (value === undefined || colours === "grey") return value ?? 0;
   return Math.abs(value) / (Math.max(...values.map(Math.abs)) || 1);

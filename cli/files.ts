@@ -12,7 +12,7 @@ const THEMES = `svg{color:#1c2128;background:#fff}@media(prefers-color-scheme:da
 const newDocument = (): Document =>
   parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document; // linkedom's own types are a subset
 
-/** All plots in one SVG, one below the other. It follows the reader's dark mode. @throws Error if there are no plots */
+/** Stacks all plots in one SVG, which follows the reader's dark mode. @throws Error if the list is empty */
 export function svgFile({ name, title }: AnyExperiment, { plots }: Result): string {
   if (!plots.length) throw new Error(`${name} has no plots, so --svg cannot write any. Use --html.`);
   const document = newDocument();

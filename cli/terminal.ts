@@ -5,7 +5,7 @@ import { type Style, styleOf } from "./mnist/style.ts";
 
 export interface Pixel {
   readonly colour: Rgb;
-  /** Its ink if there are no colours: 0 paper … 1 ink. */
+  /** Brightness in a terminal without colours: 0 background … 1 full. */
   readonly strength: number;
 }
 

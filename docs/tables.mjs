@@ -27,7 +27,7 @@ export function table({ command, machine, date, rows }) {
   const higherIsBetter = unit.endsWith("/s");
   const lines = [...new Set(rows.map((row) => row.case))].map((name) => {
     const of = (impl) => rows.find((row) => row.case === name && row.impl === impl)?.median;
-    // A ceiling and an empty program are no contenders.
+    // The ceiling and the empty program are references, not contenders.
     const contenders = impls.filter((impl) => of(impl) !== undefined && !/ceiling|no library/.test(impl));
     const best = (higherIsBetter ? Math.max : Math.min)(...contenders.map(of));
     const cells = impls.map((impl) => {

@@ -42,7 +42,7 @@ const encode = (values) => Buffer.from(values.buffer, values.byteOffset, values.
 class Peer {
   constructor(name, command, ...args) {
     this.name = name;
-    /** Replies that nobody has asked for yet, and those who wait for one. */
+    /** Replies not yet read, and callers that wait for one. */
     this.arrived = [];
     this.waiting = [];
     const env = { ...process.env, OMP_NUM_THREADS: "1", ...(cpuTime ? { CPU_TIME: "1" } : {}) };

@@ -2411,7 +2411,7 @@ export const std: {
  *
  * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
  * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+ * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
  * @example
  * ```ts
  * const x = tensor([3, -4]);
@@ -2428,7 +2428,7 @@ export const norm: {
    *
    * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
    * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -2443,7 +2443,7 @@ export const norm: {
    *
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -2459,7 +2459,7 @@ export const norm: {
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *
    * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
-   * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);

@@ -37,7 +37,7 @@ export class Objective {
     requireKind("Objective", "names", "array", names);
     requireKind("Objective", "loss", "function", loss);
     if (!parameters.length)
-      throw new Error("objective: there are no parameters. Pass a model with parameters that require gradients.");
+      throw new Error("objective: the model has no parameters. Pass a model with parameters that require gradients.");
     let at = 0;
     this.offsets = parameters.map((p, i) => {
       if (!(p instanceof Tensor) || p.edge !== p)
@@ -188,7 +188,7 @@ export class Objective {
  * ```
  * Each method evaluates the loss again, so it must be the same function each time: call eval() on models with dropout. θ leaves out frozen
  * parameters. Evaluations do not change running statistics.
- * @throws Error if there are no parameters; TypeError if one is not a leaf that requires a gradient
+ * @throws Error if the list is empty; TypeError if one is not a leaf that requires a gradient
  */
 export function objective(model: Module | readonly Tensor[], loss: () => Tensor): Objective;
 export function objective(f: (theta: Tensor) => Tensor, at: Tensor | readonly number[]): Objective;

@@ -1389,7 +1389,7 @@ export interface Methods<Tensor> {
    *
    * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
    * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -1404,7 +1404,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -1420,7 +1420,7 @@ export interface Methods<Tensor> {
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *
    * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
-   * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);

@@ -55,7 +55,7 @@ export class NaturalGradient {
   private readonly layout: Objective;
   private last: Vector | undefined;
 
-  /** @throws RangeError, or Error where there are no parameters */
+  /** @throws RangeError, or Error if the model has no parameters */
   constructor(parameters: Module | readonly Tensor[], options: NaturalGradientOptions) {
     check(
       "NaturalGradient",

@@ -165,8 +165,8 @@ export interface AdversarialLossOptions {
 }
 
 /**
- * α·loss(x) + (1 − α)·loss(adversary), α being `clean`: what adversarial training minimizes (Goodfellow et al. 2015, §6). The attack makes the
- * adversary, shape as x, anew at each call, from the parameters as they stand; gradients do not flow through it.
+ * α·loss(x) + (1 − α)·loss(adversary), α being `clean`: what adversarial training minimizes (Goodfellow et al. 2015, §6). The attack
+ * computes the adversary, of x's shape, on every call from the current parameters. Gradients do not flow through it.
  *
  * ```ts
  * const step = compile((x: Tensor, labels: Tensor) =>

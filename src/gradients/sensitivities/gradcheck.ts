@@ -96,7 +96,7 @@ class Comparison {
       undefined,
     );
     if (!worst)
-      throw new Error(`${name}: there are no derivatives to compare. Pass inputs and return outputs with elements.`);
+      throw new Error(`${name}: nothing to compare: inputs or outputs are empty. Pass tensors with elements.`);
     const ok = worst.error <= worst.allowed;
     if (!ok && this.options.raise !== false) {
       throw new GradcheckError(

@@ -122,7 +122,7 @@ export interface OpDefinition<A = unknown> {
   readonly samples?: readonly Sample<A>[];
 }
 
-/** An entry whose attributes' type is forgotten: the table and whoever runs ops only hand them through. */
+/** An entry without its attributes' type: the table and the executors only pass attributes on. */
 // biome-ignore lint/suspicious/noExplicitAny: attributes are both read and written by entries, so nothing narrower fits all
 export type AnyOp = OpDefinition<any>;
 

@@ -30,7 +30,7 @@ function diagonals({ x, labels }: Labelled): Labelled {
   return diagonals({ x: diagonal, labels: others.map((at) => labels[at]).join("") + twice });
 }
 
-/** Without the dimensions that nobody else names. */
+/** Sums over the dimensions that no other operand names. */
 function summed({ x, labels }: Labelled, kept: ReadonlySet<string>): Labelled {
   const gone = [...labels].flatMap((label, i) => (kept.has(label) ? [] : [i]));
   if (!gone.length) return { x, labels };
@@ -54,7 +54,7 @@ function arranged({ x, labels }: Labelled, groups: readonly string[], sizes: Rea
   );
 }
 
-/** The product of two, summed over what they share and nobody else names: one batched matrix product. */
+/** The product of two operands, summed over the letters only they share: one batched matrix product. */
 function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: ReadonlyMap<string, number>): Labelled {
   const [left, right] = [summed(a, new Set([...kept, ...b.labels])), summed(b, new Set([...kept, ...a.labels]))];
   const shared = [...left.labels].filter((label) => right.labels.includes(label));

@@ -411,7 +411,7 @@ export function std(x: Operand, dims?: Dims, { keepdim = false, correction = 1 }
  *
  * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
  * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice, or if there are no elements and p is ∞ or negative
+ * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
  * @example
  * ```ts
  * const x = tensor([3, -4]);

@@ -133,7 +133,7 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
   code: Op.AttentionGrad,
   cost: 0.03,
   name: "attentionGrad",
-  doc: "dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q, where P is computed anew.",
+  doc: "dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q, where P is recomputed.",
   infer: ([, ...inputs], attributes) => {
     infer("attentionGrad", inputs, attributes);
     return inputs.slice(0, 3).map(({ shape }) => ({ shape, dtype: "float32" }));

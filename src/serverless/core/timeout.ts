@@ -1,7 +1,7 @@
 /** Limits how long a request waits. */
 import { Problem } from "./problems.ts";
 
-/** For a client that has disconnected: nobody reads it. */
+/** Sent when the client has disconnected, so no one reads it. */
 export const disconnected = (): Problem => new Problem(400, "The client disconnected.");
 
 interface Timeout {

@@ -34,7 +34,7 @@ export interface TrainingOptions extends HandlerOptions {
   readonly input: TensorSpec;
   /** The tensor that the model should return. The first size must be null. Give labels a `min` and a `max`. Required. */
   readonly target: TensorSpec;
-  /** Where the weights are kept between requests. Default: each training starts anew, and its result is discarded. */
+  /** Where the weights are kept between requests. Default: each training starts from the initial weights, and its result is discarded. */
   readonly store?: Store;
   /**
    * How much a request may cost. Defaults: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000 for the whole request;
