@@ -254,7 +254,7 @@ describe("serve", () => {
     });
     test.each<[string, () => string[], RegExp]>([
       ["that is empty", () => ["--token-file", file("\n")], /the token file \S+ is empty\. Write the token into it\./],
-      ["that is not there", () => ["--token-file", "/nonexistent"], /cannot read the token file: ENOENT/],
+      ["that is not there", () => ["--token-file", join(folder, "missing")], /cannot read the token file: ENOENT/],
       ["and a token", () => ["--token-file", file("a"), "--token", "b"], /--token and --token-file cannot be combined/],
       ["with two words", () => ["--token-file", file("a b")], /characters that an Authorization header cannot carry/],
     ])("%s: exits with 1", async (_, args, why) => {

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 
 const [packed] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json"], { encoding: "utf8" })) as [
@@ -142,7 +142,7 @@ test("a second build, in another folder at another time, is the same bytes", () 
       });
     // Hard links: a copy that takes no time and no space.
     execFileSync("cp", ["-al", "node_modules", join(root, "node_modules")]);
-    const env = { ...process.env, TZ: "Pacific/Kiritimati", LANG: "tr_TR.UTF-8", HOME: "/nonexistent" };
+    const env = { ...process.env, TZ: "Pacific/Kiritimati", LANG: "tr_TR.UTF-8", HOME: resolve(root, "home") };
     const scripts = (JSON.parse(read("package.json")) as { scripts: Record<string, string> }).scripts;
     const steps = scripts.build!.replace("npm run wasm", scripts.wasm!).split(" && ");
     expect(steps.length).toBeGreaterThan(3);
