@@ -1,5 +1,5 @@
 /** `npx nabla lab`: lists the article's experiments, or runs one. With --check, the exit code is 2 if a finding does not hold. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -87,8 +87,9 @@ function optionOf(key: string, parameter: Parameter): Option {
 /** Checks before the run that the file can be written, so that no result is lost. */
 function requireFolder(file: string): void {
   const folder = dirname(resolve(file));
-  if (!existsSync(folder))
-    throw new Error(`cannot write ${file}: the folder ${folder} does not exist. Create it first.`);
+  const found = existsSync(folder) ? statSync(folder) : undefined;
+  if (!found) throw new Error(`cannot write ${file}: the folder ${folder} does not exist. Create it first.`);
+  if (!found.isDirectory()) throw new Error(`cannot write ${file}: ${folder} is not a folder.`);
 }
 
 /** JSON cannot represent NaN and infinities: they become text. */

@@ -26,7 +26,6 @@ const lab = (...args: string[]): Promise<Ended> => ended(process.execPath, ["dis
 
 const NAME = "directional-derivative";
 let folder: string;
-/** A path that no user can write, not even root: its folder is a file. */
 const IN_A_FILE = join(import.meta.filename, "plots.svg");
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "nabla-lab-"));
@@ -96,7 +95,8 @@ describe("lab: bad usage exits with 1 and says what is valid", () => {
     [[NAME, "--directions", "9.5"], 'directions is "9.5", but must be a whole number from 8 to 360.'],
     [[NAME, "--direction", "9"], "Did you mean --directions?"],
     [[NAME, "extra"], "too many arguments"],
-    [[NAME, "--svg", IN_A_FILE], IN_A_FILE],
+    [[NAME, "--svg", "missing/plots.svg"], "cannot write missing/plots.svg: the folder "],
+    [[NAME, "--svg", IN_A_FILE], "cli.test.ts is not a folder."],
   ])("%j", async (args, message) => {
     const { code, output, errors } = await lab(...args);
     expect(code).toBe(1);
