@@ -8,7 +8,8 @@ import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 import { withBlock } from "../docs/tables.mjs";
 
-const BUDGET = 120 * 1024;
+/** 120 KB for nabla and 2 KB for the copy of @assemblyscript/loader. */
+const BUDGET = 122 * 1024;
 const builds = ["simd", "relaxed"];
 /** Programs of this size: their files are in bench/bundles. */
 const BUNDLES = [

@@ -1,5 +1,5 @@
 // Builds `npx nabla` into dist/bin: cli/index.ts and the programs it starts (mnist, bench), bundled with their dependencies because the
-// installed package has none, and the digits they train on. `nabla` stays external: the package's own exports resolve it.
+// installed package has none of them, and the digits they train on. `nabla` stays external: the package's own exports resolve it.
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";

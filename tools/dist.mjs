@@ -1,7 +1,12 @@
 // Compiles src, bench, cli and examples to dist/ (tsconfig.build.json), leaving out the parts of the op table that only tests and docs
-// read: float64 oracles, samples and descriptions.
-import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+// read: float64 oracles, samples and descriptions. Copies AssemblyScript's loader into dist, so that browsers load dist/src as it is.
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import ts from "typescript";
+import { licences } from "./licences.mjs";
+
+const LOADER = "@assemblyscript/loader";
 
 const LEFT_OUT = new Set(["reference", "samples", "sample", "doc"]);
 
@@ -37,13 +42,14 @@ const withoutEmptyFields = (context) => (file) => {
 };
 
 /**
- * Writes a file without the helper that tsc wraps around `import(id)`: it hides the comments in that call from bundlers, and they warn
- * about its top-level `this`.
+ * Writes a file that imports the copy of the loader, and without the helper that tsc wraps around `import(id)`: it hides the comments in
+ * that call from bundlers, and they warn about its top-level `this`.
  */
 function write(path, text, ...rest) {
   const plain = text
     .replace(/^var __rewriteRelativeImportExtension = [\s\S]*?^};\n/m, "")
-    .replace(/__rewriteRelativeImportExtension\(([^()]*)\)/g, "$1");
+    .replace(/__rewriteRelativeImportExtension\(([^()]*)\)/g, "$1")
+    .replace(`from "${LOADER}"`, 'from "./loader.js"');
   compiler.writeFile(path, plain, ...rest);
 }
 
@@ -65,6 +71,16 @@ program.emit(undefined, write, undefined, false, {
   before: [withoutOracles(program.getTypeChecker())],
   after: [withoutEmptyFields],
 });
+
+/** Copies the loader next to load.js, with a comment that bundlers keep, and its licence. */
+function copyLoader() {
+  const source = fileURLToPath(import.meta.resolve(LOADER));
+  const { name, version, license, author } = JSON.parse(readFileSync(join(dirname(source), "package.json"), "utf8"));
+  const notice = `/*! ${name} ${version} by ${author}. ${license} licence: https://www.apache.org/licenses/LICENSE-2.0 */\n`;
+  writeFileSync("dist/src/runtime/loader.js", notice + readFileSync(source, "utf8"));
+  writeFileSync("dist/src/runtime/LICENSES", licences([{ moduleIds: [source] }]));
+}
+copyLoader();
 
 // The binaries, for servers that host them and for runtimes that compile WebAssembly ahead of time.
 mkdirSync("dist/wasm", { recursive: true });

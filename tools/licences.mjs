@@ -25,8 +25,13 @@ function withDependencies(directories) {
   return found;
 }
 
+/** Packages that are published without a licence text, and a package from the same repository that has it. */
+const SIBLINGS = { "@assemblyscript/loader": "assemblyscript" };
+
 /** The text of a package's licence. @throws Error if there is none */
 function licenceOf(directory) {
+  const sibling = SIBLINGS[manifestOf(directory).name];
+  if (sibling) return licenceOf(resolve(directory, sibling));
   const file = readdirSync(directory).find((name) => /^(licen[cs]e|copying)/i.test(name));
   if (file) return readFileSync(join(directory, file), "utf8").trim();
   const readme = readdirSync(directory).find((name) => /^readme/i.test(name));

@@ -1,5 +1,6 @@
 /** Selects, compiles and instantiates a WebAssembly build. The bytes are inlined and compiled synchronously: nothing to fetch or await. */
 
+import { instantiateSync } from "@assemblyscript/loader";
 import relaxedText from "./binaries/relaxed.ts";
 import simdText from "./binaries/simd.ts";
 import { Error } from "./errors.ts";
@@ -81,5 +82,10 @@ export function instantiate(
   memory: WebAssembly.Memory,
   stalled: () => void = () => {},
 ): Kernels {
-  return new WebAssembly.Instance(module, { env: { memory, stalled } }).exports as Kernels;
+  const imports = { env: { memory, stalled } };
+  // The loader takes a module of another realm, such as one that an edge runtime compiled, for bytes.
+  const isOwn = module instanceof WebAssembly.Module;
+  const instance = isOwn ? instantiateSync(module, imports).instance : new WebAssembly.Instance(module, imports);
+  // Not the loader's exports: they wrap each function to count its arguments, which kernels do not need.
+  return instance.exports as Kernels;
 }

@@ -1,8 +1,9 @@
-/** What the package ships: the files that it needs, their licences, and nothing else; and that two builds are the same bytes. */
+/** What the package ships: the files that it needs, their licences, its imports, and nothing else; and that two builds are the same bytes. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import ts from "typescript";
 import { describe, expect, test } from "vitest";
 
 const [packed] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json"], { encoding: "utf8" })) as [
@@ -16,7 +17,7 @@ describe("the tarball", () => {
     const expected = [
       /^(package\.json|README\.md|LICENSE|NOTICE|SECURITY\.md)$/,
       /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
-      /^dist\/src\/serverless\/LICENSES$/,
+      /^dist\/src\/(runtime|serverless)\/LICENSES$/,
       /^dist\/assembly\/opcodes\.(js|d\.ts)$/,
       /^dist\/node\/[\w-]+\.js$/,
       /^dist\/bin\/([\w-]+\.js|LICENSES|digits\.gz)$/,
@@ -52,6 +53,44 @@ describe("the tarball", () => {
   });
 });
 
+/** The names that a shipped file imports, statically, dynamically and in types, except those of other files of the package. */
+const outside = (file: string): string[] =>
+  ts
+    .preProcessFile(read(file), true, true)
+    .importedFiles.map(({ fileName }) => fileName)
+    .filter((name) => !/^\.\.?\//.test(name));
+
+describe("imports", () => {
+  const manifest = JSON.parse(read("package.json")) as {
+    exports: object;
+    dependencies: object;
+    devDependencies: Record<string, string>;
+    peerDependencies?: object;
+  };
+  const code = files.filter((file) => /^dist\/.*\.(js|d\.ts)$/.test(file));
+  const entries = Object.keys(manifest.exports).map((name) => name.replace(/^\./, "nabla"));
+
+  test("the package depends on the loader alone, in the compiler's version, and dist has a copy", () => {
+    expect(manifest.dependencies).toEqual({ "@assemblyscript/loader": manifest.devDependencies.assemblyscript });
+    expect(manifest.peerDependencies).toBeUndefined();
+    const loader = read("dist/src/runtime/loader.js");
+    expect(loader).toContain(read("node_modules/@assemblyscript/loader/index.js"));
+    expect(read("dist/src/runtime/load.js")).toContain('from "./loader.js"');
+  });
+  test("no file imports a package but nabla itself, and no file for browsers or workers imports a module of Node", () => {
+    expect(code.length).toBeGreaterThan(200);
+    const found = code.map((file) => [file, outside(file)] as const);
+    expect(found.filter(([, names]) => names.length).length).toBeGreaterThan(3);
+    for (const [file, names] of found) {
+      const inNode = file.startsWith("dist/bin/") ? (name: string) => name.startsWith("node:") : () => false;
+      expect(
+        names.filter((name) => !entries.includes(name) && !inNode(name)),
+        file,
+      ).toEqual([]);
+    }
+  });
+});
+
 describe("licences", () => {
   test.each(["dist/bin", "dist/src/serverless"])(
     "of every package bundled in %s are beside it, with their texts",
@@ -71,6 +110,16 @@ describe("licences", () => {
       for (const name of bundled) expect(texts.get(name)?.length, name).toBeGreaterThan(300);
     },
   );
+  test("of the loader is beside its copy, and both copies name it", () => {
+    const text = read("dist/src/runtime/LICENSES");
+    expect(text).toMatch(/^@assemblyscript\/loader [\d.]+ \(Apache-2\.0\)\n\nApache License\n/);
+    expect(text).toContain("END OF TERMS AND CONDITIONS");
+    expect(read("NOTICE")).toContain("dist/src/runtime/LICENSES");
+    const copies = files.filter((file) => /^dist\/(src\/runtime\/loader|node\/core-[^/]*)\.js$/.test(file));
+    expect(copies).toHaveLength(2);
+    for (const file of copies)
+      expect(read(file), file).toMatch(/\/\*! @assemblyscript\/loader [\d.]+ by [^*]* Apache-2\.0 licence: /);
+  });
   test.each(["delaunator", "robust-predicates", "internmap"])(
     "of %s, which another package has copied, are there too",
     (name) => {
