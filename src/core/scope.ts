@@ -19,10 +19,17 @@ export function tensorsIn(
       foreign?.push(value);
       return found;
     }
-    const known = seen ?? new Set();
-    known.add(value);
     const parts = value instanceof Map || value instanceof Set ? value.values() : Object.values(value);
-    for (const part of parts) tensorsIn(part, found, known, foreign);
+    let known = seen;
+    for (const part of parts) {
+      if (part instanceof Tensor) found.add(part);
+      else if (typeof part === "object" && part !== null) {
+        // Only nested objects can form a cycle.
+        known ??= new Set();
+        known.add(value);
+        tensorsIn(part, found, known, foreign);
+      }
+    }
   }
   return found;
 }
