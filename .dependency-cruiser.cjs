@@ -31,6 +31,13 @@ module.exports = {
       from: { pathNot: "^examples/" },
       to: { path: "^examples/" },
     },
+    {
+      name: "nothing-imports-tests",
+      comment: "The float64 oracles of ops (test/ops/oracles) are not part of the package.",
+      severity: "error",
+      from: { pathNot: "^test/" },
+      to: { path: "^test/" },
+    },
     ...layers.slice(0, -1).map(([name, path], i) => ({
       name: `${name}-imports-from-a-higher-layer`,
       severity: "error",

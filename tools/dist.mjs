@@ -1,5 +1,5 @@
-// Compiles src, bench, cli and examples to dist/ (tsconfig.build.json), leaving out the parts of the op table that only tests and docs
-// read: float64 oracles, samples and descriptions. Copies AssemblyScript's loader into dist, so that browsers load dist/src as it is.
+// Compiles src, bench, cli and examples to dist/ (tsconfig.build.json), leaving out the descriptions in the op table, which only docs
+// read. Copies AssemblyScript's loader into dist, so that browsers load dist/src as it is.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,25 +8,20 @@ import { licences } from "./licences.mjs";
 
 const LOADER = "@assemblyscript/loader";
 
-const LEFT_OUT = new Set(["reference", "samples", "sample", "doc"]);
-
-/** Whether only tests and docs read a property or parameter of this name. The names of float64 oracles end in 64. */
-const isLeftOut = (name) => LEFT_OUT.has(name) || name.endsWith("64");
-
-/** Drops these properties and arguments in src/ops. Bundlers then drop the functions that only they used. */
-const withoutOracles = (checker) => (context) => (file) => {
+/** Drops the descriptions of ops, which only docs read: properties and arguments named `doc` in src/ops. */
+const withoutDescriptions = (checker) => (context) => (file) => {
   if (!/[\\/]src[\\/]ops[\\/]/.test(file.fileName)) return file;
   const visit = (node) => {
     const visited = ts.visitEachChild(node, visit, context);
     if (ts.isCallExpression(visited) && !visited.arguments.some(ts.isSpreadElement)) {
       const parameters = checker.getResolvedSignature(node)?.parameters ?? [];
       const kept = visited.arguments.map((argument, i) =>
-        parameters[i] && isLeftOut(parameters[i].name) ? context.factory.createVoidZero() : argument,
+        parameters[i]?.name === "doc" ? context.factory.createVoidZero() : argument,
       );
       return context.factory.updateCallExpression(visited, visited.expression, visited.typeArguments, kept);
     }
     if (!ts.isObjectLiteralExpression(visited)) return visited;
-    const kept = visited.properties.filter(({ name }) => !(name && isLeftOut(name.text ?? "")));
+    const kept = visited.properties.filter(({ name }) => name?.text !== "doc");
     return context.factory.updateObjectLiteralExpression(visited, kept);
   };
   return ts.visitEachChild(file, visit, context);
@@ -68,7 +63,7 @@ report(ts.getPreEmitDiagnostics(program));
 for (const folder of ["src", "assembly", "bench", "cli", "examples"])
   rmSync(`dist/${folder}`, { recursive: true, force: true });
 program.emit(undefined, write, undefined, false, {
-  before: [withoutOracles(program.getTypeChecker())],
+  before: [withoutDescriptions(program.getTypeChecker())],
   after: [withoutEmptyFields],
 });
 

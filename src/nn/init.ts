@@ -8,10 +8,10 @@ import { normal as randomNormal, uniform as randomUniform } from "../core/creati
 import { tidy } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { show, sizeOf } from "../ops/definition/value.ts";
-import { erfc64 } from "../ops/pointwise/erf.ts";
 import { check } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { requireChoice } from "../runtime/names.ts";
+import { erfc64 } from "./erf.ts";
 
 function write(x: Tensor, values: () => Tensor): Tensor {
   withGrad(false, () => tidy(() => void x.copyFrom(values())));

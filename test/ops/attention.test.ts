@@ -1,4 +1,4 @@
-/** Attention beyond what the op table's samples and PyTorch's values reach: blocks, positions, generation, misuse. */
+/** Attention beyond what the oracle's samples and PyTorch's values reach: blocks, positions, generation, misuse. */
 import { compile, manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { attentionDefinitions } from "../../src/ops/sequence/attention.ts";

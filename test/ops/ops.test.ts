@@ -1,7 +1,8 @@
-/** The suite that the op table generates: every op against its oracle, its gradients against finite differences. */
+/** The suite that the op table and the oracles generate: every op against its oracle, its gradients against finite differences. */
+import { existsSync } from "node:fs";
 import { grad, mul, sum, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
-import { type AnyOp, applyAll, type Reference, type Sample } from "../../src/ops/definition/op.ts";
+import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
 import { bytesPerElement } from "../../src/ops/definition/value.ts";
 import { table } from "../../src/ops/table.ts";
 import { engine } from "../../src/runtime/engine.ts";
@@ -17,6 +18,8 @@ import {
   seeded,
   toTensor,
 } from "../support/oracle.ts";
+import { oracleOf, oracles, referenceOf, samplesOf } from "./oracles/index.ts";
+import type { Reference, Sample } from "./oracles/oracle.ts";
 
 // Forward: float32 rounding of values of order 1–100, through sums of up to a thousand terms.
 const FORWARD = 3e-6;
@@ -28,6 +31,13 @@ const ops = Object.values(table) as AnyOp[];
 
 test("every code has an entry under its own number", () => {
   for (const [code, op] of Object.entries(table)) expect(op.code, op.name).toBe(Number(code));
+});
+
+test("an op without an oracle names the test that checks it", () => {
+  for (const oracle of Object.values(oracles)) {
+    if ("testedBy" in oracle) expect(existsSync(oracle.testedBy), oracle.testedBy).toBe(true);
+    else expect(oracle.samples.length).toBeGreaterThan(0);
+  }
 });
 
 const label = (sample: Sample<unknown>) => sample.inputs.map((x) => `${x.dtype ?? ""}[${x.shape}]`).join(" × ");
@@ -45,7 +55,7 @@ function prepare(sample: Sample<unknown>, seed: number) {
 
 /** A random gradient for each output that is differentiated. */
 function upstream(op: AnyOp, inputs: Reference[], attributes: unknown, random: () => number): Reference[] {
-  return op.reference!(inputs, attributes)
+  return referenceOf(op, inputs, attributes)
     .slice(0, op.differentiable ?? 1)
     .map(({ shape, data }) => ({ shape, data: Float64Array.from(data, () => Math.fround(2 * random() - 1)) }));
 }
@@ -60,16 +70,16 @@ function weighted(op: AnyOp, xs: Tensor[], attributes: unknown, u: Reference[]):
 const alone = new SplitEncoder(1);
 const split = [new SplitEncoder(2), new SplitEncoder(3)];
 
-for (const op of ops.filter((o) => o.reference && o.samples?.length)) {
+for (const op of ops.filter((o) => oracleOf(o))) {
   describe(op.name, () => {
-    const samples = op.samples!;
+    const samples = samplesOf(op);
     const smooth = samples.filter((sample) => differentiable(sample).length);
     test(`agrees with the float64 reference on ${samples.length} samples, alone, in place, and cut among 2 and 3 threads`, () => {
       samples.forEach((sample, s) => {
         tidy(() => {
           const { inputs, tensors } = prepare(sample, 100 + s);
           const what = `${op.name} ${label(sample)}`;
-          const expected = op.reference!(inputs, sample.attributes);
+          const expected = referenceOf(op, inputs, sample.attributes);
           const outputs = applyAll(op, tensors, sample.attributes) as Tensor[];
           expected.forEach((e, i) => {
             expect(outputs[i]!.shape, what).toEqual(e.shape);

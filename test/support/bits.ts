@@ -24,6 +24,7 @@ import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
 import { sharing } from "../../src/ops/definition/work.ts";
 import { table } from "../../src/ops/table.ts";
 import { engine } from "../../src/runtime/engine.ts";
+import { samplesOf } from "../ops/oracles/index.ts";
 import { type Case, cases, UPDATES, updateCase } from "./cases.ts";
 import { type Learner, layers, optimizers, schedules } from "./layers.ts";
 import { draw, seeded, toTensor } from "./oracle.ts";
@@ -82,7 +83,7 @@ function ops(way: Way): Hashes {
   const hashes: Hashes = {};
   for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
     const code = Number(key) as Op;
-    const samples = (op.samples ?? []).map(({ inputs, attributes }, i) => (): Case => {
+    const samples = samplesOf(op).map(({ inputs, attributes }, i) => (): Case => {
       const random = seeded(100 + i);
       return { inputs: inputs.map((input) => toTensor(draw(input, random), input)), attributes };
     });

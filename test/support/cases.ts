@@ -3,6 +3,7 @@ import { manualSeed, rand, randint, type Tensor } from "nabla";
 import { Family, Op } from "../../assembly/opcodes.ts";
 import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
+import { samplesOf } from "../ops/oracles/index.ts";
 import { draw, seeded, toTensor } from "./oracle.ts";
 
 export interface Case {
@@ -72,7 +73,7 @@ export function cases(code: Op): Case[] {
     case Family.RandomInteger:
       return [{ inputs: [], attributes: { shape: [5001], p: -9, q: 2 ** 31 } }];
   }
-  const sample = op.samples?.[SAMPLES[code] ?? -1];
+  const sample = samplesOf(op)[SAMPLES[code] ?? -1];
   if (!sample) return [];
   const random = seeded(code);
   return [

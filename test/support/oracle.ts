@@ -1,9 +1,11 @@
 /** Helpers for generated suites: sample values, tolerances, finite differences of the float64 oracle. Pages load it, so it imports no test runner. */
 import { type Tensor, tensor } from "nabla";
-import type { AnyOp, Reference, Sample, SampleInput } from "../../src/ops/definition/op.ts";
+import type { AnyOp } from "../../src/ops/definition/op.ts";
 import { sizeOf, type Value } from "../../src/ops/definition/value.ts";
 import type { Encoder } from "../../src/runtime/encoder.ts";
 import { engine } from "../../src/runtime/engine.ts";
+import { referenceOf } from "../ops/oracles/index.ts";
+import type { Reference, Sample, SampleInput } from "../ops/oracles/oracle.ts";
 
 /** A small generator with a seed (mulberry32), so that a failure can be repeated. */
 export function seeded(seed: number): () => number {
@@ -83,7 +85,7 @@ export function objective(
   attributes: unknown,
   u: readonly Reference[],
 ): number {
-  const ys = op.reference!(inputs, attributes);
+  const ys = referenceOf(op, inputs, attributes);
   let total = 0;
   u.forEach(({ data }, k) => {
     for (let i = 0; i < data.length; i++) total += data[i]! * ys[k]!.data[i]!;

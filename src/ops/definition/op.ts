@@ -1,5 +1,5 @@
 /**
- * The definition of an op: shape rule, instruction, gradient and float64 oracle. There is one entry per op code; table.ts collects
+ * The definition of an op: shape rule, instruction and gradient. There is one entry per op code; table.ts collects
  * them. core installs the function that runs ops, so this layer imports nothing above it.
  */
 import { type Family, Head, type Op } from "../../../assembly/opcodes.ts";
@@ -18,29 +18,6 @@ export interface Context<A> {
   readonly needs: readonly boolean[];
   /** Gradients that arrived at the outputs after the first, in their order; undefined where none did. */
   readonly more: readonly (Value | undefined)[];
-}
-
-/** An array of the float64 oracle. */
-export interface Reference {
-  readonly shape: Shape;
-  readonly data: ArrayLike<number>;
-}
-
-/** One input of a generated test: values drawn uniformly from [low, high), at least 0.05 from any kink. */
-export interface SampleInput {
-  readonly shape: Shape;
-  readonly dtype?: DType;
-  readonly low?: number;
-  readonly high?: number;
-  readonly kinks?: readonly number[];
-  /** Added to the diagonals of the last two dimensions, in turns. */
-  readonly diagonal?: readonly number[];
-}
-
-/** One generated test of an op. */
-export interface Sample<A> {
-  readonly inputs: readonly SampleInput[];
-  readonly attributes: A;
 }
 
 /** What an op's instructions work on. */
@@ -117,9 +94,6 @@ export interface OpDefinition<A = unknown> {
   readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
   /** For each output: n if all its elements are in 0 … n − 1 whatever the inputs are. They need no check as indices. */
   readonly below?: (inputs: readonly Value[], attributes: A) => readonly (number | undefined)[];
-  /** The float64 oracle. */
-  readonly reference?: (inputs: readonly Reference[], attributes: A) => Reference[];
-  readonly samples?: readonly Sample<A>[];
 }
 
 /** An entry without its attributes' type: the table and the executors only pass attributes on. */

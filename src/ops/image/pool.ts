@@ -5,8 +5,8 @@
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { type AvgPoolCode, encodeAvgPool, encodeMaxPool } from "../../runtime/instructions.ts";
-import { apply, applyAll, type OpDefinition, type Operand, type Sample } from "../definition/op.ts";
-import { requireType, type Shape, show, sizeOf, type Value } from "../definition/value.ts";
+import { apply, applyAll, type OpDefinition, type Operand } from "../definition/op.ts";
+import { requireType, show, sizeOf, type Value } from "../definition/value.ts";
 import { gatherDefinitions } from "../index/gather.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { mean } from "../reduce/reduce.ts";
@@ -14,7 +14,7 @@ import { reshape } from "../shape/shape.ts";
 import type { Pair } from "./conv.ts";
 import { batched, pair, type Size2d } from "./convolve.ts";
 
-interface MaxPoolAttributes {
+export interface MaxPoolAttributes {
   readonly kernelSize: Pair;
   readonly stride: Pair;
   /** Above and left. */
@@ -76,47 +76,9 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
     const attributes = { dim: 1, n: height * width, most: meet(0) * meet(1) };
     return [reshape(apply(gatherDefinitions.scatterAdd, [planes(dy), planes(places!)], attributes), x!.shape)];
   },
-  reference([x], { kernelSize, stride, pad, dilation, outputSize }) {
-    const [n, h, w, channels] = x!.shape as [number, number, number, number];
-    const shape = [n, ...outputSize, channels];
-    const [data, places] = [new Float64Array(sizeOf(shape)), new Float64Array(sizeOf(shape))];
-    let at = 0;
-    for (let b = 0; b < n; b++)
-      for (let i = 0; i < outputSize[0]; i++)
-        for (let j = 0; j < outputSize[1]; j++)
-          for (let c = 0; c < channels; c++, at++) {
-            data[at] = Number.NEGATIVE_INFINITY;
-            for (let p = 0; p < kernelSize[0]; p++)
-              for (let q = 0; q < kernelSize[1]; q++) {
-                const [r, s] = [i * stride[0] + p * dilation[0] - pad[0], j * stride[1] + q * dilation[1] - pad[1]];
-                if (r < 0 || r >= h || s < 0 || s >= w) continue;
-                const v = x!.data[((b * h + r) * w + s) * channels + c]!;
-                if (v > data[at]!) [data[at], places[at]] = [v, r * w + s];
-              }
-          }
-    return [
-      { shape, data },
-      { shape, data: places },
-    ];
-  },
-  samples: maxPoolSamples(),
 };
 
-function maxPoolSamples(): Sample<MaxPoolAttributes>[] {
-  const sample = (shape: number[], kernelSize: Pair, stride: Pair, pad: Pair, dilation: Pair, outputSize: Pair) => ({
-    inputs: [{ shape, low: -9, high: 9 }],
-    attributes: { kernelSize, stride, pad, dilation, outputSize },
-  });
-  return [
-    sample([2, 4, 6, 3], [2, 2], [2, 2], [0, 0], [1, 1], [2, 3]),
-    sample([1, 5, 5, 5], [3, 3], [2, 2], [1, 1], [1, 1], [3, 3]),
-    sample([1, 6, 5, 2], [2, 3], [1, 2], [0, 1], [2, 1], [4, 3]),
-    sample([1, 5, 4, 1], [2, 2], [2, 2], [0, 0], [1, 1], [3, 2]),
-    sample([0, 4, 4, 2], [2, 2], [2, 2], [0, 0], [1, 1], [2, 2]),
-  ];
-}
-
-interface AvgPoolAttributes extends Omit<MaxPoolAttributes, "dilation"> {
+export interface AvgPoolAttributes extends Omit<MaxPoolAttributes, "dilation"> {
   readonly inputSize: Pair;
   readonly countIncludePad: boolean;
 }
@@ -131,27 +93,6 @@ const encodeAs: (code: AvgPoolCode) => OpDefinition<AvgPoolAttributes>["encode"]
       countPad: Number(attributes.countIncludePad),
     });
 
-/** Calls f for each pixel of each window, with the flat places of a channel in the image and in the result, and what to divide by. */
-function forEachPooled(
-  [batch, , , channels]: Shape,
-  { kernelSize: [kh, kw], stride, pad, inputSize: [h, w], outputSize: [oh, ow], countIncludePad }: AvgPoolAttributes,
-  f: (x: number, y: number, count: number) => void,
-): void {
-  const inside = (start: number, length: number, size: number): number[] =>
-    Array.from({ length }, (_, q) => start + q).filter((p) => p >= 0 && p < size);
-  for (let n = 0; n < batch!; n++)
-    for (let i = 0; i < oh; i++)
-      for (let j = 0; j < ow; j++) {
-        const rows = inside(i * stride[0] - pad[0], kh, h);
-        const columns = inside(j * stride[1] - pad[1], kw, w);
-        const count = countIncludePad ? kh * kw : rows.length * columns.length;
-        for (const r of rows)
-          for (const s of columns)
-            for (let c = 0; c < channels!; c++)
-              f(((n * h + r) * w + s) * channels! + c, ((n * oh + i) * ow + j) * channels! + c, count);
-      }
-}
-
 export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPool,
   cost: 0.2,
@@ -164,13 +105,6 @@ export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
   encode: encodeAs(Op.AvgPool),
   vjp: (dy, { attributes }) => [apply(avgPoolGradDefinition, [dy], attributes)],
-  reference([x], attributes) {
-    const shape = [x!.shape[0]!, ...attributes.outputSize, x!.shape[3]!];
-    const data = new Float64Array(sizeOf(shape));
-    forEachPooled(shape, attributes, (from, to, count) => (data[to]! += x!.data[from]! / count));
-    return [{ shape, data }];
-  },
-  samples: avgPoolSamples(({ inputSize }) => inputSize),
 };
 
 export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
@@ -182,32 +116,7 @@ export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
   flops: ([dy], _, { kernelSize }) => dy!.size * sizeOf(kernelSize),
   encode: encodeAs(Op.AvgPoolGrad),
   vjp: (g, { attributes }) => [apply(avgPoolDefinition, [g], attributes)],
-  reference([dy], attributes) {
-    const shape = [dy!.shape[0]!, ...attributes.inputSize, dy!.shape[3]!];
-    const data = new Float64Array(sizeOf(shape));
-    forEachPooled(shape, attributes, (to, from, count) => (data[to]! += dy!.data[from]! / count));
-    return [{ shape, data }];
-  },
-  samples: avgPoolSamples(({ outputSize }) => outputSize),
 };
-
-function avgPoolSamples(sizeOfInput: (attributes: AvgPoolAttributes) => Pair): Sample<AvgPoolAttributes>[] {
-  // biome-ignore format: a table
-  const cases: [batch: number, input: Pair, channels: number, kernel: Pair, stride: Pair, pad: Pair, output: Pair][] = [
-    [2, [4, 6], 3, [2, 2], [2, 2], [0, 0], [2, 3]],
-    [1, [5, 5], 5, [3, 3], [2, 2], [1, 1], [3, 3]],
-    [2, [6, 5], 8, [3, 2], [1, 1], [1, 1], [6, 6]],
-    [1, [7, 6], 2, [2, 2], [3, 3], [0, 1], [2, 3]],
-    [1, [1, 9], 1, [1, 4], [1, 2], [0, 2], [1, 5]],
-    [0, [4, 4], 2, [2, 2], [2, 2], [0, 0], [2, 2]],
-  ];
-  return cases.flatMap(([batch, inputSize, channels, kernelSize, stride, pad, outputSize]) =>
-    [true, false].map((countIncludePad) => {
-      const attributes = { inputSize, kernelSize, stride, pad, outputSize, countIncludePad };
-      return { inputs: [{ shape: [batch, ...sizeOfInput(attributes), channels] }], attributes };
-    }),
-  );
-}
 
 export interface MaxPool2dOptions {
   /** Pixels between two windows. Default: the window's size. */

@@ -2,7 +2,7 @@
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeIndex, encodeOneHot, type IndexCode } from "../../runtime/instructions.ts";
-import { apply, type OpDefinition, type RangeCheck, type Reference, type Sample } from "../definition/op.ts";
+import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
 import {
   bytesPerElement,
   normalizeDim,
@@ -17,7 +17,7 @@ import {
 import { add } from "../pointwise/arithmetic.ts";
 import { reshape } from "../shape/shape.ts";
 
-interface IndexAttributes {
+export interface IndexAttributes {
   readonly dim: number;
   /** The size of `dim` in the indexed tensor. */
   readonly n: number;
@@ -31,7 +31,7 @@ interface IndexAttributes {
 const SHORT = 16;
 
 /** A shape seen as [outer, middle, inner] around `dim`. */
-function around(shape: Shape, dim: number): { outer: number; middle: number; inner: number } {
+export function around(shape: Shape, dim: number): { outer: number; middle: number; inner: number } {
   return {
     outer: sizeOf(shape.slice(0, dim)),
     middle: shape[dim]!,
@@ -39,7 +39,8 @@ function around(shape: Shape, dim: number): { outer: number; middle: number; inn
   };
 }
 
-const resized = (shape: Shape, dim: number, n: number): number[] => shape.map((size, i) => (i === dim ? n : size));
+export const resized = (shape: Shape, dim: number, n: number): number[] =>
+  shape.map((size, i) => (i === dim ? n : size));
 
 /** The check of an index into a dimension of size n. */
 const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
@@ -71,20 +72,6 @@ function indexOp(
   adds: boolean,
   vjp: (dy: Value, index: Value, attributes: IndexAttributes, xShape: Shape) => Value,
 ): OpDefinition<IndexAttributes> {
-  const shapes: [Shape, Shape, number, number][] = elementwise
-    ? [
-        [[5], [3], 0, 5],
-        [[3, 4], [3, 2], 1, 4],
-        [[6, 3], [2, 3], 0, 6],
-        [[2, 5, 3], [2, 4, 3], 1, 5],
-      ]
-    : [
-        [[5], [3], 0, 5],
-        [[3, 4], [6], 0, 3],
-        [[3, 4], [2], 1, 4],
-        [[2, 5, 7], [3], 1, 5],
-        [[3, 33], [4], 0, 3],
-      ];
   return {
     code,
     name,
@@ -125,32 +112,6 @@ function indexOp(
       });
     },
     vjp: (dy, { inputs: [x, index], attributes }) => [vjp(dy, index!, attributes, x!.shape), null],
-    reference([x, index], { dim, n }) {
-      const count = index!.shape[elementwise ? dim : 0]!;
-      const { outer, inner } = around(x!.shape, dim);
-      const shape = adds ? resized(x!.shape, dim, n) : elementwise ? index!.shape : resized(x!.shape, dim, count);
-      const data = new Float64Array(sizeOf(shape));
-      for (let o = 0; o < outer; o++)
-        for (let j = 0; j < count; j++)
-          for (let i = 0; i < inner; i++) {
-            const small = (o * count + j) * inner + i;
-            const large = (o * n + index!.data[elementwise ? small : j]!) * inner + i;
-            if (adds) data[large]! += x!.data[small]!;
-            else data[small] = x!.data[large]!;
-          }
-      return [{ shape, data }];
-    },
-    samples: shapes.map(
-      ([x, index, dim, n]): Sample<IndexAttributes> => ({
-        inputs: [
-          {
-            shape: adds ? (elementwise ? index : resized(x, dim, index[0]!)) : x,
-          },
-          { shape: index, dtype: "int32", low: 0, high: n },
-        ],
-        attributes: { dim, n },
-      }),
-    ),
   };
 }
 
@@ -356,16 +317,6 @@ const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" 
   encode(encoder, { inputs: [index], outputs: [out], attributes: { classes }, address }) {
     encodeOneHot(encoder, { out: address(out!), index: address(index!), rows: index!.size, classes });
   },
-  reference([index], { classes }): Reference[] {
-    const data: number[] = [];
-    for (let i = 0; i < index!.data.length; i++)
-      for (let c = 0; c < classes; c++) data.push(Number(index!.data[i] === c));
-    return [{ shape: [...index!.shape, classes], data }];
-  },
-  samples: [[], [0], [3], [2, 5]].map((shape) => ({
-    inputs: [{ shape, dtype: "int32", low: -1, high: 8 }],
-    attributes: { classes: 7 },
-  })),
 };
 
 /** The same for labels of a cross-entropy. @throws RangeError where a label is none of the classes */

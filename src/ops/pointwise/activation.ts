@@ -7,12 +7,7 @@ import type { Operand } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 import { cast } from "../shape/shape.ts";
 import { abs, add, div, exp, le, lt, maximum, mul, neg, square, sub } from "./arithmetic.ts";
-import { erf64, erfc64 } from "./erf.ts";
 import { binary, derivative, type UnaryOp, unary } from "./pointwise.ts";
-
-const SELU_ALPHA = 1.6732632423543772;
-const SELU_SCALE = 1.0507009873554805;
-const plain = { low: -4, high: 4, extreme: 1e4 };
 
 /** 1 where a mask holds, else 0. */
 const indicator = (mask: Value): Value => cast(mask, "float32");
@@ -35,8 +30,6 @@ export const sin: UnaryOp = unary({
   doc: "sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.",
   saves: "input",
   vjp: (dy, { x }) => [mul(dy, cos(x))],
-  reference: Math.sin,
-  sample: plain,
 });
 /**
  * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
@@ -55,8 +48,6 @@ export const cos: UnaryOp = unary({
   doc: "cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.",
   saves: "input",
   vjp: (dy, { x }) => [neg(mul(dy, sin(x)))],
-  reference: Math.cos,
-  sample: plain,
 });
 /**
  * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
@@ -75,8 +66,6 @@ export const tan = unary({
   doc: "tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.",
   saves: "output",
   vjp: (dy, { y }) => [mul(dy, add(square(y), 1))],
-  reference: Math.tan,
-  sample: { low: -1.3, high: 1.3, extreme: 1e4 },
 });
 /**
  * The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).
@@ -98,8 +87,6 @@ export const atan2 = binary({
     const scaled = div(dy, add(square(a), square(b)));
     return [mul(scaled, b), neg(mul(scaled, a))];
   },
-  reference: Math.atan2,
-  sample: { low: 0.3, high: 4, second: { low: -4, high: 4 } },
 });
 
 /**
@@ -119,16 +106,12 @@ export const tanh = unary({
   doc: "Hyperbolic tangent (≤ 1.4 ulp). d tanh(x)/dx = 1 − tanh²(x).",
   saves: "output",
   vjp: (dy, { y }) => [tanhGrad(dy, y)],
-  reference: Math.tanh,
-  sample: { ...plain, extreme: 400 },
 });
 export const tanhGrad = derivative({
   code: Op.TanhGrad,
   name: "tanhGrad",
   doc: "dy·(1 − y²).",
   vjp: (d, { dy, x: y }) => product(d, dy, y, -2),
-  reference: (y) => 1 - y * y,
-  sample: { low: -1, high: 1 },
 });
 /**
  * σ(x) = 1/(1 + e⁻ˣ) (≤ 1.9 ulp). Derivative σ(1 − σ), at most ¼.
@@ -147,16 +130,12 @@ export const sigmoid = unary({
   doc: "σ(x) = 1/(1 + e⁻ˣ) (≤ 1.9 ulp). Derivative σ(1 − σ), at most ¼.",
   saves: "output",
   vjp: (dy, { y }) => [sigmoidGrad(dy, y)],
-  reference: (x) => 1 / (1 + Math.exp(-x)),
-  sample: plain,
 });
 export const sigmoidGrad = derivative({
   code: Op.SigmoidGrad,
   name: "sigmoidGrad",
   doc: "dy·y·(1 − y).",
   vjp: (d, { dy, x: y }) => product(d, dy, sub(1, mul(y, 2))),
-  reference: (y) => y * (1 - y),
-  sample: { low: 0, high: 1 },
 });
 /**
  * log σ(x), without overflow (≤ 1.8 ulp). Derivative σ(−x).
@@ -175,8 +154,6 @@ export const logSigmoid = unary({
   doc: "log σ(x), without overflow (≤ 1.8 ulp). Derivative σ(−x).",
   saves: "input",
   vjp: (dy, { x }) => [mul(dy, sigmoid(neg(x)))],
-  reference: (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x))),
-  sample: plain,
 });
 const softplusOp = unary({
   code: Op.Softplus,
@@ -185,8 +162,6 @@ const softplusOp = unary({
   doc: "log(1 + eˣ), without overflow (≤ 1.8 ulp). Derivative σ(x).",
   saves: "input",
   vjp: (dy, { x }) => [mul(dy, sigmoid(x))],
-  reference: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
-  sample: plain,
 });
 /**
  * log(1 + e^(βx))/β, without overflow (≤ 1.8 ulp for β = 1). Derivative σ(βx).
@@ -222,16 +197,12 @@ export const relu = unary({
   saves: "output",
   integer: (x) => maximum(x, 0),
   vjp: (dy, { y }) => [reluGrad(dy, y)],
-  reference: (x) => Math.max(x, 0),
-  sample: { ...plain, kinks: [0] },
 });
 export const reluGrad = derivative({
   code: Op.ReluGrad,
   name: "reluGrad",
   doc: "dy where y > 0, else 0.",
   vjp: () => null,
-  reference: (y) => Number(y > 0),
-  sample: { ...plain, kinks: [0] },
 });
 /**
  * x above 0, else slope·x. Derivative 1 or slope.
@@ -251,16 +222,12 @@ export const leakyRelu = unary({
   saves: "input",
   parameters: (slope: number = 0.01) => [slope, 0],
   vjp: (dy, { x, p }) => [leakyReluGrad(dy, x, p)],
-  reference: (x, p) => (x > 0 ? x : p * x),
-  sample: { ...plain, parameters: [0.125, 0], kinks: [0] },
 });
 export const leakyReluGrad = derivative({
   code: Op.LeakyReluGrad,
   name: "leakyReluGrad",
   doc: "dy where x > 0, else slope·dy.",
   vjp: () => null,
-  reference: (x, p) => (x > 0 ? 1 : p),
-  sample: { ...plain, parameters: [0.125, 0], kinks: [0] },
 });
 /**
  * x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.
@@ -286,16 +253,12 @@ export const elu = unary({
     return [alpha, 0];
   },
   vjp: (dy, { y, p }) => [eluGrad(dy, y, p)],
-  reference: (x, p) => (x > 0 ? x : p * Math.expm1(x)),
-  sample: { ...plain, parameters: [1.5, 0], kinks: [0] },
 });
 export const eluGrad = derivative({
   code: Op.EluGrad,
   name: "eluGrad",
   doc: "dy where y > 0, else dy·(y + α).",
   vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
-  reference: (y, p) => (y > 0 ? 1 : y + p),
-  sample: { low: -1.4, high: 4, parameters: [1.5, 0], kinks: [0] },
 });
 /**
  * λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.
@@ -314,16 +277,12 @@ export const selu = unary({
   doc: "λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.",
   saves: "output",
   vjp: (dy, { y }) => [seluGrad(dy, y)],
-  reference: (x) => SELU_SCALE * (x > 0 ? x : SELU_ALPHA * Math.expm1(x)),
-  sample: { ...plain, kinks: [0] },
 });
 export const seluGrad = derivative({
   code: Op.SeluGrad,
   name: "seluGrad",
   doc: "λ·dy where y > 0, else dy·(y + λα).",
   vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
-  reference: (y) => (y > 0 ? SELU_SCALE : y + SELU_SCALE * SELU_ALPHA),
-  sample: { low: -1.6, high: 4, kinks: [0] },
 });
 
 /** φ(x), the density of the standard normal distribution. */
@@ -346,8 +305,6 @@ export const erf = unary({
   doc: "The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).",
   saves: "input",
   vjp: (dy, { x }) => [product(dy, exp(neg(square(x))), 2 / Math.sqrt(Math.PI))],
-  reference: erf64,
-  sample: plain,
 });
 const geluErf = unary({
   code: Op.Gelu,
@@ -356,8 +313,6 @@ const geluErf = unary({
   doc: "x·Φ(x) (Hendrycks and Gimpel 2016). Derivative Φ(x) + x·φ(x).",
   saves: "input",
   vjp: (dy, { x }) => [geluGrad(dy, x)],
-  reference: (x) => (x === -Infinity ? 0 : 0.5 * x * erfc64(-x / Math.SQRT2)),
-  sample: plain,
 });
 export const geluGrad = derivative({
   code: Op.GeluGrad,
@@ -365,8 +320,6 @@ export const geluGrad = derivative({
   name: "geluGrad",
   doc: "dy·(Φ(x) + x·φ(x)).",
   vjp: (d, { dy, x }) => product(d, dy, density(x), sub(2, square(x))),
-  reference: (x) => 0.5 * erfc64(-x / Math.SQRT2) + (x * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI),
-  sample: plain,
 });
 // gelu_tanh(x) = ½x(1 + tanh u), u = c(x + 0.044715x³), c = √(2/π).
 const C = Math.sqrt(2 / Math.PI);
@@ -377,8 +330,6 @@ const geluTanhOp = unary({
   doc: "½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh.",
   saves: "input",
   vjp: (dy, { x }) => [geluTanhGrad(dy, x)],
-  reference: (x) => 0.5 * x * (1 + Math.tanh(C * (x + 0.044715 * x ** 3))),
-  sample: { ...plain, extreme: 1e3 },
 });
 export const geluTanhGrad = derivative({
   code: Op.GeluTanhGrad,
@@ -393,11 +344,6 @@ export const geluTanhGrad = derivative({
     const bend = sub(mul(x, 0.26829 * C), product(t, square(u1), 2));
     return product(d, dy, sub(1, square(t)), add(u1, product(x, bend, 0.5)));
   },
-  reference(x) {
-    const t = Math.tanh(C * (x + 0.044715 * x ** 3));
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * C * (1 + 0.134145 * x * x);
-  },
-  sample: { ...plain, extreme: 1e3 },
 });
 export interface GeluOptions {
   /** "none" computes x·Φ(x); "tanh" computes its approximation. Default "none". */
@@ -424,7 +370,6 @@ export function gelu(x: Operand, { approximate = "none" }: GeluOptions = {}): Va
   return approximate === "tanh" ? geluTanhOp(x) : geluErf(x);
 }
 
-const logistic = (x: number) => 1 / (1 + Math.exp(-x));
 /**
  * x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).
  *
@@ -442,8 +387,6 @@ export const silu = unary({
   doc: "x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).",
   saves: "input",
   vjp: (dy, { x }) => [siluGrad(dy, x)],
-  reference: (x) => x * logistic(x),
-  sample: plain,
 });
 export const siluGrad = derivative({
   code: Op.SiluGrad,
@@ -455,8 +398,6 @@ export const siluGrad = derivative({
     const s = sigmoid(x);
     return product(d, dy, s, sub(1, s), add(mul(x, sub(1, mul(s, 2))), 2));
   },
-  reference: (x) => logistic(x) * (1 + x * (1 - logistic(x))),
-  sample: plain,
 });
 /**
  * x·tanh(softplus(x)) (Misra 2019). Derivative t + x(1 − t²)σ.
@@ -475,8 +416,6 @@ export const mish = unary({
   doc: "x·tanh(softplus(x)) (Misra 2019). Derivative t + x(1 − t²)σ.",
   saves: "input",
   vjp: (dy, { x }) => [mishGrad(dy, x)],
-  reference: (x) => x * Math.tanh(Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
-  sample: plain,
 });
 export const mishGrad = derivative({
   code: Op.MishGrad,
@@ -491,11 +430,6 @@ export const mishGrad = derivative({
     const t2 = mul(t1, sub(sub(1, s), product(t, s, 2)));
     return product(d, dy, add(mul(t1, 2), mul(x, t2)));
   },
-  reference(x) {
-    const t = Math.tanh(Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))));
-    return t + x * (1 - t * t) * logistic(x);
-  },
-  sample: plain,
 });
 /**
  * min(max(x + 3, 0), 6)/6 (≤ 1 ulp). Derivative 1/6 inside (−3, 3).
@@ -514,16 +448,12 @@ export const hardSigmoid = unary({
   doc: "min(max(x + 3, 0), 6)/6 (≤ 1 ulp). Derivative 1/6 inside (−3, 3).",
   saves: "input",
   vjp: (dy, { x }) => [hardSigmoidGrad(dy, x)],
-  reference: (x) => Math.min(6, Math.max(0, x + 3)) / 6,
-  sample: { ...plain, kinks: [-3, 3] },
 });
 export const hardSigmoidGrad = derivative({
   code: Op.HardSigmoidGrad,
   name: "hardSigmoidGrad",
   doc: "dy/6 inside (−3, 3), else 0.",
   vjp: () => null,
-  reference: (x) => (Math.abs(x) < 3 ? 1 / 6 : 0),
-  sample: { ...plain, kinks: [-3, 3] },
 });
 /**
  * x·hardSigmoid(x) (Howard et al. 2019; ≤ 2 ulp). Derivative x/3 + ½ inside (−3, 3), 0 below, 1 above.
@@ -542,16 +472,12 @@ export const hardSwish = unary({
   doc: "x·hardSigmoid(x) (Howard et al. 2019; ≤ 2 ulp). Derivative x/3 + ½ inside (−3, 3), 0 below, 1 above.",
   saves: "input",
   vjp: (dy, { x }) => [hardSwishGrad(dy, x)],
-  reference: (x) => (x * Math.min(6, Math.max(0, x + 3))) / 6,
-  sample: { ...plain, kinks: [-3, 3] },
 });
 export const hardSwishGrad = derivative({
   code: Op.HardSwishGrad,
   name: "hardSwishGrad",
   doc: "dy·(x/3 + ½) inside (−3, 3), 0 below, dy above.",
   vjp: (d, { dy, x }) => product(d, dy, indicator(lt(abs(x), 3)), 1 / 3),
-  reference: (x) => (x <= -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6),
-  sample: { ...plain, kinks: [-3, 3] },
 });
 /**
  * min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.
@@ -573,16 +499,12 @@ export const hardTanh = unary({
   saves: "input",
   parameters: (low: number = -1, high: number = 1) => [low, high],
   vjp: (dy, { x, p, q }) => [hardTanhGrad(dy, x, p, q)],
-  reference: (x, p, q) => Math.min(q, Math.max(p, x)),
-  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
 });
 export const hardTanhGrad = derivative({
   code: Op.HardTanhGrad,
   name: "hardTanhGrad",
   doc: "dy where low < x < high, else 0.",
   vjp: () => null,
-  reference: (x, p, q) => Number(x > p && x < q),
-  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
 });
 
 export const activationDefinitions = {

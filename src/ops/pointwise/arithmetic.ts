@@ -8,8 +8,6 @@ import { broadcastShapes, INT32_MAX as MAX, INT32_MIN as MIN, requireType, type 
 import { broadcastTo, cast, full } from "../shape/shape.ts";
 import { binary, derivative, promote, type UnaryOp, unary } from "./pointwise.ts";
 
-const plain = { low: -4, high: 4, extreme: 1e30 };
-const positive = { low: 0.2, high: 4, extreme: 1e30 };
 /**
  * −x. Derivative −1.
  *
@@ -27,8 +25,6 @@ export const neg: UnaryOp = unary({
   saves: "none",
   integer: (x) => sub(0, x),
   vjp: (dy) => [neg(dy)],
-  reference: (x) => -x,
-  sample: plain,
 });
 /**
  * |x|. Derivative sign(x), 0 at 0.
@@ -47,8 +43,6 @@ export const abs = unary({
   saves: "input",
   integer: (x) => maximum(x, neg(x)),
   vjp: (dy, { x }) => [mul(dy, sign(x))],
-  reference: Math.abs,
-  sample: { ...plain, kinks: [0] },
 });
 /**
  * −1, 0 or 1. Derivative 0.
@@ -67,8 +61,6 @@ export const sign = unary({
   saves: "none",
   integer: (x) => minimum(maximum(x, -1), 1),
   vjp: () => [null],
-  reference: Math.sign,
-  sample: { ...plain, kinks: [0] },
 });
 /**
  * x². Derivative 2x.
@@ -87,8 +79,6 @@ export const square = unary({
   saves: "input",
   integer: (x) => mul(x, x),
   vjp: (dy, { x }) => [mul(mul(dy, x), 2)],
-  reference: (x) => x * x,
-  sample: { ...plain, extreme: 1e18 },
 });
 /**
  * √x, NaN below 0. Derivative 1/(2√x).
@@ -106,8 +96,6 @@ export const sqrt = unary({
   doc: "√x, NaN below 0. Derivative 1/(2√x).",
   saves: "output",
   vjp: (dy, { y }) => [mul(div(dy, y), 0.5)],
-  reference: Math.sqrt,
-  sample: positive,
 });
 /**
  * 1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).
@@ -125,8 +113,6 @@ export const rsqrt = unary({
   doc: "1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).",
   saves: "output",
   vjp: (dy, { y }) => [mul(mul(dy, mul(square(y), y)), -0.5)],
-  reference: (x) => 1 / Math.sqrt(x),
-  sample: positive,
 });
 /**
  * 1/x. Derivative −1/x².
@@ -144,8 +130,6 @@ export const reciprocal = unary({
   doc: "1/x. Derivative −1/x².",
   saves: "output",
   vjp: (dy, { y }) => [neg(mul(dy, square(y)))],
-  reference: (x) => 1 / x,
-  sample: positive,
 });
 /**
  * eˣ (≤ 1.1 ulp). Derivative eˣ.
@@ -164,8 +148,6 @@ export const exp = unary({
   doc: "eˣ (≤ 1.1 ulp). Derivative eˣ.",
   saves: "output",
   vjp: (dy, { y }) => [mul(dy, y)],
-  reference: Math.exp,
-  sample: { low: -4, high: 4, extreme: 100 },
 });
 /**
  * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
@@ -184,8 +166,6 @@ export const expm1 = unary({
   doc: "eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.",
   saves: "output",
   vjp: (dy, { y }) => [mul(dy, add(y, 1))],
-  reference: Math.expm1,
-  sample: { low: -4, high: 4, extreme: 100 },
 });
 /**
  * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
@@ -204,8 +184,6 @@ export const log = unary({
   doc: "Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.",
   saves: "input",
   vjp: (dy, { x }) => [div(dy, x)],
-  reference: Math.log,
-  sample: positive,
 });
 /**
  * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
@@ -224,13 +202,7 @@ export const log1p = unary({
   doc: "log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).",
   saves: "input",
   vjp: (dy, { x }) => [div(dy, add(x, 1))],
-  reference: Math.log1p,
-  sample: { low: -0.7, high: 4, extreme: 1e30 },
 });
-const steps = {
-  ...plain,
-  kinks: [-4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5],
-};
 /**
  * The largest whole number ≤ x. Derivative 0.
  *
@@ -248,8 +220,6 @@ export const floor = unary({
   saves: "none",
   integer: (x) => x,
   vjp: () => [null],
-  reference: Math.floor,
-  sample: steps,
 });
 /**
  * The smallest whole number ≥ x. Derivative 0.
@@ -268,8 +238,6 @@ export const ceil = unary({
   saves: "none",
   integer: (x) => x,
   vjp: () => [null],
-  reference: Math.ceil,
-  sample: steps,
 });
 /**
  * The nearest whole number, halves to even. Derivative 0.
@@ -288,8 +256,6 @@ export const round = unary({
   saves: "none",
   integer: (x) => x,
   vjp: () => [null],
-  reference: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
-  sample: steps,
 });
 /**
  * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
@@ -325,16 +291,12 @@ export const clamp = unary({
     return high >= MAX ? raised : minimum(raised, high);
   },
   vjp: (dy, { x, p, q }) => [clampGrad(dy, x, p, q)],
-  reference: (x, p, q) => Math.min(q, Math.max(p, x)),
-  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
 });
 export const clampGrad = derivative({
   code: Op.ClampGrad,
   name: "clampGrad",
   doc: "dy where low ≤ x ≤ high, else 0.",
   vjp: () => null,
-  reference: (x, p, q) => Number(x >= p && x <= q),
-  sample: { ...plain, parameters: [-1, 2], kinks: [-1, 2] },
 });
 
 /**
@@ -355,8 +317,6 @@ export const add = binary({
   type: "int",
   saves: "none",
   vjp: (dy) => [dy, dy],
-  reference: (a, b) => a + b,
-  sample: plain,
 });
 /**
  * a − b. Derivatives 1, −1.
@@ -375,8 +335,6 @@ export const sub = binary({
   type: "int",
   saves: "none",
   vjp: (dy, { needs }) => [dy, needs[1] ? neg(dy) : null],
-  reference: (a, b) => a - b,
-  sample: plain,
 });
 /**
  * a·b. Derivatives b, a.
@@ -395,8 +353,6 @@ export const mul = binary({
   type: "int",
   saves: "input",
   vjp: (dy, { a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null],
-  reference: (a, b) => a * b,
-  sample: { ...plain, extreme: 1e18 },
 });
 /**
  * a / b, always float32. Derivatives 1/b, −a/b².
@@ -415,8 +371,6 @@ export const div = binary({
   saves: "both",
   // (a/b)/b rather than (1/b)·(a/b): 1/b overflows first.
   vjp: (dy, { b, y, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null],
-  reference: (a, b) => a / b,
-  sample: { ...plain, second: positive },
 });
 /**
  * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
@@ -452,8 +406,6 @@ export const pow = binary({
       needs[1] ? where(flat(), 0, mul(dy, mul(y, log(where(flat(), 1, a))))) : null,
     ];
   },
-  reference: Math.pow,
-  sample: { ...positive, second: { low: -3, high: 3 } },
 });
 /** What an operand gets of the gradient of a maximum or minimum: nothing if it loses, half in a tie, else (NaN too) all. */
 function share(loses: Value, ties: Value): Value {
@@ -481,8 +433,6 @@ export const maximum = binary({
     needs[0] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
     needs[1] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
   ],
-  reference: Math.max,
-  sample: plain,
 });
 /**
  * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
@@ -506,8 +456,6 @@ export const minimum = binary({
     needs[0] ? mul(dy, share(lt(b, a), eq(a, b))) : null,
     needs[1] ? mul(dy, share(lt(a, b), eq(a, b))) : null,
   ],
-  reference: Math.min,
-  sample: plain,
 });
 /**
  * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
@@ -534,9 +482,6 @@ export const mod = binary({
     dy,
     needs[1] ? neg(mul(dy, where(eq(abs(y), Infinity), -1, round(div(sub(a, y), b))))) : null,
   ],
-  reference: (a, b) => a - b * Math.floor(a / b),
-  // a/b stays inside one whole number, away from the jumps.
-  sample: { low: 3.2, high: 3.8, second: { low: 1.3, high: 1.5 } },
 });
 /**
  * a = b, as bool.
@@ -554,8 +499,6 @@ export const eq = binary({
   doc: "a = b, as bool.",
   type: "bool",
   saves: "none",
-  reference: (a, b) => Number(a === b),
-  sample: plain,
 });
 /**
  * a ≠ b, as bool.
@@ -573,8 +516,6 @@ export const ne = binary({
   doc: "a ≠ b, as bool.",
   type: "bool",
   saves: "none",
-  reference: (a, b) => Number(a !== b),
-  sample: plain,
 });
 /**
  * a < b, as bool.
@@ -593,8 +534,6 @@ export const lt = binary({
   type: "bool",
   round: { first: Math.floor, second: Math.ceil },
   saves: "none",
-  reference: (a, b) => Number(a < b),
-  sample: plain,
 });
 /**
  * a ≤ b, as bool.
@@ -613,8 +552,6 @@ export const le = binary({
   type: "bool",
   round: { first: Math.ceil, second: Math.floor },
   saves: "none",
-  reference: (a, b) => Number(a <= b),
-  sample: plain,
 });
 /**
  * a > b, as bool. No gradient.
@@ -733,16 +670,6 @@ export const whereDefinition: OpDefinition<null> = {
     needs[1] ? where(condition!, dy, 0) : null,
     needs[2] ? where(condition!, 0, dy) : null,
   ],
-  reference: ([condition, a, b]) => [
-    {
-      shape: a!.shape,
-      data: Float64Array.from(condition!.data, (c, i) => (c ? a!.data[i]! : b!.data[i]!)),
-    },
-  ],
-  samples: [[], [0], [1], [3], [5], [31], [33]].map((shape) => ({
-    inputs: [{ shape, dtype: "bool" }, { shape }, { shape }],
-    attributes: null,
-  })),
 };
 
 /**

@@ -10,14 +10,13 @@ import {
   encodeUnary,
   type UnaryCode,
 } from "../../runtime/instructions.ts";
-import { apply, constant, type OpDefinition, type Operand, type Sample, type SampleInput } from "../definition/op.ts";
+import { apply, constant, type OpDefinition, type Operand } from "../definition/op.ts";
 import {
   broadcastShapes,
   broadcastStrides,
   collapse,
   isInt32,
   requireType,
-  type Shape,
   sameShape,
   show,
   typeCode,
@@ -28,26 +27,15 @@ import { cast } from "../shape/shape.ts";
 /** A pointwise kernel's two parameters. */
 export type Parameters = readonly [p: number, q: number];
 
-/** Where a pointwise op is tested: uniformly in [low, high), away from kinks, and at ±extreme. */
-export interface Range {
-  readonly low: number;
-  readonly high: number;
-  readonly extreme?: number;
-  readonly kinks?: readonly number[];
-  readonly parameters?: Parameters;
-}
-
 /** A public function with its table entry. */
 export type Defined<F, A = unknown> = F & {
   readonly definition: OpDefinition<A>;
-  readonly range: Range;
 };
 
 /** A pointwise op of one operand without arguments: named where entries refer to each other. */
 export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
 
 const NONE: Parameters = [0, 0];
-const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
 
 /** @throws TypeError unless x is a number or a tensor */
 export function requireOperand(op: string, x: Operand): void {
@@ -81,15 +69,13 @@ interface UnaryEntry<Arguments extends unknown[]> {
   integer?: (x: Value, p: number, q: number) => Value | null;
   /** The gradient in terms of ops; null where it is zero everywhere. */
   vjp: (dy: Value, saved: { x: Value; y: Value; p: number; q: number }) => [Value | null];
-  reference: (x: number, p: number, q: number) => number;
-  sample: Range;
 }
 
 /** A pointwise op of one operand. */
 export function unary<Arguments extends unknown[] = []>(
   entry: UnaryEntry<Arguments>,
 ): Defined<(x: Operand, ...args: Arguments) => Value, Parameters> {
-  const { code, name, doc, saves, reference, sample } = entry;
+  const { code, name, doc, saves } = entry;
   const definition: OpDefinition<Parameters> = {
     code,
     name,
@@ -102,16 +88,6 @@ export function unary<Arguments extends unknown[] = []>(
     encode: (encoder, { inputs: [x], outputs: [out], attributes: [p, q], address }) =>
       encodeUnary(encoder, code, { out: address(out!), x: address(x!), n: x!.size, p, q }),
     vjp: (dy, { inputs, outputs, attributes: [p, q] }) => entry.vjp(dy, { x: inputs[0]!, y: outputs[0]!, p, q }),
-    reference: ([x], [p, q]) => [
-      {
-        shape: x!.shape,
-        data: Float64Array.from(x!.data, (v) => reference(v, p, q)),
-      },
-    ],
-    samples: LENGTHS.map((shape) => ({
-      inputs: [{ ...sample, shape }],
-      attributes: sample.parameters ?? [0, 0],
-    })),
   };
   const { integer } = entry;
   const call = (x: Operand, ...args: Arguments) => {
@@ -120,7 +96,7 @@ export function unary<Arguments extends unknown[] = []>(
     const whole = isWhole ? integer(cast(x, "int32"), ...parameters) : null;
     return whole ?? apply(definition, [float(x, name)], parameters);
   };
-  return Object.assign(call, { definition, range: sample });
+  return Object.assign(call, { definition });
 }
 
 interface DerivativeEntry {
@@ -131,16 +107,13 @@ interface DerivativeEntry {
   cost?: number;
   /** The gradient with respect to the second operand, x or y, given d = the gradient of the result; null where zero. */
   vjp: (d: Value, saved: { dy: Value; x: Value; p: number; q: number }) => Value | null;
-  /** The factor that multiplies dy. */
-  reference: (x: number, p: number, q: number) => number;
-  sample: Range;
 }
 
 /** A derivative kernel: (dy, x or y) → dx. Linear in dy, so its own gradient there is itself. */
 export function derivative(
   entry: DerivativeEntry,
 ): Defined<(dy: Value, x: Value, p?: number, q?: number) => Value, Parameters> {
-  const { code, name, doc, reference, sample } = entry;
+  const { code, name, doc } = entry;
   const definition: OpDefinition<Parameters> = {
     code,
     name,
@@ -161,19 +134,9 @@ export function derivative(
       needs[0] ? call(d, x!, p, q) : null,
       needs[1] ? entry.vjp(d, { dy: dy!, x: x!, p, q }) : null,
     ],
-    reference: ([dy, x], [p, q]) => [
-      {
-        shape: dy!.shape,
-        data: Float64Array.from(dy!.data, (v, i) => v * reference(x!.data[i]!, p, q)),
-      },
-    ],
-    samples: LENGTHS.map((shape) => ({
-      inputs: [{ shape }, { ...sample, shape }],
-      attributes: sample.parameters ?? [0, 0],
-    })),
   };
   const call = (dy: Value, x: Value, p = 0, q = 0) => apply(definition, [dy, x], [p, q]);
-  return Object.assign(call, { definition, range: sample });
+  return Object.assign(call, { definition });
 }
 
 /** How the first and the second operand are rounded. */
@@ -199,16 +162,7 @@ interface BinaryEntry {
   vjp?: (dy: Value, saved: { a: Value; b: Value; y: Value; needs: readonly boolean[] }) => [Value | null, Value | null];
   /** A comparison of order: how a number beside whole ones becomes a whole number. */
   round?: Rounding;
-  reference: (a: number, b: number) => number;
-  sample: Range & { second?: Range };
 }
-
-// biome-ignore format: a list, as it is read
-const PAIRS: [Shape, Shape][] = [
-  [[], []], [[0], [0]], [[1], [1]], [[3], [3]], [[4], [4]], [[5], [5]], [[31], [31]], [[33], [33]],
-  [[5], []], [[], [5]], [[3, 5], [5]], [[5], [3, 5]], [[3, 5], [3, 1]], [[3, 1], [3, 5]], [[3, 1], [1, 5]], [[0, 4], [4]],
-  [[2, 3, 4], [3, 1]], [[2, 1, 4], [1, 3, 1]], [[2, 1, 3, 1], [5, 1, 4]], [[1, 1], [2, 3]],
-];
 
 /**
  * Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. Two numbers are float32, unless both are
@@ -252,7 +206,7 @@ function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Valu
 
 /** A pointwise op of two operands that broadcast as NumPy's do. */
 export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => Value, null> {
-  const { code, name, doc, type = "float", saves, reference, sample } = entry;
+  const { code, name, doc, type = "float", saves } = entry;
   const definition: OpDefinition<null> = {
     code,
     name,
@@ -277,24 +231,6 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
       const type = a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed;
       encodeBinary(encoder, code, { out: address(out!), a: address(a!), b: address(b!), type, dims });
     },
-    reference([a, b]) {
-      const shape = broadcastShapes(name, a!.shape, b!.shape);
-      const [sa, sb] = [broadcastStrides(a!.shape, shape), broadcastStrides(b!.shape, shape)];
-      const data: number[] = [];
-      const visit = (dim: number, i: number, j: number): void => {
-        if (dim === shape.length) data.push(Number(reference(a!.data[i]!, b!.data[j]!)));
-        else for (let k = 0; k < shape[dim]!; k++) visit(dim + 1, i + k * sa[dim]!, j + k * sb[dim]!);
-      };
-      visit(0, 0, 0);
-      return [{ shape, data }];
-    },
-    samples: PAIRS.map(([a, b]): Sample<null> => {
-      const first: SampleInput = { ...sample, shape: a };
-      return {
-        inputs: [first, { ...(sample.second ?? sample), shape: b }],
-        attributes: null,
-      };
-    }),
   };
   const { vjp } = entry;
   const complete: OpDefinition<null> = vjp
@@ -312,5 +248,5 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
   };
   const call = (a: Operand, b: Operand) =>
     (integer && (beside(a, b) ?? (commutes ? beside(b, a) : null))) ?? apply(complete, operands(a, b), null);
-  return Object.assign(call, { definition: complete, range: sample });
+  return Object.assign(call, { definition: complete });
 }

@@ -2,7 +2,7 @@
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
-import type { OpDefinition, Reference } from "../definition/op.ts";
+import type { OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 import { div, eq, mul, where } from "../pointwise/arithmetic.ts";
 import { reshape } from "../shape/shape.ts";
@@ -35,32 +35,6 @@ const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<Squares
 const seen = (x: Value, { outer, n, inner }: Middle): Value => reshape(x, [outer, n, inner]);
 const seenResult = (y: Value, { outer, inner }: Middle): Value => reshape(y, [outer, 1, inner]);
 
-/** Σ x² / divisor in float64. */
-function squares64(x: Reference, { outer, n, inner, divisor }: SquaresAttributes): Float64Array {
-  return new Float64Array(outer * inner).map((_, to) => {
-    const [o, j] = [Math.floor(to / inner), to % inner];
-    let total = 0;
-    for (let i = 0; i < n; i++) total += x.data[(o * n + i) * inner + j]! ** 2;
-    return total / divisor;
-  });
-}
-
-const samples = [
-  [1, 1, 1],
-  [1, 5, 1],
-  [3, 33, 1],
-  [0, 3, 1],
-  [1, 5, 3],
-  [2, 33, 5],
-  [3, 70, 4],
-  [2, 97, 37],
-].flatMap(([outer, n, inner]) =>
-  [1, 3].map((divisor) => ({
-    inputs: [{ shape: [outer!, n!, inner!] }],
-    attributes: { outer: outer!, n: n!, inner: inner!, divisor, shape: [outer!, 1, inner!] },
-  })),
-);
-
 export const normDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Norm,
   name: "norm",
@@ -77,8 +51,6 @@ export const normDefinition: OpDefinition<SquaresAttributes> = {
     const d = seenResult(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes);
     return [reshape(mul(direction, where(isZero, 0, d)), x!.shape)];
   },
-  reference: ([x], attributes) => [{ shape: attributes.shape, data: squares64(x!, attributes).map(Math.sqrt) }],
-  samples,
 };
 
 export const squaresDefinition: OpDefinition<SquaresAttributes> = {
@@ -92,6 +64,4 @@ export const squaresDefinition: OpDefinition<SquaresAttributes> = {
   vjp: (dy, { inputs: [x], attributes }) => [
     reshape(mul(seen(x!, attributes), seenResult(div(dy, attributes.divisor / 2), attributes)), x!.shape),
   ],
-  reference: ([x], attributes) => [{ shape: attributes.shape, data: squares64(x!, attributes) }],
-  samples,
 };

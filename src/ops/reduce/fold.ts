@@ -2,7 +2,7 @@
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
-import { apply, type OpDefinition, type Reference } from "../definition/op.ts";
+import { apply, type OpDefinition } from "../definition/op.ts";
 import { type Shape, typeCode, type Value } from "../definition/value.ts";
 import { div, eq, mul } from "../pointwise/arithmetic.ts";
 import { broadcastTo, cast, reshape } from "../shape/shape.ts";
@@ -21,12 +21,6 @@ export interface FoldAttributes extends Middle {
   readonly divisor: number;
   /** Cumsum: from the end. */
   readonly reverse: boolean;
-}
-
-/** Calls `visit` with each element's place in the input and in the result. */
-function eachInMiddle({ outer, n, inner }: Middle, visit: (from: number, to: number, i: number) => void): void {
-  for (let o = 0; o < outer; o++)
-    for (let i = 0; i < n; i++) for (let j = 0; j < inner; j++) visit((o * n + i) * inner + j, o * inner + j, i);
 }
 
 /** Elements of a piece, and how many results are too few to share by themselves. */
@@ -50,29 +44,8 @@ function fold(
     /** Whether n may be folded in pieces, whose results are folded again. */
     pieces?: boolean;
     dtype?: "int32";
-    reference: (x: Reference, attributes: FoldAttributes) => ArrayLike<number>;
-    kinks?: readonly number[];
   },
 ): OpDefinition<FoldAttributes> {
-  const index = rest.dtype === "int32";
-  const cases: [number, number, number][] = [
-    [1, 1, 1],
-    [1, 5, 1],
-    [3, 33, 1],
-    [1, 1030, 1],
-    [5, 4, 1],
-    [0, 3, 1],
-    ...(index
-      ? []
-      : ([
-          [1, 5, 3],
-          [2, 33, 5],
-          [3, 70, 4],
-          [2, 3, 31],
-          [2, 97, 37],
-          [1, 160, 16],
-        ] as [number, number, number][])),
-  ];
   return {
     code,
     name,
@@ -99,18 +72,6 @@ function fold(
       const all = { out: to, x: partial, outer, n: pieces, inner, divisor, reverse, type: elements, piece: 0 };
       encodeAlone(encoder, () => encodeReduce(encoder, code, all));
     },
-    reference: ([x], attributes) => [{ shape: attributes.shape, data: rest.reference(x!, attributes) }],
-    samples: cases.map(([outer, n, inner]) => ({
-      inputs: [{ shape: [outer, n, inner] }],
-      attributes: {
-        outer,
-        n,
-        inner,
-        divisor: code === Op.Sum ? 3 : 1,
-        reverse: false,
-        shape: code === Op.Cumsum ? [outer, n, inner] : [outer, 1, inner],
-      },
-    })),
   };
 }
 
@@ -125,15 +86,10 @@ export const sumDefinition = fold(Op.Sum, "sum", "Σ x, over a divisor for means
   vjp: (dy, { inputs: [x], attributes }) => [
     spread(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes, x!.shape),
   ],
-  reference(x, attributes) {
-    const out = new Float64Array(attributes.outer * attributes.inner);
-    eachInMiddle(attributes, (from, to) => (out[to]! += x.data[from]!));
-    return out.map((total) => total / attributes.divisor);
-  },
 });
 
 /** Extremes share the gradient evenly among the places where they stand. */
-function extreme(code: ReduceCode, name: string, pick: (a: number, b: number) => number): OpDefinition<FoldAttributes> {
+function extreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
   return fold(code, name, `The ${name} element, NaN if there is one. Ties share the gradient.`, {
     cost: 0.5,
     pieces: true,
@@ -147,15 +103,10 @@ function extreme(code: ReduceCode, name: string, pick: (a: number, b: number) =>
       );
       return [reshape(mul(hits, share), x!.shape)];
     },
-    reference(x, attributes) {
-      const out = new Float64Array(attributes.outer * attributes.inner);
-      eachInMiddle(attributes, (from, to, i) => (out[to] = i ? pick(out[to]!, x.data[from]!) : x.data[from]!));
-      return out;
-    },
   });
 }
-export const maxDefinition = extreme(Op.Max, "max", Math.max);
-export const minDefinition = extreme(Op.Min, "min", Math.min);
+export const maxDefinition = extreme(Op.Max, "max");
+export const minDefinition = extreme(Op.Min, "min");
 
 const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpDefinition<FoldAttributes> => ({
   ...rest,
@@ -165,11 +116,7 @@ const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpD
 export const shiftDefinition = withoutGradient(maxDefinition);
 export const smallestDefinition = withoutGradient(minDefinition);
 
-function argExtreme(
-  code: ReduceCode,
-  name: string,
-  better: (a: number, b: number) => boolean,
-): OpDefinition<FoldAttributes> {
+function argExtreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
   return fold(
     code,
     name,
@@ -177,22 +124,12 @@ function argExtreme(
     {
       cost: 0.5,
       dtype: "int32",
-      reference(x, attributes) {
-        const out = new Float64Array(attributes.outer);
-        const best = new Float64Array(attributes.outer);
-        eachInMiddle(attributes, (from, to, i) => {
-          if (i && !better(x.data[from]!, best[to]!)) return;
-          best[to] = x.data[from]!;
-          out[to] = i;
-        });
-        return out;
-      },
       below: (_, { n }) => [n],
     },
   );
 }
-export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax", (a, b) => a > b);
-export const argMinDefinition = argExtreme(Op.ArgMin, "argMin", (a, b) => a < b);
+export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax");
+export const argMinDefinition = argExtreme(Op.ArgMin, "argMin");
 
 export const cumsumDefinition = fold(Op.Cumsum, "cumsum", "Running sums. The gradient runs the other way.", {
   cost: 1,
@@ -204,14 +141,4 @@ export const cumsumDefinition = fold(Op.Cumsum, "cumsum", "Running sums. The gra
       reverse: !attributes.reverse,
     }),
   ],
-  reference(x, { outer, n, inner, reverse }) {
-    const out = Float64Array.from(x.data);
-    for (let o = 0; o < outer; o++)
-      for (let i = 1; i < n; i++)
-        for (let j = 0; j < inner; j++) {
-          const at = (o * n + (reverse ? n - 1 - i : i)) * inner + j;
-          out[at]! += out[at + (reverse ? inner : -inner)]!;
-        }
-    return out;
-  },
 });

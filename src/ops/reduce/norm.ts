@@ -2,7 +2,7 @@
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeNormalize, encodeNormalizeGrad } from "../../runtime/instructions.ts";
-import { apply, applyAll, type OpDefinition, type Operand, type Reference } from "../definition/op.ts";
+import { apply, applyAll, type OpDefinition, type Operand } from "../definition/op.ts";
 import { requireType, type Shape, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 import { add, div, mul, neg, reciprocal, rsqrt, sub } from "../pointwise/arithmetic.ts";
 import { float } from "../pointwise/pointwise.ts";
@@ -32,35 +32,6 @@ function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { ha
   const root = apply(normDefinition, [pad(centred, [0, 0, 0, 1], Math.sqrt(n * eps))], attributes);
   return { hat: div(centred, root), rate: reciprocal(root) };
 }
-
-/** A group's elements in float64, with μ, σ² and where they lie. */
-function groups64(x: Reference, { outer, n, inner, center }: NormAttributes) {
-  const found: { at: number[]; mean: number; variance: number }[] = [];
-  for (let o = 0; o < outer; o++)
-    for (let j = 0; j < inner; j++) {
-      const at = Array.from({ length: n }, (_, i) => (o * n + i) * inner + j);
-      const average = center ? at.reduce((total, i) => total + x.data[i]!, 0) / n : 0;
-      found.push({ at, mean: average, variance: at.reduce((total, i) => total + (x.data[i]! - average) ** 2, 0) / n });
-    }
-  return found;
-}
-
-const CASES: [outer: number, n: number, inner: number][] = [
-  [3, 5, 1],
-  [2, 33, 1],
-  [1, 7, 3],
-  [2, 5, 6],
-  [1, 130, 5],
-  [0, 4, 1],
-  [2, 4, 1],
-];
-const samples = (extra: (n: number, inner: number) => Shape[]) =>
-  CASES.flatMap(([outer, n, inner]) =>
-    [true, false].map((center) => ({
-      inputs: [[outer, n, inner], ...extra(n, inner)].map((shape) => ({ shape })),
-      attributes: { outer, n, inner, eps: 1e-2, center },
-    })),
-  );
 
 export const normalizeDefinition: OpDefinition<NormAttributes> = {
   code: Op.Normalize,
@@ -107,26 +78,6 @@ export const normalizeDefinition: OpDefinition<NormAttributes> = {
       ...(bias ? [needs[2] ? rowwise(d) : null] : []),
     ];
   },
-  reference([x, weight, bias], attributes) {
-    const { outer, inner, eps } = attributes;
-    const data = new Float64Array(x!.data.length);
-    const stats = new Float64Array(outer * 2 * inner);
-    groups64(x!, attributes).forEach(({ at, mean: average, variance }, g) => {
-      const [o, j] = [Math.floor(g / inner), g % inner];
-      stats[o * 2 * inner + j] = average;
-      stats[(o * 2 + 1) * inner + j] = variance;
-      at.forEach((place, i) => {
-        const k = inner === 1 ? i : j;
-        const hat = (x!.data[place]! - average) / Math.sqrt(variance + eps);
-        data[place] = hat * (weight ? weight.data[k]! : 1) + (bias ? bias.data[k]! : 0);
-      });
-    });
-    return [
-      { shape: x!.shape, data },
-      { shape: [outer, 2, inner], data: stats },
-    ];
-  },
-  samples: [...samples(() => []), ...samples((n, inner) => [[inner === 1 ? n : inner], [inner === 1 ? n : inner]])],
 };
 
 export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
@@ -164,25 +115,6 @@ export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
     };
     return [needs[0] ? apply(normalizeGradDefinition, [g, x!], attributes) : null, needs[1] ? byX() : null];
   },
-  reference([dy, x], attributes) {
-    const data = new Float64Array(x!.data.length);
-    for (const { at, mean: average, variance } of groups64(x!, attributes)) {
-      const rate = 1 / Math.sqrt(variance + attributes.eps);
-      const hat = at.map((i) => (x!.data[i]! - average) * rate);
-      const d = attributes.center ? at.reduce((total, i) => total + dy!.data[i]!, 0) / at.length : 0;
-      const along = at.reduce((total, i, k) => total + dy!.data[i]! * hat[k]!, 0) / at.length;
-      at.forEach((i, k) => {
-        data[i] = rate * (dy!.data[i]! - d - hat[k]! * along);
-      });
-    }
-    return [{ shape: x!.shape, data }];
-  },
-  samples: CASES.flatMap(([outer, n, inner]) =>
-    [true, false].map((center) => ({
-      inputs: [{ shape: [outer, n, inner] }, { shape: [outer, n, inner] }],
-      attributes: { outer, n, inner, eps: 1e-2, center },
-    })),
-  ),
 };
 
 /** @throws ShapeError unless weight and bias have this shape */

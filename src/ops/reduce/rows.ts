@@ -11,7 +11,7 @@ import {
   type SoftmaxCode,
   type SoftmaxGradCode,
 } from "../../runtime/instructions.ts";
-import { apply, applyAll, type OpDefinition, type Operand, type Reference, type Sample } from "../definition/op.ts";
+import { apply, applyAll, type OpDefinition, type Operand } from "../definition/op.ts";
 import { normalizeDim, requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 import { labelCheck, oneHotOrZeros } from "../index/gather.ts";
 import { abs, eq, exp, logicalAnd, mul, ne, neg, sub, where } from "../pointwise/arithmetic.ts";
@@ -20,42 +20,16 @@ import { transpose, unsqueeze } from "../shape/shape.ts";
 import { sum } from "./reduce.ts";
 
 const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
-const SHAPES: Shape[] = [[1], [5], [33], [3, 4], [2, 3, 10], [4, 1], [0, 3]];
-
-/** Calls `f` on each row of the last dimension. */
-function mapRows(x: Reference, f: (row: number[], index: number) => number[]): Reference {
-  const n = lastDim(x);
-  const data: number[] = [];
-  for (let r = 0; r * n < x.data.length; r++)
-    data.push(
-      ...f(
-        Array.from({ length: n }, (_, i) => x.data[r * n + i]!),
-        r,
-      ),
-    );
-  return { shape: x.shape, data };
-}
-function logSumExp64(row: number[]): number {
-  const top = Math.max(...row);
-  return top + Math.log(row.reduce((total, v) => total + Math.exp(v - top), 0));
-}
 
 /** What one row op differs from another by. */
-interface RowEntry<Code, Rule, Oracle> {
+interface RowEntry<Code, Rule> {
   code: Code;
   name: string;
   doc: string;
   vjp: Rule;
-  reference: Oracle;
 }
 
-function rowOp({
-  code,
-  name,
-  doc,
-  vjp,
-  reference,
-}: RowEntry<SoftmaxCode, (dy: Value, y: Value) => Value, (row: number[]) => number[]>): OpDefinition<null> {
+function rowOp({ code, name, doc, vjp }: RowEntry<SoftmaxCode, (dy: Value, y: Value) => Value>): OpDefinition<null> {
   return {
     code,
     name,
@@ -69,8 +43,6 @@ function rowOp({
       encodeSoftmax(encoder, code, { out: address(out!), x: address(x!), rows: n ? x!.size / n : 0, n });
     },
     vjp: (dy, { outputs: [y] }) => [vjp(dy, y!)],
-    reference: ([x]) => [mapRows(x!, reference)],
-    samples: SHAPES.map((shape) => ({ inputs: [{ shape }], attributes: null })),
   };
 }
 
@@ -79,12 +51,7 @@ function rowGrad({
   name,
   doc,
   vjp,
-  reference,
-}: RowEntry<
-  SoftmaxGradCode,
-  (d: Value, dy: Value, y: Value) => [Value, Value],
-  (dy: number[], y: number[]) => number[]
->): OpDefinition<null> {
+}: RowEntry<SoftmaxGradCode, (d: Value, dy: Value, y: Value) => [Value, Value]>): OpDefinition<null> {
   return {
     code,
     name,
@@ -99,32 +66,18 @@ function rowGrad({
       encodeSoftmaxGrad(encoder, code, { out: address(out!), dy: address(dy!), y: address(y!), rows, n });
     },
     vjp: (d, { inputs: [dy, y] }) => vjp(d, dy!, y!),
-    reference: ([dy, y]) => [
-      mapRows(dy!, (row, r) =>
-        reference(
-          row,
-          Array.from({ length: row.length }, (_, i) => y!.data[r * row.length + i]!),
-        ),
-      ),
-    ],
-    samples: SHAPES.map((shape) => ({
-      inputs: [{ shape }, { shape, low: -1.5, high: 1 }],
-      attributes: null,
-    })),
   };
 }
 
 const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
 /** x, but 0 along the rows whose weights are all 0: those do not count, whatever they hold. */
 const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
-const dot64 = (a: number[], b: number[]): number => a.reduce((total, v, i) => total + v * b[i]!, 0);
 
 const softmaxDefinition = rowOp({
   code: Op.Softmax,
   name: "softmax",
   doc: "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
   vjp: (dy, y) => softmaxGrad(dy, y),
-  reference: (row) => row.map((v) => Math.exp(v - logSumExp64(row))),
 });
 const softmaxGradDefinition = rowGrad({
   code: Op.SoftmaxGrad,
@@ -138,7 +91,6 @@ const softmaxGradDefinition = rowGrad({
       sub(mul(d, sub(dy, rowSum(mul(dy, seen)))), mul(dy, rowSum(mul(d, seen)))),
     ];
   },
-  reference: (dy, y) => y.map((v, i) => v * (dy[i]! - dot64(dy, y))),
 });
 /** dx = y(dy − Σ dy·y) along the last dim, y = softmax(x). */
 export const softmaxGrad = (dy: Value, y: Value): Value => apply(softmaxGradDefinition, [dy, y], null);
@@ -147,14 +99,12 @@ const logSoftmaxDefinition = rowOp({
   name: "logSoftmax",
   doc: "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
   vjp: (dy, y) => apply(logSoftmaxGradDefinition, [dy, y], null),
-  reference: (row) => row.map((v) => v - logSumExp64(row)),
 });
 const logSoftmaxGradDefinition = rowGrad({
   code: Op.LogSoftmaxGrad,
   name: "logSoftmaxGrad",
   doc: "dy − eʸ·Σ dy.",
   vjp: (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(counted(dy, y))), rowSum(dy)))],
-  reference: (dy, y) => dy.map((v, i) => v - Math.exp(y[i]!) * dy.reduce((a, b) => a + b, 0)),
 });
 
 /** Applies a row op along any dimension. */
@@ -202,7 +152,7 @@ export function logSoftmax(x: Operand, dim = -1): Value {
   return along(logSoftmaxDefinition, x, dim);
 }
 
-interface CrossEntropyAttributes {
+export interface CrossEntropyAttributes {
   readonly ignoreIndex: number;
 }
 
@@ -221,9 +171,6 @@ function crossEntropyOp(
   checks: OpDefinition<CrossEntropyAttributes>["checks"],
   /** The target as probabilities: zeros in rows that are ignored. */
   probabilities: (logits: Value, target: Value, attributes: CrossEntropyAttributes) => Value,
-  /** The same for one row of the oracle. */
-  probabilities64: (target: Reference, row: number, classes: number, attributes: CrossEntropyAttributes) => number[],
-  samples: Sample<CrossEntropyAttributes>[],
 ): {
   forward: OpDefinition<CrossEntropyAttributes>;
   grad: OpDefinition<CrossEntropyAttributes>;
@@ -260,23 +207,6 @@ function crossEntropyOp(
       // dL/dt = lse − logits, for probabilities.
       needs[1] ? mul(costs(logits!, target!), unsqueeze(dy, -1)) : null,
     ],
-    reference([logits, target], attributes) {
-      const loss: number[] = [];
-      const lse: number[] = [];
-      mapRows(logits!, (row, r) => {
-        const top = Math.max(...row);
-        const total = logSumExp64(row);
-        const p = probabilities64(target!, r, row.length, attributes);
-        lse.push(...(p.some((v) => v !== 0) ? [top, total - top] : [0, 0]));
-        loss.push(p.reduce((sum, v, i) => (v === 0 ? sum : sum + v * (total - row[i]!)), 0));
-        return row;
-      });
-      return [
-        { shape: [loss.length], data: loss },
-        { shape: [loss.length, 2], data: lse },
-      ];
-    },
-    samples,
   };
   const grad: OpDefinition<CrossEntropyAttributes> = {
     code: gradCode,
@@ -333,18 +263,6 @@ const hard = crossEntropyOp(
     const t = oneHotOrZeros(labels, logits.shape[1]!);
     return ignoreIndex < 0 ? t : mul(t, unsqueeze(ne(labels, ignoreIndex), -1));
   },
-  (target, row, classes, { ignoreIndex }) =>
-    Array.from({ length: classes }, (_, i) => Number(target.data[row] === i && target.data[row] !== ignoreIndex)),
-  [
-    [1, 1],
-    [3, 4],
-    [5, 10],
-    [2, 33],
-    [0, 3],
-  ].map(([rows, classes]) => ({
-    inputs: [{ shape: [rows!, classes!] }, { shape: [rows!], dtype: "int32", low: 0, high: classes! }],
-    attributes: { ignoreIndex: 1 },
-  })),
 );
 const soft = crossEntropyOp(
   Op.SoftCrossEntropy,
@@ -361,16 +279,6 @@ const soft = crossEntropyOp(
   },
   undefined,
   (_, target) => target,
-  (target, row, classes) => Array.from({ length: classes }, (_, i) => target.data[row * classes + i]!),
-  [
-    [1, 1],
-    [3, 4],
-    [5, 10],
-    [2, 33],
-  ].map((shape) => ({
-    inputs: [{ shape }, { shape, low: 0, high: 1 }],
-    attributes: { ignoreIndex: -100 },
-  })),
 );
 
 /**

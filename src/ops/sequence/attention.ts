@@ -1,16 +1,8 @@
 /** Scaled dot-product attention and its gradient as one op each. Heads may come before or after the steps. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
-import { apply, applyAll, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
-import {
-  broadcastShapes,
-  contiguousStrides,
-  type Shape,
-  sameShape,
-  show,
-  sizeOf,
-  type Value,
-} from "../definition/value.ts";
+import { apply, applyAll, type OpDefinition } from "../definition/op.ts";
+import { broadcastShapes, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
 import { add, eq, mul, where } from "../pointwise/arithmetic.ts";
 import { float } from "../pointwise/pointwise.ts";
@@ -19,7 +11,7 @@ import { max } from "../reduce/reduce.ts";
 import { softmax, softmaxGrad } from "../reduce/rows.ts";
 import { broadcastTo, full, permute, reshape } from "../shape/shape.ts";
 import { causalMask } from "../shape/triangle.ts";
-import { type AttentionAttributes, encodeDirection, infer, type Layout, places, shaped, sizes } from "./heads.ts";
+import { type AttentionAttributes, encodeDirection, infer, type Layout, places, sizes } from "./heads.ts";
 
 /** Weights as ops, for what the kernels do not do: gradients of gradients and of masks, dropout. q, k as [b, h, t, d]. */
 export function attentionWeights(
@@ -41,37 +33,6 @@ export function attentionWeights(
 const inverse = (order: readonly number[]): number[] => order.map((_, i) => order.indexOf(i));
 const toHeads = (x: Value, layout: Layout): Value => permute(x, places(layout));
 const fromHeads = (x: Value, layout: Layout): Value => permute(x, inverse(places(layout)));
-
-/** The scores' rows in float64: for each batch, head and query, its weights. */
-function weights64([q, k, v, mask]: readonly Reference[], attributes: AttentionAttributes) {
-  const { layout, scale, causal } = attributes;
-  const { batch, heads, queries, keys, width } = sizes(q!, v!, attributes);
-  const at = (x: Reference, b: number, h: number, t: number): number => {
-    const own = contiguousStrides(x.shape);
-    return [b, h, t].reduce((sum, i, j) => sum + i * own[places(layout)[j]!]!, 0);
-  };
-  const maskAt = (b: number, h: number, i: number, j: number): number => {
-    if (!mask) return 0;
-    const own = contiguousStrides(mask.shape);
-    return mask.data[[b, h, i, j].reduce((sum, n, dim) => sum + (mask.shape[dim] === 1 ? 0 : n * own[dim]!), 0)]!;
-  };
-  const rows: { b: number; h: number; i: number; weights: number[] }[] = [];
-  for (let b = 0; b < batch; b++)
-    for (let h = 0; h < heads; h++)
-      for (let i = 0; i < queries; i++) {
-        const scores = Array.from({ length: keys }, (_, j) => {
-          if (causal !== null && j > i + causal) return Number.NEGATIVE_INFINITY;
-          let dot = 0;
-          for (let d = 0; d < width; d++) dot += q!.data[at(q!, b, h, i) + d]! * k!.data[at(k!, b, h, j) + d]!;
-          return scale * dot + maskAt(b, h, i, j);
-        });
-        const top = Math.max(...scores);
-        const terms = scores.map((s) => (top === Number.NEGATIVE_INFINITY ? 0 : Math.exp(s - top)));
-        const total = terms.reduce((a, c) => a + c, 0) || 1;
-        rows.push({ b, h, i, weights: terms.map((e) => e / total) });
-      }
-  return { rows, at };
-}
 
 export const attentionDefinition: OpDefinition<AttentionAttributes> = {
   code: Op.Attention,
@@ -114,19 +75,6 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
     const p = attentionWeights(qh, kh, mask, attributes);
     return [fromHeads(apply(matmulDefinition, [p, vh], PLAIN_PRODUCT), layout)];
   },
-  reference(inputs, attributes) {
-    const v = inputs[2]!;
-    const all = sizes(inputs[0]!, v, attributes);
-    const shape = shaped(all, attributes.layout, all.queries, all.valueWidth);
-    const y: Reference & { data: Float64Array } = { shape, data: new Float64Array(sizeOf(shape)) };
-    const { rows, at } = weights64(inputs, attributes);
-    for (const { b, h, i, weights } of rows)
-      weights.forEach((p, j) => {
-        for (let d = 0; d < all.valueWidth; d++) y.data[at(y, b, h, i) + d]! += p * v.data[at(v, b, h, j) + d]!;
-      });
-    return [y];
-  },
-  samples: samples(false),
 };
 
 const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
@@ -148,72 +96,7 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
   },
   encode: (encoder, { inputs: [dy, ...inputs], outputs, attributes, address }) =>
     encodeDirection(encoder, Op.AttentionGrad, inputs, dy!, outputs, attributes, address),
-  reference([dy, ...inputs], attributes) {
-    const [q, k, v] = inputs as [Reference, Reference, Reference];
-    const [dq, dk, dv] = [q, k, v].map(({ shape }) => ({ shape, data: new Float64Array(sizeOf(shape)) })) as [
-      Reference & { data: Float64Array },
-      Reference & { data: Float64Array },
-      Reference & { data: Float64Array },
-    ];
-    const { rows, at } = weights64(inputs, attributes);
-    const { width, valueWidth } = sizes(q, v, attributes);
-    for (const { b, h, i, weights } of rows) {
-      const from = at(dy!, b, h, i);
-      const dp = weights.map((_, j) => {
-        let dot = 0;
-        for (let d = 0; d < valueWidth; d++) dot += dy!.data[from + d]! * v.data[at(v, b, h, j) + d]!;
-        return dot;
-      });
-      const total = dp.reduce((sum, g, j) => sum + g * weights[j]!, 0);
-      weights.forEach((p, j) => {
-        const ds = attributes.scale * p * (dp[j]! - total);
-        for (let d = 0; d < valueWidth; d++) dv.data[at(v, b, h, j) + d]! += p * dy!.data[from + d]!;
-        for (let d = 0; d < width; d++) {
-          dq.data[at(q, b, h, i) + d]! += ds * k.data[at(k, b, h, j) + d]!;
-          dk.data[at(k, b, h, j) + d]! += ds * q.data[at(q, b, h, i) + d]!;
-        }
-      });
-    }
-    return [dq, dk, dv];
-  },
-  samples: samples(true),
 };
-
-function samples(grad: boolean): Sample<AttentionAttributes>[] {
-  const make = (
-    [batch, heads, queries, keys, width, valueWidth]: number[],
-    attributes: Partial<AttentionAttributes>,
-    mask?: Shape,
-  ): Sample<AttentionAttributes> => {
-    const all = { layout: "bhtd" as const, scale: 0.7, causal: null, masked: mask !== undefined, ...attributes };
-    const input = (t: number, d: number) => ({
-      shape: shaped({ batch: batch!, heads: heads! }, all.layout, t, d),
-      low: -1,
-      high: 1,
-    });
-    const [q, k, v] = [input(queries!, width!), input(keys!, width!), input(keys!, valueWidth!)];
-    const dy = grad ? [input(queries!, valueWidth!)] : [];
-    return { inputs: [...dy, q, k, v, ...(mask ? [{ shape: mask }] : [])], attributes: all };
-  };
-  return [
-    make([1, 1, 3, 3, 2, 2], {}),
-    make([2, 2, 2, 3, 3, 2], { layout: "bthd" }),
-    make([2, 1, 4, 4, 2, 1], { layout: "tbhd", causal: 0 }),
-    make([1, 2, 2, 5, 1, 3], { causal: 3 }, [1, 1, 2, 5]),
-    make([2, 2, 3, 2, 2, 2], { layout: "bthd" }, [2, 1, 1, 2]),
-    make([1, 2, 4, 3, 2, 2], { causal: -2 }),
-    make([1, 1, 66, 5, 1, 2], { causal: -62 }, [1, 1, 1, 5]),
-    // Too large for finite differences.
-    ...(grad
-      ? [
-          make([1, 2, 70, 67, 9, 5], { layout: "tbhd", causal: 0 }, [1, 2, 70, 67]),
-          make([3, 1, 65, 130, 4, 17], { layout: "bthd" }),
-        ]
-      : []),
-    make([0, 2, 3, 3, 2, 2], {}),
-    make([2, 2, 3, 0, 2, 2], {}),
-  ];
-}
 
 export interface AttentionOptions {
   /** What may be attended to (bool: where it is true), or is added to the scores (float32); broadcasts to [..., queries, keys]. */

@@ -5,7 +5,7 @@
 import { kernels } from "../../runtime/engine.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeRecurrent, encodeRecurrentGrad } from "../../runtime/instructions.ts";
-import { type AnyOp, apply, applyAll, type OpDefinition, type Reference, type Sample } from "../definition/op.ts";
+import { type AnyOp, apply, applyAll, type OpDefinition } from "../definition/op.ts";
 import { requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
 import { gt, where } from "../pointwise/arithmetic.ts";
@@ -28,19 +28,19 @@ export interface RecurrentAttributes {
   readonly rectify: boolean;
 }
 
-interface GradAttributes extends RecurrentAttributes {
+export interface GradAttributes extends RecurrentAttributes {
   /** Whether a gradient arrives at the cell states (LSTM). */
   readonly cellGradient: boolean;
 }
 
 /** The steps of a recurrence, in the order they are taken. */
-const stepsOf = (count: number, reverse: boolean): number[] =>
+export const stepsOf = (count: number, reverse: boolean): number[] =>
   Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
 
 /** Inputs of the forward op by name: they follow each other, some are absent. */
-function namedInputs(cell: Cell, inputs: readonly Value[], { initial, bias, masked }: RecurrentAttributes) {
+export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias, masked }: RecurrentAttributes) {
   const rest = [...inputs];
-  const take = (there = true): Value | undefined => (there ? rest.shift() : undefined);
+  const take = (there = true): V | undefined => (there ? rest.shift() : undefined);
   return {
     x: take()!,
     w: take()!,
@@ -52,9 +52,13 @@ function namedInputs(cell: Cell, inputs: readonly Value[], { initial, bias, mask
 }
 
 /** The same for the gradient's op. */
-function namedGradInputs(cell: Cell, inputs: readonly Value[], { initial, masked, cellGradient }: GradAttributes) {
+export function namedGradInputs<V>(
+  cell: Cell,
+  inputs: readonly V[],
+  { initial, masked, cellGradient }: GradAttributes,
+) {
   const rest = [...inputs];
-  const take = (there = true): Value | undefined => (there ? rest.shift() : undefined);
+  const take = (there = true): V | undefined => (there ? rest.shift() : undefined);
   return {
     dy: take()!,
     y: take()!,
@@ -69,7 +73,7 @@ function namedGradInputs(cell: Cell, inputs: readonly Value[], { initial, masked
 }
 
 /** Sizes, and how far a row is from that of the next step and the next sequence. */
-function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
+export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
   const [outer, inner] = y.shape as [number, number];
   return batchFirst
     ? { batch: outer, steps: inner, hidden, stepRows: 1, batchRows: inner }
@@ -91,10 +95,6 @@ function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: 
   const [start, rest] = [h0 ? reshape(h0, shape) : full(shape, 0), narrow(y, dim, reverse ? 1 : 0, n - 1)];
   return concat(reverse ? [rest, start] : [start, rest], dim);
 }
-
-/** A row of a float64 array. */
-const row64 = (x: Reference, row: number, width: number): number[] =>
-  Array.from({ length: width }, (_, j) => x.data[row * width + j]!);
 
 /** The pair of ops of one kind of cell. */
 function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; grad: AnyOp } {
@@ -208,43 +208,6 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       }
       return hasCellState ? [stack(hs, dim), stack(cs, dim)] : [stack(hs, dim)];
     },
-    reference(inputs, attributes) {
-      // The oracle's inputs stand in the op's order: what names Values names them.
-      const named = namedInputs(cell, inputs as unknown as Value[], attributes) as unknown as Record<string, Reference>;
-      const { x, w, h0, c0, bias, lengths } = named as { x: Reference; w: Reference } & typeof named;
-      const hidden = w.shape[1]!;
-      const { batch, steps, stepRows, batchRows } = geometry(x, hidden, attributes.batchFirst);
-      const rows = batch * steps;
-      const widths = [1, Number(hasCellState), saved].map((n) => n * hidden);
-      const [y, c, kept] = widths.map((width) => new Float64Array(rows * width));
-      for (let b = 0; b < batch; b++) {
-        let h = h0 ? row64(h0, b, hidden) : new Array<number>(hidden).fill(0);
-        let state = c0 ? row64(c0, b, hidden) : new Array<number>(hidden).fill(0);
-        for (const t of stepsOf(steps, attributes.reverse)) {
-          const r = t * stepRows + b * batchRows;
-          if (!lengths || t < lengths.data[b]!) {
-            const g = Array.from({ length: gates * hidden }, (_, j) =>
-              h.reduce((total, v, i) => total + v * w.data[j * hidden + i]!, bias?.data[j] ?? 0),
-            );
-            const own = row64(x, r, gates * hidden);
-            const next = h.map((v, j) => {
-              const of = (from: number[]): number[] => Array.from({ length: gates }, (_, q) => from[q * hidden + j]!);
-              return cell.forward64(of(own), of(g), v, state[j]!, attributes.rectify);
-            });
-            next.forEach(({ saved: values }, j) => {
-              values.forEach((v, q) => (kept![r * saved * hidden + q * hidden + j] = v));
-            });
-            h = next.map((cellOf) => cellOf.h);
-            if (hasCellState) state = next.map((cellOf) => cellOf.c);
-          }
-          y!.set(h, r * hidden);
-          if (hasCellState) c!.set(state, r * hidden);
-        }
-      }
-      const outer = x.shape.slice(0, 2);
-      return [y!, c!, kept!].flatMap((data, i) => (widths[i] ? [{ shape: [...outer, widths[i]!], data }] : []));
-    },
-    samples: forwardSamples(cell),
   };
 
   const grad: OpDefinition<GradAttributes> = {
@@ -285,110 +248,8 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
         workspace,
       });
     },
-    reference(inputs, attributes) {
-      // As above, and the three that are always there are said to be.
-      const named = namedGradInputs(cell, inputs as unknown as Value[], attributes) as unknown as {
-        [name in "dy" | "y" | "w"]: Reference;
-      } & { [name in "h0" | "saved" | "c" | "c0" | "dcs" | "lengths"]?: Reference };
-      const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = named;
-      const hidden = w.shape[1]!;
-      const { batch, steps, stepRows, batchRows } = geometry(dy, hidden, attributes.batchFirst);
-      const n = gates * hidden;
-      const [dx, dg] = [new Float64Array(batch * steps * n), new Float64Array(batch * steps * n)];
-      const [dh, dc] = [new Float64Array(batch * hidden), new Float64Array(batch * hidden)];
-      for (let b = 0; b < batch; b++) {
-        const order = stepsOf(steps, attributes.reverse);
-        for (let s = steps - 1; s >= 0; s--) {
-          const r = order[s]! * stepRows + b * batchRows;
-          const before = s ? (order[s - 1]! * stepRows + b * batchRows) * hidden : b * hidden;
-          const active = !lengths || order[s]! < lengths.data[b]!;
-          for (let j = 0; j < hidden; j++) {
-            const [at, own] = [r * hidden + j, b * hidden + j];
-            dh[own]! += dy.data[at]!;
-            dc[own]! += dcs?.data[at] ?? 0;
-            if (!active) continue;
-            const values = Array.from({ length: saved }, (_, q) => kept!.data[(r * saved + q) * hidden + j]!);
-            const state = { y: y.data[at]!, c: c?.data[at] ?? 0 };
-            const previous = { h: (s ? y : h0)?.data[before + j] ?? 0, c: (s ? c : c0)?.data[before + j] ?? 0 };
-            const part = cell.backward64(dh[own]!, dc[own]!, values, state, previous, attributes.rectify);
-            part.dx.forEach((v, q) => (dx[r * n + q * hidden + j] = v));
-            part.dg.forEach((v, q) => (dg[r * n + q * hidden + j] = v));
-            dh[own] = part.dh;
-            dc[own] = part.dc;
-          }
-          if (!active || !(s || h0)) continue;
-          for (let j = 0; j < hidden; j++)
-            for (let q = 0; q < n; q++) dh[b * hidden + j]! += dg[r * n + q]! * w.data[q * hidden + j]!;
-        }
-      }
-      const [rows, state] = [
-        [...dy.shape.slice(0, 2), n],
-        [batch, hidden],
-      ];
-      return [
-        { shape: rows, data: dx },
-        { shape: state, data: dh },
-        ...(hasCellState ? [{ shape: state, data: dc }] : []),
-        ...(cell.splitsGradient ? [{ shape: rows, data: dg }] : []),
-      ];
-    },
-    samples: gradSamples(cell),
   };
   return { forward, grad };
-}
-
-type Case = [steps: number, batch: number, hidden: number, options: Partial<RecurrentAttributes>];
-const CASES: Case[] = [
-  [3, 2, 3, { bias: true }],
-  [2, 1, 2, { batchFirst: true, reverse: true }],
-  [3, 3, 1, { masked: true, reverse: true, bias: true }],
-  [2, 3, 2, { masked: true, batchFirst: true, rectify: true }],
-  [2, 14, 9, { bias: true }],
-  [1, 7, 4, { reverse: true, initial: false }],
-  [3, 2, 2, { masked: true, bias: true, initial: false }],
-  [2, 0, 3, {}],
-];
-const PLAIN = { batchFirst: false, reverse: false, initial: true, bias: false, masked: false, rectify: false };
-
-/** What the samples of both ops have in common. */
-function caseOf({ gates }: Cell, [steps, batch, hidden, options]: Case) {
-  const attributes = { ...PLAIN, ...options };
-  const outer = attributes.batchFirst ? [batch, steps] : [steps, batch];
-  return {
-    attributes,
-    rows: (width: number) => ({ shape: [...outer, width * hidden] }),
-    weight: { shape: [gates * hidden, hidden], low: -1, high: 1 },
-    state: { shape: [batch, hidden], low: -1, high: 1 },
-    bias: attributes.bias ? [{ shape: [gates * hidden] }] : [],
-    lengths: attributes.masked ? [{ shape: [batch], dtype: "int32" as const, low: 0, high: steps + 1 }] : [],
-  };
-}
-
-function forwardSamples(cell: Cell): Sample<RecurrentAttributes>[] {
-  return CASES.map((one) => {
-    const { attributes, rows, weight, state, bias, lengths } = caseOf(cell, one);
-    const count = attributes.initial ? 1 + Number(cell.hasCellState) : 0;
-    const states = new Array(count).fill(state);
-    return { inputs: [rows(cell.gates), weight, ...states, ...bias, ...lengths], attributes };
-  });
-}
-
-function gradSamples(cell: Cell): Sample<GradAttributes>[] {
-  return CASES.map((one, i) => {
-    const { attributes, rows, weight, state, lengths } = caseOf(cell, one);
-    const cellGradient = cell.hasCellState && i % 2 === 0;
-    const start = attributes.initial ? [state] : [];
-    const inputs = [
-      rows(1),
-      rows(1),
-      weight,
-      ...start,
-      ...(cell.saved ? [{ ...rows(cell.saved), low: 0, high: 1 }] : []),
-    ];
-    if (cell.hasCellState) inputs.push(rows(1), ...start);
-    if (cellGradient) inputs.push(rows(1));
-    return { inputs: [...inputs, ...lengths], attributes: { ...attributes, cellGradient } };
-  });
 }
 
 export const recurrences = {

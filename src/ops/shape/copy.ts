@@ -1,7 +1,6 @@
-/** Copy and fill instructions, which implement all ops that move elements, and their oracle. */
+/** Copy and fill instructions, which implement all ops that move elements. */
 import { bitsOf, type Encoder } from "../../runtime/encoder.ts";
 import { encodeFill, encodeStridedCopy, type StridedCopyCode } from "../../runtime/instructions.ts";
-import type { Reference } from "../definition/op.ts";
 import {
   bytesPerElement,
   collapse,
@@ -37,17 +36,6 @@ export function copyElements(
 export function fillWith(encoder: Encoder, address: number, x: Value, value: number): void {
   const pattern = x.dtype === "float32" ? bitsOf(value) : held(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101);
   encodeFill(encoder, { out: address, bytes: x.size * bytesPerElement[x.dtype], value: pattern });
-}
-
-/** The oracle of a strided read: element k of `shape` is x[offset + Σ index·stride]. */
-export function strided(x: Reference, shape: Shape, offset: number, strides: readonly number[]): Reference {
-  const data: number[] = [];
-  const visit = (dim: number, at: number): void => {
-    if (dim === shape.length) data.push(x.data[at]!);
-    else for (let i = 0; i < shape[dim]!; i++) visit(dim + 1, at + i * strides[dim]!);
-  };
-  visit(0, offset);
-  return { shape, data };
 }
 
 /** A contiguous operand of a copy. */

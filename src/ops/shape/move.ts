@@ -3,18 +3,9 @@ import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeCast } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
-import {
-  broadcastStrides,
-  contiguousStrides,
-  type DType,
-  held,
-  type Shape,
-  show,
-  sizeOf,
-  typeCode,
-} from "../definition/value.ts";
+import { broadcastStrides, contiguousStrides, type DType, type Shape, show, typeCode } from "../definition/value.ts";
 import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
-import { copyElements, fillWith, strided, whole } from "./copy.ts";
+import { copyElements, fillWith, whole } from "./copy.ts";
 
 const fillDefinition: OpDefinition<{
   shape: Shape;
@@ -29,12 +20,6 @@ const fillDefinition: OpDefinition<{
   infer: (_, { shape, dtype }) => [{ shape, dtype }],
   encode: (encoder, { outputs: [out], attributes, address }) =>
     fillWith(encoder, address(out!), out!, attributes.value),
-  reference: (_, { shape, value }) => [{ shape, data: new Array<number>(sizeOf(shape)).fill(value) }],
-  samples: [
-    { inputs: [], attributes: { shape: [33], dtype: "float32", value: 1.5 } },
-    { inputs: [], attributes: { shape: [3, 5], dtype: "int32", value: -7 } },
-    { inputs: [], attributes: { shape: [31], dtype: "bool", value: 1 } },
-  ],
 };
 
 const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
@@ -55,30 +40,6 @@ const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   vjp: (dy, { attributes: { dims } }) => [
     apply(permuteDefinition, [dy], { dims: dims.map((_, i) => dims.indexOf(i)) }),
   ],
-  reference([x], { dims }) {
-    const own = contiguousStrides(x!.shape);
-    return [
-      strided(
-        x!,
-        dims.map((dim) => x!.shape[dim]!),
-        0,
-        dims.map((dim) => own[dim]!),
-      ),
-    ];
-  },
-  samples: [
-    { inputs: [{ shape: [3, 5] }], attributes: { dims: [1, 0] } },
-    { inputs: [{ shape: [33, 31] }], attributes: { dims: [1, 0] } },
-    { inputs: [{ shape: [8, 4] }], attributes: { dims: [1, 0] } },
-    { inputs: [{ shape: [2, 3, 4, 5] }], attributes: { dims: [0, 2, 1, 3] } },
-    { inputs: [{ shape: [2, 3, 4, 5] }], attributes: { dims: [3, 1, 2, 0] } },
-    { inputs: [{ shape: [2, 7, 6] }], attributes: { dims: [0, 2, 1] } },
-    { inputs: [{ shape: [0, 3] }], attributes: { dims: [1, 0] } },
-    {
-      inputs: [{ shape: [5, 6], dtype: "bool" }],
-      attributes: { dims: [1, 0] },
-    },
-  ],
 };
 
 const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
@@ -96,17 +57,6 @@ const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
     });
   },
   vjp: (dy) => [dy],
-  reference: ([x], { shape }) => [strided(x!, shape, 0, broadcastStrides(x!.shape, shape))],
-  samples: [
-    { inputs: [{ shape: [] }], attributes: { shape: [5] } },
-    { inputs: [{ shape: [3, 1] }], attributes: { shape: [2, 3, 33] } },
-    { inputs: [{ shape: [4] }], attributes: { shape: [3, 4] } },
-    { inputs: [{ shape: [1, 5] }], attributes: { shape: [0, 5] } },
-    {
-      inputs: [{ shape: [2, 1], dtype: "bool" }],
-      attributes: { shape: [2, 7] },
-    },
-  ],
 };
 
 const concatDefinition: OpDefinition<{ dim: number }> = {
@@ -160,30 +110,6 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
       return needs[i] ? cut(dy, box) : null;
     });
   },
-  reference(inputs, { dim }) {
-    const shape = inputs[0]!.shape.map((n, i) => (i === dim ? inputs.reduce((sum, x) => sum + x.shape[dim]!, 0) : n));
-    const outer = sizeOf(shape.slice(0, dim));
-    const data: number[] = [];
-    for (let o = 0; o < outer; o++) {
-      for (const x of inputs) {
-        const run = x.data.length / outer;
-        for (let i = 0; i < run; i++) data.push(x.data[o * run + i]!);
-      }
-    }
-    return [{ shape, data }];
-  },
-  samples: [
-    { inputs: [{ shape: [3] }, { shape: [5] }], attributes: { dim: 0 } },
-    {
-      inputs: [{ shape: [2, 3] }, { shape: [2, 1] }, { shape: [2, 7] }],
-      attributes: { dim: 1 },
-    },
-    {
-      inputs: [{ shape: [2, 3, 4] }, { shape: [2, 2, 4] }],
-      attributes: { dim: 1 },
-    },
-    { inputs: [{ shape: [0, 3] }, { shape: [2, 3] }], attributes: { dim: 0 } },
-  ],
 };
 
 const castDefinition: OpDefinition<{ dtype: DType }> = {
@@ -198,22 +124,6 @@ const castDefinition: OpDefinition<{ dtype: DType }> = {
     const [from, to] = [typeCode[x!.dtype], typeCode[out!.dtype]];
     encodeCast(encoder, { out: address(out!), x: address(x!), n: x!.size, from, to });
   },
-  reference: ([x], { dtype }) => [
-    {
-      shape: x!.shape,
-      data: Array.from(x!.data, (v) => held(v, dtype)),
-    },
-  ],
-  samples: (["float32", "int32", "bool", "uint8"] as const).flatMap((from) =>
-    (["float32", "int32", "bool", "uint8"] as const)
-      .filter((to) => to !== from)
-      .flatMap((to) =>
-        [[0], [1], [5], [33]].map((shape) => ({
-          inputs: [{ shape, dtype: from }],
-          attributes: { dtype: to },
-        })),
-      ),
-  ),
 };
 
 const assignDefinition: OpDefinition<null> = {

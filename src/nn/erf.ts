@@ -1,7 +1,7 @@
-/** The error function in float64: the oracle of erf and gelu, and the tails of the normal distribution. */
+/** The error function in float64, for the tails of the normal distribution. */
 
 /**
- * erf in float64, the oracle: its Maclaurin series up to 3, beyond that 1 − erfc (Abramowitz and Stegun 7.1.5, 7.1.14).
+ * erf in float64: its Maclaurin series up to 3, beyond that 1 − erfc (Abramowitz and Stegun 7.1.5, 7.1.14).
  */
 export function erf64(x: number): number {
   if (Math.abs(x) > 3) return Math.sign(x) * (1 - erfc64(Math.abs(x)));

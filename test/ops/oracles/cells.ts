@@ -1,0 +1,65 @@
+/** The formulas of src/ops/sequence/cells.ts in float64. */
+
+/** One kind of cell. */
+export interface CellReference {
+  /** One unit's step in float64. */
+  readonly forward: (
+    x: number[],
+    g: number[],
+    h: number,
+    c: number,
+    rectify: boolean,
+  ) => { h: number; c: number; saved: number[] };
+  /** One unit's gradients in float64; dh and dc are what is left for the step before, without the product with W. */
+  readonly backward: (
+    dh: number,
+    dc: number,
+    saved: number[],
+    now: { y: number; c: number },
+    before: { h: number; c: number },
+    rectify: boolean,
+  ) => { dx: number[]; dg: number[]; dh: number; dc: number };
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+export const rnn: CellReference = {
+  forward([x], [g], _h, c, rectify) {
+    const z = x! + g!;
+    return { h: rectify ? Math.max(z, 0) : Math.tanh(z), c, saved: [] };
+  },
+  backward(dh, dc, _saved, { y }, _before, rectify) {
+    const dz = [rectify ? (y > 0 ? dh : 0) : dh * (1 - y * y)];
+    return { dx: dz, dg: dz, dh: 0, dc };
+  },
+};
+
+export const lstm: CellReference = {
+  forward(x, g, _h, c) {
+    const z = x.map((v, q) => v + g[q]!) as [number, number, number, number];
+    const [i, f, u, o] = [sigmoid(z[0]), sigmoid(z[1]), Math.tanh(z[2]), sigmoid(z[3])];
+    const next = f * c + i * u;
+    return { h: o * Math.tanh(next), c: next, saved: [i, f, u, o] };
+  },
+  backward(dh, dc, saved, now, before) {
+    const [i, f, u, o] = saved as [number, number, number, number];
+    const t = Math.tanh(now.c);
+    const e = dc + dh * o * (1 - t * t);
+    const dz = [e * u * i * (1 - i), e * before.c * f * (1 - f), e * i * (1 - u * u), dh * t * o * (1 - o)];
+    return { dx: dz, dg: dz, dh: 0, dc: e * f };
+  },
+};
+
+export const gru: CellReference = {
+  forward(x, g, h, c) {
+    const [r, z] = [sigmoid(x[0]! + g[0]!), sigmoid(x[1]! + g[1]!)];
+    const n = Math.tanh(x[2]! + r * g[2]!);
+    return { h: n + z * (h - n), c, saved: [r, z, n, g[2]!] };
+  },
+  backward(dh, dc, saved, _now, before) {
+    const [r, z, n, gn] = saved as [number, number, number, number];
+    const dn = dh * (1 - z) * (1 - n * n);
+    const [dr, dz] = [dn * gn * r * (1 - r), dh * (before.h - n) * z * (1 - z)];
+    return { dx: [dr, dz, dn], dg: [dr, dz, dn * r], dh: dh * z, dc };
+  },
+};

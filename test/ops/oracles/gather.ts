@@ -1,0 +1,73 @@
+/** Oracles of src/ops/index/gather.ts. */
+import { Op } from "../../../assembly/opcodes.ts";
+import { type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
+import { around, type IndexAttributes, resized } from "../../../src/ops/index/gather.ts";
+import type { Oracle } from "./oracle.ts";
+
+type Case = [x: Shape, index: Shape, dim: number, n: number];
+const SLICES: Case[] = [
+  [[5], [3], 0, 5],
+  [[3, 4], [6], 0, 3],
+  [[3, 4], [2], 1, 4],
+  [[2, 5, 7], [3], 1, 5],
+  [[3, 33], [4], 0, 3],
+];
+const ELEMENTS: Case[] = [
+  [[5], [3], 0, 5],
+  [[3, 4], [3, 2], 1, 4],
+  [[6, 3], [2, 3], 0, 6],
+  [[2, 5, 3], [2, 4, 3], 1, 5],
+];
+
+function indexOp(
+  /** Whether the index has the operand's rank, and picks element by element. */
+  elementwise: boolean,
+  /** Whether x is written to (adding) rather than read from. */
+  adds: boolean,
+): Oracle<IndexAttributes> {
+  return {
+    reference([x, index], { dim, n }) {
+      const count = index!.shape[elementwise ? dim : 0]!;
+      const { outer, inner } = around(x!.shape, dim);
+      const shape = adds ? resized(x!.shape, dim, n) : elementwise ? index!.shape : resized(x!.shape, dim, count);
+      const data = new Float64Array(sizeOf(shape));
+      for (let o = 0; o < outer; o++)
+        for (let j = 0; j < count; j++)
+          for (let i = 0; i < inner; i++) {
+            const small = (o * count + j) * inner + i;
+            const large = (o * n + index!.data[elementwise ? small : j]!) * inner + i;
+            if (adds) data[large]! += x!.data[small]!;
+            else data[small] = x!.data[large]!;
+          }
+      return [{ shape, data }];
+    },
+    samples: (elementwise ? ELEMENTS : SLICES).map(([x, index, dim, n]) => ({
+      inputs: [
+        { shape: adds ? (elementwise ? index : resized(x, dim, index[0]!)) : x },
+        { shape: index, dtype: "int32", low: 0, high: n },
+      ],
+      attributes: { dim, n },
+    })),
+  };
+}
+
+const oneHot: Oracle<{ classes: number }> = {
+  reference([index], { classes }) {
+    const data: number[] = [];
+    for (let i = 0; i < index!.data.length; i++)
+      for (let c = 0; c < classes; c++) data.push(Number(index!.data[i] === c));
+    return [{ shape: [...index!.shape, classes], data }];
+  },
+  samples: [[], [0], [3], [2, 5]].map((shape) => ({
+    inputs: [{ shape, dtype: "int32", low: -1, high: 8 }],
+    attributes: { classes: 7 },
+  })),
+};
+
+export const gathers = {
+  [Op.IndexSelect]: indexOp(false, false),
+  [Op.IndexAdd]: indexOp(false, true),
+  [Op.Gather]: indexOp(true, false),
+  [Op.ScatterAdd]: indexOp(true, true),
+  [Op.OneHot]: oneHot,
+};

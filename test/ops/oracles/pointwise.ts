@@ -1,0 +1,75 @@
+/** Oracles of pointwise ops, from the formula of one element and the range that it is tested in. */
+import { broadcastShapes, broadcastStrides, type Shape } from "../../../src/ops/definition/value.ts";
+import type { Parameters } from "../../../src/ops/pointwise/pointwise.ts";
+import type { Oracle, SampleInput } from "./oracle.ts";
+
+/** Where an operand is tested: uniformly in [low, high), away from kinks, and at ±extreme. */
+interface Range extends Pick<SampleInput, "extreme" | "kinks"> {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A range, with the kernel's parameters if it has any. */
+interface ParameterRange extends Range {
+  readonly parameters?: Parameters;
+}
+
+const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
+
+/** The oracle of `unary({…})`: f(x; p, q). */
+export function unary(
+  f: (x: number, p: number, q: number) => number,
+  { parameters = [0, 0], ...range }: ParameterRange,
+): Oracle<Parameters> {
+  return {
+    reference: ([x], [p, q]) => [{ shape: x!.shape, data: Float64Array.from(x!.data, (v) => f(v, p, q)) }],
+    samples: LENGTHS.map((shape) => ({ inputs: [{ ...range, shape }], attributes: parameters })),
+  };
+}
+
+/** The oracle of `derivative({…})`: dy·f(x; p, q). */
+export function derivative(
+  f: (x: number, p: number, q: number) => number,
+  { parameters = [0, 0], ...range }: ParameterRange,
+): Oracle<Parameters> {
+  return {
+    reference: ([dy, x], [p, q]) => [
+      { shape: dy!.shape, data: Float64Array.from(dy!.data, (v, i) => v * f(x!.data[i]!, p, q)) },
+    ],
+    samples: LENGTHS.map((shape) => ({ inputs: [{ shape }, { ...range, shape }], attributes: parameters })),
+  };
+}
+
+// biome-ignore format: a list, as it is read
+const PAIRS: [Shape, Shape][] = [
+  [[], []], [[0], [0]], [[1], [1]], [[3], [3]], [[4], [4]], [[5], [5]], [[31], [31]], [[33], [33]],
+  [[5], []], [[], [5]], [[3, 5], [5]], [[5], [3, 5]], [[3, 5], [3, 1]], [[3, 1], [3, 5]], [[3, 1], [1, 5]], [[0, 4], [4]],
+  [[2, 3, 4], [3, 1]], [[2, 1, 4], [1, 3, 1]], [[2, 1, 3, 1], [5, 1, 4]], [[1, 1], [2, 3]],
+];
+
+/** The oracle of `binary({…})`: f(a, b), broadcast. `second` is b's range if it differs from a's. */
+export function binary(
+  f: (a: number, b: number) => number,
+  { second, ...first }: Range & { readonly second?: Range },
+): Oracle<null> {
+  return {
+    reference([a, b]) {
+      const shape = broadcastShapes("reference", a!.shape, b!.shape);
+      const [sa, sb] = [broadcastStrides(a!.shape, shape), broadcastStrides(b!.shape, shape)];
+      const data: number[] = [];
+      const visit = (dim: number, i: number, j: number): void => {
+        if (dim === shape.length) data.push(f(a!.data[i]!, b!.data[j]!));
+        else for (let k = 0; k < shape[dim]!; k++) visit(dim + 1, i + k * sa[dim]!, j + k * sb[dim]!);
+      };
+      visit(0, 0, 0);
+      return [{ shape, data }];
+    },
+    samples: PAIRS.map(([a, b]) => ({
+      inputs: [
+        { ...first, shape: a },
+        { ...(second ?? first), shape: b },
+      ],
+      attributes: null,
+    })),
+  };
+}
