@@ -1,6 +1,6 @@
 /**
- * The engine: runs a list of instructions (layouts.ts), calling each kernel with this thread's share of the work. It holds no state:
- * an instruction carries everything its kernel needs.
+ * The engine: runs a list of instructions (layouts.ts), calling each kernel with this thread's share of the work. It holds no
+ * state: an instruction carries everything its kernel needs.
  */
 import { unary, unaryGrad } from "./kernels/unary";
 import { binary, where } from "./kernels/binary";
@@ -47,8 +47,8 @@ export function run(program: usize, count: u32, thread: u32, threads: u32): void
 }
 
 /**
- * Runs this thread's share of one instruction, found by its family and then by its code. A code without a case traps, here and in the
- * kernels, so that it never runs another op's kernel.
+ * Runs this thread's share of one instruction, found by its family and then by its code. A code without a case traps, here and
+ * in the kernels, so that it never runs another op's kernel.
  */
 export function step(at: usize, thread: u32, threads: u32): void {
   const op = <Op>(word(at, Head.code) & 0xffff);
@@ -380,7 +380,7 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
     const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g);
     const s0 = word(part, UpdatePart.s0), s1 = word(part, UpdatePart.s1), s2 = word(part, UpdatePart.s2);
     const t = load<u32>(word(part, UpdatePart.step));
-    // Parameters are as old as each other but where one was frozen.
+    // All parameters have taken the same number of steps unless one was frozen.
     if (op == Op.Adam && t != known) {
       known = t;
       power0 = power(c0, t);

@@ -57,7 +57,8 @@ export const enum MaxPool {
 
 /**
  * The geometry is that of the forward op. AvgPool: out: [batch, outHeight, outWidth, channels] from x: [batch, height, width,
- * channels];  AvgPoolGrad: out = dx from x = dy. `countPad`: means divide by the whole window, not by what it has in the image.
+ * channels];  AvgPoolGrad: out = dx from x = dy. `countPad`: means divide by the whole window's size, not by the part inside
+ * the image.
  */
 export const enum AvgPool {
   out = Head.words,
@@ -107,8 +108,8 @@ export const enum NormalizeGrad {
 }
 
 /**
- * y, c (LSTM) and saved (LSTM, GRU: 4 rows of `hidden` each) from x: rows of gates·hidden, `stepRows` apart from step to step and
- * `batchRows` from sequence to sequence, as are those of the outputs. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0:
+ * y, c (LSTM) and saved (LSTM, GRU: 4 rows of `hidden` each) from x: rows of gates·hidden, `stepRows` apart between steps
+ * and `batchRows` between sequences, like the outputs' rows. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0:
  * [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: relu instead of tanh (Rnn).
  */
 export const enum Recurrent {
@@ -159,9 +160,9 @@ export const enum RecurrentGrad {
 }
 
 /**
- * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each lies in batches, heads and rows so many elements apart
- * (gradients as what they are of): `queries` rows of q and out, `keys` rows of k and v, `width` numbers in a row of q and k,
- * `valueWidth` in one of v and out. mask: 0, or what is added to the scores. Causal: query i sees keys up to i + offset.
+ * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each has its distances in elements between batches, heads and
+ * rows (a gradient has those of its tensor): `queries` rows of q and out, `keys` rows of k and v, `width` numbers in a row of q
+ * and k, `valueWidth` in one of v and out. mask: added to the scores, or 0. Causal: query i sees keys up to i + offset.
  */
 export const enum Attention {
   out = Head.words,
@@ -202,7 +203,7 @@ export const enum Attention {
 
 /**
  * Cholesky: out from x: [count, n, n];  Eigh: out: [count, n] (values) and second: [count, n, n] (vectors);  ArgSort: out: int32
- * [count, n], places of x: [count, n], float32 or `integer`, in their order, from the largest if `descending`.
+ * [count, n], the indices that sort x: [count, n], float32 or `integer`, from the largest if `descending`.
  */
 export const enum Factor {
   out = Head.words,

@@ -1,10 +1,10 @@
 /**
- * The operands of instructions: one layout for each family of ops, whose members number the operands' words (compiled by asc and by
- * tsc). layerLayouts.ts goes on with those of layers.
+ * The operands of instructions: one layout for each family of ops, whose members number the operands' words (compiled by asc
+ * and by tsc). layerLayouts.ts has the layouts for layers.
  *
- * Operands are addresses (bytes), sizes (elements unless said) and flags, of one word each. A comment marks the others: `f32`, `f64` (two
- * words), and in brackets what follows the layout's `words` as often as the operand says. From all that `npm run generate` makes
- * src/runtime/instructions.ts, the functions that write instructions.
+ * Operands are addresses (bytes), sizes (elements unless said) and flags, of one word each. A comment marks the others: `f32`,
+ * `f64` (two words), and, in brackets, what follows the layout's `words`, as many times as the operand says. From these
+ * layouts, `npm run generate` writes src/runtime/instructions.ts, the functions that encode instructions.
  */
 import { Head } from "./opcodes.ts";
 
@@ -61,8 +61,8 @@ export const enum Where {
 }
 
 /**
- * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], by `divisor` (Sum of float32, Norm, Squares); Cumsum keeps
- * the shape, `reverse` from the end.
+ * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], divided by `divisor` (Sum of float32, Norm,
+ * Squares); Cumsum keeps the shape and with `reverse` starts at the end.
  */
 export const enum Reduce {
   out = Head.words,
@@ -73,7 +73,10 @@ export const enum Reduce {
   divisor, // f64
   reverse = divisor + 2,
   type,
-  /** 0, or the length of the pieces of n that are folded apart: out is then [outer, ⌈n / piece⌉, inner], float64 for a Sum of float32. */
+  /**
+   * 0, or the length of the pieces of n that are folded separately: out is then [outer, ⌈n / piece⌉, inner], float64 for a Sum
+   * of float32.
+   */
   piece,
   words,
 }
@@ -174,8 +177,9 @@ export const enum Cast {
 /**
  * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, j, i], j < count;
  * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
- * n is the size of the indexed dimension. The adding ops clear out first. An index outside 0…n−1 is passed over (0).
- * workspace: of IndexAdd, the lists of each share, `listBytes` apart; of ScatterAdd, as many floats as out, or 0 for short sums.
+ * n is the size of the indexed dimension. The adding ops clear out first. An index outside 0…n−1 is skipped (reads give 0).
+ * The workspace of IndexAdd holds the lists of each share, `listBytes` apart; that of ScatterAdd as many floats as out, or
+ * it is 0 for short sums.
  */
 export const enum Index {
   out = Head.words,
@@ -200,7 +204,10 @@ export const enum OneHot {
   words,
 }
 
-/** Uniform in [p, q), or normal with mean p and deviation q. `state` is the address of [seed low, seed high, counter low, counter high]. */
+/**
+ * Uniform in [p, q), or normal with mean p and deviation q. `state` is the address of [seed low, seed high, counter low,
+ * counter high].
+ */
 export const enum Distribution {
   out = Head.words,
   n,
@@ -249,7 +256,8 @@ export const enum Advance {
 
 /**
  * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that a
- * schedule can change it without a new recording; c0 … c4 are the optimizer's constants, float64 (two words each), in the kernel's order.
+ * schedule can change it without a new recording; c0 … c4 are the optimizer's constants, float64 (two words each), in the
+ * kernel's order.
  */
 export const enum Update {
   lr = Head.words,
@@ -279,9 +287,10 @@ export const enum UpdatePart {
 }
 
 /**
- * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where, Cast) over the same n elements, done block
- * by block. After the head `count` masks, then the instructions, which `length` includes. Bit j of a mask says that operand
- * word Head.words + j is no whole array but one block of 32-bit elements in this thread's scratch memory of `scratch` bytes.
+ * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where, Cast) over the same n elements, run
+ * block by block. The operands are followed by `count` masks, then by the instructions; `length` includes both. If bit j of
+ * a mask is set, operand word Head.words + j is not a whole array but one block of 32-bit elements in this thread's scratch
+ * memory of `scratch` bytes.
  */
 export const enum Chain {
   n = Head.words,
@@ -291,8 +300,8 @@ export const enum Chain {
 }
 
 /**
- * Writes `id` at the address `status` (layout Status) if one of n elements of `type` Int32 or Float32 is neither in low … high nor
- * `skip`, which are words of that type. NaN is in no range.
+ * Writes `id` at the address `status` (layout Status) if one of n elements of `type` Int32 or Float32 is neither in low … high
+ * nor `skip`, which are words of that type. NaN is never in range.
  */
 export const enum Check {
   status = Head.words,

@@ -21,13 +21,13 @@ const SHIFT: f32 = 12583166;
 
 /** SHIFT + round(x·log₂e), for |x| < 2¹⁵ or so. */
 @inline
-function shifted(x: v128): v128 {
+function roundShifted(x: v128): v128 {
   return fma(x, splat(LOG2E), splat(SHIFT));
 }
 
 /** r = x − n·ln 2, the product in two parts. */
 @inline
-function reduced(x: v128, t: v128): v128 {
+function reduce(x: v128, t: v128): v128 {
   const n = f32x4.sub(t, splat(SHIFT));
   return fma(n, splat(-LN2_LO), fma(n, splat(-LN2_HI), x));
 }
@@ -41,7 +41,7 @@ function expPoly(r: v128): v128 {
 
 /** y·2ⁿ as y·2^⌊n/2⌋·2^⌈n/2⌉, so that it overflows and underflows with one rounding; −150 ≤ n ≤ 150. */
 @inline
-function scaled(y: v128, t: v128): v128 {
+function scaleByPower(y: v128, t: v128): v128 {
   const half = i32x4.shr_u(t, 1);
   const rest = i32x4.sub(t, half);
   return f32x4.mul(f32x4.mul(y, i32x4.shl(half, 23)), i32x4.shl(rest, 23));
@@ -50,16 +50,16 @@ function scaled(y: v128, t: v128): v128 {
 /** eˣ for −105 ≤ x ≤ 90. */
 @inline
 function expBounded(x: v128): v128 {
-  const t = shifted(x);
-  return scaled(expPoly(reduced(x, t)), t);
+  const t = roundShifted(x);
+  return scaleByPower(expPoly(reduce(x, t)), t);
 }
 
 /** eˣ for |x| < 87, scaled in one step. */
 @inline
 function expSmall(x: v128): v128 {
-  const t = shifted(x);
+  const t = roundShifted(x);
   const power = i32x4.sub(i32x4.shl(t, 23), i32x4.splat(127 << 23));
-  return f32x4.mul(expPoly(reduced(x, t)), power);
+  return f32x4.mul(expPoly(reduce(x, t)), power);
 }
 
 /** e^−|x|: the building block of all sigmoids, because it cannot overflow. */
@@ -82,8 +82,8 @@ export function exp(x: v128): v128 {
 @inline
 export function expm1(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(89));
-  const t = shifted(c);
-  const r = reduced(c, t);
+  const t = roundShifted(c);
+  const r = reduce(c, t);
   const p = fma(f32x4.mul(r, r), poly5(r, 0.5, 0.16666636, 0.04166651, 0.00834151, 0.0013930543, 0.00015016444), r);
   const s = i32x4.sub(i32x4.shl(t, 23), i32x4.splat(128 << 23));
   const y = fma(p, s, f32x4.sub(s, splat(0.5)));
@@ -277,8 +277,8 @@ function timesGaussian(m: v128, a: v128): v128 {
   const hi = v128.and(a, i32x4.splat(0xfffff000));
   const lo = f32x4.mul(f32x4.mul(f32x4.sub(a, hi), f32x4.add(a, hi)), splat(-0.5));
   const x = f32x4.mul(f32x4.mul(hi, hi), splat(-0.5));
-  const t = shifted(x);
-  return scaled(f32x4.mul(m, expPoly(f32x4.add(reduced(x, t), lo))), t);
+  const t = roundShifted(x);
+  return scaleByPower(f32x4.mul(m, expPoly(f32x4.add(reduce(x, t), lo))), t);
 }
 
 /**

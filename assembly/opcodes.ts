@@ -1,11 +1,11 @@
 /**
- * Op codes and what else both sides of the boundary name by numbers (compiled by asc and by tsc). An instruction is a run of 32-bit
- * words, [code, length in words, operands …]; layouts.ts and layerLayouts.ts name the operands.
+ * Op codes and the other numbers that both sides of the boundary share (compiled by asc and by tsc). An instruction is a run of
+ * 32-bit words, [code, length in words, operands …]; layouts.ts and layerLayouts.ts name the operands.
  */
 
 /** The first two words of every instruction. */
 export const enum Head {
-  /** The op's code, and above it the number of shares that threads cut the instruction into; 0: it is not cut. */
+  /** The op's code and, in the bits above, the number of shares the instruction is split into (0: not split). */
   code,
   /** In words, with the head. */
   length,
@@ -17,8 +17,8 @@ export const enum Head {
 }
 
 /**
- * Ops that share a layout and a kernel's dispatch. Each has the layout of its name (layouts.ts, layerLayouts.ts), or the one that a
- * comment names. 0 is no family, so that a word of zeros is no instruction.
+ * Ops that share a layout and a kernel's dispatch. Each has the layout of its name (layouts.ts, layerLayouts.ts), or the one
+ * that a comment names. No family is 0, so a word of zeros is not an instruction.
  */
 export const enum Family {
   /** Pointwise, one operand. */
@@ -29,14 +29,14 @@ export const enum Family {
   Binary,
   /** Comparisons with broadcasting, to bool. */
   Compare, // layout Binary
-  /** An element of one of two operands, by a mask. */
+  /** Selection from two operands by a mask. */
   Where,
   /** Reductions of the middle of [outer, n, inner], and running sums. */
   Reduce,
-  /** Rows. */
+  /** Softmax over rows. */
   Softmax,
   SoftmaxGrad,
-  /** Losses of rows, with labels or with probabilities. */
+  /** Losses per row, with labels or probabilities as targets. */
   CrossEntropy,
   CrossEntropyGrad,
   /** Products of matrices. */
@@ -79,13 +79,13 @@ export const enum Family {
   Solve,
   /** Several pointwise instructions as one pass. */
   Chain,
-  /** Looks whether elements are in a range. */
+  /** Range checks. */
   Check,
 }
 
 /**
- * Every primitive. A code's second byte is its family, its first byte its number there. Nothing depends on that number or on the order
- * of families: an op goes anywhere among those of its family.
+ * Every primitive. The high byte of a code is its family, the low byte its number in the family. Nothing depends on that
+ * number or on the order of families, so a new op may go anywhere in its family.
  */
 export const enum Op {
   Neg = Family.Unary << Head.family,
@@ -250,7 +250,7 @@ export const enum Op {
   Check = Family.Check << Head.family,
 }
 
-/** Elements of pointwise work that belong together: a share is a whole number of them, a chain takes one at a time. */
+/** Elements per block of pointwise work: a share is a whole number of blocks, and a chain runs one block at a time. */
 export const enum Block {
   elements = 1024,
 }
@@ -261,16 +261,16 @@ export const enum Type {
   Int32,
   Bool,
   Uint8,
-  /** Of two operands that are compared: int32 and float32, or the other way round. */
+  /** The types of two compared operands: int32 and float32, or the other way round. */
   IntFloat,
   FloatInt,
-  /** Of sums of pieces, which a second instruction adds. */
+  /** Sums of pieces, which a second instruction adds. */
   Float64,
 }
 
 /**
  * What a gemm applies to each element of C last. The activations are differentiable from their output y alone; the
- * derivatives multiply C by act′ at y, which lies as C does.
+ * derivatives multiply C by act′ at y, which is laid out like C.
  */
 export const enum Activation {
   None,
@@ -292,7 +292,10 @@ export const enum UpdateFlag {
   Nadam = 32,
 }
 
-/** What a program's checks found, as byte offsets: the lowest number of a check that failed (0: none), the element's place, its word. */
+/**
+ * The result of a program's checks, as byte offsets: the lowest id of a failed check (0: none), the element's position and its
+ * word.
+ */
 export const enum Status {
   id = 0,
   at = 4,
@@ -300,30 +303,30 @@ export const enum Status {
 }
 
 /**
- * How threads find each other: byte offsets of the words of a control block (pool.ts). Words that several threads write have
- * cache lines of their own, two each, since processors fetch them in pairs.
+ * The control block through which threads coordinate (pool.ts), as byte offsets of its words. Words that several threads
+ * write are two cache lines apart, since processors fetch lines in pairs.
  */
 export const enum Control {
   /** Counts jobs; workers wait for it to change. */
   epoch = 0,
-  /** Workers asleep until then. */
+  /** The number of workers asleep until then. */
   asleep = 4,
-  /** What to run, and how many instructions that is. */
+  /** The address of the instructions to run, and their number. */
   program = 128,
   count = 132,
-  /** Whether there is something to run. */
+  /** Whether a job is open. */
   open = 136,
-  /** Whether workers are to leave. */
+  /** Whether workers must exit. */
   stop = 140,
-  /** How often to look before sleeping: for another share to end, and, for workers, for the next job. */
-  patience = 144,
+  /** How often to check before sleeping: for other shares to finish and, in workers, for the next job. */
+  spins = 144,
   idle = 148,
-  /** Workers that are at a job. */
+  /** The number of workers inside a job. */
   inside = 256,
   /** Shares of the job taken so far, and shares done. */
   taken = 384,
   done = 512,
-  /** Threads asleep until shares are done. */
+  /** The number of threads asleep until shares are done. */
   waiting = 640,
   bytes = 768,
 }

@@ -13,7 +13,7 @@ export function fma(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** Whether a formula rounds a·b + c as the build does (fma), or twice in both builds so that their bits are equal. */
+/** Whether a formula rounds a·b + c as the build does (fma), or twice in both builds, which makes their bits equal. */
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 
@@ -77,7 +77,7 @@ export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   return min<u32>(n, <u32>(<u64>grains * thread / threads) * grain);
 }
 
-/** Elements that a sum adds in float32 before it goes on in float64. A multiple of 16. */
+/** The number of elements a sum adds in float32 before it continues in float64. A multiple of 16. */
 export const SUM_BLOCK: u32 = 256;
 
 /** The last two lanes as float64. */

@@ -1,8 +1,8 @@
 /**
- * Threads that run one program together. The program is cut into numbered shares: an instruction worth sharing has as many as its
- * head says, a run of other instructions is one. A free thread takes the next number and waits until all earlier instructions are
- * done. A thread that took no share is never waited for, so one that wakes late, or never, costs only its own help. The result does
- * not depend on which thread takes which share.
+ * Threads that run one program together. The program is cut into numbered shares: an instruction worth splitting has as many
+ * shares as its head says, and a run of other instructions is one share. A free thread takes the next number and waits until
+ * all earlier instructions are done. A thread that took no share is never waited for, so a thread that wakes late, or never,
+ * does not delay the others. The result does not depend on which thread takes which share.
  *
  * Threads share a control block in memory (opcodes.ts: Control); the module itself holds no state.
  */
@@ -29,7 +29,7 @@ function sharesAt(at: usize): u32 { return head(at, Head.code) >> Head.shares; }
 
 /** Waits until `target` shares are done. Returns false if the pool stops first. */
 function reached(control: usize, target: u32, sleeps: bool): bool {
-  const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
+  const rounds = sleeps ? load<u32>(control, Control.spins) : ROUNDS;
   while (true) {
     for (let i: u32 = 0; i <= rounds; i++) if (atomic.load<u32>(control, Control.done) >= target) return true;
     let late = true;
@@ -44,13 +44,15 @@ function reached(control: usize, target: u32, sleeps: bool): bool {
   }
 }
 
-/** Runs shares of the `count` instructions at `program` until none is left. Returns the number of shares, or 0 if the pool stops. */
+/**
+ * Runs shares of the `count` instructions at `program` until none is left. Returns the number of shares, or 0 if the pool stops.
+ */
 function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
   let at = program, first: u32 = 0;
   let taken = atomic.add<u32>(control, 1, Control.taken);
   for (let i: u32 = 0; i < count;) {
     const shares = sharesAt(at);
-    // Instructions that are not shared go together.
+    // Consecutive instructions that are not split form one share.
     let next = at, together: u32 = 0;
     do {
       next += <usize>head(next, Head.length) << 2;
@@ -60,7 +62,7 @@ function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
     if (taken < end) {
       if (!reached(control, first, sleeps)) return 0;
       do {
-        // What has been given up is not to be written to: others may own that memory soon.
+        // After a stop, do not write to the job's memory: it may soon have another owner.
         if (atomic.load<u32>(control, Control.stop)) return 0;
         if (shares) step(at, taken - first, shares);
         else run(at, together, 0, 1);
@@ -92,7 +94,7 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
   atomic.store<u32>(control, 0, Control.open);
   // No thread may still walk this program when the next one is written. A thread that does finds no share and leaves soon, so
   // no thread is woken for it.
-  const rounds = sleeps ? load<u32>(control, Control.patience) : ROUNDS;
+  const rounds = sleeps ? load<u32>(control, Control.spins) : ROUNDS;
   for (let i: u32 = 0;; i++) {
     const inside = atomic.load<u32>(control, Control.inside);
     if (!inside) return;
@@ -104,8 +106,8 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
 }
 
 /**
- * The main loop of a worker: runs jobs, sleeps between them, and returns when the pool stops. `mark` is a word that is set during a
- * job, so other threads can detect that the worker died in one.
+ * The main loop of a worker: runs jobs, sleeps between them, and returns when the pool stops. `mark` is a word that is set
+ * during a job, so other threads can detect that the worker died in it.
  */
 export function serve(control: usize, mark: usize): void {
   let seen: u32 = 0;
@@ -120,7 +122,7 @@ export function serve(control: usize, mark: usize): void {
       continue;
     }
     seen = epoch;
-    // Whoever is inside keeps the next job from being written down; who comes too late finds it closed.
+    // While a worker is inside, `lead` does not write the next job. A worker that enters too late finds the job closed.
     atomic.store<u32>(mark, 1);
     atomic.add<u32>(control, 1, Control.inside);
     if (atomic.load<u32>(control, Control.open)) {

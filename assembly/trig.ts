@@ -12,7 +12,7 @@ export function splat(c: f32): v128 {
   return f32x4.splat(c);
 }
 
-/** x with the sign of `s` added: for x ≥ +0. */
+/** x with the sign of `s`, for x ≥ +0. */
 @inline
 export function withSign(x: v128, s: v128): v128 {
   return v128.or(x, v128.and(s, i32x4.splat(SIGN)));
@@ -49,7 +49,7 @@ function high(x: v128): v128 {
 
 /** The inverse of low and high. */
 @inline
-function demoted(x0: v128, x1: v128): v128 {
+function demote(x0: v128, x1: v128): v128 {
   return v128.shuffle<i32>(f32x4.demote_f64x2_zero(x0), f32x4.demote_f64x2_zero(x1), 0, 1, 4, 5);
 }
 
@@ -87,7 +87,7 @@ function addPart(turn: v128, x: f64, part: f64): v128 {
 
 /**
  * (SHIFT + q, r) of any finite x, NaN for ∞. Far x after Payne and Hanek, q mod 4 and 2/π in seven parts of 29 bits;
- * near x as quadrant and angle have it, so that a lane's result does not depend on its neighbours.
+ * near x as in quadrant and angle, so that a lane's result does not depend on its neighbours.
  */
 function farTurn(x: f64): v128 {
   if (abs(x) <= FAR) {
@@ -153,7 +153,7 @@ function sine<M>(x: v128, phase: i32): v128 {
     t1 = v128.shuffle<f64>(c, d, 0, 2);
     r1 = v128.shuffle<f64>(c, d, 1, 3);
   }
-  const r = demoted(r0, r1);
+  const r = demote(r0, r1);
   const q = i32x4.add(lowWords(t0, t1), i32x4.splat(phase));
   const z = f32x4.mul(r, r);
   const s = madd<M>(f32x4.mul(r, z), poly2<M>(z, S1, S2, S3), r);
@@ -199,7 +199,7 @@ function tanHalf(x: v128, far: bool): v128 {
 @inline
 export function tan(x: v128): v128 {
   const far = isFar(x);
-  return demoted(tanHalf(low(x), far), tanHalf(high(x), far));
+  return demote(tanHalf(low(x), far), tanHalf(high(x), far));
 }
 
 /**
@@ -263,7 +263,7 @@ function powHalf(x: v128, y: v128): v128 {
 @inline
 export function pow(x: v128, y: v128): v128 {
   const a = f32x4.abs(x), b = f32x4.abs(y);
-  let r = demoted(powHalf(low(a), low(y)), powHalf(high(a), high(y)));
+  let r = demote(powHalf(low(a), low(y)), powHalf(high(a), high(y)));
   const inf = splat(Infinity), one = splat(1), zero = splat(0);
   // 0, ∞ and NaN as x, ∞ as y
   const rare = v128.or(v128.or(f32x4.eq(a, zero), v128.not(f32x4.lt(a, inf))), f32x4.eq(b, inf));
@@ -330,15 +330,15 @@ function remainder(a: v128, b: v128, q: v128): v128 {
 }
 
 /**
- * a − ⌊a/b⌋·b with the sign of b, as torch.remainder and Python's %. Correctly rounded for all finite a and b, and exact
- * where their signs agree; a for b = ±∞ of its sign, NaN for b = 0 and a = ±∞. A remainder of 0 has the sign of a.
+ * a − ⌊a/b⌋·b with the sign of b, as torch.remainder and Python's %. Correctly rounded for all finite a and b, and exact if
+ * their signs agree; a if b = ±∞ has its sign, NaN for b = 0 and a = ±∞. A remainder of 0 has the sign of a.
  */
 @inline
 export function mod(a: v128, b: v128): v128 {
   const a0 = low(a), b0 = low(b), a1 = high(a), b1 = high(b);
   const q0 = quotient(a0, b0), q1 = quotient(a1, b1);
   let m0 = remainder(a0, b0, q0), m1 = remainder(a1, b1, q1);
-  // A long quotient, or the NaN that an infinite b leaves.
+  // A long quotient, or the NaN from an infinite b.
   const size = f64x2.add(f64x2.abs(q0), f64x2.abs(q1)), sum = f64x2.add(m0, m1);
   if (v128.any_true(v128.or(f64x2.ge(size, splat64(EXACT_QUOTIENT)), f64x2.ne(sum, sum)))) {
     const c0 = rareMod(f64x2.extract_lane(a0, 0), f64x2.extract_lane(b0, 0)),
@@ -348,7 +348,7 @@ export function mod(a: v128, b: v128): v128 {
     m0 = f64x2.replace_lane(f64x2.splat(c0), 1, c1);
     m1 = f64x2.replace_lane(f64x2.splat(c2), 1, c3);
   }
-  const m = demoted(m0, m1);
+  const m = demote(m0, m1);
   return v128.or(m, v128.and(v128.and(a, i32x4.splat(SIGN)), f32x4.eq(m, splat(0))));
 }
 

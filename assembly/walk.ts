@@ -2,8 +2,8 @@
 import { Dim } from "./layouts";
 
 /**
- * The offset of an operand (Dim.first or Dim.second) at step `index` of the dimensions whose words lie in [dims, end),
- * outermost first: index written in the mixed base of their sizes, times the operand's strides.
+ * The offset of an operand (Dim.first or Dim.second) at step `index` of the dimensions whose words are in [dims, end),
+ * outermost first: the digits of index in the mixed base of the sizes, times the operand's strides.
  */
 export function offsetAt(index: u32, dims: usize, end: usize, operand: usize): isize {
   let offset: isize = 0;
@@ -17,7 +17,7 @@ export function offsetAt(index: u32, dims: usize, end: usize, operand: usize): i
   return offset;
 }
 
-/** The product of the sizes of the dimensions whose words lie in [dims, end). */
+/** The product of the sizes of the dimensions whose words are in [dims, end). */
 export function stepsOf(dims: usize, end: usize): u32 {
   let steps: u32 = 1;
   for (let dim = dims; dim < end; dim += Dim.words << 2) steps *= load<u32>(dim, Dim.size << 2);

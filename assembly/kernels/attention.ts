@@ -25,8 +25,8 @@ export function attentionWorkspace(keys: u32): u32 {
 }
 
 /**
- * A row of weights in place: softmax(scale·s + mask) of the first `limit` of n scores, 0 after them. All 0 if no key
- * may be attended to.
+ * Computes a row of weights in place: softmax(scale·s + mask) of the first `limit` of n scores, 0 after them. All are 0 if
+ * no key is visible.
  */
 function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   if (mask || scale < 0) {
@@ -69,7 +69,7 @@ function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   for (; p < stop; p += 16) v128.store(p, zero);
 }
 
-/** dS = scale·P∘(dP − Σ dP∘P) along a row, in place of dP; P is 0 behind the last key it saw. */
+/** dS = scale·P∘(dP − Σ dP∘P) along a row, in place of dP; P is 0 after the last visible key. */
 function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
   const end = dp + ((<usize>n & ~3) << 2), toP = p - dp, head = laneMask(n & 3);
   let total = f64x2.splat(0);
@@ -83,7 +83,7 @@ function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
   const sum = f32x4.splat(<f32>pairSum(total)), factor = f32x4.splat(scale);
   for (let d = dp; d < end; d += 16)
     v128.store(d, f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum)));
-  // Rows end in padding: what is written there is never read.
+  // Rows end in padding, which may be written but is never read.
   if (n & 3) v128.store(end, f32x4.mul(f32x4.mul(factor, v128.load(end + toP)), f32x4.sub(v128.load(end), sum)));
 }
 

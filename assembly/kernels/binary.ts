@@ -165,7 +165,7 @@ export function lessEqualInt(out: usize, a: usize, b: usize, n: u32, sa: u32, sb
   compare<LessEqualInt>(out, a, b, n, sa, sb);
 }
 
-/** Two elements as float64, which holds both types: the first two of v, or the last two. */
+/** The first two elements of v, or the last two, as float64, which represents both types exactly. */
 @inline
 function promotePair(v: v128, integer: bool, last: bool): v128 {
   if (last) v = i64x2.shuffle(v, v, 1, 0);
@@ -183,7 +183,7 @@ function comparePair(op: Op, a: v128, b: v128): v128 {
     : f64x2.le(a, b);
 }
 
-/** A comparison of int32 with float32, or, unless `intFirst`, of float32 with int32. */
+/** Compares int32 with float32 if `intFirst`, otherwise float32 with int32. */
 export function compareMixed(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32, intFirst: bool): void {
   if (op != Op.Equal && op != Op.NotEqual && op != Op.Less && op != Op.LessEqual) unreachable();
   for (let i: u32 = 0; i < n; i += 4) {
@@ -238,7 +238,7 @@ function rowInt(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32
 
 /**
  * Family.Binary and Family.Compare over `rank` dimensions described by the words at `dims` (layouts.ts: Binary).
- * The share [begin, end) counts rows, or elements where there is only one dimension.
+ * The share [begin, end) counts rows, or elements if there is only one dimension.
  */
 export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank: u32, dims: usize, begin: u32,
   end: u32): void

@@ -3,19 +3,19 @@ import { Check } from "../layouts";
 import { Status, Type } from "../opcodes";
 import { double, word } from "../operands";
 
-/** Lanes of int32 in low … high, or `skip`. */
+/** Mask of the int32 lanes in low … high or equal to `skip`. */
 @inline
 function inIntegers(v: v128, low: v128, high: v128, skip: v128): v128 {
   return v128.or(v128.and(i32x4.ge_s(v, low), i32x4.le_s(v, high)), i32x4.eq(v, skip));
 }
 
-/** Lanes of float32 in low … high; NaN is in no range. */
+/** Mask of the float32 lanes in low … high; NaN is never in range. */
 @inline
 function inFloats(v: v128, low: v128, high: v128): v128 {
   return v128.and(f32x4.ge(v, low), f32x4.le(v, high));
 }
 
-/** The position of the first of n int32 that is neither in low … high nor equal to `skip`; n if there is none. */
+/** The position of the first of n int32 that is neither in low … high nor equal to `skip`, or n if all pass. */
 export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): u32 {
   const l = i32x4.splat(low), h = i32x4.splat(high), s = i32x4.splat(skip);
   const whole = n & ~15;
@@ -33,7 +33,7 @@ export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): 
   return n;
 }
 
-/** The position of the first of n float32 outside low … high; n if there is none. */
+/** The position of the first of n float32 outside low … high, or n if all pass. */
 export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
   const l = f32x4.splat(low), h = f32x4.splat(high);
   const whole = n & ~15;
@@ -52,8 +52,8 @@ export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
 }
 
 /**
- * Records a check's id at its `status` (layouts.ts: Check), with position and value, if an element is out of range. The lowest id wins:
- * eager mode would have failed there first.
+ * Records a check's id at its `status` (layouts.ts: Check), with position and value, if an element is out of range. The lowest
+ * id wins: eager mode would have failed there first.
  */
 export function check(instruction: usize): void {
   const status = word(instruction, Check.status), id = word(instruction, Check.id), x = word(instruction, Check.x),

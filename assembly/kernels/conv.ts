@@ -1,8 +1,9 @@
 /**
  * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth, channels of a
  * group], as products of gemm: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered while A (or B) is
- * packed, a block of pixels at a time, or read in the image itself (convDirect.ts): no copy of all patches exists. Which pixels
- * a tap of the kernel reads is `row·step + offset` in all three; where a stride is undone, pixels of the same phase have the same taps and go together.
+ * packed, a block of pixels at a time, or read directly from the image (convDirect.ts), so the full matrix of patches never
+ * exists. In all three, a tap of the kernel reads pixel `row·step + offset`. In dX, which undoes the stride, pixels of the
+ * same phase have the same taps and are computed together.
  */
 import { blocks, gemmWorkspace, KC } from "./gemm";
 import { bandFloats, direct, directWeight, paddedSize, panelsOf } from "./convDirect";
@@ -13,15 +14,15 @@ import { Op } from "../opcodes";
 import { shareBegin } from "../simd";
 import { word } from "../operands";
 
-/** Floats of patches that are gathered at once: with a panel of B they stay in the second-level cache. */
+/** Floats of patches gathered at once. Together with a panel of B they fit in the L2 cache. */
 const GATHERED: u32 = 98304;
-/** Pixels to a block: at most one block of gemm, at least some tiles; a multiple of every tile's rows. */
+/** The most and the fewest pixels per block: one block of gemm, and a few tiles. Both are multiples of every tile's rows. */
 const MOST: u32 = 192;
 const LEAST: u32 = 24;
-/** Room at the end of a row of patches: copies run up to three floats over. */
+/** Padding after a row of patches, because `copy` writes up to three floats past the end. */
 const SPARE: u32 = 4;
 
-/** Pixels to a block of patches of `k` floats. */
+/** The number of pixels in a block whose patches have `k` floats. */
 function blockRows(k: u32): u32 {
   const rows = GATHERED / (k + 1) / LEAST * LEAST;
   return rows > MOST ? MOST : rows < LEAST ? LEAST : rows;
@@ -34,7 +35,7 @@ function gemmBytes(): usize { return gemmWorkspace(1, 1, 1 << 20, 1, 1); }
 @inline
 function lines(bytes: usize): usize { return (bytes + 63) & ~63; }
 
-/** Weights in another order, with room for whole vectors and panels. */
+/** Bytes of the rearranged weights, with room for whole vectors and panels. */
 @inline
 function weightBytes(kernelHeight: u32, kernelWidth: u32, channels: u32, outChannels: u32, groups: u32): usize {
   return lines((kernelHeight * kernelWidth * ((channels + 8) / groups + 1) * (outChannels + 8) + 64) << 2);
@@ -48,10 +49,10 @@ export function convWorkspace(height: i32, width: i32, channels: u32, outHeight:
   const taps: u32 = kernelHeight * kernelWidth;
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = taps * most;
-  // A block of patches has at most GATHERED floats or LEAST rows, whatever part of k it is for.
+  // A block of patches has at most GATHERED floats or LEAST rows, for any part of k.
   const floats = GATHERED + MOST * 2 * SPARE, fewest = LEAST * (k + 2 * SPARE);
   const gathered = lines((floats > fewest ? floats : fewest) << 2) + lines((MOST * (most + SPARE)) << 2);
-  // Bands of the image, and, backward, of the results' gradients.
+  // Bands of the image and, in the backward pass, of dY.
   const reachH = (kernelHeight - 1) * dilationH, reachW = (kernelWidth - 1) * dilationW;
   const wide = paddedSize(width, -padLeft, reachW - padLeft, strideW, outWidth);
   const wideBack = paddedSize(outWidth, (padLeft - reachW) / strideW - 1, (strideW + padLeft) / strideW, 1,
@@ -62,7 +63,7 @@ export function convWorkspace(height: i32, width: i32, channels: u32, outHeight:
     + weightBytes(kernelHeight, kernelWidth, channels, outChannels, groups) + (gathered > bands ? gathered : bands));
 }
 
-/** The taps along one dimension that read something: pairs [place in the kernel, offset], by rising offset. */
+/** Lists the taps along one dimension that read a pixel, as pairs [position in the kernel, offset], by ascending offset. */
 @inline
 function tapsForward(list: usize, kernel: u32, dilation: u32, pad: i32): u32 {
   for (let q: u32 = 0; q < kernel; q++) {
@@ -72,7 +73,7 @@ function tapsForward(list: usize, kernel: u32, dilation: u32, pad: i32): u32 {
   return kernel;
 }
 
-/** Where a stride is undone: input pixel h is read by output pixel (h + pad − q·dilation)/stride, if that is whole. */
+/** The same for dX: input pixel h is read by output pixel (h + pad − q·dilation)/stride, if that is an integer. */
 @inline
 function tapsBackward(list: usize, kernel: u32, dilation: u32, pad: i32, stride: u32, phase: u32): u32 {
   let count: u32 = 0;
@@ -86,7 +87,7 @@ function tapsBackward(list: usize, kernel: u32, dilation: u32, pad: i32, stride:
   return count;
 }
 
-/** Whether taps side by side read pixels side by side. */
+/** Whether neighbouring taps read neighbouring pixels. */
 @inline
 function sideBySide(taps: usize, count: u32): bool {
   return count < 2 || load<i32>(taps, 12) == load<i32>(taps, 4) + 1;
@@ -107,8 +108,8 @@ function clear(to: usize, n: u32): usize {
 }
 
 /**
- * The patches of pixels [begin, end) of a grid [batch, gridHeight, gridWidth]: a row of countH·countW·channels floats each,
- * `ld` bytes apart, from an image [height, width] whose pixels are `pixel` bytes apart. 0 outside of the image.
+ * Gathers the patches of pixels [begin, end) of a grid [batch, gridHeight, gridWidth]: a row of countH·countW·channels floats
+ * each, `ld` bytes apart, from an image [height, width] whose pixels are `pixel` bytes apart. Patches are 0 outside the image.
  */
 export function gather(to: usize, ld: usize, from: usize, height: u32, width: u32, channels: u32, pixel: usize,
   gridHeight: u32, gridWidth: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32,
@@ -180,7 +181,7 @@ function convForward(at: usize, workspace: usize, thread: u32, threads: u32): vo
 function convInput(at: usize, workspace: usize, thread: u32, threads: u32): void {
   const tapsH = workspace + gemmBytes(), tapsW = tapsH + (word(at, Conv.kernelHeight) << 3);
   const strideH = word(at, Conv.strideH), strideW = word(at, Conv.strideW);
-  // No more phases than pixels.
+  // There are at most as many phases as pixels.
   const phasesH = min<u32>(strideH, word(at, Conv.height)), phasesW = min<u32>(strideW, word(at, Conv.width));
   for (let h: u32 = 0; h < phasesH; h++) {
     const countH = tapsBackward(tapsH, word(at, Conv.kernelHeight), word(at, Conv.dilationH), word(at, Conv.padTop),
@@ -193,7 +194,9 @@ function convInput(at: usize, workspace: usize, thread: u32, threads: u32): void
   }
 }
 
-/** The pixels of one phase: every strideH-th row from `phaseH`, every strideW-th column from `phaseW` (of Op.ConvInput). */
+/**
+ * Computes the pixels of one phase: every strideH-th row from `phaseH`, every strideW-th column from `phaseW` (of Op.ConvInput).
+ */
 function phaseOf(forward: bool, at: usize, workspace: usize, tapsH: usize, countH: u32, tapsW: usize, countW: u32,
   phaseH: u32, phaseW: u32, thread: u32, threads: u32): void
 {
@@ -201,7 +204,7 @@ function phaseOf(forward: bool, at: usize, workspace: usize, tapsH: usize, count
     groups = word(at, Conv.groups);
   const batch = word(at, Conv.batch), bias = word(at, Conv.bias), activation = word(at, Conv.activation);
   const out = word(at, Conv.out), x = word(at, Conv.a), w = word(at, Conv.b);
-  // What is read, what is written, and how far apart pixels of the grid lie in both.
+  // The sizes of the input and the output, and the distance between the grid's pixels in each.
   const height = word(at, forward ? Conv.height : Conv.outHeight),
     width = word(at, forward ? Conv.width : Conv.outWidth);
   const inC = word(at, forward ? Conv.channels : Conv.outChannels),
@@ -222,14 +225,14 @@ function phaseOf(forward: bool, at: usize, workspace: usize, tapsH: usize, count
     return;
   }
   const taps = countH * countW;
-  // A phase without taps: one column of zeros.
+  // A phase without taps multiplies one column of zeros.
   const k = taps ? taps * c : 1;
   const k0 = kernelHeight * kernelWidth * (word(at, Conv.channels) / groups);
   const patches = weights
     + weightBytes(kernelHeight, kernelWidth, word(at, Conv.channels), word(at, Conv.outChannels), groups);
   const whole = forward && taps == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1 && stepW == 1
     && gridH == height && gridW == width;
-  // In rows of one or two pixels, tiles would be empty for the most part.
+  // For rows of one or two pixels, tiles would be mostly empty.
   if (groups == 1 && taps && c && !whole && gridW > 2 && sideBySide(tapsW, countW)) {
     direct(out, m, outH, outW, spreadH, spreadW, phaseH, phaseW, x, height, width, c, gridH, gridW, stepH, stepW, tapsH,
       countH, tapsW, countW, w, k0, kernelWidth, forward, bias, activation, workspace, weights, patches,
@@ -241,7 +244,7 @@ function phaseOf(forward: bool, at: usize, workspace: usize, tapsH: usize, count
   const results = patches + lines(<usize>rows * ld);
   const dense = spreadH == 1 && spreadW == 1;
   for (let g: u32 = 0; g < groups; g++) {
-    // Forward, W lies as Bᵀ. Backward, B's rows are W's of one tap and one output channel: [taps, c, m].
+    // Forward, W is Bᵀ. Backward, B is [taps, c, m]: a row has W's values for one tap and one output channel.
     const own = w + <usize>g * (forward ? m : c) * (k0 << 2);
     if (!forward) arrange(weights, own, k0, c, m, kernelWidth, tapsH, countH, tapsW, countW);
     const b = forward ? own : weights;
@@ -268,7 +271,7 @@ function phaseOf(forward: bool, at: usize, workspace: usize, tapsH: usize, count
   }
 }
 
-/** B[(tap, o), i] = W[o, tap, i], for the taps listed: o in 0…c, i in 0…m. Without taps one row of zeros. */
+/** B[(tap, o), i] = W[o, tap, i], for the listed taps: o in 0…c, i in 0…m. Without taps, B is one row of zeros. */
 function arrange(b: usize, w: usize, k0: u32, c: u32, m: u32, kernelWidth: u32, tapsH: usize, countH: u32, tapsW: usize,
   countW: u32): void
 {
@@ -285,7 +288,7 @@ function arrange(b: usize, w: usize, k0: u32, c: u32, m: u32, kernelWidth: u32, 
   }
 }
 
-/** Rows of results to the pixels of one phase. */
+/** Writes rows of results to the pixels of one phase. */
 function scatter(out: usize, outC: u32, outH: u32, outW: u32, results: usize, ld: usize, m: u32, gridH: u32, gridW: u32,
   spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32, begin: u32, count: u32): void
 {
@@ -322,7 +325,7 @@ function convWeight(at: usize, workspace: usize, thread: u32, threads: u32): voi
   const whole = kernelHeight * kernelWidth == 1 && !load<i32>(tapsH, 4) && !load<i32>(tapsW, 4) && stepH == 1
     && stepW == 1
     && outH == height && outW == width;
-  // A run of the kernel should fill panels.
+  // A row of the kernel must be long enough to fill panels.
   const run = kernelWidth * c;
   if (
     groups == 1 && pixels && c && !whole && outH * outW >= 32 && sideBySide(tapsW, kernelWidth) && outW <= <u32>KC

@@ -1,27 +1,28 @@
 /**
- * Convolutions of one group whose taps lie side by side, without gathering patches: a tap's row of the kernel is a run in the
- * image, so the micro-kernel reads A straight from it, run by run (pack.ts: segments), and dW's panels are copied from it. What
- * lies outside of the image is made zero in a copy of a band of rows. Taps are lists of [place in the kernel, offset] (conv.ts).
+ * Convolutions of one group whose taps are adjacent, without gathering patches: a row of the kernel is contiguous in the
+ * image, so the micro-kernel reads A from the image, row by row (pack.ts: segments), and dW's panels are copied from it.
+ * Near the edges, a copy of a band of rows adds the zeros around the image. Taps are lists of [position in the kernel,
+ * offset] (conv.ts).
  */
 import { BLOCK, KC, LDA, MC, PANELS, tile } from "./gemm";
 import { copyPanel, MR, NR, transpose } from "./pack";
 import { Activation } from "../opcodes";
 
-/** Floats of a band: it stays in the second-level cache. */
+/** Floats of a band, small enough for the L2 cache. */
 const BAND: u32 = 65536;
 
-/** Pixels along a dimension that are read: the image, and what lies before and behind it. */
+/** The number of pixels read along one dimension: the image and the padding before and after it. */
 export function paddedSize(size: i32, first: i32, last: i32, step: i32, grid: i32): i32 {
   return size + max<i32>(0, -first) + max<i32>(0, (grid - 1) * step + last - (size - 1));
 }
 
-/** Floats of scratch for bands `rows` high at least. */
+/** Floats of scratch for bands of at least `rows` rows. */
 export function bandFloats(rows: u32, width: u32, channels: u32): u32 {
   const least = rows * width * channels;
   return (least > BAND ? least : BAND) + 16;
 }
 
-/** Rows of `width` pixels from row `top`, with `left` and `right` pixels of zeros beside them; zeros outside of the image. */
+/** Copies rows of `width` pixels from row `top`, with `left` and `right` zero pixels beside them; zeros outside the image. */
 function copyBand(to: usize, image: usize, top: i32, rows: u32, height: u32, rowBytes: usize, left: usize,
   right: usize): void
 {
@@ -36,12 +37,12 @@ function copyBand(to: usize, image: usize, top: i32, rows: u32, height: u32, row
   }
 }
 
-/** The longest k that is summed at one go. */
+/** The longest k that is summed in one pass. */
 const DEEP: u32 = 1024;
 
 /**
- * Rows [begin, end) of a grid [batch, gridH, gridW] of results with m channels; (n, i, j) is written at [n, phaseH + i·spreadH,
- * phaseW + j·spreadW]. W lies as [m, k], or, backward, as [c, taps, m] with rows of k0 floats.
+ * Computes rows [begin, end) of a grid [batch, gridH, gridW] of results with m channels; (n, i, j) is written at [n, phaseH +
+ * i·spreadH, phaseW + j·spreadW]. W is [m, k] or, backward, [c, taps, m] with rows of k0 floats.
  */
 export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, spreadW: u32, phaseH: u32, phaseW: u32,
   x: usize, height: u32, width: u32, c: u32, gridH: u32, gridW: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32,
@@ -67,19 +68,19 @@ export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, s
   const top = load<i32>(tapsH, 4), first = load<i32>(tapsW, 4);
   const rise: u32 = countH > 1 ? load<i32>(tapsH, 12) - top : 1;
   const left = <u32>max<i32>(0, -first), padded = <u32>paddedSize(width, first, first + countW - 1, stepW, gridW);
-  const asItLies = padded == width && paddedSize(height, top, top + (countH - 1) * rise, stepH, gridH) == <i32>height;
-  const rowBytes = <usize>(asItLies ? width : padded) * (c << 2);
+  const unpadded = padded == width && paddedSize(height, top, top + (countH - 1) * rise, stepH, gridH) == <i32>height;
+  const rowBytes = <usize>(unpadded ? width : padded) * (c << 2);
   const span = (countH - 1) * rise + 1;
-  const fitting = <i32>(BAND / (padded * c)) - <i32>span;
-  const most: u32 = fitting < 0 ? 1 : <u32>fitting / stepH + 1;
+  const room = <i32>(BAND / (padded * c)) - <i32>span;
+  const most: u32 = room < 0 ? 1 : <u32>room / stepH + 1;
   const lda = <usize>stepW * (c << 2), ldc = <usize>spreadW * (m << 2);
   for (let r = begin; r < end;) {
     const n = r / gridH, i = r % gridH;
-    const count = min<u32>(asItLies ? gridH : most, min<u32>(end - r, gridH - i));
+    const count = min<u32>(unpadded ? gridH : most, min<u32>(end - r, gridH - i));
     const image = x + <usize>(n * height * width) * (c << 2);
     const row = <i32>(i * stepH) + top;
     let source = image + <isize>row * rowBytes + ((first * c) << 2);
-    if (!asItLies) {
+    if (!unpadded) {
       copyBand(band, image, row, (count - 1) * stepH + span, height, (width * c) << 2, (left * c) << 2,
         ((padded - width - left) * c) << 2);
       source = band + (((left + first) * c) << 2);
@@ -101,7 +102,7 @@ export function direct(out: usize, m: u32, outH: u32, outW: u32, spreadH: u32, s
   }
 }
 
-/** As gemm's tile, for longer k: a row of the kernel at a time, KC floats of it at most. */
+/** Like gemm's `tile`, for longer k: one row of the kernel at a time, at most KC floats of it. */
 export function deepTile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, k: usize,
   segments: usize, jump: usize, bias: usize, activation: u32, scratch: usize): void
 {
@@ -115,14 +116,14 @@ export function deepTile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize
   }
 }
 
-/** Panels of columns of dW: those of a tap's row of the kernel, for each such row. */
+/** The number of panels of columns of dW: those of one row of the kernel, times the rows. */
 export function panelsOf(countH: u32, run: u32): u32 {
   return countH * ((run + <u32>NR - 1) / <u32>NR);
 }
 
 /**
- * dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. Rows are 512 pixels at most. The share [begin, end) counts panels of
- * columns, `panelsOf` of them: each is copied once, by who needs it.
+ * dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. A row has at most 512 pixels. The share [begin, end) counts
+ * the `panelsOf` panels of columns; each is copied once, by the thread that uses it.
  */
 export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: u32, x: usize, batch: u32, height: u32,
   width: u32, c: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, workspace: usize,
@@ -134,11 +135,11 @@ export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: 
   const top = load<i32>(tapsH, 4), first = load<i32>(tapsW, 4);
   const rise: u32 = countH > 1 ? load<i32>(tapsH, 12) - top : 1;
   const left = <u32>max<i32>(0, -first), padded = <u32>paddedSize(width, first, first + countW - 1, stepW, outW);
-  const asItLies = padded == width && paddedSize(height, top, top + (countH - 1) * rise, stepH, outH) == <i32>height;
-  const rowBytes = <usize>(asItLies ? width : padded) * (c << 2);
+  const unpadded = padded == width && paddedSize(height, top, top + (countH - 1) * rise, stepH, outH) == <i32>height;
+  const rowBytes = <usize>(unpadded ? width : padded) * (c << 2);
   const span = (countH - 1) * rise + 1;
-  const fitting = <i32>(BAND / (padded * c)) - <i32>span;
-  const most = min<u32>(<u32>KC / outW, fitting < 0 ? 1 : <u32>fitting / stepH + 1);
+  const room = <i32>(BAND / (padded * c)) - <i32>span;
+  const most = min<u32>(<u32>KC / outW, room < 0 ? 1 : <u32>room / stepH + 1);
   let more = false;
   for (let n: u32 = 0; n < batch; n++) {
     const image = x + <usize>(n * height * width) * (c << 2);
@@ -146,7 +147,7 @@ export function directWeight(out: usize, dy: usize, outC: u32, outH: u32, outW: 
       const count = min<u32>(most, outH - i), kc = count * outW;
       const row = <i32>(i * stepH) + top;
       let source = image + <isize>row * rowBytes + ((first * c) << 2);
-      if (!asItLies) {
+      if (!unpadded) {
         copyBand(band, image, row, (count - 1) * stepH + span, height, (width * c) << 2, (left * c) << 2,
           ((padded - width - left) * c) << 2);
         source = band + (((left + first) * c) << 2);

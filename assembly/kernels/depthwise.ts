@@ -1,19 +1,19 @@
 /**
  * Depthwise convolutions: each channel has its own kernel. They are not matrix products: vectors run over channels.
- * Taps are lists of [place in the kernel, offset] along each dimension (conv.ts).
+ * Taps are lists of [position in the kernel, offset] along each dimension (conv.ts).
  */
 import { relu, sigmoid, tanh } from "../math";
 import { fma, narrow, promoteHigh, storeLanes } from "../simd";
 import { Activation } from "../opcodes";
 
-/** Channels at a time. */
+/** Channels per step. */
 const WIDE: u32 = 16;
 /** The number of terms a sum adds in float32 before it continues in float64. */
 const BLOCK: u32 = 128;
 
 /**
- * Pixels [begin, end) of a grid; pixel (n, i, j) is written at [n, phaseH + i·spreadH, phaseW + j·spreadW]. `scratch` takes
- * the weights with channels last.
+ * Computes pixels [begin, end) of a grid; pixel (n, i, j) is written at [n, phaseH + i·spreadH, phaseW + j·spreadW]. `scratch`
+ * receives the weights with channels last.
  */
 export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels: u32, taps: u32, kernelWidth: u32,
   height: u32, width: u32, gridH: u32, gridW: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize,
@@ -64,7 +64,7 @@ export function depthwise(out: usize, x: usize, w: usize, bias: usize, channels:
   }
 }
 
-/** Four channels of a pixel with many taps: runs of at most BLOCK taps of a row in float32, these in float64. */
+/** Four channels of a pixel with many taps: sums at most BLOCK taps of a row in float32, and these sums in float64. */
 function longPixel(image: usize, weights: usize, pixelBytes: u32, kernelWidth: u32, height: u32, width: u32, top: u32,
   left: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32): v128
 {
@@ -89,7 +89,7 @@ function longPixel(image: usize, weights: usize, pixelBytes: u32, kernelWidth: u
   return narrow(low, high);
 }
 
-/** Not inlined: the activations would be emitted four times. */
+/** Not inlined, because the activations would be emitted four times. */
 function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count: u32): void {
   if (bias) v = f32x4.add(v, v128.load(bias + at));
   if (activation == Activation.Relu) v = relu(v);
@@ -98,7 +98,7 @@ function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count:
   storeLanes(to, v, count);
 }
 
-/** dW[c, tap] = Σ over pixels of x·dy, for channels [begin, end); blocks along a row of pixels in float32, these in float64. */
+/** dW[c, tap] = Σ over pixels of x·dy, for channels [begin, end): blocks of a row of pixels in float32, their sums in float64. */
 export function depthwiseWeight(out: usize, x: usize, dy: usize, channels: u32, height: u32, width: u32, outH: u32,
   outW: u32, batch: u32, stepH: u32, stepW: u32, tapsH: usize, countH: u32, tapsW: usize, countW: u32, begin: u32,
   end: u32): void

@@ -1,6 +1,7 @@
 /**
- * Sums of squares and Euclidean norms along the middle of [outer, n, inner]. They add squares in float64, which holds the square of
- * any float32, so nothing overflows or underflows before the result does. Work is shared and cut into pieces as in reduce.ts.
+ * Sums of squares and Euclidean norms along the middle of [outer, n, inner]. They add squares in float64, which holds the
+ * square of any float32, so nothing overflows or underflows before the result does. Work is shared and cut into pieces as in
+ * reduce.ts.
  */
 import { laneMask, storeLanes } from "../simd";
 import { piecesOf } from "./reduce";
@@ -53,8 +54,8 @@ function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): 
 }
 
 /**
- * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) counts pieces where inner = 1, else groups of four columns
- * of all pieces.
+ * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) counts pieces if inner = 1, otherwise groups of
+ * four columns of all pieces.
  */
 @inline
 function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32,
@@ -72,12 +73,12 @@ function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, 
   }
 }
 
-/** √(Σ x² / divisor), as `fold` says; the norm of the pieces' norms is that of all. */
+/** √(Σ x² / divisor), with `fold`'s shapes; the norm of the pieces' norms is the norm of all elements. */
 export function norm(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
   fold(true, out, x, n, piece, inner, divisor, begin, end);
 }
 
-/** Σ x² / divisor, as `fold` says. */
+/** Σ x² / divisor, with `fold`'s shapes. */
 export function squares(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32,
   end: u32): void
 {

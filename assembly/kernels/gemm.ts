@@ -21,7 +21,7 @@ export const MC: usize = 192;
 @inline
 const NC: usize = 32;
 
-/** Packing does not pay for at most FEW rows, nor, if a row of C fills a wide step, for k up to SHORT. */
+/** Packing does not pay off for at most FEW rows or, if a row of C fills a wide step, for k up to SHORT. */
 @inline
 const FEW: usize = 8;
 @inline
@@ -31,12 +31,12 @@ const SHORT: usize = 16;
 @inline
 const DEPTH: usize = 256;
 
-/** A longer k is cut, and the products of the parts are added in float64: errors do not grow with the number of blocks. */
+/** A longer k is split and the parts are added in float64, so errors do not grow with the number of blocks. */
 @inline
 const LONG: usize = 16384;
 
-// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is cut | their
-// float64 totals, if k is long].
+// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is cut |
+// their float64 totals, if k is long].
 // The odd leading dimension of A spreads its rows over the cache's sets.
 @inline
 export const LDA: usize = (KC + 16) * 4;
@@ -65,8 +65,8 @@ export function gemmWorkspace(m: u32, n: u32, k: u32, transA: u32, transB: u32):
 }
 
 /**
- * The share [rowBegin, rowEnd) × [colBegin, colEnd) of C[m, n]; op(A): [m, k], op(B): [k, n], bias: [n] or 0. A share begins
- * at multiples of `rowStep` and `colStep` and ends at one, or at C's edge. With k = 0 the product is 0.
+ * The share [rowBegin, rowEnd) × [colBegin, colEnd) of C[m, n]; op(A): [m, k], op(B): [k, n], bias: [n] or 0. Shares begin
+ * and end at multiples of `rowStep` and `colStep`, or at C's edge. With k = 0 the product is 0.
  */
 export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: usize, n: usize, k: usize, transA: u32,
   transB: u32, alpha: f32, activation: u32, accumulate: u32, workspace: usize, rowBegin: usize, rowEnd: usize,
@@ -81,10 +81,10 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
   const a0 = a + (transA ? rowBegin : rowBegin * k) * 4;
   const b0 = b + (transB ? colBegin * k : colBegin) * 4;
   const bias0 = bias ? bias + (colBegin << 2) : 0;
-  // From an element of C to that of y.
+  // The distance from an element of C to the same element of y.
   const toY = y - out;
 
-  // From an element of op(A), and of op(B), to the next along k, and along the other dimension.
+  // The distances between elements of op(A) and op(B) along k and along the other dimension.
   const lda: usize = (transA ? m : k) << 2, ldb: usize = (transB ? k : n) << 2;
   const stepA: usize = transA ? lda : 4, stepB: usize = transB ? 4 : ldb;
   const path = pathOf(m, n, k, transA, transB);
@@ -142,7 +142,9 @@ function product(path: Path, c: usize, ldc: usize, a: usize, lda: usize, transA:
   else blocks(c, ldc, a, lda, transA, b, ldb, transB, bias, m, n, k, alpha, activation, toY, accumulate, workspace);
 }
 
-/** Adds a part, [m, n] with rows of MC, to float64 totals, or starts them; after the `last` part it becomes their float32. */
+/**
+ * Adds a part, [m, n] with rows of MC, to the float64 totals, or starts them; the `last` part is replaced by the rounded totals.
+ */
 function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, last: bool): void {
   for (let i: usize = 0; i < m; i++, totals += MC * 8, part += MC * 4) {
     for (let j: usize = 0; j < n; j += 4) {
@@ -159,14 +161,14 @@ function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, l
   }
 }
 
-/** Few rows, or a short k, and B as it lies: a row of C is the sum of k rows of B. k ≤ SHORT: without calls. */
+/** For few rows or a short k, with B unpacked: a row of C is the sum of k rows of B. k ≤ SHORT, fully inlined. */
 export function thin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
   thinOf(false, c, ldc, a, lda, stepA, b, ldb, bias, m, n, k, alpha, activation, toY, accumulate, tile);
 }
 
-/** The same of any k, DEPTH products at a time. */
+/** The same for any k, DEPTH products at a time. */
 export function deepThin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
@@ -217,7 +219,7 @@ function addTile(c: usize, more: usize, count: usize): void {
     v128.store(c, f32x4.add(v128.load(c), v128.load(more)));
 }
 
-/** Rows of A against rows of B, both as they lie, `ld` bytes apart. */
+/** Dot products of rows of A and rows of B, both unpacked, `ld` bytes apart. */
 function dots(c: usize, ldc: usize, a: usize, b: usize, bias: usize, m: usize, n: usize, k: usize, ld: usize,
   alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
@@ -237,8 +239,8 @@ function dots(c: usize, ldc: usize, a: usize, b: usize, bias: usize, m: usize, n
 }
 
 /**
- * C, rows `ldc` bytes apart, from blocks of A against panels of B. With more than one block of k, C itself holds the partial
- * sums; to `accumulate`, k may be one block (512) at most.
+ * Computes C, rows `ldc` bytes apart, from blocks of A and panels of B. With more than one block of k, C itself holds the
+ * partial sums; with `accumulate`, k is at most one block (512).
  */
 export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32,
   bias: usize, m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32,
@@ -346,7 +348,7 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
   }
 }
 
-/** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements and not one more; y = c + toY. */
+/** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements, writing no other; y = c + toY. */
 function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usize, cols: usize, partial: u32, alpha: f32,
   bias: usize, activation: u32, toY: usize, accumulate: u32): void
 {

@@ -7,7 +7,10 @@ import { fma, storeLanes } from "../simd";
 @inline
 function at(x: usize, n: u32, i: u32, j: u32): usize { return x + ((<usize>i * n + j) << 2); }
 
-/** L with L·Lᵀ = (A + Aᵀ)/2, zeros above the diagonal (Cholesky–Banachiewicz). NaN from where A is not positive definite. */
+/**
+ * L with L·Lᵀ = (A + Aᵀ)/2, zeros above the diagonal (Cholesky–Banachiewicz). NaN from the first row at which A is not positive
+ * definite.
+ */
 export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
   for (let m = begin; m < end; m++) {
     const a = x + ((<usize>m * n * n) << 2), l = out + ((<usize>m * n * n) << 2);
@@ -22,7 +25,7 @@ export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): vo
   }
 }
 
-/** X with op(A)·X = B, B: [n, columns], A triangular: row by row of X, from the first if op(A) is lower. */
+/** Solves op(A)·X = B for X, B: [n, columns], A triangular: row by row, from the first if op(A) is lower. */
 export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns: u32, upper: u32, transposed: u32,
   unit: u32, begin: u32, end: u32): void
 {
@@ -50,7 +53,7 @@ export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns:
 /** Bytes of scratch for one thread: a matrix and its eigenvectors in float64. */
 export function eighWorkspace(n: u32): u32 { return <u32>(2 * eighRow(n) * n + 63) & ~63; }
 
-/** Bytes from row to row: odd in cache lines, since columns are walked too. */
+/** Bytes per row: an odd number of cache lines, since columns are traversed too. */
 function eighRow(n: u32): usize { return (((<usize>n << 3) + 63) & ~63) | 64; }
 
 /**
@@ -136,7 +139,7 @@ function element(row: usize, i: u32, integer: u32): f64 {
   return integer ? <f64>load<i32>(p) : <f64>load<f32>(p);
 }
 
-/** Places of each row's elements in their order, equal ones as they stand (merging runs); scratch takes n of 32 bits. */
+/** The indices that sort each row, by a stable merge sort; scratch holds n 32-bit words. */
 export function argSort(out: usize, x: usize, n: u32, descending: u32, integer: u32, scratch: usize, begin: u32,
   end: u32): void
 {

@@ -7,7 +7,7 @@ import { shareBegin } from "../simd";
 import { Dim, Matmul } from "../layouts";
 import { offsetAt, stepsOf } from "../walk";
 
-/** A share begins at multiples of so many rows and columns of C: multiples of every tile. */
+/** Shares begin at multiples of these numbers of rows and columns of C, which are multiples of every tile. */
 const ROWS: u32 = 12;
 const COLUMNS: u32 = 8;
 /** The cost of packing one element, in multiply-adds. */
@@ -20,7 +20,10 @@ function longest(n: u32, grain: u32, parts: u32): u64 {
   return min<u64>(n, <u64>((grains + parts - 1) / parts) * grain);
 }
 
-/** In how many bands of rows C is cut among threads; each is cut into columns for its threads. Every share packs its own B, and A if transposed. */
+/**
+ * The number of bands of rows that C is split into; the threads of a band split its columns. Every share packs its own B, and A
+ * if transposed.
+ */
 function bandsOf(m: u32, n: u32, transA: u32, threads: u32): u32 {
   let bands: u32 = 1, least: u64 = u64.MAX_VALUE;
   for (let b: u32 = 1; b <= threads; b++) {
@@ -42,7 +45,7 @@ export function batchedGemm(at: usize, thread: u32, threads: u32): void {
   const dimsEnd = dims + ((rank * Dim.words) << 2);
   const batches = stepsOf(dims, dimsEnd);
   const transA = load<u32>(at, Matmul.transA << 2), transB = load<u32>(at, Matmul.transB << 2);
-  // Each thread has a workspace of its own, one after the other.
+  // Each thread has its own workspace, one after another.
   const workspace = load<usize>(at, Matmul.workspace << 2) + thread * gemmWorkspace(m, n, k, transA, transB);
 
   let first: u32 = 0, last = batches, rowBegin: u32 = 0, rowEnd = m, colBegin: u32 = 0, colEnd = n;

@@ -1,11 +1,11 @@
 /**
  * Normalization along the middle of [outer, n, inner], and its gradient: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring,
  * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ is m, the rounded mean, which
- * is exact where all are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its digits:
- * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block. Bits depend only on n: a group
- * is never split between threads. A group whose squares float32 cannot hold is normalized in float64 (wide).
+ * is exact if all elements are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its digits:
+ * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block. Bits depend only
+ * on n: a group is never split between threads. A group whose squares float32 cannot hold is normalized in float64 (wide).
  *
- * The last loops test at their end: V8 then computes the rate and the like before them, not in every turn.
+ * The last loops test at their end, so that V8 moves invariants such as the rate out of them.
  */
 import { addPairs, duo, fma, laneMask, narrow, pairSum, promoteHigh, storeLanes, storeTail, SUM_BLOCK, TREE,
   tree } from "../simd";
@@ -14,22 +14,22 @@ import { longTotal, rowTotal } from "./reduce";
 /** The number of rows a sum adds in float32 before it continues in float64. */
 const COLUMN_BLOCK: u32 = 32;
 
-/** A group is far from 0 where m² is more than so many times the mean of (x − m)²: rounding m then shows. */
+/** A group is far from 0 if m² is more than FAR times the mean of (x − m)²: then the rounding of m matters. */
 const FAR: f32 = 1024;
 
 /**
- * Where float32 holds the squares of a group and their products with gradients, σ² + ε is in this range. With an ε of 10⁻¹² or more,
- * small squares do not count.
+ * If σ² + ε is in this range, float32 can represent the squares of a group and their products with gradients. With an ε of
+ * 10⁻¹² or more, small squares do not matter.
  */
 const LEAST: f32 = 1.4e-14;
 const MOST: f32 = 1.2e24;
 
-/** Groups per unit of work: vectors of four where groups lie side by side. */
+/** Units of work: rows if inner = 1, otherwise vectors of four neighbouring groups. */
 export function normUnits(outer: u32, inner: u32): u32 {
   return inner == 1 ? outer : outer * ((inner + 3) >> 2);
 }
 
-/** One vector's terms: kind 0: x − m, 1: (x − m)², 2: y·(x − m); added to sum. */
+/** Adds one vector's terms to sum: x − m (kind 0), (x − m)² (1) or y·(x − m) (2). */
 @inline
 function term(kind: i32, p: usize, toY: usize, m: v128, sum: v128): v128 {
   const v = f32x4.sub(v128.load(p), m);
@@ -120,13 +120,13 @@ export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize)
 }
 export function columnOffsets(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(0, x, x, m, n, step); }
 
-/** The lanes that are so far from 0 that δ counts: each decides for itself, so that no column depends on its neighbours. */
+/** Mask of the lanes so far from 0 that δ matters. Each lane decides alone, so no column depends on its neighbours. */
 @inline
 function isFar(m: v128, squares: v128): v128 {
   return f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR)));
 }
 
-/** δ of four columns: the means of x − m where they are far from 0, else 0. */
+/** δ of four columns: the mean of x − m if the column is far from 0, otherwise 0. */
 @inline
 function columnDeltas(x: usize, m: v128, squares: v128, n: u32, step: usize): v128 {
   const far = isFar(m, squares);
@@ -144,19 +144,19 @@ function inverseRoot(variance: v128, eps: f32): v128 {
   return f32x4.div(f32x4.splat(1), f32x4.sqrt(f32x4.add(variance, f32x4.splat(eps))));
 }
 
-/** The lanes whose groups float32 cannot hold. */
+/** Mask of the lanes whose groups need float64. */
 @inline
 function isWide(variance: v128, eps: f32): v128 {
   const v = f32x4.add(variance, f32x4.splat(eps));
   return v128.not(v128.and(f32x4.ge(v, f32x4.splat(LEAST)), f32x4.le(v, f32x4.splat(MOST))));
 }
 
-/** The lanes whose products with a weight leave float32's range, unless the weight is 0. */
+/** Mask of the lanes whose products with a weight, if it is not 0, may leave float32's range. */
 @inline
 function isExtreme(scale: v128): v128 {
   const size = f32x4.abs(scale), zero = f32x4.eq(size, f32x4.splat(0));
-  const held = v128.and(f32x4.ge(size, f32x4.splat(1e-30)), f32x4.le(size, f32x4.splat(1e30)));
-  return v128.not(v128.or(held, zero));
+  const inRange = v128.and(f32x4.ge(size, f32x4.splat(1e-30)), f32x4.le(size, f32x4.splat(1e30)));
+  return v128.not(v128.or(inRange, zero));
 }
 
 /** The mean of n numbers `step` bytes apart, in float64. */

@@ -3,14 +3,17 @@
  * [begin, end). The formulas and their order of operations are PyTorch's (torch.optim). Constants are float64, so that 1 − β
  * is exact before it is rounded.
  *
- * Denormal numbers make processors several times slower, and a state that decays would stay among them. So a gradient or a momentum
- * whose product with a rate would be denormal becomes 0 (see `least`). A mean of squares is treated by ε:
- * - ε ≥ 2⁻³⁴: at most 2⁻¹²⁰ becomes 0, and a gradient of at most 2⁻⁵⁶ has the square 0; √ of both is below what ε rounds to.
- * - smaller ε: float32's own limits, as in PyTorch. A gradient of at most 2⁻⁷⁵ has the square 0. A denormal mean of squares becomes 0
+ * Denormal numbers make processors several times slower, and a decaying state would stay denormal. So a gradient or a
+ * momentum whose product with a rate would be denormal becomes 0 (see `least`). For a mean of squares, the limit depends on
+ * ε:
+ * - ε ≥ 2⁻³⁴: a mean of at most 2⁻¹²⁰ becomes 0, and a gradient of at most 2⁻⁵⁶ has the square 0; adding either root to ε
+ * changes nothing.
+ * - smaller ε: float32's own limits, as in PyTorch. A gradient of at most 2⁻⁷⁵ has the square 0. A denormal mean of squares
+ * becomes 0
  *   only where what is divided by its root is 0 too.
- * - ε = 0: the mean of squares never becomes 0 in this way.
+ * - ε = 0: the mean of squares is never set to 0.
  *
- * Loops test at their end: V8 then computes what does not change before them, not in every turn.
+ * Loops test at their end, so that V8 moves loop invariants out of them.
  */
 import { fma, storeLanes } from "../simd";
 import { UpdateFlag } from "../opcodes";
@@ -18,13 +21,13 @@ import { UpdateFlag } from "../opcodes";
 @inline
 function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
 
-/** Where |x| is more than the float32 whose bits are `bits`, or x is NaN. */
+/** Mask of the lanes where |x| exceeds the float32 whose bits are `bits`, or x is NaN. */
 @inline
 function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), bits); }
 
 /** x, or 0 where |x| is at most the float32 whose bits are `bits`. NaN stays. */
 @inline
-function flushed(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
+function flush(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
 
 /** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. At most those of 2⁻⁸⁰. */
 function least(a: f64, b: f64): v128 {
@@ -32,7 +35,7 @@ function least(a: f64, b: f64): v128 {
   return i32x4.splat(reinterpret<i32>(<f32>Math.min(8.271806125530277e-25, 1.1754943508222875e-38 / factor)));
 }
 
-/** The ε from which on the root of a mean of squares of 2⁻¹²⁰ does not show. */
+/** From this ε on, adding the root of a mean of squares of 2⁻¹²⁰ changes nothing. */
 const COARSE: f64 = 5.820766091346741e-11;
 
 /** The bits of the largest gradient whose square is 0. */
@@ -47,7 +50,7 @@ function leastSquare(eps: f64): v128 {
 
 @inline
 function square(d: v128, bits: v128): v128 {
-  const g = flushed(d, bits);
+  const g = flush(d, bits);
   return f32x4.mul(g, g);
 }
 
@@ -89,9 +92,9 @@ export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u3
   do {
     const at: usize = i << 2;
     const w = v128.load(p + at);
-    let d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
+    let d = flush(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
     if (s0) {
-      const b = step == 1 ? d : flushed(fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d)), low);
+      const b = step == 1 ? d : flush(fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d)), low);
       storeLanes(s0 + at, b, end - i);
       d = flags & UpdateFlag.Nesterov ? fma(mu, b, d) : b;
     }
@@ -127,7 +130,7 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
   do {
     const at: usize = i << 2, count = end - i;
     let w = v128.load(p + at);
-    const d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay), low);
+    const d = flush(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay), low);
     if (decoupled) w = f32x4.mul(w, keep);
     let m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d)),
       v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d, root)));
@@ -151,7 +154,7 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
 
 /**
  * v ← αv + (1 − α)g²;  centered: a ← αa + (1 − α)g, v̂ = max(v − a², δv);  d = g / (√v̂ + ε);
- * δ = 2⁻²⁴/(1 − α) is how far rounding takes v and a² off: a difference below it says nothing, and may be negative.
+ * δ = 2⁻²⁴/(1 − α) bounds the rounding error of v and a²: a smaller difference is noise and may be negative.
  * with momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
  * s0: v, s1: b or 0, s2: a if centered.
  */
@@ -166,7 +169,7 @@ export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr:
   else rmsPropOf(false, false, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
 }
 
-/** A loop for each kind: with all kinds in one, V8 keeps too little in registers. */
+/** One loop per variant: in a single loop for all, V8 keeps too little in registers. */
 @inline
 function rmsPropOf(isCentered: bool, hasMomentum: bool, p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64,
   flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void
@@ -182,21 +185,21 @@ function rmsPropOf(isCentered: bool, hasMomentum: bool, p: usize, g: usize, s0: 
     let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
     const counts = above(d, normal);
     d = v128.and(d, counts);
-    const large = flushed(d, root);
+    const large = flush(d, root);
     let v = fma(a, v128.load(s0 + at), f32x4.mul(c, f32x4.mul(large, large)));
     let stays = above(v, lowSquare);
     if (fine) stays = v128.or(stays, counts);
     v = v128.and(v, stays);
     storeLanes(s0 + at, v, count);
     if (isCentered) {
-      const mean = flushed(fma(a, v128.load(s2 + at), f32x4.mul(c, large)), root);
+      const mean = flush(fma(a, v128.load(s2 + at), f32x4.mul(c, large)), root);
       storeLanes(s2 + at, mean, count);
       // pmax: ∞ − ∞ leaves ∞.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
     if (hasMomentum) {
-      d = flushed(fma(mu, v128.load(s1 + at), d), low);
+      d = flush(fma(mu, v128.load(s1 + at), d), low);
       storeLanes(s1 + at, d, count);
     }
     storeLanes(p + at, fma(rate, d, w), count);
@@ -213,7 +216,7 @@ export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags
   do {
     const at: usize = i << 2, count = end - i;
     const w = v128.load(p + at);
-    const d = flushed(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
+    const d = flush(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
     const s = f32x4.add(square(d, root), v128.load(s0 + at));
     storeLanes(s0 + at, s, count);
     storeLanes(p + at, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
@@ -232,11 +235,11 @@ export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: 
   let i = begin;
   do {
     const at: usize = i << 2, count = end - i;
-    const d = flushed(direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), low), m = v128.load(s0 + at);
+    const d = flush(direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), low), m = v128.load(s0 + at);
     const u = fma(b1, m, f32x4.mul(c1, d));
     const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
-    // A NaN has no sign: the parameter becomes one, as elsewhere.
+    // A NaN has no sign, so the parameter becomes NaN, as in the other optimizers.
     storeLanes(p + at, fma(v128.load(p + at), keep, v128.bitselect(move, u, f32x4.eq(u, u))), count);
-    storeLanes(s0 + at, flushed(fma(b2, m, f32x4.mul(c2, flushed(d, lowMean))), lowMean), count);
+    storeLanes(s0 + at, flush(fma(b2, m, f32x4.mul(c2, flush(d, lowMean))), lowMean), count);
   } while ((i += 4) < end);
 }

@@ -6,8 +6,8 @@
 import { fma } from "../simd";
 
 /**
- * Rows of a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add; without one, the
- * product takes another.
+ * Rows of a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add; without it, the product
+ * needs one more.
  */
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
@@ -113,12 +113,13 @@ function micro(
   let c50 = c00;
   let c51 = c00;
   let x: v128, b0: v128, b1: v128;
-  // What is left of the way to the next segment of A and of the panel, behind the last whole four.
+  // The distance to the next segment of A and of the panel, after the last group of four.
   const advance = jump - ((k & ~3) << 2);
   const skip = (k & 3) << 5;
   for (;;) {
     let kc = k;
-    // The exits between the steps also keep asc from moving the products of one behind the loads of the next, which spills.
+    // The exits between the steps also keep asc from moving one step's products past the next step's loads, which would spill
+    // registers.
     while (kc) {
       b0 = v128.load(b);
       b1 = v128.load(b, 16);

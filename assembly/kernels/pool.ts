@@ -4,8 +4,8 @@ import { word } from "../operands";
 import { narrow, promoteHigh, storeLanes } from "../simd";
 
 /**
- * Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and its place row·width +
- * column in the image, the first where there are several. NaN counts as the largest. A window reads at least one pixel.
+ * Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and the index row·width +
+ * column of its first occurrence in the image. NaN counts as the largest. A window reads at least one pixel.
  */
 export function maxPool(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),
@@ -33,7 +33,7 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
           if (<u32>w >= width) continue;
           const where = h * width + w;
           const v = v128.load(image + <usize>where * pixelBytes + at);
-          // Larger, not a number, or the first at all.
+          // Larger, NaN, or the first value.
           const better = v128.or(v128.or(f32x4.gt(v, most), f32x4.ne(v, v)), i32x4.lt_s(place, i32x4.splat(0)));
           most = v128.bitselect(v, most, better);
           place = v128.bitselect(i32x4.splat(where), place, better);
@@ -65,7 +65,7 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
     const h0 = bounded(top, 0, height), h1 = bounded(top + kernelH, 0, height);
     const w0 = bounded(left, 0, width), w1 = bounded(left + kernelW, 0, width);
     const across = <u32>(w1 - w0), down = <u32>(h1 - h0);
-    // Of float32 sums in float64, the product with 1/n rounds to what the quotient by n rounds to.
+    // For float64 sums of float32, multiplying by 1/n rounds to the same float32 as dividing by n.
     const rate = f64x2.splat(1 / (countPad ? <f64>kernelH * <f64>kernelW : <f64>down * <f64>across));
     const first = x + (<usize>n * height + h0) * rowBytes + <usize>w0 * pixelBytes;
     for (let c: u32 = 0; c < channels; c += 8) {
@@ -99,14 +99,14 @@ export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
     countPad = word(instruction, AvgPool.countPad);
   const pixelBytes = <usize>channels << 2, whole = f64x2.splat(1 / (<f64>kernelH * <f64>kernelW));
   for (let r = begin; r < end; r++) {
-    // Places in the padded image, and the windows [i0, i1) × [j0, j1) over them.
+    // Positions in the padded image, and the windows [i0, i1) × [j0, j1) over them.
     const w = r % width + padLeft, h = r / width % height + padTop, n = r / width / height;
     const i0: u32 = h < kernelH ? 0 : (h - kernelH) / strideH + 1, i1 = min<u32>(h / strideH + 1, outHeight);
     const j0: u32 = w < kernelW ? 0 : (w - kernelW) / strideW + 1, j1 = min<u32>(w / strideW + 1, outWidth);
     const target = out + <usize>r * pixelBytes,
       source = dy + <usize>((n * outHeight + i0) * outWidth + j0) * pixelBytes;
     if (i1 - i0 == 1 && j1 - j0 == 1) {
-      // By n in float32, which rounds as the product with 1/n in float64 does.
+      // Divide by n in float32, which rounds like multiplying by 1/n in float64.
       const by = f32x4.splat(
         <f32>(countPad
           ? kernelH * kernelW
@@ -137,7 +137,7 @@ export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
   }
 }
 
-/** How many places of a window along one dimension lie in the image. */
+/** How many positions of a window along one dimension are in the image. */
 @inline
 function inWindow(start: u32, pad: u32, kernel: u32, size: u32): u32 {
   const first = <i32>start - <i32>pad;

@@ -4,7 +4,7 @@
  * the same bits: no multiply-add here is fused.
  *
  * `state` holds [seed low, seed high, counter low, counter high]. Element i is made of word i mod 4 of block
- * counter + ⌊i/4⌋; normal ones take words 0, 1 of their block as u₁ and 2, 3 as u₂; a permutation takes two words each.
+ * counter + ⌊i/4⌋; normal elements use words 0, 1 of their block as u₁ and 2, 3 as u₂; a permutation uses two words per element.
  */
 import { log } from "../math";
 import { Same, storeLanes } from "../simd";
@@ -39,13 +39,13 @@ function unit(words: v128): v128 {
 
 /** Uniform in [low, high); the share [begin, end) of every random kernel starts at a multiple of 4. */
 export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u32, end: u32): void {
-  // An interval that is longer than the largest number is drawn at half its size.
+  // If high − low overflows, draw from an interval of half the size.
   const size: f32 = high - low == Infinity ? 0.5 : 1;
   const scale = f32x4.splat(high * size - low * size), start = f32x4.splat(low * size), unscale = f32x4.splat(1 / size);
   const shift = f32x4.splat(low), limit = f32x4.splat(high);
   for (let i = begin; i < end; i += 4) {
     const u = f32x4.mul(f32x4.add(f32x4.mul(unit(philox(state, i >> 2)), scale), start), unscale);
-    // low + u·(high − low) may round up to high, which the interval excludes: low stands in.
+    // low + u·(high − low) may round up to high, which the interval excludes: use low instead.
     storeLanes(out + (<usize>i << 2), v128.bitselect(shift, u, v128.and(f32x4.ge(u, limit), f32x4.gt(limit, shift))),
       end - i);
   }
@@ -72,7 +72,7 @@ export function bernoulli(out: usize, state: usize, low: u32, high: u32, value: 
     const words = philox(state, i >> 2);
     let drawn = i32x4.lt_u(words, most);
     const tied = i32x4.eq(words, most);
-    // One word in 2³² leaves it to a second one.
+    // One word in 2³² ties and needs a second one.
     if (v128.any_true(tied)) drawn = v128.or(drawn, v128.and(tied, i32x4.le_u(philox(state, i >> 2, 1), rest)));
     storeLanes(out + (<usize>i << 2), v128.and(drawn, one), end - i);
   }
@@ -100,7 +100,9 @@ export function randomInteger(out: usize, state: usize, low: i32, range: u32, be
   }
 }
 
-/** A permutation of 0…n−1 as int32 by Fisher and Yates; word i draws the i-th exchange. Serial: one share does it all. */
+/**
+ * A permutation of 0…n−1 as int32 by Fisher and Yates; word i draws the i-th exchange. Serial: a single share computes all of it.
+ */
 export function randomPermutation(out: usize, state: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i++) store<u32>(out + (<usize>i << 2), i);
   for (let i: u32 = 0; i + 1 < n; i++) {

@@ -45,7 +45,7 @@ export function recurrentWorkspace(op: u32, batch: u32, hidden: u32): u32 {
   return <u32>(TILE + packedBytes(gates, hidden) + (<usize>batch + 1) * rowBytes(gates, hidden));
 }
 
-/** From row to row of the products with the state: odd in cache lines, so that rows spread over the cache's sets. */
+/** Bytes per row of the products with the state: an odd number of cache lines, so that rows spread over the cache's sets. */
 function rowBytes(gates: u32, hidden: u32): usize {
   return (((<usize>gates * hidden << 2) + 63) & ~63) | 64;
 }
@@ -66,7 +66,7 @@ function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usi
   }
 }
 
-/** Panels of W[n, k]ᵀ, or, backward, of W[k, n] as it lies. */
+/** Packs panels of W[n, k]ᵀ or, backward, of W[k, n]. */
 function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): void {
   for (let pc: usize = 0; pc < k; pc += KC) {
     const kc = min(KC, k - pc);
@@ -78,7 +78,7 @@ function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): voi
   }
 }
 
-/** What a gate's activation is taken of: from the input, from the state, and the bias of the latter (or 0). */
+/** A gate before its activation: the input's part, the state's part and the state's bias (or 0). */
 @inline
 function gate(x: usize, g: usize, bias: usize, at: usize): v128 {
   return f32x4.add(v128.load(x + at), hiddenPart(g, bias, at));
@@ -187,7 +187,7 @@ function rnnCellGrad(dx: usize, dh: usize, dy: usize, y: usize, n: u32, rectify:
   }
 }
 
-/** dc ← dc + dh·o·(1 − tanh² c), then each gate's part through its activation; what is left for the step before is dc·f. */
+/** dc ← dc + dh·o·(1 − tanh² c), then each gate's part through its activation; the previous step receives dc·f. */
 function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, saved: usize, c: usize, c0: usize,
   n: u32): void
 {
@@ -207,7 +207,7 @@ function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, sa
   }
 }
 
-/** Each gate's part through its activation, dg where the state's share of n differs by r; the state itself gets dh·z. */
+/** Each gate's part through its activation; dg differs from dx by a factor r for n. The state itself gets dh·z. */
 function gruCellGrad(dx: usize, dg: usize, dh: usize, dy: usize, saved: usize, h0: usize, n: u32): void {
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
@@ -235,7 +235,7 @@ function addRow(to: usize, from: usize, n: u32): void {
   }
 }
 
-/** dh and dc: [batch, hidden] carry the gradient from step to step, and end as those of h0 and c0, if there are such. */
+/** dh and dc: [batch, hidden] carry the gradient from step to step, and end as the gradients of h0 and c0, if any. */
 export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): void {
   const steps = <u32>word(at, RecurrentGrad.steps), batch = <u32>word(at, RecurrentGrad.batch),
     hidden = <u32>word(at, RecurrentGrad.hidden);
@@ -257,7 +257,7 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
   memory.fill(zeros, 0, row);
   memory.fill(dh + begin * row, 0, (end - begin) * row);
   if (op == Op.LstmGrad) memory.fill(dc + begin * row, 0, (end - begin) * row);
-  // Of what the product with W is taken.
+  // The operand of the product with W.
   const dz = op == Op.GruGrad ? dg : dx;
   for (let s: u32 = 0; s < steps; s++) {
     const t = reverse ? s : steps - 1 - s, last = s + 1 == steps;

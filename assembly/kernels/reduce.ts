@@ -16,7 +16,7 @@ const COLUMN_BLOCK: u32 = 32;
 @final class Max {
   @inline identity(): v128 { return f32x4.splat(-Infinity); }
   @inline of(a: v128, b: v128): v128 { return f32x4.max(a, b); }
-  /** Where x stands for the extreme y: NaN for NaN. */
+  /** Mask of the lanes where x equals the extreme y; NaN equals NaN. */
   @inline at(x: v128, y: v128): v128 { return v128.or(f32x4.eq(x, y), v128.and(f32x4.ne(x, x), f32x4.ne(y, y))); }
 }
 @final class Min {
@@ -40,7 +40,7 @@ const COLUMN_BLOCK: u32 = 32;
   @inline at(x: v128, y: v128): v128 { return i32x4.eq(x, y); }
 }
 
-/** Where to cut n > block in two: the largest block·2ᵏ below n. */
+/** Where to split n > block in two: the largest block·2ᵏ below n. */
 @inline
 function cut(n: u32, block: u32): u32 { return block << (31 - clz<u32>((n - 1) / block)); }
 
@@ -93,14 +93,14 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
   return f.of(a, b);
 }
 
-/** Σ of n elements `step` bytes apart, in float64 throughout: where a block of float32 overflows. */
+/** Σ of n elements `step` bytes apart, in float64 throughout, for when a float32 block overflows. */
 export function longTotal(x: usize, n: u32, step: usize): f64 {
   let total: f64 = 0;
   for (let i: u32 = 0; i < n; i++, x += step) total += <f64>load<f32>(x);
   return total;
 }
 
-/** Σ of n contiguous elements; not finite only if an element is not. */
+/** Σ of n contiguous elements; finite unless an element is not. */
 export function rowTotal(x: usize, n: u32): f64 {
   let total = f64x2.splat(0), p = x, i = n;
   for (; i >= 8 * TREE; i -= 8 * TREE, p += 32 * TREE)
@@ -126,17 +126,17 @@ export function rowTotal(x: usize, n: u32): f64 {
   return isFinite(sum) ? sum : longTotal(x, n, 4);
 }
 
-/** Two sums of neighbouring columns, again in float64 throughout where they are not finite. */
-function repaired(totals: v128, x: usize, n: u32, stride: usize): v128 {
+/** Two sums of neighbouring columns, recomputed in float64 throughout if they are not finite. */
+function recompute(totals: v128, x: usize, n: u32, stride: usize): v128 {
   const a = f64x2.extract_lane(totals, 0), b = f64x2.extract_lane(totals, 1);
   return f64x2(isFinite(a) ? a : longTotal(x, n, stride), isFinite(b) ? b : longTotal(x + 4, n, stride));
 }
 
-/** 0 in lanes where all of four sums are finite, else NaN. */
+/** 0 in lanes where all four sums are finite, else NaN. */
 @inline
-function doubt(low: v128, high: v128): v128 { return f64x2.add(f64x2.sub(low, low), f64x2.sub(high, high)); }
+function nonFinite(low: v128, high: v128): v128 { return f64x2.add(f64x2.sub(low, low), f64x2.sub(high, high)); }
 
-/** Stores the first `count` of four sums of columns: as float64, or by `divisor` as float32. */
+/** Stores the first `count` of four sums of columns: as float64, or divided by `divisor` as float32. */
 @inline
 function storeTotals(out: usize, asDouble: bool, low: v128, high: v128, divisor: f64, count: u32): void {
   if (!asDouble) {
@@ -176,15 +176,15 @@ function columnTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usiz
     low = f64x2.add(low, f64x2.promote_low_f32x4(v));
     high = f64x2.add(high, promoteHigh(v));
   }
-  const wrong = doubt(low, high);
+  const wrong = nonFinite(low, high);
   if (v128.any_true(f64x2.ne(wrong, wrong))) {
-    low = repaired(low, x, n, stride);
-    high = repaired(high, x + 8, n, stride);
+    low = recompute(low, x, n, stride);
+    high = recompute(high, x + 8, n, stride);
   }
   storeTotals(out, asDouble, low, high, divisor, count);
 }
 
-/** The same of 16 columns, a cache line of each row: it is read once. */
+/** The same for 16 columns, so that each cache line is read once. */
 function lineTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usize, divisor: f64): void {
   const zero = f64x2.splat(0);
   let l0 = zero, h0 = zero, l1 = zero, h1 = zero, l2 = zero, h2 = zero, l3 = zero, h3 = zero, p = x;
@@ -228,16 +228,17 @@ function lineTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usize,
     l3 = f64x2.add(l3, f64x2.promote_low_f32x4(d));
     h3 = f64x2.add(h3, promoteHigh(d));
   }
-  const wrong = f64x2.add(f64x2.add(doubt(l0, h0), doubt(l1, h1)), f64x2.add(doubt(l2, h2), doubt(l3, h3)));
+  const wrong = f64x2.add(f64x2.add(nonFinite(l0, h0), nonFinite(l1, h1)),
+    f64x2.add(nonFinite(l2, h2), nonFinite(l3, h3)));
   if (v128.any_true(f64x2.ne(wrong, wrong))) {
-    l0 = repaired(l0, x, n, stride);
-    h0 = repaired(h0, x + 8, n, stride);
-    l1 = repaired(l1, x + 16, n, stride);
-    h1 = repaired(h1, x + 24, n, stride);
-    l2 = repaired(l2, x + 32, n, stride);
-    h2 = repaired(h2, x + 40, n, stride);
-    l3 = repaired(l3, x + 48, n, stride);
-    h3 = repaired(h3, x + 56, n, stride);
+    l0 = recompute(l0, x, n, stride);
+    h0 = recompute(h0, x + 8, n, stride);
+    l1 = recompute(l1, x + 16, n, stride);
+    h1 = recompute(h1, x + 24, n, stride);
+    l2 = recompute(l2, x + 32, n, stride);
+    h2 = recompute(h2, x + 40, n, stride);
+    l3 = recompute(l3, x + 48, n, stride);
+    h3 = recompute(h3, x + 56, n, stride);
   }
   const step: usize = asDouble ? 32 : 16;
   storeTotals(out, asDouble, l0, h0, divisor, 4);
@@ -256,8 +257,8 @@ export function piecesOf(n: u32, piece: u32): u32 {
 function shorter(a: u32, b: u32): u32 { return a < b ? a : b; }
 
 /**
- * [outer, n, inner] → [outer, pieces of n, inner], each folded apart (one piece: all of n). The share [begin, end) counts pieces where
- * inner = 1, else groups of four columns (quads) of all pieces.
+ * [outer, n, inner] → [outer, pieces of n, inner], each folded separately (one piece covers all of n). The share [begin,
+ * end) counts pieces if inner = 1, otherwise groups of four columns (quads) of all pieces.
  */
 @inline
 function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
@@ -272,7 +273,7 @@ function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u3
   }
 }
 
-/** Σ / divisor of float32, shared as `fold`. Of several pieces, each leaves its sum as float64, undivided: [outer, pieces, inner]. */
+/** Σ / divisor of float32, with `fold`'s shares. With several pieces, stores undivided float64 sums: [outer, pieces, inner]. */
 export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2, stride = <usize>inner << 2;
   if (inner == 1 && pieces == 1) {
@@ -296,7 +297,7 @@ export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, diviso
   }
 }
 
-/** Σ / divisor of float64 sums of pieces, [outer, n, inner] → float32 [outer, inner], shared as `fold`. */
+/** Σ / divisor of float64 sums of pieces, [outer, n, inner] → float32 [outer, inner], with `fold`'s shares. */
 export function sumPieces(out: usize, x: usize, n: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
   const quads = (inner + 3) >> 2;
   for (let q = begin; q < end; q++) {
@@ -324,12 +325,12 @@ export function minInt(out: usize, x: usize, n: u32, piece: u32, inner: u32, beg
   fold<MinInt>(out, x, n, piece, inner, begin, end);
 }
 
-/** Σ of a row: for the kernels that work on rows. */
+/** Σ of a row, for the kernels that work on rows. */
 export function sumRow(x: usize, n: u32): f32 { return <f32>rowTotal(x, n); }
-/** The largest of a row, NaN if it holds one. */
+/** The largest element of a row, NaN if it has one. */
 export function maxRow(x: usize, n: u32): f32 { return f32x4.extract_lane(foldRow<Max>(x, n), 0); }
 
-/** The first index of a row at which the extreme stands (NaN counts as extreme). */
+/** The first index of a row that holds the extreme (NaN counts as extreme). */
 function firstOf<F>(x: usize, n: u32): u32 {
   const f = changetype<F>(0);
   const extreme = foldRow<F>(x, n);
@@ -340,7 +341,7 @@ function firstOf<F>(x: usize, n: u32): u32 {
   return 0;
 }
 
-/** x: [rows, n] → int32 [rows], where the largest or smallest (`least`) of a row stands; the share counts rows. */
+/** x: [rows, n] → int32 [rows], the index of the largest or smallest (`least`) element of each row; the share counts rows. */
 export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const row = x + ((<usize>r * n) << 2);
@@ -355,7 +356,7 @@ export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u3
 
 /**
  * Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads as `fold` does.
- * Those of float32 run in float64, those of int32 modulo 2³².
+ * Float32 is summed in float64, int32 modulo 2³².
  */
 export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, integer: u32, begin: u32,
   end: u32): void

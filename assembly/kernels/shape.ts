@@ -7,7 +7,7 @@ import { Dim } from "../layouts";
 import { Type } from "../opcodes";
 import { offsetAt, stepsOf } from "../walk";
 
-/** Rows of a transposition that go together: of what they read, whole lines. */
+/** Rows of a transposition that are copied together, so that reads use whole cache lines. */
 const BAND: u32 = 16;
 
 /** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
@@ -58,7 +58,7 @@ export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: us
 
 /**
  * Copies over `rank` dimensions described by the words at `dims` (layouts.ts: StridedCopy).
- * The share [begin, end) counts rows, or, where the two innermost dimensions are a transposition, bands of 16 of them.
+ * The share [begin, end) counts rows or, if the two innermost dimensions are a transposition, bands of 16 rows.
  */
 export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, dims: usize, begin: u32,
   end: u32): void
@@ -86,7 +86,7 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
 @inline
 function bandsOf(rows: u32): u32 { return (rows + BAND - 1) / BAND; }
 
-/** Whether the two innermost dimensions turn rows into columns. */
+/** Whether the two innermost dimensions are a transposition. */
 function isTransposition(elementBytes: u32, rank: u32, dims: usize): bool {
   if (rank < 2 || elementBytes != 4) return false;
   const inner = dims + (((rank - 1) * Dim.words) << 2), outer = inner - (Dim.words << 2);
@@ -102,13 +102,15 @@ export function copyUnits(elementBytes: u32, rank: u32, dims: usize): u32 {
   return stepsOf(dims, outer) * bandsOf(load<u32>(outer, Dim.size << 2));
 }
 
-/** out[i] = x[i] converted, i in [begin, end). To int32 truncates and saturates, to uint8 keeps the low bits, to bool tests ≠ 0. */
+/**
+ * out[i] = x[i] converted, i in [begin, end). To int32 truncates and saturates, to uint8 keeps the low bits, to bool tests ≠ 0.
+ */
 export function cast(out: usize, x: usize, from: Type, to: Type, begin: u32, end: u32): void {
   const fromBytes: usize = from <= Type.Int32 ? 4 : 1, toBytes: usize = to <= Type.Int32 ? 4 : 1;
   for (let i = begin; i < end; i += 4) {
     const p = x + i * fromBytes, q = out + i * toBytes;
     let v: v128;
-    // To int32 lanes first (a float that becomes bool becomes its test) …
+    // To int32 lanes first (a float that becomes bool is compared with 0) …
     if (from == Type.Float32)
       v = to == Type.Bool
         ? f32x4.ne(v128.load(p), f32x4.splat(0))

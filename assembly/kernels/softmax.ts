@@ -1,13 +1,13 @@
 /**
  * Softmax and cross-entropy over rows, with their derivatives. x: [rows, n], row-major; the share [begin, end) counts
- * rows. All subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK elements. A kernel works
- * in place only if its comment says so.
+ * rows. All subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK elements. A kernel
+ * works in place only if its comment says so.
  */
 import { exp, expm1, log1p } from "../math";
 import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
 import { maxRow, rowTotal, sumRow } from "./reduce";
 
-/** Where the block of a sum that begins at i ends. */
+/** The end of a sum's block that begins at i. */
 @inline
 function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOCK : n; }
 
@@ -157,8 +157,8 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
 }
 
 /**
- * lse[r] = [m, l], the largest logit and log Σ exp(logits[r] − m): apart, so that rows far from zero keep their digits;
- * loss[r] = l + (m − logits[r, label[r]]). All are 0 where label = ignoreIndex, whatever the logits are.
+ * lse[r] = [m, l], the largest logit and log Σ exp(logits[r] − m), stored separately so that rows far from zero keep their
+ * digits; loss[r] = l + (m − logits[r, label[r]]). Both are 0 where label = ignoreIndex, whatever the logits are.
  * A label outside 0…classes−1 gives NaN; nothing is read out of bounds.
  */
 export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usize, classes: u32, ignoreIndex: i32,
@@ -207,8 +207,8 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
 }
 
 /**
- * loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets, of which 0 takes no part, whatever its logit is;
- * lse[r] = [m, l] as above. All are 0 where all of the target is 0.
+ * loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets; a target of 0 contributes nothing,
+ * whatever its logit is. lse[r] = [m, l] as above. Both are 0 where the whole target is 0.
  */
 export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32,
   end: u32): void
@@ -241,9 +241,9 @@ export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target:
 }
 
 /**
- * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; with p − 1 by expm1 where the target is more than M/2.
- * softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal logits and equal targets give 0.
- * Exactly 0 where dy[r] or all of the target is 0, whatever the logits are.
+ * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; with p − 1 by expm1 where the target is more than
+ * M/2. softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal logits and equal targets give 0.
+ * Exactly 0 where dy[r] or the whole target is 0, whatever the logits are.
  */
 export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, target: usize, lse: usize, classes: u32,
   begin: u32, end: u32): void

@@ -35,7 +35,7 @@ function map1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): vo
   const pp = splat(p), qq = splat(q);
   if (begin >= end) return;
   let i = begin;
-  // The test stands at the end: V8 11 keeps the constants of such a loop in registers, but not those of a `for`.
+  // The condition is at the end because V8 11 keeps the constants of such a loop in registers, but not those of a `for`.
   do {
     const at: usize = i << 2;
     storeLanes(out + at, f.of(v128.load(x + at), pp, qq), end - i);
@@ -43,7 +43,7 @@ function map1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): vo
   } while (i < end);
 }
 
-/** As map1, for an f of few instructions: unrolled, so that the loop does not cost more than its work. */
+/** Like map1, for an f of few instructions: unrolled, so that the loop itself does not dominate. */
 @inline
 function stream1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
@@ -60,7 +60,7 @@ function stream1<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32):
   for (; rest > 0; rest -= 4, out += 16, x += 16) storeLanes(out, f.of(v128.load(x), pp, qq), rest);
 }
 
-/** As zip, for an f of few instructions. */
+/** Like zip, for an f of few instructions. */
 @inline
 function stream2<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
@@ -220,9 +220,9 @@ function zip<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q:
   }
 }
 
-// Each kernel is exported under its own name, for tests and benches. asc folds small ones into their dispatcher even so,
-// where one big function would wait long for V8's optimizing tier; unrolled, they are too large for that
-// (test/package/emitted.test.ts watches).
+// Each kernel is exported under its own name, for tests and benches. asc still inlines small ones into their dispatcher, and
+// V8 takes long to optimize such a big function; unrolled kernels are too large to inline (test/package/emitted.test.ts
+// checks).
 export function neg(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   stream1<Neg>(out, x, begin, end, p, q);
 }

@@ -75,7 +75,7 @@ export class WorkerPool {
     this.control = Math.ceil(this.heap.allocate(this.bytes + PAIR) / PAIR) * PAIR;
     this.heap.u8.fill(0, this.control, this.control + this.bytes);
     const spins = this.oversubscribed ? SPINS.oversubscribed : SPINS.dedicated;
-    this.set(Control.patience, spins);
+    this.set(Control.spins, spins);
     this.set(Control.idle, spins);
     this.helpers = Array.from({ length: this.threads - 1 }, (_, i) => ({
       mark: this.control + Control.bytes + i * PAIR,
