@@ -14,28 +14,30 @@ export {
 } from "./confusion/confusion.ts";
 export { type WeightBias, weightsAgainstBiases } from "./confusion/weightsAgainstBiases.ts";
 export {
-  type Behaviour,
   type DescentOptions,
-  type DiscreteBehaviour,
   type DiscretizationError,
   type DiscretizationOptions,
   discretizationError,
-  type EscapeRateOptions,
-  escapeRate,
   gradientDescent,
   gradientFlow,
   type HeavyBallOptions,
   type HeavyBallTrajectory,
   heavyBall,
   heavyBallOf,
-  type Mode,
   momentumOf,
   type Potential,
+} from "./dynamics/flow.ts";
+export {
+  type Behaviour,
+  type DiscreteBehaviour,
+  type EscapeRateOptions,
+  escapeRate,
+  type Mode,
   type Stability,
   type StabilityOptions,
   type StabilityVerdict,
   stability,
-} from "./dynamics/flow.ts";
+} from "./dynamics/stability.ts";
 export {
   breed,
   type DrawOptions,

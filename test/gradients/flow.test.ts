@@ -3,15 +3,14 @@ import { Complex, logSlope, objective } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 import {
   discretizationError,
-  escapeRate,
   gradientDescent,
   gradientFlow,
   heavyBall,
   heavyBallOf,
   momentumOf,
   type Potential,
-  stability,
 } from "../../src/gradients/dynamics/flow.ts";
+import { escapeRate, stability } from "../../src/gradients/dynamics/stability.ts";
 import { type IntegrateOptions, integrate, type VectorField } from "../../src/gradients/math/ode.ts";
 
 const oscillator: VectorField = (_, [x, v]) => [v!, -x!];
