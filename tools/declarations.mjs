@@ -1,14 +1,14 @@
-// Reads the public ops of src/ops: every exported function whose JSDoc has the tag @op. tools/generate.mjs writes from them what people see.
+// Reads the public ops of src/ops: every exported function whose JSDoc has the tag @op. tools/generate.mjs generates the public API from them.
 //
 //   @op                    a function and, if the first parameter is a tensor, a method of Tensor
 //   @op function           a function only
 //   @op method [name]      a method only, under another name if one is given
-//   @op function name      both, where the method has another name
+//   @op function name      both, if the method has another name
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import ts from "typescript";
 
-/** What a type is to runtime/arguments.ts, by its text. */
+/** The kinds of runtime/arguments.ts, by the text of the type. */
 const KINDS = {
   Operand: "tensor|number",
   Value: "tensor",
@@ -80,7 +80,7 @@ const bindingDefaults = (pattern, source) =>
   );
 const operand = (name) => ({ name, type: "Operand", optional: false, rest: false });
 
-/** What `unary({…})` and `binary({…})` take and say of shapes and types. */
+/** The parameters, shapes and types of an op made by `unary({…})` or `binary({…})`. */
 function pointwise(call, source) {
   const form = call.expression.getText(source);
   const [entry] = call.arguments;
@@ -114,7 +114,7 @@ function sources(root) {
   });
 }
 
-/** What a statement declares, if it is one function: its name, parameters and result. */
+/** The function that a statement declares, if any: its name, parameters and result. */
 function functionOf(statement, source) {
   if (ts.isFunctionDeclaration(statement))
     return {
@@ -129,7 +129,7 @@ function functionOf(statement, source) {
   return { name: name.text, ...pointwise(initializer, source), result: "Value" };
 }
 
-/** The fields of an interface of options: [{ name, type, text }], those that it inherits first. */
+/** The fields of an interface of options: [{ name, type, text }], inherited ones first. */
 function fieldsOf(name, interfaces) {
   const own = interfaces.get(name);
   if (!own) throw new Error(`declarations: ${name} is not an interface of src/ops.`);

@@ -1,7 +1,7 @@
 // Writes src/runtime/instructions.ts: for each layout in assembly/layouts.ts and layerLayouts.ts the function that writes such an
 // instruction, with its operands by name, and for each family of ops the type of its codes.
 //
-// `npm run generate` writes the file; `-- --check` fails if it is not what the layouts say.
+// `npm run generate` writes the file; `-- --check` fails if it is out of date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import ts from "typescript";
 
@@ -9,7 +9,7 @@ const FILES = ["assembly/opcodes.ts", "assembly/layouts.ts", "assembly/layerLayo
 const TARGET = "src/runtime/instructions.ts";
 const CODE_BITS = 8;
 
-/** The enums of these files by name: members with their values and the comment that stands after them on the line. */
+/** The enums of these files by name: members with their values and the comment after them on the line. */
 function enumsOf(files) {
   const program = ts.createProgram(files, { allowImportingTsExtensions: true, noEmit: true, types: [] });
   const checker = program.getTypeChecker();
@@ -141,6 +141,6 @@ const text = instructions();
 const isCurrent = existsSync(TARGET) && readFileSync(TARGET, "utf8") === text;
 if (!process.argv.includes("--check")) writeFileSync(TARGET, text);
 else if (!isCurrent) {
-  console.error(`${TARGET} is not what the layouts say. Run npm run generate.`);
+  console.error(`${TARGET} is out of date. Run npm run generate.`);
   process.exit(1);
 }

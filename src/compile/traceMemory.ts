@@ -64,7 +64,7 @@ export class TraceMemory {
     return tensor;
   }
 
-  /** Whether the function made a value. If not, it returns a tensor from outside as it is. */
+  /** Whether the function made a value. If not, it returns a tensor from outside unchanged. */
   isMade(x: Tensor): boolean {
     const storage = this.recording.storageOf.get(x)!;
     return storage.symbolic || this.isConstant(storage, x);

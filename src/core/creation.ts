@@ -3,7 +3,7 @@ import { rejectOtherCopy } from "./copies.ts";
 import "./eager.ts";
 import { type DType, requireDType, requireHeld, requireShape, type Shape, sizeOf } from "../ops/definition/value.ts";
 import * as random from "../ops/random/random.ts";
-import { spaced, stepped } from "../ops/random/ranges.ts";
+import { evenValues, rangeValues } from "../ops/random/ranges.ts";
 import { full as fill } from "../ops/shape/shape.ts";
 import { check } from "../runtime/arguments.ts";
 import { DTypeError, ShapeError, TypeError } from "../runtime/errors.ts";
@@ -125,9 +125,9 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
 /** Makes a tensor filled with one value, float32 by default. int32 truncates and saturates it; uint8 keeps the low eight bits of that. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   check("full", arguments, `shape:any value:number ${OPTIONS}`);
-  return filled("full", shape, value, options);
+  return filledTensor("full", shape, value, options);
 }
-function filled(op: string, shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+function filledTensor(op: string, shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   const { dtype = "float32" } = options;
   requireShape(op, shape);
   requireDType(op, dtype);
@@ -163,7 +163,7 @@ export function scalar(value: number): Scalar {
  */
 export function zeros(shape: Shape, options?: TensorOptions): Tensor {
   check("zeros", arguments, `shape:any ${OPTIONS}`);
-  return filled("zeros", shape, 0, options);
+  return filledTensor("zeros", shape, 0, options);
 }
 /**
  * Makes a tensor of `shape` filled with ones, float32 by default.
@@ -171,17 +171,17 @@ export function zeros(shape: Shape, options?: TensorOptions): Tensor {
  */
 export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
-  return filled("ones", shape, 1, options);
+  return filledTensor("ones", shape, 1, options);
 }
 /** Makes a tensor filled with zeros, in the shape and, unless options say otherwise, the dtype of x. */
 export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
   check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
-  return filled("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
+  return filledTensor("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
 }
 /** Makes a tensor filled with ones, in the shape and, unless options say otherwise, the dtype of x. */
 export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
   check("onesLike", arguments, `x:tensor ${OPTIONS}`);
-  return filled("onesLike", x.shape, 1, { dtype: x.dtype, ...options });
+  return filledTensor("onesLike", x.shape, 1, { dtype: x.dtype, ...options });
 }
 
 /** Checks the first and last value of a range, which is monotonic. @throws RangeError if one is outside the dtype */
@@ -204,7 +204,7 @@ export function arange(...args: unknown[]): Tensor {
     `start:number end?:number step?:number ${OPTIONS}`,
   ) as [number, number?, number?, TensorOptions?];
   const [from, to] = end === undefined ? [0, start] : [start, end];
-  const values = stepped("arange", from, to, step);
+  const values = rangeValues("arange", from, to, step);
   const dtype = options.dtype ?? "float32";
   requireEnds("arange", values, dtype);
   return finish(fromElements(values, [values.length], dtype, "arange"), options);
@@ -214,7 +214,7 @@ export function arange(...args: unknown[]): Tensor {
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
   check("linspace", arguments, `start:number end:number n:number ${OPTIONS}`);
   const dtype = options.dtype ?? "float32";
-  const values = spaced("linspace", start, end, n);
+  const values = evenValues("linspace", start, end, n);
   requireEnds("linspace", values, dtype);
   return finish(fromElements(values, [n], dtype, "linspace"), options);
 }

@@ -113,7 +113,7 @@ export class Node<Leaf extends Stored> {
         `${rule.name}: an earlier backward freed this part of the graph. Pass backward({ retainGraph: true }) the first time.`,
       );
     }
-    /** Nodes made again for outputs whose tensors were freed, held until they are wrapped. */
+    /** Nodes recreated for outputs whose tensors were freed, held until they are wrapped. */
     const fresh: Node<Leaf>[] = [];
     const edgeOf = (s: Saved<Leaf>): Edge<Leaf> | null => {
       if (s.output < 0) return s.edge;

@@ -142,7 +142,7 @@ export class MultiheadAttention extends Module {
     requireWhole("MultiheadAttention", { embedDim, numHeads });
     if (embedDim % numHeads)
       throw new RangeError(
-        `MultiheadAttention: embedDim must be a multiple of numHeads, got ${embedDim} and ${numHeads}.`,
+        `MultiheadAttention: embedDim is ${embedDim}, but must be a multiple of numHeads, ${numHeads}.`,
       );
     requireFraction("MultiheadAttention", { dropout });
     if (rotary && rotary.dim !== embedDim / numHeads)

@@ -41,7 +41,7 @@ export interface GroupNormOptions extends NormOptions {
 
 function requireSizes(name: string, sizes: readonly number[]): void {
   if (!sizes.length || sizes.some((n) => !Number.isInteger(n) || n < 1))
-    throw new RangeError(`${name}: sizes must be whole numbers above 0, got [${sizes.join(", ")}].`);
+    throw new RangeError(`${name}: sizes are [${sizes.join(", ")}], but must be whole numbers above 0.`);
 }
 
 /**
@@ -53,11 +53,11 @@ export class LayerNorm extends Module {
   static override readonly kind: string = "LayerNorm";
   /** The sizes of the last dims, which are normalized together. */
   readonly normalizedShape: Shape;
-  /** What normalized values are multiplied by, of normalizedShape; null without it. */
+  /** The scale of the normalized values, of shape normalizedShape; null without one. */
   readonly weight: Tensor | null;
-  /** What is added after that, of normalizedShape; null without it. */
+  /** The shift of the scaled values, of shape normalizedShape; null without one. */
   readonly bias: Tensor | null;
-  /** ε, as it was given. */
+  /** Added to the variance. */
   readonly options: NormOptions;
 
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
@@ -86,11 +86,11 @@ export class LayerNorm extends Module {
  */
 export class RMSNorm extends Module {
   static override readonly kind: string = "RMSNorm";
-  /** The sizes of the last dims, whose root mean square is taken together. */
+  /** The sizes of the last dims, which share one root mean square. */
   readonly normalizedShape: Shape;
-  /** What x/rms(x) is multiplied by, of normalizedShape; null without it. */
+  /** The scale of x/rms(x), of shape normalizedShape; null without one. */
   readonly weight: Tensor | null;
-  /** The ε under the root, as it was given. */
+  /** Added to the mean square. */
   readonly options: NormOptions;
 
   constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {
@@ -140,7 +140,7 @@ export class BatchNorm extends Module {
   /** How many batches the running statistics include: float32 []. */
   readonly numBatchesTracked: Tensor | null;
   private readonly momentum: number | null;
-  /** The ε beside the variance, as it was given. */
+  /** Added to the variance. */
   readonly options: NormOptions;
 
   /** @param numFeatures channels */
@@ -182,7 +182,7 @@ export class BatchNorm extends Module {
     const pixels = x.size / this.numFeatures;
     if (pixels === 1)
       throw new RangeError(
-        `${kindOf(this)}: the batch [${x.shape.join(", ")}] has one value per channel, so no variance. Use larger batches, or eval().`,
+        `${kindOf(this)}: the batch [${x.shape.join(", ")}] has one value per channel, so it has no variance. Use larger batches, or eval().`,
       );
     return withUndo(() => {
       const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
@@ -243,7 +243,7 @@ export class GroupNorm extends Module {
   readonly weight: Tensor | null;
   /** The shift of each channel after the groups are normalized, [numChannels]; null if affine is false. */
   readonly bias: Tensor | null;
-  /** The ε beside each group's variance, as it was given. */
+  /** Added to each group's variance. */
   readonly options: NormOptions;
 
   constructor(

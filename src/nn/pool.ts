@@ -12,9 +12,9 @@ export class MaxPool2d extends Module {
   static override readonly kind: string = "MaxPool2d";
   /** @param kernelSize height and width of the window in pixels; one number for a square */
   constructor(
-    /** The size of the windows whose largest value is taken. */
+    /** The size of each window. */
     readonly kernelSize: Size2d,
-    /** Stride, padding, dilation and ceilMode, as they were given. */
+    /** Stride, padding, dilation and ceilMode. */
     readonly options: MaxPool2dOptions = {},
   ) {
     super();
@@ -35,9 +35,9 @@ export class AvgPool2d extends Module {
   static override readonly kind: string = "AvgPool2d";
   /** @param kernelSize height and width of the window in pixels; one number for a square */
   constructor(
-    /** The size of the windows whose mean is taken. */
+    /** The size of each window. */
     readonly kernelSize: Size2d,
-    /** Stride, padding and countIncludePad, as they were given. */
+    /** Stride, padding and countIncludePad. */
     readonly options: AvgPool2dOptions = {},
   ) {
     super();
@@ -70,7 +70,7 @@ export class MaxPool1d extends Module {
   static override readonly kind: string = "MaxPool1d";
   /** @param kernelSize length of the window in steps */
   constructor(
-    /** The length of the windows whose largest value is taken. */
+    /** The length of each window. */
     readonly kernelSize: number,
     private readonly options: Pool1dOptions<MaxPool2dOptions> = {},
   ) {
@@ -90,7 +90,7 @@ export class AvgPool1d extends Module {
   static override readonly kind: string = "AvgPool1d";
   /** @param kernelSize length of the window in steps */
   constructor(
-    /** The length of the windows whose mean is taken. */
+    /** The length of each window. */
     readonly kernelSize: number,
     private readonly options: Pool1dOptions<AvgPool2dOptions> = {},
   ) {

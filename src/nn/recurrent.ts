@@ -162,7 +162,7 @@ abstract class Recurrent extends Module {
     const names = ["the initial state", "the initial cell state"];
     const parts = states.map((state, i) => this.splitState(names[i]!, state, batch));
     if (Array.isArray(lengths) && lengths.some((n) => !Number.isInteger(n)))
-      throw new RangeError(`${name}: lengths must be whole numbers, got [${lengths.join(", ")}].`);
+      throw new RangeError(`${name}: lengths are [${lengths.join(", ")}], but must be whole numbers.`);
     const counts = lengths && !(lengths instanceof Tensor) ? tensor([...lengths], { dtype: "int32" }) : lengths;
     const last: Tensor[][] = states.map(() => []);
     let y = x;
@@ -242,7 +242,7 @@ export class LSTM extends Recurrent {
     check("LSTM", arguments, `${SIZES} {${OPTIONS}}`);
     super("lstm", inputSize, hiddenSize, options);
   }
-  /** As RNN's, with a state [h0, c0], by default zeros → output and [hn, cn]. @throws ShapeError, RangeError for invalid lengths */
+  /** Like RNN's, with a state [h0, c0], by default zeros → output and [hn, cn]. @throws ShapeError, RangeError for invalid lengths */
   forward(
     ...inputs: [x: Tensor, state?: States | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): [output: Tensor, state: [hn: Tensor, cn: Tensor]] {
@@ -266,7 +266,7 @@ export class GRU extends Recurrent {
     check("GRU", arguments, `${SIZES} {${OPTIONS}}`);
     super("gru", inputSize, hiddenSize, options);
   }
-  /** As RNN's: x and h0 → output and hn. @throws ShapeError, RangeError for invalid lengths */
+  /** Like RNN's: x and h0 → output and hn. @throws ShapeError, RangeError for invalid lengths */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): Last {

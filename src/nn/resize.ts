@@ -34,7 +34,7 @@ function requireImages(name: string, { shape }: { shape: Shape }): void {
 /** @throws RangeError */
 function requireSize(name: string, size: readonly number[]): void {
   if (size.length !== 2 || !size.every((n) => Number.isInteger(n) && n > 0))
-    throw new RangeError(`${name}: size must be [height, width], whole numbers above 0, got [${size.join(", ")}].`);
+    throw new RangeError(`${name}: size is [${size.join(", ")}], but must be [height, width], whole numbers above 0.`);
 }
 
 /** Samples x at `size` positions along a dimension, placed by PyTorch's rules. */
@@ -94,7 +94,7 @@ function resize(caller: string, x: Tensor, options: InterpolateOptions): Tensor 
   return along(along(x, 0), 1);
 }
 
-/** `interpolate` as a layer: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. Throws as it does. */
+/** `interpolate` as a layer: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. Throws the same errors. */
 export class Upsample extends Module {
   static override readonly kind: string = "Upsample";
   constructor(private readonly options: InterpolateOptions) {
@@ -122,7 +122,7 @@ export class AdaptiveAvgPool2d extends Module {
     requireSize("AdaptiveAvgPool2d", this.outputSize);
   }
   /**
-   * The means of as many windows as the output has pixels. x: [batch, height, width, channels] → [batch, outHeight,
+   * Averages one window per output pixel. x: [batch, height, width, channels] → [batch, outHeight,
    * outWidth, channels].
    * @throws ShapeError
    */

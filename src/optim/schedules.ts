@@ -156,7 +156,7 @@ export interface OneCycleOptions {
 }
 
 /**
- * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it far below the start, which it reaches at the last of totalSteps.
+ * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps, far below the initial rate.
  * One more `step()` keeps that rate; another throws. Unlike PyTorch's default it leaves the momentum alone, because a new momentum
  * would make compiled functions record again.
  * @throws RangeError for an invalid option, and if `step()` is called more than totalSteps times

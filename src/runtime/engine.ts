@@ -170,7 +170,7 @@ async function startThreads(threads: number | "auto", options: InitOptions): Pro
   current = start(options, setup);
 }
 
-/** A larger number is taken for a mistake. */
+/** Larger numbers are rejected as mistakes. */
 const MAX_THREADS = 64;
 
 /**

@@ -18,7 +18,7 @@ export function truncate(text: string, most = MAX_MESSAGE): string {
 /** A string in quotes, truncated, for messages. */
 export const quote = (text: string, most = 60): string => JSON.stringify(truncate(text, most));
 
-/** The first 20 of many values, and their number: messages about long lists cost no more than those about short ones. */
+/** The first 20 of many values and their number, so that messages about long lists stay cheap. */
 export const listed = (values: readonly unknown[]): string =>
   values.length > 20 ? `${values.slice(0, 20).join(", ")}, … (${values.length} in all)` : values.join(", ");
 

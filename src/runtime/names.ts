@@ -1,4 +1,4 @@
-/** Names of options and choices: what an unknown one most likely means. */
+/** Suggests valid names for unknown options and choices. */
 import { RangeError } from "./errors.ts";
 import { describe } from "./kinds.ts";
 

@@ -274,14 +274,14 @@ test("interpolate and AdaptiveAvgPool2d refuse sizes that make no sense", () => 
   const x = zeros([1, 4, 4, 1]);
   expect(() => nn.interpolate(x, {})).toThrow("interpolate: give either size or scaleFactor.");
   expect(() => nn.interpolate(x, { size: 0 })).toThrow(
-    "interpolate: size must be [height, width], whole numbers above 0, got [0, 0]",
+    "interpolate: size is [0, 0], but must be [height, width], whole numbers above 0",
   );
   expect(() => nn.interpolate(zeros([4, 4]), { size: 2 })).toThrow(
     "x is [4, 4], but must be [batch, height, width, channels].",
   );
   expect(() => nn.interpolate(x, { size: 2, alignCorners: true })).toThrow('alignCorners is for mode "bilinear".');
   expect(() => new nn.AdaptiveAvgPool2d([2.5, 1])).toThrow(
-    "AdaptiveAvgPool2d: size must be [height, width], whole numbers above 0, got [2.5, 1]",
+    "AdaptiveAvgPool2d: size is [2.5, 1], but must be [height, width], whole numbers above 0",
   );
 });
 

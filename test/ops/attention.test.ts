@@ -171,7 +171,7 @@ describe("bad input is refused", () => {
   const x = () => randn([2, 4, 6]);
   const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
   test.each<[string, () => unknown, RegExp]>([
-    ["heads", () => new nn.MultiheadAttention(6, 4), /embedDim must be a multiple of numHeads, got 6 and 4\./],
+    ["heads", () => new nn.MultiheadAttention(6, 4), /embedDim is 6, but must be a multiple of numHeads, 4\./],
     ["dropout", () => new nn.MultiheadAttention(6, 2, { dropout: 2 }), /dropout is 2, but must be in 0 … 1/],
     [
       "width",

@@ -68,7 +68,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "fractional lengths",
     () => new nn.GRU(3, 4).forward(zeros([2, 2, 3]), undefined, { lengths: [1.7, 2] }),
-    /GRU: lengths must be whole numbers, got \[1\.7, 2\]/,
+    /GRU: lengths are \[1\.7, 2\], but must be whole numbers/,
   ],
   [
     "a cell's nonlinearity",

@@ -120,7 +120,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     other.step();
     expect(optimizer.lr).toBe(rate / 2);
     expect(() => new optim.SequentialLR([], [4, 2])).toThrow(
-      /milestones must be increasing whole numbers above 0, got \[4, 2\]/,
+      /milestones are \[4, 2\], but must be increasing whole numbers above 0/,
     );
   });
 

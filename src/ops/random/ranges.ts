@@ -12,11 +12,11 @@ function formula(op: string, n: number, value: (i: number) => number): Float64Ar
 }
 
 /**
- * from, from + step, … below `to`, or above it for a negative step. There are ⌈(to − from)/step⌉, but a quotient that misses
+ * The numbers from, from + step, … below `to`, or above it for a negative step: ⌈(to − from)/step⌉ of them, but a quotient that misses
  * a whole number by no more than rounding errors counts as that number: from 1 to 1.3 by 0.1 there are three.
- * @throws RangeError for a step that never gets there
+ * @throws RangeError if the steps never reach `to`
  */
-export function stepped(op: string, from: number, to: number, step: number): Float64Array {
+export function rangeValues(op: string, from: number, to: number, step: number): Float64Array {
   requireRange(op, { start: from, end: to }, Number.isFinite, "finite");
   const quotient = (to - from) / step;
   if (!Number.isFinite(quotient)) throw new RangeError(`${op}: step ${step} never gets from ${from} to ${to}.`);
@@ -27,11 +27,11 @@ export function stepped(op: string, from: number, to: number, step: number): Flo
 }
 
 /**
- * n numbers from start to end, at equal distances. Each half counts from its own end, so both ends are exact and nothing
+ * n evenly spaced numbers from start to end. Each half counts from its own end, so both ends are exact and nothing
  * cancels, and multiplies before it divides, so whole numbers stay whole.
  * @throws RangeError
  */
-export function spaced(op: string, start: number, end: number, n: number): Float64Array {
+export function evenValues(op: string, start: number, end: number, n: number): Float64Array {
   requireRange(op, { start, end }, Number.isFinite, "finite");
   requireRange(op, { n }, (v) => Number.isInteger(v) && v >= 0, "a whole number from 0");
   const [length, last] = [end - start, n - 1];

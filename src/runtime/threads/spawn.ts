@@ -12,7 +12,7 @@ export interface Thread {
 
 export interface ThreadEvents {
   message(message: WorkerMessage): void;
-  /** It no longer runs, for whatever reason. */
+  /** It no longer runs, for any reason. */
   exit(reason: string): void;
 }
 

@@ -11,7 +11,7 @@ const PAIR = 128;
 /** How long workers may take to start and to stop, in milliseconds. */
 const START_TIMEOUT = 20_000;
 const STOP_TIMEOUT = 2_000;
-/** The pool gives up after so many replacements of crashed workers. */
+/** The pool gives up after this many replacements of crashed workers. */
 const MAX_REPLACEMENTS = 8;
 /** Polls of a waiting thread before it sleeps, a nanosecond or two each: few if there are more threads than cores. */
 const SPINS = { dedicated: 1_000_000, oversubscribed: 200 };
@@ -221,7 +221,7 @@ export class WorkerPool {
     });
   }
 
-  /** Called by a thread that has waited for long. @throws ThreadError if the wait cannot end because a worker is dead */
+  /** Called by a thread that has waited for a long time. @throws ThreadError if the wait cannot end because a worker is dead */
   private checkHelpers(): void {
     const isStuck = this.helpers.some((helper) => {
       const state = this.stateOf(helper);
