@@ -23,13 +23,16 @@ import * as arithmeticOps from "../ops/pointwise/arithmetic.ts";
 import * as randomOps from "../ops/random/random.ts";
 import type { NormOptions, RmsNormOptions } from "../ops/reduce/norm.ts";
 import * as normOps from "../ops/reduce/norm.ts";
-import type { Dims, ReduceOptions, VarianceOptions } from "../ops/reduce/reduce.ts";
+import type { Dims, ReduceOptions } from "../ops/reduce/reduce.ts";
 import * as reduceOps from "../ops/reduce/reduce.ts";
 import * as rowsOps from "../ops/reduce/rows.ts";
+import type { VarianceOptions } from "../ops/reduce/statistics.ts";
+import * as statisticsOps from "../ops/reduce/statistics.ts";
 import type { AttentionOptions } from "../ops/sequence/attention.ts";
 import * as attentionOps from "../ops/sequence/attention.ts";
 import type { RecurrentWeights, RnnOptions, SequenceOptions } from "../ops/sequence/sequence.ts";
 import * as sequenceOps from "../ops/sequence/sequence.ts";
+import * as reshapeOps from "../ops/shape/reshape.ts";
 import type { SliceRange } from "../ops/shape/shape.ts";
 import * as shapeOps from "../ops/shape/shape.ts";
 import * as triangleOps from "../ops/shape/triangle.ts";
@@ -2263,6 +2266,52 @@ export const all: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("all", reduceOps.all);
 /**
+ * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
+ *
+ * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
+ *
+ * @param dim The dim to sum along.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([1, 2, 3]);
+ * x.cumsum(0).toArray(); // [1, 3, 6]
+ * ```
+ */
+export const cumsum: (x: Tensor | number, dim: number) => Tensor = /* @__PURE__ */ lift("cumsum", reduceOps.cumsum);
+/**
+ * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @param dim The dim whose elements add up to 1. Default -1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([[1, 2, 3]]);
+ * x.softmax().toArray(); // [[0.09, 0.2447, 0.6652]]
+ * ```
+ */
+export const softmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PURE__ */ lift("softmax", rowsOps.softmax);
+/**
+ * x − log Σⱼ eˣʲ along `dim`: the logarithm of softmax(x), without underflow. With y = logSoftmax(x), dx = dy − eʸ·Σ
+ * dy.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @param dim The dim whose probabilities add up to 1. Default -1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = tensor([0, 1000]);
+ * x.logSoftmax().toArray(); // [-1000, 0]
+ * ```
+ */
+export const logSoftmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PURE__ */ lift(
+  "logSoftmax",
+  rowsOps.logSoftmax,
+);
+/**
  * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
  * are −∞.
  *
@@ -2306,7 +2355,7 @@ export const logSumExp: {
    * ```
    */
   (x: Tensor | number, options: ReduceOptions): Tensor;
-} = /* @__PURE__ */ lift("logSumExp", reduceOps.logSumExp);
+} = /* @__PURE__ */ lift("logSumExp", statisticsOps.logSumExp);
 /**
  * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
  * result does.
@@ -2354,7 +2403,7 @@ export const variance: {
    * ```
    */
   (x: Tensor | number, options: VarianceOptions): Tensor;
-} = /* @__PURE__ */ lift("variance", reduceOps.variance);
+} = /* @__PURE__ */ lift("variance", statisticsOps.variance);
 /**
  * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. Its
  * gradient is 0 where it is 0.
@@ -2402,7 +2451,7 @@ export const std: {
    * ```
    */
   (x: Tensor | number, options: VarianceOptions): Tensor;
-} = /* @__PURE__ */ lift("std", reduceOps.std);
+} = /* @__PURE__ */ lift("std", statisticsOps.std);
 /**
  * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
  * the norm is 0.
@@ -2468,53 +2517,7 @@ export const norm: {
    * ```
    */
   (x: Tensor | number, p: number | undefined, options: ReduceOptions): Tensor;
-} = /* @__PURE__ */ lift("norm", reduceOps.norm);
-/**
- * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
- *
- * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
- *
- * @param dim The dim to sum along.
- * @throws ShapeError if the dim does not exist
- * @example
- * ```ts
- * const x = tensor([1, 2, 3]);
- * x.cumsum(0).toArray(); // [1, 3, 6]
- * ```
- */
-export const cumsum: (x: Tensor | number, dim: number) => Tensor = /* @__PURE__ */ lift("cumsum", reduceOps.cumsum);
-/**
- * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
- *
- * x: any shape → the same shape, float32.
- *
- * @param dim The dim whose elements add up to 1. Default -1.
- * @throws ShapeError if the dim does not exist
- * @example
- * ```ts
- * const x = tensor([[1, 2, 3]]);
- * x.softmax().toArray(); // [[0.09, 0.2447, 0.6652]]
- * ```
- */
-export const softmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PURE__ */ lift("softmax", rowsOps.softmax);
-/**
- * x − log Σⱼ eˣʲ along `dim`: the logarithm of softmax(x), without underflow. With y = logSoftmax(x), dx = dy − eʸ·Σ
- * dy.
- *
- * x: any shape → the same shape, float32.
- *
- * @param dim The dim whose probabilities add up to 1. Default -1.
- * @throws ShapeError if the dim does not exist
- * @example
- * ```ts
- * const x = tensor([0, 1000]);
- * x.logSoftmax().toArray(); // [-1000, 0]
- * ```
- */
-export const logSoftmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PURE__ */ lift(
-  "logSoftmax",
-  rowsOps.logSoftmax,
-);
+} = /* @__PURE__ */ lift("norm", statisticsOps.norm);
 /**
  * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). Weights are computed for a block of queries
  * at a time, never stored whole. A query that may attend to nothing gets 0.
@@ -2604,6 +2607,73 @@ export const lstm: (
  */
 export const gru: (x: Tensor, h0: Tensor | null, weights: RecurrentWeights, options?: SequenceOptions) => Tensor[] =
   /* @__PURE__ */ lift("gru", sequenceOps.gru);
+/**
+ * The same elements with another shape, without a copy. The gradient has x's shape again.
+ *
+ * x: any shape → `shape`, x's type.
+ *
+ * @param shape The new sizes, as numbers or as one array; one size may be -1.
+ * @throws ShapeError if the sizes do not fit the number of elements
+ * @example
+ * ```ts
+ * const x = arange(6);
+ * x.reshape(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
+ * x.reshape([3, -1]).shape; // [3, 2]
+ * ```
+ */
+export const reshape: (x: Tensor, ...shape: [shape: Shape] | number[]) => Tensor = /* @__PURE__ */ lift(
+  "reshape",
+  reshapeOps.reshape,
+);
+/**
+ * Joins the dims from startDim to endDim into one.
+ *
+ * x: any shape → x's shape with the product of these sizes in their place, x's type.
+ *
+ * @param startDim The first dim to join. Default 0.
+ * @param endDim The last dim to join. Default -1.
+ * @throws ShapeError if a dim does not exist or startDim comes after endDim
+ * @example
+ * ```ts
+ * const x = ones([2, 3, 4]);
+ * x.flatten().shape; // [24]
+ * x.flatten(1).shape; // [2, 12]
+ * ```
+ */
+export const flatten: (x: Tensor, startDim?: number, endDim?: number) => Tensor = /* @__PURE__ */ lift(
+  "flatten",
+  reshapeOps.flatten,
+);
+/**
+ * Drops the dims of size 1, or only `dim` if its size is 1.
+ *
+ * x: any shape → x's shape without these dims, x's type.
+ *
+ * @param dim The dim to drop. Default: every dim of size 1.
+ * @throws ShapeError if the dim does not exist
+ * @example
+ * ```ts
+ * const x = ones([1, 3, 1]);
+ * x.squeeze().shape; // [3]
+ * x.squeeze(0).shape; // [3, 1]
+ * ```
+ */
+export const squeeze: (x: Tensor, dim?: number) => Tensor = /* @__PURE__ */ lift("squeeze", reshapeOps.squeeze);
+/**
+ * Inserts a dim of size 1.
+ *
+ * x: any shape → x's shape with a 1 at `dim`, x's type.
+ *
+ * @param dim Where the new dim goes; -1 appends it.
+ * @throws ShapeError if the position does not exist
+ * @example
+ * ```ts
+ * const x = ones([3]);
+ * x.unsqueeze(0).shape; // [1, 3]
+ * x.unsqueeze(-1).shape; // [3, 1]
+ * ```
+ */
+export const unsqueeze: (x: Tensor, dim: number) => Tensor = /* @__PURE__ */ lift("unsqueeze", reshapeOps.unsqueeze);
 /**
  * The dims in another order. The gradient goes back by the inverse order.
  *
@@ -2798,73 +2868,6 @@ export const split: (x: Tensor, sizes: number | readonly number[], dim?: number)
   "split",
   shapeOps.split,
 );
-/**
- * The same elements with another shape, without a copy. The gradient has x's shape again.
- *
- * x: any shape → `shape`, x's type.
- *
- * @param shape The new sizes, as numbers or as one array; one size may be -1.
- * @throws ShapeError if the sizes do not fit the number of elements
- * @example
- * ```ts
- * const x = arange(6);
- * x.reshape(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
- * x.reshape([3, -1]).shape; // [3, 2]
- * ```
- */
-export const reshape: (x: Tensor, ...shape: [shape: Shape] | number[]) => Tensor = /* @__PURE__ */ lift(
-  "reshape",
-  shapeOps.reshape,
-);
-/**
- * Joins the dims from startDim to endDim into one.
- *
- * x: any shape → x's shape with the product of these sizes in their place, x's type.
- *
- * @param startDim The first dim to join. Default 0.
- * @param endDim The last dim to join. Default -1.
- * @throws ShapeError if a dim does not exist or startDim comes after endDim
- * @example
- * ```ts
- * const x = ones([2, 3, 4]);
- * x.flatten().shape; // [24]
- * x.flatten(1).shape; // [2, 12]
- * ```
- */
-export const flatten: (x: Tensor, startDim?: number, endDim?: number) => Tensor = /* @__PURE__ */ lift(
-  "flatten",
-  shapeOps.flatten,
-);
-/**
- * Drops the dims of size 1, or only `dim` if its size is 1.
- *
- * x: any shape → x's shape without these dims, x's type.
- *
- * @param dim The dim to drop. Default: every dim of size 1.
- * @throws ShapeError if the dim does not exist
- * @example
- * ```ts
- * const x = ones([1, 3, 1]);
- * x.squeeze().shape; // [3]
- * x.squeeze(0).shape; // [3, 1]
- * ```
- */
-export const squeeze: (x: Tensor, dim?: number) => Tensor = /* @__PURE__ */ lift("squeeze", shapeOps.squeeze);
-/**
- * Inserts a dim of size 1.
- *
- * x: any shape → x's shape with a 1 at `dim`, x's type.
- *
- * @param dim Where the new dim goes; -1 appends it.
- * @throws ShapeError if the position does not exist
- * @example
- * ```ts
- * const x = ones([3]);
- * x.unsqueeze(0).shape; // [1, 3]
- * x.unsqueeze(-1).shape; // [3, 1]
- * ```
- */
-export const unsqueeze: (x: Tensor, dim: number) => Tensor = /* @__PURE__ */ lift("unsqueeze", shapeOps.unsqueeze);
 /**
  * The lower triangle of matrices; 0 elsewhere.
  *

@@ -9,9 +9,12 @@ import * as matmulOps from "./matrix/matmul.ts";
 import type { GeluOptions } from "./pointwise/activation.ts";
 import * as activationOps from "./pointwise/activation.ts";
 import * as arithmeticOps from "./pointwise/arithmetic.ts";
-import type { Dims, ReduceOptions, VarianceOptions } from "./reduce/reduce.ts";
+import type { Dims, ReduceOptions } from "./reduce/reduce.ts";
 import * as reduceOps from "./reduce/reduce.ts";
 import * as rowsOps from "./reduce/rows.ts";
+import type { VarianceOptions } from "./reduce/statistics.ts";
+import * as statisticsOps from "./reduce/statistics.ts";
+import * as reshapeOps from "./shape/reshape.ts";
 import type { SliceRange } from "./shape/shape.ts";
 import * as shapeOps from "./shape/shape.ts";
 import * as triangleOps from "./shape/triangle.ts";
@@ -92,13 +95,18 @@ export const methods = {
   prod: reduceOps.prod,
   any: reduceOps.any,
   all: reduceOps.all,
-  logSumExp: reduceOps.logSumExp,
-  var: reduceOps.variance,
-  std: reduceOps.std,
-  norm: reduceOps.norm,
   cumsum: reduceOps.cumsum,
   softmax: rowsOps.softmax,
   logSoftmax: rowsOps.logSoftmax,
+  logSumExp: statisticsOps.logSumExp,
+  var: statisticsOps.variance,
+  std: statisticsOps.std,
+  norm: statisticsOps.norm,
+  reshape: reshapeOps.reshape,
+  view: reshapeOps.view,
+  flatten: reshapeOps.flatten,
+  squeeze: reshapeOps.squeeze,
+  unsqueeze: reshapeOps.unsqueeze,
   permute: shapeOps.permute,
   transpose: shapeOps.transpose,
   t: shapeOps.t,
@@ -108,11 +116,6 @@ export const methods = {
   broadcastTo: shapeOps.broadcastTo,
   narrow: shapeOps.narrow,
   split: shapeOps.split,
-  reshape: shapeOps.reshape,
-  view: shapeOps.view,
-  flatten: shapeOps.flatten,
-  squeeze: shapeOps.squeeze,
-  unsqueeze: shapeOps.unsqueeze,
   to: shapeOps.cast,
   tril: triangleOps.tril,
   triu: triangleOps.triu,
@@ -1291,6 +1294,49 @@ export interface Methods<Tensor> {
    */
   all(options: ReduceOptions): Tensor;
   /**
+   * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
+   *
+   * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
+   *
+   * @param dim The dim to sum along.
+   * @throws ShapeError if the dim does not exist
+   * @example
+   * ```ts
+   * const x = tensor([1, 2, 3]);
+   * x.cumsum(0).toArray(); // [1, 3, 6]
+   * ```
+   */
+  cumsum(dim: number): Tensor;
+  /**
+   * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @param dim The dim whose elements add up to 1. Default -1.
+   * @throws ShapeError if the dim does not exist
+   * @example
+   * ```ts
+   * const x = tensor([[1, 2, 3]]);
+   * x.softmax().toArray(); // [[0.09, 0.2447, 0.6652]]
+   * ```
+   */
+  softmax(dim?: number): Tensor;
+  /**
+   * x − log Σⱼ eˣʲ along `dim`: the logarithm of softmax(x), without underflow. With y = logSoftmax(x), dx = dy − eʸ·Σ
+   * dy.
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @param dim The dim whose probabilities add up to 1. Default -1.
+   * @throws ShapeError if the dim does not exist
+   * @example
+   * ```ts
+   * const x = tensor([0, 1000]);
+   * x.logSoftmax().toArray(); // [-1000, 0]
+   * ```
+   */
+  logSoftmax(dim?: number): Tensor;
+  /**
    * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
    * are −∞.
    *
@@ -1430,48 +1476,80 @@ export interface Methods<Tensor> {
    */
   norm(p: number | undefined, options: ReduceOptions): Tensor;
   /**
-   * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
+   * The same elements with another shape, without a copy. The gradient has x's shape again.
    *
-   * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
+   * x: any shape → `shape`, x's type.
    *
-   * @param dim The dim to sum along.
-   * @throws ShapeError if the dim does not exist
+   * @param shape The new sizes, as numbers or as one array; one size may be -1.
+   * @throws ShapeError if the sizes do not fit the number of elements
    * @example
    * ```ts
-   * const x = tensor([1, 2, 3]);
-   * x.cumsum(0).toArray(); // [1, 3, 6]
+   * const x = arange(6);
+   * x.reshape(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
+   * x.reshape([3, -1]).shape; // [3, 2]
    * ```
    */
-  cumsum(dim: number): Tensor;
+  reshape(...shape: [shape: Shape] | number[]): Tensor;
   /**
-   * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
+   * PyTorch's name for reshape: the same elements with another shape, without a copy.
    *
-   * x: any shape → the same shape, float32.
+   * x: any shape → `shape`, x's type.
    *
-   * @param dim The dim whose elements add up to 1. Default -1.
-   * @throws ShapeError if the dim does not exist
+   * @param shape The new sizes, as numbers or as one array; one size may be -1.
+   * @throws ShapeError if the sizes do not fit the number of elements
    * @example
    * ```ts
-   * const x = tensor([[1, 2, 3]]);
-   * x.softmax().toArray(); // [[0.09, 0.2447, 0.6652]]
+   * const x = arange(6);
+   * x.view(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
    * ```
    */
-  softmax(dim?: number): Tensor;
+  view(...shape: [shape: Shape] | number[]): Tensor;
   /**
-   * x − log Σⱼ eˣʲ along `dim`: the logarithm of softmax(x), without underflow. With y = logSoftmax(x), dx = dy − eʸ·Σ
-   * dy.
+   * Joins the dims from startDim to endDim into one.
    *
-   * x: any shape → the same shape, float32.
+   * x: any shape → x's shape with the product of these sizes in their place, x's type.
    *
-   * @param dim The dim whose probabilities add up to 1. Default -1.
+   * @param startDim The first dim to join. Default 0.
+   * @param endDim The last dim to join. Default -1.
+   * @throws ShapeError if a dim does not exist or startDim comes after endDim
+   * @example
+   * ```ts
+   * const x = ones([2, 3, 4]);
+   * x.flatten().shape; // [24]
+   * x.flatten(1).shape; // [2, 12]
+   * ```
+   */
+  flatten(startDim?: number, endDim?: number): Tensor;
+  /**
+   * Drops the dims of size 1, or only `dim` if its size is 1.
+   *
+   * x: any shape → x's shape without these dims, x's type.
+   *
+   * @param dim The dim to drop. Default: every dim of size 1.
    * @throws ShapeError if the dim does not exist
    * @example
    * ```ts
-   * const x = tensor([0, 1000]);
-   * x.logSoftmax().toArray(); // [-1000, 0]
+   * const x = ones([1, 3, 1]);
+   * x.squeeze().shape; // [3]
+   * x.squeeze(0).shape; // [3, 1]
    * ```
    */
-  logSoftmax(dim?: number): Tensor;
+  squeeze(dim?: number): Tensor;
+  /**
+   * Inserts a dim of size 1.
+   *
+   * x: any shape → x's shape with a 1 at `dim`, x's type.
+   *
+   * @param dim Where the new dim goes; -1 appends it.
+   * @throws ShapeError if the position does not exist
+   * @example
+   * ```ts
+   * const x = ones([3]);
+   * x.unsqueeze(0).shape; // [1, 3]
+   * x.unsqueeze(-1).shape; // [3, 1]
+   * ```
+   */
+  unsqueeze(dim: number): Tensor;
   /**
    * The dims in another order. The gradient goes back by the inverse order.
    *
@@ -1607,81 +1685,6 @@ export interface Methods<Tensor> {
    * ```
    */
   split(sizes: number | readonly number[], dim?: number): Tensor[];
-  /**
-   * The same elements with another shape, without a copy. The gradient has x's shape again.
-   *
-   * x: any shape → `shape`, x's type.
-   *
-   * @param shape The new sizes, as numbers or as one array; one size may be -1.
-   * @throws ShapeError if the sizes do not fit the number of elements
-   * @example
-   * ```ts
-   * const x = arange(6);
-   * x.reshape(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
-   * x.reshape([3, -1]).shape; // [3, 2]
-   * ```
-   */
-  reshape(...shape: [shape: Shape] | number[]): Tensor;
-  /**
-   * PyTorch's name for reshape: the same elements with another shape, without a copy.
-   *
-   * x: any shape → `shape`, x's type.
-   *
-   * @param shape The new sizes, as numbers or as one array; one size may be -1.
-   * @throws ShapeError if the sizes do not fit the number of elements
-   * @example
-   * ```ts
-   * const x = arange(6);
-   * x.view(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
-   * ```
-   */
-  view(...shape: [shape: Shape] | number[]): Tensor;
-  /**
-   * Joins the dims from startDim to endDim into one.
-   *
-   * x: any shape → x's shape with the product of these sizes in their place, x's type.
-   *
-   * @param startDim The first dim to join. Default 0.
-   * @param endDim The last dim to join. Default -1.
-   * @throws ShapeError if a dim does not exist or startDim comes after endDim
-   * @example
-   * ```ts
-   * const x = ones([2, 3, 4]);
-   * x.flatten().shape; // [24]
-   * x.flatten(1).shape; // [2, 12]
-   * ```
-   */
-  flatten(startDim?: number, endDim?: number): Tensor;
-  /**
-   * Drops the dims of size 1, or only `dim` if its size is 1.
-   *
-   * x: any shape → x's shape without these dims, x's type.
-   *
-   * @param dim The dim to drop. Default: every dim of size 1.
-   * @throws ShapeError if the dim does not exist
-   * @example
-   * ```ts
-   * const x = ones([1, 3, 1]);
-   * x.squeeze().shape; // [3]
-   * x.squeeze(0).shape; // [3, 1]
-   * ```
-   */
-  squeeze(dim?: number): Tensor;
-  /**
-   * Inserts a dim of size 1.
-   *
-   * x: any shape → x's shape with a 1 at `dim`, x's type.
-   *
-   * @param dim Where the new dim goes; -1 appends it.
-   * @throws ShapeError if the position does not exist
-   * @example
-   * ```ts
-   * const x = ones([3]);
-   * x.unsqueeze(0).shape; // [1, 3]
-   * x.unsqueeze(-1).shape; // [3, 1]
-   * ```
-   */
-  unsqueeze(dim: number): Tensor;
   /**
    * The elements as another type. To int32, numbers are truncated and saturate (NaN becomes 0); to uint8, the low 8
    * bits of that; to bool, whether they are not 0 (NaN is true). The gradient passes between float32 only.

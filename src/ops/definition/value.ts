@@ -200,3 +200,14 @@ export function requireShape(op: string, shape: Shape): void {
     );
   }
 }
+
+/** Numbers given one by one or as one list: reshape(2, 3) and reshape([2, 3]). */
+export function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
+  const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
+  if (list !== numbers && numbers.length > 1)
+    throw new ShapeError(
+      `${op}: got an array and ${numbers.length - 1} more arguments. Pass one array, or numbers alone.`,
+    );
+  if (list.every((n) => typeof n === "number")) return list as readonly number[];
+  throw new ShapeError(`${op}: ${describe(list)} is not a list of numbers. Pass numbers, or one array of them.`);
+}

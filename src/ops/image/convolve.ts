@@ -6,7 +6,7 @@ import { describe } from "../../runtime/kinds.ts";
 import { apply, type Operand } from "../definition/op.ts";
 import { show, type Value } from "../definition/value.ts";
 import { float } from "../pointwise/pointwise.ts";
-import { reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
 import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
 
 /** One number for both dimensions, or one each. */

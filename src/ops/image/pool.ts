@@ -10,7 +10,7 @@ import { requireType, show, sizeOf, type Value } from "../definition/value.ts";
 import { gatherDefinitions } from "../index/gather.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { mean } from "../reduce/reduce.ts";
-import { reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
 import type { Pair } from "./conv.ts";
 import { batched, pair, type Size2d } from "./convolve.ts";
 

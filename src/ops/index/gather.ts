@@ -15,7 +15,7 @@ import {
   type Value,
 } from "../definition/value.ts";
 import { add } from "../pointwise/arithmetic.ts";
-import { reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
 
 export interface IndexAttributes {
   readonly dim: number;

@@ -3,7 +3,8 @@ import { ShapeError } from "../../runtime/errors.ts";
 import { show, sizeOf, type Value } from "../definition/value.ts";
 import { mul } from "../pointwise/arithmetic.ts";
 import { sum } from "../reduce/reduce.ts";
-import { broadcastTo, permute, reshape, slice } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
+import { broadcastTo, permute, slice } from "../shape/shape.ts";
 import { matmul } from "./matmul.ts";
 
 /** A value whose dimensions have names. */

@@ -8,7 +8,8 @@ import { broadcastShapes, normalizeDim, requireType, type Shape, show, type Valu
 import { gather } from "../index/gather.ts";
 import { add, mul, neg, reciprocal, sub } from "../pointwise/arithmetic.ts";
 import { exact, float } from "../pointwise/pointwise.ts";
-import { broadcastTo, cast, full, narrow, reshape, transpose, unsqueeze } from "../shape/shape.ts";
+import { reshape, unsqueeze } from "../shape/reshape.ts";
+import { broadcastTo, cast, full, narrow, transpose } from "../shape/shape.ts";
 import { tril, triu } from "../shape/triangle.ts";
 import { matmul, matmulDefinition, PLAIN_PRODUCT } from "./matmul.ts";
 

@@ -18,7 +18,8 @@ import { reluGrad, sigmoidGrad, tanhGrad } from "../pointwise/activation.ts";
 import { mul } from "../pointwise/arithmetic.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { sum } from "../reduce/reduce.ts";
-import { reshape, transpose } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
+import { transpose } from "../shape/shape.ts";
 
 export interface MatmulAttributes {
   readonly transA: boolean;

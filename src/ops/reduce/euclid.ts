@@ -5,7 +5,7 @@ import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
 import type { OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 import { div, eq, mul, where } from "../pointwise/arithmetic.ts";
-import { reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
 import type { Middle } from "./fold.ts";
 
 export interface SquaresAttributes extends Middle {

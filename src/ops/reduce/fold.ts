@@ -5,7 +5,8 @@ import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { type Shape, typeCode, type Value } from "../definition/value.ts";
 import { div, eq, mul } from "../pointwise/arithmetic.ts";
-import { broadcastTo, cast, reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
+import { broadcastTo, cast } from "../shape/shape.ts";
 
 /** The kernels see [outer, n, inner] and reduce the middle. */
 export interface Middle {

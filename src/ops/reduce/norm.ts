@@ -6,9 +6,11 @@ import { apply, applyAll, type OpDefinition, type Operand } from "../definition/
 import { requireType, type Shape, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 import { add, div, mul, neg, reciprocal, rsqrt, sub } from "../pointwise/arithmetic.ts";
 import { float } from "../pointwise/pointwise.ts";
-import { pad, permute, reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
+import { pad, permute } from "../shape/shape.ts";
 import { normDefinition } from "./euclid.ts";
-import { centre, mean, sum } from "./reduce.ts";
+import { mean, sum } from "./reduce.ts";
+import { centre } from "./statistics.ts";
 
 /** x is [outer, n, inner], normalized along n; it is one group where the mean is taken off (center) or not (RMS). */
 export interface NormAttributes {

@@ -16,7 +16,8 @@ import { normalizeDim, requireType, type Shape, sameShape, show, type Value } fr
 import { labelCheck, oneHotOrZeros } from "../index/gather.ts";
 import { abs, eq, exp, logicalAnd, mul, ne, neg, sub, where } from "../pointwise/arithmetic.ts";
 import { float } from "../pointwise/pointwise.ts";
-import { transpose, unsqueeze } from "../shape/shape.ts";
+import { unsqueeze } from "../shape/reshape.ts";
+import { transpose } from "../shape/shape.ts";
 import { sum } from "./reduce.ts";
 
 const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;

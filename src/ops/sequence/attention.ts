@@ -9,7 +9,8 @@ import { float } from "../pointwise/pointwise.ts";
 import { bernoulli } from "../random/random.ts";
 import { max } from "../reduce/reduce.ts";
 import { softmax, softmaxGrad } from "../reduce/rows.ts";
-import { broadcastTo, full, permute, reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
+import { broadcastTo, full, permute } from "../shape/shape.ts";
 import { causalMask } from "../shape/triangle.ts";
 import { type AttentionAttributes, encodeDirection, infer, type Layout, places, sizes } from "./heads.ts";
 

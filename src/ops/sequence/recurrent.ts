@@ -10,7 +10,8 @@ import { requireType, type Shape, sameShape, show, type Value } from "../definit
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
 import { gt, where } from "../pointwise/arithmetic.ts";
 import { sum } from "../reduce/reduce.ts";
-import { concat, full, narrow, reshape, split, stack, unsqueeze } from "../shape/shape.ts";
+import { reshape, unsqueeze } from "../shape/reshape.ts";
+import { concat, full, narrow, split, stack } from "../shape/shape.ts";
 import { type Cell, cells } from "./cells.ts";
 
 export interface RecurrentAttributes {

@@ -5,7 +5,8 @@ import { requireType, show, type Value } from "../definition/value.ts";
 import { linear } from "../matrix/matmul.ts";
 import { add, le, where } from "../pointwise/arithmetic.ts";
 import { float } from "../pointwise/pointwise.ts";
-import { cast, narrow, reshape } from "../shape/shape.ts";
+import { reshape } from "../shape/reshape.ts";
+import { cast, narrow } from "../shape/shape.ts";
 import { counting } from "../shape/triangle.ts";
 import { recurrences } from "./recurrent.ts";
 

@@ -1,36 +1,26 @@
-/** Public functions that change shapes: permute, slice, pad, broadcast, join, split, reshape, convert. */
+/** Public functions that change shapes: permute, slice, pad, broadcast, join, split, convert. */
 
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
-import { apply, reshaped } from "../definition/op.ts";
+import { apply } from "../definition/op.ts";
 import {
   type DType,
+  listOf,
   normalizeDim,
   requireShape,
   type Shape,
   sameShape,
   show,
-  sizeOf,
   type Value,
 } from "../definition/value.ts";
 import { cut, unslice } from "./box.ts";
 import { moves } from "./move.ts";
+import { reshape, unsqueeze } from "./reshape.ts";
 
 /** A value of `shape` that holds one number everywhere. */
 export function full(shape: Shape, value: number, dtype: DType = "float32"): Value {
   requireShape("full", shape);
   return apply(moves.fill, [], { shape, dtype, value });
-}
-
-/** Numbers given one by one or as one list: reshape(2, 3) and reshape([2, 3]). */
-function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
-  const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
-  if (list !== numbers && numbers.length > 1)
-    throw new ShapeError(
-      `${op}: got an array and ${numbers.length - 1} more arguments. Pass one array, or numbers alone.`,
-    );
-  if (list.every((n) => typeof n === "number")) return list as readonly number[];
-  throw new ShapeError(`${op}: ${describe(list)} is not a list of numbers. Pass numbers, or one array of them.`);
 }
 
 /**
@@ -367,124 +357,6 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
     throw new ShapeError(`split: sizes ${show(lengths)} do not add up to ${n}, dim ${dim} of ${show(x.shape)}.`);
   let start = 0;
   return lengths.map((length) => narrow(x, at, (start += length) - length, length));
-}
-
-/**
- * The same elements with another shape, without a copy. The gradient has x's shape again.
- *
- * x: any shape → `shape`, x's type.
- *
- * @param shape The new sizes, as numbers or as one array; one size may be -1.
- * @throws ShapeError if the sizes do not fit the number of elements
- * @example
- * ```ts
- * const x = arange(6);
- * x.reshape(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
- * x.reshape([3, -1]).shape; // [3, 2]
- * ```
- * @op
- */
-export function reshape(x: Value, ...shape: [shape: Shape] | number[]): Value {
-  return reshapeAs("reshape", x, shape);
-}
-/**
- * PyTorch's name for reshape: the same elements with another shape, without a copy.
- *
- * x: any shape → `shape`, x's type.
- *
- * @param shape The new sizes, as numbers or as one array; one size may be -1.
- * @throws ShapeError if the sizes do not fit the number of elements
- * @example
- * ```ts
- * const x = arange(6);
- * x.view(2, 3).toArray(); // [[0, 1, 2], [3, 4, 5]]
- * ```
- * @op method
- */
-export function view(x: Value, ...shape: [shape: Shape] | number[]): Value {
-  return reshapeAs("view", x, shape);
-}
-function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Value {
-  const shape = listOf(op, sizes);
-  const known = shape.reduce((product, n) => (n === -1 ? product : product * n), 1);
-  const target = shape.map((n) => (n === -1 ? x.size / known : n));
-  if (
-    sizeOf(target) !== x.size ||
-    target.some((n) => !Number.isInteger(n) || n < 0) ||
-    shape.indexOf(-1) !== shape.lastIndexOf(-1)
-  ) {
-    throw new ShapeError(`${op}: ${show(x.shape)} has ${x.size} elements, which do not fit ${show(shape)}.`);
-  }
-  return sameShape(x.shape, target) ? x : reshaped(x, target);
-}
-
-/**
- * Joins the dims from startDim to endDim into one.
- *
- * x: any shape → x's shape with the product of these sizes in their place, x's type.
- *
- * @param startDim The first dim to join. Default 0.
- * @param endDim The last dim to join. Default -1.
- * @throws ShapeError if a dim does not exist or startDim comes after endDim
- * @example
- * ```ts
- * const x = ones([2, 3, 4]);
- * x.flatten().shape; // [24]
- * x.flatten(1).shape; // [2, 12]
- * ```
- * @op
- */
-export function flatten(x: Value, startDim = 0, endDim = -1): Value {
-  if (!x.shape.length) return reshape(x, [1]);
-  const [from, to] = [
-    normalizeDim("flatten", startDim, x.shape.length),
-    normalizeDim("flatten", endDim, x.shape.length),
-  ];
-  if (from > to) throw new ShapeError(`flatten: startDim ${startDim} comes after endDim ${endDim}.`);
-  return reshape(x, [...x.shape.slice(0, from), sizeOf(x.shape.slice(from, to + 1)), ...x.shape.slice(to + 1)]);
-}
-
-/**
- * Drops the dims of size 1, or only `dim` if its size is 1.
- *
- * x: any shape → x's shape without these dims, x's type.
- *
- * @param dim The dim to drop. Default: every dim of size 1.
- * @throws ShapeError if the dim does not exist
- * @example
- * ```ts
- * const x = ones([1, 3, 1]);
- * x.squeeze().shape; // [3]
- * x.squeeze(0).shape; // [3, 1]
- * ```
- * @op
- */
-export function squeeze(x: Value, dim?: number): Value {
-  const at = dim === undefined ? undefined : normalizeDim("squeeze", dim, x.shape.length);
-  return reshape(
-    x,
-    x.shape.filter((n, i) => n !== 1 || (at !== undefined && i !== at)),
-  );
-}
-
-/**
- * Inserts a dim of size 1.
- *
- * x: any shape → x's shape with a 1 at `dim`, x's type.
- *
- * @param dim Where the new dim goes; -1 appends it.
- * @throws ShapeError if the position does not exist
- * @example
- * ```ts
- * const x = ones([3]);
- * x.unsqueeze(0).shape; // [1, 3]
- * x.unsqueeze(-1).shape; // [3, 1]
- * ```
- * @op
- */
-export function unsqueeze(x: Value, dim: number): Value {
-  const at = normalizeDim("unsqueeze", dim, x.shape.length + 1);
-  return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
 /**

@@ -3,7 +3,8 @@ import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { show, type Value } from "../definition/value.ts";
 import { le, logicalAnd, logicalNot, sub, where } from "../pointwise/arithmetic.ts";
 import { cumsum } from "../reduce/reduce.ts";
-import { full, reshape } from "./shape.ts";
+import { reshape } from "./reshape.ts";
+import { full } from "./shape.ts";
 
 /** 1 … n. */
 export const counting = (n: number): Value => cumsum(full([n], 1), 0);
