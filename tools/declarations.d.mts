@@ -5,7 +5,7 @@ export interface Parameter {
   readonly optional: boolean;
   readonly rest: boolean;
   readonly isOptions?: boolean;
-  /** The default, as the code writes it. */
+  /** The default, as written in the source. */
   readonly default?: string;
   /** The defaults of options. */
   readonly defaults?: Readonly<Record<string, string>>;

@@ -1,5 +1,7 @@
 /**
- * Normalization along the middle of [outer, n, inner], and its gradient: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring,
+ * The kernels of layer, RMS, batch, instance and group norm, and of their gradients.
+ *
+ * They normalize along the middle of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring,
  * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ is m, the rounded mean, which
  * is exact if all elements are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its digits:
  * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block. Bits depend only

@@ -31,7 +31,7 @@ const row = (cells: readonly string[]): string => cells.map((cell, i) => cell.pa
 
 export const epochHeader = (style: Style): string => style.dim(row(COLUMNS));
 
-/** The line of an epoch, below the header. */
+/** The table row of one epoch. */
 export function epochLine(result: EpochResult, secondsBefore: number): string {
   const { epoch, epochs, seen, count, loss, accuracy, test, seconds } = result;
   const took = seconds - secondsBefore;

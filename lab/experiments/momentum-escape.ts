@@ -1,4 +1,4 @@
-/** How fast a saddle is left, by gradient flow and by a heavy ball, and by the discrete optimizers that follow them. */
+/** How fast gradient flow and a heavy ball leave a saddle, and how fast the discrete optimizers that follow them do. */
 import { tensor, tidy } from "nabla";
 import {
   escapeRate,
@@ -69,7 +69,7 @@ export default experiment({
       };
       const inTime = [distances(flow), distances(ball)] as const;
       const inSteps = [distances(descent, lr), distances(withMomentum, Math.sqrt(lr))] as const;
-      const left = (points: Points): number => points.findIndex(([, d]) => d >= 0.1);
+      const escapeIndex = (points: Points): number => points.findIndex(([, d]) => d >= 0.1);
       const rate = (text: string, value: number, theory: number, source: string) => ({
         text,
         measured: value,
@@ -144,8 +144,8 @@ export default experiment({
             title: `From ${EPSILON} to 0.1 away`,
             columns: ["", "time", "steps"],
             rows: [
-              ["without momentum", flow.times[left(inTime[0])] ?? Number.NaN, left(inSteps[0])],
-              ["with", ball.times[left(inTime[1])] ?? Number.NaN, left(inSteps[1])],
+              ["without momentum", flow.times[escapeIndex(inTime[0])] ?? Number.NaN, escapeIndex(inSteps[0])],
+              ["with", ball.times[escapeIndex(inTime[1])] ?? Number.NaN, escapeIndex(inSteps[1])],
             ],
           },
         ],

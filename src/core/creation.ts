@@ -1,7 +1,7 @@
 /** Functions that make tensors: from values, constants, ranges and random numbers. */
 import { rejectOtherCopy } from "./copies.ts";
 import "./eager.ts";
-import { type DType, requireDType, requireHeld, requireShape, type Shape, sizeOf } from "../ops/definition/value.ts";
+import { type DType, requireDType, requireInDType, requireShape, type Shape, sizeOf } from "../ops/definition/value.ts";
 import * as random from "../ops/random/random.ts";
 import { evenValues, rangeValues } from "../ops/random/ranges.ts";
 import { full as fill } from "../ops/shape/shape.ts";
@@ -186,7 +186,7 @@ export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
 
 /** Checks the first and last value of a range, which is monotonic. @throws RangeError if one is outside the dtype */
 function requireEnds(op: string, values: Float64Array, dtype: DType): void {
-  if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireHeld(op, v, dtype);
+  if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireInDType(op, v, dtype);
 }
 
 /**
@@ -266,7 +266,7 @@ export function normal(shape: Shape, mean: number, std: number, options: TensorO
  */
 export function randint(low: number, high: number, shape: Shape, options: TensorOptions = {}): Tensor {
   check("randint", arguments, `low:number high:number shape:any ${OPTIONS}`);
-  if (options.dtype === "uint8") for (const v of [low, high - 1]) requireHeld("randint", v, "uint8");
+  if (options.dtype === "uint8") for (const v of [low, high - 1]) requireInDType("randint", v, "uint8");
   const drawn = random.randint(low, high, shape) as Tensor;
   return finish(options.dtype === undefined ? drawn : drawn.to(options.dtype), options);
 }

@@ -2,10 +2,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 import {
+  allToDType,
   bytesPerElement,
   type DType,
   fingerprint,
-  heldAll,
   requireDType,
   requireShape,
   type Shape,
@@ -292,7 +292,7 @@ export class Tensor implements Value {
     tick();
     const [elements, storage] = [this.elements("copyFrom"), this.storage("copyFrom")];
     journalWrite(storage);
-    elements.set(heldAll(source, this.dtype));
+    elements.set(allToDType(source, this.dtype));
     storage.bumpVersion();
     return this;
   }
@@ -380,6 +380,6 @@ export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: D
     throw new ShapeError(`${op}: ${elements.length} values do not fill ${show(shape)}, which has ${sizeOf(shape)}.`);
   tick();
   const made = withRecorder(null, () => Tensor.allocate({ shape: [...shape], dtype }, op));
-  made.live().set(heldAll(elements, dtype));
+  made.live().set(allToDType(elements, dtype));
   return made;
 }

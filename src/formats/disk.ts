@@ -45,7 +45,7 @@ interface Process {
 
 /** Age at which a temporary file is stale, even if its process seems to be running or ran on another machine. */
 const STALE_MS = 24 * 60 * 60 * 1000;
-/** Most bytes per read: Node refuses 2 GiB and more. */
+/** The maximum number of bytes per read: Node refuses reads of 2 GiB or more. */
 const MAX_READ = 2 ** 30;
 
 /** The file-type bits of a mode, and their value for folders. */

@@ -153,8 +153,8 @@ function listNames(names: readonly string[]): string {
  * ```ts
  * const { tensors } = readSafetensors(readFileSync("model.safetensors"), { names: ["embed.weight"] });
  * ```
- * @throws FormatError if the file is malformed or damaged, lacks a name, has a number that does not fit, or a type that nabla does not read;
- * OutOfMemoryError. No tensor remains allocated then
+ * @throws FormatError if the file is malformed or damaged, a requested tensor is missing, a number does not fit, or nabla does not read a
+ * type; OutOfMemoryError if memory runs out. Either way, no tensor remains allocated
  */
 export function readSafetensors(file: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Contents {
   check("readSafetensors", arguments, `file:bytes {${READ}}`);

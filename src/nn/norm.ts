@@ -21,21 +21,21 @@ export interface NormOptions {
 
 /** Options of RMSNorm. */
 export interface RMSNormOptions extends NormOptions {
-  /** Whether there is a learnable weight, initially 1. Default true. */
+  /** Whether to learn a weight, initially 1. Default true. */
   readonly elementwiseAffine?: boolean;
 }
 
 /** Options of LayerNorm. */
 export interface LayerNormOptions extends NormOptions {
-  /** Whether there are a learnable weight, initially 1, and bias. Default true. */
+  /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly elementwiseAffine?: boolean;
-  /** Whether there is a learnable bias, initially 0; needs elementwiseAffine. Default true. */
+  /** Whether to learn a bias, initially 0; needs elementwiseAffine. Default true. */
   readonly bias?: boolean;
 }
 
 /** Options of GroupNorm. */
 export interface GroupNormOptions extends NormOptions {
-  /** Whether there are a learnable weight, initially 1, and bias, initially 0. Default true. */
+  /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;
 }
 
@@ -115,7 +115,7 @@ export class RMSNorm extends Module {
 export interface BatchNormOptions extends NormOptions {
   /** Weight of a batch in the running statistics, 0 … 1; null averages all batches equally. Default 0.1. */
   readonly momentum?: number | null;
-  /** Whether there are a learnable weight, initially 1, and bias, initially 0. Default true. */
+  /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;
   /** Whether to keep running statistics for eval(). If false, eval() also uses the batch's own. Default true. */
   readonly trackRunningStats?: boolean;

@@ -16,7 +16,7 @@ import { Module, parameter } from "./module.ts";
 export interface RecurrentOptions {
   /** Stacked layers. Default 1. */
   readonly numLayers?: number;
-  /** Whether there are biases. Default true. */
+  /** Whether to add biases. Default true. */
   readonly bias?: boolean;
   /** x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not affected. Default false. */
   readonly batchFirst?: boolean;
@@ -34,7 +34,7 @@ export interface RNNOptions extends RecurrentOptions {
 
 /** Options of LSTMCell and GRUCell. */
 export interface CellOptions {
-  /** Whether there are biases. Default true. */
+  /** Whether to add biases. Default true. */
   readonly bias?: boolean;
 }
 

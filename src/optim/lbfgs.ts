@@ -21,9 +21,9 @@ export interface LBFGSOptions {
   readonly maxIter?: number;
   /** Maximal evaluations of the loss per minimize. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
-  /** Stops once no gradient has a larger magnitude, ≥ 0. Default 1e-7. */
+  /** Stops once no gradient is larger in magnitude than this, ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;
-  /** Stops once the step or the loss changes by less, ≥ 0. Default 1e-9. */
+  /** Stops once the step or the change of the loss is smaller than this, ≥ 0. Default 1e-9. */
   readonly toleranceChange?: number;
   /** How many steps the curvature estimate remembers. Default 100. */
   readonly historySize?: number;

@@ -352,7 +352,7 @@ describe("evolution strategies", () => {
       "esGradient: a plain function does not know where it stands. Pass θ as the second argument.",
     );
     expect(() => esGradient(bowl, at, { samples: 5 })).toThrow(
-      /samples is 5, but must be a whole number from 2, even where antithetic/,
+      /samples is 5, but must be a whole number from 2, even if antithetic/,
     );
     expect(() => esGradient(bowl, at, { sigma: 0 })).toThrow(/sigma is 0, but must be above 0/);
     expect(() => esGradient(([x]) => 1 / Math.max(0, x! - 1), [1])).toThrow(

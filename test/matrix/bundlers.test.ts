@@ -172,9 +172,9 @@ describe("the program of docs/guide/threads.md, bundled for Node", () => {
     writeFileSync(join(cwd, "threads.js"), claims);
     await run(commandOf(command), ["threads.js", ...args], { cwd });
     const folder = args.map((arg) => /threads-\w+/.exec(arg)?.[0]).find(Boolean)!;
-    const [right, told] = (await run(process.execPath, [`${folder}/threads.js`], { cwd })).trim().split("\n");
+    const [right, threads] = (await run(process.execPath, [`${folder}/threads.js`], { cwd })).trim().split("\n");
     expect(right).toBe("true");
-    expect(Number.parseInt(told!, 10)).toBe(Math.min(availableParallelism(), 8));
+    expect(Number.parseInt(threads!, 10)).toBe(Math.min(availableParallelism(), 8));
   });
 });
 

@@ -1,6 +1,16 @@
 /** The installed tarball in every maintained version of Node, with import and require. */
 import { describe, expect, inject, test } from "vitest";
-import { expectKnown, expectLearnt, expectWhole, MAJORS, missed, type Result, SAVED, saw, told } from "./project.ts";
+import {
+  expectKnown,
+  expectLearnt,
+  expectWhole,
+  lastJson,
+  MAJORS,
+  missed,
+  type Result,
+  SAVED,
+  saw,
+} from "./project.ts";
 
 const { project: cwd, nodes } = inject("matrix");
 
@@ -18,7 +28,7 @@ describe.each(MAJORS)("Node %i", (major) => {
     return;
   }
   const { path, version } = node;
-  const train = (options: object): Promise<Result> => told(path, ["main.mjs", JSON.stringify(options)], { cwd });
+  const train = (options: object): Promise<Result> => lastJson(path, ["main.mjs", JSON.stringify(options)], { cwd });
 
   test("trains to the known bits, on one thread and on two; the default build learns; require gives what import gives", async () => {
     const one = await train({ deterministic: true });
@@ -29,7 +39,7 @@ describe.each(MAJORS)("Node %i", (major) => {
     expect(two.threads, two.reason).toBe(2);
     const seen = [expectLearnt(await train({}), major < 22 ? "simd" : "relaxed"), "2 threads"];
     if (requires(version)) {
-      expect(await told(path, ["main.cjs"], { cwd })).toEqual({ sum: 3, same: true });
+      expect(await lastJson(path, ["main.cjs"], { cwd })).toEqual({ sum: 3, same: true });
       seen.push("`require`");
     }
     saw(`Node ${major}`, version, seen.join(", "));
@@ -38,7 +48,7 @@ describe.each(MAJORS)("Node %i", (major) => {
 
 test.each(MAJORS)("Node %i: saveFile keeps older saves, loadFile falls back to them", async (major) => {
   const node = nodes[major]!;
-  if (node.missing === undefined) expect(await told(node.path, ["save.mjs"], { cwd })).toEqual(SAVED);
+  if (node.missing === undefined) expect(await lastJson(node.path, ["save.mjs"], { cwd })).toEqual(SAVED);
 });
 
 test("init refuses what cannot run, before anything starts", async () => {
@@ -49,7 +59,7 @@ test("init refuses what cannot run, before anything starts", async () => {
     await init({ memoryLimit: 1 << 20 });
     try { tensor(new Float32Array(1 << 20)); } catch (error) { messages.push(error.name); }
     console.log(JSON.stringify([...messages, tensor([1]).item()]));`;
-  expect(await told(process.execPath, ["--input-type=module", "-e", script], { cwd })).toEqual([
+  expect(await lastJson(process.execPath, ["--input-type=module", "-e", script], { cwd })).toEqual([
     'init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.',
     "init: memoryLimit is 10, but must be at least 65536 bytes.",
     "OutOfMemoryError",
@@ -62,7 +72,7 @@ test("the binaries can be imported by path, and a module compiled from one is ta
     import { fingerprint } from "./fingerprint.mjs";
     const bytes = readFileSync(new URL(import.meta.resolve("nabla/wasm/simd.wasm")));
     console.log(JSON.stringify(await fingerprint({ module: new WebAssembly.Module(bytes) })));`;
-  const { build, ...rest } = await told<Omit<Result, "build"> & { build: string }>(
+  const { build, ...rest } = await lastJson<Omit<Result, "build"> & { build: string }>(
     process.execPath,
     ["--input-type=module", "-e", script],
     { cwd },

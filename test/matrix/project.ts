@@ -90,7 +90,7 @@ export function expectLearnt(result: Result, build?: Result["build"]): string {
 }
 
 /** The last line that a program prints, which is JSON. */
-export async function told<T>(command: string, args: readonly string[], { cwd = "." } = {}): Promise<T> {
+export async function lastJson<T>(command: string, args: readonly string[], { cwd = "." } = {}): Promise<T> {
   const output = await run(command, args, { cwd });
   return JSON.parse(output.trim().split("\n").at(-1)!) as T;
 }

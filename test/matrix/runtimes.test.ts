@@ -5,11 +5,11 @@ import {
   expectKnown,
   expectLearnt,
   expectWhole,
+  lastJson,
   type Result,
   SAVED,
   saw,
   TOOLS,
-  told,
   versionOf,
 } from "./project.ts";
 
@@ -21,7 +21,7 @@ test.each([
   ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt"], "deno"],
   ["Bun", binaryOf("@oven", "bin/bun"), ["run"], "bun"],
 ])("%s, without a permission or a flag: the known bits on one thread and on two", async (name, path, args, tool) => {
-  const train = (options: string): Promise<Result> => told(path, [...args, "main.mjs", options], { cwd });
+  const train = (options: string): Promise<Result> => lastJson(path, [...args, "main.mjs", options], { cwd });
   const one = await train(DETERMINISTIC);
   expectKnown(one);
   expectWhole(one);
@@ -35,7 +35,7 @@ test.each([
   ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt", "--allow-read", "--allow-write"]],
   ["Bun", binaryOf("@oven", "bin/bun"), ["run"]],
 ])("%s: saveFile keeps older saves, loadFile falls back to them", async (_, path, args) => {
-  expect(await told(path, [...args, "save.mjs"], { cwd })).toEqual(SAVED);
+  expect(await lastJson(path, [...args, "save.mjs"], { cwd })).toEqual(SAVED);
 });
 
 /** What stands in for the clouds here needs a newer Node than the oldest that nabla runs on. */
@@ -59,7 +59,7 @@ test.each([
   ["with Node's modules", ["nodejs_compat"]],
 ])("workerd, %s: the known bits from modules that were compiled beforehand, on one thread", async (_, flags) => {
   const args = [`${TOOLS}/hosts/workerd.mjs`, cwd, JSON.stringify(flags), DETERMINISTIC, TWO, "{}"];
-  const [one, two, fast] = await told<Result[]>(newerNode(), args);
+  const [one, two, fast] = await lastJson<Result[]>(newerNode(), args);
   expectAlone(one!, two!);
   const what = expectLearnt(fast!, "relaxed");
   saw(
@@ -71,7 +71,7 @@ test.each([
 
 test("edge functions: the known bits, where neither text nor bytes may be compiled", async () => {
   const args = [`${TOOLS}/hosts/edge.mjs`, cwd, DETERMINISTIC, TWO, "{}"];
-  const [one, two, fast] = await told<Result[]>(newerNode(), args);
+  const [one, two, fast] = await lastJson<Result[]>(newerNode(), args);
   expectAlone(one!, two!);
   saw(
     "edge-light, in @edge-runtime/vm",

@@ -6,7 +6,7 @@ import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pa
 const WORKER = "/lab/dist/src/runtime/threads/nabla-worker.js";
 const CSP = "content-security-policy";
 
-interface Told {
+interface Report {
   threads: number;
   reason: string;
   right: boolean;
@@ -37,7 +37,7 @@ describe.each(BROWSERS)("%s", (name) => {
   });
 
   interface Visit {
-    told: Told[];
+    reports: Report[];
     errors: string[];
     asked: number;
     cores: number;
@@ -66,25 +66,25 @@ describe.each(BROWSERS)("%s", (name) => {
       await tab.goto(`${site.address}test/threads/lives/page.html`);
       await tab.waitForFunction("globalThis.run");
       const options = JSON.stringify({ threads, lives, lost });
-      const told = (await tab.evaluate(`${worker ? "runInWorker" : "run"}(${options})`)) as Told[];
+      const reports = (await tab.evaluate(`${worker ? "runInWorker" : "run"}(${options})`)) as Report[];
       const cores = (await tab.evaluate("navigator.hardwareConcurrency")) as number;
-      return { told, errors, asked: site.asked.filter((path) => path === WORKER).length, cores };
+      return { reports, errors, asked: site.asked.filter((path) => path === WORKER).length, cores };
     } finally {
       await tab.close();
     }
   }
 
-  function expectTrained({ right, loss }: Told): void {
+  function expectTrained({ right, loss }: Report): void {
     expect(right).toBe(true);
     expect(loss).toBeLessThan(0.1);
   }
 
   test("a page that is not cross-origin isolated runs on one thread, says which headers it lacks, and trains", async () => {
-    const { told, errors, asked } = await visit(plain);
-    expect(told).toHaveLength(1);
-    expectTrained(told[0]!);
-    expect(told[0]).toMatchObject({ threads: 1, helped: false });
-    expect(told[0]!.reason).toMatch(
+    const { reports, errors, asked } = await visit(plain);
+    expect(reports).toHaveLength(1);
+    expectTrained(reports[0]!);
+    expect(reports[0]).toMatchObject({ threads: 1, helped: false });
+    expect(reports[0]!.reason).toMatch(
       /Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp/,
     );
     expect({ errors, asked }).toEqual({ errors: [], asked: 0 });
@@ -94,9 +94,9 @@ describe.each(BROWSERS)("%s", (name) => {
     ["on its main thread", false],
     ["in a worker", true],
   ])("an isolated page runs on two threads, %s, from the worker's file, again and again", async (_, worker) => {
-    const { told, errors, asked } = await visit(isolated, { lives: 3, worker });
-    expect(told).toHaveLength(3);
-    for (const life of told) {
+    const { reports, errors, asked } = await visit(isolated, { lives: 3, worker });
+    expect(reports).toHaveLength(3);
+    for (const life of reports) {
       expectTrained(life);
       expect(life).toMatchObject({ threads: 2, helped: true, reason: expect.stringMatching(/^as requested, /) });
     }
@@ -109,8 +109,8 @@ describe.each(BROWSERS)("%s", (name) => {
   ])(
     "a worker that failed in the midst of a call, %s: a ThreadError, and another takes its place",
     async (_, worker) => {
-      const { told, errors } = await visit(isolated, { worker, lost: true });
-      const { error, reason, ...rest } = told[0]!.loses!;
+      const { reports, errors } = await visit(isolated, { worker, lost: true });
+      const { error, reason, ...rest } = reports[0]!.loses!;
       expect(error).toMatch(/^ThreadError: a worker died during this call, .*Reload parameters/);
       expect(reason).toMatch(/; a worker died during a program$/);
       expect(rest).toEqual({ right: true, recovered: true, started: 1 });
@@ -119,9 +119,9 @@ describe.each(BROWSERS)("%s", (name) => {
   );
 
   test('threads: "auto" takes as many as there are cores, eight at most', async () => {
-    const { told, errors, cores } = await visit(isolated, { threads: "auto" });
-    expectTrained(told[0]!);
-    expect(told[0]!.threads).toBe(Math.min(cores, 8));
+    const { reports, errors, cores } = await visit(isolated, { threads: "auto" });
+    expectTrained(reports[0]!);
+    expect(reports[0]!.threads).toBe(Math.min(cores, 8));
     expect(errors).toEqual([]);
   });
 
@@ -131,9 +131,9 @@ describe.each(BROWSERS)("%s", (name) => {
   ])("where the worker's file is missing, its inlined source is used, %s", async (_, worker) => {
     isolated.missing = /runtime\/threads\/nabla-worker\.js$/;
     try {
-      const { told, errors, asked } = await visit(isolated, { worker });
-      expectTrained(told[0]!);
-      expect(told[0]).toMatchObject({ threads: 2, helped: true });
+      const { reports, errors, asked } = await visit(isolated, { worker });
+      expectTrained(reports[0]!);
+      expect(reports[0]).toMatchObject({ threads: 2, helped: true });
       expect(asked).toBe(1);
       expect(errors.filter((error) => !/worker\.js|status of 404/.test(error))).toEqual([]);
     } finally {
@@ -153,17 +153,17 @@ describe.each(BROWSERS)("%s", (name) => {
     }
 
     test("that allows its own files only: two threads, from the worker's file", async () => {
-      const { told, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'");
-      expectTrained(told[0]!);
-      expect(told[0]).toMatchObject({ threads: 2, helped: true });
+      const { reports, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'");
+      expectTrained(reports[0]!);
+      expect(reports[0]).toMatchObject({ threads: 2, helped: true });
       expect({ errors, asked }).toEqual({ errors: [], asked: 1 });
     });
 
     test("that allows no workers: one thread, and a reason", async () => {
-      const { told, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'");
-      expectTrained(told[0]!);
-      expect(told[0]).toMatchObject({ threads: 1, helped: false });
-      expect(told[0]!.reason).toMatch(/^a worker could not be started: ./);
+      const { reports, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'");
+      expectTrained(reports[0]!);
+      expect(reports[0]).toMatchObject({ threads: 1, helped: false });
+      expect(reports[0]!.reason).toMatch(/^a worker could not be started: ./);
       expect(asked).toBe(0);
       expect(
         errors.filter((error) => !/worker-src|Content Security Policy|Content-Security-Policy/.test(error)),

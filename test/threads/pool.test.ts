@@ -26,7 +26,7 @@ beforeAll(() => {
 }, 120_000);
 
 interface Life<T> {
-  /** What it told last. */
+  /** Its last report. */
   value: T;
   code: number | null;
   /** Milliseconds from then to the process's end. */
@@ -65,14 +65,14 @@ function live<T>(
       clearTimeout(timer);
       const { value, at } = JSON.parse(output.trim().split("\n").at(-1) || "{}") as { value?: T; at: number };
       if (late) reject(new Error(`${script} ${name} had not ended after ${within} s: ${output} ${errors}`));
-      else if (value === undefined) reject(new Error(`${script} ${name} told nothing: ${errors}`));
+      else if (value === undefined) reject(new Error(`${script} ${name} reported nothing: ${errors}`));
       else resolve({ value, code, lingered: Date.now() - at, errors });
     });
   });
 }
 
 /** What a life tells that ended by itself, in time, with nothing to complain of. */
-async function told<T>(...life: Parameters<typeof live>): Promise<T> {
+async function reportOf<T>(...life: Parameters<typeof live>): Promise<T> {
   const { value, code, lingered, errors } = await live<T>(...life);
   expect({ code, errors }).toEqual({ code: 0, errors: "" });
   expect(lingered).toBeLessThan(2000);
@@ -112,7 +112,7 @@ describe.each(MAJORS)("a process ends, on Node %i,", (major) => {
 
 describe.each(MAJORS)("a worker that dies, on Node %i:", (major) => {
   const die = <T>(script: string, name: string, options = {}, within = 60): Promise<T> =>
-    told<T>(script, name, options, { major, within });
+    reportOf<T>(script, name, options, { major, within });
 
   test.each([0, 5, 300])(
     "while idle, %i ms after a call: the next one is right at once, and another takes its place",
@@ -201,7 +201,7 @@ describe("workers that cannot start: one thread, a reason, and training works:",
       reason,
       started: _,
       ...rest
-    } = await told<{ loss: number; reason: string; started: number }>("refusals", name);
+    } = await reportOf<{ loss: number; reason: string; started: number }>("refusals", name);
     expect(rest).toEqual(ONE);
     expect(reason).toMatch(expected);
     expect(loss).toBeLessThan(LEARNT);
@@ -212,7 +212,7 @@ describe("workers that cannot start: one thread, a reason, and training works:",
     ["script", false, "a worker could not be started: Error: no more workers today"],
     ["script", true, "a worker did not start within 20 s"],
   ])("in the place of one that died, which info() says: %s, silent: %o", async (how, silent, why) => {
-    const { reason, ...rest } = await told<{ reason: string }>("refusals", "replacement", { how, silent });
+    const { reason, ...rest } = await reportOf<{ reason: string }>("refusals", "replacement", { how, silent });
     expect(rest).toEqual({ right: true, left: 0 });
     expect(reason).toContain(`; a worker died (${why}), and so did 8 replacements; no more are started`);
   });
@@ -220,7 +220,7 @@ describe("workers that cannot start: one thread, a reason, and training works:",
 
 describe("shared memory that is refused", () => {
   test("altogether: one thread, and a reason", async () => {
-    const { loss, ...rest } = await told<{ loss: number }>("refusals", "noMemory");
+    const { loss, ...rest } = await reportOf<{ loss: number }>("refusals", "noMemory");
     const reason = "the runtime refused shared memory";
     expect(rest).toEqual({ error: "", threads: 1, reason, right: true, started: 0, left: 0 });
     expect(loss).toBeLessThan(LEARNT);
@@ -230,7 +230,7 @@ describe("shared memory that is refused", () => {
     { above: 2 ** 27, memoryLimit: 2 ** 28 + 2 ** 20, granted: 2 ** 26 + 2 ** 18 },
     { above: 2 ** 29, memoryLimit: 2 ** 28, granted: 2 ** 28 },
   ])("above a size: smaller, which the reason says where it is less than was asked for: %o", async (options) => {
-    const { loss, reason, full, ...life } = await told<{ loss: number; reason: string; full: string }>(
+    const { loss, reason, full, ...life } = await reportOf<{ loss: number; reason: string; full: string }>(
       "refusals",
       "memory",
       options,
@@ -250,7 +250,7 @@ describe("memory that grows between shared calls", () => {
     [24, ["--wasm-enforce-bounds-checks"]],
   ] as const)("results are right before and after, and workers see what is new: Node %i %o", async (major, flags) => {
     const circumstances = { major, flags };
-    const { capacities, right, helped } = await told<{ capacities: number[]; right: boolean[]; helped: number }>(
+    const { capacities, right, helped } = await reportOf<{ capacities: number[]; right: boolean[]; helped: number }>(
       "course",
       "growth",
       {},
@@ -276,7 +276,7 @@ describe("over time", () => {
   test.each(MAJORS)(
     "a thousand lives, each with a shared call, leave nothing behind: Node %i",
     async (major) => {
-      const { wrong, before, after } = await told<{
+      const { wrong, before, after } = await reportOf<{
         wrong: number;
         before: Held;
         after: Held;
@@ -293,19 +293,24 @@ describe("over time", () => {
 
   test.each(MAJORS)("dispose() does not take long, however soon after a call: Node %i", async (major) => {
     const pauses = Array.from({ length: 60 }, (_, i) => Math.max(0, (i % 6) - 3));
-    const { longest, left } = await told<{ longest: number; left: number }>("course", "dispose", { pauses }, { major });
+    const { longest, left } = await reportOf<{ longest: number; left: number }>(
+      "course",
+      "dispose",
+      { pauses },
+      { major },
+    );
     expect(left).toBe(0);
     expect(longest).toBeLessThan(500);
   });
 
   test.each(MAJORS)("a pool at rest takes less than a fiftieth of a core: Node %i", async (major) => {
-    const { right, share } = await told<{ right: boolean; share: number }>("course", "rest", {}, { major });
+    const { right, share } = await reportOf<{ right: boolean; share: number }>("course", "rest", {}, { major });
     expect(right).toBe(true);
     expect(share).toBeLessThan(0.02);
   });
 
   test.each(MAJORS)("eight threads on fewer cores give right results, and end: Node %i", async (major) => {
-    const { loss, reason, helped, ...life } = await told<{ loss: number; reason: string; helped: boolean }>(
+    const { loss, reason, helped, ...life } = await reportOf<{ loss: number; reason: string; helped: boolean }>(
       "course",
       "crowd",
       { threads: 8 },
@@ -319,13 +324,13 @@ describe("over time", () => {
 
   test("finalizers of what dispose() ended do no harm to the next engine", async () => {
     const flags = ["--expose-gc"];
-    const { right, ...growth } = await told<{ right: boolean[] }>("course", "finalizers", {}, { flags });
+    const { right, ...growth } = await reportOf<{ right: boolean[] }>("course", "finalizers", {}, { flags });
     expect(right.every(Boolean)).toBe(true);
     expect(growth).toEqual({ collected: true, tensors: 0, bytes: 0 });
   });
 
   test("init while another is starting: equal options share the start, others and early tensors are refused", async () => {
-    const life = await told<Record<string, unknown>>("course", "pending");
+    const life = await reportOf<Record<string, unknown>>("course", "pending");
     expect(life).toMatchObject({
       first: "fine",
       equal: "fine",

@@ -10,7 +10,7 @@ import { concatenate, minus, norm, plus, type Vector, vector } from "../math/vec
 import { Objective, type Point } from "../objective.ts";
 import { logSlope } from "../sensitivities/differences.ts";
 
-/** What flows fall in: a loss by its gradient. An objective (which reckons in float32), or a closed form in float64. */
+/** What flows fall in: a loss by its gradient. An objective (computed in float32) or a closed form in float64. */
 export interface Potential {
   /** ∇L at θ. */
   gradient(theta: Vector): Point;

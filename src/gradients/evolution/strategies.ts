@@ -20,7 +20,7 @@ const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objectiv
 
 /** Options of esGradient. */
 export interface EsOptions {
-  /** Random points at which f is evaluated; even where antithetic. Default 100. */
+  /** How many random points f is evaluated at; must be even if antithetic. Default 100. */
   readonly samples?: number;
   /** σ, how far around θ they lie: the estimate is the gradient of f smoothed by N(0, σ²I). Default 0.1. */
   readonly sigma?: number;
@@ -69,9 +69,7 @@ export function esGradient(f: Evaluable, theta?: Point, options: EsOptions = {})
   );
   const { samples = 100, sigma = 0.1, antithetic = true, baseline = true, ranks = false, seed } = options;
   if (!(Number.isInteger(samples) && samples >= 2 && (!antithetic || samples % 2 === 0)))
-    throw new RangeError(
-      `esGradient: samples is ${samples}, but must be a whole number from 2, even where antithetic.`,
-    );
+    throw new RangeError(`esGradient: samples is ${samples}, but must be a whole number from 2, even if antithetic.`);
   if (!(sigma > 0)) throw new RangeError(`esGradient: sigma is ${sigma}, but must be above 0.`);
   const at = pointOf("esGradient", f, theta);
   if (seed !== undefined) manualSeed(seed);
@@ -131,7 +129,7 @@ export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
   readonly samples: readonly number[];
   /** Estimates of each. Default 20. */
   readonly repeats?: number;
-  /** ∇f(θ). Default: an objective's own. */
+  /** ∇f(θ). Default: the objective's own gradient. */
   readonly exact?: Point;
 }
 

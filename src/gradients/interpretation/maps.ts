@@ -51,7 +51,7 @@ export interface GradCamOptions extends TargetOptions {
 export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCamOptions = {}): Tensor {
   check("gradCam", arguments, "model:module layer:module x:any {target:number|tensor resize:boolean}");
   const { target, resize = false } = options;
-  if (!(x instanceof Tensor)) throw new TypeError("gradCam: the inputs are no tensor. Pass tensor(values).");
+  if (!(x instanceof Tensor)) throw new TypeError("gradCam: the inputs are not a tensor. Pass tensor(values).");
   if (resize && x.shape.length !== 4)
     throw new ShapeError(
       `gradCam: resize is for images [batch, height, width, channels], but the inputs are ${show(x.shape)}. Leave it out.`,
@@ -79,7 +79,7 @@ export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCa
   });
 }
 
-/** Runs f with the layer's output in its place as a leaf of the graph of gradients. */
+/** Runs f with the layer's output replaced by a leaf of the autograd graph. */
 function captureOutput(model: Module, layer: Module, f: () => Tensor): { output: Tensor; score: Tensor } {
   const outputs: Tensor[] = [];
   const around = ({ module, forward }: Call): unknown => {

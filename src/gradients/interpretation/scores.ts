@@ -35,7 +35,7 @@ export interface BatchOptions {
 
 /** @throws TypeError, DTypeError, ShapeError unless x is float32 [batch, …] with something in it */
 export function requireInputs(name: string, x: Tensor): void {
-  if (!(x instanceof Tensor)) throw new TypeError(`${name}: the inputs are no tensor. Pass tensor(values).`);
+  if (!(x instanceof Tensor)) throw new TypeError(`${name}: the inputs are not a tensor. Pass tensor(values).`);
   if (x.dtype !== "float32")
     throw new DTypeError(`${name}: the inputs are ${x.dtype}, and have no gradients. Use x.to("float32").`);
   if (x.shape.length < 2 || x.size === 0)

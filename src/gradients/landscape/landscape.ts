@@ -178,8 +178,8 @@ export type CriticalKind =
 /** A point with a small gradient, classified by its curvature. */
 export interface CriticalPoint {
   /**
-   * "flat …": no curvature of the other sign, but some that are nearly 0; "plateau": all are; "undecided": the ends of the spectrum were
-   * not found well enough to tell. Give more iterations.
+   * "flat …": no curvature has the opposite sign, but some are nearly 0; "plateau": all are nearly 0; "undecided": the extreme
+   * eigenvalues are not accurate enough to tell. Allow more iterations.
    */
   readonly kind: CriticalKind;
   /** The length of the gradient there. */
@@ -263,8 +263,8 @@ function ends(objective: Objective, options: LanczosOptions): { largest: Curvatu
 }
 
 /**
- * How far apart the curvatures of a minimum lie: largest by smallest. Infinity where there is none above 0 at the small end. Above 200
- * parameters it is a lower bound, as good as Lanczos comes to the small end: the true number may be larger. The options are for those.
+ * The ratio of the largest to the smallest curvature of a minimum; Infinity if the smallest is not above 0. Above 200 parameters it is a
+ * lower bound, because Lanczos may not reach the smallest curvature: the true ratio may be larger. The options apply only there.
  */
 export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
   check(

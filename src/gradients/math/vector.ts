@@ -1,4 +1,4 @@
-/** Vectors in float64: what the algorithms above gradients (Lanczos, conjugate gradients, integrators) reckon with. */
+/** Vectors in float64, for the algorithms that use gradients: Lanczos, conjugate gradients, integrators. */
 
 import { concatenate, dot } from "../../optim/vectors.ts";
 import { RangeError } from "../../runtime/errors.ts";

@@ -14,7 +14,7 @@ import { RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";
 import { requireCount, requireInputs, requireNumber } from "../interpretation/scores.ts";
 import { onSphere, unitRows } from "../math/sphere.ts";
 
-/** A loss of the inputs: one number, or one for each sample (then their sum is attacked). Labels belong to its closure. */
+/** A loss of the inputs: one number, or one for each sample (then their sum is attacked). The function closes over the labels it needs. */
 export type InputLoss = (x: Tensor) => Tensor;
 
 /** The range that adversarial inputs must stay in. */

@@ -49,7 +49,7 @@ export const isInt32 = (value: number): boolean => value === (value | 0);
  * A number as an element type holds it, wherever it comes from, as the Cast kernel has it: int32 truncates and saturates, NaN becomes
  * 0; uint8 keeps the low eight bits of that; bool is whether it is not 0, so true for NaN.
  */
-export function held(value: number, dtype: DType): number {
+export function toDType(value: number, dtype: DType): number {
   if (dtype === "float32") return value;
   if (dtype === "bool") return value === 0 ? 0 : 1;
   const whole = Math.min(INT32_MAX, Math.max(INT32_MIN, value)) | 0;
@@ -57,7 +57,7 @@ export function held(value: number, dtype: DType): number {
 }
 
 /** @throws RangeError if an element type does not hold the whole part of a number */
-export function requireHeld(op: string, value: number, dtype: DType): void {
+export function requireInDType(op: string, value: number, dtype: DType): void {
   if (dtype !== "int32" && dtype !== "uint8") return;
   const [low, high] = dtype === "int32" ? [INT32_MIN, INT32_MAX] : [0, 255];
   const whole = Math.trunc(value);
@@ -65,14 +65,14 @@ export function requireHeld(op: string, value: number, dtype: DType): void {
     throw new RangeError(`${op}: ${value} is outside ${dtype}, ${low} … ${high}. Use other bounds, or another dtype.`);
 }
 
-/** Elements as their type holds them. */
-export function heldAll(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
+/** The elements, converted to what their dtype can store. */
+export function allToDType(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
   const fits =
     dtype === "float32" ||
     (dtype === "int32"
       ? values instanceof Int32Array
-      : dtype === "uint8" && (values instanceof Uint8Array || values instanceof Uint8ClampedArray)); // prettier-ignore
-  return fits ? values : Array.from(values, (v) => held(Number(v), dtype));
+      : dtype === "uint8" && (values instanceof Uint8Array || values instanceof Uint8ClampedArray));
+  return fits ? values : Array.from(values, (v) => toDType(Number(v), dtype));
 }
 
 export function sizeOf(shape: Shape): number {

@@ -6,9 +6,9 @@ import {
   collapse,
   contiguousStrides,
   type DType,
-  held,
   type Shape,
   sizeOf,
+  toDType,
   type Value,
 } from "../definition/value.ts";
 
@@ -34,7 +34,8 @@ export function copyElements(
 
 /** Writes a fill of a whole value with one number. */
 export function fillWith(encoder: Encoder, address: number, x: Value, value: number): void {
-  const pattern = x.dtype === "float32" ? bitsOf(value) : held(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101);
+  const pattern =
+    x.dtype === "float32" ? bitsOf(value) : toDType(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101);
   encodeFill(encoder, { out: address, bytes: x.size * bytesPerElement[x.dtype], value: pattern });
 }
 

@@ -62,7 +62,7 @@ const version = typeof NABLA_VERSION === "string" ? NABLA_VERSION : "development
 const json = (value: object): Reply =>
   new Reply(JSON.stringify(value), { "content-type": "application/json", "cache-control": "no-store" });
 
-/** Requests at once that may wait for authorization or for loading. They take no slots from requests that compute. */
+/** How many requests may wait for authorization or loading at once. They take no slots from requests that compute. */
 const WAITING = 64;
 
 interface Route {

@@ -4,9 +4,9 @@ import {
   broadcastStrides,
   contiguousStrides,
   type DType,
-  held,
   type Shape,
   sizeOf,
+  toDType,
 } from "../../../src/ops/definition/value.ts";
 import type { Oracle, Reference } from "./oracle.ts";
 
@@ -102,7 +102,7 @@ const cast: Oracle<{ dtype: DType }> = {
   reference: ([x], { dtype }) => [
     {
       shape: x!.shape,
-      data: Array.from(x!.data, (v) => held(v, dtype)),
+      data: Array.from(x!.data, (v) => toDType(v, dtype)),
     },
   ],
   samples: (["float32", "int32", "bool", "uint8"] as const).flatMap((from) =>
