@@ -87,7 +87,10 @@ async function check(
     const { running, threads, workers, jobs, alone, learnt, hashes } = run;
     expect(running, what).toMatchObject({ threads, build: run.build });
     expect(running.reason, what).toMatch(/^as requested(?!.*died)/);
-    expect(workers, `${what}: workers that took part`).toBe(threads - 1);
+    // Of a few hundred jobs, a worker may miss all: nothing waits for it if the machine has fewer cores than there are threads.
+    const busy = run.everything ? threads - 1 : Math.min(threads - 1, 1);
+    expect(workers, `${what}: workers that took part`).toBeGreaterThanOrEqual(busy);
+    expect(workers, `${what}: workers that took part`).toBeLessThanOrEqual(threads - 1);
     const least = threads > 1 ? (run.everything ? 4800 : 200) : 0;
     expect(jobs, `${what}: programs that were shared`).toBeGreaterThanOrEqual(least);
     expect(alone, `${what}: programs that workers ran alone`).toBeGreaterThanOrEqual(Math.floor(least / 64));
