@@ -1,4 +1,4 @@
-/** The op reference is the table's own words. `npm run vitest -- -u` writes it anew. */
+/** The op reference is the table's own words. `npm run vitest -- -u` rewrites it. */
 import { expect, test } from "vitest";
 import type { AnyOp } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";

@@ -87,7 +87,7 @@ async function check(
     const { running, threads, workers, jobs, alone, learnt, hashes } = run;
     expect(running, what).toMatchObject({ threads, build: run.build });
     expect(running.reason, what).toMatch(/^as requested(?!.*died)/);
-    // Of a few hundred jobs, a worker may miss all: nothing waits for it if the machine has fewer cores than there are threads.
+    // With fewer cores than threads, a worker may miss every one of a few hundred jobs, because nothing waits for it.
     const busy = run.everything ? threads - 1 : Math.min(threads - 1, 1);
     expect(workers, `${what}: workers that took part`).toBeGreaterThanOrEqual(busy);
     expect(workers, `${what}: workers that took part`).toBeLessThanOrEqual(threads - 1);

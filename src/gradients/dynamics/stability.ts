@@ -82,7 +82,7 @@ export function stability(curvatures: Point, options: StabilityOptions): Stabili
   check("stability", arguments, "curvatures:numbers {friction:number lr:number momentum:number tolerance:number}");
   const { lr, tolerance = 1e-12 } = options;
   const { friction, momentum } = ratesOf(options);
-  if (!curvatures.length) throw new RangeError("stability: there are no curvatures. Pass the Hessian's eigenvalues.");
+  if (!curvatures.length) throw new RangeError("stability: curvatures is empty. Pass the Hessian's eigenvalues.");
   const modes = Array.from(
     curvatures,
     (h): Mode => ({
