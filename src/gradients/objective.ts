@@ -1,6 +1,6 @@
 /**
- * Objective: a loss L(θ) as a function of one vector θ, which holds the parameters of a model or a point. Most of nabla/gradients works on
- * objectives. Vectors are float64; the loss is evaluated in float32.
+ * Objective: a loss L(θ) as a function of one vector θ, which holds a model's parameters or the coordinates of a point. Most functions of
+ * nabla/gradients take an objective. Vectors are float64; the loss is evaluated in float32.
  */
 
 import { backpropagate, onesLike } from "../autograd/backward.ts";
@@ -8,10 +8,9 @@ import { withGrad } from "../core/context.ts";
 import { tidy } from "../core/scope.ts";
 import { fromElements, Tensor } from "../core/tensor.ts";
 import { Module } from "../nn/module.ts";
-import { show } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
-import { requireKind } from "../runtime/kinds.ts";
+import { describe, requireKind } from "../runtime/kinds.ts";
 import { concatenate, type Vector, vector } from "./math/vector.ts";
 
 /** A vector of numbers: an objective's own vectors, arrays, or a tensor's elements. */
@@ -21,7 +20,7 @@ export type Point = ArrayLike<number>;
 export class Objective {
   /** The length n of θ. */
   readonly size: number;
-  /** The index in θ at which each parameter begins. */
+  /** The index in θ of each parameter's first element. */
   readonly offsets: readonly number[];
 
   constructor(
@@ -150,7 +149,7 @@ export class Objective {
     const y = this.loss();
     if (!(y instanceof Tensor) || y.size !== 1)
       throw new ShapeError(
-        `objective: the loss is ${y instanceof Tensor ? show(y.shape) : typeof y}, not one number. Reduce it with sum() or mean().`,
+        `objective: the loss must be a tensor of one number, got ${describe(y)}. Reduce it with sum() or mean().`,
       );
     return y;
   }
@@ -175,7 +174,7 @@ export class Objective {
   /** @throws ShapeError unless v has the length of θ @internal */
   requireSize(v: Point): void {
     if (v.length !== this.size)
-      throw new ShapeError(`objective: a vector has ${v.length} numbers, but θ has ${this.size}.`);
+      throw new ShapeError(`objective: a vector must have as many numbers as θ (${this.size}), got ${v.length}.`);
   }
 }
 
@@ -186,9 +185,9 @@ export class Objective {
  * objective(model, () => losses.crossEntropy(model.forward(x), labels)).gradient();
  * objective((theta) => theta.square().sum(), tensor([1, 2])).hvp([1, 0]);   // [2, 0]
  * ```
- * Each method evaluates the loss again, so it must be the same function each time: call eval() on models with dropout. θ leaves out frozen
+ * Each method evaluates the loss again, so it must be the same function each time: call eval() on models with dropout. θ excludes frozen
  * parameters. Evaluations do not change running statistics.
- * @throws Error if the list is empty; TypeError if one is not a leaf that requires a gradient
+ * @throws Error if there are no parameters; TypeError if a tensor is not a leaf that requires a gradient
  */
 export function objective(model: Module | readonly Tensor[], loss: () => Tensor): Objective;
 export function objective(f: (theta: Tensor) => Tensor, at: Tensor | readonly number[]): Objective;
@@ -200,7 +199,7 @@ export function objective(
   if (typeof source === "function") requireKind("objective", "at", "tensor|numbers", second);
   else requireKind("objective", "loss", "function", second);
   if (source instanceof Module) {
-    // Frozen parameters are part of the loss, not of θ.
+    // Frozen parameters belong to the loss, not to θ.
     const named = [...source.namedParameters()].filter(([, p]) => p.requiresGrad);
     return new Objective(
       named.map(([, p]) => p),

@@ -300,9 +300,9 @@ describe("optimizers", () => {
   test("errors name the remedy", () => {
     expect(
       () => new KFAC(new nn.Sequential(new nn.Linear(2, 2), new nn.LayerNorm(2)), { likelihood: "softmax" }),
-    ).toThrow(/1.weight lies in no Linear.*Use NaturalGradient/);
+    ).toThrow(/1.weight must belong to a Linear layer.*Use NaturalGradient/);
     expect(() => new NaturalGradient(new nn.Linear(2, 2), { likelihood: "poisson" as Likelihood })).toThrow(
-      /one of softmax, bernoulli, gaussian/,
+      'likelihood must be one of softmax, bernoulli, gaussian, got "poisson".',
     );
     expect(() => new NaturalGradient(new nn.Linear(2, 2), { likelihood: "softmax", lr: 0 })).toThrow(/lr is 0/);
     const layer = new nn.Linear(2, 2);

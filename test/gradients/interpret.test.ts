@@ -102,24 +102,24 @@ describe("a linear model has closed forms", () => {
     const one = (z: Tensor) => z.matmul(tensor(column(0)));
     expect(saliency(one, x).toArray()).toEqual([column(0), column(0)].map((c) => c.map(Math.abs)));
     expect(saliency((z) => one(z).reshape([-1, 1]), x, { target: 0 }).shape).toEqual([2, 4]);
-    expect(() => saliency(one, x, { target: 1 })).toThrow("saliency: the target is 1, but must be a class, 0 … 0.");
+    expect(() => saliency(one, x, { target: 1 })).toThrow("saliency: target must be a class in 0 … 0, got 1.");
   });
 });
 
 describe("quadrature", () => {
   test("Gauss–Legendre of n nodes is exact to degree 2n − 1, weights add up to 1: to 1e-13 for n ≤ 100", () => {
     for (const n of [1, 2, 3, 5, 16, 50, 100]) {
-      const { places, weights } = rules.gaussLegendre(n);
+      const { points, weights } = rules.gaussLegendre(n);
       for (const degree of [0, 1, n, 2 * n - 1]) {
-        const integral = places.reduce((total, t, k) => total + weights[k]! * t ** degree, 0);
+        const integral = points.reduce((total, t, k) => total + weights[k]! * t ** degree, 0);
         expect(Math.abs(integral - 1 / (degree + 1)), `n ${n}, degree ${degree}`).toBeLessThan(1e-13);
       }
-      expect([...places].sort((a, b) => a - b)).toEqual(places);
+      expect([...points].sort((a, b) => a - b)).toEqual(points);
     }
   });
   test("the midpoint rule is off by 1/(12n²) on t²", () => {
-    const { places, weights } = rules.midpoint(10);
-    expect(places.reduce((total, t, k) => total + weights[k]! * t * t, 0) - 1 / 3).toBeCloseTo(-1 / 1200, 12);
+    const { points, weights } = rules.midpoint(10);
+    expect(points.reduce((total, t, k) => total + weights[k]! * t * t, 0) - 1 / 3).toBeCloseTo(-1 / 1200, 12);
   });
 });
 
@@ -327,9 +327,11 @@ describe("Grad-CAM", () => {
     layer.forward = own;
     gradCam(model, layer, x);
     expect(layer.forward).toBe(own);
-    expect(() => gradCam(model, layer, x, { target: 9 })).toThrow("the target is 9");
+    expect(() => gradCam(model, layer, x, { target: 9 })).toThrow(/target must be a class in 0 … \d+, got 9/);
     expect(layer.forward).toBe(own);
-    expect(() => gradCam(model, model.layers[6]!, x)).toThrow(ShapeErrorOf("Linear returns [1, 3]"));
+    expect(() => gradCam(model, model.layers[6]!, x)).toThrow(
+      ShapeErrorOf("Linear must be an image, [batch, h, w, channels], got a float32 tensor [1, 3]"),
+    );
     expect(Object.hasOwn(model.layers[6]!, "forward")).toBe(false);
     model.dispose();
   });
@@ -486,87 +488,91 @@ describe("errors name the remedy", () => {
     [
       "inputs' type",
       () => saliency(linear, tensor(X, { dtype: "int32" })),
-      'saliency: the inputs are int32, and have no gradients. Use x.to("float32").',
+      'saliency: x must be float32 to have gradients, got int32. Use x.to("float32").',
     ],
     [
       "no batch",
       () => saliency(linear, tensor([1, 2, 3, 4])),
-      "saliency: the inputs are [4], but must be [batch, …]. Put one sample into a batch with x.unsqueeze(0).",
+      "saliency: x must be [batch, …] with elements, got [4]. Make a batch of one sample with x.unsqueeze(0).",
     ],
     [
       "scores' shape",
       () => gradientTimesInput((z) => z.sum(), x),
-      "gradientTimesInput: the scores are [], but must be [2, classes] or [2]",
+      "gradientTimesInput: the scores must be [2, classes] or [2], one row for each sample of [2, 4], got [].",
     ],
     [
       "scores' batch",
       () => saliency((z) => z.narrow(0, 0, 1), x),
-      "the scores are [1, 4], but must be [2, classes] or [2]",
+      "the scores must be [2, classes] or [2], one row for each sample of [2, 4], got [1, 4].",
     ],
-    ["target's range", () => saliency(linear, x, { target: 3 }), "the target is 3, but must be a class, 0 … 2."],
+    ["target's range", () => saliency(linear, x, { target: 3 }), "target must be a class in 0 … 2, got 3."],
     [
       "target's type",
       () => saliency(linear, x, { target: tensor([0, 1]) }),
-      'the targets are float32, but must be int32. Use target.to("int32").',
+      'target must be int32, got float32. Use target.to("int32").',
     ],
     [
       "target's count",
       () => saliency(linear, x, { target: tensor([0], { dtype: "int32" }) }),
-      "the targets are [1], but must be [2]: one for each sample.",
+      "target must be [2], one class for each sample, got [1].",
     ],
     ["target's values", () => saliency(linear, x, { target: tensor([0, 3], { dtype: "int32" }) }), "gather: index"],
     [
       "baseline",
       () => integratedGradients(linear, x, { baseline: tensor([1, 2]) }),
-      "integratedGradients: the baseline is [2], but must be a number, [2, 4], or broadcast to that.",
+      "integratedGradients: baseline must be a number or broadcast to [2, 4], got [2].",
     ],
     [
       "steps",
       () => integratedGradients(linear, x, { steps: 0 }),
-      "integratedGradients: steps is 0, but must be a whole number ≥ 1.",
+      "integratedGradients: steps must be a whole number ≥ 1, got 0.",
     ],
     [
       "batchSize",
       () => integratedGradients(linear, x, { batchSize: 0.5 }),
-      "integratedGradients: batchSize is 0.5, but must be a whole number ≥ 1.",
+      "integratedGradients: batchSize must be a whole number ≥ 1, got 0.5.",
     ],
     [
       "rule",
       () => integratedGradients(linear, x, { rule: "simpson" as "midpoint" }),
-      '"simpson" is not a rule. Valid rules: midpoint, gaussLegendre.',
+      'rule must be one of midpoint, gaussLegendre, got "simpson".',
     ],
-    ["noise", () => smoothGrad(linear, x, { noise: -1 }), "smoothGrad: noise is -1, but must be ≥ 0."],
-    [
-      "samples",
-      () => smoothGrad(linear, x, { samples: 0 }),
-      "smoothGrad: samples is 0, but must be a whole number ≥ 1.",
-    ],
+    ["noise", () => smoothGrad(linear, x, { noise: -1 }), "smoothGrad: noise must be a number ≥ 0, got -1."],
+    ["samples", () => smoothGrad(linear, x, { samples: 0 }), "smoothGrad: samples must be a whole number ≥ 1, got 0."],
     [
       "layer not reached",
       () => gradCam(model, new nn.ReLU(), image()),
-      "gradCam: Sequential runs the layer ReLU 0 times, but must run it once. Pass a module that it calls, such as model.layers[0]",
+      "gradCam: Sequential must run the layer ReLU once, got 0 runs. Pass a module whose forward() it calls, such as model.layers[0]",
     ],
-    ["layer of no image", () => gradCam(model, model.layers[5]!, image()), "gradCam: Flatten returns [1, 27]"],
+    [
+      "layer of no image",
+      () => gradCam(model, model.layers[5]!, image()),
+      "gradCam: the output of Flatten must be an image, [batch, h, w, channels], got a float32 tensor [1, 27].",
+    ],
     [
       "resize of no images",
       () => gradCam(model, model.layers[0]!, x, { resize: true }),
-      "resize is for images [batch, height, width, channels], but the inputs are [2, 4]. Leave it out.",
+      "gradCam: x must be images [batch, height, width, channels] for resize, got [2, 4]. Omit resize.",
     ],
     [
       "window",
       () => occlusion(model, image(), { window: [7, 1] }),
-      "occlusion: window is [7, 1], but must be whole numbers from 1 to 6 × 6, one for each of the dimensions [6, 6].",
+      "occlusion: window must be a whole number for each of the dimensions [6, 6], from 1 to its size, got [7, 1].",
     ],
-    ["windows", () => occlusion(model, image(), { window: [1] }), "one for each of the dimensions [6, 6]"],
+    [
+      "windows",
+      () => occlusion(model, image(), { window: [1] }),
+      "for each of the dimensions [6, 6], from 1 to its size, got [1].",
+    ],
     [
       "gaps",
       () => occlusion(model, image(), { window: 2, stride: 3 }),
-      "occlusion: stride 3 leaves gaps between windows of 2. Use at most 2.",
+      "occlusion: stride must be at most 2, the window, to leave no gaps, got 3.",
     ],
     [
       "fill",
       () => occlusion(model, image(), { fill: tensor([1, 2, 3]) }),
-      "occlusion: the fill is [3], but must be a number, [6, 6, 2], or broadcast to that.",
+      "occlusion: fill must be a number or broadcast to [6, 6, 2], got [3].",
     ],
   ])("%s", (_, f, message) => expect(f).toThrow(message));
 

@@ -137,17 +137,22 @@ describe("what does not allow it", () => {
     const found = perSampleGradients(model, classify(model))(images.narrow(0, 0, 3), labels);
     expect(found["0.weight"]!.shape).toEqual([3, 4, 3, 3, 1]);
     expect(() => perSampleGradients(model, classify(model), { method: "batch" })).toThrow(
-      /0.weight belongs to a layer without a rule.*Leave the method out/,
+      /0.weight belongs to a layer without a rule.*Omit the method/,
     );
   });
   test.each([
     ["tied weights", () => new Tied(), randint(0, 6, [3, 2]), "embedding.weight is also used outside"],
-    ["a positional embedding", () => new Positional(), randn([5, 5, 4]), "position's input is [5]"],
+    [
+      "a positional embedding",
+      () => new Positional(),
+      randn([5, 5, 4]),
+      "the input of position must have the 4 samples as its first dimension, got [5]",
+    ],
     [
       "an input reshaped before its layer",
       () => new Reshaped(),
       randn([3, 2, 4]),
-      "input is [6, 4], but its first dimension must be the 3 samples",
+      "must have the 3 samples as its first dimension, got [6, 4]",
     ],
     [
       "a subclass with a forward of its own",
@@ -201,6 +206,8 @@ describe("what does not allow it", () => {
     expect(perSampleGradients(mixed, classify(mixed))(randn([3, 5]), labels)["1.weight"]!.shape).toEqual([3, 4]);
     const model = new nn.Linear(5, 4);
     const wrong = perSampleGradients(model, (x, y) => losses.crossEntropy(model.forward(x), y));
-    expect(() => wrong(randn([3, 5]), labels)).toThrow(/\[\], but must be \[3\].*reduction: "none"/);
+    expect(() => wrong(randn([3, 5]), labels)).toThrow(
+      /must be a tensor \[3\], one per sample, got a float32 tensor \[\].*reduction: "none"/,
+    );
   });
 });

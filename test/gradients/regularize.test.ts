@@ -431,13 +431,13 @@ describe("lipschitzBound", () => {
   test("errors name the layer", () => {
     expect(() =>
       lipschitzBound(new nn.Sequential(new nn.Linear(2, 2), new nn.Sequential(new nn.LayerNorm(2)))),
-    ).toThrow("lipschitzBound: nothing is known of LayerNorm (layer 1.0). Layers may be Linear, Conv2d");
+    ).toThrow("lipschitzBound: LayerNorm (layer 1.0) has no known bound. Layers may be Linear, Conv2d");
     class Twice extends nn.Sequential {
       override forward(x: Tensor): Tensor {
         return super.forward(x).mul(2);
       }
     }
-    expect(() => lipschitzBound(new Twice(new nn.ReLU()))).toThrow("nothing is known of Twice.");
+    expect(() => lipschitzBound(new Twice(new nn.ReLU()))).toThrow("Twice has no known bound.");
     const odd = new nn.Linear(2, 2);
     noGrad(() => odd.weight.copyFrom([1, Number.NaN, 0, 0]));
     expect(() => lipschitzBound(odd)).toThrow("the weight [2, 2] has values that are not finite");
@@ -587,66 +587,58 @@ describe("errors name the remedy", () => {
     [
       "several outputs",
       () => gradientPenalty(model, x),
-      'gradientPenalty: the function returned [3, 3], but must give one number for each sample, [3] or [3, 1]: a loss with { reduction: "none" }, or one class\'s score. For several outputs there is jacobianPenalty.',
+      'gradientPenalty: the function must return one number per sample, [3] or [3, 1], got a float32 tensor [3, 3]. Use { reduction: "none" }, or select one class\'s score. For several outputs, use jacobianPenalty.',
     ],
     [
       "a mean",
       () => lipschitzPenalty((z) => z.mean(), x),
-      "lipschitzPenalty: the function returned [], but must give one number for each sample, [3] or [3, 1]",
+      "lipschitzPenalty: the function must return one number per sample, [3] or [3, 1], got a float32 tensor [].",
     ],
     [
       "no batch",
       () => inputGradientNorms(loss, tensor([1])),
-      "inputGradientNorms: the inputs are [1], but must be [batch, …].",
+      "inputGradientNorms: x must be [batch, …] with elements, got [1].",
     ],
-    [
-      "target",
-      () => gradientPenalty(loss, x, { target: -1 }),
-      "gradientPenalty: target is -1, but must be a number ≥ 0.",
-    ],
+    ["target", () => gradientPenalty(loss, x, { target: -1 }), "gradientPenalty: target must be a number ≥ 0, got -1."],
     [
       "bound",
       () => lipschitzPenalty(loss, x, { bound: Number.NaN }),
-      "lipschitzPenalty: bound is NaN, but must be a number ≥ 0.",
+      "lipschitzPenalty: bound must be a number ≥ 0, got NaN.",
     ],
     [
       "projections",
       () => jacobianPenalty(model, x, { projections: 0 }),
-      "jacobianPenalty: projections is 0, but must be a whole number ≥ 1.",
+      "jacobianPenalty: projections must be a whole number ≥ 1, got 0.",
     ],
     [
       "outputs",
       () => jacobianPenalty((z) => z.reshape([3, 2, 2]), x),
-      "jacobianPenalty: the scores are [3, 2, 2], but must be [3, classes] or [3]",
+      "jacobianPenalty: the scores must be [3, classes] or [3], one row for each sample of [3, 4], got [3, 2, 2].",
     ],
-    ["epsilon", () => fgsm(loss, x, { epsilon: -0.1 }), "fgsm: epsilon is -0.1, but must be a number ≥ 0."],
-    [
-      "box",
-      () => fgsm(loss, x, { epsilon: 0.1, min: 1, max: 0 }),
-      "fgsm: min is 1 and max 0, but min must be below max.",
-    ],
+    ["epsilon", () => fgsm(loss, x, { epsilon: -0.1 }), "fgsm: epsilon must be a number ≥ 0, got -0.1."],
+    ["box", () => fgsm(loss, x, { epsilon: 0.1, min: 1, max: 0 }), "fgsm: min must be below max, got 1 and 0."],
     [
       "type",
       () => fgsm(loss, tensor(X, { dtype: "int32" }), { epsilon: 0.1 }),
-      'fgsm: the inputs are int32, and have no gradients. Use x.to("float32").',
+      'fgsm: x must be float32 to have gradients, got int32. Use x.to("float32").',
     ],
-    ["steps", () => pgd(loss, x, { epsilon: 0.1, steps: 0 }), "pgd: steps is 0, but must be a whole number ≥ 1."],
-    ["stepSize", () => pgd(loss, x, { epsilon: 0.1, stepSize: -1 }), "pgd: stepSize is -1, but must be a number ≥ 0."],
-    ["norm", () => pgd(loss, x, { epsilon: 0.1, norm: "l1" as "l2" }), 'pgd: "l1" is not a norm. Use "linf" or "l2".'],
+    ["steps", () => pgd(loss, x, { epsilon: 0.1, steps: 0 }), "pgd: steps must be a whole number ≥ 1, got 0."],
+    ["stepSize", () => pgd(loss, x, { epsilon: 0.1, stepSize: -1 }), "pgd: stepSize must be a number ≥ 0, got -1."],
+    ["norm", () => pgd(loss, x, { epsilon: 0.1, norm: "l1" as "l2" }), 'pgd: norm must be "linf" or "l2", got "l1".'],
     [
       "no tensor",
       () => fgsm(() => 1 as unknown as Tensor, x, { epsilon: 0.1 }),
-      "fgsm: the function must return the loss as a tensor.",
+      "fgsm: the loss must be a tensor, got 1. Return it from the function.",
     ],
     [
       "clean",
       () => adversarialLoss(loss, x, (_, z) => z, { clean: 2 }),
-      "adversarialLoss: clean is 2, but must be in 0 … 1.",
+      "adversarialLoss: clean must be in 0 … 1, got 2.",
     ],
     [
       "the attack's shape",
       () => adversarialLoss(loss, x, (_, z) => z.sum(0)),
-      "adversarialLoss: the attack returned [4] for inputs [3, 4].",
+      "adversarialLoss: the attack must return the shape of x, [3, 4], got [4].",
     ],
   ])("%s", (_, f, message) => expect(f).toThrow(message));
 });

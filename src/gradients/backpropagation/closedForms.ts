@@ -26,7 +26,7 @@ export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
   const [n, d] = x.shape;
   if (x.shape.length !== 2 || w.shape.length !== 1 || w.size !== d || y.shape.length !== 1 || y.size !== n)
     throw new ShapeError(
-      `logisticPulls: w ${show(w.shape)}, x ${show(x.shape)}, y ${show(y.shape)} must be [d], [n, d], [n].`,
+      `logisticPulls: w, x and y must be [d], [n, d] and [n], got ${show(w.shape)}, ${show(x.shape)} and ${show(y.shape)}.`,
     );
   const errors = x.matmul(w).sigmoid().sub(y);
   const pulls = x.mul(errors.unsqueeze(1));
@@ -49,6 +49,8 @@ export function linearGradients(
 } {
   check("linearGradients", arguments, "g:tensor x:tensor");
   if (g.shape.length !== 2 || x.shape.length !== 2 || g.shape[0] !== x.shape[0])
-    throw new ShapeError(`linearGradients: g ${show(g.shape)} and x ${show(x.shape)} must be [n, out] and [n, in].`);
+    throw new ShapeError(
+      `linearGradients: g and x must be [n, out] and [n, in], got ${show(g.shape)} and ${show(x.shape)}.`,
+    );
   return { weight: g.t().matmul(x), bias: g.sum(0) };
 }

@@ -1,6 +1,6 @@
 /**
- * Backpropagation layer by layer: records layers' inputs and the gradients of their outputs, and computes from both the gradient of each
- * sample with respect to a weight. Per-sample gradients and K-FAC's Kronecker factors build on this.
+ * Backpropagation layer by layer: records the inputs of layers and the gradients of their outputs, and computes from them each sample's
+ * gradient of a weight. Per-sample gradients and K-FAC's Kronecker factors build on this.
  */
 import { backpropagate } from "../../autograd/backward.ts";
 import { withGrad } from "../../core/context.ts";
@@ -113,7 +113,7 @@ const conv2d: PerSampleRule<Conv2d> = (layer, x, dy) => {
 };
 const embedding: PerSampleRule<Embedding> = ({ weight, paddingIdx }, index, dy) => {
   const [n, width] = [index.shape[0]!, dy.shape.at(-1)!];
-  // Give each sample its own rows: sample k's begin at k·numEmbeddings.
+  // Each sample has its own rows: those of sample k begin at k·numEmbeddings.
   const offsets = ops.reshape(arange(n, undefined, 1, { dtype: "int32" }).mul(weight.shape[0]!), [n, 1]);
   const rows = index.reshape([n, -1]).add(offsets).reshape([-1]);
   const g = paddingIdx === null ? dy : dy.where(index.ne(paddingIdx).unsqueeze(-1), 0);
@@ -131,7 +131,7 @@ const rmsNorm: PerSampleRule<RMSNorm> = ({ normalizedShape: shape, weight, optio
 /** Whether a convolution has one group, so that its weight multiplies whole patches. */
 export const hasOneGroup = (layer: Conv2d): boolean => (layer.options.groups ?? 1) === 1;
 
-/** The rule of a layer, or undefined if there is none for it. */
+/** The per-sample rule of a layer, or undefined if it has none. */
 export function perSampleRuleOf(layer: Module): PerSampleRule<Module> | undefined {
   const rule = isPlain(layer, Linear)
     ? linear
@@ -142,5 +142,5 @@ export function perSampleRuleOf(layer: Module): PerSampleRule<Module> | undefine
         : isPlain(layer, LayerNorm)
           ? layerNorm
           : isPlain(layer, RMSNorm) && rmsNorm;
-  return (rule || undefined) as PerSampleRule<Module> | undefined; // each rule is for the class that was just tested
+  return (rule || undefined) as PerSampleRule<Module> | undefined; // isPlain has checked the class that the rule expects
 }

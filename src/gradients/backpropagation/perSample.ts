@@ -1,4 +1,4 @@
-/** Per-sample gradients: one backward pass for the whole batch if the layers allow it, else one per sample. */
+/** Per-sample gradients: one backward pass for the whole batch if the layers allow it, otherwise one pass per sample. */
 
 import { backpropagate, onesLike } from "../../autograd/backward.ts";
 import { type Compiled, compile } from "../../compile/compile.ts";
@@ -11,6 +11,7 @@ import { show } from "../../ops/definition/value.ts";
 import { full } from "../../ops/shape/shape.ts";
 import { check } from "../../runtime/arguments.ts";
 import { Error, ShapeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import { objective } from "../objective.ts";
 import { outputGradients, perSampleRuleOf, recordPasses } from "./layers.ts";
 
@@ -42,8 +43,8 @@ export interface PerSampleFunction {
  *   losses.crossEntropy(model.forward(x), labels, { reduction: "none" }));
  * gradients(x, labels)["0.weight"].shape;   // [batch, out, in]
  * ```
- * The next call overwrites the results of "batch"; clone() them to keep them. The first call compares their sum with the gradient of the
- * summed loss, and falls back to "loop" if a model uses a parameter outside of its layer. An Embedding's gradients are dense:
+ * With "batch", the next call overwrites the results; clone() them to keep them. The first call compares their sum with the gradient of the
+ * summed loss, and falls back to "loop" if the model uses a parameter outside its layer. An Embedding's gradients are dense:
  * [batch, rows, width], which is large for large vocabularies.
  * @throws Error if the method is "batch" and a layer does not allow it, or a BatchNorm is in training mode; ShapeError if `losses` does not
  * return [batch]
@@ -57,7 +58,7 @@ export function perSampleGradients(
   const { method } = options;
   const refuse = (obstacle: string): void => {
     if (method === "batch")
-      throw new Error(`perSampleGradients: ${obstacle}. Leave the method out, or pass { method: "loop" }.`);
+      throw new Error(`perSampleGradients: ${obstacle}. Omit the method, or pass { method: "loop" }.`);
   };
   const obstacleInModel = findObstacle(model);
   if (obstacleInModel) refuse(obstacleInModel);
@@ -73,7 +74,7 @@ export function perSampleGradients(
     requireSeparate(model);
     if (!checked) {
       const count = inputs[0]?.shape[0] ?? 0;
-      // Check with one sample fewer too, in case a tensor without a batch has as many rows as the batch by chance.
+      // Also check with one sample fewer, because a tensor without a batch may happen to have as many rows as the batch.
       const fewer = count > 1 ? inputs.map((x) => x.narrow(0, 0, count - 1)) : inputs;
       const obstacle = tidy(() => findMismatch(model, losses, inputs) ?? findMismatch(model, losses, fewer));
       if (obstacle) refuse(obstacle);
@@ -95,8 +96,8 @@ function requireSeparate(model: Module): void {
 }
 
 /**
- * Why the per-sample gradients do not add up to the gradient of the summed loss, or undefined if they do: a parameter is used outside of its
- * layer (it is tied, or changed as by SpectralNorm), or a layer's input does not have the batch first.
+ * Why the per-sample gradients do not add up to the gradient of the summed loss, or undefined if they do. Reasons are a parameter that is
+ * used outside its layer (it is tied, or reparametrized, as by SpectralNorm), or a layer input whose first dimension is not the batch.
  */
 function findMismatch(
   model: Module,
@@ -108,7 +109,7 @@ function findMismatch(
   for (const [name, g] of Object.entries(whole)) {
     const [sum, scale] = [samples[name]!.sum(0), samples[name]!.abs().sum(0).max().item()];
     const error = sum.sub(g).abs().max().item();
-    if (error > 1e-3 * (scale + 1e-6)) return `${name} is also used outside of its layer's forward pass`;
+    if (error > 1e-3 * (scale + 1e-6)) return `${name} is also used outside its layer's forward pass`;
   }
   return undefined;
 }
@@ -127,12 +128,12 @@ function findObstacle(model: Module): string | undefined {
 function requireLosses(y: unknown, count: number): Tensor {
   if (y instanceof Tensor && y.shape.length === 1 && y.size === count) return y;
   throw new ShapeError(
-    `perSampleGradients: the losses are ${y instanceof Tensor ? show(y.shape) : typeof y}, but must be [${count}], one per sample. ` +
+    `perSampleGradients: the losses must be a tensor [${count}], one per sample, got ${describe(y)}. ` +
       'Pass { reduction: "none" } to the loss.',
   );
 }
 
-/** Per-sample gradients from one backward pass, or the problem with a layer's input. With `check` also the gradient of the summed loss. */
+/** Per-sample gradients from one backward pass, or the problem with a layer's input. With `check`, also the gradient of the summed loss. */
 function batch(
   model: Module,
   losses: (...inputs: Tensor[]) => Tensor,
@@ -151,7 +152,7 @@ function batch(
     return {
       samples: {},
       whole: {},
-      problem: `${other.name || "the model"}'s input is ${show(other.input.shape)}, but its first dimension must be the ${count} samples`,
+      problem: `the input of ${other.name || "the model"} must have the ${count} samples as its first dimension, got ${show(other.input.shape)}`,
     };
   const samples: PerSample = {};
   const named = [...model.namedParameters()];
@@ -159,7 +160,7 @@ function batch(
   const dys = outputGradients(total, onesLike(total), passes, check);
   passes.forEach(({ module, input }, i) => {
     for (const [key, g] of Object.entries(perSampleRuleOf(module)!(module, input, dys[i]!))) {
-      const p = (module as unknown as Record<string, Tensor>)[key]!; // rules name their layer's parameters
+      const p = (module as unknown as Record<string, Tensor>)[key]!; // a rule's keys are names of the layer's parameters
       const name = nameOf.get(p);
       if (!g || name === undefined) continue;
       samples[name] = samples[name] ? samples[name].add(g) : g;
@@ -167,13 +168,15 @@ function batch(
   });
   for (const [name, p] of named) samples[name] ??= full([count, ...p.shape], 0) as Tensor;
   if (!check) return { samples, whole: {} };
-  const learnt = named.filter(([, p]) => p.requiresGrad);
+  const trainable = named.filter(([, p]) => p.requiresGrad);
   const { gradients } = backpropagate([[total, onesLike(total)]], {
-    targets: new Set(learnt.map(([, p]) => p)),
+    targets: new Set(trainable.map(([, p]) => p)),
     retain: false,
     create: false,
   });
-  const whole = Object.fromEntries(learnt.map(([name, p]) => [name, gradients.get(p) ?? (full(p.shape, 0) as Tensor)]));
+  const whole = Object.fromEntries(
+    trainable.map(([name, p]) => [name, gradients.get(p) ?? (full(p.shape, 0) as Tensor)]),
+  );
   return { samples, whole };
 }
 
@@ -182,8 +185,8 @@ function loop(model: Module, losses: (...inputs: Tensor[]) => Tensor, inputs: re
   const count = inputs[0]?.shape[0] ?? 0;
   return tidy(() => {
     const rows = Array.from({ length: count }, (_, k) => {
-      const one = inputs.map((x) => x.narrow(0, k, 1));
-      const at = objective(model, () => requireLosses(losses(...one), 1).sum());
+      const sample = inputs.map((x) => x.narrow(0, k, 1));
+      const at = objective(model, () => requireLosses(losses(...sample), 1).sum());
       const gradient = at.gradient();
       return at.parameters.map((_, i) => at.tensorOf(gradient, i));
     });

@@ -102,24 +102,24 @@ export function gradientNoiseScale(gradients: readonly Vector[], batchSize: numb
 
 /** How to order mini-batches. */
 export type Curriculum =
-  /** Each next gradient differs from the last one in the fewest signs, starting nearest to the mean. */
+  /** Each gradient differs from the previous one in the fewest signs, starting with the gradient nearest to the mean. */
   | {
-      /** The rule of the order. */
+      /** Which rule orders the mini-batches. */
       readonly by: "signs";
-      /** The gradient of each sample, whose signs are compared. */
+      /** The gradient of each mini-batch, whose signs are compared. */
       readonly gradients: readonly Vector[];
     }
   /** By increasing difficulty, such as the loss. */
   | {
-      /** The rule of the order. */
+      /** Which rule orders the mini-batches. */
       readonly by: "difficulty";
-      /** The difficulty of each sample; easy ones come first. */
+      /** The difficulty of each mini-batch; easy ones come first. */
       readonly difficulty: ArrayLike<number>;
     }
   | {
-      /** The rule of the order. */
+      /** Which rule orders the mini-batches. */
       readonly by: "random";
-      /** The number of samples to shuffle. */
+      /** The number of mini-batches to shuffle. */
       readonly count: number;
     };
 

@@ -1,4 +1,4 @@
-/** Compares the gradients of weights and biases, whose ratio the scale of a layer's inputs decides. */
+/** Compares the gradients of weights and biases, whose ratio depends on the scale of the layer's inputs. */
 
 import { onesLike } from "../../autograd/backward.ts";
 import { tidy } from "../../core/scope.ts";
@@ -24,7 +24,7 @@ export interface WeightBias {
 }
 
 /**
- * Compares the gradients of weight and bias for each Linear layer with a bias: a step changes the one with the larger gradient more.
+ * Compares the gradients of weight and bias for each Linear layer with a bias. A step changes the parameter with the larger gradient more.
  * @param loss runs a forward pass of the model and returns one number
  */
 export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {

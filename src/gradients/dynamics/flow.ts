@@ -1,6 +1,6 @@
 /**
- * Gradients as a dynamical system: the flow that gradient descent follows with small steps, the heavy ball that follows SGD with
- * momentum, and how far the discrete optimizers are from both.
+ * Gradients as a dynamical system: the flow that gradient descent approximates, the heavy ball that SGD with momentum approximates, and
+ * the errors of both approximations.
  */
 
 import { check } from "../../runtime/arguments.ts";
@@ -10,32 +10,32 @@ import { concatenate, minus, norm, plus, type Vector, vector } from "../math/vec
 import { Objective, type Point } from "../objective.ts";
 import { logSlope } from "../sensitivities/differences.ts";
 
-/** What flows fall in: a loss by its gradient. An objective (computed in float32) or a closed form in float64. */
+/** A loss, given by its gradient: an objective (computed in float32) or a closed form in float64. */
 export interface Potential {
   /** ∇L at θ. */
   gradient(theta: Vector): Point;
-  /** Where it starts, if nothing else is said. */
+  /** The default start of a path. */
   readonly theta?: Point;
 }
 
 interface Start {
-  /** θ(0). Default: where the objective's parameters are, which stay there. */
+  /** θ(0). Default: the objective's parameters, which do not change. */
   readonly start?: Point;
 }
 
 function startOf(name: string, { theta }: Potential, { start = theta }: Start): Vector {
-  if (!start) throw new TypeError(`${name}: there is no start. Pass { start: [...] }, or an objective.`);
+  if (!start) throw new TypeError(`${name}: the start is missing. Pass { start: [...] }, or an objective.`);
   return vector(start);
 }
 
 /**
- * Gradient flow θ̇ = −∇L(θ), which gradient descent with a rate η follows by Euler's steps of size η.
+ * Gradient flow θ̇ = −∇L(θ). Gradient descent with learning rate η is Euler's method for it, with steps of size η.
  *
  * ```ts
  * const { times, states } = gradientFlow(objective(model, loss), { duration: 5 });
  * gradientFlow({ gradient: (theta) => theta }, { start: [1, 2], duration: 1 }).states.at(-1);   // [1/e, 2/e]
  * ```
- * @throws TypeError without a start; what `integrate` throws
+ * @throws TypeError without a start; RangeError and ShapeError as `integrate`
  */
 export function gradientFlow(potential: Potential, options: IntegrateOptions & Start): Trajectory {
   check(
@@ -50,23 +50,23 @@ export function gradientFlow(potential: Potential, options: IntegrateOptions & S
 
 /** Options of heavyBall. */
 export interface HeavyBallOptions extends IntegrateOptions, Start {
-  /** γ, 0 or more. */
+  /** The friction γ, 0 or more. */
   readonly friction: number;
-  /** m, above 0. Default 1. */
+  /** The mass m, above 0. Default 1. */
   readonly mass?: number;
-  /** θ̇(0). Default: at rest. */
+  /** The initial velocity θ̇(0). Default: zeros. */
   readonly velocity?: Point;
 }
 
-/** A path with the velocities on it. */
+/** A path with its velocities. */
 export interface HeavyBallTrajectory extends Trajectory {
   /** The velocity at each time. */
   readonly velocities: readonly Vector[];
 }
 
 /**
- * A ball with mass and friction in the landscape of the loss, m·θ̈ + γ·θ̇ = −∇L(θ), as the first-order system of θ and θ̇ (Polyak
- * 1964). Its energy ½m‖θ̇‖² + L falls by γ‖θ̇‖² per unit of time.
+ * The path of a ball with mass and friction in the loss landscape: m·θ̈ + γ·θ̇ = −∇L(θ), solved as a first-order system in θ and θ̇
+ * (Polyak 1964). Its energy ½m‖θ̇‖² + L falls by γ‖θ̇‖² per unit of time.
  *
  * ```ts
  * heavyBall(objective(model, loss), { friction: 0.5, duration: 10 }).states.at(-1);
@@ -84,9 +84,9 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
   const n = start.length;
   const velocity = vector(push ?? new Float64Array(n));
   if (!(friction >= 0 && mass > 0))
-    throw new RangeError(`heavyBall: friction ${friction} must be 0 or more, and mass ${mass} above 0.`);
+    throw new RangeError(`heavyBall: friction must be 0 or more and mass above 0, got ${friction} and ${mass}.`);
   if (velocity.length !== n)
-    throw new RangeError(`heavyBall: the velocity has ${velocity.length} numbers, but θ has ${n}.`);
+    throw new RangeError(`heavyBall: velocity must have as many numbers as θ (${n}), got ${velocity.length}.`);
   const field = (_: number, state: Vector): Vector => {
     const v = state.subarray(n);
     const g = potential.gradient(state.slice(0, n));
@@ -97,13 +97,12 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
 }
 
 /**
- * The heavy ball (of mass 1) that SGD with momentum follows. SGD's b ← μb + g, θ ← θ − lr·b is, without b,
+ * The heavy ball of mass 1 that SGD with momentum approximates. Eliminating b from SGD's update b ← μb + g, θ ← θ − lr·b gives
  *
- *     θₖ₊₁ − 2θₖ + θₖ₋₁ = −(1 − μ)(θₖ − θₖ₋₁) − lr·∇L(θₖ);
+ *     θₖ₊₁ − 2θₖ + θₖ₋₁ = −(1 − μ)(θₖ − θₖ₋₁) − lr·∇L(θₖ).
  *
- * divided by h² = lr it is θ̈ = −γ·θ̇ − ∇L(θ) by differences with step h, where γ = (1 − μ)/h. So step k is at time k·√lr. Both
- * differ by O(h) as h → 0 with γ fixed (Polyak 1964; Qian 1999).
- * @param lr above 0 @param momentum μ in 0 … 1
+ * Divided by h² = lr, this is θ̈ = −γ·θ̇ − ∇L(θ) in finite differences with step h and γ = (1 − μ)/h. Step k is therefore at time k·√lr.
+ * The two paths differ by O(h) as h → 0 with γ fixed (Polyak 1964; Qian 1999).
  *
  * ```ts
  * heavyBallOf({ lr: 0.01, momentum: 0.9 });   // { step: 0.1, friction: 1 }
@@ -111,12 +110,12 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
  * @throws RangeError
  */
 export function heavyBallOf(options: {
-  /** SGD's learning rate. */
+  /** SGD's learning rate, above 0. */
   lr: number;
-  /** SGD's momentum. */
+  /** SGD's momentum μ, in 0 … 1. */
   momentum: number;
 }): {
-  /** The time that one step of SGD stands for, √lr. */
+  /** The time that passes in one step of SGD, √lr. */
   step: number;
   /** The friction γ of the ball. */
   friction: number;
@@ -129,8 +128,8 @@ export function heavyBallOf(options: {
 }
 
 /**
- * SGD's arguments by which it follows a heavy ball of mass 1 with a given step: lr = h², μ = 1 − γh. See heavyBallOf.
- * @throws RangeError where γh is beyond 1: momentum would be negative
+ * The arguments with which SGD approximates a heavy ball of mass 1 with step h: lr = h², μ = 1 − γh. The inverse of heavyBallOf.
+ * @throws RangeError if γh is above 1, because the momentum would be negative
  */
 export function momentumOf(options: {
   /** The time h of one step. */
@@ -147,41 +146,41 @@ export function momentumOf(options: {
   const { step, friction } = options;
   if (!(step > 0 && friction >= 0 && step * friction <= 1))
     throw new RangeError(
-      `momentumOf: step ${step} · friction ${friction} must be in 0 … 1. Take a step of at most ${1 / friction}.`,
+      `momentumOf: step · friction must be in 0 … 1, got ${step} · ${friction}. Take a step of at most ${1 / friction}.`,
     );
   return { lr: step ** 2, momentum: 1 - step * friction };
 }
 
 function requireRates(name: string, lr: number, momentum: number): void {
   if (!(lr > 0 && Number.isFinite(lr) && momentum >= 0 && momentum <= 1))
-    throw new RangeError(`${name}: lr ${lr} must be above 0, and momentum ${momentum} in 0 … 1.`);
+    throw new RangeError(`${name}: lr must be above 0 and momentum in 0 … 1, got ${lr} and ${momentum}.`);
 }
 
 /** Options of discrete gradient descent. */
 export interface DescentOptions extends Start {
   /** The learning rate. */
   readonly lr: number;
-  /** μ. Default 0. */
+  /** The momentum μ. Default 0. */
   readonly momentum?: number;
   /** The number of steps to take. */
   readonly steps: number;
 }
 
 /**
- * What optim.SGD does, in float64: θ ← θ − lr·b, b ← μb + ∇L. Times are those of the flow that it follows: k·lr without momentum,
- * k·√lr with.
+ * The steps of optim.SGD in float64: b ← μb + ∇L, θ ← θ − lr·b. The times are those of the path that it approximates: k·lr without
+ * momentum (gradient flow), k·√lr with momentum (the heavy ball).
  *
  * ```ts
  * gradientDescent({ gradient: (theta) => theta }, { start: [1], lr: 0.5, steps: 2 }).states;   // [1], [0.5], [0.25]
  * ```
- * @throws RangeError where lr is so large that θ leaves the finite numbers
+ * @throws RangeError if an option is out of range, or if lr is so large that θ becomes infinite or NaN
  */
 export function gradientDescent(potential: Potential, options: DescentOptions): Trajectory {
   check("gradientDescent", arguments, "potential:potential {start:numbers lr!:number momentum:number steps!:number}");
   const { lr, momentum = 0, steps } = options;
   requireRates("gradientDescent", lr, momentum);
   if (!(Number.isInteger(steps) && steps >= 0))
-    throw new RangeError(`gradientDescent: steps is ${steps}, but must be a whole number, 0 or more.`);
+    throw new RangeError(`gradientDescent: steps must be a whole number, 0 or more, got ${steps}.`);
   const step = momentum ? Math.sqrt(lr) : lr;
   const states = [startOf("gradientDescent", potential, options)];
   let b: Vector = new Float64Array(states[0]!.length);
@@ -195,24 +194,24 @@ export function gradientDescent(potential: Potential, options: DescentOptions): 
 
 /** Options of discretizationError. */
 export interface DiscretizationOptions extends Start {
-  /** The time that the flow is followed for. */
+  /** The time at which the paths end. */
   readonly duration: number;
-  /** Into how many steps the duration is cut. */
+  /** The numbers of steps to divide the duration into. */
   readonly steps: readonly number[];
-  /** euler: gradient descent, where there is no friction. rk4. momentum: SGD with momentum, against the heavy ball. */
+  /** euler: gradient descent, if there is no friction. rk4: the Runge–Kutta method. momentum: SGD with momentum. */
   readonly method: "euler" | "rk4" | "momentum";
-  /** With it the path is the heavy ball's, without it gradient flow's. `momentum` needs it. */
+  /** The friction of the heavy ball. Without it, the exact path is gradient flow. Required for method "momentum". */
   readonly friction?: number;
   /**
-   * Errors below it are of the arithmetic and do not count for the order. Default 10⁻⁵·(1 + ‖θ‖) for objectives, which are float32,
+   * Errors below this are rounding errors, and do not count for the order. Default 10⁻⁵·(1 + ‖θ‖) for objectives, which are float32,
    * 10⁻¹¹·(1 + ‖θ‖) for closed forms.
    */
   readonly floor?: number;
 }
 
-/** The error of a method of steps against the exact flow. */
+/** The error of a discrete method compared with the exact path. */
 export interface DiscretizationError {
-  /** [h, the largest distance from the exact path at any step]. */
+  /** Pairs [h, largest distance from the exact path at any step]. */
   readonly points: readonly (readonly [step: number, error: number])[];
   /** The fitted slope of log error against log h: 1 for euler and momentum, 4 for rk4. NaN for fewer than two errors above the floor. */
   readonly order: number;
@@ -221,7 +220,8 @@ export interface DiscretizationError {
 }
 
 /**
- * How far a discrete path is from the continuous one, by step: against dopri5 with a tolerance below the floor.
+ * Measures how far a discrete path is from the continuous one, for several step sizes. The continuous path is that of dopri5 with a
+ * tolerance below the floor.
  *
  * ```ts
  * discretizationError({ gradient: (x) => x }, { start: [1], duration: 1, steps: [10, 20, 40], method: "euler" }).order;   // 1.0
@@ -237,7 +237,9 @@ export function discretizationError(potential: Potential, options: Discretizatio
   const { duration, steps, method, friction } = options;
   const start = startOf("discretizationError", potential, options);
   if (method === "momentum" && friction === undefined)
-    throw new TypeError("discretizationError: momentum is held against the heavy ball. Pass { friction: … }.");
+    throw new TypeError(
+      'discretizationError: method "momentum" needs the friction of the heavy ball. Pass { friction: … }.',
+    );
   const { floor = (potential instanceof Objective ? 1e-5 : 1e-11) * (1 + norm(start)) } = options;
   const solve = (how: Omit<IntegrateOptions, "duration">): Trajectory =>
     friction === undefined

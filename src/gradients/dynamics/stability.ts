@@ -1,4 +1,4 @@
-/** The stability of a critical point under the flow, the heavy ball and their discrete steps, and how fast a path leaves it. */
+/** The stability of a critical point under gradient flow, the heavy ball and the discrete optimizers, and how fast a path leaves it. */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError, TypeError } from "../../runtime/errors.ts";
@@ -8,45 +8,45 @@ import { minus, norm, slope, vector } from "../math/vector.ts";
 import type { Point } from "../objective.ts";
 import { heavyBallOf, momentumOf } from "./flow.ts";
 
-/** Whether a small push dies out, stays, or grows. */
+/** Whether a small perturbation decays, stays, or grows. */
 export type StabilityVerdict = "stable" | "marginal" | "unstable";
 
-/** What happens near a critical point. */
+/** The behaviour of a path near a critical point. */
 export interface Behaviour {
-  /** Whether steps near the critical point converge, oscillate or escape. */
+  /** Whether the critical point is stable. */
   readonly verdict: StabilityVerdict;
-  /** How fast the logarithm of the distance grows along the fastest direction: per unit of time, or per step. 0 if none grows. */
+  /** How fast the logarithm of the distance grows along the fastest direction, per unit of time or per step. 0 if no distance grows. */
   readonly escapeRate: number;
 }
-/** What a discrete optimizer does there. */
+/** The behaviour of a discrete optimizer near a critical point. */
 export interface DiscreteBehaviour extends Behaviour {
-  /** The lr from which on the direction of the largest curvature is no longer stable. Infinity where no curvature is above 0. */
+  /** The lr at which the direction of largest curvature becomes unstable. Infinity if no curvature is above 0. */
   readonly largestStep: number;
 }
 
-/** One of the Hessian's eigenvalues h, and what becomes of a push along its direction. */
+/** One eigenvalue h of the Hessian, and the growth of a perturbation along its eigenvector. */
 export interface Mode {
-  /** λ, the eigenvalue of the Hessian along this direction. */
+  /** The eigenvalue h. */
   readonly curvature: number;
-  /** e^{rate·t} under gradient flow: −h. */
+  /** The growth rate under gradient flow, −h: the perturbation is proportional to e^{−ht}. */
   readonly flow: number;
-  /** e^{λt} under the heavy ball: both roots of λ² + γλ + h = 0, that of larger real part first. */
+  /** The growth rates λ under the heavy ball: both roots of λ² + γλ + h = 0, the root with the larger real part first. */
   readonly heavyBall: readonly [Complex, Complex];
-  /** The factor of each step of gradient descent: 1 − lr·h. NaN without lr. */
+  /** The factor of each step of gradient descent, 1 − lr·h. NaN without lr. */
   readonly descent: number;
-  /** The factors of SGD with momentum: both roots of z² − (1 + μ − lr·h)·z + μ = 0, the larger first. Undefined without lr. */
+  /** The factors of SGD with momentum: both roots of z² − (1 + μ − lr·h)·z + μ = 0, the larger modulus first. Undefined without lr. */
   readonly momentum: readonly [Complex, Complex] | undefined;
 }
 
-/** What a critical point does to the flow, to a heavy ball and to their discrete steps. */
+/** The stability of a critical point under gradient flow, the heavy ball and the discrete optimizers. */
 export interface Stability {
-  /** One for each direction of curvature. */
+  /** One mode for each eigenvalue. */
   readonly modes: readonly Mode[];
   /** The behaviour of gradient flow. */
   readonly flow: Behaviour;
   /** The behaviour of a heavy ball. */
   readonly heavyBall: Behaviour;
-  /** Per step, with lr; undefined without. */
+  /** The behaviour of gradient descent; undefined without lr. */
   readonly descent: DiscreteBehaviour | undefined;
   /** The behaviour of SGD with momentum; undefined without lr. */
   readonly momentum: DiscreteBehaviour | undefined;
@@ -54,23 +54,24 @@ export interface Stability {
 
 /** Options of stability. */
 export interface StabilityOptions {
-  /** γ of the heavy ball of mass 1. Default: that of lr and momentum, by heavyBallOf. */
+  /** The friction γ of the heavy ball of mass 1. Default: computed from lr and momentum with heavyBallOf. */
   readonly friction?: number;
-  /** The learning rate of the discrete steps. Default: only the flow and the ball are examined. */
+  /** The learning rate of the discrete optimizers. Default: none, which analyses only the flow and the ball. */
   readonly lr?: number;
-  /** μ. Default: that of friction and lr, by momentumOf. */
+  /** The momentum μ. Default: computed from friction and lr with momentumOf. */
   readonly momentum?: number;
-  /** Growth of this size or less, per unit of time or per step, counts as none. Default 10⁻¹². */
+  /** Growth rates up to this size, per unit of time or per step, count as 0. Default 10⁻¹². */
   readonly tolerance?: number;
 }
 
 /**
- * The stability of a critical point by its Hessian's eigenvalues, under the flow, the heavy ball, and (given lr) the discrete optimizers.
+ * The stability of a critical point from its Hessian's eigenvalues, under gradient flow, the heavy ball and, given lr, the discrete
+ * optimizers.
  *
- * A direction of curvature h < 0 is left at the rate |h| by gradient flow and at the positive root of λ² + γλ − |h| = 0 by the heavy
- * ball; per unit of their own times the ball is faster only if |h| + γ < 1. But a step of SGD without momentum is lr of the flow's
- * time, one with momentum √lr of the ball's: per step and at the same lr, momentum μ > 0 is faster for every h < 0.
- * Along h > 0, gradient descent is stable for lr < 2/h, momentum for lr < 2(1 + μ)/h.
+ * Along a direction of curvature h < 0, gradient flow escapes at the rate |h|, and the heavy ball at the positive root of
+ * λ² + γλ − |h| = 0. In the time of the differential equations, the ball is faster only if |h| + γ < 1. But a step of SGD takes the time lr
+ * of the flow without momentum, and the time √lr of the ball with momentum. Per step and at the same lr, any momentum μ > 0 is therefore
+ * faster for every h < 0. Along h > 0, gradient descent is stable for lr < 2/h, and momentum for lr < 2(1 + μ)/h.
  *
  * ```ts
  * stability([2, -2], { lr: 0.01, momentum: 0.9 }).flow;        // unstable, at rate 2
@@ -116,9 +117,10 @@ const modulus = ({ re, im }: Complex): number => Math.hypot(re, im);
 
 function ratesOf({ lr, friction, momentum }: StabilityOptions): { friction: number; momentum: number } {
   if (friction !== undefined && !(friction >= 0))
-    throw new RangeError(`stability: friction is ${friction}, but must be 0 or more.`);
+    throw new RangeError(`stability: friction must be 0 or more, got ${friction}.`);
   if (lr === undefined) {
-    if (friction === undefined) throw new TypeError("stability: pass { friction }, or { lr, momentum }.");
+    if (friction === undefined)
+      throw new TypeError("stability: friction and lr are both missing. Pass { friction }, or { lr, momentum }.");
     return { friction, momentum: momentum ?? Number.NaN };
   }
   if (momentum === undefined && friction !== undefined)
@@ -127,7 +129,7 @@ function ratesOf({ lr, friction, momentum }: StabilityOptions): { friction: numb
   return { friction: friction ?? ofMomentum.friction, momentum: momentum ?? 0 };
 }
 
-/** Both roots of x² + px + q = 0, that of larger `size` first, neither as a difference of near numbers. */
+/** Both roots of x² + px + q = 0 without cancellation, the root of larger `size` first. */
 function roots(p: number, q: number, size: (z: Complex) => number): [Complex, Complex] {
   const discriminant = p * p - 4 * q;
   const half = Math.sqrt(Math.abs(discriminant)) / 2;
@@ -141,18 +143,18 @@ function roots(p: number, q: number, size: (z: Complex) => number): [Complex, Co
 export interface EscapeRateOptions {
   /** The critical point. */
   readonly from: Point;
-  /** The part of the path to look at: after what dies out, and before the curvature is another. Default: its second half. */
+  /** The times to fit: after the other directions have decayed, and before the curvature changes. Default: the second half of the path. */
   readonly within?: readonly [from: number, to: number];
 }
 
 /**
- * How fast a path leaves a point: the slope of log ‖θ − point‖ against time, by least squares. Near a saddle it is `stability`'s
- * escapeRate, once the other directions have died out.
+ * How fast a path leaves a point: the least-squares slope of log ‖θ − point‖ against time. Near a saddle, this is the escapeRate of
+ * `stability` after the other directions have decayed.
  *
  * ```ts
  * escapeRate(gradientFlow(saddle, { start: [1, 1e-6], duration: 5 }), { from: [0, 0] });
  * ```
- * @throws RangeError where fewer than two distances above 0 are left
+ * @throws RangeError if fewer than two states within the times differ from the point
  */
 export function escapeRate(trajectory: Pick<Trajectory, "times" | "states">, options: EscapeRateOptions): number {
   check("escapeRate", arguments, "trajectory:object {from!:numbers within:pair}");
@@ -164,8 +166,8 @@ export function escapeRate(trajectory: Pick<Trajectory, "times" | "states">, opt
   });
   if (points.length < 2)
     throw new RangeError(
-      `escapeRate: ${points.length} of ${times.length} states are away from the point within ${first} … ${last}. ` +
-        "Ask for more times, and start beside the point.",
+      `escapeRate: at least two states within ${first} … ${last} must differ from the point, got ${points.length} of ` +
+        `${times.length}. Compute more times, and start next to the point, not on it.`,
     );
   return slope(points);
 }

@@ -1,4 +1,4 @@
-/** Lande's equation: how selection moves the mean of a population's traits, which is natural-gradient ascent of its mean fitness. */
+/** Lande's equation: how selection moves the mean traits of a population. It is natural-gradient ascent of mean fitness. */
 
 import { grad } from "../../autograd/transforms.ts";
 import { rand, tensor } from "../../core/creation.ts";
@@ -17,50 +17,48 @@ export type Matrix = readonly Point[];
 const times = (m: Matrix, v: Point): Vector => Float64Array.from(m, (row) => dot(row, v));
 const sum = (a: Matrix, b: Matrix): Vector[] => a.map((row, i) => plus(vector(row), vector(b[i]!)));
 
-/** f of a symmetric matrix: of its eigenvalues, its eigenvectors staying. */
+/** Applies f to the eigenvalues of a symmetric matrix and keeps its eigenvectors. */
 function ofEigenvalues(m: Matrix, f: (value: number, largest: number) => number): Vector[] {
   const { values, vectors } = symmetricEigen(concatenate(m), m.length);
   const factors = values.map((value) => f(value, values.at(-1)!));
   return m.map((_, i) => vectors.reduce((row, v, k) => plus(row, v, factors[k]! * v[i]!), new Float64Array(m.length)));
 }
-/** n draws from N(0, factor·factorᵀ). */
+/** Draws n vectors from N(0, factor·factorᵀ). */
 function normals(factor: Matrix, n: number): Vector[] {
   const d = factor.length;
   const standard = randomVector(n * d);
   return Array.from({ length: n }, (_, i) => times(factor, standard.subarray(i * d, (i + 1) * d)));
 }
-/** The symmetric root. @throws RangeError where an eigenvalue is below 0 */
+/** The symmetric square root. @throws RangeError if an eigenvalue is below 0 */
 const root = (name: string, m: Matrix): Vector[] =>
   ofEigenvalues(m, (value, largest) => {
     if (!(value >= -1e-12 * Math.abs(largest)))
       throw new RangeError(
-        `${name} is not a covariance matrix: it has the eigenvalue ${value}, but none may be below 0.`,
+        `${name} must be a covariance matrix, without eigenvalues below 0, got the eigenvalue ${value}.`,
       );
     return Math.sqrt(Math.max(0, value));
   });
-/** P⁻¹. @throws RangeError where it is singular */
-const inverse = (m: Matrix): Vector[] =>
+/** P⁻¹. @throws RangeError if P is singular */
+const inverse = (name: string, m: Matrix): Vector[] =>
   ofEigenvalues(m, (value, largest) => {
     if (!(value > 1e-12 * largest))
       throw new RangeError(
-        "The traits' covariance P is singular: a trait does not vary, or follows from others. Leave it out, or take more individuals.",
+        `${name}: the covariance P of the traits is singular: a trait is constant or a linear combination of others. Remove it, or pass more individuals.`,
       );
     return 1 / value;
   });
 
 function requireSquare(name: string, m: Matrix, d: number): void {
   if (m.length !== d || m.some((row) => row.length !== d))
-    throw new ShapeError(
-      `${name} is ${m.length} × ${m[0]?.length}, but there are ${d} traits: it must be ${d} × ${d}.`,
-    );
+    throw new ShapeError(`${name} must be ${d} × ${d} for ${d} traits, got ${m.length} × ${m[0]?.length ?? 0}.`);
 }
 
 /**
- * How far selection moves the traits' means from one generation to the next: Δz̄ = G·β (Lande 1979).
- * @param G the traits' additive genetic covariance: [d][d] @param beta the selection gradient: [d]
+ * How far selection moves the mean traits from one generation to the next: Δz̄ = G·β (Lande 1979).
+ * @param G the additive genetic covariance of the traits: [d][d] @param beta the selection gradient: [d]
  *
  * ```ts
- * landeResponse([[0.5, 0.2], [0.2, 0.5]], [1, 0]);   // [0.5, 0.2]: a trait follows that is not selected itself
+ * landeResponse([[0.5, 0.2], [0.2, 0.5]], [1, 0]);   // [0.5, 0.2]: the second trait changes although it is not selected
  * ```
  * @throws ShapeError
  */
@@ -70,7 +68,7 @@ export function landeResponse(G: Matrix, beta: Point): Vector {
   return times(G, beta);
 }
 
-/** A sample of individuals: traits about their mean, fitness by its mean, and what selection does. */
+/** A sample of individuals: centred traits, relative fitness, and the selection differential. */
 interface Sample {
   /** zᵢ − z̄. */
   readonly deviations: readonly Vector[];
@@ -83,13 +81,13 @@ function sampleOf(name: string, traits: Matrix, fitness: Point): Sample {
   const [n, d] = [traits.length, traits[0]?.length ?? 0];
   if (fitness.length !== n || n < 2 || traits.some((z) => z.length !== d))
     throw new ShapeError(
-      `${name}: ${n} individuals with traits and ${fitness.length} with fitness. Pass traits [n][d] and fitness [n], n at least 2.`,
+      `${name}: traits must be [n][d] and fitness [n], with n at least 2, got ${n} individuals with traits and ${fitness.length} with fitness.`,
     );
   const w = vector(fitness);
   const meanFitness = mean(w);
   if (!(meanFitness > 0 && Number.isFinite(meanFitness) && w.every((v) => v >= 0)))
     throw new RangeError(
-      `${name}: fitness must be 0 or more and finite, and not 0 for all; its mean is ${meanFitness}.`,
+      `${name}: fitness must be finite and 0 or more, with a mean above 0, got the mean ${meanFitness} and the minimum ${w.reduce((a, b) => Math.min(a, b))}.`,
     );
   const centre = meanOf(traits);
   const deviations = traits.map((z) => minus(vector(z), centre));
@@ -103,12 +101,12 @@ function secondMoment(rows: readonly Vector[]): Vector[] {
 }
 
 /**
- * The selection differential S = Cov(w/w̄, z): by how much the mean of those selected, weighted by fitness, differs from the mean of all
- * (Robertson 1966; Price 1970).
+ * The selection differential S = Cov(w/w̄, z): the mean of the traits weighted by fitness, minus their plain mean (Robertson 1966;
+ * Price 1970).
  * @param traits [n][d] @param fitness [n], 0 or more
  *
  * ```ts
- * selectionDifferential([[0], [1]], [1, 3]);   // [0.25]: from 0.5 to 0.75
+ * selectionDifferential([[0], [1]], [1, 3]);   // [0.25]: the mean moves from 0.5 to 0.75
  * ```
  * @throws ShapeError, RangeError
  */
@@ -118,30 +116,30 @@ export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
 }
 
 /**
- * The selection gradient β = P⁻¹·Cov(w/w̄, z), P the traits' covariance: the coefficients of relative fitness's regression on the traits,
- * which tell selection of a trait from that of its correlates (Lande and Arnold 1983).
+ * The selection gradient β = P⁻¹·Cov(w/w̄, z), where P is the covariance of the traits. These are the coefficients of the regression of
+ * relative fitness on the traits, which separate selection on a trait from selection on correlated traits (Lande and Arnold 1983).
  * @param traits [n][d] @param fitness [n], 0 or more
  *
  * ```ts
  * selectionGradient(traits, traits.map(([z]) => Math.exp(0.3 * z)));   // [0.3, 0.0]
  * ```
- * @throws ShapeError, RangeError where P is singular
+ * @throws ShapeError; RangeError if P is singular
  */
 export function selectionGradient(traits: Matrix, fitness: Point): Vector {
   check("selectionGradient", arguments, "traits:array fitness:numbers");
   const { deviations, differential } = sampleOf("selectionGradient", traits, fitness);
-  return times(inverse(secondMoment(deviations)), differential);
+  return times(inverse("selectionGradient", secondMoment(deviations)), differential);
 }
 
 /**
- * The standard error of each component of `selectionGradient`, whatever the residuals' variances: the root of
- * Σ ψᵢ²/n², ψᵢ = P⁻¹·((zᵢ − z̄)·eᵢ − S·(wᵢ/w̄ − 1)), eᵢ the regression's residuals (White 1980, with the mean fitness's part).
+ * The standard error of each component of `selectionGradient`, without assumptions on the variances of the residuals eᵢ: the root of
+ * Σ ψᵢ²/n² with ψᵢ = P⁻¹·((zᵢ − z̄)·eᵢ − S·(wᵢ/w̄ − 1)) (White 1980, plus the contribution of the mean fitness).
  * @throws ShapeError, RangeError
  */
 export function selectionGradientError(traits: Matrix, fitness: Point): Vector {
   check("selectionGradientError", arguments, "traits:array fitness:numbers");
   const { deviations, relative, differential } = sampleOf("selectionGradientError", traits, fitness);
-  const inverseP = inverse(secondMoment(deviations));
+  const inverseP = inverse("selectionGradientError", secondMoment(deviations));
   const beta = times(inverseP, differential);
   const squares = deviations.map((z, i) => {
     const residual = relative[i]! - 1 - dot(z, beta);
@@ -151,55 +149,55 @@ export function selectionGradientError(traits: Matrix, fitness: Point): Vector {
   return meanOf(squares).map((v) => Math.sqrt(v / traits.length));
 }
 
-/** A population whose traits are normal: breeding values N(mean, G), and what environment adds, N(0, E). P = G + E. */
+/** A population with normally distributed traits: breeding values N(mean, G) plus environmental deviations N(0, E). P = G + E. */
 export interface Population {
-  /** [d]. */
+  /** The mean traits: [d]. */
   readonly mean: Point;
-  /** What is inherited: [d][d]. */
+  /** The covariance of the breeding values, which are inherited: [d][d]. */
   readonly G: Matrix;
-  /** What is not: [d][d]. */
+  /** The covariance of the environmental deviations, which are not inherited: [d][d]. */
   readonly E: Matrix;
 }
 
 function requirePopulation(name: string, { mean: { length: d }, G, E }: Population): void {
-  if (!d) throw new ShapeError(`${name}: the mean is empty: there are no traits.`);
+  if (!d) throw new ShapeError(`${name}: mean must have at least one trait, got none.`);
   requireSquare(`${name}: G`, G, d);
   requireSquare(`${name}: E`, E, d);
 }
 
 /** Options of drawing individuals from a population. */
 export interface DrawOptions {
-  /** Individuals. Default 10,000. */
+  /** How many individuals to draw. Default 10,000. */
   readonly size?: number;
   /** The seed of the random numbers. Default: continue nabla's generator. */
   readonly seed?: number;
 }
 
-/** A generation that was selected, and its offspring. */
+/** The parents of a generation, and the mean of their offspring. */
 export interface Generation {
-  /** The parents' phenotypes [n][d], and their fitness [n]. */
+  /** The parents' phenotypes: [n][d]. */
   readonly traits: readonly Vector[];
-  /** The fitness of each individual. */
+  /** The parents' fitness: [n]. */
   readonly fitness: Vector;
-  /** The offspring's mean phenotype. */
+  /** The offspring's mean phenotype: [d]. */
   readonly offspring: Vector;
-  /** That less the population's mean. */
+  /** The offspring's mean phenotype minus the population's mean: [d]. */
   readonly response: Vector;
-  /** Of the response, by component: from the parents that were drawn, and the offspring. */
+  /** The standard error of each component of the response, from sampling the parents and the offspring: [d]. */
   readonly standardError: Vector;
 }
 
 /**
- * One generation of selection, individual by individual. Parents are drawn from the population; each of as many offspring has two of
- * them, independently and in proportion to fitness; its breeding value is their mean and what segregation adds, N(0, G/2) (Fisher's
- * infinitesimal model; Barton, Etheridge and Véber 2017), its phenotype that and a new N(0, E).
- * Its expected response is G·P⁻¹·S = G·β (Lande 1979).
+ * Simulates one generation of selection, individual by individual. Draws parents from the population, and as many offspring. Each
+ * offspring has two parents, drawn independently in proportion to fitness. Its breeding value is their mean plus the effect of segregation,
+ * N(0, G/2) (Fisher's infinitesimal model; Barton, Etheridge and Véber 2017). Its phenotype adds a new environmental deviation, N(0, E).
+ * The expected response is G·P⁻¹·S = G·β (Lande 1979).
  *
  * ```ts
  * const { response, traits, fitness } = breed({ mean: [0], G: [[0.4]], E: [[0.6]] }, ([z]) => Math.exp(0.3 * z!));   // [0.12]
  * landeResponse([[0.4]], selectionGradient(traits, fitness));                                                        // [0.12]
  * ```
- * @param fitness of a phenotype [d]: 0 or more
+ * @param fitness the fitness of a phenotype [d], 0 or more
  * @throws ShapeError, RangeError
  */
 export function breed(population: Population, fitness: (z: Vector) => number, options: DrawOptions = {}): Generation {
@@ -236,43 +234,44 @@ export function breed(population: Population, fitness: (z: Vector) => number, op
   };
 }
 
-/** Draws places in proportion to weights, two for each of `size`. */
+/** Returns a function that draws indices in proportion to weights, up to 2·size times. */
 function byWeight(weights: Vector, size: number): () => number {
   let total = 0;
-  const upTo = weights.map((w) => (total += w));
+  const cumulative = weights.map((w) => (total += w));
   const uniform = tidy(() => rand([2 * size]).data);
   let next = 0;
   return () => {
     const wanted = uniform[next++]! * total;
-    let [low, high] = [0, upTo.length - 1];
+    let [low, high] = [0, cumulative.length - 1];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (upTo[middle]! > wanted) high = middle;
+      if (cumulative[middle]! > wanted) high = middle;
       else low = middle + 1;
     }
     return low;
   };
 }
 
-/** Selection as ascent of the logarithm of mean fitness, ln W̄(z̄). */
+/** Selection as gradient ascent of the logarithm of mean fitness, ln W̄(z̄). */
 export interface SelectionAscent {
-  /** ∇ ln W̄ by the population's mean, which is β. */
+  /** ∇ ln W̄ with respect to the population's mean, which equals β: [d]. */
   readonly gradient: Vector;
-  /** The natural gradient P·∇ ln W̄: steepest ascent in the metric P⁻¹, Fisher's information of N(z̄, P) about z̄. It is S. */
+  /** The natural gradient P·∇ ln W̄: steepest ascent in the metric P⁻¹, the Fisher information of N(z̄, P) about z̄. It equals S. */
   readonly natural: Vector;
-  /** S as the mean of those selected less that of all, from the same individuals. */
+  /** S from the same individuals: their mean weighted by fitness, minus the population's mean. */
   readonly differential: Vector;
-  /** Of natural − differential, by component. */
+  /** The standard error of each component of natural − differential. */
   readonly standardError: Vector;
-  /** G·∇ ln W̄: what is inherited of the ascent, steepest in the metric G⁻¹. */
+  /** G·∇ ln W̄, the inherited part of the ascent: steepest ascent in the metric G⁻¹. */
   readonly response: Vector;
 }
 
 /**
- * Lande's equation as natural-gradient ascent. With W̄(z̄) = E[w(z)], z normal with mean z̄ and covariance P = G + E: ∇ ln W̄ = P⁻¹·S = β
- * (Lande 1979), so selection within a generation, S = P·∇ ln W̄, is the natural gradient (Amari 1998), and Δz̄ = G·∇ ln W̄. The
- * gradient is taken by autograd, through each individual: E[w·∇ ln w]/W̄; S by who is selected. They agree as the sample grows.
- * @param logFitness ln w of phenotypes [n, d]: [n], made of nabla's ops
+ * Lande's equation as natural-gradient ascent. Let W̄(z̄) = E[w(z)], where z is normal with mean z̄ and covariance P = G + E. Then
+ * ∇ ln W̄ = P⁻¹·S = β (Lande 1979), so selection within a generation, S = P·∇ ln W̄, is the natural gradient (Amari 1998), and
+ * Δz̄ = G·∇ ln W̄. Computes the gradient by autograd through each individual, E[w·∇ ln w]/W̄, and S from the individuals' fitness. Both
+ * agree as the sample grows.
+ * @param logFitness ln w of phenotypes [n, d]: [n], computed with nabla's ops
  *
  * ```ts
  * selectionAscent({ mean: [0], G: [[0.4]], E: [[0.6]] }, (z) => z.sub(1).square().sum(1).mul(-0.5));   // natural: [0.5]
@@ -299,7 +298,7 @@ export function selectionAscent(
     const logs = logFitness(z);
     if (logs.shape.length !== 1 || logs.size !== size)
       throw new ShapeError(
-        `selectionAscent: ln w has shape [${logs.shape.join(", ")}], but must be [${size}]: one number for each row.`,
+        `selectionAscent: logFitness must return [${size}], one number for each row, got [${logs.shape.join(", ")}].`,
       );
     return { logs: vector(logs.data), slopes: vector(grad((x: Tensor) => logFitness(x).sum())(z).data) };
   });
@@ -308,11 +307,11 @@ export function selectionAscent(
   const relative = scale(w, 1 / mean(w));
   if (!relative.every(Number.isFinite))
     throw new RangeError(
-      "selectionAscent: ln w is not finite everywhere. Let it be a finite number for each phenotype.",
+      "selectionAscent: logFitness must return a finite number for each phenotype, got NaN or Infinity.",
     );
   const gradient = meanOf(deviations.map((_, i) => scale(slopes.subarray(i * d, (i + 1) * d), relative[i]!)));
   const differential = meanOf(deviations.map((v, i) => scale(v, relative[i]!)));
-  // Each individual's part in the difference, which is 0 in expectation (Stein's lemma).
+  // Each individual's contribution to natural − differential, which is 0 in expectation (Stein's lemma).
   const apart = deviations.map((v, i) => minus(times(P, slopes.subarray(i * d, (i + 1) * d)), v));
   const about = minus(times(P, gradient), differential);
   const squares = meanOf(apart.map((v, i) => minus(v, about).map((x) => (relative[i]! * x) ** 2)));

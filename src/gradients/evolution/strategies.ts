@@ -1,6 +1,6 @@
 /**
- * Evolution strategies: a loss's gradient estimated from its values at random points around θ, how far the estimate is from what
- * backpropagation gives exactly, and training by it.
+ * Evolution strategies: estimates of a loss's gradient from its values at random points around θ, their errors compared with
+ * backpropagation, and training with them.
  */
 
 import { tidy } from "../../core/scope.ts";
@@ -13,24 +13,24 @@ import { mean, meanOf, minus, norm, plus, scale, type Vector, variance, vector }
 import { Objective, type Point } from "../objective.ts";
 import { logSlope } from "../sensitivities/differences.ts";
 
-/** What an evolution strategy climbs down: an objective, or any function of a vector. It needs no derivative. */
+/** What an evolution strategy minimizes: an objective, or any function of a vector. It needs no derivative. */
 export type Evaluable = Objective | ((theta: Vector) => number);
 
 const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objective ? f.value(theta) : f(theta));
 
 /** Options of esGradient. */
 export interface EsOptions {
-  /** How many random points f is evaluated at; must be even if antithetic. Default 100. */
+  /** How many random points f is evaluated at, an even number if antithetic. Default 100. */
   readonly samples?: number;
-  /** σ, how far around θ they lie: the estimate is the gradient of f smoothed by N(0, σ²I). Default 0.1. */
+  /** The standard deviation σ of the points around θ: the estimate is the gradient of f smoothed by N(0, σ²I). Default 0.1. */
   readonly sigma?: number;
-  /** Points in pairs θ ± σε: even parts of f cancel. Default true. */
+  /** Whether points come in pairs θ ± σε, for which even parts of f cancel. Default true. */
   readonly antithetic?: boolean;
-  /** Where not antithetic, subtract f(θ), at one evaluation more: less variance, the same mean. Default true. */
+  /** Whether to subtract f(θ) if not antithetic. It costs one evaluation, and reduces the variance but not the mean. Default true. */
   readonly baseline?: boolean;
   /**
-   * Values replaced by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1): outliers count no more than others, and f may be
-   * replaced by any rising function of it. No longer an estimate of the gradient's length. Default false.
+   * Whether to replace values by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1). Outliers then have no more weight than other
+   * points, and an increasing function of f gives the same result as f. The estimate loses the length of the gradient. Default false.
    */
   readonly ranks?: boolean;
   /** The seed of the random numbers. Default: continue nabla's generator. */
@@ -41,19 +41,19 @@ export interface EsOptions {
 export interface EsEstimate {
   /** The estimate of ∇f_σ. */
   readonly gradient: Vector;
-  /** Of each component. */
+  /** The standard error of each component. */
   readonly standardError: Vector;
-  /** The mean of f over the points: f smoothed. */
+  /** The mean of f over the points, an estimate of f_σ. */
   readonly value: number;
-  /** How often f was evaluated. */
+  /** How many times f was evaluated. */
   readonly evaluations: number;
 }
 
 /**
- * The gradient of f smoothed, f_σ(θ) = E[f(θ + σε)], ε normal, from values alone: the mean of c·ε with c = (f(θ + σε) − f(θ − σε))/2σ
- * for pairs, (f(θ + σε) − f(θ))/σ with a baseline, f(θ + σε)/σ without (Nesterov and Spokoiny 2017, §2; Salimans et al. 2017, §2).
- * Without bias for ∇f_σ, which is ∇f for quadratic f and differs by O(σ²) for smooth ones.
- * @param theta [d]; undefined: where an objective's parameters are, which stay there
+ * Estimates the gradient of the smoothed f, f_σ(θ) = E[f(θ + σε)] with ε ~ N(0, I), from values alone: the mean of c·ε, where c is
+ * (f(θ + σε) − f(θ − σε))/2σ for pairs, (f(θ + σε) − f(θ))/σ with a baseline, and f(θ + σε)/σ without (Nesterov and Spokoiny 2017, §2;
+ * Salimans et al. 2017, §2). The estimate of ∇f_σ is unbiased. ∇f_σ equals ∇f for quadratic f, and differs by O(σ²) for smooth f.
+ * @param theta [d], default the objective's parameters, which do not change
  *
  * ```ts
  * esGradient(objective(model, loss), undefined, { samples: 1000, seed: 1 }).gradient;
@@ -69,8 +69,10 @@ export function esGradient(f: Evaluable, theta?: Point, options: EsOptions = {})
   );
   const { samples = 100, sigma = 0.1, antithetic = true, baseline = true, ranks = false, seed } = options;
   if (!(Number.isInteger(samples) && samples >= 2 && (!antithetic || samples % 2 === 0)))
-    throw new RangeError(`esGradient: samples is ${samples}, but must be a whole number from 2, even if antithetic.`);
-  if (!(sigma > 0)) throw new RangeError(`esGradient: sigma is ${sigma}, but must be above 0.`);
+    throw new RangeError(
+      `esGradient: samples must be ${antithetic ? "an even" : "a whole"} number, 2 or more, got ${samples}.`,
+    );
+  if (!(sigma > 0)) throw new RangeError(`esGradient: sigma must be above 0, got ${sigma}.`);
   const at = pointOf("esGradient", f, theta);
   if (seed !== undefined) manualSeed(seed);
   const directions = Array.from({ length: antithetic ? samples / 2 : samples }, () => randomVector(at.length));
@@ -80,7 +82,7 @@ export function esGradient(f: Evaluable, theta?: Point, options: EsOptions = {})
   );
   const finite = values.every(Number.isFinite);
   if (!finite)
-    throw new RangeError(`esGradient: f is not finite at a point around θ. Take a smaller sigma than ${sigma}.`);
+    throw new RangeError(`esGradient: f is not finite at a point around θ. Use a smaller sigma than ${sigma}.`);
   const subtracts = !antithetic && baseline && !ranks;
   const reference = subtracts ? evaluate(f, at) : 0;
   const scores = ranks ? centredRanks(values) : values;
@@ -105,11 +107,11 @@ export function esGradient(f: Evaluable, theta?: Point, options: EsOptions = {})
 
 function pointOf(name: string, f: Evaluable, theta: Point | undefined): Vector {
   if (theta === undefined && !(f instanceof Objective))
-    throw new TypeError(`${name}: a plain function does not know where it stands. Pass θ as the second argument.`);
+    throw new TypeError(`${name}: a function has no parameters to start from. Pass θ as the second argument.`);
   return theta === undefined ? (f as Objective).theta : vector(theta);
 }
 
-/** Ranks, the least −½, the greatest ½; equal values share the mean of theirs. */
+/** The ranks of values, scaled to −½ for the smallest and ½ for the largest. Equal values share the mean of their ranks. */
 export function centredRanks(values: ArrayLike<number>): Vector {
   check("centredRanks", arguments, "values:numbers");
   const order = Array.from(values, (_, i) => i).sort((i, j) => values[i]! - values[j]!);
@@ -125,9 +127,9 @@ export function centredRanks(values: ArrayLike<number>): Vector {
 
 /** Options of esError. */
 export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
-  /** Numbers of samples to try. */
+  /** The numbers of samples to try. */
   readonly samples: readonly number[];
-  /** Estimates of each. Default 20. */
+  /** How many estimates to average for each number of samples. Default 20. */
   readonly repeats?: number;
   /** ∇f(θ). Default: the objective's own gradient. */
   readonly exact?: Point;
@@ -135,20 +137,20 @@ export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
 
 /** The error of an evolution strategy's gradients. */
 export interface EsError {
-  /** [samples, the root of the mean of ‖estimate − ∇f‖², by ‖∇f‖]. */
+  /** Pairs [samples, relative error]: the root mean square of ‖estimate − ∇f‖, divided by ‖∇f‖. */
   readonly points: readonly (readonly [samples: number, error: number])[];
-  /** The standard error of each of these. */
+  /** The standard error of each relative error. */
   readonly standardErrors: readonly number[];
-  /** The fitted slope of log error against log samples: −½. */
+  /** The fitted slope of log error against log samples. Theory predicts −½. */
   readonly slope: number;
-  /** What it is for linear f, and with pairs for quadratic f too: √((d + 1)/m), m the number of directions (see esError). */
+  /** The relative errors for linear f, and with pairs also for quadratic f: √((d + 1)/m) for m directions (see esError). */
   readonly predicted: readonly (readonly [samples: number, error: number])[];
 }
 
 /**
- * How far evolution strategies' estimates are from the gradient that backpropagation gives exactly, by number of samples. A direction's
- * term is (∇f·ε)·ε for linear f, whose mean squared distance from ∇f is (d + 1)·‖∇f‖²: for an error of a half it takes four times as many
- * directions as there are parameters. Without pairs and baseline, d·f(θ)²/σ² is added to it.
+ * Measures the relative error of an evolution strategy's gradients, for several numbers of samples. For linear f, each direction contributes
+ * (∇f·ε)·ε, whose mean squared distance from ∇f is (d + 1)·‖∇f‖². A relative error of ½ therefore takes about four times as many directions
+ * as there are parameters. Without pairs and baseline, the mean squared distance grows by d·f(θ)²/σ².
  *
  * ```ts
  * esError(objective(model, loss), undefined, { samples: [100, 400, 1600], seed: 1 }).slope;   // −0.5
@@ -165,11 +167,12 @@ export function esError(f: Evaluable, theta: Point | undefined, options: EsError
   const { antithetic = true, baseline = true, sigma = 0.1 } = rest;
   const at = pointOf("esError", f, theta);
   if (!exact && !(f instanceof Objective))
-    throw new TypeError("esError: the gradient of a plain function is not known. Pass { exact: [...] }.");
+    throw new TypeError("esError: the exact gradient of a function is unknown. Pass { exact: [...] }.");
   const gradient = vector(exact ?? (f as Objective).gradient(at));
   const length = norm(gradient);
-  if (!(length > 0)) throw new RangeError("esError: the gradient is 0 here: errors have no scale. Take another θ.");
-  if (!(repeats >= 2)) throw new RangeError(`esError: repeats is ${repeats}, but must be 2 or more.`);
+  if (!(length > 0))
+    throw new RangeError(`esError: the length of the gradient must be above 0, got ${length}. Pass another θ.`);
+  if (!(repeats >= 2)) throw new RangeError(`esError: repeats must be 2 or more, got ${repeats}.`);
   if (seed !== undefined) manualSeed(seed);
   const plainPart = antithetic || baseline ? 0 : at.length * (evaluate(f, at) / (sigma * length)) ** 2;
   const measured = samples.map((count) => {
@@ -193,8 +196,8 @@ export function esError(f: Evaluable, theta: Point | undefined, options: EsError
 }
 
 /**
- * Trains an objective by an evolution strategy: gradients are estimated by `esGradient`, updates are those of any optimizer over the
- * objective's parameters (Salimans et al. 2017, algorithm 1). Nothing is differentiated: the loss may have steps.
+ * Minimizes an objective with an evolution strategy: `esGradient` estimates the gradient, and any optimizer over the objective's parameters
+ * makes the update (Salimans et al. 2017, algorithm 1). It never differentiates the loss, so the loss may be discontinuous.
  *
  * ```ts
  * const strategy = new EvolutionStrategy(objective(model, loss), new optim.Adam(model.parameters(), { lr: 0.05 }), { samples: 50 });
@@ -203,27 +206,27 @@ export function esError(f: Evaluable, theta: Point | undefined, options: EsError
  */
 export class EvolutionStrategy {
   static readonly kind: string = "EvolutionStrategy";
-  /** Evaluations of the loss so far. */
+  /** How many times the loss has been evaluated. */
   evaluations = 0;
   private readonly options: EsOptions;
 
   constructor(
-    /** What is minimized. */
+    /** The objective that is minimized. */
     readonly objective: Objective,
     private readonly optimizer: Pick<Optimizer, "step" | "zeroGrad">,
-    given: EsOptions = {},
+    options: EsOptions = {},
   ) {
     check(
       "EvolutionStrategy",
       arguments,
       "objective:objective optimizer:any {samples:number sigma:number antithetic:boolean baseline:boolean ranks:boolean seed:number}",
     );
-    const { seed, ...options } = given;
+    const { seed, ...others } = options;
     if (seed !== undefined) manualSeed(seed);
-    this.options = options;
+    this.options = others;
   }
 
-  /** One update. @returns the mean loss over the points around θ, before it */
+  /** Makes one update. @returns the mean loss over the points around θ, before the update */
   step(): number {
     const { gradient, value, evaluations } = esGradient(this.objective, undefined, this.options);
     this.evaluations += evaluations;

@@ -1,6 +1,6 @@
 /**
- * Which inputs a network's answer hangs on, by gradients of a score: saliency, gradient × input, integrated gradients, SmoothGrad.
- * What each returns has the shape of the inputs. Parameters and their gradients stay as they are.
+ * Explains which inputs a network's answer depends on, with gradients of a score: saliency, gradient × input, integrated gradients and
+ * SmoothGrad. Each result has the shape of the inputs. Parameters and their gradients do not change.
  */
 
 import { withGrad } from "../../core/context.ts";
@@ -9,7 +9,7 @@ import { concat } from "../../core/functions.ts";
 import { tidy } from "../../core/scope.ts";
 import { fromElements, Tensor } from "../../core/tensor.ts";
 import { check } from "../../runtime/arguments.ts";
-import { RangeError } from "../../runtime/errors.ts";
+import { quote, RangeError } from "../../runtime/errors.ts";
 import { type Nodes, type Rule, rules } from "../math/quadrature.ts";
 import {
   type BatchOptions,
@@ -18,6 +18,7 @@ import {
   requireBroadcast,
   requireCount,
   requireInputs,
+  requireNumber,
   resolveTarget,
   type Scorer,
   scoreGradient,
@@ -27,16 +28,16 @@ import {
 } from "./scores.ts";
 
 /**
- * |∂score/∂x|: how much the score would change by a small change of each input (Simonyan et al. 2013, §3). x: [batch, …] → the same
- * shape, ≥ 0. Of coloured images the paper draws the largest over channels: `.max(-1)`.
+ * |∂score/∂x|: how much a small change of each input changes the score (Simonyan et al. 2013, §3). x: [batch, …] → the same shape, ≥ 0.
+ * For colour images, the paper shows the maximum over channels: `.max(-1)`.
  *
  * ```ts
  * saliency(model.eval(), images);                     // of the class with the highest score
  * saliency(model, images, { target: 3 });
  * saliency((x) => x.matmul(w), x, { target: labels });
  * ```
- * Works inside compile, without a check of targets' values.
- * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores or targets do not fit
+ * Works inside compile, where the values of targets are not checked.
+ * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores or targets
  */
 export function saliency(f: Scorer, x: Tensor, options: TargetOptions = {}): Tensor {
   check("saliency", arguments, "f:module|function x:any {target:number|tensor}");
@@ -46,15 +47,15 @@ export function saliency(f: Scorer, x: Tensor, options: TargetOptions = {}): Ten
 }
 
 /**
- * x·∂score/∂x: the score's first-order change if an input were 0 (Shrikumar et al. 2016). x: [batch, …] → the same shape, signed.
- * For scores that grow in proportion to x, as those of ReLU networks without biases, the sum over inputs is the score.
+ * x·∂score/∂x: to first order, how much the score would fall if an input were 0 (Shrikumar et al. 2016). x: [batch, …] → the same shape,
+ * signed. If scores are proportional to x, as in ReLU networks without biases, the sum over inputs is the score.
  *
  * ```ts
  * const parts = gradientTimesInput(model.eval(), images);
  * parts.flatten(1).sum(1);   // about the scores
  * ```
- * Works inside compile, without a check of targets' values.
- * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores or targets do not fit
+ * Works inside compile, where the values of targets are not checked.
+ * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores or targets
  */
 export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions = {}): Tensor {
   check("gradientTimesInput", arguments, "f:module|function x:any {target:number|tensor}");
@@ -65,43 +66,43 @@ export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions 
 
 /** Options of integratedGradients. */
 export interface IntegratedGradientsOptions extends TargetOptions, BatchOptions {
-  /** Where the path begins, an input that says nothing: a number, or a tensor that broadcasts to x. Default 0. */
+  /** The start of the path, an input without information: a number, or a tensor that broadcasts to x. Default 0. */
   readonly baseline?: number | Tensor;
-  /** Points on the path. Default 50. */
+  /** How many points on the path to evaluate. Default 50. */
   readonly steps?: number;
-  /** How the integral becomes a sum. Default "gaussLegendre": exact where the score is a polynomial of degree ≤ 2·steps. */
+  /** The quadrature rule. Default "gaussLegendre", which is exact if the score is a polynomial of degree ≤ 2·steps. */
   readonly rule?: Rule;
 }
 
-/** How far one sample's attributions are from what they should add up to. */
+/** How closely one sample's attributions add up to the difference of its scores. */
 export interface Completeness {
   /** Σ attributions. */
   readonly sum: number;
   /** f(x) − f(baseline). */
   readonly difference: number;
-  /** sum − difference: the quadrature's error, and float32's. */
+  /** sum − difference: the errors of the quadrature and of float32. */
   readonly error: number;
 }
 
-/** What integratedGradients returns. */
+/** The result of integratedGradients. */
 export interface IntegratedGradients {
-  /** In x's shape, signed. */
+  /** The attribution of each input, signed: the shape of x. */
   readonly attributions: Tensor;
-  /** One for each sample. */
+  /** The completeness of each sample's attributions. */
   readonly completeness: readonly Completeness[];
 }
 
 /**
- * (x − x₀)·∫₀¹ ∂score/∂x(x₀ + α(x − x₀)) dα: each input's share of f(x) − f(x₀), to which the shares add up (Sundararajan et al. 2017,
- * eq. 1 and proposition 1). x: [batch, …]. A large error says that the path needs more steps: where the score has kinks, as in
- * ReLU networks, it falls like 1/steps; where it is smooth, the default rule is exact to float32 after a few.
+ * (x − x₀)·∫₀¹ ∂score/∂x(x₀ + α(x − x₀)) dα: each input's share of f(x) − f(x₀). The shares add up to this difference (Sundararajan et
+ * al. 2017, eq. 1 and proposition 1). x: [batch, …]. A large error means that the path needs more steps. If the score has kinks, as in ReLU
+ * networks, the error falls like 1/steps. If it is smooth, the default rule reaches float32 accuracy after a few steps.
  *
  * ```ts
  * const { attributions, completeness } = integratedGradients(model.eval(), images, { steps: 64 });
  * completeness[0].error;   // Σ attributions − (f(x) − f(baseline)), of the first image
  * ```
- * Not inside compile: completeness is read from memory.
- * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores, targets, the baseline or options do not fit
+ * Does not work inside compile, because it reads scores from memory.
+ * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores, targets, baselines or options
  */
 export function integratedGradients(
   f: Scorer,
@@ -119,18 +120,18 @@ export function integratedGradients(
   requireCount(name, "steps", steps);
   requireCount(name, "batchSize", batchSize);
   if (!Object.hasOwn(rules, rule))
-    throw new RangeError(`${name}: "${String(rule)}" is not a rule. Valid rules: ${Object.keys(rules).join(", ")}.`);
+    throw new RangeError(`${name}: rule must be one of ${Object.keys(rules).join(", ")}, got ${quote(String(rule))}.`);
   return tidy(() =>
     withGrad(false, () => {
       const nodes = rules[rule](steps);
       const from = startOfPath(x, baseline);
-      const way = x.sub(from);
+      const change = x.sub(from);
       const classes = resolveTarget(name, f, x, target, batchSize);
       const integral = averageGradients(name, f, x, classes, nodes.weights, batchSize, (samples, points) => {
         const along = column(nodes, points, x.shape.length);
-        return rows(from, samples).add(rows(way, samples).mul(along));
+        return rows(from, samples).add(rows(change, samples).mul(along));
       });
-      const attributions = integral.mul(way);
+      const attributions = integral.mul(change);
       const ends = [x, from].map((z) => scoresInBatches(name, f, z, classes, batchSize));
       const each = x.size / x.shape[0]!;
       const values = attributions.data;
@@ -147,23 +148,23 @@ export function integratedGradients(
 
 /** Options of smoothGrad. */
 export interface SmoothGradOptions extends TargetOptions, BatchOptions {
-  /** The noise's standard deviation, as a part of the sample's range, largest minus least value. Default 0.15. */
+  /** The standard deviation of the noise, relative to the range of each sample's values. Default 0.15. */
   readonly noise?: number;
-  /** How many noisy copies are averaged. Default 50. */
+  /** How many noisy copies to average. Default 50. */
   readonly samples?: number;
 }
 
 /**
  * The mean of ∂score/∂x over copies of x with Gaussian noise: the gradient of the score smoothed by the noise (Smilkov et al. 2017).
- * x: [batch, …] → the same shape, signed; the paper draws `.abs()`. Noise is from manualSeed's generator. What is the same everywhere
- * in a sample has no range, and gets no noise.
+ * x: [batch, …] → the same shape, signed; the paper shows `.abs()`. The noise comes from manualSeed's generator. A sample whose values are
+ * all equal gets no noise.
  *
  * ```ts
  * manualSeed(1);
  * smoothGrad(model.eval(), images, { noise: 0.2, samples: 100 }).abs();
  * ```
- * Works inside compile with a number as target.
- * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores, targets or options do not fit
+ * Works inside compile if the target is a number.
+ * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores, targets or options
  */
 export function smoothGrad(f: Scorer, x: Tensor, options: SmoothGradOptions = {}): Tensor {
   check(
@@ -176,15 +177,15 @@ export function smoothGrad(f: Scorer, x: Tensor, options: SmoothGradOptions = {}
   requireInputs(name, x);
   requireCount(name, "samples", copies);
   requireCount(name, "batchSize", batchSize);
-  if (!(noise >= 0 && Number.isFinite(noise))) throw new RangeError(`${name}: noise is ${noise}, but must be ≥ 0.`);
+  requireNumber(name, "noise", noise, 0);
   return tidy(() =>
     withGrad(false, () => {
       const flat = x.flatten(1);
       const range = flat.max(1).sub(flat.min(1));
       const std = range.mul(noise).reshape([-1, ...x.shape.slice(1).map(() => 1)]);
       const classes = resolveTarget(name, f, x, target, batchSize);
-      const even = Array.from({ length: copies }, () => 1 / copies);
-      return averageGradients(name, f, x, classes, even, batchSize, (samples, [, points]) => {
+      const weights = Array.from({ length: copies }, () => 1 / copies);
+      return averageGradients(name, f, x, classes, weights, batchSize, (samples, [, points]) => {
         const z = rows(x, samples);
         return z.add(rows(std, samples).mul(randn([points, ...z.shape.slice(1)])));
       });
@@ -194,19 +195,19 @@ export function smoothGrad(f: Scorer, x: Tensor, options: SmoothGradOptions = {}
 
 const DEFAULT_BATCH = 256;
 
-/** From, and how many. */
+/** A range of samples or points. */
 type Part = readonly [from: number, count: number];
 
-/** Some samples of x, as [1, count, …]. */
+/** A range of the samples of x: [1, count, …]. */
 const rows = (x: Tensor, [from, count]: Part): Tensor => x.narrow(0, from, count).unsqueeze(0);
 
-/** Some of a rule's places on [0, 1], as [count, 1, …] beside [1, batch, …]. */
-function column({ places }: Nodes, [from, count]: Part, dims: number): Tensor {
+/** A range of a rule's points on [0, 1]: [count, 1, …], which broadcasts with [1, batch, …]. */
+function column({ points }: Nodes, [from, count]: Part, dims: number): Tensor {
   const shape = [count, ...Array.from({ length: dims }, () => 1)];
-  return fromElements(places.slice(from, from + count), shape, "float32", "integratedGradients");
+  return fromElements(points.slice(from, from + count), shape, "float32", "integratedGradients");
 }
 
-/** The baseline in x's shape. @throws ShapeError */
+/** The baseline in the shape of x. @throws ShapeError */
 function startOfPath(x: Tensor, baseline: number | Tensor): Tensor {
   if (!(baseline instanceof Tensor)) return full(x.shape, baseline);
   requireBroadcast("integratedGradients", "baseline", baseline, x.shape);
@@ -214,8 +215,8 @@ function startOfPath(x: Tensor, baseline: number | Tensor): Tensor {
 }
 
 /**
- * Σₖ wₖ·∂score/∂x(zₖ), in x's shape, for points zₖ near each sample: `at` makes some of them, [points, samples, …], for some of the
- * samples. The network is given at most batchSize rows at a time.
+ * Σₖ wₖ·∂score/∂x(zₖ) in the shape of x, for points zₖ near each sample. `at` creates a range of the points for a range of the samples:
+ * [points, samples, …]. The network computes at most batchSize rows at a time.
  */
 function averageGradients(
   name: string,

@@ -1,6 +1,6 @@
 /**
- * Where in an image, or a sequence, a network's answer comes from: Grad-CAM by the gradient at a layer's output, and occlusion, which
- * needs no gradient and so is the control of all that do. Parameters and their gradients stay as they are.
+ * Explains which parts of an image or a sequence a network's answer comes from: Grad-CAM uses the gradient at a layer's output; occlusion
+ * needs no gradient, so it serves as a control for the methods that do. Parameters and their gradients do not change.
  */
 
 import { backpropagate, onesLike } from "../../autograd/backward.ts";
@@ -14,6 +14,7 @@ import { interpolate } from "../../nn/resize.ts";
 import { show, sizeOf } from "../../ops/definition/value.ts";
 import { check } from "../../runtime/arguments.ts";
 import { Error, RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import {
   type BatchOptions,
   parts,
@@ -31,30 +32,31 @@ import {
 
 /** Options of gradCam. */
 export interface GradCamOptions extends TargetOptions {
-  /** Whether the map is made as large as x: [batch, height, width, channels], by bilinear interpolation. Default false. */
+  /** Whether to resize the map to the size of x: [batch, height, width, channels], by bilinear interpolation. Default false. */
   readonly resize?: boolean;
 }
 
 /**
- * max(0, Σ_c α_c·A_c), α_c being the mean over pixels of ∂score/∂A_c, for the output A: [batch, h, w, channels] of a layer: where the
- * evidence for the class lies (Selvaraju et al. 2017, eq. 1 and 2). The last layer whose output is an image is the usual choice.
- * x: what the model takes, batch first → [batch, h, w], ≥ 0.
+ * Shows where in an image the evidence for a class lies: max(0, Σ_c α_c·A_c), where A: [batch, h, w, channels] is the output of a layer and
+ * α_c the mean of ∂score/∂A_c over pixels (Selvaraju et al. 2017, eq. 1 and 2). The usual choice is the last layer whose output is an image.
+ * x: the model's input, batch first → [batch, h, w], ≥ 0.
  *
  * ```ts
  * gradCam(model.eval(), model.layers[4], images);                             // [batch, 14, 14]
  * gradCam(model, model.layers[4], images, { target: 3, resize: true });       // [batch, 28, 28]
  * ```
- * Works inside compile, without a check of targets' values.
- * @throws Error where the model does not run the layer, or more than once, or the score does not depend on it; ShapeError where its
- * output is no image; otherwise as saliency
+ * Works inside compile, where the values of targets are not checked.
+ * @throws Error if the model does not run the layer exactly once, or the score does not depend on it; ShapeError if the layer's output is
+ * not an image; otherwise as saliency
  */
 export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCamOptions = {}): Tensor {
   check("gradCam", arguments, "model:module layer:module x:any {target:number|tensor resize:boolean}");
   const { target, resize = false } = options;
-  if (!(x instanceof Tensor)) throw new TypeError("gradCam: the inputs are not a tensor. Pass tensor(values).");
+  if (!(x instanceof Tensor))
+    throw new TypeError(`gradCam: x must be a tensor, got ${describe(x)}. Pass tensor(values).`);
   if (resize && x.shape.length !== 4)
     throw new ShapeError(
-      `gradCam: resize is for images [batch, height, width, channels], but the inputs are ${show(x.shape)}. Leave it out.`,
+      `gradCam: x must be images [batch, height, width, channels] for resize, got ${show(x.shape)}. Omit resize.`,
     );
   return tidy(() => {
     const { output, score } = captureOutput(model, layer, () =>
@@ -87,7 +89,7 @@ function captureOutput(model: Module, layer: Module, f: () => Tensor): { output:
     if (module !== layer) return y;
     if (!(y instanceof Tensor) || y.shape.length !== 4)
       throw new ShapeError(
-        `gradCam: ${nameOf(layer)} returns ${y instanceof Tensor ? show(y.shape) : typeof y}, but the map is of an image, [batch, h, w, channels]. Pass a layer before the images are flattened.`,
+        `gradCam: the output of ${nameOf(layer)} must be an image, [batch, h, w, channels], got ${describe(y)}. Pass a layer before the images are flattened.`,
       );
     const leaf = y.detach();
     leaf.requiresGrad = true;
@@ -97,33 +99,33 @@ function captureOutput(model: Module, layer: Module, f: () => Tensor): { output:
   const score = interceptDuring(layer, around, () => withGrad(true, f));
   if (outputs.length !== 1)
     throw new Error(
-      `gradCam: ${nameOf(model)} runs the layer ${nameOf(layer)} ${outputs.length} times, but must run it once. ` +
-        "Pass a module that it calls, such as model.layers[0], by its forward().",
+      `gradCam: ${nameOf(model)} must run the layer ${nameOf(layer)} once, got ${outputs.length} runs. ` +
+        "Pass a module whose forward() it calls, such as model.layers[0].",
     );
   return { output: outputs[0]!, score };
 }
 
 /** Options of occlusion. */
 export interface OcclusionOptions extends TargetOptions, BatchOptions {
-  /** How much is covered at a time: one number for each dimension between batch and channels, or one for all. Default 1. */
+  /** The size of the window: a number for each dimension between batch and channels, or one number for all. Default 1. */
   readonly window?: number | readonly number[];
-  /** From one window to the next, at most the window; so too. Default: the window. */
+  /** The distance between windows, at most their size: a number for each dimension, or one number for all. Default: the window. */
   readonly stride?: number | readonly number[];
-  /** What covers: a number, or a tensor that broadcasts to one sample. Default 0. */
+  /** The values in a covered part: a number, or a tensor that broadcasts to one sample. Default 0. */
   readonly fill?: number | Tensor;
 }
 
 /**
- * How much the score falls, f(x) − f(x covered), where a window covers a part of x (Zeiler and Fergus 2014, §4.2): for each place the
- * mean over the windows that cover it. x: [batch, …places, channels] → [batch, …places]; x: [batch, features] → the same shape.
- * Windows begin at multiples of the stride; the last one ends where x ends.
+ * How much the score falls, f(x) − f(x covered), when a window covers a part of x (Zeiler and Fergus 2014, §4.2). Each position gets the
+ * mean over the windows that cover it. x: [batch, …positions, channels] → [batch, …positions]; x: [batch, features] → the same shape.
+ * Windows begin at multiples of the stride; the last window ends at the end of x.
  *
  * ```ts
  * occlusion(model.eval(), images, { window: 4, stride: 2 });    // [batch, 28, 28]
  * occlusion(model, rows);                                       // one feature at a time
  * ```
- * Not inside compile: scores are read from memory.
- * @throws ShapeError, DTypeError, TypeError, RangeError where inputs, scores, targets or options do not fit
+ * Does not work inside compile, because scores are read from memory.
+ * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores, targets or options
  */
 export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}): Tensor {
   check(
@@ -136,22 +138,20 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
   requireInputs(name, x);
   requireCount(name, "batchSize", batchSize);
   const [batch, ...rest] = x.shape as [number, ...number[]];
-  const places = rest.length > 1 ? rest.slice(0, -1) : rest;
+  const positions = rest.length > 1 ? rest.slice(0, -1) : rest;
   if (fill instanceof Tensor) requireBroadcast(name, "fill", fill, rest);
-  const windows = perDimension("window", window, places);
-  const strides = perDimension("stride", stride, places);
+  const windows = perDimension("window", window, positions);
+  const strides = perDimension("stride", stride, positions);
   strides.forEach((s, i) => {
     if (s > windows[i]!)
-      throw new RangeError(
-        `${name}: stride ${s} leaves gaps between windows of ${windows[i]}. Use at most ${windows[i]}.`,
-      );
+      throw new RangeError(`${name}: stride must be at most ${windows[i]}, the window, to leave no gaps, got ${s}.`);
   });
-  // The windows' first corners: one list for each dimension, then all of their combinations.
-  const corners = places
+  // The first corner of every window: all combinations of the starts along each dimension.
+  const corners = positions
     .map((n, i) => startsAlong(n, windows[i]!, strides[i]!))
     .reduce<number[][]>((all, starts) => all.flatMap((corner) => starts.map((s) => [...corner, s])), [[]]);
-  const covered = corners.map((corner) => placesWithin(corner, windows, places));
-  const size = sizeOf(places);
+  const covered = corners.map((corner) => positionsWithin(corner, windows, positions));
+  const size = sizeOf(positions);
   const drops = new Float64Array(batch * size);
   const counts = new Float64Array(size);
   for (const cover of covered) for (const at of cover) counts[at]!++;
@@ -165,7 +165,7 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
         tidy(() => {
           const mask = new Uint8Array(n * size);
           for (let j = 0; j < n; j++) for (const at of covered[k + j]!) mask[j * size + at] = 1;
-          const shape = [n, 1, ...places, ...rest.slice(places.length).map(() => 1)];
+          const shape = [n, 1, ...positions, ...rest.slice(positions.length).map(() => 1)];
           const z = where(fromElements(mask, shape, "bool", name), fill instanceof Tensor ? fill.detach() : fill, some);
           const rows = z.reshape([n * samples, ...rest]);
           const scores = scoresInBatches(
@@ -184,30 +184,34 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
       }
     }
   });
-  return fromElements(drops, [batch, ...places], "float32", name);
+  return fromElements(drops, [batch, ...positions], "float32", name);
 }
 
 /** One number for each dimension. @throws RangeError */
-function perDimension(what: string, value: number | readonly number[], places: readonly number[]): readonly number[] {
-  const list = typeof value === "number" ? places.map(() => value) : value;
-  if (list.length !== places.length || !list.every((n, i) => Number.isInteger(n) && n >= 1 && n <= places[i]!))
+function perDimension(
+  what: string,
+  value: number | readonly number[],
+  positions: readonly number[],
+): readonly number[] {
+  const list = typeof value === "number" ? positions.map(() => value) : value;
+  if (list.length !== positions.length || !list.every((n, i) => Number.isInteger(n) && n >= 1 && n <= positions[i]!))
     throw new RangeError(
-      `occlusion: ${what} is [${list.join(", ")}], but must be whole numbers from 1 to ${places.join(" × ")}, one for each of the dimensions [${places.join(", ")}].`,
+      `occlusion: ${what} must be a whole number for each of the dimensions [${positions.join(", ")}], from 1 to its size, got [${list.join(", ")}].`,
     );
   return list;
 }
 
-/** Where windows begin along a dimension of n. */
+/** The starts of windows along a dimension of size n. */
 function startsAlong(n: number, window: number, stride: number): number[] {
   const starts = Array.from({ length: Math.ceil((n - window) / stride) }, (_, i) => i * stride);
   return [...starts, n - window];
 }
 
-/** The places that a window covers, as their numbers in row-major order. */
-function placesWithin(corner: readonly number[], window: readonly number[], places: readonly number[]): number[] {
+/** The positions that a window covers, as row-major indices. */
+function positionsWithin(corner: readonly number[], window: readonly number[], positions: readonly number[]): number[] {
   return corner.reduce<number[]>(
     (found, start, i) =>
-      found.flatMap((at) => Array.from({ length: window[i]! }, (_, j) => at * places[i]! + start + j)),
+      found.flatMap((at) => Array.from({ length: window[i]! }, (_, j) => at * positions[i]! + start + j)),
     [0],
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Scores: what a network says of each class, and the gradient of one score of each sample by the inputs. The explanations of
- * interpret.ts and maps.ts rest on it. No parameter's `.grad` is touched, and nothing is recorded for gradients.
+ * Scores: a network's output for each class, and the gradient of one score per sample with respect to the inputs. interpret.ts and maps.ts
+ * build on this file. It does not change any parameter's `.grad`, and its results are not recorded for autograd.
  */
 
 import { grad } from "../../autograd/transforms.ts";
@@ -11,49 +11,50 @@ import { fromElements, Tensor } from "../../core/tensor.ts";
 import { Module } from "../../nn/module.ts";
 import { type Shape, show } from "../../ops/definition/value.ts";
 import { DTypeError, RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 
 /**
- * What is explained: a network, or a function, of x: [batch, …] that gives scores [batch, classes], or one for each sample,
- * [batch]. Each sample's scores must depend on that sample alone: a model with batch norm or dropout belongs in eval().
+ * The model to explain: a network or a function of x: [batch, …] that returns scores [batch, classes], or one score per sample, [batch].
+ * Each sample's scores must depend on that sample alone, so call eval() on models with batch norm or dropout.
  */
 export type Scorer = Module | ((x: Tensor) => Tensor);
 
-/** Which class's score: one for all samples, int32 [batch] with one for each, or, undefined, each sample's highest. */
+/** The class to explain: one class for all samples, one per sample as int32 [batch], or undefined for each sample's highest score. */
 export type Target = number | Tensor | undefined;
 
-/** Which score is explained. */
+/** Selects the score to explain. */
 export interface TargetOptions {
-  /** The class whose score is explained, for all samples or, as int32 [batch], for each. Default: each sample's highest score. */
+  /** The class whose score to explain, for all samples or, as int32 [batch], for each. Default: each sample's highest score. */
   readonly target?: Target;
 }
 
-/** How many inputs are computed together. */
+/** Limits how many inputs the network computes at a time. */
 export interface BatchOptions {
-  /** Rows that the network is given at a time, at most: memory grows with it. Default 256. */
+  /** Maximum number of rows per forward pass. Memory grows with it. Default 256. */
   readonly batchSize?: number;
 }
 
-/** @throws TypeError, DTypeError, ShapeError unless x is float32 [batch, …] with something in it */
+/** @throws TypeError, DTypeError, ShapeError unless x is a float32 tensor [batch, …] with elements */
 export function requireInputs(name: string, x: Tensor): void {
-  if (!(x instanceof Tensor)) throw new TypeError(`${name}: the inputs are not a tensor. Pass tensor(values).`);
+  if (!(x instanceof Tensor))
+    throw new TypeError(`${name}: x must be a tensor, got ${describe(x)}. Pass tensor(values).`);
   if (x.dtype !== "float32")
-    throw new DTypeError(`${name}: the inputs are ${x.dtype}, and have no gradients. Use x.to("float32").`);
+    throw new DTypeError(`${name}: x must be float32 to have gradients, got ${x.dtype}. Use x.to("float32").`);
   if (x.shape.length < 2 || x.size === 0)
     throw new ShapeError(
-      `${name}: the inputs are ${show(x.shape)}, but must be [batch, …]. Put one sample into a batch with x.unsqueeze(0).`,
+      `${name}: x must be [batch, …] with elements, got ${show(x.shape)}. Make a batch of one sample with x.unsqueeze(0).`,
     );
 }
 
 /** @throws RangeError unless a number ≥ least */
 export function requireNumber(name: string, what: string, value: number, least: number): void {
   if (!(value >= least && Number.isFinite(value)))
-    throw new RangeError(`${name}: ${what} is ${value}, but must be a number ≥ ${least}.`);
+    throw new RangeError(`${name}: ${what} must be a number ≥ ${least}, got ${value}.`);
 }
 
 /** @throws RangeError unless a whole number ≥ 1 */
 export function requireCount(name: string, what: string, n: number): void {
-  if (!(Number.isInteger(n) && n >= 1))
-    throw new RangeError(`${name}: ${what} is ${n}, but must be a whole number ≥ 1.`);
+  if (!(Number.isInteger(n) && n >= 1)) throw new RangeError(`${name}: ${what} must be a whole number ≥ 1, got ${n}.`);
 }
 
 /** @throws ShapeError unless a tensor broadcasts to the shape */
@@ -61,19 +62,20 @@ export function requireBroadcast(name: string, what: string, tensor: Tensor, sha
   const offset = shape.length - tensor.shape.length;
   if (offset < 0 || tensor.shape.some((n, i) => n !== 1 && n !== shape[i + offset]))
     throw new ShapeError(
-      `${name}: the ${what} is ${show(tensor.shape)}, but must be a number, ${show(shape)}, or broadcast to that.`,
+      `${name}: ${what} must be a number or broadcast to ${show(shape)}, got ${show(tensor.shape)}.`,
     );
 }
 
 /** The scores as [batch, classes]. @throws TypeError, ShapeError */
 export function scoresOf(name: string, f: Scorer, x: Tensor): Tensor {
   const scores: unknown = f instanceof Module ? f.forward(x) : f(x);
-  if (!(scores instanceof Tensor)) throw new TypeError(`${name}: the function must return a tensor of scores.`);
+  if (!(scores instanceof Tensor))
+    throw new TypeError(`${name}: the scores must be a tensor, got ${describe(scores)}. Return it from the function.`);
   const [batch] = x.shape;
   const { shape } = scores;
   if (shape[0] !== batch || shape.length > 2 || scores.size === 0)
     throw new ShapeError(
-      `${name}: the scores are ${show(shape)}, but must be [${batch}, classes] or [${batch}]: one row for each sample of ${show(x.shape)}. ` +
+      `${name}: the scores must be [${batch}, classes] or [${batch}], one row for each sample of ${show(x.shape)}, got ${show(shape)}. ` +
         "Reduce other dimensions, for example with mean().",
     );
   return shape.length === 2 ? scores : scores.reshape([-1, 1]);
@@ -85,25 +87,23 @@ function classesOf(name: string, scores: Tensor, target: Target): Tensor {
   if (target === undefined) return scores.detach().argMax(-1, { keepdim: true });
   if (typeof target === "number") {
     if (!(Number.isInteger(target) && target >= 0 && target < classes))
-      throw new RangeError(`${name}: the target is ${target}, but must be a class, 0 … ${classes - 1}.`);
+      throw new RangeError(`${name}: target must be a class in 0 … ${classes - 1}, got ${target}.`);
     return fromElements(new Int32Array(batch).fill(target), [batch, 1], "int32", name);
   }
   if (target.dtype !== "int32")
-    throw new DTypeError(`${name}: the targets are ${target.dtype}, but must be int32. Use target.to("int32").`);
+    throw new DTypeError(`${name}: target must be int32, got ${target.dtype}. Use target.to("int32").`);
   if (target.size !== batch || target.shape[0] !== batch)
-    throw new ShapeError(
-      `${name}: the targets are ${show(target.shape)}, but must be [${batch}]: one for each sample.`,
-    );
+    throw new ShapeError(`${name}: target must be [${batch}], one class for each sample, got ${show(target.shape)}.`);
   return target.reshape([batch, 1]);
 }
 
-/** The chosen score of each sample, [batch]. @throws RangeError where a target is none of the classes */
+/** The selected score of each sample: [batch]. @throws RangeError if a target is not one of the classes */
 export function selectScores(name: string, f: Scorer, x: Tensor, target: Target): Tensor {
   const scores = scoresOf(name, f, x);
   return scores.gather(1, classesOf(name, scores, target)).reshape([-1]);
 }
 
-/** The target, settled: where it is each sample's highest score, which class that is at x, int32 [batch]. */
+/** Replaces an undefined target with the class of each sample's highest score at x: int32 [batch]. */
 export function resolveTarget(name: string, f: Scorer, x: Tensor, target: Target, batchSize: number): number | Tensor {
   if (target !== undefined) return target;
   const classes = Array.from(parts(x.shape[0]!, batchSize), ([from, count]) =>
@@ -115,7 +115,7 @@ export function resolveTarget(name: string, f: Scorer, x: Tensor, target: Target
   return classes.length === 1 ? classes[0]! : concat(classes, 0);
 }
 
-/** The chosen scores, at most batchSize rows at a time. */
+/** The selected scores, computed for at most batchSize rows at a time. */
 export function scoresInBatches(
   name: string,
   f: Scorer,
@@ -135,7 +135,7 @@ export function scoresInBatches(
   return scores;
 }
 
-/** ∂score/∂x in x's shape: samples do not depend on each other, so the sum's gradient is each one's. */
+/** ∂score/∂x in the shape of x. Samples are independent, so the gradient of the summed scores is the gradient of each score. */
 export function scoreGradient(name: string, f: Scorer, x: Tensor, target: Target): Tensor {
   return withGrad(false, () => grad((z: Tensor) => selectScores(name, f, z, target).sum())(x));
 }
@@ -144,13 +144,13 @@ export function scoreGradient(name: string, f: Scorer, x: Tensor, target: Target
 export const targetRows = (target: number | Tensor, from: number, count: number): number | Tensor =>
   typeof target === "number" ? target : target.narrow(0, from, count);
 
-/** A settled target for `times` copies of its samples, one copy behind the other. */
+/** Repeats a resolved target for `times` copies of the batch, one copy after the other. */
 export function repeatTarget(target: number | Tensor, times: number): number | Tensor {
   if (typeof target === "number") return target;
   return target.reshape([1, -1]).broadcastTo([times, target.size]).reshape([-1]);
 }
 
-/** [from, count] of the parts of n things, at most `most` each. */
+/** Splits n items into parts of at most `most`, as [from, count]. */
 export function* parts(n: number, most: number): Generator<readonly [from: number, count: number]> {
   for (let from = 0; from < n; from += most) yield [from, Math.min(most, n - from)];
 }

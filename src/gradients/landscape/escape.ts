@@ -1,4 +1,4 @@
-/** Escape from saddle points by noise: noisy gradient descent, and the time it takes in theory. */
+/** Escape from saddle points by noise: noisy gradient descent, and the escape time that theory predicts. */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -14,7 +14,7 @@ export interface EscapeOptions {
   readonly noise: number;
   /** Distance from the start at which θ has escaped, above 0. Required. */
   readonly distance: number;
-  /** Most steps to take. Default 10,000. */
+  /** Maximum number of steps. Default 10,000. */
   readonly maxSteps?: number;
   /** Called with θ after each step. Default: none. */
   readonly onStep?: (theta: Vector) => void;
@@ -28,9 +28,11 @@ export interface Escape {
   readonly distances: readonly number[];
 }
 
-function requireEscape({ lr, noise, distance }: EscapeOptions): void {
+function requireEscape(name: string, { lr, noise, distance }: EscapeOptions): void {
   if (!(lr > 0 && noise >= 0 && distance > 0))
-    throw new RangeError(`escape: lr, noise, distance must be > 0, ≥ 0, > 0, got ${lr}, ${noise}, ${distance}.`);
+    throw new RangeError(
+      `${name}: lr and distance must be above 0 and noise at least 0, got ${lr}, ${distance} and ${noise}.`,
+    );
 }
 
 /**
@@ -44,7 +46,7 @@ export function escape(objective: Objective, options: EscapeOptions): Escape {
     arguments,
     "objective:objective {lr!:number noise!:number distance!:number maxSteps:number onStep:function}",
   );
-  requireEscape(options);
+  requireEscape("escape", options);
   const { lr, noise, distance, maxSteps = 10_000, onStep } = options;
   const start = objective.theta;
   const distances = [0];
@@ -72,7 +74,7 @@ export function predictedEscape(curvature: number, options: EscapeOptions): numb
     arguments,
     "curvature:number {lr!:number noise!:number distance!:number maxSteps:number onStep:function}",
   );
-  requireEscape(options);
+  requireEscape("predictedEscape", options);
   const { lr, noise, distance } = options;
   const a = 1 + lr * Math.abs(curvature);
   if (!(curvature < 0)) throw new RangeError(`predictedEscape: curvature must be below 0, got ${curvature}.`);

@@ -1,4 +1,4 @@
-/** The shape of a loss around a point, without forming its Hessian: extreme curvatures, trace, spectrum, and what kind of point it is. */
+/** The shape of a loss around a point, without forming its Hessian: extreme curvatures, trace, spectrum, and the kind of critical point. */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -14,26 +14,27 @@ import {
 import { basis, dot, mean, norm, type Vector, variance } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
 
-/** Up to this many parameters the Hessian is formed where all of its eigenvalues are wanted. */
+/** With up to this many parameters, functions that use all eigenvalues form the Hessian. */
 const DENSE = 200;
 
-/** A direction of unit length, and the second derivative along it. */
+/** An eigenvector of the Hessian, and the second derivative along it. */
 export interface Curvature {
   /** The eigenvalue. */
   readonly value: number;
   /** Its eigenvector, of length 1. */
   readonly direction: Vector;
-  /** ‖H·v − λ·v‖: an eigenvalue of the Hessian is that near. */
+  /** ‖H·v − λ·v‖: some eigenvalue of the Hessian is at most this far from the value. */
   readonly residual: number;
 }
 
 /**
- * The Hessian's largest and smallest eigenvalues, by Lanczos on Hessian-vector products: `count` of each end, from the end inwards.
+ * The largest and smallest eigenvalues of the Hessian, by Lanczos on Hessian-vector products: `count` eigenvalues of each end, the most
+ * extreme first.
  *
  * ```ts
  * const { largest, smallest } = hessianExtremes(objective(model, loss), { count: 3 });
  * ```
- * Interior values, and the small end of a badly conditioned Hessian, come last: look at `residual`, and give more `iterations`.
+ * Interior eigenvalues, and the small end of an ill-conditioned Hessian, converge last. Check `residual`, and raise `iterations` if needed.
  */
 export function hessianExtremes(
   objective: Objective,
@@ -53,7 +54,7 @@ export function hessianExtremes(
   );
   const { count = 1 } = options;
   if (!Number.isInteger(count) || count < 1 || count > objective.size)
-    throw new RangeError(`hessianExtremes: count is ${count}, but must be a whole number from 1 to ${objective.size}.`);
+    throw new RangeError(`hessianExtremes: count must be a whole number from 1 to ${objective.size}, got ${count}.`);
   const ritz = lanczos((v) => objective.hvp(v), objective.size, options);
   const { values, residuals, products } = ritz;
   const at = (i: number): Curvature => ({ value: values[i]!, direction: ritz.vector(i), residual: residuals[i]! });
@@ -65,7 +66,7 @@ export function hessianExtremes(
   };
 }
 
-/** The whole Hessian, row by row, made symmetric: one product for each parameter. For small models, and for checks. */
+/** The full Hessian, row by row, made symmetric. It takes one product per parameter: use it for small models and for checks. */
 export function denseHessian(objective: Objective): Vector {
   check("denseHessian", arguments, "objective:objective");
   const n = objective.size;
@@ -74,21 +75,21 @@ export function denseHessian(objective: Objective): Vector {
   return h.map((v, k) => (v + h[(k % n) * n + Math.floor(k / n)]!) / 2);
 }
 
-/** All of the Hessian's eigenvalues and vectors, ascending. For small models. */
+/** All eigenvalues of the Hessian, ascending, with their eigenvectors. For small models. */
 export function denseEigen(objective: Objective): Eigen {
   check("denseEigen", arguments, "objective:objective");
   return symmetricEigen(denseHessian(objective), objective.size);
 }
 
-/** A mean of random samples, and how far it may be off. */
+/** A mean of random samples, and its standard error. */
 export interface Estimate {
   /** The mean of the samples. */
   readonly value: number;
-  /** The standard error of that mean. */
+  /** The standard error of the mean. */
   readonly standardError: number;
 }
 
-/** The Hessian's trace, the sum of all curvatures: the mean of vᵀHv over random signs v (Hutchinson 1990). */
+/** Estimates the trace of the Hessian, the sum of all curvatures: the mean of vᵀHv over vectors v of random signs (Hutchinson 1990). */
 export function hessianTrace(
   objective: Objective,
   options: {
@@ -100,7 +101,7 @@ export function hessianTrace(
   const { samples = 30 } = options;
   if (!(Number.isInteger(samples) && samples > 1))
     throw new RangeError(
-      `hessianTrace: samples is ${samples}, but must be a whole number from 2 on, to tell how far off the mean is.`,
+      `hessianTrace: samples must be a whole number, 2 or more for a standard error, got ${samples}.`,
     );
   const products = Array.from({ length: samples }, () => {
     const v = rademacher(objective.size);
@@ -111,18 +112,18 @@ export function hessianTrace(
 
 /** Options of spectralDensity. */
 export interface DensityOptions {
-  /** Random starts that are averaged. Default 4. */
+  /** How many random starts to average. Default 4. */
   readonly probes?: number;
-  /** Lanczos steps of each. Default 60. */
+  /** The number of Lanczos steps from each start. Default 60. */
   readonly iterations?: number;
-  /** Where the density is wanted. Default: 200 points around the spectrum. */
+  /** How many points around the spectrum to evaluate the density at. Default 200. */
   readonly points?: number;
-  /** The width of the Gaussian that stands for each value, in proportion to the spectrum's. Default 0.01. */
+  /** The standard deviation of the Gaussian that represents each eigenvalue, relative to the width of the spectrum. Default 0.01. */
   readonly width?: number;
 }
 
 /**
- * How the Hessian's eigenvalues are spread, as a density of area 1: stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao 2019).
+ * Estimates the density of the Hessian's eigenvalues, with area 1, by stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao 2019).
  */
 export function spectralDensity(
   objective: Objective,
@@ -164,7 +165,7 @@ export function spectralDensity(
   return { curvatures, density };
 }
 
-/** What the Hessian's eigenvalues make of a point with a small gradient. */
+/** The kind of a point, by the length of its gradient and the signs of the Hessian's eigenvalues. */
 export type CriticalKind =
   | "minimum"
   | "maximum"
@@ -178,15 +179,15 @@ export type CriticalKind =
 /** A point with a small gradient, classified by its curvature. */
 export interface CriticalPoint {
   /**
-   * "flat …": no curvature has the opposite sign, but some are nearly 0; "plateau": all are nearly 0; "undecided": the extreme
-   * eigenvalues are not accurate enough to tell. Allow more iterations.
+   * "flat …": no curvature has the opposite sign, but some are nearly 0; "plateau": all are nearly 0; "undecided": the extreme eigenvalues
+   * are not accurate enough to decide, so allow more iterations.
    */
   readonly kind: CriticalKind;
-  /** The length of the gradient there. */
+  /** The length of the gradient at the point. */
   readonly gradientNorm: number;
-  /** How many curvatures are below 0: the saddle's index. */
+  /** How many curvatures are below 0. For a saddle, this is its index. */
   readonly index: number;
-  /** Whether all curvatures were looked at; if not, there are `index` or more. */
+  /** Whether all curvatures were computed. If not, `index` is a lower bound. */
   readonly exact: boolean;
   /** The smallest eigenvalue of the Hessian and its direction. */
   readonly smallest: Curvature;
@@ -194,18 +195,18 @@ export interface CriticalPoint {
   readonly largest: Curvature;
 }
 
-/** Options of criticalPoint. */
+/** Options of classifyCriticalPoint. */
 export interface CriticalOptions {
-  /** A gradient of this norm or less counts as none. Default 10⁻³. */
+  /** A gradient whose norm is at most this counts as 0. Default 10⁻³. */
   readonly gradientTolerance?: number;
-  /** Curvatures of this size or less count as none. Default 10⁻³ of the largest, at least 10⁻⁶. */
+  /** Curvatures whose magnitude is at most this count as 0. Default 10⁻³ of the largest, at least 10⁻⁶. */
   readonly curvatureTolerance?: number;
-  /** Lanczos steps where there are more than 200 parameters. Default 100. */
+  /** The number of Lanczos steps for more than 200 parameters. Default 100. */
   readonly iterations?: number;
 }
 
 /**
- * What kind of point the parameters are at: whether the gradient vanishes, and which signs the curvatures have.
+ * Classifies the point at the current parameters: whether the gradient vanishes, and which signs the curvatures have.
  *
  * ```ts
  * classifyCriticalPoint(objective((t) => t.square().mul(tensor([1, -1])).sum(), [0, 0]));   // saddle, index 1
@@ -220,7 +221,9 @@ export function classifyCriticalPoint(objective: Objective, options: CriticalOpt
   const { gradientTolerance = 1e-3, iterations = 100 } = options;
   const gradientNorm = norm(objective.gradient());
   if (!Number.isFinite(gradientNorm))
-    throw new RangeError(`classifyCriticalPoint: the gradient's norm is ${gradientNorm}. Is the loss finite here?`);
+    throw new RangeError(
+      `classifyCriticalPoint: the norm of the gradient must be finite, got ${gradientNorm}. Check that the loss is finite at this point.`,
+    );
   const exact = objective.size <= DENSE;
   const { values, residuals, vector } = exact
     ? asRitz(denseEigen(objective))
@@ -228,7 +231,7 @@ export function classifyCriticalPoint(objective: Objective, options: CriticalOpt
   const top = values.length - 1;
   const size = Math.max(Math.abs(values[0]!), Math.abs(values[top]!));
   const { curvatureTolerance = Math.max(1e-6, 1e-3 * size) } = options;
-  // Each value below 0 that Lanczos finds stands for a curvature below 0 (Cauchy's interlacing), settled or not.
+  // Each Ritz value below 0 implies a curvature below 0, even before it has converged (Cauchy's interlacing theorem).
   const index = values.filter((v) => v < -curvatureTolerance).length;
   const flat = values.some((v) => Math.abs(v) <= curvatureTolerance);
   const above = values[top]! > curvatureTolerance;
@@ -244,15 +247,15 @@ export function classifyCriticalPoint(objective: Objective, options: CriticalOpt
   return { kind: kind(), gradientNorm, index, exact, smallest: at(0), largest: at(top) };
 }
 
-/** All eigenvalues in the shape of those that Lanczos finds. */
+/** All eigenvalues in the format of a result of lanczos. */
 const asRitz = ({ values, vectors }: Eigen): Pick<Ritz, "values" | "residuals" | "vector"> => ({
   values,
   residuals: new Float64Array(values.length),
   vector: (i) => vectors[i]!,
 });
 
-/** The largest and the smallest curvature: exact for few parameters, by Lanczos as far as it comes for many. */
-function ends(objective: Objective, options: LanczosOptions): { largest: Curvature; smallest: Curvature } {
+/** The largest and the smallest curvature: exact for few parameters, approximated by Lanczos for many. */
+function extremes(objective: Objective, options: LanczosOptions): { largest: Curvature; smallest: Curvature } {
   if (objective.size > DENSE) {
     const { largest, smallest } = hessianExtremes(objective, { iterations: 200, tolerance: 1e-7, ...options });
     return { largest: largest[0]!, smallest: smallest[0]! };
@@ -264,7 +267,7 @@ function ends(objective: Objective, options: LanczosOptions): { largest: Curvatu
 
 /**
  * The ratio of the largest to the smallest curvature of a minimum; Infinity if the smallest is not above 0. Above 200 parameters it is a
- * lower bound, because Lanczos may not reach the smallest curvature: the true ratio may be larger. The options apply only there.
+ * lower bound, because Lanczos may not reach the smallest curvature. The options apply only in this case.
  */
 export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
   check(
@@ -272,13 +275,13 @@ export function conditionNumber(objective: Objective, options: LanczosOptions = 
     arguments,
     "objective:objective {iterations:number tolerance:number count:number start:numbers}",
   );
-  const { largest, smallest } = ends(objective, options);
+  const { largest, smallest } = extremes(objective, options);
   return smallest.value > 0 ? largest.value / smallest.value : Infinity;
 }
 
 /** The slope and the curvature along one direction. */
 export interface Along {
-  /** The unit vector that it was measured along. */
+  /** The direction, a unit vector. */
   readonly direction: Vector;
   /** The first derivative along the direction. */
   readonly slope: number;
@@ -287,16 +290,16 @@ export interface Along {
 }
 
 /**
- * A ravine, measured: slope and curvature across it (along the Hessian's largest eigenvector) and along its floor (the smallest), and
- * how large a part of the gradient points across.
+ * Measures a ravine: slope and curvature across it (along the eigenvector of the Hessian's largest eigenvalue) and along its floor (of the
+ * smallest), and the share of the gradient that points across.
  */
 export function ravine(
   objective: Objective,
   options: LanczosOptions = {},
 ): {
-  /** Slope and curvature along the largest eigenvector. */
+  /** Slope and curvature across the ravine. */
   across: Along;
-  /** Slope and curvature along the smallest eigenvector, the ravine's floor. */
+  /** Slope and curvature along the ravine's floor. */
   along: Along;
   /** The share of the gradient that points across the ravine, from 0 to 1. */
   share: number;
@@ -305,11 +308,11 @@ export function ravine(
 } {
   check("ravine", arguments, "objective:objective {iterations:number tolerance:number count:number start:numbers}");
   const gradient = objective.gradient();
-  const { largest, smallest } = ends(objective, options);
-  const measured = ({ value, direction }: Curvature): Along => {
+  const { largest, smallest } = extremes(objective, options);
+  const measure = ({ value, direction }: Curvature): Along => {
     return { direction, slope: dot(gradient, direction), curvature: value };
   };
-  const [across, along] = [measured(largest), measured(smallest)];
+  const [across, along] = [measure(largest), measure(smallest)];
   return {
     across,
     along,

@@ -38,7 +38,7 @@ export interface Scaling {
 function means(name: string, x: Tensor): { n: number; d: number; mean: Vector } {
   const [n, d] = x.shape;
   if (x.shape.length !== 2 || !n || !d)
-    throw new ShapeError(`${name}: x is ${show(x.shape)}, but must be [samples, features], with at least one of each.`);
+    throw new ShapeError(`${name}: x must be [samples, features] with at least one of each, got ${show(x.shape)}.`);
   const values = x.data;
   const mean = new Float64Array(d);
   for (let i = 0; i < n; i++) for (let j = 0; j < d; j++) mean[j]! += values[i * d + j]! / n;
@@ -62,7 +62,7 @@ function moments(name: string, x: Tensor): { d: number; mean: Vector; covariance
 export function conditioning(x: Tensor): Conditioning {
   check("conditioning", arguments, "x:tensor");
   const { d, mean, covariance } = moments("conditioning", x);
-  // E[x̄·x̄ᵀ] with x̄ = (x, 1): the covariance and the means' products.
+  // E[x̄·x̄ᵀ] with x̄ = (x, 1): the covariance plus the products of the means.
   const size = d + 1;
   const m = new Float64Array(size * size);
   const bar = [...mean, 1];
@@ -73,7 +73,7 @@ export function conditioning(x: Tensor): Conditioning {
   return { smallest, largest, conditionNumber: smallest > 1e-12 * largest ? largest / smallest : Infinity };
 }
 
-/** A feature is constant if its standard deviation is below this times its largest magnitude: that is rounding noise. */
+/** A feature is constant if its standard deviation is below this times its largest magnitude, which is rounding noise. */
 const CONSTANT = 1e-6;
 
 /** A scaling that holds no tensors; `apply` creates them. */
@@ -173,7 +173,9 @@ export function partialsUnderScaling(
 } {
   check("partialsUnderScaling", arguments, "objectiveOf:function x:tensor factors:numbers");
   if (factors.length !== x.shape.at(-1))
-    throw new ShapeError(`partialsUnderScaling: ${factors.length} factors for ${x.shape.at(-1)} features.`);
+    throw new ShapeError(
+      `partialsUnderScaling: factors must have one number per feature (${x.shape.at(-1)}), got ${factors.length}.`,
+    );
   return tidy(() => ({
     before: objectiveOf(x).gradient(),
     after: objectiveOf(x.mul(tensor([...factors]))).gradient(),

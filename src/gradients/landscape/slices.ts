@@ -1,4 +1,4 @@
-/** Plots of the loss landscape: along one direction, and over a plane of two. */
+/** Slices of the loss landscape for plots: along one direction, and over the plane of two directions. */
 import { check } from "../../runtime/arguments.ts";
 import { randomVector } from "../math/eigen.ts";
 import { norm, plus, scale, unit, type Vector, vector } from "../math/vector.ts";
@@ -18,7 +18,7 @@ export interface SliceOptions {
 const grid = ({ from = -1, to = 1 }: SliceOptions, points: number): number[] =>
   Array.from({ length: points }, (_, i) => from + ((to - from) * i) / Math.max(1, points - 1));
 
-/** The loss along θ + t·direction, θ being the current parameters, which are restored. @returns pairs [t, loss] @throws ShapeError */
+/** The loss along θ + t·direction from the current parameters θ, which are restored. @returns pairs [t, loss] @throws ShapeError */
 export function slice(objective: Objective, direction: Point, options: SliceOptions = {}): [t: number, loss: number][] {
   check("slice", arguments, "objective:objective direction:numbers {from:number to:number points:number}");
   objective.requireSize(direction);
@@ -34,7 +34,7 @@ export interface Plane {
   readonly losses: readonly (readonly number[])[];
 }
 
-/** The loss over θ + a·u + b·v, θ being the current parameters, which are restored. @param u [n] @param v [n] @throws ShapeError */
+/** The loss over θ + a·u + b·v around the current parameters θ, which are restored. @param u [n] @param v [n] @throws ShapeError */
 export function plane(objective: Objective, u: Point, v: Point, options: SliceOptions = {}): Plane {
   check("plane", arguments, "objective:objective u:numbers v:numbers {from:number to:number points:number}");
   for (const direction of [u, v]) objective.requireSize(direction);

@@ -1,4 +1,4 @@
-/** Complex numbers, as far as the complex step needs them: analytic functions of one variable, written with methods. */
+/** Complex arithmetic for the complex step: analytic functions of one variable, as methods. */
 
 /** re + i·im. Immutable. Operands may be plain numbers. */
 export class Complex {
@@ -8,7 +8,7 @@ export class Complex {
     /** The imaginary part. */
     readonly im = 0,
   ) {}
-  /** A number as a complex one; a complex one as it is. */
+  /** Converts a number to complex; returns a complex number unchanged. */
   static of(z: Complex | number): Complex {
     return z instanceof Complex ? z : new Complex(z);
   }
@@ -30,7 +30,7 @@ export class Complex {
   /** z / w. */
   div(other: Complex | number): Complex {
     const z = Complex.of(other);
-    // Smith's way: no square of a large number (Smith 1962).
+    // Smith's algorithm never squares a large number (Smith 1962).
     if (Math.abs(z.re) >= Math.abs(z.im)) {
       const ratio = z.im / z.re;
       const bottom = z.re + z.im * ratio;
@@ -56,7 +56,7 @@ export class Complex {
   /** The principal root. */
   sqrt(): Complex {
     const size = Math.hypot(this.re, this.im);
-    // The larger part first, the other from it: neither is a difference of near numbers.
+    // Compute the larger part first and derive the other from it, to avoid cancellation.
     const large = Math.sqrt((size + Math.abs(this.re)) / 2);
     if (large === 0) return new Complex(0, this.im);
     const small = Math.abs(this.im) / (2 * large);
@@ -82,7 +82,7 @@ export class Complex {
   }
   /** tanh z, the hyperbolic tangent. */
   tanh(): Complex {
-    // tanh(a + ib) = (t + i·s)/(1 + i·t·s) with t = tanh a, s = tan b: no overflow.
+    // tanh(a + ib) = (t + i·s)/(1 + i·t·s) with t = tanh a, s = tan b, which cannot overflow.
     const [t, s] = [Math.tanh(this.re), Math.tan(this.im)];
     return new Complex(t, s).div(new Complex(1, t * s));
   }

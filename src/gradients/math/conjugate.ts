@@ -1,34 +1,34 @@
-/** Linear systems by products alone: the conjugate gradient method (Hestenes and Stiefel 1952). */
+/** Solves linear systems from matrix-vector products alone: the conjugate gradient method (Hestenes and Stiefel 1952). */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
 import { dot, norm, plus, type Vector } from "./vector.ts";
 
-/** When conjugateGradient stops. */
+/** Options of conjugateGradient. */
 export interface ConjugateOptions {
   /** λ ≥ 0, added to the matrix's diagonal. Default 0. */
   readonly damping?: number;
-  /** Products at most. Default 50. */
+  /** Maximum number of matrix-vector products. Default 50. */
   readonly iterations?: number;
-  /** Ends where ‖b − Ax‖ ≤ tolerance·‖b‖. Default 10⁻⁵. */
+  /** Stops when ‖b − (A + λ)x‖ ≤ tolerance·‖b‖. Default 10⁻⁵. */
   readonly tolerance?: number;
-  /** Where to begin. Default 0. */
+  /** The initial x. Default 0. */
   readonly start?: Vector;
 }
 
-/** What conjugateGradient found. */
+/** The result of conjugateGradient. */
 export interface Solution {
   /** The solution. */
   readonly x: Vector;
-  /** Iterations until the residual was small enough. */
+  /** How many iterations it took. */
   readonly iterations: number;
-  /** ‖b − (A + λ)x‖/‖b‖, as the recurrence has it. */
+  /** ‖b − (A + λ)x‖/‖b‖, as computed by the recurrence. */
   readonly residual: number;
 }
 
 /**
- * x with (A + λ)·x = b, A symmetric and positive semidefinite, known by its products. Ends early where a direction has no curvature
- * above 0.
+ * Solves (A + λ)·x = b for a symmetric positive semidefinite matrix A that is given by its products with vectors. Stops early if the
+ * curvature along a direction is not above 0.
  */
 export function conjugateGradient(product: (v: Vector) => Vector, b: Vector, options: ConjugateOptions = {}): Solution {
   check(
@@ -40,7 +40,9 @@ export function conjugateGradient(product: (v: Vector) => Vector, b: Vector, opt
   const damped = (v: Vector): Vector => plus(product(v), v, damping);
   const size = norm(b);
   if (!Number.isFinite(size))
-    throw new RangeError(`conjugateGradient: the right-hand side's norm is ${size}. Is the loss finite here?`);
+    throw new RangeError(
+      `conjugateGradient: the norm of b must be finite, got ${size}. Check that the loss is finite at this point.`,
+    );
   let x = start ?? new Float64Array(b.length);
   let r = start ? plus(b, damped(start), -1) : b;
   let p = r;

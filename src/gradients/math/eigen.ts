@@ -1,4 +1,4 @@
-/** Eigenvalues of symmetric matrices in float64: all of a small one, the extreme ones of a product by Lanczos. */
+/** Eigenvalues of symmetric matrices in float64: all of a small matrix, or the extreme ones of a matrix given by its products. */
 
 import { randn } from "../../core/creation.ts";
 import { tidy } from "../../core/scope.ts";
@@ -6,7 +6,7 @@ import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
 import { addScaled, basis, dot, norm, plus, scale, unit, type Vector, vector } from "./vector.ts";
 
-/** Eigenvalues, ascending, and eigenvector k as vectors[k]. */
+/** The eigenvalues and eigenvectors of a symmetric matrix. */
 export interface Eigen {
   /** The eigenvalues, ascending. */
   readonly values: Vector;
@@ -14,11 +14,11 @@ export interface Eigen {
   readonly vectors: readonly Vector[];
 }
 
-/** A normal vector of n numbers, from nabla's seeded generator. */
+/** n normally distributed numbers from nabla's seeded generator. */
 export const randomVector = (n: number): Vector => vector(tidy(() => randn([n]).data));
 /**
- * A normal vector that is the same at each call, from a generator of its own (mulberry32): looking at a landscape must not change the
- * random numbers of a training run.
+ * n normally distributed numbers that are the same on every call. They come from a separate generator (mulberry32), so that analysing a
+ * landscape does not change the random numbers of a training run.
  */
 function startVector(n: number, seed: number): Vector {
   let state = (seed + 1) * 0x9e3779b9;
@@ -40,25 +40,26 @@ export const rademacher = (n: number): Vector => randomVector(n).map((v) => (v <
 
 /**
  * All eigenvalues and vectors of a symmetric matrix (n × n, row-major): Householder's reduction to a tridiagonal matrix, then implicit QL
- * steps (Golub and Van Loan 2013, algorithms 8.3.1 and 8.3.2). Of order n³: for n up to several hundreds. @throws RangeError unless finite
+ * steps (Golub and Van Loan 2013, algorithms 8.3.1 and 8.3.2). Takes O(n³) time: use it for n up to several hundred.
+ * @throws RangeError if an element is not finite
  */
 export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
   check("symmetricEigen", arguments, "matrix:numbers n:number");
-  // rows[j] is what becomes column j of the product of all reflections: a vector in memory order.
+  // tridiagonalize turns rows[j] into column j of Q, the product of all reflections, contiguous in memory.
   const rows = Array.from({ length: n }, (_, i) => Float64Array.from({ length: n }, (_, j) => matrix[i * n + j]!));
   if (rows.some((row) => !row.every(Number.isFinite)))
-    throw new RangeError("symmetricEigen: the matrix has elements that are not finite.");
+    throw new RangeError("symmetricEigen: the matrix has elements that are not finite. Replace NaN and infinities.");
   const { diagonal, below } = tridiagonalize(rows);
   return tridiagonalEigen(diagonal, below, rows);
 }
 
-/** A symmetric matrix as Q·T·Qᵀ with T tridiagonal; the rows given become those of Qᵀ. */
+/** Factors a symmetric matrix as Q·T·Qᵀ with T tridiagonal. Overwrites the rows of the matrix with those of Qᵀ. */
 function tridiagonalize(a: readonly Vector[]): { diagonal: Vector; below: Vector } {
   const n = a.length;
   const reflections: { v: Vector; beta: number }[] = [];
   const below = new Float64Array(Math.max(0, n - 1));
   for (let k = 0; k < n - 2; k++) {
-    // v turns what is below the diagonal of column k into a multiple of the first basis vector.
+    // The reflection along v maps column k below the diagonal to a multiple of the first basis vector.
     const v = new Float64Array(n);
     for (let i = k + 1; i < n; i++) v[i] = a[i]![k]!;
     const size = norm(v);
@@ -81,7 +82,7 @@ function tridiagonalize(a: readonly Vector[]): { diagonal: Vector; below: Vector
   }
   const diagonal = Float64Array.from(a, (row, i) => row[i]!);
   if (n > 1) below[n - 2] = a[n - 1]![n - 2]!;
-  // Q = H₀·H₁·…: applied to the rows of the identity, the last first.
+  // Q = H₀·H₁·…, applied to the rows of the identity from the last reflection to the first.
   a.forEach((row, i) => {
     row.fill(0);
     row[i] = 1;
@@ -94,7 +95,7 @@ function tridiagonalize(a: readonly Vector[]): { diagonal: Vector; below: Vector
   return { diagonal, below };
 }
 
-/** A tridiagonal matrix's eigenvalues; the rows given, those of an orthogonal matrix, are turned along: row k becomes vector k. */
+/** The eigenvalues and eigenvectors of a tridiagonal matrix T. Rotates the rows of Qᵀ too: row k becomes eigenvector k of Q·T·Qᵀ. */
 function tridiagonalEigen(diagonal: Vector, below: Vector, rows: readonly Vector[]): Eigen {
   const n = diagonal.length;
   const d = diagonal.slice();
@@ -105,7 +106,7 @@ function tridiagonalEigen(diagonal: Vector, below: Vector, rows: readonly Vector
       let m = l;
       for (; m < n - 1; m++) if (Math.abs(e[m]!) <= 2 ** -52 * (Math.abs(d[m]!) + Math.abs(d[m + 1]!))) break;
       if (m === l || sweep === 60) break;
-      // Wilkinson's shift, then one chase of the bulge upwards.
+      // Wilkinson's shift, then one pass of bulge chasing upwards.
       let g = (d[l + 1]! - d[l]!) / (2 * e[l]!);
       let r = Math.hypot(g, 1);
       g = d[m]! - d[l]! + e[l]! / (g + (g >= 0 ? r : -r));
@@ -128,7 +129,7 @@ function tridiagonalEigen(diagonal: Vector, below: Vector, rows: readonly Vector
         p = s * r;
         d[i + 1] = g + p;
         g = c * r - b;
-        turn(rows[i]!, rows[i + 1]!, c, s);
+        rotate(rows[i]!, rows[i + 1]!, c, s);
       }
       if (r === 0 && i >= l) continue;
       d[l]! -= p;
@@ -140,7 +141,7 @@ function tridiagonalEigen(diagonal: Vector, below: Vector, rows: readonly Vector
   return { values: Float64Array.from(order, (i) => d[i]!), vectors: order.map((i) => rows[i]!) };
 }
 
-function turn(u: Vector, v: Vector, c: number, s: number): void {
+function rotate(u: Vector, v: Vector, c: number, s: number): void {
   for (let k = 0; k < u.length; k++) {
     const [x, y] = [u[k]!, v[k]!];
     v[k] = s * x + c * y;
@@ -150,33 +151,33 @@ function turn(u: Vector, v: Vector, c: number, s: number): void {
 
 /** Options of lanczos. */
 export interface LanczosOptions {
-  /** Products at most. Default 100, or n if that is less. */
+  /** Maximum number of matrix-vector products. Default 100, or n if that is less. */
   readonly iterations?: number;
-  /** Ends when the wanted values' residuals are below this, in proportion to the largest |value|. Default 10⁻⁵. */
+  /** Stops when the residuals of the requested eigenvalues are at most this times the largest |eigenvalue|. Default 10⁻⁵. */
   readonly tolerance?: number;
-  /** How many values at each end must have come that far. Default 1. */
+  /** How many eigenvalues at each end must converge. Default 1. */
   readonly count?: number;
-  /** Where to start. Default: a random vector, the same each time. */
+  /** The initial vector. Default: a random vector that is the same on every call. */
   readonly start?: Vector;
 }
 
-/** What Lanczos found: Ritz values, ascending. */
+/** The result of lanczos: Ritz values and vectors. */
 export interface Ritz {
   /** Approximations of the extreme eigenvalues, ascending. */
   readonly values: Vector;
-  /** The vector of value i, of unit length. */
+  /** The Ritz vector of value i, of length 1. */
   vector(i: number): Vector;
-  /** ‖A·v − λ·v‖ of each: an eigenvalue lies that near. */
+  /** ‖A·v − λ·v‖ for each value λ and its vector v: some eigenvalue is at most this far from λ. */
   readonly residuals: Vector;
-  /** The squared first components of the tridiagonal matrix's vectors: the weights of a Gauss quadrature over the spectrum. */
+  /** The squared first components of the tridiagonal matrix's eigenvectors: the weights of Gauss quadrature over the spectrum. */
   readonly weights: Vector;
-  /** How often the matrix was applied. */
+  /** How many matrix-vector products it took. */
   readonly products: number;
 }
 
 /**
- * Eigenvalues of a symmetric matrix that is known by its products with vectors: those at both ends come first (Lanczos 1950), with
- * every vector made orthogonal to all before.
+ * The extreme eigenvalues of a symmetric matrix that is given by its products with vectors (Lanczos 1950). The eigenvalues at both ends of
+ * the spectrum converge first. Orthogonalizes each vector against all earlier ones.
  */
 export function lanczos(product: (v: Vector) => Vector, n: number, options: LanczosOptions = {}): Ritz {
   check(
@@ -188,22 +189,23 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
   const limit = Math.min(n, iterations);
   const q: Vector[] = [unit(start)];
   const [alpha, beta]: [number[], number[]] = [[], []];
-  // Looking costs more than a product where vectors are short: it is done ever more seldom.
-  let look = 5;
+  // For short vectors, a convergence check costs more than a product, so checks become less and less frequent.
+  let nextCheck = 5;
   for (;;) {
     const k = alpha.length;
     const w = vector(product(q[k]!));
     alpha.push(dot(w, q[k]!));
-    if (!Number.isFinite(alpha[k])) throw new RangeError("lanczos: a product is not finite. Is the loss finite here?");
+    if (!Number.isFinite(alpha[k]))
+      throw new RangeError("lanczos: a product is not finite. Check that the loss is finite at this point.");
     const rest = orthogonalize(w, q);
-    const broken = rest <= 1e-7 * Math.max(...alpha.map(Math.abs), ...beta, 1e-300);
-    if (alpha.length === limit || (tolerance > 0 && (broken || alpha.length >= look))) {
-      const ritz = ritzOf(alpha, beta, broken ? 0 : rest, q);
+    const isInvariant = rest <= 1e-7 * Math.max(...alpha.map(Math.abs), ...beta, 1e-300);
+    if (alpha.length === limit || (tolerance > 0 && (isInvariant || alpha.length >= nextCheck))) {
+      const ritz = ritzOf(alpha, beta, isInvariant ? 0 : rest, q);
       if (alpha.length === limit || converged(ritz, count, tolerance)) return { ...ritz, products: alpha.length };
-      look = Math.ceil(1.25 * alpha.length);
+      nextCheck = Math.ceil(1.25 * alpha.length);
     }
-    if (broken) {
-      // What was found closes on itself: the rest of the space is looked at from a new start.
+    if (isInvariant) {
+      // The vectors so far span an invariant subspace. Continue in its orthogonal complement from a new vector.
       const fresh = startVector(n, alpha.length);
       beta.push(0);
       q.push(scale(fresh, 1 / orthogonalize(fresh, q)));
@@ -214,7 +216,7 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
   }
 }
 
-/** Takes from w what lies along the vectors q, in place, and returns what is left of its length. Twice is enough (Kahan and Parlett). */
+/** Orthogonalizes w in place against the unit vectors q. Two passes are enough (Kahan and Parlett). @returns the remaining length of w */
 function orthogonalize(w: Vector, q: readonly Vector[]): number {
   for (let pass = 0; pass < 2; pass++) for (const v of q) addScaled(w, v, -dot(w, v));
   return norm(w);

@@ -1,56 +1,56 @@
 /**
- * Solves θ̇ = f(t, θ) in float64 by explicit Runge–Kutta methods: a table of methods and one driver, which takes fixed steps or, where
- * the method estimates its error, chooses them. Knows nothing of losses.
+ * Solves θ̇ = f(t, θ) in float64 with explicit Runge–Kutta methods: a table of methods, and one driver that takes fixed steps or, if the
+ * method estimates its error, adaptive ones. Does not depend on losses.
  */
 import { check } from "../../runtime/arguments.ts";
-import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { quote, RangeError, ShapeError } from "../../runtime/errors.ts";
 import type { Point } from "../objective.ts";
 import { minus, type Vector, vector } from "./vector.ts";
 
-/** f(t, θ): the velocity θ̇. It must leave θ as it is. */
+/** f(t, θ): the velocity θ̇. It must not modify θ. */
 export type VectorField = (t: number, theta: Vector) => Point;
 
-/** Euler's method, the classical Runge-Kutta method, or Dormand and Prince's with steps of adapted size. */
+/** Euler's method, the classical Runge–Kutta method, or Dormand and Prince's method with adaptive steps. */
 export type IntegrationMethod = "euler" | "rk4" | "dopri5";
 
-/** The error that a step of adapted size may make. */
+/** The error that an adaptive step may make. */
 export interface Tolerance {
-  /** What an element may err by in a step, whatever its size. */
+  /** The error allowed for an element in each step, whatever its size. */
   readonly absolute: number;
-  /** What it may err by besides, in proportion to its size. */
+  /** The additional error allowed, relative to the element's size. */
   readonly relative: number;
 }
 
 /** Options of integrate. */
 export interface IntegrateOptions {
   /**
-   * euler: order 1, one evaluation a step. rk4: the classical method of order 4, four a step. dopri5: order 5 with steps as large as
-   * the tolerance allows (Dormand and Prince 1980), six a step. Default dopri5.
+   * euler: order 1, one evaluation per step. rk4: the classical method of order 4, four evaluations per step. dopri5: order 5 with steps
+   * as large as the tolerance allows (Dormand and Prince 1980), six evaluations per step. Default dopri5.
    */
   readonly method?: IntegrationMethod;
-  /** From t = 0 to this time, above 0. */
+  /** The time at which the path ends, above 0. It starts at t = 0. */
   readonly duration: number;
-  /** euler and rk4: each step; the last is shorter where the duration is no multiple. dopri5: the first one tried. */
+  /** The step size of euler and rk4; the last step is shorter if the duration is not a multiple. For dopri5, the first step to try. */
   readonly step?: number;
-  /** dopri5: what a step may err by; one number is both kinds. Default 10⁻⁸. */
+  /** The error that dopri5 may make in each step. A number sets both the absolute and the relative tolerance. Default 10⁻⁸. */
   readonly tolerance?: number | Partial<Tolerance>;
-  /** Steps at most, those refused included. Default 100,000. */
+  /** Maximum number of steps, including rejected ones. Default 100,000. */
   readonly maxSteps?: number;
-  /** When states are wanted, ascending, in 0 … duration: interpolated within steps. Default: the start and the end of each step. */
+  /** The times of the returned states, ascending, in 0 … duration; interpolated within steps. Default: the start and the end of each step. */
   readonly times?: readonly number[];
 }
 
-/** A path: where it was at which times, and what it took to find out. */
+/** A path: its states over time, and the cost of computing them. */
 export interface Trajectory {
   /** The time of each state. */
   readonly times: readonly number[];
   /** θ at each time. */
   readonly states: readonly Vector[];
-  /** Calls of f. */
+  /** How many times f was called. */
   readonly evaluations: number;
-  /** The steps that were taken. */
+  /** How many steps were accepted. */
   readonly steps: number;
-  /** Steps that erred by more than the tolerance and were tried again, smaller. */
+  /** How many steps exceeded the tolerance and were retried with a smaller size. */
   readonly rejected: number;
 }
 
@@ -59,9 +59,9 @@ interface Tableau {
   readonly c: readonly number[];
   readonly a: readonly (readonly number[])[];
   readonly b: readonly number[];
-  /** The step's error is h·Σ eₛ·kₛ, the last k being f at its end, which is the next step's first. */
+  /** The step's error is h·Σ eₛ·kₛ. The last k is f at the end of the step, which is the first k of the next step. */
   readonly e?: readonly number[];
-  /** What the interpolant has beyond a cubic: h·Σ dₛ·kₛ. */
+  /** The interpolant's term beyond the cubic: h·Σ dₛ·kₛ. */
   readonly d?: readonly number[];
 }
 
@@ -105,7 +105,7 @@ const allFinite = (v: Vector): boolean => v.every(Number.isFinite);
 
 type Slope = (t: number, theta: Vector) => Vector;
 
-/** One step from `from` at t to `to` at `end`. The slope at its end is evaluated when it is first asked for. */
+/** One step from `from` at t to `to` at `end`. Evaluates the slope at its end on first use. */
 class Step {
   readonly to: Vector;
   private readonly k: Vector[];
@@ -130,7 +130,7 @@ class Step {
     return (this.k[this.tableau.c.length] ??= this.slope(this.end, this.to));
   }
 
-  /** The estimated error by the tolerance: 1 is as much as is allowed, infinity where the step left the finite numbers. */
+  /** The estimated error divided by the tolerance: at most 1 is allowed. Infinity if θ or its slope is not finite. */
   error(tolerance: Tolerance): number {
     if (!allFinite(this.to) || !allFinite(this.slopeAtEnd)) return Number.POSITIVE_INFINITY;
     const error = addWeighted(new Float64Array(this.to.length), this.h, this.tableau.e!, this.k);
@@ -138,7 +138,7 @@ class Step {
   }
 
   /**
-   * θ within the step: the cubic through both ends with their slopes, and dopri5's term beyond it, which makes it of order 4
+   * θ at a time within the step: the cubic through both ends with their slopes, plus dopri5's term, which makes it accurate to order 4
    * (Hairer, Nørsett and Wanner 1993, §II.6).
    */
   at(time: number): Vector {
@@ -154,7 +154,7 @@ class Step {
   }
 }
 
-/** The root of the mean of (vᵢ/(absolute + relative·max(|fromᵢ|, |toᵢ|)))². */
+/** The root mean square of vᵢ/(absolute + relative·max(|fromᵢ|, |toᵢ|)). */
 function scaledNorm(v: Vector, from: Vector, to: Vector, { absolute, relative }: Tolerance): number {
   let total = 0;
   for (let i = 0; i < v.length; i++)
@@ -162,28 +162,28 @@ function scaledNorm(v: Vector, from: Vector, to: Vector, { absolute, relative }:
   return Math.sqrt(total / (v.length || 1));
 }
 
-/** The next step's size by this one's error and a little by the one before: PI control (Hairer, Nørsett and Wanner 1993, §II.4). */
+/** Chooses the next step's size from the errors of this step and, weakly, the previous one: PI control (Hairer et al. 1993, §II.4). */
 class StepControl {
   private static readonly BETA = 0.04;
   private static readonly ALPHA = 1 / 5 - 0.75 * StepControl.BETA;
   private last = 1e-4;
-  private refused = false;
+  private rejected = false;
 
   constructor(public size: number) {}
 
-  /** Takes the error of a step of length h. @returns whether the step may stand */
+  /** Updates the size from the error of a step of length h. @returns whether to accept that step */
   accepts(error: number, h: number): boolean {
     const { ALPHA, BETA } = StepControl;
-    const wasRefused = this.refused;
-    this.refused = !(error <= 1);
-    const factor = (0.9 * (this.refused ? 1 : this.last ** BETA)) / error ** ALPHA;
-    this.size = h * Math.min(wasRefused ? 1 : 10, Math.max(0.2, factor));
-    if (!this.refused) this.last = Math.max(error, 1e-4);
-    return !this.refused;
+    const wasRejected = this.rejected;
+    this.rejected = !(error <= 1);
+    const factor = (0.9 * (this.rejected ? 1 : this.last ** BETA)) / error ** ALPHA;
+    this.size = h * Math.min(wasRejected ? 1 : 10, Math.max(0.2, factor));
+    if (!this.rejected) this.last = Math.max(error, 1e-4);
+    return !this.rejected;
   }
 }
 
-/** A first step such that Euler's would err by about a hundredth of the tolerance (Hairer, Nørsett and Wanner 1993, §II.4). */
+/** A first step for which Euler's method has an error of about a hundredth of the tolerance (Hairer et al. 1993, §II.4). */
 function firstStep(slope: Slope, theta: Vector, first: Vector, tolerance: Tolerance, duration: number): number {
   const normOf = (v: Vector): number => scaledNorm(v, theta, theta, tolerance);
   const [size, speed] = [normOf(theta), normOf(first)];
@@ -196,15 +196,15 @@ function firstStep(slope: Slope, theta: Vector, first: Vector, tolerance: Tolera
 }
 
 /**
- * The path of θ̇ = f(t, θ) from θ(0) = start.
+ * Integrates θ̇ = f(t, θ) from θ(0) = start.
  *
  * ```ts
  * integrate((_, x) => x.map((v) => -v), [1], { duration: 1 }).states.at(-1);                     // [0.36787944…]
  * integrate((t) => [Math.cos(t)], [0], { duration: 3, method: "rk4", step: 0.1, times: [1, 2] });
  * ```
  * @param start [n]
- * @throws RangeError where an option is out of range, where the path leaves the finite numbers, and where maxSteps do not suffice
- * @throws ShapeError where f's result is not as long as θ
+ * @throws RangeError if an option is out of range, θ becomes infinite or NaN, or maxSteps is too small
+ * @throws ShapeError if f's result does not have the length of θ
  */
 export function integrate(field: VectorField, start: Point, options: IntegrateOptions): Trajectory {
   check(
@@ -221,14 +221,14 @@ export function integrate(field: VectorField, start: Point, options: IntegrateOp
     const velocity = vector(field(t, theta));
     if (velocity.length !== theta.length)
       throw new ShapeError(
-        `integrate: the field gave ${velocity.length} numbers at t = ${t}, but θ has ${theta.length}.`,
+        `integrate: the field must return as many numbers as θ has (${theta.length}), got ${velocity.length} at t = ${t}.`,
       );
     return velocity;
   };
   let [t, theta] = [0, vector(start)];
   let first = slope(t, theta);
   if (!allFinite(theta) || !allFinite(first))
-    throw new RangeError("integrate: the start, or the field there, is not finite. Start where it is defined.");
+    throw new RangeError("integrate: the start, or the field there, is not finite. Start where the field is defined.");
   const path = new Path(options.times, theta);
   const fixed = tableau.e ? undefined : options.step;
   const control = new StepControl(options.step ?? firstStep(slope, theta, first, tolerance, duration));
@@ -236,9 +236,9 @@ export function integrate(field: VectorField, start: Point, options: IntegrateOp
     if (count.steps + count.rejected >= maxSteps) throw tooManySteps(method, maxSteps, t, duration);
     const h = control.size;
     const next = fixed === undefined ? t + h : (count.steps + 1) * fixed;
-    // No step that is only what rounding left.
+    // Extend this step to the end if only a rounding error would remain.
     const end = next + 1e-10 * h >= duration ? duration : next;
-    // Where t hardly moves (Hairer's 10 units of rounding), steps shrink towards a pole.
+    // If t hardly advances (by Hairer's limit of 10 rounding units), the steps are shrinking towards a pole.
     if (end < duration && !(end - t > 10 * 2 ** -52 * t)) throw blowUp(method, count.steps, t, h);
     const step = new Step(tableau, slope, t, end, theta, first);
     if (fixed === undefined) {
@@ -255,7 +255,7 @@ export function integrate(field: VectorField, start: Point, options: IntegrateOp
   return { times: path.times, states: path.states, ...count };
 }
 
-/** What is kept of the steps. */
+/** Collects the states that integrate returns. */
 class Path {
   readonly times: number[] = [];
   readonly states: Vector[] = [];
@@ -285,16 +285,16 @@ class Path {
 function tooManySteps(method: IntegrationMethod, maxSteps: number, t: number, duration: number): RangeError {
   const adaptive = tableaus[method].e !== undefined;
   return new RangeError(
-    `integrate: ${maxSteps} steps of ${method} came to t = ${t} of ${duration}. Raise maxSteps, or ` +
-      `${adaptive ? "loosen the tolerance: a field that is stiff or rough wants small steps" : "take a larger step"}.`,
+    `integrate: ${method} took ${maxSteps} steps and reached only t = ${t} of ${duration}. Raise maxSteps, or ` +
+      `${adaptive ? "loosen the tolerance: stiff or rough fields need small steps" : "take a larger step"}.`,
   );
 }
 
-/** The error of a path that leaves the finite numbers. */
+/** The error for a path whose values become infinite or NaN. */
 export function blowUp(method: string, steps: number, t: number, step: number): RangeError {
   return new RangeError(
-    `${method}: θ is not finite beyond ${steps} steps, near t = ${t} (step ${step}). ` +
-      "Take smaller steps; if it stays so, the path itself goes to infinity: end before.",
+    `${method}: θ is not finite after ${steps} steps, near t = ${t} (step ${step}). ` +
+      "Take smaller steps. If that does not help, the path itself goes to infinity: end earlier.",
   );
 }
 
@@ -303,7 +303,7 @@ function toleranceOf({ tolerance = 1e-8 }: IntegrateOptions): Tolerance {
   const { absolute = 1e-8, relative = 1e-8 } = both;
   if (!(absolute > 0 && relative >= 0))
     throw new RangeError(
-      `integrate: the tolerance is ${absolute} absolute and ${relative} relative, but must be above 0 (relative: 0 or more).`,
+      `integrate: tolerance must be above 0 (absolute) and at least 0 (relative), got ${absolute} and ${relative}.`,
     );
   return { absolute, relative };
 }
@@ -311,17 +311,17 @@ function toleranceOf({ tolerance = 1e-8 }: IntegrateOptions): Tolerance {
 function requireOptions({ method = "dopri5", duration, step, times, maxSteps = 100_000 }: IntegrateOptions): Tableau {
   const tableau: Tableau | undefined = tableaus[method];
   if (!tableau)
-    throw new RangeError(`integrate: "${method}" is not a method. Valid methods: ${Object.keys(tableaus).join(", ")}.`);
+    throw new RangeError(`integrate: method must be one of ${Object.keys(tableaus).join(", ")}, got ${quote(method)}.`);
   if (!(duration > 0 && Number.isFinite(duration)))
-    throw new RangeError(`integrate: the duration is ${duration}, but must be finite and above 0.`);
+    throw new RangeError(`integrate: duration must be finite and above 0, got ${duration}.`);
   if (step === undefined ? !tableau.e : !(step > 0))
     throw new RangeError(
-      `integrate: the step is ${step}, but ${method} needs one above 0. Or use dopri5, which chooses it.`,
+      `integrate: step must be above 0 for ${method}, got ${step}. Pass a step, or use dopri5, which chooses its steps.`,
     );
-  if (!(maxSteps >= 1)) throw new RangeError(`integrate: maxSteps is ${maxSteps}, but must be 1 or more.`);
+  if (!(maxSteps >= 1)) throw new RangeError(`integrate: maxSteps must be at least 1, got ${maxSteps}.`);
   times?.forEach((time, i) => {
     if (!(time >= (times[i - 1] ?? 0) && time <= duration))
-      throw new RangeError(`integrate: times must ascend within 0 … ${duration}, but time ${i} is ${time}.`);
+      throw new RangeError(`integrate: times must ascend within 0 … ${duration}, got ${time} at index ${i}.`);
   });
   return tableau;
 }

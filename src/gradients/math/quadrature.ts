@@ -1,8 +1,8 @@
 /** Integrals over [0, 1] as weighted sums, in float64. */
 
-/** Where a function is read, and what each value counts. The weights add up to 1. */
+/** The points at which a function is evaluated, and the weight of each value. The weights add up to 1. */
 export interface Nodes {
-  readonly places: readonly number[];
+  readonly points: readonly number[];
   readonly weights: readonly number[];
 }
 
@@ -11,16 +11,16 @@ export type Rule = "midpoint" | "gaussLegendre";
 
 export const rules: Readonly<Record<Rule, (n: number) => Nodes>> = {
   midpoint: (n) => ({
-    places: Array.from({ length: n }, (_, k) => (k + 0.5) / n),
+    points: Array.from({ length: n }, (_, k) => (k + 0.5) / n),
     weights: Array.from({ length: n }, () => 1 / n),
   }),
   gaussLegendre,
 };
 
-/** The roots of the Legendre polynomial Pₙ by Newton's method, moved to [0, 1]; weights 1/((1 − t²)·Pₙ′(t)²). */
+/** The roots of the Legendre polynomial Pₙ by Newton's method, mapped to [0, 1]; the weights are 1/((1 − t²)·Pₙ′(t)²). */
 function gaussLegendre(n: number): Nodes {
   const nodes = Array.from({ length: n }, (_, k) => {
-    // Near enough to root k for Newton (Abramowitz and Stegun 22.16.6); from the least to the greatest.
+    // An approximation of root k, in ascending order, from which Newton's method converges (Abramowitz and Stegun 22.16.6).
     let t = -Math.cos((Math.PI * (k + 0.75)) / (n + 0.5));
     let slope = 0;
     for (let step = 0, change = 1; step < 100 && Math.abs(change) > 1e-15; step++) {
@@ -31,7 +31,7 @@ function gaussLegendre(n: number): Nodes {
       change = p / slope;
       t -= change;
     }
-    return { place: (1 + t) / 2, weight: 1 / ((1 - t * t) * slope * slope) };
+    return { point: (1 + t) / 2, weight: 1 / ((1 - t * t) * slope * slope) };
   });
-  return { places: nodes.map(({ place }) => place), weights: nodes.map(({ weight }) => weight) };
+  return { points: nodes.map(({ point }) => point), weights: nodes.map(({ weight }) => weight) };
 }

@@ -1,12 +1,12 @@
-/** Directions: the samples of a batch as vectors of length 1. */
+/** Unit vectors: draws random directions, and normalizes the samples of a batch. */
 import { randn } from "../../core/creation.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Shape } from "../../ops/definition/value.ts";
 
-/** Each sample uniform on the unit sphere of its elements, by manualSeed's generator. */
+/** Draws each sample uniformly from the unit sphere, with manualSeed's generator. */
 export const onSphere = (shape: Shape): Tensor => unitRows(randn(shape));
 
-/** Each sample divided by its length; zero stays zero. The largest element comes first, so that no square is lost to underflow. */
+/** Divides each sample by its length; a zero sample stays zero. Divides by the largest element first, so that no square underflows. */
 export function unitRows(x: Tensor): Tensor {
   const flat = x.flatten(1);
   const largest = flat.abs().max(1, { keepdim: true });

@@ -1,6 +1,7 @@
 /**
- * Fisher's information matrix F = E[Jᵀ·H·J] of a model: J the Jacobian of its outputs by θ, H the information of the outputs under their
- * likelihood (Amari 1998; Martens 2020, §9). As products, as a matrix where θ is small, as a diagonal; and the natural gradient F⁻¹∇L.
+ * The Fisher information matrix F = E[Jᵀ·H·J] of a model, where J is the Jacobian of its outputs with respect to θ and H the information of
+ * the outputs under their likelihood (Amari 1998; Martens 2020, §9): products with F, the full matrix for small θ, its diagonal, and the
+ * natural gradient F⁻¹∇L.
  */
 
 import { backpropagate } from "../../autograd/backward.ts";
@@ -23,13 +24,13 @@ import { type Likelihood, likelihoodOf, requireOutputs, score } from "./likeliho
 
 /** Options of the Fisher matrix. */
 export interface FisherOptions {
-  /** What the model's outputs mean: the distribution whose Fisher matrix it is. */
+  /** The distribution of the target given the model's outputs. */
   readonly likelihood: Likelihood;
 }
-/** What has parameters: a model, or a list of tensors. */
+/** A source of parameters: a model, or a list of tensors. */
 export type Parametric = Module | readonly Tensor[];
 
-/** Everything that can be asked of a model's outputs at one point, by passes over one graph. */
+/** A model's outputs at one point, and products with their Jacobian and Fisher matrix by passes over one graph. */
 export interface Linearized {
   /** The outputs: [batch, outputs]. */
   readonly outputs: Tensor;
@@ -43,7 +44,7 @@ export interface Linearized {
   form(directions: readonly Point[]): number[][];
 }
 
-/** Runs f with a model's outputs, linearize where the parameters are. What it makes is freed at the end. */
+/** Calls f with a model's outputs, linearized at the current parameters. Frees all tensors that this creates. */
 export function linearize<T>(
   layout: Objective,
   outputs: () => Tensor,
@@ -54,7 +55,7 @@ export function linearize<T>(
   return tidy(() => {
     const y = requireOutputs(withGrad(true, outputs));
     const batch = y.shape[0]!;
-    // Jᵀ·u as a function of u, which is linear: its gradient by u along v is J·v.
+    // Jᵀ·u is linear in u, so the gradient of v·(Jᵀ·u) with respect to u is J·v.
     const u = full(y.shape, 0) as Tensor;
     u.requiresGrad = true;
     const targets = new Set(layout.parameters);
@@ -92,14 +93,14 @@ export function linearize<T>(
   });
 }
 
-/** Only where parameters lie in a vector: the loss comes from a likelihood. */
+/** An objective that only maps parameters to a vector. The loss comes from a likelihood. */
 export const layoutOf = (source: Parametric): Objective =>
   objective(source as Module, () => {
     throw new Error("fisher: this objective has no loss.");
   });
 
 /**
- * F·v, without forming F. θ is all parameters in order, as in `objective`.
+ * F·v, without forming F. θ contains all parameters in order, as in `objective`.
  * @param outputs the model's outputs on a batch: [batch, outputs]
  */
 export function fisherProduct(source: Parametric, outputs: () => Tensor, v: Point, options: FisherOptions): Vector {
@@ -109,7 +110,7 @@ export function fisherProduct(source: Parametric, outputs: () => Tensor, v: Poin
 }
 
 /**
- * F as a matrix, row by row: one product for each parameter. For small models.
+ * The matrix F, row by row. It takes one product per parameter: use it for small models.
  *
  * ```ts
  * fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });   // n × n numbers
@@ -125,9 +126,9 @@ export function fisherMatrix(source: Parametric, outputs: () => Tensor, options:
 }
 
 /**
- * The empirical Fisher matrix: the mean of gᵢ·gᵢᵀ over samples' own gradients, with the labels that are there. Near a good fit it is like
- * F; elsewhere it is not (Kunstner, Balles and Hennig 2019).
- * @param gradients what `perSampleGradients` returned
+ * The empirical Fisher matrix: the mean of gᵢ·gᵢᵀ over per-sample gradients for the true labels. It is close to F near a good fit, but not
+ * elsewhere (Kunstner, Balles and Hennig 2019).
+ * @param gradients a result of `perSampleGradients`
  */
 export function empiricalFisher(gradients: PerSample): Vector {
   check("empiricalFisher", arguments, "gradients:object");
@@ -140,14 +141,14 @@ export function empiricalFisher(gradients: PerSample): Vector {
 
 /** Options of fisherDiagonal. */
 export interface DiagonalOptions extends FisherOptions {
-  /** "exact": over all targets the model thinks possible; "sampled": over one target drawn for each sample. Default "exact". */
+  /** "exact": the expectation over all targets; "sampled": an estimate from one drawn target per sample. Default "exact". */
   readonly kind?: "exact" | "sampled";
 }
 
 /**
- * F's diagonal, by parameter: E[Σₖ (Jᵀ·sₖ)²] over the columns sₖ of a root of H; one pass of per-sample gradients for each output
- * ("sampled": one pass for all).
- * @param forward the model's outputs [batch, outputs] for inputs that have the batch first
+ * The diagonal of F, by parameter: E[Σₖ (Jᵀ·sₖ)²] over the columns sₖ of a square root of H. It takes one pass of per-sample gradients per
+ * output, or one pass in total if "sampled".
+ * @param forward computes the model's outputs [batch, outputs] from inputs whose first dimension is the batch
  */
 export function fisherDiagonal(
   model: Module,
@@ -188,7 +189,7 @@ export function fisherDiagonal(
   });
 }
 
-/** A natural gradient, and how it was found. */
+/** A natural gradient, and how the solver computed it. */
 export interface NaturalGradient extends Solution {
   /** (F + λ)⁻¹·∇L. */
   readonly direction: Vector;
@@ -199,8 +200,8 @@ export interface NaturalGradient extends Solution {
 }
 
 /**
- * The natural gradient (F + λ)⁻¹·∇L of the mean negative log-likelihood, by conjugate gradients on products (Martens 2010): the direction
- * in which the loss falls fastest for a given change of what the model predicts, whatever its parameters are called.
+ * The natural gradient (F + λ)⁻¹·∇L of the mean negative log-likelihood, by conjugate gradients on products with F (Martens 2010). For a
+ * given change of the model's predictions, a step against it lowers the loss most, however the model is parametrized.
  *
  * ```ts
  * naturalGradient(model, () => model.forward(x), labels, { likelihood: "softmax", damping: 1e-3 }).direction;
@@ -210,22 +211,22 @@ export function naturalGradient(
   source: Parametric,
   outputs: () => Tensor,
   target: Tensor,
-  given: FisherOptions & ConjugateOptions,
+  options: FisherOptions & ConjugateOptions,
 ): NaturalGradient {
   check(
     "naturalGradient",
     arguments,
     "source:module|array outputs:function target:tensor {likelihood!:string damping:number iterations:number tolerance:number start:numbers}",
   );
-  const { likelihood, ...options } = given;
+  const { likelihood, ...solver } = options;
   return linearize(layoutOf(source), outputs, likelihood, (at) => {
     const { loss, gradient } = lossAt(at, target, likelihood);
-    const solution = conjugateGradient(at.product, gradient, options);
+    const solution = conjugateGradient(at.product, gradient, solver);
     return { ...solution, direction: solution.x, gradient, loss };
   });
 }
 
-/** The mean negative log-likelihood, its gradient by θ, and how far float32's rounding of the outputs may put it off. */
+/** The mean negative log-likelihood, its gradient with respect to θ, and the error that float32 rounding of the outputs may cause. */
 export function lossAt(
   at: Linearized,
   target: Tensor,

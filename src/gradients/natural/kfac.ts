@@ -1,6 +1,6 @@
 /**
- * K-FAC: Fisher's matrix layer by layer as a Kronecker product A ⊗ G, of the layer's inputs and of the gradients at its outputs, whose
- * inverse is that of two small matrices (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
+ * K-FAC: approximates each layer's block of the Fisher matrix by a Kronecker product A ⊗ G of the second moments of the layer's inputs and of
+ * the gradients at its outputs. Its inverse consists of two small inverses (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
  */
 
 import { withGrad } from "../../core/context.ts";
@@ -29,14 +29,14 @@ export const isKronecker = (module: Module): module is KroneckerLayer =>
 
 /** The two factors of a layer's block of F. */
 export interface KroneckerFactors {
-  /** E[ā·āᵀ] of the layer's inputs, with a 1 for the bias; for a convolution summed over its places: [in (+ 1), in (+ 1)]. */
+  /** E[ā·āᵀ] of the layer's inputs, with a 1 for the bias, summed over positions in convolutions: [in (+ 1), in (+ 1)]. */
   readonly a: Tensor;
-  /** E[g·gᵀ] of the gradients of −log p at the layer's outputs; for a convolution the mean over its places: [out, out]. */
+  /** E[g·gᵀ] of the gradients of −log p at the layer's outputs, averaged over positions in convolutions: [out, out]. */
   readonly g: Tensor;
 }
 
 /**
- * The factors of all Linear and Conv2d layers (of one group) by path, from one batch, with targets drawn from the model's own
+ * The factors of all Linear and Conv2d layers (with one group) by path, from one batch, with targets drawn from the model's own
  * predictions.
  * @param outputs the model's outputs: [batch, outputs]
  */
@@ -58,36 +58,36 @@ export function kroneckerFactors(
 }
 
 /**
- * The factors from what went into layers and what arrived at their outputs. The uses of a layer that is used several times count as
- * places of one: A is summed over them, G averaged.
+ * The factors from the inputs of layers and the gradients at their outputs. Several uses of a layer count as positions of one use: A is
+ * summed over them, and G is averaged.
  */
-export function factorsOf(passes: readonly Pass[], arrived: readonly Tensor[]): Record<string, KroneckerFactors> {
+export function factorsOf(passes: readonly Pass[], dys: readonly Tensor[]): Record<string, KroneckerFactors> {
   const found: Record<string, { a: Tensor; g: Tensor }> = {};
   const uses = new Map<string, number>();
   for (const { name } of passes) uses.set(name, (uses.get(name) ?? 0) + 1);
   passes.forEach(({ name, module, input }, i) => {
-    const dy = arrived[i]!;
-    const layer = module as KroneckerLayer; // that is what was observed
-    const seen = layer instanceof Conv2d ? patches(layer, input, [dy.shape[1]!, dy.shape[2]!]) : asPositions(input);
-    const [batch, places] = [seen.shape[0]!, seen.shape[1]!];
-    const inputs = withOne(seen.reshape([batch * places, -1]), layer.bias !== null);
-    const gradients = dy.reshape([batch * places, -1]);
+    const dy = dys[i]!;
+    const layer = module as KroneckerLayer; // recordPasses selected these
+    const x = layer instanceof Conv2d ? patches(layer, input, [dy.shape[1]!, dy.shape[2]!]) : asPositions(input);
+    const [batch, positions] = [x.shape[0]!, x.shape[1]!];
+    const inputs = withOne(x.reshape([batch * positions, -1]), layer.bias !== null);
+    const gradients = dy.reshape([batch * positions, -1]);
     const a = inputs.t().matmul(inputs).div(batch);
     const g = gradients
       .t()
       .matmul(gradients)
-      .div(batch * places * uses.get(name)!);
+      .div(batch * positions * uses.get(name)!);
     const before = found[name];
     found[name] = before ? { a: before.a.add(a), g: before.g.add(g) } : { a, g };
   });
   return found;
 }
 
-/** Rows with a 1 behind them, where there is a bias. */
+/** Appends a 1 to each row if there is a bias. */
 const withOne = (rows: Tensor, bias: boolean): Tensor =>
   bias ? ops.concat([rows, ones([rows.shape[0]!, 1])], 1) : rows;
 
-/** (A + π·√λ)⁻¹ and (G + √λ/π)⁻¹, π² the ratio of their mean eigenvalues (Martens and Grosse 2015, §6.3). @throws Error where one is not finite */
+/** (A + π·√λ)⁻¹ and (G + √λ/π)⁻¹, where π² is the ratio of their mean eigenvalues (Martens and Grosse 2015, §6.3). @throws Error if one is not finite */
 export function invertFactors({ a, g }: KroneckerFactors, damping: number): KroneckerFactors {
   const meanEigenvalue = (m: Tensor): number => m.mul(eye(m.shape[0]!)).sum().item() / m.shape[0]!;
   const ratio = meanEigenvalue(a) / meanEigenvalue(g);
@@ -96,7 +96,7 @@ export function invertFactors({ a, g }: KroneckerFactors, damping: number): Kron
   return { a: inverse(a, pi * root), g: inverse(g, root / pi) };
 }
 
-/** (M + λ)⁻¹ of a symmetric positive semidefinite matrix, by Cholesky's factors. */
+/** (M + λ)⁻¹ of a symmetric positive semidefinite matrix, by Cholesky factorization. */
 function inverse(m: Tensor, damping: number): Tensor {
   const n = m.shape[0]!;
   const half = ops.triangularSolve(ops.cholesky(m.add(eye(n).mul(full([], damping)))), eye(n));

@@ -1,4 +1,4 @@
-/** The K-FAC optimizer: natural gradients by Kronecker factors, with steps whose length Fisher's matrix itself decides. */
+/** The K-FAC optimizer: natural gradients from Kronecker factors, with step lengths from the exact Fisher matrix. */
 
 import { withGrad } from "../../core/context.ts";
 import { full } from "../../core/creation.ts";
@@ -29,36 +29,36 @@ import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from ".
 
 /** Options of KFAC. */
 export interface KFACOptions {
-  /** What the outputs mean: the loss is its mean negative logarithm. */
+  /** The distribution of the target given the outputs. The loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;
-  /** How much of the step that the quadratic model finds best is taken. Default 1. */
+  /** The factor on the best step of the quadratic model. Default 1. */
   readonly lr?: number;
-  /** λ at first. Default 0.1. */
+  /** The initial damping λ. Default 0.1. */
   readonly damping?: number;
-  /** Whether λ follows how well the model predicts the loss. Default true. */
+  /** Whether to adapt λ to how well the quadratic model predicts the loss. Default true. */
   readonly adapt?: boolean;
-  /** How much of the factors is kept at each step. Default 0.95. */
+  /** The share of the running factors to keep at each step. Default 0.95. */
   readonly decay?: number;
-  /** Steps between two inversions. Default 10. */
+  /** How many steps to take between inversions of the factors. Default 10. */
   readonly every?: number;
 }
 
-/** λ changes every so many steps, by this for each of them. */
+/** λ changes every ADAPT_EVERY steps, by 19/20 for each of them. */
 const ADAPT_EVERY = 5;
 const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 
 function validate({ decay, every, ...options }: Required<KFACOptions>): void {
   requireNatural("KFAC", options);
-  requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+  requireRange("KFAC", { decay }, (v) => v >= 0 && v < 1, "at least 0 and below 1");
   requireWhole("KFAC", { every });
 }
 
-/** By layer. */
+/** Kronecker factors by layer. */
 type Factors = Map<string, KroneckerFactors>;
 
 /**
- * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(the step before), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with α and μ that are best under the
- * exact Fisher matrix of the batch. For models whose parameters all lie in Linear and Conv2d (of one group) layers.
+ * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(previous step), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with the α and μ that are optimal
+ * under the exact Fisher matrix of the batch. For models whose parameters all belong to Linear and Conv2d layers (with one group).
  *
  * ```ts
  * const optimizer = new KFAC(model, { likelihood: "softmax" });
@@ -67,7 +67,7 @@ type Factors = Map<string, KroneckerFactors>;
  */
 export class KFAC {
   static readonly kind: string = "KFAC";
-  /** λ now. */
+  /** The current damping λ. */
   damping: number;
   private options: Required<KFACOptions>;
   private readonly layout: Objective;
@@ -77,7 +77,7 @@ export class KFAC {
   private last: Vector | undefined;
   private steps = 0;
 
-  /** @throws Error where a parameter lies in another layer, RangeError */
+  /** @throws Error if a parameter belongs to another kind of layer; RangeError if an option is out of range */
   constructor(
     private readonly model: Module,
     options: KFACOptions,
@@ -96,26 +96,26 @@ export class KFAC {
     for (const [name, module] of model.namedModules())
       if (module instanceof SpectralNorm)
         throw new Error(
-          `KFAC: ${name || "the model"} is a SpectralNorm, which changes its layer's weight on its way. Use NaturalGradient.`,
+          `KFAC: ${name || "the model"} is a SpectralNorm, which KFAC does not support. Use NaturalGradient.`,
         );
     const covered = new Set([...this.layers.values()].flatMap(({ weight, bias }) => [weight, bias]));
     for (const [name, p] of model.namedParameters()) {
       if (!p.requiresGrad)
-        throw new Error(`KFAC: ${name} is frozen: its layer has no whole block. Use NaturalGradient.`);
+        throw new Error(`KFAC: ${name} is frozen, but KFAC trains whole layers. Unfreeze it, or use NaturalGradient.`);
       if (!covered.has(p))
         throw new Error(
-          `KFAC: ${name} lies in no Linear or Conv2d of one group, whose Fisher matrix has Kronecker factors. Use NaturalGradient.`,
+          `KFAC: ${name} must belong to a Linear layer or to a Conv2d layer with one group. Use NaturalGradient for other layers.`,
         );
     }
     this.layout = layoutOf(model);
   }
 
   /**
-   * One step on a batch.
+   * Takes one step on a batch.
    * @param outputs the model's outputs: [batch, outputs]
-   * @param target as the likelihood wants it
+   * @param target the target, in the format of the likelihood
    * @returns the loss before the step
-   * @throws RangeError where outputs, loss or the step are not finite; nothing is changed then
+   * @throws RangeError if the outputs, the loss or the step are not finite; the parameters then do not change
    */
   minimize(outputs: () => Tensor, target: Tensor): number {
     const { likelihood, lr, adapt, every } = this.options;
@@ -140,12 +140,12 @@ export class KFAC {
     return loss;
   }
 
-  /** Takes this batch's factors into the running ones. */
+  /** Adds this batch's factors to the running means. */
   private observe(outputs: () => Tensor): void {
     const { likelihood, decay } = this.options;
     const { result, passes } = recordPasses(this.model, isKronecker, outputs);
     const y = requireOutputs(result);
-    if (!y.size) throw new RangeError("KFAC: the batch is empty, so it has no factors. Give at least one sample.");
+    if (!y.size) throw new RangeError("KFAC: the batch must have at least one sample, got none.");
     requireFinite("outputs' sum", y.sum().item());
     // As in Martens and Grosse, §5: the mean of all batches at first, a running mean later.
     const kept = Math.min(1 - 1 / (this.steps + 1), decay);
@@ -171,11 +171,11 @@ export class KFAC {
     });
   }
 
-  /** −F̂⁻¹·∇L. Layers that were not reached yet have no factors: their gradient is 0. */
+  /** −F̂⁻¹·∇L; 0 for layers that no pass has reached yet, because they have no factors. */
   private direction(gradient: Vector): Vector {
     const { layout } = this;
-    const place = new Map(layout.parameters.map((p, i) => [p, i]));
-    const tensorOf = (p: Tensor | null): Tensor | null => p && layout.tensorOf(gradient, place.get(p)!);
+    const indexOf = new Map(layout.parameters.map((p, i) => [p, i]));
+    const tensorOf = (p: Tensor | null): Tensor | null => p && layout.tensorOf(gradient, indexOf.get(p)!);
     const found = new Map<Tensor, Tensor>();
     withGrad(false, () => {
       for (const [name, layer] of this.layers) {
@@ -190,8 +190,8 @@ export class KFAC {
   }
 
   /**
-   * Options, λ and the steps so far, the last step, factors and inverses by layer, for saving. The tensors of the first part are new, the
-   * others the optimizer's own.
+   * The options, λ, the number of steps, the last step, and the factors and inverses by layer, for saving. The tensors of the first part are
+   * new; the others belong to the optimizer.
    */
   stateDict(): OptimizerState {
     const numbers = packVectors(this.layout.parameters, {
@@ -201,11 +201,11 @@ export class KFAC {
     return { groups: [{ ...this.options }], state: [numbers, byLayer(this.factors), byLayer(this.inverses)] };
   }
 
-  /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  /** Loads options and state. Checks everything before it changes anything. @throws Error if they do not fit the model */
   loadStateDict(saved: OptimizerState): void {
     tidy(() => this.checkState(saved)());
   }
-  /** In a scope. @internal */
+  /** Must be called in a scope. @internal */
   checkState(saved: OptimizerState): () => void {
     const options = readOptions("KFAC", saved, this.options, 3);
     requireSameLikelihood("KFAC", this.options, options);
@@ -234,7 +234,7 @@ export class KFAC {
     };
   }
 
-  /** Copies of factors by layer, as byLayer names them. @throws Error where they are of other layers or shapes */
+  /** Copies of the factors by layer, under the names of byLayer. @throws Error if their layers or shapes differ from the model's */
   private factorsIn(state: State): Factors {
     const found: Factors = new Map();
     for (const [name, { weight, bias }] of this.layers) {
@@ -257,7 +257,7 @@ export class KFAC {
     return found;
   }
 
-  /** Frees factors and their inverses. The model is not its own. */
+  /** Frees the factors and their inverses, but not the model. */
   dispose(): void {
     for (const factors of [...this.factors.values(), ...this.inverses.values()]) free(factors);
     this.factors.clear();
@@ -268,10 +268,10 @@ export class KFAC {
 /** @throws RangeError */
 function requireFinite(what: string, value: number): void {
   if (!Number.isFinite(value))
-    throw new RangeError(`KFAC: the ${what} is ${value}. Look at the batch, or lower the rate.`);
+    throw new RangeError(`KFAC: the ${what} must be finite, got ${value}. Check the batch, or lower lr.`);
 }
 
-/** Has factors where others were, which are freed. */
+/** Replaces an optimizer's factors and frees the old ones. */
 function replace(own: Factors, factors: Factors): void {
   for (const old of own.values()) free(old);
   own.clear();

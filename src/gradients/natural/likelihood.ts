@@ -1,4 +1,4 @@
-/** What a network's outputs say of its target: the three likelihoods whose Fisher information is known in closed form. */
+/** The distribution of the target given a network's outputs: three likelihoods whose Fisher information has a closed form. */
 
 import { grad } from "../../autograd/transforms.ts";
 import { withGrad } from "../../core/context.ts";
@@ -7,10 +7,11 @@ import type { Tensor } from "../../core/tensor.ts";
 import * as losses from "../../losses/index.ts";
 import { show } from "../../ops/definition/value.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 
 /**
- * "softmax": outputs [batch, classes] are logits of one of several classes, the target int32 labels [batch]; "bernoulli": each output is
- * the logit of a yes or no; "gaussian": each is a mean, with variance 1.
+ * "softmax": outputs [batch, classes] are logits, and the target is int32 labels [batch]; "bernoulli": each output is the logit of a binary
+ * target; "gaussian": each output is a mean, with variance 1.
  */
 export type Likelihood = "softmax" | "bernoulli" | "gaussian";
 
@@ -18,15 +19,15 @@ export type Likelihood = "softmax" | "bernoulli" | "gaussian";
 interface Rules {
   /** The mean over the batch of −log p, without constants. */
   loss(y: Tensor, target: Tensor): Tensor;
-  /** H·v, row by row, for the outputs' Fisher information H = E (∂log p/∂y)(∂log p/∂y)ᵀ, here the same as −∂²log p/∂y². */
+  /** H·v, row by row, for the outputs' Fisher information H = E (∂log p/∂y)(∂log p/∂y)ᵀ, which equals −∂²log p/∂y² here. */
   information(y: Tensor, v: Tensor): Tensor;
-  /** Column k of S, row by row, where S·Sᵀ = H. There are as many as outputs. */
+  /** Column k of S, row by row, where S·Sᵀ = H. S has as many columns as there are outputs. */
   factor(y: Tensor, k: number): Tensor;
   /** A target drawn from p. */
   sample(y: Tensor): Tensor;
 }
 
-/** 1 at place k of n: [1, n]. */
+/** Basis vector k as a row: [1, n]. */
 const unitRow = (n: number, k: number): Tensor => eye(n).narrow(0, k, 1);
 const columns = (y: Tensor): number => y.shape[1]!;
 
@@ -47,7 +48,7 @@ const rules: Record<Likelihood, Rules> = {
         .sqrt()
         .mul(unitRow(columns(y), k).sub(p));
     },
-    // The largest of logits with Gumbel noise added.
+    // The argmax of the logits plus Gumbel noise.
     sample: (y) =>
       y
         .sub(
@@ -82,16 +83,16 @@ function variances(y: Tensor): Tensor {
   return p.mul(p.neg().add(1));
 }
 
-/** @throws RangeError where there is no such likelihood */
+/** @throws RangeError if the likelihood is unknown */
 export function likelihoodOf(likelihood: Likelihood): Rules {
   if (Object.hasOwn(rules, likelihood)) return rules[likelihood];
-  throw new RangeError(`likelihood is "${likelihood}", but must be one of ${Object.keys(rules).join(", ")}.`);
+  throw new RangeError(`likelihood must be one of ${Object.keys(rules).join(", ")}, got ${describe(likelihood)}.`);
 }
 
 /** @throws ShapeError unless y is [batch, outputs] */
 export function requireOutputs(y: Tensor): Tensor {
   if (y.shape.length === 2) return y;
-  throw new ShapeError(`The outputs are ${show(y.shape)}, but must be [batch, outputs]. Use reshape([-1, outputs]).`);
+  throw new ShapeError(`The outputs must be [batch, outputs], got ${show(y.shape)}. Use reshape([-1, outputs]).`);
 }
 
 /** ∂(−log p)/∂y of each sample, for targets drawn from p: [batch, outputs]. */
@@ -99,6 +100,6 @@ export function score(y: Tensor, likelihood: Likelihood): Tensor {
   const { loss, sample } = likelihoodOf(likelihood);
   const at = y.detach();
   const target = withGrad(false, () => sample(at));
-  // The loss is the samples' mean.
+  // The loss is a mean over samples.
   return grad((z: Tensor) => loss(z, target).mul(z.shape[0]!))(at);
 }

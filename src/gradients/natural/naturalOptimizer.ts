@@ -1,4 +1,4 @@
-/** An optimizer that follows the natural gradient, for networks of any layers: conjugate gradients on products with Fisher's matrix. */
+/** An optimizer that follows the natural gradient, for networks with any layers: conjugate gradients on products with the Fisher matrix. */
 
 import { withGrad } from "../../core/context.ts";
 import { tidy } from "../../core/scope.ts";
@@ -18,17 +18,17 @@ import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from ".
 
 /** Options of NaturalGradient, the optimizer. */
 export interface NaturalGradientOptions {
-  /** What the outputs mean: the loss is its mean negative logarithm. */
+  /** The distribution of the target given the outputs. The loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;
-  /** How much of the step that the quadratic model finds best is taken. Default 1. */
+  /** The factor on the best step of the quadratic model. Default 1. */
   readonly lr?: number;
-  /** λ at first, added to F's diagonal. Default 0.1. */
+  /** The initial damping λ, which is added to the diagonal of F. Default 0.1. */
   readonly damping?: number;
-  /** Whether λ follows how well the model predicts the loss. Default true. */
+  /** Whether to adapt λ to how well the quadratic model predicts the loss. Default true. */
   readonly adapt?: boolean;
-  /** Products with F in a step, at most. Default 20. */
+  /** Maximum number of products with F per step. Default 20. */
   readonly iterations?: number;
-  /** Where conjugate gradients may stop. Default 10⁻². */
+  /** The relative residual at which conjugate gradients stop. Default 10⁻². */
   readonly tolerance?: number;
 }
 
@@ -39,8 +39,9 @@ function validate({ iterations, tolerance, ...options }: Required<NaturalGradien
 }
 
 /**
- * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, begun where the last step's ended (Martens 2010). A step costs about two
- * passes for each of them and does as much as many steps of SGD; a step that would raise the loss of its batch is not made.
+ * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, which start from the solution of the previous step (Martens 2010). Each of
+ * their iterations costs about two passes, but a step makes as much progress as many steps of SGD. A step that would raise the loss of its
+ * batch is undone.
  *
  * ```ts
  * const optimizer = new NaturalGradient(model.parameters(), { likelihood: "softmax" });
@@ -49,13 +50,13 @@ function validate({ iterations, tolerance, ...options }: Required<NaturalGradien
  */
 export class NaturalGradient {
   static readonly kind: string = "NaturalGradient";
-  /** λ now. */
+  /** The current damping λ. */
   damping: number;
   private options: Required<NaturalGradientOptions>;
   private readonly layout: Objective;
   private last: Vector | undefined;
 
-  /** @throws RangeError, or Error if the model has no parameters */
+  /** @throws RangeError if an option is out of range; Error if the model has no parameters */
   constructor(parameters: Module | readonly Tensor[], options: NaturalGradientOptions) {
     check(
       "NaturalGradient",
@@ -69,11 +70,11 @@ export class NaturalGradient {
   }
 
   /**
-   * One step on a batch.
+   * Takes one step on a batch.
    * @param outputs the model's outputs: [batch, outputs]; the same function of the parameters at each call
-   * @param target as the likelihood wants it
+   * @param target the target, in the format of the likelihood
    * @returns the loss before the step
-   * @throws RangeError where loss or gradient is not finite; nothing is changed then
+   * @throws RangeError if the loss or the gradient is not finite; the parameters then do not change
    */
   minimize(outputs: () => Tensor, target: Tensor): number {
     const { likelihood, lr, adapt, iterations, tolerance } = this.options;
@@ -104,13 +105,13 @@ export class NaturalGradient {
     if (adapt) this.damping = adaptDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
   }
-  /** Options and λ now, and the last step, for saving: vectors in float64, as bytes. The tensors are new. */
+  /** The options, the current λ and the last step, for saving, as float64 vectors in bytes. The tensors are new. */
   stateDict(): OptimizerState {
     const vectors = { damping: [Float64Array.of(this.damping)], last: this.last ? [this.last] : [] };
     return { groups: [{ ...this.options }], state: [packVectors(this.layout.parameters, vectors)] };
   }
 
-  /** Takes over options and state. Everything is checked before anything is changed. @throws Error where they do not fit */
+  /** Loads options and state. Checks everything before it changes anything. @throws Error if they do not fit the model */
   loadStateDict(saved: OptimizerState): void {
     this.checkState(saved)();
   }
@@ -122,12 +123,12 @@ export class NaturalGradient {
     const lengths = { damping: 1, last: this.layout.theta.length };
     const { damping, last } = unpackVectors(name, this.layout.parameters, saved.state[0]!, lengths);
     if (damping.length !== 1 || last.length > 1) throw stateError(name, "is incomplete");
-    const [now] = damping[0]!;
+    const [lambda] = damping[0]!;
     validate(options);
-    validate({ ...options, damping: now! });
+    validate({ ...options, damping: lambda! });
     return () => {
       this.options = options;
-      this.damping = now!;
+      this.damping = lambda!;
       [this.last] = last;
     };
   }

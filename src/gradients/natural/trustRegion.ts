@@ -1,6 +1,6 @@
 /**
- * What optimizers that believe in a quadratic model of the loss share: how far to go along given directions, and how much to trust the
- * model, by what it promised and what came (Levenberg and Marquardt; Martens and Grosse 2015, §6.4–7).
+ * Steps from a quadratic model of the loss, shared by KFAC and NaturalGradient: the best step along given directions, and the damping, which
+ * depends on how well the model predicts the loss (Levenberg and Marquardt; Martens and Grosse 2015, §6.4–7).
  */
 
 import { stateError } from "../../optim/optimizerState.ts";
@@ -8,24 +8,24 @@ import { requireRange } from "../../runtime/errors.ts";
 import { dot, plus, scale, type Vector } from "../math/vector.ts";
 import { type Likelihood, likelihoodOf } from "./likelihood.ts";
 
-/** Options of both. */
+/** Options of both optimizers. */
 export interface NaturalOptions {
   readonly likelihood: Likelihood;
   readonly lr: number;
   readonly damping: number;
 }
-/** @throws RangeError where one is out of range */
+/** @throws RangeError if an option is out of range */
 export function requireNatural(name: string, { likelihood, lr, damping }: NaturalOptions): void {
   likelihoodOf(likelihood);
-  requireRange(name, { damping }, (v) => v > 0 && v < Number.POSITIVE_INFINITY, "above 0, and finite");
+  requireRange(name, { damping }, (v) => v > 0 && v < Number.POSITIVE_INFINITY, "finite and above 0");
   requireRange(name, { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
 }
-/** What the outputs mean belongs to the model, not to a state. @throws Error */
+/** The likelihood belongs to the model, so a saved state cannot change it. @throws Error */
 export function requireSameLikelihood(name: string, own: NaturalOptions, saved: NaturalOptions): void {
   if (own.likelihood !== saved.likelihood) throw stateError(name, `has the likelihood "${saved.likelihood}"`);
 }
 
-/** A step, and what the quadratic model says it changes of the loss. */
+/** A step, and the change of the loss that the quadratic model predicts. */
 export interface Step {
   readonly delta: Vector;
   /** Below 0. */
@@ -33,7 +33,7 @@ export interface Step {
 }
 
 /**
- * The best combination of one or two directions under M(δ) = ∇L·δ + ½·δᵀ(F + λ)δ.
+ * The combination of one or two directions that minimizes M(δ) = ∇L·δ + ½·δᵀ(F + λ)δ.
  * @param form uᵀ·F·v for all pairs of the directions
  */
 export function bestStep(
@@ -49,11 +49,11 @@ export function bestStep(
     slopes.map((s) => -s),
   );
   const delta = directions.reduce((sum, d, i) => plus(sum, d, weights[i]!), scale(gradient, 0));
-  // At the minimum along these directions M is half its slope.
+  // At the minimum over these directions, M is half of ∇L·δ.
   return { delta, predicted: 0.5 * slopes.reduce((total, s, i) => total + s * weights[i]!, 0) };
 }
 
-/** One or two equations; of two that depend on each other the first only. */
+/** Solves one or two linear equations. Uses only the first if two are dependent. */
 function solve(m: readonly (readonly number[])[], b: readonly number[]): number[] {
   const first = (): number[] => [m[0]![0]! > 0 ? b[0]! / m[0]![0]! : 0, ...b.slice(1).map(() => 0)];
   if (b.length < 2) return first();
@@ -67,17 +67,17 @@ function solve(m: readonly (readonly number[])[], b: readonly number[]): number[
 const [LEAST, MOST] = [1e-8, 1e6];
 
 /**
- * λ after lr times a step: less where the loss fell as the model said it would, more where it did not, the same where it said less than
- * the loss's rounding. Along the step M(lr·δ) = lr·(2 − lr)·M(δ), since δ is its minimum.
+ * The new λ after lr times a step: smaller if the loss fell as the model predicted, larger if it did not, unchanged if the prediction is
+ * below the rounding error of the loss. M(lr·δ) = lr·(2 − lr)·M(δ), because δ minimizes M.
  */
 export function adaptDamping(
   damping: number,
   { predicted }: Step,
   { before, after, noise, lr, factor }: { before: number; after: number; noise: number; lr: number; factor: number },
 ): number {
-  const promised = lr * (2 - lr) * predicted;
-  if (Number.isFinite(after) && Math.abs(promised) <= noise) return damping;
-  const ratio = promised < 0 ? (after - before) / promised : 0;
+  const expected = lr * (2 - lr) * predicted;
+  if (Number.isFinite(after) && Math.abs(expected) <= noise) return damping;
+  const ratio = expected < 0 ? (after - before) / expected : 0;
   if (ratio > 0.75) return Math.max(damping * factor, LEAST);
   return ratio >= 0.25 ? damping : Math.min(damping / factor, MOST);
 }

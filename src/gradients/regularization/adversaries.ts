@@ -1,6 +1,6 @@
 /**
- * Inputs made to mislead: small changes along the loss's gradient by the inputs (FGSM, PGD), and the loss to train on them with. All of it
- * works in eager mode, inside `optimizer.minimize(() => …)` and inside `compile`; no parameter's gradient is touched.
+ * Adversarial inputs: small changes along the gradient of the loss with respect to the inputs (FGSM, PGD), and the loss for adversarial
+ * training. All functions work in eager mode, inside `optimizer.minimize(() => …)` and inside `compile`, and change no parameter's gradient.
  */
 
 import { grad } from "../../autograd/transforms.ts";
@@ -11,17 +11,18 @@ import { Tensor } from "../../core/tensor.ts";
 import { type Shape, sameShape, show } from "../../ops/definition/value.ts";
 import { check } from "../../runtime/arguments.ts";
 import { RangeError, ShapeError, TypeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import { requireCount, requireInputs, requireNumber } from "../interpretation/scores.ts";
 import { onSphere, unitRows } from "../math/sphere.ts";
 
-/** A loss of the inputs: one number, or one for each sample (then their sum is attacked). The function closes over the labels it needs. */
+/** A loss as a function of the inputs: one number, or one per sample, whose sum is attacked. The function closes over the labels. */
 export type InputLoss = (x: Tensor) => Tensor;
 
 /** The range that adversarial inputs must stay in. */
 export interface BoxOptions {
-  /** The least value that inputs may have. Default: none. */
+  /** The lower bound of inputs. Default: none. */
   readonly min?: number;
-  /** The greatest. Default: none. */
+  /** The upper bound of inputs. Default: none. */
   readonly max?: number;
 }
 
@@ -32,13 +33,13 @@ export interface FgsmOptions extends BoxOptions {
 }
 
 /**
- * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4): the step in a box of half-width ε that raises the
- * loss most to first order, by ε·‖∂loss/∂x‖₁. x: [batch, …] → the same shape, within [min, max], and a constant to later gradients.
+ * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4). Of all changes up to ε per input, this step raises the
+ * loss most to first order, by ε·‖∂loss/∂x‖₁. x: [batch, …] → the same shape, within [min, max], and constant for later gradients.
  *
  * ```ts
  * const attacked = fgsm((z) => losses.crossEntropy(model.forward(z), labels), images, { epsilon: 0.1, min: 0, max: 1 });
  * ```
- * @throws ShapeError, DTypeError, TypeError, RangeError where inputs or options do not fit
+ * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs or options
  */
 export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor {
   check("fgsm", arguments, "lossOf:function x:tensor {epsilon!:number min:number max:number}");
@@ -46,35 +47,35 @@ export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor
   requireInputs("fgsm", x);
   requireNumber("fgsm", "epsilon", epsilon, 0);
   requireBox("fgsm", min, max);
-  return constant(() => intoBox(x.add(ascent("fgsm", lossOf, x).sign().mul(epsilon)), min, max));
+  return constant(() => clampToBox(x.add(inputGradient("fgsm", lossOf, x).sign().mul(epsilon)), min, max));
 }
 
 /** Options of pgd. */
 export interface PgdOptions extends BoxOptions {
-  /** How far x may move: each input (linf), or each sample by its length (l2). */
+  /** The largest change allowed: of each input (linf), or in the length of each sample's change (l2). */
   readonly epsilon: number;
-  /** How many steps. Default 10. */
+  /** How many steps to take. Default 10. */
   readonly steps?: number;
-  /** How far a step goes. Default 2.5·ε/steps (Madry et al. 2018, §5), enough to reach the border from anywhere within. */
+  /** The length of a step. Default 2.5·ε/steps (Madry et al. 2018, §5), enough to reach the boundary from any start. */
   readonly stepSize?: number;
-  /** Whether to begin anywhere within ε of x, by manualSeed's generator, instead of at x. Default true. */
+  /** Whether to start at a random point within ε of x, from manualSeed's generator, instead of at x. Default true. */
   readonly randomStart?: boolean;
   /** The norm that bounds the change of the input. Default "linf". */
   readonly norm?: "linf" | "l2";
 }
 
 /**
- * Projected gradient ascent of the loss within ε of x (Madry et al. 2018, eq. after 2.1): steps along the gradient's sign (linf), or along the
- * gradient itself (l2), each pulled back to within ε and [min, max]. x: [batch, …], itself within [min, max] → the same shape, a
- * constant to later gradients. A step costs a forward and a backward pass.
+ * Projected gradient ascent of the loss within ε of x (Madry et al. 2018, eq. after 2.1): steps along the gradient's sign (linf) or along
+ * the gradient itself (l2), each followed by a projection to within ε of x and to [min, max]. x: [batch, …] within [min, max] → the same
+ * shape, constant for later gradients. A step costs a forward and a backward pass.
  *
  * ```ts
  * const lossOf = (z: Tensor) => losses.crossEntropy(model.forward(z), labels);
  * pgd(lossOf, images, { epsilon: 0.1, steps: 20, min: 0, max: 1 });
  * pgd(lossOf, images, { epsilon: 2, norm: "l2", randomStart: false });
  * ```
- * Inside compile all steps are recorded, one behind the other.
- * @throws ShapeError, DTypeError, TypeError, RangeError where inputs or options do not fit
+ * Inside compile, all steps are recorded, one after the other.
+ * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs or options
  */
 export function pgd(lossOf: InputLoss, x: Tensor, options: PgdOptions): Tensor {
   check(
@@ -96,41 +97,41 @@ export function pgd(lossOf: InputLoss, x: Tensor, options: PgdOptions): Tensor {
   requireCount("pgd", "steps", steps);
   requireNumber("pgd", "stepSize", stepSize, 0);
   requireBox("pgd", min, max);
-  if (!Object.hasOwn(balls, norm)) throw new RangeError(`pgd: "${String(norm)}" is not a norm. Use "linf" or "l2".`);
-  const { within, direction, anywhere } = balls[norm];
-  const allowed = (delta: Tensor): Tensor => intoBox(x.add(within(delta, epsilon)), min, max);
+  if (!Object.hasOwn(balls, norm)) throw new RangeError(`pgd: norm must be "linf" or "l2", got ${describe(norm)}.`);
+  const { project, steepest, sample } = balls[norm];
+  const allowed = (delta: Tensor): Tensor => clampToBox(x.add(project(delta, epsilon)), min, max);
   return constant(() => {
-    let z = randomStart ? allowed(anywhere(x.shape, epsilon)) : x;
+    let z = randomStart ? allowed(sample(x.shape, epsilon)) : x;
     for (let step = 0; step < steps; step++) {
       const before = z;
-      z = tidy(() => allowed(before.sub(x).add(direction(ascent("pgd", lossOf, before)).mul(stepSize))));
+      z = tidy(() => allowed(before.sub(x).add(steepest(inputGradient("pgd", lossOf, before)).mul(stepSize))));
       if (before !== x) before.dispose();
     }
     return z;
   });
 }
 
-/** What moves within ε of 0 by a norm: what is outside pulled back, the steepest direction of length 1, and a random place. */
+/** The ball of radius ε in a norm: the projection onto it, the steepest direction of length 1, and a random point in it. */
 interface Ball {
-  within(delta: Tensor, epsilon: number): Tensor;
-  direction(g: Tensor): Tensor;
-  anywhere(shape: Shape, epsilon: number): Tensor;
+  project(delta: Tensor, epsilon: number): Tensor;
+  steepest(g: Tensor): Tensor;
+  sample(shape: Shape, epsilon: number): Tensor;
 }
 const balls: Readonly<Record<"linf" | "l2", Ball>> = {
   linf: {
-    within: (delta, epsilon) => delta.clamp(-epsilon, epsilon),
-    direction: (g) => g.sign(),
-    anywhere: (shape, epsilon) => uniform(shape, -epsilon, epsilon),
+    project: (delta, epsilon) => delta.clamp(-epsilon, epsilon),
+    steepest: (g) => g.sign(),
+    sample: (shape, epsilon) => uniform(shape, -epsilon, epsilon),
   },
   l2: {
-    within(delta, epsilon) {
+    project(delta, epsilon) {
       const lengths = delta.flatten(1).norm(2, 1, { keepdim: true });
       const factors = lengths.reciprocal().mul(epsilon).minimum(1).where(lengths.gt(epsilon), 1);
       return delta.flatten(1).mul(factors).reshape(delta.shape);
     },
-    direction: unitRows,
-    anywhere(shape, epsilon) {
-      // The part of a ball's volume within radius r grows like rⁿ.
+    steepest: unitRows,
+    sample(shape, epsilon) {
+      // The volume within radius r grows like rⁿ.
       const [batch, ...rest] = shape as [number, ...number[]];
       const radius = uniform([batch, ...rest.map(() => 1)], 0, 1).pow(1 / rest.reduce((a, b) => a * b, 1));
       return onSphere(shape).mul(radius).mul(epsilon);
@@ -138,35 +139,36 @@ const balls: Readonly<Record<"linf" | "l2", Ball>> = {
   },
 };
 
-/** ∂loss/∂x, of the sum where there is one loss for each sample. */
-function ascent(name: string, lossOf: InputLoss, x: Tensor): Tensor {
+/** ∂loss/∂x, of the sum if there is one loss per sample. */
+function inputGradient(name: string, lossOf: InputLoss, x: Tensor): Tensor {
   return grad((z: Tensor) => {
     const loss: unknown = lossOf(z);
-    if (!(loss instanceof Tensor)) throw new TypeError(`${name}: the function must return the loss as a tensor.`);
+    if (!(loss instanceof Tensor))
+      throw new TypeError(`${name}: the loss must be a tensor, got ${describe(loss)}. Return it from the function.`);
     return loss.sum();
   })(x);
 }
 
 const constant = (f: () => Tensor): Tensor => tidy(() => withGrad(false, f).detach());
 
-function intoBox(x: Tensor, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY): Tensor {
+function clampToBox(x: Tensor, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY): Tensor {
   return min === Number.NEGATIVE_INFINITY && max === Number.POSITIVE_INFINITY ? x : x.clamp(min, max);
 }
 
 /** @throws RangeError */
 function requireBox(name: string, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY): void {
-  if (!(min < max)) throw new RangeError(`${name}: min is ${min} and max ${max}, but min must be below max.`);
+  if (!(min < max)) throw new RangeError(`${name}: min must be below max, got ${min} and ${max}.`);
 }
 
 /** Options of adversarialLoss. */
 export interface AdversarialLossOptions {
-  /** How much the loss at x itself counts, 0 … 1. Default 0.5; 0: adversaries only (Madry et al. 2018). */
+  /** The weight of the loss at x itself, 0 … 1. With 0, training uses only adversarial inputs (Madry et al. 2018). Default 0.5. */
   readonly clean?: number;
 }
 
 /**
- * α·loss(x) + (1 − α)·loss(adversary), α being `clean`: what adversarial training minimizes (Goodfellow et al. 2015, §6). The attack
- * computes the adversary, of x's shape, on every call from the current parameters. Gradients do not flow through it.
+ * α·loss(x) + (1 − α)·loss(adversary), where α is `clean`: the loss of adversarial training (Goodfellow et al. 2015, §6). On every call,
+ * the attack computes the adversary, in the shape of x, from the current parameters. Gradients do not flow through the attack.
  *
  * ```ts
  * const step = compile((x: Tensor, labels: Tensor) =>
@@ -179,7 +181,7 @@ export interface AdversarialLossOptions {
  *   ),
  * );
  * ```
- * @throws ShapeError where the attack returns another shape; RangeError where clean is not in 0 … 1
+ * @throws ShapeError if the attack returns another shape; RangeError if clean is not in 0 … 1
  */
 export function adversarialLoss(
   lossOf: InputLoss,
@@ -189,12 +191,12 @@ export function adversarialLoss(
 ): Tensor {
   check("adversarialLoss", arguments, "lossOf:function x:tensor attack:function {clean:number}");
   const { clean = 0.5 } = options;
-  if (!(clean >= 0 && clean <= 1)) throw new RangeError(`adversarialLoss: clean is ${clean}, but must be in 0 … 1.`);
+  if (!(clean >= 0 && clean <= 1)) throw new RangeError(`adversarialLoss: clean must be in 0 … 1, got ${clean}.`);
   return tidy(() => {
     const adversary = withGrad(false, () => attack(lossOf, x)).detach();
     if (!sameShape(adversary.shape, x.shape))
       throw new ShapeError(
-        `adversarialLoss: the attack returned ${show(adversary.shape)} for inputs ${show(x.shape)}.`,
+        `adversarialLoss: the attack must return the shape of x, ${show(x.shape)}, got ${show(adversary.shape)}.`,
       );
     const hard = lossOf(adversary).mul(1 - clean);
     return clean === 0 ? hard : lossOf(x).mul(clean).add(hard);

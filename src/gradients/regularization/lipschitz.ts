@@ -1,6 +1,6 @@
 /**
- * A bound on how steep a network is anywhere: the product of its layers' bounds (Szegedy et al. 2014, §4.3). What it cannot bound, it
- * refuses.
+ * A bound on the Lipschitz constant of a network: the product of its layers' bounds (Szegedy et al. 2014, §4.3). Layers without a known
+ * bound throw.
  */
 
 import { withGrad } from "../../core/context.ts";
@@ -16,7 +16,7 @@ import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
 import { spectralNorm } from "../vanishing/spectral.ts";
 
-/** The largest slope of an activation, or what bounds a layer without a weight. */
+/** The bound of a layer without a weight, such as the largest slope of an activation. */
 type BoundOf = (layer: never) => number;
 const entry = <L extends Module>(type: abstract new (...args: never[]) => L, bound: (layer: L) => number) =>
   [type, bound as BoundOf] as const;
@@ -45,12 +45,12 @@ const bounds: readonly (readonly [abstract new (...args: never[]) => Module, Bou
   entry(MaxPool2d, overlap),
 ];
 
-/** √(windows that a pixel can be the largest of): 1 where windows do not overlap. */
+/** The root of the number of windows that contain a pixel: 1 if windows do not overlap. */
 function overlap(pool: MaxPool2d): number {
   const { stride = pool.kernelSize, dilation = 1 } = pool.options;
   const along = (v: number | readonly [number, number], i: 0 | 1): number => (typeof v === "number" ? v : v[i]);
   const windows = ([0, 1] as const).map((i) => {
-    // Of a window's taps at 0, d, 2d, …, a pixel meets those that agree modulo the stride.
+    // Of a window's taps at 0, d, 2d, …, a pixel can only be at those that are equal modulo the stride.
     const step = along(stride, i);
     return Math.ceil(along(pool.kernelSize, i) / (step / greatestDivisor(step, along(dilation, i))));
   });
@@ -59,21 +59,21 @@ function overlap(pool: MaxPool2d): number {
 const greatestDivisor = (a: number, b: number): number => (b ? greatestDivisor(b, a % b) : a);
 
 /**
- * A number L with ‖f(x) − f(y)‖₂ ≤ L·‖x − y‖₂ for all inputs x and y: the product of bounds of a Sequential's layers, which may be
+ * A number L with ‖f(x) − f(y)‖₂ ≤ L·‖x − y‖₂ for all inputs x and y: the product of the bounds of a Sequential's layers. Layers may be
  * - Linear: its largest singular value, exact;
- * - Conv2d: the least of √taps·σ([out, taps·in]), √taps·σ([taps·out, in]) and Σ over taps of σ([out, in]), σ being the largest singular
- *   value of the weight in that shape; taps = kernel height × width. Good for any stride, padding, dilation and image size
- *   (Singla and Feizi 2021, theorem 1; Tsuzuku et al. 2018, §4.2), above the true norm by √taps at most;
+ * - Conv2d: the minimum of √taps·σ([out, taps·in]), √taps·σ([taps·out, in]) and Σ over taps of σ([out, in]), where σ is the largest singular
+ *   value of the weight in that shape, and taps = kernel height × width. Valid for any stride, padding, dilation and image size
+ *   (Singla and Feizi 2021, theorem 1; Tsuzuku et al. 2018, §4.2), and at most √taps times the true norm;
  * - SpectralNorm around either; activations by their largest slope; MaxPool2d, GlobalAvgPool2d, Flatten, Identity, Dropout; Sequential.
  *
- * The true least L is often far smaller: the layers' worst directions seldom meet. Exact up to float32's rounding.
+ * The smallest such L is often far smaller, because the worst directions of the layers rarely coincide. Holds up to float32 rounding.
  *
  * ```ts
  * lipschitzBound(new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1)));
- * const radius = margin / (Math.SQRT2 * lipschitzBound(model));   // no smaller change of x turns the answer (Tsuzuku et al. 2018)
+ * const radius = margin / (Math.SQRT2 * lipschitzBound(model));   // no smaller change of x flips the answer (Tsuzuku et al. 2018)
  * ```
- * Not inside compile: weights are read from memory.
- * @throws TypeError naming the layer that has no bound here
+ * Does not work inside compile, because it reads weights from memory.
+ * @throws TypeError that names the layer without a known bound
  */
 export function lipschitzBound(model: Module): number {
   check("lipschitzBound", arguments, "model:module");
@@ -96,14 +96,14 @@ function boundOf(module: Module, path: string): number {
   const found = bounds.find(([type]) => isPlain(module, type));
   if (found) return found[1](module as never);
   throw new TypeError(
-    `lipschitzBound: nothing is known of ${nameOf(module)}${path ? ` (layer ${path})` : ""}. Layers may be Linear, Conv2d, SpectralNorm ` +
-      "of them, MaxPool2d, GlobalAvgPool2d, Flatten, Identity, Dropout, activations, Softmax, and Sequential of such.",
+    `lipschitzBound: ${nameOf(module)}${path ? ` (layer ${path})` : ""} has no known bound. Layers may be Linear, Conv2d, SpectralNorm ` +
+      "of these, MaxPool2d, GlobalAvgPool2d, Flatten, Identity, Dropout, activations, Softmax, and Sequential of these.",
   );
 }
 
-/** Each group of channels is a convolution of its own: the largest of their bounds. */
+/** The bound of a convolution. Each group of channels is a separate convolution, so this is the largest of their bounds. */
 function convolutionBound(layer: Conv2d, weight: Tensor): number {
-  const [outputs, height, width, inputs] = weight.shape as unknown as [number, number, number, number]; // a convolution's
+  const [outputs, height, width, inputs] = weight.shape as unknown as [number, number, number, number]; // the weight of a convolution has four dimensions
   const [taps, groups] = [height * width, layer.inChannels / inputs];
   const per = outputs / groups;
   return Math.max(

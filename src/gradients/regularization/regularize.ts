@@ -1,19 +1,20 @@
 /**
- * Penalties on a function's gradient by its inputs, to be added to a loss: their own gradient goes through the gradient (double backward).
- * They work in eager mode, inside `optimizer.minimize(() => …)` and inside `compile`.
+ * Penalties on the gradient of a function with respect to its inputs, to add to a loss. Their gradients are second derivatives (double
+ * backward). They work in eager mode, inside `optimizer.minimize(() => …)` and inside `compile`.
  */
 
 import { grad, vjp } from "../../autograd/transforms.ts";
 import { tidy } from "../../core/scope.ts";
 import { fromElements, Tensor } from "../../core/tensor.ts";
 import { Module } from "../../nn/module.ts";
-import { sameShape, show } from "../../ops/definition/value.ts";
+import { sameShape } from "../../ops/definition/value.ts";
 import { check } from "../../runtime/arguments.ts";
 import { ShapeError } from "../../runtime/errors.ts";
+import { describe } from "../../runtime/kinds.ts";
 import { requireCount, requireInputs, requireNumber, type Scorer, scoresOf } from "../interpretation/scores.ts";
 import { onSphere } from "../math/sphere.ts";
 
-/** Below the root, so that a gradient of 0 has a norm with a derivative. */
+/** Added under the root, so that the norm is differentiable at a gradient of 0. */
 const TINY = 1e-12;
 
 /** f's output, one number for each sample. @throws ShapeError */
@@ -22,13 +23,13 @@ function onePerSample(name: string, f: Scorer, x: Tensor): Tensor {
   const [batch] = x.shape;
   if (!(y instanceof Tensor) || !(sameShape(y.shape, [batch!]) || sameShape(y.shape, [batch!, 1])))
     throw new ShapeError(
-      `${name}: the function returned ${y instanceof Tensor ? show(y.shape) : typeof y}, but must give one number for each sample, ` +
-        `[${batch}] or [${batch}, 1]: a loss with { reduction: "none" }, or one class's score. For several outputs there is jacobianPenalty.`,
+      `${name}: the function must return one number per sample, [${batch}] or [${batch}, 1], got ${describe(y)}. ` +
+        'Use { reduction: "none" }, or select one class\'s score. For several outputs, use jacobianPenalty.',
     );
   return y;
 }
 
-/** Σ over all but the batch of (∂f/∂x)², [batch], which can be differentiated by what f depends on. */
+/** Σ (∂f/∂x)² over all dimensions but the batch: [batch]. Differentiable with respect to everything that f depends on. */
 function squaredNorms(name: string, f: Scorer, x: Tensor): Tensor {
   requireInputs(name, x);
   return grad((z: Tensor) => onePerSample(name, f, z).sum())(x)
@@ -40,15 +41,15 @@ function squaredNorms(name: string, f: Scorer, x: Tensor): Tensor {
 const roots = (squares: Tensor): Tensor => squares.add(TINY).sqrt();
 
 /**
- * ‖∂f/∂x‖₂ for each sample: how steep f is in its inputs. f: a network or a function of x: [batch, …] → [batch] or [batch, 1], whose value
- * for a sample depends on that sample alone (no batch norm in training) → [batch]. It can be differentiated by f's parameters, also
- * where a norm is 0: √(‖∂f/∂x‖² + 10⁻¹²), so none comes out below 10⁻⁶.
+ * ‖∂f/∂x‖₂ of each sample: how steep f is in its inputs. f: a network or a function of x: [batch, …] → [batch] or [batch, 1], whose value
+ * for a sample depends on that sample alone (no batch norm in training) → [batch]. The result is √(‖∂f/∂x‖² + 10⁻¹²): it is differentiable
+ * with respect to f's parameters even if a norm is 0, and is never below 10⁻⁶.
  *
  * ```ts
  * inputGradientNorms(critic, x).mean().item();
  * inputGradientNorms((z) => losses.mse(model.forward(z), y, { reduction: "none" }).mean(1), x);
  * ```
- * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit
+ * @throws ShapeError, DTypeError or TypeError for invalid inputs or outputs
  */
 export function inputGradientNorms(f: Scorer, x: Tensor): Tensor {
   check("inputGradientNorms", arguments, "f:module|function x:any");
@@ -57,20 +58,20 @@ export function inputGradientNorms(f: Scorer, x: Tensor): Tensor {
 
 /** Options of gradientPenalty. */
 export interface GradientPenaltyOptions {
-  /** The norm that is asked for. Default 0: a flat function; 1: WGAN-GP. */
+  /** The desired norm: 0 for a flat function, 1 for WGAN-GP. Default 0. */
   readonly target?: number;
 }
 
 /**
- * The mean over samples of (‖∂f/∂x‖₂ − target)²: with target 0 the double backpropagation of Drucker and Le Cun (1992), with 1 the penalty
- * of WGAN-GP (Gulrajani et al. 2017, eq. 3), there at points between real and generated samples. f as in inputGradientNorms.
+ * The mean over samples of (‖∂f/∂x‖₂ − target)². Target 0 is the double backpropagation of Drucker and Le Cun (1992). Target 1 is the
+ * penalty of WGAN-GP, at points between real and generated samples (Gulrajani et al. 2017, eq. 3). f as in inputGradientNorms.
  *
  * ```ts
  * const each = (z: Tensor) => losses.crossEntropy(model.forward(z), labels, { reduction: "none" });
  * optimizer.minimize(() => each(x).mean().add(gradientPenalty(each, x).mul(0.1)));
  * gradientPenalty(critic, real.add(fake.sub(real).mul(rand([n, 1]))), { target: 1 });   // WGAN-GP
  * ```
- * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit; RangeError where target is below 0
+ * @throws ShapeError, DTypeError or TypeError for invalid inputs or outputs; RangeError if target is below 0
  */
 export function gradientPenalty(f: Scorer, x: Tensor, options: GradientPenaltyOptions = {}): Tensor {
   check("gradientPenalty", arguments, "f:module|function x:any {target:number}");
@@ -84,18 +85,18 @@ export function gradientPenalty(f: Scorer, x: Tensor, options: GradientPenaltyOp
 
 /** Options of lipschitzPenalty. */
 export interface LipschitzPenaltyOptions {
-  /** The steepness that is free. Default 1. */
+  /** The largest norm without a penalty. Default 1. */
   readonly bound?: number;
 }
 
 /**
- * The mean over samples of max(0, ‖∂f/∂x‖₂ − bound)²: only what is steeper than the bound is pulled down (Petzka et al. 2018, eq. 8, the
- * penalty of WGAN-LP). f as in inputGradientNorms.
+ * The mean over samples of max(0, ‖∂f/∂x‖₂ − bound)²: only norms above the bound have a penalty (Petzka et al. 2018, eq. 8, the penalty of
+ * WGAN-LP). f as in inputGradientNorms.
  *
  * ```ts
  * optimizer.minimize(() => loss(x).add(lipschitzPenalty(critic, x, { bound: 2 }).mul(10)));
  * ```
- * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit; RangeError where the bound is below 0
+ * @throws ShapeError, DTypeError or TypeError for invalid inputs or outputs; RangeError if the bound is below 0
  */
 export function lipschitzPenalty(f: Scorer, x: Tensor, options: LipschitzPenaltyOptions = {}): Tensor {
   check("lipschitzPenalty", arguments, "f:module|function x:any {bound:number}");
@@ -112,21 +113,21 @@ export function lipschitzPenalty(f: Scorer, x: Tensor, options: LipschitzPenalty
 
 /** Options of jacobianPenalty. */
 export interface JacobianPenaltyOptions {
-  /** Random directions that outputs are projected on, for each sample. As many as there are outputs, or more: exact. Default 1. */
+  /** How many random directions to project each sample's outputs on. Exact if it is at least the number of outputs. Default 1. */
   readonly projections?: number;
 }
 
 /**
- * The mean over samples of ‖∂f/∂x‖²_F, the sum of squares of the Jacobian (Hoffman et al. 2019; their loss adds λ/2 of it). With fewer
- * projections than outputs C an unbiased estimate, C·‖vᵀ∂f/∂x‖² for v uniform on the unit sphere (their eq. 10), from manualSeed's
- * generator, at the price of one backward pass each; otherwise exact. f: a network or a function of x: [batch, …] → [batch, C] or
- * [batch], whose values for a sample depend on that sample alone. The result can be differentiated by f's parameters.
+ * The mean over samples of ‖∂f/∂x‖²_F, the sum of squares of the Jacobian (Hoffman et al. 2019; their loss adds λ/2 of it). If projections
+ * are fewer than the C outputs, this is an unbiased estimate, C·‖vᵀ∂f/∂x‖² for v uniform on the unit sphere (their eq. 10), from manualSeed's
+ * generator; otherwise it is exact. Each projection costs one backward pass. f: a network or a function of x: [batch, …] → [batch, C] or
+ * [batch], whose values for a sample depend on that sample alone. The result is differentiable with respect to f's parameters.
  *
  * ```ts
  * optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels).add(jacobianPenalty(model, x).mul(0.01)));
  * jacobianPenalty(model, x, { projections: 10 });   // exact for 10 classes
  * ```
- * @throws ShapeError, DTypeError, TypeError where inputs or outputs do not fit; RangeError where projections is no count
+ * @throws ShapeError, DTypeError or TypeError for invalid inputs or outputs; RangeError if projections is not a whole number ≥ 1
  */
 export function jacobianPenalty(f: Scorer, x: Tensor, options: JacobianPenaltyOptions = {}): Tensor {
   check("jacobianPenalty", arguments, "f:module|function x:any {projections:number}");

@@ -22,7 +22,7 @@ export interface DifferenceOptions {
 /** @throws RangeError */
 function requireMethod(op: string, method: string, methods: readonly string[] = ["forward", "central"]): void {
   if (!methods.includes(method))
-    throw new RangeError(`${op}: unknown method ${quote(method)}. Valid: ${methods.join(", ")}.`);
+    throw new RangeError(`${op}: method must be one of ${methods.join(", ")}, got ${quote(method)}.`);
 }
 
 /**
@@ -61,7 +61,7 @@ export interface ComplexStepOptions {
 
 /**
  * f′(x) by the complex step: Im f(x + ih)/h has error O(h²) and no cancellation, so h can be as small as 10⁻²⁰ (Squire and Trapp 1998).
- * f must be analytic and written for complex numbers, so without abs, max and comparisons.
+ * f must be analytic and take complex numbers, so it cannot use abs, max or comparisons.
  *
  * ```ts
  * complexStep((z) => z.exp().mul(z.sin()), 1);
@@ -87,7 +87,7 @@ export interface ErrorCurve {
   readonly best: number;
 }
 
-/** Options of differenceErrors. */
+/** Options of errorCurve. */
 export interface ErrorCurveOptions {
   /** The method to measure. Default "central". */
   readonly method?: ErrorCurve["method"];
@@ -117,7 +117,9 @@ export function errorCurve(
   const { method = "central", steps = defaultSteps(), complex } = options;
   requireMethod("errorCurve", method, ["forward", "central", "complex"]);
   if (method === "complex" && !complex)
-    throw new TypeError("errorCurve: the complex step needs f for complex numbers. Pass { complex: (z) => … }.");
+    throw new TypeError(
+      'errorCurve: method "complex" needs a version of f for complex numbers. Pass { complex: (z) => … }.',
+    );
   const points = steps.map((h): [number, number] => {
     const d =
       method === "complex" ? complexStep(complex!, x, { step: h }) : finiteDifference(f, x, { method, step: h });

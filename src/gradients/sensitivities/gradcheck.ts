@@ -33,13 +33,13 @@ export interface GradcheckOptions {
 
 /** The comparison with the largest error relative to its tolerance. */
 export interface WorstCase {
-  /** What was compared: "output 3 by input 0, element 5", "by direction 2", "by 0.weight[7]". */
+  /** What was differentiated: "output 3 with respect to element 5 of input 0", "the loss along direction 2". */
   readonly where: string;
   /** The derivative from backward. */
   readonly analytic: number;
   /** The derivative from finite differences. */
   readonly numeric: number;
-  /** Their distance. */
+  /** The distance between the two. */
   readonly error: number;
   /** The allowed distance. */
   readonly allowed: number;
@@ -100,14 +100,14 @@ class Comparison {
     const ok = worst.error <= worst.allowed;
     if (!ok && this.options.raise !== false) {
       throw new GradcheckError(
-        `${name}: ${worst.where}: backward gives ${formatNumber(worst.analytic)}, differences give ${formatNumber(worst.numeric)} (tolerance ±${worst.allowed.toPrecision(2)}). ` +
+        `${name}: derivative of ${worst.where}: backward gives ${formatNumber(worst.analytic)}, differences give ${formatNumber(worst.numeric)} (tolerance ±${worst.allowed.toPrecision(2)}). ` +
           "Is the gradient rule wrong, the function random, or the point at a kink?",
       );
     }
     const resolved = this.all.some(({ analytic, noise }) => noise < 0.1 * Math.abs(analytic));
     if (ok && !resolved && this.all.some(({ analytic }) => analytic !== 0)) {
       throw new GradcheckError(
-        `${name}: rounding errors of float32 hide the derivatives. Scale the function, remove large constants, or pass a larger step.`,
+        `${name}: float32 rounding errors hide the derivatives. Scale the function, remove large constants, or pass a larger step.`,
       );
     }
     return { ok, compared, worst };
@@ -181,7 +181,7 @@ function checkFunction(
   options: GradcheckOptions,
 ): GradcheckResult {
   const comparison = new Comparison(options);
-  // rows[output][input]: the derivative of one output by all elements of one input.
+  // rows[output][input]: the derivatives of one output with respect to all elements of one input.
   const rows = tidy(() => {
     const [y, pullback] = vjp(f, ...inputs);
     return Array.from({ length: y.size }, (_, k) =>
@@ -201,7 +201,12 @@ function checkFunction(
         });
       }, h);
       derivative.forEach((numeric, k) => {
-        comparison.add(`output ${k} by input ${i}, element ${element}`, rows[k]![i]![element]!, numeric, noise[k]!);
+        comparison.add(
+          `output ${k} with respect to element ${element} of input ${i}`,
+          rows[k]![i]![element]!,
+          numeric,
+          noise[k]!,
+        );
       });
     }
   });
@@ -220,13 +225,17 @@ function checkObjective(f: Objective, options: GradcheckOptions): GradcheckResul
   // Along a unit vector each of n parameters moves by about h/√n, so a longer step is accurate enough.
   const reach = step * Math.sqrt(Math.min(f.size, 100));
   for (let k = 0; k < directions; k++) {
-    compare(`by direction ${k}`, unit(vector(tidy(() => randn([f.size]).data))), reach);
+    compare(`the loss along direction ${k}`, unit(vector(tidy(() => randn([f.size]).data))), reach);
   }
   // Compare the components with the largest gradients, where errors show most.
   const order = Array.from(gradient.keys()).sort((a, b) => Math.abs(gradient[b]!) - Math.abs(gradient[a]!));
   for (const i of order.slice(0, components)) {
     const k = f.offsets.findLastIndex((offset) => offset <= i);
-    compare(`by ${f.names[k]}[${i - f.offsets[k]!}]`, basis(f.size, i), step * Math.max(1, Math.abs(theta[i]!)));
+    compare(
+      `the loss with respect to ${f.names[k]}[${i - f.offsets[k]!}]`,
+      basis(f.size, i),
+      step * Math.max(1, Math.abs(theta[i]!)),
+    );
   }
   return comparison.finish("gradcheck");
 }

@@ -60,7 +60,7 @@ export function gradientThroughTime<S extends RecurrentState>(
 
 /**
  * The growth rate of ‖∂L/∂hₜ‖ per step back in time: the slope of its logarithm. Above 0 the gradient explodes, below 0 it vanishes.
- * Ignores norms that are 0 or not finite; NaN for fewer than two others.
+ * Ignores norms that are 0 or not finite. NaN if fewer than two norms remain.
  */
 export function growthPerStep(norms: readonly number[]): number {
   check("growthPerStep", arguments, "norms:numbers");

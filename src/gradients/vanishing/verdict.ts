@@ -10,7 +10,7 @@ export interface ParameterRow {
   readonly gradient: number;
   /** ‖W‖₂. */
   readonly weight: number;
-  /** ‖ΔW‖/‖W‖ since the step before; NaN if unknown. About 10⁻³ is healthy. */
+  /** ‖ΔW‖/‖W‖ since the previous step; NaN if unknown. About 10⁻³ is healthy. */
   readonly update: number;
 }
 
@@ -93,7 +93,7 @@ const REMEDIES = {
   dead: "Lower the learning rate, use nn.LeakyReLU or nn.GELU, or start from biases of 0.",
   fast: "Lower the learning rate, or warm it up.",
   slow: "Raise the learning rate.",
-  none: "Check that the loss depends on it, and that step() was called after backward.",
+  none: "Check that the loss depends on these parameters, and that you call step() after backward.",
 };
 
 /** Diagnoses a step: all problems found, or one "healthy" verdict. */
@@ -166,7 +166,7 @@ function updateVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
     return [
       {
         kind: "too fast",
-        text: `${worst.name} moves by ${digits(worst.update)} of its size in a step.`,
+        text: `A step changes ${worst.name} by ${digits(worst.update)} of its norm.`,
         remedy: REMEDIES.fast,
       },
     ];
@@ -175,7 +175,7 @@ function updateVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
     return [
       {
         kind: "too slow",
-        text: `No weight moves by more than ${LIMITS.slow} of its size in a step.`,
+        text: `A step changes no weight by more than ${LIMITS.slow} of its norm.`,
         remedy: REMEDIES.slow,
       },
     ];
