@@ -58,7 +58,7 @@ function drawFinding(finding: Finding, width: number, { bold, dim, good, bad }: 
   return `${paint(mark)} ${first.replaceAll("\n", "\n  ")}\n  ${dim(second).replaceAll("\n", "\n  ")}`;
 }
 
-/** Between two columns. */
+/** The space between two columns. */
 const GAP = "   ";
 /** The smallest width of a column of text. */
 const NARROW = 12;

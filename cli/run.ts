@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import type { AnyExperiment, Context, Result } from "../lab/experiment.ts";
 import { readDigits } from "./mnist/packed.ts";
 
-/** @throws what the experiment throws, after the progress bar was removed */
+/** Runs the experiment. Removes the progress bar even if it throws. */
 export async function run(
   experiment: AnyExperiment,
   values: Readonly<Record<string, string | number>>,

@@ -50,13 +50,13 @@ export function addServe(program: Command): void {
       "--token-file <file>",
       "read the token from a file, so that it is not visible in the process list (env: NABLA_TOKEN_FILE)",
     )
-    .addOption(threadsOption().default(undefined, "the model's choice, else 1"))
+    .addOption(threadsOption().default(undefined, "the model's choice, otherwise 1"))
     .option(
       "--batch [ms]",
-      "join waiting requests into batches, waiting up to so many milliseconds for others (default: 0)",
+      "combine waiting requests into batches, and wait up to this many milliseconds for more (default: 0)",
       whole(0, 10_000),
     )
-    .option("--max-connections <n>", "limit of open connections; further ones are closed", whole(1))
+    .option("--max-connections <n>", "maximum number of open connections; the server closes any others", whole(1))
     .option("--cors <origin...>", 'origins whose web pages may call the server, or "*"')
     .option("--metrics", "serve Prometheus metrics at /metrics; requires the token if there is one")
     .option("--request-ids", "add X-Request-Id to responses")
@@ -83,7 +83,7 @@ async function serve(model: string, options: Options): Promise<void> {
   let isListening = false;
   // Before the model has loaded, the server has no requests to wait for.
   void stop.then(() => isListening || process.exit(0));
-  // Before the module is imported: it may create tensors at once.
+  // The module that is imported next may create tensors at once, which starts the engine.
   if (threads !== undefined) await init({ threads });
   const token = tokenOf(options);
   const handler = await load(model, token, options);
@@ -104,7 +104,7 @@ async function serve(model: string, options: Options): Promise<void> {
   print(`Serving ${model} at http://${host.includes(":") ? `[${host}]` : host}:${chosen}`);
   if (!token && !isLocal(host))
     console.warn(
-      `nabla: no token is set, so everyone who can reach ${host} can use this server. Set --token-file, or omit --host.`,
+      `nabla: no token is set, so anyone who can reach ${host} can use this server. Set --token-file, or omit --host.`,
     );
   await stop;
   isStopping = true;

@@ -32,7 +32,7 @@ export type Values<P extends Parameters> = {
 
 /** A measured number, with the value that theory predicts. */
 export interface Finding {
-  /** What was measured, such as "gradient of the first layer by that of the last". */
+  /** What was measured, such as "gradient of the first layer divided by that of the last". */
   readonly text: string;
   readonly measured: number;
   /** The prediction of theory: a number with a tolerance, or a bound. */
@@ -149,7 +149,7 @@ export interface AnyExperiment extends Omit<Experiment, "run"> {
   run(values: Readonly<Record<string, string | number>>, context: Context): Result | Promise<Result>;
 }
 
-/** The values of all parameters: the given ones, checked, and defaults. @throws RangeError that says what is valid */
+/** The values of all parameters: the given ones, validated, and defaults. @throws RangeError that lists the valid values */
 export function valuesOf(
   parameters: Parameters,
   given: Readonly<Record<string, unknown>> = {},
@@ -157,23 +157,24 @@ export function valuesOf(
   const unknown = Object.keys(given).filter((key) => !(key in parameters));
   if (unknown.length)
     throw new RangeError(
-      `"${unknown[0]}" is not a parameter. Valid parameters: ${Object.keys(parameters).join(", ") || "none"}.`,
+      `unknown parameter "${unknown[0]}". Valid parameters: ${Object.keys(parameters).join(", ") || "none"}.`,
     );
   return Object.fromEntries(
-    Object.entries(parameters).map(([key, parameter]) => [key, checked(key, parameter, given[key])]),
+    Object.entries(parameters).map(([key, parameter]) => [key, valueOf(key, parameter, given[key])]),
   );
 }
 
-function checked(key: string, parameter: Parameter, value: unknown): string | number {
+/** The given value, or the default. @throws RangeError if the value is invalid */
+function valueOf(key: string, parameter: Parameter, value: unknown): string | number {
   if (value === undefined) return parameter.default;
   if (parameter.kind === "choice") {
     if (parameter.options.includes(value as string)) return value as string;
-    throw new RangeError(`${key} is "${String(value)}", but must be one of ${parameter.options.join(", ")}.`);
+    throw new RangeError(`${key} must be one of ${parameter.options.join(", ")}, got "${String(value)}".`);
   }
   const number = typeof value === "string" && value.trim() === "" ? Number.NaN : Number(value);
   const { min, max, integer } = parameter;
   if (number >= min && number <= max && (!integer || Number.isInteger(number))) return number;
   throw new RangeError(
-    `${key} is ${JSON.stringify(value)}, but must be a ${integer ? "whole number" : "number"} from ${min} to ${max}.`,
+    `${key} must be a ${integer ? "whole number" : "number"} from ${min} to ${max}, got ${JSON.stringify(value)}.`,
   );
 }

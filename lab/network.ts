@@ -59,7 +59,7 @@ export async function train(
 export const read = (model: nn.Module, x: Tensor): ArrayLike<number> =>
   tidy(() => (model.forward(x) as Tensor).argMax(-1).data);
 
-/** The fraction of x that is read correctly. */
+/** The fraction of the digits x that the model reads correctly. */
 export function accuracy(model: nn.Module, x: Tensor, y: Tensor): number {
   const answers = y.data;
   return Array.from(read(model, x)).filter((digit, i) => digit === answers[i]).length / answers.length;

@@ -26,7 +26,7 @@ export function options(name: string, what: string, { epochs, lr }: { epochs: nu
   for (const key of ["epochs", "batch", "lr", "seed", "limit"] as const) {
     const value = given[key] ?? 1;
     if (!(value > 0) || (key !== "lr" && !Number.isInteger(value)))
-      program.error(`error: --${key} must be ${key === "lr" ? "a number" : "an integer"} above 0.`);
+      program.error(`error: --${key} must be ${key === "lr" ? "a number" : "an integer"} above 0, got ${value}.`);
   }
   return given;
 }

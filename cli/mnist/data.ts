@@ -42,7 +42,7 @@ export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { 
   if (magic !== expected) {
     const remedy = magic >>> 16 === 0x1f8b ? "The file is compressed. Run gunzip on it first." : REMEDY;
     throw new DataError(
-      `${name}: the magic number is ${hex(magic)}, but must be ${hex(expected)} (unsigned bytes, dimensions: ${dimensions}). ${remedy}`,
+      `${name}: the magic number must be ${hex(expected)} (unsigned bytes, dimensions: ${dimensions}), got ${hex(magic)}. ${remedy}`,
     );
   }
   const shape = Array.from({ length: dimensions }, (_, i) => view.getUint32(4 + 4 * i));
@@ -64,14 +64,14 @@ export function readDigits(images: Uint8Array, labels: Uint8Array, name: string)
   const { data: answers } = readIdx(labels, 1, `${name} labels`);
   const [count = 0, rows, columns] = shape;
   if (rows !== SIDE || columns !== SIDE)
-    throw new DataError(`${name} images: ${rows} × ${columns} pixels each, but must be ${SIDE} × ${SIDE}. ${REMEDY}`);
+    throw new DataError(`${name} images: each must have ${SIDE} × ${SIDE} pixels, got ${rows} × ${columns}. ${REMEDY}`);
   if (answers.length !== count)
     throw new DataError(`${name}: ${count} images, but ${answers.length} labels. Use files of the same set. ${REMEDY}`);
   if (count === 0) throw new DataError(`${name}: contains no digits. ${REMEDY}`);
   const wrong = answers.findIndex((label) => label >= CLASSES);
   if (wrong >= 0)
     throw new DataError(
-      `${name} labels: number ${wrong} is ${answers[wrong]}, but must be 0 … ${CLASSES - 1}. ${REMEDY}`,
+      `${name} labels: label ${wrong} must be in 0 … ${CLASSES - 1}, got ${answers[wrong]}. ${REMEDY}`,
     );
   return { count, pixels, labels: answers };
 }

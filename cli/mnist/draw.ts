@@ -23,7 +23,7 @@ function corner(pixels: Uint8Array): { left: number; top: number } {
 /** A digit as DRAWN / 2 lines of DRAWN characters, centered. Without greys, pixels darker than half are ink. */
 export function drawDigit(pixels: Uint8Array, style: Style): string[] {
   if (pixels.length !== PIXELS)
-    throw new RangeError(`drawDigit: got ${pixels.length} pixels, but a digit has ${PIXELS}.`);
+    throw new RangeError(`drawDigit: pixels must have ${PIXELS} values, got ${pixels.length}.`);
   const { left, top } = corner(pixels);
   const ink = (x: number, y: number): number => (x >= 0 && x < SIDE && y >= 0 && y < SIDE ? pixels[y * SIDE + x]! : 0);
   return Array.from({ length: DRAWN / 2 }, (_, row) => {

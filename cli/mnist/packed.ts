@@ -18,14 +18,15 @@ export interface Digits {
   readonly labels: Uint8Array;
 }
 
-/** Reads the file, gzipped or already decompressed, as some servers make browsers do. @throws Error if its length is wrong */
+/** Reads the file, gzipped or already decompressed, because some servers let browsers decompress it. @throws Error if its length is wrong */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {
   const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompressed(file) : file;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const [train, test] = [view.getUint32(0, true), view.getUint32(4, true)];
-  if (bytes.length !== 8 + (train + test) * (PIXELS + 1))
+  const length = 8 + (train + test) * (PIXELS + 1);
+  if (bytes.length !== length)
     throw new Error(
-      `digits.gz: got ${bytes.length} bytes, which is wrong for ${train} + ${test} digits. Build the package again.`,
+      `digits.gz: the file must have ${length} bytes for ${train} + ${test} digits, got ${bytes.length}. Build the package again.`,
     );
   const part = (at: number, count: number): Digits => ({
     count,

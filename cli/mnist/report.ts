@@ -62,7 +62,7 @@ export function confusionTable(confusion: Evaluation["confusion"], style: Style)
   return [style.dim(head), ...lines].join("\n");
 }
 
-/** The indices of misread digits, those of the highest probability first. */
+/** The indices of misread digits, the most confident mistakes first. */
 export function misread(
   { labels }: Pick<Digits, "labels">,
   { read, probability }: Pick<Evaluation, "read" | "probability">,

@@ -24,7 +24,7 @@ const coloured: Style = {
   halves: (upper, lower) => `\x1b[38;5;${grey(upper)};48;5;${grey(lower)}m▀\x1b[0m`,
 };
 
-const same = (text: string): string => text;
+const unstyled = (text: string): string => text;
 /** Indexed by whether the upper pixel is ink, then the lower one. */
 const BLOCKS = [
   [" ", "▄"],
@@ -34,10 +34,10 @@ const half = (ink: number): 0 | 1 => (ink >= 128 ? 1 : 0);
 
 /** Plain text, without escape codes. */
 export const plain: Style = {
-  bold: same,
-  dim: same,
-  good: same,
-  bad: same,
+  bold: unstyled,
+  dim: unstyled,
+  good: unstyled,
+  bad: unstyled,
   halves: (upper, lower) => BLOCKS[half(upper)][half(lower)],
 };
 

@@ -1,4 +1,4 @@
-/** Small changes along the gradient by the inputs turn a network's answers; training on them makes it harder. */
+/** Small changes along the gradient with respect to the inputs flip a network's answers. Training on such inputs makes this harder. */
 import { grad, losses, manualSeed, nn, type Tensor, tidy } from "nabla";
 import { adversarialLoss, fgsm, pgd } from "nabla/gradients";
 import { type Digits, SIDE } from "../../cli/mnist/packed.ts";
@@ -6,12 +6,12 @@ import { experiment, type Finding, type Picture } from "../experiment.ts";
 import { accuracy, images, labels, read, train } from "../network.ts";
 
 const PIXELS = SIDE * SIDE;
-/** Unseen digits that are attacked. */
+/** How many unseen digits to attack. */
 const TESTED = 300;
-/** The two digits that the linear model tells apart. */
+/** The two digits that the linear model distinguishes. */
 const [ONE, OTHER] = [3, 7];
 const EPSILONS = [0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3];
-/** Where the loss is still a line. */
+/** A change within which the loss is nearly linear. */
 const TINY = 1e-4;
 const PIXEL = { min: 0, max: 1 };
 
@@ -20,13 +20,13 @@ export default experiment({
   title: "Adversaries",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "The gradient of the loss by the inputs also says how to mislead a network: a step of ε along its sign costs a linear model exactly ε‖w‖₁ of its margin. Training on such inputs makes the network harder to mislead.",
+    "The gradient of the loss with respect to the inputs also shows how to mislead a network: a step of ε along its sign reduces the margin of a linear model by exactly ε‖w‖₁. Training on such inputs makes the network harder to mislead.",
   formula:
     "\\boldsymbol x_{\\mathrm{adv}} = \\boldsymbol x + \\varepsilon\\,\\mathrm{sign}\\,\\nabla_{\\boldsymbol x} L, \\qquad L(\\boldsymbol x_{\\mathrm{adv}}) - L(\\boldsymbol x) \\approx \\varepsilon\\,\\|\\nabla_{\\boldsymbol x} L\\|_1",
   functions: ["fgsm", "pgd", "adversarialLoss"],
   parameters: {
-    epsilon: { kind: "number", label: "ε, of the range from paper to ink", min: 0.02, max: 0.3, default: 0.1 },
-    steps: { kind: "number", label: "PGD's steps", min: 2, max: 40, default: 10, integer: true },
+    epsilon: { kind: "number", label: "ε, relative to the range from paper to ink", min: 0.02, max: 0.3, default: 0.1 },
+    steps: { kind: "number", label: "PGD steps", min: 2, max: 40, default: 10, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 999, default: 1, integer: true },
   },
   long: true,
@@ -34,7 +34,7 @@ export default experiment({
     const data = await digits();
     const made: nn.Module[] = [];
     const network = (): nn.Module => {
-      manualSeed(seed); // both from the same weights
+      manualSeed(seed); // both networks start from the same weights
       const model = new nn.Sequential(
         new nn.Flatten(),
         new nn.Linear(PIXELS, 64),
@@ -53,7 +53,7 @@ export default experiment({
         epochs: 5,
         lr: 1e-3,
         loss: (x, y) => logistic(linear, x, signs(y)).mean(),
-        progress: (part) => progress(0.1 * part, "a linear model"),
+        progress: (part) => progress(0.1 * part, "training a linear model"),
       });
       const findings = tidy(() => ofLinear(linear, only(data.test), epsilon, steps));
 
@@ -61,7 +61,7 @@ export default experiment({
       await train(plain, data.train, {
         epochs: 3,
         lr: 2e-3,
-        progress: (part) => progress(0.1 + 0.3 * part, "a network"),
+        progress: (part) => progress(0.1 + 0.3 * part, "training a network"),
       });
       const robust = network();
       await train(robust, data.train, {
@@ -73,7 +73,7 @@ export default experiment({
             x,
             (lossOf, z) => fgsm(lossOf, z, { epsilon, ...PIXEL }),
           ),
-        progress: (part) => progress(0.4 + 0.4 * part, "a network against adversaries"),
+        progress: (part) => progress(0.4 + 0.4 * part, "adversarial training"),
       });
 
       await progress(0.8, "attacking");
@@ -87,28 +87,28 @@ export default experiment({
         findings: [
           ...findings,
           ...both.map(([name], i) => ({
-            text: `the loss's rise by ε‖∂L/∂x‖₁ at ε = ${TINY}: a network ${name}`,
+            text: `network ${name}: increase of the loss at ε = ${TINY}, divided by ε‖∂L/∂x‖₁`,
             measured: measured[i]!.firstOrder,
             expected: { equals: 1, within: 0.05 },
-            theory: "Taylor's first term: the step's product with the gradient is ε‖∂L/∂x‖₁",
+            theory: "the first Taylor term: the dot product of the step and the gradient is ε‖∂L/∂x‖₁",
           })),
           ...both.map(([name], i) => ({
-            text: `the loss under PGD by that under FGSM: a network ${name}`,
+            text: `network ${name}: loss under PGD divided by loss under FGSM`,
             measured: measured[i]!.ratio,
             expected: { atLeast: 1 },
-            theory: "many small steps follow the gradient as it turns, one large step cannot (Madry et al. 2018)",
+            theory: "many small steps follow the gradient as it turns; one large step cannot (Madry et al. 2018)",
           })),
           {
-            text: "digits that stay right under PGD, trained on adversaries less trained on digits alone",
+            text: "accuracy under PGD: adversarial training minus training on digits alone",
             measured: after.kept - before.kept,
-            // Where one step reaches far, training on FGSM teaches little of other attacks (Madry et al. 2018, §5.1).
+            // If one step goes far, training on FGSM helps little against other attacks (Madry et al. 2018, §5.1).
             expected: { atLeast: 0 },
-            theory: "adversarial training lowers the loss where attacks go (Goodfellow et al. 2015, §6)",
+            theory: "adversarial training lowers the loss at attacked inputs (Goodfellow et al. 2015, §6)",
           },
         ],
         plots: [
           {
-            title: `Unseen digits that are read right, under FGSM and PGD with ${steps} steps`,
+            title: `Accuracy on unseen digits under FGSM and PGD with ${steps} steps`,
             x: { label: "ε" },
             y: { label: "accuracy" },
             series: both.flatMap(([name], i) => [
@@ -120,7 +120,7 @@ export default experiment({
         tables: [
           {
             title: `${TESTED} unseen digits, ε = ${epsilon}`,
-            columns: ["network", "right", "right under FGSM", "right under PGD", "mean ‖∂L/∂x‖₁"],
+            columns: ["network", "accuracy", "under FGSM", "under PGD", "mean ‖∂L/∂x‖₁"],
             rows: both.map(([name], i) => {
               const { right, single, kept, slope } = measured[i]!;
               return [name, ...[right, single, kept, slope].map((v) => Number(v.toPrecision(3)))];
@@ -149,7 +149,7 @@ const marginsOf = (model: nn.Module, x: Tensor, y: Tensor): Tensor => (model.for
 /** log(1 + exp(−y·z)), [n]. */
 const logistic = (model: nn.Module, x: Tensor, y: Tensor): Tensor => marginsOf(model, x, y).neg().softplus();
 
-/** A linear model against theory, where pixels may leave their range. */
+/** Compares a linear model with theory. Pixels may leave their range here. */
 function ofLinear(model: nn.Sequential, data: Digits, epsilon: number, steps: number): Finding[] {
   const x = images(data, 0, data.count);
   const y = signs(labels(data, 0, data.count));
@@ -163,13 +163,13 @@ function ofLinear(model: nn.Sequential, data: Digits, epsilon: number, steps: nu
     .item();
   return [
     {
-      text: "a linear model: margin lost under FGSM by ε‖w‖₁, mean",
+      text: "linear model: mean margin lost under FGSM, divided by ε‖w‖₁",
       measured: margins.sub(attacked).mean().item() / (epsilon * length),
       expected: { equals: 1, within: 1e-4 },
       theory: "−ε·sign(w)·w = −ε‖w‖₁, for every input (Goodfellow et al. 2015, §4)",
     },
     {
-      text: "a linear model: the loss's rise under FGSM by that of margins less ε‖w‖₁",
+      text: "linear model: increase of the loss under FGSM, divided by the increase if all margins fall by ε‖w‖₁",
       measured:
         (lossOf(fgsm(lossOf, x, { epsilon }))
           .mean()
@@ -180,20 +180,20 @@ function ofLinear(model: nn.Sequential, data: Digits, epsilon: number, steps: nu
       theory: "log(1 + exp(ε‖w‖₁ − m)) for a margin m",
     },
     {
-      text: "a linear model: share right under FGSM less share with margins above ε‖w‖₁",
+      text: "linear model: accuracy under FGSM minus the share of margins above ε‖w‖₁",
       measured: rightOf(attacked) - rightOf(predicted),
       expected: { equals: 0, within: 1 / data.count },
-      theory: "no change within ε can do more, and this one does as much",
+      theory: "no change within ε lowers a margin by more than ε‖w‖₁, and FGSM lowers it by that much",
     },
     {
-      text: "a linear model: the loss under PGD from a random start by that under FGSM",
+      text: "linear model: loss under PGD from a random start, divided by loss under FGSM",
       measured:
         random /
         lossOf(fgsm(lossOf, x, { epsilon }))
           .mean()
           .item(),
       expected: { equals: 1, within: 1e-3 },
-      theory: "the gradient's sign is the same everywhere: both end in one corner of the box",
+      theory: "the sign of the gradient is the same everywhere, so both end in the same corner of the box",
     },
   ];
 }
@@ -234,7 +234,7 @@ function ofNetwork(model: nn.Module, data: Digits, epsilon: number, steps: numbe
     single: accuracy(model, one(epsilon), y),
     kept: accuracy(model, many(epsilon), y),
     slope,
-    // Pixels may leave their range here: at its border steps outwards would be lost.
+    // Pixels may leave their range here, because a limit would cut off steps at its border.
     firstOrder: (mean(fgsm(lossOf, x, { epsilon: TINY })) - mean(x)) / (TINY * slope),
     ratio: mean(many(epsilon)) / mean(one(epsilon)),
     fgsm: curve(one),
@@ -242,7 +242,7 @@ function ofNetwork(model: nn.Module, data: Digits, epsilon: number, steps: numbe
   };
 }
 
-/** A digit (if wanted), what the attack adds, and the adversary, each with how it is read. */
+/** A digit (if `first`), the change by the attack, and the adversary with the network's answers. */
 function pictured(name: string, model: nn.Module, data: Digits, epsilon: number, first: boolean): Picture[] {
   const [x, y] = [images(data, 0, 1), labels(data, 0, 1)];
   const attacked = pgd((z) => losses.crossEntropy(model.forward(z), y), x, {
@@ -261,7 +261,7 @@ function pictured(name: string, model: nn.Module, data: Digits, epsilon: number,
   const answer = (z: Tensor): number => read(model, z)[0]!;
   return [
     ...(first ? [picture("a digit", "grey", x)] : []),
-    picture(`what PGD adds, by ε: ${name}`, "diverging", attacked.sub(x).div(epsilon)),
+    picture(`change by PGD, divided by ε: ${name}`, "diverging", attacked.sub(x).div(epsilon)),
     picture(`read as ${answer(attacked)} (before: ${answer(x)}): ${name}`, "grey", attacked),
   ];
 }

@@ -1,4 +1,4 @@
-/** The order of mini-batches: at random, by difficulty, or along neighbouring gradient signs. */
+/** The order of mini-batches: random, by difficulty, or along neighbouring gradient signs. */
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import { batchGradients, curriculum, gradientConfusion, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -17,7 +17,7 @@ export default experiment({
   functions: ["curriculum", "signFlips", "gradientConfusion", "batchGradients"],
   parameters: {
     noise: { kind: "number", label: "noise of the targets", min: 0, max: 2, default: 0.5, step: 0.1 },
-    lr: { kind: "number", label: "rate", min: 0.01, max: 0.2, default: 0.1, scale: "log" },
+    lr: { kind: "number", label: "learning rate", min: 0.01, max: 0.2, default: 0.1, scale: "log" },
     epochs: { kind: "number", label: "epochs", min: 1, max: 10, default: 4, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
@@ -25,7 +25,7 @@ export default experiment({
     const make = () => {
       manualSeed(seed);
       const model = new nn.Sequential(new nn.Linear(6, 12), new nn.Tanh(), new nn.Linear(12, 1));
-      // Batches of several kinds: each one's inputs lie around a centre of its own.
+      // Batches of different kinds: the inputs of each batch are centred at a different point.
       const teacher = randn([6, 1]);
       const batches = Array.from({ length: BATCHES }, (): readonly [Tensor, Tensor] => {
         const x = randn([SIZE, 6])
@@ -76,30 +76,30 @@ export default experiment({
     };
     const runs = [await train("random", 0), await train("difficulty", 1), await train("signs", 2)];
     const [random, difficulty, signs] = runs as [(typeof runs)[0], (typeof runs)[0], (typeof runs)[0]];
-    // What the claim rests on, without training: the known orders of eight patterns of signs.
+    // The basis of the claim, without training: the best order of eight sign patterns is known.
     const cube = [0, 7, 1, 6, 2, 5, 3, 4].map((bits) => Float64Array.from([1, 2, 4], (bit) => (bits & bit ? 1 : -1)));
     const walked = gradientConfusion(curriculum({ by: "signs", gradients: cube }).map((i) => cube[i]!)).signFlips;
     return {
       findings: [
         {
-          text: "sign flips along the order by signs, by those at random, with the gradients of each epoch's start",
+          text: "sign flips in the order by signs, divided by those in random order, at the start of each epoch",
           measured: signs.flips / random.flips,
           expected: { atMost: 1 },
-          theory: "each next one is the nearest that is left",
+          theory: "the nearest remaining gradient comes next",
         },
         {
-          text: "signs that flip along a walk over the eight corners of a cube",
+          text: "share of signs that flip along the order of the eight corners of a cube",
           measured: walked,
           expected: { atMost: 0.5 },
-          theory: "neighbouring corners differ in 1 of 3; at random 4/7 of them do",
+          theory: "neighbouring corners differ in 1 of 3 signs; random corners differ in 4/7 of them",
         },
         {
-          text: "least loss on the way by the loss at first, of the order where it is largest",
+          text: "lowest loss during training divided by the initial loss, for the worst order",
           measured:
             Math.max(...runs.map(({ points }) => Math.min(...points.slice(1).map(([, loss]) => loss)))) /
             random.points[0]![1],
           expected: { atMost: 1 },
-          theory: "every order trains",
+          theory: "every order lowers the loss",
         },
       ],
       plots: [
@@ -107,13 +107,13 @@ export default experiment({
           title: "The loss over all batches",
           x: { label: "mini-batches seen" },
           y: { label: "loss", scale: "log" },
-          series: runs.map(({ by, points }) => ({ name: by === "random" ? "at random" : `by ${by}`, points })),
+          series: runs.map(({ by, points }) => ({ name: by === "random" ? "random" : `by ${by}`, points })),
         },
       ],
       tables: [
         {
           title: "Smoother is not always faster",
-          columns: ["order", "sign flips", "loss at the end"],
+          columns: ["order", "sign flips", "final loss"],
           rows: [random, difficulty, signs].map(({ by, flips, points }) => [by, flips, points.at(-1)![1]]),
         },
       ],

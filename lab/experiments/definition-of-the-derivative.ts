@@ -26,7 +26,7 @@ export default experiment({
   title: "The definition of the derivative",
   section: "The Gradient: A Vector of Sensitivities",
   claim:
-    "A partial derivative is the limit of a difference quotient. On a computer the limit cannot be taken: the error falls with the step h until rounding, which grows as 1/h, takes over.",
+    "A partial derivative is the limit of a difference quotient. A computer cannot take this limit: the error falls with the step h until the rounding error, which grows like 1/h, dominates.",
   formula:
     "\\frac{\\partial L}{\\partial \\theta_i} = \\lim_{h\\to 0}\\frac{L(\\theta_i+h)-L(\\theta_i)}{h},\\qquad \\text{error}(h)\\approx \\tfrac{h}{2}|L''| + \\frac{2\\varepsilon|L|}{h}",
   functions: ["errorCurve", "finiteDifference", "complexStep"],
@@ -46,28 +46,28 @@ export default experiment({
     return {
       findings: [
         {
-          text: "order of forward differences, before rounding",
+          text: "order of forward differences, before rounding dominates",
           measured: forward.truncationSlope,
           expected: { equals: 1, within: 0.1 },
           theory: "Taylor: the error is h·f″/2",
         },
         {
-          text: "order of central differences",
+          text: "order of central differences, before rounding dominates",
           measured: central.truncationSlope,
           expected: { equals: 2, within: 0.15 },
           theory: "Taylor: the error is h²·f‴/6",
         },
         {
-          text: "order of the rounding branch",
+          text: "order of forward differences where rounding dominates",
           measured: forward.roundingSlope,
           expected: { equals: -1, within: 0.25 },
-          theory: "f is only known to ε·|f|, which is divided by h",
+          theory: "the rounding error ε·|f| of f is divided by h",
         },
         {
-          text: "error of the forward difference at h = √ε, by h/2·|f″| + 2ε|f|/h",
+          text: "error of the forward difference at h = √ε, divided by h/2·|f″| + 2ε|f|/h",
           measured: Math.abs(finiteDifference(f, x, { method: "forward", step: 2 ** -26 }) - exact) / bound(2 ** -26),
           expected: { atMost: 2 },
-          theory: "both branches are about equal there; f itself is good to one or two ε",
+          theory: "both terms are about equal there, and f is accurate to one or two ε",
         },
         {
           text: "relative error of the complex step at h = 10⁻²⁰",
@@ -79,7 +79,7 @@ export default experiment({
           text: "relative error of central differences at the default step",
           measured: relative(finiteDifference(f, x)),
           expected: { atMost: 1e-8 },
-          theory: "ε^(2/3) ≈ 4·10⁻¹¹ times what f‴ is to f′",
+          theory: "ε^(2/3) ≈ 4·10⁻¹¹, times |f‴/f′|",
         },
       ],
       plots: [

@@ -1,4 +1,4 @@
-/** The slope along u is ∇L·u: a cosine, largest along the gradient, zero across it. */
+/** The slope along u is ∇L·u: a cosine of the angle, largest along the gradient and zero across it. */
 import { type Tensor, tensor } from "nabla";
 import { objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -43,16 +43,16 @@ export default experiment({
           text: "angle between the steepest direction tried and the gradient, degrees",
           measured: apart,
           expected: { atMost: 180 / directions + 1e-6 },
-          theory: "the nearest of the directions tried",
+          theory: "at most half of the angle between neighbouring directions",
         },
         {
-          text: "largest slope by the gradient's length",
+          text: "largest slope divided by the gradient's length",
           measured: best[1] / length,
           expected: { equals: 1, within: 1 - Math.cos(Math.PI / directions) + 1e-3 },
           theory: "max of ∇L·u over unit u is ‖∇L‖",
         },
         {
-          text: "largest distance between differences and ∇L·u",
+          text: "largest difference between a measured slope and ∇L·u",
           measured: error,
           expected: { atMost: 1e-3 * (1 + length) },
           theory: "D_u L = ∇L·u",

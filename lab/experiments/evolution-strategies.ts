@@ -1,4 +1,4 @@
-/** Gradients from values alone: what evolution strategies pay for not differentiating, by samples and by parameters. */
+/** Gradients from values alone: the error and the cost of evolution strategies, by samples and by parameters. */
 import { losses, manualSeed, nn, optim, tensor, tidy } from "nabla";
 import { type EsError, EvolutionStrategy, esError, logSlope, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -9,7 +9,7 @@ const REPEATS = 80;
 /** Updates of the networks. */
 const STEPS = 250;
 
-/** The standard error of the fitted slope of log error against log x, by those of the errors. */
+/** The standard error of the fitted slope of log error against log x, from the standard errors of the errors. */
 function slopeError(xs: readonly number[], errors: readonly { error: number; standardError: number }[]): number {
   const logs = xs.map(Math.log);
   const centre = logs.reduce((a, b) => a + b) / logs.length;
@@ -24,7 +24,7 @@ export default experiment({
   title: "Gradients by random search",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Evolution strategies estimate the gradient from values at random points: without bias, with an error that falls as one over the root of the samples and grows as the root of the parameters. Backpropagation gives it exactly, at the price of a few values.",
+    "Evolution strategies estimate the gradient from values at random points. The estimate is unbiased, and its error is proportional to the square root of the number of parameters divided by the number of samples. Backpropagation gives the exact gradient for the cost of a few values.",
   formula:
     "\\nabla \\mathbb{E}\\,L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon) = \\mathbb{E}\\Big[\\tfrac{L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon)-L(\\boldsymbol\\theta-\\sigma\\boldsymbol\\varepsilon)}{2\\sigma}\\boldsymbol\\varepsilon\\Big],\\qquad \\frac{\\mathrm{error}}{\\|\\nabla L\\|} = \\sqrt{\\frac{d+1}{m}}",
   functions: ["esError", "EvolutionStrategy"],
@@ -73,13 +73,13 @@ export default experiment({
           text: "slope of log error against log samples",
           measured: bySamples.slope,
           expected: { equals: -0.5, within: 4 * slopeError(SAMPLES, errorsOf(bySamples)) },
-          theory: "−½: the mean of independent terms; within four standard errors",
+          theory: "−½, as for every mean of independent terms; within four standard errors",
         },
         {
           text: `relative error with ${SAMPLES[0]} samples`,
           measured: bySamples.points[0]![1],
           expected: { equals: bySamples.predicted[0]![1], within: 4 * bySamples.standardErrors[0]! },
-          theory: "√((d + 1)/m), m pairs",
+          theory: "√((d + 1)/m) for m pairs",
         },
         {
           text: "slope of log error against log (d + 1)",
@@ -96,22 +96,22 @@ export default experiment({
           theory: "½",
         },
         {
-          text: "what a step leaves of ½‖θ‖², at the best rate",
+          text: "share of ½‖θ‖² that remains after a step at the best rate",
           measured: mean,
           expected: { equals: (d + 1) / (pairs + d + 1), within: 4 * spread },
-          theory: "(d + 1)/(m + d + 1); with backpropagation a step of rate 1 leaves nothing",
+          theory: "(d + 1)/(m + d + 1); with backpropagation, nothing remains after a step of rate 1",
         },
         {
-          text: "exclusive or, learnt from values alone: answers that are right",
+          text: "exclusive or, learnt from values alone: correct answers out of 4",
           measured: evolved.right,
           expected: { atLeast: 4 },
           theory: "an unbiased gradient is enough for Adam",
         },
         {
-          text: "evaluations of the loss by those of backpropagation, for as many updates",
+          text: "evaluations of the loss divided by those of backpropagation, for the same number of updates",
           measured: evolved.evaluations / backprop.evaluations,
           expected: { equals: 2 * pairs, within: 0 },
-          theory: "2m values a step, against one with its gradient",
+          theory: "2m values per step, instead of one value with its gradient",
         },
       ],
       plots: [
@@ -161,7 +161,7 @@ interface Training {
   readonly evaluations: number;
 }
 
-/** Learns exclusive or by an evolution strategy, or by backpropagation where no options are given. */
+/** Learns exclusive or with an evolution strategy, or with backpropagation if there are no options. */
 function train(seed: number, options?: { samples: number; sigma: number }): Training {
   return tidy(() => {
     manualSeed(seed);

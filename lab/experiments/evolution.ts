@@ -17,7 +17,7 @@ export default experiment({
   title: "Evolution climbs a gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Gradients are evolution's, too: from one generation to the next a population's mean moves by its genetic covariance times the gradient of the logarithm of mean fitness.",
+    "Evolution follows a gradient, too: from one generation to the next, the mean of a population moves by its genetic covariance times the gradient of the logarithm of mean fitness.",
   formula:
     "\\Delta\\bar{\\boldsymbol z} = G\\,\\boldsymbol\\beta,\\quad \\boldsymbol\\beta = P^{-1}\\mathrm{Cov}(w/\\bar w, \\boldsymbol z) = \\nabla \\ln\\bar W(\\bar{\\boldsymbol z})",
   functions: ["landeResponse", "selectionGradient", "breed", "selectionAscent"],
@@ -90,7 +90,7 @@ export default experiment({
     const apart = Math.max(
       ...ascent.natural.map((v, j) => Math.abs(v - ascent.differential[j]!) / ascent.standardError[j]!),
     );
-    // Were all variation inherited, the response would be the natural gradient P·β itself.
+    // If all variation were inherited, the response would be the natural gradient P·β itself.
     const P = G.map((row, i) => row.map((v, j) => v + E[i]![j]!));
     const natural = [new Float64Array(2)];
     for (let k = 0; k < generations; k++)
@@ -100,16 +100,16 @@ export default experiment({
     return {
       findings: [
         ...[0, 1].map((j) => ({
-          text: `the mean of trait ${j + 1}: what it moved in ${generations} generations`,
+          text: `change of the mean of trait ${j + 1} in ${generations} generations`,
           measured: total[j]!,
           expected: { equals: expected[j]!, within: 4 * errors[j]! },
-          theory: "the sum of G·β, β in closed form at each generation's mean; within four standard errors",
+          theory: "the sum of G·β, with β in closed form at each generation's mean; within four standard errors",
         })),
         {
           text: "mean square of (response − G·β) in standard errors",
           measured: squares / (2 * generations),
           expected: { equals: 1, within: spread },
-          theory: "1, if nothing but sampling parts them; its own spread is √(2/generations) at most",
+          theory: "1 if they differ only by sampling errors; its standard deviation is at most √(2/generations)",
         },
         {
           text: "mean square of (selection gradient by regression − β) in standard errors",
@@ -149,11 +149,11 @@ export default experiment({
           series: [
             { name: "simulated", points: path(means), style: "path" },
             { name: "G·β", points: path(predicted), style: "theory" },
-            { name: "P·β, were all inherited", points: path(natural), style: "theory" },
+            { name: "P·β, if all variation were inherited", points: path(natural), style: "theory" },
           ],
           field: fieldOf(
             [...means, ...predicted, ...(directional ? [] : [Float64Array.from(OPTIMUM), ...natural])],
-            // Up to a constant, ln W̄ = ½β·(z̄ − o) where stabilizing, which is quadratic, and β·z̄ where directional.
+            // Up to a constant, ln W̄ is ½β·(z̄ − o) for stabilizing selection, which is quadratic, and β·z̄ for directional selection.
             (z) => {
               const [a, b] = beta(z);
               return directional ? strength * z[0]! : (a * (z[0]! - OPTIMUM[0]!) + b * (z[1]! - OPTIMUM[1]!)) / 2;

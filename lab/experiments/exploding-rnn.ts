@@ -1,4 +1,4 @@
-/** Back through time the gradient is multiplied by the recurrent weight again and again: its norm decides. */
+/** Each step back in time multiplies the gradient by the recurrent weight, so the weight's norm decides whether it explodes or vanishes. */
 import { manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime, growthPerStep, spectralNorm } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -11,7 +11,7 @@ export default experiment({
   title: "Exploding and vanishing through time",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "In a recurrent network the gradient's norm is scaled by powers of the recurrent weight's spectral norm at most: above 1 it can explode, below 1 it vanishes. For an orthogonal weight the bound is met; for others the growth lies below. Gates and clipping are the remedies.",
+    "In a recurrent network, the norm of the gradient grows at most like the powers of the recurrent weight's spectral norm: above 1 the gradient can explode, below 1 it vanishes. An orthogonal weight reaches the bound; other weights stay below it. Gates and clipping are the remedies.",
   formula:
     "h_t=\\tanh(Wh_{t-1}+Ux_t),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial h_t}\\Bigr\\|\\le\\|W\\|_2^{\\,T-t}\\,\\Bigl\\|\\frac{\\partial L}{\\partial h_T}\\Bigr\\|",
   functions: ["gradientThroughTime", "growthPerStep", "spectralNorm"],
@@ -27,7 +27,7 @@ export default experiment({
   run({ norm, steps, matrix, activation, input, clip, seed }) {
     manualSeed(seed);
     const inputs = Array.from({ length: steps }, () => randn([1, HIDDEN]).mul(input));
-    // Scaled to the norm: an orthogonal matrix, whose singular values are then all that, or any.
+    // All singular values of an orthogonal matrix are equal, so after scaling all of them are the norm.
     const plain = matrix === "orthogonal" ? nn.init.orthogonal(zeros([HIDDEN, HIDDEN])) : randn([HIDDEN, HIDDEN]);
     const seedOfLoss = randn([1, HIDDEN]);
     const through = (step: Step): number[] =>
@@ -53,37 +53,37 @@ export default experiment({
           text: "‖W‖₂ by Lanczos",
           measured: spectral,
           expected: { equals: norm, within: 1e-4 },
-          theory: "scaled to it",
+          theory: "W is scaled to this norm",
         },
         activation === "linear" && matrix === "orthogonal"
           ? {
               text: "growth of log ‖∂L/∂hₜ‖ per step back",
               measured: growth,
               expected: { equals: Math.log(norm), within: 1e-3 },
-              theory: "log ‖W‖₂: without an activation every step back is a product with Wᵀ",
+              theory: "log ‖W‖₂: without an activation, each step back multiplies by Wᵀ",
             }
           : {
               text: "growth of log ‖∂L/∂hₜ‖ per step back",
               measured: growth,
               expected: { atMost: Math.log(norm) + 1e-3 },
-              theory: "log ‖W‖₂ at most: no product with Wᵀ is longer, and tanh′ ≤ 1",
+              theory: "at most log ‖W‖₂, because ‖Wᵀg‖ ≤ ‖W‖₂·‖g‖ and tanh′ ≤ 1",
             },
         {
-          text: "gradient's norm by the weight after clipping",
+          text: "norm of the weight's gradient after clipping",
           measured: clipped,
           expected: { atMost: clip * (1 + 1e-3) },
-          theory: "clipping scales all gradients by clip/norm where that is below 1 (Pascanu et al. 2013)",
+          theory: "clipping scales all gradients by clip/norm if that is below 1 (Pascanu et al. 2013)",
         },
         {
           text: "|growth| per step of a GRU of the same size",
           measured: Math.abs(growthPerStep(gated)),
           expected: { atMost: Math.log(2) + 0.05 },
-          theory: "a gate mixes the old state with the new: about ½ of it passes before training",
+          theory: "a gate mixes the old state with the new one: before training, about half of the old state passes",
         },
       ],
       plots: [
         {
-          title: "The gradient, steps before the end",
+          title: "The gradient T − t steps before the end",
           x: { label: "T − t" },
           y: { label: "‖∂L/∂hₜ‖", scale: "log" },
           series: [
@@ -95,7 +95,7 @@ export default experiment({
       ],
       tables: [
         {
-          title: "From the end to the beginning",
+          title: "The gradient at the beginning divided by the gradient at the end",
           columns: ["network", "‖∂L/∂h₀‖/‖∂L/∂h_T‖"],
           rows: [
             [`${activation}, ${matrix}, ‖W‖₂ = ${norm}`, measured[0]! / measured.at(-1)!],
@@ -107,7 +107,7 @@ export default experiment({
   },
 });
 
-/** The norm of the gradient by the recurrent weight, after clipping. */
+/** The norm of the gradient with respect to the recurrent weight, after clipping. */
 function clippedNorm(w: Tensor, inputs: readonly Tensor[], nonlinear: boolean, clip: number): number {
   const weight = w.detach().clone();
   weight.requiresGrad = true;

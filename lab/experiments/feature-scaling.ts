@@ -1,4 +1,4 @@
-/** A feature's unit decides its partial derivative, and the ravine. Standardizing takes it away; whitening takes correlation too. */
+/** A feature's unit scales its partial derivative and shapes the ravine. Standardizing removes the unit; whitening also removes correlation. */
 import { losses, manualSeed, nn, optim, randn, type Tensor, tensor } from "nabla";
 import { conditioning, objective, partialsUnderScaling, standardize, whiten } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -32,7 +32,7 @@ export default experiment({
       .add(randn([SAMPLES]).mul(0.1))
       .add(0.5);
     const x = plain.mul(tensor([1, scale]));
-    // The same predictions from both: θ₂ divided by the scale.
+    // Both give the same predictions, because θ₂ is divided by the scale.
     const of = (inputs: Tensor, theta: readonly number[]) =>
       objective((t: Tensor) => losses.mse(inputs.matmul(t), y), [...theta]);
     const { before, after } = partialsUnderScaling((z) => of(z, z === plain ? [0.3, 0.4] : [0.3, 0.4 / scale]), plain, [
@@ -41,13 +41,13 @@ export default experiment({
     ]);
     const [standard, white] = [standardize(x), whiten(x)];
     const inputs: [string, Tensor][] = [
-      ["as they are", x],
+      ["original", x],
       ["standardized", standard.apply(x)],
       ["whitened", white.apply(x)],
     ];
     const curves = inputs.map(([name, z]) => ({ name, points: descent(z, y) }));
     const final = curves.map(({ points }) => points.at(-1)![1]);
-    // Of two standardized features with sample correlation r the curvatures are 1, 1 + r and 1 − r.
+    // The curvatures of two standardized features with sample correlation r are 1, 1 + r and 1 − r.
     const z = standard.apply(x);
     const r = z
       .narrow(1, 0, 1)
@@ -57,39 +57,39 @@ export default experiment({
     return {
       findings: [
         {
-          text: "the second partial, scaled by not",
+          text: "second partial derivative after scaling, divided by that before",
           measured: after[1]! / before[1]!,
           expected: { equals: scale, within: 1e-3 * scale },
-          theory: "it grows by its feature's factor",
+          theory: "it grows by the scale of its feature",
         },
         {
-          text: "the first partial, scaled by not",
+          text: "first partial derivative after scaling, divided by that before",
           measured: after[0]! / before[0]!,
           expected: { equals: 1, within: 1e-3 },
-          theory: "its feature is as before",
+          theory: "its feature does not change",
         },
         {
-          text: "condition number, standardized",
+          text: "condition number of standardized features",
           measured: standard.after.conditionNumber,
           expected: { equals: (1 + Math.abs(r)) / (1 - Math.abs(r)), within: 0.02 * standard.after.conditionNumber },
           theory: "(1 + |r|)/(1 − |r|)",
         },
         {
-          text: "condition number, whitened",
+          text: "condition number of whitened features",
           measured: white.after.conditionNumber,
           expected: { equals: 1, within: 0.01 },
           theory: "all curvatures are 1",
         },
         {
-          text: `loss after ${STEPS} steps at the best rate, whitened by as they are`,
+          text: `loss after ${STEPS} steps at the best rate: whitened divided by original features`,
           measured: final[2]! / final[0]!,
           expected: { atMost: 1 + 1e-3 },
-          theory: "(κ − 1)/(κ + 1) of the distance is left at each step",
+          theory: "each step leaves (κ − 1)/(κ + 1) of the distance",
         },
       ],
       plots: [
         {
-          title: "Gradient descent at each one's best rate",
+          title: "Gradient descent, each at its best rate",
           x: { label: "step" },
           y: { label: "mean square error", scale: "log" },
           series: curves,
@@ -98,9 +98,9 @@ export default experiment({
       tables: [
         {
           title: "Condition number of XᵀX/n with a bias",
-          columns: ["inputs", "κ"],
+          columns: ["features", "κ"],
           rows: [
-            ["as they are", conditioning(x).conditionNumber],
+            ["original", conditioning(x).conditionNumber],
             ["standardized", standard.after.conditionNumber],
             ["whitened", white.after.conditionNumber],
           ],
@@ -110,7 +110,7 @@ export default experiment({
   },
 });
 
-/** Least squares by gradient descent with the rate that is best for its curvatures: mse = 2·(half of it). */
+/** Least squares by gradient descent with the best rate for its curvatures, which are twice those of `conditioning` for the mse. */
 function descent(x: Tensor, y: Tensor): [number, number][] {
   const layer = new nn.Linear(2, 1);
   nn.init.zeros(layer.weight);

@@ -1,4 +1,4 @@
-/** Training on digits with Fisher's matrix: K-FAC needs far fewer steps than Adam, each of which costs more. */
+/** Training on digits with the Fisher matrix: K-FAC needs far fewer steps than Adam, but each step costs more. */
 import { avgPool2d, losses, manualSeed, nn, optim, type Tensor } from "nabla";
 import { KFAC, NaturalGradient } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -11,24 +11,24 @@ export default experiment({
   title: "Training by natural gradients",
   section: "The Natural Gradient: Descending in Information Space",
   claim:
-    "Following the natural gradient leads to more stable and often dramatically faster convergence: in steps. K-FAC approximates F layer by layer by small Kronecker factors.",
+    "Following the natural gradient leads to more stable convergence, often in far fewer steps. K-FAC approximates F layer by layer with small Kronecker factors.",
   formula:
     "F_\\ell\\approx A_{\\ell}\\otimes G_\\ell,\\quad A=\\mathbb E[\\bar a\\bar a^\\top],\\ G=\\mathbb E[gg^\\top],\\qquad \\Delta W=-G^{-1}\\,\\nabla_{\\!W}L\\,A^{-1}",
   functions: ["KFAC", "NaturalGradient"],
   long: true,
   parameters: {
     target: { kind: "number", label: "training loss to reach", min: 0.05, max: 0.5, default: 0.1, scale: "log" },
-    steps: { kind: "number", label: "steps at most", min: 20, max: 150, default: 60, integer: true },
-    batch: { kind: "number", label: "digits in a step", min: 100, max: 1000, default: 500, integer: true },
-    adam: { kind: "number", label: "Adam's rate", min: 1e-3, max: 0.1, default: 0.02, scale: "log" },
-    natural: { kind: "choice", label: "conjugate gradients too", options: ["no", "yes"], default: "no" },
+    steps: { kind: "number", label: "maximum number of steps", min: 20, max: 150, default: 60, integer: true },
+    batch: { kind: "number", label: "digits per step", min: 100, max: 1000, default: 500, integer: true },
+    adam: { kind: "number", label: "Adam's learning rate", min: 1e-3, max: 0.1, default: 0.02, scale: "log" },
+    natural: { kind: "choice", label: "also run conjugate gradients", options: ["no", "yes"], default: "no" },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
   async run({ target, steps, batch, adam, natural, seed }, { progress, digits }) {
     const { train } = await digits();
     const count = Math.min(Math.floor(train.count / batch), 6);
     const batches = Array.from({ length: count }, (_, i) => {
-      // Half the resolution: what optimizers differ in is not seen by pixels.
+      // Half the resolution is enough to compare optimizers.
       const x = avgPool2d(images(train, i * batch, batch), 2).reshape([batch, -1]);
       return [x, labels(train, i * batch, batch)] as const;
     });
@@ -75,7 +75,7 @@ export default experiment({
         seconds += (performance.now() - started) / 1000;
         if (i % 3 === 0) await progress((k + i / steps) / kinds.length, name);
       }
-      // A mini-batch's loss jumps: the mean of the last few is what has to get there.
+      // The loss of a mini-batch is noisy, so the mean of the last few must reach the target.
       const smooth = path.map(
         (_, i) => path.slice(Math.max(0, i - LAST + 1), i + 1).reduce((a, b) => a + b, 0) / Math.min(LAST, i + 1),
       );
@@ -91,13 +91,13 @@ export default experiment({
     return {
       findings: [
         {
-          text: `steps that K-FAC needs to a training loss of ${target}, by Adam's`,
+          text: `steps to a training loss of ${target}: K-FAC divided by Adam`,
           measured: kfac.reached / Math.min(first.reached, steps + 1),
           expected: { atMost: 1 },
-          theory: "a step by F⁻¹ goes along the floor of the ravine as fast as across it (Martens and Grosse 2015)",
+          theory: "with F⁻¹, steps along the floor of a ravine are as fast as across it (Martens and Grosse 2015)",
         },
         {
-          text: "K-FAC's loss at the end by Adam's",
+          text: "final loss: K-FAC divided by Adam",
           measured: kfac.smooth.at(-1)! / first.smooth.at(-1)!,
           expected: { atMost: 1 },
           theory: "the same",
@@ -114,7 +114,7 @@ export default experiment({
               points: smooth.map((loss, i): [number, number] => [i + 1, loss]),
             })),
             {
-              name: "to reach",
+              name: "target",
               points: [
                 [1, target],
                 [steps, target],
@@ -126,8 +126,8 @@ export default experiment({
       ],
       tables: [
         {
-          title: "Fewer steps, but dearer ones",
-          columns: ["optimizer", "steps to the target", "milliseconds a step", "loss at the end"],
+          title: "Fewer steps, but each step costs more",
+          columns: ["optimizer", "steps to the target", "milliseconds per step", "final loss"],
           rows: runs.map(({ name, reached, milliseconds, smooth }) => [
             name,
             Number.isFinite(reached) ? reached : `more than ${steps}`,

@@ -1,4 +1,4 @@
-/** Mini-batches disagree about the way: by sign flips, by cosines, and as a noise scale. */
+/** How much the gradients of mini-batches disagree: sign flips, cosines and the noise scale. */
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import {
   batchGradients,
@@ -15,7 +15,7 @@ import { experiment } from "../experiment.ts";
 const SAMPLES = 512;
 const SIZES = [1, 2, 4, 8, 16, 32, 64];
 
-/** The mean share of components that flip between batches of a size, from each component's mean and deviation over samples. */
+/** The expected share of components whose sign flips between batches, from each component's mean and deviation over samples. */
 function expectedFlips(samples: PerSample, size: number): number {
   const parts = Object.values(samples).map((g) => {
     const centre = g.mean(0);
@@ -35,13 +35,13 @@ export default experiment({
   title: "Gradient confusion",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "Gradients of different mini-batches point in conflicting directions, which the share of components that flip their sign measures. Larger batches agree more.",
+    "Gradients of different mini-batches point in conflicting directions. The share of components whose sign flips measures the conflict. Larger batches agree more.",
   formula:
     "\\hat g_B=\\nabla L+\\frac{\\varepsilon}{\\sqrt B},\\qquad B_{\\text{simple}}=\\frac{\\operatorname{tr}\\Sigma}{\\|\\nabla L\\|^2}",
   functions: ["gradientConfusion", "gradientNoiseScale", "batchGradients", "perSampleGradients"],
   parameters: {
     noise: { kind: "number", label: "noise of the targets", min: 0.1, max: 5, default: 1, scale: "log" },
-    steps: { kind: "number", label: "steps of training before looking", min: 0, max: 300, default: 0, integer: true },
+    steps: { kind: "number", label: "training steps before measuring", min: 0, max: 300, default: 0, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
   async run({ noise, steps, seed }, { progress }) {
@@ -67,7 +67,7 @@ export default experiment({
       rows.push({ size, ...gradientConfusion(gradients.slice(0, 64)), ...gradientNoiseScale(gradients, size) });
       await progress((SIZES.indexOf(size) + 1) / SIZES.length, "mini-batches");
     }
-    // tr Σ from samples' own gradients, without batches.
+    // tr Σ from per-sample gradients, without batches.
     const samples = perSampleGradients(model, (a, b) =>
       losses.mse(model.forward(a), b, { reduction: "none" }).mean(-1),
     )(x, y);
@@ -89,7 +89,7 @@ export default experiment({
     return {
       findings: [
         {
-          text: "tr Σ from mini-batches of 8, by that of samples' own gradients",
+          text: "tr Σ from mini-batches of 8, divided by tr Σ from per-sample gradients",
           measured: rows[3]!.noise / trace,
           expected: { equals: 1, within: 0.15 },
           theory: "McCandlish et al. 2018, A.1: an unbiased estimate",
@@ -101,11 +101,12 @@ export default experiment({
           theory: "tr Σ/B",
         },
         {
-          text: "sign flips with batches of 16, by what samples' gradients foretell",
+          text: "sign flips with batches of 16, predicted from per-sample gradients",
           measured: rows[4]!.signFlips,
-          // 31 pairs of batches, whose components flip together: a tenth is about three standard errors.
+          // There are 31 pairs of batches, and their components flip together: 0.1 is about three standard errors.
           expected: { equals: expectedFlips(samples, 16), within: 0.1 },
-          theory: "2p(1 − p) for each component, p = Φ(−|mean|·√B/deviation): a batch's gradient is nearly normal",
+          theory:
+            "2p(1 − p) for each component, p = Φ(−|mean|·√B/deviation), because a batch's gradient is nearly normal",
         },
         ...(Number.isFinite(scale) && scale < SAMPLES
           ? [

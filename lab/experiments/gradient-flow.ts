@@ -1,9 +1,9 @@
-/** Gradient descent is Euler's method for gradient flow: its path comes to the flow's as its rate goes to 0, in proportion to it. */
+/** Gradient descent is Euler's method for gradient flow: the distance between their paths is proportional to the learning rate. */
 import { type Tensor, tensor, tidy } from "nabla";
 import { discretizationError, gradientDescent, gradientFlow, objective, type Point } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
-/** How much the landscape differs from a quadratic. Where cubes rule the gradient, the leading terms of RK4's error happen to cancel. */
+/** How much the landscape differs from a quadratic. If cubes dominated the gradient, the leading terms of RK4's error would cancel. */
 const Q = 0.05;
 const last = <T>(list: readonly T[]): T => list[list.length - 1]!;
 const length = (v: Point): number => Math.hypot(...Array.from(v));
@@ -14,7 +14,7 @@ export default experiment({
   title: "Gradient descent follows a flow",
   section: "Gradients as a Dynamical System",
   claim:
-    "Gradient descent is a discretization of gradient flow: with small rates its path is the flow's, and the error falls in proportion to the rate.",
+    "Gradient descent is a discretization of gradient flow: at small learning rates, its path follows the flow, with an error proportional to the rate.",
   formula:
     "\\dot{\\boldsymbol\\theta} = -\\nabla L(\\boldsymbol\\theta),\\qquad \\boldsymbol\\theta_{k+1} = \\boldsymbol\\theta_k - \\eta\\,\\nabla L(\\boldsymbol\\theta_k)",
   functions: ["gradientFlow", "gradientDescent", "discretizationError"],
@@ -22,14 +22,14 @@ export default experiment({
     curvature: { kind: "number", label: "curvature along θ₂ (1 along θ₁)", min: 1, max: 20, default: 8 },
     rate: {
       kind: "number",
-      label: "learning rate, by the largest that is stable",
+      label: "learning rate, relative to the largest stable rate",
       min: 0.05,
       max: 0.95,
       default: 0.85,
     },
     x: { kind: "number", label: "start: θ₁", min: 0.2, max: 2, default: 1.5 },
     y: { kind: "number", label: "start: θ₂", min: 0.2, max: 2, default: 1 },
-    duration: { kind: "number", label: "time", min: 0.5, max: 5, default: 3 },
+    duration: { kind: "number", label: "duration", min: 0.5, max: 5, default: 3 },
   },
   run: ({ curvature, rate, x, y, duration }) =>
     tidy(() => {
@@ -48,9 +48,9 @@ export default experiment({
         );
       };
       const at = objective([theta], () => loss(theta));
-      // The same gradient in float64: float32 ends what can be seen of order 4.
+      // The same gradient in float64, because float32 rounding hides order 4.
       const exact = { theta: start, gradient: (t: Point) => h.map((c, i) => c * t[i]! + Q * t[i]! ** 3) };
-      // On the way from the start to 0 no curvature is larger.
+      // No curvature between the start and 0 is larger.
       const steepest = Math.max(...h.map((c, i) => c + 3 * Q * start[i]! ** 2));
       const lr = (rate * 2) / steepest;
 
@@ -99,37 +99,37 @@ export default experiment({
             text: "order of Euler's method, which is gradient descent, in float64",
             measured: euler.order,
             expected: { equals: 1, within: 0.06 },
-            theory: "its error falls with the step to the power 1",
+            theory: "its error is proportional to the step",
           },
           {
-            text: "the same by nabla's own gradients, in float32",
+            text: "the same with nabla's gradients, in float32",
             measured: nabla.order,
             expected: { equals: 1, within: 0.1 },
             theory: "the same, at coarser steps",
           },
           {
-            text: "order of the Runge–Kutta method of four stages",
+            text: "order of the classical Runge–Kutta method",
             measured: rk4.order,
             expected: { equals: 4, within: 0.25 },
-            theory: "its error falls with the step to the power 4",
+            theory: "its error is proportional to the fourth power of the step",
           },
           {
-            text: "distance of gradient descent from the flow, by lr times the flow's bend ∫‖∇²L·∇L‖ dt",
+            text: "distance of gradient descent from the flow, divided by lr·∫‖∇²L·∇L‖ dt along the flow",
             measured: apart[0]! / (lr * bend),
             expected: { atMost: 1 },
-            theory: "steps below 2/h_max bring paths no further apart, and each adds at most lr·∫‖θ̈‖ dt",
+            theory: "steps below 2/h_max do not move paths apart, and each step adds at most lr·∫‖θ̈‖ dt",
           },
           {
-            text: "that distance by the one with a sixteenth of the rate",
+            text: "this distance divided by the distance at a sixteenth of the rate",
             measured: apart[0]! / apart[2]!,
             expected: { atLeast: 8 },
-            theory: "16 for small rates, by order 1",
+            theory: "16 for small rates, because the order is 1",
           },
           {
-            text: "largest distance of nabla's gradient from the closed form, on the path",
+            text: "largest error of nabla's gradient on the path, divided by the largest curvature",
             measured: worst / steepest,
             expected: { atMost: 1e-6 },
-            theory: "float32, by the largest curvature",
+            theory: "the rounding error of float32",
           },
         ],
         plots: [
@@ -148,7 +148,7 @@ export default experiment({
             field: { x: [left, right], y: [bottom, top], columns, values: grid },
           },
           {
-            title: "Largest distance from the flow, by step",
+            title: "Largest distance from the flow, by step size",
             x: { label: "step", scale: "log" },
             y: { label: "distance", scale: "log" },
             series: [

@@ -1,4 +1,4 @@
-/** A penalty on the gradient by the inputs makes a function flatter, and its answers harder to turn. */
+/** A penalty on the gradient with respect to the inputs makes a function flatter, and its answers harder to flip. */
 import { compile, grad, losses, manualSeed, nn, optim, randn, type Tensor, tensor, tidy } from "nabla";
 import { fgsm, gradientPenalty, inputGradientNorms, lipschitzBound, lipschitzPenalty, pgd } from "nabla/gradients";
 import { experiment, type Plot } from "../experiment.ts";
@@ -7,9 +7,9 @@ const TRAIN = 120;
 const TEST = 600;
 const STEPS = 400;
 const EPSILONS = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5];
-/** The attack that findings speak of. */
+/** The size of the attack in the findings. */
 const STRONG = 0.3;
-/** The window that is drawn. */
+/** The window to draw. */
 const [X, Y] = [[-1.6, 2.6] as const, [-1.3, 1.8] as const];
 const COLUMNS = 60;
 const ROWS = 44;
@@ -19,7 +19,7 @@ export default experiment({
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Adding the squared length of the gradient by the inputs to the loss, and going backward through it, makes the network flatter: small changes of the input turn fewer of its answers.",
+    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter: small changes of the input flip fewer of its answers.",
   formula:
     "L(\\boldsymbol\\theta) + \\lambda\\,\\mathbb E_{\\boldsymbol x}\\bigl\\|\\nabla_{\\boldsymbol x} f_{\\boldsymbol\\theta}(\\boldsymbol x)\\bigr\\|_2^2",
   functions: ["gradientPenalty", "lipschitzPenalty", "inputGradientNorms", "lipschitzBound", "fgsm", "pgd"],
@@ -47,7 +47,7 @@ export default experiment({
         ] as const
       ).entries()) {
         await progress(i / 2, name);
-        manualSeed(seed + 1000); // both from the same weights
+        manualSeed(seed + 1000); // both networks start from the same weights
         made.push(trained(name, seen, (f, x) => (weight ? slope(f, x).mul(weight) : undefined)));
       }
       const [plain, flat] = made as [Trained, Trained];
@@ -56,47 +56,47 @@ export default experiment({
       return {
         findings: [
           {
-            text: "mean ‖∂f/∂x‖ at unseen points, with the penalty by without",
+            text: "mean ‖∂f/∂x‖ at unseen points: with the penalty divided by without",
             measured: after.slope / before.slope,
             expected: { atMost: 0.8 },
-            theory: "the penalty weighs against the slope, and without it nothing does",
+            theory: "only the penalty pushes the slope down",
           },
           ...made.map(({ name }, i) => ({
-            text: `largest ‖∂f/∂x‖ in the window by the product of the layers' norms, ${name}`,
+            text: `${name}: largest ‖∂f/∂x‖ in the window, divided by the product of the layers' norms`,
             measured: measured[i]!.steepest / measured[i]!.bound,
             expected: { atMost: 1 },
-            theory: "‖∂f/∂x‖ ≤ Π σ₁(Wₖ), as |tanh′| ≤ 1 (Szegedy et al. 2014)",
+            theory: "‖∂f/∂x‖ ≤ Π σ₁(Wₖ), because |tanh′| ≤ 1 (Szegedy et al. 2014)",
           })),
           ...made.map(({ name }, i) => ({
-            text: `rise of −y·f under FGSM with ε = 0.001, by ε·‖∂f/∂x‖₁, ${name}`,
+            text: `${name}: increase of −y·f under FGSM with ε = 0.001, divided by ε·‖∂f/∂x‖₁`,
             measured: measured[i]!.firstOrder,
             expected: { equals: 1, within: 0.02 },
             theory:
-              "the step of a box that raises a linear function most is ε·sign of its gradient (Goodfellow et al. 2015)",
+              "of all steps in a box, ε·sign of the gradient raises a linear function most (Goodfellow et al. 2015)",
           })),
           ...made.map(({ name }, i) => ({
-            text: `distance to the nearest cell of the window with another answer, by |f|/Π σ₁(Wₖ): the least, ${name}`,
+            text: `${name}: smallest distance to a cell of the window with another answer, divided by |f|/Π σ₁(Wₖ)`,
             measured: measured[i]!.closest,
             expected: { atLeast: 1 },
-            theory: "f cannot fall to 0 within |f(x)| by its steepest slope (Tsuzuku et al. 2018)",
+            theory: "f cannot fall to 0 within |f(x)| divided by its steepest slope (Tsuzuku et al. 2018)",
           })),
           {
-            text: `unseen points right under FGSM with ε = ${STRONG}, with the penalty less without`,
-            measured: after.attacked - before.attacked,
+            text: `accuracy at unseen points under FGSM with ε = ${STRONG}: with the penalty minus without`,
+            measured: after.underFgsm - before.underFgsm,
             expected: { atLeast: 0 },
-            theory: "what is flat takes longer ways to turn",
+            theory: "a flatter function needs larger changes to flip",
           },
         ],
         plots: [
           {
-            title: "Length of the gradient by the inputs, in training",
+            title: "Length of the gradient with respect to the inputs, during training",
             x: { label: "step" },
             y: { label: "mean ‖∂f/∂x‖" },
             series: made.map(({ name, slopes }) => ({ name, points: slopes })),
           },
           {
-            title: "Unseen points answered right under FGSM",
-            x: { label: "ε, for each coordinate" },
+            title: "Accuracy at unseen points under FGSM",
+            x: { label: "ε per coordinate" },
             y: { label: "accuracy" },
             series: made.map(({ name }, i) => ({ name, points: measured[i]!.accuracies })),
           },
@@ -104,18 +104,18 @@ export default experiment({
         ],
         tables: [
           {
-            title: "Both networks on unseen points, shares that are right",
+            title: "Accuracy and slope at unseen points",
             columns: [
               "network",
-              "as they are",
+              "no attack",
               `FGSM, ε = ${STRONG}`,
               `PGD, length ${STRONG}`,
               "mean ‖∂f/∂x‖",
               "Π σ₁(Wₖ)",
             ],
             rows: made.map(({ name }, i) => {
-              const { accuracies, attacked, turned, slope: mean, bound } = measured[i]!;
-              return [name, ...[accuracies[0]![1], attacked, turned, mean, bound].map((v) => Number(v.toFixed(3)))];
+              const { accuracies, underFgsm, underPgd, slope: mean, bound } = measured[i]!;
+              return [name, ...[accuracies[0]![1], underFgsm, underPgd, mean, bound].map((v) => Number(v.toFixed(3)))];
             }),
           },
         ],
@@ -134,7 +134,7 @@ interface Points {
   readonly y: Tensor;
 }
 
-/** Two moons, half of the points each, with Gaussian noise. */
+/** Two moons with half of the points each, and Gaussian noise. */
 function moons(n: number, noise: number): Points {
   const jitter = tidy(() => randn([n, 2]).data);
   const angle = (i: number): number => (Math.PI * (Math.floor(i / 2) + 0.5)) / (n / 2);
@@ -153,7 +153,7 @@ interface Trained {
   readonly slopes: readonly [step: number, slope: number][];
 }
 
-/** A network of two hidden layers, [n, 2] → [n, 1], trained by Adam on logistic losses and a penalty. */
+/** A network with two hidden layers, [n, 2] → [n, 1], trained with Adam on a logistic loss and a penalty. */
 function trained(name: string, { x, y }: Points, penalty: (f: nn.Module, x: Tensor) => Tensor | undefined): Trained {
   const model = new nn.Sequential(
     new nn.Linear(2, 32),
@@ -190,9 +190,9 @@ interface Measured {
   readonly bound: number;
   readonly firstOrder: number;
   readonly closest: number;
-  /** Shares that are right: under FGSM, under PGD in length, both with STRONG, and under FGSM by ε. */
-  readonly attacked: number;
-  readonly turned: number;
+  /** Accuracies under FGSM and under l2 PGD with ε = STRONG, and under FGSM for each ε. */
+  readonly underFgsm: number;
+  readonly underPgd: number;
   readonly accuracies: readonly [epsilon: number, accuracy: number][];
 }
 
@@ -213,13 +213,13 @@ function measure(model: nn.Sequential, { x, y }: Points): Measured {
     bound,
     firstOrder: rise.item() / (tiny * g.abs().sum(1).mean().item()),
     closest: closest(model, x, bound),
-    attacked: under(STRONG),
-    turned: right(pgd(lossOf, x, { epsilon: STRONG, norm: "l2", steps: 20 })),
+    underFgsm: under(STRONG),
+    underPgd: right(pgd(lossOf, x, { epsilon: STRONG, norm: "l2", steps: 20 })),
     accuracies: EPSILONS.map((epsilon) => [epsilon, under(epsilon)]),
   };
 }
 
-/** Over points: the distance to the nearest cell with the other sign of f, by |f|/bound; the least. */
+/** The minimum over points of the distance to the nearest cell with the other sign of f, divided by |f|/bound. */
 function closest(model: nn.Sequential, x: Tensor, bound: number): number {
   const cells = grid();
   const pairs = (z: Tensor): [number, number][] => z.toArray() as [number, number][];
@@ -234,7 +234,7 @@ function closest(model: nn.Sequential, x: Tensor, bound: number): number {
   return Math.min(...ratios);
 }
 
-/** The middles of the window's cells, [ROWS·COLUMNS, 2], rows from below. */
+/** The centres of the window's cells, from the bottom row up: [ROWS·COLUMNS, 2]. */
 function grid(): Tensor {
   const along = ([from, to]: readonly [number, number], i: number, n: number): number =>
     from + ((to - from) * (i + 0.5)) / n;
@@ -245,7 +245,7 @@ function grid(): Tensor {
   return tensor(cells);
 }
 
-/** The network's answer over the window, between −1 and 1, and the points that it learnt from. */
+/** The network's answer over the window, between −1 and 1, and the points that it was trained on. */
 function field({ name, model }: Trained, { x, y }: Points): Plot {
   const [points, signs] = [x.toArray() as [number, number][], y.data];
   const of = (sign: number): [number, number][] => points.filter((_, i) => signs[i] === sign);

@@ -1,4 +1,4 @@
-/** The curvatures of a small network's loss: two ends by Lanczos, the whole spectrum, and a picture of the plane of the steepest two. */
+/** The curvatures of a small network's loss: both ends by Lanczos, the whole spectrum, and a plot over the two steepest directions. */
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import {
   classifyCriticalPoint,
@@ -37,7 +37,7 @@ export default experiment({
     "topHessianDirections",
   ],
   parameters: {
-    steps: { kind: "number", label: "steps of training", min: 0, max: 400, default: 150, integer: true },
+    steps: { kind: "number", label: "training steps", min: 0, max: 400, default: 150, integer: true },
     width: { kind: "number", label: "hidden units", min: 2, max: 12, default: 6, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
@@ -65,19 +65,19 @@ export default experiment({
     return {
       findings: [
         {
-          text: "largest curvature by products, against the dense Hessian's",
+          text: "largest curvature by products, minus that of the dense Hessian",
           measured: largest[0]!.value - top,
           expected: { equals: 0, within: 1e-3 * top },
           theory: "Lanczos finds the ends of a spectrum first",
         },
         {
-          text: "smallest curvature by products, against the dense Hessian's",
+          text: "smallest curvature by products, minus that of the dense Hessian",
           measured: smallest[0]!.value - dense[0]!,
           expected: { equals: 0, within: 1e-3 * top },
           theory: "the same",
         },
         {
-          text: "trace by random signs, against the sum of all, in its standard errors",
+          text: "trace by random signs, minus the sum of all curvatures, in standard errors",
           measured: (trace.value - total) / trace.standardError,
           expected: { equals: 0, within: 3.5 },
           theory: "E[vᵀHv] = tr H (Hutchinson 1990)",
@@ -86,13 +86,13 @@ export default experiment({
           text: "area under the spectral density",
           measured: density.reduce((a, b) => a + b, 0) * (curvatures[1]! - curvatures[0]!),
           expected: { equals: 1, within: 0.03 },
-          theory: "it is a density",
+          theory: "the area of a density is 1",
         },
         {
-          text: "mean of the spectral density, against the eigenvalues' mean, in standard errors",
+          text: "mean of the spectral density, minus the mean eigenvalue, in standard errors",
           measured: (densityMean - total / at.size) / spreadOfMean(dense, PROBES),
           expected: { equals: 0, within: 3.5 },
-          theory: "each random start weighs every eigenvalue by 1/n on average",
+          theory: "a random start weights each eigenvalue by 1/n on average",
         },
       ],
       plots: [
@@ -117,12 +117,12 @@ export default experiment({
           x: { label: "along the first" },
           y: { label: "along the second" },
           field: { x: [-1.5, 1.5], y: [-1.5, 1.5], columns: 31, values: seen.losses.flat() },
-          series: [{ name: "here", points: [[0, 0]], style: "dots" }],
+          series: [{ name: "current point", points: [[0, 0]], style: "dots" }],
         },
       ],
       tables: [
         {
-          title: "What kind of point it is",
+          title: "The kind of point",
           columns: ["kind", "‖∇L‖", "curvatures below 0", "largest", "smallest", "products used"],
           rows: [[kind.kind, kind.gradientNorm, kind.index, top, dense[0]!, products]],
         },

@@ -1,4 +1,4 @@
-/** The two rules that backpropagation is made of: a linear layer's gradients are sums of g and of g·xᵀ. */
+/** The two basic rules of backpropagation: the gradients of a linear layer are sums of g and of g·xᵀ. */
 import { losses, manualSeed, nn, randn, tidy } from "nabla";
 import { gradcheck, linearGradients, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -8,7 +8,7 @@ export default experiment({
   title: "The linear layer: sums of g and of g·xᵀ",
   section: "Calculating Gradients: The Chain Rule and Backpropagation",
   claim:
-    "Within any network, a linear layer's bias gradient is the sum of the upstream gradients g over the mini-batch, and its weight gradient the sum of the outer products g·xᵀ.",
+    "In any network, the bias gradient of a linear layer is the sum of the upstream gradients g over the mini-batch, and its weight gradient is the sum of the outer products g·xᵀ.",
   formula:
     "\\frac{\\partial L}{\\partial b}=\\sum_{k=1}^n g^{(k)},\\qquad \\frac{\\partial L}{\\partial W}=\\sum_{k=1}^n g^{(k)}(x^{(k)})^\\top",
   functions: ["linearGradients", "gradcheck", "objective"],
@@ -41,19 +41,19 @@ export default experiment({
     return {
       findings: [
         {
-          text: "bias: largest distance between Σ g and backward",
+          text: "bias: largest difference between Σ g and backward",
           measured: apart("bias"),
           expected: { atMost: 1e-5 * (largest + 0.1) },
           theory: "∂L/∂b = Σ g",
         },
         {
-          text: "weight: largest distance between Σ g·xᵀ and backward",
+          text: "weight: largest difference between Σ g·xᵀ and backward",
           measured: apart("weight"),
           expected: { atMost: 1e-5 * (largest + 0.1) },
           theory: "∂L/∂W = Σ g·xᵀ",
         },
         {
-          text: "worst disagreement with differences, by what is allowed",
+          text: "largest error against finite differences, divided by its tolerance",
           measured: check.worst.error / check.worst.allowed,
           expected: { atMost: 1 },
           theory: "the definition of the derivative",
@@ -61,13 +61,13 @@ export default experiment({
       ],
       plots: [
         {
-          title: "Every weight's gradient: by the rule, and by backward",
+          title: "The gradient of each weight: by the rule and by backward",
           x: { label: "Σ g·xᵀ" },
           y: { label: "backward" },
           series: [
             { name: "weights", points: Array.from(automatic.weight!, (g, i) => [closed.weight[i]!, g]), style: "dots" },
             {
-              name: "the same",
+              name: "equal",
               points: [
                 [-largest, -largest],
                 [largest, largest],

@@ -8,7 +8,7 @@ export default experiment({
   title: "Sensitivities of a linear regression",
   section: "The Gradient: A Vector of Sensitivities",
   claim:
-    "For the sample ((3, 1), 8) and θ = (1, 1) the partial derivatives are −12 and −4: the loss is three times as sensitive to θ₁.",
+    "For the sample ((3, 1), 8) and θ = (1, 1), the partial derivatives are −12 and −4: the loss is three times as sensitive to θ₁ as to θ₂.",
   formula:
     "L(\\boldsymbol\\theta)=\\tfrac12(\\theta_1x_1+\\theta_2x_2-y)^2,\\qquad \\frac{\\partial L}{\\partial\\theta_i}=(\\theta_1x_1+\\theta_2x_2-y)\\,x_i",
   functions: ["objective", "sensitivities"],
@@ -30,8 +30,8 @@ export default experiment({
     const gradient = at.gradient();
     const [g1, g2] = [gradient[0]!, gradient[1]!];
     const residual = theta1 * x1 + theta2 * x2 - y;
-    // By hand, in JavaScript: the same loss, one parameter moved.
-    const byHand = (i: 0 | 1) =>
+    // The same loss in plain JavaScript, as a function of one parameter.
+    const byDifferences = (i: 0 | 1) =>
       finiteDifference((t) => 0.5 * ((i ? theta1 : t) * x1 + (i ? t : theta2) * x2 - y) ** 2, i ? theta2 : theta1);
     const within = 1e-4 * (1 + Math.abs(residual) * Math.max(Math.abs(x1), Math.abs(x2)));
     const lr = 1 / (x1 * x1 + x2 * x2 + 1e-9);
@@ -47,38 +47,38 @@ export default experiment({
         { text: "∂L/∂θ₁", measured: g1, expected: { equals: residual * x1, within }, theory: "(θ·x − y)·x₁" },
         { text: "∂L/∂θ₂", measured: g2, expected: { equals: residual * x2, within }, theory: "(θ·x − y)·x₂" },
         {
-          text: "∂L/∂θ₁ by differences, against backward",
-          measured: byHand(0) - g1,
+          text: "∂L/∂θ₁ by finite differences, minus that by backward",
+          measured: byDifferences(0) - g1,
           expected: { equals: 0, within: 10 * within },
-          theory: "the definition",
+          theory: "both are the derivative",
         },
         {
-          text: "∂L/∂θ₂ by differences, against backward",
-          measured: byHand(1) - g2,
+          text: "∂L/∂θ₂ by finite differences, minus that by backward",
+          measured: byDifferences(1) - g2,
           expected: { equals: 0, within: 10 * within },
-          theory: "the definition",
+          theory: "both are the derivative",
         },
         {
           text: "loss after one step down the gradient, with the rate 1/‖x‖²",
           measured: after,
           expected: { atMost: 1e-6 * (1 + residual ** 2) },
-          theory: "that rate is 1/curvature, so one step solves one sample",
+          theory: "this rate is 1/curvature, so one step fits one sample exactly",
         },
       ],
       plots: [
         {
-          title: "The loss along each parameter, the other held",
+          title: "The loss along each parameter, with the other fixed",
           x: { label: "θᵢ" },
           y: { label: "L" },
           series: [
-            { name: "θ₁ moves", points: along(0) },
-            { name: "θ₂ moves", points: along(1) },
+            { name: "θ₁ varies", points: along(0) },
+            { name: "θ₂ varies", points: along(1) },
           ],
         },
       ],
       tables: [
         {
-          title: "Sensitivities, the largest first",
+          title: "Sensitivities, largest first",
           columns: ["parameter", "∂L/∂θ"],
           rows: ranked.map(({ index, derivative }) => [`θ${"₁₂"[index[0]!]}`, derivative]),
         },

@@ -1,4 +1,4 @@
-/** Each sample pulls logistic regression's weights along its own input, by as much as it is misjudged. */
+/** Each sample pulls the weights of logistic regression along its input, in proportion to its error. */
 import { losses, manualSeed, randn, type Tensor, tensor, tidy } from "nabla";
 import { logisticPulls, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -8,14 +8,14 @@ export default experiment({
   title: "Each sample's pull in logistic regression",
   section: "Calculating Gradients: The Chain Rule and Backpropagation",
   claim:
-    "The gradient of a logistic regression is the mean of (ŷ − y)·x: samples that are judged right and surely hardly count, misjudged ones pull the weights along their input.",
+    "The gradient of logistic regression is the mean of (ŷ − y)·x: samples that are classified correctly and confidently hardly count, and misclassified samples pull the weights along their input.",
   formula:
     "\\nabla_{\\boldsymbol w}L=\\frac1n\\sum_{i=1}^n(\\hat y_i-y_i)\\,\\boldsymbol x_i,\\qquad \\hat y_i=\\sigma(\\boldsymbol w^\\top\\boldsymbol x_i)",
   functions: ["logisticPulls", "objective"],
   parameters: {
-    steps: { kind: "number", label: "steps of training before looking", min: 0, max: 200, default: 20, integer: true },
+    steps: { kind: "number", label: "training steps before measuring", min: 0, max: 200, default: 20, integer: true },
     samples: { kind: "number", label: "samples", min: 10, max: 200, default: 60, integer: true },
-    flipped: { kind: "number", label: "labels that are wrong, %", min: 0, max: 20, default: 5, integer: true },
+    flipped: { kind: "number", label: "wrong labels, %", min: 0, max: 20, default: 5, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
   run({ steps, samples, flipped, seed }) {
@@ -34,19 +34,19 @@ export default experiment({
     const rows = Array.from({ length: samples }, (_, i) => ({ i, error: Math.abs(errors[i]!), pull: size(i) }));
     const byInput = (x.toArray() as number[][]).map((row) => Math.hypot(...row));
     const total = rows.reduce((sum, { pull }) => sum + pull, 0);
-    const misjudged = rows.filter(({ error }) => error > 0.5).reduce((sum, { pull }) => sum + pull, 0);
+    const misclassified = rows.filter(({ error }) => error > 0.5).reduce((sum, { pull }) => sum + pull, 0);
     const points = (label: number): [number, number][] =>
       rows.filter(({ i }) => y.data[i] === label).map(({ error, pull }) => [error, pull]);
     return {
       findings: [
         {
-          text: "largest distance between the closed form and backward",
+          text: "largest difference between the closed form and backward",
           measured: apart,
           expected: { atMost: 1e-6 },
           theory: "(1/n)·Σ (ŷ − y)·x",
         },
         {
-          text: "largest distance between a pull's length and |ŷ − y|·‖x‖",
+          text: "largest difference between the length of a pull and |ŷ − y|·‖x‖",
           measured: Math.max(...rows.map(({ i, error, pull }) => Math.abs(pull - error * byInput[i]!))),
           expected: { atMost: 1e-5 },
           theory: "a pull is the input times the error",
@@ -54,19 +54,19 @@ export default experiment({
         ...(steps >= 50 && wrong.length
           ? [
               {
-                text: "mean |error| of wrong labels by that of right ones",
+                text: "mean |error| of wrong labels divided by that of correct labels",
                 measured:
                   meanOf(wrong.map((i) => Math.abs(errors[i]!))) /
                   meanOf(rows.filter(({ i }) => !wrong.includes(i)).map(({ error }) => error)),
                 expected: { atLeast: 1 } as const,
-                theory: "what contradicts its neighbours stays misjudged",
+                theory: "a label that contradicts its neighbours keeps a large error",
               },
             ]
           : []),
       ],
       plots: [
         {
-          title: "Length of each sample's pull, by how far it is misjudged",
+          title: "Length of each sample's pull, by its error",
           x: { label: "|ŷ − y|" },
           y: { label: "‖(ŷ − y)·x‖" },
           series: [
@@ -77,11 +77,11 @@ export default experiment({
       ],
       tables: [
         {
-          title: "Who pulls",
+          title: "Which samples pull",
           columns: ["samples", "share of all pulls"],
           rows: [
-            ["misjudged (|ŷ − y| > ½)", `${((100 * misjudged) / total).toFixed(1)} %`],
-            ["judged right", `${(100 - (100 * misjudged) / total).toFixed(1)} %`],
+            ["misclassified (|ŷ − y| > ½)", `${((100 * misclassified) / total).toFixed(1)} %`],
+            ["classified correctly", `${(100 - (100 * misclassified) / total).toFixed(1)} %`],
           ],
         },
       ],
@@ -91,7 +91,7 @@ export default experiment({
 
 const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Two clouds around ±(1, 0.5), some with the other's label. */
+/** Two clouds around ±(1, 0.5). Some points have the label of the other cloud. */
 function clouds(n: number, share: number): { x: Tensor; y: Tensor; wrong: number[] } {
   const labels = Float32Array.from({ length: n }, (_, i) => i % 2);
   const noise = randn([n, 2]).data;

@@ -1,4 +1,4 @@
-/** How fast gradient flow and a heavy ball leave a saddle, and how fast the discrete optimizers that follow them do. */
+/** How fast gradient flow and a heavy ball leave a saddle, compared with the discrete optimizers that approximate them. */
 import { tensor, tidy } from "nabla";
 import {
   escapeRate,
@@ -12,7 +12,7 @@ import {
 } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
-/** Where it starts, along both directions. */
+/** The start, along both directions. */
 const EPSILON = 1e-6;
 const SADDLE = [0, 0];
 
@@ -23,7 +23,7 @@ export default experiment({
   title: "Momentum leaves saddles faster",
   section: "Gradients as a Dynamical System",
   claim:
-    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step it does at any learning rate; in the time of the differential equations, only where |h| + γ < 1.",
+    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step, it does so at any learning rate. In the time of the differential equations, it does so only if |h| + γ < 1.",
   formula:
     "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\qquad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}}",
   functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf"],
@@ -40,7 +40,7 @@ export default experiment({
       const { friction } = heavyBallOf({ lr, momentum });
       const predicted = stability([curvature, -curvature], { lr, momentum });
 
-      // From ε until about 1, at the rate that theory says.
+      // From ε to about 1, at the rate that theory predicts.
       const far = Math.log(1 / EPSILON);
       const timed = (rate: number) => ({
         duration: far / rate,
@@ -62,7 +62,7 @@ export default experiment({
       };
       const distances = (path: Trajectory, unit = 1): Points =>
         path.times.map((t, i) => [t / unit, Math.hypot(...path.states[i]!)]);
-      /** The line of this rate that ends where the points do. */
+      /** The line with this rate that ends at the last point. */
       const line = (points: Points, rate: number): Points => {
         const [end, distance] = points[points.length - 1]!;
         return points.map(([t]) => [t, distance * Math.exp(rate * (t - end))]);
@@ -78,37 +78,43 @@ export default experiment({
       });
       return {
         findings: [
-          rate("rate at which gradient flow leaves, per unit of its time", measured.flow, curvature, "|h|"),
+          rate("escape rate of gradient flow, per unit of time", measured.flow, curvature, "|h|"),
           rate(
-            "rate at which the heavy ball leaves, per unit of its time",
+            "escape rate of the heavy ball, per unit of time",
             measured.ball,
             (-friction + Math.sqrt(friction ** 2 + 4 * curvature)) / 2,
             "the positive root of λ² + γλ − |h| = 0",
           ),
           rate(
-            `the ball's rate by the flow's, in time; |h| + γ is ${(curvature + friction).toPrecision(3)}`,
+            `escape rate of the ball divided by that of the flow, in time; |h| + γ is ${(curvature + friction).toPrecision(3)}`,
             measured.ball / measured.flow,
             predicted.heavyBall.escapeRate / predicted.flow.escapeRate,
-            "above 1 only where |h| + γ < 1: friction slows the ball",
+            "above 1 only if |h| + γ < 1, because friction slows the ball",
           ),
-          rate("rate of gradient descent, per step", measured.descent, Math.log(1 + lr * curvature), "ln(1 + η|h|)"),
           rate(
-            "rate of gradient descent with momentum, per step",
+            "escape rate of gradient descent, per step",
+            measured.descent,
+            Math.log(1 + lr * curvature),
+            "ln(1 + η|h|)",
+          ),
+          rate(
+            "escape rate of gradient descent with momentum, per step",
             measured.momentum,
             predicted.momentum!.escapeRate,
-            "ln z, z the larger root of z² − (1 + μ + η|h|)z + μ = 0",
+            "ln z, where z is the larger root of z² − (1 + μ + η|h|)z + μ = 0",
           ),
           {
-            text: "momentum's rate by that without, per step at the same learning rate",
+            text: "escape rate with momentum divided by that without, per step at the same learning rate",
             measured: measured.momentum / measured.descent,
             expected: { atLeast: 1 },
-            theory: "above 1 for every μ > 0, up to 1/(1 − μ): a step is √η of the ball's time, but η of the flow's",
+            theory:
+              "above 1 for every μ > 0, up to 1/(1 − μ): a step takes the time √η of the ball, but only η of the flow",
           },
           {
-            text: "the same by its upper bound 1/(1 − μ)",
+            text: "this ratio divided by its upper bound 1/(1 − μ)",
             measured: (measured.momentum / measured.descent) * (1 - momentum),
             expected: { atMost: 1 },
-            theory: "reached where η|h| is far below (1 − μ)²",
+            theory: "near 1 if η|h| is far below (1 − μ)²",
           },
         ],
         plots: [
@@ -124,7 +130,7 @@ export default experiment({
             ],
           },
           {
-            title: "Distance from the saddle, by steps at the same learning rate",
+            title: "Distance from the saddle, in steps at the same learning rate",
             x: { label: "steps" },
             y: { label: "distance", scale: "log" },
             series: [
@@ -141,11 +147,11 @@ export default experiment({
         ],
         tables: [
           {
-            title: `From ${EPSILON} to 0.1 away`,
+            title: `From a distance of ${EPSILON} to 0.1`,
             columns: ["", "time", "steps"],
             rows: [
               ["without momentum", flow.times[escapeIndex(inTime[0])] ?? Number.NaN, escapeIndex(inSteps[0])],
-              ["with", ball.times[escapeIndex(inTime[1])] ?? Number.NaN, escapeIndex(inSteps[1])],
+              ["with momentum", ball.times[escapeIndex(inTime[1])] ?? Number.NaN, escapeIndex(inSteps[1])],
             ],
           },
         ],
@@ -153,7 +159,7 @@ export default experiment({
     }),
 });
 
-/** At most some 200 of the points, the last among them. */
+/** At most about 200 of the points, including the last. */
 function thinned(points: Points): Points {
   const every = Math.ceil(points.length / 200);
   return points.filter((_, i) => (points.length - 1 - i) % every === 0);

@@ -1,4 +1,4 @@
-/** F = diag(100, 1): the natural gradient divides by what the model is sensitive to, and does not care what parameters are called. */
+/** F = diag(100, 1): the natural gradient divides by the model's sensitivity, and does not depend on the parametrization. */
 import { noGrad, tensor } from "nabla";
 import { fisherMatrix, naturalGradient } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -8,7 +8,7 @@ export default experiment({
   title: "The natural gradient",
   section: "The Natural Gradient: Descending in Information Space",
   claim:
-    "Where the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction; multiplied by F⁻¹ it becomes a step that is small in what it changes of the model. It does not depend on how the model is parametrised.",
+    "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little. The natural gradient does not depend on the parametrization of the model.",
   formula:
     "\\tilde\\nabla L=F^{-1}\\nabla L,\\qquad F=\\begin{pmatrix}100&0\\\\0&1\\end{pmatrix},\\qquad \\theta=B\\varphi\\ \\Rightarrow\\ B\\,\\tilde\\nabla_{\\!\\varphi}L=\\tilde\\nabla_{\\!\\theta}L",
   functions: ["naturalGradient", "fisherMatrix"],
@@ -18,7 +18,7 @@ export default experiment({
     f1: { kind: "number", label: "F₁₁", min: 1, max: 1000, default: 100, scale: "log" },
     lr: {
       kind: "number",
-      label: "rate of the plain gradient, by its limit 2/F₁₁",
+      label: "learning rate of the plain gradient, relative to its limit 2/F₁₁",
       min: 0.1,
       max: 1.2,
       default: 0.9,
@@ -27,7 +27,7 @@ export default experiment({
     stretch: { kind: "number", label: "other coordinates: stretch of φ₁", min: 0.2, max: 5, default: 3, step: 0.1 },
   },
   run({ theta1, theta2, f1, lr, stretch }) {
-    // Outputs (√F₁₁·θ₁, θ₂) with variance 1: the model's Fisher matrix is diag(F₁₁, 1), and so is the loss's Hessian.
+    // For outputs (√F₁₁·θ₁, θ₂) with variance 1, both the Fisher matrix and the Hessian of the loss are diag(F₁₁, 1).
     const scale = tensor([Math.sqrt(f1), 1]);
     const target = tensor([[0, 0]]);
     const theta = tensor([theta1, theta2], { requiresGrad: true });
@@ -35,7 +35,7 @@ export default experiment({
     const options = { likelihood: "gaussian", tolerance: 1e-10 } as const;
     const fisher = fisherMatrix([theta], outputs, { likelihood: options.likelihood });
     const natural = naturalGradient([theta], outputs, target, options);
-    // The same model by φ, θ = Bφ.
+    // The same model with parameters φ, θ = Bφ.
     const b = [
       [stretch, 0.5],
       [0, 1],
@@ -94,15 +94,15 @@ export default experiment({
           theory: "θ₂ divided by 1",
         },
         {
-          text: "natural step by φ against that by θ, relative distance",
+          text: "relative distance between the natural steps with parameters φ and θ",
           measured: between(moved(byPhi.direction), natural.direction),
           expected: { atMost: 5e-3 },
-          theory: "invariance: F transforms as ∇L does",
+          theory: "0 in exact arithmetic: F transforms so that the step is invariant",
         },
         ...(norm(theta1, theta2) > 0.1
           ? [
               {
-                text: "plain step by φ against that by θ, relative distance",
+                text: "relative distance between the plain steps with parameters φ and θ",
                 measured: between(moved(byPhi.gradient), plain),
                 expected: { atLeast: 0.05 } as const,
                 theory: "∇φL = Bᵀ∇L, so the step moves by BBᵀ∇L",
@@ -110,13 +110,13 @@ export default experiment({
             ]
           : []),
         {
-          text: "change of the model by the natural step: √(δᵀFδ) by the plain one's of the same length",
+          text: "change √(δᵀFδ) of the model by the natural step, divided by that of a plain step of the same length",
           measured:
             Math.hypot(Math.sqrt(f1) * theta1, theta2) /
             (norm(theta1, theta2) * (Math.hypot(Math.sqrt(f1) * plain[0]!, plain[1]!) / norm(plain[0]!, plain[1]!))),
           expected: { atMost: 1 + 1e-9 },
           theory:
-            "of all steps of a length the plain one may change the model most, the natural one least for its gain",
+            "of all steps of one length, a plain step may change the model most, and the natural step least for its gain",
         },
       ],
       plots: [

@@ -1,4 +1,4 @@
-/** In a ravine the gradient points across: descent zigzags, and its pace is set by the condition number. */
+/** In a ravine the gradient points across: descent zigzags, and the condition number sets its pace. */
 import { type Tensor, tensor } from "nabla";
 import { conditionNumber, logSlope, objective, ravine } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -8,19 +8,19 @@ export default experiment({
   title: "The ravine",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "In a narrow canyon the slope across is orders of magnitude larger than along its floor: the gradient points across, and descent oscillates from side to side instead of making progress.",
+    "In a narrow ravine, the slope across is orders of magnitude larger than the slope along the floor: the gradient points across, and descent oscillates from side to side instead of making progress.",
   formula:
     "L=\\tfrac12(\\kappa\\,u^2+v^2),\\qquad \\rho=\\frac{\\kappa-1}{\\kappa+1}\\ \\text{ per step at the best rate }\\ \\eta=\\frac{2}{\\kappa+1}",
   functions: ["ravine", "conditionNumber"],
   parameters: {
     kappa: { kind: "number", label: "condition number κ", min: 1.5, max: 300, default: 30, scale: "log" },
     angle: { kind: "number", label: "the ravine's angle, degrees", min: 0, max: 90, default: 25, integer: true },
-    rate: { kind: "number", label: "rate, by the best one", min: 0.1, max: 1, default: 1, step: 0.05 },
+    rate: { kind: "number", label: "learning rate, relative to the best", min: 0.1, max: 1, default: 1, step: 0.05 },
     momentum: { kind: "choice", label: "momentum", options: ["none", "heavy ball"], default: "none" },
   },
   run({ kappa, angle, rate, momentum }) {
     const [c, s] = [Math.cos((angle * Math.PI) / 180), Math.sin((angle * Math.PI) / 180)];
-    // u across, v along: turned by the angle.
+    // u points across and v along, rotated by the angle.
     const turn = tensor([
       [c, s],
       [-s, c],
@@ -34,7 +34,7 @@ export default experiment({
     const at = objective(loss, start);
     const seen = ravine(at);
     const best = 2 / (kappa + 1);
-    // Polyak's: what takes most out of both curvatures at once.
+    // Polyak's learning rate and momentum, which are optimal for both extreme curvatures.
     const root = Math.sqrt(kappa);
     const [lr, mu] =
       momentum === "none" ? [rate * best, 0] : [rate * (2 / (root + 1)) ** 2, ((root - 1) / (root + 1)) ** 2];
@@ -55,7 +55,7 @@ export default experiment({
       before = across;
     }
     const predicted = momentum === "none" ? Math.max(Math.abs(1 - lr * kappa), Math.abs(1 - lr)) : Math.sqrt(mu);
-    // Above what float32 resolves.
+    // Only distances that float32 resolves.
     const clean = distances.filter(([t, d]) => t >= 5 && d > 1e-5);
     const pace = Math.exp(logSlope(clean.map(([t, d]) => [Math.exp(t), d])));
     const grid = Array.from({ length: 41 }, (_, i) => -2.6 + (5.2 * i) / 40);
@@ -69,30 +69,30 @@ export default experiment({
           theory: "κ, by construction",
         },
         {
-          text: "slope across by slope along, at the start",
+          text: "slope across divided by slope along, at the start",
           measured: Math.abs(seen.across.slope / seen.along.slope),
           expected: { equals: kappa / 2, within: 0.01 * kappa },
           theory: "κ·u/v with u = 1, v = 2",
         },
         momentum === "none"
           ? {
-              text: "distance left per step, fitted",
+              text: "share of the distance that remains after each step, fitted",
               measured: pace,
               expected: { equals: predicted, within: 0.03 },
-              theory: "max(|1 − ηκ|, |1 − η|): at the best rate (κ − 1)/(κ + 1)",
+              theory: "max(|1 − ηκ|, |1 − η|), which is (κ − 1)/(κ + 1) at the best rate",
             }
           : {
-              text: "distance left per step, fitted",
+              text: "share of the distance that remains after each step, fitted",
               measured: pace,
               expected: { atMost: rate === 1 ? predicted + 0.06 : 1 },
-              theory: "√μ: at the best rate (√κ − 1)/(√κ + 1) (Polyak 1964)",
+              theory: "√μ, which is (√κ − 1)/(√κ + 1) at the best rate (Polyak 1964)",
             },
         ...(momentum === "none" && lr * kappa > 1 && kappa > 3
           ? [
               {
-                text: "steps that change sides across the ravine, of the first 10 or more",
+                text: "steps that cross to the other side of the ravine, counted up to 10",
                 measured: Math.min(10, flips),
-                expected: { atLeast: Math.min(10, 10) } as const,
+                expected: { atLeast: 10 } as const,
                 theory: "1 − ηκ is below 0",
               },
             ]

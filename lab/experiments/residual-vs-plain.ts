@@ -1,4 +1,4 @@
-/** A path for the gradient: with x + f(x) it reaches the first layer of a deep network, without it does not, and the network does not learn. */
+/** With x + f(x), the gradient reaches the first layer of a deep network. Without it, the gradient vanishes, and the network does not learn. */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import { gradientByDepth, growthPerStep } from "nabla/gradients";
 import { experiment, type Plot } from "../experiment.ts";
@@ -13,7 +13,7 @@ class Block extends nn.Module {
     super();
     this.norm = kind === "residual and norm" ? new nn.LayerNorm(WIDTH) : null;
     this.gate = kind === "gates" ? new nn.Linear(WIDTH, WIDTH) : null;
-    // Highway networks start with gates nearly shut (Srivastava et al. 2015).
+    // Highway networks start with nearly closed gates (Srivastava et al. 2015).
     if (this.gate) nn.init.constant(this.gate.bias!, -2);
   }
   forward(x: Tensor): Tensor {
@@ -30,13 +30,13 @@ export default experiment({
   title: "Residuals, gates and norms",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Gradients guide architecture: an identity path beside each layer lets the gradient through undiminished, so that very deep networks can be trained.",
+    "Gradients guide architecture: an identity path next to each layer passes the gradient unchanged, so that very deep networks can be trained.",
   formula:
     "y=x+f(x)\\ \\Rightarrow\\ \\frac{\\partial y}{\\partial x}=I+f'(x),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial x_0}\\Bigr\\|\\approx\\Bigl\\|\\prod_l(I+f_l')^\\top\\frac{\\partial L}{\\partial x_D}\\Bigr\\|",
   functions: ["gradientByDepth", "growthPerStep"],
   parameters: {
     depth: { kind: "number", label: "blocks", min: 4, max: 60, default: 30, integer: true },
-    steps: { kind: "number", label: "steps of training", min: 0, max: 200, default: 80, integer: true },
+    steps: { kind: "number", label: "training steps", min: 0, max: 200, default: 80, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
   async run({ depth, steps, seed }, { progress }) {
@@ -77,19 +77,19 @@ export default experiment({
     return {
       findings: [
         {
-          text: "plain: growth of log ‖gradient‖ per block, on its way back",
+          text: "plain: growth of log ‖gradient‖ per block, going backward",
           measured: growth("plain"),
           expected: { atMost: Math.log(0.8) },
-          theory: "weights of variance 1/(3n) let 1/√3 through (log = −0.55), and tanh less",
+          theory: "weights of variance 1/(3n) pass 1/√3 of the gradient (log = −0.55), and tanh passes less",
         },
         {
-          text: "residual: first block's gradient by the last's",
+          text: "residual: gradient at the first block divided by that at the last",
           measured: ratio("residual"),
           expected: { atLeast: 1 },
-          theory: "I + f′ adds to the gradient and takes little away",
+          theory: "the gradient passes I + f′, which rarely shrinks it",
         },
         {
-          text: "gates: first block's gradient by the last's, by plain's",
+          text: "gradient at the first block divided by that at the last: gates divided by plain",
           measured: ratio("gates") / ratio("plain"),
           expected: { atLeast: 1 },
           theory: "1 − σ(−2) = 0.88 of the state passes each block",
@@ -97,17 +97,17 @@ export default experiment({
         ...(steps >= 60
           ? [
               {
-                text: "loss after training, residual by plain",
+                text: "final loss: residual divided by plain",
                 measured: last("residual") / last("plain"),
                 expected: { atMost: 1 } as const,
-                theory: "where no gradient arrives nothing is learnt",
+                theory: "layers without a gradient do not learn",
               },
             ]
           : []),
       ],
       plots: [
         {
-          title: "The gradient that arrives at each block, before training",
+          title: "The gradient at each block, before training",
           x: { label: "block" },
           y: { label: "‖∂L/∂y‖", scale: "log" },
           series: runs.map(({ kind, points }) => ({ name: kind, points })),
@@ -116,8 +116,8 @@ export default experiment({
       ],
       tables: [
         {
-          title: "First block's gradient by the last's",
-          columns: ["network", "ratio", "loss at the end"],
+          title: "Gradient at the first block divided by that at the last",
+          columns: ["network", "ratio", "final loss"],
           rows: kinds.map((kind) => [kind, ratio(kind), last(kind)]),
         },
       ],

@@ -1,4 +1,4 @@
-/** Gradient descent stays on a saddle point for ever; noise sends it away, in a time that can be foretold. */
+/** Gradient descent stays at a saddle point forever. With noise it escapes, after a time that theory predicts. */
 import { manualSeed, type Tensor, tensor } from "nabla";
 import { classifyCriticalPoint, type Escape, escape, objective, predictedEscape } from "nabla/gradients";
 import { experiment, type Finding } from "../experiment.ts";
@@ -11,12 +11,12 @@ export default experiment({
   title: "Escape from a saddle by noise",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "At the saddle (0, 0) of θ₁² − θ₂² the gradient is zero and gradient descent stays. The noise of stochastic gradients pushes it off, and the negative curvature does the rest.",
+    "At the saddle (0, 0) of θ₁² − θ₂², the gradient is zero, and gradient descent does not move. The noise of stochastic gradients pushes it off the saddle, and the negative curvature does the rest.",
   formula:
     "L=\\theta_1^2-\\theta_2^2,\\quad x_{t+1}=(1+2\\eta)x_t+\\eta\\sigma\\xi_t,\\quad t^*\\approx\\frac{1}{2\\ln(1+2\\eta)}\\ln\\Bigl(1+\\frac{r^2((1+2\\eta)^2-1)}{0.455\\,\\eta^2\\sigma^2}\\Bigr)",
   functions: ["classifyCriticalPoint", "escape", "predictedEscape"],
   parameters: {
-    lr: { kind: "number", label: "rate η", min: 0.005, max: 0.3, default: 0.05, scale: "log" },
+    lr: { kind: "number", label: "learning rate η", min: 0.005, max: 0.3, default: 0.05, scale: "log" },
     noise: { kind: "number", label: "noise σ", min: 1e-5, max: 1, default: 0.01, scale: "log" },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
@@ -35,7 +35,7 @@ export default experiment({
     }
     const times = runs.map(({ steps }) => steps).sort((a, b) => a - b);
     const median = times[REPEATS >> 1]!;
-    // Times vary by ln(spread of a normal number)/ln a: the median of 41 by about a fifth of that, and ±1 for whole steps.
+    // Times vary by ln(spread of a normal number)/ln a. The median of 41 varies by about a fifth of that, and rounding to steps adds ±1.
     const within = 1 + 0.45 / Math.log1p(2 * lr);
     const grid = Array.from({ length: 41 }, (_, i) => -1.2 + (2.4 * i) / 40);
     const findings: Finding[] = [
@@ -49,13 +49,13 @@ export default experiment({
         text: "distance after 200 steps without noise",
         measured: Math.max(...still.distances),
         expected: { equals: 0, within: 0 },
-        theory: "the gradient is 0, and stays 0",
+        theory: "the gradient is 0 and remains 0",
       },
       {
         text: `median steps to a distance of ${DISTANCE}, of ${REPEATS} runs`,
         measured: median,
         expected: { equals: predicted, within },
-        theory: "t*, where half of the normal distribution is beyond",
+        theory: "t*, when half of the normal distribution is beyond this distance",
       },
     ];
     return {
@@ -81,8 +81,8 @@ export default experiment({
           ],
         },
         {
-          title: "How many steps it took",
-          x: { label: "run, in order" },
+          title: "Steps until the escape",
+          x: { label: "run, sorted" },
           y: { label: "steps" },
           series: [
             { name: "measured", points: times.map((t, i) => [i + 1, t]), style: "bars" },

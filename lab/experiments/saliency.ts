@@ -1,4 +1,4 @@
-/** Which pixels a network's answer hangs on: six explanations of one reading, held against what covering pixels does. */
+/** Which pixels a network's answer depends on: six explanations of an answer, compared with the effect of covering pixels. */
 import { manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { gradCam, gradientTimesInput, integratedGradients, occlusion, saliency, smoothGrad } from "nabla/gradients";
 import { SIDE } from "../../cli/mnist/packed.ts";
@@ -6,11 +6,11 @@ import { experiment, type Picture, type Series } from "../experiment.ts";
 import { accuracy, images, labels, read, train } from "../network.ts";
 
 const PIXELS = SIDE * SIDE;
-/** Test digits that findings are means over. */
+/** How many test digits the findings average over. */
 const DIGITS = 40;
-/** Covered at a time, pixels to a side. */
+/** The side of a covered block, in pixels. */
 const BLOCK = 2;
-/** Shares of the ink that are taken away. */
+/** The shares of the ink to remove. */
 const SHARES = [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1];
 
 export default experiment({
@@ -18,21 +18,21 @@ export default experiment({
   title: "What a network looks at",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "The gradient of a score by the inputs tells which pixels an answer hangs on. Integrated along a path it shares out the whole score, and taking away the pixels that it names lowers the score soonest.",
+    "The gradient of a score with respect to the inputs shows which pixels an answer depends on. Integrated along a path, it distributes the whole score over the pixels, and removing the pixels with the largest shares lowers the score fastest.",
   formula:
     "\\mathrm{IG}_i(\\boldsymbol x) = x_i\\int_0^1 \\frac{\\partial f}{\\partial x_i}(\\alpha\\boldsymbol x)\\,d\\alpha, \\qquad \\sum_i \\mathrm{IG}_i(\\boldsymbol x) = f(\\boldsymbol x) - f(\\boldsymbol 0)",
   functions: ["saliency", "gradientTimesInput", "integratedGradients", "smoothGrad", "gradCam", "occlusion"],
   parameters: {
     digit: { kind: "number", label: "test digit", min: 0, max: 999, default: 0, integer: true },
     steps: { kind: "number", label: "points on the path", min: 8, max: 256, default: 64, integer: true, scale: "log" },
-    noise: { kind: "number", label: "SmoothGrad's noise, of the range", min: 0.05, max: 0.5, default: 0.2 },
+    noise: { kind: "number", label: "SmoothGrad's noise, relative to the range", min: 0.05, max: 0.5, default: 0.2 },
     seed: { kind: "number", label: "seed", min: 1, max: 999, default: 1, integer: true },
   },
   long: true,
   async run({ digit, steps, noise, seed }, { progress, digits }) {
     const data = await digits();
     manualSeed(seed);
-    const { model, seen } = network();
+    const { model, camLayer } = network();
     const x = images(data.test, 0, DIGITS);
     try {
       await train(model, data.train, { epochs: 2, lr: 3e-3, progress: (part) => progress(0.6 * part, "training") });
@@ -51,23 +51,23 @@ export default experiment({
             "gradient × input": pixelsOf(gradientTimesInput(model, x, { target })),
             "integrated gradients": pixelsOf(integrated.attributions),
             "SmoothGrad × input": pixelsOf(smoothGrad(model, x, { target, noise, samples: 30 }).mul(x)),
-            "Grad-CAM": pixelsOf(gradCam(model, seen, x, { target, resize: true })),
+            "Grad-CAM": pixelsOf(gradCam(model, camLayer, x, { target, resize: true })),
             occlusion: pixelsOf(occlusion(model, x, { target, window: BLOCK })),
           },
           steady: steadiness(model, x, target, noise),
         };
       });
 
-      await progress(0.8, "taking pixels away");
-      const chance = ink.map((digit) => tidy(() => randn([digit.length]).data as Float32Array));
-      const curves = Object.entries({ ...maps, "at random": chance }).map(([name, map]): Series => {
-        const style = name === "at random" ? "theory" : "line";
+      await progress(0.8, "removing pixels");
+      const random = ink.map((digit) => tidy(() => randn([digit.length]).data as Float32Array));
+      const curves = Object.entries({ ...maps, random }).map(([name, map]): Series => {
+        const style = name === "random" ? "theory" : "line";
         return { name, style, points: deletion(model, ink, map, classes) };
       });
       const area = Object.fromEntries(curves.map(({ name, points }) => [name, areaUnder(points)]));
       const by = Object.fromEntries(
         Object.entries(maps).map(([name, map]) => {
-          // Saliency has no signs.
+          // Saliency is unsigned.
           const control = maps.occlusion.map((drops) => (name === "saliency" ? drops.map(Math.abs) : drops));
           return [name, mean(map.map((one, i) => correlation(one, control[i]!, ink[i]!)))];
         }),
@@ -75,59 +75,60 @@ export default experiment({
       const integrated = maps["integrated gradients"];
 
       await progress(0.95, "drawing");
-      const pictures = tidy(() => pictured(model, seen, images(data.test, digit, 1), steps, noise));
+      const pictures = tidy(() => pictured(model, camLayer, images(data.test, digit, 1), steps, noise));
       return {
         findings: [
           {
-            text: "share of 1,000 unseen digits that the network reads right",
+            text: "accuracy on 1,000 unseen digits",
             measured: right,
             expected: { atLeast: 0.88 },
-            theory: "there is something to explain",
+            theory: "the network has learnt something to explain",
           },
           {
-            text: "integrated gradients: Σ over pixels against f(x) − f(0), mean error by mean difference",
+            text: "integrated gradients: mean error of the sum over pixels, divided by the mean of |f(x) − f(0)|",
             measured:
               mean(completeness.map((c) => Math.abs(c.error))) / mean(completeness.map((c) => Math.abs(c.difference))),
             expected: { atMost: 0.5 / steps },
             theory:
-              "completeness (Sundararajan et al. 2017, proposition 1); with ReLU's kinks a sum of n points errs by O(1/n)",
+              "completeness (Sundararajan et al. 2017, proposition 1); with ReLU's kinks, the error of n points is O(1/n)",
           },
           {
-            text: "integrated gradients: share on paper, where pixels are as in the baseline",
+            text: "integrated gradients: share on pixels without ink, which equal the baseline",
             measured: mean(integrated.map((map, i) => shareWhere(map, (at) => ink[i]![at] === 0))),
             expected: { equals: 0, within: 0 },
             theory: "the factor xᵢ − x′ᵢ is 0",
           },
           {
-            text: "integrated gradients and the score's fall under 2 × 2 covers: correlation over inked covers",
+            text: "integrated gradients: correlation with the fall of the score when 2 × 2 pixels with ink are covered",
             measured: by["integrated gradients"]!,
             expected: { atLeast: 0.6 },
-            theory: "both are the score's change along a way to paper: equal to first order (Ancona et al. 2018)",
+            theory:
+              "both measure the change of the score towards blank paper, and agree to first order (Ancona et al. 2018)",
           },
           {
-            text: "gradient × input and the score's fall under 2 × 2 covers: correlation over inked covers",
+            text: "gradient × input: correlation with the fall of the score when 2 × 2 pixels with ink are covered",
             measured: by["gradient × input"]!,
             expected: { atLeast: 0.5 },
-            theory: "f(x) − f(x covered) ≈ Σ xᵢ·∂f/∂xᵢ over the cover, to first order",
+            theory: "f(x) − f(x covered) ≈ Σ xᵢ·∂f/∂xᵢ over the covered pixels, to first order",
           },
           {
-            text: "area under the score's fall, pixels by integrated gradients against at random",
-            measured: area["integrated gradients"]! / area["at random"]!,
+            text: "area under the curve of the remaining score: removal by integrated gradients divided by random removal",
+            measured: area["integrated gradients"]! / area.random!,
             expected: { atMost: 0.6 },
-            theory: "the pixels named are those the score hangs on (deletion: Petsiuk et al. 2018)",
+            theory: "the score depends on the pixels with the largest attributions (deletion: Petsiuk et al. 2018)",
           },
           {
-            text: "explanation's correlation with itself after small noise: SmoothGrad's less the plain gradient's",
+            text: "correlation of an explanation with itself after small noise: SmoothGrad minus the plain gradient",
             measured: steady.smooth - steady.plain,
             expected: { atLeast: 0 },
-            theory: "the mean over noisy copies loses the gradient's fluctuations (Smilkov et al. 2017)",
+            theory: "the mean over noisy copies averages out the gradient's fluctuations (Smilkov et al. 2017)",
           },
         ],
         plots: [
           {
-            title: "Score left after inked pixels are taken away, the most important first",
-            x: { label: "share of the ink taken away" },
-            y: { label: "score, as a share of its fall" },
+            title: "Remaining score after removing inked pixels, the most important first",
+            x: { label: "share of the ink removed" },
+            y: { label: "score, from 0 (blank) to 1 (all ink)" },
             series: curves,
           },
         ],
@@ -137,8 +138,8 @@ export default experiment({
             columns: [
               "explanation",
               "correlation with occlusion",
-              "area under the score's fall",
-              "mass near ink, 1 = even",
+              "area under the remaining score",
+              "mass near ink (1 = uniform)",
             ],
             rows: Object.entries(maps).map(([name, map]) => [
               name,
@@ -157,26 +158,26 @@ export default experiment({
   },
 });
 
-/** A convolutional network, and the layer whose output Grad-CAM looks at: [batch, 14, 14, 16]. */
-function network(): { model: nn.Sequential; seen: nn.Module } {
-  const seen = new nn.ReLU();
+/** A convolutional network, and the layer whose output Grad-CAM uses: [batch, 14, 14, 16]. */
+function network(): { model: nn.Sequential; camLayer: nn.Module } {
+  const camLayer = new nn.ReLU();
   const model = new nn.Sequential(
     new nn.Conv2d(1, 8, 3, { padding: "same" }),
     new nn.ReLU(),
     new nn.MaxPool2d(2),
     new nn.Conv2d(8, 16, 3, { padding: "same" }),
-    seen,
+    camLayer,
     new nn.MaxPool2d(2),
     new nn.Flatten(),
     new nn.Linear(7 * 7 * 16, 10),
   );
-  return { model, seen };
+  return { model, camLayer };
 }
 
 /** A number for each pixel. */
 type Pixels = Float32Array;
 
-/** Sample by sample. */
+/** The pixels of each sample. */
 function pixelsOf(x: Tensor): Pixels[] {
   const values = x.data as Float32Array;
   return Array.from({ length: x.shape[0]! }, (_, i) => values.slice(i * PIXELS, (i + 1) * PIXELS));
@@ -186,7 +187,7 @@ const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a,
 const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
 const rounded = (v: number): number => Number(v.toFixed(3));
 
-/** Pearson's, of sums over blocks that hold ink. */
+/** The Pearson correlation of sums over blocks with ink. */
 function correlation(a: Pixels, b: Pixels, ink: Pixels): number {
   const [p, q, inked] = [a, b, ink].map(blocks) as [number[], number[], number[]];
   return pearson(
@@ -209,12 +210,12 @@ function blocks(map: Pixels): number[] {
   return sums;
 }
 
-/** How much of Σ|map| lies where the condition holds. */
+/** The share of Σ|map| at pixels that meet the condition. */
 function shareWhere(map: Pixels, condition: (at: number) => boolean): number {
   return sum(map.map((v, at) => (condition(at) ? Math.abs(v) : 0))) / (sum(map.map(Math.abs)) || 1);
 }
 
-/** The share of a map within 2 pixels of ink, by the share of the pixels that lie there. */
+/** The share of a map within 2 pixels of ink, divided by the share of the pixels there. */
 function nearInk(map: Pixels, ink: Pixels): number {
   const near = (at: number): boolean => {
     const [row, column] = [Math.floor(at / SIDE), at % SIDE];
@@ -226,7 +227,7 @@ function nearInk(map: Pixels, ink: Pixels): number {
   return shareWhere(map, near) / shareWhere(new Float32Array(PIXELS).fill(1), near);
 }
 
-/** The score after shares of the inked pixels became paper, the map's largest first: 1 with all ink, 0 with none. */
+/** The score after removing shares of the inked pixels, those with the largest values in the map first: 1 with all ink, 0 with none. */
 function deletion(
   model: nn.Module,
   ink: readonly Pixels[],
@@ -254,7 +255,7 @@ function deletion(
 const areaUnder = (points: readonly (readonly [number, number])[]): number =>
   points.slice(1).reduce((area, [x, y], i) => area + ((y + points[i]![1]) / 2) * (x - points[i]![0]), 0);
 
-/** Correlations of explanations at x and at x with a twentieth of noise: of the gradient, and of SmoothGrad. */
+/** The correlation of explanations of x with those of x plus noise of 0.05, for the plain gradient and for SmoothGrad. */
 function steadiness(model: nn.Module, x: Tensor, target: Tensor, noise: number): { plain: number; smooth: number } {
   const moved = x.add(randn(x.shape).mul(0.05));
   const compare = (explain: (z: Tensor) => Tensor): number => {
@@ -268,7 +269,7 @@ function steadiness(model: nn.Module, x: Tensor, target: Tensor, noise: number):
 }
 
 /** One digit and its explanations, each scaled to its largest value. */
-function pictured(model: nn.Sequential, seen: nn.Module, x: Tensor, steps: number, noise: number): Picture[] {
+function pictured(model: nn.Sequential, camLayer: nn.Module, x: Tensor, steps: number, noise: number): Picture[] {
   const scores = Array.from(model.forward(x).softmax(-1).data);
   const answer = scores.indexOf(Math.max(...scores));
   const picture = (title: string, colours: Picture["colours"], map: Tensor): Picture => {
@@ -283,7 +284,7 @@ function pictured(model: nn.Sequential, seen: nn.Module, x: Tensor, steps: numbe
     picture("gradient × input", "diverging", gradientTimesInput(model, x, { target })),
     picture("integrated gradients", "diverging", integratedGradients(model, x, { target, steps }).attributions),
     picture("SmoothGrad", "diverging", smoothGrad(model, x, { target, noise, samples: 50 })),
-    picture("Grad-CAM", "grey", gradCam(model, seen, x, { target, resize: true })),
+    picture("Grad-CAM", "grey", gradCam(model, camLayer, x, { target, resize: true })),
     picture("occlusion, 4 × 4", "diverging", occlusion(model, x, { target, window: 4, stride: 1 })),
   ];
 }

@@ -1,4 +1,4 @@
-/** Sigmoids one behind the other: each lets a quarter of the gradient through at most. And what helps. */
+/** A chain of sigmoids: each passes at most a quarter of the gradient. Also compares remedies. */
 import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { diagnose, gradientByDepth, growthPerStep, spectralNorm } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -11,7 +11,7 @@ const activations: Record<string, () => nn.Module> = {
 };
 const WIDTH = 32;
 
-/** First weights, by what they are for. */
+/** Initial weights by name. */
 const inits: Record<string, (w: Tensor) => void> = {
   small: (w) => void nn.init.normal(w, 0, 0.05),
   xavier: (w) => void nn.init.xavierNormal(w),
@@ -34,7 +34,7 @@ export default experiment({
   title: "Vanishing gradients",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network; large weights saturate the neurons and make it worse.",
+    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network. Large weights saturate the neurons and make it worse.",
   formula:
     "\\sigma'(z)=\\sigma(z)(1-\\sigma(z))\\le\\tfrac14,\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial x_{l}}\\Bigr\\|\\le\\tfrac14\\,\\|W_{l+1}\\|_2\\,\\Bigl\\|\\frac{\\partial L}{\\partial x_{l+1}}\\Bigr\\|",
   functions: ["gradientByDepth", "growthPerStep", "diagnose", "spectralNorm"],
@@ -48,7 +48,7 @@ export default experiment({
     },
     init: {
       kind: "choice",
-      label: "first weights",
+      label: "initial weights",
       options: ["small", "xavier", "kaiming", "large"],
       default: "xavier",
     },
@@ -76,12 +76,12 @@ export default experiment({
       name: [a, b, c === "none" ? "" : c].filter(Boolean).join(", "),
       ...measured(a, b, c),
     }));
-    // Each block's bound, where theory gives one: ¼ or 1 times the weight's norm.
+    // The largest slope of the activation. Times the weight's norm, it bounds the factor of each block.
     const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];
     const norms = [...chosen.model.namedParameters()]
       .filter(([name]) => name.endsWith("weight") && !/norm/.test(name))
       .map(([, w]) => spectralNorm(w));
-    // Outside of float32's normal numbers a gradient is not what it was; its norm is a root of squares.
+    // Gradients outside the normal range of float32 are inaccurate.
     const seen = chosen.points.filter(([, g]) => g > 1e-37 && g < 1e37);
     const steps = seen.slice(1).map(([layer, g], i) => seen[i]![1] / g / (limit * norms[layer - 1]!));
     const excess = Math.max(...steps);
@@ -104,32 +104,32 @@ export default experiment({
         text: "largest factor per layer of a chain of sigmoids with weights 1, over inputs from −5 to 5",
         measured: Math.max(...Array.from({ length: 21 }, (_, i) => chainFactor((i - 10) / 2, depth))),
         expected: { atMost: 0.25 },
-        theory: "each layer lets ¼ through at most",
+        theory: "each layer passes at most ¼",
       },
       ...(remedy === "none"
         ? [
             {
-              text: `largest step back through a layer, by ${limit}·‖W‖₂`,
+              text: `largest growth of the gradient through a layer, divided by ${limit}·‖W‖₂`,
               measured: excess,
               expected: { atMost: 1 + 1e-4 } as const,
-              theory: "a chain rule's factor is at most the activation's slope times the weight's norm",
+              theory: "a factor of the chain rule is at most the activation's slope times the weight's norm",
             },
           ]
         : []),
       ...(remedy === "none" && activation === "sigmoid"
         ? [
             {
-              text: "factor of the gradient per layer, on its way back",
+              text: "factor of the gradient per layer, going backward",
               measured: rate,
               expected: { atMost: 0.25 * Math.max(...norms) } as const,
-              theory: "¼·‖W‖₂ at most",
+              theory: "at most ¼·‖W‖₂",
             },
           ]
         : []),
       ...(residual && activation === "sigmoid" && remedy === "none"
         ? [
             {
-              text: "first layer's share of the gradient with tanh and Xavier's weights, by that with sigmoid",
+              text: "first layer's gradient relative to the last's: tanh with Xavier weights divided by sigmoid",
               measured: residual.points[0]![1] / residual.points.at(-1)![1] / ratio,
               expected: { atLeast: 1 } as const,
               theory: "tanh's slope at 0 is 1, four times sigmoid's (Glorot and Bengio 2010)",
@@ -141,7 +141,7 @@ export default experiment({
       findings,
       plots: [
         {
-          title: "The gradient that arrives at each layer",
+          title: "The gradient at each layer",
           x: { label: "layer" },
           y: { label: "‖∂L/∂y‖", scale: "log" },
           series: [
@@ -156,13 +156,16 @@ export default experiment({
       tables: [
         {
           title: "Verdict",
-          columns: ["what is seen", "what to try"],
+          columns: ["observation", "what to try"],
           rows: report.verdicts.map(({ text, remedy: help }) => [text, help]),
         },
         {
-          title: "First layer's gradient by the last's",
+          title: "Gradient at the first layer divided by that at the last",
           columns: ["network", "ratio"],
-          rows: [["this one", ratio], ...compared.map(({ name, points }) => [name, points[0]![1] / points.at(-1)![1]])],
+          rows: [
+            ["this network", ratio],
+            ...compared.map(({ name, points }) => [name, points[0]![1] / points.at(-1)![1]]),
+          ],
         },
       ],
     };

@@ -1,4 +1,4 @@
-/** A weight's gradient grows with its input, a bias's does not: the inputs' scale decides who learns. */
+/** The gradient of a weight grows with its input, that of a bias does not: the scale of the inputs decides which learns faster. */
 import { losses, manualSeed, nn, randn, type Tensor } from "nabla";
 import { logSlope, standardize, weightsAgainstBiases } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -10,21 +10,28 @@ export default experiment({
   title: "Weights against biases",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "In a linear layer the scale of the inputs decides whether the updates of weights or of biases dominate; normalization restores the balance.",
+    "In a linear layer, the scale of the inputs decides whether the updates of weights or of biases dominate. Normalization restores the balance.",
   formula:
     "\\frac{\\|\\partial L/\\partial W\\|_F}{\\|\\partial L/\\partial b\\|}=\\frac{\\|g\\,x^\\top\\|_F}{\\|g\\|}=\\|x\\|\\quad\\text{(one sample)}",
   functions: ["weightsAgainstBiases", "standardize"],
   parameters: {
     features: { kind: "number", label: "features", min: 1, max: 64, default: 16, integer: true },
     batch: { kind: "number", label: "samples in the batch", min: 2, max: 64, default: 16, integer: true },
-    mean: { kind: "number", label: "mean of the inputs, by their spread", min: 0, max: 5, default: 1, step: 0.1 },
+    mean: {
+      kind: "number",
+      label: "mean of the inputs, relative to their spread",
+      min: 0,
+      max: 5,
+      default: 1,
+      step: 0.1,
+    },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
   run({ features, batch, mean, seed }) {
     manualSeed(seed);
     const layer = new nn.Linear(features, 4);
     const [x, noise] = [randn([batch, features]).add(mean), randn([batch, 4])];
-    // The target moves with the output, so that g is the same at every scale and only x changes.
+    // The loss is linear in the output, so g is the same at every scale and only x changes.
     const row = (inputs: Tensor, g: Tensor) =>
       weightsAgainstBiases(layer, () => layer.forward(inputs).mul(g).sum())[0]!;
     const rows = SCALES.map((scale) => ({ scale, ...row(x.mul(scale), noise) }));
@@ -39,7 +46,7 @@ export default experiment({
     return {
       findings: [
         {
-          text: "one sample: ‖∂W‖/‖∂b‖ by the input's length",
+          text: "one sample: ‖∂W‖/‖∂b‖ divided by the length of the input",
           measured: single.ratio / length,
           expected: { equals: 1, within: 1e-4 },
           theory: "‖g·xᵀ‖ = ‖g‖·‖x‖",
@@ -54,19 +61,19 @@ export default experiment({
           text: "growth of ‖∂b‖ with the inputs' scale",
           measured: logSlope(points("bias")),
           expected: { equals: 0, within: 0.01 },
-          theory: "∂L/∂b = Σ g does not know x",
+          theory: "∂L/∂b = Σ g does not depend on x",
         },
         {
-          text: "mean squared length of the inputs by features, standardized",
+          text: "mean squared length of standardized inputs, divided by the number of features",
           measured: balanced.inputLength ** 2 / features,
           expected: { equals: 1, within: 1e-3 },
-          theory: "each feature has variance 1, whatever its unit was",
+          theory: "each feature has variance 1, whatever its unit",
         },
         {
-          text: "‖∂W‖/‖∂b‖ of inputs a thousand times as large, standardized, by that of the inputs, standardized",
+          text: "‖∂W‖/‖∂b‖ after standardizing: for inputs times 1000, divided by that for the inputs",
           measured: large.ratio / balanced.ratio,
           expected: { equals: 1, within: 0.01 },
-          theory: "standardizing takes the unit away, and with it the imbalance that it made",
+          theory: "standardizing removes the unit, and with it the imbalance",
         },
       ],
       plots: [

@@ -45,10 +45,10 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
         results.removeAttribute("aria-busy");
         status.end(`Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`);
       },
-      onError: (message) => status.fail(`It failed: ${message}`),
+      onError: (message) => status.fail(`The run failed: ${message}`),
     });
   };
-  /** Marks the results as outdated, and stops a run with other values. */
+  /** Marks the results as outdated, stops the current run, and starts a new one after a rest. */
   const soon = (latest: Values, rest = REST): void => {
     values = latest;
     clearTimeout(timer);
@@ -65,7 +65,7 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
     "article",
     {},
     drawHeading(document, experiment, "htmlAndMathml"),
-    first.refused !== undefined && make("p", { class: "alert", role: "alert" }, first.refused),
+    first.problem !== undefined && make("p", { class: "alert", role: "alert" }, first.problem),
     Object.keys(parameters).length > 0 && drawControls(parameters, { values, reset: "Reset", onChange: soon }),
     status.element,
     results,
@@ -84,13 +84,13 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
   };
 }
 
-/** The values in the address; if one is invalid, the defaults and the reason. */
-function read(parameters: Parameters, given: Readonly<Record<string, string>>): { values: Values; refused?: string } {
+/** The values in the address; if one is invalid, the defaults and the problem. */
+function read(parameters: Parameters, given: Readonly<Record<string, string>>): { values: Values; problem?: string } {
   try {
     return { values: valuesOf(parameters, given) };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    return { values: valuesOf(parameters), refused: `The address asks for what is not allowed: ${error.message}` };
+    return { values: valuesOf(parameters), problem: `The address has an invalid value: ${error.message}` };
   }
 }
 
@@ -101,12 +101,12 @@ const plotWidth = (results: HTMLElement): number =>
 /** The experiment's source file, loaded on demand. */
 function drawSource({ name, functions }: AnyExperiment): HTMLElement {
   const code = make("code", {});
-  const shows = functions.length ? make("p", {}, `It shows ${functions.join(", ")} of nabla/gradients.`) : undefined;
+  const uses = functions.length ? make("p", {}, `It uses ${functions.join(", ")} from nabla/gradients.`) : undefined;
   const details = make(
     "details",
     { class: "source" },
-    make("summary", {}, "The code that makes it"),
-    shows,
+    make("summary", {}, "Source code"),
+    uses,
     make("pre", { tabindex: 0, role: "region", "aria-label": `${name}.ts` }, code),
   );
   details.addEventListener("toggle", async () => {

@@ -62,9 +62,9 @@ function home(notice?: string): View {
     make(
       "p",
       { class: "claim" },
-      "The gradient is a vector of sensitivities, and the engine of learning. Each experiment here takes a claim about it, computes it in your browser, and holds what it measures against theory.",
+      "The gradient is a vector of sensitivities, and the engine of learning. Each experiment takes a claim about gradients, measures it in your browser, and compares the result with theory.",
     ),
-    make("p", {}, link("playground", "Or watch a network learn to read, and draw it a digit.")),
+    make("p", {}, link("playground", "Or draw a digit, and watch a network learn to read it.")),
     ...groups,
   );
   return { title: "What gradients do", element, close: () => {} };

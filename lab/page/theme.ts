@@ -12,7 +12,7 @@ const remembered = (): Theme | undefined => {
   }
 };
 
-/** Makes the button switch between them. */
+/** Makes the button switch between the themes. */
 export function offerThemes(button: HTMLButtonElement): void {
   const system = matchMedia("(prefers-color-scheme: dark)");
   let chosen = remembered();

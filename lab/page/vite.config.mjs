@@ -1,12 +1,12 @@
-// The lab's page: `npm run lab` serves it while one works on it, `npm run lab:build` makes dist/lab-page, a folder that any host can
-// serve from any path, and that needs nothing else from the network. Both need `npm run build`: the kernels, and the digits.
+// The lab's page. `npm run lab` serves it and reloads it while you edit it. `npm run lab:build` writes dist/lab-page, a folder that any host
+// can serve from any path, and that loads nothing else from the network. Both need the kernels and digits of `npm run build`.
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 if (!existsSync(`${root}dist/bin/digits.gz`))
-  throw new Error("The page needs dist/bin/digits.gz: run `npm run build`.");
+  throw new Error("dist/bin/digits.gz does not exist. Run `npm run build` first.");
 
 /** KaTeX's style sheet without the fonts that only old browsers read. */
 const modernFonts = {

@@ -34,7 +34,7 @@ export function drawHeading(
   );
 }
 
-/** Findings, plots, pictures and tables. `width`: the plots' in pixels. */
+/** Findings, plots, pictures and tables. `width` is the width of plots in pixels. */
 export function drawResult(document: Document, result: Result, width: number): HTMLElement[] {
   const { findings, plots, pictures = [], tables = [] } = result;
   const make = maker(document);
@@ -65,14 +65,14 @@ function drawFindings(document: Document, findings: readonly Finding[]): HTMLEle
     "ul",
     {},
     ...findings.map((finding) => {
-      const as = holds(finding);
+      const agrees = holds(finding);
       return make(
         "li",
-        { class: as ? "holds" : "fails" },
+        { class: agrees ? "holds" : "fails" },
         make(
           "span",
-          { class: "mark", role: "img", "aria-label": as ? "as theory says:" : "not as theory says:" },
-          as ? "✓" : "✗",
+          { class: "mark", role: "img", "aria-label": agrees ? "agrees with theory:" : "disagrees with theory:" },
+          agrees ? "✓" : "✗",
         ),
         make("span", { class: "text" }, finding.text),
         make("span", { class: "measured" }, showNumber(finding.measured)),

@@ -51,7 +51,9 @@ test("lab: prints title, claim, plot and findings, without escape codes if there
   expect(output).toContain("dot product with\nu: largest along");
   expect(output).toMatch(/●.*\n.*┤/);
   expect(output).toContain("● measured by differences    · ∇L·u");
-  expect(output).toMatch(/✓ largest slope by the gradient's length: 0\.99\d+\n {2}theory: ≈ 1 ± [\d.]+ \(max of/);
+  expect(output).toMatch(
+    /✓ largest slope divided by the gradient's length: 0\.99\d+\n {2}theory: ≈ 1 ± [\d.]+ \(max of/,
+  );
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the point of the test
   expect(output).not.toMatch(/[\x1b\r]/);
 });
@@ -91,8 +93,8 @@ describe("lab: bad usage exits with 1 and says what is valid", () => {
   test.each([
     [["directional"], 'unknown experiment "directional".'],
     [["directional-derivate"], "Did you mean directional-derivative?"],
-    [[NAME, "--x", "9"], 'x is "9", but must be a number from -2 to 2.'],
-    [[NAME, "--directions", "9.5"], 'directions is "9.5", but must be a whole number from 8 to 360.'],
+    [[NAME, "--x", "9"], 'x must be a number from -2 to 2, got "9".'],
+    [[NAME, "--directions", "9.5"], 'directions must be a whole number from 8 to 360, got "9.5".'],
     [[NAME, "--direction", "9"], "Did you mean --directions?"],
     [[NAME, "extra"], "too many arguments"],
     [[NAME, "--svg", "missing/plots.svg"], "cannot write missing/plots.svg: the folder "],

@@ -276,7 +276,7 @@ describe("serve", () => {
     const { errors } = await server.ended;
     if (warns)
       expect(errors).toMatch(
-        /^nabla: no token is set, so everyone who can reach \S+ can use this server\. Set --token-file/,
+        /^nabla: no token is set, so anyone who can reach \S+ can use this server\. Set --token-file/,
       );
     else expect(errors).toBe("");
   });

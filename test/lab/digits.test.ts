@@ -27,6 +27,6 @@ test("what a server already had decompressed reads the same", async () => {
 test("a file that is cut off says what to do", async () => {
   const part = Uint8Array.from(gunzipSync(file).subarray(0, 1000));
   await expect(readDigits(part)).rejects.toThrow(
-    "digits.gz: got 1000 bytes, which is wrong for 6000 + 1000 digits. Build the package again.",
+    "digits.gz: the file must have 5495008 bytes for 6000 + 1000 digits, got 1000. Build the package again.",
   );
 });

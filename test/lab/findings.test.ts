@@ -132,9 +132,11 @@ describe("experiments as a whole", () => {
   });
   test("values out of range are refused, with what is allowed", () => {
     const { parameters } = find("vanishing");
-    expect(() => valuesOf(parameters, { depth: 1 })).toThrow("depth is 1, but must be a whole number from 2 to 40");
+    expect(() => valuesOf(parameters, { depth: 1 })).toThrow("depth must be a whole number from 2 to 40, got 1.");
     expect(() => valuesOf(parameters, { depth: "" })).toThrow(/whole number/);
-    expect(() => valuesOf(parameters, { init: "huge" })).toThrow("must be one of small, xavier, kaiming, large");
-    expect(() => valuesOf(parameters, { width: 3 })).toThrow(/"width" is not a parameter. Valid parameters: depth/);
+    expect(() => valuesOf(parameters, { init: "huge" })).toThrow(
+      'init must be one of small, xavier, kaiming, large, got "huge".',
+    );
+    expect(() => valuesOf(parameters, { width: 3 })).toThrow(/unknown parameter "width". Valid parameters: depth/);
   });
 });

@@ -141,7 +141,7 @@ describe("the data", () => {
       "bad magic",
       idx([1], [5], 0x0d01),
       1,
-      "f: the magic number is 0x00000d01, but must be 0x00000801 (unsigned bytes, dimensions: 1). Run `npm ci`",
+      "f: the magic number must be 0x00000801 (unsigned bytes, dimensions: 1), got 0x00000d01. Run `npm ci`",
     ],
     ["compressed", Uint8Array.of(0x1f, 0x8b, 8, 8, 0, 0, 0, 0), 1, "The file is compressed. Run gunzip on it first."],
     ["cut off in the data", idx([3], [1, 2]), 1, "f: truncated: 10 bytes, but 3 needs 11."],
@@ -152,10 +152,10 @@ describe("the data", () => {
   });
 
   test.each([
-    ["sizes", idx([1, 2, 2], [1, 2, 3, 4]), idx([1], [0]), "2 × 2 pixels each, but must be 28 × 28"],
+    ["sizes", idx([1, 2, 2], [1, 2, 3, 4]), idx([1], [0]), "each must have 28 × 28 pixels, got 2 × 2"],
     ["counts", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([2], [0, 1]), "1 images, but 2 labels"],
     ["no digits", idx([0, SIDE, SIDE], []), idx([0], []), "contains no digits"],
-    ["labels", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([1], [10]), "number 0 is 10, but must be 0 … 9"],
+    ["labels", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([1], [10]), "label 0 must be in 0 … 9, got 10"],
   ])("images and labels must fit: %s", (_, images, labels, message) => {
     expect(() => readDigits(images, labels, "f")).toThrow(message);
   });

@@ -18,5 +18,5 @@ test.each([
 });
 
 test("options that make no sense are refused", async () => {
-  await expect(run("cnn", "--epochs", "0")).rejects.toThrow("error: --epochs must be an integer above 0.");
+  await expect(run("cnn", "--epochs", "0")).rejects.toThrow("error: --epochs must be an integer above 0, got 0.");
 });

@@ -1,6 +1,6 @@
 /**
- * A small convolutional network that learns to read digits while the reader watches. It trains in short bursts, and reads drawings with
- * the gradient of its answer by each pixel. It knows nothing of workers or pages.
+ * A small convolutional network that learns to read digits while the reader watches. It trains in short bursts, reads drawings, and computes
+ * the gradient of its answer with respect to each pixel. It does not depend on workers or pages.
  */
 import { compile, grad, losses, manualSeed, nn, optim, randint, randperm, type Tensor, tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
@@ -10,9 +10,9 @@ const PIXELS = SIDE * SIDE;
 const CLASSES = 10;
 const BATCH = 50;
 const EPOCHS = 8;
-/** Steps between two reports, and between two tests. */
-const SPELL = 15;
-const TESTED = 60;
+/** How many steps a burst has, and how many steps there are between tests. */
+const BURST = 15;
+const TEST_EVERY = 60;
 
 /** The result of a burst of training. */
 export interface Burst {
@@ -72,12 +72,12 @@ export class Reader {
       optimizer.lr = lr * Math.min(1, 2 * (1 - (done - 1) / steps));
       const batch = batches.next().value;
       total += step(batch.pixels, batch.labels).item();
-      if (done % SPELL) continue;
-      const tested = done % TESTED === 0;
+      if (done % BURST) continue;
+      const tested = done % TEST_EVERY === 0;
       yield {
         step: done,
         steps,
-        loss: total / SPELL,
+        loss: total / BURST,
         norms: this.norms(batch, lossOf),
         ...(tested && { accuracy: this.accuracy() }),
       };
@@ -121,7 +121,7 @@ interface Batch {
   readonly labels: Int32Array;
 }
 
-/** Digits in a new order for each pass, each shifted by up to a pixel, as drawings are. */
+/** Digits in a new order for each pass, each shifted by up to a pixel, because drawings are not perfectly centred either. */
 function* batchesOf({ pixels, labels, count }: Digits): Generator<Batch, never> {
   const batch = { pixels: new Float32Array(BATCH * PIXELS), labels: new Int32Array(BATCH) };
   for (;;) {

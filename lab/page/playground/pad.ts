@@ -14,7 +14,7 @@ export interface Pad {
   show(digit: Float32Array): void;
 }
 
-/** The pad; `onDraw` is called whenever there is more ink. */
+/** The pad. It calls `onDraw` after each stroke segment. */
 export function newPad(onDraw: () => void): Pad {
   const label = "A square to draw a digit in. Without a pointer, load an example with the buttons below.";
   const element = maker(document)("canvas", {

@@ -109,7 +109,7 @@ export function showPlayground(): View {
       make(
         "p",
         { class: "claim" },
-        "A convolutional network of 9,226 parameters learns from 6,000 handwritten digits, in this page, from nothing. Draw while it learns: it says what it reads, and the gradient of its answer says which pixels made it say so.",
+        "On this page, a convolutional network with 9,226 parameters learns to read from 6,000 handwritten digits. Draw while it learns: it shows its answer, and the gradient of the answer shows which pixels matter.",
       ),
     ),
     make(
@@ -121,7 +121,7 @@ export function showPlayground(): View {
         make("h2", {}, "Draw here"),
         pad.element,
         make("div", { class: "buttons" }, clear),
-        make("p", { class: "section" }, "Or load a digit it has not learnt from:"),
+        make("p", { class: "section" }, "Or load a digit that is not in the training data:"),
         make("div", { class: "buttons examples", role: "group", "aria-label": "Examples" }, ...examples),
       ),
       answers.element,
@@ -170,7 +170,7 @@ function drawAnswers() {
   return {
     element: make(
       "section",
-      { "aria-label": "What it reads", class: "answers" },
+      { "aria-label": "The network's answer", class: "answers" },
       make("div", { role: "status" }, heading),
       failure,
       list,
@@ -188,10 +188,10 @@ function drawAnswers() {
       set(probabilities);
       const most = Math.max(...saliency) || 1;
       seen.replaceChildren(
-        drawSeen("what it sees", `The drawing in ${SIDE} by ${SIDE} pixels`, [...drawing]),
+        drawSeen("the network's input", `The drawing in ${SIDE} by ${SIDE} pixels`, [...drawing]),
         drawSeen(
           "|∂ score / ∂ pixel|",
-          `How much each pixel matters to ${best}: the darker, the more`,
+          `How much each pixel affects the score of ${best}: darker pixels affect it more`,
           saliency.map((s) => s / most),
         ),
       );
@@ -242,7 +242,7 @@ function drawTraining(onStop: () => void) {
   resized.observe(plots);
   return {
     element,
-    /** Old curves stay until there are new ones, so that the page does not jump. */
+    /** The old curves stay until there are new ones, so that the page does not jump. */
     clear(): void {
       bursts = [];
       started = performance.now();
@@ -257,7 +257,7 @@ function drawTraining(onStop: () => void) {
       const { step, steps } = burst;
       running = step < steps;
       if (running) status.progress(step / steps, `step ${step} of ${steps}${said(bursts)}`);
-      else status.end(`Learnt in ${((performance.now() - started) / 1000).toFixed(1)} s${said(bursts)}`);
+      else status.end(`Trained in ${((performance.now() - started) / 1000).toFixed(1)} s${said(bursts)}`);
       plots.removeAttribute("aria-busy");
       if (drawn) requestAnimationFrame(draw);
       drawn = false;
@@ -270,7 +270,7 @@ function drawTraining(onStop: () => void) {
   };
 }
 
-/** Chance is one in ten. A network with no more than this after a fifth of its training is not learning. */
+/** Chance is one in ten. A network with at most this accuracy after a fifth of its training is not learning. */
 const CHANCE = 0.2;
 
 /** The accuracy of the last test. */
@@ -281,7 +281,7 @@ function said(bursts: readonly Burst[]): string {
     last.accuracy <= CHANCE && last.step > last.steps / 5
       ? ". That is no better than chance: the learning rate may be too high"
       : "";
-  return `: it reads ${(100 * last.accuracy).toFixed(1)} % of 1,000 digits it has not learnt from${hint}`;
+  return `: it reads ${(100 * last.accuracy).toFixed(1)} % of 1,000 test digits${hint}`;
 }
 
 const newFrame = (title: string): HTMLElement =>
