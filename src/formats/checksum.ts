@@ -1,7 +1,7 @@
 /**
- * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with zeros in place of its own digits.
- * XXH32 is a bijection of each 32-bit word of its input, so it detects any damage within one word; it misses other damage with probability
- * 2⁻³². It needs no table and is faster than CRC-32 in JavaScript.
+ * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with the checksum's own digits set to
+ * zero. XXH32 is a bijection of each 32-bit word of its input, so it detects all damage within a single word; it misses other damage with
+ * probability 2⁻³². It needs no table and is faster than CRC-32 in JavaScript.
  */
 import { FormatError } from "./errors.ts";
 import { LENGTH_BYTES } from "./header.ts";
@@ -10,7 +10,7 @@ import { LENGTH_BYTES } from "./header.ts";
 const KEY = "nabla.checksum";
 const LABEL = "xxh32:";
 const DIGITS = 8;
-/** How files with a checksum begin, after the eight bytes of length. The digits follow. */
+/** In a file with a checksum, the text between the length field and the checksum's digits. */
 const START = `{"__metadata__":{"${KEY}":"${LABEL}`;
 const DIGITS_AT = LENGTH_BYTES + START.length;
 const VALUE = new RegExp(`^${LABEL}[0-9a-f]{${DIGITS}}$`);
@@ -19,13 +19,13 @@ const [P1, P2, P3, P4, P5] = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x
 const rotate = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
 const round = (lane: number, word: number): number => Math.imul(rotate((lane + Math.imul(word, P2)) | 0, 13), P1);
 
-/** Bytes of a stripe: one word for each of the four lanes. */
+/** Bytes per stripe: one word for each of the four lanes. */
 const STRIPE = 16;
 
 /** Streaming XXH32 with seed 0. */
 export class XXH32 {
   private readonly lanes = Int32Array.of(P1 + P2, P2, 0, -P1);
-  /** The beginning of an incomplete stripe. */
+  /** The bytes of the last stripe, while it is incomplete. */
   private readonly rest = new Int32Array(STRIPE / 4);
   private readonly restBytes = new Uint8Array(this.rest.buffer);
   private total = 0;
@@ -60,7 +60,7 @@ export class XXH32 {
     return (hash ^ (hash >>> 16)) >>> 0;
   }
 
-  /** Mixes in whole stripes. Unaligned bytes are copied in chunks, so that they can be read as words. */
+  /** Mixes in whole stripes. Copies unaligned bytes in chunks, so that they can be read as words. */
   private processStripes(bytes: Uint8Array): void {
     const { buffer, byteOffset, length } = bytes;
     const chunk = byteOffset % 4 ? 2 ** 16 : length;
@@ -91,7 +91,7 @@ export const isReserved = (key: string): boolean => key === KEY;
 /** Placeholder for the checksum, the first metadata entry; `seal` fills it in. */
 export const CHECKSUM_PLACEHOLDER: readonly [string, string] = [KEY, LABEL + "0".repeat(DIGITS)];
 
-/** Fills in the checksum. @param head the file's length and header @param parts the rest of the file */
+/** Fills in the checksum. @param head the length field and the header @param parts the rest of the file */
 export function seal(head: Uint8Array, parts: Iterable<Uint8Array>): void {
   const hash = new XXH32().update(head);
   for (const part of parts) hash.update(part);
@@ -113,10 +113,10 @@ const damaged = (): FormatError =>
   );
 
 /**
- * Starts to verify a file, and removes the checksum from its metadata. The key or the value alone shows that the file has a checksum,
- * because one flipped bit cannot change both.
- * @param head the length and the header @param verify false only removes the entry
- * @returns undefined if there is nothing to verify @throws FormatError if the entry is damaged or was moved
+ * Starts verifying a file, and removes the checksum from its metadata. Either the key or the value is enough to detect a checksum, because
+ * one flipped bit cannot damage both.
+ * @param head the length field and the header @param verify false only removes the entry
+ * @returns undefined if there is nothing to verify @throws FormatError if the entry is damaged or not the first one
  */
 export function startVerification(
   head: Uint8Array,

@@ -1,4 +1,4 @@
-/** The file operations of saveFile and loadFile, on the modules that Node, Deno and Bun share. */
+/** File operations for saveFile and loadFile, built on Node's modules, which Deno and Bun have too. */
 import { Error, TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 import { nodeModule } from "../runtime/nodeModule.ts";
@@ -43,7 +43,7 @@ interface Process {
   kill(pid: number, signal: 0): unknown;
 }
 
-/** Age at which a temporary file is stale, even if its process seems to be running or ran on another machine. */
+/** The age after which a temporary file is stale, even if its process still seems to be running or is on another machine. */
 const STALE_MS = 24 * 60 * 60 * 1000;
 /** The maximum number of bytes per read: Node refuses reads of 2 GiB or more. */
 const MAX_READ = 2 ** 30;
@@ -61,7 +61,7 @@ export function requirePath(op: string, path: unknown): asserts path is string |
     throw new TypeError(`${got(describe(path))} Pass the path of a file.`);
 }
 
-/** Problem and fix for each error code of the file system. */
+/** The problem and the fix for each file-system error code. */
 const explanations: Readonly<Record<string, (folder: string) => string>> = {
   ENOENT: () => "it does not exist. Check the path.",
   EISDIR: () => "it is a folder. Pass the path of a file.",
@@ -74,7 +74,7 @@ const explanations: Readonly<Record<string, (folder: string) => string>> = {
   ENAMETOOLONG: () => "its name is too long. Choose a shorter one.",
 };
 
-/** Runs f. Errors of the file system get a message with the operation, the file and the fix, and keep their `code`. */
+/** Runs f. Rethrows file-system errors with a message that names the operation, the file and the fix, and with the same `code`. */
 export async function explainErrors<T>(op: string, path: string | URL, disk: Disk, f: () => Promise<T>): Promise<T> {
   try {
     return await f();
@@ -88,11 +88,11 @@ export async function explainErrors<T>(op: string, path: string | URL, disk: Dis
   }
 }
 
-/** An error with a `code` like the file system's. */
+/** An error with a file-system `code`. */
 export const fileError = (message: string, code: "ENOENT" | "EISDIR"): Error =>
   Object.assign(new Error(message), { code });
 
-/** The code of an error of the file system. */
+/** The `code` of a file-system error. */
 export const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code;
 
 /** The promise's result, or undefined if the file is missing. */
@@ -102,7 +102,7 @@ const unlessMissing = <T>(promise: Promise<T>): Promise<T | undefined> =>
     throw error;
   });
 
-/** Loads the file system's modules. @throws Error if the platform has none */
+/** Loads the modules for file access. @throws Error if the platform has no file system */
 export async function openDisk(op: string): Promise<Disk> {
   const [files, paths, url, os] = await Promise.all([
     nodeModule<Files>("fs/promises"),
@@ -115,7 +115,7 @@ export async function openDisk(op: string): Promise<Disk> {
   return new Disk(files, paths, url, hostOf(os));
 }
 
-/** The host name in a form that file names allow; without permission to read it (Deno), a random one. */
+/** The host name, reduced to characters that file names allow. If Deno denies access to it, a random name. */
 function hostOf(os: { hostname(): string }): string {
   try {
     const name = os
@@ -137,7 +137,7 @@ export class Disk {
     private readonly host: string,
   ) {}
 
-  /** The absolute path of a file, following symbolic links, even to a missing file. */
+  /** The absolute path of a file. Follows symbolic links, even if their target does not exist. */
   async locate(path: string | URL): Promise<string> {
     let at = this.paths.resolve(path instanceof URL ? this.url.fileURLToPath(path) : path);
     for (;;) {
@@ -159,12 +159,12 @@ export class Disk {
     return (((await this.stat(path))?.mode ?? 0) & FILE_TYPE) === FOLDER;
   }
 
-  /** A new name in the target's folder. It contains host and process id, so that other processes can tell whether the file is stale. */
+  /** A new name in the target's folder. It contains the host and the process id, so that other processes can tell if the file is stale. */
   temporaryFor(target: string): string {
     return `${target}.${this.host}.${this.process.pid}.${Math.random().toString(16).slice(2)}.tmp`;
   }
 
-  /** Removes temporary files of the target that stopped processes left behind. */
+  /** Removes temporary files of the target that crashed processes left behind. */
   async removeStale(target: string): Promise<void> {
     const folder = this.paths.dirname(target);
     const prefix = `${this.paths.basename(target)}.`;
@@ -212,7 +212,7 @@ export class Disk {
     }
   }
 
-  /** Writes a new file and flushes it to disk. @param mode its permissions, if not the default ones */
+  /** Writes a new file and flushes it to disk. @param mode the file's permissions. Default: the system's */
   async write(path: string, bytes: Uint8Array, mode: number | undefined): Promise<void> {
     const file = await this.files.open(path, "wx");
     try {
@@ -236,7 +236,7 @@ export class Disk {
         await this.files.link(from, to);
         return true;
       } catch (error) {
-        // Linux also reports ENOENT if another process replaces the file at this moment.
+        // Linux also reports ENOENT if another process is just replacing the file.
         if (codeOf(error) === "ENOENT") continue;
         await this.files.copyFile(from, to);
         await this.sync(to, "r+");
@@ -249,7 +249,7 @@ export class Disk {
     await unlessMissing(this.files.unlink(path));
   }
 
-  /** Flushes the file's folder to disk, so that renames survive a crash. Windows does so itself, and cannot open folders. */
+  /** Flushes the file's folder to disk, so that renames survive a crash. Windows does this on its own, and cannot open folders. */
   async syncFolder(path: string): Promise<void> {
     if (this.process.platform !== "win32") await this.sync(this.paths.dirname(path), "r");
   }
@@ -266,7 +266,7 @@ export class Disk {
   /**
    * The earlier saves of a file, `path.1`, `path.2` …, newest first, up to the first missing number. Files with other numbers, such as
    * `path.2024`, belong to the user.
-   * @param gaps how many missing numbers to skip; a process that stops during a rotation leaves one
+   * @param gaps how many missing numbers to skip; a process that crashes during a rotation leaves one
    */
   async olderThan(path: string, { gaps }: { readonly gaps: number }): Promise<string[]> {
     const older: string[] = [];

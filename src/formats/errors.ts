@@ -1,7 +1,7 @@
 /** FormatError, and quoting for its messages. */
 import { Error } from "../runtime/errors.ts";
 
-/** Thrown if a file is malformed, damaged or of another format. No tensor was created or changed. */
+/** Thrown if a file is malformed, damaged or in another format. No tensor was created or changed. */
 export class FormatError extends Error {
   override name = "FormatError";
 }

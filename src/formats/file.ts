@@ -4,39 +4,43 @@
  */
 import { check } from "../runtime/arguments.ts";
 import { requireWhole, TypeError } from "../runtime/errors.ts";
+import { describe } from "../runtime/kinds.ts";
 import { codeOf, type Disk, explainErrors, fileError, openDisk, requirePath } from "./disk.ts";
 import { FormatError, quote } from "./errors.ts";
 import { inspectSafetensors } from "./safetensors.ts";
 import { type Progress, saveState, type Training } from "./state.ts";
 
-/** Options of saveFile. */
+/** Options for saveFile. */
 export interface SaveOptions {
   /**
-   * How many saves to keep: `path`, the one before it as `path.1`, up to `path.(keep − 1)`. Older ones are removed, up to the first missing
-   * number, so a file such as `path.2024` stays. Default: 1, without removing earlier `path.1` …; an explicit 1 removes them.
+   * How many saves to keep: the latest at `path`, the previous one at `path.1`, and so on up to `path.(keep − 1)`. Older saves are removed
+   * up to the first missing number, so a file such as `path.2024` stays. Default: 1, but only an explicit 1 removes `path.1` and older saves.
    */
   readonly keep?: number;
 }
 
-/** Options of loadFile. */
+/** Options for loadFile. */
 export interface LoadFileOptions {
-  /** If `path` is damaged or missing, loads the newest intact save before it and warns. Default false, which throws an error with its name. */
+  /**
+   * If `path` is damaged or missing, loads the newest older save that is intact, and warns. Default false, which throws an error that names
+   * this save.
+   */
   readonly fallback?: boolean;
 }
 
-/** The last pending save to each path, so that saves to one path run in order. */
+/** The last pending save for each path, so that saves to the same path run in order. */
 const saves = new Map<string, Promise<void>>();
 
 /**
- * Saves a training state (see saveState) or bytes to a file, in Node, Deno and Bun. If the process or the machine stops during a save,
- * `path` still holds the previous save. The state is captured synchronously, so you can continue training before the promise resolves; do
- * not change bytes until then.
+ * Saves a training state (see saveState) or bytes to a file, in Node, Deno and Bun. If the process or the machine crashes during a save,
+ * `path` still holds the previous save. The state is captured synchronously, so you can continue training before the promise resolves. If
+ * you pass bytes, do not change them until then.
  *
  * ```ts
  * await saveFile("run.safetensors", { model, optimizer, step }, { keep: 3 });
  * const { step } = loadState(await loadFile("run.safetensors"), { model, optimizer });
  * ```
- * @throws Error with the file system's `code`, or if there is no file system; TypeError, RangeError. `path` is unchanged then
+ * @throws Error with the file system's `code`, or if there is no file system; TypeError, RangeError. In each case `path` is unchanged
  */
 export async function saveFile(
   path: string | URL,
@@ -49,7 +53,7 @@ export async function saveFile(
   if (keep !== undefined) requireWhole("saveFile", { keep });
   if (typeof contents !== "object" || contents === null)
     throw new TypeError(
-      `saveFile: the contents must be bytes or an object such as { model, optimizer }, got ${quote(String(contents))}.`,
+      `saveFile: contents must be bytes or an object such as { model, optimizer }, got ${describe(contents)}.`,
     );
   const bytes = ArrayBuffer.isView(contents)
     ? new Uint8Array(contents.buffer, contents.byteOffset, contents.byteLength)
@@ -84,7 +88,7 @@ async function replace(path: string | URL, bytes: Uint8Array, keep: number | und
   });
 }
 
-/** Removes the saves beyond `keep`, oldest first: if the process stops, the next save finds the remaining ones. */
+/** Removes the saves beyond `keep`. Starts with the oldest, so that the next save finds the remaining ones if the process crashes. */
 async function prune(disk: Disk, target: string, keep: number): Promise<void> {
   const older = await disk.olderThan(target, { gaps: 0 });
   for (const path of older.slice(keep - 1).reverse()) await disk.remove(path);
@@ -108,7 +112,7 @@ async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
   const current = await disk.stat(target);
   if (keep < 2 || !current) return;
   const first = await disk.stat(`${target}.1`);
-  // An interrupted save has rotated already.
+  // An interrupted save has already rotated.
   if (first && first.ino === current.ino && first.dev === current.dev) return;
   let last = 1;
   while (last < keep - 1 && (await disk.stat(`${target}.${last}`))) last++;
@@ -167,7 +171,7 @@ async function load(
       return bytes;
     }
     if (!older.length && !(error instanceof FormatError)) throw error;
-    const also = older.length ? ` So are the ${older.length} saves before it.` : "";
+    const also = older.length ? ` No older save is intact either (${older.length} checked).` : "";
     throw new FormatError(`loadFile: ${quote(target)} is ${reason(error)}.${also}`, { cause: error });
   }
 }

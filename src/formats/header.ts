@@ -1,6 +1,6 @@
 /**
- * Parses and validates the header of a safetensors file before anything is allocated. The file is eight bytes of length, that many bytes
- * of JSON, and the tensors' bytes (https://github.com/huggingface/safetensors#format).
+ * Parses and validates the header of a safetensors file before any tensor is allocated. A file consists of the header's length (eight
+ * bytes), the header (JSON) and the bytes of the tensors (https://github.com/huggingface/safetensors#format).
  */
 import { sizeOf } from "../ops/definition/value.ts";
 import { FormatError, quote } from "./errors.ts";
@@ -9,21 +9,21 @@ import { bitsOf } from "./stored.ts";
 
 /** Bytes of the length field at the start of the file. */
 export const LENGTH_BYTES = 8;
-/** The longest header to read or write. The largest models need less than a tenth of it. */
+/** The maximum size of a header, for reading and writing. The largest models need less than a tenth of it. */
 export const MAX_HEADER_BYTES = 2 ** 24;
-/** The most dimensions of a tensor. */
+/** The maximum number of dimensions of a tensor. */
 const MAX_DIMENSIONS = 32;
-/** The deepest nesting of the JSON. Valid headers have three levels; JSON.parse needs much memory for deep ones. */
+/** The maximum nesting of the JSON. Valid headers have three levels; JSON.parse needs a lot of memory for deep ones. */
 const MAX_LEVELS = 16;
 
 /** Type, shape and location of a tensor in the file. */
 export interface TensorInfo {
-  /** The type as the file names it, whether or not nabla reads it. */
+  /** The type as the file names it, whether or not nabla can read it. */
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** First byte, counted from the end of the header. */
+  /** The offset of the first byte from the end of the header. */
   readonly begin: number;
-  /** The byte after the last. */
+  /** The offset after the last byte. */
   readonly end: number;
 }
 
@@ -32,7 +32,7 @@ export interface Header {
   /** The tensors by name, in the order of their bytes. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Record<string, string>;
-  /** Bytes of all tensors together. */
+  /** The total size of all tensors in bytes. */
   readonly bytes: number;
 }
 
@@ -52,7 +52,7 @@ export function headerLength(first: Uint8Array): number {
   return length;
 }
 
-/** Scans the text, which is valid JSON, because JSON.parse silently drops the first of two equal names. @throws FormatError */
+/** Scans text that is valid JSON, because JSON.parse silently drops the first of two equal names. @throws FormatError for a duplicate */
 function requireUniqueNames(text: string): void {
   const open: (Set<string> | null)[] = [];
   for (let i = 0; i < text.length; i++) {
@@ -130,7 +130,7 @@ function parseJson(json: Uint8Array): Record<string, unknown> {
 }
 
 /**
- * @param json the header's bytes @param dataBytes how many bytes follow it; undefined if unknown
+ * @param json the header's bytes @param dataBytes how many bytes follow the header; undefined if unknown
  * @throws FormatError if entries are malformed, overlap, leave gaps, or reach beyond the file
  */
 export function parseHeader(json: Uint8Array, dataBytes: number | undefined): Header {

@@ -1,19 +1,19 @@
-/** Limits the size of JSON structures before parsing: JSON.parse needs many times the memory of a text full of brackets or names. */
+/** Limits the size of JSON structures before parsing: for text full of brackets or names, JSON.parse needs many times the text's memory. */
 
-/** Limits of a JSON text. */
+/** Limits for a JSON text. */
 export interface JsonLimits {
-  /** Levels of nested arrays and objects. */
+  /** The number of levels of nested arrays and objects. */
   readonly depth: number;
-  /** Arrays and objects. Default: unlimited. */
+  /** The number of arrays and objects. Default: unlimited. */
   readonly containers?: number;
-  /** Names in all objects together. Default: unlimited. */
+  /** The number of names in all objects. Default: unlimited. */
   readonly names?: number;
 }
 
 const [QUOTE, BACKSLASH, COLON] = [0x22, 0x5c, 0x3a];
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** The first limit that a text exceeds, or undefined. The text need not be valid JSON. */
+/** The first limit that a text exceeds, or undefined. The text does not have to be valid JSON. */
 export function exceededLimit(
   json: Uint8Array,
   { depth, containers = Number.POSITIVE_INFINITY, names = Number.POSITIVE_INFINITY }: JsonLimits,

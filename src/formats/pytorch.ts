@@ -1,6 +1,6 @@
 /**
- * Converts PyTorch's state dicts. PyTorch's names are nabla's in snake_case. Layouts differ in convolutions, where PyTorch puts channels
- * before the kernel's dimensions, and in layers after a flattened image, where it puts channels before pixels.
+ * Converts state dicts from and to PyTorch. PyTorch's names are nabla's names in snake_case. Layouts differ in convolutions, where PyTorch
+ * puts channels before the kernel's dimensions, and in layers after a flattened image, where it puts channels before pixels.
  */
 
 import { noGrad } from "../autograd/backward.ts";
@@ -16,17 +16,17 @@ import { sizeOf } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";
 
-/** Options of fromPyTorch. */
+/** Options for fromPyTorch and toPyTorch. */
 export interface PyTorchOptions {
   /**
-   * Channels of the images that Linear layers read flattened, by the layer's path; 1 changes nothing. Needed because PyTorch flattens
-   * channels first. Inferred for layers in one Sequential with the convolutions and Flatten; name the layer after a custom forward() that
-   * flattens. Default: {}.
+   * The number of image channels for each Linear layer that reads a flattened image, by the layer's path; 1 changes nothing. PyTorch
+   * flattens channels first, so the weights are reordered. The number is inferred if the layer is in one Sequential with the convolutions
+   * and the Flatten layer; set it for a layer that follows a custom forward() that flattens. Default: {}.
    */
   readonly flattened?: Readonly<Record<string, number>>;
 }
 
-/** nabla's own layers; custom ones may change channels. */
+/** nabla's own layers. A custom layer may change the number of channels. */
 const library = new Set<unknown>(Object.values(nn));
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -45,17 +45,18 @@ interface Flow {
   readonly isFlat: boolean;
 }
 
-/** The layers that read flattened images (a Linear layer, and norms before it), with the images' channels. @throws ShapeError */
-function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<Module, number> {
+/** The layers that read flattened images (a Linear layer, and norms before it), with the number of channels. @throws ShapeError */
+function findFlattened(op: string, model: Module, { flattened = {} }: PyTorchOptions): Map<Module, number> {
   const modules = new Map(model.modulesByPath());
   const paths = new Map(Array.from(modules, ([path, module]) => [module, path]));
   const found = new Map<Module, number>();
   for (const [path, channels] of Object.entries(flattened)) {
     const layer = modules.get(path);
-    if (!(layer instanceof Linear)) throw new ShapeError(`flattened: "${path}" is not a Linear layer of the model.`);
+    if (!(layer instanceof Linear))
+      throw new ShapeError(`${op}: flattened must name Linear layers of the model, got "${path}".`);
     if (!(Number.isInteger(channels) && channels > 0 && layer.weight.shape[1]! % channels === 0))
       throw new ShapeError(
-        `flattened: "${path}" reads ${layer.weight.shape[1]} values, which do not divide into ${channels} channels.`,
+        `${op}: flattened["${path}"] must be a divisor of the layer's ${layer.weight.shape[1]} inputs, got ${channels}.`,
       );
     found.set(layer, channels);
   }
@@ -69,8 +70,8 @@ function findFlattened(model: Module, { flattened = {} }: PyTorchOptions): Map<M
       const channels = found.get(layer) ?? flow.channels;
       if (channels === null)
         throw new ShapeError(
-          `flattened: "${paths.get(layer)}" reads a flattened image with an unknown number of channels. ` +
-            "Pass { flattened: { [path]: channels } }; 1 if PyTorch does not flatten an image there.",
+          `${op}: "${paths.get(layer)}" reads a flattened image with an unknown number of channels. ` +
+            "Pass { flattened: { [path]: channels } }, with 1 if PyTorch does not flatten an image there.",
         );
       found.set(layer, channels);
       return layer instanceof Linear ? { channels: null, isFlat: false } : flow;
@@ -111,7 +112,7 @@ const flat = (channels: number): Layout => {
   };
 };
 
-/** How a tensor of a model corresponds to one of PyTorch's state dict. */
+/** A tensor of a model and the tensor in PyTorch's state dict that corresponds to it. */
 interface Counterpart {
   readonly name: string;
   /** Possible names in PyTorch, the most likely first. */
@@ -122,8 +123,8 @@ interface Counterpart {
   readonly isCount: boolean;
 }
 
-function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
-  const flattened = findFlattened(model, options);
+function counterparts(op: string, model: Module, options: PyTorchOptions): Counterpart[] {
+  const flattened = findFlattened(op, model, options);
   const modules = new Map(model.modulesByPath());
   return Object.entries(model.stateDict()).map(([name, own]) => {
     const dot = name.lastIndexOf(".");
@@ -131,7 +132,7 @@ function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
     const last = name.slice(dot + 1);
     const channels = module && flattened.get(module);
     const isKernel = module && isConv(module) && last === "weight";
-    // A Linear layer's weight changes along its inputs, every tensor of a norm along its features.
+    // Reorder a Linear layer's weight along its inputs, and every tensor of a norm along its features.
     const isFlattened = channels !== undefined && own.shape.length && (last === "weight" || isNorm(module!));
     const layout = isKernel ? KERNEL : isFlattened ? flat(channels) : SAME;
     const isCount = last === "numBatchesTracked" && module instanceof BatchNorm;
@@ -142,26 +143,26 @@ function counterparts(model: Module, options: PyTorchOptions): Counterpart[] {
 
 /**
  * Converts a PyTorch state dict (saved with safetensors.torch.save_file) for `model.loadStateDict`. Supports Linear, convolutions, LSTM,
- * GRU, RNN, normalizations, embeddings and transformers. Keeps unknown names, so that loadStateDict reports them. Converted tensors are
- * new; the others are the given ones.
+ * GRU, RNN, normalizations, embeddings and transformers. Keeps unknown names, so that loadStateDict reports them. Tensors that need no
+ * conversion are returned as they are; the others are new.
  *
  * ```ts
  * const { tensors } = readSafetensors(readFileSync("model.safetensors"));
  * model.loadStateDict(fromPyTorch(model, tensors));
  * ```
- * @throws ShapeError if `flattened` does not fit the model, or is needed and missing
+ * @throws ShapeError if `flattened` does not match the model, or lacks a layer
  */
 export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchOptions = {}): StateDict {
   check("fromPyTorch", arguments, "model:module tensors:object {flattened:object}");
   const rest = new Map(Object.entries(tensors));
   return tidy(() => {
     const found: [string, Tensor][] = [];
-    for (const { name, torchNames, own, layout, isCount } of counterparts(model, options)) {
+    for (const { name, torchNames, own, layout, isCount } of counterparts("fromPyTorch", model, options)) {
       const key = torchNames.find((candidate) => rest.has(candidate));
       if (key === undefined) continue;
       const tensor = rest.get(key)!;
       rest.delete(key);
-      // Leave tensors of other sizes as they are, so that loadStateDict reports them.
+      // Leave tensors of the wrong size unchanged, so that loadStateDict reports them.
       const fits = sizeOf(tensor.shape) === sizeOf(own.shape) && tensor.shape.length === own.shape.length;
       const converted = isCount && tensor.dtype !== "float32" ? tensor.to("float32") : tensor;
       found.push([name, fits ? layout.fromPyTorch(converted) : converted]);
@@ -171,18 +172,19 @@ export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchO
 }
 
 /**
- * Converts the model's state dict for PyTorch. Write it with writeSafetensors, then load it with
+ * Converts the model's state dict for PyTorch. Write it with writeSafetensors, then load it in Python with
  * `model.load_state_dict(safetensors.torch.load_file(path))`. All tensors are new.
  *
  * ```ts
  * writeFileSync("model.safetensors", writeSafetensors(toPyTorch(model)));
  * ```
- * @throws ShapeError if `flattened` does not fit the model, or is needed and missing
+ * @throws ShapeError if `flattened` does not match the model, or lacks a layer
  */
 export function toPyTorch(model: Module, options: PyTorchOptions = {}): StateDict {
   check("toPyTorch", arguments, "model:module {flattened:object}");
   return tidy(() => {
-    const entries = counterparts(model, options).map(({ torchNames, own, layout, isCount }): [string, Tensor] => [
+    const pairs = counterparts("toPyTorch", model, options);
+    const entries = pairs.map(({ torchNames, own, layout, isCount }): [string, Tensor] => [
       torchNames[0]!,
       noGrad(() => (layout === SAME ? (isCount ? own.to("int32") : own.clone()) : layout.toPyTorch(own))),
     ]);

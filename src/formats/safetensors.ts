@@ -26,26 +26,26 @@ export interface Entry {
   readonly dtype: Stored | (string & {});
   /** The tensor's shape. */
   readonly shape: readonly number[];
-  /** Bytes in the file. */
+  /** The size in the file, in bytes. */
   readonly bytes: number;
   /**
    * The elements as a tensor would hold them (float32, int32, uint8, bool): a view of the file if they are aligned and need no conversion,
-   * else a copy. @throws FormatError if a number does not fit, or nabla does not read the type
+   * otherwise a copy. @throws FormatError if a number does not fit, or nabla does not read the type
    */
   elements(options?: Pick<ReadOptions, "overflow">): TypedArray;
 }
 
 /** Whether checksums are verified. */
 export interface VerifyOptions {
-  /** Verifies the file's checksum, if it has one. false reads damaged files. Default true. */
+  /** Verifies the file's checksum, if it has one. Pass false to read a damaged file. Default true. */
   readonly verify?: boolean;
 }
 
-/** Options of reading safetensors. */
+/** Options for reading safetensors. */
 export interface ReadOptions extends VerifyOptions {
   /** Names of the tensors to read. Default: all. */
   readonly names?: readonly string[];
-  /** Numbers beyond float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. Default "error". */
+  /** Numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. Default "error". */
   readonly overflow?: Overflow;
 }
 
@@ -74,12 +74,12 @@ function open(file: Uint8Array | ArrayBuffer, verify: boolean): { header: Header
   return { header, data };
 }
 
-/** An object that can have any key, even `__proto__`. */
-const record = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =>
+/** An object without a prototype, so that any key is safe, even `__proto__`. */
+const dictionary = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =>
   Object.assign(Object.create(null), Object.fromEntries(entries));
 
 /**
- * Lists the tensors and the metadata of a file without creating tensors, including types that nabla does not read.
+ * Lists the tensors and the metadata of a file without creating tensors. The list includes types that nabla does not read.
  * @throws FormatError if the file is malformed or damaged
  */
 export function inspectSafetensors(file: Uint8Array | ArrayBuffer, options: VerifyOptions = {}): Inspected {
@@ -95,7 +95,7 @@ export interface Inspected {
   readonly metadata: Record<string, string>;
 }
 
-/** @param op the name for errors of an entry's elements */
+/** @param op the function to name in errors about an entry's elements */
 function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }: VerifyOptions): Inspected {
   const { header, data } = open(file, verify);
   const entryOf = (name: string, info: TensorInfo): Entry => ({
@@ -108,7 +108,7 @@ function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }
   return { entries, metadata: header.metadata };
 }
 
-/** Collects tensors, and disposes all of them if one cannot be created. */
+/** Collects tensors as they are created, so that all of them can be disposed if one fails. */
 class TensorCollector {
   private readonly collected: [string, Tensor][] = [];
   add(name: string, tensor: Tensor): Tensor {
@@ -119,7 +119,7 @@ class TensorCollector {
     for (const [, tensor] of this.collected) tensor.dispose();
   }
   contents(metadata: Record<string, string>): Contents {
-    return { tensors: record(this.collected), metadata };
+    return { tensors: dictionary(this.collected), metadata };
   }
 }
 
@@ -154,7 +154,7 @@ function listNames(names: readonly string[]): string {
  * const { tensors } = readSafetensors(readFileSync("model.safetensors"), { names: ["embed.weight"] });
  * ```
  * @throws FormatError if the file is malformed or damaged, a requested tensor is missing, a number does not fit, or nabla does not read a
- * type; OutOfMemoryError if memory runs out. Either way, no tensor remains allocated
+ * type; OutOfMemoryError if memory runs out. In each case, no tensor remains allocated
  */
 export function readSafetensors(file: Uint8Array | ArrayBuffer, options: ReadOptions = {}): Contents {
   check("readSafetensors", arguments, `file:bytes {${READ}}`);
@@ -172,7 +172,7 @@ export function readSafetensors(file: Uint8Array | ArrayBuffer, options: ReadOpt
   return collector.contents(metadata);
 }
 
-/** Joins chunks end to end. */
+/** Concatenates chunks. */
 function join(chunks: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -183,9 +183,9 @@ function join(chunks: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** Reads a stream by byte counts instead of chunks. */
+/** Reads a given number of bytes from a stream, whatever the size of its chunks. */
 class ByteReader {
-  /** If set, receives all bytes that are read from then on. */
+  /** Receives all bytes that are read after it is set. */
   verification: Verification | undefined;
   private chunk: Uint8Array = new Uint8Array(0);
   private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
@@ -225,28 +225,28 @@ class ByteReader {
       const { done, value } = await this.reader.read();
       if (done) return false;
       if (!(value instanceof Uint8Array))
-        throw new TypeError("readSafetensorsStream: the stream must yield Uint8Arrays.");
+        throw new TypeError(`readSafetensorsStream: the stream must yield Uint8Arrays, got ${describe(value)}.`);
       this.chunk = value;
       if (value.length) return true;
     }
   }
 }
 
-/** Options of reading safetensors from a stream. */
+/** Options for reading safetensors from a stream. */
 export interface StreamOptions extends ReadOptions {
   /** The largest file to read, in bytes. Default 2³² (4 GiB), the size of linear memory. */
   readonly maxBytes?: number;
 }
 
 /**
- * Like readSafetensors, but reads a stream, a Blob (or File) or the Response of fetch. Each tensor is created once its bytes have arrived,
- * so the file is never held as a whole, and a file that claims to be large but ends early takes no memory.
+ * Like readSafetensors, but reads a stream, a Blob (or File) or the Response of fetch. Each tensor is created when its bytes have arrived,
+ * so the whole file is never in memory, and a file that claims to be large but ends early takes only the memory of its bytes.
  *
  * ```ts
  * const { tensors } = await readSafetensorsStream(await fetch("/model.safetensors"));
  * ```
- * @throws as readSafetensors, and FormatError if the file is larger than `maxBytes` or the response is not ok; TypeError for any other
- * source or one that was read already. The stream is cancelled then
+ * @throws the errors of readSafetensors; FormatError if the file is larger than `maxBytes` or the response is not ok; TypeError if the
+ * source is of another kind or has already been read. In each case, the stream is cancelled
  */
 export async function readSafetensorsStream(
   source: ReadableStream<Uint8Array> | Blob | Response,
@@ -262,13 +262,13 @@ export async function readSafetensorsStream(
     );
   if (stream.locked || (source instanceof Response && source.bodyUsed))
     throw new TypeError(
-      `readSafetensorsStream: the ${source instanceof Response ? "response's body" : "stream"} is locked or was read already. ` +
+      `readSafetensorsStream: the ${source instanceof Response ? "response's body" : "stream"} is locked or has already been read. ` +
         "Pass response.clone() to read it twice.",
     );
   if (source instanceof Response && !source.ok) {
     await stream.cancel();
     throw new FormatError(
-      `readSafetensorsStream: the response is ${`${source.status} ${source.statusText}`.trim()}, not a file.`,
+      `readSafetensorsStream: the response is ${`${source.status} ${source.statusText}`.trim()}, not a file. Check the URL.`,
     );
   }
   const reader = new ByteReader(stream as ReadableStream<Uint8Array>);
@@ -279,7 +279,7 @@ export async function readSafetensorsStream(
     const start = LENGTH_BYTES + length;
     const requireSize = (bytes: number): void => {
       if (bytes > maxBytes)
-        throw new FormatError(`safetensors: the file has ${bytes} bytes, but maxBytes is ${maxBytes}.`);
+        throw new FormatError(`safetensors: the file has ${bytes} bytes, but maxBytes is ${maxBytes}. Raise it.`);
     };
     requireSize(start);
     const known = source instanceof Blob ? source.size - start : undefined;

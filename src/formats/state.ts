@@ -1,4 +1,4 @@
-/** Saves and restores a training: model, optimizer, schedule, averages and random numbers, in one safetensors file. */
+/** Saves and restores a training run in one safetensors file: model, optimizer, schedule, averages and random numbers. */
 
 import { tidy } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -18,17 +18,17 @@ import { writeSafetensors } from "./write.ts";
 interface Stateful<S> extends Loadable<S> {
   stateDict(): S;
 }
-/** A schedule, whose state is JSON. */
+/** A schedule. Its state is JSON. */
 interface Scheduler {
   stateDict(): unknown;
   loadStateDict(state: never): void;
 }
 
-/** The parts of a training. */
+/** The parts of a training run. */
 export interface Training {
   /** The model. Default: none. */
   readonly model?: Module;
-  /** The optimizer, also one of `nabla/gradients`. Default: none. */
+  /** The optimizer, from `optim` or from `nabla/gradients`. Default: none. */
   readonly optimizer?: Stateful<OptimizerState>;
   /** The learning-rate schedule. Default: none. */
   readonly scheduler?: Scheduler;
@@ -36,44 +36,44 @@ export interface Training {
   readonly average?: EMA;
 }
 
-/** Values that saveState stores with a training, and loadState returns. */
+/** Values that saveState stores with the parts, and loadState returns. */
 export interface Progress {
-  /** How many steps were taken. Default 0. */
+  /** The number of steps taken. Default 0. */
   readonly step?: number;
-  /** Any JSON value; also NaN and ±Infinity. Default: none. */
+  /** Any JSON value, which may contain NaN and ±Infinity. Default: none. */
   readonly extra?: unknown;
 }
 
-/** Options of loadState. */
+/** Options for loadState. */
 export interface LoadOptions extends VerifyOptions {
   /** Restores the state of the random generator. Default true. */
   readonly random?: boolean;
 }
 
-/** The options for the parts of a training. */
+/** The parts, in the form that argument checks read. */
 const PARTS = "model:module|object optimizer:any scheduler:any average:any";
 
-/** The metadata entry with everything but tensors. */
+/** The metadata entry that holds everything except the tensors. */
 const KEY = "nabla.training";
 const VERSION = 1;
 interface TrainingRecord {
   readonly version: number;
   readonly step: number;
   readonly random: readonly number[];
-  /** Options, and for each parameter (or other part) the names of its state tensors. */
+  /** The options, and the names of the state tensors of each parameter (or other part). */
   readonly optimizer?: { readonly groups: readonly object[]; readonly slots: readonly (readonly string[])[] };
   readonly scheduler?: unknown;
   readonly extra?: unknown;
 }
 
-/** JSON has no infinities and no NaN, so they are encoded as { [NUMBER]: "NaN" }. */
+/** JSON has no infinities and no NaN. They are encoded as objects such as { [NUMBER]: "NaN" }. */
 const NUMBER = "nabla.number";
 const isEncoded = (value: unknown): value is { [NUMBER]: string } =>
   typeof value === "object" && value !== null && Object.keys(value).join() === NUMBER;
 function encodeNumber(_: string, value: unknown): unknown {
   if (isEncoded(value))
     throw new TypeError(
-      `saveState: extra has an object whose only key is "${NUMBER}", which is reserved. Use another key.`,
+      `saveState: extra contains an object whose only key is "${NUMBER}", which is reserved. Use another key.`,
     );
   return typeof value === "number" && !Number.isFinite(value) ? { [NUMBER]: String(value) } : value;
 }
@@ -83,22 +83,23 @@ const addPrefix = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [
   Object.entries(tensors).map(([name, tensor]) => [`${prefix}.${name}`, tensor]);
 
 /**
- * Writes a safetensors file from which a training resumes byte for byte: parameters and buffers (`model.*`), the optimizer's options and
+ * Writes a safetensors file from which training resumes byte for byte: parameters and buffers (`model.*`), the optimizer's options and
  * state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the random generator, `step` and `extra`. A checksum
  * lets loadState detect damage.
  *
- * Functions under other names, such as the loss, are ignored. Other properties are errors, because they would not be saved.
+ * Functions under other names, such as the loss, are ignored. Any other property throws, because it would not be saved.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
  * ```
- * @throws TypeError if a part has no stateDict(), or JSON cannot hold `extra`; RangeError if step is not finite; FormatError if `extra` exceeds 16 MiB
+ * @throws TypeError if a part has no stateDict(), or JSON cannot represent `extra`; RangeError if step is not finite; FormatError if `extra`
+ * exceeds 16 MiB
  */
 export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer> {
   check("saveState", arguments, `{${PARTS} step:number extra:any ...}`);
   requireKind("saveState", "training", "object", training);
   const { model, optimizer, scheduler, average, step = 0, extra } = training;
-  if (!Number.isFinite(step)) throw new RangeError(`saveState: step is ${step}, but must be a number.`);
+  if (!Number.isFinite(step)) throw new RangeError(`saveState: step must be a finite number, got ${step}.`);
   requireStateful("saveState", { model, optimizer, scheduler, average });
   // Some optimizers create tensors for their state.
   return tidy(() => {
@@ -121,13 +122,13 @@ export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer
   });
 }
 
-/** @throws TypeError if JSON cannot hold `extra` */
+/** @throws TypeError if JSON cannot represent `extra` */
 function encode(record: TrainingRecord): string {
   try {
     return JSON.stringify(record, encodeNumber);
   } catch (error) {
     if (error instanceof TypeError) throw error;
-    throw new TypeError("saveState: extra has a BigInt or a cycle, which JSON cannot hold. Remove it.", {
+    throw new TypeError("saveState: extra contains a BigInt or a cycle, which JSON cannot represent. Remove it.", {
       cause: error,
     });
   }
@@ -168,7 +169,7 @@ function decodeRecord(metadata: Readonly<Record<string, string>>): TrainingRecor
   return record;
 }
 
-/** Undoes addPrefix: the tensors with this prefix, by their own names. */
+/** The inverse of addPrefix: the tensors with this prefix, without it. */
 const removePrefix = (prefix: string, tensors: StateDict): StateDict =>
   Object.fromEntries(
     Object.entries(tensors).flatMap(([name, tensor]) =>
@@ -183,7 +184,7 @@ function optimizerState({ optimizer }: TrainingRecord, tensors: StateDict): Opti
     Object.fromEntries(
       slots.map((slot) => {
         const name = `optimizer.${i}.${slot}`;
-        if (!Object.hasOwn(tensors, name)) throw new FormatError(`loadState: the file lacks ${name}.`);
+        if (!Object.hasOwn(tensors, name)) throw new FormatError(`loadState: the file has no tensor "${name}".`);
         return [slot, tensors[name]!];
       }),
     ),
@@ -201,14 +202,15 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 }
 
 /**
- * Restores a training from a file of saveState, into a model, optimizer and so on that were created as before. Checks everything first, so
- * an error changes nothing, except that a custom loadStateDict is not checked. Files without a checksum load too.
+ * Restores a training run from a file that saveState wrote. Create the model, the optimizer and the other parts as before, and pass them.
+ * Checks everything before it changes a part, so an error changes nothing; only a custom loadStateDict is not checked first. Files without
+ * a checksum load too.
  *
  * ```ts
  * const { step } = loadState(readFileSync("training.safetensors"), { model, optimizer });
  * ```
  * @returns the saved `step` and `extra`
- * @throws FormatError if the file is malformed, damaged, or lacks a part; ShapeError or Error if a part does not fit
+ * @throws FormatError if the file is malformed, damaged, or lacks a part; ShapeError or Error if a part does not match the file
  */
 export function loadState(
   file: Uint8Array | ArrayBuffer,
@@ -232,7 +234,7 @@ export function loadState(
     const averages = removePrefix("average", tensors);
     if (average && !Object.keys(averages).length)
       throw new FormatError("loadState: the file has no averages. Leave them out, or save them with saveState.");
-    // Load the optimizer after the schedule, because rates may have been changed since the schedule set them.
+    // Load the optimizer after the schedule, because the rates may have changed since the schedule set them.
     const loads = [
       checkLoad(scheduler as Stateful<unknown> | undefined, record.scheduler),
       checkLoad(model, removePrefix("model", tensors)),

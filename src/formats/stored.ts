@@ -9,18 +9,18 @@ import { FormatError, quote } from "./errors.ts";
 /** Element types that nabla reads, as files name them. */
 export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I64" | "U32" | "I16" | "U16" | "I8";
 
-/** What to do with numbers beyond float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. */
+/** What to do with numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. */
 export type Overflow = "error" | "saturate";
 
-/** Called with the index and the value of a number that does not fit. Throws unless it may saturate. */
+/** Called with the index and the value of a number that does not fit. Throws unless numbers may saturate. */
 type OnOverflow = (index: number, value: number | bigint) => void;
 
 interface StoredType {
-  /** Bytes of an element. */
+  /** Bytes per element. */
   readonly bytes: number;
-  /** The type of the tensors that hold it. */
+  /** The element type of the tensor that is read. */
   readonly dtype: DType;
-  /** Converts to elements of that type; absent if the bytes are the same. */
+  /** Converts bytes to elements of that type; absent if both have the same bytes. */
   readonly convert?: (bytes: Uint8Array, onOverflow: OnOverflow) => TypedArray;
 }
 
@@ -29,7 +29,7 @@ type Constructor<T> = {
   readonly BYTES_PER_ELEMENT: number;
 };
 
-/** Bytes as typed elements: a view if they are aligned, else a copy. */
+/** Bytes as typed elements: a view if they are aligned, otherwise a copy. */
 export function elementsOf<T>(Type: Constructor<T>, bytes: Uint8Array): T {
   const { BYTES_PER_ELEMENT: width } = Type;
   const { buffer, byteOffset, length } = bytes.byteOffset % width ? bytes.slice() : bytes;
@@ -67,7 +67,7 @@ function fromBrain(bytes: Uint8Array): Float32Array {
 
 const INT32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
 
-/** Rounds float64. Only finite numbers overflow. */
+/** Rounds float64 to float32. Only finite numbers can overflow. */
 function fromDouble(bytes: Uint8Array, onOverflow: OnOverflow): Float32Array {
   const doubles = elementsOf(Float64Array, bytes);
   const values = new Float32Array(doubles);
@@ -117,7 +117,7 @@ export const storedAs: Readonly<Record<DType, Stored>> = { float32: "F32", int32
 
 export const isStored = (dtype: string): dtype is Stored => Object.hasOwn(stored, dtype);
 
-/** Bits per element of any type, or undefined. Types that nabla does not read (U64, F8_E4M3, F4) contain the number in their names. */
+/** Bits per element of any type, or undefined. The names of types that nabla does not read (U64, F8_E4M3, F4) contain the number. */
 export function bitsOf(dtype: string): number | undefined {
   if (isStored(dtype)) return 8 * stored[dtype].bytes;
   const bits = /^[A-Z]{1,4}(\d{1,3})(_[A-Z0-9]+)?$/.exec(dtype)?.[1];
@@ -133,7 +133,7 @@ export function requireStored(op: string, name: string, dtype: string): Stored {
   );
 }
 
-/** The indices of a flat index, as "[1, 2]". */
+/** A flat index as one index per dimension, such as "[1, 2]". */
 function showIndex(index: number, shape: readonly number[]): string {
   const indices: number[] = [];
   for (let dim = shape.length; dim-- > 0; index = Math.floor(index / shape[dim]!)) indices.unshift(index % shape[dim]!);
@@ -141,7 +141,7 @@ function showIndex(index: number, shape: readonly number[]): string {
 }
 
 /**
- * Decodes elements of a stored type: a view of `bytes` if they need no conversion. @param name for error messages
+ * Decodes elements of a stored type. Returns a view of `bytes` if they need no conversion. @param name the tensor's name, for errors
  * @throws FormatError if a number does not fit, or nabla does not read the type
  */
 export function decode(

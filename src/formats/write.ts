@@ -12,10 +12,10 @@ import { FormatError, quote } from "./errors.ts";
 import { hasLoneSurrogate, LENGTH_BYTES, MAX_HEADER_BYTES } from "./header.ts";
 import { storedAs } from "./stored.ts";
 
-/** Options of writing safetensors. */
+/** Options for writing safetensors. */
 export interface WriteOptions {
   /**
-   * Adds a checksum of the whole file to the metadata, which nabla verifies when reading and other readers ignore. Default false;
+   * Adds a checksum of the whole file to the metadata. nabla verifies it when it reads the file; other readers ignore it. Default false;
    * saveState always adds one.
    */
   readonly checksum?: boolean;
@@ -24,7 +24,7 @@ export interface WriteOptions {
 type Tensors = Readonly<Record<string, Tensor>>;
 type Metadata = Readonly<Record<string, string>>;
 
-/** A view of a tensor's bytes in linear memory. */
+/** A tensor's bytes, as a view of linear memory. */
 export function bytesIn(tensor: Tensor): Uint8Array {
   const { buffer, byteOffset, byteLength } = tensor.peek("live");
   return new Uint8Array(buffer, byteOffset, byteLength);
@@ -57,7 +57,9 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
         `${op}: the second argument is the metadata. Pass ${op}(tensors, { key: "value" }), not { metadata: { … } }.`,
       );
     if (typeof value !== "string")
-      throw new TypeError(`${op}: metadata ${quote(key)} is not a string. Use JSON.stringify(value).`);
+      throw new TypeError(
+        `${op}: metadata ${quote(key)} must be a string, got ${describe(value)}. Use JSON.stringify(value).`,
+      );
     if (isReserved(key))
       throw new FormatError(`${op}: metadata ${quote(key)} is reserved. Pass { checksum: true } instead.`);
     requireUnicode(`the metadata key ${quote(key)}`, key);
@@ -65,7 +67,7 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
   }
 }
 
-/** JSON of an object whose values are JSON already. Keeps the order of keys, even of "1" and "__proto__". */
+/** An object as JSON, from values that already are JSON. Keeps the order of all keys, even "1" and "__proto__". */
 const objectOf = (entries: readonly (readonly [string, string])[]): string =>
   `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join()}}`;
 
@@ -124,13 +126,13 @@ export function writeSafetensors(
   return file;
 }
 
-/** The most bytes of a chunk of a stream. */
+/** The maximum number of bytes in a chunk of a stream. */
 const CHUNK = 2 ** 16;
 
 /**
- * Like writeSafetensors, but returns a stream, for files too large to hold in memory twice. Do not change or dispose the tensors until the
- * stream has ended. A checksum is computed before the stream starts.
- * @throws as writeSafetensors
+ * Like writeSafetensors, but returns a stream, for files that are too large to hold in memory twice. Do not change or dispose the tensors
+ * until the stream has ended. A checksum is computed before the stream starts.
+ * @throws the errors of writeSafetensors
  */
 export function streamSafetensors(
   tensors: Tensors,

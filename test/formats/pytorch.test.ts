@@ -129,8 +129,12 @@ test("a Linear layer behind an image that a module of one's own flattens is name
   // Column c·4 + p there is column p·3 + c here.
   expect(net.fc.weight.toArray()).not.toEqual(weight.toArray());
   expect(net.fc.weight.narrow(1, 1, 1).toArray()).toEqual(weight.narrow(1, 4, 1).toArray());
-  expect(() => fromPyTorch(net, theirs, { flattened: { fc: 5 } })).toThrow(/reads 12 values, .* 5 channels/);
-  expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow('"conv" is not a Linear layer');
+  expect(() => fromPyTorch(net, theirs, { flattened: { fc: 5 } })).toThrow(
+    `fromPyTorch: flattened["fc"] must be a divisor of the layer's 12 inputs, got 5.`,
+  );
+  expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow(
+    'fromPyTorch: flattened must name Linear layers of the model, got "conv".',
+  );
 });
 
 describe("if the channels of a flattened image are unknown, an error asks for them", () => {

@@ -325,7 +325,7 @@ describe("extra", () => {
     const extra = { a: { "nabla.number": "hello", b: 2 }, c: [Number.NaN, Number.NEGATIVE_INFINITY] };
     expect(kept(extra)).toEqual(extra);
     expect(() => saveState({ extra: { "nabla.number": { toString: 1 } } })).toThrow(
-      /^saveState: extra has an object whose only key is "nabla.number"/,
+      /^saveState: extra contains an object whose only key is "nabla.number"/,
     );
   });
 });

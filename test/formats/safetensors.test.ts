@@ -261,7 +261,7 @@ describe("what is malformed is refused, with what is wrong, and nothing is made"
       /must be a ReadableStream/,
     );
     const texts = new ReadableStream({ start: (controller) => controller.enqueue("text") });
-    await expect(readSafetensorsStream(texts)).rejects.toThrow(/must yield Uint8Arrays/);
+    await expect(readSafetensorsStream(texts)).rejects.toThrow(/must yield Uint8Arrays, got /);
   });
   test("a stream larger than is allowed is cancelled before anything of it is stored", async () => {
     const file = fileOf({ x: u8(0, 3 * 2 ** 30) });
@@ -285,7 +285,9 @@ test("what cannot be written is refused", () => {
   expect(() => writeSafetensors({ x: [1] as unknown as Tensor })).toThrow(
     '"x" must be a tensor, got the array [1]. Pass a state dict.',
   );
-  expect(() => writeSafetensors({}, { step: 3 as unknown as string })).toThrow(/metadata "step" is not a string/);
+  expect(() => writeSafetensors({}, { step: 3 as unknown as string })).toThrow(
+    'writeSafetensors: metadata "step" must be a string, got 3. Use JSON.stringify(value).',
+  );
   expect(() => writeSafetensors({}, { long: "x".repeat(2 ** 24) })).toThrow(
     /take \d+ bytes, but the limit is 16777216/,
   );
@@ -387,7 +389,7 @@ describe("errors name the function that was called", () => {
   test.each<[string, () => unknown, RegExp]>([
     ["a tensor that is none", () => [{ x: 1 }], /: "x" must be a tensor, got 1\./],
     ["a reserved name", () => [{ __metadata__: x }], /: "__metadata__" cannot be a tensor's name/],
-    ["metadata that is no string", () => [{ x }, { a: 1 }], /: metadata "a" is not a string/],
+    ["metadata that is no string", () => [{ x }, { a: 1 }], /: metadata "a" must be a string, got 1/],
     ["a lone surrogate", () => [{ "\ud800": x }], /: the name .* has a lone surrogate/],
     [
       "metadata in options",
@@ -422,7 +424,7 @@ describe("readSafetensorsStream refuses", () => {
     const response = new Response(bytes);
     await response.arrayBuffer();
     await expect(readSafetensorsStream(response)).rejects.toThrow(
-      /^readSafetensorsStream: the response's body is locked or was read already\. Pass response\.clone\(\)/,
+      /^readSafetensorsStream: the response's body is locked or has already been read\. Pass response\.clone\(\)/,
     );
   });
   test("a response that is being read, and the clone still can be", async () => {
@@ -445,7 +447,7 @@ describe("readSafetensorsStream refuses", () => {
       [{ status: 404, statusText: "Not Found" }, "404 Not Found"],
     ] as const)
       await expect(readSafetensorsStream(new Response("x", init))).rejects.toThrow(
-        `readSafetensorsStream: the response is ${text}, not a file.`,
+        `readSafetensorsStream: the response is ${text}, not a file. Check the URL.`,
       );
   });
 });

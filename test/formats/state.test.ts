@@ -407,7 +407,7 @@ describe("what does not fit changes nothing", () => {
     expect([short.scheduler.lastEpoch, short.optimizer.paramGroups[0]!.lr]).toEqual(before);
   });
   test("a step that is no number", () => {
-    expect(() => saveState({ step: Number.NaN })).toThrow(/^saveState: step is NaN/);
+    expect(() => saveState({ step: Number.NaN })).toThrow(/^saveState: step must be a finite number, got NaN\./);
   });
   test("errors of the file are FormatErrors", () => {
     expect(() => loadState(new Uint8Array(3), {})).toThrow(FormatError);
