@@ -164,7 +164,7 @@ describe("unfinished bodies share a budget of bytes", () => {
   });
   test("limits.unfinished below limits.bytes is rejected", () => {
     expect(() => twice({ limits: { bytes: 1000, unfinished: 999 } })).toThrow(
-      new TypeError("inferenceHandler: limits.unfinished is 999, but must be at least limits.bytes, which is 1000."),
+      new TypeError("inferenceHandler: limits.unfinished must be at least limits.bytes, which is 1000, got 999."),
     );
   });
 });

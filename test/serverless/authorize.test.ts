@@ -36,13 +36,13 @@ describe("token", () => {
   });
   test.each<[unknown, string]>([
     [undefined, "token must be a string, got undefined. Set it, or remove the option to admit everyone."],
-    ["", "token is empty. Set it, or remove the option to admit everyone."],
-    [[], "token is an empty list."],
+    ["", "token must not be empty. Set it, or remove the option to admit everyone."],
+    [[], "token must be a string or a list of strings, got []."],
     [["a", undefined], "token must be a string, got undefined."],
     [null, "token must be a string, got object."],
     [12, "token must be a string, got number."],
-    ["two words", "token contains characters that an Authorization header cannot carry."],
-    ["line\n", "token contains characters that an Authorization header cannot carry."],
+    ["two words", "token must not contain characters that an Authorization header cannot carry."],
+    ["line\n", "token must not contain characters that an Authorization header cannot carry."],
   ])("%j is rejected when the handler is created, as from a variable that is not set", (token, message) => {
     const options = { token } as Partial<InferenceOptions>;
     expect(() => handlerOf(options)).toThrow(`inferenceHandler: ${message}`);
@@ -135,7 +135,7 @@ describe("only true admits", () => {
     await problem(await post(own, body, bearer("t")), 403);
     expect(onError).toHaveBeenCalledOnce();
     expect(String(onError.mock.calls[0])).toBe(
-      `TypeError: inferenceHandler: authorize returned ${shown}, so the request was refused. Return true to admit a client.`,
+      `TypeError: inferenceHandler: authorize must return true or false, got ${shown}. The request was refused.`,
     );
   });
   test("false refuses without onError, true admits, also as promises", async () => {

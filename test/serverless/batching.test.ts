@@ -299,7 +299,7 @@ describe("options", () => {
     [{ batching: "yes" as never }, 'inferenceHandler: batching must be true, false or { size, wait }, got "yes".'],
     [
       { batching: { size: 65 }, limits: { batch: 64 } },
-      "batching.size is 65, but limits.batch is 64. Raise the limit.",
+      "batching.size must be at most limits.batch, which is 64, got 65. Raise the limit.",
     ],
     [
       { input: { shape: [3] } },

@@ -54,7 +54,7 @@ describe("a diverging training stores nothing and names what diverged", () => {
       expect(last.event).toBe("error");
       expect(last.data).toMatchObject({ status: 422 });
       expect(last.data.detail).toMatch(
-        /^The training diverged: model\.weight\[0\] became -?Infinity\. Nothing was saved\. Use a smaller lr, or scale the inputs\.$/,
+        /^Training diverged: model\.weight\[0\] became -?Infinity\. Nothing was saved\. Use a smaller lr, or scale the inputs\.$/,
       );
       expect(shelf.saved).toEqual([]);
       expect(onError).not.toHaveBeenCalled();
@@ -67,7 +67,7 @@ describe("a diverging training stores nothing and names what diverged", () => {
       const { handler, shelf } = handlerOf(create);
       const last = (await allEvents(await post(handler, { ...huge, lr: 1000 }))).at(-1)!;
       expect(last.data.detail).toBe(
-        "The training diverged: optimizer.0.expAvgSq[0] became Infinity. Nothing was saved. Use a smaller lr, or scale the inputs.",
+        "Training diverged: optimizer.0.expAvgSq[0] became Infinity. Nothing was saved. Use a smaller lr, or scale the inputs.",
       );
       expect(shelf.saved).toEqual([]);
     });
@@ -98,7 +98,7 @@ describe("a diverging training stores nothing and names what diverged", () => {
     const last = (await allEvents(await post(handler, { inputs, targets: [[0], [0], [0]] }))).at(-1)!;
     expect(last.event).toBe("error");
     expect(last.data.detail).toMatch(
-      /^The training diverged: model\.0\.running\w+\[0\] became (Infinity|NaN)\. Nothing was saved\./,
+      /^Training diverged: model\.0\.running\w+\[0\] became (Infinity|NaN)\. Nothing was saved\./,
     );
     expect(shelf.saved).toEqual([]);
   });
@@ -188,12 +188,12 @@ describe("examples that are not finite are rejected in files too", () => {
         ],
         targets: [[0], [1]],
       },
-      '"inputs[1]" contains NaN. Send finite numbers.',
+      '"inputs[1]" must contain finite numbers, got NaN.',
     ],
     [
       "inputs",
       { inputs: [[Number.POSITIVE_INFINITY, 2]], targets: [[0]] },
-      '"inputs[0]" contains Infinity. Send finite numbers.',
+      '"inputs[0]" must contain finite numbers, got Infinity.',
     ],
     [
       "targets",
@@ -204,7 +204,7 @@ describe("examples that are not finite are rejected in files too", () => {
         ],
         targets: [[0], [Number.NEGATIVE_INFINITY]],
       },
-      '"targets[1]" contains -Infinity. Send finite numbers.',
+      '"targets[1]" must contain finite numbers, got -Infinity.',
     ],
   ])("%s", async (_, arrays, detail) => {
     const { handler, shelf } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));

@@ -173,18 +173,18 @@ describe("rejects, and says how to fix the request", () => {
       "a wrong size",
       { inputs: [[1, 2, 3]] },
       422,
-      '"inputs" has shape [1, 3], but must have [batch, 4], or [4] for one sample.',
+      '"inputs" must have shape [batch, 4], or [4] for one sample, got [1, 3].',
     ],
-    ["too deep", { inputs: [[[1, 2, 3, 4]]] }, 422, '"inputs" has shape [1, 1, 4], but must have'],
-    ["a number", { inputs: 1 }, 422, '"inputs" has shape [], but'],
-    ["an empty batch", { inputs: [] }, 422, '"inputs" has shape [0], but'],
+    ["too deep", { inputs: [[[1, 2, 3, 4]]] }, 422, "sample, got [1, 1, 4]."],
+    ["a number", { inputs: 1 }, 422, "for one sample, got []."],
+    ["an empty batch", { inputs: [] }, 422, "for one sample, got [0]."],
     [
       "rows of two lengths",
       { inputs: [[1, 2, 3, 4], [1]] },
       422,
-      '"inputs[1]" has length 1, but the first row has 4. Send equal rows.',
+      '"inputs[1]" must have length 4, like the first row, got 1.',
     ],
-    ["a row that is a number", { inputs: [[1, 2, 3, 4], 5] }, 422, '"inputs[1]" is not an array. Send an array of 4.'],
+    ["a row that is a number", { inputs: [[1, 2, 3, 4], 5] }, 422, '"inputs[1]" must be an array of length 4, got 5.'],
     ["a text", { inputs: [[1, 2, "3", 4]] }, 422, '"inputs[0][2]" must be a number in float32\'s range, got "3".'],
     ["null", { inputs: [1, null, 3, 4] }, 422, '"inputs[1]" must be a number in float32\'s range, got null.'],
     [
@@ -217,16 +217,21 @@ describe("rejects, and says how to fix the request", () => {
       "a file of a wrong type",
       file({ inputs: x }, { dtype: "int32" }),
       422,
-      '"inputs" has type I32, which is read as int32, but must be float32. Convert it.',
+      '"inputs" must be float32, got I32, which is read as int32. Convert it.',
     ],
-    ["a file of a wrong shape", file({ inputs: [1] }), 422, '"inputs" has shape [1], but must have [batch, 4]'],
+    [
+      "a file of a wrong shape",
+      file({ inputs: [1] }),
+      422,
+      '"inputs" must have shape [batch, 4], or [4] for one sample, got [1].',
+    ],
   ])("%s", async (_, body, status, detail) => {
     expect((await problem(await post(handler, body), status)).detail).toContain(detail);
   });
   test("deep nesting: a small body is rejected by shape, a large one before it is parsed", async () => {
     const nested = (depth: number) => post(handler, `{"inputs":${"[".repeat(depth)}${"]".repeat(depth)}}`);
     expect((await problem(await nested(2 ** 14), 422)).detail).toBe(
-      '"inputs" has shape [1, 1, 1], but must have [batch, 4], or [4] for one sample.',
+      '"inputs" must have shape [batch, 4], or [4] for one sample, got [1, 1, 1].',
     );
     expect((await problem(await nested(2 ** 16), 422)).detail).toBe(
       "The body is nested deeper than the input's shape. Send the arrays that /metadata describes.",
@@ -243,10 +248,10 @@ describe("rejects, and says how to fix the request", () => {
       '"inputs[1]" must be an integer in int32\'s range, got 1.5.',
     );
     expect((await problem(await post(labels, { inputs: [1, 10] }), 422)).detail).toBe(
-      '"inputs" contains 10. Send numbers from 0 to 9.',
+      '"inputs" must contain numbers from 0 to 9, got 10.',
     );
     const body = file({ inputs: [-1] }, { dtype: "int32" });
-    expect((await problem(await post(labels, body), 422)).detail).toContain("Send numbers from 0 to 9.");
+    expect((await problem(await post(labels, body), 422)).detail).toContain("must contain numbers from 0 to 9, got");
     const bytes = handlerOf({
       load,
       input: { shape: [null], dtype: "uint8" },
@@ -433,7 +438,7 @@ describe("authorize", () => {
     const answers = await Promise.all(Array.from({ length: 70 }, () => post(hanging, { inputs: x })));
     const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
     expect(details.filter((detail) => detail.startsWith("Authorization timed out"))).toHaveLength(64);
-    expect(details.filter((detail) => detail.startsWith("The limit of 64 requests at once"))).toHaveLength(6);
+    expect(details.filter((detail) => detail.startsWith("The limit of concurrent requests (64)"))).toHaveLength(6);
   });
   test("requests that wait for authorize take no slots from others", async () => {
     let open!: (may: boolean) => void;
@@ -487,7 +492,7 @@ describe("limits", () => {
     const own = handlerOf({ load: () => new Promise<nn.Module>(() => {}), limits: { milliseconds: 500 } });
     const answers = await Promise.all(Array.from({ length: 70 }, () => get(own, "/health?ready")));
     const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
-    expect(details.filter((detail) => detail.startsWith("The limit of 64 requests at once"))).toHaveLength(6);
+    expect(details.filter((detail) => detail.startsWith("The limit of concurrent requests (64)"))).toHaveLength(6);
     expect((await get(own, "/health")).status).toBe(200);
   });
   test("a body that does not arrive: 408; one that is aborted: 400", async () => {
@@ -511,7 +516,7 @@ describe("limits", () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
     const refused = await post(own, { inputs: x });
     expect(refused.headers.get("retry-after")).toBe("1");
-    expect((await problem(refused, 503)).detail).toContain("The limit of 2 requests at once");
+    expect((await problem(refused, 503)).detail).toContain("The limit of concurrent requests (2)");
     load(model);
     for (const response of await Promise.all(waiting)) expect(response.status).toBe(200);
     expect((await post(own, { inputs: x })).status).toBe(200);
@@ -613,22 +618,22 @@ describe("a model that fails: 500, without details", () => {
     [
       "gives another shape",
       (t: Tensor) => t,
-      /returned float32 \[2, 4\], but must return float32 \[batch, 2\]/,
+      /the model must return float32 \[batch, 2\], got float32 \[2, 4\]\.$/,
       "do not have the declared shape and type",
     ],
     [
       "loses the batch",
       (t: Tensor) => t.narrow(0, 0, 1).narrow(1, 0, 2),
-      /returned float32 \[1, 2\], but/,
+      /must return .*, got float32 \[1, 2\]\.$/,
       "do not have the declared shape",
     ],
     [
       "gives another type",
       (t: Tensor) => t.narrow(1, 0, 2).to("int32"),
-      /returned int32/,
+      /must return .*, got int32/,
       "do not have the declared shape",
     ],
-    ["gives nothing", () => undefined as unknown as Tensor, /returned undefined/, "The model failed"],
+    ["gives nothing", () => undefined as unknown as Tensor, /must return a tensor, got undefined/, "The model failed"],
     [
       "gives a promise",
       (async (t: Tensor) => t) as unknown as (t: Tensor) => Tensor,
@@ -647,7 +652,7 @@ describe("a model that fails: 500, without details", () => {
     const own = handlerOf({ load: () => (t: Tensor) => t.log(), input: { shape: [null] }, output: { shape: [null] } });
     const { detail } = await problem(await post(own, { inputs: [1, -1] }), 422);
     expect(detail).toBe(
-      "The outputs contain NaN, which JSON cannot represent. Send other inputs, or Accept: application/vnd.safetensors.",
+      "The outputs contain NaN, which JSON cannot represent. Send other inputs, or the header Accept: application/vnd.safetensors.",
     );
     const response = await post(own, { inputs: [0, -1] }, { headers: { accept: SAFETENSORS } });
     const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
@@ -656,7 +661,7 @@ describe("a model that fails: 500, without details", () => {
   test("sizes that the model rejects: 422 if the spec leaves them open", async () => {
     const own = handlerOf({ load: () => model, input: { shape: [null, null] } });
     expect((await problem(await post(own, { inputs: [1, 2, 3] }), 422)).detail).toBe(
-      'The model rejects these sizes of "inputs". Send other sizes.',
+      'The model does not accept this shape of "inputs". Send another shape.',
     );
   });
   test("indices out of range: 422 if the spec leaves the range open", async () => {

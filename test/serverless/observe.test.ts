@@ -83,9 +83,12 @@ describe("cors", () => {
     expect(response.headers.get("access-control-allow-origin")).toBe(origin);
   });
   test.each([
-    [{ origins: ["https://a.example/"] }, 'cors.origins has "https://a.example/", which is not an origin.'],
-    [{ origins: ["a.example"] }, 'cors.origins has "a.example", which is not an origin.'],
-    [{ origins: ["*"] }, 'cors.origins has "*", which is not an origin.'],
+    [{ origins: ["https://a.example/"] }, 'without a path, got "https://a.example/".'],
+    [
+      { origins: ["a.example"] },
+      'cors.origins must contain origins such as "https://example.com", without a path, got "a.example".',
+    ],
+    [{ origins: ["*"] }, 'without a path, got "*".'],
     [{ origins: "https://a.example" }, 'cors.origins must be "*" or an array of origins, got "https://a.example".'],
     [{ origins: "*", maxAge: -1 }, "cors.maxAge must be a whole number of seconds, got -1."],
     [true, "cors must be an object, got true."],
@@ -305,17 +308,20 @@ describe.each<[string, (options: object) => unknown]>([
     ],
     [{ origins: "*", headers: "x" }, 'cors: headers must be an array of strings, got "x".'],
     [{ origins: "*", headers: [1] }, "cors: headers must be an array of strings, got the array [1]."],
-    [{ origins: "*", headers: ["a\r\nb: c"] }, 'cors.headers has "a\\r\\nb: c", which is not a valid header name.'],
-    [{ origins: "*", headers: ["a, b"] }, 'cors.headers has "a, b", which is not a valid header name.'],
-    [{ origins: "*", headers: [""] }, 'cors.headers has "", which is not a valid header name.'],
+    [
+      { origins: "*", headers: ["a\r\nb: c"] },
+      'cors.headers must contain header names such as "x-user", got "a\\r\\nb: c".',
+    ],
+    [{ origins: "*", headers: ["a, b"] }, 'cors.headers must contain header names such as "x-user", got "a, b".'],
+    [{ origins: "*", headers: [""] }, 'cors.headers must contain header names such as "x-user", got "".'],
     [{ origins: "*", maxAge: "60" }, 'cors: maxAge must be a number, got "60".'],
-    [{ origins: [7] }, "cors.origins has 7, which is not an origin."],
+    [{ origins: [7] }, 'cors.origins must contain origins such as "https://example.com", without a path, got 7.'],
   ])("cors: %j", (cors, message) => expect(() => make({ cors })).toThrow(`${name}: ${message}`));
 });
 
 test.each<[unknown[], string]>([
   [[], "combine: handlers must be an object, got undefined"],
-  [[plain], 'combine: handlers must be an object of paths, got a function. Pass { "/path": handler }.'],
+  [[plain], 'combine: handlers must be an object, got a function. Pass { "/path": handler }.'],
   [[[plain]], "combine: handlers must be an object, got the array"],
   [[{ "/a": 1 }], 'combine: the handler at "/a" must be a function of a Request, got 1.'],
   [

@@ -6,7 +6,7 @@ test("slots: frees a request's resources once, on release, or at once if the slo
   vi.useFakeTimers({ toFake: ["Date"] });
   const slots = new Slots({ concurrency: 1, milliseconds: 10 });
   const late = slots.take();
-  expect(() => slots.take()).toThrow("The limit of 1 requests at once");
+  expect(() => slots.take()).toThrow("The limit of concurrent requests (1)");
   vi.setSystemTime(Date.now() + 21);
   const slot = slots.take();
   vi.useRealTimers();

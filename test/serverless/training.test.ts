@@ -106,7 +106,7 @@ describe("a training", () => {
       event: "done",
     });
     const { detail } = await problem(await post(handler, { inputs: xor.inputs, targets: [0, 1, 3, 0] }), 422);
-    expect(detail).toBe('"targets" contains 3. Send numbers from 0 to 2.');
+    expect(detail).toBe('"targets" must contain numbers from 0 to 2, got 3.');
   });
   test("uses the lr of a request for this request only", async () => {
     const [slow, fast] = [new Shelf(), new Shelf()];
@@ -262,7 +262,7 @@ describe("ends with an error and stores nothing", () => {
     expect(last.event).toBe("error");
     expect(last.data).toMatchObject({ status: 422, title: "Unprocessable Content" });
     expect(last.data.detail).toMatch(
-      /^The training reached its time limit of 100 ms at step \d+ of 1000\. Nothing was saved\. Use fewer/,
+      /^Training reached the time limit of 100 ms at step \d+ of 1000\. Nothing was saved\. Use fewer/,
     );
     expect(shelf.saved).toEqual([]);
     expect(counted.disposed).toBe(1);
@@ -292,7 +292,7 @@ describe("ends with an error and stores nothing", () => {
         type: "about:blank",
         title: "Internal Server Error",
         status: 500,
-        detail: "The training failed. See the function's log.",
+        detail: "Training failed. See the function's log.",
       },
     });
     expect(String(onError.mock.calls)).toContain("secret");
@@ -305,7 +305,7 @@ describe("ends with an error and stores nothing", () => {
     for (const compiled of [true, false])
       expect(
         await last({ ...open, create: () => ({ ...learner(), compiled }) }, { inputs: [[1, 2, 3]], targets: [[1]] }),
-      ).toMatchObject({ status: 422, detail: 'The model rejects these sizes of "inputs". Send other sizes.' });
+      ).toMatchObject({ status: 422, detail: 'The model does not accept this shape of "inputs". Send another shape.' });
     const classes = (compiled: boolean) => ({
       create() {
         const model = new nn.Linear(2, 3);
@@ -342,14 +342,14 @@ describe("ends with an error and stores nothing", () => {
     expect((await problem(await post(handlerOf(late), xor), 503)).detail).toContain("did not start in time");
     const saving = { store: { load, save: () => pause(1050).then(() => {}) }, limits };
     const last = (await allEvents(await post(handlerOf(saving), xor))).at(-1)!;
-    expect(last.data.detail).toContain("storing it timed out");
+    expect(last.data.detail).toContain("storing the state timed out");
     await pause(1080);
   });
   test("if storing takes too long", async () => {
     const store = { load: async () => undefined, save: () => new Promise<void>(() => {}) };
     const last = (await allEvents(await post(handlerOf({ store, limits: { milliseconds: 200 } }), xor))).at(-1)!;
     expect(last.data.detail).toBe(
-      "The training finished, but storing it timed out. Check the stored state before you try again.",
+      "Training finished, but storing the state timed out. Check the stored state before you try again.",
     );
   });
   test("if storing fails", async () => {
@@ -358,7 +358,7 @@ describe("ends with an error and stores nothing", () => {
     const last = (await allEvents(await post(handlerOf({ store, onError }), xor))).at(-1)!;
     expect(last).toMatchObject({
       event: "error",
-      data: { status: 503, detail: "The training finished, but could not be stored. Try again later." },
+      data: { status: 503, detail: "Training finished, but the state could not be stored. Try again later." },
     });
     expect(String(onError.mock.calls)).toContain("disk is full");
   });
@@ -373,7 +373,12 @@ describe("does not start", () => {
       422,
       '"inputs" has 4 examples, but "targets" has 1. Send one target for each input.',
     ],
-    ["one example", { inputs: [0, 1], targets: [1] }, 422, '"inputs" is a single example. Send an array of examples.'],
+    [
+      "one example",
+      { inputs: [0, 1], targets: [1] },
+      422,
+      '"inputs" must be an array of examples, got a single example.',
+    ],
     ["no epochs", { ...xor, epochs: 0 }, 422, '"epochs" must be an integer from 1 to 1000, got 0.'],
     ["too many epochs", { ...xor, epochs: 1001 }, 422, '"epochs" must be an integer from 1 to 1000, got 1001.'],
     ["half a batch", { ...xor, batchSize: 0.5 }, 422, '"batchSize" must be an integer from 1 to 256, got 0.5.'],
@@ -415,7 +420,7 @@ describe("does not start", () => {
     let made!: (made: Learner) => void;
     const create = () => new Promise<Learner>((resolve) => (made = resolve));
     const response = await post(handlerOf({ create, limits: { milliseconds: 20 } }), xor);
-    expect((await problem(response, 503)).detail).toBe("The training did not start in time. Try again.");
+    expect((await problem(response, 503)).detail).toBe("Training did not start in time. Try again.");
     made(learner());
     await pause(1);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
@@ -434,7 +439,7 @@ describe("does not start", () => {
       };
       await problem(await post(handlerOf({ create, onError }), xor), 500);
       expect(String(onError.mock.calls[0])).toBe(
-        `TypeError: trainingHandler: create returned no ${part}. Return { model, optimizer, loss }.`,
+        `TypeError: trainingHandler: create must return { model, optimizer, loss }, got no ${part}.`,
       );
       expect(onError).toHaveBeenCalledOnce();
       expect(dispose).toHaveBeenCalledOnce();
@@ -474,7 +479,9 @@ describe("trainings at the same time", () => {
     const first = await post(handler, { ...xor, epochs: 50 });
     const response = await post(handler, xor);
     expect(response.headers.get("retry-after")).toBe("1");
-    expect((await problem(response, 503)).detail).toBe("The limit of 1 requests at once is reached. Try again later.");
+    expect((await problem(response, 503)).detail).toBe(
+      "The limit of concurrent requests (1) has been reached. Try again later.",
+    );
     await allEvents(first);
     await allEvents(await post(handler, xor));
   });

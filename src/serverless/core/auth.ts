@@ -25,13 +25,13 @@ const tokenOf = (request: HandlerRequest): string | undefined =>
   /^Bearer +([\w~+/.-]+=*) *$/i.exec(request.header("authorization") ?? "")?.[1];
 
 /**
- * Whether two tokens are equal, compared in a time that depends only on the length of the first, which the client knows.
+ * Whether two tokens are equal. The time of the comparison depends only on the length of the first, which the client knows.
  *
  * ```ts
  * authorize: (token) => isSameToken(token, tokens.get(user))
  * ```
  * @param given the client's token
- * @param expected the right token
+ * @param expected the correct token
  * @returns false if either is not a string, or is empty
  */
 export function isSameToken(given: string | undefined, expected: string | undefined): boolean {
@@ -45,24 +45,24 @@ export function isSameToken(given: string | undefined, expected: string | undefi
 function readTokens(what: string, given: unknown): readonly string[] {
   const tokens: unknown[] = Array.isArray(given) ? given : [given];
   const remedy = "Set it, or remove the option to admit everyone.";
-  if (!tokens.length) throw new TypeError(`${what}: token is an empty list. ${remedy}`);
+  if (!tokens.length) throw new TypeError(`${what}: token must be a string or a list of strings, got []. ${remedy}`);
   return tokens.map((token) => {
     if (typeof token !== "string")
       throw new TypeError(`${what}: token must be a string, got ${typeof token}. ${remedy}`);
-    if (!token) throw new TypeError(`${what}: token is empty. ${remedy}`);
+    if (!token) throw new TypeError(`${what}: token must not be empty. ${remedy}`);
     if (!TOKEN.test(token))
       throw new TypeError(
-        `${what}: token contains characters that an Authorization header cannot carry. Use letters, digits and -._~+/, and = only at the end.`,
+        `${what}: token must not contain characters that an Authorization header cannot carry. Use letters, digits and -._~+/, and = only at the end.`,
       );
     return token;
   });
 }
 
-/** What the user's function returned, in messages to its author. */
+/** A result of the user's function, as messages show it. */
 const show = (result: unknown): string =>
   typeof result === "string" ? quote(result) : result === null || result === undefined ? String(result) : typeof result;
 
-/** @returns a function that rejects requests that may not use the handler. @throws TypeError for invalid options */
+/** Returns a function that rejects requests without permission. @throws TypeError for invalid options */
 export function authorization(
   what: string,
   options: AuthOptions,
@@ -75,25 +75,23 @@ export function authorization(
     throw new TypeError(`${what}: authorize must be a function, got ${typeof authorize}.`);
 
   const isAdmitted = async (request: HandlerRequest, token: string | undefined): Promise<boolean> => {
-    // Compare with all tokens, so that the time does not reveal which one matches.
+    // Compare with every token, so that the time taken does not reveal which one matches.
     if (tokens) return tokens.filter((own) => isSameToken(token, own)).length > 0;
     const result: unknown = await authorize!(token, request.toHead());
     if (typeof result !== "boolean")
       notify(
-        new TypeError(
-          `${what}: authorize returned ${show(result)}, so the request was refused. Return true to admit a client.`,
-        ),
+        new TypeError(`${what}: authorize must return true or false, got ${show(result)}. The request was refused.`),
       );
     return result === true;
   };
-  const late = (): Problem => unavailable("Authorization timed out. Try again.", 5);
+  const timeoutError = (): Problem => unavailable("Authorization timed out. Try again.", 5);
 
   return async (request) => {
     if (!tokens && !authorize) return;
     const token = tokenOf(request);
     const admitted = tokens
       ? await isAdmitted(request, token)
-      : await slots.run(() => withTimeout(isAdmitted(request, token), { milliseconds, late }));
+      : await slots.run(() => withTimeout(isAdmitted(request, token), { milliseconds, timeoutError }));
     if (admitted) return;
     if (token !== undefined) throw new Problem(403, "This token does not have permission. Use another token.");
     const challenge = { "www-authenticate": 'Bearer realm="nabla"' };

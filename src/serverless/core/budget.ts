@@ -39,7 +39,7 @@ export class Budget {
     if (!this.#shares.has(share)) return;
     this.#held += bytes - share.bytes;
     share.bytes = bytes;
-    // Honest bodies arrive quickly, so evict those that have been arriving for longest.
+    // Honest clients send quickly, so evict the bodies that have been arriving the longest.
     for (const oldest of this.#shares) {
       if (this.#held <= this.#limit) return;
       this.remove(oldest);

@@ -1,4 +1,4 @@
-/** Serves several handlers as one: the start of the path chooses the handler. */
+/** Combines several handlers into one, which chooses by the start of the path. */
 import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
@@ -9,8 +9,8 @@ import { readPath } from "./schema.ts";
 import { urlOf } from "./urls.ts";
 
 /**
- * One handler that serves several, each below its path. A handler sees the path without that prefix. The longest matching path wins.
- * If a handler throws, the response is 500, and the error goes to console.error.
+ * Combines several handlers into one. Each is served below its own path, and sees URLs without that prefix. The longest matching path
+ * wins. If a handler throws, the response is 500, and the error goes to console.error.
  *
  * ```ts
  * const handler = combine({ "/digits": inferenceHandler({ … }), "/train": trainingHandler({ … }) });
@@ -20,7 +20,7 @@ import { urlOf } from "./urls.ts";
  */
 export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
   if (typeof handlers === "function")
-    throw new TypeError(`combine: handlers must be an object of paths, got a function. Pass { "/path": handler }.`);
+    throw new TypeError(`combine: handlers must be an object, got a function. Pass { "/path": handler }.`);
   check("combine", arguments, "handlers:object");
   const mounts = Object.entries(handlers)
     .map(([path, handler]) => {

@@ -1,4 +1,4 @@
-/** Negotiates content: which type a request's body has, and in which type to answer. */
+/** Content negotiation: finds the type of a request's body, and the type for the answer. */
 import { Problem, quote } from "./problems.ts";
 import type { HandlerRequest } from "./request.ts";
 
@@ -60,6 +60,6 @@ export function negotiate<T extends string>(request: HandlerRequest, offered: re
   return best.type;
 }
 
-/** The type to answer with: that of the request's body, unless the client prefers another. */
+/** The type for the answer: the type of the request's body, unless the client prefers another. */
 export const answerType = (request: HandlerRequest, own: BodyType): BodyType =>
   negotiate(request, [own, ...TYPES.filter((type) => type !== own)]);

@@ -1,4 +1,7 @@
-/** Cross-origin requests from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials stay off: tokens are headers. */
+/**
+ * Cross-origin requests from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol). Pages cannot send cookies; tokens are sent as
+ * headers.
+ */
 import { checkOptions } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
@@ -8,7 +11,7 @@ import type { HandlerRequest } from "./request.ts";
 export interface Cors {
   /** The allowed origins, such as `["https://example.com"]`, or "*" for all. Required. */
   readonly origins: "*" | readonly string[];
-  /** Request headers that pages may send besides Content-Type, Authorization and X-Request-Id. Default none. */
+  /** Request headers that pages may send in addition to Content-Type, Authorization and X-Request-Id. Default none. */
   readonly headers?: readonly string[];
   /** How long a browser may cache the answer to a preflight request, in seconds. Default 600. */
   readonly maxAge?: number;
@@ -17,7 +20,7 @@ export interface Cors {
 const OWN_HEADERS = ["content-type", "authorization", "x-request-id"];
 const EXPOSED = "retry-after, www-authenticate, x-request-id";
 
-/** The headers to add to a response, and whether the request is a preflight, whose response has nothing else. */
+/** Finds the headers to add to a response, and whether the request is a preflight. The response to a preflight has no body. */
 export type CrossOrigin = (request: HandlerRequest) => {
   readonly headers: Record<string, string>;
   readonly isPreflight: boolean;
@@ -26,7 +29,7 @@ export type CrossOrigin = (request: HandlerRequest) => {
 /** A valid header name (RFC 9110, section 5.6.2). */
 const HEADER = /^[\w!#$%&'*+.^`|~-]+$/;
 
-/** @throws TypeError if an origin is not one that browsers send, if a header's name is invalid, or if an option is unknown */
+/** @throws TypeError if browsers cannot send an origin or a header, or if an option is unknown */
 export function crossOrigin(what: string, cors: Cors): CrossOrigin {
   checkOptions(`${what}: cors`, cors, "{origins:any headers:strings maxAge:number}");
   const { origins, headers = [], maxAge = 600 } = cors;
@@ -43,7 +46,7 @@ export function crossOrigin(what: string, cors: Cors): CrossOrigin {
     const wrong = origins.find((origin) => !isOrigin(origin));
     if (wrong !== undefined)
       throw new TypeError(
-        `${what}: cors.origins has ${describe(wrong)}, which is not an origin. Write it as "https://example.com", without a path.`,
+        `${what}: cors.origins must contain origins such as "https://example.com", without a path, got ${describe(wrong)}.`,
       );
   }
   if (!(Number.isInteger(maxAge) && maxAge >= 0))
@@ -51,7 +54,7 @@ export function crossOrigin(what: string, cors: Cors): CrossOrigin {
   const unsendable = headers.find((name) => !HEADER.test(name));
   if (unsendable !== undefined)
     throw new TypeError(
-      `${what}: cors.headers has ${describe(unsendable)}, which is not a valid header name. Write it as "x-user".`,
+      `${what}: cors.headers must contain header names such as "x-user", got ${describe(unsendable)}.`,
     );
   const allowed = [...OWN_HEADERS, ...headers].join(", ");
 

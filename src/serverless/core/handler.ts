@@ -1,6 +1,6 @@
 /**
- * Handlers in two forms. Users and platforms call a web Handler. Behind each of nabla's own handlers stands a Responder, which adapters
- * and wrappers call directly, so that no web Request and Response are built between two parts of nabla.
+ * The two forms of a handler. Users and platforms call a web Handler. Each of nabla's own handlers wraps a Responder, which adapters and
+ * wrappers call directly, so that two parts of nabla do not build a web Request and Response between them.
  */
 import { type Answer, responseOf } from "./reply.ts";
 import { type HandlerRequest, WebRequest } from "./request.ts";
@@ -11,7 +11,7 @@ import { type HandlerRequest, WebRequest } from "./request.ts";
  */
 export type Handler = (request: Request) => Promise<Response>;
 
-/** A handler in nabla's own form. */
+/** The internal form of a handler. */
 export type Responder = (request: HandlerRequest) => Promise<Answer>;
 
 const own = new WeakMap<Handler, { readonly respond: Responder; readonly routes: readonly string[] }>();
@@ -23,9 +23,9 @@ export function handlerOf(respond: Responder, routes: readonly string[]): Handle
   return handler;
 }
 
-/** The responder of any handler. It may throw if the handler is not nabla's. */
+/** The responder of any handler. It may throw if the handler was not made by nabla. */
 export const responderOf = (handler: Handler): Responder =>
   own.get(handler)?.respond ?? (async (request) => handler(request.toRequest()));
 
-/** The paths that a handler serves; none are known if it is not nabla's. */
+/** The paths that a handler serves; empty if it was not made by nabla. */
 export const routesOf = (handler: Handler): readonly string[] => own.get(handler)?.routes ?? [];

@@ -1,12 +1,12 @@
-/** A value that is loaded when it is first needed, once for all who wait, and again if loading failed. */
+/** A value that is loaded on first use. Callers that arrive during a load share it; if it fails, a later call loads again. */
 
-/** Milliseconds between a failed load and the next one. */
+/** Milliseconds between a failed load and the next attempt. */
 const RETRY_AFTER = 1000;
 /**
- * Milliseconds after which a pending load counts as dead, twice as many after each: Workers stop a load together with the request that
+ * Milliseconds after which a pending load is given up, doubled on each attempt. Workers stop a load together with the request that
  * started it.
  */
-const DEAD_AFTER = 60_000;
+const GIVE_UP_AFTER = 60_000;
 
 export class Lazy<T> {
   /** The value; undefined until it has loaded. */
@@ -14,34 +14,34 @@ export class Lazy<T> {
   #loading: Promise<T> | undefined;
   /** The earliest time of the next load. */
   #next = 0;
-  #deadAfter = DEAD_AFTER;
+  #giveUpAfter = GIVE_UP_AFTER;
   readonly #load: () => Promise<T>;
   readonly #discard: (value: T) => void;
 
-  /** @param discard frees a value that finishes loading after another one has */
+  /** @param discard frees a value whose load finishes after another load has */
   constructor(load: () => Promise<T>, discard: (value: T) => void) {
     this.#load = load;
     this.#discard = discard;
   }
 
-  /** Loads the value, or waits for the load that is running. Rejects with the error of the last load until the next one. */
+  /** Loads the value, or waits for the load in progress. If the last load failed, rejects with its error until the next attempt is due. */
   get(): Promise<T> {
     if (!this.#loading || Date.now() >= this.#next) this.#loading = this.#start();
     return this.#loading;
   }
   #start(): Promise<T> {
-    this.#next = Date.now() + this.#deadAfter;
-    this.#deadAfter *= 2;
+    this.#next = Date.now() + this.#giveUpAfter;
+    this.#giveUpAfter *= 2;
     const loading = this.#load().then(
       (value) => {
-        // A load that counted as dead may still finish.
+        // A load that was given up may still finish.
         if (this.value !== undefined && this.value !== value) this.#discard(value);
         this.value ??= value;
         return this.value;
       },
       (error) => {
         if (this.#loading === loading) this.#next = Date.now() + RETRY_AFTER;
-        this.#deadAfter = DEAD_AFTER;
+        this.#giveUpAfter = GIVE_UP_AFTER;
         throw error;
       },
     );

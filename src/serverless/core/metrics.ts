@@ -1,6 +1,6 @@
-/** Counts requests, and writes the counts in Prometheus's text format 0.0.4. Labels take few values, whatever clients request. */
+/** Counts requests, and writes the counts in Prometheus's text format 0.0.4. Labels have few values, whatever clients request. */
 
-/** One request, as it is counted. */
+/** What is counted about one request. */
 export interface Measurement {
   readonly method: string;
   /** A route of the handler, or "other". */
@@ -16,7 +16,7 @@ const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 const METHODS = ["GET", "HEAD", "POST", "OPTIONS"];
 
 interface Latencies {
-  /** Requests per bucket. The last bucket holds those above every bound. */
+  /** Requests per bucket. The last bucket holds requests above all bounds. */
   readonly counts: number[];
   sum: number;
 }
@@ -29,7 +29,7 @@ const labels = (pairs: Readonly<Record<string, string>>): string =>
 export class Metrics {
   static readonly type = "text/plain; version=0.0.4; charset=utf-8";
   #inFlight = 0;
-  /** Keys are labels in their written form. */
+  // The keys of these maps are labels as Prometheus reads them.
   readonly #requests = new Map<string, number>();
   readonly #received = new Map<string, number>();
   readonly #sent = new Map<string, number>();
@@ -65,20 +65,20 @@ export class Metrics {
       lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`);
       for (const [suffix, value] of samples) lines.push(`${name}${suffix} ${value}`);
     };
-    const labelled = (counts: Map<string, number>) => [...counts].map(([own, value]) => [`{${own}}`, value] as const);
-    family("nabla_requests_total", "counter", "Completed requests.", labelled(this.#requests));
+    const samplesOf = (counts: Map<string, number>) => [...counts].map(([own, value]) => [`{${own}}`, value] as const);
+    family("nabla_requests_total", "counter", "Completed requests.", samplesOf(this.#requests));
     family("nabla_requests_in_flight", "gauge", "Requests in progress.", [["", this.#inFlight]]);
     family(
       "nabla_request_bytes_total",
       "counter",
-      "Bytes of request bodies, as Content-Length declares.",
-      labelled(this.#received),
+      "Bytes of request bodies, according to Content-Length.",
+      samplesOf(this.#received),
     );
-    family("nabla_response_bytes_total", "counter", "Bytes of response bodies.", labelled(this.#sent));
+    family("nabla_response_bytes_total", "counter", "Bytes of response bodies.", samplesOf(this.#sent));
     family(
       "nabla_request_duration_seconds",
       "histogram",
-      "Seconds from the request's head to the end of the response.",
+      "Seconds from the request's headers to the end of the response.",
       [...this.#latencies].flatMap(([own, { counts, sum }]) => {
         let total = 0;
         const buckets = counts.map((count, i) => {

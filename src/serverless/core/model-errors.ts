@@ -1,11 +1,11 @@
-/** Errors of models that the client caused: the specs leave some sizes and ranges open, and the client chose wrong ones. */
+/** Finds out which errors of a model the client caused: a spec may leave sizes and ranges open that the model then does not accept. */
 
 import { ShapeError } from "nabla";
 import { TypeError } from "../../runtime/errors.ts";
 import { Problem, quote } from "./problems.ts";
 import type { FullSpec } from "./schema.ts";
 
-/** The problem that a model's error reveals in the request; undefined if the client did not cause it. */
+/** The problem with the request that caused a model's error; undefined if the client did not cause it. */
 export function clientFault(error: unknown, sent: Readonly<Record<string, FullSpec>>): Problem | undefined {
   const names = (isOpen: (spec: FullSpec) => boolean): string =>
     Object.entries(sent)
@@ -13,7 +13,7 @@ export function clientFault(error: unknown, sent: Readonly<Record<string, FullSp
       .map(([name]) => quote(name))
       .join(" or ");
   if (error instanceof ShapeError && names(hasOpenSizes))
-    return new Problem(422, `The model rejects these sizes of ${names(hasOpenSizes)}. Send other sizes.`);
+    return new Problem(422, `The model does not accept this shape of ${names(hasOpenSizes)}. Send another shape.`);
   if (error instanceof RangeError && names(hasOpenRange))
     return new Problem(
       422,
@@ -24,11 +24,11 @@ export function clientFault(error: unknown, sent: Readonly<Record<string, FullSp
 
 const hasOpenSizes = ({ shape }: FullSpec): boolean => shape.indexOf(null, 1) > 0;
 
-/** Indices and labels whose number of values the spec leaves open. */
+/** Whether a spec leaves the range of indices or labels open. */
 const hasOpenRange = ({ dtype, min, max }: FullSpec): boolean =>
   (dtype === "int32" && !(min >= 0 && max < 2 ** 31 - 1)) || (dtype === "uint8" && !(max < 255));
 
-/** Passes a model's or a loss's result through. @throws TypeError if it is a promise */
+/** Returns the result of a model or a loss. @throws TypeError if it is a promise */
 export function synchronous<T>(what: string, result: T): T {
   if (typeof (result as { then?: unknown } | undefined)?.then !== "function") return result;
   // An unhandled rejection would end the process.

@@ -1,4 +1,4 @@
-/** Calls the listeners that users pass. An error that a listener throws or rejects with never ends a request or the process. */
+/** Calls the listeners that users pass. A listener that throws or rejects never ends a request or the process. */
 
 export type Notify<T = unknown> = (event: T) => void;
 

@@ -20,9 +20,9 @@ export interface Access {
   readonly path: string;
   /** The HTTP status of the response. */
   readonly status: number;
-  /** Milliseconds until the whole response was read, or the client disconnected. */
+  /** Milliseconds until the whole response was sent or the client disconnected. */
   readonly milliseconds: number;
-  /** Bytes of the request's body, as its Content-Length declares; 0 without one. */
+  /** Bytes of the request's body, according to its Content-Length; 0 without one. */
   readonly bytesIn: number;
   /** Bytes of the response's body. */
   readonly bytesOut: number;
@@ -30,17 +30,20 @@ export interface Access {
 
 /** One request that was answered with an error. */
 export interface Refusal extends Pick<Access, "id" | "method" | "path" | "status"> {
-  /** The detail that the client received; empty if the response was not made by nabla. */
+  /** The problem's detail that the client received; empty if the response does not come from nabla. */
   readonly detail: string;
 }
 
-/** The options of observe, which handlers made by nabla take too. */
+/** Options for observe. inferenceHandler and trainingHandler take them too. */
 export interface ObserveOptions {
   /** Lets web pages of other origins call the handler. Default: not allowed. */
   readonly cors?: Cors;
   /** Serves counts and latencies in Prometheus's text format at GET /metrics, below the handler's path. Default false. */
   readonly metrics?: boolean;
-  /** Adds X-Request-Id to responses: the client's id if it is up to 128 plain characters, else a random one. Default false. */
+  /**
+   * Adds X-Request-Id to responses: the client's id if it has at most 128 letters, digits and `_.:+/=-`, otherwise a random one. Default
+   * false.
+   */
   readonly requestIds?: boolean;
   /** Called for every request when its response has ended. Default: no log. */
   readonly accessLog?: (access: Access) => void;
@@ -51,12 +54,12 @@ export interface ObserveOptions {
 export const isObserved = ({ cors, metrics, requestIds, accessLog, onRefused }: ObserveOptions): boolean =>
   Boolean(cors || metrics || requestIds || accessLog || onRefused);
 
-/** Their names and kinds, for argument checks. */
+/** The options of observe, in the form that argument checks read. */
 export const OBSERVE = "cors:object metrics:boolean requestIds:boolean accessLog:function onRefused:function";
 
 interface Inner {
   readonly respond: Responder;
-  /** The paths that it serves. */
+  /** The paths that the handler serves. */
   readonly routes: readonly string[];
 }
 
@@ -69,7 +72,7 @@ interface MetricsRoute {
 const ID = /^[\w.:+/=-]{1,128}$/;
 const utf8 = new TextEncoder();
 
-/** The path of a URL, without parsing all of it. */
+/** The path of a request, without the cost of parsing its URL. */
 const pathOf = ({ url }: HandlerRequest): string => /^(?:[a-z]+:\/\/[^/?#]*)?([^?#]*)/i.exec(url)?.[1] || "/";
 
 /**
@@ -86,11 +89,11 @@ export function observe(handler: Handler, options: ObserveOptions): Handler {
   check("observe", arguments, "handler:function options:object");
   checkOptions("observe", options, `{${OBSERVE}}`);
   const inner = { respond: responderOf(handler), routes: routesOf(handler) };
-  return observed("observe", inner, options, { metricsPath: "/metrics", requireAuthorized: async () => {} });
+  return observeResponder("observe", inner, options, { metricsPath: "/metrics", requireAuthorized: async () => {} });
 }
 
-/** observe for a responder. `what` names it in errors. */
-export function observed(
+/** Like observe, for a responder. @param what the name of the handler in errors */
+export function observeResponder(
   what: string,
   { respond, routes: inner }: Inner,
   options: ObserveOptions,
@@ -134,13 +137,13 @@ export function observed(
         log?.({ time, ...about, milliseconds: Math.round(1000 * milliseconds) / 1000, bytesIn, bytesOut });
       };
       const complete = withHeaders(answered, { ...headers, ...(id !== undefined && { "x-request-id": id }) });
-      return metrics || log ? counted(complete, end) : complete;
+      return metrics || log ? countBytes(complete, end) : complete;
     },
     [...routes],
   );
 }
 
-/** The answer with more headers. An existing Vary is extended, other headers are replaced. */
+/** Adds headers to an answer. Extends an existing Vary header, and replaces other headers. */
 function withHeaders(answer: Answer, added: Readonly<Record<string, string>>): Answer {
   if (!Object.keys(added).length) return answer;
   if (answer instanceof Reply)
@@ -154,8 +157,8 @@ function withHeaders(answer: Answer, added: Readonly<Record<string, string>>): A
   return new Response(body, { status, statusText, headers });
 }
 
-/** The answer, counted: calls `end` once with the bytes sent, when the response has ended or the client has disconnected. */
-function counted(answer: Answer, end: (bytes: number) => void): Answer {
+/** Counts the bytes of an answer. Calls `end` once with the bytes sent, when the response has ended or the client has disconnected. */
+function countBytes(answer: Answer, end: (bytes: number) => void): Answer {
   if (answer instanceof Reply) {
     const bytes = typeof answer.body === "string" ? utf8.encode(answer.body) : answer.body;
     end(bytes.length);

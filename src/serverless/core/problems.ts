@@ -1,4 +1,4 @@
-/** Errors as clients see them: application/problem+json (RFC 9457). The detail says what is wrong and how to fix it, and nothing internal. */
+/** Errors as clients see them: application/problem+json (RFC 9457). The detail says how to fix the request and reveals nothing internal. */
 
 import { Error } from "../../runtime/errors.ts";
 import { Reply } from "./reply.ts";
@@ -48,12 +48,12 @@ export const unavailable = (detail: string, seconds = 1): Problem =>
 /** 500: the error is in the function's log, not in the response. */
 export const internalError = (): Problem => new Problem(500, "The function failed. See its log.");
 
-/** The problem that an error is reported as. `notify` receives errors that are not problems. */
+/** The problem to report for an error. `notify` receives errors that are not problems. */
 export function problemOf(error: unknown, notify: (error: unknown) => void): Problem {
   if (error instanceof Problem) return error;
   notify(error);
   return internalError();
 }
 
-/** Text from the client, shortened so that it can be repeated in a message. */
+/** Text from the client, quoted and shortened for a message. */
 export const quote = (text: string): string => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);

@@ -1,14 +1,14 @@
-/** Receives a request's body within limits of bytes and time. Nothing here knows what the body means. */
+/** Receives a request's body within limits on bytes and time. It does not interpret the body. */
 import type { Budget } from "./budget.ts";
 import { Problem, unavailable } from "./problems.ts";
 import type { HandlerRequest } from "./request.ts";
 import { withTimeout } from "./timeout.ts";
 
-/** What an unfinished request costs besides the bytes of its body: a socket, buffers and closures. */
+/** The memory that an unfinished request takes in addition to its body: a socket, buffers and closures. */
 export const REQUEST_BYTES = 2 ** 14;
 
 /**
- * The request's body. Holds at most `bytes`, counts them in `budget` until the body is complete, and waits at most `milliseconds`.
+ * Receives a request's body. Holds at most `bytes`, counts them in `budget` until the body is complete, and waits at most `milliseconds`.
  * @throws Problem 413; 408; 503 if the budget runs out; 400 if the client disconnects
  */
 export async function receiveBody(
@@ -19,7 +19,8 @@ export async function receiveBody(
 ): Promise<Uint8Array> {
   const tooLarge = (): Problem =>
     new Problem(413, `The body exceeds the limit of ${bytes} bytes. Send less per request.`);
-  const late = (): Problem => new Problem(408, `The body did not arrive within ${milliseconds} ms. Send it faster.`);
+  const timeoutError = (): Problem =>
+    new Problem(408, `The body did not arrive within ${milliseconds} ms. Send it faster.`);
   const overBudget = (): Problem => unavailable("Too many request bodies are arriving at once. Try again later.");
   if (Number(request.header("content-length")) > bytes) throw tooLarge();
 
@@ -38,7 +39,7 @@ export async function receiveBody(
     });
     await withTimeout(complete, {
       milliseconds,
-      late,
+      timeoutError,
       signal,
       onStart(reject) {
         evict = () => reject(overBudget());
@@ -54,14 +55,14 @@ export async function receiveBody(
   }
 }
 
-/** Chunks in one buffer that grows. A list of chunks would cost a hundred bytes for each byte that arrives alone. */
+/** Collects chunks in one growing buffer. If bytes arrive one by one, a list of chunks would take a hundred bytes for each. */
 class GrowingBuffer {
   length = 0;
   #buffer: Uint8Array = new Uint8Array(0);
 
   append(chunk: Uint8Array): void {
     const length = this.length + chunk.length;
-    // Most bodies are one chunk, which needs no copy.
+    // Most bodies consist of one chunk, which needs no copy.
     if (!this.length) this.#buffer = chunk;
     else {
       if (length > this.#buffer.length) {

@@ -1,4 +1,4 @@
-/** What handlers answer: a web Response, or a Reply, which is complete and which adapters can send without building a Response. */
+/** The answers of handlers: a web Response, or a Reply, which adapters can send without building a Response. */
 
 /** A complete response: its body is not a stream. */
 export class Reply {
@@ -13,7 +13,7 @@ export class Reply {
 
 export type Answer = Response | Reply;
 
-/** The details of problems, by the Response that carries them. */
+/** The details of problems, by the Response that reports them. */
 const details = new WeakMap<Response, string>();
 
 /** The answer as a web Response. */

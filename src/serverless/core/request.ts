@@ -1,11 +1,11 @@
 /**
- * A request as nabla's handlers read it. Each platform implements it over its own request object, so that nothing is built that no
- * handler reads: a web Request and its streams take as long to construct as a small network takes to run.
+ * A request in the form that nabla's handlers read. Each platform implements it on top of its own request object, so that objects are
+ * built only if a handler reads them. Building a web Request and its streams takes as long as running a small network.
  */
 
 /** A body that is being received. */
 export interface Receiving {
-  /** Resolves at the end of the body. Rejects if the client disconnects, and with whatever `onChunk` throws. */
+  /** Resolves at the end of the body. Rejects if the client disconnects, or with the error that `onChunk` throws. */
   readonly complete: Promise<void>;
   /** Stops receiving: `onChunk` is not called again. */
   stop(): void;
@@ -13,23 +13,23 @@ export interface Receiving {
 
 export interface HandlerRequest {
   readonly method: string;
-  /** The absolute URL. Reading it may throw: Deno builds it from whatever Host header was sent. */
+  /** The absolute URL. Reading it may throw: Deno builds it from the Host header, which may be invalid. */
   readonly url: string;
   /** Aborted if the client disconnects before it has the whole response. */
   readonly signal: AbortSignal;
-  /** The value of a header, by its lower-case name; null if the request does not have it. */
+  /** The value of a header, by its lower-case name; null if the request has no such header. */
   header(name: string): string | null;
-  /** Starts to read the body, and calls `onChunk` for each chunk. Returns undefined if there is no body. Call it once. */
+  /** Starts reading the body, and calls `onChunk` for each chunk. Returns undefined if there is no body. Call it only once. */
   receive(onChunk: (chunk: Uint8Array) => void): Receiving | undefined;
-  /** The whole request as a web Request, for handlers that are not nabla's. */
+  /** The whole request as a web Request, for handlers that were not made by nabla. */
   toRequest(): Request;
   /** The method, URL and headers as a web Request without a body, for the user's own functions. */
   toHead(): Request;
-  /** The same request at another URL. */
+  /** The same request with another URL. */
   at(url: URL): HandlerRequest;
 }
 
-/** A web Request, as Workers, Deno, Bun and tests pass it. */
+/** Wraps a web Request, which Workers, Deno, Bun and tests pass. */
 export class WebRequest implements HandlerRequest {
   readonly #request: Request;
   readonly #url: URL | undefined;

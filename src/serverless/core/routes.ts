@@ -1,6 +1,6 @@
 /**
- * The routes that every function has besides its own: health and metadata, with authorization, limits and 404. The only file that knows
- * the router. Every error leaves as a problem.
+ * The routes of a function: its own, health and metadata, with authorization, limits and 404. Only this file uses the router. Every error
+ * is answered with a problem.
  */
 
 import { PatternRouter } from "hono/router/pattern-router";
@@ -8,7 +8,7 @@ import { info } from "nabla";
 import { authorization } from "./auth.ts";
 import { type Handler, handlerOf, type Responder } from "./handler.ts";
 import { type Notify, notifier } from "./notify.ts";
-import { isObserved, OBSERVE, type ObserveOptions, observed } from "./observe.ts";
+import { isObserved, OBSERVE, type ObserveOptions, observeResponder } from "./observe.ts";
 import { Problem, problemOf } from "./problems.ts";
 import { type Answer, Reply } from "./reply.ts";
 import type { HandlerRequest } from "./request.ts";
@@ -16,36 +16,36 @@ import { type Limits, readPath } from "./schema.ts";
 import { type Slot, Slots } from "./slots.ts";
 import { urlOf } from "./urls.ts";
 
-/** The options of inferenceHandler and trainingHandler. */
+/** Options that inferenceHandler and trainingHandler share. */
 export interface HandlerOptions extends ObserveOptions {
   /** The function's name in /metadata. Default "nabla". */
   readonly name?: string;
-  /** The path of the function, without a slash at its end. /health, /metadata and /metrics lie below it. Default "/". */
+  /** The path of the function, without a trailing slash. /health, /metadata and /metrics are below it. Default "/". */
   readonly path?: string;
   /**
-   * The token that clients must send as `Authorization: Bearer`, or several tokens, any of which will do. Compared in constant time. A
-   * request without a token is answered with 401, one with another token with 403; /health is open. Default: everyone is admitted.
-   * If the option is present but undefined or empty, as from an environment variable that is not set, the handler throws.
+   * The token that clients must send as `Authorization: Bearer`, or a list of accepted tokens. Tokens are compared in constant time. A
+   * request without a token gets 401, and a request with a wrong token 403; /health needs no token. Default: everyone is admitted. If the
+   * option is present but undefined or empty, for example because an environment variable is not set, creating the handler throws.
    */
   readonly token?: string | readonly string[];
   /**
-   * Decides instead of `token`. Receives the text after `Authorization: Bearer`, or undefined, and the request's method, URL and headers,
-   * without its body. Only `true` admits the client. Any other value refuses it; one that is not a boolean is also reported to onError.
-   * Default: everyone is admitted.
+   * A function that replaces `token`. It receives the text after `Authorization: Bearer`, or undefined, and a request with the method, URL
+   * and headers, but without the body. Only `true` admits the client. Any other value refuses it; a value that is not a boolean is also
+   * reported to onError. Default: everyone is admitted.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
-  /** Receives the errors that clients do not see, such as why a model did not load. Default: console.error. */
+  /** Receives the errors that clients do not see, such as the reason why a model did not load. Default: console.error. */
   readonly onError?: (error: unknown) => void;
 }
 
-/** Their names and kinds, for argument checks. */
+/** These options, in the form that argument checks read. */
 export const HANDLER = `name:string path:string token:any authorize:function onError:function ${OBSERVE}`;
 
-/** What distinguishes one kind of function from another. */
+/** The parts in which functions for inference and for training differ. */
 export interface Service<B> {
-  /** Reads the body of a POST. Takes no slot, so slow clients do not block others. */
+  /** Reads the body of a POST. It takes no slot, so slow clients do not block others. */
   readonly read: (request: HandlerRequest) => Promise<B>;
-  /** Answers it. Must release the slot when it has ended; if it throws, the slot is released. */
+  /** Answers the request. Must release the slot at the end; if it throws, the router releases the slot. */
   readonly respond: (body: B, slot: Slot, request: HandlerRequest) => Promise<Answer>;
   /** Prepares the function for its first request. */
   readonly load: () => Promise<unknown>;
@@ -62,7 +62,7 @@ const version = typeof NABLA_VERSION === "string" ? NABLA_VERSION : "development
 const json = (value: object): Reply =>
   new Reply(JSON.stringify(value), { "content-type": "application/json", "cache-control": "no-store" });
 
-/** How many requests may wait for authorization or loading at once. They take no slots from requests that compute. */
+/** How many requests may wait for authorization or loading at once. They do not take slots from requests that compute. */
 const WAITING = 64;
 
 interface Route {
@@ -70,7 +70,7 @@ interface Route {
   readonly respond: Responder;
 }
 
-/** The handler of a service. `what` names it in errors. @throws TypeError for an invalid path or token */
+/** The handler of a service. @param what the name of the handler in errors @throws TypeError for an invalid path or token */
 export function serve<B>(what: string, options: HandlerOptions, service: Service<B>): Handler {
   const { limits } = service;
   const notify = notifier(options.onError);
@@ -87,7 +87,8 @@ export function serve<B>(what: string, options: HandlerOptions, service: Service
   const respond = dispatch(routes, `POST to ${path}, or GET ${below}/health.`, notify);
   const paths = Object.keys(routes);
   if (!isObserved(options)) return handlerOf(respond, paths);
-  return observed(what, { respond, routes: paths }, options, { metricsPath: `${below}/metrics`, requireAuthorized });
+  const metricsRoute = { metricsPath: `${below}/metrics`, requireAuthorized };
+  return observeResponder(what, { respond, routes: paths }, options, metricsRoute);
 }
 
 type RequireAuthorized = (request: HandlerRequest) => Promise<void>;
@@ -127,13 +128,13 @@ function metadata<B>(
   };
 }
 
-/** Sends each request to its route. `hint` tells a lost client where to go. */
+/** Sends each request to its route. If there is none, `hint` tells the client which routes exist. */
 function dispatch(routes: Readonly<Record<string, Route>>, hint: string, notify: Notify): Responder {
   const router = new PatternRouter<Route>();
   for (const [path, route] of Object.entries(routes)) router.add("ALL", path, route);
 
   const respond = async (request: HandlerRequest): Promise<Answer> => {
-    const route = router.match("ALL", decoded(urlOf(request).pathname))[0][0]?.[0];
+    const route = router.match("ALL", decodePath(urlOf(request).pathname))[0][0]?.[0];
     if (!route) throw new Problem(404, `Nothing is served at this path. ${hint}`);
     const allow = route.method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
     if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
@@ -152,7 +153,7 @@ function dispatch(routes: Readonly<Record<string, Route>>, hint: string, notify:
   };
 }
 
-function decoded(pathname: string): string {
+function decodePath(pathname: string): string {
   try {
     return decodeURI(pathname);
   } catch {

@@ -1,4 +1,4 @@
-/** The shapes of options and of requests, as schemas, and the messages for those that do not fit. */
+/** Schemas of options and requests, and the messages for values that do not match. */
 
 import type { DType } from "nabla";
 import * as v from "valibot";
@@ -10,7 +10,7 @@ import { Problem, quote } from "./problems.ts";
 
 /** Describes a tensor that a function receives or returns. */
 export interface TensorSpec {
-  /** The size of each dimension; null for any size. A first size of null makes it the batch dimension. Required. */
+  /** The size of each dimension; null for any size. If the first size is null, it is the batch dimension. Required. */
   readonly shape: readonly (number | null)[];
   /** The type of the elements. Default "float32". */
   readonly dtype?: DType;
@@ -20,11 +20,11 @@ export interface TensorSpec {
   readonly max?: number;
 }
 
-/** How much a request may cost. */
+/** Limits on what a request may cost. */
 export interface Limits {
   /**
    * Bytes of a request's body. Default: the size of `batch` samples as JSON, but at least 64 KiB and at most 4 MiB (16 MiB for training),
-   * or the size of one sample if that is larger. If a size other than the batch is open: 4 MiB.
+   * or the size of one sample if that is larger. If a size other than the batch is null: 4 MiB.
    */
   readonly bytes: number;
   /** Samples per request. Default 1024 for inference, 65,536 for training. */
@@ -35,18 +35,18 @@ export interface Limits {
    */
   readonly milliseconds: number;
   /**
-   * Requests processed at once, counted from when their bodies have arrived. Further ones are answered with 503 and Retry-After.
-   * Default 64 for inference, 1 for training.
+   * Requests processed at once. A request counts once its body has arrived. Further requests are answered with 503 and Retry-After. Default
+   * 64 for inference, 1 for training.
    */
   readonly concurrency: number;
   /**
-   * Bytes of all bodies that are still arriving, plus 16 KiB for each. Beyond the limit, the request that has been arriving for longest is
+   * Bytes of all bodies that are still arriving, plus 16 KiB for each. Above the limit, the request that has been arriving the longest is
    * answered with 503. Default 64 MiB, or `bytes` if that is more.
    */
   readonly unfinished: number;
 }
 
-/** How requests are joined into batches. */
+/** How to join requests into batches. */
 export interface Batching {
   /** The largest number of samples in a batch. Larger requests run alone. Default 64, or `limits.batch` if that is less. */
   readonly size: number;
@@ -59,7 +59,7 @@ export interface TrainingParameters {
   readonly epochs: number;
   readonly batchSize: number;
   readonly shuffle: boolean;
-  /** undefined for the optimizer's own rate. */
+  /** undefined for the optimizer's own learning rate. */
   readonly lr: number | undefined;
 }
 
@@ -92,17 +92,17 @@ const path = v.pipe(
   ),
 );
 
-/** The place of an issue, such as ".shape[1]". */
+/** The location of an issue, such as ".shape[1]". */
 const placeOf = (issue: v.BaseIssue<unknown>): string =>
   (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** What is wrong at `place`. Only missing and unknown keys have messages of valibot's, which are replaced. */
+/** Explains what is wrong at `place`. Replaces valibot's messages, which only missing and unknown keys have. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
   if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}.`;
   return issue.path ? `${place} is missing. Add it.` : `${place} must be an object, got ${describe(issue.input)}.`;
 }
 
-/** Reads an option of a handler. @throws TypeError that names what is wrong */
+/** Reads an option of a handler. @throws TypeError that says what is wrong */
 function read<S extends v.GenericSchema>(what: string, schema: S, value: unknown): v.InferOutput<S> {
   const { success, output, issues } = v.safeParse(schema, value, { abortEarly: true });
   if (success) return output;
@@ -110,7 +110,7 @@ function read<S extends v.GenericSchema>(what: string, schema: S, value: unknown
   throw new TypeError(explain(issue, what + placeOf(issue)));
 }
 
-/** A spec with its defaults. */
+/** A spec with defaults filled in. */
 export type FullSpec = Required<TensorSpec>;
 
 export function readSpec(what: string, value: unknown): FullSpec {
@@ -119,7 +119,7 @@ export function readSpec(what: string, value: unknown): FullSpec {
 }
 export const readPath = (what: string, value: unknown = "/"): string => read(`${what}: path`, path, value);
 
-/** The longest time that setTimeout takes. */
+/** The longest time that setTimeout accepts. */
 const MAX_MILLISECONDS = 2 ** 31 - 1;
 const DURATIONS = ["milliseconds", "writeTimeout", "wait"];
 
@@ -135,12 +135,12 @@ function readCounts<K extends string>(what: string, given: object, defaults: Rec
   return counts;
 }
 
-/** Characters of an element in JSON, at most, with a comma and some space. */
+/** The maximum number of characters per element in JSON, including a comma and some space. */
 const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool: 14 };
-/** Bytes of a body besides its elements: names, brackets, options, the header of a file. */
+/** Bytes of a body in addition to its elements: names, brackets, options, the header of a file. */
 const FRAME_BYTES = 2 ** 12;
 const MIN_BYTES = 2 ** 16;
-/** The limit if a size is open. Small arrays take many times the memory of their text. */
+/** The limit if a size is open. In JSON, small arrays take many times the memory of their text. */
 const OPEN_BYTES = 2 ** 22;
 
 /** Bytes of a JSON body with `batch` samples of these specs; Infinity if a size is open. */
@@ -155,22 +155,22 @@ function bytesOf(specs: readonly FullSpec[], batch: number): number {
   }, FRAME_BYTES);
 }
 
-/** The number of arrays that nested arrays of a spec consist of. */
+/** The number of arrays in a nested array that matches a spec. */
 function arraysOf({ shape }: FullSpec, batch: number): number {
   const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));
   return sizes.slice(0, -1).reduceRight((inner, size) => 1 + size * inner, 1);
 }
 
 /**
- * How a JSON body may be nested. Allows twice the arrays of the largest batch, so that the message for a batch that is too large can tell
- * its size.
+ * Limits on the nesting of a JSON body. Allows twice as many arrays as the largest batch has, so that the message for a batch that is too
+ * large can give its size.
  */
 export function nestingOf(specs: readonly FullSpec[], batch: number): JsonLimits {
   const arrays = specs.reduce((sum, spec) => sum + arraysOf(spec, batch), 0);
   return { depth: Math.max(...specs.map(({ shape }) => shape.length)) + 2, containers: 2 * arrays + 64, names: 64 };
 }
 
-/** Limits with their defaults, without those that derive from others. `bytes` bounds the derived default. */
+/** The defaults of limits. `unfinished` derives from other limits; `bytes` is the maximum of its derived default. */
 type LimitDefaults<K extends string> = Record<K | Exclude<keyof Limits, "unfinished">, number>;
 
 /**
@@ -193,7 +193,7 @@ export function readLimits<K extends string>(
   const bytes = limits.bytes || Math.max(MIN_BYTES, most);
   const unfinished = limits.unfinished || Math.max(2 ** 26, bytes);
   if (unfinished < bytes)
-    throw new TypeError(`${what}.unfinished is ${unfinished}, but must be at least limits.bytes, which is ${bytes}.`);
+    throw new TypeError(`${what}.unfinished must be at least limits.bytes, which is ${bytes}, got ${unfinished}.`);
   return { ...limits, bytes, unfinished };
 }
 
@@ -214,7 +214,9 @@ export function readBatching(
   const defaults = { size: Math.min(64, limits.batch), wait: 0 };
   const { size, wait } = readCounts(`${what}: batching`, options, defaults);
   if (size > limits.batch)
-    throw new TypeError(`${what}: batching.size is ${size}, but limits.batch is ${limits.batch}. Raise the limit.`);
+    throw new TypeError(
+      `${what}: batching.size must be at most limits.batch, which is ${limits.batch}, got ${size}. Raise the limit.`,
+    );
   return { size, wait };
 }
 
@@ -234,7 +236,7 @@ export const isObject = (value: unknown): value is Record<string, unknown> =>
 
 /**
  * A body of named nested arrays, such as `{ "inputs": […] }`. Their elements are checked later.
- * @param options names that may stand beside them, for messages
+ * @param options other names that the body may have, for messages
  * @throws Problem 422
  */
 export function acceptArrays(

@@ -1,10 +1,10 @@
-/** Cuts long work into short slices. The event loop runs between them: other requests are served, and disconnects are noticed. */
+/** Cuts long work into short slices. The event loop runs between them, so other requests are served and disconnects are noticed. */
 
-/** Milliseconds of a slice, unless one step takes longer. */
+/** Milliseconds per slice, unless one step takes longer. */
 const SLICE = 10;
-/** Steps in a slice, at most. */
+/** The maximum number of steps in a slice. */
 const MAX_STEPS = 256;
-/** The same if the clock does not advance: in Workers it stands still during computation. */
+/** The maximum if the clock does not advance: in Workers it stands still during computation. */
 const MAX_STEPS_UNTIMED = 16;
 
 /** Resolves after one turn of the event loop: timers, sockets and messages have been processed. */

@@ -1,4 +1,4 @@
-/** Limits how many requests are processed at once: each one takes a slot. */
+/** Limits how many requests are processed at once: each request takes a slot. */
 import { unavailable } from "./problems.ts";
 
 /** The slot of one request. It is released once, together with what was allocated for the request. */
@@ -7,7 +7,7 @@ export class Slot {
   #isReleased = false;
   readonly #onRelease: (slot: Slot) => void;
   constructor(
-    /** The time, as Date.now() counts, by which the request must have ended. */
+    /** The time by which the request must have ended, in milliseconds like Date.now(). */
     readonly deadline: number,
     onRelease: (slot: Slot) => void,
   ) {
@@ -16,7 +16,7 @@ export class Slot {
   get isReleased(): boolean {
     return this.#isReleased;
   }
-  /** Frees what was allocated for the request when the slot is released; at once if it has been. */
+  /** Called when the slot is released, to free what was allocated for the request; called immediately if that has already happened. */
   set onRelease(free: () => void) {
     if (this.#isReleased) free();
     else this.#free = free;
@@ -48,7 +48,7 @@ export class Slots {
     const now = Date.now();
     for (const slot of this.#taken) if (now > slot.deadline) slot.release();
     if (this.#taken.size >= this.#count)
-      throw unavailable(`The limit of ${this.#count} requests at once is reached. Try again later.`);
+      throw unavailable(`The limit of concurrent requests (${this.#count}) has been reached. Try again later.`);
   }
 
   /** @throws Problem 503 if all slots are taken */

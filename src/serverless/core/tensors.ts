@@ -41,7 +41,7 @@ const showShape = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Bodies up to this size are parsed without a look at their nesting: they cannot take much memory. */
+/** Bodies up to this size are parsed without a check of their nesting: they cannot take much memory. */
 const SMALL = 2 ** 16;
 
 const EXCESS: Record<keyof JsonLimits, string> = {
@@ -73,7 +73,7 @@ export function readTensors(
   return { options, elements: (name, spec, batch) => fromNested(name, arrays[name], spec, batch) };
 }
 
-/** @returns whether it is one sample, without the batch dimension. @throws Problem 422 or 413 if the shape does not fit the spec */
+/** @returns whether the shape is one sample, without the batch dimension. @throws Problem 422 or 413 if it does not match the spec */
 function requireShape(name: string, shape: readonly number[], spec: FullSpec, batch: number): boolean {
   const hasBatch = spec.shape[0] === null;
   const single = hasBatch && shape.length === spec.shape.length - 1;
@@ -83,7 +83,7 @@ function requireShape(name: string, shape: readonly number[], spec: FullSpec, ba
     shape.every((size, i) => size > 0 && (expected[i] === null || expected[i] === size));
   if (!fits) {
     const sample = hasBatch ? `, or ${showSpec({ shape: spec.shape.slice(1) })} for one sample` : "";
-    throw new Problem(422, `"${name}" has shape ${showShape(shape)}, but must have ${showSpec(spec)}${sample}.`);
+    throw new Problem(422, `"${name}" must have shape ${showSpec(spec)}${sample}, got ${showShape(shape)}.`);
   }
   if (hasBatch && !single && shape[0]! > batch)
     throw new Problem(413, `"${name}" has ${shape[0]} samples, but the limit is ${batch}. Send fewer per request.`);
@@ -100,7 +100,7 @@ function requireRange(name: string, values: TypedArray, { min, max }: FullSpec):
       : Number.isFinite(min)
         ? `from ${min} to ${max}`
         : `at most ${max}`;
-  throw new Problem(422, `"${name}" contains ${outside}. Send numbers ${range}.`);
+  throw new Problem(422, `"${name}" must contain numbers ${range}, got ${outside}.`);
 }
 
 /** The elements of nested arrays. Checks the lengths of all rows before it allocates memory. */
@@ -118,12 +118,10 @@ function fromNested(name: string, nested: unknown, spec: FullSpec, batch: number
   const place = (): string => `"${name}${indices.map((i) => `[${i}]`).join("")}"`;
 
   const requireRows = (row: unknown, dim: number): void => {
-    if (!Array.isArray(row)) throw new Problem(422, `${place()} is not an array. Send an array of ${shape[dim]}.`);
+    if (!Array.isArray(row))
+      throw new Problem(422, `${place()} must be an array of length ${shape[dim]}, got ${describe(row)}.`);
     if (row.length !== shape[dim])
-      throw new Problem(
-        422,
-        `${place()} has length ${row.length}, but the first row has ${shape[dim]}. Send equal rows.`,
-      );
+      throw new Problem(422, `${place()} must have length ${shape[dim]}, like the first row, got ${row.length}.`);
     if (dim === rank - 1) return;
     for (let i = 0; i < row.length; i++) {
       indices.push(i);
@@ -140,7 +138,7 @@ function fromNested(name: string, nested: unknown, spec: FullSpec, batch: number
     for (let i = 0; i < row.length; i++) {
       if (dim < rank - 1) {
         indices.push(i);
-        fill(row[i] as unknown[], dim + 1); // requireRows has seen that it is an array
+        fill(row[i] as unknown[], dim + 1); // requireRows has checked that it is an array
         indices.pop();
         continue;
       }
@@ -158,7 +156,7 @@ function fromNested(name: string, nested: unknown, spec: FullSpec, batch: number
   return { values, shape, dtype: spec.dtype, single };
 }
 
-/** Bytes of a file's header, at most. A request's file has one or two tensors, and options. */
+/** The maximum size of a file's header in bytes. A request's file has only one or two tensors, and options. */
 const MAX_HEADER = 2 ** 16;
 
 function readBinary(bytes: Uint8Array): Body {
@@ -190,7 +188,7 @@ function readBinary(bytes: Uint8Array): Body {
       if (dtype !== spec.dtype)
         throw new Problem(
           422,
-          `"${name}" has type ${entry.dtype}, which is read as ${dtype}, but must be ${spec.dtype}. Convert it.`,
+          `"${name}" must be ${spec.dtype}, got ${entry.dtype}, which is read as ${dtype}. Convert it.`,
         );
       requireRange(name, values, spec);
       return { values, shape: entry.shape, dtype, single };
@@ -204,7 +202,7 @@ function dtypeOf(values: TypedArray, stored: string): DType {
   return stored === "BOOL" ? "bool" : "uint8";
 }
 
-/** Which rows of an output a client gets, and how. */
+/** The rows of an output that a client gets, and their form. */
 export interface Part {
   readonly type: BodyType;
   /** Whether to leave out the batch dimension. */
@@ -238,7 +236,7 @@ export function rowWriter(name: string, y: Tensor): WriteRows {
       if (wrong !== undefined)
         throw new Problem(
           422,
-          `The outputs contain ${wrong}, which JSON cannot represent. Send other inputs, or Accept: ${BINARY_TYPES[0]}.`,
+          `The outputs contain ${wrong}, which JSON cannot represent. Send other inputs, or the header Accept: ${BINARY_TYPES[0]}.`,
         );
     }
     nested ??= y.toArray();

@@ -1,13 +1,13 @@
 /** Limits how long a request waits. */
 import { Problem } from "./problems.ts";
 
-/** Sent when the client has disconnected, so no one reads it. */
-export const disconnected = (): Problem => new Problem(400, "The client disconnected.");
+/** The problem when the client has disconnected. Nobody reads it. */
+export const disconnectError = (): Problem => new Problem(400, "The client disconnected.");
 
 interface Timeout {
   readonly milliseconds: number;
-  /** The error after that time. */
-  readonly late: () => Problem;
+  /** Creates the error to throw after that time. */
+  readonly timeoutError: () => Problem;
   /** Ends the wait if the client disconnects. */
   readonly signal?: AbortSignal | undefined;
   /** Receives a function that ends the wait with an error. */
@@ -15,16 +15,19 @@ interface Timeout {
 }
 
 /**
- * Settles as `work` does, unless that takes longer.
- * @throws what `late` returns; Problem if `signal` is aborted
+ * Settles like `work`, unless it takes longer than `milliseconds`.
+ * @throws the result of `timeoutError`; Problem if `signal` is aborted
  */
-export async function withTimeout<T>(work: Promise<T>, { milliseconds, late, signal, onStart }: Timeout): Promise<T> {
+export async function withTimeout<T>(
+  work: Promise<T>,
+  { milliseconds, timeoutError, signal, onStart }: Timeout,
+): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let abort = (): void => {};
   const end = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(late()), milliseconds);
+    timer = setTimeout(() => reject(timeoutError()), milliseconds);
     onStart?.(reject);
-    abort = () => reject(disconnected());
+    abort = () => reject(disconnectError());
     if (signal?.aborted) abort();
     else signal?.addEventListener("abort", abort);
   });

@@ -1,11 +1,11 @@
-/** Builds URLs from the path and the host that a client sent. No other code does. */
+/** Builds URLs from the path and the host that a client sent. Other files must not do so themselves. */
 import { Problem } from "./problems.ts";
 import type { HandlerRequest } from "./request.ts";
 
 export const invalidTarget = (): Problem =>
   new Problem(400, "The request's method, URL or Host header is invalid. Correct it.");
 
-/** The URL of a text. @throws Problem 400 if it is invalid, or contains a user name, which a web Request may not have */
+/** Parses a URL. @throws Problem 400 if it is invalid, or contains a user name, which a web Request may not have */
 export function readUrl(text: () => string): URL {
   let url: URL | undefined;
   try {
@@ -15,10 +15,10 @@ export function readUrl(text: () => string): URL {
   return url;
 }
 
-/** A name or an address, with an optional port: nothing that ends the host and starts a path. */
+/** A name or an address, with an optional port. No character may end the host and start a path. */
 const HOST = /^[\w.:[\]-]+$/;
 
-/** The URL of a request. Runtimes build it from any Host header, some of them only when it is read. @throws Problem 400 */
+/** The URL of a request. Runtimes build it from any Host header, and some of them do so only when it is read. @throws Problem 400 */
 export function urlOf(request: HandlerRequest): URL {
   const host = request.header("host");
   if (host && !HOST.test(host)) throw invalidTarget();

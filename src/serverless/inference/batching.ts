@@ -3,7 +3,7 @@ import type { Batching } from "../core/schema.ts";
 import { nextTurn } from "../core/slices.ts";
 import type { Elements } from "../core/tensors.ts";
 
-/** The number of recordings that a compiled function keeps, and so of batch sizes. */
+/** The maximum number of batch sizes: the number of recordings that a compiled function keeps. */
 const MAX_SIZES = 8;
 
 /**
@@ -28,10 +28,10 @@ interface Entry<Y, T> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Entries that wait to be run together: their samples have the same shape. */
+/** Entries that wait to run together. Their samples have the same shape. */
 interface Queue<Y, T> {
   readonly entries: Entry<Y, T>[];
-  /** Their number of samples. */
+  /** The total number of samples. */
   count: number;
 }
 
@@ -98,7 +98,7 @@ export class Batcher<Y, T> {
   }
 
   #runBatch(entries: readonly Entry<Y, T>[]): void {
-    /** Promises are settled after the model's call, in which they could not be rejected with its error any more. */
+    /** Promises are settled after the model's call: a promise that is already resolved could not be rejected if the call fails. */
     const settlements: (() => void)[] = [];
     try {
       this.#run(this.#join(entries), (y) => {
@@ -110,14 +110,14 @@ export class Batcher<Y, T> {
         }
       });
     } catch (error) {
-      this.#retryApart(entries, error);
+      this.#retryHalves(entries, error);
       return;
     }
     for (const settle of settlements) settle();
   }
 
-  /** Runs both halves of a batch that failed, so that in the end only the entries at fault fail. */
-  #retryApart(entries: readonly Entry<Y, T>[], error: unknown): void {
+  /** Runs each half of a failed batch again, so that in the end only the entries that cause the error fail. */
+  #retryHalves(entries: readonly Entry<Y, T>[], error: unknown): void {
     if (entries.length === 1) {
       entries[0]!.reject(error);
       return;
@@ -145,7 +145,7 @@ export class Batcher<Y, T> {
   }
 }
 
-/** Reads an entry's rows now, and returns how to settle its promise. */
+/** Reads an entry's rows, and returns a function that settles its promise. */
 function settlement<Y, T>({ read, resolve, reject }: Entry<Y, T>, y: Y, from: number, count: number): () => void {
   try {
     const part = read(y, from, count);

@@ -28,31 +28,31 @@ import { type Model, ServedModel } from "./model.ts";
 /** The options of inferenceHandler. */
 export interface InferenceOptions extends HandlerOptions {
   /**
-   * Returns the model. Called at the first request that needs it; other requests wait, for at most `limits.milliseconds`. A model that
-   * loads later is still used. After a failure, it is called again at the next request, at most once a second. Required.
+   * Returns the model. Called on the first request that needs it; other requests wait for at most `limits.milliseconds`. A model that takes
+   * longer to load is still used later. After a failure, the next request calls `load` again, at most once a second. Required.
    */
   readonly load: () => Model | Promise<Model>;
   /** The tensor that the model takes. Required. */
   readonly input: TensorSpec;
-  /** The tensor that the model returns. If it returns another, the response is 500, and onError is called. Default: any tensor. */
+  /** The tensor that the model returns. If it returns anything else, the response is 500, and onError is called. Default: any tensor. */
   readonly output?: TensorSpec;
   /**
-   * How much a request may cost. Defaults: batch 1024; milliseconds 10,000, for the body to arrive and again for the model to load (a
+   * Limits on what a request may cost. Defaults: batch 1024; milliseconds 10,000, for the body to arrive and again for the model to load (a
    * running model is not interrupted: `batch` bounds its time); concurrency 64; for bytes and unfinished see Limits.
    */
   readonly limits?: Partial<Limits>;
   /**
-   * Joins waiting requests into one call of the model, which is faster under load; `true` for the defaults of Batching. Only for models
-   * that treat each sample alone, as layers do in evaluation mode, unlike a model that averages over its batch. Samples of different
-   * shapes are not joined. Incomplete batches are padded, so that a compiled model is recorded for at most 8 sizes. If a call fails, its
-   * requests run apart, so that only those at fault fail. The last bits of an answer may depend on the other requests in its batch; after
-   * `init({ deterministic: true })` each request runs alone. Does not work in Cloudflare Workers, where one request cannot wait for
-   * another. Default false.
+   * Joins waiting requests into one call of the model, which is faster under load; `true` for the defaults of Batching. Use it only for
+   * models that process each sample independently, as layers do in evaluation mode; a model that averages over its batch does not. Samples
+   * of different shapes are not joined. Incomplete batches are padded, so that a compiled model is recorded for at most 8 sizes. If a call
+   * fails, its requests run again in smaller batches, so that only the requests that cause the error fail. The last bits of an answer may
+   * depend on the other requests in its batch; after `init({ deterministic: true })` each request runs alone. Does not work in Cloudflare
+   * Workers, where one request cannot wait for another. Default false.
    */
   readonly batching?: boolean | Partial<Batching>;
   /**
-   * Runs the model repeatedly when it has loaded, for up to half a second (see nabla's warmUp), so that the first requests are fast. The
-   * inputs are zeros, or `min`; has no effect if a size other than the batch is open. Default false.
+   * Runs the model repeatedly after it has loaded, for up to half a second (see nabla's warmUp), so that the first requests are fast. The
+   * inputs are 0, or the number closest to 0 from `min` to `max`. Has no effect if a size other than the batch is null. Default false.
    */
   readonly warm?: boolean;
 }
@@ -64,8 +64,8 @@ const DEFAULTS = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concur
  *
  * - `POST /` with `{ "inputs": [[…], …] }` returns `{ "outputs": [[…], …], "shape": […] }`. One sample without the batch dimension
  *   returns one output. If Content-Type is `application/vnd.safetensors` or `application/octet-stream`, the body is a safetensors file
- *   with a tensor "inputs", and so is the response, with "outputs"; Accept can ask for the other format. JSON carries finite numbers
- *   only: other outputs are answered with 422.
+ *   with a tensor "inputs", and the response is one with a tensor "outputs"; the Accept header can ask for the other format. JSON can
+ *   only represent finite numbers: the response to other outputs is 422.
  * - `GET /health` returns `{ "status": "ok", "ready": … }`; `GET /health?ready` loads the model first.
  * - `GET /metadata` returns the name, input, output, limits, and nabla's version and build.
  *
@@ -73,7 +73,7 @@ const DEFAULTS = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concur
  *
  * ```ts
  * const handler = inferenceHandler({
- *   load: async () => restored(await fetch(weights)),
+ *   load: async () => modelFrom(await fetch(weights)),
  *   input: { shape: [null, 784], dtype: "float32" },
  *   output: { shape: [null, 10] },
  * });
@@ -118,7 +118,7 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   });
 }
 
-/** A body, and the types of the request and of its answer. */
+/** A body, its type, and the type for the answer. */
 interface ReceivedBody {
   readonly type: BodyType;
   readonly answerType: BodyType;
@@ -134,7 +134,7 @@ function reader(limits: Limits): (request: HandlerRequest) => Promise<ReceivedBo
 }
 
 interface Samples {
-  /** Has a batch dimension, if the input's spec has one. */
+  /** The elements, with a batch dimension if the input's spec has one. */
   readonly elements: Elements;
   /** Whether the request has one sample, without the batch dimension. */
   readonly single: boolean;
@@ -149,7 +149,7 @@ function parser(input: FullSpec, { batch }: Limits): (body: ReceivedBody) => Sam
   };
 }
 
-/** Runs the model on the samples of a request, alone or together with those of others. */
+/** Returns a function that runs the model on the samples of a request, alone or joined with other requests. */
 function inferrer(model: ServedModel, batching: Batching | undefined) {
   const run = (elements: Elements, use: (write: WriteRows) => void): void =>
     model.run(elements, (y) => use(rowWriter("outputs", y)));
@@ -163,7 +163,7 @@ function inferrer(model: ServedModel, batching: Batching | undefined) {
       model.run(elements, (y) => {
         reply = rowWriter("outputs", y)({ type, single, from: 0, count: y.shape[0] ?? 1 });
       });
-      return reply!; // run has called its second argument
+      return reply!; // model.run has called the function
     } catch (error) {
       throw model.problemOf(error);
     }

@@ -1,4 +1,4 @@
-/** The model of an inferenceHandler: loaded once, warmed up if asked for, run without gradients, its outputs checked. */
+/** The model of an inferenceHandler. Loads it once, warms it up if the options say so, runs it without gradients, and checks its outputs. */
 import { full, info, nn, noGrad, OutOfMemoryError, Tensor, tensor, tidy, warmUp } from "nabla";
 import { Error, TypeError } from "../../runtime/errors.ts";
 import { describe, isModule } from "../../runtime/kinds.ts";
@@ -10,13 +10,13 @@ import { type Elements, showSpec } from "../core/tensors.ts";
 import { withTimeout } from "../core/timeout.ts";
 
 /**
- * A model that infers: a module, or a function of a tensor, such as one that compile returns. It runs without gradients. A module runs in
- * evaluation mode, and afterwards has the mode that it had before.
+ * A model for inference: a module, or a function of a tensor, such as a compiled function. It runs without gradients. A module runs in
+ * evaluation mode, and its previous mode is restored afterwards.
  */
 export type Model = nn.Module | ((x: Tensor) => Tensor);
 
 interface ModelOptions {
-  /** Names the handler in errors. */
+  /** The name of the handler in errors. */
   readonly what: string;
   readonly load: () => Model | Promise<Model>;
   readonly input: FullSpec;
@@ -32,7 +32,7 @@ interface ModelOptions {
 class WrongOutput extends Error {}
 
 export class ServedModel {
-  /** Whether an answer may depend on the other samples of its batch: products of more rows may run another kernel, in the last bits. */
+  /** Whether the last bits of an answer may depend on the other samples in its batch: products with more rows may run another kernel. */
   dependsOnBatch = false;
   readonly #options: ModelOptions;
   readonly #model: Lazy<Model>;
@@ -60,20 +60,20 @@ export class ServedModel {
   /** Waits until the model is loaded. @throws Problem 503 if that fails or takes too long */
   async load(): Promise<void> {
     if (this.isLoaded) return;
-    const late = (): Problem => unavailable("The model is still loading. Try again.", 5);
+    const timeoutError = (): Problem => unavailable("The model is still loading. Try again.", 5);
     try {
-      await withTimeout(this.#model.get(), { milliseconds: this.#options.milliseconds, late });
+      await withTimeout(this.#model.get(), { milliseconds: this.#options.milliseconds, timeoutError });
     } catch (error) {
       throw error instanceof Problem ? error : unavailable("The model could not be loaded. Try again later.", 5);
     }
   }
 
-  /** Runs the model, which must be loaded, and passes its output to `use`. Frees all tensors that are made. */
+  /** Runs the model, which must be loaded, and passes its output to `use`. Frees all tensors that the call creates. */
   run(elements: Elements, use: (output: Tensor) => void): void {
     this.#run(this.#model.value!, elements, use);
   }
 
-  /** The problem that an error of `run` is reported as. */
+  /** The problem to report for an error of `run`. */
   problemOf(error: unknown): Problem {
     const { input, notify } = this.#options;
     if (error instanceof Problem) return error;
@@ -103,7 +103,7 @@ export class ServedModel {
     return model;
   }
 
-  /** Runs the model until it is fast. Frees it if it fails. */
+  /** Runs the model until it is fast. Frees the model if a run fails. */
   async #warm(model: Model): Promise<void> {
     const { input, batchSizes } = this.#options;
     const [batch, ...sizes] = input.shape;
@@ -133,7 +133,7 @@ export class ServedModel {
         tidy(() => {
           const x = tensor(values, shape, { dtype });
           const y: unknown = model instanceof nn.Module ? model.forward(x) : model(x);
-          use(this.#checked(synchronous(`${this.#options.what}: the model`, y), x.shape[0]));
+          use(this.#checkOutput(synchronous(`${this.#options.what}: the model`, y), x.shape[0]));
         }),
       );
     } finally {
@@ -141,21 +141,20 @@ export class ServedModel {
     }
   }
 
-  /** The model's output. @throws Error, for onError, if it is not what the specs declare */
-  #checked(y: unknown, batch: number | undefined): Tensor {
+  /** Returns the model's output. @throws Error, for onError, if it does not match the specs */
+  #checkOutput(y: unknown, batch: number | undefined): Tensor {
     const { what, input, output } = this.#options;
-    if (!(y instanceof Tensor))
-      throw new TypeError(`${what}: the model returned ${describe(y)}, but must return a tensor.`);
+    if (!(y instanceof Tensor)) throw new TypeError(`${what}: the model must return a tensor, got ${describe(y)}.`);
     const expected: FullSpec["shape"] = output?.shape ?? (input.shape[0] === null ? [null] : []);
     const sizes = output ? y.shape : y.shape.slice(0, expected.length);
     const fits =
       sizes.length === expected.length &&
       sizes.every((size, i) => size === (expected[i] ?? (i === 0 && input.shape[0] === null ? batch : size)));
     if (fits && (!output || y.dtype === output.dtype)) return y;
-    const declared = output ? `${output.dtype} ${showSpec(output)}` : `a first dimension of ${batch}, the batch`;
-    throw new WrongOutput(
-      `${what}: the model returned ${y.dtype} [${y.shape.join(", ")}], but must return ${declared}.`,
-    );
+    const declared = output
+      ? `${output.dtype} ${showSpec(output)}`
+      : `a tensor whose first size is the batch, ${batch}`;
+    throw new WrongOutput(`${what}: the model must return ${declared}, got ${y.dtype} [${y.shape.join(", ")}].`);
   }
 
   #dispose(model: Model): void {

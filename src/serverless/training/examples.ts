@@ -25,7 +25,7 @@ interface ExampleLimits {
   readonly batchSize: number;
 }
 
-/** Returns a function that reads bodies. @throws (that function) Problem 400, 413 or 422 */
+/** Returns a function that parses bodies. It throws a Problem 400, 413 or 422 for an invalid body. */
 export function exampleReader(
   specs: { readonly input: FullSpec; readonly target: FullSpec },
   limits: ExampleLimits,
@@ -54,26 +54,26 @@ function splitJson(json: unknown) {
   };
 }
 
-/** @throws Problem 422 if it is one example without a batch dimension, or if a number is not finite */
+/** @throws Problem 422 for a single example without a batch dimension, or for a number that is not finite */
 function elementsOf(body: Body, name: string, spec: FullSpec, type: BodyType, batch: number): Elements {
   const { single, ...elements } = body.elements(name, spec, batch);
-  if (single) throw new Problem(422, `"${name}" is a single example. Send an array of examples.`);
+  if (single) throw new Problem(422, `"${name}" must be an array of examples, got a single example.`);
   // JSON cannot represent NaN and infinities, but files can.
   const wrong = type === JSON_TYPE ? -1 : elements.values.findIndex((value) => value - value !== 0);
   if (wrong >= 0) {
     const example = Math.floor((wrong * elements.shape[0]!) / elements.values.length);
-    throw new Problem(422, `"${name}[${example}]" contains ${elements.values[wrong]}. Send finite numbers.`);
+    throw new Problem(422, `"${name}[${example}]" must contain finite numbers, got ${elements.values[wrong]}.`);
   }
   return elements;
 }
 
-/** The training parameters among options. A file's metadata holds them as text, and may hold other entries. */
+/** Picks the training parameters from options. A file's metadata holds them as text, and may have other entries. */
 function parametersOf(options: Readonly<Record<string, unknown>>): object {
   const sent = TRAINING_PARAMETERS.filter((key) => Object.hasOwn(options, key) && options[key] !== undefined);
-  return Object.fromEntries(sent.map((key) => [key, parsed(options[key])]));
+  return Object.fromEntries(sent.map((key) => [key, parseText(options[key])]));
 }
 
-function parsed(value: unknown): unknown {
+function parseText(value: unknown): unknown {
   if (typeof value !== "string") return value;
   try {
     return JSON.parse(value);

@@ -1,4 +1,4 @@
-/** Finds NaN and infinities in the state that a training would store, so that a diverged training never replaces good weights. */
+/** Finds NaN and infinities in the state before it is stored, so that diverged weights never replace good ones. */
 import { tidy } from "nabla";
 import type { Learner } from "./learner.ts";
 
@@ -8,7 +8,7 @@ interface Named {
   readonly values: ArrayLike<number>;
 }
 
-/** A number that is not finite, and its place, such as `model.0.weight[12]`. */
+/** A number that is not finite, and its location, such as `model.0.weight[12]`. */
 export interface NonFinite {
   readonly place: string;
   readonly value: number;
@@ -28,7 +28,7 @@ function* numbersOf({ model, optimizer }: Learner): Generator<Named> {
 }
 
 /**
- * The buffers and options that are not finite before training, such as a causal mask of −∞ or a limit of Infinity. They may be stored.
+ * The buffers and options that are not finite before training, such as a causal mask of −∞ or a limit of Infinity. These may be stored.
  */
 export type Constants = ReadonlyMap<string, ArrayLike<number>>;
 
@@ -49,7 +49,7 @@ export function constantsOf(learner: Learner): Constants {
 
 /** The first number that is neither finite nor one of the constants. */
 export function findNonFinite(learner: Learner, constants: Constants): NonFinite | undefined {
-  // stateDict of some optimizers allocates tensors.
+  // The stateDict() of some optimizers allocates tensors.
   return tidy(() => {
     for (const { name, values } of numbersOf(learner)) {
       const i = firstNonFinite(values, constants.get(name));

@@ -14,11 +14,11 @@ export interface Learner {
   readonly loss: (output: Tensor, target: Tensor) => Tensor;
   /** Whether to compile the training step, which is faster. Set it to false if the model reads values while it computes. Default true. */
   readonly compiled?: boolean;
-  /** Frees whatever else was allocated for the request. Called at its end. Default: nothing. */
+  /** Frees anything else that was allocated for the request. Called at the end of the request. Default: nothing. */
   dispose?(): void;
 }
 
-/** @throws TypeError that names what is missing in the result of create */
+/** @throws TypeError that names a missing part of the result of create */
 export function requireLearner(what: string, learner: Partial<Learner> | undefined): void {
   const { model, optimizer, loss } = learner ?? {};
   const missing = Object.entries({
@@ -26,7 +26,7 @@ export function requireLearner(what: string, learner: Partial<Learner> | undefin
     optimizer: typeof optimizer?.minimize === "function",
     loss: typeof loss === "function",
   }).find(([, isThere]) => !isThere);
-  if (missing) throw new TypeError(`${what}: create returned no ${missing[0]}. Return { model, optimizer, loss }.`);
+  if (missing) throw new TypeError(`${what}: create must return { model, optimizer, loss }, got no ${missing[0]}.`);
 }
 
 /** Frees every part of a learner, even if another part throws. */

@@ -1,4 +1,4 @@
-/** The steps of one training: batches of examples, in a new order each epoch. */
+/** The steps of one training run: batches of examples, in a new order in each epoch. */
 import { compile, type Tensor, tensor, tidy } from "nabla";
 import { synchronous } from "../core/model-errors.ts";
 import { Problem } from "../core/problems.ts";
@@ -38,7 +38,7 @@ export class TrainingRun {
     return this.#step === this.#steps;
   }
 
-  /** Takes one step. @returns whether more remain. @throws Problem 422 if the loss is not finite */
+  /** Takes one step. @returns whether more steps remain. @throws Problem 422 if the loss is not finite */
   step(): boolean {
     const { inputs, targets, parameters } = this.#examples;
     const batch = this.#step % this.#batches;
@@ -60,11 +60,11 @@ export class TrainingRun {
     return { epoch: Math.floor(last / this.#batches) + 1, step, steps, loss: this.#sum / ((last % this.#batches) + 1) };
   }
 
-  /** The problem of a training that takes too long. */
-  overtime(milliseconds: number): Problem {
+  /** The problem to report if training takes too long. */
+  timeLimitError(milliseconds: number): Problem {
     return new Problem(
       422,
-      `The training reached its time limit of ${milliseconds} ms at step ${this.#step} of ${this.#steps}. Nothing was saved. ` +
+      `Training reached the time limit of ${milliseconds} ms at step ${this.#step} of ${this.#steps}. Nothing was saved. ` +
         "Use fewer epochs or fewer examples.",
     );
   }
@@ -74,11 +74,11 @@ export class TrainingRun {
   }
 }
 
-/** The problem of a training whose numbers are no longer finite. */
+/** The problem to report if training diverges. */
 export const diverged = (what: string): Problem =>
   new Problem(422, `${what} Nothing was saved. Use a smaller lr, or scale the inputs.`);
 
-/** Shuffles in place (Fisher and Yates): every order is equally likely. */
+/** Shuffles in place (Fisher–Yates). Every order is equally likely. */
 function shuffle(order: Uint32Array): void {
   for (let i = order.length - 1; i > 0; i--) {
     const j = Math.floor(Math.random() * (i + 1));

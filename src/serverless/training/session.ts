@@ -1,4 +1,4 @@
-/** One training request from its start to its end: restores a learner, trains it in slices, and stores its new state. */
+/** One training request from start to end: restores a learner, trains it in slices, and stores its new state. */
 import { OutOfMemoryError } from "nabla";
 import { loadState, saveState } from "nabla/formats";
 import { RangeError } from "../../runtime/errors.ts";
@@ -9,7 +9,7 @@ import { Problem, unavailable } from "../core/problems.ts";
 import type { FullSpec } from "../core/schema.ts";
 import { Slicer } from "../core/slices.ts";
 import type { Slot } from "../core/slots.ts";
-import { disconnected, withTimeout } from "../core/timeout.ts";
+import { disconnectError, withTimeout } from "../core/timeout.ts";
 import type { Examples } from "./examples.ts";
 import { type Constants, constantsOf, findNonFinite } from "./finite.ts";
 import { free, type Learner, requireLearner } from "./learner.ts";
@@ -18,7 +18,7 @@ import type { Store } from "./store.ts";
 
 /** What all sessions of a handler share. */
 export interface Trainer {
-  /** Names the handler in errors. */
+  /** The name of the handler in errors. */
   readonly what: string;
   readonly create: () => Learner | Promise<Learner>;
   readonly store: Store | undefined;
@@ -28,17 +28,17 @@ export interface Trainer {
   readonly milliseconds: number;
 }
 
-/** Milliseconds between two progress events, at least. */
+/** The minimum number of milliseconds between two progress events. */
 const PROGRESS_INTERVAL = 50;
 
 /** A learner with the stored state, ready to be trained. */
 interface Restored {
   readonly learner: Learner;
-  /** The numbers of its state that are not finite by design. */
+  /** The numbers of its state that are intentionally not finite. */
   readonly constants: Constants;
   /** Steps taken by earlier requests. */
   readonly step: number;
-  /** The optimizer's own learning rates. A request's rate is not stored. */
+  /** The optimizer's own learning rates. The learning rate of a request is not stored. */
   readonly rates: readonly number[];
 }
 
@@ -58,17 +58,17 @@ export class TrainingSession {
 
   /**
    * Starts a session. Its learner is freed when the slot is released.
-   * @throws Problem 503 if that takes too long, 500 if the stored state cannot be trained, 400 if the client disconnects
+   * @throws Problem 503 if the start takes too long, 500 if the stored state cannot be trained, 400 if the client disconnects
    */
   static async start(
     trainer: Trainer,
     { examples, started, slot, signal }: { examples: Examples; started: number; slot: Slot; signal: AbortSignal },
   ): Promise<TrainingSession> {
-    const late = (): Problem => unavailable("The training did not start in time. Try again.", 5);
+    const timeoutError = (): Problem => unavailable("Training did not start in time. Try again.", 5);
     const milliseconds = remaining(trainer, started);
     const restoring = restore(trainer, examples.parameters.lr, signal);
-    const restored = await withTimeout(restoring, { milliseconds, late, signal }).catch((error) => {
-      // It may still finish.
+    const restored = await withTimeout(restoring, { milliseconds, timeoutError, signal }).catch((error) => {
+      // The learner may still be created.
       restoring.then(({ learner }) => free(learner, trainer.notify)).catch(() => {});
       throw error;
     });
@@ -77,22 +77,22 @@ export class TrainingSession {
       if (session) session.#dispose();
       free(restored.learner, trainer.notify);
     };
-    if (slot.isReleased) throw late();
+    if (slot.isReleased) throw timeoutError();
     session = new TrainingSession(trainer, started, restored, examples);
     return session;
   }
 
   /** Trains to the end. @returns the last event; undefined if the client has disconnected */
-  async train(send: Send, isGone: () => boolean): Promise<Event | undefined> {
+  async train(send: Send, isDisconnected: () => boolean): Promise<Event | undefined> {
     const { milliseconds } = this.#trainer;
     const run = this.#run;
     const slicer = new Slicer();
     let sent = Number.NEGATIVE_INFINITY;
     while (!run.isDone) {
       await slicer.slice(() => run.step());
-      if (isGone()) return undefined;
+      if (isDisconnected()) return undefined;
       const now = performance.now();
-      if (now - this.#started > milliseconds) throw run.overtime(milliseconds);
+      if (now - this.#started > milliseconds) throw run.timeLimitError(milliseconds);
       if (run.isDone || now - sent < PROGRESS_INTERVAL) continue;
       send(["progress", run.progress()]);
       sent = now;
@@ -104,7 +104,7 @@ export class TrainingSession {
     return ["done", { loss, steps, milliseconds: Math.round(performance.now() - this.#started) }];
   }
 
-  /** The problem that an error of `train` is reported as. */
+  /** The problem to report for an error of `train`. */
   problemOf(error: unknown): Problem {
     const { input, target, notify } = this.#trainer;
     if (error instanceof Problem) return error;
@@ -112,27 +112,30 @@ export class TrainingSession {
     if (fault) return fault;
     notify(error);
     return error instanceof OutOfMemoryError
-      ? unavailable("There is not enough memory for this training. Use smaller batches.")
-      : new Problem(500, "The training failed. See the function's log.");
+      ? unavailable("There is not enough memory to train. Use smaller batches.")
+      : new Problem(500, "Training failed. See the function's log.");
   }
 
   /** @throws Problem 422 if the state is not finite, 503 if it cannot be stored */
   async #save(steps: number): Promise<void> {
     const { learner, constants, step, rates } = this.#restored;
     const wrong = findNonFinite(learner, constants);
-    if (wrong) throw diverged(`The training diverged: ${wrong.place} became ${wrong.value}.`);
+    if (wrong) throw diverged(`Training diverged: ${wrong.place} became ${wrong.value}.`);
     const { store, notify } = this.#trainer;
     if (!store) return;
     const { model, optimizer } = learner;
     for (const [i, group] of optimizer.paramGroups.entries()) group.lr = rates[i]!;
     const state = saveState({ model, optimizer, step: step + steps });
-    const late = (): Problem =>
-      unavailable("The training finished, but storing it timed out. Check the stored state before you try again.", 5);
+    const timeoutError = (): Problem =>
+      unavailable(
+        "Training finished, but storing the state timed out. Check the stored state before you try again.",
+        5,
+      );
     const milliseconds = remaining(this.#trainer, this.#started);
-    await withTimeout((async () => store.save(state))(), { milliseconds, late }).catch((error) => {
+    await withTimeout((async () => store.save(state))(), { milliseconds, timeoutError }).catch((error) => {
       if (error instanceof Problem) throw error;
       notify(error);
-      throw unavailable("The training finished, but could not be stored. Try again later.", 5);
+      throw unavailable("Training finished, but the state could not be stored. Try again later.", 5);
     });
   }
 
@@ -145,18 +148,18 @@ export class TrainingSession {
   }
 }
 
-/** Milliseconds left of the request's time. */
+/** Milliseconds left for the request. */
 const remaining = ({ milliseconds }: Trainer, started: number): number =>
   Math.max(1, started + milliseconds - performance.now());
 
-/** Creates a learner with the stored state. `lr` is the request's own learning rate. */
+/** Creates a learner with the stored state. @param lr the learning rate of the request; undefined for the optimizer's own */
 async function restore(trainer: Trainer, lr: number | undefined, signal: AbortSignal): Promise<Restored> {
   const { what, create, store, notify } = trainer;
   const stored = await (async () => store?.load())().catch((error) => {
     notify(error);
     throw unavailable("The stored weights could not be read. Try again later.", 5);
   });
-  if (signal.aborted) throw disconnected();
+  if (signal.aborted) throw disconnectError();
   const learner = await create();
   try {
     requireLearner(what, learner);
@@ -170,7 +173,7 @@ async function restore(trainer: Trainer, lr: number | undefined, signal: AbortSi
         new RangeError(
           stored
             ? `${what}: the stored state ${where} Restore an earlier state.`
-            : `${what}: the learner from create ${where} Fix its initialization.`,
+            : `${what}: the learner that create returned ${where} Fix its initialization.`,
         ),
       );
       throw new Problem(500, "The initial weights are not finite. See the function's log.");

@@ -1,4 +1,4 @@
-/** Where a trainingHandler keeps its weights. */
+/** The interface through which a trainingHandler keeps its weights. */
 
 /** Keeps weights between requests: in a file, an object store or a key-value store. */
 export interface Store {

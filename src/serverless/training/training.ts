@@ -1,6 +1,6 @@
 /**
- * trainingHandler: training as a web function. Each request trains its own model, from the stored weights if there are any. They are
- * replaced once, at the end, unless the training fails.
+ * trainingHandler: training as a web function. Each request trains its own model, starting from the stored weights if there are any. The
+ * stored weights are replaced once, at the end, if training succeeds.
  */
 import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
@@ -18,7 +18,7 @@ import type { Learner } from "./learner.ts";
 import { type Trainer, TrainingSession } from "./session.ts";
 import type { Store } from "./store.ts";
 
-/** How much a training may cost. `batch` limits the examples of a request. */
+/** Limits on what a training request may cost. `batch` limits the number of examples. */
 export interface TrainingLimits extends Limits {
   /** Passes over the examples per request. Default 1000. */
   readonly epochs: number;
@@ -34,11 +34,11 @@ export interface TrainingOptions extends HandlerOptions {
   readonly input: TensorSpec;
   /** The tensor that the model should return. The first size must be null. Give labels a `min` and a `max`. Required. */
   readonly target: TensorSpec;
-  /** Where the weights are kept between requests. Default: each training starts from the initial weights, and its result is discarded. */
+  /** Keeps the weights between requests. Default: each request starts from the initial weights, and its result is discarded. */
   readonly store?: Store;
   /**
-   * How much a request may cost. Defaults: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000 for the whole request;
-   * concurrency 1; for bytes and unfinished see Limits.
+   * Limits on what a request may cost. Defaults: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000 for the whole
+   * request; concurrency 1; for bytes and unfinished see Limits.
    */
   readonly limits?: Partial<TrainingLimits>;
 }
@@ -60,12 +60,12 @@ const DEFAULTS = {
  * text/event-stream:
  *
  * - `progress` with `{ epoch, step, steps, loss }`, at most 20 times a second; loss is the mean over the epoch so far;
- * - at the end `done` with `{ loss, steps, milliseconds }`, after the state was stored, or `error` with a problem.
+ * - at the end, `done` with `{ loss, steps, milliseconds }` once the state is stored, or `error` with a problem.
  *
- * Training runs in slices of 10 ms, or of one step if that takes longer; other requests are processed between them. The training stops if
- * its client disconnects. Nothing is stored if the client disconnects before the end, after an error, after the time limit, or if a
- * parameter, a buffer or the optimizer's state is no longer finite. Concurrent trainings each start from the stored state and store their
- * own whole state, so the last one wins. `GET /health` and `GET /metadata` work as for inferenceHandler.
+ * Training runs in slices of 10 ms, or of one step if that takes longer; other requests are processed between them. Training stops if the
+ * client disconnects. Nothing is stored if the client disconnects before the end, if there is an error, if the time limit is reached, or if
+ * a parameter, a buffer or the optimizer's state is no longer finite. Concurrent requests all start from the stored state and each store
+ * a complete state, so the last one wins. `GET /health` and `GET /metadata` work as for inferenceHandler.
  *
  * ```ts
  * const handler = trainingHandler({
@@ -101,8 +101,8 @@ export function trainingHandler(options: TrainingOptions): Handler {
       const { signal } = request;
       const session = await TrainingSession.start(trainer, { examples: parse(type, bytes), started, slot, signal });
       return eventStream(request, {
-        run: (send, isGone) => session.train(send, isGone),
-        failed: (error) => session.problemOf(error),
+        run: (send, isDisconnected) => session.train(send, isDisconnected),
+        problemOf: (error) => session.problemOf(error),
         end: () => slot.release(),
       });
     },

@@ -21,7 +21,7 @@ export function headOf(
   };
 }
 
-/** The result of a complete response. */
+/** Converts a response to a result, with its whole body. */
 export async function resultOf(response: Response, event: LambdaEvent): Promise<LambdaResult> {
   const bytes = new Uint8Array(await response.arrayBuffer());
   const isText = /^text\/|[/+]json\b/.test(response.headers.get("content-type") ?? "text/plain");
@@ -32,7 +32,7 @@ export async function resultOf(response: Response, event: LambdaEvent): Promise<
   };
 }
 
-/** The web Request of an event. @throws TypeError if it is not a web request; Problem 400 if a web Request cannot represent it */
+/** Converts an event to a web Request. @throws TypeError if it is not a web request; Problem 400 if a web Request cannot represent it */
 export function requestOf(event: LambdaEvent): Request {
   const method = event.requestContext?.http?.method ?? event.httpMethod;
   const path = event.rawPath ?? event.path;
@@ -82,7 +82,7 @@ function queryOf({
   return new URLSearchParams(pairs).toString();
 }
 
-/** Bytes that are converted at once. */
+/** Bytes to convert per call of String.fromCharCode. */
 const CHUNK = 2 ** 15;
 
 function toBase64(bytes: Uint8Array): string {

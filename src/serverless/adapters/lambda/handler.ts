@@ -9,8 +9,8 @@ import { headOf, requestOf, resultOf } from "./events.ts";
 import type { LambdaEvent, LambdaResult, LambdaStreamer } from "./types.ts";
 
 /**
- * A handler as a Lambda function. Responses are sent when they are complete, so the events of a training arrive together at its end;
- * lambdaStream sends them as they come.
+ * Turns a handler into a Lambda function. Responses are sent when they are complete, so all events of a training request arrive together at
+ * the end; lambdaStream sends each event immediately.
  *
  * ```ts
  * export const handle = lambdaHandler(handler);
@@ -32,8 +32,8 @@ interface Streaming {
 }
 
 /**
- * A handler as a Lambda function that streams its responses, such as the events of a training. It needs a function URL whose invoke mode
- * is RESPONSE_STREAM.
+ * Turns a handler into a Lambda function that streams its responses, such as the events of a training request. It needs a function URL
+ * whose invoke mode is RESPONSE_STREAM.
  *
  * ```ts
  * export const handle = lambdaStream(handler);

@@ -1,8 +1,8 @@
-/** The events and results of AWS Lambda, as far as they are used. */
+/** The parts of AWS Lambda's events and results that nabla uses. */
 import type { Sink } from "../node/sink.ts";
 
 /**
- * The fields of an event that are used. Version 2 (function URLs, HTTP APIs) has requestContext.http; version 1 (REST APIs, load
+ * An event, with the fields that nabla uses. Version 2 (function URLs, HTTP APIs) has requestContext.http; version 1 (REST APIs, load
  * balancers) has httpMethod.
  */
 export interface LambdaEvent {
@@ -42,7 +42,7 @@ export interface LambdaEvent {
   readonly isBase64Encoded?: boolean;
 }
 
-/** A result, from which Lambda makes the response. */
+/** A result, which Lambda converts to the response. */
 export interface LambdaResult {
   /** The HTTP status. */
   readonly statusCode: number;

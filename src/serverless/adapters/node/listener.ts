@@ -1,4 +1,4 @@
-/** nodeListener: handlers under Node's http, https and http2. Bodies and responses are streamed, and disconnects are noticed. */
+/** nodeListener runs handlers on Node's http, https and http2 servers. It streams bodies and responses, and notices disconnects. */
 import { check } from "../../../runtime/arguments.ts";
 import { type Handler, responderOf } from "../../core/handler.ts";
 import { problemOf } from "../../core/problems.ts";
@@ -9,19 +9,19 @@ import { send } from "./response.ts";
 import { Outbox } from "./sink.ts";
 import type { NodeRequest, NodeResponse } from "./types.ts";
 
-/** The options of nodeListener: limits for clients that do not read their responses. */
+/** Options for nodeListener: limits for clients that do not read their responses. */
 export interface NodeOptions {
-  /** Milliseconds for which a client may read nothing of its response before its connection is closed. Default 10,000. */
+  /** How long a client may read nothing of its response before its connection is closed, in milliseconds. Default 10,000. */
   readonly writeTimeout?: number;
   /**
-   * Bytes of all responses above 64 KiB that clients have not read yet. Beyond that, clients that have read nothing for a second are
-   * disconnected; if that is not enough, requests are answered with 503. A single response may be larger. Default 64 MiB.
+   * Total bytes of the responses above 64 KiB that clients have not read yet. Above this limit, clients that have read nothing for a second
+   * are disconnected; if that is not enough, requests are answered with 503. A single response may be larger. Default 64 MiB.
    */
   readonly unsent?: number;
 }
 
 /**
- * A handler as a request listener of node:http, node:https, or node:http2 with its compatibility API.
+ * Turns a handler into a request listener for node:http, node:https, or the compatibility API of node:http2.
  *
  * ```ts
  * createServer(nodeListener(handler)).listen(8080);

@@ -1,4 +1,4 @@
-/** A Node request as nabla's handlers read it: web objects are constructed only when they are needed. */
+/** A Node request in the form that nabla's handlers read. Web objects are built only when a handler needs them. */
 import { TypeError } from "../../../runtime/errors.ts";
 import type { HandlerRequest, Receiving } from "../../core/request.ts";
 import { invalidTarget, readUrl, urlAt } from "../../core/urls.ts";
@@ -8,7 +8,7 @@ import type { NodeRequest, NodeResponse } from "./types.ts";
 /** Methods that a web Request may not have. */
 const FORBIDDEN = ["CONNECT", "TRACE", "TRACK"];
 
-const disconnected = (): Error => new TypeError("the client disconnected");
+const disconnectError = (): Error => new TypeError("the client disconnected");
 
 export class IncomingRequest implements HandlerRequest {
   readonly method: string;
@@ -82,7 +82,7 @@ export class IncomingRequest implements HandlerRequest {
   }
 }
 
-/** The URL of a request. new URL(path, base) would take the start of a path like //a for a host. @throws Problem 400 */
+/** The URL of a request. new URL(path, base) would read the start of a path such as //a as a host. @throws Problem 400 */
 function targetOf({ url = "/", headers, socket }: NodeRequest): string {
   const isSecure = headers[":scheme"] === "https" || (socket && "encrypted" in socket && socket.encrypted === true);
   const host = String(headers[":authority"] || headers.host || "localhost");
@@ -92,7 +92,7 @@ function targetOf({ url = "/", headers, socket }: NodeRequest): string {
   return readUrl(() => url).href;
 }
 
-/** Passes the chunks of a body on as they arrive, without a stream. */
+/** Passes on the chunks of a body as they arrive, without a stream. */
 function receive(incoming: NodeRequest, onChunk: (chunk: Uint8Array) => void): Receiving {
   let stop = (): void => {};
   const complete = new Promise<void>((resolve, reject) => {
@@ -104,7 +104,7 @@ function receive(incoming: NodeRequest, onChunk: (chunk: Uint8Array) => void): R
         reject(error);
       }
     };
-    const abort = (): void => reject(disconnected());
+    const abort = (): void => reject(disconnectError());
     stop = () => {
       incoming.off("data", take);
       incoming.pause();
@@ -117,10 +117,10 @@ function receive(incoming: NodeRequest, onChunk: (chunk: Uint8Array) => void): R
   return { complete, stop };
 }
 
-/** A body as a stream, which arrives no faster than it is read. */
+/** A body as a stream. It is received no faster than the stream is read. */
 function streamOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
   let ended = false;
-  /** Runs `finish` unless the stream was closed, cancelled or failed before. */
+  /** Runs `finish` unless the stream has already ended, failed or been cancelled. */
   const once = (finish: () => void) => (): void => {
     if (!ended) finish();
     ended = true;
@@ -128,7 +128,7 @@ function streamOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        const abort = once(() => controller.error(disconnected()));
+        const abort = once(() => controller.error(disconnectError()));
         incoming.on("data", (chunk: Uint8Array) => {
           if (ended) return;
           controller.enqueue(chunk);

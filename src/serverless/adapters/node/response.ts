@@ -1,4 +1,4 @@
-/** Sends answers through Node responses, and deals with clients that are still sending or that do not read. */
+/** Sends answers through Node responses. Handles clients that are still sending, and clients that do not read. */
 import { unavailable } from "../../core/problems.ts";
 import { type Answer, Reply } from "../../core/reply.ts";
 import { type Outbox, pipe } from "./sink.ts";
@@ -6,19 +6,19 @@ import type { NodeRequest, NodeResponse } from "./types.ts";
 
 export interface SendOptions {
   readonly outbox: Outbox;
-  /** Milliseconds for which a client may read nothing. */
+  /** How long a client may read nothing, in milliseconds. */
   readonly writeTimeout: number;
 }
 
 const utf8 = new TextEncoder();
 
-/** The rest of a request up to this size is read and ignored. For more, the connection is closed. */
+/** An unwanted body of up to this size is read and ignored. For a larger body, the connection is closed. */
 const IGNORED_BYTES = 2 ** 16;
 
-/** Milliseconds for which an unwanted body may continue to arrive. */
+/** How long an unwanted body may continue to arrive, in milliseconds. */
 const LINGER = 1000;
 
-/** Headers of a connection, which HTTP/2 forbids. */
+/** Connection headers, which HTTP/2 forbids. */
 const CONNECTION_HEADERS = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
 export async function send(
@@ -54,7 +54,7 @@ async function sendReply(
   else linger(bytes, incoming, outgoing);
 }
 
-/** Answers a client that is still sending, and lets it finish: a client that is cut off while it writes does not read the answer. */
+/** Answers a client that is still sending, and lets it finish: a client that is cut off while it sends does not read the answer. */
 function linger(bytes: Uint8Array, incoming: NodeRequest, outgoing: NodeResponse): void {
   outgoing.write(bytes);
   const end = (): void => {
@@ -67,7 +67,7 @@ function linger(bytes: Uint8Array, incoming: NodeRequest, outgoing: NodeResponse
   incoming.resume();
 }
 
-/** Writes status and headers. @returns whether the connection stays open: what remains of the request is small */
+/** Writes status and headers. @returns whether the connection stays open, which it does if the request is complete or small */
 function writeHead(
   status: number,
   headers: Headers | Readonly<Record<string, string>>,

@@ -1,6 +1,6 @@
-/** Writes responses into Node streams, no faster than the client reads, and not to clients that stop reading. */
+/** Writes responses to Node streams, no faster than the client reads. Disconnects clients that stop reading. */
 
-/** The part of Node's Writable that is used. */
+/** The part of Node's Writable that nabla uses. */
 export interface Sink {
   /** Whether the connection is closed. */
   readonly destroyed: boolean;
@@ -16,11 +16,11 @@ export interface Sink {
   once(event: string, listener: () => void): unknown;
   /** Stops listening to an event of the response. */
   off?(event: string, listener: () => void): unknown;
-  /** Closes the connection at once. */
+  /** Closes the connection immediately. */
   destroy(): unknown;
 }
 
-/** Calls `abort` if the sink closes before everything was written, now or later. */
+/** Calls `abort` if the sink has closed before everything was written, or when it does. */
 export function onAbort(sink: Sink, abort: () => void): void {
   const closed = (): void => {
     if (!sink.writableFinished) abort();
@@ -30,7 +30,7 @@ export function onAbort(sink: Sink, abort: () => void): void {
 }
 
 /** Waits until the sink accepts more or closes. Disconnects a client that reads nothing for `milliseconds`. */
-function drained(sink: Sink, milliseconds: number): Promise<void> {
+function waitForDrain(sink: Sink, milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
       clearTimeout(timer);
@@ -46,7 +46,7 @@ function drained(sink: Sink, milliseconds: number): Promise<void> {
 
 /**
  * Writes a body and ends the sink. If the body fails, the sink stays open; if the sink closes, the body is cancelled.
- * @param writeTimeout milliseconds for which a client may read nothing. Default: no limit
+ * @param writeTimeout how long a client may read nothing, in milliseconds. Default: no limit
  */
 export async function pipe(
   body: ReadableStream<Uint8Array> | null,
@@ -58,12 +58,12 @@ export async function pipe(
   for (;;) {
     const { done, value } = (await reader?.read()) ?? { done: true };
     if (done) break;
-    if (!sink.write(value!) && !sink.destroyed) await drained(sink, writeTimeout);
+    if (!sink.write(value!) && !sink.destroyed) await waitForDrain(sink, writeTimeout);
   }
   sink.end();
 }
 
-/** Bytes that are written at once. A client must read that much within the write timeout. */
+/** Bytes per write. A client must read this many bytes within the write timeout. */
 const CHUNK = 2 ** 16;
 
 /** A response that its client has not read yet. */
@@ -74,7 +74,7 @@ interface Unsent {
   readonly sink: Sink;
 }
 
-/** Milliseconds after which a client that reads nothing is disconnected if another response needs its memory. */
+/** Milliseconds after which a client that reads nothing is disconnected if another response needs the memory. */
 const STALLED = 1000;
 
 /** The large responses that clients have not read yet, within a budget of bytes. */
@@ -84,13 +84,13 @@ export class Outbox {
   readonly #writeTimeout: number;
   #held = 0;
 
-  /** @param writeTimeout milliseconds for which a client may read nothing */
+  /** @param writeTimeout how long a client may read nothing, in milliseconds */
   constructor(bytes: number, writeTimeout: number) {
     this.#limit = bytes;
     this.#writeTimeout = writeTimeout;
   }
 
-  /** Whether there is room for a response of `bytes`. Disconnects clients that read nothing to make room. */
+  /** Whether there is room for a response of `bytes`. To make room, disconnects clients that read nothing. */
   admits(bytes: number): boolean {
     if (bytes <= CHUNK) return true;
     const stalled = [...this.#unsent]
@@ -121,7 +121,7 @@ export class Outbox {
     try {
       for (let at = 0; at < bytes.length && !sink.destroyed; at += CHUNK) {
         if (sink.write(bytes.subarray(at, at + CHUNK)) || sink.destroyed) continue;
-        await drained(sink, this.#writeTimeout);
+        await waitForDrain(sink, this.#writeTimeout);
         own.lastRead = performance.now();
       }
       if (!sink.destroyed) sink.end();

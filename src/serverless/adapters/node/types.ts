@@ -1,7 +1,7 @@
 /** The parts of Node's requests and responses that nodeListener uses, so that nabla's types need no @types/node. */
 import type { Sink } from "./sink.ts";
 
-/** The part of node:http's IncomingMessage, and of node:http2's Http2ServerRequest, that is used. */
+/** The part of node:http's IncomingMessage, and of node:http2's Http2ServerRequest, that nabla uses. */
 export interface NodeRequest {
   /** The HTTP method. */
   readonly method?: string | undefined;
@@ -9,7 +9,7 @@ export interface NodeRequest {
   readonly url?: string | undefined;
   /** 2 for HTTP/2. */
   readonly httpVersionMajor?: number;
-  /** Names and values in turn, as they were sent. */
+  /** Alternating names and values, as they were sent. */
   readonly rawHeaders: readonly string[];
   /** Values by lower-case name. */
   readonly headers: { readonly [name: string]: string | string[] | undefined; readonly host?: string | undefined };
@@ -29,15 +29,15 @@ export interface NodeRequest {
   resume(): unknown;
 }
 
-/** The part of node:http's ServerResponse, and of node:http2's Http2ServerResponse, that is used. */
+/** The part of node:http's ServerResponse, and of node:http2's Http2ServerResponse, that nabla uses. */
 export interface NodeResponse extends Sink {
-  /** Bytes that are not sent yet. */
+  /** The number of bytes that have not been sent yet. */
   readonly writableLength: number;
   /** The HTTP/2 stream. */
   readonly stream?: { close(code: number): unknown };
   /** Sends status and headers. */
   // biome-ignore lint/suspicious/noExplicitAny: http takes a flat list, http2 an object
   writeHead(status: number, headers: any): unknown;
-  /** Calls `late` after so many milliseconds without activity. */
-  setTimeout(milliseconds: number, late: () => void): unknown;
+  /** Calls `listener` after this many milliseconds without activity. */
+  setTimeout(milliseconds: number, listener: () => void): unknown;
 }
