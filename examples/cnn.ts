@@ -6,9 +6,9 @@ import { compile, losses, manualSeed, nn, optim, type Tensor } from "nabla";
 import { options, trainAndTest } from "../cli/mnist/classify.ts";
 import { CLASSES, PIXELS, SIDE } from "../cli/mnist/data.ts";
 
-const given = options("cnn", "a convolutional network", { epochs: 6, lr: 2e-3 });
+const settings = options("cnn", "a convolutional network", { epochs: 6, lr: 2e-3 });
 
-manualSeed(given.seed);
+manualSeed(settings.seed);
 // Channels are last: [batch, 28, 28, 1] → [batch, 14, 14, 16] → [batch, 7, 7, 32] → [batch, 1568] → [batch, 10].
 const model = new nn.Sequential(
   new nn.Conv2d(1, 16, 3, { padding: "same" }),
@@ -21,7 +21,7 @@ const model = new nn.Sequential(
   new nn.Dropout(0.3),
   new nn.Linear(7 * 7 * 32, CLASSES),
 );
-const optimizer = new optim.Adam(model.parameters(), { lr: given.lr });
+const optimizer = new optim.Adam(model.parameters(), { lr: settings.lr });
 const images = (pixels: Tensor): Tensor =>
   pixels
     .to("float32")
@@ -33,4 +33,4 @@ const step = compile((pixels: Tensor, labels: Tensor) =>
 );
 const read = compile((pixels: Tensor) => model.forward(images(pixels)).argMax(-1));
 
-await trainAndTest({ model, optimizer, step, read }, given);
+await trainAndTest({ model, optimizer, step, read }, settings);

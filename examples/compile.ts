@@ -1,4 +1,4 @@
-// A whole training step as one call into WebAssembly. It allocates nothing, and has the same bits as without compile.
+// A whole training step as one call into WebAssembly. It allocates nothing, and computes the same bits as without compile.
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 
 manualSeed(7);
@@ -11,7 +11,7 @@ const step = compile((x: Tensor, labels: Tensor) => {
   return loss;
 });
 
-// Synthetic data: the index of the largest of the first ten inputs is the label.
+// Synthetic data: the label is the index of the largest of the first ten inputs.
 const batches = Array.from({ length: 100 }, () => {
   const x = randn([32, 784]);
   return [x, x.slice(null, [0, 10]).argMax(1)] as const;

@@ -1,3 +1,4 @@
+// The gradient of a loss, and a product with its Hessian.
 import { grad, hvp, type Tensor, tensor } from "nabla";
 
 const loss = (theta: Tensor) =>

@@ -20,22 +20,22 @@ const program = new Command("transformer")
   .option("-t, --temperature <t>", "sampling temperature; 0 always takes the most likely character", Number, 0.7)
   .option("-p, --prompt <text>", "start of the text", "And God said, ")
   .parse();
-const given = program.opts<
+const settings = program.opts<
   Record<"steps" | "batch" | "context" | "width" | "layers" | "lr" | "seed" | "characters" | "temperature", number> & {
     prompt: string;
   }
 >();
 const HEADS = 4;
-const { prompt, ...sizes } = given;
+const { prompt, ...sizes } = settings;
 for (const [name, value] of Object.entries(sizes)) {
   const whole = Number.isInteger(value) || name === "lr" || name === "temperature";
   if (!(whole && (value > 0 || (value === 0 && name === "temperature"))))
     program.error(
-      `error: --${name} must be ${name === "temperature" ? "a number, 0 or more" : name === "lr" ? "a number above 0" : "an integer above 0"}.`,
+      `error: --${name} must be ${name === "temperature" ? "a number, 0 or more" : name === "lr" ? "a number above 0" : "an integer above 0"}, got ${value}.`,
     );
 }
 const { steps, batch, context, width, layers, characters, temperature } = sizes;
-if (width % (2 * HEADS)) program.error(`error: --width must be a multiple of ${2 * HEADS}.`);
+if (width % (2 * HEADS)) program.error(`error: --width must be a multiple of ${2 * HEADS}, got ${width}.`);
 
 const text = readFileSync(new URL("../../examples/text/genesis.txt", import.meta.url), "utf8");
 const alphabet = [...new Set(text)].sort();
@@ -46,9 +46,9 @@ if (!start.length || start.includes(-1))
   program.error(`error: --prompt must not be empty, and may contain only: ${alphabet.join("").trim()}`);
 const all = encode(text);
 const split = Math.floor(0.9 * all.length);
-const [train, held] = [all.subarray(0, split), all.subarray(split)];
+const [trainText, testText] = [all.subarray(0, split), all.subarray(split)];
 
-class Writer extends nn.Module {
+class LanguageModel extends nn.Module {
   readonly embedding = new nn.Embedding(alphabet.length, width);
   readonly encoder = new nn.TransformerEncoder(
     Array.from({ length: layers }, () => {
@@ -60,16 +60,16 @@ class Writer extends nn.Module {
   );
   readonly linear = new nn.Linear(width, alphabet.length);
 
-  /** characters: int32 [batch, steps] → logits of the next one: [batch, steps, alphabet] */
+  /** characters: int32 [batch, steps] → logits of the next character: [batch, steps, alphabet] */
   forward(x: Tensor, cache?: nn.KeyValueCache): Tensor {
     const options = cache ? { isCausal: true, cache } : { isCausal: true };
     return this.linear.forward(this.encoder.forward(this.embedding.forward(x), options));
   }
 }
 
-manualSeed(given.seed);
-const model = new Writer();
-const optimizer = new optim.AdamW(model.parameters(), { lr: given.lr, weightDecay: 0.1 });
+manualSeed(settings.seed);
+const model = new LanguageModel();
+const optimizer = new optim.AdamW(model.parameters(), { lr: settings.lr, weightDecay: 0.1 });
 const lossOf = (x: Tensor, next: Tensor): Tensor => {
   const shape = [next.size / context, context];
   return losses.crossEntropy(model.forward(x.reshape(shape)).flatten(0, 1), next);
@@ -84,24 +84,23 @@ const step = compile((x: Tensor, next: Tensor) => {
 });
 const evaluate = compile((x: Tensor, next: Tensor) => noGrad(() => lossOf(x, next)));
 
-/** Windows that start at `places`, and the next character of each position. */
-function windows(from: Int32Array, places: Iterable<number>): [Int32Array, Int32Array] {
-  const starts = [...places];
+/** Windows of a text that begin at `starts`, and the next character at each position. */
+function windows(characters: Int32Array, starts: readonly number[]): [Int32Array, Int32Array] {
   const [x, next] = [new Int32Array(starts.length * context), new Int32Array(starts.length * context)];
   starts.forEach((at, i) => {
-    x.set(from.subarray(at, at + context), i * context);
-    next.set(from.subarray(at + 1, at + 1 + context), i * context);
+    x.set(characters.subarray(at, at + context), i * context);
+    next.set(characters.subarray(at + 1, at + 1 + context), i * context);
   });
   return [x, next];
 }
-const randomPlaces = (): Iterable<number> => {
+const randomStarts = (): number[] => {
   const uniform = tidy(() => rand([batch]).data);
-  return Array.from(uniform, (u) => Math.floor(u * (train.length - context)));
+  return Array.from(uniform, (u) => Math.floor(u * (trainText.length - context)));
 };
 
 /** The mean loss, in nats per character, on the last tenth of the text, which is not used in training. */
-function heldOut(): number {
-  const count = Math.floor((held.length - 1) / context);
+function testLoss(): number {
+  const count = Math.floor((testText.length - 1) / context);
   let total = 0;
   for (let at = 0; at < count; at += batch) {
     const size = Math.min(batch, count - at);
@@ -109,7 +108,7 @@ function heldOut(): number {
       size *
       evaluate(
         ...windows(
-          held,
+          testText,
           Array.from({ length: size }, (_, i) => (at + i) * context),
         ),
       ).item();
@@ -118,12 +117,12 @@ function heldOut(): number {
 }
 
 /** Generates text, one character at a time. */
-function* write(): Generator<string> {
+function* generate(): Generator<string> {
   const cache = new nn.KeyValueCache();
   const written = [...start];
   let fresh = written.slice(-context);
   for (let i = 0; i < characters; i++) {
-    // The model knows no distances beyond a window. At its end, clear the cache and read the second half again.
+    // The model is not trained on distances beyond a window. At the end of a window, clear the cache and read the second half again.
     if (cache.length + fresh.length > context) {
       cache.clear();
       fresh = written.slice(-Math.ceil(context / 2));
@@ -154,18 +153,18 @@ let mean = 0;
 for (let done = 0; done < steps; done++) {
   // Linear warm-up over the first twentieth, then cosine decay to a tenth.
   const warm = Math.min(1, (done + 1) / (0.05 * steps));
-  optimizer.lr = given.lr * warm * (0.1 + 0.45 * (1 + Math.cos((Math.PI * done) / steps)));
-  const loss = step(...windows(train, randomPlaces())).item();
+  optimizer.lr = settings.lr * warm * (0.1 + 0.45 * (1 + Math.cos((Math.PI * done) / steps)));
+  const loss = step(...windows(trainText, randomStarts())).item();
   mean = done ? 0.98 * mean + 0.02 * loss : loss;
   if (done % 4) continue;
   const rate = Math.round((done * batch * context * 1000) / (performance.now() - started)).toLocaleString("en");
   bar.update(done, { loss: mean.toFixed(3), rate });
-  await new Promise(setImmediate); // lets the event loop draw the bar and handle Ctrl-C
+  await new Promise(setImmediate); // let the event loop draw the bar and handle Ctrl-C
 }
 bar.stop();
 const seconds = ((performance.now() - started) / 1000).toFixed(1);
 model.eval();
-console.log(`${steps} steps in ${seconds} s; ${heldOut().toFixed(3)} nats per character on held-out text.\n`);
+console.log(`${steps} steps in ${seconds} s; ${testLoss().toFixed(3)} nats per character on held-out text.\n`);
 process.stdout.write(prompt);
-for (const character of write()) process.stdout.write(character);
+for (const character of generate()) process.stdout.write(character);
 process.stdout.write("\n");

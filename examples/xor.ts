@@ -13,7 +13,7 @@ const y = tensor([[0], [1], [1], [0]]);
 const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
 const optimizer = new optim.Adam(model.parameters(), { lr: 0.02 });
 for (let step = 0; step <= 2000; step++) {
-  // The closure is a scope: tensors created inside are freed when it ends.
+  // The closure is a scope: tensors that it creates are freed when it ends.
   const loss = optimizer.minimize(() => losses.bceWithLogits(model.forward(x), y));
   if (step % 500 === 0) console.log(`step ${step}: loss ${loss.item().toFixed(4)}`);
   loss.dispose();

@@ -7,7 +7,7 @@ const network = () => new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new 
 const input = { shape: [null, 2] };
 const output = { shape: [null, 1] };
 
-/** The model for inference. Created at the first request, because Workers may not compute before. */
+/** The model for inference. It is created on the first request, because Workers may not compute before that. */
 let model;
 const servedModel = () => (model ??= network());
 
@@ -26,7 +26,7 @@ function create() {
   return { model, optimizer: new optim.Adam(model.parameters(), { lr: 0.02 }), loss: losses.bceWithLogits };
 }
 
-/** Both functions. Clients with the token may train; without a token, trainingHandler throws. */
+/** Both functions. Clients need the token to train. Without a token, trainingHandler throws. */
 export const functions = (token) =>
   combine({
     "/": inferenceHandler({ name: "xor", load: servedModel, input, output }),

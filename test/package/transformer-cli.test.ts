@@ -22,8 +22,8 @@ test("learns to spell within 400 small steps, and writes on from a prompt", asyn
 });
 
 test.each([
-  [["--steps", "0"], "error: --steps must be an integer above 0."],
-  [["--width", "20"], "error: --width must be a multiple of 8."],
+  [["--steps", "0"], "error: --steps must be an integer above 0, got 0."],
+  [["--width", "20"], "error: --width must be a multiple of 8, got 20."],
   [["--prompt", "π"], "error: --prompt must not be empty, and may contain only:"],
 ])("%s is refused", async (args, message) => {
   await expect(run(...args)).rejects.toThrow(message);

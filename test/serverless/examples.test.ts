@@ -28,7 +28,7 @@ test("clients with the token may train", async () => {
 
 describe("the example does not start without a token", () => {
   test.each([[{}], [{ TRAIN_TOKEN: "" }]])("%j", async (env) => {
-    await expect(load("handler.mjs", env)).rejects.toThrow("TRAIN_TOKEN is not set. Set it, or TRAIN_TOKEN_FILE");
+    await expect(load("handler.mjs", env)).rejects.toThrow("TRAIN_TOKEN is not set. Set it to the token");
   });
   test("an empty file", async () => {
     await withFile("\n", async (file) => {
