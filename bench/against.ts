@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- --against REV [suite…]`: compares this tree (B) with another commit (A), built in a temporary worktree. Processes
- * of both alternate, A B A B … A. Only their --json output is compared, so the benchmarks of the two commits may differ.
+ * of A and B alternate: A B A B … A. Only their --json output is compared, so the benchmarks of the two commits may differ.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
@@ -9,34 +9,34 @@ import { join } from "node:path";
 import { type Comparison, compare, comparisonTable, type Rows, START, summaryLine, unmatched } from "./compare.ts";
 import { CEILING, median, PURE, type Row } from "./measure.ts";
 
-/** What is compared where no suite is named. */
+/** The suites that are compared by default. */
 export const COMPARED = ["matmul", "step", "threads", "elementwise", START];
 
 export interface AgainstOptions {
   /** The commit to compare with, as git names it. */
   readonly revision: string;
   readonly suites: readonly string[];
-  /** Turns of B; A has one more. */
+  /** The number of turns of B; A has one more. */
   readonly rounds: number;
-  /** Options that a tree's bench takes as they are, such as --cpu-time. */
+  /** Options to pass on to the benchmarks of both trees, such as --cpu-time. */
   readonly passed: readonly string[];
 }
 
-/** A checkout that is built. */
+/** A built checkout. */
 interface Tree {
   readonly name: "A" | "B";
   readonly path: string;
-  /** Options for short turns, as far as this tree's bench knows them. */
+  /** The options for short turns that this tree's benchmark supports. */
   readonly brief: readonly string[];
 }
 
-/** Starts of a process in one turn. */
+/** The number of process starts in one turn. */
 const STARTS = 5;
 
 const git = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** Runs a command to its end; its output. @throws Error with the end of what it said, if it fails or is aborted */
+/** Runs a command and returns its output. @throws Error with the last lines of its stderr, if it fails or is aborted */
 function output(command: string, args: readonly string[], cwd: string, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, signal, stdio: ["ignore", "pipe", "pipe"] });
@@ -46,20 +46,20 @@ function output(command: string, args: readonly string[], cwd: string, signal: A
     child.on("error", reject);
     child.on("close", (code, killed) => {
       if (code === 0) return resolve(Buffer.concat(out).toString());
-      const said = Buffer.concat(err).toString().trim().split("\n").slice(-15).join("\n");
-      reject(new Error(`${[command, ...args].join(" ")} in ${cwd} ended with ${killed ?? code}.\n${said}`));
+      const messages = Buffer.concat(err).toString().trim().split("\n").slice(-15).join("\n");
+      reject(new Error(`${[command, ...args].join(" ")} in ${cwd} ended with ${killed ?? code}.\n${messages}`));
     });
   });
 }
 
-/** @throws Error outside of a checkout that is built, or if there is no such commit */
+/** The hash of a commit. @throws Error if this folder is not a built checkout, or if the commit does not exist */
 function commitOf(revision: string): string {
   if (!existsSync("package-lock.json") || !existsSync("dist/bench/index.js"))
     throw new Error("this folder is not a built checkout of nabla. Run npm run bench -- --against in one.");
   try {
     return git("rev-parse", "--verify", "--quiet", `${revision}^{commit}`);
   } catch {
-    throw new Error("git knows no such commit. Give a branch, a tag or a hash.");
+    throw new Error("git cannot find this commit. Pass a branch, a tag or a hash.");
   }
 }
 
@@ -73,27 +73,27 @@ async function build(revision: string, path: string, signal: AbortSignal): Promi
   await output("npm", ["run", "build", "--silent"], path, signal);
 }
 
-/** Removes a worktree, even one that is half made. */
+/** Removes a worktree, even an incomplete one. */
 function remove(path: string): void {
   try {
-    // Only the link: what it leads to is this tree's.
+    // Remove only the link: its target belongs to this tree.
     unlinkSync(join(path, "node_modules"));
   } catch {
-    // A folder, or not there.
+    // It is a folder, or does not exist.
   }
   rmSync(path, { recursive: true, force: true });
   git("worktree", "prune");
 }
 
-/** What a process of a suite prints. */
+/** Runs one suite in a process of a tree, and returns the rows that it prints. */
 async function suiteRows(tree: Tree, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
   const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", "1", ...tree.brief, ...passed];
   const rows = JSON.parse(await output(process.execPath, args, tree.path, signal)) as Row[];
-  // An older bench may not know --own.
+  // The benchmark of an older commit may not support --own.
   return rows.filter(({ impl }) => impl !== PURE && impl !== CEILING);
 }
 
-/** Processes that compute one result and end, from their start to their end. */
+/** Measures whole processes that compute one result and exit. */
 async function startRows(tree: Tree, signal: AbortSignal): Promise<Rows> {
   if (!existsSync(join(tree.path, "bench/start.mjs"))) return [];
   const times: number[] = [];
@@ -106,13 +106,13 @@ async function startRows(tree: Tree, signal: AbortSignal): Promise<Rows> {
   return [{ suite: START, case: "whole process", impl: "nabla", unit: "µs", median: value, min, samples: STARTS }];
 }
 
-/** Options that make a turn short, if the tree's bench has them. */
+/** The options for short turns that a tree's benchmark supports. */
 async function briefOptions(path: string, signal: AbortSignal): Promise<string[]> {
   const help = await output(process.execPath, ["dist/bench/index.js", "--help"], path, signal);
   return [...(help.includes("--own") ? ["--own"] : []), ...(help.includes("--warm-up") ? ["--warm-up", "150"] : [])];
 }
 
-/** One suite in turns; undefined where A's bench lacks it. */
+/** Compares one suite in alternating turns. */
 async function compareSuite(
   trees: { a: Tree; b: Tree },
   suite: string,
@@ -136,7 +136,7 @@ async function compareSuite(
 }
 
 /**
- * Compares and prints. The worktree is removed at the end, also after an error, SIGINT or SIGTERM.
+ * Compares the trees and prints the results. Removes the worktree at the end, even after an error, SIGINT or SIGTERM.
  * @throws Error if a tree cannot be built or measured
  */
 export async function against(options: AgainstOptions): Promise<void> {

@@ -5,39 +5,40 @@
 import { median, type Row } from "./measure.ts";
 import { figure, table } from "./report.ts";
 
-/** What one process of a tree printed. */
+/** The rows that one process of a tree printed. */
 export type Rows = readonly Row[];
 
-/** A row that both trees print, compared. Times are in the row's unit, ratios are of times: above 1, B is slower. */
+/** The comparison of a row that both trees print. Ratios compare times: above 1, B is slower. */
 export interface Comparison {
   readonly suite: string;
   readonly case: string;
   readonly impl: string;
   readonly unit: string;
-  /** Medians over all turns. */
+  /** A's median over all turns, in the row's unit. */
   readonly a: number;
+  /** B's median over all turns, in the row's unit. */
   readonly b: number;
-  /** Median over turns of B's time by that of the A before and the A after it. */
+  /** The median over turns of B's time divided by the geometric mean of the A turns before and after it. */
   readonly ratio: number;
-  /** Median over turns of A's time by that of the A before it: 1, but for chance. */
+  /** The median over turns of A's time divided by that of the A turn before it: 1, except for noise. */
   readonly self: number;
-  /** How far from 1 the median of A against itself may lie, at 95 %. */
+  /** How far the ratio of A to itself may be from 1, at 95 % confidence. */
   readonly noise: number;
-  /** What B may be slower by, besides noise. */
+  /** The share by which B may be slower, in addition to noise. */
   readonly allowed: number;
   readonly verdict: "slower" | "faster" | "";
 }
 
 /** The share by which B may be slower. */
 const ALLOWED = 0.03;
-/** Microseconds by which a start may take longer. */
+/** How much longer a process start may take, in microseconds. */
 const ALLOWED_START = 1000;
 /** The suite whose rows are whole processes. */
 export const START = "start";
 
 /**
- * The 95 % confidence interval of a median, by order statistics: of 15 values, from the fourth to the twelfth. Of fewer than
- * six values, all of them.
+ * The 95 % confidence interval of a median, by order statistics: for 15 values, from the fourth to the twelfth. For fewer than six
+ * values, the interval contains all of them.
  */
 export function medianInterval(values: readonly number[]): [low: number, high: number] {
   const sorted = [...values].sort((x, y) => x - y);
@@ -55,10 +56,10 @@ export function medianInterval(values: readonly number[]): [low: number, high: n
 
 const keyOf = ({ suite, case: name, impl }: Row): string => JSON.stringify([suite, name, impl]);
 
-/** A row's time per call, whatever its unit: rates are turned round. */
+/** A row's time per call, up to a constant factor: the inverse if the row has a rate. */
 const timeOf = ({ unit, median: value }: Row): number => (unit === "GFLOP/s" ? 1 / value : value);
 
-/** By row: what each turn printed. Rows that a turn lacks are left out. */
+/** The rows of all turns, grouped by case and contender. Rows that are missing in a turn are left out. */
 function byRow(turns: readonly Rows[]): Map<string, Row[]> {
   const all = new Map<string, Row[]>();
   for (const rows of turns) {
@@ -70,15 +71,15 @@ function byRow(turns: readonly Rows[]): Map<string, Row[]> {
   return new Map([...all].filter(([, rows]) => rows.length === turns.length));
 }
 
-/** Compares what both trees print. `a` has one turn more than `b`: it begins and ends. @throws RangeError otherwise */
+/** Compares the rows of two trees. `a` has one turn more than `b`, because it has the first and the last. @throws RangeError otherwise */
 export function compare(a: readonly Rows[], b: readonly Rows[]): Comparison[] {
   if (a.length !== b.length + 1 || !b.length)
-    throw new RangeError(`compare: ${a.length} turns of A and ${b.length} of B, but A must have one more.`);
+    throw new RangeError(`compare: A must have one turn more than B, got ${a.length} and ${b.length}.`);
   const others = byRow(b);
   return [...byRow(a)].flatMap(([key, rows]) => {
     const theirs = others.get(key);
     const first = rows[0]!;
-    // A time and a rate are not compared.
+    // A time and a rate cannot be compared.
     if (!theirs || theirs[0]!.unit !== first.unit) return [];
     const [own, other] = [rows.map(timeOf), theirs.map(timeOf)];
     const ratio = median(other.map((time, i) => time / Math.sqrt(own[i]! * own[i + 1]!)));
@@ -94,7 +95,7 @@ export function compare(a: readonly Rows[], b: readonly Rows[]): Comparison[] {
   });
 }
 
-/** Rows that only one of the trees prints, as `suite case impl`. */
+/** The rows that only one of the trees prints, as `suite case impl`. */
 export function unmatched(a: readonly Rows[], b: readonly Rows[]): { a: string[]; b: string[] } {
   const [own, others] = [byRow(a), byRow(b)];
   const only = (x: Map<string, Row[]>, y: Map<string, Row[]>): string[] =>
@@ -126,7 +127,7 @@ export function comparisonTable(comparisons: readonly Comparison[]): string {
   return table([["case", "impl", "A", "B", "unit", "B/A time", "A/A time", "noise", ""], ...lines]);
 }
 
-/** One line on all rows: how many are slower, and which. */
+/** Summarizes all rows: how many are slower, and which. */
 export function summaryLine(comparisons: readonly Comparison[]): string {
   const slower = comparisons.filter(({ verdict }) => verdict === "slower");
   const rule = "slower by more than 3 % (a start: 1 ms) plus noise";

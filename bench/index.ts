@@ -1,6 +1,7 @@
 /**
- * `npm run bench [suite…] [-- --json]`: nabla against careful pure JavaScript in the same run, on one thread; `threads` measures more against one.
- * `--against REV` measures this tree against another commit instead (against.ts). `npx -y -p node@24 node dist/bench/index.js matmul` measures another Node.
+ * `npm run bench [suite…] [-- --json]`: measures nabla against carefully written pure JavaScript in the same run, on one thread. The
+ * suite `threads` compares several threads with one. `--against REV` compares this tree with another commit instead (against.ts).
+ * `npx -y -p node@24 node dist/bench/index.js matmul` runs a suite on another version of Node.
  */
 import { Argument, Command, Option } from "commander";
 import { info, init } from "../src/index.ts";
@@ -39,21 +40,18 @@ const program = new Command("bench")
     ]),
   )
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
-  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
+  .option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .addOption(
-    new Option("--build <build>", "the kernels' build; default: the fastest that runs here").choices([
+    new Option("--build <build>", "the build of the kernels; default: the fastest that runs here").choices([
       "simd",
       "relaxed",
     ]),
   )
-  .option("--rounds <count>", "how many turns each contender has (default: 9; with --against: 15)", Number)
-  .option("--against <revision>", "measure this tree (B) against another commit (A), in processes that take turns")
+  .option("--rounds <count>", "the number of turns of each contender (default: 9; with --against: 15)", Number)
+  .option("--against <revision>", "compare this tree (B) with another commit (A), in alternating processes")
   .option("--own", "leave out pure JavaScript and the ceiling")
-  .option("--warm-up <milliseconds>", "how long each contender runs before it is measured", Number, 300)
-  .option(
-    "--cpu-time",
-    "count the time this process runs instead of the wall clock's: for a machine that others use too",
-  )
+  .option("--warm-up <milliseconds>", "how long to run each contender before it is measured", Number, 300)
+  .option("--cpu-time", "measure CPU time instead of wall-clock time, for a machine that other programs use too")
   .parse();
 const options = program.opts<{
   json?: boolean;
@@ -66,8 +64,8 @@ const options = program.opts<{
   warmUp: number;
 }>();
 const { rounds = options.against ? 15 : 9 } = options;
-if (!(Number.isInteger(rounds) && rounds > 0)) program.error("--rounds must be a whole number above 0.");
-if (!(options.warmUp >= 0)) program.error("--warm-up must be a number of milliseconds.");
+if (!(Number.isInteger(rounds) && rounds > 0)) program.error(`--rounds must be a whole number above 0, got ${rounds}.`);
+if (!(options.warmUp >= 0)) program.error(`--warm-up must be a number of milliseconds, got ${options.warmUp}.`);
 const named: readonly string[] = program.processedArgs[0] ?? [];
 if (options.against) {
   const passed = [...(options.cpuTime ? ["--cpu-time"] : []), ...(options.build ? ["--build", options.build] : [])];
@@ -77,8 +75,7 @@ if (options.against) {
   );
   process.exit();
 }
-if (named.includes(START))
-  program.error(`${START} is measured with --against only; npm run bench:cold measures it alone.`);
+if (named.includes(START)) program.error(`the suite ${START} needs --against. Without it, use npm run bench:cold.`);
 const chosen = suites.filter(({ name }) => !named.length || named.includes(name));
 
 const effort: Effort = { rounds, time: 40, warmUp: options.warmUp, now: options.cpuTime ? cpuClock : wallClock };
@@ -94,7 +91,7 @@ const asRow = ({ suite, case: name, impl, unit, median, min, samples }: Result):
 });
 
 await init(options.build ? { build: options.build } : {}).catch((error: Error) => program.error(error.message));
-const where = machine(info().build, chosen.includes(threads) ? "one thread unless said" : undefined);
+const where = machine(info().build, chosen.includes(threads) ? "one thread unless noted" : undefined);
 print(where);
 const rows: Row[] = [];
 for (const { name, cases } of chosen) {
@@ -116,6 +113,6 @@ for (const { name, cases } of chosen) {
     ].join("\n"),
   );
 }
-print("\n* by the least time per call");
+print("\n* from the shortest time per call");
 if (options.save) save("npm run bench", options.cpuTime ? `${where}, CPU time` : where, rows);
 if (options.json) console.log(JSON.stringify(rows, null, 2));

@@ -4,22 +4,22 @@
  */
 import { Bench } from "tinybench";
 
-/** One way to do what a case asks for. */
+/** One implementation of a case. */
 export interface Contender {
   readonly impl: string;
   /** One call, synchronous. */
   readonly run: () => void;
-  /** Brings back the state that `run` changes; called before each round. */
+  /** Restores the state that `run` changes; called before each round. */
   readonly reset?: () => void;
-  /** Floating-point operations of one call, if not the case's. */
+  /** Floating-point operations of one call, if they differ from the case's. */
   readonly flops?: number;
 }
 
-/** Something to be done, and who does it. */
+/** A task, and the contenders that do it. */
 export interface Case {
   readonly name: string;
   readonly contenders: readonly Contender[];
-  /** Floating-point operations of one call: results are then rates, else times. */
+  /** Floating-point operations of one call. If given, results are rates, otherwise times. */
   readonly flops?: number;
   /** A line to print below the results. */
   readonly note?: string;
@@ -27,36 +27,36 @@ export interface Case {
   readonly base?: string;
 }
 
-/** Cases are made one at a time, when their turn comes, so that memory holds one case's data. */
+/** A suite creates its cases one at a time, so that memory holds the data of only one case. */
 export interface Suite {
   readonly name: string;
   cases(): Iterable<Case> | AsyncIterable<Case>;
 }
 
-/** Pure JavaScript, written with care: what ratios refer to. */
+/** Carefully written pure JavaScript. Ratios refer to it. */
 export const PURE = "pure JS";
-/** The most that multiply-adds can reach here: what shares refer to. */
+/** The highest rate that multiply-adds can reach on this machine. Shares refer to it. */
 export const CEILING = "FMA ceiling";
 
-/** What `--json` prints, one for each contender of each case. */
+/** A row that `--json` prints, one for each contender of each case. */
 export interface Row {
   readonly suite: string;
   readonly case: string;
   readonly impl: string;
   readonly unit: "µs" | "GFLOP/s";
-  /** Median over rounds of the round's median time per call, in the unit. */
+  /** The median over rounds of each round's median time per call, in the unit. */
   readonly median: number;
-  /** The least time per call, in the unit: as a rate, this is the highest number. */
+  /** The shortest time per call, in the unit. If the unit is a rate, this is the highest rate. */
   readonly min: number;
-  /** How many times were taken. */
+  /** The number of measured samples. */
   readonly samples: number;
 }
 
-/** A row with what the table adds. */
+/** A row with the additional columns of the table. */
 export interface Result extends Row {
-  /** How many times as fast as the case's base: the median over rounds of that round's ratio. */
+  /** The speed divided by that of the case's base: the median over rounds of each round's ratio. */
   readonly ratio: number | undefined;
-  /** Its rate by the ceiling's, likewise. */
+  /** The rate divided by the ceiling's, computed in the same way. */
   readonly share: number | undefined;
 }
 
@@ -66,20 +66,20 @@ export interface Effort {
   readonly time: number;
   /** Milliseconds per contender before the first round: by default long enough for V8's optimizing tier. */
   readonly warmUp: number;
-  /** Milliseconds from anywhere. */
+  /** A clock in milliseconds, from an arbitrary origin. */
   readonly now: () => number;
 }
 
 export const wallClock = (): number => performance.now();
-/** The time this process was running: what to count where others use the machine too. */
+/** The CPU time of this process in milliseconds, for a machine that other programs use too. */
 export function cpuClock(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e3;
 }
 
-/** The least number of calls to warm up. WASM functions tier up one by one, by calls and time spent. */
+/** The minimum number of warm-up calls. WASM functions tier up one by one, depending on calls and time. */
 const WARM_UP_CALLS = 3;
-/** A sample is at least this long, in milliseconds: well above the timer's resolution, well below a scheduler's slice. */
+/** The minimum length of a sample in milliseconds: well above the timer's resolution, and well below a scheduler's time slice. */
 const SAMPLE = 0.2;
 
 export function median(values: readonly number[]): number {
@@ -88,7 +88,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Runs until warm; returns how many calls make up a sample. */
+/** Warms a contender up. @returns the number of calls in a sample */
 function warmUp({ run, reset }: Contender, { now, warmUp: length }: Effort): number {
   reset?.();
   const begin = now();
@@ -97,21 +97,21 @@ function warmUp({ run, reset }: Contender, { now, warmUp: length }: Effort): num
   for (let before = begin; before - begin < length || calls < WARM_UP_CALLS; calls++) {
     run();
     const after = now();
-    // A clock that stands still during a call is too coarse for it.
+    // If the clock did not advance during the call, it is too coarse to measure one call.
     if (after > before) least = Math.min(least, after - before);
     before = after;
   }
   return Math.max(1, Math.ceil(SAMPLE / least));
 }
 
-/** Milliseconds per call of one contender: by round, and the least of all. */
+/** Milliseconds per call of one contender: for each round, and the shortest of all. */
 interface Times {
   readonly rounds: number[];
   least: number;
   samples: number;
 }
 
-/** Measures a case. @throws Error if a contender does */
+/** Measures a case. @throws Error if a contender throws */
 export function measure(suite: string, { name, contenders, flops, base = PURE }: Case, effort: Effort): Result[] {
   const { rounds, time, now } = effort;
   const bench = new Bench({ time, iterations: 1, warmup: false, throws: true, now });
@@ -137,7 +137,7 @@ export function measure(suite: string, { name, contenders, flops, base = PURE }:
   }
 
   const rateOf = (i: number): number => contenders[i]!.flops ?? flops ?? 0;
-  /** The median over rounds of contender i's speed by contender j's. */
+  /** The median over rounds of contender i's speed divided by contender j's. */
   const versus = (i: number, j: number, scale = 1): number | undefined =>
     j < 0 ? undefined : scale * median(times[i]!.rounds.map((t, round) => times[j]!.rounds[round]! / t));
   const pure = contenders.findIndex(({ impl }) => impl === base);

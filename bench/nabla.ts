@@ -1,11 +1,11 @@
-/** The compared training steps in nabla, as users write them: eager or compiled. */
+/** The training steps of the benchmarks in nabla, as users write them: eager or compiled. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, type TypedArray, tensor } from "../src/index.ts";
 import { type Cnn, type Network, networkStart, type RecurrentNetwork, type Transformer } from "./networks.ts";
-import { type EPOCH, LR, startOf, type Training } from "./training.ts";
+import { type EPOCH, LR, startOf, type TrainingTask } from "./training.ts";
 
 type Mode = "eager" | "compiled";
 
-/** A model with Adam, a loss of two tensors, and what its parameters start from. */
+/** A model with Adam, a loss of two tensors, and the initial values of the parameters. */
 class Trainer {
   private optimizer!: optim.Adam;
   private compiled: Compiled<[Tensor, Tensor], Tensor> | undefined;
@@ -19,7 +19,7 @@ class Trainer {
     this.reset();
   }
 
-  /** Parameters as they were, and a new optimizer. */
+  /** Restores the initial parameters, and creates a new optimizer. */
   reset(): void {
     const { model, loss, mode, initial } = this;
     model.parameters().forEach((p, i) => p.copyFrom(initial[i]!));
@@ -30,7 +30,7 @@ class Trainer {
     if (mode === "compiled") this.compiled = compile((x, target) => optimizer.minimize(() => loss(x, target)));
   }
 
-  /** One step; returns the loss before it. Compiled, typed arrays will do. */
+  /** Takes one step. Accepts typed arrays only if compiled. @returns the loss before the step */
   run(x: Tensor | TypedArray, target: Tensor | TypedArray): number {
     if (this.compiled) return this.compiled(x, target).item();
     const loss = this.optimizer.minimize(() => this.loss(x as Tensor, target as Tensor));
@@ -46,7 +46,7 @@ class Trainer {
   }
 }
 
-/** A trainer with the one batch that it is given again and again. */
+/** A trainer that uses the same batch for every step. */
 class OneBatch {
   constructor(
     private readonly trainer: Trainer,
@@ -56,7 +56,7 @@ class OneBatch {
   reset(): void {
     this.trainer.reset();
   }
-  /** One step; returns the loss before it. */
+  /** Takes one step. @returns the loss before the step */
   step(): number {
     return this.trainer.run(this.x, this.target);
   }
@@ -67,9 +67,9 @@ class OneBatch {
   }
 }
 
-/** The step of a model of two linear layers. */
+/** The training step of a model of two linear layers. */
 export class NablaTraining extends OneBatch {
-  constructor(training: Training, mode: Mode) {
+  constructor(training: TrainingTask, mode: Mode) {
     const { kind, batch, inputs, hidden, outputs } = training;
     const { x, labels, targets, w1, b1, w2, b2 } = startOf(training);
     const classes = kind === "classes";
@@ -99,7 +99,7 @@ function convolutional({ size, channels, outputs }: Cnn): nn.Module {
   );
 }
 
-/** A recurrent layer and a linear one on its last state. */
+/** A recurrent layer, and a linear layer on its last state. */
 class Recurrent extends nn.Module {
   private readonly recurrent: nn.LSTM | nn.GRU;
   private readonly linear: nn.Linear;
@@ -115,7 +115,7 @@ class Recurrent extends nn.Module {
   }
 }
 
-/** Predicts the next character at each place. */
+/** Predicts the next character at each position. */
 class LanguageModel extends nn.Module {
   private readonly embedding: nn.Embedding;
   private readonly encoder: nn.TransformerEncoder;
@@ -136,7 +136,7 @@ class LanguageModel extends nn.Module {
   }
 }
 
-/** A network, and its input in the shape it takes. */
+/** Creates a network, and its input in the shape that the network takes. */
 function build(network: Network, x: Float32Array): [nn.Module, Tensor] {
   const { batch } = network;
   if (network.kind === "cnn") return [convolutional(network), tensor(x, [batch, network.size, network.size, 1])];
@@ -146,7 +146,7 @@ function build(network: Network, x: Float32Array): [nn.Module, Tensor] {
     : [new Recurrent(network), tensor(x, [steps, batch, network.inputs])];
 }
 
-/** The step of a network. */
+/** The training step of a network. */
 export class NablaNetwork extends OneBatch {
   constructor(network: Network, mode: Mode) {
     const { x, labels, params } = networkStart(network);
@@ -157,7 +157,7 @@ export class NablaNetwork extends OneBatch {
   }
 }
 
-/** All of MNIST once, in the given order, from bytes to updated weights; the step is compiled. */
+/** One epoch of MNIST in the given order, from bytes to updated weights. The step is compiled. */
 export class NablaEpoch {
   private readonly trainer: Trainer;
 
@@ -179,7 +179,7 @@ export class NablaEpoch {
     this.trainer.reset();
   }
 
-  /** An epoch; returns the mean loss. */
+  /** Trains for one epoch. @returns the mean loss */
   run(): number {
     const { digits, order } = this;
     const { batch, inputs } = this.training;

@@ -1,4 +1,4 @@
-/** Networks whose training step is compared with PyTorch: their shapes and initial values. */
+/** The networks whose training steps are compared with PyTorch's: their shapes and initial values. */
 import { uniform } from "./values.ts";
 
 /** Two convolutions 3×3 with padding 1 and relu, max pooling 2×2, a linear layer; mean cross-entropy; Adam. */
@@ -24,8 +24,8 @@ export interface RecurrentNetwork {
 }
 
 /**
- * Predicts the next character: embedding, encoder layers with causal attention (norms behind, relu, no dropout), a linear layer;
- * mean cross-entropy of all places of [batch, steps]; Adam.
+ * Predicts the next character: embedding, encoder layers with causal attention (post-norm, relu, no dropout), a linear layer;
+ * mean cross-entropy over all positions of [batch, steps]; Adam.
  */
 export interface Transformer {
   readonly name: string;
@@ -36,7 +36,7 @@ export interface Transformer {
   readonly heads: number;
   readonly feedforward: number;
   readonly layers: number;
-  /** Characters. */
+  /** The number of different characters. */
   readonly outputs: number;
 }
 
@@ -63,7 +63,7 @@ export const networks: readonly Network[] = [
 ];
 
 export interface NetworkStart {
-  /** Images, sequences, or numbers of characters. */
+  /** Images, sequences, or characters as numbers. */
   readonly x: Float32Array;
   readonly labels: Int32Array;
   /** In the order of the model's parameters, channels last, with their shapes. */
@@ -89,7 +89,7 @@ function parametersOf(network: Network): [shape: number[], fanIn: number][] {
   }
   if (network.kind === "transformer") {
     const { width, feedforward, layers, outputs } = network;
-    // Norms start at random too, so this code needs no list of parameter kinds.
+    // Norms have random initial values too, so this code does not need to distinguish parameters.
     const block = [
       ...layer(3 * width, width),
       ...layer(width, width),
@@ -105,19 +105,19 @@ function parametersOf(network: Network): [shape: number[], fanIn: number][] {
   return [...shapes.map((shape): [number[], number] => [shape, hidden]), ...layer(outputs, hidden)];
 }
 
-/** Data, and parameters uniform in ±1/√fanIn. */
+/** The data, and initial parameters that are uniform in ±1/√fanIn. */
 export function networkStart(network: Network): NetworkStart {
   const { batch, outputs, kind } = network;
-  const places = kind === "transformer" ? batch * network.steps : batch;
+  const positions = kind === "transformer" ? batch * network.steps : batch;
   const x =
     kind === "cnn"
       ? uniform(batch * network.size ** 2, 0, 1, 1)
       : kind === "transformer"
-        ? uniform(places, 0, outputs, 1).map(Math.floor)
+        ? uniform(positions, 0, outputs, 1).map(Math.floor)
         : uniform(network.steps * batch * network.inputs, 0, 1, 1);
   return {
     x,
-    labels: Int32Array.from(uniform(places, 0, outputs, 2), Math.floor),
+    labels: Int32Array.from(uniform(positions, 0, outputs, 2), Math.floor),
     params: parametersOf(network).map(([shape, fanIn], i) => {
       const bound = 1 / Math.sqrt(fanIn);
       const size = shape.reduce((a, b) => a * b, 1);

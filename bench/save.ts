@@ -1,7 +1,7 @@
-/** Keeps results for the documentation: docs/data/SUITE.json, which docs/tables.mjs turns into the benchmarks page. */
+/** Saves results for the documentation to docs/data/SUITE.json. docs/tables.mjs writes the benchmarks page from these files. */
 import { writeFileSync } from "node:fs";
 
-/** One figure. */
+/** One measurement. */
 export interface SavedRow {
   readonly case: string;
   readonly impl: string;
@@ -9,7 +9,7 @@ export interface SavedRow {
   readonly median: number;
 }
 
-/** Writes one file per suite. Run it in the checkout's root. */
+/** Writes one file per suite. The working directory must be the root of the checkout. */
 export function save(command: string, machine: string, rows: readonly (SavedRow & { readonly suite: string })[]): void {
   const date = new Date().toISOString().slice(0, 10);
   for (const suite of new Set(rows.map((row) => row.suite))) {

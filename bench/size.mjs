@@ -1,7 +1,7 @@
 /**
- * `npm run size` (after `npm run build`): gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM build
- * exceeds the budget. A build is a string in a module; sizes without it are measured with an empty string.
- * `npm run size -- --docs` keeps them in docs/sizes.md.
+ * `npm run size` (after `npm run build`): prints the gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM
+ * build exceeds the budget. A build is a string in a module; to measure sizes without it, an empty string replaces it.
+ * `npm run size -- --docs` writes the sizes to docs/sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
@@ -11,16 +11,16 @@ import { withBlock } from "../docs/tables.mjs";
 /** 120 KB for nabla and 2 KB for the copy of @assemblyscript/loader. */
 const BUDGET = 122 * 1024;
 const builds = ["simd", "relaxed"];
-/** Programs of this size: their files are in bench/bundles. */
+/** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [
   ["a product of matrices", "matmul"],
   ["an MLP trained with Adam", "mlp"],
   ["everything", "everything"],
 ];
 
-/** The minified bundle of the whole library with these WASM builds only: what is loaded at once, and what is on demand. */
-async function bundle(kept, input = "dist/src/index.js") {
-  const missing = new Set(builds.filter((build) => !kept.includes(build)));
+/** The minified bundle of a program with these WASM builds only: the code that is loaded at the start, and on demand. */
+async function bundle(included, input = "dist/src/index.js") {
+  const missing = new Set(builds.filter((build) => !included.includes(build)));
   const stub = {
     name: "stub",
     load: (id) => (missing.has(/binaries[\\/](\w+)\.js$/.exec(id)?.[1]) ? 'export default "";' : null),
@@ -34,41 +34,41 @@ async function bundle(kept, input = "dist/src/index.js") {
   const { output } = await build.generate({ format: "esm", minify: true });
   await build.close();
   const chunks = new Map(output.filter(({ type }) => type === "chunk").map((chunk) => [chunk.fileName, chunk]));
-  const atOnce = new Set();
+  const atStart = new Set();
   const load = (name) => {
-    if (!chunks.has(name) || atOnce.has(name)) return;
-    atOnce.add(name);
+    if (!chunks.has(name) || atStart.has(name)) return;
+    atStart.add(name);
     chunks.get(name).imports.forEach(load);
   };
   for (const [name, { isEntry }] of chunks) if (isEntry) load(name);
-  const code = (wanted) => [...chunks].flatMap(([name, chunk]) => (atOnce.has(name) === wanted ? [chunk.code] : []));
-  return { atOnce: code(true).join(""), onDemand: code(false).join("") };
+  const code = (wanted) => [...chunks].flatMap(([name, chunk]) => (atStart.has(name) === wanted ? [chunk.code] : []));
+  return { atStart: code(true).join(""), onDemand: code(false).join("") };
 }
 
 const zipped = (code) => gzipSync(code, { level: 9 }).length;
-const sizeOf = async (kept, input) => zipped((await bundle(kept, input)).atOnce);
+const sizeOf = async (included, input) => zipped((await bundle(included, input)).atStart);
 const inKB = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
 const print = (what, bytes, note = "") => console.log(`${what.padEnd(38)}${inKB(bytes).padStart(10)}${note}`);
-/** What is printed and also kept in the documentation. */
 const parts = ["| part | size |", "|---|---:|"];
-const keep = (what, bytes, note) => {
+/** Prints a size, and adds it to the table of the documentation. */
+const addPart = (what, bytes, note) => {
   print(what, bytes, note);
   parts.push(`| ${what} | ${inKB(bytes)} |`);
 };
 
 const js = await sizeOf([]);
-keep("JavaScript alone", js);
+addPart("JavaScript alone", js);
 let failed = false;
 for (const build of builds) {
   const total = await sizeOf([build]);
-  keep(`WASM ${build}, inlined`, total - js);
-  keep(`JavaScript with ${build}`, total, total > BUDGET ? `  TOO LARGE: the budget is ${BUDGET / 1024} KB` : "");
+  addPart(`WASM ${build}, inlined`, total - js);
+  addPart(`JavaScript with ${build}`, total, total > BUDGET ? `  TOO LARGE: the budget is ${BUDGET / 1024} KB` : "");
   failed ||= total > BUDGET;
 }
-keep("JavaScript with both builds", await sizeOf(builds));
-// What a program that uses both faces ships more than one that uses the core.
-keep("nabla/gradients, beside it", zipped((await bundle([], "bench/faces.mjs")).atOnce) - js);
-keep("threads, loaded on demand", zipped((await bundle([])).onDemand));
+addPart("JavaScript with both builds", await sizeOf(builds));
+// What nabla/gradients adds to a program that uses the core.
+addPart("nabla/gradients, in addition", zipped((await bundle([], "bench/bundles/gradients.mjs")).atStart) - js);
+addPart("threads, loaded on demand", zipped((await bundle([])).onDemand));
 
 const table = ["| what a page does | JS | WASM | together |", "|---|---:|---:|---:|"];
 for (const [what, name] of BUNDLES) {

@@ -1,4 +1,4 @@
-/** Measures the cold start of nabla. It runs outside bench/peers, so "nabla" resolves to the package, as for a user. */
+/** Measures the cold start of nabla. It is outside of bench/peers, so that "nabla" resolves to the package, as it does for users. */
 import { network, report } from "./peers/cold/timed.mjs";
 
 await report(async () => {

@@ -1,4 +1,4 @@
-/** The training steps compared with pure JavaScript and with peers: models of two linear layers, their data and initial values. */
+/** The training tasks that nabla, pure JavaScript and other libraries run: models of two linear layers, their data and initial values. */
 import { uniform } from "./values.ts";
 
 /**
@@ -6,7 +6,7 @@ import { uniform } from "./values.ts";
  * "values": tanh between the layers, sigmoid at the end, mean squared error.
  * Adam with lr 1e-3, betas 0.9 and 0.999, eps 1e-8.
  */
-export interface Training {
+export interface TrainingTask {
   readonly name: string;
   readonly kind: "classes" | "values";
   readonly batch: number;
@@ -16,39 +16,39 @@ export interface Training {
 }
 
 export const LR = 1e-3;
-/** Everyone's loss is compared after so many steps. */
+/** The number of steps after which the losses of all contenders are compared. */
 export const STEPS = 50;
 
-/** Steps after which losses must still agree to rounding: the second sees the first backward pass and update. */
+/** The number of first steps whose losses must agree up to rounding. The second loss depends on the first backward pass and update. */
 const EXACT_STEPS = 2;
 const EXACT = 1e-5;
 /**
- * How far they may lie apart at the end, relatively. Rounding alone can move an input of relu across 0, and Adam makes a
- * full step of the gradient that then appears: pure JS with biases moved by 3e-6 ends 0.5 % away on the first training.
+ * The relative tolerance of the last loss. Rounding alone can move an input of relu across 0, and Adam takes a full step along the
+ * gradient that then appears: on the first task, pure JS with biases changed by 3e-6 ends with a loss that differs by 0.5 %.
  */
 const FINAL = 0.02;
 
-/** Everyone must train the same model. @throws Error where the losses of STEPS steps are not those expected */
+/** Checks that a contender trains the same model. @throws Error if the losses of STEPS steps differ from the expected ones */
 export function requireLosses(what: string, got: readonly number[], expected: readonly number[]): void {
   for (const i of [...Array(EXACT_STEPS).keys(), STEPS - 1]) {
     const tolerance = i < EXACT_STEPS ? EXACT : FINAL;
     if (!(Math.abs(got[i]! - expected[i]!) <= tolerance * Math.abs(expected[i]!))) {
       throw new Error(
-        `${what}: the loss at step ${i + 1} is ${got[i]}, but pure JS finds ${expected[i]}: this is another model.`,
+        `${what}: the loss at step ${i + 1} must be ${expected[i]}, as in pure JS, got ${got[i]}. The model differs.`,
       );
     }
   }
 }
 
-export const trainings: readonly Training[] = [
+export const trainingTasks: readonly TrainingTask[] = [
   { name: "MLP 784-128-10 B=32", kind: "classes", batch: 32, inputs: 784, hidden: 128, outputs: 10 },
   { name: "MLP 784-512-10 B=128", kind: "classes", batch: 128, inputs: 784, hidden: 512, outputs: 10 },
   { name: "MLP 784-32-10 B=1", kind: "classes", batch: 1, inputs: 784, hidden: 32, outputs: 10 },
   { name: "XOR 2-8-1 B=4", kind: "values", batch: 4, inputs: 2, hidden: 8, outputs: 1 },
 ];
 
-/** One pass over MNIST, from bytes to updated weights. Pixels are divided by 255, moved by the mean, divided by the deviation. */
-export const EPOCH: Training & { readonly mean: number; readonly deviation: number } = {
+/** One epoch of MNIST, from bytes to updated weights. Pixels are divided by 255, then standardized with the mean and the deviation. */
+export const EPOCH: TrainingTask & { readonly mean: number; readonly deviation: number } = {
   name: "MNIST",
   kind: "classes",
   batch: 64,
@@ -59,11 +59,11 @@ export const EPOCH: Training & { readonly mean: number; readonly deviation: numb
   deviation: 0.3081,
 };
 
-/** @throws Error where the mean loss of an epoch is not the one expected: rounding moves it by less than one part in 200 */
+/** @throws Error if the mean loss of an epoch differs from the expected one. Rounding changes it by less than one part in 200 */
 export function requireEpoch(what: string, got: number, expected: number): void {
   if (!(Math.abs(got - expected) <= 0.005 * expected))
     throw new Error(
-      `${what}: the mean loss is ${got}, but the first contender finds ${expected}: this is another model.`,
+      `${what}: the mean loss must be ${expected}, as for the first contender, got ${got}. The model differs.`,
     );
 }
 
@@ -78,8 +78,8 @@ export interface Start {
   readonly b2: Float32Array;
 }
 
-/** Data, and parameters uniform in ±1/√fanIn as PyTorch starts them. */
-export function startOf({ kind, batch, inputs, hidden, outputs }: Training): Start {
+/** The data, and initial parameters that are uniform in ±1/√fanIn, as in PyTorch. */
+export function startOf({ kind, batch, inputs, hidden, outputs }: TrainingTask): Start {
   const [r1, r2] = [1 / Math.sqrt(inputs), 1 / Math.sqrt(hidden)];
   const xor = kind === "values";
   return {

@@ -1,4 +1,4 @@
-/** Reproducible inputs for all contenders, and the check that they compute the same results. */
+/** Reproducible inputs for all contenders, and a check that they compute the same results. */
 
 /** n float32 values, uniform in [low, high), from a linear congruential generator (Numerical Recipes, § 7.1). */
 export function uniform(n: number, low: number, high: number, seed: number): Float32Array {
@@ -11,8 +11,8 @@ export function uniform(n: number, low: number, high: number, seed: number): Flo
   return values;
 }
 
-/** 0 … n − 1 in an order that looks random (Fisher and Yates). */
-export function shuffled(n: number): Int32Array {
+/** 0 … n − 1 in a pseudorandom order (Fisher–Yates). */
+export function shuffledOrder(n: number): Int32Array {
   const order = Int32Array.from({ length: n }, (_, i) => i);
   uniform(n, 0, 1, 7).forEach((u, step) => {
     const i = n - 1 - step;
@@ -30,11 +30,11 @@ export function requireClose(
   tolerance: number,
 ): void {
   if (got.length !== expected.length)
-    throw new Error(`${what}: ${got.length} results where ${expected.length} were expected.`);
+    throw new Error(`${what}: there must be ${expected.length} results, got ${got.length}.`);
   for (let i = 0; i < got.length; i++) {
     if (!(Math.abs(got[i]! - expected[i]!) <= tolerance * (1 + Math.abs(expected[i]!)))) {
       throw new Error(
-        `${what}: result ${i} is ${got[i]}, but pure JS finds ${expected[i]}: they do not compute the same thing.`,
+        `${what}: result ${i} must be ${expected[i]}, as in pure JS, got ${got[i]}. The contenders compute different things.`,
       );
     }
   }

@@ -1,3 +1,3 @@
-// The main entry and nabla/gradients together, for `npm run size` to bundle.
-export * as gradients from "../dist/src/gradients/index.js";
-export * from "../dist/src/index.js";
+// The main entry point and nabla/gradients.
+export * as gradients from "../../dist/src/gradients/index.js";
+export * from "../../dist/src/index.js";

@@ -1,4 +1,4 @@
-// Only multiplies matrices.
+// Multiplies two matrices, nothing else.
 import { tensor } from "../../dist/src/index.js";
 
 const [a, b] = [[[1, 2], [3, 4]], [[1], [1]]].map((rows) => tensor(rows)); // biome-ignore format: matrices

@@ -1,7 +1,7 @@
 /**
- * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: nabla beside other libraries. Each contender has a process of
- * its own (serve.mjs, torch_step.py); they take turns over several rounds, only one runs at a time, with one thread.
- * A contender that cannot start or fails is said so in the table.
+ * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: compares nabla with other libraries. Each contender has its own process
+ * (serve.mjs, torch_step.py). They take turns over several rounds; only one runs at a time, with one thread. The table marks a
+ * contender that cannot start or fails.
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -11,39 +11,37 @@ import { median } from "../../dist/bench/measure.js";
 import { networkStart, networks } from "../../dist/bench/networks.js";
 import { figure, machine, table } from "../../dist/bench/report.js";
 import { save } from "../../dist/bench/save.js";
-import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainings } from "../../dist/bench/training.js";
-import { requireClose, shuffled, uniform } from "../../dist/bench/values.js";
+import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainingTasks } from "../../dist/bench/training.js";
+import { requireClose, shuffledOrder, uniform } from "../../dist/bench/values.js";
 import { installedDirectory } from "../../dist/cli/mnist/data.js";
 
 const ROUNDS = 9;
-/** Milliseconds of a round; a network takes longer, since its first steps after a pause find cold caches. */
+/** Milliseconds per round. Rounds of networks are longer, because their first steps after a pause find cold caches. */
 const ROUND = 60;
 const NETWORK_ROUND = 500;
 const names = ["matmul", "step", "epoch"];
 const program = new Command("bench:peers")
-  .description(
-    "Measures nabla beside tfjs-wasm, jax-js, ml-matrix and PyTorch; an epoch of MNIST beside PyTorch alone.",
-  )
+  .description("Compares nabla with tfjs-wasm, jax-js, ml-matrix and PyTorch, and an epoch of MNIST with PyTorch only.")
   .addArgument(new Argument("[suite...]", "what to measure").choices(names).default(names, "all"))
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
   .addOption(
-    new Option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts(
+    new Option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts(
       "only",
     ),
   )
-  .option("--only <text>", "cases whose name contains this text")
-  .option("--cpu-time", "count the time processes run instead of the wall clock's: for a machine that others use too")
+  .option("--only <text>", "measure only cases whose name contains this text")
+  .option("--cpu-time", "measure CPU time instead of wall-clock time, for a machine that other programs use too")
   .parse();
 const { json, save: isSaved, cpuTime, only = "" } = program.opts();
 
 const encode = (values) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
 
-/** A process that answers a line with a line. */
+/** A process that answers each line with one line. */
 class Peer {
   constructor(name, command, ...args) {
     this.name = name;
-    /** Replies not yet read, and callers that wait for one. */
-    this.arrived = [];
+    /** Replies that have not been read yet, and callers that wait for a reply. */
+    this.replies = [];
     this.waiting = [];
     const env = { ...process.env, OMP_NUM_THREADS: "1", ...(cpuTime ? { CPU_TIME: "1" } : {}) };
     this.process = spawn(command, args, {
@@ -51,17 +49,17 @@ class Peer {
       env,
       stdio: ["pipe", "pipe", "pipe"],
     });
-    let complaints = "";
+    let errors = "";
     this.process.stderr.on("data", (text) => {
-      complaints = (complaints + text).slice(-2000);
+      errors = (errors + text).slice(-2000);
     });
     this.process.on("error", (error) => this.end(error.message));
-    this.process.on("close", (code) => this.end(complaints.trim().split("\n").at(-1) || `ended with code ${code}`));
+    this.process.on("close", (code) => this.end(errors.trim().split("\n").at(-1) || `ended with code ${code}`));
     this.process.stdin.on("error", () => {});
     createInterface({ input: this.process.stdout }).on("line", (line) => {
       const settle = this.waiting.shift();
       if (settle) settle(JSON.parse(line));
-      else this.arrived.push(JSON.parse(line));
+      else this.replies.push(JSON.parse(line));
     });
   }
   end(reason) {
@@ -69,7 +67,7 @@ class Peer {
     for (const settle of this.waiting.splice(0)) settle({ error: reason });
   }
   reply() {
-    if (this.arrived.length) return this.arrived.shift();
+    if (this.replies.length) return this.replies.shift();
     return this.ended ? { error: this.ended } : new Promise((settle) => this.waiting.push(settle));
   }
   ask(request) {
@@ -81,7 +79,7 @@ class Peer {
   }
 }
 
-/** Every contender, started; `error` says what is missing. */
+/** Starts every contender. If one cannot start, its `error` says why. */
 async function startPeers() {
   const node = (name, ...args) => new Peer(name, process.execPath, "serve.mjs", ...args);
   const peers = [
@@ -104,7 +102,7 @@ async function startPeers() {
   return peers;
 }
 
-/** What a contender computed, checked against the first. @throws Error */
+/** Checks the results of a contender against those of the first one. @throws Error if they differ */
 function check(peer, { name, epoch }, { result, losses }, reference) {
   const what = `${name}, ${peer.name}`;
   if (epoch) requireEpoch(what, losses[0], reference.losses[0]);
@@ -154,7 +152,7 @@ const cubes = [64, 128, 256, 512].map((n) => ({
   flops: 2 * n ** 3,
   task: () => ({ m: n, k: n, n, a: encode(uniform(n * n, -1, 1, 1)), b: encode(uniform(n * n, -1, 1, 2)) }),
 }));
-const steps = trainings.map((training) => ({
+const steps = trainingTasks.map((training) => ({
   name: training.name,
   task: () => ({
     ...training,
@@ -170,7 +168,7 @@ const epochs = [
       ...EPOCH,
       lr: LR,
       folder: installedDirectory(),
-      order: encode(shuffled(60_000)),
+      order: encode(shuffledOrder(60_000)),
       start: Object.fromEntries(Object.entries(startOf(EPOCH)).map(([key, values]) => [key, encode(values)])),
     }),
   },
@@ -187,11 +185,11 @@ for (const network of networks) {
   });
 }
 const suites = { matmul: cubes, step: steps, epoch: epochs };
-/** Whom ratios refer to. */
+/** The contender that ratios refer to. */
 const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch" };
 /**
- * Who takes part. ml-matrix has no gradients, hence no steps; an epoch is for those who compete for it; tfjs-cpu is there for the one
- * network that tfjs-wasm cannot train and it can within minutes.
+ * Which contenders take part. ml-matrix has no gradients, and therefore no steps. Only compiled nabla and PyTorch run an epoch. tfjs-cpu
+ * runs only the network that tfjs-wasm cannot train and that tfjs-cpu can train within minutes.
  */
 const TAKES_PART = {
   matmul: (name) => !name.startsWith("tfjs-cpu"),
@@ -262,7 +260,7 @@ for (const suite of names.filter((name) => program.processedArgs[0].includes(nam
   );
   if (json) for (const reason of missing) console.error(reason);
 }
-print("\n* by the least time per call");
+print("\n* from the shortest time per call");
 for (const peer of peers) peer.close();
 if (isSaved) {
   const peerRows = rows.map((row) => ({ ...row, suite: `peers-${row.suite}` }));

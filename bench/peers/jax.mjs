@@ -1,4 +1,4 @@
-/** jax-js on its wasm device, one thread (Node has no global Worker). Arguments are consumed: `.ref` keeps one more. */
+/** jax-js on its wasm device, on one thread (Node has no global Worker). Calls consume their arguments; `.ref` keeps a reference. */
 import { blockUntilReady, defaultDevice, init, jit, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
 
 export async function open() {
@@ -11,7 +11,7 @@ const array = (values, shape) => np.array(values).reshape(shape);
 
 export function matmul({ m, k, n, a, b }) {
   const [left, right] = [array(a, [m, k]), array(b, [k, n])];
-  // Arrays are lazy: compiled once, and waited for, without copying the result out.
+  // Arrays are lazy: compile the product once, and wait for the result without copying it out.
   const product = jit((p, q) => np.matmul(p, q));
   return {
     run: async () => {
@@ -27,7 +27,7 @@ export function matmul({ m, k, n, a, b }) {
   };
 }
 
-/** The whole step (forward, backward, Adam as optax writes it) is one jit. Bias corrections come in as arguments. */
+/** The whole step (forward, backward, and Adam as in optax) is one jit. Bias corrections are arguments. */
 export function step({ kind, batch, inputs, hidden, outputs, lr, start }) {
   const classes = kind === "classes";
   const x = array(start.x, [batch, inputs]);

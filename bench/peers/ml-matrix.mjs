@@ -1,4 +1,4 @@
-/** ml-matrix: pure JavaScript in float64. No training steps: it has no gradients. */
+/** ml-matrix: pure JavaScript in float64. It has no gradients, and therefore no training steps. */
 import { Matrix } from "ml-matrix";
 
 export async function open() {

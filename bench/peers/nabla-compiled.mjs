@@ -1,9 +1,9 @@
-/** nabla's compiled training step, in the build that the process was asked for. */
+/** nabla's compiled training steps, in the build that the command line names. */
 import { NablaEpoch, NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
 import { loadMnist } from "../../dist/cli/mnist/data.js";
 import { init } from "../../dist/src/index.js";
 
-/** The kinds of networks it trains too. */
+/** The kinds of networks that it can train, in addition to MLPs. */
 export const networks = ["cnn", "lstm", "gru", "transformer"];
 
 export async function open(build) {

@@ -1,9 +1,9 @@
-/** nabla through its public API, in the build that the process was asked for. */
+/** nabla through its public API, in the build that the command line names. */
 
 import { NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
 import { init, tensor, tidy } from "../../dist/src/index.js";
 
-/** The kinds of networks it trains too. */
+/** The kinds of networks that it can train, in addition to MLPs. */
 export const networks = ["cnn", "lstm", "gru", "transformer"];
 
 export async function open(build) {

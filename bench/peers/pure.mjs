@@ -1,4 +1,4 @@
-/** Pure JavaScript, the same code as in `npm run bench`. */
+/** Pure JavaScript, with the same code as in `npm run bench`. */
 import { product } from "../../dist/bench/pure/matmul.js";
 import { PureTraining } from "../../dist/bench/pure/training.js";
 

@@ -1,9 +1,9 @@
 /**
- * A contender in a process of its own: `node serve.mjs <peer> [build]` reads requests and writes replies, a line of JSON each.
+ * Runs a contender in its own process: `node serve.mjs <peer> [build]` reads requests and writes replies, one line of JSON each.
  *   {open: suite, …task}   → {result: base64 of float32} or {losses: [first, …, last]}   sets up, warms up
  *   {round: milliseconds}  → {median, least, samples}                                 milliseconds per call
  *   {close: true}          → {}
- * A failure is {error: message}. The first line written is {name}. torch_step.py speaks the same.
+ * The reply to a request that fails is {error: message}. The first line is {name}. torch_step.py uses the same protocol.
  */
 import { createInterface } from "node:readline";
 import { cpuClock, median, wallClock } from "../../dist/bench/measure.js";
@@ -11,8 +11,8 @@ import { STEPS } from "../../dist/bench/training.js";
 
 const [peerName, build] = process.argv.slice(2);
 const now = process.env.CPU_TIME ? cpuClock : wallClock;
-const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
-// Libraries greet people on the console: that belongs on stderr.
+const send = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+// Some libraries print messages to the console. Send them to stderr.
 console.log = console.info = console.warn = console.error;
 
 const WARM_UP = 300;
@@ -37,17 +37,17 @@ async function open(peer, { open: suite, ...task }) {
     );
   }
   job = await peer[suite](task);
-  const reply = {};
+  const results = {};
   if (suite === "matmul") {
-    reply.result = Buffer.from(Float32Array.from(await job.result()).buffer).toString("base64");
+    results.result = Buffer.from(Float32Array.from(await job.result()).buffer).toString("base64");
   } else {
     job.reset();
-    reply.losses = [];
-    // An epoch's run is long enough to be its own warm-up, and its loss the mean of all its steps.
+    results.losses = [];
+    // An epoch is long enough to be its own warm-up. Its loss is the mean over all its steps.
     const runs = suite === "epoch" ? 1 : STEPS;
-    for (let i = 0; i < runs; i++) reply.losses.push(await job.run());
+    for (let i = 0; i < runs; i++) results.losses.push(await job.run());
     repeat = 1;
-    if (suite === "epoch") return reply;
+    if (suite === "epoch") return results;
   }
   let least = Infinity;
   const begin = now();
@@ -58,7 +58,7 @@ async function open(peer, { open: suite, ...task }) {
     before = after;
   }
   repeat = Math.max(1, Math.ceil(SAMPLE / least));
-  return reply;
+  return results;
 }
 
 async function round(milliseconds) {
@@ -79,23 +79,23 @@ async function round(milliseconds) {
 
 try {
   const peer = await import(`./${peerName}.mjs`);
-  say({ name: await peer.open(build) });
+  send({ name: await peer.open(build) });
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
     try {
-      if (request.open) say(await open(peer, request));
-      else if (request.round) say(await round(request.round));
+      if (request.open) send(await open(peer, request));
+      else if (request.round) send(await round(request.round));
       else {
         job?.close();
         job = undefined;
-        say({});
+        send({});
       }
     } catch (error) {
       job = undefined;
-      say({ error: String(error?.message ?? error) });
+      send({ error: String(error?.message ?? error) });
     }
   }
 } catch (error) {
-  say({ error: String(error?.message ?? error) });
+  send({ error: String(error?.message ?? error) });
 }
 process.exit(0);

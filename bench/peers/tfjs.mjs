@@ -1,11 +1,14 @@
-/** tfjs on its wasm backend, one thread, or in plain JavaScript, through its public API. Data is uploaded before the clock starts. */
+/** tfjs through its public API: on its wasm backend with one thread, or in plain JavaScript. Data is uploaded before the clock starts. */
 import * as tf from "@tensorflow/tfjs-core";
-// Imported for its side effect: it registers the gradients, whose own module Node cannot resolve.
+// Imported for its side effect: it registers the gradients. Node cannot resolve their own module.
 import "@tensorflow/tfjs-layers";
 import "@tensorflow/tfjs-backend-cpu";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 
-/** The kinds of networks it trains too: the wasm backend has no gradient of a convolution, the other needs seconds for one. */
+/**
+ * The kinds of networks that it can train, in addition to MLPs. The wasm backend has no gradient of a convolution; the cpu backend takes
+ * seconds to compute one.
+ */
 export let networks = ["lstm", "gru"];
 
 /** @param backend "wasm" (default), or "cpu", tfjs in plain JavaScript */
@@ -25,7 +28,7 @@ export function matmul({ m, k, n, a, b }) {
   };
 }
 
-/** Gates in PyTorch's order, with both of its biases. The inputs of all steps are projected by one product. */
+/** Uses PyTorch's order of gates, and both of its biases. One product projects the inputs of all steps. */
 function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
   const x = tf.tensor2d(start.x, [steps * batch, inputs]);
   const target = tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"));
@@ -54,7 +57,7 @@ function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
   return { loss, data: [x, target] };
 }
 
-/** Kernels are [height, width, in, out] here. */
+/** In tfjs, kernels are [height, width, in, out]. */
 function convolutionLoss({ batch, size, channels, outputs, start, params }) {
   const x = tf.tensor4d(start.x, [batch, size, size, 1]);
   const target = tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"));
@@ -64,12 +67,12 @@ function convolutionLoss({ batch, size, channels, outputs, start, params }) {
     const z = tf.add(tf.matMul(tf.reshape(second, [batch, (size / 2) ** 2 * channels[1]]), w3, false, true), b3);
     return tf.div(tf.neg(tf.sum(tf.mul(target, tf.logSoftmax(z)))), batch);
   };
-  const turned = params.map(({ shape, values }) => {
+  const transposed = params.map(({ shape, values }) => {
     if (shape.length !== 4) return { shape, values };
     const kernel = tf.tidy(() => tf.transpose(tf.tensor(values, shape), [1, 2, 3, 0]).dataSync());
     return { shape: [...shape.slice(1), shape[0]], values: kernel };
   });
-  return { loss, data: [x, target], params: turned };
+  return { loss, data: [x, target], params: transposed };
 }
 
 function linearLoss({ kind, batch, inputs, hidden, outputs, start }) {
@@ -91,9 +94,8 @@ function linearLoss({ kind, batch, inputs, hidden, outputs, start }) {
 }
 
 /**
- * Linear layers multiply by weights [out, in] with transposeB. The cross-entropy is
- * −Σ onehot·logSoftmax(z)/batch: its gradient needs only kernels that the wasm backend has, and the one-hot labels
- * are made before the clock starts.
+ * Linear layers multiply by weights [out, in] with transposeB. The cross-entropy is −Σ onehot·logSoftmax(z)/batch: its gradient needs
+ * only kernels that the wasm backend has, and the one-hot labels are created before the clock starts.
  */
 export function step({ lr, ...task }) {
   const make = { cnn: convolutionLoss, lstm: recurrentLoss, gru: recurrentLoss }[task.kind] ?? linearLoss;

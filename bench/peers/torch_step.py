@@ -1,4 +1,4 @@
-"""PyTorch, native, one thread: a contender in a process of its own that speaks what serve.mjs describes."""
+"""Runs native PyTorch on one thread, in its own process. serve.mjs describes the protocol."""
 import base64
 import json
 import os
@@ -14,7 +14,7 @@ STEPS, WARM_UP, SAMPLE = 50, 0.3, 0.2e-3
 now = time.process_time if os.environ.get("CPU_TIME") else time.perf_counter
 
 
-def say(message):
+def send(message):
     print(json.dumps(message), flush=True)
 
 
@@ -34,7 +34,7 @@ class Matmul:
 
 
 class Epoch:
-    """All 60,000 digits once, in the given order, from bytes to updated weights."""
+    """One epoch of 60,000 digits in the given order, from bytes to updated weights."""
 
     def __init__(self, task):
         folder, self.batch = task["folder"], task["batch"]
@@ -46,7 +46,7 @@ class Epoch:
         self.model = nn.Sequential(nn.Linear(task["inputs"], task["hidden"]), nn.ReLU(), nn.Linear(task["hidden"], task["outputs"]))
         self.initial = [decode(task["start"][name]) for name in ("w1", "b1", "w2", "b2")]
 
-    reset = None  # set below: the same as Step's
+    reset = None  # set below to Step.reset
 
     def run(self):
         total = 0.0
@@ -89,7 +89,7 @@ class Step:
 
 
 class Cnn:
-    """See networks.ts. Weights arrive with channels last."""
+    """The CNN of networks.ts. The weights that it receives are channels last."""
 
     def __init__(self, task):
         start, batch, size, (first, second) = task["start"], task["batch"], task["size"], task["channels"]
@@ -98,7 +98,7 @@ class Cnn:
         self.model = nn.ModuleList([nn.Conv2d(1, first, 3, padding=1), nn.Conv2d(first, second, 3, padding=1), nn.Linear((size // 2) ** 2 * second, task["outputs"])])
         shaped = [decode(p["values"]).reshape(p["shape"]) for p in task["params"]]
         self.initial = [p.movedim(-1, 1) if p.dim() == 4 else p for p in shaped]
-        # The flattened image has its channels first here.
+        # In PyTorch, channels come first in a flattened image.
         self.initial[4] = self.initial[4].reshape(-1, size // 2, size // 2, second).movedim(-1, 1).flatten(1)
         self.lr = task["lr"]
 
@@ -114,7 +114,7 @@ class Cnn:
 
 
 class Recurrent:
-    """See networks.ts."""
+    """The recurrent networks of networks.ts."""
 
     def __init__(self, task):
         start, batch, steps, inputs = task["start"], task["batch"], task["steps"], task["inputs"]
@@ -137,7 +137,7 @@ class Recurrent:
 
 
 class Transformer:
-    """See networks.ts."""
+    """The transformer of networks.ts."""
 
     def __init__(self, task):
         start, batch, steps, width = task["start"], task["batch"], task["steps"], task["width"]
@@ -203,7 +203,7 @@ def measure(job, repeat, seconds):
 
 
 def blas():
-    """Which BLAS does the products: Debian's reference one is ten times slower than OpenBLAS."""
+    """The BLAS that computes matrix products. Debian's reference BLAS is ten times slower than OpenBLAS."""
     with open("/proc/self/maps") as maps:
         paths = {line.split()[-1] for line in maps if "blas" in line}
     if any("openblas" in path for path in paths):
@@ -212,18 +212,18 @@ def blas():
 
 
 torch.set_num_threads(1)
-say({"name": f"PyTorch {torch.__version__.split('a')[0]}, {blas()}"})
+send({"name": f"PyTorch {torch.__version__.split('a')[0]}, {blas()}"})
 job, repeat = None, 1
 for line in sys.stdin:
     request = json.loads(line)
     try:
         if "open" in request:
             job, repeat, reply = open_job(request)
-            say(reply)
+            send(reply)
         elif "round" in request:
-            say(measure(job, repeat, request["round"] / 1e3))
+            send(measure(job, repeat, request["round"] / 1e3))
         else:
             job = None
-            say({})
-    except Exception as error:  # whatever goes wrong belongs in the table
-        say({"error": str(error)})
+            send({})
+    except Exception as error:  # the table reports any error
+        send({"error": str(error)})

@@ -1,15 +1,15 @@
-/** Convolution of images with channels last in plain JavaScript: loops ordered so that the innermost runs over channels. */
+/** Convolution of channels-last images in pure JavaScript. The loops are ordered so that the innermost one runs over channels. */
 
 export interface ConvSizes {
   readonly batch: number;
   readonly size: number;
   readonly channels: number;
   readonly outChannels: number;
-  /** Odd; the image is padded so that the output has its size. */
+  /** The kernel's size, which is odd. The image is padded, so that the output has the same size. */
   readonly kernel: number;
 }
 
-/** Calls f for every pixel, tap and output channel with where x's, w's and y's channels begin. */
+/** Calls f for every pixel, kernel tap and output channel with the offsets of the channels in x, w and y. */
 function forEach(
   { batch, size, channels, outChannels, kernel }: ConvSizes,
   f: (x: number, w: number, y: number) => void,

@@ -12,7 +12,7 @@ export function sigmoid(out: Array32, x: Array32): void {
   for (let i = 0; i < x.length; i++) out[i] = 1 / (1 + Math.exp(-x[i]!));
 }
 
-/** x·Φ(x), with erf by Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7, all that float32 can show. */
+/** x·Φ(x), with erf by Abramowitz and Stegun 7.1.26. Its absolute error is below 1.5e-7, about the precision of float32. */
 export function gelu(out: Array32, x: Array32): void {
   for (let i = 0; i < x.length; i++) {
     const v = x[i]!;
@@ -36,7 +36,7 @@ export function scale(out: Array32, x: Array32, factor: number): void {
   for (let i = 0; i < x.length; i++) out[i] = x[i]! * factor;
 }
 
-/** Rows of n; the largest is subtracted first. */
+/** Softmax over rows of n elements. Subtracts the largest element of each row first. */
 export function softmax(out: Array32, x: Array32, n: number): void {
   for (let row = 0; row < x.length; row += n) {
     let largest = x[row]!;
@@ -52,7 +52,7 @@ export function softmax(out: Array32, x: Array32, n: number): void {
   }
 }
 
-/** Four running sums, so that additions need not wait for each other. x.length is a multiple of 4. */
+/** Uses four running sums, so that additions do not wait for each other. x.length must be a multiple of 4. */
 export function sum(out: Array32, x: Array32): void {
   let s0 = 0;
   let s1 = 0;

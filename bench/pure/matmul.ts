@@ -1,6 +1,6 @@
 /**
- * Matrix products in pure JavaScript, as a careful programmer writes them: rows of Float32Arrays, the innermost loop over
- * contiguous memory, four steps of it fused so that each row of C is read and written a quarter as often.
+ * Matrix products in pure JavaScript, as a careful programmer writes them: the innermost loop runs over contiguous memory, and four
+ * steps of the loop around it are fused, so that each row of C is read and written a quarter as often.
  */
 
 /** C = op(A)·B for C [m, n], op(A) [m, k], B [k, n]: i-k-j order. A is [k, m] if transA. Overwrites C. */
@@ -39,7 +39,7 @@ export function product(
   }
 }
 
-/** C = A·Bᵀ (+ bias) for A [m, k], B [n, k]: rows against rows, four at a time. Overwrites C. */
+/** C = A·Bᵀ (+ bias) for A [m, k], B [n, k]: multiplies each row of A by four rows of B at a time. Overwrites C. */
 export function productTransB(
   c: Float32Array,
   a: Float32Array,

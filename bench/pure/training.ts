@@ -1,8 +1,8 @@
 /**
- * A training step in pure JavaScript, as a careful programmer writes it for this one model: buffers made once, loops
- * fused where they can be, no step allocates.
+ * A training step in pure JavaScript, as a careful programmer writes it for this one model: buffers are allocated once, loops are fused
+ * where possible, and no step allocates memory.
  */
-import { LR, startOf, type Training } from "../training.ts";
+import { LR, startOf, type TrainingTask } from "../training.ts";
 import { product, productTransB } from "./matmul.ts";
 
 /** A parameter, its gradient and Adam's running means. */
@@ -56,7 +56,7 @@ export class PureTraining {
   private readonly dz: Float32Array;
   private steps = 0;
 
-  constructor(private readonly training: Training) {
+  constructor(private readonly training: TrainingTask) {
     const { batch, hidden, outputs } = training;
     this.start = startOf(training);
     this.w1 = new Parameter(this.start.w1);
@@ -74,7 +74,7 @@ export class PureTraining {
     this.steps = 0;
   }
 
-  /** One step; returns the loss before it. */
+  /** Takes one step. @returns the loss before the step */
   step(): number {
     const { start, w1, b1, w2, b2, h, dh, z, dz } = this;
     const { kind, batch, inputs, hidden, outputs } = this.training;

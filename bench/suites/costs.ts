@@ -1,6 +1,6 @@
 /**
  * The measured cost of ops on one thread, in nanoseconds per operation, next to the estimate in their entries (`cost`), which decides
- * what threads share.
+ * which ops threads share.
  */
 import { Family, Op } from "../../assembly/opcodes.ts";
 import { manualSeed, rand, randint, type Tensor, tidy } from "../../src/index.ts";
@@ -21,7 +21,7 @@ const middle = (outer: number, n: number, inner: number, shape: number[]) => ({
   shape,
 });
 
-/** A call of N elements or so, of ops that stand for their family. */
+/** A call with about N elements, for ops that represent their family. */
 function callOf(op: AnyOp): { inputs: Tensor[]; attributes: unknown } | undefined {
   const rows = (): Tensor => rand([ROWS, COLUMNS]);
   const labels = (): Tensor => randint(0, COLUMNS, [ROWS]);
@@ -73,7 +73,7 @@ function callOf(op: AnyOp): { inputs: Tensor[]; attributes: unknown } | undefine
   return undefined;
 }
 
-/** Nanoseconds of a call, the median of many. */
+/** The median time of a call in nanoseconds. */
 function time(run: () => void): number {
   for (let i = 0; i < 50; i++) run();
   const calls = Array.from({ length: 100 }, () => {
@@ -99,7 +99,7 @@ function* cases(): Generator<Case> {
     yield {
       name: op.name,
       contenders: [{ impl: "nabla API", run }],
-      note: `${op.name}: ${cost.toFixed(3)} ns, taken as ${op.cost}`,
+      note: `${op.name}: ${cost.toFixed(3)} ns, estimated as ${op.cost}`,
     };
     for (const x of inputs) x.dispose();
   }

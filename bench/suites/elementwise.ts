@@ -10,7 +10,7 @@ const COLUMNS = 128;
 const ROWS = N / COLUMNS;
 const FACTOR = 1.5;
 
-/** Addresses: the result, the operands, the constant factor. */
+/** The addresses of the result, the operands and the constant factor. */
 interface Addresses {
   readonly out: number;
   readonly a: number;
@@ -20,15 +20,15 @@ interface Addresses {
 
 interface Row {
   readonly name: string;
-  /** By the raw kernel. */
+  /** Calls the raw kernel. */
   readonly kernel: (at: Addresses) => void;
   readonly api: (a: Tensor, b: Tensor) => Tensor;
   readonly pure: (out: Float32Array, a: Float32Array, b: Float32Array) => void;
-  /** Elements of the result. Default N. */
+  /** The number of elements of the result. Default N. */
   readonly results?: number;
 }
 
-/** Kernels of one operand take (out, x, begin, end, p, q). */
+/** A row for a function of one operand. Its kernel takes (out, x, begin, end, p, q). */
 const unary = (name: "exp" | "tanh" | "sigmoid" | "gelu" | "relu"): Row => {
   const kernel = kernels()[name]!;
   return { name, kernel: ({ out, a }) => void kernel(out, a, 0, N, 0, 0), api: (x) => x[name](), pure: pure[name] };

@@ -1,4 +1,4 @@
-/** Per-sample gradients: one compiled backward pass for a whole batch against loops over its samples. µs for the batch. */
+/** Per-sample gradients: one compiled backward pass for a whole batch against loops over its samples. Times are for the whole batch. */
 import { type PerSample, perSampleGradients } from "../../src/gradients/index.ts";
 import { compile, losses, manualSeed, nn, randint, randn, stack, type Tensor, tidy } from "../../src/index.ts";
 import { type Case, median, type Suite } from "../measure.ts";
@@ -32,7 +32,7 @@ const problems: readonly Problem[] = [
   { name: "CNN 8-16 28×28 B=64", batch: 64, input: [28, 28, 1], make: cnn },
 ];
 
-/** The largest distance between two results, in proportion to the largest value. */
+/** The largest difference between two results, relative to the largest value. */
 function distance(a: PerSample, b: PerSample): number {
   return Math.max(
     ...Object.entries(a).map(([name, x]) =>
@@ -50,7 +50,7 @@ function* cases(): Generator<Case> {
       losses.crossEntropy(model.forward(a) as Tensor, b, { reduction: "none" });
     const samples = Array.from({ length: batch }, (_, k) => [x.narrow(0, k, 1), labels.narrow(0, k, 1)] as const);
     const together = perSampleGradients(model, lossOf, { method: "batch" });
-    // As people write it: backward for each sample, a copy of every gradient.
+    // The loop that users write: backward for each sample, and a copy of every gradient.
     const loop = (): Record<string, Tensor[]> => {
       const rows: Record<string, Tensor[]> = {};
       for (const [a, b] of samples) {
@@ -60,16 +60,17 @@ function* cases(): Generator<Case> {
       }
       return rows;
     };
-    // The best that a loop can do: a compiled step for one sample, whose gradients are read.
+    // The fastest possible loop: a compiled step for one sample, and a read of its gradients.
     const single = compile((a: Tensor, b: Tensor) => {
       model.zeroGrad();
       lossOf(a, b).sum().backward();
       return model.parameters().map((p) => p.grad!);
     });
-    const off = tidy(() =>
+    const difference = tidy(() =>
       distance(together(x, labels), Object.fromEntries(Object.entries(loop()).map(([k, v]) => [k, stack(v)]))),
     );
-    if (!(off < 1e-4)) throw new Error(`${name}: the batch's gradients are off the loop's by ${off}.`);
+    if (!(difference < 1e-4))
+      throw new Error(`${name}: the batch's gradients must equal the loop's, got a difference of ${difference}.`);
     const once = (run: () => void): number => {
       const started = performance.now();
       run();
@@ -88,7 +89,7 @@ function* cases(): Generator<Case> {
     yield {
       name,
       contenders: Object.entries(runs).map(([impl, run]) => ({ impl, run })),
-      note: `${name}: one backward is ${ratio(0)} × as fast as the eager loop, ${ratio(1)} × as fast as the compiled one`,
+      note: `${name}: one backward is ${ratio(0)}× as fast as the eager loop, and ${ratio(1)}× as fast as the compiled loop`,
     };
     together.dispose();
     single.dispose();

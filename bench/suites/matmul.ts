@@ -1,4 +1,4 @@
-/** Matrix products: cubes, and the three products that training a linear layer needs. GFLOP/s and shares of the ceiling. */
+/** Matrix products: cubes, and the three products in training a linear layer. In GFLOP/s, and as shares of the ceiling. */
 import { linear, type Tensor, tensor, tidy } from "../../src/index.ts";
 import { engine, kernels } from "../../src/runtime/engine.ts";
 import { type Case, CEILING, type Contender, PURE, type Suite } from "../measure.ts";
@@ -34,7 +34,7 @@ const shapes: readonly Shape[] = [
   ...layer(128, 784, 512),
 ];
 
-/** Calls of the ceiling's kernel take a few microseconds. */
+/** The length of the ceiling kernel's chain of multiply-adds. A call then takes a few microseconds. */
 const CHAIN = 1000;
 
 /** Nothing but multiply-adds (assembly/kernels/probe.ts). */
@@ -43,7 +43,7 @@ export const ceiling = (): Contender => {
   return { impl: CEILING, run: () => void fmaCeiling!(CHAIN, 0.5, 1), flops: 96 * CHAIN };
 };
 
-/** The kernel as it is exported, without tensors. */
+/** The exported kernel, called without tensors. */
 function kernelContender(
   { m, k, n, trans }: Shape,
   a: Float32Array,
@@ -58,7 +58,7 @@ function kernelContender(
   const [out, left, right, workspace] = blocks as [number, number, number, number];
   heap.f32.set(a, left / 4);
   heap.f32.set(b, right / 4);
-  // No bias, alpha 1, no activation, nothing to add to; the share is all of C.
+  // No bias, alpha 1, no activation, no accumulation. The share is all of C.
   const run = () => void gemm!(out, left, right, 0, 0, m, n, k, transA, transB, 1, 0, 0, workspace, 0, m, 0, n);
   run();
   requireClose("gemm", heap.f32.subarray(out / 4, out / 4 + m * n), expected, 1e-6 * k);
@@ -68,7 +68,7 @@ function kernelContender(
   };
 }
 
-/** What people call. */
+/** The public API. */
 function apiContender(
   { m, k, n, trans }: Shape,
   a: Float32Array,

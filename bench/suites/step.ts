@@ -1,15 +1,15 @@
 /**
- * Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS, which must reach the same loss. Then
+ * Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS. All must reach the same loss. Then
  * optimizer updates alone, with normal gradients and long after the gradients have vanished.
  */
 import { optim, randn, type Tensor, zeros } from "../../src/index.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";
 import { NablaTraining } from "../nabla.ts";
 import { PureTraining } from "../pure/training.ts";
-import { requireLosses, STEPS, trainings } from "../training.ts";
+import { requireLosses, STEPS, trainingTasks } from "../training.ts";
 
 function* cases(): Generator<Case> {
-  for (const training of trainings) {
+  for (const training of trainingTasks) {
     const own = { eager: new NablaTraining(training, "eager"), compiled: new NablaTraining(training, "compiled") };
     const models = { [PURE]: new PureTraining(training), "nabla eager": own.eager, "nabla compiled": own.compiled };
     const losses = Object.entries(models).map(([impl, model]) => ({
@@ -38,14 +38,14 @@ const optimizers: Record<string, (p: Tensor) => { step(): void; dispose(): void 
   "SGD with momentum": (p) => new optim.SGD([p], { lr: 1e-3, momentum: 0.9 }),
 };
 
-/** Updates while there are gradients, and once state has decayed: denormal numbers would make it several times slower. */
+/** Updates with gradients, and updates after the state has decayed: denormal numbers would make these several times slower. */
 function* updates(): Generator<Case> {
   for (const [name, make] of Object.entries(optimizers)) {
     const own = [1, 0].map((gradient) => {
       const p = randn([PARAMETERS]).keep();
       p.requiresGrad = true;
       const optimizer = make(p);
-      // Squares decay by 0.999 or 0.99 a step: from 10⁻³⁴ they would be denormal within the warm-up.
+      // Squares decay by 0.999 or 0.99 per step: from 10⁻³⁴ they would become denormal during the warm-up.
       p.grad = randn([PARAMETERS])
         .mul(gradient ? 1e-2 : 1e-17)
         .keep();

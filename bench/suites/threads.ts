@@ -1,21 +1,22 @@
 /**
- * Several threads against one, in the same process and memory; the one-thread contender is encoded without shares. The last row has
- * twice as many threads as cores, which should cost little. Also the overhead of threads: a barrier, and a call that must wake them.
+ * Several threads against one, in the same process and memory; programs of the one-thread contender are encoded without shares. The last
+ * rows have twice as many threads as cores, which should cost little. Notes give the overhead of threads: the time of a barrier, and of a
+ * call that has to wake threads.
  */
 import { availableParallelism } from "node:os";
 import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";
 import { sharing } from "../../src/ops/definition/work.ts";
 import { type Case, type Contender, median, type Suite } from "../measure.ts";
 import { NablaTraining } from "../nabla.ts";
-import { trainings } from "../training.ts";
+import { trainingTasks } from "../training.ts";
 
 const ONE = "1 thread";
 const ELEMENTS = 2 ** 20;
 const LIMITS = { ...sharing };
 
-/** Runs f while nothing, all, or what pays is shared. */
-function sharingOnly<T>(what: "nothing" | "all" | "what pays", f: () => T): T {
-  const limit = { nothing: Infinity, all: 1e-9, "what pays": undefined }[what];
+/** Runs f while threads share no op, every op, or the ops for which sharing pays. */
+function withSharing<T>(mode: "none" | "all" | "default", f: () => T): T {
+  const limit = { none: Infinity, all: 1e-9, default: undefined }[mode];
   Object.assign(sharing, limit === undefined ? LIMITS : { least: limit, program: limit });
   try {
     return f();
@@ -24,25 +25,25 @@ function sharingOnly<T>(what: "nothing" | "all" | "what pays", f: () => T): T {
   }
 }
 
-/** The same call by one thread and by all. Eager: what is shared is decided at each call. */
+/** The same eager call on one thread and on all threads. Each eager call decides again whether to share. */
 function eager(threads: number, call: () => Tensor): Contender[] {
   const run = (): void => tidy(() => void call());
   return [
-    { impl: ONE, run: () => sharingOnly("nothing", run) },
+    { impl: ONE, run: () => withSharing("none", run) },
     { impl: `${threads} threads`, run },
   ];
 }
 
-/** A compiled step, recorded once to be shared and once not to be. */
+/** A compiled step, recorded once with sharing and once without. */
 function compiled(threads: number, name: string): { contenders: Contender[]; free: () => void } {
-  const training = trainings.find((one) => one.name === name)!;
-  const recorded = (what: "nothing" | "what pays"): NablaTraining =>
-    sharingOnly(what, () => {
+  const training = trainingTasks.find((one) => one.name === name)!;
+  const record = (mode: "none" | "default"): NablaTraining =>
+    withSharing(mode, () => {
       const model = new NablaTraining(training, "compiled");
       model.step();
       return model;
     });
-  const [one, all] = [recorded("nothing"), recorded("what pays")];
+  const [one, all] = [record("none"), record("default")];
   return {
     contenders: [
       { impl: ONE, run: () => void one.step() },
@@ -59,7 +60,7 @@ const time = (f: () => void): number => {
   return 1000 * (performance.now() - before);
 };
 
-/** Microseconds of a barrier: a compiled chain of products too small to be shared, shared nevertheless, against the same alone. */
+/** The time of a barrier in microseconds: compares a compiled chain of products that are too small to share, with and without sharing. */
 function barrier(): number {
   const COUNT = 200;
   const x = rand([8, 8]);
@@ -68,9 +69,9 @@ function barrier(): number {
     for (let i = 0; i < COUNT; i++) y = y.matmul(x);
     return y;
   };
-  const programs = (["nothing", "all"] as const).map((what) => {
+  const programs = (["none", "all"] as const).map((mode) => {
     const program = compile(chain);
-    sharingOnly(what, () => program());
+    withSharing(mode, () => program());
     return program;
   });
   const times = programs.map((program) => {
@@ -82,23 +83,23 @@ function barrier(): number {
   return (times[1]! - times[0]!) / COUNT;
 }
 
-/** Microseconds of a product of 256³: one call behind the other, and after pauses in which the workers fall asleep. */
+/** The time of a product of 256³ in microseconds: in back-to-back calls, and after pauses in which the workers fall asleep. */
 async function waking(): Promise<string> {
   const [a, b] = [randn([256, 256]), randn([256, 256])];
   const call = (): void => tidy(() => void a.matmul(b));
   const busy = median(Array.from({ length: 200 }, () => time(call)));
-  const alone = sharingOnly("nothing", () => median(Array.from({ length: 200 }, () => time(call))));
+  const alone = withSharing("none", () => median(Array.from({ length: 200 }, () => time(call))));
   const afterPause: number[] = [];
   const aloneAfterPause: number[] = [];
   for (let i = 0; i < 30; i++) {
     await pause(20);
     afterPause.push(time(call));
     await pause(20);
-    aloneAfterPause.push(sharingOnly("nothing", () => time(call)));
+    aloneAfterPause.push(withSharing("none", () => time(call)));
   }
   for (const x of [a, b]) x.dispose();
   const us = (values: number[]): string => median(values).toFixed(0);
-  return `256³: ${busy.toFixed(0)} µs call after call, ${us(afterPause)} µs after a pause of 20 ms; by one thread ${alone.toFixed(0)} and ${us(aloneAfterPause)} µs`;
+  return `256³: ${busy.toFixed(0)} µs back to back, ${us(afterPause)} µs after a pause of 20 ms; on one thread ${alone.toFixed(0)} and ${us(aloneAfterPause)} µs`;
 }
 
 async function* cases(): AsyncGenerator<Case> {
@@ -108,7 +109,8 @@ async function* cases(): AsyncGenerator<Case> {
   for (const threads of counts) {
     await dispose();
     await init({ threads, ...(build === "custom" ? {} : { build }) });
-    if (info().threads !== threads) throw new Error(`threads: there are ${info().threads} threads: ${info().reason}.`);
+    if (info().threads !== threads)
+      throw new Error(`threads: there must be ${threads} threads, got ${info().threads}: ${info().reason}.`);
     const label = threads > cores ? `${threads} threads, ${cores} cores: ` : "";
     for (const n of [128, 256, 512, 1024]) {
       const [a, b] = [randn([n, n]), randn([n, n])];
@@ -122,7 +124,7 @@ async function* cases(): AsyncGenerator<Case> {
       };
       for (const x of [a, b]) x.dispose();
     }
-    for (const { name } of trainings) {
+    for (const { name } of trainingTasks) {
       const { contenders, free } = compiled(threads, name);
       yield { name: `${label}${name}`, base: ONE, contenders };
       free();

@@ -97,7 +97,7 @@ describe("bench --against", () => {
     const unknown = run("--against", "nothing", "step");
     expect(unknown.status).toBe(1);
     expect(unknown.stderr).toMatch(
-      /bench --against nothing: git knows no such commit\. Give a branch, a tag or a hash\./,
+      /bench --against nothing: git cannot find this commit\. Pass a branch, a tag or a hash\./,
     );
   });
   test.each(["SIGINT", "SIGTERM"] as const)("%s stops it and removes the worktree", async (signal) => {

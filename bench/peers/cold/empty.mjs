@@ -1,4 +1,4 @@
-/** The same script without a library. */
+/** The same program without a library. */
 import { report } from "./timed.mjs";
 
 await report(() => () => []);

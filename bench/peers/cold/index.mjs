@@ -1,6 +1,7 @@
 /**
- * `npm run bench:cold`: from nothing to the first result, nabla beside jax-js and tfjs on WebAssembly: 784 → 128 → 10 of one image. Each start is a
- * process of its own; they take turns. `npx -y -p node@24 node bench/peers/cold/index.mjs` measures another Node.
+ * `npm run bench:cold`: measures the time until the first result of a 784 → 128 → 10 network for one image, in nabla, jax-js and tfjs on
+ * WebAssembly. Each start is a new process, and the contenders take turns. `npx -y -p node@24 node bench/peers/cold/index.mjs` measures
+ * another version of Node.
  */
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -11,9 +12,9 @@ import { save } from "../../../dist/bench/save.js";
 import { whole } from "../../../dist/cli/mnist/numbers.js";
 
 const { rounds, save: isSaved } = new Command("bench:cold")
-  .description("Measures cold starts beside jax-js and tfjs on WebAssembly.")
-  .option("--rounds <count>", "starts of each", whole(1), 21)
-  .option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
+  .description("Compares cold starts with those of jax-js and tfjs on WebAssembly.")
+  .option("--rounds <count>", "the number of starts of each contender", whole(1), 21)
+  .option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .parse()
   .opts();
 
@@ -26,7 +27,7 @@ const PEERS = {
 };
 const CALLS = [1, 2, 5, 20, 200];
 
-/** A process from its start to its end; with what it tells of itself. */
+/** Runs a process to its end. @returns the time of the whole process, and the times that it prints */
 function start(script, calls) {
   const before = performance.now();
   const args = [fileURLToPath(new URL(`${script}.mjs`, import.meta.url)), String(calls)];
@@ -46,16 +47,14 @@ const [reference] = seen["jax-js wasm"].starts;
 for (const [name, { starts }] of Object.entries(seen))
   for (const { result } of starts)
     if (result.some((value, i) => Math.abs(value - reference.result[i]) > 1e-5))
-      throw new Error(`${name} computes something else`);
+      throw new Error(`${name} computes a different result: ${result} instead of ${reference.result}`);
 
 const of = (name, key) => median(seen[name].starts.map((one) => one[key] ?? Number.NaN));
 const least = (name, key) => Math.min(...seen[name].starts.map((one) => one[key] ?? Number.NaN));
 const cell = (value) => (Number.isNaN(value) ? "–" : value < 10 ? value.toFixed(2) : value.toFixed(1));
 const row = (cells) => console.log(cells.map((text, i) => (i ? text.padStart(14) : text.padEnd(16))).join(""));
 
-console.log(
-  `Node ${process.version}: milliseconds from nothing to the first result, medians (least) of ${rounds} starts\n`,
-);
+console.log(`Node ${process.version}: milliseconds until the first result, medians (shortest) of ${rounds} starts\n`);
 row(["", "whole process", "in process", "import", "compile", "instantiate", "first call"]);
 for (const name of Object.keys(PEERS)) {
   const both = (key) => (Number.isNaN(of(name, key)) ? "–" : `${cell(of(name, key))} (${cell(least(name, key))})`);
@@ -79,13 +78,13 @@ const empty = of("no library", "whole");
 for (const peer of ["jax-js wasm", "tfjs-wasm", "tfjs-core wasm"]) {
   const ratio = (key, less = 0) => ((of(peer, key) - less) / (of("nabla", key) - less)).toFixed(2);
   console.log(
-    `${peer} takes ${ratio("whole")}× as long as a whole process, ${ratio("whole", empty)}× without what the script takes with no library, ${ratio("total")}× in process`,
+    `${peer} takes ${ratio("whole")}× as long for the whole process, ${ratio("whole", empty)}× without the time of the program without a library, ${ratio("total")}× in process`,
   );
 }
 console.log(
-  "\nimport is until the library is ready; compile and instantiate are parts of it or of the first call, where the library does them.",
+  "\nimport ends when the library is ready; compile and instantiate are parts of import or of the first call, depending on the library.",
 );
-console.log("\nCalls, by number, in microseconds: the first run in the baseline tier\n");
+console.log("\nMicroseconds of the n-th call; the first calls run in the baseline tier\n");
 row(["", ...CALLS.map(String)]);
 for (const [name, { calls }] of Object.entries(seen))
   if (calls.length) row([name, ...CALLS.map((n) => cell(1000 * median(calls.map((series) => series[n - 1]))))]);

@@ -1,11 +1,11 @@
-/** tfjs on WebAssembly: what starts it, and the network in its words. */
+/** Starts tfjs on WebAssembly, and runs the network with its API. */
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { network, report } from "./timed.mjs";
 
-/** @param load imports tfjs: all of it, or its core */
+/** @param load imports the whole of tfjs, or only its core */
 export function overTfjs(load) {
-  // It greets on the console.
+  // tfjs prints a greeting.
   console.warn = console.info = () => {};
   return report(async () => {
     const tf = await load();

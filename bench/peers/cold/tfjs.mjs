@@ -1,4 +1,4 @@
-/** As its own README has it: the package, then the backend. */
+/** The whole of tfjs, as its README recommends: first the package, then the backend. */
 import { overTfjs } from "./overTfjs.mjs";
 
 await overTfjs(async () => (await import("@tensorflow/tfjs")).default);

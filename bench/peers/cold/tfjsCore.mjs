@@ -1,4 +1,4 @@
-/** No layers, optimizers or other backends: the least of tfjs that multiplies. */
+/** The core of tfjs, without layers, optimizers or other backends: the smallest part that can multiply matrices. */
 import { overTfjs } from "./overTfjs.mjs";
 
 await overTfjs(() => import("@tensorflow/tfjs-core"));

@@ -1,23 +1,23 @@
 /**
- * What the contenders of the cold start share: the network, and a clock on WebAssembly. `report(import, first)` imports a library and has it
- * compute, and prints what each stage took in milliseconds, as JSON.
+ * What the contenders of the cold start share: the network, and timers around WebAssembly's functions. `report(load)` imports a library,
+ * runs the network, and prints the time of each stage in milliseconds, as JSON.
  */
 const WASM = globalThis.WebAssembly;
 const stages = { compile: 0, instantiate: 0 };
 
-/** A constructor or function that counts its time as a stage's. Those that take time of each other's are not called from here. */
+/** Wraps a constructor or function, so that its time is added to a stage. The wrapped functions do not call each other. */
 function timed(stage, f) {
   return new Proxy(f, {
     construct(target, args) {
       const start = performance.now();
-      const made = Reflect.construct(target, args);
+      const instance = Reflect.construct(target, args);
       stages[stage] += performance.now() - start;
-      return made;
+      return instance;
     },
     async apply(target, that, args) {
       const start = performance.now();
       const result = await Reflect.apply(target, that, args);
-      // Bytes that are instantiated are compiled: the larger part.
+      // Instantiating bytes compiles them first, which takes most of the time.
       stages[stage === "instantiate" && !(args[0] instanceof WASM.Module) ? "compile" : stage] +=
         performance.now() - start;
       return result;
@@ -32,7 +32,7 @@ for (const [name, stage] of [
 ])
   WASM[name] = timed(stage, WASM[name]);
 
-/** 784 → 128 → 10 with ReLU between, and one image: whatever they are, they are the same for all. */
+/** A 784 → 128 → 10 network with ReLU, and one image: arbitrary values that are the same for all contenders. */
 export const network = (() => {
   let state = 1;
   const values = (n, scale) =>
@@ -49,7 +49,7 @@ export const network = (() => {
   };
 })();
 
-/** @param load imports the library; gives what computes the ten results, as an array */
+/** @param load imports the library, and returns a function that computes the ten results as an array */
 export async function report(load) {
   const start = performance.now();
   const infer = await load();

@@ -1,9 +1,9 @@
-/** Preloaded into servers: at SIGUSR2 they collect garbage, and tell on stderr how many bytes they hold and how much CPU time they used. */
+/** Preloaded into servers. On SIGUSR2, a server collects garbage, then prints to stderr how many bytes and how much CPU time it uses. */
 const microseconds = () => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
-/** CPU time of the collections, which no request asked for. */
+/** CPU time of these collections, which no request has caused. */
 let collecting = 0;
 process.on("SIGUSR2", () => {
   const began = microseconds();

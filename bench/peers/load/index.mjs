@@ -1,6 +1,6 @@
 /**
- * `npm run bench:load`: 200 clients at once, each with one request after the other, on `nabla serve` and on the same network served by
- * tfjs-wasm behind the same router. With `--batch`, `nabla serve` beside `nabla serve --batch`. Servers take turns, round by round.
+ * `npm run bench:load`: 200 concurrent clients send one request after the other to `nabla serve`, and to the same network served by
+ * tfjs-wasm behind the same router. With `--batch`, compares `nabla serve` with `nabla serve --batch`. The servers take turns in rounds.
  */
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -21,24 +21,26 @@ const {
   batch,
   save: isSaved,
 } = new Command("bench:load")
-  .description("Measures served inference beside tfjs-wasm.")
-  .option("--requests <count>", "requests in a round", whole(1), 10_000)
-  .option("--clients <count>", "clients at once", whole(1), 200)
+  .description("Compares served inference with tfjs-wasm.")
+  .option("--requests <count>", "requests per round", whole(1), 10_000)
+  .option("--clients <count>", "concurrent clients", whole(1), 200)
   .option("--rounds <count>", "rounds of each server", whole(1), 3)
-  .addOption(new Option("--only <server>", "one server alone").choices(["nabla", "tfjs-wasm"]).conflicts("batch"))
-  .option("--batch [milliseconds]", "nabla that joins requests, beside nabla that does not", whole(0))
   .addOption(
-    new Option("--save", "keep the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts([
+    new Option("--only <server>", "measure only this server").choices(["nabla", "tfjs-wasm"]).conflicts("batch"),
+  )
+  .option("--batch [milliseconds]", "compare nabla with and without joined requests", whole(0))
+  .addOption(
+    new Option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts([
       "only",
       "network",
       "batch",
     ]),
   )
-  .addOption(new Option("--network <name>", "one network alone").choices(Object.keys(networks)))
+  .addOption(new Option("--network <name>", "measure only this network").choices(Object.keys(networks)))
   .parse()
   .opts();
 
-/** Requests of the round that warms up. */
+/** Requests in the warm-up round. */
 const WARM_UP = 5000;
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
 const serve = (network) => [here("../../../dist/bin/nabla.js"), "serve", here(`${network}.mjs`), "--port", "0"];
@@ -53,7 +55,7 @@ const commands = {
 async function start(command) {
   const args = ["--expose-gc", "--import", new URL("held.mjs", import.meta.url).href, ...command];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
-  const said = (stream, pattern) =>
+  const waitForOutput = (stream, pattern) =>
     new Promise((found, failed) => {
       let output = "";
       const listen = (text) => {
@@ -66,12 +68,12 @@ async function start(command) {
       stream.on("data", listen);
       child.once("exit", (code) => failed(new Error(`${command.join(" ")} ended with ${code}: ${output}`)));
     });
-  const [url] = await said(child.stdout, /http:\S+/);
-  /** Megabytes that it holds when garbage has been collected, and microseconds of CPU time that it used. */
+  const [url] = await waitForOutput(child.stdout, /http:\S+/);
+  /** The megabytes that the server holds after garbage collection, and the CPU time that it has used, in microseconds. */
   const state = async () => {
-    const told = said(child.stderr, /held (\d+) used (\d+)/);
+    const output = waitForOutput(child.stderr, /held (\d+) used (\d+)/);
     child.kill("SIGUSR2");
-    const [, bytes, used] = (await told).map(Number);
+    const [, bytes, used] = (await output).map(Number);
     return { memory: bytes / 1e6, used };
   };
   return { child, url, state };
@@ -80,7 +82,7 @@ async function start(command) {
 const saved = [];
 const row = (cells) => console.log(cells.map((text, i) => (i ? String(text).padStart(15) : text.padEnd(40))).join(""));
 console.log(
-  `Node ${process.version}: ${clients} clients, ${requests.toLocaleString("en")} requests a round, medians of ${rounds} rounds\n`,
+  `Node ${process.version}: ${clients} clients, ${requests.toLocaleString("en")} requests per round, medians of ${rounds} rounds\n`,
 );
 row(["", "requests/s", "CPU µs each", "p50 ms", "p99 ms", "errors", "MB held warm", "MB held last"]);
 for (const [network, { title, sample }] of Object.entries(networks)) {
@@ -135,13 +137,13 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
   const rate = (name) => median(seen[name].map((result) => result.rate));
   const [first, second] = Object.keys(servers);
   if (batch !== undefined) {
-    // Round by round, so that a slow moment of the machine counts for both. CPU time is what a busy machine hardly changes.
+    // Compare round by round, so that a slow moment of the machine affects both. CPU time hardly depends on other load.
     const ratio = (of) => median(seen[second].map((result, i) => of(result, seen[first][i]))).toFixed(2);
     console.log(
-      `--batch serves ${ratio((joined, alone) => joined.rate / alone.rate)}× as many, ` +
+      `--batch serves ${ratio((joined, alone) => joined.rate / alone.rate)}× as many requests, ` +
         `${ratio((joined, alone) => alone.cpu / joined.cpu)}× by CPU time`,
     );
-  } else if (!only) console.log(`nabla serves ${(rate(first) / rate(second)).toFixed(2)}× as many`);
+  } else if (!only) console.log(`nabla serves ${(rate(first) / rate(second)).toFixed(2)}× as many requests`);
   console.log();
   for (const { child } of Object.values(servers)) child.kill("SIGTERM");
 }

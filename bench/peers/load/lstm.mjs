@@ -1,4 +1,4 @@
-/** `nabla serve lstm.mjs`: nabla is the one that the command resolves. */
+/** The LSTM for `nabla serve`. It imports the same copy of nabla as the command. */
 import { compile, nn, noGrad, tensor, zeros } from "../../../dist/node/index.js";
 import { networks } from "./networks.mjs";
 

@@ -1,4 +1,4 @@
-/** `nabla serve mlp.mjs`: nabla is the one that the command resolves. */
+/** The MLP for `nabla serve`. It imports the same copy of nabla as the command. */
 import { compile, linear, tensor } from "../../../dist/node/index.js";
 import { networks } from "./networks.mjs";
 

@@ -1,4 +1,4 @@
-/** What is served: weights by a formula, so that every server has the same; and one request's inputs. */
+/** The served networks, and the inputs of one request. A formula gives the weights, so that they are the same on every server. */
 function values(count, scale, seed) {
   let state = seed;
   return Float32Array.from({ length: count }, () => {

@@ -1,4 +1,4 @@
-/** `node tfjs.mjs mlp|lstm`: the same networks by tfjs-wasm, one thread, behind the same router. Prints its port. */
+/** `node tfjs.mjs mlp|lstm` serves the same networks with tfjs-wasm, on one thread and behind the same router, and prints its URL. */
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { serve } from "@hono/node-server";
@@ -21,7 +21,7 @@ for (const key of ["b", "b1", "b2"]) if (weights[key]) tensors[key] = tf.tensor1
 const dense = (x, w, b) => tf.add(tf.matMul(x, w, false, true), b);
 const forwards = {
   mlp: (x) => dense(tf.relu(dense(x, tensors.w1, tensors.b1)), tensors.w2, tensors.b2),
-  /** Inputs' part of all steps in one product, as nabla has it. */
+  /** Computes the inputs' part of all steps in one product, like nabla. */
   lstm(x) {
     const [batch, steps] = x.shape;
     const all = tf.reshape(dense(tf.reshape(x, [batch * steps, 28]), tensors.wx, tensors.b), [batch, steps, 512]);
