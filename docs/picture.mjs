@@ -1,5 +1,5 @@
 /**
- * `node docs/picture.mjs`, after `npm run build`: runs the README's program and draws what its network has learned, as
+ * `node docs/picture.mjs`, after `npm run build`: runs the README's program and draws the predictions of its network in
  * docs/public/heart.svg.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ const CELL = SIZE / CELLS;
 const center = (i) => ((i + 0.5) / CELLS) * 2 * LIMIT - LIMIT;
 const round = (v) => Number(v.toFixed(1));
 
-// The probability of each cell, as one of a few shades; cells of one shade side by side are one rectangle.
+// The probability of each cell, as one of a few shades. Adjacent cells of a row with the same shade become one rectangle.
 const grid = Array.from({ length: CELLS ** 2 }, (_, i) => [center(i % CELLS), -center(Math.floor(i / CELLS))]);
 const shades = noGrad(() => model.forward(tensor(grid)).sigmoid()).data.map((p) => Math.round(p * LEVELS));
 const paths = Array.from({ length: LEVELS + 1 }, () => "");
@@ -55,7 +55,7 @@ writeFileSync(
   "docs/public/heart.svg",
   [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${SIZE} ${SIZE}" width="${SIZE}" height="${SIZE}">`,
-    "<title>A heart, as the network of the README sees it</title>",
+    "<title>A heart: the predictions of the README's network</title>",
     '<g shape-rendering="crispEdges">',
     ...areas,
     "</g>",

@@ -1,12 +1,12 @@
 /**
  * `node docs/tables.mjs` writes the tables of the benchmarks page from docs/data/*.json, which the bench commands write with `--save`.
- * The tables of runtimes.md and sizes.md are written by test/matrix/table.mjs and bench/size.mjs, with `withBlock` too.
+ * test/matrix/table.mjs and bench/size.mjs write the tables of runtimes.md and sizes.md, also with `withBlock`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 
 export const PAGE = "docs/benchmarks.md";
 
-/** A page with the text between `<!-- name -->` and `<!-- /name -->` replaced. @throws Error if the page has no such place */
+/** Replaces the text between `<!-- name -->` and `<!-- /name -->` in a page. @throws Error if the page has no such block */
 export function withBlock(page, name, text) {
   const block = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`);
   if (!block.test(page)) throw new Error(`The page has no <!-- ${name} --> … <!-- /${name} -->.`);
@@ -20,7 +20,7 @@ const number = (v) =>
       ? String(Math.round(10 * v) / 10)
       : String(Number(v.toPrecision(2)));
 
-/** One row per case, one column per contender; the best figure of a row is bold. */
+/** A table with one row per case and one column per contender. The best figure of a row is bold. */
 export function table({ command, machine, date, rows }) {
   const impls = [...new Set(rows.map(({ impl }) => impl))];
   const [{ unit }] = rows;
@@ -46,7 +46,7 @@ export function table({ command, machine, date, rows }) {
   ].join("\n");
 }
 
-/** The page with every table written from its data. */
+/** Writes every table of a page from its data. */
 export function withTables(page) {
   const names = Array.from(page.matchAll(/^<!-- ([\w-]+) -->$/gm), ([, name]) => name);
   return names.reduce(

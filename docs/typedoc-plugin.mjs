@@ -1,6 +1,6 @@
 /**
- * Shapes the TypeDoc reference for readers: the entry `src/index.ts` is called `nabla`, and a class page lists the members that
- * the class declares, with a link to its base class for the rest.
+ * Adapts the TypeDoc reference: the entry `src/index.ts` is called `nabla`, and the page of a class lists only the members that the class
+ * itself declares, with a link to its base class for the others.
  */
 import { Converter, ReflectionKind } from "typedoc";
 
@@ -9,7 +9,7 @@ export function load(app) {
     for (const module of project.children ?? []) if (module.name === "index") module.name = "nabla";
   });
   app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
-    // Members of a base without a page of its own stay.
+    // Keep members that are inherited from a class without its own page.
     for (const type of project.getReflectionsByKind(ReflectionKind.Class | ReflectionKind.Interface))
       for (const member of [...(type.children ?? [])])
         if (member.inheritedFrom?.reflection && member.kind !== ReflectionKind.Constructor)

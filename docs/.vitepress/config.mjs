@@ -1,4 +1,4 @@
-// The documentation site: `npm run docs` builds it into dist/docs, a folder for any static host. It loads nothing from other hosts.
+// The documentation site. `npm run docs` builds it into dist/docs, which any static host can serve. It loads nothing from other hosts.
 import { existsSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitepress";
 import { referenceSidebars } from "./sidebar.mjs";
@@ -64,12 +64,12 @@ export default defineConfig({
   title: "nabla",
   description: "Train and run neural networks in JavaScript.",
   lang: "en",
-  // The sidebars in a file of their own, instead of in every page.
+  // Write the sidebars to one separate file instead of every page.
   metaChunk: true,
   base: process.env.DOCS_BASE ?? "/",
   outDir: "../dist/docs",
   cacheDir: "../node_modules/.vite/docs",
-  // docs/build.mjs puts the lab's page there.
+  // docs/build.mjs writes the lab's page there.
   ignoreDeadLinks: [/^\/lab\/$/],
   head: [["link", { rel: "icon", href: `${process.env.DOCS_BASE ?? "/"}logo.svg`, type: "image/svg+xml" }]],
   markdown: { theme: { light: "github-light", dark: "github-dark" } },

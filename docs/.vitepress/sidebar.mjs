@@ -1,11 +1,11 @@
-/** The reference's sidebars, from what TypeDoc writes. */
+/** Builds the sidebars of the reference from TypeDoc's output. */
 
-/** The entries, the core first. */
+/** The entry points, in the order of the sidebar. */
 const ENTRIES = ["nabla", "gradients", "formats", "serverless"];
 const nameOf = (entry) => (entry === "nabla" ? entry : `nabla/${entry}`);
 
 /**
- * One sidebar per entry and namespace: a sidebar with every name of the library would be most of the bytes of each of 600 pages.
+ * One sidebar per entry point and namespace. A sidebar with every name of the library would be larger than the content of most pages.
  * @param tree the contents of typedoc-sidebar.json
  */
 export function referenceSidebars(tree) {
@@ -14,7 +14,7 @@ export function referenceSidebars(tree) {
   const visit = ({ link, items }, title, path) => {
     const own = [];
     for (const group of items) {
-      // Pages of functions and classes link to their options and types.
+      // The pages of functions and classes link to their options and types.
       if (group.text === "Interfaces" || group.text === "Type Aliases") continue;
       if (group.text !== "Namespaces") {
         const links = group.items.map(({ text, link }) => ({ text, link: link.replace(/\.md$/, "") }));
