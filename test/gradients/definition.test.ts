@@ -134,7 +134,7 @@ describe("sensitivity", () => {
     const { direction, slope } = steepestDescent(at);
     expect(slope).toBeCloseTo(Math.hypot(12, 4), 12);
     expect(directionalDerivative(at, direction)).toBeCloseTo(-slope, 12);
-    expect(() => directionalDerivative(at, [0, 0])).toThrow("A direction must have a finite length above 0, got 0.");
+    expect(() => directionalDerivative(at, [0, 0])).toThrow("direction: the length must be finite and above 0, got 0.");
   });
 });
 

@@ -493,7 +493,7 @@ describe("errors name the remedy", () => {
     [
       "no batch",
       () => saliency(linear, tensor([1, 2, 3, 4])),
-      "saliency: x must be [batch, …] with elements, got [4]. Make a batch of one sample with x.unsqueeze(0).",
+      "saliency: x must be [batch, …] and not empty, got [4]. Make a batch of one sample with x.unsqueeze(0).",
     ],
     [
       "scores' shape",

@@ -597,7 +597,7 @@ describe("errors name the remedy", () => {
     [
       "no batch",
       () => inputGradientNorms(loss, tensor([1])),
-      "inputGradientNorms: x must be [batch, …] with elements, got [1].",
+      "inputGradientNorms: x must be [batch, …] and not empty, got [1].",
     ],
     ["target", () => gradientPenalty(loss, x, { target: -1 }), "gradientPenalty: target must be a number ≥ 0, got -1."],
     [

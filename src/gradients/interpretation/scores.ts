@@ -42,7 +42,7 @@ export function requireInputs(name: string, x: Tensor): void {
     throw new DTypeError(`${name}: x must be float32 to have gradients, got ${x.dtype}. Use x.to("float32").`);
   if (x.shape.length < 2 || x.size === 0)
     throw new ShapeError(
-      `${name}: x must be [batch, …] with elements, got ${show(x.shape)}. Make a batch of one sample with x.unsqueeze(0).`,
+      `${name}: x must be [batch, …] and not empty, got ${show(x.shape)}. Make a batch of one sample with x.unsqueeze(0).`,
     );
 }
 

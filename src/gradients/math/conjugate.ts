@@ -37,19 +37,19 @@ export function conjugateGradient(product: (v: Vector) => Vector, b: Vector, opt
     "product:function b:numbers {damping:number iterations:number tolerance:number start:numbers}",
   );
   const { damping = 0, iterations = 50, tolerance = 1e-5, start } = options;
-  const damped = (v: Vector): Vector => plus(product(v), v, damping);
+  const dampedProduct = (v: Vector): Vector => plus(product(v), v, damping);
   const size = norm(b);
   if (!Number.isFinite(size))
     throw new RangeError(
       `conjugateGradient: the norm of b must be finite, got ${size}. Check that the loss is finite at this point.`,
     );
   let x = start ?? new Float64Array(b.length);
-  let r = start ? plus(b, damped(start), -1) : b;
+  let r = start ? plus(b, dampedProduct(start), -1) : b;
   let p = r;
   let rr = dot(r, r);
   let done = 0;
   while (done < iterations && Math.sqrt(rr) > tolerance * size) {
-    const ap = damped(p);
+    const ap = dampedProduct(p);
     const curvature = dot(p, ap);
     done++;
     if (!(curvature > 0)) break;

@@ -30,7 +30,7 @@ export const minus = (a: Vector, b: Vector): Vector => plus(a, b, -1);
 export function unit(a: Vector): Vector {
   const length = norm(a);
   if (!(length > 0 && Number.isFinite(length)))
-    throw new RangeError(`A direction must have a finite length above 0, got ${length}.`);
+    throw new RangeError(`direction: the length must be finite and above 0, got ${length}.`);
   return scale(a, 1 / length);
 }
 /** a·b/(‖a‖‖b‖); 0 if either is zero. */

@@ -153,9 +153,9 @@ export class KFAC {
       const fresh = factorsOf(passes, outputGradients(y, score(y, likelihood), passes));
       for (const [name, { a, g }] of Object.entries(fresh)) {
         const before = this.factors.get(name);
-        const mixed = (old: Tensor | undefined, now: Tensor): Tensor =>
+        const runningMean = (old: Tensor | undefined, now: Tensor): Tensor =>
           (old ? now.add(old.sub(now).mul(full([], kept))) : now).keep();
-        this.factors.set(name, { a: mixed(before?.a, a), g: mixed(before?.g, g) });
+        this.factors.set(name, { a: runningMean(before?.a, a), g: runningMean(before?.g, g) });
         free(before);
       }
     });

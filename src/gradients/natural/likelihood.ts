@@ -86,13 +86,17 @@ function variances(y: Tensor): Tensor {
 /** @throws RangeError if the likelihood is unknown */
 export function likelihoodOf(likelihood: Likelihood): Rules {
   if (Object.hasOwn(rules, likelihood)) return rules[likelihood];
-  throw new RangeError(`likelihood must be one of ${Object.keys(rules).join(", ")}, got ${describe(likelihood)}.`);
+  throw new RangeError(
+    `fisher: likelihood must be one of ${Object.keys(rules).join(", ")}, got ${describe(likelihood)}.`,
+  );
 }
 
 /** @throws ShapeError unless y is [batch, outputs] */
 export function requireOutputs(y: Tensor): Tensor {
   if (y.shape.length === 2) return y;
-  throw new ShapeError(`The outputs must be [batch, outputs], got ${show(y.shape)}. Use reshape([-1, outputs]).`);
+  throw new ShapeError(
+    `fisher: the outputs must be [batch, outputs], got ${show(y.shape)}. Use reshape([-1, outputs]).`,
+  );
 }
 
 /** ∂(−log p)/∂y of each sample, for targets drawn from p: [batch, outputs]. */

@@ -2,7 +2,7 @@
 
 /** A parameter W in one step. */
 export interface ParameterRow {
-  /** Its path in the model. */
+  /** The path in the model. */
   readonly name: string;
   /** The parameter's shape. */
   readonly shape: readonly number[];
@@ -16,11 +16,11 @@ export interface ParameterRow {
 
 /** An activation in one step. */
 export interface ActivationRow {
-  /** Its path in the model. */
+  /** The path in the model. */
   readonly name: string;
-  /** Its kind, such as "ReLU". */
+  /** The kind of activation, such as "ReLU". */
   readonly type: string;
-  /** Whether it is flat on one side by design, as relu is, so that it does not count as saturated. */
+  /** Whether the activation is flat on one side by design, like relu, and therefore never counts as saturated. */
   readonly oneSided: boolean;
   /** Share of outputs in the flat part, 0 … 1: |σ − ½| > 0.49 (slope below 1/25 of the maximum), |tanh| > 0.98, relu at 0. */
   readonly saturated: number;
@@ -63,9 +63,9 @@ export interface Verdict {
 
 /** The thresholds of the diagnosis. */
 export const LIMITS = {
-  /** Gradients vanish if the first weight matrix's rms gradient is below this times the last one's. */
+  /** Gradients vanish if the first weight matrix's rms gradient is below this times that of the last one. */
   vanishing: 1e-3,
-  /** Gradients explode if it is above this times the last one's. */
+  /** Gradients explode if the first weight matrix's rms gradient is above this times that of the last one. */
   exploding: 1e3,
   /** Gradients also explode above this many times the weight's norm. */
   overWeights: 1e3,
@@ -73,7 +73,7 @@ export const LIMITS = {
   saturated: 0.5,
   /** Share of dead units. */
   dead: 0.5,
-  /** Fewest rows from which to conclude that units are dead. */
+  /** The minimum number of rows to conclude that units are dead. */
   rows: 16,
   /** Updates are too fast above this ‖ΔW‖/‖W‖. */
   fast: 0.1,
