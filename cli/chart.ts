@@ -41,7 +41,7 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
     const [c, r] = [Math.round(column), Math.round(row)];
     if (c >= 0 && c < width && r >= 0 && r < height) symbols.set(`${c},${r}`, symbol);
   };
-  for (const [column, row, symbol] of shaded(plot, width, height)) put(column, row, terminal.dim(symbol));
+  for (const [column, row, symbol] of fieldCells(plot, width, height)) put(column, row, terminal.dim(symbol));
   const painted = plot.series.map(({ style }, i) => terminal.series(i, symbolOf(plot, i, style)));
   for (const i of theoryFirst(plot.series))
     for (const [column, row] of cellsTaken(plot, i, x, y)) put(column, row, painted[i]!);
@@ -74,7 +74,7 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
 }
 
 /** The shades of the field behind the curves. The rank of a value chooses its shade. */
-function* shaded({ field }: Plot, width: number, height: number): Generator<[number, number, string]> {
+function* fieldCells({ field }: Plot, width: number, height: number): Generator<[number, number, string]> {
   if (!field) return;
   const { columns, values } = field;
   const rows = values.length / columns;

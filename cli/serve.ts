@@ -108,7 +108,7 @@ async function serve(model: string, options: Options): Promise<void> {
     );
   await stop;
   isStopping = true;
-  await closed(server, grace);
+  await waitForClose(server, grace);
   // The model may still have timers or sockets open.
   process.exit(0);
 }
@@ -227,7 +227,7 @@ function wrap(handler: Handler, token: string | undefined, options: Options): Ha
 }
 
 /** Resolves when all requests have ended, or after `grace` seconds. */
-async function closed(server: Server, grace: number): Promise<void> {
+async function waitForClose(server: Server, grace: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([
     new Promise<void>((done) => {

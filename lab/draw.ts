@@ -209,7 +209,7 @@ function drawEntry(parent: Element, { name, style }: Series, i: number, at: numb
 }
 
 function child(parent: Element, name: string, attributes: Readonly<Record<string, string | number>>): Element {
-  const made = parent.ownerDocument.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
-  return parent.appendChild(made);
+  const element = parent.ownerDocument.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  return parent.appendChild(element);
 }

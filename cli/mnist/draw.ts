@@ -16,8 +16,8 @@ function corner(pixels: Uint8Array): { left: number; top: number } {
     top = Math.min(top, y);
     bottom = Math.max(bottom, y);
   });
-  const centred = (low: number, high: number): number => Math.round((low + high + 1 - DRAWN) / 2);
-  return { left: centred(left, right), top: centred(top, bottom) };
+  const start = (low: number, high: number): number => Math.round((low + high + 1 - DRAWN) / 2);
+  return { left: start(left, right), top: start(top, bottom) };
 }
 
 /** A digit as DRAWN / 2 lines of DRAWN characters, centered. Without greys, pixels darker than half are ink. */

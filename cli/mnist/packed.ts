@@ -20,7 +20,7 @@ export interface Digits {
 
 /** Reads the file, gzipped or already decompressed, because some servers let browsers decompress it. @throws Error if its length is wrong */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {
-  const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompressed(file) : file;
+  const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompress(file) : file;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const [train, test] = [view.getUint32(0, true), view.getUint32(4, true)];
   const length = 8 + (train + test) * (PIXELS + 1);
@@ -36,7 +36,7 @@ export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train
   return { train: part(8, train), test: part(8 + train * (PIXELS + 1), test) };
 }
 
-async function decompressed(file: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+async function decompress(file: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   const stream = new Blob([file]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

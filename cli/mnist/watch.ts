@@ -63,7 +63,7 @@ function lines(print: (line: string) => void): Shown {
 }
 
 /** A bar of `width` characters, filled to an eighth of a character. */
-function filled(fraction: number, width: number): string {
+function barOf(fraction: number, width: number): string {
   const eighths = Math.round(fraction * width * 8);
   return ("█".repeat(eighths >> 3) + " ▏▎▍▌▋▊▉"[eighths & 7]!.trim()).padEnd(width, "░");
 }
@@ -75,7 +75,7 @@ function bar(stream: NodeJS.WriteStream): Shown {
     const [before, after] = [`${latest.epoch}/${latest.epochs}`.padStart(5), state(latest)];
     // Leave two columns free for the terminal's own ^C.
     const room = Math.min(30, maxWidth - before.length - after.length - 6);
-    return [before, ...(room < 5 ? [] : [filled(latest.images / latest.allImages, room)]), after].join("  ");
+    return [before, ...(room < 5 ? [] : [barOf(latest.images / latest.allImages, room)]), after].join("  ");
   };
   // These options change no settings of the terminal, so there is nothing to restore if the program is killed.
   const shown = new cliProgress.SingleBar({

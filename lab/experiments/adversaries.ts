@@ -32,7 +32,7 @@ export default experiment({
   long: true,
   async run({ epsilon, steps, seed }, { progress, digits }) {
     const data = await digits();
-    const made: nn.Module[] = [];
+    const models: nn.Module[] = [];
     const network = (): nn.Module => {
       manualSeed(seed); // both networks start from the same weights
       const model = new nn.Sequential(
@@ -41,13 +41,13 @@ export default experiment({
         new nn.ReLU(),
         new nn.Linear(64, 10),
       );
-      made.push(model);
+      models.push(model);
       return model;
     };
     try {
       manualSeed(seed);
       const linear = new nn.Sequential(new nn.Flatten(), new nn.Linear(PIXELS, 1));
-      made.push(linear);
+      models.push(linear);
       const pair = only(data.train);
       await train(linear, pair, {
         epochs: 5,
@@ -55,7 +55,7 @@ export default experiment({
         loss: (x, y) => logistic(linear, x, signs(y)).mean(),
         progress: (part) => progress(0.1 * part, "training a linear model"),
       });
-      const findings = tidy(() => ofLinear(linear, only(data.test), epsilon, steps));
+      const findings = tidy(() => linearFindings(linear, only(data.test), epsilon, steps));
 
       const plain = network();
       await train(plain, data.train, {
@@ -78,28 +78,28 @@ export default experiment({
 
       await progress(0.8, "attacking");
       const both = [
-        ["trained on digits", plain],
-        ["trained on adversaries too", robust],
+        ["plain training", plain],
+        ["adversarial training", robust],
       ] as const;
-      const measured = both.map(([, model]) => tidy(() => ofNetwork(model, data.test, epsilon, steps)));
-      const [before, after] = measured as [OfNetwork, OfNetwork];
+      const measured = both.map(([, model]) => tidy(() => measureNetwork(model, data.test, epsilon, steps)));
+      const [before, after] = measured as [Measured, Measured];
       return {
         findings: [
           ...findings,
           ...both.map(([name], i) => ({
-            text: `network ${name}: increase of the loss at ε = ${TINY}, divided by ε‖∂L/∂x‖₁`,
+            text: `${name}: increase of the loss at ε = ${TINY}, divided by ε‖∂L/∂x‖₁`,
             measured: measured[i]!.firstOrder,
             expected: { equals: 1, within: 0.05 },
             theory: "the first Taylor term: the dot product of the step and the gradient is ε‖∂L/∂x‖₁",
           })),
           ...both.map(([name], i) => ({
-            text: `network ${name}: loss under PGD divided by loss under FGSM`,
+            text: `${name}: loss under PGD divided by loss under FGSM`,
             measured: measured[i]!.ratio,
             expected: { atLeast: 1 },
             theory: "many small steps follow the gradient as it turns; one large step cannot (Madry et al. 2018)",
           })),
           {
-            text: "accuracy under PGD: adversarial training minus training on digits alone",
+            text: "accuracy under PGD: adversarial training minus plain training",
             measured: after.kept - before.kept,
             // If one step goes far, training on FGSM helps little against other attacks (Madry et al. 2018, §5.1).
             expected: { atLeast: 0 },
@@ -120,17 +120,17 @@ export default experiment({
         tables: [
           {
             title: `${TESTED} unseen digits, ε = ${epsilon}`,
-            columns: ["network", "accuracy", "under FGSM", "under PGD", "mean ‖∂L/∂x‖₁"],
+            columns: ["training", "accuracy", "under FGSM", "under PGD", "mean ‖∂L/∂x‖₁"],
             rows: both.map(([name], i) => {
               const { right, single, kept, slope } = measured[i]!;
               return [name, ...[right, single, kept, slope].map((v) => Number(v.toPrecision(3)))];
             }),
           },
         ],
-        pictures: tidy(() => both.flatMap(([name, model], i) => pictured(name, model, data.test, epsilon, i === 0))),
+        pictures: tidy(() => both.flatMap(([name, model], i) => picturesOf(name, model, data.test, epsilon, i === 0))),
       };
     } finally {
-      for (const model of made) model.dispose();
+      for (const model of models) model.dispose();
     }
   },
 });
@@ -150,7 +150,7 @@ const marginsOf = (model: nn.Module, x: Tensor, y: Tensor): Tensor => (model.for
 const logistic = (model: nn.Module, x: Tensor, y: Tensor): Tensor => marginsOf(model, x, y).neg().softplus();
 
 /** Compares a linear model with theory. Pixels may leave their range here. */
-function ofLinear(model: nn.Sequential, data: Digits, epsilon: number, steps: number): Finding[] {
+function linearFindings(model: nn.Sequential, data: Digits, epsilon: number, steps: number): Finding[] {
   const x = images(data, 0, data.count);
   const y = signs(labels(data, 0, data.count));
   const lossOf = (z: Tensor): Tensor => logistic(model, z, y);
@@ -198,7 +198,7 @@ function ofLinear(model: nn.Sequential, data: Digits, epsilon: number, steps: nu
   ];
 }
 
-interface OfNetwork {
+interface Measured {
   readonly right: number;
   readonly single: number;
   readonly kept: number;
@@ -209,7 +209,7 @@ interface OfNetwork {
   readonly pgd: readonly [epsilon: number, accuracy: number][];
 }
 
-function ofNetwork(model: nn.Module, data: Digits, epsilon: number, steps: number): OfNetwork {
+function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: number): Measured {
   const [x, y] = [images(data, 0, TESTED), labels(data, 0, TESTED)];
   const lossOf = (z: Tensor): Tensor => losses.crossEntropy(model.forward(z), y, { reduction: "none" });
   const mean = (z: Tensor): number => lossOf(z).mean().item();
@@ -243,7 +243,7 @@ function ofNetwork(model: nn.Module, data: Digits, epsilon: number, steps: numbe
 }
 
 /** A digit (if `first`), the change by the attack, and the adversary with the network's answers. */
-function pictured(name: string, model: nn.Module, data: Digits, epsilon: number, first: boolean): Picture[] {
+function picturesOf(name: string, model: nn.Module, data: Digits, epsilon: number, first: boolean): Picture[] {
   const [x, y] = [images(data, 0, 1), labels(data, 0, 1)];
   const attacked = pgd((z) => losses.crossEntropy(model.forward(z), y), x, {
     epsilon,

@@ -91,7 +91,7 @@ export default experiment({
         {
           title: "Gradient descent, each at its best rate",
           x: { label: "step" },
-          y: { label: "mean square error", scale: "log" },
+          y: { label: "mean squared error", scale: "log" },
           series: curves,
         },
       ],

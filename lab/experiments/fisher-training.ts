@@ -8,7 +8,7 @@ const LAST = 5;
 
 export default experiment({
   name: "fisher-training",
-  title: "Training by natural gradients",
+  title: "Training with natural gradients",
   section: "The Natural Gradient: Descending in Information Space",
   claim:
     "Following the natural gradient leads to more stable convergence, often in far fewer steps. K-FAC approximates F layer by layer with small Kronecker factors.",

@@ -38,7 +38,7 @@ export default experiment({
     manualSeed(seed);
     const [seen, unseen] = [moons(TRAIN, noise), moons(TEST, noise)];
     const slope = penalty === "every slope" ? gradientPenalty : lipschitzPenalty;
-    const made: Trained[] = [];
+    const networks: Trained[] = [];
     try {
       for (const [i, [name, weight]] of (
         [
@@ -48,10 +48,10 @@ export default experiment({
       ).entries()) {
         await progress(i / 2, name);
         manualSeed(seed + 1000); // both networks start from the same weights
-        made.push(trained(name, seen, (f, x) => (weight ? slope(f, x).mul(weight) : undefined)));
+        networks.push(trainNetwork(name, seen, (f, x) => (weight ? slope(f, x).mul(weight) : undefined)));
       }
-      const [plain, flat] = made as [Trained, Trained];
-      const measured = made.map((one) => tidy(() => measure(one.model, unseen)));
+      const [plain, flat] = networks as [Trained, Trained];
+      const measured = networks.map((one) => tidy(() => measure(one.model, unseen)));
       const [before, after] = measured as [Measured, Measured];
       return {
         findings: [
@@ -61,20 +61,20 @@ export default experiment({
             expected: { atMost: 0.8 },
             theory: "only the penalty pushes the slope down",
           },
-          ...made.map(({ name }, i) => ({
+          ...networks.map(({ name }, i) => ({
             text: `${name}: largest ‖∂f/∂x‖ in the window, divided by the product of the layers' norms`,
             measured: measured[i]!.steepest / measured[i]!.bound,
             expected: { atMost: 1 },
             theory: "‖∂f/∂x‖ ≤ Π σ₁(Wₖ), because |tanh′| ≤ 1 (Szegedy et al. 2014)",
           })),
-          ...made.map(({ name }, i) => ({
+          ...networks.map(({ name }, i) => ({
             text: `${name}: increase of −y·f under FGSM with ε = 0.001, divided by ε·‖∂f/∂x‖₁`,
             measured: measured[i]!.firstOrder,
             expected: { equals: 1, within: 0.02 },
             theory:
               "of all steps in a box, ε·sign of the gradient raises a linear function most (Goodfellow et al. 2015)",
           })),
-          ...made.map(({ name }, i) => ({
+          ...networks.map(({ name }, i) => ({
             text: `${name}: smallest distance to a cell of the window with another answer, divided by |f|/Π σ₁(Wₖ)`,
             measured: measured[i]!.closest,
             expected: { atLeast: 1 },
@@ -92,13 +92,13 @@ export default experiment({
             title: "Length of the gradient with respect to the inputs, during training",
             x: { label: "step" },
             y: { label: "mean ‖∂f/∂x‖" },
-            series: made.map(({ name, slopes }) => ({ name, points: slopes })),
+            series: networks.map(({ name, slopes }) => ({ name, points: slopes })),
           },
           {
             title: "Accuracy at unseen points under FGSM",
             x: { label: "ε per coordinate" },
             y: { label: "accuracy" },
-            series: made.map(({ name }, i) => ({ name, points: measured[i]!.accuracies })),
+            series: networks.map(({ name }, i) => ({ name, points: measured[i]!.accuracies })),
           },
           ...[plain, flat].map((one) => field(one, seen)),
         ],
@@ -113,7 +113,7 @@ export default experiment({
               "mean ‖∂f/∂x‖",
               "Π σ₁(Wₖ)",
             ],
-            rows: made.map(({ name }, i) => {
+            rows: networks.map(({ name }, i) => {
               const { accuracies, underFgsm, underPgd, slope: mean, bound } = measured[i]!;
               return [name, ...[accuracies[0]![1], underFgsm, underPgd, mean, bound].map((v) => Number(v.toFixed(3)))];
             }),
@@ -121,7 +121,7 @@ export default experiment({
         ],
       };
     } finally {
-      for (const { model } of made) model.dispose();
+      for (const { model } of networks) model.dispose();
       for (const x of [seen.x, seen.y, unseen.x, unseen.y]) x.dispose();
     }
   },
@@ -154,7 +154,11 @@ interface Trained {
 }
 
 /** A network with two hidden layers, [n, 2] → [n, 1], trained with Adam on a logistic loss and a penalty. */
-function trained(name: string, { x, y }: Points, penalty: (f: nn.Module, x: Tensor) => Tensor | undefined): Trained {
+function trainNetwork(
+  name: string,
+  { x, y }: Points,
+  penalty: (f: nn.Module, x: Tensor) => Tensor | undefined,
+): Trained {
   const model = new nn.Sequential(
     new nn.Linear(2, 32),
     new nn.Tanh(),

@@ -42,13 +42,13 @@ export default experiment({
 
       // From ε to about 1, at the rate that theory predicts.
       const far = Math.log(1 / EPSILON);
-      const timed = (rate: number) => ({
+      const optionsFor = (rate: number) => ({
         duration: far / rate,
         tolerance: { absolute: 1e-12, relative: 1e-7 },
         times: Array.from({ length: 101 }, (_, i) => (far / rate) * (i / 100)),
       });
-      const flow = gradientFlow(at, timed(predicted.flow.escapeRate));
-      const ball = heavyBall(at, { ...timed(predicted.heavyBall.escapeRate), friction });
+      const flow = gradientFlow(at, optionsFor(predicted.flow.escapeRate));
+      const ball = heavyBall(at, { ...optionsFor(predicted.heavyBall.escapeRate), friction });
       const stepsFor = (rate: number): number => Math.ceil(far / rate);
       const descent = gradientDescent(at, { lr, steps: stepsFor(predicted.descent!.escapeRate) });
       const withMomentum = gradientDescent(at, { lr, momentum, steps: stepsFor(predicted.momentum!.escapeRate) });
@@ -134,14 +134,14 @@ export default experiment({
             x: { label: "steps" },
             y: { label: "distance", scale: "log" },
             series: [
-              { name: "gradient descent", points: thinned(inSteps[0]) },
+              { name: "gradient descent", points: thin(inSteps[0]) },
               {
                 name: "(1 + η|h|)ᵏ",
-                points: thinned(line(inSteps[0], predicted.descent!.escapeRate)),
+                points: thin(line(inSteps[0], predicted.descent!.escapeRate)),
                 style: "theory",
               },
-              { name: "with momentum", points: thinned(inSteps[1]) },
-              { name: "zᵏ", points: thinned(line(inSteps[1], predicted.momentum!.escapeRate)), style: "theory" },
+              { name: "with momentum", points: thin(inSteps[1]) },
+              { name: "zᵏ", points: thin(line(inSteps[1], predicted.momentum!.escapeRate)), style: "theory" },
             ],
           },
         ],
@@ -160,7 +160,7 @@ export default experiment({
 });
 
 /** At most about 200 of the points, including the last. */
-function thinned(points: Points): Points {
+function thin(points: Points): Points {
   const every = Math.ceil(points.length / 200);
   return points.filter((_, i) => (points.length - 1 - i) % every === 0);
 }

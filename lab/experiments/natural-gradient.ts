@@ -51,7 +51,7 @@ export default experiment({
       target,
       options,
     );
-    const moved = (v: ArrayLike<number>): [number, number] => [b[0][0] * v[0]! + b[0][1] * v[1]!, v[1]!];
+    const toTheta = (v: ArrayLike<number>): [number, number] => [b[0][0] * v[0]! + b[0][1] * v[1]!, v[1]!];
     const between = (p: ArrayLike<number>, q: ArrayLike<number>): number =>
       Math.hypot(p[0]! - q[0]!, p[1]! - q[1]!) / Math.max(1e-12, Math.hypot(q[0]!, q[1]!));
     const plain = [f1 * theta1, theta2];
@@ -95,7 +95,7 @@ export default experiment({
         },
         {
           text: "relative distance between the natural steps with parameters φ and θ",
-          measured: between(moved(byPhi.direction), natural.direction),
+          measured: between(toTheta(byPhi.direction), natural.direction),
           expected: { atMost: 5e-3 },
           theory: "0 in exact arithmetic: F transforms so that the step is invariant",
         },
@@ -103,7 +103,7 @@ export default experiment({
           ? [
               {
                 text: "relative distance between the plain steps with parameters φ and θ",
-                measured: between(moved(byPhi.gradient), plain),
+                measured: between(toTheta(byPhi.gradient), plain),
                 expected: { atLeast: 0.05 } as const,
                 theory: "∇φL = Bᵀ∇L, so the step moves by BBᵀ∇L",
               },

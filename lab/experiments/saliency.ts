@@ -75,7 +75,7 @@ export default experiment({
       const integrated = maps["integrated gradients"];
 
       await progress(0.95, "drawing");
-      const pictures = tidy(() => pictured(model, camLayer, images(data.test, digit, 1), steps, noise));
+      const pictures = tidy(() => picturesOf(model, camLayer, images(data.test, digit, 1), steps, noise));
       return {
         findings: [
           {
@@ -143,9 +143,9 @@ export default experiment({
             ],
             rows: Object.entries(maps).map(([name, map]) => [
               name,
-              rounded(by[name]!),
-              rounded(area[name]!),
-              rounded(mean(map.map((one, i) => nearInk(one, ink[i]!)))),
+              round(by[name]!),
+              round(area[name]!),
+              round(mean(map.map((one, i) => nearInk(one, ink[i]!)))),
             ]),
           },
         ],
@@ -185,7 +185,7 @@ function pixelsOf(x: Tensor): Pixels[] {
 
 const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
 const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
-const rounded = (v: number): number => Number(v.toFixed(3));
+const round = (v: number): number => Number(v.toFixed(3));
 
 /** The Pearson correlation of sums over blocks with ink. */
 function correlation(a: Pixels, b: Pixels, ink: Pixels): number {
@@ -269,7 +269,7 @@ function steadiness(model: nn.Module, x: Tensor, target: Tensor, noise: number):
 }
 
 /** One digit and its explanations, each scaled to its largest value. */
-function pictured(model: nn.Sequential, camLayer: nn.Module, x: Tensor, steps: number, noise: number): Picture[] {
+function picturesOf(model: nn.Sequential, camLayer: nn.Module, x: Tensor, steps: number, noise: number): Picture[] {
   const scores = Array.from(model.forward(x).softmax(-1).data);
   const answer = scores.indexOf(Math.max(...scores));
   const picture = (title: string, colours: Picture["colours"], map: Tensor): Picture => {

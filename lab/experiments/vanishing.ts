@@ -58,13 +58,13 @@ export default experiment({
   run({ depth, activation, init, remedy, seed }) {
     manualSeed(seed);
     const [x, y] = [randn([64, WIDTH]), randn([64, WIDTH])];
-    const measured = (kind: string, weights: string, help: string) => {
+    const measure = (kind: string, weights: string, help: string) => {
       const model = build(depth, kind, weights, help);
       const loss = () => losses.mse(model.forward(x) as Tensor, y);
       const rows = gradientByDepth(model, loss, { which: (module) => model.layers.includes(module) });
       return { model, loss, rows, points: rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]) };
     };
-    const chosen = measured(activation, init, remedy);
+    const chosen = measure(activation, init, remedy);
     const others = [
       ["sigmoid", "xavier", "none"],
       ["tanh", "xavier", "none"],
@@ -74,7 +74,7 @@ export default experiment({
     ].filter(([a, b, c]) => !(a === activation && b === init && c === remedy)) as [string, string, string][];
     const compared = others.map(([a, b, c]) => ({
       name: [a, b, c === "none" ? "" : c].filter(Boolean).join(", "),
-      ...measured(a, b, c),
+      ...measure(a, b, c),
     }));
     // The largest slope of the activation. Times the weight's norm, it bounds the factor of each block.
     const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];

@@ -37,11 +37,11 @@ export default experiment({
     const rows = SCALES.map((scale) => ({ scale, ...row(x.mul(scale), noise) }));
     const single = row(x.narrow(0, 0, 1), noise.narrow(0, 0, 1));
     const length = Math.hypot(...x.narrow(0, 0, 1).data);
-    const standardized = (scale: number) => {
+    const measureStandardized = (scale: number) => {
       const { apply } = standardize(x.mul(scale));
       return weightsAgainstBiases(layer, () => losses.mse(layer.forward(apply(x.mul(scale))), noise))[0]!;
     };
-    const [balanced, large] = [standardized(1), standardized(1000)];
+    const [balanced, large] = [measureStandardized(1), measureStandardized(1000)];
     const points = (of: "weight" | "bias"): [number, number][] => rows.map((r) => [r.scale, r[of]]);
     return {
       findings: [

@@ -9,7 +9,7 @@ export interface Address {
 /** Parses a hash. Invalid percent encodings stay as they are. */
 export function readHash(hash: string): Address {
   const [name = "", ...query] = hash.replace(/^#/, "").split("?");
-  return { name: decoded(name), given: Object.fromEntries(new URLSearchParams(query.join("?"))) };
+  return { name: decode(name), given: Object.fromEntries(new URLSearchParams(query.join("?"))) };
 }
 
 /** Writes a hash for `readHash`. */
@@ -18,12 +18,12 @@ export function hashOf(
   parameters: Parameters,
   values: Readonly<Record<string, string | number>>,
 ): string {
-  const turned = Object.entries(values).filter(([key, value]) => value !== parameters[key]?.default);
-  const query = new URLSearchParams(turned.map(([key, value]) => [key, String(value)])).toString();
+  const changed = Object.entries(values).filter(([key, value]) => value !== parameters[key]?.default);
+  const query = new URLSearchParams(changed.map(([key, value]) => [key, String(value)])).toString();
   return `#${encodeURIComponent(name)}${query && `?${query}`}`;
 }
 
-function decoded(text: string): string {
+function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

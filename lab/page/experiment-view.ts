@@ -33,7 +33,7 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
       runner.close();
       status.end("Stopped");
     },
-    again: { text: "Run again", onAgain: () => soon(values, 0) },
+    again: { text: "Run again", onAgain: () => schedule(values, 0) },
   });
   const run = (): void => {
     history.replaceState(null, "", hashOf(name, parameters, values));
@@ -49,8 +49,8 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
     });
   };
   /** Marks the results as outdated, stops the current run, and starts a new one after a rest. */
-  const soon = (latest: Values, rest = REST): void => {
-    values = latest;
+  const schedule = (changed: Values, rest = REST): void => {
+    values = changed;
     clearTimeout(timer);
     runner.stop();
     results.setAttribute("aria-busy", "true");
@@ -66,13 +66,13 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
     {},
     drawHeading(document, experiment, "htmlAndMathml"),
     first.problem !== undefined && make("p", { class: "alert", role: "alert" }, first.problem),
-    Object.keys(parameters).length > 0 && drawControls(parameters, { values, reset: "Reset", onChange: soon }),
+    Object.keys(parameters).length > 0 && drawControls(parameters, { values, reset: "Reset", onChange: schedule }),
     status.element,
     results,
     drawSource(experiment),
   );
   resized.observe(results);
-  soon(values, 0);
+  schedule(values, 0);
   return {
     title: experiment.title,
     element,

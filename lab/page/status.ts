@@ -8,10 +8,10 @@ const make = maker(document);
 
 export interface Status {
   readonly element: HTMLElement;
-  start(said: string): void;
+  start(text: string): void;
   /** Without a fraction, the bar is indeterminate. */
-  progress(fraction: number | undefined, words: string): void;
-  end(said: string): void;
+  progress(fraction: number | undefined, text: string): void;
+  end(text: string): void;
   fail(message: string): void;
 }
 
@@ -25,15 +25,15 @@ export interface StatusOptions {
 
 export function newStatus({ label, onStop, again }: StatusOptions): Status {
   const bar = make("progress", { max: 1, "aria-label": label });
-  const said = make("span", { role: "status" });
+  const announcement = make("span", { role: "status" });
   const words = make("span", { class: "words" });
   const failure = make("span", { role: "alert" });
   const button = make("button", { type: "button" });
-  const element = make("div", { class: "status" }, bar, said, words, failure, button);
+  const element = make("div", { class: "status" }, bar, announcement, words, failure, button);
   const show = (state: "running" | "done" | "failed", text: string): void => {
     element.dataset.state = state;
     words.textContent = "";
-    said.textContent = state === "failed" ? "" : text;
+    announcement.textContent = state === "failed" ? "" : text;
     failure.textContent = state === "failed" ? text : "";
     button.textContent = state === "running" || !again ? "Stop" : again.text;
     button.hidden = state !== "running" && !again;

@@ -3,7 +3,7 @@
 type Theme = "light" | "dark";
 const KEY = "nabla-lab-theme";
 
-const remembered = (): Theme | undefined => {
+const storedTheme = (): Theme | undefined => {
   try {
     const value = localStorage.getItem(KEY);
     return value === "light" || value === "dark" ? value : undefined;
@@ -15,7 +15,7 @@ const remembered = (): Theme | undefined => {
 /** Makes the button switch between the themes. */
 export function offerThemes(button: HTMLButtonElement): void {
   const system = matchMedia("(prefers-color-scheme: dark)");
-  let chosen = remembered();
+  let chosen = storedTheme();
   const current = (): Theme => chosen ?? (system.matches ? "dark" : "light");
   const show = (): void => {
     if (chosen) document.documentElement.dataset.theme = chosen;

@@ -13,9 +13,9 @@ export type Make = <K extends keyof HTMLElementTagNameMap>(
 export const maker =
   (document: Document): Make =>
   (tag, attributes = {}, ...children) => {
-    const made = document.createElement(tag);
+    const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes))
-      if (value !== false) made.setAttribute(name, value === true ? "" : String(value));
-    for (const child of children) if (child) made.append(child);
-    return made;
+      if (value !== false) element.setAttribute(name, value === true ? "" : String(value));
+    for (const child of children) if (child) element.append(child);
+    return element;
   };

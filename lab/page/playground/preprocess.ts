@@ -18,9 +18,9 @@ export function preprocess(ink: Ink): Float32Array | undefined {
   const scale = DIGIT / Math.max(box.right - box.left, box.bottom - box.top);
   // Scale around the middle of the box to find the centre of mass, then around that centre.
   const middle = [(box.left + box.right) / 2, (box.top + box.bottom) / 2] as const;
-  const [x, y] = centreOf(scaled(ink, scale, middle));
+  const [x, y] = centreOf(resample(ink, scale, middle));
   const half = SIDE / 2;
-  return scaled(ink, scale, [middle[0] + (Math.round(x) - half) / scale, middle[1] + (Math.round(y) - half) / scale]);
+  return resample(ink, scale, [middle[0] + (Math.round(x) - half) / scale, middle[1] + (Math.round(y) - half) / scale]);
 }
 
 function boundsOf({
@@ -41,7 +41,7 @@ function boundsOf({
 }
 
 /** 28 × 28 pixels around a point. Each is the mean of the square that it covers. */
-function scaled({ width, height, values }: Ink, scale: number, [x, y]: readonly [number, number]): Float32Array {
+function resample({ width, height, values }: Ink, scale: number, [x, y]: readonly [number, number]): Float32Array {
   const half = SIDE / 2;
   const [columns, rows] = [weights(width, scale, x - half / scale), weights(height, scale, y - half / scale)];
   return Float32Array.from({ length: SIDE * SIDE }, (_, i) => {

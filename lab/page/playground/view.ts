@@ -26,10 +26,11 @@ export function showPlayground(): View {
   let waiting = false;
 
   const ask = (request: Request): void => worker?.postMessage(request);
-  /** Requests a reading, one at a time. More ink during a reading requests another one after it. */
-  let wanted = false;
+  /** Whether there is new ink since the last request for a reading. */
+  let isStale = false;
+  /** Requests a reading, one at a time. If there is new ink by the time it arrives, requests another. */
   const read = (): void => {
-    wanted = waiting && drawing !== undefined;
+    isStale = waiting && drawing !== undefined;
     if (!drawing) answers.clear();
     else if (!waiting) {
       waiting = true;
@@ -54,7 +55,7 @@ export function showPlayground(): View {
       } else if (data.kind === "reading") {
         waiting = false;
         if (drawing) answers.show(data.reading, data.drawing);
-        if (wanted) read();
+        if (isStale) read();
       } else if (data.kind === "example") {
         drawing = data.drawing;
         pad.show(drawing);
@@ -188,8 +189,8 @@ function drawAnswers() {
       set(probabilities);
       const most = Math.max(...saliency) || 1;
       seen.replaceChildren(
-        drawSeen("the network's input", `The drawing in ${SIDE} by ${SIDE} pixels`, [...drawing]),
-        drawSeen(
+        drawPicture("the network's input", `The drawing in ${SIDE} by ${SIDE} pixels`, [...drawing]),
+        drawPicture(
           "|∂ score / ∂ pixel|",
           `How much each pixel affects the score of ${best}: darker pixels affect it more`,
           saliency.map((s) => s / most),
@@ -199,7 +200,7 @@ function drawAnswers() {
   };
 }
 
-function drawSeen(caption: string, alt: string, values: readonly number[]): HTMLElement {
+function drawPicture(caption: string, alt: string, values: readonly number[]): HTMLElement {
   const picture: Picture = { title: caption, width: SIDE, height: SIDE, values, colours: "grey" };
   return make(
     "figure",
@@ -217,7 +218,7 @@ function drawTraining(onStop: () => void) {
     onStop() {
       onStop();
       running = false;
-      status.end(`Stopped at step ${bursts.at(-1)?.step ?? 0}${said(bursts)}`);
+      status.end(`Stopped at step ${bursts.at(-1)?.step ?? 0}${accuracyOf(bursts)}`);
     },
   });
   const plots = make("div", { class: "training" });
@@ -256,8 +257,8 @@ function drawTraining(onStop: () => void) {
       bursts.push(burst);
       const { step, steps } = burst;
       running = step < steps;
-      if (running) status.progress(step / steps, `step ${step} of ${steps}${said(bursts)}`);
-      else status.end(`Trained in ${((performance.now() - started) / 1000).toFixed(1)} s${said(bursts)}`);
+      if (running) status.progress(step / steps, `step ${step} of ${steps}${accuracyOf(bursts)}`);
+      else status.end(`Trained in ${((performance.now() - started) / 1000).toFixed(1)} s${accuracyOf(bursts)}`);
       plots.removeAttribute("aria-busy");
       if (drawn) requestAnimationFrame(draw);
       drawn = false;
@@ -274,7 +275,7 @@ function drawTraining(onStop: () => void) {
 const CHANCE = 0.2;
 
 /** The accuracy of the last test. */
-function said(bursts: readonly Burst[]): string {
+function accuracyOf(bursts: readonly Burst[]): string {
   const last = bursts.findLast(({ accuracy }) => accuracy !== undefined);
   if (last?.accuracy === undefined) return "";
   const hint =
