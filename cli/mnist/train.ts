@@ -1,5 +1,5 @@
 /**
- * Trains a network with one hidden layer on digits, and tests it. Knows nothing about terminals: callers pass functions to watch the
+ * Trains a network with one hidden layer on digits, and tests it. Does not depend on a terminal: callers pass functions to watch the
  * progress, and a signal to stop it.
  */
 import { type Compiled, compile, losses, manualSeed, nn, optim, randperm, type Tensor, tidy } from "nabla";
@@ -190,7 +190,7 @@ function batches(
   { pixels, labels }: Digits,
   size: number,
 ): (picks: Int32Array) => { pixels: Uint8Array; labels: Int32Array } {
-  // All batches share it, because compiled functions copy their inputs.
+  // All batches share these arrays, because compiled functions copy their inputs.
   const batch = { pixels: new Uint8Array(size * PIXELS), labels: new Int32Array(size) };
   return (picks) => {
     picks.forEach((pick, row) => {

@@ -6,7 +6,7 @@ import { experiment } from "../experiment.ts";
 const SAMPLES = [16, 64, 256];
 const DIMENSIONS = [4, 16, 64, 256];
 const REPEATS = 80;
-/** Updates of the networks. */
+/** How many updates each network gets. */
 const STEPS = 250;
 
 /** The standard error of the fitted slope of log error against log x, from the standard errors of the errors. */

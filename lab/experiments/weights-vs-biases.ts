@@ -1,4 +1,4 @@
-/** The gradient of a weight grows with its input, that of a bias does not: the scale of the inputs decides which learns faster. */
+/** The gradient of a weight grows with its input, but that of a bias does not: the scale of the inputs decides which learns faster. */
 import { losses, manualSeed, nn, randn, type Tensor } from "nabla";
 import { logSlope, standardize, weightsAgainstBiases } from "nabla/gradients";
 import { experiment } from "../experiment.ts";

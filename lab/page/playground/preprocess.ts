@@ -1,4 +1,4 @@
-/** Prepares drawings as MNIST does: crops, scales to 20 × 20, and centers the mass in 28 × 28. Pure functions. */
+/** Prepares drawings like the digits of MNIST: crops, scales to 20 × 20, and centers the mass in 28 × 28. Pure functions. */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 
 /** The longer side of a digit. */

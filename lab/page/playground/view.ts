@@ -183,9 +183,9 @@ function drawAnswers() {
     },
     show({ probabilities, saliency }: Reading, drawing: Float32Array): void {
       const best = probabilities.indexOf(Math.max(...probabilities));
-      const said = best < 0 ? "It cannot tell" : `It reads ${best}`; // if training ended in NaN
+      const answer = best < 0 ? "It cannot tell" : `It reads ${best}`; // if training ended in NaN
       failure.textContent = "";
-      if (heading.textContent !== said) heading.textContent = said; // so that screen readers announce it once
+      if (heading.textContent !== answer) heading.textContent = answer; // so that screen readers announce it once
       set(probabilities);
       const most = Math.max(...saliency) || 1;
       seen.replaceChildren(
