@@ -81,7 +81,7 @@ const isSize = (value: unknown): value is number => Number.isSafeInteger(value) 
 
 function parseEntry(name: string, entry: unknown): TensorInfo {
   const what = `the entry of ${quote(name)}`;
-  if (!isObject(entry)) return fail(`${what} is not an object.`);
+  if (!isObject(entry)) return fail(`${what} must be an object.`);
   const { dtype, shape, data_offsets: offsets, ...rest } = entry;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) fail(`${what} has an unknown key ${quote(unknown)}.`);
@@ -91,9 +91,9 @@ function parseEntry(name: string, entry: unknown): TensorInfo {
       `${what} has an unknown dtype ${typeof dtype === "string" ? quote(dtype) : `of type ${typeof dtype}`}.`,
     );
   if (!Array.isArray(shape) || shape.length > MAX_DIMENSIONS || !shape.every(isSize))
-    return fail(`${what} has an invalid shape: it must be at most ${MAX_DIMENSIONS} whole numbers.`);
+    return fail(`${what} must have a shape of at most ${MAX_DIMENSIONS} whole numbers.`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
-    return fail(`${what} has invalid data_offsets: they must be two whole numbers.`);
+    return fail(`${what} must have data_offsets of two whole numbers.`);
   const [begin, end] = offsets as [number, number];
   const bytes = (sizeOf(shape) * bits) / 8;
   if (end - begin !== bytes)
@@ -106,9 +106,9 @@ function parseEntry(name: string, entry: unknown): TensorInfo {
 /** null means no metadata, as in the reference implementation. */
 function parseMetadata(metadata: unknown): Record<string, string> {
   if (metadata === null || metadata === undefined) return {};
-  if (!isObject(metadata)) return fail("__metadata__ is not an object of strings.");
+  if (!isObject(metadata)) return fail("__metadata__ must be an object of strings.");
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== "string") return fail("__metadata__ is not an object of strings.");
+    if (typeof value !== "string") return fail("__metadata__ must be an object of strings.");
     if (hasLoneSurrogate(value)) fail(`metadata ${quote(key)} has a lone surrogate, which is not valid Unicode.`);
   }
   return metadata as Record<string, string>;

@@ -194,10 +194,10 @@ function optimizerState({ optimizer }: TrainingRecord, tensors: StateDict): Opti
 
 /** @throws TypeError if a part has no state */
 function requireStateful(name: string, parts: Readonly<Record<string, object | undefined>>): void {
-  for (const part of Object.values(parts) as (Partial<Stateful<unknown>> | undefined)[])
+  for (const [key, part] of Object.entries(parts) as [string, Partial<Stateful<unknown>> | undefined][])
     if (part && !(typeof part.stateDict === "function" && typeof part.loadStateDict === "function"))
       throw new TypeError(
-        `${name}: ${describe(part)} has no stateDict() and loadStateDict(), so it cannot be saved. Leave it out.`,
+        `${name}: ${key} must have stateDict() and loadStateDict(), got ${describe(part)}. Leave it out, or add them.`,
       );
 }
 
