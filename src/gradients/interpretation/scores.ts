@@ -46,18 +46,18 @@ export function requireInputs(name: string, x: Tensor): void {
     );
 }
 
-/** @throws RangeError unless a number ≥ least */
+/** @throws RangeError unless the value is a finite number ≥ least */
 export function requireNumber(name: string, what: string, value: number, least: number): void {
   if (!(value >= least && Number.isFinite(value)))
     throw new RangeError(`${name}: ${what} must be a number ≥ ${least}, got ${value}.`);
 }
 
-/** @throws RangeError unless a whole number ≥ 1 */
+/** @throws RangeError unless n is a whole number ≥ 1 */
 export function requireCount(name: string, what: string, n: number): void {
   if (!(Number.isInteger(n) && n >= 1)) throw new RangeError(`${name}: ${what} must be a whole number ≥ 1, got ${n}.`);
 }
 
-/** @throws ShapeError unless a tensor broadcasts to the shape */
+/** @throws ShapeError unless the tensor broadcasts to the shape */
 export function requireBroadcast(name: string, what: string, tensor: Tensor, shape: Shape): void {
   const offset = shape.length - tensor.shape.length;
   if (offset < 0 || tensor.shape.some((n, i) => n !== 1 && n !== shape[i + offset]))
@@ -140,7 +140,7 @@ export function scoreGradient(name: string, f: Scorer, x: Tensor, target: Target
   return withGrad(false, () => grad((z: Tensor) => selectScores(name, f, z, target).sum())(x));
 }
 
-/** Samples `from` … `from + count` of a target. */
+/** The target of samples `from` … `from + count`. */
 export const targetRows = (target: number | Tensor, from: number, count: number): number | Tensor =>
   typeof target === "number" ? target : target.narrow(0, from, count);
 
