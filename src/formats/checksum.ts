@@ -106,7 +106,7 @@ export interface Verification {
   end(): void;
 }
 
-const damaged = (): FormatError =>
+const checksumError = (): FormatError =>
   new FormatError(
     "safetensors: the checksum does not match, so the file is damaged or was edited by another program. " +
       "Load an older copy, or pass { verify: false } to read it anyway.",
@@ -127,12 +127,12 @@ export function startVerification(
   delete metadata[KEY];
   if (!hasChecksum || !verify) return undefined;
   const text = new TextDecoder().decode(head.subarray(LENGTH_BYTES, DIGITS_AT + DIGITS));
-  if (!text.startsWith(START)) throw damaged();
+  if (!text.startsWith(START)) throw checksumError();
   const hash = new XXH32().update(head.slice().fill(0x30, DIGITS_AT, DIGITS_AT + DIGITS));
   return {
     update: (bytes) => void hash.update(bytes),
     end() {
-      if (digitsOf(hash) !== text.slice(START.length)) throw damaged();
+      if (digitsOf(hash) !== text.slice(START.length)) throw checksumError();
     },
   };
 }

@@ -141,12 +141,12 @@ function decodeRecord(metadata: Readonly<Record<string, string>>): TrainingRecor
     throw new FormatError(
       "loadState: the file was not written by saveState. Load weights with model.loadStateDict(readSafetensors(file).tensors).",
     );
-  const malformed = (): FormatError => new FormatError(`loadState: the metadata entry "${KEY}" is malformed.`);
+  const malformedError = (): FormatError => new FormatError(`loadState: the metadata entry "${KEY}" is malformed.`);
   let record: TrainingRecord | null;
   try {
     record = JSON.parse(text, decodeNumber) as TrainingRecord | null;
   } catch {
-    throw malformed();
+    throw malformedError();
   }
   if (record?.version !== VERSION)
     throw new FormatError(
@@ -165,7 +165,7 @@ function decodeRecord(metadata: Readonly<Record<string, string>>): TrainingRecor
         optimizer.groups.every((group) => typeof group === "object" && group !== null) &&
         Array.isArray(optimizer.slots) &&
         optimizer.slots.every(Array.isArray)));
-  if (!isValid) throw malformed();
+  if (!isValid) throw malformedError();
   return record;
 }
 
