@@ -76,7 +76,7 @@ export function authorization(
 
   const isAdmitted = async (request: HandlerRequest, token: string | undefined): Promise<boolean> => {
     // Compare with every token, so that the time taken does not reveal which one matches.
-    if (tokens) return tokens.filter((own) => isSameToken(token, own)).length > 0;
+    if (tokens) return tokens.filter((accepted) => isSameToken(token, accepted)).length > 0;
     const result: unknown = await authorize!(token, request.toHead());
     if (typeof result !== "boolean")
       notify(

@@ -14,7 +14,7 @@ export function bodyType(request: HandlerRequest): BodyType {
     .map((part) => part.trim().toLowerCase());
   const remedy = `Send Content-Type: ${JSON_TYPE} or ${BINARY_TYPES[0]}.`;
   const accepted = { "accept-post": TYPES.join(", ") };
-  const known = TYPES.find((own) => own === type);
+  const known = TYPES.find((supported) => supported === type);
   if (!known)
     throw new Problem(
       415,
@@ -61,5 +61,5 @@ export function negotiate<T extends string>(request: HandlerRequest, offered: re
 }
 
 /** The type for the answer: the type of the request's body, unless the client prefers another. */
-export const answerType = (request: HandlerRequest, own: BodyType): BodyType =>
-  negotiate(request, [own, ...TYPES.filter((type) => type !== own)]);
+export const answerType = (request: HandlerRequest, requestType: BodyType): BodyType =>
+  negotiate(request, [requestType, ...TYPES.filter((type) => type !== requestType)]);

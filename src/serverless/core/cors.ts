@@ -62,11 +62,11 @@ export function crossOrigin(what: string, cors: Cors): CrossOrigin {
     const origin = request.header("origin");
     const vary: Record<string, string> = origins === "*" ? {} : { vary: "origin" };
     if (origin === null || (origins !== "*" && !origins.includes(origin))) return { headers: vary, isPreflight: false };
-    const own = { ...vary, "access-control-allow-origin": origins === "*" ? "*" : origin };
+    const common = { ...vary, "access-control-allow-origin": origins === "*" ? "*" : origin };
     if (request.method !== "OPTIONS" || request.header("access-control-request-method") === null)
-      return { headers: { ...own, "access-control-expose-headers": EXPOSED }, isPreflight: false };
+      return { headers: { ...common, "access-control-expose-headers": EXPOSED }, isPreflight: false };
     const preflight = {
-      ...own,
+      ...common,
       "access-control-allow-methods": "GET, HEAD, POST",
       "access-control-allow-headers": allowed,
       "access-control-max-age": String(maxAge),

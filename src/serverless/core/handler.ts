@@ -14,18 +14,19 @@ export type Handler = (request: Request) => Promise<Response>;
 /** The internal form of a handler. */
 export type Responder = (request: HandlerRequest) => Promise<Answer>;
 
-const own = new WeakMap<Handler, { readonly respond: Responder; readonly routes: readonly string[] }>();
+/** The internal forms of the handlers that nabla made. */
+const internals = new WeakMap<Handler, { readonly respond: Responder; readonly routes: readonly string[] }>();
 
 /** The web Handler of a responder. `routes` are the paths that it serves. */
 export function handlerOf(respond: Responder, routes: readonly string[]): Handler {
   const handler: Handler = async (request) => responseOf(await respond(new WebRequest(request)));
-  own.set(handler, { respond, routes });
+  internals.set(handler, { respond, routes });
   return handler;
 }
 
 /** The responder of any handler. It may throw if the handler was not made by nabla. */
 export const responderOf = (handler: Handler): Responder =>
-  own.get(handler)?.respond ?? (async (request) => handler(request.toRequest()));
+  internals.get(handler)?.respond ?? (async (request) => handler(request.toRequest()));
 
 /** The paths that a handler serves; empty if it was not made by nabla. */
-export const routesOf = (handler: Handler): readonly string[] => own.get(handler)?.routes ?? [];
+export const routesOf = (handler: Handler): readonly string[] => internals.get(handler)?.routes ?? [];

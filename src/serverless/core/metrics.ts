@@ -41,9 +41,9 @@ export class Metrics {
 
   end({ method, route, status, seconds, bytesIn, bytesOut }: Measurement): void {
     this.#inFlight--;
-    const own = labels({ route, method: METHODS.includes(method) ? method : "other", status: String(status) });
+    const key = labels({ route, method: METHODS.includes(method) ? method : "other", status: String(status) });
     const add = (counts: Map<string, number>, value: number): void =>
-      void counts.set(own, (counts.get(own) ?? 0) + value);
+      void counts.set(key, (counts.get(key) ?? 0) + value);
     add(this.#requests, 1);
     add(this.#received, bytesIn);
     add(this.#sent, bytesOut);
@@ -65,7 +65,7 @@ export class Metrics {
       lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`);
       for (const [suffix, value] of samples) lines.push(`${name}${suffix} ${value}`);
     };
-    const samplesOf = (counts: Map<string, number>) => [...counts].map(([own, value]) => [`{${own}}`, value] as const);
+    const samplesOf = (counts: Map<string, number>) => [...counts].map(([key, value]) => [`{${key}}`, value] as const);
     family("nabla_requests_total", "counter", "Completed requests.", samplesOf(this.#requests));
     family("nabla_requests_in_flight", "gauge", "Requests in progress.", [["", this.#inFlight]]);
     family(
@@ -79,13 +79,13 @@ export class Metrics {
       "nabla_request_duration_seconds",
       "histogram",
       "Seconds from the request's headers to the end of the response.",
-      [...this.#latencies].flatMap(([own, { counts, sum }]) => {
+      [...this.#latencies].flatMap(([key, { counts, sum }]) => {
         let total = 0;
         const buckets = counts.map((count, i) => {
           total += count;
-          return [`_bucket{${own},le="${BOUNDS[i] ?? "+Inf"}"}`, total] as const;
+          return [`_bucket{${key},le="${BOUNDS[i] ?? "+Inf"}"}`, total] as const;
         });
-        return [...buckets, [`_sum{${own}}`, sum], [`_count{${own}}`, total]] as const;
+        return [...buckets, [`_sum{${key}}`, sum], [`_count{${key}}`, total]] as const;
       }),
     );
     return `${lines.join("\n")}\n`;

@@ -119,8 +119,8 @@ export function observeResponder(
       const time = new Date().toISOString();
       const { method } = request;
       const path = pathOf(request);
-      const given = request.header("x-request-id") ?? "";
-      const id = options.requestIds ? (ID.test(given) ? given : crypto.randomUUID()) : undefined;
+      const sent = request.header("x-request-id") ?? "";
+      const id = options.requestIds ? (ID.test(sent) ? sent : crypto.randomUUID()) : undefined;
       const { headers = {}, isPreflight = false } = corsOf?.(request) ?? {};
       metrics?.begin();
       const answered = isPreflight

@@ -63,17 +63,18 @@ export interface TrainingParameters {
   readonly lr: number | undefined;
 }
 
-const count = (most = Number.MAX_SAFE_INTEGER, least = 1) => {
+/** The schema of an integer in a range. */
+const integer = (max = Number.MAX_SAFE_INTEGER, min = 1) => {
   const message =
-    most === Number.MAX_SAFE_INTEGER
-      ? `must be an integer of at least ${least}`
-      : `must be an integer from ${least} to ${most}`;
-  return v.pipe(v.number(message), v.integer(message), v.minValue(least, message), v.maxValue(most, message));
+    max === Number.MAX_SAFE_INTEGER
+      ? `must be an integer of at least ${min}`
+      : `must be an integer from ${min} to ${max}`;
+  return v.pipe(v.number(message), v.integer(message), v.minValue(min, message), v.maxValue(max, message));
 };
 
 const spec = v.strictObject({
   shape: v.pipe(
-    v.array(v.nullable(count(2 ** 31 - 1)), "must be an array of sizes, with null for any size"),
+    v.array(v.nullable(integer(2 ** 31 - 1)), "must be an array of sizes, with null for any size"),
     v.minLength(1, "must have at least one dimension, such as null for the batch"),
   ),
   dtype: v.optional(
@@ -129,7 +130,7 @@ function readCounts<K extends string>(what: string, given: object, defaults: Rec
   const counts = { ...defaults };
   const options: Partial<Record<K, unknown>> = given;
   for (const key in defaults) {
-    const schema = count(DURATIONS.includes(key) ? MAX_MILLISECONDS : undefined, key === "wait" ? 0 : 1);
+    const schema = integer(DURATIONS.includes(key) ? MAX_MILLISECONDS : undefined, key === "wait" ? 0 : 1);
     if (options[key] !== undefined) counts[key] = read(`${what}.${key}`, schema, options[key]);
   }
   return counts;
@@ -186,11 +187,11 @@ export function readLimits<K extends string>(
   // 0 stands for a limit that derives from others.
   const derived: Record<K | keyof Limits, number> = { ...defaults, bytes: 0, unfinished: 0 };
   const limits = readCounts(what, given ?? {}, derived);
-  const one = bytesOf(specs, 1);
-  const most = Number.isFinite(one)
-    ? Math.min(bytesOf(specs, limits.batch), Math.max(defaults.bytes, one))
+  const oneSample = bytesOf(specs, 1);
+  const largest = Number.isFinite(oneSample)
+    ? Math.min(bytesOf(specs, limits.batch), Math.max(defaults.bytes, oneSample))
     : OPEN_BYTES;
-  const bytes = limits.bytes || Math.max(MIN_BYTES, most);
+  const bytes = limits.bytes || Math.max(MIN_BYTES, largest);
   const unfinished = limits.unfinished || Math.max(2 ** 26, bytes);
   if (unfinished < bytes)
     throw new TypeError(`${what}.unfinished must be at least limits.bytes, which is ${bytes}, got ${unfinished}.`);
@@ -262,8 +263,8 @@ export function acceptParameters(
   refuseUnknown(options, TRAINING_PARAMETERS);
   const rate = "must be a number above 0 and at most 1000";
   const schema = v.strictObject({
-    epochs: v.optional(count(limits.epochs), 1),
-    batchSize: v.optional(count(limits.batchSize), Math.min(32, limits.batchSize)),
+    epochs: v.optional(integer(limits.epochs), 1),
+    batchSize: v.optional(integer(limits.batchSize), Math.min(32, limits.batchSize)),
     shuffle: v.optional(v.boolean("must be true or false"), true),
     lr: v.optional(v.pipe(v.number(rate), v.gtValue(0, rate), v.maxValue(1000, rate))),
   });

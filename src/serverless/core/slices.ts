@@ -28,8 +28,8 @@ export class Slicer {
     await nextTurn();
     // A clock that stands still during computation has advanced by now.
     const elapsed = performance.now() - started;
-    const most = elapsed > 0 ? MAX_STEPS : MAX_STEPS_UNTIMED;
-    const fitting = elapsed > 0 ? Math.floor((taken * SLICE) / elapsed) : most;
-    this.#steps = Math.max(1, Math.min(2 * this.#steps, fitting, most));
+    const maxSteps = elapsed > 0 ? MAX_STEPS : MAX_STEPS_UNTIMED;
+    const fitting = elapsed > 0 ? Math.floor((taken * SLICE) / elapsed) : maxSteps;
+    this.#steps = Math.max(1, Math.min(2 * this.#steps, fitting, maxSteps));
   }
 }

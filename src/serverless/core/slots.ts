@@ -55,7 +55,7 @@ export class Slots {
   take(): Slot {
     this.requireFree();
     // Loading and computing may each take the whole time.
-    const slot = new Slot(Date.now() + 2 * this.#milliseconds, (own) => this.#taken.delete(own));
+    const slot = new Slot(Date.now() + 2 * this.#milliseconds, (released) => this.#taken.delete(released));
     this.#taken.add(slot);
     return slot;
   }

@@ -131,7 +131,7 @@ export class Batcher<Y, T> {
   #join(entries: readonly Entry<Y, T>[]): Elements {
     const count = entries.reduce((sum, entry) => sum + samplesIn(entry), 0);
     const { values: first, shape, dtype } = entries[0]!.elements;
-    const size = this.#sizes.findLast((own) => own >= count) ?? count;
+    const size = this.#sizes.findLast((allowed) => allowed >= count) ?? count;
     if (entries.length === 1 && size === count) return entries[0]!.elements;
     const width = first.length / shape[0]!;
     const values = new (first.constructor as Float32ArrayConstructor)(size * width); // any typed array takes a length

@@ -50,7 +50,7 @@ export class TrainingRun {
     const loss = tidy(() => this.#update(gather(inputs, rows), gather(targets, rows)).item());
     this.#step++;
     this.#sum += loss;
-    if (!Number.isFinite(loss)) throw diverged(`The loss became ${loss} at step ${this.#step}.`);
+    if (!Number.isFinite(loss)) throw divergedError(`The loss became ${loss} at step ${this.#step}.`);
     return !this.isDone;
   }
 
@@ -75,7 +75,7 @@ export class TrainingRun {
 }
 
 /** The problem to report if training diverges. */
-export const diverged = (what: string): Problem =>
+export const divergedError = (what: string): Problem =>
   new Problem(422, `${what} Nothing was saved. Use a smaller lr, or scale the inputs.`);
 
 /** Shuffles in place (Fisher–Yates). Every order is equally likely. */

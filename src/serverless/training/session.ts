@@ -13,7 +13,7 @@ import { disconnectError, withTimeout } from "../core/timeout.ts";
 import type { Examples } from "./examples.ts";
 import { type Constants, constantsOf, findNonFinite } from "./finite.ts";
 import { free, type Learner, requireLearner } from "./learner.ts";
-import { diverged, TrainingRun } from "./run.ts";
+import { divergedError, TrainingRun } from "./run.ts";
 import type { Store } from "./store.ts";
 
 /** What all sessions of a handler share. */
@@ -65,7 +65,7 @@ export class TrainingSession {
     { examples, started, slot, signal }: { examples: Examples; started: number; slot: Slot; signal: AbortSignal },
   ): Promise<TrainingSession> {
     const timeoutError = (): Problem => unavailable("Training did not start in time. Try again.", 5);
-    const milliseconds = remaining(trainer, started);
+    const milliseconds = remainingTime(trainer, started);
     const restoring = restore(trainer, examples.parameters.lr, signal);
     const restored = await withTimeout(restoring, { milliseconds, timeoutError, signal }).catch((error) => {
       // The learner may still be created.
@@ -120,7 +120,7 @@ export class TrainingSession {
   async #save(steps: number): Promise<void> {
     const { learner, constants, step, rates } = this.#restored;
     const wrong = findNonFinite(learner, constants);
-    if (wrong) throw diverged(`Training diverged: ${wrong.place} became ${wrong.value}.`);
+    if (wrong) throw divergedError(`Training diverged: ${wrong.place} became ${wrong.value}.`);
     const { store, notify } = this.#trainer;
     if (!store) return;
     const { model, optimizer } = learner;
@@ -131,7 +131,7 @@ export class TrainingSession {
         "Training finished, but storing the state timed out. Check the stored state before you try again.",
         5,
       );
-    const milliseconds = remaining(this.#trainer, this.#started);
+    const milliseconds = remainingTime(this.#trainer, this.#started);
     await withTimeout((async () => store.save(state))(), { milliseconds, timeoutError }).catch((error) => {
       if (error instanceof Problem) throw error;
       notify(error);
@@ -149,7 +149,7 @@ export class TrainingSession {
 }
 
 /** Milliseconds left for the request. */
-const remaining = ({ milliseconds }: Trainer, started: number): number =>
+const remainingTime = ({ milliseconds }: Trainer, started: number): number =>
   Math.max(1, started + milliseconds - performance.now());
 
 /** Creates a learner with the stored state. @param lr the learning rate of the request; undefined for the optimizer's own */

@@ -22,11 +22,11 @@ export interface Sink {
 
 /** Calls `abort` if the sink has closed before everything was written, or when it does. */
 export function onAbort(sink: Sink, abort: () => void): void {
-  const closed = (): void => {
+  const onClose = (): void => {
     if (!sink.writableFinished) abort();
   };
-  if (sink.destroyed) closed();
-  else sink.once("close", closed);
+  if (sink.destroyed) onClose();
+  else sink.once("close", onClose);
 }
 
 /** Waits until the sink accepts more or closes. Disconnects a client that reads nothing for `milliseconds`. */
@@ -97,16 +97,16 @@ export class Outbox {
       .filter(({ lastRead }) => performance.now() - lastRead > STALLED)
       .sort((a, b) => a.lastRead - b.lastRead);
     const isFull = (): boolean => this.#unsent.size > 0 && this.#held + bytes > this.#limit;
-    for (const own of stalled) {
+    for (const entry of stalled) {
       if (!isFull()) break;
-      this.#remove(own);
-      own.sink.destroy();
+      this.#remove(entry);
+      entry.sink.destroy();
     }
     return !isFull();
   }
 
-  #remove(own: Unsent): void {
-    if (this.#unsent.delete(own)) this.#held -= own.bytes;
+  #remove(entry: Unsent): void {
+    if (this.#unsent.delete(entry)) this.#held -= entry.bytes;
   }
 
   /** Writes a whole response and ends the sink. */
@@ -115,18 +115,18 @@ export class Outbox {
       sink.end(bytes);
       return;
     }
-    const own: Unsent = { bytes: bytes.length, lastRead: performance.now(), sink };
-    this.#unsent.add(own);
-    this.#held += own.bytes;
+    const entry: Unsent = { bytes: bytes.length, lastRead: performance.now(), sink };
+    this.#unsent.add(entry);
+    this.#held += entry.bytes;
     try {
       for (let at = 0; at < bytes.length && !sink.destroyed; at += CHUNK) {
         if (sink.write(bytes.subarray(at, at + CHUNK)) || sink.destroyed) continue;
         await waitForDrain(sink, this.#writeTimeout);
-        own.lastRead = performance.now();
+        entry.lastRead = performance.now();
       }
       if (!sink.destroyed) sink.end();
     } finally {
-      this.#remove(own);
+      this.#remove(entry);
     }
   }
 }
