@@ -104,7 +104,7 @@ export function unmatched(a: readonly Rows[], b: readonly Rows[]): { a: string[]
 }
 
 const percent = (v: number): string => `${(100 * v).toFixed(1)} %`;
-const signed = (v: number): string => `${v >= 1 ? "+" : "−"}${percent(Math.abs(v - 1))}`;
+const signedPercent = (v: number): string => `${v >= 1 ? "+" : "−"}${percent(Math.abs(v - 1))}`;
 
 /** The table of a suite. */
 export function comparisonTable(comparisons: readonly Comparison[]): string {
@@ -118,8 +118,8 @@ export function comparisonTable(comparisons: readonly Comparison[]): string {
       figure(c.a),
       figure(c.b),
       c.unit,
-      signed(c.ratio),
-      signed(c.self),
+      signedPercent(c.ratio),
+      signedPercent(c.self),
       `±${percent(c.noise)}`,
       c.verdict,
     ];
@@ -132,6 +132,6 @@ export function summaryLine(comparisons: readonly Comparison[]): string {
   const slower = comparisons.filter(({ verdict }) => verdict === "slower");
   const rule = "slower by more than 3 % (a start: 1 ms) plus noise";
   if (!slower.length) return `None of ${comparisons.length} rows is ${rule}.`;
-  const names = slower.map((c) => `${c.suite} ${c.case} ${c.impl} (${signed(c.ratio)})`);
+  const names = slower.map((c) => `${c.suite} ${c.case} ${c.impl} (${signedPercent(c.ratio)})`);
   return `${slower.length} of ${comparisons.length} rows are ${rule}:\n  ${names.join("\n  ")}`;
 }

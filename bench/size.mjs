@@ -45,8 +45,8 @@ async function bundle(included, input = "dist/src/index.js") {
   return { atStart: code(true).join(""), onDemand: code(false).join("") };
 }
 
-const zipped = (code) => gzipSync(code, { level: 9 }).length;
-const sizeOf = async (included, input) => zipped((await bundle(included, input)).atStart);
+const gzippedSize = (code) => gzipSync(code, { level: 9 }).length;
+const sizeOf = async (included, input) => gzippedSize((await bundle(included, input)).atStart);
 const inKB = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
 const print = (what, bytes, note = "") => console.log(`${what.padEnd(38)}${inKB(bytes).padStart(10)}${note}`);
 const parts = ["| part | size |", "|---|---:|"];
@@ -67,8 +67,8 @@ for (const build of builds) {
 }
 addPart("JavaScript with both builds", await sizeOf(builds));
 // What nabla/gradients adds to a program that uses the core.
-addPart("nabla/gradients, in addition", zipped((await bundle([], "bench/bundles/gradients.mjs")).atStart) - js);
-addPart("threads, loaded on demand", zipped((await bundle([])).onDemand));
+addPart("nabla/gradients, in addition", gzippedSize((await bundle([], "bench/bundles/gradients.mjs")).atStart) - js);
+addPart("threads, loaded on demand", gzippedSize((await bundle([])).onDemand));
 
 const table = ["| what a page does | JS | WASM | together |", "|---|---:|---:|---:|"];
 for (const [what, name] of BUNDLES) {

@@ -26,7 +26,7 @@ function withSharing<T>(mode: "none" | "all" | "default", f: () => T): T {
 }
 
 /** The same eager call on one thread and on all threads. Each eager call decides again whether to share. */
-function eager(threads: number, call: () => Tensor): Contender[] {
+function eagerContenders(threads: number, call: () => Tensor): Contender[] {
   const run = (): void => tidy(() => void call());
   return [
     { impl: ONE, run: () => withSharing("none", run) },
@@ -35,7 +35,7 @@ function eager(threads: number, call: () => Tensor): Contender[] {
 }
 
 /** A compiled step, recorded once with sharing and once without. */
-function compiled(threads: number, name: string): { contenders: Contender[]; free: () => void } {
+function compiledContenders(threads: number, name: string): { contenders: Contender[]; free: () => void } {
   const training = trainingTasks.find((one) => one.name === name)!;
   const record = (mode: "none" | "default"): NablaTraining =>
     withSharing(mode, () => {
@@ -61,7 +61,7 @@ const time = (f: () => void): number => {
 };
 
 /** The time of a barrier in microseconds: compares a compiled chain of products that are too small to share, with and without sharing. */
-function barrier(): number {
+function measureBarrier(): number {
   const COUNT = 200;
   const x = rand([8, 8]);
   const chain = (): Tensor => {
@@ -84,7 +84,7 @@ function barrier(): number {
 }
 
 /** The time of a product of 256³ in microseconds: in back-to-back calls, and after pauses in which the workers fall asleep. */
-async function waking(): Promise<string> {
+async function measureWaking(): Promise<string> {
   const [a, b] = [randn([256, 256]), randn([256, 256])];
   const call = (): void => tidy(() => void a.matmul(b));
   const busy = median(Array.from({ length: 200 }, () => time(call)));
@@ -114,32 +114,32 @@ async function* cases(): AsyncGenerator<Case> {
     const label = threads > cores ? `${threads} threads, ${cores} cores: ` : "";
     for (const n of [128, 256, 512, 1024]) {
       const [a, b] = [randn([n, n]), randn([n, n])];
-      const note = n === 128 ? await costs(threads) : undefined;
+      const note = n === 128 ? await measureCosts(threads) : undefined;
       yield {
         name: `${label}${n}³`,
         flops: 2 * n ** 3,
         base: ONE,
-        contenders: eager(threads, () => a.matmul(b)),
+        contenders: eagerContenders(threads, () => a.matmul(b)),
         ...(note ? { note } : {}),
       };
       for (const x of [a, b]) x.dispose();
     }
     for (const { name } of trainingTasks) {
-      const { contenders, free } = compiled(threads, name);
+      const { contenders, free } = compiledContenders(threads, name);
       yield { name: `${label}${name}`, base: ONE, contenders };
       free();
     }
     const [x, y] = [rand([ELEMENTS]), rand([ELEMENTS])];
     const calls: Record<string, () => Tensor> = { add: () => x.add(y), gelu: () => x.gelu(), sum: () => x.sum() };
     for (const [name, call] of Object.entries(calls))
-      yield { name: `${label}${name} 2²⁰`, base: ONE, contenders: eager(threads, call) };
+      yield { name: `${label}${name} 2²⁰`, base: ONE, contenders: eagerContenders(threads, call) };
     for (const z of [x, y]) z.dispose();
   }
   await dispose();
   await init(build === "custom" ? {} : { build });
 }
 
-const costs = async (threads: number): Promise<string> =>
-  `${threads} threads: a barrier takes ${barrier().toFixed(2)} µs; ${await waking()}`;
+const measureCosts = async (threads: number): Promise<string> =>
+  `${threads} threads: a barrier takes ${measureBarrier().toFixed(2)} µs; ${await measureWaking()}`;
 
 export const threads: Suite = { name: "threads", cases };

@@ -6,7 +6,7 @@ const WASM = globalThis.WebAssembly;
 const stages = { compile: 0, instantiate: 0 };
 
 /** Wraps a constructor or function, so that its time is added to a stage. The wrapped functions do not call each other. */
-function timed(stage, f) {
+function withTimer(stage, f) {
   return new Proxy(f, {
     construct(target, args) {
       const start = performance.now();
@@ -30,7 +30,7 @@ for (const [name, stage] of [
   ["Instance", "instantiate"],
   ["instantiate", "instantiate"],
 ])
-  WASM[name] = timed(stage, WASM[name]);
+  WASM[name] = withTimer(stage, WASM[name]);
 
 /** A 784 → 128 → 10 network with ReLU, and one image: arbitrary values that are the same for all contenders. */
 export const network = (() => {
