@@ -1,11 +1,11 @@
-/** Index checks of compiled functions: they throw what eager mode throws, and the call changes no state. */
+/** Index checks of compiled functions: they throw the errors of eager mode, and a failed call changes no state. */
 import { compile, losses, manualSeed, nn, noGrad, optim, rand, randn, type Tensor, tensor, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { randomState } from "../../src/runtime/engine.ts";
 
 const int = (values: number[]): Tensor => tensor(values, { dtype: "int32" });
 
-/** How f fails. */
+/** The name and message of the error that f throws. */
 function failure(f: () => unknown): string {
   try {
     f();
@@ -22,15 +22,15 @@ const sequence = randn([5, 3, 2]).keep();
 const embedding = new nn.Embedding(5, 4);
 const weight = tensor([1, 2, 3, 4, 5]);
 
-/** Ops on an index [3]; there are 5 places. */
+/** Ops on an index [3] with values from 0 to 4. */
 const uses: Record<string, (index: Tensor) => Tensor> = {
   indexSelect: (i) => table.indexSelect(0, i),
   "indexSelect along dim 1": (i) => rows.indexSelect(1, i),
   indexAdd: (i) => zeros([5, 4]).indexAdd(0, i, table.narrow(0, 0, 3)),
   gather: (i) => table.narrow(1, 0, 1).reshape([5]).gather(0, i),
-  "gather by a view": (i) => table.narrow(1, 0, 1).gather(0, i.reshape([3, 1])),
+  "gather with an index that is a view": (i) => table.narrow(1, 0, 1).gather(0, i.reshape([3, 1])),
   scatterAdd: (i) => zeros([5]).scatterAdd(0, i, tensor([1, 2, 3])),
-  "an embedding of a matrix": (i) => embedding.forward(i.reshape([1, 3])),
+  "an embedding of a matrix of indices": (i) => embedding.forward(i.reshape([1, 3])),
   crossEntropy: (i) => losses.crossEntropy(rows, i),
   "crossEntropy with label smoothing": (i) => losses.crossEntropy(rows, i, { labelSmoothing: 0.1 }),
   "crossEntropy with weights": (i) => losses.crossEntropy(rows, i, { weight }),
@@ -64,14 +64,14 @@ describe("an index out of range fails as in eager mode", () => {
       expect(given(int([2, 1, 0])).toArray()).toEqual(use(int([2, 1, 0])).toArray());
     });
   }
-  test("as inputs long enough for whole vectors, at every place", () => {
+  test("an index is found at every position of a long input", () => {
     const f = compile((i: Tensor) => table.indexSelect(0, i).sum());
     for (let bad = 0; bad < 70; bad++) {
       const values = Int32Array.from({ length: 70 }, (_, k) => (k === bad ? 5 : k % 5));
       expect(failure(() => f(values))).toBe(`RangeError: indexSelect: index 5 (at ${bad}) is outside 0 … 4.`);
     }
   });
-  test("the first of several, in the order of the function", () => {
+  test("the first of several wrong indices is reported, in the order of the ops", () => {
     const f = (i: Tensor, j: Tensor) => {
       const a = table.indexSelect(0, i.add(0));
       const b = rows.gather(1, j.reshape([3, 1]));
@@ -94,12 +94,12 @@ describe("an index out of range fails as in eager mode", () => {
     ] as const)
       expect(failure(() => g(int([...i]), int([...j])))).toBe(failure(() => f(int([...i]), int([...j]))));
   });
-  test("constants of the function fail when it is recorded", () => {
+  test("wrong constants in the function fail when it is recorded", () => {
     const f = compile((x: Tensor) => x.indexSelect(0, int([0, 3])));
     expect(failure(() => f(tensor([1, 2])))).toBe("RangeError: indexSelect: index 3 (at 1) is outside 0 … 1.");
     expect(f(tensor([1, 2, 3, 4])).toArray()).toEqual([1, 4]);
   });
-  test("a tensor from outside is looked at in each call", () => {
+  test("an index tensor from outside is checked in every call", () => {
     const index = int([0, 1]);
     const f = compile((x: Tensor) => x.indexSelect(0, index));
     expect(f(tensor([1, 2])).toArray()).toEqual([1, 2]);
@@ -108,7 +108,7 @@ describe("an index out of range fails as in eager mode", () => {
     index.copyFrom([1, 0]);
     expect(f(tensor([1, 2])).toArray()).toEqual([2, 1]);
   });
-  test("masked rows pass, and so does a class that is both ignored and out of range", () => {
+  test("an ignored label may be outside the range of classes", () => {
     const f = compile((i: Tensor) => losses.crossEntropy(rows, i, { ignoreIndex: -1 }));
     for (const values of [
       [-1, 0, 4],
@@ -117,13 +117,13 @@ describe("an index out of range fails as in eager mode", () => {
     ])
       expect(f(int(values)).item()).toBe(losses.crossEntropy(rows, int(values), { ignoreIndex: -1 }).item());
   });
-  test("empty indices pass", () => {
+  test("an empty index is valid", () => {
     const f = compile((i: Tensor) => table.indexSelect(0, i));
     expect(f(zeros([0], { dtype: "int32" })).shape).toEqual([0, 4]);
   });
 });
 
-/** A model with every kind of state, and all of it as numbers. */
+/** A model with every kind of state, and a function that reads all of it as numbers. */
 function makeState() {
   manualSeed(3);
   const model = new nn.Sequential(new nn.Linear(4, 6), new nn.BatchNorm1d(6), new nn.Dropout(0.5), new nn.Linear(6, 5));
@@ -151,13 +151,13 @@ const steps: Record<string, (s: State) => (x: Tensor, labels: Tensor) => unknown
       const own = labels.add(1).sub(1);
       return optimizer.minimize(() => losses.crossEntropy(model.forward(x), own));
     },
-  "labels computed after state was written":
+  "labels computed after a write to state":
     ({ model, optimizer, count }) =>
     (x, labels) => {
       noGrad(() => count.copyFrom(count.add(1)));
       return optimizer.minimize(() => losses.crossEntropy(model.forward(x).add(rand([1])), labels.mul(1)));
     },
-  "labels that depend on state written in the call":
+  "labels that depend on state written in the same call":
     ({ model, optimizer, count }) =>
     (x, labels) => {
       noGrad(() => count.copyFrom(count.add(1)));
@@ -174,7 +174,7 @@ const steps: Record<string, (s: State) => (x: Tensor, labels: Tensor) => unknown
       const second = optimizer.minimize(() => losses.nll(model.forward(x).logSoftmax(), labels.add(0)));
       return [first, second];
     },
-  "an index that is read once updates have run":
+  "an index that is used after the updates":
     ({ model, optimizer }) =>
     (x, labels) => {
       const loss = optimizer.minimize(() => model.forward(x).square().mean());
@@ -182,7 +182,7 @@ const steps: Record<string, (s: State) => (x: Tensor, labels: Tensor) => unknown
     },
 };
 
-describe("a call that fails changes nothing", () => {
+describe("a failed call changes nothing", () => {
   for (const [name, make] of Object.entries(steps)) {
     test(name, () => {
       const run = (withFailures: boolean): unknown => {
@@ -205,7 +205,7 @@ describe("a call that fails changes nothing", () => {
       expect(run(true)).toEqual(run(false));
     });
   }
-  test("its version counters stay as well, so a graph from before remains valid", () => {
+  test("version counters do not change either, so an older graph remains valid", () => {
     const w = nn.parameter(tensor([1, 2, 3]));
     const running = zeros([3]).keep();
     const f = compile((i: Tensor) => {
@@ -220,9 +220,9 @@ describe("a call that fails changes nothing", () => {
     f(int([1]));
     expect(running.toArray()).toEqual([2, 2, 2]);
   });
-  test("profiling fails as calls do", () => {
+  test("profile() fails as a call does", () => {
     const s = makeState();
-    const step = compile(steps["labels computed after state was written"]!(s) as (x: Tensor, i: Tensor) => Tensor);
+    const step = compile(steps["labels computed after a write to state"]!(s) as (x: Tensor, i: Tensor) => Tensor);
     const x = randn([3, 4]);
     step(x, int([0, 1, 2]));
     const before = s.state();
@@ -231,12 +231,12 @@ describe("a call that fails changes nothing", () => {
   });
 });
 
-describe("checks that cannot fail cost nothing", () => {
+describe("checks that cannot fail are left out", () => {
   const names = (f: (x: Tensor) => unknown): string[] =>
     compile(f as (x: Tensor) => Tensor)
       .explain([randn([2, 6, 6, 3])])
       .steps.map(({ name }) => name);
-  test("of places that argMax, sorting and max pooling found", () => {
+  test("indices from argMax, sort and max pooling are not checked", () => {
     const w = nn.parameter(randn([3]));
     expect(names((x) => x.gather(3, x.argMax(3, { keepdim: true })))).not.toContain("check");
     expect(names((x) => x.reshape([-1]).sort())).not.toContain("check");
@@ -247,7 +247,7 @@ describe("checks that cannot fail cost nothing", () => {
       }),
     ).not.toContain("check");
   });
-  test("of an index used twice, and of arguments, which are looked at beforehand", () => {
+  test("an index that is used twice is checked once, and arguments are checked before the call", () => {
     const twice = compile(
       (i: Tensor) => [table.indexSelect(0, i.add(0)), table.indexSelect(0, i.add(0)).mul(2)] as const,
     );

@@ -1,4 +1,4 @@
-/** `finite: true` and detectAnomaly: which op made the first NaN or ±∞, on which line, and no change of state. */
+/** `finite: true` and detectAnomaly: the error names the op and the line of the first NaN or ±∞, and state does not change. */
 import {
   compile,
   detectAnomaly,
@@ -32,7 +32,7 @@ function failure(f: () => unknown): string {
   return "did not throw";
 }
 
-/** Functions of x = [1, 0, 2] that make NaN or ±∞, with the op, the value, and the element that errors must name. */
+/** Functions of x = [1, 0, 2] that make NaN or ±∞, with the op, value and element that the error must name. */
 const forward: Record<string, [(x: Tensor) => Tensor, op: string, value: string, at: number]> = {
   "log of 0": [(x) => x.log().sum(), "log", "-Infinity", 1],
   "0 / 0": [(x) => x.div(x).mul(3).mean(), "div", "NaN", 1],
@@ -41,7 +41,7 @@ const forward: Record<string, [(x: Tensor) => Tensor, op: string, value: string,
   "an exponential that overflows": [(x) => x.mul(50).exp().mean(), "exp", "Infinity", 2],
   "a sum that overflows": [(x) => x.mul(3e38 / 2).sum(), "sum", "Infinity", 0],
   "a product that overflows": [(x) => x.mul(1e38).matmul(x.mul(1e30)), "matmul", "Infinity", 0],
-  "a softmax whose row is masked throughout": [
+  "a softmax of a fully masked row": [
     (x) => where(x.lt(-1), x, Number.NEGATIVE_INFINITY).softmax().sum(),
     "softmax",
     "NaN",
@@ -51,7 +51,7 @@ const forward: Record<string, [(x: Tensor) => Tensor, op: string, value: string,
 };
 const x = tensor([1, 0, 2]);
 
-describe("the op that made the first is named, with its line", () => {
+describe("the error names the first op that made a non-finite value, and its line", () => {
   for (const [name, [f, op, value, at]] of Object.entries(forward)) {
     test(name, () => {
       const expected = new RegExp(
@@ -65,7 +65,7 @@ describe("the op that made the first is named, with its line", () => {
       compile(f)(x);
     });
   }
-  test("of a gradient, the op that it is the gradient of", () => {
+  test("in a gradient, the error names the op that is differentiated", () => {
     const cases: [(p: Tensor) => Tensor, string][] = [
       [(p) => p.sqrt().sum(), "sqrt"],
       [(p) => where(p.gt(0), p.log(), 0).sum(), "log"],
@@ -88,7 +88,7 @@ describe("the op that made the first is named, with its line", () => {
       expect(p.toArray()).toEqual([1, 0, 4]);
     }
   });
-  test("an update that overflows is named by its optimizer", () => {
+  test("for an update that overflows, the error names the optimizer", () => {
     for (const [optimizer, scale] of [
       [(p: Tensor) => new optim.SGD([p], { lr: 1e30 }), 1e20],
       [(p: Tensor) => new optim.Adam([p], { lr: 1 }), 1e25],
@@ -108,8 +108,8 @@ describe("the op that made the first is named, with its line", () => {
   });
 });
 
-describe("values that come in are named as such", () => {
-  test("arguments by their place, tensors from outside by their use", () => {
+describe("the error names non-finite inputs", () => {
+  test("an argument is named by its path, a tensor from outside by its first use", () => {
     const f = compile(({ data }: { data: Tensor[] }) => data[1]!.mul(2).sum(), { finite: true, name: "f" });
     expect(failure(() => f({ data: [x, tensor([1, Number.NaN])] }))).toBe(
       "compile(f): arguments[0].data[1] holds NaN (element 1 of float32 [2]). Clean the values before the call.",
@@ -124,7 +124,7 @@ describe("values that come in are named as such", () => {
     );
     expect(failure(() => detectAnomaly(() => x.mul(w).sum()))).toMatch("a tensor from outside holds NaN (element 1 of");
   });
-  test("an infinity that comes in and turns into NaN is named with the op that turned it", () => {
+  test("for an infinite input that becomes NaN, the error names the input and the op", () => {
     const f = compile((v: Tensor) => v.sub(v).sum(), { finite: true });
     expect(failure(() => f(tensor([1, Number.POSITIVE_INFINITY])))).toMatch(
       /sub made NaN at \S+ from ±Infinity, since arguments\[0\] holds Infinity \(element 1 of/,
@@ -132,12 +132,12 @@ describe("values that come in are named as such", () => {
   });
 });
 
-describe("what is masked out on the way does not count", () => {
+describe("masked non-finite values are allowed", () => {
   const masked: Record<string, (v: Tensor) => Tensor> = {
     "−∞ among attention scores": (v) => where(v.gt(0), v, Number.NEGATIVE_INFINITY).softmax().sum(),
-    "a logarithm of 0 that where leaves out": (v) => where(v.gt(0), v.log(), 0).sum(),
-    "the largest of −∞ and something": (v) => v.log().maximum(-5).sum(),
-    "a quotient compared": (v) => v.div(v).eq(1).to("float32").sum(),
+    "a logarithm of 0 that where discards": (v) => where(v.gt(0), v.log(), 0).sum(),
+    "the maximum of −∞ and a number": (v) => v.log().maximum(-5).sum(),
+    "a comparison of a quotient": (v) => v.div(v).eq(1).to("float32").sum(),
   };
   for (const [name, f] of Object.entries(masked)) {
     test(name, () => {
@@ -149,7 +149,7 @@ describe("what is masked out on the way does not count", () => {
   }
 });
 
-/** A model with every kind of state, and all of it as numbers. */
+/** A model with every kind of state, and a function that reads all of it as numbers. */
 function makeState() {
   manualSeed(3);
   const model = new nn.Sequential(new nn.Linear(3, 6), new nn.BatchNorm1d(6), new nn.Dropout(0.5), new nn.Linear(6, 1));
@@ -162,7 +162,7 @@ function makeState() {
   return { model, optimizer, state };
 }
 
-describe("state is as before the call that failed", () => {
+describe("a failed call leaves state unchanged", () => {
   const kinds: Record<string, (s: ReturnType<typeof makeState>) => (v: Tensor) => unknown> = {
     "compile(f, { finite: true })": ({ model, optimizer }) =>
       compile((v: Tensor) => optimizer.minimize(() => losses.mse(model.forward(v).exp().log(), zeros([4, 1]))), {
@@ -210,7 +210,7 @@ describe("state is as before the call that failed", () => {
       expect(run(true)).toEqual(run(false));
     });
   }
-  test("and equals, bit for bit, what training without it gives", () => {
+  test("finite: true does not change the bits of training", () => {
     const run = (finite: boolean): unknown => {
       const s = makeState();
       const step = compile((v: Tensor) => s.optimizer.minimize(() => s.model.forward(v).square().mean()), { finite });
@@ -219,7 +219,7 @@ describe("state is as before the call that failed", () => {
     };
     expect(run(true)).toEqual(run(false));
   });
-  test("a call that fails leaves no tensors behind", () => {
+  test("a failed call leaves no tensors behind", () => {
     const s = makeState();
     const step = compile((v: Tensor) => s.optimizer.minimize(() => s.model.forward(v).mean()), { finite: true });
     const [good, bad] = [randn([4, 3]), tensor([...randn([4, 3]).data].fill(Number.NaN), [4, 3])];
@@ -230,19 +230,19 @@ describe("state is as before the call that failed", () => {
     for (let i = 0; i < 5; i++) expect(failure(() => step(bad))).toMatch(refused);
     expect([memory().tensors, memory().bytes]).toEqual([tensors, bytes]);
   });
-  test("a wrong index counts before the NaN that it causes", () => {
+  test("a wrong index is reported before the NaN that it causes", () => {
     const f = compile((i: Tensor) => losses.crossEntropy(randn([2, 3]), i.add(0)), { finite: true });
     expect(() => f(tensor([0, 3], { dtype: "int32" }))).toThrow("crossEntropy: label 3 (at 1) is outside 0 … 2");
     expect(f(tensor([0, 2], { dtype: "int32" })).item()).toBeGreaterThan(0);
   });
-  test("second derivatives are looked at as well", () => {
+  test("second derivatives are checked", () => {
     const f = compile((v: Tensor) => grad((u: Tensor) => grad((t: Tensor) => t.pow(1.5).sum())(u).sum())(v), {
       finite: true,
     });
     expect(failure(() => f(x))).toMatch(/the gradient of \w+, in \w+, made -?(Infinity|NaN) at compile-finite/);
     expect(f(tensor([1, 4])).toArray()).toEqual([0.75, 0.375]);
   });
-  test("random numbers drawn by a call that failed are drawn again", () => {
+  test("the call after a failed one draws the same random numbers", () => {
     const f = compile((k: Tensor) => rand([3]).mul(k).log(), { finite: true });
     manualSeed(5);
     failure(() => f(tensor([0])));

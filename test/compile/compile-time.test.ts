@@ -1,4 +1,4 @@
-/** Compile time grows in proportion to a function's length. Counted, since times depend on the machine. */
+/** Compile time is linear in a function's length. The tests count operations, because times depend on the machine. */
 import { losses, nn, optim, type Tensor, tensor, zeros } from "nabla";
 import { expect, test } from "vitest";
 import { planArena } from "../../src/compile/passes/arena.ts";
@@ -33,21 +33,21 @@ const outputs = (n: number) =>
 
 for (const [name, make] of Object.entries({
   "parameters with Adam": (n: number) => training(n, false),
-  "parameters in groups of their own": (n: number) => training(n, true),
+  "parameters in separate groups": (n: number) => training(n, true),
   "a chain": chain,
   outputs: outputs,
 })) {
-  test(`the planner looks at no more than its limit of places for each value: ${name}`, () => {
-    const looks = (n: number): number => {
+  test(`the planner searches a bounded number of gaps per value: ${name}`, () => {
+    const looksPerStep = (n: number): number => {
       const { steps, placed } = make(n);
       return planArena(steps, placed).looks / steps.length;
     };
-    // Values behind the first 1024 cost one look each.
-    expect(looks(4000)).toBeLessThanOrEqual(1.2 * Math.max(1, looks(2000)));
+    // After the first 1024 values, each value costs one lookup.
+    expect(looksPerStep(4000)).toBeLessThanOrEqual(1.2 * Math.max(1, looksPerStep(2000)));
   });
 }
 
-test("updates of one kind are copied once into their instruction, however many there are", () => {
+test("joining any number of updates copies each update's inputs once", () => {
   const { steps } = training(3000, false);
   let reads = 0;
   const counted = steps.map((step) =>

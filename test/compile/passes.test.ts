@@ -1,4 +1,4 @@
-/** Each pass of compile: what it is given, what it makes of it, and what it must leave alone. */
+/** Each pass of compile: the steps before and after it, and the steps that it must not change. */
 import fc from "fast-check";
 import { compile, losses, manualSeed, nn, noGrad, optim, rand, randint, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -16,21 +16,21 @@ import { runs } from "../support/runs.ts";
 const vector = () => rand([6]);
 const matrix = () => rand([4, 3]);
 
-/** Names before and after a pass. */
+/** The names of the steps before and after a pass. */
 function around<A extends unknown[]>(pass: Pass, f: (...args: A) => unknown, ...args: A): [string[], string[]] {
   const { steps, placed } = recorded(f, ...args);
   return [names(steps), names(pass(steps, placed))];
 }
 
 describe("dead code", () => {
-  test("what nobody reads goes", () => {
+  test("unused results are removed", () => {
     const f = (x: Tensor) => {
       x.exp().sum();
       return x.mul(x);
     };
     expect(around(withoutDeadCode, f, vector())).toEqual([["exp", "sum", "mul"], ["mul"]]);
   });
-  test("random numbers, updates and writes to tensors from outside stay; a copy that nobody reads does not", () => {
+  test("random numbers, updates and writes to outside tensors stay, and an unused copy is removed", () => {
     const w = nn.parameter(vector());
     const f = (x: Tensor) => {
       randn([2]);
@@ -47,20 +47,20 @@ describe("dead code", () => {
 
 describe("common subexpressions", () => {
   const pass = withoutCommonSubexpressions;
-  test("the same op on the same values is computed once, and so is what depends on it", () => {
+  test("the same op on the same values is computed once, and so are ops that depend on it", () => {
     const f = (x: Tensor) => x.exp().neg().add(x.exp().neg());
     expect(around(pass, f, vector())).toEqual([
       ["exp", "neg", "exp", "neg", "add"],
       ["exp", "neg", "add"],
     ]);
   });
-  test("attributes tell ops apart, also those that JSON has no word for", () => {
+  test("ops with different attributes are distinct, even if JSON cannot express the attributes", () => {
     const f = (x: Tensor) =>
       [x.clamp(0, Infinity), x.clamp(0, Number.NaN), x.clamp(-0, 1), x.clamp(0, 1)].reduce((a, b) => a.add(b));
     const [before, after] = around(pass, f, vector());
     expect(after).toEqual(before);
   });
-  test("values changed in between, random numbers and results are their own", () => {
+  test("values that change in between, random numbers and results are not merged", () => {
     const w = vector();
     const f = (x: Tensor) => {
       const before = w.exp();
@@ -72,10 +72,10 @@ describe("common subexpressions", () => {
   });
 });
 
-describe("matrix products with what follows", () => {
+describe("matrix products and the ops after them", () => {
   const pass = fuseMatmulEpilogues;
   const linear = new nn.Linear(3, 5);
-  test("bias and activation are part of the product", () => {
+  test("bias and activation are fused into the product", () => {
     for (const act of ["relu", "tanh", "sigmoid"] as const) {
       expect(around(pass, (x: Tensor) => linear.forward(x)[act]().neg(), matrix())).toEqual([
         ["matmul", act, "neg"],
@@ -83,7 +83,7 @@ describe("matrix products with what follows", () => {
       ]);
     }
   });
-  test("so is the product with an activation's derivative, in the backward pass", () => {
+  test("an activation's derivative is fused into the product in the backward pass", () => {
     const net = new nn.Sequential(new nn.Linear(3, 5), new nn.Tanh(), new nn.Linear(5, 2));
     const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
     const f = (x: Tensor) => optimizer.minimize(() => net.forward(x).sum());
@@ -92,7 +92,7 @@ describe("matrix products with what follows", () => {
     expect(after).not.toContain("tanhGrad");
     expect(after).toContain("matmul+tanhGrad");
   });
-  test("a product that is read elsewhere, or returned, stays", () => {
+  test("a product that another op reads or that is returned is not fused", () => {
     const twice = (x: Tensor) => {
       const y = linear.forward(x);
       return y.relu().add(y);
@@ -110,7 +110,7 @@ describe("matrix products with what follows", () => {
 
 describe("chains of pointwise ops", () => {
   const pass = fuseChains;
-  test("become one instruction; what only they read is a block of scratch memory", () => {
+  test("they become one instruction, with blocks of scratch memory for the values between them", () => {
     const f = (x: Tensor) => x.mul(2).add(1).exp().mul(x);
     const { steps, placed } = recorded(f, rand([5000]));
     const after = pass(steps, placed);
@@ -118,7 +118,7 @@ describe("chains of pointwise ops", () => {
     const { blocks, n } = after[0]!.attributes as ChainAttributes;
     expect([n, blocks, after[0]!.outputs.length]).toEqual([5000, 2, 1]);
   });
-  test("what is read elsewhere is written whole", () => {
+  test("a value that another op reads is written to memory", () => {
     const f = (x: Tensor) => {
       const y = x.exp();
       return [y.neg().sum(), y.sum()];
@@ -127,7 +127,7 @@ describe("chains of pointwise ops", () => {
     const [chain] = pass(steps, placed);
     expect([chain!.fused, chain!.outputs.length]).toEqual([["exp", "neg"], 2]);
   });
-  test("a step joins over others that it does not depend on, and not over those it does", () => {
+  test("a step moves past steps that it does not depend on, and not past its inputs", () => {
     const over = (x: Tensor, y: Tensor) => {
       const a = x.exp();
       const s = y.sum();
@@ -140,7 +140,7 @@ describe("chains of pointwise ops", () => {
     };
     expect(around(pass, through, vector())[1]).toEqual(["exp", "sum", "mul"]);
   });
-  test("broadcast operands, and ops with nothing in common, stay apart", () => {
+  test("ops with broadcast operands and unrelated ops are not fused", () => {
     const f = (x: Tensor, y: Tensor) => [x.add(y).sum(), y.neg().sum(), rand([3]).exp().sum()];
     const [before, after] = around(pass, f, matrix(), rand([3]));
     expect([...after].sort()).toEqual([...before].sort());
@@ -155,7 +155,7 @@ describe("updates", () => {
     const optimizer = new optim.Adam(cut);
     return (x: Tensor) => optimizer.minimize(() => net.forward(x).sum());
   };
-  test("of all parameters become one, group by group", () => {
+  test("the updates of all parameters in a group become one instruction", () => {
     const updates = (list: string[]) => list.filter((name) => name.startsWith("Adam"));
     const [before, after] = around(joinUpdates, make(1), matrix());
     expect([updates(before).length, updates(after)]).toEqual([4, ["Adam+Adam+Adam+Adam"]]);
@@ -164,8 +164,8 @@ describe("updates", () => {
 });
 
 describe("the arena", () => {
-  /** Two values that are alive at the same step and overlap, if any. */
-  function overlap(f: (...args: Tensor[]) => unknown, ...args: Tensor[]): { bytes: number; naive: number } {
+  /** Checks that values that are alive at the same step do not overlap. Returns the sizes of the arena with and without sharing. */
+  function expectDisjoint(f: (...args: Tensor[]) => unknown, ...args: Tensor[]): { bytes: number; naive: number } {
     const { steps, placed } = recorded(f, ...args);
     const { offsets, bytes, naive, inPlace } = planArena(steps, placed);
     const storages = [...offsets.keys()];
@@ -177,7 +177,7 @@ describe("the arena", () => {
       expect(offsets.get(a)! + a.bytes).toBeLessThanOrEqual(bytes);
       for (const [j, b] of storages.entries()) {
         if (i >= j) continue;
-        // A value that takes over an operand's place begins in the step in which the operand ends.
+        // A value that reuses an operand's memory starts in the step in which the operand ends.
         const touching = inPlace.has(a) || inPlace.has(b) ? 1 : 0;
         const together = uses[i]![0]! + touching <= uses[j]!.at(-1)! && uses[j]![0]! + touching <= uses[i]!.at(-1)!;
         const apart = offsets.get(a)! + a.bytes <= offsets.get(b)! || offsets.get(b)! + b.bytes <= offsets.get(a)!;
@@ -186,21 +186,21 @@ describe("the arena", () => {
     }
     return { bytes, naive };
   }
-  test("no two values that live at the same time overlap, and sharing makes it smaller", () => {
+  test("values that are alive at the same time do not overlap, and sharing makes the arena smaller", () => {
     const net = new nn.Sequential(new nn.Linear(20, 32), new nn.GELU(), new nn.Dropout(0.3), new nn.Linear(32, 5));
     const optimizer = new optim.AdamW(net.parameters(), { amsgrad: true });
     const train = (x: Tensor, y: Tensor) => optimizer.minimize(() => losses.crossEntropy(net.forward(x), y));
-    const { bytes, naive } = overlap(train, rand([16, 20]), randint(0, 5, [16]));
+    const { bytes, naive } = expectDisjoint(train, rand([16, 20]), randint(0, 5, [16]));
     expect(bytes).toBeLessThan(0.6 * naive);
   });
-  test("a result takes over the place of an operand that dies", () => {
+  test("a result reuses the memory of an operand whose last use this is", () => {
     const f = (x: Tensor) => x.sum(1).exp().neg().sqrt().sum();
     const { steps, placed } = recorded(f, rand([100, 2]));
     const plan = planArena(steps, placed);
     expect([plan.inPlace.size, plan.bytes]).toEqual([3, 448]);
     expect(plan.naive).toBe(4 * 448);
   });
-  test("but not where another operand reads the same memory under another shape", () => {
+  test("a result does not reuse memory that another operand reads with another shape", () => {
     const f = (x: Tensor) => {
       const y = x.exp();
       return y
@@ -210,13 +210,13 @@ describe("the arena", () => {
         .add(y)
         .sum();
     };
-    overlap(f, rand([3]));
+    expectDisjoint(f, rand([3]));
     const x = rand([3]);
     expect(compile(f)(x).item()).toBe(f(x).item());
   });
 });
 
-test("random programs: the same bits, eager and compiled", () => {
+test("random programs are bit-identical in eager and compiled mode", () => {
   type Instruction = { op: number; a: number; b: number; c: number };
   const shapes = [[], [5], [7, 5], [7, 1], [5, 7]];
   const unary = ["exp", "neg", "tanh", "relu", "sigmoid", "square", "abs", "softplus"] as const;
