@@ -19,7 +19,7 @@ import { describe, expect, test } from "vitest";
 const v = (...values: number[]): Vector => Float64Array.from(values);
 
 describe("confusion", () => {
-  test("sign flips, cosines and the bound of known gradients", () => {
+  test("gives the sign flips, cosines and bound of known gradients", () => {
     const found = gradientConfusion([v(1, 1), v(1, -1), v(-1, -1)]);
     expect(found.signFlips).toBe(0.5);
     expect(found.meanCosine).toBeCloseTo(-1 / 3, 12);
@@ -29,7 +29,7 @@ describe("confusion", () => {
     expect(signFlips(v(1, 0, -2), v(-1, 5, -1))).toBeCloseTo(1 / 3, 12);
     expect(() => gradientConfusion([v(1)])).toThrow(/at least two/);
   });
-  test("the noise scale recovers tr Σ/‖G‖² of Gaussian gradients, whatever the batch size", () => {
+  test("the noise scale recovers tr Σ/‖G‖² of Gaussian gradients for any batch size", () => {
     manualSeed(1);
     const [d, sigma, g] = [50, 2, 0.5];
     for (const size of [4, 16]) {
@@ -42,7 +42,7 @@ describe("confusion", () => {
       expect(Math.abs(scale / 16 - 1)).toBeLessThan(0.1);
     }
   });
-  test("of a model: mini-batches of a batch average to its gradient", () => {
+  test("the mean of the mini-batch gradients of a model is the gradient of the whole batch", () => {
     manualSeed(2);
     const model = new nn.Linear(3, 1);
     const [x, y] = [randn([12, 3]), randn([12, 1])];
@@ -55,7 +55,7 @@ describe("confusion", () => {
 });
 
 describe("curriculum", () => {
-  test("by signs each next one flips the fewest; by difficulty the easiest first; at random a permutation", () => {
+  test("orders samples by fewest sign flips, by difficulty, or at random", () => {
     const gradients = [v(1, 1, 1, 1), v(-1, -1, -1, -1), v(1, 1, 1, -1), v(-1, -1, -1, 1), v(1, 1, -1, -1)];
     const order = curriculum({ by: "signs", gradients });
     const flips = (places: readonly number[]) => gradientConfusion(places.map((i) => gradients[i]!)).signFlips;
@@ -82,14 +82,14 @@ describe("scaling", () => {
     );
     return mixed.mul(tensor([100, 1, 0.1])).add(tensor([5, -3, 0]));
   };
-  test("conditioning is the Hessian's of half the mean square error of a linear layer", () => {
+  test("conditioning equals that of the Hessian of ½·mse of a linear layer", () => {
     const x = inputs();
     const layer = new nn.Linear(3, 1);
     const at = objective(layer, () => losses.mse(layer.forward(x), randn([200, 1])).mul(0.5));
     const { conditionNumber: ratio } = conditioning(x);
     expect(Math.abs(ratio / conditionNumber(at) - 1)).toBeLessThan(0.02);
   });
-  test("standardize: means 0, deviations 1, and the ravine is gone but for correlation; whitening takes that too", () => {
+  test("standardize gives mean 0 and deviation 1 and removes scale differences; whiten removes correlations too", () => {
     const x = inputs();
     const { apply, before, after, std } = standardize(x);
     const z = apply(x);
@@ -138,7 +138,7 @@ describe("scaling", () => {
     ).toThrow(/Remove them, or pass a larger epsilon/);
     expect(() => standardize(tensor([1, 2]))).toThrow(/\[samples, features\]/);
   });
-  test("each partial grows by its feature's factor where predictions stay the same", () => {
+  test("each partial derivative grows by its feature's factor if predictions stay the same", () => {
     manualSeed(5);
     const [x, y] = [randn([20, 2]), randn([20])];
     const factors = [10, 0.1];
@@ -147,7 +147,7 @@ describe("scaling", () => {
     const { before, after } = partialsUnderScaling((z) => of(z, z === x ? [1, 2] : [1 / 10, 2 / 0.1]), x, factors);
     after.forEach((g, i) => expect(g / before[i]!).toBeCloseTo(factors[i]!, 3));
   });
-  test("weights against biases: of one sample the ratio is the length of its input", () => {
+  test("for one sample, the ratio of weight to bias gradients is the length of the input", () => {
     manualSeed(6);
     const model = new nn.Sequential(new nn.Linear(4, 5), new nn.Tanh(), new nn.Linear(5, 2));
     for (const size of [0.1, 1, 3]) {

@@ -16,7 +16,7 @@ import {
 import { describe, expect, test } from "vitest";
 
 describe("differences", () => {
-  test("at the default step: forward good to 10⁻⁷, central to 10⁻⁹, complex to the last digits", () => {
+  test("relative error with the default step: forward below 5e-7, central below 1e-8, complex below 1e-15", () => {
     for (const x of [-3, 0.1, 1, 40]) {
       const relative = (d: number) => Math.abs(d / Math.cos(x) - 1);
       expect(relative(finiteDifference(Math.sin, x, { method: "forward" }))).toBeLessThan(5e-7);
@@ -24,7 +24,7 @@ describe("differences", () => {
       expect(relative(complexStep((z) => z.sin(), x))).toBeLessThan(1e-15);
     }
   });
-  test("complex functions: each one's derivative by the complex step is the known one", () => {
+  test("the complex step gives the derivative of each function of Complex", () => {
     const x = 0.7;
     const cases: [(z: Complex) => Complex, number][] = [
       [(z) => z.exp(), Math.exp(x)],
@@ -41,11 +41,11 @@ describe("differences", () => {
     ];
     for (const [f, expected] of cases) expect(complexStep(f, x)).toBeCloseTo(expected, 13);
   });
-  test("tanh and sqrt of large and tiny arguments neither overflow nor cancel", () => {
+  test("complex tanh and sqrt neither overflow nor cancel for large and tiny arguments", () => {
     expect(new Complex(800, 1).tanh().re).toBe(1);
     expect(new Complex(-4, 1e-20).sqrt().im).toBeCloseTo(2, 15);
   });
-  test("the error falls with h, h² and (complex) h², then rises with 1/h but for the complex step", () => {
+  test("the truncation error is O(h), O(h²) and, for the complex step, O(h²); only the complex step has no rounding error", () => {
     const f = (x: number) => Math.exp(Math.sin(x));
     const exact = Math.exp(Math.sin(1)) * Math.cos(1);
     const forward = errorCurve(f, 1, exact, { method: "forward" });
@@ -62,25 +62,25 @@ describe("differences", () => {
 });
 
 describe("gradcheck", () => {
-  test("passes what is right, in first and second order, of several inputs", () => {
+  test("accepts correct first and second derivatives of several inputs", () => {
     manualSeed(2);
     const f = (x: Tensor, w: Tensor) => x.matmul(w).tanh().mul(x.sum());
     const inputs = [randn([2, 3]), randn([3, 2])];
     expect(gradcheck(f, inputs)).toMatchObject({ ok: true, compared: 4 * (6 + 6) });
     expect(gradgradcheck(f, inputs).ok).toBe(true);
   });
-  test("finds a wrong rule, and says where", () => {
+  test("finds a wrong gradient rule and says where it is wrong", () => {
     const wrong = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z).mul(2.1)]]);
     expect(() => gradcheck(wrong, [tensor([1, 2])])).toThrow(
       /derivative of output 1 with respect to element 1 of input 0: backward gives 4.2.*differences give 4 /,
     );
     expect(gradcheck(wrong, [tensor([1, 2])], { raise: false }).ok).toBe(false);
-    // The first derivative is right, the second wrong: only the second order shows it.
+    // Only gradgradcheck finds a rule whose first derivative is correct and whose second derivative is wrong.
     const second = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z.detach()).mul(2)]]);
     expect(gradcheck(second, [tensor([1, 2])]).ok).toBe(true);
     expect(() => gradgradcheck(second, [tensor([1, 2])])).toThrow(/gradgradcheck/);
   });
-  test("is not misled by other outputs' size, small scales, overflow, or values too coarse to tell", () => {
+  test("finds errors next to large outputs, at small scales, with overflow, and refuses values that float32 cannot resolve", () => {
     const wrong = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z)]]);
     const beside = (x: Tensor) => concat([wrong(x), x.mul(0).add(1e6)]);
     expect(() => gradcheck(beside, [tensor([2])])).toThrow(/output 0 with respect to element 0 of input 0/);
@@ -88,10 +88,10 @@ describe("gradcheck", () => {
     expect(() => gradcheck((x) => x.mul(200).exp(), [tensor([1])])).toThrow(/Infinity|NaN/);
     expect(() => gradcheck((x) => x.add(1e7), [tensor([1])])).toThrow(/float32 rounding errors hide/);
   });
-  test("finds a kink", () => {
+  test("reports a kink", () => {
     expect(() => gradcheck((x) => x.abs(), [tensor([1e-3])])).toThrow(/a kink\?/);
   });
-  test("of an objective: right for a model, wrong where the loss is not the same at each call", () => {
+  test("accepts the objective of a model, and refuses a loss that changes between calls", () => {
     manualSeed(3);
     const model = new nn.Sequential(new nn.Linear(4, 5), new nn.Tanh(), new nn.Linear(5, 3));
     const [x, labels] = [randn([6, 4]), tensor([0, 1, 2, 0, 1, 2], { dtype: "int32" })];
@@ -108,7 +108,7 @@ describe("sensitivity", () => {
       .sub(8)
       .square()
       .mul(0.5);
-  test("is ranked, with names and places", () => {
+  test("is sorted, with names and indices", () => {
     expect(sensitivities(objective(loss, [1, 1]))).toEqual([
       { name: "theta", index: [0], derivative: -12 },
       { name: "theta", index: [1], derivative: -4 },
@@ -127,7 +127,7 @@ describe("sensitivity", () => {
       ),
     ).toEqual([{ name: "0", index: [1, 1], derivative: 80 }]);
   });
-  test("D_u L is ∇L·u, largest along the gradient", () => {
+  test("D_u L is ∇L·u, and steepest along the gradient", () => {
     const at = objective(loss, [1, 1]);
     expect(directionalDerivative(at, [1, 0])).toBe(-12);
     expect(directionalDerivative(at, [5, 0])).toBe(-12);
@@ -139,7 +139,7 @@ describe("sensitivity", () => {
 });
 
 describe("closed forms", () => {
-  test("logistic regression: the mean of (ŷ − y)x is what backward says", () => {
+  test("logistic regression: the mean of (ŷ − y)x equals the gradient of backward", () => {
     manualSeed(4);
     const [x, w, y] = [randn([7, 3]), randn([3]), tensor([0, 1, 1, 0, 1, 0, 0])];
     const { pulls, gradient, errors } = logisticPulls(w, x, y);
@@ -151,7 +151,7 @@ describe("closed forms", () => {
     expect(errors.toArray()).toEqual(x.matmul(w).sigmoid().sub(y).toArray());
     expect(() => logisticPulls(w, x, randn([3]))).toThrow(/must be \[d\], \[n, d\] and \[n\], got .*\[3\]/);
   });
-  test("a linear layer: Σ g and Σ g xᵀ are what backward says", () => {
+  test("a linear layer: Σ g and Σ g xᵀ equal the gradients of backward", () => {
     manualSeed(5);
     const layer = new nn.Linear(4, 3);
     const [x, g] = [randn([6, 4]), randn([6, 3])];

@@ -30,9 +30,9 @@ const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b) / values.length;
 
 describe("Lande's equation", () => {
-  test("the response is G·β: exactly", () => {
+  test("the response is exactly G·β", () => {
     expect([...landeResponse(population.G, beta)]).toEqual([0.5 * 0.3 - 0.3 * 0.2, 0.3 * 0.3 - 0.4 * 0.2]);
-    // A trait that is not selected follows one that is.
+    // The second trait is not selected, but it is correlated with the first.
     expect([
       ...landeResponse(
         [
@@ -44,7 +44,7 @@ describe("Lande's equation", () => {
     ]).toEqual([2, 1]);
   });
 
-  test("differential and gradient of four individuals, by hand", () => {
+  test("the differential and gradient of four individuals equal those computed by hand", () => {
     // z̄ = (½, ½), P = I/4, w̄ = 2; S = (¾ − ½, ½ − ½).
     const traits = [
       [0, 0],
@@ -55,12 +55,12 @@ describe("Lande's equation", () => {
     const fitness = [1, 1, 3, 3];
     expect([...selectionDifferential(traits, fitness)]).toEqual([0.25, 0]);
     expect(distance(selectionGradient(traits, fitness), [1, 0])).toBeLessThan(1e-14);
-    // No residuals: only the mean fitness errs. ψ = ±½ along the first trait, so √(¼/4).
+    // The residuals are 0, so only the mean fitness has an error: ψ = ±½ along the first trait, which gives √(¼/4).
     const error = selectionGradientError(traits, fitness);
     expect(distance(error, [0.25, 0])).toBeLessThan(1e-14);
   });
 
-  test("the gradient tells selection of a trait from that of its correlate; the differential does not", () => {
+  test("the gradient separates a selected trait from a correlated one; the differential does not", () => {
     const { traits, fitness } = breed(
       {
         mean: [0, 0],
@@ -84,7 +84,7 @@ describe("Lande's equation", () => {
     expect(selectionDifferential(traits, fitness)[1]).toBeGreaterThan(0.2);
   });
 
-  test("of 200 samples, the gradient's and the response's distances from theory are what their standard errors say", () => {
+  test("the standard errors of the gradient and the response are correct over 200 samples", () => {
     manualSeed(11);
     const expected = landeResponse(population.G, beta);
     const [ofGradient, ofResponse]: [number[], number[]] = [[], []];
@@ -95,13 +95,13 @@ describe("Lande's equation", () => {
       response.forEach((v, j) => ofResponse.push((v - expected[j]!) / standardError[j]!));
     }
     for (const scores of [ofGradient, ofResponse]) {
-      // 400 scores, pairs of them correlated: the mean's standard error is at most √(1/200), that of the mean square √(2/200).
+      // The 400 scores are correlated in pairs: the standard error of the mean is at most √(1/200), of the mean square √(2/200).
       expect(Math.abs(mean(scores))).toBeLessThan(4 * Math.sqrt(1 / 200));
       expect(Math.abs(mean(scores.map((v) => v * v)) - 1)).toBeLessThan(4 * Math.sqrt(2 / 200));
     }
   });
 
-  test("offspring answer by G·P⁻¹·S, a part of what was selected: heritability", () => {
+  test("the response to selection is G·P⁻¹·S, the heritable part of the selection differential", () => {
     const h2 = 0.3;
     const options = { size: 40_000, seed: 5 };
     const { traits, fitness, response, standardError, offspring } = breed(
@@ -110,7 +110,7 @@ describe("Lande's equation", () => {
       options,
     );
     const [S] = selectionDifferential(traits, fitness);
-    // Truncation of a normal above its mean by ½: φ(½)/(1 − Φ(½)).
+    // The mean of a normal distribution truncated at ½: φ(½)/(1 − Φ(½)).
     expect(Math.abs(S! - 1.1411)).toBeLessThan(0.03);
     expect(standardError[0]).toBeLessThan(0.01);
     expect(Math.abs(response[0]! - h2 * 1.1411)).toBeLessThan(4 * standardError[0]!);
@@ -123,7 +123,7 @@ describe("Lande's equation", () => {
     expect(breed(population, exponential, { size: 100, seed: 10 }).response).not.toEqual(once.response);
   });
 
-  test("S is the natural gradient P·∇ln W̄ of mean fitness, and G·∇ln W̄ the response: stabilizing selection, in closed form", () => {
+  test("under stabilizing selection, S is the natural gradient P·∇ln W̄ and the response is G·∇ln W̄", () => {
     // w = exp(−½·(z − o)ᵀ·Ω⁻¹·(z − o)), Ω = 4·I: ∇ ln W̄ = −(Ω + P)⁻¹·(z̄ − o) (Lande 1979).
     const optimum = [2, 0];
     const logFitness = (z: Tensor): Tensor =>
@@ -144,12 +144,12 @@ describe("Lande's equation", () => {
       expect(ascent.standardError[j]).toBeLessThan(0.01);
     });
     expect(distance(ascent.response, landeResponse(population.G, ascent.gradient))).toBe(0);
-    // The Euclidean gradient is another direction.
+    // The Euclidean gradient has another direction.
     const [nx, ny] = ascent.natural;
     expect(Math.abs(Math.atan2(ny!, nx!) - Math.atan2(gradient[1]!, gradient[0]!))).toBeGreaterThan(0.05);
   });
 
-  test("standard errors of natural gradient and differential are true: 100 samples of linear log fitness", () => {
+  test("the standard errors of the natural gradient and the differential are correct over 100 samples", () => {
     manualSeed(4);
     const scores: number[] = [];
     for (let i = 0; i < 100; i++) {
@@ -162,7 +162,7 @@ describe("Lande's equation", () => {
     expect(Math.abs(mean(scores.map((v) => v * v)) - 1)).toBeLessThan(4 * Math.sqrt(2 / 100));
   });
 
-  test("errors name the remedy", () => {
+  test("errors say how to fix the call", () => {
     expect(() => landeResponse([[1, 0]], [1, 0])).toThrow("landeResponse: G must be 2 × 2 for 2 traits, got 1 × 2.");
     expect(() => selectionDifferential([[1], [2]], [1])).toThrow(
       /traits must be \[n\]\[d\] and fitness \[n\].* got 2 individuals with traits and 1 with fitness/,
@@ -200,7 +200,7 @@ describe("evolution strategies", () => {
   const at = [1, -1, 0.5];
   const gradient = [1, -2, 1.5];
 
-  test("estimates are without bias: 200 of them, with standard errors that are true", () => {
+  test("estimates are unbiased and have correct standard errors, over 200 runs", () => {
     manualSeed(1);
     for (const antithetic of [true, false]) {
       const scores: number[] = [];
@@ -213,7 +213,7 @@ describe("evolution strategies", () => {
     }
   });
 
-  test("it is the smoothed function's gradient: of cos, −e^{−σ²/2}·sin, and not −sin", () => {
+  test("estimates the gradient of the smoothed function: −e^{−σ²/2}·sin for cos", () => {
     const {
       gradient: [slope],
       standardError: [error],
@@ -226,7 +226,7 @@ describe("evolution strategies", () => {
     expect(Math.abs(value - Math.exp(-1 / 2) * Math.cos(1))).toBeLessThan(0.02);
   });
 
-  test("the error falls with the samples to the power −½, and is √((d + 1)/m)", () => {
+  test("the error is √((d + 1)/m) for m pairs of samples", () => {
     const options = { samples: [50, 100, 200, 400, 800], exact: gradient, repeats: 100, seed: 3 };
     const { points, slope, predicted, standardErrors } = esError(bowl, at, options);
     expect(Math.abs(slope + 0.5)).toBeLessThan(0.05);
@@ -237,7 +237,7 @@ describe("evolution strategies", () => {
     expect(predicted[0]![1]).toBe(Math.sqrt(4 / 25));
   });
 
-  test("it grows with the square root of the number of parameters: d from 4 to 256", () => {
+  test("the error is √((d + 1)/m) for d = 4 to 256 parameters", () => {
     for (const d of [4, 32, 256]) {
       const linear = (theta: Vector): number => theta.reduce((a, b) => a + b, 0);
       const { points, predicted, standardErrors } = esError(linear, new Float64Array(d), {
@@ -251,7 +251,7 @@ describe("evolution strategies", () => {
     }
   });
 
-  test("pairs and a baseline take out f(θ)'s part of the variance, which without them is d·f²/σ²", () => {
+  test("antithetic pairs and a baseline remove the variance d·f(θ)²/σ²", () => {
     const lifted = (theta: Vector): number => 5 + bowl(theta);
     const options = { samples: [400], exact: gradient, repeats: 60, sigma: 0.1 };
     const error = (how: { antithetic: boolean; baseline?: boolean }) =>
@@ -264,13 +264,13 @@ describe("evolution strategies", () => {
     expect(plain.points[0]![1]).toBeGreaterThan(10 * pairs.points[0]![1]);
     expect(plain.points[0]![1]).toBeGreaterThan(10 * baseline.points[0]![1]);
     expect(Math.abs(plain.points[0]![1] / plain.predicted[0]![1] - 1)).toBeLessThan(0.15);
-    // In what is even about θ, pairs have no variance at all; a baseline has.
+    // For a function that is even around θ, pairs have no variance, but a baseline does.
     const even = (antithetic: boolean) => esGradient(bowl, [0, 0, 0], { antithetic, seed: 1 }).gradient;
     expect([...even(true)].map(Math.abs)).toEqual([0, 0, 0]);
     expect(Math.max(...even(false).map(Math.abs))).toBeGreaterThan(0.01);
   });
 
-  test("evaluations are as asked; the same seed gives the same estimate; an objective stays where it is", () => {
+  test("the number of evaluations is as requested, the seed determines the estimate, and the objective does not change", () => {
     let calls = 0;
     const counted = (theta: Vector): number => {
       calls++;
@@ -290,14 +290,14 @@ describe("evolution strategies", () => {
     const square = objective((theta) => theta.square().sum(), [1, 2]);
     const { gradient: g, standardError } = esGradient(square, undefined, { samples: 2000, seed: 5 });
     expect([...square.theta]).toEqual([1, 2]);
-    // A component's variance is (‖∇f‖² + (∂f/∂θᵢ)²)/m, of 1000 pairs.
+    // With m = 1000 pairs, component i has the variance (‖∇f‖² + (∂f/∂θᵢ)²)/m.
     [2, 4].forEach((v, i) => {
       expect(Math.abs(standardError[i]! / Math.sqrt((20 + v * v) / 1000) - 1)).toBeLessThan(0.15);
     });
     g.forEach((v, i) => expect(Math.abs(v - square.gradient()[i]!)).toBeLessThan(4 * standardError[i]!));
   });
 
-  test("centred ranks: −½ … ½, equal values alike; any rising function of the loss gives the same estimate", () => {
+  test("centred ranks are from −½ to ½, with shared ranks for ties, and do not change under increasing functions", () => {
     expect([...centredRanks([30, 10, 20])]).toEqual([0.5, -0.5, 0]);
     expect([...centredRanks([1, 1, 5])]).toEqual([-0.25, -0.25, 0.5]);
     const options = { ranks: true, seed: 6 };
@@ -311,7 +311,7 @@ describe("evolution strategies", () => {
     expect(cosine).toBeGreaterThan(0.95);
   });
 
-  test.each([false, true])("trains exclusive or with Adam, by values alone; ranks: %s", (ranks) => {
+  test.each([false, true])("trains XOR with Adam without gradients; ranks: %s", (ranks) => {
     manualSeed(7);
     const x = tensor([
       [0, 0],
@@ -335,7 +335,7 @@ describe("evolution strategies", () => {
     expect(model.parameters().every((p) => p.grad === null)).toBe(true);
   });
 
-  test("a loss that is made of steps, whose gradient is 0 everywhere, is climbed down too", () => {
+  test("trains a piecewise constant loss, whose gradient is 0", () => {
     const theta = tensor([3], { requiresGrad: true });
     const steps = objective([theta], () => theta.abs().mul(10).floor().sum());
     expect([...steps.gradient()].map(Math.abs)).toEqual([0]);
@@ -349,7 +349,7 @@ describe("evolution strategies", () => {
     theta.dispose();
   });
 
-  test("errors name the remedy", () => {
+  test("errors say how to fix the call", () => {
     expect(() => esGradient(bowl)).toThrow(
       "esGradient: a function has no parameters to start from. Pass θ as the second argument.",
     );
@@ -370,7 +370,7 @@ describe("evolution strategies", () => {
   });
 });
 
-test("nothing is left behind", () => {
+test("evolution and evolution strategies leave no tensors behind", () => {
   const theta = tensor([1, 2], { requiresGrad: true });
   const at = objective([theta], () => theta.square().sum());
   const run = (): void => {

@@ -26,7 +26,7 @@ const close = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance: number) =>
   const scale = Math.max(...Array.from(b).map(Math.abs), 1e-30);
   expect(Math.max(...Array.from(a, (v, i) => Math.abs(v - b[i]!))) / scale).toBeLessThan(tolerance);
 };
-/** F by its definition: the mean over inputs and targets, weighted by their probability, of the score's square. */
+/** F by its definition: E[s·sᵀ] over inputs and labels, where s is the score ∂log p/∂θ. */
 function byDefinition(model: nn.Module, x: Tensor): Float64Array {
   const [n, classes] = [x.shape[0]!, 3];
   const at = objective(model, () => losses.crossEntropy(model.forward(x), tensor([0], { dtype: "int32" })));
@@ -43,8 +43,8 @@ function byDefinition(model: nn.Module, x: Tensor): Float64Array {
   return f;
 }
 
-describe("Fisher's matrix", () => {
-  test("of softmax outputs is the mean square of the score over inputs and all labels", () => {
+describe("the Fisher information matrix", () => {
+  test("equals its definition for softmax outputs, as a matrix and as a product", () => {
     manualSeed(1);
     const model = net([2, 3, 3]);
     const x = randn([5, 2]);
@@ -58,7 +58,7 @@ describe("Fisher's matrix", () => {
       1e-5,
     );
   });
-  test("is the Hessian where the model is linear: logistic, softmax and least squares", () => {
+  test("equals the Hessian of linear models: logistic, softmax and least squares", () => {
     manualSeed(2);
     const [x, layer] = [randn([9, 3]), new nn.Linear(3, 4)];
     const targets: Record<Likelihood, [Tensor, (y: Tensor, t: Tensor) => Tensor]> = {
@@ -79,7 +79,7 @@ describe("Fisher's matrix", () => {
       );
     }
   });
-  test("the diagonal is the matrix's; a sampled one agrees on average; the empirical one is GᵀG/n", () => {
+  test("the exact diagonal equals the matrix's, the sampled one on average, and the empirical one is GᵀG/n", () => {
     manualSeed(3);
     const model = net([3, 4, 3]);
     const x = randn([6, 3]);
@@ -109,7 +109,7 @@ describe("Fisher's matrix", () => {
     const first = Array.from({ length: 6 }, (_, i) => (samples["0.weight"]!.toArray() as number[][][])[i]![0]![0]!);
     expect(e[0]).toBeCloseTo(first.reduce((s, g) => s + g * g, 0) / 6, 6);
   });
-  test("one linear layer's Kronecker factors: A is exact, and A ⊗ G is F for a single input", () => {
+  test("Kronecker factors of a linear layer: A is exact, and the mean of G is the outputs' covariance", () => {
     manualSeed(4);
     const layer = new nn.Linear(3, 2);
     const x = randn([1, 3]);
@@ -130,7 +130,7 @@ describe("Fisher's matrix", () => {
   });
 });
 
-test("conjugate gradients solve a damped system, exactly in as many steps as distinct eigenvalues", () => {
+test("conjugate gradients solve a damped system with 5 distinct eigenvalues in at most 6 steps", () => {
   const d = Float64Array.from({ length: 30 }, (_, i) => 1 + (i % 5));
   const b = Float64Array.from({ length: 30 }, (_, i) => Math.sin(i));
   const { x, iterations, residual } = conjugateGradient((v) => v.map((y, i) => y * d[i]!), b, {
@@ -143,7 +143,7 @@ test("conjugate gradients solve a damped system, exactly in as many steps as dis
 });
 
 describe("the natural gradient", () => {
-  test("for F = diag(100, 1) divides the first component by 100", () => {
+  test("divides the first component by 100 for F = diag(100, 1)", () => {
     // y = (10·θ₁, θ₂) with unit variance: F = JᵀJ = diag(100, 1).
     const theta = tensor([0.3, 0.4], { requiresGrad: true });
     const scale = tensor([10, 1]);
@@ -153,8 +153,8 @@ describe("the natural gradient", () => {
     close(gradient, [100 * 0.3, 0.4], 1e-6);
     close(direction, [0.3, 0.4], 1e-6);
   });
-  test("does not change what a model does when its parameters are renamed; the plain gradient does", () => {
-    // θ = B·φ: the same logistic models, other coordinates.
+  test("does not depend on the parametrization, unlike the plain gradient", () => {
+    // θ = B·φ: the same logistic models in other coordinates.
     manualSeed(5);
     const [x, y] = [randn([12, 2]), randint(0, 2, [12, 1]).to("float32")];
     const b = tensor([
@@ -189,13 +189,13 @@ describe("optimizers", () => {
     const optimizer = make(model);
     return Array.from({ length: steps }, () => optimizer.minimize(() => model.forward(x), labels));
   };
-  test("NaturalGradient and KFAC bring a network to a loss below 0.02 in 40 steps, never up with NaturalGradient", () => {
+  test("NaturalGradient and KFAC reach a loss below 0.02 in 40 steps, and NaturalGradient never increases it", () => {
     const natural = trained((model) => new NaturalGradient(model, { likelihood: "softmax" }), 40);
     expect(natural.at(-1)).toBeLessThan(0.02);
     natural.slice(1).forEach((loss, i) => expect(loss).toBeLessThanOrEqual(natural[i]! + 1e-6));
     expect(trained((model) => new KFAC(model, { likelihood: "softmax" }), 40).at(-1)).toBeLessThan(0.02);
   });
-  test("KFAC trains convolutions, with padding, and a linear model with one step of Newton's size", () => {
+  test("KFAC trains padded convolutions, and solves a linear model with nearly one Newton step", () => {
     manualSeed(7);
     const images = randn([40, 6, 6, 1]);
     const labels = images.slice([], [0, 3], [], []).mean([1, 2, 3]).gt(0).to("int32");
@@ -208,14 +208,14 @@ describe("optimizers", () => {
     const optimizer = new KFAC(model, { likelihood: "softmax", every: 2 });
     const path = Array.from({ length: 25 }, () => optimizer.minimize(() => model.forward(images), labels));
     expect(path.at(-1)).toBeLessThan(0.05 * path[0]!);
-    // Least squares: A is exact, and G from 50 draws is good to about 1/√50, so the first step leaves a few hundredths.
+    // Least squares: A is exact, and G from 50 samples has a relative error of about 1/√50, so the first step is nearly Newton's.
     const [x, layer] = [randn([50, 4]), new nn.Linear(4, 2)];
     const y = x.matmul(randn([4, 2]));
     const newton = new KFAC(layer, { likelihood: "gaussian", damping: 1e-6, adapt: false });
     const before = newton.minimize(() => layer.forward(x), y);
     expect(newton.minimize(() => layer.forward(x), y)).toBeLessThan(0.05 * before);
   });
-  test("nothing is left behind", () => {
+  test("steps leave no tensors behind", () => {
     const { x, labels } = problem();
     const model = net([5, 8, 3]);
     const [natural, kfac] = [
@@ -233,7 +233,7 @@ describe("optimizers", () => {
     kfac.dispose();
     expect(memory().tensors).toBe(before - 8);
   });
-  test("at the minimum dampings stay within bounds, weights finite, and new targets are learnt", () => {
+  test("at a minimum the damping stays bounded, and the optimizer can learn new targets", () => {
     for (const make of [
       (m: nn.Module) => new NaturalGradient(m, { likelihood: "gaussian" }),
       (m: nn.Module) => new KFAC(m, { likelihood: "gaussian" }),
@@ -249,7 +249,7 @@ describe("optimizers", () => {
       expect(optimizer.minimize(() => layer.forward(x), second)).toBeLessThan(1e-3);
     }
   });
-  test("a rate below 1 is no failure of the model: damping falls on a quadratic", () => {
+  test("the damping falls on a quadratic even if lr is below 1", () => {
     manualSeed(12);
     const layer = new nn.Linear(3, 1);
     const x = randn([30, 3]);
@@ -258,7 +258,7 @@ describe("optimizers", () => {
     for (let i = 0; i < 60; i++) optimizer.minimize(() => layer.forward(x), y);
     expect(optimizer.damping).toBeLessThan(0.1);
   });
-  test("a batch that is not finite changes nothing; frozen parameters stay", () => {
+  test("non-finite batches are refused and change nothing, and frozen parameters do not change", () => {
     const { x, labels } = problem();
     const model = net([5, 8, 3]);
     const bad = x.mul(Number.NaN);
@@ -279,7 +279,7 @@ describe("optimizers", () => {
     expect(frozen.toArray()).toEqual(kept);
     expect(() => new KFAC(model, { likelihood: "softmax" })).toThrow(/0.weight is frozen.*NaturalGradient/);
   });
-  test("a layer used several times: its Kronecker block has the trace of its Fisher block", () => {
+  test("the Kronecker block of a layer that is used twice has the trace of its Fisher block", () => {
     manualSeed(13);
     const layer = new nn.Linear(3, 2, { bias: false });
     const x = randn([400, 6]);
@@ -294,10 +294,10 @@ describe("optimizers", () => {
         Array.from({ length: n }, (_, i) => m.data[i * (n + 1)]!).reduce((s, v) => s + v);
       total += (trace(a, 3) * trace(g, 2)) / 50;
     }
-    // The halves are independent, as K-FAC takes uses to be: only the sample differs.
+    // K-FAC assumes that the uses are independent, and the halves are: only sampling errors remain.
     expect(Math.abs(total / exact - 1)).toBeLessThan(0.1);
   });
-  test("errors name the remedy", () => {
+  test("errors say how to fix the call", () => {
     expect(
       () => new KFAC(new nn.Sequential(new nn.Linear(2, 2), new nn.LayerNorm(2)), { likelihood: "softmax" }),
     ).toThrow(/1.weight must belong to a Linear layer.*Use NaturalGradient/);
@@ -310,7 +310,7 @@ describe("optimizers", () => {
       fisherProduct(layer, () => layer.forward(randn([2])), new Float64Array(6), { likelihood: "softmax" }),
     ).toThrow(/must be \[batch, outputs\]/);
   });
-  test("a network's Fisher matrix has no curvature below 0, the Hessian has", () => {
+  test("the Fisher matrix of a network has no negative curvature, the Hessian does", () => {
     const { x, labels } = problem();
     const model = net([5, 8, 3]);
     const f = fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });

@@ -38,7 +38,7 @@ function network(width = 6) {
 }
 
 describe("eigenvalues", () => {
-  test("of a dense matrix: A·v = λ·v, orthonormal, ascending, for matrices of 1 … 40 rows and repeated values", () => {
+  test("of dense matrices with 1 to 40 rows are ascending, with orthonormal eigenvectors, A·v = λ·v", () => {
     manualSeed(1);
     for (const n of [1, 2, 3, 4, 10, 40]) {
       const b = randn([n, n]).data;
@@ -56,14 +56,14 @@ describe("eigenvalues", () => {
       });
     }
   });
-  test("repeated eigenvalues are found as often as they are there", () => {
+  test("repeated eigenvalues are found with their multiplicity", () => {
     const h = [2, 2, 0, 0, 0, 0];
     const { largest } = hessianExtremes(quadratic(h), { count: 3 });
     largest.forEach(({ value }, i) => expect(value).toBeCloseTo(h[i]!, 5));
     const [u, v] = topHessianDirections(quadratic([2, 2, 2]));
     expect(u.reduce((sum, x, i) => sum + x * v[i]!, 0)).toBeCloseTo(0, 6);
   });
-  test("300 rows of a dense matrix in well under a second or two, and what is not finite is refused", () => {
+  test("the eigenvalues of a 300 × 300 matrix add up to its trace, and non-finite matrices are refused", () => {
     const n = 300;
     const { values } = symmetricEigen(
       Float64Array.from({ length: n * n }, (_, k) => Math.cos((k % n) * Math.floor(k / n))),
@@ -75,7 +75,7 @@ describe("eigenvalues", () => {
     );
     expect(() => symmetricEigen([1, Number.NaN, Number.NaN, 1], 2)).toThrow(/not finite/);
   });
-  test("Lanczos: both ends of a spectrum of 300, with honest residuals", () => {
+  test("Lanczos finds both ends of a spectrum of 300 eigenvalues, and its residuals bound the errors", () => {
     manualSeed(2);
     const spectrum = Float64Array.from({ length: 300 }, (_, i) => Math.sin(i) + (i === 0 ? 5 : 0) - (i === 1 ? 4 : 0));
     const { values, residuals, products, vector } = lanczos((v) => v.map((x, i) => x * spectrum[i]!), 300, {
@@ -94,7 +94,7 @@ describe("eigenvalues", () => {
 });
 
 describe("the Hessian of a network", () => {
-  test("extremes by products agree with the dense Hessian's, and are eigenvectors", () => {
+  test("hessianExtremes finds eigenvectors with the largest and smallest eigenvalues of the dense Hessian", () => {
     const { at } = network();
     const { values } = denseEigen(at);
     const { largest, smallest } = hessianExtremes(at, { count: 3, iterations: at.size });
@@ -103,7 +103,7 @@ describe("the Hessian of a network", () => {
     for (const { value, direction } of [...largest, ...smallest])
       at.hvp(direction).forEach((x, i) => expect(x).toBeCloseTo(value * direction[i]!, 3));
   });
-  test("the dense Hessian is what differences of the gradient say", () => {
+  test("the dense Hessian equals central differences of the gradient", () => {
     const { at } = network(3);
     const h = denseHessian(at);
     const theta = at.theta;
@@ -113,7 +113,7 @@ describe("the Hessian of a network", () => {
       above!.forEach((g, k) => expect((g - below![k]!) / (2 * step)).toBeCloseTo(h[i * at.size + k]!, 3));
     }
   });
-  test("Hutchinson's trace lies within its own error bars; the density has area 1 and the right mean", () => {
+  test("Hutchinson's trace is within its error bars, and the spectral density has area 1 and the correct mean", () => {
     const { at } = network();
     const { values } = denseEigen(at);
     const trace = values.reduce((a, b) => a + b, 0);
@@ -127,7 +127,7 @@ describe("the Hessian of a network", () => {
     const mean = density.reduce((a, b, i) => a + b * curvatures[i]! * dx, 0);
     expect(Math.abs(mean / (trace / at.size) - 1)).toBeLessThan(0.2);
   });
-  test("nothing is left behind, and parameters stay", () => {
+  test("analyses leave no tensors behind and do not change parameters", () => {
     const { at, model } = network();
     hessianExtremes(at);
     const before = memory().tensors;
@@ -153,22 +153,22 @@ describe("critical points", () => {
   ] as const)("curvatures %j: %s of index %i", (curvatures, kind, index) => {
     expect(classifyCriticalPoint(quadratic(curvatures))).toMatchObject({ kind, index, exact: true });
   });
-  test("elsewhere there is none", () => {
+  test("a point with a gradient is not critical", () => {
     expect(classifyCriticalPoint(quadratic([1, -1], [1, 0])).kind).toBe("not critical");
   });
-  test("of many parameters, by products: the saddle of a network whose weights are all zero", () => {
+  test("a network whose weights are all 0 is at a saddle, found by Hessian-vector products", () => {
     const { model, at } = network(60);
     at.moveTo(new Float64Array(at.size));
     const found = classifyCriticalPoint(at, { gradientTolerance: 0.1 });
     expect(found).toMatchObject({ kind: "saddle", exact: false });
-    // Among zero weights the loss bends down only where W₁ and W₂ move together.
+    // At zero weights the loss curves down only if W₁ and W₂ change together.
     expect(found.smallest.value).toBeLessThan(-1e-3);
     model.dispose();
   });
 });
 
 describe("ravines", () => {
-  test("condition number, curvature and slope across and along; most of the gradient points across", () => {
+  test("gives the condition number, and the slopes across and along the ravine", () => {
     const at = quadratic([100, 1], [1, 1]);
     expect(conditionNumber(at)).toBeCloseTo(100, 6);
     const { across, along, share, conditionNumber: ratio } = ravine(at);
@@ -189,7 +189,7 @@ describe("slices", () => {
       row.forEach((loss, i) => expect(loss).toBeCloseTo((1 + ticks[i]!) ** 2 + 3 * ticks[j]! ** 2, 5)),
     );
   });
-  test("filter normalisation: every row as long as the model's own, biases none", () => {
+  test("filter normalization gives each row the norm of the model's row, and 0 for biases", () => {
     const { at, model } = network();
     const parts = at.byName(randomDirection(at));
     expect(Math.max(...parts["0.bias"]!.map(Math.abs))).toBe(0);
@@ -199,7 +199,7 @@ describe("slices", () => {
     );
     expect(Math.hypot(...randomDirection(at, { normalize: "unit" }))).toBeCloseTo(1, 12);
   });
-  test("the top directions are orthonormal, the first the steepest", () => {
+  test("the top Hessian directions start with the largest curvature", () => {
     const [u, v] = topHessianDirections(quadratic([1, 9, 4]));
     expect(Math.abs(u[1]!)).toBeCloseTo(1, 5);
     expect(Math.abs(v[2]!)).toBeCloseTo(1, 5);
@@ -208,12 +208,12 @@ describe("slices", () => {
 
 describe("escape from a saddle", () => {
   const saddle = quadratic([2, -2]);
-  test("without noise gradient descent stays at (0, 0) for ever", () => {
+  test("without noise, gradient descent stays at (0, 0) forever", () => {
     const { steps, distances } = escape(saddle, { lr: 0.1, noise: 0, distance: 1, maxSteps: 500 });
     expect(steps).toBe(Infinity);
     expect(Math.max(...distances)).toBe(0);
   });
-  test("with noise the median time is the predicted one, within 10 %, for three noises", () => {
+  test("with noise, the median escape time is within 10% of the prediction", () => {
     manualSeed(6);
     for (const noise of [1e-3, 1e-2, 1e-1]) {
       const options = { lr: 0.05, noise, distance: 1 };

@@ -2,7 +2,7 @@ import { losses, manualSeed, nn, type Tensor, tensor } from "nabla";
 import { objective } from "nabla/gradients";
 import { expect, test } from "vitest";
 
-test("the article's first example: ∇L(1, 1) = (−12, −4), and its Hessian (9 3; 3 1)", () => {
+test("the article's first example has ∇L(1, 1) = (−12, −4) and the Hessian (9 3; 3 1)", () => {
   const loss = (theta: Tensor) =>
     theta
       .dot(tensor([3, 1]))
@@ -17,7 +17,7 @@ test("the article's first example: ∇L(1, 1) = (−12, −4), and its Hessian (
   expect([...at.theta]).toEqual([1, 1]);
 });
 
-test("of a model: θ is all parameters in order; gradients that are held, and the parameters, stay as they are", () => {
+test("for a model, θ holds all parameters in order, and neither parameters nor existing gradients change", () => {
   manualSeed(1);
   const model = new nn.Sequential(new nn.Linear(3, 4), new nn.Tanh(), new nn.Linear(4, 2));
   const x = tensor([
@@ -40,7 +40,7 @@ test("of a model: θ is all parameters in order; gradients that are held, and th
   expect(model.parameters().map((p) => p.grad!.toArray())).toEqual(held);
 });
 
-test("errors name the remedy", () => {
+test("errors say how to fix the call", () => {
   const p = tensor([1, 2], { requiresGrad: true });
   expect(() => objective([], () => p.sum())).toThrow(/Pass a model with parameters/);
   expect(() => objective([tensor([1])], () => p.sum())).toThrow(/requiresGrad/);

@@ -2,8 +2,8 @@ import { arange, losses, manualSeed, nn, randint, randn, type Tensor } from "nab
 import { objective, type PerSample, perSampleGradients } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 
-/** The largest distance between two gradients, in proportion to the larger. */
-function distance(a: PerSample, b: PerSample): number {
+/** The largest relative difference between two sets of gradients. */
+function relativeDifference(a: PerSample, b: PerSample): number {
   expect(Object.keys(a).sort()).toEqual(Object.keys(b).sort());
   return Math.max(
     ...Object.entries(a).map(([name, x]) => {
@@ -75,15 +75,19 @@ class LazyHead extends nn.Module {
   }
 }
 
-describe("per-sample gradients of one backward agree with a loop", () => {
+describe("per-sample gradients of one backward pass equal those of a loop", () => {
   const labels = randint(0, 4, [7]);
   const cases: [string, () => nn.Module, Tensor][] = [
     ["an MLP", () => new nn.Sequential(new nn.Linear(5, 6), new nn.Tanh(), new nn.Linear(6, 4)), randn([7, 5])],
-    ["a layer used twice, and one not at all", () => new Twice(), randn([7, 5])],
+    ["a layer used twice and an unused layer", () => new Twice(), randn([7, 5])],
     ["a convolution", conv({}), images],
-    ["with padding, stride and dilation", conv({ padding: [1, 2], stride: [2, 1], dilation: [1, 2] }), images],
     [
-      "with padding on one side",
+      "a convolution with padding, stride and dilation",
+      conv({ padding: [1, 2], stride: [2, 1], dilation: [1, 2] }),
+      images,
+    ],
+    [
+      "a convolution with one-sided padding",
       conv({
         padding: [
           [0, 2],
@@ -93,7 +97,7 @@ describe("per-sample gradients of one backward agree with a loop", () => {
       }),
       images,
     ],
-    ["with padding same", conv({ padding: "same", stride: 2 }), images],
+    ['a convolution with padding "same"', conv({ padding: "same", stride: 2 }), images],
   ];
   test.each(cases)("%s", (_, make, x) => {
     manualSeed(2);
@@ -101,21 +105,21 @@ describe("per-sample gradients of one backward agree with a loop", () => {
     model.forward(x);
     const fast = perSampleGradients(model, classify(model), { method: "batch" })(x, labels);
     const slow = perSampleGradients(model, classify(model), { method: "loop" })(x, labels);
-    expect(distance(fast, slow)).toBeLessThan(2e-5);
+    expect(relativeDifference(fast, slow)).toBeLessThan(2e-5);
     expect(model.parameters().every((p) => p.grad === null)).toBe(true);
   });
-  test("words at several positions: embedding with padding, both norms", () => {
+  test("a sequence model with padded embeddings, LayerNorm and RMSNorm", () => {
     manualSeed(3);
     const model = new Positions();
-    const [words, targets] = [randint(0, 11, [7, 3]), randint(0, 4, [7, 3])];
+    const [tokens, targets] = [randint(0, 11, [7, 3]), randint(0, 4, [7, 3])];
     const lossOf = (x: Tensor, y: Tensor) => losses.crossEntropy(model.forward(x), y, { reduction: "none" }).sum(-1);
     const fast = perSampleGradients(model, lossOf, { method: "batch" });
     const slow = perSampleGradients(model, lossOf, { method: "loop" });
-    expect(distance(fast(words, targets), slow(words, targets))).toBeLessThan(2e-5);
+    expect(relativeDifference(fast(tokens, targets), slow(tokens, targets))).toBeLessThan(2e-5);
     const others = randint(0, 11, [7, 3]);
-    expect(distance(fast(others, targets), slow(others, targets))).toBeLessThan(2e-5);
+    expect(relativeDifference(fast(others, targets), slow(others, targets))).toBeLessThan(2e-5);
   });
-  test("their mean is the gradient of the mean", () => {
+  test("the mean of per-sample gradients is the gradient of the mean loss", () => {
     manualSeed(4);
     const model = new nn.Linear(5, 4);
     const x = randn([7, 5]);
@@ -125,9 +129,9 @@ describe("per-sample gradients of one backward agree with a loop", () => {
   });
 });
 
-describe("what does not allow it", () => {
+describe("models that need a loop over samples", () => {
   const labels = randint(0, 4, [3]);
-  test("goes sample by sample by itself", () => {
+  test("the loop is the automatic fallback", () => {
     manualSeed(5);
     const model = new nn.Sequential(
       new nn.Conv2d(2, 4, 3, { groups: 2 }),
@@ -149,44 +153,42 @@ describe("what does not allow it", () => {
       "the input of position must have the 4 samples as its first dimension, got [5]",
     ],
     [
-      "an input reshaped before its layer",
+      "an input that is reshaped before its layer",
       () => new Reshaped(),
       randn([3, 2, 4]),
       "must have the 3 samples as its first dimension, got [6, 4]",
     ],
-    [
-      "a subclass with a forward of its own",
-      () => new Doubled(4, 4),
-      randn([3, 4]),
-      "belongs to a layer without a rule",
-    ],
+    ["a subclass that overrides forward", () => new Doubled(4, 4), randn([3, 4]), "belongs to a layer without a rule"],
     [
       "a spectrally normalized layer",
       () => new nn.SpectralNorm(new nn.Linear(4, 4)),
       randn([3, 4]),
       "layer.weight is also used outside",
     ],
-  ] as [string, () => nn.Module, Tensor, string][])("%s: is noticed, and done by a loop", (_, make, x, why) => {
-    manualSeed(8);
-    const model = make().eval();
-    const own = randint(0, 4, [x.shape[0]!]);
-    const pattern = new RegExp(
-      why
-        .split("|")
-        .map((part) => part.replace(/[[\]]/g, "\\$&"))
-        .join("|"),
-    );
-    expect(() => perSampleGradients(model, classify(model), { method: "batch" })(x, own)).toThrow(pattern);
-    const found = perSampleGradients(model, classify(model))(x, own);
-    const each = Array.from({ length: x.shape[0]! }, (_, k) =>
-      objective(model, () =>
-        losses.crossEntropy(model.forward(x.narrow(0, k, 1)) as Tensor, own.narrow(0, k, 1)),
-      ).gradientsByName(),
-    );
-    for (const [name, g] of Object.entries(found))
-      g.data.forEach((v, i) => expect(v).toBeCloseTo(each.flatMap((row) => [...row[name]!])[i]!, 5));
-  });
-  test("one sample's overflow leaves the others' gradients as they are", () => {
+  ] as [string, () => nn.Module, Tensor, string][])(
+    '%s: method "batch" is refused, and the default uses a loop',
+    (_, make, x, why) => {
+      manualSeed(8);
+      const model = make().eval();
+      const own = randint(0, 4, [x.shape[0]!]);
+      const pattern = new RegExp(
+        why
+          .split("|")
+          .map((part) => part.replace(/[[\]]/g, "\\$&"))
+          .join("|"),
+      );
+      expect(() => perSampleGradients(model, classify(model), { method: "batch" })(x, own)).toThrow(pattern);
+      const found = perSampleGradients(model, classify(model))(x, own);
+      const each = Array.from({ length: x.shape[0]! }, (_, k) =>
+        objective(model, () =>
+          losses.crossEntropy(model.forward(x.narrow(0, k, 1)) as Tensor, own.narrow(0, k, 1)),
+        ).gradientsByName(),
+      );
+      for (const [name, g] of Object.entries(found))
+        g.data.forEach((v, i) => expect(v).toBeCloseTo(each.flatMap((row) => [...row[name]!])[i]!, 5));
+    },
+  );
+  test("an overflow in one sample does not change the gradients of the others", () => {
     manualSeed(9);
     const model = new nn.Linear(2, 1);
     const x = randn([3, 2]);
@@ -197,7 +199,7 @@ describe("what does not allow it", () => {
     expect(rows[0]!.flat().every(Number.isFinite)).toBe(true);
     expect(rows[2]!.flat().every(Number.isFinite)).toBe(true);
   });
-  test("batch norm in training has none; losses must be one for each sample", () => {
+  test("batch norm in training mode and reduced losses are refused", () => {
     const mixed = new nn.Sequential(new nn.Linear(5, 4), new nn.BatchNorm1d(4));
     expect(() => perSampleGradients(mixed, classify(mixed))(randn([3, 5]), labels)).toThrow(
       /mixes the samples.*model.eval\(\)/,

@@ -1,11 +1,11 @@
-/** Explanations and penalties, with the penalties' gradients by parameters (double backward), against PyTorch's. */
+/** Explanations, penalties and the penalties' parameter gradients (double backward) against PyTorch. */
 import { losses, nn, noGrad, type Tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { gradientTimesInput, integratedGradients, saliency } from "../../src/gradients/interpretation/interpret.ts";
 import { gradientPenalty, jacobianPenalty, lipschitzPenalty } from "../../src/gradients/regularization/regularize.ts";
 import { expectTorch, load, type Stored, values } from "../support/torch.ts";
 
-/** What make_gradients of test/torch/make.py writes. */
+/** The values that make_gradients of test/torch/make.py writes. */
 interface Gradients {
   weights: Stored[];
   x: Stored;
@@ -29,8 +29,8 @@ const chosen = (model: nn.Module) => (z: Tensor) =>
     .reshape([-1]);
 const each = (model: nn.Module) => (z: Tensor) => losses.crossEntropy(model.forward(z), target, { reduction: "none" });
 
-describe(`agree with PyTorch ${values.torch}`, () => {
-  test("saliency, gradient × input, integrated gradients by 20 midpoints", () => {
+describe(`explanations and penalties equal those of PyTorch ${values.torch}`, () => {
+  test("saliency, gradient × input, and integrated gradients with 20 midpoints", () => {
     const model = network();
     const { attributions } = integratedGradients(model, x, {
       target,
@@ -49,12 +49,12 @@ describe(`agree with PyTorch ${values.torch}`, () => {
     "lipschitzPenalty, bound 0.5": (model) => lipschitzPenalty(chosen(model), x, { bound: 0.5 }),
     "jacobianPenalty, all projections": (model) => jacobianPenalty(model, x, { projections: 3 }),
   };
-  test.each(stored.penalties)("$name: value, and gradients by all parameters", ({ name, out, grads }) => {
+  test.each(stored.penalties)("$name: the value, and the gradients of all parameters", ({ name, out, grads }) => {
     const model = network();
     const value = penalties[name]!(model);
     expectTorch(value, out, "value");
     value.backward();
-    // A score's slope does not depend on the last bias: it has no gradient, where PyTorch's is 0.
+    // The penalty does not depend on the last bias, so its gradient is null here and 0 in PyTorch.
     model.parameters().forEach((p, i) => {
       if (p.grad) expectTorch(p.grad, grads[i]!, `parameter ${i}`);
       else expect(load(grads[i]!).abs().max().item()).toBe(0);

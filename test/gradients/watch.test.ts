@@ -17,12 +17,12 @@ const lossOf = (model: nn.Module) => {
   return () => losses.mse(model.forward(x), y);
 };
 
-describe("diagnose says what is wrong, and what to do", () => {
+describe("diagnose names the problem and the remedy", () => {
   test.each([
     ["a shallow network", () => deep(2, () => new nn.Tanh(), nn.init.xavierUniform), "healthy", ""],
-    ["sigmoids, 12 deep", () => deep(12, () => new nn.Sigmoid()), "vanishing", "kaimingNormal"],
+    ["12 layers with sigmoid", () => deep(12, () => new nn.Sigmoid()), "vanishing", "kaimingNormal"],
     [
-      "weights too large, linear",
+      "12 linear layers with large weights",
       () =>
         deep(
           12,
@@ -33,7 +33,7 @@ describe("diagnose says what is wrong, and what to do", () => {
       "clipGradNorm",
     ],
     [
-      "tanh driven flat",
+      "tanh with large weights",
       () =>
         deep(
           3,
@@ -51,14 +51,14 @@ describe("diagnose says what is wrong, and what to do", () => {
     expect(report.verdicts.find((v) => v.kind === kind)!.remedy).toContain(remedy);
     expect(String(report)).toContain(report.verdicts[0]!.text);
   });
-  test("dead relus: biases far below 0", () => {
+  test("large negative biases before ReLU: dead", () => {
     const model = deep(1, () => new nn.ReLU());
     nn.init.constant(model.parameters()[1]!, -50);
     const report = diagnose(model, lossOf(model));
     expect(report.last.activations).toMatchObject([{ name: "1", type: "ReLU", saturated: 1, dead: 1 }]);
     expect(report.verdicts.map((v) => v.kind)).toEqual(["no gradient", "dead"]);
   });
-  test("in eval() too, and running statistics stay as they are", () => {
+  test("diagnose works in train and eval mode, and does not change running statistics", () => {
     manualSeed(4);
     const model = new nn.Sequential(new nn.Linear(16, 16), new nn.BatchNorm1d(16), new nn.ReLU(), new nn.Linear(16, 1));
     const loss = lossOf(model);
@@ -68,7 +68,7 @@ describe("diagnose says what is wrong, and what to do", () => {
     model.eval();
     expect(diagnose(model, loss).last.activations).toHaveLength(1);
   });
-  test("one sample says nothing of dead units; an activation used twice has two rows; a loss of NaN is told", () => {
+  test("one sample gives no verdict on dead units, an activation used twice has two rows, and a NaN loss is reported", () => {
     const relu = new nn.ReLU();
     manualSeed(5);
     const model = new nn.Sequential(new nn.Linear(16, 16), relu, new nn.Linear(16, 16), relu, new nn.Linear(16, 1));
@@ -82,7 +82,7 @@ describe("diagnose says what is wrong, and what to do", () => {
     const broken = diagnose(model, () => losses.mse(model.forward(x), y).mul(Number.NaN));
     expect(broken.verdicts[0]!.text).toMatch(/not finite/);
   });
-  test("gradient norms are those of backward; nothing is changed or left", () => {
+  test("gradient norms equal those of backward, and diagnose changes nothing and leaves no tensors behind", () => {
     const model = deep(2, () => new nn.Tanh());
     const loss = lossOf(model);
     loss().backward();
@@ -97,7 +97,7 @@ describe("diagnose says what is wrong, and what to do", () => {
 });
 
 describe("watch", () => {
-  test("two watchers end in any order", () => {
+  test("two watchers can stop in any order", () => {
     const model = deep(1, () => new nn.Tanh());
     const [a, b] = [watch(model), watch(model)];
     model.forward(randn([2, 16]));
@@ -110,7 +110,7 @@ describe("watch", () => {
     expect(Object.hasOwn(model, "forward")).toBe(false);
     expect(model.forward(randn([2, 16])).shape).toEqual([2, 1]);
   });
-  test("sees every step: gradients, updates by weights, activations; then leaves the model as it was", () => {
+  test("records gradients, relative updates and activations of every step, and restores the model", () => {
     const model = deep(2, () => new nn.Tanh());
     const loss = lossOf(model);
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
@@ -123,7 +123,7 @@ describe("watch", () => {
     expect(watcher.history).toHaveLength(3);
     const [first, second] = watcher.history;
     expect(first!.parameters[0]!.update).toBeNaN();
-    // SGD moves a weight by lr times its gradient.
+    // SGD changes a weight by lr times its gradient.
     for (const { update, gradient, weight } of second!.parameters)
       expect(update).toBeCloseTo((0.1 * gradient) / weight, 5);
     expect(second!.activations.map(({ name, type }) => `${name} ${type}`)).toEqual(["1 Tanh", "3 Tanh"]);
@@ -132,7 +132,7 @@ describe("watch", () => {
     expect(String(model)).not.toContain("forward");
     expect(Object.hasOwn(model, "forward")).toBe(false);
   });
-  test("a rate that is too high is told; compiled steps are left alone", () => {
+  test("reports a learning rate that is too high, and does not affect compiled functions", () => {
     const model = deep(1, () => new nn.Tanh());
     const loss = lossOf(model);
     const optimizer = new optim.SGD(model.parameters(), { lr: 20 });
@@ -148,8 +148,8 @@ describe("watch", () => {
   });
 });
 
-describe("through time", () => {
-  test("a linear recurrence: the norm falls and grows by exactly ‖W‖ a step for a multiple of a rotation", () => {
+describe("gradients through time", () => {
+  test("for a linear recurrence with a scaled rotation W, the norm changes by a factor of ‖W‖ per step", () => {
     const [c, s] = [Math.cos(0.3), Math.sin(0.3)];
     for (const size of [0.7, 1, 1.4]) {
       const w = tensor([
@@ -168,7 +168,7 @@ describe("through time", () => {
       expect(growthPerStep(norms)).toBeCloseTo(Math.log(size), 4);
     }
   });
-  test("cells of RNN, LSTM and GRU agree with differences of the loss by the first state", () => {
+  test("LSTM and GRU cells: norms equal central differences of the loss with respect to the first state", () => {
     manualSeed(2);
     const inputs = Array.from({ length: 5 }, () => randn([1, 3]));
     const lstm = new nn.LSTMCell(3, 4);
@@ -206,12 +206,12 @@ describe("through time", () => {
   });
 });
 
-test("through depth: the gradient at each layer's output is what backward says of it", () => {
+test("gradientByDepth gives the norm of the gradient at each layer's output", () => {
   const model = deep(2, () => new nn.Tanh());
   const loss = lossOf(model);
   const rows = gradientByDepth(model, loss);
   expect(rows.map(({ type }) => type)).toEqual(["Linear", "Tanh", "Linear", "Tanh", "Linear"]);
-  // The last layer's bias gradient is the sum over the batch of what arrives; the row's norm is over all of it.
+  // The gradient at the last layer's output is 2·(ŷ − y)/n.
   const { x, y } = data();
   const residual = model
     .forward(x)
