@@ -1,4 +1,4 @@
-/** Checksums of files: any flipped bit, and other damage, is found before anything changes. */
+/** Checksums of files: flipped bits and other damage are found before anything changes. */
 import { losses, manualSeed, memory, nn, optim, randn, type Tensor, tensor } from "nabla";
 import {
   FormatError,
@@ -22,10 +22,10 @@ describe("XXH32", () => {
     ["a", 0x550d7456],
     ["abc", 0x32d153ff],
     ["Nobody inspects the spammish repetition", 0xe2293b2f],
-  ])("of %j is the reference implementation's", (text, hash) => {
+  ])("of %j equals the reference implementation's", (text, hash) => {
     expect(new XXH32().update(utf8(text)).digest()).toBe(hash);
   });
-  test("does not depend on pieces or alignment", () => {
+  test("does not depend on the size or alignment of updates", () => {
     const bytes = Buffer.from(Uint8Array.from({ length: 200_003 }, (_, i) => (i * i) >> 3));
     const whole = new XXH32().update(bytes).digest();
     for (const sizes of [[1], [3, 16, 5], [15, 17], [70_001]]) {
@@ -54,14 +54,14 @@ function training() {
   return { model, optimizer, scheduler, average };
 }
 
-/** The file with this bit changed. */
+/** A copy of the file with one bit flipped. */
 function flipped(file: Uint8Array, bit: number): Uint8Array<ArrayBuffer> {
   const changed = Uint8Array.from(file);
   changed[bit >> 3]! ^= 1 << (bit & 7);
   return changed;
 }
 
-/** Which bits of a file can be flipped without `read` throwing a FormatError. */
+/** The bits of a file that can be flipped without `read` throwing a FormatError. */
 function silentFlips(file: Uint8Array, read: (file: Uint8Array) => unknown): number[] {
   const silent: number[] = [];
   for (let bit = 0; bit < 8 * file.length; bit++) {
@@ -75,8 +75,8 @@ function silentFlips(file: Uint8Array, read: (file: Uint8Array) => unknown): num
   return silent;
 }
 
-describe("a flipped bit is found wherever it is", () => {
-  test("in a training's state: none of all its bits loads, and nothing changes", () => {
+describe("every flipped bit is found", () => {
+  test("in a training state, and loadState changes nothing", () => {
     const parts = training();
     const extra = { note: 'a "quoted" \\ text\n', list: [1, Number.NaN, "ü"] };
     const file = saveState({ ...parts, step: 3, extra });
@@ -88,7 +88,7 @@ describe("a flipped bit is found wherever it is", () => {
   });
   test.each<[string, Record<string, Tensor>, Record<string, string>]>([
     ["weights of every type", { a: randn([3, 4]), i: tensor([1, -2], { dtype: "int32" }), b: tensor([true, false]), u: tensor(new Uint8Array([1, 2, 3])) }, {}],
-    ["names like numbers and metadata like a checksum", { 1: randn([2]), 0: randn([1]) }, { 7: "xxh32:00000000", ü: "\u0001" }],
+    ["numeric names and metadata that looks like a checksum", { 1: randn([2]), 0: randn([1]) }, { 7: "xxh32:00000000", ü: "\u0001" }],
     ["no tensors", {}, {}],
   ])("in %s", (_, tensors, metadata) => {
     const file = writeSafetensors(tensors, metadata, { checksum: true });
@@ -96,7 +96,7 @@ describe("a flipped bit is found wherever it is", () => {
     expect(silentFlips(file, inspectSafetensors)).toEqual([]);
     expect(silentFlips(file, (damaged) => readSafetensors(damaged, { names: [] }))).toEqual([]);
   }); // biome-ignore format: a table
-  test("in a stream, which holds nothing then", async () => {
+  test("in a stream, without leaving tensors behind", async () => {
     const file = writeSafetensors(
       { x: randn([40]), y: tensor([1], { dtype: "int32" }) },
       { a: "b" },
@@ -116,16 +116,16 @@ describe("other damage is found", () => {
   const text = new TextDecoder("latin1").decode(file);
   test.each<[string, Uint8Array]>([
     ["a sector of zeros", Uint8Array.from(file).fill(0, file.length - 600, file.length - 88)],
-    ["two words swapped", Uint8Array.from([...file.slice(0, -16), ...file.slice(-8), ...file.slice(-16, -8)])],
+    ["two swapped words", Uint8Array.from([...file.slice(0, -16), ...file.slice(-8), ...file.slice(-16, -8)])],
     ["a truncated file", file.slice(0, -4)],
     ["an appended byte", Uint8Array.from([...file, 0])],
-    ["digits that are not hexadecimal", Buffer.from(text.replace(/xxh32:..../, "xxh32:zzzz"), "latin1")],
-    ["another order of the metadata", Buffer.from(text.replace(/("nabla.checksum":"[^"]*"),("format":"pt")/, "$2,$1"), "latin1")],
+    ["a checksum that is not hexadecimal", Buffer.from(text.replace(/xxh32:..../, "xxh32:zzzz"), "latin1")],
+    ["metadata in another order", Buffer.from(text.replace(/("nabla.checksum":"[^"]*"),("format":"pt")/, "$2,$1"), "latin1")],
   ])("%s", (_, damaged) => {
     expect(Buffer.from(damaged).equals(Buffer.from(file))).toBe(false);
     expect(() => loadState(damaged, {})).toThrow(FormatError);
   }); // biome-ignore format: a table
-  test("the message says what to do, and verify: false reads the file anyway", () => {
+  test("the error says what to do, and verify: false reads the file", () => {
     const x = randn([2]);
     const sound = writeSafetensors({ x }, {}, { checksum: true });
     const damaged = flipped(sound, 8 * sound.length - 30);
@@ -136,7 +136,7 @@ describe("other damage is found", () => {
     const state = flipped(file, 8 * file.length - 1);
     expect(loadState(state, { verify: false }).step).toBe(0);
   });
-  test("the message says what to do, for a stream", async () => {
+  test("the error of a stream says what to do, and verify: false reads the stream", async () => {
     const sound = writeSafetensors({ x: randn([2]) }, {}, { checksum: true });
     const damaged = flipped(sound, 8 * sound.length - 30);
     await expect(readSafetensorsStream(new Blob([damaged]))).rejects.toThrow(MISMATCH);
@@ -146,14 +146,14 @@ describe("other damage is found", () => {
 });
 
 describe("files with and without a checksum", () => {
-  test("a state without one still loads", () => {
+  test("a state without a checksum loads", () => {
     const parts = training();
     const { tensors, metadata } = readSafetensors(saveState({ ...parts, step: 9 }));
     const plain = writeSafetensors(tensors, metadata);
     expect(new TextDecoder().decode(plain)).not.toContain("xxh32");
     expect(loadState(plain, parts).step).toBe(9);
   });
-  test("files have none by default; with one, tensors lie aligned and metadata is what was given", () => {
+  test("a checksum is optional, keeps tensors aligned and is not part of the metadata", () => {
     const tensors = { x: randn([3]), m: tensor([true]) };
     const [plain, summed] = [false, true].map((checksum) => writeSafetensors(tensors, { a: "b" }, { checksum }));
     expect(writeSafetensors(tensors, { a: "b" })).toEqual(plain);
@@ -165,14 +165,14 @@ describe("files with and without a checksum", () => {
     const header = new TextDecoder().decode(summed!.slice(8, 80));
     expect(header).toMatch(/^\{"__metadata__":\{"nabla\.checksum":"xxh32:[0-9a-f]{8}","a":"b"\}/);
   });
-  test("a stream is the same file", async () => {
+  test("a stream with a checksum is byte-identical to the file", async () => {
     const tensors = { x: randn([30_000]), i: tensor([1, 2], { dtype: "int32" }), m: tensor([true]) };
     const stream = streamSafetensors(tensors, { a: "b" }, { checksum: true });
     const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
     expect(bytes).toEqual(writeSafetensors(tensors, { a: "b" }, { checksum: true }));
     expect(Object.keys((await readSafetensorsStream(new Blob([bytes]))).tensors)).toEqual(["i", "x", "m"]);
   });
-  test("the key of the checksum is reserved", () => {
+  test("the metadata key of the checksum is reserved", () => {
     expect(() => writeSafetensors({}, { "nabla.checksum": "x" })).toThrow(
       'writeSafetensors: metadata "nabla.checksum" is reserved. Pass { checksum: true } instead.',
     );

@@ -1,4 +1,4 @@
-/** saveFile and loadFile: what is at the path at any moment is a whole file, and older saves are kept as asked. */
+/** saveFile and loadFile: the path holds a complete file at any moment, and `keep` determines how many older saves stay. */
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { hostname, tmpdir } from "node:os";
@@ -27,7 +27,7 @@ afterEach(() => {
   fs.rmSync(folder, { recursive: true });
 });
 
-/** A small file that holds this number. */
+/** A small file that holds a number. */
 const fileOf = (value: number): Uint8Array<ArrayBuffer> =>
   writeSafetensors({ x: tensor([value]) }, {}, { checksum: true });
 const valueIn = (file: Uint8Array): number => readSafetensors(file).tensors.x!.item();
@@ -42,8 +42,8 @@ const host = hostname()
   .replace(/[^\w-]+/g, "-")
   .slice(0, 32);
 
-describe("what is saved is loaded", () => {
-  test("a training, as it was at the call", async () => {
+describe("saving and loading gives the same bytes", () => {
+  test("of the training state at the time of the call", async () => {
     manualSeed(1);
     const model = new nn.Linear(3, 2);
     const optimizer = new optim.Adam(model.parameters());
@@ -60,14 +60,14 @@ describe("what is saved is loaded", () => {
   });
   test.each<[string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array | ArrayBuffer, (path: string) => string | URL]>([
     ["bytes", (bytes) => bytes, (place) => place],
-    ["an ArrayBuffer, to a URL", (bytes) => bytes.buffer, (place) => pathToFileURL(place)],
-    ["a part of a Buffer", (bytes) => Buffer.concat([Buffer.from("abc"), bytes]).subarray(3), (place) => place],
+    ["an ArrayBuffer and a URL", (bytes) => bytes.buffer, (place) => pathToFileURL(place)],
+    ["a view of a Buffer", (bytes) => Buffer.concat([Buffer.from("abc"), bytes]).subarray(3), (place) => place],
   ])("%s", async (_, as, at) => {
     await saveFile(at(path), as(fileOf(5)));
     expect(valueIn(await loadFile(at(path)))).toBe(5);
     expect(fs.readFileSync(path).equals(fileOf(5))).toBe(true);
   });
-  test("a file of megabytes, whose tensors are views of it", async () => {
+  test("a file of several megabytes", async () => {
     const values = Float32Array.from({ length: 1_000_000 }, (_, i) => i);
     await saveFile(path, writeSafetensors({ x: tensor(values) }));
     expect(readSafetensors(await loadFile(path)).tensors.x!.data).toEqual(values);
@@ -81,16 +81,16 @@ describe("older saves", () => {
     [2, [5, 4]],
     [3, [5, 4, 3]],
     [9, [5, 4, 3, 2, 1]],
-  ])("keep: %s leaves these of five saves: %j", async (keep, expected) => {
+  ])("keep: %s keeps these of five saves: %j", async (keep, expected) => {
     for (let i = 1; i <= 5; i++) await saveFile(path, fileOf(i), keep === undefined ? {} : { keep });
     expect(files()).toEqual(expected.map((_, i) => `run.safetensors${i ? `.${i}` : ""}`));
     expect(files().map((name) => valueAt(join(folder, name)))).toEqual(expected);
   });
-  test("saves that do not wait for one another run in the order of their calls", async () => {
+  test("concurrent saves run in the order of their calls", async () => {
     await Promise.all([1, 2, 3, 4].map((i) => saveFile(path, fileOf(i), { keep: 3 })));
     expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 3, 2]);
   });
-  test("are not shifted twice if a process stopped between keeping the old file and renaming the new one", async () => {
+  test("are not shifted twice if a process stopped between linking the old file and renaming the new one", async () => {
     for (let i = 1; i <= 3; i++) await saveFile(path, fileOf(i), { keep: 3 });
     fs.rmSync(`${path}.2`);
     fs.renameSync(`${path}.1`, `${path}.2`);
@@ -98,7 +98,7 @@ describe("older saves", () => {
     await saveFile(path, fileOf(4), { keep: 3 });
     expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 3, 2]);
   });
-  test("close a gap before the oldest is dropped", async () => {
+  test("fill a gap before the oldest is removed", async () => {
     for (let i = 1; i <= 3; i++) await saveFile(path, fileOf(i), { keep: 3 });
     fs.rmSync(`${path}.1`);
     await saveFile(path, fileOf(4), { keep: 3 });
@@ -119,20 +119,23 @@ describe("keep", () => {
     [4, 1, [7]],
     [6, 2, [7, 6]],
     [2, 4, [7, 6, 5]],
-  ])("%s, then %s: older saves beyond are removed, files with other numbers stay", async (before, after, expected) => {
-    for (let i = 1; i <= 6; i++) await saveFile(path, fileOf(i), { keep: before });
-    for (const name of others) fs.writeFileSync(join(folder, name), "the user's");
-    await saveFile(path, fileOf(7), { keep: after });
-    const saves = files().filter((name) => !others.includes(name));
-    expect(saves.map((name) => valueAt(join(folder, name)))).toEqual(expected);
-    expect(files().filter((name) => others.includes(name))).toEqual(others);
-  });
-  test("left out: earlier saves stay as they are", async () => {
+  ])(
+    "%s, then %s: older saves beyond keep are removed, and files with other numbers stay",
+    async (before, after, expected) => {
+      for (let i = 1; i <= 6; i++) await saveFile(path, fileOf(i), { keep: before });
+      for (const name of others) fs.writeFileSync(join(folder, name), "the user's");
+      await saveFile(path, fileOf(7), { keep: after });
+      const saves = files().filter((name) => !others.includes(name));
+      expect(saves.map((name) => valueAt(join(folder, name)))).toEqual(expected);
+      expect(files().filter((name) => others.includes(name))).toEqual(others);
+    },
+  );
+  test("left out: earlier saves stay unchanged", async () => {
     for (let i = 1; i <= 3; i++) await saveFile(path, fileOf(i), { keep: 3 });
     await saveFile(path, fileOf(4));
     expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 2, 1]);
   });
-  test("files with other numbers are not loaded in place of a damaged file", async () => {
+  test("the fallback for a damaged file ignores files with other numbers", async () => {
     await saveFile(path, fileOf(1));
     fs.writeFileSync(`${path}.2024`, fileOf(2));
     damage(path);
@@ -140,14 +143,14 @@ describe("keep", () => {
   });
 });
 
-describe("paths that cannot be used", () => {
+describe("invalid paths", () => {
   const paths: [string, unknown, string][] = [
     ["undefined", undefined, "got undefined. Pass the path of a file."],
     ["empty", "", 'got "". Pass the path of a file.'],
     ["a number", 7, "got 7. Pass the path of a file."],
     ["null", null, "got null."],
-    ["with a NUL", "a\0b", 'got "a\\u0000b".'],
-    ["a URL of the web", new URL("https://example.com/a"), 'got "https://example.com/a".'],
+    ["a path with a NUL", "a\0b", 'got "a\\u0000b".'],
+    ["an https URL", new URL("https://example.com/a"), 'got "https://example.com/a".'],
   ];
   test.each(paths)("%s", async (_, wrong, message) => {
     const path = wrong as string;
@@ -169,7 +172,7 @@ describe("paths that cannot be used", () => {
     await expect(loadFile(folder)).rejects.toMatchObject(error);
     await expect(loadFile(pathToFileURL(folder))).rejects.toMatchObject(error);
   });
-  test("a missing folder, a missing file", async () => {
+  test("a missing folder or file", async () => {
     const inside = join(folder, "none", "run");
     await expect(saveFile(inside, fileOf(1))).rejects.toMatchObject({
       code: "ENOENT",
@@ -181,7 +184,7 @@ describe("paths that cannot be used", () => {
         message: expect.stringMatching(/^loadFile: cannot read ".*run.*": it does not exist\. Check the path\.$/),
       });
   });
-  test("a file where a folder should be", async () => {
+  test("a file in place of a folder", async () => {
     fs.writeFileSync(path, "x");
     for (const [op, attempt] of [
       ["saveFile: cannot write", () => saveFile(join(path, "a"), fileOf(1))],
@@ -194,13 +197,16 @@ describe("paths that cannot be used", () => {
   });
 });
 
-test.each([["model"], ["optimizer"], ["average"]])("loadFile with { %s } points to loadState", async (part) => {
-  await expect(loadFile(path, { [part]: {} } as object)).rejects.toThrow(
-    `loadFile: unknown option "${part}". loadFile returns bytes: pass them to loadState(await loadFile(path), { ${part} }).`,
-  );
-});
+test.each([["model"], ["optimizer"], ["average"]])(
+  "the error of loadFile with { %s } names loadState",
+  async (part) => {
+    await expect(loadFile(path, { [part]: {} } as object)).rejects.toThrow(
+      `loadFile: unknown option "${part}". loadFile returns bytes: pass them to loadState(await loadFile(path), { ${part} }).`,
+    );
+  },
+);
 
-describe("loadFile, if the file is", () => {
+describe("if the file is", () => {
   const states: [string, (place: string) => void, RegExp][] = [
     ["damaged", damage, /"[^"]*run\.safetensors" is damaged \(the checksum does not match/],
     ["truncated", (place) => fs.truncateSync(place, 40), /is damaged \(the header claims \d+ bytes, but the file has 40\)/],
@@ -212,7 +218,7 @@ describe("loadFile, if the file is", () => {
       for (let i = 1; i <= 4; i++) await saveFile(path, fileOf(i), { keep: 4 });
       spoil(path);
     });
-    test("names the newest save that is intact", async () => {
+    test("loadFile names the newest intact save", async () => {
       damage(`${path}.1`);
       const error = await loadFile(path).catch((thrown) => thrown);
       expect(error).toBeInstanceOf(FormatError);
@@ -221,24 +227,24 @@ describe("loadFile, if the file is", () => {
       expect(error.message.length).toBeLessThanOrEqual(300);
       expect(valueIn(await loadFile(`${path}.2`))).toBe(2);
     });
-    test("falls back to it on request, with a warning", async () => {
+    test("loadFile with fallback loads it and warns", async () => {
       const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
       expect(valueIn(await loadFile(path, { fallback: true }))).toBe(3);
       expect(warn.mock.calls).toEqual([
         [expect.stringMatching(/^loadFile: .*Loaded .*run\.safetensors\.1" instead\.$/)],
       ]);
     });
-    test("says so if none is", async () => {
+    test("loadFile says if no save is intact", async () => {
       for (const i of [1, 2, 3]) damage(`${path}.${i}`);
       await expect(loadFile(path, { fallback: true })).rejects.toThrow(
         /No older save is intact either \(3 checked\)\.$/,
       );
     });
   });
-  test("missing, without older saves: the file system's own error", async () => {
+  test("missing, and there are no older saves, loadFile throws ENOENT", async () => {
     await expect(loadFile(path)).rejects.toMatchObject({ code: "ENOENT" });
   });
-  test("intact: no other is looked at, though older ones are damaged", async () => {
+  test("intact, loadFile ignores damaged older saves", async () => {
     for (let i = 1; i <= 2; i++) await saveFile(path, fileOf(i), { keep: 2 });
     damage(`${path}.1`);
     expect(valueIn(await loadFile(path))).toBe(2);
@@ -257,7 +263,7 @@ describe("temporary files", () => {
       "run.safetensors.notes.tmp",
     ],
   ];
-  test("of processes that stopped are removed; those of others are not", async () => {
+  test("of stopped processes are removed, and those of running processes stay", async () => {
     const [stale, live] = names();
     for (const name of [...stale, ...live]) fs.writeFileSync(join(folder, name), "half");
     const old = Date.now() / 1000 - 25 * 3600;
@@ -265,7 +271,7 @@ describe("temporary files", () => {
     await saveFile(path, fileOf(1));
     expect(files()).toEqual([...live, "run.safetensors"].sort());
   });
-  test("of an earlier process with this one's number are removed", async () => {
+  test("of an earlier process with the same process id are removed", async () => {
     const name = join(folder, `run.safetensors.${host}.${process.pid}.1f.tmp`);
     fs.writeFileSync(name, "half");
     const before = Date.now() / 1000 - process.uptime() - 10;
@@ -273,7 +279,7 @@ describe("temporary files", () => {
     await saveFile(path, fileOf(1));
     expect(files()).toEqual(["run.safetensors"]);
   });
-  test("do not stay if the save fails, and the older saves are as they were", async () => {
+  test("are removed if the save fails", async () => {
     fs.mkdirSync(path);
     await expect(saveFile(path, fileOf(1), { keep: 2 })).rejects.toMatchObject({ code: expect.any(String) });
     expect(files()).toEqual(["run.safetensors"]);
@@ -292,14 +298,14 @@ describe("temporary files", () => {
   });
 });
 
-describe.skipIf(process.platform === "win32")("what was there stays as it was", () => {
+describe.skipIf(process.platform === "win32")("replacing a file keeps", () => {
   test("permissions", async () => {
     await saveFile(path, fileOf(1));
     fs.chmodSync(path, 0o600);
     await saveFile(path, fileOf(2), { keep: 2 });
     expect([path, `${path}.1`].map((file) => fs.statSync(file).mode & 0o777)).toEqual([0o600, 0o600]);
   });
-  test("links: the file that they point to is replaced", async () => {
+  test("symbolic links, and replaces their target", async () => {
     const real = join(folder, "real.safetensors");
     fs.writeFileSync(real, fileOf(1));
     fs.symlinkSync(basename(real), path);
@@ -311,11 +317,11 @@ describe.skipIf(process.platform === "win32")("what was there stays as it was", 
   });
 });
 
-describe.skipIf(process.platform === "win32")("links to files that are missing are followed", () => {
+describe.skipIf(process.platform === "win32")("symbolic links to missing files are followed", () => {
   test.each<[string, (real: string) => string]>([
     ["relative", (real) => basename(real)],
     ["absolute", (real) => real],
-    ["in a folder", (real) => join("..", basename(folder), basename(real))],
+    ["through a folder", (real) => join("..", basename(folder), basename(real))],
   ])("%s", async (_, to) => {
     const real = join(folder, "real.safetensors");
     fs.symlinkSync(to(real), path);
@@ -339,14 +345,14 @@ describe.skipIf(process.platform === "win32")("links to files that are missing a
   });
 });
 
-test.each([["text"], [null], [7]])("%j is not something to save", async (contents) => {
+test.each([["text"], [null], [7]])("saveFile refuses %j as contents", async (contents) => {
   await expect(saveFile(path, contents as unknown as Uint8Array)).rejects.toThrow(
     /^saveFile: contents must be bytes or an object such as \{ model, optimizer \}, got/,
   );
   expect(files()).toEqual([]);
 });
 
-test("without a file system, the error says where bytes go instead", async () => {
+test("without a file system, the error recommends saveState", async () => {
   const { versions } = process;
   Object.defineProperty(process, "versions", { value: {}, configurable: true });
   try {

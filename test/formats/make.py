@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes *.safetensors: networks that PyTorch has trained, with inputs and what they give, for test/formats/pytorch.test.ts.
+"""Writes *.safetensors: networks that PyTorch trained, with inputs and outputs, for test/formats/pytorch.test.ts.
 
     /usr/bin/python3 test/formats/make.py      # Debian's python3-torch, 1.13
 

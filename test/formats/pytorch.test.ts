@@ -1,6 +1,6 @@
-/** What PyTorch has trained and saved (make.py) gives here what it gives there. */
+/** Networks that PyTorch trained and saved (make.py) give the same outputs in nabla. */
 import { readFileSync } from "node:fs";
-import { nn, type Tensor, tensor } from "nabla";
+import { memory, nn, type Tensor, tensor } from "nabla";
 import { fromPyTorch, inspectSafetensors, readSafetensors, toPyTorch, writeSafetensors } from "nabla/formats";
 import { describe, expect, test } from "vitest";
 
@@ -76,13 +76,13 @@ const models: Record<string, { make: () => nn.Module; input?: (x: Tensor) => Ten
   },
 };
 
-/** The network's own tensors, and the test's. */
+/** The network's weights, and the inputs and outputs of the test. */
 function load(name: string) {
   const { "test.inputs": inputs, "test.outputs": outputs, ...own } = readSafetensors(file(name)).tensors;
   return { inputs: inputs!, outputs: outputs!, own };
 }
 
-test.each(Object.keys(models))("%s: outputs are PyTorch's within 1e-5", (name) => {
+test.each(Object.keys(models))("%s: outputs equal PyTorch's within 1e-5", (name) => {
   const { make, input = (x: Tensor) => x } = models[name]!;
   const { inputs, outputs, own } = load(name);
   const model = make();
@@ -93,7 +93,7 @@ test.each(Object.keys(models))("%s: outputs are PyTorch's within 1e-5", (name) =
   expect(outputs.abs().max().item()).toBeGreaterThan(1);
 });
 
-test.each(Object.keys(models))("%s: and back, byte for byte, under its names", (name) => {
+test.each(Object.keys(models))("%s: converting back gives the same bytes and names", (name) => {
   const { own } = load(name);
   const model = models[name]!.make();
   model.loadStateDict(fromPyTorch(model, own));
@@ -105,7 +105,7 @@ test.each(Object.keys(models))("%s: and back, byte for byte, under its names", (
   }
 });
 
-test("a Linear layer behind an image that a module of one's own flattens is named", () => {
+test("flattened names the Linear layer after an image that a custom module flattens", () => {
   class Net extends nn.Module {
     readonly conv = new nn.Conv2d(1, 3, 2);
     readonly fc = new nn.Linear(12, 2);
@@ -126,7 +126,7 @@ test("a Linear layer behind an image that a module of one's own flattens is name
   whole.loadStateDict(fromPyTorch(whole, sequential));
   const x = tensor([[1, 2, 3], [4, 5, 6], [7, 8, 10]]).reshape(1, 3, 3, 1); // biome-ignore format: an image
   expect(net.forward(x).toArray()).toEqual(whole.forward(x).toArray());
-  // Column c·4 + p there is column p·3 + c here.
+  // Column c·4 + p in PyTorch is column p·3 + c in nabla.
   expect(net.fc.weight.toArray()).not.toEqual(weight.toArray());
   expect(net.fc.weight.narrow(1, 1, 1).toArray()).toEqual(weight.narrow(1, 4, 1).toArray());
   expect(() => fromPyTorch(net, theirs, { flattened: { fc: 5 } })).toThrow(
@@ -137,7 +137,7 @@ test("a Linear layer behind an image that a module of one's own flattens is name
   );
 });
 
-describe("if the channels of a flattened image are unknown, an error asks for them", () => {
+describe("an error asks for the channels of a flattened image that it cannot infer", () => {
   class Vgg extends nn.Module {
     readonly features = new nn.Sequential(new nn.Conv2d(1, 3, 2), new nn.ReLU());
     readonly classifier = new nn.Sequential(new nn.Flatten(), new nn.Linear(12, 2));
@@ -152,9 +152,9 @@ describe("if the channels of a flattened image are unknown, an error asks for th
     }
   }
   test.each([
-    ["Flatten in another Sequential than the convolutions", () => new Vgg(), "classifier.1", 3],
+    ["Flatten and the convolutions in different Sequentials", () => new Vgg(), "classifier.1", 3],
     [
-      "a module of one's own between",
+      "a custom module between the convolution and Flatten",
       () => new nn.Sequential(new nn.Conv2d(1, 2, 2), new Block(), new nn.Flatten(), new nn.Linear(16, 2)),
       "3",
       4,
@@ -168,12 +168,12 @@ describe("if the channels of a flattened image are unknown, an error asks for th
     for (const [name, { data }] of Object.entries(model.stateDict())) expect(again[name]!.data, name).toEqual(data);
     expect(theirs[`${path}.weight`]!.toArray()).not.toEqual(model.stateDict()[`${path}.weight`]!.toArray());
   });
-  test("a network without convolutions takes images as they are", () => {
+  test("a network without convolutions needs no conversion", () => {
     const model = new nn.Sequential(new nn.Flatten(), new nn.Linear(4, 2));
     const weight = model.stateDict()["1.weight"]!;
     expect(toPyTorch(model)["1.weight"]!.toArray()).toEqual(weight.toArray());
   });
-  test("what toPyTorch gives is its caller's", () => {
+  test("disposing the tensors of toPyTorch does not affect the model", () => {
     const model = new nn.Linear(2, 2);
     for (const x of Object.values(toPyTorch(model))) {
       expect(x.requiresGrad).toBe(false);
@@ -183,7 +183,7 @@ describe("if the channels of a flattened image are unknown, an error asks for th
   });
 });
 
-test("names that the model does not know, and those it misses, are told by loadStateDict", () => {
+test("loadStateDict lists unexpected and missing names", () => {
   const { own } = load("mlp");
   const { "0.bias": _, ...rest } = own;
   const model = models.mlp!.make();
@@ -194,7 +194,7 @@ test("names that the model does not know, and those it misses, are told by loadS
   expect(model.stateDict()["0.weight"]!.toArray()).toEqual(before);
 });
 
-test("every element type is what PyTorch takes it for", () => {
+test("every element type is read with PyTorch's values", () => {
   const { tensors } = readSafetensors(file("types"));
   const { entries } = inspectSafetensors(file("types"));
   const types = Object.fromEntries(Array.from(entries, ([name, { dtype }]) => [name, dtype]));
@@ -209,18 +209,30 @@ test("every element type is what PyTorch takes it for", () => {
   expect(tensors.float16!.data).toEqual(tensors["float16.expected"]!.data);
   expect(tensors.bfloat16!.data).toEqual(tensors["bfloat16.expected"]!.data);
   expect(tensors.float64!.data).toEqual(tensors.float32!.data);
-  const whole = [0, 1, -1, 127, -128, 5];
+  const integers = [0, 1, -1, 127, -128, 5];
   for (const name of ["int64", "int32", "int16", "int8"]) {
     expect(tensors[name]!.dtype).toBe("int32");
     expect(tensors[name]!.shape).toEqual([2, 3]);
-    expect([...tensors[name]!.data], name).toEqual(whole);
+    expect([...tensors[name]!.data], name).toEqual(integers);
   }
   expect([...tensors.uint8!.data]).toEqual([0, 1, 255, 127, 128, 5]);
   expect(tensors.bool!.toArray()).toEqual([
     [false, true, false],
     [true, false, true],
   ]);
-  // Ours are written in types that PyTorch reads.
+  // The values survive a round trip.
   const again = readSafetensors(writeSafetensors(tensors));
   for (const [name, { data }] of Object.entries(tensors)) expect(again.tensors[name]!.data, name).toEqual(data);
+});
+
+test("converting layouts leaves no tensors behind", () => {
+  const model = new nn.Sequential(new nn.Conv2d(1, 2, 3), new nn.Flatten(), new nn.Linear(8, 3), new nn.BatchNorm1d(3));
+  const { tensors, bytes: held } = memory();
+  for (let i = 0; i < 3; i++) {
+    const theirs = toPyTorch(model);
+    const ours = fromPyTorch(model, theirs);
+    for (const x of new Set([...Object.values(theirs), ...Object.values(ours)])) x.dispose();
+  }
+  const now = memory();
+  expect({ tensors: now.tensors, bytes: now.bytes }).toEqual({ tensors, bytes: held });
 });

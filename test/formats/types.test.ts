@@ -1,4 +1,4 @@
-/** Types, numbers and names at the border of what nabla holds: read in part, refused by name, never changed silently. */
+/** Element types, numbers and names that nabla cannot hold: the rest of the file is readable, and nothing changes silently. */
 import { memory, ones, tensor } from "nabla";
 import {
   FormatError,
@@ -9,7 +9,7 @@ import {
 } from "nabla/formats";
 import { describe, expect, test } from "vitest";
 
-/** A file of tensors of these types, shapes and bytes, in this order. */
+/** A file of tensors with the given element types, shapes and bytes, in this order. */
 function fileOf(
   tensors: Record<string, [dtype: string, shape: number[], bytes: ArrayBufferView]>,
 ): Uint8Array<ArrayBuffer> {
@@ -32,7 +32,7 @@ function textFile(header: string, data: Uint8Array = new Uint8Array(0)): Uint8Ar
   return file;
 }
 
-describe("types that nabla does not read", () => {
+describe("element types that nabla does not read", () => {
   const unread: [dtype: string, shape: number[], bytes: number][] = [
     ["U64", [2], 16],
     ["C64", [2], 16],
@@ -49,7 +49,7 @@ describe("types that nabla does not read", () => {
       strange: [dtype, shape, new Uint8Array(bytes)],
       after: ["BF16", [2], Uint16Array.of(0x3f80, 0x4000)],
     });
-    test("leaves the other tensors readable by name", async () => {
+    test("the other tensors can be read by name", async () => {
       const names = ["after", "before"];
       for (const { tensors } of [
         readSafetensors(file, { names }),
@@ -60,7 +60,7 @@ describe("types that nabla does not read", () => {
         expect(tensors.after!.toArray()).toEqual([1, 2]);
       }
     });
-    test("is refused by name, with the types that are read, before anything is made", async () => {
+    test("reading it is refused with a list of the supported types, before any tensor is created", async () => {
       const { tensors } = memory();
       const why = new RegExp(
         `^(read|inspect)Safetensors(Stream)?: "strange" is ${dtype}, which nabla does not read\\..*names.*F32, I32, U8`,
@@ -73,7 +73,7 @@ describe("types that nabla does not read", () => {
       expect(() => inspectSafetensors(file).entries.get("strange")!.elements()).toThrow(why);
       expect(memory().tensors).toBe(tensors);
     });
-    test("is listed with its size, which is checked", () => {
+    test("it is listed with its size, which is checked", () => {
       expect(inspectSafetensors(file).entries.get("strange")).toMatchObject({ dtype, shape, bytes });
       const wrong = fileOf({ strange: [dtype, [...shape, 2], new Uint8Array(bytes)] });
       expect(() => inspectSafetensors(wrong)).toThrow(new RegExp(`of ${dtype} takes ${2 * bytes} bytes`));
@@ -81,14 +81,14 @@ describe("types that nabla does not read", () => {
   });
 });
 
-describe("names", () => {
+describe("the names option", () => {
   const file = writeSafetensors({ a: ones([1]), b: ones([2]), c: ones([3]) });
-  test("choose what is read, in bytes and streams", async () => {
+  test("selects tensors in files and streams", async () => {
     expect(Object.keys(readSafetensors(file, { names: ["c", "a", "c"] }).tensors)).toEqual(["a", "c"]);
     expect(Object.keys((await readSafetensorsStream(new Blob([file]), { names: ["b"] })).tensors)).toEqual(["b"]);
     expect(readSafetensors(file, { names: [] }).tensors).toEqual({});
   });
-  test("that the file lacks are refused with those that it has", async () => {
+  test("lists the names in the file if one is missing", async () => {
     const why = 'readSafetensors: the file has no tensor "d". It has "a", "b", "c".';
     expect(() => readSafetensors(file, { names: ["a", "d"] })).toThrow(new FormatError(why));
     await expect(readSafetensorsStream(new Blob([file]), { names: ["toString"] })).rejects.toThrow(
@@ -109,11 +109,11 @@ describe("names", () => {
 
 describe("numbers that do not fit", () => {
   const cases: [string, string, ArrayBufferView, number[], RegExp, number[]][] = [
-    ["float64 above", "F64", Float64Array.of(1, 2, 3, 1e300), [2, 2], /"x"\[1, 1\] is 1e\+300, which float32 cannot hold/, [1, 2, 3, Infinity]],
-    ["float64 below", "F64", Float64Array.of(-3.5e38, Infinity), [2], /"x"\[0\] is -3\.5e\+38, which float32/, [-Infinity, Infinity]],
+    ["float64 above the range of float32", "F64", Float64Array.of(1, 2, 3, 1e300), [2, 2], /"x"\[1, 1\] is 1e\+300, which float32 cannot hold/, [1, 2, 3, Infinity]],
+    ["float64 below the range of float32", "F64", Float64Array.of(-3.5e38, Infinity), [2], /"x"\[0\] is -3\.5e\+38, which float32/, [-Infinity, Infinity]],
     ["float64 that rounds up to 2¹²⁸", "F64", Float64Array.of(3.4028235677973366e38), [], /"x" is 3\.4028235677973366e\+38/, [Infinity]],
-    ["int64 above", "I64", BigInt64Array.of(-1n, 2n ** 31n), [2], /"x"\[1\] is 2147483648, which int32 cannot hold/, [-1, 2147483647]],
-    ["int64 below", "I64", BigInt64Array.of(-(2n ** 63n), 5n), [2], /"x"\[0\] is -9223372036854775808, which int32/, [-2147483648, 5]],
+    ["int64 above the range of int32", "I64", BigInt64Array.of(-1n, 2n ** 31n), [2], /"x"\[1\] is 2147483648, which int32 cannot hold/, [-1, 2147483647]],
+    ["int64 below the range of int32", "I64", BigInt64Array.of(-(2n ** 63n), 5n), [2], /"x"\[0\] is -9223372036854775808, which int32/, [-2147483648, 5]],
     ["uint32", "U32", Uint32Array.of(7, 2 ** 31, 2 ** 32 - 1), [3], /"x"\[1\] is 2147483648, which int32 cannot hold/, [7, 2147483647, 2147483647]],
   ]; // biome-ignore format: a table
   describe.each(cases)("%s", (_, dtype, data, shape, why, saturated) => {
@@ -129,19 +129,19 @@ describe("numbers that do not fit", () => {
       expect(memory().tensors).toBe(tensors);
       expect(readSafetensors(file, { names: ["first"] }).tensors.first!.item()).toBe(1);
     });
-    test("saturate on request", async () => {
+    test('saturate if overflow is "saturate"', async () => {
       const options = { overflow: "saturate" } as const;
       expect([...readSafetensors(file, options).tensors.x!.data]).toEqual(saturated);
       expect([...(await readSafetensorsStream(new Blob([file]), options)).tensors.x!.data]).toEqual(saturated);
       expect([...inspectSafetensors(file).entries.get("x")!.elements(options)]).toEqual(saturated);
     });
   });
-  test("infinities, NaN, zeros and the largest float32 are read as they are", () => {
+  test("infinities, NaN, −0 and the largest float32 are read unchanged", () => {
     const values = [Infinity, -Infinity, Number.NaN, -0, 3.4028234663852886e38, 3.4028235677973362e38];
     const file = fileOf({ x: ["F64", [6], Float64Array.from(values)] });
     expect([...readSafetensors(file).tensors.x!.data]).toEqual([...values.slice(0, 5), 3.4028234663852886e38]);
   });
-  test("an unknown way is refused", () => {
+  test("an unknown value of overflow is refused", () => {
     const file = fileOf({ x: ["F32", [1], Float32Array.of(1)] });
     expect(() => readSafetensors(file, { overflow: "clip" as "saturate" })).toThrow(
       'readSafetensors: overflow must be "error" or "saturate", got "clip".',
@@ -153,9 +153,9 @@ describe("lone surrogates, which UTF-8 cannot hold", () => {
   const x = tensor([1]);
   test.each([
     ["a name", () => writeSafetensors({ "a\ud800": x }), /^writeSafetensors: the name "a\\ud800" has a lone surrogate/],
-    ["a name that begins with one", () => writeSafetensors({ "\udc00b": x }), /the name "\\udc00b"/],
+    ["a name that starts with a low surrogate", () => writeSafetensors({ "\udc00b": x }), /the name "\\udc00b"/],
     [
-      "a name with the halves in the wrong order",
+      "a name with a pair in the wrong order",
       () => writeSafetensors({ "\ude00\ud83d": x }),
       /the name "\\ude00\\ud83d"/,
     ],
@@ -173,7 +173,7 @@ describe("lone surrogates, which UTF-8 cannot hold", () => {
     expect(() => readSafetensors(textFile(header))).toThrow(/has a lone surrogate, which is not valid Unicode/);
     await expect(readSafetensorsStream(new Blob([textFile(header)]))).rejects.toThrow(FormatError);
   });
-  test("whole pairs are kept, escaped or not", () => {
+  test("complete pairs are kept, escaped or not", () => {
     const tensors = { "😀": x, "": x, "a\nb\u0000": x, __proto__x: x };
     const read = readSafetensors(writeSafetensors(tensors, { "😀": "😀" }));
     expect(Object.keys(read.tensors).sort()).toEqual(Object.keys(tensors).sort());
@@ -183,7 +183,7 @@ describe("lone surrogates, which UTF-8 cannot hold", () => {
   });
 });
 
-test("names of every kind keep their tensors, in the order of their bytes", () => {
+test("numeric, empty and special names keep their tensors, and entries are in file order", () => {
   const names = ["10", "2", "", "__proto__", "constructor", "z", "\u2028", "ü"];
   const tensors = Object.fromEntries(names.map((name, i) => [name, tensor([i])]));
   const file = writeSafetensors(tensors, { 1: "one", __proto__x: "y" });
@@ -193,6 +193,6 @@ test("names of every kind keep their tensors, in the order of their bytes", () =
   expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
 });
 
-test("metadata of null is none, as the reference implementation reads it", () => {
+test("null metadata is read as empty metadata, as in the reference implementation", () => {
   expect(readSafetensors(textFile('{"__metadata__":null}')).metadata).toEqual({});
 });
