@@ -1,4 +1,4 @@
-/** Clients that send slowly, never read, or send bodies that are expensive to parse: others are served, and memory is bounded. */
+/** Clients that send slowly, never read, or send bodies that are expensive to parse: other clients are served, and memory is bounded. */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
@@ -49,9 +49,9 @@ const train = (options: object = {}) =>
 describe("sockets that send a few bytes and wait take no slot", () => {
   test.each<[string, number | "chunked", string]>([
     ["6 bytes of a body", 1000, '{"inpu'],
-    ["a head alone", 1000, ""],
+    ["only the headers", 1000, ""],
     ["a chunk of 6 bytes", "chunked", '6\r\n{"inpu\r\n'],
-  ])("64 sockets that send %s: all honest requests are served", async (_, length, bytes) => {
+  ])("64 sockets that send %s do not affect complete requests", async (_, length, bytes) => {
     const { port, url } = await serve(twice());
     for (let i = 0; i < 64; i++) (await socketTo(port)).write(head(length) + bytes);
     await pause(50);
@@ -67,7 +67,7 @@ describe("sockets that send a few bytes and wait take no slot", () => {
     await pause(50);
     expect((await allEvents(await ask(url, xor))).at(-1)).toMatchObject({ event: "done" });
   });
-  test("a body that arrives byte by byte: 408 after the time limit, and the connection closes", async () => {
+  test("a body that arrives byte by byte is answered with 408 after the time limit, and the connection closes", async () => {
     const { port, url } = await serve(twice({ limits: { milliseconds: 200 } }));
     const socket = await socketTo(port);
     let answer = "";
@@ -85,7 +85,7 @@ describe("sockets that send a few bytes and wait take no slot", () => {
 
 describe("unfinished bodies share a budget of bytes", () => {
   const limits = { bytes: 100_000, unfinished: 400_000 };
-  test("over budget: the oldest unfinished requests get 503, and honest ones are served", async () => {
+  test("over the budget, the oldest unfinished requests get 503, and complete ones are served", async () => {
     const { port, url } = await serve(twice({ limits }));
     const answers: string[] = [];
     for (let i = 0; i < 20; i++) {
@@ -129,7 +129,7 @@ describe("unfinished bodies share a budget of bytes", () => {
     expect(after.arrayBuffers - arrayBuffers).toBeLessThan(20e6);
     expect(after.heapUsed - heapUsed).toBeLessThan(60e6);
   });
-  test("web Requests count too", async () => {
+  test("web Requests count", async () => {
     const handler = twice({ limits });
     const stuck = (bytes: number) => {
       const body = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(bytes).fill(32)) });
@@ -170,7 +170,7 @@ describe("unfinished bodies share a budget of bytes", () => {
 });
 
 describe("clients that never read", () => {
-  /** Answers of 20 MB. */
+  /** A handler with answers of 8 MB. */
   const large = () =>
     inferenceHandler({
       load: () => (x: Tensor) => zeros([1, 2_000_000]).add(x),
@@ -186,7 +186,7 @@ describe("clients that never read", () => {
     return process.memoryUsage().arrayBuffers;
   };
 
-  test("12 of them hold no more than the budget; the last ones get 503; clients that read get everything", async () => {
+  test("12 of them hold no more than the budget, and clients that read get complete answers", async () => {
     const { port, url } = await serve(large(), { unsent: 20e6, writeTimeout: 4000 });
     const first = new Uint8Array(await (await fetchLarge(url)).arrayBuffer());
     expect(first.length).toBeGreaterThan(8e6);
@@ -201,9 +201,9 @@ describe("clients that never read", () => {
       socket.pause();
       sockets.push(socket);
     }
-    // Before the time to write is over: a busy machine takes a while to answer all of them.
+    // The timeout is below writeTimeout, and allows a busy machine to answer all of them.
     await vi.waitFor(() => expect(held() - before).toBeLessThan(30e6), { timeout: 3000, interval: 100 });
-    // Those that read nothing are cut off.
+    // Clients that read nothing are disconnected.
     await pause(5000);
     const again = await fetchLarge(url);
     expect(again.status).toBe(200);
@@ -233,7 +233,7 @@ describe("clients that never read", () => {
     const { port } = await serve(handler, { writeTimeout: 300 });
     const socket = await socketTo(port);
     socket.pause();
-    // As many as fill the buffers of both ends.
+    // Enough requests to fill the buffers of both ends.
     for (let i = 0; i < 2000; i++) socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     const closed = once(socket, "close");
     await pause(1500);
@@ -277,10 +277,10 @@ describe("clients that never read", () => {
   );
 });
 
-describe("bodies that are expensive to parse: a process with 256 MB survives and serves the next request", () => {
+describe("a process with 256 MB survives bodies that are expensive to parse", () => {
   const program = fileURLToPath(new URL("./deep.mjs", import.meta.url));
   const kinds = ["arrays", "unclosed", "objects", "empty arrays", "short arrays", "names", "file"];
-  // 4 MiB, all that a handler takes by default; and 16 MiB, as a handler may be told to take.
+  // 4 MiB is the default limit, and 16 MiB a limit that a handler may set.
   for (const [bytes, limits] of [
     [2 ** 22 - 100, {}],
     [2 ** 24 - 100, { bytes: 2 ** 24 }],
@@ -289,10 +289,10 @@ describe("bodies that are expensive to parse: a process with 256 MB survives and
       for (const shape of [[null, 4], limits.bytes ? [null, 2, 3] : [null, null, 3]]) {
         const args = ["--max-old-space-size=256", program, JSON.stringify({ kind, bytes, shape, limits })];
         const { stdout } = await promisify(execFile)(process.execPath, args);
-        const [infer, trained, honest] = JSON.parse(stdout) as number[];
+        const [infer, trained, valid] = JSON.parse(stdout) as number[];
         expect([413, 422]).toContain(infer);
         expect([413, 422]).toContain(trained);
-        expect(honest).toBe(200);
+        expect(valid).toBe(200);
       }
     });
 });
@@ -303,7 +303,7 @@ describe("default limits derive from the input's shape", () => {
     const metadata = await (await handler(new Request("http://localhost/metadata"))).json();
     return (metadata as { limits: { bytes: number } }).limits.bytes;
   };
-  test("bytes: the size of the largest batch, within bounds; one sample always fits", async () => {
+  test("limits.bytes is the size of the largest batch, within bounds, and at least one sample", async () => {
     expect(await bytesOf([null, 4])).toBe(4096 + 32 * 1024 * 5);
     expect(await bytesOf([null, 4], { batch: 8 })).toBe(2 ** 16);
     expect(await bytesOf([null, 784])).toBe(2 ** 22);
@@ -319,7 +319,7 @@ describe("default limits derive from the input's shape", () => {
     ]);
     expect((await post(handler, JSON.stringify({ inputs }, null, 1))).status).toBe(200);
   });
-  test("the message for a batch that is too large has its size, even if nesting is checked first", async () => {
+  test("the error for a batch that is too large names its size, even if nesting is checked first", async () => {
     const handler = twice({ limits: { bytes: 1e6 } });
     const inputs = Array.from({ length: 1500 }, (_, i) => [i, "x".repeat(50)]);
     expect((await problem(await post(handler, { inputs }), 413)).detail).toMatch(
@@ -361,7 +361,7 @@ describe("one request does not block others", () => {
     const body = { inputs, targets: inputs.map((_, i) => i % 10), batchSize: 256, epochs: 1000 };
     const response = await post(handler, body);
     const ended = allEvents(response);
-    // The first step is recorded.
+    // The first step is slower, because it is recorded.
     await pause(300);
     let longest = 0;
     for (const began = performance.now(); performance.now() - began < 1500; ) {

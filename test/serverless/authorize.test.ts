@@ -1,7 +1,8 @@
-/** Authorization: by tokens, and by the user's own function, of which only true admits. */
+/** Authorization with tokens and with a function, which admits a client only if it returns true. */
 import type { Tensor } from "nabla";
 import { type InferenceOptions, inferenceHandler, isSameToken, trainingHandler } from "nabla/serverless";
 import { describe, expect, test, vi } from "vitest";
+import { serveNetwork, x } from "./inference.ts";
 import { get, learner, post, problem } from "./requests.ts";
 
 const handlerOf = (options: Partial<InferenceOptions>) =>
@@ -11,7 +12,7 @@ const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}`
 
 describe("token", () => {
   const own = handlerOf({ token: "open+sesame/1=" });
-  test("no token: 401; another token: 403; the right token: 200; /health is open", async () => {
+  test("only the right token is accepted, and /health needs none", async () => {
     const response = await post(own, body);
     expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
     await problem(response, 401);
@@ -43,7 +44,7 @@ describe("token", () => {
     [12, "token must be a string, got number."],
     ["two words", "token must not contain characters that an Authorization header cannot carry."],
     ["line\n", "token must not contain characters that an Authorization header cannot carry."],
-  ])("%j is rejected when the handler is created, as from a variable that is not set", (token, message) => {
+  ])("%j is rejected when the handler is created", (token, message) => {
     const options = { token } as Partial<InferenceOptions>;
     expect(() => handlerOf(options)).toThrow(`inferenceHandler: ${message}`);
     const specs = { input: { shape: [null, 2] }, target: { shape: [null, 1] } };
@@ -75,13 +76,13 @@ describe("isSameToken", () => {
     ["abc", null, false],
     ["abc", {}, false],
   ])("%j, %j: %j", (given, expected, same) => expect(isSameToken(given as string, expected as string)).toBe(same));
-  test("isSameToken in authorize: a token that is not a string gives 403, not 500", async () => {
+  test("used in authorize, refuses every client if the expected token is not a string", async () => {
     const tell = vi.fn();
     const own = handlerOf({ authorize: (token) => isSameToken(token, 5 as never), onError: tell });
     await problem(await post(own, body, bearer("5")), 403);
     expect(tell).not.toHaveBeenCalled();
   });
-  test("compares all characters, wherever the first difference is", () => {
+  test("compares all characters, even after a difference", () => {
     const looks = vi.spyOn(String.prototype, "charCodeAt");
     const counts = ["xbcdef", "abcdex", "abcdef"].map((given) => {
       looks.mockClear();
@@ -93,7 +94,7 @@ describe("isSameToken", () => {
   });
 });
 
-describe("authorize receives the request, whatever its parameters look like", () => {
+describe("authorize receives the request if it is declared with", () => {
   const seen = vi.fn();
   const may = (token: unknown, request: Request) => {
     seen(token, request instanceof Request, request.headers.get("x-user"));
@@ -138,12 +139,74 @@ describe("only true admits", () => {
       `TypeError: inferenceHandler: authorize must return true or false, got ${shown}. The request was refused.`,
     );
   });
-  test("false refuses without onError, true admits, also as promises", async () => {
+  test("false refuses without onError, and true admits, directly or in a promise", async () => {
     const onError = vi.fn();
     for (const answer of [false, Promise.resolve(false)])
       await problem(await post(handlerOf({ authorize: () => answer, onError }), body), 401);
     for (const answer of [true, Promise.resolve(true)])
       expect((await post(handlerOf({ authorize: () => answer, onError }), body)).status).toBe(200);
     expect(onError).not.toHaveBeenCalled();
+  });
+});
+
+describe("authorize", () => {
+  const { handlerOf, expectError } = serveNetwork();
+  const own = handlerOf({ authorize: async (token) => token === "open+sesame/1=" });
+  test("no token is answered with 401 and WWW-Authenticate", async () => {
+    const response = await post(own, { inputs: x });
+    expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
+    expect((await problem(response, 401)).detail).toBe(
+      "A token is required. Send the header Authorization: Bearer <token>.",
+    );
+    await problem(await post(own, { inputs: x }, { headers: { authorization: "Basic b3Blbg==" } }), 401);
+    await problem(await get(own, "/metadata"), 401);
+  });
+  test("a wrong token is answered with 403 before the body is read", async () => {
+    await problem(await post(own, "invalid JSON", bearer("guess")), 403);
+  });
+  test("the right token is accepted", async () => {
+    expect((await post(own, { inputs: x }, bearer("open+sesame/1="))).status).toBe(200);
+    expect((await get(own, "/metadata", bearer("open+sesame/1=").headers)).status).toBe(200);
+  });
+  test("/health needs no token", async () => {
+    expect((await get(own, "/health")).status).toBe(200);
+  });
+  test("authorize receives the request without its body", async () => {
+    const authorize = vi.fn(async (_: unknown, request: Request) => {
+      expect(request).toBeInstanceOf(Request);
+      expect([request.method, new URL(request.url).pathname, request.headers.get("x-user")]).toEqual([
+        "POST",
+        "/",
+        "me",
+      ]);
+      return (await request.text()) === "";
+    });
+    const response = await post(handlerOf({ authorize }), { inputs: x }, { headers: { "x-user": "me" } });
+    expect(response.status).toBe(200);
+    expect(authorize).toHaveBeenCalledOnce();
+  });
+  test("an authorize that hangs is answered with 503, and the number of waiting requests is limited", async () => {
+    const hanging = handlerOf({ authorize: () => new Promise(() => {}), limits: { milliseconds: 500 } });
+    const answers = await Promise.all(Array.from({ length: 70 }, () => post(hanging, { inputs: x })));
+    const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
+    expect(details.filter((detail) => detail.startsWith("Authorization timed out"))).toHaveLength(64);
+    expect(details.filter((detail) => detail.startsWith("The limit of concurrent requests (64)"))).toHaveLength(6);
+  });
+  test("requests that wait for authorize take no slots", async () => {
+    let open!: (may: boolean) => void;
+    const slow = handlerOf({
+      authorize: (token) => (token ? true : new Promise((resolve) => (open = resolve))),
+      limits: { concurrency: 1 },
+    });
+    const waiting = post(slow, { inputs: x });
+    expect((await post(slow, { inputs: x }, bearer("a"))).status).toBe(200);
+    open(false);
+    await problem(await waiting, 401);
+  });
+  test("an authorize that throws is answered with 500", async () => {
+    const { onError } = expectError(/no database/);
+    const broken = handlerOf({ onError, authorize: () => Promise.reject(new Error("no database")) });
+    await problem(await post(broken, { inputs: x }, bearer("a")), 500);
+    expect(onError).toHaveBeenCalledOnce();
   });
 });

@@ -1,4 +1,4 @@
-/** Batching: requests are joined into one call of the model, each gets its own rows, and one that fails does not affect others. */
+/** Batching: requests are joined into one call of the model, each gets its own rows, and a failing request does not affect others. */
 import { compile, manualSeed, memory, nn, noGrad, type Tensor, tensor, tidy } from "nabla";
 import { readSafetensors } from "nabla/formats";
 import { type InferenceOptions, inferenceHandler } from "nabla/serverless";
@@ -35,7 +35,7 @@ const many = <T>(count: number, ask: (i: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, i) => ask(i)));
 
 describe("waiting requests are joined", () => {
-  test("100 requests need a few calls, and each gets its own rows", async () => {
+  test("100 requests need few calls, and each gets its own rows", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load });
     await get(own, "/health?ready");
@@ -148,7 +148,7 @@ describe("a request that fails does not affect others", () => {
     expect(sizes).toEqual([8]);
   });
   test.each<[string, (x: Tensor) => Tensor, number]>([
-    ["an index that an embedding does not have", embedding(), 422],
+    ["an index out of range for an embedding", embedding(), 422],
     ["a model that throws", throwing, 500],
   ])("a request fails because of %s", async (_, forward, status) => {
     const onError = vi.fn();
@@ -184,12 +184,12 @@ function embedding(): (x: Tensor) => Tensor {
   return (x) => words.forward(x) as Tensor;
 }
 function throwing(x: Tensor): Tensor {
-  if (x.data.includes(99)) throw new Error("99 is not for me");
+  if (x.data.includes(99)) throw new Error("99 is not supported");
   return x.to("float32");
 }
 
 describe("a compiled model", () => {
-  test("is recorded for at most 8 sizes, and with warm for all of them before the first request", async () => {
+  test("is recorded for at most 8 sizes, all of which warm records before the first request", async () => {
     let recordings = 0;
     const load = () =>
       compile((x: Tensor) => {
@@ -225,7 +225,7 @@ describe("the other requests of a batch", () => {
     return new nn.Sequential(new nn.Linear(6, 40), new nn.BatchNorm1d(40), new nn.Tanh(), new nn.Linear(40, 3)).eval();
   };
   const sample = (i: number) => Array.from({ length: 6 }, (_, j) => Math.sin(7 * i + j));
-  test("change an answer in the last bits at most", async () => {
+  test("change an answer by less than 1e-6", async () => {
     const model = layers();
     const own = handlerOf({ load: () => model, input: { shape: [null, 6] } });
     await get(own, "/health?ready");
@@ -240,7 +240,7 @@ describe("the other requests of a batch", () => {
     );
     model.dispose();
   });
-  test("a model in training mode is in evaluation mode during the call", async () => {
+  test("do not affect an answer of a model in training mode", async () => {
     const model = layers().train();
     const own = handlerOf({ load: () => model, input: { shape: [null, 6] } });
     const [one] = (await many(8, (i) => outputsOf(post(own, { inputs: sample(i) })))) as number[][];
@@ -262,7 +262,7 @@ test("no tensors leak, and limits.concurrency still holds", async () => {
   expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
 });
 
-test("Batcher: callers get what they read, and their own errors of reading", async () => {
+test("Batcher: each caller gets its own result or its own error", async () => {
   const calls: number[][] = [];
   const batcher = new Batcher<number[], string>({ size: 4, wait: 0 }, ({ values }, use) => {
     calls.push([...values]);
@@ -274,7 +274,7 @@ test("Batcher: callers get what they read, and their own errors of reading", asy
     dtype: "float32" as const,
   });
   const read = (y: number[], from: number, count: number) => {
-    if (y[from] === 13) throw new Error("unlucky");
+    if (y[from] === 13) throw new Error("unreadable");
     return y.slice(from, from + count).join();
   };
   const all = await Promise.allSettled(
@@ -282,7 +282,7 @@ test("Batcher: callers get what they read, and their own errors of reading", asy
   );
   expect(all.map((one) => (one.status === "fulfilled" ? one.value : String(one.reason)))).toEqual([
     "1,2",
-    "Error: unlucky",
+    "Error: unreadable",
     "3",
   ]);
   expect(calls).toEqual([[1, 2, 13, 3]]);

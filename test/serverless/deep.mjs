@@ -1,4 +1,4 @@
-// In a process whose heap is 256 MB: posts one body to a handler, then an honest one. Prints both statuses.
+// In a process with a heap of 256 MB: posts an expensive body to two handlers, then a valid one. Prints the three statuses.
 // node --max-old-space-size=256 deep.mjs '{"kind": "json" | "file" | …, "bytes": n, "shape": […]}'
 import { losses, nn, optim } from "nabla";
 import { inferenceHandler, trainingHandler } from "nabla/serverless";
@@ -47,6 +47,6 @@ const statuses = [];
 const body = bodyOf();
 for (const handler of [infer, train]) statuses.push((await post(handler, body)).status);
 const sample = shape.slice(1).reduceRight((inner, n) => Array(n ?? 1).fill(inner), 0);
-const honest = await post(infer, JSON.stringify({ inputs: [sample] }), { "content-type": "application/json" });
-statuses.push(honest.status);
+const valid = await post(infer, JSON.stringify({ inputs: [sample] }), { "content-type": "application/json" });
+statuses.push(valid.status);
 console.log(JSON.stringify(statuses));

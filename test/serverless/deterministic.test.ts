@@ -1,4 +1,4 @@
-/** After init({ deterministic: true }), an answer has the same bits, whatever other requests arrive. */
+/** After init({ deterministic: true }), the bits of an answer do not depend on other requests. */
 import { info, init, manualSeed, nn, type Tensor } from "nabla";
 import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
@@ -19,8 +19,8 @@ test.each<[string, number[], () => (x: Tensor) => Tensor]>([
     [9, 9, 2],
     () => sequential(new nn.Conv2d(2, 5, 3), new nn.ReLU(), new nn.Flatten(), new nn.Linear(245, 3)),
   ],
-])("%s, alone and with 1 to 63 others", async (_, shape, make) => {
-  if (!info().deterministic) throw new Error("the engine had started before init");
+])("the outputs of %s are bit-identical alone and in a batch with 1 to 63 other requests", async (_, shape, make) => {
+  if (!info().deterministic) throw new Error("the engine started before init");
   manualSeed(3);
   const forward = make();
   const handler = inferenceHandler({

@@ -1,4 +1,4 @@
-/** examples/serverless: it trains for clients with the token only, and does not start without one. */
+/** examples/serverless: only clients with the token may train, and the example does not start without a token. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { allEvents, post, problem, xor } from "./requests.ts";
 
 afterEach(() => vi.unstubAllEnvs());
-/** Imports a file of the example with this environment, as a new process does. */
+/** Imports a file of the example with the given environment, as a new process would. */
 async function load(file: string, env: Record<string, string> = {}): Promise<{ default: Handler }> {
   vi.resetModules();
   vi.stubEnv("TRAIN_TOKEN", undefined);
@@ -30,12 +30,12 @@ describe("the example does not start without a token", () => {
   test.each([[{}], [{ TRAIN_TOKEN: "" }]])("%j", async (env) => {
     await expect(load("handler.mjs", env)).rejects.toThrow("TRAIN_TOKEN is not set. Set it to the token");
   });
-  test("an empty file", async () => {
+  test("with an empty token file", async () => {
     await withFile("\n", async (file) => {
       await expect(load("handler.mjs", { TRAIN_TOKEN_FILE: file })).rejects.toThrow("TRAIN_TOKEN is not set");
     });
   });
-  test("a Worker without its secret does not train", async () => {
+  test("as a Worker without its secret", async () => {
     type Worker = { fetch(request: Request, env: object): Promise<Response> };
     const { default: worker } = (await load("worker.mjs")) as unknown as { default: Worker };
     expect(() => worker.fetch(new Request("http://localhost/train", { method: "POST" }), {})).toThrow(
@@ -44,7 +44,7 @@ describe("the example does not start without a token", () => {
   });
 });
 
-test("the token may come from a file; its last line break is ignored", async () => {
+test("the token may be in a file, whose last line break is ignored", async () => {
   await withFile("from-a-file\n", async (file) => {
     const { default: handler } = await load("handler.mjs", { TRAIN_TOKEN_FILE: file });
     await problem(await post(handler, xor, bearer("from-a-file\n".trim().slice(1))), 403);

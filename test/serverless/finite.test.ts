@@ -1,4 +1,4 @@
-/** A training that diverges stores nothing, whatever diverged: parameters, buffers, or the optimizer's state. */
+/** Training that diverges in parameters, buffers or the optimizer's state stores nothing. */
 import { losses, memory, nn, ones, optim, type Tensor, tensor, tidy } from "nabla";
 import { saveState } from "nabla/formats";
 import { type Learner, type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
@@ -25,7 +25,7 @@ function handlerOf(create: () => Learner, options: Partial<TrainingOptions> = {}
   return { handler, shelf, onError };
 }
 
-/** A learner of one linear layer, whose loss is finite however large the outputs are. */
+/** A learner with one linear layer and a loss that is finite for outputs of any size. */
 const learner =
   (
     optimizerOf: (model: nn.Module) => Learner["optimizer"],
@@ -33,7 +33,7 @@ const learner =
   ) =>
   (): Learner => {
     const made = model();
-    // log1p|y − t|: a loss of large outputs that stays small.
+    // log(1 + |y − t|) stays small for large outputs.
     const loss = (y: Tensor, t: Tensor) => y.sub(t).abs().add(1).log().mean();
     return { model: made, optimizer: optimizerOf(made), loss, compiled };
   };
@@ -43,10 +43,10 @@ const square = (y: Tensor, t: Tensor) => losses.mse(y, t);
 describe("a diverging training stores nothing and names what diverged", () => {
   for (const compiled of [true, false]) {
     const kind = compiled ? "compiled" : "eager";
-    test(`parameters after the last step, whose loss was finite (${kind})`, async () => {
+    test(`parameters after the last step, although its loss was finite (${kind})`, async () => {
       const create = () => ({
         ...learner((m) => new optim.SGD(m.parameters(), { lr: 1 }), { compiled })(),
-        // The slope at 1e18 is 1e36, times lr beyond float32; the loss itself is not.
+        // The gradient is 1e18·1e18 = 1e36. Multiplied by lr it exceeds float32, but the loss does not.
         loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e18).mean(),
       });
       const { handler, shelf, onError } = handlerOf(create);
@@ -119,7 +119,7 @@ describe("a diverging training stores nothing and names what diverged", () => {
   });
 });
 
-test("constants of the model may be infinite: a causal mask is stored and loaded", async () => {
+test("a model may contain infinite constants, such as a causal mask", async () => {
   class Masked extends nn.Module {
     readonly inner = new nn.Linear(2, 1);
     readonly mask = tensor([0, Number.NEGATIVE_INFINITY]).keep();
@@ -137,7 +137,7 @@ test("constants of the model may be infinite: a causal mask is stored and loaded
   }
 });
 
-describe("a stored state that is not finite is not trained", () => {
+describe("training does not start from a stored state with non-finite", () => {
   const create = (): Learner => {
     const model = new nn.Linear(2, 1);
     return { model, optimizer: new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 }), loss: square };
@@ -177,7 +177,7 @@ describe("a stored state that is not finite is not trained", () => {
   });
 });
 
-describe("examples that are not finite are rejected in files too", () => {
+describe("files with non-finite examples are rejected", () => {
   test.each([
     [
       "inputs",
@@ -211,7 +211,7 @@ describe("examples that are not finite are rejected in files too", () => {
     expect((await problem(await post(handler, file(arrays)), 422)).detail).toBe(detail);
     expect(shelf.saved).toEqual([]);
   });
-  test.each([0, -1, 1001, "1e400"])("lr %j", async (lr) => {
+  test.each([0, -1, 1001, "1e400"])("and so is lr %j", async (lr) => {
     const { handler } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
     const body = `{"inputs":[[1,2]],"targets":[[1]],"lr":${lr}}`;
     expect((await problem(await post(handler, body), 422)).detail).toBe(

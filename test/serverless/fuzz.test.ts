@@ -1,6 +1,6 @@
 /**
- * Requests that nobody should send: mutated bodies, headers, methods and paths. Whatever comes, the answer is a result or a problem of
- * the client's (4xx); nothing is thrown, hangs, or stays in memory. `npm run test:deep` sends more; the seed is fixed.
+ * Mutated bodies, headers, methods and paths: every answer is a result or a 4xx problem, and no request throws, hangs or leaks memory.
+ * The seed is fixed. `npm run test:deep` sends more requests.
  */
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -13,14 +13,14 @@ import { runs } from "../support/runs.ts";
 import { file, JSON_TYPE, learner, network, SAFETENSORS } from "./requests.ts";
 
 const requests = runs(5000);
-/** Fewer runs than were asked for are a failure. */
-const inTime = { interruptAfterTimeLimit: 3_000_000, markInterruptAsFailure: true };
+/** Fails if the requested number of runs takes too long. */
+const timeLimit = { interruptAfterTimeLimit: 3_000_000, markInterruptAsFailure: true };
 
 const errors: unknown[] = [];
 const onError = (error: unknown) => errors.push(error);
 const model = network();
 const limits = { bytes: 20_000, batch: 16, milliseconds: 2000 };
-/** Any function of any input, finite or not: what goes wrong is then the request's. */
+/** Functions that accept any numbers, so every failure is the request's fault. */
 const handler = combine({
   "/": inferenceHandler({
     load: () => model,
@@ -40,7 +40,7 @@ const handler = combine({
     create: learner,
     input: { shape: [null, 2] },
     target: { shape: [null, 1] },
-    // Who leaves may still have a place when the next one comes.
+    // A client that disconnects may still hold a slot when the next request arrives.
     limits: { ...limits, epochs: 3, concurrency: 64 },
     onError,
   }),
@@ -49,7 +49,7 @@ const handler = combine({
 const pick = <T>(...values: readonly T[]) => fc.constantFrom(...values);
 const utf8 = new TextEncoder();
 
-/** Values where numbers should be, and keys where none should. */
+/** Unusual values in place of valid ones. */
 const oddities = [0, -1, 1, 0.5, 1e38, 1e39, -1e308, 2 ** 31, 2 ** 53, 99, 100, true, null, "1", "", [], {}, [[]], [1]];
 const odd = fc.oneof(
   { weight: 3, arbitrary: pick<unknown>(...oddities) },
@@ -60,8 +60,8 @@ const real = fc.double({ min: -9, max: 9, noNaN: true });
 const exactly = (length: number) => ({ minLength: length, maxLength: length });
 const rows = (n: number, width: number, element: fc.Arbitrary<unknown>) =>
   fc.array(fc.array(element, exactly(width)), exactly(n));
-/** Bodies that one of the functions takes. */
-const sound = fc.integer({ min: 1, max: 16 }).chain((n) =>
+/** Bodies that one of the functions accepts. */
+const valid = fc.integer({ min: 1, max: 16 }).chain((n) =>
   fc.oneof(
     fc.record({ inputs: rows(n, 4, real) }),
     fc.record({ inputs: rows(n, (n * 7) % 5 || 1, fc.nat({ max: 99 })) }),
@@ -78,8 +78,8 @@ const sound = fc.integer({ min: 1, max: 16 }).chain((n) =>
     ),
   ),
 );
-/** Bodies that have the right names here and there. */
-const unsound = fc.record(
+/** Bodies with correct names and partly invalid values. */
+const invalid = fc.record(
   {
     inputs: fc.oneof(rows(2, 4, fc.oneof(real, odd)), odd),
     targets: fc.oneof(rows(2, 1, fc.oneof(real, odd)), odd),
@@ -93,7 +93,7 @@ const unsound = fc.record(
   { requiredKeys: [] },
 );
 const json = fc
-  .oneof({ weight: 3, arbitrary: sound }, { weight: 1, arbitrary: unsound })
+  .oneof({ weight: 3, arbitrary: valid }, { weight: 1, arbitrary: invalid })
   .map((value) => JSON.stringify(value));
 const hostile = fc.oneof(
   pick(
@@ -134,7 +134,7 @@ const safetensors = fc
     return file({ inputs: rows(width), targets: rows(1) }, { dtype, metadata });
   });
 
-/** As it is, or with a few bytes changed, taken out, or the end cut off. */
+/** Leaves bytes unchanged, or changes, removes or repeats a few of them, or truncates them. */
 const mutate = (bytes: fc.Arbitrary<Uint8Array>) => {
   const change = fc.tuple(fc.nat(), fc.nat({ max: 255 }), pick("set", "flip", "drop", "cut", "repeat"));
   const changes = fc.oneof(fc.constant([]), fc.array(change, { minLength: 1, maxLength: 4 }));
@@ -230,12 +230,12 @@ const request = fc.record({
     { weight: 1, arbitrary: fc.webPath() },
   ),
   headers: fc.oneof({ weight: 4, arbitrary: plain }, { weight: 1, arbitrary: headers }),
-  /** Whether the length is not said, and the body comes in pieces of this size. */
-  pieces: fc.option(fc.integer({ min: 1, max: 5000 }), { freq: 3 }),
+  /** The size of chunks if the body is streamed without a length, else null. */
+  chunkSize: fc.option(fc.integer({ min: 1, max: 5000 }), { freq: 3 }),
 });
 type Sent = typeof request extends fc.Arbitrary<infer T> ? T : never;
 
-function build({ body: { bytes, type }, method, path, headers: given, pieces }: Sent): Request {
+function build({ body: { bytes, type }, method, path, headers: given, chunkSize }: Sent): Request {
   const all = { "content-type": type, ...given };
   if (method === "GET" || method === "HEAD") return new Request(`http://localhost${path}`, { method, headers: all });
   const stream = () => {
@@ -243,11 +243,11 @@ function build({ body: { bytes, type }, method, path, headers: given, pieces }: 
     return new ReadableStream<Uint8Array>({
       pull(controller) {
         if (at >= bytes.length) return controller.close();
-        controller.enqueue(bytes.slice(at, (at += pieces!)));
+        controller.enqueue(bytes.slice(at, (at += chunkSize!)));
       },
     });
   };
-  const init = { method, headers: all, body: pieces ? stream() : (bytes as BodyInit), duplex: "half" };
+  const init = { method, headers: all, body: chunkSize ? stream() : (bytes as BodyInit), duplex: "half" };
   return new Request(`http://localhost${path}`, init as RequestInit);
 }
 
@@ -273,13 +273,13 @@ async function check(sent: Sent): Promise<void> {
   }
 }
 
-test(`${requests} mutated requests: no exception, no 5xx, no hang, and memory stays flat`, async () => {
-  // What is kept on purpose is made by the first ones: workspace, and numbers used as operands, such as the size of a batch.
+test(`${requests} mutated requests cause no exception, no 5xx, no hang and no leak`, async () => {
+  // The first requests allocate what is kept on purpose: workspace, and scalar operands such as batch sizes.
   const settle = { numRuns: 300, seed: 1 };
   await fc.assert(fc.asyncProperty(request, check), settle);
   const before = memory();
   const began = performance.now();
-  await fc.assert(fc.asyncProperty(request, check), { numRuns: requests, seed: 7, ...inTime });
+  await fc.assert(fc.asyncProperty(request, check), { numRuns: requests, seed: 7, ...timeLimit });
   const seconds = (performance.now() - began) / 1000;
   const statuses = [...seen].sort(([a], [b]) => a - b).map(([status, count]) => `${status}: ${count}`);
   console.log(`${requests} requests in ${seconds.toFixed(1)} s, by status ${statuses.join(", ")}`);
@@ -292,7 +292,7 @@ test(`${requests} mutated requests: no exception, no 5xx, no hang, and memory st
     expect(seen.get(status), String(status)).toBeGreaterThan(0);
 }, 3_600_000);
 
-/** Hosts and targets that are none, are another's, or would be a path. */
+/** Invalid and foreign hosts and targets, and hosts that contain a path. */
 const hosts = pick(
   "",
   "u@h",
@@ -327,7 +327,7 @@ const targets = pick(
   ],
 );
 
-/** How a request is written to a socket: as it is or mutated, in one piece or several, and read to its end or left. */
+/** A request on a socket: mutated or not, written in one or several chunks, and read to its end or abandoned. */
 const written = fc.record({
   head: mutate(
     fc
@@ -358,7 +358,7 @@ const written = fc.record({
 });
 
 const sockets = runs(500);
-test(`${sockets} mutated writes to a socket: no 5xx, no exception, and memory stays flat`, async () => {
+test(`${sockets} mutated writes to a socket cause no 5xx, no exception and no leak`, async () => {
   const server = createServer(nodeListener(handler)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -367,7 +367,7 @@ test(`${sockets} mutated writes to a socket: no 5xx, no exception, and memory st
     const socket = connect(port, "127.0.0.1");
     let answer = "";
     socket.on("data", (bytes) => (answer += bytes));
-    // The server may be the first to close.
+    // The server may close the connection first.
     socket.on("error", () => {});
     const closed = once(socket, "close");
     const all = Buffer.concat([head, body]);
@@ -382,7 +382,7 @@ test(`${sockets} mutated writes to a socket: no 5xx, no exception, and memory st
   });
   await fc.assert(fc.asyncProperty(request, check), { numRuns: 300, seed: 1 });
   const before = memory();
-  await fc.assert(write, { numRuns: sockets, seed: 7, ...inTime });
+  await fc.assert(write, { numRuns: sockets, seed: 7, ...timeLimit });
   const response = await fetch(`http://127.0.0.1:${port}/health`);
   expect(response.status).toBe(200);
   for (const status of [200, 400, 404, 405, 413, 422]) expect(answered).toContain(status);

@@ -1,4 +1,4 @@
-/** nodeListener under node:http2: pseudo-headers, headers that HTTP/2 forbids, streams, and clients that break off. */
+/** nodeListener with node:http2: pseudo-headers, headers that HTTP/2 forbids, streams, and clients that disconnect. */
 import { once } from "node:events";
 import { type ClientHttp2Session, connect, createServer, type Http2Server, type OutgoingHttpHeaders } from "node:http2";
 import type { AddressInfo } from "node:net";
@@ -40,7 +40,7 @@ const twice = (options = {}) =>
   inferenceHandler({ load: () => (x: Tensor) => x.mul(2), input: { shape: [null, 2] }, ...options });
 
 describe("over HTTP/2", () => {
-  test("serves a model, with and without Content-Length, and health and metadata", async () => {
+  test("serves a model with and without Content-Length, health and metadata", async () => {
     const session = await serve(twice());
     const body = '{"inputs":[[1,2]]}';
     for (const length of [{}, { "content-length": String(body.length) }]) {
@@ -66,7 +66,7 @@ describe("over HTTP/2", () => {
     expect((await ask(session, { ":path": "/v1/metadata" })).status).toBe(401);
     expect(authorize).toHaveBeenCalledTimes(3);
   });
-  test("any handler receives a web Request; headers that HTTP/2 forbids are removed; cookies stay separate", async () => {
+  test("any handler receives a web Request, forbidden headers are removed, and cookies stay separate", async () => {
     const session = await serve(async (request) => {
       const headers = new Headers({ connection: "close", "keep-alive": "timeout=5", "x-own": "1" });
       headers.append("set-cookie", "a=1");
@@ -81,7 +81,7 @@ describe("over HTTP/2", () => {
     expect(headers).toMatchObject({ "x-own": "1", "set-cookie": ["a=1", "b=2"] });
     expect(headers.connection).toBeUndefined();
   });
-  test("combine works, also with a handler that is not nabla's", async () => {
+  test("combine works with nabla's and with other handlers", async () => {
     const session = await serve(combine({ "/model": twice(), "/plain": async (request) => new Response(request.url) }));
     expect((await ask(session, { ...json, ":path": "/model" }, '{"inputs":[[1,2]]}')).status).toBe(200);
     expect((await ask(session, { ":path": "/plain/x" })).text).toMatch(/\/x$/);
@@ -116,11 +116,11 @@ describe("over HTTP/2", () => {
     }
     expect((await ask(session, json, '{"inputs":[[1,2]]}')).status).toBe(200);
   });
-  test("a host with a user: 400", async () => {
+  test("a host with a user is answered with 400", async () => {
     const session = await serve(twice());
     expect((await ask(session, { ":path": "/health", ":authority": "u@h" })).status).toBe(400);
   });
-  test("serves 200 requests at once on one connection", async () => {
+  test("serves 200 concurrent requests on one connection", async () => {
     const session = await serve(twice({ limits: { concurrency: 200 } }));
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, i) => ask(session, json, JSON.stringify({ inputs: [[i, 1]] }))),

@@ -1,10 +1,10 @@
-/** Served compiled models: an index out of range is the client's error, and the model still works. */
+/** Served compiled models: an index out of range is the client's error, and the model continues to work. */
 import { compile, nn, type Tensor } from "nabla";
 import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
 import { post, problem } from "./requests.ts";
 
-test("an index out of a compiled model's range: 422, and the next request is served", async () => {
+test("an index that is out of range for a compiled model is answered with 422, and the next request is served", async () => {
   const embedding = new nn.Embedding(5, 2);
   const models: ((x: Tensor) => Tensor)[] = [
     (x) => embedding.forward(x).sum(1),

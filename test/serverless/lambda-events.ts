@@ -1,4 +1,4 @@
-/** Events of AWS Lambda, as its documentation shows them, for requests of the tests' own. */
+/** AWS Lambda events in the formats of its documentation. */
 import type { LambdaEvent } from "nabla/serverless";
 
 interface Call {
@@ -9,7 +9,7 @@ interface Call {
   readonly body?: string;
 }
 
-/** A function URL's, and an HTTP API's: payload version 2.0. */
+/** An event of a function URL or an HTTP API: payload version 2.0. */
 export const functionUrlEvent = ({ method, path, headers, query = {}, body }: Call): LambdaEvent => ({
   version: "2.0",
   routeKey: "$default",
@@ -35,7 +35,7 @@ export const functionUrlEvent = ({ method, path, headers, query = {}, body }: Ca
   stageVariables: null,
 });
 
-/** A REST API's: payload version 1.0. */
+/** An event of a REST API: payload version 1.0. */
 export const restApiEvent = ({ method, path, headers, query, body }: Call): LambdaEvent => ({
   version: "1.0",
   resource: "/{proxy+}",
@@ -63,7 +63,7 @@ export const restApiEvent = ({ method, path, headers, query, body }: Call): Lamb
   isBase64Encoded: false,
 });
 
-/** An application load balancer's. */
+/** An event of an application load balancer. */
 export const albEvent = ({ method, path, headers, query = {}, body = "" }: Call): LambdaEvent => ({
   requestContext: {
     elb: { targetGroupArn: "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/t/1" },

@@ -1,4 +1,4 @@
-/** lambdaHandler: events and results as AWS documents them. */
+/** lambdaHandler and lambdaStream: events and results in the formats that AWS documents. */
 import { PassThrough } from "node:stream";
 import type { Tensor } from "nabla";
 import { readSafetensors } from "nabla/formats";
@@ -21,7 +21,7 @@ test.each([
   ["a function URL", functionUrlEvent],
   ["a REST API", restApiEvent],
   ["a load balancer", albEvent],
-])("%s", async (_, event) => {
+])("%s serves inference, health and authorization", async (_, event) => {
   const result = await handle(event({ method: "POST", path: "/", headers, body }));
   expect(result).toMatchObject({ statusCode: 200, isBase64Encoded: false });
   expect(result.headers["content-type"]).toBe("application/json");
@@ -43,7 +43,7 @@ test("binary bodies are base64 in events and results", async () => {
   const { outputs } = readSafetensors(Buffer.from(result.body, "base64")).tensors;
   expect(outputs!.toArray()).toEqual([[2, 4]]);
 });
-test("the events of a training arrive together", async () => {
+test("lambdaHandler returns the events of a training together", async () => {
   const train = lambdaHandler(
     trainingHandler({ create: learner, input: { shape: [null, 2] }, target: { shape: [null, 1] } }),
   );
@@ -53,7 +53,7 @@ test("the events of a training arrive together", async () => {
   expect(result.headers["content-type"]).toBe("text/event-stream");
   expect(result.body).toMatch(/event: done\ndata: \{.*"steps":50,.*\}\n\n$/);
 });
-describe("events that a web Request cannot represent: 400", () => {
+describe("events that a web Request cannot represent are answered with 400", () => {
   const detail = "The request's method, URL or Host header is invalid. Correct it.";
   test.each([
     ["a method", restApiEvent({ method: "TRACE", path: "/", headers: {} }), detail],
@@ -69,7 +69,7 @@ describe("events that a web Request cannot represent: 400", () => {
     ],
     ["a header", functionUrlEvent({ method: "GET", path: "/", headers: { "a b": "c" } }), detail],
     [
-      "base64 that is none",
+      "invalid base64",
       { ...functionUrlEvent({ method: "POST", path: "/", headers, body: "%" }), isBase64Encoded: true },
       "The body is not valid base64. Encode it again.",
     ],
@@ -89,7 +89,7 @@ describe("cookies and queries of events and results", () => {
   });
   const call = { method: "GET", path: "/", headers: { cookie: "c=3; d=4" } };
   const both = ["a=1; Path=/", "b=2"];
-  test("function URL: cookies have their own field", async () => {
+  test("a function URL has cookies in their own field", async () => {
     const { cookies, headers, multiValueHeaders, body } = await echo(
       functionUrlEvent({ ...call, headers: {}, query: { e: "f g" } }),
     );
@@ -97,14 +97,14 @@ describe("cookies and queries of events and results", () => {
     expect(headers).toEqual({ "content-type": "application/json", "x-y": "z" });
     expect(JSON.parse(body)).toEqual(["cookie1; cookie2", "?e=f+g"]);
   });
-  test("REST API: headers have lists of values; queries are decoded", async () => {
+  test("a REST API has lists of header values and decoded queries", async () => {
     const { cookies, headers, multiValueHeaders, body } = await echo(restApiEvent({ ...call, query: { e: "f g&" } }));
     expect(cookies).toBeUndefined();
     expect(multiValueHeaders).toEqual({ "content-type": ["application/json"], "x-y": ["z"], "set-cookie": both });
     expect(headers["set-cookie"]).toBe("b=2");
     expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f+g%26"]);
   });
-  test("load balancer: queries are not decoded", async () => {
+  test("a load balancer has queries that are not decoded", async () => {
     const { multiValueHeaders, body } = await echo(albEvent({ ...call, query: { e: "f%20g%26", h: "" } }));
     expect(multiValueHeaders!["set-cookie"]).toEqual(both);
     expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f%20g%26&h="]);
@@ -117,7 +117,7 @@ test("an event that is not a web request is rejected", async () => {
 });
 
 describe("lambdaStream", () => {
-  /** As in Lambda's Node runtime: the head, eight zeros, and the body. */
+  /** Lambda's Node runtime: it writes the head, eight zero bytes and the body. */
   const runtime = {
     streamifyResponse: (f: LambdaStreamer) => f,
     HttpResponseStream: {
@@ -134,7 +134,7 @@ describe("lambdaStream", () => {
   const event = (course: object) =>
     functionUrlEvent({ method: "POST", path: "/", headers, body: JSON.stringify({ ...xor, ...course }) });
 
-  test("sends events as they come", async () => {
+  test("sends events as they occur", async () => {
     const stream = new PassThrough();
     const pieces: string[] = [];
     stream.on("data", (piece) => pieces.push(String(piece)));

@@ -1,4 +1,4 @@
-/** nodeListener under node:http, with real sockets. */
+/** nodeListener with node:http and real sockets. */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
@@ -56,7 +56,7 @@ const send = (place: string, body: unknown, init: RequestInit = {}) =>
     ...init,
   });
 
-/** Sends bytes as they are, and gives all that comes back. */
+/** Sends text over a socket and returns everything that the server answers. */
 async function raw(place: string, text: string): Promise<string> {
   const socket = connect(Number(new URL(places[place]!).port), "127.0.0.1");
   socket.write(text);
@@ -67,7 +67,7 @@ async function raw(place: string, text: string): Promise<string> {
 }
 
 describe("requests", () => {
-  test("are served, one after the other", async () => {
+  test("are served in sequence", async () => {
     for (let i = 0; i < 20; i++) {
       const response = await send("infer", { inputs: [[1, 2, 3, i]] });
       expect(response.status).toBe(200);
@@ -92,7 +92,7 @@ describe("requests", () => {
     const answer = await raw("infer", refused + refused + last);
     expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 413", "HTTP/1.1 413", "HTTP/1.1 200"]);
   });
-  test("a client that is still sending a body that is too large reads the 413", async () => {
+  test("a client that is still sending an oversized body receives the 413", async () => {
     for (let i = 0; i < 20; i++) {
       const response = await send("infer", undefined, { body: "x".repeat(5_000_000) });
       await problem(response, 413);
@@ -115,18 +115,26 @@ describe("requests", () => {
     expect(answer).toContain("HTTP/1.1 413 ");
   });
   test.each([
-    ["a host that is none", "GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
-    ["a method that the web forbids", "TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["an invalid host", "GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["a forbidden method", "TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     ["two slashes", "GET //health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 "],
-    ["a whole URL", "GET http://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
-    ["a URL of another scheme", "GET ftp://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["an absolute URL", "GET http://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
+    [
+      "a URL with another scheme",
+      "GET ftp://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+      "HTTP/1.1 400 ",
+    ],
     ["a URL with a user", "GET http://u:p@b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     ["a host with a user", "GET /health HTTP/1.1\r\nHost: u@h\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     ["a host with a path", "GET /nothing HTTP/1.1\r\nHost: a/health?\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     ["an empty host", "GET /health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
-    ["an address for a host", "GET /health HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
+    [
+      "an IP address as the host",
+      "GET /health HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n",
+      "HTTP/1.1 200 ",
+    ],
     ["no host", "GET /health HTTP/1.0\r\n\r\n", "HTTP/1.1 200 "],
-    ["a star", "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    ["OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     [
       "a body with GET",
       "GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
@@ -153,12 +161,12 @@ describe("requests", () => {
     expect((await send("infer", { inputs: [1, 2, 3, 4] })).status).toBe(200);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("problems", async () => {
+  test("invalid inputs are answered with a problem", async () => {
     await problem(await send("infer", { inputs: [1] }), 422);
   });
 });
 
-describe("a training of ten seconds", () => {
+describe("a training that takes ten seconds", () => {
   const course = { ...xor, epochs: 1000, batchSize: 2 };
   test("a short training is stored", async () => {
     expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
@@ -181,14 +189,14 @@ describe("a training of ten seconds", () => {
     expect(counted.saved).toBe(0);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("frees its slot", async () => {
+  test("frees its slot after a disconnect", async () => {
     expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
     expect(counted.saved).toBe(1);
   });
 });
 
 describe("any handler", () => {
-  /** Asks a server of this handler. */
+  /** Serves the handler and sends one request. */
   async function ask(handler: (request: Request) => Promise<Response>, init: RequestInit = {}): Promise<Response> {
     const server = createServer(nodeListener(handler)).listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -227,7 +235,7 @@ describe("any handler", () => {
     });
     await expect(ask(async () => new Response(broken)).then((answer) => answer.text())).rejects.toThrow();
   });
-  test("a handler that rejects: 500", async () => {
+  test("that rejects is answered with 500", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     await problem(await ask(() => Promise.reject(new Error("secret"))), 500);
     expect(String(log.mock.calls)).toContain("secret");

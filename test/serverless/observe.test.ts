@@ -1,4 +1,4 @@
-/** Layers around handlers: CORS, request ids, an access log, metrics, a hook for refused requests. */
+/** observe: CORS, request ids, an access log, metrics, and a hook for refused requests. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Tensor } from "nabla";
@@ -70,7 +70,7 @@ describe("cors", () => {
       expect(response.headers.get("vary")).toBe("origin");
     },
   );
-  test("* allows all origins without Vary, also for events of a training", async () => {
+  test("* * allows all origins without Vary, even for the events of a training", async () => {
     const open = trainingHandler({ ...specs, cors: { origins: "*" } });
     const response = await post(open, xor, { headers: { origin } });
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
@@ -101,14 +101,14 @@ describe("request ids", () => {
   const own = handlerOf({ requestIds: true });
   const idOf = async (id?: string) =>
     (await post(own, body, { headers: id === undefined ? {} : { "x-request-id": id } })).headers.get("x-request-id")!;
-  test("a plain id of the client is kept; others are replaced by a random one", async () => {
+  test("a valid id of the client is kept, and others are replaced by a random id", async () => {
     expect(await idOf("a1-b2_c3.d4:e5")).toBe("a1-b2_c3.d4:e5");
     const random = /^[0-9a-f]{8}-[0-9a-f-]{27}$/;
     for (const id of [undefined, "", "two words", 'a"b', "x".repeat(129), "<script>"])
       expect(await idOf(id)).toMatch(random);
     expect(await idOf()).not.toBe(await idOf());
   });
-  test("errors have an id too", async () => {
+  test("errors have an id", async () => {
     const response = await post(own, "no JSON", { headers: { "x-request-id": "mine" } });
     expect([response.status, response.headers.get("x-request-id")]).toEqual([400, "mine"]);
   });
@@ -154,7 +154,7 @@ describe("access log", () => {
       },
     ]);
   });
-  test("a training is logged at its end, with the bytes of its events, also after a disconnect", async () => {
+  test("a training is logged at its end or after a disconnect, with the bytes of its events", async () => {
     const accessLog = vi.fn<(access: Access) => void>();
     const own = trainingHandler({ ...specs, accessLog });
     const response = await post(own, { ...xor, epochs: 3 });
@@ -224,7 +224,7 @@ describe("metrics", () => {
     expect(buckets).toEqual([...buckets].sort((a, b) => a - b));
     expect(await read(own)).toContain('nabla_requests_total{route="/metrics",method="GET",status="200"} 1\n');
   });
-  test("are served below the path, by GET, and need the token", async () => {
+  test("are served below the path with GET and need the token", async () => {
     const own = handlerOf({ metrics: true, token: "t", path: "/v1" });
     await problem(await get(own, "/v1/metrics"), 401);
     expect(await read(own, "/v1/metrics", { authorization: "Bearer t" })).toContain(
@@ -233,7 +233,7 @@ describe("metrics", () => {
     await problem(await get(own, "/v1/metrics", { authorization: "Bearer t" }, "POST"), 405);
     await problem(await get(own, "/metrics"), 404);
   });
-  test("work with combine, and with handlers that are not nabla's", async () => {
+  test("work with combine and with other handlers", async () => {
     const own = observe(combine({ "/a": handlerOf(), "/": handlerOf(), "/plain": plain }), { metrics: true });
     await all(post(own, body, { path: "/a" }));
     await all(post(own, body));
@@ -251,7 +251,7 @@ describe("metrics", () => {
 });
 
 describe("observe", () => {
-  test("a handler that throws: 500, without the error's message", async () => {
+  test("a handler that throws is answered with 500 without the error's message", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const own = observe(() => Promise.reject(new Error("secret")), { requestIds: true });
     await problem(await get(own, "/"), 500);
@@ -259,7 +259,7 @@ describe("observe", () => {
     log.mockRestore();
     expect(() => observe({} as never, {})).toThrow("observe: handler must be a function, got the object {}.");
   });
-  test("keeps status, headers, cookies and streams, also over a socket", async () => {
+  test("keeps status, headers, cookies and streams, even over a socket", async () => {
     const headers = new Headers({ vary: "accept" });
     for (const cookie of ["a=1", "b=2"]) headers.append("set-cookie", cookie);
     const plain = async (request: Request) => new Response(`${await request.text()}!`, { status: 201, headers });

@@ -33,7 +33,7 @@ export function post(
 export const get = (handler: Handler, path: string, headers = {}, method = "GET"): Promise<Response> =>
   handler(new Request(`http://localhost${path}`, { method, headers }));
 
-/** Checks that a response is a problem of this status. */
+/** Checks that a response is a problem with the given status. */
 export async function problem(response: Response, status: number): Promise<Problem> {
   expect(response.headers.get("content-type")).toBe("application/problem+json");
   const body = (await response.json()) as Problem;
@@ -43,7 +43,7 @@ export async function problem(response: Response, status: number): Promise<Probl
   return body;
 }
 
-/** A safetensors file of these arrays. */
+/** A safetensors file with the given arrays. */
 export const file = (
   arrays: Readonly<Record<string, TensorValues>>,
   { dtype = "float32", metadata = {} }: { dtype?: DType; metadata?: Record<string, string> } = {},

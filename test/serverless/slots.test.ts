@@ -1,8 +1,8 @@
-/** Slots: released once, together with what was allocated for the request. */
+/** Slots: a slot and the resources of its request are released once. */
 import { expect, test, vi } from "vitest";
 import { Slots } from "../../src/serverless/core/slots.ts";
 
-test("slots: frees a request's resources once, on release, or at once if the slot has been reclaimed", async () => {
+test("a slot frees the request's resources once, on release, or immediately if the slot was reclaimed", async () => {
   vi.useFakeTimers({ toFake: ["Date"] });
   const slots = new Slots({ concurrency: 1, milliseconds: 10 });
   const late = slots.take();
