@@ -1,6 +1,6 @@
 /**
- * Hashes of the bits of nabla's results, for any number of threads: ops, layers, optimizers, training. Runs in Node, on pages and in
- * workers; test/threads/bits.test.ts bundles it and compares the hashes.
+ * Hashes of the bits of nabla's results for ops, layers, optimizers and training. Runs in Node, on pages and in workers;
+ * test/threads/bits.test.ts bundles it and compares the hashes for different numbers of threads.
  */
 import {
   compile,
@@ -18,40 +18,40 @@ import {
   tidy,
   zeros,
 } from "nabla";
-import { Control, Head, type Op } from "../../assembly/opcodes.ts";
+import type { Op } from "../../assembly/opcodes.ts";
 import { tensorsIn } from "../../src/core/scope.ts";
 import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
 import { sharing } from "../../src/ops/definition/work.ts";
 import { table } from "../../src/ops/table.ts";
-import { engine } from "../../src/runtime/engine.ts";
 import { samplesOf } from "../ops/oracles/index.ts";
 import { type Case, cases, UPDATES, updateCase } from "./cases.ts";
 import { type Learner, layers, optimizers, schedules } from "./layers.ts";
 import { draw, seeded, toTensor } from "./oracle.ts";
+import { Watch } from "./watch.ts";
 
 export interface Plan {
   readonly threads: number;
   readonly build: "simd" | "relaxed";
-  /** Whether each piece of work is compiled. */
+  /** Whether the work is compiled. */
   readonly compiled: boolean;
-  /** Whether everything is shared, however small, or only what the library shares by itself: then only training is run. */
+  /** Whether work of any size is shared, or only what the library shares by default, in which case only training runs. */
   readonly everything: boolean;
 }
 
 export interface Run extends Plan {
-  /** What info() says. */
+  /** The result of info(). */
   readonly running: { readonly build: string; readonly threads: number; readonly reason: string };
-  /** Programs that were run by several threads, those that were left to the workers alone, and workers seen at them. */
+  /** The number of programs run by several threads, of those left to the workers alone, and of workers that took part. */
   readonly jobs: number;
   readonly alone: number;
   readonly workers: number;
   readonly milliseconds: number;
   /** How much the loss of each network fell. */
-  readonly learnt: Record<string, number>;
+  readonly lossDrops: Record<string, number>;
   readonly hashes: Record<string, string>;
 }
 
-/** Runs a function without arguments: as it is, or compiled. What `use` makes of its result is returned. */
+/** Runs a function `times` times in eager or compiled mode, and returns `use` of its last result. */
 type Way = <T, U>(f: () => T, use: (result: T) => U, times?: number) => U;
 
 const eager: Way = (f, use, times = 1) =>
@@ -78,7 +78,7 @@ const bitsIn = (value: unknown): string => hashOf(Array.from(tensorsIn(value), (
 
 type Hashes = Record<string, string>;
 
-/** Every op: its samples, and calls that are large enough to be cut. */
+/** Every op: its samples, and calls that are large enough to be shared. */
 function ops(way: Way): Hashes {
   const hashes: Hashes = {};
   for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
@@ -105,7 +105,7 @@ function ops(way: Way): Hashes {
   return hashes;
 }
 
-/** Ops on tensors of many shares, as people call them, with their gradients. */
+/** Public ops on tensors that are large enough for many shares, with their gradients. */
 const large: Record<string, (x: Tensor, index: Tensor) => Tensor> = {
   matmul: (x) => x.matmul(x.t()),
   "matmul, batched": (x) => x.reshape([7, 30, 60]).matmul(x.reshape([7, 60, 30])),
@@ -145,7 +145,7 @@ function functions(way: Way): Hashes {
   return hashes;
 }
 
-/** Every layer, in training: parameters as they begin, results, gradients of inputs and parameters, buffers. */
+/** Every layer in training mode: initial parameters, outputs, gradients of inputs and parameters, and buffers. */
 function layerBits(way: Way): Hashes {
   const hashes: Hashes = {};
   for (const [name, make] of Object.entries(layers)) {
@@ -181,7 +181,7 @@ function layerBits(way: Way): Hashes {
   return hashes;
 }
 
-/** Initial values that JavaScript has a part in. */
+/** Initial values that JavaScript helps to compute. */
 function initialValues(): Hashes {
   const { kaimingNormal, kaimingUniform, orthogonal, truncNormal, xavierNormal, xavierUniform } = nn.init;
   return tidy(() => {
@@ -191,7 +191,7 @@ function initialValues(): Hashes {
   });
 }
 
-/** Five steps of every optimizer, and 30 rates of every schedule. */
+/** Five steps of every optimizer, and 30 learning rates of every schedule. */
 function learners(way: Way): Hashes {
   const hashes: Hashes = {};
   const each = (name: string, make: (params: Tensor[]) => Learner | optim.LBFGS, own: Way): void => {
@@ -215,7 +215,7 @@ function learners(way: Way): Hashes {
   };
   for (const [name, makers] of Object.entries(optimizers))
     makers.forEach((make, i) => void each(`${name} ${i}`, make, way));
-  // It looks at values, and so cannot be compiled.
+  // L-BFGS reads values, so it cannot be compiled.
   each("LBFGS", (params) => new optim.LBFGS(params, { lineSearchFn: "strongWolfe", maxIter: 3 }), eager);
   for (const [name, make] of Object.entries(schedules)) {
     const optimizer = new optim.Adam([randn([1])], { lr: 0.01 });
@@ -233,7 +233,7 @@ function learners(way: Way): Hashes {
 const PIXELS = 28 * 28;
 const BATCH = 64;
 
-/** Batches of made-up digits: ten patterns of ink, each drawn anew with noise. */
+/** Batches of synthetic digits: ten random patterns with noise. */
 function digits(batches: number): { x: Tensor; labels: Tensor }[] {
   const random = seeded(9);
   const patterns = Float32Array.from({ length: 10 * PIXELS }, () => Number(random() < 0.2));
@@ -265,7 +265,7 @@ class Rows extends nn.Module {
   }
 }
 
-/** What is trained, and for how many steps. */
+/** The networks to train, and the number of steps. */
 const networks: Record<string, { readonly steps: number; readonly make: () => nn.Module }> = {
   "784-128-10": {
     steps: 200,
@@ -288,10 +288,10 @@ const networks: Record<string, { readonly steps: number; readonly make: () => nn
   },
 };
 
-/** Training with Adam, clipped gradients and an average of weights: all parameters, and every loss; and how much each loss fell. */
-function training(isCompiled: boolean): Pick<Run, "hashes" | "learnt"> {
+/** Trains with Adam, clipped gradients and averaged weights. Hashes all parameters and losses, and returns how much each loss fell. */
+function training(isCompiled: boolean): Pick<Run, "hashes" | "lossDrops"> {
   const hashes: Hashes = {};
-  const learnt: Record<string, number> = {};
+  const lossDrops: Record<string, number> = {};
   tidy(() => {
     const batches = digits(20);
     for (const [name, { steps, make }] of Object.entries(networks)) {
@@ -314,7 +314,7 @@ function training(isCompiled: boolean): Pick<Run, "hashes" | "learnt"> {
         const { x, labels } = batches[i % batches.length]!;
         return tidy(() => (program ?? step)(x, labels).item());
       });
-      learnt[name] = seen[0]! - seen[steps - 1]!;
+      lossDrops[name] = seen[0]! - seen[steps - 1]!;
       hashes[`training ${name}: losses`] = hashOf([seen]);
       hashes[`training ${name}: parameters`] = bitsIn(model.stateDict());
       hashes[`training ${name}: average`] = bitsIn(average.averages);
@@ -324,83 +324,13 @@ function training(isCompiled: boolean): Pick<Run, "hashes" | "learnt"> {
       model.dispose();
     }
   });
-  return { hashes, learnt };
+  return { hashes, lossDrops };
 }
 
-/** Of so many jobs, one is left to the workers. */
-const LEFT_TO_WORKERS = 64;
-/** How long they may take for one, and until all of them have been seen, in milliseconds. */
-const PATIENCE = 20_000;
-
-/**
- * Counts the pool's jobs, and has some done by the workers alone: the leader writes such a job down and waits, but takes no share.
- * So it is seen that workers serve, and what they compute is among what is hashed.
- */
-class Watch {
-  jobs = 0;
-  alone = 0;
-  /** Marks of workers that were seen at a job. */
-  readonly seen = new Set<number>();
-  private readonly heap = engine().heap;
-  /** The pool, with what it keeps to itself: where its control block and its workers' marks lie. */
-  private readonly pool = engine().pool as unknown as
-    | { run(program: number, count: number): void; control: number; helpers: { readonly mark: number }[] }
-    | undefined;
-
-  constructor() {
-    const { pool } = this;
-    if (!pool) return;
-    const together = pool.run.bind(pool);
-    pool.run = (program, count) => {
-      if (++this.jobs % LEFT_TO_WORKERS) together(program, count);
-      else this.leave(program, count, pool.control);
-    };
-  }
-
-  /** As lead() in assembly/threads.ts, without taking part. */
-  private leave(program: number, count: number, control: number): void {
-    const { i32, u32 } = this.heap;
-    const at = (word: Control): number => (control + word) / 4;
-    this.alone++;
-    let shares = 0;
-    for (let i = 0, word = program / 4, joined = false; i < count; i++, word += u32[word + Head.length]!) {
-      const own = u32[word + Head.code]! >>> Head.shares;
-      // Instructions that are not shared go together, as one.
-      shares += own || Number(!joined);
-      joined = !own;
-    }
-    i32[at(Control.program)] = program;
-    i32[at(Control.count)] = count;
-    for (const word of [Control.taken, Control.done]) Atomics.store(i32, at(word), 0);
-    Atomics.store(i32, at(Control.open), 1);
-    Atomics.add(i32, at(Control.epoch), 1);
-    Atomics.notify(i32, at(Control.epoch));
-    const deadline = performance.now() + PATIENCE;
-    while (Atomics.load(i32, at(Control.done)) < shares) this.look(deadline);
-    Atomics.store(i32, at(Control.open), 0);
-    while (Atomics.load(i32, at(Control.inside))) this.look(deadline);
-  }
-
-  private look(deadline: number): void {
-    for (const { mark } of this.pool!.helpers) if (Atomics.load(this.heap.i32, mark / 4)) this.seen.add(mark);
-    if (performance.now() > deadline)
-      throw new Error(`The workers did not do job ${this.jobs}, which was left to them.`);
-  }
-
-  /** Gives work until every worker has been seen at it: on a busy machine one may always have come too late. */
-  async seeAll(): Promise<void> {
-    const deadline = performance.now() + PATIENCE;
-    while (this.pool && this.seen.size < this.pool.helpers.length && performance.now() < deadline) {
-      for (let i = 0; i < LEFT_TO_WORKERS; i++) tidy(() => void randn([1 << 16]));
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-  }
-}
-
-/** What the library shares by itself. */
+/** The library's default thresholds for sharing work. */
 const USUAL = { ...sharing };
 
-/** Starts nabla, runs everything, and ends it. */
+/** Starts nabla, runs a plan, and disposes nabla. */
 async function run(plan: Plan): Promise<Run> {
   const { threads, build, everything } = plan;
   Object.assign(sharing, everything ? { least: 1e-9, program: 1e-9 } : USUAL);
@@ -411,16 +341,25 @@ async function run(plan: Plan): Promise<Run> {
   const small = everything
     ? { ...ops(way), ...functions(way), ...layerBits(way), ...initialValues(), ...learners(way) }
     : {};
-  const { hashes, learnt } = training(plan.compiled);
+  const { hashes, lossDrops } = training(plan.compiled);
   await watch.seeAll();
   const running = info();
   await dispose();
   const { jobs, alone, seen } = watch;
   const milliseconds = performance.now() - before;
-  return { ...plan, running, jobs, alone, workers: seen.size, milliseconds, learnt, hashes: { ...small, ...hashes } };
+  return {
+    ...plan,
+    running,
+    jobs,
+    alone,
+    workers: seen.size,
+    milliseconds,
+    lossDrops,
+    hashes: { ...small, ...hashes },
+  };
 }
 
-/** One after the other: nabla is started and ended as often. @throws Error that says which plan failed */
+/** Runs the plans in sequence, each on a new engine. @throws Error that names the plan that failed */
 export async function runAll(plans: readonly Plan[]): Promise<Run[]> {
   const runs: Run[] = [];
   for (const plan of plans) {

@@ -1,4 +1,4 @@
-// Finds the browsers that the tests drive, or installs Debian's. Fails loudly, with the remedy, if one cannot be had.
+// Finds the browsers that the tests drive, or installs Debian's packages. Fails with instructions if a browser cannot be installed.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 
@@ -14,12 +14,12 @@ const first = (paths) => paths.find((path) => path && existsSync(path));
 export const findChromium = () => first(CHROMIUM);
 /** The path of a Firefox, or undefined. */
 export const findFirefox = () => first(FIREFOX);
-/** The path of a WebDriver for WebKitGTK, which needs a screen, or undefined. */
+/** The path of a WebDriver for WebKitGTK, which needs a virtual screen, or undefined. */
 export const findWebKit = () => first(SCREENS) && first(WEBKIT);
 
 const run = (...args) => spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"] }).status === 0;
 
-/** Installs Debian's packages where the browser is missing. Tests can do without one that is optional; they say that they do. */
+/** Installs Debian's packages if the browser is missing. Tests skip an optional browser with a message. */
 function ensure(names, find, variable, { optional = false } = {}) {
   if (find()) return;
   const name = names.join(" and ");
@@ -27,7 +27,7 @@ function ensure(names, find, variable, { optional = false } = {}) {
   run("update", "-q");
   if (run("install", "-y", "-q", "--no-install-recommends", ...names) && find()) return;
   console.error(
-    `The browser tests ${optional ? "do without" : "need"} ${name}. Install it (apt-get install ${names.join(" ")}), or set ${variable} to where it is.`,
+    `The browser tests ${optional ? "skip" : "need"} ${name}. Install it (apt-get install ${names.join(" ")}), or set ${variable} to its path.`,
   );
   if (!optional) process.exitCode = 1;
 }

@@ -1,4 +1,4 @@
-/** Op calls large enough to be shared among threads, for the tests of shares and threads. */
+/** Op calls that are large enough to be shared among threads. */
 import { manualSeed, rand, randint, type Tensor } from "nabla";
 import { Family, Op } from "../../assembly/opcodes.ts";
 import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
@@ -24,7 +24,7 @@ const middle = (outer: number, n: number, inner: number, keep = false) => ({
   shape: keep ? [outer, n, inner] : [outer, 1, inner],
 });
 
-/** Inputs large enough to be cut. */
+/** Calls of an op that are large enough to be shared. */
 export function cases(code: Op): Case[] {
   const op = table[code];
   const target = (rows: number): Tensor =>
@@ -81,7 +81,7 @@ export function cases(code: Op): Case[] {
   ];
 }
 
-/** Which of an op's samples has work for three threads. */
+/** The index of the sample of an op that is large enough for three threads. */
 const SAMPLES: Partial<Record<Op, number>> = {
   [Op.Rnn]: 4,
   [Op.Lstm]: 4,
@@ -96,8 +96,9 @@ const SAMPLES: Partial<Record<Op, number>> = {
   [Op.ArgSort]: 6,
 };
 
-/** The codes of updates, and one call of each: a parameter, its gradient and the optimizer's state, all changed in place. */
+/** The codes of the optimizers' update ops. */
 export const UPDATES = Object.values(table).flatMap((op: AnyOp) => (op.update ? [op.code] : []));
+/** A call of an update, which changes a parameter and the optimizer's state in place. */
 export function updateCase(code: Op): Case {
   manualSeed(5);
   const state = [floats([5001]), floats([5001]), floats([5001])];

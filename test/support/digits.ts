@@ -1,4 +1,4 @@
-/** The lab's digits without a build: the first of MNIST's, as tools/cli.mjs packs them. */
+/** The lab's digits without a build: the first digits of MNIST, as packed by tools/cli.mjs. */
 import { firstDigits, loadMnist } from "../../cli/mnist/data.ts";
 import type { Context } from "../../lab/experiment.ts";
 
@@ -10,5 +10,5 @@ export const digits: Context["digits"] = () =>
     test: firstDigits(test, 1000),
   })));
 
-/** Where experiments run in tests. */
+/** The context of experiments in tests. */
 export const context: Context = { progress: async () => {}, digits };

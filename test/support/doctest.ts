@@ -1,4 +1,4 @@
-/** Runs code samples of the documentation and collects the results their comments claim. */
+/** Runs code samples of the documentation and compares results with the values in their comments. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -22,7 +22,7 @@ const NAMES: Readonly<Record<string, unknown>> = {
   NaN: Number.NaN,
   Infinity: Number.POSITIVE_INFINITY,
 };
-/** What a comment says if it is not a value. */
+/** The result for a comment that is not a value. */
 const PROSE = Symbol();
 
 /** The value of a literal: a number, string, boolean, null, undefined, or an array or object of these; else PROSE. */
@@ -50,7 +50,7 @@ function literal(node: ts.Expression): unknown {
   return PROSE;
 }
 
-/** TypeScript's parser accepts and repairs anything; JavaScript's does not. */
+/** Whether a text is valid JavaScript. TypeScript's parser accepts and repairs anything. */
 function isProgram(text: string): boolean {
   try {
     new Function(text);
@@ -68,7 +68,7 @@ export function valueOf(comment: string): unknown {
   const rounded = /^≈ (-?\d+(?:\.(\d+))?)(?![\w.])/.exec(comment);
   if (rounded) return expect.closeTo(Number(rounded[1]), rounded[2]?.length ?? 0);
   const opening = /^[[{]/.test(comment);
-  // The longest text that is one literal: brackets may contain any text, so each closing bracket is tried.
+  // Find the literal by trying each closing bracket, because brackets may contain any text.
   const ends = opening
     ? Array.from(comment.matchAll(/[\]}]/g), ({ index }) => index + 1)
     : [/^("(?:[^"\\]|\\.)*"|-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|Infinity)|\w+)/.exec(comment)?.[0].length ?? 0];
@@ -86,7 +86,7 @@ export function valueOf(comment: string): unknown {
   return PROSE;
 }
 
-/** A statement that shows a value, and where its value stands: of an expression, of what is printed, or of a variable. */
+/** The expression whose value a statement shows: an expression statement, an argument of console.log, or the value of a variable. */
 function shownIn(statement: ts.Statement): ts.Expression | undefined {
   if (ts.isVariableStatement(statement)) {
     const { declarations } = statement.declarationList;
@@ -118,7 +118,7 @@ function recording(source: string): { code: string; claims: { expression: string
   return { code: code + source.slice(written), claims };
 }
 
-/** Runs TypeScript as a module of this package, on an engine of its own. The claims are in the order of the lines. */
+/** Runs TypeScript as a module of this package, on a new engine. Returns the claims in source order. */
 export async function run(source: string, name: string): Promise<Claim[]> {
   const { code, claims } = recording(source);
   const header = [
@@ -133,7 +133,7 @@ export async function run(source: string, name: string): Promise<Claim[]> {
   mkdirSync("build/snippets/files", { recursive: true });
   const file = resolve(`build/snippets/${name}.mjs`);
   writeFileSync(file, outputText);
-  // What it saves does not land in the checkout.
+  // Files that the program saves must not land in the checkout.
   const folder = process.cwd();
   process.chdir("build/snippets/files");
   const run = import(/* @vite-ignore */ pathToFileURL(file).href).finally(() => process.chdir(folder));

@@ -1,9 +1,9 @@
-/** What editors show of the public API: the TypeScript language service's answers, for every export, member and option. */
+/** The hover texts that editors show for every export, member and option of the public API, from the TypeScript language service. */
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import ts from "typescript";
 
-/** One thing that people can point at. */
+/** The hover text of one symbol. */
 export interface Hover {
   /** Such as `nabla.nn.Linear#forward` or `nabla.softmax`; options are `nabla.sort(options).descending`. */
   readonly path: string;
@@ -12,7 +12,7 @@ export interface Hover {
   /** The documentation, without tags. */
   readonly text: string;
   readonly tags: readonly { readonly name: string; readonly text: string }[];
-  /** Where the declaration is. */
+  /** The file and position of the declaration. */
   readonly file: string;
   readonly at: number;
 }
@@ -74,7 +74,7 @@ export function hovers(): Hover[] {
     });
   };
 
-  /** The fields of an object type declared here, and of those that its fields have. */
+  /** Visits the fields of an object type of this package, recursively. */
   const fields = (type: ts.Type, path: string): void => {
     for (const part of type.isUnionOrIntersection() ? type.types : [type]) {
       const symbol: ts.Symbol | undefined = part.aliasSymbol ?? part.symbol;
@@ -89,7 +89,7 @@ export function hovers(): Hover[] {
         }
     }
   };
-  /** The options that a function takes, and the objects that it returns. */
+  /** Visits the options that a function takes and the objects that it returns. */
   const parameters = (type: ts.Type, path: string): void => {
     for (const signature of [...type.getCallSignatures(), ...type.getConstructSignatures()]) {
       for (const parameter of signature.getParameters())
@@ -102,7 +102,7 @@ export function hovers(): Hover[] {
     const type = checker.getDeclaredTypeOfSymbol(symbol);
     const statics = [...(symbol.exports?.values() ?? [])].filter(({ name }) => name !== "prototype");
     for (const member of [...type.getProperties(), ...statics]) {
-      // Names such as __@dispose and #held are not written by callers; errors' names are JavaScript's.
+      // Callers do not write names such as __@dispose and #held, and `name` of an error is documented by JavaScript.
       if (!isOwn(member) || isInternal(member) || /^(__|#)/.test(member.name)) continue;
       if (member.name === "name" && path.endsWith("Error")) continue;
       if (statics.includes(member) && member.name === "kind") continue;

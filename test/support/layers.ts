@@ -1,21 +1,21 @@
 /**
- * Every layer of nn, every optimizer and schedule of optim, at sizes that threads share. A new one without a case here
- * is a compile error.
+ * Every layer of nn and every optimizer and schedule of optim, at sizes that threads share. A class without a case here is a
+ * compile error.
  */
 import { arange, nn, optim, randint, randn, type Tensor } from "nabla";
 
-/** The names under which a module exports classes that extend `Base` and can be made. */
+/** The names of the concrete classes that a module exports and that extend `Base`. */
 type Concrete<Exports, Base> = {
   [K in keyof Exports]: Exports[K] extends new (...args: never[]) => Base ? K : never;
 }[keyof Exports];
 
-/** The same names, as they are found at run time. */
+/** The same names at run time. */
 export const concrete = (exports: object, base: { readonly prototype: object }): string[] =>
   Object.entries(exports).flatMap(([name, value]) =>
     typeof value === "function" && Object.prototype.isPrototypeOf.call(base.prototype, value.prototype) ? [name] : [],
   );
 
-/** A layer, and what its forward is given: options last. */
+/** A layer and the arguments of its forward, options last. */
 export interface Example {
   readonly layer: nn.Module;
   readonly given: readonly unknown[];
@@ -139,10 +139,10 @@ export const layers: Record<Concrete<typeof nn, nn.Module>, () => Example[]> = {
   ],
 };
 
-/** What tests use of an optimizer. */
+/** The part of an optimizer that tests use. */
 export type Learner = Pick<optim.Adam, "minimize" | "stateDict" | "dispose">;
 
-/** Optimizers of matrices, in their plain form and with all that can be switched on. */
+/** Optimizers of matrices, with default options and with optional features. */
 export const optimizers: Record<Concrete<typeof optim, Learner>, readonly ((params: Tensor[]) => Learner)[]> = {
   Adagrad: [(ps) => new optim.Adagrad(ps, { lrDecay: 0.01, weightDecay: 0.01, initialAccumulatorValue: 0.1 })],
   Adam: [(ps) => new optim.Adam(ps), (ps) => new optim.Adam(ps, { amsgrad: true, weightDecay: 0.01 })],

@@ -3,7 +3,7 @@ import { compile, type Tensor, tensor, valueAndGrad } from "nabla";
 
 export const labels = (v: number[]): Tensor => tensor(v, { dtype: "int32" });
 
-/** A function of one tensor by its values, eager and compiled: its value and gradient. */
+/** The value and gradient of a function of one tensor, in eager and compiled mode. */
 export function valuesOf(f: (x: Tensor) => Tensor, x: Tensor): { mode: string; value: number[]; gradient: number[] }[] {
   const both = valueAndGrad((v: Tensor) => f(v).sum());
   const run = (v: Tensor): [Tensor, Tensor, Tensor] => [f(v), ...both(v)];

@@ -1,4 +1,4 @@
-/** Helpers for generated suites: sample values, tolerances, finite differences of the float64 oracle. Pages load it, so it imports no test runner. */
+/** Sample values, tolerances and finite differences of the float64 oracle. Pages load this file, so it does not import the test runner. */
 import { type Tensor, tensor } from "nabla";
 import type { AnyOp } from "../../src/ops/definition/op.ts";
 import { sizeOf, type Value } from "../../src/ops/definition/value.ts";
@@ -7,7 +7,7 @@ import { engine } from "../../src/runtime/engine.ts";
 import { referenceOf } from "../ops/oracles/index.ts";
 import type { Reference, Sample, SampleInput } from "../ops/oracles/oracle.ts";
 
-/** A small generator with a seed (mulberry32), so that a failure can be repeated. */
+/** A seeded random generator (mulberry32), so that failures are reproducible. */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -56,7 +56,7 @@ export function toTensor(x: Reference, input: SampleInput): Tensor {
   return tensor(values, x.shape, { dtype });
 }
 
-/** Asserts |actual − expected| ≤ tolerance·max(1, |expected|), NaN for NaN and ∞ for ∞, naming the first place that fails. */
+/** Asserts |actual − expected| ≤ tolerance·max(1, |expected|), and equal NaN and ∞. The error names the first element that fails. */
 export function expectClose(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
@@ -64,21 +64,21 @@ export function expectClose(
   what = "",
 ): void {
   if (actual.length !== expected.length)
-    throw new Error(`${what}: ${actual.length} elements, but should be ${expected.length}`);
+    throw new Error(`${what}: must have ${expected.length} elements, got ${actual.length}`);
   for (let i = 0; i < expected.length; i++) {
     const [a, e] = [actual[i]!, expected[i]!];
     const same = Object.is(a, e) || a === e || (Number.isNaN(a) && Number.isNaN(e));
     const near = Number.isFinite(e) && Math.abs(a - e) <= tolerance * Math.max(1, Math.abs(e));
-    if (!same && !near) throw new Error(`${what}: element ${i} is ${a}, but should be ${e} within ${tolerance}`);
+    if (!same && !near) throw new Error(`${what}: element ${i} must be ${e} within ${tolerance}, got ${a}`);
   }
 }
 
-/** Which inputs of a sample can be differentiated. */
+/** The indices of a sample's differentiable inputs. */
 export function differentiable(sample: Sample<unknown>): number[] {
   return sample.inputs.flatMap((input, i) => ((input.dtype ?? "float32") === "float32" ? [i] : []));
 }
 
-/** L(x) = Σ u·op(x) over the first outputs, by the oracle. */
+/** L(x) = Σ u·op(x) over the first outputs, from the oracle. */
 export function objective(
   op: AnyOp,
   inputs: readonly Reference[],
@@ -93,7 +93,7 @@ export function objective(
   return total;
 }
 
-/** The inputs moved by `amount` along `direction` (one list per input; undefined: not moved). */
+/** The inputs moved by `amount` along `direction`, which has one list per input, or undefined for an input that stays. */
 export function moved(
   inputs: readonly Reference[],
   direction: readonly (ArrayLike<number> | undefined)[],
@@ -105,17 +105,17 @@ export function moved(
   });
 }
 
-/** A list per input that is 1 at one place of one input. */
+/** A basis direction: 1 at one element of one input, and 0 elsewhere. */
 export function basis(inputs: readonly Reference[], input: number, at: number): (ArrayLike<number> | undefined)[] {
   return inputs.map((x, i) =>
     i === input ? Float64Array.from({ length: x.data.length }, (_, j) => Number(j === at)) : undefined,
   );
 }
 
-/** Bytes behind a workspace that must stay as they are. */
+/** The number of bytes after a workspace that must not change. */
 const GUARD = 1 << 20;
 
-/** An encoder that runs each instruction as several threads would, one after the other. */
+/** An encoder that runs the share of each thread in sequence. */
 export class SplitEncoder implements Encoder {
   private readonly program = engine().heap.allocate(4096);
   private scratch = 0;
@@ -124,7 +124,7 @@ export class SplitEncoder implements Encoder {
   shares: number;
   constructor(
     readonly threads: number,
-    /** Run this thread's share alone. */
+    /** The only thread whose share runs, if given. */
     private readonly only?: number,
   ) {
     this.shares = threads;
@@ -147,8 +147,8 @@ export class SplitEncoder implements Encoder {
       if (this.only === undefined || this.only === thread) engine().kernels.run!(this.program, 1, thread, this.threads);
     }
     if (!this.used) return;
-    const behind = engine().heap.u8.subarray(this.scratch + this.used, this.scratch + this.used + GUARD);
-    if (behind.some((byte) => byte !== 0xff)) throw new Error("a kernel wrote behind its workspace");
+    const guard = engine().heap.u8.subarray(this.scratch + this.used, this.scratch + this.used + GUARD);
+    if (guard.some((byte) => byte !== 0xff)) throw new Error("a kernel wrote past its workspace");
   }
   workspace(bytes: number): number {
     const needed = bytes * this.threads;
@@ -158,7 +158,7 @@ export class SplitEncoder implements Encoder {
       this.scratchBytes = needed + GUARD;
     }
     this.used = needed;
-    // What the kernels find there must not matter, and what lies behind it is not theirs.
+    // Kernels must not depend on the initial content, nor write past the end.
     engine().heap.u8.fill(0xff, this.scratch, this.scratch + needed + GUARD);
     return this.scratch;
   }

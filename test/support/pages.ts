@@ -20,24 +20,24 @@ const TYPES: Readonly<Record<string, string>> = {
 export interface Served {
   /** Ends in a slash. */
   readonly address: string;
-  /** Paths that it answers with 404 although their files are there. */
+  /** Paths that are answered with 404 even if their files exist. */
   missing: RegExp | undefined;
-  /** Headers of every answer, beside those that it has anyway. */
+  /** Additional headers of every response. */
   headers: Readonly<Record<string, string>>;
-  /** Paths asked for so far. */
+  /** The paths requested so far. */
   readonly asked: string[];
   close(): void;
 }
 
-/** What a page needs to share memory with its workers. */
+/** The headers that a page needs to share memory with its workers. */
 const ISOLATION: Readonly<Record<string, string>> = {
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-embedder-policy": "require-corp",
 };
 
 /**
- * Serves a folder under a path that is not the root, as many hosts do. Nothing is kept by the browser.
- * @param isolated whether pages are cross-origin isolated, and so may share memory
+ * Serves a folder under a path that is not the root, as many hosts do. The browser caches nothing.
+ * @param isolated whether pages are cross-origin isolated, which allows shared memory
  */
 export async function serve(folder: string, { isolated = false, path = "/lab/" } = {}): Promise<Served> {
   const served: Served = {
@@ -66,20 +66,20 @@ export async function serve(folder: string, { isolated = false, path = "/lab/" }
 export const BROWSERS = ["chrome", "firefox"] as const;
 export type BrowserName = (typeof BROWSERS)[number];
 
-/** @throws Error where the browser is not installed */
+/** @throws Error if the browser is not installed */
 export async function launch(browser: BrowserName): Promise<Browser> {
   const executablePath = browser === "chrome" ? findChromium() : findFirefox();
-  if (!executablePath) throw new Error(`No ${browser} found: run node test/support/browsers.mjs.`);
+  if (!executablePath) throw new Error(`${browser} is not installed. Run node test/support/browsers.mjs.`);
   const args = browser === "chrome" ? ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] : [];
   return puppeteer.launch({ browser, executablePath, args, headless: true, protocolTimeout: 120_000 });
 }
 
-/** Whatever goes wrong on a page or in its workers: exceptions, console errors, requests that failed or that left the server. */
+/** Collects errors of a page and its workers: exceptions, console errors, failed requests, and requests to other servers. */
 export function watchErrors(page: Page, address: string): string[] {
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  // A worker that is ended takes its requests with it: that is no failure.
+  // Terminating a worker aborts its requests, which is not an error.
   page.on("requestfailed", (request) => {
     const why = request.failure()?.errorText ?? "";
     if (!/abort/i.test(why)) errors.push(`${request.url()} failed: ${why}`);
@@ -95,7 +95,7 @@ export function watchErrors(page: Page, address: string): string[] {
   });
   page.on("request", (request) => {
     const url = request.url();
-    if (!url.startsWith(address) && !/^(data|blob|about):/.test(url)) errors.push(`asked for ${url}`);
+    if (!url.startsWith(address) && !/^(data|blob|about):/.test(url)) errors.push(`requested ${url}`);
   });
   return errors;
 }

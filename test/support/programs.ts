@@ -13,10 +13,10 @@ const pagesIn = (folder: string): string[] =>
     .filter((name) => name.endsWith(".md"))
     .map((name) => `${folder}/${name}`);
 
-/** Pages whose code is run: all that people wrote, without the reference. */
+/** The pages whose code runs: all pages except the generated reference. */
 export const pages: readonly string[] = ["README.md", "CONTRIBUTING.md", ...pagesIn("docs"), ...pagesIn("docs/guide")];
 
-/** Fenced blocks of a page: what follows the fence on its line, the text, and the line it stands in. */
+/** The fenced blocks of a page: the info string after the fence, the text, and the line number. */
 export function blocksOf(page: string): { info: string; text: string; line: number }[] {
   const text = readFileSync(page, "utf8");
   return Array.from(text.matchAll(/^```([^\n]*)\n([\s\S]*?)^```$/gm), ({ 1: info, 2: body, index }) => ({
@@ -26,7 +26,7 @@ export function blocksOf(page: string): { info: string; text: string; line: numb
   }));
 }
 
-/** A page's TypeScript. A block that imports starts a program; the blocks after it that do not import continue it. */
+/** The TypeScript programs of a page. A block with imports starts a program, and blocks without imports continue it. */
 export function programsOf(page: string): Program[] {
   const programs: { title: string; page: string; source: string }[] = [];
   for (const { info, text, line } of blocksOf(page)) {

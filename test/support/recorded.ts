@@ -1,4 +1,4 @@
-/** A function as the passes of compile see it: its recorded steps, and the memory that outlives a call. */
+/** The recorded steps of a function, and the memory that outlives a call, as the passes of compile receive them. */
 import type { Tensor } from "nabla";
 import { signatureOf } from "../../src/compile/signature.ts";
 import type { Step } from "../../src/compile/step.ts";
@@ -14,5 +14,5 @@ export function recorded<A extends unknown[]>(
   return { steps: recording.steps, placed: new Set([...inputs, ...recording.storageOf.values()]), arguments: inputs };
 }
 
-/** Ops by name, fused ones joined. */
+/** The names of the steps, with fused ops joined by +. */
 export const names = (steps: readonly Step[]): string[] => steps.map(({ op, fused }) => fused?.join("+") ?? op.name);

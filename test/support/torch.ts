@@ -1,15 +1,15 @@
-/** PyTorch's values (test/torch/values.json, made by make.py beside it) as tensors, and the tolerance for all comparisons. */
+/** PyTorch's values (test/torch/values.json, written by make.py) as tensors, and the tolerance for all comparisons. */
 import { readFileSync } from "node:fs";
 import * as nabla from "nabla";
 import { grad, hvp, type Tensor, tensor } from "nabla";
 import { expect } from "vitest";
 
 type Num = number | "NaN" | "Infinity" | "-Infinity";
-/** A tensor: itself, or its place among the shared ones. */
+/** A tensor, or the index of a shared tensor. */
 export type Stored = { shape: number[]; data: Num[]; dtype?: "int32" | "bool" } | { at: number };
 type Argument = Stored | number | string | boolean | null | Argument[] | { [option: string]: Argument };
 
-/** A call and what it gives: see make.py. */
+/** A call and its results: see make.py. */
 export interface Case {
   name: string;
   f: string;
@@ -22,7 +22,7 @@ export interface Case {
   hvp?: Stored;
 }
 
-/** Layers after one another, with their state, input and upstream gradient, and what comes out. */
+/** A sequence of layers with state, input, upstream gradient and results. */
 export interface LayerCase {
   name: string;
   layers: [string, ...unknown[]][];
@@ -34,17 +34,17 @@ export interface LayerCase {
   grads: Record<string, Stored>;
 }
 
-/** A module of any number of inputs and results. */
+/** A module with any number of inputs and results. */
 export interface ModuleCase {
   name: string;
   layer: string;
   args: unknown[];
   inputs: Argument[];
   state: Record<string, Stored>;
-  /** Results, flat, and the gradients that arrive at them. */
+  /** The flat list of results, and their upstream gradients. */
   out: Stored[];
   dy: Stored[];
-  /** Gradients by parameter, and by the inputs that are float32, flat. */
+  /** The gradients of the parameters, and of the float32 inputs as a flat list. */
   grads: Record<string, Stored>;
   dx: Stored[];
 }
@@ -55,7 +55,7 @@ export interface SeveralCase {
   f: string;
   args: Argument[];
   out: Stored[];
-  /** Of the results that are float32. */
+  /** The upstream gradients of the float32 results. */
   dy: Stored[];
   dx: Stored;
 }
@@ -65,7 +65,7 @@ export interface OptimizerCase {
   name: string;
   optimizer: "SGD" | "Adam" | "AdamW" | "RMSProp" | "Adagrad";
   options: { lr?: number };
-  /** Each parameter is a group; null takes the optimizer's rate. */
+  /** One learning rate per parameter, each in its own group; null means the optimizer's rate. */
   lrs?: (number | null)[];
   /** The parameter that has no gradient in the first 3 steps. */
   late?: number;
@@ -88,11 +88,11 @@ export interface ScheduleCase {
   schedule: string;
   args: unknown[];
   rates: [number, number][];
-  /** What ReduceLROnPlateau is told. */
+  /** The losses that ReduceLROnPlateau receives. */
   values?: number[];
 }
 
-/** A batch norm's second training batch, and the same input in eval(). */
+/** The second training batch of a batch norm, and the same input in evaluation mode. */
 export interface BatchNormCase {
   name: string;
   layer: "BatchNorm1d" | "BatchNorm2d";
@@ -152,7 +152,7 @@ interface Values {
 
 export const values: Values = JSON.parse(readFileSync(new URL("../torch/values.json", import.meta.url), "utf8"));
 
-/** Of what is not an array: those have an `at` of their own. */
+/** For non-arrays only, because arrays have a method `at`. */
 const isStored = (v: Argument): v is Stored =>
   typeof v === "object" && v !== null && ("at" in v || ("shape" in v && "data" in v));
 const resolve = (s: Stored) => ("at" in s ? (values.shared[s.at] as Exclude<Stored, { at: number }>) : s);
@@ -162,7 +162,7 @@ export function load(stored: Stored): Tensor {
   return tensor(data.map(Number), shape, { dtype });
 }
 
-/** What a call takes: tensors, infinities, and options that hold either. */
+/** An argument of a call: a tensor, an infinity, or options with such values. */
 export function loadArgument(v: Argument): unknown {
   if (Array.isArray(v)) return v.map(loadArgument);
   if (isStored(v)) return load(v);
@@ -171,10 +171,10 @@ export function loadArgument(v: Argument): unknown {
   return v === "Infinity" || v === "-Infinity" ? Number(v) : v;
 }
 
-/** How far float32 may be from PyTorch's float64, relative to the largest element of the tensor. */
+/** The allowed difference between float32 and PyTorch's float64, relative to the largest element of the tensor. */
 const TOLERANCE = 1e-5;
 
-/** Asserts the shape, and each element within the tolerance; NaN and infinities where they belong. */
+/** Asserts the shape, each finite element within the tolerance, and equal NaN and infinities. */
 export function expectTorch(got: Tensor, stored: Stored, what: string): void {
   const want = resolve(stored);
   expect([...got.shape], `${what}: shape`).toEqual(want.shape);
@@ -186,29 +186,29 @@ export function expectTorch(got: Tensor, stored: Stored, what: string): void {
   );
   if (wrong >= 0)
     expect.fail(
-      `${what}: element ${wrong} is ${actual[wrong]}, but PyTorch has ${expected[wrong]} (scale ${scale}):\n got [${actual}]\nwant [${expected}]`,
+      `${what}: element ${wrong} must be PyTorch's ${expected[wrong]}, got ${actual[wrong]} (scale ${scale}):\n got [${actual}]\nwant [${expected}]`,
     );
 }
 
 type Call = (...args: unknown[]) => Tensor;
 
-/** nabla's function by its path: an op, a loss, or a layer, whose arguments after the first are its constructor's. */
+/** nabla's function with the given path: an op, a loss, or a layer, whose constructor takes the arguments after the first. */
 export function find(path: string): Call {
   const found = path.split(".").reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], nabla) as Call;
-  // Functions begin with a small letter.
+  // Functions start with a lower-case letter.
   if (!/^nn\.[A-Z]/.test(path)) return found;
   const Layer = found as unknown as new (...args: unknown[]) => { forward(x: Tensor): Tensor };
   return (x, ...rest) => new Layer(...rest).forward(x as Tensor);
 }
 
-/** Calls what a case names, and asserts its value, gradients, and second derivative. */
+/** Calls the function of a case and asserts its value, gradients and second derivative. */
 export function check({ f, args: stored, out, wrt = [], dy, grads = [], v, hvp: second }: Case): void {
   const call = find(f);
   const args = stored.map(loadArgument);
   expectTorch(call(...args), out, "value");
   if (!wrt.length) return;
   const upstream = dy ? load(dy) : tensor(1);
-  // L(x₁ … xₙ) = Σ dy·f, of the arguments to differentiate by.
+  // L(x₁ … xₙ) = Σ dy·f, where x are the arguments to differentiate.
   const loss = (...xs: Tensor[]) => {
     const all = [...args];
     for (const [i, at] of wrt.entries()) all[at] = xs[i];
@@ -221,7 +221,7 @@ export function check({ f, args: stored, out, wrt = [], dy, grads = [], v, hvp: 
     loss,
     points.map((_, i) => i),
   )(...points) as Tensor[];
-  for (const [i, g] of got.entries()) expectTorch(g, grads[i]!, `gradient by argument ${wrt[i]}`);
+  for (const [i, g] of got.entries()) expectTorch(g, grads[i]!, `gradient of argument ${wrt[i]}`);
   if (v && second)
     expectTorch(
       hvp((x) => loss(x, ...points.slice(1)), points[0]!, load(v)),

@@ -1,7 +1,7 @@
 /**
- * The same bits for any number of threads: ops, layers, optimizers and training by 1, 2, 3 and 4 threads, where everything is
- * shared, however small; in two versions of Node, and on pages of Chromium and Firefox and in workers of them. The simd build gives
- * the same bits in all of these; the relaxed build on each of them.
+ * Results are bit-identical for any number of threads: ops, layers, optimizers and training on 1 to 4 threads that share work of
+ * any size, in two versions of Node, and on pages and in workers of Chromium and Firefox. The simd build gives the same bits in all
+ * of these, the relaxed build the same bits within each of them.
  */
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -43,38 +43,38 @@ const plan = (build: Plan["build"], threads: number, compiled: boolean, everythi
   compiled,
   everything,
 });
-/** 1 and 2 threads, eager and compiled, then more, in one of the two ways; in the relaxed build all of them so. */
+/** 1 and 2 threads in eager and compiled mode, then more threads in one of the modes. In the relaxed build each number runs in one mode. */
 const plans = (more: readonly number[]): Plan[] => [
   ...[1, 2].flatMap((threads) => [plan("simd", threads, false), plan("simd", threads, true)]),
   ...more.map((threads) => plan("simd", threads, threads % 2 === 1)),
   plan("relaxed", 1, false),
   ...[2, ...more].map((threads) => plan("relaxed", threads, threads % 2 === 0)),
-  // And training as people run it.
+  // Training with the default sharing.
   ...(["simd", "relaxed"] as const).map((build) => plan(build, more.at(-1) ?? 2, true, false)),
 ];
 
 const nameOf = ({ build, threads, compiled, everything }: Plan): string =>
-  `${build}, ${threads} threads, ${compiled ? "compiled" : "eager"}, ${everything ? "everything" : "what pays"} shared`;
+  `${build}, ${threads} threads, ${compiled ? "compiled" : "eager"}, ${everything ? "everything" : "large work"} shared`;
 
-/** How many names are listed where results differ. */
+/** The number of differing results that a message lists. */
 const LISTED = 50;
 
-/** Which of a run's results are not the other's, as text; nothing where all are. */
+/** The names of the results that differ between two runs, as text; none if all are equal. */
 function differences(run: Run, where: string, other: Run, elsewhere: string): string[] {
   const names = Object.keys(run.everything ? { ...other.hashes, ...run.hashes } : run.hashes);
   const wrong = names.filter((name) => run.hashes[name] !== other.hashes[name]);
   if (!wrong.length) return [];
   const more = wrong.length > LISTED ? `, and ${wrong.length - LISTED} more` : "";
   return [
-    `${where}, ${nameOf(run)}: ${wrong.length} of ${names.length} results are not those of ${elsewhere}, ${nameOf(other)}: ` +
+    `${where}, ${nameOf(run)}: ${wrong.length} of ${names.length} results differ from those of ${elsewhere}, ${nameOf(other)}: ` +
       `${wrong.slice(0, LISTED).join("; ")}${more}`,
   ];
 }
 
-/** What all environments must give: the first run of the simd build. */
+/** The first run of the simd build, which the runs in all environments must equal. */
 let reference: { readonly run: Run; readonly where: string } | undefined;
 
-/** Runs everything somewhere, and compares it: with one thread there, and, in the simd build, with what was found elsewhere. */
+/** Runs all plans in one environment and compares them to one thread there and, in the simd build, to other environments. */
 async function check(
   where: string,
   all: readonly Plan[],
@@ -84,7 +84,7 @@ async function check(
   expect(runs.length).toBe(all.length);
   for (const run of runs) {
     const what = `${where}, ${nameOf(run)}`;
-    const { running, threads, workers, jobs, alone, learnt, hashes } = run;
+    const { running, threads, workers, jobs, alone, lossDrops, hashes } = run;
     expect(running, what).toMatchObject({ threads, build: run.build });
     expect(running.reason, what).toMatch(/^as requested(?!.*died)/);
     // With fewer cores than threads, a worker may miss every one of a few hundred jobs, because nothing waits for it.
@@ -96,7 +96,7 @@ async function check(
     expect(alone, `${what}: programs that workers ran alone`).toBeGreaterThanOrEqual(Math.floor(least / 64));
     expect(Object.keys(hashes).length, what).toBeGreaterThan(run.everything ? 1500 : 10);
     if (threads === 1)
-      for (const [network, fell] of Object.entries(learnt))
+      for (const [network, fell] of Object.entries(lossDrops))
         expect(fell, `${what}: how much the loss of ${network} fell`).toBeGreaterThan(0);
   }
   const first = (build: Plan["build"]): Run => runs.find((run) => run.build === build)!;
@@ -110,7 +110,7 @@ describe("Node", () => {
   const execute = promisify(execFile);
   const own = Number.parseInt(process.versions.node, 10);
   for (const major of [20, 24]) {
-    test(`Node ${major}`, async () => {
+    test(`Node ${major} gives the same bits`, async () => {
       await check(`Node ${major}`, plans([3, 4]), async (all) => {
         const script = `import { runAll } from ${JSON.stringify(`${root}/${FOLDER}/bits.js`)};
           console.log(JSON.stringify(await runAll(${JSON.stringify(all)})));`;
@@ -132,7 +132,7 @@ describe.each(BROWSERS)("%s", (name) => {
   }, 60_000);
   afterAll(() => browser?.close());
 
-  /** What a module's text makes of `runAll` on a page of its own, which must be without errors. As text: the test runner would rewrite it. */
+  /** Evaluates a script on a new page, which must have no errors. It is text because the test runner would rewrite a function. */
   async function onPage(script: string): Promise<Run[]> {
     const page = await browser.newPage();
     const errors = watchErrors(page, site.address);
@@ -144,13 +144,13 @@ describe.each(BROWSERS)("%s", (name) => {
   }
   const module = (): string => JSON.stringify(`${site.address}bits.js`);
 
-  test("a page's main thread, which cannot sleep", async () => {
+  test("the main thread of a page, which cannot sleep, gives the same bits", async () => {
     await check(`${name}, main thread`, plans([3, 4]), (all) =>
       onPage(`import(${module()}).then(({ runAll }) => runAll(${JSON.stringify(all)}))`),
     );
   });
 
-  test("a worker of a page, whose workers are workers' workers", async () => {
+  test("a worker of a page, with nested workers, gives the same bits", async () => {
     await check(`${name}, in a worker`, plans([]), (all) => {
       const text = `import { runAll } from ${module()};
         runAll(${JSON.stringify(all)}).then((runs) => postMessage({ runs }), (error) => postMessage({ error: String(error) }));`;

@@ -1,4 +1,4 @@
-/** Index checks and finite: true on several threads: the same errors, and no change of state. */
+/** Index checks and finite: true on several threads: the same errors, and no change in state. */
 import { compile, dispose, init, losses, manualSeed, nn, optim, randn, type Tensor, tensor } from "nabla";
 import { afterEach, describe, expect, test } from "vitest";
 import { sharing } from "../../src/ops/definition/work.ts";
@@ -9,7 +9,7 @@ afterEach(async () => {
   await dispose();
 });
 
-/** What training with calls that fail in between leaves, and what these calls said. */
+/** Trains, optionally with failing calls between the steps. Returns the bits of the parameters and the errors of these calls. */
 async function train(threads: number, failing: boolean, finite: boolean): Promise<{ bits: unknown; errors: string[] }> {
   await init({ threads, build: "simd" });
   Object.assign(sharing, { least: 1, program: 1 });

@@ -1,4 +1,4 @@
-/** The pool on pages of Chromium and Firefox, from the files of dist as they are: with and without what it needs. */
+/** The thread pool on pages of Chromium and Firefox, loaded from dist: with and without isolation, worker files and content policies. */
 import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
@@ -44,28 +44,28 @@ describe.each(BROWSERS)("%s", (name) => {
   }
 
   /**
-   * What a page, or a worker of it, tells of its lives with nabla, and all errors. On a machine that others keep busy, about one worker in
-   * eight of Firefox stands still for good, timers and all, where it starts a worker of its own: it is visited once more, and that is said.
+   * The reports of a page or its worker, and all errors. On a busy machine, about one in eight Firefox workers that start a worker
+   * freezes forever, so the page is then visited a second time, with a warning.
    */
   async function visit(site: Served, options: Parameters<typeof visitOnce>[1] = {}): Promise<Visit> {
     if (name !== "firefox" || !options.worker) return visitOnce(site, options);
     const late = new Promise<undefined>((silent) => setTimeout(silent, 45_000));
     const first = await Promise.race([visitOnce(site, options), late]);
     if (first) return first;
-    console.warn("A worker of Firefox has said nothing for 45 s. The page is visited once more.");
+    console.warn("A Firefox worker reported nothing for 45 s. The page is visited again.");
     site.asked.length = 0;
     return visitOnce(site, options);
   }
   async function visitOnce(
     site: Served,
-    { threads = 2 as number | "auto", lives = 1, worker = false, lost = false } = {},
+    { threads = 2 as number | "auto", times = 1, worker = false, lost = false } = {},
   ): Promise<Visit> {
     const tab = await browser.newPage();
     try {
       const errors = watchErrors(tab, site.address);
-      await tab.goto(`${site.address}test/threads/lives/page.html`);
+      await tab.goto(`${site.address}test/threads/scenarios/page.html`);
       await tab.waitForFunction("globalThis.run");
-      const options = JSON.stringify({ threads, lives, lost });
+      const options = JSON.stringify({ threads, times, lost });
       const reports = (await tab.evaluate(`${worker ? "runInWorker" : "run"}(${options})`)) as Report[];
       const cores = (await tab.evaluate("navigator.hardwareConcurrency")) as number;
       return { reports, errors, asked: site.asked.filter((path) => path === WORKER).length, cores };
@@ -79,7 +79,7 @@ describe.each(BROWSERS)("%s", (name) => {
     expect(loss).toBeLessThan(0.1);
   }
 
-  test("a page that is not cross-origin isolated runs on one thread, says which headers it lacks, and trains", async () => {
+  test("a page that is not cross-origin isolated trains on one thread and names the missing headers", async () => {
     const { reports, errors, asked } = await visit(plain);
     expect(reports).toHaveLength(1);
     expectTrained(reports[0]!);
@@ -93,32 +93,32 @@ describe.each(BROWSERS)("%s", (name) => {
   test.each([
     ["on its main thread", false],
     ["in a worker", true],
-  ])("an isolated page runs on two threads, %s, from the worker's file, again and again", async (_, worker) => {
-    const { reports, errors, asked } = await visit(isolated, { lives: 3, worker });
-    expect(reports).toHaveLength(3);
-    for (const life of reports) {
-      expectTrained(life);
-      expect(life).toMatchObject({ threads: 2, helped: true, reason: expect.stringMatching(/^as requested, /) });
-    }
-    expect({ errors, asked }).toEqual({ errors: [], asked: 3 });
-  });
+  ])(
+    "an isolated page runs on two threads three times in a row, %s, and loads the worker's file",
+    async (_, worker) => {
+      const { reports, errors, asked } = await visit(isolated, { times: 3, worker });
+      expect(reports).toHaveLength(3);
+      for (const report of reports) {
+        expectTrained(report);
+        expect(report).toMatchObject({ threads: 2, helped: true, reason: expect.stringMatching(/^as requested, /) });
+      }
+      expect({ errors, asked }).toEqual({ errors: [], asked: 3 });
+    },
+  );
 
   test.each([
     ["on its main thread", false],
     ["in a worker", true],
-  ])(
-    "a worker that failed in the midst of a call, %s: a ThreadError, and another takes its place",
-    async (_, worker) => {
-      const { reports, errors } = await visit(isolated, { worker, lost: true });
-      const { error, reason, ...rest } = reports[0]!.loses!;
-      expect(error).toMatch(/^ThreadError: a worker died during this call, .*Reload parameters/);
-      expect(reason).toMatch(/; a worker died during a program$/);
-      expect(rest).toEqual({ right: true, recovered: true, started: 1 });
-      expect(errors).toEqual([]);
-    },
-  );
+  ])("a worker that fails during a call, %s, causes a ThreadError and is replaced", async (_, worker) => {
+    const { reports, errors } = await visit(isolated, { worker, lost: true });
+    const { error, reason, ...rest } = reports[0]!.loses!;
+    expect(error).toMatch(/^ThreadError: a worker died during this call, .*Reload parameters/);
+    expect(reason).toMatch(/; a worker died during a program$/);
+    expect(rest).toEqual({ right: true, recovered: true, started: 1 });
+    expect(errors).toEqual([]);
+  });
 
-  test('threads: "auto" takes as many as there are cores, eight at most', async () => {
+  test('threads: "auto" uses one thread per core, at most eight', async () => {
     const { reports, errors, cores } = await visit(isolated, { threads: "auto" });
     expectTrained(reports[0]!);
     expect(reports[0]!.threads).toBe(Math.min(cores, 8));
@@ -128,7 +128,7 @@ describe.each(BROWSERS)("%s", (name) => {
   test.each([
     ["on its main thread", false],
     ["in a worker", true],
-  ])("where the worker's file is missing, its inlined source is used, %s", async (_, worker) => {
+  ])("if the worker's file is missing, its inlined source is used, %s", async (_, worker) => {
     isolated.missing = /runtime\/threads\/nabla-worker\.js$/;
     try {
       const { reports, errors, asked } = await visit(isolated, { worker });
@@ -152,14 +152,14 @@ describe.each(BROWSERS)("%s", (name) => {
       }
     }
 
-    test("that allows its own files only: two threads, from the worker's file", async () => {
+    test("that allows only the site's files, nabla runs on two threads", async () => {
       const { reports, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'");
       expectTrained(reports[0]!);
       expect(reports[0]).toMatchObject({ threads: 2, helped: true });
       expect({ errors, asked }).toEqual({ errors: [], asked: 1 });
     });
 
-    test("that allows no workers: one thread, and a reason", async () => {
+    test("that allows no workers, nabla runs on one thread and gives the reason", async () => {
       const { reports, errors, asked } = await under("script-src 'self' 'wasm-unsafe-eval'; worker-src 'none'");
       expectTrained(reports[0]!);
       expect(reports[0]).toMatchObject({ threads: 1, helped: false });

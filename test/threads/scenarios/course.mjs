@@ -1,12 +1,12 @@
-/** A pool over time: while memory grows, through a thousand lives, at rest, with more threads than cores, and after its end. */
+/** A pool over time: while memory grows, over a thousand cycles, at rest, with more threads than cores, and after its end. */
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
-import { alive, helps, live, load, Product, told, train, until, workers } from "./crew.mjs";
+import { alive, helps, load, Product, runScenario, textOf, train, until, workers } from "./workers.mjs";
 
 const nabla = await load();
 const { dispose, info, init, memory } = nabla;
 
-/** Bytes of address space that the process holds; 0 where Linux's /proc is not to be had. */
+/** The process's address space in bytes; 0 without Linux's /proc. */
 function addressSpace() {
   try {
     return 1024 * Number(/^VmSize:\s*(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))[1]);
@@ -15,7 +15,7 @@ function addressSpace() {
   }
 }
 
-/** What is held, once the garbage collector has been round. */
+/** The resources in use after garbage collection. */
 async function held() {
   for (let i = 0; i < 4; i++) {
     gc();
@@ -32,8 +32,8 @@ async function held() {
   };
 }
 
-await live({
-  /** Shared calls before and after each growth, on operands that lie before and behind what has been added. */
+await runScenario({
+  /** Makes shared calls before and after each growth, on operands in old and in new memory. */
   async growth() {
     await init({ threads: 2 });
     const old = new Product(nabla, 512);
@@ -45,7 +45,7 @@ await live({
       kept.push(nabla.ones([2 ** 20]).keep());
       if (memory().capacity === capacities.at(-1)) continue;
       capacities.push(memory().capacity);
-      // Its operands lie in what is new, as does its result.
+      // Its operands and its result are in the new memory.
       const fresh = new Product(nabla, 512);
       kept.push(fresh);
       const help = helps(workers[0], () => right.push(fresh.isRight()));
@@ -71,7 +71,7 @@ await live({
     return { ...seen, before, after: await held(), seconds };
   },
 
-  /** How long dispose() takes at most, in milliseconds, so long after a call. */
+  /** The longest duration of dispose() in milliseconds, after each pause since the last call. */
   async dispose({ pauses }) {
     let longest = 0;
     for (const pause of pauses) {
@@ -86,12 +86,12 @@ await live({
     return { longest, left: alive().length };
   },
 
-  /** Share of one core's time that the process takes in the two seconds that begin one second after its last call. */
+  /** The share of one core that the process uses after its last call. */
   async rest() {
     await init({ threads: 4 });
     const product = new Product(nabla, 256);
     const right = product.isRight();
-    // The least of some seconds: on a machine that others keep busy the engine's own compilers come late.
+    // The minimum over several seconds: on a busy machine the JavaScript engine's compilers run late.
     let share = 1;
     for (let i = 0; i < 5; i++) {
       const before = process.cpuUsage();
@@ -109,7 +109,7 @@ await live({
     const right = Array.from({ length: 20 }, () => product.isRight());
     const loss = train(nabla);
     const { reason, threads: cut } = info();
-    // On a machine that others keep busy, not at once.
+    // On a busy machine this may take several calls.
     const helped = await until(() => workers.some((worker) => helps(worker, () => product.run())));
     await dispose();
     return {
@@ -123,7 +123,7 @@ await live({
     };
   },
 
-  /** What was made before dispose() is collected after it, while a new engine is at work. */
+  /** Tensors from before dispose() are collected after it, while a new engine works. */
   async finalizers() {
     await init({ threads: 2 });
     let collected = 0;
@@ -148,7 +148,7 @@ await live({
       right.push(product.isRight());
     }
     const after = memory();
-    // Blocks that were given back twice would be given out twice.
+    // A block that was freed twice would be allocated twice.
     const fresh = Array.from({ length: 300 }, (_, i) => nabla.full([100], i));
     right.push(fresh.every((x, i) => x.data.every((value) => value === i)));
     return {
@@ -159,12 +159,12 @@ await live({
     };
   },
 
-  /** What comes between an init that is under way and its end. */
+  /** Calls and tensors during a pending init. */
   async pending() {
     const settle = (promise) =>
       promise.then(
         () => "fine",
-        (error) => told(error),
+        (error) => textOf(error),
       );
     const inits = [{ threads: 3 }, { threads: 2 }, { threads: 3 }].map((options) => settle(init(options)));
     const [first, second, equal] = await Promise.all(inits);

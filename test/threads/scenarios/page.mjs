@@ -1,11 +1,11 @@
-/** What a page does, or a worker of it: starts nabla, and tells what came of it. `run` and `runInWorker` are globals of the page. */
+/** Starts nabla on a page or in its worker and reports the outcome. `run` and `runInWorker` are globals of the page. */
 import * as nabla from "../../../dist/src/index.js";
 import { helps, Product, train, until } from "./work.mjs";
 
-/** Byte offset of a word of a control block (assembly/opcodes.ts). */
+/** Byte offset of a word in the control block (assembly/opcodes.ts). */
 const INSIDE = 256;
 
-/** The workers that nabla has started, with their orders. */
+/** The workers that nabla started, with their orders. */
 const workers = [];
 const post = Worker.prototype.postMessage;
 Worker.prototype.postMessage = function (message) {
@@ -13,15 +13,15 @@ Worker.prototype.postMessage = function (message) {
   return post.call(this, message);
 };
 
-/** Whether one of nabla's workers comes to help. */
+/** Whether one of nabla's workers helps with the product. */
 const isHelped = (product) => until(() => workers.some((worker) => helps(worker, () => product.run())));
 
-/** A call in which a worker fails, as the words say that it leaves behind: what it throws, and what becomes of the next ones. */
+/** Simulates a worker that fails during a call. Reports the error of the call and the results of the next ones. */
 async function lose(product) {
   const [{ worker, orders }] = workers;
   const { memory, control, mark } = orders;
   worker.terminate();
-  // Chromium gives a worker two seconds to come to an end by itself.
+  // Chromium gives a worker two seconds to end.
   await new Promise((resolve) => setTimeout(resolve, 3000));
   const words = new Int32Array(memory.buffer);
   Atomics.store(words, mark / 4, 2);
@@ -38,10 +38,10 @@ async function lose(product) {
   return { error, right, recovered, started: workers.length, reason: nabla.info().reason };
 }
 
-/** Starts nabla on so many threads, computes, trains and ends it, `lives` times; in each, a worker is `lost` if asked for. */
-async function run({ threads, lives, lost }) {
-  const told = [];
-  for (let i = 0; i < lives; i++) {
+/** Starts nabla, computes, trains and disposes it, `times` times. With `lost`, a worker fails each time. */
+async function run({ threads, times, lost }) {
+  const reports = [];
+  for (let i = 0; i < times; i++) {
     workers.length = 0;
     await nabla.init({ threads });
     const info = nabla.info();
@@ -51,12 +51,12 @@ async function run({ threads, lives, lost }) {
     const helped = info.threads > 1 && (await isHelped(product));
     const loses = lost ? await lose(product) : undefined;
     await nabla.dispose();
-    told.push({ threads: info.threads, reason: info.reason, right, loss, helped, loses });
+    reports.push({ threads: info.threads, reason: info.reason, right, loss, helped, loses });
   }
-  return told;
+  return reports;
 }
 
-/** The same in a worker, whose workers nabla's then are. */
+/** Calls `run` in a worker, so that nabla's workers are nested. */
 function runInWorker(options) {
   const worker = new Worker(new URL("page.mjs", import.meta.url), { type: "module" });
   return new Promise((resolve, reject) => {

@@ -1,23 +1,34 @@
-/** Hosts that refuse workers, or shared memory: nabla runs on one thread, or in less memory, and says why. */
-import { alive, live, load, Product, replaceWorker, spoil, told, train, until, workers } from "./crew.mjs";
+/** Hosts that refuse workers or shared memory: nabla runs on one thread or in less memory, and says why. */
+import {
+  alive,
+  load,
+  override,
+  Product,
+  replaceWorker,
+  runScenario,
+  textOf,
+  train,
+  until,
+  workers,
+} from "./workers.mjs";
 
-/** Starts nabla on three threads, and trains. What init threw, if it did. */
+/** Starts nabla on three threads and trains. Reports the error of init, if any. */
 async function start(options = {}) {
   const nabla = await load();
   let error = "";
   try {
     await nabla.init({ threads: 3, ...options });
   } catch (thrown) {
-    error = told(thrown);
+    error = textOf(thrown);
   }
   const { threads, reason } = nabla.info();
   const right = new Product(nabla, 256).isRight();
-  // Those that were started in vain have been told to leave.
+  // Workers that were started are asked to exit.
   if (threads === 1) await until(() => !alive().length, 2000);
   return { error, threads, reason, right, loss: train(nabla), started: workers.length, left: alive().length };
 }
 
-/** Has the host refuse shared memories that may grow to more than so many bytes. */
+/** Makes the host refuse shared memories with a larger maximum than `bytes`. */
 function refuseShared(bytes) {
   const { Memory } = WebAssembly;
   WebAssembly.Memory = class extends Memory {
@@ -28,39 +39,39 @@ function refuseShared(bytes) {
   };
 }
 
-await live({
+await runScenario({
   start,
   constructor() {
     replaceWorker(
       class {
         constructor() {
-          throw new Error("no workers today");
+          throw new Error("workers are disabled");
         }
       },
     );
     return start();
   },
   script() {
-    spoil.source = () => "throw new Error('no scripts today')";
+    override.source = () => "throw new Error('scripts are disabled')";
     return start();
   },
   exits() {
-    spoil.source = () => "process.exit(3)";
+    override.source = () => "process.exit(3)";
     return start();
   },
-  /** The second of two. */
+  /** The second of two workers fails. */
   second() {
-    spoil.source = (source, made) => (made % 2 ? "throw new Error('not a second one')" : source);
+    override.source = (source, made) => (made % 2 ? "throw new Error('the second worker is disabled')" : source);
     return start();
   },
-  /** It neither serves nor fails. Clocks go a hundred times as fast. */
+  /** Workers neither start nor fail. Timers run a hundred times as fast. */
   silent() {
     const { setTimeout } = globalThis;
     globalThis.setTimeout = (f, milliseconds, ...rest) => setTimeout(f, milliseconds / 100, ...rest);
-    spoil.source = () => "setInterval(() => {}, 1000)";
+    override.source = () => "setInterval(() => {}, 1000)";
     return start();
   },
-  /** Workers start, but none that takes another's place does. */
+  /** Workers start, but their replacements do not. */
   async replacement({ how, silent }) {
     if (silent) {
       const { setTimeout } = globalThis;
@@ -73,30 +84,31 @@ await live({
       replaceWorker(
         class {
           constructor() {
-            throw new Error("no more workers today");
+            throw new Error("workers are disabled now");
           }
         },
       );
-    } else spoil.source = () => (silent ? "setInterval(() => {}, 1000)" : "throw new Error('no more workers today')");
+    } else
+      override.source = () => (silent ? "setInterval(() => {}, 1000)" : "throw new Error('no more workers today')");
     await workers[0].terminate();
     const right = [];
-    const goneOn = () => right.push(product.isRight()) >= 20 && nabla.info().reason.includes("no more");
-    await until(goneOn, 20_000);
+    const gaveUp = () => right.push(product.isRight()) >= 20 && nabla.info().reason.includes("no more are started");
+    await until(gaveUp, 20_000);
     await until(() => !alive().length, 2000);
     return { right: right.every(Boolean), reason: nabla.info().reason, left: alive().length };
   },
-  /** @param granted what the memory may grow to then */
+  /** @param granted the size to which the memory may then grow */
   async memory({ above, memoryLimit, granted }) {
     refuseShared(above);
     const result = await start(memoryLimit && { memoryLimit });
     const nabla = await load();
-    // Kept, or it would move to JavaScript to make room.
+    // keep() prevents a move to JavaScript's memory.
     const half = nabla.tidy(() => nabla.zeros([granted / 2 / 4]).keep());
     let full = "";
     try {
       nabla.zeros([granted / 2 / 4]);
     } catch (error) {
-      full = told(error);
+      full = textOf(error);
     }
     half.dispose();
     return { ...result, full };

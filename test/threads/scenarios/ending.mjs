@@ -1,6 +1,6 @@
-/** How a process ends that has a pool: all it has to do is to stop. */
+/** Processes with a pool that exit in different ways. */
 import { setTimeout } from "node:timers/promises";
-import { alive, live, load, Product, tell, until, workers } from "./crew.mjs";
+import { alive, load, Product, report, runScenario, until, workers } from "./workers.mjs";
 
 const nabla = await load();
 
@@ -9,14 +9,14 @@ async function start(threads = 4) {
   return new Product(nabla, 256);
 }
 
-await live({
+await runScenario({
   async idle() {
     const product = await start();
     const right = product.isRight();
     await setTimeout(1500);
     return { right, workers: alive().length };
   },
-  /** The last call has just ended: workers still look for the next. */
+  /** The last call has just ended, and workers still poll for the next. */
   async spinning() {
     const product = await start();
     const right = product.isRight();
@@ -30,29 +30,29 @@ await live({
   },
   async exitAtOnce() {
     const product = await start();
-    tell({ right: product.isRight(), workers: alive().length });
+    report({ right: product.isRight(), workers: alive().length });
     process.exit(7);
   },
-  /** In the midst of a function that is recorded, of a scope, and of a step. */
+  /** During a recording, inside a scope. */
   async exitInside() {
     const product = await start();
-    tell({ right: product.isRight(), workers: alive().length });
+    report({ right: product.isRight(), workers: alive().length });
     nabla.compile((x) => nabla.tidy(() => process.exit(7) ?? x))(nabla.tensor([1]));
   },
   async exitWhileStarting() {
     nabla.init({ threads: 4 });
     await until(() => workers.length === 3);
-    tell({ right: true, workers: workers.length });
+    report({ right: true, workers: workers.length });
     process.exit(7);
   },
   async exitWhileDisposing() {
     const product = await start();
     const right = product.isRight();
     nabla.dispose();
-    tell({ right, workers: workers.length });
+    report({ right, workers: workers.length });
     process.exit(7);
   },
-  /** Nobody waits for init. */
+  /** init is not awaited. */
   async forgotten() {
     nabla.init({ threads: 4 });
     await until(() => workers.length === 3);
@@ -60,7 +60,7 @@ await live({
   },
   async throws() {
     const product = await start();
-    tell({ right: product.isRight(), workers: alive().length });
+    report({ right: product.isRight(), workers: alive().length });
     throw new Error("on purpose");
   },
 });

@@ -1,10 +1,10 @@
-/** Workers that die, at rest and at work. A call gives the right result or a ThreadError, and is never waited for in vain. */
+/** Workers that die at rest and at work. A call gives the correct result or a ThreadError, and never hangs. */
 import { setTimeout } from "node:timers/promises";
-import { alive, allHelp, live, load, Product, spin, spoil, told, until, workers } from "./crew.mjs";
+import { alive, allHelp, load, override, Product, runScenario, spin, textOf, until, workers } from "./workers.mjs";
 
 const nabla = await load();
 const { dispose, info, init } = nabla;
-/** Words of a control block (assembly/opcodes.ts). */
+/** Byte offset of a word in the control block (assembly/opcodes.ts). */
 const INSIDE = 256;
 
 /** The result of a call: "right", "wrong", or the error that it throws. */
@@ -12,11 +12,11 @@ function attempt(product) {
   try {
     return product.isRight() ? "right" : "wrong";
   } catch (error) {
-    return told(error);
+    return textOf(error);
   }
 }
 
-/** The elements of a symmetric n × n matrix, random ones. */
+/** The elements of a random symmetric n × n matrix. */
 function symmetric(n) {
   const x = Float32Array.from({ length: n * n }, Math.random);
   return x.map((value, i) => value + x[(i % n) * n + Math.trunc(i / n)]);
@@ -29,8 +29,8 @@ function symmetric(n) {
 const recovers = (product, count, { dying, results = [] } = {}) =>
   allHelp(count, () => results.push(attempt(product)), dying);
 
-await live({
-  /** One that rests: nobody misses it but its place, which another takes. */
+await runScenario({
+  /** An idle worker dies. */
   async idle({ rest }) {
     await init({ threads: 3 });
     const product = new Product(nabla, 256);
@@ -46,7 +46,7 @@ await live({
     return { before, atOnce, milliseconds, reason, recovered, after: attempt(product), started: workers.length };
   },
 
-  /** One that dies between calls, or during one of the next. */
+  /** A worker dies between calls or during one of the next calls. */
   async around({ delays }) {
     const results = [];
     const after = [];
@@ -66,7 +66,7 @@ await live({
     return { results, recovered, after, left: alive().length };
   },
 
-  /** All of them, one after the other, until there are no more to replace them. */
+  /** Workers die one after another, until they are no longer replaced. */
   async all() {
     await init({ threads: 2 });
     const product = new Product(nabla, 256);
@@ -83,11 +83,11 @@ await live({
   },
 
   /**
-   * One that ends itself where it waits for the first thread in the midst of a program: by leaving, or by a trap. Which of the two
-   * threads takes the long first part of the program is up to chance, so it is tried, each time anew, until it was the first.
+   * A worker exits or traps while it waits for the main thread during a program. It is random which of the two threads takes the long
+   * first part of the program, so a new engine tries until it is the main thread.
    */
   async waiting({ how }) {
-    const whole = spoil.source;
+    const original = override.source;
     const stalls = (source) => `const { Instance } = WebAssembly;
       WebAssembly.Instance = class extends Instance {
         constructor(module, { env: { memory } }) {
@@ -97,20 +97,20 @@ await live({
       ${source}`;
     const results = [];
     for (let i = 0; i < 30; i++) {
-      spoil.source = stalls;
+      override.source = stalls;
       await init({ threads: 2 });
       const product = new Product(nabla, 256);
       const [a, b] = product.factors;
-      // From numbers, because a worker of this kind may already end itself in the call of any op.
+      // Made from numbers, because such a worker may already exit during any op.
       const long = nabla.tensor(symmetric(320), [320, 320]);
       const program = nabla.compile((s) => [nabla.eigh(s)[0].sum(), a.matmul(b)]);
       const call = () => (product.is(program(long)[1].data) ? "right" : "wrong");
-      spoil.source = whole;
+      override.source = original;
       try {
         results.push(call());
         await dispose();
       } catch (error) {
-        results.push(told(error));
+        results.push(textOf(error));
         const atOnce = attempt(product);
         const { reason } = info();
         const recovered = await recovers(product, 1);
@@ -120,7 +120,7 @@ await live({
     return { results };
   },
 
-  /** One that dies at a job after the last share is done: set by hand, since it is a matter of nanoseconds. */
+  /** A worker dies in a job after its last share. The state is set by hand, because it lasts only nanoseconds. */
   async leaving() {
     await init({ threads: 2 });
     const product = new Product(nabla, 256);

@@ -1,51 +1,51 @@
-/** Work whose results are known, and what tells whether a worker helps with it: for scripts in Node and for pages. */
+/** Work with known results, and checks whether a worker helps with it. Shared by scripts in Node and by pages. */
 
-/** Whether a worker comes to help with what f does: it clears the word that says whether it is at a job (pool.ts: serve). */
+/** Whether a worker helps with f: it then clears its mark, the word that says whether it is at a job (pool.ts: serve). */
 export function helps({ orders: { memory, mark } }, f) {
   const UNTOUCHED = 7;
   const words = new Int32Array(memory.buffer);
   Atomics.store(words, mark / 4, UNTOUCHED);
   f();
-  // Who came last may still be leaving.
+  // The last worker may still be leaving the job.
   for (let i = 0; i < 1e6 && Atomics.load(words, mark / 4) === 1; i++);
   return Atomics.compareExchange(words, mark / 4, UNTOUCHED, 0) === 0;
 }
 
-/** Waits until `holds()`; false if that has not come within `milliseconds`. */
+/** Waits until `holds()` is true. Returns false after `milliseconds`. */
 export async function until(holds, milliseconds = 10_000) {
   for (const end = Date.now() + milliseconds; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 10)))
     if (holds()) return true;
   return holds();
 }
 
-/** A product of n × n matrices of small whole numbers, which float32 holds exactly. */
+/** A product of n × n matrices of small integers, which float32 represents exactly. */
 export class Product {
   constructor({ tensor, tidy }, n) {
     const random = generator(n);
     const [a, b] = [0, 1].map(() => Float32Array.from({ length: n * n }, () => (random() % 5) - 2));
     this.probe = Float64Array.from({ length: n }, () => random() % 1000);
-    // C·r = A·(B·r): for a wrong C this holds by chance once in a thousand times.
+    // C·r = A·(B·r). A wrong C passes with a probability of 1/1000.
     this.expected = times(a, times(b, this.probe));
     this.factors = [tensor(a, [n, n]), tensor(b, [n, n])];
     this.tidy = tidy;
   }
-  /** Computes it; the elements. */
+  /** Computes the product and returns its elements. */
   run() {
     const [a, b] = this.factors;
     return this.tidy(() => a.matmul(b).data);
   }
-  /** Whether it is these elements. */
+  /** Whether the product has these elements. */
   is(elements) {
     const found = times(elements, this.probe);
     return this.expected.every((value, i) => value === found[i]);
   }
-  /** Computes it; whether the result is right. */
+  /** Computes the product and returns whether it is correct. */
   isRight() {
     return this.is(this.run());
   }
 }
 
-/** A matrix of n × n times a vector, in float64. */
+/** An n × n matrix times a vector, in float64. */
 function times(matrix, vector) {
   const n = vector.length;
   return vector.map((_, i) => {
@@ -55,7 +55,7 @@ function times(matrix, vector) {
   });
 }
 
-/** Whole numbers that look random; the same for the same seed. */
+/** A pseudorandom generator of integers. */
 function generator(seed) {
   let state = seed;
   return () => {
@@ -64,7 +64,7 @@ function generator(seed) {
   };
 }
 
-/** Trains the XOR net, and tells the loss that it comes to: below 0.1 if all is well. */
+/** Trains an XOR network and returns its loss, which should be below 0.1. */
 export function train({ losses, manualSeed, nn, optim, tensor }) {
   manualSeed(7);
   const x = tensor([[0, 0], [0, 1], [1, 0], [1, 1]]); // biome-ignore format: a table

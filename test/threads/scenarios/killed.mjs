@@ -1,12 +1,24 @@
 /**
- * nabla runs in a worker thread, whose own workers are started by the main thread for it: so they can be ended at any moment of a
- * call, unbeknown to nabla's thread. The main thread ends one so many milliseconds after each call has begun.
+ * nabla runs in a worker thread, and the main thread starts nabla's workers. So the main thread can terminate a worker at any moment
+ * of a call, `after` milliseconds from its start.
  */
 import { EventEmitter } from "node:events";
 import { isMainThread, parentPort, Worker as Thread, workerData } from "node:worker_threads";
-import { alive, allHelp, live, load, Product, replaceWorker, spin, told, until, Worker, workers } from "./crew.mjs";
+import {
+  alive,
+  allHelp,
+  load,
+  Product,
+  replaceWorker,
+  runScenario,
+  spin,
+  textOf,
+  until,
+  Worker,
+  workers,
+} from "./workers.mjs";
 
-/** Stands in nabla's thread for a worker that the main thread has started. */
+/** A proxy in nabla's thread for a worker that the main thread started. */
 class Relayed extends EventEmitter {
   alive = true;
   #ended = new Int32Array(new SharedArrayBuffer(4));
@@ -26,7 +38,7 @@ class Relayed extends EventEmitter {
   }
 }
 
-/** The main thread: starts workers for `thread`, and ends them. */
+/** In the main thread: starts and terminates workers for `thread`. */
 function attend(thread) {
   const started = [];
   thread.on("message", ({ start, source, orders, ended, end, after }) => {
@@ -46,7 +58,7 @@ function attend(thread) {
   });
 }
 
-/** nabla's thread: calls, during each of which a worker is ended, and what came of them. */
+/** In nabla's thread: makes calls during which a worker is terminated, and reports their outcome. */
 async function serve({ threads, delays }) {
   replaceWorker(Relayed);
   parentPort.on("message", ({ index, event, value }) => workers[index].emit(event, value));
@@ -65,15 +77,15 @@ async function serve({ threads, delays }) {
       try {
         outcome.results.push(product.isRight() ? "right" : "wrong");
       } catch (error) {
-        outcome.results.push(told(error));
-        // Memory that the call gave back is another's: nobody writes to it any more.
+        outcome.results.push(textOf(error));
+        // No worker may write to the memory that the failed call freed.
         const next = nabla.zeros([768, 768]);
         spin(30);
         outcome.dirty += next.data.reduce((count, value) => count + Number(value !== 0), 0);
         next.dispose();
       }
       outcome.longest = Math.max(outcome.longest, performance.now() - start);
-      // The main thread may have been late; then the next call is hit.
+      // If the main thread was late, the worker dies during the next call.
     } while (!(await until(() => !victim.alive, 100)));
     outcome.kept += nabla.memory().tensors - tensors;
     outcome.recovered &&= await recovers();
@@ -84,7 +96,7 @@ async function serve({ threads, delays }) {
   parentPort.close();
 }
 
-/** nabla's thread, at one call after the other until it is ended. */
+/** In nabla's thread: makes calls until it is terminated. */
 async function call({ threads }) {
   const nabla = await load();
   await nabla.init({ threads });
@@ -95,7 +107,7 @@ async function call({ threads }) {
   }
 }
 
-/** Starts nabla's thread, and waits for what it tells. */
+/** Starts nabla's thread. `outcome` is its report. */
 function begin(options) {
   const thread = new Thread(new URL(import.meta.url), { workerData: options });
   const outcome = new Promise((resolve, reject) => {
@@ -106,18 +118,18 @@ function begin(options) {
 }
 
 if (isMainThread) {
-  await live({
+  await runScenario({
     calls(options) {
       const { thread, outcome } = begin(options);
       attend(thread);
       return outcome;
     },
-    /** nabla's thread is ended in the midst of a call, with the workers that it has started itself. */
+    /** nabla's thread, which started its own workers, is terminated during a call. */
     async owner() {
       const { thread, outcome } = begin({ threads: 3, forever: true });
-      const told = await outcome;
+      const report = await outcome;
       await thread.terminate();
-      return told;
+      return report;
     },
   });
 } else await (workerData.forever ? call : serve)(workerData);
