@@ -1,4 +1,4 @@
-/** Reverse mode: the public transforms, orders beyond the first, graphs that branch, what is refused. */
+/** Reverse mode: the public transforms, higher orders, branching graphs, and errors. */
 import {
   customGradient,
   grad,
@@ -29,25 +29,25 @@ const loss = (theta: Tensor) =>
     .mul(0.5);
 
 describe("the article's first example, L(θ) = ½(3θ₁ + θ₂ − 8)² at (1, 1)", () => {
-  test("the gradient is (−12, −4), the value 8", () => {
+  test("the gradient is (−12, −4) and the value is 8", () => {
     expect(grad(loss)(tensor([1, 1])).toArray()).toEqual([-12, -4]);
     const [y, g] = valueAndGrad(loss)(tensor([1, 1]));
     expect([y.item(), g.toArray()]).toEqual([8, [-12, -4]]);
   });
-  test("the Hessian is x·xᵀ = [[9, 3], [3, 1]]: whole, and times a direction", () => {
+  test("the Hessian is x·xᵀ = [[9, 3], [3, 1]], and hvp multiplies it by a direction", () => {
     expect(hessian(loss)(tensor([1, 1])).toArray()).toEqual([
       [9, 3],
       [3, 1],
     ]);
     expect(hvp(loss, tensor([1, 1]), tensor([1, 0])).toArray()).toEqual([9, 3]);
   });
-  test("the derivative along a direction is ∇L·u", () => {
+  test("the directional derivative is ∇L·u", () => {
     const [y, dy] = jvp(loss, tensor([1, 1]), tensor([0.5, 2]));
     expect([y.item(), dy.item()]).toEqual([8, -14]);
   });
 });
 
-describe("any order", () => {
+describe("higher orders", () => {
   test("the n-th derivative of sin by nesting grad: cos, −sin, −cos, sin, cos", () => {
     let f = (x: Tensor): Tensor => x.sin();
     const expected = [Math.cos, (x: number) => -Math.sin(x), (x: number) => -Math.cos(x), Math.sin, Math.cos];
@@ -60,12 +60,12 @@ describe("any order", () => {
     const f = (x: Tensor) => x.pow(4).add(x.mul(2).exp());
     expect(grad(grad(grad(f)))(tensor(1)).item()).toBeCloseTo(24 + 8 * Math.exp(2), 3);
   });
-  test("an inner gradient is differentiable by what it closes over", () => {
+  test("an inner gradient is differentiable with respect to tensors that it closes over", () => {
     // d/dw of (d/dx w²x³) = 2w·3x².
     const f = (w: Tensor) => grad((x: Tensor) => w.square().mul(x.pow(3)))(tensor(2));
     expect(grad(f)(tensor(5)).item()).toBeCloseTo(2 * 5 * 3 * 4, 3);
   });
-  test("a gradient penalty reaches the parameters by double backward", () => {
+  test("a gradient penalty trains the parameters through double backward", () => {
     const w = tensor(
       [
         [1, 2],
@@ -101,7 +101,7 @@ describe("any order", () => {
 });
 
 describe("transforms", () => {
-  test("vjp's pullback may be called any number of times", () => {
+  test("vjp's pullback can be called repeatedly", () => {
     const [y, pullback] = vjp((a: Tensor, b: Tensor) => a.mul(b), tensor([1, 2]), tensor([3, 4]));
     expect(y.toArray()).toEqual([3, 8]);
     expect(pullback(tensor([1, 0])).map((g) => g.toArray())).toEqual([
@@ -121,7 +121,7 @@ describe("transforms", () => {
     );
     expect(dy.toArray()).toEqual([13, 24]);
   });
-  test("jacobian has the result's shape and the argument's after it", () => {
+  test("jacobian has the shape of the result followed by the shape of the argument", () => {
     const j = jacobian((x: Tensor) => x.reshape([1, 2]).mul(tensor([[1], [10], [100]])))(tensor([1, 2]));
     expect(j.shape).toEqual([3, 2, 2]);
     expect(j.toArray()).toEqual([
@@ -139,7 +139,7 @@ describe("transforms", () => {
       ],
     ]);
   });
-  test("gradients by several arguments, and by nested objects of tensors", () => {
+  test("grad differentiates by several arguments and by nested objects of tensors", () => {
     const f = (p: { w: Tensor; rest: Tensor[] }, x: Tensor) => p.w.mul(x).add(p.rest[0]!).sum();
     const p = { w: tensor([1, 2]), rest: [tensor([5, 6])] };
     const [gp, gx] = grad(f, [0, 1])(p, tensor([3, 4]));
@@ -150,14 +150,14 @@ describe("transforms", () => {
     ]);
     expect(grad(f, 1)(p, tensor([3, 4])).toArray()).toEqual([1, 2]);
   });
-  test("an argument that the result does not depend on has gradient 0", () => {
+  test("the gradient of an unused argument is 0", () => {
     expect(grad((a: Tensor, _b: Tensor) => a.sum(), 1)(tensor([1]), tensor([2, 3])).toArray()).toEqual([0, 0]);
     expect(hessian((x: Tensor) => x.sum())(tensor([1, 2])).toArray()).toEqual([
       [0, 0],
       [0, 0],
     ]);
   });
-  test("the point itself is untouched: no grad, no graph, no memory left", () => {
+  test("transforms leave no gradient, graph or memory at the point", () => {
     const x = tensor([1, 1]);
     tidy(() => hvp(loss, x, tensor([1, 0])));
     const before = memory().tensors;
@@ -167,7 +167,7 @@ describe("transforms", () => {
 });
 
 describe("backward", () => {
-  test("adds up over calls and over branches", () => {
+  test("adds gradients over calls and over branches", () => {
     const x = tensor([2], { requiresGrad: true });
     const square = x.mul(x);
     square.add(square).sum().backward();
@@ -181,12 +181,12 @@ describe("backward", () => {
     ones([4, 2]).mul(b).add(s).sum().backward();
     expect([b.grad!.toArray(), s.grad!.toArray()]).toEqual([[4, 4], 8]);
   });
-  test("takes a gradient for results of more than one number", () => {
+  test("takes the gradient of a result with several elements", () => {
     const x = tensor([1, 2], { requiresGrad: true });
     x.square().backward({ gradient: tensor([1, 10]) });
     expect(x.grad!.toArray()).toEqual([2, 40]);
   });
-  test("createGraph lets .grad be differentiated", () => {
+  test("createGraph makes .grad differentiable", () => {
     const x = tensor(3, { requiresGrad: true });
     x.pow(3).backward({ createGraph: true });
     const first = x.grad!;
@@ -195,14 +195,14 @@ describe("backward", () => {
     first.backward();
     expect(x.grad!.item()).toBeCloseTo(18, 3);
   });
-  test("noGrad and detach stop it; only what needs a gradient gets one", () => {
+  test("noGrad and detach stop gradients, and only tensors that require a gradient get one", () => {
     const x = tensor([1, 2], { requiresGrad: true });
     const y = tensor([3, 4]);
     expect(noGrad(() => x.mul(2)).requiresGrad).toBe(false);
     x.mul(y).add(x.detach().square()).sum().backward();
     expect([x.grad!.toArray(), y.grad]).toEqual([[3, 4], null]);
   });
-  test("a chain of 50,000 ops needs no recursion", () => {
+  test("does not overflow the stack for a chain of 50,000 ops", () => {
     const x = tensor([1], { requiresGrad: true });
     tidy(() => {
       let y: Tensor = x;
@@ -214,15 +214,15 @@ describe("backward", () => {
 });
 
 describe("customGradient", () => {
-  test("uses the rule given", () => {
+  test("uses the given rule", () => {
     const clipped = customGradient((x: Tensor) => [x, (dy: Tensor) => [dy.clamp(-1, 1)]]);
     expect(grad((x: Tensor) => clipped(x.mul(5)).mul(3).sum())(tensor([1])).toArray()).toEqual([5]);
   });
-  test("can be differentiated again: x³ by hand", () => {
+  test("can be differentiated twice", () => {
     const cube = customGradient((x: Tensor) => [x.pow(3), (dy: Tensor) => [dy.mul(x.square()).mul(3)]]);
     expect(grad(grad((x: Tensor) => cube(x)))(tensor(2)).item()).toBeCloseTo(12, 4);
   });
-  test("a rule that returns the wrong shape is told so", () => {
+  test("refuses a gradient of the wrong shape", () => {
     const wrong = customGradient((x: Tensor) => [x.mul(1), () => [zeros([3])]]);
     expect(() => grad((x: Tensor) => wrong(x).sum())(tensor([1, 2]))).toThrow(
       "customGradient: its gradient rule returned [3] for an input [2]",
@@ -230,19 +230,19 @@ describe("customGradient", () => {
   });
 });
 
-describe("what is refused, and the remedy", () => {
+describe("errors say how to fix the call", () => {
   const x = () => tensor([1, 2], { requiresGrad: true });
-  test("backward from more than one number", () => {
+  test("backward of a tensor with several elements", () => {
     expect(() => x().mul(2).backward()).toThrow(
       "backward: the tensor is [2], not one number. Reduce it with sum() or mean(), or pass { gradient }.",
     );
   });
-  test("backward from nothing that needs a gradient", () => {
+  test("backward of a tensor that depends on no gradient", () => {
     expect(() => tensor([1]).sum().backward()).toThrow(
       "backward: the tensor depends on no tensor that requires a gradient.",
     );
   });
-  test("backward twice", () => {
+  test("a second backward", () => {
     const y = x().square().sum();
     y.backward();
     expect(() => y.backward()).toThrow(
@@ -252,7 +252,7 @@ describe("what is refused, and the remedy", () => {
     z.backward({ retainGraph: true });
     expect(() => z.backward()).not.toThrow();
   });
-  test("a value that a gradient needs, changed in place since", () => {
+  test("an in-place write to a value that a gradient needs", () => {
     const a = x();
     const y = a.square().sum();
     a.copyFrom([5, 6]);
@@ -260,7 +260,7 @@ describe("what is refused, and the remedy", () => {
       "square: a tensor [2] that its gradient needs was changed in place. Change a clone() instead.",
     );
   });
-  test("grad of a function that returns more than one number, or no tensor", () => {
+  test("grad of a function that returns several numbers or no tensor", () => {
     expect(() => grad((z: Tensor) => z.mul(2))(tensor([1, 2]))).toThrow(
       "grad: the function returned [2], not one number. Reduce it with sum() or mean(), or use jacobian or vjp.",
     );
@@ -279,7 +279,7 @@ describe("what is refused, and the remedy", () => {
       'grad: argument 0 is an int32 tensor [1], but only float32 is differentiable. Use x.to("float32").',
     );
   });
-  test("requiresGrad on a result", () => {
+  test("requiresGrad of a result", () => {
     expect(() => {
       x().mul(2).requiresGrad = false;
     }).toThrow("requiresGrad: this tensor is the result of an op.");

@@ -1,4 +1,4 @@
-/** Which arguments transforms differentiate by: any order, twice, from the end; one tensor as several arguments. */
+/** argnums: in any order, repeated, counted from the end; and one tensor as several arguments. */
 import { compile, grad, hessian, hvp, jacobian, jvp, nn, type Tensor, tensor, valueAndGrad, vjp } from "nabla";
 import { describe, expect, test } from "vitest";
 
@@ -56,26 +56,26 @@ describe("argnums", () => {
     const compiled = compile((a: Tensor, b: Tensor, c: Tensor) => grad(weighed, argnums)(a, b, c) as Tensor[]);
     expect(numbers(compiled(...three()))).toEqual(want);
   });
-  test("one number gives one gradient, also counted from the end", () => {
+  test("a single number, negative or not, gives a single gradient", () => {
     expect(grad(weighed, 1)(...three()).item()).toBe(10);
     expect((grad(weighed, -1)(...three()) as Tensor).item()).toBe(100);
   });
-  test("structures keep their own order", () => {
+  test("structured arguments keep the order of argnums", () => {
     const f = (p: { w: Tensor; b: Tensor }, x: Tensor) => p.w.mul(x).add(p.b).sum();
     const [gx, gp] = grad(f, [1, 0])({ w: tensor([2, 3]), b: tensor([0, 0]) }, tensor([5, 7]));
     expect(gx.toArray()).toEqual([2, 3]);
     expect(gp.w.toArray()).toEqual([5, 7]);
     expect(gp.b.toArray()).toEqual([1, 1]);
   });
-  test("gradients of an argument that is named twice do not share memory", () => {
+  test("the two gradients of a repeated argument do not share memory", () => {
     const [a, b] = grad((x: Tensor) => x.square().sum(), [0, 0])(tensor([1, 2])) as [Tensor, Tensor];
     a.copyFrom([0, 0]);
     expect(b.toArray()).toEqual([2, 4]);
   });
-  test("second derivatives follow the order too", () => {
+  test("second derivatives follow the order of argnums", () => {
     const f = (x: Tensor, y: Tensor) => x.square().mul(y).sum();
     const mixed = (x: Tensor, y: Tensor) => grad(f, [1, 0])(x, y)[1].sum();
-    // d/dx of 2xy, then by y.
+    // ∂f/∂x = 2xy, with derivatives 2x by y and 2y by x.
     const [byY, byX] = grad(mixed, [1, 0])(tensor(3), tensor(5));
     expect(numbers([byY, byX])).toEqual([6, 10]);
   });
@@ -89,7 +89,7 @@ describe("argnums", () => {
   });
 });
 
-describe("one tensor as two arguments: each has a derivative of its own", () => {
+describe("one tensor as two arguments: each argument has its own derivative", () => {
   const f = (a: Tensor, b: Tensor): Tensor => a.square().mul(b).sum();
   const x = tensor([2, 3]);
   test("grad and valueAndGrad", () => {
@@ -104,7 +104,7 @@ describe("one tensor as two arguments: each has a derivative of its own", () => 
     }
     expect(x.requiresGrad).toBe(false);
   });
-  test("in one structure", () => {
+  test("two fields of one structure", () => {
     const g = grad((p: { a: Tensor; b: Tensor[] }) => f(p.a, p.b[0]!))({ a: x, b: [x] });
     expect(g.a.toArray()).toEqual([8, 18]);
     expect(g.b[0]!.toArray()).toEqual([4, 9]);
@@ -117,22 +117,22 @@ describe("one tensor as two arguments: each has a derivative of its own", () => 
       [8, 18],
     ]);
   });
-  test("jvp, also along one tensor as two directions", () => {
+  test("jvp, even with one tensor as both directions", () => {
     const [y, dy] = jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [tensor([1, 0]), tensor([0, 1])]);
     expect([y.item(), dy.item()]).toEqual([35, 8 + 9]);
     const v = tensor([1, 1]);
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [v, v])[1].item()).toBe(8 + 18 + 4 + 9);
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [x, x])[1].item()).toBe(3 * 35);
   });
-  test("inside another gradient they add up", () => {
+  test("in an outer gradient the two derivatives are added", () => {
     const outer = (v: Tensor) => {
       const [a, b] = grad(f, [0, 1])(v, v) as [Tensor, Tensor];
       return a.add(b).sum();
     };
-    // Σ 2v² + v², by v.
+    // d/dv Σ 2v² + v².
     expect(grad(outer)(x).toArray()).toEqual([12, 18]);
   });
-  test("hvp along the point itself, jacobian and hessian of a function of one tensor in two places", () => {
+  test("hvp along the point itself, jacobian and hessian", () => {
     const cube = (v: Tensor) => f(v, v);
     expect(hvp(cube, x, x).toArray()).toEqual([24, 54]);
     expect(hessian(cube)(x).toArray()).toEqual([
@@ -147,8 +147,8 @@ describe("one tensor as two arguments: each has a derivative of its own", () => 
   });
 });
 
-describe("what cannot be differentiated by", () => {
-  test("a module still says what to pass instead", () => {
+describe("invalid arguments", () => {
+  test("the error for a module says what to pass instead", () => {
     const f = (m: nn.Linear, x: Tensor) => m.forward(x).sum();
     expect(() => grad(f, [0])(new nn.Linear(2, 2), tensor([[1, 2]]))).toThrow(
       "grad: arguments must be tensors, or arrays and plain objects of them.",
@@ -158,7 +158,7 @@ describe("what cannot be differentiated by", () => {
       /arguments must be tensors, or arrays and plain objects/,
     );
   });
-  test("more directions than points", () => {
+  test("more directions than points are refused", () => {
     const v = tensor([1]);
     expect(() => jvp((a: Tensor) => a, v, [v, v] as never)).toThrow(
       "jvp: got 2 directions for 1 point(s). Pass one for each.",
@@ -166,7 +166,7 @@ describe("what cannot be differentiated by", () => {
   });
 });
 
-test("arguments that cannot be differentiated are named", () => {
+test("errors name the argument that cannot be differentiated", () => {
   const f = grad((x: Tensor) => x.sum());
   expect(() => (f as () => unknown)()).toThrow("grad: the function was called without arguments.");
   expect(() => f(tensor([1], { dtype: "int32" }))).toThrow("grad: argument 0 is an int32 tensor [1]");

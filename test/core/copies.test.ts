@@ -1,4 +1,4 @@
-/** Two copies of nabla in one process: each refuses the other's tensors, wherever they arrive. */
+/** Two copies of nabla in one process: every function refuses the tensors and modules of the other copy. */
 import { compile, concat, customGradient, grad, hvp, jvp, losses, nn, noGrad, type Tensor as OwnTensor, optim, stack, tensor, tidy, vjp, where } from "nabla"; // biome-ignore format: one line
 import { writeSafetensors } from "nabla/formats";
 import { beforeAll, expect, test, vi } from "vitest";
@@ -23,13 +23,13 @@ const indices = (): OwnTensor => tensor([0, 1, 2], { dtype: "int32" });
 const parameter = (): OwnTensor => tensor([1, 2, 3], { requiresGrad: true });
 const REFUSED = /^\w.*: .+ is a tensor of another copy of nabla, which has its own memory\. Use one copy: /;
 
-test("the second copy that loads warns, and the third does not", () => {
+test("the second copy warns when it loads, and the third does not", () => {
   expect(warnings).toEqual([
     ["nabla: a second copy was loaded. Copies cannot exchange tensors. Check for two installed versions: npm ls nabla."],
   ]); // biome-ignore format: one line
 });
 
-test("ops refuse them as any operand, forward and in place, by method and by function", () => {
+test("ops refuse foreign tensors as any operand, in place or not, as a method or a function", () => {
   const calls: [string, () => unknown][] = [
     ["add", () => own().add(foreign)],
     ["add", () => other.add(own() as never, 1)],
@@ -48,7 +48,7 @@ test("ops refuse them as any operand, forward and in place, by method and by fun
   for (const [name, call] of calls) expect(call, name).toThrow(REFUSED);
 });
 
-test("losses, layers, optimizers, gradients, compiled functions and files refuse them", () => {
+test("losses, layers, optimizers, gradients, compiled functions and files refuse foreign tensors", () => {
   const model = new nn.Linear(3, 1);
   const calls: [string, () => unknown][] = [
     ["sub", () => losses.mse(own(), foreign)],
@@ -71,7 +71,7 @@ test("losses, layers, optimizers, gradients, compiled functions and files refuse
 });
 
 const MODULE_REFUSED = /^\w.*: .+ is a module of another copy of nabla, which has its own memory\. Use one copy: /;
-/** A module with something of the other copy in a property. */
+/** A module that holds `value` in a property. */
 function holding(value: unknown): nn.Module {
   class Net extends nn.Module {
     readonly own = new nn.Linear(3, 1);
@@ -83,7 +83,7 @@ function holding(value: unknown): nn.Module {
   return new Net();
 }
 
-test("a module refuses layers and parameters of the other copy, wherever it holds them", () => {
+test("a module refuses layers and parameters of the other copy in any property", () => {
   const layer = () => new other.nn.Linear(3, 1) as unknown as nn.Linear;
   const weight = () => other.nn.parameter(other.randn([1, 3])) as unknown as OwnTensor;
   expect(() => new nn.Sequential(new nn.Linear(3, 3), layer())).toThrow(MODULE_REFUSED);
@@ -113,7 +113,7 @@ test("a module refuses layers and parameters of the other copy, wherever it hold
   expect(() => own.forward(tensor([[1, 2, 3]]))).toThrow(REFUSED);
 });
 
-test("lists, values, results of functions and gradient rules refuse them", () => {
+test("lists, values, function results and gradient rules refuse foreign tensors", () => {
   const sgd = new optim.SGD([parameter()], { lr: 1 });
   const calls: [string, () => unknown][] = [
     ["concat", () => concat([own(), foreign])],
@@ -145,7 +145,7 @@ test("lists, values, results of functions and gradient rules refuse them", () =>
   for (const [name, call] of calls) expect(call, name).toThrow(REFUSED);
 });
 
-test("a copy computes with its own tensors, whatever the other did", () => {
+test("a copy still computes with its own tensors", () => {
   expect(() => own().add(foreign)).toThrow();
   expect(foreign.add(1).toArray()).toEqual([11, 21, 31]);
   expect(own().add(tensor(foreign.data)).toArray()).toEqual([11, 22, 33]);

@@ -1,4 +1,4 @@
-/** arange and linspace: both ends exact, lengths that rounding does not change, every element type; full and eye. */
+/** arange and linspace: exact ends, lengths that do not depend on rounding, every element type. full and eye: exact values. */
 import { arange, eye, full, linspace, randint, type Tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 
@@ -23,27 +23,27 @@ describe("linspace", () => {
       expect(values.at(-1)).toBe(Math.fround(end));
     }
   });
-  test.each(ranges)("from %d to %d: never turns back, and is the mirror image of the way back", (start, end) => {
+  test.each(ranges)("from %d to %d: is monotonic, and mirrors the range in reverse", (start, end) => {
     const values = list(linspace(start, end, 101));
-    const way = Math.sign(end - start);
+    const direction = Math.sign(end - start);
     for (let i = 1; i < values.length; i++)
-      expect((values[i]! - values[i - 1]!) * way, `element ${i}`).toBeGreaterThanOrEqual(0);
-    const back = list(linspace(end, start, 101)).reverse();
-    // The middle counts from either end.
-    values.forEach((v, i) => expect(Math.abs(v - back[i]!)).toBeLessThanOrEqual(2 ** -23 * Math.abs(v)));
+      expect((values[i]! - values[i - 1]!) * direction, `element ${i}`).toBeGreaterThanOrEqual(0);
+    const reversed = list(linspace(end, start, 101)).reverse();
+    // The element in the middle may be computed from either end.
+    values.forEach((v, i) => expect(Math.abs(v - reversed[i]!)).toBeLessThanOrEqual(2 ** -23 * Math.abs(v)));
   });
-  test("every element is the exact one, rounded", () => {
+  test("every element is the exact value, rounded once", () => {
     expect(list(linspace(0, 1, 1001))).toEqual(Array.from({ length: 1001 }, (_, i) => Math.fround(i / 1000)));
     expect(list(linspace(-3, 0, 7))).toEqual([-3, -2.5, -2, -1.5, -1, -0.5, 0]);
   });
-  test("of one element, start; of none, nothing", () => {
+  test("n may be 1, which gives start, or 0, but not negative or a fraction", () => {
     expect(list(linspace(3, 9, 1))).toEqual([3]);
     expect(linspace(3, 9, 0).shape).toEqual([0]);
     expect(() => linspace(0, 1, 2.5)).toThrow("linspace: n is 2.5, but must be a whole number from 0.");
     expect(() => linspace(0, 1, -1)).toThrow(RangeError);
     expect(() => linspace(0, Infinity, 3)).toThrow("linspace: end is Infinity, but must be finite.");
   });
-  test("int32: whole steps stay whole, fractions are cut off, as in PyTorch", () => {
+  test("int32: whole steps are exact, and fractions are truncated as in PyTorch", () => {
     expect(list(linspace(0, 10, 5, { dtype: "int32" }))).toEqual([0, 2, 5, 7, 10]);
     expect(list(linspace(-10, 10, 5, { dtype: "int32" }))).toEqual([-10, -5, 0, 5, 10]);
     const [most, n] = [2147483646, 7];
@@ -52,7 +52,7 @@ describe("linspace", () => {
     expect(list(linspace(0, 49, 50, { dtype: "int32" }))).toEqual(Array.from({ length: 50 }, (_, i) => i));
     expect(list(linspace(-2147483648, 2147483647, 2, { dtype: "int32" }))).toEqual([-2147483648, 2147483647]);
   });
-  test("bool and uint8", () => {
+  test("bool and uint8 elements", () => {
     expect(linspace(0, 1, 3, { dtype: "bool" }).toArray()).toEqual([false, true, true]);
     expect(list(linspace(0, 255, 6, { dtype: "uint8" }))).toEqual([0, 51, 102, 153, 204, 255]);
   });
@@ -76,13 +76,13 @@ describe("arange", () => {
     expect(x.data[0]).toBe(Math.fround(from));
     expect(Math.sign(to - step / 2 - x.data.at(-1)!)).not.toBe(-Math.sign(step));
   });
-  test("a step that does not divide the range ends with the last number before the end", () => {
+  test("if the step does not divide the range, the last element is the last number before the end", () => {
     expect(list(arange(0, 1, 0.3))).toEqual([0, 0.3, 0.6, 0.9].map(Math.fround));
     expect(list(arange(5, 0, -2))).toEqual([5, 3, 1]);
     expect(list(arange(0, 1 + 1e-12, 1))).toEqual([0, 1]);
     expect(list(arange(2.5))).toEqual([0, 1, 2]);
   });
-  test("for all whole ranges, what a loop gives", () => {
+  test("equals a loop for all small ranges of integers", () => {
     for (let from = -7; from <= 7; from++)
       for (let to = -7; to <= 7; to++)
         for (const step of [-5, -3, -2, -1, 1, 2, 3, 5]) {
@@ -91,13 +91,13 @@ describe("arange", () => {
           expect(list(arange(from, to, step)), `${from} … ${to} by ${step}`).toEqual(expected.map((v) => v + 0));
         }
   });
-  test("int32 is exact up to its ends", () => {
+  test("int32 is exact up to its limits", () => {
     const options = { dtype: "int32" } as const;
     expect(list(arange(2147483645, 2147483648, 1, options))).toEqual([2147483645, 2147483646, 2147483647]);
     expect(list(arange(-2147483648, -2147483645, 1, options))).toEqual([-2147483648, -2147483647, -2147483646]);
     expect(list(arange(16777215, 16777220, 1, options))).toEqual([16777215, 16777216, 16777217, 16777218, 16777219]);
   });
-  test("refuses steps that never get there and ends that are not finite", () => {
+  test("refuses steps that never reach the end and ends that are not finite", () => {
     expect(() => arange(0, 1, 0)).toThrow("arange: step 0 never gets from 0 to 1.");
     expect(() => arange(0, Infinity)).toThrow("arange: end is Infinity, but must be finite.");
     expect(() => arange(0, 1, Number.NaN)).toThrow("arange: step NaN never gets from 0 to 1.");
@@ -105,7 +105,7 @@ describe("arange", () => {
   });
 });
 
-test("full and eye hold large whole numbers exactly in int32", () => {
+test("full and eye hold large integers exactly in int32", () => {
   expect(list(full([2], 16777217, { dtype: "int32" }))).toEqual([16777217, 16777217]);
   expect(list(full([2], -2147483648, { dtype: "int32" }))).toEqual([-2147483648, -2147483648]);
   expect(list(full([1], 2147483647, { dtype: "int32" }))).toEqual([2147483647]);
@@ -116,7 +116,7 @@ test("full and eye hold large whole numbers exactly in int32", () => {
   ]);
 });
 
-describe("ranges refuse numbers that the dtype does not hold", () => {
+describe("ranges refuse numbers outside the dtype", () => {
   for (const [name, make, message] of [
     [
       "arange, int32",
@@ -132,7 +132,7 @@ describe("ranges refuse numbers that the dtype does not hold", () => {
     ["randint below 0, uint8", () => randint(-1, 3, [2], { dtype: "uint8" }), "randint: -1 is outside uint8"],
   ] as const)
     test(name, () => void expect(make).toThrow(message));
-  test("the whole range is accepted", () => {
+  test("the limits of each dtype are accepted", () => {
     expect(Array.from(arange(254, 256, { dtype: "uint8" }).data)).toEqual([254, 255]);
     expect(Array.from(arange(2147483646, 2147483648, { dtype: "int32" }).data)).toEqual([2147483646, 2147483647]);
     expect(Array.from(linspace(0, 255, 2, { dtype: "uint8" }).data)).toEqual([0, 255]);

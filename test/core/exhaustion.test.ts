@@ -1,10 +1,10 @@
-/** Running out of memory, at whichever allocation, changes nothing: a retry gives the bits of a run that was never interrupted. */
+/** Running out of memory at any allocation changes nothing: a retry is bit-identical to an uninterrupted run. */
 import { compile, grad, hessian, jacobian, jvp, losses, manualSeed, memory, nn, optim, randn, type Tensor, tensor, tidy, valueAndGrad, vjp } from "nabla"; // biome-ignore format: one line
 import { expect, test } from "vitest";
 import { engine, randomState } from "../../src/runtime/engine.ts";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
 
-/** Runs f with the allocation of this number failing. Returns whether there was one. */
+/** Runs f and lets allocation number `limit` fail. Returns whether f allocated that often. */
 function failingAt(limit: number, f: () => unknown): boolean {
   const { heap } = engine();
   const { allocate } = heap;
@@ -27,7 +27,7 @@ function failingAt(limit: number, f: () => unknown): boolean {
 
 interface Job {
   readonly step: () => unknown;
-  /** All that a step changes. */
+  /** Everything that a step changes. */
   readonly state: () => unknown;
   readonly dispose: () => void;
 }
@@ -35,9 +35,9 @@ interface Job {
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 const values = (tensors: Iterable<Tensor>): number[][] => Array.from(tensors, (x) => Array.from(x.data));
 
-/** Checks a job for every allocation of its first step. */
+/** Lets each allocation of a job's first step fail, one run per allocation. */
 function expectAtomic(begin: () => Job): void {
-  /** Two steps, of which the first is retried if the allocation of this number fails in it. */
+  /** Runs two steps. If allocation number `limit` fails in the first, it is retried. */
   const run = (limit: number): { failed: boolean; end: unknown } => {
     manualSeed(4);
     const job = begin();
@@ -53,7 +53,7 @@ function expectAtomic(begin: () => Job): void {
     job.dispose();
     return { failed, end };
   };
-  run(Number.POSITIVE_INFINITY); // constants and scratch memory are made once
+  run(Number.POSITIVE_INFINITY); // allocates constants and scratch memory
   const before = held();
   const { end } = run(Number.POSITIVE_INFINITY);
   let limit = 0;
@@ -100,24 +100,24 @@ const lossOf = (model: nn.Module, x: Tensor, labels: Tensor) => () =>
 const eager = (model: nn.Module, optimizer: Optimizer, x: Tensor, labels: Tensor) => () =>
   optimizer.minimize(lossOf(model, x, labels));
 
-test("an eager step with Adam, BatchNorm and dropout", () => {
+test("an eager step with Adam, BatchNorm and dropout is atomic", () => {
   expectAtomic(() => training((params) => new optim.Adam(params, { amsgrad: true }), eager));
 });
 
-test("an eager step with SGD, momentum and accumulated gradients", () => {
+test("an eager step with SGD, momentum and accumulated gradients is atomic", () => {
   const step: typeof eager = (model, optimizer, x, labels) => () =>
     optimizer.minimize([lossOf(model, x, labels), lossOf(model, x, labels)]);
   expectAtomic(() => training((params) => new optim.SGD(params, { lr: 0.1, momentum: 0.9 }), step));
 });
 
-test("an eager step of an optimizer without a kernel", () => {
+test("an eager step of an optimizer without a kernel is atomic", () => {
   const model = () => new nn.Sequential(new nn.Linear(3, 4, { bias: false }), new nn.Dropout(0.5), new nn.Linear(4, 2, { bias: false })); // biome-ignore format: one line
   expectAtomic(() => training((params) => new optim.Muon(params, { lr: 0.1 }), eager, model));
 });
 
-test("a compiled step, from its recording on", () => {
+test("a compiled step and its recording are atomic", () => {
   const step: typeof eager = (model, optimizer, x, labels) => {
-    // The optimizer's state is made by its first step.
+    // The first step creates the optimizer's state.
     optimizer.minimize(lossOf(model, x, labels)).dispose();
     optimizer.zeroGrad();
     return compile(eager(model, optimizer, x, labels));
@@ -125,12 +125,12 @@ test("a compiled step, from its recording on", () => {
   expectAtomic(() => training((params) => new optim.Adam(params), step));
 });
 
-test("a model's forward pass: BatchNorm's statistics and random numbers", () => {
+test("a forward pass that fails changes neither BatchNorm's statistics nor the random numbers", () => {
   const forward: typeof eager = (model, _, x) => () => model.forward(x) as Tensor;
   expectAtomic(() => training((params) => new optim.Adam(params), forward));
 });
 
-test("BatchNorm, whatever the momentum", () => {
+test("BatchNorm is atomic for every momentum", () => {
   for (const momentum of [0.1, null]) {
     const layer = () => new nn.BatchNorm1d(3, { momentum });
     const forward: typeof eager = (model, _, x) => () => model.forward(x) as Tensor;
@@ -138,7 +138,7 @@ test("BatchNorm, whatever the momentum", () => {
   }
 });
 
-test("clipping, averaging and L-BFGS", () => {
+test("clipping, averaging and L-BFGS are atomic", () => {
   const job = (
     step: (params: Tensor[]) => { step: () => unknown; own?: () => Tensor[]; dispose?: () => void },
   ): Job => {
@@ -186,7 +186,7 @@ test("clipping, averaging and L-BFGS", () => {
   );
 });
 
-test("gradients of functions leave nothing behind", () => {
+test("gradient transforms that fail leave no tensors behind", () => {
   const f = (x: Tensor) => x.tanh().mul(x).matmul(x.t()).softmax().sum();
   const functions: ((x: Tensor) => unknown)[] = [
     (x) => grad(f)(x),
@@ -208,7 +208,7 @@ test("gradients of functions leave nothing behind", () => {
   }
 });
 
-test("backward: .grad of every leaf stays as it was", () => {
+test("backward that fails changes no leaf's .grad", () => {
   const [a, b] = [tensor([1, 2], { requiresGrad: true }), tensor([3, 4], { requiresGrad: true })];
   const pass = () => a.mul(b).add(a.exp()).sum().backward();
   tidy(pass);

@@ -1,4 +1,4 @@
-/** What synchronous loops, exceptions and forgotten tensors leave behind: nothing, or what JavaScript can collect. */
+/** Synchronous loops, exceptions and forgotten tensors leak no memory: it is freed at once, or JavaScript can collect it. */
 import { compile, customGradient, grad, hessian, hvp, jacobian, jvp, losses, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, valueAndGrad, vjp, zeros } from "nabla"; // biome-ignore format: one line
 import { describe, expect, test, vi } from "vitest";
 import { interceptDuring } from "../../src/nn/intercept.ts";
@@ -6,8 +6,8 @@ import { interceptDuring } from "../../src/nn/intercept.ts";
 const MB = 2 ** 20;
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 
-describe("tensors made outside of scopes", () => {
-  test("more than 64 MB of them move to JavaScript's memory, oldest first, and back when used; one warning names tidy", () => {
+describe("tensors made outside a scope", () => {
+  test("beyond 64 MB, the oldest move to JavaScript's memory and return when used; one warning recommends tidy", () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     const before = memory().bytes;
     const all = Array.from({ length: 300 }, (_, i) => zeros([MB / 4]).copyFrom(new Float32Array(MB / 4).fill(i)));
@@ -16,7 +16,7 @@ describe("tensors made outside of scopes", () => {
       expect(x.live()[i]).toBe(i);
       expect(x.add(1).max().item()).toBe(i + 1);
     }
-    // Those that are used again and again stay.
+    // A tensor that is in constant use stays in linear memory.
     const [first] = all;
     const { buffer } = first!.live();
     for (let i = 0; i < 200; i++) first!.add(1);
@@ -29,7 +29,7 @@ describe("tensors made outside of scopes", () => {
     warn.mockRestore();
   });
 
-  test("gradients flow through what moved, in place writes are seen, and views and kept tensors are whole", () => {
+  test("gradients, in-place writes, views and kept tensors work after a move to JavaScript's memory", () => {
     const w = tensor([2, 3], { requiresGrad: true });
     const loss = w.square().mul(w).sum();
     const x = zeros([2]);
@@ -58,7 +58,7 @@ describe("tensors made outside of scopes", () => {
     expect(() => x.add(1)).toThrow("was disposed by dispose()");
   });
 
-  test("aliases of a tensor do not pile up, and stay readable when it is disposed", () => {
+  test("aliases of a tensor do not accumulate, and stay readable after the tensor is disposed", () => {
     const x = tensor([1, 2]);
     const before = memory().tensors;
     const views = Array.from({ length: 20_000 }, () => x.reshape([2, 1]));
@@ -67,14 +67,14 @@ describe("tensors made outside of scopes", () => {
     for (const view of [views[0]!, views[10_000]!, views.at(-1)!]) expect(view.toArray()).toEqual([[1], [2]]);
   });
 
-  test("many small ones do not pile up", () => {
+  test("many small tensors do not accumulate", () => {
     const before = memory().tensors;
     const all = Array.from({ length: 30_000 }, (_, i) => tensor([i]));
     expect(memory().tensors - before).toBeLessThan(1100);
     expect(all.every((x, i) => x.item() === i)).toBe(true);
   });
 
-  test("small ones move out as early, however many tensors are kept", () => {
+  test("kept tensors do not delay when small tensors move out", () => {
     const ways: ((i: number) => Tensor)[] = [
       (i) => tensor([i]).keep(),
       (i) => tidy(() => tensor([i]).keep()),
@@ -95,7 +95,7 @@ describe("tensors made outside of scopes", () => {
     }
   });
 
-  test("what losses and composed ops make on the way is freed when they return", () => {
+  test("losses and composed ops free their intermediate tensors when they return", () => {
     const [x, t] = [tensor([[0.2, 0.7], [0.6, 0.4]], { requiresGrad: true }), tensor([[0.1, 0.8], [0.3, 0.5]])]; // biome-ignore format: matrices
     const labels = tensor([0, 1], { dtype: "int32" });
     const calls: (() => Tensor)[] = [
@@ -116,7 +116,7 @@ describe("tensors made outside of scopes", () => {
     }
   });
 
-  test("after backward, a result is readable, and only what can still be read is held", () => {
+  test("after backward, results are readable and repeated steps do not use more memory", () => {
     const model = new nn.Sequential(new nn.Linear(2, 3), new nn.Tanh(), new nn.Linear(3, 2));
     const optimizer = new optim.Adam(model.parameters());
     const [x, labels] = [randn([4, 2]), tensor([0, 1, 1, 0], { dtype: "int32" })];
@@ -148,27 +148,29 @@ describe("exceptions leave no tensor behind", () => {
   const through = (y: Tensor) => broken(y.exp().mul(y)).sum();
 
   const failing: Record<string, () => unknown> = {
-    "a rule, in grad": () => grad(through)(x),
-    "a rule, in valueAndGrad of several": () => valueAndGrad((a: Tensor, b: Tensor) => through(a.mul(b)), [0, 1])(x, x),
-    "a rule, in a pullback": () => tidy(() => vjp((y: Tensor) => broken(y.exp()), x)[1](x)),
-    "a rule, in jvp": () => jvp(through, x, x),
-    "a rule, in jacobian": () => jacobian((y: Tensor) => broken(y.exp().mul(y)))(x),
-    "a rule, in hvp": () => hvp(through, x, x),
-    "a rule, in hessian": () => hessian(through)(x),
-    "a rule, in minimize": () => optimizer.minimize(() => through(model.forward(x))),
-    "a rule, in the second of several losses": () =>
+    "a gradient rule, in grad": () => grad(through)(x),
+    "a gradient rule, in valueAndGrad of two arguments": () =>
+      valueAndGrad((a: Tensor, b: Tensor) => through(a.mul(b)), [0, 1])(x, x),
+    "a gradient rule, in a pullback": () => tidy(() => vjp((y: Tensor) => broken(y.exp()), x)[1](x)),
+    "a gradient rule, in jvp": () => jvp(through, x, x),
+    "a gradient rule, in jacobian": () => jacobian((y: Tensor) => broken(y.exp().mul(y)))(x),
+    "a gradient rule, in hvp": () => hvp(through, x, x),
+    "a gradient rule, in hessian": () => hessian(through)(x),
+    "a gradient rule, in minimize": () => optimizer.minimize(() => through(model.forward(x))),
+    "a gradient rule, in the second of several losses": () =>
       optimizer.minimize([() => model.forward(x).sum(), () => through(model.forward(x))]),
-    "a rule of the wrong shape": () => grad(customGradient((y: Tensor) => [y.sum(), () => [zeros([3])]]) as never)(x),
+    "a gradient rule that returns the wrong shape": () =>
+      grad(customGradient((y: Tensor) => [y.sum(), () => [zeros([3])]]) as never)(x),
     "the function, in grad": () => grad((y: Tensor) => stop(y.exp().mul(2)))(x),
     "the function, in jacobian of grad": () => jacobian((y: Tensor) => grad((z: Tensor) => stop(z.exp()))(y))(x),
     "the loss, in minimize": () => optimizer.minimize(() => stop(model.forward(x))),
-    "tidy's function": () => tidy(() => tidy(() => [x.mul(2), x.exp().keep().dispose(), stop()])),
-    "a function that is recorded": () => compile((y: Tensor) => stop(y.exp(), optimizer.minimize(() => model.forward(y).sum())))(x), // biome-ignore format: one line
-    "a recorded function that reads a value": () => compile((y: Tensor) => y.exp().item())(x),
-    "a hook, on the way forward": () =>
+    "the function, in nested tidy": () => tidy(() => tidy(() => [x.mul(2), x.exp().keep().dispose(), stop()])),
+    "a function during its recording": () => compile((y: Tensor) => stop(y.exp(), optimizer.minimize(() => model.forward(y).sum())))(x), // biome-ignore format: one line
+    "a function that reads a value during its recording": () => compile((y: Tensor) => y.exp().item())(x),
+    "a hook in the forward pass": () =>
       tidy(() => interceptDuring(model, ({ name, forward }) => (name === "2" ? stop() : forward()), () => model.forward(x))), // biome-ignore format: one line
-    "an op, for its shapes": () => x.exp().matmul(zeros([3, 1]).keep()),
-    "an op, in noGrad in a scope": () => tidy(() => noGrad(() => x.exp().add(zeros([7])))),
+    "an op, because of its shapes": () => x.exp().matmul(zeros([3, 1]).keep()),
+    "an op, in noGrad in tidy": () => tidy(() => noGrad(() => x.exp().add(zeros([7])))),
     "backward through a freed graph": () =>
       tidy(() => {
         const loss = model.forward(x).square().sum();
@@ -176,7 +178,7 @@ describe("exceptions leave no tensor behind", () => {
         model.zeroGrad();
         loss.backward();
       }),
-    "backward after a write in place": () =>
+    "backward after an in-place write": () =>
       tidy(() => {
         const h = model.forward(x).exp();
         noGrad(() => h.copyFrom(new Float32Array(2)));
@@ -185,8 +187,8 @@ describe("exceptions leave no tensor behind", () => {
   };
   for (const [name, call] of Object.entries(failing)) {
     test(name, () => {
-      // An op outside of scopes frees its own; what people make there is theirs.
-      const work = () => (name.startsWith("an op, for") ? tidy(call) : call());
+      // Outside a scope, an op frees its own intermediate tensors, and the caller frees the rest.
+      const work = () => (name.startsWith("an op, because") ? tidy(call) : call());
       const attempt = () => {
         try {
           work();
@@ -200,12 +202,12 @@ describe("exceptions leave no tensor behind", () => {
       const before = held();
       for (let i = 0; i < 50; i++) attempt();
       optimizer.zeroGrad();
-      if (name.startsWith("an op, for")) expect(memory().tensors).toBe(before.tensors + 50);
+      if (name.startsWith("an op, because")) expect(memory().tensors).toBe(before.tensors + 50);
       else expect(held()).toEqual(before);
     });
   }
 
-  test("600 failing jacobians", () => {
+  test("jacobian, 600 times", () => {
     const before = held();
     for (let i = 0; i < 600; i++) expect(() => jacobian((y: Tensor) => broken(y.exp()))(x)).toThrow("stop");
     expect(held()).toEqual(before);

@@ -17,7 +17,7 @@ const model = new nn.Sequential(
 const optimizer = new optim.Adam(model.parameters(), { lr: 0.01, amsgrad: true });
 const [x, labels] = [randn([32, 64]), tensor(new Int32Array(32).map((_, i) => i % 2))];
 const minimize = (a, b) => optimizer.minimize(() => losses.crossEntropy(model.forward(a), b));
-// Recording a step makes the optimizer's state, which eager steps make when they succeed.
+// Recording a step creates the optimizer's state; eager steps create it when they succeed.
 if (kind === "compiled") minimize(x, labels).dispose();
 const step = kind === "compiled" ? compile(minimize) : minimize;
 
@@ -43,7 +43,7 @@ const state = () =>
 
 let [failures, changes] = [0, 0];
 const seen = [];
-/** One step, retried until there is memory enough for it. */
+/** One step, retried until enough memory is free. */
 function train() {
   for (;;) {
     const before = state();
@@ -60,7 +60,7 @@ function train() {
     }
   }
 }
-// Tensors outside of a scope would move to JavaScript's memory instead of filling this one.
+// Outside a scope, tensors would move to JavaScript's memory instead of filling linear memory.
 tidy(() => {
   for (let i = 0; i < 3; i++) {
     if (filled === "filled") fill();

@@ -1,4 +1,4 @@
-/** Training that runs out of a small memory, for real: failed steps change nothing, and retries give the bits of an undisturbed run. */
+/** Training that exceeds its memory limit: failed steps change nothing, and retries are bit-identical to an undisturbed run. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";

@@ -1,4 +1,4 @@
-/** Who frees what: the allocator, scopes, disposal, and long training that stays flat. */
+/** The allocator, scopes, disposal, and constant memory use over long training. */
 import { grad, losses, manualSeed, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
@@ -34,7 +34,7 @@ describe("the allocator", () => {
     expect(heap.inUse).toBe(0);
   });
 
-  test("the same sizes over and over take no more memory", () => {
+  test("allocating the same sizes repeatedly takes no more memory", () => {
     const heap = new Heap();
     const round = () => {
       const blocks = [100, 5000, 70_000, 300_000].map((bytes) => [heap.allocate(bytes), bytes] as const);
@@ -53,7 +53,7 @@ describe("the allocator", () => {
     expect(() => heap.release(heap.allocate(5 * MB), 5 * MB)).not.toThrow();
   });
 
-  test("growth that is refused throws an OutOfMemoryError with the figures, and harms nothing", () => {
+  test("refused growth throws an OutOfMemoryError with the sizes and changes nothing", () => {
     const heap = new Heap({ memoryLimit: 2 * MB });
     const first = heap.allocate(MB);
     heap.u8.fill(7, first, first + MB);
@@ -76,7 +76,7 @@ describe("the allocator", () => {
     expect(second).toBeGreaterThanOrEqual(first + MB);
   });
 
-  test("views follow when memory grows", () => {
+  test("views stay valid when memory grows", () => {
     const before = tensor([1, 2, 3]);
     const large = zeros([6 * MB]);
     expect(before.toArray()).toEqual([1, 2, 3]);
@@ -85,7 +85,7 @@ describe("the allocator", () => {
 });
 
 describe("scopes", () => {
-  test("tidy frees what it does not return, in arrays and objects too, and keep() exempts", () => {
+  test("tidy frees everything except results, nested or not, and tensors marked with keep()", () => {
     const before = memory().tensors;
     let inner!: Tensor;
     let kept!: Tensor;
@@ -101,7 +101,7 @@ describe("scopes", () => {
     expect(memory().tensors).toBe(before);
   });
 
-  test("scopes nest: what an inner one returns belongs to the outer one", () => {
+  test("the result of an inner scope belongs to the outer scope", () => {
     let inner!: Tensor;
     tidy(() => {
       inner = tidy(() => tensor([1]));
@@ -121,11 +121,11 @@ describe("scopes", () => {
     expect(memory().tensors).toBe(before);
   });
 
-  test("a promise is refused, since the scope would end before it", () => {
+  test("tidy refuses a promise, because the scope would end before the promise settles", () => {
     expect(() => tidy(async () => tensor([1]))).toThrow("tidy: f returned a promise, but tidy ends when f returns.");
   });
 
-  test("the graph of a returned loss survives the scope, and goes with the loss", () => {
+  test("the graph of a returned loss survives the scope and is freed with the loss", () => {
     tidy(() => tensor([1]).mul(3).square().mul(2)); // the constants are cached
     const before = memory().bytes;
     const w = tensor([2], { requiresGrad: true });
@@ -138,7 +138,7 @@ describe("scopes", () => {
     expect(memory().bytes).toBe(before);
   });
 
-  test("a graph that is never walked is freed with its results, however long", () => {
+  test("a long graph without a backward pass is freed with its result", () => {
     const w = tensor([1], { requiresGrad: true });
     const before = memory().bytes;
     const y = tidy(() => {
@@ -151,14 +151,14 @@ describe("scopes", () => {
     expect(memory().bytes).toBe(before);
   });
 
-  test("`using` and dispose() twice are fine", () => {
+  test("disposing a tensor twice is allowed", () => {
     const x = tensor([1]);
     x.dispose();
     x[Symbol.dispose]();
     expect(x.isDisposed).toBe(true);
   });
 
-  test("the garbage collector frees what everyone forgot", async () => {
+  test("the garbage collector frees unreferenced tensors", async () => {
     const { setFlagsFromString } = await import("node:v8");
     const { runInNewContext } = await import("node:vm");
     setFlagsFromString("--expose-gc");
@@ -175,10 +175,10 @@ describe("scopes", () => {
   });
 });
 
-describe("no leak", () => {
+describe("long-running loops do not leak", () => {
   const network = () => new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Dropout(0.1), new nn.Linear(8, 1));
 
-  test("10,000 eager training steps keep memory flat, and learn XOR", () => {
+  test("10,000 eager training steps learn XOR in constant memory", () => {
     manualSeed(3);
     const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
     const optimizer = new optim.Adam(model.parameters(), { lr: 1e-2 });
@@ -204,7 +204,7 @@ describe("no leak", () => {
     expect(loss.item()).toBeLessThan(0.01);
   });
 
-  test("gradients, clipping, evaluation and double backward give all back", () => {
+  test("gradients, clipping, evaluation and double backward free everything that they allocate", () => {
     const model = network();
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
     const x = randn([4, 2]);

@@ -1,4 +1,4 @@
-/** No message is longer than 300 characters, whatever any public function, class or method is given. */
+/** No error of a public function, class or method is longer than 300 characters, for any argument. */
 import * as nabla from "nabla";
 import { nn, ones, randn, Tensor, tidy } from "nabla";
 import * as formats from "nabla/formats";
@@ -24,9 +24,9 @@ const huge: [string, () => unknown][] = [
   ["an error with a message of 10⁶ characters", () => new Error("x".repeat(1e6))],
 ];
 
-/** What ends or restarts the engine of this file. */
+/** Functions that would end or restart the engine of this file. */
 const excluded = ["nabla.init", "nabla.dispose"];
-/** All functions and classes that a module exports, by path. */
+/** All functions and classes that a module exports, with their paths. */
 const callablesOf = (path: string, module: object): [string, Callable][] =>
   Object.entries(module).flatMap(([name, value]): [string, Callable][] => {
     if (excluded.includes(`${path}.${name}`)) return [];
@@ -35,7 +35,7 @@ const callablesOf = (path: string, module: object): [string, Callable][] =>
   });
 const modules = { nabla, "nabla/formats": formats, "nabla/gradients": gradients, "nabla/serverless": serverless };
 const callables = Object.entries(modules).flatMap(([path, module]) => callablesOf(path, module));
-/** Methods of tensors, and of a module. */
+/** Methods of a tensor and of a module. */
 const methods = [x, model].flatMap((owner) => {
   const names = new Set<string>();
   for (let p: object = owner; p !== Object.prototype; p = Object.getPrototypeOf(p) as object)
@@ -49,7 +49,7 @@ const methods = [x, model].flatMap((owner) => {
 
 const isClass = (f: Callable): boolean => /^class\b/.test(Function.prototype.toString.call(f));
 
-test("the list holds every entry point", () => {
+test("the list of functions includes nested namespaces", () => {
   const names = callables.map(([name]) => name);
   for (const name of [
     "nabla.matmul",
@@ -65,8 +65,8 @@ test("the list holds every entry point", () => {
   expect(methods.length).toBeGreaterThan(130);
 });
 
-describe("no message is longer than 300 characters", () => {
-  test.each(huge)("of any function, class or method, given %s", async (_, make) => {
+describe("error messages have at most 300 characters", () => {
+  test.each(huge)("in any function, class or method, given %s", async (_, make) => {
     const value = make();
     const faults: string[] = [];
     let refused = 0;
@@ -84,7 +84,7 @@ describe("no message is longer than 300 characters", () => {
       for (const args of given) {
         try {
           let result: unknown;
-          // A function that keeps its result, or that returns a promise, is none of tidy's business.
+          // tidy does not see the result, because it refuses promises.
           tidy(() => {
             result = isClass(f) ? new (f as unknown as Class)(...args) : f(...args);
           });
@@ -99,7 +99,7 @@ describe("no message is longer than 300 characters", () => {
     expect(faults).toEqual([]);
     expect(refused).toBeGreaterThan(500);
   });
-  test("a state with 10⁵ other names, and bytes for a state", () => {
+  test("in loadStateDict, given 10⁵ unknown names or bytes", () => {
     const model = new nn.Linear(2, 2);
     const state = Object.fromEntries(Array.from({ length: 1e5 }, (_, i) => [`key${i}`, x]));
     for (const wrong of [state, new Uint8Array(1e6)])

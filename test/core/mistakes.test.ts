@@ -1,4 +1,4 @@
-/** Typical mistakes of newcomers, with the exact messages that they see: each names the function, what it got, and the fix. */
+/** Typical mistakes of newcomers and their exact error messages: each names the function, what it got, and the fix. */
 import {
   arange,
   compile,
@@ -26,7 +26,7 @@ import { hessianTrace, saliency } from "nabla/gradients";
 import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
 
-/** What JavaScript lets pass and TypeScript would not. */
+/** Passes a value that TypeScript would reject and JavaScript accepts. */
 const any = <T>(value: unknown): T => value as T;
 const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU(), new nn.Linear(3, 1));
 const params = model.parameters();
@@ -76,7 +76,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["minimize without a result", () => sgd().minimize(any(() => {})), "SGD.minimize: the function returned nothing. Return the loss from it."],
   ["minimize with a number", () => sgd().minimize(any(() => full([1], 1.5).item())), "SGD.minimize: the loss must be a tensor, got 1.5. Return the loss tensor itself, without item() or toArray()."],
   ["minimize with a promise", () => sgd().minimize(any(async () => losses.mse(model.forward(x), y))), "SGD.minimize: f returned a promise, but SGD.minimize ends when f returns. Use it inside the async function instead."],
-  ["minimize with each loss", () => sgd().minimize(() => losses.mse(model.forward(x), y, { reduction: "none" })), "SGD.minimize: the loss is [4, 1], not one number. Reduce it with mean() or sum()."],
+  ["minimize with an unreduced loss", () => sgd().minimize(() => losses.mse(model.forward(x), y, { reduction: "none" })), "SGD.minimize: the loss is [4, 1], not one number. Reduce it with mean() or sum()."],
   ["minimize with a constant", () => sgd().minimize(() => x.sum()), "SGD.minimize: the loss depends on nothing that requires a gradient. Compute it from the model's parameters, outside noGrad and without detach() or item()."],
   ["noGrad(value)", () => noGrad(any(x)), "noGrad: f must be a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
   ["tidy(async)", () => tidy(any(async () => x)), "tidy: f returned a promise, but tidy ends when f returns. Use it inside the async function instead."],
@@ -106,9 +106,9 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["new KeyValueCache(8)", () => new (nn.KeyValueCache as new (n: number) => unknown)(8), "KeyValueCache: takes no arguments, got 1: argument 1 is 8. Remove it."],
   ["cache.append(1)", () => any<{ append(v: number): void }>(new nn.KeyValueCache()).append(1), "KeyValueCache.append: layer must be a module, got 1. Pass a module."],
   ["parameter(x, true)", () => nn.parameter(ones([2]), any(true)), "parameter: owner must be a module, got true. Pass a module."],
-  ["zeros of a dtype that is none", () => zeros([2], { dtype: any("double") }), 'zeros: "double" is not an element type. Use float32, int32, bool or uint8.'],
+  ["zeros of an unknown dtype", () => zeros([2], { dtype: any("double") }), 'zeros: "double" is not an element type. Use float32, int32, bool or uint8.'],
   ["view of a wrong size", () => ones([4]).view(3), "view: [4] has 4 elements, which do not fit [3]."],
-  ["a token that does not exist", () => new nn.Embedding(3, 2).forward(int([5])), "embedding: index 5 (at 0) is outside 0 … 2."],
+  ["a token outside the vocabulary", () => new nn.Embedding(3, 2).forward(int([5])), "embedding: index 5 (at 0) is outside 0 … 2."],
   ["Upsample of no images", () => new nn.Upsample({ scaleFactor: 2 }).forward(ones([2])), "Upsample: x is [2], but must be [batch, height, width, channels]."],
   ["group.lr = '1'", () => { sgd().paramGroups[0]!.lr = any("1"); }, 'SGD: lr must be a number, got "1". Write it without quotes: 1.'],
   ["a LambdaLR of a string", () => new optim.LambdaLR(sgd(), any(() => "a")), `LambdaLR: lambda's result must be a number, got "a". Pass a number.`],
@@ -120,7 +120,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["zeros([NaN])", () => zeros([Number.NaN]), "zeros: [NaN] is not a shape: give an array of whole numbers, such as [2, 3]."],
 ]; // biome-ignore format: a table
 
-test.each(mistakes)("%s is refused with the fix", (_, call, message) => {
+test.each(mistakes)("%s: the error says how to fix it", (_, call, message) => {
   let found: unknown;
   try {
     call();
@@ -132,24 +132,24 @@ test.each(mistakes)("%s is refused with the fix", (_, call, message) => {
   expect(text).toBe(message);
   expect(text.length).toBeLessThanOrEqual(300);
 });
-test("an unknown option of init is refused before anything starts", async () => {
+test("init refuses an unknown option before it starts the engine", async () => {
   await expect(init(any({ thread: 2 }))).rejects.toThrow(
     'init: unknown option "thread". Did you mean "threads"? Valid options: threads, build, module, deterministic, memoryLimit.',
   );
 });
-test("a tensor is data in JSON, text in templates, and refuses to be cloned with the way to send it", () => {
+test("a tensor is an array in JSON and text in templates, and structuredClone says how to send it", () => {
   const v = tensor([[1, 2]], { dtype: "int32" });
   expect(JSON.stringify({ inputs: v })).toBe('{"inputs":[[1,2]]}');
   expect(`${v}`).toBe("tensor([[1, 2]], int32)");
   for (const use of [() => any<number>(v) + 1, () => +any<number>(v)]) expect(use).toThrow(/^operator: .* x\.item\(\)/);
   expect(() => structuredClone(v)).toThrow(/Send x\.data and x\.shape/);
 });
-test("view is PyTorch's: sizes or a shape, and −1 for one of them", () => {
+test("view takes sizes or a shape, one of which may be −1, as in PyTorch", () => {
   expect(ones([4]).view(2, 2).shape).toEqual([2, 2]);
   expect(ones([4]).view([-1, 2]).shape).toEqual([2, 2]);
   expect(() => ones([4]).view(3)).toThrow("view: [4] has 4 elements, which do not fit [3].");
 });
-test("options follow any optional argument", () => {
+test("options may take the place of optional arguments", () => {
   const m = tensor([[3, 1, 2], [6, 5, 4]]); // biome-ignore format: a matrix
   expect(arange(3, { dtype: "int32" }).dtype).toBe("int32");
   expect(arange(1, 3, { dtype: "int32" }).toArray()).toEqual([1, 2]);

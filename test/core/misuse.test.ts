@@ -1,4 +1,4 @@
-/** What people get wrong: every misuse is refused with a remedy or does what PyTorch does, and never harms other tensors. */
+/** Misuse is refused with a remedy or does what PyTorch does, and never corrupts other tensors. */
 
 import * as nabla from "nabla";
 import {
@@ -30,8 +30,8 @@ import { methods } from "../../src/ops/methods.ts";
 
 const int = (values: number[]) => tensor(values, { dtype: "int32" });
 
-describe("memory stays whole", () => {
-  test("every function, method and constructor survives nonsense: no other tensor changes, nothing leaks into the books", () => {
+describe("memory is never corrupted", () => {
+  test("invalid arguments to any function, method or constructor change no other tensor", () => {
     const canary = full([4096], 7);
     const nonsense: unknown[] = [undefined, null, Number.NaN, -1, 0.5, Infinity, 1e18, "3", [1, 2], [], {}, true];
     const tensors: (() => unknown)[] = [
@@ -73,7 +73,7 @@ describe("memory stays whole", () => {
     expect(Number.isFinite(memory().bytes)).toBe(true);
     expect(full([3], 2).mul(3).toArray()).toEqual([6, 6, 6]);
   });
-  test("unknown element types and sizes that are no sizes are refused", () => {
+  test("unknown element types and invalid sizes are refused", () => {
     expect(() => zeros([2], { dtype: "double" as DType })).toThrow(
       'zeros: "double" is not an element type. Use float32, int32, bool or uint8.',
     );
@@ -86,16 +86,16 @@ describe("memory stays whole", () => {
     expect(() => ones([4]).narrow(0, 1, undefined as unknown as number)).toThrow("narrow:");
     expect(() => ones([4]).split(0.5)).toThrow("split: a size of 0.5 is not a whole number above 0.");
   });
-  test("a tensor that is serialized does not bring all memory with it", () => {
+  test("a serialized tensor does not contain the whole linear memory", () => {
     expect(JSON.stringify(ones([2, 3]).mul(2)).length).toBeLessThan(1000);
   });
-  test("a tensor keeps its shape when the list it was made from changes", () => {
+  test("a tensor keeps its shape if the array that gave the shape changes", () => {
     const shape = [2, 2];
     const x = zeros(shape);
     shape[0] = 1000;
     expect(x.shape).toEqual([2, 2]);
   });
-  test("operands of the wrong type are named", () => {
+  test("errors name the operand that has the wrong type", () => {
     expect(() => ones([1]).add("3" as unknown as number)).toThrow(
       'add: b must be a tensor or a number, got "3". Wrap values in tensor(…).',
     );
@@ -109,7 +109,7 @@ describe("memory stays whole", () => {
       "clamp: low must be a number, got a float32 tensor [2]. For tensor bounds, use maximum and minimum.",
     );
   });
-  test("gather and indexSelect move one-byte elements too", () => {
+  test("gather and indexSelect work on one-byte elements", () => {
     const pixels = tensor(new Uint8Array([10, 20, 30, 40]), [2, 2]);
     expect(pixels.indexSelect(0, int([1, 0, 1])).toArray()).toEqual([
       [30, 40],
@@ -123,19 +123,19 @@ describe("memory stays whole", () => {
         .toArray(),
     ).toEqual([false, false, true]);
   });
-  test("bools are 0 or 1, however they are made", () => {
+  test("bool elements are always 0 or 1", () => {
     expect(full([3], 2, { dtype: "bool" }).sum().item()).toBe(3);
     expect(tensor([true]).pad([1, 1], 5).sum().item()).toBe(3);
     expect(zeros([2], { dtype: "bool" }).copyFrom([2, 0]).toArray()).toEqual([true, false]);
   });
-  test("numbers are not lost however many are in use", () => {
+  test("scalar operands stay correct when thousands are in use", () => {
     const mask = tensor([true, false]);
     for (let i = 0; i < 2000; i++) expect(tidy(() => where(mask, 0.25, i + 0.5).toArray())).toEqual([0.25, i + 0.5]);
   });
 });
 
 describe("gradients", () => {
-  test("jvp is differentiable by its direction, of linear functions too", () => {
+  test("jvp is differentiable with respect to its direction, even for linear functions", () => {
     const f = (x: Tensor) => x.mul(2);
     expect(grad((v: Tensor) => jvp(f, tensor([1, 2]), v)[1].sum())(tensor([1, 1])).toArray()).toEqual([2, 2]);
     expect(jacobian((v: Tensor) => jvp(f, tensor([1, 2]), v)[1])(tensor([1, 1])).toArray()).toEqual([
@@ -143,20 +143,20 @@ describe("gradients", () => {
       [0, 2],
     ]);
   });
-  test("structures that cannot be rebuilt are refused, not returned as they are", () => {
+  test("grad refuses structures that it cannot rebuild", () => {
     const message = /arguments must be tensors, or arrays and plain objects of them\./;
     expect(() => grad((m: Map<string, Tensor>) => m.get("w")!.sum())(new Map([["w", tensor([3])]]))).toThrow(message);
     const model = new nn.Linear(2, 1);
     expect(() => grad((m: nn.Linear) => m.forward(ones([1, 2])).sum())(model)).toThrow(message);
   });
-  test("leaves do not share the memory of their gradients", () => {
+  test("gradients of two leaves do not share memory", () => {
     const [a, b] = [tensor([1], { requiresGrad: true }), tensor([2], { requiresGrad: true })];
     const seed = tensor([1]);
     a.add(b).backward({ gradient: seed });
     a.grad!.copyFrom([5]);
     expect([b.grad!.item(), seed.item()]).toEqual([1, 1]);
   });
-  test("writing in place where gradients flow is refused", () => {
+  test("in-place writes to tensors that autograd records are refused", () => {
     const x = tensor([3], { requiresGrad: true });
     const y = x.mul(2);
     expect(() => y.copyFrom([100])).toThrow(
@@ -166,7 +166,7 @@ describe("gradients", () => {
     noGrad(() => x.copyFrom([4]));
     expect(x.item()).toBe(4);
   });
-  test("a leaf's gradient goes with the leaf", () => {
+  test("a leaf's gradient is freed with the leaf", () => {
     const work = () =>
       tidy(() => {
         const w = tensor([1, 2], { requiresGrad: true });
@@ -183,14 +183,14 @@ describe("gradients", () => {
     });
     expect(kept.toArray()).toEqual([2, 4]);
   });
-  test("a gradient that backward replaced says so", () => {
+  test("a gradient that backward replaced cannot be read", () => {
     const w = tensor([1], { requiresGrad: true });
     w.mul(2).sum().backward();
     const held = w.grad!;
     w.mul(2).sum().backward();
     expect(() => held.toArray()).toThrow(/disposed by backward, which replaced the gradient/);
   });
-  test("vjp frees what it made on the way", () => {
+  test("vjp frees its intermediate tensors", () => {
     const x = tensor([1, 2]);
     const work = () => {
       const [y, pullback] = vjp((z: Tensor) => z.exp().mul(2).sin(), x);
@@ -207,7 +207,7 @@ describe("gradients", () => {
       [6, 6],
     );
   });
-  test("backward on a disposed loss, and asynchronous scopes", () => {
+  test("backward on a disposed loss and noGrad of a promise are refused", () => {
     const loss = tensor([1], { requiresGrad: true }).sum();
     loss.dispose();
     expect(() => loss.backward()).toThrow(/^backward: the float32 tensor \[\] made by sum was disposed by dispose\(\)/);
@@ -216,7 +216,7 @@ describe("gradients", () => {
 });
 
 describe("layers, losses, optimizers", () => {
-  test("another optimizer's state, or a broken one, is refused before anything changes", () => {
+  test("an invalid state or the state of another optimizer is refused before anything changes", () => {
     const w = nn.parameter(ones([3]));
     const canary = full([512], 7);
     const sgd = new optim.SGD([w], { lr: 0.1, momentum: 0.9 });
@@ -240,7 +240,7 @@ describe("layers, losses, optimizers", () => {
     expect(() => adam.loadStateDict({ groups: [{ betas: [2, 2] }], state })).toThrow("Adam: beta1 is 2");
     expect([adam.lr, canary.sum().item()]).toEqual([1e-3, 7 * 512]);
   });
-  test("options switched on later bring their state along", () => {
+  test("an option that is switched on later creates the state that it needs", () => {
     const w = nn.parameter(ones([3]));
     const adam = new optim.Adam([w], { lr: 0.1 });
     adam.minimize(() => w.sum());
@@ -249,7 +249,7 @@ describe("layers, losses, optimizers", () => {
     expect(w.toArray()).toEqual(new Array(3).fill(w.data[0]));
     expect(w.data[0]).toBeCloseTo(0.8, 4);
   });
-  test("what is no leaf is not learnt; options given as undefined are the defaults", () => {
+  test("optimizers refuse tensors that are not leaves, and an undefined option has its default", () => {
     const w = nn.parameter(ones([3]));
     expect(() => new optim.SGD([w.mul(2)], { lr: 1 })).toThrow(
       "SGD: a tensor [3] is the result of an op. Pass parameters, such as model.parameters().",
@@ -257,7 +257,7 @@ describe("layers, losses, optimizers", () => {
     const options = { weightDecay: undefined } as unknown as { weightDecay: number };
     expect(new optim.Adam([w], options).paramGroups[0]!.options.weightDecay).toBe(0);
   });
-  test("float labels, unknown reductions, thresholds below 0", () => {
+  test("losses refuse float labels, unknown reductions and negative thresholds", () => {
     expect(() => losses.crossEntropy(zeros([3, 4]), tensor([1, 2, 0]))).toThrow(
       'crossEntropy: the target is float32 [3], but labels must be int32: use target.to("int32")',
     );
@@ -266,7 +266,7 @@ describe("layers, losses, optimizers", () => {
     );
     expect(() => losses.huber(ones([1]), ones([1]), { delta: -1 })).toThrow("huber: delta is -1, but must be above 0.");
   });
-  test("a module inside itself is visited once", () => {
+  test("a module that contains itself is visited once", () => {
     class Loop extends nn.Module {
       readonly layer = new nn.Linear(1, 1);
       readonly self = this;
@@ -276,7 +276,7 @@ describe("layers, losses, optimizers", () => {
     }
     expect(new Loop().parameters().length).toBe(2);
   });
-  test("an op with nothing to do still gives a tensor of its own", () => {
+  test("an op that has nothing to do returns a new tensor", () => {
     const x = ones([2, 3]);
     x.flatten(1).dispose();
     x.to("float32").dispose();
@@ -284,14 +284,14 @@ describe("layers, losses, optimizers", () => {
   });
 });
 
-test("where keeps the types of its operands as other ops do", () => {
+test("where promotes element types as other ops do", () => {
   const mask = tensor([true, false]);
   expect(where(mask, int([1, 2]), 3e9).dtype).toBe("float32");
   expect(where(mask, tensor([true, true]), tensor([false, false])).toArray()).toEqual([true, false]);
   expect(where(mask, int([1, 2]), tensor([true, true])).dtype).toBe("int32");
 });
 
-test("sizes may be listed or given one by one; Buffers are bytes", () => {
+test("sizes may be separate arguments, and a Buffer becomes uint8", () => {
   expect(arange(6).reshape(2, 3).permute(1, 0).toArray()).toEqual([
     [0, 3],
     [1, 4],
@@ -300,7 +300,7 @@ test("sizes may be listed or given one by one; Buffers are bytes", () => {
   expect(tensor(Buffer.from([1, 2])).dtype).toBe("uint8");
 });
 
-test("scatterAdd and indexAdd add onto a tensor, and their gradients come back", () => {
+test("scatterAdd and indexAdd add to a tensor and have gradients", () => {
   const x = ones([2, 2]);
   expect(x.indexAdd(0, int([1, 1]), arange(4).reshape(2, 2)).toArray()).toEqual([
     [1, 1],
@@ -330,7 +330,7 @@ test("scatterAdd and indexAdd add onto a tensor, and their gradients come back",
   ]);
 });
 
-test("free blocks scattered over memory are found again, and merged ones too", async () => {
+test("the heap merges adjacent free blocks and reuses them", async () => {
   const { Heap } = await import("../../src/runtime/heap.ts");
   const MB = 1 << 20;
   const heap = new Heap({ memoryLimit: 64 * MB });
@@ -341,14 +341,14 @@ test("free blocks scattered over memory are found again, and merged ones too", a
   expect(() => heap.allocate(30 * MB)).not.toThrow();
 });
 
-test("scatterSum refuses an index that does not match its source", () => {
+test("scatterSum refuses an index that does not match its source, and elu a negative alpha", () => {
   expect(() => scatterSum(ones([16]), 0, zeros([32], { dtype: "int32" }), 1)).toThrow(
     "scatterSum: the index [32] must have the source's shape [16]. Narrow the longer one.",
   );
   expect(() => ones([2]).elu(-1)).toThrow("elu: alpha is -1, but must be ≥ 0.");
 });
 
-test("cross-entropy keeps its digits for logits far from zero", () => {
+test("cross-entropy is accurate for logits far from zero", () => {
   for (const offset of [0, 100, 1000, 10_000]) {
     const logits = tensor([[offset, offset + 0.5, offset + 1]]);
     const loss = (x: Tensor) => losses.crossEntropy(x, int([0]));

@@ -12,7 +12,7 @@ const params = (): nabla.Tensor[] => [tensor([1], { requiresGrad: true })];
 const sgd = (): optim.SGD => new optim.SGD(params(), { lr: 0.1 });
 const weights = { weightIh: ones([2, 4]), weightHh: ones([2, 2]) };
 
-/** Valid arguments before the options. */
+/** Valid arguments, without the options. */
 const valid: Record<string, unknown[]> = {
   topK: [x, 1], conv1d: [x, ones([1, 1, 4])], convTranspose1d: [x, ones([4, 1, 1])],
   conv2d: [image, ones([1, 1, 1, 2])], convTranspose2d: [image, ones([2, 1, 1, 1])],
@@ -37,7 +37,7 @@ const layers: Record<string, unknown[]> = {
   MaxPool2d: [2], AvgPool2d: [2], MaxPool1d: [2], AvgPool1d: [2], RNN: [2, 2], LSTM: [2, 2], GRU: [2, 2], RNNCell: [2, 2], LSTMCell: [2, 2], GRUCell: [2, 2],
   Upsample: [], SpectralNorm: [new nn.Linear(2, 2)], TransformerEncoderLayer: [4, 2], TransformerDecoderLayer: [4, 2],
 }; // biome-ignore format: a table
-/** Layers without options, which refuse arguments that they do not take. */
+/** Layers without options. They refuse extra arguments. */
 const plain: Record<string, unknown[]> = {
   SinusoidalEncoding: [2], Identity: [], Flatten: [1, 2], Dropout: [0.5], ReLU: [], ReLU6: [], SELU: [], SiLU: [], Mish: [], Tanh: [], Sigmoid: [],
   LogSigmoid: [], Hardsigmoid: [], Hardswish: [], LeakyReLU: [1], ELU: [1], Softplus: [1], Hardtanh: [0, 1], Softmax: [1], LogSoftmax: [1],
@@ -76,7 +76,7 @@ describe("optimizers and schedules refuse unknown options", () => {
         : (value as (...a: unknown[]) => unknown)(...args, bogus);
     expect(call).toThrow(`${name}: unknown option "bogus". `);
   });
-  test("parameter groups too", () => {
+  test("parameter groups", () => {
     expect(() => new optim.SGD([{ params: params(), ...bogus }] as never, { lr: 1 })).toThrow(
       'SGD: unknown option "bogus". ',
     );
@@ -92,7 +92,7 @@ describe("losses refuse unknown options", () => {
   });
 });
 
-describe("creation refuses unknown options", () => {
+describe("functions that create tensors refuse unknown options", () => {
   test.each([
     ["tensor", [[1]]], ["full", [[1], 1]], ["zeros", [[1]]], ["ones", [[1]]], ["zerosLike", [x]], ["onesLike", [x]], ["arange", [3]], ["linspace", [0, 1, 3]],
     ["eye", [2]], ["rand", [[1]]], ["uniform", [[1], 0, 1]], ["randn", [[1]]], ["normal", [[1], 0, 1]], ["randint", [0, 3, [1]]],
@@ -102,17 +102,17 @@ describe("creation refuses unknown options", () => {
   }); // biome-ignore format: a table
 });
 
-describe("functions of one tensor work as callbacks of map", () => {
-  test("the index and the array that map passes are not arguments", () => {
+describe("functions of one tensor are valid callbacks of map", () => {
+  test("they ignore the index and the array that map passes", () => {
     expect([tensor([-1, 2]), tensor([3])].map(nabla.relu).map((t) => t.toArray())).toEqual([[0, 2], [3]]);
   });
-  test("any other further argument is refused", () => {
+  test("they refuse any other extra argument", () => {
     expect(() => (nabla.relu as (...args: unknown[]) => unknown)(x, 1)).toThrow("takes 1 argument");
     expect(() => [x, x].map(nabla.sum as () => unknown)).toThrow("options must be an object");
   });
 });
 
-describe("methods refuse arguments that they do not take", () => {
+describe("methods and functions refuse invalid extra arguments", () => {
   type Methods = Record<string, (...args: unknown[]) => unknown>;
   const method = (owner: object, name: string) => (owner as unknown as Methods)[name]!.bind(owner);
   const optimizer = sgd();
@@ -128,7 +128,7 @@ describe("methods refuse arguments that they do not take", () => {
   ])("%s of %s", (name, owner, value) => {
     expect(() => method(owner, name)(value)).toThrow(TypeError);
   }); // biome-ignore format: a table
-  test("functions too", () => {
+  test("manualSeed and calculateGain", () => {
     expect(() => (nabla.manualSeed as (...args: unknown[]) => void)(1, 2)).toThrow("manualSeed: takes 1 argument");
     expect(() => nn.init.calculateGain("swish" as "relu")).toThrow(
       'calculateGain: nonlinearity is "swish", but must be',
@@ -145,7 +145,7 @@ describe("methods refuse arguments that they do not take", () => {
   );
 });
 
-test("step runs a function first, as in PyTorch, and returns what that returned", () => {
+test("step(closure) runs the closure first and returns its result, as in PyTorch", () => {
   for (const make of [optim.SGD, optim.Adam, optim.Muon]) {
     const w = tensor([[2]], { requiresGrad: true });
     const optimizer = new (make as typeof optim.SGD)([w], { lr: 0.1 });
@@ -161,7 +161,7 @@ test("step runs a function first, as in PyTorch, and returns what that returned"
   }
 });
 
-test("a gradient is a tensor of the same shape, and requiresGrad is true or false", () => {
+test("grad accepts only a tensor of the same shape, and requiresGrad only true or false", () => {
   const w = tensor([1, 2]);
   for (const wrong of [1, [1, 2], "a", undefined])
     expect(() => {
@@ -174,7 +174,7 @@ test("a gradient is a tensor of the same shape, and requiresGrad is true or fals
   expect([w.grad, w.requiresGrad]).toEqual([null, false]);
 });
 
-describe("values that used to pass silently, or failed inside, are refused by name", () => {
+describe("invalid values are refused with the name of the argument", () => {
   const any = <T>(value: unknown): T => value as T;
   const v = ones([2, 4]);
   const cyclic: Record<string, unknown> = {};
@@ -183,7 +183,7 @@ describe("values that used to pass silently, or failed inside, are refused by na
     ["gelu's approximation", () => v.gelu({ approximate: any("x") }), 'gelu: approximate is "x", but must be one of none, tanh.'],
     ["permute", () => v.permute(any<number>([1, 0]), 1), "permute: got an array and 1 more arguments."],
     ["reshape", () => v.reshape(any<number>([8]), any<number>([4])), "reshape: got an array and 1 more arguments."],
-    ["slice with places", () => v.slice(any([0, 1, 2, 3])), "slice: a range must be null, a number or [start, end, step]"],
+    ["slice with four numbers", () => v.slice(any([0, 1, 2, 3])), "slice: a range must be null, a number or [start, end, step]"],
     ["slice with an object", () => v.slice(any({})), "slice: a range must be null, a number or [start, end, step]"],
     ["clamp without bounds", () => v.clamp(), "clamp: no bounds given."],
     ["encoder layers", () => new nn.TransformerEncoder(any([1])), "TransformerEncoder: a layer must be a module, got 1."],

@@ -1,4 +1,4 @@
-/** How tensors and amounts print: whole numbers never lose digits, zeros keep their sign. */
+/** Printing of tensors and amounts: integers keep all digits, zeros keep their sign. */
 import { grad, ones, type Tensor, tensor, zeros } from "nabla";
 import { gradcheck } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
@@ -25,13 +25,13 @@ describe("a tensor prints whole numbers exactly", () => {
   ])("float32 %d", (value, text) => {
     expect(String(tensor(value))).toBe(`tensor(${text})`);
   });
-  test("uint8, bool, sums and gradients", () => {
+  test("uint8 elements, bool elements, sums and gradients", () => {
     expect(String(tensor(Uint8Array.of(0, 255)))).toBe("tensor([0, 255], uint8)");
     expect(String(tensor([true, false]))).toBe("tensor([true, false], bool)");
     expect(String(ones([525076]).sum())).toBe("tensor(525076)");
     expect(String(grad((x: Tensor) => x.mul(123457).sum())(tensor([1, 2])))).toBe("tensor([123457, 123457])");
   });
-  test("nested and shortened tensors, scalars and what toArray gives", () => {
+  test("nested and shortened tensors, scalars and the result of toArray", () => {
     const nested = int([128256, 1, 2, 3]).reshape([2, 2]);
     expect(String(nested)).toBe("tensor([[128256, 1],\n        [2, 3]], int32)");
     expect(nested.toArray()).toEqual([
@@ -46,7 +46,7 @@ describe("a tensor prints whole numbers exactly", () => {
   });
 });
 
-describe("a tensor prints other numbers", () => {
+describe("a tensor prints fractions and large numbers", () => {
   test.each([
     [-0, "-0"],
     [0, "0"],
@@ -71,7 +71,7 @@ describe("a tensor prints other numbers", () => {
     expect(String(tensor([-1, 1]).mul(0))).toBe("tensor([-0, 0])");
     expect(tensor([-1]).mul(0).toArray()).toEqual([-0]);
   });
-  test("magnitudes beside each other do not change each other", () => {
+  test("the format of an element does not depend on the other elements", () => {
     expect(String(tensor([1e-8, 128256, 0.1, 1e30]))).toBe("tensor([1e-8, 128256, 0.1, 1e+30])");
   });
 });
@@ -90,7 +90,7 @@ test.each([
   [1234.5e12, "1235 T"],
   [Infinity, "Infinity"],
   [Number.NaN, "NaN"],
-])("an amount of %d is %s", (value, text) => {
+])("an amount of %d prints as %s", (value, text) => {
   expect(amount(value)).toBe(text);
 });
 
@@ -104,7 +104,7 @@ test.each([
   expect(showNumber(value)).toBe(text);
 });
 
-test("gradcheck's message gives large derivatives in full", () => {
+test("gradcheck's message shows all digits of large derivatives", () => {
   const wrong = (x: Tensor): Tensor => x.detach().mul(128256).sum().add(x.mul(2).sum());
   expect(() => gradcheck(wrong, [tensor([1])])).toThrow(/differences give 12825\d/);
 });

@@ -1,4 +1,4 @@
-/** Making tensors, reading them, printing them, and what bad calls say. */
+/** Creating, reading and printing tensors, and the errors of bad calls. */
 import {
   arange,
   concat,
@@ -25,7 +25,7 @@ import {
 import { describe, expect, test } from "vitest";
 
 describe("tensor(values, shape?, options?)", () => {
-  test("infers shape and type from nested arrays", () => {
+  test("infers shape and element type from nested arrays", () => {
     const x = tensor([
       [1, 2, 3],
       [4, 5, 6],
@@ -36,7 +36,7 @@ describe("tensor(values, shape?, options?)", () => {
     expect(tensor([]).shape).toEqual([0]);
     expect(tensor([[], []]).shape).toEqual([2, 0]);
   });
-  test("takes a typed array's type", () => {
+  test("takes the element type of a typed array", () => {
     expect(tensor(new Float32Array(2)).dtype).toBe("float32");
     expect(tensor(new Float64Array([0.1])).toArray()).toEqual([Math.fround(0.1)]);
     expect(tensor(new Int32Array(2)).dtype).toBe("int32");
@@ -44,19 +44,19 @@ describe("tensor(values, shape?, options?)", () => {
     expect(tensor(new Uint8ClampedArray(2)).dtype).toBe("uint8");
     expect(tensor(new Float32Array(6), [2, 3]).shape).toEqual([2, 3]);
   });
-  test("takes options in second or third place", () => {
+  test("takes options as the second or third argument", () => {
     expect(tensor([1, 2], { dtype: "int32" }).dtype).toBe("int32");
     expect(tensor([1, 2], { requiresGrad: true }).requiresGrad).toBe(true);
     expect(tensor([1, 2, 3, 4], [2, 2], { requiresGrad: true }).shape).toEqual([2, 2]);
     expect(tensor([2, 0], { dtype: "bool" }).toArray()).toEqual([true, false]);
   });
-  test("copies: later changes to the source do not show", () => {
+  test("copies its values: later changes to the source do not show", () => {
     const source = new Float32Array([1]);
     const x = tensor(source);
     source[0] = 9;
     expect(x.item()).toBe(1);
   });
-  test("says what is wrong", () => {
+  test("refuses invalid values and shapes", () => {
     expect(() => tensor([[1, 2], [3]])).toThrow(
       "tensor: expected a row of 2 elements, got a row of 1. Give all rows the same length.",
     );
@@ -72,7 +72,7 @@ describe("tensor(values, shape?, options?)", () => {
   });
 });
 
-test("zeros, ones, full, like, arange, linspace, eye", () => {
+test("zeros, ones, full, their like-functions, arange, linspace and eye fill a tensor", () => {
   expect(zeros([2]).toArray()).toEqual([0, 0]);
   expect(ones([2], { dtype: "int32" }).toArray()).toEqual([1, 1]);
   expect(full([2, 1], -1.5).toArray()).toEqual([[-1.5], [-1.5]]);
@@ -90,7 +90,7 @@ test("zeros, ones, full, like, arange, linspace, eye", () => {
 });
 
 describe("reading", () => {
-  test("item, data, toArray, live", () => {
+  test("item, data and toArray copy, and live is a view", () => {
     const x = tensor([
       [1, 2],
       [3, 4],
@@ -138,9 +138,9 @@ describe("reading", () => {
   });
 });
 
-describe("shapes as people change them", () => {
+describe("slicing and rearranging", () => {
   const x = () => arange(24).reshape([2, 3, 4]);
-  test("slice: places, ranges, steps, negatives", () => {
+  test("slice takes indices, ranges, steps and negative numbers", () => {
     expect(x().slice(1).shape).toEqual([3, 4]);
     expect(x().slice(-1, 0).toArray()).toEqual([12, 13, 14, 15]);
     expect(x().slice(0, 0, [1, 3]).toArray()).toEqual([1, 2]);
@@ -148,7 +148,7 @@ describe("shapes as people change them", () => {
     expect(x().slice(null, [-1], [0, 100, 3]).toArray()).toEqual([[[8, 11]], [[20, 23]]]);
     expect(x().slice([5]).shape).toEqual([0, 3, 4]);
   });
-  test("split, narrow, concat, stack, flip, pad", () => {
+  test("split, narrow, concat, stack, flip and pad", () => {
     expect(
       x()
         .split(2, 2)
@@ -181,7 +181,7 @@ describe("shapes as people change them", () => {
       [1, 1, 0],
     ]);
   });
-  test("int32 and bool move like float32", () => {
+  test("int32 and bool elements move as float32 elements do", () => {
     const i = tensor(
       [
         [1, 2],
@@ -222,7 +222,7 @@ describe("element types", () => {
         .item(),
     ).toBe(2);
   });
-  test("large int32 compare exactly", () => {
+  test("large int32 values compare exactly", () => {
     expect(
       i([16777217])
         .eq(i([16777216]))
@@ -230,7 +230,7 @@ describe("element types", () => {
     ).toEqual([false]);
     expect(i([16777217]).gt(16777216).toArray()).toEqual([true]);
   });
-  test("masks: logic, any, all, where, and as numbers", () => {
+  test("masks work with logic, any, all and where, and count as 0 and 1", () => {
     const [a, b] = [tensor([true, true, false, false]), tensor([true, false, true, false])];
     expect(a.logicalAnd(b).toArray()).toEqual([true, false, false, false]);
     expect(a.logicalOr(b).toArray()).toEqual([true, true, true, false]);
@@ -275,7 +275,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     );
     expect(() => losses.crossEntropy(zeros([2, 3]), tensor([true, false]))).toThrow(DTypeError);
   });
-  test("RangeError for indices and labels that do not exist, before anything is read", () => {
+  test("RangeError: indices and labels out of range are refused before anything is read", () => {
     const index = tensor([0, 3], { dtype: "int32" });
     expect(() => embedding(index, zeros([3, 2]))).toThrow("embedding: index 3 (at 1) is outside 0 … 2.");
     expect(() => losses.crossEntropy(zeros([2, 3]), index)).toThrow(
@@ -283,7 +283,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     );
     expect(() => new nn.Dropout(1.5)).toThrow("Dropout: p is 1.5, but must be in 0 … 1.");
   });
-  test("DisposedError names the op that made the tensor and where it went", () => {
+  test("DisposedError names the op that made the tensor and the call that disposed it", () => {
     const x = tensor([1, 2]);
     const y = x.mul(2);
     y.dispose();
@@ -299,14 +299,14 @@ describe("errors name the op, the shapes and the remedy", () => {
     expect(() => inner.data).toThrow(/data: the float32 tensor \[2\] made by exp was disposed by the end of its scope/);
     expect(String(inner)).toMatch(/^tensor\(disposed by the end of its scope/);
   });
-  test("a bad call leaves everything as it was", () => {
+  test("a refused call changes nothing", () => {
     const p = tensor([1, 2], { requiresGrad: true });
     expect(() => {
       p.grad = zeros([3]);
     }).toThrow("grad: the gradient is [3], but the tensor is [2]. Reshape it.");
     expect([p.grad, p.toArray()]).toEqual([null, [1, 2]]);
   });
-  test("init after the first tensor: equal options do nothing, others are listed", async () => {
+  test("init after the first tensor ignores equal options and lists different ones in its error", async () => {
     const build = process.env.NABLA_BUILD as "simd" | "relaxed";
     expect(info().build).toBe(build);
     await init({ build });

@@ -1,4 +1,4 @@
-/** Undo after a failure, and reads, when linear memory is short: bytes that moved to JavaScript's memory count like all others. */
+/** Undo after a failure, and reads, when linear memory is short: both work for tensors that moved to JavaScript's memory. */
 import { compile, detectAnomaly, dispose, full, info, init, manualSeed, nn, optim, rand, type Tensor, tensor, tidy, zeros } from "nabla"; // biome-ignore format: one line
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { randomState } from "../../src/runtime/engine.ts";
@@ -17,7 +17,7 @@ afterEach(async () => {
   await init({ build });
 });
 
-/** Makes so many tensors outside of scopes that older ones move out. */
+/** Makes enough tensors outside a scope that older ones move to JavaScript's memory. */
 const crowd = (): Tensor[] => Array.from({ length: 2000 }, (_, i) => full([4], i));
 const intact = (all: readonly Tensor[]): boolean => all.every((x, i) => x.data.every((v) => v === i));
 const fail = (): Tensor => tensor([0]).log();
@@ -56,7 +56,7 @@ test("minimize({ finite: true }) undoes a write in the loss function", () => {
   expect([p.toArray(), seen.toArray()]).toEqual([[-1], [1, 2]]);
 });
 
-test("values from JavaScript that are not finite do not reach state", () => {
+test("non-finite values from JavaScript are not written to state", () => {
   const [w, kept] = [tensor([1, 2]), zeros([1]).keep()];
   const writes: [RegExp, () => unknown][] = [
     [/a tensor from outside holds NaN \(element 1 .* which reaches a write/, () => w.copyFrom([1, Number.NaN])],
@@ -69,7 +69,7 @@ test("values from JavaScript that are not finite do not reach state", () => {
   expect(w.toArray()).toEqual([3, 4]);
 });
 
-test("a gradient of a graph that saw an undone value is refused, and that of an older graph is right", () => {
+test("backward refuses a graph that used an undone value, and is correct for an older graph", () => {
   const [p, s] = [tensor([2], { requiresGrad: true }), tensor([3])];
   const older = p.mul(s).sum();
   let newer: Tensor | undefined;
@@ -85,7 +85,7 @@ test("a gradient of a graph that saw an undone value is refused, and that of an 
   expect(() => newer!.backward()).toThrow(/in place|changed|overwritten/);
 });
 
-describe("a step that runs out of memory undoes writes to state that moved out", () => {
+describe("a step that runs out of memory undoes writes to state that moved to JavaScript's memory", () => {
   const model = { forward: (s: Tensor) => s.add(1) };
   const steps: Record<string, (loss: () => Tensor, p: Tensor) => unknown> = {
     minimize: (loss, p) => new optim.SGD([p], { lr: 0.1 }).minimize(loss),
@@ -118,7 +118,7 @@ describe("a step that runs out of memory undoes writes to state that moved out",
         expect([...randomState()]).toEqual(random);
       });
 
-  test("a compiled function's state", () => {
+  test("state that a compiled function writes", () => {
     const [s, p] = [zeros([3]).keep(), tensor([1], { requiresGrad: true }).keep()];
     const advance = compile(() => s.copyFrom(s.add(1)).sum());
     tidy(() => void advance());
@@ -133,7 +133,7 @@ describe("a step that runs out of memory undoes writes to state that moved out",
   });
 });
 
-describe("reads in a loop of more tensors than fit into linear memory", () => {
+describe("a loop can read more tensors than fit into linear memory", () => {
   const reads: Record<string, (x: Tensor) => unknown> = {
     data: (x) => x.data[1],
     toArray: (x) => (x.toArray() as number[])[1],
@@ -142,7 +142,7 @@ describe("reads in a loop of more tensors than fit into linear memory", () => {
     copyFrom: (x) => x.copyFrom(new Float32Array(x.size)),
     detach: (x) => x.detach(),
     reshape: (x) => x.reshape([50, 100]),
-    "item of a result": (x) => x.sum().item(),
+    "item() of a result": (x) => x.sum().item(),
   };
   for (const [name, read] of Object.entries(reads))
     test(name, async () => {
@@ -155,7 +155,7 @@ describe("reads in a loop of more tensors than fit into linear memory", () => {
       expect(all[0]!.isDisposed).toBe(false);
     });
 
-  test("item, of every element type", async () => {
+  test("item(), for every element type", async () => {
     await limitTo(2 ** 20);
     for (const dtype of ["float32", "int32", "bool", "uint8"] as const) {
       const all = Array.from({ length: 20_000 }, (_, i) => tensor([i % 2], { dtype }));
@@ -163,14 +163,14 @@ describe("reads in a loop of more tensors than fit into linear memory", () => {
     }
   });
 
-  test("a tensor that was disposed stays unreadable", () => {
+  test("a disposed tensor is still refused", () => {
     const all = crowd();
     all[0]!.dispose();
     expect(() => all[0]!.data).toThrow("data: the float32 tensor [4] made by full was disposed by dispose().");
   });
 });
 
-test("tensor(values) in a loop needs no more linear memory than the limit", async () => {
+test("tensor(values) in a loop stays within the memory limit", async () => {
   await limitTo(4 * 2 ** 20);
   const values = new Float32Array(5000).fill(1);
   const all = Array.from({ length: 500 }, () => tensor(values));

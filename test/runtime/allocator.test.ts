@@ -1,4 +1,4 @@
-/** The allocator: whatever was allocated and freed before, free memory can be allocated again. */
+/** The allocator: all free memory can be allocated again, after any sequence of calls. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
@@ -9,7 +9,7 @@ const MB = 1 << 20;
 const BASE = 4096;
 const LAST = 64;
 
-test("a free block and the untouched memory after it are one", () => {
+test("a free block is merged with the unused memory after it", () => {
   const heap = new Heap({ memoryLimit: 100e6 });
   heap.release(heap.allocate(60e6), 60e6);
   heap.release(heap.allocate(68e6), 68e6);
@@ -17,9 +17,9 @@ test("a free block and the untouched memory after it are one", () => {
   expect(heap.inUse).toBe(0);
 });
 
-test("free blocks below, above and on both sides of a freed block join with it", () => {
+test("a freed block is merged with free blocks below and above it", () => {
   const sizes = [3 * MB, 2 * MB, 4 * MB];
-  // In every order of release, the whole is one block again, although a block that stays lies after it.
+  // In any order of release, the three become one block, even with a used block after them.
   for (const order of [
     [0, 1, 2],
     [0, 2, 1],
@@ -37,7 +37,7 @@ test("free blocks below, above and on both sides of a freed block join with it",
   }
 });
 
-test("small free blocks join into a large one, and a large one is cut into small ones", () => {
+test("small free blocks merge into a large one, and a large block is split into small ones", () => {
   const heap = new Heap({ memoryLimit: 2 * MB });
   for (const bytes of [10, 700, 5000, 30_000, 2 * MB - BASE - LAST]) {
     const addresses: number[] = [];
@@ -46,15 +46,15 @@ test("small free blocks join into a large one, and a large one is cut into small
     } catch (error) {
       expect(error).toBeInstanceOf(OutOfMemoryError);
     }
-    // All but less than one block of the 2 MiB.
+    // Less than one block of the 2 MiB is unused.
     expect(heap.inUse + bytes * 1.125 + 64).toBeGreaterThan(2 * MB - BASE - LAST);
     for (const address of addresses) heap.release(address, bytes);
   }
   expect(heap.inUse).toBe(0);
 });
 
-test("with the default limit, nearly 4 GiB can be allocated after 1, 1.5 and 1.99 GiB were", () => {
-  // Addresses are all that matters: no host has to find 4 GiB.
+test("with the default limit, blocks of up to 3.99 GiB can be allocated in sequence", () => {
+  // Only addresses matter, so no real memory of 4 GiB is necessary.
   const heap = new Heap();
   let bytes = heap.capacity;
   Object.defineProperty(heap, "capacity", { get: () => bytes });
@@ -67,7 +67,7 @@ test("with the default limit, nearly 4 GiB can be allocated after 1, 1.5 and 1.9
   }
 });
 
-test("after any calls, a request succeeds exactly if as much contiguous memory is free", () => {
+test("after any calls, a request succeeds if and only if enough contiguous memory is free", () => {
   const limit = 4 * MB;
   const size = fc.oneof(
     { weight: 3, arbitrary: fc.integer({ min: 1, max: 2000 }) },
@@ -78,7 +78,7 @@ test("after any calls, a request succeeds exactly if as much contiguous memory i
   const property = fc.property(fc.array(step, { minLength: 1, maxLength: 120 }), (steps) => {
     const heap = new Heap({ memoryLimit: limit });
     const blocks: { address: number; bytes: number; taken: number }[] = [];
-    /** The longest free range, from the blocks in use alone. */
+    /** The longest free range, computed from the used blocks. */
     const longest = (): number => {
       let [from, most] = [BASE, 0];
       for (const { address, taken } of [...blocks].sort((a, b) => a.address - b.address)) {
@@ -116,7 +116,7 @@ test("after any calls, a request succeeds exactly if as much contiguous memory i
   fc.assert(property, { numRuns: runs(150), seed: 15 });
 });
 
-test("blocks of equal sizes, allocated and freed for long, need no more memory", () => {
+test("repeated allocation and release of the same sizes needs no more memory", () => {
   const heap = new Heap();
   const sizes = [64, 3000, 31_000, 33_000, 400_000, 1_600_000];
   const capacities: number[] = [];
@@ -130,7 +130,7 @@ test("blocks of equal sizes, allocated and freed for long, need no more memory",
   expect(heap.capacity).toBeLessThan(1.5 * heap.highWater);
 });
 
-test("the error shows the limit as it was given", () => {
+test("the error shows the limit as it was passed", () => {
   for (const limit of [100e6, 3_000_001, 65_536 * 70]) {
     const heap = new Heap({ memoryLimit: limit });
     expect(() => heap.allocate(2 * limit)).toThrow(
@@ -140,7 +140,7 @@ test("the error shows the limit as it was given", () => {
   }
 });
 
-test("the error advises a higher limit only where there is one", () => {
+test("the error recommends a higher limit only if that is possible", () => {
   const small = new Heap({ memoryLimit: MB });
   expect(() => small.allocate(2 * MB)).toThrow("use smaller batches, or raise init({ memoryLimit }).");
   const whole = new Heap();

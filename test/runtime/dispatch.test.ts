@@ -1,4 +1,4 @@
-/** The engine runs no instruction whose code has no kernel. */
+/** The engine traps on instructions whose code has no kernel. */
 import { describe, expect, test } from "vitest";
 import { Family, Head, Op } from "../../assembly/opcodes.ts";
 import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
@@ -8,7 +8,7 @@ import { type Build, compileBuild, instantiate } from "../../src/runtime/load.ts
 const WORDS = 64;
 const AT = 4096;
 
-/** Runs an instruction whose operands are all 1: one element or row at address 1, and so on. */
+/** Runs an instruction whose operands are all 1, so it has one element at address 1. */
 function run(code: number): void {
   const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536 });
   const { run: start } = instantiate(compileBuild(process.env.NABLA_BUILD as Build), memory);
@@ -21,10 +21,10 @@ function run(code: number): void {
 const families = new Map<Family, AnyOp[]>();
 for (const op of Object.values(table)) families.set(familyOf(op), [...(families.get(familyOf(op)) ?? []), op]);
 
-describe("an instruction traps whose code is", () => {
-  // All copies have one kernel.
+describe("an instruction traps if its code", () => {
+  // All copies share one kernel.
   test.each([...families].filter(([family]) => family !== Family.StridedCopy))(
-    "the next one of family %i, which has no kernel yet",
+    "follows the last code of family %i",
     (family, ops) => {
       const next = (family << Head.family) | ops.length;
       expect(table).not.toHaveProperty(`${next}`);
@@ -32,11 +32,11 @@ describe("an instruction traps whose code is", () => {
     },
   );
 
-  test.each([0, 1, (families.size + 1) << Head.family, 0xff << Head.family])("%i, of no family", (code) => {
+  test.each([0, 1, (families.size + 1) << Head.family, 0xff << Head.family])("belongs to no family: %i", (code) => {
     expect(() => run(code)).toThrow(WebAssembly.RuntimeError);
   });
 });
 
-test("an instruction of the same kind whose code has a kernel does not trap", () => {
+test("an instruction with a valid code does not trap", () => {
   for (const code of [Op.Neg, Op.Add, Op.Less, Op.Sum, Op.OneHot, Op.Lion]) run(code);
 });

@@ -1,18 +1,18 @@
-/** Modules are instantiated through AssemblyScript's loader; those of other realms, which it refuses, without it. */
+/** Modules are instantiated with AssemblyScript's loader, and modules of other realms, which it refuses, without it. */
 import { runInNewContext } from "node:vm";
 import { instantiateSync } from "@assemblyscript/loader";
 import { describe, expect, test, vi } from "vitest";
 import type { Build, Kernels } from "../../src/runtime/load.ts";
 
 vi.mock("@assemblyscript/loader", { spy: true });
-// The setup file has loaded it, with the real loader.
+// The setup file loaded it with the real loader.
 vi.resetModules();
 const { compileBuild, decodeBuild, instantiate } = await import("../../src/runtime/load.ts");
 
 const build = process.env.NABLA_BUILD as Build;
 const newMemory = (): WebAssembly.Memory => new WebAssembly.Memory({ initial: 16, maximum: 65536 });
 
-/** The sum of two vectors of four numbers, computed by a kernel in this memory. */
+/** The sum of two vectors of four numbers, computed by a kernel in the memory. */
 function sumOf(kernels: Kernels, memory: WebAssembly.Memory): number[] {
   const values = new Float32Array(memory.buffer);
   values.set([1, 2, 3, 4, 10, 20, 30, 40], 1024);
@@ -35,7 +35,7 @@ describe("instantiate", () => {
     expect(sumOf(kernels, memory)).toEqual([11, 22, 33, 44]);
   });
 
-  test("instantiates a module of another realm, which the loader takes for bytes", () => {
+  test("instantiates a module of another realm, which the loader treats as bytes", () => {
     const foreign = runInNewContext("new WebAssembly.Module(bytes)", {
       bytes: decodeBuild(build),
     }) as WebAssembly.Module;

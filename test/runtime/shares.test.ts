@@ -1,4 +1,4 @@
-/** Work cut among threads: every share is really done by its thread, and together they give the bits of one thread. */
+/** Work shared among threads: every thread does its share, and all shares together give the bits of one thread. */
 import { manualSeed, type Tensor, tidy } from "nabla";
 import { expect, test } from "vitest";
 import type { Op } from "../../assembly/opcodes.ts";
@@ -15,14 +15,14 @@ const [first, second] = [new SplitEncoder(THREADS, 0), new SplitEncoder(THREADS,
 for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
   const code = Number(key) as Op;
   if (!tidy(() => cases(code).length)) continue;
-  test(`${op.name}: cut among ${THREADS} threads`, () => {
+  test(`${op.name}: ${THREADS} threads give the bits of one thread`, () => {
     tidy(() => {
       manualSeed(3);
       for (const { inputs, attributes } of cases(code)) {
         manualSeed(4);
         const whole = applyAll(op, inputs, attributes) as Tensor[];
         const bytes = whole.map((y) => y.size * bytesPerElement[y.dtype]);
-        /** What an encoder writes into memory full of a mark. */
+        /** The outputs that an encoder writes into memory filled with a marker. */
         const written = (encoder: SplitEncoder): Uint8Array[] => {
           manualSeed(4);
           const outputs = whole.map((y) => y.clone());
@@ -34,21 +34,21 @@ for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
         };
         const expected = whole.map((y, i) => new Uint8Array(y.data.buffer, 0, bytes[i]));
         expect(written(together), "all shares together").toEqual(expected);
-        // Each thread alone leaves some of the work to the others, and does some.
+        // Each thread does a part of the work, but not all of it.
         for (const alone of [first, second]) {
           const part = written(alone)[0]!;
           expect(
             part.some((b) => b !== 0xab),
-            "a thread does something",
+            "a thread does some work",
           ).toBe(true);
-          expect(part, "a thread does not do everything").not.toEqual(expected[0]);
+          expect(part, "a thread does not do all the work").not.toEqual(expected[0]);
         }
       }
     });
   });
 }
 
-test("optimizer updates: each element once, whichever thread", () => {
+test("optimizer updates: threads update each element once", () => {
   for (const code of UPDATES) {
     tidy(() => {
       const op = table[code] as AnyOp;

@@ -1,4 +1,4 @@
-/** Calls until they are fast: how many, what they leave behind, and when it ends. */
+/** warmUp: the number of calls, memory, the time limit, and errors. */
 import { memory, nn, type Tensor, warmUp, zeros } from "nabla";
 import { expect, test } from "vitest";
 
@@ -22,7 +22,7 @@ test("calls the function until it no longer gets faster, and frees what it makes
   model.dispose();
 });
 
-test("begins no call when its time is up, but the first", async () => {
+test("starts no further call after the time limit", async () => {
   let calls = 0;
   const spin = (): void => {
     calls++;
@@ -32,7 +32,7 @@ test("begins no call when its time is up, but the first", async () => {
   expect(calls).toBe(1);
 });
 
-test("what the function throws is thrown", async () => {
+test("throws the error of the function", async () => {
   await expect(
     warmUp(() => {
       throw new Error("no weights");
@@ -40,6 +40,6 @@ test("what the function throws is thrown", async () => {
   ).rejects.toThrow("no weights");
 });
 
-test("an asynchronous function is refused", async () => {
+test("refuses an asynchronous function", async () => {
   await expect(warmUp(async () => 1)).rejects.toThrow(/^warmUp: f must be synchronous\. Await/);
 });
