@@ -1,4 +1,4 @@
-/** Losses of rows, classes and elements that do not count: ignored labels, weights and targets of 0, whatever the logits are. */
+/** Losses with rows, classes and elements that do not count (ignored labels, weights and targets of 0), for any logits. */
 import { compile, grad, hessian, losses, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { costs, labels, softplus, valuesOf } from "../support/losses.ts";
@@ -14,7 +14,7 @@ const good = [
 const all = (v: number): number[] => [v, v, v];
 const weight = [1, 2, 3];
 
-/** Losses of logits whose middle row does not count, and each of the others' (−log p, weight) by its row. */
+/** Losses of logits whose middle row does not count, with the expected −log p and weight of the other rows. */
 const forms: Record<
   string,
   {
@@ -23,57 +23,57 @@ const forms: Record<
     mass: (row: number) => number;
   }
 > = {
-  "crossEntropy, an ignored label": {
+  "crossEntropy with an ignored label": {
     f: (x, reduction) => crossEntropy(x, labels([2, -100, 0]), { reduction }),
     own: (c, r) => c[[2, 0, 0][r]!]!,
     mass: () => 1,
   },
-  "crossEntropy, ignoreIndex 1": {
+  "crossEntropy with ignoreIndex 1": {
     f: (x, reduction) => crossEntropy(x, labels([2, 1, 0]), { reduction, ignoreIndex: 1 }),
     own: (c, r) => c[[2, 0, 0][r]!]!,
     mass: () => 1,
   },
-  "crossEntropy, class weights": {
+  "crossEntropy with class weights": {
     f: (x, reduction) => crossEntropy(x, labels([2, -100, 0]), { reduction, weight: tensor(weight) }),
     own: (c, r) => [3, 0, 1][r]! * c[[2, 0, 0][r]!]!,
     mass: (r) => [3, 0, 1][r]!,
   },
-  "crossEntropy, a class of weight 0": {
+  "crossEntropy with a class of weight 0": {
     f: (x, reduction) => crossEntropy(x, labels([2, 1, 0]), { reduction, weight: tensor([1, 0, 3]) }),
     own: (c, r) => [3, 0, 1][r]! * c[[2, 0, 0][r]!]!,
     mass: (r) => [3, 0, 1][r]!,
   },
-  "crossEntropy, label smoothing": {
+  "crossEntropy with label smoothing": {
     f: (x, reduction) => crossEntropy(x, labels([2, -100, 0]), { reduction, labelSmoothing: 0.3 }),
     own: (c, r) => 0.7 * c[[2, 0, 0][r]!]! + 0.1 * (c[0]! + c[1]! + c[2]!),
     mass: () => 1,
   },
-  "crossEntropy, label smoothing and class weights": {
+  "crossEntropy with label smoothing and class weights": {
     f: (x, reduction) =>
       crossEntropy(x, labels([2, -100, 0]), { reduction, labelSmoothing: 0.3, weight: tensor(weight) }),
     own: (c, r) => 0.7 * [3, 0, 1][r]! * c[[2, 0, 0][r]!]! + 0.1 * (c[0]! + 2 * c[1]! + 3 * c[2]!),
     mass: (r) => [3, 0, 1][r]!,
   },
-  "nll of logSoftmax, an ignored label": {
+  "nll of logSoftmax with an ignored label": {
     f: (x, reduction) => nll(x.logSoftmax(), labels([2, -100, 0]), { reduction }),
     own: (c, r) => c[[2, 0, 0][r]!]!,
     mass: () => 1,
   },
-  "nll of logSoftmax, class weights": {
+  "nll of logSoftmax with class weights": {
     f: (x, reduction) => nll(x.logSoftmax(), labels([2, -100, 0]), { reduction, weight: tensor(weight) }),
     own: (c, r) => [3, 0, 1][r]! * c[[2, 0, 0][r]!]!,
     mass: (r) => [3, 0, 1][r]!,
   },
-  "nll of logSoftmax, a class of weight 0": {
+  "nll of logSoftmax with a class of weight 0": {
     f: (x, reduction) => nll(x.logSoftmax(), labels([2, 1, 0]), { reduction, weight: tensor([1, 0, 3]) }),
     own: (c, r) => [3, 0, 1][r]! * c[[2, 0, 0][r]!]!,
     mass: (r) => [3, 0, 1][r]!,
   },
 };
 
-describe("a row that does not count adds 0 to the loss and has a gradient of 0, whatever it holds", () => {
+describe("a row that does not count adds 0 to the loss and has gradient 0, even if its logits are not finite", () => {
   for (const [name, { f, own, mass }] of Object.entries(forms)) {
-    test.each(POISON)(`${name}: a row of %d`, (poison) => {
+    test.each(POISON)(`${name}, a row of %d`, (poison) => {
       const [first, last] = good as [number[], number[]];
       const each = [own(costs(first), 0), 0, own(costs(last), 2)];
       const sum = each[0]! + each[2]!;
@@ -93,7 +93,7 @@ describe("a row that does not count adds 0 to the loss and has a gradient of 0, 
       }
     });
 
-    test(`${name}: the Hessian of weights that all rows share stays finite`, () => {
+    test(`${name}, the Hessian of shared weights is finite`, () => {
       const logits = (w: Tensor, middle: Tensor): Tensor => tensor(good).sum(0).mul(w).add(middle);
       const mask = (poison: number) => tensor([all(0), all(poison), all(0)]);
       const w = tensor([0.3, -0.2, 0.5]);
@@ -104,7 +104,7 @@ describe("a row that does not count adds 0 to the loss and has a gradient of 0, 
     });
   }
 
-  test.each(POISON)("probabilities of 0 leave a row of %d out", (poison) => {
+  test.each(POISON)("crossEntropy with probabilities of 0, a row of %d", (poison) => {
     const p = [[0.2, 0.3, 0.5], all(0), [0.6, 0.4, 0]];
     const each = [0, 2].map((r) => costs(good[r / 2]!).reduce((sum, c, i) => sum + c * p[r]![i]!, 0));
     for (const { mode, value, gradient } of valuesOf(
@@ -117,7 +117,7 @@ describe("a row that does not count adds 0 to the loss and has a gradient of 0, 
     }
   });
 
-  test("labels of which all are ignored: the sum is 0, its gradient 0, the mean not a number, as in PyTorch", () => {
+  test("if all labels are ignored, the sum and its gradient are 0 and the mean is NaN, as in PyTorch", () => {
     const x = tensor([all(-Infinity), all(Number.NaN)]);
     for (const options of [{}, { labelSmoothing: 0.1 }, { weight: tensor(weight) }]) {
       const sum = (v: Tensor) => crossEntropy(v, labels([-100, -100]), { ...options, reduction: "sum" });
@@ -127,7 +127,7 @@ describe("a row that does not count adds 0 to the loss and has a gradient of 0, 
     }
   });
 
-  test("gradients by class weights skip what does not count, and reach a class of weight 0", () => {
+  test("gradients of class weights exclude such rows, and include a class of weight 0", () => {
     const x = tensor([good[0]!, all(Number.NaN), good[1]!]);
     const c = good.map(costs);
     for (const f of [
@@ -144,14 +144,14 @@ describe("a row that does not count adds 0 to the loss and has a gradient of 0, 
   });
 });
 
-describe("a class that cannot occur (a logit of −∞)", () => {
+describe("an impossible class, with a logit of −∞", () => {
   const x = [[2, 1, -Infinity]];
   const cost = Math.log1p(Math.exp(-1));
   test.each<[string, (x: Tensor) => Tensor]>([
     ["labels", (v) => crossEntropy(v, labels([0]))],
-    ["class weights", (v) => crossEntropy(v, labels([0]), { weight: tensor([1, 2, 3]) })],
+    ["labels with class weights", (v) => crossEntropy(v, labels([0]), { weight: tensor([1, 2, 3]) })],
     [
-      "smoothing where that class has the weight 0",
+      "label smoothing with weight 0 for that class",
       (v) => crossEntropy(v, labels([0]), { weight: tensor([1, 0, 0]), labelSmoothing: 0.3 }).div(0.8),
     ],
     ["probabilities", (v) => crossEntropy(v, tensor([[1, 0, 0]]))],
@@ -159,22 +159,22 @@ describe("a class that cannot occur (a logit of −∞)", () => {
     ["nll", (v) => nll(v.logSoftmax(), labels([0]))],
     ["klDiv", (v) => klDiv(v.logSoftmax(), tensor([[1, 0, 0]]), { reduction: "sum" })],
     [
-      "klDiv, logTarget",
+      "klDiv with logTarget",
       (v) => klDiv(v.logSoftmax(), tensor([[0, -Infinity, -Infinity]]), { reduction: "sum", logTarget: true }),
     ],
-  ])("%s: the loss of the others, and gradients that are finite", (_, f) => {
+  ])("does not affect the loss and gradients of %s", (_, f) => {
     const p = 1 / (1 + Math.exp(-1));
     for (const { mode, value, gradient } of valuesOf(f, tensor(x))) {
       expectClose(value, [cost], 1e-6, mode);
       expectClose(gradient, [p - 1, 1 - p, 0], 1e-6, mode);
     }
   });
-  test("it costs ∞ where it is the label", () => {
+  test("has an infinite loss as the label", () => {
     expect(crossEntropy(tensor(x), labels([2])).item()).toBe(Infinity);
     expect(crossEntropy(tensor(x), tensor([[0.5, 0.25, 0.25]])).item()).toBe(Infinity);
     expect(klDiv(tensor(x), tensor([[0.5, 0.25, 0.25]])).item()).toBe(Infinity);
   });
-  test("gradients by probabilities of 0 are finite, also through weights", () => {
+  test("has finite gradients of its target probability and of class weights", () => {
     const target = tensor([[1, 0, 0]]);
     expectClose(grad((t: Tensor) => crossEntropy(tensor(x), t))(target).data, [cost, 1 + cost, 0], 1e-6);
     const byWeight = grad((w: Tensor) => crossEntropy(tensor(x), target, { weight: w }))(tensor([1, 2, 3]));
@@ -185,7 +185,7 @@ describe("a class that cannot occur (a logit of −∞)", () => {
   });
 });
 
-describe("elements of weight 0 do not count, even if they are not numbers", () => {
+describe("elements with weight 0 do not count, even if they are not finite", () => {
   const mask = tensor([1, 0, 1]);
   test.each<[string, (x: Tensor, t: Tensor) => Tensor, number]>([
     [
@@ -194,7 +194,7 @@ describe("elements of weight 0 do not count, even if they are not numbers", () =
       softplus(-0.5) + softplus(0.25),
     ],
     [
-      "bceWithLogits, posWeight",
+      "bceWithLogits with posWeight",
       (x, t) => bceWithLogits(x, t, { weight: mask, posWeight: tensor([2, 2, 2]), reduction: "sum" }),
       2 * softplus(-0.5) + softplus(0.25),
     ],
@@ -217,7 +217,7 @@ describe("elements of weight 0 do not count, even if they are not numbers", () =
           expect(gradient.every(Number.isFinite), mode).toBe(true);
         }
   });
-  test("a weight of 0 still has a gradient", () => {
+  test("a weight of 0 has a gradient", () => {
     const g = grad((w: Tensor) => bceWithLogits(tensor([0.5, 2]), tensor([1, 1]), { weight: w, reduction: "sum" }));
     expectClose(g(tensor([0, 1])).data, [softplus(-0.5), softplus(-2)], 1e-6);
   });
@@ -232,7 +232,7 @@ describe("elements with weight 0", () => {
       expect(skipping(losses.bce as never, [bad, 0.5])[0]).toBe(0);
     }
   });
-  test("are not checked by bce, and posWeight does not reach them", () => {
+  test("are not checked by bce, and posWeight does not apply to them", () => {
     const weight = tensor([0, 1]);
     for (const bad of [7, -1, Number.NaN])
       expect(losses.bce(tensor([bad, 0.5]), tensor([1, 1]), { weight }).item()).toBeCloseTo(Math.LN2 / 2, 6);
@@ -255,7 +255,7 @@ test("compiled bce throws the same error as eager bce", () => {
   }
 });
 
-test("klDiv: a NaN prediction shows even if the target is 0; −∞ does not count", () => {
+test("klDiv: with target 0, a NaN prediction gives NaN, and −∞ gives 0", () => {
   expect(losses.klDiv(tensor([Number.NaN]), tensor([0])).item()).toBeNaN();
   expect(losses.klDiv(tensor([-Infinity]), tensor([0])).item()).toBe(0);
   expect(losses.klDiv(tensor([Number.NaN]), tensor([-Infinity]), { logTarget: true }).item()).toBeNaN();

@@ -1,4 +1,4 @@
-/** Losses against PyTorch's: values, gradients and second derivatives, over reductions and options. */
+/** Losses against PyTorch: values, gradients and second derivatives, for reductions and options. */
 import { describe, test } from "vitest";
 import { check, values } from "../support/torch.ts";
 

@@ -1,4 +1,4 @@
-/** Batches without elements, or with one value per channel: running statistics, gradients and results of the norm layers. */
+/** Normalization layers for batches without elements or with one value per channel: running statistics, gradients and results. */
 import { compile, grad, manualSeed, nn, type Tensor, tensor, zeros } from "nabla";
 import { KFAC } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ const EMPTY: [string, () => nn.BatchNorm, number[]][] = [
   ["BatchNorm1d of one channel, [0, 1]", () => new nn.BatchNorm1d(1), [0, 1]],
   ["BatchNorm2d of [0, 4, 4, 3]", () => new nn.BatchNorm2d(3), [0, 4, 4, 3]],
   ["BatchNorm2d of [2, 0, 4, 3]", () => new nn.BatchNorm2d(3), [2, 0, 4, 3]],
-  ["BatchNorm1d, all batches alike, of [0, 2]", () => new nn.BatchNorm1d(2, { momentum: null }), [0, 2]],
+  ["BatchNorm1d with a cumulative average, of [0, 2]", () => new nn.BatchNorm1d(2, { momentum: null }), [0, 2]],
   ["BatchNorm1d without weights, of [0, 2]", () => new nn.BatchNorm1d(2, { affine: false }), [0, 2]],
 ];
 const full = (shape: number[], f: (i: number) => number): Tensor => {
@@ -20,7 +20,7 @@ const full = (shape: number[], f: (i: number) => number): Tensor => {
 const statistics = (layer: nn.BatchNorm) =>
   [layer.runningMean!, layer.runningVar!, layer.numBatchesTracked!].map((x) => Array.from(x.data));
 
-describe("an empty batch leaves running statistics as they are", () => {
+describe("an empty batch does not change running statistics", () => {
   for (const [name, make, shape] of EMPTY) {
     test(`${name}, eager and compiled`, () => {
       for (const compiled of [false, true]) {
@@ -36,14 +36,14 @@ describe("an empty batch leaves running statistics as they are", () => {
         const y = (compiled ? compile(run) : run)(zeros(shape));
         expect([...y.shape]).toEqual(shape);
         expect(statistics(layer)).toEqual(before);
-        // The next batch counts as if nothing had been there.
+        // The empty batch has no effect on later batches.
         const other = make();
         other.forward(real);
         for (const one of [layer, other]) one.forward(real.mul(2));
         expect(statistics(layer)).toEqual(statistics(other));
       }
     });
-    test(`${name}: gradients are 0, eval works`, () => {
+    test(`${name}: gradients are 0, and evaluation mode works`, () => {
       const layer = make();
       const x = zeros(shape, { requiresGrad: true });
       layer.forward(x).sum().backward();
@@ -55,14 +55,14 @@ describe("an empty batch leaves running statistics as they are", () => {
   }
 });
 
-describe("other norms of nothing are nothing, with gradients of 0", () => {
+describe("other normalizations of an empty input are empty and have gradient 0", () => {
   test.each<[string, nn.Module & { forward(x: Tensor): Tensor }, number[]]>([
     ["LayerNorm", new nn.LayerNorm(4), [0, 4]],
     ["LayerNorm of two dims", new nn.LayerNorm([2, 3]), [5, 0, 2, 3]],
     ["RMSNorm", new nn.RMSNorm(4), [3, 0, 4]],
     ["GroupNorm", new nn.GroupNorm(2, 4), [0, 3, 4]],
     ["GroupNorm without pixels", new nn.GroupNorm(2, 4), [2, 0, 4]],
-    ["GroupNorm, a group a channel", new nn.GroupNorm(4, 4), [0, 3, 3, 4]],
+    ["GroupNorm with one channel per group", new nn.GroupNorm(4, 4), [0, 3, 3, 4]],
     ["SpectralNorm", new nn.SpectralNorm(new nn.Linear(3, 2)), [0, 3]],
   ])("%s of %o", (_, layer, shape) => {
     const y = layer.forward(zeros(shape));
@@ -75,7 +75,7 @@ describe("other norms of nothing are nothing, with gradients of 0", () => {
   });
 });
 
-describe("one value per channel has no variance: refused where the batch's statistics are used, as in PyTorch", () => {
+describe("one value per channel is refused if batch statistics are used, as in PyTorch", () => {
   test.each<[string, nn.BatchNorm, number[]]>([
     ["BatchNorm1d", new nn.BatchNorm1d(2), [1, 2]],
     ["BatchNorm1d of one position", new nn.BatchNorm1d(2), [1, 1, 2]],
@@ -90,13 +90,13 @@ describe("one value per channel has no variance: refused where the batch's stati
     expect(() => layer.forward(zeros(shape))).toThrow(/one value per channel/);
     if (before) expect(statistics(layer)).toEqual(before);
   });
-  test("eval() with running statistics takes it", () => {
+  test("but accepted in evaluation mode with running statistics", () => {
     const layer = new nn.BatchNorm1d(2).eval() as nn.BatchNorm1d;
     expect(layer.forward(tensor([[1, 2]])).data.every(Number.isFinite)).toBe(true);
   });
 });
 
-test("KFAC refuses an empty batch, and goes on as if it had not been given", () => {
+test("KFAC refuses an empty batch, which does not affect later steps", () => {
   const x = tensor([
     [1, 2],
     [3, 1],

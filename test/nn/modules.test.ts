@@ -1,4 +1,4 @@
-/** Which tensors a module finds, under which names; and what it says of those that it cannot see. */
+/** The tensors that a module finds, their names, and the warning about tensors that it cannot find. */
 
 import { grad, losses, nn, ones, optim, summary, type Tensor, tensor, zeros } from "nabla";
 import { fromPyTorch, loadState, readSafetensors, saveState, toPyTorch, writeSafetensors } from "nabla/formats";
@@ -13,7 +13,7 @@ class Model extends nn.Module {
 const holding = (value: unknown): Model => Object.assign(new Model(), { held: value });
 const names = (model: nn.Module): string[] => Array.from(model.namedParameters(), ([name]) => name);
 
-describe("layers are found in containers, under stable names", () => {
+describe("layers in containers are found and have stable names", () => {
   const layer = (): nn.Linear => new nn.Linear(2, 2, { bias: false });
   test.each([
     ["an array", [layer(), layer()], ["held.0.weight", "held.1.weight"]],
@@ -31,7 +31,7 @@ describe("layers are found in containers, under stable names", () => {
     expect(Object.keys(model.stateDict())).toEqual(expected);
     expect(new Set(model.parameters()).size).toBe(expected.length);
   });
-  test("a container that contains itself ends, and a parent is not walked again", () => {
+  test("a container that contains itself and a reference to the parent are visited once", () => {
     const loop: Record<string, unknown> = { a: layer() };
     loop.self = loop;
     expect(names(holding(loop))).toEqual(["held.a.weight"]);
@@ -40,11 +40,11 @@ describe("layers are found in containers, under stable names", () => {
     child.parent = parent;
     expect(names(parent)).toEqual(["held.held.weight"]);
   });
-  test("two tensors under one name are an error", () => {
+  test("two tensors with the same name are refused", () => {
     const model = holding({ "a.b": ones([1]), a: { b: zeros([1]) } });
     expect(() => model.stateDict()).toThrow('stateDict: two tensors are named "held.a.b". Rename a property or a key.');
   });
-  test("optimizers train what is in a Map", () => {
+  test("optimizers train layers in a Map", () => {
     const model = holding(new Map([["fc", layer()]]));
     const fc = (model.held as Map<string, nn.Linear>).get("fc")!;
     const before = fc.weight.toArray();
@@ -65,7 +65,7 @@ describe("tensors with requiresGrad are parameters", () => {
     expect(names(model)).toEqual([name]);
     expect(model.buffers()).toEqual([]);
   });
-  test("results of ops stay buffers, and frozen parameters stay parameters", () => {
+  test("results of ops are not parameters, and frozen parameters stay parameters", () => {
     const result = leaf().mul(2);
     expect(names(holding(result))).toEqual([]);
     const frozen = holding(leaf());
@@ -75,7 +75,7 @@ describe("tensors with requiresGrad are parameters", () => {
   });
 });
 
-describe("a module used twice has both names", () => {
+describe("a module used twice has two names", () => {
   class Tied extends nn.Module {
     first = new nn.Conv2d(2, 2, 3, { bias: false });
     second = this.first;
@@ -85,7 +85,7 @@ describe("a module used twice has both names", () => {
       return this.second.forward(this.first.forward(x));
     }
   }
-  test("in stateDict, while parameters() and buffers() list each tensor once", () => {
+  test("in stateDict, but parameters() and buffers() list each tensor once", () => {
     const model = new Tied();
     const state = model.stateDict();
     expect(Object.keys(state)).toContain("first.weight");
@@ -95,7 +95,7 @@ describe("a module used twice has both names", () => {
     expect(model.buffers()).toHaveLength(3);
     expect(summary(model, [1, 9, 9, 2]).parameters).toBe(2 * 9 * 2 + 4);
   });
-  test("loadStateDict takes either or both, and refuses a state with neither", () => {
+  test("loadStateDict accepts either name or both, and refuses a state with neither", () => {
     const [from, to] = [new Tied(), new Tied()];
     for (const drop of ["", "first.", "second."]) {
       const state = Object.fromEntries(
@@ -108,7 +108,7 @@ describe("a module used twice has both names", () => {
     const { "first.weight": _, "second.weight": __, ...neither } = from.stateDict();
     expect(() => to.loadStateDict(neither)).toThrow(/missing: first\.weight, second\.weight/);
   });
-  test("through safetensors, states and PyTorch's layouts", () => {
+  test("in safetensors, training states and PyTorch's layouts", () => {
     const [from, to] = [new Tied(), new Tied()];
     const { tensors } = readSafetensors(writeSafetensors(from.stateDict()));
     to.loadStateDict(tensors);
@@ -125,7 +125,7 @@ describe("a module used twice has both names", () => {
   });
 });
 
-describe("parameters that no list has held", () => {
+describe("parameters that a module does not list", () => {
   const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
   beforeEach(() => void warn.mockClear());
   afterEach(() => void warn.mockClear());
@@ -153,13 +153,13 @@ describe("parameters that no list has held", () => {
       "weight [2, 3] of Linear received",
     ],
     ["LayerNorm", () => new nn.LayerNorm(2), ones([4, 2]), "[2] of LayerNorm received a gradient"],
-  ])("a %s in a #private field: one warning with its kind and shape", (_, make, x, text) => {
+  ])("a %s in a #private field causes one warning with its type and shape", (_, make, x, text) => {
     train(new Hidden(make()), 3, x);
     expect(warn).toHaveBeenCalledTimes(1);
     expect(warn.mock.calls[0]![0]).toContain(text);
     expect(warn.mock.calls[0]![0]).toMatch(/no parameters\(\) call has returned it.*#private/);
   });
-  test("no warning for layers that are listed, frozen, or given to an optimizer by hand, nor for grad()", () => {
+  test("layers that are listed, frozen, passed to an optimizer or used in grad() cause no warning", () => {
     const layer = new nn.Linear(3, 2);
     const frozen = new nn.Linear(3, 2);
     for (const p of [frozen.weight, frozen.bias!]) p.requiresGrad = false;

@@ -1,4 +1,4 @@
-/** Modules and optimizers as objects: names, state, modes, groups, and what they refuse. */
+/** Modules and optimizers as objects: names, state, modes, groups, and errors. */
 import { losses, manualSeed, nn, noGrad, optim, randn, type StateDict, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 
@@ -16,7 +16,7 @@ class Residual extends nn.Module {
 }
 
 describe("Module", () => {
-  test("finds parameters, buffers and modules among its properties, by path", () => {
+  test("finds parameters, buffers and modules in its properties, with their paths", () => {
     const model = new Residual();
     expect(Array.from(model.namedParameters(), ([name]) => name)).toEqual([
       "scale",
@@ -37,11 +37,11 @@ describe("Module", () => {
     ]);
     expect(model.forward(randn([4, 3])).shape).toEqual([4, 3]);
   });
-  test("a parameter used twice is listed once", () => {
+  test("lists a parameter that is used twice once", () => {
     const shared = new nn.Linear(2, 2);
     expect(new nn.Sequential(shared, new nn.ReLU(), shared).parameters().length).toBe(2);
   });
-  test("a frozen parameter stays a parameter", () => {
+  test("lists a frozen parameter", () => {
     const layer = new nn.Linear(2, 2);
     layer.weight.requiresGrad = false;
     expect(layer.parameters().length).toBe(2);
@@ -51,7 +51,7 @@ describe("Module", () => {
       .backward();
     expect([layer.weight.grad, layer.bias!.grad!.toArray()]).toEqual([null, [1, 1]]);
   });
-  test("train and eval reach everything inside", () => {
+  test("train() and eval() apply to nested modules", () => {
     const model = new nn.Sequential(new nn.Dropout(0.5), new nn.Sequential(new nn.Dropout(0.5)));
     const x = tensor(new Float32Array(1000).fill(1));
     expect(model.eval().forward(x).toArray()).toEqual(x.toArray());
@@ -61,13 +61,13 @@ describe("Module", () => {
     expect(y.filter((v) => v > 0).length).toBeGreaterThan(190);
     expect(y.filter((v) => v > 0).length).toBeLessThan(310);
   });
-  test("dropout in training keeps the mean, and with p = 1 nothing passes", () => {
+  test("dropout keeps the mean in training, and p = 1 drops everything", () => {
     const x = tensor(new Float32Array(20_000).fill(1));
     manualSeed(2);
     expect(new nn.Dropout(0.3).forward(x).mean().item()).toBeCloseTo(1, 1);
     expect(new nn.Dropout(1).forward(x).sum().item()).toBe(0);
   });
-  test("prints as PyTorch does", () => {
+  test("prints as in PyTorch", () => {
     expect(String(new nn.Sequential(new nn.Flatten(), new nn.Linear(4, 2)))).toBe(
       "Sequential(\n  (0): Flatten(startDim=1, endDim=-1)\n  (1): Linear(inFeatures=4, outFeatures=2, bias=true)\n)",
     );
@@ -87,7 +87,7 @@ describe("stateDict and loadStateDict", () => {
     const x = randn([5, 2]);
     expect(b.forward(x).toArray()).toEqual(a.forward(x).toArray());
   });
-  test("missing, unexpected and misshapen entries are all named, and nothing is changed", () => {
+  test("the error lists missing, unexpected and misshapen entries, and nothing changes", () => {
     const model = make();
     const before = model.forward(tensor([[1, 2]])).item();
     const { "0.bias": _, ...rest } = model.stateDict();
@@ -118,7 +118,7 @@ describe("optimizers", () => {
     Adagrad: (p: Tensor) => new optim.Adagrad([p], { lr: 1 }),
   };
   for (const [name, make] of Object.entries(makers)) {
-    test(`${name} finds the minimum of a bowl; its state carries on byte for byte`, () => {
+    test(`${name} finds the minimum of a quadratic, and its state continues bit-identically`, () => {
       const { p, loss } = problem();
       const optimizer = make(p);
       for (let i = 0; i < 50; i++) optimizer.minimize(loss).dispose();
@@ -133,7 +133,7 @@ describe("optimizers", () => {
       expect(p.square().sum().item()).toBeLessThan(0.02);
     });
   }
-  test("groups have options of their own; lr may change at any time", () => {
+  test("groups have their own options, and lr may change at any time", () => {
     const [a, b] = [tensor([1], { requiresGrad: true }), tensor([1], { requiresGrad: true })];
     const optimizer = new optim.SGD([{ params: [a] }, { params: [b], lr: 1 }], { lr: 0.1 });
     const step = () => optimizer.minimize(() => a.add(b).sum()).dispose();
@@ -146,7 +146,7 @@ describe("optimizers", () => {
     step();
     expect([a.item(), b.item()]).toEqual([Math.fround(0.9), -2]);
   });
-  test("minimize takes a loss or a closure, and parameters without gradients stay", () => {
+  test("minimize takes a loss or a closure, and does not change parameters without gradients", () => {
     const { p, loss } = problem();
     const idle = tensor([5], { requiresGrad: true });
     const optimizer = new optim.SGD([p, idle], { lr: 0.25 });
@@ -154,7 +154,7 @@ describe("optimizers", () => {
     expect(optimizer.minimize(loss).item()).toBe(3.25);
     expect([p.toArray(), idle.item()]).toEqual([[0.75, -0.5], 5]);
   });
-  test("what they refuse", () => {
+  test("refuse invalid parameters, options and states", () => {
     const p = tensor([1], { requiresGrad: true });
     expect(() => new optim.SGD([], { lr: 1 })).toThrow("SGD: no parameters given. Pass model.parameters().");
     expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow("SGD: a parameter [1] is in two groups.");
@@ -171,10 +171,10 @@ describe("optimizers", () => {
   });
 });
 
-describe("initialisation", () => {
+describe("initialization", () => {
   const big = () => zeros([300, 200]);
   const std = (x: Tensor) => tidy(() => x.std().item());
-  test("the variances of Xavier and Kaiming, and PyTorch's default for Linear", () => {
+  test("Xavier, Kaiming and PyTorch's default for Linear have the correct variances", () => {
     manualSeed(1);
     expect(std(nn.init.xavierUniform(big()))).toBeCloseTo(Math.sqrt(2 / 500), 3);
     expect(std(nn.init.xavierNormal(big(), { gain: 2 }))).toBeCloseTo(2 * Math.sqrt(2 / 500), 2);
@@ -190,7 +190,7 @@ describe("initialisation", () => {
       expect(std(x)).toBeCloseTo(bound / Math.sqrt(3), 2);
     }
   });
-  test("orthogonal rows or columns, times gain", () => {
+  test("orthogonal gives orthogonal rows or columns times the gain", () => {
     const tall = nn.init.orthogonal(zeros([7, 4]), { gain: 2 });
     const product = tall.t().matmul(tall);
     product
@@ -214,7 +214,7 @@ describe("initialisation", () => {
         .item(),
     ).toBeLessThan(1e-6);
   });
-  test("truncNormal stays inside, with the truncated deviation", () => {
+  test("truncNormal stays within its bounds and has the truncated deviation", () => {
     manualSeed(3);
     const x = nn.init.truncNormal(zeros([50_000]));
     expect(x.abs().max().item()).toBeLessThanOrEqual(2);
@@ -228,7 +228,7 @@ describe("initialisation", () => {
   });
 });
 
-test("losses keep scalars scalar and refuse wrong options", () => {
+test("losses return a scalar and refuse invalid options", () => {
   expect(losses.mse(tensor([1, 2]), tensor([1, 4])).shape).toEqual([]);
   expect(() => losses.crossEntropy(zeros([1, 2]), tensor([0], { dtype: "int32" }), { labelSmoothing: 2 })).toThrow(
     "crossEntropy: labelSmoothing is 2, but must be in 0 … 1.",
@@ -236,7 +236,7 @@ test("losses keep scalars scalar and refuse wrong options", () => {
 });
 
 describe("Embedding", () => {
-  test("gives rows, and sums gradients of rows that occur again", () => {
+  test("returns rows, and sums the gradients of repeated rows", () => {
     const layer = new nn.Embedding(5, 3);
     const index = tensor(Int32Array.of(4, 1, 4, 0), [2, 2]);
     const y = layer.forward(index);
@@ -246,7 +246,7 @@ describe("Embedding", () => {
     expect(layer.weight.grad!.sum(1).toArray()).toEqual([3, 3, 0, 0, 6]);
     expect(() => layer.forward(tensor(Int32Array.of(5)))).toThrow(RangeError);
   });
-  test("paddingIdx's row starts at 0, may be set, and has no gradient", () => {
+  test("the row of paddingIdx starts at 0, can be set, and has no gradient", () => {
     const layer = new nn.Embedding(4, 2, { paddingIdx: -1 });
     expect(String(layer)).toBe("Embedding(4, 2, paddingIdx=3)");
     expect(layer.weight.toArray()).toMatchObject({ 3: [0, 0] });
@@ -270,7 +270,7 @@ describe("Embedding", () => {
   });
 });
 
-test("interpolate and AdaptiveAvgPool2d refuse sizes that make no sense", () => {
+test("interpolate and AdaptiveAvgPool2d refuse invalid sizes", () => {
   const x = zeros([1, 4, 4, 1]);
   expect(() => nn.interpolate(x, {})).toThrow("interpolate: give either size or scaleFactor.");
   expect(() => nn.interpolate(x, { size: 0 })).toThrow(

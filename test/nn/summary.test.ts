@@ -1,4 +1,4 @@
-/** summary(model, inputShape), and spectral normalization. */
+/** summary(model, inputShape), and SpectralNorm. */
 import { compile, manualSeed, memory, nn, optim, randn, summary, type Tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../support/oracle.ts";
@@ -14,9 +14,9 @@ describe("summary", () => {
       new nn.Linear(14 * 14 * 8, 10),
     );
 
-  test("lists layers, shapes, parameters, operations and bytes, and changes nothing", () => {
+  test("lists layers, shapes, parameters, FLOPs and bytes, and changes nothing", () => {
     const net = model();
-    summary(net, [32, 28, 28, 1]); // numbers used as operands are made once, and kept
+    summary(net, [32, 28, 28, 1]); // creates scalar operands, which are kept
     const before = { tensors: memory().tensors, mean: (net.layers[1] as nn.BatchNorm2d).runningMean!.data };
     const made = summary(net, [32, 28, 28, 1]);
     expect(memory().tensors).toBe(before.tensors);
@@ -32,10 +32,10 @@ describe("summary", () => {
       ["5", [32, 10]],
     ]);
     expect(made.parameters).toBe(80 + 16 + 15690);
-    // Two for each weight that meets a pixel.
+    // Two FLOPs per weight and pixel.
     expect(made.rows[1]!.flops).toBe(2 * 32 * 28 * 28 * 8 * 9);
     expect(made.rows[6]!.flops).toBe(2 * 32 * 1568 * 10);
-    // BatchNorm keeps means, variances and a count besides.
+    // BatchNorm also stores means, variances and a count.
     expect(made.parameterBytes).toBe(4 * (made.parameters + 17));
     const lines = String(made).split("\n");
     expect(lines[0]).toMatch(/^layer +output +parameters +FLOP +bytes$/);
@@ -43,7 +43,7 @@ describe("summary", () => {
     expect(lines.at(-1)).toBe("15,786 parameters (63.2 kB with buffers), 6.62 MFLOP forward");
   });
 
-  test("takes several inputs, indices, results that are lists, and modules called twice", () => {
+  test("supports several inputs, indices, list results, and modules that are called twice", () => {
     const tied = new nn.Linear(6, 6);
     const twice = summary(new nn.Sequential(tied, new nn.ReLU(), tied), [3, 6]);
     expect(twice.rows.map(({ name, type }) => `${name} ${type}`)).toEqual([
@@ -67,7 +67,7 @@ describe("summary", () => {
     expect(summary(new nn.Embedding(10, 3), [2, 4], { dtype: "int32" }).rows[0]!.outputs).toEqual([[2, 4, 3]]);
   });
 
-  test("a forward that is the model's own stays; tied weights count once, lookups compute nothing", () => {
+  test("keeps an instance's forward, counts tied weights once, and counts no FLOPs for lookups", () => {
     class Own extends nn.Module {
       readonly inner = new nn.Linear(2, 3);
       override forward = (x: Tensor): Tensor => this.inner.forward(x);
@@ -87,7 +87,7 @@ describe("summary", () => {
     expect(tied.rows[1]!.flops).toBe(0);
   });
 
-  test("an input that does not fit is refused as the model refuses it, and the model is as before", () => {
+  test("refuses an input as the model does, and restores the model", () => {
     const net = model();
     expect(() => summary(net, [32, 10, 10, 1])).toThrow(/linear: \[32, 200\] does not fit/);
     expect(Object.hasOwn(net.layers[5]!, "forward")).toBe(false);
@@ -95,14 +95,14 @@ describe("summary", () => {
 });
 
 describe("spectral normalization", () => {
-  /** The largest singular value, by the eigenvalues of W·Wᵀ. */
+  /** The largest singular value, by power iteration on WᵀW. */
   const sigma = (w: Tensor): number => {
     let v = randn([w.shape[1]!]);
     for (let i = 0; i < 200; i++) v = w.t().matmul(w.matmul(v)).div(w.matmul(v).norm());
     return w.matmul(v).norm().div(v.norm()).item();
   };
 
-  test("the largest singular value of the weight becomes 1, in training as in eval()", () => {
+  test("makes the largest singular value of the weight 1, in training and evaluation mode", () => {
     tidy(() => {
       manualSeed(3);
       const layer = new nn.SpectralNorm(new nn.Linear(6, 4, { bias: false }), { nPowerIterations: 50 });
@@ -116,7 +116,7 @@ describe("spectral normalization", () => {
     });
   });
 
-  test("trains, compiled as eager, convolutions too", () => {
+  test("trains a convolution with the same bits in eager and compiled mode", () => {
     const run = (compiled: boolean): number[][] => {
       manualSeed(5);
       const model = new nn.SpectralNorm(new nn.Conv2d(2, 3, 3));
@@ -132,12 +132,12 @@ describe("spectral normalization", () => {
     expect(run(true)).toEqual(eager);
   });
 
-  test("a transposed convolution's outputs are last", () => {
+  test("the outputs of a transposed convolution are the last dimension", () => {
     const layer = new nn.SpectralNorm(new nn.ConvTranspose2d(2, 5, 3));
     expect([layer.u.shape, layer.v.shape]).toEqual([[5], [18]]);
   });
 
-  test("a layer without such a weight is refused", () => {
+  test("refuses a layer without a weight matrix", () => {
     expect(() => new nn.SpectralNorm(new nn.LayerNorm(4) as never)).toThrow(
       "SpectralNorm: LayerNorm has no weight of two or more dimensions.",
     );

@@ -1,9 +1,9 @@
-/** Recurrent layers and attention against PyTorch's: results, gradients of inputs and parameters; eager and compiled alike. */
+/** Recurrent layers and attention against PyTorch: results and gradients of inputs and parameters, eager and compiled. */
 import { compile, nn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectTorch, load, loadArgument, type ModuleCase, values } from "../support/torch.ts";
 
-/** The tensors of a result, in order. */
+/** The tensors of a nested result, in order. */
 const flat = (v: unknown): Tensor[] => (Array.isArray(v) ? v.flatMap(flat) : v ? [v as Tensor] : []);
 
 function build({ layer, args, state }: ModuleCase): nn.Module {
@@ -32,7 +32,7 @@ describe(`modules agree with PyTorch ${values.torch}`, () => {
         const named = Object.fromEntries(module.namedParameters());
         for (const [name, stored] of Object.entries(one.grads)) expectTorch(named[name]!.grad!, stored, name);
 
-        // Compiled, the same bits: results, and gradients that the function leaves behind.
+        // The compiled function gives the same bits for results and gradients.
         const eager = [...outputs, ...module.parameters().map((p) => p.grad!)].map((x) => x.data);
         for (const x of leaves) x.requiresGrad = false;
         module.zeroGrad();
@@ -56,55 +56,55 @@ describe(`modules agree with PyTorch ${values.torch}`, () => {
   }
 });
 
-describe("recurrent layers, where bad input is refused", () => {
+describe("recurrent layers refuse invalid inputs", () => {
   const x = () => tensor(new Float32Array(24), [4, 2, 3]);
   test.each<[string, () => unknown, RegExp]>([
     ["sizes", () => new nn.LSTM(0, 5), /LSTM: inputSize is 0, but must be a whole number above 0/],
     [
-      "features",
+      "another number of features",
       () => new nn.GRU(4, 5).forward(x()),
       /GRU: x is \[4, 2, 3\], but must be \[steps, batch, 4\], or without the batch/,
     ],
     [
-      "states",
+      "states of another shape",
       () => new nn.RNN(3, 5).forward(x(), tensor(new Float32Array(5), [1, 1, 5])),
       /RNN: the initial state is \[1, 1, 5\], but must be \[1, 2, 5\]: \[layers·directions, batch, hidden\]/,
     ],
     [
-      "lengths",
+      "lengths that are too long",
       () => new nn.LSTM(3, 5).forward(x(), undefined, { lengths: [5, 1] }),
       /lstm: sequence 0 has length 5, but lengths must be in 0 … 4/,
     ],
     [
-      "the number of lengths",
+      "a wrong number of lengths",
       () => new nn.LSTM(3, 5).forward(x(), undefined, { lengths: [1] }),
       /lstm: the list of lengths is \[1\], but must be \[2\]/,
     ],
     [
-      "lengths' type",
+      "lengths of another element type",
       () => new nn.LSTM(3, 5).forward(x(), undefined, { lengths: tensor([1.5, 2]) }),
       /lstm: the list of lengths is float32, but must be int32\. Convert it with \.to\("int32"\)/,
     ],
     [
-      "nonlinearity",
+      "an unknown nonlinearity",
       () => new nn.RNN(3, 5, { nonlinearity: "elu" as "relu" }),
       /RNN: nonlinearity is "elu", but must be one of tanh, relu/,
     ],
     [
-      "no steps",
+      "a sequence without steps",
       () => new nn.GRU(3, 5).forward(tensor(new Float32Array(0), [0, 2, 3])),
       /gru: the sequence \[0, 2, 15\] has no steps/,
     ],
   ])("%s", (_, f, message) => expect(f).toThrow(message));
 });
 
-test("dropout between recurrent layers acts in training only, and not behind the last", () => {
+test("dropout between recurrent layers is active only in training, and not after the last layer", () => {
   const module = new nn.GRU(3, 4, { numLayers: 2, dropout: 1 });
   const x = tensor(new Float32Array(24).fill(1), [4, 2, 3]);
   const [trained] = module.forward(x);
   module.eval();
   const [evaluated] = module.forward(x);
   expect(trained.data).not.toEqual(evaluated.data);
-  // With all of layer 0 dropped, layer 1 sees zeros; its own output is not dropped.
+  // If the output of layer 0 is dropped, layer 1 receives zeros. Its own output is not dropped.
   expect(trained.data.some((v) => v !== 0)).toBe(true);
 });

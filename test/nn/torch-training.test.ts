@@ -1,4 +1,4 @@
-/** Layers, optimizers, gradient clipping and initial values against PyTorch's. */
+/** Layers, optimizers, gradient clipping and initial values against PyTorch. */
 import { losses, manualSeed, nn, optim, type Tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectTorch, type LayerCase, load, type OptimizerCase, values } from "../support/torch.ts";
@@ -12,7 +12,7 @@ function build({ layers, state }: LayerCase): nn.Sequential {
   return model;
 }
 
-describe(`layers agree with PyTorch ${values.torch}: value, and gradients of input and parameters`, () => {
+describe(`layers agree with PyTorch ${values.torch} in value and gradients of input and parameters`, () => {
   for (const c of values.layers) {
     test(c.name, () => {
       const model = build(c);
@@ -31,7 +31,7 @@ describe(`layers agree with PyTorch ${values.torch}: value, and gradients of inp
 
 const STEPS = [1, 2, 5, 10, 20];
 
-/** 20 steps on tanh(x·W1ᵀ + b1)·W2ᵀ; `inspect` sees the parameters after those of STEPS. */
+/** Takes 20 steps on tanh(x·W1ᵀ + b1)·W2ᵀ, and calls `inspect` with the parameters after each of STEPS. */
 function run(
   { optimizer: kind, options, lrs, late }: OptimizerCase,
   inspect: (step: number, params: Tensor[]) => void,
@@ -54,7 +54,7 @@ function run(
   }
 }
 
-describe(`optimizers take PyTorch ${values.torch}'s steps: parameters after ${STEPS} of them`, () => {
+describe(`optimizers take the same steps as PyTorch ${values.torch}: parameters after ${STEPS} steps`, () => {
   for (const c of values.optimizers) {
     test(c.name, () => {
       let seen = 0;
@@ -67,7 +67,7 @@ describe(`optimizers take PyTorch ${values.torch}'s steps: parameters after ${ST
   }
 });
 
-describe(`gradients are clipped as by PyTorch ${values.torch}`, () => {
+describe(`gradients are clipped as in PyTorch ${values.torch}`, () => {
   for (const { name, max, normType, before, total, after } of values.clips) {
     test(name, () => {
       const params = before.map((stored) => {
@@ -97,12 +97,12 @@ function moments(x: Tensor): { mean: number; std: number; low: number; high: num
 }
 
 /**
- * Statistics of n ≥ 120,000 draws: the standard error is σ/√n for the mean and at most σ/√(2n) for the deviation (of a normal
- * distribution; bounded ones have less), so five of them are allowed.
+ * Statistics of n ≥ 120,000 draws, with a tolerance of five standard errors: σ/√n for the mean and at most σ/√(2n) for the
+ * deviation (of a normal distribution; bounded ones have less).
  */
 const SIGMAS = 5;
 
-/** Draws with the given mean and deviation, which fill [low, high] to a thousandth of its width and never leave it. */
+/** Asserts the mean and deviation of draws, and that they fill [low, high] to a thousandth of its width. */
 function expectDistribution(x: Tensor, mean: number, std: number, low = -Infinity, high = Infinity): void {
   const got = moments(x);
   expect(Math.abs(got.mean - mean)).toBeLessThan((SIGMAS * std) / Math.sqrt(x.size));
@@ -118,12 +118,12 @@ function expectDistribution(x: Tensor, mean: number, std: number, low = -Infinit
   expect(got.high).toBeLessThanOrEqual(Math.fround(high));
 }
 
-describe("initial values have the distributions that PyTorch's formulas give", () => {
+describe("initial values have the distributions of PyTorch's formulas", () => {
   for (const { name, args, gain } of values.gains) {
-    test(`the gain of ${name}`, () => expect(nn.init.calculateGain(...args)).toBeCloseTo(gain, 7));
+    test(`the gain of ${name} equals PyTorch's`, () => expect(nn.init.calculateGain(...args)).toBeCloseTo(gain, 7));
   }
   for (const { name, shape, options, bound, std, mean = 0, low, high } of values.inits) {
-    test(`${name} of [${shape}] ${JSON.stringify(options)}: mean, deviation and bounds`, () => {
+    test(`${name} of [${shape}] ${JSON.stringify(options)}: mean, deviation and bounds are correct`, () => {
       manualSeed(11);
       const x = nn.init[name](zeros(shape), options);
       if (bound !== undefined) expectDistribution(x, 0, bound / Math.sqrt(3), -bound, bound);
@@ -133,11 +133,11 @@ describe("initial values have the distributions that PyTorch's formulas give", (
   for (const { layer, args, shape, fanIn, fanOut } of values.fans) {
     const make = () =>
       new (nn as unknown as Record<string, new (...args: unknown[]) => nn.Linear>)[layer]!(...args).weight;
-    test(`${layer}(${JSON.stringify(args).slice(1, -1)}): the fans of its weight [${shape}] are PyTorch's, ${fanIn} and ${fanOut}`, () => {
+    test(`${layer}(${JSON.stringify(args).slice(1, -1)}): the fans of its weight [${shape}] are ${fanIn} and ${fanOut}, as in PyTorch`, () => {
       expect([...make().shape]).toEqual(shape);
       expect(nn.init.fans(make())).toEqual({ fanIn, fanOut });
     });
-    test(`${layer}(${JSON.stringify(args).slice(1, -1)}): Kaiming's and Xavier's variances follow these fans`, () => {
+    test(`${layer}(${JSON.stringify(args).slice(1, -1)}): Kaiming and Xavier initialization use these fans`, () => {
       const largest = (x: Tensor): number => x.abs().max().item();
       const [kaiming, xavier] = [fanOut, (fanIn + fanOut) / 2].map((fan) => Math.sqrt(3 / fan)) as [number, number];
       manualSeed(14);

@@ -1,4 +1,4 @@
-/** The bounds that assembly/math.ts and trig.ts state, over a million bit patterns spread evenly over all of float32. */
+/** The error bounds that assembly/math.ts and trig.ts state, over a million bit patterns spread evenly over all of float32. */
 import { atan2, compile, grad, mod, pow, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { apply } from "../../src/ops/definition/op.ts";
@@ -7,7 +7,7 @@ import * as arithmetic from "../../src/ops/pointwise/arithmetic.ts";
 import { seeded } from "../support/oracle.ts";
 import { referenceOf } from "./oracles/index.ts";
 
-/** Every 4099th float32 (a prime, so that all low bits occur): 1,047,808 of them. */
+/** Every 4099th float32: 1,047,808 values. 4099 is prime, so all low bits occur. */
 const STEP = 4099;
 const patterns = Float32Array.from(
   { length: Math.floor(2 ** 32 / STEP) },
@@ -21,15 +21,15 @@ const patterns = Float32Array.from(
   })(),
 );
 
-/** The distance between neighbouring float32 at x. */
+/** The distance between adjacent float32 values at x. */
 const ulp = (x: number): number => 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(x) || 1e-300))) - 23);
 
-/** The error of `actual` in ulps of the exact value; infinite where NaN or infinity stands wrongly. */
+/** The error of `actual` in ulps of the exact value; infinite if NaN or infinity is wrong. */
 function error(actual: number, exact: number): number {
   const rounded = Math.fround(exact);
   if (Object.is(actual, rounded) || actual === rounded || (Number.isNaN(actual) && Number.isNaN(exact))) return 0;
   if (Number.isNaN(actual) || Number.isNaN(exact)) return Infinity;
-  // One ulp off at the edge of float32: the largest number where infinity is due.
+  // At the limit of float32, the largest number instead of infinity is an error of 1 ulp.
   if (!Number.isFinite(rounded)) return actual === Math.sign(rounded) * 3.4028234663852886e38 ? 1 : Infinity;
   if (!Number.isFinite(actual)) return Infinity;
   return Math.abs(actual - exact) / ulp(exact);
@@ -37,7 +37,7 @@ function error(actual: number, exact: number): number {
 
 const simd = process.env.NABLA_BUILD === "simd";
 
-describe("one operand, all of float32", () => {
+describe("ops with one operand, over all of float32", () => {
   const bounds = {
     exp: 1.1,
     expm1: 1.5,
@@ -60,7 +60,7 @@ describe("one operand, all of float32", () => {
   };
   const all = { ...arithmetic, ...activation, softplus: activation.activationDefinitions.softplus };
   for (const [name, bound] of Object.entries(bounds)) {
-    test(`${name}: at most ${bound} ulp`, () => {
+    test(`${name}: error at most ${bound} ulp`, () => {
       const { definition } = all[name as keyof typeof bounds];
       const y = (apply(definition, [tensor(patterns)], [0, 0]) as Tensor).data;
       const exact = referenceOf(definition, [{ shape: [], data: patterns }], [0, 0])[0]!.data;
@@ -69,12 +69,12 @@ describe("one operand, all of float32", () => {
         const e = error(y[i]!, exact[i]!);
         if (e > worst) [worst, at] = [e, i];
       }
-      expect(worst, `${name}(${patterns[at]}) is ${y[at]}, but should be ${exact[at]}`).toBeLessThanOrEqual(bound);
+      expect(worst, `${name}(${patterns[at]}) must be ${exact[at]}, got ${y[at]}`).toBeLessThanOrEqual(bound);
     });
   }
-  // Math.sin and its kin are good to an ulp of float64 for any argument.
+  // Math.sin, Math.cos and Math.tan have an error below 1 ulp of float64 for any argument.
   for (const [name, bound] of Object.entries({ sin: 1.6, cos: 1.6, tan: 0.6 })) {
-    test(`${name}: at most ${bound} ulp, for any finite argument`, () => {
+    test(`${name}: error at most ${bound} ulp for any finite argument`, () => {
       const y = (tensor(patterns)[name as "sin"]() as Tensor).data;
       let [worst, at] = [0, 0];
       for (let i = 0; i < patterns.length; i++) {
@@ -86,7 +86,7 @@ describe("one operand, all of float32", () => {
   }
 });
 
-describe("relative and absolute bounds", () => {
+describe("activations, with relative bounds", () => {
   const check = (name: string, low: number, high: number, bound: (x: number, exact: number) => number) => {
     const op = { ...activation, ...activation.activationDefinitions }[name as "silu"];
     const xs = Float32Array.from({ length: 200_001 }, (_, i) => low + ((high - low) * i) / 200_000);
@@ -95,17 +95,17 @@ describe("relative and absolute bounds", () => {
     for (let i = 0; i < xs.length; i++) {
       const e = Math.abs(y[i]! - exact[i]!);
       if (!(e <= bound(xs[i]!, exact[i]!)))
-        expect.fail(`${name}(${xs[i]}) is ${y[i]}, but should be ${exact[i]}: off by ${e}`);
+        expect.fail(`${name}(${xs[i]}) must be ${exact[i]}, got ${y[i]}, an error of ${e}`);
     }
   };
   const tiny = 2 ** -149;
-  test("gelu: relative error below 6e-7 down to where it underflows", () =>
+  test("gelu: relative error below 6e-7 until it underflows", () =>
     check("gelu", -14, 20, (_, e) => 6e-7 * Math.abs(e) + tiny));
-  test("geluTanh: relative error below 4.5e-7 from −2 on", () =>
+  test("geluTanh: relative error below 4.5e-7 for x ≥ −2", () =>
     check("geluTanh", -2, 20, (_, e) => 4.5e-7 * Math.abs(e) + tiny));
-  test("silu: relative error below 3.4e-7 from −87 on", () =>
+  test("silu: relative error below 3.4e-7 for x ≥ −87", () =>
     check("silu", -87, 90, (_, e) => 3.4e-7 * Math.abs(e) + tiny));
-  test("mish: relative error below 6e-7 from −87 on", () =>
+  test("mish: relative error below 6e-7 for x ≥ −87", () =>
     check("mish", -87, 90, (_, e) => 6e-7 * Math.abs(e) + tiny));
 });
 
@@ -130,7 +130,7 @@ describe("derivatives, with dy = 1", () => {
     )[0]!.data;
     for (let i = 0; i < xs.length; i++) {
       const e = Math.abs(y[i]! - exact[i]!);
-      if (!(e <= bound(exact[i]!))) expect.fail(`${name}(${xs[i]}) is ${y[i]}, but should be ${exact[i]}: off by ${e}`);
+      if (!(e <= bound(exact[i]!))) expect.fail(`${name}(${xs[i]}) must be ${exact[i]}, got ${y[i]}, an error of ${e}`);
     }
   };
   test("siluGrad: absolute error below 2.4e-7", () => check("siluGrad", -100, 100, () => 2.4e-7));
@@ -141,7 +141,7 @@ describe("derivatives, with dy = 1", () => {
   test("geluTanhGrad: absolute error below 2.5e-7", () => check("geluTanhGrad", -20, 20, () => 2.5e-7));
 });
 
-test("to int32: truncates, saturates, and takes NaN for 0", () => {
+test("to int32: truncates, saturates, and converts NaN to 0", () => {
   const x = tensor([3e9, -3e9, Number.NaN, Infinity, -Infinity, 1.9, -1.9, 16777216]);
   const [most, least] = [2147483647, -2147483648];
   expect(x.to("int32").toArray()).toEqual([most, least, 0, most, least, 1, -1, 16777216]);
@@ -155,8 +155,8 @@ test("softmax: relative error below 1e-6 down to e⁻⁸⁰", () => {
     .data.forEach((v, i) => expect(Math.abs(v / (Math.exp(x[i]!) / total) - 1)).toBeLessThan(1e-6));
 });
 
-describe("two operands", () => {
-  /** Pairs of a wide range of magnitudes and both signs. */
+describe("ops with two operands", () => {
+  /** Numbers with a wide range of magnitudes and both signs. */
   const random = seeded(11);
   const wide = () => Math.fround((random() < 0.5 ? -1 : 1) * 2 ** (random() * 40 - 20));
   const N = 300_000;
@@ -166,17 +166,17 @@ describe("two operands", () => {
     for (let i = 0; i < N; i++) most = Math.max(most, error(y[i]!, exact(i)));
     return most;
   };
-  test("atan2: at most 2 ulp", () => {
+  test("atan2: error at most 2 ulp", () => {
     expect(worst(atan2(tensor(a), tensor(b)).data, (i) => Math.atan2(a[i]!, b[i]!))).toBeLessThanOrEqual(2);
   });
-  test("pow: at most 0.6 ulp, whole powers of negative bases included", () => {
+  test("pow: error at most 0.6 ulp, even for integer powers of negative bases", () => {
     const powers = b.map((v, i) => (i % 3 ? v : Math.round(v)));
     expect(worst(pow(tensor(a), tensor(powers)).data, (i) => a[i]! ** powers[i]!)).toBeLessThanOrEqual(0.6);
   });
 });
 
 describe("mod", () => {
-  /** The remainder with the sign of y, by fmod, which JavaScript's % is. */
+  /** The remainder with the sign of y, from JavaScript's %, which is fmod. */
   const remainder = (x: number, y: number) => {
     const r = x % y;
     return r !== 0 && r < 0 !== y < 0 ? r + y : r;
@@ -187,7 +187,7 @@ describe("mod", () => {
   const between = (low: number, high: number) =>
     Float32Array.from({ length: N }, () => (random() < 0.5 ? -1 : 1) * 2 ** (low + random() * (high - low)));
   test.each([
-    ["any two bit patterns: every quotient up to 2²⁷⁶, denormals, infinities and NaN", anyBits(), anyBits()],
+    ["any two bit patterns, including quotients up to 2²⁷⁶, denormals, infinities and NaN", anyBits(), anyBits()],
     ["quotients around 2²⁹, where the fast path ends", between(26, 32), between(-1, 1)],
     ["quotients up to 2²⁴", between(-10, 14), between(-10, -9)],
     ["a smaller than b", between(-30, 0), between(0, 30)],
@@ -196,7 +196,7 @@ describe("mod", () => {
     const y = mod(tensor(a), tensor(b)).data;
     for (let i = 0; i < N; i++) {
       const exact = Math.fround(remainder(a[i]!, b[i]!));
-      if (!Object.is(y[i], exact)) expect.fail(`mod(${a[i]}, ${b[i]}) is ${y[i]}, but should be ${exact}`);
+      if (!Object.is(y[i], exact)) expect.fail(`mod(${a[i]}, ${b[i]}) must be ${exact}, got ${y[i]}`);
     }
   });
   test("a lane's result does not depend on its neighbours", () => {
@@ -205,7 +205,7 @@ describe("mod", () => {
     expect(together).toEqual([3e38, 5.5, -5.5, 1e-40].map((v, i) => mod(v, [7, 2, 2, 1e-42][i]!).item()));
     expect(together[0]).toBe(1);
   });
-  test("integers: exact over all of int32, with the sign of the divisor, and int32; 0 for a divisor of 0", () => {
+  test("int32: exact with the sign of the divisor, and 0 for a divisor of 0", () => {
     const most = 2147483647;
     const edges = [most, -most - 1, 16777217, -16777217, 7, -7, 1, -1, 0, 2147483646, 3];
     const any = Array.from({ length: 5000 }, () => Math.floor((random() - 0.5) * 2 ** 32) >> Math.floor(random() * 31));
@@ -218,7 +218,7 @@ describe("mod", () => {
     expect(mod(tensor(Int32Array.of(5)), 2.5).dtype).toBe("float32");
     expect(mod(tensor(Uint8Array.of(200, 7)), 16).toArray()).toEqual([8, 7]);
   });
-  test("compiled, in a chain of ops and broadcast, the same bits as eager", () => {
+  test("compiled and eager results are bit-identical, in a chain of ops and with broadcasting", () => {
     const [a, b] = [tensor(anyBits().slice(0, 9000), [90, 100]), tensor(anyBits().slice(0, 100))];
     const f = (x: Tensor, y: Tensor) => x.mul(0.5).mod(y).add(1);
     const g = (x: Tensor, y: Tensor) => x.mod(y.add(3)).sub(1);
@@ -228,7 +228,7 @@ describe("mod", () => {
     expect(compiledG(int, small).data).toEqual(g(int, small).data);
     expect(compiledG(int, small).dtype).toBe("int32");
   });
-  test("the gradient by b is −⌊a/b⌋ of the exact quotient, also where a/b rounds up to a whole number", () => {
+  test("the gradient of b is −⌊a/b⌋ of the exact quotient, even if a/b rounds up to an integer", () => {
     const pairs: [number, number][] = [];
     while (pairs.length < 200) {
       const b = Math.fround(1 + random());
@@ -245,37 +245,40 @@ describe("mod", () => {
   });
 });
 
-describe("hardSigmoid and hardSwish keep their digits", () => {
-  /** 1000 numbers on either side of x, from its nearest neighbour to 0.1 away. */
+describe("hardSigmoid and hardSwish are accurate at their kinks", () => {
+  /** 1000 numbers on either side of x, at distances from 1 ulp to 0.1. */
   const around = (x: number) =>
     Float32Array.from({ length: 2000 }, (_, i) => x + (i % 2 ? 1 : -1) * 2 ** (-22 + (19 * i) / 2000));
   const inside = (x: number) => Math.min(6, Math.max(0, x + 3)) / 6;
   const worst = (xs: Float32Array, y: ArrayLike<number>, exact: (x: number) => number) =>
     xs.reduce((most, x, i) => Math.max(most, error(y[i]!, exact(x))), 0);
-  test.each([-3, 3, 0, -1.5])("near %d: values within 1 and 2 ulp, gradients within 1", (x) => {
-    const xs = around(x);
-    const at = tensor(xs);
-    expect(worst(xs, at.hardSigmoid().data, inside)).toBeLessThanOrEqual(1);
-    expect(worst(xs, at.hardSwish().data, (v) => v * inside(v))).toBeLessThanOrEqual(2);
-    const slope = (f: (v: Tensor) => Tensor) => grad((v: Tensor) => f(v).sum())(at).data;
-    const isInside = (v: number) => v > -3 && v < 3;
-    expect(
-      worst(
-        xs,
-        slope((v) => v.hardSigmoid()),
-        (v) => (isInside(v) ? 1 / 6 : 0),
-      ),
-    ).toBeLessThanOrEqual(0.5);
-    const swish = (v: number) => (isInside(v) ? (2 * v + 3) / 6 : Number(v > 0));
-    expect(
-      worst(
-        xs,
-        slope((v) => v.hardSwish()),
-        swish,
-      ),
-    ).toBeLessThanOrEqual(1);
-  });
-  test("the number above −3 gives 2⁻²²/6", () => {
+  test.each([-3, 3, 0, -1.5])(
+    "near %d: errors at most 1 ulp for hardSigmoid, 2 ulp for hardSwish, and 1 ulp for gradients",
+    (x) => {
+      const xs = around(x);
+      const at = tensor(xs);
+      expect(worst(xs, at.hardSigmoid().data, inside)).toBeLessThanOrEqual(1);
+      expect(worst(xs, at.hardSwish().data, (v) => v * inside(v))).toBeLessThanOrEqual(2);
+      const slope = (f: (v: Tensor) => Tensor) => grad((v: Tensor) => f(v).sum())(at).data;
+      const isInside = (v: number) => v > -3 && v < 3;
+      expect(
+        worst(
+          xs,
+          slope((v) => v.hardSigmoid()),
+          (v) => (isInside(v) ? 1 / 6 : 0),
+        ),
+      ).toBeLessThanOrEqual(0.5);
+      const swish = (v: number) => (isInside(v) ? (2 * v + 3) / 6 : Number(v > 0));
+      expect(
+        worst(
+          xs,
+          slope((v) => v.hardSwish()),
+          swish,
+        ),
+      ).toBeLessThanOrEqual(1);
+    },
+  );
+  test("hardSigmoid of the number above −3 is 2⁻²²/6", () => {
     expect(
       tensor([-3 + 2 ** -22, -3, -3 - 2 ** -22])
         .hardSigmoid()
@@ -288,7 +291,7 @@ describe("hardSigmoid and hardSwish keep their digits", () => {
 });
 
 describe("sums", () => {
-  test("the error of a sum of 10⁶ equal numbers stays below log₂ n rounding errors", () => {
+  test("the error of a sum of 10⁶ equal numbers is at most log₂ n rounding errors", () => {
     const x = tensor(new Float32Array(1_000_000).fill(0.1));
     expect(Math.abs(x.sum().item() / (1_000_000 * Math.fround(0.1)) - 1)).toBeLessThan(20 * 2 ** -24);
     const columns = tensor(new Float32Array(300_000).fill(0.1), [100_000, 3]);

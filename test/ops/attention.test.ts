@@ -1,4 +1,4 @@
-/** Attention beyond what the oracle's samples and PyTorch's values reach: blocks, positions, generation, misuse. */
+/** Attention at sizes that the oracle's samples and PyTorch's values do not reach: blocks, positions, caches, and errors. */
 import { compile, manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { attentionDefinitions } from "../../src/ops/sequence/attention.ts";
@@ -21,7 +21,7 @@ test.each([
   });
 });
 
-test("queries that may attend to nothing get 0, and send no gradient", () => {
+test("fully masked queries have output 0 and gradient 0", () => {
   tidy(() => {
     const [q, k, v] = [randn([2, 3]), randn([2, 3]), randn([2, 4])];
     for (const x of [q, k, v]) x.requiresGrad = true;
@@ -40,7 +40,7 @@ test("queries that may attend to nothing get 0, and send no gradient", () => {
   });
 });
 
-test("a mask that is learnt gets its gradient", () => {
+test("a learned mask gets a gradient", () => {
   tidy(() => {
     const [q, k, v, mask] = [randn([3, 2]), randn([3, 2]), randn([3, 2]), randn([3])];
     mask.requiresGrad = true;
@@ -55,12 +55,12 @@ test("a mask that is learnt gets its gradient", () => {
   });
 });
 
-describe("positions", () => {
+describe("positional encodings", () => {
   test.each([true, false])(
-    "rotary, interleaved %s: each pair turned by its angle, at any dim of steps",
+    "rotary, interleaved %s: each pair is rotated by its angle, for any dimension of steps",
     (interleaved) => {
       tidy(() => {
-        // As many heads as pairs: sizes must not be mixed up.
+        // The number of heads equals the number of pairs, so the two sizes could be confused.
         const x = randn([2, 5, 3, 6]);
         const y = new nn.RotaryEmbedding(6, { base: 100, interleaved }).forward(x, { offset: 7, dim: 1 });
         const expected = Float64Array.from(x.data);
@@ -77,7 +77,7 @@ describe("positions", () => {
     },
   );
 
-  test("rotary: scores depend on distances alone", () => {
+  test("rotary: scores depend only on distances", () => {
     tidy(() => {
       const rotary = new nn.RotaryEmbedding(4);
       const [q, k] = [randn([1, 4]), randn([1, 4])];
@@ -91,7 +91,7 @@ describe("positions", () => {
     });
   });
 
-  test("sinusoidal: Vaswani's formula, from any place", () => {
+  test("sinusoidal: equals the formula of Vaswani et al. at any offset", () => {
     tidy(() => {
       const y = new nn.SinusoidalEncoding(5).forward(tensor(new Float32Array(15), [3, 5]), { offset: 2 });
       const expected = [2, 3, 4].flatMap((t) =>
@@ -102,7 +102,7 @@ describe("positions", () => {
   });
 });
 
-test("a cache gives step by step what the whole sequence gives at once, through several layers with rotary positions", () => {
+test("a cache gives the same results step by step as the whole sequence at once, in several layers with rotary positions", () => {
   tidy(() => {
     manualSeed(5);
     const options = { dimFeedforward: 12, dropout: 0, batchFirst: true, normFirst: true };
@@ -127,7 +127,7 @@ test("a cache gives step by step what the whole sequence gives at once, through 
   });
 });
 
-test("gradients flow through an encoder and a decoder, and eval() turns dropout off", () => {
+test("an encoder and a decoder have gradients, and eval() turns dropout off", () => {
   manualSeed(9);
   const options = { dimFeedforward: 16, dropout: 0.2 };
   const encoder = new nn.TransformerEncoder([new nn.TransformerEncoderLayer(8, 2, options)]);
@@ -139,7 +139,7 @@ test("gradients flow through an encoder and a decoder, and eval() turns dropout 
     y.square().sum().backward();
     for (const [name, p] of [...encoder.namedParameters(), ...decoder.namedParameters()])
       expect(p.grad?.data.every(Number.isFinite), name).toBe(true);
-    // In eval() dropout is off: the same twice.
+    // Without dropout, two calls give the same result.
     encoder.eval();
     decoder.eval();
     const twice = [0, 1].map(() => decoder.forward(tgt, encoder.forward(src)).data);
@@ -149,7 +149,7 @@ test("gradients flow through an encoder and a decoder, and eval() turns dropout 
 
 describe("a cache", () => {
   const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
-  test("is as it was where a call is refused", () => {
+  test("does not change if a call is refused", () => {
     const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
     layer.forward(x, x, x, { cache });
     expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
@@ -167,35 +167,35 @@ describe("a cache", () => {
   });
 });
 
-describe("bad input is refused", () => {
+describe("invalid arguments are refused", () => {
   const x = () => randn([2, 4, 6]);
   const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
   test.each<[string, () => unknown, RegExp]>([
     ["heads", () => new nn.MultiheadAttention(6, 4), /embedDim is 6, but must be a multiple of numHeads, 4\./],
     ["dropout", () => new nn.MultiheadAttention(6, 2, { dropout: 2 }), /dropout is 2, but must be in 0 … 1/],
     [
-      "width",
+      "an input of another width",
       () => attend().forward(randn([2, 4, 5])),
       /the query is \[2, 4, 5\], but must be \[batch, steps, 6\], or without the batch/,
     ],
     [
-      "padding",
+      "a padding mask of another shape",
       () => attend().forward(x(), x(), x(), { keyPaddingMask: tensor([[true]]) }),
       /keyPaddingMask is \[1, 1\], but must be \[2, 4\]: \[batch, keys\]/,
     ],
     [
-      "mask",
+      "a mask of another shape",
       () => attend().forward(x(), x(), x(), { attnMask: randn([3, 4]) }),
       /attnMask is \[3, 4\], but must be \[4, 4\] or \[4, 4, 4\]/,
     ],
     ["rotary", () => new nn.RotaryEmbedding(5), /RotaryEmbedding: dim is 5, but must be an even number above 0/],
     [
-      "rotary width",
+      "a rotary embedding of another width",
       () => new nn.MultiheadAttention(6, 2, { rotary: new nn.RotaryEmbedding(4) }),
       /rotary is 4 wide, but heads are 3 wide/,
     ],
     [
-      "key width",
+      "keys of another width",
       () => scaledDotProductAttention(randn([3, 4]), randn([3, 5]), randn([3, 4])),
       /attention: query .* the key should be \[1, 1, 3, 4\]/,
     ],
@@ -212,24 +212,28 @@ describe("bad input is refused", () => {
         }),
       /the mask is int32, but must be bool or float32\. Convert it with \.to\("bool"\)/,
     ],
-    ["no width", () => scaledDotProductAttention(randn([2, 0]), randn([2, 0]), randn([2, 4])), /need a width above 0/],
     [
-      "a stack of one layer",
+      "a width of 0",
+      () => scaledDotProductAttention(randn([2, 0]), randn([2, 0]), randn([2, 4])),
+      /need a width above 0/,
+    ],
+    [
+      "a layer instead of an array of layers",
       () => new nn.TransformerEncoder(new nn.TransformerEncoderLayer(4, 2) as never),
       /TransformerEncoder: pass a list of layers/,
     ],
     [
-      "ranks",
+      "inputs of different ranks",
       () => scaledDotProductAttention(randn([3]), randn([3]), randn([3])),
       /must have the same number of dimensions, two or more/,
     ],
     [
-      "a cache with steps first",
+      "a cache without batchFirst",
       () => new nn.MultiheadAttention(6, 2).forward(x(), x(), x(), { cache: new nn.KeyValueCache() }),
       /a cache needs a layer with \{ batchFirst: true \}/,
     ],
     [
-      "activation",
+      "an unknown activation",
       () => new nn.TransformerEncoderLayer(6, 2, { activation: "tanh" as "relu" }),
       /activation must be "relu", "gelu" or a function, got "tanh"/,
     ],

@@ -1,4 +1,4 @@
-/** Average pooling: means of windows in float64, at every size, with their gradients of both orders. */
+/** Average pooling against means of windows in float64, with first and second gradients. */
 import * as f from "nabla";
 import { compile, full, grad, manualSeed, nn, ones, rand, randn, type Tensor, tidy, vjp } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 const list = (x: Tensor): number[] => Array.from(x.data);
 const tenth = Math.fround(0.1);
 
-/** Means of all windows of one image with one channel, in float64; `own`: divided by what lies in the image. */
+/** The means of all windows of one image with one channel, in float64. With `own`, the divisor is the number of pixels in the image. */
 function means64(x: Tensor, kernel: number, stride: number, pad: number, own: boolean): number[] {
   const [, h, w] = x.shape as [number, number, number];
   const out: number[] = [];
@@ -21,7 +21,7 @@ function means64(x: Tensor, kernel: number, stride: number, pad: number, own: bo
   return out;
 }
 
-describe("the mean of equal pixels is that pixel", () => {
+describe("the mean of equal pixels is exact", () => {
   const kinds: Record<string, (x: Tensor) => Tensor> = {
     "avgPool2d of 3": (x) => f.avgPool2d(x, 3),
     "avgPool2d of 3 × 5, stride 1": (x) => f.avgPool2d(x, [3, 5], { stride: 1 }),
@@ -30,9 +30,9 @@ describe("the mean of equal pixels is that pixel", () => {
     AvgPool2d: (x) => new nn.AvgPool2d(6).forward(x),
     AvgPool1d: (x) => new nn.AvgPool1d(11).forward(x.reshape([1, 1024, x.shape[3]!])),
     AdaptiveAvgPool2d: (x) => new nn.AdaptiveAvgPool2d([5, 7]).forward(x),
-    "the image": (x) => f.globalAvgPool2d(x),
+    globalAvgPool2d: (x) => f.globalAvgPool2d(x),
   };
-  test.each(Object.keys(kinds))("%s, eager and compiled", (kind) => {
+  test.each(Object.keys(kinds))("in %s, eager and compiled", (kind) => {
     tidy(() => {
       for (const channels of [1, 3, 17])
         for (const value of [0.1, -1 / 3, 3e38, 1e-38, 123456.789]) {
@@ -51,7 +51,7 @@ describe.each([
   [5, 4, 2],
   [2, 3, 0],
 ])("windows of %i, stride %i, padding %i", (kernel, stride, pad) => {
-  test.each([true, false])("agree with float64, countIncludePad %s; the gradient is the adjoint", (countIncludePad) => {
+  test.each([true, false])("agree with float64 and have adjoint gradients, countIncludePad %s", (countIncludePad) => {
     manualSeed(3);
     tidy(() => {
       const options = { stride, padding: pad, countIncludePad };
@@ -76,7 +76,7 @@ describe.each([
   });
 });
 
-test("long windows keep their digits", () => {
+test("means of long windows are accurate", () => {
   tidy(() => {
     const n = 1_000_000;
     expect(new nn.AvgPool1d(n).forward(full([1, n, 1], 0.1)).item()).toBe(tenth);

@@ -1,4 +1,4 @@
-/** Losses where numbers end: logits far from zero, probabilities of 0 and 1, what is not a probability, zero vectors, kinks. */
+/** Losses at the limits: logits far from zero, probabilities of 0 and 1, invalid probabilities, zero vectors, and kinks. */
 import { compile, grad, losses, type Tensor, tensor, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { costs, labels, softplus, valuesOf } from "../support/losses.ts";
@@ -7,14 +7,14 @@ import { expectClose } from "../support/oracle.ts";
 const { crossEntropy, nll, bce, bceWithLogits, klDiv } = losses;
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const MARGINS = [0, 0.5, 5, 10, 15, 16.7, 20, 40, 80, -0.5, -5, -15, -20, -40, -80];
-/** Relative: a loss of 10⁻⁹ is as exact as one of 1. */
+/** Asserts a relative error, so a loss of 10⁻⁹ must be as accurate as a loss of 1. */
 const expectRelative = (got: number, want: number, what: string, tolerance = 2e-6): void => {
   const error = Math.abs(got - want) / Math.max(Math.abs(want), 1e-38);
-  expect(error, `${what}: ${got} instead of ${want}`).toBeLessThan(tolerance);
+  expect(error, `${what} must be ${want}, got ${got}`).toBeLessThan(tolerance);
 };
 
-describe("certain predictions keep their digits: value, gradient and second derivative at margins up to 80", () => {
-  /** f of a margin z against the float64 loss, slope and curvature. */
+describe("values, gradients and second derivatives of confident predictions are accurate for margins up to 80", () => {
+  /** Compares f of a margin z with the float64 loss, slope and curvature. */
   function check(
     f: (z: Tensor) => Tensor,
     loss: (z: number) => number,
@@ -33,7 +33,7 @@ describe("certain predictions keep their digits: value, gradient and second deri
   }
   const bend = (z: number): number => sigmoid(z) * sigmoid(-z);
 
-  test.each([1, 0])("bceWithLogits, target %d", (t) => {
+  test.each([1, 0])("of bceWithLogits with target %d", (t) => {
     check(
       (z) => bceWithLogits(z, tensor(t)),
       (z) => softplus(t ? -z : z),
@@ -41,7 +41,7 @@ describe("certain predictions keep their digits: value, gradient and second deri
       bend,
     );
   });
-  test("bceWithLogits, posWeight", () => {
+  test("of bceWithLogits with posWeight", () => {
     check(
       (z) => bceWithLogits(z, tensor(1), { posWeight: tensor(3) }),
       (z) => 3 * softplus(-z),
@@ -49,7 +49,7 @@ describe("certain predictions keep their digits: value, gradient and second deri
     );
     check((z) => bceWithLogits(z, tensor(0), { posWeight: tensor(3) }), softplus, sigmoid);
   });
-  test("logSigmoid and softplus", () => {
+  test("of logSigmoid and softplus", () => {
     check(
       (z) => z.logSigmoid(),
       (z) => -softplus(-z),
@@ -61,17 +61,17 @@ describe("certain predictions keep their digits: value, gradient and second deri
   test.each<[string, (x: Tensor) => Tensor]>([
     ["crossEntropy of two classes", (x) => crossEntropy(x, labels([0]))],
     ["crossEntropy with class weights", (x) => crossEntropy(x, labels([0]), { weight: tensor([1, 2]) })],
-    ["crossEntropy against probabilities", (x) => crossEntropy(x, tensor([[1, 0]]))],
+    ["crossEntropy with probabilities as the target", (x) => crossEntropy(x, tensor([[1, 0]]))],
     ["nll of logSoftmax", (x) => nll(x.logSoftmax(), labels([0]))],
     ["klDiv of logSoftmax", (x) => klDiv(x.logSoftmax(), tensor([[1, 0]]), { reduction: "sum" })],
-  ])("%s", (_, f) => {
+  ])("of %s", (_, f) => {
     check(
       (z) => f(pair(z)),
       (z) => softplus(-z),
       (z) => -sigmoid(-z),
     );
   });
-  test("ten classes, of which one is all but certain", () => {
+  test("of crossEntropy with ten classes and one confident prediction", () => {
     const row = [3, 25, 1, 0, -2, 4, 2, 1, 0, -1];
     const [want] = [costs(row)[1]!];
     for (const { mode, value, gradient } of valuesOf((x) => crossEntropy(x, labels([1])), tensor([row]))) {
@@ -79,7 +79,7 @@ describe("certain predictions keep their digits: value, gradient and second deri
       expectRelative(gradient[1]!, Math.expm1(-want), `${mode}: gradient`);
     }
   });
-  test("bce of probabilities near 0 and 1", () => {
+  test("of bce with probabilities near 0 and 1", () => {
     for (const p of [1e-10, 1e-7, 1e-3, 0.3, 1 - 2 ** -20, 1 - 2 ** -24].map(Math.fround)) {
       for (const { mode, value, gradient } of valuesOf((x) => bce(x, tensor(0)), tensor(p))) {
         expectRelative(value[0]!, -Math.log1p(-p), `${mode}: loss at ${p}`);
@@ -89,7 +89,7 @@ describe("certain predictions keep their digits: value, gradient and second deri
         expectRelative(value[0]!, -Math.log(p), `${mode}: loss at ${p}`);
     }
   });
-  test("soft targets: bceWithLogits stays exact far from zero", () => {
+  test("of bceWithLogits with soft targets", () => {
     for (const t of [0.25, 0.5, 0.9, 1 - 2 ** -20].map(Math.fround))
       for (const z of MARGINS.map(Math.fround)) {
         const want = t * softplus(-z) + (1 - t) * softplus(z);
@@ -99,7 +99,7 @@ describe("certain predictions keep their digits: value, gradient and second deri
 });
 
 describe("infinite logits", () => {
-  test("bceWithLogits: 0 on the right side, ∞ on the wrong one", () => {
+  test("bceWithLogits is 0 for a correct and ∞ for a wrong infinite logit", () => {
     for (const options of [{}, { posWeight: tensor(2) }]) {
       const at = (x: number, t: number) => bceWithLogits(tensor(x), tensor(t), options).item();
       expect([at(Infinity, 1), at(-Infinity, 0), at(Infinity, 0), at(-Infinity, 1)]).toEqual([
@@ -112,7 +112,7 @@ describe("infinite logits", () => {
     for (const { gradient } of valuesOf((x) => bceWithLogits(x, tensor([1, 0])), tensor([Infinity, -Infinity])))
       expect(gradient.map(Math.abs)).toEqual([0, 0]);
   });
-  test("bceWithLogits: NaN stays NaN", () => {
+  test("bceWithLogits of NaN is NaN", () => {
     for (const [x, t] of [
       [Number.NaN, 0],
       [Number.NaN, 1],
@@ -122,7 +122,7 @@ describe("infinite logits", () => {
   });
 });
 
-describe("what is not a probability", () => {
+describe("invalid probabilities", () => {
   test.each([
     [
       [0.5, 1.5],
@@ -137,12 +137,12 @@ describe("what is not a probability", () => {
     expect(() => bce(tensor(x), tensor(t))).toThrow(message);
     expect(() => grad((v: Tensor) => bce(v, tensor(t)))(tensor(x))).toThrow(RangeError);
   });
-  test("bce names the place in all dimensions", () => {
+  test("bce names the index in all dimensions", () => {
     const x = zeros([2, 3, 4]);
     x.copyFrom(Float32Array.from({ length: 24 }, (_, i) => (i === 17 ? 2 : 0.5)));
     expect(() => bce(x, zeros([2, 3, 4]))).toThrow("bce: the prediction is 2 at [1, 1, 1]");
   });
-  test("bce takes 0 and 1, and empty tensors", () => {
+  test("bce accepts 0, 1 and empty tensors", () => {
     expect(bce(tensor([0, 1]), tensor([0, 1])).item()).toBe(0);
     expect(bce(tensor([0, 1]), tensor([1, 0])).item()).toBe(100);
     expect(bce(zeros([0]), zeros([0]), { reduction: "sum" }).item()).toBe(0);
@@ -151,7 +151,7 @@ describe("what is not a probability", () => {
     ["a prediction above 1", [0.5, 1.5], [1, 0], "bce: the prediction is 1.5 at [1]"],
     ["a prediction below 0", [-0.5, 0.5], [1, 0], "bce: the prediction is -0.5 at [0]"],
     ["a target above 1", [0.5, 0.5], [0, 7], "bce: the target is 7 at [1]"],
-  ])("bce: %s throws the same error eagerly and compiled", (_, x, t, message) => {
+  ])("bce: %s throws the same error in eager and compiled mode", (_, x, t, message) => {
     const f = (p: Tensor, q: Tensor): Tensor => bce(p, q, { reduction: "none" });
     expect(() => f(tensor(x), tensor(t))).toThrow(message);
     expect(() => compile(f)(tensor(x), tensor(t))).toThrow(message);
@@ -159,14 +159,14 @@ describe("what is not a probability", () => {
   test.each([
     ["a NaN target", [Number.NaN, 0.5]],
     ["a negative target", [-0.5, 0.5]],
-  ])("klDiv: %s gives NaN, value and gradient", (_, target) => {
+  ])("klDiv: %s gives NaN", (_, target) => {
     for (const reduction of ["mean", "sum", "batchMean"] as const)
       expect(klDiv(tensor([-1, -1]), tensor(target), { reduction }).item()).toBeNaN();
     const each = klDiv(tensor([-1, -1]), tensor(target), { reduction: "none" }).data;
     expect(each[0]).toBeNaN();
     expectClose([each[1]!], [0.5 * (Math.log(0.5) + 1)], 1e-6);
   });
-  test("klDiv: NaN predictions give NaN, whatever the target is; logTarget too", () => {
+  test("klDiv: NaN predictions give NaN for any target, with and without logTarget", () => {
     const x = tensor([Number.NaN, Number.NaN]);
     expect(Array.from(klDiv(x, tensor([0.5, 0]), { reduction: "none" }).data)).toEqual([Number.NaN, Number.NaN]);
     const log = klDiv(x, tensor([-1, -Infinity]), { reduction: "none", logTarget: true });
@@ -174,7 +174,7 @@ describe("what is not a probability", () => {
     expect(klDiv(tensor(-1), tensor(Number.NaN), { logTarget: true }).item()).toBeNaN();
   });
   test.each(["mse", "l1", "huber", "smoothL1", "hinge", "bceWithLogits"] as const)(
-    "%s: NaN stays NaN on both sides",
+    "%s: a NaN prediction or target gives NaN",
     (name) => {
       const f = losses[name] as (x: Tensor, t: Tensor) => Tensor;
       expect(f(tensor(Number.NaN), tensor(1)).item()).toBeNaN();
@@ -196,7 +196,7 @@ describe("cosineEmbedding", () => {
       1e-5,
     );
   });
-  test.each([1e-3, 1])("vectors of length %d: the angle alone counts", (size) => {
+  test.each([1e-3, 1])("for vectors of length %d, only the angle matters", (size) => {
     const a = tensor([[3 * size, 4 * size]]);
     const f = (x: Tensor) => losses.cosineEmbedding(x, tensor([[size, 0]]), tensor([1]));
     expectClose([f(a).item()], [0.4], 1e-5);
@@ -206,7 +206,7 @@ describe("cosineEmbedding", () => {
   });
 });
 
-describe("kinks have PyTorch's slopes", () => {
+describe("gradients at kinks equal PyTorch's", () => {
   test.each<[string, (x: Tensor) => Tensor, number[]]>([
     ["huber at 0 and ±δ", (x) => losses.huber(x, zeros([3]), { delta: 0.5, reduction: "sum" }), [-0.5, 0, 0.5]],
     ["smoothL1 at 0 and ±β", (x) => losses.smoothL1(x, zeros([3]), { beta: 0.5, reduction: "sum" }), [-1, 0, 1]],
@@ -222,15 +222,18 @@ describe("kinks have PyTorch's slopes", () => {
       );
   });
 
-  test.each([1e-30, 1e-20, 1, 1e20, 1e30])("smoothL1 with β = %d: |d| − ½β far away, ½d²/β near", (beta) => {
-    for (const d of [0.25, 3].map((v) => Math.fround(v * beta))) {
-      const want = Math.abs(d) < beta ? (0.5 * d * d) / beta : Math.abs(d) - beta / 2;
-      for (const { mode, value, gradient } of valuesOf((x) => losses.smoothL1(x, tensor(0), { beta }), tensor(d))) {
-        expectRelative(value[0]!, want, `${mode}: loss at ${d}`);
-        expectRelative(gradient[0]!, Math.min(1, d / beta), `${mode}: slope at ${d}`);
+  test.each([1e-30, 1e-20, 1, 1e20, 1e30])(
+    "smoothL1 with β = %d is ½d²/β for |d| < β, and |d| − ½β otherwise",
+    (beta) => {
+      for (const d of [0.25, 3].map((v) => Math.fround(v * beta))) {
+        const want = Math.abs(d) < beta ? (0.5 * d * d) / beta : Math.abs(d) - beta / 2;
+        for (const { mode, value, gradient } of valuesOf((x) => losses.smoothL1(x, tensor(0), { beta }), tensor(d))) {
+          expectRelative(value[0]!, want, `${mode}: loss at ${d}`);
+          expectRelative(gradient[0]!, Math.min(1, d / beta), `${mode}: slope at ${d}`);
+        }
       }
-    }
-  });
+    },
+  );
   test("smoothL1 refuses a negative β and targets of another shape", () => {
     expect(() => losses.smoothL1(zeros([2]), zeros([2]), { beta: -1 })).toThrow(
       "smoothL1: beta is -1, but must be ≥ 0.",

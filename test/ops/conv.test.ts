@@ -1,4 +1,4 @@
-/** Convolutions and pools beyond what the oracles' small samples reach: sizes past every block, layers, shapes, misuse. */
+/** Convolutions and pooling at sizes that the oracles' samples do not reach: several blocks, layers, shapes, and errors. */
 import {
   avgPool2d,
   compile,
@@ -34,7 +34,7 @@ import type { Reference } from "./oracles/oracle.ts";
 
 const ops = { conv: convDefinition, convInput: convInputDefinition, convWeight: convWeightDefinition };
 
-/** Geometry of a square kernel with the same padding on all sides. */
+/** The attributes of a convolution with a square kernel and the same padding on all sides. */
 function geometry(x: number[], kernel: number, stride: number, pad: number, dilation = 1, groups = 1): ConvAttributes {
   const size = (n: number) => Math.floor((n + 2 * pad - dilation * (kernel - 1) - 1) / stride) + 1;
   return {
@@ -49,24 +49,24 @@ function geometry(x: number[], kernel: number, stride: number, pad: number, dila
   };
 }
 
-describe("sizes past the kernels' blocks agree with float64, and any share with the whole", () => {
+describe("sizes beyond the kernels' blocks agree with float64, and shares with the whole", () => {
   // biome-ignore format: a table
   const cases: [what: string, x: number[], out: number, kernel: number, stride: number, pad: number, dilation?: number, groups?: number][] = [
-    ["bands of a wide image", [1, 23, 60, 64], 5, 3, 1, 1],
-    ["bands, with a stride", [1, 23, 60, 64], 4, 3, 2, 1],
-    ["no padding: the image as it lies", [2, 9, 20, 16], 17, 3, 1, 0],
+    ["several bands of a wide image", [1, 23, 60, 64], 5, 3, 1, 1],
+    ["several bands, with a stride", [1, 23, 60, 64], 4, 3, 2, 1],
+    ["no padding, so the image is read in place", [2, 9, 20, 16], 17, 3, 1, 0],
     ["a long inner size", [1, 5, 6, 130], 13, 3, 1, 1],
     ["rows of more than 512 pixels", [1, 2, 530, 8], 3, 2, 1, 1],
     ["more output channels than a block of rows", [1, 6, 7, 8], 200, 2, 1, 0],
-    ["one pixel's kernels on many pixels", [1, 20, 21, 10], 11, 1, 1, 0],
-    ["a dilation that parts the taps", [2, 19, 17, 12], 9, 3, 1, 2, 2],
+    ["a 1 × 1 kernel on many pixels", [1, 20, 21, 10], 11, 1, 1, 0],
+    ["a dilation that separates the taps", [2, 19, 17, 12], 9, 3, 1, 2, 2],
     ["groups", [2, 15, 17, 12], 18, 3, 1, 1, 1, 3],
-    ["fewer channels in than out, in groups: AlexNet's second", [1, 9, 9, 96], 256, 5, 1, 2, 1, 2],
+    ["more output than input channels in groups, as in AlexNet's second layer", [1, 9, 9, 96], 256, 5, 1, 2, 1, 2],
     ["a strided gradient whose phases have few taps", [1, 14, 14, 256], 256, 3, 2, 1, 1, 2],
     ["a stride longer than the image", [1, 3, 4, 23], 262, 3, 5, 1, 1],
-    ["results of one pixel", [3, 4, 4, 24], 20, 4, 1, 0],
+    ["outputs of one pixel", [3, 4, 4, 24], 20, 4, 1, 0],
     ["images two pixels wide", [5, 9, 2, 12], 7, 3, 1, 1],
-    ["depthwise, more channels than a vector step", [2, 9, 8, 37], 37, 3, 2, 1, 1, 37],
+    ["a depthwise convolution with more channels than a vector step", [2, 9, 8, 37], 37, 3, 2, 1, 1, 37],
   ];
   const TERMS_ERROR = 2 ** -23;
   for (const [what, x, out, kernel, stride, pad, dilation = 1, groups = 1] of cases) {
@@ -82,14 +82,14 @@ describe("sizes past the kernels' blocks agree with float64, and any share with 
           const result = apply(op, tensors, attributes) as Tensor;
           const references = tensors.map((t): Reference => ({ shape: t.shape, data: Float64Array.from(t.data) }));
           const [expected] = referenceOf(op, references, attributes);
-          // Σ|terms| bounds what rounding may lose.
+          // The rounding error is proportional to Σ|terms|.
           const sizes = references.map(({ shape, data }) => ({ shape, data: Float64Array.from(data, Math.abs) }));
           const [terms] = referenceOf(op, sizes, attributes);
           const actual = result.data;
           for (let i = 0; i < actual.length; i++) {
             const bound = 8 * TERMS_ERROR * terms!.data[i]!;
             if (!(Math.abs(actual[i]! - expected!.data[i]!) <= bound))
-              expect.fail(`${name}: element ${i} is ${actual[i]}, but should be ${expected!.data[i]} within ${bound}`);
+              expect.fail(`${name}: element ${i} must be ${expected!.data[i]} within ${bound}, got ${actual[i]}`);
           }
           const again = result.clone();
           const address = (value: unknown) => addressOf(value === result ? again : (value as Tensor));
@@ -104,8 +104,8 @@ describe("sizes past the kernels' blocks agree with float64, and any share with 
   }
 });
 
-describe("layers", () => {
-  test("have PyTorch's shapes, options and ranges of first weights", () => {
+describe("convolution and pooling layers", () => {
+  test("have PyTorch's shapes, options and ranges of initial weights", () => {
     manualSeed(2);
     const conv = new nn.Conv2d(6, 8, [3, 2], { stride: 2, padding: 1, groups: 2 });
     expect([conv.weight.shape, conv.bias!.shape]).toEqual([[8, 3, 2, 3], [8]]);
@@ -126,13 +126,13 @@ describe("layers", () => {
     expect(new nn.AvgPool2d(3, { stride: 2, padding: 1 }).forward(rand([1, 7, 6, 3])).shape).toEqual([1, 4, 3, 3]);
     expect(new nn.GlobalAvgPool2d().forward(rand([2, 7, 6, 3])).shape).toEqual([2, 3]);
   });
-  test("an image without a batch comes back without one", () => {
+  test("return an image without a batch dimension for such an input", () => {
     const [x, w] = [rand([5, 5, 2]), rand([3, 3, 3, 2])];
     expect(conv2d(x, w).toArray()).toEqual((conv2d(x.unsqueeze(0), w).toArray() as unknown[])[0]);
     expect(maxPool2d(x, 2).shape).toEqual([2, 2, 2]);
     expect(conv1d(rand([9, 2]), rand([3, 4, 2])).shape).toEqual([6, 3]);
   });
-  test('"same" gives input/stride pixels, the odd one of padding behind', () => {
+  test('padding "same" gives input/stride pixels, with any odd pixel of padding at the end', () => {
     const x = tensor([[[[1], [2], [3], [4]]]]);
     const two = tensor([[[[1], [10]]]]);
     expect(conv2d(x, two, null, { padding: "same" }).toArray()).toEqual([[[[21], [32], [43], [4]]]]);
@@ -141,12 +141,12 @@ describe("layers", () => {
     ]);
     expect(conv2d(x, two, null, { padding: [[0, 0], [1, 0]] }).toArray()).toEqual([[[[10], [21], [32], [43]]]]); // biome-ignore format: short
   });
-  test("conv1d may be padded on one side: causal", () => {
+  test("conv1d can be causal, with padding on one side", () => {
     const x = tensor([[[1], [2], [3]]]);
     const w = tensor([[[10], [1]]]);
     expect(conv1d(x, w, null, { padding: [1, 0] }).toArray()).toEqual([[[1], [12], [23]]]);
   });
-  test("max pooling names the first of equal values, and NaN before all", () => {
+  test("max pooling gives the index of the first maximum, and NaN is the largest", () => {
     const x = tensor([
       [
         [[3], [3], [1]],
@@ -157,7 +157,7 @@ describe("layers", () => {
     expect([values!.toArray(), places!.toArray()]).toEqual([[[[[Number.NaN], [Number.NaN]]]], [[[[4], [4]]]]]);
     expect(maxPool2dWithIndices(x, [1, 2])[1]!.toArray()).toEqual([[[[0]], [[4]]]]);
   });
-  test("averages of all pixels", () => {
+  test("global average pooling is the mean of all pixels", () => {
     const x = rand([2, 4, 6, 3]);
     const mean = globalAvgPool2d(x);
     const pooled = avgPool2d(x, [4, 6]);
@@ -190,7 +190,7 @@ describe("a CNN", () => {
     const seen = Array.from({ length: 30 }, () => step(x, y).item());
     return [...seen, ...model.parameters().flatMap((p) => [...p.data, ...p.grad!.data])];
   };
-  test("learns, with the same bits eager and compiled, and activations fused into the convolutions", () => {
+  test("learns with the same bits in eager and compiled mode, and fuses activations into convolutions", () => {
     const eager = steps(false);
     expect(eager[29]).toBeLessThan(0.7 * eager[0]!);
     expect(steps(true)).toEqual(eager);
@@ -200,7 +200,7 @@ describe("a CNN", () => {
   });
 });
 
-describe("misuse is refused with a remedy", () => {
+describe("invalid arguments are refused with a remedy", () => {
   const w = rand([3, 3, 3, 2]);
   const refused: [() => unknown, string][] = [
     [() => conv2d(rand([1, 2, 5, 5]), w), "they have 5 channels where 2 are wanted. Images are channels last: x.permute([0, 2, 3, 1]) turns PyTorch's."],

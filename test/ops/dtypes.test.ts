@@ -1,4 +1,4 @@
-/** Inputs that are not float32: every layer and product converts them, by one rule; weights are never converted. */
+/** Inputs that are not float32: every layer and product converts them by the same rule. Weights are never converted. */
 import { compile, dot, einsum, linear, matmul, nn, ones, randn, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 
@@ -8,7 +8,7 @@ const whole = (shape: number[], dtype: "int32" | "uint8" | "bool"): Tensor =>
     shape,
   ).to(dtype);
 
-/** What takes an input of this shape. */
+/** Functions and layers, and the shape of the input that they take. */
 const takers: [name: string, shape: number[], f: (x: Tensor) => Tensor][] = [
   ["matmul, on the left", [3, 4], (x) => x.matmul(weights.wide)],
   ["matmul, on the right", [4, 3], (x) => matmul(weights.tall, x)],
@@ -39,7 +39,7 @@ const layers = {
 };
 
 describe.each(takers)("%s", (_, shape, f) => {
-  test.each(["int32", "uint8", "bool"] as const)("takes %s as the same numbers in float32", (dtype) => {
+  test.each(["int32", "uint8", "bool"] as const)("converts %s inputs to float32", (dtype) => {
     const x = whole(shape, dtype);
     const expected = f(x.to("float32"));
     const found = f(x);
@@ -49,7 +49,7 @@ describe.each(takers)("%s", (_, shape, f) => {
   });
 });
 
-test("gradients reach the weights through an input of integers", () => {
+test("weights get gradients if the input has integers", () => {
   const layer = new nn.Linear(2, 1);
   layer.forward(tensor([[1, 2], [3, 4]], { dtype: "int32" })).sum().backward(); // biome-ignore format: a matrix
   expect(layer.weight.grad!.toArray()).toEqual([[4, 6]]);

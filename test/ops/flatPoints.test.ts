@@ -1,4 +1,4 @@
-/** Gradients where a root or a logarithm has none: 0 as in PyTorch, and finite in the second order; logSumExp at its edges. */
+/** Gradients at singular points of roots and logarithms: 0 as in PyTorch, with finite second derivatives. logSumExp at its limits. */
 import * as f from "nabla";
 import { compile, full, grad, hessian, manualSeed, randn, type Tensor, tensor, tidy, valueAndGrad, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -6,17 +6,17 @@ import { describe, expect, test } from "vitest";
 const list = (x: Tensor): number[] => Array.from(x.data);
 const allZero = (x: Tensor): void => expect(list(x.abs())).toEqual(new Array(x.size).fill(0));
 
-describe("std of equal numbers", () => {
+describe("std of equal numbers has gradient 0 and finite second derivatives", () => {
   const kinds: Record<string, (x: Tensor) => Tensor> = {
     all: (x) => x.std(),
-    "a dim": (x) => x.std(1).sum(),
+    "one dim": (x) => x.std(1).sum(),
     "the first dim": (x) => x.std(0).sum(),
     "two dims, keepdim": (x) => x.std([0, 1], { keepdim: true }).sum(),
     "correction 0": (x) => x.std({ correction: 0 }),
     "n = 1, correction 0": (x) => x.reshape([6, 1]).std(1, { correction: 0 }).sum(),
-    "scaled after": (x) => x.std().mul(3).add(1),
+    "scaled afterwards": (x) => x.std().mul(3).add(1),
   };
-  test.each(Object.keys(kinds))("%s: gradient 0, eager and compiled; second order finite", (kind) => {
+  test.each(Object.keys(kinds))("over %s, eager and compiled", (kind) => {
     tidy(() => {
       for (const value of [0, 1, 0.1, 1e6]) {
         const x = full([2, 3], value);
@@ -26,7 +26,7 @@ describe("std of equal numbers", () => {
       }
     });
   });
-  test("only groups without variance get 0", () => {
+  test("only for groups without variance", () => {
     tidy(() => {
       const dx = grad((x: Tensor) => x.std(1).sum())(
         tensor([
@@ -38,13 +38,13 @@ describe("std of equal numbers", () => {
       for (const [i, d] of [-1, 1].entries()) expect(Math.abs(dx.data[2 + i]! - d * Math.SQRT1_2)).toBeLessThan(1e-6);
     });
   });
-  test("n = 1 with Bessel's correction is NaN, as 0/0", () => {
+  test("but is NaN for n = 1 with Bessel's correction, as 0/0", () => {
     expect(tensor([3]).std().item()).toBeNaN();
     expect(tensor([3]).var().item()).toBeNaN();
   });
 });
 
-test.each([0.5, 1, 1.5, 2, 3, -1, Infinity, -Infinity, 0])("norm at 0, p = %d: gradient finite, and 0", (p) => {
+test.each([0.5, 1, 1.5, 2, 3, -1, Infinity, -Infinity, 0])("the norm at 0 with p = %d is 0 and has gradient 0", (p) => {
   tidy(() => {
     if (p !== 0) allZero(grad((x: Tensor) => x.norm(p))(zeros([4])));
     if (p !== 0) allZero(grad((x: Tensor) => x.norm(p, 1).sum())(zeros([2, 3])));
@@ -54,7 +54,7 @@ test.each([0.5, 1, 1.5, 2, 3, -1, Infinity, -Infinity, 0])("norm at 0, p = %d: g
 
 describe("logSumExp", () => {
   const edge = (x: Tensor) => valueAndGrad((v: Tensor) => v.logSumExp(-1).sum())(x);
-  test("over none is −∞, whatever the dims", () => {
+  test("of no elements is −∞", () => {
     expect(zeros([0]).logSumExp().item()).toBe(-Infinity);
     expect(list(zeros([2, 0]).logSumExp(1))).toEqual([-Infinity, -Infinity]);
     expect(zeros([2, 0]).logSumExp(1, { keepdim: true }).shape).toEqual([2, 1]);
@@ -62,7 +62,7 @@ describe("logSumExp", () => {
     expect(grad((x: Tensor) => x.logSumExp(1).sum())(zeros([2, 0])).shape).toEqual([2, 0]);
     expect(() => zeros([2, 0]).max(1)).toThrow(/max/);
   });
-  test("of −∞ alone is −∞ with gradient 0; a finite row beside it keeps its own", () => {
+  test("of −∞ is −∞ with gradient 0, which does not affect other rows", () => {
     tidy(() => {
       const [y, dx] = edge(
         tensor([
@@ -75,12 +75,12 @@ describe("logSumExp", () => {
       expect(list(edge(tensor([[-Infinity, 3]]))[1])).toEqual([0, 1]);
     });
   });
-  test("of +∞ is +∞, of NaN is NaN", () => {
+  test("of +∞ is +∞, and of NaN is NaN", () => {
     expect(tensor([Infinity, 1]).logSumExp().item()).toBe(Infinity);
     expect(tensor([Infinity, -Infinity]).logSumExp().item()).toBe(Infinity);
     expect(tensor([Number.NaN, 1]).logSumExp().item()).toBeNaN();
   });
-  test.each([10, 1000, 100_000])("its gradient is the softmax, at the maximum of %i numbers too", (n) => {
+  test.each([10, 1000, 100_000])("has the softmax as its gradient, even at the maximum of %i numbers", (n) => {
     tidy(() => {
       manualSeed(9);
       for (const shift of [0, 300, -2000]) {
@@ -97,7 +97,7 @@ describe("logSumExp", () => {
       }
     });
   });
-  test("its Hessian is diag(p) − ppᵀ", () => {
+  test("has the Hessian diag(p) − ppᵀ", () => {
     tidy(() => {
       const x = tensor([1, 2, 2]);
       const p = list(x.softmax());
@@ -107,7 +107,7 @@ describe("logSumExp", () => {
       });
     });
   });
-  test("beside cosine similarity and layer norm of zeros, whose gradients are finite", () => {
+  test("layerNorm and groupNorm of zeros have finite gradients", () => {
     tidy(() => {
       allZero(grad((x: Tensor) => f.layerNorm(x, 3).sum())(zeros([2, 3])));
       expect(list(grad((x: Tensor) => f.groupNorm(x, 1).square().sum())(zeros([1, 3, 2]))).every(Number.isFinite)).toBe(

@@ -1,4 +1,4 @@
-/** The gemm kernel itself, against float64: every size around the tile's edges, all transpositions, any share. */
+/** The gemm kernel against float64: all sizes around the tile's edges, all transpositions, any shares. */
 import { describe, expect, test } from "vitest";
 import { engine } from "../../src/runtime/engine.ts";
 import { seeded } from "../support/oracle.ts";
@@ -24,7 +24,7 @@ interface Case {
   cuts?: { rows: number[]; cols: number[] };
 }
 
-/** Addresses of the operands, reused by all cases; everything around an operand is NaN. */
+/** The addresses of the operands, which all cases reuse. The memory around an operand is NaN. */
 const FLOATS = 1 << 21;
 const [a, b, bias, c] = [0, 1, 2, 3].map(() => heap.allocate(4 * FLOATS)) as [number, number, number, number];
 let workspace = 0;
@@ -77,7 +77,7 @@ function run({ m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, a
   return heap.f32.slice(c / 4, c / 4 + m * n + GUARD);
 }
 
-/** Largest |error| over ε·(Σ|terms| + |result|) — what float32 sums may lose grows with their terms. */
+/** Asserts errors proportional to ε·(Σ|terms| + |result|), because the error of a float32 sum grows with its terms. */
 function check(kind: Case): void {
   const { m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, accumulate } = kind;
   const random = seeded(m * 10007 + n * 101 + k);
@@ -100,7 +100,7 @@ function check(kind: Case): void {
       const bound = 2 ** -23 * (Math.sqrt(k + 4) * (Math.abs(alpha) * size) + 2 * Math.abs(expected) + 1);
       const error = Math.abs(actual[i * n + j]! - expected);
       if (!(error <= bound))
-        expect.fail(`${what}: C[${i}, ${j}] is ${actual[i * n + j]}, but should be ${expected} within ${bound}`);
+        expect.fail(`${what}: C[${i}, ${j}] must be ${expected} within ${bound}, got ${actual[i * n + j]}`);
     }
   }
   for (let i = m * n; i < actual.length; i++) expect(actual[i], `${what}: wrote past the end`).toBe(SENTINEL);
@@ -118,18 +118,18 @@ const TRANSPOSITIONS = [
 
 describe("gemm", () => {
   for (const [transA, transB] of TRANSPOSITIONS) {
-    test(`every m, n, k around the tile's edges (${MR}×${NR}), transA=${transA} transB=${transB}`, () => {
+    test(`is correct for every m, n, k around the tile's edges (${MR}×${NR}), transA=${transA} transB=${transB}`, () => {
       for (const m of edges(MR)) {
         for (const n of edges(NR)) for (const k of [1, 2, 3, 4, 5, 7, 8, 9, 16, 17]) check({ m, n, k, transA, transB });
       }
     });
-    test(`inner sizes around the block's edge, transA=${transA} transB=${transB}`, () => {
+    test(`is correct for inner sizes around the block's edge, transA=${transA} transB=${transB}`, () => {
       for (const k of [127, 128, 129, 255, 256, 257, 383, 384, 385, 511, 512, 513, 700, 1025]) {
         check({ m: MR + 1, n: NR + 3, k, transA, transB });
         check({ m: 3, n: 5, k, transA, transB });
       }
     });
-    test(`sizes beyond one block, transA=${transA} transB=${transB}`, () => {
+    test(`is correct for sizes beyond one block, transA=${transA} transB=${transB}`, () => {
       for (const [m, n, k] of [
         [130, 70, 300],
         [33, 784, 128],
@@ -141,7 +141,7 @@ describe("gemm", () => {
         check({ m, n, k, transA, transB });
       }
     });
-    test(`any cut into shares gives the same bits, transA=${transA} transB=${transB}`, () => {
+    test(`gives the same bits for any shares, transA=${transA} transB=${transB}`, () => {
       for (const [m, n, k] of [
         [1, 64, 20],
         [4, 64, 20],
@@ -163,7 +163,7 @@ describe("gemm", () => {
       }
     });
   }
-  test("alpha, bias, activation and accumulation, together and apart", () => {
+  test("combines alpha, bias, activation and accumulation", () => {
     for (const [m, n, k] of [
       [1, 5, 3],
       [4, 8, 16],
@@ -188,13 +188,13 @@ describe("gemm", () => {
       }
     }
   });
-  test("an empty inner size leaves the bias, empty rows or columns leave nothing", () => {
+  test("returns the bias for an empty inner size, and writes nothing for empty rows or columns", () => {
     check({ m: 5, n: 7, k: 0, bias: true, relu: true });
     check({ m: 5, n: 7, k: 0 });
     check({ m: 0, n: 7, k: 3 });
     check({ m: 7, n: 0, k: 3 });
   });
-  test("NaN and infinity in the operands reach exactly the rows and columns they belong to", () => {
+  test("NaN and infinity in an operand affect exactly their row or column", () => {
     const [m, n, k] = [9, 11, 5];
     run({ m, n, k });
     for (let i = 0; i < m * k; i++) heap.f32[a / 4 + i] = 1;

@@ -1,4 +1,4 @@
-/** int32 is exact: comparisons, extremes, sums, order, conversions, at any size, beside any operand. */
+/** int32 is exact: comparisons, extremes, sums, sorting and conversions, at any size and with any other operand. */
 import * as f from "nabla";
 import { compile, full, manualSeed, randint, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -41,7 +41,7 @@ const NUMBERS = [
 
 describe.each(Object.keys(comparisons) as (keyof typeof comparisons)[])("%s", (name) => {
   const expected = (a: number, b: number): number => Number(comparisons[name](a, b));
-  test("int32 with any number, on either side, eager and compiled", () => {
+  test("compares int32 with any number, on either side, eager and compiled", () => {
     tidy(() => {
       const x = I(WHOLE);
       for (const c of NUMBERS) {
@@ -53,7 +53,7 @@ describe.each(Object.keys(comparisons) as (keyof typeof comparisons)[])("%s", (n
       }
     });
   });
-  test("int32 with int32 and with float32 tensors, broadcast", () => {
+  test("compares int32 with int32 and float32 tensors, with broadcasting", () => {
     tidy(() => {
       const floats = NUMBERS.map(Math.fround);
       const column = I(WHOLE).reshape([-1, 1]);
@@ -62,13 +62,13 @@ describe.each(Object.keys(comparisons) as (keyof typeof comparisons)[])("%s", (n
       expect(list(column[name](I(WHOLE)))).toEqual(grid(WHOLE, false));
       expect(list(column[name](tensor(floats)))).toEqual(grid(floats, false));
       expect(list(tensor(floats)[name](column))).toEqual(grid(floats, true));
-      const same = WHOLE.map((v) => Math.fround(v));
-      expect(list(I(WHOLE)[name](tensor(same)))).toEqual(WHOLE.map((v, i) => expected(v, same[i]!)));
+      const rounded = WHOLE.map((v) => Math.fround(v));
+      expect(list(I(WHOLE)[name](tensor(rounded)))).toEqual(WHOLE.map((v, i) => expected(v, rounded[i]!)));
       const chained = compile((a: Tensor, b: Tensor) => a.add(0)[name](b.mul(1)));
-      expect(list(chained(I(WHOLE), tensor(same)))).toEqual(WHOLE.map((v, i) => expected(v, same[i]!)));
+      expect(list(chained(I(WHOLE), tensor(rounded)))).toEqual(WHOLE.map((v, i) => expected(v, rounded[i]!)));
     });
   });
-  test("bool and uint8 with numbers and float32", () => {
+  test("compares bool and uint8 with numbers and float32 tensors", () => {
     tidy(() => {
       const bytes = [0, 1, 2, 255];
       for (const c of NUMBERS) {
@@ -85,7 +85,7 @@ describe.each(Object.keys(comparisons) as (keyof typeof comparisons)[])("%s", (n
 describe("reductions of int32", () => {
   const near = (rows: number, n: number): number[][] =>
     Array.from({ length: rows }, (_, r) => Array.from({ length: n }, (_, i) => EXACT * 100 + ((i * 7 + r) % n)));
-  test.each([2, 5, 33, 700])("max, min, argMax, argMin of %i numbers beyond 2²⁴, along both dims", (n) => {
+  test.each([2, 5, 33, 700])("max, min, argMax and argMin of %i numbers beyond 2²⁴ are exact along both dims", (n) => {
     tidy(() => {
       const rows = near(3, n);
       const x = I(rows);
@@ -104,7 +104,7 @@ describe("reductions of int32", () => {
       expect(x.argMin().item()).toBe(rows.flat().indexOf(Math.min(...rows.flat())));
     });
   });
-  test("extremes at the ends of the range", () => {
+  test("max and min are exact at the limits of int32", () => {
     expect(I([MAX, MIN, 0]).max().item()).toBe(MAX);
     expect(I([MAX, MIN, 0]).min().item()).toBe(MIN);
     expect(I([MIN, MIN]).max().item()).toBe(MIN);
@@ -114,7 +114,7 @@ describe("reductions of int32", () => {
         .item(),
     ).toBe(1);
   });
-  test("sum, cumsum and prod are exact, and modulo 2³² beyond", () => {
+  test("sum, cumsum and prod are exact modulo 2³²", () => {
     tidy(() => {
       expect(I([MAX, 1]).sum().item()).toBe(MIN);
       expect(I([EXACT, 1, 1]).sum().item()).toBe(EXACT + 2);
@@ -169,7 +169,7 @@ describe("reductions of int32", () => {
       }
     });
   });
-  test("bool and uint8 add up as int32; extremes keep their type", () => {
+  test("sums of bool and uint8 are int32, and extremes keep their element type", () => {
     tidy(() => {
       const mask = full([300], 1, { dtype: "bool" });
       expect(mask.sum().dtype).toBe("int32");
@@ -185,7 +185,7 @@ describe("reductions of int32", () => {
   });
 });
 
-test("sort, argSort, topK, where, clamp, abs, neg, indexing and joining keep every digit", () => {
+test("sort, argSort, topK, where, clamp, abs, neg, indexing and joining are exact", () => {
   tidy(() => {
     const x = I([EXACT + 1, EXACT, MAX, -EXACT - 1]);
     expect(list(x.sort()[0]!)).toEqual([-EXACT - 1, EXACT, EXACT + 1, MAX]);
@@ -202,14 +202,14 @@ test("sort, argSort, topK, where, clamp, abs, neg, indexing and joining keep eve
   });
 });
 
-describe("one rule of conversion, wherever a number comes from", () => {
+describe("all conversions follow one rule", () => {
   const values = [Number.NaN, Infinity, -Infinity, 3e9, -3e9, MAX, MIN, 300, 255.9, -1, -1.9, 0.5, -0, 1e20, 2 ** 32];
   const rules = {
     int32: [0, MAX, MIN, MAX, MIN, MAX, MIN, 300, 255, -1, -1, 0, 0, MAX, MAX],
     uint8: [0, 255, 0, 255, 0, 255, 0, 44, 255, 255, 255, 0, 0, 255, 255],
     bool: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1],
   } as const;
-  test.each(["int32", "uint8", "bool"] as const)("to %s", (dtype) => {
+  test.each(["int32", "uint8", "bool"] as const)("to %s, from float32 and JavaScript numbers", (dtype) => {
     tidy(() => {
       const expected = [...rules[dtype]];
       expect(list(tensor(values).to(dtype)), "to").toEqual(expected);
@@ -224,17 +224,17 @@ describe("one rule of conversion, wherever a number comes from", () => {
       expect(list(compile((x: Tensor) => x.to(dtype))(tensor(values))), "compiled").toEqual(expected);
     });
   });
-  test("from int32", () => {
+  test("from int32 to uint8 and bool", () => {
     expect(list(I([300, -1, MAX, MIN]).to("uint8"))).toEqual([44, 255, 255, 0]);
     expect(list(I([300, 0, MIN]).to("bool"))).toEqual([1, 0, 1]);
     expect(list(tensor(new Int32Array([300, 0, MIN]), { dtype: "uint8" }))).toEqual([44, 0, 0]);
   });
 });
 
-describe("a number beside int32", () => {
+describe("int32 with a number", () => {
   const [BEYOND, BELOW] = [3e9, -3e9];
   const typed = (x: Tensor) => [x.dtype, ...list(x)];
-  test("bounds outside int32 never bind, and the result stays exact", () => {
+  test("clamp, minimum and maximum ignore bounds outside int32 and are exact", () => {
     tidy(() => {
       const x = I([MAX, MIN, 0]);
       for (const y of [
@@ -252,7 +252,7 @@ describe("a number beside int32", () => {
       expect(typed(x.maximum(BEYOND))).toEqual(["float32", BEYOND, BEYOND, BEYOND]);
     });
   });
-  test("mod by a number outside int32 is exact where int32 holds the result, else modulo 2³²", () => {
+  test("mod by a number outside int32 is exact modulo 2³²", () => {
     tidy(() => {
       const wrapped = (v: number) => v | 0;
       const values = [MAX, 5, 0, -5, MIN];
@@ -263,7 +263,7 @@ describe("a number beside int32", () => {
         ]);
     });
   });
-  test("powers by whole numbers from 0 are exact modulo 2³²; others are float32", () => {
+  test("non-negative integer powers are exact modulo 2³², and other powers are float32", () => {
     tidy(() => {
       const bases = [3, -3, 0, 1, 65537, MAX, MIN, 46341];
       for (const n of [0, 1, 2, 3, 19, 31, 100, MAX]) {
@@ -281,7 +281,7 @@ describe("a number beside int32", () => {
     const half = modular(b, Math.floor(n / 2));
     return BigInt.asUintN(32, half * half * (n % 2 ? b : 1n));
   }
-  test("where takes two numbers as float32, and as int32 if float32 would round one", () => {
+  test("where of two numbers is float32, or int32 if float32 would round one of them", () => {
     tidy(() => {
       const mask = tensor([true, false]);
       expect(typed(f.where(mask, EXACT + 1, 0))).toEqual(["int32", EXACT + 1, 0]);
@@ -293,7 +293,7 @@ describe("a number beside int32", () => {
   });
 });
 
-test("the variance of int32 is exact where elements differ by little, at any distance from 0", () => {
+test("the variance of int32 is exact if the differences are small, at any distance from 0", () => {
   tidy(() => {
     expect(
       I([MAX, MAX - 2])
@@ -323,7 +323,7 @@ test("the variance of int32 is exact where elements differ by little, at any dis
   });
 }); // prettier-ignore
 
-test("sort and topK keep uint8 and bool", () => {
+test("sort and topK keep the element types uint8 and bool", () => {
   tidy(() => {
     const bytes = tensor(new Uint8Array([3, 255, 0]));
     const mask = tensor([true, false, true]);
@@ -337,7 +337,7 @@ test("sort and topK keep uint8 and bool", () => {
   });
 });
 
-test("pad refuses a fractional value beside whole numbers", () => {
+test("pad refuses a fractional value for integer tensors", () => {
   for (const dtype of ["int32", "uint8", "bool"] as const)
     for (const value of [0.5, -1.5, Number.NaN, Infinity])
       expect(() => I([1]).to(dtype).pad([1, 1], value)).toThrow(`pad: ${dtype} does not hold the value ${value}`);

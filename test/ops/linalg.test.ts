@@ -1,4 +1,4 @@
-/** Matrices, sums by letters, order: PyTorch's values, what factorizations promise, misuse. */
+/** Factorizations, einsum and sorting: PyTorch's values, defining properties, and errors. */
 import {
   argSort,
   cholesky,
@@ -19,7 +19,7 @@ import { describe, expect, test } from "vitest";
 import { expectClose } from "../support/oracle.ts";
 import { check, expectTorch, find, load, loadArgument, values } from "../support/torch.ts";
 
-describe(`agrees with PyTorch ${values.torch}`, () => {
+describe(`linear algebra agrees with PyTorch ${values.torch}`, () => {
   for (const c of values.linalg) test(c.name, () => check(c));
   for (const { name, f, args, out, dy, dx } of values.several) {
     test(name, () =>
@@ -38,7 +38,7 @@ describe(`agrees with PyTorch ${values.torch}`, () => {
 });
 
 test.each([20, 64])(
-  "%d × %d: eigenvectors are orthonormal and make the matrix again; so does Cholesky's factor",
+  "%d × %d: eigh gives orthonormal eigenvectors, and eigh and cholesky reconstruct the matrix",
   (n) => {
     tidy(() => {
       manualSeed(2);
@@ -62,7 +62,7 @@ test.each([20, 64])(
   },
 );
 
-test("matrices with equal eigenvalues: values and vectors are right, and gradients of values finite", () => {
+test("eigh: equal eigenvalues are correct and have finite gradients", () => {
   tidy(() => {
     const a = tensor([
       [2, 0, 0],
@@ -81,7 +81,7 @@ test("matrices with equal eigenvalues: values and vectors are right, and gradien
   });
 });
 
-test("triangular systems of a batch share a matrix", () => {
+test("triangularSolve: a batch of right sides may share a matrix", () => {
   const x = triangularSolve(
     tensor([
       [2, 0],
@@ -93,7 +93,7 @@ test("triangular systems of a batch share a matrix", () => {
   expect(triangularSolve(tensor([[41]]), tensor([[41]])).item()).toBe(1);
 });
 
-test("what is not positive definite gives NaN from there on", () => {
+test("cholesky: a matrix that is not positive definite gives NaN from the first invalid pivot on", () => {
   const l = cholesky(
     tensor([
       [4, 2, 0],
@@ -105,14 +105,14 @@ test("what is not positive definite gives NaN from there on", () => {
   expect(l.slice(1, 1).item()).toBeNaN();
 });
 
-describe("order", () => {
-  test("NaN comes last, or first if descending; −0 and 0 are equal", () => {
+describe("sorting", () => {
+  test("NaN is last, or first if descending, and −0 equals 0", () => {
     const x = [3, Number.NaN, -1, 0, -0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN];
     expect(argSort(tensor(x)).toArray()).toEqual([6, 2, 3, 4, 0, 5, 1, 7]);
     expect(argSort(tensor(x), 0, { descending: true }).toArray()).toEqual([1, 7, 5, 0, 3, 4, 2, 6]);
     expect(topK(tensor(x), 2)[1]!.toArray()).toEqual([1, 7]);
   });
-  test("long rows, as JavaScript sorts them", () => {
+  test("long rows are sorted as in JavaScript", () => {
     tidy(() => {
       manualSeed(6);
       const x = randn([3, 5000]);
@@ -121,7 +121,7 @@ describe("order", () => {
         expect(sorted.slice(r).data).toEqual((x.slice(r).data as Float32Array).slice().sort());
     });
   });
-  test("integers keep their type and order, beyond what float32 can tell apart", () => {
+  test("integers that float32 cannot distinguish keep their element type and order", () => {
     const x = tensor([16777217, 16777216, 16777218], { dtype: "int32" });
     const [sorted, places] = sort(x) as [Tensor, Tensor];
     expect([sorted.dtype, sorted.toArray(), places.toArray()]).toEqual([
@@ -151,10 +151,10 @@ describe("order", () => {
       [false, false],
     ]);
   });
-  test("a number is sorted", () => expect(sort(tensor(3)).map((y) => y.item())).toEqual([3, 0]));
+  test("a scalar can be sorted", () => expect(sort(tensor(3)).map((y) => y.item())).toEqual([3, 0]));
 });
 
-test("compiled, the same bits as eager", () => {
+test("compiled and eager results are bit-identical", () => {
   tidy(() => {
     manualSeed(1);
     const x = randn([2, 4, 4]);
@@ -176,7 +176,7 @@ test("compiled, the same bits as eager", () => {
   });
 });
 
-describe("bad input is refused", () => {
+describe("invalid arguments are refused", () => {
   const x = () =>
     tensor([
       [1, 2, 3],
@@ -188,34 +188,50 @@ describe("bad input is refused", () => {
       () => cholesky(x()),
       /cholesky: \[2, 3\] is not a square matrix, nor a batch of them/,
     ],
-    ["a vector", () => eigh(tensor([1])), /eigh: \[1\] is not a square matrix/],
+    ["a vector instead of a matrix", () => eigh(tensor([1])), /eigh: \[1\] is not a square matrix/],
     [
-      "sides that do not fit",
+      "a right side that does not fit",
       () => triangularSolve(tensor([[1]]), x()),
       /triangularSolve: A is \[1, 1\] and B \[2, 3\], but B must be \[1\] with columns/,
     ],
     [
-      "a vector on the right",
+      "a vector as the right side",
       () => triangularSolve(tensor([[1]]), tensor([1])),
       /triangularSolve: B is \[1\], but must have columns\. Use b\.unsqueeze\(-1\)/,
     ],
     [
-      "two arrows",
+      "an equation with two arrows",
       () => einsum("ij->ji->j", x()),
       /einsum: "ij->ji->j" must be letters, commas and "\.\.\.", with one "->" at most/,
     ],
-    ["more than there are", () => topK(x(), 4), /topK: k is 4, but dim -1 of \[2, 3\] has 3 elements/],
-    ["operands", () => einsum("ij,jk->ik", x()), /einsum: "ij,jk->ik" is of 2 operands, but 1 were given/],
-    ["letters", () => einsum("ijk->i", x()), /einsum: "ijk" does not name the 2 dimensions of \[2, 3\]/],
-    ["sizes", () => einsum("ij,ij->i", x(), x().t()), /einsum: "i" names sizes 2 and 3 in "ij,ij->i"/],
-    ["a diagonal", () => einsum("ii->i", x()), /einsum: "i" names sizes 2 and 3 of \[2, 3\]/],
+    ["topK of more elements than there are", () => topK(x(), 4), /topK: k is 4, but dim -1 of \[2, 3\] has 3 elements/],
     [
-      "an unknown letter",
+      "a wrong number of operands",
+      () => einsum("ij,jk->ik", x()),
+      /einsum: "ij,jk->ik" is of 2 operands, but 1 were given/,
+    ],
+    [
+      "a wrong number of letters",
+      () => einsum("ijk->i", x()),
+      /einsum: "ijk" does not name the 2 dimensions of \[2, 3\]/,
+    ],
+    [
+      "a letter with two sizes",
+      () => einsum("ij,ij->i", x(), x().t()),
+      /einsum: "i" names sizes 2 and 3 in "ij,ij->i"/,
+    ],
+    [
+      "a diagonal of a matrix that is not square",
+      () => einsum("ii->i", x()),
+      /einsum: "i" names sizes 2 and 3 of \[2, 3\]/,
+    ],
+    [
+      "an unknown letter in the result",
       () => einsum("ij->k", x()),
       /einsum: the result "k" must name dimensions of the operands, each once/,
     ],
     [
-      "a letter twice",
+      "a repeated letter in the result",
       () => einsum("ij->ii", x()),
       /einsum: the result "ii" must name dimensions of the operands, each once/,
     ],

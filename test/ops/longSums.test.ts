@@ -1,4 +1,4 @@
-/** Long sums on every path agree with float64: their errors do not grow with their length. */
+/** Long sums in every kernel agree with float64: their errors do not grow with the length. */
 import * as f from "nabla";
 import { full, grad, jvp, losses, manualSeed, nn, ones, rand, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -6,15 +6,15 @@ import { describe, expect, test } from "vitest";
 const LONG = [65_536, 128_256];
 const tenth = Math.fround(0.1);
 
-/** Relative errors: worst for equal numbers, whose rounding all goes one way. */
+/** Asserts relative errors. Equal numbers are the worst case, because their rounding errors have the same sign. */
 function near(actual: Tensor | number, expected: number, bound: number): void {
   const values = typeof actual === "number" ? [actual] : Array.from(actual.data);
   expect(values.reduce((worst, v) => Math.max(worst, Math.abs(v / expected - 1)), 0)).toBeLessThan(bound);
 }
 
-describe.each(LONG)("products over k = %i", (k) => {
+describe.each(LONG)("products over k = %i are accurate", (k) => {
   const bound = 1e-5;
-  test.each([1, 2, 3, 4, 8, 9])("%i rows: one column, few, many; each operand transposed", (m) => {
+  test.each([1, 2, 3, 4, 8, 9])("with %i rows, any number of columns, and transposed operands", (m) => {
     tidy(() => {
       for (const n of [1, 2, 8, 33]) {
         const [a, b] = [full([m, k], 0.1), ones([k, n])];
@@ -31,7 +31,7 @@ describe.each(LONG)("products over k = %i", (k) => {
       }
     });
   });
-  test("dot, matrix times vector, batches, linear, einsum, and their gradients", () => {
+  test("in dot, matrix times vector, batches, linear, einsum, and a gradient", () => {
     tidy(() => {
       const [a, b] = [full([k], 0.1), ones([k])];
       near(a.dot(b), tenth * k, bound);
@@ -45,8 +45,8 @@ describe.each(LONG)("products over k = %i", (k) => {
   });
 });
 
-describe.each(LONG)("rows of %i", (n) => {
-  test("softmax, logSoftmax, logSumExp and cross-entropy of equal logits", () => {
+describe.each(LONG)("rows of %i elements", (n) => {
+  test("softmax, logSoftmax, logSumExp and cross-entropy are accurate for equal logits", () => {
     tidy(() => {
       for (const value of [0, 0.7, -3]) {
         const x = full([2, n], value);
@@ -58,7 +58,7 @@ describe.each(LONG)("rows of %i", (n) => {
       }
     });
   });
-  test("of random logits, as in float64, gradients too", () => {
+  test("values and gradients for random logits equal those in float64", () => {
     manualSeed(7);
     tidy(() => {
       const x = randn([1, n]);
@@ -81,7 +81,7 @@ describe.each(LONG)("rows of %i", (n) => {
       for (let i = 0; i < n; i += 997) near(dp.data[i]!, (e[i]! / total) * (u[i]! - level), 1e-6);
     });
   });
-  test("attention over as many keys", () => {
+  test("attention over that many keys is accurate", () => {
     tidy(() => {
       const [q, k, v] = [ones([1, 1, 1, 8]), ones([1, 1, n, 8]), full([1, 1, n, 8], 0.1)];
       near(f.scaledDotProductAttention(q, k, v), tenth, 1e-5);
@@ -89,9 +89,9 @@ describe.each(LONG)("rows of %i", (n) => {
   });
 });
 
-describe("a million numbers", () => {
+describe("sums of a million numbers are accurate", () => {
   const n = 1_000_000;
-  test.each([1, 3, 8, 9])("products of %i rows", (m) => {
+  test.each([1, 3, 8, 9])("in products of %i rows", (m) => {
     tidy(() => {
       const a = full([m, n], 0.1);
       for (const columns of [1, 9]) {
@@ -107,7 +107,7 @@ describe("a million numbers", () => {
       );
     });
   });
-  test("sums along every axis, running sums, sums back to what was broadcast", () => {
+  test("along every axis, in running sums, and in gradients of broadcast operands", () => {
     tidy(() => {
       near(full([n], 0.1).sum(), tenth * n, 1e-7);
       near(full([n, 3], 0.1).sum(0), tenth * n, 1e-7);
@@ -123,7 +123,7 @@ describe("a million numbers", () => {
       near(full([n], 0.1).norm(1), tenth * n, 1e-7);
     });
   });
-  test("bias gradients of linear, conv2d, layerNorm and batchNorm", () => {
+  test("in bias and weight gradients of linear, conv2d, layerNorm and batchNorm", () => {
     tidy(() => {
       const pull = (b: Tensor, y: Tensor) => grad((v: Tensor) => y.mul(0).add(v).mul(0.1).sum())(b);
       near(pull(ones([2]), ones([n, 2])), tenth * n, 1e-7);
@@ -136,7 +136,7 @@ describe("a million numbers", () => {
           .mul(0.1)
           .sum(),
       )(w);
-      // Blocks of pixels are added one after the other.
+      // Blocks of pixels are added in sequence, which is less accurate.
       near(dw, tenth * n, 1e-4);
       const deep = grad((v: Tensor) =>
         f
@@ -177,7 +177,7 @@ describe("a million numbers", () => {
       ); // prettier-ignore
     });
   });
-  test("conv2d over many channels, with one output channel and with several", () => {
+  test("in conv2d over many channels, with one or several output channels", () => {
     tidy(() => {
       for (const out of [1, 2, 8]) {
         const channels = 65_536;
@@ -186,7 +186,7 @@ describe("a million numbers", () => {
       }
     });
   });
-  test("batch norm and layer norm: mean and variance", () => {
+  test("in the mean and variance of batch norm and layer norm", () => {
     manualSeed(8);
     tidy(() => {
       const x = randn([n, 2]).add(0.5);
@@ -207,7 +207,7 @@ describe("a million numbers", () => {
   });
 });
 
-test("a recurrent layer's hidden products and its weights' gradients over many steps", () => {
+test("a recurrent layer's weight gradients over many steps are accurate", () => {
   tidy(() => {
     const steps = 20_000;
     const layer = new nn.RNN(1, 1, { nonlinearity: "relu" });
@@ -220,7 +220,7 @@ test("a recurrent layer's hidden products and its weights' gradients over many s
   });
 });
 
-test("forward-mode derivatives use the same sums", () => {
+test("forward-mode derivatives of long sums are accurate", () => {
   tidy(() => {
     const n = 65_536;
     const [, dy] = jvp((x: Tensor) => x.matmul(ones([n, 1])), [full([1, n], 0.1)], [full([1, n], 0.1)]);

@@ -1,4 +1,4 @@
-/** Means and deviations divide by n: of equal numbers they are exact, and they keep their digits far from 0. */
+/** Means and deviations: they are exact for equal numbers, and accurate far from 0. */
 import * as f from "nabla";
 import { full, grad, losses, manualSeed, nn, ones, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -9,7 +9,7 @@ const VALUES = [0.1, 1e6, -0.3, 1 / 3, 123456.789, 1e-30, 1.1754944e-38, -7e30];
 const flat = (x: Tensor): number[] => Array.from(x.data);
 
 describe("the mean of n equal numbers is that number", () => {
-  test.each(COUNTS)("n = %i, along every axis", (n) => {
+  test.each(COUNTS)("for n = %i along every axis", (n) => {
     for (const value of VALUES) {
       tidy(() => {
         const same = Math.fround(value);
@@ -23,7 +23,7 @@ describe("the mean of n equal numbers is that number", () => {
       });
     }
   });
-  test("losses, and global average pooling", () => {
+  test("in losses and global average pooling", () => {
     tidy(() => {
       for (const n of [3, 7, 49]) {
         expect(losses.mse(full([n], 0.1), zeros([n])).item()).toBe(Math.fround(Math.fround(0.1) ** 2));
@@ -35,8 +35,8 @@ describe("the mean of n equal numbers is that number", () => {
   });
 });
 
-describe("what is constant is normalized to 0", () => {
-  test.each([3, 7, 10, 49, 768, 5000])("layer, group, instance, batch norm of %i equal numbers", (n) => {
+describe("constant inputs are normalized to 0", () => {
+  test.each([3, 7, 10, 49, 768, 5000])("by layer, group, instance and batch norm of %i equal numbers", (n) => {
     tidy(() => {
       for (const value of [1e6, 0.1, -3e4]) {
         const zero = (name: string, y: Tensor): void => {
@@ -50,7 +50,7 @@ describe("what is constant is normalized to 0", () => {
       }
     });
   });
-  test("its gradient is finite, and 0 where the upstream gradient is constant", () => {
+  test("with gradient 0 for a constant upstream gradient", () => {
     tidy(() => {
       const dx = grad((x: Tensor) => f.layerNorm(x, 7).mul(3).sum())(full([2, 7], 1e6));
       expect(dx.abs().max().item()).toBe(0);
@@ -60,7 +60,7 @@ describe("what is constant is normalized to 0", () => {
   });
 });
 
-describe("statistics keep their digits far from 0", () => {
+describe("statistics are accurate far from 0", () => {
   const far = (shape: number[]): { x: Tensor; rows: number[][] } => {
     const x = randn(shape).mul(3).add(1e7);
     const [rows, n] = shape as [number, number];
@@ -70,7 +70,7 @@ describe("statistics keep their digits far from 0", () => {
     const mean = row.reduce((a, b) => a + b, 0) / row.length;
     return { mean, variance: row.reduce((a, b) => a + (b - mean) ** 2, 0) / row.length };
   };
-  test("two neighbouring numbers", () => {
+  test("of two adjacent numbers", () => {
     tidy(() => {
       expect(
         tensor([1e7, 1e7 + 1])
@@ -93,7 +93,7 @@ describe("statistics keep their digits far from 0", () => {
       ).toEqual([-1, -1, 1, 1]); // prettier-ignore
     });
   });
-  test.each([33, 700])("var, layerNorm and batchNorm of %i numbers near 10⁷ agree with float64", (n) => {
+  test.each([33, 700])("var, layerNorm and batchNorm of %i numbers near 10⁷ equal those in float64", (n) => {
     manualSeed(4);
     tidy(() => {
       const { x, rows } = far([5, n]);
@@ -112,7 +112,7 @@ describe("statistics keep their digits far from 0", () => {
       });
     });
   });
-  test("running statistics of batch norm over 10⁶ pixels", () => {
+  test("in the running mean of batch norm over 10⁶ pixels", () => {
     tidy(() => {
       manualSeed(5);
       const norm = new nn.BatchNorm2d(2, { momentum: 1 });
@@ -128,7 +128,7 @@ describe("statistics keep their digits far from 0", () => {
   });
 });
 
-test("means of n numbers agree with float64 to half a unit in the last place", () => {
+test("means of n numbers agree with float64 to half an ulp", () => {
   manualSeed(6);
   for (const n of [3, 1000, 100_000, 1_000_000]) {
     tidy(() => {

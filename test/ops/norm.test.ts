@@ -1,4 +1,4 @@
-/** Normalization layers: PyTorch's values and running statistics, compiled training, misuse. */
+/** Normalization layers: PyTorch's values and running statistics, compiled training, and errors. */
 import {
   batchNormTrain,
   compile,
@@ -21,7 +21,7 @@ import { expectTorch, load, values } from "../support/torch.ts";
 
 const RUNNING = { running_mean: "runningMean", running_var: "runningVar" } as const;
 
-describe(`batch norms agree with PyTorch ${values.torch}: values, gradients, running statistics, eval`, () => {
+describe(`batch norms agree with PyTorch ${values.torch} in values, gradients, running statistics and evaluation mode`, () => {
   for (const c of values.batches) {
     test(c.name, () => {
       const layer = new nn[c.layer](c.features, c.options);
@@ -47,7 +47,7 @@ describe(`batch norms agree with PyTorch ${values.torch}: values, gradients, run
   }
 });
 
-test("layers and functions agree, and state dicts hold parameters and running statistics", () => {
+test("layers normalize, and their state dicts hold parameters and running statistics", () => {
   const x = randn([2, 3, 8]);
   const sums = (y: Tensor) => y.sum(-1).abs().max().item();
   expect(sums(new nn.LayerNorm(8).forward(x))).toBeLessThan(1e-5);
@@ -64,7 +64,7 @@ test("layers and functions agree, and state dicts hold parameters and running st
   expect(String(new nn.GroupNorm(2, 8))).toBe("GroupNorm(2, 8, affine=true)");
 });
 
-test("training with batch norm and layer norm: the same bits eager and compiled, statistics too", () => {
+test("training with batch norm and layer norm is bit-identical in eager and compiled mode", () => {
   const run = (compiled: boolean): unknown => {
     manualSeed(6);
     const norm = new nn.BatchNorm2d(5);
@@ -89,7 +89,7 @@ test("training with batch norm and layer norm: the same bits eager and compiled,
   expect(run(true)).toEqual(run(false));
 });
 
-test("a bias alone, in its own shape; infinity reaches only the means that it is in", () => {
+test("layerNorm accepts a bias without a weight, and infinity only affects the means that contain it", () => {
   const x = rand([4, 2, 3]);
   expect(layerNorm(x, [2, 3], null, ones([2, 3])).toArray()).toEqual(layerNorm(x, [2, 3]).add(1).toArray());
   const pooled = new nn.AdaptiveAvgPool2d([1, 2]).forward(tensor([[[[Infinity], [1], [2], [3]]]]));
@@ -98,19 +98,19 @@ test("a bias alone, in its own shape; infinity reaches only the means that it is
   expect(nn.interpolate(image, { size: [1, 2], mode: "bilinear" }).toArray()).toEqual(image.toArray());
 });
 
-test("batchNorm: the bits of a channel do not depend on the channels beside it", () => {
+test("batchNorm: the bits of a channel do not depend on other channels", () => {
   const rows = Array.from({ length: 7 }, (_, row) => row);
-  const of = (beside: (row: number) => number): NestedArray[] => {
-    const x = tensor(rows.map((row) => [1 + Math.sin(row), beside(row), row]));
+  const firstChannel = (secondChannel: (row: number) => number): NestedArray[] => {
+    const x = tensor(rows.map((row) => [1 + Math.sin(row), secondChannel(row), row]));
     const upstream = tensor(rows.map((row) => [Math.cos(row), 1, 1]));
     const [y, stats] = batchNormTrain(x);
     const dx = grad((z: Tensor) => batchNormTrain(z)[0]!.mul(upstream).sum())(x);
     return [y!, stats!, dx as Tensor].map((t) => t.narrow(-1, 0, 1).toArray());
   };
-  expect(of((row) => row)).toEqual(of((row) => 1e6 + row));
+  expect(firstChannel((row) => row)).toEqual(firstChannel((row) => 1e6 + row));
 });
 
-describe("misuse is refused with a remedy", () => {
+describe("invalid arguments are refused with a remedy", () => {
   const refused: [() => unknown, string][] = [
     [() => new nn.LayerNorm(5).forward(rand([2, 4])), "layerNorm: [2, 4] does not end in the normalized shape [5]."],
     [() => new nn.GroupNorm(3, 8), "GroupNorm: 8 channels do not divide into 3 groups."],

@@ -1,4 +1,4 @@
-/** Norms whose squares or powers do not fit into float32: the op, its gradients, and everything that is built on it. */
+/** Norms whose squares or powers exceed float32: the op, its gradients, and everything that uses it. */
 import {
   compile,
   grad,
@@ -22,12 +22,12 @@ const relative = (got: ArrayLike<number>, want: readonly number[], what: string,
   expect(got.length).toBe(want.length);
   const largest = Math.max(...want.map(Math.abs));
   want.forEach((v, i) => {
-    expect(Math.abs(got[i]! - v) / largest, `${what}: element ${i} is ${got[i]}, should be ${v}`).toBeLessThan(
+    expect(Math.abs(got[i]! - v) / largest, `${what}: element ${i} must be ${v}, got ${got[i]}`).toBeLessThan(
       tolerance,
     );
   });
 };
-/** In float64, of what float32 holds. */
+/** The norm of float32 values, in float64. */
 const exact = (x: readonly number[], p: number): number => {
   const top = Math.max(...x.map(Math.abs));
   return top * x.reduce((sum, v) => sum + Math.abs(v / top) ** p, 0) ** (1 / p);
@@ -35,7 +35,7 @@ const exact = (x: readonly number[], p: number): number => {
 
 describe("norms overflow and underflow only if their results do", () => {
   for (const p of [2, 1, 3, 1.5, 0.5, 4, 10, Infinity, -Infinity, -1, -2])
-    test(`p = ${p}: values and gradients at every size`, () => {
+    test(`p = ${p}: values and gradients are correct for tiny to huge elements`, () => {
       for (const size of SIZES) {
         const x = [3, -4, 12].map((v) => Math.fround(v * size * (p > 0 && p < 1 ? 0.01 : 0.1)));
         const t = tensor(x);
@@ -50,7 +50,7 @@ describe("norms overflow and underflow only if their results do", () => {
       }
     });
 
-  test("of rows, columns, middles and distant dims, with keepdim", () => {
+  test("over any dims, with keepdim", () => {
     const values = Array.from({ length: 2 * 3 * 4 }, (_, i) => Math.sin(i + 1));
     for (const size of [1e-30, 1, 1e30]) {
       const x = tensor(
@@ -72,7 +72,7 @@ describe("norms overflow and underflow only if their results do", () => {
         }
     }
   });
-  test("of many elements, in pieces: float64 within 1e-6", () => {
+  test("over many elements, within 1e-6 of float64", () => {
     for (const [n, inner] of [
       [300_000, 1],
       [20_001, 5],
@@ -88,7 +88,7 @@ describe("norms overflow and underflow only if their results do", () => {
         tidy(() => relative(norm(tensor(values, [n, inner]), 2, 0).data, want, `${n} × ${inner}`));
       }
   });
-  test("zero, empty, infinite, NaN, int32", () => {
+  test("zero, empty, infinite, NaN and int32 tensors", () => {
     for (const p of [2, 3, 0.5]) {
       expect(norm(zeros([3]), p).item()).toBe(0);
       expect(grad((x: Tensor) => norm(x, p))(zeros([3])).toArray()).toEqual([0, 0, 0]);
@@ -101,7 +101,7 @@ describe("norms overflow and underflow only if their results do", () => {
     expect(norm(tensor([3, 4], { dtype: "int32" })).item()).toBe(5);
     expect(norm(tensor([3e38, 3e38])).item()).toBe(Infinity);
   });
-  test("second derivatives: (I − x̂x̂ᵀ)/‖x‖, 0 at zero", () => {
+  test("second derivatives are (I − x̂x̂ᵀ)/‖x‖, and 0 at zero", () => {
     for (const size of [1e-10, 1, 1e10]) {
       const h = hessian((x: Tensor) => norm(x))(tensor([3 * size, 4 * size])).data;
       relative(
@@ -142,7 +142,7 @@ describe("clipGradNorm", () => {
       relative(after, [30 / want, 0, 40 / want], `${normType}`, 3e-6);
     }
   });
-  test.each([1e-20, 1e-30, 1e-37])("gradients of %d are left alone, and their norm is right", (size) => {
+  test.each([1e-20, 1e-30, 1e-37])("gradients of %d do not change, and their norm is correct", (size) => {
     const { total, after } = clip([[3 * size], [4 * size]], 1);
     relative([total], [5 * size], "norm");
     relative(after, [3 * size, 4 * size], "gradients");
@@ -150,7 +150,7 @@ describe("clipGradNorm", () => {
 });
 
 describe("Muon", () => {
-  test.each([1e-4, 1, 1e20, 1e25, 1e37])("takes the same step for gradients of any size, %d too", (size) => {
+  test.each([1e-4, 1, 1e20, 1e25, 1e37])("takes the same step for gradients of size 1 and %d", (size) => {
     const g = [0.5, -1.5, 2, 0.25, -0.75, 1];
     const step = (scale: number): Float32Array => {
       const p = zeros([2, 3], { requiresGrad: true });
@@ -168,7 +168,7 @@ describe("Muon", () => {
 });
 
 describe("SpectralNorm", () => {
-  test.each([1e-37, 1e-30, 1e-20, 1, 1e20, 1e30, 1e37])("weights of %d: σ is 1 afterwards", (size) => {
+  test.each([1e-37, 1e-30, 1e-20, 1, 1e20, 1e30, 1e37])("normalizes weights of size %d", (size) => {
     manualSeed(3);
     const linear = new nn.Linear(5, 4, { bias: false });
     const base = linear.weight.detach().clone();
@@ -180,7 +180,7 @@ describe("SpectralNorm", () => {
     const want = new nn.SpectralNorm(linear, { nPowerIterations: 30 }).forward(x);
     relative(y.data, Array.from(want.data), `${size}`, 1e-4);
   });
-  test("a weight of zeros stays one", () => {
+  test("u and v are finite for a weight of zeros", () => {
     const linear = new nn.Linear(3, 2, { bias: false });
     linear.weight.copyFrom(zeros([2, 3]));
     const layer = new nn.SpectralNorm(linear);
@@ -189,7 +189,7 @@ describe("SpectralNorm", () => {
   });
 });
 
-test("cosineEmbedding: vectors of any length have their angle", () => {
+test("cosineEmbedding: the angle is correct for vectors of any length", () => {
   for (const size of [1e-4, 1, 1e19, 1e30, 1e37]) {
     const f = (x: Tensor) => losses.cosineEmbedding(x, tensor([[size, 0]]), tensor([1]));
     const a = tensor([[3 * size, 4 * size]]);
@@ -203,7 +203,7 @@ test("cosineEmbedding: vectors of any length have their angle", () => {
   }
 });
 
-describe("clipping", () => {
+describe("clipping to a limit", () => {
   const clipped = (values: number[], max: number, options = {}) => {
     const p = tensor(
       values.map(() => 1),
@@ -214,7 +214,7 @@ describe("clipping", () => {
     const total = optim.clipGradNorm([p], max, options).item();
     return { total, after: Array.from(p.grad.data) };
   };
-  test("huge gradients are scaled to any maxNorm, however small", () => {
+  test("scales huge gradients to any small maxNorm", () => {
     for (const max of [1e30, 1, 1e-3, 1e-6, 1e-7, 1e-20, 1e-30])
       for (const normType of [2, 1, Infinity, 3]) {
         relative(clipped([3e38], max, { normType }).after, [max], `${max}, p = ${normType}`, 1e-6);
@@ -229,16 +229,16 @@ describe("clipping", () => {
     expect(clipped([3e38], 0).after).toEqual([0]);
     expect(clipped([3e38], Infinity).after).toEqual([Math.fround(3e38)]);
   });
-  test("gradients below maxNorm keep their bits, and PyTorch's ε counts", () => {
+  test("keeps the bits of gradients below maxNorm, and uses PyTorch's ε", () => {
     expect(clipped([0.3, 1e-40], 1).after).toEqual([Math.fround(0.3), Math.fround(1e-40)]);
     expect(clipped([1], 1).after).toEqual([Math.fround(1 / Math.fround(1 + 1e-6))]);
     expect(clipped([1e-6], 1e-6).after[0]).toBeCloseTo(5e-7, 9);
     expect(clipped([Number.NaN, 1], 1).after).toEqual([Number.NaN, Number.NaN]);
   });
-  test("empty gradients count as 0", () => {
+  test("counts empty gradients as 0", () => {
     for (const normType of [2, 1, Infinity, -Infinity]) expect(clipped([], 1, { normType }).total).toBe(0);
   });
-  test("negative and NaN limits are refused before any gradient changes", () => {
+  test("refuses negative and NaN limits before any gradient changes", () => {
     const p = tensor([1], { requiresGrad: true });
     p.grad = tensor([2]);
     for (const v of [-1, -1e-30, -Infinity, Number.NaN]) {
@@ -254,7 +254,7 @@ describe("clipping", () => {
 
 describe("norms over no elements", () => {
   for (const p of [Infinity, -Infinity, -1, -2.5])
-    test(`p = ${p}: refused in the name of norm, as it has no value`, () => {
+    test(`p = ${p}: is refused, because it has no value`, () => {
       for (const f of [
         () => zeros([2, 0]).norm(p, 1),
         () => zeros([0]).norm(p),
@@ -264,5 +264,5 @@ describe("norms over no elements", () => {
       expect(zeros([2, 0]).norm(p, 0).shape).toEqual([0]);
     });
   for (const p of [0, 0.5, 1, 2, 3])
-    test(`p = ${p}: 0`, () => expect(Array.from(zeros([2, 0]).norm(p, 1).data)).toEqual([0, 0]));
+    test(`p = ${p}: is 0`, () => expect(Array.from(zeros([2, 0]).norm(p, 1).data)).toEqual([0, 0]));
 });

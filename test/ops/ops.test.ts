@@ -1,4 +1,4 @@
-/** The suite that the op table and the oracles generate: every op against its oracle, its gradients against finite differences. */
+/** A suite generated from the op table and the oracles: every op against its oracle, its gradients against finite differences. */
 import { existsSync } from "node:fs";
 import { grad, mul, sum, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -21,9 +21,9 @@ import {
 import { oracleOf, oracles, referenceOf, samplesOf } from "./oracles/index.ts";
 import type { Reference, Sample } from "./oracles/oracle.ts";
 
-// Forward: float32 rounding of values of order 1–100, through sums of up to a thousand terms.
+// Forward: float32 rounding of values from 1 to 100, in sums of up to a thousand terms.
 const FORWARD = 3e-6;
-// Gradients are made of several rounded ops; the finite differences themselves are good to 1e-8.
+// Gradients: several rounded ops. The finite differences have an error of about 1e-8.
 const GRADIENT = 2e-5;
 const SECOND = 2e-4;
 
@@ -42,7 +42,7 @@ test("an op without an oracle names the test that checks it", () => {
 
 const label = (sample: Sample<unknown>) => sample.inputs.map((x) => `${x.dtype ?? ""}[${x.shape}]`).join(" × ");
 
-/** A case's inputs, as float64 and as tensors. */
+/** The inputs of a sample, in float64 and as tensors. */
 function prepare(sample: Sample<unknown>, seed: number) {
   const random = seeded(seed);
   const inputs = sample.inputs.map((input) => draw(input, random));
@@ -53,14 +53,14 @@ function prepare(sample: Sample<unknown>, seed: number) {
   };
 }
 
-/** A random gradient for each output that is differentiated. */
+/** A random upstream gradient for each differentiable output. */
 function upstream(op: AnyOp, inputs: Reference[], attributes: unknown, random: () => number): Reference[] {
   return referenceOf(op, inputs, attributes)
     .slice(0, op.differentiable ?? 1)
     .map(({ shape, data }) => ({ shape, data: Float64Array.from(data, () => Math.fround(2 * random() - 1)) }));
 }
 
-/** Σ u·op(x), over the outputs that are differentiated. */
+/** Σ u·op(x) over the differentiable outputs. */
 function weighted(op: AnyOp, xs: Tensor[], attributes: unknown, u: Reference[]): Tensor {
   const ys = applyAll(op, xs, attributes) as Tensor[];
   const parts = u.map(({ shape, data }, k) => sum(mul(ys[k]!, tensor(Float32Array.from(data), shape))));
@@ -74,7 +74,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
   describe(op.name, () => {
     const samples = samplesOf(op);
     const smooth = samples.filter((sample) => differentiable(sample).length);
-    test(`agrees with the float64 reference on ${samples.length} samples, alone, in place, and cut among 2 and 3 threads`, () => {
+    test(`agrees with the float64 reference on ${samples.length} samples, on one thread, in place, and on 2 and 3 threads`, () => {
       samples.forEach((sample, s) => {
         tidy(() => {
           const { inputs, tensors } = prepare(sample, 100 + s);
@@ -85,7 +85,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
             expect(outputs[i]!.shape, what).toEqual(e.shape);
             expectClose(outputs[i]!.data, e.data, FORWARD, what);
           });
-          // The inputs are as they were.
+          // The inputs must not change.
           for (const [i, x] of tensors.entries()) expectClose(x.data, inputs[i]!.data, 0, `${what}, input ${i}`);
 
           for (const encoder of split) {
@@ -132,7 +132,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
     });
 
     if (!op.vjp) return;
-    test("gradient: agrees with finite differences of the reference, with a random upstream gradient", () => {
+    test("gradient: agrees with finite differences of the reference for a random upstream gradient", () => {
       smooth.forEach((sample, s) => {
         tidy(() => {
           const { random, inputs, tensors } = prepare(sample, 200 + s);
@@ -143,7 +143,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
             const h = 1e-5;
             const data = inputs[i]!.data as Float64Array;
             const expected = Array.from(data, (own, at) => {
-              // In place: copies of all inputs for each element would take longer than the reference itself.
+              // Change the element in place, because copying all inputs for each element takes longer than the reference.
               const [up, down] = [own + h, own - h].map((value) => {
                 data[at] = value;
                 return objective(op, inputs, sample.attributes, u);
@@ -165,7 +165,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
     test("second gradient: ∇(∇L·w) agrees with second differences of the reference", () => {
       smooth.forEach((sample, s) => {
         const size = sample.inputs.reduce((total, x) => total + x.shape.reduce((a, b) => a * b, 1), 0);
-        if (size > 120) return; // second differences of larger samples cost too much and show nothing more
+        if (size > 120) return; // second differences of larger samples are slow and test nothing new
         tidy(() => {
           const { random, inputs, tensors } = prepare(sample, 300 + s);
           const u = upstream(op, inputs, sample.attributes, random);
@@ -199,8 +199,8 @@ for (const op of ops.filter((o) => oracleOf(o))) {
   });
 }
 
-test("ops leave no tensors behind: the suite's tidy scopes gave all back", () => {
-  // What encoders keep is their scratch, which holds a convolution's blocks for each thread.
+test("ops leave no tensors behind in tidy scopes", () => {
+  // Encoders keep their scratch memory, which holds the blocks of a convolution for each thread.
   const scratch = [alone, ...split].reduce((total, { scratchBytes }) => total + scratchBytes, 0);
   expect(engine().heap.inUse - scratch).toBeLessThan(4 << 20);
 });

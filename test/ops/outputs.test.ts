@@ -1,4 +1,4 @@
-/** Ops with several differentiable outputs, and kernels' gradients differentiated again: who holds what, and for how long. */
+/** Ops with several differentiable outputs, higher derivatives of kernels' gradients, and the lifetime of their tensors. */
 import {
   eigh,
   grad,
@@ -21,7 +21,7 @@ const layer = (): nn.LSTM => {
   manualSeed(2);
   return new nn.LSTM(2, 3);
 };
-/** Second differences of a function of one tensor. */
+/** The Hessian of a function of one tensor, from second differences. */
 function numericHessian(f: (x: Tensor) => Tensor, x: Tensor): number[] {
   const h = 2e-2;
   const at = (i: number, a: number, j: number, b: number): number => {
@@ -36,8 +36,8 @@ function numericHessian(f: (x: Tensor) => Tensor, x: Tensor): number[] {
   });
 }
 
-describe("where the second output is gone", () => {
-  test("hessian, jacobian and a pullback called twice go through an LSTM", () => {
+describe("if the second output was disposed", () => {
+  test("hessian, jacobian and a repeated pullback work for an LSTM", () => {
     tidy(() => {
       const lstm = layer();
       const x = randn([2, 1, 2]);
@@ -50,7 +50,7 @@ describe("where the second output is gone", () => {
       expect(pullback(seed)[0]!.data).toEqual(pullback(seed)[0]!.data);
     });
   });
-  test("and through eigenvalues", () => {
+  test("hessian and jacobian work for eigenvalues", () => {
     tidy(() => {
       const x = tensor([
         [2, 0.3],
@@ -61,7 +61,7 @@ describe("where the second output is gone", () => {
       expectClose(hessian(loss)(x).data, numericHessian(loss, x), 2e-2, "hessian");
     });
   });
-  test("backward may be called twice, and another loss's graph stays whole", () => {
+  test("backward can be called twice, and the graph of another loss stays valid", () => {
     tidy(() => {
       const [lstm, encoder] = [layer(), new nn.Linear(2, 2)];
       const h = encoder.forward(randn([4, 1, 2]));
@@ -74,7 +74,7 @@ describe("where the second output is gone", () => {
       expect(encoder.weight.grad!.data.every(Number.isFinite)).toBe(true);
     });
   });
-  test("only the second output is used: gradients flow from it alone", () => {
+  test("gradients flow from the second output if only that is used", () => {
     tidy(() => {
       const lstm = layer();
       const x = randn([3, 1, 2]);
@@ -95,7 +95,7 @@ describe("where the second output is gone", () => {
   });
 });
 
-test("third derivatives through a GRU agree with differences of second ones", () => {
+test("third derivatives of a GRU equal central differences of second derivatives", () => {
   tidy(() => {
     manualSeed(4);
     const gru = new nn.GRU(1, 2);
@@ -117,7 +117,7 @@ test("third derivatives through a GRU agree with differences of second ones", ()
   });
 });
 
-test("nothing is left behind: losses, gradients, second derivatives, optimizer steps, a cache", () => {
+test("losses, gradients, second derivatives, optimizer steps and a cache leave no memory behind", () => {
   const lstm = layer();
   const model = new nn.TransformerEncoder([
     new nn.TransformerEncoderLayer(4, 2, { dimFeedforward: 8, batchFirst: true }),

@@ -1,4 +1,4 @@
-/** Broadcasting and shape ops against naive loops, on shapes and arguments that fast-check thinks of. */
+/** Broadcasting and shape ops against naive loops, on random shapes and arguments from fast-check. */
 import fc from "fast-check";
 import { arange, concat, grad, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -9,7 +9,7 @@ type Nested = number | Nested[];
 const dims = (max = 4, rank = 4) => fc.array(fc.integer({ min: 0, max }), { maxLength: rank });
 const filled = (shape: number[]) => arange(shape.reduce((a, b) => a * b, 1)).reshape(shape);
 
-/** Runs a property inside a scope of its own. */
+/** Checks a property, with each run in its own scope. */
 const check = <A extends unknown[]>(
   arbitraries: { [K in keyof A]: fc.Arbitrary<A[K]> },
   f: (...args: A) => void,
@@ -21,7 +21,7 @@ const check = <A extends unknown[]>(
 };
 
 describe("broadcasting", () => {
-  /** Two shapes that broadcast: one shape, with sizes of either replaced by 1 and leading ones dropped. */
+  /** Two shapes that broadcast: copies of one shape, with some sizes replaced by 1 and leading sizes dropped. */
   const pair = dims()
     .chain((shape) =>
       fc.tuple(
@@ -37,7 +37,7 @@ describe("broadcasting", () => {
       return [squash(0, dropA), squash(4, dropB)] as [number[], number[]];
     });
 
-  test("a − b equals the loop over NumPy's rule", () => {
+  test("a − b equals a loop with NumPy's rule", () => {
     check([pair], ([a, b]) => {
       const [x, y] = [filled(a), filled(b).mul(100)];
       const out = x.sub(y);
@@ -62,7 +62,7 @@ describe("broadcasting", () => {
     });
   });
 
-  test("gradients come back in the operands' shapes, summed over what was repeated", () => {
+  test("gradients have the operands' shapes, summed over broadcast dimensions", () => {
     check([pair], ([a, b]) => {
       const [ga, gb] = grad((x: Tensor, y: Tensor) => x.add(y).sum(), [0, 1])(filled(a), filled(b));
       const n = filled(a).add(filled(b)).size;
@@ -81,7 +81,7 @@ describe("broadcasting", () => {
 describe("shape ops", () => {
   const shaped = dims(5, 4);
 
-  test("permute, then its inverse, is the identity; and each element is where the order says", () => {
+  test("permute moves each element as its order says, and its inverse restores the tensor", () => {
     check([shaped, fc.array(fc.nat(), { minLength: 4, maxLength: 4 })], (shape, keys) => {
       const order = shape.map((_, i) => i).sort((i, j) => keys[i]! - keys[j]!);
       const x = filled(shape);
@@ -102,7 +102,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("slice agrees with Array.slice for steps of 1, and with NumPy's rule for others", () => {
+  test("slice agrees with Array.slice for steps of 1, and with NumPy's rule for other steps", () => {
     const bound = fc.option(fc.integer({ min: -8, max: 8 }), { nil: null });
     const step = fc.constantFrom(1, 2, 3, -1, -2);
     check([fc.integer({ min: 0, max: 6 }), bound, bound, step], (n, start, end, by) => {
@@ -118,7 +118,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("concat undoes split, along any dim", () => {
+  test("concat reverses split along any dim", () => {
     check([shaped.filter((s) => s.length > 0), fc.nat(), fc.integer({ min: 1, max: 4 })], (shape, d, size) => {
       const dim = d % shape.length;
       const x = filled(shape);
@@ -128,7 +128,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("pad, then the opposite pad, is the identity", () => {
+  test("a negative pad reverses a pad", () => {
     check([shaped, fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 8 })], (shape, sizes) => {
       const padding = sizes.slice(0, 2 * shape.length);
       const x = filled(shape);
@@ -141,7 +141,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("flip twice is the identity; reshape keeps the order", () => {
+  test("flip twice is the identity, and reshape keeps the order of elements", () => {
     check([shaped, fc.nat()], (shape, d) => {
       const x = filled(shape);
       if (shape.length)
@@ -155,7 +155,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("sum over any set of dims equals the sum over them one by one", () => {
+  test("sum over any set of dims equals successive sums over each dim", () => {
     check([shaped, fc.nat({ max: 15 })], (shape, mask) => {
       const over = shape.map((_, i) => i).filter((i) => mask & (1 << i));
       const x = filled(shape);
@@ -184,7 +184,7 @@ describe("shape ops", () => {
   });
 });
 
-test("matmul of any shapes equals the loop", () => {
+test("matmul of any shapes equals a loop", () => {
   const size = fc.integer({ min: 0, max: 9 });
   check([size, size, size, fc.boolean(), fc.boolean()], (m, k, n, ta, tb) => {
     const [a, b] = [filled(ta ? [k, m] : [m, k]).sub(3), filled(tb ? [n, k] : [k, n]).mul(0.5)];

@@ -1,4 +1,4 @@
-/** The generator against Philox's known answers, its statistics, and its independence of how work is cut. */
+/** The random generator: Philox's known answers, statistics, reproducibility, and errors. */
 import {
   bernoulli,
   compile,
@@ -19,22 +19,22 @@ import { describe, expect, test } from "vitest";
 import { engine } from "../../src/runtime/engine.ts";
 import { RANDOM_STATE } from "../../src/runtime/heap.ts";
 
-/** The 24 high bits that a uniform number is made of. */
+/** The 24 high bits that form a uniform number. */
 const bits = (x: Tensor) => Array.from(x.data, (v) => v * 2 ** 24);
 const high = (word: number) => word >>> 8;
 
 describe("Philox 4×32-10", () => {
-  // Random123's kat_vectors: counter, key → output.
-  test("the known answer for counter 0, key 0", () => {
+  // From Random123's kat_vectors: counter, key → output.
+  test("gives the known answer for counter 0 and key 0", () => {
     manualSeed(0);
     expect(bits(rand([4]))).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8].map(high));
   });
-  test("the known answer for a counter and key of all ones (its upper half being zero here) is reached by its own formula", () => {
+  test("equals the reference for a counter and a key of all ones", () => {
     const { heap } = engine();
     heap.u32.set([0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], RANDOM_STATE / 4);
     expect(bits(rand([4]))).toEqual(philox([0xffffffff, 0xffffffff, 0, 0], [0xffffffff, 0xffffffff]).map(high));
   });
-  test("the counter carries into its upper word", () => {
+  test("carries into the upper word of the counter", () => {
     const { heap } = engine();
     heap.u32.set([7, 9, 0xffffffff, 3], RANDOM_STATE / 4);
     const drawn = bits(rand([8]));
@@ -43,7 +43,7 @@ describe("Philox 4×32-10", () => {
   });
 });
 
-/** The cipher as its paper writes it, in BigInt. */
+/** The cipher from its paper, in BigInt. */
 function philox(counter: number[], key: number[]): number[] {
   let [c, k] = [counter.map(BigInt), key.map(BigInt)];
   const mask = 0xffffffffn;
@@ -58,7 +58,7 @@ function philox(counter: number[], key: number[]): number[] {
 const N = 100_000;
 const moments = (x: Tensor) => tidy(() => ({ mean: x.mean().item(), std: x.std().item() }));
 
-describe("distributions, 100,000 draws within five standard errors", () => {
+describe("100,000 draws match their distribution within five standard errors", () => {
   test("uniform in [0, 1) and in [low, high)", () => {
     manualSeed(1);
     const u = rand([N]);
@@ -68,7 +68,7 @@ describe("distributions, 100,000 draws within five standard errors", () => {
     expect(v.min().item()).toBeGreaterThanOrEqual(-3);
     expect(v.max().item()).toBeLessThan(5);
   });
-  test("normal: mean, deviation, skewness, kurtosis, tails", () => {
+  test("normal: mean, deviation, skewness, kurtosis and tails", () => {
     manualSeed(2);
     const z = randn([N]);
     expect(Math.abs(moments(z).mean)).toBeLessThan(5 / Math.sqrt(N));
@@ -80,13 +80,13 @@ describe("distributions, 100,000 draws within five standard errors", () => {
     expect(moments(shifted).mean).toBeCloseTo(10, 1);
     expect(moments(shifted).std).toBeCloseTo(0.5, 2);
   });
-  test("bernoulli: the probability, and certainty at 0 and 1", () => {
+  test("bernoulli: the probability, and constants for probabilities 0 and 1", () => {
     manualSeed(3);
     expect(bernoulli([N], 0.3, 2).mean().item()).toBeCloseTo(0.6, 1);
     expect(bernoulli([1000], 0).sum().item()).toBe(0);
     expect(bernoulli([1000], 1).sum().item()).toBe(1000);
   });
-  test("randperm: every number once, every order equally often", () => {
+  test("randperm: every number once, and all orders equally likely", () => {
     manualSeed(5);
     expect(Array.from(randperm(1000).data).sort((a, b) => a - b)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
     const orders = new Map<string, number>();
@@ -99,8 +99,8 @@ describe("distributions, 100,000 draws within five standard errors", () => {
   });
 });
 
-/** χ² of counts of n draws over equally likely classes, in standard deviations from its mean. */
-function surprise(values: ArrayLike<number>, classes: number, classOf: (v: number) => number): number {
+/** How many standard deviations χ² of the counts in equally likely classes is from its mean. */
+function chiDeviation(values: ArrayLike<number>, classes: number, classOf: (v: number) => number): number {
   const counts = new Float64Array(classes);
   for (let i = 0; i < values.length; i++) counts[classOf(values[i]!)]!++;
   const expected = values.length / classes;
@@ -122,7 +122,7 @@ describe("randint", () => {
     expect(draws.dtype).toBe("int32");
     expect(Math.min(...draws.data)).toBe(low);
     expect(Math.max(...draws.data)).toBe(high - 1);
-    expect(surprise(draws.data, high - low, (v) => v - low)).toBeLessThan(4);
+    expect(chiDeviation(draws.data, high - low, (v) => v - low)).toBeLessThan(4);
   });
   test.each([
     [0, 2 ** 31],
@@ -130,18 +130,18 @@ describe("randint", () => {
     [-(2 ** 31), 2 ** 30],
     [0, 3 * 2 ** 29],
     [-(2 ** 31), 1],
-  ])("%d … %d − 1: high bits, low bits and thirds of the range are equally likely", (low, high) => {
+  ])("high bits, low bits and thirds of %d … %d − 1 are equally likely", (low, high) => {
     manualSeed(5);
     const { data } = randint(low, high, [N]);
     const range = high - low;
     for (const v of data) if (v < low || v >= high) expect.fail(`${v} is outside of the range`);
     for (const classes of [3, 64, 1000])
-      expect(surprise(data, classes, (v) => Math.floor(((v - low) / range) * classes))).toBeLessThan(4);
-    expect(surprise(data, 128, (v) => v & 127)).toBeLessThan(4);
-    expect(surprise(data, 3, (v) => (v - low) % 3)).toBeLessThan(4);
+      expect(chiDeviation(data, classes, (v) => Math.floor(((v - low) / range) * classes))).toBeLessThan(4);
+    expect(chiDeviation(data, 128, (v) => v & 127)).toBeLessThan(4);
+    expect(chiDeviation(data, 3, (v) => (v - low) % 3)).toBeLessThan(4);
     expect(new Set(data).size).toBeGreaterThan(N - (2 * N * N) / range);
   });
-  test("a word whose product is biased is drawn again from the next attempt, as Lemire's paper has it", () => {
+  test("a word whose product is biased is drawn again, as in Lemire's paper", () => {
     manualSeed(0);
     const [low, range] = [-(2 ** 31), 3 * 2 ** 30];
     const biased = 2n ** 32n % BigInt(range);
@@ -153,7 +153,7 @@ describe("randint", () => {
     });
     expect(Array.from(randint(low, low + range, [32]).data)).toEqual(expected);
   });
-  test("draws as many blocks whatever the range: what is drawn next does not depend on it", () => {
+  test("the following draws do not depend on the range", () => {
     const next = (low: number, high: number): number[] => {
       manualSeed(9);
       randint(low, high, [1001]);
@@ -161,7 +161,7 @@ describe("randint", () => {
     };
     expect(next(-(2 ** 31), 2 ** 30)).toEqual(next(0, 2));
   });
-  test("refuses bounds that are not whole numbers, leave int32, or hold nothing", () => {
+  test("refuses bounds that are fractional, outside int32, or an empty range", () => {
     expect(() => randint(0.5, 3.5, [3])).toThrow("randint: low is 0.5, but must be a whole number.");
     expect(() => randint(0, 3.5, [3])).toThrow("randint: high is 3.5, but must be a whole number.");
     expect(() => randint(Number.NaN, 3, [3])).toThrow(RangeError);
@@ -179,10 +179,10 @@ describe("randint", () => {
 });
 
 describe("probabilities", () => {
-  test("bernoulli tells probabilities far below 2⁻²⁴ from 0 and close to 1 from 1", () => {
+  test("bernoulli resolves probabilities far below 2⁻²⁴ and close to 1", () => {
     manualSeed(6);
     const n = 1 << 22;
-    // 24 bits would draw each of these about once in 2²⁴.
+    // With 24 bits, each of these would be wrong about once in 2²⁴ draws.
     expect(bernoulli([n], 1e-12).sum().item()).toBe(0);
     expect(
       bernoulli([n], 2 ** -60)
@@ -197,7 +197,7 @@ describe("probabilities", () => {
     const rare = bernoulli([n], 1e-5).sum().item();
     expect(Math.abs(rare - n * 1e-5)).toBeLessThan(5 * Math.sqrt(n * 1e-5));
   });
-  test("a word equal to the threshold leaves it to a second word", () => {
+  test("a word that equals the threshold is decided by a second word", () => {
     const word = philox([0, 0, 0, 0], [0, 0])[0]!;
     const second = philox([0, 0, 1, 0], [0, 0])[0]!;
     const drawn = (p: number): number => {
@@ -210,7 +210,7 @@ describe("probabilities", () => {
     expect(drawn(at(2 ** 20))).toBe(1);
     expect(drawn((word + 1) / 2 ** 32)).toBe(1);
   });
-  test.each([1 / 3, 0.5, 0.999])("dropout drops with probability %d, independently", (p) => {
+  test.each([1 / 3, 0.5, 0.999])("dropout drops elements independently with probability %d", (p) => {
     manualSeed(7);
     const kept = Array.from(new nn.Dropout(p).forward(ones([N])).data, (v) => Number(v !== 0));
     const share = kept.reduce((a, b) => a + b) / N;
@@ -218,7 +218,7 @@ describe("probabilities", () => {
     const pairs = kept.filter((v, i) => v && kept[i + 1]).length / N;
     expect(Math.abs(pairs - (1 - p) ** 2)).toBeLessThan(0.01);
   });
-  test("rand never reaches 1, nor uniform its upper bound, and intervals may be longer than the largest number", () => {
+  test("rand never reaches 1, uniform never its upper bound, and intervals may be longer than the largest float32", () => {
     manualSeed(8);
     expect(
       rand([1 << 20])
@@ -232,36 +232,36 @@ describe("probabilities", () => {
     ).toBe(1);
     const wide = uniform([N], -3e38, 3e38);
     for (const v of wide.data) if (!(v >= Math.fround(-3e38) && v < Math.fround(3e38))) expect.fail(`${v}`);
-    expect(surprise(wide.data, 10, (v) => Math.floor((v / 6e38 + 0.5) * 10))).toBeLessThan(4);
+    expect(chiDeviation(wide.data, 10, (v) => Math.floor((v / 6e38 + 0.5) * 10))).toBeLessThan(4);
     expect(Array.from(uniform([3], 2, 2).data)).toEqual([2, 2, 2]);
   });
-  test("refuses intervals and deviations that make no sense", () => {
+  test("uniform and normal refuse invalid intervals and deviations", () => {
     expect(() => uniform([2], 1, 0)).toThrow("rand: low is 1, but must not be above high, 0.");
     expect(() => uniform([2], 0, Infinity)).toThrow("rand: high is Infinity, but must be a finite float32.");
     expect(() => uniform([2], Number.NaN, 1)).toThrow(RangeError);
     expect(() => normal([2], 0, -1)).toThrow("randn: std is -1, but must be finite and at least 0.");
     expect(() => normal([2], Number.NaN, 1)).toThrow("randn: mean is NaN, but must be finite.");
   });
-  test("randperm: each number is as likely at each place, for n beyond what 16 bits number", () => {
+  test("randperm: each number is equally likely at each position for n > 2¹⁶", () => {
     manualSeed(10);
     const n = 200_000;
     const { data } = randperm(n);
     expect(new Set(data).size).toBe(n);
-    // Pairs (tenth of the place, tenth of the value).
+    // Pairs of the tenth of the position and the tenth of the value.
     const cells = Array.from(data, (v, i) => 10 * Math.floor((10 * i) / n) + Math.floor((10 * v) / n));
-    expect(surprise(cells, 100, (cell) => cell)).toBeLessThan(4);
-    expect(surprise(data.slice(0, 1000), 10, (v) => v % 10)).toBeLessThan(4);
+    expect(chiDeviation(cells, 100, (cell) => cell)).toBeLessThan(4);
+    expect(chiDeviation(data.slice(0, 1000), 10, (v) => v % 10)).toBeLessThan(4);
   });
 });
 
-/** FNV-1a of the elements' bits. */
+/** FNV-1a of the bits of the elements. */
 function hashOf({ data }: Tensor): string {
   let hash = 0x811c9dc5;
   for (const word of new Uint32Array(data.buffer)) hash = Math.imul(hash ^ word, 0x01000193) >>> 0;
   return hash.toString(16);
 }
 
-describe("a million draws have the same bits in both builds, as these hashes say, eager and compiled", () => {
+describe("the bits of a million draws have these hashes in both builds, eager and compiled", () => {
   const draws: Record<string, [make: () => Tensor, hash: string]> = {
     rand: [() => rand([1_000_000]), "14a30bb0"],
     uniform: [() => uniform([1_000_000], -0.3, 7), "a49e1514"],
@@ -288,26 +288,26 @@ describe("a million draws have the same bits in both builds, as these hashes say
 });
 
 describe("seeds", () => {
-  test("the same seed gives the same numbers; the next draw differs", () => {
+  test("the same seed gives the same numbers, and the next draw differs", () => {
     manualSeed(42);
     const [a, b] = [randn([5]), randn([5])];
     manualSeed(42);
     expect(randn([5]).toArray()).toEqual(a.toArray());
     expect(a.toArray()).not.toEqual(b.toArray());
   });
-  test("seeds beyond 32 bits count", () => {
+  test("seeds have more than 32 bits", () => {
     manualSeed(2 ** 32 + 1);
     const a = rand([3]).toArray();
     manualSeed(1);
     expect(rand([3]).toArray()).not.toEqual(a);
   });
-  test("numbers depend on their place alone: a longer draw begins with the shorter one", () => {
+  test("a number depends only on its position: a longer draw starts with the shorter one", () => {
     manualSeed(6);
     const short = Array.from(rand([37]).data);
     manualSeed(6);
     expect(Array.from(rand([5000]).data.slice(0, 37))).toEqual(short);
   });
-  test("a seed must be a whole number from 0", () => {
+  test("a seed must be a non-negative integer", () => {
     expect(() => manualSeed(-1)).toThrow("manualSeed: seed is -1, but must be an integer in 0 … 2⁵³ − 1.");
     expect(() => manualSeed(0.5)).toThrow(RangeError);
   });

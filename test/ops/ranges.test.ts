@@ -1,11 +1,11 @@
-/** Means, deviations and norms overflow or underflow only if their results do; gradients of both orders stay finite. */
+/** Means, deviations and norms overflow or underflow only if their results do, and first and second gradients are finite. */
 import * as f from "nabla";
 import { compile, full, grad, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 
 const list = (x: Tensor): number[] => Array.from(x.data);
 
-/** Relative to the largest element of what is expected. */
+/** Asserts errors relative to the largest expected element. */
 function near(actual: Tensor, expected: ArrayLike<number>, bound = 2e-6): void {
   const scale = Array.from(expected).reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   const worst = list(actual).reduce((most, v, i) => Math.max(most, Math.abs(v - expected[i]!) / scale), 0);
@@ -13,9 +13,9 @@ function near(actual: Tensor, expected: ArrayLike<number>, bound = 2e-6): void {
   expect(worst).toBeLessThan(bound);
 }
 
-describe("sums and means", () => {
+describe("sums and means overflow only if their result does", () => {
   const big = Math.fround(3e38);
-  test.each([2, 5, 32, 33, 1000, 70_000, 200_003])("of %i numbers near float32's largest", (n) => {
+  test.each([2, 5, 32, 33, 1000, 70_000, 200_003])("for %i numbers near the largest float32", (n) => {
     tidy(() => {
       expect(full([n], 3e38).mean().item()).toBe(big);
       for (const inner of [1, 3, 16, 37]) expect(new Set(list(full([n, inner], 3e38).mean(0)))).toEqual(new Set([big]));
@@ -46,7 +46,7 @@ describe("sums and means", () => {
   });
 });
 
-describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("numbers near %d", (scale) => {
+describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("for numbers near %d", (scale) => {
   manualSeed(11);
   const unit = [0.3, -1.2, 2.5, 0.7, -0.4, 1.1, -2.2, 0.9, 1.7, -0.1];
   const x = (): Tensor => tensor(unit.map((v) => v * scale));
@@ -55,7 +55,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("numbers near %d", (scale) => {
   const variance = unit.reduce((a, b) => a + (b - mean) ** 2, 0) / n;
   const hat = unit.map((v) => (v - mean) / Math.sqrt(variance));
 
-  test("std on every axis, its gradient, and the gradient's gradient", () => {
+  test("std along every axis and its first and second gradients are correct", () => {
     tidy(() => {
       const expected = Math.sqrt((variance * n) / (n - 1)) * scale;
       near(x().std(), [expected]);
@@ -80,7 +80,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("numbers near %d", (scale) => {
     });
   });
 
-  test("var of one outlier, whose square alone overflows or underflows", () => {
+  test("var is correct for one outlier whose square overflows or underflows", () => {
     tidy(() => {
       const m = 1_000_000;
       const one = f.concat([tensor([scale]), f.zeros([m - 1])]);
@@ -91,7 +91,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("numbers near %d", (scale) => {
     });
   });
 
-  test("layer, group, instance, batch and RMS norm without ε", () => {
+  test("layer, group, instance, batch and RMS norm without ε are correct", () => {
     tidy(() => {
       const rows = x().reshape([1, n]);
       const columns = x().reshape([n, 1]);
@@ -122,7 +122,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("numbers near %d", (scale) => {
     });
   });
 
-  test("gradients of norms scale by 1/x, in rows and columns; their own gradients are finite", () => {
+  test("gradients of norms scale by 1/x, in rows and columns, and second gradients are finite", () => {
     tidy(() => {
       const dy = tensor([0.5, 1, -0.3, 0.2, 0.9, -1.4, 0.1, 0.6, -0.8, 0.4]);
       const d = list(dy);
@@ -154,7 +154,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("numbers near %d", (scale) => {
     });
   });
 
-  test("cosine embedding, and the norm", () => {
+  test("the norm and cosineEmbedding are correct", () => {
     tidy(() => {
       near(x().norm(), [Math.sqrt(unit.reduce((a, b) => a + b * b, 0)) * scale]);
       if (scale > 1) expect(losses.cosineEmbedding(x(), x(), tensor(1)).item()).toBeLessThan(3e-7);
@@ -162,7 +162,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("numbers near %d", (scale) => {
   });
 });
 
-test("a column that overflows leaves its neighbours' bits", () => {
+test("a column that overflows does not change the bits of other columns", () => {
   manualSeed(12);
   tidy(() => {
     const x = randn([9, 4]);
@@ -179,9 +179,9 @@ test("a column that overflows leaves its neighbours' bits", () => {
   });
 });
 
-test("a norm's second derivatives where all numbers are equal", () => {
+test("layerNorm's second derivatives are correct if all numbers are equal", () => {
   tidy(() => {
-    // d²/dx² of Σ c·x̂ at σ = 0 is 0; of ½ Σ x̂²: (δ − 1/n)/ε.
+    // At σ = 0, d²/dx² of ½ Σ x̂² is (δ − 1/n)/ε.
     const eps = 0.25;
     const loss = (v: Tensor): Tensor => f.layerNorm(v, 4, null, null, { eps }).square().sum().mul(0.5);
     const hessian = f.hessian(loss)(full([4], 3));
@@ -192,7 +192,7 @@ test("a norm's second derivatives where all numbers are equal", () => {
   });
 });
 
-test("layer, RMS and batch norm of 1e20 with their default ε", () => {
+test("layer, RMS and batch norm of 1e20 are correct with their default ε", () => {
   tidy(() => {
     const x = tensor([[1e20, -2e20, 4e20, 0.5e20]]);
     const unit = f.layerNorm(tensor([[1, -2, 4, 0.5]]), 4, null, null, { eps: 0 });
@@ -202,7 +202,7 @@ test("layer, RMS and batch norm of 1e20 with their default ε", () => {
   });
 });
 
-test("eval batch norm keeps the digits of channels far from 0, eager and compiled", () => {
+test("batch norm in evaluation mode is accurate for channels far from 0, eager and compiled", () => {
   manualSeed(13);
   tidy(() => {
     const x = randn([1000, 3])

@@ -1,4 +1,4 @@
-/** Recurrent layers beyond the samples: more than one block of the inner sum, what lies behind a sequence's end, misuse. */
+/** Recurrent layers beyond the oracles' samples: several blocks of the inner sum, elements after a sequence's end, and errors. */
 import { gru, lstm, manualSeed, nn, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { expect, test } from "vitest";
 import { applyAll } from "../../src/ops/definition/op.ts";
@@ -9,7 +9,7 @@ test.each([
   ["rnn", 1],
   ["lstm", 4],
   ["gru", 3],
-] as const)("%s: 600 hidden units, more than one block, make what the ops make", (kind, gates) => {
+] as const)("%s: the kernel equals the composed ops for 600 hidden units, more than one block", (kind, gates) => {
   tidy(() => {
     manualSeed(3);
     const { forward } = recurrences[kind];
@@ -38,7 +38,7 @@ test.each([
   });
 });
 
-test("what lies behind a sequence's end, NaN even, reaches neither results nor gradients", () => {
+test("elements after a sequence's end, even NaN, affect neither results nor gradients", () => {
   tidy(() => {
     const layer = new nn.LSTM(2, 3, { bidirectional: true });
     const x = tensor([[[1, 2]], [[Number.NaN, Number.NaN]]]);
@@ -51,17 +51,17 @@ test("what lies behind a sequence's end, NaN even, reaches neither results nor g
 
 test.each<[string, () => unknown, RegExp]>([
   [
-    "weights that do not fit each other",
+    "weights of inconsistent sizes",
     () => lstm(zeros([8, 8, 3]), null, null, { weightIh: zeros([16, 3]), weightHh: zeros([64, 16]) }),
     /lstm: the inputs' part is \[8, 8, 16\], but must be \[8, 8, 64\]/,
   ],
   [
-    "one state of two",
+    "one of two states",
     () => lstm(zeros([1, 1, 3]), zeros([1, 4]), null, { weightIh: zeros([16, 3]), weightHh: zeros([16, 4]) }),
     /lstm: one of h0 and c0 is missing/,
   ],
   [
-    "a weight for another cell",
+    "the weight of another cell",
     () => gru(zeros([1, 1, 3]), null, { weightIh: zeros([3, 3]), weightHh: zeros([12, 4]) }),
     /gru: the inputs' part is \[1, 1, 3\], but must be \[1, 1, 12\]/,
   ],
@@ -71,9 +71,13 @@ test.each<[string, () => unknown, RegExp]>([
     /GRU: lengths are \[1\.7, 2\], but must be whole numbers/,
   ],
   [
-    "a cell's nonlinearity",
+    "an unknown nonlinearity of a cell",
     () => new nn.RNNCell(3, 4, { nonlinearity: "elu" as "relu" }),
     /RNNCell: nonlinearity is "elu", but must be one of tanh, relu/,
   ],
-  ["a cell's input", () => new nn.LSTMCell(3, 4).forward(zeros([3])), /LSTMCell: x is \[3\], but must be \[batch, 3\]/],
+  [
+    "a cell's input without a batch",
+    () => new nn.LSTMCell(3, 4).forward(zeros([3])),
+    /LSTMCell: x is \[3\], but must be \[batch, 3\]/,
+  ],
 ])("%s: refused", (_, f, message) => expect(f).toThrow(message));

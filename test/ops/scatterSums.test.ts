@@ -1,4 +1,4 @@
-/** Sums at indices and in depthwise convolutions do not lose digits as they get longer. */
+/** Long sums at indices and in depthwise convolutions are accurate. */
 import * as f from "nabla";
 import { compile, full, grad, manualSeed, ones, rand, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -10,8 +10,8 @@ const same = (count: number, at: number): Tensor => ints(new Array(count).fill(a
 const worst = (x: Tensor, expected: number): number =>
   Array.from(x.data).reduce((most, v) => Math.max(most, Math.abs(v / expected - 1)), 0);
 
-describe("131072 equal terms at one index add up to the product", () => {
-  test("indexAdd, at widths around a block of columns", () => {
+describe("131072 equal terms at one index add up exactly", () => {
+  test("in indexAdd, at widths around a block of columns", () => {
     for (const inner of [1, 3, 4, 7, 8, 9, 17])
       tidy(() => {
         const y = zeros([3, inner]).indexAdd(0, same(n, 1), full([n, inner], 0.1));
@@ -19,13 +19,13 @@ describe("131072 equal terms at one index add up to the product", () => {
         expect(Array.from(y.narrow(0, 2, 1).data)).toEqual(new Array(inner).fill(0));
       });
   });
-  test("indexAdd along the last dimension", () => {
+  test("in indexAdd along the last dimension", () => {
     tidy(() => {
       const y = zeros([2, 3]).indexAdd(1, same(n, 2), full([2, n], 0.1));
       expect(worst(y.narrow(1, 2, 1), tenth * n)).toBeLessThan(5e-7);
     });
   });
-  test("scatterAdd along each dimension", () => {
+  test("in scatterAdd along each dimension", () => {
     tidy(() => {
       const rows = zeros([2, 3]).scatterAdd(1, zeros([2, n]).to("int32"), full([2, n], 0.1));
       expect(worst(rows.narrow(1, 0, 1), tenth * n)).toBeLessThan(5e-7);
@@ -33,7 +33,7 @@ describe("131072 equal terms at one index add up to the product", () => {
       expect(worst(columns.narrow(0, 1, 1), tenth * n)).toBeLessThan(5e-7);
     });
   });
-  test("gradients of embedding, indexSelect, gather", () => {
+  test("in gradients of embedding, indexSelect and gather", () => {
     tidy(() => {
       const at = same(n, 1);
       for (const d of [
@@ -85,7 +85,7 @@ test("infinities at an index stay infinite, and opposite ones give NaN", () => {
 });
 
 describe("depthwise convolutions", () => {
-  test.each([1, 4, 5, 17])("a kernel of 131072 taps, %i channels", (channels) => {
+  test.each([1, 4, 5, 17])("with a kernel of 131072 taps and %i channels are accurate", (channels) => {
     tidy(() => {
       const y = f.conv1d(full([1, n, channels], 0.1), ones([channels, n, 1]), null, { groups: channels });
       expect(worst(y, tenth * n)).toBeLessThan(1e-6);
@@ -101,7 +101,7 @@ describe("depthwise convolutions", () => {
       expect(worst(f.conv2d(full([1, h, w, 1], 0.1), ones([1, h, w, 1])), tenth * h * w)).toBeLessThan(3e-6);
     });
   });
-  test.each([1, 4, 5])("the weight's gradient along a row of 131072 pixels, %i channels", (channels) => {
+  test.each([1, 4, 5])("have an accurate weight gradient along a row of 131072 pixels with %i channels", (channels) => {
     tidy(() => {
       const dw = grad((w: Tensor) => f.conv1d(full([1, n, channels], 0.1), w, null, { groups: channels }).sum())(
         ones([channels, 3, 1]),
@@ -109,7 +109,7 @@ describe("depthwise convolutions", () => {
       expect(worst(dw, tenth * (n - 2))).toBeLessThan(3e-6);
     });
   });
-  test("the input's gradient by a kernel of 4096 taps", () => {
+  test("have an accurate input gradient for a kernel of 4096 taps", () => {
     tidy(() => {
       const dx = grad((x: Tensor) => f.conv1d(x, full([1, 4096, 1], 0.1)).sum())(ones([1, 8191, 1]));
       expect(Math.abs(dx.data[4095]! / (tenth * 4096) - 1)).toBeLessThan(3e-6);

@@ -1,4 +1,4 @@
-/** Large reductions are folded in pieces that threads can share: right, and the same bits whoever folds what. */
+/** Large reductions, which threads share in chunks: they are correct, and their bits do not depend on the shares. */
 import { manualSeed, rand, type Tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { Op } from "../../assembly/opcodes.ts";
@@ -6,7 +6,7 @@ import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
 import { addressOf, SplitEncoder } from "../support/oracle.ts";
 
-/** [outer, n, inner]: one number, the last piece whole and not, columns that fill lines and do not, several outer blocks. */
+/** [outer, n, inner]: single sums, full and partial last chunks, columns that fill vectors or not, and several outer blocks. */
 const SHAPES = [
   [1, 65536, 1],
   [1, 70001, 1],
@@ -16,7 +16,7 @@ const SHAPES = [
   [1, 4100, 100],
 ] as const;
 
-/** By place in [outer, inner], in float64. */
+/** The reduction in float64, in the order of [outer, inner]. */
 function reference(code: Op, x: Float32Array, [outer, n, inner]: readonly [number, number, number]): number[] {
   const pick = code === Op.Max ? Math.max : code === Op.Min ? Math.min : (a: number, b: number) => a + b;
   return Array.from({ length: outer * inner }, (_, at) => {
@@ -27,9 +27,13 @@ function reference(code: Op, x: Float32Array, [outer, n, inner]: readonly [numbe
   });
 }
 
-describe.each([Op.Sum, Op.Max, Op.Min] as const)("%i: sum, max, min", (code) => {
+describe.each([
+  ["sum", Op.Sum],
+  ["max", Op.Max],
+  ["min", Op.Min],
+] as const)("%s is correct and does not depend on the shares", (_, code) => {
   const op = table[code] as AnyOp;
-  test.each(SHAPES)("[%i, %i, %i]", (...shape) => {
+  test.each(SHAPES)("for [%i, %i, %i]", (...shape) => {
     tidy(() => {
       const [outer, n, inner] = shape;
       manualSeed(6);
@@ -56,7 +60,7 @@ describe.each([Op.Sum, Op.Max, Op.Min] as const)("%i: sum, max, min", (code) => 
   });
 });
 
-test("a NaN anywhere is found", () => {
+test("a NaN at any position is found", () => {
   for (const at of [0, 4095, 4096, 69999]) {
     tidy(() => {
       const x = rand([70001]);

@@ -1,6 +1,6 @@
 /**
- * 500 random configurations of losses, reductions, norms, optimizers and integer ops against PyTorch's values
- * (test/torch/differential.json, made by differential.py beside it), each run eagerly and compiled.
+ * 500 random configurations of losses, reductions, norms, optimizers and integer ops, eager and compiled, against PyTorch's values
+ * (test/torch/differential.json, written by differential.py).
  */
 import { readFileSync } from "node:fs";
 import { compile, grad, optim, type Tensor, tensor, tidy } from "nabla";
@@ -9,7 +9,7 @@ import { type Case, find, load, loadArgument, type Stored } from "../support/tor
 
 type Values = Exclude<Stored, { at: number }>;
 interface CallCase extends Case {
-  /** The function returns several results, of which the first is compared. */
+  /** Whether the function returns several results, of which only the first is compared. */
   first?: boolean;
 }
 interface OptimizerCase {
@@ -18,7 +18,7 @@ interface OptimizerCase {
   options: object;
   clip: number | null;
   start: Stored[];
-  /** The gradients of each step; null where a parameter has none. */
+  /** The gradients of each step; null for a parameter without one. */
   steps: (Stored | null)[][];
   /** The norms before clipping. */
   totals: number[];
@@ -30,11 +30,11 @@ const differential: Groups & { torch: string } = JSON.parse(
   readFileSync(new URL("../torch/differential.json", import.meta.url), "utf8"),
 );
 
-/** float32 against PyTorch's float64: relative to the element, plus a share of the largest element for sums that cancel. */
+/** The tolerance of float32 against PyTorch's float64: relative to the element, plus a share of the largest element for sums that cancel. */
 const RELATIVE = 2e-5;
 const OF_LARGEST = 2e-6;
 
-/** Asserts shape, type and values. Integers and booleans must be equal; NaN and ±∞ must be where PyTorch has them. */
+/** Asserts shape, element type and values. Integers, booleans, NaN and ±∞ must be equal to PyTorch's. */
 function expectClose(got: Tensor, stored: Stored, what: string): void {
   const want = stored as Values;
   expect([...got.shape], `${what}: shape`).toEqual(want.shape);
@@ -51,16 +51,16 @@ function expectClose(got: Tensor, stored: Stored, what: string): void {
       ? !(Math.abs(actual[i]! - v) <= RELATIVE * Math.abs(v) + OF_LARGEST * scale)
       : !Object.is(actual[i], v),
   );
-  if (wrong >= 0) expect.fail(`${what}: element ${wrong} is ${actual[wrong]}, but PyTorch has ${expected[wrong]}.`);
+  if (wrong >= 0) expect.fail(`${what}: element ${wrong} must be PyTorch's ${expected[wrong]}, got ${actual[wrong]}`);
 }
 
 const bits = (x: Tensor): Uint8Array => new Uint8Array(x.data.buffer);
 
-/** The value and the gradients of a configuration, as one function of its tensors. */
+/** The value and gradients of a configuration, as one function of its tensors. */
 function program({ f, args, wrt = [], dy, first }: CallCase): { run: (...xs: Tensor[]) => Tensor[]; inputs: Tensor[] } {
   const method = (x: unknown, ...rest: unknown[]): Tensor =>
     (x as Record<string, (...a: unknown[]) => Tensor>)[f]!(...rest);
-  // `to` exists as a method only.
+  // `to` is only a method.
   const call = f === "to" ? method : find(f);
   const loaded = args.map(loadArgument);
   const value = (all: unknown[]): Tensor => {
@@ -83,18 +83,18 @@ function program({ f, args, wrt = [], dy, first }: CallCase): { run: (...xs: Ten
 }
 
 for (const group of ["losses", "reductions", "norms", "integers"] as const) {
-  describe(`${group}: random configurations agree with PyTorch ${differential.torch}, eagerly and compiled`, () => {
+  describe(`${group}: random configurations agree with PyTorch ${differential.torch}, eager and compiled`, () => {
     for (const c of differential[group]) {
       test(c.name, () =>
         tidy(() => {
           const { run, inputs } = program(c);
           const [value, ...grads] = run(...inputs);
           expectClose(value!, c.out, "value");
-          for (const [i, g] of grads.entries()) expectClose(g, c.grads![i]!, `gradient by argument ${c.wrt![i]}`);
+          for (const [i, g] of grads.entries()) expectClose(g, c.grads![i]!, `gradient of argument ${c.wrt![i]}`);
           const compiled = compile(run, { name: c.f });
           const again = compiled(...inputs);
           for (const [i, x] of [value!, ...grads].entries())
-            expect(bits(again[i]!), `compiled result ${i} has the bits of the eager one`).toEqual(bits(x));
+            expect(bits(again[i]!), `compiled result ${i} is bit-identical to the eager one`).toEqual(bits(x));
           compiled.dispose();
         }),
       );
@@ -102,7 +102,7 @@ for (const group of ["losses", "reductions", "norms", "integers"] as const) {
   });
 }
 
-describe(`optimizers: random configurations take PyTorch ${differential.torch}'s steps`, () => {
+describe(`optimizers: random configurations take the same steps as PyTorch ${differential.torch}`, () => {
   for (const { name, optimizer: kind, options, clip, start, steps, totals, end } of differential.optimizers) {
     test(name, () => {
       const params = start.map(load);

@@ -1,4 +1,4 @@
-/** Ops and activation layers against PyTorch's: values, gradients and second derivatives, also where opinions could differ. */
+/** Ops and layers against PyTorch: values, gradients and second derivatives, including edge cases. */
 import { describe, test } from "vitest";
 import { check, values } from "../support/torch.ts";
 
@@ -8,7 +8,7 @@ describe(`ops agree with PyTorch ${values.torch}`, () => {
 describe(`activation layers agree with PyTorch ${values.torch}`, () => {
   for (const c of values.activations) test(c.name, () => check(c));
 });
-describe(`convolutions agree with PyTorch ${values.torch}, with images and weights turned to channels last`, () => {
+describe(`convolutions agree with PyTorch ${values.torch} after conversion to channels last`, () => {
   for (const c of values.convs) test(c.name, () => check(c));
 });
 describe(`pooling agrees with PyTorch ${values.torch}`, () => {

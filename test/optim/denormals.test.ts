@@ -1,14 +1,14 @@
-/** Optimizer state that decays ends at 0, not among denormal numbers, and what counts is not touched. */
+/** Optimizer state that decays becomes 0 instead of a denormal number, and updates are not affected. */
 import { compile, full, nn, optim, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 
-/** The least normal float32. */
+/** The smallest normal float32. */
 const NORMAL = 2 ** -126;
 
 type Stepper = { step(): void; stateDict(): object; dispose(): void };
 const kinds: Record<string, (p: Tensor) => Stepper> = {
   SGD: (p) => new optim.SGD([p], { lr: 0.1, momentum: 0.9 }),
-  "SGD, nesterov": (p) => new optim.SGD([p], { lr: 0.1, momentum: 0.9, nesterov: true }),
+  "SGD, Nesterov": (p) => new optim.SGD([p], { lr: 0.1, momentum: 0.9, nesterov: true }),
   Adam: (p) => new optim.Adam([p], { lr: 1e-3, betas: [0.9, 0.9] }),
   AdamW: (p) => new optim.AdamW([p], { lr: 1e-3, betas: [0.9, 0.9] }),
   NAdam: (p) => new optim.NAdam([p], { lr: 1e-3, betas: [0.9, 0.9] }),
@@ -18,7 +18,7 @@ const kinds: Record<string, (p: Tensor) => Stepper> = {
   Lion: (p) => new optim.Lion([p], { lr: 1e-3, betas: [0.9, 0.9] }),
 };
 
-/** All numbers of a state. */
+/** All numbers in a state. */
 function numbers(state: unknown): number[] {
   if (typeof state === "object" && state !== null && "dtype" in state) return Array.from((state as Tensor).data);
   return typeof state === "object" && state !== null ? Object.values(state).flatMap(numbers) : [];
@@ -26,7 +26,7 @@ function numbers(state: unknown): number[] {
 const isDenormal = (v: number): boolean => v !== 0 && Math.abs(v) < NORMAL;
 
 describe.each(Object.keys(kinds))("%s", (kind) => {
-  test.each([0, 1e-20, 1e-30])("no denormal number after gradients fall to %d", (small) => {
+  test.each([0, 1e-20, 1e-30])("has no denormal numbers after gradients fall to %d", (small) => {
     const p = tensor([1, -2, 3, 0.5, 7], { requiresGrad: true });
     const optimizer = kinds[kind]!(p);
     p.grad = tensor([0.3, -0.2, 1e-3, 5, -1e-6]);
@@ -37,7 +37,7 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
     expect(Array.from(p.data).every(Number.isFinite)).toBe(true);
     optimizer.dispose();
   });
-  test("no denormal number if gradients are small from the first step", () => {
+  test("has no denormal numbers if gradients are small from the first step", () => {
     const p = tensor([1, -2, 3, 0.5, 7], { requiresGrad: true });
     const optimizer = kinds[kind]!(p);
     p.grad = tensor([1e-19, 1e-20, -1e-22, 1e-30, 1e-37]);
@@ -47,7 +47,7 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
     }
     optimizer.dispose();
   });
-  test("NaN and infinity in a gradient still reach the parameter", () => {
+  test("passes NaN in a gradient to the parameter", () => {
     const p = tensor([1, 1, 1, 1, 1], { requiresGrad: true });
     const optimizer = kinds[kind]!(p);
     p.grad = tensor([Number.NaN, Number.POSITIVE_INFINITY, 1, -1, -Number.NaN]);
@@ -59,7 +59,7 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
   });
 });
 
-test("gradients of 10⁻¹⁰ still move parameters by Adam's full step", () => {
+test("Adam takes full steps for gradients of 10⁻¹⁰", () => {
   const p = zeros([3], { requiresGrad: true });
   const adam = new optim.Adam([p], { lr: 1e-3, eps: 1e-14 });
   p.grad = tensor([1e-10, -1e-10, 1e-12]);
@@ -67,7 +67,7 @@ test("gradients of 10⁻¹⁰ still move parameters by Adam's full step", () => 
   for (const [i, v] of [-1e-3, 1e-3, -1e-3].entries()) expect(Math.abs(p.data[i]! / v - 1)).toBeLessThan(0.02);
 });
 
-test.each(["eager", "compiled"])("averages of weights that stay 0, %s", (mode) => {
+test.each(["eager", "compiled"])("averages of weights that are 0 become 0, %s", (mode) => {
   const p = tensor([1, 2, 3]);
   const ema = new optim.EMA([p], { decay: 0.5 });
   p.copyFrom([0, 0, 0]);
@@ -76,7 +76,7 @@ test.each(["eager", "compiled"])("averages of weights that stay 0, %s", (mode) =
   expect(Array.from(ema.averages[0]!.data)).toEqual([0, 0, 0]);
 });
 
-test("Muon's momentum ends at 0", () => {
+test("Muon's momentum has no denormal numbers", () => {
   const p = tensor(
     [
       [1, 2],
@@ -95,7 +95,7 @@ test("Muon's momentum ends at 0", () => {
   expect(numbers(muon.stateDict()).filter(isDenormal)).toEqual([]);
 });
 
-describe("small gradients move parameters as PyTorch's float32 does", () => {
+describe("small gradients give the steps of PyTorch's float32", () => {
   const r = Math.fround;
   type Rule = (g: number, state: number[], eps: number, t: number) => number;
   const square = (g: number): number => r(g * g);
@@ -130,7 +130,7 @@ describe("small gradients move parameters as PyTorch's float32 does", () => {
   describe.each(Object.keys(rules))("%s", (name) => {
     const { make, rule } = rules[name]!;
     test.each([1e-8, 1e-10, 1e-12, 1e-16, 1e-20, 1e-30])(
-      "eps %d, two steps with a gradient, then two without",
+      "with eps %d, for two steps with a gradient and two without",
       (eps) => {
         const p = zeros([GRADIENTS.length], { requiresGrad: true });
         const optimizer = make(p, eps);
@@ -149,7 +149,7 @@ describe("small gradients move parameters as PyTorch's float32 does", () => {
         optimizer.dispose();
       },
     );
-    test("eps 0: a step is finite unless the square of the gradient underflows", () => {
+    test("with eps 0, steps are finite unless the squared gradient underflows", () => {
       const g = [1e-10, 2e-17, 1e-18, 1e-19];
       const p = zeros([4], { requiresGrad: true });
       const optimizer = make(p, 0);
@@ -164,7 +164,7 @@ describe("small gradients move parameters as PyTorch's float32 does", () => {
       optimizer.dispose();
     });
   });
-  test("Lion steps by the sign of gradients down to 2·10⁻³⁷, and SGD by gradients of 10⁻³⁴", () => {
+  test("Lion uses the sign of gradients down to 2·10⁻³⁷, and SGD gradients down to 10⁻³⁴", () => {
     const [p, q, m] = [0, 0, 0].map(() => zeros([3], { requiresGrad: true })) as [Tensor, Tensor, Tensor];
     p.grad = tensor([1e-30, -1e-36, 2e-37]);
     q.grad = tensor([1e-30, -1e-33, 1e-34]);
@@ -185,7 +185,7 @@ describe.each([...Object.keys(kinds), "Adagrad", "Adam, amsgrad"])("%s: tiny gra
       : kind === "Adam, amsgrad"
         ? (p) => new optim.Adam([p], { lr: 1e-3, amsgrad: true })
         : kinds[kind]!;
-  test.each([1e-36, 1e-38, 1e-40, 1e-42, 1e-45])("of %d leave no denormal number in a fresh state", (g) => {
+  test.each([1e-36, 1e-38, 1e-40, 1e-42, 1e-45])("of %d leave no denormal numbers in a new state", (g) => {
     const p = tensor([1, -2, 3, 0.5, 7], { requiresGrad: true });
     const optimizer = make(p);
     p.grad = full([5], g);
@@ -196,8 +196,8 @@ describe.each([...Object.keys(kinds), "Adagrad", "Adam, amsgrad"])("%s: tiny gra
   });
 });
 
-describe("running statistics of batch norm end at 0", () => {
-  test.each([0.1, 0.5, 0.9])("momentum %d", (momentum) => {
+describe("running statistics of batch norm decay to 0", () => {
+  test.each([0.1, 0.5, 0.9])("with momentum %d", (momentum) => {
     const layers = [new nn.BatchNorm1d(3, { momentum }), new nn.BatchNorm2d(3, { momentum })];
     tidy(
       () =>

@@ -1,4 +1,4 @@
-/** Optimizers over many steps, schedules, averages and accumulation; what PyTorch 1.13 lacks, against float64. */
+/** Optimizers over many steps, schedules, averages and accumulation, against PyTorch or, if PyTorch 1.13 lacks them, against float64. */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../support/oracle.ts";
@@ -39,8 +39,8 @@ describe(`optimizers follow PyTorch ${values.torch} over 50 steps, within 1e-5`,
   }
 });
 
-describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
-  for (const { name, schedule, args, rates, values: told } of values.schedules) {
+describe(`schedules give the learning rates of PyTorch ${values.torch}`, () => {
+  for (const { name, schedule, args, rates, values: metrics } of values.schedules) {
     test(name, () => {
       const [a, b] = [tensor([0], { requiresGrad: true }), tensor([0], { requiresGrad: true })];
       const optimizer = new optim.SGD([{ params: [a] }, { params: [b], lr: 0.3 }], { lr: 0.1 });
@@ -52,7 +52,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
         const got = optimizer.paramGroups.map(({ lr }) => lr);
         expectClose(got, expected, 1e-9, `step ${t}`);
         if (t === 11) {
-          // Saved and loaded midway into another, it goes on as it was.
+          // Load the state into another schedule halfway.
           const other = new Schedule(optimizer, ...args);
           other.loadStateDict(running.stateDict());
           expectClose(
@@ -61,16 +61,16 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
             1e-9,
           );
         }
-        if (told) running.step(told[t]!);
+        if (metrics) running.step(metrics[t]!);
         else running.step();
       });
     });
   }
 
-  test("one after the other: warm-up, then a cosine", () => {
+  test("SequentialLR: a warm-up followed by a cosine", () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 0.4 });
     const parts = [new optim.LinearLR(optimizer, 0.25, 1, 3), new optim.CosineAnnealingLR(optimizer, 4)];
-    // The second takes the rate at its making for its base: it is told the first's.
+    // Both schedules use the optimizer's initial rate as their base.
     const running = new optim.SequentialLR(parts, [3]);
     const rates = Array.from({ length: 8 }, () => {
       const { lr } = optimizer;
@@ -81,7 +81,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     expectClose(rates, [0.1, 0.2, 0.3, ...cosine], 1e-9);
   });
 
-  test("a one-cycle schedule takes all its steps, and not one more", () => {
+  test("OneCycleLR: takes totalSteps steps, and refuses another one", () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 0.1 });
     const schedule = new optim.OneCycleLR(optimizer, 1, { totalSteps: 5 });
     for (let i = 0; i < 5; i++) schedule.step();
@@ -90,7 +90,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     expect(() => new optim.OneCycleLR(optimizer, 1, { totalSteps: 10, pctStart: 0.1 })).not.toThrow();
   });
 
-  test("a group added later joins with its own rate", () => {
+  test("a group that is added later is scheduled from its own rate", () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 1 });
     const schedule = new optim.ExponentialLR(optimizer, 0.5);
     schedule.step();
@@ -100,7 +100,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     expect(schedule.getLastLr()).toEqual([1 / 8, 1]);
   });
 
-  test("states survive JSON: a plateau's before its first value, a sequence's in the midst", () => {
+  test("states survive JSON: of ReduceLROnPlateau before its first value, and of SequentialLR halfway", () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 1 });
     const plateau = new optim.ReduceLROnPlateau(optimizer, { patience: 1 });
     plateau.loadStateDict(JSON.parse(JSON.stringify(plateau.stateDict())));
@@ -124,7 +124,7 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
     );
   });
 
-  test("a compiled step is not recorded anew when the rate changes", () => {
+  test("a compiled step is not recorded again if the learning rate changes", () => {
     const p = tensor([1, 2], { requiresGrad: true });
     const optimizer = new optim.SGD([p], { lr: 0.5 });
     const schedule = new optim.StepLR(optimizer, 1, 0.5);
@@ -142,12 +142,12 @@ describe(`schedules give PyTorch ${values.torch}'s rates`, () => {
   });
 });
 
-/** The same vectors and matrices in float64: p and g as functions of the step. */
+/** The initial parameters, and the gradients of each step. */
 const start = [0.5, -1.5, 2, 0.25, -0.75, 1, 3, -2, 0.1, 0.2, -0.3, 0.4];
 const gradientAt = (t: number) => start.map((v, i) => Math.sin(v * 3 + i + t));
 
 test.each([{}, { betas: [0.8, 0.95] as const, weightDecay: 0.2, lr: 0.01 }, { maximize: true, lr: 3e-3 }])(
-  "Lion %o: algorithm 2 of Chen et al. in float64, over 50 steps",
+  "Lion %o: equals algorithm 2 of Chen et al. in float64 over 50 steps",
   (options) => {
     const { betas = [0.9, 0.99], weightDecay = 0, lr = 1e-4, maximize = false } = options as optim.LionOptions;
     const p = tensor(start, { requiresGrad: true });
@@ -178,7 +178,7 @@ describe("Muon", () => {
     [3, 4, {}],
     [4, 3, { nesterov: false, momentum: 0.8, weightDecay: 0, lr: 0.02 }],
     [4, 3, { adjustLrFn: "matchRmsAdamW" as const, nsSteps: 3 }],
-  ])("[%d, %d] %o: Jordan's iteration in float64, over 50 steps", (rows, columns, options) => {
+  ])("[%d, %d] %o: equals Jordan's iteration in float64 over 50 steps", (rows, columns, options) => {
     const {
       lr = 1e-3,
       momentum = 0.95,
@@ -216,7 +216,7 @@ describe("Muon", () => {
     expectClose(p.data, w.flat(), 1e-5);
   });
 
-  test("takes matrices only, in groups added later too", () => {
+  test("accepts only matrices, even in groups that are added later", () => {
     const muon = new optim.Muon([tensor([[1]], { requiresGrad: true })]);
     expect(() => muon.addParamGroup({ params: [tensor([1], { requiresGrad: true })] })).toThrow(
       "Muon: a parameter is [1]",
@@ -241,24 +241,24 @@ describe("L-BFGS", () => {
     const optimizer = new optim.LBFGS([x], { lineSearchFn: "strongWolfe", maxIter: 100 });
     const before = optimizer.minimize(() => rosenbrock(x));
     expect(before).toBeCloseTo((a - 1) ** 2 + 100 * (b - a * a) ** 2, 2);
-    // float32 holds x to 1e-7, and the valley is a thousand times as long as it is wide.
+    // float32 resolves x to 1e-7, and the valley is a thousand times as long as wide.
     expectClose(x.data, [1, 1], 1e-4);
     expect(rosenbrock(x).item()).toBeLessThan(1e-8);
   });
 
-  test("solves least squares of a model's parameters in one minimize", () => {
+  test("solves least squares for a model in one call of minimize", () => {
     manualSeed(4);
     const model = new nn.Linear(5, 2);
     const [x, y] = [randn([30, 5]), randn([30, 2])];
     const optimizer = new optim.LBFGS(model.parameters(), { lineSearchFn: "strongWolfe", maxIter: 40 });
     optimizer.minimize(() => losses.mse(model.forward(x), y));
-    // At the minimum the residuals are orthogonal to the inputs.
+    // At the minimum, the residuals are orthogonal to the inputs.
     const residuals = model.forward(x).sub(y);
     expectClose(x.t().matmul(residuals).data, new Float64Array(10), 1e-4);
     expectClose(residuals.sum(0).data, [0, 0], 1e-4);
   });
 
-  test("a loss that is no number anywhere near is not stepped into", () => {
+  test("does not step into a region where the loss is NaN", () => {
     const q = tensor([4], { requiresGrad: true });
     const optimizer = new optim.LBFGS([q], { lineSearchFn: "strongWolfe" });
     optimizer.minimize(() => q.sub(1).sqrt().mul(8).sum());
@@ -275,10 +275,10 @@ describe("L-BFGS", () => {
   });
 });
 
-test.each(["NAdam", "Lion", "Muon"])("%s: compiled, the same bits as eager", (kind) => {
+test.each(["NAdam", "Lion", "Muon"])("%s: compiled and eager steps are bit-identical", (kind) => {
   const run = (compiled: boolean): Float32Array[] => {
     const { params, loss } = problem();
-    if (kind === "Muon") params.splice(1, 1)[0]!.requiresGrad = false; // b1 is no matrix
+    if (kind === "Muon") params.splice(1, 1)[0]!.requiresGrad = false; // b1 is not a matrix
     const optimizer = make(kind, params, { lr: 0.01 });
     const step = () => optimizer.minimize(loss) as Tensor;
     const stepper = compiled ? compile(step) : step;
@@ -289,7 +289,7 @@ test.each(["NAdam", "Lion", "Muon"])("%s: compiled, the same bits as eager", (ki
 });
 
 describe("averages of weights", () => {
-  test("follow the formula, eager and within a compiled step, and stand in for the parameters", () => {
+  test("follow their formula in eager and compiled steps, and can replace the parameters", () => {
     for (const compiled of [false, true]) {
       const p = tensor([1, 2], { requiresGrad: true });
       const optimizer = new optim.SGD([p], { lr: 0.5 });
@@ -349,10 +349,10 @@ describe("gradient accumulation", () => {
     stepper(x, y);
     return Float32Array.of(loss, ...model.weight.data);
   };
-  test.each([false, true])("parts of a batch make the step of the whole, compiled %s", (compiled) => {
+  test.each([false, true])("parts of a batch give the step of the whole batch, compiled %s", (compiled) => {
     expectClose(run(4, compiled), run(1, compiled), 1e-6);
   });
-  test("parts are run backward one by one: memory holds one at a time", () => {
+  test("backward runs for one part at a time, so memory holds only one", () => {
     tidy(() => {
       const p = tensor([1], { requiresGrad: true });
       const order: string[] = [];
@@ -365,7 +365,7 @@ describe("gradient accumulation", () => {
       expect(p.item()).toBe(1 - 1.5);
     });
   });
-  test("no losses are refused", () => {
+  test("an empty list of losses is refused", () => {
     expect(() => new optim.SGD([tensor([1], { requiresGrad: true })], { lr: 1 }).minimize([])).toThrow(
       "SGD.minimize: the list of losses is empty. Pass at least one function.",
     );

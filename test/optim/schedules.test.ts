@@ -1,11 +1,11 @@
-/** Schedules at the ends of their ranges, and centred RMSProp where its variance vanishes. PyTorch's rates are in optimizers.test.ts. */
+/** Schedules at the ends of their ranges, and centered RMSProp with a vanishing variance. optimizers.test.ts has PyTorch's rates. */
 import { compile, optim, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../support/oracle.ts";
 
 const sgd = (lr = 0.1): optim.SGD => new optim.SGD([tensor([0], { requiresGrad: true })], { lr });
 
-/** The rates of so many steps, of which the first is the one before any call. */
+/** The learning rates before each step. */
 function rates(schedule: { step(): void }, optimizer: optim.SGD, steps: number): number[] {
   return Array.from({ length: steps }, () => {
     const { lr } = optimizer;
@@ -26,24 +26,21 @@ describe("OneCycleLR", () => {
     { annealStrategy: "linear", pctStart: 0.95 },
     { pctStart: 0 },
     { divFactor: 3, finalDivFactor: 7, annealStrategy: "linear" },
-  ])(
-    "%o: any number of totalSteps from 1 to 40 ends at the final rate, keeps it for one more call, then throws",
-    (options) => {
-      for (let totalSteps = 1; totalSteps <= 40; totalSteps++) {
-        const { optimizer, schedule } = cycle({ ...options, totalSteps });
-        const all = rates(schedule, optimizer, totalSteps);
-        const final = 1 / (options.divFactor ?? 25) / (options.finalDivFactor ?? 1e4);
-        expect(all.every((rate) => rate >= 0 && rate <= 1)).toBe(true);
-        expect(all.at(-1)).toBeCloseTo(final, 12);
-        expect(optimizer.lr).toBe(all.at(-1));
-        const before = schedule.stateDict();
-        expect(() => schedule.step()).toThrow(`OneCycleLR: step ${totalSteps + 1} is beyond totalSteps ${totalSteps}.`);
-        expect(schedule.stateDict()).toEqual(before);
-        expect(optimizer.lr).toBe(all.at(-1));
-      }
-    },
-  );
-  test("pctStart 1 rises to the end and stays", () => {
+  ])("%o: reaches the final rate for totalSteps from 1 to 40, and then throws", (options) => {
+    for (let totalSteps = 1; totalSteps <= 40; totalSteps++) {
+      const { optimizer, schedule } = cycle({ ...options, totalSteps });
+      const all = rates(schedule, optimizer, totalSteps);
+      const final = 1 / (options.divFactor ?? 25) / (options.finalDivFactor ?? 1e4);
+      expect(all.every((rate) => rate >= 0 && rate <= 1)).toBe(true);
+      expect(all.at(-1)).toBeCloseTo(final, 12);
+      expect(optimizer.lr).toBe(all.at(-1));
+      const before = schedule.stateDict();
+      expect(() => schedule.step()).toThrow(`OneCycleLR: step ${totalSteps + 1} is beyond totalSteps ${totalSteps}.`);
+      expect(schedule.stateDict()).toEqual(before);
+      expect(optimizer.lr).toBe(all.at(-1));
+    }
+  });
+  test("pctStart 1 rises until the last step", () => {
     for (const annealStrategy of ["cos", "linear"] as const) {
       const { optimizer, schedule } = cycle({ totalSteps: 5, pctStart: 1, annealStrategy, divFactor: 5 });
       const all = rates(schedule, optimizer, 5);
@@ -51,7 +48,7 @@ describe("OneCycleLR", () => {
     }
     expect(cycle({ totalSteps: 1, pctStart: 1 }).optimizer.lr).toBe(1);
   });
-  test("a state saved after the last step loads", () => {
+  test("a state that was saved after the last step loads", () => {
     const { optimizer, schedule } = cycle({ totalSteps: 6, annealStrategy: "linear" });
     rates(schedule, optimizer, 6);
     const other = cycle({ totalSteps: 6, annealStrategy: "linear" });
@@ -86,7 +83,7 @@ describe("the last step reaches the end exactly, and one more step stays in rang
       expect(optimizer.lr).toBeLessThanOrEqual(1);
     }
   });
-  test("a sequence whose part is at its end keeps its place when that part throws", () => {
+  test("a sequence does not change if one of its parts throws at its end", () => {
     const optimizer = sgd();
     const part = new optim.OneCycleLR(optimizer, 1, { totalSteps: 2 });
     const sequence = new optim.SequentialLR([part, new optim.ExponentialLR(optimizer, 0.5)], [5]);
@@ -97,8 +94,8 @@ describe("the last step reaches the end exactly, and one more step stays in rang
   });
 });
 
-describe("centred RMSProp", () => {
-  /** The moves of one parameter by given gradients. */
+describe("centered RMSProp", () => {
+  /** The steps of one parameter for given gradients. */
   function moves(
     options: Partial<optim.RMSPropOptions>,
     gradient: (t: number) => number,
@@ -110,14 +107,14 @@ describe("centred RMSProp", () => {
     const step = (g: Tensor) => void optimizer.minimize(() => p.mul(g).sum());
     const run = compiled ? compile(step) : step;
     return Array.from({ length: steps }, (_, i) => {
-      // From 0 each time, so that a move is not rounded away.
+      // Start from 0 each time, so that no step is lost to rounding.
       p.copyFrom([0]);
       run(tensor([gradient(i + 1)]));
       return p.item();
     });
   }
   test.each([0.9, 0.99, 0.999])(
-    "α = %d: a constant gradient follows float64 as far as float32 resolves the variance, and stays bounded",
+    "α = %d: steps for a constant gradient equal float64 until float32 cannot resolve the variance, and stay bounded",
     (alpha) => {
       const [g, lr] = [Math.fround(0.1), 0.01];
       const noise = 2 ** -24 / (1 - alpha);
@@ -139,16 +136,16 @@ describe("centred RMSProp", () => {
     ["almost constant", (t) => 0.1 + 1e-8 * (t % 2)],
     ["constant and huge", () => 1e18],
     ["constant and tiny", () => 1e-15],
-    ["beyond what squares can hold", () => 1e20],
+    ["too large to square", () => 1e20],
     ["0", () => 0],
-  ])("gradients that are %s never give NaN, also with momentum", (_, gradient) => {
+  ])("gradients that are %s never give NaN, with and without momentum", (_, gradient) => {
     for (const momentum of [0, 0.9])
       expect(moves({ momentum }, gradient, 2000).every((move) => Number.isFinite(move))).toBe(true);
   });
-  test("NaN gradients stay visible", () => {
+  test("NaN gradients give NaN", () => {
     expect(moves({}, () => Number.NaN, 1)[0]).toBeNaN();
   });
-  test("noisy gradients are followed as before: float64, within 1e-4", () => {
+  test("steps for noisy gradients equal float64 within 1e-4", () => {
     const gradient = (t: number) => Math.fround(0.1 + 0.05 * Math.sin(3 * t));
     let [v, a] = [0, 0];
     const want = Array.from({ length: 500 }, (_, i) => {

@@ -4,7 +4,7 @@ import { contiguousStrides, type Shape, sizeOf } from "../../../src/ops/definiti
 import { type AttentionAttributes, places, shaped, sizes } from "../../../src/ops/sequence/heads.ts";
 import type { Oracle, Reference, Sample } from "./oracle.ts";
 
-/** The scores' rows in float64: for each batch, head and query, its weights. */
+/** The attention weights in float64, for each batch, head and query. */
 function weights64([q, k, v, mask]: readonly Reference[], attributes: AttentionAttributes) {
   const { layout, scale, causal } = attributes;
   const { batch, heads, queries, keys, width } = sizes(q!, v!, attributes);
@@ -59,7 +59,7 @@ function samples(grad: boolean): Sample<AttentionAttributes>[] {
     make([2, 2, 3, 2, 2, 2], { layout: "bthd" }, [2, 1, 1, 2]),
     make([1, 2, 4, 3, 2, 2], { causal: -2 }),
     make([1, 1, 66, 5, 1, 2], { causal: -62 }, [1, 1, 1, 5]),
-    // Too large for finite differences.
+    // This sample is too large for finite differences.
     ...(grad
       ? [
           make([1, 2, 70, 67, 9, 5], { layout: "tbhd", causal: 0 }, [1, 2, 70, 67]),

@@ -10,7 +10,7 @@ export interface CellReference {
     c: number,
     rectify: boolean,
   ) => { h: number; c: number; saved: number[] };
-  /** One unit's gradients in float64; dh and dc are what is left for the step before, without the product with W. */
+  /** One unit's gradients in float64. dh and dc are those of the previous step, without the product with W. */
   readonly backward: (
     dh: number,
     dc: number,

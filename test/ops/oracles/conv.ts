@@ -36,7 +36,7 @@ function forEachProduct(
 const finish64 = (data: Float64Array, bias: Reference | undefined, activation: Activation): Float64Array =>
   data.map((v, i) => activation64[activation](v + (bias ? bias.data[i % bias.data.length]! : 0), 0));
 
-/** Tests: every combination that a branch of the kernels tells apart, on sizes that no tile fits. */
+/** Samples for every combination that the kernels distinguish, with sizes that are not multiples of a tile. */
 function samplesOf(
   inputs: (
     x: { shape: Shape },

@@ -3,7 +3,7 @@ import { Op } from "../../../assembly/opcodes.ts";
 import type { FoldAttributes, Middle } from "../../../src/ops/reduce/fold.ts";
 import type { Oracle, Reference } from "./oracle.ts";
 
-/** Calls `visit` with each element's place in the input and in the result. */
+/** Calls `visit` with the index of each element in the input and in the result. */
 function eachInMiddle({ outer, n, inner }: Middle, visit: (from: number, to: number, i: number) => void): void {
   for (let o = 0; o < outer; o++)
     for (let i = 0; i < n; i++) for (let j = 0; j < inner; j++) visit((o * n + i) * inner + j, o * inner + j, i);

@@ -20,9 +20,9 @@ const ELEMENTS: Case[] = [
 ];
 
 function indexOp(
-  /** Whether the index has the operand's rank, and picks element by element. */
+  /** Whether the index has the operand's rank and selects single elements. */
   elementwise: boolean,
-  /** Whether x is written to (adding) rather than read from. */
+  /** Whether the op adds to x instead of reading from it. */
   adds: boolean,
 ): Oracle<IndexAttributes> {
   return {

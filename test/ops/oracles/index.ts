@@ -1,4 +1,4 @@
-/** The oracles of all op codes. The type demands each code, so a forgotten oracle does not compile. */
+/** The oracles of all op codes. The type requires every code, so a missing oracle does not compile. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { OpDefinition } from "../../../src/ops/definition/op.ts";
 import { activation } from "./activation.ts";

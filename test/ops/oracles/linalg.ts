@@ -4,7 +4,7 @@ import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { SolveAttributes } from "../../../src/ops/matrix/linalg.ts";
 import type { Oracle, Reference, Sample } from "./oracle.ts";
 
-/** Shapes with elements by place, for the oracles. */
+/** A batch of matrices with element access. */
 interface Matrix64 {
   n: number;
   count: number;
@@ -35,7 +35,7 @@ const cholesky: Oracle<null> = {
         }
     return [{ shape: a!.shape, data: l }];
   },
-  // Diagonally dominant.
+  // The diagonal dominates, so the matrix is well conditioned.
   samples: SQUARES.map((shape) => ({ inputs: [{ shape, low: -0.3, high: 0.3, diagonal: [2] }], attributes: null })),
 };
 
@@ -109,7 +109,7 @@ const eigh: Oracle<null> = {
       { shape: a!.shape, data: vectors },
     ];
   },
-  // Far from each other, or derivatives grow: 0, 3, 6, … on the diagonal.
+  // The eigenvalues are far apart (about 0, 3, 6, …), because derivatives grow as they get closer.
   samples: SQUARES.map((shape) => ({
     inputs: [{ shape, low: -0.5, high: 0.5, diagonal: [0, 3, 6, 9] }],
     attributes: null,

@@ -47,7 +47,7 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
   }
   for (const activation of [Activation.Relu, Activation.Tanh, Activation.Sigmoid]) {
     samples.push({
-      // Positive operands: relu's kink is not met.
+      // Positive operands avoid relu's kink.
       inputs: [
         { shape: [5, 4], low: 0.1, high: 1 },
         { shape: [3, 4], low: 0.1, high: 1 },

@@ -4,7 +4,7 @@ import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { NormAttributes } from "../../../src/ops/reduce/norm.ts";
 import type { Oracle, Reference } from "./oracle.ts";
 
-/** A group's elements in float64, with μ, σ² and where they lie. */
+/** The groups in float64: indices, μ and σ² of their elements. */
 function groups64(x: Reference, { outer, n, inner, center }: NormAttributes) {
   const found: { at: number[]; mean: number; variance: number }[] = [];
   for (let o = 0; o < outer; o++)

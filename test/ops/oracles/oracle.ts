@@ -1,4 +1,4 @@
-/** What a kernel's oracle is: the op in float64, and the samples that the generated suites draw. */
+/** The type of a kernel's oracle: the op in float64, and the samples for the generated suites. */
 import type { DType, Shape } from "../../../src/ops/definition/value.ts";
 
 /** An array in float64. */
@@ -7,16 +7,16 @@ export interface Reference {
   readonly data: ArrayLike<number>;
 }
 
-/** One input of a sample: values drawn uniformly from [low, high), at least 0.05 from any kink. */
+/** One input of a sample. Its values are uniform in [low, high), at least 0.05 away from any kink. */
 export interface SampleInput {
   readonly shape: Shape;
   readonly dtype?: DType;
   readonly low?: number;
   readonly high?: number;
   readonly kinks?: readonly number[];
-  /** Added to the diagonals of the last two dimensions, in turns. */
+  /** Values that are added to the diagonal of the last two dimensions, repeated. */
   readonly diagonal?: readonly number[];
-  /** A large value: the tests of edges compare the op at ±extreme. */
+  /** A large value: edge tests compare the op at ±extreme. */
   readonly extreme?: number;
 }
 
@@ -32,11 +32,11 @@ export interface Oracle<A> {
   readonly samples: readonly Sample<A>[];
 }
 
-/** An oracle without its attributes' type. */
+/** An oracle for attributes of any type. */
 // biome-ignore lint/suspicious/noExplicitAny: a reference reads its attributes, so nothing narrower fits all
 export type AnyOracle = Oracle<any>;
 
-/** In place of an oracle, for ops whose results no formula gives: the test that checks them. */
+/** For ops whose results no formula gives: the test that checks them instead of an oracle. */
 export interface TestedBy {
   readonly testedBy: string;
 }

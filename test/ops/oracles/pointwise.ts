@@ -1,15 +1,15 @@
-/** Oracles of pointwise ops, from the formula of one element and the range that it is tested in. */
+/** Oracles of pointwise ops, made from the formula of one element and the range of its tests. */
 import { broadcastShapes, broadcastStrides, type Shape } from "../../../src/ops/definition/value.ts";
 import type { Parameters } from "../../../src/ops/pointwise/pointwise.ts";
 import type { Oracle, SampleInput } from "./oracle.ts";
 
-/** Where an operand is tested: uniformly in [low, high), away from kinks, and at ±extreme. */
+/** The test values of an operand: uniform in [low, high), away from kinks, and ±extreme. */
 interface Range extends Pick<SampleInput, "extreme" | "kinks"> {
   readonly low: number;
   readonly high: number;
 }
 
-/** A range, with the kernel's parameters if it has any. */
+/** A range, and the kernel's parameters if it has any. */
 interface ParameterRange extends Range {
   readonly parameters?: Parameters;
 }

@@ -46,7 +46,7 @@ const maxPool: Oracle<MaxPoolAttributes> = {
   samples: maxPoolSamples(),
 };
 
-/** Calls f for each pixel of each window, with the flat places of a channel in the image and in the result, and what to divide by. */
+/** Calls f for each pixel of each window, with flat indices into the image and the result, and the divisor. */
 function forEachPooled(
   [batch, , , channels]: Shape,
   { kernelSize: [kh, kw], stride, pad, inputSize: [h, w], outputSize: [oh, ow], countIncludePad }: AvgPoolAttributes,

@@ -73,7 +73,7 @@ const soft = crossEntropy(
   rowOf,
   SIZES.map((shape) => ({ inputs: [{ shape }, { shape, low: 0, high: 1 }], attributes: { ignoreIndex: -100 } })),
 );
-/** They are the gradients of ops that have oracles. */
+/** These ops are the gradients of ops with oracles. */
 const gradient: TestedBy = { testedBy: "test/ops/ops.test.ts" };
 
 export const rows = {
