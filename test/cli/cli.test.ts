@@ -12,7 +12,7 @@ interface Ended {
   readonly errors: string;
 }
 
-/** Runs a command to its end, without a terminal. */
+/** Runs a command until it exits, without a terminal. */
 function ended(command: string, args: readonly string[], cwd?: string): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...(cwd && { cwd }) });
@@ -89,7 +89,7 @@ test("lab --help: lists the parameters of an experiment with ranges and defaults
   expect(output).toMatch(/--directions <number> +directions tried: whole number, 8 to 360 \(default: 72\)/);
 });
 
-describe("lab: bad usage exits with 1 and says what is valid", () => {
+describe("lab: invalid usage exits with 1 and says what is valid", () => {
   test.each([
     [["directional"], 'unknown experiment "directional".'],
     [["directional-derivate"], "Did you mean directional-derivative?"],
@@ -124,7 +124,7 @@ test("lab: runs from the installed package, without other packages", async () =>
   expect(output).toContain("✓ largest slope");
 });
 
-test("lab --check: exits with 2 if a finding does not match theory; JSON spells out Infinity", async () => {
+test("lab --check: exits with 2 if a finding does not match theory, and JSON contains Infinity as text", async () => {
   // Twenty steps are not enough for this loss.
   const { code, output } = await lab("fisher-training", "--steps", "20", "--target", "0.05", "--json", "--check");
   expect(code).toBe(2);
@@ -132,7 +132,7 @@ test("lab --check: exits with 2 if a finding does not match theory; JSON spells 
   expect(findings[0]).toMatchObject({ measured: "Infinity", holds: false });
 });
 
-test("lab --json: prints the list; --version: prints the version", async () => {
+test("lab --json prints the list, and --version the version", async () => {
   const { output } = await lab("--json");
   expect((JSON.parse(output) as { name: string }[]).map(({ name }) => name)).toEqual(
     experiments.map(({ name }) => name),
@@ -155,7 +155,7 @@ test("lab: wraps tables to the width of the terminal", async () => {
 
 // Only Linux has /dev/full.
 test.skipIf(process.platform !== "linux")(
-  "lab: lost output is an error; a reader that stops early is not",
+  "lab: lost output is an error, but a reader that stops early is not",
   async () => {
     const shell = (command: string) => ended("bash", ["-c", command]);
     const full = await shell(`${process.execPath} dist/bin/nabla.js lab ${NAME} > /dev/full`);
@@ -166,7 +166,7 @@ test.skipIf(process.platform !== "linux")(
   },
 );
 
-test("chart: no two series of a plot have the same symbol", async () => {
+test("chart: the series of a plot have different symbols", async () => {
   const { chart } = await import("../../cli/chart.ts");
   const { terminalOf } = await import("../../cli/terminal.ts");
   const terminal = terminalOf(process.stdout);

@@ -50,7 +50,7 @@ describe("info", () => {
   });
 });
 
-test("mnist: trains on the digits that come with the package", async () => {
+test("mnist: trains on the digits in the package", async () => {
   const { code, output } = await nabla("mnist", "--epochs", "3");
   expect(code).toBe(0);
   expect(output).toContain("6,000 training digits, 1,000 test digits");

@@ -24,7 +24,7 @@ export class Running {
         .on("close", (code, signal) => done({ code, signal, output: this.output, errors: this.errors }));
     });
   }
-  /** Waits until it prints a match. */
+  /** Waits until the output matches. */
   async prints(pattern: RegExp): Promise<RegExpExecArray> {
     for (let i = 0; i < 1000; i++) {
       const found = pattern.exec(this.output);
@@ -32,7 +32,7 @@ export class Running {
       if (this.child.exitCode !== null) break;
       await new Promise((wait) => setTimeout(wait, 20));
     }
-    throw new Error(`it did not print ${pattern}: ${this.output} ${this.errors}`);
+    throw new Error(`the command did not print ${pattern}: ${this.output} ${this.errors}`);
   }
 }
 export const nabla = (...args: string[]): Promise<Ended> => new Running(args).ended;

@@ -27,7 +27,7 @@ describe("serve", () => {
     "nothing.mjs": "export const model = 3;",
     "own.mjs": "export default { load: () => (x) => x, input: { shape: [null, 2] }, authorize: () => true };",
     "syntax.mjs": "\nexport default { load: ;",
-    "text.mjs": `throw "no error, a text";`,
+    "text.mjs": `throw "not an error, a string";`,
     "input.mjs": "export default { load: () => (x) => x };",
     "busy.mjs": `
       setInterval(() => {}, 1000);
@@ -42,7 +42,7 @@ describe("serve", () => {
     "throws.mjs": `throw new Error("no weights here");`,
   };
   beforeAll(() => {
-    // Within the checkout: there "nabla" is known by its own name.
+    // The folder is in the checkout, so that `import "nabla"` works.
     folder = mkdtempSync(resolve("build/serve-"));
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
   });
@@ -79,7 +79,7 @@ describe("serve", () => {
     [["--token", "secret"], {}],
     [["--token", "secret"], { NABLA_TOKEN: "other" }],
     [[], { NABLA_TOKEN: "secret" }],
-  ])("with a token %j %j only its bearer is answered", async (args, env) => {
+  ])("with a token %j %j only clients with the token are served", async (args, env) => {
     const { url } = await serve("options.mjs", args, env);
     expect((await infer(url)).status).toBe(401);
     expect((await infer(url, { authorization: "Bearer wrong" })).status).toBe(403);
@@ -89,7 +89,7 @@ describe("serve", () => {
     const { url } = await serve("handler.mjs");
     expect(await (await fetch(`${url}/a/b`)).text()).toBe("handled /a/b");
   });
-  test("finishes running requests before it ends", async () => {
+  test("finishes running requests before it exits", async () => {
     const { server, url } = await serve("fetch.mjs");
     const late = fetch(url);
     await new Promise((wait) => setTimeout(wait, 200));
@@ -98,7 +98,7 @@ describe("serve", () => {
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
     await expect(fetch(url)).rejects.toThrow();
   });
-  test("closes kept-alive connections and ends after its last request, even if the model has open timers", async () => {
+  test("closes kept-alive connections and exits after its last request, even if the model has open timers", async () => {
     const { server, url } = await serve("busy.mjs");
     const agent = new Agent({ keepAlive: true });
     const ask = (): Promise<string> =>
@@ -110,12 +110,12 @@ describe("serve", () => {
     expect(await ask()).toBe("keep-alive");
     const last = ask();
     await new Promise((wait) => setTimeout(wait, 30));
-    const told = performance.now();
+    const signaled = performance.now();
     server.child.kill("SIGTERM");
     expect(await last).toMatch(/keep-alive|close/);
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
-    // Node would keep idle connections for five seconds.
-    expect(performance.now() - told).toBeLessThan(3000);
+    // By default, Node keeps idle connections for five seconds.
+    expect(performance.now() - signaled).toBeLessThan(3000);
     agent.destroy();
   });
   test("aborts requests that take longer than --grace", async () => {
@@ -126,7 +126,7 @@ describe("serve", () => {
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
     expect(await cut).toBe("cut off");
   });
-  test("a second signal ends it at once", async () => {
+  test("exits at once on a second signal", async () => {
     const { server, url } = await serve("fetch.mjs");
     const late = fetch(url).catch(() => "broken off");
     await new Promise((wait) => setTimeout(wait, 200));
@@ -143,7 +143,7 @@ describe("serve", () => {
     ["handler.mjs", ["--token", "x"], /--token, --token-file and NABLA_TOKEN apply only to models/],
     ["own.mjs", ["--token", "x"], /has its own token or authorize option\. Remove --token/],
     ["syntax.mjs", [], /cannot load \S+syntax\.mjs: .*\. Run `node \S+syntax\.mjs` to see where$/m],
-    ["text.mjs", [], /^nabla: cannot load \S+text\.mjs: no error, a text$/m],
+    ["text.mjs", [], /^nabla: cannot load \S+text\.mjs: not an error, a string$/m],
     ["lost.mjs", [], /^nabla: \S+lost\.mjs: \S+\/health answered with status 404\. Check the option path/m],
     ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input must be an object/m],
   ])("rejects %s %j", async (name, args, why) => {
@@ -151,30 +151,30 @@ describe("serve", () => {
     expect(code).toBe(1);
     expect(errors).toMatch(why);
   });
-  test("a model may take longer to load than the limit of a request", async () => {
+  test("a model may take longer to load than the time limit of a request", async () => {
     const { url } = await serve("slow-load.mjs");
     expect(await (await infer(url)).json()).toMatchObject({ outputs: [[3], [7]] });
   });
-  test("a port in use is an error", async () => {
+  test("exits with 1 if the port is in use", async () => {
     const { url } = await serve("handler.mjs");
     const { code, errors } = await nabla("serve", join(folder, "handler.mjs"), "--port", new URL(url).port);
     expect(code).toBe(1);
     expect(errors).toMatch(/^nabla: listen EADDRINUSE/);
   });
 
-  test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s: exit code 0", async (signal) => {
+  test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("exits with 0 on %s", async (signal) => {
     const { server } = await serve("options.mjs");
     server.child.kill(signal);
     expect(await server.ended).toMatchObject({ code: 0, signal: null, errors: "" });
   });
-  test("a signal while the model loads ends it at once with exit code 0", async () => {
+  test("exits with 0 at once on a signal while the model loads", async () => {
     const server = new Running(["serve", join(folder, "never.mjs"), "--port", "0"]);
     started.push(server);
     await server.prints(/loading/);
     server.child.kill("SIGTERM");
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
   });
-  describe("its parent ends without forwarding a signal", () => {
+  describe("if a parent process ends without forwarding a signal", () => {
     /** Whether a process is running. */
     const isAlive = (pid: number): boolean => {
       try {
@@ -203,26 +203,26 @@ describe("serve", () => {
       const pid = Number(/pid (\d+)/.exec(output)![1]);
       return { parent, pid };
     }
-    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("npx ends by %s: the server stops", async (signal) => {
+    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("the server stops after npx ends by %s", async (signal) => {
       const args = ["--no-install", "nabla", "serve", join(folder, "pid.mjs"), "--port", "0"];
       const { parent, pid } = await start("npx", args);
       parent.kill(signal);
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("a stand-in for npm above two shells ends: the server stops", async () => {
+    test("the server stops after npm ends above two shells", async () => {
       const inner = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const program = `require("child_process").spawn("sh", ["-c", 'sh -c "$LINE"; true'], { stdio: "inherit" })`;
       const { parent, pid } = await start("node", ["-e", program], { npm_execpath: "npm", LINE: inner });
       parent.kill("SIGKILL");
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("a shell of npm ends: the server stops", async () => {
+    test("the server stops after a shell of npm ends", async () => {
       const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const { parent, pid } = await start("sh", ["-c", line], { npm_command: "exec" });
       parent.kill("SIGTERM");
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("a shell of the user ends: the server continues", async () => {
+    test("the server continues after a shell of the user ends", async () => {
       const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const { parent, pid } = await start("sh", ["-c", line], {
         npm_command: undefined,
@@ -241,7 +241,7 @@ describe("serve", () => {
       writeFileSync(path, text);
       return path;
     };
-    test("--token-file and NABLA_TOKEN_FILE: the last line break is ignored", async () => {
+    test("--token-file and NABLA_TOKEN_FILE ignore the last line break", async () => {
       for (const [args, env] of [
         [["--token-file", file("secret\n")], { NABLA_TOKEN: "other" }],
         [[], { NABLA_TOKEN_FILE: file("secret") }],
@@ -253,10 +253,22 @@ describe("serve", () => {
       }
     });
     test.each<[string, () => string[], RegExp]>([
-      ["that is empty", () => ["--token-file", file("\n")], /the token file \S+ is empty\. Write the token into it\./],
-      ["that is not there", () => ["--token-file", join(folder, "missing")], /cannot read the token file: ENOENT/],
-      ["and a token", () => ["--token-file", file("a"), "--token", "b"], /--token and --token-file cannot be combined/],
-      ["with two words", () => ["--token-file", file("a b")], /characters that an Authorization header cannot carry/],
+      [
+        "a file that is empty",
+        () => ["--token-file", file("\n")],
+        /the token file \S+ is empty\. Write the token into it\./,
+      ],
+      ["a missing file", () => ["--token-file", join(folder, "missing")], /cannot read the token file: ENOENT/],
+      [
+        "a file and a token",
+        () => ["--token-file", file("a"), "--token", "b"],
+        /--token and --token-file cannot be combined/,
+      ],
+      [
+        "a file with two words",
+        () => ["--token-file", file("a b")],
+        /characters that an Authorization header cannot carry/,
+      ],
     ])("%s: exits with 1", async (_, args, why) => {
       const { code, errors } = await nabla("serve", join(folder, "options.mjs"), "--port", "0", ...args());
       expect(code).toBe(1);
@@ -331,7 +343,7 @@ describe("serve", () => {
     expect(sockets.filter(({ destroyed, readableEnded }) => destroyed || readableEnded).length).toBe(2);
     for (const socket of sockets) socket.destroy();
   });
-  test("closes a connection that sends nothing, or half a head, after 10 seconds", async () => {
+  test("closes a connection that sends nothing or incomplete headers after 10 seconds", async () => {
     const { url } = await serve("options.mjs");
     const closes = ["", "POST / HTTP/1.1\r\nHost: a\r\n"].map(async (text) => {
       const socket = connect(Number(new URL(url).port), "127.0.0.1").on("error", () => {});

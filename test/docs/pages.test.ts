@@ -1,4 +1,4 @@
-/** What the pages say of the project is so: blocks of code, commands, options, names, paths. */
+/** Code blocks, commands, options, names and paths in the documentation exist and are correct. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { experiments } from "../../lab/experiments/index.ts";
@@ -10,10 +10,10 @@ const read = (page: string): string => readFileSync(page, "utf8");
 
 describe.each(pages)("%s", (page) => {
   const blocks = blocksOf(page);
-  test("has blocks of known kinds: ts runs, sh is checked, html is opened, the rest is no program of ours", () => {
+  test("has only code blocks of known languages", () => {
     for (const { info, line } of blocks) expect(["ts", "sh", "html", "text", "py"], `line ${line}`).toContain(info);
   });
-  test("names npm scripts and commands that exist", () => {
+  test("names existing npm scripts and commands", () => {
     const code = `${blocks.map(({ text }) => text).join("\n")}\n${Array.from(read(page).matchAll(/`([^`\n]+)`/g), ([, text]) => text).join("\n")}`;
     for (const [, name] of code.matchAll(/npm run ([\w:]+)/g)) expect(Object.keys(scripts)).toContain(name);
     for (const [, name] of code.matchAll(/npx nabla (?!--)(\w+)/g))
@@ -21,7 +21,7 @@ describe.each(pages)("%s", (page) => {
     for (const [, name] of code.matchAll(/npx nabla lab ([a-z][\w-]+)/g))
       expect(experiments.map((one) => one.name)).toContain(name);
   });
-  test("names files and folders of the project that exist", () => {
+  test("names existing files and folders", () => {
     const missing = Array.from(
       read(page).matchAll(/`((?:assembly|src|lab|cli|tools|docs|examples|bench|test)\/[\w./-]*)`/g),
       ([, path]) => path!,
@@ -34,13 +34,13 @@ test("the README has at most 150 lines", () => {
   expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
 });
 
-test("the guide has programs on most pages, and they claim results", () => {
+test("the guide has programs with results on most pages", () => {
   expect(programs.length).toBeGreaterThan(30);
   const claims = programs.flatMap(({ source }) => source.match(/; \/\/ \S/g) ?? []);
   expect(claims.length).toBeGreaterThan(80);
 });
 
-test("analysis.md names every experiment of the lab, and functions that exist", async () => {
+test("analysis.md names every experiment of the lab, and existing functions", async () => {
   const text = read("docs/guide/analysis.md");
   const table = text.slice(text.indexOf("| section |"), text.indexOf("The [reference]"));
   const named = Array.from(table.matchAll(/`([\w-]+)`/g), ([, name]) => name!);
@@ -67,8 +67,8 @@ test("layers.md names every layer, loss, optimizer and schedule", async () => {
   for (const name of names) expect(text).toMatch(new RegExp(`\\b${name}\\b`));
 });
 
-describe("the pages for people who come from elsewhere", () => {
-  test.each(["docs/guide/pytorch.md", "docs/guide/tensorflow.md"])("%s names what exists", async (page) => {
+describe("the migration pages", () => {
+  test.each(["docs/guide/pytorch.md", "docs/guide/tensorflow.md"])("%s names existing functions", async (page) => {
     const nabla: Record<string, unknown> = await import("nabla");
     const formats: Record<string, unknown> = await import("nabla/formats");
     const text = read(page);
@@ -92,7 +92,7 @@ describe("the pages for people who come from elsewhere", () => {
   });
 });
 
-describe("the checker of results", () => {
+describe("the parser of results in comments", () => {
   test.each<[string, unknown]>([
     ["[-12, -4], the article's first example", [-12, -4]],
     ["[[0], [1]]", [[0], [1]]],
@@ -114,10 +114,10 @@ describe("the checker of results", () => {
     "≈ two",
     "keeps a.1",
   ])("takes %s as prose", (comment) => expect(typeof valueOf(comment)).toBe("symbol"));
-  test("notices a value that differs", () => expect(0.18).not.toEqual(valueOf("≈ 0.17")));
+  test("rejects a value that differs", () => expect(0.18).not.toEqual(valueOf("≈ 0.17")));
 });
 
-test("examples that the guide includes exist", () => {
+test("the guide includes existing examples", () => {
   const included = readdirSync("docs/guide").flatMap((name) =>
     Array.from(read(`docs/guide/${name}`).matchAll(/^<<< \.\.\/\.\.\/(\S+)/gm), ([, path]) => path!),
   );

@@ -1,4 +1,4 @@
-/** The release script's parts that decide something: the next version, and the changelog's section. */
+/** The release script: the next version, and the section of the changelog. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { nextVersion, released } from "../../tools/release.mjs";
@@ -22,7 +22,7 @@ describe("nextVersion", () => {
 
 describe("released", () => {
   const before = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- A door.\n\n## [0.1.0] - 2026-01-01\n\n- A house.\n";
-  test("dates the section and leaves an empty one before it", () => {
+  test("dates the section and adds an empty one before it", () => {
     expect(released(before, "0.2.0", "2026-02-02")).toBe(
       "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-02-02\n\n### Added\n\n- A door.\n\n## [0.1.0] - 2026-01-01\n\n- A house.\n",
     );

@@ -1,4 +1,4 @@
-/** The documentation site: it builds, its links lead somewhere, and its pages and search work in a browser without a network. */
+/** The documentation site: it builds, its links work, and its pages and search work in a browser without a network. */
 import { execFileSync } from "node:child_process";
 import {
   cpSync,
@@ -18,7 +18,7 @@ import { launch, type Served, serve, watchErrors } from "../support/pages.ts";
 import { blocksOf, pages } from "../support/programs.ts";
 
 const SITE = "dist/docs";
-/** Other hosts that pages may link to. Nothing is loaded from them. */
+/** Other hosts that pages may link to. Pages load nothing from them. */
 const EXTERNAL = new Set(["github.com", "example.com"]);
 
 let html: string[];
@@ -32,7 +32,7 @@ beforeAll(() => {
 
 const unescaped = (text: string): string =>
   text.replaceAll("&amp;", "&").replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll("&lt;", "<");
-/** Code shows tags that are none. */
+/** The text without scripts, which may contain text that looks like tags. */
 const withoutScripts = (text: string): string => text.replace(/<script\b[\s\S]*?<\/script>/g, "");
 
 describe("every link of the site", () => {
@@ -47,12 +47,12 @@ describe("every link of the site", () => {
     return found;
   };
 
-  test("leads to a file and an anchor that exist", () => {
+  test("leads to an existing file and anchor", () => {
     expect(html.length).toBeGreaterThan(500);
     const dead: string[] = [];
     let links = 0;
     for (const page of html) {
-      // The lab makes its anchors when it starts; its own tests follow them.
+      // The lab creates its anchors at run time, and its own tests check them.
       if (page.startsWith("lab/")) continue;
       const text = withoutScripts(readFileSync(join(SITE, page), "utf8"));
       for (const [, target] of new Set(
@@ -77,7 +77,7 @@ describe("every link of the site", () => {
     expect([...new Set(dead)].slice(0, 50)).toEqual([]);
   });
 
-  test("works in the repository too: pages link to each other's Markdown", () => {
+  test("leads to an existing Markdown file in the repository", () => {
     const dead: string[] = [];
     for (const page of [...pages, "CHANGELOG.md"])
       for (const [, target] of readFileSync(page, "utf8").matchAll(/(?:\]\(|src=")([^)"\s]+)/g)) {
@@ -128,7 +128,7 @@ describe("in Chromium", () => {
     await page.close();
   });
 
-  test("an address that does not exist shows the page for that", async () => {
+  test("an unknown URL shows the 404 page", async () => {
     const page = await browser.newPage();
     await page.goto(`${served.address}404.html`, { waitUntil: "networkidle0" });
     expect(await page.evaluate(() => document.body.textContent)).toMatch(/404/);
@@ -155,7 +155,7 @@ describe("in Chromium", () => {
     await page.close();
   });
 
-  test("the page without a bundler in browsers.md computes, from the folders that it names", async () => {
+  test("the page without a bundler in browsers.md computes, with the folders that it names", async () => {
     const block = blocksOf("docs/guide/browsers.md").find(({ info }) => info === "html")!;
     mkdirSync("build", { recursive: true });
     const folder = mkdtempSync("build/page-");

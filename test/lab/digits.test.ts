@@ -1,4 +1,4 @@
-/** The digits' file, as the build makes it. Needs dist/bin. */
+/** The digits file of the build. Needs dist/bin. */
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
@@ -7,7 +7,7 @@ import { readDigits } from "../../cli/mnist/packed.ts";
 
 const file = new Uint8Array(readFileSync("dist/bin/digits.gz"));
 
-test("the file holds MNIST's first 6,000 training digits and first 1,000 test digits", async () => {
+test("the file contains MNIST's first 6,000 training digits and first 1,000 test digits", async () => {
   const { train, test: tested } = await readDigits(file);
   const mnist = await loadMnist();
   for (const [part, whole, count] of [
@@ -20,11 +20,11 @@ test("the file holds MNIST's first 6,000 training digits and first 1,000 test di
   }
 });
 
-test("what a server already had decompressed reads the same", async () => {
+test("a file that a server decompressed gives the same digits", async () => {
   expect(await readDigits(Uint8Array.from(gunzipSync(file)))).toEqual(await readDigits(file));
 });
 
-test("a file that is cut off says what to do", async () => {
+test("the error for a truncated file says what to do", async () => {
   const part = Uint8Array.from(gunzipSync(file).subarray(0, 1000));
   await expect(readDigits(part)).rejects.toThrow(
     "digits.gz: the file must have 5495008 bytes for 6000 + 1000 digits, got 1000. Build the package again.",

@@ -16,13 +16,13 @@ import momentumEscape from "../../lab/experiments/momentum-escape.ts";
 const context: Context = {
   progress: async () => {},
   digits: () => {
-    throw new Error("These experiments read no digits.");
+    throw new Error("these experiments do not use digits");
   },
 };
 const run = async (experiment: AnyExperiment, given: Record<string, unknown> = {}): Promise<Result> =>
   await experiment.run(valuesOf(experiment.parameters, given), context);
 
-/** Findings that are not as theory says, readable. */
+/** The findings that do not match theory, as text. */
 const wrong = ({ findings }: Result): string[] =>
   findings.filter((f) => !holds(f)).map((f) => `${f.text}: ${f.measured}, not ${showExpectation(f.expected)}`);
 
@@ -69,11 +69,11 @@ const cases: readonly (readonly [AnyExperiment, readonly Record<string, unknown>
 describe.each(cases.map(([experiment, others]) => [experiment.name, experiment, others] as const))(
   "%s",
   (name, experiment, others) => {
-    test.each([{}, ...others])("its findings hold with %j", async (given) => {
+    test.each([{}, ...others])("with %j all findings match theory", async (given) => {
       expect(wrong(await run(experiment, given))).toEqual([]);
     });
 
-    test("it can be repeated to the last bit, leaves no tensors behind, and its plots have points that are numbers", async () => {
+    test("is reproducible, leaves no tensors behind, and plots finite points", async () => {
       const first = await run(experiment);
       const { tensors } = memory();
       const second = await run(experiment);
@@ -89,7 +89,7 @@ describe.each(cases.map(([experiment, others]) => [experiment.name, experiment, 
   },
 );
 
-test("momentum-escape tells both truths: with its defaults the ball is slower in time, and faster by steps", async () => {
+test("momentum-escape: with the defaults the heavy ball is slower per unit of time and faster per step", async () => {
   const ratios = async (given: Record<string, unknown>) => {
     const { findings } = await run(momentumEscape, given);
     const find = (text: RegExp): number => findings.find((f) => text.test(f.text))!.measured;

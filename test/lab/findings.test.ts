@@ -1,4 +1,4 @@
-/** Experiments on the article's first sections: every finding is as theory says, at the defaults and elsewhere in the parameters' ranges. */
+/** Experiments on the article's first sections: every finding matches theory, at the defaults and at other parameters. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type AnyExperiment, holds, type Result, showExpectation, valuesOf } from "../../lab/experiment.ts";
@@ -83,7 +83,7 @@ const find = (name: string): AnyExperiment => experiments.find((experiment) => e
 
 describe.each(Object.entries(cases))("%s", (name, elsewhere) => {
   test.each([{}, ...elsewhere].map((given) => [JSON.stringify(given), given] as const))(
-    "with %s all findings hold",
+    "with %s all findings match theory",
     async (_, given) => {
       const experiment = find(name);
       const result = await experiment.run(valuesOf(experiment.parameters, given), context);
@@ -95,7 +95,7 @@ describe.each(Object.entries(cases))("%s", (name, elsewhere) => {
   );
 });
 
-test("the article's numbers: −12 and −4", async () => {
+test("the article's gradient is (−12, −4)", async () => {
   const experiment = find("linear-regression");
   const { findings } = await experiment.run(valuesOf(experiment.parameters), context);
   expect(findings.slice(0, 2).map(({ measured }) => measured)).toEqual([-12, -4]);
@@ -112,8 +112,8 @@ test("K-FAC reaches the training loss in fewer steps than Adam at any of four ra
   }
 });
 
-describe("experiments as a whole", () => {
-  test("every one is called as its file, and says what it shows", async () => {
+describe("all experiments", () => {
+  test("have the name of their file, and texts that explain them", async () => {
     const face = Object.keys(await import("nabla/gradients"));
     for (const { name, title, claim, formula, functions, parameters } of experiments) {
       expect(name).toMatch(/^[a-z-]+$/);
@@ -130,7 +130,7 @@ describe("experiments as a whole", () => {
     }
     expect(new Set(experiments.map(({ name }) => name)).size).toBe(experiments.length);
   });
-  test("values out of range are refused, with what is allowed", () => {
+  test("refuse values out of range, with the allowed range", () => {
     const { parameters } = find("vanishing");
     expect(() => valuesOf(parameters, { depth: 1 })).toThrow("depth must be a whole number from 2 to 40, got 1.");
     expect(() => valuesOf(parameters, { depth: "" })).toThrow(/whole number/);

@@ -1,4 +1,4 @@
-/** The experiments on interpretation, penalties and adversaries: every finding is as theory says, for several parameters. */
+/** Experiments on interpretation, penalties and adversaries: every finding matches theory, for several parameters. */
 import { memory } from "nabla";
 import { describe, expect, test } from "vitest";
 import { holds, type Result, showExpectation, valuesOf } from "../../lab/experiment.ts";
@@ -7,7 +7,7 @@ import gradientPenalty from "../../lab/experiments/gradient-penalty.ts";
 import saliency from "../../lab/experiments/saliency.ts";
 import { context } from "../support/digits.ts";
 
-/** Findings that are not as theory says, in words. */
+/** The findings that do not match theory, as text. */
 const contradicted = ({ findings }: Result): string[] =>
   findings
     .filter((finding) => !holds(finding))
@@ -38,7 +38,7 @@ const cases = [
 
 describe.each(cases)("$name", (experiment, given, { pictures, plots }) => {
   test.each(given.map((values) => [JSON.stringify(values), values] as const))(
-    "with %s all findings hold, and nothing is left in memory",
+    "with %s all findings match theory and no tensors are left behind",
     async (_, values) => {
       const chosen = valuesOf(experiment.parameters, values);
       const before = memory().tensors;
@@ -49,7 +49,7 @@ describe.each(cases)("$name", (experiment, given, { pictures, plots }) => {
         expect(pixels.length).toBe(width * height);
         expect(pixels.every((v) => Math.abs(v) <= 1.00001)).toBe(true);
       }
-      // Constants are kept: a few new numbers.
+      // A few scalar constants are kept.
       expect(memory().tensors - before).toBeLessThan(40);
       const again = memory();
       await experiment.run(chosen, context);
@@ -57,14 +57,14 @@ describe.each(cases)("$name", (experiment, given, { pictures, plots }) => {
     },
   );
 
-  test("the seed decides every number", async () => {
+  test("the seed determines every number", async () => {
     const values = valuesOf(experiment.parameters, given[1]);
     const [first, second] = [await experiment.run(values, context), await experiment.run(values, context)];
     expect(second).toEqual(first);
   });
 });
 
-test("adversarial training keeps at least 30% more digits right under PGD with ε = 0.1", async () => {
+test("adversarial training reads at least 30% more digits correctly under PGD with ε = 0.1", async () => {
   const { findings } = await adversaries.run(valuesOf(adversaries.parameters), context);
   expect(findings.at(-1)!.measured).toBeGreaterThan(0.3);
 });

@@ -1,4 +1,4 @@
-/** The lab's page as people meet it: built, served as files, and driven in Chromium and Firefox. Screenshots: build/screenshots. */
+/** The lab's page: built, served as static files, and tested in Chromium and Firefox. Screenshots: build/screenshots. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import type { Browser, Page } from "puppeteer-core";
@@ -22,15 +22,15 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => site?.close());
 
-/** Waits for the end of the run that the page shows, and says whether it failed. */
+/** Waits for the end of the run that the page shows. */
 const ended = (page: Page): Promise<unknown> =>
   page.waitForSelector('.status[data-state="done"], .status[data-state="failed"]', { timeout: 90_000 });
 
 const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
-/** What a run's result says and draws: findings, and the paths of plots, without names that differ from one drawing to the next. */
-const looks = (page: Page): Promise<string> =>
+/** The findings and plots of a run's result as text, without ids that differ between drawings. */
+const resultsOf = (page: Page): Promise<string> =>
   page.$eval(".results", (results) => {
     const marks = [...results.querySelectorAll(".plots [data-series]")].map((mark) => mark.innerHTML);
     const pictures = [...results.querySelectorAll("img")].map(({ src }) => src);
@@ -38,8 +38,8 @@ const looks = (page: Page): Promise<string> =>
     return [...words, ...pictures, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
   });
 
-/** Turns a parameter by keyboard, the first slider or, where there is none, the first menu: to its least value, or from there up. */
-async function turn(page: Page): Promise<void> {
+/** Changes the first slider or, if there is none, the first menu with the keyboard. */
+async function changeParameter(page: Page): Promise<void> {
   const ranges = await page.$$(".controls input[type=range]");
   const selector = ranges.length ? ".controls input[type=range]" : ".controls select";
   const value = (): Promise<string> => page.$eval(selector, (field) => (field as HTMLInputElement).value);
@@ -49,10 +49,10 @@ async function turn(page: Page): Promise<void> {
     await page.keyboard.press(key);
     if ((await value()) !== before) return;
   }
-  throw new Error("the first parameter cannot be turned");
+  throw new Error("the first parameter does not change");
 }
 
-/** Series that have points to show, but no mark with an extent inside its plot. */
+/** The series that have points, but no visible mark in their plot. */
 const undrawn = (page: Page): Promise<string[]> =>
   page.$$eval(".plot-figure svg", (all) =>
     all.flatMap((svg) => {
@@ -70,7 +70,7 @@ const undrawn = (page: Page): Promise<string[]> =>
     }),
   );
 
-/** What axe-core finds wrong, a line each. It is loaded once: the page stays while its hash changes. */
+/** The violations that axe-core finds, one per line. It is loaded once, because the page stays when its hash changes. */
 async function violations(page: Page): Promise<string[]> {
   if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);
   return (await page.evaluate(`axe.run().then(({ violations }) =>
@@ -83,7 +83,7 @@ const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
 const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
-/** In both themes, wide and on a phone, axe-core finds nothing, and nothing is wider than the phone. Takes a picture of each. */
+/** Checks that the page has no violations and fits its width, in both themes, wide and on a phone. Takes screenshots. */
 async function inspect(page: Page, file: string): Promise<void> {
   for (const [size, viewport] of Object.entries({ wide: WIDE, phone: PHONE })) {
     await page.setViewport(viewport);
@@ -98,7 +98,7 @@ async function inspect(page: Page, file: string): Promise<void> {
   await page.setViewport(WIDE);
 }
 
-/** Draws lines on the pad, in fractions of its side, by the mouse. */
+/** Draws lines on the pad with the mouse. Coordinates are fractions of its side. */
 async function draw(page: Page, strokes: readonly (readonly (readonly [number, number])[])[]): Promise<void> {
   const box = (await (await page.$(".pad"))!.boundingBox())!;
   const place = ([x, y]: readonly [number, number]): [number, number] => [
@@ -154,7 +154,7 @@ describe.each(BROWSERS)("%s", (name) => {
   });
 
   test.each(experiments.map((experiment) => [experiment.name, experiment] as const))(
-    "%s: runs, draws, and answers to its first parameter",
+    "%s runs, draws plots, and updates if its first parameter changes",
     async (_, experiment) => {
       await page.evaluate((hash) => void (location.hash = hash), experiment.name);
       await page.waitForFunction((title) => document.querySelector("h1")?.textContent === title, {}, experiment.title);
@@ -168,18 +168,18 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(await page.$$eval(".findings li", (all) => all.length)).toBeGreaterThan(0);
       if (name === "chrome") await inspect(page, experiment.name);
       if (Object.keys(experiment.parameters).length) {
-        const before = await looks(page);
-        await turn(page);
+        const before = await resultsOf(page);
+        await changeParameter(page);
         await ended(page);
         expect(await textOf(page, '.status[data-state="failed"]')).toBe("");
-        expect(await looks(page)).not.toBe(before);
+        expect(await resultsOf(page)).not.toBe(before);
         expect(await page.evaluate(() => location.hash)).toMatch(/^#[\w-]+\?\w+=/);
       }
       expect(errors.splice(0)).toEqual([]);
     },
   );
 
-  test("playground: it learns 97 % of the test digits, and reads a drawn 0, 1 and 7", async () => {
+  test("the playground learns to read 97% of the test digits, and a drawn 0, 1 and 7", async () => {
     await page.evaluate(() => void (location.hash = "playground"));
     await page.waitForSelector(".training .plot-figure svg");
     await ended(page);
@@ -203,14 +203,14 @@ describe.each(BROWSERS)("%s", (name) => {
     expect(errors.splice(0)).toEqual([]);
   });
 
-  test("playground: an example by keyboard alone", async () => {
+  test("the playground's examples work with the keyboard", async () => {
     await page.focus('button[data-digit="3"]');
     await page.keyboard.press("Enter");
     await page.waitForFunction(() => document.querySelector(".answers h2")!.textContent === "It reads 3");
     expect(errors.splice(0)).toEqual([]);
   });
 
-  describe("the address", () => {
+  describe("the URL", () => {
     const sliders = experiments.find(({ parameters }) =>
       Object.values(parameters).some(({ kind }) => kind === "number"),
     )!;
@@ -223,7 +223,7 @@ describe.each(BROWSERS)("%s", (name) => {
       await page.goto(`${site.address}#${hash}`);
     };
 
-    test("holds the parameters that were turned: in a link, after a reload, and on the way back", async () => {
+    test("contains changed parameters in a link, after a reload, and after going back", async () => {
       await asks(`${sliders.name}?${key}=${least}`);
       await ended(page);
       expect(await shown()).toBe(showNumber(least));
@@ -241,7 +241,7 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(errors.splice(0)).toEqual([]);
     });
 
-    test("says which value is not allowed", async () => {
+    test("with an invalid value shows an error", async () => {
       await asks(`${sliders.name}?${key}=much`);
       await ended(page);
       expect(await textOf(page, ".alert")).toMatch(new RegExp(`${key} must be a .*, got "much"`));
@@ -256,7 +256,7 @@ describe.each(BROWSERS)("%s", (name) => {
     });
   });
 
-  describe("what cannot be loaded", () => {
+  describe("files that cannot be loaded", () => {
     let other: Page;
     const failure = async (hash: string): Promise<string> => {
       await other.goto(`${site.address}#${hash}`);
@@ -264,10 +264,10 @@ describe.each(BROWSERS)("%s", (name) => {
       return textOf(other, '.status [role="alert"]');
     };
     beforeAll(async () => void (other = await browser.newPage()));
-    afterAll(() => other.close()); // a page that lies behind another draws nothing
+    afterAll(() => other.close()); // a page in the background does not draw
     afterEach(() => void (site.missing = undefined));
 
-    test("the digits: the page says so, and a later try succeeds", async () => {
+    test("for missing digits, the page shows an error, and a retry succeeds", async () => {
       site.missing = /digits[^/]*\.gz$/;
       expect(await failure("saliency")).toMatch(/The digits could not be loaded: 404/);
       expect(await other.$eval(".results", (results) => results.getAttribute("aria-busy"))).toBe("true");
@@ -277,7 +277,7 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(await other.$$eval(".results[aria-busy]", (all) => all.length)).toBe(0);
     });
 
-    test("the worker: the page says so", async () => {
+    test("for a missing worker, the page shows an error", async () => {
       site.missing = /worker[^/]*\.js$/;
       expect(await failure("ravine")).toBe("The run failed: The worker could not start.");
     });
@@ -295,7 +295,7 @@ describe.each(BROWSERS)("%s", (name) => {
     expect(errors.splice(0)).toEqual([]);
   });
 
-  test("the theme follows the system until the reader chooses, and the choice is remembered", async () => {
+  test("the theme follows the system until the user chooses one, which is remembered", async () => {
     const paper = (): Promise<string> => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     const light = await paper();
     await page.click("#theme");

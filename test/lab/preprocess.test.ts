@@ -1,8 +1,8 @@
-/** The playground's drawings become what MNIST's digits are. */
+/** The playground converts drawings to the format of MNIST's digits. */
 import { expect, test } from "vitest";
 import { preprocess } from "../../lab/page/playground/preprocess.ts";
 
-/** Ink in the rectangle from (left, top), exclusive of its right and bottom. */
+/** A drawing of a filled rectangle at (left, top), without its right and bottom edges. */
 function rectangle(size: number, left: number, top: number, width: number, height: number) {
   const values = Float32Array.from({ length: size * size }, (_, i) => {
     const [x, y] = [i % size, Math.floor(i / size)];
@@ -11,7 +11,7 @@ function rectangle(size: number, left: number, top: number, width: number, heigh
   return { width: size, height: size, values };
 }
 
-/** The least and greatest rows and columns with ink, and its mass and centre. */
+/** The first and last rows and columns with ink, and the mass and center of the ink. */
 function measure(pixels: Float32Array) {
   const inked = [...pixels.entries()].filter(([, value]) => value > 1e-3);
   const [xs, ys] = [inked.map(([i]) => i % 28), inked.map(([i]) => Math.floor(i / 28))];
@@ -24,11 +24,11 @@ function measure(pixels: Float32Array) {
   };
 }
 
-test("an empty sheet is no digit", () => {
+test("an empty drawing is not a digit", () => {
   expect(preprocess(rectangle(280, 0, 0, 0, 0))).toBeUndefined();
 });
 
-test("the longer side becomes 20 pixels, in the middle of 28, wherever it was drawn and however large", () => {
+test("the longer side becomes 20 pixels, centered in 28, for any position and size of the drawing", () => {
   for (const [left, top, scale] of [
     [0, 0, 1],
     [130, 60, 5],
@@ -41,9 +41,9 @@ test("the longer side becomes 20 pixels, in the middle of 28, wherever it was dr
   }
 });
 
-test("the centre of mass lies within half a pixel of the middle", () => {
+test("the center of mass is within half a pixel of the middle", () => {
   const ink = rectangle(280, 40, 40, 200, 200);
-  // A triangle: heavier below.
+  // A triangle with more ink at the bottom.
   ink.values.forEach((value, i) => {
     if (value && (i % 280) - 40 > Math.floor(i / 280) - 40) ink.values[i] = 0;
   });
@@ -52,7 +52,7 @@ test("the centre of mass lies within half a pixel of the middle", () => {
   expect(box[3]! - box[1]!).toBe(19);
 });
 
-test("half-covered pixels are half grey", () => {
+test("half-covered pixels are half gray", () => {
   // 200 × 195: scaled by 0.1, its height is 19.5.
   const pixels = preprocess(rectangle(280, 10, 20, 200, 195))!;
   expect(measure(pixels).mass).toBeCloseTo(20 * 19.5, 2);
