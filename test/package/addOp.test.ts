@@ -1,4 +1,4 @@
-/** src/ops/README.md is followed: its composed op is added to a copy of the sources, and works. */
+/** Follows src/ops/README.md: adds its composed op to a copy of the sources, and runs it. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -10,7 +10,7 @@ import { generated } from "../../tools/generate.mjs";
 const root = mkdtempSync(join(tmpdir(), "nabla-op-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** The op that the README shows. */
+/** The op in the README. */
 const [, op = ""] = /\n```ts\n([\s\S]*?\n}\n)```\n/.exec(readFileSync("src/ops/README.md", "utf8")) ?? [];
 
 beforeAll(async () => {
@@ -24,7 +24,7 @@ beforeAll(async () => {
   await bundle.write({ file: join(root, "bundle.mjs"), codeSplitting: false });
 });
 
-test("the function of the README becomes a method, a function and a signature", async () => {
+test("the README's op becomes a method and a function, and both check their arguments", async () => {
   expect(op).toContain("export function sinh(");
   const { sinh, tensor, grad } = (await import(pathToFileURL(join(root, "bundle.mjs")).href)) as Record<
     string,
@@ -39,7 +39,7 @@ test("the function of the README becomes a method, a function and a signature", 
   expect(slope(x).toArray()[1]).toBeCloseTo(Math.cosh(1), 5);
 });
 
-test("its documentation is part of the method's type, unchanged", () => {
+test("the type of the method contains the op's documentation, unchanged", () => {
   const methods = readFileSync(join(root, "src/ops/methods.ts"), "utf8");
   expect(methods).toMatch(
     /\* sinh x = \(eˣ − e⁻ˣ\)\/2, the hyperbolic sine\.[^/]*?x: any shape → the same shape, float32\./,

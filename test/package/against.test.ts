@@ -1,4 +1,4 @@
-/** `npm run bench -- --against` as a process, on small repositories whose bench prints fixed numbers. */
+/** Runs `npm run bench -- --against` on small repositories whose bench prints fixed numbers. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 const DRIVER = resolve("dist/bench/index.js");
 
-/** A bench that prints rows of the named suite; `log` collects the order of processes. */
+/** A bench that prints rows of the named suite. Each process appends its time to `log`, which shows their order. */
 const bench = (time: number, log: string): string => `
   import { appendFileSync } from "node:fs";
   if (process.argv.includes("--help")) console.log("--rounds");
@@ -21,7 +21,7 @@ let root: string;
 let temporary: string;
 let log: string;
 
-/** Writes the files of a commit. */
+/** Writes the files of a commit whose bench reports `time`. */
 function write(time: number, build = "node build.mjs"): void {
   const files: Record<string, string> = {
     "package.json": JSON.stringify({ type: "module", scripts: { build } }),
@@ -50,7 +50,7 @@ const run = (...args: string[]) =>
 function expectClean(): void {
   expect(git("worktree", "list").trim().split("\n")).toHaveLength(1);
   expect(readdirSync(temporary)).toEqual([]);
-  expect(existsSync(join(root, "node_modules/there")), "this tree's node_modules").toBe(true);
+  expect(existsSync(join(root, "node_modules/there")), "node_modules of this tree still exists").toBe(true);
 }
 
 beforeEach(() => {
@@ -68,7 +68,7 @@ afterEach(() => {
 });
 
 describe("bench --against", () => {
-  test("compares this tree, uncommitted changes included, with a commit, in turns, and exits with 0 though it is slower", () => {
+  test("alternates between this tree, with its uncommitted changes, and a commit, and exits with 0 even if the tree is slower", () => {
     write(120);
     const { status, stdout, stderr } = run("--against", "HEAD", "step", "--rounds", "3");
     expect(stderr).not.toMatch(/Error/);
@@ -81,13 +81,13 @@ describe("bench --against", () => {
     expect(stderr).toMatch(/step: round 3 of 3, 0 s left/);
     expectClean();
   });
-  test("measures starts as whole processes", () => {
+  test("measures startup as whole processes", () => {
     const { status, stdout } = run("--against", "HEAD", "start", "--rounds", "1");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^whole process +nabla +\d+ +\d+ +µs/m);
     expectClean();
   });
-  test("a commit that does not build, or prints something else than rows, gives exit code 1 and its own words", () => {
+  test("exits with 1 and the build's output if the commit does not build, and with 1 if the commit does not exist", () => {
     write(100, "node -e \"console.error('no such kernel'); process.exit(3)\"");
     commit();
     const failed = run("--against", "HEAD", "step", "--rounds", "1");
@@ -100,21 +100,21 @@ describe("bench --against", () => {
       /bench --against nothing: git cannot find this commit\. Pass a branch, a tag or a hash\./,
     );
   });
-  test.each(["SIGINT", "SIGTERM"] as const)("%s stops it and removes the worktree", async (signal) => {
+  test.each(["SIGINT", "SIGTERM"] as const)("%s stops the comparison and removes the worktree", async (signal) => {
     write(100, 'node -e "setTimeout(() => {}, 60000)"');
     commit();
     const child = spawn(process.execPath, [DRIVER, "--against", "HEAD", "step"], { cwd: root, env: environment() });
-    let said = "";
+    let errors = "";
     await new Promise<void>((done) =>
       child.stderr.on("data", (chunk: Buffer) => {
-        said += chunk;
-        if (said.includes("Building")) done();
+        errors += chunk;
+        if (errors.includes("Building")) done();
       }),
     );
     const ended = new Promise<number | null>((done) => child.on("close", done));
     child.kill(signal);
     expect(await ended).toBe(1);
-    expect(said).toMatch(/stopped\./);
+    expect(errors).toMatch(/stopped\./);
     expectClean();
   });
 });

@@ -1,4 +1,4 @@
-/** One program, bundled minified and readable: both print the same, so nothing depends on a name that minifiers change. */
+/** Bundles one program with and without minification: both print the same, so nothing depends on a name that minifiers change. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,13 +6,13 @@ import { join } from "node:path";
 import { rolldown } from "rolldown";
 import { expect, test } from "vitest";
 
-/** Prints what names of classes, functions and fields could reach. */
+/** Prints everything that the names of classes, functions and fields could affect. */
 const PROGRAM = `
 import { compile, losses, manualSeed, memory, nn, optim, ones, randn, summary, tensor } from "nabla";
 import { fromPyTorch, loadState, readSafetensors, saveState, toPyTorch, writeSafetensors } from "nabla/formats";
 import { diagnose, objective } from "nabla/gradients";
 
-const told = {};
+const printed = {};
 const failure = (f) => {
   try { f(); return "did not throw"; }
   catch (error) { return [error.name, error.message, String(error), Object.prototype.toString.call(error)]; }
@@ -31,24 +31,24 @@ const [x, labels] = [randn([4, 4, 4, 1]), tensor([0, 1, 1, 0], { dtype: "int32" 
 const optimizer = new optim.AdamW(model.parameters(), { lr: 0.01 });
 const scheduler = new optim.OneCycleLR(optimizer, 0.1, { totalSteps: 10 });
 const step = compile((a, b) => optimizer.minimize(() => losses.crossEntropy(model.forward(a), b)));
-told.losses = [1, 2, 3].map(() => { scheduler.step(); return step(x, labels).item(); });
-told.printed = [String(model), String(recurrent), String(x), String(step.explain([x, labels]))];
-told.names = [Object.keys(model.stateDict()), Object.keys(recurrent.stateDict()), [...recurrent.namedModules()].map(([name]) => name)];
-told.summary = String(summary(model, [1, 4, 4, 1]));
+printed.losses = [1, 2, 3].map(() => { scheduler.step(); return step(x, labels).item(); });
+printed.strings = [String(model), String(recurrent), String(x), String(step.explain([x, labels]))];
+printed.names = [Object.keys(model.stateDict()), Object.keys(recurrent.stateDict()), [...recurrent.namedModules()].map(([name]) => name)];
+printed.summary = String(summary(model, [1, 4, 4, 1]));
 const verdict = diagnose(make(), () => losses.crossEntropy(model.forward(x), labels));
-told.diagnose = JSON.stringify(verdict);
-told.dead = String(diagnose(model, () => losses.crossEntropy(model.forward(x), labels)));
+printed.diagnose = JSON.stringify(verdict);
+printed.dead = String(diagnose(model, () => losses.crossEntropy(model.forward(x), labels)));
 const state = saveState({ model, optimizer, scheduler });
 const other = make();
 const otherOptimizer = new optim.AdamW(other.parameters(), { lr: 0.5 });
 loadState(state, { model: other, optimizer: otherOptimizer, scheduler: new optim.OneCycleLR(otherOptimizer, 0.1, { totalSteps: 10 }) });
-told.state = [state.length, [...new Uint8Array(state)].reduce((hash, byte) => (Math.imul(hash, 31) + byte) | 0, 7)];
-told.loaded = Object.values(other.stateDict()).map((t) => t.toArray());
-told.torch = Object.entries(toPyTorch(model)).map(([name, t]) => [name, t.shape]);
+printed.state = [state.length, [...new Uint8Array(state)].reduce((hash, byte) => (Math.imul(hash, 31) + byte) | 0, 7)];
+printed.loaded = Object.values(other.stateDict()).map((t) => t.toArray());
+printed.torch = Object.entries(toPyTorch(model)).map(([name, t]) => [name, t.shape]);
 fromPyTorch(other, readSafetensors(writeSafetensors(toPyTorch(model))));
-told.fromTorch = Object.values(other.stateDict()).map((t) => t.toArray());
+printed.fromTorch = Object.values(other.stateDict()).map((t) => t.toArray());
 const sgd = new optim.SGD(other.parameters(), { lr: 1 });
-told.errors = [
+printed.errors = [
   () => ones([2, 3]).matmul(ones([2, 3])),
   () => new optim.Adam(model),
   () => new optim.SGD(model.parameters()),
@@ -68,15 +68,15 @@ told.errors = [
   () => tensor([1], { dtype: "int32", requiresGrad: true }),
   () => objective(1),
 ].map((f) => failure(f));
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(printed));
 `;
 
-async function run(minify: boolean): Promise<{ told: Record<string, unknown>; size: number }> {
+async function run(minify: boolean): Promise<{ printed: Record<string, unknown>; size: number }> {
   const folder = mkdtempSync(join(tmpdir(), "nabla-bundle-"));
   try {
     const bundle = await rolldown({
       input: "program",
-      // Not "node": dist/node has short local names already.
+      // Not "node": dist/node already has short local names.
       platform: "neutral",
       external: /^node:/,
       plugins: [
@@ -100,7 +100,7 @@ async function run(minify: boolean): Promise<{ told: Record<string, unknown>; si
       encoding: "utf8",
     });
     return {
-      told: JSON.parse(stdout) as Record<string, unknown>,
+      printed: JSON.parse(stdout) as Record<string, unknown>,
       size: output.reduce((sum, part) => sum + (part.type === "chunk" ? part.code.length : 0), 0),
     };
   } finally {
@@ -108,11 +108,11 @@ async function run(minify: boolean): Promise<{ told: Record<string, unknown>; si
   }
 }
 
-test("a minified bundle prints what a readable one prints", async () => {
+test("a minified bundle prints the same as an unminified one", async () => {
   const [readable, minified] = [await run(false), await run(true)];
   expect(minified.size).toBeLessThan(0.8 * readable.size);
-  expect(minified.told).toEqual(readable.told);
-  const { errors, names, state } = readable.told as { errors: unknown[]; names: string[][]; state: number[] };
+  expect(minified.printed).toEqual(readable.printed);
+  const { errors, names, state } = readable.printed as { errors: unknown[]; names: string[][]; state: number[] };
   expect(errors.flatMap((error, i) => (error === "did not throw" ? [i] : []))).toEqual([]);
   expect(names[0]).toContain("0.weight");
   expect(state[0]).toBeGreaterThan(1000);

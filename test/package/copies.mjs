@@ -1,4 +1,5 @@
-// Loads nabla from two places and exchanges tensors and modules. Prints, as JSON, the warnings, the messages, and each copy's own sum.
+// Loads two copies of nabla and passes each copy's tensors and modules to the other. Prints the warnings, the errors' messages and a sum
+// that each copy computes from its own tensors, as JSON.
 const warnings = [];
 console.warn = (...args) => void warnings.push(args.join(" "));
 const [a, b] = await Promise.all(process.argv.slice(2).map((path) => import(path)));

@@ -1,4 +1,4 @@
-/** Two copies of the built package in one process refuse each other's tensors, wherever the copies come from. */
+/** Two copies of the built package in one process reject each other's tensors, wherever the copies are installed. */
 import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,12 +23,15 @@ test.each<[string, string, string]>([
   ["the Node build and the source modules", "dist/node/index.js", "dist/src/index.js"],
   ["two folders, Node builds", `${folder}/one/dist/node/index.js`, `${folder}/two/dist/node/index.js`],
   ["two folders, source modules", `${folder}/one/dist/src/index.js`, `${folder}/two/dist/src/index.js`],
-])("%s: one warning, every exchange is refused, and each computes with its own tensors", async (_, one, two) => {
-  const { same, warnings, messages, sums } = await load(one, two);
-  expect(same).toBe(false);
-  expect(warnings).toEqual([expect.stringContaining("nabla: a second copy was loaded.")]);
-  expect(messages).toHaveLength(10);
-  for (const message of messages)
-    expect(message).toMatch(/of another copy of nabla, which has its own memory\. Use one copy: /);
-  expect(sums).toEqual([[11, 22, 33], [11, 22, 33]]); // biome-ignore format: one line
-});
+])(
+  "%s: nabla warns once, rejects the other copy's tensors, and both copies compute with their own",
+  async (_, one, two) => {
+    const { same, warnings, messages, sums } = await load(one, two);
+    expect(same).toBe(false);
+    expect(warnings).toEqual([expect.stringContaining("nabla: a second copy was loaded.")]);
+    expect(messages).toHaveLength(10);
+    for (const message of messages)
+      expect(message).toMatch(/of another copy of nabla, which has its own memory\. Use one copy: /);
+    expect(sums).toEqual([[11, 22, 33], [11, 22, 33]]); // biome-ignore format: one line
+  },
+);

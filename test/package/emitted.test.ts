@@ -1,4 +1,4 @@
-/** The emitted WebAssembly text: modules hold no state, and no kernel is inlined into its dispatcher. */
+/** The emitted WebAssembly text: modules contain no state, and no kernel is inlined into its dispatcher. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 
@@ -13,7 +13,7 @@ for (const build of ["simd", "relaxed"]) {
     const wat = readFileSync(`build/${build}.wat`, "utf8");
     const functions = functionsOf(wat);
 
-    test("holds no state: no data, global or start section, and the memory is imported", () => {
+    test("contains no state: no data, global or start section, and the memory is imported", () => {
       expect(wat).not.toMatch(/^ \((data|global|start)/m);
       expect(wat).toMatch(/\(import "env" "memory"/);
     });
@@ -28,13 +28,13 @@ for (const build of ["simd", "relaxed"]) {
         "engine/stepReduce",
       ]) {
         const text = functions.get(`assembly/${name}`);
-        expect(text, `${name} is a function of its own`).toBeDefined();
+        expect(text, `${name} is a separate function`).toBeDefined();
         expect(text).not.toMatch(/^\s*loop/m);
         expect(text).toMatch(/^\s*call \$/m);
       }
     });
 
-    test("kernels build no constant inside a loop", () => {
+    test("unary kernels create no vector constant inside a loop", () => {
       for (const [name, text] of functions) {
         if (!name.startsWith("assembly/kernels/unary/")) continue;
         const loop = text.indexOf("loop");

@@ -1,4 +1,4 @@
-/** Editors show documentation for everything public: text of its own, shapes, defaults that the code has, and examples that run. */
+/** Editors show documentation for everything public: specific text, shapes, the actual defaults, and examples that run. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { readDeclarations } from "../../tools/declarations.mjs";
@@ -7,17 +7,17 @@ import { type Hover, hovers } from "../support/hover.ts";
 
 const all = hovers();
 const { ops, fieldsOf } = readDeclarations();
-/** The path of an op in the API: as a function, and as a method. */
+/** The paths of an op in the API: as a function and as a method. */
 const pathsOf = (op: (typeof ops)[number]): string[] => [
   ...(op.function ? [`nabla.${op.function}`] : []),
   ...(op.method ? [`nabla.Tensor#${op.method}`] : []),
 ];
 const at = (path: string): Hover => {
   const found = all.find((one) => one.path === path);
-  if (!found) throw new Error(`nothing public is called ${path}`);
+  if (!found) throw new Error(`the public API has no ${path}`);
   return found;
 };
-/** What examples import. */
+/** The names that examples can import. */
 const exported = all.filter(({ path }) => /^nabla\.\w+$/.test(path)).map(({ name }) => name);
 const plain = ({ text }: Hover): string => text.replaceAll(/\s+/g, " ");
 
@@ -26,7 +26,7 @@ describe("the language service's documentation", () => {
     expect(all.length).toBeGreaterThan(2000);
     expect(all.filter(({ text }) => !text).map(({ path }) => path)).toEqual([]);
   });
-  test("says more than a default", () => {
+  test("contains more than a default", () => {
     expect(
       all
         .filter(
@@ -38,18 +38,18 @@ describe("the language service's documentation", () => {
         .map(({ path }) => path),
     ).toEqual([]);
   });
-  test("is not one sentence for several exports", () => {
+  test("differs between exports", () => {
     const seen = new Map<string, Hover>();
     const repeated: string[] = [];
     for (const one of all.filter(({ kind }) => kind === "export")) {
       const other = seen.get(plain(one));
-      // The same declaration under two names is one.
+      // Two names of one declaration share its documentation.
       if (other && (other.file !== one.file || other.at !== one.at)) repeated.push(`${one.path} = ${other.path}`);
       seen.set(plain(one), one);
     }
     expect(repeated).toEqual([]);
   });
-  test("is not one sentence for several members of a class, nor for several options of a function", () => {
+  test("differs between the members of a class and between the options of a function", () => {
     const seen = new Map<string, string>();
     const repeated: string[] = [];
     for (const one of all.filter(({ kind }) => kind !== "export")) {
@@ -62,7 +62,7 @@ describe("the language service's documentation", () => {
 });
 
 describe("the documentation of ops", () => {
-  test("has shapes, and an example that shows a value", () => {
+  test("contains shapes and an example that shows a value", () => {
     const faults = ops.flatMap(pathsOf).filter((path) => {
       const { text, tags } = at(path);
       const example = tags.find(({ name }) => name === "example")?.text ?? "";
@@ -71,7 +71,7 @@ describe("the documentation of ops", () => {
     expect(ops.length).toBeGreaterThan(120);
     expect(faults).toEqual([]);
   });
-  test("describes every argument of a method but options", () => {
+  test("describes every argument of a method except options", () => {
     const faults = ops.flatMap((op) => {
       const family =
         op.parameters[0]?.type === "Operand" && op.parameters.length <= 2 && op.parameters[1]?.name === "b";
@@ -81,9 +81,9 @@ describe("the documentation of ops", () => {
     });
     expect(faults).toEqual([]);
   });
-  test("states the defaults that the code has", () => {
+  test("states the defaults in the code", () => {
     const faults = ops.flatMap((op) => {
-      const said = (text: string | undefined): string | undefined =>
+      const statedIn = (text: string | undefined): string | undefined =>
         /Default (.+?)(?:\.$|, |\. [A-Z]|$)/.exec(text ?? "")?.[1];
       const parameters = op.parameters.flatMap((one) => {
         if (one.isOptions) {
@@ -91,12 +91,12 @@ describe("the documentation of ops", () => {
           return Object.entries(one.defaults ?? {}).map(([name, value]) => [
             name,
             value,
-            said(fields.find((field) => field.name === name)?.text),
+            statedIn(fields.find((field) => field.name === name)?.text),
           ]);
         }
         if (one.default === undefined) return [];
         const tag = op.tags.find(({ tag: kind, text }) => kind === "param" && text.startsWith(`${one.name} `));
-        return [[one.name, one.default, said(tag?.text)]];
+        return [[one.name, one.default, statedIn(tag?.text)]];
       });
       return parameters
         .filter(([, actual, stated]) => actual !== stated)
@@ -104,7 +104,7 @@ describe("the documentation of ops", () => {
     });
     expect(faults).toEqual([]);
   });
-  test.each(ops.map((op) => [op.name, op] as const))("%s has an example whose values are right", async (name, op) => {
+  test.each(ops.map((op) => [op.name, op] as const))("the example of %s shows the right values", async (name, op) => {
     const code = op.tags.find(({ tag }) => tag === "example")!.text.replace(/^```ts\n|\n```$/g, "");
     const used = exported.filter((one) => new RegExp(`(?<![.\\w])${one}\\(`).test(code));
     const claims = await run(`import { ${used.join(", ")} } from "nabla";\n${code}`, `hover-${name}`);
@@ -113,7 +113,7 @@ describe("the documentation of ops", () => {
   });
 });
 
-/** Nested arrays and numbers, to four decimals. */
+/** Compares nested arrays and numbers to three decimals. */
 function expectNear(actual: unknown, expected: unknown, what: string): void {
   if (Array.isArray(expected)) {
     expect(actual, what).toHaveLength(expected.length);
@@ -122,7 +122,7 @@ function expectNear(actual: unknown, expected: unknown, what: string): void {
   else expect(actual, what).toBe(expected);
 }
 
-test("the generated files are what src/ops declares", async () => {
+test("the generated files match the declarations in src/ops", async () => {
   const { generated } = await import("../../tools/generate.mjs");
   for (const [file, text] of await generated()) expect(readFileSync(file, "utf8"), file).toBe(text);
 });

@@ -1,4 +1,4 @@
-/** Bundles that people can read: lines of normal length, names of the source, and errors whose message survives a pipe. */
+/** Bundles are readable: lines have a normal length, names are those of the source, and errors print a short stack trace. */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -8,7 +8,7 @@ const FOLDERS = ["dist/node", "dist/bin", "dist/src/serverless"];
 
 describe.each(FOLDERS)("%s", (folder) => {
   const files = readdirSync(folder).filter((name) => name.endsWith(".js"));
-  test("has no line of more than 500 characters", () => {
+  test("contains no line of more than 500 characters", () => {
     expect(files.length).toBeGreaterThan(0);
     for (const name of files)
       for (const [i, line] of readFileSync(`${folder}/${name}`, "utf8").split("\n").entries())
@@ -16,7 +16,7 @@ describe.each(FOLDERS)("%s", (folder) => {
   });
 });
 
-test("the kernels are in lines of at most 120 characters, and are what was built", () => {
+test("the kernels have lines of at most 120 characters and are those in build/", () => {
   const core = readdirSync("dist/node").find((name) => name.startsWith("core"))!;
   const text = readFileSync(`dist/node/${core}`, "utf8");
   const binaries = Array.from(
@@ -29,7 +29,7 @@ test("the kernels are in lines of at most 120 characters, and are what was built
   expect(binaries.map((base64) => base64.replaceAll("\\\n", "")).sort()).toEqual(built.sort());
 });
 
-describe("an uncaught error through a pipe shows its message and readable frames in less than 4 KB", () => {
+describe("an uncaught error prints its message and readable frames to a pipe in less than 4 KB", () => {
   test.each([
     ["an op", 'import { tensor } from "nabla"; tensor([1, 2]).add(tensor([1, 2, 3]));', /^ShapeError: add: .*\[2\].*\[3\]/m, /at broadcastShapes /],
     ["a loss", 'import { losses, tensor } from "nabla"; losses.crossEntropy(tensor([[1, 2]]), tensor([7], { dtype: "int32" }));', /^\w+Error: crossEntropy: /m, /at .*crossEntropy /],
@@ -46,7 +46,7 @@ describe("an uncaught error through a pipe shows its message and readable frames
   }); // biome-ignore format: a table
 });
 
-describe("breaking lines keeps what code means", () => {
+describe("breaking lines does not change the value of", () => {
   const long = "abcdefghijklmnopqrstuvwxyz".repeat(20);
   const value = (expression: string): unknown => {
     const broken = breakLines(`export default ${expression};\n`);
@@ -55,9 +55,9 @@ describe("breaking lines keeps what code means", () => {
     return globalThis.eval(`(${broken.slice("export default ".length).trimEnd().slice(0, -1)})`);
   };
   test.each<[string, string, unknown]>([
-    ["a text", JSON.stringify(long), long],
-    ["a text of escapes", `"${"\\u00e9\\x41\\n\\\\\\u{1f600}".repeat(40)}"`, "éA\n\\😀".repeat(40)],
-    ["a text as long as the kernels", JSON.stringify(long.repeat(1000)), long.repeat(1000)],
+    ["a string", JSON.stringify(long), long],
+    ["a string of escapes", `"${"\\u00e9\\x41\\n\\\\\\u{1f600}".repeat(40)}"`, "éA\n\\😀".repeat(40)],
+    ["a string as long as the kernels", JSON.stringify(long.repeat(1000)), long.repeat(1000)],
     ["a template", `\`${long}\${1 + 1}${long}\``, `${long}2${long}`],
     ["a list", `[${Array.from({ length: 200 }, (_, i) => i)}]`, Array.from({ length: 200 }, (_, i) => i)],
     ["calls and conditions", `[1].map((x) => ${"x === 2 ? 3 : ".repeat(60)}Math.max(x, 7))`, [7]],
@@ -68,11 +68,11 @@ describe("breaking lines keeps what code means", () => {
     const source = `(?:${"\\/\\d[a-z\"']|\\u0041".repeat(30)})`;
     expect(value(`/${source}/gu`)).toEqual(new RegExp(source, "gu"));
   });
-  test("a tagged template is left alone, since its tag sees the raw text", () => {
+  test("a tagged template, whose tag sees the raw text: it stays as it is", () => {
     const code = `export default String.raw\`${long}\`;\n`;
     expect(breakLines(code)).toBe(code);
   });
-  test("short lines are left alone", () => {
+  test("short lines, which stay as they are", () => {
     const code = 'const a = [1, 2];\nexport { a as "b" };\n';
     expect(breakLines(code)).toBe(code);
   });

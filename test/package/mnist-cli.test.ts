@@ -1,4 +1,4 @@
-/** `npm run mnist` as people run it: options, exit codes, the report, Ctrl-C. Needs the build in dist/. */
+/** `npm run mnist` as users run it: options, exit codes, the report, Ctrl-C. Needs the build in dist/. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -12,7 +12,7 @@ interface Ended {
   readonly errors: string;
 }
 
-/** Runs the command to its end. `onOutput` sees all that it has printed, each time there is more. */
+/** Runs the command to its end. Whenever it prints something, `onOutput` gets everything printed so far. */
 function mnist(
   args: readonly string[],
   onOutput: (child: ChildProcess, output: string) => void = () => {},
@@ -39,7 +39,7 @@ describe("mnist", () => {
       expect(output).toContain(option);
   });
 
-  test("without the data it says how to get it, and exits 1", async () => {
+  test("says how to get the data and exits 1 if the data is missing", async () => {
     const { code, errors } = await mnist(["--data", "/nonexistent"]);
     expect(code).toBe(1);
     expect(errors).toMatch(/^mnist: \/nonexistent\/\S+ does not exist\. Run `npm ci` .*--data\.\n$/);
@@ -54,13 +54,13 @@ describe("mnist", () => {
     [["--seed", ""], "an integer of at least 0"],
     [["--bogus"], "unknown option '--bogus'"],
     [["5"], "too many arguments"],
-  ])("%j: exits 1 and says what is wrong", async (args, message) => {
+  ])("%j: exits 1 and names the error", async (args, message) => {
     const { code, errors } = await mnist(args);
     expect(code).toBe(1);
     expect(errors).toContain(message);
   });
 
-  test("a short run prints a line for each epoch and the report, without codes where there is no terminal", async () => {
+  test("a short run prints a line for each epoch and the report, without control codes if there is no terminal", async () => {
     const { code, output, errors } = await mnist(["--epochs", "2", "--limit", "2000", "--seed", "3"]);
     expect(errors).toBe("");
     expect(code).toBe(0);
@@ -77,7 +77,7 @@ describe("mnist", () => {
 
   // Windows has no SIGINT to send.
   describe.skipIf(process.platform === "win32")("Ctrl-C", () => {
-    test("ends training with what was learnt so far, and exits 130", async () => {
+    test("stops training, reports the accuracy reached so far, and exits 130", async () => {
       let sent = false;
       const { code, output } = await mnist(["--epochs", "1000"], (child, printed) => {
         if (!sent && printed.includes("25%")) sent = child.kill("SIGINT");
@@ -89,7 +89,7 @@ describe("mnist", () => {
       expect(output).toMatch(/label \d, read as \d/);
     });
 
-    test("twice ends it at once", async () => {
+    test("ends the process immediately if it is pressed twice", async () => {
       let again: NodeJS.Timeout | undefined;
       const { signal, output } = await mnist(["--epochs", "1000"], (child, printed) => {
         if (printed.includes("25%")) again ??= setInterval(() => child.kill("SIGINT"), 5);

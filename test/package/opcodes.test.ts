@@ -1,11 +1,11 @@
-/** The numbers of op codes mean nothing, and instructions are written one way. */
+/** No code depends on the numeric values of op codes, and only runtime/instructions.ts writes instructions. */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import ts from "typescript";
 import { expect, test } from "vitest";
 
 const FOLDERS = ["assembly", "bench", "cli", "examples", "lab", "src", "test", "tools"];
-/** Modules whose importers have op codes at hand. */
+/** Files that import one of these modules can use op codes. */
 const CODES = /\/(opcodes|instructions|op|table)(\.ts)?$/;
 const ORDERED = new Set([
   ts.SyntaxKind.LessThanToken,
@@ -23,7 +23,7 @@ const parse = (name: string, text: string): ts.SourceFile =>
 const lineOf = (file: ts.SourceFile, node: ts.Node): string =>
   `${file.fileName}:${file.getLineAndCharacterOfPosition(node.getStart()).line + 1}: ${node.getText()}`;
 
-/** Comparisons by order of op codes or families, and sums and differences with them. */
+/** Expressions that compare op codes or families by order, or add to them or subtract from them. */
 function ordered(name: string, text: string): string[] {
   const file = parse(name, text);
   const found: string[] = [];
@@ -60,7 +60,7 @@ function ordered(name: string, text: string): string[] {
   return found;
 }
 
-/** Words of instructions that a file writes by itself. */
+/** Calls with which a file writes the words of an instruction. */
 function written(name: string, text: string): string[] {
   const file = parse(name, text);
   const found: string[] = [];
@@ -91,10 +91,10 @@ test("no code depends on the order of op codes", () => {
 
 test.each<[string, string]>([
   ["a comparison with a code", "const isUpdate = op.code >= Op.Sgd;"],
-  ["one in AssemblyScript", "function f(op: Op): bool { return op <= 7; }"],
-  ["one of a cast", "if (<Op>word(at, 0) < 9) f();"],
-  ["one of two entries", 'import { table } from "../ops/table.ts";\nlist.sort((a, b) => a.code - b.code);'],
-  ["one of families", "const isEarly = family < Family.Matmul;"],
+  ["a comparison in AssemblyScript", "function f(op: Op): bool { return op <= 7; }"],
+  ["a comparison of a cast", "if (<Op>word(at, 0) < 9) f();"],
+  ["a comparison of two entries", 'import { table } from "../ops/table.ts";\nlist.sort((a, b) => a.code - b.code);'],
+  ["a comparison of families", "const isEarly = family < Family.Matmul;"],
   ["the next code", "const next = Op.Lion + 1;"],
   ["a loop over codes", "for (let code = Op.Sgd; f(code); code++) g(code);"],
 ])("finds %s", (_, text) => expect(ordered("a.ts", text)).toHaveLength(1));
@@ -103,20 +103,20 @@ test.each<[string, string]>([
   ["equality", "const isSum = code === Op.Sum;"],
   ["a switch", "switch (op) { case Op.Sum: break; }"],
   ["a code's family", "const family = op.code >> Head.family;"],
-  ["codes that are none of ops", "if (response.code >= 400) f();"],
+  ["codes that are not op codes", "if (response.code >= 400) f();"],
 ])("does not find %s", (_, text) => expect(ordered("a.ts", text)).toEqual([]));
 
-test("ops write instructions through runtime/instructions.ts alone, operands by name", () => {
+test("ops write instructions only through runtime/instructions.ts", () => {
   const own = files.filter((name) => /^src\/(?!runtime\/(instructions|encoder)\.ts)/.test(name));
   expect(own.flatMap((name) => written(name, textOf(name)))).toEqual([]);
   expect(written("a.ts", "encoder.set(4, n);")).toHaveLength(1);
 });
 
-test("runtime/instructions.ts is what `npm run generate` writes", () => {
+test("runtime/instructions.ts is the output of `npm run generate`", () => {
   execFileSync(process.execPath, ["tools/instructions.mjs", "--check"], { stdio: "pipe" });
 });
 
-/** What the compiler says of a file if assembly/opcodes.ts had this text. */
+/** The compiler's errors in a file if assembly/opcodes.ts has this text. */
 function diagnose(name: string, opcodes: string): string[] {
   const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => {} };
   const { options } = ts.getParsedCommandLineOfConfigFile("tsconfig.json", {}, host)!;
@@ -137,7 +137,7 @@ test.each([
   ["src/ops/table.ts", "its entry"],
   ["test/ops/oracles/index.ts", "its oracle"],
 ])(
-  "an update op that is added behind Lion does not compile until %s has %s",
+  "a new update op after Lion does not compile until %s contains %s",
   (file) => {
     const opcodes = textOf("assembly/opcodes.ts");
     const longer = opcodes.replace("  Lion,\n", "  Lion,\n  Adadelta,\n");

@@ -1,6 +1,6 @@
 /**
- * Every option that the types of the package declare is known to the check at runtime, and no other. The list of functions, classes and
- * methods with options comes from the compiler, so a new one that does not check its options fails here.
+ * The run-time check accepts exactly the options that the types of the package declare. The list of functions, classes and methods with
+ * options comes from the compiler, so a new function that does not check its options fails here.
  */
 import * as nabla from "nabla";
 import { compile, nn, ones, optim, type Tensor, tensor } from "nabla";
@@ -16,7 +16,7 @@ interface Parameter {
   readonly name: string;
   readonly type: string;
 }
-/** A signature: the arguments before its options, and their names. */
+/** A signature: the arguments before its options, and the names of the options. */
 interface Row {
   readonly path: readonly string[];
   readonly method: string | undefined;
@@ -37,7 +37,7 @@ function list(): Row[] {
   const checker = program.getTypeChecker();
   const rows: Row[] = [];
 
-  /** Parameters; those of a rest parameter are its tuple's elements. */
+  /** The parameters of a signature. A rest parameter counts as the elements of its tuple. */
   const parametersOf = (signature: ts.Signature): { name: string; type: ts.Type }[] =>
     signature.getParameters().flatMap((symbol) => {
       const type = checker.getTypeOfSymbol(symbol);
@@ -54,7 +54,7 @@ function list(): Row[] {
       const isOptions =
         (/options/i.test(text) && !/Optimizer</.test(text)) || name === "options" || name.startsWith("__");
       const names = checker.getPropertiesOfType(own).map((property) => property.name);
-      // Some parameters take options or something else, such as dims: an overload of their own lists the options.
+      // Some parameters take options or something else, such as dims: a separate overload lists their options.
       if (!isOptions || !names.length || names.some((one) => /^__@|^toString$/.test(one))) continue;
       const before = parameters.slice(0, i).map((one) => ({ name: one.name, type: checker.typeToString(one.type) }));
       rows.push({ path, method, before, options: names });
@@ -95,7 +95,7 @@ const sgd = new optim.SGD(weights, { lr: 0.1 });
 const f = (): Tensor => x.sum();
 const objective = gradients.objective(model, () => model.forward(x).square().mean());
 
-/** A valid argument of a type, by the first pattern that fits. */
+/** A valid argument for each type: the first pattern that matches the type counts. */
 const values: readonly (readonly [RegExp, unknown])[] = [
   [/\| undefined$/, undefined],
   [/\| null$/, null],
@@ -123,15 +123,15 @@ const valueOf = ({ name, type }: Parameter): unknown => {
   return found[1];
 };
 
-/** Objects whose methods are called, by class; others are made with the values above. */
+/** Objects on which methods are called, by class. Methods of other classes are called on an object without fields. */
 const instances: Readonly<Record<string, object>> = {
   Module: model, Optimizer: sgd, Tensor: x, TransformerEncoder: new nn.TransformerEncoder([new nn.TransformerEncoderLayer(4, 2)]),
   TransformerDecoder: new nn.TransformerDecoder([new nn.TransformerDecoderLayer(4, 2)]),
 }; // biome-ignore format: a table
-/** Not for callers: what an optimizer hands to its own parts, and a saved state, which may hold more. */
+/** Not for callers: an optimizer's internal calls, and a saved state, which may have more fields. */
 const internal = ["Optimizer#addParamGroup", "Optimizer#checkState", "ParamGroup"];
 
-/** What a call of `row` with these options throws, or rejects with. */
+/** The message of the error that a call of `row` with these options throws or rejects with. */
 async function refusal({ path: [entry, ...names], method, before }: Row, options: object): Promise<string> {
   let owner: unknown = entries[entry as keyof typeof entries];
   for (const name of names) owner = (owner as Record<string, unknown>)[name];
@@ -151,12 +151,12 @@ async function refusal({ path: [entry, ...names], method, before }: Row, options
 const titleOf = ({ path, method, before, options }: Row): string =>
   `${path.join(".")}${method ? `#${method}` : ""}(${before.map(({ type }) => `${type}, `).join("")}{ ${options.join(", ")} })`;
 
-test("every option of the types is checked at runtime, and no other is allowed", async () => {
+test("the run-time check accepts every option in the types, and no other", async () => {
   const rows = list().filter((row) => !internal.some((name) => titleOf(row).includes(`.${name}(`)));
   const faults: string[] = [];
   for (const row of rows.filter(({ path }) => !/Error$/.test(path.at(-1)!))) {
     for (const option of row.options) {
-      // Names are checked in order: a message about this option says that the check does not know it.
+      // Names are checked in order, so a message about this option means that the check does not know it.
       const message = await refusal(row, { [option]: undefined, bogus: 1 });
       const [, valid = ""] = /unknown option "bogus"\. .*Valid options: (.*)\.$/.exec(message) ?? [];
       if (!valid) faults.push(`${titleOf(row)}: ${option}: ${message}`);

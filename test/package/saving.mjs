@@ -1,12 +1,12 @@
 /**
- * Saves states without end until it is killed: `node saving.mjs path first keep`. The step alone determines each state, so the test
- * can make the same bytes again.
+ * `node saving.mjs path first keep` saves one state after another until it is killed. The step alone determines the state, so the test
+ * can compute the same bytes.
  */
 import { pathToFileURL } from "node:url";
 import { manualSeed, nn } from "nabla";
 import { saveFile, saveState } from "nabla/formats";
 
-/** The training's state at this step: half a megabyte of numbers. */
+/** The state of the training at this step: half a megabyte of numbers. */
 export function stateAt(step) {
   manualSeed(step);
   const model = new nn.Linear(256, 512);

@@ -1,4 +1,4 @@
-/** Processes that are killed while they save, or save to one path at once, from the built package: the path always holds a whole state. */
+/** If processes are killed during a save, or several save to one path, the path always has a complete state. Runs the built package. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** A process that saves steps from `first` on; it has saved once when this resolves. */
+/** A process that saves the steps from `first` on. Resolves after its first save. */
 async function saver(first: number, keep: number): Promise<ChildProcess> {
   const child = spawn(process.execPath, ["test/package/saving.mjs", path, String(first), String(keep)], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -27,23 +27,24 @@ async function saver(first: number, keep: number): Promise<ChildProcess> {
   return child;
 }
 
-/** Ends it without a chance to clean up. */
+/** Kills a process without a chance to clean up. */
 async function kill(child: ChildProcess): Promise<void> {
   child.kill("SIGKILL");
   await once(child, "exit");
 }
 
-/** The step of the state at this place, whose bytes are those that were saved at that step. */
-async function stepAt(place: string): Promise<number> {
-  const file = await loadFile(place);
-  const { step } = loadState(file, {});
-  expect(Buffer.from(file).equals(stateAt(step)), `${place}, step ${step}`).toBe(true);
+/** The step of the state in this file. Expects the bytes that were saved at that step. */
+async function stepAt(name: string): Promise<number> {
+  const bytes = await loadFile(name);
+  const { step } = loadState(bytes, {});
+  expect(Buffer.from(bytes).equals(stateAt(step)), `${name}, step ${step}`).toBe(true);
   return step;
 }
 
-const places = (): string[] => readdirSync(folder).filter((name) => /^run\.safetensors(\.\d)?$/.test(name));
+/** The names of the last save and of the older ones. */
+const saves = (): string[] => readdirSync(folder).filter((name) => /^run\.safetensors(\.\d)?$/.test(name));
 
-test("a process that is killed 24 times while it saves always leaves a whole state, and older ones in order", async () => {
+test("a process that is killed during a save, 24 times, always leaves a complete state, and older ones in order", async () => {
   let last = -1;
   for (let round = 0; round < 24; round++) {
     const first = 1000 * round;
@@ -55,33 +56,33 @@ test("a process that is killed 24 times while it saves always leaves a whole sta
     expect(step).toBeGreaterThan(last);
     last = step;
     const steps = await Promise.all(
-      places()
+      saves()
         .sort()
         .map((name) => stepAt(join(folder, name))),
     );
     expect(steps.toSorted((a, b) => b - a)).toEqual(steps);
-    // What the last process left behind is all that there is: earlier leftovers are gone.
+    // Only the last process's temporary files are left: a save removes earlier ones.
     expect(readdirSync(folder).filter((name) => name.endsWith(".tmp")).length).toBeLessThanOrEqual(2);
   }
-  // A process that was killed while it shifted saves leaves a gap, which the next save closes.
+  // A process that is killed while it renames older saves leaves a gap, which the next save closes.
   await saveFile(path, stateAt(last + 1), { keep: 3 });
-  expect(places()).toHaveLength(3);
+  expect(saves()).toHaveLength(3);
   expect(await stepAt(path)).toBe(last + 1);
 });
 
-test("three processes that save to one path at once never leave a damaged file at any of its places", async () => {
+test("three processes that save to one path at the same time never leave a damaged file", async () => {
   const children = await Promise.all([saver(0, 3), saver(10_000, 3), saver(20_000, 3)]);
-  for (let look = 0; look < 100; look++) {
+  for (let i = 0; i < 100; i++) {
     await stepAt(path);
     await setTimeout(5);
   }
   for (const child of children) expect(child.exitCode).toBeNull();
   await Promise.all(children.map(kill));
-  for (const name of places()) await stepAt(join(folder, name));
-  expect(places().length).toBeGreaterThanOrEqual(2);
+  for (const name of saves()) await stepAt(join(folder, name));
+  expect(saves().length).toBeGreaterThanOrEqual(2);
 });
 
-test("the file is flushed before it is renamed, and its folder after", async () => {
+test("saveFile flushes the file before it renames it, and the folder afterwards", async () => {
   const calls: string[] = [];
   const fs = (await import("node:fs/promises")).default;
   const [open, rename] = [fs.open, fs.rename];

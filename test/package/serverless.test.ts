@@ -1,4 +1,4 @@
-/** The shipped nabla/serverless: one file that imports only nabla, types that import nothing, and licences. */
+/** The built nabla/serverless: one file that imports only nabla, types that import no other package, and licences. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -7,7 +7,7 @@ const folder = "dist/src/serverless";
 const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
 const read = (file: string): string => readFileSync(join(folder, file), "utf8");
 
-test("serverless: ships one bundle, which imports only nabla", () => {
+test("serverless: is one bundle, which imports only nabla", () => {
   expect(files.filter((file) => file.endsWith(".js"))).toEqual(["index.js"]);
   const imported = Array.from(
     read("index.js").matchAll(/(?:from|import\()\s*["'`]([^"'`]+)["'`]/g),
@@ -19,7 +19,7 @@ test("serverless: its types need no other package", () => {
   for (const file of files.filter((name) => name.endsWith(".d.ts")))
     expect(read(file), file).not.toMatch(/hono|valibot|from "node:/);
 });
-test("serverless: ships the licences of bundled packages", () => {
+test("serverless: includes the licences of the bundled packages", () => {
   expect(read("LICENSES")).toMatch(/^hono [\d.]+ \(MIT\)\n[\s\S]+^valibot [\d.]+ \(MIT\)\n/m);
 });
 test("serverless: contains its version", () => {

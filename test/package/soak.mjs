@@ -1,5 +1,5 @@
-// Runs one training loop without returning to the event loop. Prints, as JSON, the memory held after a tenth of the steps and at the end,
-// and how often a result was wrong. Run with --expose-gc.
+// Runs one training loop without returning to the event loop. Prints the memory in use after a tenth of the steps and at the end, and the
+// number of wrong results, as JSON. Run with --expose-gc.
 import { compile, losses, manualSeed, memory, nn, optim, randn, tensor } from "nabla";
 
 const [kind, steps] = [process.argv[2], Number(process.argv[3])];
@@ -14,7 +14,7 @@ const regressionOptimizer = new optim.Adam(regression.parameters());
 const step = compile((a, b) => regressionOptimizer.minimize(() => losses.mse(regression.forward(a), b)));
 let wrong = 0;
 
-/** What the model's parameters give for x, in float64 and without nabla: tanh(x·W₁ᵀ + b₁)·W₂ᵀ + b₂, row by row. */
+/** The model's output for x, computed in float64 without nabla: tanh(x·W₁ᵀ + b₁)·W₂ᵀ + b₂, row by row. */
 function expectedLogits() {
   const [w1, b1, w2, b2] = model.parameters().map((p) => p.toArray());
   const layer = (row, w, b) => w.map((column, j) => column.reduce((sum, v, i) => sum + v * row[i], b[j]));
@@ -49,7 +49,7 @@ const loops = {
   },
 };
 
-function held() {
+function memoryInUse() {
   for (let i = 0; i < 3; i++) gc();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   const { bytes, capacity } = memory();
@@ -59,6 +59,6 @@ function held() {
 let early;
 for (let i = 1; i <= steps; i++) {
   loops[kind](i);
-  if (10 * i === steps) early = held();
+  if (10 * i === steps) early = memoryInUse();
 }
-console.log(JSON.stringify({ early, late: held(), wrong }));
+console.log(JSON.stringify({ early, late: memoryInUse(), wrong }));

@@ -1,21 +1,21 @@
-/** Loops of 100,000 steps that never return to the event loop, in 32 MB of JavaScript heap. */
+/** Loops of 100,000 steps that never return to the event loop, with a JavaScript heap of 32 MB. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 
-type Held = Record<"heapUsed" | "arrayBuffers" | "bytes" | "capacity" | "total", number>;
+type MemoryInUse = Record<"heapUsed" | "arrayBuffers" | "bytes" | "capacity" | "total", number>;
 
 async function soak(kind: string): Promise<void> {
   const flags = ["--expose-gc", "--max-old-space-size=32"];
   const { stdout } = await promisify(execFile)(process.execPath, [...flags, "test/package/soak.mjs", kind, "100000"]);
-  const { early, late, wrong } = JSON.parse(stdout) as { early: Held; late: Held; wrong: number };
+  const { early, late, wrong } = JSON.parse(stdout) as { early: MemoryInUse; late: MemoryInUse; wrong: number };
   expect(wrong).toBe(0);
   for (const [what, value] of Object.entries(late)) {
-    expect(value, `${what} after 100,000 steps`).toBeLessThanOrEqual(1.2 * early[what as keyof Held]);
+    expect(value, `${what} after 100,000 steps`).toBeLessThanOrEqual(1.2 * early[what as keyof MemoryInUse]);
   }
 }
 
-describe("after 100,000 steps, heap, buffers and linear memory, each and in total, are at most 1.2 times those after 10,000", () => {
+describe("after 100,000 steps, heap, buffers, linear memory and their sum are at most 1.2 times those after 10,000", () => {
   const loops = {
     disposed: "minimize(…).dispose()",
     dropped: "the same without dispose()",

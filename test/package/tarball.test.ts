@@ -1,4 +1,4 @@
-/** What the package ships: the files that it needs, their licences, its imports, and nothing else; and that two builds are the same bytes. */
+/** The package contains the files that it needs, with their licences, and nothing else; and builds are reproducible. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -13,7 +13,7 @@ const files = packed!.files.map(({ path }) => path);
 const read = (path: string): string => readFileSync(path, "utf8");
 
 describe("the tarball", () => {
-  test("holds code, declarations, kernels, digits and texts, each where it belongs", () => {
+  test("contains code, declarations, kernels, digits and texts in their folders, and no other file", () => {
     const expected = [
       /^(package\.json|README\.md|LICENSE|NOTICE|SECURITY\.md)$/,
       /^dist\/src\/[\w/-]+\.(js|d\.ts)$/,
@@ -30,7 +30,7 @@ describe("the tarball", () => {
         String(pattern),
       ).toBe(true);
   });
-  test("holds a compiled file for each source and no other", () => {
+  test("contains no declarations whose source does not exist", () => {
     for (const file of files.filter((path) => /^dist\/(src|assembly)\/.*\.d\.ts$/.test(path))) {
       const source = file.replace(/^dist\//, "").replace(/\.d\.ts$/, ".ts");
       expect(statSync(source, { throwIfNoEntry: false })?.isFile(), source).toBe(true);
@@ -40,7 +40,7 @@ describe("the tarball", () => {
     expect(packed!.size).toBeLessThan(3e6);
     expect(packed!.unpackedSize).toBeLessThan(7e6);
   });
-  test("has no binaries in declarations: no text of more than 500 characters, no file of more than 128 KB", () => {
+  test("contains no binaries in declarations: no string of 500 characters, no file of 128 KB", () => {
     const declarations = files.filter((file) => file.endsWith(".d.ts"));
     expect(declarations.length).toBeGreaterThan(100);
     for (const file of declarations) {
@@ -53,7 +53,7 @@ describe("the tarball", () => {
   });
 });
 
-/** The names that a shipped file imports, statically, dynamically and in types, except those of other files of the package. */
+/** The packages that a shipped file imports, statically, dynamically or in types. */
 const outside = (file: string): string[] =>
   ts
     .preProcessFile(read(file), true, true)
@@ -70,14 +70,14 @@ describe("imports", () => {
   const code = files.filter((file) => /^dist\/.*\.(js|d\.ts)$/.test(file));
   const entries = Object.keys(manifest.exports).map((name) => name.replace(/^\./, "nabla"));
 
-  test("the package depends on the loader alone, in the compiler's version, and dist has a copy", () => {
+  test("the package depends only on the loader, in the compiler's version, and dist contains a copy", () => {
     expect(manifest.dependencies).toEqual({ "@assemblyscript/loader": manifest.devDependencies.assemblyscript });
     expect(manifest.peerDependencies).toBeUndefined();
     const loader = read("dist/src/runtime/loader.js");
     expect(loader).toContain(read("node_modules/@assemblyscript/loader/index.js"));
     expect(read("dist/src/runtime/load.js")).toContain('from "./loader.js"');
   });
-  test("no file imports a package but nabla itself, and no file for browsers or workers imports a module of Node", () => {
+  test("no file imports a package other than nabla, and only dist/bin imports modules of Node", () => {
     expect(code.length).toBeGreaterThan(200);
     const found = code.map((file) => [file, outside(file)] as const);
     expect(found.filter(([, names]) => names.length).length).toBeGreaterThan(3);
@@ -93,7 +93,7 @@ describe("imports", () => {
 
 describe("licences", () => {
   test.each(["dist/bin", "dist/src/serverless"])(
-    "of every package bundled in %s are beside it, with their texts",
+    "of every package bundled in %s are in its LICENSES file, with their full texts",
     (folder) => {
       const code = readdirSync(folder).filter((name) => name.endsWith(".js"));
       const bundled = new Set(
@@ -110,7 +110,7 @@ describe("licences", () => {
       for (const name of bundled) expect(texts.get(name)?.length, name).toBeGreaterThan(300);
     },
   );
-  test("of the loader is beside its copy, and both copies name it", () => {
+  test("of the loader are next to its copy, and both copies name them", () => {
     const text = read("dist/src/runtime/LICENSES");
     expect(text).toMatch(/^@assemblyscript\/loader [\d.]+ \(Apache-2\.0\)\n\nApache License\n/);
     expect(text).toContain("END OF TERMS AND CONDITIONS");
@@ -121,12 +121,12 @@ describe("licences", () => {
       expect(read(file), file).toMatch(/\/\*! @assemblyscript\/loader [\d.]+ by [^*]* Apache-2\.0 licence: /);
   });
   test.each(["delaunator", "robust-predicates", "internmap"])(
-    "of %s, which another package has copied, are there too",
+    "of %s, which is a copy in another package, are in dist/bin/LICENSES",
     (name) => {
       expect(read("dist/bin/LICENSES")).toMatch(new RegExp(`^${name} [\\d.]+ \\(`, "m"));
     },
   );
-  test("of the digits are in NOTICE, with their makers and source", () => {
+  test("of the digits are in NOTICE, with their authors and source", () => {
     expect(files).toContain("dist/bin/digits.gz");
     for (const word of [
       /dist\/bin\/digits\.gz/,
@@ -140,7 +140,7 @@ describe("licences", () => {
   });
 });
 
-/** What `npm run build` needs. */
+/** The files that `npm run build` needs. */
 const SOURCES = [
   "assembly",
   "src",
@@ -157,7 +157,7 @@ const SOURCES = [
 ];
 const BUILT = ["src", "assembly", "node", "bin", "wasm", "bench", "cli", "examples"];
 
-/** A hash of each file under the folders that a build makes. */
+/** A hash of each file in the folders that a build writes. */
 function hashes(root: string): Record<string, string> {
   const entries = BUILT.flatMap((folder) =>
     readdirSync(join(root, "dist", folder), { recursive: true, encoding: "utf8" })
@@ -176,7 +176,7 @@ function hashes(root: string): Record<string, string> {
   return Object.fromEntries(entries.sort());
 }
 
-test("a second build, in another folder at another time, is the same bytes", () => {
+test("a second build in another folder, time zone and locale has the same bytes", () => {
   mkdirSync("build", { recursive: true });
   const root = mkdtempSync("build/again-");
   try {
@@ -189,7 +189,7 @@ test("a second build, in another folder at another time, is the same bytes", () 
             (basename(dirname(path)) === "runtime" && basename(path) === "binaries")
           ),
       });
-    // Hard links: a copy that takes no time and no space.
+    // Hard links make the copy fast and small.
     execFileSync("cp", ["-al", "node_modules", join(root, "node_modules")]);
     const env = { ...process.env, TZ: "Pacific/Kiritimati", LANG: "tr_TR.UTF-8", HOME: resolve(root, "home") };
     const scripts = (JSON.parse(read("package.json")) as { scripts: Record<string, string> }).scripts;

@@ -1,4 +1,4 @@
-/** `npm run transformer`, small. Needs the build in dist/. */
+/** `npm run transformer` with a small model. Needs the build in dist/. */
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
@@ -6,16 +6,16 @@ import { expect, test } from "vitest";
 
 const run = (...args: string[]) => promisify(execFile)(process.execPath, ["dist/examples/transformer.js", ...args]);
 
-test("learns to spell within 400 small steps, and writes on from a prompt", async () => {
+test("learns to spell within 400 small steps, and continues a prompt", async () => {
   const small = ["--steps", "400", "--width", "32", "--layers", "2", "--context", "32", "--batch", "16"];
   const { stdout } = await run(...small, "--characters", "100", "--prompt", "And Joseph");
   const found = /^400 steps in [\d.]+ s; ([\d.]+) nats per character on held-out text\.\n\n([\s\S]*)\n$/.exec(stdout);
   const written = found![2]!;
-  // Single letters' frequencies alone give 2.8, pairs of letters 2.3.
+  // The frequencies of single letters give 2.8, and those of pairs of letters 2.3.
   expect(Number(found![1])).toBeLessThan(2.1);
   expect(written.startsWith("And Joseph")).toBe(true);
   expect(written.length).toBe(110);
-  // Mostly words that the text has.
+  // Most words occur in the text.
   const known = new Set(readFileSync("examples/text/genesis.txt", "utf8").split(/[^A-Za-z]+/));
   const words = written.split(/[^A-Za-z]+/).slice(0, -1);
   expect(words.filter((word) => known.has(word)).length / words.length).toBeGreaterThan(0.4);
@@ -25,6 +25,6 @@ test.each([
   [["--steps", "0"], "error: --steps must be an integer above 0, got 0."],
   [["--width", "20"], "error: --width must be a multiple of 8, got 20."],
   [["--prompt", "π"], "error: --prompt must not be empty, and may contain only:"],
-])("%s is refused", async (args, message) => {
+])("rejects %j", async (args, message) => {
   await expect(run(...args)).rejects.toThrow(message);
 });

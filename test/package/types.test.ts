@@ -1,4 +1,4 @@
-/** The types of the packed package, as users compile against them: the programs of README and guide, every entry, every way to resolve it. */
+/** The types of the packed package, as users compile against them: the programs in README and guide, every entry, every resolution mode. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
@@ -30,7 +30,7 @@ const STRICT: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2022,
   lib: ["lib.es2022.d.ts", "lib.dom.d.ts"],
 };
-/** For small programs: the programs of README and guide check the declarations. */
+/** For small programs, since the programs in README and guide already check the declarations. */
 const QUICK: ts.CompilerOptions = { skipLibCheck: true };
 const { ModuleKind, ModuleResolutionKind } = ts;
 const RESOLUTIONS: Record<string, ts.CompilerOptions> = {
@@ -40,7 +40,7 @@ const RESOLUTIONS: Record<string, ts.CompilerOptions> = {
   node10: { module: ModuleKind.ESNext, moduleResolution: ModuleResolutionKind.Node10, ignoreDeprecations: "6.0" },
 };
 
-/** Parsed files, which are the same for all programs of one kind of modules. */
+/** Parsed files, which all programs with the same module options share. */
 const parsed = new Map<string, ts.SourceFile | undefined>();
 function hostOf(options: ts.CompilerOptions): ts.CompilerHost {
   const host = ts.createCompilerHost(options);
@@ -54,7 +54,7 @@ function hostOf(options: ts.CompilerOptions): ts.CompilerHost {
   return host;
 }
 
-/** What the compiler complains of in these files, by name: "file:line: TScode message". */
+/** The compiler's errors in these files, which are given by name, as "file:line: TScode message". */
 function problems(files: Record<string, string>, options: ts.CompilerOptions): string[] {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text);
   const names = Object.keys(files).map((name) => join(project, name));
@@ -75,11 +75,11 @@ const entries = Object.keys(exports).flatMap((name) =>
 );
 
 describe.each(Object.entries(RESOLUTIONS))("resolved as %s", (_, options) => {
-  test("every program of the README and the guide compiles, without a complaint about a declaration", () => {
+  test("every program in the README and the guide compiles, without an error in a declaration", () => {
     expect(Object.keys(shown).length).toBeGreaterThan(20);
     expect(problems(shown, options)).toEqual([]);
   });
-  test("every entry has its own types, none of which is any", () => {
+  test("every entry has its own types, and none of them is any", () => {
     expect(entries).toEqual(expect.arrayContaining(["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless"]));
     const isAny = "type IsAny<T> = 0 extends 1 & T ? true : false;\n";
     const lines = entries.map(
@@ -99,7 +99,7 @@ describe("CommonJS", () => {
   const imported = {
     "dynamic.cts": 'export const sum = import("nabla").then(({ tensor }) => tensor([1]).sum().item());\n',
   };
-  test("compiles where TypeScript knows that require takes ES modules", () => {
+  test("compiles if TypeScript knows that require accepts ES modules", () => {
     expect(problems({ ...required, ...imported }, { ...RESOLUTIONS.nodenext!, ...QUICK })).toEqual([]);
   });
   test("needs import() as node16, as the guide says", () => {
@@ -117,15 +117,15 @@ describe("toArray()", () => {
   });
   test.each([
     [
-      "is indexed to any depth without a cast",
+      "can be indexed to any depth without a cast",
       "const a: number = x.toArray()[0][1][2] + 1;\nx.toArray()[0].map((row: number[]) => row.length);\nexport { a };",
     ],
     [
-      "is assigned to the arrays that it is",
+      "can be assigned to a variable with the array's type",
       "const a: number[][][] = x.toArray();\nconst b: boolean[] = tensor([true]).toArray();\nconst c: number = tensor(3).toArray();\nexport { a, b, c };",
     ],
     [
-      "is a NestedArray, and becomes a tensor again",
+      "is a NestedArray, which can become a tensor",
       "const a: NestedArray = x.toArray();\nexport const y = [tensor(a), tensor(x.toArray()), ...x.toArray()];",
     ],
   ])("%s", (_, lines) => {
@@ -135,7 +135,7 @@ describe("toArray()", () => {
     ])
       expect(problems(source(lines), options)).toEqual([]);
   });
-  test("is checked if a type is named", () => {
+  test("is checked if you give a type argument", () => {
     const lines = "const row = x.toArray<number[][]>()[0];\nrow.length;\nx.toArray<string[]>();";
     expect(problems(source(lines), { ...RESOLUTIONS.bundler!, ...QUICK })).toEqual([
       expect.stringMatching(/^array\.ts:4: TS18048 'row' is possibly 'undefined'/),
@@ -144,7 +144,7 @@ describe("toArray()", () => {
   });
 });
 
-test("tensors can be declared with `using`, with no more than ES2022 and DOM", () => {
+test("tensors can be declared with `using` if lib has only ES2022 and DOM", () => {
   const text =
     'import { tensor } from "nabla";\nexport function f() {\n  using x = tensor([1]);\n  return x.item();\n}\n';
   expect(problems({ "using.ts": text }, { ...RESOLUTIONS.nodenext!, ...QUICK })).toEqual([]);
