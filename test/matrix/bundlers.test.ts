@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { serve } from "../support/pages.ts";
 import { type Engine, openPuppeteer } from "./engines.ts";
-import { binaryOf, commandOf, expectKnown, type Result, saw, TOOLS, versionOf } from "./project.ts";
+import { binaryOf, commandOf, expectKnown, type Result, recordResult, TOOLS, versionOf } from "./project.ts";
 import { run } from "./run.ts";
 
 const { project: cwd } = inject("matrix");
@@ -14,17 +14,17 @@ const TWO = JSON.stringify({ deterministic: true, threads: 2 });
 const RESOLVE = ["-p", join(TOOLS, "node_modules/@rollup/plugin-node-resolve/dist/cjs/index.js")];
 const ESBUILD = ["--bundle", "--platform=node", "--format=esm"];
 
-/** Words of optimizers that no minifier shortens: the options that they share. */
+/** Names in optimizers' code that no minifier shortens. */
 const OPTIMIZER = /\b(expAvgSq|momentumBuffer)\b/;
 
-/** A page with a script. */
+/** The HTML of a page with a script. */
 const pageOf = (script: string): string =>
   `<!doctype html><link rel="icon" href="data:,"><script type="module" src="./${script}"></script>`;
 
 interface Bundler {
   readonly name: string;
   readonly package: string;
-  /** Bundles a script for pages into a folder, as a user would who has no configuration. */
+  /** Bundles a script for pages into a folder, with the bundler's default configuration. */
   bundle(entry: string, folder: string): Promise<unknown>;
 }
 
@@ -71,11 +71,11 @@ beforeAll(async () => {
 });
 afterAll(() => chromium?.close());
 
-/** Serves what a bundler has made of a script, on pages that may share memory, and visits one. */
+/** Serves the bundle of a script on a page that may share memory, and evaluates an expression there. */
 async function visit<T>(folder: string, entry: string, expression: string): Promise<{ value: T; errors: string[] }> {
   const page = join(cwd, folder, "index.html");
   if (!existsSync(page)) writeFileSync(page, pageOf(entry));
-  // A file of the user's own, which is not to be taken for nabla's.
+  // A worker of the user, which nabla must not mistake for its own.
   writeFileSync(join(cwd, folder, "worker.js"), "addEventListener('message', () => postMessage('mine'));");
   const site = await serve(join(cwd, folder), { isolated: true });
   try {
@@ -85,15 +85,15 @@ async function visit<T>(folder: string, entry: string, expression: string): Prom
   }
 }
 
-/** Whether it trained to the known bits, on two threads, without complaints. */
+/** Expects the known bits, two threads and no errors. */
 function expectTrainedOnTwoThreads({ value, errors }: { value: Result; errors: string[] }): void {
   expectKnown(value);
   expect(value.threads, value.reason).toBe(2);
-  // Who does not follow the worker's file has its source inlined, once the file has not been found.
+  // If the bundler does not copy the worker's file, its request fails, and nabla uses the inlined source.
   expect(errors.filter((error) => !/nabla-worker\.js|status of 404/.test(error))).toEqual([]);
 }
 
-/** All code in a folder. */
+/** All JavaScript in a folder. */
 const codeIn = (folder: string): string =>
   readdirSync(join(cwd, folder), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".js"))
@@ -103,14 +103,14 @@ const codeIn = (folder: string): string =>
 describe.each(BUNDLERS)("$name", (bundler) => {
   const slug = bundler.name.replace(/\W+/g, "-").toLowerCase();
 
-  test("a page trains to the known bits, on two threads", async () => {
+  test("a page trains to the known bits on two threads", async () => {
     await bundler.bundle("page.js", slug);
     expectTrainedOnTwoThreads(await visit(slug, "page.js", `run(${TWO})`));
     expect(codeIn(slug)).toMatch(OPTIMIZER);
-    saw(bundler.name, versionOf(bundler.package), "Chromium, 2 threads");
+    recordResult(bundler.name, versionOf(bundler.package), "Chromium, 2 threads");
   });
 
-  test("a page that only multiplies matrices, and takes gradients of that, carries no optimizer", async () => {
+  test("a page that only multiplies matrices and computes gradients contains no optimizer", async () => {
     const folder = `${slug}-matmul`;
     await bundler.bundle("matmul.js", folder);
     expect(codeIn(folder)).not.toMatch(OPTIMIZER);
@@ -119,7 +119,7 @@ describe.each(BUNDLERS)("$name", (bundler) => {
     expect(errors).toEqual([]);
   });
 
-  test("a page that imports saveFile is bundled without Node's modules, and hears that it has no file system", async () => {
+  test("a page that imports saveFile contains no modules of Node, and its error says that there is no file system", async () => {
     const folder = `${slug}-saving`;
     await bundler.bundle("saving.js", folder);
     expect(codeIn(folder)).not.toMatch(/(from|import\(|require\()\s*["'`](node:)?(fs|os|path)\b/);
@@ -129,17 +129,17 @@ describe.each(BUNDLERS)("$name", (bundler) => {
   });
 });
 
-test("Vite, dev: a page trains to the known bits, on two threads", async () => {
+test("Vite, dev: a page trains to the known bits on two threads", async () => {
   const [server, address] = await startVite();
   try {
     expectTrainedOnTwoThreads(await chromium.visit<Result>(address, `run(${TWO})`));
   } finally {
     server.kill();
   }
-  saw("Vite, dev", versionOf("vite"), "Chromium, 2 threads");
+  recordResult("Vite, dev", versionOf("vite"), "Chromium, 2 threads");
 });
 
-/** A development server, and where it serves. */
+/** Starts a development server. Returns its process and its address. */
 async function startVite(): Promise<[ChildProcess, string]> {
   const env = { ...process.env, NO_COLOR: "1" };
   const server = spawn(process.execPath, [join(TOOLS, "node_modules/vite/bin/vite.js"), "--host", "127.0.0.1"], {
@@ -148,12 +148,12 @@ async function startVite(): Promise<[ChildProcess, string]> {
   });
   const address = await new Promise<string>((resolve, reject) => {
     let output = "";
-    const hear = (text: Buffer): void => {
+    const onOutput = (text: Buffer): void => {
       const found = /http:\/\/127\.0\.0\.1:\d+\//.exec((output += text));
       if (found) resolve(found[0]);
     };
-    server.stdout.on("data", hear);
-    server.stderr.on("data", hear);
+    server.stdout.on("data", onOutput);
+    server.stderr.on("data", onOutput);
     server.on("error", reject);
     server.on("exit", () => reject(new Error(output)));
   });
@@ -168,17 +168,17 @@ describe("the program of docs/guide/threads.md, bundled for Node", () => {
     ["esbuild", "esbuild", [...ESBUILD, "--outdir=threads-esbuild"]],
     ["esbuild, minified", "esbuild", [...ESBUILD, "--minify", "--outdir=threads-minified"]],
     ["rollup", "rollup", ["--dir", "threads-rollup", "--silent", ...RESOLVE]],
-  ])("%s: gives what it says, on all cores", async (_, command, args) => {
+  ])("%s: gives the result in its comment, on all cores", async (_, command, args) => {
     writeFileSync(join(cwd, "threads.js"), claims);
     await run(commandOf(command), ["threads.js", ...args], { cwd });
     const folder = args.map((arg) => /threads-\w+/.exec(arg)?.[0]).find(Boolean)!;
-    const [right, threads] = (await run(process.execPath, [`${folder}/threads.js`], { cwd })).trim().split("\n");
-    expect(right).toBe("true");
+    const [isRight, threads] = (await run(process.execPath, [`${folder}/threads.js`], { cwd })).trim().split("\n");
+    expect(isRight).toBe("true");
     expect(Number.parseInt(threads!, 10)).toBe(Math.min(availableParallelism(), 8));
   });
 });
 
-/** A safetensors file of one tensor: [1, 2]. */
+/** Code that creates a safetensors file with one tensor, [1, 2]. */
 const FILE = `
 const header = new TextEncoder().encode(JSON.stringify({ x: { dtype: "F32", shape: [2], data_offsets: [0, 8] } }).padEnd(72));
 const file = new Uint8Array(88);

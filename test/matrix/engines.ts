@@ -9,8 +9,8 @@ import { type BrowserName, launch, watchErrors } from "../support/pages.ts";
 export interface Engine {
   readonly version: string;
   /**
-   * Opens the page at `url`, waits until it has its globals, and evaluates an expression there, whose promise is awaited. With it, what
-   * went wrong on the page, as far as the engine tells.
+   * Opens the page at `url`, waits until `run` is defined, evaluates an expression there and awaits its value. `errors` are the errors on
+   * the page, if the engine reports them.
    */
   visit<T>(url: string, expression: string): Promise<{ value: T; errors: string[] }>;
   close(): Promise<void>;
@@ -35,7 +35,7 @@ export async function openPuppeteer(name: BrowserName): Promise<Engine> {
   };
 }
 
-/** A port that nobody listens on. */
+/** A free port. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -44,13 +44,13 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A screen for those who cannot do without; its name. */
+/** Starts a virtual screen, which WebKitGTK needs. Returns its process and its name. */
 async function openScreen(): Promise<{ screen: ChildProcess; name: string }> {
   const screen = spawn("Xvfb", ["-displayfd", "1", "-nolisten", "tcp"], { stdio: ["ignore", "pipe", "ignore"] });
   const name = await new Promise<string>((resolve, reject) => {
     screen.stdout!.once("data", (text) => resolve(`:${String(text).trim()}`));
     screen.once("error", reject);
-    screen.once("exit", () => reject(new Error("Xvfb has ended.")));
+    screen.once("exit", () => reject(new Error("Xvfb exited.")));
   });
   return { screen, name };
 }
@@ -70,7 +70,7 @@ export async function openWebKit(): Promise<Engine> {
       ...(body && { body: JSON.stringify(body) }),
     });
     const { value } = (await answer.json()) as { value: T & { error?: string; message?: string } };
-    if (!answer.ok) throw new Error(`WebDriver, ${path}: ${value.error}: ${value.message}`);
+    if (!answer.ok) throw new Error(`WebDriver ${path}: ${value.error}: ${value.message}`);
     return value;
   };
   try {
@@ -80,7 +80,7 @@ export async function openWebKit(): Promise<Engine> {
         () => false,
       );
       if (isUp) break;
-      if (tries === 100) throw new Error("WebKitWebDriver does not answer.");
+      if (tries === 100) throw new Error("WebKitWebDriver did not respond within 10 s.");
       await setTimeout(100);
     }
     const { sessionId, capabilities } = await call<{ sessionId: string; capabilities: { browserVersion: string } }>(

@@ -1,8 +1,9 @@
-/** Where the last run's record lies, where the table of docs/runtimes.md comes from, and its rows. */
+/** The results of the last run. */
 export const RUN = "build/matrix.json";
+/** The results in the table of docs/runtimes.md. */
 export const SEEN = "test/matrix/seen.json";
 
-/** Every environment that a whole run sees, in the table's order. */
+/** Every environment that a complete run tests, in the order of the table. */
 export const ENVIRONMENTS = [
   "Node 20",
   "Node 22",

@@ -1,20 +1,20 @@
 /** The installed tarball in every maintained version of Node, with import and require. */
 import { describe, expect, inject, test } from "vitest";
 import {
+  expectConsistent,
   expectKnown,
-  expectLearnt,
-  expectWhole,
+  expectLearned,
   lastJson,
   MAJORS,
-  missed,
   type Result,
+  recordMissing,
+  recordResult,
   SAVED,
-  saw,
 } from "./project.ts";
 
 const { project: cwd, nodes } = inject("matrix");
 
-/** Whether require() takes an ES module. */
+/** Whether require() accepts an ES module. */
 const requires = (version: string): boolean => {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   return major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19);
@@ -23,35 +23,35 @@ const requires = (version: string): boolean => {
 describe.each(MAJORS)("Node %i", (major) => {
   const node = nodes[major]!;
   if (node.missing !== undefined) {
-    missed(`Node ${major}`, node.missing);
+    recordMissing(`Node ${major}`, node.missing);
     test("is available", () => expect.fail(node.missing));
     return;
   }
   const { path, version } = node;
   const train = (options: object): Promise<Result> => lastJson(path, ["main.mjs", JSON.stringify(options)], { cwd });
 
-  test("trains to the known bits, on one thread and on two; the default build learns; require gives what import gives", async () => {
+  test("trains to the known bits on one thread and on two; the default build learns; require returns the same module as import", async () => {
     const one = await train({ deterministic: true });
     expectKnown(one);
-    expectWhole(one);
+    expectConsistent(one);
     const two = await train({ deterministic: true, threads: 2 });
     expectKnown(two);
     expect(two.threads, two.reason).toBe(2);
-    const seen = [expectLearnt(await train({}), major < 22 ? "simd" : "relaxed"), "2 threads"];
+    const seen = [expectLearned(await train({}), major < 22 ? "simd" : "relaxed"), "2 threads"];
     if (requires(version)) {
       expect(await lastJson(path, ["main.cjs"], { cwd })).toEqual({ sum: 3, same: true });
       seen.push("`require`");
     }
-    saw(`Node ${major}`, version, seen.join(", "));
+    recordResult(`Node ${major}`, version, seen.join(", "));
   });
 });
 
-test.each(MAJORS)("Node %i: saveFile keeps older saves, loadFile falls back to them", async (major) => {
+test.each(MAJORS)("Node %i: saveFile keeps older saves, and loadFile falls back to them", async (major) => {
   const node = nodes[major]!;
   if (node.missing === undefined) expect(await lastJson(node.path, ["save.mjs"], { cwd })).toEqual(SAVED);
 });
 
-test("init refuses what cannot run, before anything starts", async () => {
+test("init rejects invalid options before the engine starts, and applies a memory limit", async () => {
   const script = `import { init, tensor } from "nabla";
     const messages = [];
     for (const options of [{ build: "relaxed", deterministic: true }, { memoryLimit: 10 }])
@@ -67,7 +67,7 @@ test("init refuses what cannot run, before anything starts", async () => {
   ]);
 });
 
-test("the binaries can be imported by path, and a module compiled from one is taken by init", async () => {
+test("the binaries can be imported by path, and init accepts a module compiled from one", async () => {
   const script = `import { readFileSync } from "node:fs";
     import { fingerprint } from "./fingerprint.mjs";
     const bytes = readFileSync(new URL(import.meta.resolve("nabla/wasm/simd.wasm")));

@@ -1,6 +1,6 @@
 /**
- * Global setup of the matrix: packs the package and installs the tarball in an empty project outside of the checkout, next to the
- * programs of program/. After all tests it writes what they observed to build/matrix.json.
+ * Global setup of the matrix: packs the package and installs the tarball in an empty project outside the checkout, next to the programs
+ * of program/. After all tests, it writes their results to build/matrix.json.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,14 +10,14 @@ import { RUN } from "./environments.mjs";
 import { MAJORS, type Node, type Seen, TOOLS } from "./project.ts";
 import { run } from "./run.ts";
 
-/** Installs the runtimes and bundlers, unless what their lock file says is there already. */
+/** Installs the runtimes and bundlers, unless the versions of the lock file are already installed. */
 async function installTools(): Promise<void> {
   const [lock, installed] = ["package-lock.json", "node_modules/.package-lock.json"].map((file) => join(TOOLS, file));
   if (existsSync(installed!) && statSync(installed!).mtimeMs >= statSync(lock!).mtimeMs) return;
   await run("npm", ["ci", "--prefix", TOOLS, "--ignore-scripts", "--no-audit", "--no-fund"]);
 }
 
-/** The tarball in a project that has nothing else. */
+/** Installs the tarball in a project without other dependencies. */
 async function installTarball(folder: string): Promise<{ tarball: string; project: string }> {
   const packed = await run("npm", ["pack", "--json", "--pack-destination", folder]);
   const [{ filename }] = JSON.parse(packed) as [{ filename: string }];
@@ -29,12 +29,12 @@ async function installTarball(folder: string): Promise<{ tarball: string; projec
   return { tarball, project };
 }
 
-/** A Node of this major version, from the registry unless it is the one that runs the tests. */
+/** A Node of this major version: the one that runs the tests, or else one from the registry. */
 async function node(major: number): Promise<Node> {
   const own = Number.parseInt(process.versions.node, 10) === major;
-  const tell = "console.log(JSON.stringify({ path: process.execPath, version: process.versions.node }))";
+  const program = "console.log(JSON.stringify({ path: process.execPath, version: process.versions.node }))";
   try {
-    const args = own ? ["-e", tell] : ["-y", "-p", `node@${major}`, "node", "-e", tell];
+    const args = own ? ["-e", program] : ["-y", "-p", `node@${major}`, "node", "-e", program];
     return JSON.parse(await run(own ? process.execPath : "npx", args)) as Node;
   } catch (error) {
     const [first, ...more] = (error as Error).message.split("\n");
@@ -60,7 +60,7 @@ export async function setup(project: TestProject): Promise<() => void> {
   };
 }
 
-/** One entry for each environment: what several tests have seen of it, one behind the other. */
+/** One entry for each environment, which lists the results of all its tests. */
 function merge(seen: readonly Seen[]): Seen[] {
   const merged = new Map<string, Seen>();
   for (const now of seen) {

@@ -17,7 +17,7 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as
 };
 const files = readdirSync(root, { recursive: true, encoding: "utf8" }).map((file) => file.replaceAll("\\", "/"));
 
-/** Names that users import: a `*` stands for each file that it matches. */
+/** The names that users can import. A `*` is replaced by each file that it matches. */
 const specifiers = Object.entries(manifest.exports).flatMap(([name, target]) => {
   const subpath = name.replace(/^\./, "nabla");
   if (!name.includes("*")) return [subpath];
@@ -29,7 +29,7 @@ const specifiers = Object.entries(manifest.exports).flatMap(([name, target]) => 
   return matches.map((file) => subpath.replace("*", file.slice(before.length, file.length - after.length)));
 });
 
-/** Those that are modules, with types. */
+/** The names of modules, which have types. */
 const modules = specifiers.filter((name) => !/\.\w+$/.test(name));
 
 const { create } = createRequire(join(TOOLS, "package.json"))("enhanced-resolve") as {
@@ -37,34 +37,34 @@ const { create } = createRequire(join(TOOLS, "package.json"))("enhanced-resolve"
 };
 
 describe("exports", () => {
-  test.each(CONDITIONS)('under the condition "%s", every name is a file of the tarball', (condition) => {
+  test.each(CONDITIONS)('under the condition "%s", every name resolves to a file in the tarball', (condition) => {
     const resolve = create.sync({ conditionNames: [condition, "import"], extensions: [] });
     for (const specifier of specifiers) {
       const file = resolve(project, specifier);
       expect(file && files.includes(relative(root, file).replaceAll("\\", "/")), specifier).toBe(true);
     }
   });
-  test.each(["workerd", "edge-light"])('the condition "%s" has files of its own for every module', (condition) => {
+  test.each(["workerd", "edge-light"])('the condition "%s" has separate files for every module', (condition) => {
     const [own, others] = [condition, "default"].map((name) => create.sync({ conditionNames: [name, "import"] }));
     for (const specifier of modules) expect(own!(project, specifier), specifier).not.toBe(others!(project, specifier));
   });
-  test("every module has declarations, under every condition", () => {
+  test("every module has declarations under every condition", () => {
     for (const condition of CONDITIONS) {
       const resolve = create.sync({ conditionNames: ["types", condition, "import"] });
       for (const specifier of modules) expect(resolve(project, specifier), specifier).toMatch(/\.d\.ts$/);
     }
   });
-  test("the command is there", () => {
+  test("the files of the commands exist", () => {
     for (const path of Object.values(manifest.bin)) expect(existsSync(join(root, path)), path).toBe(true);
   });
 });
 
-test("publint finds nothing", async () => {
+test("publint finds no problem", async () => {
   const output = await run(commandOf("publint"), ["run", tarball, "--strict"]);
   expect(output).toMatch(/All good!/);
 });
 
-test("are-the-types-wrong finds nothing in what has types, for ES modules", async () => {
+test("are-the-types-wrong finds no problem in the types of ES modules", async () => {
   const output = await run(commandOf("attw"), [tarball, "--profile", "esm-only", "--format", "ascii", "--no-emoji"]);
   for (const name of modules) expect(output).toContain(`"${name}"\n\nnode16 (from ESM): OK (ESM)\nbundler: OK`);
 });
@@ -87,14 +87,14 @@ test("a strict program compiles against the tarball, without skipLibCheck", () =
   expect(problems).toEqual([]);
 });
 
-/** Whether a node of the syntax runs text as code: eval(…), Function(…), new Function(…). */
+/** Whether a syntax node runs text as code: eval(…), Function(…), new Function(…). */
 function runsText(node: ts.Node): boolean {
   const isCall = ts.isCallExpression(node) || ts.isNewExpression(node);
   if (!isCall || !ts.isIdentifier(node.expression)) return false;
   return node.expression.text === "Function" || node.expression.text === "eval";
 }
 
-test("nothing that is shipped runs text as code", () => {
+test("no file in the tarball runs text as code", () => {
   const scripts = files.filter((file) => /\.[cm]?js$/.test(file));
   expect(scripts.length).toBeGreaterThan(50);
   const found: string[] = [];
@@ -109,7 +109,7 @@ test("nothing that is shipped runs text as code", () => {
   expect(found).toEqual([]);
 });
 
-test("it depends on the loader alone, and the core imports nothing but its own files", async () => {
+test("it depends only on the loader, and the core imports only its own files", async () => {
   expect(Object.keys(manifest.dependencies ?? {})).toEqual(["@assemblyscript/loader"]);
   const metafile = join(project, "core.json");
   const args = ["node_modules/nabla/dist/src/index.js", "--bundle", "--format=esm", "--packages=external"];

@@ -1,10 +1,10 @@
-/** The installed tarball on pages of three browser engines: on a page's main thread, in a worker, and under a strict policy. */
+/** The installed tarball in three browser engines: on a page's main thread, in a worker, and with a strict security policy. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { findWebKit } from "../support/browsers.mjs";
 import { type Served, serve } from "../support/pages.ts";
 import { type Engine, openPuppeteer, openWebKit } from "./engines.ts";
-import { commandOf, expectKnown, expectLearnt, missed, type Result, saw } from "./project.ts";
+import { commandOf, expectKnown, expectLearned, type Result, recordMissing, recordResult } from "./project.ts";
 import { run } from "./run.ts";
 
 const { project } = inject("matrix");
@@ -35,7 +35,7 @@ const ENGINES: [string, () => Promise<Engine>][] = [
 if (findWebKit()) ENGINES.push(["WebKitGTK", openWebKit]);
 else {
   const missing = "WebKitWebDriver or Xvfb is not installed. Run node test/support/browsers.mjs.";
-  missed("WebKitGTK", missing);
+  recordMissing("WebKitGTK", missing);
   test("WebKitGTK is available", () => expect.fail(missing));
 }
 
@@ -46,7 +46,7 @@ describe.each(ENGINES)("%s", (name, open) => {
   });
   afterAll(() => engine?.close());
 
-  test("a page without isolation headers, from the package's files: one thread, a reason, and the known bits", async () => {
+  test("a page without isolation headers, with the package's files: one thread, a reason, and the known bits", async () => {
     const { value, errors } = await engine.visit<Result>(`${files.address}files.html`, `run(${TWO})`);
     expectKnown(value);
     expect(value).toMatchObject({
@@ -56,8 +56,12 @@ describe.each(ENGINES)("%s", (name, open) => {
     expect(errors).toEqual([]);
     const fast = await engine.visit<Result>(`${files.address}files.html`, "run({})");
     expect(fast.errors).toEqual([]);
-    // JavaScriptCore has no relaxed SIMD by itself yet; where it does, that is its fastest.
-    saw(name, engine.version, `${expectLearnt(fast.value, name === "WebKitGTK" ? undefined : "relaxed")}, a page`);
+    // JavaScriptCore does not enable relaxed SIMD by default yet. If it does, nabla uses the relaxed build.
+    recordResult(
+      name,
+      engine.version,
+      `${expectLearned(fast.value, name === "WebKitGTK" ? undefined : "relaxed")}, a page`,
+    );
   });
 
   test("a worker of a page: the known bits", async () => {
@@ -65,10 +69,10 @@ describe.each(ENGINES)("%s", (name, open) => {
     expectKnown(value);
     expect(value.threads).toBe(1);
     expect(errors).toEqual([]);
-    saw(name, engine.version, "a web worker");
+    recordResult(name, engine.version, "a web worker");
   });
 
-  test(`a page under "${POLICY}": the known bits`, async () => {
+  test(`a page with the policy "${POLICY}": the known bits`, async () => {
     const { value, errors } = await engine.visit<[boolean, Result]>(
       strict.address,
       `run(${TWO}).then((result) => [canEvaluate, result])`,
@@ -77,6 +81,6 @@ describe.each(ENGINES)("%s", (name, open) => {
     expect(canEvaluate, "the policy is in force").toBe(false);
     expectKnown(result);
     expect(errors.filter((error) => !/Content.Security.Policy/i.test(error))).toEqual([]);
-    saw(name, engine.version, "a strict CSP");
+    recordResult(name, engine.version, "a strict CSP");
   });
 });

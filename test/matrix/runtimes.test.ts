@@ -2,13 +2,13 @@
 import { expect, inject, test } from "vitest";
 import {
   binaryOf,
+  expectConsistent,
   expectKnown,
-  expectLearnt,
-  expectWhole,
+  expectLearned,
   lastJson,
   type Result,
+  recordResult,
   SAVED,
-  saw,
   TOOLS,
   versionOf,
 } from "./project.ts";
@@ -20,62 +20,63 @@ const TWO = JSON.stringify({ deterministic: true, threads: 2 });
 test.each([
   ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt"], "deno"],
   ["Bun", binaryOf("@oven", "bin/bun"), ["run"], "bun"],
-])("%s, without a permission or a flag: the known bits on one thread and on two", async (name, path, args, tool) => {
+])("%s, without permissions or flags: the known bits on one thread and on two", async (name, path, args, tool) => {
   const train = (options: string): Promise<Result> => lastJson(path, [...args, "main.mjs", options], { cwd });
   const one = await train(DETERMINISTIC);
   expectKnown(one);
-  expectWhole(one);
+  expectConsistent(one);
   const two = await train(TWO);
   expectKnown(two);
   expect(two.threads, two.reason).toBe(2);
-  saw(name, versionOf(tool), `${expectLearnt(await train("{}"))}, 2 threads`);
+  recordResult(name, versionOf(tool), `${expectLearned(await train("{}"))}, 2 threads`);
 });
 
 test.each([
   ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt", "--allow-read", "--allow-write"]],
   ["Bun", binaryOf("@oven", "bin/bun"), ["run"]],
-])("%s: saveFile keeps older saves, loadFile falls back to them", async (_, path, args) => {
+])("%s: saveFile keeps older saves, and loadFile falls back to them", async (_, path, args) => {
   expect(await lastJson(path, [...args, "save.mjs"], { cwd })).toEqual(SAVED);
 });
 
-/** What stands in for the clouds here needs a newer Node than the oldest that nabla runs on. */
+/** The path of a Node that is new enough for miniflare and @edge-runtime/vm, which need a newer one than nabla. */
 function newerNode(): string {
   const node = nodes[24]!;
-  if (node.missing !== undefined) throw new Error(`Workers and edge functions are tried by Node 24: ${node.missing}`);
+  if (node.missing !== undefined)
+    throw new Error(`The tests of Workers and edge functions need Node 24: ${node.missing}`);
   return node.path;
 }
 
-/** The known bits, and one thread where two are asked for, with the reason. */
-function expectAlone(one: Result, two: Result): void {
+/** Expects the known bits, and, if init() asks for two threads, one thread and a reason. */
+function expectOneThread(one: Result, two: Result): void {
   expectKnown(one);
-  expectWhole(one);
+  expectConsistent(one);
   expectKnown(two);
   expect(two.threads).toBe(1);
   expect(two.reason).toMatch(/./);
 }
 
 test.each([
-  ["as it is", []],
-  ["with Node's modules", ["nodejs_compat"]],
-])("workerd, %s: the known bits from modules that were compiled beforehand, on one thread", async (_, flags) => {
+  ["without flags", []],
+  ["with nodejs_compat", ["nodejs_compat"]],
+])("workerd, %s: the known bits on one thread, from precompiled modules", async (_, flags) => {
   const args = [`${TOOLS}/hosts/workerd.mjs`, cwd, JSON.stringify(flags), DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await lastJson<Result[]>(newerNode(), args);
-  expectAlone(one!, two!);
-  const what = expectLearnt(fast!, "relaxed");
-  saw(
+  expectOneThread(one!, two!);
+  const what = expectLearned(fast!, "relaxed");
+  recordResult(
     "workerd, in miniflare",
     versionOf("workerd"),
-    flags.length ? "`nodejs_compat`" : `${what}, bytes compiled beforehand`,
+    flags.length ? "`nodejs_compat`" : `${what}, precompiled`,
   );
 });
 
-test("edge functions: the known bits, where neither text nor bytes may be compiled", async () => {
+test("edge functions: the known bits, although neither text nor bytes may be compiled", async () => {
   const args = [`${TOOLS}/hosts/edge.mjs`, cwd, DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await lastJson<Result[]>(newerNode(), args);
-  expectAlone(one!, two!);
-  saw(
+  expectOneThread(one!, two!);
+  recordResult(
     "edge-light, in @edge-runtime/vm",
     versionOf("@edge-runtime/vm"),
-    `${expectLearnt(fast!, "relaxed")}, bytes compiled beforehand`,
+    `${expectLearned(fast!, "relaxed")}, precompiled`,
   );
 });

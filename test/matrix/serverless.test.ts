@@ -1,4 +1,4 @@
-/** examples/serverless with the installed tarball, each in its runtime: trains, predicts, and survives a client that disconnects during training. */
+/** Each program of examples/serverless in its runtime, with the installed tarball: trains, predicts, and handles a disconnect in training. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync } from "node:fs";
@@ -16,12 +16,12 @@ const { project: cwd, nodes } = inject("matrix");
 const examples = join(cwd, "serverless");
 beforeAll(() => cpSync("examples/serverless", examples, { recursive: true }));
 
-process.env.TRAIN_TOKEN = "let-me-teach";
-const course = { ...xor, epochs: 600, batchSize: 4 };
-const headers = { "content-type": "application/json", authorization: "Bearer let-me-teach" };
-const truth = xor.targets.flat();
+process.env.TRAIN_TOKEN = "let-me-train";
+const trainingRequest = { ...xor, epochs: 600, batchSize: 4 };
+const headers = { "content-type": "application/json", authorization: "Bearer let-me-train" };
+const labels = xor.targets.flat();
 
-/** A port that is free. */
+/** A free port. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -31,7 +31,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Starts a server, and waits until it answers. */
+/** Starts a server and waits until it is ready. */
 async function start(command: string, args: readonly string[]): Promise<{ url: string; stop: () => Promise<void> }> {
   const port = await freePort();
   const env = { ...process.env, PORT: String(port), NO_COLOR: "1" };
@@ -40,8 +40,8 @@ async function start(command: string, args: readonly string[]): Promise<{ url: s
     args.map((arg) => arg.replace("$PORT", String(port))),
     { cwd: examples, env },
   );
-  let complaints = "";
-  for (const stream of [child.stdout!, child.stderr!]) stream.on("data", (piece) => (complaints += piece));
+  let output = "";
+  for (const stream of [child.stdout!, child.stderr!]) stream.on("data", (piece) => (output += piece));
   const ended = once(child, "exit");
   const stop = async (): Promise<void> => {
     child.kill("SIGTERM");
@@ -53,15 +53,15 @@ async function start(command: string, args: readonly string[]): Promise<{ url: s
     if (response?.ok) return { url, stop };
     if (child.exitCode === null && Date.now() - began < 60_000) continue;
     await stop();
-    throw new Error(`${command} ${args.join(" ")} does not serve:\n${complaints}`);
+    throw new Error(`${command} ${args.join(" ")} does not serve requests:\n${output}`);
   }
 }
 
 /**
- * The status that a request is answered with by its head alone. Who sends a body that is refused may find the connection closed before
- * it has read why.
+ * The status of a response to the headers of a request alone. If the client sent the body too, the server could close the connection
+ * before the client has read the response.
  */
-async function statusByHead(url: string, bytes: number): Promise<number | undefined> {
+async function statusOfHeaders(url: string, bytes: number): Promise<number | undefined> {
   const sent = request(url, { method: "POST", headers: { ...headers, "content-length": bytes } });
   sent.flushHeaders();
   const [response] = (await once(sent, "response")) as [IncomingMessage];
@@ -69,10 +69,10 @@ async function statusByHead(url: string, bytes: number): Promise<number | undefi
   return response.statusCode;
 }
 
-/** Workers are tried by a newer Node than the oldest that nabla runs on. */
+/** The path of a Node that is new enough for miniflare, which needs a newer one than nabla. */
 const newerNode = (): string => {
   const node = nodes[24]!;
-  if (node.missing !== undefined) throw new Error(`Workers are tried by Node 24: ${node.missing}`);
+  if (node.missing !== undefined) throw new Error(`The tests of Workers need Node 24: ${node.missing}`);
   return node.path;
 };
 
@@ -94,59 +94,61 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
 
   const post = (path: string, body: unknown, signal?: AbortSignal): Promise<Response> =>
     fetch(url + path, { method: "POST", headers, body: JSON.stringify(body), ...(signal && { signal }) });
-  const ask = async (): Promise<number[]> => {
+  const predict = async (): Promise<number[]> => {
     const response = await post("/", { inputs: xor.inputs });
     expect(response.status).toBe(200);
     return ((await response.json()) as { outputs: number[][] }).outputs.flat();
   };
 
-  test("learns, and answers with what it has learnt", async () => {
-    const stranger = await fetch(`${url}/train`, { method: "POST", body: JSON.stringify(course) });
-    expect(stranger.status).toBe(401);
-    const all = await allEvents(await post("/train", course));
+  test("learns from a training request, and predicts the right labels", async () => {
+    const unauthorized = await fetch(`${url}/train`, { method: "POST", body: JSON.stringify(trainingRequest) });
+    expect(unauthorized.status).toBe(401);
+    const all = await allEvents(await post("/train", trainingRequest));
     expect(all.length).toBeGreaterThan(1);
     expect(all.at(-1)).toMatchObject({ event: "done", data: { steps: 600 } });
-    expect((await ask()).map((logit) => Number(logit > 0))).toEqual(truth);
+    expect((await predict()).map((logit) => Number(logit > 0))).toEqual(labels);
   });
-  test("tells what it is, and what is wrong with a request", async () => {
+  test("answers with its metadata, and with the error in a request", async () => {
     const metadata = await (await fetch(`${url}/metadata`)).json();
     expect(metadata).toMatchObject({ name: "xor", nabla: { version: "0.1.0", threads: 1 } });
     const response = await post("/", { inputs: [[1]] });
     expect(response.status).toBe(422);
     expect(response.headers.get("content-type")).toBe("application/problem+json");
-    expect(await statusByHead(url, 5_000_000)).toBe(413);
+    expect(await statusOfHeaders(url, 5_000_000)).toBe(413);
   });
-  test("a long training is ended by leaving it, and changes nothing", async () => {
-    const before = await ask();
-    const leaving = new AbortController();
+  test("a disconnect ends a long training, which changes nothing", async () => {
+    const before = await predict();
+    const controller = new AbortController();
     const inputs = Array.from({ length: 1000 }, () => xor.inputs).flat();
     const long = { inputs, targets: inputs.map(() => [1]), epochs: 1000, batchSize: 1 };
-    const response = await post("/train", long, leaving.signal);
-    // Not for await: to break it off is to leave.
-    const coming = events(response);
-    for (let i = 0; i < 10; i++) expect((await coming.next()).value).toMatchObject({ event: "progress" });
-    expect((await post("/train", {})).status, "one at a time").toBe(503);
-    expect((await fetch(`${url}/health`)).status, "others are answered meanwhile").toBe(200);
-    leaving.abort();
-    const left = performance.now();
-    // As soon as the place is free again, what is wrong with the request is looked at.
-    while ((await post("/train", {})).status === 503) expect(performance.now() - left).toBeLessThan(5000);
-    console.log(`free again ${(performance.now() - left).toFixed(0)} ms after the client left`);
-    expect(await ask()).toEqual(before);
+    const response = await post("/train", long, controller.signal);
+    // Not `for await`: leaving its loop would cancel the response.
+    const stream = events(response);
+    for (let i = 0; i < 10; i++) expect((await stream.next()).value).toMatchObject({ event: "progress" });
+    expect((await post("/train", {})).status, "only one training runs at a time").toBe(503);
+    expect((await fetch(`${url}/health`)).status, "other requests are answered meanwhile").toBe(200);
+    controller.abort();
+    const aborted = performance.now();
+    // As soon as the training has ended, the response is no longer 503 but reports the error in the request.
+    while ((await post("/train", {})).status === 503) expect(performance.now() - aborted).toBeLessThan(5000);
+    console.log(
+      `the next training can start ${(performance.now() - aborted).toFixed(0)} ms after the client disconnected`,
+    );
+    expect(await predict()).toEqual(before);
   });
 });
 
 test.each([
   ["a function URL", functionUrlEvent],
   ["a REST API", restApiEvent],
-])("Lambda, called through %s", async (name, event) => {
+])("Lambda, called through %s, trains and predicts", async (name, event) => {
   const file = `${pathToFileURL(join(examples, "lambda.mjs")).href}?${encodeURIComponent(name)}`;
   const { handler } = (await import(/* @vite-ignore */ file)) as { handler: (e: LambdaEvent) => Promise<LambdaResult> };
   const call = (path: string, body: unknown) =>
     handler(event({ method: "POST", path, headers, body: JSON.stringify(body) }));
-  const trained = await call("/train", course);
+  const trained = await call("/train", trainingRequest);
   expect(trained.statusCode).toBe(200);
   expect(trained.body).toMatch(/event: done\n/);
   const { outputs } = JSON.parse((await call("/", { inputs: xor.inputs })).body) as { outputs: number[][] };
-  expect(outputs.flat().map((logit) => Number(logit > 0))).toEqual(truth);
+  expect(outputs.flat().map((logit) => Number(logit > 0))).toEqual(labels);
 });

@@ -1,6 +1,6 @@
 /**
- * `node test/matrix/table.mjs`, after a whole run of the matrix: keeps what it has seen in seen.json, and writes the table of
- * docs/runtimes.md from that.
+ * `node test/matrix/table.mjs`, after a complete run of the matrix: stores its results in seen.json, and writes them to the table in
+ * docs/runtimes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { withBlock } from "../../docs/tables.mjs";
@@ -9,12 +9,12 @@ import { ENVIRONMENTS, RUN, SEEN } from "./environments.mjs";
 /** The page with the table. */
 export const PAGE = "docs/runtimes.md";
 
-/** The table of what was seen. */
+/** The table of the results. */
 export function table(seen) {
   const rows = seen.map(({ environment, version, result, bitsEqual }) =>
     [environment, version || "–", result, bitsEqual ? "yes" : "–"].join(" | "),
   );
-  return ["where | version | seen | same bits", "|---|---|---|---|", ...rows]
+  return ["environment | version | tested | same bits", "|---|---|---|---|", ...rows]
     .map((row, i) => (i === 1 ? row : `| ${row} |`))
     .join("\n");
 }
@@ -27,9 +27,7 @@ if (process.argv[1] === import.meta.filename) {
   const seen = ENVIRONMENTS.map((name) => run.find(({ environment }) => environment === name));
   const missing = ENVIRONMENTS.filter((_, i) => !seen[i]);
   if (missing.length) {
-    throw new Error(
-      `${RUN} has nothing of ${missing.join(", ")}: run the whole matrix, npm run matrix, until it is green.`,
-    );
+    throw new Error(`${RUN} has no results for ${missing.join(", ")}. Run npm run matrix until all tests pass.`);
   }
   writeFileSync(SEEN, `${JSON.stringify(seen, null, 2)}\n`);
   writeFileSync(PAGE, withTable(readFileSync(PAGE, "utf8"), seen));

@@ -1,10 +1,10 @@
-/** Workers as wrangler bundles them: binaries are modules of their own. */
+/** Bundles Workers as wrangler does: binaries are separate modules. */
 import { mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 
-/** The bundle's folder, which is the caller's to remove, and its modules as miniflare takes them, the entry first. */
+/** The bundle's folder, which the caller must remove, and its modules as miniflare expects them, the entry first. */
 export async function bundle(project, entry) {
   const modulesRoot = mkdtempSync(join(tmpdir(), "nabla-worker-"));
   await build({

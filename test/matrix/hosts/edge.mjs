@@ -1,6 +1,6 @@
 /**
- * `node edge.mjs PROJECT OPTIONS…` runs function.js in Vercel's edge runtime, and prints its answer to each of the options. What ends in
- * `.wasm?module` is compiled beforehand and handed in, as Next.js does it; text and bytes cannot be compiled in there.
+ * `node edge.mjs PROJECT OPTIONS…` runs function.js in Vercel's edge runtime, and prints its response to each of the options. Imports that
+ * end in `.wasm?module` are compiled in advance and injected, as in Next.js: the runtime cannot compile text or bytes.
  */
 import { readFileSync } from "node:fs";
 import { EdgeVM } from "@edge-runtime/vm";
@@ -32,9 +32,9 @@ const vm = new EdgeVM({
   extend: (context) => Object.assign(context, { compiledModules: modules }),
 });
 vm.evaluate(outputFiles[0].text);
-const answers = [];
+const responses = [];
 for (const body of requests) {
   const request = new vm.context.Request("http://localhost/", { method: "POST", body });
-  answers.push(await (await vm.context.edge.fetch(request)).json());
+  responses.push(await (await vm.context.edge.fetch(request)).json());
 }
-console.log(JSON.stringify(answers));
+console.log(JSON.stringify(responses));

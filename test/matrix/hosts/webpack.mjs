@@ -1,4 +1,4 @@
-/** `node webpack.mjs PROJECT ENTRY FOLDER` bundles for pages, as webpack does by itself in production. */
+/** `node webpack.mjs PROJECT ENTRY FOLDER` bundles for pages with webpack's default configuration for production. */
 import webpack from "webpack";
 
 const [context, entry, path] = process.argv.slice(2);

@@ -1,5 +1,5 @@
 /**
- * `node worker.mjs PROJECT ENTRY PORT` serves a Worker by workerd, Cloudflare's runtime. Prints where; runs until it is killed.
+ * `node worker.mjs PROJECT ENTRY PORT` serves a Worker in workerd, Cloudflare's runtime. Prints the address and runs until it is killed.
  */
 import { rmSync } from "node:fs";
 import { Miniflare } from "miniflare";
@@ -16,6 +16,6 @@ const miniflare = new Miniflare({
   compatibilityDate: "2026-07-01",
   compatibilityFlags: ["enable_request_signal"],
 });
-// On SIGTERM miniflare ends workerd, a process of its own, and this one.
+// On SIGTERM, miniflare ends workerd, which is a separate process, and this process.
 process.once("exit", () => rmSync(modulesRoot, { recursive: true }));
 console.log((await miniflare.ready).href);

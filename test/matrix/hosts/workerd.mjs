@@ -1,6 +1,6 @@
 /**
- * `node workerd.mjs PROJECT FLAGS OPTIONS…` runs function.js in workerd, Cloudflare's runtime, with these compatibility flags (a list
- * in JSON), and prints its answer to each of the options.
+ * `node workerd.mjs PROJECT FLAGS OPTIONS…` runs function.js in workerd, Cloudflare's runtime, with these compatibility flags (a JSON
+ * array), and prints its response to each of the options.
  */
 import { rmSync } from "node:fs";
 import { Miniflare } from "miniflare";
@@ -15,13 +15,13 @@ const miniflare = new Miniflare({
   compatibilityFlags: JSON.parse(flags),
 });
 try {
-  const answers = [];
+  const responses = [];
   for (const body of requests) {
     const response = await miniflare.dispatchFetch("http://localhost/", { method: "POST", body });
     if (!response.ok) throw new Error(await response.text());
-    answers.push(await response.json());
+    responses.push(await response.json());
   }
-  console.log(JSON.stringify(answers));
+  console.log(JSON.stringify(responses));
 } finally {
   await miniflare.dispose();
   rmSync(modulesRoot, { recursive: true });

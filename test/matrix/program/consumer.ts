@@ -1,4 +1,4 @@
-/** A strict program of a user's: compiled by package.test.ts against the declarations in the tarball. Never run. */
+/** A user's program in strict mode. package.test.ts compiles it against the declarations in the tarball; it never runs. */
 import {
   customGradient,
   grad,

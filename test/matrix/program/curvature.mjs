@@ -1,4 +1,4 @@
-/** What needs the core and nabla/gradients to be of one engine: the largest curvature of a landscape, which is 100. */
+/** Computes the largest curvature of a landscape, 100. This works only if nabla and nabla/gradients share one engine. */
 import { dispose, tensor } from "nabla";
 import { hessianExtremes, objective } from "nabla/gradients";
 

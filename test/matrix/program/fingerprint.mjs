@@ -1,16 +1,16 @@
-/** The program that every runtime and every bundle runs: it trains a small network for 200 steps. */
+/** The program that every runtime and every bundle runs: trains a small network for 200 steps. */
 import { dispose, info, init, losses, manualSeed, nn, optim, randn, tensor } from "nabla";
 
 export const STEPS = 200;
 
-/** Bytes as eight letters: FNV-1a. */
+/** The FNV-1a hash of bytes, as eight hexadecimal digits. */
 export function hashOf(...parts) {
   let hash = 0x811c9dc5;
   for (const bytes of parts) for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   return hash.toString(16).padStart(8, "0");
 }
 
-/** The network, its optimizer, and what trains it for so many steps; the last loss. */
+/** The network, its optimizer, `train`, which runs a number of steps and returns the last loss, and `fingerprint`, the parameters' hash. */
 export function start() {
   manualSeed(7);
   const model = new nn.Sequential(new nn.Linear(2, 16), new nn.Tanh(), new nn.Dropout(0.1), new nn.Linear(16, 3));
@@ -36,8 +36,8 @@ export function start() {
 }
 
 /**
- * The last loss, and a fingerprint of all parameters: the same bits, so the same letters, wherever the build is `simd`.
- * @param options init's
+ * The last loss and a hash of all parameters, which are the same in every runtime with the `simd` build.
+ * @param options the options of init()
  */
 export async function fingerprint(options) {
   await init(options);

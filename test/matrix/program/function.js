@@ -1,4 +1,4 @@
-/** A function behind HTTP, as Workers and edge functions are written: trains with the options that are posted to it. */
+/** An HTTP function in the format of Workers and edge functions. Trains with the options in the body of the request. */
 import { curvature } from "./curvature.mjs";
 import { fingerprint } from "./fingerprint.mjs";
 import { resume } from "./resume.mjs";

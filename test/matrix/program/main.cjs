@@ -1,4 +1,4 @@
-/** CommonJS: the same objects that `import` gives. */
+/** CommonJS: require() returns the same objects as import(). */
 const nabla = require("nabla");
 const { diagnose } = require("nabla/gradients");
 

@@ -1,4 +1,4 @@
-/** From a command line: prints what came of the options given there. */
+/** Trains with the options on the command line, and prints the result. */
 import { curvature } from "./curvature.mjs";
 import { fingerprint } from "./fingerprint.mjs";
 import { resume } from "./resume.mjs";

@@ -1,4 +1,4 @@
-/** A page that only multiplies matrices, and takes gradients of that. */
+/** A page that only multiplies matrices and computes gradients. */
 import { tensor } from "nabla";
 
 // biome-ignore format: matrices

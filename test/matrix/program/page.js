@@ -1,7 +1,7 @@
-/** What the tests call on a page. */
+/** The functions that tests call on a page. */
 import { fingerprint } from "./fingerprint.mjs";
 
-/** The same in a worker of the page. */
+/** Trains in a worker of the page. */
 function runInWorker(options) {
   const worker = new Worker(new URL("./training.js", import.meta.url), { type: "module" });
   return new Promise((resolve, reject) => {
@@ -14,7 +14,7 @@ function runInWorker(options) {
   });
 }
 
-/** Trains on the page's main thread: in a task of the page's own, since tools may run text where a page may not. */
+/** Trains on the page's main thread, in a task that the page starts: a task of the testing tool may run text even if the page may not. */
 async function run(options) {
   await new Promise((resolve) => setTimeout(resolve));
   return fingerprint(options);

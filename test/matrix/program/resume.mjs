@@ -1,15 +1,15 @@
-/** A training that is saved half way and resumed by other objects: the file's letters, and those of the parameters at the end. */
+/** Saves a training half way and resumes it with new objects. */
 import { dispose, init, manualSeed } from "nabla";
 import { loadState, saveState } from "nabla/formats";
 import { hashOf, STEPS, start } from "./fingerprint.mjs";
 
-/** @param options init's */
+/** Hashes of the file and of the parameters at the end. @param options the options of init() */
 export async function resume(options) {
   await init(options);
   const first = start();
   first.train(STEPS / 2);
   const file = saveState({ ...first, step: STEPS / 2 });
-  // What is resumed has been elsewhere.
+  // The new objects have another state before they are restored.
   const second = start();
   manualSeed(99);
   second.train(3);

@@ -1,4 +1,4 @@
-/** Saves three times, damages the last save, and prints what was loaded each time. */
+/** Saves three times, loads the last save, damages it, loads again without and with a fallback, and prints the results. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { tensor } from "nabla";
