@@ -14,13 +14,13 @@ const resolve = {
   ],
 };
 
-/** Folders whose tests run kernels: once in each build. */
+/** Folders whose tests run once in each build. */
 const LIBRARY = ["runtime", "ops", "core", "autograd", "compile", "nn", "losses", "optim"];
 
-/** The kernel and library tests run in both builds; the rest, which do not touch kernels' arithmetic, once, in the fastest. */
+/** The tests of kernels and the library run in both builds. The others do not depend on the arithmetic and run in the fastest build. */
 export default defineConfig({
   test: {
-    // Vitest leaves one core to itself; on a machine of two that is half of it.
+    // By default, Vitest leaves one core idle, which is half of a machine with two.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", `${root}test/support/counts.ts`],
     projects: [

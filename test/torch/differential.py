@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Writes differential.json: 500 random configurations of losses, reductions, norms, optimizers and integer ops, with what PyTorch computes.
+"""Writes differential.json: 500 random configurations of losses, reductions, norms, optimizers and integer ops, with PyTorch's results.
 
     /usr/bin/python3 test/torch/differential.py      # Debian's python3-torch, 1.13
 
-One seed draws every configuration: function, shapes, dims, options, and values from several distributions (plain, large,
+One seed determines every configuration: function, shapes, dims, options, and values from several distributions (plain, large,
 tiny, offset, tied, with zeros). test/ops/torch-differential.test.ts runs each one eagerly and compiled. Floating-point results
 are computed in float64 from inputs that float32 holds exactly; integer results must be equal.
 """
@@ -43,7 +43,7 @@ def plain(shape):
 
 
 def values(shape, kinds=("plain", "large", "tiny", "offset", "tied", "zeros")):
-    """A tensor from a distribution drawn at random. Offsets stay small enough that float32 keeps five digits of differences."""
+    """A tensor from a random distribution. Offsets are small enough that float32 keeps five digits of differences."""
     kind = pick.choice(kinds)
     v = normal(shape)
     if kind == "large":
@@ -83,7 +83,7 @@ def encode(v, short=False):
 
 
 def call(note, f, torch_f, args, wrt=()):
-    """Runs torch_f on the arguments (the options last, as a dict). Returns the case: value, and gradients by `wrt` for a random dy."""
+    """Runs torch_f on the arguments (the options last, as a dict). Returns the case: the value, and its gradients for a random dy."""
     inputs = [a.clone().requires_grad_() if i in wrt else a for i, a in enumerate(args)]
     out = torch_f(*inputs)
     made = {"name": note, "f": f, "args": encode(list(args), short=True), "out": encode(out)}
@@ -135,7 +135,7 @@ def last_to_1(v):
 
 
 def classes():
-    """Class losses, some with −∞ logits away from the label and ignored rows that hold −∞."""
+    """Class losses, some with logits of −∞ at other classes than the label and in ignored rows."""
     lead, c = some_shape(1, 2, (1, 2, 3, 4)), pick.choice([2, 3, 5, 6])
     x, kind = values([*lead, c], ("plain", "large", "tied", "offset"))
     smoothing = pick.choice([None, None, 0.1, 0.5])
@@ -156,7 +156,7 @@ def classes():
                 flat[i] = o["ignore_index"]
         if (flat == o["ignore_index"]).all():
             o["reduction"] = "sum"
-    # −∞ where it must not count: at another class than the label, or, without a label, anywhere.
+    # −∞ must not affect the gradient at another class than the label or in an ignored row.
     if chance(0.5) and not (smoothing and not nll):
         rows, flat = x.reshape(-1, c), t.reshape(-1)
         for i in range(flat.numel()):
@@ -198,7 +198,7 @@ def loss():
 
 
 def some_dims(rank):
-    """One dim, several, or all (None); some counted from the end."""
+    """One dim, several, or all (None); some are negative."""
     if chance(0.25):
         return None
     chosen = pick.sample(range(rank), pick.randint(1, rank))
@@ -212,7 +212,7 @@ def reduction():
     rank = len(shape)
     x, kind = values(shape, ("plain", "tied", "zeros") if f in ("prod", "any", "all") else ("plain", "large", "tiny", "offset", "tied"))
     if f in ("softmax", "logSoftmax", "logSumExp") and kind == "large":
-        # x − max is rounded to a part in 2²⁴ of x: at 1000, exponentials in float32 keep four digits.
+        # x − max has a rounding error of x/2²⁴: at 1000, exponentials in float32 keep four digits.
         x = float32(x / 30)
     if f in ("cumsum", "softmax", "logSoftmax"):
         dim = pick.randrange(-rank, rank)
@@ -269,7 +269,7 @@ def norm():
     f = pick.choice(["layerNorm", "rmsNorm", "groupNorm", "batchNorm", "batchNormTrain"])
     eps = pick.choice([1e-5, 1e-3, 0.1])
     shape = some_shape(2, 4, (1, 2, 3, 4, 5))
-    # Normalized over one or two elements, x becomes constants: the gradient is what rounding leaves of 0.
+    # Normalized over one or two elements, x becomes constant: the gradient is 0 plus rounding errors.
     while f == "batchNormTrain" and math.prod(shape[:-1]) < 3:
         shape = some_shape(2, 4, (1, 2, 3, 4, 5))
     x, kind = values(shape, ("plain", "large", "offset"))
@@ -303,7 +303,7 @@ def norm():
 
 
 def optimizer():
-    """8 steps of two parameters on given gradients, some of them missing, constant, zero, tiny or large."""
+    """8 steps of two parameters with given gradients, some of which are missing, constant, zero, tiny or large."""
     kind = pick.choice(["SGD", "Adam", "AdamW", "NAdam", "RMSprop", "Adagrad"])
     o = {"lr": pick.choice([1e-3, 0.01, 0.1])}
     if chance(0.5):
@@ -332,7 +332,7 @@ def optimizer():
         o["maximize"] = True
     clip = pick.choice([None, None, 0.5, 5.0])
     style = pick.choice(["plain", "large", "tiny", "constant", "zeros"])
-    # A centred second moment of constant gradients is rounding in float32: 0 − 0.
+    # For constant gradients, the centred second moment is 0 plus rounding errors of float32.
     if o.get("centered") and style in ("constant", "zeros", "tiny"):
         style = "plain"
     shapes = [[3, 2], [5]]
@@ -343,7 +343,7 @@ def optimizer():
         steps.append([None if i == 1 and step == 0 and style == "plain" else fixed[i] if style == "constant" else float32(normal(s) * scale) for i, s in enumerate(shapes)])
     start = [plain(s) for s in shapes]
     params = [p.clone().requires_grad_() for p in start]
-    # Only the foreach implementation of PyTorch 1.13's NAdam has the right product of momenta.
+    # In PyTorch 1.13, only the foreach implementation of NAdam computes the right product of momenta.
     made = getattr(torch.optim, kind)(params, **o, **({"foreach": True} if kind == "NAdam" else {}))
     totals = []
     for grads in steps:
@@ -400,7 +400,7 @@ def integer():
     if f == "cumsum":
         return call(f"{note} over {dim}", f, lambda v, d: wrapped(torch.cumsum(v.long(), d)), [a, dim])
     if f in ("argMax", "argMin"):
-        # The first of equal elements, which PyTorch does not promise: from NumPy, which does.
+        # NumPy, unlike PyTorch, guarantees the first of equal elements.
         numpy_f = f.lower()
         return call(f"{note} over {dim}", f, lambda v, d: torch.tensor(getattr(v.numpy(), numpy_f)(d)), [a, dim])
     if f == "sort":
@@ -431,7 +431,7 @@ def integer():
         return call(f"oneHot {shape}", f, lambda v, c: F.one_hot(v, c).double(), [index, 5])
     if f == "flip":
         return call(f"{note} over {dim}", f, lambda v, d: torch.flip(v, [d]), [a, dim])
-    # float32 → int32 saturates, where PyTorch leaves it undefined; NaN becomes 0.
+    # nabla saturates float32 → int32, which PyTorch leaves undefined; NaN becomes 0.
     x = float32(normal(shape) * pick.choice([3.0, 1e6, 3e9, 1e20]))
     x.reshape(-1)[0] = pick.choice([math.nan, math.inf, -math.inf, -0.0, 2.5, -2.5])
     return call(f"to int32 {shape}", "to", lambda v, _: torch.nan_to_num(v.trunc(), 0.0, INT_MAX, INT_MIN).clamp(INT_MIN, INT_MAX).long(), [x, "int32"])

@@ -1,11 +1,11 @@
-"""How test values are written as JSON: shared by make.py and differential.py. PyTorch computes in float64 on what float32 holds exactly."""
+"""Writes test values as JSON, for make.py and differential.py. PyTorch computes in float64 on values that are exact in float32."""
 import math
 
 import torch
 
 
 def exact(values):
-    """Values of 3 decimals as float32 holds them, in float64."""
+    """Values of 3 decimals, rounded to float32, as float64."""
     return torch.round(torch.as_tensor(values, dtype=torch.float64) * 1000).div(1000).float().double()
 
 
@@ -17,7 +17,7 @@ def number(v, digits=8):
 
 
 def brief(v):
-    """A float64 that came from float32: the shortest decimal that float32 reads as the same number."""
+    """The shortest decimal that float32 reads as this number, a float32 stored as float64."""
     for digits in range(1, 9):
         if float(torch.tensor(float(f"{v:.{digits}g}")).float()) == v:
             return float(f"{v:.{digits}g}")

@@ -1,14 +1,15 @@
 #!/usr/bin/python3
-"""Writes values.json: what PyTorch computes, for test/torch-*.test.ts to hold nabla against.
+"""Writes values.json: PyTorch's results, with which the tests named torch-* compare nabla's.
 
     /usr/bin/python3 test/torch/make.py      # Debian's python3-torch, 1.13
 
-Deterministic: one seed, one thread. PyTorch computes in float64, on inputs that float32 holds exactly, so a difference
-is nabla's rounding or nabla's defect. Numbers are kept to 8 significant digits; not-a-number and infinities are strings.
+Deterministic: one seed, one thread. PyTorch computes in float64 on inputs that are exact in float32, so a difference is a
+rounding error or a defect of nabla. Numbers have 8 significant digits; NaN and infinities are strings.
 
-A case says which function of nabla it calls, `f`, with `args` (tensors as {shape, data, dtype?}, those that occur again as
-their place in `shared`: {at}; the options last), what comes out, and the gradients `grads` by the arguments `wrt` when `dy` (1 if absent) arrives at the result; where there is
-a `v`, `hvp` is the second derivative: the gradient by the first of `wrt` of its gradient dotted with v.
+A case has the function of nabla to call, `f`, and its `args`: tensors as {shape, data, dtype?}, or {at}, an index into `shared`, if
+they occur several times; the options last. `out` is the result. `grads` are the gradients with respect to the arguments `wrt`, for the
+output gradient `dy` (1 if absent). With `v`, `hvp` is the gradient with respect to the first of `wrt` of its gradient's dot product
+with v.
 """
 import json
 import math
@@ -22,7 +23,7 @@ torch.set_num_threads(1)
 SEED = 20231
 generator = torch.Generator().manual_seed(SEED)
 groups = {}
-places = {}  # of shared tensors
+places = {}  # indices of shared tensors
 
 # --- values ---------------------------------------------------------------------------------------------------------
 
@@ -48,7 +49,7 @@ def signs(*shape):
 
 
 def encode(v, short=False):
-    """As JSON. `short`: an input, written as the shortest decimals, and once if it occurs again."""
+    """A value as JSON. `short`: an input, written in shortest decimals, and only once if it occurs several times."""
     if isinstance(v, torch.Tensor):
         v = v.detach()
         made = encode_tensor(v, short)
@@ -67,14 +68,14 @@ def encode(v, short=False):
 
 
 def show(v):
-    """Options as they stand in a case's name."""
+    """Options as text in the name of a case."""
     if isinstance(v, torch.Tensor):
         return "tensor"
     return "batchMean" if v == "batchmean" else json.dumps(number(v)).strip('"')
 
 
 def case(group, f, torch_f, *args, note="", wrt=(0,), hvp=False, ones=False, **options):
-    """Calls torch_f(*args, **options) and notes what nabla's f(...args, options) is to give."""
+    """Calls torch_f(*args, **options) and adds a case with the expected result of nabla's f(...args, options)."""
     inputs = [x.clone().requires_grad_() if i in wrt else x for i, x in enumerate(args)]
     out = torch_f(*inputs, **options)
     dy = None if out.dim() == 0 else torch.ones_like(out) if ones else randn(*out.shape)
@@ -112,14 +113,14 @@ def over_reductions(f, torch_f, *args, reductions=REDUCTIONS, hvp=False, **rest)
 
 def make_losses():
     x, t = randn(3, 5, scale=1.5), randn(3, 5)
-    t[0, 0] = x[0, 0]  # no error at all
+    t[0, 0] = x[0, 0]  # an error of 0
     over_reductions("losses.mse", F.mse_loss, x, t, wrt=(0, 1), hvp=True)
     over_reductions("losses.l1", F.l1_loss, x, t, wrt=(0, 1))
     for delta in (1.0, 0.5, 2.5):
         over_reductions("losses.huber", F.huber_loss, x, t, wrt=(0, 1), hvp=True, delta=delta)
     for beta in (1.0, 0.25, 2.0):
         over_reductions("losses.smoothL1", F.smooth_l1_loss, x, t, wrt=(0, 1), hvp=True, beta=beta)
-    # Where x = t and β = 0, PyTorch's gradient is −1, though its l1's is 0, as nabla's: not compared.
+    # At x = t and β = 0, PyTorch's gradient is −1, although that of its l1 is 0, like nabla's. We do not compare it.
     over_reductions("losses.smoothL1", F.smooth_l1_loss, x[1:], t[1:], wrt=(0, 1), beta=0.0)
     edge = exact([-2.0, -1, -0.5, 0, 0.5, 1, 2])
     case("losses", "losses.huber", F.huber_loss, edge, torch.zeros(7).double(), note="at |d| = δ and 0", reduction="none", delta=1.0)
@@ -175,7 +176,7 @@ def make_losses():
 
 
 def make_certain():
-    """Predictions that are all but certain, and classes that cannot occur: one element a case, so that small losses count too."""
+    """Almost certain predictions, and classes that cannot occur. Each case has one element, so small losses matter too."""
     bwl, ce = F.binary_cross_entropy_with_logits, F.cross_entropy
     for z, t in ((15, 1), (20, 1), (25, 1), (-15, 0), (-20, 0), (20, 0), (-20, 1), (18, 0.25)):
         for options in ({}, {"pos_weight": exact([3.0])}):
@@ -201,7 +202,7 @@ def make_certain():
 
 def make_class_losses():
     def classes_last(torch_f):
-        # PyTorch's classes stand in dim 1, nabla's last.
+        # The classes are in dim 1 in PyTorch, and in the last dim in nabla.
         def f(x, t, **options):
             last = lambda v: v.movedim(-1, 1).contiguous() if v.dim() > 1 else v
             return torch_f(last(x), last(t) if t.is_floating_point() else t, **options)
@@ -296,7 +297,7 @@ def make_layers():
         module = getattr(nn, name)(**options) if options else getattr(nn, name)(*args)
         label = "".join(f"({arguments}) " for arguments in [", ".join(show(v) for v in (options.values() if options else args))] if arguments)
         corners = torch.tensor(edges.get(name, []), dtype=torch.float64)
-        # At ±3 PyTorch 1.13's hardswish has gradients −½ and 1½, a defect (its issue 147801); nabla has 0 and 1: not compared.
+        # At ±3, PyTorch 1.13's hardswish has the gradients −½ and 1½, a defect (its issue 147801). nabla has 0 and 1, so we skip them.
         left_out = torch.tensor([-3.0, 3]).double() if name == "Hardswish" else corners
         smooth = grid[~torch.isin(grid, left_out)]
         case("activations", f"nn.{name}", lambda x, *_: module(x), smooth, *args, note=f"{label}on −6 … 6", ones=True, hvp=not len(left_out) and name != "Identity")
@@ -406,7 +407,7 @@ def make_ops():
         op("pad", lambda v, p, value: F.pad(v, p, value=value), randn(2, 3, 4), padding, 0.5, note=f"by {padding},")
 
     def sliced(indices):
-        # PyTorch has no negative steps: the same elements by index.
+        # PyTorch has no negative steps, so select the same elements by index.
         def f(v, *_):
             for dim, index in enumerate(indices):
                 if index is not None:
@@ -437,14 +438,14 @@ problem = {}
 
 
 def make_optimizers():
-    """tanh(x·W1ᵀ + b1)·W2ᵀ against y, mean square: three parameters, 20 steps."""
+    """20 steps on the mean square of tanh(x·W1ᵀ + b1)·W2ᵀ − y, with three parameters."""
     problem.update(x=randn(8, 2), y=randn(8, 2), start=[randn(3, 2), randn(3), randn(2, 3)])
     optim = torch.optim
     runs = groups["optimizers"] = []
 
     def run(kind, note="", lrs=None, late=None, **options):
         params = [p.clone().requires_grad_() for p in problem["start"]]
-        # With `lrs`, each parameter is a group of its own; undefined ones take the default.
+        # With `lrs`, each parameter is a separate group; None means the default.
         what = [{"params": [p], **({} if lr is None else {"lr": lr})} for p, lr in zip(params, lrs)] if lrs else params
         optimizer = getattr(optim, kind)(what, **options)
         at = []
@@ -506,7 +507,7 @@ def make_optimizers():
     run("Adagrad", "a parameter without gradient for 3 steps", late=2, lr=0.1, lr_decay=0.1)
 
 
-# --- matrices, sums by letters, order ------------------------------------------------------------------------------
+# --- matrices, einsum, sorting ---------------------------------------------------------------------------------------
 
 
 def positive(*shape):
@@ -516,7 +517,7 @@ def positive(*shape):
 
 
 def several_case(f, torch_f, x, *args, note="", **options):
-    """A function of one tensor with several results; gradients of those that are float."""
+    """A function of one tensor with several results, and the gradients of the float ones."""
     x = x.clone().requires_grad_()
     outs = list(torch_f(x, *args, **options))
     floats = [y for y in outs if y.is_floating_point()]
@@ -570,7 +571,7 @@ def make_pools_1d():
 
 
 def make_more_optimizers():
-    """50 steps on the same problem, of every optimizer, noted at the end too."""
+    """50 steps of every optimizer on the same problem, with the parameters at some steps and at the end."""
     optim, runs = torch.optim, groups.setdefault("marathons", [])
 
     def run(kind, **options):
@@ -581,7 +582,7 @@ def make_more_optimizers():
             w1, b1, w2 = params
             optimizer.zero_grad(set_to_none=True)
             loss = F.mse_loss(torch.tanh(F.linear(problem["x"], w1, b1)) @ w2.T, problem["y"])
-            if kind == "LBFGS":  # or the weights grow for ever
+            if kind == "LBFGS":  # otherwise the weights diverge
                 loss = loss + 0.1 * sum((p ** 2).sum() for p in params)
             loss.backward()
             return loss
@@ -600,7 +601,7 @@ def make_more_optimizers():
     run("AdamW", lr=0.01, weight_decay=0.1)
     run("RMSprop", lr=0.005, momentum=0.5)
     run("Adagrad", lr=0.05)
-    # The other implementation of PyTorch 1.13 takes mu twice in mu_product_next, a defect that 2.0 has mended.
+    # The other implementation in PyTorch 1.13 uses mu twice in mu_product_next, a defect that 2.0 fixed.
     run("NAdam", foreach=True)
     run("NAdam", foreach=True, lr=0.02, betas=(0.8, 0.95), weight_decay=0.1, momentum_decay=0.01)
     run("LBFGS", lr=0.5, max_iter=1)
@@ -608,7 +609,7 @@ def make_more_optimizers():
 
 
 def make_schedules():
-    """Rates at each of 24 steps, of two groups."""
+    """The learning rates of two groups at each of 24 steps."""
     runs = groups["schedules"] = []
 
     def run(kind, *args, values=None, **options):
@@ -633,7 +634,7 @@ def make_schedules():
     run("CosineAnnealingWarmRestarts", 3, 2, 0.02)
     run("OneCycleLR", 0.5, total_steps=25, cycle_momentum=False)
     run("OneCycleLR", 0.5, total_steps=30, pct_start=0.2, anneal_strategy="linear", div_factor=10.0, final_div_factor=100.0, cycle_momentum=False)
-    # Rates at the ends of their ranges, and beyond.
+    # Phases at the ends of their ranges, and after the last step.
     for options in ({}, {"anneal_strategy": "linear"}, {"anneal_strategy": "linear", "pct_start": 0.0}, {"pct_start": 0.0}, {"anneal_strategy": "linear", "pct_start": 0.99}):
         run("OneCycleLR", 0.5, total_steps=24, cycle_momentum=False, **options)
     run("OneCycleLR", 0.5, total_steps=25, cycle_momentum=False, anneal_strategy="linear", pct_start=1.0)
@@ -674,12 +675,12 @@ def make_clips():
 
 
 def channels_last(shape):
-    """[out, in, ...kernel] as nabla has it: [out, ...kernel, in]."""
+    """The shape [out, in, ...kernel] in nabla's order, [out, ...kernel, in]."""
     return (shape[0], *shape[2:], shape[1])
 
 
 def make_init():
-    """What PyTorch's initialisers are to give: a bound or a deviation, by its own fans and gains."""
+    """The expected bound or standard deviation of each initializer, from PyTorch's own fans and gains."""
     init = torch.nn.init
     names = {"leaky_relu": "leakyRelu"}
     groups["gains"] = [
@@ -707,7 +708,7 @@ def make_init():
             std = gain / math.sqrt(fan)
             note("kaimingUniform", shape, options, bound=math.sqrt(3) * std)
             note("kaimingNormal", shape, options, std=std)
-            # PyTorch itself is held to the same theory.
+            # Check that PyTorch's own values have this bound or deviation.
             theirs = {"a": 0, **options, "mode": {"fanOut": "fan_out"}.get(options.get("mode"), "fan_in")}
             drawn = torch.empty(theirs_shape)
             torch.manual_seed(1)
@@ -754,7 +755,7 @@ def make_init():
 
 
 def first(x):
-    """Channels from the last place to the second."""
+    """Moves the channels from the last dim to the second."""
     return x.movedim(-1, 1)
 
 
@@ -836,7 +837,7 @@ def make_norms():
                 p.copy_(randn(*p.shape))
         state = {k: encode(v, short=True) for k, v in module.named_parameters()}
         run = lambda x: module(first(x)).movedim(1, -1)
-        run(randn(*shape))  # a batch before, whose statistics the next one's are mixed with
+        run(randn(*shape))  # an earlier batch, whose statistics are averaged with those of the next
         before = {k: encode(v, short=False) for k, v in module.named_buffers() if "running" in k}
         x, dy = randn(*shape).requires_grad_(), randn(*shape)
         out = run(x)
@@ -868,16 +869,16 @@ def make_sizes():
         case("sizes", "nn.AdaptiveAvgPool2d", lambda x, s: F.adaptive_avg_pool2d(first(x), s).movedim(1, -1), randn(2, 5, 7, 3), size, note=f"to {size}")
 
 
-# --- modules of several inputs and results -----------------------------------------------------------------------------
+# --- modules with several inputs and results -----------------------------------------------------------------------------
 
 
 def flat(v):
-    """The tensors of nested lists, in order; None is left out."""
+    """The tensors in nested lists, in order, without None."""
     return [v] if isinstance(v, torch.Tensor) else [x for part in v or [] for x in flat(part)]
 
 
 def module_case(name, layer, args, module, run, inputs, stored=None, state=None):
-    """layer(...args).forward(...inputs) and its gradients by parameters and float inputs; `stored`: inputs as nabla takes them."""
+    """layer(...args).forward(...inputs) and its gradients for parameters and float inputs. `stored`: the inputs in nabla's layout."""
     module = module.double()
     with torch.no_grad():
         for p in module.parameters():
@@ -985,7 +986,7 @@ def make_attention():
 
 
 def make_gradients():
-    """Explanations of a network's scores, and penalties on its gradients with their own gradients by the parameters."""
+    """Explanations of a network's scores, and penalties on its gradients, with their gradients for the parameters."""
     weights = [randn(5, 4), randn(5, scale=0.5), randn(3, 5), randn(3, scale=0.5)]
     x, base, target = randn(3, 4), randn(3, 4, scale=0.5), torch.tensor([2, 0, 1])
 
