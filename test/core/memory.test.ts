@@ -3,6 +3,7 @@ import { grad, losses, manualSeed, memory, nn, noGrad, optim, randn, type Tensor
 import { describe, expect, test } from "vitest";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
 import { Heap } from "../../src/runtime/heap.ts";
+import { collectGarbage } from "../support/gc.ts";
 import { seeded } from "../support/oracle.ts";
 
 const MB = 1 << 20;
@@ -159,16 +160,12 @@ describe("scopes", () => {
   });
 
   test("the garbage collector frees unreferenced tensors", async () => {
-    const { setFlagsFromString } = await import("node:v8");
-    const { runInNewContext } = await import("node:vm");
-    setFlagsFromString("--expose-gc");
-    const gc = runInNewContext("gc") as () => void;
     const before = memory().tensors;
     (() => {
       for (let i = 0; i < 100; i++) tensor([i]).mul(2);
     })();
     for (let i = 0; i < 20 && memory().tensors > before + 5; i++) {
-      gc();
+      collectGarbage();
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     expect(memory().tensors).toBeLessThanOrEqual(before + 5);

@@ -2,13 +2,16 @@
 import { memory } from "nabla";
 import type { Store, TrainingOptions } from "nabla/serverless";
 import { beforeAll, describe, expect, test, vi } from "vitest";
+import { collectGarbage } from "../support/gc.ts";
 import { allEvents, learner, post, problem, xor } from "./requests.ts";
 import { pause, Shelf, serveTraining, slow } from "./training.ts";
 
 const handlerOf = serveTraining();
 
-// The first training allocates workspace and constants that stay in memory.
-beforeAll(async () => void (await allEvents(await post(handlerOf(), xor))));
+// The first training in each mode allocates workspace and constants that stay in memory.
+beforeAll(async () => {
+  for (const create of [learner, slow(0).create]) await allEvents(await post(handlerOf({ create }), xor));
+});
 
 describe("a client that disconnects", () => {
   /** Disconnects from a training of at least ten seconds after half a second, and checks that it stops. */
@@ -43,6 +46,11 @@ describe("a client that disconnects", () => {
     expect(counted.steps).toBe(steps);
   }
   test("by aborting the request stops the training within 100 ms", () => disconnects((request) => request.abort()));
+  test("by aborting the request stops the training if the garbage collector ran before", () =>
+    disconnects((request) => {
+      collectGarbage();
+      request.abort();
+    }));
   test("by closing the stream stops the training within 100 ms", () =>
     disconnects((_, reader) => void reader.cancel()));
 

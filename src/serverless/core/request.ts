@@ -29,6 +29,9 @@ export interface HandlerRequest {
   at(url: URL): HandlerRequest;
 }
 
+/** In Node, a signal no longer aborts if its Request is garbage collected. This map keeps the Request of each signal in use. */
+const requests = new WeakMap<AbortSignal, Request>();
+
 /** Wraps a web Request, which Workers, Deno, Bun and tests pass. */
 export class WebRequest implements HandlerRequest {
   readonly #request: Request;
@@ -45,7 +48,9 @@ export class WebRequest implements HandlerRequest {
     return this.#url?.href ?? this.#request.url;
   }
   get signal(): AbortSignal {
-    return this.#request.signal;
+    const { signal } = this.#request;
+    requests.set(signal, this.#request);
+    return signal;
   }
   header(name: string): string | null {
     return this.#request.headers.get(name);
