@@ -33,7 +33,7 @@ const KINDS = {
 const kindOf = (type) => KINDS[type.replace(/ \| undefined$/, "")] ?? (/^"/.test(type) ? "string" : "any");
 
 /** A comment's text without its stars, cut at its tags: { text, tags: [{ tag, text }] }. */
-function parseComment(comment) {
+export function parseComment(comment) {
   const lines = comment
     .replace(/^\/\*\*|\*\/$/g, "")
     .split("\n")
@@ -103,8 +103,8 @@ function pointwise(call, source) {
   };
 }
 
-/** The files that declare ops. */
-function sources(root) {
+/** The files that declare ops, parsed. */
+export function declarationFiles(root) {
   const found = [];
   for (const { name, parentPath } of readdirSync(join(root, "src/ops"), { recursive: true, withFileTypes: true }))
     if (name.endsWith(".ts") && basename(parentPath) !== "ops") found.push(join(parentPath, name));
@@ -150,7 +150,7 @@ function fieldsOf(name, interfaces) {
 
 /** The public ops, in the order of files and of declarations, and the types that they name. */
 export function readDeclarations(root = dirname(import.meta.dirname)) {
-  const files = sources(root);
+  const files = declarationFiles(root);
   const interfaces = new Map();
   const types = new Map();
   for (const source of files)

@@ -1,5 +1,5 @@
-// Compiles src, bench, cli and examples to dist/ (tsconfig.build.json), leaving out the descriptions in the op table, which only docs
-// read. Copies AssemblyScript's loader into dist, so that browsers load dist/src as it is.
+// Compiles src, bench, cli and examples to dist/ (tsconfig.build.json), and copies AssemblyScript's loader there, so that browsers
+// can load dist/src without a bundler.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,25 +7,6 @@ import ts from "typescript";
 import { licences } from "./licences.mjs";
 
 const LOADER = "@assemblyscript/loader";
-
-/** Drops the descriptions of ops, which only docs read: properties and arguments named `doc` in src/ops. */
-const withoutDescriptions = (checker) => (context) => (file) => {
-  if (!/[\\/]src[\\/]ops[\\/]/.test(file.fileName)) return file;
-  const visit = (node) => {
-    const visited = ts.visitEachChild(node, visit, context);
-    if (ts.isCallExpression(visited) && !visited.arguments.some(ts.isSpreadElement)) {
-      const parameters = checker.getResolvedSignature(node)?.parameters ?? [];
-      const kept = visited.arguments.map((argument, i) =>
-        parameters[i]?.name === "doc" ? context.factory.createVoidZero() : argument,
-      );
-      return context.factory.updateCallExpression(visited, visited.expression, visited.typeArguments, kept);
-    }
-    if (!ts.isObjectLiteralExpression(visited)) return visited;
-    const kept = visited.properties.filter(({ name }) => name?.text !== "doc");
-    return context.factory.updateObjectLiteralExpression(visited, kept);
-  };
-  return ts.visitEachChild(file, visit, context);
-};
 
 /** Drops class fields without an initializer. Modules keep theirs: the fields set the order of parameters. */
 const withoutEmptyFields = (context) => (file) => {
@@ -62,10 +43,7 @@ report(ts.getPreEmitDiagnostics(program));
 // Otherwise files of deleted sources would be packed too.
 for (const folder of ["src", "assembly", "bench", "cli", "examples"])
   rmSync(`dist/${folder}`, { recursive: true, force: true });
-program.emit(undefined, write, undefined, false, {
-  before: [withoutDescriptions(program.getTypeChecker())],
-  after: [withoutEmptyFields],
-});
+program.emit(undefined, write, undefined, false, { after: [withoutEmptyFields] });
 
 /** Copies the loader next to load.js, with a comment that bundlers keep, and its licence. */
 function copyLoader() {

@@ -121,7 +121,7 @@ export const methods = {
   triu: triangleOps.triu,
 };
 
-/** The types of these methods, and what editors show. */
+/** The types of these methods, with the documentation that editors show. */
 export interface Methods<Tensor> {
   /**
    * The slices of x at the given indices along `dim`. The gradient is added back at these indices.

@@ -19,7 +19,7 @@ beforeAll(async () => {
   symlinkSync(resolve("node_modules"), join(root, "node_modules"));
   const file = join(root, "src/ops/pointwise/activation.ts");
   writeFileSync(file, `${readFileSync(file, "utf8")}\n${op}`);
-  for (const [name, text] of generated(root)) writeFileSync(join(root, name), text);
+  for (const [name, text] of await generated(root)) writeFileSync(join(root, name), text);
   const bundle = await rolldown({ input: join(root, "src/index.ts"), platform: "neutral" });
   await bundle.write({ file: join(root, "bundle.mjs"), codeSplitting: false });
 });

@@ -31,11 +31,10 @@ export interface CheckAttributes extends Pick<RangeCheck, "low" | "high" | "skip
   readonly id: number;
 }
 
-/** Only in compiled functions. */
+/** Records the position of the first element that is out of range. Only in compiled functions. */
 export const checkDefinition: OpDefinition<CheckAttributes> = {
   code: Op.Check,
   name: "check",
-  doc: "Notes the place of the first element that is out of range. Only in compiled functions.",
   // One thread looks.
   cost: 0,
   infer: () => [],

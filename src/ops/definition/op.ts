@@ -46,8 +46,6 @@ export interface RangeCheck {
 export interface OpDefinition<A = unknown> {
   readonly code: Op;
   readonly name: string;
-  /** What it computes, and its derivative's identity. */
-  readonly doc: string;
   /** Results' shapes and types. @throws ShapeError, DTypeError */
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**

@@ -82,11 +82,14 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
 const flopsOf = (pixels: number, w: Value): number => 2 * pixels * w.size;
 const channelSums = (dy: Value): Value => sum(dy, [0, 1, 2]);
 
+/**
+ * act(Σ x·w over the kernel's taps and a group's channels + bias), channels last. dx: convInput, dw: convWeight, dbias: Σ
+ * dy.
+ */
 export const convDefinition: OpDefinition<ConvAttributes> = {
   code: Op.Conv,
   cost: 0.02,
   name: "conv",
-  doc: "act(Σ x·w over the kernel's taps and a group's channels + bias), channels last. dx: convInput, dw: convWeight, dbias: Σ dy.",
   saves: "both",
   infer([x, w, bias], { outputSize }) {
     for (const v of bias ? [x!, w!, bias] : [x!, w!]) requireType("conv", v, "float32");
@@ -105,11 +108,11 @@ export const convDefinition: OpDefinition<ConvAttributes> = {
   },
 };
 
+/** conv's gradient by its input, from dy and w: the transposed convolution, act(… + bias). d dy: conv, dw: convWeight. */
 export const convInputDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvInput,
   cost: 0.02,
   name: "convInput",
-  doc: "conv's gradient by its input, from dy and w: the transposed convolution, act(… + bias). d dy: conv, dw: convWeight.",
   saves: "both",
   infer([dy, w, bias], { inputSize, groups }) {
     for (const v of bias ? [dy!, w!, bias] : [dy!, w!]) requireType("convTranspose", v, "float32");
@@ -128,11 +131,11 @@ export const convInputDefinition: OpDefinition<ConvAttributes> = {
   },
 };
 
+/** conv's gradient by its weight, from x and dy. dx: convInput, d dy: conv. */
 export const convWeightDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvWeight,
   cost: 0.02,
   name: "convWeight",
-  doc: "conv's gradient by its weight, from x and dy. dx: convInput, d dy: conv.",
   saves: "input",
   infer: ([x, dy], { kernelSize, groups }) => [
     { shape: [dy!.shape[3]!, ...kernelSize, x!.shape[3]! / groups], dtype: "float32" },

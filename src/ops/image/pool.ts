@@ -40,11 +40,11 @@ function windows(
   return { ...image, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft };
 }
 
+/** The largest value of each window, channels last, and its place in the image. dx: dy scattered to the places. */
 export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   code: Op.MaxPool,
   cost: 0.2,
   name: "maxPool",
-  doc: "The largest value of each window, channels last, and its place in the image. dx: dy scattered to the places.",
   saves: [2],
   infer([x], { outputSize }) {
     requireType("maxPool", x!, "float32");
@@ -93,11 +93,11 @@ const encodeAs: (code: AvgPoolCode) => OpDefinition<AvgPoolAttributes>["encode"]
       countPad: Number(attributes.countIncludePad),
     });
 
+/** The mean of each window, channels last, of sums in float64. dx: avgPoolGrad. */
 export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPool,
   cost: 0.2,
   name: "avgPool",
-  doc: "The mean of each window, channels last, of sums in float64. dx: avgPoolGrad.",
   infer([x], { outputSize }) {
     requireType("avgPool", x!, "float32");
     return [{ shape: [x!.shape[0]!, ...outputSize, x!.shape[3]!], dtype: "float32" }];
@@ -107,11 +107,11 @@ export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   vjp: (dy, { attributes }) => [apply(avgPoolGradDefinition, [dy], attributes)],
 };
 
+/** avgPool's gradient: Σ dy/n over the windows that read a pixel, n numbers each. d dy: avgPool. */
 export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPoolGrad,
   cost: 0.2,
   name: "avgPoolGrad",
-  doc: "avgPool's gradient: Σ dy/n over the windows that read a pixel, n numbers each. d dy: avgPool.",
   infer: ([dy], { inputSize }) => [{ shape: [dy!.shape[0]!, ...inputSize, dy!.shape[3]!], dtype: "float32" }],
   flops: ([dy], _, { kernelSize }) => dy!.size * sizeOf(kernelSize),
   encode: encodeAs(Op.AvgPoolGrad),

@@ -65,7 +65,6 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
 function indexOp(
   code: IndexCode,
   name: string,
-  doc: string,
   /** Whether the index has the operand's rank, and picks element by element. */
   elementwise: boolean,
   /** Whether x is written to (adding) rather than read from. */
@@ -75,7 +74,6 @@ function indexOp(
   return {
     code,
     name,
-    doc,
     cost: 0.3,
     flops: () => 0,
     saves: [1],
@@ -115,37 +113,21 @@ function indexOp(
   };
 }
 
-const indexSelectDefinition = indexOp(
-  Op.IndexSelect,
-  "indexSelect",
-  "Slices of x at an index along a dim. The gradient is added back at the same places.",
-  false,
-  false,
-  (dy, index, attributes) => apply(indexAddDefinition, [dy, index], attributes),
+/** Slices of x at an index along a dim. The gradient is added back at the same places. */
+const indexSelectDefinition = indexOp(Op.IndexSelect, "indexSelect", false, false, (dy, index, attributes) =>
+  apply(indexAddDefinition, [dy, index], attributes),
 );
-const indexAddDefinition = indexOp(
-  Op.IndexAdd,
-  "indexAdd",
-  "Zeros with slices added at an index along a dim, in order. The gradient is read at the same places.",
-  false,
-  true,
-  (dy, index, attributes) => apply(indexSelectDefinition, [dy, index], attributes),
+/** Zeros with slices added at an index along a dim, in order. The gradient is read at the same places. */
+const indexAddDefinition = indexOp(Op.IndexAdd, "indexAdd", false, true, (dy, index, attributes) =>
+  apply(indexSelectDefinition, [dy, index], attributes),
 );
-const gatherDefinition = indexOp(
-  Op.Gather,
-  "gather",
-  "Element by element, x at an index along a dim. The gradient is added back at the same places.",
-  true,
-  false,
-  (dy, index, attributes) => apply(scatterAddDefinition, [dy, index], attributes),
+/** Element by element, x at an index along a dim. The gradient is added back at the same places. */
+const gatherDefinition = indexOp(Op.Gather, "gather", true, false, (dy, index, attributes) =>
+  apply(scatterAddDefinition, [dy, index], attributes),
 );
-const scatterAddDefinition = indexOp(
-  Op.ScatterAdd,
-  "scatterAdd",
-  "Zeros with elements added at an index along a dim, in order. The gradient is read there.",
-  true,
-  true,
-  (dy, index, attributes) => apply(gatherDefinition, [dy, index], attributes),
+/** Zeros with elements added at an index along a dim, in order. The gradient is read there. */
+const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (dy, index, attributes) =>
+  apply(gatherDefinition, [dy, index], attributes),
 );
 
 /**
@@ -302,12 +284,12 @@ export function embedding(index: Value, weight: Value): Value {
   return reshape(rows, [...index.shape, ...weight.shape.slice(1)]);
 }
 
+/** 1 at each index's place, else 0. Losses ignore rows whose label is outside; elsewhere that throws. */
 const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" }> = {
   code: Op.OneHot,
   cost: 0.3,
   flops: () => 0,
   name: "oneHot",
-  doc: "1 at each index's place, else 0. Losses ignore rows whose label is outside; elsewhere that throws.",
   infer([index], { classes }) {
     requireType("oneHot", index!, "int32", "index");
     return [{ shape: [...index!.shape, classes], dtype: "float32" }];

@@ -48,11 +48,13 @@ function encodeAs(
   };
 }
 
+/**
+ * L with L·Lᵀ = (A + Aᵀ)/2. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), Φ: the lower triangle, its diagonal halved (Murray 2016, eq. 10).
+ */
 const choleskyDefinition: OpDefinition<null> = {
   code: Op.Cholesky,
   cost: 1,
   name: "cholesky",
-  doc: "L with L·Lᵀ = (A + Aᵀ)/2. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), Φ: the lower triangle, its diagonal halved (Murray 2016, eq. 10).",
   saves: "output",
   infer([a]) {
     requireSquare("cholesky", a!);
@@ -75,11 +77,11 @@ export interface SolveAttributes {
   readonly unit: boolean;
 }
 
+/** X with op(A)·X = B, A triangular. dB = op(A)⁻ᵀ·dX, dA = −dB·Xᵀ (transposed with A), its triangle. */
 const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
   code: Op.TriangularSolve,
   cost: 1,
   name: "triangularSolve",
-  doc: "X with op(A)·X = B, A triangular. dB = op(A)⁻ᵀ·dX, dA = −dB·Xᵀ (transposed with A), its triangle.",
   saves: "both",
   infer([a, b]) {
     requireSquare("triangularSolve", a!);
@@ -117,11 +119,14 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
   },
 };
 
+/**
+ * w, V with (A + Aᵀ)/2 = V·diag(w)·Vᵀ, ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ − wᵢ) off the diagonal
+ * (Giles 2008, §3.1).
+ */
 const eighDefinition: OpDefinition<null> = {
   code: Op.Eigh,
   cost: 1,
   name: "eigh",
-  doc: "w, V with (A + Aᵀ)/2 = V·diag(w)·Vᵀ, ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ − wᵢ) off the diagonal (Giles 2008, §3.1).",
   saves: "output",
   differentiable: 2,
   infer([a]) {
@@ -148,11 +153,11 @@ const eighDefinition: OpDefinition<null> = {
   },
 };
 
+/** Places of each row's elements in their order, equal ones as they stand, NaN last (first if descending). */
 const argSortDefinition: OpDefinition<{ descending: boolean }> = {
   code: Op.ArgSort,
   cost: 1,
   name: "argSort",
-  doc: "Places of each row's elements in their order, equal ones as they stand, NaN last (first if descending).",
   infer([x]) {
     if (x!.dtype !== "int32") requireType("argSort", x!, "float32");
     return [{ shape: x!.shape, dtype: "int32" }];

@@ -69,11 +69,14 @@ export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> 
 /** Whether the third operand is y, at which a derivative is taken, instead of a bias. */
 export const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >= Activation.ReluGrad;
 
+/**
+ * act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition
+ * flags), dbias = Σ rows of dC.
+ */
 export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   code: Op.Matmul,
   cost: 0.02,
   name: "matmul",
-  doc: "act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition flags), dbias = Σ rows of dC.",
   saves: "both",
   infer([a, b, third], attributes) {
     const bias = readsOutput(attributes) ? undefined : third;

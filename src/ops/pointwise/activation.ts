@@ -27,7 +27,6 @@ export const sin: UnaryOp = unary({
   code: Op.Sin,
   cost: 1,
   name: "sin",
-  doc: "sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.",
   saves: "input",
   vjp: (dy, { x }) => [mul(dy, cos(x))],
 });
@@ -45,7 +44,6 @@ export const cos: UnaryOp = unary({
   code: Op.Cos,
   cost: 1,
   name: "cos",
-  doc: "cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.",
   saves: "input",
   vjp: (dy, { x }) => [neg(mul(dy, sin(x)))],
 });
@@ -63,7 +61,6 @@ export const tan = unary({
   code: Op.Tan,
   cost: 1,
   name: "tan",
-  doc: "tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.",
   saves: "output",
   vjp: (dy, { y }) => [mul(dy, add(square(y), 1))],
 });
@@ -81,7 +78,6 @@ export const atan2 = binary({
   code: Op.Atan2,
   cost: 1.5,
   name: "atan2",
-  doc: "The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).",
   saves: "input",
   vjp(dy, { a, b }) {
     const scaled = div(dy, add(square(a), square(b)));
@@ -103,14 +99,13 @@ export const tanh = unary({
   code: Op.Tanh,
   cost: 1,
   name: "tanh",
-  doc: "Hyperbolic tangent (≤ 1.4 ulp). d tanh(x)/dx = 1 − tanh²(x).",
   saves: "output",
   vjp: (dy, { y }) => [tanhGrad(dy, y)],
 });
+/** dy·(1 − y²). */
 export const tanhGrad = derivative({
   code: Op.TanhGrad,
   name: "tanhGrad",
-  doc: "dy·(1 − y²).",
   vjp: (d, { dy, x: y }) => product(d, dy, y, -2),
 });
 /**
@@ -127,14 +122,13 @@ export const sigmoid = unary({
   code: Op.Sigmoid,
   cost: 1,
   name: "sigmoid",
-  doc: "σ(x) = 1/(1 + e⁻ˣ) (≤ 1.9 ulp). Derivative σ(1 − σ), at most ¼.",
   saves: "output",
   vjp: (dy, { y }) => [sigmoidGrad(dy, y)],
 });
+/** dy·y·(1 − y). */
 export const sigmoidGrad = derivative({
   code: Op.SigmoidGrad,
   name: "sigmoidGrad",
-  doc: "dy·y·(1 − y).",
   vjp: (d, { dy, x: y }) => product(d, dy, sub(1, mul(y, 2))),
 });
 /**
@@ -151,15 +145,14 @@ export const logSigmoid = unary({
   code: Op.LogSigmoid,
   cost: 1,
   name: "logSigmoid",
-  doc: "log σ(x), without overflow (≤ 1.8 ulp). Derivative σ(−x).",
   saves: "input",
   vjp: (dy, { x }) => [mul(dy, sigmoid(neg(x)))],
 });
+/** log(1 + eˣ), without overflow (≤ 1.8 ulp). Derivative σ(x). */
 const softplusOp = unary({
   code: Op.Softplus,
   cost: 1,
   name: "softplus",
-  doc: "log(1 + eˣ), without overflow (≤ 1.8 ulp). Derivative σ(x).",
   saves: "input",
   vjp: (dy, { x }) => [mul(dy, sigmoid(x))],
 });
@@ -193,15 +186,14 @@ export function softplus(x: Operand, beta = 1): Value {
 export const relu = unary({
   code: Op.Relu,
   name: "relu",
-  doc: "max(x, 0). Derivative 1 above 0, else 0.",
   saves: "output",
   integer: (x) => maximum(x, 0),
   vjp: (dy, { y }) => [reluGrad(dy, y)],
 });
+/** dy where y > 0, else 0. */
 export const reluGrad = derivative({
   code: Op.ReluGrad,
   name: "reluGrad",
-  doc: "dy where y > 0, else 0.",
   vjp: () => null,
 });
 /**
@@ -218,15 +210,14 @@ export const reluGrad = derivative({
 export const leakyRelu = unary({
   code: Op.LeakyRelu,
   name: "leakyRelu",
-  doc: "x above 0, else slope·x. Derivative 1 or slope.",
   saves: "input",
   parameters: (slope: number = 0.01) => [slope, 0],
   vjp: (dy, { x, p }) => [leakyReluGrad(dy, x, p)],
 });
+/** dy where x > 0, else slope·dy. */
 export const leakyReluGrad = derivative({
   code: Op.LeakyReluGrad,
   name: "leakyReluGrad",
-  doc: "dy where x > 0, else slope·dy.",
   vjp: () => null,
 });
 /**
@@ -245,7 +236,6 @@ export const elu = unary({
   code: Op.Elu,
   cost: 1,
   name: "elu",
-  doc: "x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.",
   saves: "output",
   parameters: (alpha: number = 1) => {
     // The derivative is read off y, which tells x's sign only where α ≥ 0.
@@ -254,10 +244,10 @@ export const elu = unary({
   },
   vjp: (dy, { y, p }) => [eluGrad(dy, y, p)],
 });
+/** dy where y > 0, else dy·(y + α). */
 export const eluGrad = derivative({
   code: Op.EluGrad,
   name: "eluGrad",
-  doc: "dy where y > 0, else dy·(y + α).",
   vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
 });
 /**
@@ -274,14 +264,13 @@ export const selu = unary({
   code: Op.Selu,
   cost: 1,
   name: "selu",
-  doc: "λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.",
   saves: "output",
   vjp: (dy, { y }) => [seluGrad(dy, y)],
 });
+/** λ·dy where y > 0, else dy·(y + λα). */
 export const seluGrad = derivative({
   code: Op.SeluGrad,
   name: "seluGrad",
-  doc: "λ·dy where y > 0, else dy·(y + λα).",
   vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
 });
 
@@ -302,40 +291,39 @@ export const erf = unary({
   code: Op.Erf,
   cost: 1.2,
   name: "erf",
-  doc: "The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).",
   saves: "input",
   vjp: (dy, { x }) => [product(dy, exp(neg(square(x))), 2 / Math.sqrt(Math.PI))],
 });
+/** x·Φ(x) (Hendrycks and Gimpel 2016). Derivative Φ(x) + x·φ(x). */
 const geluErf = unary({
   code: Op.Gelu,
   cost: 1,
   name: "gelu",
-  doc: "x·Φ(x) (Hendrycks and Gimpel 2016). Derivative Φ(x) + x·φ(x).",
   saves: "input",
   vjp: (dy, { x }) => [geluGrad(dy, x)],
 });
+/** dy·(Φ(x) + x·φ(x)). */
 export const geluGrad = derivative({
   code: Op.GeluGrad,
   cost: 1.3,
   name: "geluGrad",
-  doc: "dy·(Φ(x) + x·φ(x)).",
   vjp: (d, { dy, x }) => product(d, dy, density(x), sub(2, square(x))),
 });
 // gelu_tanh(x) = ½x(1 + tanh u), u = c(x + 0.044715x³), c = √(2/π).
 const C = Math.sqrt(2 / Math.PI);
+/** ½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh. */
 const geluTanhOp = unary({
   code: Op.GeluTanh,
   cost: 1,
   name: "geluTanh",
-  doc: "½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh.",
   saves: "input",
   vjp: (dy, { x }) => [geluTanhGrad(dy, x)],
 });
+/** dy·(½(1 + t) + ½x(1 − t²)u′) with t = tanh u. */
 export const geluTanhGrad = derivative({
   code: Op.GeluTanhGrad,
   cost: 1.3,
   name: "geluTanhGrad",
-  doc: "dy·(½(1 + t) + ½x(1 − t²)u′) with t = tanh u.",
   vjp(d, { dy, x }) {
     // (1 − t²)·(u′ + ½x(u″ − 2t·u′²)), u′ = c(1 + 0.134145x²), u″ = 0.26829cx.
     const x2 = square(x);
@@ -384,15 +372,14 @@ export const silu = unary({
   code: Op.Silu,
   cost: 1,
   name: "silu",
-  doc: "x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).",
   saves: "input",
   vjp: (dy, { x }) => [siluGrad(dy, x)],
 });
+/** dy·σ(x)·(1 + x·(1 − σ(x))). */
 export const siluGrad = derivative({
   code: Op.SiluGrad,
   cost: 1.3,
   name: "siluGrad",
-  doc: "dy·σ(x)·(1 + x·(1 − σ(x))).",
   vjp(d, { dy, x }) {
     // σ(1 − σ)(2 + x(1 − 2σ)).
     const s = sigmoid(x);
@@ -413,15 +400,14 @@ export const mish = unary({
   code: Op.Mish,
   cost: 1,
   name: "mish",
-  doc: "x·tanh(softplus(x)) (Misra 2019). Derivative t + x(1 − t²)σ.",
   saves: "input",
   vjp: (dy, { x }) => [mishGrad(dy, x)],
 });
+/** dy·(t + x(1 − t²)σ), t = tanh(softplus(x)), σ = sigmoid(x). */
 export const mishGrad = derivative({
   code: Op.MishGrad,
   cost: 1.3,
   name: "mishGrad",
-  doc: "dy·(t + x(1 − t²)σ), t = tanh(softplus(x)), σ = sigmoid(x).",
   vjp(d, { dy, x }) {
     // 2t′ + x·t″, t′ = (1 − t²)σ, t″ = t′(1 − σ − 2tσ).
     const s = sigmoid(x);
@@ -445,14 +431,13 @@ export const hardSigmoid = unary({
   code: Op.HardSigmoid,
   cost: 0.4,
   name: "hardSigmoid",
-  doc: "min(max(x + 3, 0), 6)/6 (≤ 1 ulp). Derivative 1/6 inside (−3, 3).",
   saves: "input",
   vjp: (dy, { x }) => [hardSigmoidGrad(dy, x)],
 });
+/** dy/6 inside (−3, 3), else 0. */
 export const hardSigmoidGrad = derivative({
   code: Op.HardSigmoidGrad,
   name: "hardSigmoidGrad",
-  doc: "dy/6 inside (−3, 3), else 0.",
   vjp: () => null,
 });
 /**
@@ -469,14 +454,13 @@ export const hardSwish = unary({
   code: Op.HardSwish,
   cost: 0.4,
   name: "hardSwish",
-  doc: "x·hardSigmoid(x) (Howard et al. 2019; ≤ 2 ulp). Derivative x/3 + ½ inside (−3, 3), 0 below, 1 above.",
   saves: "input",
   vjp: (dy, { x }) => [hardSwishGrad(dy, x)],
 });
+/** dy·(x/3 + ½) inside (−3, 3), 0 below, dy above. */
 export const hardSwishGrad = derivative({
   code: Op.HardSwishGrad,
   name: "hardSwishGrad",
-  doc: "dy·(x/3 + ½) inside (−3, 3), 0 below, dy above.",
   vjp: (d, { dy, x }) => product(d, dy, indicator(lt(abs(x), 3)), 1 / 3),
 });
 /**
@@ -495,15 +479,14 @@ export const hardTanh = unary({
   code: Op.HardTanh,
   cost: 0.4,
   name: "hardTanh",
-  doc: "min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.",
   saves: "input",
   parameters: (low: number = -1, high: number = 1) => [low, high],
   vjp: (dy, { x, p, q }) => [hardTanhGrad(dy, x, p, q)],
 });
+/** dy where low < x < high, else 0. */
 export const hardTanhGrad = derivative({
   code: Op.HardTanhGrad,
   name: "hardTanhGrad",
-  doc: "dy where low < x < high, else 0.",
   vjp: () => null,
 });
 

@@ -21,7 +21,6 @@ import { binary, derivative, promote, type UnaryOp, unary } from "./pointwise.ts
 export const neg: UnaryOp = unary({
   code: Op.Neg,
   name: "neg",
-  doc: "−x. Derivative −1.",
   saves: "none",
   integer: (x) => sub(0, x),
   vjp: (dy) => [neg(dy)],
@@ -39,7 +38,6 @@ export const neg: UnaryOp = unary({
 export const abs = unary({
   code: Op.Abs,
   name: "abs",
-  doc: "|x|. Derivative sign(x), 0 at 0.",
   saves: "input",
   integer: (x) => maximum(x, neg(x)),
   vjp: (dy, { x }) => [mul(dy, sign(x))],
@@ -57,7 +55,6 @@ export const abs = unary({
 export const sign = unary({
   code: Op.Sign,
   name: "sign",
-  doc: "−1, 0 or 1. Derivative 0.",
   saves: "none",
   integer: (x) => minimum(maximum(x, -1), 1),
   vjp: () => [null],
@@ -75,7 +72,6 @@ export const sign = unary({
 export const square = unary({
   code: Op.Square,
   name: "square",
-  doc: "x². Derivative 2x.",
   saves: "input",
   integer: (x) => mul(x, x),
   vjp: (dy, { x }) => [mul(mul(dy, x), 2)],
@@ -93,7 +89,6 @@ export const square = unary({
 export const sqrt = unary({
   code: Op.Sqrt,
   name: "sqrt",
-  doc: "√x, NaN below 0. Derivative 1/(2√x).",
   saves: "output",
   vjp: (dy, { y }) => [mul(div(dy, y), 0.5)],
 });
@@ -110,7 +105,6 @@ export const sqrt = unary({
 export const rsqrt = unary({
   code: Op.Rsqrt,
   name: "rsqrt",
-  doc: "1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).",
   saves: "output",
   vjp: (dy, { y }) => [mul(mul(dy, mul(square(y), y)), -0.5)],
 });
@@ -127,7 +121,6 @@ export const rsqrt = unary({
 export const reciprocal = unary({
   code: Op.Reciprocal,
   name: "reciprocal",
-  doc: "1/x. Derivative −1/x².",
   saves: "output",
   vjp: (dy, { y }) => [neg(mul(dy, square(y)))],
 });
@@ -145,7 +138,6 @@ export const exp = unary({
   code: Op.Exp,
   cost: 1,
   name: "exp",
-  doc: "eˣ (≤ 1.1 ulp). Derivative eˣ.",
   saves: "output",
   vjp: (dy, { y }) => [mul(dy, y)],
 });
@@ -163,7 +155,6 @@ export const expm1 = unary({
   code: Op.Expm1,
   cost: 1,
   name: "expm1",
-  doc: "eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.",
   saves: "output",
   vjp: (dy, { y }) => [mul(dy, add(y, 1))],
 });
@@ -181,7 +172,6 @@ export const log = unary({
   code: Op.Log,
   cost: 1,
   name: "log",
-  doc: "Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.",
   saves: "input",
   vjp: (dy, { x }) => [div(dy, x)],
 });
@@ -199,7 +189,6 @@ export const log1p = unary({
   code: Op.Log1p,
   cost: 1,
   name: "log1p",
-  doc: "log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).",
   saves: "input",
   vjp: (dy, { x }) => [div(dy, add(x, 1))],
 });
@@ -216,7 +205,6 @@ export const log1p = unary({
 export const floor = unary({
   code: Op.Floor,
   name: "floor",
-  doc: "The largest whole number ≤ x. Derivative 0.",
   saves: "none",
   integer: (x) => x,
   vjp: () => [null],
@@ -234,7 +222,6 @@ export const floor = unary({
 export const ceil = unary({
   code: Op.Ceil,
   name: "ceil",
-  doc: "The smallest whole number ≥ x. Derivative 0.",
   saves: "none",
   integer: (x) => x,
   vjp: () => [null],
@@ -252,7 +239,6 @@ export const ceil = unary({
 export const round = unary({
   code: Op.Round,
   name: "round",
-  doc: "The nearest whole number, halves to even. Derivative 0.",
   saves: "none",
   integer: (x) => x,
   vjp: () => [null],
@@ -275,7 +261,6 @@ export const clamp = unary({
   code: Op.Clamp,
   cost: 0.4,
   name: "clamp",
-  doc: "min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.",
   saves: "input",
   parameters: (low?: number | null, high?: number | null) => {
     if (low == null && high == null)
@@ -292,10 +277,10 @@ export const clamp = unary({
   },
   vjp: (dy, { x, p, q }) => [clampGrad(dy, x, p, q)],
 });
+/** dy where low ≤ x ≤ high, else 0. */
 export const clampGrad = derivative({
   code: Op.ClampGrad,
   name: "clampGrad",
-  doc: "dy where low ≤ x ≤ high, else 0.",
   vjp: () => null,
 });
 
@@ -313,7 +298,6 @@ export const clampGrad = derivative({
 export const add = binary({
   code: Op.Add,
   name: "add",
-  doc: "a + b. Derivatives 1, 1.",
   type: "int",
   saves: "none",
   vjp: (dy) => [dy, dy],
@@ -331,7 +315,6 @@ export const add = binary({
 export const sub = binary({
   code: Op.Sub,
   name: "sub",
-  doc: "a − b. Derivatives 1, −1.",
   type: "int",
   saves: "none",
   vjp: (dy, { needs }) => [dy, needs[1] ? neg(dy) : null],
@@ -349,7 +332,6 @@ export const sub = binary({
 export const mul = binary({
   code: Op.Mul,
   name: "mul",
-  doc: "a·b. Derivatives b, a.",
   type: "int",
   saves: "input",
   vjp: (dy, { a, b, needs }) => [needs[0] ? mul(dy, b) : null, needs[1] ? mul(dy, a) : null],
@@ -367,7 +349,6 @@ export const mul = binary({
 export const div = binary({
   code: Op.Div,
   name: "div",
-  doc: "a / b, always float32. Derivatives 1/b, −a/b².",
   saves: "both",
   // (a/b)/b rather than (1/b)·(a/b): 1/b overflows first.
   vjp: (dy, { b, y, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null],
@@ -388,7 +369,6 @@ export const pow = binary({
   code: Op.Pow,
   cost: 4,
   name: "pow",
-  doc: "aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).",
   saves: "both",
   integer(x, exponent) {
     if (exponent < 0 || exponent > MAX) return null;
@@ -424,7 +404,6 @@ function share(loses: Value, ties: Value): Value {
 export const maximum = binary({
   code: Op.Maximum,
   name: "maximum",
-  doc: "The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.",
   type: "int",
   saves: "input",
   integer: (x, c) => (c < MIN ? x : null),
@@ -447,7 +426,6 @@ export const maximum = binary({
 export const minimum = binary({
   code: Op.Minimum,
   name: "minimum",
-  doc: "The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.",
   type: "int",
   saves: "input",
   integer: (x, c) => (c > MAX ? x : null),
@@ -472,7 +450,6 @@ export const mod = binary({
   code: Op.Mod,
   cost: 1.5,
   name: "mod",
-  doc: "a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1, −⌊a/b⌋.",
   type: "int",
   saves: "both",
   // |b| > |a|: a stays, or becomes a + b if the signs differ.
@@ -496,7 +473,6 @@ export const mod = binary({
 export const eq = binary({
   code: Op.Equal,
   name: "eq",
-  doc: "a = b, as bool.",
   type: "bool",
   saves: "none",
 });
@@ -513,7 +489,6 @@ export const eq = binary({
 export const ne = binary({
   code: Op.NotEqual,
   name: "ne",
-  doc: "a ≠ b, as bool.",
   type: "bool",
   saves: "none",
 });
@@ -530,7 +505,6 @@ export const ne = binary({
 export const lt = binary({
   code: Op.Less,
   name: "lt",
-  doc: "a < b, as bool.",
   type: "bool",
   round: { first: Math.floor, second: Math.ceil },
   saves: "none",
@@ -548,7 +522,6 @@ export const lt = binary({
 export const le = binary({
   code: Op.LessEqual,
   name: "le",
-  doc: "a ≤ b, as bool.",
   type: "bool",
   round: { first: Math.ceil, second: Math.floor },
   saves: "none",
@@ -652,10 +625,10 @@ export const logicalNot = (x: Operand): Value => eq(x, 0);
  */
 export const isNaN = (x: Operand): Value => ne(x, x);
 
+/** condition ? a : b. The gradient goes to whichever was taken. */
 export const whereDefinition: OpDefinition<null> = {
   code: Op.Where,
   name: "where",
-  doc: "condition ? a : b. The gradient goes to whichever was taken.",
   cost: 0.25,
   chainable: "same",
   saves: [0],

@@ -26,10 +26,10 @@ export interface ChainAttributes {
   readonly blocks: number;
 }
 
+/** Pointwise ops one behind the other, block by block. Only in compiled functions. */
 export const chainDefinition: OpDefinition<ChainAttributes> = {
   code: Op.Chain,
   name: "chain",
-  doc: "Pointwise ops one behind the other, block by block. Only in compiled functions.",
   cost: 0.25,
   infer: (_, { parts }) => parts.flatMap(({ outputs }) => outputs),
   flops: (_, __, { n, parts }) => n * parts.length,

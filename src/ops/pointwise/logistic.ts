@@ -4,11 +4,11 @@ import { sigmoid } from "./activation.ts";
 import { mul, neg } from "./arithmetic.ts";
 import { binary } from "./pointwise.ts";
 
+/** −t·log σ(x) − (1 − t)·log σ(−x), where 0·∞ = 0. Derivatives σ(x) − t, −x. */
 export const logisticLoss = binary({
   code: Op.LogisticLoss,
   cost: 1,
   name: "logisticLoss",
-  doc: "−t·log σ(x) − (1 − t)·log σ(−x), where 0·∞ = 0. Derivatives σ(x) − t, −x.",
   saves: "input",
   vjp: (dy, { a: x, b: t, needs }) => [
     needs[0] ? mul(dy, logisticSlope(x, t)) : null,
@@ -16,11 +16,11 @@ export const logisticLoss = binary({
   ],
 });
 
+/** σ(x) − t, as 1 − t − σ(−x) above 0: exact where t is 0 or 1. Derivatives σ(x)·σ(−x), −1. */
 export const logisticSlope = binary({
   code: Op.LogisticSlope,
   cost: 1,
   name: "logisticSlope",
-  doc: "σ(x) − t, as 1 − t − σ(−x) above 0: exact where t is 0 or 1. Derivatives σ(x)·σ(−x), −1.",
   saves: "input",
   vjp: (dy, { a: x, needs }) => [
     needs[0] ? mul(dy, mul(sigmoid(x), sigmoid(neg(x)))) : null,

@@ -59,7 +59,6 @@ export function exact(x: Operand, op = "op"): Value {
 interface UnaryEntry<Arguments extends unknown[]> {
   code: UnaryCode;
   name: string;
-  doc: string;
   /** Default 0.2. */
   cost?: number;
   saves: "none" | "input" | "output";
@@ -75,11 +74,10 @@ interface UnaryEntry<Arguments extends unknown[]> {
 export function unary<Arguments extends unknown[] = []>(
   entry: UnaryEntry<Arguments>,
 ): Defined<(x: Operand, ...args: Arguments) => Value, Parameters> {
-  const { code, name, doc, saves } = entry;
+  const { code, name, saves } = entry;
   const definition: OpDefinition<Parameters> = {
     code,
     name,
-    doc,
     cost: entry.cost ?? 0.2,
     chainable: "same",
     saves,
@@ -102,7 +100,6 @@ export function unary<Arguments extends unknown[] = []>(
 interface DerivativeEntry {
   code: DerivativeCode;
   name: string;
-  doc: string;
   /** Default 0.15. */
   cost?: number;
   /** The gradient with respect to the second operand, x or y, given d = the gradient of the result; null where zero. */
@@ -113,11 +110,10 @@ interface DerivativeEntry {
 export function derivative(
   entry: DerivativeEntry,
 ): Defined<(dy: Value, x: Value, p?: number, q?: number) => Value, Parameters> {
-  const { code, name, doc } = entry;
+  const { code, name } = entry;
   const definition: OpDefinition<Parameters> = {
     code,
     name,
-    doc,
     cost: entry.cost ?? 0.15,
     chainable: "same",
     saves: "input",
@@ -148,7 +144,6 @@ interface Rounding {
 interface BinaryEntry {
   code: BinaryCode | CompareCode;
   name: string;
-  doc: string;
   /** Default 0.2. */
   cost?: number;
   /** `int`: int32 operands stay int32;  `bool`: the result is a mask, of float32 or int32 operands. */
@@ -206,11 +201,10 @@ function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Valu
 
 /** A pointwise op of two operands that broadcast as NumPy's do. */
 export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => Value, null> {
-  const { code, name, doc, type = "float", saves } = entry;
+  const { code, name, type = "float", saves } = entry;
   const definition: OpDefinition<null> = {
     code,
     name,
-    doc,
     cost: entry.cost ?? 0.2,
     chainable: "scalar",
     saves,

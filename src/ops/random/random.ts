@@ -55,7 +55,6 @@ const drawInteger: Draw = (encoder, places, low, high) =>
 function random(
   code: Op,
   name: string,
-  doc: string,
   cost: number,
   draw: Draw,
   dtype: DType = "float32",
@@ -64,7 +63,6 @@ function random(
   return {
     code,
     name,
-    doc,
     cost,
     random: true,
     infer: (_, { shape }) => [{ shape, dtype }],
@@ -81,20 +79,16 @@ const advanceBy = (encoder: Encoder, address: number, by: number, wide: boolean)
   encodeAlone(encoder, () => encodeAdvance(encoder, { address, by, wide: Number(wide) }));
 
 export const randomDefinitions = {
-  uniform: random(Op.Uniform, "rand", "Uniform in [p, q).", 6, distribution(Op.Uniform)),
-  normal: random(Op.Normal, "randn", "Normal with mean p and standard deviation q.", 11, distribution(Op.Normal)),
-  bernoulli: random(Op.Bernoulli, "bernoulli", "q with probability p, else 0.", 6, drawBernoulli),
-  integer: random(Op.RandomInteger, "randint", "Whole numbers p … q − 1, equally likely.", 6, drawInteger, "int32"),
-  // One thread draws a permutation.
-  permutation: random(
-    Op.RandomPermutation,
-    "randperm",
-    "0 … n − 1 in random order.",
-    0,
-    encodeRandomPermutation,
-    "int32",
-    2,
-  ),
+  /** Uniform in [p, q). */
+  uniform: random(Op.Uniform, "rand", 6, distribution(Op.Uniform)),
+  /** Normal with mean p and standard deviation q. */
+  normal: random(Op.Normal, "randn", 11, distribution(Op.Normal)),
+  /** q with probability p, else 0. */
+  bernoulli: random(Op.Bernoulli, "bernoulli", 6, drawBernoulli),
+  /** Whole numbers p … q − 1, each equally likely. */
+  integer: random(Op.RandomInteger, "randint", 6, drawInteger, "int32"),
+  /** The numbers 0 … n − 1 in random order. One thread draws them. */
+  permutation: random(Op.RandomPermutation, "randperm", 0, encodeRandomPermutation, "int32", 2),
 };
 
 const BELOW = 2 ** 31;
@@ -168,11 +162,11 @@ export function randperm(n: number): Value {
   return apply(randomDefinitions.permutation, [], { shape: [n], p: 0, q: 0 });
 }
 
+/** Adds to an int32 counter in place. */
 export const advanceDefinition: OpDefinition<{ by: number }> = {
   code: Op.Advance,
   cost: 0,
   name: "advance",
-  doc: "Adds to an int32 counter in place.",
   mutates: () => [0],
   infer: () => [],
   encode: (encoder, { inputs: [counter], attributes: { by }, address }) =>

@@ -35,10 +35,10 @@ const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<Squares
 const seen = (x: Value, { outer, n, inner }: Middle): Value => reshape(x, [outer, n, inner]);
 const seenResult = (y: Value, { outer, inner }: Middle): Value => reshape(y, [outer, 1, inner]);
 
+/** √(Σ x² / d), of squares in float64, so that none overflows. dx = dy·x/(d·y), 0 where y = 0. */
 export const normDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Norm,
   name: "norm",
-  doc: "√(Σ x² / d), of squares in float64, so that none overflows. dx = dy·x/(d·y), 0 where y = 0.",
   cost: 0.15,
   saves: "both",
   infer: (_, { shape }) => [{ shape, dtype: "float32" }],
@@ -53,10 +53,10 @@ export const normDefinition: OpDefinition<SquaresAttributes> = {
   },
 };
 
+/** Σ x² / d, of squares in float64, so that none overflows or underflows by itself. dx = dy·2x/d. */
 export const squaresDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Squares,
   name: "squares",
-  doc: "Σ x² / d, of squares in float64, so that none overflows or underflows by itself. dx = dy·2x/d.",
   cost: 0.15,
   saves: "input",
   infer: (_, { shape }) => [{ shape, dtype: "float32" }],

@@ -40,7 +40,6 @@ function pieceOf({ outer, n, inner }: Middle): number {
 function fold(
   code: ReduceCode,
   name: string,
-  doc: string,
   rest: Pick<OpDefinition<FoldAttributes>, "cost" | "vjp" | "saves" | "below" | "units"> & {
     /** Whether n may be folded in pieces, whose results are folded again. */
     pieces?: boolean;
@@ -50,7 +49,6 @@ function fold(
   return {
     code,
     name,
-    doc,
     cost: rest.cost,
     ...(rest.vjp ? { vjp: rest.vjp } : {}),
     ...(rest.below ? { below: rest.below } : {}),
@@ -81,7 +79,8 @@ function spread(dy: Value, { outer, n, inner }: Middle, shape: Shape): Value {
   return reshape(broadcastTo(reshape(dy, [outer, 1, inner]), [outer, n, inner]), shape);
 }
 
-export const sumDefinition = fold(Op.Sum, "sum", "Σ x, over a divisor for means. The gradient is repeated.", {
+/** Σ x, or Σ x / divisor for means. The gradient is repeated. */
+export const sumDefinition = fold(Op.Sum, "sum", {
   cost: 0.1,
   pieces: true,
   vjp: (dy, { inputs: [x], attributes }) => [
@@ -91,7 +90,7 @@ export const sumDefinition = fold(Op.Sum, "sum", "Σ x, over a divisor for means
 
 /** Extremes share the gradient evenly among the places where they stand. */
 function extreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
-  return fold(code, name, `The ${name} element, NaN if there is one. Ties share the gradient.`, {
+  return fold(code, name, {
     cost: 0.5,
     pieces: true,
     saves: "both",
@@ -106,7 +105,9 @@ function extreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
     },
   });
 }
+/** The largest element, NaN if there is one. Ties share the gradient. */
 export const maxDefinition = extreme(Op.Max, "max");
+/** The smallest element, NaN if there is one. Ties share the gradient. */
 export const minDefinition = extreme(Op.Min, "min");
 
 const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpDefinition<FoldAttributes> => ({
@@ -118,21 +119,15 @@ export const shiftDefinition = withoutGradient(maxDefinition);
 export const smallestDefinition = withoutGradient(minDefinition);
 
 function argExtreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
-  return fold(
-    code,
-    name,
-    `Where the first ${name.slice(3).toLowerCase()} element stands, as int32; NaN counts as extreme.`,
-    {
-      cost: 0.5,
-      dtype: "int32",
-      below: (_, { n }) => [n],
-    },
-  );
+  return fold(code, name, { cost: 0.5, dtype: "int32", below: (_, { n }) => [n] });
 }
+/** The index of the first largest element, int32. NaN counts as the largest. */
 export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax");
+/** The index of the first smallest element, int32. NaN counts as the smallest. */
 export const argMinDefinition = argExtreme(Op.ArgMin, "argMin");
 
-export const cumsumDefinition = fold(Op.Cumsum, "cumsum", "Running sums. The gradient runs the other way.", {
+/** Running sums. The gradient runs the other way. */
+export const cumsumDefinition = fold(Op.Cumsum, "cumsum", {
   cost: 1,
   // A running sum goes from end to end.
   units: (_, __, { outer, inner }) => outer * Math.ceil(inner / 4),

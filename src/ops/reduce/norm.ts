@@ -35,10 +35,13 @@ function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { ha
   return { hat: div(centred, root), rate: reciprocal(root) };
 }
 
+/**
+ * x̂·w + b, x̂ = (x − μ)/√(σ² + ε) along n of [outer, n, inner] (RMS: μ = 0), and μ and σ². dx: normalizeGrad(dy·w), dw: Σ
+ * dy·x̂, db: Σ dy.
+ */
 export const normalizeDefinition: OpDefinition<NormAttributes> = {
   code: Op.Normalize,
   name: "normalize",
-  doc: "x̂·w + b, x̂ = (x − μ)/√(σ² + ε) along n of [outer, n, inner] (RMS: μ = 0), and μ and σ². dx: normalizeGrad(dy·w), dw: Σ dy·x̂, db: Σ dy.",
   saves: [0, 1],
   infer([x, ...affine], { outer, inner }) {
     for (const v of [x!, ...affine]) requireType("normalize", v, "float32");
@@ -82,10 +85,10 @@ export const normalizeDefinition: OpDefinition<NormAttributes> = {
   },
 };
 
+/** r·(dy − mean(dy) − x̂·mean(dy·x̂)), r = 1/√(σ² + ε) (RMS: without mean(dy)). */
 export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
   code: Op.NormalizeGrad,
   name: "normalizeGrad",
-  doc: "r·(dy − mean(dy) − x̂·mean(dy·x̂)), r = 1/√(σ² + ε) (RMS: without mean(dy)).",
   saves: "input",
   infer: ([dy]) => [{ shape: dy!.shape, dtype: "float32" }],
   cost: 0.1,

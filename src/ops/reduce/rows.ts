@@ -26,15 +26,13 @@ const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 
 interface RowEntry<Code, Rule> {
   code: Code;
   name: string;
-  doc: string;
   vjp: Rule;
 }
 
-function rowOp({ code, name, doc, vjp }: RowEntry<SoftmaxCode, (dy: Value, y: Value) => Value>): OpDefinition<null> {
+function rowOp({ code, name, vjp }: RowEntry<SoftmaxCode, (dy: Value, y: Value) => Value>): OpDefinition<null> {
   return {
     code,
     name,
-    doc,
     cost: 1.6,
     saves: "output",
     inPlace: [0],
@@ -50,13 +48,11 @@ function rowOp({ code, name, doc, vjp }: RowEntry<SoftmaxCode, (dy: Value, y: Va
 function rowGrad({
   code,
   name,
-  doc,
   vjp,
 }: RowEntry<SoftmaxGradCode, (d: Value, dy: Value, y: Value) => [Value, Value]>): OpDefinition<null> {
   return {
     code,
     name,
-    doc,
     cost: 0.5,
     saves: "input",
     inPlace: [0, 1],
@@ -74,16 +70,16 @@ const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
 /** x, but 0 along the rows whose weights are all 0: those do not count, whatever they hold. */
 const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
 
+/** eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y). */
 const softmaxDefinition = rowOp({
   code: Op.Softmax,
   name: "softmax",
-  doc: "eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y).",
   vjp: (dy, y) => softmaxGrad(dy, y),
 });
+/** y(dy − Σ dy·y). */
 const softmaxGradDefinition = rowGrad({
   code: Op.SoftmaxGrad,
   name: "softmaxGrad",
-  doc: "y(dy − Σ dy·y).",
   // With s = Σ dy·y: d/d dy is the op itself; d/dy = d·(dy − s) − dy·Σ d·y.
   vjp(d, dy, y) {
     const seen = counted(dy, y);
@@ -95,16 +91,16 @@ const softmaxGradDefinition = rowGrad({
 });
 /** dx = y(dy − Σ dy·y) along the last dim, y = softmax(x). */
 export const softmaxGrad = (dy: Value, y: Value): Value => apply(softmaxGradDefinition, [dy, y], null);
+/** x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy. */
 const logSoftmaxDefinition = rowOp({
   code: Op.LogSoftmax,
   name: "logSoftmax",
-  doc: "x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy.",
   vjp: (dy, y) => apply(logSoftmaxGradDefinition, [dy, y], null),
 });
+/** dy − eʸ·Σ dy. */
 const logSoftmaxGradDefinition = rowGrad({
   code: Op.LogSoftmaxGrad,
   name: "logSoftmaxGrad",
-  doc: "dy − eʸ·Σ dy.",
   vjp: (d, dy, y) => [sub(d, rowSum(mul(d, exp(y)))), neg(mul(mul(d, exp(counted(dy, y))), rowSum(dy)))],
 });
 
@@ -167,7 +163,6 @@ function crossEntropyOp(
   code: CrossEntropyCode,
   gradCode: CrossEntropyGradCode,
   name: string,
-  doc: string,
   infer: (logits: Value, target: Value) => void,
   checks: OpDefinition<CrossEntropyAttributes>["checks"],
   /** The target as probabilities: zeros in rows that are ignored. */
@@ -179,7 +174,6 @@ function crossEntropyOp(
   const forward: OpDefinition<CrossEntropyAttributes> = {
     code,
     name,
-    doc,
     cost: 1.5,
     saves: "both",
     infer([logits, target]) {
@@ -212,7 +206,6 @@ function crossEntropyOp(
   const grad: OpDefinition<CrossEntropyAttributes> = {
     code: gradCode,
     name: `${name}Grad`,
-    doc: "dy·(softmax(logits)·Σ target − target), rows by rows; lse is what the forward op returned.",
     cost: 1.5,
     saves: "input",
     infer: ([, logits]) => [{ shape: logits!.shape, dtype: "float32" }],
@@ -246,11 +239,12 @@ function crossEntropyOp(
   return { forward, grad };
 }
 
+/** log Σ exp(logits) − logits[label] for each row, 0 where label = ignoreIndex. dx = dy·(softmax − onehot). */
 const hard = crossEntropyOp(
   Op.CrossEntropy,
+  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is what the forward op returned. */
   Op.CrossEntropyGrad,
   "crossEntropy",
-  "log Σ exp(logits) − logits[label] for each row, 0 where label = ignoreIndex. dx = dy·(softmax − onehot).",
   (logits, labels) => {
     requireType("crossEntropy", labels, "int32", "target");
     if (logits.shape.length !== 2 || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0]) {
@@ -265,11 +259,15 @@ const hard = crossEntropyOp(
     return ignoreIndex < 0 ? t : mul(t, unsqueeze(ne(labels, ignoreIndex), -1));
   },
 );
+/**
+ * Σ target·(log Σ exp(logits) − logits) for each row, without the classes whose target is 0. dx = dy·(softmax·Σ target −
+ * target).
+ */
 const soft = crossEntropyOp(
   Op.SoftCrossEntropy,
+  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is what the forward op returned. */
   Op.SoftCrossEntropyGrad,
   "crossEntropy",
-  "Σ target·(log Σ exp(logits) − logits) for each row, without the classes whose target is 0. dx = dy·(softmax·Σ target − target).",
   (logits, target) => {
     requireType("crossEntropy", target, "float32", "target");
     if (logits.shape.length !== 2 || !sameShape(logits.shape, target.shape)) {

@@ -35,11 +35,14 @@ const inverse = (order: readonly number[]): number[] => order.map((_, i) => orde
 const toHeads = (x: Value, layout: Layout): Value => permute(x, places(layout));
 const fromHeads = (x: Value, layout: Layout): Value => permute(x, inverse(places(layout)));
 
+/**
+ * softmax(scale·Q·Kᵀ + mask)·V, in blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad;
+ * dmask: P∘(dP − Σ dP∘P).
+ */
 export const attentionDefinition: OpDefinition<AttentionAttributes> = {
   code: Op.Attention,
   cost: 0.03,
   name: "attention",
-  doc: "softmax(scale·Q·Kᵀ + mask)·V, by blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad; dmask: P∘(dP − Σ dP∘P).",
   saves: "input",
   infer: (inputs, attributes) => [{ shape: infer("attention", inputs, attributes), dtype: "float32" }],
   units: ([q, , v], _, attributes) => {
@@ -78,11 +81,11 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
   },
 };
 
+/** dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q, where P is recomputed. */
 const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
   code: Op.AttentionGrad,
   cost: 0.03,
   name: "attentionGrad",
-  doc: "dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q, where P is recomputed.",
   infer: ([, ...inputs], attributes) => {
     infer("attentionGrad", inputs, attributes);
     return inputs.slice(0, 3).map(({ shape }) => ({ shape, dtype: "float32" }));

@@ -11,7 +11,6 @@ export interface Cell {
   readonly code: RecurrentCode;
   readonly gradCode: RecurrentGradCode;
   readonly name: string;
-  readonly doc: string;
   readonly gates: number;
   /** Rows of `hidden` numbers that the gradient needs of each step. */
   readonly saved: number;
@@ -25,22 +24,30 @@ export interface Cell {
 const gatesOf = (z: Value, count: number): Value[] => split(z, z.shape[1]! / count, 1);
 
 export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
+  /**
+   * h = tanh(x + W·h + b), or relu (Elman 1990). Returns h of every step. dx, dh₀: rnnGrad; dW: Σ dzᵀ·h of the step
+   * before.
+   */
   rnn: {
     code: Op.Rnn,
+    /** The gradients of rnn with respect to the inputs' part and h₀, back through time. */
     gradCode: Op.RnnGrad,
     name: "rnn",
-    doc: "h = tanh(x + W·h + b), or relu (Elman 1990).",
     gates: 1,
     saved: 0,
     hasCellState: false,
     splitsGradient: false,
     compose: (x, g, _h, _c, rectify) => ({ h: rectify ? relu(add(x, g)) : tanh(add(x, g)) }),
   },
+  /**
+   * i, f, o = σ(x + W·h + b), g = tanh(…), c = f·c + i·g, h = o·tanh c (Hochreiter and Schmidhuber 1997, Gers et al.
+   * 2000). Returns h and c of every step, and the gates. dx, dh₀: lstmGrad; dW: Σ dzᵀ·h of the step before.
+   */
   lstm: {
     code: Op.Lstm,
+    /** The gradients of lstm with respect to the inputs' part, h₀ and c₀, back through time. */
     gradCode: Op.LstmGrad,
     name: "lstm",
-    doc: "i, f, o = σ(x + W·h + b), g = tanh(…), c = f·c + i·g, h = o·tanh c (Hochreiter and Schmidhuber 1997, Gers et al. 2000).",
     gates: 4,
     saved: 4,
     hasCellState: true,
@@ -51,11 +58,15 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
       return { h: mul(sigmoid(o), tanh(next)), c: next };
     },
   },
+  /**
+   * r, z = σ(x + W·h + b), n = tanh(x + r·(W·h + b)), h = n + z·(h − n) (Cho et al. 2014, the reset after the product).
+   * Returns h of every step, and the gates. dx, dh₀: gruGrad; dW: Σ dzᵀ·h of the step before.
+   */
   gru: {
     code: Op.Gru,
+    /** The gradients of gru with respect to the inputs' part and h₀, back through time. */
     gradCode: Op.GruGrad,
     name: "gru",
-    doc: "r, z = σ(x + W·h + b), n = tanh(x + r·(W·h + b)), h = n + z·(h − n) (Cho et al. 2014, the reset after the product).",
     gates: 3,
     saved: 4,
     hasCellState: false,

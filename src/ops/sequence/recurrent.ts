@@ -105,7 +105,6 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     code: cell.code,
     cost: 0.03,
     name,
-    doc: `${cell.doc} Over a sequence: h for each step${hasCellState ? ", c, and the gates" : ""}. dx, dh₀: ${name}Grad, dW: Σ dzᵀ·h of the step before.`,
     saves: "both",
     differentiable: hasCellState ? 2 : 1,
     infer(inputs, attributes) {
@@ -215,7 +214,6 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     code: cell.gradCode,
     cost: 0.03,
     name: `${name}Grad`,
-    doc: `Gradients of ${name} by what its inputs contribute, by h₀${hasCellState ? " and c₀" : ""}, back through time.`,
     infer(inputs, { batchFirst, ...attributes }) {
       const { dy, w } = namedGradInputs(cell, inputs, { batchFirst, ...attributes });
       const hidden = w.shape[1]!;

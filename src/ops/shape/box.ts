@@ -18,12 +18,12 @@ export function boxLayout(shape: Shape, box: Box): { offset: number; strides: nu
   return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
 }
 
+/** A box of elements. The gradient is put back into zeros. */
 export const sliceDefinition: OpDefinition<Box> = {
   code: Op.Slice,
   cost: 0.25,
   flops: () => 0,
   name: "slice",
-  doc: "A box of elements. The gradient is put back into zeros.",
   infer: ([x], { sizes }) => [{ shape: sizes, dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
     copyElements(encoder, Op.Slice, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
@@ -34,12 +34,12 @@ export const sliceDefinition: OpDefinition<Box> = {
   vjp: (dy, { inputs: [x], attributes }) => [unslice(dy, x!.shape, attributes, 0)],
 };
 
+/** A box of elements put into a constant surrounding. The gradient is the box cut out again. */
 export const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number }> = {
   code: Op.Unslice,
   cost: 0.25,
   flops: () => 0,
   name: "pad",
-  doc: "A box of elements put into a constant surrounding. The gradient is the box cut out again.",
   infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
     fillWith(encoder, address(out!), out!, attributes.value);

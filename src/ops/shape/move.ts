@@ -7,6 +7,7 @@ import { broadcastStrides, contiguousStrides, type DType, type Shape, show, type
 import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
 import { copyElements, fillWith, whole } from "./copy.ts";
 
+/** One number everywhere. */
 const fillDefinition: OpDefinition<{
   shape: Shape;
   dtype: DType;
@@ -16,18 +17,17 @@ const fillDefinition: OpDefinition<{
   cost: 0.25,
   flops: () => 0,
   name: "full",
-  doc: "One number everywhere.",
   infer: (_, { shape, dtype }) => [{ shape, dtype }],
   encode: (encoder, { outputs: [out], attributes, address }) =>
     fillWith(encoder, address(out!), out!, attributes.value),
 };
 
+/** Dimensions in another order. The gradient goes back by the inverse order. */
 const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   code: Op.Permute,
   cost: 0.25,
   flops: () => 0,
   name: "permute",
-  doc: "Dimensions in another order. The gradient goes back by the inverse order.",
   infer: ([x], { dims }) => [{ shape: dims.map((dim) => x!.shape[dim]!), dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], attributes: { dims }, address }) {
     const own = contiguousStrides(x!.shape);
@@ -42,12 +42,12 @@ const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   ],
 };
 
+/** Repeats along new dimensions and dimensions of size 1. The gradient is summed back over them. */
 const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   code: Op.BroadcastTo,
   cost: 0.25,
   flops: () => 0,
   name: "broadcastTo",
-  doc: "Repeats along new dimensions and dimensions of size 1. The gradient is summed back over them.",
   infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], address }) {
     copyElements(encoder, Op.BroadcastTo, x!.dtype, out!.shape, whole(address(out!), out!.shape), {
@@ -59,12 +59,12 @@ const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   vjp: (dy) => [dy],
 };
 
+/** Side by side along a dimension. The gradient is cut into the same pieces. */
 const concatDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Concat,
   cost: 0.25,
   flops: () => 0,
   name: "concat",
-  doc: "Side by side along a dimension. The gradient is cut into the same pieces.",
   infer([first, ...rest], { dim }) {
     let n = first!.shape[dim]!;
     for (const x of rest) {
@@ -112,13 +112,16 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
   },
 };
 
+/**
+ * Another element type: to int32 truncates and saturates (NaN: 0), to uint8 keeps the low 8 bits of that, to bool tests ≠ 0
+ * (NaN: true). The gradient passes between float32 only.
+ */
 const castDefinition: OpDefinition<{ dtype: DType }> = {
   code: Op.Cast,
   chainable: "same",
   cost: 0.25,
   flops: () => 0,
   name: "to",
-  doc: "Another element type: to int32 truncates and saturates (NaN: 0), to uint8 keeps the low 8 bits of that, to bool tests ≠ 0 (NaN: true). The gradient passes between float32 only.",
   infer: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
   encode(encoder, { inputs: [x], outputs: [out], address }) {
     const [from, to] = [typeCode[x!.dtype], typeCode[out!.dtype]];
@@ -126,12 +129,12 @@ const castDefinition: OpDefinition<{ dtype: DType }> = {
   },
 };
 
+/** Overwrites the first operand with the second. */
 const assignDefinition: OpDefinition<null> = {
   code: Op.Assign,
   cost: 0.25,
   flops: () => 0,
   name: "copyFrom",
-  doc: "Overwrites the first operand with the second.",
   mutates: () => [0],
   infer: () => [],
   encode(encoder, { inputs: [to, from], address }) {

@@ -18,7 +18,7 @@ export interface UpdateAttributes {
  * Inputs: lr (float32 []), then for each of `count` parameters: parameter, gradient, step (int32 [], from 1), state….
  * Eager mode updates one parameter at a time; compile's passes join updates that differ in nothing else.
  */
-function update(code: UpdateCode, name: string, doc: string): OpDefinition<UpdateAttributes> {
+function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> {
   const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
     const size = 3 + slots.length;
     const parts: Value[][] = [];
@@ -28,7 +28,6 @@ function update(code: UpdateCode, name: string, doc: string): OpDefinition<Updat
   return {
     code,
     name,
-    doc,
     cost: 0.06,
     update: true,
     mutates(inputs, { slots }) {
@@ -77,11 +76,16 @@ function update(code: UpdateCode, name: string, doc: string): OpDefinition<Updat
 const FLOPS_PER_ELEMENT = 12;
 
 export const updateDefinitions = {
-  sgd: update(Op.Sgd, "SGD", "b ← μb + (1 − τ)g; p ← p − lr·b."),
-  adam: update(Op.Adam, "Adam", "m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; p ← p − lr·m̂/(√v̂ + ε)."),
-  rmsProp: update(Op.RmsProp, "RMSProp", "v ← αv + (1 − α)g²; p ← p − lr·g/(√v + ε)."),
-  lion: update(Op.Lion, "Lion", "p ← p − lr·sign(β₁m + (1 − β₁)g); m ← β₂m + (1 − β₂)g."),
-  adagrad: update(Op.Adagrad, "Adagrad", "s ← s + g²; p ← p − lr·g/(√s + ε)."),
+  /** b ← μb + (1 − τ)g; p ← p − lr·b. */
+  sgd: update(Op.Sgd, "SGD"),
+  /** m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; p ← p − lr·m̂/(√v̂ + ε). */
+  adam: update(Op.Adam, "Adam"),
+  /** v ← αv + (1 − α)g²; p ← p − lr·g/(√v + ε). */
+  rmsProp: update(Op.RmsProp, "RMSProp"),
+  /** p ← p − lr·sign(β₁m + (1 − β₁)g); m ← β₂m + (1 − β₂)g. */
+  lion: update(Op.Lion, "Lion"),
+  /** s ← s + g²; p ← p − lr·g/(√s + ε). */
+  adagrad: update(Op.Adagrad, "Adagrad"),
 };
 
 /** Runs an update in place on p and the state. */
