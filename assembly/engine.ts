@@ -2,7 +2,7 @@
  * The engine: runs a list of instructions (layouts.ts), calling each kernel with this thread's share of the work. It holds no
  * state: an instruction carries everything its kernel needs.
  */
-import { unary, unaryGrad } from "./kernels/unary";
+import { derivative, unary } from "./kernels/pointwise";
 import { binary, where } from "./kernels/binary";
 import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, sum, sumInt,
   sumPieces } from "./kernels/reduce";
@@ -120,7 +120,7 @@ function pointwise(at: usize, begin: u32, end: u32, locals: u32, scratch: usize)
   switch (<Family>(<i32>op >> Head.family)) {
     case Family.Unary: unary(op, out, a, begin, end, float(at, Unary.p), float(at, Unary.q)); break;
     case Family.Derivative:
-      unaryGrad(op, out, a, b, begin, end, float(at, Derivative.p), float(at, Derivative.q));
+      derivative(op, out, a, b, begin, end, float(at, Derivative.p), float(at, Derivative.q));
       break;
     case Family.Binary:
     case Family.Compare:

@@ -1,7 +1,7 @@
 /** What the module exports: the engine, and every kernel under its own name for tests and benches. */
 export { run, step } from "./engine";
 export { lead, serve } from "./threads";
-export * from "./kernels/unary";
+export * from "./kernels/pointwise";
 export * from "./kernels/binary";
 export * from "./kernels/reduce";
 export { norm, squares } from "./kernels/euclid";

@@ -219,7 +219,7 @@ export function silu(x: v128): v128 {
 
 /** d silu/dx = σ(x)·(1 + x·(1 − σ(x))). Absolute error under 2.4e-7; it has a zero at −1.278. */
 @inline
-export function siluGrad(x: v128): v128 {
+export function siluSlope(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-110)), splat(110));
   return gateGrad(c, c, splat(1));
 }
@@ -241,7 +241,7 @@ export function mish(x: v128): v128 {
  * Absolute error under 2.5e-7; it has a zero at −1.192.
  */
 @inline
-export function mishGrad(x: v128): v128 {
+export function mishSlope(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(20));
   const e = expBounded(c);
   const w = f32x4.mul(e, f32x4.add(e, splat(2)));
@@ -296,7 +296,7 @@ export function gelu(x: v128): v128 {
  * Absolute error under 1.5e-7, relative error under 3e-7 for x < −2; it has a zero at −0.7518.
  */
 @inline
-export function geluGrad(x: v128): v128 {
+export function geluSlope(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(15));
   const g = timesGaussian(fma(a, splat(-0.3989422804014327), mills(a)), a);
   return v128.bitselect(g, f32x4.sub(splat(1), g), f32x4.lt(x, splat(0)));
@@ -321,7 +321,7 @@ export function geluTanh(x: v128): v128 {
  * Absolute error under 2.5e-7; it has a zero at −0.7525.
  */
 @inline
-export function geluTanhGrad(x: v128): v128 {
+export function geluTanhSlope(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-20)), splat(20));
   const z = f32x4.mul(c, c);
   const v = f32x4.mul(c, fma(z, splat(GELU_3), splat(GELU_1)));

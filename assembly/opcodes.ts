@@ -85,7 +85,7 @@ export const enum Family {
 
 /**
  * Every primitive. The high byte of a code is its family, the low byte its number in the family. Nothing depends on that
- * number or on the order of families, so a new op may go anywhere in its family.
+ * number or on the order of families, so a new op may go anywhere in its family. `npm run generate` adds those of pointwise ops.
  */
 export const enum Op {
   Neg = Family.Unary << Head.family,

@@ -5,7 +5,6 @@ import { createFromBuffer } from "@dprint/formatter";
 import { getPath } from "@dprint/typescript";
 
 const WIDTH = 120;
-const check = process.argv.includes("--check");
 
 const formatter = createFromBuffer(readFileSync(getPath()));
 formatter.setConfig(
@@ -31,7 +30,7 @@ const CASE = /^( *)(case .*: .*; break;)$/gm;
 const DECORATOR = /^(@\w+(?:\(.*?\))?)/gm;
 
 /** The formatted text of a file. Whatever is on one line and fits stays on one line. */
-function format(filePath, text) {
+export function format(filePath, text) {
   const kept = [];
   const keep = (mask) => (line, indent, code) => (line.length > WIDTH ? line : indent + mask(kept.push(code) - 1));
   const masked = text
@@ -50,18 +49,21 @@ function format(filePath, text) {
     .replace(/\/\/kept (\d+)\.|case kept(\d+):/g, (_, declaration, branch) => kept[declaration ?? branch]);
 }
 
-// tsc compiles opcodes.ts too, so Biome formats and lints it.
-const files = readdirSync("assembly", { recursive: true }).filter(
-  (name) => /\.ts$/.test(name) && name !== "opcodes.ts",
-);
-const unformatted = files
-  .map((name) => `assembly/${name}`)
-  .filter((path) => {
-    const text = readFileSync(path, "utf8");
-    const formatted = format(path, text);
-    if (formatted !== text && !check) writeFileSync(path, formatted);
-    return formatted !== text;
-  });
-for (const path of unformatted)
-  console.error(check ? `${path} is not formatted. Run npm run format.` : `formatted ${path}`);
-if (check && unformatted.length) process.exit(1);
+if (process.argv[1] === import.meta.filename) {
+  const check = process.argv.includes("--check");
+  // tsc compiles opcodes.ts too, so Biome formats and lints it.
+  const files = readdirSync("assembly", { recursive: true }).filter(
+    (name) => /\.ts$/.test(name) && name !== "opcodes.ts",
+  );
+  const unformatted = files
+    .map((name) => `assembly/${name}`)
+    .filter((path) => {
+      const text = readFileSync(path, "utf8");
+      const formatted = format(path, text);
+      if (formatted !== text && !check) writeFileSync(path, formatted);
+      return formatted !== text;
+    });
+  for (const path of unformatted)
+    console.error(check ? `${path} is not formatted. Run npm run format.` : `formatted ${path}`);
+  if (check && unformatted.length) process.exit(1);
+}

@@ -1,2 +1,5 @@
-/** The text of each generated file, by its path. */
-export function generated(root?: string): Map<string, string>;
+/**
+ * Writes the generated files below `root`, or only checks them.
+ * @throws Error if `check` and a file is out of date
+ */
+export function generate(root: string, options?: { check?: boolean }): Promise<void>;

@@ -10,10 +10,9 @@ import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./i
 import { gatherDefinitions } from "./index/gather.ts";
 import { linalgDefinitions } from "./matrix/linalg.ts";
 import { matmulDefinition } from "./matrix/matmul.ts";
-import * as activation from "./pointwise/activation.ts";
-import * as arithmetic from "./pointwise/arithmetic.ts";
+import { whereDefinition } from "./pointwise/arithmetic.ts";
 import { chainDefinition } from "./pointwise/chain.ts";
-import * as logistic from "./pointwise/logistic.ts";
+import { pointwiseDefinitions } from "./pointwiseDefinitions.ts";
 import { advanceDefinition, randomDefinitions } from "./random/random.ts";
 import { normDefinition, squaresDefinition } from "./reduce/euclid.ts";
 import * as folds from "./reduce/fold.ts";
@@ -25,70 +24,8 @@ import { moves } from "./shape/move.ts";
 import { updateDefinitions } from "./update/update.ts";
 
 export const table: { readonly [code in Op]: AnyOp } = {
-  [Op.Neg]: arithmetic.neg.definition,
-  [Op.Abs]: arithmetic.abs.definition,
-  [Op.Sign]: arithmetic.sign.definition,
-  [Op.Square]: arithmetic.square.definition,
-  [Op.Sqrt]: arithmetic.sqrt.definition,
-  [Op.Rsqrt]: arithmetic.rsqrt.definition,
-  [Op.Reciprocal]: arithmetic.reciprocal.definition,
-  [Op.Exp]: arithmetic.exp.definition,
-  [Op.Expm1]: arithmetic.expm1.definition,
-  [Op.Log]: arithmetic.log.definition,
-  [Op.Log1p]: arithmetic.log1p.definition,
-  [Op.Floor]: arithmetic.floor.definition,
-  [Op.Ceil]: arithmetic.ceil.definition,
-  [Op.Round]: arithmetic.round.definition,
-  [Op.Clamp]: arithmetic.clamp.definition,
-  [Op.ClampGrad]: arithmetic.clampGrad.definition,
-  [Op.Add]: arithmetic.add.definition,
-  [Op.Sub]: arithmetic.sub.definition,
-  [Op.Mul]: arithmetic.mul.definition,
-  [Op.Div]: arithmetic.div.definition,
-  [Op.Pow]: arithmetic.pow.definition,
-  [Op.Maximum]: arithmetic.maximum.definition,
-  [Op.Minimum]: arithmetic.minimum.definition,
-  [Op.Mod]: arithmetic.mod.definition,
-  [Op.LogisticLoss]: logistic.logisticLoss.definition,
-  [Op.LogisticSlope]: logistic.logisticSlope.definition,
-  [Op.Equal]: arithmetic.eq.definition,
-  [Op.NotEqual]: arithmetic.ne.definition,
-  [Op.Less]: arithmetic.lt.definition,
-  [Op.LessEqual]: arithmetic.le.definition,
-  [Op.Where]: arithmetic.whereDefinition,
-  [Op.Sin]: activation.sin.definition,
-  [Op.Cos]: activation.cos.definition,
-  [Op.Tan]: activation.tan.definition,
-  [Op.Atan2]: activation.atan2.definition,
-  [Op.Tanh]: activation.tanh.definition,
-  [Op.TanhGrad]: activation.tanhGrad.definition,
-  [Op.Sigmoid]: activation.sigmoid.definition,
-  [Op.SigmoidGrad]: activation.sigmoidGrad.definition,
-  [Op.LogSigmoid]: activation.logSigmoid.definition,
-  [Op.Relu]: activation.relu.definition,
-  [Op.ReluGrad]: activation.reluGrad.definition,
-  [Op.LeakyRelu]: activation.leakyRelu.definition,
-  [Op.LeakyReluGrad]: activation.leakyReluGrad.definition,
-  [Op.Elu]: activation.elu.definition,
-  [Op.EluGrad]: activation.eluGrad.definition,
-  [Op.Selu]: activation.selu.definition,
-  [Op.SeluGrad]: activation.seluGrad.definition,
-  [Op.Erf]: activation.erf.definition,
-  [Op.GeluGrad]: activation.geluGrad.definition,
-  [Op.GeluTanhGrad]: activation.geluTanhGrad.definition,
-  [Op.Silu]: activation.silu.definition,
-  [Op.SiluGrad]: activation.siluGrad.definition,
-  [Op.Mish]: activation.mish.definition,
-  [Op.MishGrad]: activation.mishGrad.definition,
-  [Op.HardSigmoid]: activation.hardSigmoid.definition,
-  [Op.HardSigmoidGrad]: activation.hardSigmoidGrad.definition,
-  [Op.HardSwish]: activation.hardSwish.definition,
-  [Op.HardSwishGrad]: activation.hardSwishGrad.definition,
-  [Op.HardTanh]: activation.hardTanh.definition,
-  [Op.HardTanhGrad]: activation.hardTanhGrad.definition,
-  [Op.Softplus]: activation.activationDefinitions.softplus.definition,
-  [Op.Gelu]: activation.activationDefinitions.gelu.definition,
-  [Op.GeluTanh]: activation.activationDefinitions.geluTanh.definition,
+  ...pointwiseDefinitions,
+  [Op.Where]: whereDefinition,
   [Op.Sum]: folds.sumDefinition,
   [Op.Max]: folds.maxDefinition,
   [Op.Min]: folds.minDefinition,

@@ -24,7 +24,7 @@ const LIMITS: Record<string, (x: number) => number | undefined> = {
   mish: (x) => (x === -Infinity ? -0 : undefined),
 };
 
-const unaries = Object.entries({ ...arithmetic, ...activation, ...activation.activationDefinitions }).filter(
+const unaries = Object.entries({ ...arithmetic, ...activation }).filter(
   ([name, op]) =>
     typeof op === "function" &&
     "definition" in op &&

@@ -149,7 +149,7 @@ export const logSigmoid = unary({
   vjp: (dy, { x }) => [mul(dy, sigmoid(neg(x)))],
 });
 /** log(1 + eˣ), without overflow (≤ 1.8 ulp). Derivative σ(x). */
-const softplusOp = unary({
+export const softplusOp = unary({
   code: Op.Softplus,
   cost: 1,
   name: "softplus",
@@ -295,7 +295,7 @@ export const erf = unary({
   vjp: (dy, { x }) => [product(dy, exp(neg(square(x))), 2 / Math.sqrt(Math.PI))],
 });
 /** x·Φ(x) (Hendrycks and Gimpel 2016). Derivative Φ(x) + x·φ(x). */
-const geluErf = unary({
+export const geluErf = unary({
   code: Op.Gelu,
   cost: 1,
   name: "gelu",
@@ -312,7 +312,7 @@ export const geluGrad = derivative({
 // gelu_tanh(x) = ½x(1 + tanh u), u = c(x + 0.044715x³), c = √(2/π).
 const C = Math.sqrt(2 / Math.PI);
 /** ½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh. */
-const geluTanhOp = unary({
+export const geluTanhOp = unary({
   code: Op.GeluTanh,
   cost: 1,
   name: "geluTanh",
@@ -489,9 +489,3 @@ export const hardTanhGrad = derivative({
   name: "hardTanhGrad",
   vjp: () => null,
 });
-
-export const activationDefinitions = {
-  softplus: softplusOp,
-  gelu: geluErf,
-  geluTanh: geluTanhOp,
-};

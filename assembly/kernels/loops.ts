@@ -1,0 +1,115 @@
+/**
+ * The loops of the pointwise kernels, over four elements at a time. F is a class with the formula as its method `of`, which asc
+ * inlines; `out` may be an operand.
+ */
+import { storeLanes, storeMask } from "../simd";
+
+/** out[i] = f(x[i]; p, q). */
+@inline
+export function unary<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  const f = changetype<F>(0);
+  const pp = f32x4.splat(p), qq = f32x4.splat(q);
+  if (begin >= end) return;
+  let i = begin;
+  // The condition is at the end because V8 11 keeps the constants of such a loop in registers, but not those of a `for`.
+  do {
+    const at: usize = i << 2;
+    storeLanes(out + at, f.of(v128.load(x + at), pp, qq), end - i);
+    i += 4;
+  } while (i < end);
+}
+
+/** unary for an f of few instructions: unrolled, so that the loop itself does not dominate. */
+@inline
+export function unaryUnrolled<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  const f = changetype<F>(0);
+  const pp = f32x4.splat(p), qq = f32x4.splat(q);
+  out += <usize>begin << 2;
+  x += <usize>begin << 2;
+  let rest = <i32>(end - begin);
+  for (; rest >= 16; rest -= 16, out += 64, x += 64) {
+    v128.store(out, f.of(v128.load(x), pp, qq));
+    v128.store(out, f.of(v128.load(x, 16), pp, qq), 16);
+    v128.store(out, f.of(v128.load(x, 32), pp, qq), 32);
+    v128.store(out, f.of(v128.load(x, 48), pp, qq), 48);
+  }
+  for (; rest > 0; rest -= 4, out += 16, x += 16) storeLanes(out, f.of(v128.load(x), pp, qq), rest);
+}
+
+/** out[i] = f(dy[i], x[i]; p, q). */
+@inline
+export function derivative<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  const f = changetype<F>(0);
+  const pp = f32x4.splat(p), qq = f32x4.splat(q);
+  if (begin >= end) return;
+  let i = begin;
+  do {
+    const at: usize = i << 2;
+    storeLanes(out + at, f.of(v128.load(a + at), v128.load(b + at), pp, qq), end - i);
+    i += 4;
+  } while (i < end);
+}
+
+/** derivative for an f of few instructions. */
+@inline
+export function derivativeUnrolled<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  const f = changetype<F>(0);
+  const pp = f32x4.splat(p), qq = f32x4.splat(q);
+  out += <usize>begin << 2;
+  a += <usize>begin << 2;
+  b += <usize>begin << 2;
+  let rest = <i32>(end - begin);
+  for (; rest >= 8; rest -= 8, out += 32, a += 32, b += 32) {
+    v128.store(out, f.of(v128.load(a), v128.load(b), pp, qq));
+    v128.store(out, f.of(v128.load(a, 16), v128.load(b, 16), pp, qq), 16);
+  }
+  for (; rest > 0; rest -= 4, out += 16, a += 16, b += 16)
+    storeLanes(out, f.of(v128.load(a), v128.load(b), pp, qq), rest);
+}
+
+/** One row: out[i] = f(a[i·sa], b[i·sb]) for i < n, with strides sa, sb ∈ {0, 1} in elements. */
+@inline
+export function binary<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  const f = changetype<F>(0);
+  const fixedA = v128.load32_splat(a), fixedB = v128.load32_splat(b);
+  for (let i: u32 = 0; i < n; i += 4) {
+    const at: usize = i << 2;
+    storeLanes(out + at, f.of(sa ? v128.load(a + at) : fixedA, sb ? v128.load(b + at) : fixedB), n - i);
+  }
+}
+
+/** binary for an f of few instructions: unrolled, with a loop of its own for each operand that repeats. */
+@inline
+export function binaryUnrolled<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  const f = changetype<F>(0);
+  if (sa && sb) {
+    for (; n >= 8; n -= 8, out += 32, a += 32, b += 32) {
+      v128.store(out, f.of(v128.load(a), v128.load(b)));
+      v128.store(out, f.of(v128.load(a, 16), v128.load(b, 16)), 16);
+    }
+    for (; <i32>n > 0; n -= 4, out += 16, a += 16, b += 16) storeLanes(out, f.of(v128.load(a), v128.load(b)), n);
+  } else if (sa) {
+    const scalar = v128.load32_splat(b);
+    for (; n >= 8; n -= 8, out += 32, a += 32) {
+      v128.store(out, f.of(v128.load(a), scalar));
+      v128.store(out, f.of(v128.load(a, 16), scalar), 16);
+    }
+    for (; <i32>n > 0; n -= 4, out += 16, a += 16) storeLanes(out, f.of(v128.load(a), scalar), n);
+  } else {
+    const scalar = v128.load32_splat(a);
+    for (; <i32>n > 0; n -= 4, out += 16, b += sb << 4) {
+      storeLanes(out, f.of(scalar, sb ? v128.load(b) : v128.load32_splat(b)), n);
+    }
+  }
+}
+
+/** binary for predicates: writes bools, one byte each. */
+@inline
+export function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  const f = changetype<F>(0);
+  const fixedA = v128.load32_splat(a), fixedB = v128.load32_splat(b);
+  for (let i: u32 = 0; i < n; i += 4) {
+    const at: usize = i << 2;
+    storeMask(out + i, f.of(sa ? v128.load(a + at) : fixedA, sb ? v128.load(b + at) : fixedB), n - i);
+  }
+}
