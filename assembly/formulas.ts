@@ -94,8 +94,7 @@ export function eluGrad(dy: v128, y: v128, p: v128): v128 {
 /** dy·λ, or dy·(y + λα) where y ≤ 0. */
 @inline
 export function seluGrad(dy: v128, y: v128): v128 {
-  return f32x4.mul(dy,
-    select(f32x4.gt(y, splat(0)), splat(SELU_SCALE), f32x4.add(y, splat(SELU_SCALE * SELU_ALPHA))));
+  return f32x4.mul(dy, select(f32x4.gt(y, splat(0)), splat(SELU_SCALE), f32x4.add(y, splat(SELU_SCALE * SELU_ALPHA))));
 }
 
 /** dy·(Φ(x) + x·φ(x)). */

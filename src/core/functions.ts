@@ -17,9 +17,16 @@ import * as einsumOps from "../ops/matrix/einsum.ts";
 import type { SortOptions, TopKOptions, TriangularSolveOptions } from "../ops/matrix/linalg.ts";
 import * as linalgOps from "../ops/matrix/linalg.ts";
 import * as matmulOps from "../ops/matrix/matmul.ts";
-import type { GeluOptions } from "../ops/pointwise/activation.ts";
 import * as activationOps from "../ops/pointwise/activation.ts";
 import * as arithmeticOps from "../ops/pointwise/arithmetic.ts";
+import * as comparisonOps from "../ops/pointwise/comparison.ts";
+import * as exponentialOps from "../ops/pointwise/exponential.ts";
+import * as extremesOps from "../ops/pointwise/extremes.ts";
+import type { GeluOptions } from "../ops/pointwise/gelu.ts";
+import * as geluOps from "../ops/pointwise/gelu.ts";
+import * as logicalOps from "../ops/pointwise/logical.ts";
+import * as roundingOps from "../ops/pointwise/rounding.ts";
+import * as trigonometryOps from "../ops/pointwise/trigonometry.ts";
 import * as randomOps from "../ops/random/random.ts";
 import type { NormOptions, RmsNormOptions } from "../ops/reduce/norm.ts";
 import * as normOps from "../ops/reduce/norm.ts";
@@ -730,58 +737,6 @@ export const linear: (x: Tensor, w: Tensor, bias?: Tensor | null) => Tensor = /*
  */
 export const mT: (x: Tensor) => Tensor = /* @__PURE__ */ lift("mT", matmulOps.mT);
 /**
- * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([0, Math.PI / 2]);
- * x.sin().toArray(); // [0, 1]
- * ```
- */
-export const sin: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sin", activationOps.sin);
-/**
- * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([0, Math.PI]);
- * x.cos().toArray(); // [1, -1]
- * ```
- */
-export const cos: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("cos", activationOps.cos);
-/**
- * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([0, Math.PI / 4]);
- * x.tan().toArray(); // [0, 1]
- * ```
- */
-export const tan: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("tan", activationOps.tan);
-/**
- * The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).
- *
- * a, b: any shapes that broadcast → the broadcast shape, float32.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const y = tensor([1, -1]);
- * y.atan2(tensor([1, -1])).toArray(); // [0.7854, -2.3562]
- * ```
- */
-export const atan2: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
-  "atan2",
-  activationOps.atan2,
-);
-/**
  * Hyperbolic tangent (≤ 1.4 ulp). d tanh(x)/dx = 1 − tanh²(x).
  *
  * x: any shape → the same shape, float32.
@@ -888,36 +843,6 @@ export const elu: (x: Tensor | number, alpha?: number) => Tensor = /* @__PURE__ 
  */
 export const selu: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("selu", activationOps.selu);
 /**
- * The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([0, 1]);
- * x.erf().toArray(); // [0, 0.8427]
- * ```
- */
-export const erf: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("erf", activationOps.erf);
-/**
- * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
- * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
- *
- * x: any shape → the same shape, float32.
- *
- * @throws RangeError if approximate is neither "none" nor "tanh"
- * @example
- * ```ts
- * const x = tensor([-1, 0, 1]);
- * x.gelu().toArray(); // [-0.1587, 0, 0.8413]
- * x.gelu({ approximate: "tanh" }).toArray(); // [-0.1588, 0, 0.8412]
- * ```
- */
-export const gelu: (x: Tensor | number, options?: GeluOptions) => Tensor = /* @__PURE__ */ lift(
-  "gelu",
-  activationOps.gelu,
-);
-/**
  * x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).
  *
  * x: any shape → the same shape, float32.
@@ -998,30 +923,6 @@ export const hardTanh: (x: Tensor | number, low?: number, high?: number) => Tens
  */
 export const neg: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("neg", arithmeticOps.neg);
 /**
- * |x|. Derivative sign(x), 0 at 0.
- *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
- *
- * @example
- * ```ts
- * const x = tensor([1, -2]);
- * x.abs().toArray(); // [1, 2]
- * ```
- */
-export const abs: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("abs", arithmeticOps.abs);
-/**
- * −1, 0 or 1. Derivative 0.
- *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
- *
- * @example
- * ```ts
- * const x = tensor([3, 0, -2]);
- * x.sign().toArray(); // [1, 0, -1]
- * ```
- */
-export const sign: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sign", arithmeticOps.sign);
-/**
  * x². Derivative 2x.
  *
  * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
@@ -1034,30 +935,6 @@ export const sign: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sign",
  */
 export const square: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("square", arithmeticOps.square);
 /**
- * √x, NaN below 0. Derivative 1/(2√x).
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([4, 9]);
- * x.sqrt().toArray(); // [2, 3]
- * ```
- */
-export const sqrt: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sqrt", arithmeticOps.sqrt);
-/**
- * 1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([4, 16]);
- * x.rsqrt().toArray(); // [0.5, 0.25]
- * ```
- */
-export const rsqrt: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("rsqrt", arithmeticOps.rsqrt);
-/**
  * 1/x. Derivative −1/x².
  *
  * x: any shape → the same shape, float32.
@@ -1069,109 +946,6 @@ export const rsqrt: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("rsqrt
  * ```
  */
 export const reciprocal: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("reciprocal", arithmeticOps.reciprocal);
-/**
- * eˣ (≤ 1.1 ulp). Derivative eˣ.
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([0, 1]);
- * x.exp().toArray(); // [1, 2.7183]
- * ```
- */
-export const exp: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("exp", arithmeticOps.exp);
-/**
- * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([0, 1]);
- * x.expm1().toArray(); // [0, 1.7183]
- * ```
- */
-export const expm1: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("expm1", arithmeticOps.expm1);
-/**
- * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([1, 10]);
- * x.log().toArray(); // [0, 2.3026]
- * ```
- */
-export const log: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("log", arithmeticOps.log);
-/**
- * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
- *
- * x: any shape → the same shape, float32.
- *
- * @example
- * ```ts
- * const x = tensor([0, 9]);
- * x.log1p().toArray(); // [0, 2.3026]
- * ```
- */
-export const log1p: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("log1p", arithmeticOps.log1p);
-/**
- * The largest whole number ≤ x. Derivative 0.
- *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
- *
- * @example
- * ```ts
- * const x = tensor([1.5, -1.5]);
- * x.floor().toArray(); // [1, -2]
- * ```
- */
-export const floor: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("floor", arithmeticOps.floor);
-/**
- * The smallest whole number ≥ x. Derivative 0.
- *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
- *
- * @example
- * ```ts
- * const x = tensor([1.5, -1.5]);
- * x.ceil().toArray(); // [2, -1]
- * ```
- */
-export const ceil: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("ceil", arithmeticOps.ceil);
-/**
- * The nearest whole number, halves to even. Derivative 0.
- *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
- *
- * @example
- * ```ts
- * const x = tensor([0.5, 1.5, 1.7]);
- * x.round().toArray(); // [0, 2, 2]
- * ```
- */
-export const round: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("round", arithmeticOps.round);
-/**
- * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
- *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
- *
- * @param low The lower bound; null or none leaves it open.
- * @param high The upper bound; null or none leaves it open.
- * @throws TypeError if both bounds are missing
- * @example
- * ```ts
- * const x = tensor([-2, 0.5, 3]);
- * x.clamp(0, 1).toArray(); // [0, 0.5, 1]
- * x.clamp(null, 1).toArray(); // [-2, 0.5, 1]
- * ```
- */
-export const clamp: (x: Tensor | number, low?: number | null, high?: number | null) => Tensor = /* @__PURE__ */ lift(
-  "clamp",
-  arithmeticOps.clamp,
-);
 /**
  * a + b. Derivatives 1, 1.
  *
@@ -1226,67 +1000,6 @@ export const mul: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PUR
  */
 export const div: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("div", arithmeticOps.div);
 /**
- * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
- * and aᵇ·log a (0 where a = 0 ≤ b).
- *
- * a, b: any shapes that broadcast → the broadcast shape, float32.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const x = tensor([2, 3]);
- * x.pow(2).toArray(); // [4, 9]
- * pow(2, x).toArray(); // [4, 8]
- * ```
- */
-export const pow: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("pow", arithmeticOps.pow);
-/**
- * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
- *
- * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const x = tensor([1, 5]);
- * x.maximum(3).toArray(); // [3, 5]
- * ```
- */
-export const maximum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
-  "maximum",
-  arithmeticOps.maximum,
-);
-/**
- * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
- *
- * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const x = tensor([1, 5]);
- * x.minimum(3).toArray(); // [1, 3]
- * ```
- */
-export const minimum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
-  "minimum",
-  arithmeticOps.minimum,
-);
-/**
- * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
- * −⌊a/b⌋.
- *
- * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const x = tensor([5, -5]);
- * x.mod(3).toArray(); // [2, 1]
- * ```
- */
-export const mod: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("mod", arithmeticOps.mod);
-/**
  * a = b, as bool.
  *
  * a, b: any shapes that broadcast → the broadcast shape, bool.
@@ -1298,7 +1011,7 @@ export const mod: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PUR
  * x.eq(2).toArray(); // [false, true]
  * ```
  */
-export const eq: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("eq", arithmeticOps.eq);
+export const eq: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("eq", comparisonOps.eq);
 /**
  * a ≠ b, as bool.
  *
@@ -1311,7 +1024,7 @@ export const eq: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE
  * x.ne(2).toArray(); // [true, false]
  * ```
  */
-export const ne: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("ne", arithmeticOps.ne);
+export const ne: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("ne", comparisonOps.ne);
 /**
  * a < b, as bool.
  *
@@ -1324,7 +1037,7 @@ export const ne: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE
  * x.lt(2).toArray(); // [true, false, false]
  * ```
  */
-export const lt: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("lt", arithmeticOps.lt);
+export const lt: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("lt", comparisonOps.lt);
 /**
  * a ≤ b, as bool.
  *
@@ -1337,7 +1050,7 @@ export const lt: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE
  * x.le(2).toArray(); // [true, true, false]
  * ```
  */
-export const le: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("le", arithmeticOps.le);
+export const le: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("le", comparisonOps.le);
 /**
  * a > b, as bool. No gradient.
  *
@@ -1350,7 +1063,7 @@ export const le: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE
  * x.gt(2).toArray(); // [false, false, true]
  * ```
  */
-export const gt: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("gt", arithmeticOps.gt);
+export const gt: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("gt", comparisonOps.gt);
 /**
  * a ≥ b, as bool. No gradient.
  *
@@ -1363,67 +1076,7 @@ export const gt: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE
  * x.ge(2).toArray(); // [false, true, true]
  * ```
  */
-export const ge: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("ge", arithmeticOps.ge);
-/**
- * a ∧ b: true where both are true. Numbers other than 0, and NaN, count as true. No gradient.
- *
- * a, b: any shapes that broadcast → the broadcast shape, bool.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const x = tensor([true, false]);
- * x.logicalAnd(tensor([true, true])).toArray(); // [true, false]
- * ```
- */
-export const logicalAnd: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
-  "logicalAnd",
-  arithmeticOps.logicalAnd,
-);
-/**
- * a ∨ b: true where at least one is true. Numbers other than 0, and NaN, count as true. No gradient.
- *
- * a, b: any shapes that broadcast → the broadcast shape, bool.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const x = tensor([true, false]);
- * x.logicalOr(tensor([false, false])).toArray(); // [true, false]
- * ```
- */
-export const logicalOr: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
-  "logicalOr",
-  arithmeticOps.logicalOr,
-);
-/**
- * a ⊕ b: true where exactly one is true. Numbers other than 0, and NaN, count as true. No gradient.
- *
- * a, b: any shapes that broadcast → the broadcast shape, bool.
- *
- * @throws ShapeError if the shapes do not broadcast
- * @example
- * ```ts
- * const x = tensor([true, false]);
- * x.logicalXor(tensor([true, true])).toArray(); // [false, true]
- * ```
- */
-export const logicalXor: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
-  "logicalXor",
-  arithmeticOps.logicalXor,
-);
-/**
- * ¬x: true where x is 0 or false. No gradient.
- *
- * x: any shape → the same shape, bool.
- *
- * @example
- * ```ts
- * const x = tensor([true, false]);
- * x.logicalNot().toArray(); // [false, true]
- * ```
- */
-export const logicalNot: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("logicalNot", arithmeticOps.logicalNot);
+export const ge: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("ge", comparisonOps.ge);
 /**
  * True where x is NaN. No gradient.
  *
@@ -1435,7 +1088,7 @@ export const logicalNot: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("
  * x.isNaN().toArray(); // [false, true]
  * ```
  */
-export const isNaN: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("isNaN", arithmeticOps.isNaN);
+export const isNaN: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("isNaN", comparisonOps.isNaN);
 /**
  * condition ? a : b, element by element. The gradient goes to the operand that was taken.
  *
@@ -1455,7 +1108,358 @@ export const isNaN: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("isNaN
  */
 export const where: (condition: Tensor, a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
   "where",
-  arithmeticOps.where,
+  comparisonOps.where,
+);
+/**
+ * √x, NaN below 0. Derivative 1/(2√x).
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([4, 9]);
+ * x.sqrt().toArray(); // [2, 3]
+ * ```
+ */
+export const sqrt: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sqrt", exponentialOps.sqrt);
+/**
+ * 1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([4, 16]);
+ * x.rsqrt().toArray(); // [0.5, 0.25]
+ * ```
+ */
+export const rsqrt: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("rsqrt", exponentialOps.rsqrt);
+/**
+ * eˣ (≤ 1.1 ulp). Derivative eˣ.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, 1]);
+ * x.exp().toArray(); // [1, 2.7183]
+ * ```
+ */
+export const exp: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("exp", exponentialOps.exp);
+/**
+ * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, 1]);
+ * x.expm1().toArray(); // [0, 1.7183]
+ * ```
+ */
+export const expm1: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("expm1", exponentialOps.expm1);
+/**
+ * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, 10]);
+ * x.log().toArray(); // [0, 2.3026]
+ * ```
+ */
+export const log: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("log", exponentialOps.log);
+/**
+ * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, 9]);
+ * x.log1p().toArray(); // [0, 2.3026]
+ * ```
+ */
+export const log1p: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("log1p", exponentialOps.log1p);
+/**
+ * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
+ * and aᵇ·log a (0 where a = 0 ≤ b).
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, float32.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([2, 3]);
+ * x.pow(2).toArray(); // [4, 9]
+ * pow(2, x).toArray(); // [4, 8]
+ * ```
+ */
+export const pow: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("pow", exponentialOps.pow);
+/**
+ * |x|. Derivative sign(x), 0 at 0.
+ *
+ * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1, -2]);
+ * x.abs().toArray(); // [1, 2]
+ * ```
+ */
+export const abs: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("abs", extremesOps.abs);
+/**
+ * −1, 0 or 1. Derivative 0.
+ *
+ * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([3, 0, -2]);
+ * x.sign().toArray(); // [1, 0, -1]
+ * ```
+ */
+export const sign: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sign", extremesOps.sign);
+/**
+ * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
+ *
+ * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ *
+ * @param low The lower bound; null or none leaves it open.
+ * @param high The upper bound; null or none leaves it open.
+ * @throws TypeError if both bounds are missing
+ * @example
+ * ```ts
+ * const x = tensor([-2, 0.5, 3]);
+ * x.clamp(0, 1).toArray(); // [0, 0.5, 1]
+ * x.clamp(null, 1).toArray(); // [-2, 0.5, 1]
+ * ```
+ */
+export const clamp: (x: Tensor | number, low?: number | null, high?: number | null) => Tensor = /* @__PURE__ */ lift(
+  "clamp",
+  extremesOps.clamp,
+);
+/**
+ * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([1, 5]);
+ * x.maximum(3).toArray(); // [3, 5]
+ * ```
+ */
+export const maximum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
+  "maximum",
+  extremesOps.maximum,
+);
+/**
+ * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([1, 5]);
+ * x.minimum(3).toArray(); // [1, 3]
+ * ```
+ */
+export const minimum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
+  "minimum",
+  extremesOps.minimum,
+);
+/**
+ * The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, 1]);
+ * x.erf().toArray(); // [0, 0.8427]
+ * ```
+ */
+export const erf: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("erf", geluOps.erf);
+/**
+ * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
+ * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @throws RangeError if approximate is neither "none" nor "tanh"
+ * @example
+ * ```ts
+ * const x = tensor([-1, 0, 1]);
+ * x.gelu().toArray(); // [-0.1587, 0, 0.8413]
+ * x.gelu({ approximate: "tanh" }).toArray(); // [-0.1588, 0, 0.8412]
+ * ```
+ */
+export const gelu: (x: Tensor | number, options?: GeluOptions) => Tensor = /* @__PURE__ */ lift("gelu", geluOps.gelu);
+/**
+ * a ∧ b: true where both are true. Numbers other than 0, and NaN, count as true. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalAnd(tensor([true, true])).toArray(); // [true, false]
+ * ```
+ */
+export const logicalAnd: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
+  "logicalAnd",
+  logicalOps.logicalAnd,
+);
+/**
+ * a ∨ b: true where at least one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalOr(tensor([false, false])).toArray(); // [true, false]
+ * ```
+ */
+export const logicalOr: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
+  "logicalOr",
+  logicalOps.logicalOr,
+);
+/**
+ * a ⊕ b: true where exactly one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, bool.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalXor(tensor([true, true])).toArray(); // [false, true]
+ * ```
+ */
+export const logicalXor: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
+  "logicalXor",
+  logicalOps.logicalXor,
+);
+/**
+ * ¬x: true where x is 0 or false. No gradient.
+ *
+ * x: any shape → the same shape, bool.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([true, false]);
+ * x.logicalNot().toArray(); // [false, true]
+ * ```
+ */
+export const logicalNot: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("logicalNot", logicalOps.logicalNot);
+/**
+ * The largest whole number ≤ x. Derivative 0.
+ *
+ * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1.5, -1.5]);
+ * x.floor().toArray(); // [1, -2]
+ * ```
+ */
+export const floor: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("floor", roundingOps.floor);
+/**
+ * The smallest whole number ≥ x. Derivative 0.
+ *
+ * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([1.5, -1.5]);
+ * x.ceil().toArray(); // [2, -1]
+ * ```
+ */
+export const ceil: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("ceil", roundingOps.ceil);
+/**
+ * The nearest whole number, halves to even. Derivative 0.
+ *
+ * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0.5, 1.5, 1.7]);
+ * x.round().toArray(); // [0, 2, 2]
+ * ```
+ */
+export const round: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("round", roundingOps.round);
+/**
+ * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
+ * −⌊a/b⌋.
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const x = tensor([5, -5]);
+ * x.mod(3).toArray(); // [2, 1]
+ * ```
+ */
+export const mod: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("mod", roundingOps.mod);
+/**
+ * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, Math.PI / 2]);
+ * x.sin().toArray(); // [0, 1]
+ * ```
+ */
+export const sin: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sin", trigonometryOps.sin);
+/**
+ * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, Math.PI]);
+ * x.cos().toArray(); // [1, -1]
+ * ```
+ */
+export const cos: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("cos", trigonometryOps.cos);
+/**
+ * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
+ *
+ * x: any shape → the same shape, float32.
+ *
+ * @example
+ * ```ts
+ * const x = tensor([0, Math.PI / 4]);
+ * x.tan().toArray(); // [0, 1]
+ * ```
+ */
+export const tan: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("tan", trigonometryOps.tan);
+/**
+ * The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).
+ *
+ * a, b: any shapes that broadcast → the broadcast shape, float32.
+ *
+ * @throws ShapeError if the shapes do not broadcast
+ * @example
+ * ```ts
+ * const y = tensor([1, -1]);
+ * y.atan2(tensor([1, -1])).toArray(); // [0.7854, -2.3562]
+ * ```
+ */
+export const atan2: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift(
+  "atan2",
+  trigonometryOps.atan2,
 );
 /**
  * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes it

@@ -6,9 +6,16 @@ import * as gatherOps from "./index/gather.ts";
 import type { SortOptions, TopKOptions } from "./matrix/linalg.ts";
 import * as linalgOps from "./matrix/linalg.ts";
 import * as matmulOps from "./matrix/matmul.ts";
-import type { GeluOptions } from "./pointwise/activation.ts";
 import * as activationOps from "./pointwise/activation.ts";
 import * as arithmeticOps from "./pointwise/arithmetic.ts";
+import * as comparisonOps from "./pointwise/comparison.ts";
+import * as exponentialOps from "./pointwise/exponential.ts";
+import * as extremesOps from "./pointwise/extremes.ts";
+import type { GeluOptions } from "./pointwise/gelu.ts";
+import * as geluOps from "./pointwise/gelu.ts";
+import * as logicalOps from "./pointwise/logical.ts";
+import * as roundingOps from "./pointwise/rounding.ts";
+import * as trigonometryOps from "./pointwise/trigonometry.ts";
 import type { Dims, ReduceOptions } from "./reduce/reduce.ts";
 import * as reduceOps from "./reduce/reduce.ts";
 import * as rowsOps from "./reduce/rows.ts";
@@ -32,10 +39,6 @@ export const methods = {
   matmul: matmulOps.matmul,
   dot: matmulOps.dot,
   mT: matmulOps.mT,
-  sin: activationOps.sin,
-  cos: activationOps.cos,
-  tan: activationOps.tan,
-  atan2: activationOps.atan2,
   tanh: activationOps.tanh,
   sigmoid: activationOps.sigmoid,
   logSigmoid: activationOps.logSigmoid,
@@ -44,48 +47,52 @@ export const methods = {
   leakyRelu: activationOps.leakyRelu,
   elu: activationOps.elu,
   selu: activationOps.selu,
-  erf: activationOps.erf,
-  gelu: activationOps.gelu,
   silu: activationOps.silu,
   mish: activationOps.mish,
   hardSigmoid: activationOps.hardSigmoid,
   hardSwish: activationOps.hardSwish,
   hardTanh: activationOps.hardTanh,
   neg: arithmeticOps.neg,
-  abs: arithmeticOps.abs,
-  sign: arithmeticOps.sign,
   square: arithmeticOps.square,
-  sqrt: arithmeticOps.sqrt,
-  rsqrt: arithmeticOps.rsqrt,
   reciprocal: arithmeticOps.reciprocal,
-  exp: arithmeticOps.exp,
-  expm1: arithmeticOps.expm1,
-  log: arithmeticOps.log,
-  log1p: arithmeticOps.log1p,
-  floor: arithmeticOps.floor,
-  ceil: arithmeticOps.ceil,
-  round: arithmeticOps.round,
-  clamp: arithmeticOps.clamp,
   add: arithmeticOps.add,
   sub: arithmeticOps.sub,
   mul: arithmeticOps.mul,
   div: arithmeticOps.div,
-  pow: arithmeticOps.pow,
-  maximum: arithmeticOps.maximum,
-  minimum: arithmeticOps.minimum,
-  mod: arithmeticOps.mod,
-  eq: arithmeticOps.eq,
-  ne: arithmeticOps.ne,
-  lt: arithmeticOps.lt,
-  le: arithmeticOps.le,
-  gt: arithmeticOps.gt,
-  ge: arithmeticOps.ge,
-  logicalAnd: arithmeticOps.logicalAnd,
-  logicalOr: arithmeticOps.logicalOr,
-  logicalXor: arithmeticOps.logicalXor,
-  logicalNot: arithmeticOps.logicalNot,
-  isNaN: arithmeticOps.isNaN,
-  where: arithmeticOps.whereElse,
+  eq: comparisonOps.eq,
+  ne: comparisonOps.ne,
+  lt: comparisonOps.lt,
+  le: comparisonOps.le,
+  gt: comparisonOps.gt,
+  ge: comparisonOps.ge,
+  isNaN: comparisonOps.isNaN,
+  where: comparisonOps.whereElse,
+  sqrt: exponentialOps.sqrt,
+  rsqrt: exponentialOps.rsqrt,
+  exp: exponentialOps.exp,
+  expm1: exponentialOps.expm1,
+  log: exponentialOps.log,
+  log1p: exponentialOps.log1p,
+  pow: exponentialOps.pow,
+  abs: extremesOps.abs,
+  sign: extremesOps.sign,
+  clamp: extremesOps.clamp,
+  maximum: extremesOps.maximum,
+  minimum: extremesOps.minimum,
+  erf: geluOps.erf,
+  gelu: geluOps.gelu,
+  logicalAnd: logicalOps.logicalAnd,
+  logicalOr: logicalOps.logicalOr,
+  logicalXor: logicalOps.logicalXor,
+  logicalNot: logicalOps.logicalNot,
+  floor: roundingOps.floor,
+  ceil: roundingOps.ceil,
+  round: roundingOps.round,
+  mod: roundingOps.mod,
+  sin: trigonometryOps.sin,
+  cos: trigonometryOps.cos,
+  tan: trigonometryOps.tan,
+  atan2: trigonometryOps.atan2,
   sum: reduceOps.sum,
   mean: reduceOps.mean,
   max: reduceOps.max,
@@ -338,55 +345,6 @@ export interface Methods<Tensor> {
    */
   mT(): Tensor;
   /**
-   * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0, Math.PI / 2]);
-   * x.sin().toArray(); // [0, 1]
-   * ```
-   */
-  sin(): Tensor;
-  /**
-   * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0, Math.PI]);
-   * x.cos().toArray(); // [1, -1]
-   * ```
-   */
-  cos(): Tensor;
-  /**
-   * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0, Math.PI / 4]);
-   * x.tan().toArray(); // [0, 1]
-   * ```
-   */
-  tan(): Tensor;
-  /**
-   * The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).
-   *
-   * a, b: any shapes that broadcast → the broadcast shape, float32.
-   *
-   * @throws ShapeError if the shapes do not broadcast
-   * @example
-   * ```ts
-   * const y = tensor([1, -1]);
-   * y.atan2(tensor([1, -1])).toArray(); // [0.7854, -2.3562]
-   * ```
-   */
-  atan2(b: Tensor | number): Tensor;
-  /**
    * Hyperbolic tangent (≤ 1.4 ulp). d tanh(x)/dx = 1 − tanh²(x).
    *
    * x: any shape → the same shape, float32.
@@ -487,33 +445,6 @@ export interface Methods<Tensor> {
    */
   selu(): Tensor;
   /**
-   * The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0, 1]);
-   * x.erf().toArray(); // [0, 0.8427]
-   * ```
-   */
-  erf(): Tensor;
-  /**
-   * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
-   * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @throws RangeError if approximate is neither "none" nor "tanh"
-   * @example
-   * ```ts
-   * const x = tensor([-1, 0, 1]);
-   * x.gelu().toArray(); // [-0.1587, 0, 0.8413]
-   * x.gelu({ approximate: "tanh" }).toArray(); // [-0.1588, 0, 0.8412]
-   * ```
-   */
-  gelu(options?: GeluOptions): Tensor;
-  /**
    * x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).
    *
    * x: any shape → the same shape, float32.
@@ -588,30 +519,6 @@ export interface Methods<Tensor> {
    */
   neg(): Tensor;
   /**
-   * |x|. Derivative sign(x), 0 at 0.
-   *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([1, -2]);
-   * x.abs().toArray(); // [1, 2]
-   * ```
-   */
-  abs(): Tensor;
-  /**
-   * −1, 0 or 1. Derivative 0.
-   *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([3, 0, -2]);
-   * x.sign().toArray(); // [1, 0, -1]
-   * ```
-   */
-  sign(): Tensor;
-  /**
    * x². Derivative 2x.
    *
    * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
@@ -624,30 +531,6 @@ export interface Methods<Tensor> {
    */
   square(): Tensor;
   /**
-   * √x, NaN below 0. Derivative 1/(2√x).
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([4, 9]);
-   * x.sqrt().toArray(); // [2, 3]
-   * ```
-   */
-  sqrt(): Tensor;
-  /**
-   * 1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([4, 16]);
-   * x.rsqrt().toArray(); // [0.5, 0.25]
-   * ```
-   */
-  rsqrt(): Tensor;
-  /**
    * 1/x. Derivative −1/x².
    *
    * x: any shape → the same shape, float32.
@@ -659,106 +542,6 @@ export interface Methods<Tensor> {
    * ```
    */
   reciprocal(): Tensor;
-  /**
-   * eˣ (≤ 1.1 ulp). Derivative eˣ.
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0, 1]);
-   * x.exp().toArray(); // [1, 2.7183]
-   * ```
-   */
-  exp(): Tensor;
-  /**
-   * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0, 1]);
-   * x.expm1().toArray(); // [0, 1.7183]
-   * ```
-   */
-  expm1(): Tensor;
-  /**
-   * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([1, 10]);
-   * x.log().toArray(); // [0, 2.3026]
-   * ```
-   */
-  log(): Tensor;
-  /**
-   * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
-   *
-   * x: any shape → the same shape, float32.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0, 9]);
-   * x.log1p().toArray(); // [0, 2.3026]
-   * ```
-   */
-  log1p(): Tensor;
-  /**
-   * The largest whole number ≤ x. Derivative 0.
-   *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([1.5, -1.5]);
-   * x.floor().toArray(); // [1, -2]
-   * ```
-   */
-  floor(): Tensor;
-  /**
-   * The smallest whole number ≥ x. Derivative 0.
-   *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([1.5, -1.5]);
-   * x.ceil().toArray(); // [2, -1]
-   * ```
-   */
-  ceil(): Tensor;
-  /**
-   * The nearest whole number, halves to even. Derivative 0.
-   *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
-   *
-   * @example
-   * ```ts
-   * const x = tensor([0.5, 1.5, 1.7]);
-   * x.round().toArray(); // [0, 2, 2]
-   * ```
-   */
-  round(): Tensor;
-  /**
-   * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
-   *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
-   *
-   * @param low The lower bound; null or none leaves it open.
-   * @param high The upper bound; null or none leaves it open.
-   * @throws TypeError if both bounds are missing
-   * @example
-   * ```ts
-   * const x = tensor([-2, 0.5, 3]);
-   * x.clamp(0, 1).toArray(); // [0, 0.5, 1]
-   * x.clamp(null, 1).toArray(); // [-2, 0.5, 1]
-   * ```
-   */
-  clamp(low?: number | null, high?: number | null): Tensor;
   /**
    * a + b. Derivatives 1, 1.
    *
@@ -812,61 +595,6 @@ export interface Methods<Tensor> {
    * ```
    */
   div(b: Tensor | number): Tensor;
-  /**
-   * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
-   * and aᵇ·log a (0 where a = 0 ≤ b).
-   *
-   * a, b: any shapes that broadcast → the broadcast shape, float32.
-   *
-   * @throws ShapeError if the shapes do not broadcast
-   * @example
-   * ```ts
-   * const x = tensor([2, 3]);
-   * x.pow(2).toArray(); // [4, 9]
-   * pow(2, x).toArray(); // [4, 8]
-   * ```
-   */
-  pow(b: Tensor | number): Tensor;
-  /**
-   * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
-   *
-   * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
-   *
-   * @throws ShapeError if the shapes do not broadcast
-   * @example
-   * ```ts
-   * const x = tensor([1, 5]);
-   * x.maximum(3).toArray(); // [3, 5]
-   * ```
-   */
-  maximum(b: Tensor | number): Tensor;
-  /**
-   * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
-   *
-   * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
-   *
-   * @throws ShapeError if the shapes do not broadcast
-   * @example
-   * ```ts
-   * const x = tensor([1, 5]);
-   * x.minimum(3).toArray(); // [1, 3]
-   * ```
-   */
-  minimum(b: Tensor | number): Tensor;
-  /**
-   * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
-   * −⌊a/b⌋.
-   *
-   * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
-   *
-   * @throws ShapeError if the shapes do not broadcast
-   * @example
-   * ```ts
-   * const x = tensor([5, -5]);
-   * x.mod(3).toArray(); // [2, 1]
-   * ```
-   */
-  mod(b: Tensor | number): Tensor;
   /**
    * a = b, as bool.
    *
@@ -946,6 +674,214 @@ export interface Methods<Tensor> {
    */
   ge(b: Tensor | number): Tensor;
   /**
+   * True where x is NaN. No gradient.
+   *
+   * x: any shape → the same shape, bool.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([1, Number.NaN]);
+   * x.isNaN().toArray(); // [false, true]
+   * ```
+   */
+  isNaN(): Tensor;
+  /**
+   * This tensor where the condition is true, `other` elsewhere. The gradient goes to the one that was taken.
+   *
+   * condition: bool; the three shapes broadcast → the broadcast shape.
+   *
+   * @param condition A mask of type bool.
+   * @param other Taken where the mask is false.
+   * @throws DTypeError if the condition is not bool
+   * @throws ShapeError if the shapes do not broadcast
+   * @example
+   * ```ts
+   * const x = tensor([1, -2, 3]);
+   * x.where(x.gt(0), 0).toArray(); // [1, 0, 3]
+   * ```
+   */
+  where(condition: Tensor, other: Tensor | number): Tensor;
+  /**
+   * √x, NaN below 0. Derivative 1/(2√x).
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([4, 9]);
+   * x.sqrt().toArray(); // [2, 3]
+   * ```
+   */
+  sqrt(): Tensor;
+  /**
+   * 1/√x (≤ 1.5 ulp). Derivative −½·x^(−3/2).
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([4, 16]);
+   * x.rsqrt().toArray(); // [0.5, 0.25]
+   * ```
+   */
+  rsqrt(): Tensor;
+  /**
+   * eˣ (≤ 1.1 ulp). Derivative eˣ.
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0, 1]);
+   * x.exp().toArray(); // [1, 2.7183]
+   * ```
+   */
+  exp(): Tensor;
+  /**
+   * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0, 1]);
+   * x.expm1().toArray(); // [0, 1.7183]
+   * ```
+   */
+  expm1(): Tensor;
+  /**
+   * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([1, 10]);
+   * x.log().toArray(); // [0, 2.3026]
+   * ```
+   */
+  log(): Tensor;
+  /**
+   * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0, 9]);
+   * x.log1p().toArray(); // [0, 2.3026]
+   * ```
+   */
+  log1p(): Tensor;
+  /**
+   * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
+   * and aᵇ·log a (0 where a = 0 ≤ b).
+   *
+   * a, b: any shapes that broadcast → the broadcast shape, float32.
+   *
+   * @throws ShapeError if the shapes do not broadcast
+   * @example
+   * ```ts
+   * const x = tensor([2, 3]);
+   * x.pow(2).toArray(); // [4, 9]
+   * pow(2, x).toArray(); // [4, 8]
+   * ```
+   */
+  pow(b: Tensor | number): Tensor;
+  /**
+   * |x|. Derivative sign(x), 0 at 0.
+   *
+   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([1, -2]);
+   * x.abs().toArray(); // [1, 2]
+   * ```
+   */
+  abs(): Tensor;
+  /**
+   * −1, 0 or 1. Derivative 0.
+   *
+   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([3, 0, -2]);
+   * x.sign().toArray(); // [1, 0, -1]
+   * ```
+   */
+  sign(): Tensor;
+  /**
+   * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
+   *
+   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   *
+   * @param low The lower bound; null or none leaves it open.
+   * @param high The upper bound; null or none leaves it open.
+   * @throws TypeError if both bounds are missing
+   * @example
+   * ```ts
+   * const x = tensor([-2, 0.5, 3]);
+   * x.clamp(0, 1).toArray(); // [0, 0.5, 1]
+   * x.clamp(null, 1).toArray(); // [-2, 0.5, 1]
+   * ```
+   */
+  clamp(low?: number | null, high?: number | null): Tensor;
+  /**
+   * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
+   *
+   * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
+   *
+   * @throws ShapeError if the shapes do not broadcast
+   * @example
+   * ```ts
+   * const x = tensor([1, 5]);
+   * x.maximum(3).toArray(); // [3, 5]
+   * ```
+   */
+  maximum(b: Tensor | number): Tensor;
+  /**
+   * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
+   *
+   * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
+   *
+   * @throws ShapeError if the shapes do not broadcast
+   * @example
+   * ```ts
+   * const x = tensor([1, 5]);
+   * x.minimum(3).toArray(); // [1, 3]
+   * ```
+   */
+  minimum(b: Tensor | number): Tensor;
+  /**
+   * The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0, 1]);
+   * x.erf().toArray(); // [0, 0.8427]
+   * ```
+   */
+  erf(): Tensor;
+  /**
+   * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
+   * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @throws RangeError if approximate is neither "none" nor "tanh"
+   * @example
+   * ```ts
+   * const x = tensor([-1, 0, 1]);
+   * x.gelu().toArray(); // [-0.1587, 0, 0.8413]
+   * x.gelu({ approximate: "tanh" }).toArray(); // [-0.1588, 0, 0.8412]
+   * ```
+   */
+  gelu(options?: GeluOptions): Tensor;
+  /**
    * a ∧ b: true where both are true. Numbers other than 0, and NaN, count as true. No gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, bool.
@@ -997,33 +933,104 @@ export interface Methods<Tensor> {
    */
   logicalNot(): Tensor;
   /**
-   * True where x is NaN. No gradient.
+   * The largest whole number ≤ x. Derivative 0.
    *
-   * x: any shape → the same shape, bool.
+   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
    *
    * @example
    * ```ts
-   * const x = tensor([1, Number.NaN]);
-   * x.isNaN().toArray(); // [false, true]
+   * const x = tensor([1.5, -1.5]);
+   * x.floor().toArray(); // [1, -2]
    * ```
    */
-  isNaN(): Tensor;
+  floor(): Tensor;
   /**
-   * This tensor where the condition is true, `other` elsewhere. The gradient goes to the one that was taken.
+   * The smallest whole number ≥ x. Derivative 0.
    *
-   * condition: bool; the three shapes broadcast → the broadcast shape.
+   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
    *
-   * @param condition A mask of type bool.
-   * @param other Taken where the mask is false.
-   * @throws DTypeError if the condition is not bool
+   * @example
+   * ```ts
+   * const x = tensor([1.5, -1.5]);
+   * x.ceil().toArray(); // [2, -1]
+   * ```
+   */
+  ceil(): Tensor;
+  /**
+   * The nearest whole number, halves to even. Derivative 0.
+   *
+   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0.5, 1.5, 1.7]);
+   * x.round().toArray(); // [0, 2, 2]
+   * ```
+   */
+  round(): Tensor;
+  /**
+   * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
+   * −⌊a/b⌋.
+   *
+   * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
+   *
    * @throws ShapeError if the shapes do not broadcast
    * @example
    * ```ts
-   * const x = tensor([1, -2, 3]);
-   * x.where(x.gt(0), 0).toArray(); // [1, 0, 3]
+   * const x = tensor([5, -5]);
+   * x.mod(3).toArray(); // [2, 1]
    * ```
    */
-  where(condition: Tensor, other: Tensor | number): Tensor;
+  mod(b: Tensor | number): Tensor;
+  /**
+   * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0, Math.PI / 2]);
+   * x.sin().toArray(); // [0, 1]
+   * ```
+   */
+  sin(): Tensor;
+  /**
+   * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0, Math.PI]);
+   * x.cos().toArray(); // [1, -1]
+   * ```
+   */
+  cos(): Tensor;
+  /**
+   * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
+   *
+   * x: any shape → the same shape, float32.
+   *
+   * @example
+   * ```ts
+   * const x = tensor([0, Math.PI / 4]);
+   * x.tan().toArray(); // [0, 1]
+   * ```
+   */
+  tan(): Tensor;
+  /**
+   * The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).
+   *
+   * a, b: any shapes that broadcast → the broadcast shape, float32.
+   *
+   * @throws ShapeError if the shapes do not broadcast
+   * @example
+   * ```ts
+   * const y = tensor([1, -1]);
+   * y.atan2(tensor([1, -1])).toArray(); // [0.7854, -2.3562]
+   * ```
+   */
+  atan2(b: Tensor | number): Tensor;
   /**
    * Σ x over `dims`. Derivative 1.
    *

@@ -10,8 +10,8 @@ import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./i
 import { gatherDefinitions } from "./index/gather.ts";
 import { linalgDefinitions } from "./matrix/linalg.ts";
 import { matmulDefinition } from "./matrix/matmul.ts";
-import { whereDefinition } from "./pointwise/arithmetic.ts";
 import { chainDefinition } from "./pointwise/chain.ts";
+import { whereDefinition } from "./pointwise/comparison.ts";
 import { pointwiseDefinitions } from "./pointwiseDefinitions.ts";
 import { advanceDefinition, randomDefinitions } from "./random/random.ts";
 import { normDefinition, squaresDefinition } from "./reduce/euclid.ts";

@@ -22,9 +22,10 @@ for (const build of ["simd", "relaxed"]) {
     // whole dispatcher is optimized, which takes longer the more loops it has.
     test("dispatchers call kernels: no kernel is inlined", () => {
       for (const name of [
-        "kernels/unary/unary",
-        "kernels/unary/unaryGrad",
-        "kernels/binary/row",
+        "kernels/pointwise/unary",
+        "kernels/pointwise/derivative",
+        "kernels/pointwise/row",
+        "kernels/pointwise/rowInt",
         "engine/stepReduce",
       ]) {
         const text = functions.get(`assembly/${name}`);
@@ -36,7 +37,7 @@ for (const build of ["simd", "relaxed"]) {
 
     test("unary kernels create no vector constant inside a loop", () => {
       for (const [name, text] of functions) {
-        if (!name.startsWith("assembly/kernels/unary/")) continue;
+        if (!name.startsWith("assembly/kernels/pointwise/")) continue;
         const loop = text.indexOf("loop");
         if (loop >= 0)
           expect(text.slice(loop), name).not.toMatch(

@@ -1,5 +1,4 @@
 /** Editors show documentation for everything public: specific text, shapes, the actual defaults, and examples that run. */
-import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { readDeclarations } from "../../tools/declarations.mjs";
 import { run } from "../support/doctest.ts";

@@ -1,5 +1,4 @@
 /** No code depends on the numeric values of op codes, and only runtime/instructions.ts writes instructions. */
-import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import ts from "typescript";
 import { expect, test } from "vitest";

@@ -1,89 +1,17 @@
-/** Trigonometry, the activations of neural networks, and derivatives that have their own kernel because it is faster. */
+/** The activations of neural networks, and those derivatives that are faster as a kernel of their own. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError } from "../../runtime/errors.ts";
-import { requireChoice } from "../../runtime/names.ts";
 import type { Operand } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 import { cast } from "../shape/shape.ts";
-import { abs, add, div, exp, le, lt, maximum, mul, neg, square, sub } from "./arithmetic.ts";
-import { binary, derivative, type UnaryOp, unary } from "./pointwise.ts";
+import { add, div, mul, neg, product, square, sub } from "./arithmetic.ts";
+import { le, lt } from "./comparison.ts";
+import { abs, maximum } from "./extremes.ts";
+import { derivative, unary } from "./pointwise.ts";
 
 /** 1 where a mask holds, else 0. */
 const indicator = (mask: Value): Value => cast(mask, "float32");
-const product = (...xs: Operand[]): Value => xs.reduce((a, b) => mul(a, b)) as Value;
-
-/**
- * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
- *
- * @example
- * ```ts
- * const x = tensor([0, Math.PI / 2]);
- * x.sin().toArray(); // [0, 1]
- * ```
- * @op
- */
-export const sin: UnaryOp = unary({
-  code: Op.Sin,
-  cost: 1,
-  name: "sin",
-  saves: "input",
-  vjp: (dy, { x }) => [mul(dy, cos(x))],
-});
-/**
- * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
- *
- * @example
- * ```ts
- * const x = tensor([0, Math.PI]);
- * x.cos().toArray(); // [1, -1]
- * ```
- * @op
- */
-export const cos: UnaryOp = unary({
-  code: Op.Cos,
-  cost: 1,
-  name: "cos",
-  saves: "input",
-  vjp: (dy, { x }) => [neg(mul(dy, sin(x)))],
-});
-/**
- * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
- *
- * @example
- * ```ts
- * const x = tensor([0, Math.PI / 4]);
- * x.tan().toArray(); // [0, 1]
- * ```
- * @op
- */
-export const tan = unary({
-  code: Op.Tan,
-  cost: 1,
-  name: "tan",
-  saves: "output",
-  vjp: (dy, { y }) => [mul(dy, add(square(y), 1))],
-});
-/**
- * The angle of the point (b, a), in (−π, π] (≤ 2 ulp). Derivatives b/(a² + b²), −a/(a² + b²).
- *
- * @example
- * ```ts
- * const y = tensor([1, -1]);
- * y.atan2(tensor([1, -1])).toArray(); // [0.7854, -2.3562]
- * ```
- * @op
- */
-export const atan2 = binary({
-  code: Op.Atan2,
-  cost: 1.5,
-  name: "atan2",
-  saves: "input",
-  vjp(dy, { a, b }) {
-    const scaled = div(dy, add(square(a), square(b)));
-    return [mul(scaled, b), neg(mul(scaled, a))];
-  },
-});
 
 /**
  * Hyperbolic tangent (≤ 1.4 ulp). d tanh(x)/dx = 1 − tanh²(x).
@@ -273,90 +201,6 @@ export const seluGrad = derivative({
   name: "seluGrad",
   vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
 });
-
-/** φ(x), the density of the standard normal distribution. */
-const density = (x: Value): Value => mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-
-/**
- * The error function (≤ 1.5 ulp). Derivative 2/√π·e^(−x²).
- *
- * @example
- * ```ts
- * const x = tensor([0, 1]);
- * x.erf().toArray(); // [0, 0.8427]
- * ```
- * @op
- */
-export const erf = unary({
-  code: Op.Erf,
-  cost: 1.2,
-  name: "erf",
-  saves: "input",
-  vjp: (dy, { x }) => [product(dy, exp(neg(square(x))), 2 / Math.sqrt(Math.PI))],
-});
-/** x·Φ(x) (Hendrycks and Gimpel 2016). Derivative Φ(x) + x·φ(x). */
-export const geluErf = unary({
-  code: Op.Gelu,
-  cost: 1,
-  name: "gelu",
-  saves: "input",
-  vjp: (dy, { x }) => [geluGrad(dy, x)],
-});
-/** dy·(Φ(x) + x·φ(x)). */
-export const geluGrad = derivative({
-  code: Op.GeluGrad,
-  cost: 1.3,
-  name: "geluGrad",
-  vjp: (d, { dy, x }) => product(d, dy, density(x), sub(2, square(x))),
-});
-// gelu_tanh(x) = ½x(1 + tanh u), u = c(x + 0.044715x³), c = √(2/π).
-const C = Math.sqrt(2 / Math.PI);
-/** ½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh. */
-export const geluTanhOp = unary({
-  code: Op.GeluTanh,
-  cost: 1,
-  name: "geluTanh",
-  saves: "input",
-  vjp: (dy, { x }) => [geluTanhGrad(dy, x)],
-});
-/** dy·(½(1 + t) + ½x(1 − t²)u′) with t = tanh u. */
-export const geluTanhGrad = derivative({
-  code: Op.GeluTanhGrad,
-  cost: 1.3,
-  name: "geluTanhGrad",
-  vjp(d, { dy, x }) {
-    // (1 − t²)·(u′ + ½x(u″ − 2t·u′²)), u′ = c(1 + 0.134145x²), u″ = 0.26829cx.
-    const x2 = square(x);
-    const t = tanh(mul(mul(x, add(mul(x2, 0.044715), 1)), C));
-    const u1 = mul(add(mul(x2, 0.134145), 1), C);
-    const bend = sub(mul(x, 0.26829 * C), product(t, square(u1), 2));
-    return product(d, dy, sub(1, square(t)), add(u1, product(x, bend, 0.5)));
-  },
-});
-export interface GeluOptions {
-  /** "none" computes x·Φ(x); "tanh" computes its approximation. Default "none". */
-  readonly approximate?: "none" | "tanh";
-}
-
-/**
- * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
- * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
- *
- * x: any shape → the same shape, float32.
- *
- * @throws RangeError if approximate is neither "none" nor "tanh"
- * @example
- * ```ts
- * const x = tensor([-1, 0, 1]);
- * x.gelu().toArray(); // [-0.1587, 0, 0.8413]
- * x.gelu({ approximate: "tanh" }).toArray(); // [-0.1588, 0, 0.8412]
- * ```
- * @op
- */
-export function gelu(x: Operand, { approximate = "none" }: GeluOptions = {}): Value {
-  requireChoice("gelu", "approximate", approximate, ["none", "tanh"]);
-  return approximate === "tanh" ? geluTanhOp(x) : geluErf(x);
-}
 
 /**
  * x·σ(x), also called swish. Derivative σ(1 + x(1 − σ)).

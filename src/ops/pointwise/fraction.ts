@@ -2,7 +2,7 @@
 
 import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
-import { clamp } from "./arithmetic.ts";
+import { clamp } from "./extremes.ts";
 
 interface FractionAttributes extends Array<number> {
   readonly error: RangeCheck["error"];

@@ -4,7 +4,8 @@ import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
 import type { OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
-import { div, eq, mul, where } from "../pointwise/arithmetic.ts";
+import { div, mul } from "../pointwise/arithmetic.ts";
+import { eq, where } from "../pointwise/comparison.ts";
 import { reshape } from "../shape/reshape.ts";
 import type { Middle } from "./fold.ts";
 

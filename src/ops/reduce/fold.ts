@@ -4,7 +4,8 @@ import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { type Shape, typeCode, type Value } from "../definition/value.ts";
-import { div, eq, mul } from "../pointwise/arithmetic.ts";
+import { div, mul } from "../pointwise/arithmetic.ts";
+import { eq } from "../pointwise/comparison.ts";
 import { reshape } from "../shape/reshape.ts";
 import { broadcastTo, cast } from "../shape/shape.ts";
 

@@ -3,7 +3,8 @@
 import { ShapeError } from "../../runtime/errors.ts";
 import { apply, type OpDefinition, type Operand } from "../definition/op.ts";
 import { normalizeDim, normalizeDims, type Shape, show, sizeOf, type Value } from "../definition/value.ts";
-import { eq, mul, ne } from "../pointwise/arithmetic.ts";
+import { mul } from "../pointwise/arithmetic.ts";
+import { eq, ne } from "../pointwise/comparison.ts";
 import { exact, float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 import { cast, narrow, pad, permute } from "../shape/shape.ts";

@@ -14,7 +14,11 @@ import {
 import { apply, applyAll, type OpDefinition, type Operand } from "../definition/op.ts";
 import { normalizeDim, requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 import { labelCheck, oneHotOrZeros } from "../index/gather.ts";
-import { abs, eq, exp, logicalAnd, mul, ne, neg, sub, where } from "../pointwise/arithmetic.ts";
+import { mul, neg, sub } from "../pointwise/arithmetic.ts";
+import { eq, ne, where } from "../pointwise/comparison.ts";
+import { exp } from "../pointwise/exponential.ts";
+import { abs } from "../pointwise/extremes.ts";
+import { logicalAnd } from "../pointwise/logical.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { unsqueeze } from "../shape/reshape.ts";
 import { transpose } from "../shape/shape.ts";

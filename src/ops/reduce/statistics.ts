@@ -3,25 +3,13 @@
 import { ShapeError } from "../../runtime/errors.ts";
 import type { Operand } from "../definition/op.ts";
 import { normalizeDims, show, sizeOf, type Value } from "../definition/value.ts";
-import {
-  abs,
-  add,
-  div,
-  eq,
-  exp,
-  gt,
-  log,
-  logicalAnd,
-  lt,
-  mod,
-  mul,
-  ne,
-  pow,
-  round,
-  sub,
-  where,
-} from "../pointwise/arithmetic.ts";
+import { add, div, mul, sub } from "../pointwise/arithmetic.ts";
+import { eq, gt, lt, ne, where } from "../pointwise/comparison.ts";
+import { exp, log, pow } from "../pointwise/exponential.ts";
+import { abs } from "../pointwise/extremes.ts";
+import { logicalAnd } from "../pointwise/logical.ts";
 import { float } from "../pointwise/pointwise.ts";
+import { mod, round } from "../pointwise/rounding.ts";
 import { reshape } from "../shape/reshape.ts";
 import { cast } from "../shape/shape.ts";
 import { normDefinition, squaresDefinition } from "./euclid.ts";

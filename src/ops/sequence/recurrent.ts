@@ -8,7 +8,7 @@ import { encodeRecurrent, encodeRecurrentGrad } from "../../runtime/instructions
 import { type AnyOp, apply, applyAll, type OpDefinition } from "../definition/op.ts";
 import { requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
-import { gt, where } from "../pointwise/arithmetic.ts";
+import { gt, where } from "../pointwise/comparison.ts";
 import { sum } from "../reduce/reduce.ts";
 import { reshape, unsqueeze } from "../shape/reshape.ts";
 import { concat, full, narrow, split, stack } from "../shape/shape.ts";

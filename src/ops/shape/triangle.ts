@@ -1,7 +1,9 @@
 /** Triangles of matrices, and the masks they make. */
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { show, type Value } from "../definition/value.ts";
-import { le, logicalAnd, logicalNot, sub, where } from "../pointwise/arithmetic.ts";
+import { sub } from "../pointwise/arithmetic.ts";
+import { le, where } from "../pointwise/comparison.ts";
+import { logicalAnd, logicalNot } from "../pointwise/logical.ts";
 import { cumsum } from "../reduce/reduce.ts";
 import { reshape } from "./reshape.ts";
 import { full } from "./shape.ts";

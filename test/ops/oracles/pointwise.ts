@@ -1,6 +1,9 @@
 /** Oracles of pointwise ops, made from the formula of one element and the range of its tests. */
+
+import type { OpDefinition } from "../../../src/ops/definition/op.ts";
 import { broadcastShapes, broadcastStrides, type Shape } from "../../../src/ops/definition/value.ts";
 import type { Parameters } from "../../../src/ops/pointwise/pointwise.ts";
+import { pointwiseDefinitions } from "../../../src/ops/pointwiseDefinitions.ts";
 import type { Oracle, SampleInput } from "./oracle.ts";
 
 /** The test values of an operand: uniform in [low, high), away from kinks, and ±extreme. */
@@ -15,6 +18,13 @@ interface ParameterRange extends Range {
 }
 
 const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
+
+/** The definition of a pointwise op with parameters (or without any), by its name. */
+export function definitionOf(name: string): OpDefinition<Parameters> {
+  const found = Object.values(pointwiseDefinitions).find((definition) => definition.name === name);
+  if (!found) throw new Error(`There is no pointwise op ${name}.`);
+  return found as OpDefinition<Parameters>;
+}
 
 /** The oracle of `unary({…})`: f(x; p, q). */
 export function unary(
