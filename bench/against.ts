@@ -22,14 +22,6 @@ export interface AgainstOptions {
   readonly passed: readonly string[];
 }
 
-/** A built checkout. */
-interface Tree {
-  readonly name: "A" | "B";
-  readonly path: string;
-  /** The options for short turns that this tree's benchmark supports. */
-  readonly brief: readonly string[];
-}
-
 /** The number of process starts in one turn. */
 const STARTS = 5;
 
@@ -86,41 +78,41 @@ function remove(path: string): void {
 }
 
 /** Runs one suite in a process of a tree, and returns the rows that it prints. */
-async function suiteRows(tree: Tree, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
-  const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", "1", ...tree.brief, ...passed];
-  const rows = JSON.parse(await output(process.execPath, args, tree.path, signal)) as Row[];
+async function suiteRows(tree: string, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
+  const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", "1", ...passed];
+  const rows = JSON.parse(await output(process.execPath, args, tree, signal)) as Row[];
   // The benchmark of an older commit may not support --own.
   return rows.filter(({ impl }) => impl !== PURE && impl !== CEILING);
 }
 
 /** Measures whole processes that compute one result and exit. */
-async function startRows(tree: Tree, signal: AbortSignal): Promise<Rows> {
-  if (!existsSync(join(tree.path, "bench/start.mjs"))) return [];
+async function startRows(tree: string, signal: AbortSignal): Promise<Rows> {
+  if (!existsSync(join(tree, "bench/start.mjs"))) return [];
   const times: number[] = [];
   for (let i = 0; i < STARTS; i++) {
     const before = performance.now();
-    await output(process.execPath, [...process.execArgv, "bench/start.mjs", "0"], tree.path, signal);
+    await output(process.execPath, [...process.execArgv, "bench/start.mjs", "0"], tree, signal);
     times.push(1000 * (performance.now() - before));
   }
   const [value, min] = [median(times), Math.min(...times)];
   return [{ suite: START, case: "whole process", impl: "nabla", unit: "µs", median: value, min, samples: STARTS }];
 }
 
-/** The options for short turns that a tree's benchmark supports. */
-async function briefOptions(path: string, signal: AbortSignal): Promise<string[]> {
-  const help = await output(process.execPath, ["dist/bench/index.js", "--help"], path, signal);
-  return [...(help.includes("--own") ? ["--own"] : []), ...(help.includes("--warm-up") ? ["--warm-up", "150"] : [])];
+/** `--own`, which leaves out pure JS, if both trees support it. Both must run the same. */
+async function sharedOptions(trees: readonly string[], signal: AbortSignal): Promise<string[]> {
+  const helps = trees.map((tree) => output(process.execPath, ["dist/bench/index.js", "--help"], tree, signal));
+  return (await Promise.all(helps)).every((help) => help.includes("--own")) ? ["--own"] : [];
 }
 
 /** Compares one suite in alternating turns. */
 async function compareSuite(
-  trees: { a: Tree; b: Tree },
+  trees: { a: string; b: string },
   suite: string,
   { rounds, passed }: AgainstOptions,
   signal: AbortSignal,
 ): Promise<Comparison[]> {
   const began = performance.now();
-  const turn = (tree: Tree): Promise<Rows> =>
+  const turn = (tree: string): Promise<Rows> =>
     suite === START ? startRows(tree, signal) : suiteRows(tree, suite, passed, signal);
   const [a, b]: [Rows[], Rows[]] = [[await turn(trees.a)], []];
   for (let round = 1; round <= rounds; round++) {
@@ -149,18 +141,14 @@ export async function against(options: AgainstOptions): Promise<void> {
   try {
     note(`Building ${revision} (${commit.slice(0, 10)}) in ${path}`);
     await build(commit, path, stop.signal);
-    const tree = async (name: Tree["name"], root: string): Promise<Tree> => ({
-      name,
-      path: root,
-      brief: await briefOptions(root, stop.signal),
-    });
-    const trees = { a: await tree("A", path), b: await tree("B", process.cwd()) };
+    const trees = { a: path, b: process.cwd() };
+    const passed = [...options.passed, ...(await sharedOptions([trees.a, trees.b], stop.signal))];
     console.log(
       `A: ${revision} (${commit.slice(0, 10)}). B: this tree. ${rounds} rounds, medians; noise is A against itself, at 95 %.`,
     );
     const all: Comparison[] = [];
     for (const suite of suites) {
-      const compared = await compareSuite(trees, suite, options, stop.signal);
+      const compared = await compareSuite(trees, suite, { ...options, passed }, stop.signal);
       all.push(...compared);
       console.log(
         compared.length ? `\n${suite}\n${comparisonTable(compared)}` : `\n${suite}: A and B have no row in common.`,

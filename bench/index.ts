@@ -50,7 +50,6 @@ const program = new Command("bench")
   .option("--rounds <count>", "the number of turns of each contender (default: 9; with --against: 15)", Number)
   .option("--against <revision>", "compare this tree (B) with another commit (A), in alternating processes")
   .option("--own", "leave out pure JavaScript and the ceiling")
-  .option("--warm-up <milliseconds>", "how long to run each contender before it is measured", Number, 300)
   .option("--cpu-time", "measure CPU time instead of wall-clock time, for a machine that other programs use too")
   .parse();
 const options = program.opts<{
@@ -61,11 +60,9 @@ const options = program.opts<{
   rounds?: number;
   against?: string;
   own?: boolean;
-  warmUp: number;
 }>();
 const { rounds = options.against ? 15 : 9 } = options;
 if (!(Number.isInteger(rounds) && rounds > 0)) program.error(`--rounds must be a whole number above 0, got ${rounds}.`);
-if (!(options.warmUp >= 0)) program.error(`--warm-up must be a number of milliseconds, got ${options.warmUp}.`);
 const named: readonly string[] = program.processedArgs[0] ?? [];
 if (options.against) {
   const passed = [...(options.cpuTime ? ["--cpu-time"] : []), ...(options.build ? ["--build", options.build] : [])];
@@ -78,7 +75,7 @@ if (options.against) {
 if (named.includes(START)) program.error(`the suite ${START} needs --against. Without it, use npm run bench:cold.`);
 const chosen = suites.filter(({ name }) => !named.length || named.includes(name));
 
-const effort: Effort = { rounds, time: 40, warmUp: options.warmUp, now: options.cpuTime ? cpuClock : wallClock };
+const effort: Effort = { rounds, time: 40, warmUp: 300, now: options.cpuTime ? cpuClock : wallClock };
 const print = options.json ? () => {} : console.log;
 const asRow = ({ suite, case: name, impl, unit, median, min, samples }: Result): Row => ({
   suite,
