@@ -1,7 +1,8 @@
 // Bundles dist/src into a few files in dist/node for Node, Deno and Bun: each file they load costs about a millisecond at startup.
 // Browser bundlers use dist/src directly and drop what a page does not use.
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { rolldown } from "rolldown";
+import { storedBytes } from "./edits.mjs";
 import { lines } from "./lines.mjs";
 
 const OUT = "dist/node";
@@ -15,7 +16,7 @@ const kernels = {
   load(id) {
     const build = /binaries[\\/](\w+)\.js$/.exec(id)?.[1];
     if (!build) return null;
-    const text = readFileSync(`build/${build}.wasm`, "base64");
+    const text = storedBytes(build).toString("base64");
     return `export default () => new Uint8Array(Buffer.from("${text}", "base64"));`;
   },
 };

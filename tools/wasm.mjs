@@ -3,6 +3,7 @@
 // Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
+import { storedBytes } from "./edits.mjs";
 import { hoistConstants } from "./hoist.mjs";
 
 const INLINED = ["simd", "relaxed"];
@@ -68,7 +69,11 @@ for (const target of process.argv.length > 2 ? process.argv.slice(2) : INLINED) 
     console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
     process.exit(1);
   }
-  const header = `/** The ${target} build of the kernels: ${bytes.length} bytes, as src/runtime/load.ts reads them. Made by \`npm run wasm\`. */\n`;
-  writeFileSync(`src/runtime/binaries/${target}.ts`, `${header}export default "${toText(bytes)}" as string;\n`);
   console.error(`${target}: ${bytes.length} bytes`);
+}
+
+for (const build of INLINED) {
+  const header = `/** The ${build} build of the kernels, as src/runtime/load.ts reads it. Made by \`npm run wasm\`. */\n`;
+  const text = toText(storedBytes(build));
+  writeFileSync(`src/runtime/binaries/${build}.ts`, `${header}export default "${text}" as string;\n`);
 }

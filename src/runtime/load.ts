@@ -56,9 +56,37 @@ function sharedFlag(bytes: Uint8Array): number {
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
-/** Decodes the bytes of an inlined build; tools/wasm.mjs documents the encoding. In Node's bundle, functions return the bytes. */
+/** The bytes of an inlined build. `relaxed` is stored as edits of `simd`. */
 export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
-  const text = (build === "relaxed" ? relaxedText : simdText) as string | (() => Uint8Array<ArrayBuffer>);
+  const simd = decode(simdText);
+  return build === "simd" ? simd : applyEdits(simd, decode(relaxedText));
+}
+
+/** The bytes that edits make of others; tools/edits.mjs documents the format. */
+function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<ArrayBuffer> {
+  let at = 0;
+  const number = (): number => {
+    let [value, shift] = [0, 0];
+    do value |= (edits[at]! & 127) << shift;
+    while (((shift += 7), edits[at++]! > 127));
+    return value;
+  };
+  const bytes = new Uint8Array(number());
+  for (let [size, from] = [0, 0]; ; ) {
+    const fresh = number();
+    bytes.set(edits.subarray(at, (at += fresh)), size);
+    size += fresh;
+    if (size === bytes.length) return bytes;
+    const length = number();
+    const move = number();
+    from += move & 1 ? -(move + 1) / 2 : move / 2;
+    bytes.set(base.subarray(from, (from += length)), size);
+    size += length;
+  }
+}
+
+/** Decodes bytes from text; tools/wasm.mjs documents the encoding. In Node's bundle, functions return the bytes. */
+function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
   const bytes = new Uint8Array(text.length);
   // The bytes that take one character, then the others, each in ascending order.
