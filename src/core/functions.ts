@@ -107,7 +107,7 @@ export const conv2d: {
   (x: Tensor | number, w: Tensor, options: Conv2dOptions): Tensor;
 } = /* @__PURE__ */ lift("conv2d", convolveOps.conv2d);
 /**
- * The transposed 2-d convolution: conv2d's gradient by its input, plus bias. dx: conv2d of dy.
+ * The transposed 2-d convolution: the gradient of conv2d with respect to its input, plus bias. dx: conv2d of dy.
  *
  * x: [batch, height, width, in] or [height, width, in], w: [in, kernelHeight, kernelWidth, out/groups], bias: [out] →
  * [batch, outHeight, outWidth, out], float32, where outHeight = (height − 1)·stride − 2·padding +
@@ -125,7 +125,7 @@ export const conv2d: {
  */
 export const convTranspose2d: {
   /**
-   * The transposed 2-d convolution: conv2d's gradient by its input, plus bias. dx: conv2d of dy.
+   * The transposed 2-d convolution: the gradient of conv2d with respect to its input, plus bias. dx: conv2d of dy.
    *
    * x: [batch, height, width, in] or [height, width, in], w: [in, kernelHeight, kernelWidth, out/groups], bias: [out] →
    * [batch, outHeight, outWidth, out], float32, where outHeight = (height − 1)·stride − 2·padding +
@@ -143,7 +143,7 @@ export const convTranspose2d: {
    */
   (x: Tensor | number, w: Tensor, bias?: Tensor | null, options?: ConvTranspose2dOptions): Tensor;
   /**
-   * The transposed 2-d convolution: conv2d's gradient by its input, plus bias. dx: conv2d of dy.
+   * The transposed 2-d convolution: the gradient of conv2d with respect to its input, plus bias. dx: conv2d of dy.
    *
    * x: [batch, height, width, in] or [height, width, in], w: [in, kernelHeight, kernelWidth, out/groups], bias: [out] →
    * [batch, outHeight, outWidth, out], float32, where outHeight = (height − 1)·stride − 2·padding +
@@ -266,7 +266,7 @@ export const convTranspose1d: {
   (x: Tensor | number, w: Tensor, options: ConvTranspose1dOptions): Tensor;
 } = /* @__PURE__ */ lift("convTranspose1d", convolveOps.convTranspose1d);
 /**
- * The largest value of each window, and its place in the image, row·width + column. The gradient goes to that place.
+ * The largest value of each window, and its position in the image, row·width + column. The gradient goes to that position.
  *
  * x: [batch, height, width, channels] → [values, indices], both [batch, outHeight, outWidth, channels]: values
  * float32, indices int32.
@@ -300,7 +300,7 @@ export const maxPool2dWithIndices: (x: Tensor | number, kernelSize: Size2d, opti
 export const maxPool2d: (x: Tensor | number, kernelSize: Size2d, options?: MaxPool2dOptions) => Tensor =
   /* @__PURE__ */ lift("maxPool2d", poolOps.maxPool2d);
 /**
- * The mean of each window, channels last, of sums in float64. The gradient spreads evenly over the window.
+ * The mean of each window, channels last, summed in float64. The gradient spreads evenly over the window.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  *
@@ -1783,8 +1783,8 @@ export const batchNorm: {
   ): Tensor;
 } = /* @__PURE__ */ lift("batchNorm", normOps.batchNorm);
 /**
- * Group normalization: of each image, over its pixels and the channels of a group (Wu and He 2018). With as many
- * groups as channels it is instance normalization.
+ * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
+ * groups as channels, it is instance normalization.
  *
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *
@@ -1801,8 +1801,8 @@ export const batchNorm: {
  */
 export const groupNorm: {
   /**
-   * Group normalization: of each image, over its pixels and the channels of a group (Wu and He 2018). With as many
-   * groups as channels it is instance normalization.
+   * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
+   * groups as channels, it is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
@@ -1819,8 +1819,8 @@ export const groupNorm: {
    */
   (x: Tensor | number, groups: number, weight?: Tensor | null, bias?: Tensor | null, options?: NormOptions): Tensor;
   /**
-   * Group normalization: of each image, over its pixels and the channels of a group (Wu and He 2018). With as many
-   * groups as channels it is instance normalization.
+   * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
+   * groups as channels, it is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
@@ -1835,8 +1835,8 @@ export const groupNorm: {
    */
   (x: Tensor | number, groups: number, options: NormOptions): Tensor;
   /**
-   * Group normalization: of each image, over its pixels and the channels of a group (Wu and He 2018). With as many
-   * groups as channels it is instance normalization.
+   * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
+   * groups as channels, it is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
@@ -2523,8 +2523,8 @@ export const norm: {
   (x: Tensor | number, p: number | undefined, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("norm", statisticsOps.norm);
 /**
- * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). Weights are computed for a block of queries
- * at a time, never stored whole. A query that may attend to nothing gets 0.
+ * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). It computes the weights of one block of queries
+ * at a time and never stores all of them. A query that may attend to nothing gets 0.
  *
  * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
  *
@@ -2679,7 +2679,7 @@ export const squeeze: (x: Tensor, dim?: number) => Tensor = /* @__PURE__ */ lift
  */
 export const unsqueeze: (x: Tensor, dim: number) => Tensor = /* @__PURE__ */ lift("unsqueeze", reshapeOps.unsqueeze);
 /**
- * The dims in another order. The gradient goes back by the inverse order.
+ * The dims in another order. The gradient is permuted back.
  *
  * x: any shape → the sizes in the order of `dims`, x's type.
  *

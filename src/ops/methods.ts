@@ -1558,7 +1558,7 @@ export interface Methods<Tensor> {
    */
   unsqueeze(dim: number): Tensor;
   /**
-   * The dims in another order. The gradient goes back by the inverse order.
+   * The dims in another order. The gradient is permuted back.
    *
    * x: any shape → the sizes in the order of `dims`, x's type.
    *
@@ -1693,8 +1693,8 @@ export interface Methods<Tensor> {
    */
   split(sizes: number | readonly number[], dim?: number): Tensor[];
   /**
-   * The elements as another type. To int32, numbers are truncated and saturate (NaN becomes 0); to uint8, the low 8
-   * bits of that; to bool, whether they are not 0 (NaN is true). The gradient passes between float32 only.
+   * The elements as another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of that; bool
+   * is true for any number but 0, and for NaN. The gradient passes only from float32 to float32.
    *
    * x: any shape → the same shape, `dtype`.
    *

@@ -5,7 +5,7 @@ import { encodeCheck } from "../../runtime/instructions.ts";
 import type { AnyOp, OpDefinition, RangeCheck } from "./op.ts";
 import type { Value } from "./value.ts";
 
-/** The largest float32: what is not between it and its negative is infinite, or NaN. */
+/** The largest float32. A value that is not between it and its negative is infinite or NaN. */
 export const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 /** @throws the error of the first check that fails */
@@ -26,7 +26,7 @@ export function verifyOne({ low, high, skip, error }: RangeCheck, values: ArrayL
   }
 }
 
-/** What a check instruction does: `id` is what it writes down if an element is outside. */
+/** The operands of a check instruction. It records `id` if an element is out of range. */
 export interface CheckAttributes extends Pick<RangeCheck, "low" | "high" | "skip"> {
   readonly id: number;
 }

@@ -1,26 +1,26 @@
 /**
- * The definition of an op: shape rule, instruction and gradient. There is one entry per op code; table.ts collects
- * them. core installs the function that runs ops, so this layer imports nothing above it.
+ * The definition of an op: its shape rule, its instruction and its gradient. There is one entry per op code; table.ts
+ * collects them. core installs the function that runs ops, so this layer imports nothing above it.
  */
 import { type Family, Head, type Op } from "../../../assembly/opcodes.ts";
 import type { Encoder } from "../../runtime/encoder.ts";
 import type { DType, Shape, Spec, Value } from "./value.ts";
 
-/** An operand as people write it. */
+/** An operand as callers pass it. */
 export type Operand = Value | number;
 
-/** What a gradient rule sees of the forward call: values where `saves` names them, else shape and type. */
+/** The forward call as its gradient rule sees it. Values that `saves` does not name have only a shape and a type. */
 export interface Context<A> {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: A;
-  /** Which inputs' gradients are asked for; others may be left out (null). */
+  /** Which inputs need a gradient. The rule may return null for the others. */
   readonly needs: readonly boolean[];
-  /** Gradients that arrived at the outputs after the first, in their order; undefined where none did. */
+  /** The gradients of the outputs after the first, in order; undefined for an output without one. */
   readonly more: readonly (Value | undefined)[];
 }
 
-/** What an op's instructions work on. */
+/** The operands of an op's instructions. */
 export interface EncodeIO<A> {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
@@ -31,66 +31,70 @@ export interface EncodeIO<A> {
 
 /** A range that all elements of an input (int32 or float32) must be in, from `low` to `high`. */
 export interface RangeCheck {
-  /** The input's number. */
+  /** The index of the input. */
   readonly input: number;
   readonly low: number;
   readonly high: number;
-  /** Whether the input is float32; else it is int32. */
+  /** Whether the input is float32 rather than int32. */
   readonly isFloat?: boolean;
-  /** A value that is allowed besides. */
+  /** One more value that is allowed. */
   readonly skip?: number;
-  /** What to throw for a value, and the place in the flat array where it stands. */
+  /** The error for a value, given its index in the flat array. */
   readonly error: (value: number, at: number) => Error;
 }
 
 export interface OpDefinition<A = unknown> {
   readonly code: Op;
   readonly name: string;
-  /** Results' shapes and types. @throws ShapeError, DTypeError */
+  /** The shapes and types of the results. @throws ShapeError, DTypeError */
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
-   * Nanoseconds of one thread per operation. `npm run bench -- costs` measures them; those of the table are from an Intel Sapphire Rapids
-   * at 2.6 GHz. Half or twice as much does no harm: they only decide what is worth sharing among threads. 0: never shared.
+   * Nanoseconds per operation on one thread. `npm run bench -- costs` measures them; the entries have those of an Intel
+   * Sapphire Rapids at 2.6 GHz. A factor of two does no harm, because they only decide which calls threads share. 0:
+   * never shared.
    */
   readonly cost: number;
   /** Writes the instructions. */
   readonly encode: (encoder: Encoder, io: EncodeIO<A>) => void;
   /**
-   * What the gradient rule needs to be kept: nothing (the default), the inputs (all, or those numbered), the outputs, or
-   * both. Of what is not kept, the rule sees shape and type only.
+   * The values that are kept for the gradient rule: none (the default), the inputs (all, or those with these indices),
+   * the outputs, or both. The rule sees only the shape and type of the others.
    */
   readonly saves?: "none" | "input" | "output" | "both" | readonly number[];
   /**
-   * The gradient with respect to each input, in terms of ops; null is zero. Absent where the op is not differentiable.
+   * The gradient with respect to each input, in terms of ops; null stands for zero. Absent if the op is not differentiable.
    */
   readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
-  /** How many outputs, from the first, gradients flow back from (default 1); others serve the rule. */
+  /** How many outputs have gradients, counted from the first (default 1). The others are for the gradient rule only. */
   readonly differentiable?: number;
   /**
-   * The same outputs (those that are differentiable) from other ops: what gradients that are to be differentiated again go
-   * through, where the rule itself is a kernel. Needs all inputs saved.
+   * The differentiable outputs, computed by other ops. Higher-order gradients use it if the rule itself is a kernel
+   * without a gradient. It needs all inputs saved.
    */
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
   /** Inputs whose memory the first output may take over. */
   readonly inPlace?: readonly number[];
-  /** Inputs that are written, for ops without outputs: their places. */
+  /** The indices of the inputs that an op without outputs writes to. */
   readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
   /**
-   * Whether its instruction can be part of a chain (pointwise/chain.ts): "same" if all operands have the result's shape, "scalar" if those
-   * of one element may be broadcast, too.
+   * Whether its instruction can be part of a chain (pointwise/chain.ts): "same" if all operands must have the result's
+   * shape, "scalar" if operands of one element may be broadcast.
    */
   readonly chainable?: "same" | "scalar";
-  /** Whether it draws random numbers, which moves the generator on. */
+  /** Whether it draws random numbers, which advances the generator. */
   readonly random?: boolean;
-  /** Whether it is an optimizer's update: calls that differ only in the parameter can become one instruction. */
+  /** Whether it is an optimizer's update. Updates that differ only in the parameter can be merged into one instruction. */
   readonly update?: boolean;
   /** Floating-point operations of a call. Default: one for each element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
-  /** Parts of a call that can be computed apart, where these may be few. Default: as many as are asked for. */
+  /** The number of independent parts of a call, if it may be small. Default: any number. */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /** Inputs whose elements must be in a range, such as indices. Checked on every call, before anything outside the call changes. */
   readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
-  /** For each output: n if all its elements are in 0 … n − 1 whatever the inputs are. They need no check as indices. */
+  /**
+   * For each output, n if its elements are in 0 … n − 1 for any inputs. Such elements need no check if they serve as
+   * indices.
+   */
   readonly below?: (inputs: readonly Value[], attributes: A) => readonly (number | undefined)[];
 }
 
@@ -98,13 +102,13 @@ export interface OpDefinition<A = unknown> {
 // biome-ignore lint/suspicious/noExplicitAny: attributes are both read and written by entries, so nothing narrower fits all
 export type AnyOp = OpDefinition<any>;
 
-/** The ops that it shares its layout and its kernels' dispatch with. */
+/** The family of an op: the ops that share its layout and its dispatch. */
 export const familyOf = ({ code }: AnyOp): Family => code >> Head.family;
 
 /** Who runs ops: eager mode, or a recorder. */
 export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
-  /** A tensor without dimensions that holds a number. */
+  /** A tensor without dims that holds one number. */
   constant(value: number, dtype: DType): Value;
   /** The same elements under another shape, without a copy. */
   reshape(x: Value, shape: Shape): Value;
@@ -112,7 +116,7 @@ export interface Executor {
 
 let executor: Executor;
 
-/** Called once, by the floor above. */
+/** Called once, by core. */
 export function installExecutor(e: Executor): void {
   executor = e;
 }

@@ -17,7 +17,7 @@ export interface Value {
   readonly size: number;
 }
 
-/** What an op's result will be. */
+/** The shape and type of an op's result. */
 export interface Spec {
   /** The size of each dim; [] for a single number. */
   readonly shape: Shape;
@@ -42,12 +42,12 @@ export const typeCode: Record<DType, Type> = {
 /** The bounds of int32. */
 export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1];
 
-/** Whether int32 holds a number as it is. */
+/** Whether int32 can represent a number exactly. */
 export const isInt32 = (value: number): boolean => value === (value | 0);
 
 /**
- * A number as an element type holds it, wherever it comes from, as the Cast kernel has it: int32 truncates and saturates, NaN becomes
- * 0; uint8 keeps the low eight bits of that; bool is whether it is not 0, so true for NaN.
+ * A number converted to an element type, by the rules of the Cast kernel: int32 truncates and saturates, and NaN
+ * becomes 0; uint8 keeps the low eight bits of that; bool is true for any number but 0, and for NaN.
  */
 export function toDType(value: number, dtype: DType): number {
   if (dtype === "float32") return value;
@@ -56,7 +56,7 @@ export function toDType(value: number, dtype: DType): number {
   return dtype === "int32" ? whole : whole & 255;
 }
 
-/** @throws RangeError if an element type does not hold the whole part of a number */
+/** @throws RangeError if an element type cannot represent the integer part of a number */
 export function requireInDType(op: string, value: number, dtype: DType): void {
   if (dtype !== "int32" && dtype !== "uint8") return;
   const [low, high] = dtype === "int32" ? [INT32_MIN, INT32_MAX] : [0, 255];
@@ -88,19 +88,22 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return true;
 }
 
-/** A hash, by which a tensor notices that its shape was written to: frozen arrays would double the cost of a small op. */
+/**
+ * A hash of a shape. It shows whether someone wrote to a tensor's shape; frozen arrays would double the cost of a small
+ * op.
+ */
 export function fingerprint(shape: Shape): number {
   let hash = shape.length;
   for (let i = 0; i < shape.length; i++) hash = (31 * hash + shape[i]!) | 0;
   return hash;
 }
 
-/** `[2, 3]`, as messages write it. */
+/** A shape as messages show it: `[2, 3]`. */
 export function show(shape: Shape): string {
   return `[${listed(shape)}]`;
 }
 
-/** The shape that NumPy's rule broadcasts a and b to. @throws ShapeError */
+/** The shape to which NumPy's rule broadcasts a and b. @throws ShapeError */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
   const out = new Array<number>(rank);
@@ -118,7 +121,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   return out;
 }
 
-/** A dimension counted from the end if negative. @throws ShapeError */
+/** The index of a dim; negative ones count from the end. @throws ShapeError */
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const at = dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || at < 0 || at >= rank) {
@@ -127,7 +130,7 @@ export function normalizeDim(op: string, dim: number, rank: number): number {
   return at;
 }
 
-/** Sorted, distinct dimensions; all of them where none are named. @throws ShapeError */
+/** The dims in ascending order, without duplicates; all of them if none is named. @throws ShapeError */
 export function normalizeDims(op: string, dims: number | readonly number[] | undefined, rank: number): number[] {
   if (dims === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof dims === "number" ? [dims] : dims).map((dim) => normalizeDim(op, dim, rank));
@@ -147,21 +150,24 @@ export function contiguousStrides(shape: Shape): number[] {
   return strides;
 }
 
-/** Strides by which an operand of shape `from` is read as if it had shape `to`: 0 where it is broadcast. */
+/** The strides that read an operand of shape `from` as if it had shape `to`: 0 along broadcast dims. */
 export function broadcastStrides(from: Shape, to: Shape): number[] {
   const own = contiguousStrides(from);
   const offset = to.length - from.length;
   return to.map((_, i) => (i < offset || from[i - offset] === 1 ? 0 : own[i - offset]!));
 }
 
-/** One dimension of a loop nest over two operands: its size, and how far each of them steps. */
+/** One dimension of a loop nest over two operands: its size, and the stride of each operand. */
 export interface Dimension {
   size: number;
   first: number;
   second: number;
 }
 
-/** A loop nest over `sizes` with as few dimensions as possible: those of size 1 dropped, neighbours that step alike merged. */
+/**
+ * A loop nest over `sizes` with as few dimensions as possible: it drops those of size 1 and merges neighbours with
+ * matching strides.
+ */
 export function collapse(sizes: Shape, first: readonly number[], second: readonly number[]): Dimension[] {
   const dims: Dimension[] = [];
   for (let i = 0; i < sizes.length; i++) {
@@ -181,7 +187,7 @@ export function requireDType(op: string, dtype: DType): void {
     throw new DTypeError(`${op}: "${dtype}" is not an element type. Use float32, int32, bool or uint8.`);
 }
 
-/** @throws DTypeError naming the op and what would do. */
+/** @throws DTypeError that names the op and the type it needs */
 export function requireType(op: string, x: Value, dtype: DType, role = "input"): void {
   if (x.dtype !== dtype) {
     throw new DTypeError(`${op}: the ${role} is ${x.dtype}, but must be ${dtype}. Convert it with .to("${dtype}").`);
@@ -201,7 +207,7 @@ export function requireShape(op: string, shape: Shape): void {
   }
 }
 
-/** Numbers given one by one or as one list: reshape(2, 3) and reshape([2, 3]). */
+/** Numbers passed one by one or as one list: reshape(2, 3) or reshape([2, 3]). */
 export function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
   const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
   if (list !== numbers && numbers.length > 1)

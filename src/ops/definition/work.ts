@@ -4,14 +4,14 @@ import { threadCount } from "../../runtime/engine.ts";
 import type { AnyOp, EncodeIO } from "./op.ts";
 import type { Value } from "./value.ts";
 
-/** What a call works on, as far as its cost goes. */
+/** The parts of a call that determine its cost. */
 export interface Call {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: unknown;
 }
 
-/** Elements of the largest operand. */
+/** The number of elements of the largest operand. */
 function largest({ inputs, outputs }: Call): number {
   let most = 0;
   for (const { size } of inputs) most = Math.max(most, size);
@@ -23,23 +23,26 @@ function largest({ inputs, outputs }: Call): number {
 export const flopsOf = (op: AnyOp, call: Call): number =>
   op.flops ? op.flops(call.inputs, call.outputs, call.attributes) : largest(call);
 
-/** What a call's cost is counted in: floating-point operations, or elements where they are more. */
+/** The operations of a call: its floating-point operations or its elements, whichever are more. */
 export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), largest(call));
 
-/** Sharing is tuned by these, in nanoseconds. Tests set them to next to nothing, to have everything shared. */
+/** The thresholds for sharing work, in nanoseconds. Tests lower them so that everything is shared. */
 export const sharing = {
-  /** Work that a share must have at least: taking one costs some tenths of a microsecond, and moves memory between cores. */
+  /** The least work of a share. Taking a share costs some tenths of a microsecond and moves memory between cores. */
   least: 3000,
-  /** What a program must save in all, be it a single op: waking the others may cost as much, and so may waiting for them. */
+  /**
+   * The least time that sharing a program must save, even one of a single op. Waking the other threads and waiting for
+   * them may cost as much.
+   */
   program: 20_000,
 };
 
-/** Whether a program that saves so many nanoseconds is worth other threads' time. */
+/** Whether a program should be shared, given the nanoseconds that this saves. */
 export const isWorthWaking = (saved: number): boolean => saved > 0 && saved >= sharing.program;
 
 /**
- * Writes an op's instructions, in as many shares as pay; returns the nanoseconds that this saves. `isProgram`: whether they are run by
- * themselves.
+ * Writes an op's instructions, divided into as many shares as pay off. Returns the nanoseconds that this saves.
+ * `isProgram`: whether these instructions are a program of their own.
  */
 export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, isProgram = false): number {
   const threads = threadCount();

@@ -1,6 +1,7 @@
 /**
- * Convolutions of images with channels last. Three ops that are each other's gradients: conv, its gradient by the input (which
- * is the transposed convolution), its gradient by the weight. One dimension is an image of height 1.
+ * Convolutions of images with channels last. The three ops are each other's gradients: conv, its gradient with respect
+ * to the input (the transposed convolution), and its gradient with respect to the weight. A 1-d convolution is one of
+ * images with height 1.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
@@ -12,10 +13,10 @@ import { sum } from "../reduce/reduce.ts";
 
 export type Pair = readonly [height: number, width: number];
 
-/** What the three ops share: the forward convolution's geometry. */
+/** The geometry of the forward convolution, which the three ops share. */
 export interface ConvAttributes {
   readonly stride: Pair;
-  /** Rows above and columns left of the image; what lies below and right follows from the sizes. */
+  /** The padding above and to the left of the image. The padding below and to the right follows from the sizes. */
   readonly pad: Pair;
   readonly dilation: Pair;
   readonly groups: number;
@@ -27,7 +28,7 @@ export interface ConvAttributes {
   readonly kernelSize: Pair;
 }
 
-/** Pixels that one result of a kernel spans. */
+/** The number of pixels that a kernel spans. */
 export const span = (kernel: number, dilation: number): number => dilation * (kernel - 1) + 1;
 
 const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
@@ -108,7 +109,10 @@ export const convDefinition: OpDefinition<ConvAttributes> = {
   },
 };
 
-/** conv's gradient by its input, from dy and w: the transposed convolution, act(… + bias). d dy: conv, dw: convWeight. */
+/**
+ * The gradient of conv with respect to its input, from dy and w: the transposed convolution, act(… + bias). d dy: conv,
+ * dw: convWeight.
+ */
 export const convInputDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvInput,
   cost: 0.02,
@@ -131,7 +135,7 @@ export const convInputDefinition: OpDefinition<ConvAttributes> = {
   },
 };
 
-/** conv's gradient by its weight, from x and dy. dx: convInput, d dy: conv. */
+/** The gradient of conv with respect to its weight, from x and dy. dx: convInput, d dy: conv. */
 export const convWeightDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvWeight,
   cost: 0.02,

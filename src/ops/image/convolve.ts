@@ -9,12 +9,12 @@ import { float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
 
-/** One number for both dimensions, or one each. */
+/** One number for both dims, or one for each. */
 export type Size2d = number | readonly [height: number, width: number];
 
 /**
- * Pixels of zeros around the image: the same on both sides of a dimension, [before, after] for each dimension, "valid" for
- * none, or "same" for as many as make the output input/stride large (the odd one behind, as TensorFlow has it).
+ * Pixels of zeros around the image: a number for both sides of a dim, [before, after] for each dim, "valid" for none,
+ * or "same" for as many as give the output the size input/stride (an odd one goes to the end, as in TensorFlow).
  */
 export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, number], readonly [number, number]];
 
@@ -25,21 +25,27 @@ export interface Conv2dOptions {
   readonly padding?: Padding2d;
   /** Pixels between two taps of the kernel. Default 1. */
   readonly dilation?: Size2d;
-  /** Channels are cut into groups that know nothing of each other; as many as channels: depthwise. Default 1. */
+  /**
+   * The channels are split into this many independent groups. With as many groups as channels, the convolution is
+   * depthwise. Default 1.
+   */
   readonly groups?: number;
 }
 
 export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
-  /** Pixels cut off around the result. Default 0. */
+  /** Pixels removed around the result. Default 0. */
   readonly padding?: Size2d;
-  /** Pixels added behind the result, less than the stride or the dilation: of the sizes that stride maps to one, choose. Default 0. */
+  /**
+   * Pixels added at the bottom and right of the result, fewer than the stride or the dilation. They select one of the
+   * sizes that the stride maps to the same size. Default 0.
+   */
   readonly outputPadding?: Size2d;
 }
 
-/** Sizes stay below this: kernels count pixels in 32 bits. */
+/** Sizes must be below this, because kernels count pixels in 32 bits. */
 const MOST_PIXELS = 2 ** 31;
 
-/** @throws ShapeError where an image would have more pixels than can be counted */
+/** @throws ShapeError if an image has more pixels than kernels can count */
 function requireCountable(name: string, ...sizes: number[]): void {
   if (sizes.some((n) => !(n < MOST_PIXELS)) || !(sizes.reduce((a, b) => a * b, 1) < MOST_PIXELS))
     throw new ShapeError(`${name}: ${sizes.join(" × ")} pixels are more than can be counted.`);
@@ -52,10 +58,10 @@ export function pair(name: string, option: string, value: Size2d, least: number)
     throw new RangeError(
       `${name}: ${option} is ${describe(value)}, but must be a whole number ≥ ${least}, or [height, width] of them.`,
     );
-  return list as unknown as Pair; // two numbers, as was just checked
+  return list as unknown as Pair; // two numbers, as checked above
 }
 
-/** Pixels before and behind along dimension i. @throws RangeError */
+/** The pixels before and after the image along dim i. @throws RangeError */
 export function paddingAlong(
   name: string,
   padding: Padding2d,
@@ -75,10 +81,10 @@ export function paddingAlong(
     throw new RangeError(
       `${name}: padding is ${describe(padding)}, but must be a whole number ≥ 0, [height, width], [[top, bottom], [left, right]], "same" or "valid".`,
     );
-  return both as unknown as Pair; // two numbers, as was just checked
+  return both as unknown as Pair; // two numbers, as checked above
 }
 
-/** @throws ShapeError unless x holds images and w the kernels for their channels */
+/** @throws ShapeError unless x contains images and w kernels for their channels */
 function requireFit(
   name: string,
   x: Value,
@@ -105,7 +111,7 @@ function requireFit(
     throw new ShapeError(`${name}: the bias is ${show(bias.shape)}, but must be [${outputs}].`);
 }
 
-/** Adds a batch of one around an image that comes alone. */
+/** Makes a single image a batch of one. */
 export function batched(x: Value, f: (x: Value) => Value): Value {
   if (x.shape.length !== 3) return f(x);
   const y = f(reshape(x, [1, ...x.shape]));
@@ -166,7 +172,7 @@ export function conv2d(x: Operand, w: Value, bias?: Value | null, options: Conv2
 }
 
 /**
- * The transposed 2-d convolution: conv2d's gradient by its input, plus bias. dx: conv2d of dy.
+ * The transposed 2-d convolution: the gradient of conv2d with respect to its input, plus bias. dx: conv2d of dy.
  *
  * x: [batch, height, width, in] or [height, width, in], w: [in, kernelHeight, kernelWidth, out/groups], bias: [out] →
  * [batch, outHeight, outWidth, out], float32, where outHeight = (height − 1)·stride − 2·padding +
@@ -225,7 +231,7 @@ export function convTranspose2d(
   });
 }
 
-/** One dimension as images of height 1. */
+/** Sequences as images of height 1. */
 function asImages<O>(
   name: string,
   f: (x: Operand, w: Value, bias: Value | null | undefined, options: O) => Value,
@@ -238,7 +244,7 @@ function asImages<O>(
     throw new ShapeError(
       `${name}: sequences are [batch, length, channels] and weights have 3 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
     );
-  // Along the height of 1 nothing is padded, skipped or spread.
+  // The height of 1 has no padding, stride or dilation.
   const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
   const wide = Object.fromEntries(
     Object.entries(options).map(([key, v]) => {
@@ -258,19 +264,19 @@ function asImages<O>(
 export interface Conv1dOptions {
   /** Steps between two results. Default 1. */
   readonly stride?: number;
-  /** Elements of zeros on both sides, or [before, behind]: [dilation·(kernel − 1), 0] is causal. */
+  /** Zeros on both sides, or [before, after]. [dilation·(kernel − 1), 0] makes the convolution causal. */
   readonly padding?: number | readonly [before: number, behind: number] | "same" | "valid";
   /** Steps between two taps of the kernel. Default 1. */
   readonly dilation?: number;
-  /** Channels are split into groups that do not see each other. Default 1. */
+  /** The channels are split into this many independent groups. Default 1. */
   readonly groups?: number;
 }
 
 /** As for images, along the one dimension. */
 export interface ConvTranspose1dOptions {
-  /** Steps between the places of two inputs in the result. Default 1. */
+  /** Steps between the positions of two inputs in the result. Default 1. */
   readonly stride?: number;
-  /** Elements cut off at both ends of the result. Default 0. */
+  /** Elements removed at both ends of the result. Default 0. */
   readonly padding?: number;
   /** Elements added at the end of the result, fewer than the stride or the dilation. Default 0. */
   readonly outputPadding?: number;

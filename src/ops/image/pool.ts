@@ -25,7 +25,7 @@ export interface MaxPoolAttributes {
 
 const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
 
-/** Operands of both layouts: an image's and a result's size, and where windows lie. */
+/** The operands that both layouts share: the sizes of image and result, and the geometry of the windows. */
 function windows(
   x: Value,
   [height, width]: Pair,
@@ -40,7 +40,7 @@ function windows(
   return { ...image, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft };
 }
 
-/** The largest value of each window, channels last, and its place in the image. dx: dy scattered to the places. */
+/** The largest value of each window, channels last, and its position in the image. dx: dy scattered to these positions. */
 export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   code: Op.MaxPool,
   cost: 0.2,
@@ -70,7 +70,7 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   },
   vjp(dy, { inputs: [x], outputs: [, places], attributes: { kernelSize, stride, dilation, outputSize } }) {
     const [, height, width] = x!.shape as [number, number, number];
-    // Windows that read the same pixel.
+    // The number of windows that read the same pixel.
     const meet = (i: 0 | 1): number =>
       Math.min(kernelSize[i], outputSize[i], Math.ceil((dilation[i] * (kernelSize[i] - 1) + 1) / stride[i]));
     const attributes = { dim: 1, n: height * width, most: meet(0) * meet(1) };
@@ -93,7 +93,7 @@ const encodeAs: (code: AvgPoolCode) => OpDefinition<AvgPoolAttributes>["encode"]
       countPad: Number(attributes.countIncludePad),
     });
 
-/** The mean of each window, channels last, of sums in float64. dx: avgPoolGrad. */
+/** The mean of each window, channels last, summed in float64. dx: avgPoolGrad. */
 export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPool,
   cost: 0.2,
@@ -123,13 +123,13 @@ export interface MaxPool2dOptions {
   readonly stride?: Size2d;
   /** Pixels of −∞ around the image, at most half the window. Default 0. */
   readonly padding?: Size2d;
-  /** Pixels between two of a window. Default 1. */
+  /** Pixels between two elements of a window. Default 1. */
   readonly dilation?: Size2d;
-  /** Windows that begin inside of the image but end outside count too. Default false. */
+  /** Include windows that begin inside the image but end outside it. Default false. */
   readonly ceilMode?: boolean;
 }
 
-/** Window, stride and padding of a pool. @throws RangeError, ShapeError */
+/** The window, stride and padding of a pool. @throws RangeError, ShapeError */
 function poolSizes(
   name: string,
   x: Value,
@@ -151,13 +151,13 @@ function poolSizes(
       throw new ShapeError(
         `${name}: the window ${kernel.join("×")} does not fit ${show(x.shape)} along ${i ? "its width" : "its height"}. Pad it, or use a smaller window.`,
       );
-    // Spread windows could lie in the padding alone.
+    // With dilation, a window could lie in the padding alone.
     const reads = (at: number): boolean =>
       Array.from({ length: kernel[i] }, (_, q) => at * steps[i] - pad[i] + q * spread[i]).some(
         (p) => p >= 0 && p < size,
       );
     const windows = (ceilMode ? Math.ceil(room / steps[i]) : Math.floor(room / steps[i])) + 1;
-    // The last one must begin in the image or the padding before it.
+    // The last window must begin in the image or in the padding before it.
     const count = ceilMode && (windows - 1) * steps[i] >= size + pad[i] ? windows - 1 : windows;
     for (let at = 0; at < count; at++)
       if (!reads(at))
@@ -170,7 +170,7 @@ function poolSizes(
 }
 
 /**
- * The largest value of each window, and its place in the image, row·width + column. The gradient goes to that place.
+ * The largest value of each window, and its position in the image, row·width + column. The gradient goes to that position.
  *
  * x: [batch, height, width, channels] → [values, indices], both [batch, outHeight, outWidth, channels]: values
  * float32, indices int32.
@@ -211,12 +211,12 @@ export function maxPool2d(x: Operand, kernelSize: Size2d, options: MaxPool2dOpti
 }
 
 export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "ceilMode"> {
-  /** Whether the zeros of the padding count. Default true. */
+  /** Count the zeros of the padding. Default true. */
   readonly countIncludePad?: boolean;
 }
 
 /**
- * The mean of each window, channels last, of sums in float64. The gradient spreads evenly over the window.
+ * The mean of each window, channels last, summed in float64. The gradient spreads evenly over the window.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  *

@@ -21,13 +21,13 @@ export interface IndexAttributes {
   readonly dim: number;
   /** The size of `dim` in the indexed tensor. */
   readonly n: number;
-  /** What messages about the index name. Default: the op. */
+  /** The name of the function in messages about the index. Default: the op's name. */
   readonly caller?: string;
-  /** Scattering: at most so many elements meet at one place. Default: as many as there are. */
+  /** Scattering: the most elements that can go to one index. Default: all of them. */
   readonly most?: number;
 }
 
-/** Sums of up to so many terms need no compensation. */
+/** Sums of up to this many terms need no compensation. */
 const SHORT = 16;
 
 /** A shape seen as [outer, middle, inner] around `dim`. */
@@ -42,7 +42,7 @@ export function around(shape: Shape, dim: number): { outer: number; middle: numb
 export const resized = (shape: Shape, dim: number, n: number): number[] =>
   shape.map((size, i) => (i === dim ? n : size));
 
-/** The check of an index into a dimension of size n. */
+/** The check of an index into a dim of size n. */
 const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
   input,
   low: 0,
@@ -113,19 +113,19 @@ function indexOp(
   };
 }
 
-/** Slices of x at an index along a dim. The gradient is added back at the same places. */
+/** The slices of x at the given indices along a dim. The gradient is added back at these indices. */
 const indexSelectDefinition = indexOp(Op.IndexSelect, "indexSelect", false, false, (dy, index, attributes) =>
   apply(indexAddDefinition, [dy, index], attributes),
 );
-/** Zeros with slices added at an index along a dim, in order. The gradient is read at the same places. */
+/** Zeros, with slices added at the given indices along a dim, in order. The gradient is read at these indices. */
 const indexAddDefinition = indexOp(Op.IndexAdd, "indexAdd", false, true, (dy, index, attributes) =>
   apply(indexSelectDefinition, [dy, index], attributes),
 );
-/** Element by element, x at an index along a dim. The gradient is added back at the same places. */
+/** One element of x for each index along a dim. The gradient is added back at these indices. */
 const gatherDefinition = indexOp(Op.Gather, "gather", true, false, (dy, index, attributes) =>
   apply(scatterAddDefinition, [dy, index], attributes),
 );
-/** Zeros with elements added at an index along a dim, in order. The gradient is read there. */
+/** Zeros, with each element added at its index along a dim, in order. The gradient is read at these indices. */
 const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (dy, index, attributes) =>
   apply(gatherDefinition, [dy, index], attributes),
 );
@@ -153,7 +153,7 @@ export function indexSelect(x: Value, dim: number, index: Value): Value {
   return apply(indexSelectDefinition, [x, index], { dim: at, n: x.shape[at]! });
 }
 
-/** The same rank, and the same sizes everywhere but at `dim`. */
+/** Requires the same rank, and the same sizes except at `dim`. */
 function requireSameOuter(name: string, x: Value, index: Value, dim: number): void {
   if (x.shape.length !== index.shape.length || x.shape.some((n, i) => i !== dim && n !== index.shape[i])) {
     throw new ShapeError(
@@ -284,7 +284,7 @@ export function embedding(index: Value, weight: Value): Value {
   return reshape(rows, [...index.shape, ...weight.shape.slice(1)]);
 }
 
-/** 1 at each index's place, else 0. Losses ignore rows whose label is outside; elsewhere that throws. */
+/** 1 at each index, 0 elsewhere. An index out of range throws, except in losses, which ignore such rows. */
 const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" }> = {
   code: Op.OneHot,
   cost: 0.3,
@@ -301,12 +301,12 @@ const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" 
   },
 };
 
-/** The same for labels of a cross-entropy. @throws RangeError where a label is none of the classes */
+/** The one-hot rows of a cross-entropy's labels. @throws RangeError if a label is not one of the classes */
 export function oneHotLabels(labels: Value, classes: number): Value {
   return apply(oneHotDefinition, [labels], { classes, of: "labels" });
 }
 
-/** The same with zeros where a label is none of the classes. */
+/** The one-hot rows of labels, with zeros for labels that are not one of the classes. */
 export function oneHotOrZeros(labels: Value, classes: number): Value {
   return apply(oneHotDefinition, [labels], { classes });
 }

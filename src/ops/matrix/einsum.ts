@@ -7,16 +7,16 @@ import { reshape } from "../shape/reshape.ts";
 import { broadcastTo, permute, slice } from "../shape/shape.ts";
 import { matmul } from "./matmul.ts";
 
-/** A value whose dimensions have names. */
+/** A value with named dims. */
 interface Labelled {
   readonly x: Value;
   readonly labels: string;
 }
 
-/** What stands for the dimensions of "...", the last first. */
+/** The letters that stand for the dims of "...", the last one first. */
 const REST = "αβγδεζηθ";
 
-/** A letter that occurs twice: its diagonal. */
+/** Takes the diagonal of a letter that occurs twice. */
 function diagonals({ x, labels }: Labelled): Labelled {
   const twice = [...labels].find((label, i) => labels.indexOf(label) < i);
   if (!twice) return { x, labels };
@@ -31,14 +31,14 @@ function diagonals({ x, labels }: Labelled): Labelled {
   return diagonals({ x: diagonal, labels: others.map((at) => labels[at]).join("") + twice });
 }
 
-/** Sums over the dimensions that no other operand names. */
+/** Sums over the dims that no other operand names. */
 function summed({ x, labels }: Labelled, kept: ReadonlySet<string>): Labelled {
   const gone = [...labels].flatMap((label, i) => (kept.has(label) ? [] : [i]));
   if (!gone.length) return { x, labels };
   return { x: sum(x, gone), labels: [...labels].filter((label) => kept.has(label)).join("") };
 }
 
-/** With its dimensions in this order, sizes 1 repeated, as [batch, rows, columns]. */
+/** The value with its dims in this order, broadcast, as [batch, rows, columns]. */
 function arranged({ x, labels }: Labelled, groups: readonly string[], sizes: ReadonlyMap<string, number>): Value {
   const order = groups.join("");
   const sorted = permute(
@@ -55,14 +55,14 @@ function arranged({ x, labels }: Labelled, groups: readonly string[], sizes: Rea
   );
 }
 
-/** The product of two operands, summed over the letters only they share: one batched matrix product. */
+/** The product of two operands, summed over the letters that only these two have: one batched matrix product. */
 function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: ReadonlyMap<string, number>): Labelled {
   const [left, right] = [summed(a, new Set([...kept, ...b.labels])), summed(b, new Set([...kept, ...a.labels]))];
   const shared = [...left.labels].filter((label) => right.labels.includes(label));
   const pick = (labels: Iterable<string>, test: (label: string) => boolean): string =>
     [...labels].filter(test).join("");
   if (shared.every((label) => kept.has(label))) {
-    // Nothing to sum: a product element by element.
+    // Without a letter to sum over, it is an elementwise product.
     const labels = left.labels + pick(right.labels, (label) => !left.labels.includes(label));
     const aligned = ({ x, labels: own }: Labelled): Value => {
       const order = pick(labels, (label) => own.includes(label));

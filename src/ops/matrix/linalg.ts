@@ -23,7 +23,7 @@ function requireSquare(name: string, x: Value): void {
   if (!isSquare(x)) throw new ShapeError(`${name}: ${show(x.shape)} is not a square matrix, nor a batch of them.`);
 }
 
-/** How many matrices there are: each is one thread's. */
+/** The number of matrices. One thread computes each. */
 const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
 
 /** @param workspaceOf bytes of scratch for n */
@@ -153,7 +153,7 @@ const eighDefinition: OpDefinition<null> = {
   },
 };
 
-/** Places of each row's elements in their order, equal ones as they stand, NaN last (first if descending). */
+/** The indices that sort each row. Equal elements keep their order; NaN comes last (first if descending). */
 const argSortDefinition: OpDefinition<{ descending: boolean }> = {
   code: Op.ArgSort,
   cost: 1,

@@ -1,4 +1,4 @@
-/** Matrix products: one op, in all transpositions, batched with broadcasting, with bias and activation. */
+/** Matrix products: one op for all transpositions, batched with broadcasting, with bias and activation. */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { Error, ShapeError } from "../../runtime/errors.ts";
@@ -35,7 +35,7 @@ export const PLAIN_PRODUCT: MatmulAttributes = {
   activation: Activation.None,
 };
 
-/** Rows, columns and inner size of op(A)·op(B). */
+/** The rows, columns and inner size of op(A)·op(B). */
 export function sizes(
   a: { shape: Shape },
   b: { shape: Shape },
@@ -51,7 +51,7 @@ export function sizes(
   };
 }
 
-/** Products with a derivative are made by compile's passes, after all gradients have been recorded. */
+/** compile's passes make products with a derivative, after all gradients have been recorded. */
 function fusedOnly(): never {
   throw new Error("matmul: a product that was fused with a derivative has no gradient.");
 }
@@ -66,7 +66,7 @@ export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> 
   [Activation.SigmoidGrad]: fusedOnly,
 };
 
-/** Whether the third operand is y, at which a derivative is taken, instead of a bias. */
+/** Whether the third operand is y, where a derivative is evaluated, instead of a bias. */
 export const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >= Activation.ReluGrad;
 
 /**
@@ -143,7 +143,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   },
 };
 
-/** A batch of products with a shared right side is one tall product. */
+/** A batch of products with the same right side is one tall product. */
 function tall(a: Value, b: Value, bias: Value | undefined, attributes: MatmulAttributes): Value {
   const inputs = (x: Value) => (bias ? [x, b, bias] : [x, b]);
   if (a.shape.length <= 2 || b.shape.length !== 2 || attributes.transA)

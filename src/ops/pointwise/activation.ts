@@ -166,7 +166,7 @@ export const elu = unary({
   name: "elu",
   saves: "output",
   parameters: (alpha: number = 1) => {
-    // The derivative is read off y, which tells x's sign only where α ≥ 0.
+    // The derivative is computed from y, which has the sign of x only if α ≥ 0.
     if (!(alpha >= 0)) throw new RangeError(`elu: alpha is ${alpha}, but must be ≥ 0.`);
     return [alpha, 0];
   },

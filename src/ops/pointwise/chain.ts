@@ -5,7 +5,7 @@ import { encodeChain } from "../../runtime/instructions.ts";
 import type { AnyOp, OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 
-/** Bytes of scratch for 32-bit elements. */
+/** The bytes of scratch memory for 32-bit elements. */
 const BLOCK_BYTES = 4 * Block.elements;
 
 /** One op of a chain. */
@@ -20,13 +20,13 @@ export interface ChainAttributes {
   /** Elements. */
   readonly n: number;
   readonly parts: readonly ChainPart[];
-  /** The block of scratch memory in which a value lives that nothing outside of the chain reads; undefined for others. */
+  /** The block of scratch memory for a value that only the chain reads; undefined for other values. */
   readonly blockOf: (value: Value) => number | undefined;
-  /** Blocks of scratch memory in use. */
+  /** The number of blocks of scratch memory in use. */
   readonly blocks: number;
 }
 
-/** Pointwise ops one behind the other, block by block. Only in compiled functions. */
+/** Several pointwise ops in sequence, block by block. Only in compiled functions. */
 export const chainDefinition: OpDefinition<ChainAttributes> = {
   code: Op.Chain,
   name: "chain",
@@ -43,7 +43,7 @@ export const chainDefinition: OpDefinition<ChainAttributes> = {
         return block === undefined ? address(value) : scratch + block * BLOCK_BYTES;
       };
       op.encode(list, { inputs, outputs, attributes, address: place });
-      // Pointwise layouts name the output first, then the inputs in their order.
+      // Pointwise layouts begin with the output, followed by the inputs in order.
       return [outputs[0]!, ...inputs].reduce((mask, x, j) => mask | (blockOf(x) === undefined ? 0 : 1 << j), 0);
     });
     encodeChain(encoder, { n, masks, scratch: bytes, instructions: list.words });

@@ -115,7 +115,7 @@ export const ge = (a: Operand, b: Operand): Value => le(b, a);
  */
 export const isNaN = (x: Operand): Value => ne(x, x);
 
-/** condition ? a : b. The gradient goes to whichever was taken. */
+/** condition ? a : b. The gradient goes to the operand that was taken. */
 export const whereDefinition: OpDefinition<null> = {
   code: Op.Where,
   name: "where",

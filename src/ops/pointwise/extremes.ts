@@ -1,4 +1,4 @@
-/** The larger and the smaller of two, bounds, absolute values and signs. */
+/** Maximum and minimum of two operands, bounds, absolute values and signs. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { TypeError } from "../../runtime/errors.ts";
@@ -67,7 +67,8 @@ export const clamp = unary({
     return [low ?? -Infinity, high ?? Infinity];
   },
   integer(x, low, high) {
-    // A bound beyond int32 on the far side never binds; one on the near side is a result that int32 does not hold.
+    // A lower bound below int32 or an upper bound above it has no effect. One on the other side would be a result that
+    // int32 cannot represent.
     const isLow = low === -Infinity || (Number.isInteger(low) && low <= MAX);
     const isHigh = high === Infinity || (Number.isInteger(high) && high >= MIN);
     if (!isLow || !isHigh) return null;
@@ -82,7 +83,10 @@ export const clampGrad = derivative({
   name: "clampGrad",
   vjp: () => null,
 });
-/** What an operand gets of the gradient of a maximum or minimum: nothing if it loses, half in a tie, else (NaN too) all. */
+/**
+ * An operand's share of the gradient of a maximum or minimum: none if the other operand is taken, half in a tie,
+ * otherwise (for NaN, too) all of it.
+ */
 function share(loses: Value, ties: Value): Value {
   return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));
 }

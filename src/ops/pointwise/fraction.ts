@@ -1,4 +1,4 @@
-/** A check of float32 values that compiled functions keep. Losses use it; it has no public name. */
+/** A range check of float32 values that also works in compiled functions. Losses use it; it is not public. */
 
 import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
@@ -11,7 +11,7 @@ const definition = {
   ...(clamp.definition as unknown as OpDefinition<FractionAttributes>),
   saves: "none",
   checks: (_, { error }) => [{ input: 0, low: 0, high: 1, isFloat: true, error }],
-  // Values inside are left as they are.
+  // Values in the range stay as they are.
   vjp: (dy) => [dy],
 } satisfies OpDefinition<FractionAttributes>;
 

@@ -1,4 +1,4 @@
-/** The logistic loss of a logit and a probability, and its slope. Losses are built on them; they have no public names. */
+/** The logistic loss of a logit and a probability, and its derivative. Losses use them; they are not public. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { sigmoid } from "./activation.ts";
 import { mul, neg } from "./arithmetic.ts";

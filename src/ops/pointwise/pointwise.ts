@@ -1,4 +1,4 @@
-/** The three forms of a pointwise op (one operand, a derivative, two operands with broadcasting), as table entries. */
+/** Makes the entries of pointwise ops: of one operand, of a derivative, and of two operands with broadcasting. */
 import { Type } from "../../../assembly/opcodes.ts";
 import { ShapeError, TypeError } from "../../runtime/errors.ts";
 import {
@@ -24,15 +24,15 @@ import {
 } from "../definition/value.ts";
 import { cast } from "../shape/shape.ts";
 
-/** A pointwise kernel's two parameters. */
+/** The two parameters of a pointwise kernel. */
 export type Parameters = readonly [p: number, q: number];
 
-/** A public function with its table entry. */
+/** A function with its entry. */
 export type Defined<F, A = unknown> = F & {
   readonly definition: OpDefinition<A>;
 };
 
-/** A pointwise op of one operand without arguments: named where entries refer to each other. */
+/** A pointwise op of one operand without arguments. Entries that refer to each other need this type. */
 export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
 
 const NONE: Parameters = [0, 0];
@@ -50,7 +50,7 @@ export function float(x: Operand, op = "op"): Value {
   return typeof x === "number" ? constant(x) : cast(x, "float32");
 }
 
-/** Whole numbers as int32, where no digit is lost; all else as float32. */
+/** Converts integer types to int32, which represents them exactly, and everything else to float32. */
 export function exact(x: Operand, op = "op"): Value {
   requireOperand(op, x);
   return typeof x === "number" || x.dtype === "float32" ? float(x, op) : cast(x, "int32");
@@ -62,11 +62,14 @@ interface UnaryEntry<Arguments extends unknown[]> {
   /** Default 0.2. */
   cost?: number;
   saves: "none" | "input" | "output";
-  /** How the public arguments become the kernel's parameters. */
+  /** Converts the public arguments to the kernel's parameters. */
   parameters?: (...args: Arguments) => Parameters;
-  /** The same of int32, which then stays int32; null for parameters that ask for float32. Absent where results are not whole. */
+  /**
+   * The op for int32, whose result stays int32; null for parameters that require float32. Absent if results are not
+   * integers.
+   */
   integer?: (x: Value, p: number, q: number) => Value | null;
-  /** The gradient in terms of ops; null where it is zero everywhere. */
+  /** The gradient in terms of ops; null if it is zero everywhere. */
   vjp: (dy: Value, saved: { x: Value; y: Value; p: number; q: number }) => [Value | null];
 }
 
@@ -102,11 +105,11 @@ interface DerivativeEntry {
   name: string;
   /** Default 0.15. */
   cost?: number;
-  /** The gradient with respect to the second operand, x or y, given d = the gradient of the result; null where zero. */
+  /** The gradient with respect to the second operand, x or y, given the gradient d of the result; null if it is zero. */
   vjp: (d: Value, saved: { dy: Value; x: Value; p: number; q: number }) => Value | null;
 }
 
-/** A derivative kernel: (dy, x or y) → dx. Linear in dy, so its own gradient there is itself. */
+/** A derivative kernel: (dy, x or y) → dx. It is linear in dy, so its gradient with respect to dy is the op itself. */
 export function derivative(
   entry: DerivativeEntry,
 ): Defined<(dy: Value, x: Value, p?: number, q?: number) => Value, Parameters> {
@@ -135,7 +138,7 @@ export function derivative(
   return Object.assign(call, { definition });
 }
 
-/** How the first and the second operand are rounded. */
+/** Rounds the first and the second operand. */
 interface Rounding {
   readonly first: (x: number) => number;
   readonly second: (x: number) => number;
@@ -146,22 +149,22 @@ interface BinaryEntry {
   name: string;
   /** Default 0.2. */
   cost?: number;
-  /** `int`: int32 operands stay int32;  `bool`: the result is a mask, of float32 or int32 operands. */
+  /** `int`: int32 operands give int32. `bool`: the result is a mask; operands are float32 or int32. */
   type?: "float" | "int" | "bool";
   saves: "none" | "input" | "output" | "both";
-  /** The result of an int32 tensor and a number where it is exact but promotion would round, as int32; null if there is none. */
+  /** The exact int32 result for an int32 tensor and a number that promotion would round; null if there is none. */
   integer?: (x: Value, c: number) => Value | null;
-  /** Whether `integer` holds for a number that comes first, too. */
+  /** Whether `integer` also applies if the number is the first operand. */
   commutes?: boolean;
   /** Gradients before they are summed back over broadcast dimensions (the driver does that). */
   vjp?: (dy: Value, saved: { a: Value; b: Value; y: Value; needs: readonly boolean[] }) => [Value | null, Value | null];
-  /** A comparison of order: how a number beside whole ones becomes a whole number. */
+  /** For comparisons of order: rounds a number that is compared with integers. */
   round?: Rounding;
 }
 
 /**
- * Operands of one element type: int32 if `keepInt` and nothing is float32, else float32. Two numbers are float32, unless both are
- * int32 and float32 does not hold one of them.
+ * Converts operands to one element type: int32 if `keepInt` and none is float32, otherwise float32. Two numbers become
+ * float32, unless both are int32 and float32 cannot represent one of them.
  */
 export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
   requireOperand(op, a);
@@ -175,15 +178,16 @@ export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [
 }
 
 /**
- * Operands of a comparison, which loses no digit: int32 beside float32 stay what they are. Beside int32, a number that int32 does not
- * hold becomes a whole one on the same side of every int32 (`first` and `second` round it), or ±∞ or NaN, which compare alike.
+ * The operands of an exact comparison. int32 and float32 are compared without a conversion. A number that is compared
+ * with int32, but is not one, becomes an integer on the same side of every int32 (`first` and `second` round it), ±∞ or
+ * NaN, all of which compare like the number.
  */
 function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Value, Value] {
   requireOperand(op, a);
   requireOperand(op, b);
   const isWhole = (x: Operand) => typeof x === "object" && x.dtype !== "float32";
   const beside = (x: Operand, other: Operand, rounded: ((x: number) => number) | undefined): Value => {
-    // float32 holds every bool and uint8.
+    // float32 can represent every bool and uint8.
     if (typeof x === "object")
       return cast(
         x,
@@ -199,7 +203,7 @@ function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Valu
   return [beside(a, b, round?.first), beside(b, a, round?.second)];
 }
 
-/** A pointwise op of two operands that broadcast as NumPy's do. */
+/** A pointwise op of two operands, which broadcast as in NumPy. */
 export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => Value, null> {
   const { code, name, type = "float", saves } = entry;
   const definition: OpDefinition<null> = {
@@ -219,7 +223,7 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
       const dims = sameShape(a!.shape, b!.shape)
         ? []
         : collapse(out!.shape, broadcastStrides(a!.shape, out!.shape), broadcastStrides(b!.shape, out!.shape));
-      // Operands that lie alike are one row, and a walk without dimensions still has one element.
+      // Operands with the same layout are one row. Without dimensions there is still one element.
       if (!dims.length) dims.push({ size: out!.size, first: 1, second: 1 });
       const mixed = a!.dtype === "int32" ? Type.IntFloat : Type.FloatInt;
       const type = a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed;

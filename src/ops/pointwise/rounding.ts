@@ -75,9 +75,9 @@ export const mod = binary({
   name: "mod",
   type: "int",
   saves: "both",
-  // |b| > |a|: a stays, or becomes a + b if the signs differ.
+  // For |b| > |a|, the result is a, or a + b if the signs differ.
   integer: (x, b) => (b > MAX ? where(lt(x, 0), add(x, b | 0), x) : b < MIN ? where(gt(x, 0), add(x, b | 0), x) : null),
-  // ⌊a/b⌋ from the remainder, since a/b may round up to the next whole number; −1 where the remainder is an infinite b.
+  // Computes ⌊a/b⌋ from the remainder, because a/b may round up to the next integer; −1 where the remainder is an infinite b.
   vjp: (dy, { a, b, y, needs }) => [
     dy,
     needs[1] ? neg(mul(dy, where(eq(abs(y), Infinity), -1, round(div(sub(a, y), b))))) : null,

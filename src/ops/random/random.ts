@@ -1,4 +1,4 @@
-/** Random numbers from the one generator (manualSeed), and counters in memory. */
+/** Random numbers from the one generator, which manualSeed seeds, and counters in memory. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Encoder, encodeAlone } from "../../runtime/encoder.ts";
 import { RangeError, requireRange } from "../../runtime/errors.ts";
@@ -20,7 +20,7 @@ interface RandomAttributes {
   readonly q: number;
 }
 
-/** Writes the instruction of n numbers with parameters p and q. */
+/** Writes the instruction that draws n numbers with parameters p and q. */
 type Draw = (encoder: Encoder, places: { out: number; n: number; state: number }, p: number, q: number) => void;
 
 const distribution =
@@ -28,7 +28,10 @@ const distribution =
   (encoder, places, p, q) =>
     encodeDistribution(encoder, code, { out: places.out, n: places.n, state: places.state, p, q });
 
-/** p as a count of 2⁻⁶⁴ less one, in two words: what is drawn if 64 random bits do not exceed it. p = 0 makes the value 0. */
+/**
+ * p·2⁶⁴ − 1 in two words: the value is drawn if 64 random bits do not exceed this number. For p = 0, the value itself is
+ * 0.
+ */
 const drawBernoulli: Draw = (encoder, places, p, value) => {
   const scaled = p * 2 ** 32;
   let high = Math.floor(scaled);
@@ -47,11 +50,11 @@ const drawBernoulli: Draw = (encoder, places, p, value) => {
   });
 };
 
-/** The first number and how many there are, modulo 2³². */
+/** The first number, and the number of possible results modulo 2³². */
 const drawInteger: Draw = (encoder, places, low, high) =>
   encodeRandomInteger(encoder, { out: places.out, n: places.n, state: places.state, low, range: high - low });
 
-/** @param words random words that an element takes */
+/** @param words the random words that an element needs */
 function random(
   code: Op,
   name: string,
@@ -74,7 +77,7 @@ function random(
   };
 }
 
-/** Moves a counter on, of 64 bits if `wide`. */
+/** Advances a counter, which has 64 bits if `wide`. */
 const advanceBy = (encoder: Encoder, address: number, by: number, wide: boolean): void =>
   encodeAlone(encoder, () => encodeAdvance(encoder, { address, by, wide: Number(wide) }));
 

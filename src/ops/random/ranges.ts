@@ -1,7 +1,7 @@
-/** The numbers of arange and linspace, in float64, and their checks. */
+/** The numbers of arange and linspace in float64, and the checks of their arguments. */
 import { RangeError, requireRange } from "../../runtime/errors.ts";
 
-/** More elements than linear memory can hold. */
+/** More elements than fit into linear memory. */
 const TOO_MANY = 2 ** 32;
 
 function formula(op: string, n: number, value: (i: number) => number): Float64Array {
@@ -12,8 +12,8 @@ function formula(op: string, n: number, value: (i: number) => number): Float64Ar
 }
 
 /**
- * The numbers from, from + step, … below `to`, or above it for a negative step: ⌈(to − from)/step⌉ of them, but a quotient that misses
- * a whole number by no more than rounding errors counts as that number: from 1 to 1.3 by 0.1 there are three.
+ * The numbers from, from + step, … below `to`, or above it for a negative step. There are ⌈(to − from)/step⌉ of them. A
+ * quotient within rounding errors of an integer counts as that integer: from 1 to 1.3 by 0.1, there are three numbers.
  * @throws RangeError if the steps never reach `to`
  */
 export function rangeValues(op: string, from: number, to: number, step: number): Float64Array {
@@ -27,8 +27,8 @@ export function rangeValues(op: string, from: number, to: number, step: number):
 }
 
 /**
- * n evenly spaced numbers from start to end. Each half counts from its own end, so both ends are exact and nothing
- * cancels, and multiplies before it divides, so whole numbers stay whole.
+ * n evenly spaced numbers from start to end. Each half is computed from its own end, so both ends are exact and no
+ * digits cancel. It multiplies before it divides, so integers stay integers.
  * @throws RangeError
  */
 export function evenValues(op: string, start: number, end: number, n: number): Float64Array {

@@ -1,4 +1,7 @@
-/** Table entries of sums of squares and Euclidean norms along the middle of [outer, n, inner]. reduce.ts has the functions. */
+/**
+ * Entries of the sum of squares and the Euclidean norm along the middle of [outer, n, inner]. reduce.ts has the
+ * functions.
+ */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
@@ -10,14 +13,17 @@ import { reshape } from "../shape/reshape.ts";
 import type { Middle } from "./fold.ts";
 
 export interface SquaresAttributes extends Middle {
-  /** What the sum of squares is divided by. */
+  /** The divisor of the sum of squares. */
   readonly divisor: number;
 }
 
-/** Results that are too few to share by themselves, and the elements of the pieces that they are computed in. */
+/** With fewer results than FEW, threads share pieces of PIECE elements instead of results. */
 const [FEW, PIECE] = [64, 8192];
 
-/** `code` over pieces, if these are worth sharing, divided by the divisor; then `finish` over the pieces' results. */
+/**
+ * Runs `code` over pieces if threads can share them, with the divisor applied, then `finish` over the results of the
+ * pieces.
+ */
 const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<SquaresAttributes>["encode"] =
   (code, finish) =>
   (encoder, { inputs: [x], outputs: [y], attributes: { outer, n, inner, divisor }, address }) => {
@@ -32,11 +38,11 @@ const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<Squares
     encodeAlone(encoder, () => encodeReduce(encoder, finish, all));
   };
 
-/** x and what has the result's shape, as [outer, n, inner] and [outer, 1, inner]. */
+/** Views x as [outer, n, inner], and values of the result's shape as [outer, 1, inner]. */
 const seen = (x: Value, { outer, n, inner }: Middle): Value => reshape(x, [outer, n, inner]);
 const seenResult = (y: Value, { outer, inner }: Middle): Value => reshape(y, [outer, 1, inner]);
 
-/** √(Σ x² / d), of squares in float64, so that none overflows. dx = dy·x/(d·y), 0 where y = 0. */
+/** √(Σ x² / d), with squares in float64, so that none overflows. dx = dy·x/(d·y), 0 where y = 0. */
 export const normDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Norm,
   name: "norm",
@@ -47,14 +53,14 @@ export const normDefinition: OpDefinition<SquaresAttributes> = {
   vjp(dy, { inputs: [x], outputs: [y], attributes }) {
     const size = seenResult(y!, attributes);
     const isZero = eq(size, 0);
-    // x/y is at most √d, however large or small both are.
+    // x/y is at most √d, however large or small x and y are.
     const direction = div(seen(x!, attributes), where(isZero, 1, size));
     const d = seenResult(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes);
     return [reshape(mul(direction, where(isZero, 0, d)), x!.shape)];
   },
 };
 
-/** Σ x² / d, of squares in float64, so that none overflows or underflows by itself. dx = dy·2x/d. */
+/** Σ x² / d, with squares in float64, so that no single one overflows or underflows. dx = dy·2x/d. */
 export const squaresDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Squares,
   name: "squares",

@@ -1,4 +1,4 @@
-/** Table entries of the reductions of [outer, n, inner] along its middle, and of running sums. */
+/** Entries of the reductions of [outer, n, inner] along its middle, and of running sums. */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
@@ -19,19 +19,19 @@ export interface Middle {
 }
 
 export interface FoldAttributes extends Middle {
-  /** What a sum of float32 is divided by. */
+  /** The divisor of a float32 sum. */
   readonly divisor: number;
   /** Cumsum: from the end. */
   readonly reverse: boolean;
 }
 
-/** Elements of a piece, and how many results are too few to share by themselves. */
+/** With fewer results than FEW, threads share pieces of PIECE elements instead of results. */
 const PIECE = 4096;
 const FEW = 64;
 
 /**
- * The length of the pieces that n is folded in, apart from each other, so that threads can share even a sum to one number; 0: in one.
- * It depends on the shape alone, and so do the bits.
+ * The length of the pieces in which n is reduced, so that threads can share even a sum to one number; 0 if it is
+ * reduced in one pass. It depends on the shape alone, so the bits do too.
  */
 function pieceOf({ outer, n, inner }: Middle): number {
   const piece = Math.max(32, 2 ** Math.floor(Math.log2(PIECE / inner)));
@@ -42,7 +42,7 @@ function fold(
   code: ReduceCode,
   name: string,
   rest: Pick<OpDefinition<FoldAttributes>, "cost" | "vjp" | "saves" | "below" | "units"> & {
-    /** Whether n may be folded in pieces, whose results are folded again. */
+    /** Whether n may be reduced in pieces, whose results are reduced again. */
     pieces?: boolean;
     dtype?: "int32";
   },
@@ -75,7 +75,7 @@ function fold(
   };
 }
 
-/** The gradient of a reduction, spread over what was reduced: dy (of the result's shape) with the middle repeated. */
+/** The gradient of a reduction with respect to its operand: dy repeated along the reduced dim. */
 function spread(dy: Value, { outer, n, inner }: Middle, shape: Shape): Value {
   return reshape(broadcastTo(reshape(dy, [outer, 1, inner]), [outer, n, inner]), shape);
 }
@@ -89,7 +89,7 @@ export const sumDefinition = fold(Op.Sum, "sum", {
   ],
 });
 
-/** Extremes share the gradient evenly among the places where they stand. */
+/** All elements that equal the extreme share the gradient evenly. */
 function extreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
   return fold(code, name, {
     cost: 0.5,
@@ -115,7 +115,10 @@ const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpD
   ...rest,
   saves: "none",
 });
-/** The largest and the smallest element without a gradient: what results are shifted or scaled by, so that nothing overflows. */
+/**
+ * The largest and the smallest element, without a gradient. Results are shifted or scaled by them so that nothing
+ * overflows.
+ */
 export const shiftDefinition = withoutGradient(maxDefinition);
 export const smallestDefinition = withoutGradient(minDefinition);
 
@@ -127,10 +130,10 @@ export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax");
 /** The index of the first smallest element, int32. NaN counts as the smallest. */
 export const argMinDefinition = argExtreme(Op.ArgMin, "argMin");
 
-/** Running sums. The gradient runs the other way. */
+/** Running sums. The gradient is the running sum from the other end. */
 export const cumsumDefinition = fold(Op.Cumsum, "cumsum", {
   cost: 1,
-  // A running sum goes from end to end.
+  // A running sum cannot be divided along n.
   units: (_, __, { outer, inner }) => outer * Math.ceil(inner / 4),
   vjp: (dy, { attributes }) => [
     apply(cumsumDefinition, [dy], {

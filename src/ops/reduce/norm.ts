@@ -13,7 +13,7 @@ import { normDefinition } from "./euclid.ts";
 import { mean, sum } from "./reduce.ts";
 import { centre } from "./statistics.ts";
 
-/** x is [outer, n, inner], normalized along n; it is one group where the mean is taken off (center) or not (RMS). */
+/** x is [outer, n, inner], normalized along n. `center`: subtract the mean; RMS normalization does not. */
 export interface NormAttributes {
   readonly outer: number;
   readonly n: number;
@@ -22,12 +22,12 @@ export interface NormAttributes {
   readonly center: boolean;
 }
 
-/** Means over n, in x's shape seen as [outer, n, inner]. */
+/** The means over n of x as [outer, n, inner]. */
 const groupMean = (x: Value): Value => mean(x, 1, { keepdim: true });
 
 /**
- * What the gradients of gradients need, as ops of x: x̂ and r. 1/r = √(σ² + ε) is the norm of x − μ and one more number, √(nε), over √n:
- * no square overflows or underflows, and it has gradients of any order where σ = 0.
+ * x̂ and r as ops of x, for gradients of gradients. 1/r = √(σ² + ε) is the norm of x − μ and one more element, √(nε),
+ * divided by √n: no square overflows or underflows, and gradients of any order exist where σ = 0.
  */
 function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { hat: Value; rate: Value } {
   const centred = center ? centre(x, 1) : x;
@@ -71,7 +71,7 @@ export const normalizeDefinition: OpDefinition<NormAttributes> = {
   vjp(dy, { inputs: [x, weight, bias], attributes, needs }) {
     const { outer, n, inner } = attributes;
     const seen = (v: Value): Value => reshape(v, [outer, n, inner]);
-    // Along rows the weight is [n, 1], over columns [inner].
+    // The weight is [n, 1] if rows are normalized, [inner] if columns are.
     const affine = (v: Value): Value => (inner === 1 ? reshape(v, [n, 1]) : v);
     const rowwise = (v: Value): Value => (inner === 1 ? reshape(sum(v, 0), [n]) : sum(v, [0, 1]));
     const d = seen(dy);
@@ -130,7 +130,7 @@ function requireAffine(name: string, shape: Shape, ...affine: (Value | null | un
       throw new ShapeError(`${name}: weight and bias must be ${show(shape)}, but one is ${show(v.shape)}.`);
 }
 
-/** Inputs of the op: x, and what there is of weight and bias. A bias alone comes with a weight of nothing. */
+/** The inputs of the op: x, and weight and bias if there are any. A bias without a weight gets an empty weight. */
 function normalized(
   x: Value,
   weight: Value | null | undefined,
@@ -228,7 +228,7 @@ export function rmsNorm(
   return normalized(v, flat(weight), undefined, attributes)[0]!;
 }
 
-/** Channels last: what lies before them. */
+/** The number of channels, which are the last dim, and of pixels in each. */
 function channelDims(name: string, x: Value, least: number): { channels: number; pixels: number } {
   if (x.shape.length < least)
     throw new ShapeError(`${name}: ${show(x.shape)} must have at least ${least} dimensions, the channels last.`);
@@ -308,14 +308,14 @@ export function batchNorm(
   const { channels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], average, variance, weight, bias);
   const rate = rsqrt(add(variance, eps));
-  // x·scale + shift would lose the digits of channels far from 0.
+  // x·scale + shift would lose digits in channels whose mean is far from 0.
   const y = mul(sub(v, average), weight ? mul(rate, weight) : rate);
   return bias ? add(y, bias) : y;
 }
 
 /**
- * Group normalization: of each image, over its pixels and the channels of a group (Wu and He 2018). With as many
- * groups as channels it is instance normalization.
+ * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
+ * groups as channels, it is instance normalization.
  *
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *
@@ -354,7 +354,7 @@ export function groupNorm(
   if (own === 1 && channels > 1) {
     return normalized(v, weight, bias, { outer: batch, n: pixels, inner: channels, eps, center: true })[0]!;
   }
-  // A group's channels lie side by side, its pixels do not: brought together, normalized as rows, brought back.
+  // A group's channels are adjacent in memory, its pixels are not. Permute them into rows, normalize, and permute back.
   const together = permute(reshape(v, [batch, pixels, groups, own]), [0, 2, 1, 3]);
   const attributes = { outer: batch * groups, n: pixels * own, inner: 1, eps, center: true };
   const [y] = applyAll(normalizeDefinition, [reshape(together, [batch * groups, pixels * own])], attributes);

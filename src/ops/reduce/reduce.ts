@@ -33,7 +33,7 @@ export function reducedShape(x: Value, reduced: readonly number[], keepdim: bool
     : x.shape.filter((_, i) => !reduced.includes(i));
 }
 
-/** Runs a fold over `dims`: as it lies if they are neighbours, else after moving them to the end. */
+/** Runs a reduction over `dims`: directly if they are adjacent, otherwise after moving them to the end. */
 export function reduce(
   definition: Omit<OpDefinition<FoldAttributes>, "samples">,
   x: Value,
@@ -79,7 +79,7 @@ export function reduce(
   });
 }
 
-/** How many elements go into each result. */
+/** The number of elements that go into each result. */
 export function counted(name: string, x: Value, dims: Dims | undefined): number {
   return sizeOf(normalizeDims(name, dims, x.shape.length).map((dim) => x.shape[dim]!));
 }
@@ -310,7 +310,7 @@ export function cumsum(x: Operand, dim: number): Value {
   });
 }
 
-/** x summed back to `shape`, from which it was broadcast. */
+/** Sums x back to `shape`, from which it was broadcast. */
 export function sumTo(x: Value, shape: Shape): Value {
   const offset = x.shape.length - shape.length;
   const dims = x.shape.map((_, i) => i).filter((i) => i < offset || (shape[i - offset] === 1 && x.shape[i] !== 1));

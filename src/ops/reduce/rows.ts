@@ -26,7 +26,7 @@ import { sum } from "./reduce.ts";
 
 const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
 
-/** What one row op differs from another by. */
+/** What distinguishes one row op from another. */
 interface RowEntry<Code, Rule> {
   code: Code;
   name: string;
@@ -71,7 +71,7 @@ function rowGrad({
 }
 
 const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
-/** x, but 0 along the rows whose weights are all 0: those do not count, whatever they hold. */
+/** x, with 0 in rows whose weights are all 0: these rows do not count, whatever they contain. */
 const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
 
 /** eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y). */
@@ -157,7 +157,7 @@ export interface CrossEntropyAttributes {
   readonly ignoreIndex: number;
 }
 
-/** −log softmax(logits); 0 where that is not finite and the target is 0, as the loss counts it. */
+/** −log softmax(logits), or 0 where it is not finite and the target is 0, as in the loss. */
 function costs(logits: Value, target: Value): Value {
   const logP = logSoftmax(logits);
   return neg(where(logicalAnd(eq(target, 0), ne(mul(logP, 0), 0)), 0, logP));
@@ -285,9 +285,8 @@ const soft = crossEntropyOp(
 );
 
 /**
- * The cross-entropy of each row: logits [batch, classes] with int32 labels [batch], or with probabilities
- * [batch, classes]. Returns [batch].
- * @throws ShapeError, DTypeError, RangeError where a label is none of the classes
+ * The cross-entropy of each row: logits [batch, classes] with int32 labels [batch], or with probabilities [batch,
+ * classes]. Returns [batch]. @throws ShapeError, DTypeError, RangeError if a label is not one of the classes
  */
 export function crossEntropyRows(logits: Value, target: Value, ignoreIndex = -100): Value {
   if (target.dtype !== "int32" && target.dtype !== "float32") {

@@ -35,14 +35,14 @@ export function logSumExp(x: Operand, dims?: Dims, { keepdim = false }: ReduceOp
   const v = float(x);
   if (!counted("logSumExp", v, dims)) return add(sum(v, dims, { keepdim }), -Infinity);
   const top = reduce(shiftDefinition, v, dims, true);
-  // ∞ − ∞ would be NaN: infinite maxima are not subtracted.
+  // An infinite maximum is not subtracted, because ∞ − ∞ is NaN.
   const shift = where(ne(mul(top, 0), 0), 0, top);
   const total = sum(exp(sub(v, shift)), dims, { keepdim: true });
   const result = add(unlessZero(total, log, -Infinity), shift);
   return reshape(result, reducedShape(v, normalizeDims("logSumExp", dims, v.shape.length), keepdim));
 }
 
-/** f(x), but `atZero` where x = 0, with a gradient of 0 there, of any order: where f has no finite derivative at 0. */
+/** f(x), but `atZero` where x = 0, where gradients of any order are 0. For functions without a finite derivative at 0. */
 function unlessZero(x: Value, f: (x: Value) => Value, atZero: number): Value {
   const zero = eq(x, 0);
   return where(zero, atZero, f(where(zero, 1, x)));
@@ -53,13 +53,13 @@ export interface VarianceOptions extends ReduceOptions {
   readonly correction?: number;
 }
 
-/** x − mean: the second mean is what the first lost by rounding, which matters if x is far from 0. */
+/** x − mean. The second mean corrects the rounding error of the first, which matters if x is far from 0. */
 export function centre(x: Value, dims: Dims | undefined): Value {
   const near = sub(x, mean(x, dims, { keepdim: true }));
   return sub(near, mean(near, dims, { keepdim: true }));
 }
 
-/** x − mean of int32: with the upper halves near 0, float32 holds what is left of each element. */
+/** x − mean for int32: once the upper halves are near 0, float32 can represent the rest of each element. */
 function centreWhole(x: Value, dims: Dims | undefined): Value {
   const low = mod(x, 2 ** 16);
   const high = mul(float(sub(x, low)), 2 ** -16);
@@ -155,7 +155,8 @@ export function norm(x: Operand, p = 2, dims?: Dims, { keepdim = false }: Reduce
   // ‖x‖ = s·‖x/s‖, where s is the largest element, or the smallest for p < 0: powers of x/s are at most 1.
   const most = reduce(p > 0 ? shiftDefinition : smallestDefinition, abs(v), dims, true);
   const scale = where(logicalAnd(gt(most, 0), lt(most, Infinity)), most, 1);
-  // |x|ᵖ has no derivative at 0 for p < 1, nor has the root of a total of 0: elements that are 0 get none, as in PyTorch.
+  // |x|ᵖ has no derivative at 0 for p < 1, and neither has the root of a sum that is 0. The gradient of elements that
+  // are 0 is 0, as in PyTorch.
   const zero = eq(v, 0);
   const powers = pow(abs(div(where(zero, 1, v), scale)), p);
   const total = sum(p > 0 ? where(zero, 0, powers) : where(zero, Infinity, powers), dims, { keepdim: true });

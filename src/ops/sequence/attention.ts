@@ -1,4 +1,4 @@
-/** Scaled dot-product attention and its gradient as one op each. Heads may come before or after the steps. */
+/** Scaled dot-product attention and its gradient, one op each. The dim of heads may come before or after that of steps. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
 import { apply, applyAll, type OpDefinition } from "../definition/op.ts";
@@ -15,7 +15,10 @@ import { broadcastTo, full, permute } from "../shape/shape.ts";
 import { causalMask } from "../shape/triangle.ts";
 import { type AttentionAttributes, encodeDirection, infer, type Layout, places, sizes } from "./heads.ts";
 
-/** Weights as ops, for what the kernels do not do: gradients of gradients and of masks, dropout. q, k as [b, h, t, d]. */
+/**
+ * The weights in terms of ops, for gradients of gradients, gradients of masks, and dropout, which the kernels do not
+ * compute. q, k: [b, h, t, d].
+ */
 export function attentionWeights(
   q: Value,
   k: Value,
@@ -27,7 +30,7 @@ export function attentionWeights(
   let masked = mask ? add(scores, mask) : scores;
   if (causal !== null) masked = add(masked, causalMask(queries, keys, causal));
   if (!mask && (causal === null || causal >= 0)) return softmax(masked);
-  // A row that may attend to nothing has weights 0, not 0/0.
+  // A query that may attend to nothing has weights 0, not 0/0.
   const nothing = eq(max(masked, -1, { keepdim: true }), Number.NEGATIVE_INFINITY);
   return where(nothing, 0, softmax(where(nothing, 0, masked)));
 }
@@ -104,17 +107,20 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
 };
 
 export interface AttentionOptions {
-  /** What may be attended to (bool: where it is true), or is added to the scores (float32); broadcasts to [..., queries, keys]. */
+  /**
+   * A bool mask that is true where a query may attend to a key, or float32 numbers to add to the scores. Broadcasts to
+   * [..., queries, keys].
+   */
   readonly mask?: Value;
-  /** Each query sees the keys up to its own place only. Default false. */
+  /** Let each query attend only to keys up to its own position. Default false. */
   readonly isCausal?: boolean;
-  /** Part of the weights that is dropped, the rest scaled up. Default 0. */
+  /** The fraction of the weights to drop; the others are scaled up. Default 0. */
   readonly dropout?: number;
-  /** What scores are multiplied by. Default 1/√width. */
+  /** The factor of the scores. Default 1/√width. */
   readonly scale?: number;
 }
 
-/** A mask to add: 0 where it is true, −∞ elsewhere. */
+/** Converts a bool mask to numbers to add: 0 where it is true, −∞ elsewhere. */
 export function additiveMask(mask: Value): Value {
   if (mask.dtype === "bool") return where(mask, full([], 0), Number.NEGATIVE_INFINITY);
   if (mask.dtype === "float32") return mask;
@@ -123,7 +129,7 @@ export function additiveMask(mask: Value): Value {
   );
 }
 
-/** Attention of heads that lie in `layout`: the op, or, with dropout, what it is composed of. */
+/** Attention of heads in the given layout: the op, or the ops that it is composed of if there is dropout. */
 export function attend(
   q: Value,
   k: Value,
@@ -144,8 +150,8 @@ export function attend(
 }
 
 /**
- * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). Weights are computed for a block of queries
- * at a time, never stored whole. A query that may attend to nothing gets 0.
+ * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). It computes the weights of one block of queries
+ * at a time and never stores all of them. A query that may attend to nothing gets 0.
  *
  * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
  *
@@ -175,7 +181,7 @@ export function scaledDotProductAttention(
       `${name}: query ${show(q.shape)}, key ${show(k.shape)} and value ${show(v.shape)} must have the same number of dimensions, two or more.`,
     );
   if (!(dropout >= 0 && dropout <= 1)) throw new RangeError(`${name}: dropout is ${dropout}, but must be in 0 … 1.`);
-  // Leading dimensions as one batch and one head, or as they are.
+  // Reshapes the leading dims to one batch and one head, unless they are those already.
   const heads = rank > 2 ? q.shape[rank - 3]! : 1;
   const batch = sizeOf(q.shape.slice(0, Math.max(0, rank - 3)));
   const inner = (x: Value): Value => reshape(x, [batch, heads, ...x.shape.slice(-2)]);
@@ -192,7 +198,7 @@ export function scaledDotProductAttention(
     const additive = additiveMask(mask);
     const ones = Array<number>(rank).fill(1);
     const shape = [...ones.slice(mask.shape.length), ...mask.shape];
-    // Leading dimensions that are joined must be there whole.
+    // Dims that are joined must not be broadcast.
     const whole = shape.slice(0, Math.max(0, rank - 3)).every((n) => n === 1)
       ? shape
       : scores.slice(0, -3).concat(shape.slice(-3));

@@ -1,4 +1,4 @@
-/** The formulas of recurrent cells, as ops, and the values their kernels save for the gradient. */
+/** The formulas of recurrent cells in terms of ops, and the values that their kernels save for the gradient. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { RecurrentCode, RecurrentGradCode } from "../../runtime/instructions.ts";
 import type { Value } from "../definition/value.ts";
@@ -6,16 +6,16 @@ import { relu, sigmoid, tanh } from "../pointwise/activation.ts";
 import { add, mul, sub } from "../pointwise/arithmetic.ts";
 import { split } from "../shape/shape.ts";
 
-/** One kind of cell. x is what the input contributes to each gate, g what the state does. */
+/** One kind of cell. x is the input's contribution to each gate, g the state's. */
 export interface Cell {
   readonly code: RecurrentCode;
   readonly gradCode: RecurrentGradCode;
   readonly name: string;
   readonly gates: number;
-  /** Rows of `hidden` numbers that the gradient needs of each step. */
+  /** The rows of `hidden` numbers that the gradient needs for each step. */
   readonly saved: number;
   readonly hasCellState: boolean;
-  /** Whether the gradient of g is another than that of x. */
+  /** Whether the gradients of g and x differ. */
   readonly splitsGradient: boolean;
   /** x, g: [batch, gates·hidden]; h, c: [batch, hidden]. */
   readonly compose: (x: Value, g: Value, h: Value, c: Value | undefined, rectify: boolean) => { h: Value; c?: Value };

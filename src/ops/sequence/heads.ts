@@ -1,19 +1,19 @@
-/** How the heads of attention lie in memory: sizes, shapes and strides by layout, and the instruction that names them. */
+/** The memory layout of attention heads: sizes, shapes and strides, and the instruction that contains them. */
 import type { Encoder } from "../../runtime/encoder.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { type AttentionCode, encodeAttention } from "../../runtime/instructions.ts";
 import { contiguousStrides, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 
-/** The order of q's, k's, v's and the result's dimensions; d is a head's width. */
+/** The order of the dims of q, k, v and the result; d is the width of a head. */
 export type Layout = "bhtd" | "bthd" | "tbhd";
 
 export interface AttentionAttributes {
   readonly layout: Layout;
   readonly scale: number;
-  /** Query i sees keys up to i + offset; null: all of them. */
+  /** Query i attends to keys up to i + offset; null: to all keys. */
   readonly causal: number | null;
-  /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys], in this order. */
+  /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys]. */
   readonly masked: boolean;
 }
 
@@ -44,7 +44,7 @@ export function shaped(
   return [...layout].map((dim) => by[dim as keyof typeof by]);
 }
 
-/** The result's shape. @throws ShapeError, DTypeError where operands do not fit */
+/** The shape of the result. @throws ShapeError, DTypeError if the operands do not fit */
 export function infer(name: string, [q, k, v, mask]: readonly Value[], attributes: AttentionAttributes): Shape {
   const all = sizes(q!, v!, attributes);
   const { batch, heads, queries, keys, width, valueWidth } = all;
@@ -68,7 +68,7 @@ export function infer(name: string, [q, k, v, mask]: readonly Value[], attribute
   return lie(queries, valueWidth);
 }
 
-/** Strides of batches, heads and rows. */
+/** The strides of batches, heads and rows. */
 function strides(x: Value, layout: Layout): [number, number, number] {
   const own = contiguousStrides(x.shape);
   const [b, h, t] = places(layout) as [number, number, number];

@@ -1,6 +1,7 @@
 /**
- * Recurrent layers: one layer in one direction over a whole sequence is one op, its gradient back through time another. One
- * product computes the contribution of the inputs for all steps beforehand. The formulas of the cells are in cells.ts.
+ * Recurrent layers. One op runs one layer in one direction over a whole sequence; another op is its gradient, back
+ * through time. The contribution of the inputs is computed beforehand, in one product for all steps. The formulas of
+ * the cells are in cells.ts.
  */
 import { kernels } from "../../runtime/engine.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
@@ -15,22 +16,22 @@ import { concat, full, narrow, split, stack } from "../shape/shape.ts";
 import { type Cell, cells } from "./cells.ts";
 
 export interface RecurrentAttributes {
-  /** Sequences before steps: [batch, steps, …] instead of [steps, batch, …]. */
+  /** Whether the layout is [batch, steps, …] instead of [steps, batch, …]. */
   readonly batchFirst: boolean;
-  /** From the last step to the first. */
+  /** Whether to run from the last step to the first. */
   readonly reverse: boolean;
-  /** Whether there is a state to start from; else it is 0. */
+  /** Whether there is an initial state; otherwise it is 0. */
   readonly initial: boolean;
   /** Whether the state's product has a bias. */
   readonly bias: boolean;
-  /** Whether sequences have lengths of their own. */
+  /** Whether the sequences have different lengths. */
   readonly masked: boolean;
-  /** Rnn: relu instead of tanh. */
+  /** Whether an RNN uses relu instead of tanh. */
   readonly rectify: boolean;
 }
 
 export interface GradAttributes extends RecurrentAttributes {
-  /** Whether a gradient arrives at the cell states (LSTM). */
+  /** Whether the cell states of an LSTM have a gradient. */
   readonly cellGradient: boolean;
 }
 
@@ -38,7 +39,7 @@ export interface GradAttributes extends RecurrentAttributes {
 export const stepsOf = (count: number, reverse: boolean): number[] =>
   Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
 
-/** Inputs of the forward op by name: they follow each other, some are absent. */
+/** The inputs of the forward op by name. Absent ones leave no gap in the list. */
 export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias, masked }: RecurrentAttributes) {
   const rest = [...inputs];
   const take = (there = true): V | undefined => (there ? rest.shift() : undefined);
@@ -52,7 +53,7 @@ export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias
   };
 }
 
-/** The same for the gradient's op. */
+/** The inputs of the gradient's op by name. */
 export function namedGradInputs<V>(
   cell: Cell,
   inputs: readonly V[],
@@ -73,7 +74,7 @@ export function namedGradInputs<V>(
   };
 }
 
-/** Sizes, and how far a row is from that of the next step and the next sequence. */
+/** The sizes, and the distance of a row to that of the next step and of the next sequence. */
 export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
   const [outer, inner] = y.shape as [number, number];
   return batchFirst
@@ -81,14 +82,14 @@ export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolea
     : { batch: inner, steps: outer, hidden, stepRows: inner, batchRows: 1 };
 }
 
-/** How both ops walk, as operands. */
+/** The operands that describe how both ops walk over steps and sequences. */
 const walkOf = (sizes: ReturnType<typeof geometry>, { reverse, rectify }: RecurrentAttributes) => ({
   ...sizes,
   reverse: Number(reverse),
   rectify: Number(rectify),
 });
 
-/** The states before each step: y moved by one, h0 at the start. */
+/** The state before each step: y shifted by one, with h0 at the start. */
 function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
   const dim = batchFirst ? 1 : 0;
   const n = y.shape[dim]!;

@@ -13,11 +13,11 @@ import { recurrences } from "./recurrent.ts";
 
 /** How a sequence is walked. */
 export interface SequenceOptions {
-  /** x and the result are [batch, steps, …] instead of [steps, batch, …]. Default false. */
+  /** Use [batch, steps, …] instead of [steps, batch, …] for x and the result. Default false. */
   readonly batchFirst?: boolean;
-  /** From the last step to the first. Default false. */
+  /** Run from the last step to the first. Default false. */
   readonly reverse?: boolean;
-  /** int32 [batch]: how many steps of each sequence count. Behind them results are 0, and the state stays as it was. */
+  /** The number of steps of each sequence, int32 [batch]. After its last step, results are 0 and the state stays the same. */
   readonly lengths?: Value | undefined;
 }
 
@@ -26,19 +26,22 @@ export interface RnnOptions extends SequenceOptions {
   readonly nonlinearity?: "tanh" | "relu";
 }
 
-/** The parameters of a layer in PyTorch's shapes: [gates·hidden, in], [gates·hidden, hidden] and twice [gates·hidden]. */
+/**
+ * The parameters of a layer in PyTorch's shapes: [gates·hidden, in], [gates·hidden, hidden] and two biases
+ * [gates·hidden].
+ */
 export interface RecurrentWeights {
   /** The weight of the input, [gates·hidden, in]. */
   readonly weightIh: Value;
   /** The weight of the state, [gates·hidden, hidden]. */
   readonly weightHh: Value;
-  /** The bias beside weightIh, [gates·hidden]; null or none adds nothing. */
+  /** The bias of the input's product, [gates·hidden]; null or none adds nothing. */
   readonly biasIh?: Value | null;
-  /** The bias beside weightHh, [gates·hidden]; null or none adds nothing. */
+  /** The bias of the state's product, [gates·hidden]; null or none adds nothing. */
   readonly biasHh?: Value | null;
 }
 
-/** 1 where a step counts, as bool: [steps, batch, 1], or [batch, steps, 1]. */
+/** True for steps within their sequence's length: bool, [steps, batch, 1] or [batch, steps, 1]. */
 function activeSteps(lengths: Value, steps: number, batchFirst: boolean): Value {
   const count = counting(steps);
   const own = cast(lengths, "float32");
@@ -68,10 +71,10 @@ function run(
   if (lengths) requireType(kind, lengths, "int32", "list of lengths");
   const dim = batchFirst ? 1 : 0;
   const steps = v.shape[dim]!;
-  // A bias that is simply added joins that of the inputs: one product does both.
+  // If the state's bias is simply added, it is added to the input's: one product applies both.
   const joined = kind !== "gru" && biasIh && biasHh;
   const active = lengths && activeSteps(lengths, steps, batchFirst);
-  // What lies behind a sequence's end, NaN even, must reach neither results nor gradients.
+  // Elements after the end of a sequence, even NaN, must not affect results or gradients.
   const projected = linear(
     active ? where(active, v, 0) : v,
     weightIh,

@@ -4,21 +4,21 @@ import { apply, type OpDefinition } from "../definition/op.ts";
 import { contiguousStrides, type Shape, type Value } from "../definition/value.ts";
 import { copyElements, fillWith, whole } from "./copy.ts";
 
-/** A box of elements: `sizes` of them from `starts`, `steps` apart (negative: backwards). */
+/** A box of elements: `sizes` elements from `starts`, `steps` apart (negative: backwards). */
 export interface Box {
   readonly starts: readonly number[];
   readonly sizes: readonly number[];
   readonly steps: readonly number[];
 }
 
-/** Where a box begins in a contiguous array, and its strides; in elements. */
+/** The offset of a box in a contiguous array, and its strides, in elements. */
 export function boxLayout(shape: Shape, box: Box): { offset: number; strides: number[] } {
   const own = contiguousStrides(shape);
   const offset = box.starts.reduce((sum, start, i) => sum + start * own[i]!, 0);
   return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
 }
 
-/** A box of elements. The gradient is put back into zeros. */
+/** A box of elements. The gradient is dy in this box, 0 outside. */
 export const sliceDefinition: OpDefinition<Box> = {
   code: Op.Slice,
   cost: 0.25,
@@ -34,7 +34,7 @@ export const sliceDefinition: OpDefinition<Box> = {
   vjp: (dy, { inputs: [x], attributes }) => [unslice(dy, x!.shape, attributes, 0)],
 };
 
-/** A box of elements put into a constant surrounding. The gradient is the box cut out again. */
+/** A box of elements in a border of one value. The gradient is dy's part in the box. */
 export const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number }> = {
   code: Op.Unslice,
   cost: 0.25,

@@ -12,7 +12,7 @@ import {
   type Value,
 } from "../definition/value.ts";
 
-/** Writes a strided copy of `shape` elements; offsets and strides in elements. */
+/** Writes a strided copy of `shape` elements. Offsets and strides are in elements. */
 export function copyElements(
   encoder: Encoder,
   code: StridedCopyCode,
@@ -32,14 +32,14 @@ export function copyElements(
   });
 }
 
-/** Writes a fill of a whole value with one number. */
+/** Writes an instruction that fills a value with one number. */
 export function fillWith(encoder: Encoder, address: number, x: Value, value: number): void {
   const pattern =
     x.dtype === "float32" ? bitsOf(value) : toDType(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101);
   encodeFill(encoder, { out: address, bytes: x.size * bytesPerElement[x.dtype], value: pattern });
 }
 
-/** A contiguous operand of a copy. */
+/** The operand of a copy, if it is contiguous. */
 export function whole(address: number, shape: Shape): { address: number; offset: number; strides: number[] } {
   return { address, offset: 0, strides: contiguousStrides(shape) };
 }

@@ -1,4 +1,4 @@
-/** Table entries of the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, copy in place. */
+/** Entries of the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, copy in place. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeCast } from "../../runtime/instructions.ts";
@@ -7,7 +7,7 @@ import { broadcastStrides, contiguousStrides, type DType, type Shape, show, type
 import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
 import { copyElements, fillWith, whole } from "./copy.ts";
 
-/** One number everywhere. */
+/** One number in every element. */
 const fillDefinition: OpDefinition<{
   shape: Shape;
   dtype: DType;
@@ -22,7 +22,7 @@ const fillDefinition: OpDefinition<{
     fillWith(encoder, address(out!), out!, attributes.value),
 };
 
-/** Dimensions in another order. The gradient goes back by the inverse order. */
+/** The dims in another order. The gradient is permuted back. */
 const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   code: Op.Permute,
   cost: 0.25,
@@ -42,7 +42,7 @@ const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   ],
 };
 
-/** Repeats along new dimensions and dimensions of size 1. The gradient is summed back over them. */
+/** Repeats x along new dims and dims of size 1. The gradient is summed over them. */
 const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   code: Op.BroadcastTo,
   cost: 0.25,
@@ -59,7 +59,7 @@ const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   vjp: (dy) => [dy],
 };
 
-/** Side by side along a dimension. The gradient is cut into the same pieces. */
+/** Joins operands along a dim. The gradient is cut into the same pieces. */
 const concatDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Concat,
   cost: 0.25,
@@ -113,8 +113,8 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
 };
 
 /**
- * Another element type: to int32 truncates and saturates (NaN: 0), to uint8 keeps the low 8 bits of that, to bool tests ≠ 0
- * (NaN: true). The gradient passes between float32 only.
+ * Converts the element type: int32 truncates and saturates (NaN: 0), uint8 keeps the low 8 bits of that, bool is x ≠ 0
+ * (NaN: true). The gradient passes only from float32 to float32.
  */
 const castDefinition: OpDefinition<{ dtype: DType }> = {
   code: Op.Cast,
@@ -149,7 +149,7 @@ const assignDefinition: OpDefinition<null> = {
   },
 };
 
-/** Table entries of this file. */
+/** The entries of this file. */
 export const moves = {
   fill: fillDefinition,
   permute: permuteDefinition,

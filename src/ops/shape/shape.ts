@@ -17,14 +17,14 @@ import { cut, unslice } from "./box.ts";
 import { moves } from "./move.ts";
 import { reshape, unsqueeze } from "./reshape.ts";
 
-/** A value of `shape` that holds one number everywhere. */
+/** A value of `shape` with one number in every element. */
 export function full(shape: Shape, value: number, dtype: DType = "float32"): Value {
   requireShape("full", shape);
   return apply(moves.fill, [], { shape, dtype, value });
 }
 
 /**
- * The dims in another order. The gradient goes back by the inverse order.
+ * The dims in another order. The gradient is permuted back.
  *
  * x: any shape → the sizes in the order of `dims`, x's type.
  *
@@ -90,7 +90,7 @@ export function t(x: Value): Value {
   return x.shape.length < 2 ? x : permute(x, [1, 0]);
 }
 
-/** Part of a dimension: all (null), one place (which drops the dimension), or [start, end, step] with JavaScript's and NumPy's defaults. */
+/** Part of a dim: all of it (null), one index (which drops the dim), or [start, end, step] with NumPy's defaults. */
 export type SliceRange = null | number | readonly [start?: number | null, end?: number | null, step?: number];
 
 /**
@@ -144,7 +144,7 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
     }
     if (!Number.isInteger(step) || step === 0)
       throw new ShapeError(`slice: step ${step} in dim ${dim} must be a whole number other than 0.`);
-    // NumPy's rule: bounds are clipped to the dimension, negatives count from its end.
+    // NumPy's rule: bounds are clipped to the dim, and negative ones count from its end.
     const clip = (at: number, low: number, high: number) => Math.min(high, Math.max(low, at < 0 ? at + n : at));
     const from = first == null ? (step > 0 ? 0 : n - 1) : clip(first, step > 0 ? 0 : -1, step > 0 ? n : n - 1);
     const to = last == null ? (step > 0 ? n : -1) : clip(last, step > 0 ? 0 : -1, step > 0 ? n : n - 1);
@@ -212,7 +212,7 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
   const after = x.shape.map((_, i) => padding[2 * (rank - 1 - i) + 1] ?? 0);
   const shape = x.shape.map((n, i) => n + before[i]! + after[i]!);
   if (shape.some((n) => n < 0)) throw new ShapeError(`pad: ${show(padding)} cuts more off than ${show(x.shape)} has.`);
-  // What is cut off goes first, so that the rest fits inside.
+  // Cut first, so that the rest fits into the result.
   const kept = slice(x, ...x.shape.map((n, i): SliceRange => [Math.max(0, -before[i]!), n + Math.min(0, after[i]!)]));
   if (sameShape(kept.shape, shape)) return kept;
   const starts = before.map((b) => Math.max(0, b));
@@ -360,8 +360,8 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
 }
 
 /**
- * The elements as another type. To int32, numbers are truncated and saturate (NaN becomes 0); to uint8, the low 8
- * bits of that; to bool, whether they are not 0 (NaN is true). The gradient passes between float32 only.
+ * The elements as another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of that; bool
+ * is true for any number but 0, and for NaN. The gradient passes only from float32 to float32.
  *
  * x: any shape → the same shape, `dtype`.
  *

@@ -1,4 +1,4 @@
-/** Triangles of matrices, and the masks they make. */
+/** Triangles of matrices, and masks made from them. */
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { show, type Value } from "../definition/value.ts";
 import { sub } from "../pointwise/arithmetic.ts";
@@ -11,12 +11,12 @@ import { full } from "./shape.ts";
 /** 1 … n. */
 export const counting = (n: number): Value => cumsum(full([n], 1), 0);
 
-/** Where column − row ≤ diagonal, as bool [rows, columns]. */
+/** True where column − row ≤ diagonal: bool, [rows, columns]. */
 function lower(rows: number, columns: number, diagonal: number): Value {
   return le(sub(reshape(counting(columns), [1, columns]), reshape(counting(rows), [rows, 1])), diagonal);
 }
 
-/** What causal attention adds to scores: 0 where key ≤ query + offset, −∞ elsewhere. */
+/** The mask that causal attention adds to scores: 0 where key ≤ query + offset, −∞ elsewhere. */
 export function causalMask(queries: number, keys: number, offset: number): Value {
   return where(lower(queries, keys, offset), full([], 0), Number.NEGATIVE_INFINITY);
 }

@@ -72,7 +72,10 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
   };
 }
 
-/** Of Adam: two running means, their corrections, a root, a quotient. The others take a few less. */
+/**
+ * Adam's operations: two running means, their corrections, a root and a quotient. The other optimizers need slightly
+ * fewer.
+ */
 const FLOPS_PER_ELEMENT = 12;
 
 export const updateDefinitions = {
