@@ -22,6 +22,8 @@ export interface AgainstOptions {
   readonly passed: readonly string[];
 }
 
+/** The rounds of a suite in one turn. With several, V8 has optimized the code in the median round. */
+const SAMPLES = 5;
 /** The number of process starts in one turn. */
 const STARTS = 5;
 
@@ -79,7 +81,7 @@ function remove(path: string): void {
 
 /** Runs one suite in a process of a tree, and returns the rows that it prints. */
 async function suiteRows(tree: string, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
-  const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", "1", ...passed];
+  const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", String(SAMPLES), ...passed];
   const rows = JSON.parse(await output(process.execPath, args, tree, signal)) as Row[];
   // The benchmark of an older commit may not support --own.
   return rows.filter(({ impl }) => impl !== PURE && impl !== CEILING);

@@ -16,6 +16,15 @@ const [composed = "", formula = "", entry = "", samples = ""] = [
   ...readFileSync("src/ops/README.md", "utf8").matchAll(/^( *)```ts\n([\s\S]*?\n)\1```$/gm),
 ].map(([, indent = "", code = ""]) => code.replaceAll(new RegExp(`^${indent}`, "gm"), ""));
 
+/** What they use of other files. */
+const IMPORTS = `import { Op } from "../../../assembly/opcodes.ts";
+import type { Operand } from "../definition/op.ts";
+import type { Value } from "../definition/value.ts";
+import { add, mul, neg } from "./arithmetic.ts";
+import { exp } from "./exponential.ts";
+import { unary } from "./pointwise.ts";
+`;
+
 interface Result {
   toArray(): number[];
 }
@@ -42,7 +51,7 @@ beforeAll(async () => {
     cpSync(path, join(root, path), { recursive: true });
   cpSync("tsconfig.json", join(root, "tsconfig.json"));
   symlinkSync(resolve("node_modules"), join(root, "node_modules"));
-  edit("src/ops/pointwise/activation.ts", (text) => `${text}\n${composed}\n${entry}`);
+  writeFileSync(join(root, "src/ops/pointwise/hyperbolic.ts"), `${IMPORTS}\n${composed}\n${entry}`);
   edit("assembly/formulas.ts", (text) => `${text}\n${formula}`);
   edit("test/ops/oracles/activation.ts", (text) => text.replace("activation = {\n", `activation = {\n${samples}`));
   execFileSync(process.execPath, [join(root, "tools/generate.mjs")], { cwd: root });

@@ -25,7 +25,6 @@ for (const build of ["simd", "relaxed"]) {
         "kernels/pointwise/unary",
         "kernels/pointwise/derivative",
         "kernels/pointwise/row",
-        "kernels/pointwise/rowInt",
         "engine/stepReduce",
       ]) {
         const text = functions.get(`assembly/${name}`);
