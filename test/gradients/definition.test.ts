@@ -82,8 +82,8 @@ describe("gradcheck", () => {
   });
   test("finds errors next to large outputs, at small scales, with overflow, and refuses values that float32 cannot resolve", () => {
     const wrong = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z)]]);
-    const beside = (x: Tensor) => concat([wrong(x), x.mul(0).add(1e6)]);
-    expect(() => gradcheck(beside, [tensor([2])])).toThrow(/output 0 with respect to element 0 of input 0/);
+    const withLargeOutput = (x: Tensor) => concat([wrong(x), x.mul(0).add(1e6)]);
+    expect(() => gradcheck(withLargeOutput, [tensor([2])])).toThrow(/output 0 with respect to element 0 of input 0/);
     expect(() => gradcheck((x) => wrong(x).mul(1e-4), [tensor([1])])).toThrow(/backward gives/);
     expect(() => gradcheck((x) => x.mul(200).exp(), [tensor([1])])).toThrow(/Infinity|NaN/);
     expect(() => gradcheck((x) => x.add(1e7), [tensor([1])])).toThrow(/float32 rounding errors hide/);

@@ -5,24 +5,24 @@ import { type Learner, type Store, type TrainingOptions, trainingHandler } from 
 import { describe, expect, test, vi } from "vitest";
 import { allEvents, file, post, problem } from "./requests.ts";
 
-class Shelf implements Store {
+class MemoryStore implements Store {
   readonly saved: Uint8Array[] = [];
   load = async () => this.saved.at(-1);
   save = async (state: Uint8Array) => void this.saved.push(state);
 }
 
 function handlerOf(create: () => Learner, options: Partial<TrainingOptions> = {}) {
-  const shelf = new Shelf();
+  const memoryStore = new MemoryStore();
   const onError = vi.fn();
   const handler = trainingHandler({
     create,
     input: { shape: [null, 2] },
     target: { shape: [null, 1] },
-    store: shelf,
+    store: memoryStore,
     onError,
     ...options,
   });
-  return { handler, shelf, onError };
+  return { handler, memoryStore, onError };
 }
 
 /** A learner with one linear layer and a loss that is finite for outputs of any size. */
@@ -49,14 +49,14 @@ describe("a diverging training stores nothing and names what diverged", () => {
         // The gradient is 1e18·1e18 = 1e36. Multiplied by lr it exceeds float32, but the loss does not.
         loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e18).mean(),
       });
-      const { handler, shelf, onError } = handlerOf(create);
+      const { handler, memoryStore, onError } = handlerOf(create);
       const last = (await allEvents(await post(handler, { ...huge, lr: 1000 }))).at(-1)!;
       expect(last.event).toBe("error");
       expect(last.data).toMatchObject({ status: 422 });
       expect(last.data.detail).toMatch(
         /^Training diverged: model\.weight\[0\] became -?Infinity\. Nothing was saved\. Use a smaller lr, or scale the inputs\.$/,
       );
-      expect(shelf.saved).toEqual([]);
+      expect(memoryStore.saved).toEqual([]);
       expect(onError).not.toHaveBeenCalled();
     });
     test(`Adam's second moment (${kind})`, async () => {
@@ -64,12 +64,12 @@ describe("a diverging training stores nothing and names what diverged", () => {
         ...learner((m) => new optim.Adam(m.parameters(), { lr: 0.01 }), { compiled })(),
         loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e10).mean(),
       });
-      const { handler, shelf } = handlerOf(create);
+      const { handler, memoryStore } = handlerOf(create);
       const last = (await allEvents(await post(handler, { ...huge, lr: 1000 }))).at(-1)!;
       expect(last.data.detail).toBe(
         "Training diverged: optimizer.0.expAvgSq[0] became Infinity. Nothing was saved. Use a smaller lr, or scale the inputs.",
       );
-      expect(shelf.saved).toEqual([]);
+      expect(memoryStore.saved).toEqual([]);
     });
   }
   test.each<[string, (params: Iterable<Tensor>) => Learner["optimizer"]]>([
@@ -81,15 +81,15 @@ describe("a diverging training stores nothing and names what diverged", () => {
       ...learner((m) => optimizerOf(m.parameters()))(),
       loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e12).mean().mul(1e6),
     });
-    const { handler, shelf } = handlerOf(create);
+    const { handler, memoryStore } = handlerOf(create);
     const last = (await allEvents(await post(handler, { ...huge, epochs: 3 }))).at(-1)!;
     expect(last.event).toBe("error");
-    expect(shelf.saved).toEqual([]);
+    expect(memoryStore.saved).toEqual([]);
   });
   test("running statistics of BatchNorm", async () => {
     const model = () => new nn.Sequential(new nn.BatchNorm1d(2), new nn.Linear(2, 1));
     const create = learner((m) => new optim.SGD(m.parameters(), { lr: 0.001 }), { model });
-    const { handler, shelf } = handlerOf(create);
+    const { handler, memoryStore } = handlerOf(create);
     const inputs = [
       [3e19, 1],
       [-3e19, 2],
@@ -100,11 +100,11 @@ describe("a diverging training stores nothing and names what diverged", () => {
     expect(last.data.detail).toMatch(
       /^Training diverged: model\.0\.running\w+\[0\] became (Infinity|NaN)\. Nothing was saved\./,
     );
-    expect(shelf.saved).toEqual([]);
+    expect(memoryStore.saved).toEqual([]);
   });
   test("the stored state stays unchanged, and the next training starts from it", async () => {
     const create = learner((m) => new optim.Adam(m.parameters(), { lr: 0.01 }));
-    const { handler, shelf } = handlerOf(() => ({ ...create(), loss: square }));
+    const { handler, memoryStore } = handlerOf(() => ({ ...create(), loss: square }));
     const good = { inputs: [[1, 2]], targets: [[1]] };
     expect((await allEvents(await post(handler, good))).at(-1)!.event).toBe("done");
     const before = memory();
@@ -113,9 +113,9 @@ describe("a diverging training stores nothing and names what diverged", () => {
       expect((await allEvents(await post(handler, body))).at(-1)!.event).toBe("error");
     }
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
-    expect(shelf.saved).toHaveLength(1);
+    expect(memoryStore.saved).toHaveLength(1);
     expect((await allEvents(await post(handler, good))).at(-1)!.event).toBe("done");
-    expect(shelf.saved).toHaveLength(2);
+    expect(memoryStore.saved).toHaveLength(2);
   });
 });
 
@@ -127,13 +127,13 @@ test("a model may contain infinite constants, such as a causal mask", async () =
       return this.inner.forward(x.add(this.mask).softmax(-1));
     }
   }
-  const { handler, shelf } = handlerOf(() => {
+  const { handler, memoryStore } = handlerOf(() => {
     const model = new Masked();
     return { model, optimizer: new optim.SGD(model.parameters(), { lr: 0.1 }), loss: square };
   });
   for (let i = 1; i <= 2; i++) {
     expect((await allEvents(await post(handler, { inputs: [[1, 2]], targets: [[1]] }))).at(-1)!.event).toBe("done");
-    expect(shelf.saved).toHaveLength(i);
+    expect(memoryStore.saved).toHaveLength(i);
   }
 });
 
@@ -166,13 +166,13 @@ describe("training does not start from a stored state with non-finite", () => {
       /Infinity in optimizer\.0\.\w+\[0\]/,
     ],
   ])("%s", async (_, change, place) => {
-    const { handler, shelf, onError } = handlerOf(create);
-    shelf.saved.push(stored(change));
+    const { handler, memoryStore, onError } = handlerOf(create);
+    memoryStore.saved.push(stored(change));
     const before = memory();
     const { detail } = await problem(await post(handler, { inputs: [[1, 2]], targets: [[1]] }), 500);
     expect(detail).toBe("The initial weights are not finite. See the function's log.");
     expect(String(onError.mock.calls)).toMatch(place);
-    expect(shelf.saved).toHaveLength(1);
+    expect(memoryStore.saved).toHaveLength(1);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
 });
@@ -207,9 +207,9 @@ describe("files with non-finite examples are rejected", () => {
       '"targets[1]" must contain finite numbers, got -Infinity.',
     ],
   ])("%s", async (_, arrays, detail) => {
-    const { handler, shelf } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
+    const { handler, memoryStore } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
     expect((await problem(await post(handler, file(arrays)), 422)).detail).toBe(detail);
-    expect(shelf.saved).toEqual([]);
+    expect(memoryStore.saved).toEqual([]);
   });
   test.each([0, -1, 1001, "1e400"])("and so is lr %j", async (lr) => {
     const { handler } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));

@@ -4,7 +4,7 @@ import type { Store, TrainingOptions } from "nabla/serverless";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { collectGarbage } from "../support/gc.ts";
 import { allEvents, learner, post, problem, xor } from "./requests.ts";
-import { pause, Shelf, serveTraining, slow } from "./training.ts";
+import { MemoryStore, pause, serveTraining, slow } from "./training.ts";
 
 const handlerOf = serveTraining();
 
@@ -19,11 +19,11 @@ describe("a client that disconnects", () => {
     disconnect: (request: AbortController, reader: ReadableStreamDefaultReader<Uint8Array>) => void,
   ) {
     const { counted, create } = slow(5);
-    const shelf = new Shelf();
-    shelf.saved.push(new Uint8Array());
-    shelf.load = async () => undefined;
+    const memoryStore = new MemoryStore();
+    memoryStore.saved.push(new Uint8Array());
+    memoryStore.load = async () => undefined;
     const before = memory();
-    const handler = handlerOf({ create, store: shelf });
+    const handler = handlerOf({ create, store: memoryStore });
     const request = new AbortController();
     const response = await post(handler, { ...xor, epochs: 1000, batchSize: 2 }, { signal: request.signal });
     const reader = response.body!.getReader();
@@ -37,7 +37,7 @@ describe("a client that disconnects", () => {
     expect(then).toBeGreaterThan(5);
     expect(5 * (steps - then), "milliseconds of training after the disconnect").toBeLessThanOrEqual(100);
     expect(counted.disposed).toBe(1);
-    expect(shelf.saved.length, "the stored weights do not change").toBe(1);
+    expect(memoryStore.saved.length, "the stored weights do not change").toBe(1);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
     // Its slot is free again.
     const again = await post(handlerOf({ create: learner }), xor);

@@ -3,33 +3,33 @@ import { losses, memory, nn, optim, type Tensor } from "nabla";
 import type { Learner, TrainingOptions } from "nabla/serverless";
 import { describe, expect, test, vi } from "vitest";
 import { allEvents, file, learner, post, problem, xor } from "./requests.ts";
-import { pause, Shelf, serveTraining, slow } from "./training.ts";
+import { MemoryStore, pause, serveTraining, slow } from "./training.ts";
 
 const handlerOf = serveTraining();
 
 describe("a training ends with an error and stores nothing", () => {
   test("after the time limit", async () => {
     const { counted, create } = slow(5);
-    const shelf = new Shelf();
-    const handler = handlerOf({ create, store: shelf, limits: { milliseconds: 100 } });
+    const memoryStore = new MemoryStore();
+    const handler = handlerOf({ create, store: memoryStore, limits: { milliseconds: 100 } });
     const last = (await allEvents(await post(handler, { ...xor, epochs: 1000 }))).at(-1)!;
     expect(last.event).toBe("error");
     expect(last.data).toMatchObject({ status: 422, title: "Unprocessable Content" });
     expect(last.data.detail).toMatch(
       /^Training reached the time limit of 100 ms at step \d+ of 1000\. Nothing was saved\. Use fewer/,
     );
-    expect(shelf.saved).toEqual([]);
+    expect(memoryStore.saved).toEqual([]);
     expect(counted.disposed).toBe(1);
   });
   test("if the loss is not finite", async () => {
-    const shelf = new Shelf();
+    const memoryStore = new MemoryStore();
     const loss = (output: Tensor, target: Tensor) => losses.mse(output, target).mul(1e30);
-    const handler = handlerOf({ create: () => ({ ...learner(), loss }), store: shelf });
+    const handler = handlerOf({ create: () => ({ ...learner(), loss }), store: memoryStore });
     const last = (await allEvents(await post(handler, { inputs: [[1e38, 1e38]], targets: [[-1e38]] }))).at(-1)!;
     expect(last.data.detail).toMatch(
       /^The loss became (Infinity|NaN) at step 1\. Nothing was saved\. Use a smaller lr/,
     );
-    expect(shelf.saved).toEqual([]);
+    expect(memoryStore.saved).toEqual([]);
   });
   test("if the loss throws, and only onError receives the message", async () => {
     const onError = vi.fn();

@@ -3,14 +3,14 @@ import { losses, manualSeed, memory, nn, optim, tensor, tidy } from "nabla";
 import { loadState, readSafetensors } from "nabla/formats";
 import { describe, expect, test } from "vitest";
 import { allEvents, events, file, get, learner, post, problem, xor } from "./requests.ts";
-import { pause, Shelf, serveTraining, slow } from "./training.ts";
+import { MemoryStore, pause, serveTraining, slow } from "./training.ts";
 
 const handlerOf = serveTraining();
 
 describe("a training", () => {
   test("trains, reports progress, and stores the result", async () => {
-    const shelf = new Shelf();
-    const all = await allEvents(await post(handlerOf({ store: shelf }), { ...xor, epochs: 1000, batchSize: 4 }));
+    const memoryStore = new MemoryStore();
+    const all = await allEvents(await post(handlerOf({ store: memoryStore }), { ...xor, epochs: 1000, batchSize: 4 }));
     const [first] = all;
     expect(first).toEqual({
       event: "progress",
@@ -23,10 +23,10 @@ describe("a training", () => {
       data: { loss: expect.any(Number), steps: 1000, milliseconds: expect.any(Number) },
     });
     expect(all.at(-1)!.data.loss).toBeLessThan(0.05);
-    expect(shelf.saved.length).toBe(1);
+    expect(memoryStore.saved.length).toBe(1);
     tidy(() => {
       const { model, optimizer } = learner();
-      expect(loadState(shelf.saved[0]!, { model, optimizer })).toMatchObject({ step: 1000 });
+      expect(loadState(memoryStore.saved[0]!, { model, optimizer })).toMatchObject({ step: 1000 });
       const read = model.forward(tensor(xor.inputs)).sigmoid().round().toArray();
       expect(read).toEqual(xor.targets);
       optimizer.dispose();
@@ -35,13 +35,13 @@ describe("a training", () => {
   });
   test("continues from the stored state like an uninterrupted training", async () => {
     const course = { ...xor, batchSize: 3, shuffle: false };
-    const [once, twice] = [new Shelf(), new Shelf()];
-    const initial = new Shelf();
+    const [once, twice] = [new MemoryStore(), new MemoryStore()];
+    const initial = new MemoryStore();
     await allEvents(await post(handlerOf({ store: initial }), { ...course, epochs: 1 }));
-    for (const shelf of [once, twice]) shelf.saved.push(initial.saved[0]!);
+    for (const memoryStore of [once, twice]) memoryStore.saved.push(initial.saved[0]!);
     await allEvents(await post(handlerOf({ store: once }), { ...course, epochs: 6 }));
     for (const epochs of [2, 4]) await allEvents(await post(handlerOf({ store: twice }), { ...course, epochs }));
-    const [a, b] = [once, twice].map((shelf) => new TextDecoder("latin1").decode(shelf.saved.at(-1)));
+    const [a, b] = [once, twice].map((memoryStore) => new TextDecoder("latin1").decode(memoryStore.saved.at(-1)));
     expect(a).toContain('\\"step\\":14');
     // Other tests change the generator's state, which the file and its checksum contain.
     const random = /\\"random\\":\[[^\]]*\] *|"nabla.checksum":"[\w:]+"/g;
@@ -69,17 +69,17 @@ describe("a training", () => {
     expect(detail).toBe('"targets" must contain numbers from 0 to 2, got 3.');
   });
   test("uses the lr of a request only for this request", async () => {
-    const [slow, fast] = [new Shelf(), new Shelf()];
+    const [slow, fast] = [new MemoryStore(), new MemoryStore()];
     const course = { ...xor, epochs: 3, shuffle: false };
     const weights: number[] = [];
-    for (const [shelf, lr] of [
+    for (const [memoryStore, lr] of [
       [slow, 1e-9],
       [fast, 0.5],
     ] as const) {
       manualSeed(5);
-      await allEvents(await post(handlerOf({ store: shelf }), { ...course, lr }));
-      expect(new TextDecoder("latin1").decode(shelf.saved[0])).toContain('\\"lr\\":0.02,');
-      weights.push(tidy(() => readSafetensors(shelf.saved[0]!).tensors["model.0.weight"]!.data[0]!));
+      await allEvents(await post(handlerOf({ store: memoryStore }), { ...course, lr }));
+      expect(new TextDecoder("latin1").decode(memoryStore.saved[0])).toContain('\\"lr\\":0.02,');
+      weights.push(tidy(() => readSafetensors(memoryStore.saved[0]!).tensors["model.0.weight"]!.data[0]!));
     }
     expect(Math.abs(weights[0]! - weights[1]!)).toBeGreaterThan(0.1);
   });
@@ -122,8 +122,8 @@ describe("concurrent trainings", () => {
     await allEvents(await post(handler, xor));
   });
   test("each train their own model and store their own state", async () => {
-    const shelf = new Shelf();
-    const handler = handlerOf({ store: shelf, limits: { concurrency: 8 } });
+    const memoryStore = new MemoryStore();
+    const handler = handlerOf({ store: memoryStore, limits: { concurrency: 8 } });
     const before = memory();
     const course = { epochs: 400, batchSize: 4, inputs: xor.inputs };
     const truths = [
@@ -132,7 +132,7 @@ describe("concurrent trainings", () => {
       [0, 0, 0, 1],
       [1, 0, 0, 1],
     ].map((row) => row.map((bit) => [bit]));
-    shelf.load = async () => undefined;
+    memoryStore.load = async () => undefined;
     const all = await Promise.all(
       truths.map(async (targets) => allEvents(await post(handler, { ...course, targets }))),
     );
@@ -140,8 +140,8 @@ describe("concurrent trainings", () => {
       expect(list.at(-1)!.data.steps).toBe(400);
       expect(list.at(-1)!.data.loss).toBeLessThan(0.35);
     }
-    expect(shelf.saved.length).toBe(4);
-    const trained = shelf.saved.map((state) =>
+    expect(memoryStore.saved.length).toBe(4);
+    const trained = memoryStore.saved.map((state) =>
       tidy(() => {
         const { model, optimizer } = learner();
         loadState(state, { model, optimizer });

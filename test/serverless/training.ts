@@ -5,7 +5,7 @@ import { afterEach, expect } from "vitest";
 import { learner } from "./requests.ts";
 
 /** A store that keeps every saved state. */
-export class Shelf implements Store {
+export class MemoryStore implements Store {
   readonly saved: Uint8Array[] = [];
   async load() {
     return this.saved.at(-1);
