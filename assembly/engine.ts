@@ -12,7 +12,7 @@ import { norm, squares } from "./kernels/euclid";
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, bernoulli, normal, randomInteger, randomPermutation, uniform } from "./kernels/random";
-import { adagrad, adam, lion, power, rmsProp, sgd } from "./kernels/optimizer";
+import { adagrad, adam, lion, power, rmsProp, sgd, stepOf } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { avgPool, avgPoolGrad, maxPool } from "./kernels/pool";
@@ -368,30 +368,28 @@ function stepRandomInteger(at: usize, thread: u32, threads: u32): void {
 }
 
 function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
-  const lr = <f64>load<f32>(word(at, Update.lr)), flags = word(at, Update.flags);
-  const c0 = double(at, Update.c0), c1 = double(at, Update.c1), c2 = double(at, Update.c2), c3 = double(at, Update.c3),
-    c4 = double(at, Update.c4);
   let known: u32 = 0;
   let power0: f64 = 1, power1: f64 = 1;
   let part = at + (Update.words << 2);
   for (let i = word(at, Update.count); i > 0; i--, part += UpdatePart.words << 2) {
     const n = word(part, UpdatePart.n);
     const begin = shareBegin(n, CHUNK, thread, threads), end = shareBegin(n, CHUNK, thread + 1, threads);
-    const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g);
-    const s0 = word(part, UpdatePart.s0), s1 = word(part, UpdatePart.s1), s2 = word(part, UpdatePart.s2);
-    const t = load<u32>(word(part, UpdatePart.step));
-    // All parameters have taken the same number of steps unless one was frozen.
-    if (op == Op.Adam && t != known) {
-      known = t;
-      power0 = power(c0, t);
-      power1 = power(c1, t);
-    }
     switch (op) {
-      case Op.Sgd: sgd(p, g, s0, lr, t, flags, c0, c1, c2, begin, end); break;
-      case Op.Adam: adam(p, g, s0, s1, s2, lr, power0, power1, t, flags, c0, c1, c2, c3, c4, begin, end); break;
-      case Op.RmsProp: rmsProp(p, g, s0, s1, s2, lr, flags, c0, c1, c2, c3, begin, end); break;
-      case Op.Lion: lion(p, g, s0, lr, flags, c0, c1, c2, begin, end); break;
-      case Op.Adagrad: adagrad(p, g, s0, lr, t, flags, c0, c1, c2, begin, end); break;
+      case Op.Sgd: sgd(at, part, begin, end); break;
+      case Op.Adam: {
+        // All parameters have taken the same number of steps unless one was frozen.
+        const t = stepOf(part);
+        if (t != known) {
+          known = t;
+          power0 = power(double(at, Update.c0), t);
+          power1 = power(double(at, Update.c1), t);
+        }
+        adam(at, part, power0, power1, begin, end);
+        break;
+      }
+      case Op.RmsProp: rmsProp(at, part, begin, end); break;
+      case Op.Lion: lion(at, part, begin, end); break;
+      case Op.Adagrad: adagrad(at, part, begin, end); break;
       default:
         unreachable();
     }

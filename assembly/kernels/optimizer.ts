@@ -1,7 +1,8 @@
 /**
  * Optimizer updates: one pass over a parameter p, its gradient g and the optimizer's state, in place, on elements
- * [begin, end). The formulas and their order of operations are PyTorch's (torch.optim). Constants are float64, so that 1 − β
- * is exact before it is rounded.
+ * [begin, end). A kernel reads its constants from the instruction (layouts.ts: Update), and p, g and the state from one of the
+ * instruction's parts (UpdatePart). The formulas and their order of operations are PyTorch's (torch.optim). Constants are
+ * float64, so that 1 − β is exact before it is rounded.
  *
  * Denormal numbers make processors several times slower, and a decaying state would stay denormal. So a gradient or a
  * momentum whose product with a rate would be denormal becomes 0 (see `least`). For a mean of squares, the limit depends on
@@ -16,7 +17,17 @@
  * Loops test at their end, so that V8 moves loop invariants out of them.
  */
 import { fma, storeLanes } from "../simd";
+import { Update, UpdatePart } from "../layouts";
 import { UpdateFlag } from "../opcodes";
+import { double, word } from "../operands";
+
+/** The learning rate. */
+@inline
+function rateOf(at: usize): f64 { return <f64>load<f32>(word(at, Update.lr)); }
+
+/** The number of this step, from 1. */
+@inline
+export function stepOf(part: usize): u32 { return load<u32>(word(part, UpdatePart.step)); }
 
 @inline
 function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
@@ -71,34 +82,36 @@ function momentumProduct(beta1: f64, q: f64, t: u32): f64 {
   return product;
 }
 
-/** The gradient to follow: g, or −g to maximize, plus decay·p. */
+/** The gradient to follow: g, or −g to maximize, plus decay·p if `decays`. */
 @inline
-function direction(g: v128, p: v128, maximize: u32, decay: f64): v128 {
+function direction(g: v128, p: v128, maximize: u32, decays: bool, decay: v128): v128 {
   if (maximize) g = f32x4.neg(g);
-  return decay != 0 ? fma(splat(decay), p, g) : g;
+  return decays ? fma(decay, p, g) : g;
 }
 
 /**
  * b ← μ·b + (1 − τ)·g (b = g at the first step);  p ← p − lr·(g + μ·b  if nesterov, else b).
  * s0: b, or 0 where momentum μ is 0.
  */
-export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, momentum: f64, dampening: f64,
-  decay: f64, begin: u32, end: u32): void
-{
+export function sgd(at: usize, part: usize, begin: u32, end: u32): void {
+  const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
+  const momentum = double(at, Update.c0), dampening = double(at, Update.c1), decay = double(at, Update.c2);
+  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
   const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening),
     low = least(lr, s0 ? 1 - dampening : 1);
+  const shrink = splat(decay), decays = decay != 0;
   if (begin >= end) return;
   let i = begin;
   do {
-    const at: usize = i << 2;
-    const w = v128.load(p + at);
-    let d = flush(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
+    const k: usize = i << 2;
+    const w = v128.load(p + k);
+    let d = flush(direction(v128.load(g + k), w, flags & UpdateFlag.Maximize, decays, shrink), low);
     if (s0) {
-      const b = step == 1 ? d : flush(fma(mu, v128.load(s0 + at), f32x4.mul(fresh, d)), low);
-      storeLanes(s0 + at, b, end - i);
+      const b = step == 1 ? d : flush(fma(mu, v128.load(s0 + k), f32x4.mul(fresh, d)), low);
+      storeLanes(s0 + k, b, end - i);
       d = flags & UpdateFlag.Nesterov ? fma(mu, b, d) : b;
     }
-    storeLanes(p + at, fma(rate, d, w), end - i);
+    storeLanes(p + k, fma(rate, d, w), end - i);
   } while ((i += 4) < end);
 }
 
@@ -108,9 +121,12 @@ export function sgd(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u3
  * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ. Nadam (Dozat 2016) replaces m/(1 − β₁ᵗ) by
  * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m with μᵢ = β₁(1 − ½·qⁱ).
  */
-export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, beta1t: f64, beta2t: f64, t: u32,
-  flags: u32, beta1: f64, beta2: f64, eps: f64, decay: f64, q: f64, begin: u32, end: u32): void
-{
+export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u32, end: u32): void {
+  const lr = rateOf(at), t = stepOf(part), flags = word(at, Update.flags);
+  const beta1 = double(at, Update.c0), beta2 = double(at, Update.c1), eps = double(at, Update.c2);
+  const decay = double(at, Update.c3), q = double(at, Update.c4);
+  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g);
+  const s0 = word(part, UpdatePart.s0), s1 = word(part, UpdatePart.s1), s2 = word(part, UpdatePart.s2);
   const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), e = splat(eps);
   let ofGradient: f64 = 0, ofMean = 1 / (1 - beta1t);
   if (flags & UpdateFlag.Nadam) {
@@ -123,32 +139,33 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
   const correction = splat(1 / Math.sqrt(1 - beta2t));
   const low = least(1 - beta1, ofGradient != 0 ? lr * ofGradient : 1), lowMean = least(lr * ofMean, 1);
   const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
-  const decoupled = flags & UpdateFlag.DecoupledDecay;
-  const keep = splat(decoupled ? 1 - lr * decay : 1);
+  const decoupled = flags & UpdateFlag.DecoupledDecay, decays = !decoupled && decay != 0;
+  // The factor of p in the gradient or, decoupled, of p itself.
+  const shrink = splat(decoupled ? 1 - lr * decay : decay);
   if (begin >= end) return;
   let i = begin;
   do {
-    const at: usize = i << 2, count = end - i;
-    let w = v128.load(p + at);
-    const d = flush(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decoupled ? 0 : decay), low);
-    if (decoupled) w = f32x4.mul(w, keep);
-    let m = fma(b1, v128.load(s0 + at), f32x4.mul(c1, d)),
-      v = fma(b2, v128.load(s1 + at), f32x4.mul(c2, square(d, root)));
+    const k: usize = i << 2, count = end - i;
+    let w = v128.load(p + k);
+    const d = flush(direction(v128.load(g + k), w, flags & UpdateFlag.Maximize, decays, shrink), low);
+    if (decoupled) w = f32x4.mul(w, shrink);
+    let m = fma(b1, v128.load(s0 + k), f32x4.mul(c1, d)),
+      v = fma(b2, v128.load(s1 + k), f32x4.mul(c2, square(d, root)));
     const moving = above(m, lowMean);
     m = v128.and(m, moving);
     let stays = above(v, lowSquare);
     if (fine) stays = v128.or(stays, moving);
     v = v128.and(v, stays);
-    storeLanes(s0 + at, m, count);
-    storeLanes(s1 + at, v, count);
+    storeLanes(s0 + k, m, count);
+    storeLanes(s1 + k, v, count);
     let second = v;
     if (flags & UpdateFlag.Amsgrad) {
-      second = f32x4.max(v128.load(s2 + at), v);
-      storeLanes(s2 + at, second, count);
+      second = f32x4.max(v128.load(s2 + k), v);
+      storeLanes(s2 + k, second, count);
     }
     const denominator = fma(f32x4.sqrt(second), correction, e);
     const move = ofGradient != 0 ? fma(direct, d, f32x4.mul(rate, m)) : f32x4.mul(rate, m);
-    storeLanes(p + at, f32x4.add(f32x4.div(move, denominator), w), count);
+    storeLanes(p + k, f32x4.add(f32x4.div(move, denominator), w), count);
   } while ((i += 4) < end);
 }
 
@@ -158,75 +175,84 @@ export function adam(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f6
  * with momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
  * s0: v, s1: b or 0, s2: a if centered.
  */
-export function rmsProp(p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64, flags: u32, alpha: f64, eps: f64,
-  decay: f64, momentum: f64, begin: u32, end: u32): void
-{
+export function rmsProp(at: usize, part: usize, begin: u32, end: u32): void {
   if (begin >= end) return;
+  const lr = rateOf(at), flags = word(at, Update.flags), s1 = word(part, UpdatePart.s1);
+  const alpha = double(at, Update.c0), eps = double(at, Update.c1), decay = double(at, Update.c2);
+  const momentum = double(at, Update.c3);
   if (flags & UpdateFlag.Centered) {
-    if (s1) rmsPropOf(true, true, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
-    else rmsPropOf(true, false, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
-  } else if (s1) rmsPropOf(false, true, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
-  else rmsPropOf(false, false, p, g, s0, s1, s2, lr, flags, alpha, eps, decay, momentum, begin, end);
+    if (s1) rmsPropOf(true, true, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+    else rmsPropOf(true, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+  } else if (s1) rmsPropOf(false, true, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+  else rmsPropOf(false, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
 }
 
-/** One loop per variant: in a single loop for all, V8 keeps too little in registers. */
+/**
+ * One loop per variant: in a single loop for all, V8 keeps too little in registers. Constants are parameters because V8's loops
+ * are a tenth slower if each variant reads them.
+ */
 @inline
-function rmsPropOf(isCentered: bool, hasMomentum: bool, p: usize, g: usize, s0: usize, s1: usize, s2: usize, lr: f64,
-  flags: u32, alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void
+function rmsPropOf(isCentered: bool, hasMomentum: bool, part: usize, lr: f64, flags: u32, alpha: f64, eps: f64,
+  decay: f64, momentum: f64, begin: u32, end: u32): void
 {
+  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
+  const s1 = hasMomentum ? word(part, UpdatePart.s1) : 0, s2 = isCentered ? word(part, UpdatePart.s2) : 0;
   const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
-  const low = least(lr, 1), normal = least(1, 1);
+  const low = least(lr, 1), normal = least(1, 1), shrink = splat(decay), decays = decay != 0;
   const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
   const noise = splat(Math.min(1, 5.960464477539063e-8 / (1 - alpha)));
   let i = begin;
   do {
-    const at: usize = i << 2, count = end - i;
-    const w = v128.load(p + at);
-    let d = direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay);
+    const k: usize = i << 2, count = end - i;
+    const w = v128.load(p + k);
+    let d = direction(v128.load(g + k), w, flags & UpdateFlag.Maximize, decays, shrink);
     const counts = above(d, normal);
     d = v128.and(d, counts);
     const large = flush(d, root);
-    let v = fma(a, v128.load(s0 + at), f32x4.mul(c, f32x4.mul(large, large)));
+    let v = fma(a, v128.load(s0 + k), f32x4.mul(c, f32x4.mul(large, large)));
     let stays = above(v, lowSquare);
     if (fine) stays = v128.or(stays, counts);
     v = v128.and(v, stays);
-    storeLanes(s0 + at, v, count);
+    storeLanes(s0 + k, v, count);
     if (isCentered) {
-      const mean = flush(fma(a, v128.load(s2 + at), f32x4.mul(c, large)), root);
-      storeLanes(s2 + at, mean, count);
+      const mean = flush(fma(a, v128.load(s2 + k), f32x4.mul(c, large)), root);
+      storeLanes(s2 + k, mean, count);
       // pmax: ∞ − ∞ leaves ∞.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
     if (hasMomentum) {
-      d = flush(fma(mu, v128.load(s1 + at), d), low);
-      storeLanes(s1 + at, d, count);
+      d = flush(fma(mu, v128.load(s1 + k), d), low);
+      storeLanes(s1 + k, d, count);
     }
-    storeLanes(p + at, fma(rate, d, w), count);
+    storeLanes(p + k, fma(rate, d, w), count);
   } while ((i += 4) < end);
 }
 
 /** s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011). s0: s. */
-export function adagrad(p: usize, g: usize, s0: usize, lr: f64, step: u32, flags: u32, eps: f64, decay: f64,
-  lrDecay: f64, begin: u32, end: u32): void
-{
+export function adagrad(at: usize, part: usize, begin: u32, end: u32): void {
+  const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
+  const eps = double(at, Update.c0), decay = double(at, Update.c1), lrDecay = double(at, Update.c2);
+  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
   const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), e = splat(eps), root = leastRoot(eps), low = least(1, 1);
+  const shrink = splat(decay), decays = decay != 0;
   if (begin >= end) return;
   let i = begin;
   do {
-    const at: usize = i << 2, count = end - i;
-    const w = v128.load(p + at);
-    const d = flush(direction(v128.load(g + at), w, flags & UpdateFlag.Maximize, decay), low);
-    const s = f32x4.add(square(d, root), v128.load(s0 + at));
-    storeLanes(s0 + at, s, count);
-    storeLanes(p + at, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
+    const k: usize = i << 2, count = end - i;
+    const w = v128.load(p + k);
+    const d = flush(direction(v128.load(g + k), w, flags & UpdateFlag.Maximize, decays, shrink), low);
+    const s = f32x4.add(square(d, root), v128.load(s0 + k));
+    storeLanes(s0 + k, s, count);
+    storeLanes(p + k, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
   } while ((i += 4) < end);
 }
 
 /** p ← p·(1 − lr·decay) − lr·sign(β₁m + (1 − β₁)g);  m ← β₂m + (1 − β₂)g  (Chen et al. 2023, algorithm 2). s0: m. */
-export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: f64, beta2: f64, decay: f64, begin: u32,
-  end: u32): void
-{
+export function lion(at: usize, part: usize, begin: u32, end: u32): void {
+  const lr = rateOf(at), flags = word(at, Update.flags);
+  const beta1 = double(at, Update.c0), beta2 = double(at, Update.c1), decay = double(at, Update.c2);
+  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
   const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2),
     keep = splat(1 - lr * decay);
   const low = least(1 - beta1, 1), lowMean = least(1 - beta2, beta1);
@@ -234,12 +260,13 @@ export function lion(p: usize, g: usize, s0: usize, lr: f64, flags: u32, beta1: 
   if (begin >= end) return;
   let i = begin;
   do {
-    const at: usize = i << 2, count = end - i;
-    const d = flush(direction(v128.load(g + at), zero, flags & UpdateFlag.Maximize, 0), low), m = v128.load(s0 + at);
+    const k: usize = i << 2, count = end - i;
+    const d = flush(direction(v128.load(g + k), zero, flags & UpdateFlag.Maximize, false, zero), low),
+      m = v128.load(s0 + k);
     const u = fma(b1, m, f32x4.mul(c1, d));
     const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
     // A NaN has no sign, so the parameter becomes NaN, as in the other optimizers.
-    storeLanes(p + at, fma(v128.load(p + at), keep, v128.bitselect(move, u, f32x4.eq(u, u))), count);
-    storeLanes(s0 + at, flush(fma(b2, m, f32x4.mul(c2, flush(d, lowMean))), lowMean), count);
+    storeLanes(p + k, fma(v128.load(p + k), keep, v128.bitselect(move, u, f32x4.eq(u, u))), count);
+    storeLanes(s0 + k, flush(fma(b2, m, f32x4.mul(c2, flush(d, lowMean))), lowMean), count);
   } while ((i += 4) < end);
 }
