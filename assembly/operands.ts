@@ -1,4 +1,7 @@
-/** Reading the operands of an instruction at `at`: `index` is a member of its layout (layouts.ts, layerLayouts.ts). */
+/**
+ * The words of a record at `at`: an instruction (layouts.ts, layerLayouts.ts) or a kernel's own record, such as convPhase.ts's.
+ * `index` is a member of its layout.
+ */
 
 @inline
 export function word(at: usize, index: i32): u32 { return load<u32>(at + (<usize>index << 2)); }
@@ -8,3 +11,6 @@ export function float(at: usize, index: i32): f32 { return load<f32>(at + (<usiz
 
 @inline
 export function double(at: usize, index: i32): f64 { return load<f64>(at + (<usize>index << 2)); }
+
+@inline
+export function setWord(at: usize, index: i32, value: u32): void { store<u32>(at + (<usize>index << 2), value); }

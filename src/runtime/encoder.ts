@@ -114,6 +114,13 @@ export class WordList implements Encoder {
 
 export const immediate: Encoder = new Immediate();
 
+/** Writes instructions to SCRATCH without running them, for kernels that read operands from there. */
+class Draft extends Immediate {
+  override end(): void {}
+}
+
+export const draft: Encoder = new Draft();
+
 /** Writes instructions that are too small to be divided, whatever `encoder.shares` is. */
 export function encodeAlone(encoder: Encoder, write: () => void): void {
   const { shares } = encoder;

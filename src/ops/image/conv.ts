@@ -4,7 +4,9 @@
  * images with height 1.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
+import { draft } from "../../runtime/encoder.ts";
 import { kernels } from "../../runtime/engine.ts";
+import { SCRATCH } from "../../runtime/heap.ts";
 import { type ConvCode, encodeConv } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { requireType, type Value } from "../definition/value.ts";
@@ -37,24 +39,10 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
     const { stride, pad, dilation, groups, activation, inputSize, outputSize, kernelSize } = attributes;
     const x = code === Op.ConvInput ? out! : a!;
     const y = code === Op.Conv ? out! : code === Op.ConvInput ? a! : b!;
-    const [channels, outChannels] = [x.shape[3]!, y.shape[3]!];
-    const workspace = encoder.workspace(
-      kernels().convWorkspace!(
-        ...inputSize,
-        channels,
-        ...outputSize,
-        outChannels,
-        ...kernelSize,
-        ...stride,
-        ...pad,
-        ...dilation,
-        groups,
-      ),
-    );
     const [[height, width], [outHeight, outWidth]] = [inputSize, outputSize];
     const [[kernelHeight, kernelWidth], [strideH, strideW]] = [kernelSize, stride];
     const [[padTop, padLeft], [dilationH, dilationW]] = [pad, dilation];
-    encodeConv(encoder, code, {
+    const operands = {
       out: address(out!),
       a: address(a!),
       b: address(b!),
@@ -62,10 +50,10 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
       batch: x.shape[0]!,
       height,
       width,
-      channels,
+      channels: x.shape[3]!,
       outHeight,
       outWidth,
-      outChannels,
+      outChannels: y.shape[3]!,
       kernelHeight,
       kernelWidth,
       strideH,
@@ -76,8 +64,12 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
       dilationW,
       groups,
       activation,
-      workspace,
-    });
+      workspace: 0,
+    };
+    // The size of the workspace follows from the other operands.
+    encodeConv(draft, code, operands);
+    operands.workspace = encoder.workspace(kernels().convWorkspace!(SCRATCH));
+    encodeConv(encoder, code, operands);
   };
 
 const flopsOf = (pixels: number, w: Value): number => 2 * pixels * w.size;

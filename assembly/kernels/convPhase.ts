@@ -1,0 +1,152 @@
+/**
+ * What the kernels of a convolution compute at once: a phase, a grid of results that have the same taps. The forward pass has one
+ * phase. The gradient by the input, which undoes the stride, has strideH · strideW of them. A share keeps the record of its
+ * phase in its own workspace, so shares that run at the same time do not see each other's.
+ */
+import { gemmWorkspace } from "./gemm";
+import { Conv } from "../layerLayouts";
+import { setWord, word } from "../operands";
+
+/**
+ * Result (n, i, j) of the grid [batch, gridHeight, gridWidth] has outChannels floats. Its tap (a, b) reads pixel
+ * [n, i·stepH + offset a, j·stepW + offset b] of the source [batch, height, width, channels]. A member of the width follows the
+ * one of the height, as in Conv.
+ */
+export const enum Phase {
+  /** Whether the results are those of the forward pass. */
+  forward,
+  /** Whether result (n, i, j) reads pixel (n, i, j) alone. */
+  whole,
+  channels,
+  outChannels,
+  height,
+  width,
+  gridHeight,
+  gridWidth,
+  stepH,
+  stepW,
+  /** The lists of taps (Tap) along each dimension, by ascending offset, their lengths, and the gaps between the offsets. */
+  tapsH,
+  tapsW,
+  countH,
+  countW,
+  gapH,
+  gapW,
+  /** The size of the source with the zeros around it that taps read. */
+  paddedHeight,
+  paddedWidth,
+  /** Result (n, i, j) is at outFirst + n·outImage + i·outRow + j·outPixel of the results, in bytes. */
+  outFirst,
+  outImage,
+  outRow,
+  outPixel,
+  /** The parts of the workspace: gemm's, the rearranged weights, and a block of patches or a band of the source. */
+  workspace,
+  weights,
+  patches,
+  words,
+}
+
+/** A tap's position in the kernel, counted in taps (the sum of both dimensions' is that of tap (a, b)), and the offset it reads. */
+const enum Tap {
+  position,
+  offset,
+  words,
+}
+
+@inline
+function tapAt(taps: usize, i: u32): usize { return taps + <usize>i * (Tap.words << 2); }
+
+@inline
+export function positionOf(taps: usize, i: u32): u32 { return word(tapAt(taps, i), Tap.position); }
+
+@inline
+export function offsetOf(taps: usize, i: u32): i32 { return word(tapAt(taps, i), Tap.offset); }
+
+/** The number of pixels read along one dimension: the image and the padding before and after it. */
+export function paddedSize(size: i32, first: i32, last: i32, step: i32, grid: i32): i32 {
+  return size + max<i32>(0, -first) + max<i32>(0, (grid - 1) * step + last - (size - 1));
+}
+
+// The workspace: [gemm's | the phase | its taps | rearranged weights | a block of patches | a block of results].
+@inline
+export function lines(bytes: usize): usize { return (bytes + 63) & ~63; }
+
+@inline
+function phaseFrom(): usize { return gemmWorkspace(1, 1, 1 << 20, 1, 1); }
+
+@inline
+function tapsFrom(): usize { return phaseFrom() + lines(Phase.words << 2); }
+
+@inline
+function weightsFrom(at: usize): usize {
+  return tapsFrom() + lines((word(at, Conv.kernelHeight) + word(at, Conv.kernelWidth)) * (Tap.words << 2));
+}
+
+/** Where the patches begin in a workspace. The rearranged weights before them have room for whole vectors and panels. */
+export function patchesFrom(at: usize): usize {
+  const taps = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth);
+  const inputs = (word(at, Conv.channels) + 8) / word(at, Conv.groups) + 1;
+  return weightsFrom(at) + lines((taps * inputs * (word(at, Conv.outChannels) + 8) + 64) << 2);
+}
+
+/**
+ * Writes the phase of a convolution's instruction whose first result is pixel [firstH, firstW] to a share's workspace, and returns
+ * the record's address. The forward pass has only the phase [0, 0].
+ */
+export function writePhase(at: usize, workspace: usize, forward: bool, firstH: u32, firstW: u32): usize {
+  const phase = workspace + phaseFrom(), tapsH = workspace + tapsFrom();
+  const pixelBytes = word(at, forward ? Conv.outChannels : Conv.channels) << 2;
+  const rowBytes = word(at, forward ? Conv.outWidth : Conv.width) * pixelBytes;
+  setWord(phase, Phase.forward, forward);
+  setWord(phase, Phase.channels, word(at, forward ? Conv.channels : Conv.outChannels));
+  setWord(phase, Phase.outChannels, pixelBytes >> 2);
+  const wholeH = writeDimension(at, phase, forward, firstH, tapsH, word(at, Conv.kernelWidth), rowBytes);
+  // The width's members are one word after the height's.
+  const wholeW = writeDimension(at + 4, phase + 4, forward, firstW,
+    tapsH + word(at, Conv.kernelHeight) * (Tap.words << 2), 1, pixelBytes);
+  setWord(phase, Phase.whole, forward & wholeH & wholeW);
+  setWord(phase, Phase.outFirst, firstH * rowBytes + firstW * pixelBytes);
+  setWord(phase, Phase.outImage, word(at, forward ? Conv.outHeight : Conv.height) * rowBytes);
+  setWord(phase, Phase.workspace, workspace);
+  setWord(phase, Phase.weights, workspace + weightsFrom(at));
+  setWord(phase, Phase.patches, workspace + patchesFrom(at));
+  return phase;
+}
+
+/**
+ * Writes the members of one dimension and its list of taps, and returns whether a result reads just the pixel at its own place.
+ * `scale` is the distance between the positions of taps, `pitch` the bytes between neighbours among the results.
+ */
+function writeDimension(at: usize, phase: usize, forward: bool, first: u32, taps: usize, scale: u32, pitch: u32): bool {
+  const kernel = word(at, Conv.kernelHeight), dilation = word(at, Conv.dilationH), pad = word(at, Conv.padTop);
+  const stride = word(at, Conv.strideH), step = forward ? stride : 1, spread = forward ? 1 : stride;
+  const size = word(at, forward ? Conv.height : Conv.outHeight);
+  const grid = (word(at, forward ? Conv.outHeight : Conv.height) - first + spread - 1) / spread;
+  let count: u32 = 0;
+  if (forward) {
+    for (; count < kernel; count++) setTap(taps, count, count * scale, count * dilation - pad);
+  } else {
+    // Input pixel h is read by output pixel (h + pad − q·dilation)/stride, if that is an integer.
+    for (let q = <i32>kernel - 1; q >= 0; q--) {
+      const from = <i32>(first + pad - q * dilation);
+      if (from % <i32>stride == 0) setTap(taps, count++, q * scale, from / <i32>stride);
+    }
+  }
+  const offset = offsetOf(taps, 0), gap = count > 1 ? offsetOf(taps, 1) - offset : 1;
+  setWord(phase, Phase.height, size);
+  setWord(phase, Phase.gridHeight, grid);
+  setWord(phase, Phase.stepH, step);
+  setWord(phase, Phase.tapsH, taps);
+  setWord(phase, Phase.countH, count);
+  setWord(phase, Phase.gapH, gap);
+  setWord(phase, Phase.paddedHeight, paddedSize(size, offset, offset + (count - 1) * gap, step, grid));
+  setWord(phase, Phase.outRow, pitch * spread);
+  return count == 1 && !offset && step == 1 && grid == size;
+}
+
+@inline
+function setTap(taps: usize, i: u32, position: u32, offset: i32): void {
+  setWord(tapAt(taps, i), Tap.position, position);
+  setWord(tapAt(taps, i), Tap.offset, offset);
+}
