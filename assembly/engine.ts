@@ -33,7 +33,7 @@ import { Block, Family, Head, Op, Type } from "./opcodes";
 /** Elements per chunk of pointwise work. A share is a whole number of chunks, so no two threads write one cache line. */
 const CHUNK: u32 = Block.elements;
 
-/** The least number of rows of n 4-byte elements that fills whole cache lines: shares are multiples of it. */
+/** The smallest number of rows of n 4-byte elements that fills whole cache lines. Shares are multiples of it. */
 @inline
 function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
 
@@ -47,8 +47,8 @@ export function run(program: usize, count: u32, thread: u32, threads: u32): void
 }
 
 /**
- * Runs this thread's share of one instruction, found by its family and then by its code. A code without a case traps, here and
- * in the kernels, so that it never runs another op's kernel.
+ * Runs this thread's share of one instruction, dispatching on its family and then on its code. A code without a case
+ * traps, here and in the kernels, so that it never runs another op's kernel.
  */
 export function step(at: usize, thread: u32, threads: u32): void {
   const op = <Op>(word(at, Head.code) & 0xffff);
@@ -377,7 +377,7 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
     switch (op) {
       case Op.Sgd: sgd(at, part, begin, end); break;
       case Op.Adam: {
-        // All parameters have taken the same number of steps unless one was frozen.
+        // All parameters have taken the same number of steps, unless some were frozen.
         const t = stepOf(part);
         if (t != known) {
           known = t;

@@ -1,4 +1,4 @@
-/** What the module exports: the engine, and every kernel under its own name for tests and benches. */
+/** The exports of the module: the engine, and every kernel under its own name for tests and benchmarks. */
 export { run, step } from "./engine";
 export { lead, serve } from "./threads";
 export * from "./kernels/pointwise";

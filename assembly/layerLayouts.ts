@@ -2,8 +2,8 @@
 import { Head } from "./opcodes.ts";
 
 /**
- * The geometry is that of the forward convolution x: [batch, height, width, channels] with w: [outChannels, kernelHeight,
- * kernelWidth, channels/groups] to y: [batch, outHeight, outWidth, outChannels], whatever is computed:
+ * The geometry always describes the forward convolution, from x: [batch, height, width, channels] and w: [outChannels,
+ * kernelHeight, kernelWidth, channels/groups] to y: [batch, outHeight, outWidth, outChannels]:
  * Conv: out = y from a = x, b = w;  ConvInput: out = dx from a = dy, b = w;  ConvWeight: out = dw from a = x, b = dy.
  * Conv and ConvInput add `bias` (or 0) for each channel of out, then apply `activation`. Padding may be negative. A member of the
  * width follows the one of the height, which convPhase.ts relies on.

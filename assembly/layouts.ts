@@ -2,9 +2,10 @@
  * The operands of instructions: one layout for each family of ops, whose members number the operands' words (compiled by asc
  * and by tsc). layerLayouts.ts has the layouts for layers.
  *
- * Operands are addresses (bytes), sizes (elements unless said) and flags, of one word each. A comment marks the others: `f32`,
- * `f64` (two words), and, in brackets, what follows the layout's `words`, as many times as the operand says. From these
- * layouts, `npm run generate` writes src/runtime/instructions.ts, the functions that encode instructions.
+ * Operands are addresses (bytes), sizes (in elements unless noted) and flags, of one word each. A comment marks the
+ * others: `f32`, `f64` (two words), and, in brackets, what follows the layout's `words`, as many times as the operand
+ * says. From these layouts, `npm run generate` writes src/runtime/instructions.ts, the functions that encode
+ * instructions.
  */
 import { Head } from "./opcodes.ts";
 

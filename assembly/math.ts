@@ -186,7 +186,7 @@ export function tanh(x: v128): v128 {
 export function sigmoid(x: v128): v128 {
   const e = expNegAbs(x);
   const b = v128.bitselect(e, splat(1), f32x4.lt(x, splat(0)));
-  // below 2⁻²⁶ the product neither counts nor may become a denormal, which is slow
+  // below 2⁻²⁶ the product has no effect, and must not become a denormal, which is slow
   const q = v128.andnot(f32x4.div(e, f32x4.add(e, splat(1))), f32x4.le(e, splat(1.4901161193847656e-8)));
   return fma(f32x4.neg(b), q, b);
 }

@@ -17,8 +17,9 @@ export const enum Head {
 }
 
 /**
- * Ops that share a layout and a kernel's dispatch. Each has the layout of its name (layouts.ts, layerLayouts.ts), or the one
- * that a comment names. No family is 0, so a word of zeros is not an instruction.
+ * Families of ops. The ops of a family share an instruction layout and one dispatch in the engine. A family has the
+ * layout of its name (layouts.ts, layerLayouts.ts), or the one that a comment names. No family is 0, so a word of zeros
+ * is not an instruction.
  */
 export const enum Family {
   /** Pointwise, one operand. */
@@ -264,13 +265,13 @@ export const enum Type {
   /** The types of two compared operands: int32 and float32, or the other way round. */
   IntFloat,
   FloatInt,
-  /** Sums of pieces, which a second instruction adds. */
+  /** The sums of pieces, which a second instruction adds. */
   Float64,
 }
 
 /**
- * What a gemm applies to each element of C last. The activations are differentiable from their output y alone; the
- * derivatives multiply C by act′ at y, which is laid out like C.
+ * The function that a gemm applies to each element of C last. The activations are differentiable from their output y
+ * alone; the derivatives multiply C by act′ at y, which is laid out like C.
  */
 export const enum Activation {
   None,
@@ -309,7 +310,7 @@ export const enum Status {
 export const enum Control {
   /** Counts jobs; workers wait for it to change. */
   epoch = 0,
-  /** The number of workers asleep until then. */
+  /** The number of workers that sleep until it changes. */
   asleep = 4,
   /** The address of the instructions to run, and their number. */
   program = 128,

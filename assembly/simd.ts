@@ -13,7 +13,7 @@ export function fma(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** Whether a formula rounds a·b + c as the build does (fma), or twice in both builds, which makes their bits equal. */
+/** How a formula rounds a·b + c: as the build does (fma), or twice in both builds, which makes their bits equal. */
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 
@@ -69,7 +69,7 @@ export function storeBytes(p: usize, bytes: v128, count: u32): void {
   }
 }
 
-/** Where the share of `thread` in n units of work begins, a multiple of `grain`. It ends where the next share begins. */
+/** The first unit of work of `thread`'s share of n units, a multiple of `grain`. The share ends where the next one begins. */
 @inline
 export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   if (threads == 1) return thread ? n : 0;
@@ -77,7 +77,7 @@ export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   return min<u32>(n, <u32>(<u64>grains * thread / threads) * grain);
 }
 
-/** The number of elements a sum adds in float32 before it continues in float64. A multiple of 16. */
+/** The number of elements that a sum adds in float32 before it continues in float64. A multiple of 16. */
 export const SUM_BLOCK: u32 = 256;
 
 /** The last two lanes as float64. */
@@ -100,10 +100,10 @@ export function narrow(low: v128, high: v128): v128 {
   return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
 }
 
-/** Vectors that a sum adds pairwise in float32: of equal numbers, such a sum is exact. */
+/** The number of vectors that a sum adds pairwise in float32. Such a sum of equal numbers is exact. */
 export const TREE: u32 = 8;
 
-/** Which vector at an address: the n-th from there. */
+/** Loads the n-th vector at an address. */
 @final export class At0 { @inline load(p: usize): v128 { return v128.load(p); } }
 @final export class At1 { @inline load(p: usize): v128 { return v128.load(p, 16); } }
 @final export class At2 { @inline load(p: usize): v128 { return v128.load(p, 32); } }

@@ -13,7 +13,7 @@ import { Control, Head } from "./opcodes";
 @external("env", "stalled")
 declare function stalled(): void;
 
-/** Nanoseconds of one sleep. A sleeping thread checks again at this interval in case a wake-up was lost. */
+/** The length of one sleep in nanoseconds. A sleeping thread checks again at this interval in case a wake-up was lost. */
 const NAP: i64 = 100_000_000;
 const BLINK: i64 = 1_000_000;
 /** The result of a wait that timed out. */
@@ -79,8 +79,8 @@ function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
 }
 
 /**
- * Runs the `count` instructions at `program` together with the threads that serve this control block; returns when all are done.
- * `sleeps` says whether this thread may sleep while it waits: the main thread of a page may not.
+ * Runs the `count` instructions at `program` together with the threads that serve this control block; returns when all
+ * are done. `sleeps`: whether this thread may sleep while it waits. The main thread of a page may not.
  */
 export function lead(program: usize, count: u32, control: usize, sleeps: bool): void {
   store<u32>(control, program, Control.program);

@@ -125,7 +125,7 @@ function angle(x: v128, t: v128): v128 {
   return madd64(q, splat64(-HALF_PI_LO), madd64(q, splat64(-HALF_PI_HI), x));
 }
 
-/** The low words of SHIFT + q: q as i32, of which two bits count. */
+/** The low words of SHIFT + q: q as i32, of which only two bits matter. */
 @inline
 function lowWords(t0: v128, t1: v128): v128 {
   return v128.shuffle<i32>(t0, t1, 0, 2, 4, 6);

@@ -24,12 +24,12 @@ export interface Comparison {
   readonly self: number;
   /** How far the ratio of A to itself may be from 1, at 95 % confidence. */
   readonly noise: number;
-  /** The share by which B may be slower, in addition to noise. */
+  /** The fraction by which B may be slower, in addition to noise. */
   readonly allowed: number;
   readonly verdict: "slower" | "faster" | "";
 }
 
-/** The share by which B may be slower. */
+/** The fraction by which B may be slower. */
 const ALLOWED = 0.03;
 /** How much longer a process start may take, in microseconds. */
 const ALLOWED_START = 1000;
@@ -71,7 +71,10 @@ function byRow(turns: readonly Rows[]): Map<string, Row[]> {
   return new Map([...all].filter(([, rows]) => rows.length === turns.length));
 }
 
-/** Compares the rows of two trees. `a` has one turn more than `b`, because it has the first and the last. @throws RangeError otherwise */
+/**
+ * Compares the rows of two trees. `a` has one more turn than `b`, because it has the first and the last.
+ * @throws RangeError otherwise
+ */
 export function compare(a: readonly Rows[], b: readonly Rows[]): Comparison[] {
   if (a.length !== b.length + 1 || !b.length)
     throw new RangeError(`compare: A must have one turn more than B, got ${a.length} and ${b.length}.`);

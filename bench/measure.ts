@@ -35,7 +35,7 @@ export interface Suite {
 
 /** Carefully written pure JavaScript. Ratios refer to it. */
 export const PURE = "pure JS";
-/** The highest rate that multiply-adds can reach on this machine. Shares refer to it. */
+/** The highest rate that multiply-adds can reach on this machine, to which other rates are compared. */
 export const CEILING = "FMA ceiling";
 
 /** A row that `--json` prints, one for each contender of each case. */
@@ -62,9 +62,12 @@ export interface Result extends Row {
 
 export interface Effort {
   readonly rounds: number;
-  /** Milliseconds per contender and round. */
+  /** The time per contender and round in milliseconds. */
   readonly time: number;
-  /** Milliseconds per contender before the first round: by default long enough for V8's optimizing tier. */
+  /**
+   * The warm-up time per contender in milliseconds, before the first round: by default long enough for V8's optimizing
+   * tier.
+   */
   readonly warmUp: number;
   /** A clock in milliseconds, from an arbitrary origin. */
   readonly now: () => number;
@@ -104,7 +107,7 @@ function warmUp({ run, reset }: Contender, { now, warmUp: length }: Effort): num
   return Math.max(1, Math.ceil(SAMPLE / least));
 }
 
-/** Milliseconds per call of one contender: for each round, and the shortest of all. */
+/** The time per call of one contender in milliseconds: for each round, and the shortest of all. */
 interface Times {
   readonly rounds: number[];
   least: number;

@@ -18,7 +18,7 @@ const BUNDLES = [
   ["everything", "everything"],
 ];
 
-/** The minified bundle of a program with these WASM builds only: the code that is loaded at the start, and on demand. */
+/** The minified bundle of a program with only these WASM builds: the code that is loaded at the start, and on demand. */
 async function bundle(included, input = "dist/src/index.js") {
   const missing = new Set(builds.filter((build) => !included.includes(build)));
   const stub = {
@@ -50,7 +50,7 @@ const sizeOf = async (included, input) => gzippedSize((await bundle(included, in
 const inKB = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
 const print = (what, bytes, note = "") => console.log(`${what.padEnd(38)}${inKB(bytes).padStart(10)}${note}`);
 const parts = ["| part | size |", "|---|---:|"];
-/** Prints a size, and adds it to the table of the documentation. */
+/** Prints a size, and adds it to the table in the documentation. */
 const addPart = (what, bytes, note) => {
   print(what, bytes, note);
   parts.push(`| ${what} | ${inKB(bytes)} |`);
@@ -65,7 +65,7 @@ addPart("JavaScript with simd", simd, failed ? `  TOO LARGE: the budget is ${BUD
 const both = await sizeOf(builds);
 addPart("WASM relaxed, as edits of simd", both - simd);
 addPart("JavaScript with both builds", both);
-// What nabla/gradients adds to a program that uses the core.
+// The size that nabla/gradients adds to a program that uses the core.
 addPart("nabla/gradients, in addition", gzippedSize((await bundle([], "bench/bundles/gradients.mjs")).atStart) - js);
 addPart("threads, loaded on demand", gzippedSize((await bundle([])).onDemand));
 

@@ -1,4 +1,7 @@
-/** Measures the cold start of nabla. It is outside of bench/peers, so that "nabla" resolves to the package, as it does for users. */
+/**
+ * Measures the cold start of nabla. It is outside bench/peers so that "nabla" resolves to the package, as it does for
+ * users.
+ */
 import { network, report } from "./peers/cold/timed.mjs";
 
 await report(async () => {

@@ -47,7 +47,10 @@ export const trainingTasks: readonly TrainingTask[] = [
   { name: "XOR 2-8-1 B=4", kind: "values", batch: 4, inputs: 2, hidden: 8, outputs: 1 },
 ];
 
-/** One epoch of MNIST, from bytes to updated weights. Pixels are divided by 255, then standardized with the mean and the deviation. */
+/**
+ * One epoch of MNIST, from bytes to updated weights. Pixels are divided by 255, then standardized with the mean and the
+ * standard deviation.
+ */
 export const EPOCH: TrainingTask & { readonly mean: number; readonly deviation: number } = {
   name: "MNIST",
   kind: "classes",

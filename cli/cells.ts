@@ -23,7 +23,10 @@ export function cellsOf(plot: Plot, dimension: 0 | 1, count: number, wanted: num
   return { low, high, cell, ticks: new Map(ticks.map((v) => [Math.round(cell(v)), showTick(v)])) };
 }
 
-/** The range of an axis: that of all points that can be shown. For bars it includes zero and has a margin on both sides. */
+/**
+ * The range of an axis: the range of all points that can be shown. With bars, it includes zero and has a margin on both
+ * sides.
+ */
 function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
   const shown = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
   const [low, high] = (dimension ? plot.field?.y : plot.field?.x) ?? extent(shown, dimension) ?? [1, 10];
@@ -38,7 +41,7 @@ function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
   return [low - room, high + room];
 }
 
-/** The cells that series i covers: its points, and for curves also the cells between them. */
+/** The cells that series i covers: those of its points and, for curves, also the cells between them. */
 export function* cellsTaken(plot: Plot, i: number, x: Cells, y: Cells): Generator<[column: number, row: number]> {
   const { points, style } = plot.series[i]!;
   const shown = points.filter((p) => canShow(p, plot)).map(([a, b]) => [x.cell(a), y.cell(b)] as const);
@@ -55,7 +58,7 @@ function* line([column, row]: Place, [toColumn, toRow]: Place): Generator<[numbe
     yield [column + (step / steps) * (toColumn - column), row + (step / steps) * (toRow - row)];
 }
 
-/** Bars of two cells' width, next to those of other series. */
+/** Bars are two cells wide, and stand next to those of other series. */
 function* bars(
   places: readonly Place[],
   series: readonly Series[],

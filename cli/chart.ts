@@ -73,7 +73,7 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
   ].join("\n");
 }
 
-/** The shades of the field behind the curves. The rank of a value chooses its shade. */
+/** The shades of the field behind the curves. The rank of a value determines its shade. */
 function* fieldCells({ field }: Plot, width: number, height: number): Generator<[number, number, string]> {
   if (!field) return;
   const { columns, values } = field;
@@ -105,7 +105,7 @@ export function drawPicture(picture: Picture, terminal: Terminal): string[] {
   return [...lines, title];
 }
 
-/** Brightness of a pixel in a terminal without colours, 0 … 1. */
+/** The brightness of a pixel, 0 … 1, for terminals without colours. */
 function strength(value: number | undefined, { colours, values }: Picture): number {
   if (value === undefined || colours === "grey") return value ?? 0;
   return Math.abs(value) / (Math.max(...values.map(Math.abs)) || 1);

@@ -1,4 +1,4 @@
-/** `npx nabla info`: shows the build that runs here and the number of threads, with the reason. */
+/** `npx nabla info`: shows which build runs here and the number of threads, with the reasons. */
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { info, init } from "nabla";

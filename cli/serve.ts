@@ -74,7 +74,10 @@ the model cannot be served.`,
     .action(serve);
 }
 
-/** Milliseconds for the head of a request, and for all of it. The handler's own limits for bodies are shorter. */
+/**
+ * The time limits for the head of a request and for the whole request, in milliseconds. The handler's own limits for
+ * bodies are shorter.
+ */
 const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 120_000, connectionsCheckingInterval: 2000 };
 
 async function serve(model: string, options: Options): Promise<void> {
@@ -90,7 +93,7 @@ async function serve(model: string, options: Options): Promise<void> {
   const listener = nodeListener(handler);
   let isStopping = false;
   const server = createServer(TIMEOUTS, (request, response) => {
-    // A connection that is kept alive would bring more requests.
+    // A connection that is kept alive would deliver more requests.
     if (isStopping) response.setHeader("connection", "close");
     response.once("close", () => isStopping && server.closeIdleConnections());
     listener(request, response);

@@ -5,7 +5,7 @@ import { basename } from "node:path";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Milliseconds between checks of the parent processes. */
+/** The time between checks of the parent processes, in milliseconds. */
 const EVERY = 250;
 
 /** npm and npx set these variables for each command that they run. */

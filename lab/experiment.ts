@@ -52,8 +52,8 @@ export function holds({ measured, expected }: Finding): boolean {
 }
 
 /**
- * Formats a number: integers below a million in full, and other numbers with four digits. Numbers below a thousandth, or of at least a million,
- * get a power of ten, such as 1.69e-5 or 6.07e8.
+ * Formats a number: integers below a million in full, other numbers with four digits. Numbers below a thousandth, or of
+ * at least a million, get a power of ten, such as 1.69e-5 or 6.07e8.
  */
 export function showNumber(value: number): string {
   const rounded = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number(value.toPrecision(4));

@@ -1,10 +1,10 @@
-/** Shared by everything that draws a Plot: colours, points that an axis can show, ticks and labels. Pure functions. */
+/** Functions for all code that draws a Plot: colours, the points that an axis can show, ticks and labels. Pure functions. */
 import { type Axis, type Plot, type Series, showNumber } from "./experiment.ts";
 
 /**
- * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast of at least 3.2 on the
- * backgrounds of both themes. Any two are at least 0.12 apart in OKLab, and 0.06 as protanopes, deuteranopes and tritanopes see them
- * (Machado et al. 2009, severity 1).
+ * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast of
+ * at least 3.2 against the backgrounds of both themes. Any two are at least 0.12 apart in OKLab, and 0.06 as
+ * protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
  */
 export const COLOURS = [
   "#1f7fc4",

@@ -40,7 +40,7 @@ report(config.errors);
 const compiler = ts.createCompilerHost(config.options);
 const program = ts.createProgram(config.fileNames, config.options, compiler);
 report(ts.getPreEmitDiagnostics(program));
-// Otherwise files of deleted sources would be packed too.
+// Otherwise the output of deleted sources would be packed too.
 for (const folder of ["src", "assembly", "bench", "cli", "examples"])
   rmSync(`dist/${folder}`, { recursive: true, force: true });
 program.emit(undefined, write, undefined, false, { after: [withoutEmptyFields] });

@@ -1,4 +1,4 @@
-/** How `bytes` follow from `base`, as src/runtime/load.ts applies it. */
+/** Encodes `bytes` as edits of `base`, which src/runtime/load.ts applies. */
 export function editsOf(base: Buffer, bytes: Buffer): Buffer;
-/** What the package stores of a build. */
+/** The form in which the package stores a build. */
 export function storedBytes(build: string): Buffer;

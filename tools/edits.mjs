@@ -2,12 +2,12 @@
 
 import { readFileSync } from "node:fs";
 
-/** Shorter matches cost more than the bytes themselves. */
+/** Encoding a shorter match takes more bytes than the match itself. */
 const SHORTEST = 6;
-/** How many places with the same first bytes are tried. */
+/** The number of places with the same first bytes to try. */
 const TRIED = 400;
 
-/** The number as LEB128: 7 bits a byte, the lowest first. */
+/** Encodes a number as LEB128: 7 bits per byte, the lowest first. */
 function leb128(number) {
   const bytes = [];
   for (; number > 127; number >>>= 7) bytes.push((number & 127) | 128);
@@ -17,8 +17,9 @@ function leb128(number) {
 const zigzag = (number) => (number < 0 ? -2 * number - 1 : 2 * number);
 
 /**
- * How `bytes` follow from `base`: their number, then in turns how many new bytes come, these bytes, how many are copied, and from where,
- * relative to the end of the copy before. Numbers are LEB128, signed ones in zigzag order. src/runtime/load.ts applies the edits.
+ * Encodes `bytes` as edits of `base`: first their number; then, repeatedly, the number of new bytes, these bytes, the
+ * number of bytes to copy, and their position relative to the end of the previous copy. Numbers are LEB128, signed ones
+ * in zigzag order. src/runtime/load.ts applies the edits.
  */
 export function editsOf(base, bytes) {
   const places = new Map();
@@ -48,7 +49,7 @@ export function editsOf(base, bytes) {
   return Buffer.from([...edits, ...leb128(fresh.length), ...fresh]);
 }
 
-/** What the package stores of a build: its bytes, or how they follow from those of `simd`. */
+/** The form in which the package stores a build: its bytes, or edits of those of `simd`. */
 export function storedBytes(build) {
   const [simd, bytes] = ["simd", build].map((name) => readFileSync(`build/${name}.wasm`));
   return build === "simd" ? simd : editsOf(simd, bytes);

@@ -1,4 +1,4 @@
-// Generates what follows from the declarations of the ops. The public API (tools/declarations.mjs):
+// Generates the files that are derived from the declarations of ops. The public API (tools/declarations.mjs):
 //
 //   src/ops/methods.ts      the methods of Tensor: their types, documentation and implementations
 //   src/ops/signatures.ts   the arguments that they take, checked at run time
@@ -37,7 +37,7 @@ function forms(parameters) {
 const show = ({ name, type, optional, rest, orUndefined }) =>
   `${rest ? "..." : ""}${name}${optional && !rest ? "?" : ""}: ${lifted(type)}${orUndefined ? " | undefined" : ""}`;
 
-/** The documentation of one form; `self` is the parameter that a method is called on. */
+/** The documentation of one form of an op; `self` is the parameter on which a method is called. */
 function comment({ text, tags }, parameters, self, indent) {
   const names = parameters.map(({ name }) => name);
   const own = tags.filter(
@@ -55,7 +55,7 @@ function comment({ text, tags }, parameters, self, indent) {
   return [`${indent}/**`, ...lines.map((line) => `${indent} * ${line}`.trimEnd()), `${indent} */`].join("\n");
 }
 
-/** Import statements of the types that a text names. */
+/** Import statements for the types that a text names. */
 function imports(text, types, from) {
   const files = new Map();
   for (const [name, file] of types)
@@ -153,7 +153,7 @@ function signaturesFile({ ops, fieldsOf }) {
   }
   const counts = new Map();
   for (const text of rows.values()) counts.set(text, (counts.get(text) ?? 0) + 1);
-  // Options that many ops take get a name, so that the package does not repeat them.
+  // Options that many ops take are given a name, so that the package does not repeat them.
   const shared = new Map();
   for (const [text, n] of counts) if (n > 8) shared.set(text, text.includes("b:") ? "PAIR" : "X");
   const quote = (text) => shared.get(text) ?? (text.includes("${") ? `\`${text}\`` : `"${text}"`);
@@ -170,7 +170,7 @@ export const signatures = {
 ${[...rows].map(([name, text]) => `  ${name}: ${quote(text)},`).join("\n")}
 };
 
-/** A method's parameters, without the tensor that it is called on. */
+/** A method's parameters, without the tensor on which it is called. */
 export const methodSignature = (name: keyof typeof methods): string =>
   ${different.map(([name, text]) => `name === "${name}" ? "${text}" : `).join("")}signatures[name].replace(/^\\S+ ?/, "");
 `;

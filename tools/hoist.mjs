@@ -3,7 +3,7 @@
 // This halves the time of the polynomial kernels. asc has no such pass.
 import binaryen from "binaryen";
 
-const ZERO = /^v128\.const i32x4( 0x0{8}){4}$/; // takes one instruction already
+const ZERO = /^v128\.const i32x4( 0x0{8}){4}$/; // already takes one instruction
 
 /** A constant as text. Four equal lanes are written as a splat, which takes 6 bytes instead of 18. */
 function shorten(constant) {
@@ -32,8 +32,8 @@ function hoistFunction(lines) {
 }
 
 /**
- * Hoists the constants of a module, given as text; returns { bytes, text }. assembly/ exports every kernel so that asc does not inline
- * it into its dispatcher: of these exports, only those that match `called` stay.
+ * Hoists the constants of a module, given as text; returns { bytes, text }. assembly/ exports every kernel so that asc
+ * does not inline it into its dispatcher: only those exports that match `called` are kept.
  */
 export function hoistConstants(wat, called) {
   const lines = wat.split("\n");

@@ -31,11 +31,14 @@ function enumsOf(files) {
   return enums;
 }
 
-/** Words that an operand takes. */
+/** The number of words that an operand takes. */
 const SIZES = { "": 1, f32: 1, f64: 2 };
 const SETTERS = { "": "set", f32: "setFloat", f64: "setDouble" };
 
-/** `[dims: Dim]` and `[masks]`: what follows a layout's words, each an instance of another layout or one word. */
+/**
+ * `[dims: Dim]` and `[masks]`: lists that follow a layout's words. Each item is an instance of another layout, or one
+ * word.
+ */
 function tailOf(mark) {
   const found = /^\[(\w+)(?:: (\w+))?\]$/.exec(mark);
   return found && { name: found[1], layout: found[2] };
@@ -53,7 +56,7 @@ const propertyOf = (enums, { name, mark }) => {
   return `readonly ${tail.name}: readonly ${type}[]`;
 };
 
-/** A layout's operands. @throws Error unless each begins where the one before it ends */
+/** A layout's operands. @throws Error unless each begins where the previous one ends */
 function operandsOf(enums, layout) {
   const members = enums.get(layout);
   if (members?.at(-1)?.name !== "words")
@@ -68,7 +71,7 @@ function operandsOf(enums, layout) {
   return members.slice(0, -1);
 }
 
-/** Statements that write what follows a layout's words. */
+/** Statements that write the lists that follow a layout's words. */
 function tailLines(enums, { name, layout }) {
   if (!layout) return [`  for (const word of o.${name}) encoder.set(at++, word);`];
   const operands = operandsOf(enums, layout);

@@ -13,7 +13,7 @@ function resolve(directory, name) {
   }
 }
 
-/** Packages and all their dependencies: some packages ship copies of theirs in their own files. */
+/** Packages and all their dependencies, because some packages ship copies of their dependencies in their own files. */
 function withDependencies(directories) {
   const found = new Set();
   const add = (directory) => {
@@ -25,7 +25,7 @@ function withDependencies(directories) {
   return found;
 }
 
-/** Packages that are published without a licence text, and a package from the same repository that has it. */
+/** Packages that are published without a licence text, and for each a package from the same repository that has one. */
 const SIBLINGS = { "@assemblyscript/loader": "assemblyscript" };
 
 /** The text of a package's licence. @throws Error if there is none */

@@ -29,9 +29,9 @@ function sectionIds(bytes) {
 const SINGLES = 86;
 
 /**
- * Encodes bytes as printable text. The 86 most frequent byte values take one character, from "#" to "z" without the backslash; the
- * others take two, of which the first is "}" or "~". A header of 256 bits, in hexadecimal, says which values are frequent. After gzip
- * the text is as small as the bytes (hexadecimal is 1.1 times as large, base64 1.4 times).
+ * Encodes bytes as printable text. The 86 most frequent byte values take one character, from "#" to "z" without the
+ * backslash; the others take two, of which the first is "}" or "~". A header of 256 bits, in hexadecimal, marks the
+ * frequent values. After gzip the text is as small as the bytes (hexadecimal is 1.1 times as large, base64 1.4 times).
  */
 function toText(bytes) {
   const counts = new Array(256).fill(0);
@@ -47,7 +47,7 @@ function toText(bytes) {
   return header.join("") + Array.from(bytes, (byte) => characters[byte]).join("");
 }
 
-/** Exports that src, tests or benches call by name. All others are removed. */
+/** Exports that src, tests or benchmarks call by name. All others are removed. */
 const CALLED =
   /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
 

@@ -19,14 +19,14 @@ function rowBytes(keys: u32): usize {
   return (((<usize>keys << 2) + 63) & ~63) | 64;
 }
 
-/** Bytes of scratch that one thread needs, 64-byte aligned. */
+/** The number of scratch bytes that one thread needs, a multiple of 64. */
 export function attentionWorkspace(keys: u32): u32 {
   return gemmWorkspace(1, 1, 1, 1, 0) + <u32>(2 * ROWS * rowBytes(keys));
 }
 
 /**
- * Computes a row of weights in place: softmax(scale·s + mask) of the first `limit` of n scores, 0 after them. All are 0 if
- * no key is visible.
+ * Computes a row of weights in place: softmax(scale·s + mask) over the first `limit` of n scores, and 0 for the rest.
+ * All are 0 if no key is visible.
  */
 function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   if (mask || scale < 0) {
@@ -83,7 +83,7 @@ function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
   const sum = f32x4.splat(<f32>pairSum(total)), factor = f32x4.splat(scale);
   for (let d = dp; d < end; d += 16)
     v128.store(d, f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum)));
-  // Rows end in padding, which may be written but is never read.
+  // Rows end in padding, which may be overwritten but is never read.
   if (n & 3) v128.store(end, f32x4.mul(f32x4.mul(factor, v128.load(end + toP)), f32x4.sub(v128.load(end), sum)));
 }
 
@@ -128,7 +128,7 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
     const q = word(at, Attention.q) + ofQ, k = word(at, Attention.k) + ofK, v = word(at, Attention.v) + ofV;
     const mask0 = word(at, Attention.mask),
       mask = mask0 ? mask0 + ((b * word(at, Attention.maskBatch) + h * word(at, Attention.maskHead)) << 2) : 0;
-    // y forward; dy backward, with dq, dk, dv laid out as q, k, v.
+    // y is the output in the forward pass and dy in the backward pass; dq, dk, dv are laid out like q, k, v.
     const out = word(at, Attention.out) + ofOut;
     const dq = word(at, Attention.dq) + ofQ, dk = word(at, Attention.dk) + ofK, dv = word(at, Attention.dv) + ofV;
     if (backward) {

@@ -15,7 +15,7 @@ function inFloats(v: v128, low: v128, high: v128): v128 {
   return v128.and(f32x4.ge(v, low), f32x4.le(v, high));
 }
 
-/** The position of the first of n int32 that is neither in low … high nor equal to `skip`, or n if all pass. */
+/** The position of the first of n int32 numbers that is neither in low … high nor equal to `skip`, or n if all pass. */
 export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): u32 {
   const l = i32x4.splat(low), h = i32x4.splat(high), s = i32x4.splat(skip);
   const whole = n & ~15;
@@ -33,7 +33,7 @@ export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): 
   return n;
 }
 
-/** The position of the first of n float32 outside low … high, or n if all pass. */
+/** The position of the first of n float32 numbers outside low … high, or n if all pass. */
 export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
   const l = f32x4.splat(low), h = f32x4.splat(high);
   const whole = n & ~15;

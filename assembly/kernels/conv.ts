@@ -14,9 +14,12 @@ import { Op } from "../opcodes";
 import { shareBegin } from "../simd";
 import { word } from "../operands";
 
-/** Floats of patches gathered at once. Together with a panel of B they fit in the L2 cache. */
+/** The number of floats of patches that are gathered at once. Together with a panel of B they fit in the L2 cache. */
 const GATHERED: u32 = 98304;
-/** The most and the fewest pixels per block: one block of gemm, and a few tiles. Both are multiples of every tile's rows. */
+/**
+ * The largest and the smallest number of pixels per block: one block of gemm, and a few tiles. Both are multiples of
+ * every tile's rows.
+ */
 const MOST: u32 = 192;
 const LEAST: u32 = 24;
 /** Padding after a row of patches, because `copy` writes up to three floats past the end. */
@@ -28,7 +31,10 @@ function blockRows(k: u32): u32 {
   return rows > MOST ? MOST : rows < LEAST ? LEAST : rows;
 }
 
-/** Bytes of scratch that one share needs, for the convolution of this instruction's geometry and for its gradients. */
+/**
+ * The number of scratch bytes that one share needs for the convolution of this instruction's geometry and for its
+ * gradients.
+ */
 export function convWorkspace(at: usize): u32 {
   const channels = word(at, Conv.channels), outChannels = word(at, Conv.outChannels), groups = word(at, Conv.groups);
   const most = (channels > outChannels ? channels : outChannels) / groups;
@@ -36,7 +42,7 @@ export function convWorkspace(at: usize): u32 {
   // A block of patches has at most GATHERED floats or LEAST rows, for any part of k.
   const floats = GATHERED + MOST * 2 * SPARE, fewest = LEAST * (k + 2 * SPARE);
   const gathered = lines((floats > fewest ? floats : fewest) << 2) + lines((MOST * (most + SPARE)) << 2);
-  // Bands of the image and, in the backward pass, of dY.
+  // Room for bands of the image and, in the backward pass, of dY.
   const width: i32 = word(at, Conv.width), outWidth: i32 = word(at, Conv.outWidth);
   const stride: i32 = word(at, Conv.strideW), pad: i32 = word(at, Conv.padLeft);
   const reachH = (word(at, Conv.kernelHeight) - 1) * word(at, Conv.dilationH);
@@ -227,7 +233,7 @@ function convWeight(at: usize, phase: usize, thread: u32, threads: u32): void {
     return;
   }
   const whole = word(phase, Phase.whole);
-  // A row of the kernel must be long enough to fill panels.
+  // Direct reading requires a row of the kernel that is long enough to fill panels.
   const run = kernelWidth * c;
   if (
     groups == 1 && pixels && c && !whole && image >= 32 && word(phase, Phase.gapW) == 1 && outW <= <u32>KC

@@ -10,10 +10,10 @@ import { Conv } from "../layerLayouts";
 import { Activation } from "../opcodes";
 import { word } from "../operands";
 
-/** Floats of a band, small enough for the L2 cache. */
+/** The number of floats in a band, small enough for the L2 cache. */
 const BAND: u32 = 65536;
 
-/** Floats of scratch for bands of at least `rows` rows. */
+/** The number of scratch floats for bands of at least `rows` rows. */
 export function bandFloats(rows: u32, width: u32, channels: u32): u32 {
   const least = rows * width * channels;
   return (least > BAND ? least : BAND) + 16;
@@ -144,7 +144,7 @@ export function deepTile(at: usize, phase: usize, c: usize, a: usize, rows: usiz
   }
 }
 
-/** The number of panels of columns of dW: those of one row of the kernel, times the rows. */
+/** The number of column panels of dW: those of one row of the kernel, times the number of rows. */
 export function panelsOf(countH: u32, run: u32): u32 {
   return countH * ((run + <u32>NR - 1) / <u32>NR);
 }

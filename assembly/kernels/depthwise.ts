@@ -10,7 +10,7 @@ import { word } from "../operands";
 
 /** Channels per step. */
 const WIDE: u32 = 16;
-/** The number of terms a sum adds in float32 before it continues in float64. */
+/** The number of terms that a sum adds in float32 before it continues in float64. */
 const BLOCK: u32 = 128;
 
 /** Computes results [begin, end) of a phase's grid. */

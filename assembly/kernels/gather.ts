@@ -5,7 +5,7 @@
 import { narrow, promoteHigh, storeLanes } from "../simd";
 import { fill } from "./shape";
 
-/** out[o, j, ·] = x[o, index[j], ·], rows of `inner` elements; the share counts the outer·count rows of out. */
+/** out[o, j, ·] = x[o, index[j], ·], in rows of `inner` elements. The share is a range of the outer·count rows of out. */
 export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32,
   begin: u32, end: u32): void
 {
@@ -19,13 +19,13 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
   }
 }
 
-/** The number of rows a sum adds in float32 before it continues in float64. */
+/** The number of rows that a sum adds in float32 before it continues in float64. */
 const BLOCK: u32 = 16;
 
 /**
- * out[o, i, ·] = Σ x[o, j, ·] over index[j] = i, in the order of j, so the bits are always the same. The share counts the
- * outer·n rows of out. Each row follows its own list of j, 16 columns at a time.
- * scratch holds, for each row of out, the first j that points to it and, for each j, the next.
+ * out[o, i, ·] = Σ x[o, j, ·] over index[j] = i, in the order of j, so the bits are always the same. The share is a
+ * range of the outer·n rows of out. Each row follows its own list of j, 16 columns at a time. scratch holds, for each
+ * row of out, the first j that points to it and, for each j, the next.
  */
 export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, scratch: usize, begin: u32,
   end: u32): void
@@ -43,7 +43,7 @@ export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32,
     const o = r / n, to = out + r * rowBytes, block = x + <usize>o * count * rowBytes;
     const head = load<u32>(first + (<usize>(r - o * n) << 2));
     if (head == <u32>-1) {
-      // A run of rows that receive nothing.
+      // Skip a run of rows that receive nothing.
       const from = r, last = min<u32>(end, (o + 1) * n);
       while (++r < last && load<u32>(first + (<usize>(r - o * n) << 2)) == <u32>-1) {}
       memory.fill(to, 0, (r - from) * rowBytes);
@@ -109,7 +109,7 @@ function longRow(to: usize, a: v128, b: v128, c: v128, d: v128, from: usize, j: 
   storeLine(to, narrow(l0, h0), narrow(l1, h1), narrow(l2, h2), narrow(l3, h3), count);
 }
 
-/** out[o, j, i] = x[o, index[o, j, i], i]; the share counts the outer·count rows of out. */
+/** out[o, j, i] = x[o, index[o, j, i], i]. The share is a range of the outer·count rows of out. */
 export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32,
   begin: u32, end: u32): void
 {
@@ -125,9 +125,9 @@ export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, i
 }
 
 /**
- * out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j, so the bits are always the same. The share counts the
- * outer·n rows of out: it reads all indices and adds only to its own rows. `lost`, of out's size or 0, collects the rounding
- * errors (Neumaier 1974); without it they grow with the number of terms.
+ * out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j, so the bits are always the same. The share is a
+ * range of the outer·n rows of out: a thread reads all indices and adds only to its own rows. `lost`, of out's size or
+ * 0, collects the rounding errors (Neumaier 1974); without it they grow with the number of terms.
  */
 export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize, begin: u32,
   end: u32): void

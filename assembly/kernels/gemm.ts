@@ -9,7 +9,7 @@ import { narrow, promoteHigh } from "../simd";
 import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE,
   wideRow } from "./pack";
 
-/** The longest k of one block: a panel of B, KC × NR, stays in the L1 cache. */
+/** The largest k of one block: a panel of B, KC × NR, stays in the L1 cache. */
 @inline
 export const KC: usize = 512;
 
@@ -59,7 +59,7 @@ export function colStep(): u32 {
   return <u32>NR;
 }
 
-/** Bytes of scratch that one thread needs, 64-byte aligned. */
+/** The number of scratch bytes that one thread needs, a multiple of 64. */
 export function gemmWorkspace(m: u32, n: u32, k: u32, transA: u32, transB: u32): u32 {
   return <u32>(<usize>k > LONG ? TOTALS + MC * MC * 8 : <usize>k > KC ? TOTALS : transA ? PARTIAL : BLOCK);
 }
@@ -248,7 +248,7 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
 {
   const panels = workspace + PANELS;
   const plain = alpha == 1 && !bias && activation == Activation.None;
-  // Equal blocks of k, a multiple of 4 long.
+  // Split k into equal blocks whose length is a multiple of 4.
   const count = (k + KC - 1) / KC;
   const step = ((k + count - 1) / count + 3) & ~3;
 
@@ -320,7 +320,7 @@ function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, ac
   else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
 }
 
-/** A whole tile's c ← c + bias, or max(c + bias, 0): what `finish` computes, at less cost. */
+/** c ← c + bias or max(c + bias, 0) for a whole tile: the result of `finish` at a lower cost. */
 @inline
 function biased(c: usize, ldc: usize, rows: usize, bias: usize, rectify: bool): void {
   const b0 = v128.load(bias), b1 = v128.load(bias, 16);

@@ -25,7 +25,10 @@ export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): vo
   }
 }
 
-/** Solves op(A)·X = B for X, B: [n, columns], A triangular: row by row, from the first if op(A) is lower. */
+/**
+ * Solves op(A)·X = B with A triangular and X, B: [n, columns], row by row: from the first row if op(A) is lower
+ * triangular, otherwise from the last.
+ */
 export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns: u32, upper: u32, transposed: u32,
   unit: u32, begin: u32, end: u32): void
 {
@@ -50,7 +53,7 @@ export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns:
   }
 }
 
-/** Bytes of scratch for one thread: a matrix and its eigenvectors in float64. */
+/** The number of scratch bytes for one thread: a matrix and its eigenvectors in float64. */
 export function eighWorkspace(n: u32): u32 { return <u32>(2 * eighRow(n) * n + 63) & ~63; }
 
 /** Bytes per row: an odd number of cache lines, since columns are traversed too. */
@@ -93,7 +96,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
       if (!(off > norm * 1e-20)) break;
     }
     for (let i: u32 = 0; i < n; i++) store<f32>(w + (<usize>i << 2), <f32>load<f64>(s + i * ld + (<usize>i << 3)));
-    // Sort ascending by selection: n² is small compared with n³.
+    // Selection sort, ascending: n² is small compared with n³.
     for (let i: u32 = 0; i < n; i++) {
       let least = i;
       for (let j = i + 1; j < n; j++)

@@ -19,7 +19,7 @@ export function unary<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: 
   } while (i < end);
 }
 
-/** unary for an f of few instructions: unrolled, so that the loop itself does not dominate. */
+/** Like `unary`, but unrolled, for an f so short that loop overhead would otherwise dominate the run time. */
 @inline
 export function unaryUnrolled<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
@@ -50,7 +50,7 @@ export function derivative<F>(out: usize, a: usize, b: usize, begin: u32, end: u
   } while (i < end);
 }
 
-/** derivative for an f of few instructions. */
+/** Like `derivative`, but unrolled, for a short f. */
 @inline
 export function derivativeUnrolled<F>(out: usize, a: usize, b: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);
@@ -78,7 +78,7 @@ export function binary<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u
   }
 }
 
-/** binary for an f of few instructions: unrolled, with a loop of its own for each operand that repeats. */
+/** Like `binary`, but unrolled, for a short f. It has a separate loop for each operand that can repeat. */
 @inline
 export function binaryUnrolled<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);
@@ -103,7 +103,7 @@ export function binaryUnrolled<F>(out: usize, a: usize, b: usize, n: u32, sa: u3
   }
 }
 
-/** binary for predicates: writes bools, one byte each. */
+/** Like `binary`, for predicates: writes bools, one byte each. */
 @inline
 export function compare<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);

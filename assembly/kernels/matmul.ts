@@ -13,7 +13,7 @@ const COLUMNS: u32 = 8;
 /** The cost of packing one element, in multiply-adds. */
 const PACKING: u64 = 6;
 
-/** The longest of `parts` shares of n. */
+/** The length of the longest of `parts` shares of n. */
 @inline
 function longest(n: u32, grain: u32, parts: u32): u64 {
   const grains = (n + grain - 1) / grain;

@@ -1,11 +1,12 @@
 /**
  * The kernels of layer, RMS, batch, instance and group norm, and of their gradients.
  *
- * They normalize along the middle of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring,
- * μ = 0 and σ² is the mean square. With inner = 1 a group is a row; else vectors run over groups. μ is m, the rounded mean, which
- * is exact if all elements are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its digits:
- * Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block. Bits depend only
- * on n: a group is never split between threads. A group whose squares float32 cannot hold is normalized in float64 (wide).
+ * They normalize along the middle of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring, μ = 0 and σ²
+ * is the mean square. With inner = 1 a group is a row; otherwise vectors run over groups. μ is m, the rounded mean,
+ * which is exact if all elements are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its
+ * digits: Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block.
+ * Bits depend only on n: a group is never split between threads. A group whose squares float32 cannot hold is
+ * normalized in float64 (wide).
  *
  * The last loops test at their end, so that V8 moves invariants such as the rate out of them.
  */
@@ -13,7 +14,7 @@ import { addPairs, duo, fma, laneMask, narrow, pairSum, promoteHigh, storeLanes,
   tree } from "../simd";
 import { longTotal, rowTotal } from "./reduce";
 
-/** The number of rows a sum adds in float32 before it continues in float64. */
+/** The number of rows that a sum adds in float32 before it continues in float64. */
 const COLUMN_BLOCK: u32 = 32;
 
 /** A group is far from 0 if m² is more than FAR times the mean of (x − m)²: then the rounding of m matters. */
@@ -26,7 +27,7 @@ const FAR: f32 = 1024;
 const LEAST: f32 = 1.4e-14;
 const MOST: f32 = 1.2e24;
 
-/** Units of work: rows if inner = 1, otherwise vectors of four neighbouring groups. */
+/** The number of units of work: one per row if inner = 1, otherwise one per vector of four neighbouring groups. */
 export function normUnits(outer: u32, inner: u32): u32 {
   return inner == 1 ? outer : outer * ((inner + 3) >> 2);
 }
@@ -178,7 +179,7 @@ function wideVariance(x: usize, n: u32, step: usize, mean: f64): f64 {
   return squares / n;
 }
 
-/** One group in float64: n numbers `step` bytes apart; its weights and biases, `affine` bytes apart. */
+/** Normalizes one group in float64: n numbers `step` bytes apart, with weights and biases `affine` bytes apart. */
 function wideNormalize(out: usize, x: usize, weight: usize, bias: usize, affine: usize, n: u32, step: usize,
   center: u32, eps: f32): void
 {
@@ -191,7 +192,7 @@ function wideNormalize(out: usize, x: usize, weight: usize, bias: usize, affine:
   }
 }
 
-/** One group's gradient in float64. */
+/** Computes the gradient of one group in float64. */
 function wideGrad(out: usize, dy: usize, x: usize, n: u32, step: usize, center: u32, eps: f32): void {
   const mean = center ? wideMean(x, n, step) : 0, rate = wideRate(x, n, step, mean, eps),
     level = center ? wideMean(dy, n, step) : 0;

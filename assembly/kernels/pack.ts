@@ -6,17 +6,17 @@
 import { fma } from "../simd";
 
 /**
- * Rows of a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add; without it, the product
- * needs one more.
+ * The rows of a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add; without it, the
+ * product needs one more.
  */
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
-/** Columns of a tile, and of a packed panel of B. */
+/** The columns of a tile and of a packed panel of B. */
 @inline
 export const NR: usize = 8;
 
-/** Columns that `rowWide` takes at once. */
+/** The number of columns that `rowWide` computes at once. */
 @inline
 export const WIDE: usize = 32;
 

@@ -137,7 +137,7 @@ export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
   }
 }
 
-/** How many positions of a window along one dimension are in the image. */
+/** The number of positions of a window along one dimension that are inside the image. */
 @inline
 function inWindow(start: u32, pad: u32, kernel: u32, size: u32): u32 {
   const first = <i32>start - <i32>pad;

@@ -1,8 +1,9 @@
 /**
- * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed once; each
- * step is one product with the packed weights and one fused cell. x: [steps, batch, gates·hidden] holds what the inputs
- * contribute (its rows are `stepRows` and `batchRows` apart, as are those of y, c and saved). A share is a run of sequences:
- * sequences are independent, so threads need no barrier before the end. A sequence that has ended keeps its state.
+ * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed
+ * once; each step is one product with the packed weights and one fused cell. x: [steps, batch, gates·hidden] holds the
+ * contribution of the inputs (its rows are `stepRows` and `batchRows` apart, as are those of y, c and saved). A share
+ * is a run of sequences: sequences are independent, so threads need no barrier before the end. A sequence that has
+ * ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
@@ -12,7 +13,7 @@ import { KC, tile, tileRows } from "./gemm";
 import { copyPanel, MR, NR, transpose } from "./pack";
 import { word } from "../operands";
 
-/** Bytes of a tile's scratch. */
+/** The number of scratch bytes for a tile. */
 const TILE: usize = 256;
 
 /** Gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
@@ -39,7 +40,7 @@ function packedBytes(gates: u32, hidden: u32): usize {
   return (n + 63) & ~63;
 }
 
-/** Bytes of scratch that one thread needs, 64-byte aligned. */
+/** The number of scratch bytes that one thread needs, a multiple of 64. */
 export function recurrentWorkspace(op: u32, batch: u32, hidden: u32): u32 {
   const gates = gatesOf(<Op>op);
   return <u32>(TILE + packedBytes(gates, hidden) + (<usize>batch + 1) * rowBytes(gates, hidden));
@@ -151,7 +152,7 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
   const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, batch, hidden);
   const packed = scratch + TILE, g = packed + packedBytes(gates, hidden);
   pack(packed, word(at, Recurrent.w), n, hidden, true);
-  // Without an initial state, all sequences share a row of zeros.
+  // Without an initial state, all sequences start from the same row of zeros.
   const zeros = g + (end - begin) * ldg;
   memory.fill(zeros, 0, row);
   let stateH = h0 ? h0 : zeros, stateC = c0 ? c0 : zeros, ld = h0 ? row : 0;
@@ -207,7 +208,7 @@ function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, sa
   }
 }
 
-/** Each gate's part through its activation; dg differs from dx by a factor r for n. The state itself gets dh·z. */
+/** Each gate's part through its activation; dg differs from dx only in n, by the factor r. The state itself receives dh·z. */
 function gruCellGrad(dx: usize, dg: usize, dh: usize, dy: usize, saved: usize, h0: usize, n: u32): void {
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {

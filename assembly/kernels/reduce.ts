@@ -9,7 +9,7 @@ import { addPairs, At1, At2, At3, duo, laneMask, narrow, pairSum, promoteHigh, q
   tree } from "../simd";
 import { Op } from "../opcodes";
 
-/** Elements (of a row) and rows (of a column) that are folded in order before folding pairwise. */
+/** How many elements of a row, and how many rows of a column, are folded in order before folding pairwise. */
 const ROW_BLOCK: u32 = 512;
 const COLUMN_BLOCK: u32 = 32;
 
@@ -355,7 +355,7 @@ export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u3
 }
 
 /**
- * Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads as `fold` does.
+ * Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads like `fold`.
  * Float32 is summed in float64, int32 modulo 2³².
  */
 export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, integer: u32, begin: u32,
@@ -381,7 +381,7 @@ export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, i
   }
 }
 
-/** Units that a share of a reduction counts. */
+/** The number of units of work in a reduction, which are split into shares. */
 export function reduceUnits(op: Op, outer: u32, inner: u32): u32 {
   return inner == 1 && op != Op.Cumsum ? outer : outer * ((inner + 3) >> 2);
 }

@@ -94,7 +94,7 @@ function isTransposition(elementBytes: u32, rank: u32, dims: usize): bool {
     && load<i32>(inner, Dim.second << 2) > 4 && load<i32>(outer, Dim.first << 2) > 4;
 }
 
-/** Units that a share of a strided copy counts. */
+/** The number of units of work in a strided copy, which are split into shares. */
 export function copyUnits(elementBytes: u32, rank: u32, dims: usize): u32 {
   const inner = dims + (((rank - 1) * Dim.words) << 2);
   if (!isTransposition(elementBytes, rank, dims)) return stepsOf(dims, inner);
@@ -103,7 +103,8 @@ export function copyUnits(elementBytes: u32, rank: u32, dims: usize): u32 {
 }
 
 /**
- * out[i] = x[i] converted, i in [begin, end). To int32 truncates and saturates, to uint8 keeps the low bits, to bool tests ≠ 0.
+ * out[i] = x[i], converted, for i in [begin, end). A conversion to int32 truncates and saturates, one to uint8 keeps
+ * the low bits, and one to bool tests ≠ 0.
  */
 export function cast(out: usize, x: usize, from: Type, to: Type, begin: u32, end: u32): void {
   const fromBytes: usize = from <= Type.Int32 ? 4 : 1, toBytes: usize = to <= Type.Int32 ? 4 : 1;

@@ -7,7 +7,7 @@ import { exp, expm1, log1p } from "../math";
 import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
 import { maxRow, rowTotal, sumRow } from "./reduce";
 
-/** The end of a sum's block that begins at i. */
+/** The end of the block of a sum that begins at i. */
 @inline
 function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOCK : n; }
 

@@ -16,7 +16,10 @@ import { requireClose, shuffledOrder, uniform } from "../../dist/bench/values.js
 import { installedDirectory } from "../../dist/cli/mnist/data.js";
 
 const ROUNDS = 9;
-/** Milliseconds per round. Rounds of networks are longer, because their first steps after a pause find cold caches. */
+/**
+ * The length of a round in milliseconds. Rounds of networks are longer, because the first steps after a pause run with
+ * cold caches.
+ */
 const ROUND = 60;
 const NETWORK_ROUND = 500;
 const names = ["matmul", "step", "epoch"];
@@ -188,8 +191,8 @@ const suites = { matmul: cubes, step: steps, epoch: epochs };
 /** The contender that ratios refer to. */
 const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch" };
 /**
- * Which contenders take part. ml-matrix has no gradients, and therefore no steps. Only compiled nabla and PyTorch run an epoch. tfjs-cpu
- * runs only the network that tfjs-wasm cannot train and that tfjs-cpu can train within minutes.
+ * The contenders that take part. ml-matrix has no gradients, and therefore no steps. Only compiled nabla and PyTorch
+ * run an epoch. tfjs-cpu runs only the network that tfjs-wasm cannot train and that tfjs-cpu can train within minutes.
  */
 const TAKES_PART = {
   matmul: (name) => !name.startsWith("tfjs-cpu"),

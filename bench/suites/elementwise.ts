@@ -28,7 +28,7 @@ interface Row {
   readonly results?: number;
 }
 
-/** A row for a function of one operand. Its kernel takes (out, x, begin, end, p, q). */
+/** A row for a function with one operand. Its kernel takes (out, x, begin, end, p, q). */
 const unary = (name: "exp" | "tanh" | "sigmoid" | "gelu" | "relu"): Row => {
   const kernel = kernels()[name]!;
   return { name, kernel: ({ out, a }) => void kernel(out, a, 0, N, 0, 0), api: (x) => x[name](), pure: pure[name] };

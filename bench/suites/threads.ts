@@ -1,7 +1,7 @@
 /**
- * Several threads against one, in the same process and memory; programs of the one-thread contender are encoded without shares. The last
- * rows have twice as many threads as cores, which should cost little. Notes give the overhead of threads: the time of a barrier, and of a
- * call that has to wake threads.
+ * Compares several threads with one, in the same process and memory. Programs of the one-thread contender are encoded
+ * without shares. The last rows have twice as many threads as cores, which should cost little. Notes give the overhead
+ * of threads: the time of a barrier, and of a call that has to wake threads.
  */
 import { availableParallelism } from "node:os";
 import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";
@@ -14,7 +14,7 @@ const ONE = "1 thread";
 const ELEMENTS = 2 ** 20;
 const LIMITS = { ...sharing };
 
-/** Runs f while threads share no op, every op, or the ops for which sharing pays. */
+/** Runs f while threads share no op, every op, or only the ops for which sharing pays off. */
 function withSharing<T>(mode: "none" | "all" | "default", f: () => T): T {
   const limit = { none: Infinity, all: 1e-9, default: undefined }[mode];
   Object.assign(sharing, limit === undefined ? LIMITS : { least: limit, program: limit });
@@ -83,7 +83,10 @@ function measureBarrier(): number {
   return (times[1]! - times[0]!) / COUNT;
 }
 
-/** The time of a product of 256³ in microseconds: in back-to-back calls, and after pauses in which the workers fall asleep. */
+/**
+ * The time of a 256 × 256 × 256 product in microseconds: in back-to-back calls, and after pauses in which the workers
+ * fall asleep.
+ */
 async function measureWaking(): Promise<string> {
   const [a, b] = [randn([256, 256]), randn([256, 256])];
   const call = (): void => tidy(() => void a.matmul(b));

@@ -1,4 +1,4 @@
-/** Shared by the digit classifiers in examples/: options, batches, epochs with a progress bar, and the test. */
+/** Code shared by the digit classifiers in examples/: options, batches, epochs with a progress bar, and the test. */
 import cliProgress from "cli-progress";
 import { Command } from "commander";
 import { type Compiled, type nn, type optim, randperm, type Tensor, tidy } from "nabla";
@@ -31,7 +31,7 @@ export function options(name: string, what: string, { epochs, lr }: { epochs: nu
   return given;
 }
 
-/** The pixels and labels of the picked digits. */
+/** The pixels and labels of the selected digits. */
 function gather({ pixels, labels }: Digits, picks: Int32Array): [Uint8Array, Int32Array] {
   const bytes = new Uint8Array(picks.length * PIXELS);
   picks.forEach((pick, i) => bytes.set(pixels.subarray(pick * PIXELS, (pick + 1) * PIXELS), i * PIXELS));

@@ -6,7 +6,7 @@ import type { EpochResult, Evaluation, TrainOptions, TrainResult } from "./train
 
 export const number = (value: number): string => Math.round(value).toLocaleString("en-US");
 export const percent = (fraction: number): string => `${(100 * fraction).toFixed(2)}%`;
-/** Digits per second; a dash before the first. */
+/** Digits per second, or a dash before the first digit. */
 export const rate = (images: number, seconds: number): string =>
   seconds > 0 && images > 0 ? number(images / seconds) : "–";
 const plural = (n: number, noun: string): string => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
@@ -88,9 +88,9 @@ export function drawMisread(
 }
 
 export interface Costs {
-  /** Since the start of the program. */
+  /** The time since the start of the program. */
   readonly seconds: number;
-  /** Peak bytes of tensors, and of the whole process. */
+  /** The peak memory of tensors and of the whole process, in bytes. */
   readonly tensorBytes: number;
   readonly processBytes: number;
 }

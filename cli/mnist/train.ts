@@ -6,15 +6,15 @@ import { type Compiled, compile, losses, manualSeed, nn, optim, randperm, type T
 import { CLASSES, type Digits, type Mnist, PIXELS } from "./data.ts";
 
 export interface TrainOptions {
-  /** Passes over the training digits. 0 tests the untrained network. */
+  /** The number of passes over the training digits. 0 tests the untrained network. */
   readonly epochs: number;
   /** Digits per step. */
   readonly batch: number;
-  /** Neurons in the hidden layer. */
+  /** The number of neurons in the hidden layer. */
   readonly width: number;
-  /** Learning rate of Adam. The last of several epochs uses a tenth of it. */
+  /** The learning rate of Adam. The last of several epochs uses a tenth of it. */
   readonly lr: number;
-  /** Seed of the initial weights and of the order of the digits. */
+  /** The seed for the initial weights and the order of the digits. */
   readonly seed: number;
 }
 
@@ -22,12 +22,12 @@ export interface TrainOptions {
 export interface Progress {
   readonly epoch: number;
   readonly epochs: number;
-  /** Digits seen in this epoch; `count` is their total. */
+  /** The number of digits seen in this epoch, of `count` in total. */
   readonly seen: number;
   readonly count: number;
   readonly loss: number;
   readonly accuracy: number;
-  /** Digits seen in all epochs; `allImages` is their total. */
+  /** The number of digits seen in all epochs, of `allImages` in total. */
   readonly images: number;
   readonly allImages: number;
   /** Training time, without tests. */
@@ -53,7 +53,7 @@ export interface TrainResult {
   readonly model: nn.Sequential;
   readonly epochs: readonly EpochResult[];
   readonly test: Evaluation;
-  /** Digits seen in training, counted once per pass. */
+  /** The number of digits seen in training, counted once per pass. */
   readonly images: number;
   /** Training time, without tests. */
   readonly seconds: number;
@@ -67,11 +67,14 @@ export interface Watcher {
   readonly signal?: AbortSignal;
 }
 
-/** Mean and deviation of the pixels of the 60,000 digits, 0 (paper) … 1 (ink). Training is faster on normalized inputs. */
+/**
+ * The mean and standard deviation of the pixels of the 60,000 digits, 0 (paper) … 1 (ink). Training is faster on
+ * normalized inputs.
+ */
 const MEAN = 0.1307;
 const DEVIATION = 0.3081;
 
-/** Steps between two turns of the event loop, in which timers and signals are handled. */
+/** The number of steps between two turns of the event loop, in which timers and signals are handled. */
 const STRIDE = 8;
 const nextTurn = (): Promise<unknown> => new Promise(setImmediate);
 
@@ -151,7 +154,7 @@ export async function trainMnist(
   return { model, epochs: results, test: results.at(-1)?.test ?? evaluate(model, test), images, seconds, stopped };
 }
 
-/** Reads all digits, a thousand at a time. */
+/** Classifies all digits, `batch` at a time. */
 export function evaluate(model: nn.Module, digits: Digits, batch = 1000): Evaluation {
   const read = new Uint8Array(digits.count);
   const probability = new Float32Array(digits.count);
@@ -181,7 +184,7 @@ export function compare(labels: Uint8Array, read: Uint8Array): Pick<Evaluation, 
   return { accuracy: hits / labels.length, confusion };
 }
 
-/** The input of the network: pixels of n digits, 0 … 255, normalized, in shape [n, 784]. */
+/** The input of the network, of shape [n, 784]: the pixels of n digits, 0 … 255, normalized. */
 const normalized = (pixels: Tensor, n: number): Tensor =>
   pixels.reshape([n, PIXELS]).to("float32").div(255).sub(MEAN).div(DEVIATION);
 

@@ -1,4 +1,7 @@
-/** Gradients from values alone: the error and the cost of evolution strategies, by samples and by parameters. */
+/**
+ * Gradients from function values alone: how the error and the cost of evolution strategies depend on the numbers of
+ * samples and parameters.
+ */
 import { losses, manualSeed, nn, optim, tensor, tidy } from "nabla";
 import { type EsError, EvolutionStrategy, esError, logSlope, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -6,7 +9,7 @@ import { experiment } from "../experiment.ts";
 const SAMPLES = [16, 64, 256];
 const DIMENSIONS = [4, 16, 64, 256];
 const REPEATS = 80;
-/** How many updates each network gets. */
+/** The number of updates of each network. */
 const STEPS = 250;
 
 /** The standard error of the fitted slope of log error against log x, from the standard errors of the errors. */

@@ -40,7 +40,8 @@ export default experiment({
       [1 - heritability, 0],
       [0, 1 - heritability],
     ];
-    // Directional: w = e^{s·z₁}. Stabilizing: w = exp(−½s‖z − o‖²), so β = −(I/s + P)⁻¹·(z̄ − o) (Lande 1979).
+    // Directional selection: w = e^{s·z₁}. Stabilizing selection: w = exp(−½s‖z − o‖²), so β = −(I/s + P)⁻¹·(z̄ − o)
+    // (Lande 1979).
     const directional = selection === "directional";
     const fitness = ([a, b]: Vector): number =>
       Math.exp(directional ? strength * a! : -0.5 * strength * ((a! - OPTIMUM[0]!) ** 2 + (b! - OPTIMUM[1]!) ** 2));

@@ -12,7 +12,7 @@ import {
 } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
-/** The start, along both directions. */
+/** The starting point, along both directions. */
 const EPSILON = 1e-6;
 const SADDLE = [0, 0];
 
@@ -62,7 +62,7 @@ export default experiment({
       };
       const distances = (path: Trajectory, unit = 1): Points =>
         path.times.map((t, i) => [t / unit, Math.hypot(...path.states[i]!)]);
-      /** The line with this rate that ends at the last point. */
+      /** The line with this growth rate that ends at the last point. */
       const line = (points: Points, rate: number): Points => {
         const [end, distance] = points[points.length - 1]!;
         return points.map(([t]) => [t, distance * Math.exp(rate * (t - end))]);

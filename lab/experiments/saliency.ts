@@ -10,7 +10,7 @@ const PIXELS = SIDE * SIDE;
 const DIGITS = 40;
 /** The side of a covered block, in pixels. */
 const BLOCK = 2;
-/** The shares of the ink to remove. */
+/** The fractions of the ink to remove. */
 const SHARES = [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1];
 
 export default experiment({
@@ -210,12 +210,12 @@ function blocks(map: Pixels): number[] {
   return sums;
 }
 
-/** The share of Σ|map| at pixels that meet the condition. */
+/** The fraction of Σ|map| at pixels that meet the condition. */
 function shareWhere(map: Pixels, condition: (at: number) => boolean): number {
   return sum(map.map((v, at) => (condition(at) ? Math.abs(v) : 0))) / (sum(map.map(Math.abs)) || 1);
 }
 
-/** The share of a map within 2 pixels of ink, divided by the share of the pixels there. */
+/** The fraction of a map within 2 pixels of ink, divided by the fraction of the pixels there. */
 function nearInk(map: Pixels, ink: Pixels): number {
   const near = (at: number): boolean => {
     const [row, column] = [Math.floor(at / SIDE), at % SIDE];
@@ -227,7 +227,10 @@ function nearInk(map: Pixels, ink: Pixels): number {
   return shareWhere(map, near) / shareWhere(new Float32Array(PIXELS).fill(1), near);
 }
 
-/** The score after removing shares of the inked pixels, those with the largest values in the map first: 1 with all ink, 0 with none. */
+/**
+ * The score after removing fractions of the inked pixels, starting with those that have the largest values in the map: 1
+ * with all ink, 0 with none.
+ */
 function deletion(
   model: nn.Module,
   ink: readonly Pixels[],

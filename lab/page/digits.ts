@@ -5,7 +5,7 @@ import url from "../../dist/bin/digits.gz?url";
 
 let loading: ReturnType<typeof readDigits> | undefined;
 
-/** @throws Error if the file cannot be loaded; the next call tries again */
+/** @throws Error if the file cannot be loaded; the next call retries */
 export function loadDigits(): ReturnType<typeof readDigits> {
   loading ??= fetchDigits().catch((error: unknown) => {
     loading = undefined;

@@ -10,7 +10,7 @@ import type { View } from "./view.ts";
 
 const make = maker(document);
 const sources = import.meta.glob<string>("../experiments/*.ts", { query: "?raw", import: "default" });
-/** Milliseconds without a change before the experiment runs again. */
+/** The time without a change after which the experiment runs again, in milliseconds. */
 const REST = 120;
 
 /** `given` are the parameters in the address. If one is invalid, the view reports it and uses the defaults. */
@@ -48,7 +48,7 @@ export function showExperiment(experiment: AnyExperiment, given: Readonly<Record
       onError: (message) => status.fail(`The run failed: ${message}`),
     });
   };
-  /** Marks the results as outdated, stops the current run, and starts a new one after a rest. */
+  /** Marks the results as outdated, stops the current run, and starts a new one after a delay. */
   const schedule = (changed: Values, rest = REST): void => {
     values = changed;
     clearTimeout(timer);

@@ -1,4 +1,4 @@
-/** The content of the page at one address. `close` ends its work. */
+/** The content of the page at one address. `close` stops its activity. */
 export interface View {
   readonly title: string;
   readonly element: HTMLElement;

@@ -36,7 +36,7 @@ function nodesBetween(
     if (targets?.has(edge) || edge instanceof Tensor) {
       if (edge instanceof Tensor && !edge.requiresGrad) continue;
       if (!targets || targets.has(edge)) needed.add(edge);
-      // An inner target or another leaf: code outside may differentiate further.
+      // For an inner target or another leaf: the caller may differentiate further.
       if (edge instanceof Node || !targets?.has(edge)) hasOtherLeaves = true;
     } else if (!found.has(edge)) {
       found.add(edge);
@@ -50,11 +50,11 @@ function nodesBetween(
 
 /** @internal */
 export interface BackpropagateOptions {
-  /** The edges whose gradients are wanted; null for all leaves. */
+  /** The edges whose gradients to compute; null for all leaves. */
   targets: ReadonlySet<Edge> | null;
   /** Keep the graph for another backward pass. */
   retain: boolean;
-  /** Record the gradients for autograd; "auto" does if anything besides the targets can be differentiated. */
+  /** Record the gradients for autograd. "auto" records them if anything besides the targets can be differentiated. */
   create: boolean | "auto";
 }
 
@@ -174,7 +174,7 @@ function composedGradients(
 const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
 
-/** The gradients of the roots with respect to the proxies that need one; null for others. */
+/** The gradients of the roots with respect to the proxies that need one; null for the others. */
 function gradientsOf(
   proxies: readonly Tensor[],
   needs: readonly boolean[],
@@ -208,7 +208,7 @@ export function installLeafCheck(check: (leaves: Iterable<Edge>) => void): void 
   leafCheck = check;
 }
 
-/** Tensor.backward as a function. @throws ShapeError, Error */
+/** Implements Tensor.backward. @throws ShapeError, Error */
 export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   checkOptions("backward", options, "{gradient:tensor retainGraph:boolean createGraph:boolean}");
   const { gradient, createGraph = false, retainGraph = createGraph } = options;
@@ -237,7 +237,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
       create: createGraph,
     });
     leafCheck?.(gradients.keys());
-    // Compute all before writing any: if memory runs out, every .grad is unchanged.
+    // Compute all gradients before writing any: if memory runs out, every .grad is unchanged.
     const updates = Array.from(gradients).flatMap(([leaf, g]) => {
       if (!(leaf instanceof Tensor) || leaf.isDisposed) return [];
       currentWatch()?.require(g, `the gradient of a parameter ${show(leaf.shape)}`);

@@ -27,7 +27,7 @@ function variable(x: Tensor): Tensor {
   return copy;
 }
 
-/** Makes variables constants: autograd must not propagate gradients to leaves that no one can reach. */
+/** Turns variables into constants: autograd must not propagate gradients to leaves that nobody can reach. */
 function retire(variables: readonly Tensor[]): void {
   for (const x of variables) if (x.edge === x) x.requiresGrad = false;
 }
@@ -93,7 +93,7 @@ function makeVariables<A extends unknown[]>(
   return { inputs, variables };
 }
 
-/** makeVariables for arguments that are one tensor each. */
+/** Like makeVariables, for arguments that are one tensor each. */
 function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; variables: Tensor[] } {
   const indices = args.map((_, i) => i);
   const { inputs, variables } = makeVariables(args, indices, name);

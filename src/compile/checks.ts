@@ -19,7 +19,7 @@ const movers = new Map<Op, (inputs: readonly Operand[]) => readonly Operand[]>([
   [Op.Gather, ([x]) => [x!]],
 ]);
 
-/** The storages whose elements are in 0 … n − 1 for any arguments, with their n. */
+/** The storages whose elements are always in 0 … n − 1, whatever the arguments, with their n. */
 function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   const bounds = new Map<Storage, number>();
   for (const { op, inputs, outputs, attributes } of steps) {
@@ -65,14 +65,14 @@ export function withChecks(
 
 export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
-/** An order of steps in which a failing call changes nothing. */
+/** Steps in an order in which a failing call changes nothing. */
 export interface Schedule {
-  /** Checks that can run before all steps: of arguments and of tensors from outside. */
+  /** Checks that can run before all steps: those of arguments and of tensors from outside. */
   readonly first: readonly Step[];
   readonly steps: readonly Step[];
   /** The number of steps up to the last check. */
   readonly uncertain: number;
-  /** State that these steps write, to restore if a check fails. */
+  /** The state that these steps write, to restore if a check fails. */
   readonly saved: readonly Storage[];
 }
 

@@ -128,7 +128,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
     return finite ? runFinite(`compile(${name})`, run) : run();
   };
   const invoke = (args: readonly unknown[]): T => {
-    // Only eager mode lets gradients flow through f.
+    // Gradients flow through f only in eager mode.
     if (isGradEnabled())
       for (let i = 0; i < args.length; i++) if (requiresGradient(args[i])) return runUncompiled([...args]);
     fresh = undefined;
@@ -144,7 +144,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   // A rest parameter would allocate an array on every call. Up to four arguments use these lists instead.
   const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
-    // Inside another recording, f becomes a part of that.
+    // Inside another recording, f becomes a part of that recording.
     if (currentRecorder()) return runUncompiled(Array.from(arguments));
     const list = lists[arguments.length];
     if (!list) return invoke(Array.from(arguments));
@@ -185,7 +185,7 @@ function requiresGradient(value: unknown, depth = 0): boolean {
   return false;
 }
 
-/** Calls f, with tensors for typed arrays. Inside a recording, these are constants. */
+/** Calls f with tensors in place of typed arrays. Inside a recording, these tensors are constants. */
 function inline<T>(name: string, f: (...args: unknown[]) => T, args: readonly unknown[]): T {
   const flat: (Tensor | TypedArray)[] = [];
   const { parts } = signatureOf(name, args, flat);

@@ -18,7 +18,10 @@ export interface GuardOptions {
   readonly steps: readonly Step[];
   /** State to copy before it is written. */
   readonly saved: readonly Storage[];
-  /** Symbolic storages that outlive the call: they and state must be finite. Undefined without such checks. */
+  /**
+   * Symbolic storages that outlive the call. Their elements and those of state must be finite. Undefined without such
+   * checks.
+   */
   readonly finite: ReadonlySet<Storage> | undefined;
   readonly allocate: (bytes: number) => Storage;
 }
@@ -28,7 +31,7 @@ export class Guard {
   readonly saving: readonly Step[];
   /** Steps that check for NaN and ±∞. They run after all others. */
   readonly finite: readonly Step[];
-  /** The storages that these check. */
+  /** The storages that these steps check. */
   readonly watched: ReadonlySet<Storage>;
   private readonly copies: readonly (readonly [state: Storage, copy: Storage])[];
   private readonly checks: readonly RangeCheck[];
@@ -101,7 +104,7 @@ export class Guard {
   }
 }
 
-/** An operand of all bytes of a storage, in words if possible, to copy them. */
+/** An operand that covers all bytes of a storage, as words if possible, for copying them. */
 function wholeOf(storage: Storage, bytes: number): Operand {
   const size = bytes % 4 ? bytes : bytes / 4;
   return { storage, shape: [size], dtype: bytes % 4 ? "uint8" : "int32", size };

@@ -34,7 +34,7 @@ function median(values: readonly number[]): number {
   return sorted.length ? sorted[sorted.length >> 1]! : 0;
 }
 
-/** The length of the chain of multiply-adds in the ceiling kernel, and its operations. */
+/** The length of the chain of multiply-adds in the ceiling kernel, and the number of its operations. */
 const CHAIN = 4000;
 const FLOPS = 96 * CHAIN;
 

@@ -44,7 +44,7 @@ interface Place {
   readonly count: number;
 }
 
-/** For a NaN or ±∞ that does not appear again when the recording is replayed. */
+/** The message for a NaN or ±∞ that does not reappear when the recording is replayed. */
 const UNKNOWN: Flaw = {
   order: 0,
   isNaN: true,
@@ -81,7 +81,7 @@ export class Program {
   private readonly addresses: readonly [first: number, uncertain: number, rest: number];
   /** Instructions outside of steps: the number of those that copy state, and those that check for NaN and ±∞. */
   private readonly extra: { readonly saving: number; readonly finite: Place };
-  /** Whether other threads help. */
+  /** Whether other threads take part in a run. */
   private readonly isShared: boolean;
   /** Storages that a run overwrites: results, and state. */
   private readonly results: readonly Storage[];
@@ -92,7 +92,7 @@ export class Program {
   private readonly counts: readonly [first: number, uncertain: number, rest: number];
   /** The epoch at which the captured tensors were checked. */
   private checkedEpoch = -1;
-  /** A captured tensor that was disposed. */
+  /** The first captured tensor that was disposed. */
   private disposed: Captured | undefined;
   /** The number of steps up to the last check. */
   private readonly uncertainSteps: number;
@@ -306,7 +306,7 @@ export class Program {
     throw nonFinite(`compile(${name})`, flaw ?? UNKNOWN);
   }
 
-  /** Frees its memory. Calling it twice is fine. */
+  /** Frees the program's memory. Calling it twice is fine. */
   dispose(): void {
     finalizer.unregister(this);
     release(this.memory);

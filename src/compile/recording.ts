@@ -35,7 +35,7 @@ export interface Recording<T> {
   readonly differentiable: ReadonlySet<Tensor>;
   /** Whether autograd was on around the call. */
   readonly gradEnabled: boolean;
-  /** Whether the function made a storage itself. */
+  /** Whether the function itself made a storage. */
   readonly isOwn: (storage: Storage) => boolean;
   /** Constants of the function that were checked as indices. */
   readonly checkedConstants: ReadonlySet<Storage>;
@@ -53,7 +53,7 @@ export interface Recording<T> {
   readonly retained: readonly Storage[];
 }
 
-/** Why a tensor made during a recording is disposed: a part of the error of later uses. */
+/** Why a tensor made during a recording is disposed, for the error that later uses throw. */
 export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 
@@ -64,14 +64,14 @@ const operand = (x: Tensor, op: string): Operand => ({
   size: x.size,
 });
 
-/** Collects what a function does. */
+/** Collects the ops and effects of a function. */
 class FunctionRecorder implements Recorder<Tensor> {
   readonly steps: Step[] = [];
   readonly guards: (() => boolean)[] = [];
   readonly retained = new Set<Storage>();
   readonly cleared = new Set<Tensor>();
   readonly checkedConstants = new Set<Storage>();
-  /** Tensors of optimizers and the like, which never replace them. */
+  /** Tensors of objects that never replace them, such as optimizers. */
   readonly fixed = new Set<Tensor>();
   finite = false;
   private readonly outside = new Map<Tensor, Captured>();
@@ -82,7 +82,7 @@ class FunctionRecorder implements Recorder<Tensor> {
   private readonly outputs: Tensor[] = [];
   private readonly argumentStorages: ReadonlySet<Storage>;
   private readonly sites = new Map<Storage, string>();
-  /** The gradients before the recording, which changes none. */
+  /** The gradients from before the recording, which does not change them. */
   private readonly gradientsBefore = new Map<Tensor, Tensor | null>();
   private readonly firstId = nextStorageId();
 
@@ -212,7 +212,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     for (const step of this.steps) for (const storage of mutated(step)) if (!storage.symbolic) storage.version--;
   }
 
-  /** Undoes everything after f failed. */
+  /** Undoes everything after f has failed. */
   undo(): void {
     for (const leaf of this.leaves)
       if (leaf.grad && !leaf.grad.isDisposed && leaf.grad.storage("compile").symbolic) leaf.grad.dispose();
@@ -241,7 +241,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     for (const x of this.outputs) if (!results.has(x) && !x.isKept) x.disposeBecause(DISPOSED_BY_COMPILE);
   }
 
-  /** Tensors from outside. Those made by the function, such as constants, need only their memory. */
+  /** Tensors from outside. Of those that the function made, such as constants, only the memory is needed. */
   get captured(): Captured[] {
     return Array.from(this.outside.values()).filter(({ tensor }) => !tensor.isDisposed && !this.own.has(tensor));
   }

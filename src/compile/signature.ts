@@ -112,7 +112,7 @@ export function bind(part: Part, value: unknown, inputs: readonly Tensor[]): voi
   }
 }
 
-/** Rebuilds the arguments, with `make(input)` in the place of each tensor or typed array. */
+/** Rebuilds the arguments, with `make(input)` in place of each tensor or typed array. */
 export function substitute(parts: readonly Part[], make: (input: number) => Tensor): unknown[] {
   const visit = (part: Part): unknown => {
     switch (part.kind) {
@@ -146,7 +146,7 @@ export function pathsOf({ parts }: Signature): string[] {
   return parts.flatMap((part, i) => visit(part, `arguments[${i}]`));
 }
 
-/** The arguments in listings: `float32[4, 2], 3`. */
+/** The arguments as listings show them: `float32[4, 2], 3`. */
 export function showSignature({ parts }: Signature): string {
   const visit = (part: Part): string => {
     switch (part.kind) {

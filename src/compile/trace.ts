@@ -48,7 +48,7 @@ interface Gradient {
   handle: Tensor;
 }
 
-/** Attributes as text, without functions, which every call makes again. */
+/** Attributes as text, without functions, which every call recreates. */
 const textOf = (attributes: unknown): string =>
   JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? String(v) : v)) ?? "";
 
@@ -73,7 +73,7 @@ function isSame(a: Recording<unknown>, b: Recording<unknown>): boolean {
 
 export class Trace<T> {
   readonly program: Program;
-  /** Whether it is known that f does the same on every call. */
+  /** Whether f is known to do the same on every call. */
   isVerified: boolean;
   private readonly recording: Recording<T>;
   private readonly memory: TraceMemory;

@@ -39,7 +39,7 @@ export function barrierHandleOf(x: Tensor, shape: Shape): Tensor {
 }
 
 export class TraceMemory {
-  /** Steps that copy returned arguments and constants to memory of the results. */
+  /** Steps that copy returned arguments and constants to the memory of the results. */
   readonly copies: Step[] = [];
   private readonly tensors: Tensor[] = [];
   private readonly places = new Map<Storage, Tensor>();

@@ -1,4 +1,7 @@
-/** Finds the op that made a NaN or ±∞: detectAnomaly, which checks the result of every eager op, and what compile shares with it. */
+/**
+ * Finds the op that made a NaN or ±∞: detectAnomaly, which checks the result of every eager op, and the code that compile
+ * shares with it.
+ */
 import { Op } from "../../assembly/opcodes.ts";
 import { LARGEST } from "../ops/definition/check.ts";
 import type { AnyOp } from "../ops/definition/op.ts";
@@ -22,7 +25,7 @@ export interface Flaw {
   readonly isFromOp: boolean;
   /** A clause such as `log made -Infinity at train.ts:3:10`. */
   readonly origin: string;
-  /** More about it, such as ` from finite inputs (element 0 of float32 [4])`. */
+  /** Further details, such as ` from finite inputs (element 0 of float32 [4])`. */
   readonly details: string;
   readonly remedy: string;
 }
@@ -47,7 +50,7 @@ export function nonFiniteIn(x: Value, address: number): NonFiniteElement | undef
 const elementText = ({ index }: NonFiniteElement, x: Value): string =>
   `element ${index} of ${x.dtype} ${show(x.shape)}`;
 
-/** The flaw of a value that no op made. */
+/** The flaw in a value that no op made. */
 export const externalFlaw = (what: string, x: Value, found: NonFiniteElement): Flaw => ({
   order: -1,
   isNaN: Number.isNaN(found.value),
@@ -67,8 +70,8 @@ export interface ExecutedOp {
 }
 
 /**
- * The flaw of an op's result. It is inherited from an input, unless the op turned an infinity that no op made, such as that of a mask, into
- * NaN; then it is the op's own.
+ * The flaw in an op's result. It is inherited from an input, unless the op turned an infinity that no op made, such as
+ * that of a mask, into NaN; then it is the op's own.
  */
 export function flawOf(
   { op, order, site, gradientOf }: ExecutedOp,

@@ -9,12 +9,12 @@ const COPIES = Symbol.for("nabla.copies");
 /** The mark of this copy. */
 const OWN = {};
 
-/** Marks an object or prototype of this copy. */
+/** Marks an object or prototype as one of this copy. */
 export function mark(own: object): void {
   Object.defineProperty(own, MARK, { value: OWN });
 }
 
-/** Marks this copy's tensors, and warns once if another copy was loaded before. */
+/** Marks this copy's tensors, and warns once if another copy was loaded earlier. */
 export function registerCopy(prototype: object): void {
   mark(prototype);
   const shared = globalThis as { [COPIES]?: number };

@@ -16,13 +16,13 @@ const OPTIONS = "{dtype:string requiresGrad:boolean}";
 
 /** Options of the functions that create tensors. */
 export interface TensorOptions {
-  /** The element type. Default: depends on the values for `tensor`, int32 for `randint`, else float32. */
+  /** The element type. Default: depends on the values for `tensor`, int32 for `randint`, otherwise float32. */
   readonly dtype?: DType;
   /** Whether autograd computes gradients for it. Default false. */
   readonly requiresGrad?: boolean;
 }
 
-/** What `tensor` reads: a number, nested arrays, or a typed array. */
+/** The values that `tensor` accepts: a number, nested arrays, or a typed array. */
 export type TensorValues =
   | NestedArray
   | readonly TensorValues[]
@@ -75,7 +75,7 @@ function unnest(values: TensorValues): {
   return { shape, elements };
 }
 
-/** By toStringTag, which is the same for Buffers and for arrays of other realms. */
+/** Look up by toStringTag, which is the same for Buffers and for arrays of other realms. */
 const dtypesByTag: Record<string, DType> = {
   Float32Array: "float32",
   Float64Array: "float32",

@@ -1,4 +1,4 @@
-/** Access to a tensor's elements, and the errors of tensors that have none. */
+/** Access to a tensor's elements, and the errors for tensors without elements. */
 import { type Spec, show, sizeOf } from "../ops/definition/value.ts";
 import { DisposedError, type Error, TraceError, TypeError } from "../runtime/errors.ts";
 import { context } from "./context.ts";
@@ -18,7 +18,7 @@ export function elementsAt(buffer: ArrayBufferLike, address: number, { dtype, sh
       : new Uint8Array(buffer, address, size);
 }
 
-/** structuredClone shows the text of this function in its error. */
+/** structuredClone shows the source text of this function in its error. */
 export const cannotBeCloned = () =>
   "A tensor lives in WASM memory. Send x.data and x.shape, and make it again with tensor(data, shape).";
 

@@ -283,7 +283,7 @@ export const convTranspose1d: {
 export const maxPool2dWithIndices: (x: Tensor | number, kernelSize: Size2d, options?: MaxPool2dOptions) => Tensor[] =
   /* @__PURE__ */ lift("maxPool2dWithIndices", poolOps.maxPool2dWithIndices);
 /**
- * The largest value of each window, channels last. The gradient goes to where that value was.
+ * The largest value of each window, channels last. The gradient goes to the position of that value.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  * Other types are converted first, so int32 beyond 2²⁴ is rounded.
@@ -351,8 +351,8 @@ export const indexSelect: (x: Tensor, dim: number, index: Tensor) => Tensor = /*
   gatherOps.indexSelect,
 );
 /**
- * Picks one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
- * x[i][index[i][j]] for dim 1. The gradient is added back at these places.
+ * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
+ * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
  *
  * x: any shape, index: x's shape but for `dim` → index's shape, x's type.
  *
@@ -376,8 +376,8 @@ export const gather: (x: Tensor, dim: number, index: Tensor) => Tensor = /* @__P
  *
  * source, index: the same shape → that shape with size n at `dim`, source's type.
  *
- * @param source What is added.
- * @param dim The dim that the indices count along.
+ * @param source The elements to add.
+ * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param n The result's size at `dim`.
  * @throws ShapeError if the shapes differ
@@ -397,9 +397,9 @@ export const scatterSum: (source: Tensor, dim: number, index: Tensor, n: number)
  *
  * x: any shape; source, index: the same shape, x's but for `dim` → x's shape.
  *
- * @param dim The dim that the indices count along.
+ * @param dim The dim to index along.
  * @param index The indices, int32.
- * @param source What is added.
+ * @param source The elements to add.
  * @throws ShapeError if the shapes do not fit
  * @throws RangeError if an index is outside the dim
  * @example
@@ -417,7 +417,7 @@ export const scatterAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor)
  *
  * x: any shape, index: [n], source: x's shape with size n at `dim` → x's shape.
  *
- * @param dim The dim that the indices count along.
+ * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param source The slices to add.
  * @throws ShapeError if the index does not have one dim as long as source's
@@ -433,11 +433,11 @@ export const indexAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor) =
   gatherOps.indexAdd,
 );
 /**
- * The rows of `weight` at the given indices. The gradient is added up in these rows.
+ * The rows of `weight` at the given indices. The gradient is added to these rows.
  *
  * index: any shape, weight: [entries, size] → [...index.shape, size], weight's type.
  *
- * @param index The rows' numbers, int32.
+ * @param index The indices of the rows, int32.
  * @param weight The table.
  * @throws RangeError if an index is outside the table
  * @example
@@ -451,7 +451,7 @@ export const embedding: (index: Tensor, weight: Tensor) => Tensor = /* @__PURE__
   gatherOps.embedding,
 );
 /**
- * 1 at each index's place, 0 elsewhere. No gradient.
+ * 1 at the position of each index, 0 elsewhere. No gradient.
  *
  * index: any shape, int32 → [...index.shape, classes], float32.
  *
@@ -533,8 +533,8 @@ export const triangularSolve: (a: Tensor, b: Tensor, options?: TriangularSolveOp
   linalgOps.triangularSolve,
 );
 /**
- * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order;
- * NaN comes last (first if descending). The gradient goes back to where each element was.
+ * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
+ * comes last (first if descending). The gradient goes back to the original position of each element.
  *
  * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
  *
@@ -549,8 +549,8 @@ export const triangularSolve: (a: Tensor, b: Tensor, options?: TriangularSolveOp
  */
 export const sort: {
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order;
-   * NaN comes last (first if descending). The gradient goes back to where each element was.
+   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
+   * comes last (first if descending). The gradient goes back to the original position of each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -565,8 +565,8 @@ export const sort: {
    */
   (x: Tensor | number, dim?: number, options?: SortOptions): Tensor[];
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order;
-   * NaN comes last (first if descending). The gradient goes back to where each element was.
+   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
+   * comes last (first if descending). The gradient goes back to the original position of each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -623,12 +623,12 @@ export const argSort: {
   (x: Tensor | number, options: SortOptions): Tensor;
 } = /* @__PURE__ */ lift("argSort", linalgOps.argSort);
 /**
- * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to where
- * each element was.
+ * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
+ * original position of each element.
  *
  * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
  *
- * @param k How many elements to return.
+ * @param k The number of elements to return.
  * @param dim The dim to search. Default -1.
  * @throws ShapeError if the dim does not exist or has fewer than k elements
  * @example
@@ -640,12 +640,12 @@ export const argSort: {
  */
 export const topK: {
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to where
-   * each element was.
+   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
+   * original position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
-   * @param k How many elements to return.
+   * @param k The number of elements to return.
    * @param dim The dim to search. Default -1.
    * @throws ShapeError if the dim does not exist or has fewer than k elements
    * @example
@@ -657,12 +657,12 @@ export const topK: {
    */
   (x: Tensor, k: number, dim?: number, options?: TopKOptions): Tensor[];
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to where
-   * each element was.
+   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
+   * original position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
-   * @param k How many elements to return.
+   * @param k The number of elements to return.
    * @throws ShapeError if the dim does not exist or has fewer than k elements
    * @example
    * ```ts
@@ -710,7 +710,7 @@ export const dot: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PUR
  * x: [..., in] of any type, w: [out, in], bias: [out] → [..., out], float32.
  *
  * @param w The weight, float32.
- * @param bias What is added to each row, float32; null or none adds nothing.
+ * @param bias Added to each row, float32; null or none adds nothing.
  * @throws ShapeError if the sizes do not fit
  * @throws DTypeError if w or bias is not float32
  * @example
@@ -805,7 +805,7 @@ export const relu: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("relu",
  *
  * x: any shape → the same shape, float32.
  *
- * @param slope The factor of negative elements. Default 0.01.
+ * @param slope The slope for negative elements. Default 0.01.
  * @example
  * ```ts
  * const x = tensor([-1, 2]);
@@ -1090,14 +1090,14 @@ export const ge: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE
  */
 export const isNaN: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("isNaN", comparisonOps.isNaN);
 /**
- * condition ? a : b, element by element. The gradient goes to the operand that was taken.
+ * condition ? a : b, element by element. The gradient goes to the operand that was selected.
  *
  * condition: bool; a, b: any shapes that broadcast with it → the broadcast shape. int32 if no operand is float32; two
  * numbers give float32 where float32 holds both; two masks give bool.
  *
  * @param condition A mask of type bool.
- * @param a Taken where the mask is true.
- * @param b Taken where the mask is false.
+ * @param a Selected where the mask is true.
+ * @param b Selected where the mask is false.
  * @throws DTypeError if the condition is not bool
  * @throws ShapeError if the shapes do not broadcast
  * @example
@@ -1226,8 +1226,8 @@ export const sign: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sign",
  *
  * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
  *
- * @param low The lower bound; null or none leaves it open.
- * @param high The upper bound; null or none leaves it open.
+ * @param low The lower bound; null or none means no bound.
+ * @param high The upper bound; null or none means no bound.
  * @throws TypeError if both bounds are missing
  * @example
  * ```ts
@@ -1487,7 +1487,7 @@ export const bernoulli: (shape: Shape, p: number, value?: number) => Tensor = /*
  *
  * → [n], int32.
  *
- * @param n How many numbers.
+ * @param n The number of elements.
  * @throws ShapeError if n is not a whole number ≥ 0
  * @example
  * ```ts
@@ -1502,8 +1502,8 @@ export const randperm: (n: number) => Tensor = /* @__PURE__ */ lift("randperm", 
  * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -1519,8 +1519,8 @@ export const layerNorm: {
    * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @param weight Multiplied after normalizing; null or none is 1.
-   * @param bias Added after that; null or none is 0.
+   * @param weight The scale to apply after normalizing; null or none is 1.
+   * @param bias The shift to add after that; null or none is 0.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if eps is negative
    * @example
@@ -1557,7 +1557,7 @@ export const layerNorm: {
    * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @param weight Multiplied after normalizing; null or none is 1.
+   * @param weight The scale to apply after normalizing; null or none is 1.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if eps is negative
    * @example
@@ -1579,7 +1579,7 @@ export const layerNorm: {
  * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight Multiplied after normalizing; null or none is 1.
+ * @param weight The scale to apply after normalizing; null or none is 1.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -1595,7 +1595,7 @@ export const rmsNorm: {
    * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @param weight Multiplied after normalizing; null or none is 1.
+   * @param weight The scale to apply after normalizing; null or none is 1.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if eps is negative
    * @example
@@ -1628,8 +1628,8 @@ export const rmsNorm: {
  * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
  * channels], μ and the biased σ², through which no gradient flows. float32.
  *
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -1647,8 +1647,8 @@ export const batchNormTrain: {
    * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
    * channels], μ and the biased σ², through which no gradient flows. float32.
    *
-   * @param weight Multiplied after normalizing; null or none is 1.
-   * @param bias Added after that; null or none is 0.
+   * @param weight The scale to apply after normalizing; null or none is 1.
+   * @param bias The shift to add after that; null or none is 0.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if eps is negative
    * @example
@@ -1683,7 +1683,7 @@ export const batchNormTrain: {
    * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
    * channels], μ and the biased σ², through which no gradient flows. float32.
    *
-   * @param weight Multiplied after normalizing; null or none is 1.
+   * @param weight The scale to apply after normalizing; null or none is 1.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if eps is negative
    * @example
@@ -1703,8 +1703,8 @@ export const batchNormTrain: {
  *
  * @param average The mean of each channel.
  * @param variance The variance of each channel.
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -1722,8 +1722,8 @@ export const batchNorm: {
    *
    * @param average The mean of each channel.
    * @param variance The variance of each channel.
-   * @param weight Multiplied after normalizing; null or none is 1.
-   * @param bias Added after that; null or none is 0.
+   * @param weight The scale to apply after normalizing; null or none is 1.
+   * @param bias The shift to add after that; null or none is 0.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if eps is negative
    * @example
@@ -1765,7 +1765,7 @@ export const batchNorm: {
    *
    * @param average The mean of each channel.
    * @param variance The variance of each channel.
-   * @param weight Multiplied after normalizing; null or none is 1.
+   * @param weight The scale to apply after normalizing; null or none is 1.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if eps is negative
    * @example
@@ -1789,8 +1789,8 @@ export const batchNorm: {
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *
  * @param groups The number of groups, a divisor of the number of channels.
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if groups does not divide the channels or eps is negative
  * @example
@@ -1807,8 +1807,8 @@ export const groupNorm: {
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
    * @param groups The number of groups, a divisor of the number of channels.
-   * @param weight Multiplied after normalizing; null or none is 1.
-   * @param bias Added after that; null or none is 0.
+   * @param weight The scale to apply after normalizing; null or none is 1.
+   * @param bias The shift to add after that; null or none is 0.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if groups does not divide the channels or eps is negative
    * @example
@@ -1841,7 +1841,7 @@ export const groupNorm: {
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
    * @param groups The number of groups, a divisor of the number of channels.
-   * @param weight Multiplied after normalizing; null or none is 1.
+   * @param weight The scale to apply after normalizing; null or none is 1.
    * @throws ShapeError if the sizes do not fit
    * @throws RangeError if groups does not divide the channels or eps is negative
    * @example
@@ -1951,8 +1951,7 @@ export const mean: {
 /**
  * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax tells where it
- * is.
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
  *
  * @param dims One dim, several, or all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is named twice, or has no elements
@@ -1967,8 +1966,7 @@ export const max: {
   /**
    * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
    *
    * @param dims One dim, several, or all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
@@ -1983,8 +1981,7 @@ export const max: {
   /**
    * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
    *
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
    * @example
@@ -1999,8 +1996,7 @@ export const max: {
 /**
  * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin tells where it
- * is.
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
  *
  * @param dims One dim, several, or all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is named twice, or has no elements
@@ -2015,8 +2011,7 @@ export const min: {
   /**
    * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
    *
    * @param dims One dim, several, or all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
@@ -2031,8 +2026,7 @@ export const min: {
   /**
    * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
    *
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
    * @example
@@ -2630,12 +2624,12 @@ export const reshape: (x: Tensor, ...shape: [shape: Shape] | number[]) => Tensor
   reshapeOps.reshape,
 );
 /**
- * Joins the dims from startDim to endDim into one.
+ * Merges the dims from startDim to endDim into one.
  *
  * x: any shape → x's shape with the product of these sizes in their place, x's type.
  *
- * @param startDim The first dim to join. Default 0.
- * @param endDim The last dim to join. Default -1.
+ * @param startDim The first dim to merge. Default 0.
+ * @param endDim The last dim to merge. Default -1.
  * @throws ShapeError if a dim does not exist or startDim comes after endDim
  * @example
  * ```ts
@@ -2668,7 +2662,7 @@ export const squeeze: (x: Tensor, dim?: number) => Tensor = /* @__PURE__ */ lift
  *
  * x: any shape → x's shape with a 1 at `dim`, x's type.
  *
- * @param dim Where the new dim goes; -1 appends it.
+ * @param dim The position of the new dim; -1 appends it.
  * @throws ShapeError if the position does not exist
  * @example
  * ```ts
@@ -2681,7 +2675,7 @@ export const unsqueeze: (x: Tensor, dim: number) => Tensor = /* @__PURE__ */ lif
 /**
  * The dims in another order. The gradient is permuted back.
  *
- * x: any shape → the sizes in the order of `dims`, x's type.
+ * x: any shape → the same sizes in the order of `dims`, with x's type.
  *
  * @param dims Every dim of x once, as numbers or as one array.
  * @throws ShapeError if `dims` does not name every dim once
@@ -2727,8 +2721,8 @@ export const transpose: (x: Tensor, dim0: number, dim1: number) => Tensor = /* @
  */
 export const t: (x: Tensor) => Tensor = /* @__PURE__ */ lift("t", shapeOps.t);
 /**
- * Part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for elements
- * left out.
+ * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
+ * elements that are left out.
  *
  * x: any shape → the sizes of the ranges; a number drops its dim. x's type.
  *
@@ -2764,10 +2758,10 @@ export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = /* 
  *
  * x: any shape → each size plus its border, x's type.
  *
- * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number cuts
- * off.
+ * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
+ * elements.
  * @param value The border's value. Default 0.
- * @throws ShapeError if the list does not fit x or cuts off more than there is
+ * @throws ShapeError if the list does not fit x or removes more elements than there are
  * @throws RangeError if x is not float32 and `value` is not whole
  * @example
  * ```ts
@@ -2798,7 +2792,7 @@ export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = /* @__PURE__ */ 
   shapeOps.broadcastTo,
 );
 /**
- * Joins tensors along `dim`. The gradient is cut into the same pieces.
+ * Joins tensors along `dim`. The gradient is split into the same pieces.
  *
  * tensors: the same shape but for `dim` → the sizes at `dim` added up; the type of the tensors.
  *
@@ -2822,7 +2816,7 @@ export const concat: (tensors: readonly Tensor[], dim?: number) => Tensor = /* @
  * tensors: the same shape → that shape with their number at `dim`; the type of the tensors.
  *
  * @param tensors The tensors to join, at least one.
- * @param dim Where the new dim goes. Default 0.
+ * @param dim The position of the new dim. Default 0.
  * @throws ShapeError if the list is empty or the shapes differ
  * @example
  * ```ts
@@ -2836,13 +2830,13 @@ export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = /* @_
   shapeOps.stack,
 );
 /**
- * `length` elements of `dim`, from `start`. The gradient is 0 for elements left out.
+ * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
  *
  * x: any shape → x's shape with size `length` at `dim`, x's type.
  *
  * @param dim The dim to cut.
  * @param start The first index.
- * @param length How many elements to keep.
+ * @param length The number of elements to keep.
  * @throws ShapeError if the range is outside the dim
  * @example
  * ```ts

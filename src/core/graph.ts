@@ -30,7 +30,7 @@ interface Saved<Leaf extends Stored> {
 let nodes = 0;
 
 let current: Node<Stored> | null = null;
-/** The node whose gradient rule runs now: current ops belong to that gradient. */
+/** The node whose gradient rule is running: ops that run now belong to that gradient. */
 export const currentNode = (): Node<Stored> | null => current;
 
 /** Runs f as a part of a node's gradient rule. */
@@ -98,8 +98,8 @@ export class Node<Leaf extends Stored> {
   }
 
   /**
-   * The arguments of the gradient rule after dy. Saved inputs and outputs are tensors in their place of the graph, made by `wrap` on a
-   * retained storage; of the others, only shape and dtype are known.
+   * The arguments of the gradient rule after dy. Saved inputs and outputs are tensors at their place in the graph, made
+   * by `wrap` on a retained storage; of the others, only shape and dtype are known.
    * @throws Error if the graph was freed, or a saved tensor was changed in place
    */
   context(

@@ -1,4 +1,4 @@
-/** What a tensor holds, apart from the tensor, so that its finalizer can free it without keeping the tensor alive. */
+/** A tensor's state, in an object of its own so that the tensor's finalizer can free it without keeping the tensor alive. */
 import type { Storage } from "./memory.ts";
 
 export interface Handle<N> {
@@ -16,12 +16,12 @@ export interface Handle<N> {
   registered: boolean;
   /** Whether it only refers to its storage (see Storage.weaken). */
   weak: boolean;
-  /** What Storage.count returned. */
+  /** The return value of Storage.count. */
   readonly counted: number;
 }
 export type AnyHandle = Handle<{ release(): void }>;
 
-/** A tensor, as far as its memory is concerned. */
+/** The part of a tensor that concerns its memory. */
 export interface Owned {
   /** @internal */
   readonly handle: AnyHandle;

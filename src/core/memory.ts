@@ -36,11 +36,14 @@ export class Storage {
   version = 0;
   /** Its address; NaN for symbolic storages. */
   address: number;
-  /** How many times it moved to JavaScript's memory. */
+  /** The number of times that it moved to JavaScript's memory. */
   private moves = 0;
   /** The tensors that hold it, as memory() counts them. */
   private tensors = 0;
-  /** Weakened tensors, which may be unreachable: after the last reference, the bytes move to JavaScript's memory for them. */
+  /**
+   * Weakened tensors, which may be unreachable. When the last strong reference is released, the bytes move to
+   * JavaScript's memory for them.
+   */
   private weak = 0;
   /** The number of kept tensors and programs that need a fixed address. */
   private pins = 0;
@@ -81,7 +84,7 @@ export class Storage {
     this.#heap.u8.set(this.#moved, this.address);
     this.#home = this.#heap;
     this.#moved = null;
-    // The tensors that held it may have been collected since.
+    // The tensors that held it may have been garbage collected since.
     this.#abandon();
     return true;
   }
@@ -220,7 +223,10 @@ export class Journal {
   }
 }
 
-/** The open journals, by the error after which they restore: OutOfMemoryError (undo.ts) and NonFiniteError (anomaly.ts). */
+/**
+ * The open journals, by the error after which they are restored: OutOfMemoryError (undo.ts) and NonFiniteError
+ * (anomaly.ts).
+ */
 const journals: { shortage: Journal | null; nonFinite: Journal | null } = { shortage: null, nonFinite: null };
 type Cause = keyof typeof journals;
 export const isJournaling = (cause: Cause): boolean => journals[cause] !== null;

@@ -4,7 +4,7 @@ import { methodSignature } from "../ops/signatures.ts";
 import { checker } from "../runtime/arguments.ts";
 import { beginInternal, endInternal } from "./owners.ts";
 
-/** A tensor, as far as methods are concerned. */
+/** The part of a tensor that methods need. */
 interface Receiver {
   readonly shape: readonly number[];
   alias(shape: readonly number[]): unknown;
@@ -22,7 +22,8 @@ export function attachMethods(prototype: Receiver): void {
       } finally {
         endInternal(start, result);
       }
-      // An op with nothing to do returns its operand. Return another tensor, so that the caller may dispose it.
+      // An op with nothing to do returns its operand. The method must return another tensor, so that the caller may
+      // dispose it.
       return result === this ? this.alias(this.shape) : result;
     };
     Object.defineProperty(prototype, name, { value, writable: true, configurable: true });

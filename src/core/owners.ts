@@ -51,7 +51,10 @@ let sweepAtTensors = MAX_TENSORS;
 let pruneAtKept = MAX_TENSORS;
 /** The op that ran at the last sweep. */
 let lastSweep = 0;
-/** Running library functions outside of scopes: positions in `unowned` must not change until they end. */
+/**
+ * The number of running library functions outside of scopes. Positions in `unowned` must not change until these functions
+ * end.
+ */
 let depth = 0;
 let scheduled = false;
 
@@ -81,7 +84,10 @@ export function beginInternal(): number {
   return unowned.length;
 }
 
-/** Ends a library function: frees the tensors that it made outside of scopes and does not return, which no one else can reach. */
+/**
+ * Ends a library function: frees the tensors that it made outside of scopes and does not return, which nobody else can
+ * reach.
+ */
 export function endInternal(start: number, result: unknown): void {
   if (start < 0) return;
   depth--;
@@ -128,7 +134,7 @@ function schedule(): void {
   void Promise.resolve().then(endJob);
 }
 
-/** Registers the tensors that the job leaves. */
+/** Registers the tensors that remain after the job. */
 function endJob(): void {
   scheduled = false;
   for (const tensor of kept) register(tensor);

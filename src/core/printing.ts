@@ -1,10 +1,13 @@
 /** Formats elements as nested arrays and as text. */
 import { type DType, type Shape, type Spec, show, sizeOf } from "../ops/definition/value.ts";
 
-/** What toArray returns: numbers or booleans, nested once for each dim. */
+/** The result of toArray: numbers or booleans, nested once for each dimension. */
 export type NestedArray = number | boolean | NestedArray[];
 
-/** Tensors with more elements are abbreviated: long dimensions show only so many elements at each end. */
+/**
+ * The number of elements above which a tensor is abbreviated, and the number of elements that long dimensions then show
+ * at each end.
+ */
 const BRIEF = 1000;
 const EDGE = 3;
 
@@ -30,7 +33,10 @@ export function formatNumber(v: number): string {
   return String(Number(v.toPrecision(size < 1e4 ? 5 : Math.floor(Math.log10(size)) + 2)));
 }
 
-/** Formats a tensor: `tensor([[1, 2], [3, 4]], int32)`. Shape and dtype follow only if the elements do not show them. */
+/**
+ * Formats a tensor: `tensor([[1, 2], [3, 4]], int32)`. The shape and the dtype are appended only if the elements do not
+ * show them.
+ */
 export function formatTensor(elements: ArrayLike<number>, { shape, dtype }: Spec, requiresGrad: boolean): string {
   const strides = shape.map((_, i) => sizeOf(shape.slice(i + 1)));
   const brief = sizeOf(shape) > BRIEF;

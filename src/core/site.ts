@@ -1,7 +1,7 @@
 /** Finds where the user's program called nabla, for messages and listings. */
 import type { Error } from "../runtime/errors.ts";
 
-/** The folder of nabla's own modules, as in stack traces. Useless if nabla is bundled with the program. */
+/** The folder of nabla's own modules, as in stack traces. It does not help if nabla is bundled with the program. */
 const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(core\/)?[\w-]+\.\w+$/, "");
 
 /** Stack depths to try. Usually fewer than the first number of nabla's frames lie above the caller, always fewer than the last. */
@@ -35,7 +35,7 @@ export function callSite(): string {
   return "";
 }
 
-/** The same, computed when the function is called: a stack is cheap to capture and slow to read. */
+/** Like `callSite`, but computed when the returned function is called: a stack is cheap to capture and slow to read. */
 export function captureSite(): () => string {
   const error = stackOf(DEPTHS.at(-1)!);
   return () => placeIn(error) ?? "";

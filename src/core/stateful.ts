@@ -72,7 +72,7 @@ function sizeOf(owner: object): number {
 /** Whether a property is a method that temporarily replaces another, as nabla/gradients does to observe layers. */
 const isHidden = ({ value, enumerable }: PropertyDescriptor): boolean => typeof value === "function" && !enumerable;
 
-/** The recorded properties of objects and of the objects, arrays and collections inside. */
+/** The recorded properties of objects, and of the objects, arrays and collections inside them. */
 export class ModuleState {
   private readonly all: PropertyState[] = [];
   private readonly collections: CollectionState[] = [];
@@ -167,7 +167,7 @@ export class ModuleState {
     const modules = all.filter(isStateful);
     const forwards = modules.map(({ forward }) => forward);
     const { collections } = this;
-    // Array elements and named properties in separate loops: engines are fast if each loop sees one kind.
+    // Compare array elements and named properties in separate loops: engines are fast if each loop sees one kind.
     return () => {
       for (let i = 0; i < owners.length; i++) {
         const value = owners[i]![keys[i]!];

@@ -107,7 +107,7 @@ export class Tensor implements Value {
 
   /** A tensor on a storage that is already retained for it, at an edge of the graph. @internal */
   static wrap(storage: Storage, spec: Spec, edge: Edge | null, op = "alias"): Tensor {
-    // A leaf stays the same object: its gradient must reach the .grad that users read.
+    // A leaf must stay the same object: its gradient must reach the .grad that users read.
     if (edge instanceof Tensor && edge.handle.storage === storage && edge.shape === spec.shape) {
       storage.release();
       return edge;
@@ -224,7 +224,7 @@ export class Tensor implements Value {
   get isKept(): boolean {
     return this.handle.kept;
   }
-  /** Called if the scope it was made in ends and returns or keeps it. @internal */
+  /** Called if the scope in which it was made ends and returns or keeps it. @internal */
   escape(): void {
     if (this.handle.kept) adoptKept(this);
     else adopt(this);
@@ -324,7 +324,7 @@ export class Tensor implements Value {
     return this.peek("data").slice();
   }
 
-  /** The element of a tensor with one element. @throws ShapeError if it has more or none */
+  /** The element of a tensor with one element. @throws ShapeError if it has more elements, or none */
   item(): number {
     checkNone("item", arguments);
     if (this.size !== 1) {

@@ -6,7 +6,7 @@ import { tidy } from "./scope.ts";
 
 /** The number of calls that are compared as a group. The first group runs in the baseline tier. */
 const GROUP = 8;
-/** Warm-up ends when a group is not faster than the best one by this fraction. */
+/** Warm-up ends when a group is not at least this fraction faster than the best one. */
 const GAIN = 0.1;
 
 /**
@@ -24,11 +24,11 @@ const GAIN = 0.1;
 export async function warmUp(
   f: () => unknown,
   options: {
-    /** How long to call the function at most, in milliseconds. Default 500. */
+    /** The maximum time to keep calling the function, in milliseconds. Default 500. */
     readonly milliseconds?: number;
   } = {},
 ): Promise<{
-  /** How often the function was called. */
+  /** The number of calls of the function. */
   calls: number;
   /** The time of the first call, in milliseconds. */
   first: number;

@@ -13,8 +13,9 @@ import { type Progress, saveState, type Training } from "./state.ts";
 /** Options for saveFile. */
 export interface SaveOptions {
   /**
-   * How many saves to keep: the latest at `path`, the previous one at `path.1`, and so on up to `path.(keep − 1)`. Older saves are removed
-   * up to the first missing number, so a file such as `path.2024` stays. Default: 1, but only an explicit 1 removes `path.1` and older saves.
+   * The number of saves to keep: the latest at `path`, the previous one at `path.1`, and so on up to `path.(keep − 1)`.
+   * Older saves are removed up to the first missing number, so a file such as `path.2024` stays. Default: 1, but only
+   * an explicit 1 removes `path.1` and older saves.
    */
   readonly keep?: number;
 }

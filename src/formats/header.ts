@@ -16,7 +16,7 @@ const MAX_DIMENSIONS = 32;
 /** The maximum nesting of the JSON. Valid headers have three levels; JSON.parse needs a lot of memory for deep ones. */
 const MAX_LEVELS = 16;
 
-/** Type, shape and location of a tensor in the file. */
+/** The type, shape and location of a tensor in the file. */
 export interface TensorInfo {
   /** The type as the file names it, whether or not nabla can read it. */
   readonly dtype: string;
@@ -130,7 +130,8 @@ function parseJson(json: Uint8Array): Record<string, unknown> {
 }
 
 /**
- * @param json the header's bytes @param dataBytes how many bytes follow the header; undefined if unknown
+ * @param json the header's bytes
+ * @param dataBytes the number of bytes after the header; undefined if unknown
  * @throws FormatError if entries are malformed, overlap, leave gaps, or reach beyond the file
  */
 export function parseHeader(json: Uint8Array, dataBytes: number | undefined): Header {

@@ -35,7 +35,7 @@ export interface Entry {
   elements(options?: Pick<ReadOptions, "overflow">): TypedArray;
 }
 
-/** Whether checksums are verified. */
+/** Options for verifying checksums. */
 export interface VerifyOptions {
   /** Verifies the file's checksum, if it has one. Pass false to read a damaged file. Default true. */
   readonly verify?: boolean;
@@ -51,7 +51,7 @@ export interface ReadOptions extends VerifyOptions {
 
 const READ = "names:strings overflow:string verify:boolean";
 
-/** The file as a plain Uint8Array. Node's Buffer is a subclass whose slice() shares memory. */
+/** Converts the file to a plain Uint8Array, because Node's Buffer is a subclass whose slice() shares memory. */
 function bytesOf(file: Uint8Array | ArrayBuffer): Uint8Array {
   if (ArrayBuffer.isView(file)) return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   return new Uint8Array(file);

@@ -14,7 +14,7 @@ import { FormatError } from "./errors.ts";
 import { readSafetensors, type VerifyOptions } from "./safetensors.ts";
 import { writeSafetensors } from "./write.ts";
 
-/** An object with a state of type S. */
+/** An object whose state has type S. */
 interface Stateful<S> extends Loadable<S> {
   stateDict(): S;
 }

@@ -12,7 +12,7 @@ export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I
 /** What to do with numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. */
 export type Overflow = "error" | "saturate";
 
-/** Called with the index and the value of a number that does not fit. Throws unless numbers may saturate. */
+/** Called with the index and the value of a number that does not fit. It throws unless numbers may saturate. */
 type OnOverflow = (index: number, value: number | bigint) => void;
 
 interface StoredType {

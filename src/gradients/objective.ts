@@ -13,7 +13,7 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 import { describe, requireKind } from "../runtime/kinds.ts";
 import { concatenate, type Vector, vector } from "./math/vector.ts";
 
-/** A vector of numbers: an objective's own vectors, arrays, or a tensor's elements. */
+/** A vector of numbers: a vector that an objective returned, an array, or a tensor, whose elements are used. */
 export type Point = ArrayLike<number>;
 
 /** A loss and its derivatives with respect to a vector θ: [n]. If you leave θ out, methods use the current parameters. */
@@ -118,7 +118,7 @@ export class Objective {
     );
   }
 
-  /** ∂L/∂θ as one vector per parameter, by name. */
+  /** ∂L/∂θ as one vector per parameter, keyed by name. */
   gradientsByName(theta?: Point): Record<string, Vector> {
     return this.byName(this.gradient(theta));
   }

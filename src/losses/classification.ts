@@ -12,7 +12,10 @@ import { type LossOptions, maskedProduct, reduce } from "./reduction.ts";
 
 /** Options of `nll`. */
 export interface ClassLossOptions extends LossOptions {
-  /** Factor of each class: [classes]. A factor of 0 excludes a class, even if its logits are NaN or infinite. Default: none. */
+  /**
+   * The weight of each class: [classes]. A weight of 0 excludes a class, even if its logits are NaN or infinite. Default:
+   * none.
+   */
   readonly weight?: Tensor;
   /** Rows with this label are excluded, even if they hold NaN or ∞: their loss and gradient are 0. Default -100. */
   readonly ignoreIndex?: number;
@@ -86,7 +89,7 @@ export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): 
 
 /** Options of `crossEntropy`. */
 export interface CrossEntropyOptions extends ClassLossOptions {
-  /** Share of the target that is spread evenly over all classes, 0 … 1. Default 0. */
+  /** The fraction of the target that is spread evenly over all classes, 0 … 1. Default 0. */
   readonly labelSmoothing?: number;
 }
 

@@ -8,13 +8,13 @@ import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
 /** Options of `hinge`. */
 export interface HingeOptions extends LossOptions {
-  /** Predictions with t·x of at least this have no loss. Default 1. */
+  /** Predictions with t·x at or above the margin have no loss. Default 1. */
   margin?: number;
 }
 
 /** Options of `cosineEmbedding`. */
 export interface CosineEmbeddingOptions extends LossOptions {
-  /** Dissimilar pairs with a cosine of at most this have no loss. Default 0. */
+  /** Dissimilar pairs with a cosine at or below the margin have no loss. Default 0. */
   margin?: number;
 }
 

@@ -15,13 +15,16 @@ import { isNotFinite, type LossOptions, maskedProduct, reduce, requireSame } fro
 
 /** Options of `bce`. */
 export interface WeightedLossOptions extends LossOptions {
-  /** Factors that broadcast to the elements. A factor of 0 excludes an element, even if it is NaN or infinite. Default: none. */
+  /**
+   * Weights that broadcast to the elements. A weight of 0 excludes an element, even if it is NaN or infinite. Default:
+   * none.
+   */
   readonly weight?: Tensor;
 }
 
 /** Options of `bceWithLogits`. */
 export interface LogitsLossOptions extends WeightedLossOptions {
-  /** Factors of the positive term t·log σ(x), broadcast to the elements. Default: none. */
+  /** Weights of the positive term t·log σ(x), which broadcast to the elements. Default: none. */
   posWeight?: Tensor;
 }
 
@@ -50,7 +53,7 @@ function weightedLosses(
   return maskedProduct(ops.where(skipped, 0, each), weight);
 }
 
-/** bool, x's shape: where x is outside 0 … 1 or NaN. */
+/** A bool mask in x's shape: true where x is outside 0 … 1 or NaN. */
 const isNotProbability = (x: Tensor): Tensor => ops.logicalNot(ops.logicalAnd(x.ge(0), x.le(1)));
 
 /** Checks that x lies in 0 … 1: in eager mode immediately, in compiled functions on each call. @returns x @throws RangeError */

@@ -1,4 +1,7 @@
-/** What all losses share: their reduction, the check that shapes agree, and products that mask instead of multiplying by 0. */
+/**
+ * Code that all losses share: the reduction, the check that shapes agree, and products that mask instead of multiplying
+ * by 0.
+ */
 
 import { customGradient } from "../autograd/backward.ts";
 import * as ops from "../core/functions.ts";
@@ -31,7 +34,7 @@ export function requireSame(name: string, x: Tensor, target: Tensor): void {
   }
 }
 
-/** bool, x's shape: where x is infinite or NaN. */
+/** A bool mask in x's shape: true where x is infinite or NaN. */
 export const isNotFinite = (x: Tensor): Tensor => x.mul(0).ne(0);
 
 /** x·w, with 0·∞ = 0·NaN = 0: elements with weight 0 are excluded, also from gradients. */

@@ -8,13 +8,13 @@ import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
 /** Options of `huber`. */
 export interface HuberOptions extends LossOptions {
-  /** Where the loss turns from quadratic to linear, above 0. Default 1. */
+  /** The |x − t| at which the loss turns from quadratic to linear, above 0. Default 1. */
   delta?: number;
 }
 
 /** Options of `smoothL1`. */
 export interface SmoothL1Options extends LossOptions {
-  /** Where the loss turns from quadratic to linear, ≥ 0; 0 gives l1. Default 1. */
+  /** The |x − t| at which the loss turns from quadratic to linear, ≥ 0; 0 gives l1. Default 1. */
   beta?: number;
 }
 

@@ -29,11 +29,11 @@ export class KeyValueCache {
   constructor() {
     checkNone("KeyValueCache", arguments);
   }
-  /** How many steps are cached. */
+  /** The number of cached steps. */
   get length(): number {
     return this.lengthOf([...this.seen.keys()][0]);
   }
-  /** How many steps are cached for one layer. @internal */
+  /** The number of steps cached for one layer. @internal */
   lengthOf(layer: Module | undefined): number {
     return (layer && this.seen.get(layer)?.k.shape[1]) ?? 0;
   }
@@ -71,7 +71,7 @@ export class KeyValueCache {
 
 /** Options of MultiheadAttention. */
 export interface MultiheadAttentionOptions {
-  /** Probability, in 0 … 1, of dropping an attention weight in training. Default 0. */
+  /** The probability, in 0 … 1, of dropping an attention weight in training. Default 0. */
   readonly dropout?: number;
   /** Whether the projections have biases. Default true. */
   readonly bias?: boolean;
@@ -81,9 +81,12 @@ export interface MultiheadAttentionOptions {
   readonly rotary?: RotaryEmbedding;
 }
 
-/** Masks and cache of one call. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added to scores. */
+/**
+ * The masks and the cache of one call. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks
+ * are added to scores.
+ */
 export interface MultiheadOptions {
-  /** Which keys are padding: [batch, keys]. Default: none. */
+  /** A mask of the keys that are padding: [batch, keys]. Default: none. */
   readonly keyPaddingMask?: Tensor;
   /** Attention mask: [queries, keys] or [batch·heads, queries, keys]. Default: none. */
   readonly attnMask?: Tensor;
@@ -124,7 +127,7 @@ export class MultiheadAttention extends Module {
   private readonly dropout: number;
   private readonly batchFirst: boolean;
 
-  /** @param embedDim width of queries and outputs @param numHeads heads, each embedDim/numHeads wide */
+  /** @param embedDim the width of queries and outputs @param numHeads the number of heads, each embedDim/numHeads wide */
   constructor(
     /** The width of queries and results. */
     readonly embedDim: number,

@@ -40,9 +40,9 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
   readonly options: O;
 
   constructor(
-    /** Channels of the input, its last dim. */
+    /** The number of channels of the input, its last dim. */
     readonly inChannels: number,
-    /** Channels of the result: the number of kernels. */
+    /** The number of channels of the result, one per kernel. */
     readonly outChannels: number,
     /** The kernel's sizes, [height, width], or [length]. */
     readonly kernelSize: readonly number[],

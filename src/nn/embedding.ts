@@ -9,7 +9,7 @@ import { inputOf, Module, parameter } from "./module.ts";
 
 /** Options of Embedding. */
 export interface EmbeddingOptions {
-  /** Row that is initially 0 and never learnt, counted from the end if negative. Default: none. */
+  /** The row that is initially 0 and never learnt, counted from the end if negative. Default: none. */
   readonly paddingIdx?: number;
 }
 
@@ -26,10 +26,10 @@ export class Embedding extends Module {
   static override readonly kind: string = "Embedding";
   /** The table of vectors, [numEmbeddings, embeddingDim]. */
   readonly weight: Tensor;
-  /** Row that is not learnt, or null. */
+  /** The row that is not learnt, or null. */
   readonly paddingIdx: number | null;
 
-  /** @param numEmbeddings rows: how many indices there are @param embeddingDim elements per row */
+  /** @param numEmbeddings the number of rows, one per index @param embeddingDim the number of elements per row */
   constructor(
     /** The number of vectors. */
     readonly numEmbeddings: number,

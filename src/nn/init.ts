@@ -45,14 +45,15 @@ export function normal(x: Tensor, mean = 0, std = 1): Tensor {
 }
 
 /**
- * Inputs and outputs per unit of a weight [out, …kernel, in], equal to PyTorch's for [out, in, …kernel]. With groups, `in` counts one
- * group. A transposed convolution's weight is [in, …kernel, out], so its fans are swapped, as in PyTorch.
+ * The number of inputs and outputs per unit of a weight [out, …kernel, in], equal to PyTorch's for [out, in, …kernel].
+ * With groups, `in` counts one group. A transposed convolution's weight is [in, …kernel, out], so its fans are swapped,
+ * as in PyTorch.
  * @throws ShapeError if x has fewer than two dimensions
  */
 export function fans(x: Tensor): {
-  /** Inputs that each output reads. */
+  /** The number of inputs that each output reads. */
   fanIn: number;
-  /** Outputs that each input reaches. */
+  /** The number of outputs that each input reaches. */
   fanOut: number;
 } {
   check("fans", arguments, "x:tensor");
@@ -69,7 +70,11 @@ export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" 
 
 const NONLINEARITIES = ["linear", "sigmoid", "tanh", "relu", "leakyRelu", "selu"];
 
-/** The gain that preserves variance through a nonlinearity (PyTorch's calculate_gain). @param a leakyRelu's slope, default 0.01 @throws RangeError */
+/**
+ * The gain that preserves the variance through a nonlinearity (PyTorch's calculate_gain).
+ * @param a leakyRelu's slope, default 0.01
+ * @throws RangeError
+ */
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   check("calculateGain", arguments, "nonlinearity:string a?:number");
   const gains: Record<Nonlinearity, number> = {
@@ -86,7 +91,7 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
 
 /** Options of the Xavier and orthogonal initializations. */
 export interface GainOptions {
-  /** Factor of the values. Default 1. */
+  /** The factor that scales the values. Default 1. */
   gain?: number;
 }
 
@@ -140,9 +145,9 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
 
 /** Options of `truncNormal`. */
 export interface TruncNormalOptions {
-  /** Mean of the untruncated distribution. Default 0. */
+  /** The mean of the untruncated distribution. Default 0. */
   mean?: number;
-  /** Standard deviation of the untruncated distribution, above 0. Default 1. */
+  /** The standard deviation of the untruncated distribution, above 0. Default 1. */
   std?: number;
   /** Lower bound. Default -2. */
   a?: number;

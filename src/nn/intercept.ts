@@ -15,7 +15,7 @@ type Wrapper = (inputs: readonly unknown[], forward: () => unknown) => unknown;
 
 /** The wrappers of each module, innermost first. */
 const wrappers = new WeakMap<Module, Wrapper[]>();
-/** How to restore the original `forward` of each wrapped module. */
+/** Functions that restore the original `forward` of each wrapped module. */
 const restores = new WeakMap<Module, () => void>();
 
 /** Adds a wrapper to the module; the first one replaces `forward`. Returns a function that removes the wrapper. */

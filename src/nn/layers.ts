@@ -31,9 +31,9 @@ export class Linear extends Module {
   readonly bias: Tensor | null;
 
   constructor(
-    /** The last size of the input. */
+    /** The size of the input's last dim. */
     readonly inFeatures: number,
-    /** The last size of the result. */
+    /** The size of the result's last dim. */
     readonly outFeatures: number,
     options: LinearOptions = {},
   ) {
@@ -63,21 +63,21 @@ export class Identity extends Module {
   }
 }
 
-/** Joins dimensions startDim … endDim into one. By default joins all but the first: [batch, …] → [batch, size]. */
+/** Merges dimensions startDim … endDim into one. By default it merges all but the first: [batch, …] → [batch, size]. */
 export class Flatten extends Module {
   static override readonly kind: string = "Flatten";
-  /** @param startDim first dimension to join, default 1 @param endDim last dimension to join, default -1 */
+  /** @param startDim the first dimension to merge, default 1 @param endDim the last dimension to merge, default -1 */
   constructor(
-    /** The first dim that is joined. */
+    /** The first dim that is merged. */
     readonly startDim = 1,
-    /** The last dim that is joined. */
+    /** The last dim that is merged. */
     readonly endDim = -1,
   ) {
     super();
     check("Flatten", arguments, "startDim?:number endDim?:number");
   }
   /**
-   * Joins the dims. x: [batch, ...] → [batch, product of the rest] with the defaults.
+   * Merges the dims. x: [batch, ...] → [batch, product of the rest] with the defaults.
    * @throws ShapeError
    */
   forward(x: Tensor): Tensor {
@@ -99,7 +99,7 @@ export class Dropout extends Module {
     requireFraction("Dropout", { p });
   }
   /**
-   * In training, sets elements to 0 with probability p and scales the rest by 1/(1 − p); else returns x. x: any
+   * In training, sets elements to 0 with probability p and scales the rest by 1/(1 − p); otherwise returns x. x: any
    * shape → the same shape.
    */
   forward(x: Tensor): Tensor {
@@ -195,7 +195,7 @@ export class LeakyReLU extends Module {
 /** x where x > 0, else alpha·(eˣ − 1), for any shape (Clevert et al. 2016). */
 export class ELU extends Module {
   static override readonly kind: string = "ELU";
-  /** @param alpha minus the limit at −∞, default 1 */
+  /** @param alpha the limit at −∞ is −alpha, default 1 */
   constructor(readonly alpha = 1) {
     super();
     check("ELU", arguments, "alpha?:number");
@@ -214,7 +214,7 @@ export interface GELUOptions {
 export class GELU extends Module {
   static override readonly kind: string = "GELU";
   constructor(
-    /** The options it was created with. */
+    /** The options with which it was created. */
     readonly options: GELUOptions = {},
   ) {
     super();

@@ -13,7 +13,7 @@ import { isParameter, markListed, parameter } from "./parameter.ts";
 
 export { nameOf, parameter };
 
-/** Tensors by name, as `stateDict` returns and `loadStateDict` accepts them. */
+/** Tensors by name, the format that `stateDict` returns and `loadStateDict` accepts. */
 export type StateDict = Record<string, Tensor>;
 
 /**
@@ -171,7 +171,7 @@ export abstract class Module {
     markListed(all.map(([, value]) => value));
     yield* all;
   }
-  /** Parameters of this module and its descendants, each once: what an optimizer takes. */
+  /** Parameters of this module and its descendants, each once, as optimizers expect them. */
   parameters(): Tensor[] {
     return Array.from(this.namedParameters(), ([, value]) => value);
   }
@@ -312,7 +312,7 @@ function elementsOf(value: object): Iterable<[unknown, unknown]> {
 }
 
 /**
- * Runs modules in order, each on the result of the one before. Its parameters are named by position: `0.weight`.
+ * Runs modules in order, each on the result of the previous one. Its parameters are named by position: `0.weight`.
  *
  * ```ts
  * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.ReLU(), new nn.Linear(8, 2));
@@ -333,7 +333,7 @@ export class Sequential extends Module {
     Object.defineProperty(this, "layers", { enumerable: false });
   }
 
-  /** Passes x through all layers. @throws TypeError if a layer but the last returns anything but one tensor */
+  /** Passes x through all layers. @throws TypeError if a layer other than the last returns anything but one tensor */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const last = this.layers.length - 1;

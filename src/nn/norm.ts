@@ -113,7 +113,7 @@ export class RMSNorm extends Module {
 
 /** Options of BatchNorm. */
 export interface BatchNormOptions extends NormOptions {
-  /** Weight of a batch in the running statistics, 0 … 1; null averages all batches equally. Default 0.1. */
+  /** The weight of each batch in the running statistics, 0 … 1; null averages all batches equally. Default 0.1. */
   readonly momentum?: number | null;
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;
@@ -137,13 +137,13 @@ export class BatchNorm extends Module {
   readonly runningMean: Tensor | null;
   /** The running variance of each channel, used in evaluation; null if it is not tracked. */
   readonly runningVar: Tensor | null;
-  /** How many batches the running statistics include: float32 []. */
+  /** The number of batches that the running statistics include: float32 []. */
   readonly numBatchesTracked: Tensor | null;
   private readonly momentum: number | null;
   /** Added to the variance. */
   readonly options: NormOptions;
 
-  /** @param numFeatures channels */
+  /** @param numFeatures the number of channels */
   constructor(
     /** The number of channels, the last dim of the input. */
     readonly numFeatures: number,
@@ -165,7 +165,7 @@ export class BatchNorm extends Module {
     this.momentum = momentum;
     this.options = opOptions;
   }
-  /** How many dimensions inputs may have; empty for any number. */
+  /** The numbers of dimensions that inputs may have; empty for any number. */
   protected readonly ranks: readonly number[] = [];
 
   /** x: [batch, …, channels] → the same shape. @throws ShapeError; RangeError in training if a channel has one value */
@@ -239,9 +239,9 @@ export class BatchNorm2d extends BatchNorm {
  */
 export class GroupNorm extends Module {
   static override readonly kind: string = "GroupNorm";
-  /** The scale of each channel after the groups are normalized, [numChannels]; null if affine is false. */
+  /** The scale applied to each channel after normalization, [numChannels]; null if affine is false. */
   readonly weight: Tensor | null;
-  /** The shift of each channel after the groups are normalized, [numChannels]; null if affine is false. */
+  /** The shift applied to each channel after normalization, [numChannels]; null if affine is false. */
   readonly bias: Tensor | null;
   /** Added to each group's variance. */
   readonly options: NormOptions;

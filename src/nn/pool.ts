@@ -7,7 +7,7 @@ import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/image/pool.ts";
 import { check } from "../runtime/arguments.ts";
 import { inputOf, Module } from "./module.ts";
 
-/** Maximum of each window of an image. */
+/** The maximum of each window of an image. */
 export class MaxPool2d extends Module {
   static override readonly kind: string = "MaxPool2d";
   /** @param kernelSize height and width of the window in pixels; one number for a square */
@@ -30,7 +30,7 @@ export class MaxPool2d extends Module {
   }
 }
 
-/** Mean of each window of an image. */
+/** The mean of each window of an image. */
 export class AvgPool2d extends Module {
   static override readonly kind: string = "AvgPool2d";
   /** @param kernelSize height and width of the window in pixels; one number for a square */
@@ -65,7 +65,7 @@ function to2d(options: object): object {
   return Object.fromEntries(widths);
 }
 
-/** Maximum of each window of a sequence. */
+/** The maximum of each window of a sequence. */
 export class MaxPool1d extends Module {
   static override readonly kind: string = "MaxPool1d";
   /** @param kernelSize length of the window in steps */
@@ -85,7 +85,7 @@ export class MaxPool1d extends Module {
   }
 }
 
-/** Mean of each window of a sequence. */
+/** The mean of each window of a sequence. */
 export class AvgPool1d extends Module {
   static override readonly kind: string = "AvgPool1d";
   /** @param kernelSize length of the window in steps */
@@ -105,7 +105,7 @@ export class AvgPool1d extends Module {
   }
 }
 
-/** Mean over all pixels: [batch, height, width, channels] → [batch, channels]. */
+/** The mean over all pixels: [batch, height, width, channels] → [batch, channels]. */
 export class GlobalAvgPool2d extends Module {
   static override readonly kind: string = "GlobalAvgPool2d";
   /**

@@ -9,8 +9,9 @@ import { kindOf } from "../runtime/kinds.ts";
 import { Module } from "./module.ts";
 
 /**
- * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … selected by p's binary digits.
- * Math.pow differs between engines, which shows in the angles of distant positions. Square roots and products do not.
+ * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … selected by p's binary
+ * digits. Math.pow differs between engines, which changes the angles of distant positions. Square roots and products do
+ * not.
  */
 function rootPower(base: number, p: number): number {
   let [product, root, rest] = [1, base, p];
@@ -28,9 +29,9 @@ const POSITIONAL = "x:tensor {offset:number dim:number}";
 
 /** Options of `forward` of the positional encodings. */
 export interface PositionOptions {
-  /** Position of the first step. Default 0. */
+  /** The position of the first step. Default 0. */
   readonly offset?: number;
-  /** Dimension of the steps; 0 for [steps, batch, dim]. Default -2. */
+  /** The dimension of the steps; 0 for [steps, batch, dim]. Default -2. */
   readonly dim?: number;
 }
 
@@ -56,7 +57,7 @@ export class RotaryEmbedding extends Module {
   private readonly base: number;
   private readonly interleaved: boolean;
 
-  /** @param dim elements per row, even: the width of an attention head */
+  /** @param dim the number of elements per row, even: the width of an attention head */
   constructor(
     /** The size of the last dim, an even number. */
     readonly dim: number,
@@ -73,7 +74,10 @@ export class RotaryEmbedding extends Module {
   private get half(): number {
     return this.dim / 2;
   }
-  /** cos and sin of each step's and pair's angle, cached: queries and keys use the same tables. */
+  /**
+   * The cosine and sine of the angle of each step and pair. They are cached, because queries and keys use the same
+   * tables.
+   */
   private tables(steps: number, offset: number): [Float32Array, Float32Array] {
     const { half, base } = this;
     if (this.#cached?.steps === steps && this.#cached.offset === offset) return this.#cached.tables;
@@ -121,7 +125,7 @@ export class RotaryEmbedding extends Module {
  */
 export class SinusoidalEncoding extends Module {
   static override readonly kind: string = "SinusoidalEncoding";
-  /** @param dim elements per row */
+  /** @param dim the number of elements per row */
   constructor(readonly dim: number) {
     super();
     check("SinusoidalEncoding", arguments, "dim:number");

@@ -14,13 +14,13 @@ import { Module, parameter } from "./module.ts";
 
 /** Options of RNN, LSTM and GRU. */
 export interface RecurrentOptions {
-  /** Stacked layers. Default 1. */
+  /** The number of stacked layers. Default 1. */
   readonly numLayers?: number;
   /** Whether to add biases. Default true. */
   readonly bias?: boolean;
   /** x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not affected. Default false. */
   readonly batchFirst?: boolean;
-  /** Probability, in 0 … 1, of dropping an element between layers in training. Default 0. */
+  /** The probability, in 0 … 1, of dropping an element between layers in training. Default 0. */
   readonly dropout?: number;
   /** Adds to each layer a second one that reads from the end; their outputs are concatenated. Default false. */
   readonly bidirectional?: boolean;
@@ -28,7 +28,7 @@ export interface RecurrentOptions {
 
 /** Options of RNN. */
 export interface RNNOptions extends RecurrentOptions {
-  /** Activation of the new state. Default "tanh". */
+  /** The activation of the new state. Default "tanh". */
   readonly nonlinearity?: "tanh" | "relu";
 }
 
@@ -40,13 +40,13 @@ export interface CellOptions {
 
 /** Options of RNNCell. */
 export interface RNNCellOptions extends CellOptions {
-  /** Activation of the new state. Default "tanh". */
+  /** The activation of the new state. Default "tanh". */
   readonly nonlinearity?: "tanh" | "relu";
 }
 
 /** Options of `forward` of the recurrent layers. */
 export interface ForwardOptions {
-  /** Steps of each sequence, int32 [batch] or a list; later outputs are 0. Default: all steps. */
+  /** The number of steps of each sequence, int32 [batch] or a list; later outputs are 0. Default: all steps. */
   readonly lengths?: Tensor | readonly number[];
 }
 
@@ -95,7 +95,7 @@ function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[
 /** Base of RNN, LSTM and GRU: layers, directions, states, dropout. */
 abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
-  /** The number of layers, each of which reads the one before. */
+  /** The number of layers, each of which reads the output of the previous one. */
   readonly numLayers: number;
   /** Whether a second network reads each sequence from its end. */
   readonly bidirectional: boolean;
@@ -103,7 +103,7 @@ abstract class Recurrent extends Module {
   readonly batchFirst: boolean;
   private readonly dropout: Dropout;
 
-  /** @param inputSize elements of each step's input @param hiddenSize elements of the state */
+  /** @param inputSize the number of elements of each step's input @param hiddenSize the number of elements of the state */
   constructor(
     private readonly cell: CellName,
     readonly inputSize: number,
@@ -278,7 +278,7 @@ export class GRU extends Recurrent {
 
 /** Base of the cells, which compute one step of a recurrence. */
 abstract class RecurrentCell extends Module {
-  /** @param inputSize elements of the input @param hiddenSize elements of the state */
+  /** @param inputSize the number of elements of the input @param hiddenSize the number of elements of the state */
   constructor(
     cell: CellName,
     readonly inputSize: number,

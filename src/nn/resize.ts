@@ -12,9 +12,12 @@ import { inputOf, Module } from "./module.ts";
 
 /** Options of interpolate and Upsample. */
 export interface InterpolateOptions {
-  /** Height and width of the result in pixels. Give either size or scaleFactor; there is no default. */
+  /** The height and width of the result in pixels. Give either size or scaleFactor; there is no default. */
   readonly size?: Size2d;
-  /** Factor for height and width; results are rounded down. Give either size or scaleFactor; there is no default. */
+  /**
+   * The factor for height and width; the resulting sizes are rounded down. Give either size or scaleFactor; there is no
+   * default.
+   */
   readonly scaleFactor?: Size2d;
   /** How to interpolate. Default "nearest". */
   readonly mode?: "nearest" | "bilinear";
@@ -132,7 +135,7 @@ export class AdaptiveAvgPool2d extends Module {
   }
 }
 
-/** Averages along a dimension of length n: part i spans ⌊i·n/parts⌋ … ⌈(i + 1)·n/parts⌉. */
+/** Averages parts of a dimension of length n: part i spans ⌊i·n/parts⌋ … ⌈(i + 1)·n/parts⌉. */
 function averageParts(x: Tensor, dim: number, parts: number): Tensor {
   const n = x.shape[dim]!;
   const slices = Array.from({ length: parts }, (_, i) => {

@@ -15,7 +15,7 @@ const toUnit = (x: Tensor, eps: number): Tensor => x.div(x.norm().add(eps));
 
 /** Options of SpectralNorm. */
 export interface SpectralNormOptions {
-  /** Power iterations per forward pass in training. Default 1. */
+  /** The number of power iterations per forward pass in training. Default 1. */
   readonly nPowerIterations?: number;
   /** Added to norms before dividing by them. Default 1e-12. */
   readonly eps?: number;
@@ -33,9 +33,9 @@ export interface SpectralNormOptions {
  * @throws TypeError if the layer's weight has fewer than two dimensions; RangeError for invalid options
  */
 export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extends Module {
-  /** Estimate of the left singular vector: [out]. */
+  /** An estimate of the left singular vector: [out]. */
   readonly u: Tensor;
-  /** Estimate of the right singular vector: [rest]. */
+  /** An estimate of the right singular vector: [rest]. */
   readonly v: Tensor;
   private readonly iterations: number;
   private readonly eps: number;

@@ -17,13 +17,13 @@ export interface SummaryRow {
   readonly name: string;
   /** The module's kind, such as "Linear". */
   readonly type: string;
-  /** Shapes of the returned tensors. */
+  /** The shapes of the returned tensors. */
   readonly outputs: readonly Shape[];
-  /** Elements of the module's own parameters, without its children's. */
+  /** The number of elements in the module's own parameters, without its children's. */
   readonly parameters: number;
   /** The module's own floating-point operations, without its children's. */
   readonly flops: number;
-  /** Bytes of the returned tensors. */
+  /** The size of the returned tensors in bytes. */
   readonly bytes: number;
 }
 
@@ -32,9 +32,9 @@ export class Summary {
   constructor(
     /** The calls, in the order in which they begin. */
     readonly rows: readonly SummaryRow[],
-    /** Elements of all parameters, each counted once. */
+    /** The number of elements in all parameters, each counted once. */
     readonly parameters: number,
-    /** Bytes of parameters and buffers. */
+    /** The size of parameters and buffers in bytes. */
     readonly parameterBytes: number,
   ) {}
   /** Floating-point operations of one forward pass. */
@@ -63,7 +63,7 @@ export class Summary {
 }
 
 export interface SummaryOptions {
-  /** Type of the input, or of each input. Default "float32". */
+  /** The type of the input, or of each input. Default "float32". */
   readonly dtype?: DType | readonly DType[];
 }
 
@@ -73,7 +73,7 @@ export interface SummaryOptions {
  * ```ts
  * console.log(summary(model, [32, 28, 28, 1]));
  * ```
- * @param inputShape shape of the input with the batch, or a list of shapes for several inputs
+ * @param inputShape the shape of the input including the batch, or a list of shapes for several inputs
  * @throws ShapeError if the input does not fit the model; TraceError if the model reads values of tensors
  */
 export function summary(model: Module, inputShape: Shape | readonly Shape[], options: SummaryOptions = {}): Summary {

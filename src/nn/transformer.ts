@@ -13,11 +13,14 @@ import type { RotaryEmbedding } from "./positional.ts";
 
 /** Options of the Transformer's encoder and decoder layers. */
 export interface TransformerLayerOptions {
-  /** Width between the two linear layers. Default 2048. */
+  /** The width between the two linear layers. Default 2048. */
   readonly dimFeedforward?: number;
-  /** Probability, in 0 … 1, of dropping attention weights, block outputs and feed-forward activations in training. Default 0.1. */
+  /**
+   * The probability, in 0 … 1, of dropping attention weights, block outputs and feed-forward activations in training.
+   * Default 0.1.
+   */
   readonly dropout?: number;
-  /** Activation between the two linear layers: "relu", "gelu" or a function. Default "relu". */
+  /** The activation between the two linear layers: "relu", "gelu" or a function. Default "relu". */
   readonly activation?: "relu" | "gelu" | ((x: Tensor) => Tensor);
   /** Added to the variance in the norms. Default 1e-5. */
   readonly layerNormEps?: number;
@@ -35,7 +38,7 @@ export interface TransformerLayerOptions {
 export interface EncoderOptions {
   /** Attention mask: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
   readonly mask?: Tensor;
-  /** Which steps are padding: [batch, steps]. Default: none. */
+  /** A mask of the steps that are padding: [batch, steps]. Default: none. */
   readonly srcKeyPaddingMask?: Tensor;
   /** Each step attends only to itself and earlier steps. Default false. */
   readonly isCausal?: boolean;
@@ -49,9 +52,9 @@ export interface DecoderOptions {
   readonly tgtMask?: Tensor;
   /** Mask of the attention to `memory`: [steps, keys] or [batch·heads, steps, keys]. Default: none. */
   readonly memoryMask?: Tensor;
-  /** Which steps of the target are padding: [batch, steps]. Default: none. */
+  /** A mask of the target's steps that are padding: [batch, steps]. Default: none. */
   readonly tgtKeyPaddingMask?: Tensor;
-  /** Which steps of `memory` are padding: [batch, keys]. Default: none. */
+  /** A mask of the steps of `memory` that are padding: [batch, keys]. Default: none. */
   readonly memoryKeyPaddingMask?: Tensor;
   /** Each step of the target attends only to itself and earlier steps. Default false. */
   readonly tgtIsCausal?: boolean;
@@ -75,7 +78,7 @@ abstract class TransformerLayer extends Module {
   readonly linear1: Linear;
   /** The second feed-forward layer, dimFeedforward to dModel. */
   readonly linear2: Linear;
-  /** Between the two linear layers. */
+  /** The dropout between the two linear layers. */
   private readonly dropout: Dropout;
   /** After each block. */
   private readonly blockDropout: Dropout;
@@ -211,7 +214,10 @@ export class TransformerDecoderLayer extends TransformerLayer {
   }
 }
 
-/** @throws TypeError if layers is not a list of modules. PyTorch copies one layer instead, so all start with equal weights. */
+/**
+ * @throws TypeError if layers is not a list of modules. PyTorch copies one layer instead, so all of them start with
+ * equal weights.
+ */
 function requireLayers(name: string, layers: unknown): void {
   if (!Array.isArray(layers) || !layers.length)
     throw new TypeError(`${name}: pass a list of layers: Array.from({ length: n }, () => new nn.${name}Layer(…)).`);
@@ -221,7 +227,7 @@ function requireLayers(name: string, layers: unknown): void {
 /** A stack of encoder layers, with an optional norm at the end. @throws TypeError if layers is not a list of modules */
 export class TransformerEncoder extends Module {
   static override readonly kind: string = "TransformerEncoder";
-  /** @param norm applied to the last layer's output, which layers with normFirst leave unnormalized; default null */
+  /** @param norm a layer applied to the last layer's output, which layers with normFirst leave unnormalized; default null */
   constructor(
     /** The encoder layers, in the order in which they run. */
     readonly layers: readonly TransformerEncoderLayer[],
@@ -243,7 +249,7 @@ export class TransformerEncoder extends Module {
 /** A stack of decoder layers, with an optional norm at the end. @throws TypeError if layers is not a list of modules */
 export class TransformerDecoder extends Module {
   static override readonly kind: string = "TransformerDecoder";
-  /** @param norm applied to the last layer's output, which layers with normFirst leave unnormalized; default null */
+  /** @param norm a layer applied to the last layer's output, which layers with normFirst leave unnormalized; default null */
   constructor(
     /** The decoder layers, in the order in which they run. */
     readonly layers: readonly TransformerDecoderLayer[],

@@ -147,8 +147,8 @@ export interface Methods<Tensor> {
    */
   indexSelect(dim: number, index: Tensor): Tensor;
   /**
-   * Picks one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
-   * x[i][index[i][j]] for dim 1. The gradient is added back at these places.
+   * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
+   * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
    *
    * x: any shape, index: x's shape but for `dim` → index's shape, x's type.
    *
@@ -168,9 +168,9 @@ export interface Methods<Tensor> {
    *
    * x: any shape; source, index: the same shape, x's but for `dim` → x's shape.
    *
-   * @param dim The dim that the indices count along.
+   * @param dim The dim to index along.
    * @param index The indices, int32.
-   * @param source What is added.
+   * @param source The elements to add.
    * @throws ShapeError if the shapes do not fit
    * @throws RangeError if an index is outside the dim
    * @example
@@ -185,7 +185,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape, index: [n], source: x's shape with size n at `dim` → x's shape.
    *
-   * @param dim The dim that the indices count along.
+   * @param dim The dim to index along.
    * @param index The indices, int32.
    * @param source The slices to add.
    * @throws ShapeError if the index does not have one dim as long as source's
@@ -198,7 +198,7 @@ export interface Methods<Tensor> {
    */
   indexAdd(dim: number, index: Tensor, source: Tensor): Tensor;
   /**
-   * 1 at each index's place, 0 elsewhere. No gradient.
+   * 1 at the position of each index, 0 elsewhere. No gradient.
    *
    * index: any shape, int32 → [...index.shape, classes], float32.
    *
@@ -213,8 +213,8 @@ export interface Methods<Tensor> {
    */
   oneHot(classes: number): Tensor;
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order;
-   * NaN comes last (first if descending). The gradient goes back to where each element was.
+   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
+   * comes last (first if descending). The gradient goes back to the original position of each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -229,8 +229,8 @@ export interface Methods<Tensor> {
    */
   sort(dim?: number, options?: SortOptions): Tensor[];
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order;
-   * NaN comes last (first if descending). The gradient goes back to where each element was.
+   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
+   * comes last (first if descending). The gradient goes back to the original position of each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -271,12 +271,12 @@ export interface Methods<Tensor> {
    */
   argSort(options: SortOptions): Tensor;
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to where
-   * each element was.
+   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
+   * original position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
-   * @param k How many elements to return.
+   * @param k The number of elements to return.
    * @param dim The dim to search. Default -1.
    * @throws ShapeError if the dim does not exist or has fewer than k elements
    * @example
@@ -288,12 +288,12 @@ export interface Methods<Tensor> {
    */
   topK(k: number, dim?: number, options?: TopKOptions): Tensor[];
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to where
-   * each element was.
+   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
+   * original position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
-   * @param k How many elements to return.
+   * @param k The number of elements to return.
    * @throws ShapeError if the dim does not exist or has fewer than k elements
    * @example
    * ```ts
@@ -410,7 +410,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape → the same shape, float32.
    *
-   * @param slope The factor of negative elements. Default 0.01.
+   * @param slope The slope for negative elements. Default 0.01.
    * @example
    * ```ts
    * const x = tensor([-1, 2]);
@@ -686,12 +686,12 @@ export interface Methods<Tensor> {
    */
   isNaN(): Tensor;
   /**
-   * This tensor where the condition is true, `other` elsewhere. The gradient goes to the one that was taken.
+   * This tensor where the condition is true, `other` elsewhere. The gradient goes to the tensor that was selected.
    *
    * condition: bool; the three shapes broadcast → the broadcast shape.
    *
    * @param condition A mask of type bool.
-   * @param other Taken where the mask is false.
+   * @param other Selected where the mask is false.
    * @throws DTypeError if the condition is not bool
    * @throws ShapeError if the shapes do not broadcast
    * @example
@@ -817,8 +817,8 @@ export interface Methods<Tensor> {
    *
    * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
    *
-   * @param low The lower bound; null or none leaves it open.
-   * @param high The upper bound; null or none leaves it open.
+   * @param low The lower bound; null or none means no bound.
+   * @param high The upper bound; null or none means no bound.
    * @throws TypeError if both bounds are missing
    * @example
    * ```ts
@@ -1096,8 +1096,7 @@ export interface Methods<Tensor> {
   /**
    * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
    *
    * @param dims One dim, several, or all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
@@ -1112,8 +1111,7 @@ export interface Methods<Tensor> {
   /**
    * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
    *
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
    * @example
@@ -1127,8 +1125,7 @@ export interface Methods<Tensor> {
   /**
    * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
    *
    * @param dims One dim, several, or all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
@@ -1143,8 +1140,7 @@ export interface Methods<Tensor> {
   /**
    * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin tells where it
-   * is.
+   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
    *
    * @throws ShapeError if a dim does not exist, is named twice, or has no elements
    * @example
@@ -1512,12 +1508,12 @@ export interface Methods<Tensor> {
    */
   view(...shape: [shape: Shape] | number[]): Tensor;
   /**
-   * Joins the dims from startDim to endDim into one.
+   * Merges the dims from startDim to endDim into one.
    *
    * x: any shape → x's shape with the product of these sizes in their place, x's type.
    *
-   * @param startDim The first dim to join. Default 0.
-   * @param endDim The last dim to join. Default -1.
+   * @param startDim The first dim to merge. Default 0.
+   * @param endDim The last dim to merge. Default -1.
    * @throws ShapeError if a dim does not exist or startDim comes after endDim
    * @example
    * ```ts
@@ -1547,7 +1543,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape → x's shape with a 1 at `dim`, x's type.
    *
-   * @param dim Where the new dim goes; -1 appends it.
+   * @param dim The position of the new dim; -1 appends it.
    * @throws ShapeError if the position does not exist
    * @example
    * ```ts
@@ -1560,7 +1556,7 @@ export interface Methods<Tensor> {
   /**
    * The dims in another order. The gradient is permuted back.
    *
-   * x: any shape → the sizes in the order of `dims`, x's type.
+   * x: any shape → the same sizes in the order of `dims`, with x's type.
    *
    * @param dims Every dim of x once, as numbers or as one array.
    * @throws ShapeError if `dims` does not name every dim once
@@ -1600,8 +1596,8 @@ export interface Methods<Tensor> {
    */
   t(): Tensor;
   /**
-   * Part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for elements
-   * left out.
+   * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
+   * elements that are left out.
    *
    * x: any shape → the sizes of the ranges; a number drops its dim. x's type.
    *
@@ -1634,10 +1630,10 @@ export interface Methods<Tensor> {
    *
    * x: any shape → each size plus its border, x's type.
    *
-   * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number cuts
-   * off.
+   * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
+   * elements.
    * @param value The border's value. Default 0.
-   * @throws ShapeError if the list does not fit x or cuts off more than there is
+   * @throws ShapeError if the list does not fit x or removes more elements than there are
    * @throws RangeError if x is not float32 and `value` is not whole
    * @example
    * ```ts
@@ -1662,13 +1658,13 @@ export interface Methods<Tensor> {
    */
   broadcastTo(shape: Shape): Tensor;
   /**
-   * `length` elements of `dim`, from `start`. The gradient is 0 for elements left out.
+   * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
    *
    * x: any shape → x's shape with size `length` at `dim`, x's type.
    *
    * @param dim The dim to cut.
    * @param start The first index.
-   * @param length How many elements to keep.
+   * @param length The number of elements to keep.
    * @throws ShapeError if the range is outside the dim
    * @example
    * ```ts

@@ -157,6 +157,6 @@ export const signatures = {
   to: "x:tensor dtype:string",
 };
 
-/** A method's parameters, without the tensor that it is called on. */
+/** A method's parameters, without the tensor on which it is called. */
 export const methodSignature = (name: keyof typeof methods): string =>
   name === "where" ? "condition:tensor other:tensor|number" : signatures[name].replace(/^\S+ ?/, "");

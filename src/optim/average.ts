@@ -12,7 +12,7 @@ import { requireKind } from "../runtime/kinds.ts";
 
 /** Options of EMA. */
 export interface EMAOptions {
-  /** How much of the average each update keeps, 0 … 1. Default 0.999. */
+  /** The fraction of the average that each update keeps, 0 … 1. Default 0.999. */
   readonly decay?: number;
 }
 

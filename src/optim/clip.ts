@@ -22,7 +22,7 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
 const SMALL = 2 ** -100;
 
 export interface ClipGradNormOptions {
-  /** Order p of the norm; Infinity for the largest magnitude. Default 2. */
+  /** The order p of the norm; Infinity for the largest magnitude. Default 2. */
   normType?: number;
 }
 

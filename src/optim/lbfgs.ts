@@ -15,17 +15,17 @@ import { concatenate, dot, packVectors, readOptions, unpackVectors } from "./vec
 
 /** Options of LBFGS. */
 export interface LBFGSOptions {
-  /** Learning rate, above 0: the step size, or the first one that the line search tries. Default 1. */
+  /** The learning rate, above 0: the step size, or the first step size that the line search tries. Default 1. */
   readonly lr?: number;
-  /** Maximal iterations per minimize. Default 20. */
+  /** The maximum number of iterations per minimize. Default 20. */
   readonly maxIter?: number;
-  /** Maximal evaluations of the loss per minimize. Default ⌊1.25·maxIter⌋. */
+  /** The maximum number of evaluations of the loss per minimize. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
   /** Stops once no gradient is larger in magnitude than this, ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;
   /** Stops once the step or the change of the loss is smaller than this, ≥ 0. Default 1e-9. */
   readonly toleranceChange?: number;
-  /** How many steps the curvature estimate remembers. Default 100. */
+  /** The number of steps that the curvature estimate uses. Default 100. */
   readonly historySize?: number;
   /** "strongWolfe" searches along each direction; null takes steps of size lr. Default null. */
   readonly lineSearchFn?: "strongWolfe" | null;

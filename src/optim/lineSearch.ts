@@ -15,8 +15,8 @@ const [C1, C2] = [1e-4, 0.9];
 const MAX_STEPS = 25;
 
 /**
- * Relative resolution of a float32 loss. Smaller differences are rounding noise, so slopes decide instead (the approximate Wolfe
- * conditions of Hager and Zhang 2005).
+ * The relative resolution of a float32 loss. Smaller differences are rounding noise, so slopes decide instead (the
+ * approximate Wolfe conditions of Hager and Zhang 2005).
  */
 export const RESOLUTION = 2 ** -22;
 

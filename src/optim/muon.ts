@@ -12,15 +12,15 @@ import type { CommonOptions, GroupOptions, ParamGroup } from "./paramGroup.ts";
 
 /** Options of Muon. */
 export interface MuonOptions extends CommonOptions {
-  /** Learning rate, ≥ 0. Default 1e-3. */
+  /** The learning rate, ≥ 0. Default 1e-3. */
   lr: number;
-  /** Decay of the gradient's moving average, ≥ 0. Default 0.95. */
+  /** The decay of the gradient's moving average, ≥ 0. Default 0.95. */
   momentum: number;
   /** Whether to use Nesterov momentum. Default true. */
   nesterov: boolean;
   /** Decoupled weight decay, ≥ 0. Default 0.1. */
   weightDecay: number;
-  /** Newton–Schulz iterations. Default 5. */
+  /** The number of Newton–Schulz iterations. Default 5. */
   nsSteps: number;
   /** "original" scales lr by √max(1, rows/columns), "matchRmsAdamW" by 0.2·√max(rows, columns) to suit Adam's rates. Default "original". */
   adjustLrFn: "original" | "matchRmsAdamW";

@@ -20,9 +20,9 @@ import { type CommonOptions, checkRate, type GroupOptions, ParamGroup } from "./
 
 /** The state that an optimizer keeps per parameter. */
 export interface StateRule {
-  /** Names of the kernel's state slots; undefined if a slot is unused. */
+  /** The names of the kernel's state slots; undefined if a slot is unused. */
   slots: readonly (string | undefined)[];
-  /** Initial value of the slots. Default 0. */
+  /** The initial value of the slots. Default 0. */
   initial?: number;
 }
 
@@ -43,7 +43,11 @@ export interface UpdateRule extends StateRule {
   constants: readonly number[];
 }
 
-/** Checks the result of a loss function. @returns it @throws TypeError if it is not a tensor; ShapeError if it is not one number; Error if it needs no gradient */
+/**
+ * Checks the result of a loss function.
+ * @returns the result
+ * @throws TypeError if it is not a tensor; ShapeError if it is not one number; Error if it needs no gradient
+ */
 export function requireLoss(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);
   if (value === undefined) throw new TypeError(`${name}: the function returned nothing. Return the loss from it.`);
@@ -101,7 +105,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   /** @throws Error if the optimizer cannot update this parameter */
   protected validateParameter(_p: Tensor): void {}
 
-  /** Adds a group of parameters; options it leaves out are the optimizer's. @throws Error if a parameter is in a group already; TypeError */
+  /**
+   * Adds a group of parameters. Options that it leaves out are taken from the optimizer.
+   * @throws Error if a parameter is in a group already; TypeError
+   */
   addParamGroup(group: GroupOptions<O>): void {
     const name = kindOf(this);
     requireGroup(name, group);
@@ -133,7 +140,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.paramGroups.push(new ParamGroup(list, options, kindOf(this)));
   }
 
-  /** The learning rate of the first group. Setting it sets every group's. */
+  /** The learning rate of the first group. Setting it sets the rate of every group. */
   get lr(): number {
     return this.paramGroups[0]!.lr;
   }
@@ -186,7 +193,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     }
   }
 
-  /** Allocates the state of every parameter that has a gradient, before any update. Adds to `undos` how to remove new state. */
+  /**
+   * Allocates the state of every parameter that has a gradient, before any update. Adds functions to `undos` that remove
+   * new state.
+   */
   private prepare(undos: (() => void)[]): { readonly state: State; readonly rule: R; readonly run: () => void }[] {
     const groups = this.paramGroups.length;
     currentRecorder()?.guard(() => this.paramGroups.length === groups);
@@ -212,7 +222,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     updateParameter(kernel.kind, { p, g, lr: rate, step: state.step!, state: slots }, kernel);
   }
 
-  /** A parameter's state, created on first use. Adds to `undos` how to remove new state. */
+  /** A parameter's state, created on first use. Adds a function to `undos` that removes new state. */
   private stateOf(p: Tensor, { slots, initial = 0 }: StateRule, undos: (() => void)[]): State {
     const state: State = this.state.get(p) ?? {};
     const make = (name: string, create: () => Tensor): void => {

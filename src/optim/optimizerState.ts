@@ -4,11 +4,11 @@ import type { Tensor } from "../core/tensor.ts";
 import { Error } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 
-/** The error of a state that does not fit. @param what completes "the state …" */
+/** The error for a state that does not fit. @param what completes "the state …" */
 export const stateError = (optimizer: string, what: string): Error =>
   new Error(`${optimizer}: the state ${what}. Was it saved by this optimizer, for this model?`);
 
-/** Whether a saved value has the type of the current one. null stands for a string that is not set. */
+/** Whether a saved value has the type of the current one. null stands for an unset string. */
 const isAlike = (own: unknown, saved: unknown): boolean =>
   Array.isArray(own)
     ? Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]))

@@ -15,11 +15,11 @@ const notNegative = (name: string, options: Record<string, number>): void =>
 
 /** Options of SGD. */
 export interface SGDOptions extends CommonOptions {
-  /** Learning rate, ≥ 0. Required. */
+  /** The learning rate, ≥ 0. Required. */
   lr: number;
-  /** μ, the factor of the previous direction, ≥ 0. Default 0. */
+  /** μ, the factor that multiplies the previous direction, ≥ 0. Default 0. */
   momentum: number;
-  /** Share of the new gradient that the momentum leaves out. Default 0. */
+  /** The fraction of the new gradient that the momentum leaves out. Default 0. */
   dampening: number;
   /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
@@ -67,9 +67,9 @@ export class SGD extends Optimizer<SGDOptions> {
 
 /** Options of Adam and AdamW. */
 export interface AdamOptions extends CommonOptions {
-  /** Learning rate, ≥ 0. Default 1e-3; NAdam: 2e-3. */
+  /** The learning rate, ≥ 0. Default 1e-3; NAdam: 2e-3. */
   lr: number;
-  /** Decay of the running means of g and g², 0 … 1, below 1. Default [0.9, 0.999]. */
+  /** The decay rates of the running means of g and g², from 0 to below 1. Default [0.9, 0.999]. */
   betas: readonly [number, number];
   /** Added to the denominator, ≥ 0. Default 1e-8. */
   eps: number;
@@ -176,9 +176,9 @@ export class NAdam extends Optimizer<NAdamOptions> {
 
 /** Options of Lion. */
 export interface LionOptions extends CommonOptions {
-  /** Learning rate, ≥ 0. Default 1e-4. */
+  /** The learning rate, ≥ 0. Default 1e-4. */
   lr: number;
-  /** Weight of the momentum in the step, and decay of the momentum, 0 … 1. Default [0.9, 0.99]. */
+  /** The weight of the momentum in the step, and the decay of the momentum, 0 … 1. Default [0.9, 0.99]. */
   betas: readonly [number, number];
   /** Decoupled weight decay, ≥ 0. Default 0. */
   weightDecay: number;
@@ -205,15 +205,15 @@ export class Lion extends Optimizer<LionOptions> {
 
 /** Options of RMSProp. */
 export interface RMSPropOptions extends CommonOptions {
-  /** Learning rate, ≥ 0. Default 1e-2. */
+  /** The learning rate, ≥ 0. Default 1e-2. */
   lr: number;
-  /** Decay of the running mean of g², ≥ 0. Default 0.99. */
+  /** The decay of the running mean of g², ≥ 0. Default 0.99. */
   alpha: number;
   /** Added to the denominator, ≥ 0. Default 1e-8. */
   eps: number;
   /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
-  /** Factor of the previous direction, ≥ 0. Default 0. */
+  /** The factor that multiplies the previous direction, ≥ 0. Default 0. */
   momentum: number;
   /** Divides by the standard deviation instead of the root mean square. Default false. */
   centered: boolean;
@@ -256,13 +256,13 @@ export class RMSProp extends Optimizer<RMSPropOptions> {
 
 /** Options of Adagrad. */
 export interface AdagradOptions extends CommonOptions {
-  /** Learning rate, ≥ 0. Default 1e-2. */
+  /** The learning rate, ≥ 0. Default 1e-2. */
   lr: number;
-  /** Decay of the learning rate, ≥ 0: lr/(1 + t·lrDecay) at step t. Default 0. */
+  /** The decay of the learning rate, ≥ 0: lr/(1 + t·lrDecay) at step t. Default 0. */
   lrDecay: number;
   /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
-  /** Initial sum of g², ≥ 0. Default 0. */
+  /** The initial sum of g², ≥ 0. Default 0. */
   initialAccumulatorValue: number;
   /** Added to the denominator, ≥ 0. Default 1e-10. */
   eps: number;

@@ -8,11 +8,11 @@ import { requireKind } from "../runtime/kinds.ts";
 
 /** Options that every optimizer has. */
 export interface CommonOptions {
-  /** Learning rate, ≥ 0. The default depends on the optimizer; SGD has none. */
+  /** The learning rate, ≥ 0. The default depends on the optimizer; SGD has none. */
   lr: number;
 }
 
-/** Parameters with their own options. Options that a group leaves out are the optimizer's. */
+/** Parameters with their own options. Options that a group leaves out are taken from the optimizer. */
 export type GroupOptions<O> = Partial<O> & {
   /** The tensors of the group. */
   params: Iterable<Tensor>;
@@ -26,7 +26,7 @@ export class ParamGroup<O extends CommonOptions> {
   readonly options: O;
   /** The learning rate, float32 []: update kernels read it from memory, so compiled functions follow it. */
   readonly rate: Tensor;
-  /** How often an option other than lr has changed; compiled functions depend on it. */
+  /** The number of times that an option other than lr has changed. Compiled functions depend on it. */
   changes = 0;
 
   constructor(params: Iterable<Tensor>, options: O, optimizer = "ParamGroup") {

@@ -7,21 +7,21 @@ import { type AnyOptimizer, isNumber } from "./scheduler.ts";
 
 /** Options of ReduceLROnPlateau. */
 export interface PlateauOptions {
-  /** Whether smaller ("min") or larger ("max") metrics are better. Default "min". */
+  /** "min" if smaller metrics are better, "max" if larger ones are. Default "min". */
   readonly mode?: "min" | "max";
-  /** Factor of the rates, below 1. Default 0.1. */
+  /** The factor by which the rates are multiplied, below 1. Default 0.1. */
   readonly factor?: number;
-  /** Steps without improvement before the rates are reduced. Default 10. */
+  /** The number of steps without improvement before the rates are reduced. Default 10. */
   readonly patience?: number;
   /** The smallest change that counts as an improvement. Default 1e-4. */
   readonly threshold?: number;
-  /** Whether threshold is relative to the best metric ("rel") or absolute ("abs"). Default "rel". */
+  /** "rel" if `threshold` is relative to the best metric, "abs" if it is absolute. Default "rel". */
   readonly thresholdMode?: "rel" | "abs";
-  /** Steps after a reduction in which metrics are not counted against the patience. Default 0. */
+  /** The number of steps after a reduction during which metrics do not count against `patience`. Default 0. */
   readonly cooldown?: number;
   /** The smallest rate. Default 0. */
   readonly minLr?: number;
-  /** Reductions of a rate by at most this are skipped. Default 1e-8. */
+  /** Reductions of a rate by at most this amount are skipped. Default 1e-8. */
   readonly eps?: number;
 }
 
@@ -29,9 +29,9 @@ export interface PlateauOptions {
 export interface PlateauState {
   /** The best metric so far; null before the first. */
   readonly best: number | null;
-  /** Steps since the last improvement. */
+  /** The number of steps since the last improvement. */
   readonly bad: number;
-  /** Steps left of the cooldown. */
+  /** The number of steps left in the cooldown. */
   readonly cooling: number;
 }
 

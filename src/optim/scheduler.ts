@@ -24,7 +24,7 @@ const initialRates = new WeakMap<object, number>();
 export abstract class LRScheduler {
   /** The class's name for errors, which minifiers do not change. */
   static readonly kind: string = "LRScheduler";
-  /** How many steps were taken. */
+  /** The number of steps taken. */
   lastEpoch = 0;
   private bases: readonly number[];
 

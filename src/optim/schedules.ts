@@ -1,7 +1,7 @@
 /**
- * Schedules with a formula for the learning rate. Names, arguments and values are PyTorch's, except that a schedule sets the rate instead
- * of scaling it: of two schedules on one optimizer, the last to step wins; use SequentialLR to run one after another. Call `step()` per
- * batch or per epoch, as you like.
+ * Schedules with a formula for the learning rate. Names, arguments and values are PyTorch's, except that a schedule
+ * sets the rate instead of scaling it: if an optimizer has two schedules, the last one to step wins; use SequentialLR
+ * to run one after another. Call `step()` per batch or per epoch, as you like.
  */
 import { check } from "../runtime/arguments.ts";
 import { RangeError, requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
@@ -32,7 +32,7 @@ export class LambdaLR extends LRScheduler {
 /** base·gamma^⌊t/stepSize⌋: multiplies the rate by gamma every stepSize steps. @throws RangeError if stepSize is not a whole number above 0 */
 export class StepLR extends LRScheduler {
   static override readonly kind: string = "StepLR";
-  /** @param stepSize steps between changes @param gamma the factor, default 0.1 */
+  /** @param stepSize the number of steps between changes @param gamma the factor, default 0.1 */
   constructor(
     optimizer: AnyOptimizer,
     private readonly stepSize: number,
@@ -69,7 +69,11 @@ export class ExponentialLR extends LRScheduler {
  */
 export class LinearLR extends LRScheduler {
   static override readonly kind: string = "LinearLR";
-  /** @param startFactor default 1/3 @param endFactor default 1 @param totalIters steps, default 5 */
+  /**
+   * @param startFactor the initial factor, default 1/3
+   * @param endFactor the final factor, default 1
+   * @param totalIters the number of steps, default 5
+   */
   constructor(
     optimizer: AnyOptimizer,
     private readonly startFactor = 1 / 3,
@@ -98,7 +102,7 @@ const cosine = (base: number, etaMin: number, fraction: number): number =>
  */
 export class CosineAnnealingLR extends LRScheduler {
   static override readonly kind: string = "CosineAnnealingLR";
-  /** @param tMax steps until the minimum @param etaMin the smallest rate, default 0 */
+  /** @param tMax the number of steps until the minimum @param etaMin the smallest rate, default 0 */
   constructor(
     optimizer: AnyOptimizer,
     private readonly tMax: number,
@@ -120,7 +124,11 @@ export class CosineAnnealingLR extends LRScheduler {
  */
 export class CosineAnnealingWarmRestarts extends LRScheduler {
   static override readonly kind: string = "CosineAnnealingWarmRestarts";
-  /** @param t0 steps of the first cycle @param tMult growth of the cycles, default 1 @param etaMin the smallest rate, default 0 */
+  /**
+   * @param t0 the number of steps of the first cycle
+   * @param tMult the growth factor of the cycles, default 1
+   * @param etaMin the smallest rate, default 0
+   */
   constructor(
     optimizer: AnyOptimizer,
     private readonly t0: number,
@@ -143,9 +151,9 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
 
 /** Options of OneCycleLR. */
 export interface OneCycleOptions {
-  /** Steps of the cycle, above 0. Required. */
+  /** The number of steps of the cycle, above 0. Required. */
   readonly totalSteps: number;
-  /** Share of the steps in which the rate rises, 0 … 1. Default 0.3. */
+  /** The fraction of the steps in which the rate rises, 0 … 1. Default 0.3. */
   readonly pctStart?: number;
   /** The shape of both phases. Default "cos". */
   readonly annealStrategy?: "cos" | "linear";
@@ -156,9 +164,9 @@ export interface OneCycleOptions {
 }
 
 /**
- * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps, far below the initial rate.
- * One more `step()` keeps that rate; another throws. Unlike PyTorch's default it leaves the momentum alone, because a new momentum
- * would make compiled functions record again.
+ * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps, far below
+ * the initial rate. One more `step()` keeps that rate; a further one throws. Unlike PyTorch's default it leaves the
+ * momentum alone, because a new momentum would make compiled functions record again.
  * @throws RangeError for an invalid option, and if `step()` is called more than totalSteps times
  */
 export class OneCycleLR extends LRScheduler {

@@ -18,7 +18,7 @@ import { nearest } from "./names.ts";
 
 interface Parameter {
   readonly name: string;
-  /** Whether tensors and numbers match. Stored, so that the most frequent arguments need no call of `test`. */
+  /** Whether tensors and numbers match. Stored, so that the most frequent arguments do not need a call to `test`. */
   readonly takesTensor: boolean;
   readonly takesNumber: boolean;
   readonly test: (v: unknown) => boolean;
@@ -65,7 +65,7 @@ function parameter(text: string): Parameter {
 
 const signatures = new Map<string, Signature>();
 
-/** Parses a signature, or returns the one parsed before. @internal */
+/** Parses a signature, or returns the result of an earlier call. @internal */
 export function signature(text: string): Signature {
   const cached = signatures.get(text);
   if (cached) return cached;
@@ -128,7 +128,7 @@ function checkEntries(
   }
 }
 
-/** @throws TypeError for an argument in the place of the options */
+/** @throws TypeError for an argument in place of the options */
 function throwNotOptions(op: string, v: unknown, options: ReadonlyMap<string, Parameter>): never {
   const valid = [...options.keys()].filter((key) => key !== OTHERS).join(", ");
   const first = [...options.values()].find(({ kinds: names, test }) => !names.includes("any") && test(v));
@@ -146,7 +146,7 @@ function throwMismatch(op: string, args: ArrayLike<unknown>, { parameters, rest,
     if (parameter) {
       const isMissing = v === undefined && parameter.optional;
       if (!isMissing && !parameter.test(v)) {
-        // Options in the place of an optional argument.
+        // Options in place of an optional argument.
         if (parameter.optional && isOptions(v) && options) checkEntries(op, v, options, parameters);
         throwWrongKind(op, parameter.name, parameter.kinds, v);
       }
@@ -165,12 +165,15 @@ function throwMismatch(op: string, args: ArrayLike<unknown>, { parameters, rest,
   }
 }
 
-/** Whether these are the arguments of a callback of Array.prototype.map and the like: an element, its index, the array. */
+/**
+ * Whether these are the arguments that Array.prototype.map and similar methods pass to a callback: an element, its index,
+ * the array.
+ */
 const isCallback = ({ length, 0: element, 1: index, 2: array }: ArrayLike<unknown>): boolean =>
   length === 3 && Array.isArray(array) && array[index as number] === element;
 
 /**
- * Checks arguments against a signature. Options may come in the place of any optional argument.
+ * Checks arguments against a signature. Options may take the place of any optional argument.
  * @returns the arguments, with the options last
  * @throws TypeError
  */
@@ -180,7 +183,7 @@ export function checkArguments<A extends ArrayLike<unknown>>(op: string, args: A
   const most = parameters.length;
   if (n < minimum || (n > most && !rest)) {
     if (most === 1 && isCallback(args)) return checkArguments(op, [args[0]] as ArrayLike<unknown> as A, expected);
-    // One more argument may be the options.
+    // The argument after the last one may be the options.
     if (n !== most + 1 || !options) {
       throwMismatch(op, args, expected);
       return args;

@@ -1,12 +1,12 @@
-/** Receives instructions: eager mode runs each at once, compiled functions collect them in a list. */
+/** Receives instructions: eager mode runs each one immediately, compiled functions collect them in a list. */
 import { Head, type Op } from "../../assembly/opcodes.ts";
 import { engine, execute } from "./engine.ts";
 import { RangeError } from "./errors.ts";
 import { type Heap, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 
 /**
- * Writes instructions. `begin` opens one, `set…` fill its words (instructions.ts does), `end` closes it. Request workspace before
- * `begin`, because it may grow the memory.
+ * Writes instructions. `begin` opens an instruction, the `set…` methods, which instructions.ts calls, write its words,
+ * and `end` closes it. Request workspace before `begin`, because it may grow the memory.
  */
 export interface Encoder {
   /** The number of shares that the next instructions are divided into; 1 if they are not divided. */
@@ -16,7 +16,7 @@ export interface Encoder {
   setFloat(word: number, value: number): void;
   setDouble(word: number, value: number): void;
   end(): void;
-  /** The address of scratch memory for the next instruction, with this number of bytes for each share. */
+  /** The address of scratch memory for the next instruction, with this many bytes for each share. */
   workspace(bytesPerShare: number): number;
 }
 
@@ -31,7 +31,7 @@ export function bitsOf(value: number): number {
   return floatWord[0]!;
 }
 
-/** An instruction's first word. */
+/** The first word of an instruction. */
 const headOf = (code: Op, shares: number): number => (shares > 1 ? code | (shares << Head.shares) : code);
 
 /** The encoder of eager mode: each instruction runs as soon as it is closed. */

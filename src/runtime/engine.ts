@@ -56,7 +56,7 @@ let onFull: (() => void) | undefined;
 export function onShortage(f: () => void): void {
   onFull = f;
 }
-/** An `init` that has not finished yet. */
+/** A call of `init` that has not finished yet. */
 let starting: { readonly settings: Settings; readonly end: Promise<void> } | undefined;
 
 /** The engine. Starts it with default options if `init` was not called. */
@@ -77,7 +77,8 @@ const buildOf = ({ deterministic, build, module }: InitOptions): Build | undefin
 function start(options: InitOptions, { heap = new Heap(options), pool, reason }: ThreadSetup): Engine {
   const build = buildOf(options);
   const kernels = pool?.kernels ?? instantiate(options.module ?? compileBuild(build ?? "simd"), heap.memory);
-  // Not a secret, so Math.random() will do: loading crypto takes Node ten times as long as the rest of this function.
+  // The seed is not a secret, so Math.random() is enough: loading crypto takes Node ten times as long as the rest of
+  // this function.
   const seed = (): number => Math.floor(Math.random() * 2 ** 32);
   heap.u32.set([seed(), seed()], RANDOM_STATE / 4);
   heap.onFull = onFull;
@@ -106,8 +107,8 @@ function requireEqual(running: Settings, requested: Settings, state: string): vo
 }
 
 /**
- * Starts nabla with other options than the defaults. Call it before you make the first tensor. Another call with equal options does
- * nothing; concurrent calls share one start.
+ * Starts nabla with options other than the defaults. Call it before you make the first tensor. Another call with the
+ * same options does nothing; concurrent calls share one start.
  *
  * ```ts
  * await init({ threads: "auto" });
@@ -187,7 +188,7 @@ export async function dispose(): Promise<void> {
   ended?.heap.close();
 }
 
-/** How nabla runs: the build and threads in use, and why. Starts nabla if necessary. */
+/** Reports the build and the threads in use, with the reasons. Starts nabla if necessary. */
 export function info(): {
   /** The WASM build that runs. */
   build: Build | "custom";
@@ -207,7 +208,7 @@ export function info(): {
   return { build, deterministic, ...probe(), threads: threadCount(), reason: trouble };
 }
 
-/** Runs `count` instructions from the address `program`. `shared`: whether other threads should help. */
+/** Runs `count` instructions from the address `program`. `shared`: whether other threads should take part. */
 export function execute(program: number, count: number, shared: boolean): void {
   const { kernels, pool } = engine();
   if (shared && pool) pool.run(program, count);

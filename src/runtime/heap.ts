@@ -21,11 +21,11 @@ export const MAX_BYTES = 65536 * PAGE;
 /** A limit capped to the addressable range. */
 export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, bytes);
 
-/** Where the checks of programs write their result (opcodes.ts: Status). */
+/** The address at which the checks of programs write their result (opcodes.ts: Status). */
 export const STATUS = 0;
-/** Address of the random generator's state: [seed low, seed high, counter low, counter high]. */
+/** The address of the random generator's state: [seed low, seed high, counter low, counter high]. */
 export const RANDOM_STATE = 64;
-/** Address of the instruction that eager mode writes, and the number of words that fit. */
+/** The address of the instruction that eager mode writes, and the number of words that fit. */
 export const SCRATCH = 128;
 export const SCRATCH_WORDS = (4096 - SCRATCH) / 4;
 const HEAP_BASE = 4096;
@@ -65,7 +65,7 @@ export class Heap {
   i32!: Int32Array;
   u32!: Uint32Array;
   u8!: Uint8Array;
-  /** Bytes in allocated blocks, and the maximum so far. */
+  /** The number of bytes in allocated blocks, and the maximum so far. */
   inUse = 0;
   highWater = 0;
   /** The number of tensors in this memory. Storage (core/memory.ts) keeps the count. */
@@ -74,13 +74,13 @@ export class Heap {
   /** Called if memory cannot grow: frees blocks whose contents can move elsewhere. */
   onFull: (() => void) | undefined;
 
-  /** Addresses of free small blocks, by size. */
+  /** The addresses of free small blocks, by size. */
   private free = new Map<number, number[]>();
-  /** Total bytes of free small blocks. */
+  /** The total size of free small blocks in bytes. */
   private freeBytes = 0;
   /** Free ranges sorted by address. No two are adjacent, and none is adjacent to `top`. */
   private spans: Span[] = [];
-  /** Start of the untouched memory. */
+  /** The start of the untouched memory. */
   private top = HEAP_BASE;
 
   /** @throws RangeError if the host refuses the memory; some refuse large shared ones */
@@ -266,7 +266,7 @@ export class Heap {
     return undefined;
   }
 
-  /** Needed after `memory.grow`, which detaches old views; with shared memory they stay valid but too short. */
+  /** Needed after `memory.grow`, which detaches old views. With shared memory, old views stay valid but are too short. */
   private refreshViews(): void {
     const { buffer } = this.memory;
     this.f32 = new Float32Array(buffer);

@@ -100,7 +100,7 @@ export const alternatives: Readonly<Record<string, string>> = {
   pad: "Only constant padding is supported.",
 };
 
-/** How to turn a value into one of the wanted kinds. */
+/** Explains how to turn a value into one of the expected kinds. */
 function remedy(op: string, wanted: readonly string[], v: unknown): string {
   const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
   if (isObject(v) && isFunction(v.then)) return "Await it first.";

@@ -11,7 +11,8 @@ export type Build = "simd" | "relaxed";
 /** The exports of a build. Kernels take addresses and sizes; `run(program, count, thread, threads)` runs instructions. */
 export type Kernels = Record<string, (...args: number[]) => number>;
 
-// (module (func (result v128) v128.const i32x4 0 0 0 0)), and the same with f32x4.relaxed_madd of three such constants.
+// (module (func (result v128) v128.const i32x4 0 0 0 0)), and the same module with f32x4.relaxed_madd of three such
+// constants.
 const HEADER = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10];
 const CONST = [253, 12, ...new Array<number>(16).fill(0)];
 const SIMD = [...HEADER, 22, 1, 20, 0, ...CONST, 11];
@@ -62,7 +63,7 @@ export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
   return build === "simd" ? simd : applyEdits(simd, decode(relaxedText));
 }
 
-/** The bytes that edits make of others; tools/edits.mjs documents the format. */
+/** Applies edits to the bytes of another build; tools/edits.mjs documents the format. */
 function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<ArrayBuffer> {
   let at = 0;
   const number = (): number => {
@@ -89,7 +90,7 @@ function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<ArrayBuffer
 function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
   const bytes = new Uint8Array(text.length);
-  // The bytes that take one character, then the others, each in ascending order.
+  // First the bytes that one character encodes, then the others, each group in ascending order.
   const isSingle = (byte: number): number => (Number.parseInt(text[byte >> 2]!, 16) >> (3 - (byte & 3))) & 1;
   const all = Array.from({ length: 256 }, (_, byte) => byte);
   const order = [...all.filter(isSingle), ...all.filter((byte) => !isSingle(byte))];
@@ -104,7 +105,7 @@ function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<Arra
   return bytes.subarray(0, size);
 }
 
-/** Instantiates a module with a memory. `stalled` is called if a thread has waited for others for long. */
+/** Instantiates a module with a memory. `stalled` is called if a thread has waited for others for a long time. */
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,

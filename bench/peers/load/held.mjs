@@ -3,7 +3,7 @@ const microseconds = () => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
-/** CPU time of these collections, which no request has caused. */
+/** The CPU time of these collections, which requests did not cause. */
 let collecting = 0;
 process.on("SIGUSR2", () => {
   const began = microseconds();

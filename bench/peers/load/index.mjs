@@ -40,7 +40,7 @@ const {
   .parse()
   .opts();
 
-/** Requests in the warm-up round. */
+/** The number of requests in the warm-up round. */
 const WARM_UP = 5000;
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
 const serve = (network) => [here("../../../dist/bin/nabla.js"), "serve", here(`${network}.mjs`), "--port", "0"];

@@ -10,7 +10,7 @@ const PIXELS = SIDE * SIDE;
 const CLASSES = 10;
 const BATCH = 50;
 const EPOCHS = 8;
-/** How many steps a burst has, and how many steps there are between tests. */
+/** The number of steps in a burst, and the number of steps between tests. */
 const BURST = 15;
 const TEST_EVERY = 60;
 

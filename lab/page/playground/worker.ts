@@ -16,7 +16,7 @@ export type Answer =
 const answer = (message: Answer): void => postMessage(message);
 let reader: Promise<Reader> | undefined;
 let stopped = false;
-/** How many examples of each digit were requested, so that the next example differs. */
+/** The number of examples requested for each digit, so that the next example differs. */
 const requested = new Array<number>(10).fill(0);
 
 /** The network, created once. If that fails, the next call tries again. */

@@ -25,7 +25,7 @@ export interface Plan {
   readonly naive: number;
   /** Values that reuse the place of an operand. */
   readonly inPlace: ReadonlySet<Storage>;
-  /** The number of places compared: the cost of planning, independent of the machine. */
+  /** The number of places that planning compared, a measure of its cost that does not depend on the machine. */
   readonly looks: number;
 }
 
@@ -46,7 +46,7 @@ function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Lif
 /** The number of values that are placed exactly, in quadratic time. */
 const EXACT = 1024;
 
-/** Offsets of lifetimes, the end of the last one, and the number of comparisons. */
+/** The offsets of lifetimes, the end of the last one, and the number of comparisons. */
 interface Places {
   readonly offsets: readonly number[];
   readonly bytes: number;
@@ -104,7 +104,7 @@ function placeRest(lives: readonly Life[], start: number): Places {
   return { offsets, bytes, looks: lives.length };
 }
 
-/** @param placed storages that outlive the call and so are not in the arena */
+/** @param placed storages that outlive the call and are therefore not in the arena */
 export function planArena(steps: readonly Step[], placed: ReadonlySet<Storage>): Plan {
   const uses = usesOf(steps);
   const lives = new Map<Storage, Life>();

@@ -19,7 +19,7 @@ import {
   written,
 } from "../step.ts";
 
-/** How many positions a step may move up to join a chain. */
+/** The number of positions that a step may move up to join a chain. */
 const REACH = 32;
 
 interface Group extends Accesses {
@@ -52,8 +52,9 @@ function group(steps: readonly Step[]): (Step | Group)[] {
 }
 
 /**
- * Whether a step reads elements that a chain reads or writes; otherwise fusing gains nothing. The step must not read a single number that the
- * chain writes, because the chain has not finished then (if n is 1, that is an element).
+ * Whether a step reads elements that a chain reads or writes; otherwise fusing gains nothing. The step must not read a
+ * one-element operand that the chain writes, because the chain has not finished when the step runs (if n is 1, the
+ * operand is an ordinary element).
  */
 function sharesElements(step: Step, { n, reads, writes }: Group): boolean {
   const whole = step.inputs.filter(({ size }) => size === n);

@@ -1,4 +1,4 @@
-/** Common subexpression elimination: removes steps that compute the same from the same values as an earlier step. */
+/** Common subexpression elimination: removes steps that compute the same result from the same values as an earlier step. */
 import type { Storage } from "../../core/memory.ts";
 import { isCheck } from "../checks.ts";
 import { hasEffect, mutated, type Operand, type Pass, type Step } from "../step.ts";
@@ -28,7 +28,8 @@ export const withoutCommonSubexpressions: Pass = (steps, placed) => {
     const step = { ...original, inputs: original.inputs.map(current) };
     for (const storage of mutated(step)) writes.set(storage, (writes.get(storage) ?? 0) + 1);
     kept.push(step);
-    // Users may write to results, so these are never shared. Of equal checks only the first is needed, whatever their ids.
+    // Users may write to results, so results are never shared. Of several equal checks only the first is needed,
+    // whatever their ids.
     const check = isCheck(step);
     if (!check && (hasEffect(step) || !step.outputs.length || !fixed(step))) continue;
     const key = [

@@ -1,6 +1,6 @@
 /**
- * Fuses a pointwise step into the matrix product or convolution before it, which applies it while the result is in registers: an activation,
- * or the multiplication by its derivative, as the backward pass applies to dY·W.
+ * Fuses a pointwise step into the matrix product or convolution before it, which applies it while the result is in
+ * registers: an activation, or the multiplication by its derivative that the backward pass applies to dY·W.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { MatmulAttributes } from "../../ops/matrix/matmul.ts";

@@ -4,7 +4,7 @@ import { type Pass, read, type Step, written } from "../step.ts";
 
 /** Updates to join. */
 interface Group {
-  /** Its index in the list, which is built from the last step to the first. */
+  /** The group's index in the list, which is built from the last step to the first. */
   readonly at: number;
   /** The last update first. */
   readonly members: Step[];
@@ -32,7 +32,7 @@ class EarliestUses {
 
 /** Moves each update down to the group of its kind, unless a step in between depends on the order. */
 export const joinUpdates: Pass = (steps) => {
-  /** The steps so far, the last one first. */
+  /** The steps so far, in reverse order. */
   const later: Step[] = [];
   const uses = new EarliestUses();
   const groups = new Map<string, Group>();

@@ -86,7 +86,7 @@ export function patches(
 }
 type Range = [from: number, to: number, step: number];
 
-/** Joins the dimensions between batch and features: [batch, …, features] → [batch, positions, features]. */
+/** Merges the dimensions between batch and features: [batch, …, features] → [batch, positions, features]. */
 export const asPositions = (x: Tensor): Tensor => x.reshape([x.shape[0]!, -1, x.shape.at(-1)!]);
 
 /** Computes each sample's gradient of a layer's parameters, by their names in the layer: [batch, …shape]. */

@@ -30,7 +30,7 @@ export type PerSample = Record<string, Tensor>;
 /** Computes each sample's gradients for a batch. */
 export interface PerSampleFunction {
   (...inputs: Tensor[]): PerSample;
-  /** Frees the recording of "batch", including its last results. */
+  /** Frees the recording that "batch" made, including its last results. */
   dispose(): void;
 }
 

@@ -18,7 +18,11 @@ export function batchGradients<B>(
   return batches.map((batch) => objective(model as Module, () => loss(batch)).gradient());
 }
 
-/** The share of components with opposite signs, 0 … 1. A component that is 0 in a or b does not count. @param a [n] @param b [n] */
+/**
+ * The fraction of components with opposite signs, 0 … 1. A component that is 0 in a or b does not count.
+ * @param a [n]
+ * @param b [n]
+ */
 export function signFlips(a: Vector, b: Vector): number {
   check("signFlips", arguments, "a:numbers b:numbers");
   let flips = 0;
@@ -28,7 +32,7 @@ export function signFlips(a: Vector, b: Vector): number {
 
 /** How much the gradients of mini-batches disagree. */
 export interface Confusion {
-  /** Mean share of signs that flip from one mini-batch to the next, 0 … 1. */
+  /** The mean fraction of signs that flip from one mini-batch to the next, 0 … 1. */
   readonly signFlips: number;
   /** The cosine of each pair of gradients: a symmetric matrix. */
   readonly cosines: readonly (readonly number[])[];
@@ -40,7 +44,11 @@ export interface Confusion {
   readonly bound: number;
 }
 
-/** Measures how much gradients disagree. @param gradients of successive mini-batches, [n] each, at least two @throws RangeError for fewer than two */
+/**
+ * Measures how much gradients disagree.
+ * @param gradients the gradients of successive mini-batches, [n] each, at least two
+ * @throws RangeError for fewer than two
+ */
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   check("gradientConfusion", arguments, "gradients:vectors");
   if (gradients.length < 2)
@@ -68,9 +76,9 @@ export function gradientConfusion(gradients: readonly Vector[]): Confusion {
 
 /** The noise scale of gradients. */
 export interface NoiseScale {
-  /** Unbiased estimate of ‖G‖² of the true gradient; can be negative if noise dominates. */
+  /** An unbiased estimate of ‖G‖² for the true gradient G; can be negative if noise dominates. */
   readonly signal: number;
-  /** Estimate of tr Σ, the variance of one sample's gradient summed over parameters. */
+  /** An estimate of tr Σ, the variance of one sample's gradient, summed over parameters. */
   readonly noise: number;
   /** tr Σ/‖G‖²: the batch size beyond which larger batches help little. Infinity if noise dominates. */
   readonly scale: number;
@@ -78,7 +86,8 @@ export interface NoiseScale {
 
 /**
  * Estimates the simple noise scale (McCandlish et al. 2018, appendix A.1) from gradients of equally large mini-batches.
- * @param gradients [n] each, at least two @param batchSize samples in each mini-batch
+ * @param gradients [n] each, at least two
+ * @param batchSize the number of samples in each mini-batch
  * @throws RangeError for fewer than two gradients, or a batchSize that is not above 0
  */
 export function gradientNoiseScale(gradients: readonly Vector[], batchSize: number): NoiseScale {
@@ -109,7 +118,7 @@ export type Curriculum =
       /** The gradient of each mini-batch, whose signs are compared. */
       readonly gradients: readonly Vector[];
     }
-  /** By increasing difficulty, such as the loss. */
+  /** Orders by increasing difficulty, such as the loss. */
   | {
       /** Which rule orders the mini-batches. */
       readonly by: "difficulty";

@@ -1,4 +1,4 @@
-/** Compares the gradients of weights and biases, whose ratio depends on the scale of the layer's inputs. */
+/** Compares the gradients of weights and biases. Their ratio depends on the scale of the layer's inputs. */
 
 import { onesLike } from "../../autograd/backward.ts";
 import { tidy } from "../../core/scope.ts";
@@ -19,7 +19,7 @@ export interface WeightBias {
   readonly bias: number;
   /** weight/bias. For one sample it is the length of the input, because ∂L/∂W = g·xᵀ and ∂L/∂b = g. */
   readonly ratio: number;
-  /** Root mean square length of the layer's inputs. */
+  /** The root mean square length of the layer's inputs. */
   readonly inputLength: number;
 }
 

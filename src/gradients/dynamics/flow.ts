@@ -35,7 +35,7 @@ function startOf(name: string, { theta }: Potential, { start = theta }: Start): 
  * const { times, states } = gradientFlow(objective(model, loss), { duration: 5 });
  * gradientFlow({ gradient: (theta) => theta }, { start: [1, 2], duration: 1 }).states.at(-1);   // [1/e, 2/e]
  * ```
- * @throws TypeError without a start; RangeError and ShapeError as `integrate`
+ * @throws TypeError without a start; RangeError and ShapeError as in `integrate`
  */
 export function gradientFlow(potential: Potential, options: IntegrateOptions & Start): Trajectory {
   check(
@@ -167,8 +167,8 @@ export interface DescentOptions extends Start {
 }
 
 /**
- * The steps of optim.SGD in float64: b ← μb + ∇L, θ ← θ − lr·b. The times are those of the path that it approximates: k·lr without
- * momentum (gradient flow), k·√lr with momentum (the heavy ball).
+ * The steps of optim.SGD in float64: b ← μb + ∇L, θ ← θ − lr·b. The times are those of the path that the steps
+ * approximate: k·lr without momentum (gradient flow), k·√lr with momentum (the heavy ball).
  *
  * ```ts
  * gradientDescent({ gradient: (theta) => theta }, { start: [1], lr: 0.5, steps: 2 }).states;   // [1], [0.5], [0.25]
@@ -196,7 +196,7 @@ export function gradientDescent(potential: Potential, options: DescentOptions): 
 export interface DiscretizationOptions extends Start {
   /** The time at which the paths end. */
   readonly duration: number;
-  /** The numbers of steps to divide the duration into. */
+  /** The numbers of steps into which to divide the duration. */
   readonly steps: readonly number[];
   /** euler: gradient descent, if there is no friction. rk4: the Runge–Kutta method. momentum: SGD with momentum. */
   readonly method: "euler" | "rk4" | "momentum";

@@ -32,9 +32,12 @@ export interface Mode {
   readonly flow: number;
   /** The growth rates λ under the heavy ball: both roots of λ² + γλ + h = 0, the root with the larger real part first. */
   readonly heavyBall: readonly [Complex, Complex];
-  /** The factor of each step of gradient descent, 1 − lr·h. NaN without lr. */
+  /** The factor by which each step of gradient descent multiplies the perturbation, 1 − lr·h. NaN without lr. */
   readonly descent: number;
-  /** The factors of SGD with momentum: both roots of z² − (1 + μ − lr·h)·z + μ = 0, the larger modulus first. Undefined without lr. */
+  /**
+   * The corresponding factors for SGD with momentum: both roots of z² − (1 + μ − lr·h)·z + μ = 0, the larger modulus
+   * first. Undefined without lr.
+   */
   readonly momentum: readonly [Complex, Complex] | undefined;
 }
 
@@ -60,7 +63,7 @@ export interface StabilityOptions {
   readonly lr?: number;
   /** The momentum μ. Default: computed from friction and lr with momentumOf. */
   readonly momentum?: number;
-  /** Growth rates up to this size, per unit of time or per step, count as 0. Default 10⁻¹². */
+  /** Growth rates of at most this magnitude, per unit of time or per step, count as 0. Default 10⁻¹². */
   readonly tolerance?: number;
 }
 

@@ -165,9 +165,9 @@ function requirePopulation(name: string, { mean: { length: d }, G, E }: Populati
   requireSquare(`${name}: E`, E, d);
 }
 
-/** Options of drawing individuals from a population. */
+/** Options for drawing individuals from a population. */
 export interface DrawOptions {
-  /** How many individuals to draw. Default 10,000. */
+  /** The number of individuals to draw. Default 10,000. */
   readonly size?: number;
   /** The seed of the random numbers. Default: continue nabla's generator. */
   readonly seed?: number;
@@ -234,7 +234,7 @@ export function breed(population: Population, fitness: (z: Vector) => number, op
   };
 }
 
-/** Returns a function that draws indices in proportion to weights, up to 2·size times. */
+/** Returns a function that draws indices with probabilities proportional to the weights, up to 2·size times. */
 function byWeight(weights: Vector, size: number): () => number {
   let total = 0;
   const cumulative = weights.map((w) => (total += w));

@@ -20,7 +20,7 @@ const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objectiv
 
 /** Options of esGradient. */
 export interface EsOptions {
-  /** How many random points f is evaluated at, an even number if antithetic. Default 100. */
+  /** The number of random points at which f is evaluated, an even number if antithetic. Default 100. */
   readonly samples?: number;
   /** The standard deviation σ of the points around θ: the estimate is the gradient of f smoothed by N(0, σ²I). Default 0.1. */
   readonly sigma?: number;
@@ -45,7 +45,7 @@ export interface EsEstimate {
   readonly standardError: Vector;
   /** The mean of f over the points, an estimate of f_σ. */
   readonly value: number;
-  /** How many times f was evaluated. */
+  /** The number of evaluations of f. */
   readonly evaluations: number;
 }
 
@@ -129,7 +129,7 @@ export function centredRanks(values: ArrayLike<number>): Vector {
 export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
   /** The numbers of samples to try. */
   readonly samples: readonly number[];
-  /** How many estimates to average for each number of samples. Default 20. */
+  /** The number of estimates to average for each number of samples. Default 20. */
   readonly repeats?: number;
   /** ∇f(θ). Default: the objective's own gradient. */
   readonly exact?: Point;
@@ -206,7 +206,7 @@ export function esError(f: Evaluable, theta: Point | undefined, options: EsError
  */
 export class EvolutionStrategy {
   static readonly kind: string = "EvolutionStrategy";
-  /** How many times the loss has been evaluated. */
+  /** The number of evaluations of the loss so far. */
   evaluations = 0;
   private readonly options: EsOptions;
 

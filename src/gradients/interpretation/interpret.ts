@@ -68,7 +68,7 @@ export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions 
 export interface IntegratedGradientsOptions extends TargetOptions, BatchOptions {
   /** The start of the path, an input without information: a number, or a tensor that broadcasts to x. Default 0. */
   readonly baseline?: number | Tensor;
-  /** How many points on the path to evaluate. Default 50. */
+  /** The number of points on the path to evaluate. Default 50. */
   readonly steps?: number;
   /** The quadrature rule. Default "gaussLegendre", which is exact if the score is a polynomial of degree ≤ 2·steps. */
   readonly rule?: Rule;
@@ -80,7 +80,7 @@ export interface Completeness {
   readonly sum: number;
   /** f(x) − f(baseline). */
   readonly difference: number;
-  /** sum − difference: the errors of the quadrature and of float32. */
+  /** sum − difference: the error of the quadrature plus float32 rounding. */
   readonly error: number;
 }
 
@@ -150,7 +150,7 @@ export function integratedGradients(
 export interface SmoothGradOptions extends TargetOptions, BatchOptions {
   /** The standard deviation of the noise, relative to the range of each sample's values. Default 0.15. */
   readonly noise?: number;
-  /** How many noisy copies to average. Default 50. */
+  /** The number of noisy copies to average. Default 50. */
   readonly samples?: number;
 }
 

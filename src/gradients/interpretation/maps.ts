@@ -47,7 +47,7 @@ export interface GradCamOptions extends TargetOptions {
  * ```
  * Works inside compile, where the values of targets are not checked.
  * @throws Error if the model does not run the layer exactly once, or the score does not depend on it; ShapeError if the layer's output is
- * not an image; otherwise as saliency
+ * not an image; otherwise as in saliency
  */
 export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCamOptions = {}): Tensor {
   check("gradCam", arguments, "model:module layer:module x:any {target:number|tensor resize:boolean}");
@@ -107,9 +107,15 @@ function captureOutput(model: Module, layer: Module, f: () => Tensor): { output:
 
 /** Options of occlusion. */
 export interface OcclusionOptions extends TargetOptions, BatchOptions {
-  /** The size of the window: a number for each dimension between batch and channels, or one number for all. Default 1. */
+  /**
+   * The size of the window: one number per dimension between batch and channels, or one number for all of them. Default
+   * 1.
+   */
   readonly window?: number | readonly number[];
-  /** The distance between windows, at most their size: a number for each dimension, or one number for all. Default: the window. */
+  /**
+   * The distance between windows, at most their size: one number per dimension, or one number for all of them. Default:
+   * the size of the window.
+   */
   readonly stride?: number | readonly number[];
   /** The values in a covered part: a number, or a tensor that broadcasts to one sample. Default 0. */
   readonly fill?: number | Tensor;

@@ -24,11 +24,14 @@ export type Target = number | Tensor | undefined;
 
 /** Selects the score to explain. */
 export interface TargetOptions {
-  /** The class whose score to explain, for all samples or, as int32 [batch], for each. Default: each sample's highest score. */
+  /**
+   * The class whose score to explain: one for all samples or, as int32 [batch], one per sample. Default: each sample's
+   * highest score.
+   */
   readonly target?: Target;
 }
 
-/** Limits how many inputs the network computes at a time. */
+/** Limits how many inputs the network processes at a time. */
 export interface BatchOptions {
   /** Maximum number of rows per forward pass. Memory grows with it. Default 256. */
   readonly batchSize?: number;

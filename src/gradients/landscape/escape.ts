@@ -8,11 +8,11 @@ import type { Objective } from "../objective.ts";
 
 /** Options of escape. */
 export interface EscapeOptions {
-  /** Learning rate, above 0. Required. */
+  /** The learning rate, above 0. Required. */
   readonly lr: number;
   /** Standard deviation σ of the noise on each component of the gradient, ≥ 0; 0 is plain gradient descent. Required. */
   readonly noise: number;
-  /** Distance from the start at which θ has escaped, above 0. Required. */
+  /** The distance from the start at which θ counts as escaped, above 0. Required. */
   readonly distance: number;
   /** Maximum number of steps. Default 10,000. */
   readonly maxSteps?: number;
@@ -22,9 +22,9 @@ export interface EscapeOptions {
 
 /** The result of `escape`. */
 export interface Escape {
-  /** Steps until the escape; Infinity if it did not happen. */
+  /** The number of steps until the escape; Infinity if it did not happen. */
   readonly steps: number;
-  /** Distance from the start before the first and after each step. */
+  /** The distance from the start, before the first step and after each step. */
   readonly distances: readonly number[];
 }
 

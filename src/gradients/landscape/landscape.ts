@@ -28,8 +28,8 @@ export interface Curvature {
 }
 
 /**
- * The largest and smallest eigenvalues of the Hessian, by Lanczos on Hessian-vector products: `count` eigenvalues of each end, the most
- * extreme first.
+ * The largest and smallest eigenvalues of the Hessian, by Lanczos on Hessian-vector products: `count` eigenvalues at
+ * each end, the most extreme first.
  *
  * ```ts
  * const { largest, smallest } = hessianExtremes(objective(model, loss), { count: 3 });
@@ -40,11 +40,11 @@ export function hessianExtremes(
   objective: Objective,
   options: LanczosOptions = {},
 ): {
-  /** The largest eigenvalues and their directions, the largest first. */
+  /** The largest eigenvalues and their directions, in descending order. */
   largest: Curvature[];
-  /** The smallest eigenvalues and their directions, the smallest first. */
+  /** The smallest eigenvalues and their directions, in ascending order. */
   smallest: Curvature[];
-  /** How many Hessian-vector products it took. */
+  /** The number of Hessian-vector products that it took. */
   products: number;
 } {
   check(
@@ -93,7 +93,7 @@ export interface Estimate {
 export function hessianTrace(
   objective: Objective,
   options: {
-    /** How many random vectors to average over. Default 30. */
+    /** The number of random vectors to average over. Default 30. */
     samples?: number;
   } = {},
 ): Estimate {
@@ -112,11 +112,11 @@ export function hessianTrace(
 
 /** Options of spectralDensity. */
 export interface DensityOptions {
-  /** How many random starts to average. Default 4. */
+  /** The number of random starts to average over. Default 4. */
   readonly probes?: number;
   /** The number of Lanczos steps from each start. Default 60. */
   readonly iterations?: number;
-  /** How many points around the spectrum to evaluate the density at. Default 200. */
+  /** The number of points around the spectrum at which to evaluate the density. Default 200. */
   readonly points?: number;
   /** The standard deviation of the Gaussian that represents each eigenvalue, relative to the width of the spectrum. Default 0.01. */
   readonly width?: number;
@@ -247,7 +247,7 @@ export function classifyCriticalPoint(objective: Objective, options: CriticalOpt
   return { kind: kind(), gradientNorm, index, exact, smallest: at(0), largest: at(top) };
 }
 
-/** All eigenvalues in the format of a result of lanczos. */
+/** All eigenvalues, in the format that lanczos returns. */
 const asRitz = ({ values, vectors }: Eigen): Pick<Ritz, "values" | "residuals" | "vector"> => ({
   values,
   residuals: new Float64Array(values.length),
@@ -290,8 +290,8 @@ export interface Along {
 }
 
 /**
- * Measures a ravine: slope and curvature across it (along the eigenvector of the Hessian's largest eigenvalue) and along its floor (of the
- * smallest), and the share of the gradient that points across.
+ * Measures a ravine: slope and curvature across it (along the eigenvector of the Hessian's largest eigenvalue) and
+ * along its floor (the eigenvector of the smallest), and the fraction of the gradient that points across.
  */
 export function ravine(
   objective: Objective,
@@ -301,7 +301,7 @@ export function ravine(
   across: Along;
   /** Slope and curvature along the ravine's floor. */
   along: Along;
-  /** The share of the gradient that points across the ravine, from 0 to 1. */
+  /** The fraction of the gradient that points across the ravine, from 0 to 1. */
   share: number;
   /** The ratio of the largest curvature to the smallest. */
   conditionNumber: number;

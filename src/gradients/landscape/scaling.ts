@@ -127,7 +127,7 @@ export interface WhitenOptions {
 }
 
 /**
- * Transforms features to mean 0, standard deviation 1 and no correlation: W·(x − μ). x: [n, d].
+ * Transforms features so that they have mean 0, standard deviation 1 and no correlation: W·(x − μ). x: [n, d].
  * @throws ShapeError; RangeError if features are linearly dependent and epsilon is 0
  */
 export function whiten(x: Tensor, options: WhitenOptions = {}): Scaling {

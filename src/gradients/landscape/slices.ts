@@ -7,11 +7,11 @@ import { hessianExtremes } from "./landscape.ts";
 
 /** The range of coordinates of a slice through the loss. */
 export interface SliceOptions {
-  /** First step, in units of the direction's length. Default -1. */
+  /** The first step, in units of the direction's length. Default -1. */
   readonly from?: number;
-  /** Last step, in units of the direction's length. Default 1. */
+  /** The last step, in units of the direction's length. Default 1. */
   readonly to?: number;
-  /** Points along each direction. Default 41 for a line, 21 for a plane. */
+  /** The number of points along each direction. Default 41 for a line, 21 for a plane. */
   readonly points?: number;
 }
 
@@ -77,7 +77,7 @@ export function randomDirection(objective: Objective, options: DirectionOptions 
   return d;
 }
 
-/** The Hessian's eigenvectors of the two largest eigenvalues, [n] each, which span the plane of highest curvature. */
+/** The eigenvectors of the Hessian's two largest eigenvalues, [n] each, which span the plane of highest curvature. */
 export function topHessianDirections(objective: Objective): [Vector, Vector] {
   check("topHessianDirections", arguments, "objective:objective");
   const { largest } = hessianExtremes(objective, { count: 2 });

@@ -8,7 +8,7 @@ import { dot, norm, plus, type Vector } from "./vector.ts";
 export interface ConjugateOptions {
   /** λ ≥ 0, added to the matrix's diagonal. Default 0. */
   readonly damping?: number;
-  /** Maximum number of matrix-vector products. Default 50. */
+  /** The maximum number of matrix-vector products. Default 50. */
   readonly iterations?: number;
   /** Stops when ‖b − (A + λ)x‖ ≤ tolerance·‖b‖. Default 10⁻⁵. */
   readonly tolerance?: number;
@@ -20,7 +20,7 @@ export interface ConjugateOptions {
 export interface Solution {
   /** The solution. */
   readonly x: Vector;
-  /** How many iterations it took. */
+  /** The number of iterations that it took. */
   readonly iterations: number;
   /** ‖b − (A + λ)x‖/‖b‖, as computed by the recurrence. */
   readonly residual: number;

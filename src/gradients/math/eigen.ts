@@ -39,8 +39,9 @@ function startVector(n: number, seed: number): Vector {
 export const rademacher = (n: number): Vector => randomVector(n).map((v) => (v < 0 ? -1 : 1));
 
 /**
- * All eigenvalues and vectors of a symmetric matrix (n × n, row-major): Householder's reduction to a tridiagonal matrix, then implicit QL
- * steps (Golub and Van Loan 2013, algorithms 8.3.1 and 8.3.2). Takes O(n³) time: use it for n up to several hundred.
+ * All eigenvalues and eigenvectors of a symmetric matrix (n × n, row-major): Householder's reduction to a tridiagonal
+ * matrix, then implicit QL steps (Golub and Van Loan 2013, algorithms 8.3.1 and 8.3.2). Takes O(n³) time: use it for n
+ * up to several hundred.
  * @throws RangeError if an element is not finite
  */
 export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
@@ -155,7 +156,7 @@ export interface LanczosOptions {
   readonly iterations?: number;
   /** Stops when the residuals of the requested eigenvalues are at most this times the largest |eigenvalue|. Default 10⁻⁵. */
   readonly tolerance?: number;
-  /** How many eigenvalues at each end must converge. Default 1. */
+  /** The number of eigenvalues at each end that must converge. Default 1. */
   readonly count?: number;
   /** The initial vector. Default: a random vector that is the same on every call. */
   readonly start?: Vector;
@@ -171,7 +172,7 @@ export interface Ritz {
   readonly residuals: Vector;
   /** The squared first components of the tridiagonal matrix's eigenvectors: the weights of Gauss quadrature over the spectrum. */
   readonly weights: Vector;
-  /** How many matrix-vector products it took. */
+  /** The number of matrix-vector products that it took. */
   readonly products: number;
 }
 
@@ -216,7 +217,10 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
   }
 }
 
-/** Orthogonalizes w in place against the unit vectors q. Two passes are enough (Kahan and Parlett). @returns the remaining length of w */
+/**
+ * Orthogonalizes w in place against the unit vectors q. Two passes are enough (Kahan and Parlett).
+ * @returns the length of the remaining w
+ */
 function orthogonalize(w: Vector, q: readonly Vector[]): number {
   for (let pass = 0; pass < 2; pass++) for (const v of q) addScaled(w, v, -dot(w, v));
   return norm(w);

@@ -46,11 +46,11 @@ export interface Trajectory {
   readonly times: readonly number[];
   /** θ at each time. */
   readonly states: readonly Vector[];
-  /** How many times f was called. */
+  /** The number of calls of f. */
   readonly evaluations: number;
-  /** How many steps were accepted. */
+  /** The number of accepted steps. */
   readonly steps: number;
-  /** How many steps exceeded the tolerance and were retried with a smaller size. */
+  /** The number of steps that exceeded the tolerance and were retried with a smaller size. */
   readonly rejected: number;
 }
 

@@ -189,7 +189,7 @@ export function fisherDiagonal(
   });
 }
 
-/** A natural gradient, and how the solver computed it. */
+/** A natural gradient, and statistics of the solver that computed it. */
 export interface NaturalGradient extends Solution {
   /** (F + λ)⁻¹·∇L. */
   readonly direction: Vector;

@@ -31,15 +31,15 @@ import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from ".
 export interface KFACOptions {
   /** The distribution of the target given the outputs. The loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;
-  /** The factor on the best step of the quadratic model. Default 1. */
+  /** The factor that multiplies the best step of the quadratic model. Default 1. */
   readonly lr?: number;
   /** The initial damping λ. Default 0.1. */
   readonly damping?: number;
   /** Whether to adapt λ to how well the quadratic model predicts the loss. Default true. */
   readonly adapt?: boolean;
-  /** The share of the running factors to keep at each step. Default 0.95. */
+  /** The fraction of the running factors to keep at each step. Default 0.95. */
   readonly decay?: number;
-  /** How many steps to take between inversions of the factors. Default 10. */
+  /** The number of steps between inversions of the factors. Default 10. */
   readonly every?: number;
 }
 

@@ -20,7 +20,7 @@ import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from ".
 export interface NaturalGradientOptions {
   /** The distribution of the target given the outputs. The loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;
-  /** The factor on the best step of the quadratic model. Default 1. */
+  /** The factor that multiplies the best step of the quadratic model. Default 1. */
   readonly lr?: number;
   /** The initial damping λ, which is added to the diagonal of F. Default 0.1. */
   readonly damping?: number;

@@ -28,7 +28,7 @@ export interface BoxOptions {
 
 /** Options of fgsm. */
 export interface FgsmOptions extends BoxOptions {
-  /** How far each input may move. */
+  /** The maximum change of each input. */
   readonly epsilon: number;
 }
 
@@ -54,7 +54,7 @@ export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor
 export interface PgdOptions extends BoxOptions {
   /** The largest change allowed: of each input (linf), or in the length of each sample's change (l2). */
   readonly epsilon: number;
-  /** How many steps to take. Default 10. */
+  /** The number of steps. Default 10. */
   readonly steps?: number;
   /** The length of a step. Default 2.5·ε/steps (Madry et al. 2018, §5), enough to reach the boundary from any start. */
   readonly stepSize?: number;

@@ -113,7 +113,10 @@ export function lipschitzPenalty(f: Scorer, x: Tensor, options: LipschitzPenalty
 
 /** Options of jacobianPenalty. */
 export interface JacobianPenaltyOptions {
-  /** How many random directions to project each sample's outputs on. Exact if it is at least the number of outputs. Default 1. */
+  /**
+   * The number of random directions onto which to project each sample's outputs. The penalty is exact if this is at least
+   * the number of outputs. Default 1.
+   */
   readonly projections?: number;
 }
 

@@ -15,7 +15,7 @@ export interface DifferenceOptions {
   readonly method?: "forward" | "central";
   /** The step h, above 0. Default: that of `bestStep`. */
   readonly step?: number;
-  /** Relative error of f's values, which sets the default step. Default 2⁻⁵² (float64); float32 has 2⁻²³. */
+  /** The relative error of f's values, which sets the default step. Default 2⁻⁵² (float64). For a float32 f, pass 2⁻²³. */
   readonly epsilon?: number;
 }
 
@@ -79,7 +79,10 @@ export interface ErrorCurve {
   readonly method: "forward" | "central" | "complex";
   /** Pairs [h, |error|]. */
   readonly points: readonly (readonly [h: number, error: number])[];
-  /** Slope of log |error| against log h where truncation dominates: about 1 for "forward", 2 for "central" and "complex". */
+  /**
+   * The slope of log |error| against log h where truncation dominates: about 1 for "forward", 2 for "central" and
+   * "complex".
+   */
   readonly truncationSlope: number;
   /** The same slope where rounding dominates: about −1; NaN for "complex", which has no rounding error. */
   readonly roundingSlope: number;

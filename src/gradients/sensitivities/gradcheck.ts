@@ -19,21 +19,27 @@ const OPTIONS = "{step:number atol:number rtol:number raise:boolean directions:n
 export interface GradcheckOptions {
   /** The step h, multiplied by max(1, |x|). Default 1e-2. */
   readonly step?: number;
-  /** Allowed absolute error. Default: 1e-3 of the largest derivative compared. */
+  /** The allowed absolute error. Default: 1e-3 of the largest derivative compared. */
   readonly atol?: number;
-  /** Allowed relative error. Default 1e-2. */
+  /** The allowed relative error. Default 1e-2. */
   readonly rtol?: number;
   /** Throws if a gradient is wrong; if false, only returns the result. Default true. */
   readonly raise?: boolean;
-  /** For objectives: how many random directions to compare. Default 10. */
+  /** For objectives: the number of random directions to compare. Default 10. */
   readonly directions?: number;
-  /** For objectives: how many single parameters to compare, those with the largest gradients. Default 20. */
+  /**
+   * For objectives: the number of single parameters to compare, starting with those that have the largest gradients.
+   * Default 20.
+   */
   readonly components?: number;
 }
 
 /** The comparison with the largest error relative to its tolerance. */
 export interface WorstCase {
-  /** What was differentiated: "output 3 with respect to element 5 of input 0", "the loss along direction 2". */
+  /**
+   * The derivative that was compared, such as "output 3 with respect to element 5 of input 0" or "the loss along
+   * direction 2".
+   */
   readonly where: string;
   /** The derivative from backward. */
   readonly analytic: number;
@@ -49,7 +55,7 @@ export interface WorstCase {
 export interface GradcheckResult {
   /** Whether all errors are within their tolerances. */
   readonly ok: boolean;
-  /** How many derivatives were compared. */
+  /** The number of derivatives that were compared. */
   readonly compared: number;
   /** The worst comparison. */
   readonly worst: WorstCase;
@@ -156,7 +162,10 @@ export function gradcheck(
     : checkFunction("gradcheck", f, second as readonly Tensor[], third);
 }
 
-/** Checks second derivatives: runs gradcheck on f's pullback as a function of the inputs and of the output's gradient. @throws as gradcheck */
+/**
+ * Checks second derivatives: runs gradcheck on f's pullback as a function of the inputs and of the output's gradient.
+ * @throws the errors of gradcheck
+ */
 export function gradgradcheck(
   f: (...xs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],

@@ -15,7 +15,7 @@ export interface Sensitivity {
 }
 
 export interface SensitivityOptions {
-  /** How many to return. Default Infinity. */
+  /** The number of derivatives to return. Default Infinity. */
   top?: number;
 }
 

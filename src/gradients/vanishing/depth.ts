@@ -1,4 +1,4 @@
-/** Gradient norms through the depth of a network: how much of the gradient reaches each layer's output. */
+/** Gradient norms across the depth of a network: how much of the gradient reaches each layer's output. */
 
 import { onesLike } from "../../autograd/backward.ts";
 import { tidy } from "../../core/scope.ts";

@@ -1,4 +1,7 @@
-/** Gradient norms through time: how much of the gradient reaches each step of a recurrence, and how fast it grows or vanishes. */
+/**
+ * Gradient norms across time steps: how much of the gradient reaches each step of a recurrence, and how fast it grows or
+ * vanishes.
+ */
 
 import { backpropagate } from "../../autograd/backward.ts";
 import { withGrad } from "../../core/context.ts";
@@ -12,7 +15,8 @@ import { norm, slope, vector } from "../math/vector.ts";
 export type RecurrentState = Tensor | readonly Tensor[];
 
 /**
- * ‖∂L/∂hₜ‖ for t = 0 … T: how much a loss of the last state depends on each earlier state. The tensors of one state are combined in one norm.
+ * ‖∂L/∂hₜ‖ for t = 0 … T: how much a loss computed from the last state depends on each earlier state. The tensors of
+ * one state are combined in one norm.
  *
  * ```ts
  * const cell = new nn.RNNCell(3, 16);

@@ -22,13 +22,16 @@ export interface ActivationRow {
   readonly type: string;
   /** Whether the activation is flat on one side by design, like relu, and therefore never counts as saturated. */
   readonly oneSided: boolean;
-  /** Share of outputs in the flat part, 0 … 1: |σ − ½| > 0.49 (slope below 1/25 of the maximum), |tanh| > 0.98, relu at 0. */
+  /**
+   * The fraction of outputs in the flat part, 0 … 1: |σ − ½| > 0.49 (slope below 1/25 of the maximum), |tanh| > 0.98,
+   * relu at 0.
+   */
   readonly saturated: number;
-  /** Share of units that were in the flat part for the whole batch, 0 … 1. */
+  /** The fraction of units that were in the flat part for the whole batch, 0 … 1. */
   readonly dead: number;
-  /** How many rows were seen: samples times positions. */
+  /** The number of rows seen: samples times positions. */
   readonly rows: number;
-  /** Root mean square of the outputs. */
+  /** The root mean square of the outputs. */
   readonly rms: number;
 }
 
@@ -67,9 +70,9 @@ export const LIMITS = {
   vanishing: 1e-3,
   /** Gradients explode if the first weight matrix's rms gradient is above this times that of the last one. */
   exploding: 1e3,
-  /** Gradients also explode above this many times the weight's norm. */
+  /** Gradients also explode if they exceed the weight's norm by this factor. */
   overWeights: 1e3,
-  /** Share of saturated outputs. */
+  /** Activations are saturated above this fraction of outputs in the flat part. */
   saturated: 0.5,
   /** Share of dead units. */
   dead: 0.5,

@@ -14,7 +14,7 @@ export interface Context<A> {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: A;
-  /** Which inputs need a gradient. The rule may return null for the others. */
+  /** For each input, whether it needs a gradient. The rule may return null for the others. */
   readonly needs: readonly boolean[];
   /** The gradients of the outputs after the first, in order; undefined for an output without one. */
   readonly more: readonly (Value | undefined)[];
@@ -37,7 +37,7 @@ export interface RangeCheck {
   readonly high: number;
   /** Whether the input is float32 rather than int32. */
   readonly isFloat?: boolean;
-  /** One more value that is allowed. */
+  /** An additional value that is allowed. */
   readonly skip?: number;
   /** The error for a value, given its index in the flat array. */
   readonly error: (value: number, at: number) => Error;
@@ -49,9 +49,9 @@ export interface OpDefinition<A = unknown> {
   /** The shapes and types of the results. @throws ShapeError, DTypeError */
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
-   * Nanoseconds per operation on one thread. `npm run bench -- costs` measures them; the entries have those of an Intel
-   * Sapphire Rapids at 2.6 GHz. A factor of two does no harm, because they only decide which calls threads share. 0:
-   * never shared.
+   * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
+   * costs on an Intel Sapphire Rapids at 2.6 GHz. An error by a factor of two does no harm, because costs only decide
+   * which calls threads share. 0: never shared.
    */
   readonly cost: number;
   /** Writes the instructions. */
@@ -65,7 +65,10 @@ export interface OpDefinition<A = unknown> {
    * The gradient with respect to each input, in terms of ops; null stands for zero. Absent if the op is not differentiable.
    */
   readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
-  /** How many outputs have gradients, counted from the first (default 1). The others are for the gradient rule only. */
+  /**
+   * The number of outputs that have gradients, counted from the first (default 1). The others are for the gradient rule
+   * only.
+   */
   readonly differentiable?: number;
   /**
    * The differentiable outputs, computed by other ops. Higher-order gradients use it if the rule itself is a kernel
@@ -77,8 +80,8 @@ export interface OpDefinition<A = unknown> {
   /** The indices of the inputs that an op without outputs writes to. */
   readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
   /**
-   * Whether its instruction can be part of a chain (pointwise/chain.ts): "same" if all operands must have the result's
-   * shape, "scalar" if operands of one element may be broadcast.
+   * How its instruction can be part of a chain (pointwise/chain.ts), if at all: "same" if all operands must have the
+   * result's shape, "scalar" if operands of one element may be broadcast.
    */
   readonly chainable?: "same" | "scalar";
   /** Whether it draws random numbers, which advances the generator. */
@@ -87,7 +90,7 @@ export interface OpDefinition<A = unknown> {
   readonly update?: boolean;
   /** Floating-point operations of a call. Default: one for each element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
-  /** The number of independent parts of a call, if it may be small. Default: any number. */
+  /** The number of independent parts of a call, if that number may be small. Default: any number. */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /** Inputs whose elements must be in a range, such as indices. Checked on every call, before anything outside the call changes. */
   readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
@@ -105,7 +108,7 @@ export type AnyOp = OpDefinition<any>;
 /** The family of an op: the ops that share its layout and its dispatch. */
 export const familyOf = ({ code }: AnyOp): Family => code >> Head.family;
 
-/** Who runs ops: eager mode, or a recorder. */
+/** The functions that run ops: those of eager mode, or of a recorder. */
 export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
   /** A tensor without dims that holds one number. */

@@ -6,7 +6,7 @@ import { describe } from "../../runtime/kinds.ts";
 /** The sizes of a tensor's dims, such as [32, 784]. */
 export type Shape = readonly number[];
 
-/** `float32` computes; `int32` indexes and labels; `bool` masks; `uint8` holds pixels. */
+/** An element type: `float32` for computing, `int32` for indices and labels, `bool` for masks, `uint8` for pixels. */
 export type DType = "float32" | "int32" | "bool" | "uint8";
 
 /** A contiguous, row-major array in linear memory. Tensor is the only implementation. */
@@ -89,8 +89,7 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 /**
- * A hash of a shape. It shows whether someone wrote to a tensor's shape; frozen arrays would double the cost of a small
- * op.
+ * A hash of a shape. It shows whether a caller changed a tensor's shape. Frozen arrays would double the cost of a small op.
  */
 export function fingerprint(shape: Shape): number {
   let hash = shape.length;
@@ -98,7 +97,7 @@ export function fingerprint(shape: Shape): number {
   return hash;
 }
 
-/** A shape as messages show it: `[2, 3]`. */
+/** Formats a shape as messages show it: `[2, 3]`. */
 export function show(shape: Shape): string {
   return `[${listed(shape)}]`;
 }
@@ -121,7 +120,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   return out;
 }
 
-/** The index of a dim; negative ones count from the end. @throws ShapeError */
+/** The index of a dim; negative numbers count from the end. @throws ShapeError */
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const at = dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || at < 0 || at >= rank) {

@@ -4,7 +4,7 @@ import { threadCount } from "../../runtime/engine.ts";
 import type { AnyOp, EncodeIO } from "./op.ts";
 import type { Value } from "./value.ts";
 
-/** The parts of a call that determine its cost. */
+/** The properties of a call that determine its cost. */
 export interface Call {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
@@ -23,16 +23,16 @@ function largest({ inputs, outputs }: Call): number {
 export const flopsOf = (op: AnyOp, call: Call): number =>
   op.flops ? op.flops(call.inputs, call.outputs, call.attributes) : largest(call);
 
-/** The operations of a call: its floating-point operations or its elements, whichever are more. */
+/** The number of operations of a call: of its floating-point operations or of its elements, whichever is larger. */
 export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), largest(call));
 
 /** The thresholds for sharing work, in nanoseconds. Tests lower them so that everything is shared. */
 export const sharing = {
-  /** The least work of a share. Taking a share costs some tenths of a microsecond and moves memory between cores. */
+  /** The minimum work of a share. Taking a share costs some tenths of a microsecond and moves memory between cores. */
   least: 3000,
   /**
-   * The least time that sharing a program must save, even one of a single op. Waking the other threads and waiting for
-   * them may cost as much.
+   * The minimum time that sharing a program must save, even a program of a single op. Waking the other threads and
+   * waiting for them may cost as much.
    */
   program: 20_000,
 };

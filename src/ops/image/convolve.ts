@@ -9,21 +9,22 @@ import { float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
 
-/** One number for both dims, or one for each. */
+/** One number for both dims, or one number for each. */
 export type Size2d = number | readonly [height: number, width: number];
 
 /**
- * Pixels of zeros around the image: a number for both sides of a dim, [before, after] for each dim, "valid" for none,
- * or "same" for as many as give the output the size input/stride (an odd one goes to the end, as in TensorFlow).
+ * The width of the border of zeros around the image, in pixels: a number for both sides of a dim, [before, after] for
+ * each dim, "valid" for none, or "same" for as many as give the output the size input/stride (an odd one goes to the
+ * end, as in TensorFlow).
  */
 export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, number], readonly [number, number]];
 
 export interface Conv2dOptions {
-  /** Pixels between two results. Default 1. */
+  /** The distance between the windows of two neighbouring results, in pixels. Default 1. */
   readonly stride?: Size2d;
-  /** Pixels of zeros around the image, "same" or "valid". Default 0. */
+  /** The width of the border of zeros around the image in pixels, "same" or "valid". Default 0. */
   readonly padding?: Padding2d;
-  /** Pixels between two taps of the kernel. Default 1. */
+  /** The distance between two neighbouring taps of the kernel, in pixels. Default 1. */
   readonly dilation?: Size2d;
   /**
    * The channels are split into this many independent groups. With as many groups as channels, the convolution is
@@ -33,11 +34,11 @@ export interface Conv2dOptions {
 }
 
 export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
-  /** Pixels removed around the result. Default 0. */
+  /** The number of pixels removed on each side of the result. Default 0. */
   readonly padding?: Size2d;
   /**
-   * Pixels added at the bottom and right of the result, fewer than the stride or the dilation. They select one of the
-   * sizes that the stride maps to the same size. Default 0.
+   * The number of pixels added at the bottom and right of the result, less than the stride or the dilation. It selects
+   * one of the output sizes that conv2d with this stride maps to the same input size. Default 0.
    */
   readonly outputPadding?: Size2d;
 }
@@ -111,7 +112,7 @@ function requireFit(
     throw new ShapeError(`${name}: the bias is ${show(bias.shape)}, but must be [${outputs}].`);
 }
 
-/** Makes a single image a batch of one. */
+/** Turns a single image into a batch of one. */
 export function batched(x: Value, f: (x: Value) => Value): Value {
   if (x.shape.length !== 3) return f(x);
   const y = f(reshape(x, [1, ...x.shape]));
@@ -262,11 +263,11 @@ function asImages<O>(
 
 /** As for images, along the one dimension. */
 export interface Conv1dOptions {
-  /** Steps between two results. Default 1. */
+  /** The distance between the windows of two neighbouring results, in steps. Default 1. */
   readonly stride?: number;
-  /** Zeros on both sides, or [before, after]. [dilation·(kernel − 1), 0] makes the convolution causal. */
+  /** The number of zeros on both sides, or [before, after]. [dilation·(kernel − 1), 0] makes the convolution causal. */
   readonly padding?: number | readonly [before: number, behind: number] | "same" | "valid";
-  /** Steps between two taps of the kernel. Default 1. */
+  /** The distance between two neighbouring taps of the kernel, in steps. Default 1. */
   readonly dilation?: number;
   /** The channels are split into this many independent groups. Default 1. */
   readonly groups?: number;
@@ -274,15 +275,15 @@ export interface Conv1dOptions {
 
 /** As for images, along the one dimension. */
 export interface ConvTranspose1dOptions {
-  /** Steps between the positions of two inputs in the result. Default 1. */
+  /** The distance between the positions of two neighbouring inputs in the result, in steps. Default 1. */
   readonly stride?: number;
-  /** Elements removed at both ends of the result. Default 0. */
+  /** The number of steps removed at each end of the result. Default 0. */
   readonly padding?: number;
-  /** Elements added at the end of the result, fewer than the stride or the dilation. Default 0. */
+  /** The number of steps added at the end of the result, less than the stride or the dilation. Default 0. */
   readonly outputPadding?: number;
-  /** Steps between two taps of the transposed kernel. Default 1. */
+  /** The distance between two neighbouring taps of the transposed kernel, in steps. Default 1. */
   readonly dilation?: number;
-  /** Groups of channels, each with its own kernels. Default 1. */
+  /** The number of groups of channels, each with its own kernels. Default 1. */
   readonly groups?: number;
 }
 

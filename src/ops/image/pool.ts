@@ -119,11 +119,11 @@ export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
 };
 
 export interface MaxPool2dOptions {
-  /** Pixels between two windows. Default: the window's size. */
+  /** The distance between two neighbouring windows, in pixels. Default: the window's size. */
   readonly stride?: Size2d;
-  /** Pixels of −∞ around the image, at most half the window. Default 0. */
+  /** The width of the border of −∞ around the image in pixels, at most half the window. Default 0. */
   readonly padding?: Size2d;
-  /** Pixels between two elements of a window. Default 1. */
+  /** The distance between two neighbouring elements of a window, in pixels. Default 1. */
   readonly dilation?: Size2d;
   /** Include windows that begin inside the image but end outside it. Default false. */
   readonly ceilMode?: boolean;
@@ -191,7 +191,7 @@ export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: Ma
 }
 
 /**
- * The largest value of each window, channels last. The gradient goes to where that value was.
+ * The largest value of each window, channels last. The gradient goes to the position of that value.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  * Other types are converted first, so int32 beyond 2²⁴ is rounded.
@@ -211,7 +211,7 @@ export function maxPool2d(x: Operand, kernelSize: Size2d, options: MaxPool2dOpti
 }
 
 export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "ceilMode"> {
-  /** Count the zeros of the padding. Default true. */
+  /** Include the zeros of the padding in the mean. Default true. */
   readonly countIncludePad?: boolean;
 }
 

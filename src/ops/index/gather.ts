@@ -23,7 +23,7 @@ export interface IndexAttributes {
   readonly n: number;
   /** The name of the function in messages about the index. Default: the op's name. */
   readonly caller?: string;
-  /** Scattering: the most elements that can go to one index. Default: all of them. */
+  /** For scattering: the maximum number of elements that can go to one index. Default: all of them. */
   readonly most?: number;
 }
 
@@ -65,7 +65,7 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
 function indexOp(
   code: IndexCode,
   name: string,
-  /** Whether the index has the operand's rank, and picks element by element. */
+  /** Whether the index has the operand's rank, and selects element by element. */
   elementwise: boolean,
   /** Whether x is written to (adding) rather than read from. */
   adds: boolean,
@@ -163,8 +163,8 @@ function requireSameOuter(name: string, x: Value, index: Value, dim: number): vo
 }
 
 /**
- * Picks one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
- * x[i][index[i][j]] for dim 1. The gradient is added back at these places.
+ * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
+ * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
  *
  * x: any shape, index: x's shape but for `dim` → index's shape, x's type.
  *
@@ -191,8 +191,8 @@ export function gather(x: Value, dim: number, index: Value): Value {
  *
  * source, index: the same shape → that shape with size n at `dim`, source's type.
  *
- * @param source What is added.
- * @param dim The dim that the indices count along.
+ * @param source The elements to add.
+ * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param n The result's size at `dim`.
  * @throws ShapeError if the shapes differ
@@ -220,9 +220,9 @@ export function scatterSum(source: Value, dim: number, index: Value, n: number):
  *
  * x: any shape; source, index: the same shape, x's but for `dim` → x's shape.
  *
- * @param dim The dim that the indices count along.
+ * @param dim The dim to index along.
  * @param index The indices, int32.
- * @param source What is added.
+ * @param source The elements to add.
  * @throws ShapeError if the shapes do not fit
  * @throws RangeError if an index is outside the dim
  * @example
@@ -241,7 +241,7 @@ export function scatterAdd(x: Value, dim: number, index: Value, source: Value): 
  *
  * x: any shape, index: [n], source: x's shape with size n at `dim` → x's shape.
  *
- * @param dim The dim that the indices count along.
+ * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param source The slices to add.
  * @throws ShapeError if the index does not have one dim as long as source's
@@ -264,11 +264,11 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
 }
 
 /**
- * The rows of `weight` at the given indices. The gradient is added up in these rows.
+ * The rows of `weight` at the given indices. The gradient is added to these rows.
  *
  * index: any shape, weight: [entries, size] → [...index.shape, size], weight's type.
  *
- * @param index The rows' numbers, int32.
+ * @param index The indices of the rows, int32.
  * @param weight The table.
  * @throws RangeError if an index is outside the table
  * @example
@@ -312,7 +312,7 @@ export function oneHotOrZeros(labels: Value, classes: number): Value {
 }
 
 /**
- * 1 at each index's place, 0 elsewhere. No gradient.
+ * 1 at the position of each index, 0 elsewhere. No gradient.
  *
  * index: any shape, int32 → [...index.shape, classes], float32.
  *

@@ -26,7 +26,7 @@ function requireSquare(name: string, x: Value): void {
 /** The number of matrices. One thread computes each. */
 const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
 
-/** @param workspaceOf bytes of scratch for n */
+/** @param workspaceOf returns the number of scratch bytes for n */
 function encodeAs(
   code: FactorCode,
   workspaceOf: (n: number) => number,
@@ -120,8 +120,8 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
 };
 
 /**
- * w, V with (A + Aᵀ)/2 = V·diag(w)·Vᵀ, ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ − wᵢ) off the diagonal
- * (Giles 2008, §3.1).
+ * w, V with (A + Aᵀ)/2 = V·diag(w)·Vᵀ, w ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ − wᵢ) off the
+ * diagonal (Giles 2008, §3.1).
  */
 const eighDefinition: OpDefinition<null> = {
   code: Op.Eigh,
@@ -242,8 +242,8 @@ export interface SortOptions {
 }
 
 /**
- * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order;
- * NaN comes last (first if descending). The gradient goes back to where each element was.
+ * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
+ * comes last (first if descending). The gradient goes back to the original position of each element.
  *
  * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
  *
@@ -294,12 +294,12 @@ export interface TopKOptions {
 }
 
 /**
- * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to where
- * each element was.
+ * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
+ * original position of each element.
  *
  * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
  *
- * @param k How many elements to return.
+ * @param k The number of elements to return.
  * @param dim The dim to search. Default -1.
  * @throws ShapeError if the dim does not exist or has fewer than k elements
  * @example

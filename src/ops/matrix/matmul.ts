@@ -143,7 +143,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   },
 };
 
-/** A batch of products with the same right side is one tall product. */
+/** A batch of products with the same right operand is one tall product. */
 function tall(a: Value, b: Value, bias: Value | undefined, attributes: MatmulAttributes): Value {
   const inputs = (x: Value) => (bias ? [x, b, bias] : [x, b]);
   if (a.shape.length <= 2 || b.shape.length !== 2 || attributes.transA)
@@ -215,7 +215,7 @@ export function dot(a: Operand, b: Operand): Value {
  * x: [..., in] of any type, w: [out, in], bias: [out] → [..., out], float32.
  *
  * @param w The weight, float32.
- * @param bias What is added to each row, float32; null or none adds nothing.
+ * @param bias Added to each row, float32; null or none adds nothing.
  * @throws ShapeError if the sizes do not fit
  * @throws DTypeError if w or bias is not float32
  * @example

@@ -1,4 +1,4 @@
-/** The activations of neural networks, and those derivatives that are faster as a kernel of their own. */
+/** The activations of neural networks, and those of their derivatives that are faster as separate kernels. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -127,7 +127,7 @@ export const reluGrad = derivative({
 /**
  * x above 0, else slope·x. Derivative 1 or slope.
  *
- * @param slope The factor of negative elements. Default 0.01.
+ * @param slope The slope for negative elements. Default 0.01.
  * @example
  * ```ts
  * const x = tensor([-1, 2]);

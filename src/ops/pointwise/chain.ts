@@ -5,7 +5,7 @@ import { encodeChain } from "../../runtime/instructions.ts";
 import type { AnyOp, OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 
-/** The bytes of scratch memory for 32-bit elements. */
+/** The number of scratch bytes for 32-bit elements. */
 const BLOCK_BYTES = 4 * Block.elements;
 
 /** One op of a chain. */

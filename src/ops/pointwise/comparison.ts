@@ -115,7 +115,7 @@ export const ge = (a: Operand, b: Operand): Value => le(b, a);
  */
 export const isNaN = (x: Operand): Value => ne(x, x);
 
-/** condition ? a : b. The gradient goes to the operand that was taken. */
+/** condition ? a : b. The gradient goes to the operand that was selected. */
 export const whereDefinition: OpDefinition<null> = {
   code: Op.Where,
   name: "where",
@@ -136,14 +136,14 @@ export const whereDefinition: OpDefinition<null> = {
 };
 
 /**
- * condition ? a : b, element by element. The gradient goes to the operand that was taken.
+ * condition ? a : b, element by element. The gradient goes to the operand that was selected.
  *
  * condition: bool; a, b: any shapes that broadcast with it → the broadcast shape. int32 if no operand is float32; two
  * numbers give float32 where float32 holds both; two masks give bool.
  *
  * @param condition A mask of type bool.
- * @param a Taken where the mask is true.
- * @param b Taken where the mask is false.
+ * @param a Selected where the mask is true.
+ * @param b Selected where the mask is false.
  * @throws DTypeError if the condition is not bool
  * @throws ShapeError if the shapes do not broadcast
  * @example
@@ -167,12 +167,12 @@ export function where(condition: Value, a: Operand, b: Operand): Value {
 }
 
 /**
- * This tensor where the condition is true, `other` elsewhere. The gradient goes to the one that was taken.
+ * This tensor where the condition is true, `other` elsewhere. The gradient goes to the tensor that was selected.
  *
  * condition: bool; the three shapes broadcast → the broadcast shape.
  *
  * @param condition A mask of type bool.
- * @param other Taken where the mask is false.
+ * @param other Selected where the mask is false.
  * @throws DTypeError if the condition is not bool
  * @throws ShapeError if the shapes do not broadcast
  * @example

@@ -45,8 +45,8 @@ export const sign = unary({
 /**
  * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
  *
- * @param low The lower bound; null or none leaves it open.
- * @param high The upper bound; null or none leaves it open.
+ * @param low The lower bound; null or none means no bound.
+ * @param high The upper bound; null or none means no bound.
  * @throws TypeError if both bounds are missing
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-/** Makes the entries of pointwise ops: of one operand, of a derivative, and of two operands with broadcasting. */
+/** Creates the entries of pointwise ops: of one operand, of derivatives, and of two operands with broadcasting. */
 import { Type } from "../../../assembly/opcodes.ts";
 import { ShapeError, TypeError } from "../../runtime/errors.ts";
 import {
@@ -27,7 +27,7 @@ import { cast } from "../shape/shape.ts";
 /** The two parameters of a pointwise kernel. */
 export type Parameters = readonly [p: number, q: number];
 
-/** A function with its entry. */
+/** A function and its entry. */
 export type Defined<F, A = unknown> = F & {
   readonly definition: OpDefinition<A>;
 };

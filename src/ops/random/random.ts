@@ -54,7 +54,7 @@ const drawBernoulli: Draw = (encoder, places, p, value) => {
 const drawInteger: Draw = (encoder, places, low, high) =>
   encodeRandomInteger(encoder, { out: places.out, n: places.n, state: places.state, low, range: high - low });
 
-/** @param words the random words that an element needs */
+/** @param words the number of random words that an element needs */
 function random(
   code: Op,
   name: string,
@@ -151,7 +151,7 @@ export function bernoulli(shape: Shape, p: number, value = 1): Value {
  *
  * → [n], int32.
  *
- * @param n How many numbers.
+ * @param n The number of elements.
  * @throws ShapeError if n is not a whole number ≥ 0
  * @example
  * ```ts

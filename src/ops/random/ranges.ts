@@ -1,7 +1,7 @@
 /** The numbers of arange and linspace in float64, and the checks of their arguments. */
 import { RangeError, requireRange } from "../../runtime/errors.ts";
 
-/** More elements than fit into linear memory. */
+/** More elements than this do not fit into linear memory. */
 const TOO_MANY = 2 ** 32;
 
 function formula(op: string, n: number, value: (i: number) => number): Float64Array {

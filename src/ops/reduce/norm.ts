@@ -175,8 +175,8 @@ const flat = (v: Value | null | undefined): Value | undefined => (v ? reshape(v,
  * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -206,7 +206,7 @@ export function layerNorm(
  * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight Multiplied after normalizing; null or none is 1.
+ * @param weight The scale to apply after normalizing; null or none is 1.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -243,8 +243,8 @@ function channelDims(name: string, x: Value, least: number): { channels: number;
  * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
  * channels], μ and the biased σ², through which no gradient flows. float32.
  *
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -284,8 +284,8 @@ export function batchNormTrain(
  *
  * @param average The mean of each channel.
  * @param variance The variance of each channel.
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if eps is negative
  * @example
@@ -320,8 +320,8 @@ export function batchNorm(
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *
  * @param groups The number of groups, a divisor of the number of channels.
- * @param weight Multiplied after normalizing; null or none is 1.
- * @param bias Added after that; null or none is 0.
+ * @param weight The scale to apply after normalizing; null or none is 1.
+ * @param bias The shift to add after that; null or none is 0.
  * @throws ShapeError if the sizes do not fit
  * @throws RangeError if groups does not divide the channels or eps is negative
  * @example

@@ -19,7 +19,7 @@ import {
   sumDefinition,
 } from "./fold.ts";
 
-/** Which dimensions to reduce: one, several, or all. */
+/** The dimensions to reduce: one, several, or all. */
 export type Dims = number | readonly number[];
 export interface ReduceOptions {
   /** Keep the reduced dimensions with size 1. Default false. */
@@ -79,7 +79,7 @@ export function reduce(
   });
 }
 
-/** The number of elements that go into each result. */
+/** The number of elements that each result combines. */
 export function counted(name: string, x: Value, dims: Dims | undefined): number {
   return sizeOf(normalizeDims(name, dims, x.shape.length).map((dim) => x.shape[dim]!));
 }
@@ -137,8 +137,7 @@ function extreme(
 /**
  * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax tells where it
- * is.
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
  *
  * @param dims One dim, several, or all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is named twice, or has no elements
@@ -157,8 +156,7 @@ export function max(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 /**
  * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin tells where it
- * is.
+ * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
  *
  * @param dims One dim, several, or all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is named twice, or has no elements

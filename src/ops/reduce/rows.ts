@@ -26,7 +26,7 @@ import { sum } from "./reduce.ts";
 
 const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
 
-/** What distinguishes one row op from another. */
+/** The parts in which row ops differ. */
 interface RowEntry<Code, Rule> {
   code: Code;
   name: string;
@@ -71,7 +71,7 @@ function rowGrad({
 }
 
 const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
-/** x, with 0 in rows whose weights are all 0: these rows do not count, whatever they contain. */
+/** x, with 0 in rows whose weights are all 0. These rows are ignored, whatever they contain. */
 const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
 
 /** eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y). */
@@ -169,7 +169,7 @@ function crossEntropyOp(
   name: string,
   infer: (logits: Value, target: Value) => void,
   checks: OpDefinition<CrossEntropyAttributes>["checks"],
-  /** The target as probabilities: zeros in rows that are ignored. */
+  /** The target as probabilities, with zeros in ignored rows. */
   probabilities: (logits: Value, target: Value, attributes: CrossEntropyAttributes) => Value,
 ): {
   forward: OpDefinition<CrossEntropyAttributes>;
@@ -227,7 +227,7 @@ function crossEntropyOp(
       });
     },
     vjp(d, { inputs: [dy, logits, target], attributes, needs }) {
-      // out = dy·(s·m − t) with s = softmax(logits), m = Σ t. Rows without a target do not count, whatever their logits are.
+      // out = dy·(s·m − t) with s = softmax(logits), m = Σ t. Rows without a target are ignored, whatever their logits are.
       const t = probabilities(logits!, target!, attributes);
       const m = rowSum(t);
       const s = softmax(counted(t, logits!));

@@ -42,14 +42,14 @@ export function logSumExp(x: Operand, dims?: Dims, { keepdim = false }: ReduceOp
   return reshape(result, reducedShape(v, normalizeDims("logSumExp", dims, v.shape.length), keepdim));
 }
 
-/** f(x), but `atZero` where x = 0, where gradients of any order are 0. For functions without a finite derivative at 0. */
+/** f(x), but `atZero` where x = 0; gradients of any order are 0 there. For functions without a finite derivative at 0. */
 function unlessZero(x: Value, f: (x: Value) => Value, atZero: number): Value {
   const zero = eq(x, 0);
   return where(zero, atZero, f(where(zero, 1, x)));
 }
 
 export interface VarianceOptions extends ReduceOptions {
-  /** What is subtracted from the count: 1 is Bessel's correction, 0 gives the population's variance. Default 1. */
+  /** The number to subtract from the count: 1 is Bessel's correction, 0 gives the population variance. Default 1. */
   readonly correction?: number;
 }
 

@@ -1,4 +1,4 @@
-/** Scaled dot-product attention and its gradient, one op each. The dim of heads may come before or after that of steps. */
+/** Scaled dot-product attention and its gradient, one op each. The heads dim may come before or after the steps dim. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
 import { apply, applyAll, type OpDefinition } from "../definition/op.ts";
@@ -30,7 +30,7 @@ export function attentionWeights(
   let masked = mask ? add(scores, mask) : scores;
   if (causal !== null) masked = add(masked, causalMask(queries, keys, causal));
   if (!mask && (causal === null || causal >= 0)) return softmax(masked);
-  // A query that may attend to nothing has weights 0, not 0/0.
+  // The weights of a query that may attend to nothing are 0, not 0/0.
   const nothing = eq(max(masked, -1, { keepdim: true }), Number.NEGATIVE_INFINITY);
   return where(nothing, 0, softmax(where(nothing, 0, masked)));
 }
@@ -116,7 +116,7 @@ export interface AttentionOptions {
   readonly isCausal?: boolean;
   /** The fraction of the weights to drop; the others are scaled up. Default 0. */
   readonly dropout?: number;
-  /** The factor of the scores. Default 1/√width. */
+  /** The factor that scales the scores. Default 1/√width. */
   readonly scale?: number;
 }
 
@@ -198,7 +198,7 @@ export function scaledDotProductAttention(
     const additive = additiveMask(mask);
     const ones = Array<number>(rank).fill(1);
     const shape = [...ones.slice(mask.shape.length), ...mask.shape];
-    // Dims that are joined must not be broadcast.
+    // Dims that are merged must not be broadcast.
     const whole = shape.slice(0, Math.max(0, rank - 3)).every((n) => n === 1)
       ? shape
       : scores.slice(0, -3).concat(shape.slice(-3));

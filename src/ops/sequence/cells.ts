@@ -6,7 +6,7 @@ import { relu, sigmoid, tanh } from "../pointwise/activation.ts";
 import { add, mul, sub } from "../pointwise/arithmetic.ts";
 import { split } from "../shape/shape.ts";
 
-/** One kind of cell. x is the input's contribution to each gate, g the state's. */
+/** A kind of cell. x is the input's contribution to each gate, and g is the state's. */
 export interface Cell {
   readonly code: RecurrentCode;
   readonly gradCode: RecurrentGradCode;
@@ -30,7 +30,7 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
    */
   rnn: {
     code: Op.Rnn,
-    /** The gradients of rnn with respect to the inputs' part and h₀, back through time. */
+    /** The gradients of rnn with respect to the inputs' contribution and h₀, back through time. */
     gradCode: Op.RnnGrad,
     name: "rnn",
     gates: 1,
@@ -45,7 +45,7 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
    */
   lstm: {
     code: Op.Lstm,
-    /** The gradients of lstm with respect to the inputs' part, h₀ and c₀, back through time. */
+    /** The gradients of lstm with respect to the inputs' contribution, h₀ and c₀, back through time. */
     gradCode: Op.LstmGrad,
     name: "lstm",
     gates: 4,
@@ -64,7 +64,7 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
    */
   gru: {
     code: Op.Gru,
-    /** The gradients of gru with respect to the inputs' part and h₀, back through time. */
+    /** The gradients of gru with respect to the inputs' contribution and h₀, back through time. */
     gradCode: Op.GruGrad,
     name: "gru",
     gates: 3,

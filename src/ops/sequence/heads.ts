@@ -11,7 +11,7 @@ export type Layout = "bhtd" | "bthd" | "tbhd";
 export interface AttentionAttributes {
   readonly layout: Layout;
   readonly scale: number;
-  /** Query i attends to keys up to i + offset; null: to all keys. */
+  /** Query i attends to keys up to i + offset, or to all keys if null. */
   readonly causal: number | null;
   /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys]. */
   readonly masked: boolean;

@@ -35,7 +35,7 @@ export interface GradAttributes extends RecurrentAttributes {
   readonly cellGradient: boolean;
 }
 
-/** The steps of a recurrence, in the order they are taken. */
+/** The steps of a recurrence, in execution order. */
 export const stepsOf = (count: number, reverse: boolean): number[] =>
   Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
 
@@ -53,7 +53,7 @@ export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias
   };
 }
 
-/** The inputs of the gradient's op by name. */
+/** The inputs of the gradient op by name. */
 export function namedGradInputs<V>(
   cell: Cell,
   inputs: readonly V[],
@@ -74,7 +74,7 @@ export function namedGradInputs<V>(
   };
 }
 
-/** The sizes, and the distance of a row to that of the next step and of the next sequence. */
+/** The sizes, and the distances from a row to the rows of the next step and of the next sequence. */
 export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
   const [outer, inner] = y.shape as [number, number];
   return batchFirst

@@ -71,7 +71,7 @@ function run(
   if (lengths) requireType(kind, lengths, "int32", "list of lengths");
   const dim = batchFirst ? 1 : 0;
   const steps = v.shape[dim]!;
-  // If the state's bias is simply added, it is added to the input's: one product applies both.
+  // If the state's bias is only added, add it to the input's bias, so that one product applies both.
   const joined = kind !== "gru" && biasIh && biasHh;
   const active = lengths && activeSteps(lengths, steps, batchFirst);
   // Elements after the end of a sequence, even NaN, must not affect results or gradients.

@@ -1,4 +1,4 @@
-/** Slice and pad: cut a box of elements out of an array, or put one into a constant surrounding. Each is the other's gradient. */
+/** Slice and pad: cut a box of elements out of an array, or surround a box with a constant. Each is the other's gradient. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { contiguousStrides, type Shape, type Value } from "../definition/value.ts";
@@ -18,7 +18,7 @@ export function boxLayout(shape: Shape, box: Box): { offset: number; strides: nu
   return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
 }
 
-/** A box of elements. The gradient is dy in this box, 0 outside. */
+/** A box of elements. The gradient is dy inside this box and 0 outside. */
 export const sliceDefinition: OpDefinition<Box> = {
   code: Op.Slice,
   cost: 0.25,
@@ -34,7 +34,7 @@ export const sliceDefinition: OpDefinition<Box> = {
   vjp: (dy, { inputs: [x], attributes }) => [unslice(dy, x!.shape, attributes, 0)],
 };
 
-/** A box of elements in a border of one value. The gradient is dy's part in the box. */
+/** A box of elements with a border of one value. The gradient is the part of dy inside the box. */
 export const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number }> = {
   code: Op.Unslice,
   cost: 0.25,

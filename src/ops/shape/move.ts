@@ -59,7 +59,7 @@ const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   vjp: (dy) => [dy],
 };
 
-/** Joins operands along a dim. The gradient is cut into the same pieces. */
+/** Concatenates operands along a dim. The gradient is split into the same pieces. */
 const concatDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Concat,
   cost: 0.25,

@@ -1,4 +1,4 @@
-/** Public functions that give the same elements another shape. */
+/** Public functions that change a shape without changing the elements. */
 
 import { ShapeError } from "../../runtime/errors.ts";
 import { reshaped } from "../definition/op.ts";
@@ -54,12 +54,12 @@ function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Valu
 }
 
 /**
- * Joins the dims from startDim to endDim into one.
+ * Merges the dims from startDim to endDim into one.
  *
  * x: any shape → x's shape with the product of these sizes in their place, x's type.
  *
- * @param startDim The first dim to join. Default 0.
- * @param endDim The last dim to join. Default -1.
+ * @param startDim The first dim to merge. Default 0.
+ * @param endDim The last dim to merge. Default -1.
  * @throws ShapeError if a dim does not exist or startDim comes after endDim
  * @example
  * ```ts
@@ -107,7 +107,7 @@ export function squeeze(x: Value, dim?: number): Value {
  *
  * x: any shape → x's shape with a 1 at `dim`, x's type.
  *
- * @param dim Where the new dim goes; -1 appends it.
+ * @param dim The position of the new dim; -1 appends it.
  * @throws ShapeError if the position does not exist
  * @example
  * ```ts

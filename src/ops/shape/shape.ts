@@ -26,7 +26,7 @@ export function full(shape: Shape, value: number, dtype: DType = "float32"): Val
 /**
  * The dims in another order. The gradient is permuted back.
  *
- * x: any shape → the sizes in the order of `dims`, x's type.
+ * x: any shape → the same sizes in the order of `dims`, with x's type.
  *
  * @param dims Every dim of x once, as numbers or as one array.
  * @throws ShapeError if `dims` does not name every dim once
@@ -90,12 +90,15 @@ export function t(x: Value): Value {
   return x.shape.length < 2 ? x : permute(x, [1, 0]);
 }
 
-/** Part of a dim: all of it (null), one index (which drops the dim), or [start, end, step] with NumPy's defaults. */
+/**
+ * The selected part of a dim: all of it (null), one index (which drops the dim), or [start, end, step] with NumPy's
+ * defaults.
+ */
 export type SliceRange = null | number | readonly [start?: number | null, end?: number | null, step?: number];
 
 /**
- * Part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for elements
- * left out.
+ * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
+ * elements that are left out.
  *
  * x: any shape → the sizes of the ranges; a number drops its dim. x's type.
  *
@@ -184,10 +187,10 @@ export function flip(x: Value, dims: number | readonly number[]): Value {
  *
  * x: any shape → each size plus its border, x's type.
  *
- * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number cuts
- * off.
+ * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
+ * elements.
  * @param value The border's value. Default 0.
- * @throws ShapeError if the list does not fit x or cuts off more than there is
+ * @throws ShapeError if the list does not fit x or removes more elements than there are
  * @throws RangeError if x is not float32 and `value` is not whole
  * @example
  * ```ts
@@ -245,7 +248,7 @@ export function broadcastTo(x: Value, shape: Shape): Value {
 }
 
 /**
- * Joins tensors along `dim`. The gradient is cut into the same pieces.
+ * Joins tensors along `dim`. The gradient is split into the same pieces.
  *
  * tensors: the same shape but for `dim` → the sizes at `dim` added up; the type of the tensors.
  *
@@ -273,7 +276,7 @@ export function concat(tensors: readonly Value[], dim = 0): Value {
  * tensors: the same shape → that shape with their number at `dim`; the type of the tensors.
  *
  * @param tensors The tensors to join, at least one.
- * @param dim Where the new dim goes. Default 0.
+ * @param dim The position of the new dim. Default 0.
  * @throws ShapeError if the list is empty or the shapes differ
  * @example
  * ```ts
@@ -298,13 +301,13 @@ export function stack(tensors: readonly Value[], dim = 0): Value {
 }
 
 /**
- * `length` elements of `dim`, from `start`. The gradient is 0 for elements left out.
+ * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
  *
  * x: any shape → x's shape with size `length` at `dim`, x's type.
  *
  * @param dim The dim to cut.
  * @param start The first index.
- * @param length How many elements to keep.
+ * @param length The number of elements to keep.
  * @throws ShapeError if the range is outside the dim
  * @example
  * ```ts

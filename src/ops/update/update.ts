@@ -10,13 +10,13 @@ export interface UpdateAttributes {
   readonly flags: number;
   /** The kernel's constants, in its order. */
   readonly constants: readonly number[];
-  /** Which state slots (s0, s1, s2) the inputs after `step` fill. */
+  /** The state slots (s0, s1, s2) that the inputs after `step` fill. */
   readonly slots: readonly number[];
 }
 
 /**
  * Inputs: lr (float32 []), then for each of `count` parameters: parameter, gradient, step (int32 [], from 1), state….
- * Eager mode updates one parameter at a time; compile's passes join updates that differ in nothing else.
+ * Eager mode updates one parameter at a time; compile's passes join updates that differ only in these inputs.
  */
 function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> {
   const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {

@@ -3,14 +3,17 @@ import { Heap, MAX_BYTES } from "../heap.ts";
 import { nodeModule } from "../nodeModule.ts";
 import { WorkerPool } from "./workerPool.ts";
 
-/** The most threads that "auto" chooses. More threads rarely help: steps of small and medium networks have little to share. */
+/**
+ * The maximum number of threads that "auto" chooses. More threads rarely help: steps of small and medium networks have
+ * little to share.
+ */
 const MAX_AUTO_THREADS = 8;
 /** The smallest shared memory that is useful, in bytes. */
 const MIN_MEMORY = 2 ** 26;
 
 interface Cores {
   readonly count: number;
-  /** How the count was found, for info(). */
+  /** How the number of cores was determined, for info(). */
   readonly reason: string;
 }
 
@@ -77,7 +80,8 @@ export interface ThreadSetup {
 
 /**
  * Starts a pool if possible. Never throws: without threads, `reason` says why.
- * @param limit bytes that the memory may grow to @param compile compiles the kernels for shared memory
+ * @param limit the number of bytes to which the memory may grow
+ * @param compile compiles the kernels for shared memory
  */
 export async function setUpThreads(
   wanted: number | "auto",

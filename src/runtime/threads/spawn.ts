@@ -4,7 +4,7 @@ import { runWorker, type WorkerInit, type WorkerMessage } from "./worker.ts";
 
 /** A started worker. */
 export interface Thread {
-  /** Whether it no longer runs. False if the runtime cannot tell synchronously. */
+  /** Whether the worker has ended. False if the runtime cannot tell synchronously. */
   isDead(): boolean;
   /** Stops it immediately. */
   terminate(): void;
@@ -12,7 +12,7 @@ export interface Thread {
 
 export interface ThreadEvents {
   message(message: WorkerMessage): void;
-  /** It no longer runs, for any reason. */
+  /** Called when the worker has ended, for any reason. */
   exit(reason: string): void;
 }
 
@@ -106,10 +106,10 @@ function spawnWeb(init: WorkerInit, events: ThreadEvents): Thread {
   };
   const startFromText = (): void => {
     const text = `onmessage = ({ data }) => { (${runWorker})(data, (message) => postMessage(message)); close(); };`;
-    // Not a data: URL: its origin is opaque, and memory cannot be shared with it.
+    // This cannot be a data: URL: its origin is opaque, and memory cannot be shared with it.
     const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     start(() => new Worker(url), end);
-    // After a minute the script has been fetched, or never will be.
+    // After a minute, the script has been fetched or never will be.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
   // Bundlers recognize exactly this expression. Those that do not leave the file name as it is, so it must not equal one of the user's.

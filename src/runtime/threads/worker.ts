@@ -1,8 +1,8 @@
-/** What a worker is started with. */
+/** The data that a worker receives when it starts. */
 export interface WorkerInit {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
-  /** Addresses of the control block, and of this worker's state word: 0 idle, 1 running a job, 2 failed. */
+  /** The addresses of the control block and of this worker's state word: 0 idle, 1 running a job, 2 failed. */
   readonly control: number;
   readonly mark: number;
 }
@@ -21,7 +21,7 @@ export function runWorker({ module, memory, control, mark }: WorkerInit, post: (
     (exports.serve as (control: number, mark: number) => void)(control, mark);
     post("stopped");
   } catch (error) {
-    // The waiting thread sees this word at once; the message arrives later.
+    // The waiting thread sees this word immediately; the message arrives later.
     Atomics.store(new Int32Array(memory.buffer), mark / 4, 2);
     post({ error: String(error) });
   }

@@ -6,7 +6,10 @@ import { instantiate, type Kernels } from "../load.ts";
 import { spawn, type Thread } from "./spawn.ts";
 import type { WorkerMessage } from "./worker.ts";
 
-/** Bytes of two cache lines. Processors fetch lines in pairs, so each worker's state word gets a pair of its own. */
+/**
+ * The size of two cache lines in bytes. Processors fetch lines in pairs, so each worker's state word has a pair of its
+ * own.
+ */
 const PAIR = 128;
 /** How long workers may take to start and to stop, in milliseconds. */
 const START_TIMEOUT = 20_000;
@@ -50,7 +53,10 @@ export class WorkerPool {
   private readonly stopping = new Set<Helper>();
   private onAllStopped: () => void = () => {};
 
-  /** @param threads including this one @param oversubscribed whether there are fewer cores than threads */
+  /**
+   * @param threads the number of threads, including this one
+   * @param oversubscribed whether there are fewer cores than threads
+   */
   constructor(
     private readonly module: WebAssembly.Module,
     private readonly heap: Heap,
@@ -168,7 +174,7 @@ export class WorkerPool {
       await ready;
       helper.isReady = true;
     } catch (error) {
-      // A worker that never got ready would keep the process alive.
+      // A worker that never became ready would keep the process alive.
       helper.thread?.terminate();
       throw error;
     } finally {
@@ -179,7 +185,7 @@ export class WorkerPool {
   /** A worker no longer runs. */
   private handleExit(helper: Helper, reason: string): void {
     if (this.stopping.delete(helper) && !this.stopping.size) this.onAllStopped();
-    // start() reports a worker that never got ready.
+    // start() reports a worker that never became ready.
     if (this.closing || !helper.isReady || !this.helpers.includes(helper)) return;
     helper.isReady = false;
     this.trouble = `a worker died (${reason})`;

@@ -11,7 +11,7 @@ interface AuthOptions {
 }
 
 interface AuthContext {
-  /** Slots for requests that wait for the user's function. */
+  /** The slots for requests that wait for the user's function. */
   readonly slots: Slots;
   readonly notify: (error: unknown) => void;
   readonly milliseconds: number;
@@ -62,7 +62,7 @@ function readTokens(what: string, given: unknown): readonly string[] {
 const show = (result: unknown): string =>
   typeof result === "string" ? quote(result) : result === null || result === undefined ? String(result) : typeof result;
 
-/** Returns a function that rejects requests without permission. @throws TypeError for invalid options */
+/** Returns a function that rejects unauthorized requests. @throws TypeError for invalid options */
 export function authorization(
   what: string,
   options: AuthOptions,

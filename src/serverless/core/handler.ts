@@ -6,8 +6,8 @@ import { type Answer, responseOf } from "./reply.ts";
 import { type HandlerRequest, WebRequest } from "./request.ts";
 
 /**
- * A web function: takes a Request and returns a Response. Workers, Deno and Bun call it as it is; `nodeListener` and `lambdaHandler`
- * adapt it to Node and AWS Lambda. Handlers made by nabla never reject.
+ * A web function: takes a Request and returns a Response. Workers, Deno and Bun call it directly; `nodeListener` and
+ * `lambdaHandler` adapt it to Node and AWS Lambda. Handlers made by nabla never reject.
  */
 export type Handler = (request: Request) => Promise<Response>;
 

@@ -1,10 +1,10 @@
 /** A value that is loaded on first use. Callers that arrive during a load share it; if it fails, a later call loads again. */
 
-/** Milliseconds between a failed load and the next attempt. */
+/** The time between a failed load and the next attempt, in milliseconds. */
 const RETRY_AFTER = 1000;
 /**
- * Milliseconds after which a pending load is given up, doubled on each attempt. Workers stop a load together with the request that
- * started it.
+ * The time in milliseconds after which a pending load is abandoned, doubled on each attempt. Workers stop a load
+ * together with the request that started it.
  */
 const GIVE_UP_AFTER = 60_000;
 
@@ -34,7 +34,7 @@ export class Lazy<T> {
     this.#giveUpAfter *= 2;
     const loading = this.#load().then(
       (value) => {
-        // A load that was given up may still finish.
+        // An abandoned load may still finish.
         if (this.value !== undefined && this.value !== value) this.#discard(value);
         this.value ??= value;
         return this.value;

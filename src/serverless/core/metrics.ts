@@ -1,6 +1,9 @@
-/** Counts requests, and writes the counts in Prometheus's text format 0.0.4. Labels have few values, whatever clients request. */
+/**
+ * Counts requests, and writes the counts in Prometheus's text format 0.0.4. Labels have few distinct values, whatever
+ * clients request.
+ */
 
-/** What is counted about one request. */
+/** The measurements of one request. */
 export interface Measurement {
   readonly method: string;
   /** A route of the handler, or "other". */
@@ -16,7 +19,7 @@ const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 const METHODS = ["GET", "HEAD", "POST", "OPTIONS"];
 
 interface Latencies {
-  /** Requests per bucket. The last bucket holds requests above all bounds. */
+  /** The number of requests per bucket. The last bucket counts requests above all bounds. */
   readonly counts: number[];
   sum: number;
 }

@@ -1,4 +1,7 @@
-/** Finds out which errors of a model the client caused: a spec may leave sizes and ranges open that the model then does not accept. */
+/**
+ * Finds out which errors of a model the client caused: a spec may leave open sizes and ranges that the model then
+ * rejects.
+ */
 
 import { ShapeError } from "nabla";
 import { TypeError } from "../../runtime/errors.ts";
@@ -28,7 +31,7 @@ const hasOpenSizes = ({ shape }: FullSpec): boolean => shape.indexOf(null, 1) > 
 const hasOpenRange = ({ dtype, min, max }: FullSpec): boolean =>
   (dtype === "int32" && !(min >= 0 && max < 2 ** 31 - 1)) || (dtype === "uint8" && !(max < 255));
 
-/** Returns the result of a model or a loss. @throws TypeError if it is a promise */
+/** Returns `result`, the output of a model or a loss, unless it is a promise. @throws TypeError if it is a promise */
 export function synchronous<T>(what: string, result: T): T {
   if (typeof (result as { then?: unknown } | undefined)?.then !== "function") return result;
   // An unhandled rejection would end the process.

@@ -10,7 +10,7 @@ import type { HandlerRequest } from "./request.ts";
 
 /** One completed request, for an access log. */
 export interface Access {
-  /** When the request arrived, in ISO 8601. */
+  /** The time at which the request arrived, in ISO 8601. */
   readonly time: string;
   /** The request id. Present if `requestIds` is on. */
   readonly id?: string;
@@ -20,11 +20,11 @@ export interface Access {
   readonly path: string;
   /** The HTTP status of the response. */
   readonly status: number;
-  /** Milliseconds until the whole response was sent or the client disconnected. */
+  /** The time until the whole response was sent or the client disconnected, in milliseconds. */
   readonly milliseconds: number;
-  /** Bytes of the request's body, according to its Content-Length; 0 without one. */
+  /** The size of the request's body in bytes, according to its Content-Length; 0 without one. */
   readonly bytesIn: number;
-  /** Bytes of the response's body. */
+  /** The size of the response's body in bytes. */
   readonly bytesOut: number;
 }
 

@@ -29,9 +29,9 @@ export interface HandlerOptions extends ObserveOptions {
    */
   readonly token?: string | readonly string[];
   /**
-   * A function that replaces `token`. It receives the text after `Authorization: Bearer`, or undefined, and a request with the method, URL
-   * and headers, but without the body. Only `true` admits the client. Any other value refuses it; a value that is not a boolean is also
-   * reported to onError. Default: everyone is admitted.
+   * A function to use instead of `token`. It receives the text after `Authorization: Bearer`, or undefined, and a
+   * request with the method, URL and headers, but without the body. Only `true` admits the client. Any other value
+   * refuses it; a value that is not a boolean is also reported to onError. Default: everyone is admitted.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
   /** Receives the errors that clients do not see, such as the reason why a model did not load. Default: console.error. */
@@ -62,7 +62,10 @@ const version = typeof NABLA_VERSION === "string" ? NABLA_VERSION : "development
 const json = (value: object): Reply =>
   new Reply(JSON.stringify(value), { "content-type": "application/json", "cache-control": "no-store" });
 
-/** How many requests may wait for authorization or loading at once. They do not take slots from requests that compute. */
+/**
+ * The number of requests that may wait for authorization or loading at the same time. They do not take slots from
+ * requests that compute.
+ */
 const WAITING = 64;
 
 interface Route {

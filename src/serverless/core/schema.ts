@@ -23,25 +23,26 @@ export interface TensorSpec {
 /** Limits on what a request may cost. */
 export interface Limits {
   /**
-   * Bytes of a request's body. Default: the size of `batch` samples as JSON, but at least 64 KiB and at most 4 MiB (16 MiB for training),
-   * or the size of one sample if that is larger. If a size other than the batch is null: 4 MiB.
+   * The maximum size of a request's body in bytes. Default: the size of `batch` samples as JSON, but at least 64 KiB
+   * and at most 4 MiB (16 MiB for training), or the size of one sample if that is larger. If a size other than the
+   * batch is null: 4 MiB.
    */
   readonly bytes: number;
-  /** Samples per request. Default 1024 for inference, 65,536 for training. */
+  /** The maximum number of samples per request. Default 1024 for inference, 65,536 for training. */
   readonly batch: number;
   /**
-   * Milliseconds for the body to arrive, and again for the model to load (default 10,000); for training, milliseconds for the whole
-   * request (default 60,000).
+   * For inference, the time for the body to arrive, and again for the model to load, in milliseconds (default 10,000).
+   * For training, the time for the whole request, in milliseconds (default 60,000).
    */
   readonly milliseconds: number;
   /**
-   * Requests processed at once. A request counts once its body has arrived. Further requests are answered with 503 and Retry-After. Default
-   * 64 for inference, 1 for training.
+   * The maximum number of requests processed at once. A request counts once its body has arrived. Further requests are
+   * answered with 503 and Retry-After. Default 64 for inference, 1 for training.
    */
   readonly concurrency: number;
   /**
-   * Bytes of all bodies that are still arriving, plus 16 KiB for each. Above the limit, the request that has been arriving the longest is
-   * answered with 503. Default 64 MiB, or `bytes` if that is more.
+   * The maximum size of all bodies that are still arriving, in bytes, plus 16 KiB for each. Above the limit, the
+   * request that has been arriving the longest is answered with 503. Default 64 MiB, or `bytes` if that is more.
    */
   readonly unfinished: number;
 }
@@ -50,7 +51,10 @@ export interface Limits {
 export interface Batching {
   /** The largest number of samples in a batch. Larger requests run alone. Default 64, or `limits.batch` if that is less. */
   readonly size: number;
-  /** Milliseconds that a request waits for others. Default 0: joins the requests of one turn of the event loop. */
+  /**
+   * The time that a request waits for others, in milliseconds. Default 0, which joins the requests of one turn of the
+   * event loop.
+   */
   readonly wait: number;
 }
 
@@ -97,13 +101,13 @@ const path = v.pipe(
 const placeOf = (issue: v.BaseIssue<unknown>): string =>
   (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** Explains what is wrong at `place`. Replaces valibot's messages, which only missing and unknown keys have. */
+/** Explains what is wrong at `place`. It replaces valibot's own messages, which only missing and unknown keys have. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
   if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}.`;
   return issue.path ? `${place} is missing. Add it.` : `${place} must be an object, got ${describe(issue.input)}.`;
 }
 
-/** Reads an option of a handler. @throws TypeError that says what is wrong */
+/** Validates an option of a handler and returns it. @throws TypeError that says what is wrong */
 function read<S extends v.GenericSchema>(what: string, schema: S, value: unknown): v.InferOutput<S> {
   const { success, output, issues } = v.safeParse(schema, value, { abortEarly: true });
   if (success) return output;
@@ -124,7 +128,7 @@ export const readPath = (what: string, value: unknown = "/"): string => read(`${
 const MAX_MILLISECONDS = 2 ** 31 - 1;
 const DURATIONS = ["milliseconds", "writeTimeout", "wait"];
 
-/** Reads options that are integers. @throws TypeError if one is out of its range, or unknown */
+/** Validates integer options and returns them. @throws TypeError if one is out of its range, or unknown */
 function readCounts<K extends string>(what: string, given: object, defaults: Record<K, number>): Record<K, number> {
   checkOptions(what, given, `{${Object.keys(defaults).join(" ")}}`);
   const counts = { ...defaults };
@@ -138,13 +142,13 @@ function readCounts<K extends string>(what: string, given: object, defaults: Rec
 
 /** The maximum number of characters per element in JSON, including a comma and some space. */
 const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool: 14 };
-/** Bytes of a body in addition to its elements: names, brackets, options, the header of a file. */
+/** The number of bytes of a body in addition to its elements: names, brackets, options, the header of a file. */
 const FRAME_BYTES = 2 ** 12;
 const MIN_BYTES = 2 ** 16;
 /** The limit if a size is open. In JSON, small arrays take many times the memory of their text. */
 const OPEN_BYTES = 2 ** 22;
 
-/** Bytes of a JSON body with `batch` samples of these specs; Infinity if a size is open. */
+/** The size of a JSON body with `batch` samples of these specs, in bytes; Infinity if a size is open. */
 function bytesOf(specs: readonly FullSpec[], batch: number): number {
   return specs.reduce((sum, { shape, dtype }) => {
     const sizes = shape.map((size, i) => size ?? (i ? Number.POSITIVE_INFINITY : batch));

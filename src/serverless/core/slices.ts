@@ -1,6 +1,6 @@
 /** Cuts long work into short slices. The event loop runs between them, so other requests are served and disconnects are noticed. */
 
-/** Milliseconds per slice, unless one step takes longer. */
+/** The length of a slice in milliseconds, unless one step takes longer. */
 const SLICE = 10;
 /** The maximum number of steps in a slice. */
 const MAX_STEPS = 256;
@@ -13,7 +13,7 @@ export const nextTurn: () => Promise<void> =
     ? () => new Promise((resolve) => setImmediate(resolve))
     : () => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** Runs steps in slices, and learns how many steps fit into one. */
+/** Runs steps in slices, and adapts the number of steps to the length of a slice. */
 export class Slicer {
   #steps = 1;
 

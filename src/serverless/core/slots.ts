@@ -54,7 +54,7 @@ export class Slots {
   /** @throws Problem 503 if all slots are taken */
   take(): Slot {
     this.requireFree();
-    // Loading and computing may each take the whole time.
+    // Loading and computing may each take the full time.
     const slot = new Slot(Date.now() + 2 * this.#milliseconds, (released) => this.#taken.delete(released));
     this.#taken.add(slot);
     return slot;

@@ -41,7 +41,7 @@ const showShape = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Bodies up to this size are parsed without a check of their nesting: they cannot take much memory. */
+/** Bodies up to this size are parsed without a check of their nesting, because they cannot take much memory. */
 const SMALL = 2 ** 16;
 
 const EXCESS: Record<keyof JsonLimits, string> = {

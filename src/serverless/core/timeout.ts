@@ -1,12 +1,12 @@
 /** Limits how long a request waits. */
 import { Problem } from "./problems.ts";
 
-/** The problem when the client has disconnected. Nobody reads it. */
+/** The problem for a client that has disconnected. Nobody reads it. */
 export const disconnectError = (): Problem => new Problem(400, "The client disconnected.");
 
 interface Timeout {
   readonly milliseconds: number;
-  /** Creates the error to throw after that time. */
+  /** Creates the error to throw when the time is over. */
   readonly timeoutError: () => Problem;
   /** Ends the wait if the client disconnects. */
   readonly signal?: AbortSignal | undefined;

@@ -17,10 +17,10 @@ export function batchSizes(size: number): readonly number[] {
   return sizes;
 }
 
-/** Reads a caller's rows of an output, which is freed afterwards. */
+/** Reads a caller's rows of an output. The output is freed afterwards. */
 type Read<Y, T> = (y: Y, from: number, count: number) => T;
 
-/** One caller's samples, and how to settle its promise. */
+/** One caller's samples, and the functions that settle its promise. */
 interface Entry<Y, T> {
   readonly elements: Elements;
   readonly read: Read<Y, T>;

@@ -1,4 +1,4 @@
-/** inferenceHandler: a trained model as a web function. The model is loaded once; requests share nothing else. */
+/** inferenceHandler: a trained model as a web function. The model is loaded once, and is all that requests share. */
 
 import { check } from "../../runtime/arguments.ts";
 import { Budget } from "../core/budget.ts";

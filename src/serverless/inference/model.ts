@@ -22,7 +22,7 @@ interface ModelOptions {
   readonly input: FullSpec;
   readonly output: FullSpec | undefined;
   readonly notify: (error: unknown) => void;
-  /** How long a request waits for the model to load. */
+  /** The maximum time that a request waits for the model to load. */
   readonly milliseconds: number;
   readonly warm: boolean;
   /** Batch sizes to run once at the end of the warm-up, so that a compiled model is recorded for them. */

@@ -67,7 +67,7 @@ function elementsOf(body: Body, name: string, spec: FullSpec, type: BodyType, ba
   return elements;
 }
 
-/** Picks the training parameters from options. A file's metadata holds them as text, and may have other entries. */
+/** Extracts the training parameters from options. A file's metadata holds them as text, and may have other entries. */
 function parametersOf(options: Readonly<Record<string, unknown>>): object {
   const sent = TRAINING_PARAMETERS.filter((key) => Object.hasOwn(options, key) && options[key] !== undefined);
   return Object.fromEntries(sent.map((key) => [key, parseText(options[key])]));

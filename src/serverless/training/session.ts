@@ -16,7 +16,7 @@ import { free, type Learner, requireLearner } from "./learner.ts";
 import { divergedError, TrainingRun } from "./run.ts";
 import type { Store } from "./store.ts";
 
-/** What all sessions of a handler share. */
+/** The data that all sessions of a handler share. */
 export interface Trainer {
   /** The name of the handler in errors. */
   readonly what: string;
@@ -28,7 +28,7 @@ export interface Trainer {
   readonly milliseconds: number;
 }
 
-/** The minimum number of milliseconds between two progress events. */
+/** The minimum time between two progress events, in milliseconds. */
 const PROGRESS_INTERVAL = 50;
 
 /** A learner with the stored state, ready to be trained. */
@@ -36,7 +36,7 @@ interface Restored {
   readonly learner: Learner;
   /** The numbers of its state that are intentionally not finite. */
   readonly constants: Constants;
-  /** Steps taken by earlier requests. */
+  /** The number of steps taken by earlier requests. */
   readonly step: number;
   /** The optimizer's own learning rates. The learning rate of a request is not stored. */
   readonly rates: readonly number[];
@@ -44,7 +44,7 @@ interface Restored {
 
 export class TrainingSession {
   readonly #trainer: Trainer;
-  /** When the request arrived, in milliseconds. */
+  /** The time at which the request arrived, in milliseconds. */
   readonly #started: number;
   readonly #restored: Restored;
   readonly #run: TrainingRun;
@@ -148,7 +148,7 @@ export class TrainingSession {
   }
 }
 
-/** Milliseconds left for the request. */
+/** The time left for the request, in milliseconds. */
 const remainingTime = ({ milliseconds }: Trainer, started: number): number =>
   Math.max(1, started + milliseconds - performance.now());
 

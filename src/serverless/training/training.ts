@@ -20,9 +20,12 @@ import type { Store } from "./store.ts";
 
 /** Limits on what a training request may cost. `batch` limits the number of examples. */
 export interface TrainingLimits extends Limits {
-  /** Passes over the examples per request. Default 1000. */
+  /** The maximum number of passes over the examples per request. Default 1000. */
   readonly epochs: number;
-  /** Examples per step. No other request is processed during a step, so it should take a few milliseconds. Default 256. */
+  /**
+   * The maximum number of examples per step. No other request is processed during a step, so it should take a few
+   * milliseconds. Default 256.
+   */
   readonly batchSize: number;
 }
 

@@ -4,7 +4,7 @@ import { Problem } from "../../core/problems.ts";
 import { invalidTarget, urlAt } from "../../core/urls.ts";
 import type { LambdaEvent, LambdaResult } from "./types.ts";
 
-/** Status and headers of a result, in the form that the source of the event expects. */
+/** The status and headers of a result, in the form that the source of the event expects. */
 export function headOf(
   { status, headers }: Response,
   event: LambdaEvent,
@@ -15,7 +15,7 @@ export function headOf(
   const lists = Object.entries(plain).map(([name, value]) => [name, [value]] as const);
   return {
     statusCode: status,
-    // Only one cookie fits here.
+    // This format has room for only one cookie.
     headers: { ...plain, ...(cookies.length && { "set-cookie": cookies.at(-1)! }) },
     multiValueHeaders: { ...Object.fromEntries(lists), ...(cookies.length && { "set-cookie": cookies }) },
   };
@@ -82,7 +82,7 @@ function queryOf({
   return new URLSearchParams(pairs).toString();
 }
 
-/** Bytes to convert per call of String.fromCharCode. */
+/** The number of bytes to convert per call of String.fromCharCode. */
 const CHUNK = 2 ** 15;
 
 function toBase64(bytes: Uint8Array): string {

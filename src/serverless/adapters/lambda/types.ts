@@ -14,7 +14,7 @@ export interface LambdaEvent {
   readonly rawQueryString?: string;
   /** The cookies, which version 2 removes from the headers. */
   readonly cookies?: readonly string[] | null;
-  /** Where the event comes from. */
+  /** The source of the event. */
   readonly requestContext?: {
     readonly [key: string]: unknown;
     /** The host. */

@@ -14,8 +14,9 @@ export interface NodeOptions {
   /** How long a client may read nothing of its response before its connection is closed, in milliseconds. Default 10,000. */
   readonly writeTimeout?: number;
   /**
-   * Total bytes of the responses above 64 KiB that clients have not read yet. Above this limit, clients that have read nothing for a second
-   * are disconnected; if that is not enough, requests are answered with 503. A single response may be larger. Default 64 MiB.
+   * The maximum total size, in bytes, of the responses above 64 KiB that clients have not read yet. Above this limit,
+   * clients that have read nothing for a second are disconnected; if that is not enough, requests are answered with
+   * 503. A single response may be larger. Default 64 MiB.
    */
   readonly unsent?: number;
 }
@@ -28,7 +29,7 @@ export interface NodeOptions {
  * ```
  * Also set the server's own limits: headersTimeout, requestTimeout and maxConnections.
  * @param handler any web handler. If it throws, the response is 500, and the error goes to console.error
- * @param options writeTimeout in milliseconds (default 10,000); unsent in bytes (default 64 MiB)
+ * @param options `writeTimeout` in milliseconds (default 10,000); `unsent` in bytes (default 64 MiB)
  * @throws TypeError if an option is not an integer above 0, or is unknown
  */
 export function nodeListener(

@@ -1,4 +1,7 @@
-/** Sends answers through Node responses. Handles clients that are still sending, and clients that do not read. */
+/**
+ * Sends answers through Node responses. Handles clients that are still sending the request, and clients that do not read
+ * the response.
+ */
 import { unavailable } from "../../core/problems.ts";
 import { type Answer, Reply } from "../../core/reply.ts";
 import { type Outbox, pipe } from "./sink.ts";
@@ -54,7 +57,10 @@ async function sendReply(
   else linger(bytes, incoming, outgoing);
 }
 
-/** Answers a client that is still sending, and lets it finish: a client that is cut off while it sends does not read the answer. */
+/**
+ * Answers a client that is still sending, and lets it finish: a client that is disconnected while it sends does not read
+ * the answer.
+ */
 function linger(bytes: Uint8Array, incoming: NodeRequest, outgoing: NodeResponse): void {
   outgoing.write(bytes);
   const end = (): void => {

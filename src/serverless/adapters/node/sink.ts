@@ -20,7 +20,7 @@ export interface Sink {
   destroy(): unknown;
 }
 
-/** Calls `abort` if the sink has closed before everything was written, or when it does. */
+/** Calls `abort` if the sink has closed, or when it closes, before everything was written. */
 export function onAbort(sink: Sink, abort: () => void): void {
   const onClose = (): void => {
     if (!sink.writableFinished) abort();
@@ -63,7 +63,7 @@ export async function pipe(
   sink.end();
 }
 
-/** Bytes per write. A client must read this many bytes within the write timeout. */
+/** The number of bytes per write. A client must read this many bytes within the write timeout. */
 const CHUNK = 2 ** 16;
 
 /** A response that its client has not read yet. */
@@ -74,7 +74,7 @@ interface Unsent {
   readonly sink: Sink;
 }
 
-/** Milliseconds after which a client that reads nothing is disconnected if another response needs the memory. */
+/** The time in milliseconds after which a client that reads nothing is disconnected if another response needs the memory. */
 const STALLED = 1000;
 
 /** The large responses that clients have not read yet, within a budget of bytes. */
