@@ -48,7 +48,7 @@ describe("the article's first example, L(θ) = ½(3θ₁ + θ₂ − 8)² at (1,
 });
 
 describe("higher orders", () => {
-  test("the n-th derivative of sin by nesting grad: cos, −sin, −cos, sin, cos", () => {
+  test("nested grad gives the n-th derivative of sin: cos, −sin, −cos, sin, cos", () => {
     let f = (x: Tensor): Tensor => x.sin();
     const expected = [Math.cos, (x: number) => -Math.sin(x), (x: number) => -Math.cos(x), Math.sin, Math.cos];
     for (const e of expected) {
@@ -56,11 +56,11 @@ describe("higher orders", () => {
       expect(f(tensor(0.7)).item()).toBeCloseTo(e(0.7), 5);
     }
   });
-  test("the third derivative of x⁴ + e^(2x)", () => {
+  test("nested grad gives the third derivative of x⁴ + e^(2x)", () => {
     const f = (x: Tensor) => x.pow(4).add(x.mul(2).exp());
     expect(grad(grad(grad(f)))(tensor(1)).item()).toBeCloseTo(24 + 8 * Math.exp(2), 3);
   });
-  test("an inner gradient is differentiable with respect to tensors that it closes over", () => {
+  test("an inner gradient is differentiable with respect to tensors that its function closes over", () => {
     // d/dw of (d/dx w²x³) = 2w·3x².
     const f = (w: Tensor) => grad((x: Tensor) => w.square().mul(x.pow(3)))(tensor(2));
     expect(grad(f)(tensor(5)).item()).toBeCloseTo(2 * 5 * 3 * 4, 3);
@@ -113,7 +113,7 @@ describe("transforms", () => {
       [0, 2],
     ]);
   });
-  test("jvp of several arguments adds their contributions", () => {
+  test("jvp with several arguments adds their contributions", () => {
     const [, dy] = jvp(
       (a: Tensor, b: Tensor) => a.mul(b),
       [tensor([1, 2]), tensor([3, 4])],
@@ -167,7 +167,7 @@ describe("transforms", () => {
 });
 
 describe("backward", () => {
-  test("adds gradients over calls and over branches", () => {
+  test("accumulates gradients across calls and across branches", () => {
     const x = tensor([2], { requiresGrad: true });
     const square = x.mul(x);
     square.add(square).sum().backward();
@@ -181,7 +181,7 @@ describe("backward", () => {
     ones([4, 2]).mul(b).add(s).sum().backward();
     expect([b.grad!.toArray(), s.grad!.toArray()]).toEqual([[4, 4], 8]);
   });
-  test("takes the gradient of a result with several elements", () => {
+  test("accepts an initial gradient for a result with several elements", () => {
     const x = tensor([1, 2], { requiresGrad: true });
     x.square().backward({ gradient: tensor([1, 10]) });
     expect(x.grad!.toArray()).toEqual([2, 40]);
@@ -222,7 +222,7 @@ describe("customGradient", () => {
     const cube = customGradient((x: Tensor) => [x.pow(3), (dy: Tensor) => [dy.mul(x.square()).mul(3)]]);
     expect(grad(grad((x: Tensor) => cube(x)))(tensor(2)).item()).toBeCloseTo(12, 4);
   });
-  test("refuses a gradient of the wrong shape", () => {
+  test("rejects a gradient of the wrong shape", () => {
     const wrong = customGradient((x: Tensor) => [x.mul(1), () => [zeros([3])]]);
     expect(() => grad((x: Tensor) => wrong(x).sum())(tensor([1, 2]))).toThrow(
       "customGradient: its gradient rule returned [3] for an input [2]",
@@ -271,7 +271,7 @@ describe("errors say how to fix the call", () => {
       "grad: argument 0 contains no tensor. Pass one to differentiate with respect to.",
     );
   });
-  test("gradients of int32", () => {
+  test("the gradient of an int32 tensor", () => {
     expect(() => tensor([1], { dtype: "int32", requiresGrad: true })).toThrow(
       "requiresGrad: int32 tensors have no gradients. Use float32.",
     );
@@ -279,7 +279,7 @@ describe("errors say how to fix the call", () => {
       'grad: argument 0 is an int32 tensor [1], but only float32 is differentiable. Use x.to("float32").',
     );
   });
-  test("requiresGrad of a result", () => {
+  test("setting requiresGrad on a result", () => {
     expect(() => {
       x().mul(2).requiresGrad = false;
     }).toThrow("requiresGrad: this tensor is the result of an op.");

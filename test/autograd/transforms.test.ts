@@ -47,7 +47,7 @@ describe("argnums", () => {
       [100, 100],
     ],
     [[], []],
-  ])("%o: gradients in this order, from grad and valueAndGrad, eager and compiled", (argnums, want) => {
+  ])("%o: grad and valueAndGrad return gradients in this order, in eager and compiled mode", (argnums, want) => {
     expect(numbers(grad(weighed, argnums)(...three()) as Tensor[])).toEqual(want);
     const [value, gradients] = valueAndGrad(weighed, argnums)(...three());
     expect(value.item()).toBe(321);
@@ -56,7 +56,7 @@ describe("argnums", () => {
     const compiled = compile((a: Tensor, b: Tensor, c: Tensor) => grad(weighed, argnums)(a, b, c) as Tensor[]);
     expect(numbers(compiled(...three()))).toEqual(want);
   });
-  test("a single number, negative or not, gives a single gradient", () => {
+  test("a single number, even a negative one, gives a single gradient", () => {
     expect(grad(weighed, 1)(...three()).item()).toBe(10);
     expect((grad(weighed, -1)(...three()) as Tensor).item()).toBe(100);
   });
@@ -83,13 +83,13 @@ describe("argnums", () => {
     [3, /grad: argnums has 3, but the function was called with 3 argument\(s\). Use -3 … 2\./],
     [[0, -4], /grad: argnums has -4, but the function was called with 3/],
     [[0.5], /grad: argnums has 0.5/],
-  ])("%o is refused", (argnums, message) => {
+  ])("%o is rejected", (argnums, message) => {
     expect(() => grad(weighed, argnums)(...three())).toThrow(message);
     expect(() => valueAndGrad(weighed, argnums)(...three())).toThrow(RangeError);
   });
 });
 
-describe("one tensor as two arguments: each argument has its own derivative", () => {
+describe("a tensor that is passed as two arguments has a derivative for each", () => {
   const f = (a: Tensor, b: Tensor): Tensor => a.square().mul(b).sum();
   const x = tensor([2, 3]);
   test("grad and valueAndGrad", () => {
@@ -124,7 +124,7 @@ describe("one tensor as two arguments: each argument has its own derivative", ()
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [v, v])[1].item()).toBe(8 + 18 + 4 + 9);
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [x, x])[1].item()).toBe(3 * 35);
   });
-  test("in an outer gradient the two derivatives are added", () => {
+  test("in an outer gradient, the two derivatives are added", () => {
     const outer = (v: Tensor) => {
       const [a, b] = grad(f, [0, 1])(v, v) as [Tensor, Tensor];
       return a.add(b).sum();
@@ -158,7 +158,7 @@ describe("invalid arguments", () => {
       /arguments must be tensors, or arrays and plain objects/,
     );
   });
-  test("more directions than points are refused", () => {
+  test("more directions than points are rejected", () => {
     const v = tensor([1]);
     expect(() => jvp((a: Tensor) => a, v, [v, v] as never)).toThrow(
       "jvp: got 2 directions for 1 point(s). Pass one for each.",

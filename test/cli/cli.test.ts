@@ -32,7 +32,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test("lab: lists every experiment below its section, in a checkout", async () => {
+test("lab: in a checkout, lists every experiment under its section", async () => {
   const { code, output, errors } = await ended("npx", ["nabla", "lab"]);
   expect(errors).toBe("");
   expect(code).toBe(0);
@@ -124,7 +124,7 @@ test("lab: runs from the installed package, without other packages", async () =>
   expect(output).toContain("✓ largest slope");
 });
 
-test("lab --check: exits with 2 if a finding does not match theory, and JSON contains Infinity as text", async () => {
+test("lab --check: exits with 2 if a finding does not match theory, and writes Infinity to JSON as a string", async () => {
   // Twenty steps are not enough for this loss.
   const { code, output } = await lab("fisher-training", "--steps", "20", "--target", "0.05", "--json", "--check");
   expect(code).toBe(2);
@@ -132,7 +132,7 @@ test("lab --check: exits with 2 if a finding does not match theory, and JSON con
   expect(findings[0]).toMatchObject({ measured: "Infinity", holds: false });
 });
 
-test("lab --json prints the list, and --version the version", async () => {
+test("lab --json prints the list of experiments, and --version prints the version", async () => {
   const { output } = await lab("--json");
   expect((JSON.parse(output) as { name: string }[]).map(({ name }) => name)).toEqual(
     experiments.map(({ name }) => name),

@@ -126,7 +126,7 @@ describe("serve", () => {
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
     expect(await cut).toBe("cut off");
   });
-  test("exits at once on a second signal", async () => {
+  test("exits immediately on a second signal", async () => {
     const { server, url } = await serve("fetch.mjs");
     const late = fetch(url).catch(() => "broken off");
     await new Promise((wait) => setTimeout(wait, 200));
@@ -167,7 +167,7 @@ describe("serve", () => {
     server.child.kill(signal);
     expect(await server.ended).toMatchObject({ code: 0, signal: null, errors: "" });
   });
-  test("exits with 0 at once on a signal while the model loads", async () => {
+  test("exits with 0 immediately on a signal while the model loads", async () => {
     const server = new Running(["serve", join(folder, "never.mjs"), "--port", "0"]);
     started.push(server);
     await server.prints(/loading/);
@@ -203,26 +203,26 @@ describe("serve", () => {
       const pid = Number(/pid (\d+)/.exec(output)![1]);
       return { parent, pid };
     }
-    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("the server stops after npx ends by %s", async (signal) => {
+    test.each(["SIGTERM", "SIGHUP", "SIGKILL"] as const)("the server stops after %s ends npx", async (signal) => {
       const args = ["--no-install", "nabla", "serve", join(folder, "pid.mjs"), "--port", "0"];
       const { parent, pid } = await start("npx", args);
       parent.kill(signal);
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("the server stops after npm ends above two shells", async () => {
+    test("the server stops after npm, which runs it through two shells, ends", async () => {
       const inner = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const program = `require("child_process").spawn("sh", ["-c", 'sh -c "$LINE"; true'], { stdio: "inherit" })`;
       const { parent, pid } = await start("node", ["-e", program], { npm_execpath: "npm", LINE: inner });
       parent.kill("SIGKILL");
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("the server stops after a shell of npm ends", async () => {
+    test("the server stops after a shell that npm started ends", async () => {
       const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const { parent, pid } = await start("sh", ["-c", line], { npm_command: "exec" });
       parent.kill("SIGTERM");
       expect(await ends(pid, 5000)).toBe(true);
     });
-    test("the server continues after a shell of the user ends", async () => {
+    test("the server continues after the user's shell ends", async () => {
       const line = `node dist/bin/nabla.js serve ${join(folder, "pid.mjs")} --port 0; true`;
       const { parent, pid } = await start("sh", ["-c", line], {
         npm_command: undefined,
@@ -318,7 +318,7 @@ describe("serve", () => {
     expect((await fetch(`${url}/metrics`)).status).toBe(401);
     expect((await fetch(`${url}/metrics`, { headers: { authorization: "Bearer secret" } })).status).toBe(200);
   });
-  test("--batch: joins requests, and each has its own response", async () => {
+  test("--batch: joins requests, and each gets its own response", async () => {
     const { url } = await serve("options.mjs", ["--batch", "5"]);
     const ask = async (i: number): Promise<unknown> => {
       const init = { method: "POST", headers: { "content-type": "application/json" }, body: `{"inputs":[${i},1]}` };

@@ -64,7 +64,7 @@ describe("an index out of range fails as in eager mode", () => {
       expect(given(int([2, 1, 0])).toArray()).toEqual(use(int([2, 1, 0])).toArray());
     });
   }
-  test("an index is found at every position of a long input", () => {
+  test("an index out of range is found at every position of a long input", () => {
     const f = compile((i: Tensor) => table.indexSelect(0, i).sum());
     for (let bad = 0; bad < 70; bad++) {
       const values = Int32Array.from({ length: 70 }, (_, k) => (k === bad ? 5 : k % 5));
@@ -94,12 +94,12 @@ describe("an index out of range fails as in eager mode", () => {
     ] as const)
       expect(failure(() => g(int([...i]), int([...j])))).toBe(failure(() => f(int([...i]), int([...j]))));
   });
-  test("wrong constants in the function fail when it is recorded", () => {
+  test("invalid constants in a function fail when the function is recorded", () => {
     const f = compile((x: Tensor) => x.indexSelect(0, int([0, 3])));
     expect(failure(() => f(tensor([1, 2])))).toBe("RangeError: indexSelect: index 3 (at 1) is outside 0 … 1.");
     expect(f(tensor([1, 2, 3, 4])).toArray()).toEqual([1, 4]);
   });
-  test("an index tensor from outside is checked in every call", () => {
+  test("an index tensor from outside the function is checked on every call", () => {
     const index = int([0, 1]);
     const f = compile((x: Tensor) => x.indexSelect(0, index));
     expect(f(tensor([1, 2])).toArray()).toEqual([1, 2]);
@@ -220,7 +220,7 @@ describe("a failed call changes nothing", () => {
     f(int([1]));
     expect(running.toArray()).toEqual([2, 2, 2]);
   });
-  test("profile() fails as a call does", () => {
+  test("profile() fails like a call", () => {
     const s = makeState();
     const step = compile(steps["labels computed after a write to state"]!(s) as (x: Tensor, i: Tensor) => Tensor);
     const x = randn([3, 4]);
@@ -231,7 +231,7 @@ describe("a failed call changes nothing", () => {
   });
 });
 
-describe("checks that cannot fail are left out", () => {
+describe("checks that cannot fail are omitted", () => {
   const names = (f: (x: Tensor) => unknown): string[] =>
     compile(f as (x: Tensor) => Tensor)
       .explain([randn([2, 6, 6, 3])])

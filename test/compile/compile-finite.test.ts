@@ -109,7 +109,7 @@ describe("the error names the first op that made a non-finite value, and its lin
 });
 
 describe("the error names non-finite inputs", () => {
-  test("an argument is named by its path, a tensor from outside by its first use", () => {
+  test("the error names an argument by its path, and a tensor from outside by its first use", () => {
     const f = compile(({ data }: { data: Tensor[] }) => data[1]!.mul(2).sum(), { finite: true, name: "f" });
     expect(failure(() => f({ data: [x, tensor([1, Number.NaN])] }))).toBe(
       "compile(f): arguments[0].data[1] holds NaN (element 1 of float32 [2]). Clean the values before the call.",
@@ -242,7 +242,7 @@ describe("a failed call leaves state unchanged", () => {
     expect(failure(() => f(x))).toMatch(/the gradient of \w+, in \w+, made -?(Infinity|NaN) at compile-finite/);
     expect(f(tensor([1, 4])).toArray()).toEqual([0.75, 0.375]);
   });
-  test("the call after a failed one draws the same random numbers", () => {
+  test("a failed call does not advance the random generator", () => {
     const f = compile((k: Tensor) => rand([3]).mul(k).log(), { finite: true });
     manualSeed(5);
     failure(() => f(tensor([0])));

@@ -2,7 +2,7 @@
 import { compile, memory, nn, optim, type Tensor, TraceError, tensor, tidy, where, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 
-describe("functions that cannot be recorded are refused", () => {
+describe("functions that cannot be recorded are rejected", () => {
   test("writes to arguments and to constants", () => {
     const lost = compile((x: Tensor) => x.copyFrom(x.add(1)));
     expect(() => lost(tensor([1]))).toThrow(

@@ -5,7 +5,7 @@ import { Net } from "./net.ts";
 
 const one = tensor([1]).keep();
 
-describe("setting state inside the function is refused and undone", () => {
+describe("setting state inside the function is rejected and undone", () => {
   const bodies: Record<string, [(net: Net, x: Tensor) => unknown, string]> = {
     "a tensor": [(net, x) => (net.h = net.h.add(x)), "Net.h"],
     "a count": [(net) => net.scale++, "Net.scale"],
@@ -103,7 +103,7 @@ describe("setting state inside the function is refused and undone", () => {
         );
     }
   });
-  test("after that error, the function works with a new tensor that is set outside", () => {
+  test("after that error, the function works with a new tensor that the caller sets", () => {
     let h = zeros([1]);
     let isSetting = true;
     const f = compile((x: Tensor) => {
@@ -148,7 +148,7 @@ describe("setting state inside the function is refused and undone", () => {
       expect([name, before, f(one).item(), f(one).item()]).toEqual([name, 2, 3, 3]);
     }
   });
-  test("kept tensors that the function replaces are refused from the second call on", () => {
+  test("kept tensors that the function replaces are rejected from the second call on", () => {
     let h = zeros([1]).keep();
     let kept = zeros([1]).keep();
     const o = { h: zeros([1]).keep() };
@@ -210,7 +210,7 @@ describe("setting state inside the function is refused and undone", () => {
     expect([f(one).item(), f(one).item(), f(one).item()]).toEqual([3, 3, 3]);
     expect(recorded).toBe(4);
   });
-  test("copyFrom keeps state", () => {
+  test("state that the function writes with copyFrom persists between calls", () => {
     const h = zeros([1]);
     const f = compile((x: Tensor) => {
       h.copyFrom(h.add(x));

@@ -27,7 +27,7 @@ describe("arguments", () => {
       1, 2,
     ]);
   });
-  test("a disposed argument is refused before anything is copied", () => {
+  test("a disposed argument is rejected before anything is copied", () => {
     const f = compile((x: Tensor, y: Tensor) => [x, x.add(y)] as const);
     const gone = tensor([1]);
     const [x] = f(tensor([7]), tensor([1]));
@@ -63,7 +63,7 @@ describe("results", () => {
     const other = zeros([1000]);
     expect([f(x).sum().item(), other.sum().item()]).toEqual([2000, 0]);
   });
-  test("results that are arguments are copies, and can be passed to the next call", () => {
+  test("a result that is also an argument is copied, and can be passed to the next call", () => {
     const next = compile((x: Tensor, before: Tensor) => [x.add(before), x] as const);
     let [a, b] = [tensor([1]), tensor([1])] as [Tensor, Tensor];
     const seen = [];
@@ -114,7 +114,7 @@ describe("gradients", () => {
     g(w, tensor([5]));
     expect(w.grad!.item()).toBe(5);
   });
-  test("backward through a result of a compiled function is refused", () => {
+  test("backward through a result of a compiled function is rejected", () => {
     const w = nn.parameter(tensor([1, 1]));
     const y = compile((x: Tensor) => x.mul(w).sum())(tensor([1, 2]));
     expect(() => y.add(w.sum()).backward()).toThrow(

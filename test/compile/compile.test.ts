@@ -145,7 +145,7 @@ describe("recordings", () => {
     noGrad(() => w.copyFrom([5]));
     expect(f(tensor([3])).item()).toBe(15);
   });
-  test("a compiled function is inlined in another one", () => {
+  test("a compiled function is inlined into another compiled function", () => {
     const inner = compile((x: Tensor) => x.exp());
     const outer = compile((x: Tensor) => inner(x).add(1));
     expect(outer(tensor([0])).item()).toBe(2);
@@ -220,7 +220,7 @@ describe("conditions of a recording", () => {
     });
     return { w, b, optimizer, step, count: () => recorded };
   };
-  test("a new learning rate needs no new recording, other options do", () => {
+  test("a new learning rate needs no new recording, but other new options do", () => {
     const { w, optimizer, step, count } = make();
     step(tensor([1]));
     optimizer.lr = 0.5;
@@ -259,7 +259,7 @@ describe("conditions of a recording", () => {
 });
 
 describe("memory", () => {
-  test("a steady state allocates nothing, and dispose frees everything", () => {
+  test("repeated calls allocate nothing, and dispose frees everything", () => {
     manualSeed(1);
     const { optimizer, loss, data } = trainings["MLP with Adam and cross-entropy"]!();
     const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => loss(x, y)));

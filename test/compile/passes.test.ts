@@ -193,7 +193,7 @@ describe("the arena", () => {
     const { bytes, naive } = expectDisjoint(train, rand([16, 20]), randint(0, 5, [16]));
     expect(bytes).toBeLessThan(0.6 * naive);
   });
-  test("a result reuses the memory of an operand whose last use this is", () => {
+  test("a result reuses the memory of an operand that is not used again", () => {
     const f = (x: Tensor) => x.sum(1).exp().neg().sqrt().sum();
     const { steps, placed } = recorded(f, rand([100, 2]));
     const plan = planArena(steps, placed);

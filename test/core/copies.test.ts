@@ -29,7 +29,7 @@ test("the second copy warns when it loads, and the third does not", () => {
   ]); // biome-ignore format: one line
 });
 
-test("ops refuse foreign tensors as any operand, in place or not, as a method or a function", () => {
+test("ops reject foreign tensors as any operand, in place or not, as a method or a function", () => {
   const calls: [string, () => unknown][] = [
     ["add", () => own().add(foreign)],
     ["add", () => other.add(own() as never, 1)],
@@ -48,7 +48,7 @@ test("ops refuse foreign tensors as any operand, in place or not, as a method or
   for (const [name, call] of calls) expect(call, name).toThrow(REFUSED);
 });
 
-test("losses, layers, optimizers, gradients, compiled functions and files refuse foreign tensors", () => {
+test("losses, layers, optimizers, gradients, compiled functions and files reject foreign tensors", () => {
   const model = new nn.Linear(3, 1);
   const calls: [string, () => unknown][] = [
     ["sub", () => losses.mse(own(), foreign)],
@@ -83,7 +83,7 @@ function holding(value: unknown): nn.Module {
   return new Net();
 }
 
-test("a module refuses layers and parameters of the other copy in any property", () => {
+test("a module rejects layers and parameters of the other copy in any property", () => {
   const layer = () => new other.nn.Linear(3, 1) as unknown as nn.Linear;
   const weight = () => other.nn.parameter(other.randn([1, 3])) as unknown as OwnTensor;
   expect(() => new nn.Sequential(new nn.Linear(3, 3), layer())).toThrow(MODULE_REFUSED);
@@ -113,7 +113,7 @@ test("a module refuses layers and parameters of the other copy in any property",
   expect(() => own.forward(tensor([[1, 2, 3]]))).toThrow(REFUSED);
 });
 
-test("lists, values, function results and gradient rules refuse foreign tensors", () => {
+test("lists, values, function results and gradient rules reject foreign tensors", () => {
   const sgd = new optim.SGD([parameter()], { lr: 1 });
   const calls: [string, () => unknown][] = [
     ["concat", () => concat([own(), foreign])],

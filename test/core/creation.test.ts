@@ -23,7 +23,7 @@ describe("linspace", () => {
       expect(values.at(-1)).toBe(Math.fround(end));
     }
   });
-  test.each(ranges)("from %d to %d: is monotonic, and mirrors the range in reverse", (start, end) => {
+  test.each(ranges)("from %d to %d: the elements are monotonic, and the reversed range mirrors them", (start, end) => {
     const values = list(linspace(start, end, 101));
     const direction = Math.sign(end - start);
     for (let i = 1; i < values.length; i++)
@@ -82,7 +82,7 @@ describe("arange", () => {
     expect(list(arange(0, 1 + 1e-12, 1))).toEqual([0, 1]);
     expect(list(arange(2.5))).toEqual([0, 1, 2]);
   });
-  test("equals a loop for all small ranges of integers", () => {
+  test("agrees with a naive loop for all small ranges of integers", () => {
     for (let from = -7; from <= 7; from++)
       for (let to = -7; to <= 7; to++)
         for (const step of [-5, -3, -2, -1, 1, 2, 3, 5]) {
@@ -97,7 +97,7 @@ describe("arange", () => {
     expect(list(arange(-2147483648, -2147483645, 1, options))).toEqual([-2147483648, -2147483647, -2147483646]);
     expect(list(arange(16777215, 16777220, 1, options))).toEqual([16777215, 16777216, 16777217, 16777218, 16777219]);
   });
-  test("refuses steps that never reach the end and ends that are not finite", () => {
+  test("rejects steps that never reach the end and ends that are not finite", () => {
     expect(() => arange(0, 1, 0)).toThrow("arange: step 0 never gets from 0 to 1.");
     expect(() => arange(0, Infinity)).toThrow("arange: end is Infinity, but must be finite.");
     expect(() => arange(0, 1, Number.NaN)).toThrow("arange: step NaN never gets from 0 to 1.");
@@ -116,7 +116,7 @@ test("full and eye hold large integers exactly in int32", () => {
   ]);
 });
 
-describe("ranges refuse numbers outside the dtype", () => {
+describe("ranges reject numbers outside the dtype", () => {
   for (const [name, make, message] of [
     [
       "arange, int32",

@@ -7,7 +7,7 @@ const MB = 2 ** 20;
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 
 describe("tensors made outside a scope", () => {
-  test("beyond 64 MB, the oldest move to JavaScript's memory and return when used; one warning recommends tidy", () => {
+  test("above 64 MB, the oldest move to JavaScript's memory and return when used, and one warning recommends tidy", () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     const before = memory().bytes;
     const all = Array.from({ length: 300 }, (_, i) => zeros([MB / 4]).copyFrom(new Float32Array(MB / 4).fill(i)));
@@ -207,7 +207,7 @@ describe("exceptions leave no tensor behind", () => {
     });
   }
 
-  test("jacobian, 600 times", () => {
+  test("in 600 calls to jacobian", () => {
     const before = held();
     for (let i = 0; i < 600; i++) expect(() => jacobian((y: Tensor) => broken(y.exp()))(x)).toThrow("stop");
     expect(held()).toEqual(before);

@@ -9,7 +9,7 @@ import { seeded } from "../support/oracle.ts";
 const MB = 1 << 20;
 
 describe("the allocator", () => {
-  test("blocks are 64-byte aligned, never overlap, never touch address 0 or the last 64 bytes, over 20,000 random calls", () => {
+  test("over 20,000 random calls, blocks are 64-byte aligned, never overlap, and never touch address 0 or the last 64 bytes", () => {
     const heap = new Heap({ memoryLimit: 64 * MB });
     const random = seeded(1);
     const live: [number, number][] = [];
@@ -35,7 +35,7 @@ describe("the allocator", () => {
     expect(heap.inUse).toBe(0);
   });
 
-  test("allocating the same sizes repeatedly takes no more memory", () => {
+  test("repeatedly allocating the same sizes does not use more memory", () => {
     const heap = new Heap();
     const round = () => {
       const blocks = [100, 5000, 70_000, 300_000].map((bytes) => [heap.allocate(bytes), bytes] as const);
@@ -54,7 +54,7 @@ describe("the allocator", () => {
     expect(() => heap.release(heap.allocate(5 * MB), 5 * MB)).not.toThrow();
   });
 
-  test("refused growth throws an OutOfMemoryError with the sizes and changes nothing", () => {
+  test("if memory cannot grow, an OutOfMemoryError states the sizes and nothing changes", () => {
     const heap = new Heap({ memoryLimit: 2 * MB });
     const first = heap.allocate(MB);
     heap.u8.fill(7, first, first + MB);
@@ -122,7 +122,7 @@ describe("scopes", () => {
     expect(memory().tensors).toBe(before);
   });
 
-  test("tidy refuses a promise, because the scope would end before the promise settles", () => {
+  test("tidy rejects a promise, because the scope would end before the promise settles", () => {
     expect(() => tidy(async () => tensor([1]))).toThrow("tidy: f returned a promise, but tidy ends when f returns.");
   });
 

@@ -113,7 +113,7 @@ describe("error messages have at most 300 characters", () => {
   });
 });
 
-describe("refusing 10⁶ values costs less than 80 ms of CPU time", () => {
+describe("rejecting 10⁶ values takes less than 80 ms of CPU time", () => {
   const numbers = new Array(1e6).fill(7);
   const strings = new Array(1e6).fill("seven");
   const bytes = new Uint8Array(1e6);

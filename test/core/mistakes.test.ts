@@ -132,12 +132,12 @@ test.each(mistakes)("%s: the error says how to fix it", (_, call, message) => {
   expect(text).toBe(message);
   expect(text.length).toBeLessThanOrEqual(300);
 });
-test("init refuses an unknown option before it starts the engine", async () => {
+test("init rejects an unknown option before it starts the engine", async () => {
   await expect(init(any({ thread: 2 }))).rejects.toThrow(
     'init: unknown option "thread". Did you mean "threads"? Valid options: threads, build, module, deterministic, memoryLimit.',
   );
 });
-test("a tensor is an array in JSON and text in templates, and structuredClone says how to send it", () => {
+test("a tensor becomes an array in JSON and text in templates, and the error from structuredClone says how to send it", () => {
   const v = tensor([[1, 2]], { dtype: "int32" });
   expect(JSON.stringify({ inputs: v })).toBe('{"inputs":[[1,2]]}');
   expect(`${v}`).toBe("tensor([[1, 2]], int32)");

@@ -73,7 +73,7 @@ describe("memory is never corrupted", () => {
     expect(Number.isFinite(memory().bytes)).toBe(true);
     expect(full([3], 2).mul(3).toArray()).toEqual([6, 6, 6]);
   });
-  test("unknown element types and invalid sizes are refused", () => {
+  test("unknown element types and invalid sizes are rejected", () => {
     expect(() => zeros([2], { dtype: "double" as DType })).toThrow(
       'zeros: "double" is not an element type. Use float32, int32, bool or uint8.',
     );
@@ -143,7 +143,7 @@ describe("gradients", () => {
       [0, 2],
     ]);
   });
-  test("grad refuses structures that it cannot rebuild", () => {
+  test("grad rejects structures that it cannot rebuild", () => {
     const message = /arguments must be tensors, or arrays and plain objects of them\./;
     expect(() => grad((m: Map<string, Tensor>) => m.get("w")!.sum())(new Map([["w", tensor([3])]]))).toThrow(message);
     const model = new nn.Linear(2, 1);
@@ -156,7 +156,7 @@ describe("gradients", () => {
     a.grad!.copyFrom([5]);
     expect([b.grad!.item(), seed.item()]).toEqual([1, 1]);
   });
-  test("in-place writes to tensors that autograd records are refused", () => {
+  test("in-place writes to tensors that autograd records are rejected", () => {
     const x = tensor([3], { requiresGrad: true });
     const y = x.mul(2);
     expect(() => y.copyFrom([100])).toThrow(
@@ -207,7 +207,7 @@ describe("gradients", () => {
       [6, 6],
     );
   });
-  test("backward on a disposed loss and noGrad of a promise are refused", () => {
+  test("backward on a disposed loss and noGrad with a promise are rejected", () => {
     const loss = tensor([1], { requiresGrad: true }).sum();
     loss.dispose();
     expect(() => loss.backward()).toThrow(/^backward: the float32 tensor \[\] made by sum was disposed by dispose\(\)/);
@@ -216,7 +216,7 @@ describe("gradients", () => {
 });
 
 describe("layers, losses, optimizers", () => {
-  test("an invalid state or the state of another optimizer is refused before anything changes", () => {
+  test("an invalid state or the state of another optimizer is rejected before anything changes", () => {
     const w = nn.parameter(ones([3]));
     const canary = full([512], 7);
     const sgd = new optim.SGD([w], { lr: 0.1, momentum: 0.9 });
@@ -249,7 +249,7 @@ describe("layers, losses, optimizers", () => {
     expect(w.toArray()).toEqual(new Array(3).fill(w.data[0]));
     expect(w.data[0]).toBeCloseTo(0.8, 4);
   });
-  test("optimizers refuse tensors that are not leaves, and an undefined option has its default", () => {
+  test("optimizers reject tensors that are not leaves, and replace an undefined option by its default", () => {
     const w = nn.parameter(ones([3]));
     expect(() => new optim.SGD([w.mul(2)], { lr: 1 })).toThrow(
       "SGD: a tensor [3] is the result of an op. Pass parameters, such as model.parameters().",
@@ -257,7 +257,7 @@ describe("layers, losses, optimizers", () => {
     const options = { weightDecay: undefined } as unknown as { weightDecay: number };
     expect(new optim.Adam([w], options).paramGroups[0]!.options.weightDecay).toBe(0);
   });
-  test("losses refuse float labels, unknown reductions and negative thresholds", () => {
+  test("losses reject float labels, unknown reductions and negative thresholds", () => {
     expect(() => losses.crossEntropy(zeros([3, 4]), tensor([1, 2, 0]))).toThrow(
       'crossEntropy: the target is float32 [3], but labels must be int32: use target.to("int32")',
     );
@@ -341,7 +341,7 @@ test("the heap merges adjacent free blocks and reuses them", async () => {
   expect(() => heap.allocate(30 * MB)).not.toThrow();
 });
 
-test("scatterSum refuses an index that does not match its source, and elu a negative alpha", () => {
+test("scatterSum rejects an index that does not match its source, and elu rejects a negative alpha", () => {
   expect(() => scatterSum(ones([16]), 0, zeros([32], { dtype: "int32" }), 1)).toThrow(
     "scatterSum: the index [32] must have the source's shape [16]. Narrow the longer one.",
   );

@@ -23,7 +23,7 @@ const valid: Record<string, unknown[]> = {
 }; // biome-ignore format: a table
 const ops = Object.entries(signatures).filter(([name, text]) => text.includes("{") && name in nabla);
 
-describe("ops refuse unknown options", () => {
+describe("ops reject unknown options", () => {
   test.each(ops.map(([name]) => name))("%s", (name) => {
     const f = (nabla as unknown as Record<string, (...args: unknown[]) => unknown>)[name]!;
     expect(() => f(...(valid[name] ?? [x]), bogus)).toThrow(`${name}: unknown option "bogus". `);
@@ -45,7 +45,7 @@ const plain: Record<string, unknown[]> = {
 }; // biome-ignore format: a table
 type Class = new (...args: unknown[]) => unknown;
 
-describe("layers refuse unknown options", () => {
+describe("layers reject unknown options", () => {
   const classes = Object.entries(nn).filter(
     ([name]) => /^[A-Z]/.test(name) && name !== "Module" && name !== "KeyValueCache",
   );
@@ -60,7 +60,7 @@ describe("layers refuse unknown options", () => {
   });
 });
 
-describe("optimizers and schedules refuse unknown options", () => {
+describe("optimizers and schedules reject unknown options", () => {
   const taking: Record<string, () => unknown[]> = {
     LBFGS: () => [params()], EMA: () => [params()], Muon: () => [[ones([2, 2])]], SGD: () => [params()], Adam: () => [params()], AdamW: () => [params()],
     NAdam: () => [params()], Lion: () => [params()], RMSProp: () => [params()], Adagrad: () => [params()],
@@ -83,7 +83,7 @@ describe("optimizers and schedules refuse unknown options", () => {
   });
 });
 
-describe("losses refuse unknown options", () => {
+describe("losses reject unknown options", () => {
   test.each(Object.entries(losses))("%s", (name, loss) => {
     const inputs = name === "cosineEmbedding" ? [x, x, ones([2])] : [x, x];
     expect(() => (loss as (...args: unknown[]) => unknown)(...inputs, bogus)).toThrow(
@@ -92,7 +92,7 @@ describe("losses refuse unknown options", () => {
   });
 });
 
-describe("functions that create tensors refuse unknown options", () => {
+describe("functions that create tensors reject unknown options", () => {
   test.each([
     ["tensor", [[1]]], ["full", [[1], 1]], ["zeros", [[1]]], ["ones", [[1]]], ["zerosLike", [x]], ["onesLike", [x]], ["arange", [3]], ["linspace", [0, 1, 3]],
     ["eye", [2]], ["rand", [[1]]], ["uniform", [[1], 0, 1]], ["randn", [[1]]], ["normal", [[1], 0, 1]], ["randint", [0, 3, [1]]],
@@ -102,17 +102,17 @@ describe("functions that create tensors refuse unknown options", () => {
   }); // biome-ignore format: a table
 });
 
-describe("functions of one tensor are valid callbacks of map", () => {
+describe("functions of one tensor can be passed to map", () => {
   test("they ignore the index and the array that map passes", () => {
     expect([tensor([-1, 2]), tensor([3])].map(nabla.relu).map((t) => t.toArray())).toEqual([[0, 2], [3]]);
   });
-  test("they refuse any other extra argument", () => {
+  test("they reject any other extra argument", () => {
     expect(() => (nabla.relu as (...args: unknown[]) => unknown)(x, 1)).toThrow("takes 1 argument");
     expect(() => [x, x].map(nabla.sum as () => unknown)).toThrow("options must be an object");
   });
 });
 
-describe("methods and functions refuse invalid extra arguments", () => {
+describe("methods and functions reject invalid extra arguments", () => {
   type Methods = Record<string, (...args: unknown[]) => unknown>;
   const method = (owner: object, name: string) => (owner as unknown as Methods)[name]!.bind(owner);
   const optimizer = sgd();
@@ -174,7 +174,7 @@ test("grad accepts only a tensor of the same shape, and requiresGrad only true o
   expect([w.grad, w.requiresGrad]).toEqual([null, false]);
 });
 
-describe("invalid values are refused with the name of the argument", () => {
+describe("invalid values are rejected with the name of the argument", () => {
   const any = <T>(value: unknown): T => value as T;
   const v = ones([2, 4]);
   const cyclic: Record<string, unknown> = {};

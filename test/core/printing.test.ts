@@ -67,7 +67,7 @@ describe("a tensor prints fractions and large numbers", () => {
   ])("%d as %s", (value, text) => {
     expect(String(tensor([value, 1]))).toBe(`tensor([${text}, 1])`);
   });
-  test("a product of a negative number and zero shows its sign", () => {
+  test("a product of a negative number and zero is printed with its sign", () => {
     expect(String(tensor([-1, 1]).mul(0))).toBe("tensor([-0, 0])");
     expect(tensor([-1]).mul(0).toArray()).toEqual([-0]);
   });

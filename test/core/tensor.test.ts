@@ -56,7 +56,7 @@ describe("tensor(values, shape?, options?)", () => {
     source[0] = 9;
     expect(x.item()).toBe(1);
   });
-  test("refuses invalid values and shapes", () => {
+  test("rejects invalid values and shapes", () => {
     expect(() => tensor([[1, 2], [3]])).toThrow(
       "tensor: expected a row of 2 elements, got a row of 1. Give all rows the same length.",
     );
@@ -181,7 +181,7 @@ describe("slicing and rearranging", () => {
       [1, 1, 0],
     ]);
   });
-  test("int32 and bool elements move as float32 elements do", () => {
+  test("int32 and bool elements are moved like float32 elements", () => {
     const i = tensor(
       [
         [1, 2],
@@ -275,7 +275,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     );
     expect(() => losses.crossEntropy(zeros([2, 3]), tensor([true, false]))).toThrow(DTypeError);
   });
-  test("RangeError: indices and labels out of range are refused before anything is read", () => {
+  test("RangeError: indices and labels out of range are rejected before anything is read", () => {
     const index = tensor([0, 3], { dtype: "int32" });
     expect(() => embedding(index, zeros([3, 2]))).toThrow("embedding: index 3 (at 1) is outside 0 … 2.");
     expect(() => losses.crossEntropy(zeros([2, 3]), index)).toThrow(
@@ -299,14 +299,14 @@ describe("errors name the op, the shapes and the remedy", () => {
     expect(() => inner.data).toThrow(/data: the float32 tensor \[2\] made by exp was disposed by the end of its scope/);
     expect(String(inner)).toMatch(/^tensor\(disposed by the end of its scope/);
   });
-  test("a refused call changes nothing", () => {
+  test("a rejected call changes nothing", () => {
     const p = tensor([1, 2], { requiresGrad: true });
     expect(() => {
       p.grad = zeros([3]);
     }).toThrow("grad: the gradient is [3], but the tensor is [2]. Reshape it.");
     expect([p.grad, p.toArray()]).toEqual([null, [1, 2]]);
   });
-  test("init after the first tensor ignores equal options and lists different ones in its error", async () => {
+  test("init after the first tensor ignores the same options, and lists different ones in its error", async () => {
     const build = process.env.NABLA_BUILD as "simd" | "relaxed";
     expect(info().build).toBe(build);
     await init({ build });

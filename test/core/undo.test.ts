@@ -69,7 +69,7 @@ test("non-finite values from JavaScript are not written to state", () => {
   expect(w.toArray()).toEqual([3, 4]);
 });
 
-test("backward refuses a graph that used an undone value, and is correct for an older graph", () => {
+test("backward rejects a graph that used an undone value, and is correct for an older graph", () => {
   const [p, s] = [tensor([2], { requiresGrad: true }), tensor([3])];
   const older = p.mul(s).sum();
   let newer: Tensor | undefined;
@@ -163,7 +163,7 @@ describe("a loop can read more tensors than fit into linear memory", () => {
     }
   });
 
-  test("a disposed tensor is still refused", () => {
+  test("a disposed tensor is still rejected", () => {
     const all = crowd();
     all[0]!.dispose();
     expect(() => all[0]!.data).toThrow("data: the float32 tensor [4] made by full was disposed by dispose().");

@@ -104,7 +104,7 @@ describe("the parser of results in comments", () => {
     ["1.5e-3", 0.0015],
     ['{ kind: "vanishing", at: [0, 1] }', { kind: "vanishing", at: [0, 1] }],
     ["≈ 0.17", 0.1672],
-  ])("takes %s as a value", (comment, value) => expect(value).toEqual(valueOf(comment)));
+  ])("reads %s as a value", (comment, value) => expect(value).toEqual(valueOf(comment)));
   test.each([
     "dropout is on",
     "true if it is large",
@@ -113,7 +113,7 @@ describe("the parser of results in comments", () => {
     "{ not: closed",
     "≈ two",
     "keeps a.1",
-  ])("takes %s as prose", (comment) => expect(typeof valueOf(comment)).toBe("symbol"));
+  ])("reads %s as prose", (comment) => expect(typeof valueOf(comment)).toBe("symbol"));
   test("rejects a value that differs", () => expect(0.18).not.toEqual(valueOf("≈ 0.17")));
 });
 

@@ -15,7 +15,7 @@ describe("nextVersion", () => {
     ["0.1.0", "0.1.0", "0.1.0 is not above 0.1.0"],
     ["0.1.0", "next", '"next" is not patch, minor, major'],
     ["0.1.0", undefined, '"" is not patch, minor, major'],
-  ])("%s, %s is refused", (current, wanted, message) => {
+  ])("%s, %s is rejected", (current, wanted, message) => {
     expect(() => nextVersion(current, wanted)).toThrow(message);
   });
 });
@@ -27,7 +27,7 @@ describe("released", () => {
       "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-02-02\n\n### Added\n\n- A door.\n\n## [0.1.0] - 2026-01-01\n\n- A house.\n",
     );
   });
-  test("refuses an empty section", () => {
+  test("rejects an empty section", () => {
     expect(() => released(released(before, "0.2.0", "2026-02-02"), "0.3.0", "2026-03-03")).toThrow("is empty");
   });
   test("accepts CHANGELOG.md as it is", () => {

@@ -155,7 +155,7 @@ describe("in Chromium", () => {
     await page.close();
   });
 
-  test("the page without a bundler in browsers.md computes, with the folders that it names", async () => {
+  test("the page without a bundler in browsers.md works with the folders that it names", async () => {
     const block = blocksOf("docs/guide/browsers.md").find(({ info }) => info === "html")!;
     mkdirSync("build", { recursive: true });
     const folder = mkdtempSync("build/page-");

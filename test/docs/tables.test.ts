@@ -5,7 +5,7 @@ import { PAGE, withBlock, withTables } from "../../docs/tables.mjs";
 
 const page = readFileSync(PAGE, "utf8");
 
-test("the benchmarks page equals the output of docs/tables.mjs for docs/data", () => {
+test("the benchmarks page is the output of docs/tables.mjs for docs/data", () => {
   expect(page).toBe(withTables(page));
 });
 
@@ -13,6 +13,6 @@ test("the benchmarks page shows every file of docs/data", () => {
   for (const file of readdirSync("docs/data")) expect(page).toContain(`<!-- ${file.replace(/\.json$/, "")} -->`);
 });
 
-test("a page without a placeholder for the table is refused", () => {
+test("a page without a placeholder for the table is rejected", () => {
   expect(() => withBlock("# Page\n", "sizes", "| a |")).toThrow("The page has no <!-- sizes --> … <!-- /sizes -->.");
 });

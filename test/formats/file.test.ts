@@ -42,7 +42,7 @@ const host = hostname()
   .replace(/[^\w-]+/g, "-")
   .slice(0, 32);
 
-describe("saving and loading gives the same bytes", () => {
+describe("saving and then loading preserves every byte", () => {
   test("of the training state at the time of the call", async () => {
     manualSeed(1);
     const model = new nn.Linear(3, 2);
@@ -62,12 +62,12 @@ describe("saving and loading gives the same bytes", () => {
     ["bytes", (bytes) => bytes, (place) => place],
     ["an ArrayBuffer and a URL", (bytes) => bytes.buffer, (place) => pathToFileURL(place)],
     ["a view of a Buffer", (bytes) => Buffer.concat([Buffer.from("abc"), bytes]).subarray(3), (place) => place],
-  ])("%s", async (_, as, at) => {
+  ])("of contents given as %s", async (_, as, at) => {
     await saveFile(at(path), as(fileOf(5)));
     expect(valueIn(await loadFile(at(path)))).toBe(5);
     expect(fs.readFileSync(path).equals(fileOf(5))).toBe(true);
   });
-  test("a file of several megabytes", async () => {
+  test("of a file of several megabytes", async () => {
     const values = Float32Array.from({ length: 1_000_000 }, (_, i) => i);
     await saveFile(path, writeSafetensors({ x: tensor(values) }));
     expect(readSafetensors(await loadFile(path)).tensors.x!.data).toEqual(values);
@@ -104,7 +104,7 @@ describe("older saves", () => {
     await saveFile(path, fileOf(4), { keep: 3 });
     expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 3, 1]);
   });
-  test.each([0, -1, 1.5, Number.NaN])("keep: %s is refused before anything is written", async (keep) => {
+  test.each([0, -1, 1.5, Number.NaN])("keep: %s is rejected before anything is written", async (keep) => {
     await expect(saveFile(path, fileOf(1), { keep })).rejects.toThrow(/^saveFile: keep is/);
     expect(files()).toEqual([]);
   });
@@ -336,7 +336,7 @@ describe.skipIf(process.platform === "win32")("symbolic links to missing files a
     expect([path, join(folder, "middle")].every((link) => fs.lstatSync(link).isSymbolicLink())).toBe(true);
     expect(valueAt(join(folder, "real"))).toBe(3);
   });
-  test("links that form a loop are refused", async () => {
+  test("links that form a loop are rejected", async () => {
     fs.symlinkSync("run.safetensors", path);
     await expect(saveFile(path, fileOf(1))).rejects.toThrow(
       /^saveFile: cannot write ".*": its symbolic links form a loop/,
@@ -345,7 +345,7 @@ describe.skipIf(process.platform === "win32")("symbolic links to missing files a
   });
 });
 
-test.each([["text"], [null], [7]])("saveFile refuses %j as contents", async (contents) => {
+test.each([["text"], [null], [7]])("saveFile rejects %j as contents", async (contents) => {
   await expect(saveFile(path, contents as unknown as Uint8Array)).rejects.toThrow(
     /^saveFile: contents must be bytes or an object such as \{ model, optimizer \}, got/,
   );

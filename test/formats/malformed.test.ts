@@ -14,7 +14,7 @@ import { fileOf, inChunks, trackTensors } from "./files.ts";
 
 const { own, leaked } = trackTensors();
 
-describe("malformed files are refused with a reason, and create no tensors", () => {
+describe("malformed files are rejected with a reason, and create no tensors", () => {
   const u8 = (begin: number, end: number, shape = [end - begin]) => ({
     dtype: "U8",
     shape,
@@ -97,7 +97,7 @@ describe("malformed files are refused with a reason, and create no tensors", () 
     expect(leaked()).toEqual({ tensors: 0, bytes: 0 });
   });
 
-  test("an integer that int32 cannot hold is refused", () => {
+  test("an integer that int32 cannot hold is rejected", () => {
     const file = fileOf({ a: u8(0, 2), x: { dtype: "I64", shape: [1], data_offsets: [2, 10] } }, 10);
     file[file.length - 1] = 1;
     expect(() => readSafetensors(file)).toThrow(
@@ -105,7 +105,7 @@ describe("malformed files are refused with a reason, and create no tensors", () 
     );
     expect(leaked()).toEqual({ tensors: 0, bytes: 0 });
   });
-  test("deep nesting is refused without recursion", () => {
+  test("deep nesting is rejected without recursion", () => {
     const deep = `{"x":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
     expect(() => readSafetensors(fileOf(deep))).toThrow(/the header is nested more than 16 levels deep/);
     const shallow = `{"x":${"[".repeat(15)}${"]".repeat(15)}}`;
@@ -144,7 +144,7 @@ describe("malformed files are refused with a reason, and create no tensors", () 
       expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(2 ** 24);
     },
   );
-  test("arguments that are not files or streams of bytes are refused", async () => {
+  test("arguments that are not files or streams of bytes are rejected", async () => {
     for (const file of ["path", {}, new Blob([])])
       expect(() => readSafetensors(file as unknown as Uint8Array)).toThrow(
         /^readSafetensors: file must be an ArrayBuffer or a Uint8Array, got /,
@@ -166,7 +166,7 @@ describe("malformed files are refused with a reason, and create no tensors", () 
     expect(cancelled).toContain("maxBytes");
     expect(leaked()).toEqual({ tensors: 0, bytes: 0 });
   });
-  test("a response that is not a file is refused", async () => {
+  test("a response that is not a file is rejected", async () => {
     await expect(readSafetensorsStream(new Response("gone", { status: 404 }))).rejects.toThrow(/the response is 404/);
     await expect(readSafetensorsStream(new Response(null))).rejects.toThrow(/has no body/);
   });
@@ -174,7 +174,7 @@ describe("malformed files are refused with a reason, and create no tensors", () 
 
 describe("mutated files", () => {
   const RUNS = runs(5000);
-  test(`each of ${RUNS} is either read or refused with a FormatError, and leaks nothing`, () => {
+  test(`each of ${RUNS} is either read or rejected with a FormatError, and leaks nothing`, () => {
     const small = { w: tensor([[1, 2], [3, 4]]), i: tensor([7], { dtype: "int32" }), m: tensor([true]) }; // biome-ignore format: small
     own(small);
     const file = writeSafetensors(small, { a: "b" });
@@ -257,7 +257,7 @@ describe("mutated files", () => {
   }, 600_000);
 });
 
-describe("readSafetensorsStream refuses", () => {
+describe("readSafetensorsStream rejects", () => {
   let bytes: Uint8Array<ArrayBuffer>;
   beforeEach(() => {
     bytes = writeSafetensors(own({ x: tensor([1]) }));

@@ -137,7 +137,7 @@ test("flattened names the Linear layer after an image that a custom module flatt
   );
 });
 
-describe("an error asks for the channels of a flattened image that it cannot infer", () => {
+describe("if the channels of a flattened image cannot be inferred, the error asks for them", () => {
   class Vgg extends nn.Module {
     readonly features = new nn.Sequential(new nn.Conv2d(1, 3, 2), new nn.ReLU());
     readonly classifier = new nn.Sequential(new nn.Flatten(), new nn.Linear(12, 2));

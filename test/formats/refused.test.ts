@@ -120,7 +120,7 @@ describe("a compiled step continues", () => {
     loadState(file, { model, optimizer });
     expect([step(x).item(), step(x).item(), step(x).item()]).toEqual(first);
   });
-  test("after a refused load", () => {
+  test("after a rejected load", () => {
     const { model, optimizer, step, x } = make();
     const file = saveState({ model, optimizer, average: new optim.EMA([zeros([2], { requiresGrad: true })]) });
     step(x);
@@ -248,7 +248,7 @@ describe("schedules", () => {
     ["a learning rate that is a string", { lastEpoch: 5, bases: ["1"] }],
     ["another number of groups", { lastEpoch: 5, bases: [0.1, 0.1] }],
   ];
-  test.each(malformed)("%s is refused and changes nothing", (_, state) => {
+  test.each(malformed)("%s is rejected and changes nothing", (_, state) => {
     const training = make();
     const file = edited(saveState(training), (metadata) => {
       metadata.scheduler = state;
@@ -261,7 +261,7 @@ describe("schedules", () => {
     );
     expect([rate(training), training.scheduler.stateDict()]).toEqual([0.03, before]);
   });
-  test("invalid states of SequentialLR and ReduceLROnPlateau are refused", () => {
+  test("invalid states of SequentialLR and ReduceLROnPlateau are rejected", () => {
     const { optimizer } = make();
     const several = new optim.SequentialLR([new optim.StepLR(optimizer, 2), new optim.LinearLR(optimizer)], [3]);
     const before = several.stateDict();
@@ -282,7 +282,7 @@ describe("schedules", () => {
   });
 });
 
-describe("optimizers refuse invalid options", () => {
+describe("optimizers reject invalid options", () => {
   const model = new nn.Linear(2, 2);
   test.each<[() => unknown, RegExp]>([
     [() => new optim.LBFGS(model.parameters(), { toleranceGrad: Number.NaN }), /^LBFGS: toleranceGrad is NaN/],
@@ -303,14 +303,14 @@ describe("optimizers refuse invalid options", () => {
   });
 });
 
-test("Adam refuses a number in a string, and maxEval may be infinite", () => {
+test("Adam rejects a number in a string, and maxEval may be infinite", () => {
   expect(() => new optim.Adam(new nn.Linear(1, 1).parameters(), { eps: "0.1" as never })).toThrow(
     new TypeError('Adam: eps must be a number, got "0.1". Write it without quotes: 0.1.'),
   );
   expect(new optim.LBFGS([zeros([1])], { maxEval: Number.POSITIVE_INFINITY }).params).toHaveLength(1);
 });
 
-test("a disposed part is refused before anything changes", () => {
+test("a disposed part is rejected before anything changes", () => {
   for (const which of ["optimizer", "average"] as const) {
     const { model, run, ...rest } = start("Adam", 1);
     const optimizer = rest.optimizer as optim.Adam;
@@ -337,7 +337,7 @@ describe("extra", () => {
 });
 
 describe("custom parts", () => {
-  test("saveState and loadState refuse a part without state methods", () => {
+  test("saveState and loadState reject a part without state methods", () => {
     class Own {}
     const file = saveState({});
     for (const part of ["model", "optimizer", "scheduler", "average"]) {

@@ -70,7 +70,7 @@ describe("reading returns what was written", () => {
     expectSame((await readSafetensorsStream(new Blob([file]))).tensors, tensors);
     expectSame((await readSafetensorsStream(new Response(file))).tensors, tensors);
   });
-  test("streamSafetensors gives the bytes of writeSafetensors, even if memory grows during the stream", async () => {
+  test("streamSafetensors writes the same bytes as writeSafetensors, even if memory grows during the stream", async () => {
     const tensors = own({ ...sample(), large: ones([300, 301]) });
     const stream = streamSafetensors(tensors, { a: "b" });
     const reader = stream.getReader();
@@ -99,7 +99,7 @@ describe("reading returns what was written", () => {
   });
 });
 
-test("writeSafetensors refuses invalid names, values, metadata and disposed tensors", () => {
+test("writeSafetensors rejects invalid names, values, metadata and disposed tensors", () => {
   expect(() => writeSafetensors(own({ __metadata__: ones([1]) }))).toThrow(FormatError);
   expect(() => writeSafetensors({ x: [1] as unknown as Tensor })).toThrow(
     '"x" must be a tensor, got the array [1]. Pass a state dict.',

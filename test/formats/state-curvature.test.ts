@@ -41,7 +41,7 @@ describe.each(Object.keys(optimizers) as Kind[])("%s", (kind) => {
     expect(saveState(resumed)).toEqual(saveState(whole));
   });
 
-  test("a state that does not fit is refused and changes nothing", () => {
+  test("a state that does not fit is rejected and changes nothing", () => {
     const kinds = (Object.keys(optimizers) as Kind[]).filter((other) => other.slice(0, 5) !== kind.slice(0, 5));
     const files = [...kinds.map((other) => start(other, 6)), start(kind, 6, 9)].map((other) => {
       other.run(3);

@@ -254,7 +254,7 @@ test("a run resumed in another process is byte-identical", () => {
   expect(run(2, resume)).toBe(whole);
 });
 
-describe("loadState refuses a state that does not fit and changes nothing", () => {
+describe("loadState rejects a state that does not fit and changes nothing", () => {
   const file = (() => {
     const training = start("Adam", 7);
     training.run(2);
@@ -344,7 +344,7 @@ describe("loadState refuses a state that does not fit and changes nothing", () =
     expect(() => loadState(saved, { scheduler: short.scheduler })).toThrow();
     expect([short.scheduler.lastEpoch, short.optimizer.paramGroups[0]!.lr]).toEqual(before);
   });
-  test("saveState refuses a step that is NaN", () => {
+  test("saveState rejects a step that is NaN", () => {
     expect(() => saveState({ step: Number.NaN })).toThrow(/^saveState: step must be a finite number, got NaN\./);
   });
   test("an invalid file throws a FormatError", () => {
@@ -352,7 +352,7 @@ describe("loadState refuses a state that does not fit and changes nothing", () =
   });
 });
 
-describe("unknown parts are refused", () => {
+describe("unknown parts are rejected", () => {
   const model = new nn.Linear(2, 2);
   const rest: [string, unknown][] = [
     ["discriminator", new nn.Linear(2, 2)], ["second", new optim.SGD(model.parameters(), { lr: 1 })], ["mask", ones([2])], ["notes", "x"], ["strict", false],

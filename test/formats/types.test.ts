@@ -60,7 +60,7 @@ describe("element types that nabla does not read", () => {
         expect(tensors.after!.toArray()).toEqual([1, 2]);
       }
     });
-    test("reading it is refused with a list of the supported types, before any tensor is created", async () => {
+    test("reading it is rejected with a list of the supported types, before any tensor is created", async () => {
       const { tensors } = memory();
       const why = new RegExp(
         `^(read|inspect)Safetensors(Stream)?: "strange" is ${dtype}, which nabla does not read\\..*names.*F32, I32, U8`,
@@ -118,7 +118,7 @@ describe("numbers that do not fit", () => {
   ]; // biome-ignore format: a table
   describe.each(cases)("%s", (_, dtype, data, shape, why, saturated) => {
     const file = fileOf({ first: ["F64", [1], Float64Array.of(1)], x: [dtype, shape, data] });
-    test("are refused with name, index, value and remedy", async () => {
+    test("throw an error with the name, the index, the value and a remedy", async () => {
       const { tensors } = memory();
       expect(() => readSafetensors(file)).toThrow(why);
       expect(() => readSafetensors(file)).toThrow(
@@ -141,7 +141,7 @@ describe("numbers that do not fit", () => {
     const file = fileOf({ x: ["F64", [6], Float64Array.from(values)] });
     expect([...readSafetensors(file).tensors.x!.data]).toEqual([...values.slice(0, 5), 3.4028234663852886e38]);
   });
-  test("an unknown value of overflow is refused", () => {
+  test("an unknown value of overflow is rejected", () => {
     const file = fileOf({ x: ["F32", [1], Float32Array.of(1)] });
     expect(() => readSafetensors(file, { overflow: "clip" as "saturate" })).toThrow(
       'readSafetensors: overflow must be "error" or "saturate", got "clip".',
@@ -149,7 +149,7 @@ describe("numbers that do not fit", () => {
   });
 });
 
-describe("lone surrogates, which UTF-8 cannot hold", () => {
+describe("lone surrogates, which UTF-8 cannot encode", () => {
   const x = tensor([1]);
   test.each([
     ["a name", () => writeSafetensors({ "a\ud800": x }), /^writeSafetensors: the name "a\\ud800" has a lone surrogate/],
@@ -161,7 +161,7 @@ describe("lone surrogates, which UTF-8 cannot hold", () => {
     ],
     ["a metadata key", () => writeSafetensors({ x }, { "\udbff": "v" }), /the metadata key "\\udbff"/],
     ["a metadata value", () => writeSafetensors({ x }, { k: "v\udfff" }), /metadata "k" has a lone/],
-  ])("are refused on write: %s", (_, write, why) => {
+  ])("are rejected on write: %s", (_, write, why) => {
     expect(write).toThrow(FormatError);
     expect(write).toThrow(why);
   });
@@ -169,7 +169,7 @@ describe("lone surrogates, which UTF-8 cannot hold", () => {
     ["a name", String.raw`{"a\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`],
     ["a metadata key", String.raw`{"__metadata__":{"\udc00":"v"}}`],
     ["a metadata value", String.raw`{"__metadata__":{"k":"\ud83dv"}}`],
-  ])("are refused on read: %s", async (_, header) => {
+  ])("are rejected on read: %s", async (_, header) => {
     expect(() => readSafetensors(textFile(header))).toThrow(/has a lone surrogate, which is not valid Unicode/);
     await expect(readSafetensorsStream(new Blob([textFile(header)]))).rejects.toThrow(FormatError);
   });

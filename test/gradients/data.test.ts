@@ -89,7 +89,7 @@ describe("scaling", () => {
     const { conditionNumber: ratio } = conditioning(x);
     expect(Math.abs(ratio / conditionNumber(at) - 1)).toBeLessThan(0.02);
   });
-  test("standardize gives mean 0 and deviation 1 and removes scale differences; whiten removes correlations too", () => {
+  test("standardize gives mean 0 and standard deviation 1, and whiten also removes correlations", () => {
     const x = inputs();
     const { apply, before, after, std } = standardize(x);
     const z = apply(x);

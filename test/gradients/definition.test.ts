@@ -80,7 +80,7 @@ describe("gradcheck", () => {
     expect(gradcheck(second, [tensor([1, 2])]).ok).toBe(true);
     expect(() => gradgradcheck(second, [tensor([1, 2])])).toThrow(/gradgradcheck/);
   });
-  test("finds errors next to large outputs, at small scales, with overflow, and refuses values that float32 cannot resolve", () => {
+  test("finds errors next to large outputs, at small scales and with overflow, and rejects values that float32 cannot resolve", () => {
     const wrong = customGradient((x: Tensor) => [x.square(), (dy: Tensor, z: Tensor) => [dy.mul(z)]]);
     const withLargeOutput = (x: Tensor) => concat([wrong(x), x.mul(0).add(1e6)]);
     expect(() => gradcheck(withLargeOutput, [tensor([2])])).toThrow(/output 0 with respect to element 0 of input 0/);
@@ -91,7 +91,7 @@ describe("gradcheck", () => {
   test("reports a kink", () => {
     expect(() => gradcheck((x) => x.abs(), [tensor([1e-3])])).toThrow(/a kink\?/);
   });
-  test("accepts the objective of a model, and refuses a loss that changes between calls", () => {
+  test("accepts the objective of a model, and rejects a loss that changes between calls", () => {
     manualSeed(3);
     const model = new nn.Sequential(new nn.Linear(4, 5), new nn.Tanh(), new nn.Linear(5, 3));
     const [x, labels] = [randn([6, 4]), tensor([0, 1, 2, 0, 1, 2], { dtype: "int32" })];
@@ -127,7 +127,7 @@ describe("sensitivity", () => {
       ),
     ).toEqual([{ name: "0", index: [1, 1], derivative: 80 }]);
   });
-  test("D_u L is ∇L·u, and steepest along the gradient", () => {
+  test("D_u L equals ∇L·u, and is largest along the gradient", () => {
     const at = objective(loss, [1, 1]);
     expect(directionalDerivative(at, [1, 0])).toBe(-12);
     expect(directionalDerivative(at, [5, 0])).toBe(-12);
@@ -139,7 +139,7 @@ describe("sensitivity", () => {
 });
 
 describe("closed forms", () => {
-  test("logistic regression: the mean of (ŷ − y)x equals the gradient of backward", () => {
+  test("logistic regression: the mean of (ŷ − y)x equals the gradient from backward", () => {
     manualSeed(4);
     const [x, w, y] = [randn([7, 3]), randn([3]), tensor([0, 1, 1, 0, 1, 0, 0])];
     const { pulls, gradient, errors } = logisticPulls(w, x, y);
@@ -151,7 +151,7 @@ describe("closed forms", () => {
     expect(errors.toArray()).toEqual(x.matmul(w).sigmoid().sub(y).toArray());
     expect(() => logisticPulls(w, x, randn([3]))).toThrow(/must be \[d\], \[n, d\] and \[n\], got .*\[3\]/);
   });
-  test("a linear layer: Σ g and Σ g xᵀ equal the gradients of backward", () => {
+  test("a linear layer: Σ g and Σ g xᵀ equal the gradients from backward", () => {
     manualSeed(5);
     const layer = new nn.Linear(4, 3);
     const [x, g] = [randn([6, 4]), randn([6, 3])];

@@ -335,7 +335,7 @@ describe("evolution strategies", () => {
     expect(model.parameters().every((p) => p.grad === null)).toBe(true);
   });
 
-  test("trains a piecewise constant loss, whose gradient is 0", () => {
+  test("minimizes a piecewise constant loss, whose gradient is 0", () => {
     const theta = tensor([3], { requiresGrad: true });
     const steps = objective([theta], () => theta.abs().mul(10).floor().sum());
     expect([...steps.gradient()].map(Math.abs)).toEqual([0]);

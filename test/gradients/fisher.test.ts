@@ -79,7 +79,7 @@ describe("the Fisher information matrix", () => {
       );
     }
   });
-  test("the exact diagonal equals the matrix's, the sampled one on average, and the empirical one is GᵀG/n", () => {
+  test("the exact diagonal equals that of the matrix, the sampled one equals it on average, and the empirical one is GᵀG/n", () => {
     manualSeed(3);
     const model = net([3, 4, 3]);
     const x = randn([6, 3]);
@@ -258,7 +258,7 @@ describe("optimizers", () => {
     for (let i = 0; i < 60; i++) optimizer.minimize(() => layer.forward(x), y);
     expect(optimizer.damping).toBeLessThan(0.1);
   });
-  test("non-finite batches are refused and change nothing, and frozen parameters do not change", () => {
+  test("non-finite batches are rejected and change nothing, and frozen parameters do not change", () => {
     const { x, labels } = problem();
     const model = net([5, 8, 3]);
     const bad = x.mul(Number.NaN);
@@ -310,7 +310,7 @@ describe("optimizers", () => {
       fisherProduct(layer, () => layer.forward(randn([2])), new Float64Array(6), { likelihood: "softmax" }),
     ).toThrow(/must be \[batch, outputs\]/);
   });
-  test("the Fisher matrix of a network has no negative curvature, the Hessian does", () => {
+  test("the Fisher matrix of a network has no negative curvature, but the Hessian does", () => {
     const { x, labels } = problem();
     const model = net([5, 8, 3]);
     const f = fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });

@@ -114,7 +114,7 @@ describe("the heavy ball", () => {
     );
   });
 
-  test("SGD with momentum follows it with h = √lr and γ = (1 − μ)/√lr, with an error proportional to h", () => {
+  test("SGD with momentum follows the heavy ball with h = √lr and γ = (1 − μ)/√lr, and the error is proportional to h", () => {
     const loss = (theta: Tensor) =>
       theta
         .square()

@@ -61,7 +61,7 @@ describe("for a linear model", () => {
     );
   });
 
-  test("a function with one score per sample, [batch] or [batch, 1], only has class 0", () => {
+  test("a function with one score per sample, [batch] or [batch, 1], has only class 0", () => {
     const one = (z: Tensor) => z.matmul(tensor(column(0)));
     expect(saliency(one, x).toArray()).toEqual([column(0), column(0)].map((c) => c.map(Math.abs)));
     expect(saliency((z) => one(z).reshape([-1, 1]), x, { target: 0 }).shape).toEqual([2, 4]);

@@ -38,7 +38,7 @@ function network(width = 6) {
 }
 
 describe("eigenvalues", () => {
-  test("of dense matrices with 1 to 40 rows are ascending, with orthonormal eigenvectors, A·v = λ·v", () => {
+  test("of dense matrices with 1 to 40 rows are ascending, and the eigenvectors are orthonormal with A·v = λ·v", () => {
     manualSeed(1);
     for (const n of [1, 2, 3, 4, 10, 40]) {
       const b = randn([n, n]).data;
@@ -63,7 +63,7 @@ describe("eigenvalues", () => {
     const [u, v] = topHessianDirections(quadratic([2, 2, 2]));
     expect(u.reduce((sum, x, i) => sum + x * v[i]!, 0)).toBeCloseTo(0, 6);
   });
-  test("the eigenvalues of a 300 × 300 matrix add up to its trace, and non-finite matrices are refused", () => {
+  test("the eigenvalues of a 300 × 300 matrix add up to its trace, and non-finite matrices are rejected", () => {
     const n = 300;
     const { values } = symmetricEigen(
       Float64Array.from({ length: n * n }, (_, k) => Math.cos((k % n) * Math.floor(k / n))),

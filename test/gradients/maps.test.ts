@@ -119,7 +119,7 @@ describe("Grad-CAM", () => {
 const literally = (text: string): RegExp => new RegExp(text.replace(/[[\]]/g, "\\$&"));
 
 describe("occlusion", () => {
-  test("equals a loop over windows: the mean fall of the score over the windows that cover a pixel", () => {
+  test("agrees with a naive loop: the mean decrease of the score over the windows that cover a pixel", () => {
     const model = convolutional();
     const x = randn([3, 6, 6, 2]);
     const targets = [0, 2, 1];

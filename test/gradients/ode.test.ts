@@ -14,7 +14,7 @@ describe("integrate", () => {
   test.each([
     ["euler", 1, [1e-2, 5e-3, 2.5e-3, 1.25e-3]],
     ["rk4", 4, [0.2, 0.1, 0.05, 0.025]],
-  ] as const)("%s: the error is proportional to the step to the power %i", (method, order, steps) => {
+  ] as const)("%s: the error is proportional to the step size raised to the power %i", (method, order, steps) => {
     const points = steps.map((step): [number, number] => [step, oscillatorError({ method, step })]);
     expect(Math.abs(logSlope(points) - order)).toBeLessThan(0.05);
   });
@@ -37,7 +37,7 @@ describe("integrate", () => {
     expect(Math.abs(logSlope(points) - 6)).toBeLessThan(0.15);
   });
 
-  test("dopri5 adapts its steps to van der Pol's equation with μ = 20, and keeps the tolerance", () => {
+  test("dopri5 adapts its steps to van der Pol's equation with μ = 20, and meets the tolerance", () => {
     const vanDerPol: VectorField = (_, [x, v]) => [v!, 20 * (1 - x! ** 2) * v! - x!];
     const options = { duration: 60, times: [60] };
     const fine = integrate(vanDerPol, [2, 0], { ...options, tolerance: 1e-12 });

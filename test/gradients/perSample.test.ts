@@ -75,7 +75,7 @@ class LazyHead extends nn.Module {
   }
 }
 
-describe("per-sample gradients of one backward pass equal those of a loop", () => {
+describe("per-sample gradients from one backward pass equal those from a loop", () => {
   const labels = randint(0, 4, [7]);
   const cases: [string, () => nn.Module, Tensor][] = [
     ["an MLP", () => new nn.Sequential(new nn.Linear(5, 6), new nn.Tanh(), new nn.Linear(6, 4)), randn([7, 5])],
@@ -166,7 +166,7 @@ describe("models that need a loop over samples", () => {
       "layer.weight is also used outside",
     ],
   ] as [string, () => nn.Module, Tensor, string][])(
-    '%s: method "batch" is refused, and the default uses a loop',
+    '%s: method "batch" is rejected, and the default uses a loop',
     (_, make, x, why) => {
       manualSeed(8);
       const model = make().eval();
@@ -199,7 +199,7 @@ describe("models that need a loop over samples", () => {
     expect(rows[0]!.flat().every(Number.isFinite)).toBe(true);
     expect(rows[2]!.flat().every(Number.isFinite)).toBe(true);
   });
-  test("batch norm in training mode and reduced losses are refused", () => {
+  test("batch norm in training mode and reduced losses are rejected", () => {
     const mixed = new nn.Sequential(new nn.Linear(5, 4), new nn.BatchNorm1d(4));
     expect(() => perSampleGradients(mixed, classify(mixed))(randn([3, 5]), labels)).toThrow(
       /mixes the samples.*model.eval\(\)/,

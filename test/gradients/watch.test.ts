@@ -51,7 +51,7 @@ describe("diagnose names the problem and the remedy", () => {
     expect(report.verdicts.find((v) => v.kind === kind)!.remedy).toContain(remedy);
     expect(String(report)).toContain(report.verdicts[0]!.text);
   });
-  test("large negative biases before ReLU: dead", () => {
+  test("large negative biases before ReLU: dead units", () => {
     const model = deep(1, () => new nn.ReLU());
     nn.init.constant(model.parameters()[1]!, -50);
     const report = diagnose(model, lossOf(model));

@@ -20,7 +20,7 @@ test("the file contains MNIST's first 6,000 training digits and first 1,000 test
   }
 });
 
-test("a file that a server decompressed gives the same digits", async () => {
+test("a file that the server has already decompressed gives the same digits", async () => {
   expect(await readDigits(Uint8Array.from(gunzipSync(file)))).toEqual(await readDigits(file));
 });
 

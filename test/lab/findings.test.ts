@@ -101,7 +101,7 @@ test("the article's gradient is (−12, −4)", async () => {
   expect(findings.slice(0, 2).map(({ measured }) => measured)).toEqual([-12, -4]);
 });
 
-test("K-FAC reaches the training loss in fewer steps than Adam at any of four rates", async () => {
+test("K-FAC reaches the training loss in fewer steps than Adam at each of four learning rates", async () => {
   const experiment = find("fisher-training");
   for (const adam of [0.003, 0.01, 0.02, 0.05]) {
     const result = await experiment.run(valuesOf(experiment.parameters, { adam, steps: 60 }), context);
@@ -113,7 +113,7 @@ test("K-FAC reaches the training loss in fewer steps than Adam at any of four ra
 });
 
 describe("all experiments", () => {
-  test("have the name of their file, and texts that explain them", async () => {
+  test("are named after their file, and have texts that explain them", async () => {
     const face = Object.keys(await import("nabla/gradients"));
     for (const { name, title, claim, formula, functions, parameters } of experiments) {
       expect(name).toMatch(/^[a-z-]+$/);
@@ -130,7 +130,7 @@ describe("all experiments", () => {
     }
     expect(new Set(experiments.map(({ name }) => name)).size).toBe(experiments.length);
   });
-  test("refuse values out of range, with the allowed range", () => {
+  test("reject values out of range, with the allowed range", () => {
     const { parameters } = find("vanishing");
     expect(() => valuesOf(parameters, { depth: 1 })).toThrow("depth must be a whole number from 2 to 40, got 1.");
     expect(() => valuesOf(parameters, { depth: "" })).toThrow(/whole number/);

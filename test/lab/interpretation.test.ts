@@ -64,7 +64,7 @@ describe.each(cases)("$name", (experiment, given, { pictures, plots }) => {
   });
 });
 
-test("adversarial training reads at least 30% more digits correctly under PGD with ε = 0.1", async () => {
+test("a network with adversarial training reads at least 30% more digits correctly under PGD with ε = 0.1", async () => {
   const { findings } = await adversaries.run(valuesOf(adversaries.parameters), context);
   expect(findings.at(-1)!.measured).toBeGreaterThan(0.3);
 });

@@ -179,7 +179,7 @@ describe.each(BROWSERS)("%s", (name) => {
     },
   );
 
-  test("the playground learns to read 97% of the test digits, and a drawn 0, 1 and 7", async () => {
+  test("the playground learns to read 97% of the test digits, and recognizes a drawn 0, 1 and 7", async () => {
     await page.evaluate(() => void (location.hash = "playground"));
     await page.waitForSelector(".training .plot-figure svg");
     await ended(page);

@@ -160,7 +160,7 @@ async function startVite(): Promise<[ChildProcess, string]> {
   return [server, address];
 }
 
-describe("the program of docs/guide/threads.md, bundled for Node", () => {
+describe("the program from docs/guide/threads.md, bundled for Node", () => {
   const [, program] = /^```ts\n([\s\S]*?)```/m.exec(readFileSync("docs/guide/threads.md", "utf8"))!;
   const claims = program!.replace(/^(.*); \/\/ (\d+)$/m, "console.log($1 === $2);");
 

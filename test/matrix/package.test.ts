@@ -94,7 +94,7 @@ function runsText(node: ts.Node): boolean {
   return node.expression.text === "Function" || node.expression.text === "eval";
 }
 
-test("no file in the tarball runs text as code", () => {
+test("no file in the tarball evaluates strings as code", () => {
   const scripts = files.filter((file) => /\.[cm]?js$/.test(file));
   expect(scripts.length).toBeGreaterThan(50);
   const found: string[] = [];
@@ -109,7 +109,7 @@ test("no file in the tarball runs text as code", () => {
   expect(found).toEqual([]);
 });
 
-test("it depends only on the loader, and the core imports only its own files", async () => {
+test("the package depends only on the loader, and the core imports only its own files", async () => {
   expect(Object.keys(manifest.dependencies ?? {})).toEqual(["@assemblyscript/loader"]);
   const metafile = join(project, "core.json");
   const args = ["node_modules/nabla/dist/src/index.js", "--bundle", "--format=esm", "--packages=external"];

@@ -46,7 +46,7 @@ describe.each(ENGINES)("%s", (name, open) => {
   });
   afterAll(() => engine?.close());
 
-  test("a page without isolation headers, with the package's files: one thread, a reason, and the known bits", async () => {
+  test("a page without isolation headers, with the package's files, runs on one thread, gives the reason, and reaches the known bits", async () => {
     const { value, errors } = await engine.visit<Result>(`${files.address}files.html`, `run(${TWO})`);
     expectKnown(value);
     expect(value).toMatchObject({
@@ -64,7 +64,7 @@ describe.each(ENGINES)("%s", (name, open) => {
     );
   });
 
-  test("a worker of a page: the known bits", async () => {
+  test("a worker in a page trains to the known bits", async () => {
     const { value, errors } = await engine.visit<Result>(bundled.address, `runInWorker(${TWO})`);
     expectKnown(value);
     expect(value.threads).toBe(1);
@@ -72,7 +72,7 @@ describe.each(ENGINES)("%s", (name, open) => {
     recordResult(name, engine.version, "a web worker");
   });
 
-  test(`a page with the policy "${POLICY}": the known bits`, async () => {
+  test(`a page with the policy "${POLICY}" trains to the known bits`, async () => {
     const { value, errors } = await engine.visit<[boolean, Result]>(
       strict.address,
       `run(${TWO}).then((result) => [canEvaluate, result])`,

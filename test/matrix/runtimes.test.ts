@@ -20,16 +20,19 @@ const TWO = JSON.stringify({ deterministic: true, threads: 2 });
 test.each([
   ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt"], "deno"],
   ["Bun", binaryOf("@oven", "bin/bun"), ["run"], "bun"],
-])("%s, without permissions or flags: the known bits on one thread and on two", async (name, path, args, tool) => {
-  const train = (options: string): Promise<Result> => lastJson(path, [...args, "main.mjs", options], { cwd });
-  const one = await train(DETERMINISTIC);
-  expectKnown(one);
-  expectConsistent(one);
-  const two = await train(TWO);
-  expectKnown(two);
-  expect(two.threads, two.reason).toBe(2);
-  recordResult(name, versionOf(tool), `${expectLearned(await train("{}"))}, 2 threads`);
-});
+])(
+  "%s, without permissions or flags, trains to the known bits on one thread and on two",
+  async (name, path, args, tool) => {
+    const train = (options: string): Promise<Result> => lastJson(path, [...args, "main.mjs", options], { cwd });
+    const one = await train(DETERMINISTIC);
+    expectKnown(one);
+    expectConsistent(one);
+    const two = await train(TWO);
+    expectKnown(two);
+    expect(two.threads, two.reason).toBe(2);
+    recordResult(name, versionOf(tool), `${expectLearned(await train("{}"))}, 2 threads`);
+  },
+);
 
 test.each([
   ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt", "--allow-read", "--allow-write"]],
@@ -58,7 +61,7 @@ function expectOneThread(one: Result, two: Result): void {
 test.each([
   ["without flags", []],
   ["with nodejs_compat", ["nodejs_compat"]],
-])("workerd, %s: the known bits on one thread, from precompiled modules", async (_, flags) => {
+])("workerd, %s, trains to the known bits on one thread with precompiled modules", async (_, flags) => {
   const args = [`${TOOLS}/hosts/workerd.mjs`, cwd, JSON.stringify(flags), DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await lastJson<Result[]>(newerNode(), args);
   expectOneThread(one!, two!);
@@ -70,7 +73,7 @@ test.each([
   );
 });
 
-test("edge functions: the known bits, although neither text nor bytes may be compiled", async () => {
+test("edge functions train to the known bits, although neither text nor bytes may be compiled", async () => {
   const args = [`${TOOLS}/hosts/edge.mjs`, cwd, DETERMINISTIC, TWO, "{}"];
   const [one, two, fast] = await lastJson<Result[]>(newerNode(), args);
   expectOneThread(one!, two!);

@@ -108,7 +108,7 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
     expect(all.at(-1)).toMatchObject({ event: "done", data: { steps: 600 } });
     expect((await predict()).map((logit) => Number(logit > 0))).toEqual(labels);
   });
-  test("answers with its metadata, and with the error in a request", async () => {
+  test("returns its metadata, and says what is wrong with a request", async () => {
     const metadata = await (await fetch(`${url}/metadata`)).json();
     expect(metadata).toMatchObject({ name: "xor", nabla: { version: "0.1.0", threads: 1 } });
     const response = await post("/", { inputs: [[1]] });
@@ -116,7 +116,7 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
     expect(response.headers.get("content-type")).toBe("application/problem+json");
     expect(await statusOfHeaders(url, 5_000_000)).toBe(413);
   });
-  test("a disconnect ends a long training, which changes nothing", async () => {
+  test("a disconnect ends a long training, and nothing changes", async () => {
     const before = await predict();
     const controller = new AbortController();
     const inputs = Array.from({ length: 1000 }, () => xor.inputs).flat();

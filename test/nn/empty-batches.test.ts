@@ -75,7 +75,7 @@ describe("other normalizations of an empty input are empty and have gradient 0",
   });
 });
 
-describe("one value per channel is refused if batch statistics are used, as in PyTorch", () => {
+describe("one value per channel is rejected if batch statistics are used, as in PyTorch", () => {
   test.each<[string, nn.BatchNorm, number[]]>([
     ["BatchNorm1d", new nn.BatchNorm1d(2), [1, 2]],
     ["BatchNorm1d of one position", new nn.BatchNorm1d(2), [1, 1, 2]],
@@ -96,7 +96,7 @@ describe("one value per channel is refused if batch statistics are used, as in P
   });
 });
 
-test("KFAC refuses an empty batch, which does not affect later steps", () => {
+test("KFAC rejects an empty batch, which does not affect later steps", () => {
   const x = tensor([
     [1, 2],
     [3, 1],

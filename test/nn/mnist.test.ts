@@ -39,7 +39,7 @@ async function train(own: Partial<TrainOptions> = {}, watcher: Watcher = {}): Pr
 }
 
 describe("training", () => {
-  test("4 epochs on 2,000 digits read at least 88% of 1,000 test digits, and the loss falls every epoch", async () => {
+  test("after 4 epochs on 2,000 digits, at least 88% of 1,000 test digits are read correctly, and the loss falls every epoch", async () => {
     const { epochs, test: tested, images, stopped } = await train();
     expect(tested.accuracy).toBeGreaterThanOrEqual(0.88);
     expect(tested.confusion.flat().reduce((sum, n) => sum + n)).toBe(1000);
@@ -103,7 +103,7 @@ describe("training", () => {
     expect(untrained.test.accuracy).toBeLessThan(0.3);
   });
 
-  test("a NaN loss ends training with a remedy", async () => {
+  test("a NaN loss ends training with an error that says what to do", async () => {
     await expect(train({ lr: 1e300 })).rejects.toThrow("Use a smaller --lr than 1e+300.");
   });
 });
@@ -156,7 +156,7 @@ describe("the data", () => {
     ["counts", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([2], [0, 1]), "1 images, but 2 labels"],
     ["no digits", idx([0, SIDE, SIDE], []), idx([0], []), "contains no digits"],
     ["labels", idx([1, SIDE, SIDE], new Uint8Array(PIXELS)), idx([1], [10]), "label 0 must be in 0 … 9, got 10"],
-  ])("images and labels must fit: %s", (_, images, labels, message) => {
+  ])("images and labels must match: %s", (_, images, labels, message) => {
     expect(() => readDigits(images, labels, "f")).toThrow(message);
   });
 

@@ -40,7 +40,7 @@ describe("layers in containers are found and have stable names", () => {
     child.parent = parent;
     expect(names(parent)).toEqual(["held.held.weight"]);
   });
-  test("two tensors with the same name are refused", () => {
+  test("two tensors with the same name are rejected", () => {
     const model = holding({ "a.b": ones([1]), a: { b: zeros([1]) } });
     expect(() => model.stateDict()).toThrow('stateDict: two tensors are named "held.a.b". Rename a property or a key.');
   });
@@ -95,7 +95,7 @@ describe("a module used twice has two names", () => {
     expect(model.buffers()).toHaveLength(3);
     expect(summary(model, [1, 9, 9, 2]).parameters).toBe(2 * 9 * 2 + 4);
   });
-  test("loadStateDict accepts either name or both, and refuses a state with neither", () => {
+  test("loadStateDict accepts either name or both, and rejects a state with neither", () => {
     const [from, to] = [new Tied(), new Tied()];
     for (const drop of ["", "first.", "second."]) {
       const state = Object.fromEntries(

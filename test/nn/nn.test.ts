@@ -154,7 +154,7 @@ describe("optimizers", () => {
     expect(optimizer.minimize(loss).item()).toBe(3.25);
     expect([p.toArray(), idle.item()]).toEqual([[0.75, -0.5], 5]);
   });
-  test("refuse invalid parameters, options and states", () => {
+  test("reject invalid parameters, options and states", () => {
     const p = tensor([1], { requiresGrad: true });
     expect(() => new optim.SGD([], { lr: 1 })).toThrow("SGD: no parameters given. Pass model.parameters().");
     expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow("SGD: a parameter [1] is in two groups.");
@@ -214,7 +214,7 @@ describe("initialization", () => {
         .item(),
     ).toBeLessThan(1e-6);
   });
-  test("truncNormal stays within its bounds and has the truncated deviation", () => {
+  test("truncNormal stays within its bounds and has the standard deviation of a truncated normal distribution", () => {
     manualSeed(3);
     const x = nn.init.truncNormal(zeros([50_000]));
     expect(x.abs().max().item()).toBeLessThanOrEqual(2);
@@ -228,7 +228,7 @@ describe("initialization", () => {
   });
 });
 
-test("losses return a scalar and refuse invalid options", () => {
+test("losses return a scalar and reject invalid options", () => {
   expect(losses.mse(tensor([1, 2]), tensor([1, 4])).shape).toEqual([]);
   expect(() => losses.crossEntropy(zeros([1, 2]), tensor([0], { dtype: "int32" }), { labelSmoothing: 2 })).toThrow(
     "crossEntropy: labelSmoothing is 2, but must be in 0 … 1.",
@@ -270,7 +270,7 @@ describe("Embedding", () => {
   });
 });
 
-test("interpolate and AdaptiveAvgPool2d refuse invalid sizes", () => {
+test("interpolate and AdaptiveAvgPool2d reject invalid sizes", () => {
   const x = zeros([1, 4, 4, 1]);
   expect(() => nn.interpolate(x, {})).toThrow("interpolate: give either size or scaleFactor.");
   expect(() => nn.interpolate(x, { size: 0 })).toThrow(
@@ -285,7 +285,7 @@ test("interpolate and AdaptiveAvgPool2d refuse invalid sizes", () => {
   );
 });
 
-test("init refuses unknown choices and suggests the nearest", () => {
+test("init rejects unknown choices and suggests the nearest", () => {
   const w = zeros([2, 2]);
   expect(() => nn.init.kaimingNormal(w, { mode: "fan_out" as never })).toThrow('Did you mean "fanOut"?');
   expect(() => nn.init.kaimingUniform(w, { nonlinearity: "gelu" as never })).toThrow("must be one of linear, sigmoid");

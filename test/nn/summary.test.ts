@@ -87,7 +87,7 @@ describe("summary", () => {
     expect(tied.rows[1]!.flops).toBe(0);
   });
 
-  test("refuses an input as the model does, and restores the model", () => {
+  test("throws the model's own error for an invalid input, and restores the model", () => {
     const net = model();
     expect(() => summary(net, [32, 10, 10, 1])).toThrow(/linear: \[32, 200\] does not fit/);
     expect(Object.hasOwn(net.layers[5]!, "forward")).toBe(false);
@@ -132,12 +132,12 @@ describe("spectral normalization", () => {
     expect(run(true)).toEqual(eager);
   });
 
-  test("the outputs of a transposed convolution are the last dimension", () => {
+  test("the last dimension of a transposed convolution's weight counts as its outputs", () => {
     const layer = new nn.SpectralNorm(new nn.ConvTranspose2d(2, 5, 3));
     expect([layer.u.shape, layer.v.shape]).toEqual([[5], [18]]);
   });
 
-  test("refuses a layer without a weight matrix", () => {
+  test("rejects a layer without a weight matrix", () => {
     expect(() => new nn.SpectralNorm(new nn.LayerNorm(4) as never)).toThrow(
       "SpectralNorm: LayerNorm has no weight of two or more dimensions.",
     );

@@ -56,7 +56,7 @@ describe(`modules agree with PyTorch ${values.torch}`, () => {
   }
 });
 
-describe("recurrent layers refuse invalid inputs", () => {
+describe("recurrent layers reject invalid inputs", () => {
   const x = () => tensor(new Float32Array(24), [4, 2, 3]);
   test.each<[string, () => unknown, RegExp]>([
     ["sizes", () => new nn.LSTM(0, 5), /LSTM: inputSize is 0, but must be a whole number above 0/],

@@ -165,7 +165,7 @@ describe("initial values have the distributions of PyTorch's formulas", () => {
     });
   }
   for (const { args, bound } of values.linears) {
-    test(`Linear(${args}): weight and bias start uniform in ±1/√inFeatures`, () => {
+    test(`Linear(${args}): weight and bias are initialized uniformly in ±1/√inFeatures`, () => {
       manualSeed(13);
       const { weight, bias } = new nn.Linear(...args);
       expectDistribution(weight, 0, bound / Math.sqrt(3), -bound, bound);

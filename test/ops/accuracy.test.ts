@@ -97,7 +97,7 @@ describe("activations, with relative bounds", () => {
     }
   };
   const tiny = 2 ** -149;
-  test("gelu: relative error below 6e-7 until it underflows", () =>
+  test("gelu: the relative error is below 6e-7 until the result underflows", () =>
     check("gelu", -14, 20, (_, e) => 6e-7 * Math.abs(e) + tiny));
   test("geluTanh: relative error below 4.5e-7 for x ≥ −2", () =>
     check("geluTanh", -2, 20, (_, e) => 4.5e-7 * Math.abs(e) + tiny));
@@ -203,7 +203,7 @@ describe("mod", () => {
     expect(together).toEqual([3e38, 5.5, -5.5, 1e-40].map((v, i) => mod(v, [7, 2, 2, 1e-42][i]!).item()));
     expect(together[0]).toBe(1);
   });
-  test("int32: exact with the sign of the divisor, and 0 for a divisor of 0", () => {
+  test("int32: the result is exact with the sign of the divisor, and 0 if the divisor is 0", () => {
     const most = 2147483647;
     const edges = [most, -most - 1, 16777217, -16777217, 7, -7, 1, -1, 0, 2147483646, 3];
     const any = Array.from({ length: 5000 }, () => Math.floor((random() - 0.5) * 2 ** 32) >> Math.floor(random() * 31));
@@ -276,7 +276,7 @@ describe("hardSigmoid and hardSwish are accurate at their kinks", () => {
       ).toBeLessThanOrEqual(1);
     },
   );
-  test("hardSigmoid of the number above −3 is 2⁻²²/6", () => {
+  test("hardSigmoid of the smallest number above −3 is 2⁻²²/6", () => {
     expect(
       tensor([-3 + 2 ** -22, -3, -3 - 2 ** -22])
         .hardSigmoid()

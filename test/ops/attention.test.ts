@@ -10,16 +10,19 @@ test.each([
   [130, 130, 16, 16, true],
   [70, 600, 8, 20, false],
   [64, 1100, 5, 7, true],
-])("%d queries, %d keys, widths %d and %d, causal %s: the blocks make what the whole makes", (t, s, d, e, isCausal) => {
-  tidy(() => {
-    manualSeed(3);
-    const [q, k, v] = [randn([2, 2, t, d]), randn([2, 2, s, d]), randn([2, 2, s, e])];
-    const attributes = { layout: "bhtd" as const, scale: 0.4, causal: isCausal ? 0 : null, masked: false };
-    const whole = attention.composed!([q, k, v], attributes)[0] as Tensor;
-    const blocks = scaledDotProductAttention(q, k, v, { isCausal, scale: 0.4 });
-    expectClose(blocks.data, whole.data, 2e-6, "result");
-  });
-});
+])(
+  "%d queries, %d keys, widths %d and %d, causal %s: computing in blocks gives the same result as computing at once",
+  (t, s, d, e, isCausal) => {
+    tidy(() => {
+      manualSeed(3);
+      const [q, k, v] = [randn([2, 2, t, d]), randn([2, 2, s, d]), randn([2, 2, s, e])];
+      const attributes = { layout: "bhtd" as const, scale: 0.4, causal: isCausal ? 0 : null, masked: false };
+      const whole = attention.composed!([q, k, v], attributes)[0] as Tensor;
+      const blocks = scaledDotProductAttention(q, k, v, { isCausal, scale: 0.4 });
+      expectClose(blocks.data, whole.data, 2e-6, "result");
+    });
+  },
+);
 
 test("fully masked queries have output 0 and gradient 0", () => {
   tidy(() => {
@@ -149,7 +152,7 @@ test("an encoder and a decoder have gradients, and eval() turns dropout off", ()
 
 describe("a cache", () => {
   const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
-  test("does not change if a call is refused", () => {
+  test("does not change if a call is rejected", () => {
     const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
     layer.forward(x, x, x, { cache });
     expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
@@ -167,7 +170,7 @@ describe("a cache", () => {
   });
 });
 
-describe("invalid arguments are refused", () => {
+describe("invalid arguments are rejected", () => {
   const x = () => randn([2, 4, 6]);
   const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
   test.each<[string, () => unknown, RegExp]>([

@@ -133,7 +133,7 @@ describe("invalid probabilities", () => {
     [[0.5, Number.NaN], [0, 1], "bce: the prediction is NaN at [1], but must be in 0 … 1."],
     [[0.5, 0.5], [0, 2], "bce: the target is 2 at [1], but must be in 0 … 1. Give the probability of class 1."],
     [[0.5, 0.5], [Number.NaN, 1], "bce: the target is NaN at [0], but must be in 0 … 1."],
-  ])("bce refuses %o against %o", (x, t, message) => {
+  ])("bce rejects %o against %o", (x, t, message) => {
     expect(() => bce(tensor(x), tensor(t))).toThrow(message);
     expect(() => grad((v: Tensor) => bce(v, tensor(t)))(tensor(x))).toThrow(RangeError);
   });
@@ -234,7 +234,7 @@ describe("gradients at kinks equal PyTorch's", () => {
       }
     },
   );
-  test("smoothL1 refuses a negative β and targets of another shape", () => {
+  test("smoothL1 rejects a negative β and targets of another shape", () => {
     expect(() => losses.smoothL1(zeros([2]), zeros([2]), { beta: -1 })).toThrow(
       "smoothL1: beta is -1, but must be ≥ 0.",
     );

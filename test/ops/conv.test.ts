@@ -49,7 +49,7 @@ function geometry(x: number[], kernel: number, stride: number, pad: number, dila
   };
 }
 
-describe("sizes beyond the kernels' blocks agree with float64, and shares with the whole", () => {
+describe("sizes beyond the kernels' blocks agree with float64, and the threads' shares agree with the whole", () => {
   // biome-ignore format: a table
   const cases: [what: string, x: number[], out: number, kernel: number, stride: number, pad: number, dilation?: number, groups?: number][] = [
     ["several bands of a wide image", [1, 23, 60, 64], 5, 3, 1, 1],
@@ -126,7 +126,7 @@ describe("convolution and pooling layers", () => {
     expect(new nn.AvgPool2d(3, { stride: 2, padding: 1 }).forward(rand([1, 7, 6, 3])).shape).toEqual([1, 4, 3, 3]);
     expect(new nn.GlobalAvgPool2d().forward(rand([2, 7, 6, 3])).shape).toEqual([2, 3]);
   });
-  test("return an image without a batch dimension for such an input", () => {
+  test("return an image without a batch dimension if the input has none", () => {
     const [x, w] = [rand([5, 5, 2]), rand([3, 3, 3, 2])];
     expect(conv2d(x, w).toArray()).toEqual((conv2d(x.unsqueeze(0), w).toArray() as unknown[])[0]);
     expect(maxPool2d(x, 2).shape).toEqual([2, 2, 2]);
@@ -146,7 +146,7 @@ describe("convolution and pooling layers", () => {
     const w = tensor([[[10], [1]]]);
     expect(conv1d(x, w, null, { padding: [1, 0] }).toArray()).toEqual([[[1], [12], [23]]]);
   });
-  test("max pooling gives the index of the first maximum, and NaN is the largest", () => {
+  test("max pooling gives the index of the first maximum, and treats NaN as the largest value", () => {
     const x = tensor([
       [
         [[3], [3], [1]],
@@ -200,7 +200,7 @@ describe("a CNN", () => {
   });
 });
 
-describe("invalid arguments are refused with a remedy", () => {
+describe("invalid arguments are rejected with a remedy", () => {
   const w = rand([3, 3, 3, 2]);
   const refused: [() => unknown, string][] = [
     [() => conv2d(rand([1, 2, 5, 5]), w), "they have 5 channels where 2 are wanted. Images are channels last: x.permute([0, 2, 3, 1]) turns PyTorch's."],

@@ -49,13 +49,13 @@ describe.each(takers)("%s", (_, shape, f) => {
   });
 });
 
-test("weights get gradients if the input has integers", () => {
+test("weights get gradients if the input contains integers", () => {
   const layer = new nn.Linear(2, 1);
   layer.forward(tensor([[1, 2], [3, 4]], { dtype: "int32" })).sum().backward(); // biome-ignore format: a matrix
   expect(layer.weight.grad!.toArray()).toEqual([[4, 6]]);
 });
 
-test("weights that are not float32 are refused by name", () => {
+test("weights that are not float32 are rejected by name", () => {
   const x = ones([1, 2]);
   expect(() => linear(x, ones([3, 2]).to("int32"))).toThrow(
     'linear: the weight is int32, but must be float32. Convert it with .to("float32").',

@@ -142,7 +142,7 @@ describe("reductions of int32", () => {
     [9001, 17],
     [20_000, 3],
     [33, 70],
-  ])("sums of [%i, %i] agree with BigInt, cut among any threads", (n, inner) => {
+  ])("sums of [%i, %i] agree with BigInt for any number of threads", (n, inner) => {
     // prettier-ignore
     tidy(() => {
       manualSeed(3);
@@ -337,7 +337,7 @@ test("sort and topK keep the element types uint8 and bool", () => {
   });
 });
 
-test("pad refuses a fractional value for integer tensors", () => {
+test("pad rejects a fractional value for integer tensors", () => {
   for (const dtype of ["int32", "uint8", "bool"] as const)
     for (const value of [0.5, -1.5, Number.NaN, Infinity])
       expect(() => I([1]).to(dtype).pad([1, 1], value)).toThrow(`pad: ${dtype} does not hold the value ${value}`);

@@ -81,7 +81,7 @@ test("eigh: equal eigenvalues are correct and have finite gradients", () => {
   });
 });
 
-test("triangularSolve: a batch of right sides may share a matrix", () => {
+test("triangularSolve: a batch of right-hand sides may share a matrix", () => {
   const x = triangularSolve(
     tensor([
       [2, 0],
@@ -106,7 +106,7 @@ test("cholesky: a matrix that is not positive definite gives NaN from the first 
 });
 
 describe("sorting", () => {
-  test("NaN is last, or first if descending, and −0 equals 0", () => {
+  test("NaN comes last, or first in descending order, and −0 equals 0", () => {
     const x = [3, Number.NaN, -1, 0, -0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN];
     expect(argSort(tensor(x)).toArray()).toEqual([6, 2, 3, 4, 0, 5, 1, 7]);
     expect(argSort(tensor(x), 0, { descending: true }).toArray()).toEqual([1, 7, 5, 0, 3, 4, 2, 6]);
@@ -176,7 +176,7 @@ test("compiled and eager results are bit-identical", () => {
   });
 });
 
-describe("invalid arguments are refused", () => {
+describe("invalid arguments are rejected", () => {
   const x = () =>
     tensor([
       [1, 2, 3],

@@ -89,7 +89,7 @@ test("training with batch norm and layer norm is bit-identical in eager and comp
   expect(run(true)).toEqual(run(false));
 });
 
-test("layerNorm accepts a bias without a weight, and infinity only affects the means that contain it", () => {
+test("layerNorm accepts a bias without a weight, and infinity affects only the means that contain it", () => {
   const x = rand([4, 2, 3]);
   expect(layerNorm(x, [2, 3], null, ones([2, 3])).toArray()).toEqual(layerNorm(x, [2, 3]).add(1).toArray());
   const pooled = new nn.AdaptiveAvgPool2d([1, 2]).forward(tensor([[[[Infinity], [1], [2], [3]]]]));
@@ -110,7 +110,7 @@ test("batchNorm: the bits of a channel do not depend on other channels", () => {
   expect(firstChannel((row) => row)).toEqual(firstChannel((row) => 1e6 + row));
 });
 
-describe("invalid arguments are refused with a remedy", () => {
+describe("invalid arguments are rejected with a remedy", () => {
   const refused: [() => unknown, string][] = [
     [() => new nn.LayerNorm(5).forward(rand([2, 4])), "layerNorm: [2, 4] does not end in the normalized shape [5]."],
     [() => new nn.GroupNorm(3, 8), "GroupNorm: 8 channels do not divide into 3 groups."],

@@ -238,7 +238,7 @@ describe("clipping to a limit", () => {
   test("counts empty gradients as 0", () => {
     for (const normType of [2, 1, Infinity, -Infinity]) expect(clipped([], 1, { normType }).total).toBe(0);
   });
-  test("refuses negative and NaN limits before any gradient changes", () => {
+  test("rejects negative and NaN limits before any gradient changes", () => {
     const p = tensor([1], { requiresGrad: true });
     p.grad = tensor([2]);
     for (const v of [-1, -1e-30, -Infinity, Number.NaN]) {
@@ -254,7 +254,7 @@ describe("clipping to a limit", () => {
 
 describe("norms over no elements", () => {
   for (const p of [Infinity, -Infinity, -1, -2.5])
-    test(`p = ${p}: is refused, because it has no value`, () => {
+    test(`p = ${p}: is rejected, because it has no value`, () => {
       for (const f of [
         () => zeros([2, 0]).norm(p, 1),
         () => zeros([0]).norm(p),

@@ -37,7 +37,7 @@ describe("broadcasting", () => {
       return [squash(0, dropA), squash(4, dropB)] as [number[], number[]];
     });
 
-  test("a − b equals a loop with NumPy's rule", () => {
+  test("a − b agrees with a naive loop that follows NumPy's rule", () => {
     check([pair], ([a, b]) => {
       const [x, y] = [filled(a), filled(b).mul(100)];
       const out = x.sub(y);
@@ -81,7 +81,7 @@ describe("broadcasting", () => {
 describe("shape ops", () => {
   const shaped = dims(5, 4);
 
-  test("permute moves each element as its order says, and its inverse restores the tensor", () => {
+  test("permute moves each element to its new position, and the inverse order restores the tensor", () => {
     check([shaped, fc.array(fc.nat(), { minLength: 4, maxLength: 4 })], (shape, keys) => {
       const order = shape.map((_, i) => i).sort((i, j) => keys[i]! - keys[j]!);
       const x = filled(shape);
@@ -141,7 +141,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("flip twice is the identity, and reshape keeps the order of elements", () => {
+  test("flipping twice is the identity, and reshape keeps the order of elements", () => {
     check([shaped, fc.nat()], (shape, d) => {
       const x = filled(shape);
       if (shape.length)
@@ -166,7 +166,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("indexSelect, gather and their gradients agree with loops", () => {
+  test("indexSelect, gather and their gradients agree with naive loops", () => {
     check(
       [fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 }), fc.array(fc.nat(), { maxLength: 6 })],
       (rows, cols, picks) => {
@@ -184,7 +184,7 @@ describe("shape ops", () => {
   });
 });
 
-test("matmul of any shapes equals a loop", () => {
+test("matmul agrees with a naive loop for all shapes", () => {
   const size = fc.integer({ min: 0, max: 9 });
   check([size, size, size, fc.boolean(), fc.boolean()], (m, k, n, ta, tb) => {
     const [a, b] = [filled(ta ? [k, m] : [m, k]).sub(3), filled(tb ? [n, k] : [k, n]).mul(0.5)];

@@ -86,7 +86,7 @@ describe("100,000 draws match their distribution within five standard errors", (
     expect(bernoulli([1000], 0).sum().item()).toBe(0);
     expect(bernoulli([1000], 1).sum().item()).toBe(1000);
   });
-  test("randperm: every number once, and all orders equally likely", () => {
+  test("randperm: every number occurs once, and all orders are equally likely", () => {
     manualSeed(5);
     expect(Array.from(randperm(1000).data).sort((a, b) => a - b)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
     const orders = new Map<string, number>();
@@ -161,7 +161,7 @@ describe("randint", () => {
     };
     expect(next(-(2 ** 31), 2 ** 30)).toEqual(next(0, 2));
   });
-  test("refuses bounds that are fractional, outside int32, or an empty range", () => {
+  test("rejects bounds that are fractional, outside int32, or an empty range", () => {
     expect(() => randint(0.5, 3.5, [3])).toThrow("randint: low is 0.5, but must be a whole number.");
     expect(() => randint(0, 3.5, [3])).toThrow("randint: high is 3.5, but must be a whole number.");
     expect(() => randint(Number.NaN, 3, [3])).toThrow(RangeError);
@@ -218,7 +218,7 @@ describe("probabilities", () => {
     const pairs = kept.filter((v, i) => v && kept[i + 1]).length / N;
     expect(Math.abs(pairs - (1 - p) ** 2)).toBeLessThan(0.01);
   });
-  test("rand never reaches 1, uniform never its upper bound, and intervals may be longer than the largest float32", () => {
+  test("rand never reaches 1, uniform never reaches its upper bound, and an interval may be longer than the largest float32", () => {
     manualSeed(8);
     expect(
       rand([1 << 20])
@@ -235,7 +235,7 @@ describe("probabilities", () => {
     expect(chiDeviation(wide.data, 10, (v) => Math.floor((v / 6e38 + 0.5) * 10))).toBeLessThan(4);
     expect(Array.from(uniform([3], 2, 2).data)).toEqual([2, 2, 2]);
   });
-  test("uniform and normal refuse invalid intervals and deviations", () => {
+  test("uniform rejects invalid intervals, and normal rejects invalid standard deviations", () => {
     expect(() => uniform([2], 1, 0)).toThrow("rand: low is 1, but must not be above high, 0.");
     expect(() => uniform([2], 0, Infinity)).toThrow("rand: high is Infinity, but must be a finite float32.");
     expect(() => uniform([2], Number.NaN, 1)).toThrow(RangeError);
@@ -261,7 +261,7 @@ function hashOf({ data }: Tensor): string {
   return hash.toString(16);
 }
 
-describe("the bits of a million draws have these hashes in both builds, eager and compiled", () => {
+describe("a million draws have these hashes in both builds, in eager and compiled mode", () => {
   const draws: Record<string, [make: () => Tensor, hash: string]> = {
     rand: [() => rand([1_000_000]), "14a30bb0"],
     uniform: [() => uniform([1_000_000], -0.3, 7), "a49e1514"],

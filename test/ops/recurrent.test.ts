@@ -80,4 +80,4 @@ test.each<[string, () => unknown, RegExp]>([
     () => new nn.LSTMCell(3, 4).forward(zeros([3])),
     /LSTMCell: x is \[3\], but must be \[batch, 3\]/,
   ],
-])("%s: refused", (_, f, message) => expect(f).toThrow(message));
+])("%s is rejected", (_, f, message) => expect(f).toThrow(message));

@@ -164,7 +164,7 @@ describe("small gradients give the steps of PyTorch's float32", () => {
       optimizer.dispose();
     });
   });
-  test("Lion uses the sign of gradients down to 2·10⁻³⁷, and SGD gradients down to 10⁻³⁴", () => {
+  test("Lion uses the sign of gradients down to 2·10⁻³⁷, and SGD uses gradients down to 10⁻³⁴", () => {
     const [p, q, m] = [0, 0, 0].map(() => zeros([3], { requiresGrad: true })) as [Tensor, Tensor, Tensor];
     p.grad = tensor([1e-30, -1e-36, 2e-37]);
     q.grad = tensor([1e-30, -1e-33, 1e-34]);

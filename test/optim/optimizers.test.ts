@@ -81,7 +81,7 @@ describe(`schedules give the learning rates of PyTorch ${values.torch}`, () => {
     expectClose(rates, [0.1, 0.2, 0.3, ...cosine], 1e-9);
   });
 
-  test("OneCycleLR: takes totalSteps steps, and refuses another one", () => {
+  test("OneCycleLR: takes totalSteps steps, and rejects any further step", () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 0.1 });
     const schedule = new optim.OneCycleLR(optimizer, 1, { totalSteps: 5 });
     for (let i = 0; i < 5; i++) schedule.step();
@@ -90,7 +90,7 @@ describe(`schedules give the learning rates of PyTorch ${values.torch}`, () => {
     expect(() => new optim.OneCycleLR(optimizer, 1, { totalSteps: 10, pctStart: 0.1 })).not.toThrow();
   });
 
-  test("a group that is added later is scheduled from its own rate", () => {
+  test("a group that is added later is scheduled from its own learning rate", () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 1 });
     const schedule = new optim.ExponentialLR(optimizer, 0.5);
     schedule.step();
@@ -100,7 +100,7 @@ describe(`schedules give the learning rates of PyTorch ${values.torch}`, () => {
     expect(schedule.getLastLr()).toEqual([1 / 8, 1]);
   });
 
-  test("states survive JSON: of ReduceLROnPlateau before its first value, and of SequentialLR halfway", () => {
+  test("the states of ReduceLROnPlateau before its first value and of SequentialLR halfway survive JSON", () => {
     const optimizer = new optim.SGD([tensor([0], { requiresGrad: true })], { lr: 1 });
     const plateau = new optim.ReduceLROnPlateau(optimizer, { patience: 1 });
     plateau.loadStateDict(JSON.parse(JSON.stringify(plateau.stateDict())));
@@ -270,7 +270,7 @@ describe("L-BFGS", () => {
     [{ lr: 0 }, /LBFGS: lr is 0, but must be a number above 0/],
     [{ maxIter: 1.5 }, /LBFGS: maxIter is 1.5, but must be a whole number above 0/],
     [{ lineSearchFn: "armijo" }, /LBFGS: lineSearchFn must be "strongWolfe" or null, got "armijo"/],
-  ])("%o is refused", (options, message) => {
+  ])("%o is rejected", (options, message) => {
     expect(() => new optim.LBFGS([tensor([1], { requiresGrad: true })], options)).toThrow(message);
   });
 });
@@ -325,7 +325,7 @@ describe("averages of weights", () => {
       expect(p.toArray()).toEqual(w);
     }
   });
-  test("a decay outside 0 … 1 is refused", () => {
+  test("a decay outside 0 … 1 is rejected", () => {
     expect(() => new optim.EMA([], { decay: 1.5 })).toThrow("EMA: decay is 1.5, but must be in 0 … 1.");
   });
 });
@@ -349,7 +349,7 @@ describe("gradient accumulation", () => {
     stepper(x, y);
     return Float32Array.of(loss, ...model.weight.data);
   };
-  test.each([false, true])("parts of a batch give the step of the whole batch, compiled %s", (compiled) => {
+  test.each([false, true])("the parts of a batch give the same step as the whole batch, compiled %s", (compiled) => {
     expectClose(run(4, compiled), run(1, compiled), 1e-6);
   });
   test("backward runs for one part at a time, so memory holds only one", () => {
@@ -365,7 +365,7 @@ describe("gradient accumulation", () => {
       expect(p.item()).toBe(1 - 1.5);
     });
   });
-  test("an empty list of losses is refused", () => {
+  test("an empty list of losses is rejected", () => {
     expect(() => new optim.SGD([tensor([1], { requiresGrad: true })], { lr: 1 }).minimize([])).toThrow(
       "SGD.minimize: the list of losses is empty. Pass at least one function.",
     );

@@ -40,7 +40,7 @@ describe("OneCycleLR", () => {
       expect(optimizer.lr).toBe(all.at(-1));
     }
   });
-  test("pctStart 1 rises until the last step", () => {
+  test("with pctStart 1, the rate rises until the last step", () => {
     for (const annealStrategy of ["cos", "linear"] as const) {
       const { optimizer, schedule } = cycle({ totalSteps: 5, pctStart: 1, annealStrategy, divFactor: 5 });
       const all = rates(schedule, optimizer, 5);
@@ -60,7 +60,7 @@ describe("OneCycleLR", () => {
     [{ totalSteps: 5, divFactor: 0 }, /OneCycleLR: divFactor is 0, but must be above 0/],
     [{ totalSteps: 5, finalDivFactor: -1 }, /OneCycleLR: finalDivFactor is -1/],
     [{ totalSteps: 5, annealStrategy: "poly" }, /annealStrategy is "poly", but must be one of cos, linear/],
-  ])("%o is refused", (options, message) => {
+  ])("%o is rejected", (options, message) => {
     expect(() => cycle(options as { totalSteps: number })).toThrow(message);
   });
 });
@@ -83,7 +83,7 @@ describe("the last step reaches the end exactly, and one more step stays in rang
       expect(optimizer.lr).toBeLessThanOrEqual(1);
     }
   });
-  test("a sequence does not change if one of its parts throws at its end", () => {
+  test("a sequence does not change if one of its schedules throws at the end", () => {
     const optimizer = sgd();
     const part = new optim.OneCycleLR(optimizer, 1, { totalSteps: 2 });
     const sequence = new optim.SequentialLR([part, new optim.ExponentialLR(optimizer, 0.5)], [5]);

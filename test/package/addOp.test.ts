@@ -91,7 +91,7 @@ test("its documentation is part of the method's type, unchanged", () => {
   expect(methods).toContain("  cosh(): Tensor;");
 });
 
-test("a formula, an entry and samples make a kernel, which equals its oracle", () => {
+test("a formula, an entry and samples are enough for a kernel, which agrees with its oracle", () => {
   const { reference, samples } = copy.oracles[copy.Op.Sinh!]!;
   const values = Array.from({ length: 37 }, (_, i) => Math.fround(-4 + i * 0.217));
   const input: Reference = { shape: [37], data: values };

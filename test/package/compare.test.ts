@@ -92,7 +92,7 @@ describe("compare", () => {
   test("single outliers do not change the ratio", () => {
     expect(one([100, 100, 500, 100, 100, 100, 100, 100], [100, 100, 100, 700, 100, 100, 100]).ratio).toBe(1);
   });
-  test("startup may take a millisecond longer, whatever its percentage", () => {
+  test("startup may take a millisecond longer, regardless of the percentage", () => {
     const start = { suite: "start" };
     expect(one([50_000, 50_000], [50_990], start).verdict).toBe("");
     expect(one([50_000, 50_000], [51_100], start).verdict).toBe("slower");

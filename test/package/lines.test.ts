@@ -17,7 +17,7 @@ describe.each(FOLDERS)("%s", (folder) => {
   });
 });
 
-test("the kernels have lines of at most 120 characters and are the stored bytes of each build", () => {
+test("the inlined kernels have lines of at most 120 characters, and decode to the stored bytes of each build", () => {
   const core = readdirSync("dist/node").find((name) => name.startsWith("core"))!;
   const text = readFileSync(`dist/node/${core}`, "utf8");
   const binaries = Array.from(
@@ -69,7 +69,7 @@ describe("breaking lines does not change the value of", () => {
     const source = `(?:${"\\/\\d[a-z\"']|\\u0041".repeat(30)})`;
     expect(value(`/${source}/gu`)).toEqual(new RegExp(source, "gu"));
   });
-  test("a tagged template, whose tag sees the raw text: it stays as it is", () => {
+  test("a tagged template, which stays as it is because its tag sees the raw text", () => {
     const code = `export default String.raw\`${long}\`;\n`;
     expect(breakLines(code)).toBe(code);
   });

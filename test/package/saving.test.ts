@@ -44,7 +44,7 @@ async function stepAt(name: string): Promise<number> {
 /** The names of the last save and of the older ones. */
 const saves = (): string[] => readdirSync(folder).filter((name) => /^run\.safetensors(\.\d)?$/.test(name));
 
-test("a process that is killed during a save, 24 times, always leaves a complete state, and older ones in order", async () => {
+test("each of 24 processes that are killed while saving leaves a complete state, and the older states in order", async () => {
   let last = -1;
   for (let round = 0; round < 24; round++) {
     const first = 1000 * round;

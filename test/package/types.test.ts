@@ -102,7 +102,7 @@ describe("CommonJS", () => {
   test("compiles if TypeScript knows that require accepts ES modules", () => {
     expect(problems({ ...required, ...imported }, { ...RESOLUTIONS.nodenext!, ...QUICK })).toEqual([]);
   });
-  test("needs import() as node16, as the guide says", () => {
+  test("needs import() with node16, as the guide says", () => {
     expect(problems(required, { ...RESOLUTIONS.node16!, ...QUICK })).toEqual([
       expect.stringMatching(/^common\.cts:1: TS1479 /),
     ]);

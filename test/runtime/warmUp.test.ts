@@ -2,7 +2,7 @@
 import { memory, nn, type Tensor, warmUp, zeros } from "nabla";
 import { expect, test } from "vitest";
 
-test("calls the function until it no longer gets faster, and frees what it makes", async () => {
+test("calls the function until it no longer gets faster, and frees the tensors that it creates", async () => {
   const model = new nn.Linear(64, 64);
   let results: Tensor[] = [];
   const { tensors } = memory();
@@ -32,7 +32,7 @@ test("starts no further call after the time limit", async () => {
   expect(calls).toBe(1);
 });
 
-test("throws the error of the function", async () => {
+test("rethrows the function's error", async () => {
   await expect(
     warmUp(() => {
       throw new Error("no weights");
@@ -40,6 +40,6 @@ test("throws the error of the function", async () => {
   ).rejects.toThrow("no weights");
 });
 
-test("refuses an asynchronous function", async () => {
+test("rejects an asynchronous function", async () => {
   await expect(warmUp(async () => 1)).rejects.toThrow(/^warmUp: f must be synchronous\. Await/);
 });

@@ -103,7 +103,7 @@ describe("unfinished bodies share a budget of bytes", () => {
     expect(answers[0]!).toContain("Too many request bodies are arriving at once. Try again later.");
     for (let i = 0; i < 50; i++) expect((await ask(url, { inputs: [[i, 1]] })).status).toBe(200);
   });
-  test("bodies that are complete, aborted or refused no longer count", async () => {
+  test("bodies that are complete, aborted or rejected no longer count", async () => {
     const { port, url } = await serve(twice({ limits: { ...limits, milliseconds: 300 } }));
     for (let round = 0; round < 5; round++) {
       const sockets = await Promise.all(Array.from({ length: 3 }, () => socketTo(port)));

@@ -76,7 +76,7 @@ describe("isSameToken", () => {
     ["abc", null, false],
     ["abc", {}, false],
   ])("%j, %j: %j", (given, expected, same) => expect(isSameToken(given as string, expected as string)).toBe(same));
-  test("used in authorize, refuses every client if the expected token is not a string", async () => {
+  test("used in authorize, rejects every client if the expected token is not a string", async () => {
     const tell = vi.fn();
     const own = handlerOf({ authorize: (token) => isSameToken(token, 5 as never), onError: tell });
     await problem(await post(own, body, bearer("5")), 403);
@@ -118,7 +118,7 @@ describe("authorize receives the request if it is declared with", () => {
   });
 });
 
-describe("only true admits", () => {
+describe("only true admits the client", () => {
   test.each<[unknown, string]>([
     ["yes", '"yes"'],
     [1, "number"],
@@ -130,7 +130,7 @@ describe("only true admits", () => {
     [Promise.resolve({}), "object"],
     [Object(true), "object"],
     [() => true, "function"],
-  ])("%j refuses the client, and onError is called", async (answer, shown) => {
+  ])("%j rejects the client, and onError is called", async (answer, shown) => {
     const onError = vi.fn();
     const own = handlerOf({ authorize: () => answer as boolean, onError });
     await problem(await post(own, body, bearer("t")), 403);
@@ -139,7 +139,7 @@ describe("only true admits", () => {
       `TypeError: inferenceHandler: authorize must return true or false, got ${shown}. The request was refused.`,
     );
   });
-  test("false refuses without onError, and true admits, directly or in a promise", async () => {
+  test("false rejects the client without a call to onError, and true admits it, directly or in a promise", async () => {
     const onError = vi.fn();
     for (const answer of [false, Promise.resolve(false)])
       await problem(await post(handlerOf({ authorize: () => answer, onError }), body), 401);

@@ -225,7 +225,7 @@ describe("the other requests of a batch", () => {
     return new nn.Sequential(new nn.Linear(6, 40), new nn.BatchNorm1d(40), new nn.Tanh(), new nn.Linear(40, 3)).eval();
   };
   const sample = (i: number) => Array.from({ length: 6 }, (_, j) => Math.sin(7 * i + j));
-  test("change an answer by less than 1e-6", async () => {
+  test("change the answer by less than 1e-6", async () => {
     const model = layers();
     const own = handlerOf({ load: () => model, input: { shape: [null, 6] } });
     await get(own, "/health?ready");
@@ -240,7 +240,7 @@ describe("the other requests of a batch", () => {
     );
     model.dispose();
   });
-  test("do not affect an answer of a model in training mode", async () => {
+  test("do not affect the answer of a model in training mode", async () => {
     const model = layers().train();
     const own = handlerOf({ load: () => model, input: { shape: [null, 6] } });
     const [one] = (await many(8, (i) => outputsOf(post(own, { inputs: sample(i) })))) as number[][];

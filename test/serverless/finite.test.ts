@@ -177,7 +177,7 @@ describe("training does not start from a stored state with non-finite", () => {
   });
 });
 
-describe("files with non-finite examples are rejected", () => {
+describe("non-finite examples in a file and invalid learning rates are rejected", () => {
   test.each([
     [
       "inputs",
@@ -211,7 +211,7 @@ describe("files with non-finite examples are rejected", () => {
     expect((await problem(await post(handler, file(arrays)), 422)).detail).toBe(detail);
     expect(memoryStore.saved).toEqual([]);
   });
-  test.each([0, -1, 1001, "1e400"])("and so is lr %j", async (lr) => {
+  test.each([0, -1, 1001, "1e400"])("lr %j", async (lr) => {
     const { handler } = handlerOf(learner((m) => new optim.SGD(m.parameters(), { lr: 0.1 })));
     const body = `{"inputs":[[1,2]],"targets":[[1]],"lr":${lr}}`;
     expect((await problem(await post(handler, body), 422)).detail).toBe(

@@ -93,7 +93,7 @@ describe("over HTTP/2", () => {
     expect(status).toBe(200);
     expect(text).toMatch(/event: progress[\s\S]*event: done/);
   });
-  test("a body that is too large is refused, and the connection stays open", async () => {
+  test("a body that is too large is rejected, and the connection stays open", async () => {
     const session = await serve(twice({ limits: { bytes: 1000 } }));
     expect((await ask(session, json, Buffer.alloc(5000, " "))).status).toBe(413);
     const endless = session.request(json);

@@ -106,7 +106,7 @@ describe("loading", () => {
     await problem(await get(own, "/health?ready"), 503);
     expect(load).toHaveBeenCalledTimes(7);
   });
-  test("of a module whose warm-up fails frees it", async () => {
+  test("of a module whose warm-up fails frees the module", async () => {
     const { tensors } = memory();
     const { onError } = expectError(/must return float32 \[batch, 5\]/);
     const own = handlerOf({ load: network, warm: true, output: { shape: [null, 5] }, onError });
@@ -157,7 +157,7 @@ describe("a model that fails is answered with 500 without details", () => {
       /the model returned a promise\. Make it synchronous/,
       "The model failed",
     ],
-  ])("one that %s", async (_, forward, message, detail) => {
+  ])("because it %s", async (_, forward, message, detail) => {
     const { onError } = expectError(message as RegExp);
     const before = memory().tensors;
     const own = handlerOf({ load: () => forward as (t: Tensor) => Tensor, onError });
@@ -197,7 +197,7 @@ describe("a model that fails is answered with 500 without details", () => {
     await problem(await post(own(9), { inputs: [5] }), 500);
     words.dispose();
   });
-  test("a rejected promise of a model causes no unhandled rejection", async () => {
+  test("a model that returns a rejected promise does not cause an unhandled rejection", async () => {
     const rejected = vi.fn();
     process.on("unhandledRejection", rejected);
     const { onError } = expectError(/returned a promise/);

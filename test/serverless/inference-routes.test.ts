@@ -69,7 +69,7 @@ describe("routes", () => {
     await problem(await get(both, "/digitsx"), 404);
     await problem(await get(both, "/"), 404);
   });
-  test("combine answers 500 for a handler that throws", async () => {
+  test("combine responds with 500 if a handler throws", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const broken = combine({
       "/a": () => Promise.reject(new Error("secret")),
@@ -98,7 +98,7 @@ describe("routes", () => {
 });
 
 describe("limits", () => {
-  test("a body that exceeds limits.bytes is refused, with and without Content-Length", async () => {
+  test("a body that exceeds limits.bytes is rejected, with and without Content-Length", async () => {
     const own = handlerOf({ limits: { bytes: 100 } });
     const detail = "The body exceeds the limit of 100 bytes. Send less per request.";
     expect((await problem(await post(own, { inputs: Array(30).fill(x[0]) }), 413)).detail).toBe(detail);
@@ -113,7 +113,7 @@ describe("limits", () => {
     expect((await problem(await own(new Request("http://localhost/", init)), 413)).detail).toBe(detail);
     expect(sent, "reading stops").toBeLessThan(500);
   });
-  test("a body that is larger than its Content-Length is refused", async () => {
+  test("a body that is larger than its Content-Length is rejected", async () => {
     let sent = 0;
     const body = new ReadableStream({
       pull(controller) {

@@ -74,7 +74,7 @@ describe("requests", () => {
       expect(((await response.json()) as { shape: number[] }).shape).toEqual([1, 2]);
     }
   });
-  test("a chunked body that is too large: 413, and the connection closes", async () => {
+  test("a chunked body that is too large is answered with 413, and the connection closes", async () => {
     const chunk = `1000\r\n${" ".repeat(4096)}\r\n`;
     const answer = await raw(
       "infer",
@@ -84,7 +84,7 @@ describe("requests", () => {
     expect(answer).toContain("connection: close");
     expect(answer).toContain("The body exceeds the limit of 10000 bytes");
   });
-  test("the connection stays open after a small refused body", async () => {
+  test("the connection stays open after a small rejected body", async () => {
     const body = "x".repeat(20_000);
     const head = `Host: a\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
     const refused = `POST / HTTP/1.1\r\n${head}\r\n\r\n${body}`;
@@ -107,7 +107,7 @@ describe("requests", () => {
     for (let i = 0; i < 20; i++)
       await problem(await send("infer", undefined, { body: pieces(), duplex: "half" } as RequestInit), 413);
   });
-  test("a Content-Length that is too large is refused before the body arrives", async () => {
+  test("a Content-Length that is too large is rejected before the body arrives", async () => {
     const answer = await raw(
       "infer",
       "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n",

@@ -11,7 +11,7 @@ describe("init and dispose", () => {
     await dispose();
   });
 
-  test("an invalid number of threads is refused and changes nothing", async () => {
+  test("an invalid number of threads is rejected and changes nothing", async () => {
     const invalid = [0, 1.5, -1, Number.NaN, Number.POSITIVE_INFINITY, 1000, "two", "2", "", null, true, [2], {}];
     for (const threads of invalid) {
       const failed = expect(init({ threads: threads as number }), String(threads)).rejects;
@@ -25,7 +25,7 @@ describe("init and dispose", () => {
     expect(info()).toMatchObject({ threads: 2, reason: expect.stringMatching(/^as requested/) });
   });
 
-  test("a second init with equal options does nothing, and one with other options lists the differences", async () => {
+  test("a second init with the same options does nothing, and one with other options throws an error that lists the differences", async () => {
     const differs = (list: string): string =>
       `init: nabla runs with other options: ${list}. ` +
       "Call init once, before the first tensor, or await dispose() first.";
@@ -83,44 +83,47 @@ describe("init and dispose", () => {
     expect(info().threads).toBe(2);
   });
 
-  test.each([1, 2])("using what was made before dispose() throws a DisposedError, with %i threads", async (threads) => {
-    await init({ threads });
-    const [x, y] = [zeros([4, 3]), zeros([4, 1])];
-    const model = new nn.Linear(3, 1);
-    const optimizer = new optim.Adam(model.parameters());
-    const step = compile((a: typeof x, b: typeof y) => optimizer.minimize(() => losses.mse(model.forward(a), b)));
-    const result = step(x, y);
-    const loss = losses.mse(model.forward(x), y);
-    await dispose();
-    expect(memory()).toMatchObject({ bytes: 0, tensors: 0 });
+  test.each([1, 2])(
+    "using an object that was created before dispose() throws a DisposedError, with %i threads",
+    async (threads) => {
+      await init({ threads });
+      const [x, y] = [zeros([4, 3]), zeros([4, 1])];
+      const model = new nn.Linear(3, 1);
+      const optimizer = new optim.Adam(model.parameters());
+      const step = compile((a: typeof x, b: typeof y) => optimizer.minimize(() => losses.mse(model.forward(a), b)));
+      const result = step(x, y);
+      const loss = losses.mse(model.forward(x), y);
+      await dispose();
+      expect(memory()).toMatchObject({ bytes: 0, tensors: 0 });
 
-    const gone = /disposed by nabla's dispose\(\), which frees all tensors\. Copy the elements first/;
-    const uses: Record<string, () => unknown> = {
-      data: () => x.data,
-      live: () => x.live(),
-      item: () => loss.item(),
-      result: () => result.item(),
-      op: () => x.mul(2),
-      "op with a new tensor": () => zeros([4, 3]).mul(x),
-      clone: () => x.clone(),
-      reshape: () => x.reshape(12),
-      copyFrom: () => zeros([4, 3]).copyFrom(x),
-      backward: () => loss.backward(),
-      parameters: () => model.forward(zeros([4, 3])),
-      optimizer: () => optimizer.step(),
-      "compiled function": () => step(x, y),
-      "compiled function, new arguments": () => step(zeros([4, 3]), zeros([4, 1])),
-    };
-    for (const [name, use] of Object.entries(uses)) {
-      expect(use, name).toThrow(
-        expect.objectContaining({ name: "DisposedError", message: expect.stringMatching(gone) }),
-      );
-    }
-    expect(x.isDisposed && result.isDisposed && model.weight.isDisposed).toBe(true);
-    // Disposing it is still allowed.
-    for (const old of [x, y, loss, result]) old.dispose();
-    step.dispose();
-  });
+      const gone = /disposed by nabla's dispose\(\), which frees all tensors\. Copy the elements first/;
+      const uses: Record<string, () => unknown> = {
+        data: () => x.data,
+        live: () => x.live(),
+        item: () => loss.item(),
+        result: () => result.item(),
+        op: () => x.mul(2),
+        "op with a new tensor": () => zeros([4, 3]).mul(x),
+        clone: () => x.clone(),
+        reshape: () => x.reshape(12),
+        copyFrom: () => zeros([4, 3]).copyFrom(x),
+        backward: () => loss.backward(),
+        parameters: () => model.forward(zeros([4, 3])),
+        optimizer: () => optimizer.step(),
+        "compiled function": () => step(x, y),
+        "compiled function, new arguments": () => step(zeros([4, 3]), zeros([4, 1])),
+      };
+      for (const [name, use] of Object.entries(uses)) {
+        expect(use, name).toThrow(
+          expect.objectContaining({ name: "DisposedError", message: expect.stringMatching(gone) }),
+        );
+      }
+      expect(x.isDisposed && result.isDisposed && model.weight.isDisposed).toBe(true);
+      // Disposing it is still allowed.
+      for (const old of [x, y, loss, result]) old.dispose();
+      step.dispose();
+    },
+  );
 
   test("after dispose() new tensors, models and recordings work", async () => {
     await init({ threads: 2 });

@@ -94,7 +94,7 @@ describe.each(BROWSERS)("%s", (name) => {
     ["on its main thread", false],
     ["in a worker", true],
   ])(
-    "an isolated page runs on two threads three times in a row, %s, and loads the worker's file",
+    "a cross-origin isolated page trains on two threads %s on each of three runs, and loads the worker's file",
     async (_, worker) => {
       const { reports, errors, asked } = await visit(isolated, { times: 3, worker });
       expect(reports).toHaveLength(3);

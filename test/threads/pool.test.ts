@@ -334,7 +334,7 @@ describe("over time", () => {
     expect(growth).toEqual({ collected: true, tensors: 0, bytes: 0 });
   });
 
-  test("init during another init shares its start if the options are equal, and is refused otherwise, as are early tensors", async () => {
+  test("init during another init shares its start if the options are the same; other options and early tensors are rejected", async () => {
     const outcome = await reportOf<Record<string, unknown>>("course", "pending");
     expect(outcome).toMatchObject({
       first: "fine",
