@@ -30,7 +30,10 @@ import { Advance, Bernoulli, Binary, Cast, Chain, Check, CrossEntropy, CrossEntr
 import { double, float, word } from "./operands";
 import { Block, Family, Head, Op, Type } from "./opcodes";
 
-/** Elements per chunk of pointwise work. A share is a whole number of chunks, so no two threads write one cache line. */
+/**
+ * The number of elements per chunk of pointwise work. A share is a whole number of chunks, so no two threads write one
+ * cache line.
+ */
 const CHUNK: u32 = Block.elements;
 
 /** The smallest number of rows of n 4-byte elements that fills whole cache lines. Shares are multiples of it. */

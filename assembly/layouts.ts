@@ -43,7 +43,7 @@ export const enum Binary {
   words,
 }
 
-/** Words per dimension in Binary, Matmul and StridedCopy. */
+/** The words of one dimension in Binary, Matmul and StridedCopy. */
 export const enum Dim {
   size,
   first,

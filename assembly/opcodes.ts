@@ -85,8 +85,9 @@ export const enum Family {
 }
 
 /**
- * Every primitive. The high byte of a code is its family, the low byte its number in the family. Nothing depends on that
- * number or on the order of families, so a new op may go anywhere in its family. `npm run generate` adds those of pointwise ops.
+ * Every primitive. The high byte of a code is its family, the low byte its number in the family. Nothing depends on
+ * that number or on the order of families, so a new op may go anywhere in its family. `npm run generate` adds the codes
+ * of pointwise ops.
  */
 export const enum Op {
   Neg = Family.Unary << Head.family,
@@ -251,7 +252,10 @@ export const enum Op {
   Check = Family.Check << Head.family,
 }
 
-/** Elements per block of pointwise work: a share is a whole number of blocks, and a chain runs one block at a time. */
+/**
+ * The number of elements per block of pointwise work: a share is a whole number of blocks, and a chain runs one block at
+ * a time.
+ */
 export const enum Block {
   elements = 1024,
 }
@@ -319,12 +323,12 @@ export const enum Control {
   open = 136,
   /** Whether workers must exit. */
   stop = 140,
-  /** How often to check before sleeping: for other shares to finish and, in workers, for the next job. */
+  /** The number of checks before sleeping: for other shares to finish and, in workers, for the next job. */
   spins = 144,
   idle = 148,
   /** The number of workers inside a job. */
   inside = 256,
-  /** Shares of the job taken so far, and shares done. */
+  /** The number of shares of the job taken so far, and the number of shares done. */
   taken = 384,
   done = 512,
   /** The number of threads asleep until shares are done. */

@@ -18,7 +18,7 @@ const NAP: i64 = 100_000_000;
 const BLINK: i64 = 1_000_000;
 /** The result of a wait that timed out. */
 const TIMED_OUT: i32 = 2;
-/** How often a thread that must not sleep checks before it calls `stalled`. */
+/** The number of checks that a thread that must not sleep makes before it calls `stalled`. */
 const ROUNDS: u32 = 1 << 24;
 
 @inline

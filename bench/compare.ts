@@ -22,7 +22,7 @@ export interface Comparison {
   readonly ratio: number;
   /** The median over turns of A's time divided by that of the A turn before it: 1, except for noise. */
   readonly self: number;
-  /** How far the ratio of A to itself may be from 1, at 95 % confidence. */
+  /** The largest distance of the ratio of A to itself from 1, at 95 % confidence. */
   readonly noise: number;
   /** The fraction by which B may be slower, in addition to noise. */
   readonly allowed: number;
@@ -31,7 +31,7 @@ export interface Comparison {
 
 /** The fraction by which B may be slower. */
 const ALLOWED = 0.03;
-/** How much longer a process start may take, in microseconds. */
+/** The additional time that a process start may take, in microseconds. */
 const ALLOWED_START = 1000;
 /** The suite whose rows are whole processes. */
 export const START = "start";

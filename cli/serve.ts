@@ -86,7 +86,7 @@ async function serve(model: string, options: Options): Promise<void> {
   let isListening = false;
   // Before the model has loaded, the server has no requests to wait for.
   void stop.then(() => isListening || process.exit(0));
-  // The module that is imported next may create tensors at once, which starts the engine.
+  // The module that is imported next may create tensors immediately, which starts the engine.
   if (threads !== undefined) await init({ threads });
   const token = tokenOf(options);
   const handler = await load(model, token, options);

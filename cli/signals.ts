@@ -59,7 +59,10 @@ export function stopRequested(): Promise<void> {
   return new Promise((resolve) => {
     const own = process.ppid;
     const above = isRunByNpm() ? shells() : [];
-    /** Whether a parent process has ended. Linux reassigns the parent at once; elsewhere, inspect() would start another process. */
+    /**
+     * Whether a parent process has ended. Linux reassigns the parent immediately; elsewhere, inspect() would start
+     * another process.
+     */
     const isOrphan = (): boolean =>
       process.ppid !== own ||
       above.some(({ pid, parent }) =>

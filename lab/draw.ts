@@ -179,7 +179,7 @@ function drawBars(
   });
 }
 
-/** Rows of the legend's entries. Their widths are estimates, because not every document can measure text. */
+/** Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. */
 function layOut(series: readonly Series[], width: number): { series: Series; x: number; row: number }[] {
   let [at, row] = [4, 0];
   return series.map((entry) => {

@@ -32,7 +32,7 @@ export type Values<P extends Parameters> = {
 
 /** A measured number, with the value that theory predicts. */
 export interface Finding {
-  /** What was measured, such as "gradient of the first layer divided by that of the last". */
+  /** The measured quantity, such as "gradient of the first layer divided by that of the last". */
   readonly text: string;
   readonly measured: number;
   /** The prediction of theory: a number with a tolerance, or a bound. */
@@ -114,7 +114,7 @@ export interface Result {
   readonly pictures?: readonly Picture[];
 }
 
-/** What the command or the page provides to an experiment. */
+/** The services that the command or the page provides to an experiment. */
 export interface Context {
   /** Reports the progress, 0 … 1, and lets the event loop run. */
   progress(fraction: number, what?: string): Promise<void>;

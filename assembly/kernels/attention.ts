@@ -10,7 +10,7 @@ import { addPairs, fma, laneMask, pairSum, shareBegin, SUM_BLOCK } from "../simd
 import { blocks, gemmWorkspace } from "./gemm";
 import { word } from "../operands";
 
-/** Query rows of a block. Short causal attention uses half as many, which skips more masked keys. */
+/** The number of query rows in a block. Short causal attention uses half as many, which skips more masked keys. */
 const ROWS: u32 = 64;
 const SHORT: u32 = 128;
 
@@ -87,7 +87,7 @@ function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
   if (n & 3) v128.store(end, f32x4.mul(f32x4.mul(factor, v128.load(end + toP)), f32x4.sub(v128.load(end), sum)));
 }
 
-/** How many keys query i may attend to. */
+/** The number of keys to which query i may attend. */
 @inline
 function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
   return causal ? <u32>min<i32>(<i32>keys, max<i32>(0, <i32>i + 1 + offset)) : keys;

@@ -39,8 +39,8 @@ export function compareMixed(op: Op, out: usize, a: usize, b: usize, n: u32, sa:
 }
 
 /**
- * Family.Binary and Family.Compare over `rank` dimensions described by the words at `dims` (layouts.ts: Binary).
- * The share [begin, end) counts rows, or elements if there is only one dimension.
+ * Family.Binary and Family.Compare over `rank` dimensions described by the words at `dims` (layouts.ts: Binary). The
+ * share [begin, end) is a range of rows, or of elements if there is only one dimension.
  */
 export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank: u32, dims: usize, begin: u32,
   end: u32): void

@@ -118,7 +118,7 @@ export function gather(phase: usize, to: usize, ld: usize, from: usize, channels
   }
 }
 
-/** One convolution's instruction (layerLayouts.ts: Conv). */
+/** The instruction of a convolution (layerLayouts.ts: Conv). */
 export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
   // The first share does not need the size of a workspace.
   const workspace = word(at, Conv.workspace) + (thread ? thread * convWorkspace(at) : 0);
@@ -164,7 +164,7 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
   const out = word(at, Conv.out) + word(phase, Phase.outFirst), x = word(at, Conv.a), w = word(at, Conv.b);
   const bias = word(at, Conv.bias), activation = word(at, Conv.activation), workspace = word(phase, Phase.workspace);
   const weights = word(phase, Phase.weights), patches = word(phase, Phase.patches);
-  // Floats of one output channel's weights. A phase without taps multiplies one column of zeros.
+  // The number of floats in the weights of one output channel. A phase without taps multiplies one column of zeros.
   const k0 = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth) * (word(at, Conv.channels) / groups);
   const k = taps ? taps * c : 1;
   const ld = <usize>(k + SPARE) << 2;

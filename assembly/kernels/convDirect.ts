@@ -19,7 +19,7 @@ export function bandFloats(rows: u32, width: u32, channels: u32): u32 {
   return (least > BAND ? least : BAND) + 16;
 }
 
-/** Pixels in a row of the source with the zeros beside it, or 0 if no tap reads outside the image. */
+/** The number of pixels in a row of the source including the zeros beside it, or 0 if no tap reads outside the image. */
 @inline
 function paddedWidth(phase: usize): u32 {
   const padded = word(phase, Phase.paddedWidth);
@@ -27,13 +27,13 @@ function paddedWidth(phase: usize): u32 {
   return isInside ? 0 : padded;
 }
 
-/** Rows of the source that `count` rows of results read. */
+/** The number of rows of the source that `count` rows of results read. */
 @inline
 function rowsRead(phase: usize, count: u32): u32 {
   return (count - 1) * word(phase, Phase.stepH) + (word(phase, Phase.countH) - 1) * word(phase, Phase.gapH) + 1;
 }
 
-/** The most rows of results that read at most BAND floats, from source rows of `width` pixels. */
+/** The largest number of rows of results that read at most BAND floats, from source rows of `width` pixels. */
 function rowsOfBand(phase: usize, width: u32): u32 {
   const room = <i32>(BAND / (width * word(phase, Phase.channels))) - <i32>rowsRead(phase, 1);
   return room < 0 ? 1 : <u32>room / word(phase, Phase.stepH) + 1;
@@ -64,7 +64,7 @@ function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u
   return band + left + first * pixel;
 }
 
-/** The longest k that is summed in one pass. */
+/** The largest k that is summed in one pass. */
 const DEEP: u32 = 1024;
 
 /** Packs the weights of a phase's taps as panels. W is [m, k] or, backward, [c, taps, m]. */
@@ -150,8 +150,8 @@ export function panelsOf(countH: u32, run: u32): u32 {
 }
 
 /**
- * dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. A row has at most 512 pixels. The share [begin, end) counts
- * the `panelsOf` panels of columns; each is copied once, by the thread that uses it.
+ * dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. A row has at most 512 pixels. The share [begin, end) is
+ * a range of the `panelsOf` column panels. Each panel is copied once, by the thread that uses it.
  */
 export function directWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   if (begin >= end) return;

@@ -1,16 +1,17 @@
 /**
- * What the kernels of a convolution compute at once: a phase, a grid of results that have the same taps. The forward pass has one
- * phase. The gradient by the input, which undoes the stride, has strideH · strideW of them. A share keeps the record of its
- * phase in its own workspace, so shares that run at the same time do not see each other's.
+ * A phase is a grid of results that have the same taps, which the kernels of a convolution compute together. The
+ * forward pass has one phase. The gradient with respect to the input, which undoes the stride, has strideH · strideW
+ * phases. A share keeps the record of its phase in its own workspace, so that shares which run at the same time do not
+ * overwrite each other's record.
  */
 import { gemmWorkspace } from "./gemm";
 import { Conv } from "../layerLayouts";
 import { setWord, word } from "../operands";
 
 /**
- * Result (n, i, j) of the grid [batch, gridHeight, gridWidth] has outChannels floats. Its tap (a, b) reads pixel
- * [n, i·stepH + offset a, j·stepW + offset b] of the source [batch, height, width, channels]. A member of the width follows the
- * one of the height, as in Conv.
+ * Result (n, i, j) of the grid [batch, gridHeight, gridWidth] has outChannels floats. Its tap (a, b) reads pixel [n,
+ * i·stepH + offset a, j·stepW + offset b] of the source [batch, height, width, channels]. Each member for the width
+ * follows the one for the height, as in Conv.
  */
 export const enum Phase {
   /** Whether the results are those of the forward pass. */
@@ -32,10 +33,10 @@ export const enum Phase {
   countW,
   gapH,
   gapW,
-  /** The size of the source with the zeros around it that taps read. */
+  /** The size of the source including the zeros around it that taps read. */
   paddedHeight,
   paddedWidth,
-  /** Result (n, i, j) is at outFirst + n·outImage + i·outRow + j·outPixel of the results, in bytes. */
+  /** The offset of result (n, i, j) in bytes: outFirst + n·outImage + i·outRow + j·outPixel. */
   outFirst,
   outImage,
   outRow,
@@ -47,7 +48,10 @@ export const enum Phase {
   words,
 }
 
-/** A tap's position in the kernel, counted in taps (the sum of both dimensions' is that of tap (a, b)), and the offset it reads. */
+/**
+ * A tap's position in the kernel, counted in taps, and the offset that it reads. The position of tap (a, b) is the sum of
+ * its positions along both dimensions.
+ */
 const enum Tap {
   position,
   offset,
@@ -83,7 +87,7 @@ function weightsFrom(at: usize): usize {
   return tapsFrom() + lines((word(at, Conv.kernelHeight) + word(at, Conv.kernelWidth)) * (Tap.words << 2));
 }
 
-/** Where the patches begin in a workspace. The rearranged weights before them have room for whole vectors and panels. */
+/** The offset of the patches in a workspace. The rearranged weights before them have room for whole vectors and panels. */
 export function patchesFrom(at: usize): usize {
   const taps = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth);
   const inputs = (word(at, Conv.channels) + 8) / word(at, Conv.groups) + 1;
@@ -102,7 +106,7 @@ export function writePhase(at: usize, workspace: usize, forward: bool, firstH: u
   setWord(phase, Phase.channels, word(at, forward ? Conv.channels : Conv.outChannels));
   setWord(phase, Phase.outChannels, pixelBytes >> 2);
   const wholeH = writeDimension(at, phase, forward, firstH, tapsH, word(at, Conv.kernelWidth), rowBytes);
-  // The width's members are one word after the height's.
+  // The members for the width are one word after those for the height.
   const wholeW = writeDimension(at + 4, phase + 4, forward, firstW,
     tapsH + word(at, Conv.kernelHeight) * (Tap.words << 2), 1, pixelBytes);
   setWord(phase, Phase.whole, forward & wholeH & wholeW);
@@ -115,8 +119,9 @@ export function writePhase(at: usize, workspace: usize, forward: bool, firstH: u
 }
 
 /**
- * Writes the members of one dimension and its list of taps, and returns whether a result reads just the pixel at its own place.
- * `scale` is the distance between the positions of taps, `pitch` the bytes between neighbours among the results.
+ * Writes the members of one dimension and its list of taps, and returns whether each result reads only the pixel at its
+ * own position. `scale` is the distance between the positions of taps, and `pitch` is the distance between neighbouring
+ * results in bytes.
  */
 function writeDimension(at: usize, phase: usize, forward: bool, first: u32, taps: usize, scale: u32, pitch: u32): bool {
   const kernel = word(at, Conv.kernelHeight), dilation = word(at, Conv.dilationH), pad = word(at, Conv.padTop);

@@ -54,8 +54,8 @@ function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): 
 }
 
 /**
- * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) counts pieces if inner = 1, otherwise groups of
- * four columns of all pieces.
+ * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) is a range of pieces if inner = 1, otherwise
+ * of groups of four columns of all pieces.
  */
 @inline
 function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32,

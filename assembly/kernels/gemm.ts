@@ -13,11 +13,11 @@ import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWi
 @inline
 export const KC: usize = 512;
 
-/** Rows of a block: MC × KC of A stay in the L2 cache. A multiple of every MR. */
+/** The number of rows of a block: MC × KC of A stay in the L2 cache. A multiple of every MR. */
 @inline
 export const MC: usize = 192;
 
-/** Columns of B packed at once. A multiple of NR. */
+/** The number of columns of B that are packed at once. A multiple of NR. */
 @inline
 const NC: usize = 32;
 
@@ -113,7 +113,7 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
   }
 }
 
-/** How a product is computed. */
+/** The ways to compute a product. */
 const enum Path {
   Thin,
   DeepThin,
@@ -306,7 +306,10 @@ function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: u
   else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
-/** How many of `rest` rows the next tile takes: 8 rows are two tiles of 4 rather than one of 6 and a partial one of 2. */
+/**
+ * The number of rows that the next tile takes from the `rest`: 8 rows are two tiles of 4 rather than one of 6 and a
+ * partial one of 2.
+ */
 @inline
 export function tileRows(rest: usize): usize {
   return rest < MR ? rest : rest == 8 ? 4 : MR;

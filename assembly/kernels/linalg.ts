@@ -1,6 +1,6 @@
 /**
- * Cholesky, triangular solve and eigendecomposition of small row-major matrices [batch, n, n], and argSort of rows. Shares count
- * matrices or rows. Factorizations sum in float64.
+ * Cholesky, triangular solve and eigendecomposition of small row-major matrices [batch, n, n], and argSort of rows.
+ * Shares are ranges of matrices or rows. Factorizations sum in float64.
  */
 import { fma, storeLanes } from "../simd";
 
@@ -56,7 +56,7 @@ export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns:
 /** The number of scratch bytes for one thread: a matrix and its eigenvectors in float64. */
 export function eighWorkspace(n: u32): u32 { return <u32>(2 * eighRow(n) * n + 63) & ~63; }
 
-/** Bytes per row: an odd number of cache lines, since columns are traversed too. */
+/** The number of bytes per row: an odd number of cache lines, because columns are traversed too. */
 function eighRow(n: u32): usize { return (((<usize>n << 3) + 63) & ~63) | 64; }
 
 /**

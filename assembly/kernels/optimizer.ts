@@ -140,7 +140,7 @@ export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u3
   const low = least(1 - beta1, ofGradient != 0 ? lr * ofGradient : 1), lowMean = least(lr * ofMean, 1);
   const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
   const decoupled = flags & UpdateFlag.DecoupledDecay, decays = !decoupled && decay != 0;
-  // The factor of p in the gradient or, decoupled, of p itself.
+  // The factor that multiplies p in the gradient or, if decay is decoupled, p itself.
   const shrink = splat(decoupled ? 1 - lr * decay : decay);
   if (begin >= end) return;
   let i = begin;

@@ -4,8 +4,9 @@ import { word } from "../operands";
 import { narrow, promoteHigh, storeLanes } from "../simd";
 
 /**
- * Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and the index row·width +
- * column of its first occurrence in the image. NaN counts as the largest. A window reads at least one pixel.
+ * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and the
+ * index row·width + column of its first occurrence in the image. NaN counts as the largest. A window reads at least one
+ * pixel.
  */
 export function maxPool(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),
@@ -48,7 +49,10 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
 @inline
 function bounded(v: i32, low: i32, high: i32): i32 { return v < low ? low : v > high ? high : v; }
 
-/** Pixels [begin, end) of [batch, outHeight, outWidth, channels]: the mean of each window, which reads at least one pixel. */
+/**
+ * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the mean of each window, which reads at least
+ * one pixel.
+ */
 export function avgPool(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, AvgPool.out), x = word(instruction, AvgPool.x);
   const height = word(instruction, AvgPool.height), width = word(instruction, AvgPool.width),
@@ -87,7 +91,10 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
   }
 }
 
-/** Pixels [begin, end) of dx: [batch, height, width, channels]: Σ dy/n over the windows that read them, n as in `avgPool`. */
+/**
+ * Computes pixels [begin, end) of dx: [batch, height, width, channels]: Σ dy/n over the windows that read them, with n
+ * as in `avgPool`.
+ */
 export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, AvgPool.out), dy = word(instruction, AvgPool.x);
   const height = word(instruction, AvgPool.height), width = word(instruction, AvgPool.width),

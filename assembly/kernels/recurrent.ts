@@ -16,7 +16,7 @@ import { word } from "../operands";
 /** The number of scratch bytes for a tile. */
 const TILE: usize = 256;
 
-/** Gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
+/** The gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
 @inline
 function gatesOf(op: Op): u32 {
   switch (op) {
@@ -46,7 +46,10 @@ export function recurrentWorkspace(op: u32, batch: u32, hidden: u32): u32 {
   return <u32>(TILE + packedBytes(gates, hidden) + (<usize>batch + 1) * rowBytes(gates, hidden));
 }
 
-/** Bytes per row of the products with the state: an odd number of cache lines, so that rows spread over the cache's sets. */
+/**
+ * The number of bytes per row of the products with the state: an odd number of cache lines, so that rows spread over the
+ * cache's sets.
+ */
 function rowBytes(gates: u32, hidden: u32): usize {
   return (((<usize>gates * hidden << 2) + 63) & ~63) | 64;
 }

@@ -9,7 +9,7 @@ import { addPairs, At1, At2, At3, duo, laneMask, narrow, pairSum, promoteHigh, q
   tree } from "../simd";
 import { Op } from "../opcodes";
 
-/** How many elements of a row, and how many rows of a column, are folded in order before folding pairwise. */
+/** The number of elements of a row, and of rows of a column, that are folded in order before folding pairwise. */
 const ROW_BLOCK: u32 = 512;
 const COLUMN_BLOCK: u32 = 32;
 
@@ -40,7 +40,7 @@ const COLUMN_BLOCK: u32 = 32;
   @inline at(x: v128, y: v128): v128 { return i32x4.eq(x, y); }
 }
 
-/** Where to split n > block in two: the largest block·2ᵏ below n. */
+/** The position at which to split n > block in two: the largest block·2ᵏ below n. */
 @inline
 function cut(n: u32, block: u32): u32 { return block << (31 - clz<u32>((n - 1) / block)); }
 
@@ -257,8 +257,8 @@ export function piecesOf(n: u32, piece: u32): u32 {
 function shorter(a: u32, b: u32): u32 { return a < b ? a : b; }
 
 /**
- * [outer, n, inner] → [outer, pieces of n, inner], each folded separately (one piece covers all of n). The share [begin,
- * end) counts pieces if inner = 1, otherwise groups of four columns (quads) of all pieces.
+ * [outer, n, inner] → [outer, pieces of n, inner], each folded separately (one piece covers all of n). The share
+ * [begin, end) is a range of pieces if inner = 1, otherwise of groups of four columns (quads) of all pieces.
  */
 @inline
 function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
@@ -341,7 +341,10 @@ function firstOf<F>(x: usize, n: u32): u32 {
   return 0;
 }
 
-/** x: [rows, n] → int32 [rows], the index of the largest or smallest (`least`) element of each row; the share counts rows. */
+/**
+ * x: [rows, n] → int32 [rows], the index of the largest or smallest (`least`) element of each row. The share is a range
+ * of rows.
+ */
 export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const row = x + ((<usize>r * n) << 2);
@@ -355,8 +358,8 @@ export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u3
 }
 
 /**
- * Running sums along the middle of [outer, n, inner], from the end if `reverse`; the share counts quads like `fold`.
- * Float32 is summed in float64, int32 modulo 2³².
+ * Running sums along the middle of [outer, n, inner], from the end if `reverse`. The share is a range of quads, as in
+ * `fold`. Float32 is summed in float64, int32 modulo 2³².
  */
 export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, integer: u32, begin: u32,
   end: u32): void

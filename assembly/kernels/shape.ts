@@ -7,7 +7,7 @@ import { Dim } from "../layouts";
 import { Type } from "../opcodes";
 import { offsetAt, stepsOf } from "../walk";
 
-/** Rows of a transposition that are copied together, so that reads use whole cache lines. */
+/** The number of rows of a transposition that are copied together, so that reads use whole cache lines. */
 const BAND: u32 = 16;
 
 /** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
@@ -57,8 +57,8 @@ export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: us
 }
 
 /**
- * Copies over `rank` dimensions described by the words at `dims` (layouts.ts: StridedCopy).
- * The share [begin, end) counts rows or, if the two innermost dimensions are a transposition, bands of 16 rows.
+ * Copies over `rank` dimensions described by the words at `dims` (layouts.ts: StridedCopy). The share [begin, end) is a
+ * range of rows or, if the two innermost dimensions are a transposition, of bands of 16 rows.
  */
 export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, dims: usize, begin: u32,
   end: u32): void
@@ -86,7 +86,7 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
 @inline
 function bandsOf(rows: u32): u32 { return (rows + BAND - 1) / BAND; }
 
-/** Whether the two innermost dimensions are a transposition. */
+/** Whether the copy transposes the two innermost dimensions. */
 function isTransposition(elementBytes: u32, rank: u32, dims: usize): bool {
   if (rank < 2 || elementBytes != 4) return false;
   const inner = dims + (((rank - 1) * Dim.words) << 2), outer = inner - (Dim.words << 2);

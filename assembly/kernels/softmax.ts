@@ -1,7 +1,7 @@
 /**
- * Softmax and cross-entropy over rows, with their derivatives. x: [rows, n], row-major; the share [begin, end) counts
- * rows. All subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK elements. A kernel
- * works in place only if its comment says so.
+ * Softmax and cross-entropy over rows, with their derivatives. x: [rows, n], row-major; the share [begin, end) is a
+ * range of rows. All subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK
+ * elements. A kernel works in place only if its comment says so.
  */
 import { exp, expm1, log1p } from "../math";
 import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";

@@ -1,4 +1,4 @@
-/** Numbers in command-line options. */
+/** Parses numbers in command-line options. */
 import { InvalidArgumentError } from "commander";
 
 /** A parser of integers in a range. @throws InvalidArgumentError */

@@ -6,7 +6,7 @@ import { experiment, type Finding, type Picture } from "../experiment.ts";
 import { accuracy, images, labels, read, train } from "../network.ts";
 
 const PIXELS = SIDE * SIDE;
-/** How many unseen digits to attack. */
+/** The number of unseen digits to attack. */
 const TESTED = 300;
 /** The two digits that the linear model distinguishes. */
 const [ONE, OTHER] = [3, 7];
@@ -234,7 +234,7 @@ function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: 
     single: accuracy(model, one(epsilon), y),
     kept: accuracy(model, many(epsilon), y),
     slope,
-    // Pixels may leave their range here, because a limit would cut off steps at its border.
+    // Pixels may leave their range here, because a limit would truncate steps at its border.
     firstOrder: (mean(fgsm(lossOf, x, { epsilon: TINY })) - mean(x)) / (TINY * slope),
     ratio: mean(many(epsilon)) / mean(one(epsilon)),
     fgsm: curve(one),

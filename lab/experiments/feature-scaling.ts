@@ -110,7 +110,10 @@ export default experiment({
   },
 });
 
-/** Least squares by gradient descent with the best rate for its curvatures, which are twice those of `conditioning` for the mse. */
+/**
+ * Solves least squares by gradient descent with the best rate for its curvatures, which are twice those of `conditioning`
+ * for the mse.
+ */
 function descent(x: Tensor, y: Tensor): [number, number][] {
   const layer = new nn.Linear(2, 1);
   nn.init.zeros(layer.weight);

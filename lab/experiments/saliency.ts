@@ -6,7 +6,7 @@ import { experiment, type Picture, type Series } from "../experiment.ts";
 import { accuracy, images, labels, read, train } from "../network.ts";
 
 const PIXELS = SIDE * SIDE;
-/** How many test digits the findings average over. */
+/** The number of test digits over which the findings average. */
 const DIGITS = 40;
 /** The side of a covered block, in pixels. */
 const BLOCK = 2;

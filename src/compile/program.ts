@@ -54,7 +54,7 @@ const UNKNOWN: Flaw = {
   remedy: "Find it with detectAnomaly.",
 };
 
-/** What a program needs besides its recording. */
+/** The data that a program needs besides its recording. */
 export interface ProgramOptions {
   /** The name of the function in errors. */
   readonly name: string;

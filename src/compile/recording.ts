@@ -23,7 +23,7 @@ export interface Captured {
 /** A recorded function. */
 export interface Recording<T> {
   readonly steps: readonly Step[];
-  /** What the function returned. Its tensors may be symbolic. */
+  /** The function's return value. Its tensors may be symbolic. */
   readonly result: T;
   /** The storages of the tensors in the result and of gradients. */
   readonly storageOf: ReadonlyMap<Tensor, Storage>;
@@ -53,7 +53,7 @@ export interface Recording<T> {
   readonly retained: readonly Storage[];
 }
 
-/** Why a tensor made during a recording is disposed, for the error that later uses throw. */
+/** The reason why a tensor made during a recording is disposed, for the error that later uses throw. */
 export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 

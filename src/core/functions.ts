@@ -334,7 +334,7 @@ export const globalAvgPool2d: (x: Tensor | number) => Tensor = /* @__PURE__ */ l
 /**
  * The slices of x at the given indices along `dim`. The gradient is added back at these indices.
  *
- * x: any shape, index: [n] → x's shape with size n at `dim`, x's type.
+ * x: any shape, index: [n] → x's shape with size n at `dim`, with x's type.
  *
  * @param dim The dim to select from.
  * @param index The indices, int32.
@@ -354,7 +354,7 @@ export const indexSelect: (x: Tensor, dim: number, index: Tensor) => Tensor = /*
  * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
  * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
  *
- * x: any shape, index: x's shape but for `dim` → index's shape, x's type.
+ * x: any shape, index: x's shape except at `dim` → index's shape, with x's type.
  *
  * @param dim The dim to pick from.
  * @param index The indices, int32.
@@ -374,7 +374,7 @@ export const gather: (x: Tensor, dim: number, index: Tensor) => Tensor = /* @__P
  * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is read at these
  * indices.
  *
- * source, index: the same shape → that shape with size n at `dim`, source's type.
+ * source, index: the same shape → that shape with size n at `dim`, with source's type.
  *
  * @param source The elements to add.
  * @param dim The dim to index along.
@@ -395,7 +395,7 @@ export const scatterSum: (source: Tensor, dim: number, index: Tensor, n: number)
 /**
  * x with each element of `source` added at its index along `dim`: PyTorch's scatter_add, without writing to x.
  *
- * x: any shape; source, index: the same shape, x's but for `dim` → x's shape.
+ * x: any shape; source, index: the same shape, x's except at `dim` → x's shape.
  *
  * @param dim The dim to index along.
  * @param index The indices, int32.
@@ -435,7 +435,7 @@ export const indexAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor) =
 /**
  * The rows of `weight` at the given indices. The gradient is added to these rows.
  *
- * index: any shape, weight: [entries, size] → [...index.shape, size], weight's type.
+ * index: any shape, weight: [entries, size] → [...index.shape, size], with weight's type.
  *
  * @param index The indices of the rows, int32.
  * @param weight The table.
@@ -726,7 +726,7 @@ export const linear: (x: Tensor, w: Tensor, bias?: Tensor | null) => Tensor = /*
 /**
  * The transpose of the last two dims.
  *
- * x: [..., m, n] → [..., n, m], x's type.
+ * x: [..., m, n] → [..., n, m], with x's type.
  *
  * @throws ShapeError if x has fewer than 2 dims
  * @example
@@ -2608,7 +2608,7 @@ export const gru: (x: Tensor, h0: Tensor | null, weights: RecurrentWeights, opti
 /**
  * The same elements with another shape, without a copy. The gradient has x's shape again.
  *
- * x: any shape → `shape`, x's type.
+ * x: any shape → `shape`, with x's type.
  *
  * @param shape The new sizes, as numbers or as one array; one size may be -1.
  * @throws ShapeError if the sizes do not fit the number of elements
@@ -2626,7 +2626,7 @@ export const reshape: (x: Tensor, ...shape: [shape: Shape] | number[]) => Tensor
 /**
  * Merges the dims from startDim to endDim into one.
  *
- * x: any shape → x's shape with the product of these sizes in their place, x's type.
+ * x: any shape → x's shape with the product of these sizes in their place, with x's type.
  *
  * @param startDim The first dim to merge. Default 0.
  * @param endDim The last dim to merge. Default -1.
@@ -2645,7 +2645,7 @@ export const flatten: (x: Tensor, startDim?: number, endDim?: number) => Tensor 
 /**
  * Drops the dims of size 1, or only `dim` if its size is 1.
  *
- * x: any shape → x's shape without these dims, x's type.
+ * x: any shape → x's shape without these dims, with x's type.
  *
  * @param dim The dim to drop. Default: every dim of size 1.
  * @throws ShapeError if the dim does not exist
@@ -2660,7 +2660,7 @@ export const squeeze: (x: Tensor, dim?: number) => Tensor = /* @__PURE__ */ lift
 /**
  * Inserts a dim of size 1.
  *
- * x: any shape → x's shape with a 1 at `dim`, x's type.
+ * x: any shape → x's shape with a 1 at `dim`, with x's type.
  *
  * @param dim The position of the new dim; -1 appends it.
  * @throws ShapeError if the position does not exist
@@ -2692,7 +2692,7 @@ export const permute: (x: Tensor, ...dims: [dims: readonly number[]] | number[])
 /**
  * Swaps two dims.
  *
- * x: any shape → x's shape with the two sizes swapped, x's type.
+ * x: any shape → x's shape with the two sizes swapped, with x's type.
  *
  * @param dim0 The first dim.
  * @param dim1 The second dim.
@@ -2710,7 +2710,7 @@ export const transpose: (x: Tensor, dim0: number, dim1: number) => Tensor = /* @
 /**
  * The transpose of a matrix; a vector or a single number stays as it is.
  *
- * x: [m, n] → [n, m], x's type.
+ * x: [m, n] → [n, m], with x's type.
  *
  * @throws ShapeError if x has more than 2 dims
  * @example
@@ -2724,7 +2724,7 @@ export const t: (x: Tensor) => Tensor = /* @__PURE__ */ lift("t", shapeOps.t);
  * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
  * elements that are left out.
  *
- * x: any shape → the sizes of the ranges; a number drops its dim. x's type.
+ * x: any shape → the sizes of the ranges; a number drops its dim. The type is x's.
  *
  * @param ranges For each dim: null for all of it, an index, or [start, end, step]. Dims without a range stay whole.
  * @throws ShapeError if an index does not exist or there are more ranges than dims
@@ -2739,7 +2739,7 @@ export const slice: (x: Tensor, ...ranges: SliceRange[]) => Tensor = /* @__PURE_
 /**
  * Reverses the elements along `dims`.
  *
- * x: any shape → the same shape, x's type.
+ * x: any shape → the same shape, with x's type.
  *
  * @param dims One dim or several.
  * @throws ShapeError if a dim does not exist
@@ -2756,7 +2756,7 @@ export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = /* 
 /**
  * Adds a border of one value. The gradient is the inner part of dy.
  *
- * x: any shape → each size plus its border, x's type.
+ * x: any shape → each size plus its border, with x's type.
  *
  * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
  * elements.
@@ -2777,7 +2777,7 @@ export const pad: (x: Tensor, padding: readonly number[], value?: number) => Ten
 /**
  * Repeats x along new leading dims and along dims of size 1. The gradient is summed over them.
  *
- * x: any shape → `shape`, x's type.
+ * x: any shape → `shape`, with x's type.
  *
  * @param shape The sizes of the result.
  * @throws ShapeError if x does not broadcast to the shape
@@ -2794,7 +2794,7 @@ export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = /* @__PURE__ */ 
 /**
  * Joins tensors along `dim`. The gradient is split into the same pieces.
  *
- * tensors: the same shape but for `dim` → the sizes at `dim` added up; the type of the tensors.
+ * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, with the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The dim to join along. Default 0.
@@ -2813,7 +2813,7 @@ export const concat: (tensors: readonly Tensor[], dim?: number) => Tensor = /* @
 /**
  * Joins tensors of one shape along a new dim.
  *
- * tensors: the same shape → that shape with their number at `dim`; the type of the tensors.
+ * tensors: the same shape → that shape with the number of tensors at `dim`, with the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The position of the new dim. Default 0.
@@ -2832,7 +2832,7 @@ export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = /* @_
 /**
  * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
  *
- * x: any shape → x's shape with size `length` at `dim`, x's type.
+ * x: any shape → x's shape with size `length` at `dim`, with x's type.
  *
  * @param dim The dim to cut.
  * @param start The first index.
@@ -2851,7 +2851,7 @@ export const narrow: (x: Tensor, dim: number, start: number, length: number) => 
 /**
  * Cuts x into pieces along `dim`.
  *
- * x: any shape → an array of tensors with x's sizes but for `dim`, x's type.
+ * x: any shape → an array of tensors with x's sizes except at `dim`, with x's type.
  *
  * @param sizes The size of each piece (the last may be smaller), or a list of sizes.
  * @param dim The dim to cut. Default 0.
@@ -2869,7 +2869,7 @@ export const split: (x: Tensor, sizes: number | readonly number[], dim?: number)
 /**
  * The lower triangle of matrices; 0 elsewhere.
  *
- * x: [..., rows, columns] → the same shape, x's type.
+ * x: [..., rows, columns] → the same shape, with x's type.
  *
  * @param diagonal The last diagonal to keep, counted from the main one upwards. Default 0.
  * @throws ShapeError if x has fewer than 2 dims
@@ -2884,7 +2884,7 @@ export const tril: (x: Tensor, diagonal?: number) => Tensor = /* @__PURE__ */ li
 /**
  * The upper triangle of matrices; 0 elsewhere.
  *
- * x: [..., rows, columns] → the same shape, x's type.
+ * x: [..., rows, columns] → the same shape, with x's type.
  *
  * @param diagonal The first diagonal to keep, counted from the main one upwards. Default 0.
  * @throws ShapeError if x has fewer than 2 dims

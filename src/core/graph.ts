@@ -14,7 +14,7 @@ export interface Stored extends Value {
   storage(op: string): Storage;
 }
 
-/** Where the gradient of an input goes: to the node that made it, or to a leaf. */
+/** The destination of an input's gradient: the node that made the input, or a leaf. */
 export type Edge<Leaf extends Stored> = Node<Leaf> | Leaf;
 
 /** A saved input or output. */
@@ -55,7 +55,7 @@ export class Node<Leaf extends Stored> {
   /** This node, for the first output, and the nodes of further outputs. */
   readonly outputs: (Node<Leaf> | undefined)[] = [this];
   readonly outputShape: Shape;
-  /** Where its op was called. Known only if compile or detectAnomaly runs. */
+  /** The location at which its op was called. Known only if compile or detectAnomaly runs. */
   site: (() => string) | undefined;
   private references = 1;
   private saved: (Saved<Leaf> | Spec)[] | null;
@@ -63,7 +63,7 @@ export class Node<Leaf extends Stored> {
   constructor(
     readonly rule: GradientRule,
     readonly attributes: unknown,
-    /** Where the gradient of each input goes; null if none is needed. */
+    /** The destination of each input's gradient; null if no gradient is needed. */
     readonly edges: readonly (Edge<Leaf> | null)[],
     inputs: readonly Leaf[],
     outputs: readonly Leaf[],

@@ -8,7 +8,7 @@ export interface Handle<N> {
   node: N | null;
   /** The op that made the tensor. */
   readonly op: string;
-  /** What freed it, for DisposedError. */
+  /** A description of what freed it, for DisposedError. */
   freedBy: string;
   /** Whether keep() exempted it from scopes. */
   kept: boolean;

@@ -250,7 +250,7 @@ export function journalWrite(storage: Storage): void {
 
 /** Memory in use, as memory() reports it. */
 export interface MemoryInfo {
-  /** Bytes of linear memory that tensors hold, rounded up to the allocator's blocks. */
+  /** The number of bytes of linear memory that tensors hold, rounded up to the allocator's blocks. */
   readonly bytes: number;
   /** The number of tensors in linear memory that are not disposed. */
   readonly tensors: number;

@@ -142,7 +142,7 @@ export class Tensor implements Value {
     return this;
   }
 
-  /** Where its gradient goes: to its node, to itself if it is a leaf, or nowhere. @internal */
+  /** The destination of its gradient: its node, the tensor itself if it is a leaf, or null. @internal */
   get edge(): Edge | null {
     return this.handle.node ?? (this.leaf ? this : null);
   }

@@ -19,7 +19,7 @@ const [P1, P2, P3, P4, P5] = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x
 const rotate = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
 const round = (lane: number, word: number): number => Math.imul(rotate((lane + Math.imul(word, P2)) | 0, 13), P1);
 
-/** Bytes per stripe: one word for each of the four lanes. */
+/** The number of bytes per stripe: one word for each of the four lanes. */
 const STRIPE = 16;
 
 /** Streaming XXH32 with seed 0. */

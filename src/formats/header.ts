@@ -7,7 +7,7 @@ import { FormatError, quote } from "./errors.ts";
 import { exceededLimit } from "./nesting.ts";
 import { bitsOf } from "./stored.ts";
 
-/** Bytes of the length field at the start of the file. */
+/** The size of the length field at the start of the file, in bytes. */
 export const LENGTH_BYTES = 8;
 /** The maximum size of a header, for reading and writing. The largest models need less than a tenth of it. */
 export const MAX_HEADER_BYTES = 2 ** 24;

@@ -38,7 +38,7 @@ const isNorm = (module: Module): boolean => module instanceof BatchNorm || modul
 const changesChannels = (module: Module): boolean =>
   module instanceof Embedding || [...module.namedChildren()].length > 0 || !library.has(module.constructor);
 
-/** What is known about the values that flow from one layer of a Sequential to the next. */
+/** The known properties of the values that flow from one layer of a Sequential to the next. */
 interface Flow {
   /** Channels of images; null if unknown. */
   readonly channels: number | null;

@@ -9,7 +9,10 @@ import { FormatError, quote } from "./errors.ts";
 /** Element types that nabla reads, as files name them. */
 export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I64" | "U32" | "I16" | "U16" | "I8";
 
-/** What to do with numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. */
+/**
+ * The treatment of numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the
+ * nearest int32.
+ */
 export type Overflow = "error" | "saturate";
 
 /** Called with the index and the value of a number that does not fit. It throws unless numbers may saturate. */

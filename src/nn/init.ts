@@ -65,7 +65,7 @@ export function fans(x: Tensor): {
   return { fanIn: x.shape.at(-1)! * kernel, fanOut: x.shape[0]! * kernel };
 }
 
-/** Activations that `calculateGain` knows. */
+/** The activations that `calculateGain` supports. */
 export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
 
 const NONLINEARITIES = ["linear", "sigmoid", "tanh", "relu", "leakyRelu", "selu"];

@@ -19,7 +19,7 @@ export interface InterpolateOptions {
    * default.
    */
   readonly scaleFactor?: Size2d;
-  /** How to interpolate. Default "nearest". */
+  /** The interpolation method. Default "nearest". */
   readonly mode?: "nearest" | "bilinear";
   /** For "bilinear": aligns the centres of the corner pixels instead of the image's edges. Default false. */
   readonly alignCorners?: boolean;

@@ -133,7 +133,7 @@ export interface Methods<Tensor> {
   /**
    * The slices of x at the given indices along `dim`. The gradient is added back at these indices.
    *
-   * x: any shape, index: [n] → x's shape with size n at `dim`, x's type.
+   * x: any shape, index: [n] → x's shape with size n at `dim`, with x's type.
    *
    * @param dim The dim to select from.
    * @param index The indices, int32.
@@ -150,7 +150,7 @@ export interface Methods<Tensor> {
    * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
    * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
    *
-   * x: any shape, index: x's shape but for `dim` → index's shape, x's type.
+   * x: any shape, index: x's shape except at `dim` → index's shape, with x's type.
    *
    * @param dim The dim to pick from.
    * @param index The indices, int32.
@@ -166,7 +166,7 @@ export interface Methods<Tensor> {
   /**
    * x with each element of `source` added at its index along `dim`: PyTorch's scatter_add, without writing to x.
    *
-   * x: any shape; source, index: the same shape, x's but for `dim` → x's shape.
+   * x: any shape; source, index: the same shape, x's except at `dim` → x's shape.
    *
    * @param dim The dim to index along.
    * @param index The indices, int32.
@@ -334,7 +334,7 @@ export interface Methods<Tensor> {
   /**
    * The transpose of the last two dims.
    *
-   * x: [..., m, n] → [..., n, m], x's type.
+   * x: [..., m, n] → [..., n, m], with x's type.
    *
    * @throws ShapeError if x has fewer than 2 dims
    * @example
@@ -1481,7 +1481,7 @@ export interface Methods<Tensor> {
   /**
    * The same elements with another shape, without a copy. The gradient has x's shape again.
    *
-   * x: any shape → `shape`, x's type.
+   * x: any shape → `shape`, with x's type.
    *
    * @param shape The new sizes, as numbers or as one array; one size may be -1.
    * @throws ShapeError if the sizes do not fit the number of elements
@@ -1496,7 +1496,7 @@ export interface Methods<Tensor> {
   /**
    * PyTorch's name for reshape: the same elements with another shape, without a copy.
    *
-   * x: any shape → `shape`, x's type.
+   * x: any shape → `shape`, with x's type.
    *
    * @param shape The new sizes, as numbers or as one array; one size may be -1.
    * @throws ShapeError if the sizes do not fit the number of elements
@@ -1510,7 +1510,7 @@ export interface Methods<Tensor> {
   /**
    * Merges the dims from startDim to endDim into one.
    *
-   * x: any shape → x's shape with the product of these sizes in their place, x's type.
+   * x: any shape → x's shape with the product of these sizes in their place, with x's type.
    *
    * @param startDim The first dim to merge. Default 0.
    * @param endDim The last dim to merge. Default -1.
@@ -1526,7 +1526,7 @@ export interface Methods<Tensor> {
   /**
    * Drops the dims of size 1, or only `dim` if its size is 1.
    *
-   * x: any shape → x's shape without these dims, x's type.
+   * x: any shape → x's shape without these dims, with x's type.
    *
    * @param dim The dim to drop. Default: every dim of size 1.
    * @throws ShapeError if the dim does not exist
@@ -1541,7 +1541,7 @@ export interface Methods<Tensor> {
   /**
    * Inserts a dim of size 1.
    *
-   * x: any shape → x's shape with a 1 at `dim`, x's type.
+   * x: any shape → x's shape with a 1 at `dim`, with x's type.
    *
    * @param dim The position of the new dim; -1 appends it.
    * @throws ShapeError if the position does not exist
@@ -1570,7 +1570,7 @@ export interface Methods<Tensor> {
   /**
    * Swaps two dims.
    *
-   * x: any shape → x's shape with the two sizes swapped, x's type.
+   * x: any shape → x's shape with the two sizes swapped, with x's type.
    *
    * @param dim0 The first dim.
    * @param dim1 The second dim.
@@ -1585,7 +1585,7 @@ export interface Methods<Tensor> {
   /**
    * The transpose of a matrix; a vector or a single number stays as it is.
    *
-   * x: [m, n] → [n, m], x's type.
+   * x: [m, n] → [n, m], with x's type.
    *
    * @throws ShapeError if x has more than 2 dims
    * @example
@@ -1599,7 +1599,7 @@ export interface Methods<Tensor> {
    * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
    * elements that are left out.
    *
-   * x: any shape → the sizes of the ranges; a number drops its dim. x's type.
+   * x: any shape → the sizes of the ranges; a number drops its dim. The type is x's.
    *
    * @param ranges For each dim: null for all of it, an index, or [start, end, step]. Dims without a range stay whole.
    * @throws ShapeError if an index does not exist or there are more ranges than dims
@@ -1614,7 +1614,7 @@ export interface Methods<Tensor> {
   /**
    * Reverses the elements along `dims`.
    *
-   * x: any shape → the same shape, x's type.
+   * x: any shape → the same shape, with x's type.
    *
    * @param dims One dim or several.
    * @throws ShapeError if a dim does not exist
@@ -1628,7 +1628,7 @@ export interface Methods<Tensor> {
   /**
    * Adds a border of one value. The gradient is the inner part of dy.
    *
-   * x: any shape → each size plus its border, x's type.
+   * x: any shape → each size plus its border, with x's type.
    *
    * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
    * elements.
@@ -1646,7 +1646,7 @@ export interface Methods<Tensor> {
   /**
    * Repeats x along new leading dims and along dims of size 1. The gradient is summed over them.
    *
-   * x: any shape → `shape`, x's type.
+   * x: any shape → `shape`, with x's type.
    *
    * @param shape The sizes of the result.
    * @throws ShapeError if x does not broadcast to the shape
@@ -1660,7 +1660,7 @@ export interface Methods<Tensor> {
   /**
    * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
    *
-   * x: any shape → x's shape with size `length` at `dim`, x's type.
+   * x: any shape → x's shape with size `length` at `dim`, with x's type.
    *
    * @param dim The dim to cut.
    * @param start The first index.
@@ -1676,7 +1676,7 @@ export interface Methods<Tensor> {
   /**
    * Cuts x into pieces along `dim`.
    *
-   * x: any shape → an array of tensors with x's sizes but for `dim`, x's type.
+   * x: any shape → an array of tensors with x's sizes except at `dim`, with x's type.
    *
    * @param sizes The size of each piece (the last may be smaller), or a list of sizes.
    * @param dim The dim to cut. Default 0.
@@ -1707,7 +1707,7 @@ export interface Methods<Tensor> {
   /**
    * The lower triangle of matrices; 0 elsewhere.
    *
-   * x: [..., rows, columns] → the same shape, x's type.
+   * x: [..., rows, columns] → the same shape, with x's type.
    *
    * @param diagonal The last diagonal to keep, counted from the main one upwards. Default 0.
    * @throws ShapeError if x has fewer than 2 dims
@@ -1722,7 +1722,7 @@ export interface Methods<Tensor> {
   /**
    * The upper triangle of matrices; 0 elsewhere.
    *
-   * x: [..., rows, columns] → the same shape, x's type.
+   * x: [..., rows, columns] → the same shape, with x's type.
    *
    * @param diagonal The first diagonal to keep, counted from the main one upwards. Default 0.
    * @throws ShapeError if x has fewer than 2 dims

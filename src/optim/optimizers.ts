@@ -133,7 +133,7 @@ export class AdamW extends Adam {
 
 /** Options of NAdam. */
 export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
-  /** How fast the momentum approaches β₁, ≥ 0. Default 4e-3. */
+  /** The rate at which the momentum approaches β₁, ≥ 0. Default 4e-3. */
   momentumDecay: number;
   /** Whether weight decay is decoupled from the gradient, as in AdamW. Default false. */
   decoupledWeightDecay: boolean;

@@ -7,7 +7,7 @@ import { isCount, type LRScheduler, type SchedulerState } from "./scheduler.ts";
 
 /** The state of a SequentialLR, as `stateDict` returns it. */
 export interface SequentialState {
-  /** How many steps were taken. */
+  /** The number of steps taken. */
   readonly lastEpoch: number;
   /** The state of each schedule. */
   readonly schedulers: readonly SchedulerState[];
@@ -19,7 +19,7 @@ export interface SequentialState {
  */
 export class SequentialLR {
   static readonly kind: string = "SequentialLR";
-  /** How many steps were taken. */
+  /** The number of steps taken. */
   lastEpoch = 0;
   constructor(
     private readonly schedulers: readonly LRScheduler[],

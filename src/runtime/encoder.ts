@@ -79,7 +79,7 @@ class Immediate implements Encoder {
 /** Appends instructions to a list of words, to run later. */
 export class WordList implements Encoder {
   readonly words: number[] = [];
-  /** Where each instruction begins. */
+  /** The position at which each instruction begins. */
   readonly starts: number[] = [];
   workspaceBytes = 0;
   shares = 1;

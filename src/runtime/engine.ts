@@ -200,7 +200,7 @@ export function info(): {
   relaxed: boolean;
   /** The number of threads, and the reason for it. */
   threads: number;
-  /** Why this build was chosen. */
+  /** The reason why this build was chosen. */
   reason: string;
 } {
   const { build, deterministic, pool, reason } = engine();

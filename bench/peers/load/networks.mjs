@@ -1,4 +1,7 @@
-/** The served networks, and the inputs of one request. A formula gives the weights, so that they are the same on every server. */
+/**
+ * The served networks, and the inputs of one request. A formula computes the weights, so that they are the same on every
+ * server.
+ */
 function values(count, scale, seed) {
   let state = seed;
   return Float32Array.from({ length: count }, () => {

@@ -4,7 +4,7 @@ import { SIDE } from "../../../cli/mnist/packed.ts";
 /** The longer side of a digit. */
 const DIGIT = 20;
 
-/** Values in rows of `width`, 0 paper … 1 ink. */
+/** The values, in rows of `width`: 0 paper … 1 ink. */
 export interface Ink {
   readonly width: number;
   readonly height: number;

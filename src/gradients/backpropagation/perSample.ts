@@ -96,8 +96,9 @@ function requireSeparate(model: Module): void {
 }
 
 /**
- * Why the per-sample gradients do not add up to the gradient of the summed loss, or undefined if they do. Reasons are a parameter that is
- * used outside its layer (it is tied, or reparametrized, as by SpectralNorm), or a layer input whose first dimension is not the batch.
+ * The reason why the per-sample gradients do not add up to the gradient of the summed loss, or undefined if they do.
+ * Possible reasons are a parameter that is used outside its layer (because it is tied, or reparametrized, as by
+ * SpectralNorm) and a layer input whose first dimension is not the batch.
  */
 function findMismatch(
   model: Module,
@@ -114,7 +115,7 @@ function findMismatch(
   return undefined;
 }
 
-/** Why a model does not support "batch", or undefined if it does. */
+/** The reason why a model does not support "batch", or undefined if it does. */
 function findObstacle(model: Module): string | undefined {
   const covered = new Set<Tensor>();
   for (const [, module] of model.namedModules())

@@ -30,7 +30,7 @@ export function signFlips(a: Vector, b: Vector): number {
   return flips / a.length;
 }
 
-/** How much the gradients of mini-batches disagree. */
+/** Measures of the disagreement between the gradients of mini-batches. */
 export interface Confusion {
   /** The mean fraction of signs that flip from one mini-batch to the next, 0 … 1. */
   readonly signFlips: number;
@@ -109,7 +109,7 @@ export function gradientNoiseScale(gradients: readonly Vector[], batchSize: numb
   return { signal, noise, scale: signal > 0 ? noise / signal : Infinity };
 }
 
-/** How to order mini-batches. */
+/** The ways to order mini-batches. */
 export type Curriculum =
   /** Each gradient differs from the previous one in the fewest signs, starting with the gradient nearest to the mean. */
   | {

@@ -15,7 +15,10 @@ export type StabilityVerdict = "stable" | "marginal" | "unstable";
 export interface Behaviour {
   /** Whether the critical point is stable. */
   readonly verdict: StabilityVerdict;
-  /** How fast the logarithm of the distance grows along the fastest direction, per unit of time or per step. 0 if no distance grows. */
+  /**
+   * The growth rate of the logarithm of the distance along the fastest direction, per unit of time or per step. 0 if no
+   * distance grows.
+   */
   readonly escapeRate: number;
 }
 /** The behaviour of a discrete optimizer near a critical point. */
@@ -151,8 +154,8 @@ export interface EscapeRateOptions {
 }
 
 /**
- * How fast a path leaves a point: the least-squares slope of log ‖θ − point‖ against time. Near a saddle, this is the escapeRate of
- * `stability` after the other directions have decayed.
+ * The speed at which a path leaves a point: the least-squares slope of log ‖θ − point‖ against time. Near a saddle,
+ * this is the escapeRate of `stability` after the other directions have decayed.
  *
  * ```ts
  * escapeRate(gradientFlow(saddle, { start: [1, 1e-6], duration: 5 }), { from: [0, 0] });

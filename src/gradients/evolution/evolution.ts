@@ -54,7 +54,7 @@ function requireSquare(name: string, m: Matrix, d: number): void {
 }
 
 /**
- * How far selection moves the mean traits from one generation to the next: Δz̄ = G·β (Lande 1979).
+ * The change of the mean traits by selection from one generation to the next: Δz̄ = G·β (Lande 1979).
  * @param G the additive genetic covariance of the traits: [d][d] @param beta the selection gradient: [d]
  *
  * ```ts

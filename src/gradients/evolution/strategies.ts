@@ -13,7 +13,7 @@ import { mean, meanOf, minus, norm, plus, scale, type Vector, variance, vector }
 import { Objective, type Point } from "../objective.ts";
 import { logSlope } from "../sensitivities/differences.ts";
 
-/** What an evolution strategy minimizes: an objective, or any function of a vector. It needs no derivative. */
+/** The function that an evolution strategy minimizes: an objective, or any function of a vector. It needs no derivative. */
 export type Evaluable = Objective | ((theta: Vector) => number);
 
 const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objective ? f.value(theta) : f(theta));

@@ -185,7 +185,7 @@ export interface CriticalPoint {
   readonly kind: CriticalKind;
   /** The length of the gradient at the point. */
   readonly gradientNorm: number;
-  /** How many curvatures are below 0. For a saddle, this is its index. */
+  /** The number of curvatures below 0. For a saddle, this is its index. */
   readonly index: number;
   /** Whether all curvatures were computed. If not, `index` is a lower bound. */
   readonly exact: boolean;

@@ -4,7 +4,7 @@ import { check } from "../../runtime/arguments.ts";
 import { dot, norm, scale, unit, type Vector, vector } from "../math/vector.ts";
 import type { Objective, Point } from "../objective.ts";
 
-/** How sensitive the loss is to one element of a parameter. */
+/** The sensitivity of the loss to one element of a parameter. */
 export interface Sensitivity {
   /** The parameter's name. */
   readonly name: string;

@@ -60,7 +60,7 @@ export interface Verdict {
   readonly kind: VerdictKind;
   /** The observation, with numbers. */
   readonly text: string;
-  /** What to try; "" for "healthy". */
+  /** The remedy to try; "" for "healthy". */
   readonly remedy: string;
 }
 

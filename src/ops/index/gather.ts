@@ -133,7 +133,7 @@ const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (d
 /**
  * The slices of x at the given indices along `dim`. The gradient is added back at these indices.
  *
- * x: any shape, index: [n] → x's shape with size n at `dim`, x's type.
+ * x: any shape, index: [n] → x's shape with size n at `dim`, with x's type.
  *
  * @param dim The dim to select from.
  * @param index The indices, int32.
@@ -166,7 +166,7 @@ function requireSameOuter(name: string, x: Value, index: Value, dim: number): vo
  * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
  * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
  *
- * x: any shape, index: x's shape but for `dim` → index's shape, x's type.
+ * x: any shape, index: x's shape except at `dim` → index's shape, with x's type.
  *
  * @param dim The dim to pick from.
  * @param index The indices, int32.
@@ -189,7 +189,7 @@ export function gather(x: Value, dim: number, index: Value): Value {
  * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is read at these
  * indices.
  *
- * source, index: the same shape → that shape with size n at `dim`, source's type.
+ * source, index: the same shape → that shape with size n at `dim`, with source's type.
  *
  * @param source The elements to add.
  * @param dim The dim to index along.
@@ -218,7 +218,7 @@ export function scatterSum(source: Value, dim: number, index: Value, n: number):
 /**
  * x with each element of `source` added at its index along `dim`: PyTorch's scatter_add, without writing to x.
  *
- * x: any shape; source, index: the same shape, x's but for `dim` → x's shape.
+ * x: any shape; source, index: the same shape, x's except at `dim` → x's shape.
  *
  * @param dim The dim to index along.
  * @param index The indices, int32.
@@ -266,7 +266,7 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
 /**
  * The rows of `weight` at the given indices. The gradient is added to these rows.
  *
- * index: any shape, weight: [entries, size] → [...index.shape, size], weight's type.
+ * index: any shape, weight: [entries, size] → [...index.shape, size], with weight's type.
  *
  * @param index The indices of the rows, int32.
  * @param weight The table.

@@ -242,7 +242,7 @@ export function linear(x: Value, w: Value, bias?: Value | null): Value {
 /**
  * The transpose of the last two dims.
  *
- * x: [..., m, n] → [..., n, m], x's type.
+ * x: [..., m, n] → [..., n, m], with x's type.
  *
  * @throws ShapeError if x has fewer than 2 dims
  * @example

@@ -84,7 +84,7 @@ export const clampGrad = derivative({
   vjp: () => null,
 });
 /**
- * An operand's share of the gradient of a maximum or minimum: none if the other operand is taken, half in a tie,
+ * An operand's share of the gradient of a maximum or minimum: none if the other operand is selected, half in a tie,
  * otherwise (for NaN, too) all of it.
  */
 function share(loses: Value, ties: Value): Value {

@@ -7,7 +7,7 @@ import { listOf, normalizeDim, type Shape, sameShape, show, sizeOf, type Value }
 /**
  * The same elements with another shape, without a copy. The gradient has x's shape again.
  *
- * x: any shape → `shape`, x's type.
+ * x: any shape → `shape`, with x's type.
  *
  * @param shape The new sizes, as numbers or as one array; one size may be -1.
  * @throws ShapeError if the sizes do not fit the number of elements
@@ -25,7 +25,7 @@ export function reshape(x: Value, ...shape: [shape: Shape] | number[]): Value {
 /**
  * PyTorch's name for reshape: the same elements with another shape, without a copy.
  *
- * x: any shape → `shape`, x's type.
+ * x: any shape → `shape`, with x's type.
  *
  * @param shape The new sizes, as numbers or as one array; one size may be -1.
  * @throws ShapeError if the sizes do not fit the number of elements
@@ -56,7 +56,7 @@ function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Valu
 /**
  * Merges the dims from startDim to endDim into one.
  *
- * x: any shape → x's shape with the product of these sizes in their place, x's type.
+ * x: any shape → x's shape with the product of these sizes in their place, with x's type.
  *
  * @param startDim The first dim to merge. Default 0.
  * @param endDim The last dim to merge. Default -1.
@@ -82,7 +82,7 @@ export function flatten(x: Value, startDim = 0, endDim = -1): Value {
 /**
  * Drops the dims of size 1, or only `dim` if its size is 1.
  *
- * x: any shape → x's shape without these dims, x's type.
+ * x: any shape → x's shape without these dims, with x's type.
  *
  * @param dim The dim to drop. Default: every dim of size 1.
  * @throws ShapeError if the dim does not exist
@@ -105,7 +105,7 @@ export function squeeze(x: Value, dim?: number): Value {
 /**
  * Inserts a dim of size 1.
  *
- * x: any shape → x's shape with a 1 at `dim`, x's type.
+ * x: any shape → x's shape with a 1 at `dim`, with x's type.
  *
  * @param dim The position of the new dim; -1 appends it.
  * @throws ShapeError if the position does not exist

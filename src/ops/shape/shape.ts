@@ -51,7 +51,7 @@ export function permute(x: Value, ...dims: [dims: readonly number[]] | number[])
 /**
  * Swaps two dims.
  *
- * x: any shape → x's shape with the two sizes swapped, x's type.
+ * x: any shape → x's shape with the two sizes swapped, with x's type.
  *
  * @param dim0 The first dim.
  * @param dim1 The second dim.
@@ -74,7 +74,7 @@ export function transpose(x: Value, dim0: number, dim1: number): Value {
 /**
  * The transpose of a matrix; a vector or a single number stays as it is.
  *
- * x: [m, n] → [n, m], x's type.
+ * x: [m, n] → [n, m], with x's type.
  *
  * @throws ShapeError if x has more than 2 dims
  * @example
@@ -100,7 +100,7 @@ export type SliceRange = null | number | readonly [start?: number | null, end?: 
  * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
  * elements that are left out.
  *
- * x: any shape → the sizes of the ranges; a number drops its dim. x's type.
+ * x: any shape → the sizes of the ranges; a number drops its dim. The type is x's.
  *
  * @param ranges For each dim: null for all of it, an index, or [start, end, step]. Dims without a range stay whole.
  * @throws ShapeError if an index does not exist or there are more ranges than dims
@@ -164,7 +164,7 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
 /**
  * Reverses the elements along `dims`.
  *
- * x: any shape → the same shape, x's type.
+ * x: any shape → the same shape, with x's type.
  *
  * @param dims One dim or several.
  * @throws ShapeError if a dim does not exist
@@ -185,7 +185,7 @@ export function flip(x: Value, dims: number | readonly number[]): Value {
 /**
  * Adds a border of one value. The gradient is the inner part of dy.
  *
- * x: any shape → each size plus its border, x's type.
+ * x: any shape → each size plus its border, with x's type.
  *
  * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
  * elements.
@@ -225,7 +225,7 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
 /**
  * Repeats x along new leading dims and along dims of size 1. The gradient is summed over them.
  *
- * x: any shape → `shape`, x's type.
+ * x: any shape → `shape`, with x's type.
  *
  * @param shape The sizes of the result.
  * @throws ShapeError if x does not broadcast to the shape
@@ -250,7 +250,7 @@ export function broadcastTo(x: Value, shape: Shape): Value {
 /**
  * Joins tensors along `dim`. The gradient is split into the same pieces.
  *
- * tensors: the same shape but for `dim` → the sizes at `dim` added up; the type of the tensors.
+ * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, with the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The dim to join along. Default 0.
@@ -273,7 +273,7 @@ export function concat(tensors: readonly Value[], dim = 0): Value {
 /**
  * Joins tensors of one shape along a new dim.
  *
- * tensors: the same shape → that shape with their number at `dim`; the type of the tensors.
+ * tensors: the same shape → that shape with the number of tensors at `dim`, with the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The position of the new dim. Default 0.
@@ -303,7 +303,7 @@ export function stack(tensors: readonly Value[], dim = 0): Value {
 /**
  * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
  *
- * x: any shape → x's shape with size `length` at `dim`, x's type.
+ * x: any shape → x's shape with size `length` at `dim`, with x's type.
  *
  * @param dim The dim to cut.
  * @param start The first index.
@@ -335,7 +335,7 @@ export function narrow(x: Value, dim: number, start: number, length: number): Va
 /**
  * Cuts x into pieces along `dim`.
  *
- * x: any shape → an array of tensors with x's sizes but for `dim`, x's type.
+ * x: any shape → an array of tensors with x's sizes except at `dim`, with x's type.
  *
  * @param sizes The size of each piece (the last may be smaller), or a list of sizes.
  * @param dim The dim to cut. Default 0.

@@ -39,7 +39,7 @@ function kept(op: string, x: Value, mask: Value): Value {
 /**
  * The lower triangle of matrices; 0 elsewhere.
  *
- * x: [..., rows, columns] → the same shape, x's type.
+ * x: [..., rows, columns] → the same shape, with x's type.
  *
  * @param diagonal The last diagonal to keep, counted from the main one upwards. Default 0.
  * @throws ShapeError if x has fewer than 2 dims
@@ -58,7 +58,7 @@ export function tril(x: Value, diagonal = 0): Value {
 /**
  * The upper triangle of matrices; 0 elsewhere.
  *
- * x: [..., rows, columns] → the same shape, x's type.
+ * x: [..., rows, columns] → the same shape, with x's type.
  *
  * @param diagonal The first diagonal to keep, counted from the main one upwards. Default 0.
  * @throws ShapeError if x has fewer than 2 dims

@@ -60,7 +60,7 @@ function sharedHeap(limit = MAX_BYTES): Heap | undefined {
   }
 }
 
-/** Why this runtime cannot run threads; "" if it can. */
+/** The reason why this runtime cannot run threads; "" if it can. */
 function obstacle(): string {
   const scope = globalThis as { crossOriginIsolated?: boolean; process?: { versions?: { node?: string } } };
   if (scope.process?.versions?.node) return "";

@@ -112,7 +112,8 @@ function spawnWeb(init: WorkerInit, events: ThreadEvents): Thread {
     // After a minute, the script has been fetched or never will be.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
-  // Bundlers recognize exactly this expression. Those that do not leave the file name as it is, so it must not equal one of the user's.
+  // Bundlers recognize exactly this expression. Bundlers that do not recognize it keep the file name, so the name must
+  // not equal that of a user's file.
   start(() => new Worker(new URL("./nabla-worker.js", import.meta.url), { type: "module" }), startFromText);
   return {
     isDead: () => ended,

@@ -11,7 +11,7 @@ import type { WorkerMessage } from "./worker.ts";
  * own.
  */
 const PAIR = 128;
-/** How long workers may take to start and to stop, in milliseconds. */
+/** The maximum time that workers may take to start and to stop, in milliseconds. */
 const START_TIMEOUT = 20_000;
 const STOP_TIMEOUT = 2_000;
 /** The pool gives up after this many replacements of crashed workers. */
@@ -41,7 +41,7 @@ function canSleep(): boolean {
 
 export class WorkerPool {
   readonly kernels: Kernels;
-  /** What happened to crashed workers, for info(). */
+  /** A description of what happened to crashed workers, for info(). */
   trouble = "";
   private readonly canSleep = canSleep();
   private readonly bytes: number;

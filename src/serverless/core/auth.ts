@@ -25,7 +25,8 @@ const tokenOf = (request: HandlerRequest): string | undefined =>
   /^Bearer +([\w~+/.-]+=*) *$/i.exec(request.header("authorization") ?? "")?.[1];
 
 /**
- * Whether two tokens are equal. The time of the comparison depends only on the length of the first, which the client knows.
+ * Whether two tokens are equal. The comparison takes a time that depends only on the length of the first token, which
+ * the client knows.
  *
  * ```ts
  * authorize: (token) => isSameToken(token, tokens.get(user))

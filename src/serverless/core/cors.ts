@@ -7,13 +7,13 @@ import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
 import type { HandlerRequest } from "./request.ts";
 
-/** Which web pages may call the function from a browser. */
+/** The web pages that may call the function from a browser. */
 export interface Cors {
   /** The allowed origins, such as `["https://example.com"]`, or "*" for all. Required. */
   readonly origins: "*" | readonly string[];
   /** Request headers that pages may send in addition to Content-Type, Authorization and X-Request-Id. Default none. */
   readonly headers?: readonly string[];
-  /** How long a browser may cache the answer to a preflight request, in seconds. Default 600. */
+  /** The time that a browser may cache the answer to a preflight request, in seconds. Default 600. */
   readonly maxAge?: number;
 }
 

@@ -47,7 +47,7 @@ export interface Limits {
   readonly unfinished: number;
 }
 
-/** How to join requests into batches. */
+/** Options for joining requests into batches. */
 export interface Batching {
   /** The largest number of samples in a batch. Larger requests run alone. Default 64, or `limits.batch` if that is less. */
   readonly size: number;

@@ -11,7 +11,10 @@ import type { NodeRequest, NodeResponse } from "./types.ts";
 
 /** Options for nodeListener: limits for clients that do not read their responses. */
 export interface NodeOptions {
-  /** How long a client may read nothing of its response before its connection is closed, in milliseconds. Default 10,000. */
+  /**
+   * The time that a client may read nothing of its response before its connection is closed, in milliseconds. Default
+   * 10,000.
+   */
   readonly writeTimeout?: number;
   /**
    * The maximum total size, in bytes, of the responses above 64 KiB that clients have not read yet. Above this limit,

@@ -69,7 +69,7 @@ const CHUNK = 2 ** 16;
 /** A response that its client has not read yet. */
 interface Unsent {
   readonly bytes: number;
-  /** When the client last read something. */
+  /** The time at which the client last read something. */
   lastRead: number;
   readonly sink: Sink;
 }

@@ -11,7 +11,7 @@ export interface NodeRequest {
   readonly httpVersionMajor?: number;
   /** Alternating names and values, as they were sent. */
   readonly rawHeaders: readonly string[];
-  /** Values by lower-case name. */
+  /** The header values, by lower-case name. */
   readonly headers: { readonly [name: string]: string | string[] | undefined; readonly host?: string | undefined };
   /** Whether the whole request has arrived. */
   readonly complete: boolean;
