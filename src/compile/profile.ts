@@ -63,7 +63,7 @@ export class Profile {
   /** @internal */
   constructor(name: string, trace: Trace<unknown>, args: readonly unknown[], { calls = 50 }: ProfileOptions) {
     if (!(Number.isInteger(calls) && calls > 0))
-      throw new RangeError(`profile: calls is ${calls}, but must be a whole number above 0.`);
+      throw new RangeError(`profile: calls must be a whole number above 0, got ${calls}.`);
     const { program } = trace;
     const times = program.steps.map((): number[] => []);
     const whole: number[] = [];

@@ -26,7 +26,7 @@ export const cannotBeCloned = () =>
 export const operatorError = ({ shape }: Spec): Error =>
   new TypeError(
     `operator: +, -, <, > and == do not work on tensors, got a tensor ${show(shape)}. ` +
-      "Use x.add(y), x.gt(y) or x.eq(y); x.item() for its number; String(x) for text.",
+      "Use x.add(y), x.gt(y) or x.eq(y), x.item() for a number, or String(x) for text.",
   );
 
 /** The error for the use of a disposed tensor. */

@@ -1241,7 +1241,7 @@ export const clamp: (x: Tensor | number, low?: number | null, high?: number | nu
   extremesOps.clamp,
 );
 /**
- * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
+ * The larger of a and b, NaN if either is; a number below the range of int32 keeps int32. Ties share the gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *
@@ -1257,7 +1257,7 @@ export const maximum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @_
   extremesOps.maximum,
 );
 /**
- * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
+ * The smaller of a and b, NaN if either is; a number above the range of int32 keeps int32. Ties share the gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *

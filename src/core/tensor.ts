@@ -279,7 +279,7 @@ export class Tensor implements Value {
     }
     rejectOtherCopy("copyFrom", "the source", source);
     if (source.length !== this.size)
-      throw new ShapeError(`copyFrom: ${source.length} values for ${show(this.shape)}, which has ${this.size}.`);
+      throw new ShapeError(`copyFrom: ${show(this.shape)} needs ${this.size} values, got ${source.length}.`);
     if (context.recorder)
       throw new TraceError(
         "copyFrom: values from JavaScript would be written once, not on every call. Pass them as an argument.",
@@ -377,7 +377,7 @@ const reshapeRule: GradientRule = {
 export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: DType, op: string): Tensor {
   requireShape(op, shape);
   if (elements.length !== sizeOf(shape))
-    throw new ShapeError(`${op}: ${elements.length} values do not fill ${show(shape)}, which has ${sizeOf(shape)}.`);
+    throw new ShapeError(`${op}: ${show(shape)} needs ${sizeOf(shape)} values, got ${elements.length}.`);
   tick();
   const made = withRecorder(null, () => Tensor.allocate({ shape: [...shape], dtype }, op));
   made.live().set(allToDType(elements, dtype));

@@ -149,7 +149,7 @@ export class Objective {
     const y = this.loss();
     if (!(y instanceof Tensor) || y.size !== 1)
       throw new ShapeError(
-        `objective: the loss must be a tensor of one number, got ${describe(y)}. Reduce it with sum() or mean().`,
+        `objective: the loss must be a tensor with one element, got ${describe(y)}. Reduce it with sum() or mean().`,
       );
     return y;
   }

@@ -26,7 +26,7 @@ function asRows(name: string, x: Tensor, labels: Tensor): { rows: Tensor; flat: 
   const classes = x.shape.at(-1) ?? 1;
   if (!x.shape.length || !sameShape(x.shape.slice(0, -1), labels.shape)) {
     throw new ShapeError(
-      `${name}: the labels are ${show(labels.shape)}, but must be ${show(x.shape.slice(0, -1))}: one per row of ${show(x.shape)}, whose last dimension is the classes.`,
+      `${name}: the labels must be ${show(x.shape.slice(0, -1))}, got ${show(labels.shape)}. Give one label per row of ${show(x.shape)}; its last dim is the classes.`,
     );
   }
   return {
@@ -52,7 +52,7 @@ function reduceWeighted(
 /** @throws ShapeError unless the weight is [classes] */
 function requireClassWeight(name: string, weight: Tensor | undefined, classes: number): void {
   if (weight && (weight.shape.length !== 1 || weight.size !== classes))
-    throw new ShapeError(`${name}: the weight is ${show(weight.shape)}, but must be [${classes}], one per class.`);
+    throw new ShapeError(`${name}: the weight must be [${classes}], one per class, got ${show(weight.shape)}.`);
 }
 
 /** @returns which rows are included, each row's weight (0 if excluded), and labels that are 0 for excluded rows */

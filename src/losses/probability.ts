@@ -61,7 +61,7 @@ function requireProbabilities(name: string, role: string, x: Tensor, remedy: str
   if (!x.size) return x;
   const error = (v: number, at: number): Error => {
     const place = contiguousStrides(x.shape).map((stride, i) => Math.floor(at / stride) % x.shape[i]!);
-    return new RangeError(`${name}: the ${role} is ${v} at ${show(place)}, but must be in 0 … 1. ${remedy}`);
+    return new RangeError(`${name}: the ${role} must be in 0 … 1, got ${v} at ${show(place)}. ${remedy}`);
   };
   if (currentRecorder()) return checkedFraction(x, error) as Tensor;
   const [low, high] = tidy(() => withGrad(false, () => [x.min().item(), x.max().item()]));

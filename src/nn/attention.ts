@@ -145,7 +145,7 @@ export class MultiheadAttention extends Module {
     requireWhole("MultiheadAttention", { embedDim, numHeads });
     if (embedDim % numHeads)
       throw new RangeError(
-        `MultiheadAttention: embedDim is ${embedDim}, but must be a multiple of numHeads, ${numHeads}.`,
+        `MultiheadAttention: embedDim must be a multiple of numHeads (${numHeads}), got ${embedDim}.`,
       );
     requireFraction("MultiheadAttention", { dropout });
     if (rotary && rotary.dim !== embedDim / numHeads)
@@ -188,7 +188,7 @@ export class MultiheadAttention extends Module {
     for (const [name, x] of Object.entries({ query, key, value }))
       if (x.shape.length !== 3 || x.shape[2] !== embedDim)
         throw new ShapeError(
-          `MultiheadAttention: the ${name} is [${x.shape.join(", ")}], but must be ${batchFirst ? "[batch, steps" : "[steps, batch"}, ${embedDim}], or without the batch.`,
+          `MultiheadAttention: the ${name} must be ${batchFirst ? "[batch, steps" : "[steps, batch"}, ${embedDim}], or without the batch, got [${x.shape.join(", ")}].`,
         );
     const layout: Layout = batchFirst ? "bthd" : "tbhd";
     const heads = (x: Tensor): Tensor => x.reshape([...x.shape.slice(0, 2), numHeads, embedDim / numHeads]);
@@ -234,7 +234,7 @@ export class MultiheadAttention extends Module {
     const show = (x: Tensor): string => `[${x.shape.join(", ")}]`;
     if (keyPaddingMask && (keyPaddingMask.shape[0] !== batch || keyPaddingMask.shape[1] !== keys))
       throw new ShapeError(
-        `MultiheadAttention: keyPaddingMask is ${show(keyPaddingMask)}, but must be [${batch}, ${keys}]: [batch, keys].`,
+        `MultiheadAttention: keyPaddingMask must be [${batch}, ${keys}] ([batch, keys]), got ${show(keyPaddingMask)}.`,
       );
     const padding = keyPaddingMask && forbid(keyPaddingMask).reshape([batch, 1, 1, keys]);
     if (!attnMask) return padding;
@@ -246,7 +246,7 @@ export class MultiheadAttention extends Module {
       (first !== 1 && first !== batch * this.numHeads)
     )
       throw new ShapeError(
-        `MultiheadAttention: attnMask is ${show(attnMask)}, but must be [${queries}, ${keys}] or [${batch * this.numHeads}, ${queries}, ${keys}].`,
+        `MultiheadAttention: attnMask must be [${queries}, ${keys}] or [${batch * this.numHeads}, ${queries}, ${keys}], got ${show(attnMask)}.`,
       );
     const own = forbid(attnMask).reshape(first === 1 ? [1, 1, ...rest] : [batch, this.numHeads, ...rest]);
     return padding ? own.add(padding) : own;

@@ -56,12 +56,14 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
     const { groups = 1 } = options;
     if (kernelSize.length !== dimensions)
       throw new RangeError(
-        `${name}: kernelSize is [${kernelSize.join(", ")}], but must have ${dimensions} dimension(s).`,
+        `${name}: kernelSize must have ${dimensions} size${dimensions > 1 ? "s" : ""}, got [${kernelSize.join(", ")}].`,
       );
     requireWhole(name, { inChannels, outChannels, groups });
     for (const size of kernelSize) requireWhole(name, { kernelSize: size });
     if (inChannels % groups || outChannels % groups)
-      throw new RangeError(`${name}: ${inChannels} → ${outChannels} channels do not divide into ${groups} groups.`);
+      throw new RangeError(
+        `${name}: ${inChannels} → ${outChannels} channels do not divide evenly into ${groups} groups.`,
+      );
     const [first, last] = transposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups];
     const bound = 1 / Math.sqrt(last * kernelSize.reduce((a, b) => a * b, 1));
     this.weight = parameter(init.uniform(zeros([first, ...kernelSize, last]), -bound, bound), this);

@@ -46,7 +46,7 @@ export function checkStateDict(
   const problems = pairs.flatMap(([name, target, source]) =>
     sameShape(source.shape, target.shape) && source.dtype === target.dtype
       ? []
-      : [`${name} is ${source.dtype} ${show(source.shape)}, but must be ${target.dtype} ${show(target.shape)}`],
+      : [`${name} must be ${target.dtype} ${show(target.shape)}, got ${source.dtype} ${show(source.shape)}`],
   );
   const mismatches: string[] = [];
   if (strict && missing.length) mismatches.push(`missing: ${listed(missing)}`);

@@ -41,7 +41,7 @@ export interface GroupNormOptions extends NormOptions {
 
 function requireSizes(name: string, sizes: readonly number[]): void {
   if (!sizes.length || sizes.some((n) => !Number.isInteger(n) || n < 1))
-    throw new RangeError(`${name}: sizes are [${sizes.join(", ")}], but must be whole numbers above 0.`);
+    throw new RangeError(`${name}: sizes must be whole numbers above 0, got [${sizes.join(", ")}].`);
 }
 
 /**
@@ -174,8 +174,8 @@ export class BatchNorm extends Module {
     const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;
     if ((ranks.length && !ranks.includes(x.shape.length)) || x.shape.at(-1) !== numFeatures)
       throw new ShapeError(
-        `${kindOf(this)}: x is [${x.shape.join(", ")}], but must have ${ranks.join(" or ") || "some"} dimensions, ` +
-          `the last of them ${numFeatures} channels. Use x.permute([0, 2, 3, 1]) for PyTorch's images.`,
+        `${kindOf(this)}: x must have ${ranks.join(" or ") || "some"} dimensions, ` +
+          `the last of them ${numFeatures} channels, got [${x.shape.join(", ")}]. Use x.permute([0, 2, 3, 1]) for PyTorch's images.`,
       );
     if (!this.training && runningMean && runningVar)
       return ops.batchNorm(x, runningMean, runningVar, weight, bias, options);
@@ -258,7 +258,7 @@ export class GroupNorm extends Module {
     const { affine = true, ...opOptions } = options;
     requireSizes("GroupNorm", [numGroups, numChannels]);
     if (numChannels % numGroups)
-      throw new RangeError(`GroupNorm: ${numChannels} channels do not divide into ${numGroups} groups.`);
+      throw new RangeError(`GroupNorm: ${numChannels} channels do not divide evenly into ${numGroups} groups.`);
     this.weight = affine ? parameter(ones([numChannels]), this) : null;
     this.bias = affine ? parameter(zeros([numChannels]), this) : null;
     this.options = opOptions;

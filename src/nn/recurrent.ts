@@ -135,7 +135,7 @@ abstract class Recurrent extends Module {
     const shape = [count, batch, this.hiddenSize];
     if (state && (state.shape.length !== 3 || state.shape.some((n, i) => n !== shape[i])))
       throw new ShapeError(
-        `${kindOf(this)}: ${name} is [${state.shape.join(", ")}], but must be [${shape.join(", ")}]: [layers·directions, batch, hidden].`,
+        `${kindOf(this)}: ${name} must be [${shape.join(", ")}] ([layers·directions, batch, hidden]), got [${state.shape.join(", ")}].`,
       );
     return Array.from({ length: count }, (_, i) =>
       state ? state.narrow(0, i, 1).reshape([batch, this.hiddenSize]) : null,
@@ -156,13 +156,13 @@ abstract class Recurrent extends Module {
     }
     if (x.shape.length !== 3 || x.shape[2] !== this.inputSize)
       throw new ShapeError(
-        `${name}: x is [${x.shape.join(", ")}], but must be ${batchFirst ? "[batch, steps" : "[steps, batch"}, ${this.inputSize}], or without the batch.`,
+        `${name}: x must be ${batchFirst ? "[batch, steps" : "[steps, batch"}, ${this.inputSize}], or without the batch, got [${x.shape.join(", ")}].`,
       );
     const batch = x.shape[batchFirst ? 0 : 1]!;
     const names = ["the initial state", "the initial cell state"];
     const parts = states.map((state, i) => this.splitState(names[i]!, state, batch));
     if (Array.isArray(lengths) && lengths.some((n) => !Number.isInteger(n)))
-      throw new RangeError(`${name}: lengths are [${lengths.join(", ")}], but must be whole numbers.`);
+      throw new RangeError(`${name}: lengths must be whole numbers, got [${lengths.join(", ")}].`);
     const counts = lengths && !(lengths instanceof Tensor) ? tensor([...lengths], { dtype: "int32" }) : lengths;
     const last: Tensor[][] = states.map(() => []);
     let y = x;
@@ -293,7 +293,7 @@ abstract class RecurrentCell extends Module {
   /** x as a sequence of one step. @throws ShapeError */
   protected step(x: Tensor): Tensor {
     if (x.shape.length !== 2 || x.shape[1] !== this.inputSize)
-      throw new ShapeError(`${kindOf(this)}: x is [${x.shape.join(", ")}], but must be [batch, ${this.inputSize}].`);
+      throw new ShapeError(`${kindOf(this)}: x must be [batch, ${this.inputSize}], got [${x.shape.join(", ")}].`);
     return x.unsqueeze(0);
   }
   protected override describe(): string {

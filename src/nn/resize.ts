@@ -31,13 +31,13 @@ const both = (v: Size2d): readonly [number, number] => (typeof v === "number" ? 
 
 function requireImages(name: string, { shape }: { shape: Shape }): void {
   if (shape.length !== 4)
-    throw new ShapeError(`${name}: x is ${show(shape)}, but must be [batch, height, width, channels].`);
+    throw new ShapeError(`${name}: x must be [batch, height, width, channels], got ${show(shape)}.`);
 }
 
 /** @throws RangeError */
 function requireSize(name: string, size: readonly number[]): void {
   if (size.length !== 2 || !size.every((n) => Number.isInteger(n) && n > 0))
-    throw new RangeError(`${name}: size is [${size.join(", ")}], but must be [height, width], whole numbers above 0.`);
+    throw new RangeError(`${name}: size must be [height, width], whole numbers above 0, got [${size.join(", ")}].`);
 }
 
 /** Samples x at `size` positions along a dimension, placed by PyTorch's rules. */

@@ -829,7 +829,7 @@ export interface Methods<Tensor> {
    */
   clamp(low?: number | null, high?: number | null): Tensor;
   /**
-   * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
+   * The larger of a and b, NaN if either is; a number below the range of int32 keeps int32. Ties share the gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
    *
@@ -842,7 +842,7 @@ export interface Methods<Tensor> {
    */
   maximum(b: Tensor | number): Tensor;
   /**
-   * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
+   * The smaller of a and b, NaN if either is; a number above the range of int32 keeps int32. Ties share the gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
    *

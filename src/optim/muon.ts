@@ -66,7 +66,7 @@ export class Muon extends Optimizer<MuonOptions, StateRule> {
   protected override validateParameter(p: Tensor): void {
     if (p.shape.length !== 2)
       throw new Error(
-        `Muon: a parameter is [${p.shape.join(", ")}], but must be a matrix. Use Adam for other parameters.`,
+        `Muon: a parameter must be a matrix, got [${p.shape.join(", ")}]. Use Adam for other parameters.`,
       );
   }
   protected validate({ momentum, weightDecay, nsSteps, adjustLrFn }: MuonOptions): void {

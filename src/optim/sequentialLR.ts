@@ -28,7 +28,7 @@ export class SequentialLR {
     check("SequentialLR", arguments, "schedulers:array milestones:numbers");
     if (milestones.some((at, i) => !Number.isInteger(at) || at <= (milestones[i - 1] ?? 0)))
       throw new RangeError(
-        `SequentialLR: milestones are [${milestones.join(", ")}], but must be increasing whole numbers above 0.`,
+        `SequentialLR: milestones must be increasing whole numbers above 0, got [${milestones.join(", ")}].`,
       );
     if (schedulers.length !== milestones.length + 1)
       throw new RangeError(

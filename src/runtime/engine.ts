@@ -130,14 +130,14 @@ export async function init(options: InitOptions = {}): Promise<void> {
   }
   if (build === "relaxed" && !probe().relaxed) {
     throw new Error(
-      'init: this runtime has no relaxed SIMD (Node ≥ 22, Chrome ≥ 114, Firefox ≥ 145). Use build: "simd".',
+      'init: this runtime does not support relaxed SIMD, which needs Node ≥ 22, Chrome ≥ 114 or Firefox ≥ 145. Use build: "simd".',
     );
   }
   if (memoryLimit !== undefined && !(memoryLimit >= 65536)) {
-    throw new RangeError(`init: memoryLimit is ${memoryLimit}, but must be at least 65536 bytes.`);
+    throw new RangeError(`init: memoryLimit must be at least 65536 bytes, got ${memoryLimit}.`);
   }
   if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
-    throw new RangeError(`init: threads is ${threads}, but must be "auto" or a whole number in 1 … ${MAX_THREADS}.`);
+    throw new RangeError(`init: threads must be "auto" or a whole number in 1 … ${MAX_THREADS}, got ${threads}.`);
   }
   const settings = settingsOf(options);
   if (current) return requireEqual(current.settings, settings, "runs");
@@ -222,7 +222,7 @@ export function execute(program: number, count: number, shared: boolean): void {
 export function manualSeed(seed: number): void {
   check("manualSeed", arguments, "seed:number");
   if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new RangeError(`manualSeed: seed is ${seed}, but must be an integer in 0 … 2⁵³ − 1.`);
+    throw new RangeError(`manualSeed: seed must be an integer in 0 … 2⁵³ − 1, got ${seed}.`);
   }
   engine().heap.u32.set([seed >>> 0, Math.floor(seed / 2 ** 32), 0, 0], RANDOM_STATE / 4);
 }

@@ -107,7 +107,7 @@ export function requireRange(
       throw new CappedTypeError(
         `${name}: ${key} must be a number, got ${typeof v === "string" ? quote(v) : String(v)}. Pass a number.`,
       );
-    if (!inRange(v)) throw new CappedRangeError(`${name}: ${key} is ${v}, but must be ${range}.`);
+    if (!inRange(v)) throw new CappedRangeError(`${name}: ${key} must be ${range}, got ${v}.`);
   }
 }
 export const requireWhole = (name: string, values: Readonly<Record<string, number>>): void =>

@@ -61,6 +61,6 @@ export function requireChoice(op: string, name: string, v: string, valid: readon
   if (valid.includes(v)) return;
   const near = nearest(String(v), valid);
   throw new RangeError(
-    `${op}: ${name} is ${describe(v)}, but must be one of ${valid.join(", ")}. ${near === undefined ? "" : `Did you mean "${near}"?`}`.trimEnd(),
+    `${op}: ${name} must be one of ${valid.join(", ")}, got ${describe(v)}. ${near === undefined ? "" : `Did you mean "${near}"?`}`.trimEnd(),
   );
 }

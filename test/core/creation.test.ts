@@ -39,9 +39,9 @@ describe("linspace", () => {
   test("n may be 1, which gives start, or 0, but not negative or a fraction", () => {
     expect(list(linspace(3, 9, 1))).toEqual([3]);
     expect(linspace(3, 9, 0).shape).toEqual([0]);
-    expect(() => linspace(0, 1, 2.5)).toThrow("linspace: n is 2.5, but must be a whole number from 0.");
+    expect(() => linspace(0, 1, 2.5)).toThrow("linspace: n must be a whole number from 0, got 2.5.");
     expect(() => linspace(0, 1, -1)).toThrow(RangeError);
-    expect(() => linspace(0, Infinity, 3)).toThrow("linspace: end is Infinity, but must be finite.");
+    expect(() => linspace(0, Infinity, 3)).toThrow("linspace: end must be finite, got Infinity.");
   });
   test("int32: whole steps are exact, and fractions are truncated as in PyTorch", () => {
     expect(list(linspace(0, 10, 5, { dtype: "int32" }))).toEqual([0, 2, 5, 7, 10]);
@@ -98,10 +98,10 @@ describe("arange", () => {
     expect(list(arange(16777215, 16777220, 1, options))).toEqual([16777215, 16777216, 16777217, 16777218, 16777219]);
   });
   test("rejects steps that never reach the end and ends that are not finite", () => {
-    expect(() => arange(0, 1, 0)).toThrow("arange: step 0 never gets from 0 to 1.");
-    expect(() => arange(0, Infinity)).toThrow("arange: end is Infinity, but must be finite.");
-    expect(() => arange(0, 1, Number.NaN)).toThrow("arange: step NaN never gets from 0 to 1.");
-    expect(() => arange(0, 1e12)).toThrow("arange: 1000000000000 elements are more than memory can hold.");
+    expect(() => arange(0, 1, 0)).toThrow("arange: step 0 never leads from 0 to 1.");
+    expect(() => arange(0, Infinity)).toThrow("arange: end must be finite, got Infinity.");
+    expect(() => arange(0, 1, Number.NaN)).toThrow("arange: step NaN never leads from 0 to 1.");
+    expect(() => arange(0, 1e12)).toThrow("arange: 1000000000000 elements do not fit into memory. Request fewer.");
   });
 });
 

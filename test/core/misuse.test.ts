@@ -81,10 +81,10 @@ describe("memory is never corrupted", () => {
     expect(() => int([0]).oneHot(Number.NaN)).toThrow("oneHot: [NaN] is not a shape");
     expect(() => scatterSum(ones([1]), 0, int([0]), 1.5)).toThrow("scatterSum: [1.5] is not a shape");
     expect(() => ones([4]).slice([0.5, 3])).toThrow(
-      "slice: 0.5 is not a place in dim 0 of [4]: use a whole number or null.",
+      "slice: 0.5 is not an index of dim 0 of [4]. Use a whole number or null.",
     );
     expect(() => ones([4]).narrow(0, 1, undefined as unknown as number)).toThrow("narrow:");
-    expect(() => ones([4]).split(0.5)).toThrow("split: a size of 0.5 is not a whole number above 0.");
+    expect(() => ones([4]).split(0.5)).toThrow("split: the size must be a whole number above 0, got 0.5.");
   });
   test("a serialized tensor does not contain the whole linear memory", () => {
     expect(JSON.stringify(ones([2, 3]).mul(2)).length).toBeLessThan(1000);
@@ -103,7 +103,7 @@ describe("memory is never corrupted", () => {
       "mul: b must be a tensor or a number, got the array [1, 2].",
     );
     expect(() => linear(ones([1, 2]), int([1, 2]).reshape(1, 2))).toThrow(
-      'linear: the weight is int32, but must be float32. Convert it with .to("float32").',
+      'linear: the weight must be float32, got int32. Convert it with .to("float32").',
     );
     expect(() => ones([2]).clamp(ones([2]) as unknown as number)).toThrow(
       "clamp: low must be a number, got a float32 tensor [2]. For tensor bounds, use maximum and minimum.",
@@ -233,7 +233,9 @@ describe("layers, losses, optimizers", () => {
     expect(() => adam.loadStateDict({ groups, state: [{ ...state[0], expAvg: zeros([2]) }] })).toThrow(
       "Adam: the state of parameter 0 has expAvg as float32 [2], but must be float32 [3]. Was it saved by this optimizer, for this model?",
     );
-    expect(() => adam.loadStateDict({ groups: [{ lr: Number.NaN }], state })).toThrow("lr is NaN");
+    expect(() => adam.loadStateDict({ groups: [{ lr: Number.NaN }], state })).toThrow(
+      "lr must be a number ≥ 0, got NaN",
+    );
     expect(() => adam.loadStateDict({} as ReturnType<typeof adam.stateDict>)).toThrow(
       "Adam: the state has 0 groups and 0 parameters",
     );
@@ -264,7 +266,7 @@ describe("layers, losses, optimizers", () => {
     expect(() => losses.mse(ones([1]), ones([1]), { reduction: "avg" as "mean" })).toThrow(
       'mse: unknown reduction "avg". Valid: "mean", "sum", "none"',
     );
-    expect(() => losses.huber(ones([1]), ones([1]), { delta: -1 })).toThrow("huber: delta is -1, but must be above 0.");
+    expect(() => losses.huber(ones([1]), ones([1]), { delta: -1 })).toThrow("huber: delta must be above 0, got -1.");
   });
   test("a module that contains itself is visited once", () => {
     class Loop extends nn.Module {
@@ -345,7 +347,7 @@ test("scatterSum rejects an index that does not match its source, and elu reject
   expect(() => scatterSum(ones([16]), 0, zeros([32], { dtype: "int32" }), 1)).toThrow(
     "scatterSum: the index [32] must have the source's shape [16]. Narrow the longer one.",
   );
-  expect(() => ones([2]).elu(-1)).toThrow("elu: alpha is -1, but must be ≥ 0.");
+  expect(() => ones([2]).elu(-1)).toThrow("elu: alpha must be ≥ 0, got -1.");
 });
 
 test("cross-entropy is accurate for logits far from zero", () => {

@@ -60,7 +60,7 @@ const cases: [Kind, string, (metadata: Metadata) => void, RegExp, ((tensors: Rec
   ["Adam", "a group that is null", (metadata) => (metadata.optimizer.groups = [null]), /is malformed/],
   ["Adam", "lr that is a list", options({ lr: [0.1] }), /^Adam: the state has lr as the array \[0.1\]/],
   ["LBFGS", "a tolerance that is a string", options({ toleranceGrad: "x" }), /^LBFGS: the state has toleranceGrad as "x"/],
-  ["LBFGS", "maxEval of 0", options({ maxEval: 0 }), /^LBFGS: maxEval is 0, but must be at least 1/],
+  ["LBFGS", "maxEval of 0", options({ maxEval: 0 }), /^LBFGS: maxEval must be at least 1, got 0/],
   ["LBFGS", "lr that is a string", options({ lr: "1" }), /^LBFGS: the state has lr as "1"/],
   ["LBFGS", "an unknown line search", options({ lineSearchFn: "toString" }), /^LBFGS: lineSearchFn must be "strongWolfe" or null, got "toString"/],
   ["LBFGS", "a scale of NaN", none, /incomplete/, (t) => (t["optimizer.0.numbers"] = bytes(Number.NaN, 1))],

@@ -170,7 +170,7 @@ test("averages of weights are resumed", () => {
   const { average } = make(3, 2);
   const before = saveState(whole);
   expect(() => loadState(saveState({ model, optimizer, average }), whole)).toThrow(
-    /^loadStateDict: 0 is float32 \[2, 4\], but must be float32 \[3, 4\]; 1 is float32 \[2\]/,
+    /^loadStateDict: 0 must be float32 \[3, 4\], got float32 \[2, 4\]; 1 must be float32/,
   );
   expect(saveState(whole)).toEqual(before);
   const single = new optim.EMA([model.weight]);

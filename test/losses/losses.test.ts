@@ -249,8 +249,8 @@ test("compiled bce throws the same error as eager bce", () => {
   for (const bad of [1.5, -0.1, Number.NaN]) {
     const wrong = tensor([0.5, bad]);
     for (const f of [step, losses.bce]) {
-      expect(() => f(good, wrong)).toThrow(/^bce: the target is .* at \[1\], but must be in 0 … 1/);
-      expect(() => f(wrong, good)).toThrow(/^bce: the prediction is .* at \[1\]/);
+      expect(() => f(good, wrong)).toThrow(/^bce: the target must be in 0 … 1, got .* at \[1\]/);
+      expect(() => f(wrong, good)).toThrow(/^bce: the prediction must be in 0 … 1, got .* at \[1\]/);
     }
   }
 });

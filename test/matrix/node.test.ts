@@ -61,7 +61,7 @@ test("init rejects invalid options before the engine starts, and applies a memor
     console.log(JSON.stringify([...messages, tensor([1]).item()]));`;
   expect(await lastJson(process.execPath, ["--input-type=module", "-e", script], { cwd })).toEqual([
     'init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.',
-    "init: memoryLimit is 10, but must be at least 65536 bytes.",
+    "init: memoryLimit must be at least 65536 bytes, got 10.",
     "OutOfMemoryError",
     1,
   ]);

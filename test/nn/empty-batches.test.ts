@@ -119,7 +119,7 @@ test("KFAC rejects an empty batch, which does not affect later steps", () => {
     step(x, y);
     if (withEmpty)
       expect(() => step(zeros([0, 2]), zeros([0, 2]))).toThrow(
-        "KFAC: the batch is empty, so it has no factors. Give at least one sample.",
+        "KFAC: the batch must have at least one sample, got none.",
       );
     step(x, y);
     return Array.from(model.weight.data);

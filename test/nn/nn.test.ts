@@ -93,7 +93,7 @@ describe("stateDict and loadStateDict", () => {
     const { "0.bias": _, ...rest } = model.stateDict();
     const bad: StateDict = { ...rest, "2.weight": zeros([1, 4]), extra: zeros([1]) };
     expect(() => model.loadStateDict(bad)).toThrow(
-      "loadStateDict: 2.weight is float32 [1, 4], but must be float32 [1, 3]; missing: 0.bias; unexpected: extra. " +
+      "loadStateDict: 2.weight must be float32 [1, 3], got float32 [1, 4]; missing: 0.bias; unexpected: extra. " +
         "Pass { strict: false } to load only matching names.",
     );
     expect(model.forward(tensor([[1, 2]])).item()).toBe(before);
@@ -158,8 +158,8 @@ describe("optimizers", () => {
     const p = tensor([1], { requiresGrad: true });
     expect(() => new optim.SGD([], { lr: 1 })).toThrow("SGD: no parameters given. Pass model.parameters().");
     expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow("SGD: a parameter [1] is in two groups.");
-    expect(() => new optim.Adam([p], { lr: -1 })).toThrow("lr is -1, but must be a number ≥ 0.");
-    expect(() => new optim.Adam([p], { betas: [0.9, 1] })).toThrow("Adam: beta2 is 1, but must be in 0 … 1, below 1.");
+    expect(() => new optim.Adam([p], { lr: -1 })).toThrow("lr must be a number ≥ 0, got -1.");
+    expect(() => new optim.Adam([p], { betas: [0.9, 1] })).toThrow("Adam: beta2 must be in 0 … 1, below 1, got 1.");
     expect(() => new optim.SGD([p], { lr: 1, nesterov: true })).toThrow(
       "SGD: nesterov needs momentum above 0 and dampening 0.",
     );
@@ -231,7 +231,7 @@ describe("initialization", () => {
 test("losses return a scalar and reject invalid options", () => {
   expect(losses.mse(tensor([1, 2]), tensor([1, 4])).shape).toEqual([]);
   expect(() => losses.crossEntropy(zeros([1, 2]), tensor([0], { dtype: "int32" }), { labelSmoothing: 2 })).toThrow(
-    "crossEntropy: labelSmoothing is 2, but must be in 0 … 1.",
+    "crossEntropy: labelSmoothing must be in 0 … 1, got 2.",
   );
 });
 
@@ -274,14 +274,14 @@ test("interpolate and AdaptiveAvgPool2d reject invalid sizes", () => {
   const x = zeros([1, 4, 4, 1]);
   expect(() => nn.interpolate(x, {})).toThrow("interpolate: give either size or scaleFactor.");
   expect(() => nn.interpolate(x, { size: 0 })).toThrow(
-    "interpolate: size is [0, 0], but must be [height, width], whole numbers above 0",
+    "interpolate: size must be [height, width], whole numbers above 0, got [0, 0]",
   );
   expect(() => nn.interpolate(zeros([4, 4]), { size: 2 })).toThrow(
-    "x is [4, 4], but must be [batch, height, width, channels].",
+    "x must be [batch, height, width, channels], got [4, 4].",
   );
   expect(() => nn.interpolate(x, { size: 2, alignCorners: true })).toThrow('alignCorners is for mode "bilinear".');
   expect(() => new nn.AdaptiveAvgPool2d([2.5, 1])).toThrow(
-    "AdaptiveAvgPool2d: size is [2.5, 1], but must be [height, width], whole numbers above 0",
+    "AdaptiveAvgPool2d: size must be [height, width], whole numbers above 0, got [2.5, 1]",
   );
 });
 

@@ -59,16 +59,16 @@ describe(`modules agree with PyTorch ${values.torch}`, () => {
 describe("recurrent layers reject invalid inputs", () => {
   const x = () => tensor(new Float32Array(24), [4, 2, 3]);
   test.each<[string, () => unknown, RegExp]>([
-    ["sizes", () => new nn.LSTM(0, 5), /LSTM: inputSize is 0, but must be a whole number above 0/],
+    ["sizes", () => new nn.LSTM(0, 5), /LSTM: inputSize must be a whole number above 0, got 0/],
     [
       "another number of features",
       () => new nn.GRU(4, 5).forward(x()),
-      /GRU: x is \[4, 2, 3\], but must be \[steps, batch, 4\], or without the batch/,
+      /GRU: x must be \[steps, batch, 4\], or without the batch, got \[4, 2, 3\]/,
     ],
     [
       "states of another shape",
       () => new nn.RNN(3, 5).forward(x(), tensor(new Float32Array(5), [1, 1, 5])),
-      /RNN: the initial state is \[1, 1, 5\], but must be \[1, 2, 5\]: \[layers·directions, batch, hidden\]/,
+      /RNN: the initial state must be \[1, 2, 5\] \(\[layers·directions, batch, hidden\]\), got \[1, 1, 5\]/,
     ],
     [
       "lengths that are too long",
@@ -78,17 +78,17 @@ describe("recurrent layers reject invalid inputs", () => {
     [
       "a wrong number of lengths",
       () => new nn.LSTM(3, 5).forward(x(), undefined, { lengths: [1] }),
-      /lstm: the list of lengths is \[1\], but must be \[2\]/,
+      /lstm: the list of lengths must be \[2\], got \[1\]/,
     ],
     [
       "lengths of another element type",
       () => new nn.LSTM(3, 5).forward(x(), undefined, { lengths: tensor([1.5, 2]) }),
-      /lstm: the list of lengths is float32, but must be int32\. Convert it with \.to\("int32"\)/,
+      /lstm: the list of lengths must be int32, got float32\. Convert it with \.to\("int32"\)/,
     ],
     [
       "an unknown nonlinearity",
       () => new nn.RNN(3, 5, { nonlinearity: "elu" as "relu" }),
-      /RNN: nonlinearity is "elu", but must be one of tanh, relu/,
+      /RNN: nonlinearity must be one of tanh, relu, got "elu"/,
     ],
     [
       "a sequence without steps",

@@ -156,7 +156,7 @@ describe("a cache", () => {
     const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
     layer.forward(x, x, x, { cache });
     expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
-      /attnMask is \[5, 5\], but must be \[2, 4\]/,
+      /attnMask must be \[2, 4\] or \[4, 2, 4\], got \[5, 5\]/,
     );
     expect(() => layer.forward(randn([2, 1, 6]), undefined, undefined, { cache })).toThrow(
       /the cache has batch size 1, but the query has 2\. Call cache\.clear\(\) before the next sequence/,
@@ -174,24 +174,24 @@ describe("invalid arguments are rejected", () => {
   const x = () => randn([2, 4, 6]);
   const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
   test.each<[string, () => unknown, RegExp]>([
-    ["heads", () => new nn.MultiheadAttention(6, 4), /embedDim is 6, but must be a multiple of numHeads, 4\./],
-    ["dropout", () => new nn.MultiheadAttention(6, 2, { dropout: 2 }), /dropout is 2, but must be in 0 … 1/],
+    ["heads", () => new nn.MultiheadAttention(6, 4), /embedDim must be a multiple of numHeads \(4\), got 6\./],
+    ["dropout", () => new nn.MultiheadAttention(6, 2, { dropout: 2 }), /dropout must be in 0 … 1, got 2/],
     [
       "an input of another width",
       () => attend().forward(randn([2, 4, 5])),
-      /the query is \[2, 4, 5\], but must be \[batch, steps, 6\], or without the batch/,
+      /the query must be \[batch, steps, 6\], or without the batch, got \[2, 4, 5\]/,
     ],
     [
       "a padding mask of another shape",
       () => attend().forward(x(), x(), x(), { keyPaddingMask: tensor([[true]]) }),
-      /keyPaddingMask is \[1, 1\], but must be \[2, 4\]: \[batch, keys\]/,
+      /keyPaddingMask must be \[2, 4\] \(\[batch, keys\]\), got \[1, 1\]/,
     ],
     [
       "a mask of another shape",
       () => attend().forward(x(), x(), x(), { attnMask: randn([3, 4]) }),
-      /attnMask is \[3, 4\], but must be \[4, 4\] or \[4, 4, 4\]/,
+      /attnMask must be \[4, 4\] or \[4, 4, 4\], got \[3, 4\]/,
     ],
-    ["rotary", () => new nn.RotaryEmbedding(5), /RotaryEmbedding: dim is 5, but must be an even number above 0/],
+    ["rotary", () => new nn.RotaryEmbedding(5), /RotaryEmbedding: dim must be an even number above 0, got 5/],
     [
       "a rotary embedding of another width",
       () => new nn.MultiheadAttention(6, 2, { rotary: new nn.RotaryEmbedding(4) }),
@@ -213,7 +213,7 @@ describe("invalid arguments are rejected", () => {
         scaledDotProductAttention(randn([3, 4]), randn([5, 4]), randn([5, 4]), {
           mask: tensor([1, 0, 1, 1, 1], { dtype: "int32" }),
         }),
-      /the mask is int32, but must be bool or float32\. Convert it with \.to\("bool"\)/,
+      /the mask must be bool or float32, got int32\. Convert it with \.to\("bool"\)/,
     ],
     [
       "a width of 0",

@@ -127,12 +127,12 @@ describe("invalid probabilities", () => {
     [
       [0.5, 1.5],
       [0, 1],
-      "bce: the prediction is 1.5 at [1], but must be in 0 … 1. Use bceWithLogits for logits, or apply sigmoid first.",
+      "bce: the prediction must be in 0 … 1, got 1.5 at [1]. Use bceWithLogits for logits, or apply sigmoid first.",
     ],
-    [[-0.25, 0.5], [0, 1], "bce: the prediction is -0.25 at [0], but must be in 0 … 1."],
-    [[0.5, Number.NaN], [0, 1], "bce: the prediction is NaN at [1], but must be in 0 … 1."],
-    [[0.5, 0.5], [0, 2], "bce: the target is 2 at [1], but must be in 0 … 1. Give the probability of class 1."],
-    [[0.5, 0.5], [Number.NaN, 1], "bce: the target is NaN at [0], but must be in 0 … 1."],
+    [[-0.25, 0.5], [0, 1], "bce: the prediction must be in 0 … 1, got -0.25 at [0]."],
+    [[0.5, Number.NaN], [0, 1], "bce: the prediction must be in 0 … 1, got NaN at [1]."],
+    [[0.5, 0.5], [0, 2], "bce: the target must be in 0 … 1, got 2 at [1]. Give the probability of class 1."],
+    [[0.5, 0.5], [Number.NaN, 1], "bce: the target must be in 0 … 1, got NaN at [0]."],
   ])("bce rejects %o against %o", (x, t, message) => {
     expect(() => bce(tensor(x), tensor(t))).toThrow(message);
     expect(() => grad((v: Tensor) => bce(v, tensor(t)))(tensor(x))).toThrow(RangeError);
@@ -140,7 +140,7 @@ describe("invalid probabilities", () => {
   test("bce names the index in all dimensions", () => {
     const x = zeros([2, 3, 4]);
     x.copyFrom(Float32Array.from({ length: 24 }, (_, i) => (i === 17 ? 2 : 0.5)));
-    expect(() => bce(x, zeros([2, 3, 4]))).toThrow("bce: the prediction is 2 at [1, 1, 1]");
+    expect(() => bce(x, zeros([2, 3, 4]))).toThrow("bce: the prediction must be in 0 … 1, got 2 at [1, 1, 1]");
   });
   test("bce accepts 0, 1 and empty tensors", () => {
     expect(bce(tensor([0, 1]), tensor([0, 1])).item()).toBe(0);
@@ -148,9 +148,9 @@ describe("invalid probabilities", () => {
     expect(bce(zeros([0]), zeros([0]), { reduction: "sum" }).item()).toBe(0);
   });
   test.each([
-    ["a prediction above 1", [0.5, 1.5], [1, 0], "bce: the prediction is 1.5 at [1]"],
-    ["a prediction below 0", [-0.5, 0.5], [1, 0], "bce: the prediction is -0.5 at [0]"],
-    ["a target above 1", [0.5, 0.5], [0, 7], "bce: the target is 7 at [1]"],
+    ["a prediction above 1", [0.5, 1.5], [1, 0], "bce: the prediction must be in 0 … 1, got 1.5 at [1]"],
+    ["a prediction below 0", [-0.5, 0.5], [1, 0], "bce: the prediction must be in 0 … 1, got -0.5 at [0]"],
+    ["a target above 1", [0.5, 0.5], [0, 7], "bce: the target must be in 0 … 1, got 7 at [1]"],
   ])("bce: %s throws the same error in eager and compiled mode", (_, x, t, message) => {
     const f = (p: Tensor, q: Tensor): Tensor => bce(p, q, { reduction: "none" });
     expect(() => f(tensor(x), tensor(t))).toThrow(message);
@@ -235,9 +235,7 @@ describe("gradients at kinks equal PyTorch's", () => {
     },
   );
   test("smoothL1 rejects a negative β and targets of another shape", () => {
-    expect(() => losses.smoothL1(zeros([2]), zeros([2]), { beta: -1 })).toThrow(
-      "smoothL1: beta is -1, but must be ≥ 0.",
-    );
+    expect(() => losses.smoothL1(zeros([2]), zeros([2]), { beta: -1 })).toThrow("smoothL1: beta must be ≥ 0, got -1.");
     expect(() => losses.smoothL1(zeros([2]), zeros([3]))).toThrow("smoothL1: the prediction is [2]");
   });
 });

@@ -58,7 +58,7 @@ test("weights get gradients if the input contains integers", () => {
 test("weights that are not float32 are rejected by name", () => {
   const x = ones([1, 2]);
   expect(() => linear(x, ones([3, 2]).to("int32"))).toThrow(
-    'linear: the weight is int32, but must be float32. Convert it with .to("float32").',
+    'linear: the weight must be float32, got int32. Convert it with .to("float32").',
   );
-  expect(() => linear(x, ones([3, 2]), ones([3]).to("int32"))).toThrow(/^linear: the bias is int32/);
+  expect(() => linear(x, ones([3, 2]), ones([3]).to("int32"))).toThrow(/^linear: the bias must be float32, got int32/);
 });

@@ -242,10 +242,10 @@ describe("clipping to a limit", () => {
     const p = tensor([1], { requiresGrad: true });
     p.grad = tensor([2]);
     for (const v of [-1, -1e-30, -Infinity, Number.NaN]) {
-      expect(() => optim.clipGradNorm([p], v)).toThrow(`clipGradNorm: maxNorm is ${v}, but must be at least 0.`);
-      expect(() => optim.clipGradValue([p], v)).toThrow(`clipGradValue: clipValue is ${v}, but must be at least 0.`);
+      expect(() => optim.clipGradNorm([p], v)).toThrow(`clipGradNorm: maxNorm must be at least 0, got ${v}.`);
+      expect(() => optim.clipGradValue([p], v)).toThrow(`clipGradValue: clipValue must be at least 0, got ${v}.`);
     }
-    expect(() => optim.clipGradNorm([p], 1, { normType: Number.NaN })).toThrow("normType is NaN");
+    expect(() => optim.clipGradNorm([p], 1, { normType: Number.NaN })).toThrow("got NaN");
     for (const decay of [-0.1, 1.1, Number.NaN])
       expect(() => new optim.EMA([p], { decay })).toThrow(`decay is ${decay}`);
     expect(p.grad.item()).toBe(2);

@@ -53,7 +53,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "weights of inconsistent sizes",
     () => lstm(zeros([8, 8, 3]), null, null, { weightIh: zeros([16, 3]), weightHh: zeros([64, 16]) }),
-    /lstm: the inputs' part is \[8, 8, 16\], but must be \[8, 8, 64\]/,
+    /lstm: the inputs' part must be \[8, 8, 64\], got \[8, 8, 16\]/,
   ],
   [
     "one of two states",
@@ -63,21 +63,21 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "the weight of another cell",
     () => gru(zeros([1, 1, 3]), null, { weightIh: zeros([3, 3]), weightHh: zeros([12, 4]) }),
-    /gru: the inputs' part is \[1, 1, 3\], but must be \[1, 1, 12\]/,
+    /gru: the inputs' part must be \[1, 1, 12\], got \[1, 1, 3\]/,
   ],
   [
     "fractional lengths",
     () => new nn.GRU(3, 4).forward(zeros([2, 2, 3]), undefined, { lengths: [1.7, 2] }),
-    /GRU: lengths are \[1\.7, 2\], but must be whole numbers/,
+    /GRU: lengths must be whole numbers, got \[1\.7, 2\]/,
   ],
   [
     "an unknown nonlinearity of a cell",
     () => new nn.RNNCell(3, 4, { nonlinearity: "elu" as "relu" }),
-    /RNNCell: nonlinearity is "elu", but must be one of tanh, relu/,
+    /RNNCell: nonlinearity must be one of tanh, relu, got "elu"/,
   ],
   [
     "a cell's input without a batch",
     () => new nn.LSTMCell(3, 4).forward(zeros([3])),
-    /LSTMCell: x is \[3\], but must be \[batch, 3\]/,
+    /LSTMCell: x must be \[batch, 3\], got \[3\]/,
   ],
 ])("%s is rejected", (_, f, message) => expect(f).toThrow(message));

@@ -120,7 +120,7 @@ describe(`schedules give the learning rates of PyTorch ${values.torch}`, () => {
     other.step();
     expect(optimizer.lr).toBe(rate / 2);
     expect(() => new optim.SequentialLR([], [4, 2])).toThrow(
-      /milestones are \[4, 2\], but must be increasing whole numbers above 0/,
+      /milestones must be increasing whole numbers above 0, got \[4, 2\]/,
     );
   });
 
@@ -219,10 +219,10 @@ describe("Muon", () => {
   test("accepts only matrices, even in groups that are added later", () => {
     const muon = new optim.Muon([tensor([[1]], { requiresGrad: true })]);
     expect(() => muon.addParamGroup({ params: [tensor([1], { requiresGrad: true })] })).toThrow(
-      "Muon: a parameter is [1]",
+      "Muon: a parameter must be a matrix, got [1]",
     );
     expect(() => new optim.Muon([tensor([1], { requiresGrad: true })])).toThrow(
-      "Muon: a parameter is [1], but must be a matrix. Use Adam for other parameters.",
+      "Muon: a parameter must be a matrix, got [1]. Use Adam for other parameters.",
     );
   });
 });
@@ -267,8 +267,8 @@ describe("L-BFGS", () => {
   });
 
   test.each<[object, RegExp]>([
-    [{ lr: 0 }, /LBFGS: lr is 0, but must be a number above 0/],
-    [{ maxIter: 1.5 }, /LBFGS: maxIter is 1.5, but must be a whole number above 0/],
+    [{ lr: 0 }, /LBFGS: lr must be a number above 0, got 0/],
+    [{ maxIter: 1.5 }, /LBFGS: maxIter must be a whole number above 0, got 1.5/],
     [{ lineSearchFn: "armijo" }, /LBFGS: lineSearchFn must be "strongWolfe" or null, got "armijo"/],
   ])("%o is rejected", (options, message) => {
     expect(() => new optim.LBFGS([tensor([1], { requiresGrad: true })], options)).toThrow(message);
@@ -326,7 +326,7 @@ describe("averages of weights", () => {
     }
   });
   test("a decay outside 0 … 1 is rejected", () => {
-    expect(() => new optim.EMA([], { decay: 1.5 })).toThrow("EMA: decay is 1.5, but must be in 0 … 1.");
+    expect(() => new optim.EMA([], { decay: 1.5 })).toThrow("EMA: decay must be in 0 … 1, got 1.5.");
   });
 });
 

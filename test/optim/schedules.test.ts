@@ -56,10 +56,10 @@ describe("OneCycleLR", () => {
     expect(other.optimizer.lr).toBe(optimizer.lr);
   });
   test.each<[object, RegExp]>([
-    [{ totalSteps: 0 }, /OneCycleLR: totalSteps is 0/],
-    [{ totalSteps: 5, divFactor: 0 }, /OneCycleLR: divFactor is 0, but must be above 0/],
-    [{ totalSteps: 5, finalDivFactor: -1 }, /OneCycleLR: finalDivFactor is -1/],
-    [{ totalSteps: 5, annealStrategy: "poly" }, /annealStrategy is "poly", but must be one of cos, linear/],
+    [{ totalSteps: 0 }, /OneCycleLR: totalSteps must be a whole number above 0, got 0/],
+    [{ totalSteps: 5, divFactor: 0 }, /OneCycleLR: divFactor must be above 0, got 0/],
+    [{ totalSteps: 5, finalDivFactor: -1 }, /OneCycleLR: finalDivFactor must be above 0, got -1/],
+    [{ totalSteps: 5, annealStrategy: "poly" }, /annealStrategy must be one of cos, linear, got "poly"/],
   ])("%o is rejected", (options, message) => {
     expect(() => cycle(options as { totalSteps: number })).toThrow(message);
   });

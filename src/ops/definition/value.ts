@@ -189,7 +189,7 @@ export function requireDType(op: string, dtype: DType): void {
 /** @throws DTypeError that names the op and the type it needs */
 export function requireType(op: string, x: Value, dtype: DType, role = "input"): void {
   if (x.dtype !== dtype) {
-    throw new DTypeError(`${op}: the ${role} is ${x.dtype}, but must be ${dtype}. Convert it with .to("${dtype}").`);
+    throw new DTypeError(`${op}: the ${role} must be ${dtype}, got ${x.dtype}. Convert it with .to("${dtype}").`);
   }
 }
 

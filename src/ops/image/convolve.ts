@@ -49,7 +49,7 @@ const MOST_PIXELS = 2 ** 31;
 /** @throws ShapeError if an image has more pixels than kernels can count */
 function requireCountable(name: string, ...sizes: number[]): void {
   if (sizes.some((n) => !(n < MOST_PIXELS)) || !(sizes.reduce((a, b) => a * b, 1) < MOST_PIXELS))
-    throw new ShapeError(`${name}: ${sizes.join(" × ")} pixels are more than can be counted.`);
+    throw new ShapeError(`${name}: ${sizes.join(" × ")} pixels exceed the limit of 2³¹. Use smaller sizes.`);
 }
 
 /** @throws RangeError unless whole numbers ≥ least */
@@ -57,7 +57,7 @@ export function pair(name: string, option: string, value: Size2d, least: number)
   const list = typeof value === "number" ? [value, value] : value;
   if (!Array.isArray(list) || list.length !== 2 || list.some((v) => !Number.isInteger(v) || v < least))
     throw new RangeError(
-      `${name}: ${option} is ${describe(value)}, but must be a whole number ≥ ${least}, or [height, width] of them.`,
+      `${name}: ${option} must be a whole number ≥ ${least}, or [height, width] of them, got ${describe(value)}.`,
     );
   return list as unknown as Pair; // two numbers, as checked above
 }
@@ -80,7 +80,7 @@ export function paddingAlong(
   const both = typeof own === "number" ? [own, own] : own;
   if (!Array.isArray(both) || both.length !== 2 || both.some((v) => !Number.isInteger(v) || v < 0))
     throw new RangeError(
-      `${name}: padding is ${describe(padding)}, but must be a whole number ≥ 0, [height, width], [[top, bottom], [left, right]], "same" or "valid".`,
+      `${name}: padding must be a whole number ≥ 0, [height, width], [[top, bottom], [left, right]], "same" or "valid", got ${describe(padding)}.`,
     );
   return both as unknown as Pair; // two numbers, as checked above
 }
@@ -96,20 +96,20 @@ function requireFit(
   groups: number,
 ): void {
   if (!Number.isInteger(groups) || groups < 1)
-    throw new RangeError(`${name}: groups is ${groups}, but must be a whole number ≥ 1.`);
+    throw new RangeError(`${name}: groups must be a whole number ≥ 1, got ${groups}.`);
   if (x.shape.length !== 4 || w.shape.length !== 4)
     throw new ShapeError(
-      `${name}: images are [batch, height, width, channels] and weights have 4 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
+      `${name}: images must be [batch, height, width, channels] and weights must have 4 dims, channels last, got ${show(x.shape)} and ${show(w.shape)}.`,
     );
   if (w.shape.some((n) => n === 0))
-    throw new ShapeError(`${name}: the weight ${show(w.shape)} has nothing in it: every size must be 1 or more.`);
+    throw new ShapeError(`${name}: the weight ${show(w.shape)} is empty. Every size must be at least 1.`);
   if (inputs % groups || outputs % groups || x.shape[3] !== inputs)
     throw new ShapeError(
       `${name}: images ${show(x.shape)} do not fit the weight ${show(w.shape)} with ${groups} group${groups > 1 ? "s" : ""}: ` +
-        `they have ${x.shape[3]} channels where ${inputs} are wanted. Images are channels last: x.permute([0, 2, 3, 1]) turns PyTorch's.`,
+        `they must have ${inputs} channels, got ${x.shape[3]}. Images are channels last: convert PyTorch's with x.permute([0, 2, 3, 1]).`,
     );
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outputs))
-    throw new ShapeError(`${name}: the bias is ${show(bias.shape)}, but must be [${outputs}].`);
+    throw new ShapeError(`${name}: the bias must be [${outputs}], got ${show(bias.shape)}.`);
 }
 
 /** Turns a single image into a batch of one. */
@@ -206,9 +206,7 @@ export function convTranspose2d(
     const kernelSize: Pair = [w.shape[1]!, w.shape[2]!];
     const along = (i: 0 | 1): number => {
       if (extra[i] >= stride[i] && extra[i] >= dilation[i])
-        throw new RangeError(
-          `${name}: outputPadding is ${extra[i]}, but must be less than the stride or the dilation.`,
-        );
+        throw new RangeError(`${name}: outputPadding must be less than the stride or the dilation, got ${extra[i]}.`);
       const size = (outputSize[i] - 1) * stride[i] - 2 * pad[i] + span(kernelSize[i], dilation[i]) + extra[i];
       if (size < 1)
         throw new ShapeError(
@@ -243,7 +241,7 @@ function asImages<O>(
 ): Value {
   if (w.shape.length !== 3 || (x.shape.length !== 3 && x.shape.length !== 2))
     throw new ShapeError(
-      `${name}: sequences are [batch, length, channels] and weights have 3 dimensions, channels last, but these are ${show(x.shape)} and ${show(w.shape)}.`,
+      `${name}: sequences must be [batch, length, channels] and weights must have 3 dims, channels last, got ${show(x.shape)} and ${show(w.shape)}.`,
     );
   // The height of 1 has no padding, stride or dilation.
   const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
@@ -251,7 +249,7 @@ function asImages<O>(
     Object.entries(options).map(([key, v]) => {
       if (!(key in alone) || v === undefined || (key === "padding" && typeof v === "string")) return [key, v];
       if (key === "padding" && Array.isArray(v) && v.length === 2) return [key, [[0, 0], v]];
-      if (!Number.isInteger(v)) throw new RangeError(`${name}: ${key} is ${describe(v)}, but must be a whole number.`);
+      if (!Number.isInteger(v)) throw new RangeError(`${name}: ${key} must be a whole number, got ${describe(v)}.`);
       return [key, [alone[key], v]];
     }),
   ) as O;

@@ -149,7 +149,7 @@ const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (d
 export function indexSelect(x: Value, dim: number, index: Value): Value {
   const at = normalizeDim("indexSelect", dim, x.shape.length);
   if (index.shape.length !== 1)
-    throw new ShapeError(`indexSelect: the index is ${show(index.shape)}, but must have one dimension.`);
+    throw new ShapeError(`indexSelect: the index must have one dimension, got ${show(index.shape)}.`);
   return apply(indexSelectDefinition, [x, index], { dim: at, n: x.shape[at]! });
 }
 

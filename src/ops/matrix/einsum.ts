@@ -116,7 +116,7 @@ export function einsum(equation: string, ...operands: Value[]): Value {
     throw new ShapeError(`einsum: "${equation}" must be letters, commas and "...", with one "->" at most.`);
   const terms = left.split(",");
   if (terms.length !== operands.length)
-    throw new ShapeError(`einsum: "${equation}" is of ${terms.length} operands, but ${operands.length} were given.`);
+    throw new ShapeError(`einsum: "${equation}" needs ${terms.length} operands, got ${operands.length}.`);
   let most = 0;
   const named = terms.map((term, i): Labelled => {
     const x = operands[i]!;

@@ -230,7 +230,7 @@ export function triangularSolve(
 ): Value {
   const [left, right] = [float(a, "triangularSolve"), float(b, "triangularSolve")];
   if (right.shape.length < 2)
-    throw new ShapeError(`triangularSolve: B is ${show(right.shape)}, but must have columns. Use b.unsqueeze(-1).`);
+    throw new ShapeError(`triangularSolve: B must have columns, got ${show(right.shape)}. Use b.unsqueeze(-1).`);
   const batch = broadcastShapes("triangularSolve", left.shape.slice(0, -2), right.shape.slice(0, -2));
   const whole = [left, right].map((x) => broadcastTo(x, [...batch, ...x.shape.slice(-2)]));
   return apply(triangularSolveDefinition, whole, { upper, transposed, unit });

@@ -167,7 +167,7 @@ export const elu = unary({
   saves: "output",
   parameters: (alpha: number = 1) => {
     // The derivative is computed from y, which has the sign of x only if α ≥ 0.
-    if (!(alpha >= 0)) throw new RangeError(`elu: alpha is ${alpha}, but must be ≥ 0.`);
+    if (!(alpha >= 0)) throw new RangeError(`elu: alpha must be ≥ 0, got ${alpha}.`);
     return [alpha, 0];
   },
   vjp: (dy, { y, p }) => [eluGrad(dy, y, p)],

@@ -91,7 +91,7 @@ function share(loses: Value, ties: Value): Value {
   return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));
 }
 /**
- * The larger of a and b, NaN if either is; a number below int32 leaves int32 as it is. Ties share the gradient.
+ * The larger of a and b, NaN if either is; a number below the range of int32 keeps int32. Ties share the gradient.
  *
  * @example
  * ```ts
@@ -113,7 +113,7 @@ export const maximum = binary({
   ],
 });
 /**
- * The smaller of a and b, NaN if either is; a number above int32 leaves int32 as it is. Ties share the gradient.
+ * The smaller of a and b, NaN if either is; a number above the range of int32 keeps int32. Ties share the gradient.
  *
  * @example
  * ```ts

@@ -100,7 +100,7 @@ const BELOW = 2 ** 31;
 export function rand(shape: Shape, low = 0, high = 1): Value {
   requireShape("rand", shape);
   requireRange("rand", { low, high }, (v) => Number.isFinite(Math.fround(v)), "a finite float32");
-  if (low > high) throw new RangeError(`rand: low is ${low}, but must not be above high, ${high}.`);
+  if (low > high) throw new RangeError(`rand: low must not be above high (${high}), got ${low}.`);
   return apply(randomDefinitions.uniform, [], { shape, p: low, q: high });
 }
 
@@ -117,8 +117,8 @@ export function randint(low: number, high: number, shape: Shape): Value {
   requireRange("randint", { low, high }, Number.isInteger, "a whole number");
   requireShape("randint", shape);
   if (low < -BELOW || high > BELOW)
-    throw new RangeError(`randint: ${low} … ${high - 1} leaves int32. Use bounds from −2³¹ to 2³¹.`);
-  if (low >= high) throw new RangeError(`randint: low is ${low}, but must be below high, ${high}.`);
+    throw new RangeError(`randint: ${low} … ${high - 1} exceeds the range of int32. Use bounds from −2³¹ to 2³¹.`);
+  if (low >= high) throw new RangeError(`randint: low must be below high (${high}), got ${low}.`);
   return apply(randomDefinitions.integer, [], { shape, p: low, q: high });
 }
 
@@ -142,7 +142,7 @@ export function randint(low: number, high: number, shape: Shape): Value {
  */
 export function bernoulli(shape: Shape, p: number, value = 1): Value {
   requireShape("bernoulli", shape);
-  if (!(p >= 0 && p <= 1)) throw new RangeError(`bernoulli: p is ${p}, but must be in 0 … 1.`);
+  if (!(p >= 0 && p <= 1)) throw new RangeError(`bernoulli: p must be in 0 … 1, got ${p}.`);
   return apply(randomDefinitions.bernoulli, [], { shape, p, q: value });
 }
 

@@ -156,7 +156,7 @@ export interface RmsNormOptions {
 
 /** @throws RangeError */
 function requireEps(name: string, eps: number): void {
-  if (!(eps >= 0 && Number.isFinite(eps))) throw new RangeError(`${name}: eps is ${eps}, but must be a number ≥ 0.`);
+  if (!(eps >= 0 && Number.isFinite(eps))) throw new RangeError(`${name}: eps must be a number ≥ 0, got ${eps}.`);
 }
 
 function lastDims(name: string, x: Value, shape: number | Shape, eps: number, center: boolean): NormAttributes {
@@ -342,7 +342,7 @@ export function groupNorm(
   requireEps("groupNorm", eps);
   const { channels } = channelDims("groupNorm", v, 2);
   if (!Number.isInteger(groups) || groups < 1 || channels % groups)
-    throw new RangeError(`groupNorm: ${channels} channels cannot be cut into ${groups} groups.`);
+    throw new RangeError(`groupNorm: ${channels} channels do not divide evenly into ${groups} groups.`);
   requireAffine("groupNorm", [channels], weight, bias);
   const batch = v.shape[0]!;
   const pixels = sizeOf(v.shape.slice(1, -1));

@@ -291,7 +291,7 @@ const soft = crossEntropyOp(
 export function crossEntropyRows(logits: Value, target: Value, ignoreIndex = -100): Value {
   if (target.dtype !== "int32" && target.dtype !== "float32") {
     throw new DTypeError(
-      `crossEntropy: the target is ${target.dtype}, but must be int32 labels or float32 probabilities. Convert it with .to(…).`,
+      `crossEntropy: the target must be int32 labels or float32 probabilities, got ${target.dtype}. Convert it with .to(…).`,
     );
   }
   return applyAll(target.dtype === "int32" ? hard.forward : soft.forward, [logits, target], { ignoreIndex })[0]!;

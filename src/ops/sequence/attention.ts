@@ -124,9 +124,7 @@ export interface AttentionOptions {
 export function additiveMask(mask: Value): Value {
   if (mask.dtype === "bool") return where(mask, full([], 0), Number.NEGATIVE_INFINITY);
   if (mask.dtype === "float32") return mask;
-  throw new DTypeError(
-    `attention: the mask is ${mask.dtype}, but must be bool or float32. Convert it with .to("bool").`,
-  );
+  throw new DTypeError(`attention: the mask must be bool or float32, got ${mask.dtype}. Convert it with .to("bool").`);
 }
 
 /** Attention of heads in the given layout: the op, or the ops that it is composed of if there is dropout. */
@@ -180,7 +178,7 @@ export function scaledDotProductAttention(
     throw new ShapeError(
       `${name}: query ${show(q.shape)}, key ${show(k.shape)} and value ${show(v.shape)} must have the same number of dimensions, two or more.`,
     );
-  if (!(dropout >= 0 && dropout <= 1)) throw new RangeError(`${name}: dropout is ${dropout}, but must be in 0 … 1.`);
+  if (!(dropout >= 0 && dropout <= 1)) throw new RangeError(`${name}: dropout must be in 0 … 1, got ${dropout}.`);
   // Reshapes the leading dims to one batch and one head, unless they are those already.
   const heads = rank > 2 ? q.shape[rank - 3]! : 1;
   const batch = sizeOf(q.shape.slice(0, Math.max(0, rank - 3)));

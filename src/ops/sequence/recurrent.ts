@@ -123,7 +123,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       ];
       for (const [what, v, shape] of wanted)
         if (v && !sameShape(v.shape, shape))
-          throw new ShapeError(`${name}: the ${what} is ${show(v.shape)}, but must be ${show(shape)}.`);
+          throw new ShapeError(`${name}: the ${what} must be ${show(shape)}, got ${show(v.shape)}.`);
       if (lengths) requireType(name, lengths, "int32", "list of lengths");
       if (!steps) throw new ShapeError(`${name}: the sequence ${show(x.shape)} has no steps.`);
       const rows = x.shape.slice(0, 2);

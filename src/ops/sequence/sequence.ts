@@ -62,7 +62,7 @@ function run(
   const v = float(x, kind);
   if (v.shape.length !== 3)
     throw new ShapeError(
-      `${kind}: x is ${show(v.shape)}, but must be ${batchFirst ? "[batch, steps, in]" : "[steps, batch, in]"}.`,
+      `${kind}: x must be ${batchFirst ? "[batch, steps, in]" : "[steps, batch, in]"}, got ${show(v.shape)}.`,
     );
   if (v.shape[2] !== weightIh.shape[1])
     throw new ShapeError(

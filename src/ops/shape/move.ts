@@ -69,7 +69,7 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
     let n = first!.shape[dim]!;
     for (const x of rest) {
       if (x.dtype !== first!.dtype)
-        throw new DTypeError(`concat: ${first!.dtype} and ${x.dtype} do not join. Convert with .to(…).`);
+        throw new DTypeError(`concat: ${first!.dtype} and ${x.dtype} cannot be joined. Convert one with .to(…).`);
       if (x.shape.length !== first!.shape.length || x.shape.some((size, i) => i !== dim && size !== first!.shape[i])) {
         throw new ShapeError(`concat: ${show(first!.shape)} and ${show(x.shape)} differ in a dim other than ${dim}.`);
       }

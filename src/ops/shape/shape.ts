@@ -114,9 +114,7 @@ export type SliceRange = null | number | readonly [start?: number | null, end?: 
  */
 export function slice(x: Value, ...ranges: SliceRange[]): Value {
   if (ranges.length > x.shape.length) {
-    throw new ShapeError(
-      `slice: ${ranges.length} ranges for ${show(x.shape)}, which has ${x.shape.length} dimensions.`,
-    );
+    throw new ShapeError(`slice: got ${ranges.length} ranges, but ${show(x.shape)} has only ${x.shape.length} dims.`);
   }
   const starts: number[] = [];
   const sizes: number[] = [];
@@ -141,7 +139,7 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
     for (const bound of [first, last]) {
       if (bound != null && !Number.isInteger(bound) && Math.abs(bound) !== Infinity) {
         throw new ShapeError(
-          `slice: ${bound} is not a place in dim ${dim} of ${show(x.shape)}: use a whole number or null.`,
+          `slice: ${bound} is not an index of dim ${dim} of ${show(x.shape)}. Use a whole number or null.`,
         );
       }
     }
@@ -209,12 +207,13 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
   }
   if (x.dtype !== "float32" && !Number.isInteger(value))
     throw new RangeError(
-      `pad: ${x.dtype} does not hold the value ${value}. Use x.to("float32").pad(…), or another value.`,
+      `pad: ${x.dtype} cannot represent the value ${value}. Use x.to("float32").pad(…), or another value.`,
     );
   const before = x.shape.map((_, i) => padding[2 * (rank - 1 - i)] ?? 0);
   const after = x.shape.map((_, i) => padding[2 * (rank - 1 - i) + 1] ?? 0);
   const shape = x.shape.map((n, i) => n + before[i]! + after[i]!);
-  if (shape.some((n) => n < 0)) throw new ShapeError(`pad: ${show(padding)} cuts more off than ${show(x.shape)} has.`);
+  if (shape.some((n) => n < 0))
+    throw new ShapeError(`pad: ${show(padding)} removes more elements than ${show(x.shape)} has.`);
   // Cut first, so that the rest fits into the result.
   const kept = slice(x, ...x.shape.map((n, i): SliceRange => [Math.max(0, -before[i]!), n + Math.min(0, after[i]!)]));
   if (sameShape(kept.shape, shape)) return kept;
@@ -351,7 +350,7 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
   const at = normalizeDim("split", dim, x.shape.length);
   const n = x.shape[at]!;
   if (typeof sizes === "number" && !(sizes > 0 && Number.isInteger(sizes)))
-    throw new ShapeError(`split: a size of ${sizes} is not a whole number above 0.`);
+    throw new ShapeError(`split: the size must be a whole number above 0, got ${sizes}.`);
   const lengths =
     typeof sizes === "number"
       ? Array.from({ length: Math.ceil(n / sizes) }, (_, i) => Math.min(sizes, n - i * sizes))

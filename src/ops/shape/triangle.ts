@@ -32,7 +32,9 @@ function sides(op: string, x: Value): [number, number] {
 function kept(op: string, x: Value, mask: Value): Value {
   if (x.dtype === "bool") return logicalAnd(x, mask);
   if (x.dtype === "uint8")
-    throw new DTypeError(`${op}: the input is uint8. Convert it with .to("int32") or .to("float32").`);
+    throw new DTypeError(
+      `${op}: the input must be bool, int32 or float32, got uint8. Convert it with .to("int32") or .to("float32").`,
+    );
   return where(mask, x, full([], 0, x.dtype));
 }
 

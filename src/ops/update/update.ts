@@ -42,9 +42,9 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
       for (const x of [p!, g!, ...state]) requireType(name, x, "float32");
       for (const s of state)
         if (s.size !== p!.size)
-          throw new ShapeError(`${name}: state ${show(s.shape)} for parameter ${show(p!.shape)}.`);
+          throw new ShapeError(`${name}: the state ${show(s.shape)} does not fit the parameter ${show(p!.shape)}.`);
       if (!sameShape(p!.shape, g!.shape))
-        throw new ShapeError(`${name}: gradient ${show(g!.shape)} for parameter ${show(p!.shape)}.`);
+        throw new ShapeError(`${name}: the gradient ${show(g!.shape)} does not fit the parameter ${show(p!.shape)}.`);
       return [];
     },
     flops: (inputs, _, attributes) =>
