@@ -1,7 +1,7 @@
 /**
- * The formulas of the pointwise kernels, each named after its op's code: a function of four elements of each operand and, if the op
- * has parameters, of p and q. `npm run generate` makes the kernels (kernels/pointwise.ts), from here, from math.ts and from trig.ts.
- * The formula of int32 operands has the suffix Int.
+ * The formulas of the pointwise kernels, each named after its op's code: functions of four elements of the operands, (x), (dy, x) or
+ * (a, b), and of the op's parameters p and q, if it has any. `npm run generate` makes kernels/pointwise.ts from the formulas here, in
+ * math.ts and in trig.ts. Formulas of int32 operands have the suffix Int.
  */
 import * as math from "./math";
 
@@ -168,8 +168,8 @@ export function minimum(a: v128, b: v128): v128 { return f32x4.min(a, b); }
 /** −t·ln σ(x) − (1 − t)·ln σ(−x) = |x|·(t if x < 0, else 1 − t) + ln(1 + e^−|x|), where 0·∞ = 0. */
 @inline
 export function logisticLoss(x: v128, t: v128): v128 {
-  const far = f32x4.abs(x), zero = f32x4.splat(0);
-  const wrong = v128.bitselect(t, f32x4.sub(f32x4.splat(1), t), f32x4.lt(x, zero));
+  const far = f32x4.abs(x), zero = splat(0);
+  const wrong = select(f32x4.lt(x, zero), t, f32x4.sub(splat(1), t));
   return f32x4.add(v128.andnot(f32x4.mul(far, wrong), f32x4.eq(wrong, zero)), math.softplus(f32x4.neg(far)));
 }
 
@@ -177,7 +177,7 @@ export function logisticLoss(x: v128, t: v128): v128 {
 @inline
 export function logisticSlope(x: v128, t: v128): v128 {
   const q = math.sigmoid(f32x4.neg(f32x4.abs(x)));
-  return v128.bitselect(f32x4.sub(q, t), f32x4.sub(f32x4.sub(f32x4.splat(1), t), q), f32x4.lt(x, f32x4.splat(0)));
+  return select(f32x4.lt(x, splat(0)), f32x4.sub(q, t), f32x4.sub(f32x4.sub(splat(1), t), q));
 }
 
 @inline

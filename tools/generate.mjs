@@ -1,13 +1,15 @@
-// Generates the files that are derived from the declarations of ops. The public API (tools/declarations.mjs):
+// Generates the files that are derived from the declarations of ops:
 //
-//   src/ops/methods.ts      the methods of Tensor: their types, documentation and implementations
-//   src/ops/signatures.ts   the arguments that they take, checked at run time
-//   src/core/functions.ts   the same ops as functions
+//   src/ops/methods.ts               the methods of Tensor: their types, documentation and implementations
+//   src/ops/signatures.ts            the arguments that they take, checked at run time
+//   src/core/functions.ts            the same ops as functions
+//   assembly/opcodes.ts              the codes of pointwise ops (tools/pointwise.mjs)
+//   assembly/kernels/pointwise.ts    their kernels
+//   src/ops/pointwiseDefinitions.ts  their entries by code
+//   src/runtime/instructions.ts      the functions that write instructions (tools/instructions.mjs)
+//   src/ops/REFERENCE.md             a table of all ops (tools/reference.mjs)
 //
-// The kernels of pointwise ops (tools/pointwise.mjs), the functions that write instructions (tools/instructions.mjs), and
-// src/ops/REFERENCE.md (tools/reference.mjs).
-//
-// `npm run generate` writes the files; `-- --check` fails if they are out of date.
+// `npm run generate` writes the files; `-- --check` fails if one is out of date.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";

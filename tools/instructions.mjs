@@ -1,7 +1,5 @@
 // Generates src/runtime/instructions.ts: for each layout in assembly/layouts.ts and layerLayouts.ts the function that writes such an
 // instruction, with its operands by name, and for each family of ops the type of its codes.
-//
-// `npm run generate` writes the file; `-- --check` fails if it is out of date.
 import { join } from "node:path";
 import ts from "typescript";
 

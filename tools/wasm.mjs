@@ -1,5 +1,5 @@
 // Compiles assembly/ to build/*.wasm (asconfig.json) and writes each build as text to src/runtime/binaries, which load.ts decodes.
-// `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized and with a source map. Load it with init({ module }).
+// `node tools/wasm.mjs simd relaxed` is the default. `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized and with a source map. Load it with init({ module }).
 // Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
@@ -52,7 +52,8 @@ const CALLED =
   /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
 
 mkdirSync("src/runtime/binaries", { recursive: true });
-for (const target of process.argv.length > 2 ? process.argv.slice(2) : INLINED) {
+const targets = process.argv.length > 2 ? process.argv.slice(2) : INLINED;
+for (const target of targets) {
   const { error, stderr } = await asc.main(["--config", "asconfig.json", "--target", target]);
   if (error) {
     console.error(stderr.toString());
@@ -72,7 +73,8 @@ for (const target of process.argv.length > 2 ? process.argv.slice(2) : INLINED) 
   console.error(`${target}: ${bytes.length} bytes`);
 }
 
-for (const build of INLINED) {
+// One build is stored as edits of the other, so both are written.
+for (const build of INLINED.some((name) => targets.includes(name)) ? INLINED : []) {
   const header = `/** The ${build} build of the kernels, as src/runtime/load.ts reads it. Made by \`npm run wasm\`. */\n`;
   const text = toText(storedBytes(build));
   writeFileSync(`src/runtime/binaries/${build}.ts`, `${header}export default "${text}" as string;\n`);

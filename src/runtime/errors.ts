@@ -22,18 +22,21 @@ export const quote = (text: string, most = 60): string => JSON.stringify(truncat
 export const listed = (values: readonly unknown[]): string =>
   values.length > 20 ? `${values.slice(0, 20).join(", ")}, … (${values.length} in all)` : values.join(", ");
 
-/** The global class, with messages truncated to MAX_MESSAGE characters. */
+/** The global class, with messages truncated to MAX_MESSAGE characters. Node prints the static name of errors that are not caught. */
 class CappedError extends globalThis.Error {
+  static override readonly name: string = "Error";
   constructor(message?: string, options?: ErrorOptions) {
     super(message === undefined ? message : truncate(message), options);
   }
 }
 class CappedTypeError extends globalThis.TypeError {
+  static override readonly name: string = "TypeError";
   constructor(message?: string, options?: ErrorOptions) {
     super(message === undefined ? message : truncate(message), options);
   }
 }
 class CappedRangeError extends globalThis.RangeError {
+  static override readonly name: string = "RangeError";
   constructor(message?: string, options?: ErrorOptions) {
     super(message === undefined ? message : truncate(message), options);
   }

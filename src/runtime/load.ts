@@ -63,25 +63,31 @@ export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
   return build === "simd" ? simd : applyEdits(simd, decode(relaxedText));
 }
 
-/** Applies edits to the bytes of another build; tools/edits.mjs documents the format. */
-function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<ArrayBuffer> {
+/** Applies edits to the bytes of another build; tools/edits.mjs documents the format. @internal */
+export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<ArrayBuffer> {
   let at = 0;
   const number = (): number => {
-    let [value, shift] = [0, 0];
-    do value |= (edits[at]! & 127) << shift;
-    while (((shift += 7), edits[at++]! > 127));
-    return value;
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = edits[at++]!;
+      value |= (byte & 127) << shift;
+      if (byte < 128) return value;
+    }
   };
   const bytes = new Uint8Array(number());
-  for (let [size, from] = [0, 0]; ; ) {
+  let size = 0;
+  let from = 0;
+  for (;;) {
     const fresh = number();
-    bytes.set(edits.subarray(at, (at += fresh)), size);
+    bytes.set(edits.subarray(at, at + fresh), size);
+    at += fresh;
     size += fresh;
     if (size === bytes.length) return bytes;
     const length = number();
     const move = number();
     from += move & 1 ? -(move + 1) / 2 : move / 2;
-    bytes.set(base.subarray(from, (from += length)), size);
+    bytes.set(base.subarray(from, from + length), size);
+    from += length;
     size += length;
   }
 }

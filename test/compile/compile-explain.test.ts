@@ -51,7 +51,7 @@ describe("explain and profile", () => {
     }
     expect(profile.ceiling).toBeGreaterThan(1);
     expect(String(profile).split("\n")).toHaveLength(profile.steps.length + 2);
-    expect(() => step.profile(args(), { calls: 0 })).toThrow("profile: calls is 0");
+    expect(() => step.profile(args(), { calls: 0 })).toThrow("profile: calls must be a whole number above 0, got 0.");
   });
   test("profile and calls give the same bits", () => {
     const run = (profiled: boolean): number[] => {

@@ -55,7 +55,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["x.add([1, 2])", () => x.add(any([1, 2])), "add: b must be a tensor or a number, got the array [1, 2]. Wrap values in tensor(…)."],
   ["x.add()", () => (x.add as () => unknown)(), "add: b must be a tensor or a number, got undefined. Pass a tensor or a number."],
   ["x.relu(true)", () => (x.relu as (v: unknown) => unknown)(true), "relu: takes no arguments, got 1: argument 1 is true. Remove it."],
-  ["x > 0", () => any<number>(x) > 0, "operator: +, -, <, > and == do not work on tensors, got a tensor [4, 2]. Use x.add(y), x.gt(y) or x.eq(y), x.item() for a number, String(x) for text."],
+  ["x > 0", () => any<number>(x) > 0, "operator: +, -, <, > and == do not work on tensors, got a tensor [4, 2]. Use x.add(y), x.gt(y) or x.eq(y), x.item() for a number, or String(x) for text."],
   ["indexSelect(0, [0, 1])", () => x.indexSelect(0, any([0, 1])), "indexSelect: index must be a tensor, got the array [0, 1]. Wrap values in tensor(…)."],
   ["concat(a, b)", () => concat(any(x), any(x)), "concat: tensors must be an array of tensors, got a float32 tensor [4, 2]. Wrap it in an array."],
   ["stack([1, 2])", () => stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. Use tensor(…) for a tensor of numbers."],

@@ -156,7 +156,7 @@ describe("a cache", () => {
     const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
     layer.forward(x, x, x, { cache });
     expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
-      /attnMask must be \[2, 4\] or \[4, 2, 4\], got \[5, 5\]/,
+      /attnMask must be \[2, 4\] or \[2, 2, 4\], got \[5, 5\]/,
     );
     expect(() => layer.forward(randn([2, 1, 6]), undefined, undefined, { cache })).toThrow(
       /the cache has batch size 1, but the query has 2\. Call cache\.clear\(\) before the next sequence/,

@@ -247,7 +247,7 @@ describe("clipping to a limit", () => {
     }
     expect(() => optim.clipGradNorm([p], 1, { normType: Number.NaN })).toThrow("got NaN");
     for (const decay of [-0.1, 1.1, Number.NaN])
-      expect(() => new optim.EMA([p], { decay })).toThrow(`decay is ${decay}`);
+      expect(() => new optim.EMA([p], { decay })).toThrow(`decay must be in 0 … 1, got ${decay}`);
     expect(p.grad.item()).toBe(2);
   });
 });

@@ -99,6 +99,12 @@ test("a formula, an entry and samples are enough for a kernel, which agrees with
   const actual = copy.tensor(values).sinh().toArray();
   for (const [i, value] of actual.entries())
     expect(Math.abs(value - expected!.data[i]!)).toBeLessThan(4e-7 * Math.abs(expected!.data[i]!) + 1e-9);
+  for (const x of [-0, 88.7, 89, 104, Infinity, -Infinity, Number.NaN].map(Math.fround)) {
+    const [y] = copy.sinh(copy.tensor([x])).toArray();
+    const exact = Math.fround(Math.sinh(x));
+    if (Number.isFinite(exact) && exact) expect(Math.abs(y! / exact - 1), `sinh(${x})`).toBeLessThan(1e-6);
+    else expect(y, `sinh(${x})`).toBe(exact);
+  }
   const small = copy.sinh(copy.tensor([1e-6])).toArray()[0]!;
   expect(Math.abs(small / Math.sinh(Math.fround(1e-6)) - 1)).toBeLessThan(2e-7);
 });

@@ -8,11 +8,12 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 const DRIVER = resolve("dist/bench/index.js");
 
 /** A bench that prints rows of the named suite. Each process appends its time to `log`, which shows their order. */
-const bench = (time: number, log: string): string => `
+const bench = (time: number, log: string, help: string): string => `
   import { appendFileSync } from "node:fs";
-  if (process.argv.includes("--help")) console.log("--rounds");
+  if (process.argv.includes("--help")) console.log("${help}");
   else {
     appendFileSync(${JSON.stringify(log)}, "${time} ");
+    appendFileSync(${JSON.stringify(`${log}.args`)}, process.argv.slice(2).join(" ") + "\\n");
     const row = (impl, median) => ({ suite: process.argv[2], case: "MLP", impl, unit: "µs", median, min: median, samples: 1 });
     console.log(JSON.stringify([row("nabla", ${time}), row("pure JS", 1), row("only at ${time}", 1)]));
   }`;
@@ -22,14 +23,14 @@ let temporary: string;
 let log: string;
 
 /** Writes the files of a commit whose bench reports `time`. */
-function write(time: number, build = "node build.mjs"): void {
+function write(time: number, { build = "node build.mjs", help = "--rounds" } = {}): void {
   const files: Record<string, string> = {
     "package.json": JSON.stringify({ type: "module", scripts: { build } }),
     "package-lock.json": "{}",
     "build.mjs": `
       import { existsSync, writeFileSync } from "node:fs";
       writeFileSync("built", String(existsSync("node_modules/there")));`,
-    "dist/bench/index.js": bench(time, log),
+    "dist/bench/index.js": bench(time, log, help),
     "bench/start.mjs": "",
     ".gitignore": "node_modules\n",
   };
@@ -64,7 +65,7 @@ beforeEach(() => {
   commit();
 });
 afterEach(() => {
-  for (const path of [root, temporary, log]) rmSync(path, { recursive: true, force: true });
+  for (const path of [root, temporary, log, `${log}.args`]) rmSync(path, { recursive: true, force: true });
 });
 
 describe("bench --against", () => {
@@ -81,6 +82,20 @@ describe("bench --against", () => {
     expect(stderr).toMatch(/step: round 3 of 3, 0 s left/);
     expectClean();
   });
+  test.each([
+    ["in neither", "--rounds", "--rounds", false],
+    ["only in the commit", "--rounds --own", "--rounds", false],
+    ["only in this tree", "--rounds", "--rounds --own", false],
+    ["in both", "--rounds --own", "--rounds --own", true],
+  ])("passes both trees the same options: --own is supported %s", (_, commitHelp, treeHelp, isPassed) => {
+    write(100, { help: commitHelp });
+    git("commit", "-qam", "another commit", "--allow-empty");
+    write(100, { help: treeHelp });
+    expect(run("--against", "HEAD", "step", "--rounds", "1").status).toBe(0);
+    const [first, ...others] = readFileSync(`${log}.args`, "utf8").trim().split("\n");
+    expect(others).toEqual([first, first]);
+    expect(first!.includes("--own")).toBe(isPassed);
+  });
   test("measures startup as whole processes", () => {
     const { status, stdout } = run("--against", "HEAD", "start", "--rounds", "1");
     expect(status).toBe(0);
@@ -88,7 +103,7 @@ describe("bench --against", () => {
     expectClean();
   });
   test("exits with 1 and the build's output if the commit does not build, and with 1 if the commit does not exist", () => {
-    write(100, "node -e \"console.error('no such kernel'); process.exit(3)\"");
+    write(100, { build: "node -e \"console.error('no such kernel'); process.exit(3)\"" });
     commit();
     const failed = run("--against", "HEAD", "step", "--rounds", "1");
     expect(failed.status).toBe(1);
@@ -101,7 +116,7 @@ describe("bench --against", () => {
     );
   });
   test.each(["SIGINT", "SIGTERM"] as const)("%s stops the comparison and removes the worktree", async (signal) => {
-    write(100, 'node -e "setTimeout(() => {}, 60000)"');
+    write(100, { build: 'node -e "setTimeout(() => {}, 60000)"' });
     commit();
     const child = spawn(process.execPath, [DRIVER, "--against", "HEAD", "step"], { cwd: root, env: environment() });
     let errors = "";

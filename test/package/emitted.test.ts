@@ -1,4 +1,4 @@
-/** The emitted WebAssembly text: modules contain no state, and no kernel is inlined into its dispatcher. */
+/** The emitted WebAssembly text: modules contain no state, and no float32 kernel is inlined into its dispatcher. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 
@@ -20,7 +20,7 @@ for (const build of ["simd", "relaxed"]) {
 
     // V8 never replaces a running function with its optimized code. A kernel inlined into its dispatcher would stay slow until the
     // whole dispatcher is optimized, which takes longer the more loops it has.
-    test("dispatchers call kernels: no kernel is inlined", () => {
+    test("dispatchers of float32 ops call kernels: none is inlined", () => {
       for (const name of [
         "kernels/pointwise/unary",
         "kernels/pointwise/derivative",

@@ -50,8 +50,8 @@ export interface OpDefinition<A = unknown> {
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
-   * costs on an Intel Sapphire Rapids at 2.6 GHz. An error by a factor of two does no harm, because costs only decide
-   * which calls threads share. 0: never shared.
+   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share, where an error by a factor of
+   * two does no harm. 0: never shared.
    */
   readonly cost: number;
   /** Writes the instructions. */

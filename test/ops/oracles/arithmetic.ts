@@ -1,4 +1,4 @@
-/** Oracles of src/ops/pointwise/arithmetic.ts. */
+/** Oracles of arithmetic, exponentials, rounding, extremes and comparisons (src/ops/pointwise/). */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Oracle } from "./oracle.ts";
 import { binary, derivative, unary } from "./pointwise.ts";

@@ -1,0 +1,37 @@
+/** Edits of one build that give the other: what tools/edits.mjs writes, src/runtime/load.ts applies. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { applyEdits } from "../../src/runtime/load.ts";
+import { editsOf } from "../../tools/edits.mjs";
+
+const roundTrip = (base: Uint8Array, bytes: Uint8Array): Uint8Array =>
+  applyEdits(base, editsOf(Buffer.from(base), Buffer.from(bytes)));
+
+test.each<[string, number[], number[]]>([
+  ["nothing from nothing", [], []],
+  ["bytes from nothing", [], [1, 2, 3]],
+  ["nothing from bytes", [1, 2, 3], []],
+  ["bytes without a match", [1, 2, 3], [4, 5, 6]],
+])("edits make %s", (_, base, bytes) => {
+  expect([...roundTrip(Uint8Array.from(base), Uint8Array.from(bytes))]).toEqual(bytes);
+});
+
+test("edits make any sequence of pieces, in any order, with bytes between them", () => {
+  const piece = fc.record({ from: fc.nat(3000), length: fc.nat(400), fresh: fc.uint8Array({ maxLength: 200 }) });
+  const base = Uint8Array.from({ length: 3000 }, (_, i) => (i * i * 2654435761) >>> 24);
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+      const bytes = Buffer.concat(
+        pieces.flatMap(({ from, length, fresh }) => [fresh, base.subarray(from, from + length)]),
+      );
+      expect(Buffer.from(roundTrip(base, bytes)).equals(bytes)).toBe(true);
+    }),
+    { seed: 7, numRuns: 200 },
+  );
+});
+
+test("copies are cheaper than the bytes", () => {
+  const base = Uint8Array.from({ length: 3000 }, (_, i) => (i * i * 2654435761) >>> 24);
+  const bytes = Buffer.concat([base.subarray(2000), base.subarray(0, 2000)]);
+  expect(editsOf(Buffer.from(base), bytes).length).toBeLessThan(20);
+});
