@@ -239,7 +239,9 @@ describe("layers, losses, optimizers", () => {
     expect(() => adam.loadStateDict({} as ReturnType<typeof adam.stateDict>)).toThrow(
       "Adam: the state has 0 groups and 0 parameters",
     );
-    expect(() => adam.loadStateDict({ groups: [{ betas: [2, 2] }], state })).toThrow("Adam: beta1 must be in 0 … 1, below 1, got 2");
+    expect(() => adam.loadStateDict({ groups: [{ betas: [2, 2] }], state })).toThrow(
+      "Adam: beta1 must be in 0 … 1, below 1, got 2",
+    );
     expect([adam.lr, canary.sum().item()]).toEqual([1e-3, 7 * 512]);
   });
   test("an option that is switched on later creates the state that it needs", () => {
