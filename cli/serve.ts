@@ -61,14 +61,14 @@ export function addServe(program: Command): void {
     .option("--metrics", "serve Prometheus metrics at /metrics; requires the token if there is one")
     .option("--request-ids", "add X-Request-Id to responses")
     .option("--access-log", "print one line of JSON per request")
-    .option("--grace <seconds>", "time for running requests to finish after a signal to stop", whole(0, 3600), 10)
+    .option("--grace <seconds>", "time that running requests have to finish after a stop signal", whole(0, 3600), 10)
     .addHelpText(
       "after",
       `
 On Ctrl-C (SIGINT), SIGTERM or SIGHUP, the server stops listening, lets running
-requests finish, and exits with code 0. A second signal ends it at once. If npx
-or npm started the server, it also stops when they end. The exit code is 1 if
-the model cannot be served.`,
+requests finish, and exits with code 0. A second signal ends it immediately. If
+npx or npm started the server, it also stops when they end. The exit code is 1
+if the model cannot be served.`,
     )
     .allowExcessArguments(false)
     .action(serve);

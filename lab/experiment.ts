@@ -1,6 +1,7 @@
 /**
  * Defines an experiment: a claim of the article, parameters, and a run that returns curves, tables, pictures and findings, which are
- * compared with theory. The command and the page use experiments only through this file. Experiments depend on neither.
+ * compared with theory. The command and the page use experiments only through this file. Experiments do not depend on the command or the
+ * page.
  */
 import type { Digits } from "../cli/mnist/packed.ts";
 

@@ -24,7 +24,7 @@ export interface TrainOptions {
   readonly progress: (fraction: number) => Promise<void>;
 }
 
-/** Trains a model [batch, 28, 28, 1] → [batch, 10] with Adam. manualSeed's generator decides the order of the digits. */
+/** Trains a model [batch, 28, 28, 1] → [batch, 10] with Adam. The generator that manualSeed seeds determines the order of the digits. */
 export async function train(
   model: nn.Module,
   digits: Digits,

@@ -38,7 +38,7 @@ function gather({ pixels, labels }: Digits, picks: Int32Array): [Uint8Array, Int
   return [bytes, picks.map((pick) => labels[pick]!)];
 }
 
-/** A model, and its compiled functions of pixels (uint8): a training step, and the digit that each image shows. */
+/** A model, and its compiled functions of uint8 pixels: a training step, and the prediction of the digit that each image shows. */
 export interface Classifier {
   readonly model: nn.Module;
   readonly optimizer: optim.Optimizer;

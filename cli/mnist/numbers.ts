@@ -1,7 +1,7 @@
 /** Parses numbers in command-line options. */
 import { InvalidArgumentError } from "commander";
 
-/** A parser of integers in a range. @throws InvalidArgumentError */
+/** A parser for integers in a range. @throws InvalidArgumentError */
 export function whole(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   const range = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`;
   return (text) => {

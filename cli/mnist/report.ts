@@ -21,7 +21,7 @@ export function heading(
 ): string {
   const parameters = (PIXELS + 1) * width + (width + 1) * CLASSES;
   return [
-    `${style.bold("MNIST")}  ${PIXELS} → ${width} → ${CLASSES}, ReLU between: ${number(parameters)} parameters, Adam, ${build} kernels`,
+    `${style.bold("MNIST")}  ${PIXELS} → ${width} → ${CLASSES} with ReLU, ${number(parameters)} parameters, Adam, ${build} kernels`,
     `${plural(counts.train, "training digit")}, ${plural(counts.test, "test digit")}; ${plural(epochs, "epoch")}, batch ${batch}, lr ${lr}, seed ${seed}`,
   ].join("\n");
 }
@@ -46,7 +46,7 @@ export function epochLine(result: EpochResult, secondsBefore: number): string {
   return row(cells) + (seen < count ? `   stopped after ${number(seen)} of ${number(count)}` : "");
 }
 
-/** Labels in rows, predictions in columns; a dot is 0. The last column is the accuracy of a label. */
+/** Labels in rows, predictions in columns; a dot stands for 0. The last column is the accuracy of a label. */
 export function confusionTable(confusion: Evaluation["confusion"], style: Style): string {
   const largest = Math.max(...confusion.flat());
   const wide = Math.max(4, number(largest).length + 1);

@@ -1,4 +1,4 @@
-/** Shows the progress of training: a progress bar in a terminal, elsewhere a line per quarter of an epoch. */
+/** Shows the progress of training: a progress bar in a terminal, and a line per quarter of an epoch elsewhere. */
 import cliProgress from "cli-progress";
 import { epochHeader, epochLine, percent, rate } from "./report.ts";
 import type { Style } from "./style.ts";

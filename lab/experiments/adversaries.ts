@@ -180,7 +180,7 @@ function linearFindings(model: nn.Sequential, data: Digits, epsilon: number, ste
       theory: "log(1 + exp(ε‖w‖₁ − m)) for a margin m",
     },
     {
-      text: "linear model: accuracy under FGSM minus the share of margins above ε‖w‖₁",
+      text: "linear model: accuracy under FGSM minus the fraction of margins above ε‖w‖₁",
       measured: rightOf(attacked) - rightOf(predicted),
       expected: { equals: 0, within: 1 / data.count },
       theory: "no change within ε lowers a margin by more than ε‖w‖₁, and FGSM lowers it by that much",

@@ -88,7 +88,7 @@ export default experiment({
           theory: "the nearest remaining gradient comes next",
         },
         {
-          text: "share of signs that flip along the order of the eight corners of a cube",
+          text: "fraction of signs that flip along the order of the eight corners of a cube",
           measured: walked,
           expected: { atMost: 0.5 },
           theory: "neighbouring corners differ in 1 of 3 signs; random corners differ in 4/7 of them",

@@ -1,4 +1,4 @@
-/** The limit that defines a derivative, and the step at which floating-point rounding stops it. */
+/** The limit that defines a derivative, and the step size at which rounding errors stop the convergence. */
 import { type Complex, complexStep, errorCurve, finiteDifference } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 

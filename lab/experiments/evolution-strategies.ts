@@ -99,13 +99,13 @@ export default experiment({
           theory: "½",
         },
         {
-          text: "share of ½‖θ‖² that remains after a step at the best rate",
+          text: "fraction of ½‖θ‖² that remains after a step at the best rate",
           measured: mean,
           expected: { equals: (d + 1) / (pairs + d + 1), within: 4 * spread },
           theory: "(d + 1)/(m + d + 1); with backpropagation, nothing remains after a step of rate 1",
         },
         {
-          text: "exclusive or, learnt from values alone: correct answers out of 4",
+          text: "XOR, learnt from function values alone: correct answers out of 4",
           measured: evolved.right,
           expected: { atLeast: 4 },
           theory: "an unbiased gradient is enough for Adam",
@@ -145,7 +145,7 @@ export default experiment({
           ],
         },
         {
-          title: "Learning exclusive or, with Adam",
+          title: "Learning XOR with Adam",
           x: { label: "evaluations of the loss", scale: "log" },
           y: { label: "loss", scale: "log" },
           series: [
@@ -164,7 +164,7 @@ interface Training {
   readonly evaluations: number;
 }
 
-/** Learns exclusive or with an evolution strategy, or with backpropagation if there are no options. */
+/** Learns XOR with an evolution strategy, or with backpropagation if there are no options. */
 function train(seed: number, options?: { samples: number; sigma: number }): Training {
   return tidy(() => {
     manualSeed(seed);

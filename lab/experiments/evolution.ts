@@ -1,4 +1,4 @@
-/** Lande's equation: selection moves a population's mean by G·β, an ascent of its mean fitness. */
+/** Lande's equation: selection moves a population's mean by G·β, which raises its mean fitness. */
 import { manualSeed, type Tensor, tensor, tidy } from "nabla";
 import {
   breed,

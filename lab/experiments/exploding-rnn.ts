@@ -1,4 +1,7 @@
-/** Each step back in time multiplies the gradient by the recurrent weight, so the weight's norm decides whether it explodes or vanishes. */
+/**
+ * Each step back in time multiplies the gradient by the recurrent weight, so the weight's norm determines whether the gradient explodes or
+ * vanishes.
+ */
 import { manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime, growthPerStep, spectralNorm } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -27,7 +30,7 @@ export default experiment({
   run({ norm, steps, matrix, activation, input, clip, seed }) {
     manualSeed(seed);
     const inputs = Array.from({ length: steps }, () => randn([1, HIDDEN]).mul(input));
-    // All singular values of an orthogonal matrix are equal, so after scaling all of them are the norm.
+    // All singular values of an orthogonal matrix are equal, so after scaling, all of them equal the norm.
     const plain = matrix === "orthogonal" ? nn.init.orthogonal(zeros([HIDDEN, HIDDEN])) : randn([HIDDEN, HIDDEN]);
     const seedOfLoss = randn([1, HIDDEN]);
     const through = (step: Step): number[] =>

@@ -38,7 +38,7 @@ export default experiment({
   title: "Gradient confusion",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "Gradients of different mini-batches point in conflicting directions. The share of components whose sign flips measures the conflict. Larger batches agree more.",
+    "Gradients of different mini-batches point in conflicting directions. The fraction of components whose sign flips measures the conflict. Larger batches agree more.",
   formula:
     "\\hat g_B=\\nabla L+\\frac{\\varepsilon}{\\sqrt B},\\qquad B_{\\text{simple}}=\\frac{\\operatorname{tr}\\Sigma}{\\|\\nabla L\\|^2}",
   functions: ["gradientConfusion", "gradientNoiseScale", "batchGradients", "perSampleGradients"],

@@ -25,7 +25,7 @@ export default experiment({
     const loss = () => losses.mse(head.forward(layer.forward(x)), target);
     const at = objective(layer, loss);
     const automatic = at.gradientsByName();
-    // g = ∂L/∂y at the layer's output, by differentiating the rest of the network alone.
+    // g = ∂L/∂y at the layer's output, from differentiating only the rest of the network.
     const upstream = objective(
       (y) => losses.mse(head.forward(y), target),
       tidy(() => layer.forward(x).detach()),

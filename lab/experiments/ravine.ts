@@ -1,4 +1,4 @@
-/** In a ravine the gradient points across: descent zigzags, and the condition number sets its pace. */
+/** In a ravine, the gradient points across: descent zigzags, and the condition number determines how fast it converges. */
 import { type Tensor, tensor } from "nabla";
 import { conditionNumber, logSlope, objective, ravine } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -20,7 +20,7 @@ export default experiment({
   },
   run({ kappa, angle, rate, momentum }) {
     const [c, s] = [Math.cos((angle * Math.PI) / 180), Math.sin((angle * Math.PI) / 180)];
-    // u points across and v along, rotated by the angle.
+    // u points across the ravine and v along it, both rotated by the angle.
     const turn = tensor([
       [c, s],
       [-s, c],
@@ -76,13 +76,13 @@ export default experiment({
         },
         momentum === "none"
           ? {
-              text: "share of the distance that remains after each step, fitted",
+              text: "fraction of the distance that remains after each step, fitted",
               measured: pace,
               expected: { equals: predicted, within: 0.03 },
               theory: "max(|1 − ηκ|, |1 − η|), which is (κ − 1)/(κ + 1) at the best rate",
             }
           : {
-              text: "share of the distance that remains after each step, fitted",
+              text: "fraction of the distance that remains after each step, fitted",
               measured: pace,
               expected: { atMost: rate === 1 ? predicted + 0.06 : 1 },
               theory: "√μ, which is (√κ − 1)/(√κ + 1) at the best rate (Polyak 1964)",

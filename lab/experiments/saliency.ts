@@ -93,20 +93,20 @@ export default experiment({
               "completeness (Sundararajan et al. 2017, proposition 1); with ReLU's kinks, the error of n points is O(1/n)",
           },
           {
-            text: "integrated gradients: share on pixels without ink, which equal the baseline",
+            text: "integrated gradients: share of the pixels without ink, which equal the baseline",
             measured: mean(integrated.map((map, i) => shareWhere(map, (at) => ink[i]![at] === 0))),
             expected: { equals: 0, within: 0 },
             theory: "the factor xᵢ − x′ᵢ is 0",
           },
           {
-            text: "integrated gradients: correlation with the fall of the score when 2 × 2 pixels with ink are covered",
+            text: "integrated gradients: correlation with the decrease of the score when 2 × 2 pixels with ink are covered",
             measured: by["integrated gradients"]!,
             expected: { atLeast: 0.6 },
             theory:
               "both measure the change of the score towards blank paper, and agree to first order (Ancona et al. 2018)",
           },
           {
-            text: "gradient × input: correlation with the fall of the score when 2 × 2 pixels with ink are covered",
+            text: "gradient × input: correlation with the decrease of the score when 2 × 2 pixels with ink are covered",
             measured: by["gradient × input"]!,
             expected: { atLeast: 0.5 },
             theory: "f(x) − f(x covered) ≈ Σ xᵢ·∂f/∂xᵢ over the covered pixels, to first order",
@@ -127,7 +127,7 @@ export default experiment({
         plots: [
           {
             title: "Remaining score after removing inked pixels, the most important first",
-            x: { label: "share of the ink removed" },
+            x: { label: "fraction of the ink removed" },
             y: { label: "score, from 0 (blank) to 1 (all ink)" },
             series: curves,
           },

@@ -1,4 +1,4 @@
-/** A chain of sigmoids: each passes at most a quarter of the gradient. Also compares remedies. */
+/** In a chain of sigmoids, each one passes on at most a quarter of the gradient. The experiment also compares remedies. */
 import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { diagnose, gradientByDepth, growthPerStep, spectralNorm } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -34,7 +34,7 @@ export default experiment({
   title: "Vanishing gradients",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network. Large weights saturate the neurons and make it worse.",
+    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network. Large weights saturate the neurons, which makes the gradient shrink even faster.",
   formula:
     "\\sigma'(z)=\\sigma(z)(1-\\sigma(z))\\le\\tfrac14,\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial x_{l}}\\Bigr\\|\\le\\tfrac14\\,\\|W_{l+1}\\|_2\\,\\Bigl\\|\\frac{\\partial L}{\\partial x_{l+1}}\\Bigr\\|",
   functions: ["gradientByDepth", "growthPerStep", "diagnose", "spectralNorm"],
@@ -76,7 +76,7 @@ export default experiment({
       name: [a, b, c === "none" ? "" : c].filter(Boolean).join(", "),
       ...measure(a, b, c),
     }));
-    // The largest slope of the activation. Times the weight's norm, it bounds the factor of each block.
+    // The largest slope of the activation. Multiplied by the weight's norm, it bounds the factor of each block.
     const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];
     const norms = [...chosen.model.namedParameters()]
       .filter(([name]) => name.endsWith("weight") && !/norm/.test(name))

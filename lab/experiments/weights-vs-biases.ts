@@ -1,4 +1,4 @@
-/** The gradient of a weight grows with its input, but that of a bias does not: the scale of the inputs decides which learns faster. */
+/** The gradient of a weight grows with its input, but that of a bias does not: the scale of the inputs determines which learns faster. */
 import { losses, manualSeed, nn, randn, type Tensor } from "nabla";
 import { logSlope, standardize, weightsAgainstBiases } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -10,7 +10,7 @@ export default experiment({
   title: "Weights against biases",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "In a linear layer, the scale of the inputs decides whether the updates of weights or of biases dominate. Normalization restores the balance.",
+    "In a linear layer, the scale of the inputs determines whether the updates of weights or of biases dominate. Normalization restores the balance.",
   formula:
     "\\frac{\\|\\partial L/\\partial W\\|_F}{\\|\\partial L/\\partial b\\|}=\\frac{\\|g\\,x^\\top\\|_F}{\\|g\\|}=\\|x\\|\\quad\\text{(one sample)}",
   functions: ["weightsAgainstBiases", "standardize"],
@@ -67,7 +67,7 @@ export default experiment({
           text: "mean squared length of standardized inputs, divided by the number of features",
           measured: balanced.inputLength ** 2 / features,
           expected: { equals: 1, within: 1e-3 },
-          theory: "each feature has variance 1, whatever its unit",
+          theory: "each feature has variance 1, regardless of its unit",
         },
         {
           text: "‖∂W‖/‖∂b‖ after standardizing: for inputs times 1000, divided by that for the inputs",

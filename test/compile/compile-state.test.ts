@@ -1,4 +1,4 @@
-/** State that a compiled function sets itself: it is refused, except for writes with copyFrom. */
+/** A compiled function must not set state, except with copyFrom. */
 import { compile, losses, nn, optim, randn, type Tensor, TraceError, tensor, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { Net } from "./net.ts";

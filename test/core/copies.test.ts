@@ -1,4 +1,4 @@
-/** Two copies of nabla in one process: every function refuses the tensors and modules of the other copy. */
+/** Two copies of nabla in one process: every function rejects the tensors and modules of the other copy. */
 import { compile, concat, customGradient, grad, hvp, jvp, losses, nn, noGrad, type Tensor as OwnTensor, optim, stack, tensor, tidy, vjp, where } from "nabla"; // biome-ignore format: one line
 import { writeSafetensors } from "nabla/formats";
 import { beforeAll, expect, test, vi } from "vitest";

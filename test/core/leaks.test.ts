@@ -1,4 +1,4 @@
-/** Synchronous loops, exceptions and forgotten tensors leak no memory: it is freed at once, or JavaScript can collect it. */
+/** Synchronous loops, exceptions and forgotten tensors leak no memory: it is freed immediately, or JavaScript can collect it. */
 import { compile, customGradient, grad, hessian, hvp, jacobian, jvp, losses, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, valueAndGrad, vjp, zeros } from "nabla"; // biome-ignore format: one line
 import { describe, expect, test, vi } from "vitest";
 import { interceptDuring } from "../../src/nn/intercept.ts";

@@ -1,4 +1,4 @@
-/** Misuse is refused with a remedy or does what PyTorch does, and never corrupts other tensors. */
+/** Misuse causes an error with a remedy or does what PyTorch does, and never corrupts other tensors. */
 
 import * as nabla from "nabla";
 import {

@@ -1,4 +1,4 @@
-/** Every public function and class that takes options refuses unknown ones. */
+/** Every public function and class that takes options rejects unknown ones. */
 import * as nabla from "nabla";
 import { losses, nn, ones, optim, tensor } from "nabla";
 import * as formats from "nabla/formats";

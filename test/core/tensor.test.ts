@@ -1,4 +1,4 @@
-/** Creating, reading and printing tensors, and the errors of bad calls. */
+/** Creating, reading and printing tensors, and the errors for invalid calls. */
 import {
   arange,
   concat,

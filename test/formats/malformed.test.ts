@@ -1,4 +1,4 @@
-/** Malformed, truncated and mutated safetensors files and streams: they are refused before any tensor is created. */
+/** Malformed, truncated and mutated safetensors files and streams: they are rejected before any tensor is created. */
 import fc from "fast-check";
 import { memory, ones, tensor } from "nabla";
 import {

@@ -75,7 +75,7 @@ afterAll(() => chromium?.close());
 async function visit<T>(folder: string, entry: string, expression: string): Promise<{ value: T; errors: string[] }> {
   const page = join(cwd, folder, "index.html");
   if (!existsSync(page)) writeFileSync(page, pageOf(entry));
-  // A worker of the user, which nabla must not mistake for its own.
+  // A worker that belongs to the user, which nabla must not mistake for its own.
   writeFileSync(join(cwd, folder, "worker.js"), "addEventListener('message', () => postMessage('mine'));");
   const site = await serve(join(cwd, folder), { isolated: true });
   try {

@@ -20,7 +20,7 @@ interface Case {
   bias?: boolean;
   relu?: boolean;
   accumulate?: boolean;
-  /** Rows and columns at which the work is cut into shares. */
+  /** Rows and columns at which the work is split into shares. */
   cuts?: { rows: number[]; cols: number[] };
 }
 

@@ -30,7 +30,9 @@ const differential: Groups & { torch: string } = JSON.parse(
   readFileSync(new URL("../torch/differential.json", import.meta.url), "utf8"),
 );
 
-/** The tolerance of float32 against PyTorch's float64: relative to the element, plus a share of the largest element for sums that cancel. */
+/**
+ * The tolerance of float32 against PyTorch's float64: relative to the element, plus a fraction of the largest element for sums that cancel.
+ */
 const RELATIVE = 2e-5;
 const OF_LARGEST = 2e-6;
 

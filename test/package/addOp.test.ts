@@ -1,4 +1,4 @@
-/** src/ops/README.md is followed: its composed op and its kernel are added to a copy of the sources, and work. */
+/** Follows src/ops/README.md: adds its composed op and its kernel to a copy of the sources, and checks that they work. */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ const [composed = "", formula = "", entry = "", samples = ""] = [
   ...readFileSync("src/ops/README.md", "utf8").matchAll(/^( *)```ts\n([\s\S]*?\n)\1```$/gm),
 ].map(([, indent = "", code = ""]) => code.replaceAll(new RegExp(`^${indent}`, "gm"), ""));
 
-/** What they use of other files. */
+/** What they need from other files. */
 const IMPORTS = `import { Op } from "../../../assembly/opcodes.ts";
 import type { Operand } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";

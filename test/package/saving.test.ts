@@ -27,7 +27,7 @@ async function saver(first: number, keep: number): Promise<ChildProcess> {
   return child;
 }
 
-/** Kills a process without a chance to clean up. */
+/** Kills a process without giving it a chance to clean up. */
 async function kill(child: ChildProcess): Promise<void> {
   child.kill("SIGKILL");
   await once(child, "exit");

@@ -1,4 +1,4 @@
-/** Modules are instantiated with AssemblyScript's loader, and modules of other realms, which it refuses, without it. */
+/** Modules are instantiated with AssemblyScript's loader, except modules of other realms, which the loader would treat as bytes. */
 import { runInNewContext } from "node:vm";
 import { instantiateSync } from "@assemblyscript/loader";
 import { describe, expect, test, vi } from "vitest";

@@ -268,7 +268,7 @@ test("500 concurrent requests get their own answers and leak nothing", async () 
   expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
 });
 
-describe("invalid options are rejected at once", () => {
+describe("invalid options are rejected immediately", () => {
   test.each([
     [{ load: undefined }, "inferenceHandler: option load is required. Pass { load: … }, a function."],
     [

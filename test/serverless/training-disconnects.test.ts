@@ -74,7 +74,7 @@ describe("a client that disconnects", () => {
       (settle) => ({ store: { load: () => settle().then(() => undefined), save: async () => {} } }),
     ],
     ["a learner is created", (settle) => ({ create: () => settle().then(learner) })],
-  ])("while %s frees its slot at once, and late results are freed", async (_, options) => {
+  ])("while %s frees its slot immediately, and late results are freed", async (_, options) => {
     const before = memory();
     let settle!: () => void;
     let isFirst = true;
@@ -92,7 +92,7 @@ describe("a client that disconnects", () => {
     await pause(5);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("during its body frees its slot at once", async () => {
+  test("during its body frees its slot immediately", async () => {
     const handler = handlerOf();
     const request = new AbortController();
     const headers = { "content-type": "application/json" };

@@ -164,7 +164,7 @@ describe("routes and options", () => {
       limits: { batch: 65536, batchSize: 256, milliseconds: 60000, concurrency: 1, epochs: 1000 },
     });
   });
-  test("invalid options are rejected at once", () => {
+  test("invalid options are rejected immediately", () => {
     expect(() => handlerOf({ input: { shape: [2] } })).toThrow(
       "trainingHandler: input.shape[0] must be null, for the examples, got 2.",
     );

@@ -110,7 +110,7 @@ export function showPlayground(): View {
       make(
         "p",
         { class: "claim" },
-        "On this page, a convolutional network with 9,226 parameters learns to read from 6,000 handwritten digits. Draw while it learns: it shows its answer, and the gradient of the answer shows which pixels matter.",
+        "On this page, a convolutional network with 9,226 parameters learns to read from 6,000 handwritten digits. Draw while it learns. It shows its answer, and the gradient of the answer shows which pixels matter.",
       ),
     ),
     make(

@@ -14,13 +14,16 @@ function runInWorker(options) {
   });
 }
 
-/** Trains on the page's main thread, in a task that the page starts: a task of the testing tool may run text even if the page may not. */
+/**
+ * Trains on the page's main thread, in a task that the page starts: a task of the testing tool may evaluate strings even if the page may
+ * not.
+ */
 async function run(options) {
   await new Promise((resolve) => setTimeout(resolve));
   return fingerprint(options);
 }
 
-/** Whether the page may run text as code. */
+/** Whether the page may evaluate strings as code. */
 function evaluates() {
   try {
     return new Function("return true")();

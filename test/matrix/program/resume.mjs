@@ -1,4 +1,4 @@
-/** Saves a training half way and resumes it with new objects. */
+/** Saves a training run halfway and resumes it with new objects. */
 import { dispose, init, manualSeed } from "nabla";
 import { loadState, saveState } from "nabla/formats";
 import { hashOf, STEPS, start } from "./fingerprint.mjs";
@@ -9,7 +9,7 @@ export async function resume(options) {
   const first = start();
   first.train(STEPS / 2);
   const file = saveState({ ...first, step: STEPS / 2 });
-  // The new objects have another state before they are restored.
+  // The new objects have a different state before they are restored.
   const second = start();
   manualSeed(99);
   second.train(3);

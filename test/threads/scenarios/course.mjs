@@ -86,7 +86,7 @@ await runScenario({
     return { longest, left: alive().length };
   },
 
-  /** The share of one core that the process uses after its last call. */
+  /** The fraction of one core that the process uses after its last call. */
   async rest() {
     await init({ threads: 4 });
     const product = new Product(nabla, 256);

@@ -1,4 +1,4 @@
-/** Workers that die at rest and at work. A call gives the correct result or a ThreadError, and never hangs. */
+/** Workers that die while idle or while working. A call gives the correct result or a ThreadError, and never hangs. */
 import { setTimeout } from "node:timers/promises";
 import { alive, allHelp, load, override, Product, runScenario, spin, textOf, until, workers } from "./workers.mjs";
 
