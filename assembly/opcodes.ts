@@ -26,7 +26,7 @@ export const enum Family {
   Unary = 1,
   /** Pointwise derivatives, (dy, x or y) → dx. */
   Derivative,
-  /** Two operands with broadcasting. */
+  /** Pointwise ops on two operands with broadcasting. */
   Binary,
   /** Comparisons with broadcasting, to bool. */
   Compare, // layout Binary
@@ -48,7 +48,7 @@ export const enum Family {
   StridedCopy,
   /** Converting elements. */
   Cast,
-  /** Reading and adding at indices. */
+  /** Reads and additions at indices. */
   Index,
   OneHot,
   /** Random float32. */
@@ -75,10 +75,10 @@ export const enum Family {
   RecurrentGrad,
   /** Scaled dot-product attention. */
   Attention,
-  /** Small matrices, and the order of rows. */
+  /** Ops on small matrices, and sorting of rows. */
   Factor,
   Solve,
-  /** Several pointwise instructions as one pass. */
+  /** Several pointwise instructions fused into one pass. */
   Chain,
   /** Range checks. */
   Check,

@@ -22,7 +22,7 @@ export interface Comparison {
   readonly ratio: number;
   /** The median over turns of A's time divided by that of the A turn before it: 1, except for noise. */
   readonly self: number;
-  /** The largest distance of the ratio of A to itself from 1, at 95 % confidence. */
+  /** The largest deviation from 1 of the ratio of A to itself, at 95 % confidence. */
   readonly noise: number;
   /** The fraction by which B may be slower, in addition to noise. */
   readonly allowed: number;

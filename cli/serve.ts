@@ -136,7 +136,7 @@ function tokenOf({ token, tokenFile }: Options): string | undefined {
   return text;
 }
 
-/** The options of observe. */
+/** The options for observe. */
 const observeOptions = ({ cors, metrics, requestIds, accessLog }: Options): ObserveOptions => ({
   ...(cors && { cors: { origins: cors.includes("*") ? "*" : cors } }),
   ...(metrics && { metrics }),

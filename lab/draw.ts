@@ -24,7 +24,7 @@ export interface Size {
   readonly height: number;
 }
 const ROW = 20;
-/** Prefix of a series' number in the description of its marks. After drawing, data-series replaces the description. */
+/** The prefix of a series' number in the description of its marks. After drawing, data-series replaces the description. */
 const SERIES = "series ";
 
 /** The plot, with its legend above the axes and a name for screen readers. */

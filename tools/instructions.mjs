@@ -77,7 +77,10 @@ function tailLines(enums, { name, layout }) {
   return [`  for (const part of o.${name}) {`, ...lines, "  }"];
 }
 
-/** The interface of a layout's operands and the function that writes them; `codes` is the type of its codes, or its only code. */
+/**
+ * The interface of a layout's operands and the function that writes them; `codes` is the type of its ops' codes, or its
+ * only code.
+ */
 function encoderOf(enums, layout, codes, single) {
   const operands = operandsOf(enums, layout);
   const words = enums.get(layout).at(-1);

@@ -1,5 +1,5 @@
 /**
- * Depthwise convolutions: each channel has its offset kernel. They are not matrix products: vectors run over channels.
+ * Depthwise convolutions: each channel has its own kernel. They are not matrix products: vectors run over channels.
  */
 import { offsetOf, Phase, positionOf } from "./convPhase";
 import { relu, sigmoid, tanh } from "../math";

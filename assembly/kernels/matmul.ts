@@ -45,7 +45,7 @@ export function batchedGemm(at: usize, thread: u32, threads: u32): void {
   const dimsEnd = dims + ((rank * Dim.words) << 2);
   const batches = stepsOf(dims, dimsEnd);
   const transA = load<u32>(at, Matmul.transA << 2), transB = load<u32>(at, Matmul.transB << 2);
-  // Each thread has its own workspace, one after another.
+  // Each thread has its own workspace. The workspaces are consecutive.
   const workspace = load<usize>(at, Matmul.workspace << 2) + thread * gemmWorkspace(m, n, k, transA, transB);
 
   let first: u32 = 0, last = batches, rowBegin: u32 = 0, rowEnd = m, colBegin: u32 = 0, colEnd = n;

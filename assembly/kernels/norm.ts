@@ -123,7 +123,7 @@ export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize)
 }
 export function columnOffsets(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(0, x, x, m, n, step); }
 
-/** Mask of the lanes so far from 0 that δ matters. Each lane decides alone, so no column depends on its neighbours. */
+/** A mask of the lanes so far from 0 that δ matters. Each lane decides alone, so no column depends on its neighbours. */
 @inline
 function isFar(m: v128, squares: v128): v128 {
   return f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR)));
@@ -147,14 +147,14 @@ function inverseRoot(variance: v128, eps: f32): v128 {
   return f32x4.div(f32x4.splat(1), f32x4.sqrt(f32x4.add(variance, f32x4.splat(eps))));
 }
 
-/** Mask of the lanes whose groups need float64. */
+/** A mask of the lanes whose groups need float64. */
 @inline
 function isWide(variance: v128, eps: f32): v128 {
   const v = f32x4.add(variance, f32x4.splat(eps));
   return v128.not(v128.and(f32x4.ge(v, f32x4.splat(LEAST)), f32x4.le(v, f32x4.splat(MOST))));
 }
 
-/** Mask of the lanes whose products with a weight, if it is not 0, may leave float32's range. */
+/** A mask of the lanes whose products with a weight, if it is not 0, may leave float32's range. */
 @inline
 function isExtreme(scale: v128): v128 {
   const size = f32x4.abs(scale), zero = f32x4.eq(size, f32x4.splat(0));

@@ -32,7 +32,7 @@ export function stepOf(part: usize): u32 { return load<u32>(word(part, UpdatePar
 @inline
 function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
 
-/** Mask of the lanes where |x| exceeds the float32 whose bits are `bits`, or x is NaN. */
+/** A mask of the lanes where |x| exceeds the float32 whose bits are `bits`, or x is NaN. */
 @inline
 function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), bits); }
 

@@ -16,7 +16,7 @@ const COLUMN_BLOCK: u32 = 32;
 @final class Max {
   @inline identity(): v128 { return f32x4.splat(-Infinity); }
   @inline of(a: v128, b: v128): v128 { return f32x4.max(a, b); }
-  /** Mask of the lanes where x equals the extreme y; NaN equals NaN. */
+  /** A mask of the lanes where x equals the extreme y; NaN equals NaN. */
   @inline at(x: v128, y: v128): v128 { return v128.or(f32x4.eq(x, y), v128.and(f32x4.ne(x, x), f32x4.ne(y, y))); }
 }
 @final class Min {
@@ -93,7 +93,7 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
   return f.of(a, b);
 }
 
-/** Σ of n elements `step` bytes apart, in float64 throughout, for when a float32 block overflows. */
+/** Σ of n elements `step` bytes apart, in float64 throughout, which is needed if a float32 block overflows. */
 export function longTotal(x: usize, n: u32, step: usize): f64 {
   let total: f64 = 0;
   for (let i: u32 = 0; i < n; i++, x += step) total += <f64>load<f32>(x);

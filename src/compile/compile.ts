@@ -18,7 +18,7 @@ import { Trace } from "./trace.ts";
 /** The number of recordings kept per function. The least recently used is dropped. */
 const MAX_TRACES = 8;
 
-/** Options of compile. */
+/** Options for compile. */
 export interface CompileOptions {
   /** The name of the function in errors, warnings and listings. Default: f.name. */
   readonly name?: string;

@@ -33,7 +33,7 @@ export interface ExplainedStep {
   readonly name: string;
   /** The ops fused into it; empty for a single op. */
   readonly fused: readonly string[];
-  /** Shapes of inputs and outputs: `[32×784] [784×128] → [32×128]`. */
+  /** The shapes of inputs and outputs: `[32×784] [784×128] → [32×128]`. */
   readonly shapes: string;
   /** Bytes that it writes. */
   readonly bytes: number;

@@ -7,7 +7,7 @@ import { RangeError } from "../runtime/errors.ts";
 import { nameOf, shapesOf } from "./explain.ts";
 import type { Trace } from "./trace.ts";
 
-/** Options of a compiled function's profile. */
+/** Options for a compiled function's profile. */
 export interface ProfileOptions {
   /** The number of calls to measure, at least 1. Default 50. */
   readonly calls?: number;
@@ -17,11 +17,11 @@ export interface ProfileOptions {
 export interface ProfiledStep {
   /** Its op, or the ops fused into it. */
   readonly name: string;
-  /** Shapes of inputs and outputs. */
+  /** The shapes of inputs and outputs. */
   readonly shapes: string;
-  /** Median time of a call in microseconds. */
+  /** The median time of a call in microseconds. */
   readonly microseconds: number;
-  /** Fraction of the time of all instructions, 0 … 1. */
+  /** The fraction of the time of all instructions, 0 … 1. */
   readonly share: number;
   /** Floating-point operations per nanosecond. */
   readonly gflops: number;
@@ -54,7 +54,7 @@ export function measureCeiling(): number {
 export class Profile {
   /** The instructions, in execution order. */
   readonly steps: readonly ProfiledStep[];
-  /** Median time of a whole call in microseconds, including the copy of arguments and the call into WebAssembly. */
+  /** The median time of a whole call in microseconds, including the copy of arguments and the call into WebAssembly. */
   readonly microseconds: number;
   /** The speed in GFLOP/s that a kernel of multiply-adds reaches on this machine with one thread. */
   readonly ceiling: number;

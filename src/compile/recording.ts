@@ -33,7 +33,7 @@ export interface Recording<T> {
   readonly cleared: readonly Tensor[];
   /** Results through which gradients would flow if the function were not compiled. */
   readonly differentiable: ReadonlySet<Tensor>;
-  /** Whether autograd was on around the call. */
+  /** Whether autograd was on when the function was called. */
   readonly gradEnabled: boolean;
   /** Whether the function itself made a storage. */
   readonly isOwn: (storage: Storage) => boolean;

@@ -19,7 +19,7 @@ type Part =
 
 export interface Signature {
   readonly parts: readonly Part[];
-  /** Shape and dtype of each tensor or typed array, in order. */
+  /** The shape and dtype of each tensor or typed array, in order. */
   readonly inputs: readonly { readonly shape: Shape; readonly dtype: DType }[];
 }
 

@@ -18,7 +18,7 @@ import type { Tensor } from "./tensor.ts";
 
 /** The origin of a NaN or ±∞. */
 export interface Flaw {
-  /** Position in time: a lower number is earlier. */
+  /** The position in time: a lower number is earlier. */
   readonly order: number;
   readonly isNaN: boolean;
   /** Whether an op made it. If not, it came with an argument, a constant or a tensor from outside. */

@@ -14,7 +14,7 @@ import { fromElements, Tensor } from "./tensor.ts";
 
 const OPTIONS = "{dtype:string requiresGrad:boolean}";
 
-/** Options of the functions that create tensors. */
+/** Options for the functions that create tensors. */
 export interface TensorOptions {
   /** The element type. Default: depends on the values for `tensor`, int32 for `randint`, otherwise float32. */
   readonly dtype?: DType;
@@ -173,12 +173,12 @@ export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
   return filledTensor("ones", shape, 1, options);
 }
-/** Makes a tensor filled with zeros, in the shape and, unless options say otherwise, the dtype of x. */
+/** Makes a tensor filled with zeros that has x's shape and, unless options say otherwise, x's dtype. */
 export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
   check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
   return filledTensor("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
 }
-/** Makes a tensor filled with ones, in the shape and, unless options say otherwise, the dtype of x. */
+/** Makes a tensor filled with ones that has x's shape and, unless options say otherwise, x's dtype. */
 export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
   check("onesLike", arguments, `x:tensor ${OPTIONS}`);
   return filledTensor("onesLike", x.shape, 1, { dtype: x.dtype, ...options });
@@ -190,8 +190,8 @@ function requireEnds(op: string, values: Float64Array, dtype: DType): void {
 }
 
 /**
- * Makes the numbers start, start + step, … less than end (greater for a negative step). `arange(n)` is 0 … n − 1. `end` is excluded even
- * under rounding: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
+ * Makes a tensor of the numbers start, start + step, … that are less than end (or greater, for a negative step).
+ * `arange(n)` is 0 … n − 1. `end` is excluded even under rounding: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
  * @throws RangeError if step does not lead to end, or if a number is outside the dtype
  */
 export function arange(end: number, options?: TensorOptions): Tensor;
@@ -210,7 +210,10 @@ export function arange(...args: unknown[]): Tensor {
   return finish(fromElements(values, [values.length], dtype, "arange"), options);
 }
 
-/** Makes n evenly spaced numbers from start to end, both included exactly; for n = 1, start. @throws RangeError */
+/**
+ * Makes a tensor of n evenly spaced numbers from start to end, both included exactly. For n = 1, the number is start.
+ * @throws RangeError
+ */
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
   check("linspace", arguments, `start:number end:number n:number ${OPTIONS}`);
   const dtype = options.dtype ?? "float32";

@@ -2403,8 +2403,8 @@ export const variance: {
   (x: Tensor | number, options: VarianceOptions): Tensor;
 } = /* @__PURE__ */ lift("variance", statisticsOps.variance);
 /**
- * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. Its
- * gradient is 0 where it is 0.
+ * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+ * gradient is 0 where the result is 0.
  *
  * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
  *
@@ -2419,8 +2419,8 @@ export const variance: {
  */
 export const std: {
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. Its
-   * gradient is 0 where it is 0.
+   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * gradient is 0 where the result is 0.
    *
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *
@@ -2435,8 +2435,8 @@ export const std: {
    */
   (x: Tensor | number, dims?: Dims, options?: VarianceOptions): Tensor;
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. Its
-   * gradient is 0 where it is 0.
+   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * gradient is 0 where the result is 0.
    *
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *

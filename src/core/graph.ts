@@ -44,7 +44,7 @@ export function withNode<T>(node: Node<Stored>, f: () => T): T {
   }
 }
 
-/** The rule of nodes for second and further outputs. backward passes their gradients to the owner's rule. */
+/** The rule for the nodes of second and further outputs. backward passes their gradients to the owner's rule. */
 const outputRule: GradientRule = { name: "output" };
 
 /** One op in the autograd graph. Reference-counted: its outputs and the nodes after it hold it. */

@@ -54,7 +54,8 @@ export function requireSynchronous(name: string, result: unknown): void {
 }
 
 /**
- * Runs f and frees the tensors made inside, except those that f returns (also in arrays and objects) or keeps with keep().
+ * Runs f and frees the tensors made inside, except those that f returns (alone or in arrays and objects) or keeps with
+ * keep().
  *
  * ```ts
  * const y = tidy(() => x.mul(2).add(1));   // x.mul(2) is freed

@@ -36,7 +36,7 @@ export type Node = GraphNode<Tensor>;
 /** @internal */
 export type Edge = GraphEdge<Tensor>;
 
-/** Options of Tensor.backward. */
+/** Options for Tensor.backward. */
 export interface BackwardOptions {
   /** The gradient of the tensor itself, in its shape. Default 1, for tensors with one element. */
   readonly gradient?: Tensor;

@@ -43,7 +43,7 @@ export interface VerifyOptions {
 
 /** Options for reading safetensors. */
 export interface ReadOptions extends VerifyOptions {
-  /** Names of the tensors to read. Default: all. */
+  /** The names of the tensors to read. Default: all. */
   readonly names?: readonly string[];
   /** Numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the nearest int32. Default "error". */
   readonly overflow?: Overflow;

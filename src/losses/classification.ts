@@ -10,7 +10,7 @@ import { check } from "../runtime/arguments.ts";
 import { DTypeError, requireFraction, ShapeError } from "../runtime/errors.ts";
 import { type LossOptions, maskedProduct, reduce } from "./reduction.ts";
 
-/** Options of `nll`. */
+/** Options for `nll`. */
 export interface ClassLossOptions extends LossOptions {
   /**
    * The weight of each class: [classes]. A weight of 0 excludes a class, even if its logits are NaN or infinite. Default:
@@ -87,7 +87,7 @@ export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): 
   });
 }
 
-/** Options of `crossEntropy`. */
+/** Options for `crossEntropy`. */
 export interface CrossEntropyOptions extends ClassLossOptions {
   /** The fraction of the target that is spread evenly over all classes, 0 … 1. Default 0. */
   readonly labelSmoothing?: number;

@@ -6,13 +6,13 @@ import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
-/** Options of `hinge`. */
+/** Options for `hinge`. */
 export interface HingeOptions extends LossOptions {
   /** Predictions with t·x at or above the margin have no loss. Default 1. */
   margin?: number;
 }
 
-/** Options of `cosineEmbedding`. */
+/** Options for `cosineEmbedding`. */
 export interface CosineEmbeddingOptions extends LossOptions {
   /** Dissimilar pairs with a cosine at or below the margin have no loss. Default 0. */
   margin?: number;

@@ -13,7 +13,7 @@ import { check } from "../runtime/arguments.ts";
 import { RangeError } from "../runtime/errors.ts";
 import { isNotFinite, type LossOptions, maskedProduct, reduce, requireSame } from "./reduction.ts";
 
-/** Options of `bce`. */
+/** Options for `bce`. */
 export interface WeightedLossOptions extends LossOptions {
   /**
    * Weights that broadcast to the elements. A weight of 0 excludes an element, even if it is NaN or infinite. Default:
@@ -22,13 +22,13 @@ export interface WeightedLossOptions extends LossOptions {
   readonly weight?: Tensor;
 }
 
-/** Options of `bceWithLogits`. */
+/** Options for `bceWithLogits`. */
 export interface LogitsLossOptions extends WeightedLossOptions {
   /** Weights of the positive term t·log σ(x), which broadcast to the elements. Default: none. */
   posWeight?: Tensor;
 }
 
-/** Options of `klDiv`. */
+/** Options for `klDiv`. */
 export interface KLDivOptions {
   /** Whether the target holds log-probabilities. Default false. */
   logTarget?: boolean;

@@ -6,13 +6,13 @@ import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
 import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
-/** Options of `huber`. */
+/** Options for `huber`. */
 export interface HuberOptions extends LossOptions {
   /** The |x − t| at which the loss turns from quadratic to linear, above 0. Default 1. */
   delta?: number;
 }
 
-/** Options of `smoothL1`. */
+/** Options for `smoothL1`. */
 export interface SmoothL1Options extends LossOptions {
   /** The |x − t| at which the loss turns from quadratic to linear, ≥ 0; 0 gives l1. Default 1. */
   beta?: number;

@@ -69,7 +69,7 @@ export class KeyValueCache {
   }
 }
 
-/** Options of MultiheadAttention. */
+/** Options for MultiheadAttention. */
 export interface MultiheadAttentionOptions {
   /** The probability, in 0 … 1, of dropping an attention weight in training. Default 0. */
   readonly dropout?: number;

@@ -7,7 +7,7 @@ import { check } from "../runtime/arguments.ts";
 import { RangeError, requireWhole } from "../runtime/errors.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
-/** Options of Embedding. */
+/** Options for Embedding. */
 export interface EmbeddingOptions {
   /** The row that is initially 0 and never learnt, counted from the end if negative. Default: none. */
   readonly paddingIdx?: number;

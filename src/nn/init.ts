@@ -89,7 +89,7 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   return gains[nonlinearity];
 }
 
-/** Options of the Xavier and orthogonal initializations. */
+/** Options for the Xavier and orthogonal initializations. */
 export interface GainOptions {
   /** The factor that scales the values. Default 1. */
   gain?: number;
@@ -112,7 +112,7 @@ export function xavierNormal(x: Tensor, options: GainOptions = {}): Tensor {
   return normal(x, 0, gain * Math.sqrt(2 / (fanIn + fanOut)));
 }
 
-/** Options of the Kaiming initializations. */
+/** Options for the Kaiming initializations. */
 export interface KaimingOptions {
   /** leakyRelu's slope for negative inputs. Default 0. */
   a?: number;
@@ -143,7 +143,7 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
   return normal(x, 0, kaimingStd("kaimingNormal", x, options));
 }
 
-/** Options of `truncNormal`. */
+/** Options for `truncNormal`. */
 export interface TruncNormalOptions {
   /** The mean of the untruncated distribution. Default 0. */
   mean?: number;

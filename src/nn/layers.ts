@@ -8,7 +8,7 @@ import { requireFraction, requireWhole } from "../runtime/errors.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
-/** Options of Linear. */
+/** Options for Linear. */
 export interface LinearOptions {
   /** Whether to add a learnable bias. Default true. */
   bias?: boolean;
@@ -204,7 +204,7 @@ export class ELU extends Module {
     return inputOf(this, x, arguments).elu(this.alpha);
   }
 }
-/** Options of GELU. */
+/** Options for GELU. */
 export interface GELUOptions {
   /** "none": exact, by erf; "tanh": the approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Default "none". */
   approximate?: "none" | "tanh";

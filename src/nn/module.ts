@@ -59,7 +59,7 @@ export function checkStateDict(
   return { missing, unexpected, copy };
 }
 
-/** Options of `loadStateDict`. */
+/** Options for `loadStateDict`. */
 export interface LoadStateDictOptions {
   /** Whether missing and unexpected names are errors; if false, they are only returned. Default true. */
   strict?: boolean;
@@ -67,9 +67,9 @@ export interface LoadStateDictOptions {
 
 /** Names that did not match in `loadStateDict`. */
 export interface StateDictMismatch {
-  /** Names of the module that the state dict lacks. */
+  /** The names of the module that the state dict lacks. */
   missing: string[];
-  /** Names of the state dict that the module lacks. */
+  /** The names of the state dict that the module lacks. */
   unexpected: string[];
 }
 
@@ -281,7 +281,7 @@ export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, nam
 }
 
 /**
- * Tensors and modules in a module's property, by path: also those in arrays, plain objects, Maps and Sets, at any depth.
+ * Tensors and modules in a module's property, by path, including those in arrays, plain objects, Maps and Sets, at any depth.
  * @throws TypeError if one of them belongs to another copy of nabla
  */
 function* partsOf(

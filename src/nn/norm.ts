@@ -13,19 +13,19 @@ import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
-/** Options of the normalizing layers. */
+/** Options for the normalizing layers. */
 export interface NormOptions {
   /** Added to the variance, ≥ 0. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
   readonly eps?: number;
 }
 
-/** Options of RMSNorm. */
+/** Options for RMSNorm. */
 export interface RMSNormOptions extends NormOptions {
   /** Whether to learn a weight, initially 1. Default true. */
   readonly elementwiseAffine?: boolean;
 }
 
-/** Options of LayerNorm. */
+/** Options for LayerNorm. */
 export interface LayerNormOptions extends NormOptions {
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly elementwiseAffine?: boolean;
@@ -33,7 +33,7 @@ export interface LayerNormOptions extends NormOptions {
   readonly bias?: boolean;
 }
 
-/** Options of GroupNorm. */
+/** Options for GroupNorm. */
 export interface GroupNormOptions extends NormOptions {
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;
@@ -111,7 +111,7 @@ export class RMSNorm extends Module {
   }
 }
 
-/** Options of BatchNorm. */
+/** Options for BatchNorm. */
 export interface BatchNormOptions extends NormOptions {
   /** The weight of each batch in the running statistics, 0 … 1; null averages all batches equally. Default 0.1. */
   readonly momentum?: number | null;

@@ -27,7 +27,7 @@ function rootPower(base: number, p: number): number {
 
 const POSITIONAL = "x:tensor {offset:number dim:number}";
 
-/** Options of `forward` of the positional encodings. */
+/** Options for `forward` of the positional encodings. */
 export interface PositionOptions {
   /** The position of the first step. Default 0. */
   readonly offset?: number;
@@ -35,7 +35,7 @@ export interface PositionOptions {
   readonly dim?: number;
 }
 
-/** Options of RotaryEmbedding. */
+/** Options for RotaryEmbedding. */
 export interface RotaryOptions {
   /** Pair i rotates by position/base^(2i/dim). Default 10000. */
   readonly base?: number;

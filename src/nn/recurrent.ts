@@ -12,7 +12,7 @@ import * as init from "./init.ts";
 import { Dropout } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
 
-/** Options of RNN, LSTM and GRU. */
+/** Options for RNN, LSTM and GRU. */
 export interface RecurrentOptions {
   /** The number of stacked layers. Default 1. */
   readonly numLayers?: number;
@@ -26,25 +26,25 @@ export interface RecurrentOptions {
   readonly bidirectional?: boolean;
 }
 
-/** Options of RNN. */
+/** Options for RNN. */
 export interface RNNOptions extends RecurrentOptions {
   /** The activation of the new state. Default "tanh". */
   readonly nonlinearity?: "tanh" | "relu";
 }
 
-/** Options of LSTMCell and GRUCell. */
+/** Options for LSTMCell and GRUCell. */
 export interface CellOptions {
   /** Whether to add biases. Default true. */
   readonly bias?: boolean;
 }
 
-/** Options of RNNCell. */
+/** Options for RNNCell. */
 export interface RNNCellOptions extends CellOptions {
   /** The activation of the new state. Default "tanh". */
   readonly nonlinearity?: "tanh" | "relu";
 }
 
-/** Options of `forward` of the recurrent layers. */
+/** Options for `forward` of the recurrent layers. */
 export interface ForwardOptions {
   /** The number of steps of each sequence, int32 [batch] or a list; later outputs are 0. Default: all steps. */
   readonly lengths?: Tensor | readonly number[];

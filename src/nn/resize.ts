@@ -10,7 +10,7 @@ import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { requireChoice } from "../runtime/names.ts";
 import { inputOf, Module } from "./module.ts";
 
-/** Options of interpolate and Upsample. */
+/** Options for interpolate and Upsample. */
 export interface InterpolateOptions {
   /** The height and width of the result in pixels. Give either size or scaleFactor; there is no default. */
   readonly size?: Size2d;

@@ -13,7 +13,7 @@ import { Module } from "./module.ts";
 /** x/‖x‖. */
 const toUnit = (x: Tensor, eps: number): Tensor => x.div(x.norm().add(eps));
 
-/** Options of SpectralNorm. */
+/** Options for SpectralNorm. */
 export interface SpectralNormOptions {
   /** The number of power iterations per forward pass in training. Default 1. */
   readonly nPowerIterations?: number;

@@ -11,7 +11,7 @@ import { Module } from "./module.ts";
 import { LayerNorm } from "./norm.ts";
 import type { RotaryEmbedding } from "./positional.ts";
 
-/** Options of the Transformer's encoder and decoder layers. */
+/** Options for the Transformer's encoder and decoder layers. */
 export interface TransformerLayerOptions {
   /** The width between the two linear layers. Default 2048. */
   readonly dimFeedforward?: number;
@@ -34,7 +34,7 @@ export interface TransformerLayerOptions {
   readonly rotary?: RotaryEmbedding;
 }
 
-/** Options of an encoder's `forward`. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added to scores. */
+/** Options for an encoder's `forward`. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added to scores. */
 export interface EncoderOptions {
   /** Attention mask: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
   readonly mask?: Tensor;
@@ -46,11 +46,11 @@ export interface EncoderOptions {
   readonly cache?: KeyValueCache;
 }
 
-/** Options of a decoder's `forward`. Masks are as in EncoderOptions. */
+/** Options for a decoder's `forward`. Masks are as in EncoderOptions. */
 export interface DecoderOptions {
-  /** Mask of the self-attention: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
+  /** A mask of the self-attention: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
   readonly tgtMask?: Tensor;
-  /** Mask of the attention to `memory`: [steps, keys] or [batch·heads, steps, keys]. Default: none. */
+  /** A mask of the attention to `memory`: [steps, keys] or [batch·heads, steps, keys]. Default: none. */
   readonly memoryMask?: Tensor;
   /** A mask of the target's steps that are padding: [batch, steps]. Default: none. */
   readonly tgtKeyPaddingMask?: Tensor;

@@ -1400,8 +1400,8 @@ export interface Methods<Tensor> {
    */
   var(options: VarianceOptions): Tensor;
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. Its
-   * gradient is 0 where it is 0.
+   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * gradient is 0 where the result is 0.
    *
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *
@@ -1416,8 +1416,8 @@ export interface Methods<Tensor> {
    */
   std(dims?: Dims, options?: VarianceOptions): Tensor;
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. Its
-   * gradient is 0 where it is 0.
+   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * gradient is 0 where the result is 0.
    *
    * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
    *

@@ -10,7 +10,7 @@ import { check } from "../runtime/arguments.ts";
 import { requireFraction } from "../runtime/errors.ts";
 import { requireKind } from "../runtime/kinds.ts";
 
-/** Options of EMA. */
+/** Options for EMA. */
 export interface EMAOptions {
   /** The fraction of the average that each update keeps, 0 … 1. Default 0.999. */
   readonly decay?: number;

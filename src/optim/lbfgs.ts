@@ -13,7 +13,7 @@ import { requireLoss } from "./optimizer.ts";
 import { type OptimizerState, stateError } from "./optimizerState.ts";
 import { concatenate, dot, packVectors, readOptions, unpackVectors } from "./vectors.ts";
 
-/** Options of LBFGS. */
+/** Options for LBFGS. */
 export interface LBFGSOptions {
   /** The learning rate, above 0: the step size, or the first step size that the line search tries. Default 1. */
   readonly lr?: number;

@@ -10,7 +10,7 @@ import { Optimizer, type StateRule } from "./optimizer.ts";
 import type { State } from "./optimizerState.ts";
 import type { CommonOptions, GroupOptions, ParamGroup } from "./paramGroup.ts";
 
-/** Options of Muon. */
+/** Options for Muon. */
 export interface MuonOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-3. */
   lr: number;

@@ -26,7 +26,7 @@ export interface StateRule {
   initial?: number;
 }
 
-/** Options of an optimizer's `minimize`. */
+/** Options for an optimizer's `minimize`. */
 export interface MinimizeOptions {
   /**
    * Checks the loss, gradients, parameters and state for NaN and ±∞. If there is one, minimize changes nothing and throws a

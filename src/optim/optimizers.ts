@@ -13,7 +13,7 @@ type Params<O> = Iterable<Tensor | GroupOptions<O>>;
 const notNegative = (name: string, options: Record<string, number>): void =>
   requireRange(name, options, (v) => v >= 0, "≥ 0");
 
-/** Options of SGD. */
+/** Options for SGD. */
 export interface SGDOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Required. */
   lr: number;
@@ -65,7 +65,7 @@ export class SGD extends Optimizer<SGDOptions> {
   }
 }
 
-/** Options of Adam and AdamW. */
+/** Options for Adam and AdamW. */
 export interface AdamOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-3; NAdam: 2e-3. */
   lr: number;
@@ -131,7 +131,7 @@ export class AdamW extends Adam {
   }
 }
 
-/** Options of NAdam. */
+/** Options for NAdam. */
 export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
   /** The rate at which the momentum approaches β₁, ≥ 0. Default 4e-3. */
   momentumDecay: number;
@@ -174,7 +174,7 @@ export class NAdam extends Optimizer<NAdamOptions> {
   }
 }
 
-/** Options of Lion. */
+/** Options for Lion. */
 export interface LionOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-4. */
   lr: number;
@@ -203,7 +203,7 @@ export class Lion extends Optimizer<LionOptions> {
   }
 }
 
-/** Options of RMSProp. */
+/** Options for RMSProp. */
 export interface RMSPropOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-2. */
   lr: number;
@@ -254,7 +254,7 @@ export class RMSProp extends Optimizer<RMSPropOptions> {
   }
 }
 
-/** Options of Adagrad. */
+/** Options for Adagrad. */
 export interface AdagradOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-2. */
   lr: number;

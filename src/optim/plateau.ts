@@ -5,7 +5,7 @@ import { requireChoice } from "../runtime/names.ts";
 import { withoutUndefined } from "../runtime/options.ts";
 import { type AnyOptimizer, isNumber } from "./scheduler.ts";
 
-/** Options of ReduceLROnPlateau. */
+/** Options for ReduceLROnPlateau. */
 export interface PlateauOptions {
   /** "min" if smaller metrics are better, "max" if larger ones are. Default "min". */
   readonly mode?: "min" | "max";

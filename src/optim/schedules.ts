@@ -149,7 +149,7 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
   }
 }
 
-/** Options of OneCycleLR. */
+/** Options for OneCycleLR. */
 export interface OneCycleOptions {
   /** The number of steps of the cycle, above 0. Required. */
   readonly totalSteps: number;

@@ -10,7 +10,7 @@ import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe }
 import type { ThreadSetup } from "./threads/index.ts";
 import type { WorkerPool } from "./threads/workerPool.ts";
 
-/** Options of init. */
+/** Options for init. */
 export interface InitOptions {
   /** The inlined build to run. Default: the fastest that the runtime supports. */
   build?: Build;

@@ -18,11 +18,11 @@ const TEST_EVERY = 60;
 export interface Burst {
   readonly step: number;
   readonly steps: number;
-  /** Mean loss over the burst. */
+  /** The mean loss over the burst. */
   readonly loss: number;
   /** ‖∂L/∂W‖ of each layer's weight, on the last batch. */
   readonly norms: Readonly<Record<string, number>>;
-  /** Accuracy on test digits, if it was tested. */
+  /** The accuracy on test digits, if the network was tested after the burst. */
   readonly accuracy?: number;
 }
 

@@ -56,7 +56,7 @@ interface Places {
 /** Places each lifetime, the largest first, at the lowest offset that is free during it. */
 function placeLargest(lives: readonly Life[]): Places {
   const offsets: number[] = [];
-  /** Indices of the placed lifetimes, by offset. */
+  /** The indices of the placed lifetimes, by offset. */
   const done: number[] = [];
   let [bytes, looks] = [0, 0];
   lives.forEach((life, number) => {

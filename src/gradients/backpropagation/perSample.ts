@@ -15,7 +15,7 @@ import { describe } from "../../runtime/kinds.ts";
 import { objective } from "../objective.ts";
 import { outputGradients, perSampleRuleOf, recordPasses } from "./layers.ts";
 
-/** Options of perSampleGradients. */
+/** Options for perSampleGradients. */
 export interface PerSampleOptions {
   /**
    * "batch": one compiled backward pass, for models whose parameters all belong to Linear, Conv2d (one group), Embedding, LayerNorm and

@@ -48,7 +48,7 @@ export function gradientFlow(potential: Potential, options: IntegrateOptions & S
   return integrate(downhill, startOf("gradientFlow", potential, options), how);
 }
 
-/** Options of heavyBall. */
+/** Options for heavyBall. */
 export interface HeavyBallOptions extends IntegrateOptions, Start {
   /** The friction γ, 0 or more. */
   readonly friction: number;
@@ -156,7 +156,7 @@ function requireRates(name: string, lr: number, momentum: number): void {
     throw new RangeError(`${name}: lr must be above 0 and momentum in 0 … 1, got ${lr} and ${momentum}.`);
 }
 
-/** Options of discrete gradient descent. */
+/** Options for discrete gradient descent. */
 export interface DescentOptions extends Start {
   /** The learning rate. */
   readonly lr: number;
@@ -192,7 +192,7 @@ export function gradientDescent(potential: Potential, options: DescentOptions): 
   return { times: states.map((_, k) => k * step), states, evaluations: steps, steps, rejected: 0 };
 }
 
-/** Options of discretizationError. */
+/** Options for discretizationError. */
 export interface DiscretizationOptions extends Start {
   /** The time at which the paths end. */
   readonly duration: number;

@@ -58,7 +58,7 @@ export interface Stability {
   readonly momentum: DiscreteBehaviour | undefined;
 }
 
-/** Options of stability. */
+/** Options for stability. */
 export interface StabilityOptions {
   /** The friction γ of the heavy ball of mass 1. Default: computed from lr and momentum with heavyBallOf. */
   readonly friction?: number;
@@ -145,7 +145,7 @@ function roots(p: number, q: number, size: (z: Complex) => number): [Complex, Co
   return size(pair[0]) >= size(pair[1]) ? pair : [pair[1], pair[0]];
 }
 
-/** Options of escapeRate. */
+/** Options for escapeRate. */
 export interface EscapeRateOptions {
   /** The critical point. */
   readonly from: Point;

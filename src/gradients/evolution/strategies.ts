@@ -18,7 +18,7 @@ export type Evaluable = Objective | ((theta: Vector) => number);
 
 const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objective ? f.value(theta) : f(theta));
 
-/** Options of esGradient. */
+/** Options for esGradient. */
 export interface EsOptions {
   /** The number of random points at which f is evaluated, an even number if antithetic. Default 100. */
   readonly samples?: number;
@@ -125,7 +125,7 @@ export function centredRanks(values: ArrayLike<number>): Vector {
   return ranks;
 }
 
-/** Options of esError. */
+/** Options for esError. */
 export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
   /** The numbers of samples to try. */
   readonly samples: readonly number[];

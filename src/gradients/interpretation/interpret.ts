@@ -64,7 +64,7 @@ export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions 
   return tidy(() => withGrad(false, () => scoreGradient("gradientTimesInput", f, x, target).mul(x)));
 }
 
-/** Options of integratedGradients. */
+/** Options for integratedGradients. */
 export interface IntegratedGradientsOptions extends TargetOptions, BatchOptions {
   /** The start of the path, an input without information: a number, or a tensor that broadcasts to x. Default 0. */
   readonly baseline?: number | Tensor;
@@ -146,7 +146,7 @@ export function integratedGradients(
   );
 }
 
-/** Options of smoothGrad. */
+/** Options for smoothGrad. */
 export interface SmoothGradOptions extends TargetOptions, BatchOptions {
   /** The standard deviation of the noise, relative to the range of each sample's values. Default 0.15. */
   readonly noise?: number;

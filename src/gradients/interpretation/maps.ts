@@ -30,7 +30,7 @@ import {
   targetRows,
 } from "./scores.ts";
 
-/** Options of gradCam. */
+/** Options for gradCam. */
 export interface GradCamOptions extends TargetOptions {
   /** Whether to resize the map to the size of x: [batch, height, width, channels], by bilinear interpolation. Default false. */
   readonly resize?: boolean;
@@ -105,7 +105,7 @@ function captureOutput(model: Module, layer: Module, f: () => Tensor): { output:
   return { output: outputs[0]!, score };
 }
 
-/** Options of occlusion. */
+/** Options for occlusion. */
 export interface OcclusionOptions extends TargetOptions, BatchOptions {
   /**
    * The size of the window: one number per dimension between batch and channels, or one number for all of them. Default

@@ -6,15 +6,15 @@ import { randomVector } from "../math/eigen.ts";
 import { minus, norm, plus, type Vector } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
 
-/** Options of escape. */
+/** Options for escape. */
 export interface EscapeOptions {
   /** The learning rate, above 0. Required. */
   readonly lr: number;
-  /** Standard deviation σ of the noise on each component of the gradient, ≥ 0; 0 is plain gradient descent. Required. */
+  /** The standard deviation σ of the noise on each component of the gradient, ≥ 0; 0 is plain gradient descent. Required. */
   readonly noise: number;
   /** The distance from the start at which θ counts as escaped, above 0. Required. */
   readonly distance: number;
-  /** Maximum number of steps. Default 10,000. */
+  /** The maximum number of steps. Default 10,000. */
   readonly maxSteps?: number;
   /** Called with θ after each step. Default: none. */
   readonly onStep?: (theta: Vector) => void;

@@ -110,7 +110,7 @@ export function hessianTrace(
   return { value: mean(products), standardError: Math.sqrt(variance(products) / samples) };
 }
 
-/** Options of spectralDensity. */
+/** Options for spectralDensity. */
 export interface DensityOptions {
   /** The number of random starts to average over. Default 4. */
   readonly probes?: number;
@@ -195,11 +195,11 @@ export interface CriticalPoint {
   readonly largest: Curvature;
 }
 
-/** Options of classifyCriticalPoint. */
+/** Options for classifyCriticalPoint. */
 export interface CriticalOptions {
-  /** A gradient whose norm is at most this counts as 0. Default 10⁻³. */
+  /** A gradient whose norm is at most this value counts as 0. Default 10⁻³. */
   readonly gradientTolerance?: number;
-  /** Curvatures whose magnitude is at most this count as 0. Default 10⁻³ of the largest, at least 10⁻⁶. */
+  /** Curvatures whose magnitude is at most this value count as 0. Default 10⁻³ of the largest, at least 10⁻⁶. */
   readonly curvatureTolerance?: number;
   /** The number of Lanczos steps for more than 200 parameters. Default 100. */
   readonly iterations?: number;

@@ -4,7 +4,7 @@ import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
 import { dot, norm, plus, type Vector } from "./vector.ts";
 
-/** Options of conjugateGradient. */
+/** Options for conjugateGradient. */
 export interface ConjugateOptions {
   /** λ ≥ 0, added to the matrix's diagonal. Default 0. */
   readonly damping?: number;

@@ -150,9 +150,9 @@ function rotate(u: Vector, v: Vector, c: number, s: number): void {
   }
 }
 
-/** Options of lanczos. */
+/** Options for lanczos. */
 export interface LanczosOptions {
-  /** Maximum number of matrix-vector products. Default 100, or n if that is less. */
+  /** The maximum number of matrix-vector products. Default 100, or n if that is less. */
   readonly iterations?: number;
   /** Stops when the residuals of the requested eigenvalues are at most this times the largest |eigenvalue|. Default 10⁻⁵. */
   readonly tolerance?: number;

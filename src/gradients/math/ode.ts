@@ -21,7 +21,7 @@ export interface Tolerance {
   readonly relative: number;
 }
 
-/** Options of integrate. */
+/** Options for integrate. */
 export interface IntegrateOptions {
   /**
    * euler: order 1, one evaluation per step. rk4: the classical method of order 4, four evaluations per step. dopri5: order 5 with steps
@@ -34,7 +34,7 @@ export interface IntegrateOptions {
   readonly step?: number;
   /** The error that dopri5 may make in each step. A number sets both the absolute and the relative tolerance. Default 10⁻⁸. */
   readonly tolerance?: number | Partial<Tolerance>;
-  /** Maximum number of steps, including rejected ones. Default 100,000. */
+  /** The maximum number of steps, including rejected ones. Default 100,000. */
   readonly maxSteps?: number;
   /** The times of the returned states, ascending, in 0 … duration; interpolated within steps. Default: the start and the end of each step. */
   readonly times?: readonly number[];

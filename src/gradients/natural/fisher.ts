@@ -22,7 +22,7 @@ import { type Objective, objective, type Point } from "../objective.ts";
 import { EPSILON32 } from "../sensitivities/differences.ts";
 import { type Likelihood, likelihoodOf, requireOutputs, score } from "./likelihood.ts";
 
-/** Options of the Fisher matrix. */
+/** Options for the Fisher matrix. */
 export interface FisherOptions {
   /** The distribution of the target given the model's outputs. */
   readonly likelihood: Likelihood;
@@ -139,7 +139,7 @@ export function empiricalFisher(gradients: PerSample): Vector {
   });
 }
 
-/** Options of fisherDiagonal. */
+/** Options for fisherDiagonal. */
 export interface DiagonalOptions extends FisherOptions {
   /** "exact": the expectation over all targets; "sampled": an estimate from one drawn target per sample. Default "exact". */
   readonly kind?: "exact" | "sampled";

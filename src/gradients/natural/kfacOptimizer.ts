@@ -27,7 +27,7 @@ import {
 import { type Likelihood, likelihoodOf, requireOutputs, score } from "./likelihood.ts";
 import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 
-/** Options of KFAC. */
+/** Options for KFAC. */
 export interface KFACOptions {
   /** The distribution of the target given the outputs. The loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;

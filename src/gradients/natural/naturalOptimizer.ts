@@ -16,7 +16,7 @@ import { layoutOf, linearize, lossAt } from "./fisher.ts";
 import { type Likelihood, likelihoodOf } from "./likelihood.ts";
 import { adaptDamping, bestStep, requireNatural, requireSameLikelihood } from "./trustRegion.ts";
 
-/** Options of NaturalGradient, the optimizer. */
+/** Options for NaturalGradient, the optimizer. */
 export interface NaturalGradientOptions {
   /** The distribution of the target given the outputs. The loss is its mean negative logarithm. */
   readonly likelihood: Likelihood;
@@ -26,7 +26,7 @@ export interface NaturalGradientOptions {
   readonly damping?: number;
   /** Whether to adapt λ to how well the quadratic model predicts the loss. Default true. */
   readonly adapt?: boolean;
-  /** Maximum number of products with F per step. Default 20. */
+  /** The maximum number of products with F per step. Default 20. */
   readonly iterations?: number;
   /** The relative residual at which conjugate gradients stop. Default 10⁻². */
   readonly tolerance?: number;

@@ -26,7 +26,7 @@ export interface BoxOptions {
   readonly max?: number;
 }
 
-/** Options of fgsm. */
+/** Options for fgsm. */
 export interface FgsmOptions extends BoxOptions {
   /** The maximum change of each input. */
   readonly epsilon: number;
@@ -50,7 +50,7 @@ export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor
   return constant(() => clampToBox(x.add(inputGradient("fgsm", lossOf, x).sign().mul(epsilon)), min, max));
 }
 
-/** Options of pgd. */
+/** Options for pgd. */
 export interface PgdOptions extends BoxOptions {
   /** The largest change allowed: of each input (linf), or in the length of each sample's change (l2). */
   readonly epsilon: number;
@@ -160,7 +160,7 @@ function requireBox(name: string, min = Number.NEGATIVE_INFINITY, max = Number.P
   if (!(min < max)) throw new RangeError(`${name}: min must be below max, got ${min} and ${max}.`);
 }
 
-/** Options of adversarialLoss. */
+/** Options for adversarialLoss. */
 export interface AdversarialLossOptions {
   /** The weight of the loss at x itself, 0 … 1. With 0, training uses only adversarial inputs (Madry et al. 2018). Default 0.5. */
   readonly clean?: number;

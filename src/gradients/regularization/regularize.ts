@@ -56,7 +56,7 @@ export function inputGradientNorms(f: Scorer, x: Tensor): Tensor {
   return tidy(() => roots(squaredNorms("inputGradientNorms", f, x)));
 }
 
-/** Options of gradientPenalty. */
+/** Options for gradientPenalty. */
 export interface GradientPenaltyOptions {
   /** The desired norm: 0 for a flat function, 1 for WGAN-GP. Default 0. */
   readonly target?: number;
@@ -83,7 +83,7 @@ export function gradientPenalty(f: Scorer, x: Tensor, options: GradientPenaltyOp
   });
 }
 
-/** Options of lipschitzPenalty. */
+/** Options for lipschitzPenalty. */
 export interface LipschitzPenaltyOptions {
   /** The largest norm without a penalty. Default 1. */
   readonly bound?: number;
@@ -111,7 +111,7 @@ export function lipschitzPenalty(f: Scorer, x: Tensor, options: LipschitzPenalty
   );
 }
 
-/** Options of jacobianPenalty. */
+/** Options for jacobianPenalty. */
 export interface JacobianPenaltyOptions {
   /**
    * The number of random directions onto which to project each sample's outputs. The penalty is exact if this is at least

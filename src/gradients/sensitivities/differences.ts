@@ -9,7 +9,7 @@ import { slope } from "../math/vector.ts";
 export const EPSILON64 = 2 ** -52;
 export const EPSILON32 = 2 ** -23;
 
-/** Options of finite differences. */
+/** Options for finite differences. */
 export interface DifferenceOptions {
   /** "forward": (f(x + h) − f(x))/h, error O(h); "central": (f(x + h) − f(x − h))/2h, error O(h²). Default "central". */
   readonly method?: "forward" | "central";
@@ -90,7 +90,7 @@ export interface ErrorCurve {
   readonly best: number;
 }
 
-/** Options of errorCurve. */
+/** Options for errorCurve. */
 export interface ErrorCurveOptions {
   /** The method to measure. Default "central". */
   readonly method?: ErrorCurve["method"];

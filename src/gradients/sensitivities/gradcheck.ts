@@ -15,7 +15,7 @@ import { EPSILON32 } from "./differences.ts";
 
 const OPTIONS = "{step:number atol:number rtol:number raise:boolean directions:number components:number}";
 
-/** Options of gradcheck. */
+/** Options for gradcheck. */
 export interface GradcheckOptions {
   /** The step h, multiplied by max(1, |x|). Default 1e-2. */
   readonly step?: number;

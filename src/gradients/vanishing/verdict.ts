@@ -72,9 +72,9 @@ export const LIMITS = {
   exploding: 1e3,
   /** Gradients also explode if they exceed the weight's norm by this factor. */
   overWeights: 1e3,
-  /** Activations are saturated above this fraction of outputs in the flat part. */
+  /** An activation is saturated if more than this fraction of its outputs is in the flat part. */
   saturated: 0.5,
-  /** Share of dead units. */
+  /** Dead units are reported if they are more than this fraction of all units. */
   dead: 0.5,
   /** The minimum number of rows to conclude that units are dead. */
   rows: 16,

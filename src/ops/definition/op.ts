@@ -113,7 +113,7 @@ export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
   /** A tensor without dims that holds one number. */
   constant(value: number, dtype: DType): Value;
-  /** The same elements under another shape, without a copy. */
+  /** The same elements with another shape, without a copy. */
   reshape(x: Value, shape: Shape): Value;
 }
 
@@ -138,7 +138,7 @@ export function constant(value: number, dtype: DType = "float32"): Value {
   return executor.constant(value, dtype);
 }
 
-/** The same elements under another shape; `shape` must hold as many. */
+/** The same elements with another shape, which must have the same number of elements. */
 export function reshaped(x: Value, shape: Shape): Value {
   return executor.reshape(x, shape);
 }

@@ -1,7 +1,7 @@
 /**
  * Convolutions of images with channels last. The three ops are each other's gradients: conv, its gradient with respect
- * to the input (the transposed convolution), and its gradient with respect to the weight. A 1-d convolution is one of
- * images with height 1.
+ * to the input (the transposed convolution), and its gradient with respect to the weight. A 1-d convolution is a
+ * convolution of images with height 1.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { draft } from "../../runtime/encoder.ts";

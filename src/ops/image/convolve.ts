@@ -243,7 +243,7 @@ function asImages<O>(
     throw new ShapeError(
       `${name}: sequences must be [batch, length, channels] and weights must have 3 dims, channels last, got ${show(x.shape)} and ${show(w.shape)}.`,
     );
-  // The height of 1 has no padding, stride or dilation.
+  // The dim of size 1 has no padding, stride or dilation.
   const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
   const wide = Object.fromEntries(
     Object.entries(options).map(([key, v]) => {

@@ -1,4 +1,4 @@
-/** Maximum and minimum of two operands, bounds, absolute values and signs. */
+/** The maximum and minimum of two operands, bounds, absolute values and signs. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { TypeError } from "../../runtime/errors.ts";

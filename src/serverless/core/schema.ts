@@ -175,7 +175,10 @@ export function nestingOf(specs: readonly FullSpec[], batch: number): JsonLimits
   return { depth: Math.max(...specs.map(({ shape }) => shape.length)) + 2, containers: 2 * arrays + 64, names: 64 };
 }
 
-/** The defaults of limits. `unfinished` derives from other limits; `bytes` is the maximum of its derived default. */
+/**
+ * The defaults of limits. The default of `unfinished` is derived from other limits. `bytes` is the maximum of a default
+ * that is derived too.
+ */
 type LimitDefaults<K extends string> = Record<K | Exclude<keyof Limits, "unfinished">, number>;
 
 /**

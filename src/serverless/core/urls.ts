@@ -1,4 +1,4 @@
-/** Builds URLs from the path and the host that a client sent. Other files must not do so themselves. */
+/** Builds URLs from the path and the host that a client sent. Other files must not build URLs from them. */
 import { Problem } from "./problems.ts";
 import type { HandlerRequest } from "./request.ts";
 

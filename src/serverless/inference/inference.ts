@@ -25,7 +25,7 @@ import { type Elements, readTensors, rowWriter, type WriteRows } from "../core/t
 import { Batcher, batchSizes } from "./batching.ts";
 import { type Model, ServedModel } from "./model.ts";
 
-/** The options of inferenceHandler. */
+/** The options for inferenceHandler. */
 export interface InferenceOptions extends HandlerOptions {
   /**
    * Returns the model. Called on the first request that needs it; other requests wait for at most `limits.milliseconds`. A model that takes

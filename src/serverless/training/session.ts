@@ -34,7 +34,7 @@ const PROGRESS_INTERVAL = 50;
 /** A learner with the stored state, ready to be trained. */
 interface Restored {
   readonly learner: Learner;
-  /** The numbers of its state that are intentionally not finite. */
+  /** The numbers in its state that are intentionally not finite. */
   readonly constants: Constants;
   /** The number of steps taken by earlier requests. */
   readonly step: number;

@@ -29,7 +29,7 @@ export interface TrainingLimits extends Limits {
   readonly batchSize: number;
 }
 
-/** The options of trainingHandler. */
+/** The options for trainingHandler. */
 export interface TrainingOptions extends HandlerOptions {
   /** Returns a model, its optimizer and its loss for one request. All three must be synchronous. Required. */
   readonly create: () => Learner | Promise<Learner>;
