@@ -220,7 +220,7 @@ describe("a failed call changes nothing", () => {
     f(int([1]));
     expect(running.toArray()).toEqual([2, 2, 2]);
   });
-  test("profile() fails like a call", () => {
+  test("profile() throws the same error as a call", () => {
     const s = makeState();
     const step = compile(steps["labels computed after a write to state"]!(s) as (x: Tensor, i: Tensor) => Tensor);
     const x = randn([3, 4]);

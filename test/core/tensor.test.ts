@@ -72,7 +72,7 @@ describe("tensor(values, shape?, options?)", () => {
   });
 });
 
-test("zeros, ones, full, their like-functions, arange, linspace and eye fill a tensor", () => {
+test("zeros, ones, full and their Like variants, arange, linspace and eye fill a tensor", () => {
   expect(zeros([2]).toArray()).toEqual([0, 0]);
   expect(ones([2], { dtype: "int32" }).toArray()).toEqual([1, 1]);
   expect(full([2, 1], -1.5).toArray()).toEqual([[-1.5], [-1.5]]);

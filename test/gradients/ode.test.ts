@@ -112,7 +112,7 @@ describe("integrate", () => {
     );
   });
 
-  test("the error for a path that goes to infinity says where: θ̇ = θ² from 1 has a pole at t = 1", () => {
+  test("the error for a path that diverges says where: θ̇ = θ² from 1 has a pole at t = 1", () => {
     const square: VectorField = (_, [x]) => [x! ** 2];
     const failure = (options: IntegrateOptions): RegExpMatchArray => {
       try {

@@ -127,7 +127,7 @@ describe("a row that does not count adds 0 to the loss and has gradient 0, even 
     }
   });
 
-  test("gradients of class weights exclude such rows, and include a class of weight 0", () => {
+  test("gradients of class weights exclude rows that do not count, and include a class of weight 0", () => {
     const x = tensor([good[0]!, all(Number.NaN), good[1]!]);
     const c = good.map(costs);
     for (const f of [

@@ -147,7 +147,7 @@ describe("the data", () => {
     ["truncated data", idx([3], [1, 2]), 1, "f: truncated: 10 bytes, but 3 needs 11."],
     ["a truncated header", idx([3], []).subarray(0, 6), 1, "f: truncated: 6 bytes, but the header alone has 8."],
     ["trailing bytes", idx([1, 1], [1, 2]), 2, "f: too long: 14 bytes, but 1 × 1 needs 13."],
-  ])("idx: %s is an error that says so", (_, bytes, dimensions, message) => {
+  ])("idx: %s causes an error that says so", (_, bytes, dimensions, message) => {
     expect(() => readIdx(bytes, dimensions, "f")).toThrow(message);
   });
 

@@ -96,7 +96,7 @@ describe("bench --against", () => {
     expect(others).toEqual([first, first]);
     expect(first!.includes("--own")).toBe(isPassed);
   });
-  test("measures startup as whole processes", () => {
+  test("measures startup as the time of whole processes", () => {
     const { status, stdout } = run("--against", "HEAD", "start", "--rounds", "1");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^whole process +nabla +\d+ +\d+ +µs/m);

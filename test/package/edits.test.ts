@@ -16,7 +16,7 @@ test.each<[string, number[], number[]]>([
   expect([...roundTrip(Uint8Array.from(base), Uint8Array.from(bytes))]).toEqual(bytes);
 });
 
-test("edits make any sequence of pieces, in any order, with bytes between them", () => {
+test("edits reproduce any sequence of pieces, in any order, with other bytes between them", () => {
   const piece = fc.record({ from: fc.nat(3000), length: fc.nat(400), fresh: fc.uint8Array({ maxLength: 200 }) });
   const base = Uint8Array.from({ length: 3000 }, (_, i) => (i * i * 2654435761) >>> 24);
   fc.assert(

@@ -109,7 +109,7 @@ describe("a training", () => {
 });
 
 describe("concurrent trainings", () => {
-  test("by default a second training gets 503", async () => {
+  test("by default, a second training request gets 503", async () => {
     const { create } = slow(2);
     const handler = handlerOf({ create });
     const first = await post(handler, { ...xor, epochs: 50 });

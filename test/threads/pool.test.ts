@@ -127,7 +127,7 @@ describe.each(MAJORS)("on Node %i a worker that dies", (major) => {
     },
   );
 
-  test("right before a call makes calls correct or throw a ThreadError, and is replaced", async () => {
+  test("right before a call is replaced, and the calls are correct or throw a ThreadError", async () => {
     const delays = Array.from({ length: 24 }, (_, i) => (i < 12 ? i / 50 : i / 5));
     const { results, ...outcome } = await report<{ results: string[] }>("deaths", "around", { delays });
     expect(outcome).toEqual({ recovered: true, after: delays.map(() => "right"), left: 0 });
@@ -137,7 +137,7 @@ describe.each(MAJORS)("on Node %i a worker that dies", (major) => {
   });
 
   test.each([2, 3])(
-    "during calls with %i threads makes calls correct or throw a ThreadError, and never hang",
+    "during calls with %i threads never makes them hang: they are correct or throw a ThreadError",
     async (threads) => {
       const delays = Array.from({ length: 20 }, (_, i) => i);
       const { results, longest, ...outcome } = await report<{ results: string[]; longest: number }>("killed", "calls", {
@@ -232,18 +232,21 @@ describe("if the runtime refuses shared memory", () => {
     { above: 2 ** 28, granted: 2 ** 28 },
     { above: 2 ** 27, memoryLimit: 2 ** 28 + 2 ** 20, granted: 2 ** 26 + 2 ** 18 },
     { above: 2 ** 29, memoryLimit: 2 ** 28, granted: 2 ** 28 },
-  ])("above a size, nabla uses less, and gives the reason if that is less than requested: %o", async (options) => {
-    const { loss, reason, full, ...outcome } = await reportOf<{ loss: number; reason: string; full: string }>(
-      "refusals",
-      "memory",
-      options,
-    );
-    expect(outcome).toMatchObject({ error: "", threads: 3, right: true });
-    expect(loss).toBeLessThan(LEARNT);
-    if (options.memoryLimit === options.granted) expect(reason).not.toContain("memory");
-    else expect(reason).toMatch(new RegExp(`; memory limited to ${options.granted} bytes$`));
-    expect(full).toMatch(/^OutOfMemoryError: /);
-  });
+  ])(
+    "above a size, nabla uses less memory, and gives the reason if that is less than requested: %o",
+    async (options) => {
+      const { loss, reason, full, ...outcome } = await reportOf<{ loss: number; reason: string; full: string }>(
+        "refusals",
+        "memory",
+        options,
+      );
+      expect(outcome).toMatchObject({ error: "", threads: 3, right: true });
+      expect(loss).toBeLessThan(LEARNT);
+      if (options.memoryLimit === options.granted) expect(reason).not.toContain("memory");
+      else expect(reason).toMatch(new RegExp(`; memory limited to ${options.granted} bytes$`));
+      expect(full).toMatch(/^OutOfMemoryError: /);
+    },
+  );
 });
 
 describe("if memory grows between shared calls", () => {
