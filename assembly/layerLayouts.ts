@@ -80,7 +80,7 @@ export const enum AvgPool {
   words,
 }
 
-/** out = x̂·weight + bias (addresses or 0) along n of [outer, n, inner]; stats: [outer, 2, inner] takes μ and σ². */
+/** out = x̂·weight + bias (addresses or 0) along n of [outer, n, inner]; stats: [outer, 2, inner] receives μ and σ². */
 export const enum Normalize {
   out = Head.words,
   stats,

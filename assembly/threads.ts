@@ -9,7 +9,7 @@
 import { run, step } from "./engine";
 import { Control, Head } from "./opcodes";
 
-/** Called when a wait takes long. Throws if the awaited threads are dead. */
+/** Called when a wait takes a long time. Throws if the awaited threads are dead. */
 @external("env", "stalled")
 declare function stalled(): void;
 

@@ -71,7 +71,7 @@ try {
   process.exitCode = await main(program.parse().opts<Options>());
 } catch (error) {
   if (!(error instanceof Error)) throw error;
-  // User errors need no stack trace; bugs show it.
+  // Do not print a stack trace for user errors, only for bugs.
   const isUserError = [DataError, RangeError, OutOfMemoryError].some((kind) => error instanceof kind);
   console.error(isUserError ? `mnist: ${error.message}` : error);
   process.exitCode = 1;

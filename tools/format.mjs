@@ -26,7 +26,7 @@ formatter.setConfig(
 /** A class, function or method on one line (`@final class Neg { … }`), or a case (`case Op.Sum: sum(x); break;`). */
 const ONE_LINE = /^( *)((?:@\w+ |export )*(?:class \w+|function \w+|(?!if|for|while|switch)\w+\().* \{ .* \})$/gm;
 const CASE = /^( *)(case .*: .*; break;)$/gm;
-/** Decorators in front of a top-level declaration. */
+/** Decorators before a top-level declaration. */
 const DECORATOR = /^(@\w+(?:\(.*?\))?)/gm;
 
 /** The formatted text of a file. Code that is on one line and fits stays on one line. */

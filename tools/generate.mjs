@@ -124,7 +124,7 @@ function functionsFile({ ops, types }, root) {
     return `${comment(op, op.parameters, "", "")}\nexport const ${op.function}: ${type} = /* @__PURE__ */ lift("${op.function}", ${used.of(op)});`;
   });
   const body = constants.join("\n");
-  return `${HEADER}/** The ops as functions: \`exp(x)\` beside \`x.exp()\`. Each is marked as pure, so that bundlers leave out what a page does not call. */
+  return `${HEADER}/** The ops as functions: \`exp(x)\` beside \`x.exp()\`. Each is marked as pure, so that bundlers leave out those that a page does not call. */
 
 ${imports(body, types, from)}
 ${used.text}
@@ -160,8 +160,8 @@ function signaturesFile({ ops, fieldsOf }) {
   for (const [text, n] of counts) if (n > 8) shared.set(text, text.includes("b:") ? "PAIR" : "X");
   const quote = (text) => shared.get(text) ?? (text.includes("${") ? `\`${text}\`` : `"${text}"`);
   return `${HEADER}/**
- * What the ops take, checked once, at the border between callers and ops, so that ops calling each other pay nothing. See
- * runtime/arguments.ts for the notation.
+ * The arguments of ops. They are checked once, when a caller calls an op, so that calls between ops have no overhead.
+ * See runtime/arguments.ts for the notation.
  */
 import type { methods } from "./methods.ts";
 

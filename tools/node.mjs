@@ -1,5 +1,5 @@
-// Bundles dist/src into a few files in dist/node for Node, Deno and Bun: each file they load costs about a millisecond at startup.
-// Browser bundlers use dist/src directly and drop what a page does not use.
+// Bundles dist/src into a few files in dist/node for Node, Deno and Bun: each file they load costs about a millisecond
+// at startup. Browser bundlers use dist/src directly and drop unused code.
 import { rmSync } from "node:fs";
 import { rolldown } from "rolldown";
 import { storedBytes } from "./edits.mjs";

@@ -155,9 +155,9 @@ function kernelsFile(entries, formulas) {
   const text = kernels.join("\n");
   const modules = FORMULAS.filter((module) => text.includes(`${module}.`));
   return `${HEADER}/**
- * The pointwise kernels. Each is exported under its own name, for tests and benches. asc inlines small functions, and V8 takes
- * long to optimize a dispatcher with many loops. Kernels of float32 are large enough to stay functions of their own
- * (test/package/emitted.test.ts checks); asc inlines some of int32.
+ * The pointwise kernels. Each is exported under its own name, for tests and benches. asc inlines small functions, and
+ * V8 takes a long time to optimize a dispatcher with many loops. Kernels of float32 are large enough to stay functions
+ * of their own (test/package/emitted.test.ts checks); asc inlines some of int32.
  */
 import { Op } from "../opcodes";
 ${modules.map((module) => `import * as ${module} from "../${module}";`).join("\n")}

@@ -1,4 +1,4 @@
-// The op reference (src/ops/REFERENCE.md): a row for each op code, with the comment in front of its declaration in src/ops.
+// The op reference (src/ops/REFERENCE.md): a row for each op code, with the comment before its declaration in src/ops.
 import { join } from "node:path";
 import { rolldown } from "rolldown";
 import ts from "typescript";
@@ -18,7 +18,7 @@ async function load(path) {
   return import(`data:text/javascript,${encodeURIComponent(output[0].code)}`);
 }
 
-/** The last JSDoc comment in front of a node or of the nearest node around it. */
+/** The last JSDoc comment before a node, or before the nearest node around it. */
 function commentAround(node, text) {
   for (let at = node; !ts.isSourceFile(at); at = at.parent) {
     const comments = (ts.getLeadingCommentRanges(text, at.pos) ?? []).map(({ pos, end }) => text.slice(pos, end));

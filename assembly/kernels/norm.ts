@@ -206,8 +206,8 @@ function wideGrad(out: usize, dy: usize, x: usize, n: u32, step: usize, center: 
 }
 
 /**
- * out = x̂·weight + bias (either may be 0: absent; [n] with rows, [inner] with columns); stats: [outer, 2, inner] takes μ and σ².
- * Units [begin, end) (normUnits).
+ * out = x̂·weight + bias (either may be 0: absent; [n] with rows, [inner] with columns); stats: [outer, 2, inner]
+ * receives μ and σ². Units [begin, end) (normUnits).
  */
 export function normalize(out: usize, stats: usize, x: usize, weight: usize, bias: usize, n: u32, inner: u32,
   center: u32, eps: f32, begin: u32, end: u32): void

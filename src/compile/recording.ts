@@ -13,7 +13,7 @@ import { show } from "../ops/definition/value.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { mutated, type Operand, type Step } from "./step.ts";
 
-/** A tensor from outside that a function used: what the recording assumes of it, and where it was used. */
+/** A tensor from outside that a function used: what the recording assumes about it, and where it was used. */
 export interface Captured {
   readonly tensor: Tensor;
   readonly requiresGrad: boolean;
@@ -180,7 +180,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     }
   }
 
-  /** Checks constants that are used as indices. Their values never change, so the program need not check them. */
+  /** Checks constants that are used as indices. Their values never change, so the program does not have to check them. */
   private checkConstants({ op, inputs: operands, attributes }: Step, inputs: readonly Tensor[]): void {
     for (const check of op.checks?.(inputs, attributes) ?? []) {
       const { storage } = operands[check.input]!;

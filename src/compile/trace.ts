@@ -116,7 +116,7 @@ export class Trace<T> {
       });
       this.result = this.assemble();
       const { real } = memory;
-      // From here on, the program releases what the recording retained.
+      // From here on, the program releases the storages that the recording retained.
       isProgramOwner = true;
       this.program = new Program(
         { ...recording, steps: [...recording.steps, ...memory.copies] },

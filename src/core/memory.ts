@@ -88,7 +88,7 @@ export class Storage {
     this.#abandon();
     return true;
   }
-  /** Its bytes if they are in JavaScript's memory, for reads that need not move them back. */
+  /** Its bytes if they are in JavaScript's memory, for reads that do not have to move them back. */
   get moved(): Uint8Array | null {
     return this.isGone ? null : this.#moved;
   }

@@ -312,7 +312,10 @@ export class Tensor implements Value {
     return elementsAt(engine().heap.memory.buffer, storage.address, this);
   }
 
-  /** The elements for an immediate read. Bytes in JavaScript's memory stay there, so that a loop of reads needs no linear memory. @internal */
+  /**
+   * The elements for an immediate read. Bytes in JavaScript's memory stay there, so that a loop of reads does not use
+   * linear memory. @internal
+   */
   peek(op: string): TypedArray {
     this.requireIntact(op);
     const moved = this.handle.storage?.moved;

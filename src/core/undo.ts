@@ -17,5 +17,5 @@ export function withUndo<T>(f: () => T): T {
   }
 }
 
-/** Runs f, which must not allocate. It cannot run out of memory, so its writes need no undo. */
+/** Runs f, which must not allocate. It cannot run out of memory, so its writes never have to be undone. */
 export const withoutUndo = <T>(f: () => T): T => withJournal("shortage", null, f);

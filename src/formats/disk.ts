@@ -52,7 +52,7 @@ const MAX_READ = 2 ** 30;
 const FILE_TYPE = 0o170000;
 const FOLDER = 0o040000;
 
-/** @throws TypeError for anything but a path or a file: URL */
+/** @throws TypeError for anything other than a path or a file: URL */
 export function requirePath(op: string, path: unknown): asserts path is string | URL {
   const got = (what: string): string => `${op}: path must be a string or a file: URL, got ${what}.`;
   if (path instanceof URL) {

@@ -333,7 +333,7 @@ export class Sequential extends Module {
     Object.defineProperty(this, "layers", { enumerable: false });
   }
 
-  /** Passes x through all layers. @throws TypeError if a layer other than the last returns anything but one tensor */
+  /** Passes x through all layers. @throws TypeError if a layer other than the last returns anything other than one tensor */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const last = this.layers.length - 1;

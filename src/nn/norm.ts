@@ -122,9 +122,9 @@ export interface BatchNormOptions extends NormOptions {
 }
 
 /**
- * Batch normalization over all dimensions but the channels (Ioffe and Szegedy 2015): [batch, …, channels] → the same shape. Training
- * uses the batch's mean and variance and updates the running statistics (with the unbiased variance, as in PyTorch); evaluation uses
- * the running statistics. An empty batch does not change them.
+ * Batch normalization over all dimensions except the channels (Ioffe and Szegedy 2015): [batch, …, channels] → the same
+ * shape. Training uses the batch's mean and variance and updates the running statistics (with the unbiased variance, as
+ * in PyTorch); evaluation uses the running statistics. An empty batch does not change them.
  * @throws RangeError if numFeatures is not a whole number above 0
  */
 export class BatchNorm extends Module {

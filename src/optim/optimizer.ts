@@ -46,7 +46,7 @@ export interface UpdateRule extends StateRule {
 /**
  * Checks the result of a loss function.
  * @returns the result
- * @throws TypeError if it is not a tensor; ShapeError if it is not one number; Error if it needs no gradient
+ * @throws TypeError if it is not a tensor; ShapeError if it is not one number; Error if it does not require a gradient
  */
 export function requireLoss(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);

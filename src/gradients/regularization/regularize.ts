@@ -29,7 +29,7 @@ function onePerSample(name: string, f: Scorer, x: Tensor): Tensor {
   return y;
 }
 
-/** Σ (∂f/∂x)² over all dimensions but the batch: [batch]. Differentiable with respect to everything that f depends on. */
+/** Σ (∂f/∂x)² over all dimensions except the batch: [batch]. Differentiable with respect to everything that f depends on. */
 function squaredNorms(name: string, f: Scorer, x: Tensor): Tensor {
   requireInputs(name, x);
   return grad((z: Tensor) => onePerSample(name, f, z).sum())(x)

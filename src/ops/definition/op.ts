@@ -95,8 +95,8 @@ export interface OpDefinition<A = unknown> {
   /** Inputs whose elements must be in a range, such as indices. Checked on every call, before anything outside the call changes. */
   readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
   /**
-   * For each output, n if its elements are in 0 … n − 1 for any inputs. Such elements need no check if they serve as
-   * indices.
+   * For each output, n if its elements are in 0 … n − 1 for any inputs. Such elements do not have to be checked if they
+   * are used as indices.
    */
   readonly below?: (inputs: readonly Value[], attributes: A) => readonly (number | undefined)[];
 }

@@ -14,8 +14,8 @@ export type Size2d = number | readonly [height: number, width: number];
 
 /**
  * The width of the border of zeros around the image, in pixels: a number for both sides of a dim, [before, after] for
- * each dim, "valid" for none, or "same" for as many as give the output the size input/stride (an odd one goes to the
- * end, as in TensorFlow).
+ * each dim, "valid" for no border, or "same" for a border that gives the output the size input/stride (an odd pixel
+ * goes to the end, as in TensorFlow).
  */
 export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, number], readonly [number, number]];
 

@@ -27,7 +27,7 @@ export interface IndexAttributes {
   readonly most?: number;
 }
 
-/** Sums of up to this many terms need no compensation. */
+/** Sums of up to this many terms do not need compensation. */
 const SHORT = 16;
 
 /** A shape seen as [outer, middle, inner] around `dim`. */

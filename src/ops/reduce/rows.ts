@@ -246,7 +246,7 @@ function crossEntropyOp(
 /** log Σ exp(logits) − logits[label] for each row, 0 where label = ignoreIndex. dx = dy·(softmax − onehot). */
 const hard = crossEntropyOp(
   Op.CrossEntropy,
-  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is what the forward op returned. */
+  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is the result of the forward op. */
   Op.CrossEntropyGrad,
   "crossEntropy",
   (logits, labels) => {
@@ -269,7 +269,7 @@ const hard = crossEntropyOp(
  */
 const soft = crossEntropyOp(
   Op.SoftCrossEntropy,
-  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is what the forward op returned. */
+  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is the result of the forward op. */
   Op.SoftCrossEntropyGrad,
   "crossEntropy",
   (logits, target) => {

@@ -155,8 +155,8 @@ export function norm(x: Operand, p = 2, dims?: Dims, { keepdim = false }: Reduce
   // ‖x‖ = s·‖x/s‖, where s is the largest element, or the smallest for p < 0: powers of x/s are at most 1.
   const most = reduce(p > 0 ? shiftDefinition : smallestDefinition, abs(v), dims, true);
   const scale = where(logicalAnd(gt(most, 0), lt(most, Infinity)), most, 1);
-  // |x|ᵖ has no derivative at 0 for p < 1, and neither has the root of a sum that is 0. The gradient of elements that
-  // are 0 is 0, as in PyTorch.
+  // |x|ᵖ has no derivative at 0 for p < 1, nor does the root of a sum that is 0. The gradient of elements that are 0 is
+  // 0, as in PyTorch.
   const zero = eq(v, 0);
   const powers = pow(abs(div(where(zero, 1, v), scale)), p);
   const total = sum(p > 0 ? where(zero, 0, powers) : where(zero, Infinity, powers), dims, { keepdim: true });

@@ -1,7 +1,7 @@
 /** Limits how many requests are processed at once: each request takes a slot. */
 import { unavailable } from "./problems.ts";
 
-/** The slot of one request. It is released once, together with what was allocated for the request. */
+/** The slot of one request. It is released once, together with everything that was allocated for the request. */
 export class Slot {
   #free: (() => void) | undefined;
   #isReleased = false;
@@ -16,7 +16,10 @@ export class Slot {
   get isReleased(): boolean {
     return this.#isReleased;
   }
-  /** Called when the slot is released, to free what was allocated for the request; called immediately if that has already happened. */
+  /**
+   * Called when the slot is released, to free everything that was allocated for the request; called immediately if that
+   * has already happened.
+   */
   set onRelease(free: () => void) {
     if (this.#isReleased) free();
     else this.#free = free;

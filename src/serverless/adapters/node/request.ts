@@ -5,7 +5,7 @@ import { invalidTarget, readUrl, urlAt } from "../../core/urls.ts";
 import { onAbort } from "./sink.ts";
 import type { NodeRequest, NodeResponse } from "./types.ts";
 
-/** Methods that a web Request may not have. */
+/** Methods that a web Request must not have. */
 const FORBIDDEN = ["CONNECT", "TRACE", "TRACK"];
 
 const disconnectError = (): Error => new TypeError("the client disconnected");
@@ -17,7 +17,7 @@ export class IncomingRequest implements HandlerRequest {
   readonly #outgoing: NodeResponse;
   #signal: AbortSignal | undefined;
 
-  /** @throws Problem 400 if a web Request may not have the method or the URL */
+  /** @throws Problem 400 if a web Request cannot have the method or the URL */
   constructor(incoming: NodeRequest, outgoing: NodeResponse, url = targetOf(incoming)) {
     const { method = "GET" } = incoming;
     if (FORBIDDEN.includes(method)) throw invalidTarget();
@@ -65,12 +65,12 @@ export class IncomingRequest implements HandlerRequest {
   get #hasBody(): boolean {
     return this.method !== "GET" && this.method !== "HEAD";
   }
-  /** @throws Problem 400 if a web Request may not have a header */
+  /** @throws Problem 400 if a web Request cannot have a header */
   #allHeaders(): Headers {
     const headers = new Headers();
     const { rawHeaders } = this.#incoming;
     try {
-      // A web Request may not have HTTP/2's pseudo-headers, such as :path.
+      // A web Request cannot have HTTP/2's pseudo-headers, such as :path.
       for (let i = 0; i < rawHeaders.length; i += 2)
         if (!rawHeaders[i]!.startsWith(":")) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
       const host = this.header("host");
