@@ -266,7 +266,7 @@ export const enum Type {
   Int32,
   Bool,
   Uint8,
-  /** The types of two compared operands: int32 and float32, or the other way round. */
+  /** The types of two compared operands: int32 and float32, in either order. */
   IntFloat,
   FloatInt,
   /** The sums of pieces, which a second instruction adds. */

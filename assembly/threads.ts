@@ -92,8 +92,8 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
   if (atomic.load<u32>(control, Control.asleep)) atomic.notify(control + Control.epoch, -1);
   reached(control, share(program, count, control, sleeps), sleeps);
   atomic.store<u32>(control, 0, Control.open);
-  // No thread may still walk this program when the next one is written. A thread that does finds no share and leaves soon, so
-  // no thread is woken for it.
+  // Wait until no thread is still inside this program, because the next one may be written over it. A thread that is
+  // inside finds no share left and leaves soon, so it does not wake this thread.
   const rounds = sleeps ? load<u32>(control, Control.spins) : ROUNDS;
   for (let i: u32 = 0;; i++) {
     const inside = atomic.load<u32>(control, Control.inside);

@@ -66,7 +66,7 @@ export interface NetworkStart {
   /** Images, sequences, or characters as numbers. */
   readonly x: Float32Array;
   readonly labels: Int32Array;
-  /** In the order of the model's parameters, channels last, with their shapes. */
+  /** The initial values, in the order of the model's parameters, channels last, with their shapes. */
   readonly params: readonly { readonly shape: number[]; readonly values: Float32Array }[];
 }
 

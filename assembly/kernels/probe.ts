@@ -1,6 +1,6 @@
 /**
- * The peak rate of the machine, for benchmarks: multiply-adds only, in as many independent chains as hide the latency and still
- * fit the registers. No op uses it.
+ * The peak rate of the machine, for benchmarks: multiply-adds only, in enough independent chains to hide the latency,
+ * but few enough to fit into the registers. No op uses it.
  */
 import { addPairs, fma, pairSum } from "../simd";
 

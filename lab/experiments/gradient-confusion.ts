@@ -87,7 +87,7 @@ export default experiment({
     );
     const points = (key: "signFlips" | "meanCosine"): [number, number][] => rows.map((row) => [row.size, row[key]]);
     const scale = rows[3]!.scale;
-    // Variance of a mini-batch's gradient: E‖g − ∇L‖² = tr Σ/B.
+    // The variance of a mini-batch's gradient: E‖g − ∇L‖² = tr Σ/B.
     const deviations = rows.map((row): [number, number] => [row.size, row.noise / row.size]);
     return {
       findings: [

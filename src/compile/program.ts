@@ -58,7 +58,7 @@ const UNKNOWN: Flaw = {
 export interface ProgramOptions {
   /** The name of the function in errors. */
   readonly name: string;
-  /** The real storages of symbolic ones that outlive a call: arguments, results, gradients. */
+  /** The real storage for each symbolic storage that outlives a call: those of arguments, results and gradients. */
   readonly real: ReadonlyMap<Storage, Storage>;
   /** The symbolic storages of gradients. */
   readonly gradients: ReadonlySet<Storage>;

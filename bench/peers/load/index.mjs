@@ -1,6 +1,7 @@
 /**
- * `npm run bench:load`: 200 concurrent clients send one request after the other to `nabla serve`, and to the same network served by
- * tfjs-wasm behind the same router. With `--batch`, compares `nabla serve` with `nabla serve --batch`. The servers take turns in rounds.
+ * `npm run bench:load`: 200 concurrent clients each send one request after another to `nabla serve`, and to the same
+ * network served by tfjs-wasm behind the same router. With `--batch`, compares `nabla serve` with `nabla serve
+ * --batch`. The servers take turns in rounds.
  */
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";

@@ -74,10 +74,11 @@ export interface StabilityOptions {
  * The stability of a critical point from its Hessian's eigenvalues, under gradient flow, the heavy ball and, given lr, the discrete
  * optimizers.
  *
- * Along a direction of curvature h < 0, gradient flow escapes at the rate |h|, and the heavy ball at the positive root of
- * λ² + γλ − |h| = 0. In the time of the differential equations, the ball is faster only if |h| + γ < 1. But a step of SGD takes the time lr
- * of the flow without momentum, and the time √lr of the ball with momentum. Per step and at the same lr, any momentum μ > 0 is therefore
- * faster for every h < 0. Along h > 0, gradient descent is stable for lr < 2/h, and momentum for lr < 2(1 + μ)/h.
+ * Along a direction of curvature h < 0, gradient flow escapes at the rate |h|, and the heavy ball at the positive root
+ * of λ² + γλ − |h| = 0. Measured in the time of the differential equations, the ball is faster only if |h| + γ < 1. But
+ * a step of SGD takes the time lr of the flow without momentum, and the time √lr of the ball with momentum. Per step
+ * and at the same lr, any momentum μ > 0 is therefore faster for every h < 0. Along h > 0, gradient descent is stable
+ * for lr < 2/h, and momentum for lr < 2(1 + μ)/h.
  *
  * ```ts
  * stability([2, -2], { lr: 0.01, momentum: 0.9 }).flow;        // unstable, at rate 2

@@ -267,10 +267,10 @@ export interface SelectionAscent {
 }
 
 /**
- * Lande's equation as natural-gradient ascent. Let W̄(z̄) = E[w(z)], where z is normal with mean z̄ and covariance P = G + E. Then
- * ∇ ln W̄ = P⁻¹·S = β (Lande 1979), so selection within a generation, S = P·∇ ln W̄, is the natural gradient (Amari 1998), and
- * Δz̄ = G·∇ ln W̄. Computes the gradient by autograd through each individual, E[w·∇ ln w]/W̄, and S from the individuals' fitness. Both
- * agree as the sample grows.
+ * Lande's equation as natural-gradient ascent. Let W̄(z̄) = E[w(z)], where z is normal with mean z̄ and covariance P =
+ * G + E. Then ∇ ln W̄ = P⁻¹·S = β (Lande 1979), so selection within a generation, S = P·∇ ln W̄, is the natural
+ * gradient (Amari 1998), and Δz̄ = G·∇ ln W̄. Computes the gradient with autograd through each individual, E[w·∇ ln
+ * w]/W̄, and S from the individuals' fitness. Both agree as the sample grows.
  * @param logFitness ln w of phenotypes [n, d]: [n], computed with nabla's ops
  *
  * ```ts

@@ -41,7 +41,7 @@ export async function send(
   }
   // Over HTTP/2, refuse the rest of the request (0 is NO_ERROR). The connection stays open.
   if (!incoming.complete) outgoing.stream?.close(0);
-  // A client that never reads the last bytes must not keep the connection.
+  // A client that never reads the last bytes must not keep the connection open.
   if (outgoing.writableLength > 0) outgoing.setTimeout(writeTimeout, () => outgoing.destroy());
 }
 
